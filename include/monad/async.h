@@ -1,0 +1,12 @@
+#ifndef MONAD_ASYNC_H
+#define MONAD_ASYNC_H
+
+/** @file async.h
+ *  The whole C API. */
+
+#include "async/executor.h"
+#include "async/result.h"
+#include "async/task.h"
+#include "async/ticks.h"
+
+#endif

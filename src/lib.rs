@@ -1,0 +1,27 @@
+//! An io_uring executor for stackful tasks. The public API is the C one in `include/monad/async`,
+//! and the C++ one built on it; what Rust sees here is for the project's own tests and benchmarks.
+//!
+//! Floors, lowest first; a file imports lower floors only (`tests/layers.rs` checks):
+//!
+//! ```text
+//! L0  error  ticks  intrusive  sys
+//! L1  stack
+//! L2  task
+//! L3  sched  reactor
+//! L4  executor
+//! L5  io
+//! L6  handle
+//! L7  capi  bridge
+//! ```
+
+#[doc(hidden)]
+pub mod error;
+#[doc(hidden)]
+pub mod intrusive;
+#[doc(hidden)]
+pub mod sys;
+#[doc(hidden)]
+pub mod ticks;
+
+#[doc(hidden)]
+pub mod stack;

@@ -1,0 +1,141 @@
+//! The seam to the kernel: what the executor needs of a ring, so that the same loop runs against
+//! io_uring and against a simulated kernel.
+//!
+//! Every method takes `&self`: tasks push entries from their own stacks while the loop that owns
+//! the ring is further up on the executor's. All calls come from the owning thread.
+
+use crate::error::Errno;
+
+/// One submission queue entry, as the kernel reads it (`struct io_uring_sqe`, 64 bytes).
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+pub struct Sqe(pub [u64; 8]);
+
+/// One completion (`struct io_uring_cqe`, 16 bytes).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Cqe {
+    pub user_data: u64,
+    pub res: i32,
+    pub flags: u32,
+}
+
+/// How long an [`Kernel::enter`] may sleep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Not at all: submit, and collect what is there.
+    No,
+    /// Until a completion, a wake-up, or this time on the boot-time clock.
+    Until { boot_ns: u64 },
+    /// Until a completion or a wake-up.
+    Forever,
+}
+
+impl Sqe {
+    pub const fn zeroed() -> Self {
+        Self([0; 8])
+    }
+    #[inline]
+    pub const fn opcode(&self) -> u8 {
+        self.0[0] as u8
+    }
+    /// IOSQE_*
+    #[inline]
+    pub const fn flags(&self) -> u8 {
+        (self.0[0] >> 8) as u8
+    }
+    #[inline]
+    pub const fn ioprio(&self) -> u16 {
+        (self.0[0] >> 16) as u16
+    }
+    #[inline]
+    pub fn set_ioprio(&mut self, v: u16) {
+        self.0[0] = (self.0[0] & !(0xffff << 16)) | ((v as u64) << 16);
+    }
+    #[inline]
+    pub const fn fd(&self) -> i32 {
+        (self.0[0] >> 32) as i32
+    }
+    #[inline]
+    pub const fn off(&self) -> u64 {
+        self.0[1]
+    }
+    #[inline]
+    pub const fn addr(&self) -> u64 {
+        self.0[2]
+    }
+    #[inline]
+    pub const fn len(&self) -> u32 {
+        self.0[3] as u32
+    }
+    /// rw_flags, poll32_events, timeout_flags, ...: the union of per-opcode flags.
+    #[inline]
+    pub const fn op_flags(&self) -> u32 {
+        (self.0[3] >> 32) as u32
+    }
+    #[inline]
+    pub const fn user_data(&self) -> u64 {
+        self.0[4]
+    }
+    #[inline]
+    pub fn set_user_data(&mut self, v: u64) {
+        self.0[4] = v;
+    }
+    /// An entry from its leading fields; the rest 0.
+    #[inline]
+    pub const fn new(opcode: u8, fd: i32, off: u64, addr: u64, len: u32, op_flags: u32) -> Self {
+        Self([
+            opcode as u64 | ((fd as u32 as u64) << 32),
+            off,
+            addr,
+            len as u64 | ((op_flags as u64) << 32),
+            0,
+            0,
+            0,
+            0,
+        ])
+    }
+}
+
+/// A ring, or nothing but a way to sleep (`has_ring() == false`: compute-only).
+pub trait Kernel {
+    /// False for a compute-only executor: `push` is never called.
+    fn has_ring(&self) -> bool;
+
+    /// Entries that may be pushed before the next `enter`.
+    fn sq_space(&self) -> u32;
+
+    /// Entries pushed and not yet taken by the kernel.
+    fn sq_pending(&self) -> u32;
+
+    /// Copies `sqe` into the submission queue. The caller has seen `sq_space() > 0`.
+    ///
+    /// # Safety
+    /// All memory the entry refers to stays valid until its last completion.
+    unsafe fn push(&self, sqe: &Sqe);
+
+    /// Oldest completion that is visible without a system call.
+    fn pop(&self) -> Option<Cqe>;
+
+    /// True if completions wait inside the kernel for an `enter` (deferred task work, overflow).
+    fn needs_enter(&self) -> bool;
+
+    /// Submits what is pending, as much as the kernel takes, and makes what completed visible to
+    /// `pop`; sleeps as `wait` says if no completion is there. Returns for any reason, early too: a
+    /// completion, a wake-up, the time, a signal (`EINTR`), a refusal (`EAGAIN`, `EBUSY`): the
+    /// caller looks again, nothing is lost. Entries not taken stay pending, in order.
+    fn enter(&self, wait: Wait) -> Result<(), Errno>;
+
+    /// CLOCK_BOOTTIME, or the simulation's.
+    fn now_boot_ns(&self) -> u64;
+
+    /// Wakes an `enter` that sleeps, or makes the next one that would sleep return at once.
+    fn waker(&self) -> Waker;
+}
+
+/// How another thread, or a signal handler, ends an executor's sleep. Async-signal-safe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waker {
+    /// An eventfd owned by the kernel object; negative: nothing to do (simulation).
+    pub eventfd: i32,
+}
