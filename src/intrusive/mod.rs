@@ -1,1 +1,22 @@
-//! placeholder
+//! The only list code of the project. L0: imports nothing of the crate.
+//!
+//! The lists own no memory and allocate none: what is queued carries its own link, and the owner of
+//! the object keeps it in place until it has left the list. Each kind works on pointers to the
+//! embedded link; turning one back into its object is the owner's business.
+//!
+//! ```text
+//! link    the two words an object is queued by, in a Fifo or in an Inbox, in one at a time
+//! fifo    one thread: push at the back, pop at the front, remove from the middle
+//! timers  one thread: ordered by deadline, then by order of insertion
+//! inbox   any thread pushes, one takes; holds the handshake of its sleep too
+//! ```
+
+pub mod fifo;
+pub mod inbox;
+pub mod link;
+pub mod timers;
+
+pub use fifo::Fifo;
+pub use inbox::{Chain, Inbox, Push, Taken};
+pub use link::Link;
+pub use timers::{TimerNode, Timers};

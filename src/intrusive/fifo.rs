@@ -1,0 +1,113 @@
+//! A doubly linked queue for one thread. Touches only links.
+//!
+//! All methods take `&self`: tasks push from their own stacks while the loop that owns the queue is
+//! further up on the executor's.
+//!
+//! The pop is the hottest code of the project, so the queue ends in null pointers and keeps two
+//! words out of date on purpose: a pop is two loads, one test, one store, and does not touch the
+//! entry behind the one it takes.
+//!
+//! ```text
+//!  head ----.                                   .---- tail
+//!           v                                   v
+//!         +------+ next  +------+ next  +------+ next
+//!         |  a   |------>|  b   |------>|  c   |------> null
+//!         |      |<------|      |<------|      |
+//!    ? <--+------+  prev +------+  prev +------+
+//! ```
+//!
+//! 1. `head` is null exactly when the queue is empty.
+//! 2. `tail` means something only while the queue is not empty.
+//! 3. `prev` means something in every entry but the head.
+//! 4. `next` is right in every entry; null in the last.
+
+use super::link::Link;
+use core::cell::Cell;
+use core::ptr::{self, NonNull};
+
+/// First in, first out; O(1) removal of any entry.
+pub struct Fifo {
+    head: Cell<*mut Link>,
+    tail: Cell<*mut Link>,
+}
+
+impl Fifo {
+    pub const fn new() -> Self {
+        Self { head: Cell::new(ptr::null_mut()), tail: Cell::new(ptr::null_mut()) }
+    }
+
+    #[inline(always)]
+    pub fn is_empty(&self) -> bool {
+        self.head.get().is_null()
+    }
+
+    /// The oldest entry, which stays.
+    #[inline(always)]
+    pub fn front(&self) -> Option<NonNull<Link>> {
+        NonNull::new(self.head.get())
+    }
+
+    /// # Safety
+    /// `link` is in no list; it stays in place, and only this thread and this list touch it, until
+    /// it has left the list.
+    #[inline(always)]
+    pub unsafe fn push_back(&self, link: NonNull<Link>) {
+        let new = link.as_ptr();
+        let last = self.tail.get();
+        // SAFETY: the caller lends the link (contract above).
+        unsafe {
+            (*new).next.set(ptr::null_mut());
+            // Stale if the queue is empty: rule 3, it becomes the head.
+            (*new).prev.set(last);
+        }
+        if self.is_empty() {
+            self.head.set(new);
+        } else {
+            // SAFETY: the queue is not empty, so by rule 2 `last` is an entry of it.
+            unsafe { (*last).next.set(new) };
+        }
+        self.tail.set(new);
+    }
+
+    /// Takes the oldest entry.
+    #[inline(always)]
+    pub fn pop_front(&self) -> Option<NonNull<Link>> {
+        let first = NonNull::new(self.head.get())?;
+        // SAFETY: `first` is an entry, valid until it leaves. Its successor's `prev` is left as it
+        // is (rule 3), and so is `tail` when this was the last (rule 2).
+        self.head.set(unsafe { (*first.as_ptr()).next.get() });
+        Some(first)
+    }
+
+    /// Takes `link` out, wherever it is.
+    ///
+    /// # Safety
+    /// `link` is in this queue.
+    #[inline]
+    pub unsafe fn remove(&self, link: NonNull<Link>) {
+        let gone = link.as_ptr();
+        // SAFETY: an entry of this queue (contract above).
+        let next = unsafe { (*gone).next.get() };
+        if self.head.get() == gone {
+            self.head.set(next);
+            return;
+        }
+        // SAFETY: not the head, so `prev` is right (rule 3) and an entry; `next` is null or an entry
+        // (rule 4).
+        unsafe {
+            let prev = (*gone).prev.get();
+            (*prev).next.set(next);
+            if next.is_null() {
+                self.tail.set(prev);
+            } else {
+                (*next).prev.set(prev);
+            }
+        }
+    }
+}
+
+impl Default for Fifo {
+    fn default() -> Self {
+        Self::new()
+    }
+}

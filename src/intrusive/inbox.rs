@@ -1,0 +1,266 @@
+//! What reaches an executor from other threads: an intrusive queue of many producers and one
+//! consumer, and the handshake of the consumer's sleep, both in one atomic word. Touches only links.
+//!
+//! ```text
+//! head:  0                  the owner is awake, nothing is queued
+//!        SLEEPING           it sleeps or is about to; whoever changes the word must wake it
+//!        NOTIFIED           it is asked to look around
+//!        link               link -> older -> ... -> 0    newest first
+//!        link | NOTIFIED
+//!        CLOSED             takes nothing more; excludes all others
+//! ```
+//!
+//! Rules:
+//!
+//! 1. Every change of `head` but `reopen`'s is a read-modify-write. So all changes stand in one
+//!    order, every one sees the one before it, and a release by any of them reaches every later
+//!    acquire: the changes in between continue its release sequence.
+//! 2. A link's words are written by its pusher before the change that publishes it (release), and
+//!    read by the owner after the change that takes it (acquire).
+//! 3. The owner sleeps only after it changed 0 to SLEEPING: whatever came before that made the
+//!    change fail. Whatever comes after sees SLEEPING, clears it, and by that owes the owner one
+//!    wake-up. No fence is needed: it is one word, and rule 1 orders it.
+//! 4. A notification always writes, also where NOTIFIED is set already: what its caller wrote before
+//!    must be visible to the owner who takes it (rule 1).
+//! 5. CLOSED is set by the owner and never taken off by others. Who finds it changes nothing.
+//! 6. A foreign thread touches the inbox or its owner's waker only while something keeps the owner
+//!    alive: the caller of a public function vouches for it; messages of executors among themselves
+//!    hold a pin from before the push until after the wake-up.
+
+use super::link::Link;
+use core::ptr::{self, NonNull};
+#[cfg(not(loom))]
+use core::sync::atomic::{
+    AtomicPtr, AtomicUsize,
+    Ordering::{Acquire, Relaxed, Release},
+};
+#[cfg(loom)]
+use loom::sync::atomic::{
+    AtomicPtr, AtomicUsize,
+    Ordering::{Acquire, Relaxed, Release},
+};
+
+const SLEEPING: usize = 1;
+const NOTIFIED: usize = 2;
+const CLOSED: usize = 4;
+const FLAGS: usize = SLEEPING | NOTIFIED | CLOSED;
+
+fn flags(word: *mut Link) -> usize {
+    word.addr() & FLAGS
+}
+
+fn pointer(word: *mut Link) -> *mut Link {
+    word.map_addr(|a| a & !FLAGS)
+}
+
+fn flagged(link: *mut Link, flags: usize) -> *mut Link {
+    link.map_addr(|a| a | flags)
+}
+
+/// What became of a push.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Push {
+    /// Queued; the owner is awake, or somebody else wakes it.
+    Queued,
+    /// Queued; the owner sleeps, and the caller must wake it.
+    MustWake,
+    /// Refused; the link is the caller's still.
+    Closed,
+}
+
+/// What [`Inbox::take`] found.
+#[must_use]
+pub struct Taken {
+    pub notified: bool,
+    pub chain: Chain,
+}
+
+/// Entries taken out of an inbox, oldest first. Of one pusher's entries, in the order of its pushes.
+#[must_use]
+pub struct Chain {
+    head: *mut Link,
+}
+
+/// Many push, one takes. Has its cache line to itself: the pushers' writes would otherwise slow
+/// whatever the owner keeps next to it.
+#[repr(align(64))]
+pub struct Inbox {
+    head: AtomicPtr<Link>,
+    /// Foreign threads between the push of an internal message and the end of its wake-up. In the
+    /// line of `head`: who touches one touches the other.
+    pins: AtomicUsize,
+}
+
+/// Any thread.
+impl Inbox {
+    pub fn new() -> Self {
+        Self { head: AtomicPtr::new(ptr::null_mut()), pins: AtomicUsize::new(0) }
+    }
+
+    /// Queues `link`; the owner gets it back together with `kind`. Lock-free.
+    ///
+    /// # Safety
+    /// `link` is in no list. Unless the answer is [`Push::Closed`], it stays in place and belongs to
+    /// the inbox until the owner has it out of a [`Chain`]. Rule 6.
+    pub unsafe fn push(&self, link: NonNull<Link>, kind: usize) -> Push {
+        let new = link.as_ptr();
+        // SAFETY: the link is the caller's until the compare-exchange below succeeds.
+        let link = unsafe { link.as_ref() };
+        link.prev.set(ptr::without_provenance_mut(kind));
+        // Relaxed: only the bits are used here, what they point to is the owner's.
+        let mut word = self.head.load(Relaxed);
+        loop {
+            if flags(word) & CLOSED != 0 {
+                return Push::Closed; // Rule 5.
+            }
+            link.next.set(pointer(word));
+            // Release: publishes the link's words and what the caller wrote before (rule 2), to the
+            // acquire of `take` or `close`. Nothing to acquire: the older links are the owner's, and
+            // waking it needs only what was there when the inbox was handed out.
+            let next = flagged(new, flags(word) & NOTIFIED);
+            match self.head.compare_exchange_weak(word, next, Release, Relaxed) {
+                Ok(_) if flags(word) & SLEEPING != 0 => return Push::MustWake, // Rule 3.
+                Ok(_) => return Push::Queued,
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// Makes the owner look around, now or before it next sleeps. True: it sleeps, and the caller
+    /// must wake it. Lock-free and async-signal-safe.
+    #[must_use]
+    pub fn notify(&self) -> bool {
+        // Release: what the caller wrote before is visible to the owner that takes the notification
+        // (rule 4), to the acquire of `take`. Nothing to acquire.
+        let old = self.head.fetch_update(Release, Relaxed, |word| {
+            Some(word.map_addr(|a| (a | NOTIFIED) & !SLEEPING))
+        });
+        old.is_ok_and(|word| flags(word) & SLEEPING != 0) // Rule 3.
+    }
+
+    /// Holds the owner's destruction back (rule 6).
+    pub fn pin(&self) {
+        // Relaxed: the push that follows releases it, and the owner, who looks at the pins only after
+        // it took what was pushed, acquires it there.
+        self.pins.fetch_add(1, Relaxed);
+    }
+
+    /// The caller touches neither inbox nor waker from here on.
+    pub fn unpin(&self) {
+        // Release: what the caller did with the owner happens before the acquire in `pinned`, thus
+        // before the owner is gone.
+        self.pins.fetch_sub(1, Release);
+    }
+
+    pub fn is_closed(&self) -> bool {
+        // Relaxed: a hint; a push decides for itself.
+        flags(self.head.load(Relaxed)) & CLOSED != 0
+    }
+}
+
+/// The owner alone. (From another thread these would break liveness, not memory.)
+impl Inbox {
+    /// Something to take. One plain load: the executor asks on every pass. Not while closed.
+    #[inline(always)]
+    pub fn has_any(&self) -> bool {
+        // Relaxed: `take` acquires. 0 and SLEEPING are the words with nothing in them.
+        self.head.load(Relaxed).addr() > SLEEPING
+    }
+
+    /// Everything queued so far. Costs a locked instruction: ask `has_any` before.
+    pub fn take(&self) -> Taken {
+        // Acquire: pairs with every push and notification up to here (rules 1, 2, 4). Release is not
+        // needed: who finds 0 reads nothing of the owner's.
+        let word = self.head.swap(ptr::null_mut(), Acquire);
+        debug_assert_eq!(flags(word) & (SLEEPING | CLOSED), 0);
+        Taken { notified: flags(word) & NOTIFIED != 0, chain: Chain::reversed(pointer(word)) }
+    }
+
+    /// Announces a sleep. False: there is something to take, stay awake. After true: sleep until the
+    /// waker or anything else ends it, then `end_sleep`.
+    #[must_use]
+    pub fn try_sleep(&self) -> bool {
+        // Relaxed: rule 3 needs only the one order of the changes of this word. Nothing is
+        // published, and what made it fail is acquired by the `take` that follows.
+        self.head.compare_exchange(ptr::null_mut(), asleep(), Relaxed, Relaxed).is_ok()
+    }
+
+    /// Awake again, for whatever reason. True: nobody asked for it.
+    pub fn end_sleep(&self) -> bool {
+        // Relaxed: as in `try_sleep`.
+        self.head.compare_exchange(asleep(), ptr::null_mut(), Relaxed, Relaxed).is_ok()
+    }
+
+    /// Refuses all further pushes, and gives what came before.
+    pub fn close(&self) -> Chain {
+        let closed = ptr::without_provenance_mut(CLOSED);
+        // Acquire: as in `take`.
+        let word = self.head.swap(closed, Acquire);
+        debug_assert_eq!(flags(word) & (SLEEPING | CLOSED), 0);
+        Chain::reversed(pointer(word))
+    }
+
+    /// Takes pushes again. Notifications since `close` are kept.
+    pub fn reopen(&self) {
+        // Relaxed: publishes nothing; what notifiers released stays released (rule 1).
+        let _ = self.head.fetch_update(Relaxed, Relaxed, |word| {
+            debug_assert_eq!(pointer(word), ptr::null_mut());
+            Some(word.map_addr(|a| a & !CLOSED))
+        });
+    }
+
+    /// A foreign thread is still busy with this inbox or its owner's waker (rule 6).
+    pub fn pinned(&self) -> bool {
+        // Acquire: pairs with the release of `unpin`.
+        self.pins.load(Acquire) != 0
+    }
+}
+
+fn asleep() -> *mut Link {
+    ptr::without_provenance_mut(SLEEPING)
+}
+
+impl Default for Inbox {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Chain {
+    /// Takes newest first, gives oldest first. Bounded by the number of pushes since the last time,
+    /// and paid for by them: one step each.
+    fn reversed(newest: *mut Link) -> Self {
+        let (mut done, mut rest) = (ptr::null_mut(), newest);
+        while let Some(link) = NonNull::new(rest) {
+            // SAFETY: taken out of the inbox, so ours (rule 2), and in place until the caller of
+            // `push` gets it back.
+            let link = unsafe { link.as_ref() };
+            rest = link.next.replace(done);
+            done = ptr::from_ref(link).cast_mut();
+        }
+        Self { head: done }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.head.is_null()
+    }
+
+    /// The oldest entry and the `kind` it was pushed with. The link is the caller's.
+    #[inline]
+    pub fn pop(&mut self) -> Option<(NonNull<Link>, usize)> {
+        let first = NonNull::new(self.head)?;
+        // SAFETY: as in `reversed`.
+        let link = unsafe { first.as_ref() };
+        self.head = link.next.get();
+        Some((first, link.prev.get().addr()))
+    }
+}
+
+impl Iterator for Chain {
+    type Item = (NonNull<Link>, usize);
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        self.pop()
+    }
+}

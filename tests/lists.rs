@@ -1,0 +1,260 @@
+//! The lists against the plainest model of each: random operations, from fixed seeds.
+#![cfg(not(loom))]
+
+use monad_async::intrusive::{Fifo, Inbox, Link, Push, TimerNode, Timers};
+use std::collections::{BTreeMap, VecDeque};
+use std::ptr::NonNull;
+
+const ROUNDS: usize = if cfg!(miri) { 2 } else { 50 };
+const STEPS: usize = if cfg!(miri) { 300 } else { 20_000 };
+
+/// splitmix64
+struct Rng(u64);
+
+impl Rng {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+    fn below(&mut self, n: usize) -> usize {
+        (self.next() % n as u64) as usize
+    }
+}
+
+fn ptr<T>(x: &T) -> NonNull<T> {
+    NonNull::from(x)
+}
+
+#[test]
+fn fifo_agrees_with_a_deque() {
+    for seed in 0..ROUNDS as u64 {
+        let mut rng = Rng(seed);
+        let links: Vec<Link> = (0..1 + rng.below(40)).map(|_| Link::new()).collect();
+        let fifo = Fifo::new();
+        let mut model: VecDeque<NonNull<Link>> = VecDeque::new();
+        let mut idle: Vec<NonNull<Link>> = links.iter().map(ptr).collect();
+        for _ in 0..STEPS {
+            match rng.below(5) {
+                0 | 1 if !idle.is_empty() => {
+                    let link = idle.swap_remove(rng.below(idle.len()));
+                    // SAFETY: an idle link; `links` outlives the list.
+                    unsafe { fifo.push_back(link) };
+                    model.push_back(link);
+                }
+                2 | 3 => {
+                    let popped = fifo.pop_front();
+                    assert_eq!(popped, model.pop_front());
+                    idle.extend(popped);
+                }
+                _ if !model.is_empty() => {
+                    let link = model.remove(rng.below(model.len())).unwrap();
+                    // SAFETY: the model says it is queued.
+                    unsafe { fifo.remove(link) };
+                    idle.push(link);
+                }
+                _ => {}
+            }
+            assert_eq!(fifo.is_empty(), model.is_empty());
+            assert_eq!(fifo.front(), model.front().copied());
+        }
+        while let Some(link) = model.pop_front() {
+            assert_eq!(fifo.pop_front(), Some(link));
+        }
+        assert_eq!(fifo.pop_front(), None);
+    }
+}
+
+#[test]
+fn timers_agree_with_a_map() {
+    for seed in 0..ROUNDS as u64 {
+        let mut rng = Rng(seed);
+        let nodes: Vec<TimerNode> = (0..1 + rng.below(200)).map(|_| TimerNode::new()).collect();
+        let timers = Timers::new();
+        // By deadline, then by order of insertion.
+        let mut model: BTreeMap<(u64, u64), NonNull<TimerNode>> = BTreeMap::new();
+        let mut idle: Vec<NonNull<TimerNode>> = nodes.iter().map(ptr).collect();
+        let mut now = 0u64;
+        // Few distinct deadlines make many ties, one duration makes monotonic inserts, a coarse mix of
+        // durations makes both.
+        let style = rng.below(4);
+        for step in 0..STEPS as u64 {
+            match rng.below(6) {
+                0..=2 if !idle.is_empty() => {
+                    let node = idle.swap_remove(rng.below(idle.len()));
+                    let deadline = match style {
+                        0 => now + rng.below(4) as u64,
+                        1 => now + 1000,
+                        2 => now + [10, 10, 10, 100, 1000, 10_000, 5][rng.below(7)],
+                        _ if rng.below(50) == 0 => u64::MAX,
+                        _ => now.saturating_add(rng.next() >> (20 + rng.below(44))),
+                    };
+                    // SAFETY: an idle node; `nodes` outlives the timers.
+                    unsafe {
+                        node.as_ref().deadline_ns.set(deadline);
+                        timers.insert(node);
+                    }
+                    model.insert((deadline, step), node);
+                }
+                3 if !model.is_empty() => {
+                    let key = *model.keys().nth(rng.below(model.len())).unwrap();
+                    let node = model.remove(&key).unwrap();
+                    // SAFETY: the model says it is inserted.
+                    unsafe { timers.remove(node) };
+                    idle.push(node);
+                }
+                4 => {
+                    now = match model.first_key_value() {
+                        Some((key, _)) if rng.below(2) == 0 => key.0.min(1 << 62),
+                        _ => now + rng.below(20) as u64,
+                    };
+                    loop {
+                        let due = model.first_key_value().filter(|(key, _)| key.0 <= now);
+                        let key = due.map(|(key, _)| *key);
+                        let node = timers.pop_expired(now);
+                        assert_eq!(node, key.and_then(|key| model.remove(&key)));
+                        let Some(node) = node else { break };
+                        idle.push(node);
+                    }
+                }
+                _ => {}
+            }
+            assert_eq!(timers.is_empty(), model.is_empty());
+            assert_eq!(timers.first(), model.values().next().copied());
+            assert_eq!(timers.next_deadline(), model.keys().next().map(|key| key.0));
+        }
+    }
+}
+
+#[test]
+fn inbox_gives_back_in_order() {
+    let links: Vec<Link> = (0..10).map(|_| Link::new()).collect();
+    let inbox = Inbox::new();
+    assert!(!inbox.has_any());
+    for (i, link) in links.iter().enumerate() {
+        // SAFETY: in no list, outlives the inbox.
+        assert_eq!(unsafe { inbox.push(ptr(link), i * 3) }, Push::Queued);
+        assert!(inbox.has_any());
+    }
+    let taken = inbox.take();
+    assert!(!taken.notified);
+    let want: Vec<_> = links.iter().enumerate().map(|(i, link)| (ptr(link), i * 3)).collect();
+    assert_eq!(taken.chain.collect::<Vec<_>>(), want);
+    assert!(!inbox.has_any());
+}
+
+#[test]
+fn inbox_handshake() {
+    let (a, b) = (Link::new(), Link::new());
+    let inbox = Inbox::new();
+    // A push while asleep wakes, once.
+    assert!(inbox.try_sleep());
+    assert!(!inbox.has_any());
+    // SAFETY: in no list, outlives the inbox; so below.
+    unsafe {
+        assert_eq!(inbox.push(ptr(&a), 7), Push::MustWake);
+        assert_eq!(inbox.push(ptr(&b), 8), Push::Queued);
+    }
+    assert!(!inbox.end_sleep());
+    assert!(!inbox.try_sleep());
+    // A notification beside what is queued.
+    assert!(!inbox.notify());
+    let Some(taken) = inbox.has_any().then(|| inbox.take()) else { panic!() };
+    assert!(taken.notified);
+    assert_eq!(taken.chain.collect::<Vec<_>>(), [(ptr(&a), 7), (ptr(&b), 8)]);
+    // Alone, it is sticky, and a push keeps it.
+    assert!(!inbox.notify());
+    assert!(!inbox.try_sleep());
+    // SAFETY: as above.
+    assert_eq!(unsafe { inbox.push(ptr(&a), 0) }, Push::Queued);
+    let mut taken = inbox.take();
+    assert!(taken.notified);
+    assert_eq!(taken.chain.pop(), Some((ptr(&a), 0)));
+    assert!(taken.chain.is_empty());
+    // While asleep, it wakes once.
+    assert!(inbox.try_sleep());
+    assert!(inbox.notify());
+    assert!(!inbox.notify());
+    assert!(!inbox.end_sleep());
+    assert!(inbox.take().notified);
+    // A sleep nobody ended.
+    assert!(inbox.try_sleep());
+    assert!(inbox.end_sleep());
+    assert!(!inbox.has_any());
+}
+
+#[test]
+fn inbox_closes_and_reopens() {
+    let (a, b) = (Link::new(), Link::new());
+    let inbox = Inbox::new();
+    // SAFETY: in no list, outlives the inbox; so below.
+    unsafe {
+        assert_eq!(inbox.push(ptr(&a), 1), Push::Queued);
+        assert_eq!(inbox.close().collect::<Vec<_>>(), [(ptr(&a), 1)]);
+        assert!(inbox.is_closed());
+        assert_eq!(inbox.push(ptr(&b), 2), Push::Closed);
+        // Kept over the closure.
+        assert!(!inbox.notify());
+        assert_eq!(inbox.push(ptr(&b), 2), Push::Closed);
+        inbox.reopen();
+        assert!(!inbox.is_closed());
+        assert!(!inbox.try_sleep());
+        assert_eq!(inbox.push(ptr(&b), 2), Push::Queued);
+    }
+    let taken = inbox.take();
+    assert!(taken.notified);
+    assert_eq!(taken.chain.collect::<Vec<_>>(), [(ptr(&b), 2)]);
+    inbox.pin();
+    assert!(inbox.pinned());
+    inbox.unpin();
+    assert!(!inbox.pinned());
+}
+
+#[test]
+fn inbox_under_real_threads() {
+    const PUSHERS: usize = 3;
+    const EACH: usize = if cfg!(miri) { 20 } else { 50_000 };
+    let links: Vec<Box<[Link]>> =
+        (0..PUSHERS).map(|_| (0..EACH).map(|_| Link::new()).collect()).collect();
+    let inbox = Inbox::new();
+    let (wake, sleep) = std::sync::mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        for (pusher, links) in links.iter().enumerate() {
+            let (inbox, wake, links) = (&inbox, wake.clone(), SendPtr(ptr(&links[0])));
+            scope.spawn(move || {
+                let links = links;
+                for i in 0..EACH {
+                    // SAFETY: one of EACH links in a row, pushed once, outlives the inbox.
+                    if unsafe { inbox.push(links.0.add(i), i * PUSHERS + pusher) } == Push::MustWake
+                    {
+                        wake.send(()).unwrap();
+                    }
+                }
+            });
+        }
+        let (mut got, mut wakes) = ([0; PUSHERS], 0);
+        while got.iter().sum::<usize>() < PUSHERS * EACH {
+            if inbox.has_any() {
+                for (link, kind) in inbox.take().chain {
+                    let (pusher, i) = (kind % PUSHERS, kind / PUSHERS);
+                    assert_eq!(i, got[pusher], "out of order");
+                    assert_eq!(link, ptr(&links[pusher][i]));
+                    got[pusher] += 1;
+                }
+            } else if inbox.try_sleep() {
+                sleep.recv().unwrap(); // hangs if a wake-up is lost
+                wakes += 1;
+                assert!(!inbox.end_sleep());
+                assert!(inbox.has_any());
+            }
+        }
+        assert!(sleep.try_recv().is_err(), "a wake-up nobody was owed, after {wakes}");
+    });
+}
+
+/// A pointer handed to another thread.
+struct SendPtr(NonNull<Link>);
+// SAFETY: each link is used by one pusher, then by the owner, as the inbox orders them.
+unsafe impl Send for SendPtr {}
