@@ -25,3 +25,8 @@ pub mod ticks;
 
 #[doc(hidden)]
 pub mod stack;
+
+#[doc(hidden)]
+pub mod capi;
+// Private: reached only through the C++ headers.
+mod bridge;
