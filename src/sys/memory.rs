@@ -1,0 +1,242 @@
+//! Address space for stacks: mapping it, guarding parts of it, giving its pages back. What lies
+//! where is decided in `stack`; here is only what the kernel is asked, and what it may answer.
+//!
+//! **Two kinds of guard.** `MADV_GUARD_INSTALL` (Linux 6.13) marks page-table entries, so a guard
+//! costs no VMA and the number of stacks is bounded by memory alone. Before 6.13 a guard is
+//! `mprotect(PROT_NONE)`, which splits the mapping: two VMAs a stack, so that `vm.max_map_count`
+//! (65,530 by default) ends it with ENOMEM at about 32,700 stacks. Which one is in use is probed
+//! once, by effect and not by version: an emulator may answer 0 to advice that it ignores.
+//!
+//! ANY THREAD, all of it. Nothing here allocates.
+
+use crate::error::{Errno, Res};
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::Relaxed};
+
+// Newer than the oldest kernel headers that the libc crate was made from.
+const MADV_DONTNEED_LOCKED: i32 = 24; // 5.18
+const MADV_GUARD_INSTALL: i32 = 102; // 6.13
+
+/// How stacks are guarded; see the top of this file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum GuardKind {
+    /// `MADV_GUARD_INSTALL`: no VMA each.
+    Marker,
+    /// `mprotect(PROT_NONE)`: two VMAs each.
+    Mprotect,
+}
+
+impl GuardKind {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Marker => "MADV_GUARD_INSTALL",
+            Self::Mprotect => "mprotect, at most about vm.max_map_count / 2 stacks",
+        }
+    }
+}
+
+/// Bytes in a page.
+pub fn page_bytes() -> usize {
+    static PAGE: AtomicUsize = AtomicUsize::new(0);
+    let known = PAGE.load(Relaxed);
+    if known != 0 {
+        return known;
+    }
+    // SAFETY: sysconf takes no pointer.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
+    assert!(bytes.is_power_of_two() && bytes >= 4096);
+    PAGE.store(bytes, Relaxed);
+    bytes
+}
+
+/// What the kernel needs of a stack to deliver one signal on it: the registers it saves there.
+/// With AVX-512 that is about 3 KiB, with AMX 12 KiB, far more than the MINSIGSTKSZ of the headers.
+pub fn signal_frame_bytes() -> usize {
+    // SAFETY: getauxval takes no pointer. 0 where the kernel does not say (before 5.14 on x86-64).
+    let told = unsafe { libc::getauxval(libc::AT_MINSIGSTKSZ) } as usize;
+    told.max(libc::MINSIGSTKSZ)
+}
+
+/// Maps `bytes` (whole pages) of zeros, readable and writable, taking no memory until touched.
+/// ENOMEM where address space, RLIMIT_AS, RLIMIT_DATA, the commit limit or the VMAs end.
+pub fn map(bytes: usize) -> Res<NonNull<u8>> {
+    debug_assert!(bytes != 0 && bytes.is_multiple_of(page_bytes()));
+    // SAFETY: an anonymous mapping at an address of the kernel's choice touches nothing there is.
+    let at = unsafe {
+        libc::mmap(
+            core::ptr::null_mut(),
+            bytes,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_STACK,
+            -1,
+            0,
+        )
+    };
+    if at == libc::MAP_FAILED {
+        // EAGAIN: mlockall(MCL_FUTURE) and RLIMIT_MEMLOCK reached. To the caller it is the same.
+        return Err(Errno(libc::ENOMEM));
+    }
+    // SAFETY: the mapping is ours, and the advice changes no contents. A huge page would turn one
+    // touched page a task into 512. Refused where the kernel knows no huge pages: fine, too.
+    unsafe { libc::madvise(at, bytes, libc::MADV_NOHUGEPAGE) };
+    Ok(NonNull::new(at.cast()).expect("the kernel maps nothing at 0 unasked"))
+}
+
+/// Takes away what [`map`] gave.
+///
+/// # Safety
+/// Exactly one earlier `map`, of which nothing is used any more, by any thread.
+pub unsafe fn unmap(at: NonNull<u8>, bytes: usize) {
+    // SAFETY: by this function's contract nobody uses the range.
+    let r = unsafe { libc::munmap(at.as_ptr().cast(), bytes) };
+    debug_assert_eq!(r, 0);
+}
+
+/// Makes every access to the range end in SIGSEGV (EFAULT inside a system call), for good: the
+/// guard stays through [`drop_pages`]. ENOMEM where page tables or VMAs end; then the range is
+/// still usable memory.
+///
+/// # Safety
+/// Whole pages of one [`map`], whose contents nobody needs.
+pub unsafe fn guard(at: NonNull<u8>, bytes: usize) -> Res<()> {
+    let p = at.as_ptr().cast();
+    if guard_kind() == GuardKind::Marker {
+        // SAFETY: by this function's contract the range is ours and its contents are not needed.
+        if unsafe { libc::madvise(p, bytes, MADV_GUARD_INSTALL) } == 0 {
+            return Ok(());
+        }
+        // EINVAL: memory locked by mlockall(MCL_FUTURE) takes no markers. mprotect can.
+        if Errno::last().0 != libc::EINVAL {
+            return Err(Errno(libc::ENOMEM));
+        }
+    }
+    // SAFETY: as above.
+    match unsafe { libc::mprotect(p, bytes, libc::PROT_NONE) } {
+        0 => Ok(()),
+        _ => Err(Errno(libc::ENOMEM)),
+    }
+}
+
+/// Gives the pages back to the kernel: the range reads as zeros afterwards and takes no memory.
+/// An error (memory locked, before Linux 5.18) means that nothing may be assumed of its contents.
+///
+/// # Safety
+/// Whole pages of one [`map`], whose contents nobody needs. They may be read meanwhile, as atomics:
+/// each byte is then the old one or 0.
+pub unsafe fn drop_pages(at: NonNull<u8>, bytes: usize) -> Res<()> {
+    let p = at.as_ptr().cast();
+    for advice in [libc::MADV_DONTNEED, MADV_DONTNEED_LOCKED] {
+        // SAFETY: by this function's contract the contents are not needed.
+        if unsafe { libc::madvise(p, bytes, advice) } == 0 {
+            return Ok(());
+        }
+    }
+    Err(Errno::last())
+}
+
+/// Which kind of guard [`guard`] makes. Probed on first use.
+pub fn guard_kind() -> GuardKind {
+    const UNKNOWN: u8 = 0;
+    const MARKER: u8 = 1;
+    const MPROTECT: u8 = 2;
+    static KIND: AtomicU8 = AtomicU8::new(UNKNOWN);
+
+    if FORCE_MPROTECT.load(Relaxed) {
+        return GuardKind::Mprotect;
+    }
+    let mut kind = KIND.load(Relaxed);
+    if kind == UNKNOWN {
+        // Two threads may both probe: they find the same.
+        kind = if markers_work() { MARKER } else { MPROTECT };
+        KIND.store(kind, Relaxed);
+    }
+    if kind == MARKER {
+        GuardKind::Marker
+    } else {
+        GuardKind::Mprotect
+    }
+}
+
+static FORCE_MPROTECT: AtomicBool = AtomicBool::new(false);
+
+/// For tests: guards from now on as on a kernel before 6.13.
+#[doc(hidden)]
+pub fn force_mprotect_guards(on: bool) {
+    FORCE_MPROTECT.store(on, Relaxed);
+}
+
+/// Installs a marker on a page of its own and looks whether it bites.
+fn markers_work() -> bool {
+    let Ok(at) = map(page_bytes()) else { return false };
+    // SAFETY: the page was just mapped and is nobody else's. rt_sigprocmask then reads an empty
+    // signal set from it, which changes nothing, or finds that it cannot (EFAULT): a system call
+    // sees a guard without a signal being sent, and this one is never forbidden by a sandbox.
+    // Through syscall(), since the C library would look at the set itself.
+    let bites = unsafe {
+        libc::madvise(at.as_ptr().cast(), page_bytes(), MADV_GUARD_INSTALL) == 0
+            && libc::syscall(
+                libc::SYS_rt_sigprocmask,
+                libc::SIG_BLOCK,
+                at.as_ptr(),
+                core::ptr::null_mut::<u8>(),
+                8usize,
+            ) == -1
+            && Errno::last().0 == libc::EFAULT
+    };
+    // SAFETY: mapped above, used by nobody.
+    unsafe { unmap(at, page_bytes()) };
+    bites
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether a system call can read the byte, that is whether a guard lies there.
+    fn readable(at: NonNull<u8>) -> bool {
+        let mut fds = [0; 2];
+        // SAFETY: a pipe of our own; write only reads `at`, and answers EFAULT where it cannot.
+        unsafe {
+            assert_eq!(libc::pipe(fds.as_mut_ptr()), 0);
+            let r = libc::write(fds[1], at.as_ptr().cast(), 1);
+            libc::close(fds[0]);
+            libc::close(fds[1]);
+            r == 1
+        }
+    }
+
+    #[test]
+    fn a_guard_bites_and_outlives_a_drop_of_the_pages() {
+        let page = page_bytes();
+        let at = map(3 * page).unwrap();
+        // SAFETY: the mapping is the test's own; only its first and last page are touched.
+        unsafe {
+            let middle = at.add(page);
+            let last = at.add(2 * page);
+            at.write(1);
+            last.write(2);
+            guard(middle, page).unwrap();
+            assert!(readable(at) && !readable(middle) && readable(last));
+            drop_pages(at, page).unwrap();
+            drop_pages(last, page).unwrap();
+            assert_eq!((at.read(), last.read()), (0, 0), "dropped pages read as zeros");
+            if guard_kind() == GuardKind::Marker {
+                drop_pages(at, 3 * page).unwrap();
+            } else {
+                println!("skipped: no MADV_GUARD_INSTALL here");
+            }
+            assert!(!readable(middle), "the guard is gone");
+            unmap(at, 3 * page);
+        }
+    }
+
+    #[test]
+    fn too_much_address_space_is_enomem() {
+        assert_eq!(map(1 << 60), Err(Errno(libc::ENOMEM)));
+    }
+
+    #[test]
+    fn a_signal_frame_has_a_size() {
+        assert!((2048..1 << 20).contains(&signal_frame_bytes()));
+    }
+}
