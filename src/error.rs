@@ -58,11 +58,188 @@ impl Errno {
     }
 
     /// Static text. The table is written out because `strerror` may return a buffer that another
-    /// thread's call overwrites.
+    /// thread's call overwrites, and changes with the locale.
     pub fn message(self) -> &'static CStr {
-        match self.0 {
-            0 => c"Success",
-            _ => c"Unknown error",
+        match usize::try_from(self.0) {
+            Ok(n) if n < MESSAGES.len() => MESSAGES[n],
+            _ => UNKNOWN,
+        }
+    }
+}
+
+impl core::fmt::Display for Errno {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{} (errno {})", self.message().to_string_lossy(), self.0)
+    }
+}
+
+impl From<std::io::Error> for Errno {
+    fn from(e: std::io::Error) -> Self {
+        Self(e.raw_os_error().unwrap_or(libc::EIO))
+    }
+}
+
+const UNKNOWN: &CStr = c"Unknown error";
+
+/// Linux's errnos by number: the same numbers on x86_64 and aarch64. 41 and 58 name nothing.
+static MESSAGES: [&CStr; 134] = [
+    c"Success",
+    c"Operation not permitted",
+    c"No such file or directory",
+    c"No such process",
+    c"Interrupted system call",
+    c"Input/output error",
+    c"No such device or address",
+    c"Argument list too long",
+    c"Exec format error",
+    c"Bad file descriptor",
+    c"No child processes",
+    c"Resource temporarily unavailable",
+    c"Cannot allocate memory",
+    c"Permission denied",
+    c"Bad address",
+    c"Block device required",
+    c"Device or resource busy",
+    c"File exists",
+    c"Invalid cross-device link",
+    c"No such device",
+    c"Not a directory",
+    c"Is a directory",
+    c"Invalid argument",
+    c"Too many open files in system",
+    c"Too many open files",
+    c"Inappropriate ioctl for device",
+    c"Text file busy",
+    c"File too large",
+    c"No space left on device",
+    c"Illegal seek",
+    c"Read-only file system",
+    c"Too many links",
+    c"Broken pipe",
+    c"Numerical argument out of domain",
+    c"Numerical result out of range",
+    c"Resource deadlock avoided",
+    c"File name too long",
+    c"No locks available",
+    c"Function not implemented",
+    c"Directory not empty",
+    c"Too many levels of symbolic links",
+    UNKNOWN,
+    c"No message of desired type",
+    c"Identifier removed",
+    c"Channel number out of range",
+    c"Level 2 not synchronized",
+    c"Level 3 halted",
+    c"Level 3 reset",
+    c"Link number out of range",
+    c"Protocol driver not attached",
+    c"No CSI structure available",
+    c"Level 2 halted",
+    c"Invalid exchange",
+    c"Invalid request descriptor",
+    c"Exchange full",
+    c"No anode",
+    c"Invalid request code",
+    c"Invalid slot",
+    UNKNOWN,
+    c"Bad font file format",
+    c"Device not a stream",
+    c"No data available",
+    c"Timer expired",
+    c"Out of streams resources",
+    c"Machine is not on the network",
+    c"Package not installed",
+    c"Object is remote",
+    c"Link has been severed",
+    c"Advertise error",
+    c"Srmount error",
+    c"Communication error on send",
+    c"Protocol error",
+    c"Multihop attempted",
+    c"RFS specific error",
+    c"Bad message",
+    c"Value too large for defined data type",
+    c"Name not unique on network",
+    c"File descriptor in bad state",
+    c"Remote address changed",
+    c"Can not access a needed shared library",
+    c"Accessing a corrupted shared library",
+    c".lib section in a.out corrupted",
+    c"Attempting to link in too many shared libraries",
+    c"Cannot exec a shared library directly",
+    c"Invalid or incomplete multibyte or wide character",
+    c"Interrupted system call should be restarted",
+    c"Streams pipe error",
+    c"Too many users",
+    c"Socket operation on non-socket",
+    c"Destination address required",
+    c"Message too long",
+    c"Protocol wrong type for socket",
+    c"Protocol not available",
+    c"Protocol not supported",
+    c"Socket type not supported",
+    c"Operation not supported",
+    c"Protocol family not supported",
+    c"Address family not supported by protocol",
+    c"Address already in use",
+    c"Cannot assign requested address",
+    c"Network is down",
+    c"Network is unreachable",
+    c"Network dropped connection on reset",
+    c"Software caused connection abort",
+    c"Connection reset by peer",
+    c"No buffer space available",
+    c"Transport endpoint is already connected",
+    c"Transport endpoint is not connected",
+    c"Cannot send after transport endpoint shutdown",
+    c"Too many references: cannot splice",
+    c"Connection timed out",
+    c"Connection refused",
+    c"Host is down",
+    c"No route to host",
+    c"Operation already in progress",
+    c"Operation now in progress",
+    c"Stale file handle",
+    c"Structure needs cleaning",
+    c"Not a XENIX named type file",
+    c"No XENIX semaphores available",
+    c"Is a named type file",
+    c"Remote I/O error",
+    c"Disk quota exceeded",
+    c"No medium found",
+    c"Wrong medium type",
+    c"Operation canceled",
+    c"Required key not available",
+    c"Key has expired",
+    c"Key has been revoked",
+    c"Key was rejected by service",
+    c"Owner died",
+    c"State not recoverable",
+    c"Operation not possible due to RF-kill",
+    c"Memory page has hardware error",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Against glibc's own table, in the C locale, which a Rust program starts in.
+    #[cfg(all(target_env = "gnu", not(miri)))]
+    #[test]
+    fn messages_are_those_of_the_c_library() {
+        for n in (0..134).filter(|n| ![41, 58].contains(n)) {
+            let mut buf = [0u8; 128];
+            // SAFETY: the buffer is ours and its length is given.
+            let rc = unsafe { libc::strerror_r(n, buf.as_mut_ptr().cast(), buf.len()) };
+            assert_eq!(rc, 0);
+            assert_eq!(Errno(n).message(), CStr::from_bytes_until_nul(&buf).unwrap(), "errno {n}");
+        }
+    }
+
+    #[test]
+    fn numbers_outside_the_table_have_a_message() {
+        for n in [-1, 41, 58, 134, 4095, i32::MIN, i32::MAX] {
+            assert_eq!(Errno(n).message(), UNKNOWN);
         }
     }
 }
