@@ -1,4 +1,10 @@
 //! The only importer of io-uring and libc calls: what the executor asks of the operating system.
 
 pub mod kernel;
+pub mod mask;
 pub mod memory;
+pub mod probe;
+pub mod ring;
+mod setup;
+mod sleep;
+pub mod wake;

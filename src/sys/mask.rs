@@ -1,0 +1,21 @@
+//! Names of what the kernel may lack, as bits. TEST ONLY: [`RingOptions::mask`] pretends that the
+//! running kernel refuses what its bits name, so that every rung of the setup ladder is tested on
+//! the newest kernel.
+//!
+//! [`RingOptions::mask`]: super::ring::RingOptions::mask
+
+pub const SINGLE_ISSUER: u32 = 1 << 0;
+pub const DEFER_TASKRUN: u32 = 1 << 1;
+/// Also COOP_TASKRUN, its companion since the same release.
+pub const TASKRUN_FLAG: u32 = 1 << 2;
+pub const SUBMIT_ALL: u32 = 1 << 3;
+pub const NO_SQARRAY: u32 = 1 << 4;
+pub const CLAMP: u32 = 1 << 5;
+pub const REGISTERED_RING: u32 = 1 << 6;
+pub const BOOT_CLOCK: u32 = 1 << 7;
+pub const ABS_TIMER: u32 = 1 << 8;
+pub const MULTISHOT_POLL: u32 = 1 << 9;
+pub const NO_IOWAIT: u32 = 1 << 10;
+
+/// Every bit of the ring's. Bits from 16 on belong to other parts of `sys`.
+pub const ALL: u32 = (1 << 11) - 1;

@@ -1,0 +1,312 @@
+//! Making a ring: which flags the kernel takes, what was dropped and why, and errors that say what
+//! to do about them. Calls `io_uring_setup` through the io-uring crate and reads `/proc`.
+//!
+//! The kernel answers EINVAL to a flag that it does not know without saying which. So everything is
+//! asked for at once, which is the one call a current kernel needs; refused, every flag is tried
+//! alone on a ring of one entry, and the ring is made with those that passed. No kernel version is
+//! compared: distributions carry flags back.
+
+use std::io;
+
+use io_uring::IoUring;
+
+use super::mask;
+use super::probe;
+use super::ring::{CreateError, RingOptions};
+use crate::error::Errno;
+
+// IORING_SETUP_*, as in <linux/io_uring.h>.
+const CQSIZE: u32 = 1 << 3;
+const CLAMP: u32 = 1 << 4;
+const ATTACH_WQ: u32 = 1 << 5;
+const SUBMIT_ALL: u32 = 1 << 7;
+const COOP_TASKRUN: u32 = 1 << 8;
+const TASKRUN_FLAG: u32 = 1 << 9;
+const SINGLE_ISSUER: u32 = 1 << 12;
+const DEFER_TASKRUN: u32 = 1 << 13;
+const NO_SQARRAY: u32 = 1 << 16;
+
+/// By bit number, for messages.
+const FLAG_NAMES: [&str; 20] = [
+    "IOPOLL",
+    "SQPOLL",
+    "SQ_AFF",
+    "CQSIZE",
+    "CLAMP",
+    "ATTACH_WQ",
+    "R_DISABLED",
+    "SUBMIT_ALL",
+    "COOP_TASKRUN",
+    "TASKRUN_FLAG",
+    "SQE128",
+    "CQE32",
+    "SINGLE_ISSUER",
+    "DEFER_TASKRUN",
+    "NO_MMAP",
+    "REGISTERED_FD_ONLY",
+    "NO_SQARRAY",
+    "HYBRID_IOPOLL",
+    "CQE_MIXED",
+    "SQE_MIXED",
+];
+
+/// What we want of our own accord; each with the flags the kernel demands beside it.
+const OPTIONAL: [(u32, u32, u32); 6] = [
+    (mask::SINGLE_ISSUER, SINGLE_ISSUER, 0),
+    (mask::TASKRUN_FLAG, TASKRUN_FLAG, COOP_TASKRUN),
+    (mask::DEFER_TASKRUN, DEFER_TASKRUN, SINGLE_ISSUER),
+    (mask::SUBMIT_ALL, SUBMIT_ALL, 0),
+    (mask::NO_SQARRAY, NO_SQARRAY, 0),
+    (mask::CLAMP, CLAMP, 0),
+];
+
+/// What a user may ask for. Those we set anyway are not an error to ask for.
+const HONOURED: u32 = CQSIZE
+    | CLAMP
+    | ATTACH_WQ
+    | SUBMIT_ALL
+    | COOP_TASKRUN
+    | TASKRUN_FLAG
+    | SINGLE_ISSUER
+    | DEFER_TASKRUN
+    | NO_SQARRAY;
+
+/// What came out, for the config string.
+pub(super) struct Made {
+    pub(super) uring: IoUring,
+    pub(super) flags: u32,
+    /// Of something wanted: why it is not in use.
+    pub(super) dropped: Vec<String>,
+}
+
+pub(super) fn names(flags: u32) -> String {
+    let known = FLAG_NAMES.iter().enumerate().filter(|(bit, _)| flags & (1 << bit) != 0);
+    let mut names: Vec<String> = known.map(|(_, name)| (*name).to_owned()).collect();
+    let rest = flags & !((1 << FLAG_NAMES.len()) - 1);
+    if rest != 0 {
+        names.push(format!("{rest:#x}"));
+    }
+    names.join(" ")
+}
+
+pub(super) fn make(o: &RingOptions) -> Result<Made, CreateError> {
+    check(o)?;
+    let mut supported: u32 = OPTIONAL.iter().map(|f| f.0).sum();
+    supported &= !o.mask;
+    let mut result = build(o.entries, flags_from(supported), o);
+    if matches!(&result, Err(e) if e.raw_os_error() == Some(libc::EINVAL)) {
+        for (bit, flag, beside) in OPTIONAL {
+            if build(1, flag | beside, &RingOptions::default()).is_err() {
+                supported &= !bit;
+            }
+        }
+        result = build(o.entries, flags_from(supported), o);
+    }
+    let flags = flags_from(supported);
+    match result {
+        Ok(uring) => Ok(Made { uring, flags, dropped: dropped(supported, flags, o) }),
+        Err(e) => Err(explain(Errno::from(e), o)),
+    }
+}
+
+/// Setup flags from what is supported. Which combinations are sound, seen from `needs_enter`:
+///
+/// | flags | completions wait for | `needs_enter` learns of them by |
+/// |---|---|---|
+/// | DEFER_TASKRUN, TASKRUN_FLAG | an enter with GETEVENTS | the SQ ring's TASKRUN flag |
+/// | COOP_TASKRUN, TASKRUN_FLAG | this thread's next system call | the same flag |
+/// | neither | nothing: the kernel interrupts the thread | no need |
+/// | DEFER or COOP without the flag | as above | nothing: so it is never set up |
+fn flags_from(supported: u32) -> u32 {
+    let has = |bit| supported & bit != 0;
+    let mut flags = 0;
+    for (bit, flag, _) in OPTIONAL {
+        if has(bit) {
+            flags |= flag;
+        }
+    }
+    if !has(mask::SINGLE_ISSUER) || !has(mask::TASKRUN_FLAG) {
+        flags &= !DEFER_TASKRUN;
+    }
+    if has(mask::TASKRUN_FLAG) && flags & DEFER_TASKRUN == 0 {
+        flags |= COOP_TASKRUN;
+    }
+    flags
+}
+
+fn dropped(supported: u32, flags: u32, o: &RingOptions) -> Vec<String> {
+    let mut dropped = Vec::new();
+    for (bit, flag, _) in OPTIONAL {
+        let why = match () {
+            () if o.mask & bit != 0 => "masked",
+            () if supported & bit == 0 => "refused by the kernel",
+            () if flags & flag != 0 => continue,
+            () => "needs SINGLE_ISSUER and TASKRUN_FLAG",
+        };
+        dropped.push(format!("{} ({why})", names(flag)));
+    }
+    dropped
+}
+
+fn build(entries: u32, flags: u32, o: &RingOptions) -> io::Result<IoUring> {
+    let mut b = IoUring::builder();
+    type Setter = fn(&mut io_uring::Builder) -> &mut io_uring::Builder;
+    let setters: [(u32, Setter); 7] = [
+        (CLAMP, io_uring::Builder::setup_clamp),
+        (SUBMIT_ALL, io_uring::Builder::setup_submit_all),
+        (COOP_TASKRUN, io_uring::Builder::setup_coop_taskrun),
+        (TASKRUN_FLAG, io_uring::Builder::setup_taskrun_flag),
+        (SINGLE_ISSUER, io_uring::Builder::setup_single_issuer),
+        (DEFER_TASKRUN, io_uring::Builder::setup_defer_taskrun),
+        (NO_SQARRAY, io_uring::Builder::setup_no_sqarray),
+    ];
+    for (flag, set) in setters {
+        if flags & flag != 0 {
+            set(&mut b);
+        }
+    }
+    if o.flags & CQSIZE != 0 {
+        b.setup_cqsize(o.cq_entries);
+    }
+    if o.flags & ATTACH_WQ != 0 {
+        b.setup_attach_wq(o.wq_fd);
+    }
+    b.build(entries)
+}
+
+/// What is wrong whatever the kernel.
+fn check(o: &RingOptions) -> Result<(), CreateError> {
+    let unknown = o.flags & !HONOURED;
+    if unknown != 0 {
+        return Err(invalid(format!(
+            "the io_uring setup flags {} in io_uring_ring.params.flags are not supported by this \
+             executor; clear them ({} may be set)",
+            names(unknown),
+            names(HONOURED)
+        )));
+    }
+    if o.flags & CQSIZE != 0 && rounded(o.cq_entries) < rounded(o.entries) {
+        return Err(invalid(format!(
+            "io_uring_ring.params.cq_entries is {}, less than the {} submission entries asked for; \
+             make it at least as large, or clear CQSIZE for twice as many",
+            o.cq_entries, o.entries
+        )));
+    }
+    Ok(())
+}
+
+/// As the kernel does it, CLAMP included. 0 stays 0.
+fn rounded(entries: u32) -> u32 {
+    entries.min(1 << 15).next_power_of_two() * u32::from(entries != 0)
+}
+
+fn invalid(text: String) -> CreateError {
+    CreateError { errno: Errno(libc::EINVAL), text }
+}
+
+/// One plain sentence with the remedy, for the errno of a system call that making a ring needs.
+pub(super) fn explain(errno: Errno, o: &RingOptions) -> CreateError {
+    let release = probe::Release::running();
+    let limit = |n: Option<u64>| n.map_or("unlimited".to_owned(), |n| n.to_string());
+    let (errno, text) = match errno.0 {
+        libc::ENOSYS => (libc::ENOSYS, no_such_call(&release)),
+        libc::EPERM | libc::EACCES => (libc::EPERM, forbidden(errno)),
+        libc::ENOMEM => (
+            libc::ENOMEM,
+            format!(
+                "there is not enough memory for an io_uring of {} entries (locked memory is \
+                 limited to {} bytes by RLIMIT_MEMLOCK, which counts before Linux 5.12, and by the \
+                 memory cgroup): ask for fewer entries or raise the limit (ulimit -l)",
+                o.entries,
+                limit(probe::max_locked_bytes())
+            ),
+        ),
+        libc::EMFILE => (
+            libc::EMFILE,
+            format!(
+                "this process has as many open files as RLIMIT_NOFILE lets it have ({}): close \
+                 some or raise the limit (ulimit -n)",
+                limit(probe::max_open_files())
+            ),
+        ),
+        libc::ENFILE => (
+            libc::ENFILE,
+            "the system has as many open files as the sysctl fs.file-max lets it have: raise it"
+                .to_owned(),
+        ),
+        libc::ENXIO | libc::EBADF | libc::EINVAL if o.flags & ATTACH_WQ != 0 => (
+            libc::EINVAL,
+            format!(
+                "the kernel refuses to attach to io_uring_ring.params.wq_fd ({}): it must be the \
+                 descriptor of an open io_uring",
+                o.wq_fd
+            ),
+        ),
+        libc::EINVAL => (
+            libc::EINVAL,
+            format!(
+                "the kernel ({release}) refuses an io_uring of {} entries: ask for at most 32768",
+                o.entries
+            ),
+        ),
+        e => (
+            e,
+            format!(
+                "the kernel ({release}) refuses an io_uring of {} entries: {errno}; entries = 0 \
+                 makes an executor without one",
+                o.entries
+            ),
+        ),
+    };
+    CreateError { errno: Errno(errno), text }
+}
+
+fn no_such_call(release: &probe::Release) -> String {
+    // The sysctl is part of io_uring: where it is, the kernel has io_uring and something in front
+    // of it answers.
+    if probe::io_uring_disabled().is_some() && probe::seccomp_filtered() {
+        return format!(
+            "io_uring is hidden by a seccomp filter, which answers ENOSYS in place of the kernel \
+             ({release}): allow io_uring_setup, io_uring_enter and io_uring_register in the \
+             sandbox's or container's policy, or set entries = 0 for an executor without io_uring"
+        );
+    }
+    if release.at_least(5, 11) {
+        return format!(
+            "the kernel ({release}) was built without CONFIG_IO_URING, or a sandbox hides it: use \
+             a kernel that has it, or set entries = 0 for an executor without io_uring"
+        );
+    }
+    too_old(release)
+}
+
+pub(super) fn too_old(release: &probe::Release) -> String {
+    format!(
+        "the kernel ({release}) is too old: its io_uring lacks waiting with a time limit, which \
+         came with Linux 5.11; use a newer kernel, or set entries = 0 for an executor without \
+         io_uring"
+    )
+}
+
+fn forbidden(errno: Errno) -> String {
+    const REMEDY: &str = "or set entries = 0 for an executor without io_uring";
+    match probe::io_uring_disabled() {
+        Some(n) if n >= 2 => format!(
+            "io_uring is switched off for every process by the sysctl kernel.io_uring_disabled = \
+             {n}: have it set to 0 (sysctl kernel.io_uring_disabled=0), {REMEDY}"
+        ),
+        // With 1, those with CAP_SYS_ADMIN or in the group get past it: then somebody else refused.
+        // There is no telling from here, so both are named.
+        Some(1) => format!(
+            "io_uring is kept from unprivileged processes by the sysctl kernel.io_uring_disabled = \
+             1: have it set to 0, or join the group named by kernel.io_uring_group (now {}), \
+             {REMEDY}",
+            probe::io_uring_group().unwrap_or(-1)
+        ),
+        _ => format!(
+            "io_uring is forbidden by a seccomp filter or another security policy ({errno}), while \
+             no sysctl forbids it: allow io_uring_setup, io_uring_enter and io_uring_register in \
+             the sandbox's or container's policy, {REMEDY}"
+        ),
+    }
+}

@@ -1,0 +1,110 @@
+//! Ending an executor's sleep from another thread or a signal handler: an eventfd, and the one call
+//! that writes to it. Touches no memory but the caller's errno.
+
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use super::kernel::Waker;
+use crate::error::Errno;
+
+impl Waker {
+    /// ANY THREAD, and signal handlers: one `write`, no lock, no allocation, errno preserved.
+    ///
+    /// Cannot fail while the kernel object lives. `EAGAIN` says that the counter is saturated
+    /// (2^64 - 2, at one wake a nanosecond after 584 years): then it is readable, which is all that
+    /// a wake is for.
+    pub fn wake(self) {
+        if self.eventfd < 0 {
+            return;
+        }
+        let saved = errno();
+        let one = 1u64.to_ne_bytes();
+        // SAFETY: writes eight bytes of our own; the descriptor is the kernel object's, which
+        // whoever wakes keeps alive for the call.
+        while unsafe { libc::write(self.eventfd, one.as_ptr().cast(), one.len()) } < 0
+            && errno() == libc::EINTR
+        {}
+        set_errno(saved);
+    }
+}
+
+fn errno() -> i32 {
+    // SAFETY: the C library's pointer to this thread's errno is valid for the thread's life.
+    unsafe { *libc::__errno_location() }
+}
+
+fn set_errno(value: i32) {
+    // SAFETY: as in `errno`; nothing else on this thread holds a reference to it.
+    unsafe { *libc::__errno_location() = value }
+}
+
+/// The eventfd behind a [`Waker`]. Every wake adds 1.
+pub(super) struct EventFd(OwnedFd);
+
+impl EventFd {
+    pub(super) fn new() -> Result<Self, Errno> {
+        // SAFETY: no memory is passed.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+        if fd < 0 {
+            return Err(Errno::last());
+        }
+        // SAFETY: a descriptor just made, which nobody else owns.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    pub(super) fn fd(&self) -> i32 {
+        self.0.as_raw_fd()
+    }
+
+    pub(super) fn waker(&self) -> Waker {
+        Waker { eventfd: self.fd() }
+    }
+
+    /// Takes all wakes written so far; how many there were.
+    pub(super) fn drain(&self) -> u64 {
+        let mut count = [0u8; 8];
+        loop {
+            // SAFETY: reads at most eight bytes into eight bytes of our own.
+            let n = unsafe { libc::read(self.fd(), count.as_mut_ptr().cast(), count.len()) };
+            if n == 8 {
+                return u64::from_ne_bytes(count);
+            }
+            if errno() != libc::EINTR {
+                return 0;
+            }
+        }
+    }
+}
+
+#[cfg(all(test, not(miri)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wakes_add_up_and_drain_takes_them_all() {
+        let e = EventFd::new().unwrap();
+        assert_eq!(e.drain(), 0);
+        e.waker().wake();
+        e.waker().wake();
+        assert_eq!(e.drain(), 2);
+        assert_eq!(e.drain(), 0);
+    }
+
+    #[test]
+    fn a_saturated_counter_does_not_block_and_errno_survives() {
+        let e = EventFd::new().unwrap();
+        let full = (u64::MAX - 1).to_ne_bytes();
+        // SAFETY: writes eight bytes of our own.
+        assert_eq!(unsafe { libc::write(e.fd(), full.as_ptr().cast(), 8) }, 8);
+        set_errno(libc::ENOENT);
+        e.waker().wake();
+        assert_eq!(errno(), libc::ENOENT);
+        assert_eq!(e.drain(), u64::MAX - 1);
+    }
+
+    #[test]
+    fn a_negative_descriptor_is_nobody_to_wake() {
+        set_errno(0);
+        Waker { eventfd: -1 }.wake();
+        assert_eq!(errno(), 0);
+    }
+}
