@@ -1,0 +1,43 @@
+# What `cmake --install` puts under the prefix. No file holds the prefix: it may be moved afterwards.
+if(NOT MONAD_ASYNC_INSTALL)
+  return()
+endif()
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+
+set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/monad_async")
+set_target_properties(monad_async_static monad_async_shared PROPERTIES
+  INSTALL_RPATH "" BUILD_WITH_INSTALL_RPATH ON)
+
+install(DIRECTORY include/monad TYPE INCLUDE FILES_MATCHING PATTERN "*.h" PATTERN "*.hpp")
+install(FILES LICENSE TYPE DOC)
+# One export set a flavour: a distribution may leave one out, and the config file copes.
+foreach(flavour static shared)
+  install(TARGETS monad_async_${flavour} EXPORT monad_async_${flavour}
+    ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}" LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}"
+    INCLUDES DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
+  install(EXPORT monad_async_${flavour} NAMESPACE monad:: DESTINATION "${package_dir}"
+    FILE monad_async-${flavour}-targets.cmake)
+endforeach()
+
+configure_package_config_file(cmake/monad_async-config.cmake.in monad_async-config.cmake
+  INSTALL_DESTINATION "${package_dir}" NO_SET_AND_CHECK_MACRO)
+write_basic_package_version_file(monad_async-config-version.cmake
+  COMPATIBILITY SameMinorVersion)
+install(FILES "${CMAKE_CURRENT_BINARY_DIR}/monad_async-config.cmake"
+  "${CMAKE_CURRENT_BINARY_DIR}/monad_async-config-version.cmake" DESTINATION "${package_dir}")
+
+# pkg-config: the shared library, and (monad_async_static) the archive by its name, since a linker
+# that finds both takes the shared one.
+file(RELATIVE_PATH pc_up "/p/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/p")
+string(REGEX REPLACE "/$" "" pc_up "${pc_up}")
+set(pc_sanitizer "")
+if(MONAD_ASYNC_ASAN)
+  set(pc_sanitizer " -fsanitize=address")
+endif()
+foreach(pc monad_async monad_async_static)
+  configure_file(cmake/${pc}.pc.in ${pc}.pc @ONLY)
+  install(FILES "${CMAKE_CURRENT_BINARY_DIR}/${pc}.pc"
+    DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
+endforeach()
+include(Debugger OPTIONAL)

@@ -1,0 +1,16 @@
+# What a build may choose. Beside these: CMAKE_BUILD_TYPE (Debug builds the Rust side unoptimised,
+# everything else optimised) and the usual CMAKE_INSTALL_* directories.
+
+string(COMPARE EQUAL "${CMAKE_SOURCE_DIR}" "${CMAKE_CURRENT_SOURCE_DIR}" top_level)
+
+option(MONAD_ASYNC_BUILD_TESTS "Build the C and C++ tests (needs GoogleTest)" OFF)
+option(MONAD_ASYNC_INSTALL "Define the install rules" ${top_level})
+option(MONAD_ASYNC_ASAN "Tell AddressSanitizer about stack switches: for consumers built with it" OFF)
+option(MONAD_ASYNC_SHARED "monad::async in this build tree is the shared library"
+  "${BUILD_SHARED_LIBS}")
+set(MONAD_ASYNC_RUST_TARGET "" CACHE STRING "Rust target triple, when cross-compiling")
+set(MONAD_ASYNC_CARGO_FLAGS "" CACHE STRING "More flags for cargo, such as --offline")
+
+if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES AND top_level)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "Build type" FORCE)
+endif()
