@@ -1,0 +1,164 @@
+// Waiting for another task's exit, on this or another executor.
+
+#include "support.hpp"
+
+#include <atomic>
+#include <thread>
+
+using namespace support;
+
+namespace {
+
+Task joiner_of(monad_async_task other)
+{
+    return Task([other](monad_async_task self) { return monad_async_task_join(self, other); });
+}
+
+} // namespace
+
+TEST(Join, gives_the_result_of_the_other)
+{
+    Executor ex;
+    Task other([](monad_async_task self) {
+        auto const r = sleep_ns(self, ms);
+        return r.error != 0 ? r : success(1234567890123);
+    });
+    Task const joiner = joiner_of(other);
+    joiner.attach(ex);
+    other.attach(ex);
+    ex.finish();
+    EXPECT_EQ(joiner->result.error, 0);
+    EXPECT_EQ(joiner->result.value, 1234567890123);
+}
+
+TEST(Join, gives_the_error_of_the_other)
+{
+    Executor ex;
+    Task other([](monad_async_task) { return monad_async_make_failure(EXDEV); });
+    Task const joiner = joiner_of(other);
+    other.attach(ex);
+    joiner.attach(ex);
+    ex.finish();
+    EXPECT_EQ(joiner->result.error, EXDEV);
+}
+
+TEST(Join, of_one_that_has_exited_gives_its_result)
+{
+    Executor ex;
+    Task other([](monad_async_task) { return success(17); });
+    other.attach(ex);
+    ex.finish();
+    Task const joiner = joiner_of(other);
+    joiner.attach(ex);
+    ex.finish();
+    EXPECT_EQ(joiner->result.value, 17);
+}
+
+TEST(Join, many_wait_for_one)
+{
+    Executor ex;
+    Task other([](monad_async_task self) {
+        auto const r = sleep_ns(self, ms);
+        return r.error != 0 ? r : success(5);
+    });
+    auto const joiners = make_tasks(1000, [&](monad_async_task self, size_t) {
+        return monad_async_task_join(self, other);
+    });
+    other.attach(ex);
+    attach_all(joiners, ex);
+    ex.finish();
+    for (auto const &joiner : joiners) {
+        ASSERT_EQ(joiner->result.error, 0);
+        ASSERT_EQ(joiner->result.value, 5);
+    }
+}
+
+TEST(Join, chain)
+{
+    Executor ex;
+    std::vector<Task> chain;
+    chain.emplace_back([](monad_async_task self) {
+        auto const r = sleep_ns(self, ms);
+        return r.error != 0 ? r : success(1);
+    });
+    for (int i = 0; i < 200; ++i) {
+        monad_async_task const before = chain.back();
+        chain.emplace_back([before](monad_async_task self) {
+            auto const r = monad_async_task_join(self, before);
+            return r.error != 0 ? r : success(r.value + 1);
+        });
+    }
+    attach_all(chain, ex);
+    ex.finish();
+    EXPECT_EQ(chain.back()->result.value, 201);
+}
+
+TEST(Join, of_one_pending_launch_that_is_cancelled)
+{
+    Executor ex;
+    Task other([](monad_async_task) { return success(); });
+    other.priority(monad_async_priority_low);
+    Task const joiner = joiner_of(other);
+    other.attach(ex);
+    joiner.attach(ex);
+    EXPECT_EQ(ex.run(1), 1);
+    EXPECT_EQ(monad_async_task_cancel(ex, other).error, 0);
+    ex.finish();
+    EXPECT_EQ(joiner->result.error, ECANCELED);
+    EXPECT_EQ(other->result.error, ECANCELED);
+}
+
+TEST(Join, cancelled_joiners_leave_the_others_waiting)
+{
+    Executor ex;
+    Task other([](monad_async_task self) {
+        auto const r = sleep_ns(self, 5 * ms);
+        return r.error != 0 ? r : success(3);
+    });
+    auto const joiners = make_tasks(10, [&](monad_async_task self, size_t) {
+        return monad_async_task_join(self, other);
+    });
+    other.attach(ex);
+    attach_all(joiners, ex);
+    EXPECT_EQ(ex.run(), 11);
+    for (size_t i : {size_t{0}, size_t{4}, size_t{9}}) {
+        EXPECT_EQ(monad_async_task_cancel(ex, joiners[i]).error, 0);
+    }
+    ex.finish();
+    for (size_t i = 0; i < joiners.size(); ++i) {
+        bool const was_cancelled = i == 0 || i == 4 || i == 9;
+        EXPECT_EQ(joiners[i]->result.error, was_cancelled ? ECANCELED : 0) << i;
+        EXPECT_EQ(joiners[i]->result.value, was_cancelled ? -1 : 3) << i;
+    }
+}
+
+TEST(Join, across_executors_and_threads)
+{
+    for (int round = 0; round < 200; ++round) {
+        std::atomic<bool> attached{false};
+        Task other([&](monad_async_task self) {
+            auto const r = round % 3 == 0 ? yield(self) : sleep_ns(self, 10000u * unsigned(round % 5));
+            return r.error != 0 ? r : success(round);
+        });
+        std::thread elsewhere([&] {
+            Executor ex(round % 2 == 0 ? 8 : 0);
+            other.attach(ex);
+            attached = true;
+            ex.finish();
+            // And is gone at once: a join hangs on the task, not on the executor it ran on.
+        });
+        Executor ex;
+        while (!attached) {
+        }
+        auto const joiners = make_tasks(5, [&](monad_async_task self, size_t) {
+            return monad_async_task_join(self, other);
+        });
+        attach_all(joiners, ex);
+        ex.finish();
+        for (auto const &joiner : joiners) {
+            EXPECT_EQ(joiner->result.error, 0);
+            EXPECT_EQ(joiner->result.value, round);
+        }
+        elsewhere.join();
+    }
+}
