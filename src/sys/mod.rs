@@ -1,5 +1,6 @@
 //! The only importer of io-uring and libc calls: what the executor asks of the operating system.
 
+pub mod clock;
 pub mod kernel;
 pub mod mask;
 pub mod memory;

@@ -22,8 +22,9 @@ use std::ptr::NonNull;
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{squeue, EnterFlags, IoUring, Submitter};
 
+use super::clock::{boot_ns, NS_PER_S};
 use super::kernel::{Cqe, Kernel, Sqe, Wait, Waker};
-use super::sleep::{boot_ns, Sleeper, NS_PER_S};
+use super::sleep::Sleeper;
 use super::wake::EventFd;
 use super::{mask, probe, setup};
 use crate::error::Errno;

@@ -4,21 +4,10 @@
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
+use super::clock::NS_PER_S;
 use super::kernel::Wait;
 use super::wake::EventFd;
 use crate::error::Errno;
-
-pub(super) const NS_PER_S: u64 = 1_000_000_000;
-
-/// CLOCK_BOOTTIME: counts on while the system is suspended.
-#[inline]
-pub(super) fn boot_ns() -> u64 {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: fills in a timespec of our own.
-    let rc = unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &mut now) };
-    debug_assert_eq!(rc, 0, "CLOCK_BOOTTIME exists since Linux 2.6.39");
-    now.tv_sec as u64 * NS_PER_S + now.tv_nsec as u64
-}
 
 pub(super) struct Sleeper {
     timer: OwnedFd,
