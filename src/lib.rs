@@ -23,10 +23,31 @@ pub mod sys;
 #[doc(hidden)]
 pub mod ticks;
 
-#[doc(hidden)]
-pub mod stack;
-
+// The floors above L0 take no part in the models of L0's lists.
+#[cfg(not(loom))]
 #[doc(hidden)]
 pub mod capi;
+#[cfg(not(loom))]
+#[doc(hidden)]
+pub mod executor;
+#[cfg(not(loom))]
+#[doc(hidden)]
+pub mod handle;
+#[cfg(not(loom))]
+#[doc(hidden)]
+pub mod io;
+#[cfg(not(loom))]
+#[doc(hidden)]
+pub mod reactor;
+#[cfg(not(loom))]
+#[doc(hidden)]
+pub mod sched;
+#[cfg(not(loom))]
+#[doc(hidden)]
+pub mod stack;
+#[cfg(not(loom))]
+#[doc(hidden)]
+pub mod task;
 // Private: reached only through the C++ headers.
+#[cfg(not(loom))]
 mod bridge;

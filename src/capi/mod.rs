@@ -1,4 +1,13 @@
 //! The C API, thin: check, one call into the floor below, map the result. Declared in
 //! `include/monad/async/*.h`.
 
+pub mod executor;
+pub mod result;
+pub mod task;
 pub mod version;
+
+use crate::executor::Executor;
+use crate::sys::ring::RealKernel;
+
+/// `monad_async_executor`
+pub type ExecutorPtr = *mut Executor<RealKernel>;

@@ -3,3 +3,4 @@
 
 pub mod pool;
 pub mod slab;
+pub mod switch;

@@ -65,6 +65,7 @@ impl Sqe {
         self.0[2]
     }
     #[inline]
+    #[allow(clippy::len_without_is_empty)]
     pub const fn len(&self) -> u32 {
         self.0[3] as u32
     }

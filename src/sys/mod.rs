@@ -1,6 +1,7 @@
 //! The only importer of io-uring and libc calls: what the executor asks of the operating system.
 
 pub mod clock;
+pub mod exceptions;
 pub mod kernel;
 pub mod mask;
 pub mod memory;
@@ -8,4 +9,5 @@ pub mod probe;
 pub mod ring;
 mod setup;
 mod sleep;
+pub mod thread;
 pub mod wake;

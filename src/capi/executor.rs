@@ -1,0 +1,167 @@
+//! executor.h: check, one call into `handle`, map the result.
+
+use core::cell::RefCell;
+use core::ffi::{c_char, c_void};
+use std::ffi::CString;
+
+use crate::error::{Errno, RawResult, Res};
+use crate::executor::options::{timespec_ns, NO_TIME_TRACKING};
+use crate::handle::Handle;
+use crate::sys::ring::{CreateError, RealKernel, RingOptions};
+use crate::sys::thread;
+use crate::ticks;
+
+use super::ExecutorPtr;
+
+const EINVAL: Errno = Errno(libc::EINVAL);
+
+/// `struct io_uring_params`
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct IoUringParams {
+    sq_entries: u32,
+    cq_entries: u32,
+    flags: u32,
+    sq_thread_cpu: u32,
+    sq_thread_idle: u32,
+    features: u32,
+    wq_fd: u32,
+    resv: [u32; 3],
+    offsets: [u64; 10],
+}
+
+const _: () = assert!(size_of::<IoUringParams>() == 120);
+
+/// `struct monad_async_executor_attr`
+#[repr(C)]
+pub struct ExecutorAttr {
+    entries: u32,
+    params: IoUringParams,
+    flags: u32,
+    reserved: [u32; 15],
+}
+
+const _: () = assert!(size_of::<ExecutorAttr>() == 192);
+
+thread_local! {
+    /// The sentence of this thread's last create that failed.
+    static LAST_ERROR: RefCell<CString> = RefCell::default();
+}
+
+fn invalid(text: &str) -> CreateError {
+    CreateError { errno: EINVAL, text: text.into() }
+}
+
+fn create(attr: Option<&ExecutorAttr>) -> Result<Handle<RealKernel>, CreateError> {
+    let attr = attr.ok_or_else(|| invalid("attr is NULL: pass a zeroed struct."))?;
+    if attr.reserved != [0; 15] {
+        return Err(invalid("reserved fields of the attributes are not 0: memset them first."));
+    }
+    if attr.flags & !NO_TIME_TRACKING != 0 {
+        return Err(invalid("flags holds bits that this version does not know: clear them."));
+    }
+    ticks::anchor();
+    thread::watch_forks();
+    let params = &attr.params;
+    let kernel = RealKernel::new(&RingOptions {
+        entries: attr.entries,
+        flags: params.flags,
+        cq_entries: params.cq_entries,
+        wq_fd: params.wq_fd as i32,
+        ..RingOptions::default()
+    })?;
+    Ok(Handle::new(kernel, attr.flags & NO_TIME_TRACKING == 0))
+}
+
+/// # Safety
+/// See executor.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_executor_create(
+    out: *mut ExecutorPtr,
+    attr: *const ExecutorAttr,
+) -> RawResult {
+    if out.is_null() {
+        return RawResult::failure(EINVAL);
+    }
+    // SAFETY: null, or the caller's valid attributes.
+    match create(unsafe { attr.as_ref() }) {
+        Ok(ex) => {
+            // SAFETY: not null, and the caller's to write.
+            unsafe { *out = ex.as_ptr() };
+            RawResult::success(0)
+        }
+        Err(e) => {
+            LAST_ERROR.with_borrow_mut(|last| *last = CString::new(e.text).unwrap_or_default());
+            RawResult::failure(e.errno)
+        }
+    }
+}
+
+#[no_mangle]
+pub extern "C" fn monad_async_last_create_error() -> *const c_char {
+    LAST_ERROR.with_borrow(|last| last.as_ptr())
+}
+
+/// # Safety
+/// See executor.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_executor_destroy(ex: ExecutorPtr) -> RawResult {
+    // SAFETY: the caller's handle.
+    let ex = unsafe { Handle::from_ptr(ex) };
+    ex.and_then(Handle::destroy).map(|()| 0).into()
+}
+
+/// # Safety
+/// See executor.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_executor_run(
+    ex: ExecutorPtr,
+    max_items: usize,
+    timeout: *const libc::timespec,
+) -> RawResult {
+    // SAFETY: the caller's handle; null, or the caller's valid timespec.
+    let (ex, timeout) = unsafe { (Handle::from_ptr(ex), timeout.as_ref()) };
+    let run = || -> Res<isize> {
+        let timeout_ns = timeout.map(timespec_ns).transpose()?;
+        Ok(ex?.run(max_items, timeout_ns)? as isize)
+    };
+    run().into()
+}
+
+/// # Safety
+/// See executor.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_executor_wake(ex: ExecutorPtr) -> RawResult {
+    // SAFETY: the caller's handle.
+    let ex = unsafe { Handle::from_ptr(ex) };
+    ex.and_then(Handle::wake).map(|()| 0).into()
+}
+
+/// # Safety
+/// See executor.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_executor_has_work(ex: ExecutorPtr) -> bool {
+    // SAFETY: the caller's handle.
+    unsafe { Handle::from_ptr(ex) }.is_ok_and(Handle::has_work)
+}
+
+/// # Safety
+/// See executor.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_executor_config_string(ex: ExecutorPtr) -> *mut c_char {
+    // SAFETY: the caller's handle.
+    let Ok(ex) = (unsafe { Handle::from_ptr(ex) }) else {
+        return core::ptr::null_mut();
+    };
+    let text = ex.executor().kernel().config();
+    // SAFETY: a C string's bytes; strndup copies at most as many.
+    unsafe { libc::strndup(text.as_ptr().cast(), text.len()) }
+}
+
+/// # Safety
+/// See executor.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_free(p: *mut c_void) {
+    // SAFETY: null, or from this library's strndup.
+    unsafe { libc::free(p) };
+}

@@ -1,0 +1,143 @@
+//! task.h: check, one call into `handle`, map the result.
+
+use core::ffi::c_void;
+
+use crate::error::{Errno, RawResult, Res};
+use crate::handle::{self, Handle};
+use crate::sys::kernel::Sqe;
+use crate::sys::ring::RealKernel;
+use crate::task::header::{TaskHead, TaskRef};
+
+use super::ExecutorPtr;
+
+/// `struct monad_async_task_attr`
+#[repr(C)]
+pub struct TaskAttr {
+    stack_size: usize,
+    reserved: [u64; 7],
+}
+
+const _: () = assert!(size_of::<TaskAttr>() == 64);
+
+type TaskPtr = *const TaskHead;
+
+#[inline(always)]
+fn done(r: Res<()>) -> RawResult {
+    r.map(|()| 0).into()
+}
+
+/// # Safety
+/// See task.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_task_create(
+    out: *mut TaskPtr,
+    attr: *const TaskAttr,
+) -> RawResult {
+    // SAFETY: null, or the caller's valid attributes.
+    let Some(attr) = (unsafe { attr.as_ref() }) else {
+        return RawResult::failure(Errno(libc::EINVAL));
+    };
+    if out.is_null() || attr.reserved != [0; 7] {
+        return RawResult::failure(Errno(libc::EINVAL));
+    }
+    done(handle::create_task(attr.stack_size).map(|task| {
+        // SAFETY: not null, and the caller's to write.
+        unsafe { *out = task.as_head() };
+    }))
+}
+
+/// # Safety
+/// See task.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_task_destroy(task: TaskPtr) -> RawResult {
+    // SAFETY: the caller's handle.
+    done(unsafe { handle::task(task) }.and_then(handle::destroy_task))
+}
+
+/// # Safety
+/// See task.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_task_attach(ex: ExecutorPtr, task: TaskPtr) -> RawResult {
+    // SAFETY: the caller's handles.
+    match unsafe { (Handle::from_ptr(ex), handle::task(task)) } {
+        (Ok(ex), Ok(task)) => done(ex.attach(task)),
+        _ => RawResult::failure(Errno(libc::EINVAL)),
+    }
+}
+
+/// # Safety
+/// See task.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_task_suspend_for_duration(
+    task: TaskPtr,
+    ns: u64,
+) -> RawResult {
+    // SAFETY: the caller's handle.
+    match unsafe { handle::task(task) } {
+        Ok(task) => Handle::<RealKernel>::sleep(task, ns),
+        Err(e) => RawResult::failure(e),
+    }
+}
+
+/// # Safety
+/// See task.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_task_io(task: TaskPtr, sqe: *const c_void) -> RawResult {
+    // SAFETY: the caller's handle and entry.
+    match unsafe { (handle::task(task), sqe.cast::<Sqe>().as_ref()) } {
+        // SAFETY: what the entry refers to is the caller's to keep.
+        (Ok(task), Some(sqe)) => unsafe { Handle::<RealKernel>::io(task, sqe) },
+        _ => RawResult::failure(Errno(libc::EINVAL)),
+    }
+}
+
+/// # Safety
+/// See task.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_task_cancel(ex: ExecutorPtr, task: TaskPtr) -> RawResult {
+    // SAFETY: the caller's handles.
+    match unsafe { (Handle::from_ptr(ex), handle::task(task)) } {
+        (Ok(ex), Ok(task)) => done(ex.cancel(task)),
+        _ => RawResult::failure(Errno(libc::EINVAL)),
+    }
+}
+
+/// # Safety
+/// See task.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_task_join(this: TaskPtr, other: TaskPtr) -> RawResult {
+    // SAFETY: the caller's handles.
+    match unsafe { (handle::task(this), handle::task(other)) } {
+        (Ok(this), Ok(other)) => Handle::<RealKernel>::join(this, other),
+        _ => RawResult::failure(Errno(libc::EINVAL)),
+    }
+}
+
+/// # Safety
+/// See task.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_task_set_priorities(
+    task: TaskPtr,
+    cpu: u8,
+    io: u8,
+) -> RawResult {
+    // SAFETY: the caller's handle.
+    let task = unsafe { handle::task(task) };
+    done(task.and_then(|task| Handle::<RealKernel>::set_priorities(task, cpu, io)))
+}
+
+/// # Safety
+/// See task.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_task_has_exited(task: TaskPtr) -> bool {
+    // SAFETY: the caller's handle.
+    unsafe { handle::task(task) }.is_ok_and(TaskRef::has_exited)
+}
+
+/// # Safety
+/// See task.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_task_io_cqe_flags(task: TaskPtr) -> u32 {
+    // SAFETY: the caller's handle.
+    unsafe { handle::task(task) }.map_or(0, |task| task.cqe_flags.get())
+}

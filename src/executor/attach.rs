@@ -1,0 +1,54 @@
+//! Launching: the owner's way, which is hot, and what both ways share.
+
+use core::sync::atomic::Ordering;
+
+use super::stats::inc;
+use super::Executor;
+use crate::error::{Errno, Res};
+use crate::sys::kernel::Kernel;
+use crate::task::header::{phase, Cancel, Flags, TaskRef, Waits};
+
+impl<K: Kernel> Executor<K> {
+    /// OWNER'S THREAD. No lock, no atomic read-modify-write, no malloc, no system call, no loop.
+    #[inline(always)]
+    pub fn attach(&self, task: TaskRef) -> Res<()> {
+        if task.phase.load(Ordering::Acquire) == phase::ATTACHED {
+            return Err(Errno(libc::EBUSY));
+        }
+        if task.head.user_code.get().is_none() {
+            return Err(Errno(libc::EINVAL));
+        }
+        task.phase.store(phase::ATTACHED, Ordering::Relaxed);
+        self.prepare(task);
+        inc(&self.head.tasks_pending_launch);
+        self.ready.push(task);
+        Ok(())
+    }
+
+    /// Readies an idle task for its launch. Its caller owns it: has set `phase` to ATTACHED.
+    #[inline(always)]
+    pub(super) fn prepare(&self, task: TaskRef) {
+        task.seq.store(task.seq.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        task.mailbox.store(self.mailbox as *const _ as *mut _, Ordering::Relaxed);
+        task.head.current_executor.store(self.address(), Ordering::Relaxed);
+        task.head.flags.set(Flags::PENDING_LAUNCH);
+        task.head.ticks.clear();
+        task.cancel.set(Cancel::No);
+        task.head.ticks_when_attached.set(self.stamp());
+    }
+
+    /// OWNER'S THREAD. Takes effect at the next decision: a task that is ready, or waits for a
+    /// submission entry, goes to the back of its new level.
+    pub fn set_priorities(&self, task: TaskRef, cpu: u8, io: u8) {
+        let cpu_changed = task.head.cpu.replace(cpu) != cpu;
+        let io_changed = task.head.io.replace(io) != io;
+        match task.waits.get() {
+            Waits::Ready if cpu_changed => {
+                self.ready.remove(task);
+                self.ready.push(task);
+            }
+            Waits::Entry if io_changed => self.reactor.requeue(task),
+            _ => {}
+        }
+    }
+}

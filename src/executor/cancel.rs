@@ -1,0 +1,77 @@
+//! Cancelling, on the owner's thread: exactly one outcome in every state.
+
+use core::sync::atomic::Ordering;
+
+use super::join::Record;
+use super::stats::dec;
+use super::Executor;
+use crate::error::{Errno, RawResult, Res};
+use crate::sys::kernel::Kernel;
+use crate::task::header::{phase, Cancel, Flags, TaskRef, Waits, CANCELED, ECANCELED};
+
+impl<K: Kernel> Executor<K> {
+    /// OWNER'S THREAD, inside its tasks too. ENOENT unless the task is attached here.
+    pub fn cancel(&self, task: TaskRef) -> Res<()> {
+        if !self.has_attached(task) {
+            return Err(Errno(libc::ENOENT));
+        }
+        if task.head.flags.get() == Flags::PENDING_LAUNCH && task.waits.get() != Waits::Ready {
+            // Launched by another thread, and still in the mailbox; so it will be among the ready.
+            self.collect_mailbox();
+            if !self.has_attached(task) {
+                return Ok(()); // Another request in there has cancelled it already.
+            }
+        }
+        match task.head.flags.get() {
+            Flags::PENDING_LAUNCH => self.cancel_launch(task),
+            Flags::AWAITING => self.cancel_wait(task),
+            // Running, or its wait is over: it gets its real result, and then this.
+            _ => task.cancel.set(Cancel::Next),
+        }
+        Ok(())
+    }
+
+    fn has_attached(&self, task: TaskRef) -> bool {
+        task.phase.load(Ordering::Acquire) == phase::ATTACHED && task.executor() == self.address()
+    }
+
+    fn cancel_launch(&self, task: TaskRef) {
+        self.ready.remove(task);
+        dec(&self.head.tasks_pending_launch);
+        task.head.result.set(RawResult::failure(ECANCELED));
+        let now = self.stamp();
+        task.head.ticks.when_detached.set(now);
+        self.finish(task, now);
+    }
+
+    fn cancel_wait(&self, task: TaskRef) {
+        match task.waits.get() {
+            Waits::Deadline => self.deadlines.remove(task),
+            Waits::Forever => task.waits.set(Waits::Nothing),
+            Waits::Entry => {
+                let over = self.reactor.cancel(task);
+                debug_assert!(over);
+                // Never reached the kernel: counted out again.
+                let submitted = &self.head.total_io_submitted;
+                submitted.set(submitted.get() - 1);
+            }
+            Waits::Completion | Waits::CompletionCancelQueued => {
+                let over = self.reactor.cancel(task);
+                debug_assert!(!over);
+                return;
+            }
+            Waits::Join => self.unjoin_here(task),
+            Waits::JoinRemote => {
+                // SAFETY: the record of a task that waits so is on its stack.
+                let record = unsafe { &*task.peer.get().cast::<Record>() };
+                return self.unjoin_remote(record);
+            }
+            Waits::Nothing | Waits::Ready => {
+                debug_assert!(false, "awaiting, and in no wait");
+                return;
+            }
+        }
+        task.outcome.set(CANCELED);
+        self.make_ready(task, self.stamp());
+    }
+}

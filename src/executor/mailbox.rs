@@ -1,0 +1,113 @@
+//! Where other threads leave what they want of an executor.
+//!
+//! Mailboxes are never freed, only recycled: an executor on another thread may hold the address of
+//! one (to join a task there) longer than its owner lives. A message that arrives at a mailbox's
+//! next owner finds its task is not attached there, which is an answer like any other.
+
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::intrusive::{Chain, Inbox, Link, Push};
+use crate::sys::kernel::Waker;
+
+/// What a link in an inbox is part of.
+pub mod kind {
+    /// A task to launch.
+    pub const LAUNCH: usize = 0;
+    /// A boxed `remote::CancelMessage`.
+    pub const CANCEL: usize = 1;
+    /// `join::Record::link`: tell me when `other` has exited.
+    pub const JOIN: usize = 2;
+    /// The same, answered.
+    pub const JOINED: usize = 3;
+    /// `join::Record::unlink`: I no longer want to know.
+    pub const UNJOIN: usize = 4;
+    /// The same, acknowledged.
+    pub const UNJOINED: usize = 5;
+}
+
+pub struct Mailbox {
+    pub inbox: Inbox,
+    /// The owner's eventfd; negative while it has none.
+    eventfd: AtomicI32,
+}
+
+static SPARE: Mutex<Vec<&'static Mailbox>> = Mutex::new(Vec::new());
+
+// SAFETY: the inbox is made for many threads; links in it belong to whoever the rules in
+// `intrusive::inbox` say.
+unsafe impl Sync for Mailbox {}
+// SAFETY: as above.
+unsafe impl Send for Mailbox {}
+
+/// A mailbox that takes messages, whose owner `waker` wakes.
+pub fn open(waker: Waker) -> &'static Mailbox {
+    let spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    let mailbox = spare.unwrap_or_else(|| {
+        let new = Box::leak(Box::new(Mailbox { inbox: Inbox::new(), eventfd: AtomicI32::new(-1) }));
+        let _ = new.inbox.close();
+        new
+    });
+    mailbox.eventfd.store(waker.eventfd, Ordering::Release);
+    mailbox.inbox.reopen();
+    mailbox
+}
+
+impl Mailbox {
+    /// ANY THREAD. The caller vouches for the owner's life until this returns.
+    ///
+    /// # Safety
+    /// As `Inbox::push`, and `kind` is what the link is part of. False: closed, refused.
+    pub unsafe fn post(&self, link: NonNull<Link>, kind: usize) -> bool {
+        // SAFETY: the caller's.
+        match unsafe { self.inbox.push(link, kind) } {
+            Push::Queued => true,
+            Push::MustWake => {
+                self.wake();
+                true
+            }
+            Push::Closed => false,
+        }
+    }
+
+    /// ANY THREAD. As `post`, where nobody vouches for the owner: its `close` waits for us.
+    ///
+    /// # Safety
+    /// As `post`.
+    pub unsafe fn post_pinned(&self, link: NonNull<Link>, kind: usize) -> bool {
+        self.inbox.pin();
+        // SAFETY: the caller's; the pin keeps the owner.
+        let posted = unsafe { self.post(link, kind) };
+        self.inbox.unpin();
+        posted
+    }
+
+    /// ANY THREAD, also in a signal handler.
+    pub fn notify(&self) {
+        if self.inbox.notify() {
+            self.wake();
+        }
+    }
+
+    #[cold]
+    fn wake(&self) {
+        Waker { eventfd: self.eventfd.load(Ordering::Acquire) }.wake();
+    }
+
+    /// The owner leaves: no message comes in any more; what came before is returned. Call `recycle`
+    /// once it is dealt with.
+    pub fn close(&self) -> Chain {
+        self.inbox.close()
+    }
+
+    /// Waits until no foreign thread is about to wake the owner (a handful of instructions of
+    /// theirs), then gives the mailbox to the next executor.
+    pub fn recycle(&'static self) {
+        while self.inbox.pinned() {
+            std::thread::yield_now();
+        }
+        self.eventfd.store(-1, Ordering::Release);
+        SPARE.lock().unwrap_or_else(PoisonError::into_inner).push(self);
+    }
+}

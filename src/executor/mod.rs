@@ -1,0 +1,134 @@
+//! The executor: one thread's loop over ready tasks, the ring, the sleepers and the mailbox.
+//!
+//! Everything takes `&self` and keeps its state in `Cell`s, because a running task re-enters the
+//! executor (to attach, to suspend) while `run` is still further up on the thread's own stack. All
+//! of it belongs to the owning thread but for `mailbox`, `owner` and `forks`, which never change and
+//! may be read by any thread.
+
+pub mod attach;
+pub mod cancel;
+pub mod join;
+pub mod mailbox;
+pub mod options;
+pub mod remote;
+pub mod run;
+pub mod shutdown;
+pub mod stats;
+pub mod suspend;
+
+use core::cell::{Cell, UnsafeCell};
+use core::ffi::c_void;
+
+use crate::reactor::Reactor;
+use crate::sched::deadline::Deadlines;
+use crate::sched::ready::Ready;
+use crate::sys::exceptions::{self, Exceptions};
+use crate::sys::kernel::Kernel;
+use crate::sys::thread;
+use crate::task::header::TaskRef;
+use crate::ticks;
+use mailbox::Mailbox;
+use stats::ExecutorHead;
+
+#[repr(C, align(128))]
+pub struct Executor<K: Kernel> {
+    pub head: ExecutorHead,
+    /// `thread::token` of the thread that may use it.
+    owner: usize,
+    track: bool,
+    /// The owner's C++ exception state, or `no_exceptions`.
+    exceptions: *mut Exceptions,
+    ready: Ready,
+    /// Items run since the kernel was last asked.
+    since_enter: Cell<u32>,
+    deadlines: Deadlines,
+    reactor: Reactor<K>,
+    mailbox: &'static Mailbox,
+    /// A wake-up arrived that no `run` has answered yet.
+    woken: Cell<bool>,
+    in_run: Cell<bool>,
+    forks: u64,
+    no_exceptions: UnsafeCell<Exceptions>,
+}
+
+impl<K: Kernel> Executor<K> {
+    /// EXPENSIVE. The calling thread owns it.
+    pub fn new(kernel: K, track: bool) -> Box<Self> {
+        let mailbox = mailbox::open(kernel.waker());
+        let mut ex = Box::new(Self {
+            head: ExecutorHead::default(),
+            owner: thread::token(),
+            track,
+            exceptions: exceptions::of_this_thread(),
+            ready: Ready::new(),
+            since_enter: Cell::new(0),
+            deadlines: Deadlines::new(),
+            reactor: Reactor::new(kernel),
+            mailbox,
+            woken: Cell::new(false),
+            in_run: Cell::new(false),
+            forks: thread::fork_count(),
+            no_exceptions: UnsafeCell::new(Exceptions::NONE),
+        });
+        if ex.exceptions.is_null() {
+            ex.exceptions = ex.no_exceptions.get();
+        }
+        ex
+    }
+
+    /// The calling thread is the one that made it.
+    #[inline(always)]
+    pub fn is_mine(&self) -> bool {
+        self.owner == thread::token() && self.forks == thread::fork_count()
+    }
+
+    /// ANY THREAD. The process is the one that made it.
+    pub fn is_of_this_process(&self) -> bool {
+        self.forks == thread::fork_count()
+    }
+
+    #[inline(always)]
+    pub fn current_task(&self) -> Option<TaskRef> {
+        let head = self.head.current_task.get();
+        // SAFETY: set by `run` to a live task.
+        (!head.is_null()).then(|| unsafe { TaskRef::from_head(head) })
+    }
+
+    #[inline(always)]
+    pub fn is_current(&self, task: TaskRef) -> bool {
+        self.head.current_task.get() == task.as_head()
+    }
+
+    pub fn kernel(&self) -> &K {
+        &self.reactor.kernel
+    }
+
+    #[inline(always)]
+    fn address(&self) -> *mut c_void {
+        self as *const Self as *mut c_void
+    }
+
+    #[inline(always)]
+    fn stamp(&self) -> u64 {
+        if self.track {
+            ticks::now()
+        } else {
+            0
+        }
+    }
+
+    /// Attached tasks, those in the mailbox not counted.
+    #[inline(always)]
+    fn attached(&self) -> usize {
+        let head = &self.head;
+        head.tasks_pending_launch.get() + head.tasks_running.get() + head.tasks_suspended.get()
+    }
+
+    /// True while a task is attached.
+    pub fn has_work(&self) -> bool {
+        if self.mailbox.inbox.has_any() {
+            self.collect_mailbox();
+        }
+        self.attached() != 0
+    }
+}

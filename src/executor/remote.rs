@@ -1,0 +1,117 @@
+//! What other threads may ask, and how the owner takes it in.
+
+use core::ptr::NonNull;
+use core::sync::atomic::Ordering;
+
+use super::join::Record;
+use super::mailbox::kind;
+use super::stats::inc;
+use super::Executor;
+use crate::error::{Errno, Res};
+use crate::intrusive::{Chain, Link};
+use crate::sys::kernel::Kernel;
+use crate::task::header::{phase, TaskRef, Waits};
+
+/// A cancel request on its way. The task may have exited, been launched again, or be gone when it
+/// arrives: `seq` tells, and slot memory may always be read.
+#[repr(C)]
+pub struct CancelMessage {
+    link: Link,
+    task: TaskRef,
+    seq: u64,
+}
+
+impl<K: Kernel> Executor<K> {
+    /// ANY THREAD. Lock-free. Wakes the executor only if it sleeps or is about to.
+    pub fn attach_remote(&self, task: TaskRef) -> Res<()> {
+        if task.head.user_code.get().is_none() {
+            return Err(Errno(libc::EINVAL));
+        }
+        let idle = task.phase.load(Ordering::Relaxed);
+        // Acquire: pairs with the release of the exit, so that its last touch comes before ours. An
+        // exchange, as another thread may be at the same.
+        if idle == phase::ATTACHED
+            || task
+                .phase
+                .compare_exchange(idle, phase::ATTACHED, Ordering::Acquire, Ordering::Relaxed)
+                .is_err()
+        {
+            return Err(Errno(libc::EBUSY));
+        }
+        self.prepare(task);
+        // SAFETY: the task was idle, so its link is free, and it stays until it has exited. The
+        // caller vouches for the executor.
+        let posted = unsafe { self.mailbox.post(task.link_ptr(), kind::LAUNCH) };
+        debug_assert!(posted, "the executor outlives the call");
+        Ok(())
+    }
+
+    /// ANY THREAD. ENOMEM, else it takes effect when the executor looks at its mailbox, if the task
+    /// is attached to it still.
+    pub fn cancel_remote(&self, task: TaskRef) -> Res<()> {
+        let layout = std::alloc::Layout::new::<CancelMessage>();
+        // SAFETY: not a zero-sized type. Asked of the allocator directly, as `Box` would abort.
+        let at = unsafe { std::alloc::alloc(layout) }.cast::<CancelMessage>();
+        let Some(message) = NonNull::new(at) else {
+            return Err(Errno(libc::ENOMEM));
+        };
+        let seq = task.seq.load(Ordering::Relaxed);
+        // SAFETY: fresh memory of its layout.
+        unsafe { message.as_ptr().write(CancelMessage { link: Link::new(), task, seq }) };
+        // SAFETY: the message is the mailbox's from here; the caller vouches for the executor.
+        if !unsafe { self.mailbox.post(message.cast(), kind::CANCEL) } {
+            // SAFETY: refused, so still ours.
+            drop(unsafe { Box::from_raw(message.as_ptr()) });
+        }
+        Ok(())
+    }
+
+    /// ANY THREAD, also in a signal handler.
+    pub fn wake(&self) {
+        self.mailbox.notify();
+    }
+
+    /// Takes in all that other threads left.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn collect_mailbox(&self) {
+        let taken = self.mailbox.inbox.take();
+        if taken.notified {
+            self.woken.set(true);
+        }
+        self.deal_with(taken.chain);
+    }
+
+    pub(super) fn deal_with(&self, mut chain: Chain) {
+        while let Some((link, what)) = chain.pop() {
+            // SAFETY: `kind` says what each link is part of, and posting handed it over to us.
+            unsafe {
+                match what {
+                    kind::LAUNCH => self.launched(TaskRef::from_link(link)),
+                    kind::CANCEL => {
+                        self.cancel_asked(*Box::from_raw(link.cast::<CancelMessage>().as_ptr()))
+                    }
+                    kind::JOIN => self.join_asked(Record::from_link(link)),
+                    kind::JOINED => self.join_answered(Record::from_link(link)),
+                    kind::UNJOIN => self.unjoin_asked(Record::from_unlink(link)),
+                    kind::UNJOINED => self.join_answered(Record::from_unlink(link)),
+                    _ => debug_assert!(false, "no such message"),
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn launched(&self, task: TaskRef) {
+        debug_assert!(task.waits.get() == Waits::Nothing);
+        inc(&self.head.tasks_pending_launch);
+        self.ready.push(task);
+    }
+
+    fn cancel_asked(&self, message: CancelMessage) {
+        if message.task.seq.load(Ordering::Relaxed) == message.seq {
+            // ENOENT: it has exited meanwhile, which is no one's loss.
+            let _ = self.cancel(message.task);
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! The ready tasks: one FIFO a priority and a bitmap of those that are not empty, so that the oldest
+//! of the highest priority is found by one instruction.
+
+use core::cell::Cell;
+
+use crate::task::header::{TaskRef, Waits, PRIORITIES};
+use crate::task::list::TaskList;
+
+pub struct Ready {
+    levels: [TaskList; PRIORITIES],
+    /// Bit n: levels[n] is not empty.
+    occupied: Cell<u32>,
+    len: Cell<usize>,
+}
+
+impl Ready {
+    #[allow(clippy::new_without_default)]
+    pub const fn new() -> Self {
+        Self {
+            levels: [TaskList::new(), TaskList::new(), TaskList::new()],
+            occupied: Cell::new(0),
+            len: Cell::new(0),
+        }
+    }
+
+    #[inline(always)]
+    pub fn len(&self) -> usize {
+        self.len.get()
+    }
+
+    #[inline(always)]
+    pub fn is_empty(&self) -> bool {
+        self.len.get() == 0
+    }
+
+    /// Behind all that are ready at its level. The task is in no list.
+    #[inline(always)]
+    pub fn push(&self, task: TaskRef) {
+        debug_assert!(task.waits.get() == Waits::Nothing);
+        let level = task.cpu_level();
+        task.level.set(level);
+        task.waits.set(Waits::Ready);
+        self.levels[level as usize].push_back(task);
+        self.occupied.set(self.occupied.get() | 1 << level);
+        self.len.set(self.len.get() + 1);
+    }
+
+    /// The oldest of the highest level.
+    #[inline(always)]
+    pub fn pop(&self) -> Option<TaskRef> {
+        let occupied = self.occupied.get();
+        if occupied == 0 {
+            return None;
+        }
+        let level = occupied.trailing_zeros() as usize;
+        let list = self.levels.get(level)?;
+        let task = list.pop_front()?;
+        if list.is_empty() {
+            self.occupied.set(occupied & (occupied - 1));
+        }
+        self.len.set(self.len.get() - 1);
+        task.waits.set(Waits::Nothing);
+        Some(task)
+    }
+
+    /// The task that `pop` would give: for prefetching.
+    #[inline(always)]
+    pub fn peek(&self) -> Option<TaskRef> {
+        self.levels.get(self.occupied.get().trailing_zeros() as usize)?.front()
+    }
+
+    /// Takes out a task whose `waits` is Ready.
+    pub fn remove(&self, task: TaskRef) {
+        debug_assert!(task.waits.get() == Waits::Ready);
+        let level = task.level.get() as usize;
+        self.levels[level].remove(task);
+        if self.levels[level].is_empty() {
+            self.occupied.set(self.occupied.get() & !(1 << level));
+        }
+        self.len.set(self.len.get() - 1);
+        task.waits.set(Waits::Nothing);
+    }
+}

@@ -1,0 +1,137 @@
+//! Switching stacks: the only importer of corosensei.
+//!
+//! A [`Switch`] is one persistent coroutine: made once with its task, resumed for every launch and
+//! every resumption, never finished and never unwound. Its body is a loop, so that a launch is a
+//! plain switch into a frame that already exists:
+//!
+//! ```text
+//!   stack_base  +-----------------------------+  == address of the task's header
+//!               | corosensei's parent link    |  <- yielder points here
+//!               | the loop's frame            |  <- while the task is idle, it is suspended here
+//!               | user_code's frames          |
+//!               |            ...              |
+//!   sp          | registers of the suspension |  <- while the task is suspended
+//!               ~                             ~
+//!   stack_limit +-----------------------------+
+//!               | guard                       |
+//! ```
+
+use core::cell::{Cell, UnsafeCell};
+use core::mem::ManuallyDrop;
+use core::num::NonZeroUsize;
+
+use corosensei::stack::{Stack, StackPointer};
+use corosensei::{Coroutine, Yielder};
+
+/// The bounds of a stack that the pool owns.
+struct Bounds {
+    base: StackPointer,
+    limit: StackPointer,
+}
+
+// SAFETY: `Switch::new`'s caller promises that the range is writable, 16-aligned at the base,
+// guarded below the limit, and used by nobody else until the switch is forgotten.
+unsafe impl Stack for Bounds {
+    #[inline]
+    fn base(&self) -> StackPointer {
+        self.base
+    }
+    #[inline]
+    fn limit(&self) -> StackPointer {
+        self.limit
+    }
+}
+
+type Routine = Coroutine<(), (), (), Bounds>;
+type Back = Yielder<(), ()>;
+
+/// One persistent coroutine.
+///
+/// All methods take `&self`: the switch is entered from the executor's stack, and left from its own,
+/// while the other side's borrow is still open.
+#[repr(C)]
+pub struct Switch {
+    routine: UnsafeCell<ManuallyDrop<Routine>>,
+    back: Cell<*const Back>,
+    sp: Cell<usize>,
+}
+
+impl Switch {
+    /// Lays the first frame on the stack. `body(arg)` is called at every launch; when it returns the
+    /// switch is back where the next launch finds it.
+    ///
+    /// # Safety
+    /// `limit..base` is writable memory that nobody else uses until the last `resume` has returned;
+    /// `base` is 16-aligned. The switch must be moved to its final, pinned place before `resume`.
+    pub unsafe fn new(
+        base: usize,
+        limit: usize,
+        body: unsafe fn(*const ()),
+        arg: *const (),
+        this: *const Switch,
+    ) -> Switch {
+        let bounds = Bounds {
+            base: NonZeroUsize::new(base).expect("a stack is not at address 0"),
+            limit: NonZeroUsize::new(limit).expect("a stack is not at address 0"),
+        };
+        let routine = Coroutine::with_stack(bounds, move |back: &Back, ()| {
+            // SAFETY: `this` is where the switch was pinned before the first resume.
+            unsafe { (*this).back.set(back) };
+            loop {
+                // SAFETY: the caller of `new` chose body and arg for each other.
+                unsafe { body(arg) };
+                back.suspend(());
+            }
+        });
+        Switch {
+            routine: UnsafeCell::new(ManuallyDrop::new(routine)),
+            back: Cell::new(core::ptr::null()),
+            sp: Cell::new(base),
+        }
+    }
+
+    /// Runs the task until it suspends or its body returns.
+    ///
+    /// # Safety
+    /// Called off this stack, by the one thread that runs the task, and not while it is running.
+    #[inline(always)]
+    pub unsafe fn resume(&self) {
+        // SAFETY: not running, so nobody holds a reference into the routine; `suspend` does not
+        // touch it.
+        unsafe { (*self.routine.get()).resume(()) };
+    }
+
+    /// Leaves the task; returns when it is resumed.
+    ///
+    /// # Safety
+    /// Called on this stack.
+    #[inline(always)]
+    pub unsafe fn suspend(&self) {
+        self.sp.set(stack_pointer());
+        // SAFETY: running, so the first resume has set `back`, which lives at the stack's base.
+        unsafe { (*self.back.get()).suspend(()) };
+    }
+
+    /// Where the stack ended when the task last left it, give or take the saved registers: what to
+    /// prefetch before a resume.
+    #[inline(always)]
+    pub fn sp(&self) -> usize {
+        self.sp.get()
+    }
+}
+
+#[inline(always)]
+fn stack_pointer() -> usize {
+    let sp: usize;
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: reads a register.
+    unsafe {
+        core::arch::asm!("mov {}, rsp", out(reg) sp, options(nomem, nostack, preserves_flags))
+    };
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: reads a register.
+    unsafe {
+        core::arch::asm!("mov {}, sp", out(reg) sp, options(nomem, nostack, preserves_flags))
+    };
+    sp
+}

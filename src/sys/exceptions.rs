@@ -1,0 +1,28 @@
+//! The C++ runtime's exception state: what `__cxa_get_globals` returns is per thread, tasks are not,
+//! so it is swapped with every switch of a stack. Without a C++ runtime in the process a dummy is
+//! swapped instead, which costs less than asking.
+
+use core::ffi::c_void;
+
+/// `__cxa_eh_globals`: the Itanium C++ ABI fixes its layout.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Exceptions {
+    pub caught: *mut c_void,
+    pub uncaught: u32,
+}
+
+impl Exceptions {
+    pub const NONE: Exceptions = Exceptions { caught: core::ptr::null_mut(), uncaught: 0 };
+}
+
+extern "C" {
+    /// cpp/cxa_globals.cpp: `__cxa_get_globals()` of the calling thread, or null.
+    fn monad_async_cxa_globals() -> *mut c_void;
+}
+
+/// The calling thread's, valid as long as the thread; null without a C++ runtime.
+pub fn of_this_thread() -> *mut Exceptions {
+    // SAFETY: no preconditions.
+    unsafe { monad_async_cxa_globals().cast() }
+}

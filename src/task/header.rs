@@ -1,0 +1,306 @@
+//! The pinned task: the public head that C sees, and behind it what the executor needs.
+//!
+//! ```text
+//!   page end  +-------------------------------+
+//!             | colour (0..2.5 KiB)           |
+//!             +-------------------------------+
+//!    +192     | line 3: sleeping, joining     |  touched by timers and joins
+//!    +128     | line 2: switch, io outcome    |  touched by every switch
+//!     +64     | line 1: ticks, link, state    |  touched by every transition
+//!      +0     | line 0: priority, user_code,  |  touched by attach and launch
+//!             |         flags, executor       |
+//!   header -> +-------------------------------+  == base of the task's own stack
+//!             | stack, growing down           |
+//! ```
+//!
+//! Who may touch what: while `phase` is ATTACHED all plain fields belong to the thread of the
+//! executor the task is attached to; otherwise to whoever owns the handle. `phase` and `seq` may be
+//! read by any thread at any time, also after the task was destroyed: slot memory is never unmapped
+//! (see `stack::pool`), which is what makes [`TaskRef`] safe to follow.
+
+use core::cell::Cell;
+use core::ffi::c_void;
+use core::ops::Deref;
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicU8, Ordering};
+
+use crate::error::{Errno, RawResult};
+use crate::intrusive::{Fifo, Link, TimerNode};
+use crate::stack::pool::Slot;
+use crate::stack::switch::Switch;
+use crate::sys::kernel::Sqe;
+
+pub const PRIORITIES: usize = 3;
+pub const NORMAL: u8 = 1;
+
+/// `user_code`; the head is the task's handle in C.
+pub type UserCode = unsafe extern "C" fn(*const TaskHead) -> RawResult;
+
+/// `struct monad_async_task_head`: every offset is asserted below and in task.h.
+#[repr(C)]
+pub struct TaskHead {
+    pub cpu: Cell<u8>,
+    pub io: Cell<u8>,
+    pub result: Cell<RawResult>,
+    pub user_code: Cell<Option<UserCode>>,
+    pub user_ptr: Cell<*mut c_void>,
+    /// The four public bools, changed by one store; see [`Flags`].
+    pub flags: Cell<Flags>,
+    /// The executor's head; null while idle. Any thread may compare it, only the owner follows it.
+    pub current_executor: AtomicPtr<c_void>,
+    pub ticks_when_attached: Cell<u64>,
+    pub ticks: Ticks,
+}
+
+/// The stamps that `attach` clears, in the public order.
+#[derive(Default)]
+#[repr(C)]
+pub struct Ticks {
+    pub when_detached: Cell<u64>,
+    pub when_suspended_awaiting: Cell<u64>,
+    pub when_suspended_completed: Cell<u64>,
+    pub when_resumed: Cell<u64>,
+    pub total_executed: Cell<u64>,
+}
+
+impl Ticks {
+    #[inline(always)]
+    pub fn clear(&self) {
+        self.when_detached.set(0);
+        self.when_suspended_awaiting.set(0);
+        self.when_suspended_completed.set(0);
+        self.when_resumed.set(0);
+        self.total_executed.set(0);
+    }
+}
+
+/// is_pending_launch, is_running, is_suspended_awaiting, is_suspended_completed: one byte each.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(transparent)]
+pub struct Flags(pub u32);
+
+impl Flags {
+    pub const IDLE: Flags = Flags(0);
+    pub const PENDING_LAUNCH: Flags = Flags(u32::from_ne_bytes([1, 0, 0, 0]));
+    pub const RUNNING: Flags = Flags(u32::from_ne_bytes([0, 1, 0, 0]));
+    pub const AWAITING: Flags = Flags(u32::from_ne_bytes([0, 0, 1, 0]));
+    pub const COMPLETED: Flags = Flags(u32::from_ne_bytes([0, 0, 0, 1]));
+}
+
+macro_rules! offsets {
+    ($($field:ident = $at:expr),* $(,)?) => {
+        $(const _: () = assert!(core::mem::offset_of!(TaskHead, $field) == $at);)*
+    };
+}
+offsets! {
+    cpu = 0, io = 1, result = 8, user_code = 24, user_ptr = 32, flags = 40, current_executor = 48,
+    ticks_when_attached = 56, ticks = 64,
+}
+const _: () = assert!(size_of::<TaskHead>() == 104);
+
+/// Where a task stands between attach and exit, as other threads may see it.
+pub mod phase {
+    /// Never attached.
+    pub const FRESH: u8 = 0;
+    /// From attach until its exit is published.
+    pub const ATTACHED: u8 = 1;
+    /// Its last run is over; `result` may be read.
+    pub const EXITED: u8 = 2;
+}
+
+/// What a task that is not running waits for, which is also which list its link is in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Waits {
+    /// In no list: running, idle, or in an inbox.
+    Nothing,
+    /// In the ready list of `level`.
+    Ready,
+    /// In the deadline structure.
+    Deadline,
+    /// Until cancelled; in no list.
+    Forever,
+    /// For a submission entry: in the reactor's queue of `level`.
+    Entry,
+    /// For the completion of operation `op`; in no list.
+    Completion,
+    /// As `Completion`, and its cancel request waits for a submission entry.
+    CompletionCancelQueued,
+    /// For `peer` on the same executor: in its joiners.
+    Join,
+    /// For a task on another executor: its join record says the rest; in no list.
+    JoinRemote,
+}
+
+/// How far a cancellation has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Cancel {
+    No,
+    /// Asked of the operation that is in flight; its outcome decides.
+    Asked,
+    /// The next suspension returns ECANCELED.
+    Next,
+}
+
+/// The whole task. 128-aligned; lives at the top of its stack slot.
+#[repr(C, align(128))]
+pub struct Task {
+    pub head: TaskHead,
+    pub link: Link,
+    pub waits: Cell<Waits>,
+    pub level: Cell<u8>,
+    pub cancel: Cell<Cancel>,
+    pub phase: AtomicU8,
+    /// Generation of the operation in flight: part of its user_data.
+    pub op: Cell<u16>,
+    /// Somebody joins this task: look at the lists when it exits.
+    pub joined: Cell<bool>,
+    pub pad: Cell<u8>,
+    // --- line 2
+    pub switch: Switch,
+    /// What the suspension returns: the kernel's `res`, or -errno.
+    pub outcome: Cell<i32>,
+    pub cqe_flags: Cell<u32>,
+    // --- line 3
+    pub timer: TimerNode,
+    /// Attachments so far, never the same number twice at one address.
+    pub seq: AtomicU64,
+    /// The entry of a task that waits for a free one; lives on its stack.
+    pub sqe: Cell<*const Sqe>,
+    /// Whom this task joins, while `waits` is Join; its join record while JoinRemote.
+    pub peer: Cell<*const c_void>,
+    pub join_result: Cell<RawResult>,
+    /// Tasks of the same executor that join this one, and requests from other executors.
+    pub joiners: Fifo,
+    pub remote_joiners: Fifo,
+    /// The type-stable mailbox of the executor it was last attached to.
+    pub mailbox: AtomicPtr<c_void>,
+    /// Given back to the pool by destroy.
+    pub slot: Cell<Option<Slot>>,
+}
+
+const _: () = {
+    assert!(core::mem::offset_of!(Task, link) == 104);
+    assert!(core::mem::offset_of!(Task, switch) == 128);
+};
+
+/// A pinned task. Copying it copies the pointer.
+///
+/// Invariant: points to a slot's header that was initialised by `Task::create` at least once. As
+/// slots are never unmapped, following it is always sound memory; that the task is still the one
+/// meant is the business of whoever holds it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(transparent)]
+pub struct TaskRef(NonNull<Task>);
+
+// SAFETY: a TaskRef is an address. The fields behind it follow the ownership rule at the file's top.
+unsafe impl Send for TaskRef {}
+
+impl Deref for TaskRef {
+    type Target = Task;
+    #[inline(always)]
+    fn deref(&self) -> &Task {
+        // SAFETY: the invariant of TaskRef; all fields are Cells or atomics, so a shared reference
+        // asserts nothing about who writes.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl TaskRef {
+    /// # Safety
+    /// `task` points to a header in a slot that `Task::create` initialised.
+    #[inline(always)]
+    pub const unsafe fn new(task: NonNull<Task>) -> Self {
+        Self(task)
+    }
+
+    /// # Safety
+    /// As `new`; `head` came from `as_head`.
+    #[inline(always)]
+    pub unsafe fn from_head(head: *const TaskHead) -> Self {
+        // SAFETY: the head is the task's first field, and the caller says it is not null.
+        Self(unsafe { NonNull::new_unchecked(head as *mut Task) })
+    }
+
+    /// # Safety
+    /// `link` is the link of a task.
+    #[inline(always)]
+    pub unsafe fn from_link(link: NonNull<Link>) -> Self {
+        // SAFETY: inverse of `link`.
+        Self(unsafe { link.byte_sub(core::mem::offset_of!(Task, link)).cast() })
+    }
+
+    /// # Safety
+    /// `timer` is the timer node of a task.
+    #[inline(always)]
+    pub unsafe fn from_timer(timer: NonNull<TimerNode>) -> Self {
+        // SAFETY: inverse of `timer_node`.
+        Self(unsafe { timer.byte_sub(core::mem::offset_of!(Task, timer)).cast() })
+    }
+
+    #[inline(always)]
+    pub fn as_head(self) -> *const TaskHead {
+        self.0.as_ptr() as *const TaskHead
+    }
+
+    #[inline(always)]
+    pub fn addr(self) -> usize {
+        self.0.as_ptr() as usize
+    }
+
+    // The three below keep the whole task's provenance: made from the task's pointer, not from a
+    // reference to the field.
+    #[inline(always)]
+    pub fn link_ptr(self) -> NonNull<Link> {
+        // SAFETY: within the task.
+        unsafe { self.0.byte_add(core::mem::offset_of!(Task, link)).cast() }
+    }
+
+    #[inline(always)]
+    pub fn timer_ptr(self) -> NonNull<TimerNode> {
+        // SAFETY: within the task.
+        unsafe { self.0.byte_add(core::mem::offset_of!(Task, timer)).cast() }
+    }
+
+    /// The CPU level the user asks for; anything above low counts as low.
+    #[inline(always)]
+    pub fn cpu_level(self) -> u8 {
+        self.head.cpu.get().min(PRIORITIES as u8 - 1)
+    }
+
+    #[inline(always)]
+    pub fn io_level(self) -> u8 {
+        self.head.io.get().min(PRIORITIES as u8 - 1)
+    }
+
+    /// Any thread.
+    #[inline(always)]
+    pub fn has_exited(self) -> bool {
+        // Acquire: pairs with the release in `publish_exit`, so `result` is visible.
+        self.phase.load(Ordering::Acquire) == phase::EXITED
+    }
+
+    #[inline(always)]
+    pub fn executor(self) -> *mut c_void {
+        self.head.current_executor.load(Ordering::Relaxed)
+    }
+
+    /// The last touch of a run: from here on the task may be attached elsewhere, or destroyed.
+    #[inline(always)]
+    pub fn publish_exit(self) {
+        self.head.current_executor.store(ptr::null_mut(), Ordering::Relaxed);
+        // Release: the result and all stamps come first.
+        self.phase.store(phase::EXITED, Ordering::Release);
+    }
+
+    /// Takes the outcome of a suspension as a result.
+    #[inline(always)]
+    pub fn outcome(self) -> RawResult {
+        RawResult::from_kernel(self.outcome.get())
+    }
+}
+
+/// The outcome of a suspension that was cancelled.
+pub const CANCELED: i32 = -libc::ECANCELED;
+pub const ECANCELED: Errno = Errno(libc::ECANCELED);

@@ -1,0 +1,102 @@
+//! From slot to task and back: what is expensive is done here, once per task.
+
+use core::cell::Cell;
+use core::ffi::c_void;
+use core::ptr;
+use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicU8, Ordering};
+
+use super::header::*;
+use crate::error::{Errno, RawResult, Res};
+use crate::intrusive::{Fifo, Link, TimerNode};
+use crate::stack::pool;
+use crate::stack::switch::Switch;
+
+/// Sequence numbers of new headers start in a range of their own, so that one that was forgotten by
+/// the kernel (`MADV_DONTNEED`) never repeats a number a stale message may hold.
+static EPOCH: AtomicU64 = AtomicU64::new(1);
+
+/// What the base of every stack calls at every launch: runs user_code and keeps its result.
+///
+/// A panic or a foreign exception that leaves `user_code` ends the process: it is called through
+/// `extern "C"`, which nothing may unwind out of.
+unsafe fn launch(arg: *const ()) {
+    // SAFETY: `create` passed the task's own address.
+    let task = unsafe { TaskRef::from_head(arg.cast()) };
+    if let Some(code) = task.head.user_code.get() {
+        // SAFETY: the user's function, with the handle it expects.
+        let result = unsafe { code(task.as_head()) };
+        task.head.result.set(result);
+    }
+}
+
+/// EXPENSIVE. A task that was never attached. ENOMEM where memory ends.
+pub fn create(stack_bytes: usize) -> Res<TaskRef> {
+    let slot = pool::acquire(stack_bytes, size_of::<Task>())?;
+    let at = slot.header.cast::<Task>();
+    // SAFETY: the slot is ours, and its header bytes are zeros or the previous task's.
+    let seq = match unsafe { (*ptr::addr_of!((*at.as_ptr()).seq)).load(Ordering::Relaxed) } {
+        0 => EPOCH.fetch_add(1, Ordering::Relaxed) << 32,
+        seq => seq,
+    };
+    // SAFETY: the range between limit and base belongs to the slot; the switch is pinned in the
+    // header before anyone can resume it.
+    let switch = unsafe {
+        let place = ptr::addr_of!((*at.as_ptr()).switch);
+        Switch::new(slot.stack_base, slot.stack_limit, launch, at.as_ptr() as *const (), place)
+    };
+    let task = Task {
+        head: TaskHead {
+            cpu: NORMAL.into(),
+            io: NORMAL.into(),
+            result: RawResult::default().into(),
+            user_code: None.into(),
+            user_ptr: ptr::null_mut::<c_void>().into(),
+            flags: Flags::IDLE.into(),
+            current_executor: AtomicPtr::new(ptr::null_mut()),
+            ticks_when_attached: 0.into(),
+            ticks: Ticks::default(),
+        },
+        link: Link::new(),
+        waits: Waits::Nothing.into(),
+        level: 0.into(),
+        cancel: Cancel::No.into(),
+        phase: AtomicU8::new(phase::FRESH),
+        op: 0.into(),
+        joined: false.into(),
+        pad: 0.into(),
+        switch,
+        outcome: 0.into(),
+        cqe_flags: 0.into(),
+        timer: TimerNode::new(),
+        seq: AtomicU64::new(seq),
+        sqe: Cell::new(ptr::null()),
+        peer: Cell::new(ptr::null()),
+        join_result: RawResult::default().into(),
+        joiners: Fifo::new(),
+        remote_joiners: Fifo::new(),
+        mailbox: AtomicPtr::new(ptr::null_mut()),
+        slot: Cell::new(Some(slot)),
+    };
+    // SAFETY: the header is ours. A stale reader (a message that compares `seq`) sees the old or the
+    // same number, as `seq` is written with the value it had or a new range's.
+    unsafe { at.as_ptr().write(task) };
+    // SAFETY: just initialised.
+    Ok(unsafe { TaskRef::new(at) })
+}
+
+/// EBUSY, with nothing changed, while the task is attached.
+pub fn destroy(task: TaskRef) -> Res<()> {
+    if task.phase.load(Ordering::Acquire) == phase::ATTACHED {
+        return Err(Errno(libc::EBUSY));
+    }
+    // A late attach by a stale handle is refused rather than run.
+    task.head.user_code.set(None);
+    task.phase.store(phase::FRESH, Ordering::Relaxed);
+    let Some(slot) = task.slot.take() else {
+        return Err(Errno(libc::EINVAL)); // Destroyed already, as far as one can tell.
+    };
+    // SAFETY: idle, so nothing runs on the stack; the routine is suspended in its loop and owns
+    // nothing that would need dropping.
+    unsafe { pool::release(slot) };
+    Ok(())
+}

@@ -1,0 +1,46 @@
+//! Lists of tasks: `intrusive::Fifo` made safe by the rule that a task is in one list at most, the
+//! one its `waits` field names.
+
+use super::header::TaskRef;
+use crate::intrusive::Fifo;
+
+pub struct TaskList(Fifo);
+
+impl TaskList {
+    #[allow(clippy::new_without_default)]
+    pub const fn new() -> Self {
+        Self(Fifo::new())
+    }
+
+    #[inline(always)]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The caller takes the task from wherever it was, and says so in its `waits`.
+    #[inline(always)]
+    pub fn push_back(&self, task: TaskRef) {
+        // SAFETY: the rule at the file's top; a task lives until it has exited, and none exits while
+        // it is in a list.
+        unsafe { self.0.push_back(task.link_ptr()) }
+    }
+
+    #[inline(always)]
+    pub fn pop_front(&self) -> Option<TaskRef> {
+        // SAFETY: only tasks' links are pushed here.
+        self.0.pop_front().map(|link| unsafe { TaskRef::from_link(link) })
+    }
+
+    #[inline(always)]
+    pub fn front(&self) -> Option<TaskRef> {
+        // SAFETY: as above.
+        self.0.front().map(|link| unsafe { TaskRef::from_link(link) })
+    }
+
+    /// `task` is in this list.
+    #[inline(always)]
+    pub fn remove(&self, task: TaskRef) {
+        // SAFETY: the caller's word, which `waits` backs.
+        unsafe { self.0.remove(task.link_ptr()) }
+    }
+}

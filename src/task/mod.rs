@@ -1,0 +1,5 @@
+//! The task: one pinned object with a stack of its own.
+
+pub mod header;
+pub mod life;
+pub mod list;

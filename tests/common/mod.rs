@@ -1,0 +1,66 @@
+//! What the tests share: executors on the real kernel, and tasks whose body is a closure.
+#![allow(dead_code)]
+
+use core::ffi::c_void;
+use core::ptr::NonNull;
+use monad_async::error::{Errno, RawResult, Res};
+use monad_async::handle::{self, Handle};
+use monad_async::sys::kernel::{Kernel, Sqe};
+use monad_async::sys::ring::{RealKernel, RingOptions};
+use monad_async::task::header::{TaskHead, TaskRef};
+
+pub type Real = RealKernel;
+pub type Body = Box<dyn FnMut(TaskRef) -> RawResult>;
+
+pub fn errno<T>(e: i32) -> Res<T> {
+    Err(Errno(e))
+}
+
+pub fn executor(entries: u32) -> Handle<Real> {
+    let kernel = RealKernel::new(&RingOptions { entries, ..RingOptions::default() })
+        .unwrap_or_else(|e| panic!("{}", e.text));
+    Handle::new(kernel, true)
+}
+
+pub fn new_task() -> TaskRef {
+    handle::create_task(16 << 10).unwrap()
+}
+
+unsafe extern "C" fn call(head: *const TaskHead) -> RawResult {
+    // SAFETY: the executor passes the handle of the task that runs.
+    let task = unsafe { TaskRef::from_head(head) };
+    // SAFETY: set by `set_body`, and freed only once the task is idle.
+    let body = unsafe { &mut *task.head.user_ptr.get().cast::<Body>() };
+    body(task)
+}
+
+pub fn set_body(task: TaskRef, body: impl FnMut(TaskRef) -> RawResult + 'static) {
+    drop_body(task);
+    let body: Box<Body> = Box::new(Box::new(body));
+    task.head.user_ptr.set(Box::into_raw(body).cast::<c_void>());
+    task.head.user_code.set(Some(call));
+}
+
+pub fn drop_body(task: TaskRef) {
+    if let Some(old) = NonNull::new(task.head.user_ptr.replace(core::ptr::null_mut())) {
+        // SAFETY: only `set_body` writes user_ptr.
+        drop(unsafe { Box::from_raw(old.cast::<Body>().as_ptr()) });
+    }
+}
+
+pub fn destroy_task(task: TaskRef) {
+    drop_body(task);
+    handle::destroy_task(task).unwrap();
+}
+
+pub fn destroy<K: Kernel>(ex: Handle<K>, tasks: impl IntoIterator<Item = TaskRef>) {
+    for task in tasks {
+        destroy_task(task);
+    }
+    ex.destroy().unwrap();
+}
+
+pub fn nop(task: TaskRef) -> RawResult {
+    // SAFETY: a NOP refers to no memory.
+    unsafe { Handle::<Real>::io(task, &Sqe::zeroed()) }
+}

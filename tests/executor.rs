@@ -1,0 +1,114 @@
+//! The executor through its handles, against the real kernel: what does not need C to be seen.
+
+mod common;
+
+use common::*;
+use monad_async::error::RawResult;
+use monad_async::handle::Handle;
+use monad_async::task::header::TaskRef;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+#[test]
+fn a_launch_runs_once() {
+    let ex = executor(64);
+    let t = new_task();
+    let ran = Rc::new(Cell::new(0));
+    let r = ran.clone();
+    set_body(t, move |_| {
+        r.set(r.get() + 1);
+        RawResult::success(42)
+    });
+    for round in 1..=3 {
+        ex.attach(t).unwrap();
+        assert_eq!(ex.attach(t), errno(libc::EBUSY));
+        assert!(!t.has_exited());
+        assert_eq!(ex.run(1, None), Ok(1));
+        assert!(t.has_exited());
+        assert_eq!(ran.get(), round);
+        assert_eq!(t.head.result.get(), RawResult::success(42));
+    }
+    destroy(ex, [t]);
+}
+
+#[test]
+fn yields_take_turns() {
+    let ex = executor(0);
+    let log = Rc::new(RefCell::new(Vec::new()));
+    let tasks: Vec<TaskRef> = (0..3)
+        .map(|i| {
+            let t = new_task();
+            let log = log.clone();
+            set_body(t, move |t| {
+                for round in 0..3 {
+                    log.borrow_mut().push((round, i));
+                    assert_eq!(Handle::<Real>::sleep(t, 0), RawResult::success(0));
+                }
+                RawResult::success(0)
+            });
+            ex.attach(t).unwrap();
+            t
+        })
+        .collect();
+    assert_eq!(ex.run(usize::MAX, Some(0)), Ok(3));
+    while ex.has_work() {
+        ex.run(usize::MAX, None).unwrap();
+    }
+    let expected: Vec<_> = (0..3).flat_map(|r| (0..3).map(move |i| (r, i))).collect();
+    assert_eq!(*log.borrow(), expected);
+    destroy(ex, tasks);
+}
+
+#[test]
+fn nops_with_a_tiny_queue_and_sleepers() {
+    let ex = executor(2);
+    let done = Rc::new(Cell::new(0));
+    let tasks: Vec<TaskRef> = (0..6000)
+        .map(|i| {
+            let t = new_task();
+            let done = done.clone();
+            set_body(t, move |t| {
+                let r = if i % 2 == 0 { Handle::<Real>::sleep(t, 1_000_000 + i) } else { nop(t) };
+                assert_eq!(r, RawResult::success(0));
+                done.set(done.get() + 1);
+                RawResult::success(0)
+            });
+            ex.attach(t).unwrap();
+            t
+        })
+        .collect();
+    while ex.has_work() {
+        ex.run(usize::MAX, None).unwrap();
+    }
+    assert_eq!(done.get(), 6000);
+    let head = &ex.executor().head;
+    assert_eq!(head.total_io_submitted.get(), 3000);
+    assert_eq!(head.total_io_completed.get(), 3000);
+    destroy(ex, tasks);
+}
+
+#[test]
+fn the_parts_of_run_add_up() {
+    let ex = executor(64);
+    let t = new_task();
+    set_body(t, |t| {
+        for _ in 0..50 {
+            Handle::<Real>::sleep(t, 100_000);
+            nop(t);
+            Handle::<Real>::sleep(t, 0);
+        }
+        RawResult::success(0)
+    });
+    ex.attach(t).unwrap();
+    while ex.has_work() {
+        ex.run(usize::MAX, None).unwrap();
+    }
+    let h = &ex.executor().head;
+    let parts = h.total_ticks_in_task_launch.get()
+        + h.total_ticks_in_io_uring.get()
+        + h.total_ticks_sleeping.get()
+        + h.total_ticks_in_task_completion.get();
+    let run = h.total_ticks_in_run.get();
+    assert!(parts <= run && parts * 100 >= run * 95, "{parts} of {run}");
+    destroy(ex, [t]);
+}
