@@ -29,13 +29,14 @@
 //!
 //! **Guard.** 16 KiB rather than one page: Rust, and C built with stack clash protection, touch
 //! every page as their frame grows, but a plain C frame may step over a page without touching it.
-//! A million slots with guards of 4, 16, 64 KiB: 260, 300, 480 ns each to create, and 39, 63,
-//! 157 MB of page tables beside the 4,096 MB of the slots' own pages. 16 KiB costs half a percent
-//! and holds the frames that real C has (a PATH_MAX buffer and then some); 64 KiB would hold few
-//! more for five times the price.
+//! A million stacks of 16 KiB with guards of 4, 16, 64 KiB: 260, 300, 480 ns each to create, and
+//! 39, 63, 157 MB of page tables beside the 4,096 MB of the slots' own pages. 16 KiB costs half a
+//! percent and holds the frames that real C has (a PATH_MAX buffer and then some); 64 KiB would
+//! hold few more for five times the price.
 
 use crate::error::{Errno, Res};
 use crate::sys::memory;
+use crate::sys::overflow::{self, Hit};
 use core::mem::size_of;
 use core::ptr::NonNull;
 use core::sync::atomic::{
@@ -62,6 +63,7 @@ const EXACT_PAGES: usize = 16;
 const COLOUR_COUNT: usize = 21;
 /// What of a page the header (384 bytes) and the hot end of the stack (about 1 KiB) leave over.
 pub const COLOUR_MAX: usize = (COLOUR_COUNT - 1) * HEADER_ALIGN;
+const _: () = assert!(COLOUR_MAX + 384 + 1024 <= 4096);
 /// How far slot i's header is moved down. Neighbours are 8 steps, 1 KiB, apart.
 pub const COLOURS: [u16; COLOUR_COUNT] = {
     let mut table = [0; COLOUR_COUNT];
@@ -152,6 +154,7 @@ impl Slab {
     /// Maps and publishes a slab: of 64 MiB, or of less where the kernel has no more, or of more
     /// where one slot needs it. Under the pool's lock.
     pub fn create(shape: Shape, class: u32) -> Res<NonNull<Slab>> {
+        overflow::set_locate(find);
         let page = memory::page_bytes();
         let mut slots = (SLAB_BYTES / shape.slot_bytes).max(1);
         loop {
@@ -219,18 +222,9 @@ impl Shape {
     }
 }
 
-/// The slot around an address.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Found {
-    pub header: *const u8,
-    pub guard_start: usize,
-    pub stack_limit: usize,
-    pub stack_bytes: usize,
-}
-
 /// The slot that an address lies in, guard included; None outside carved slots. ASYNC-SIGNAL-SAFE;
 /// time grows with the number of slabs.
-pub fn find(address: usize) -> Option<Found> {
+pub fn find(address: usize) -> Option<Hit> {
     // Acquire: pairs with the Release in `create`.
     let mut at = SLABS.load(Acquire);
     while let Some(slab) = NonNull::new(at) {
@@ -243,7 +237,7 @@ pub fn find(address: usize) -> Option<Found> {
                 // SAFETY: the index is that of a carved slot.
                 let slot = unsafe { Slab::slot(slab, index as u32) };
                 let guard_start = slot.as_ptr() as usize;
-                return Some(Found {
+                return Some(Hit {
                     header: slot.as_ptr().wrapping_add(s.shape.header_offset(index as u32)),
                     guard_start,
                     stack_limit: guard_start + s.shape.guard_bytes,
@@ -298,7 +292,6 @@ mod tests {
         for pair in COLOURS.windows(2) {
             assert!(pair[0].abs_diff(pair[1]) >= 512, "neighbours {pair:?} share lines");
         }
-        assert!(COLOUR_MAX + 384 + 1024 <= 4096);
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod exceptions;
 pub mod kernel;
 pub mod mask;
 pub mod memory;
+pub mod overflow;
 pub mod probe;
 pub mod ring;
 mod setup;
