@@ -9,7 +9,7 @@ use core::sync::atomic::Ordering;
 
 use crate::error::{Errno, RawResult, Res};
 use crate::executor::Executor;
-use crate::io::{check, priority};
+use crate::io::check;
 use crate::sys::kernel::{Kernel, Sqe};
 use crate::task::header::{phase, Flags, Task, TaskHead, TaskRef, Waits, PRIORITIES};
 use crate::task::life;
@@ -161,7 +161,7 @@ impl<K: Kernel> Handle<K> {
     }
 
     /// # Safety
-    /// What `sqe` refers to stays valid until the call returns.
+    /// `sqe` and what it refers to stay valid until the call returns.
     #[inline(always)]
     pub unsafe fn io(task: TaskRef, sqe: &Sqe) -> RawResult {
         let this = match Self::running(task) {
@@ -175,10 +175,8 @@ impl<K: Kernel> Handle<K> {
         if let Err(e) = check::completes_once(sqe) {
             return RawResult::failure(e);
         }
-        let mut sqe = *sqe;
-        priority::apply(&mut sqe, task.io_level());
         // SAFETY: the caller's.
-        unsafe { ex.io(task, &mut sqe) }
+        unsafe { ex.io(task, sqe) }
     }
 
     pub fn join(task: TaskRef, other: TaskRef) -> RawResult {

@@ -77,14 +77,18 @@ impl<K: Kernel> Executor<K> {
             let chunk = ran;
             let stop = budget.min(ran + BOUND);
             let many = self.attached() > MANY;
+            // Once a chunk, not once an item: only a running task can look.
+            self.head.tasks_running.set(1);
             while ran < stop {
                 let Some(task) = self.ready.pop() else { break };
                 if many {
-                    self.prefetch();
+                    self.ready.prefetch();
                 }
                 now = self.run_item(task, now);
                 ran += 1;
             }
+            self.head.tasks_running.set(0);
+            self.head.current_task.set(core::ptr::null());
             self.since_enter.set(self.since_enter.get().saturating_add((ran - chunk) as u32));
             if ran == budget || self.ready.is_empty() {
                 break;
@@ -114,7 +118,6 @@ impl<K: Kernel> Executor<K> {
         } else {
             dec(&self.head.tasks_suspended);
         }
-        self.head.tasks_running.set(1);
         task.head.flags.set(Flags::RUNNING);
         task.head.ticks.when_resumed.set(now);
         self.head.current_task.set(task.as_head());
@@ -124,8 +127,6 @@ impl<K: Kernel> Executor<K> {
         // SAFETY: ready, so not running, and this is its executor's thread.
         unsafe { task.switch.resume() };
         let end = self.stamp();
-        self.head.current_task.set(core::ptr::null());
-        self.head.tasks_running.set(0);
         let spent = end.wrapping_sub(now);
         add(
             if launch {
@@ -224,6 +225,7 @@ impl<K: Kernel> Executor<K> {
     fn expire(&self, now: u64) {
         let now_ns = self.reactor.kernel.now_boot_ns();
         while let Some(task) = self.deadlines.pop_expired(now_ns) {
+            self.deadlines.prefetch();
             self.make_ready(task, now);
         }
     }
@@ -275,8 +277,4 @@ impl<K: Kernel> Executor<K> {
             }
         }
     }
-
-    /// Brings in what the task after next will need.
-    #[inline(always)]
-    fn prefetch(&self) {}
 }

@@ -38,16 +38,15 @@ impl<K: Kernel> Executor<K> {
     /// SUSPENDS. `task` runs now; `sqe` was checked.
     ///
     /// # Safety
-    /// What `sqe` refers to stays valid until the call returns.
+    /// `sqe` and what it refers to stay valid until the call returns.
     #[inline(always)]
-    pub unsafe fn io(&self, task: TaskRef, sqe: &mut Sqe) -> RawResult {
+    pub unsafe fn io(&self, task: TaskRef, sqe: &Sqe) -> RawResult {
         if task.cancel.get() == Cancel::Next {
             return take_cancel(task);
         }
         task.head.flags.set(Flags::AWAITING);
         add(&self.head.total_io_submitted, 1);
-        // SAFETY: the entry is on this stack, which does not move on before the task is woken; the
-        // caller answers for the rest.
+        // SAFETY: the caller's promise; the call does not return before the task is woken.
         unsafe { self.reactor.start(task, sqe) };
         self.leave(task);
         task.outcome()

@@ -49,6 +49,15 @@ impl Link {
     }
 }
 
+impl Link {
+    /// The entry behind this one, in a `Fifo` this one is in; null in the last. Elsewhere: anything.
+    #[cfg(not(loom))]
+    #[inline(always)]
+    pub fn peek_next(&self) -> *mut Link {
+        self.next.get()
+    }
+}
+
 impl Default for Link {
     fn default() -> Self {
         Self::new()

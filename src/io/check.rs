@@ -1,27 +1,7 @@
 //! Which submission entries a task may pass: any that completes exactly once.
 
 use crate::error::{Errno, Res};
-use crate::sys::kernel::Sqe;
-
-/// Opcodes, `enum io_uring_op`.
-pub mod op {
-    pub const READV: u8 = 1;
-    pub const WRITEV: u8 = 2;
-    pub const READ_FIXED: u8 = 4;
-    pub const WRITE_FIXED: u8 = 5;
-    pub const POLL_ADD: u8 = 6;
-    pub const RECVMSG: u8 = 10;
-    pub const TIMEOUT: u8 = 11;
-    pub const ACCEPT: u8 = 13;
-    pub const READ: u8 = 22;
-    pub const WRITE: u8 = 23;
-    pub const RECV: u8 = 27;
-    pub const URING_CMD: u8 = 46;
-    pub const READ_MULTISHOT: u8 = 49;
-    pub const RECV_ZC: u8 = 58;
-    pub const READV_FIXED: u8 = 60;
-    pub const WRITEV_FIXED: u8 = 61;
-}
+use crate::sys::kernel::{op, Sqe};
 
 const IOSQE_IO_LINK: u8 = 1 << 2;
 const IOSQE_IO_HARDLINK: u8 = 1 << 3;

@@ -1,4 +1,3 @@
-//! What tasks may ask of the kernel, and how their I/O priority reaches it.
+//! What tasks may ask of the kernel.
 
 pub mod check;
-pub mod priority;

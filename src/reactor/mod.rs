@@ -18,6 +18,7 @@
 //! nor a cancel request that comes late can be taken for a newer operation's.
 
 mod cancel;
+mod priority;
 mod reap;
 mod submit;
 

@@ -14,13 +14,13 @@ impl<K: Kernel> Reactor<K> {
     /// over, in the order of completion, with the task in no list.
     #[inline(always)]
     pub fn reap(&self, mut woken: impl FnMut(TaskRef)) {
-        while let Some(cqe) = self.kernel.pop() {
+        self.kernel.drain(|cqe| {
             if cqe.user_data & TAG_MASK == TAG_CANCEL {
                 self.cancels.set(self.cancels.get() - 1);
             } else if let Some(task) = self.complete(cqe) {
                 woken(task);
             }
-        }
+        });
     }
 
     #[inline(always)]

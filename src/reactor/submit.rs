@@ -1,13 +1,10 @@
 //! From a task's operation to the kernel: into the submission queue if it has room, else into the
 //! queue of the task's I/O priority.
 
-use super::{name, Reactor, TAG_CANCEL, TAG_OPERATION};
+use super::{name, priority, Reactor, TAG_CANCEL, TAG_OPERATION};
 use crate::error::{Errno, Res};
-use crate::sys::kernel::{Kernel, Sqe, Wait};
+use crate::sys::kernel::{op, Kernel, Sqe, Wait};
 use crate::task::header::{TaskRef, Waits};
-
-/// `IORING_OP_ASYNC_CANCEL`
-const OP_ASYNC_CANCEL: u8 = 14;
 
 /// How many entries one `submit` moves from the queues, so that a tiny submission queue with
 /// thousands waiting cannot keep the executor from its ready tasks.
@@ -17,21 +14,29 @@ impl<K: Kernel> Reactor<K> {
     /// Begins `task`'s operation. The task suspends right after.
     ///
     /// # Safety
-    /// `sqe` and all it refers to stay valid until the task is woken by `reap` or `cancel`; its
-    /// `user_data` may be overwritten.
+    /// `sqe` and all it refers to stay valid until the task is woken by `reap` or `cancel`.
     #[inline(always)]
-    pub unsafe fn start(&self, task: TaskRef, sqe: &mut Sqe) {
+    pub unsafe fn start(&self, task: TaskRef, sqe: &Sqe) {
         debug_assert!(task.waits.get() == Waits::Nothing);
         task.op.set(task.op.get().wrapping_add(1));
-        sqe.set_user_data(name(task, TAG_OPERATION));
         self.in_flight.set(self.in_flight.get() + 1);
-        if self.queued.get() == 0 && self.kernel.sq_space() != 0 {
+        // SAFETY: the caller's promise.
+        if self.queued.get() == 0 && unsafe { self.push_operation(task, sqe) } {
             task.waits.set(Waits::Completion);
-            // SAFETY: the caller's promise covers what the entry refers to.
-            unsafe { self.kernel.push(sqe) };
         } else {
             self.queue(task, sqe);
         }
+    }
+
+    /// False if there is no room.
+    ///
+    /// # Safety
+    /// As `start`.
+    #[inline(always)]
+    unsafe fn push_operation(&self, task: TaskRef, sqe: &Sqe) -> bool {
+        let ioprio = priority::of(sqe, task.io_level());
+        // SAFETY: the caller's promise.
+        unsafe { self.kernel.try_push(sqe, ioprio, name(task, TAG_OPERATION)) }
     }
 
     #[cold]
@@ -109,7 +114,8 @@ impl<K: Kernel> Reactor<K> {
                 task.waits.set(Waits::Completion);
                 // SAFETY: the entry lives on the stack of the task, which waits, and `start`'s
                 // caller promised the rest.
-                unsafe { self.kernel.push(&*task.sqe.get()) };
+                let pushed = unsafe { self.push_operation(task, &*task.sqe.get()) };
+                debug_assert!(pushed);
             }
             self.queued.set(self.queued.get() - 1);
             moved += 1;
@@ -119,7 +125,7 @@ impl<K: Kernel> Reactor<K> {
 
     /// Asks the kernel to cancel the task's operation; there is room.
     pub(super) fn push_cancel(&self, task: TaskRef) {
-        let mut sqe = Sqe::new(OP_ASYNC_CANCEL, -1, 0, name(task, TAG_OPERATION), 0, 0);
+        let mut sqe = Sqe::new(op::ASYNC_CANCEL, -1, 0, name(task, TAG_OPERATION), 0, 0);
         sqe.set_user_data(name(task, TAG_CANCEL));
         self.cancels.set(self.cancels.get() + 1);
         // SAFETY: refers to no memory.

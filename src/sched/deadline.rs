@@ -48,4 +48,13 @@ impl Deadlines {
         task.waits.set(Waits::Nothing);
         Some(task)
     }
+
+    /// Fetches the header of the next sleeper.
+    #[inline(always)]
+    pub fn prefetch(&self) {
+        // SAFETY: only tasks' timers are inserted.
+        if let Some(next) = self.0.first().map(|timer| unsafe { TaskRef::from_timer(timer) }) {
+            next.prefetch_header();
+        }
+    }
 }

@@ -57,7 +57,7 @@ pub struct Switch {
 }
 
 impl Switch {
-    /// Lays the first frame on the stack. `body(arg)` is called at every launch; when it returns the
+    /// Lays the first frame on the stack. `body` is called at every launch; when it returns the
     /// switch is back where the next launch finds it.
     ///
     /// # Safety
@@ -66,8 +66,7 @@ impl Switch {
     pub unsafe fn new(
         base: usize,
         limit: usize,
-        body: unsafe fn(*const ()),
-        arg: *const (),
+        body: impl Fn() + 'static,
         this: *const Switch,
     ) -> Switch {
         let bounds = Bounds {
@@ -78,8 +77,7 @@ impl Switch {
             // SAFETY: `this` is where the switch was pinned before the first resume.
             unsafe { (*this).back.set(back) };
             loop {
-                // SAFETY: the caller of `new` chose body and arg for each other.
-                unsafe { body(arg) };
+                body();
                 back.suspend(());
             }
         });

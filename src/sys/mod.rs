@@ -6,6 +6,7 @@ pub mod kernel;
 pub mod mask;
 pub mod memory;
 pub mod overflow;
+pub mod prefetch;
 pub mod probe;
 pub mod ring;
 mod setup;

@@ -132,6 +132,19 @@ impl Kernel for RealKernel {
         unsafe { self.ring().push(sqe) }
     }
 
+    #[inline(always)]
+    unsafe fn try_push(&self, sqe: &Sqe, ioprio: u16, user_data: u64) -> bool {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { self.ring().try_push(&sqe.with(ioprio, user_data)) }
+    }
+
+    #[inline(always)]
+    fn drain(&self, each: impl FnMut(Cqe)) {
+        if let Some(ring) = &self.ring {
+            ring.drain(each, &self.wake);
+        }
+    }
+
     #[inline]
     fn pop(&self) -> Option<Cqe> {
         let ring = self.ring.as_ref()?;
@@ -268,12 +281,39 @@ impl Ring {
     /// As [`Kernel::push`].
     #[inline]
     unsafe fn push(&self, sqe: &Sqe) {
+        // SAFETY: the caller's promise, passed on.
+        let pushed = unsafe { self.try_push(sqe) };
+        assert!(pushed, "the caller has seen room in the submission queue");
+    }
+
+    /// # Safety
+    /// As [`Kernel::push`].
+    #[inline(always)]
+    unsafe fn try_push(&self, sqe: &Sqe) -> bool {
         // SAFETY: both are the kernel's 64 bytes of plain integers, of one alignment (asserted
         // above); any bits are valid.
         let entry = unsafe { &*std::ptr::from_ref(sqe).cast::<squeue::Entry>() };
         // SAFETY: rule 2; the memory behind the entry is the caller's promise.
-        let pushed = unsafe { self.uring().submission_shared().push(entry) };
-        assert!(pushed.is_ok(), "the caller has seen room in the submission queue");
+        unsafe { self.uring().submission_shared().push(entry) }.is_ok()
+    }
+
+    /// As `take` until there is none, with the queue borrowed once. (Neither `each` nor
+    /// `wake_completed` touches the queue: rule 2.)
+    #[inline(always)]
+    fn drain(&self, mut each: impl FnMut(Cqe), wake: &EventFd) {
+        let mut taken = self.taken.get();
+        // SAFETY: rule 2.
+        for cqe in unsafe { self.uring().completion_shared() } {
+            taken += 1;
+            let cqe = Cqe { user_data: cqe.user_data(), res: cqe.result(), flags: cqe.flags() };
+            if cqe.user_data != WAKE_USER_DATA {
+                each(cqe);
+            } else {
+                self.taken.set(taken);
+                self.wake_completed(cqe, wake);
+            }
+        }
+        self.taken.set(taken);
     }
 
     #[inline]

@@ -19,9 +19,8 @@ static EPOCH: AtomicU64 = AtomicU64::new(1);
 ///
 /// A panic or a foreign exception that leaves `user_code` ends the process: it is called through
 /// `extern "C"`, which nothing may unwind out of.
-unsafe fn launch(arg: *const ()) {
-    // SAFETY: `create` passed the task's own address.
-    let task = unsafe { TaskRef::from_head(arg.cast()) };
+#[inline(always)]
+fn launch(task: TaskRef) {
     if let Some(code) = task.head.user_code.get() {
         // SAFETY: the user's function, with the handle it expects.
         let result = unsafe { code(task.as_head()) };
@@ -42,7 +41,8 @@ pub fn create(stack_bytes: usize) -> Res<TaskRef> {
     // header before anyone can resume it.
     let switch = unsafe {
         let place = ptr::addr_of!((*at.as_ptr()).switch);
-        Switch::new(slot.stack_base, slot.stack_limit, launch, at.as_ptr() as *const (), place)
+        let task = TaskRef::new(at);
+        Switch::new(slot.stack_base, slot.stack_limit, move || launch(task), place)
     };
     let task = Task {
         head: TaskHead {

@@ -1,6 +1,8 @@
 //! Lists of tasks: `intrusive::Fifo` made safe by the rule that a task is in one list at most, the
 //! one its `waits` field names.
 
+use core::ptr::NonNull;
+
 use super::header::TaskRef;
 use crate::intrusive::Fifo;
 
@@ -42,5 +44,12 @@ impl TaskList {
     pub fn remove(&self, task: TaskRef) {
         // SAFETY: the caller's word, which `waits` backs.
         unsafe { self.0.remove(task.link_ptr()) }
+    }
+
+    /// The task behind `task`, which is in this list.
+    #[inline(always)]
+    pub fn after(&self, task: TaskRef) -> Option<TaskRef> {
+        // SAFETY: in a list of tasks, says the caller, so its neighbour is one.
+        NonNull::new(task.link.peek_next()).map(|link| unsafe { TaskRef::from_link(link) })
     }
 }

@@ -1,8 +1,7 @@
 //! A task's I/O priority as the kernel's `ioprio`, on reads and writes only: on receive and accept
 //! the field means something else, and elsewhere nothing.
 
-use super::check::op;
-use crate::sys::kernel::Sqe;
+use crate::sys::kernel::{op, Sqe};
 
 /// Best effort, which needs no privilege; a real-time class would.
 const IOPRIO_CLASS_BE: u16 = 2 << 13;
@@ -10,12 +9,14 @@ const IOPRIO_CLASS_BE: u16 = 2 << 13;
 /// By level: the best of its class, whatever the process has, the last of its class.
 const IOPRIO: [u16; 3] = [IOPRIO_CLASS_BE, 0, IOPRIO_CLASS_BE | 7];
 
-/// Leaves an `ioprio` alone that the caller has set.
+/// The `ioprio` to submit `sqe` with: one that its caller has set is left alone.
 #[inline(always)]
-pub fn apply(sqe: &mut Sqe, level: u8) {
+pub fn of(sqe: &Sqe, level: u8) -> u16 {
     let ioprio = IOPRIO[level as usize];
     if ioprio != 0 && sqe.ioprio() == 0 && is_read_or_write(sqe.opcode()) {
-        sqe.set_ioprio(ioprio);
+        ioprio
+    } else {
+        sqe.ioprio()
     }
 }
 
@@ -41,10 +42,9 @@ mod tests {
     fn only_reads_and_writes_carry_it() {
         for opcode in 0..=62 {
             for level in 0..3 {
-                let mut sqe = Sqe::new(opcode, 3, 0, 0, 0, 0);
-                apply(&mut sqe, level);
+                let sqe = Sqe::new(opcode, 3, 0, 0, 0, 0);
                 let expected = if is_read_or_write(opcode) { IOPRIO[level as usize] } else { 0 };
-                assert_eq!(sqe.ioprio(), expected, "opcode {opcode} level {level}");
+                assert_eq!(of(&sqe, level), expected, "opcode {opcode} level {level}");
             }
         }
     }
@@ -53,7 +53,6 @@ mod tests {
     fn the_callers_own_stays() {
         let mut sqe = Sqe::new(op::READ, 3, 0, 0, 0, 0);
         sqe.set_ioprio(42);
-        apply(&mut sqe, 0);
-        assert_eq!(sqe.ioprio(), 42);
+        assert_eq!(of(&sqe, 0), 42);
     }
 }
