@@ -51,8 +51,8 @@ pub fn destroy_task(task: TaskRef) -> Res<()> {
 }
 
 impl<K: Kernel> Handle<K> {
-    pub fn new(kernel: K, track: bool) -> Self {
-        Self(NonNull::from(Box::leak(Executor::new(kernel, track))))
+    pub fn new(kernel: K, track: bool) -> Res<Self> {
+        Ok(Self(NonNull::from(Box::leak(Executor::new(kernel, track)?))))
     }
 
     /// # Safety
@@ -89,7 +89,7 @@ impl<K: Kernel> Handle<K> {
         if !ex.is_mine() {
             return Err(EPERM);
         }
-        if ex.is_in_run() {
+        if Executor::<K>::is_in_task() {
             return Err(Errno(libc::EDEADLK));
         }
         ex.run(max_items, timeout_ns)

@@ -8,6 +8,8 @@
 //!         t0      t1     t2     t3       t4        t5           tn      end
 //! ```
 
+use core::cell::Cell;
+
 use super::stats::{add, dec, inc};
 use super::Executor;
 use crate::error::{Errno, Res};
@@ -25,12 +27,22 @@ const MANY: usize = 256;
 /// While the kernel refuses entries, waiting ends after so long, to offer them again.
 const RETRY_NS: u64 = 1_000_000;
 
+thread_local! {
+    /// An executor of this thread is in `run`. A second one inside would let its tasks suspend those
+    /// of the first from a stack that is not theirs.
+    static IN_RUN: Cell<bool> = const { Cell::new(false) };
+}
+
 /// Ends `in_run` and restores the caller's exception state however `run` is left.
 struct Inside<'a, K: Kernel>(&'a Executor<K>, Exceptions);
 
 impl<K: Kernel> Drop for Inside<'_, K> {
+    #[inline(always)]
     fn drop(&mut self) {
         self.0.in_run.set(false);
+        IN_RUN.set(false);
+        // A wake-up that came while we were in here is answered by our return.
+        self.0.woken.set(false);
         // SAFETY: the owner thread's, which this is.
         unsafe { *self.0.exceptions = self.1 };
     }
@@ -42,9 +54,16 @@ impl<K: Kernel> Executor<K> {
         self.in_run.get()
     }
 
+    /// Some executor of this thread is in `run`, so this is a task of its.
+    #[inline(always)]
+    pub fn is_in_task() -> bool {
+        IN_RUN.get()
+    }
+
     /// One bounded pass; `timeout_ns` None waits for ever. OWNER'S THREAD, outside its tasks.
     pub fn run(&self, max_items: usize, timeout_ns: Option<u64>) -> Res<usize> {
         self.in_run.set(true);
+        IN_RUN.set(true);
         // SAFETY: the owner thread's, which this is.
         let _inside = Inside(self, unsafe { *self.exceptions });
         let begun = self.stamp();
