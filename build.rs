@@ -4,7 +4,7 @@
 //! Every file is named: a watched directory would not tell ninja which file changed.
 
 const BRIDGE: &str = "src/bridge.rs";
-const SOURCES: &[&str] = &["cpp/cxa_globals.cpp"];
+const SOURCES: &[&str] = &["cpp/current.cpp", "cpp/cxa_globals.cpp"];
 const HEADERS: &[&str] = &[];
 
 fn main() {

@@ -51,8 +51,8 @@ pub fn destroy_task(task: TaskRef) -> Res<()> {
 }
 
 impl<K: Kernel> Handle<K> {
-    pub fn new(kernel: K, track: bool) -> Res<Self> {
-        Ok(Self(NonNull::from(Box::leak(Executor::new(kernel, track)?))))
+    pub fn new(kernel: K, track: bool) -> Self {
+        Self(NonNull::from(Box::leak(Executor::new(kernel, track))))
     }
 
     /// # Safety
@@ -89,7 +89,7 @@ impl<K: Kernel> Handle<K> {
         if !ex.is_mine() {
             return Err(EPERM);
         }
-        if Executor::<K>::is_in_task() {
+        if ex.is_thread_in_run() {
             return Err(Errno(libc::EDEADLK));
         }
         ex.run(max_items, timeout_ns)
@@ -105,6 +105,19 @@ impl<K: Kernel> Handle<K> {
 
     pub fn has_work(self) -> bool {
         self.executor().is_mine() && self.executor().has_work()
+    }
+
+    /// ANY THREAD. False in a child after `fork`.
+    pub fn is_of_this_process(self) -> bool {
+        self.executor().is_of_this_process()
+    }
+
+    pub fn cancel_all(self) -> Res<()> {
+        if !self.executor().is_mine() {
+            return Err(EPERM);
+        }
+        self.executor().cancel_all();
+        Ok(())
     }
 
     pub fn destroy(self) -> Res<()> {

@@ -19,11 +19,9 @@ pub mod suspend;
 use core::cell::{Cell, UnsafeCell};
 use core::ffi::c_void;
 
-use crate::error::Res;
 use crate::reactor::Reactor;
 use crate::sched::deadline::Deadlines;
 use crate::sched::ready::Ready;
-use crate::sys::alloc;
 use crate::sys::exceptions::{self, Exceptions};
 use crate::sys::kernel::Kernel;
 use crate::sys::thread;
@@ -48,17 +46,17 @@ pub struct Executor<K: Kernel> {
     mailbox: &'static Mailbox,
     /// A wake-up arrived that no `run` has answered yet.
     woken: Cell<bool>,
-    /// Its owner is in `run`.
-    in_run: Cell<bool>,
     forks: u64,
     no_exceptions: UnsafeCell<Exceptions>,
+    /// The owner thread's note of the executor that runs on it.
+    running_here: *mut *const c_void,
 }
 
 impl<K: Kernel> Executor<K> {
     /// EXPENSIVE. The calling thread owns it.
-    pub fn new(kernel: K, track: bool) -> Res<Box<Self>> {
-        let mailbox = mailbox::open(kernel.waker())?;
-        let ex = alloc::try_box(Self {
+    pub fn new(kernel: K, track: bool) -> Box<Self> {
+        let mailbox = mailbox::open(kernel.waker());
+        let mut ex = Box::new(Self {
             head: ExecutorHead::default(),
             owner: thread::token(),
             track,
@@ -69,15 +67,14 @@ impl<K: Kernel> Executor<K> {
             reactor: Reactor::new(kernel),
             mailbox,
             woken: Cell::new(false),
-            in_run: Cell::new(false),
             forks: thread::fork_count(),
             no_exceptions: UnsafeCell::new(Exceptions::NONE),
+            running_here: thread::running_executor(),
         });
-        let mut ex = ex.inspect_err(|_| mailbox.abandon())?;
         if ex.exceptions.is_null() {
             ex.exceptions = ex.no_exceptions.get();
         }
-        Ok(ex)
+        ex
     }
 
     /// The calling thread is the one that made it.

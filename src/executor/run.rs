@@ -8,8 +8,6 @@
 //!         t0      t1     t2     t3       t4        t5           tn      end
 //! ```
 
-use core::cell::Cell;
-
 use super::stats::{add, dec, inc};
 use super::Executor;
 use crate::error::{Errno, Res};
@@ -27,45 +25,42 @@ const MANY: usize = 256;
 /// While the kernel refuses entries, waiting ends after so long, to offer them again.
 const RETRY_NS: u64 = 1_000_000;
 
-thread_local! {
-    /// An executor of this thread is in `run`. A second one inside would let its tasks suspend those
-    /// of the first from a stack that is not theirs.
-    static IN_RUN: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Ends `in_run` and restores the caller's exception state however `run` is left.
+/// Ends being in a run, and restores the caller's exception state, however `run` is left.
 struct Inside<'a, K: Kernel>(&'a Executor<K>, Exceptions);
 
 impl<K: Kernel> Drop for Inside<'_, K> {
-    #[inline(always)]
     fn drop(&mut self) {
-        self.0.in_run.set(false);
-        IN_RUN.set(false);
-        // A wake-up that came while we were in here is answered by our return.
-        self.0.woken.set(false);
-        // SAFETY: the owner thread's, which this is.
-        unsafe { *self.0.exceptions = self.1 };
+        // SAFETY: both are the owner thread's, which this is.
+        unsafe {
+            *self.0.exceptions = self.1;
+            *self.0.running_here = core::ptr::null();
+        }
     }
 }
 
 impl<K: Kernel> Executor<K> {
+    /// This executor is in a run. OWNER'S THREAD.
     #[inline(always)]
     pub fn is_in_run(&self) -> bool {
-        self.in_run.get()
+        // SAFETY: the owner thread's, which this is.
+        unsafe { core::ptr::eq(*self.running_here, self.address()) }
     }
 
-    /// Some executor of this thread is in `run`, so this is a task of its.
+    /// This executor or another of this thread is in a run. OWNER'S THREAD.
     #[inline(always)]
-    pub fn is_in_task() -> bool {
-        IN_RUN.get()
+    pub fn is_thread_in_run(&self) -> bool {
+        // SAFETY: the owner thread's, which this is.
+        unsafe { !(*self.running_here).is_null() }
     }
 
     /// One bounded pass; `timeout_ns` None waits for ever. OWNER'S THREAD, outside its tasks.
     pub fn run(&self, max_items: usize, timeout_ns: Option<u64>) -> Res<usize> {
-        self.in_run.set(true);
-        IN_RUN.set(true);
-        // SAFETY: the owner thread's, which this is.
-        let _inside = Inside(self, unsafe { *self.exceptions });
+        // SAFETY: both are the owner thread's, which this is.
+        let _inside = unsafe {
+            let inside = Inside(self, *self.exceptions);
+            *self.running_here = self.address();
+            inside
+        };
         let begun = self.stamp();
         let (now, ran) = self.pass(begun, max_items, timeout_ns);
         add(&self.head.total_ticks_in_run, now.wrapping_sub(begun));

@@ -2,9 +2,26 @@
 
 use super::Executor;
 use crate::error::{Errno, Res};
+use crate::stack::pool;
 use crate::sys::kernel::{Kernel, Wait};
+use crate::task::header::TaskRef;
 
 impl<K: Kernel> Executor<K> {
+    /// OWNER'S THREAD, inside its tasks too. Cancels every task that is attached. EXPENSIVE: no list
+    /// of them is kept, as every launch would pay for it; all stacks of the process are looked at.
+    pub fn cancel_all(&self) {
+        if !self.has_work() {
+            return;
+        }
+        pool::for_each_in_use(|header| {
+            // SAFETY: headers of slots in use are tasks, or zeros, or what an earlier task left; none
+            // of the latter two is attached.
+            let task = unsafe { TaskRef::new(header.cast()) };
+            // ENOENT: attached elsewhere, or idle.
+            let _ = self.cancel(task);
+        });
+    }
+
     /// OWNER'S THREAD, outside its tasks. EBUSY, with nothing changed, while tasks are attached.
     pub fn destroy(self: Box<Self>) -> Result<(), (Box<Self>, Errno)> {
         if self.has_work() {

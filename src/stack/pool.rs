@@ -18,7 +18,7 @@
 //! destroys few at a time never asks the kernel. Page tables stay: 8 bytes a page
 //! of the slot, 88 for a stack of 16 KiB.
 
-use super::slab::{Shape, Slab, SlotMeta};
+use super::slab::{self, Shape, Slab, SlotMeta};
 use crate::error::{Errno, Res};
 use crate::sys::memory;
 use core::ptr::{null_mut, NonNull};
@@ -132,6 +132,26 @@ pub unsafe fn release(slot: Slot) {
         memory::drop_pages(stack, shape.slot_bytes - shape.guard_bytes)
     };
     pool().give(meta, dropped.is_ok());
+}
+
+/// Calls `f` with the header of every slot in use. EXPENSIVE: looks at all that were ever carved,
+/// under the lock, so `f` may neither acquire nor release. A slot whose owner has not filled in its
+/// header yet shows what an earlier one left (invariant 1).
+pub fn for_each_in_use(mut f: impl FnMut(NonNull<u8>)) {
+    let _pool = pool();
+    slab::for_each(|slab| {
+        // SAFETY: published slabs live as long as the process, and their shape never changes.
+        let s = unsafe { slab.as_ref() };
+        for index in 0..s.carved.load(Relaxed) {
+            // SAFETY: a carved slot's SlotMeta is initialised, and the pool is locked
+            // (invariant 3); the header lies in its slot.
+            unsafe {
+                if (*Slab::meta(slab, index).as_ptr()).generation % 2 == 1 {
+                    f(Slab::slot(slab, index).add(s.shape.header_offset(index)));
+                }
+            }
+        }
+    });
 }
 
 pub fn stats() -> Stats {

@@ -222,6 +222,17 @@ impl Shape {
     }
 }
 
+/// All slabs, newest first.
+pub(super) fn for_each(mut f: impl FnMut(NonNull<Slab>)) {
+    // Acquire: pairs with the Release in `create`.
+    let mut at = SLABS.load(Acquire);
+    while let Some(slab) = NonNull::new(at) {
+        f(slab);
+        // SAFETY: a published slab is never unmapped, and `next` never changes again.
+        at = unsafe { slab.as_ref() }.next.cast_mut();
+    }
+}
+
 /// The slot that an address lies in, guard included; None outside carved slots. ASYNC-SIGNAL-SAFE;
 /// time grows with the number of slabs.
 pub fn find(address: usize) -> Option<Hit> {

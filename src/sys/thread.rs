@@ -1,5 +1,6 @@
 //! Which thread is this, in one instruction, and has the process forked since.
 
+use core::ffi::c_void;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Forks behind this process, times 2: an executor compares it with the count at its creation, so
@@ -53,4 +54,17 @@ pub fn watch_forks() {
         // SAFETY: the handler only adds to an atomic.
         unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
     });
+}
+
+extern "C" {
+    /// cpp/current.cpp: the calling thread's note of the executor that runs on it.
+    fn monad_async_running_slot() -> *mut *const c_void;
+}
+
+/// Where the calling thread notes which executor runs on it, null outside `run`; valid as long as
+/// the thread. It serves `monad_async_task_current`, so it lies where a C function finds it in one
+/// load.
+pub fn running_executor() -> *mut *const c_void {
+    // SAFETY: no preconditions.
+    unsafe { monad_async_running_slot() }
 }

@@ -27,7 +27,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicU8, Ordering};
 use crate::error::{Errno, RawResult};
 use crate::intrusive::{Fifo, Link, TimerNode};
 use crate::stack::pool::Slot;
-use crate::stack::switch::{Registration, Switch};
+use crate::stack::switch::Switch;
 use crate::sys::kernel::Sqe;
 use crate::sys::prefetch;
 
@@ -179,7 +179,6 @@ pub struct Task {
     pub mailbox: AtomicPtr<c_void>,
     /// Given back to the pool by destroy.
     pub slot: Cell<Option<Slot>>,
-    pub registration: Cell<Option<Registration>>,
 }
 
 const _: () = {
@@ -312,8 +311,8 @@ impl TaskRef {
     /// The last touch of a run: from here on the task may be attached elsewhere, or destroyed.
     #[inline(always)]
     pub fn publish_exit(self) {
-        self.head.current_executor.store(ptr::null_mut(), Ordering::Relaxed);
-        // Release: the result and all stamps come first.
+        // Release, both: the result, all stamps and what user_code wrote come first.
+        self.head.current_executor.store(ptr::null_mut(), Ordering::Release);
         self.phase.store(phase::EXITED, Ordering::Release);
     }
 

@@ -68,6 +68,10 @@ MONAD_ASYNC_API monad_async_result monad_async_task_set_priorities(
     monad_async_task task, monad_async_priority cpu, monad_async_priority io) MONAD_ASYNC_NOEXCEPT;
 MONAD_ASYNC_API bool monad_async_task_has_exited(monad_async_task task) MONAD_ASYNC_NOEXCEPT;
 
+/** The task that runs on the calling thread; NULL outside a task. Any thread; does not suspend; a
+ *  nanosecond. */
+MONAD_ASYNC_API monad_async_task monad_async_task_current(void) MONAD_ASYNC_NOEXCEPT;
+
 /** The flags of the completion that the task's last `monad_async_task_io` ended with: the buffer
  *  that IOSQE_BUFFER_SELECT chose, for one. Owner's thread. */
 MONAD_ASYNC_API uint32_t

@@ -1,0 +1,21 @@
+// Which task runs on the calling thread. The executor that runs is noted once a `run`; its head says
+// which task. Here rather than in Rust, whose thread-locals cost a call in a shared library.
+
+#include "monad/async/executor.h"
+#include "monad/async/task.h"
+
+// initial-exec: one load relative to the thread pointer. Its 8 bytes fit into what the C library
+// reserves for libraries that are loaded late.
+static __thread void const *running __attribute__((tls_model("initial-exec")));
+
+// The calling thread's note: the executor inside whose `run` it is, or null. Written by the core.
+extern "C" void const **monad_async_running_slot(void) noexcept
+{
+    return &running;
+}
+
+extern "C" monad_async_task monad_async_task_current(void) noexcept
+{
+    auto const *const executor = static_cast<monad_async_executor_head const *>(running);
+    return executor != nullptr ? executor->current_task : nullptr;
+}
