@@ -4,8 +4,21 @@
 //! Every file is named: a watched directory would not tell ninja which file changed.
 
 const BRIDGE: &str = "src/bridge.rs";
-const SOURCES: &[&str] = &["cpp/current.cpp", "cpp/cxa_globals.cpp"];
-const HEADERS: &[&str] = &[];
+const SOURCES: &[&str] =
+    &["cpp/current.cpp", "cpp/cxa_globals.cpp", "cpp/die.cpp", "cpp/executor.cpp", "cpp/task.cpp"];
+const HEADERS: &[&str] = &[
+    "cpp/pause.hpp",
+    "include/monad/async/config.h",
+    "include/monad/async/detail/die.hpp",
+    "include/monad/async/detail/task_state.hpp",
+    "include/monad/async/detail/time.hpp",
+    "include/monad/async/error.hpp",
+    "include/monad/async/executor.h",
+    "include/monad/async/executor.hpp",
+    "include/monad/async/result.h",
+    "include/monad/async/task.h",
+    "include/monad/async/ticks.h",
+];
 
 fn main() {
     for file in [BRIDGE, "build.rs"].iter().chain(SOURCES).chain(HEADERS) {

@@ -1,14 +1,132 @@
-//! The one border to C++: what the RAII classes need beyond the C API. Thin: each function makes one
-//! call into the floor below. Hot calls do not pass here; the C++ headers call the C API directly.
+//! The one border to C++: what the RAII classes need beyond calls of the C API, which is ownership.
+//! Thin: each function makes one call. Hot calls do not pass here; the C++ headers call the C API.
+//! Creation goes through the C API too, its peer, whose structs the headers fill in.
+//!
+//! Nothing here returns a `Result`: cxx would make it an exception of a type that the package does
+//! not export. Errors are errnos, and become exceptions in the headers.
+
+use core::ptr;
+
+use crate::capi::{executor as c_executor, task as c_task, ExecutorPtr};
+use crate::handle::{self, Handle};
+use crate::task::header::TaskHead;
 
 #[cxx::bridge(namespace = "monad::async_bridge")]
 mod ffi {
+    // The structs of the C API. C++ and Rust each declare them; pointers pass through.
+    #[namespace = ""]
+    unsafe extern "C++" {
+        include!("monad/async/executor.h");
+        include!("monad/async/task.h");
+        #[cxx_name = "monad_async_executor_attr"]
+        type ExecutorAttr;
+        #[cxx_name = "monad_async_executor_head"]
+        type ExecutorHead;
+        #[cxx_name = "monad_async_task_attr"]
+        type TaskAttr;
+        #[cxx_name = "monad_async_task_head"]
+        type TaskHead;
+    }
+
     extern "Rust" {
-        fn version() -> &'static str;
+        type Executor;
+        unsafe fn open_executor(attr: *const ExecutorAttr) -> Box<Executor>;
+        fn error(self: &Executor) -> i32;
+        fn head(self: &Executor) -> *mut ExecutorHead;
+        fn is_of_this_process(self: &Executor) -> bool;
+        fn cancel_all(self: &Executor) -> i32;
+        fn close(self: &mut Executor) -> i32;
+
+        type Task;
+        unsafe fn open_task(attr: *const TaskAttr) -> Box<Task>;
+        fn error(self: &Task) -> i32;
+        fn head(self: &Task) -> *mut TaskHead;
+        fn close(self: &mut Task) -> i32;
     }
 }
 
-/// The package's version, as in `MONAD_ASYNC_VERSION_*`.
-fn version() -> &'static str {
-    env!("CARGO_PKG_VERSION")
+/// An executor that C++ owns, or why there is none. C++ closes it before it drops the box.
+pub struct Executor {
+    head: ExecutorPtr,
+    error: i32,
+}
+
+/// # Safety
+/// As `monad_async_executor_create`.
+unsafe fn open_executor(attr: *const ffi::ExecutorAttr) -> Box<Executor> {
+    let mut head = ptr::null_mut();
+    // SAFETY: the caller's attributes, in the layout that both sides assert.
+    let r = unsafe { c_executor::monad_async_executor_create(&mut head, attr.cast()) };
+    Box::new(Executor { head, error: r.error })
+}
+
+impl Executor {
+    fn error(&self) -> i32 {
+        self.error
+    }
+
+    fn head(&self) -> *mut ffi::ExecutorHead {
+        self.head.cast()
+    }
+
+    fn is_of_this_process(&self) -> bool {
+        // SAFETY: ours until `close`.
+        unsafe { Handle::from_ptr(self.head) }.is_ok_and(Handle::is_of_this_process)
+    }
+
+    fn cancel_all(&self) -> i32 {
+        // SAFETY: as above.
+        unsafe { Handle::from_ptr(self.head) }
+            .and_then(Handle::cancel_all)
+            .map_or_else(|e| e.0, |()| 0)
+    }
+
+    fn close(&mut self) -> i32 {
+        // SAFETY: as above; EINVAL the second time.
+        let closed = unsafe { Handle::from_ptr(self.head) }.and_then(Handle::destroy);
+        closed.map_or_else(
+            |e| e.0,
+            |()| {
+                self.head = ptr::null_mut();
+                0
+            },
+        )
+    }
+}
+
+/// A task that C++ owns, or why there is none. C++ closes it before it drops the box.
+pub struct Task {
+    head: *const TaskHead,
+    error: i32,
+}
+
+/// # Safety
+/// As `monad_async_task_create`.
+unsafe fn open_task(attr: *const ffi::TaskAttr) -> Box<Task> {
+    let mut head = ptr::null();
+    // SAFETY: the caller's attributes, in the layout that both sides assert.
+    let r = unsafe { c_task::monad_async_task_create(&mut head, attr.cast()) };
+    Box::new(Task { head, error: r.error })
+}
+
+impl Task {
+    fn error(&self) -> i32 {
+        self.error
+    }
+
+    fn head(&self) -> *mut ffi::TaskHead {
+        self.head.cast_mut().cast()
+    }
+
+    fn close(&mut self) -> i32 {
+        // SAFETY: ours until `close`; EINVAL the second time.
+        let closed = unsafe { handle::task(self.head) }.and_then(handle::destroy_task);
+        closed.map_or_else(
+            |e| e.0,
+            |()| {
+                self.head = ptr::null();
+                0
+            },
+        )
+    }
 }

@@ -1,0 +1,15 @@
+#ifndef MONAD_ASYNC_HPP
+#define MONAD_ASYNC_HPP
+
+/** @file async.hpp
+ *  The whole C++ API. */
+
+#include "async.h"
+
+#include "async/error.hpp"
+#include "async/executor.hpp"
+#include "async/priority.hpp"
+#include "async/task.hpp"
+#include "async/this_task.hpp"
+
+#endif

@@ -1,0 +1,15 @@
+#ifndef MONAD_ASYNC_DETAIL_DIE_HPP
+#define MONAD_ASYNC_DETAIL_DIE_HPP
+
+// The end of the process, where a mistake leaves nothing safe to do and nobody to throw to.
+
+#include "../config.h"
+
+namespace monad::async::detail {
+
+// Says why on standard error, then std::terminate.
+[[noreturn]] MONAD_ASYNC_API void die(char const *why) noexcept;
+
+} // namespace monad::async::detail
+
+#endif

@@ -1,0 +1,148 @@
+#ifndef MONAD_ASYNC_DETAIL_TASK_STATE_HPP
+#define MONAD_ASYNC_DETAIL_TASK_STATE_HPP
+
+// What stands behind a task object: pinned, so that the object may move while the task runs.
+//
+//        task object            task_state (malloc)              the core's task
+//      +-------------+        +---------------------+          +------------------+
+//      | state ------+------->| head ---------------+--------->| user_code, -ptr  |
+//      +-------------+        | drop, thrown        |<---------+-- user_ptr       |
+//                             | room: 64 bytes      |          | the task's stack |
+//                             | heap, heap_bytes ---+--> more  +------------------+
+//                             +---------------------+
+//
+// Who may touch it: between attach and exit, the body's trampoline on the executor's thread; else
+// the holder of the task object. `has_exited`, which acquires, is the border.
+//
+//   callable   drop        user_code      thrown
+//   none       null        null           what the last body threw, or null
+//   there      its drop    trampoline     null            from attach to the end of the body; stays
+//                                                         so where a launch was cancelled
+
+#include "../config.h"
+#include "../error.hpp"
+#include "../task.h"
+
+#include <cstddef>
+#include <exception>
+#include <new>
+
+namespace monad::async_bridge {
+struct Task; // Rust's; never seen through.
+}
+
+namespace monad::async::detail {
+
+// Callables up to this size never need the heap.
+inline constexpr std::size_t room_bytes = 64;
+inline constexpr std::size_t heap_align = 64;
+
+struct task_state {
+    monad_async_task head = nullptr;
+    // Destroys the callable; null when there is none.
+    void (*drop)(task_state &) noexcept = nullptr;
+    std::exception_ptr thrown;
+    // Was ever attached through this object: before that, it counts as done.
+    bool launched = false;
+    // Where larger callables live; kept for the next one. `heap_align`ed or more.
+    void *heap = nullptr;
+    std::size_t heap_bytes = 0;
+    std::size_t heap_alignment = heap_align;
+    async_bridge::Task *owner = nullptr;
+    alignas(std::max_align_t) unsigned char room[room_bytes];
+
+    task_state() = default;
+    task_state(task_state const &) = delete;
+    task_state &operator=(task_state const &) = delete;
+    ~task_state()
+    {
+        clear();
+        release_heap();
+    }
+
+    template <class F>
+    static constexpr bool fits = sizeof(F) <= room_bytes && alignof(F) <= alignof(std::max_align_t);
+
+    // Where a callable of type F goes; the same answer until the next `prepare`.
+    template <class F>
+    void *place() noexcept
+    {
+        if constexpr (fits<F>) {
+            return room;
+        } else {
+            return heap;
+        }
+    }
+
+    template <class F>
+    F &callable() noexcept
+    {
+        return *std::launder(static_cast<F *>(place<F>()));
+    }
+
+    // Makes room for a callable of type F; allocates only for one larger than all before.
+    template <class F>
+    void prepare()
+    {
+        if constexpr (!fits<F>) {
+            if (heap_bytes < sizeof(F) || heap_alignment < alignof(F)) {
+                grow(sizeof(F), alignof(F));
+            }
+        }
+    }
+
+    // Destroys what an earlier launch left.
+    void clear() noexcept
+    {
+        if (drop != nullptr) {
+            drop(*this);
+        }
+        if (thrown) {
+            thrown = nullptr;
+        }
+    }
+
+    // The task is attached as far as the caller's thread can know.
+    [[nodiscard]] bool is_attached() const noexcept
+    {
+        return __atomic_load_n(&head->current_executor, __ATOMIC_ACQUIRE) != nullptr;
+    }
+
+    [[nodiscard]] bool is_done() const noexcept
+    {
+        // Never launched through this object, nor, having no code, by the C API.
+        return monad_async_task_has_exited(head) || (!launched && head->user_code == nullptr);
+    }
+
+private:
+    [[gnu::cold, gnu::noinline]] void grow(std::size_t bytes, std::size_t alignment)
+    {
+        release_heap();
+        // To a multiple of 64, so that a slightly larger callable fits the next time.
+        bytes = (bytes + (heap_align - 1)) & ~(heap_align - 1);
+        alignment = alignment < heap_align ? heap_align : alignment;
+        heap = ::operator new(bytes, std::align_val_t{alignment});
+        heap_bytes = bytes;
+        heap_alignment = alignment;
+    }
+
+    void release_heap() noexcept
+    {
+        if (heap != nullptr) {
+            ::operator delete(heap, heap_bytes, std::align_val_t{heap_alignment});
+            heap = nullptr;
+            heap_bytes = 0;
+        }
+    }
+};
+
+// Plain data only across the border, as in executor.hpp.
+MONAD_ASYNC_API monad_async_result
+task_open(monad_async_task_attr const *attr, task_state *state) noexcept;
+// Cancels, runs the executor or waits for its thread to, until the task has exited; destroys it. False:
+// the process forked since, the body is the parent's, and the state must stay as it is.
+MONAD_ASYNC_API bool task_close(task_state *state) noexcept;
+
+} // namespace monad::async::detail
+
+#endif

@@ -1,0 +1,100 @@
+#ifndef MONAD_ASYNC_DETAIL_TRAMPOLINE_HPP
+#define MONAD_ASYNC_DETAIL_TRAMPOLINE_HPP
+
+// From the C function that an executor calls to the callable that the user gave, and the one place
+// where exceptions stop.
+
+#include "../error.hpp"
+#include "../result.h"
+#include "../task.h"
+#include "die.hpp"
+#include "task_state.hpp"
+
+#include <cerrno>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <new>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+#if defined(__GLIBCXX__)
+    #include <cxxabi.h>
+#endif
+
+namespace monad::async::detail {
+
+template <class T>
+inline constexpr bool is_result_v =
+    std::is_void_v<T> || (std::is_integral_v<T> && sizeof(T) <= sizeof(std::intptr_t));
+
+// What a joiner that speaks C sees of an exception: its errno where it has one.
+inline int errno_of(std::error_code const &code) noexcept
+{
+    bool const has_errno =
+        code.category() == std::system_category() || code.category() == std::generic_category();
+    return has_errno && code.value() > 0 ? code.value() : ENOTRECOVERABLE;
+}
+
+[[gnu::cold, gnu::noinline]] inline monad_async_result
+keep_exception(task_state &state, int error) noexcept
+{
+    state.thrown = std::current_exception();
+    return monad_async_make_failure(error);
+}
+
+template <class F>
+void drop_callable(task_state &state) noexcept
+{
+    state.drop = nullptr;
+    // The C API refuses to launch it again: there is nothing to call any more.
+    state.head->user_code = nullptr;
+    state.callable<F>().~F();
+}
+
+template <class F>
+monad_async_result call(task_state &state)
+{
+    if constexpr (std::is_void_v<std::invoke_result_t<F>>) {
+        std::invoke(std::move(state.callable<F>()));
+        return monad_async_make_success(0);
+    } else {
+        return monad_async_make_success(
+            static_cast<std::intptr_t>(std::invoke(std::move(state.callable<F>()))));
+    }
+}
+
+// The user_code of every task that runs a callable. noexcept twice over: whatever is thrown is kept
+// for get(), and what cannot be kept ends the process here.
+template <class F>
+monad_async_result trampoline(monad_async_task head) noexcept
+{
+    auto &state = *static_cast<task_state *>(head->user_ptr);
+    monad_async_result r;
+    try {
+        r = call<F>(state);
+    }
+#if defined(__GLIBCXX__)
+    catch (abi::__forced_unwind &) {
+        // pthread_exit or pthread_cancel: would unwind the executor's frames too, and other tasks
+        // would never end.
+        die("the thread was made to exit (pthread_exit, pthread_cancel) inside a task");
+    }
+#endif
+    catch (std::system_error const &e) {
+        r = keep_exception(state, errno_of(e.code()));
+    }
+    catch (std::bad_alloc const &) {
+        r = keep_exception(state, ENOMEM);
+    }
+    catch (...) {
+        r = keep_exception(state, ENOTRECOVERABLE);
+    }
+    drop_callable<F>(state);
+    return r;
+}
+
+} // namespace monad::async::detail
+
+#endif

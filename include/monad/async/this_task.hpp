@@ -1,0 +1,92 @@
+#ifndef MONAD_ASYNC_THIS_TASK_HPP
+#define MONAD_ASYNC_THIS_TASK_HPP
+
+/** @file this_task.hpp
+ *  What a task does to itself. Every function but `current` suspends, and throws `std::system_error`:
+ *  `ECANCELED` (`std::errc::operation_canceled`) when the task was cancelled, `EPERM` outside a
+ *  task. */
+
+#include "detail/time.hpp"
+#include "error.hpp"
+#include "task.h"
+
+#include <cerrno>
+#include <chrono>
+#include <cstdint>
+
+namespace monad::async {
+
+namespace detail {
+
+inline monad_async_task running_task(char const *what)
+{
+    monad_async_task const task = monad_async_task_current();
+    if (task == nullptr) {
+        fail(EPERM, what);
+    }
+    return task;
+}
+
+inline void suspend(std::uint64_t ns, char const *what)
+{
+    auto const r = monad_async_task_suspend_for_duration(running_task(what), ns);
+    if (r.error != 0) {
+        fail(r.error, what);
+    }
+}
+
+} // namespace detail
+
+/** Functions that act on the task that calls them, as `std::this_thread` does for threads. */
+namespace this_task {
+
+/** The task that runs on the calling thread, for the C API; null outside a task. Any thread; does
+ *  not suspend. */
+[[nodiscard]] inline monad_async_task current() noexcept
+{
+    return monad_async_task_current();
+}
+
+/** SUSPENDS. Lets every ready task of the same or a higher priority run first. No system call. */
+inline void yield()
+{
+    detail::suspend(0, "monad::async::this_task::yield");
+}
+
+/** SUSPENDS for at least `time`, by a clock that goes on while the machine sleeps. Zero and less
+ *  yields; what exceeds 292 years sleeps until the task is cancelled. */
+template <class Rep, class Period>
+void sleep_for(std::chrono::duration<Rep, Period> time)
+{
+    detail::suspend(detail::to_ns(time), "monad::async::this_task::sleep_for");
+}
+
+/** SUSPENDS until `Clock` shows `time` or later, also if it is set meanwhile; at least yields. */
+template <class Clock, class Duration>
+void sleep_until(std::chrono::time_point<Clock, Duration> time)
+{
+    // Compared before it is subtracted: a time in the remote past must not overflow.
+    auto now = Clock::now();
+    do {
+        detail::suspend(now < time ? detail::to_ns(time - now) : 0,
+            "monad::async::this_task::sleep_until");
+        now = Clock::now();
+    } while (now < time);
+}
+
+/** SUSPENDS until the operation that `sqe` describes is complete; `user_data` is the library's. What
+ *  it refers to must live as long as the call; it may lie on the task's stack.
+ *  @return the completion's `res`
+ *  @throws std::system_error its errno; `EINVAL`: links, multishot, CQE-skip; `ENOTSUP`: the executor
+ *  has no io_uring */
+inline std::intptr_t io(io_uring_sqe const &sqe)
+{
+    constexpr char const *what = "monad::async::this_task::io";
+    return value_or_throw(monad_async_task_io(detail::running_task(what), &sqe), what);
+}
+
+} // namespace this_task
+
+} // namespace monad::async
+
+#endif
