@@ -7,14 +7,15 @@
 //!        NOTIFIED           it is asked to look around
 //!        link               link -> older -> ... -> 0    newest first
 //!        link | NOTIFIED
-//!        CLOSED             takes nothing more; excludes all others
+//!        CLOSED             takes no links
+//!        CLOSED | NOTIFIED  a notification waits for `reopen`
 //! ```
 //!
 //! Rules:
 //!
-//! 1. Every change of `head` but `reopen`'s is a read-modify-write. So all changes stand in one
-//!    order, every one sees the one before it, and a release by any of them reaches every later
-//!    acquire: the changes in between continue its release sequence.
+//! 1. Every change of `head` is a read-modify-write. So each sees the one right before it, and a
+//!    release by any of them reaches every later acquire: those in between continue its release
+//!    sequence, whatever their ordering.
 //! 2. A link's words are written by its pusher before the change that publishes it (release), and
 //!    read by the owner after the change that takes it (acquire).
 //! 3. The owner sleeps only after it changed 0 to SLEEPING: whatever came before that made the
@@ -22,7 +23,7 @@
 //!    wake-up. No fence is needed: it is one word, and rule 1 orders it.
 //! 4. A notification always writes, also where NOTIFIED is set already: what its caller wrote before
 //!    must be visible to the owner who takes it (rule 1).
-//! 5. CLOSED is set by the owner and never taken off by others. Who finds it changes nothing.
+//! 5. CLOSED is set and cleared by the owner alone. Nothing is queued under it.
 //! 6. A foreign thread touches the inbox or its owner's waker only while something keeps the owner
 //!    alive: the caller of a public function vouches for it; messages of executors among themselves
 //!    hold a pin from before the push until after the wake-up.
@@ -192,16 +193,17 @@ impl Inbox {
         self.head.compare_exchange(asleep(), ptr::null_mut(), Relaxed, Relaxed).is_ok()
     }
 
-    /// Refuses all further pushes, and gives what came before.
+    /// Refuses all further pushes, and gives what came before. A notification stays.
     pub fn close(&self) -> Chain {
-        let closed = ptr::without_provenance_mut(CLOSED);
-        // Acquire: as in `take`.
-        let word = self.head.swap(closed, Acquire);
-        debug_assert_eq!(flags(word) & (SLEEPING | CLOSED), 0);
-        Chain::reversed(pointer(word))
+        // Acquire: as in `take`. Relaxed: a failed attempt reads nothing but the bits.
+        let old = self.head.fetch_update(Acquire, Relaxed, |word| {
+            debug_assert_eq!(flags(word) & (SLEEPING | CLOSED), 0);
+            Some(ptr::without_provenance_mut(CLOSED | flags(word)))
+        });
+        Chain::reversed(pointer(old.unwrap_or(ptr::null_mut())))
     }
 
-    /// Takes pushes again. Notifications since `close` are kept.
+    /// Takes pushes again.
     pub fn reopen(&self) {
         // Relaxed: publishes nothing; what notifiers released stays released (rule 1).
         let _ = self.head.fetch_update(Relaxed, Relaxed, |word| {
@@ -232,12 +234,11 @@ impl Chain {
     /// and paid for by them: one step each.
     fn reversed(newest: *mut Link) -> Self {
         let (mut done, mut rest) = (ptr::null_mut(), newest);
-        while let Some(link) = NonNull::new(rest) {
+        while !rest.is_null() {
             // SAFETY: taken out of the inbox, so ours (rule 2), and in place until the caller of
             // `push` gets it back.
-            let link = unsafe { link.as_ref() };
-            rest = link.next.replace(done);
-            done = ptr::from_ref(link).cast_mut();
+            let older = unsafe { (*rest).next.replace(done) };
+            (done, rest) = (rest, older);
         }
         Self { head: done }
     }
