@@ -1,0 +1,251 @@
+//! The inbox under every interleaving that loom finds for a few threads, at the weakest memory
+//! ordering the code asks for. Run it with a target directory of its own:
+//!
+//! ```text
+//! RUSTFLAGS="--cfg loom" cargo test --release --test loom_inbox
+//! ```
+//!
+//! In all models the main thread is the owner, and its sleep may also end for no reason at all, as
+//! a sleep in the kernel does. A lost wake-up is a deadlock, which loom reports. Links and payloads
+//! are checked cells: an access that nothing orders after the last one fails.
+//!
+//! Seen red with each of these in the inbox: push never answers MustWake, keeps SLEEPING, drops
+//! NOTIFIED, ignores CLOSED, publishes with Relaxed; take with Relaxed, or as a load and a store;
+//! try_sleep and end_sleep as a load and a store; notify with Relaxed, skipped where NOTIFIED is set,
+//! keeping SLEEPING, wiping the links; close with Relaxed, or as a load and a store; reopen as a store;
+//! unpin or pinned with Relaxed. And in the last model: pin after the push.
+#![cfg(loom)]
+
+use loom::cell::UnsafeCell;
+use loom::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use loom::sync::Notify;
+use loom::thread;
+use monad_async::intrusive::{Chain, Inbox, Link, Push};
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+// Counters of the models themselves: invisible to loom, so that they order nothing and cost nothing.
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+struct Node {
+    link: Link,
+    payload: UnsafeCell<usize>,
+}
+
+struct World {
+    inbox: Inbox,
+    nodes: [Node; 3],
+    /// What the owner sleeps on.
+    waker: Notify,
+    /// True once the owner has freed what `waker` stands for.
+    waker_gone: UnsafeCell<bool>,
+    /// What the notifiers say, without ordering of its own.
+    said: [AtomicBool; 2],
+    wakes: AtomicUsize,
+}
+
+// SAFETY: links and payloads are handed over by the inbox; loom checks that they are.
+unsafe impl Sync for World {}
+// SAFETY: as above.
+unsafe impl Send for World {}
+
+impl World {
+    fn new() -> Arc<Self> {
+        let node = || Node { link: Link::new(), payload: UnsafeCell::new(0) };
+        Arc::new(Self {
+            inbox: Inbox::new(),
+            nodes: [node(), node(), node()],
+            waker: Notify::new(),
+            waker_gone: UnsafeCell::new(false),
+            said: [AtomicBool::new(false), AtomicBool::new(false)],
+            wakes: AtomicUsize::new(0),
+        })
+    }
+
+    fn wake(&self) {
+        // SAFETY: loom fails the model if the owner may write at the same time.
+        assert!(!self.waker_gone.with(|gone| unsafe { *gone }), "woke a dead owner");
+        self.wakes.fetch_add(1, SeqCst);
+        self.waker.notify();
+    }
+
+    /// A foreign thread queues node `i`.
+    fn push(&self, i: usize) -> Push {
+        // SAFETY: the node is the pusher's; loom checks it.
+        self.nodes[i].payload.with_mut(|p| unsafe { *p = i + 100 });
+        // SAFETY: each node is pushed once, and outlives the inbox.
+        let push = unsafe { self.inbox.push(NonNull::from(&self.nodes[i].link), i) };
+        if push == Push::MustWake {
+            self.wake();
+        }
+        push
+    }
+
+    /// A foreign thread says something and asks the owner to look.
+    fn say(&self, i: usize) {
+        self.said[i].store(true, Relaxed);
+        if self.inbox.notify() {
+            self.wake();
+        }
+    }
+
+    /// The owner checks what it took.
+    fn drain(&self, chain: Chain, got: &mut Vec<usize>) {
+        for (link, i) in chain {
+            assert_eq!(link, NonNull::from(&self.nodes[i].link));
+            // SAFETY: the node is the owner's now; loom checks it.
+            assert_eq!(self.nodes[i].payload.with(|p| unsafe { *p }), i + 100);
+            got.push(i);
+        }
+    }
+
+    /// The owner takes what is there, or else sleeps once. Counts the sleeps others ended. True if it
+    /// was notified.
+    fn pass(&self, got: &mut Vec<usize>, owed: &mut usize) -> bool {
+        if self.inbox.has_any() {
+            let taken = self.inbox.take();
+            assert!(taken.notified || !taken.chain.is_empty(), "has_any, and nothing was there");
+            self.drain(taken.chain, got);
+            return taken.notified;
+        } else if self.inbox.try_sleep() {
+            self.waker.wait();
+            if !self.inbox.end_sleep() {
+                *owed += 1;
+                assert!(self.inbox.has_any(), "woken for nothing");
+            }
+        } else {
+            assert!(self.inbox.has_any(), "kept awake for nothing");
+        }
+        false
+    }
+}
+
+fn check(model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = builder.preemption_bound.or(Some(3));
+    builder.check(model);
+}
+
+/// Nothing is lost, each pusher's entries keep their order, and every sleep that was interrupted is
+/// ended by exactly one wake-up.
+#[test]
+fn pushers_and_a_sleeper() {
+    check(|| {
+        let world = World::new();
+        let spawn = |mine: &'static [usize]| {
+            let world = world.clone();
+            thread::spawn(move || {
+                for &i in mine {
+                    assert_ne!(world.push(i), Push::Closed);
+                }
+            })
+        };
+        let pushers = [spawn(&[0, 1]), spawn(&[2])];
+        let (mut got, mut owed) = (Vec::new(), 0);
+        while got.len() < 3 {
+            world.pass(&mut got, &mut owed);
+        }
+        for pusher in pushers {
+            pusher.join().unwrap();
+        }
+        let at = |i| got.iter().position(|&x| x == i).expect("lost");
+        assert!(at(0) < at(1), "out of order: {got:?}");
+        at(2);
+        assert!(!world.inbox.has_any());
+        assert_eq!(world.wakes.load(SeqCst), owed);
+    });
+}
+
+/// Two threads say something and notify, a third pushes: the owner may sleep only when it has seen
+/// all of it, also if one notification finds the other's still there.
+#[test]
+fn notifications_and_a_sleeper() {
+    check(|| {
+        let world = World::new();
+        let spawn = |i: usize| {
+            let world = world.clone();
+            thread::spawn(move || world.say(i))
+        };
+        let notifiers = [spawn(0), spawn(1)];
+        let (mut got, mut owed) = (Vec::new(), 0);
+        while !world.said.iter().all(|s| s.load(Relaxed)) {
+            world.pass(&mut got, &mut owed);
+        }
+        for notifier in notifiers {
+            notifier.join().unwrap();
+        }
+        assert_eq!(world.wakes.load(SeqCst), owed);
+    });
+}
+
+/// A notification and a push that meet in the word: neither wipes the other out.
+#[test]
+fn notification_beside_a_push() {
+    check(|| {
+        let world = World::new();
+        let (a, b) = (world.clone(), world.clone());
+        let pusher = thread::spawn(move || assert_ne!(a.push(0), Push::Closed));
+        let notifier = thread::spawn(move || b.say(0));
+        let (mut got, mut owed, mut notified) = (Vec::new(), 0, false);
+        while got.is_empty() || !notified {
+            notified |= world.pass(&mut got, &mut owed);
+        }
+        assert!(world.said[0].load(Relaxed));
+        pusher.join().unwrap();
+        notifier.join().unwrap();
+        assert_eq!(got, [0]);
+        assert_eq!(world.wakes.load(SeqCst), owed);
+    });
+}
+
+/// Every push is either refused or found; a notification that meets the closed word is found after
+/// `reopen`.
+#[test]
+fn close_and_reopen() {
+    check(|| {
+        let world = World::new();
+        let (a, b) = (world.clone(), world.clone());
+        let pusher = thread::spawn(move || a.push(0));
+        let notifier = thread::spawn(move || b.say(0));
+        let (mut got, mut owed) = (Vec::new(), 0);
+        world.drain(world.inbox.close(), &mut got);
+        assert!(world.inbox.is_closed());
+        world.inbox.reopen();
+        while !world.said[0].load(Relaxed) {
+            world.pass(&mut got, &mut owed);
+        }
+        let push = pusher.join().unwrap();
+        notifier.join().unwrap();
+        if world.inbox.has_any() {
+            world.drain(world.inbox.take().chain, &mut got);
+        }
+        assert_eq!(got.len(), usize::from(push != Push::Closed));
+        assert_eq!(world.wakes.load(SeqCst), owed);
+    });
+}
+
+/// The owner got the message it lived for, and dies. Who pushed it is not through with waking yet.
+#[test]
+fn pins_hold_the_waker() {
+    check(|| {
+        let world = World::new();
+        let foreign = world.clone();
+        let pusher = thread::spawn(move || {
+            foreign.inbox.pin();
+            assert_ne!(foreign.push(0), Push::Closed);
+            foreign.inbox.unpin();
+        });
+        let (mut got, mut owed) = (Vec::new(), 0);
+        while got.is_empty() {
+            world.pass(&mut got, &mut owed);
+        }
+        while world.inbox.pinned() {
+            thread::yield_now();
+        }
+        assert!(world.inbox.close().is_empty());
+        // SAFETY: loom fails the model if the pusher may look at the same time.
+        world.waker_gone.with_mut(|gone| unsafe { *gone = true });
+        pusher.join().unwrap();
+        assert_eq!(world.wakes.load(SeqCst), owed);
+    });
+}
