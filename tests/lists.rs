@@ -128,6 +128,96 @@ fn timers_agree_with_a_map() {
     }
 }
 
+/// Equal deadlines in two lanes and in the tree: the order of insertion decides.
+#[test]
+fn timers_break_ties_across_places() {
+    // Each list leaves deadline 5 in places of its own: what was later made a lane refuse it, what
+    // is removed made it take it again.
+    let plans: [&[u64]; 3] = [&[5, 9, 5], &[9, 8, 7, 6, 5, 5], &[9, 8, 7, 6, 5, 9]];
+    for plan in plans {
+        let nodes: Vec<TimerNode> = (0..plan.len() + 3).map(|_| TimerNode::new()).collect();
+        let timers = Timers::new();
+        let insert = |node: &TimerNode, deadline_ns| {
+            node.deadline_ns.set(deadline_ns);
+            // SAFETY: inserted once, outlives the timers.
+            unsafe { timers.insert(ptr(node)) };
+        };
+        for (node, &deadline_ns) in nodes.iter().zip(plan) {
+            insert(node, deadline_ns);
+        }
+        // One lane empties and takes deadline 5 after the others got theirs.
+        // SAFETY: inserted above.
+        unsafe { timers.remove(ptr(&nodes[0])) };
+        for node in &nodes[plan.len()..] {
+            insert(node, 5);
+        }
+        let fives: Vec<_> = (1..nodes.len()).filter(|&i| *plan.get(i).unwrap_or(&5) == 5).collect();
+        for i in fives {
+            assert_eq!(timers.pop_expired(5), Some(ptr(&nodes[i])), "{plan:?}");
+        }
+        assert_eq!(timers.pop_expired(5), None);
+    }
+}
+
+/// An owner finds its object around the link it gets back: the lists keep the whole pointer they
+/// were given, which is what Miri checks here.
+#[test]
+fn pointers_keep_their_provenance() {
+    #[repr(C)]
+    struct Object {
+        before: std::cell::Cell<u64>,
+        link: Link,
+        timer: TimerNode,
+    }
+    let objects: Vec<Object> = (0..20)
+        .map(|i| Object { before: i.into(), link: Link::new(), timer: TimerNode::new() })
+        .collect();
+    let base = NonNull::from(&*objects).cast::<Object>();
+    let object = |i: usize| {
+        // SAFETY: within `objects`.
+        unsafe { base.add(i) }
+    };
+    let link = |i: usize| {
+        // SAFETY: within the object.
+        unsafe { object(i).byte_add(std::mem::offset_of!(Object, link)) }.cast::<Link>()
+    };
+    let timer = |i: usize| {
+        // SAFETY: within the object.
+        unsafe { object(i).byte_add(std::mem::offset_of!(Object, timer)) }.cast::<TimerNode>()
+    };
+    let number = |field: NonNull<u8>, offset: usize| {
+        // SAFETY: `field` is at `offset` in an object.
+        unsafe { field.byte_sub(offset).cast::<Object>().as_ref() }.before.get()
+    };
+    let of_link = |l: NonNull<Link>| number(l.cast(), std::mem::offset_of!(Object, link));
+    let of_timer = |t: NonNull<TimerNode>| number(t.cast(), std::mem::offset_of!(Object, timer));
+
+    let (fifo, inbox, timers) = (Fifo::new(), Inbox::new(), Timers::new());
+    // SAFETY (all): in one list at a time; `objects` outlives the lists.
+    for (i, object) in objects.iter().enumerate() {
+        // SAFETY: as above.
+        assert_eq!(unsafe { inbox.push(link(i), i) }, Push::Queued);
+        // Descending: the fifth and on go to the tree.
+        object.timer.deadline_ns.set(100 - i as u64);
+        // SAFETY: as above.
+        unsafe { timers.insert(timer(i)) };
+    }
+    for (l, kind) in inbox.take().chain {
+        assert_eq!(of_link(l), kind as u64);
+        // SAFETY: as above.
+        unsafe { fifo.push_back(l) };
+    }
+    // SAFETY: queued.
+    unsafe { fifo.remove(link(7)) };
+    for i in (0..20).filter(|&i| i != 7) {
+        assert_eq!(fifo.pop_front().map(of_link), Some(i));
+    }
+    for i in (0..20).rev() {
+        assert_eq!(timers.first().map(of_timer), Some(i));
+        assert_eq!(timers.pop_expired(u64::MAX).map(of_timer), Some(i));
+    }
+}
+
 #[test]
 fn inbox_gives_back_in_order() {
     let links: Vec<Link> = (0..10).map(|_| Link::new()).collect();
@@ -206,6 +296,11 @@ fn inbox_closes_and_reopens() {
     let taken = inbox.take();
     assert!(taken.notified);
     assert_eq!(taken.chain.collect::<Vec<_>>(), [(ptr(&b), 2)]);
+    // One from before it as well.
+    assert!(!inbox.notify());
+    assert!(inbox.close().is_empty());
+    inbox.reopen();
+    assert!(inbox.take().notified);
     inbox.pin();
     assert!(inbox.pinned());
     inbox.unpin();
@@ -222,7 +317,8 @@ fn inbox_under_real_threads() {
     let (wake, sleep) = std::sync::mpsc::channel::<()>();
     std::thread::scope(|scope| {
         for (pusher, links) in links.iter().enumerate() {
-            let (inbox, wake, links) = (&inbox, wake.clone(), SendPtr(ptr(&links[0])));
+            let links = SendPtr(NonNull::from(&**links).cast());
+            let (inbox, wake) = (&inbox, wake.clone());
             scope.spawn(move || {
                 let links = links;
                 for i in 0..EACH {

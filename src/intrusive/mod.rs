@@ -14,9 +14,17 @@
 pub mod fifo;
 pub mod inbox;
 pub mod link;
+pub mod prefetch;
+#[cfg(not(loom))]
+mod timer_node;
+#[cfg(not(loom))]
 pub mod timers;
 
 pub use fifo::Fifo;
 pub use inbox::{Chain, Inbox, Push, Taken};
 pub use link::Link;
-pub use timers::{TimerNode, Timers};
+pub use prefetch::prefetch;
+#[cfg(not(loom))]
+pub use timer_node::TimerNode;
+#[cfg(not(loom))]
+pub use timers::Timers;

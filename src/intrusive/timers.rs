@@ -1,120 +1,154 @@
 //! Sleepers by deadline, for one thread. Touches only its nodes.
 //!
 //! Order: earliest deadline first; among equal deadlines, first inserted first.
+//!
+//! Nearly all programs sleep for a handful of durations (a tick, a retry, a time-out): for each of
+//! them deadlines are inserted in order, and a queue would do. So there are four queues, "lanes", and
+//! a red-black tree for what fits in none:
+//!
+//! ```text
+//!  lane 0   9.0 s - 9.1 s - 9.7 s            <- takes 9.8 s
+//!  lane 1   1.3 s - 1.5 s                    <- takes 2.0 s
+//!  lane 2   0.1 s - 0.1 s - 0.2 s - 0.2 s    <- takes 0.3 s
+//!  lane 3   (empty)                          <- takes anything earlier
+//!  tree     the rest
+//!  first    the earliest of the five heads
+//! ```
+//!
+//! 1. A lane is sorted, and takes no deadline before its `latest_ns`. A new node goes to the first
+//!    lane that takes it, else to the tree.
+//! 2. Every insertion has its number, which decides between equal deadlines in two places. Within a
+//!    lane or the tree the place decides.
+//! 3. A node's deadline and words are not touched by others while it is inserted.
+//!
+//! Costs: a lane's operations are O(1), the tree's O(log n), always; no allocation. What four lanes
+//! buy, in ns for one `pop_expired` and its `insert` (Xeon, 2.6 GHz; the tree alone had its first and
+//! last node cached, and appended without a search):
+//!
+//! | durations | lanes and tree | tree alone |
+//! |---|---|---|
+//! | 100 nodes: 1 ms each | 5.2 | 16 |
+//! | ... after one sleeper of an hour | 6.6 | 24 |
+//! | ... 1, 10 and 30 ms mixed | 11 | 46 |
+//! | ... random up to 2 ms | 45 | 58 |
+//! | 10,000 nodes, 512 bytes apart: 1 ms each | 10 | 22 |
+//! | ... after one sleeper of an hour | 14 | 63 |
+//! | ... 1, 10 and 30 ms mixed | 17 | 89 |
+//! | ... random up to 2 ms | 194 | 199 |
+//! | ... in shuffled memory: 1 ms each | 35 | 25 |
+//! | ... the same, 10 ns of other work between | 36 | 35 |
+//!
+//! (In shuffled memory the lane waits for the one line of its next head, which the work of the task
+//! just woken hides; the tree has it already, for having touched three others.)
 
+use super::timer_node::{ByDeadline, TimerNode, IN_TREE, NOWHERE, ONE_INSERTION};
+use super::{prefetch, Fifo};
 use core::cell::{Cell, UnsafeCell};
 use core::ptr::NonNull;
-use intrusive_collections::{intrusive_adapter, KeyAdapter, RBTree, RBTreeLink, UnsafeRef};
+use intrusive_collections::RBTree;
 
-/// Embedded in what sleeps.
-#[repr(C)]
-pub struct TimerNode {
-    /// On the owner's clock. Fixed while the node is inserted.
-    pub deadline_ns: Cell<u64>,
-    link: RBTreeLink,
-}
+const LANES: usize = 4;
+const _: () = assert!(LANES as u64 <= IN_TREE);
 
-impl TimerNode {
-    pub const fn new() -> Self {
-        Self { deadline_ns: Cell::new(0), link: RBTreeLink::new() }
-    }
-
-    pub fn is_inserted(&self) -> bool {
-        self.link.is_linked()
-    }
-}
-
-impl Default for TimerNode {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-intrusive_adapter!(Adapter = UnsafeRef<TimerNode>: TimerNode { link => RBTreeLink });
-
-impl KeyAdapter<'_> for Adapter {
-    type Key = u64;
-    fn get_key(&self, node: &TimerNode) -> u64 {
-        node.deadline_ns.get()
-    }
+struct Lane {
+    queue: Fifo,
+    /// No node of the queue is due later than this. 0 while it is empty.
+    latest_ns: Cell<u64>,
 }
 
 /// Nodes in order of their deadlines.
 pub struct Timers {
-    tree: UnsafeCell<RBTree<Adapter>>,
     first: Cell<Option<NonNull<TimerNode>>>,
-    last: Cell<Option<NonNull<TimerNode>>>,
+    inserted: Cell<u64>,
+    lanes: [Lane; LANES],
+    tree_first: Cell<Option<NonNull<TimerNode>>>,
+    tree: UnsafeCell<RBTree<ByDeadline>>,
 }
 
 impl Timers {
     pub const fn new() -> Self {
         Self {
-            tree: UnsafeCell::new(RBTree::new(Adapter::NEW)),
             first: Cell::new(None),
-            last: Cell::new(None),
+            inserted: Cell::new(0),
+            lanes: [const { Lane { queue: Fifo::new(), latest_ns: Cell::new(0) } }; LANES],
+            tree_first: Cell::new(None),
+            tree: UnsafeCell::new(RBTree::new(ByDeadline::new())),
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn is_empty(&self) -> bool {
         self.first.get().is_none()
     }
 
-    /// The node with the earliest deadline.
-    #[inline]
+    /// The node with the earliest deadline. O(1).
+    #[inline(always)]
     pub fn first(&self) -> Option<NonNull<TimerNode>> {
         self.first.get()
     }
 
-    #[inline]
+    /// O(1).
+    #[inline(always)]
     pub fn next_deadline(&self) -> Option<u64> {
-        // SAFETY: an inserted node is valid.
-        self.first.get().map(|n| unsafe { n.as_ref() }.deadline_ns.get())
+        // SAFETY: an inserted node is valid (contract of `insert`).
+        self.first.get().map(|node| unsafe { node.as_ref() }.deadline_ns.get())
     }
 
+    /// Adds `node`, whose deadline is set.
+    ///
     /// # Safety
-    /// `node` is in no `Timers`, its deadline is set; it stays in place and untouched until it has
-    /// left.
+    /// `node` is in no `Timers`; it stays in place, and its deadline as it is, until it has left.
+    #[inline]
     pub unsafe fn insert(&self, node: NonNull<TimerNode>) {
-        // SAFETY: one thread, and no method calls out while it holds this.
-        let tree = unsafe { &mut *self.tree.get() };
-        // SAFETY: the caller's contract.
-        let value = unsafe { UnsafeRef::from_raw(node.as_ptr()) };
-        let deadline_ns = value.deadline_ns.get();
-        let (Some(first), Some(last)) = (self.first.get(), self.last.get()) else {
-            tree.insert(value);
-            self.first.set(Some(node));
-            self.last.set(Some(node));
-            return;
-        };
-        // SAFETY: inserted nodes are valid, and in this tree.
-        unsafe {
-            if last.as_ref().deadline_ns.get() <= deadline_ns {
-                tree.cursor_mut_from_ptr(last.as_ptr()).insert_after(value);
-                self.last.set(Some(node));
-            } else if deadline_ns < first.as_ref().deadline_ns.get() {
-                tree.cursor_mut_from_ptr(first.as_ptr()).insert_before(value);
-                self.first.set(Some(node));
-            } else {
-                tree.insert(value);
+        // SAFETY: the caller lends it.
+        let new = unsafe { node.as_ref() };
+        debug_assert!(!new.is_inserted());
+        let deadline_ns = new.deadline_ns.get();
+        let number = self.inserted.get() + ONE_INSERTION;
+        self.inserted.set(number);
+        match self.lanes.iter().position(|lane| lane.latest_ns.get() <= deadline_ns) {
+            Some(i) => {
+                new.mark.set(number | i as u64);
+                self.lanes[i].latest_ns.set(deadline_ns);
+                // SAFETY: in no other list (contract above).
+                unsafe { self.lanes[i].queue.push_back(node.cast()) };
+            }
+            None => {
+                new.mark.set(number | IN_TREE);
+                self.insert_in_tree(node, deadline_ns);
             }
         }
+        // Equal: the older one stays first.
+        if self.next_deadline().is_none_or(|first_ns| deadline_ns < first_ns) {
+            self.first.set(Some(node));
+        }
     }
 
+    /// Takes `node` out.
+    ///
     /// # Safety
     /// `node` is in this `Timers`.
+    #[inline]
     pub unsafe fn remove(&self, node: NonNull<TimerNode>) {
-        // SAFETY: one thread, and no method calls out while it holds this.
-        let tree = unsafe { &mut *self.tree.get() };
-        if self.last.get() == Some(node) {
-            // SAFETY: the caller's contract.
-            self.last.set(unsafe { tree.cursor_from_ptr(node.as_ptr()) }.peek_prev().get_ptr());
+        // SAFETY: an inserted node is valid.
+        let gone = unsafe { node.as_ref() };
+        debug_assert!(gone.is_inserted());
+        match self.lanes.get(gone.place() as usize) {
+            Some(lane) => {
+                // SAFETY: its place says that it is in this lane.
+                unsafe { lane.queue.remove(node.cast()) };
+                match lane.queue.front() {
+                    None => lane.latest_ns.set(0),
+                    // The head's line is needed now, to find the earliest; the next one's soon.
+                    // SAFETY: inserted nodes are valid.
+                    Some(head) => prefetch(unsafe { head.as_ref() }.next.get()),
+                }
+            }
+            None => self.remove_from_tree(node),
         }
-        // SAFETY: the caller's contract.
-        let mut cursor = unsafe { tree.cursor_mut_from_ptr(node.as_ptr()) };
-        cursor.remove();
+        gone.mark.set(NOWHERE);
         if self.first.get() == Some(node) {
-            self.first.set(cursor.get_ptr());
+            self.first.set(self.earliest_head());
         }
     }
 
@@ -122,7 +156,7 @@ impl Timers {
     #[inline]
     pub fn pop_expired(&self, now_ns: u64) -> Option<NonNull<TimerNode>> {
         let first = self.first.get()?;
-        // SAFETY: an inserted node is valid, and in this tree.
+        // SAFETY: an inserted node is valid, and it is in this structure.
         unsafe {
             if first.as_ref().deadline_ns.get() > now_ns {
                 return None;
@@ -130,6 +164,43 @@ impl Timers {
             self.remove(first);
         }
         Some(first)
+    }
+
+    /// Which of the heads is `first`?
+    #[inline]
+    fn earliest_head(&self) -> Option<NonNull<TimerNode>> {
+        let mut earliest = self.tree_first.get();
+        for lane in &self.lanes {
+            let Some(head) = lane.queue.front().map(NonNull::cast::<TimerNode>) else { continue };
+            // SAFETY: inserted nodes are valid.
+            if earliest.is_none_or(|e| unsafe { head.as_ref().key() < e.as_ref().key() }) {
+                earliest = Some(head);
+            }
+        }
+        earliest
+    }
+
+    fn insert_in_tree(&self, node: NonNull<TimerNode>, deadline_ns: u64) {
+        // SAFETY: one thread, and nothing below calls out of this file.
+        let tree = unsafe { &mut *self.tree.get() };
+        // Goes behind its equals (rule 2).
+        tree.insert(node);
+        // SAFETY: inserted nodes are valid.
+        let earlier = |first: NonNull<TimerNode>| unsafe { first.as_ref() }.deadline_ns.get();
+        if self.tree_first.get().is_none_or(|first| deadline_ns < earlier(first)) {
+            self.tree_first.set(Some(node));
+        }
+    }
+
+    fn remove_from_tree(&self, node: NonNull<TimerNode>) {
+        // SAFETY: one thread, and nothing below calls out of this file.
+        let tree = unsafe { &mut *self.tree.get() };
+        // SAFETY: its place says that it is in the tree.
+        let mut cursor = unsafe { tree.cursor_mut_from_ptr(node.as_ptr()) };
+        cursor.remove();
+        if self.tree_first.get() == Some(node) {
+            self.tree_first.set(cursor.get_ptr());
+        }
     }
 }
 
