@@ -13,7 +13,8 @@
 //! NOTIFIED, ignores CLOSED, publishes with Relaxed; take with Relaxed, or as a load and a store;
 //! try_sleep and end_sleep as a load and a store; notify with Relaxed, skipped where NOTIFIED is set,
 //! keeping SLEEPING, wiping the links; close with Relaxed, or as a load and a store; reopen as a store;
-//! unpin or pinned with Relaxed. And in the last model: pin after the push.
+//! unpin or pinned with Relaxed; push or notify without the acquire, reopen with Relaxed. And in the
+//! model of pins: pin after the push.
 #![cfg(loom)]
 
 use loom::cell::UnsafeCell;
@@ -37,8 +38,8 @@ struct World {
     nodes: [Node; 3],
     /// What the owner sleeps on.
     waker: Notify,
-    /// True once the owner has freed what `waker` stands for.
-    waker_gone: UnsafeCell<bool>,
+    /// False before the owner made, and after it freed, what `waker` stands for.
+    waker_valid: UnsafeCell<bool>,
     /// What the notifiers say, without ordering of its own.
     said: [AtomicBool; 2],
     wakes: AtomicUsize,
@@ -56,7 +57,7 @@ impl World {
             inbox: Inbox::new(),
             nodes: [node(), node(), node()],
             waker: Notify::new(),
-            waker_gone: UnsafeCell::new(false),
+            waker_valid: UnsafeCell::new(true),
             said: [AtomicBool::new(false), AtomicBool::new(false)],
             wakes: AtomicUsize::new(0),
         })
@@ -64,7 +65,7 @@ impl World {
 
     fn wake(&self) {
         // SAFETY: loom fails the model if the owner may write at the same time.
-        assert!(!self.waker_gone.with(|gone| unsafe { *gone }), "woke a dead owner");
+        assert!(self.waker_valid.with(|valid| unsafe { *valid }), "no owner to wake");
         self.wakes.fetch_add(1, SeqCst);
         self.waker.notify();
     }
@@ -244,8 +245,41 @@ fn pins_hold_the_waker() {
         }
         assert!(world.inbox.close().is_empty());
         // SAFETY: loom fails the model if the pusher may look at the same time.
-        world.waker_gone.with_mut(|gone| unsafe { *gone = true });
+        world.waker_valid.with_mut(|valid| unsafe { *valid = false });
         pusher.join().unwrap();
+        assert_eq!(world.wakes.load(SeqCst), owed);
+    });
+}
+
+/// An inbox gets its next owner: who finds that one asleep wakes it, and not the one before.
+#[test]
+fn a_new_owner_is_woken_by_its_own_waker() {
+    check(|| {
+        let world = World::new();
+        assert!(world.inbox.close().is_empty());
+        // SAFETY: nobody else is here yet.
+        world.waker_valid.with_mut(|valid| unsafe { *valid = false });
+        let (a, b) = (world.clone(), world.clone());
+        let pusher = thread::spawn(move || {
+            a.inbox.pin();
+            let push = a.push(0);
+            a.inbox.unpin();
+            push
+        });
+        let notifier = thread::spawn(move || b.say(0));
+        // SAFETY: loom fails the model if the others look at the same time.
+        world.waker_valid.with_mut(|valid| unsafe { *valid = true });
+        world.inbox.reopen();
+        let (mut got, mut owed, mut notified) = (Vec::new(), 0, false);
+        while !notified {
+            notified |= world.pass(&mut got, &mut owed);
+        }
+        let push = pusher.join().unwrap();
+        notifier.join().unwrap();
+        if world.inbox.has_any() {
+            world.drain(world.inbox.take().chain, &mut got);
+        }
+        assert_eq!(got.len(), usize::from(push != Push::Closed));
         assert_eq!(world.wakes.load(SeqCst), owed);
     });
 }

@@ -24,21 +24,23 @@
 //! 4. A notification always writes, also where NOTIFIED is set already: what its caller wrote before
 //!    must be visible to the owner who takes it (rule 1).
 //! 5. CLOSED is set and cleared by the owner alone. Nothing is queued under it.
-//! 6. A foreign thread touches the inbox or its owner's waker only while something keeps the owner
-//!    alive: the caller of a public function vouches for it; messages of executors among themselves
-//!    hold a pin from before the push until after the wake-up.
+//! 6. A foreign thread may use its owner's waker only while something keeps the owner alive: the
+//!    caller of a public function vouches for it; a message of executors among themselves holds a pin
+//!    from before its push until after the wake-up, and the owner, once closed, waits for the pins.
+//!    (A push that found the word open before `close` has its pin seen; a later one is refused.)
+//! 7. An inbox may change owners while it is closed. Whoever is told to wake wakes the new one.
 
 use super::link::Link;
 use core::ptr::{self, NonNull};
 #[cfg(not(loom))]
 use core::sync::atomic::{
     AtomicPtr, AtomicUsize,
-    Ordering::{Acquire, Relaxed, Release},
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 #[cfg(loom)]
 use loom::sync::atomic::{
     AtomicPtr, AtomicUsize,
-    Ordering::{Acquire, Relaxed, Release},
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 
 const SLEEPING: usize = 1;
@@ -117,10 +119,10 @@ impl Inbox {
             }
             link.next.set(pointer(word));
             // Release: publishes the link's words and what the caller wrote before (rule 2), to the
-            // acquire of `take` or `close`. Nothing to acquire: the older links are the owner's, and
-            // waking it needs only what was there when the inbox was handed out.
+            // acquire of `take` or `close`. Acquire: the waker, as the owner set it before `reopen`
+            // (rule 7). The older links need none, they are the owner's.
             let next = flagged(new, flags(word) & NOTIFIED);
-            match self.head.compare_exchange_weak(word, next, Release, Relaxed) {
+            match self.head.compare_exchange_weak(word, next, AcqRel, Relaxed) {
                 Ok(_) if flags(word) & SLEEPING != 0 => return Push::MustWake, // Rule 3.
                 Ok(_) => return Push::Queued,
                 Err(now) => word = now,
@@ -133,8 +135,8 @@ impl Inbox {
     #[must_use]
     pub fn notify(&self) -> bool {
         // Release: what the caller wrote before is visible to the owner that takes the notification
-        // (rule 4), to the acquire of `take`. Nothing to acquire.
-        let old = self.head.fetch_update(Release, Relaxed, |word| {
+        // (rule 4), to the acquire of `take`. Acquire: the waker, as in `push`.
+        let old = self.head.fetch_update(AcqRel, Relaxed, |word| {
             Some(word.map_addr(|a| (a | NOTIFIED) & !SLEEPING))
         });
         old.is_ok_and(|word| flags(word) & SLEEPING != 0) // Rule 3.
@@ -171,8 +173,8 @@ impl Inbox {
 
     /// Everything queued so far. Costs a locked instruction: ask `has_any` before.
     pub fn take(&self) -> Taken {
-        // Acquire: pairs with every push and notification up to here (rules 1, 2, 4). Release is not
-        // needed: who finds 0 reads nothing of the owner's.
+        // Acquire: pairs with every push and notification up to here (rules 1, 2, 4). No release: the
+        // owner tells nobody anything by it.
         let word = self.head.swap(ptr::null_mut(), Acquire);
         debug_assert_eq!(flags(word) & (SLEEPING | CLOSED), 0);
         Taken { notified: flags(word) & NOTIFIED != 0, chain: Chain::reversed(pointer(word)) }
@@ -182,8 +184,9 @@ impl Inbox {
     /// waker or anything else ends it, then `end_sleep`.
     #[must_use]
     pub fn try_sleep(&self) -> bool {
-        // Relaxed: rule 3 needs only the one order of the changes of this word. Nothing is
-        // published, and what made it fail is acquired by the `take` that follows.
+        // Relaxed: rule 3 needs only the one order of the changes of this word. Nothing new is
+        // published, what `reopen` did stays so (rule 1), and what made it fail is acquired by the
+        // `take` that follows.
         self.head.compare_exchange(ptr::null_mut(), asleep(), Relaxed, Relaxed).is_ok()
     }
 
@@ -205,8 +208,10 @@ impl Inbox {
 
     /// Takes pushes again.
     pub fn reopen(&self) {
-        // Relaxed: publishes nothing; what notifiers released stays released (rule 1).
-        let _ = self.head.fetch_update(Relaxed, Relaxed, |word| {
+        // Release: what the owner wrote before, its waker, is visible to whoever finds the word open
+        // or asleep from here on (rule 7), to the acquire of `push` and `notify`. What notifiers
+        // released stays released (rule 1).
+        let _ = self.head.fetch_update(Release, Relaxed, |word| {
             debug_assert_eq!(pointer(word), ptr::null_mut());
             Some(word.map_addr(|a| a & !CLOSED))
         });
