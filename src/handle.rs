@@ -51,8 +51,8 @@ pub fn destroy_task(task: TaskRef) -> Res<()> {
 }
 
 impl<K: Kernel> Handle<K> {
-    pub fn new(kernel: K, track: bool) -> Self {
-        Self(NonNull::from(Box::leak(Executor::new(kernel, track))))
+    pub fn new(kernel: K, track: bool) -> Res<Self> {
+        Ok(Self(NonNull::from(Box::leak(Executor::new(kernel, track)?))))
     }
 
     /// # Safety

@@ -7,8 +7,9 @@ use std::ffi::CString;
 use crate::error::{Errno, RawResult, Res};
 use crate::executor::options::{timespec_ns, NO_TIME_TRACKING};
 use crate::handle::Handle;
+use crate::sys::memory::guard_kind;
 use crate::sys::ring::{CreateError, RealKernel, RingOptions};
-use crate::sys::thread;
+use crate::sys::{overflow, thread};
 use crate::ticks;
 
 use super::ExecutorPtr;
@@ -62,6 +63,10 @@ fn create(attr: Option<&ExecutorAttr>) -> Result<Handle<RealKernel>, CreateError
     }
     ticks::anchor();
     thread::watch_forks();
+    overflow::install().map_err(|errno| CreateError {
+        errno,
+        text: "no memory for the signal stack on which a stack overflow is reported.".into(),
+    })?;
     let params = &attr.params;
     let kernel = RealKernel::new(&RingOptions {
         entries: attr.entries,
@@ -70,7 +75,8 @@ fn create(attr: Option<&ExecutorAttr>) -> Result<Handle<RealKernel>, CreateError
         wq_fd: params.wq_fd as i32,
         ..RingOptions::default()
     })?;
-    Ok(Handle::new(kernel, attr.flags & NO_TIME_TRACKING == 0))
+    Handle::new(kernel, attr.flags & NO_TIME_TRACKING == 0)
+        .map_err(|errno| CreateError { errno, text: "no memory for the executor.".into() })
 }
 
 /// # Safety
@@ -153,7 +159,12 @@ pub unsafe extern "C" fn monad_async_executor_config_string(ex: ExecutorPtr) -> 
     let Ok(ex) = (unsafe { Handle::from_ptr(ex) }) else {
         return core::ptr::null_mut();
     };
-    let text = ex.executor().kernel().config();
+    let text = format!(
+        "monad_async {}; {}; stack guards: {}",
+        env!("CARGO_PKG_VERSION"),
+        ex.executor().kernel().config(),
+        guard_kind().name()
+    );
     // SAFETY: a C string's bytes; strndup copies at most as many.
     unsafe { libc::strndup(text.as_ptr().cast(), text.len()) }
 }

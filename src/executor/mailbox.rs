@@ -4,11 +4,14 @@
 //! one (to join a task there) longer than its owner lives. A message that arrives at a mailbox's
 //! next owner finds its task is not attached there, which is an answer like any other.
 
+use core::cell::Cell;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::error::Res;
 use crate::intrusive::{Chain, Inbox, Link, Push};
+use crate::sys::alloc;
 use crate::sys::kernel::Waker;
 
 /// What a link in an inbox is part of.
@@ -31,27 +34,43 @@ pub struct Mailbox {
     pub inbox: Inbox,
     /// The owner's eventfd; negative while it has none.
     eventfd: AtomicI32,
+    /// The next spare one, while this is one. Behind the lock of `SPARE`.
+    next: Cell<Option<&'static Mailbox>>,
 }
 
-static SPARE: Mutex<Vec<&'static Mailbox>> = Mutex::new(Vec::new());
+/// Mailboxes without an owner.
+static SPARE: Mutex<Option<&'static Mailbox>> = Mutex::new(None);
+
+fn spare() -> MutexGuard<'static, Option<&'static Mailbox>> {
+    SPARE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 // SAFETY: the inbox is made for many threads; links in it belong to whoever the rules in
-// `intrusive::inbox` say.
+// `intrusive::inbox` say. `next` is behind a lock.
 unsafe impl Sync for Mailbox {}
 // SAFETY: as above.
 unsafe impl Send for Mailbox {}
 
 /// A mailbox that takes messages, whose owner `waker` wakes.
-pub fn open(waker: Waker) -> &'static Mailbox {
-    let spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner).pop();
-    let mailbox = spare.unwrap_or_else(|| {
-        let new = Box::leak(Box::new(Mailbox { inbox: Inbox::new(), eventfd: AtomicI32::new(-1) }));
-        let _ = new.inbox.close();
-        new
-    });
+pub fn open(waker: Waker) -> Res<&'static Mailbox> {
+    let mailbox = match take_spare() {
+        Some(mailbox) => mailbox,
+        None => {
+            let (inbox, eventfd) = (Inbox::new(), AtomicI32::new(-1));
+            let _ = inbox.close();
+            Box::leak(alloc::try_box(Mailbox { inbox, eventfd, next: Cell::new(None) })?)
+        }
+    };
     mailbox.eventfd.store(waker.eventfd, Ordering::Release);
     mailbox.inbox.reopen();
-    mailbox
+    Ok(mailbox)
+}
+
+fn take_spare() -> Option<&'static Mailbox> {
+    let mut first = spare();
+    let mailbox = first.take()?;
+    *first = mailbox.next.take();
+    Some(mailbox)
 }
 
 impl Mailbox {
@@ -101,6 +120,13 @@ impl Mailbox {
         self.inbox.close()
     }
 
+    /// Of an executor that never was.
+    pub fn abandon(&'static self) {
+        let none = self.close();
+        debug_assert!(none.is_empty());
+        self.recycle();
+    }
+
     /// Waits until no foreign thread is about to wake the owner (a handful of instructions of
     /// theirs), then gives the mailbox to the next executor.
     pub fn recycle(&'static self) {
@@ -108,6 +134,8 @@ impl Mailbox {
             std::thread::yield_now();
         }
         self.eventfd.store(-1, Ordering::Release);
-        SPARE.lock().unwrap_or_else(PoisonError::into_inner).push(self);
+        let mut first = spare();
+        self.next.set(*first);
+        *first = Some(self);
     }
 }

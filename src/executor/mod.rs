@@ -19,9 +19,11 @@ pub mod suspend;
 use core::cell::{Cell, UnsafeCell};
 use core::ffi::c_void;
 
+use crate::error::Res;
 use crate::reactor::Reactor;
 use crate::sched::deadline::Deadlines;
 use crate::sched::ready::Ready;
+use crate::sys::alloc;
 use crate::sys::exceptions::{self, Exceptions};
 use crate::sys::kernel::Kernel;
 use crate::sys::thread;
@@ -54,9 +56,9 @@ pub struct Executor<K: Kernel> {
 
 impl<K: Kernel> Executor<K> {
     /// EXPENSIVE. The calling thread owns it.
-    pub fn new(kernel: K, track: bool) -> Box<Self> {
-        let mailbox = mailbox::open(kernel.waker());
-        let mut ex = Box::new(Self {
+    pub fn new(kernel: K, track: bool) -> Res<Box<Self>> {
+        let mailbox = mailbox::open(kernel.waker())?;
+        let ex = alloc::try_box(Self {
             head: ExecutorHead::default(),
             owner: thread::token(),
             track,
@@ -71,10 +73,11 @@ impl<K: Kernel> Executor<K> {
             no_exceptions: UnsafeCell::new(Exceptions::NONE),
             running_here: thread::running_executor(),
         });
+        let mut ex = ex.inspect_err(|_| mailbox.abandon())?;
         if ex.exceptions.is_null() {
             ex.exceptions = ex.no_exceptions.get();
         }
-        ex
+        Ok(ex)
     }
 
     /// The calling thread is the one that made it.

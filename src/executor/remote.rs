@@ -9,6 +9,7 @@ use super::stats::inc;
 use super::Executor;
 use crate::error::{Errno, Res};
 use crate::intrusive::{Chain, Link};
+use crate::sys::alloc;
 use crate::sys::kernel::Kernel;
 use crate::task::header::{phase, TaskRef, Waits};
 
@@ -49,15 +50,9 @@ impl<K: Kernel> Executor<K> {
     /// ANY THREAD. ENOMEM, else it takes effect when the executor looks at its mailbox, if the task
     /// is attached to it still.
     pub fn cancel_remote(&self, task: TaskRef) -> Res<()> {
-        let layout = std::alloc::Layout::new::<CancelMessage>();
-        // SAFETY: not a zero-sized type. Asked of the allocator directly, as `Box` would abort.
-        let at = unsafe { std::alloc::alloc(layout) }.cast::<CancelMessage>();
-        let Some(message) = NonNull::new(at) else {
-            return Err(Errno(libc::ENOMEM));
-        };
         let seq = task.seq.load(Ordering::Relaxed);
-        // SAFETY: fresh memory of its layout.
-        unsafe { message.as_ptr().write(CancelMessage { link: Link::new(), task, seq }) };
+        let message = alloc::try_box(CancelMessage { link: Link::new(), task, seq })?;
+        let message = NonNull::from(Box::leak(message));
         // SAFETY: the message is the mailbox's from here; the caller vouches for the executor.
         if !unsafe { self.mailbox.post(message.cast(), kind::CANCEL) } {
             // SAFETY: refused, so still ours.

@@ -29,7 +29,10 @@ const RETRY_NS: u64 = 1_000_000;
 struct Inside<'a, K: Kernel>(&'a Executor<K>, Exceptions);
 
 impl<K: Kernel> Drop for Inside<'_, K> {
+    #[inline(always)]
     fn drop(&mut self) {
+        // A wake-up that came while we were in here is answered by our return.
+        self.0.woken.set(false);
         // SAFETY: both are the owner thread's, which this is.
         unsafe {
             *self.0.exceptions = self.1;
@@ -46,7 +49,8 @@ impl<K: Kernel> Executor<K> {
         unsafe { core::ptr::eq(*self.running_here, self.address()) }
     }
 
-    /// This executor or another of this thread is in a run. OWNER'S THREAD.
+    /// This executor or another of this thread is in a run, so the caller is a task. A second run
+    /// would let its tasks suspend those of the first from a stack that is not theirs. OWNER'S THREAD.
     #[inline(always)]
     pub fn is_thread_in_run(&self) -> bool {
         // SAFETY: the owner thread's, which this is.

@@ -20,6 +20,7 @@ use core::cell::{Cell, UnsafeCell};
 use core::mem::ManuallyDrop;
 use core::num::NonZeroUsize;
 
+use corosensei::stack::valgrind::ValgrindStackRegistration;
 use corosensei::stack::{Stack, StackPointer};
 use corosensei::{Coroutine, Yielder};
 
@@ -44,6 +45,15 @@ unsafe impl Stack for Bounds {
 
 type Routine = Coroutine<(), (), (), Bounds>;
 type Back = Yielder<(), ()>;
+
+/// Tells Valgrind of a stack for as long as it lives; a few instructions of nothing elsewhere.
+pub struct Registration(#[allow(dead_code)] ValgrindStackRegistration);
+
+impl Registration {
+    pub fn new(base: usize, limit: usize) -> Self {
+        Self(ValgrindStackRegistration::new(limit as *mut u8, base - limit))
+    }
+}
 
 /// One persistent coroutine.
 ///

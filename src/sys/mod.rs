@@ -1,5 +1,6 @@
 //! The only importer of io-uring and libc calls: what the executor asks of the operating system.
 
+pub mod alloc;
 pub mod clock;
 pub mod exceptions;
 pub mod kernel;

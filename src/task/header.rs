@@ -27,7 +27,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicU8, Ordering};
 use crate::error::{Errno, RawResult};
 use crate::intrusive::{Fifo, Link, TimerNode};
 use crate::stack::pool::Slot;
-use crate::stack::switch::Switch;
+use crate::stack::switch::{Registration, Switch};
 use crate::sys::kernel::Sqe;
 use crate::sys::prefetch;
 
@@ -179,6 +179,7 @@ pub struct Task {
     pub mailbox: AtomicPtr<c_void>,
     /// Given back to the pool by destroy.
     pub slot: Cell<Option<Slot>>,
+    pub registration: Cell<Option<Registration>>,
 }
 
 const _: () = {

@@ -9,7 +9,8 @@ use super::header::*;
 use crate::error::{Errno, RawResult, Res};
 use crate::intrusive::{Fifo, Link, TimerNode};
 use crate::stack::pool;
-use crate::stack::switch::Switch;
+use crate::stack::switch::{Registration, Switch};
+use crate::sys::overflow;
 
 /// Sequence numbers of new headers start in a range of their own, so that one that was forgotten by
 /// the kernel (`MADV_DONTNEED`) never repeats a number a stale message may hold.
@@ -28,8 +29,23 @@ fn launch(task: TaskRef) {
     }
 }
 
+/// What an overflow of the stack below `header` is to say; false for a task that does not run.
+/// Called in a signal handler.
+fn describe(header: *const u8, line: &mut overflow::Line) -> bool {
+    // SAFETY: the pool found the address to be a slot's header, and slots are never unmapped; zeros,
+    // if no task ever had it.
+    let task = unsafe { TaskRef::from_head(header.cast()) };
+    if task.head.flags.get() != Flags::RUNNING {
+        return false;
+    }
+    let code = task.head.user_code.get().map_or(0, |code| code as usize);
+    line.text("user_code ").hex(code).text(", user_ptr ").hex(task.head.user_ptr.get() as usize);
+    true
+}
+
 /// EXPENSIVE. A task that was never attached. ENOMEM where memory ends.
 pub fn create(stack_bytes: usize) -> Res<TaskRef> {
+    overflow::set_describe(describe);
     let slot = pool::acquire(stack_bytes, size_of::<Task>())?;
     let at = slot.header.cast::<Task>();
     // SAFETY: the slot is ours, and its header bytes are zeros or the previous task's.
@@ -75,6 +91,7 @@ pub fn create(stack_bytes: usize) -> Res<TaskRef> {
         joiners: Fifo::new(),
         remote_joiners: Fifo::new(),
         mailbox: AtomicPtr::new(ptr::null_mut()),
+        registration: Cell::new(Some(Registration::new(slot.stack_base, slot.stack_limit))),
         slot: Cell::new(Some(slot)),
     };
     // SAFETY: the header is ours. A stale reader (a message that compares `seq`) sees the old or the
@@ -95,6 +112,7 @@ pub fn destroy(task: TaskRef) -> Res<()> {
     let Some(slot) = task.slot.take() else {
         return Err(Errno(libc::EINVAL)); // Destroyed already, as far as one can tell.
     };
+    drop(task.registration.take());
     // SAFETY: idle, so nothing runs on the stack; the routine is suspended in its loop and owns
     // nothing that would need dropping.
     unsafe { pool::release(slot) };

@@ -19,7 +19,7 @@ pub fn errno<T>(e: i32) -> Res<T> {
 pub fn executor(entries: u32) -> Handle<Real> {
     let kernel = RealKernel::new(&RingOptions { entries, ..RingOptions::default() })
         .unwrap_or_else(|e| panic!("{}", e.text));
-    Handle::new(kernel, true)
+    Handle::new(kernel, true).unwrap()
 }
 
 pub fn new_task() -> TaskRef {

@@ -1,0 +1,20 @@
+//! Memory from the global allocator, with ENOMEM instead of an abort where it ends.
+
+use core::alloc::Layout;
+
+use crate::error::{Errno, Res};
+
+/// `Box::new` that can fail.
+pub fn try_box<T>(value: T) -> Res<Box<T>> {
+    const { assert!(size_of::<T>() != 0) };
+    // SAFETY: not a zero-sized layout.
+    let at = unsafe { std::alloc::alloc(Layout::new::<T>()) }.cast::<T>();
+    if at.is_null() {
+        return Err(Errno(libc::ENOMEM));
+    }
+    // SAFETY: fresh memory of T's layout, from the allocator that Box frees to.
+    unsafe {
+        at.write(value);
+        Ok(Box::from_raw(at))
+    }
+}
