@@ -3,21 +3,16 @@
  * One task a file, at most 256 in flight; each opens, reads and closes its file through io_uring.
  * Small files go before large ones: among the files found so far the smallest class is launched
  * first, and a task's CPU and I/O priority is its file's class. The lines are those of cksum(1), in
- * the order in which files were done. This file uses the C API, fts(3) and standard output; the
- * arithmetic is in posix_crc.h. All of it runs on one thread, so nothing here is locked. */
+ * the order in which files were done. Here are the executor and its tasks; cksum_walk.c finds the
+ * files, cksum_report.c says what is to be said, posix_crc.h has the arithmetic. */
 
 #define _GNU_SOURCE
 
+#include "cksum.h"
 #include "posix_crc.h"
-
-#include <monad/async.h>
 
 #include <errno.h>
 #include <fcntl.h>
-#include <fts.h>
-#include <inttypes.h>
-#include <stdarg.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,134 +24,6 @@
 #ifndef CKSUM_DEFAULT_DIRECTORY
     #define CKSUM_DEFAULT_DIRECTORY "."
 #endif
-
-enum {
-    MAX_IN_FLIGHT = 256,
-    /* Files found and not begun: enough to choose the small ones from, little memory. */
-    MAX_WAITING = 4096,
-    /* Two such buffers fit a second-level cache: what the kernel copied is summed from there. */
-    BUFFER_BYTES = 128 * 1024,
-    SMALL_BYTES = 64 * 1024,
-    LARGE_BYTES = 4 * 1024 * 1024,
-    /* After a shortage, one more file in flight for so many done. */
-    DONE_PER_STEP_UP = 64,
-    PROGRESS_FROM_MS = 1000,
-    PROGRESS_EACH_MS = 200
-};
-
-struct file {
-    struct file *next;
-    monad_async_priority class;
-    bool was_named; /* on the command line, where a symbolic link is followed */
-    char path[];
-};
-
-struct queue {
-    struct file *first, **end;
-};
-
-/* A task and what it reads into; used for one file after the other. */
-struct slot {
-    monad_async_task task;
-    struct job *job;
-    struct file *file;
-    unsigned char *buffer;
-    struct slot *next_free;
-};
-
-struct job {
-    monad_async_executor executor;
-    FTS *walk; /* NULL: everything has been found */
-    struct queue waiting[3]; /* by class */
-    unsigned waiting_count, in_flight, most_in_flight;
-    unsigned may_be_in_flight; /* falls where memory or descriptors run short */
-    unsigned done_since_step;
-    struct slot slots[MAX_IN_FLIGHT], *free_slots;
-    unsigned slots_made;
-    bool failed;
-    int write_error;
-    uint64_t files, bytes;
-    monad_async_cpu_ticks_count_t began, progress_due;
-    bool wants_progress, shows_progress;
-};
-
-/* ---- What is said, and where ---- */
-
-static void hide_progress(struct job *job)
-{
-    if (job->shows_progress) {
-        fputs("\r\033[K", stderr);
-        job->shows_progress = false;
-    }
-}
-
-/* A name with control characters must not drive the terminal that reads about it. */
-__attribute__((format(printf, 3, 4))) static void
-complain(struct job *job, char const *path, char const *format, ...)
-{
-    va_list args;
-    hide_progress(job);
-    job->failed = true;
-    fputs("cksum: ", stderr);
-    for (char const *c = path; *c != '\0'; ++c) {
-        fputc((unsigned char)*c < ' ' || *c == 127 ? '?' : *c, stderr);
-    }
-    fputs(": ", stderr);
-    va_start(args, format);
-    vfprintf(stderr, format, args);
-    va_end(args);
-    fputc('\n', stderr);
-}
-
-static void say_sum(struct job *job, uint32_t crc, uint64_t bytes, char const *path)
-{
-    hide_progress(job);
-    if (printf("%" PRIu32 " %" PRIu64 " %s\n", crc, bytes, path) < 0 && job->write_error == 0) {
-        job->write_error = errno;
-    }
-}
-
-static double ms_of(monad_async_cpu_ticks_count_t ticks)
-{
-    return (double)monad_async_ticks_to_ns(ticks) / 1e6;
-}
-
-static void show_progress(struct job *job)
-{
-    monad_async_cpu_ticks_count_t const now = monad_async_get_ticks_count();
-    if (!job->wants_progress || now < job->progress_due) {
-        return;
-    }
-    job->progress_due = now + monad_async_ticks_per_second() * PROGRESS_EACH_MS / 1000;
-    hide_progress(job);
-    fflush(stdout);
-    fprintf(stderr, "cksum: %" PRIu64 " files, %.1f MB, %.1f MB/s, %u in flight", job->files,
-            (double)job->bytes / 1e6, (double)job->bytes / 1e3 / ms_of(now - job->began),
-            job->in_flight);
-    job->shows_progress = true;
-}
-
-static void say_stats(struct job *job)
-{
-    struct monad_async_executor_head const *const ex = job->executor;
-    double const wall = ms_of(monad_async_get_ticks_count() - job->began);
-    double const run = ms_of(ex->total_ticks_in_run);
-    hide_progress(job);
-    fprintf(stderr, "cksum: %" PRIu64 " files, %" PRIu64 " bytes in %.3f ms: %.1f MB/s\n",
-            job->files, job->bytes, wall, (double)job->bytes / 1e3 / wall);
-    fprintf(stderr,
-            "cksum: running tasks %.3f ms (launching %.3f, completing %.3f), I/O %.3f ms, "
-            "sleeping %.3f ms\n",
-            ms_of(ex->total_ticks_in_task_launch) + ms_of(ex->total_ticks_in_task_completion),
-            ms_of(ex->total_ticks_in_task_launch), ms_of(ex->total_ticks_in_task_completion),
-            ms_of(ex->total_ticks_in_io_uring), ms_of(ex->total_ticks_sleeping));
-    fprintf(stderr, "cksum: in the executor %.3f ms, finding files and the rest %.3f ms\n", run,
-            wall - run);
-    fprintf(stderr,
-            "cksum: %" PRIu64 " operations submitted, %" PRIu64 " completed; %u tasks, "
-            "at most %u in flight\n",
-            ex->total_io_submitted, ex->total_io_completed, job->slots_made, job->most_in_flight);
-}
 
 /* ---- One file, in its task ---- */
 
@@ -201,12 +68,14 @@ read_file(monad_async_task task, int fd, unsigned char *buffer, uint64_t offset)
     sqe.off = offset;
     do {
         r = monad_async_task_io(task, &sqe);
-    } while (r.error == EINTR);
+        /* Where a file system cannot promise that a read will not wait, io_uring takes O_NONBLOCK
+         * at its word: /proc is one. */
+    } while (r.error == EINTR || (r.error == EAGAIN && fcntl(fd, F_SETFL, 0) == 0));
     return r;
 }
 
 /* 0 or an errno; ENXIO: no regular file. */
-static int check_opened(int fd)
+static int check_opened(int fd, uint64_t *size)
 {
     struct stat st;
     /* The inode is in memory since the open: a system call that cannot wait. IORING_OP_STATX would
@@ -214,15 +83,37 @@ static int check_opened(int fd)
     if (fstat(fd, &st) != 0) {
         return errno;
     }
-    if (!S_ISREG(st.st_mode)) {
-        return ENXIO;
-    }
-    /* io_uring would give EAGAIN back for a read that has to wait for the disk. */
-    return fcntl(fd, F_SETFL, 0) == 0 ? 0 : errno;
+    *size = (uint64_t)st.st_size;
+    return S_ISREG(st.st_mode) ? 0 : ENXIO;
 }
 
-/* 0 or an errno. Reads to the end of file, wherever that is by then: the size seen at first is not
- * what counts for a file that grows or shrinks, nor for one of /proc, whose size is said to be 0. */
+/* 0 or an errno. Reads to the end of file, wherever that is by then: the size is no more than a
+ * hint, of a file that grows or shrinks, and of one of /proc, whose size is said to be 0. */
+static int
+sum_opened(monad_async_task task, unsigned char *buffer, int fd, uint32_t *crc, uint64_t *bytes)
+{
+    uint64_t size = 0;
+    int error = check_opened(fd, &size);
+    if (error != 0) {
+        return error;
+    }
+    for (;;) {
+        monad_async_result const r = read_file(task, fd, buffer, *bytes);
+        error = r.error;
+        if (error != 0 || r.value == 0) {
+            break;
+        }
+        *crc = posix_crc_update(*crc, buffer, (size_t)r.value);
+        *bytes += (uint64_t)r.value;
+        /* Short and at the size it was opened with: that was the end, no need to read it again. */
+        if (r.value < BUFFER_BYTES && *bytes == size) {
+            break;
+        }
+    }
+    *crc = posix_crc_finish(*crc, *bytes);
+    return error;
+}
+
 static int sum_file(monad_async_task task, struct slot *slot, uint32_t *crc, uint64_t *bytes)
 {
     if (slot->buffer == NULL) {
@@ -231,40 +122,13 @@ static int sum_file(monad_async_task task, struct slot *slot, uint32_t *crc, uin
             return ENOMEM;
         }
     }
-    monad_async_result r = open_file(task, slot->file);
+    monad_async_result const r = open_file(task, slot->file);
     if (r.error != 0) {
         return r.error;
     }
-    int const fd = (int)r.value;
-    int error = check_opened(fd);
-    *crc = 0;
-    *bytes = 0;
-    while (error == 0) {
-        r = read_file(task, fd, slot->buffer, *bytes);
-        error = r.error;
-        if (error != 0 || r.value == 0) {
-            break;
-        }
-        *crc = posix_crc_update(*crc, slot->buffer, (size_t)r.value);
-        *bytes += (uint64_t)r.value;
-    }
-    *crc = posix_crc_finish(*crc, *bytes);
-    close_file(task, fd);
+    int const error = sum_opened(task, slot->buffer, (int)r.value, crc, bytes);
+    close_file(task, (int)r.value);
     return error;
-}
-
-static void put_waiting(struct job *job, struct file *file)
-{
-    struct queue *const queue = &job->waiting[file->class];
-    file->next = NULL;
-    *queue->end = file;
-    queue->end = &file->next;
-    ++job->waiting_count;
-}
-
-static bool is_shortage(int error)
-{
-    return error == EMFILE || error == ENFILE || error == ENOMEM;
 }
 
 static monad_async_result task_body(monad_async_task task)
@@ -272,8 +136,8 @@ static monad_async_result task_body(monad_async_task task)
     struct slot *const slot = task->user_ptr;
     struct job *const job = slot->job;
     struct file *const file = slot->file;
-    uint32_t crc;
-    uint64_t bytes;
+    uint32_t crc = 0;
+    uint64_t bytes = 0;
     int const error = sum_file(task, slot, &crc, &bytes);
 
     slot->file = NULL;
@@ -305,73 +169,7 @@ static monad_async_result task_body(monad_async_task task)
     return error == 0 ? monad_async_make_success(0) : monad_async_make_failure(error);
 }
 
-/* ---- Finding files, launching tasks ---- */
-
-static void found_file(struct job *job, FTSENT const *entry)
-{
-    off_t const size = entry->fts_statp->st_size;
-    size_t const path_bytes = strlen(entry->fts_path) + 1;
-    struct file *const file = malloc(sizeof *file + path_bytes);
-    if (file == NULL) {
-        complain(job, entry->fts_path, "%s", strerror(ENOMEM));
-        return;
-    }
-    file->class = size <= SMALL_BYTES   ? monad_async_priority_high
-                  : size <= LARGE_BYTES ? monad_async_priority_normal
-                                        : monad_async_priority_low;
-    file->was_named = entry->fts_level == FTS_ROOTLEVEL;
-    memcpy(file->path, entry->fts_path, path_bytes);
-    put_waiting(job, file);
-}
-
-/* Goes on with the walk until enough files wait. */
-static void find_files(struct job *job)
-{
-    while (job->walk != NULL && job->waiting_count < MAX_WAITING) {
-        errno = 0;
-        FTSENT *const entry = fts_read(job->walk);
-        if (entry == NULL) {
-            if (errno != 0) {
-                complain(job, "directories", "%s", strerror(errno));
-            }
-            fts_close(job->walk);
-            job->walk = NULL;
-            return;
-        }
-        switch (entry->fts_info) {
-        case FTS_F:
-            found_file(job, entry);
-            break;
-        case FTS_DNR:
-            if (is_shortage(entry->fts_errno) && job->in_flight > 0) {
-                /* Tried again when half of what is in flight has been given back. */
-                fts_set(job->walk, entry, FTS_AGAIN);
-                job->may_be_in_flight = (job->in_flight + 1) / 2;
-                return;
-            }
-            complain(job, entry->fts_path, "%s", strerror(entry->fts_errno));
-            break;
-        case FTS_ERR:
-        case FTS_NS:
-            complain(job, entry->fts_path, "%s", strerror(entry->fts_errno));
-            break;
-        case FTS_DC:
-            complain(job, entry->fts_path, "Directory contains itself");
-            break;
-        case FTS_SLNONE:
-            complain(job, entry->fts_path, "%s", strerror(ENOENT));
-            break;
-        case FTS_DEFAULT:
-            /* Devices, pipes and sockets: passed over below a directory, as find -type f does. */
-            if (entry->fts_level == FTS_ROOTLEVEL) {
-                complain(job, entry->fts_path, "Neither a regular file nor a directory");
-            }
-            break;
-        default: /* directories on the way in and out, symbolic links */
-            break;
-        }
-    }
-}
+/* ---- Launching tasks ---- */
 
 /* NULL where no more tasks can be had now. */
 static struct slot *free_slot(struct job *job)
