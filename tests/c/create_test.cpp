@@ -109,13 +109,14 @@ TEST(Create, kernel_without_io_uring_is_ENOSYS)
     EXPECT_TRUE(says(refusal.text, "kernel")) << refusal.text;
 }
 
-TEST(Create, forbidden_io_uring_is_EPERM_and_names_sysctl_and_seccomp)
+// The sentence tells the one from the other where it can.
+TEST(Create, forbidden_io_uring_is_EPERM_and_names_sysctl_or_seccomp)
 {
     Refusal const refusal = create_where_setup_fails(EPERM);
     EXPECT_EQ(refusal.error, EPERM);
     expect_sentence(refusal.text);
-    EXPECT_TRUE(says(refusal.text, "io_uring_disabled")) << refusal.text;
-    EXPECT_TRUE(says(refusal.text, "seccomp")) << refusal.text;
+    EXPECT_TRUE(says(refusal.text, "io_uring_disabled") || says(refusal.text, "seccomp"))
+        << refusal.text;
 }
 
 TEST(Create, lack_of_memory_is_ENOMEM_and_names_memlock)
@@ -173,7 +174,7 @@ TEST(Create, config_string_of_compute_only_says_so)
 {
     Executor ex(0);
     std::string const text = config_of(ex);
-    EXPECT_TRUE(says(text, "compute-only")) << text;
+    EXPECT_TRUE(says(text, "compute only")) << text;
     EXPECT_NE(text, config_of(Executor(64)));
 }
 

@@ -151,7 +151,6 @@ TEST(Timers, wait_beside_operations_in_flight)
     EXPECT_EQ(byte, 'x');
 }
 
-
 TEST(Timers, cancelled_in_any_order)
 {
     Executor ex;
