@@ -1,4 +1,9 @@
-//! The lists against the plainest model of each: random operations, from fixed seeds.
+//! The lists against the plainest model of each: random operations, from fixed seeds. Also under Miri,
+//! with fewer of them:
+//!
+//! ```text
+//! MIRIFLAGS=-Zmiri-strict-provenance cargo +nightly miri test --test lists
+//! ```
 #![cfg(not(loom))]
 
 use monad_async::intrusive::{Fifo, Inbox, Link, Push, TimerNode, Timers};

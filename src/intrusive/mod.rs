@@ -1,4 +1,4 @@
-//! The only list code of the project. L0: imports nothing of the crate.
+//! The only list code of the project. L0: of the crate it imports the prefetch hint alone.
 //!
 //! The lists own no memory and allocate none: what is queued carries its own link, and the owner of
 //! the object keeps it in place until it has left the list. Each kind works on pointers to the
@@ -14,7 +14,6 @@
 pub mod fifo;
 pub mod inbox;
 pub mod link;
-pub mod prefetch;
 #[cfg(not(loom))]
 mod timer_node;
 #[cfg(not(loom))]
@@ -23,7 +22,6 @@ pub mod timers;
 pub use fifo::Fifo;
 pub use inbox::{Chain, Inbox, Push, Taken};
 pub use link::Link;
-pub use prefetch::prefetch;
 #[cfg(not(loom))]
 pub use timer_node::TimerNode;
 #[cfg(not(loom))]

@@ -42,7 +42,8 @@
 //! just woken hides; the tree has it already, for having touched three others.)
 
 use super::timer_node::{ByDeadline, TimerNode, IN_TREE, NOWHERE, ONE_INSERTION};
-use super::{prefetch, Fifo};
+use super::Fifo;
+use crate::sys::prefetch;
 use core::cell::{Cell, UnsafeCell};
 use core::ptr::NonNull;
 use intrusive_collections::RBTree;
@@ -141,7 +142,7 @@ impl Timers {
                     None => lane.latest_ns.set(0),
                     // The head's line is needed now, to find the earliest; the next one's soon.
                     // SAFETY: inserted nodes are valid.
-                    Some(head) => prefetch(unsafe { head.as_ref() }.next.get()),
+                    Some(head) => prefetch::line(unsafe { head.as_ref() }.next.get().addr()),
                 }
             }
             None => self.remove_from_tree(node),
@@ -207,5 +208,41 @@ impl Timers {
 impl Default for Timers {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One duration stays in its lane, whatever slept longer before, and whatever came and went: the
+    /// tree's time is for deadlines without any order.
+    #[test]
+    fn steady_sleepers_stay_out_of_the_tree() {
+        let nodes: Vec<TimerNode> = (0..20).map(|_| TimerNode::new()).collect();
+        let timers = Timers::new();
+        let insert = |node: &TimerNode, deadline_ns| {
+            node.deadline_ns.set(deadline_ns);
+            // SAFETY: idle, and outlives the timers.
+            unsafe { timers.insert(NonNull::from(node)) };
+            node.place()
+        };
+        // Fill all lanes, late ones first, and let them run dry again.
+        for (i, node) in nodes[..LANES].iter().enumerate() {
+            assert_eq!(insert(node, 1000 - i as u64), i as u64);
+        }
+        assert_eq!(insert(&nodes[LANES], 1), IN_TREE);
+        while timers.pop_expired(1000).is_some() {}
+        // Three time-outs that sleep on, and one tick.
+        for (node, deadline_ns) in nodes.iter().zip([900, 800, 700]) {
+            assert_ne!(insert(node, deadline_ns), IN_TREE);
+        }
+        for now_ns in 0..100 {
+            let node = &nodes[3 + now_ns as usize % 10];
+            if node.is_inserted() {
+                assert_eq!(timers.pop_expired(now_ns), Some(NonNull::from(node)));
+            }
+            assert_ne!(insert(node, now_ns + 10), IN_TREE);
+        }
     }
 }
