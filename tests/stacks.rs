@@ -375,26 +375,38 @@ fn less_address_space_than_a_slab_is_enough_for_a_task() {
     });
 }
 
+/// Memory that mlockall locked takes no markers, and is not dropped by MADV_DONTNEED.
 #[test]
 fn locked_memory_works_too() {
-    alone("locked_memory_works_too", || {
-        // SAFETY: locks this process's memory, present and future.
-        if unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE) } != 0 {
-            println!("skipped: mlockall: {}", std::io::Error::last_os_error());
-            return;
-        }
+    alone("locked_memory_works_too", locked);
+}
+
+/// The same, but the kind of guard was probed before.
+#[test]
+fn memory_locked_later_works_too() {
+    alone("memory_locked_later_works_too", || {
+        free(vec![acquire(SMALL, HEADER).unwrap()]);
+        locked();
+    });
+}
+
+fn locked() {
+    // SAFETY: locks this process's memory, present and future.
+    if unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE) } != 0 {
+        println!("skipped: mlockall: {}", std::io::Error::last_os_error());
+        return;
+    }
+    for _ in 0..2 {
         let slots: Vec<_> = (0..3000).map(|_| acquire(SMALL, HEADER).unwrap()).collect();
         for slot in &slots {
+            // SAFETY: the slot is ours.
+            assert!(!slot.known_zero || unsafe { header(slot).read() } == 0);
             touch(slot, 1);
             assert_eq!(find(slot.stack_limit - 1).unwrap().header, header(slot));
             assert!(!readable(slot.stack_limit - 1), "no guard");
             assert!(!readable(slot.stack_limit - GUARD_BYTES), "no guard");
         }
         free(slots);
-        for _ in 0..3000 {
-            let slot = acquire(SMALL, HEADER).unwrap();
-            // SAFETY: the slot is ours.
-            assert!(!slot.known_zero || unsafe { header(&slot).read() } == 0);
-        }
-    });
+    }
+    assert_eq!(stats().slots_warm, 1024, "the others could not be dropped");
 }

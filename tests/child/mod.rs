@@ -39,7 +39,7 @@ pub fn alone(test: &str, body: fn()) {
 /// Runs `body`, which dies, in a process of its own: the signal, and what it said.
 pub fn dying(test: &str, body: fn()) -> Option<(i32, String)> {
     let output = child(test, || {
-        no_core_dump();
+        limits();
         body();
         panic!("still alive");
     })?;
@@ -48,10 +48,13 @@ pub fn dying(test: &str, body: fn()) -> Option<(i32, String)> {
     Some((signal.unwrap_or_else(|| panic!("{}: {said}", output.status)), said))
 }
 
-pub fn no_core_dump() {
-    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: setrlimit only reads the struct.
-    unsafe { libc::setrlimit(libc::RLIMIT_CORE, &none) };
+/// No core dump, and an end to a handler that lets the same fault happen again and again.
+fn limits() {
+    for (which, most) in [(libc::RLIMIT_CORE, 0), (libc::RLIMIT_CPU, 10)] {
+        let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
+        // SAFETY: setrlimit only reads the struct.
+        assert_eq!(unsafe { libc::setrlimit(which, &limit) }, 0);
+    }
 }
 
 pub fn header(slot: &Slot) -> *mut u8 {
