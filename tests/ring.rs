@@ -1,106 +1,194 @@
-//! The ring against the running kernel: what the executor relies on, on every rung of the setup
-//! ladder. Where the machine has no io_uring the tests that need it say so and are counted.
+//! The ring against the running kernel, on every rung of the setup ladder: submission, completion,
+//! time, drains. Where the machine has no io_uring, the tests say so and are counted.
+
+mod rings;
 
 use monad_async::error::Errno;
-use monad_async::sys::kernel::{Cqe, Kernel, Sqe, Wait};
+use monad_async::sys::kernel::{Kernel, Sqe, Wait};
 use monad_async::sys::mask;
-use monad_async::sys::ring::{RealKernel, RingOptions};
-
-const NOP: u8 = 0;
-const MS: u64 = 1_000_000;
-
-/// All bits, each bit, and none.
-fn masks() -> impl Iterator<Item = u32> {
-    let each = (0..32).map(|b| 1 << b).filter(|b| mask::ALL & b != 0);
-    [0, mask::ALL].into_iter().chain(each)
-}
-
-fn ring(o: RingOptions) -> Option<RealKernel> {
-    static SKIPPED: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-    match RealKernel::new(&o) {
-        Ok(k) => Some(k),
-        Err(e) if matches!(e.errno.0, libc::ENOSYS | libc::EPERM) => {
-            let n = SKIPPED.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
-            eprintln!("SKIPPED ({n} so far): no io_uring here: {}", e.text);
-            None
-        }
-        Err(e) => panic!("{o:?}: {e:?}"),
-    }
-}
-
-fn nop(user_data: u64) -> Sqe {
-    let mut sqe = Sqe::new(NOP, -1, 0, 0, 0, 0);
-    sqe.set_user_data(user_data);
-    sqe
-}
-
-/// Pushes an entry that refers to no memory, making room first if there is none.
-fn push(k: &RealKernel, sqe: &Sqe) {
-    while k.sq_space() == 0 {
-        k.enter(Wait::No).unwrap();
-    }
-    // SAFETY: the tests' entries refer to no memory.
-    unsafe { k.push(sqe) }
-}
-
-/// Takes completions until there are `n`, sleeping where there is nothing else to do.
-fn reap(k: &RealKernel, n: usize) -> Vec<Cqe> {
-    let mut got = Vec::new();
-    while got.len() < n {
-        match k.pop() {
-            Some(cqe) => got.push(cqe),
-            None if k.needs_enter() => k.enter(Wait::No).unwrap(),
-            None => match k.enter(Wait::Forever) {
-                Ok(()) | Err(Errno(libc::EINTR)) => {}
-                Err(e) => panic!("{e}"),
-            },
-        }
-    }
-    got
-}
+use monad_async::sys::ring::RingOptions;
+use rings::*;
 
 #[test]
 fn nops_complete_in_order_through_a_queue_of_two() {
-    for mask in masks() {
-        let Some(k) = ring(RingOptions { entries: 2, mask, ..Default::default() }) else { return };
+    on_every_rung(2, |k| {
         assert_eq!((k.sq_space(), k.sq_pending()), (2, 0), "the wake-up poll takes no entry");
         for i in 0..100 {
-            push(&k, &nop(i));
+            push(k, &nop(i));
         }
-        let got: Vec<u64> = reap(&k, 100).iter().map(|c| c.user_data).collect();
-        assert_eq!(got, (0..100).collect::<Vec<_>>(), "mask {mask:#x}");
-        assert_eq!(k.pop(), None);
-    }
+        let got: Vec<u64> = reap(k, 100).iter().map(|c| c.user_data).collect();
+        assert_eq!(got, (0..100).collect::<Vec<_>>());
+    });
 }
 
 #[test]
 fn nothing_is_lost_when_the_completion_queue_overflows() {
-    for mask in masks() {
-        let Some(k) = ring(RingOptions { entries: 64, mask, ..Default::default() }) else { return };
+    on_every_rung(64, |k| {
         for i in 0..3000 {
-            push(&k, &nop(i));
+            push(k, &nop(i));
         }
         k.enter(Wait::No).unwrap();
-        let mut got: Vec<u64> = reap(&k, 3000).iter().map(|c| c.user_data).collect();
-        got.sort_unstable();
-        assert_eq!(got, (0..3000).collect::<Vec<_>>(), "mask {mask:#x}");
+        assert_eq!(user_data(&reap(k, 3000)), (0..3000).collect::<Vec<_>>());
         assert_eq!(k.sq_pending(), 0);
         assert!(!k.needs_enter());
-    }
+    });
 }
 
 #[test]
 fn a_sleep_ends_at_its_time_and_not_before() {
-    for mask in masks() {
-        let Some(k) = ring(RingOptions { entries: 4, mask, ..Default::default() }) else { return };
+    on_every_rung(4, |k| {
         for ms in [0, 1, 3, 20] {
             let deadline = k.now_boot_ns() + ms * MS;
             // Nothing else is in flight, so nothing else ends the sleep; a signal would.
             while k.enter(Wait::Until { boot_ns: deadline }) == Err(Errno(libc::EINTR)) {}
-            assert!(k.now_boot_ns() >= deadline, "mask {mask:#x}: early");
+            assert!(k.now_boot_ns() >= deadline, "early");
         }
         let past = k.now_boot_ns() - MS;
         k.enter(Wait::Until { boot_ns: past }).unwrap();
         k.enter(Wait::Until { boot_ns: 0 }).unwrap();
+    });
+}
+
+/// Task work that the kernel holds back until an `enter` has to be announced, or has to be visible
+/// without: a completion that comes from elsewhere, while this thread makes no system call.
+#[test]
+fn what_completes_meanwhile_is_visible_or_announced() {
+    static BYTE: [u8; 1] = [0];
+    on_every_rung(4, |k| {
+        let (rx, tx) = pipe();
+        let into = Box::leak(Box::new([0u8; 1]));
+        let mut read = Sqe::new(READ, rx, u64::MAX, into.as_mut_ptr() as u64, 1, 0);
+        read.set_user_data(5);
+        push(k, &read);
+        k.enter(Wait::No).unwrap();
+        assert_eq!(k.pop(), None);
+        let cqe = std::thread::scope(|s| {
+            s.spawn(|| {
+                // SAFETY: writes one static byte.
+                assert_eq!(unsafe { libc::write(tx, BYTE.as_ptr().cast(), 1) }, 1);
+            });
+            loop {
+                match k.pop() {
+                    Some(cqe) => break cqe,
+                    None if k.needs_enter() => k.enter(Wait::No).unwrap(),
+                    None => std::hint::spin_loop(),
+                }
+            }
+        });
+        assert_eq!((cqe.user_data, cqe.res), (5, 1));
+        close([rx, tx]);
+    });
+}
+
+/// A poll that stays in flight for ever would hold back a drain, and with it all that comes after,
+/// for ever.
+#[test]
+fn a_drain_and_what_is_behind_it_complete() {
+    for entries in [1, 2, 64] {
+        on_every_rung(entries, |k| {
+            for round in 0..3 {
+                push(k, &drain(round));
+                push(k, &nop(100));
+                push(k, &drain(round + 10));
+                push(k, &drain(round + 20));
+                push(k, &nop(101));
+                let want = [round, round + 10, round + 20, 100, 101];
+                assert_eq!(user_data(&reap(k, 5)), want);
+                // And the poll is back: this sleep ends by it, and only by it.
+                k.waker().wake();
+                k.enter(Wait::Forever).unwrap();
+            }
+            let enters = sleep_until(k, k.now_boot_ns() + 30 * MS);
+            assert!(enters <= 20, "{enters}: the sleeper does not come to rest");
+        });
+    }
+}
+
+/// While a drain waits for something slow, no poll may be armed; sleeping and waking go on.
+#[test]
+fn sleeps_and_wakes_work_while_a_drain_is_held_back() {
+    on_every_rung(4, |k| {
+        let (rx, tx) = pipe();
+        let into = Box::leak(Box::new([0u8; 1]));
+        let mut read = Sqe::new(READ, rx, u64::MAX, into.as_mut_ptr() as u64, 1, 0);
+        read.set_user_data(1);
+        push(k, &read);
+        push(k, &drain(2));
+        push(k, &nop(3));
+        sleep_until(k, k.now_boot_ns() + 10 * MS);
+        let waker = k.waker();
+        for _ in 0..20 {
+            let woken = std::sync::atomic::AtomicBool::new(false);
+            std::thread::scope(|s| {
+                s.spawn(|| {
+                    std::thread::sleep(std::time::Duration::from_millis(1));
+                    woken.store(true, std::sync::atomic::Ordering::Release);
+                    waker.wake();
+                });
+                while !woken.load(std::sync::atomic::Ordering::Acquire) {
+                    enter(k, Wait::Forever);
+                    assert_eq!(k.pop(), None);
+                }
+            });
+        }
+        // SAFETY: writes one byte of our own.
+        assert_eq!(unsafe { libc::write(tx, [0u8].as_ptr().cast(), 1) }, 1);
+        let got = reap(k, 3);
+        assert_eq!(user_data(&got), [1, 2, 3]);
+        assert!(got.iter().all(|c| c.res >= 0), "{got:?}");
+        close([rx, tx]);
+    });
+}
+
+/// A thread registers sixteen ring descriptors; those beyond do without, and dropping a ring makes
+/// room.
+#[test]
+fn a_thread_can_have_more_rings_than_it_can_register() {
+    let o = RingOptions { entries: 4, ..Default::default() };
+    let Some(_one) = ring(o) else { return };
+    for _ in 0..3 {
+        let rings: Vec<_> = (0..20).map(|_| ring(o).unwrap()).collect();
+        let registered = |k: &&_| RealKernel::config(k).contains("registered_ring");
+        assert_eq!(rings.iter().filter(registered).count(), 15, "{}", rings[19].config());
+        for k in &rings {
+            push(k, &nop(9));
+            assert_eq!(reap(k, 1)[0].user_data, 9);
+        }
+    }
+}
+
+#[test]
+fn the_config_string_tells_what_was_dropped() {
+    let Some(k) = ring(RingOptions { entries: 5, ..Default::default() }) else { return };
+    let config = k.config();
+    assert!(config.contains("ring: 8 submission entries, 16 completion entries"), "{config}");
+    eprintln!("{config}");
+    let mask = mask::ALL;
+    let k = ring(RingOptions { entries: 5, mask, ..Default::default() }).unwrap();
+    let config = k.config();
+    for name in ["DEFER_TASKRUN (masked)", "registered ring (masked)", "in slices", "one-shot"] {
+        assert!(config.contains(name), "{name}: {config}");
+    }
+    assert!(config.contains("\nflags: \n"), "{config}");
+    // What stands on the flags that are gone goes too, and says why.
+    let mask = mask::SINGLE_ISSUER;
+    let config = ring(RingOptions { entries: 5, mask, ..Default::default() }).unwrap().config();
+    assert!(config.contains("DEFER_TASKRUN (needs"), "{config}");
+    assert!(config.contains("COOP_TASKRUN"), "{config}");
+}
+
+use monad_async::sys::ring::RealKernel;
+
+fn pipe() -> (i32, i32) {
+    let mut fds = [0; 2];
+    // SAFETY: fills in two descriptors of our own.
+    assert_eq!(unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) }, 0);
+    (fds[0], fds[1])
+}
+
+fn close(fds: [i32; 2]) {
+    for fd in fds {
+        // SAFETY: the test's own descriptor.
+        unsafe { libc::close(fd) };
     }
 }

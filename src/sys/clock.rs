@@ -2,6 +2,11 @@
 
 pub const NS_PER_S: u64 = 1_000_000_000;
 
+/// The longest wait that the kernel counts on the monotonic clock. That one stands still while the
+/// system is suspended, so the sleeper has to look at the boot-time clock now and then; it is never
+/// early, as the boot-time clock advances at least as fast.
+pub const SLICE_NS: u64 = NS_PER_S;
+
 /// CLOCK_BOOTTIME: counts on while the system is suspended. Deadlines are on this one.
 #[inline]
 pub fn boot_ns() -> u64 {

@@ -5,11 +5,12 @@
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use super::clock::NS_PER_S;
-use super::kernel::Wait;
+use super::kernel::{Wait, Waker};
 use super::wake::EventFd;
 use crate::error::Errno;
 
 pub(super) struct Sleeper {
+    eventfd: EventFd,
     timer: OwnedFd,
 }
 
@@ -23,11 +24,16 @@ impl Sleeper {
             return Err(Errno::last());
         }
         // SAFETY: a descriptor just made, which nobody else owns.
-        Ok(Self { timer: unsafe { OwnedFd::from_raw_fd(fd) } })
+        let timer = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok(Self { eventfd: EventFd::new()?, timer })
+    }
+
+    pub(super) fn waker(&self) -> Waker {
+        self.eventfd.waker()
     }
 
     /// Wakes written since the last sleep end this one at once: the counter keeps them.
-    pub(super) fn sleep(&self, wake: &EventFd, wait: Wait) -> Result<(), Errno> {
+    pub(super) fn sleep(&self, wait: Wait) -> Result<(), Errno> {
         let timed = match wait {
             Wait::No => return Ok(()),
             Wait::Until { boot_ns } => {
@@ -37,7 +43,7 @@ impl Sleeper {
             Wait::Forever => false,
         };
         let entry = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
-        let mut fds = [entry(wake.fd()), entry(self.timer.as_raw_fd())];
+        let mut fds = [entry(self.eventfd.fd()), entry(self.timer.as_raw_fd())];
         // A timer left over from an earlier sleep is not looked at when this one has no deadline.
         let n = if timed { 2 } else { 1 };
         // SAFETY: `n` entries of an array of two; no time limit and no signal mask are passed.
@@ -46,7 +52,7 @@ impl Sleeper {
             return Err(Errno::last());
         }
         if fds[0].revents != 0 {
-            wake.drain();
+            self.eventfd.drain();
         }
         Ok(())
     }

@@ -3,7 +3,8 @@
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use super::kernel::Waker;
+use super::clock::{boot_ns, NS_PER_S, SLICE_NS};
+use super::kernel::{Wait, Waker};
 use crate::error::Errno;
 
 impl Waker {
@@ -57,6 +58,26 @@ impl EventFd {
 
     pub(super) fn waker(&self) -> Waker {
         Waker { eventfd: self.fd() }
+    }
+
+    /// Until there was a wake, or for as long as `wait` says, in slices. Early for any reason.
+    pub(super) fn wait(&self, wait: Wait) -> Result<(), Errno> {
+        let limit = match wait {
+            Wait::No => Some(0),
+            Wait::Until { boot_ns: at_ns } => Some(at_ns.saturating_sub(boot_ns()).min(SLICE_NS)),
+            Wait::Forever => None,
+        };
+        let limit = limit.map(|ns| libc::timespec {
+            tv_sec: (ns / NS_PER_S) as libc::time_t,
+            tv_nsec: (ns % NS_PER_S) as libc::c_long,
+        });
+        let limit = limit.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+        let mut fd = libc::pollfd { fd: self.fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one entry of our own, null or a timespec of our own, no signal mask.
+        if unsafe { libc::ppoll(&mut fd, 1, limit, std::ptr::null()) } < 0 {
+            return Err(Errno::last());
+        }
+        Ok(())
     }
 
     /// Takes all wakes written so far; how many there were.

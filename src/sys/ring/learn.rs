@@ -1,12 +1,11 @@
 //! What a new ring's kernel can do beyond the flags it was made with: asked once, when it is
 //! created, and told in the config string. Touches the ring before anybody else has it.
 
-use std::os::fd::AsRawFd;
-
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::EnterFlags;
 
-use super::{Clock, EventFd, Ring};
+use super::rouse::NOBODY;
+use super::uring::{Clock, Ring};
 use crate::error::Errno;
 use crate::sys::mask;
 
@@ -27,7 +26,7 @@ impl Ring {
         if mask & mask::BOOT_CLOCK != 0 {
             return dropped.push("boot-time clock (masked)".to_owned());
         }
-        if let Err(e) = register_clock(self.uring().as_raw_fd(), libc::CLOCK_BOOTTIME) {
+        if let Err(e) = register_clock(self.fd(), libc::CLOCK_BOOTTIME) {
             return dropped.push(format!("boot-time clock ({e})"));
         }
         self.clock = Clock::BootRelative;
@@ -39,40 +38,10 @@ impl Ring {
         let flags = EnterFlags::GETEVENTS | EnterFlags::EXT_ARG | EnterFlags::ABS_TIMER;
         let args = SubmitArgs::new().timespec(&at);
         // SAFETY: submits nothing; the argument is what EXT_ARG says, alive for the call.
-        match unsafe { self.submitter.enter(0, 0, flags.bits(), Some(&args)) } {
+        match unsafe { self.submitter().enter(0, 0, flags.bits(), Some(&args)) } {
             Ok(_) => self.clock = Clock::BootAbsolute,
             Err(e) => dropped.push(format!("absolute timeouts ({})", Errno::from(e))),
         }
-    }
-
-    /// Arms the wake-up poll while the queue is sure to have room, and learns of what kind it can
-    /// be: a kernel before 5.13 completes the multishot one at once with EINVAL.
-    pub(super) fn first_poll(
-        &mut self,
-        wake: &EventFd,
-        mask: u32,
-        dropped: &mut Vec<String>,
-    ) -> Result<(), Errno> {
-        if !self.multishot {
-            debug_assert!(mask & mask::MULTISHOT_POLL != 0);
-            dropped.push("multishot poll (masked)".to_owned());
-        }
-        self.push_poll(wake);
-        self.enter_now(1)?;
-        if let Some(cqe) = self.take() {
-            let refused = Errno(-cqe.res);
-            if !self.multishot || cqe.res >= 0 {
-                return Err(refused);
-            }
-            dropped.push(format!("multishot poll ({refused})"));
-            self.multishot = false;
-            self.push_poll(wake);
-            self.enter_now(1)?;
-            if let Some(cqe) = self.take() {
-                return Err(Errno(-cqe.res));
-            }
-        }
-        Ok(())
     }
 
     pub(super) fn describe(&self, flags: &str, dropped: &str) -> String {
@@ -104,8 +73,55 @@ impl Ring {
             if self.registered { " registered_ring" } else { "" },
             if dropped.is_empty() { "nothing" } else { dropped },
             features.join(" "),
-            if self.multishot { "multishot" } else { "one-shot" },
+            if self.rouse.multishot() { "multishot" } else { "one-shot" },
         )
+    }
+
+    pub(super) fn try_no_iowait(&mut self, mask: u32, dropped: &mut Vec<String>) {
+        if mask & mask::NO_IOWAIT != 0 {
+            return dropped.push("NO_IOWAIT (masked)".to_owned());
+        }
+        if !self.uring().params().is_feature_no_iowait() {
+            return dropped.push("NO_IOWAIT (refused by the kernel)".to_owned());
+        }
+        // With a poll in flight, an idle executor would count as a processor waiting for a disk.
+        self.no_iowait = EnterFlags::NO_IOWAIT;
+    }
+
+    /// Arms the poll while the queue is sure to have room, and learns of what kind it can be. A
+    /// kernel before 5.13 completes the multishot one at once with EINVAL. And what is armed for
+    /// ever must be cancellable without an entry (rule 4; 6.0): the queue may be full.
+    pub(super) fn first_poll(&self, mask: u32, dropped: &mut Vec<String>) -> Result<(), Errno> {
+        let mut why = None;
+        if mask & mask::MULTISHOT_POLL != 0 {
+            why = Some("masked".to_owned());
+        } else if let Err(e) = self.cancel_now(NOBODY) {
+            if e.0 != libc::ENOENT {
+                why = Some(format!("no synchronous cancel: {e}"));
+            }
+        }
+        self.rouse.multishot.set(why.is_none());
+        if let Err(e) = self.try_poll() {
+            if why.is_some() || e.0 != libc::EINVAL {
+                return Err(e);
+            }
+            why = Some(e.to_string());
+            self.rouse.multishot.set(false);
+            self.try_poll()?;
+        }
+        if let Some(why) = why {
+            dropped.push(format!("multishot poll ({why})"));
+        }
+        Ok(())
+    }
+
+    fn try_poll(&self) -> Result<(), Errno> {
+        self.push_poll();
+        self.enter_now(1)?;
+        match self.take() {
+            None => Ok(()),
+            Some(cqe) => Err(Errno(-cqe.res)),
+        }
     }
 }
 

@@ -1,0 +1,202 @@
+//! What makes a sleeping ring wake up: the eventfd, the poll on it that is kept in flight, and what
+//! takes the poll's place while a drain forbids one. The rules are numbered in `uring.rs`.
+//!
+//! ```text
+//!                  push_poll                        completion without MORE
+//!        Idle ------------------> InFlight ---------------------------------> Idle
+//!                                    |  a drain begins: cancelled or made to complete,
+//!                                    |  which ends in that same completion
+//! ```
+//!
+//! The multishot poll stays for ever and completes once for every burst of wakes; nobody reads the
+//! eventfd then, since the poll answers to the write and not to the counter (saturation: see
+//! `Waker::wake`). The one-shot poll answers to the counter, so it is read before a new poll.
+
+use std::cell::Cell;
+
+use io_uring::types::CancelBuilder;
+
+use super::uring::{soon, Ring, FIRST_RESERVED_USER_DATA};
+use crate::error::Errno;
+use crate::sys::kernel::{Cqe, Sqe, Wait};
+use crate::sys::wake::EventFd;
+
+/// Completions of the poll.
+const WAKE: u64 = FIRST_RESERVED_USER_DATA;
+/// Completions of the no-op that follows a drain.
+const DRAINED: u64 = WAKE + 1;
+/// Carried by nothing.
+pub(super) const NOBODY: u64 = WAKE + 2;
+
+pub(super) struct Rouse {
+    eventfd: EventFd,
+    pub(super) multishot: Cell<bool>,
+    in_flight: Cell<bool>,
+    woken: Cell<bool>,
+    /// From the push of a drain until it is known to be over.
+    draining: Cell<bool>,
+    /// The last drain has no no-op behind it yet.
+    unmarked: Cell<bool>,
+    /// No-ops on their way behind drains.
+    marks: Cell<u32>,
+    /// The kernel signals the eventfd for every completion.
+    signalled: Cell<bool>,
+}
+
+impl Rouse {
+    pub(super) fn new() -> Result<Self, Errno> {
+        Ok(Self {
+            eventfd: EventFd::new()?,
+            multishot: Cell::new(true),
+            in_flight: Cell::new(false),
+            woken: Cell::new(false),
+            draining: Cell::new(false),
+            unmarked: Cell::new(false),
+            marks: Cell::new(0),
+            signalled: Cell::new(false),
+        })
+    }
+
+    pub(super) fn eventfd(&self) -> &EventFd {
+        &self.eventfd
+    }
+
+    pub(super) fn multishot(&self) -> bool {
+        self.multishot.get()
+    }
+
+    /// Rule 3: whether to stay awake this time.
+    pub(super) fn take_woken(&self) -> bool {
+        self.woken.replace(false)
+    }
+
+    /// Rule 4.
+    #[inline]
+    pub(super) fn draining(&self) -> bool {
+        self.draining.get()
+    }
+}
+
+impl Ring {
+    pub(super) fn push_poll(&self) {
+        const POLL_ADD: u8 = 6;
+        const POLL_ADD_MULTI: u32 = 1;
+        let multi = if self.rouse.multishot() { POLL_ADD_MULTI } else { 0 };
+        let fd = self.rouse.eventfd.fd();
+        let mut sqe = Sqe::new(POLL_ADD, fd, 0, 0, multi, libc::POLLIN as u32);
+        sqe.set_user_data(WAKE);
+        // SAFETY: a poll refers to no memory; the kernel holds on to the eventfd's file.
+        unsafe { self.push(&sqe) };
+        self.rouse.in_flight.set(true);
+    }
+
+    /// IORING_REGISTER_SYNC_CANCEL: a cancellation that takes no entry.
+    pub(super) fn cancel_now(&self, user_data: u64) -> Result<(), Errno> {
+        let which = CancelBuilder::user_data(user_data);
+        Ok(self.submitter().register_sync_cancel(None, which)?)
+    }
+
+    /// Rules 2 and 4.
+    pub(super) fn sleep(&self, wait: Wait) -> Result<(), Errno> {
+        if self.rouse.draining() {
+            return self.sleep_without_poll(wait);
+        }
+        if self.rouse.signalled.replace(false) {
+            // Else the poll's completions would signal what it polls.
+            self.submitter.unregister_eventfd()?;
+        }
+        if !self.rouse.in_flight.get() {
+            if self.sq_space() == 0 {
+                self.collect()?;
+                if self.sq_space() == 0 {
+                    return Err(Errno(libc::EAGAIN));
+                }
+            }
+            self.push_poll();
+        }
+        self.enter_until(self.sq_pending(), wait)
+    }
+
+    /// A completion of ours. `satisfied`: the `enter` that would have slept and saw it is over.
+    #[cold]
+    pub(super) fn reserved_completed(&self, cqe: Cqe, satisfied: bool) {
+        const CQE_F_MORE: u32 = 1 << 1;
+        let rouse = &self.rouse;
+        if cqe.user_data == DRAINED {
+            rouse.marks.set(rouse.marks.get() - 1);
+            // Should anything ever cut it short, it says nothing of the drain.
+            rouse.unmarked.set(rouse.unmarked.get() || cqe.res < 0);
+            rouse.draining.set(rouse.unmarked.get() || rouse.marks.get() != 0);
+            return;
+        }
+        debug_assert_eq!(cqe.user_data, WAKE);
+        let mut woken = !satisfied;
+        if cqe.flags & CQE_F_MORE == 0 {
+            rouse.in_flight.set(false);
+        }
+        if !rouse.multishot() {
+            // A new poll would find the counter above zero for ever. This completion stands for one
+            // write; more were later ones, which no `enter` has returned for yet.
+            woken |= rouse.eventfd.drain() > 1;
+        }
+        if woken {
+            rouse.woken.set(true);
+        }
+    }
+
+    /// An entry with IOSQE_IO_DRAIN was pushed (rule 4).
+    #[cold]
+    pub(super) fn drain_pushed(&self) {
+        self.rouse.draining.set(true);
+        self.rouse.unmarked.set(true);
+    }
+
+    /// Before every submission while draining. The poll must go; when does not matter, since the
+    /// kernel holds the drain back until it has. And behind the drain goes a no-op, whose completion
+    /// says that it is over, as the kernel starts nothing behind a drain before that.
+    #[cold]
+    pub(super) fn drain_step(&self) {
+        let rouse = &self.rouse;
+        if rouse.in_flight.get() {
+            if rouse.multishot() {
+                // ENOENT: it has just ended, or is still in the queue; then the next step will do.
+                let _ = self.cancel_now(WAKE);
+            } else {
+                rouse.eventfd.waker().wake();
+            }
+        }
+        if rouse.unmarked.get() && self.sq_space() != 0 {
+            let mut sqe = Sqe::new(0, -1, 0, 0, 0, 0);
+            sqe.set_user_data(DRAINED);
+            // SAFETY: a no-op refers to no memory.
+            unsafe { self.push(&sqe) };
+            rouse.marks.set(rouse.marks.get() + 1);
+            rouse.unmarked.set(false);
+        }
+    }
+
+    /// Sleeps on the eventfd alone, which the kernel signals for every completion meanwhile. Polling
+    /// the ring's own descriptor would not do: under DEFER_TASKRUN, what completes on one of the
+    /// kernel's workers does not wake those who poll it (seen on 6.18).
+    ///
+    /// Nothing is lost: what completes after `collect` finds the kernel's list empty, and signals;
+    /// what `collect` left in the list shows in `needs_enter`.
+    fn sleep_without_poll(&self, wait: Wait) -> Result<(), Errno> {
+        let rouse = &self.rouse;
+        if !rouse.signalled.get() {
+            let registered = self.submitter.register_eventfd(rouse.eventfd.fd());
+            rouse.signalled.set(registered.is_ok());
+        }
+        self.collect()?;
+        if self.visible() != 0 || self.needs_enter() {
+            return Ok(());
+        }
+        if !rouse.signalled.get() {
+            // A policy that lets us have a ring and not this. Then we look every so often.
+            return self.enter_until(0, soon(wait));
+        }
+        rouse.eventfd.wait(wait)?;
+        rouse.eventfd.drain();
+        self.collect()
+    }
+}

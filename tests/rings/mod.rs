@@ -1,0 +1,105 @@
+//! What the tests of the ring share.
+#![allow(dead_code)]
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use monad_async::error::Errno;
+use monad_async::sys::kernel::{Cqe, Kernel, Sqe, Wait};
+use monad_async::sys::mask;
+use monad_async::sys::ring::{RealKernel, RingOptions};
+
+pub const NOP: u8 = 0;
+pub const ASYNC_CANCEL: u8 = 14;
+pub const READ: u8 = 22;
+pub const MS: u64 = 1_000_000;
+
+/// None, all, each of them.
+pub fn masks() -> impl Iterator<Item = u32> {
+    let each = (0..32).map(|b| 1 << b).filter(|b| mask::ALL & b != 0);
+    [0, mask::ALL].into_iter().chain(each)
+}
+
+/// `None` where the machine has no io_uring: said and counted.
+pub fn ring(o: RingOptions) -> Option<RealKernel> {
+    static SKIPPED: AtomicU32 = AtomicU32::new(0);
+    match RealKernel::new(&o) {
+        Ok(k) => Some(k),
+        Err(e) if matches!(e.errno.0, libc::ENOSYS | libc::EPERM) => {
+            let n = SKIPPED.fetch_add(1, Ordering::Relaxed) + 1;
+            eprintln!("SKIPPED ({n} so far): no io_uring here: {}", e.text);
+            None
+        }
+        Err(e) => panic!("{o:?}: {e:?}"),
+    }
+}
+
+/// `test` on a ring of `entries` for every mask; none of its completions may be left behind.
+pub fn on_every_rung(entries: u32, test: impl Fn(&RealKernel)) {
+    for mask in masks() {
+        let Some(k) = ring(RingOptions { entries, mask, ..Default::default() }) else { return };
+        eprintln!("mask {mask:#x}");
+        test(&k);
+        k.enter(Wait::No).unwrap();
+        assert_eq!(k.pop(), None);
+    }
+}
+
+pub fn nop(user_data: u64) -> Sqe {
+    let mut sqe = Sqe::new(NOP, -1, 0, 0, 0, 0);
+    sqe.set_user_data(user_data);
+    sqe
+}
+
+/// With IOSQE_IO_DRAIN.
+pub fn drain(user_data: u64) -> Sqe {
+    let mut sqe = nop(user_data);
+    sqe.0[0] |= (1 << 1) << 8;
+    sqe
+}
+
+/// Pushes an entry, making room first if there is none. What it refers to must be static.
+pub fn push(k: &RealKernel, sqe: &Sqe) {
+    while k.sq_space() == 0 {
+        k.enter(Wait::No).unwrap();
+    }
+    // SAFETY: the tests' entries refer to no memory, or to memory that is leaked.
+    unsafe { k.push(sqe) }
+}
+
+/// An `enter` whose interruption by a signal is of no interest.
+pub fn enter(k: &RealKernel, wait: Wait) {
+    match k.enter(wait) {
+        Ok(()) | Err(Errno(libc::EINTR)) => {}
+        Err(e) => panic!("{e}"),
+    }
+}
+
+/// Takes completions until there are `n`, sleeping where there is nothing else to do.
+pub fn reap(k: &RealKernel, n: usize) -> Vec<Cqe> {
+    let mut got = Vec::new();
+    while got.len() < n {
+        match k.pop() {
+            Some(cqe) => got.push(cqe),
+            None if k.needs_enter() => k.enter(Wait::No).unwrap(),
+            None => enter(k, Wait::Forever),
+        }
+    }
+    got
+}
+
+pub fn user_data(completions: &[Cqe]) -> Vec<u64> {
+    let mut u: Vec<u64> = completions.iter().map(|c| c.user_data).collect();
+    u.sort_unstable();
+    u
+}
+
+/// Sleeps until `boot_ns` as an executor does, again and again; how often it took.
+pub fn sleep_until(k: &RealKernel, boot_ns: u64) -> u32 {
+    let mut enters = 0;
+    while k.now_boot_ns() < boot_ns {
+        enter(k, Wait::Until { boot_ns });
+        assert_eq!(k.pop(), None);
+        enters += 1;
+    }
+    enters
+}
