@@ -42,6 +42,11 @@ impl<K: Kernel> Executor<K> {
         let now = self.stamp();
         task.head.ticks.when_detached.set(now);
         self.finish(task, now);
+        // The last task may have exited without having run: a `run` that went on to wait for an item
+        // would keep its caller from seeing that, for ever.
+        if self.in_run.get() {
+            self.woken.set(true);
+        }
     }
 
     fn cancel_wait(&self, task: TaskRef) {

@@ -205,20 +205,23 @@ impl<K: Kernel> Executor<K> {
         }
     }
 
-    /// `task` has exited: O(number of its joiners).
+    /// `task` has exited, and is joined: publishes that, then wakes who joins it, who may launch it
+    /// again or destroy it at once, from another thread. O(number of its joiners).
     #[cold]
     #[inline(never)]
-    pub(super) fn wake_joiners(&self, task: TaskRef, now: u64) {
+    pub(super) fn finish_joined(&self, task: TaskRef, now: u64) {
         let result = task.head.result.get();
+        let (joiners, remote_joiners) = (task.joiners.take_all(), task.remote_joiners.take_all());
         task.joined.set(false);
-        while let Some(link) = task.joiners.pop_front() {
+        task.publish_exit();
+        while let Some(link) = joiners.pop_front() {
             // SAFETY: only tasks that join are in this list.
             let joiner = unsafe { TaskRef::from_link(link) };
             joiner.join_result.set(result);
             joiner.waits.set(Waits::Nothing);
             self.make_ready(joiner, now);
         }
-        while let Some(link) = task.remote_joiners.pop_front() {
+        while let Some(link) = remote_joiners.pop_front() {
             // SAFETY: only records of joiners that wait are in this list.
             let record = unsafe { Record::from_link(link) };
             record.registered.set(false);

@@ -175,9 +175,10 @@ impl<K: Kernel> Executor<K> {
     pub(super) fn finish(&self, task: TaskRef, now: u64) {
         task.head.flags.set(Flags::IDLE);
         if task.joined.get() {
-            self.wake_joiners(task, now);
+            self.finish_joined(task, now);
+        } else {
+            task.publish_exit();
         }
-        task.publish_exit();
     }
 
     /// A suspended task's wait is over: in no list, outcome set. Back to the ready ones.

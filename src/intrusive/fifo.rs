@@ -79,6 +79,13 @@ impl Fifo {
         Some(first)
     }
 
+    /// All entries, in a queue of their own; this one is empty afterwards.
+    #[inline]
+    pub fn take_all(&self) -> Fifo {
+        let head = self.head.replace(ptr::null_mut());
+        Fifo { head: Cell::new(head), tail: self.tail.clone() }
+    }
+
     /// Takes `link` out, wherever it is.
     ///
     /// # Safety
