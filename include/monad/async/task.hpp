@@ -39,10 +39,10 @@ struct task_options {
 #if MONAD_ASYNC_HAS_CONCEPTS
 /** What a body may return: nothing, or an integer of up to 64 bits. */
 template <class T>
-concept task_result = std::is_void_v<T> || (std::integral<T> && sizeof(T) <= sizeof(std::intptr_t));
+concept task_result = std::is_void_v<T> || (std::integral<T> && detail::is_result<T>());
 
-/** What a task can run: can be moved into it, is called without arguments, and returns nothing or an
- *  integer. */
+/** What a task can run: can be moved into it, has a destructor that does not throw, is called without
+ *  arguments, and returns nothing or an integer. */
 template <class F>
 concept task_body = std::constructible_from<std::decay_t<F>, F> && std::invocable<std::decay_t<F>> &&
                     task_result<std::invoke_result_t<std::decay_t<F>>>;
@@ -119,9 +119,11 @@ public:
         using body_type = std::decay_t<F>;
         static_assert(std::is_constructible_v<body_type, F>,
             "a task's body is moved in: pass an rvalue, or something that can be copied");
+        static_assert(std::is_nothrow_destructible_v<body_type>,
+            "a task's body is destroyed where nobody could catch what its destructor throws");
         static_assert(std::is_invocable_v<body_type>, "a task's body is called without arguments");
         if constexpr (std::is_invocable_v<body_type>) {
-            static_assert(detail::is_result_v<std::invoke_result_t<body_type>>,
+            static_assert(detail::is_result<std::invoke_result_t<body_type>>(),
                 "a task's body returns nothing or an integer");
         }
         auto &state = checked("monad::async::task::attach");
@@ -132,11 +134,12 @@ public:
         state.prepare<body_type>();
         ::new (state.place<body_type>()) body_type(std::forward<F>(body));
         state.drop = &detail::drop_callable<body_type>;
-        state.launched = true;
+        bool const launched_before = std::exchange(state.launched, true);
         state.head->user_ptr = &state;
         state.head->user_code = &detail::trampoline<body_type>;
         auto const r = monad_async_task_attach(ex, state.head);
         if (r.error != 0) {
+            state.launched = launched_before;
             state.clear();
             detail::fail(r.error, "monad::async::task::attach");
         }

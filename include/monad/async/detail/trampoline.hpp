@@ -26,8 +26,14 @@
 namespace monad::async::detail {
 
 template <class T>
-inline constexpr bool is_result_v =
-    std::is_void_v<T> || (std::is_integral_v<T> && sizeof(T) <= sizeof(std::intptr_t));
+constexpr bool is_result() noexcept
+{
+    if constexpr (std::is_integral_v<T>) {
+        return sizeof(T) <= sizeof(std::intptr_t);
+    } else {
+        return std::is_void_v<T>;
+    }
+}
 
 // What a joiner that speaks C sees of an exception: its errno where it has one.
 inline int errno_of(std::error_code const &code) noexcept

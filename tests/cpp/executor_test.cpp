@@ -1,0 +1,155 @@
+// Making, running, waking, moving executors.
+#include "support.hpp"
+
+#include <string>
+#include <type_traits>
+
+static_assert(!std::is_copy_constructible_v<ma::executor>);
+static_assert(std::is_nothrow_move_constructible_v<ma::executor>);
+static_assert(std::is_nothrow_move_assignable_v<ma::executor>);
+
+namespace {
+
+ma::executor_options ring(unsigned entries)
+{
+    ma::executor_options options;
+    options.io_uring_entries = entries;
+    return options;
+}
+
+TEST(Executor, run_returns_how_many_items_ran)
+{
+    ma::executor ex;
+    std::vector<ma::task> tasks(10);
+    for (auto &t : tasks) {
+        t.attach(ex, [] { ma::this_task::yield(); });
+    }
+    EXPECT_EQ(ex.run(0), 0u);
+    EXPECT_EQ(ex.run(3), 3u);
+    EXPECT_EQ(ex.run(), 10u) << "seven launches and three resumptions were ready";
+    EXPECT_EQ(ex.run_until_idle(), 7u);
+    EXPECT_FALSE(ex.has_work());
+    EXPECT_EQ(ex.run_until_idle(), 0u);
+}
+
+TEST(Executor, run_returns_0_when_the_time_is_over)
+{
+    ma::executor ex;
+    EXPECT_EQ(ex.run(ma::executor::unlimited, 0s), 0u);
+    EXPECT_EQ(ex.run(ma::executor::unlimited, -1h), 0u);
+    auto const begun = std::chrono::steady_clock::now();
+    EXPECT_EQ(ex.run(ma::executor::unlimited, 5ms), 0u);
+    EXPECT_GE(std::chrono::steady_clock::now() - begun, 5ms);
+    EXPECT_EQ(ex.run(ma::executor::unlimited, std::chrono::duration<double>(0.0005)), 0u);
+}
+
+TEST(Executor, an_endless_timeout_waits_for_ever)
+{
+    ma::executor ex;
+    ma::task t;
+    t.attach(ex, [] { ma::this_task::sleep_for(2ms); });
+    EXPECT_EQ(ex.run(1, std::chrono::hours::max()), 1u);
+    EXPECT_EQ(ex.run(1, std::chrono::nanoseconds::max()), 1u);
+    EXPECT_TRUE(t.done());
+}
+
+TEST(Executor, wake_ends_a_run)
+{
+    ma::executor ex;
+    ma::task t;
+    t.attach(ex, [] { ma::this_task::sleep_for(1h); });
+    ex.run(1);
+    ex.wake();
+    EXPECT_EQ(ex.run(), 0u) << "would sleep for an hour";
+}
+
+TEST(Executor, errors_are_system_errors_with_the_errno)
+{
+    ma::executor ex;
+    EXPECT_EQ(run_task(ex, [&] { return errno_thrown_by([&] { ex.run(); }); }), EDEADLK);
+    try {
+        ma::executor_options options;
+        options.share_workers_of = 1 << 20; // no such descriptor
+        options.io_uring_entries = 8;
+        ma::executor const impossible{options};
+        FAIL();
+    } catch (std::system_error const &e) {
+        EXPECT_EQ(e.code().category(), std::system_category());
+        EXPECT_NE(e.code().value(), 0);
+        EXPECT_GT(std::string(e.what()).size(), e.code().message().size() + 10) << e.what();
+    }
+}
+
+TEST(Executor, options_reach_the_ring)
+{
+    ma::executor const compute;
+    ma::executor const with_ring{ring(8)};
+    EXPECT_FALSE(compute.config().empty());
+    EXPECT_NE(compute.config(), with_ring.config());
+
+    auto options = ring(8);
+    options.completion_entries = 256;
+    ma::executor const large{options};
+    EXPECT_NE(large.config(), with_ring.config());
+}
+
+TEST(Executor, ticks_are_kept_unless_told_otherwise)
+{
+    ma::executor_options options;
+    options.time_tracking = false;
+    ma::executor with;
+    ma::executor without{options};
+    run_task(with, [] {});
+    run_task(without, [] {});
+    EXPECT_GT(with.native_handle()->total_ticks_in_run, 0u);
+    EXPECT_EQ(without.native_handle()->total_ticks_in_run, 0u);
+}
+
+TEST(Executor, moving_keeps_tasks_and_handles)
+{
+    ma::executor a;
+    auto const native = a.native_handle();
+    ma::task t;
+    t.attach(a, [] {
+        ma::this_task::yield();
+        return 1;
+    });
+    a.run(1);
+    ma::executor b = std::move(a);
+    EXPECT_EQ(b.native_handle(), native);
+    EXPECT_EQ(a.native_handle(), nullptr); // NOLINT(bugprone-use-after-move): that is the point
+    b.run_until_idle();
+    EXPECT_EQ(t.get(), 1);
+    b = ma::executor{};
+    EXPECT_NE(b.native_handle(), nullptr);
+    EXPECT_EQ(t.get(), 1) << "a task outlives its executor";
+    EXPECT_EQ(errno_thrown_by([&] { a.run(); }), EINVAL); // NOLINT(bugprone-use-after-move)
+    EXPECT_FALSE(a.has_work());
+    EXPECT_EQ(a.config(), "");
+}
+
+TEST(Executor, several_on_one_thread)
+{
+    ma::executor a, b;
+    ma::task ta, tb;
+    std::string order;
+    ta.attach(a, [&] {
+        order += 'a';
+        ma::this_task::yield();
+        EXPECT_EQ(ma::this_task::current(), ta.native_handle());
+        order += 'A';
+    });
+    tb.attach(b, [&] {
+        order += 'b';
+        ma::this_task::yield();
+        EXPECT_EQ(ma::this_task::current(), tb.native_handle());
+        order += 'B';
+    });
+    a.run(1);
+    b.run(1);
+    a.run(1);
+    b.run(1);
+    EXPECT_EQ(order, "abAB");
+}
+
+} // namespace

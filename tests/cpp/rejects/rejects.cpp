@@ -1,0 +1,30 @@
+// Mistakes, each behind its macro; without any, this compiles.
+#include <monad/async.hpp>
+
+#include <memory>
+#include <string>
+
+namespace ma = monad::async;
+
+void mistake(ma::executor &ex, ma::task &t)
+{
+    t.attach(ex, [] { return 1; });
+#if defined(TAKES_ARGUMENTS)
+    t.attach(ex, [](int n) { return n; });
+#elif defined(RETURNS_A_STRING)
+    t.attach(ex, [] { return std::string("not an integer"); });
+#elif defined(CANNOT_BE_MOVED_IN)
+    auto const move_only = [p = std::make_unique<int>(1)] { return *p; };
+    t.attach(ex, move_only);
+#elif defined(THROWS_WHEN_DESTROYED)
+    struct bomb {
+        bomb() = default;
+        bomb(bomb &&) noexcept {}
+        ~bomb() noexcept(false) {}
+        void operator()() const {}
+    };
+    t.attach(ex, bomb{});
+#elif defined(COPIES_A_TASK)
+    ma::task copy = t;
+#endif
+}

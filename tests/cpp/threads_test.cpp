@@ -1,0 +1,228 @@
+// Tasks and executors of several threads.
+#include "support.hpp"
+
+#include <atomic>
+#include <future>
+#include <thread>
+
+namespace {
+
+// A thread that owns an executor and runs it until told to stop.
+class worker {
+public:
+    worker()
+    {
+        std::promise<ma::executor *> made;
+        auto ready = made.get_future();
+        thread_ = std::thread([this, &made] {
+            ma::executor ex;
+            made.set_value(&ex);
+            while (!stop_.load()) {
+                ex.run(ma::executor::unlimited, 1h);
+            }
+        });
+        ex_ = ready.get();
+    }
+    ~worker()
+    {
+        stop_.store(true);
+        ex_->wake();
+        thread_.join();
+    }
+    worker(worker const &) = delete;
+    worker &operator=(worker const &) = delete;
+
+    ma::executor &ex() { return *ex_; }
+
+private:
+    std::atomic<bool> stop_{false};
+    ma::executor *ex_ = nullptr;
+    std::thread thread_;
+};
+
+void wait_for(ma::task const &t)
+{
+    while (!t.done()) {
+        std::this_thread::yield();
+    }
+}
+
+TEST(Threads, attach_from_another_thread_and_read_the_result_there)
+{
+    worker w;
+    ma::task t;
+    auto const here = std::this_thread::get_id();
+    for (int i = 0; i < 1000; ++i) {
+        t.attach(w.ex(), [i, here, text = std::string(100, 'x')] {
+            return std::this_thread::get_id() == here ? -1 : i + static_cast<int>(text.size());
+        });
+        wait_for(t);
+        ASSERT_EQ(t.get(), i + 100);
+    }
+    t.attach(w.ex(), [] { throw std::runtime_error("there"); });
+    wait_for(t);
+    EXPECT_THROW((void)t.get(), std::runtime_error);
+}
+
+TEST(Threads, a_task_moves_between_executors_but_not_while_it_runs)
+{
+    worker a, b;
+    ma::task t;
+    for (int i = 0; i < 200; ++i) {
+        t.attach(i % 2 == 0 ? a.ex() : b.ex(), [i] {
+            auto const thread = std::this_thread::get_id();
+            ma::this_task::yield();
+            ma::this_task::sleep_for(10us);
+            return thread == std::this_thread::get_id() ? i : -1;
+        });
+        wait_for(t);
+        ASSERT_EQ(t.get(), i);
+    }
+}
+
+TEST(Threads, cancel_from_another_thread)
+{
+    worker w;
+    ma::task t;
+    t.attach(w.ex(), [] { ma::this_task::sleep_for(1h); });
+    EXPECT_TRUE(t.cancel());
+    wait_for(t);
+    EXPECT_EQ(errno_thrown_by([&] { (void)t.get(); }), ECANCELED);
+    EXPECT_FALSE(t.cancel());
+}
+
+TEST(Threads, priorities_of_an_attached_task_are_the_owners_business)
+{
+    worker w;
+    ma::task t;
+    std::atomic<bool> go{false};
+    t.attach(w.ex(), [&] {
+        while (!go.load()) {
+            ma::this_task::sleep_for(10us);
+        }
+    });
+    EXPECT_EQ(errno_thrown_by([&] { t.priority(ma::priority::high, ma::priority::high); }), EPERM);
+    go.store(true);
+    wait_for(t);
+    t.priority(ma::priority::high);
+}
+
+TEST(Threads, destroying_a_task_elsewhere_waits_for_its_end)
+{
+    worker w;
+    std::atomic<int> ends{0};
+    for (int i = 0; i < 20; ++i) {
+        std::atomic<bool> begun{false};
+        ma::task t;
+        t.attach(w.ex(), [&] {
+            struct end {
+                std::atomic<int> &n;
+                ~end() { ++n; }
+            } const e{ends};
+            begun.store(true);
+            try {
+                ma::this_task::sleep_for(1h);
+            } catch (std::system_error const &) {
+            }
+            ma::this_task::sleep_for(1h); // Swallowed one; the next cancel ends it.
+        });
+        while (!begun.load()) {
+            std::this_thread::yield();
+        }
+        { ma::task const gone = std::move(t); }
+        EXPECT_EQ(ends.load(), i + 1) << "has ended when the destructor returns";
+    }
+}
+
+TEST(Threads, destroying_a_task_elsewhere_from_inside_a_task)
+{
+    worker w;
+    ma::executor here;
+    std::atomic<int> ends{0};
+    int others = 0;
+    ma::task outer, other;
+    other.attach(here, [&] {
+        for (;;) {
+            ma::this_task::sleep_for(100us);
+            ++others;
+        }
+    });
+    outer.attach(here, [&] {
+        ma::task inner;
+        inner.attach(w.ex(), [&] {
+            struct end {
+                std::atomic<int> &n;
+                ~end() { ++n; }
+            } const e{ends};
+            try {
+                ma::this_task::sleep_for(1h);
+            } catch (std::system_error const &) {
+                ma::this_task::sleep_for(1h);
+            }
+        });
+        ma::this_task::sleep_for(1ms);
+    });
+    while (!outer.done()) {
+        here.run();
+    }
+    EXPECT_EQ(ends.load(), 1);
+    EXPECT_GT(others, 0) << "the thread went on meanwhile";
+}
+
+TEST(Threads, join_across_executors)
+{
+    worker w;
+    ma::executor here;
+    ma::task there, waiter;
+    there.attach(w.ex(), [] {
+        ma::this_task::sleep_for(2ms);
+        throw std::runtime_error("there");
+    });
+    waiter.attach(here, [&] { return there.join(); });
+    here.run_until_idle();
+    EXPECT_THROW((void)waiter.get(), std::runtime_error);
+}
+
+TEST(Threads, run_on_the_wrong_thread)
+{
+    worker w;
+    EXPECT_EQ(errno_thrown_by([&] { w.ex().run(); }), EPERM);
+    EXPECT_FALSE(w.ex().has_work());
+}
+
+TEST(Threads, exceptions_of_many_threads_at_once)
+{
+    std::vector<std::unique_ptr<worker>> workers;
+    for (int i = 0; i < 4; ++i) {
+        workers.push_back(std::make_unique<worker>());
+    }
+    std::vector<ma::task> tasks(200);
+    for (std::size_t i = 0; i < tasks.size(); ++i) {
+        tasks[i].attach(workers[i % 4]->ex(), [i] {
+            for (int round = 0; round < 20; ++round) {
+                try {
+                    throw i;
+                } catch (std::size_t caught) {
+                    ma::this_task::yield();
+                    if (caught != i) {
+                        return false;
+                    }
+                    try {
+                        throw;
+                    } catch (std::size_t again) {
+                        if (again != i) {
+                            return false;
+                        }
+                    }
+                }
+            }
+            return true;
+        });
+    }
+    for (auto const &t : tasks) {
+        wait_for(t);
+        EXPECT_TRUE(t.get());
+    }
+}
+
+} // namespace

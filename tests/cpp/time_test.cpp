@@ -1,0 +1,50 @@
+// From durations to nanoseconds: rounded up, never overflowing.
+#include "support.hpp"
+
+#include <limits>
+
+namespace {
+
+using ma::detail::forever_ns;
+using ma::detail::to_ns;
+
+TEST(Time, exact_where_exact_is_possible)
+{
+    EXPECT_EQ(to_ns(1ns), 1u);
+    EXPECT_EQ(to_ns(1h), 3'600'000'000'000u);
+    EXPECT_EQ(to_ns(std::chrono::duration<std::uint8_t>(255)), 255'000'000'000u);
+    static_assert(to_ns(std::chrono::milliseconds{3}) == 3'000'000);
+}
+
+TEST(Time, rounds_up)
+{
+    EXPECT_EQ(to_ns(std::chrono::duration<int, std::pico>(1)), 1u);
+    EXPECT_EQ(to_ns(std::chrono::duration<int, std::pico>(1001)), 2u);
+    EXPECT_EQ(to_ns(std::chrono::duration<int, std::ratio<1, 3>>(1)), 333'333'334u);
+    EXPECT_EQ(to_ns(std::chrono::duration<double>(1e-12)), 1u);
+}
+
+TEST(Time, nothing_and_less_is_0)
+{
+    EXPECT_EQ(to_ns(0s), 0u);
+    EXPECT_EQ(to_ns(-1ns), 0u);
+    EXPECT_EQ(to_ns(std::chrono::hours::min()), 0u);
+    EXPECT_EQ(to_ns(std::chrono::duration<double>(-0.0)), 0u);
+    EXPECT_EQ(to_ns(std::chrono::duration<double>(std::numeric_limits<double>::quiet_NaN())), 0u);
+}
+
+TEST(Time, what_does_not_fit_is_for_ever)
+{
+    EXPECT_EQ(to_ns(std::chrono::hours::max()), forever_ns);
+    EXPECT_EQ(to_ns(std::chrono::seconds::max()), forever_ns);
+    EXPECT_EQ(to_ns(std::chrono::nanoseconds::max()), forever_ns);
+    EXPECT_EQ(to_ns(std::chrono::duration<double>(std::numeric_limits<double>::infinity())), forever_ns);
+    EXPECT_EQ(to_ns(std::chrono::duration<double>(1e300)), forever_ns);
+    EXPECT_EQ(to_ns(std::chrono::duration<std::uint64_t, std::nano>(
+                  std::numeric_limits<std::uint64_t>::max())),
+        forever_ns);
+    // 292 years less a day.
+    EXPECT_LT(to_ns(std::chrono::hours(24) * 106'750), forever_ns);
+}
+
+} // namespace
