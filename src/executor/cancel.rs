@@ -44,7 +44,7 @@ impl<K: Kernel> Executor<K> {
         self.finish(task, now);
         // The last task may have exited without having run: a `run` that went on to wait for an item
         // would keep its caller from seeing that, for ever.
-        if self.in_run.get() {
+        if self.is_in_run() {
             self.woken.set(true);
         }
     }
