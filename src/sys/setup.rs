@@ -207,17 +207,22 @@ fn invalid(text: String) -> CreateError {
 /// One plain sentence with the remedy, for the errno of a system call that making a ring needs.
 pub(super) fn explain(errno: Errno, o: &RingOptions) -> CreateError {
     let release = probe::Release::running();
+    let what = match o.entries {
+        0 => "the eventfd and the timerfd that a compute-only executor needs".to_owned(),
+        n => format!("an io_uring of {n} entries"),
+    };
     let limit = |n: Option<u64>| n.map_or("unlimited".to_owned(), |n| n.to_string());
     let (errno, text) = match errno.0 {
-        libc::ENOSYS => (libc::ENOSYS, no_such_call(&release)),
-        libc::EPERM | libc::EACCES => (libc::EPERM, forbidden(errno)),
+        libc::ENOSYS if o.entries != 0 => (libc::ENOSYS, no_such_call(&release)),
+        libc::EPERM | libc::EACCES if o.entries != 0 => {
+            (libc::EPERM, forbidden(errno, probe::io_uring_disabled()))
+        }
         libc::ENOMEM => (
             libc::ENOMEM,
             format!(
-                "there is not enough memory for an io_uring of {} entries (locked memory is \
-                 limited to {} bytes by RLIMIT_MEMLOCK, which counts before Linux 5.12, and by the \
-                 memory cgroup): ask for fewer entries or raise the limit (ulimit -l)",
-                o.entries,
+                "there is not enough memory for {what}; it is limited by RLIMIT_MEMLOCK ({} bytes) \
+                 before Linux 5.12, by the memory cgroup and by RLIMIT_AS: raise the limit, or ask \
+                 for fewer entries",
                 limit(probe::max_locked_bytes())
             ),
         ),
@@ -242,21 +247,11 @@ pub(super) fn explain(errno: Errno, o: &RingOptions) -> CreateError {
                 o.wq_fd
             ),
         ),
-        libc::EINVAL => (
+        libc::EINVAL if o.entries != 0 => (
             libc::EINVAL,
-            format!(
-                "the kernel ({release}) refuses an io_uring of {} entries: ask for at most 32768",
-                o.entries
-            ),
+            format!("the kernel ({release}) refuses {what}: ask for at most 32768 entries"),
         ),
-        e => (
-            e,
-            format!(
-                "the kernel ({release}) refuses an io_uring of {} entries: {errno}; entries = 0 \
-                 makes an executor without one",
-                o.entries
-            ),
-        ),
+        e => (e, format!("the kernel ({release}) or a security policy refuses {what}: {errno}")),
     };
     CreateError { errno: Errno(errno), text }
 }
@@ -288,9 +283,9 @@ pub(super) fn too_old(release: &probe::Release) -> String {
     )
 }
 
-fn forbidden(errno: Errno) -> String {
+fn forbidden(errno: Errno, disabled: Option<i64>) -> String {
     const REMEDY: &str = "or set entries = 0 for an executor without io_uring";
-    match probe::io_uring_disabled() {
+    match disabled {
         Some(n) if n >= 2 => format!(
             "io_uring is switched off for every process by the sysctl kernel.io_uring_disabled = \
              {n}: have it set to 0 (sysctl kernel.io_uring_disabled=0), {REMEDY}"
@@ -308,5 +303,68 @@ fn forbidden(errno: Errno) -> String {
              no sysctl forbids it: allow io_uring_setup, io_uring_enter and io_uring_register in \
              the sandbox's or container's policy, {REMEDY}"
         ),
+    }
+}
+
+#[cfg(all(test, not(miri)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_has_its_own_sentence() {
+        let o = RingOptions { entries: 8, ..Default::default() };
+        let attach = RingOptions { flags: ATTACH_WQ, wq_fd: 7, ..o };
+        let none = RingOptions::default();
+        let mut texts = vec![
+            forbidden(Errno(libc::EPERM), Some(2)),
+            forbidden(Errno(libc::EPERM), Some(1)),
+            forbidden(Errno(libc::EPERM), Some(0)),
+            too_old(&probe::Release::parse("5.10.1")),
+            no_such_call(&probe::Release::parse("6.1.0")),
+            explain(Errno(libc::EINVAL), &attach).text,
+            explain(Errno(libc::ENOMEM), &none).text,
+            explain(Errno(libc::EPERM), &none).text,
+        ];
+        for e in [libc::ENOMEM, libc::EMFILE, libc::ENFILE, libc::EINVAL, libc::EIO] {
+            let CreateError { errno, text } = explain(Errno(e), &o);
+            assert_eq!(errno.0, e);
+            texts.push(text);
+        }
+        assert_eq!(
+            no_such_call(&probe::Release::parse("4.19")),
+            too_old(&probe::Release::parse("4.19"))
+        );
+        for text in &texts {
+            assert!(!text.contains(['\n', '.']) || !text.contains(". "), "one sentence: {text}");
+        }
+        texts.sort();
+        let n = texts.len();
+        texts.dedup();
+        assert_eq!(texts.len(), n);
+        let eacces = explain(Errno(libc::EACCES), &o);
+        assert_eq!(eacces.errno.0, libc::EPERM);
+    }
+
+    #[test]
+    fn what_each_flag_stands_on() {
+        let all: u32 = OPTIONAL.iter().map(|f| f.0).sum();
+        let without = |bits: u32| flags_from(all & !bits);
+        assert_eq!(without(0) & COOP_TASKRUN, 0);
+        assert_ne!(without(0) & DEFER_TASKRUN, 0);
+        for bits in [mask::DEFER_TASKRUN, mask::SINGLE_ISSUER] {
+            assert_eq!(without(bits) & DEFER_TASKRUN, 0);
+            assert_eq!(without(bits) & (COOP_TASKRUN | TASKRUN_FLAG), COOP_TASKRUN | TASKRUN_FLAG);
+        }
+        let no_flag = without(mask::TASKRUN_FLAG);
+        assert_eq!(no_flag & (COOP_TASKRUN | TASKRUN_FLAG | DEFER_TASKRUN), 0);
+        assert_ne!(no_flag & SINGLE_ISSUER, 0);
+        assert_eq!(flags_from(0), 0);
+    }
+
+    #[test]
+    fn flags_are_named() {
+        assert_eq!(names(CQSIZE | DEFER_TASKRUN), "CQSIZE DEFER_TASKRUN");
+        assert_eq!(names(1 | 1 << 25), "IOPOLL 0x2000000");
+        assert_eq!(names(0), "");
     }
 }
