@@ -1,0 +1,203 @@
+//! Where the time goes, as the executor's own time tracking tells it: the steps of a task one at a
+//! time, and the hot loops, beside a bare ring in the same process.
+//!
+//! `cargo run --release --example latency` takes some 15 s and prints tables for people;
+//! `-- --markdown` prints them for docs/performance.md. The exit status is 0 whatever the figures.
+//!
+//! Nanoseconds are this machine's at this moment; ratios carry over. Every figure is a median, every
+//! ratio the median of ratios of rounds that took turns, and the targets are ratios.
+
+#[path = "../benches/common/mod.rs"]
+mod common;
+
+use common::hot::{Launch, Looping};
+use common::many::Sleepers;
+use common::raw::RawRing;
+use common::rounds::{verdict, By, Outcome, Pairs, Work};
+use common::steps::{Step, Steps};
+use common::table::{Align, Table};
+use common::threads::{How, Remote, Wakes};
+use common::{targets, OFF, ON};
+use monad_async::ticks;
+
+/// What one NOP of the bare ring took where the first version was measured.
+const FIRST_RAW_NS: f64 = 72.0;
+
+fn main() {
+    let markdown = std::env::args().skip(1).any(|a| a == "--markdown");
+    ticks::anchor();
+    println!("{}\n", common::machine());
+    let raw = &mut RawRing::new();
+    if raw.plain {
+        println!("The kernel refuses the executor's ring flags: the bare ring has none of them.\n");
+    }
+    steps(markdown, raw);
+    loops(markdown, raw);
+    wakes(markdown);
+    stamps(raw);
+}
+
+/// Medians and 99th percentiles of each step of a task that is alone.
+fn steps(markdown: bool, raw: &mut RawRing) {
+    let mut t = Table::new(
+        "One task at a time",
+        &[
+            ("step", Align::Left),
+            ("median ns", Align::Right),
+            ("99% ns", Align::Right),
+            ("first version ns", Align::Right),
+            ("ratio", Align::Right),
+            ("at most", Align::Right),
+            ("", Align::Left),
+        ],
+    );
+    for (step, first_ns) in [
+        (Step::AttachToBegin, 630.0),
+        (Step::BeginToEnd, 290.0),
+        (Step::BeginToSuspended, 440.0),
+        (Step::CompletedToResumed, 450.0),
+        (Step::ResumedToEnd, 580.0),
+    ] {
+        let mut s = Steps::new(step);
+        let (mut all, mut pairs) = (Vec::new(), Pairs::default());
+        for _ in 0..ROUNDS {
+            let base = By::Wall.per_op(raw.round());
+            let mut ns = s.round();
+            pairs.add(common::rounds::quantile(&mut ns, 0.5), base);
+            all.append(&mut ns);
+        }
+        let o = pairs.outcome();
+        // Half of what the first version takes, carried over to this machine by the bare ring.
+        let target = first_ns / 2.0 / FIRST_RAW_NS;
+        t.row(&[
+            step.name().into(),
+            ns(o.own_ns),
+            ns(common::rounds::quantile(&mut all, 0.99)),
+            ns(first_ns),
+            format!("{:.2}", o.ratio),
+            format!("{target:.2}"),
+            verdict(o.ratio, Some(target)).into(),
+        ]);
+    }
+    t.print(markdown);
+    println!(
+        "\nRatio: to a NOP on the bare ring, 64 a batch. At most: half of the first version's.\n"
+    );
+}
+
+/// Rounds of everything but the wake-ups.
+const ROUNDS: usize = 200;
+
+fn loops(markdown: bool, raw: &mut RawRing) {
+    let mut t = Table::new(
+        "Hot loops",
+        &[
+            ("per operation", Align::Left),
+            ("ns", Align::Right),
+            ("bare ring ns", Align::Right),
+            ("ratio", Align::Right),
+            ("10% to 90%", Align::Left),
+            ("at most", Align::Right),
+            ("", Align::Left),
+        ],
+    );
+    let mut add = |name: &str, own: &mut dyn Work, by: By, target: Option<f64>| {
+        let mut pairs = Pairs::default();
+        let rounds = if by == By::Cpu { ROUNDS / 2 } else { ROUNDS };
+        for _ in 0..rounds {
+            let base = by.per_op(raw.round());
+            pairs.add(by.per_op(own.round()), base);
+        }
+        t.row(&comparison(name, pairs.outcome(), target));
+    };
+    for (track, suffix) in [(ON, ""), (OFF, ", no time tracking")] {
+        let name = |what: &str| format!("{what}{suffix}");
+        let (launch, yields, nops) =
+            (targets::launch(track), targets::yielding(track), track.then_some(targets::NOP));
+        add(&name("launch, run, finish"), &mut Launch::new(track), By::Wall, launch);
+        add(&name("yield among 64"), &mut Looping::yields(track), By::Wall, yields);
+        add(&name("NOP among 64"), &mut Looping::nops(track), By::Wall, nops);
+    }
+    let target = Some(targets::REMOTE);
+    add("launch from another thread", &mut Remote::new(ON), By::Wall, target);
+    let target = Some(targets::SLEEP);
+    add("1 ms sleep among 10,000, CPU", &mut Sleepers::new(ON), By::Cpu, target);
+    t.print(markdown);
+    println!(
+        "\nThe first version: launch 60 to 97 ns, NOP 141 ns, where the bare ring takes 72.\n"
+    );
+}
+
+/// From the waker's call to the sleeper's first step.
+fn wakes(markdown: bool) {
+    let mut t = Table::new(
+        "Wake-ups",
+        &[
+            ("from the call to", Align::Left),
+            ("ns", Align::Right),
+            ("beside it ns", Align::Right),
+            ("ratio", Align::Right),
+            ("10% to 90%", Align::Left),
+            ("at most", Align::Right),
+            ("", Align::Left),
+        ],
+    );
+    let mut wakes = Wakes::new(ON);
+    let target = Some(targets::WAKE);
+    for (name, how, other, target) in [
+        ("launched task begins; bare ring's eventfd", How::Attach, How::Eventfd, target),
+        ("run returns; bare ring's eventfd", How::Wake, How::Eventfd, target),
+        ("launched task begins; futex", How::Attach, How::Futex, None),
+    ] {
+        let mut pairs = Pairs::default();
+        for _ in 0..ROUNDS / 4 {
+            let base = By::Wall.per_op(wakes.round(other));
+            pairs.add(By::Wall.per_op(wakes.round(how)), base);
+        }
+        t.row(&comparison(name, pairs.outcome(), target));
+    }
+    t.print(markdown);
+    println!();
+}
+
+/// What a stamp costs, to tell the tracking from the work.
+fn stamps(raw: &mut RawRing) {
+    const STAMPS: usize = 4096;
+    let mut pairs = Pairs::default();
+    for _ in 0..ROUNDS {
+        let base = By::Wall.per_op(raw.round());
+        let meter = common::rounds::Meter::start();
+        for _ in 0..STAMPS {
+            core::hint::black_box(ticks::now());
+        }
+        pairs.add(By::Wall.per_op(meter.stop(STAMPS)), base);
+    }
+    let o = pairs.outcome();
+    println!(
+        "One stamp: {:.1} ns back to back, ratio {:.3}. A launch takes two, a yield or a suspension \
+         one.\nCounter: {:.1} MHz.",
+        o.own_ns,
+        o.ratio,
+        ticks::per_second() as f64 / 1e6,
+    );
+}
+
+fn comparison(name: &str, o: Outcome, target: Option<f64>) -> [String; 7] {
+    [
+        name.into(),
+        ns(o.own_ns),
+        ns(o.raw_ns),
+        format!("{:.3}", o.ratio),
+        format!("{:.3} to {:.3}", o.low, o.high),
+        target.map_or(String::new(), |t| format!("{t:.2}")),
+        verdict(o.ratio, target).into(),
+    ]
+}
+
+fn ns(v: f64) -> String {
+    if v < 1000.0 {
+        format!("{v:.1}")
+    } else {
+        format!("{v:.0}")
+    }
+}
