@@ -1,6 +1,8 @@
 //! Stacks: where they lie, who has them, and the switch between them. The only importer of
 //! corosensei.
 
+#[cfg(all(target_arch = "x86_64", not(feature = "asan")))]
+mod jump;
 pub mod pool;
 pub mod slab;
 pub mod switch;

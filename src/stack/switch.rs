@@ -2,7 +2,9 @@
 //!
 //! A [`Switch`] is one persistent coroutine: made once with its task, resumed for every launch and
 //! every resumption, never finished and never unwound. Its body is a loop, so that a launch is a
-//! plain switch into a frame that already exists:
+//! plain switch into a frame that already exists. corosensei lays the frames and makes the first
+//! switch; the steady state is `jump`'s on x86-64, and corosensei's elsewhere and under
+//! AddressSanitizer, which must be told of each switch.
 //!
 //! ```text
 //!   stack_base  +-----------------------------+  == address of the task's header
@@ -62,17 +64,20 @@ impl Registration {
 #[repr(C)]
 pub struct Switch {
     routine: UnsafeCell<ManuallyDrop<Routine>>,
+    /// corosensei's parent link, at the base of the stack.
     back: Cell<*const Back>,
+    /// Where the stack ended when the task last left it.
     sp: Cell<usize>,
 }
 
 impl Switch {
-    /// Lays the first frame on the stack. `body` is called at every launch; when it returns the
+    /// Lays the first frames on the stack. `body` is called at every launch; when it returns the
     /// switch is back where the next launch finds it.
     ///
     /// # Safety
     /// `limit..base` is writable memory that nobody else uses until the last `resume` has returned;
-    /// `base` is 16-aligned. The switch must be moved to its final, pinned place before `resume`.
+    /// `base` is 16-aligned. The switch must be moved to its final, pinned place, which is `this`,
+    /// and `settle` be called there, before anything else.
     pub unsafe fn new(
         base: usize,
         limit: usize,
@@ -85,10 +90,12 @@ impl Switch {
         };
         let routine = Coroutine::with_stack(bounds, move |back: &Back, ()| {
             // SAFETY: `this` is where the switch was pinned before the first resume.
-            unsafe { (*this).back.set(back) };
+            let this = unsafe { &*this };
+            this.back.set(back);
             loop {
+                // SAFETY: on this stack.
+                unsafe { this.suspend() };
                 body();
-                back.suspend(());
             }
         });
         Switch {
@@ -98,15 +105,32 @@ impl Switch {
         }
     }
 
+    /// Runs the coroutine up to where launches find it.
+    ///
+    /// # Safety
+    /// Once, after `new`, at the pinned place.
+    pub unsafe fn settle(&self) {
+        // SAFETY: not running, so nobody else holds a reference into the routine.
+        unsafe { (*self.routine.get()).resume(()) };
+    }
+
     /// Runs the task until it suspends or its body returns.
     ///
     /// # Safety
-    /// Called off this stack, by the one thread that runs the task, and not while it is running.
+    /// Settled; called off this stack, by the one thread that runs the task, and not while it runs.
     #[inline(always)]
     pub unsafe fn resume(&self) {
+        #[cfg(all(target_arch = "x86_64", not(feature = "asan")))]
+        // SAFETY: settled, so `sp` was kept by the last `suspend`, and `back` set before that.
+        unsafe {
+            super::jump::enter(self.sp.get(), self.back.get() as *mut usize)
+        };
+        #[cfg(not(all(target_arch = "x86_64", not(feature = "asan"))))]
         // SAFETY: not running, so nobody holds a reference into the routine; `suspend` does not
         // touch it.
-        unsafe { (*self.routine.get()).resume(()) };
+        unsafe {
+            (*self.routine.get()).resume(())
+        };
     }
 
     /// Leaves the task; returns when it is resumed.
@@ -115,9 +139,17 @@ impl Switch {
     /// Called on this stack.
     #[inline(always)]
     pub unsafe fn suspend(&self) {
-        self.sp.set(stack_pointer());
-        // SAFETY: running, so the first resume has set `back`, which lives at the stack's base.
-        unsafe { (*self.back.get()).suspend(()) };
+        #[cfg(all(target_arch = "x86_64", not(feature = "asan")))]
+        // SAFETY: on this stack, whose parent link `back` is.
+        unsafe {
+            super::jump::leave(self.sp.as_ptr(), self.back.get() as *mut usize)
+        };
+        #[cfg(not(all(target_arch = "x86_64", not(feature = "asan"))))]
+        {
+            self.sp.set(stack_pointer());
+            // SAFETY: running, so `back` is set, and lives at the stack's base.
+            unsafe { (*self.back.get()).suspend(()) };
+        }
     }
 
     /// Where the stack ended when the task last left it, give or take the saved registers: what to
@@ -128,6 +160,7 @@ impl Switch {
     }
 }
 
+#[cfg(not(all(target_arch = "x86_64", not(feature = "asan"))))]
 #[inline(always)]
 fn stack_pointer() -> usize {
     let sp: usize;

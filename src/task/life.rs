@@ -97,6 +97,8 @@ pub fn create(stack_bytes: usize) -> Res<TaskRef> {
     // SAFETY: the header is ours. A stale reader (a message that compares `seq`) sees the old or the
     // same number, as `seq` is written with the value it had or a new range's.
     unsafe { at.as_ptr().write(task) };
+    // SAFETY: at its pinned place, and new.
+    unsafe { (*at.as_ptr()).switch.settle() };
     // SAFETY: just initialised.
     Ok(unsafe { TaskRef::new(at) })
 }
