@@ -34,6 +34,26 @@ fn nothing_is_lost_when_the_completion_queue_overflows() {
     });
 }
 
+/// An executor that has enough to run never sleeps, and asks only where it is told to.
+#[test]
+fn what_overflowed_is_announced() {
+    on_every_rung(64, |k| {
+        for i in 0..400 {
+            push(k, &nop(i));
+        }
+        k.enter(Wait::No).unwrap();
+        let mut got = 0;
+        loop {
+            match k.pop() {
+                Some(_) => got += 1,
+                None if k.needs_enter() => k.enter(Wait::No).unwrap(),
+                None => break,
+            }
+        }
+        assert_eq!(got, 400);
+    });
+}
+
 #[test]
 fn a_sleep_ends_at_its_time_and_not_before() {
     on_every_rung(4, |k| {

@@ -67,6 +67,21 @@ fn a_wake_before_the_sleep_ends_the_sleep() {
     });
 }
 
+/// The completion that ended the sleep is taken only now, and with it what the eventfd counted.
+#[test]
+fn a_wake_between_the_end_of_a_sleep_and_the_look_at_its_completion_counts() {
+    on_every_kind(|k| {
+        for _ in 0..3 {
+            k.waker().wake();
+            k.enter(Wait::Forever).unwrap();
+            k.waker().wake();
+            assert_eq!(k.pop(), None);
+            k.enter(Wait::Forever).unwrap();
+            assert_eq!(k.pop(), None);
+        }
+    });
+}
+
 /// Nobody reads the eventfd of a multishot poll: its counter must not end every later sleep.
 #[test]
 fn after_a_wake_the_sleeper_comes_to_rest() {
@@ -78,6 +93,17 @@ fn after_a_wake_the_sleeper_comes_to_rest() {
         assert_eq!(k.pop(), None);
         let enters = sleep_until(k, k.now_boot_ns() + 30 * MS);
         assert!(enters <= 20, "{enters}");
+    });
+}
+
+/// A wake that has ended a sleep is used up: the next sleep is not cut short by it.
+#[test]
+fn a_wake_ends_one_sleep() {
+    on_every_kind(|k| {
+        k.waker().wake();
+        k.enter(Wait::Forever).unwrap();
+        assert_eq!(k.pop(), None);
+        assert_eq!(sleep_until(k, k.now_boot_ns() + 5 * MS), 1);
     });
 }
 
