@@ -37,10 +37,17 @@ TEST(Mixing, c_cannot_launch_a_callable_that_is_gone)
 {
     ma::executor ex;
     ma::task t;
-    t.attach(ex, [] { return 1; });
-    ex.run_until_idle();
-    EXPECT_EQ(monad_async_task_attach(ex.native_handle(), t.native_handle()).error, EINVAL);
-    EXPECT_EQ(t.get(), 1);
+    for (bool const throws : {false, true}) {
+        t.attach(ex, [throws] {
+            if (throws) {
+                throw 1;
+            }
+        });
+        ex.run_until_idle();
+        EXPECT_EQ(monad_async_task_attach(ex.native_handle(), t.native_handle()).error, 0);
+        ex.run_until_idle();
+        EXPECT_EQ(errno_thrown_by([&] { (void)t.get(); }), EINVAL);
+    }
 }
 
 TEST(Mixing, c_may_relaunch_a_callable_whose_launch_was_cancelled)

@@ -134,12 +134,12 @@ public:
         state.prepare<body_type>();
         ::new (state.place<body_type>()) body_type(std::forward<F>(body));
         state.drop = &detail::drop_callable<body_type>;
-        bool const launched_before = std::exchange(state.launched, true);
         state.head->user_ptr = &state;
-        state.head->user_code = &detail::trampoline<body_type>;
+        auto const code_before =
+            std::exchange(state.head->user_code, &detail::trampoline<body_type>);
         auto const r = monad_async_task_attach(ex, state.head);
         if (r.error != 0) {
-            state.launched = launched_before;
+            state.head->user_code = code_before;
             state.clear();
             detail::fail(r.error, "monad::async::task::attach");
         }
@@ -159,8 +159,8 @@ public:
         if (!monad_async_task_has_exited(state.head)) {
             detail::fail(state.is_done() ? EINVAL : EBUSY, "monad::async::task::get");
         }
-        // Code that is left over is C's, or was never called: what was thrown is older then.
-        if (state.thrown && state.head->user_code == nullptr) {
+        // Other code since is C's: what was thrown is older then.
+        if (state.thrown && state.head->user_code == state.thrown_by) {
             std::rethrow_exception(state.thrown);
         }
         return value_or_throw(state.head->result, "monad::async::task::get");

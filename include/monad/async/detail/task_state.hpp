@@ -14,10 +14,12 @@
 // Who may touch it: between attach and exit, the body's trampoline on the executor's thread; else
 // the holder of the task object. `has_exited`, which acquires, is the border.
 //
-//   callable   drop        user_code      thrown
-//   none       null        null           what the last body threw, or null
-//   there      its drop    trampoline     null            from attach to the end of the body; stays
-//                                                         so where a launch was cancelled
+//   callable   drop        thrown
+//   there      its drop    null            from attach to the end of the body, and on where a launch
+//                                          was cancelled
+//   none       null        what the last body threw, or null
+//
+// user_code is null until the first launch, by whomever; afterwards it is a trampoline or C's.
 
 #include "../config.h"
 #include "../error.hpp"
@@ -41,9 +43,10 @@ struct task_state {
     monad_async_task head = nullptr;
     // Destroys the callable; null when there is none.
     void (*drop)(task_state &) noexcept = nullptr;
+    // What the last run of a callable threw; null where that run was C's.
     std::exception_ptr thrown;
-    // Was ever attached through this object: before that, it counts as done.
-    bool launched = false;
+    // The trampoline that `thrown` came through.
+    monad_async_result (*thrown_by)(monad_async_task_head *) = nullptr;
     // Where larger callables live; kept for the next one. `heap_align`ed or more.
     void *heap = nullptr;
     std::size_t heap_bytes = 0;
@@ -110,8 +113,8 @@ struct task_state {
 
     [[nodiscard]] bool is_done() const noexcept
     {
-        // Never launched through this object, nor, having no code, by the C API.
-        return monad_async_task_has_exited(head) || (!launched && head->user_code == nullptr);
+        // Without code it never was launched.
+        return monad_async_task_has_exited(head) || head->user_code == nullptr;
     }
 
 private:

@@ -47,15 +47,21 @@ inline int errno_of(std::error_code const &code) noexcept
 keep_exception(task_state &state, int error) noexcept
 {
     state.thrown = std::current_exception();
+    state.thrown_by = state.head->user_code;
     return monad_async_make_failure(error);
+}
+
+// The C API launched the task again after its body had run, and was destroyed.
+[[gnu::cold, gnu::noinline]] inline monad_async_result nothing_to_call(task_state &state) noexcept
+{
+    state.thrown = nullptr;
+    return monad_async_make_failure(EINVAL);
 }
 
 template <class F>
 void drop_callable(task_state &state) noexcept
 {
     state.drop = nullptr;
-    // The C API refuses to launch it again: there is nothing to call any more.
-    state.head->user_code = nullptr;
     state.callable<F>().~F();
 }
 
@@ -77,6 +83,9 @@ template <class F>
 monad_async_result trampoline(monad_async_task head) noexcept
 {
     auto &state = *static_cast<task_state *>(head->user_ptr);
+    if (state.drop == nullptr) {
+        return nothing_to_call(state);
+    }
     monad_async_result r;
     try {
         r = call<F>(state);
