@@ -111,19 +111,13 @@ impl<K: Kernel> Executor<K> {
             if ran == budget || self.ready.is_empty() {
                 break;
             }
-            let collected;
-            (now, collected) = self.collect(now);
-            if let Err(e) = collected {
-                return (now, Err(e));
-            }
+            (now, _) = self.collect(now);
         }
         if self.reactor.has_unsubmitted() && self.ready.is_empty() {
-            let flushed;
-            (now, flushed) = self.ask_kernel(now);
-            if let Err(e) = flushed {
-                return (now, Err(e));
-            }
+            (now, _) = self.ask_kernel(now);
         }
+        // Neither the items nor their number are lost for an error of the kernel's; one that lasts
+        // meets the next pass.
         (now, Ok(ran))
     }
 
