@@ -266,7 +266,7 @@ impl<K: Kernel> Executor<K> {
                 boot_ns = boot_ns.min(kernel.now_boot_ns().saturating_add(RETRY_NS));
             }
             let wait = if boot_ns == u64::MAX { Wait::Forever } else { Wait::Until { boot_ns } };
-            let entered = if self.mailbox.inbox.try_sleep() {
+            let entered = if !self.reactor.could_submit() && self.mailbox.inbox.try_sleep() {
                 let entered = kernel.enter(wait);
                 self.mailbox.inbox.end_sleep();
                 entered

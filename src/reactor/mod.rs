@@ -68,6 +68,11 @@ impl<K: Kernel> Reactor<K> {
         self.in_flight.get() == 0 && self.cancels.get() == 0
     }
 
+    /// Entries wait in the queues, and there is room for them: the last burst had its fill.
+    pub fn could_submit(&self) -> bool {
+        self.queued.get() != 0 && self.kernel.sq_space() != 0
+    }
+
     /// Something waits to be handed to the kernel.
     #[inline(always)]
     pub fn has_unsubmitted(&self) -> bool {
