@@ -128,6 +128,11 @@ impl<K: Kernel> Executor<K> {
         head.tasks_pending_launch.get() + head.tasks_running.get() + head.tasks_suspended.get()
     }
 
+    /// For tests: something is in the mailbox, not looked at yet.
+    pub fn has_mail(&self) -> bool {
+        self.mailbox.inbox.has_any()
+    }
+
     /// True while a task is attached.
     pub fn has_work(&self) -> bool {
         if self.mailbox.inbox.has_any() {

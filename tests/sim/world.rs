@@ -1,0 +1,218 @@
+//! Where the executors meet the simulation: the kernel they see, and all that other threads do at
+//! the moments when the executors look away. One thread plays all parts, so a seed is enough to see
+//! the same again.
+//!
+//! A moment is a call of the kernel's that the executor makes where another thread could have got in
+//! between. At each, the model is brought up to date first, then others act: through the calls that
+//! any thread may make, or by a pass of the other executor.
+
+use std::cell::{Cell, RefCell};
+
+use crate::kernel::SimKernel;
+use crate::mail::Mail;
+use crate::model::{Stage, State};
+use crate::program::{Foreign, Program};
+use crate::ring::Verdict;
+use monad_async::error::{Errno, RawResult};
+use monad_async::handle::{self, Handle};
+use monad_async::task::header::{Flags, TaskRef, Waits};
+
+/// More moments than any program needs: who asks for more runs in circles.
+pub const MOMENTS: u64 = 2_000_000;
+
+pub struct World {
+    pub st: RefCell<State>,
+    pub program: RefCell<Program>,
+    pub handles: [Cell<Option<Handle<SimKernel>>>; 2],
+    pub tasks: RefCell<Vec<TaskRef>>,
+    /// How a sleeping executor is woken: the real thing, so that a wake that is not sent is missed.
+    pub eventfd: [i32; 2],
+}
+
+macro_rules! trace {
+    ($st:expr, $($arg:tt)*) => {
+        if $st.trace {
+            eprintln!("{:>8} {}", $st.clock_ns, format!($($arg)*));
+        }
+    };
+}
+pub(crate) use trace;
+
+/// Ends the process: a task's stack cannot be unwound, and an executor that broke a promise is not
+/// to be trusted to come back.
+pub fn fail(seed: u64, text: &str) -> ! {
+    eprintln!("\nbroken promise, seed {seed}: {text}");
+    // SAFETY: no preconditions.
+    unsafe { libc::_exit(crate::hunt::BROKEN) }
+}
+
+impl World {
+    pub fn new(state: State, program: Program) -> Self {
+        // SAFETY: no memory is passed.
+        let eventfd = || unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+        Self {
+            st: RefCell::new(state),
+            program: RefCell::new(program),
+            handles: [Cell::new(None), Cell::new(None)],
+            tasks: RefCell::default(),
+            eventfd: [eventfd(), eventfd()],
+        }
+    }
+
+    pub fn check(&self, verdict: Verdict) {
+        if let Err(text) = verdict {
+            fail(self.program.borrow().seed, &text);
+        }
+    }
+
+    pub fn task(&self, i: u8) -> TaskRef {
+        self.tasks.borrow()[i as usize]
+    }
+
+    pub fn handle(&self, ex: u8) -> Handle<SimKernel> {
+        self.handles[ex as usize].get().expect("the program has this executor")
+    }
+
+    /// A moment of executor `ex`.
+    pub fn moment(&self, ex: u8) {
+        {
+            let mut st = self.st.borrow_mut();
+            if st.ending {
+                return self.check(st.pump(ex));
+            }
+            st.moments += 1;
+            if st.moments > MOMENTS {
+                self.check(Err("the program does not come to an end".into()));
+            }
+            self.check(self.observe(&mut st, ex));
+            self.check(st.pump(ex));
+            if st.countdown != 0 {
+                st.countdown -= 1;
+                return;
+            }
+        }
+        self.others();
+    }
+
+    /// What the executor took in since the last moment.
+    pub fn observe(&self, st: &mut State, ex: u8) -> Verdict {
+        let Some(handle) = self.handles[ex as usize].get() else { return Ok(()) };
+        let e = &st.ex[ex as usize];
+        if let Some((i, at_ns, ns)) = e.dozing {
+            let task = self.task(i);
+            if handle::state(task).1 == Waits::Deadline {
+                let deadline_ns = task.timer.deadline_ns.get();
+                if deadline_ns < at_ns + ns || deadline_ns > st.clock_ns + ns {
+                    return Err(format!("task {i} sleeps {ns} ns from {at_ns} to {deadline_ns}"));
+                }
+                let e = &mut st.ex[ex as usize];
+                e.dozing = None;
+                let at = e.sleepers.partition_point(|s| s.0 <= deadline_ns);
+                e.sleepers.insert(at, (deadline_ns, i));
+            }
+        }
+        let e = &st.ex[ex as usize];
+        if (e.notified || !e.mail.is_empty()) && !handle.executor().has_mail() {
+            trace!(st, "ex {ex} takes its mail: {:?}", e.mail);
+            st.take_mail(ex);
+        }
+        self.expired(st, ex)
+    }
+
+    fn expired(&self, st: &mut State, ex: u8) -> Verdict {
+        let collected = |i: u8| handle::state(self.task(i)).0 == Flags::COMPLETED;
+        let e = &mut st.ex[ex as usize];
+        let Some(&(first_ns, i)) = e.sleepers.first() else { return Ok(()) };
+        if !collected(i) {
+            return Ok(());
+        }
+        if first_ns > e.read_ns {
+            return Err(format!("task {i} is woken at {} from a sleep to {first_ns}", e.read_ns));
+        }
+        e.due_since = None;
+        let read_ns = e.read_ns;
+        let due = e.sleepers.partition_point(|s| s.0 <= read_ns);
+        for (_, i) in e.sleepers.drain(..due).collect::<Vec<_>>() {
+            if !collected(i) {
+                return Err(format!("task {i} sleeps on, while later ones were woken"));
+            }
+            trace!(st, "ex {ex} wakes task {i}");
+            st.wake(i, RawResult::success(0));
+        }
+        Ok(())
+    }
+
+    /// Another thread's turn.
+    pub fn others(&self) {
+        let next = self.st.borrow().next_foreign;
+        let program = self.program.borrow();
+        let Some(action) = program.foreign.get(next).copied() else { return };
+        let after = program.foreign.get(next + 1).copied().flatten();
+        drop(program);
+        {
+            let mut st = self.st.borrow_mut();
+            st.next_foreign += 1;
+            st.countdown = after.map_or(0, |(gap, _)| gap);
+        }
+        if let Some((_, action)) = action {
+            self.act(action);
+        }
+    }
+
+    pub fn act(&self, action: Foreign) {
+        trace!(self.st.borrow(), "another thread: {action:?}");
+        match action {
+            Foreign::Wake(ex) => self.wake(ex),
+            Foreign::Attach { task, ex } => self.attach_remote(task, ex),
+            Foreign::Cancel { task, ex } => {
+                let ex = ex.unwrap_or(self.st.borrow_mut().t(task).ex);
+                self.cancel_remote(task, ex);
+            }
+            Foreign::Run { max } => {
+                let program = self.program.borrow().executors;
+                for ex in 0..program as u8 {
+                    if !self.st.borrow().ex[ex as usize].in_run {
+                        self.run(ex, max as usize, Some(0));
+                    }
+                }
+            }
+        }
+    }
+
+    pub fn wake(&self, ex: u8) {
+        {
+            let mut st = self.st.borrow_mut();
+            let e = &mut st.ex[ex as usize];
+            e.notified = true;
+            e.mail_since.get_or_insert(e.items);
+        }
+        if self.handle(ex).wake().is_err() {
+            self.check(Err("wake is refused".into()));
+        }
+    }
+
+    pub fn attach_remote(&self, i: u8, ex: u8) {
+        let busy = self.st.borrow().is_attached(i);
+        let r = self.handle(ex).executor().attach_remote(self.task(i));
+        let expected = if busy { Err(Errno(libc::EBUSY)) } else { Ok(()) };
+        if r != expected {
+            self.check(Err(format!("attach of task {i} from elsewhere: {r:?}")));
+        }
+        if !busy {
+            let mut st = self.st.borrow_mut();
+            st.begin(i, ex);
+            st.t(i).stage = Stage::Mail;
+            st.post(ex, Mail::Launch(i));
+        }
+    }
+
+    pub fn cancel_remote(&self, i: u8, ex: u8) {
+        let r = self.handle(ex).executor().cancel_remote(self.task(i));
+        if r.is_err() {
+            self.check(Err(format!("cancel of task {i} from elsewhere: {r:?}")));
+        }
+        let mut st = self.st.borrow_mut();
+        let run = st.t(i).attached;
+        st.post(ex, Mail::Cancel { task: i, run });
+    }
+}
