@@ -19,7 +19,13 @@ pub struct RawResult {
     pub reserved: i32,
 }
 
-const _: () = assert!(size_of::<RawResult>() == 16 && align_of::<RawResult>() == 8);
+// As in result.h.
+const _: () = {
+    use core::mem::offset_of;
+    assert!(offset_of!(RawResult, value) == 0 && offset_of!(RawResult, error) == 8);
+    assert!(offset_of!(RawResult, reserved) == 12);
+    assert!(size_of::<RawResult>() == 16 && align_of::<RawResult>() == 8);
+};
 
 impl RawResult {
     pub const fn success(value: isize) -> Self {

@@ -42,7 +42,13 @@ pub struct ExecutorAttr {
     reserved: [u32; 15],
 }
 
-const _: () = assert!(size_of::<ExecutorAttr>() == 192);
+// As in executor.h.
+const _: () = {
+    use core::mem::offset_of;
+    assert!(offset_of!(ExecutorAttr, entries) == 0 && offset_of!(ExecutorAttr, params) == 8);
+    assert!(offset_of!(ExecutorAttr, flags) == 128 && offset_of!(ExecutorAttr, reserved) == 132);
+    assert!(size_of::<ExecutorAttr>() == 192);
+};
 
 thread_local! {
     /// The sentence of this thread's last create that failed.

@@ -17,7 +17,12 @@ pub struct TaskAttr {
     reserved: [u64; 7],
 }
 
-const _: () = assert!(size_of::<TaskAttr>() == 64);
+// As in task.h.
+const _: () = {
+    use core::mem::offset_of;
+    assert!(offset_of!(TaskAttr, stack_size) == 0 && offset_of!(TaskAttr, reserved) == 8);
+    assert!(size_of::<TaskAttr>() == 64);
+};
 
 type TaskPtr = *const TaskHead;
 

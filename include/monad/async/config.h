@@ -2,12 +2,17 @@
 #define MONAD_ASYNC_CONFIG_H
 
 /** @file config.h
- *  Linkage, visibility and version macros that the other headers share. */
+ *  The version, and what the other headers need of the compiler. */
 
-#define MONAD_ASYNC_VERSION_MAJOR 0
-#define MONAD_ASYNC_VERSION_MINOR 1
-#define MONAD_ASYNC_VERSION_PATCH 0
+/** @name The version that a program is compiled with
+ *  `monad_async_version` tells the one it runs with.
+ *  @{ */
+#define MONAD_ASYNC_VERSION_MAJOR 0 /**< Changes when a program has to be compiled anew. */
+#define MONAD_ASYNC_VERSION_MINOR 1 /**< Changes when something is added. */
+#define MONAD_ASYNC_VERSION_PATCH 0 /**< Changes when something is mended. */
+/** @} */
 
+/** @cond the rest is no API */
 #if defined(__cplusplus)
     #define MONAD_ASYNC_EXTERN_C_BEGIN extern "C" {
     #define MONAD_ASYNC_EXTERN_C_END }
@@ -26,8 +31,17 @@
 
 #define MONAD_ASYNC_API __attribute__((visibility("default")))
 
+/* The library asserts the same of its own declarations: the two cannot drift apart. */
+#define MONAD_ASYNC_ASSERT_OFFSET(type, field, offset)                                             \
+    MONAD_ASYNC_STATIC_ASSERT(offsetof(type, field) == (offset), "layout of " #type)
+#define MONAD_ASYNC_ASSERT_SIZE(type, size)                                                        \
+    MONAD_ASYNC_STATIC_ASSERT(sizeof(type) == (size), "layout of " #type)
+
 #if !defined(__linux__) || !defined(__LP64__)
     #error "monad_async needs 64-bit Linux"
 #endif
+/* Also the one declaration without which a unit of this header alone would not be ISO C. */
+MONAD_ASYNC_STATIC_ASSERT(sizeof(void *) == 8, "monad_async needs 64-bit Linux");
+/** @endcond */
 
 #endif

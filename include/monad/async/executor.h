@@ -2,7 +2,16 @@
 #define MONAD_ASYNC_EXECUTOR_H
 
 /** @file executor.h
- *  The executor: one per thread, runs tasks, owns an io_uring. */
+ *  The executor: belongs to a thread, runs tasks, owns an io_uring.
+ *
+ *  Words used throughout:
+ *  - OWNER'S THREAD: only the thread that created the executor may call; others get `EPERM`.
+ *  - ANY THREAD: others may, too, while the executor lives.
+ *  - EXPENSIVE: allocates or asks the kernel; not for a path that is to be fast.
+ *  - SUSPENDS: other tasks run on this thread before the call returns.
+ *
+ *  Every call checks for NULL (`EINVAL`). A child after `fork` gets `EPERM`: the ring is its
+ *  parent's. */
 
 #include "config.h"
 #include "result.h"
@@ -18,57 +27,155 @@ MONAD_ASYNC_EXTERN_C_BEGIN
 
 struct monad_async_task_head;
 struct monad_async_executor_head;
+/** A task; see task.h. */
 typedef struct monad_async_task_head *monad_async_task;
+/** An executor. */
 typedef struct monad_async_executor_head *monad_async_executor;
 
-/** The part of an executor that users may read, on the thread that owns it. */
+/** The part of an executor that users may read, on the thread that owns it. All ticks stay 0 with
+ *  `MONAD_ASYNC_EXECUTOR_NO_TIME_TRACKING`. */
 struct monad_async_executor_head {
     /** The task that runs now; NULL outside a task. */
     monad_async_task current_task;
-    /** Tasks attached and not begun; running (0 or 1); suspended. */
-    size_t tasks_pending_launch, tasks_running, tasks_suspended;
-    /** All ticks spent in `monad_async_executor_run`, and the four parts they divide into: running
-     *  tasks from their launch to their first suspension or exit; asking the kernel without
-     *  waiting; waiting; running tasks from a resumption to the next suspension or exit. */
-    monad_async_cpu_ticks_count_t total_ticks_in_run, total_ticks_in_task_launch,
-        total_ticks_in_io_uring, total_ticks_sleeping, total_ticks_in_task_completion;
-    /** Operations that tasks handed to, and got back from, the kernel. */
-    uint64_t total_io_submitted, total_io_completed;
+    /** Tasks that are attached and have not begun. */
+    size_t tasks_pending_launch;
+    /** 1 inside a task, else 0. */
+    size_t tasks_running;
+    /** Tasks that have begun and are suspended, whether ready to go on or not. */
+    size_t tasks_suspended;
+    /** All time in `monad_async_executor_run`. The next four are parts of it; what is left is the
+     *  executor's own work. */
+    monad_async_cpu_ticks_count_t total_ticks_in_run;
+    /** Running tasks, each from its launch to its first suspension or its exit. */
+    monad_async_cpu_ticks_count_t total_ticks_in_task_launch;
+    /** Handing operations to the kernel and collecting completions, without waiting. */
+    monad_async_cpu_ticks_count_t total_ticks_in_io_uring;
+    /** Waiting. */
+    monad_async_cpu_ticks_count_t total_ticks_sleeping;
+    /** Running tasks, each from a resumption to its next suspension or its exit. */
+    monad_async_cpu_ticks_count_t total_ticks_in_task_completion;
+    /** Operations that tasks asked for. */
+    uint64_t total_io_submitted;
+    /** Operations that tasks got back. */
+    uint64_t total_io_completed;
 };
 
-/** Ticks stay 0: saves the time-stamp reads. */
+/** A flag of `monad_async_executor_attr`: every `ticks` field stays 0, and no time is spent on
+ *  reading the counter. */
 #define MONAD_ASYNC_EXECUTOR_NO_TIME_TRACKING 1u
 
-/** How to make an executor. Set all to 0 first, then what you need. */
+/** How to make an executor. Set all of it to 0 first, then what you need: fields only ever get
+ *  appended, in place of `reserved`. */
 struct monad_async_executor_attr {
+    /** The executor's io_uring. */
     struct {
-        /** Submission entries, rounded up to a power of two; 0: a compute-only executor. */
+        /** Submission entries, rounded up to a power of two; the kernel's limit (32,768) holds.
+         *  0: a compute-only executor, without a ring. Timers, launches and wake-ups from other
+         *  threads work all the same; I/O fails with `ENOTSUP`. */
         unsigned entries;
-        /** Wishes to the kernel: `flags` may hold IORING_SETUP_CQSIZE (with `cq_entries`),
-         *  IORING_SETUP_CLAMP and IORING_SETUP_ATTACH_WQ (with `wq_fd`); else EINVAL. */
+        /** Wishes to the kernel: `flags` may hold `IORING_SETUP_CQSIZE` (with `cq_entries`),
+         *  `IORING_SETUP_ATTACH_WQ` (with `wq_fd`), `IORING_SETUP_CLAMP`, and what the executor asks
+         *  for anyway; anything else is `EINVAL`. */
         struct io_uring_params params;
     } io_uring_ring;
-    /** MONAD_ASYNC_EXECUTOR_*. */
+    /** `MONAD_ASYNC_EXECUTOR_*`. */
     uint32_t flags;
-    /** Must be 0, else EINVAL. */
+    /** Must be 0, else `EINVAL`. */
     uint32_t reserved[15];
 };
 
+/** @cond the layout is checked here and in the library */
+MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_executor_head, current_task, 0);
+MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_executor_head, tasks_pending_launch, 8);
+MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_executor_head, tasks_running, 16);
+MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_executor_head, tasks_suspended, 24);
+MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_executor_head, total_ticks_in_run, 32);
+MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_executor_head, total_ticks_in_task_launch, 40);
+MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_executor_head, total_ticks_in_io_uring, 48);
+MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_executor_head, total_ticks_sleeping, 56);
+MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_executor_head, total_ticks_in_task_completion, 64);
+MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_executor_head, total_io_submitted, 72);
+MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_executor_head, total_io_completed, 80);
+MONAD_ASYNC_ASSERT_SIZE(struct monad_async_executor_head, 88);
+MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_executor_attr, io_uring_ring.entries, 0);
+MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_executor_attr, io_uring_ring.params, 8);
+MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_executor_attr, flags, 128);
+MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_executor_attr, reserved, 132);
+MONAD_ASYNC_ASSERT_SIZE(struct monad_async_executor_attr, 192);
+/** @endcond */
+
+/** Makes an executor, which the calling thread owns from then on. EXPENSIVE: up to a millisecond.
+ *
+ *  Runs on whatever the kernel has: flags of io_uring that it refuses are done without, and
+ *  `monad_async_executor_config_string` names them. Linux 6.1 and newer have all that makes the
+ *  ring fast; waiting without a file descriptor for wake-ups and guard pages without a VMA each
+ *  came with 6.12 and 6.13.
+ *  @param[out] ex the executor; untouched on an error
+ *  @param attr how to make it
+ *  @return 0 or an error, which `monad_async_last_create_error` explains: `ENOSYS`: the kernel has
+ *  no io_uring; `EPERM`: a sysctl or a seccomp filter forbids it; `ENOMEM`: memory, or the limit of
+ *  locked memory; `EINVAL`: attributes; `EMFILE`, `ENFILE`: file descriptors */
 MONAD_ASYNC_API monad_async_result monad_async_executor_create(
     monad_async_executor *ex, struct monad_async_executor_attr const *attr) MONAD_ASYNC_NOEXCEPT;
+
+/** Why the calling thread's last `monad_async_executor_create` that failed did, and what to do about
+ *  it. ANY THREAD: each has its own.
+ *  @return one plain sentence, good until the thread's next failure; empty if there was none; never
+ *  NULL */
 MONAD_ASYNC_API char const *monad_async_last_create_error(void) MONAD_ASYNC_NOEXCEPT;
+
+/** Gives ring and memory back. OWNER'S THREAD, outside its tasks. EXPENSIVE: waits for the kernel to
+ *  let go of operations that were cancelled.
+ *  @param ex the executor; no longer to be used, unless there is an error
+ *  @return 0, or with nothing changed: `EBUSY`: a task is attached; `EDEADLK`: inside a task of its
+ *  own; `EPERM`: another thread */
 MONAD_ASYNC_API monad_async_result
 monad_async_executor_destroy(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
+
+/** One bounded pass. OWNER'S THREAD, outside all tasks.
+ *
+ *  Collects what completed, expired or arrived from other threads; waits for it if nothing is ready.
+ *  Then runs as many items as were ready at that point: a launch is one, a resumption is one. Each
+ *  pick is the oldest of the highest priority at that moment, so what becomes ready meanwhile at a
+ *  higher priority goes first; tasks that yield in a loop cannot keep the call from returning.
+ *  Completions, timers and other threads are looked at at least every 64 items. A few nanoseconds
+ *  beside the items themselves, and at most one system call per look.
+ *  @param ex the executor
+ *  @param max_items run so many at most; 0 collects, runs nothing and returns 0
+ *  @param timeout how long to wait if nothing is ready: NULL for ever, {0, 0} not at all
+ *  @return how many items ran; 0 also after `monad_async_executor_wake`, and when a task that the
+ *  wait was for has been cancelled. `ETIME`: nothing by then; `EPERM`: another thread; `EDEADLK`:
+ *  inside a task; `EINVAL`: no valid `timeout` */
 MONAD_ASYNC_API monad_async_result monad_async_executor_run(
     monad_async_executor ex, size_t max_items, struct timespec const *timeout);
+
+/** Makes a `run` that sleeps return; one that does not sleep, or the next one, will not. ANY THREAD;
+ *  async-signal-safe. A system call only if it sleeps.
+ *  @param ex the executor, which must outlive the call
+ *  @return 0 or `EPERM`: after `fork` */
 MONAD_ASYNC_API monad_async_result
 monad_async_executor_wake(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
+
+/** Whether a task is attached, pending or suspended: whether running it makes sense. OWNER'S THREAD;
+ *  false on any other.
+ *  @param ex the executor */
 MONAD_ASYNC_API bool
 monad_async_executor_has_work(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
+
+/** What was detected and chosen: kernel, ring flags, features in use or degraded and why. OWNER'S
+ *  THREAD. EXPENSIVE.
+ *  @param ex the executor
+ *  @return text for people, to be freed with `monad_async_free`; NULL without memory */
 MONAD_ASYNC_API char *
 monad_async_executor_config_string(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
+
+/** Frees what the library allocated for the caller. ANY THREAD.
+ *  @param p from `monad_async_executor_config_string`, or NULL */
 MONAD_ASYNC_API void monad_async_free(void *p) MONAD_ASYNC_NOEXCEPT;
-/** The library's version at run time, e.g. "0.1.0"; compare with MONAD_ASYNC_VERSION_*. */
+
+/** The version of the library that the program runs with. ANY THREAD.
+ *  @return such as "0.1.0"; static. `MONAD_ASYNC_VERSION_MAJOR` and the others say what the program
+ *  was compiled with */
 MONAD_ASYNC_API char const *monad_async_version(void) MONAD_ASYNC_NOEXCEPT;
 
 MONAD_ASYNC_EXTERN_C_END

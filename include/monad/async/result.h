@@ -7,19 +7,31 @@
 #include "config.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 MONAD_ASYNC_EXTERN_C_BEGIN
 
-/** A value or an error. `error` 0 is success, else a positive errno; `errno` itself is never
- *  written, since a task may resume after other tasks ran. */
+/** A value or an error. Errors are never reported through `errno`: a task may resume after other
+ *  tasks ran. */
 typedef struct monad_async_result {
+    /** What the call is for; -1 beside an error. */
     intptr_t value;
+    /** 0: success. Else a positive errno. */
     int32_t error;
+    /** 0. */
     int32_t reserved;
 } monad_async_result;
 
-/** The result of a success. Any thread. */
+/** @cond the layout is checked here and in the library */
+MONAD_ASYNC_ASSERT_OFFSET(monad_async_result, value, 0);
+MONAD_ASYNC_ASSERT_OFFSET(monad_async_result, error, 8);
+MONAD_ASYNC_ASSERT_OFFSET(monad_async_result, reserved, 12);
+MONAD_ASYNC_ASSERT_SIZE(monad_async_result, 16);
+/** @endcond */
+
+/** The result of a success. ANY THREAD.
+ *  @param value what it is to hold */
 static inline monad_async_result monad_async_make_success(intptr_t value)
 {
     monad_async_result r;
@@ -29,7 +41,8 @@ static inline monad_async_result monad_async_make_success(intptr_t value)
     return r;
 }
 
-/** The result of a failure; `errno_` is a positive errno. Any thread. */
+/** The result of a failure. ANY THREAD.
+ *  @param errno_ a positive errno */
 static inline monad_async_result monad_async_make_failure(int errno_)
 {
     monad_async_result r;
@@ -39,17 +52,25 @@ static inline monad_async_result monad_async_make_failure(int errno_)
     return r;
 }
 
+/** True if `r` is a success, its value to be used. ANY THREAD.
+ *  @param r any result */
 static inline bool monad_async_result_has_value(monad_async_result r)
 {
     return r.error == 0;
 }
 
+/** True if `r` is a failure, its error to be looked at. ANY THREAD.
+ *  @param r any result */
 static inline bool monad_async_result_has_error(monad_async_result r)
 {
     return r.error != 0;
 }
 
-/** The text of `r`'s error, or "Success". Any thread; the string is static and never freed. */
+/** What the error of `r` means, in English whatever the locale. ANY THREAD; async-signal-safe; a
+ *  load.
+ *  @param r any result
+ *  @return static text, never to be freed; "Success" where there is no error, "Unknown error" for a
+ *  number that is no errno of Linux */
 MONAD_ASYNC_API char const *monad_async_result_message(monad_async_result r) MONAD_ASYNC_NOEXCEPT;
 
 MONAD_ASYNC_EXTERN_C_END

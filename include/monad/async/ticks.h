@@ -10,19 +10,26 @@
 
 MONAD_ASYNC_EXTERN_C_BEGIN
 
-/** A count of the time-stamp counter (TSC on x86-64, CNTVCT_EL0 on AArch64). */
+/** A count of the time-stamp counter: TSC on x86-64, CNTVCT_EL0 on AArch64. It runs at one rate
+ *  whatever the CPU's clock does. */
 typedef uint64_t monad_async_cpu_ticks_count_t;
 
-/** The counter now. Any thread; about 8 to 10 ns; does not order memory. */
+/** The counter now. ANY THREAD. About 10 ns; orders no memory, so for a span that is to hold exactly
+ *  some code, put what fences that code needs around it.
+ *  @return ticks since some moment before the machine started; never goes back on one thread */
 MONAD_ASYNC_API monad_async_cpu_ticks_count_t monad_async_get_ticks_count(void)
     MONAD_ASYNC_NOEXCEPT;
 
-/** Ticks in a second, right to 0.1%. Any thread. The first call of a process may calibrate for up
- *  to 10 ms where neither CPU nor kernel states the frequency; later calls cost a load. */
+/** How fast the counter runs. ANY THREAD. A load; the first call of a process may take up to 10 ms
+ *  where neither CPU nor kernel states the frequency and it has to be measured.
+ *  @return ticks per second, right to 0.1% */
 MONAD_ASYNC_API monad_async_cpu_ticks_count_t monad_async_ticks_per_second(void)
     MONAD_ASYNC_NOEXCEPT;
 
-/** `ticks` as nanoseconds. Any thread; as `monad_async_ticks_per_second`, then a multiplication. */
+/** A span of ticks in nanoseconds. ANY THREAD. As `monad_async_ticks_per_second`, and a
+ *  multiplication.
+ *  @param ticks a difference of two counts
+ *  @return nanoseconds; `UINT64_MAX` where they do not fit */
 MONAD_ASYNC_API uint64_t monad_async_ticks_to_ns(monad_async_cpu_ticks_count_t ticks)
     MONAD_ASYNC_NOEXCEPT;
 

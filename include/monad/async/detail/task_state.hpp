@@ -132,7 +132,7 @@ private:
     void release_heap() noexcept
     {
         if (heap != nullptr) {
-            ::operator delete(heap, heap_bytes, std::align_val_t{heap_alignment});
+            ::operator delete(heap, std::align_val_t{heap_alignment});
             heap = nullptr;
             heap_bytes = 0;
         }

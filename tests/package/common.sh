@@ -1,0 +1,65 @@
+# What the scripts of this folder share; to be sourced by bash. Each script prints "ok NAME", "not ok
+# NAME" or "skip NAME: WHY", a line each, and after a failure what the tools said; it writes to a
+# temporary directory, $work, and to the build tree that tests/tools.sh names.
+#
+# MONAD_ASYNC_PREFIX: a prefix with the package already installed, to be tested instead.
+
+set -uo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/../tools.sh"
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+status=0
+export LC_ALL=C
+
+# check NAME COMMAND...   The command's output is shown if it fails.
+check() {
+    local name=$1
+    shift
+    if "$@" >"$work/output" 2>&1 </dev/null; then
+        printf 'ok %s\n' "$name"
+    else
+        printf 'not ok %s\n' "$name"
+        tail -n 40 "$work/output"
+        status=1
+    fi
+}
+
+skip_check() {
+    printf 'skip %s: %s\n' "$1" "$2"
+}
+
+have() {
+    command -v "$1" >/dev/null
+}
+
+# The compilers that are here, as C:C++.
+compilers() {
+    local pair
+    for pair in gcc:g++ clang:clang++; do
+        if have "${pair%:*}" && have "${pair#*:}"; then
+            echo "$pair"
+        fi
+    done
+}
+
+# Builds and installs into $prefix what is not there yet, then moves the prefix: no file may remember
+# where it was.
+moved_prefix() {
+    if [ -n "${MONAD_ASYNC_PREFIX:-}" ]; then
+        prefix=$MONAD_ASYNC_PREFIX
+        return
+    fi
+    { build_library && cmake --install "$build/release" --prefix "$work/first"; } \
+        >"$work/build.log" 2>&1 || {
+        printf 'not ok build and install\n'
+        tail -n 40 "$work/build.log"
+        exit 1
+    }
+    mkdir -p "$work/moved to"
+    mv "$work/first" "$work/moved to/prefix"
+    prefix="$work/moved to/prefix"
+}
+
+library_dir() {
+    dirname "$(find "$prefix" -name libmonad_async.a | head -n 1)"
+}
