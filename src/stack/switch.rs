@@ -63,11 +63,11 @@ impl Registration {
 /// while the other side's borrow is still open.
 #[repr(C)]
 pub struct Switch {
-    routine: UnsafeCell<ManuallyDrop<Routine>>,
     /// corosensei's parent link, at the base of the stack.
     back: Cell<*const Back>,
     /// Where the stack ended when the task last left it.
     sp: Cell<usize>,
+    routine: UnsafeCell<ManuallyDrop<Routine>>,
 }
 
 impl Switch {

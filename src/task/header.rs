@@ -5,7 +5,7 @@
 //!             | colour (0..2.5 KiB)           |
 //!             +-------------------------------+
 //!    +192     | line 3: sleeping, joining     |  touched by timers and joins
-//!    +128     | line 2: switch, io outcome    |  touched by every switch
+//!    +128     | line 2: outcome, seq, switch  |  touched by every launch and switch
 //!     +64     | line 1: ticks, link, state    |  touched by every transition
 //!      +0     | line 0: priority, user_code,  |  touched by attach and launch
 //!             |         flags, executor       |
@@ -159,14 +159,17 @@ pub struct Task {
     pub joined: Cell<bool>,
     pub pad: Cell<u8>,
     // --- line 2
-    pub switch: Switch,
     /// What the suspension returns: the kernel's `res`, or -errno.
     pub outcome: Cell<i32>,
     pub cqe_flags: Cell<u32>,
-    // --- line 3
-    pub timer: TimerNode,
     /// Attachments so far, never the same number twice at one address.
     pub seq: AtomicU64,
+    /// The type-stable mailbox of the executor it was last attached to.
+    pub mailbox: AtomicPtr<c_void>,
+    /// Its first two words are hot; the rest, over the line's end, is cold.
+    pub switch: Switch,
+    // --- lines 3 and 4
+    pub timer: TimerNode,
     /// The entry of a task that waits for a free one; lives on its stack.
     pub sqe: Cell<*const Sqe>,
     /// Whom this task joins, while `waits` is Join; its join record while JoinRemote.
@@ -175,8 +178,6 @@ pub struct Task {
     /// Tasks of the same executor that join this one, and requests from other executors.
     pub joiners: Fifo,
     pub remote_joiners: Fifo,
-    /// The type-stable mailbox of the executor it was last attached to.
-    pub mailbox: AtomicPtr<c_void>,
     /// Given back to the pool by destroy.
     pub slot: Cell<Option<Slot>>,
     pub registration: Cell<Option<Registration>>,
@@ -184,7 +185,8 @@ pub struct Task {
 
 const _: () = {
     assert!(core::mem::offset_of!(Task, link) == 104);
-    assert!(core::mem::offset_of!(Task, switch) == 128);
+    assert!(core::mem::offset_of!(Task, outcome) == 128);
+    assert!(core::mem::offset_of!(Task, switch) + 16 <= 192);
 };
 
 /// A pinned task. Copying it copies the pointer.
