@@ -36,7 +36,7 @@ const _: () = assert!(size_of::<IoUringParams>() == 120);
 /// `struct monad_async_executor_attr`
 #[repr(C)]
 pub struct ExecutorAttr {
-    entries: u32,
+    pub entries: u32,
     params: IoUringParams,
     flags: u32,
     reserved: [u32; 15],

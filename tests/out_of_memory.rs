@@ -1,0 +1,149 @@
+//! The nth allocation fails, for every n, through create, attach, run, I/O, cancel and destroy: an
+//! error or success, no leak, no abort.
+
+mod common;
+
+use common::{errno, nop};
+use core::ffi::CStr;
+use monad_async::capi::executor::{
+    monad_async_executor_config_string, monad_async_executor_create, monad_async_executor_destroy,
+    monad_async_free, monad_async_last_create_error, ExecutorAttr,
+};
+use monad_async::error::RawResult;
+use monad_async::handle::{self, Handle};
+use monad_async::task::header::{TaskHead, TaskRef};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::mem::zeroed;
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicIsize, Ordering};
+
+thread_local! {
+    /// Allocations of this thread until the one that fails; negative: none does.
+    static LEFT: Cell<i64> = const { Cell::new(-1) };
+    static FAILED: Cell<bool> = const { Cell::new(false) };
+}
+/// Blocks allocated and not freed, by threads that count.
+static LIVE: AtomicIsize = AtomicIsize::new(0);
+
+struct Failing;
+
+// SAFETY: passes on to the system's allocator, or says null, which any allocator may.
+unsafe impl GlobalAlloc for Failing {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let left = LEFT.get();
+        if left == 0 {
+            FAILED.set(true);
+            return null_mut();
+        }
+        if left > 0 {
+            LEFT.set(left - 1);
+        }
+        LIVE.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's contract.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(1, Ordering::Relaxed);
+        // SAFETY: the caller's contract.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Failing = Failing;
+
+/// Runs `story` with the nth allocation failing, for n = 0, 1, ... until none was asked for.
+fn for_every_allocation(mut story: impl FnMut()) -> i64 {
+    for n in 0.. {
+        FAILED.set(false);
+        LEFT.set(n);
+        story();
+        LEFT.set(-1);
+        if !FAILED.get() {
+            return n;
+        }
+        assert!(n < 1000, "the story asks for ever more memory");
+    }
+    unreachable!()
+}
+
+unsafe extern "C" fn body(head: *const TaskHead) -> RawResult {
+    // SAFETY: the executor passes the handle of the task that runs.
+    let task = unsafe { TaskRef::from_head(head) };
+    nop(task);
+    Handle::<common::Real>::sleep(task, 1000)
+}
+
+fn whole_story(entries: u32) {
+    // SAFETY: zeros are valid attributes.
+    let mut attr: ExecutorAttr = unsafe { zeroed() };
+    attr.entries = entries;
+    let mut ex = null_mut();
+    // SAFETY: both are valid.
+    let r = unsafe { monad_async_executor_create(&mut ex, &attr) };
+    if r.error != 0 {
+        assert_eq!(r.error, libc::ENOMEM);
+        // SAFETY: a static or thread's string.
+        let text = unsafe { CStr::from_ptr(monad_async_last_create_error()) };
+        assert!(!text.is_empty());
+        return;
+    }
+    // SAFETY: alive.
+    let handle = unsafe { Handle::from_ptr(ex) }.unwrap();
+    // SAFETY: alive; null, or ours to free.
+    unsafe { monad_async_free(monad_async_executor_config_string(ex).cast()) };
+    if let Ok(task) = handle::create_task(0) {
+        task.head.user_code.set(Some(body));
+        handle.attach(task).unwrap();
+        while handle.has_work() {
+            handle.run(usize::MAX, None).unwrap();
+        }
+        assert!(task.has_exited());
+        handle::destroy_task(task).unwrap();
+    }
+    // SAFETY: alive until here.
+    assert_eq!(unsafe { monad_async_executor_destroy(ex) }.error, 0);
+}
+
+#[test]
+fn from_create_to_destroy() {
+    for entries in [0, 8] {
+        // What is made once a process, or kept for the next executor, is not a leak.
+        whole_story(entries);
+        whole_story(entries);
+        let before = LIVE.load(Ordering::Relaxed);
+        let n = for_every_allocation(|| whole_story(entries));
+        assert_eq!(LIVE.load(Ordering::Relaxed), before, "leaked");
+        println!("entries {entries}: {n} allocations, each has failed once");
+        assert!(n > 0);
+    }
+}
+
+#[test]
+fn a_cancel_from_another_thread() {
+    let ex = common::executor(0);
+    let task = common::new_task();
+    task.head.user_code.set(Some(body));
+    ex.attach(task).unwrap();
+    struct Shared(Handle<common::Real>, TaskRef);
+    // SAFETY: used for a call that any thread may make.
+    unsafe impl Send for Shared {}
+    let shared = Shared(ex, task);
+    std::thread::spawn(move || {
+        let Shared(ex, task) = { shared };
+        LEFT.set(0);
+        let refused = ex.cancel(task);
+        LEFT.set(-1);
+        assert_eq!(refused, errno(libc::ENOMEM));
+        assert_eq!(ex.cancel(task), Ok(()));
+    })
+    .join()
+    .unwrap();
+    while ex.has_work() {
+        ex.run(1, None).unwrap();
+    }
+    assert_eq!(task.head.result.get().error, libc::ECANCELED);
+    handle::destroy_task(task).unwrap();
+    ex.destroy().unwrap();
+}
