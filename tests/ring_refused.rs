@@ -123,9 +123,9 @@ fn wrong_wishes_are_einval_and_named() {
     let wq_fd = k.real_ring_fd();
     let all = 0x131f0 & !(1 << 6);
     let o = RingOptions { flags: all | CQSIZE, cq_entries: 100, wq_fd, ..FOUR };
-    let config = ring(o).unwrap().config();
+    let config = ring(o).unwrap().config().to_owned();
     assert!(config.contains("ring: 4 submission entries, 128 completion entries"), "{config}");
-    let config = ring(RingOptions { entries: u32::MAX, ..FOUR }).unwrap().config();
+    let config = ring(RingOptions { entries: u32::MAX, ..FOUR }).unwrap().config().to_owned();
     assert!(config.contains("ring: 32768 submission entries"), "{config}");
 }
 
@@ -142,7 +142,7 @@ fn in_a_child(o: RingOptions, limit: impl FnOnce()) -> (i32, String) {
         limit();
         let (errno, text) = match RealKernel::new(&o) {
             Ok(_) => (0, String::new()),
-            Err(e) => (e.errno.0, e.text),
+            Err(e) => (e.errno.0, e.text.to_string()),
         };
         let line = format!("{errno} {text}");
         // SAFETY: writes our own bytes; then ends the child.

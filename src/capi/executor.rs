@@ -1,14 +1,14 @@
 //! executor.h: check, one call into `handle`, map the result.
 
-use core::cell::RefCell;
+use core::cell::UnsafeCell;
 use core::ffi::{c_char, c_void};
-use std::ffi::CString;
 
 use crate::error::{Errno, RawResult, Res};
 use crate::executor::options::{timespec_ns, NO_TIME_TRACKING};
 use crate::handle::Handle;
 use crate::sys::memory::guard_kind;
 use crate::sys::ring::{CreateError, RealKernel, RingOptions};
+use crate::sys::text::{text, Text};
 use crate::sys::{overflow, thread};
 use crate::ticks;
 
@@ -51,8 +51,8 @@ const _: () = {
 };
 
 thread_local! {
-    /// The sentence of this thread's last create that failed.
-    static LAST_ERROR: RefCell<CString> = RefCell::default();
+    /// The sentence of this thread's last create that failed, and a 0.
+    static LAST_ERROR: UnsafeCell<[u8; 1025]> = const { UnsafeCell::new([0; 1025]) };
 }
 
 fn invalid(text: &str) -> CreateError {
@@ -103,7 +103,14 @@ pub unsafe extern "C" fn monad_async_executor_create(
             RawResult::success(0)
         }
         Err(e) => {
-            LAST_ERROR.with_borrow_mut(|last| *last = CString::new(e.text).unwrap_or_default());
+            LAST_ERROR.with(|last| {
+                // SAFETY: this thread's own; C may hold its address, and knows that a create changes
+                // what is there.
+                let last = unsafe { &mut *last.get() };
+                let len = e.text.len().min(last.len() - 1);
+                last[..len].copy_from_slice(&e.text.as_bytes()[..len]);
+                last[len..].fill(0);
+            });
             RawResult::failure(e.errno)
         }
     }
@@ -111,7 +118,7 @@ pub unsafe extern "C" fn monad_async_executor_create(
 
 #[no_mangle]
 pub extern "C" fn monad_async_last_create_error() -> *const c_char {
-    LAST_ERROR.with_borrow(|last| last.as_ptr())
+    LAST_ERROR.with(|last| last.get()) as *const c_char
 }
 
 /// # Safety
@@ -165,7 +172,7 @@ pub unsafe extern "C" fn monad_async_executor_config_string(ex: ExecutorPtr) -> 
     let Ok(ex) = (unsafe { Handle::from_ptr(ex) }) else {
         return core::ptr::null_mut();
     };
-    let text = format!(
+    let text: Text = text!(
         "monad_async {}; {}; stack guards: {}",
         env!("CARGO_PKG_VERSION"),
         ex.executor().kernel().config(),

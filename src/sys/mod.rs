@@ -12,5 +12,6 @@ pub mod probe;
 pub mod ring;
 mod setup;
 mod sleep;
+pub mod text;
 pub mod thread;
 pub mod wake;

@@ -3,18 +3,22 @@
 //! number, since distributions carry features back to older ones. Reads `/proc`.
 
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
+
+use super::text::Text;
 
 /// The running kernel's release, as in `uname -r`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
     pub major: u32,
     pub minor: u32,
-    pub text: String,
+    pub text: Text<96>,
 }
 
 impl Release {
     pub fn running() -> Self {
-        let text = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let text = read::<96>("/proc/sys/kernel/osrelease").unwrap_or_default();
         Self::parse(text.trim())
     }
 
@@ -25,7 +29,7 @@ impl Release {
             part[..digits].parse().unwrap_or(0)
         });
         let (major, minor) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-        Self { major, minor, text: text.to_owned() }
+        Self { major, minor, text: text.into() }
     }
 
     pub fn at_least(&self, major: u32, minor: u32) -> bool {
@@ -41,12 +45,20 @@ impl fmt::Display for Release {
 
 /// `kernel.io_uring_disabled` (6.6): 0 nobody is refused, 1 the unprivileged, 2 everybody.
 pub fn io_uring_disabled() -> Option<i64> {
-    number(&std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").ok()?)
+    number(&read::<32>("/proc/sys/kernel/io_uring_disabled")?)
 }
 
 /// `kernel.io_uring_group`: whom 1 lets through all the same; -1 nobody.
 pub fn io_uring_group() -> Option<i64> {
-    number(&std::fs::read_to_string("/proc/sys/kernel/io_uring_group").ok()?)
+    number(&read::<32>("/proc/sys/kernel/io_uring_group")?)
+}
+
+/// The beginning of a file of `/proc`, which one read gives whole. Without the allocator: it is also
+/// asked where memory has ended.
+fn read<const N: usize>(path: &str) -> Option<Text<N>> {
+    let mut bytes = [0; N];
+    let len = File::open(path).and_then(|mut file| file.read(&mut bytes)).ok()?;
+    std::str::from_utf8(&bytes[..len]).ok().map(Text::from)
 }
 
 fn number(text: &str) -> Option<i64> {
@@ -55,8 +67,7 @@ fn number(text: &str) -> Option<i64> {
 
 /// True if this thread runs under a seccomp filter.
 pub fn seccomp_filtered() -> bool {
-    std::fs::read_to_string("/proc/thread-self/status")
-        .is_ok_and(|status| seccomp_mode(&status) == Some(2))
+    read::<4096>("/proc/thread-self/status").is_some_and(|status| seccomp_mode(&status) == Some(2))
 }
 
 fn seccomp_mode(status: &str) -> Option<i64> {

@@ -6,6 +6,7 @@
 
 use super::kernel::{Cqe, Kernel, Sqe, Wait, Waker};
 use super::sleep::Sleeper;
+use super::text::{text, Text};
 use super::{probe, setup};
 use crate::error::Errno;
 
@@ -35,13 +36,13 @@ pub struct RingOptions {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreateError {
     pub errno: Errno,
-    pub text: String,
+    pub text: Text,
 }
 
 /// [`Kernel`] as the running Linux has it.
 pub struct RealKernel {
     way: Way,
-    config: String,
+    config: Text,
 }
 
 // One of them a thread, and the larger one is the one whose queues are to be near.
@@ -58,7 +59,7 @@ impl RealKernel {
         let release = probe::Release::running();
         if options.entries == 0 {
             let way = Way::ComputeOnly(Sleeper::new().map_err(explain)?);
-            let config = format!(
+            let config: Text = text!(
                 "kernel: {release}\nring: none (compute only)\nclock: boot time, timerfd\n\
                  wake: eventfd, ppoll"
             );
@@ -71,16 +72,14 @@ impl RealKernel {
         }
         let (flags, mut dropped) = (made.flags, made.dropped);
         let ring = Ring::new(made.uring, options.mask, &mut dropped).map_err(explain)?;
-        let config = format!(
-            "kernel: {release}\n{}",
-            ring.describe(&setup::names(flags), &dropped.join(", "))
-        );
+        let config: Text =
+            text!("kernel: {release}\n{}", ring.describe(&setup::names(flags), &dropped));
         Ok(Self { way: Way::Ring(ring), config })
     }
 
     /// What was detected and chosen, a line each.
-    pub fn config(&self) -> String {
-        self.config.clone()
+    pub fn config(&self) -> &str {
+        &self.config
     }
 
     /// -1 for a compute-only executor.

@@ -13,6 +13,7 @@ use io_uring::IoUring;
 use super::mask;
 use super::probe;
 use super::ring::{CreateError, RingOptions};
+use super::text::{text, Text};
 use crate::error::Errno;
 
 // IORING_SETUP_*, as in <linux/io_uring.h>.
@@ -76,17 +77,20 @@ pub(super) struct Made {
     pub(super) uring: IoUring,
     pub(super) flags: u32,
     /// Of something wanted: why it is not in use.
-    pub(super) dropped: Vec<String>,
+    pub(super) dropped: Text,
 }
 
-pub(super) fn names(flags: u32) -> String {
+pub(super) fn names(flags: u32) -> Text {
     let known = FLAG_NAMES.iter().enumerate().filter(|(bit, _)| flags & (1 << bit) != 0);
-    let mut names: Vec<String> = known.map(|(_, name)| (*name).to_owned()).collect();
+    let mut names = Text::new();
+    for (_, name) in known {
+        names.item(" ", format_args!("{name}"));
+    }
     let rest = flags & !((1 << FLAG_NAMES.len()) - 1);
     if rest != 0 {
-        names.push(format!("{rest:#x}"));
+        names.item(" ", format_args!("{rest:#x}"));
     }
-    names.join(" ")
+    names
 }
 
 pub(super) fn make(o: &RingOptions) -> Result<Made, CreateError> {
@@ -134,8 +138,8 @@ fn flags_from(supported: u32) -> u32 {
     flags
 }
 
-fn dropped(supported: u32, flags: u32, o: &RingOptions) -> Vec<String> {
-    let mut dropped = Vec::new();
+fn dropped(supported: u32, flags: u32, o: &RingOptions) -> Text {
+    let mut dropped = Text::new();
     for (bit, flag, _) in OPTIONAL {
         let why = match () {
             () if o.mask & bit != 0 => "masked",
@@ -143,7 +147,7 @@ fn dropped(supported: u32, flags: u32, o: &RingOptions) -> Vec<String> {
             () if flags & flag != 0 => continue,
             () => "needs SINGLE_ISSUER and TASKRUN_FLAG",
         };
-        dropped.push(format!("{} ({why})", names(flag)));
+        dropped.item(", ", format_args!("{} ({why})", names(flag)));
     }
     dropped
 }
@@ -178,7 +182,7 @@ fn build(entries: u32, flags: u32, o: &RingOptions) -> io::Result<IoUring> {
 fn check(o: &RingOptions) -> Result<(), CreateError> {
     let unknown = o.flags & !HONOURED;
     if unknown != 0 {
-        return Err(invalid(format!(
+        return Err(invalid(text!(
             "the io_uring setup flags {} in io_uring_ring.params.flags are not supported by this \
              executor; clear them ({} may be set)",
             names(unknown),
@@ -186,7 +190,7 @@ fn check(o: &RingOptions) -> Result<(), CreateError> {
         )));
     }
     if o.flags & CQSIZE != 0 && rounded(o.cq_entries) < rounded(o.entries) {
-        return Err(invalid(format!(
+        return Err(invalid(text!(
             "io_uring_ring.params.cq_entries is {}, less than the {} submission entries asked for; \
              make it at least as large, or clear CQSIZE for twice as many",
             o.cq_entries, o.entries
@@ -200,18 +204,18 @@ fn rounded(entries: u32) -> u32 {
     entries.min(1 << 15).next_power_of_two() * u32::from(entries != 0)
 }
 
-fn invalid(text: String) -> CreateError {
+fn invalid(text: Text) -> CreateError {
     CreateError { errno: Errno(libc::EINVAL), text }
 }
 
 /// One plain sentence with the remedy, for the errno of a system call that making a ring needs.
 pub(super) fn explain(errno: Errno, o: &RingOptions) -> CreateError {
     let release = probe::Release::running();
-    let what = match o.entries {
-        0 => "the eventfd and the timerfd that a compute-only executor needs".to_owned(),
-        n => format!("an io_uring of {n} entries"),
+    let what: Text = match o.entries {
+        0 => Text::from("the eventfd and the timerfd that a compute-only executor needs"),
+        n => text!("an io_uring of {n} entries"),
     };
-    let limit = |n: Option<u64>| n.map_or("unlimited".to_owned(), |n| n.to_string());
+    let limit = |n: Option<u64>| -> Text { n.map_or("unlimited".into(), |n| text!("{n}")) };
     let (errno, text) = match errno.0 {
         libc::ENOSYS if o.entries != 0 => (libc::ENOSYS, no_such_call(&release)),
         libc::EPERM | libc::EACCES if o.entries != 0 => {
@@ -219,7 +223,7 @@ pub(super) fn explain(errno: Errno, o: &RingOptions) -> CreateError {
         }
         libc::ENOMEM => (
             libc::ENOMEM,
-            format!(
+            text!(
                 "there is not enough memory for {what}; it is limited by RLIMIT_MEMLOCK ({} bytes) \
                  before Linux 5.12, by the memory cgroup and by RLIMIT_AS: raise the limit, or ask \
                  for fewer entries",
@@ -228,7 +232,7 @@ pub(super) fn explain(errno: Errno, o: &RingOptions) -> CreateError {
         ),
         libc::EMFILE => (
             libc::EMFILE,
-            format!(
+            text!(
                 "this process has as many open files as RLIMIT_NOFILE lets it have ({}): close \
                  some or raise the limit (ulimit -n)",
                 limit(probe::max_open_files())
@@ -237,11 +241,11 @@ pub(super) fn explain(errno: Errno, o: &RingOptions) -> CreateError {
         libc::ENFILE => (
             libc::ENFILE,
             "the system has as many open files as the sysctl fs.file-max lets it have: raise it"
-                .to_owned(),
+                .into(),
         ),
         libc::ENXIO | libc::EBADF | libc::EINVAL if o.flags & ATTACH_WQ != 0 => (
             libc::EINVAL,
-            format!(
+            text!(
                 "the kernel refuses to attach to io_uring_ring.params.wq_fd ({}): it must be the \
                  descriptor of an open io_uring",
                 o.wq_fd
@@ -249,25 +253,25 @@ pub(super) fn explain(errno: Errno, o: &RingOptions) -> CreateError {
         ),
         libc::EINVAL if o.entries != 0 => (
             libc::EINVAL,
-            format!("the kernel ({release}) refuses {what}: ask for at most 32768 entries"),
+            text!("the kernel ({release}) refuses {what}: ask for at most 32768 entries"),
         ),
-        e => (e, format!("the kernel ({release}) or a security policy refuses {what}: {errno}")),
+        e => (e, text!("the kernel ({release}) or a security policy refuses {what}: {errno}")),
     };
     CreateError { errno: Errno(errno), text }
 }
 
-fn no_such_call(release: &probe::Release) -> String {
+fn no_such_call(release: &probe::Release) -> Text {
     // The sysctl is part of io_uring: where it is, the kernel has io_uring and something in front
     // of it answers.
     if probe::io_uring_disabled().is_some() && probe::seccomp_filtered() {
-        return format!(
+        return text!(
             "io_uring is hidden by a seccomp filter, which answers ENOSYS in place of the kernel \
              ({release}): allow io_uring_setup, io_uring_enter and io_uring_register in the \
              sandbox's or container's policy, or set entries = 0 for an executor without io_uring"
         );
     }
     if release.at_least(5, 11) {
-        return format!(
+        return text!(
             "the kernel ({release}) was built without CONFIG_IO_URING, or a sandbox hides it: use \
              a kernel that has it, or set entries = 0 for an executor without io_uring"
         );
@@ -275,30 +279,30 @@ fn no_such_call(release: &probe::Release) -> String {
     too_old(release)
 }
 
-pub(super) fn too_old(release: &probe::Release) -> String {
-    format!(
+pub(super) fn too_old(release: &probe::Release) -> Text {
+    text!(
         "the kernel ({release}) is too old: its io_uring lacks waiting with a time limit, which \
          came with Linux 5.11; use a newer kernel, or set entries = 0 for an executor without \
          io_uring"
     )
 }
 
-fn forbidden(errno: Errno, disabled: Option<i64>) -> String {
+fn forbidden(errno: Errno, disabled: Option<i64>) -> Text {
     const REMEDY: &str = "or set entries = 0 for an executor without io_uring";
     match disabled {
-        Some(n) if n >= 2 => format!(
+        Some(n) if n >= 2 => text!(
             "io_uring is switched off for every process by the sysctl kernel.io_uring_disabled = \
              {n}: have it set to 0 (sysctl kernel.io_uring_disabled=0), {REMEDY}"
         ),
         // With 1, those with CAP_SYS_ADMIN or in the group get past it: then somebody else refused.
         // There is no telling from here, so both are named.
-        Some(1) => format!(
+        Some(1) => text!(
             "io_uring is kept from unprivileged processes by the sysctl kernel.io_uring_disabled = \
              1: have it set to 0, or join the group named by kernel.io_uring_group (now {}), \
              {REMEDY}",
             probe::io_uring_group().unwrap_or(-1)
         ),
-        _ => format!(
+        _ => text!(
             "io_uring is forbidden by a seccomp filter or another security policy ({errno}), while \
              no sysctl forbids it: allow io_uring_setup, io_uring_enter and io_uring_register in \
              the sandbox's or container's policy, {REMEDY}"
@@ -337,7 +341,7 @@ mod tests {
         for text in &texts {
             assert!(!text.contains(['\n', '.']) || !text.contains(". "), "one sentence: {text}");
         }
-        texts.sort();
+        texts.sort_by(|a, b| a.cmp(b));
         let n = texts.len();
         texts.dedup();
         assert_eq!(texts.len(), n);
@@ -363,8 +367,8 @@ mod tests {
 
     #[test]
     fn flags_are_named() {
-        assert_eq!(names(CQSIZE | DEFER_TASKRUN), "CQSIZE DEFER_TASKRUN");
-        assert_eq!(names(1 | 1 << 25), "IOPOLL 0x2000000");
-        assert_eq!(names(0), "");
+        assert_eq!(&*names(CQSIZE | DEFER_TASKRUN), "CQSIZE DEFER_TASKRUN");
+        assert_eq!(&*names(1 | 1 << 25), "IOPOLL 0x2000000");
+        assert_eq!(&*names(0), "");
     }
 }

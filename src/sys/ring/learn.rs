@@ -8,30 +8,31 @@ use super::rouse::NOBODY;
 use super::uring::{Clock, Ring};
 use crate::error::Errno;
 use crate::sys::mask;
+use crate::sys::text::{text, Text};
 
 impl Ring {
     /// Spares every enter the look-up of the descriptor.
-    pub(super) fn try_register(&mut self, mask: u32, dropped: &mut Vec<String>) {
+    pub(super) fn try_register(&mut self, mask: u32, dropped: &mut Text) {
         if mask & mask::REGISTERED_RING != 0 {
-            return dropped.push("registered ring (masked)".to_owned());
+            return dropped.item(", ", format_args!("registered ring (masked)"));
         }
         match self.submitter.register_ring_fd() {
             Ok(()) => self.registered = true,
             // EBUSY: a thread registers sixteen at most.
-            Err(e) => dropped.push(format!("registered ring ({})", Errno::from(e))),
+            Err(e) => dropped.item(", ", format_args!("registered ring ({})", Errno::from(e))),
         }
     }
 
-    pub(super) fn try_clock(&mut self, mask: u32, dropped: &mut Vec<String>) {
+    pub(super) fn try_clock(&mut self, mask: u32, dropped: &mut Text) {
         if mask & mask::BOOT_CLOCK != 0 {
-            return dropped.push("boot-time clock (masked)".to_owned());
+            return dropped.item(", ", format_args!("boot-time clock (masked)"));
         }
         if let Err(e) = register_clock(self.fd(), libc::CLOCK_BOOTTIME) {
-            return dropped.push(format!("boot-time clock ({e})"));
+            return dropped.item(", ", format_args!("boot-time clock ({e})"));
         }
         self.clock = Clock::BootRelative;
         if mask & mask::ABS_TIMER != 0 {
-            return dropped.push("absolute timeouts (masked)".to_owned());
+            return dropped.item(", ", format_args!("absolute timeouts (masked)"));
         }
         // Waits for nothing: a kernel that does not know the flag says so.
         let at = Timespec::new();
@@ -40,13 +41,14 @@ impl Ring {
         // SAFETY: submits nothing; the argument is what EXT_ARG says, alive for the call.
         match unsafe { self.submitter().enter(0, 0, flags.bits(), Some(&args)) } {
             Ok(_) => self.clock = Clock::BootAbsolute,
-            Err(e) => dropped.push(format!("absolute timeouts ({})", Errno::from(e))),
+            Err(e) => dropped.item(", ", format_args!("absolute timeouts ({})", Errno::from(e))),
         }
     }
 
-    pub(super) fn describe(&self, flags: &str, dropped: &str) -> String {
+    pub(super) fn describe(&self, flags: &str, dropped: &str) -> Text {
         let p = self.uring().params();
-        let features: Vec<&str> = [
+        let mut features = Text::<256>::new();
+        for (on, name) in [
             (p.is_feature_ext_arg(), "ext_arg"),
             (p.is_feature_nodrop(), "nodrop"),
             (p.is_feature_submit_stable(), "submit_stable"),
@@ -56,33 +58,34 @@ impl Ring {
             (p.is_feature_recvsend_bundle(), "recvsend_bundle"),
             (p.is_feature_min_timeout(), "min_timeout"),
             (!self.no_iowait.is_empty(), "no_iowait"),
-        ]
-        .into_iter()
-        .filter_map(|(on, name)| on.then_some(name))
-        .collect();
+        ] {
+            if on {
+                features.item(" ", format_args!("{name}"));
+            }
+        }
         let clock = match self.clock {
             Clock::BootAbsolute => "boot time, absolute timeouts",
             Clock::BootRelative => "boot time, relative timeouts",
             Clock::MonotonicSlices => "monotonic, in slices of 1 s (a suspend delays by 1 s)",
         };
-        format!(
+        text!(
             "ring: {} submission entries, {} completion entries\nflags: {flags}{}\ndropped: {}\n\
              features: {}\nclock: {clock}\nwake: eventfd, {} poll",
             p.sq_entries(),
             p.cq_entries(),
             if self.registered { " registered_ring" } else { "" },
             if dropped.is_empty() { "nothing" } else { dropped },
-            features.join(" "),
+            features,
             if self.rouse.multishot() { "multishot" } else { "one-shot" },
         )
     }
 
-    pub(super) fn try_no_iowait(&mut self, mask: u32, dropped: &mut Vec<String>) {
+    pub(super) fn try_no_iowait(&mut self, mask: u32, dropped: &mut Text) {
         if mask & mask::NO_IOWAIT != 0 {
-            return dropped.push("NO_IOWAIT (masked)".to_owned());
+            return dropped.item(", ", format_args!("NO_IOWAIT (masked)"));
         }
         if !self.uring().params().is_feature_no_iowait() {
-            return dropped.push("NO_IOWAIT (refused by the kernel)".to_owned());
+            return dropped.item(", ", format_args!("NO_IOWAIT (refused by the kernel)"));
         }
         // With a poll in flight, an idle executor would count as a processor waiting for a disk.
         self.no_iowait = EnterFlags::NO_IOWAIT;
@@ -91,13 +94,13 @@ impl Ring {
     /// Arms the poll while the queue is sure to have room, and learns of what kind it can be. A
     /// kernel before 5.13 completes the multishot one at once with EINVAL. And what is armed for
     /// ever must be cancellable without an entry (rule 4; 6.0): the queue may be full.
-    pub(super) fn first_poll(&self, mask: u32, dropped: &mut Vec<String>) -> Result<(), Errno> {
+    pub(super) fn first_poll(&self, mask: u32, dropped: &mut Text) -> Result<(), Errno> {
         let mut why = None;
         if mask & mask::MULTISHOT_POLL != 0 {
-            why = Some("masked".to_owned());
+            why = Some(Text::<96>::from("masked"));
         } else if let Err(e) = self.cancel_now(NOBODY) {
             if e.0 != libc::ENOENT {
-                why = Some(format!("no synchronous cancel: {e}"));
+                why = Some(text!("no synchronous cancel: {e}"));
             }
         }
         self.rouse.multishot.set(why.is_none());
@@ -105,12 +108,12 @@ impl Ring {
             if why.is_some() || e.0 != libc::EINVAL {
                 return Err(e);
             }
-            why = Some(e.to_string());
+            why = Some(text!("{e}"));
             self.rouse.multishot.set(false);
             self.try_poll()?;
         }
         if let Some(why) = why {
-            dropped.push(format!("multishot poll ({why})"));
+            dropped.item(", ", format_args!("multishot poll ({why})"));
         }
         Ok(())
     }

@@ -36,8 +36,10 @@ use io_uring::{squeue, EnterFlags, IoUring, Submitter};
 
 use super::rouse::Rouse;
 use crate::error::Errno;
+use crate::sys::alloc;
 use crate::sys::clock::{boot_ns, NS_PER_S, SLICE_NS};
 use crate::sys::kernel::{Cqe, Sqe, Wait, Waker};
+use crate::sys::text::Text;
 
 /// From here on `user_data` is ours; entries that carry it never surface from `pop`.
 pub const FIRST_RESERVED_USER_DATA: u64 = u64::MAX - 15;
@@ -76,9 +78,9 @@ const _: () = assert!(
 );
 
 impl Ring {
-    pub(super) fn new(uring: IoUring, mask: u32, dropped: &mut Vec<String>) -> Result<Self, Errno> {
+    pub(super) fn new(uring: IoUring, mask: u32, dropped: &mut Text) -> Result<Self, Errno> {
         let rouse = Rouse::new()?;
-        let uring = NonNull::from(Box::leak(Box::new(uring)));
+        let uring = NonNull::from(Box::leak(alloc::try_box(uring)?));
         // SAFETY: leaked, so valid until `drop` frees it, after the last use of `submitter`.
         let submitter = unsafe { uring.as_ref() }.submitter();
         let mut ring = Self {
