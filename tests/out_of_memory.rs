@@ -16,15 +16,14 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::mem::zeroed;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicIsize, Ordering};
 
 thread_local! {
     /// Allocations of this thread until the one that fails; negative: none does.
     static LEFT: Cell<i64> = const { Cell::new(-1) };
     static FAILED: Cell<bool> = const { Cell::new(false) };
+    /// Blocks that this thread allocated and did not free.
+    static LIVE: Cell<isize> = const { Cell::new(0) };
 }
-/// Blocks allocated and not freed, by threads that count.
-static LIVE: AtomicIsize = AtomicIsize::new(0);
 
 struct Failing;
 
@@ -39,12 +38,12 @@ unsafe impl GlobalAlloc for Failing {
         if left > 0 {
             LEFT.set(left - 1);
         }
-        LIVE.fetch_add(1, Ordering::Relaxed);
+        LIVE.set(LIVE.get() + 1);
         // SAFETY: the caller's contract.
         unsafe { System.alloc(layout) }
     }
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(1, Ordering::Relaxed);
+        LIVE.set(LIVE.get() - 1);
         // SAFETY: the caller's contract.
         unsafe { System.dealloc(at, layout) }
     }
@@ -112,9 +111,9 @@ fn from_create_to_destroy() {
         // What is made once a process, or kept for the next executor, is not a leak.
         whole_story(entries);
         whole_story(entries);
-        let before = LIVE.load(Ordering::Relaxed);
+        let before = LIVE.get();
         let n = for_every_allocation(|| whole_story(entries));
-        assert_eq!(LIVE.load(Ordering::Relaxed), before, "leaked");
+        assert_eq!(LIVE.get(), before, "leaked");
         println!("entries {entries}: {n} allocations, each has failed once");
         assert!(n > 0);
     }
