@@ -10,6 +10,8 @@
 #[path = "../benches/common/mod.rs"]
 mod common;
 
+use std::time::{Duration, Instant};
+
 use common::hot::{Launch, Looping};
 use common::many::Sleepers;
 use common::raw::RawRing;
@@ -85,8 +87,9 @@ fn steps(markdown: bool, raw: &mut RawRing) {
     );
 }
 
-/// Rounds of everything but the wake-ups.
+/// Rounds of everything but the wake-ups, if they do not take longer than that.
 const ROUNDS: usize = 200;
+const ENOUGH: Duration = Duration::from_millis(1500);
 
 fn loops(markdown: bool, raw: &mut RawRing) {
     let mut t = Table::new(
@@ -103,8 +106,11 @@ fn loops(markdown: bool, raw: &mut RawRing) {
     );
     let mut add = |name: &str, own: &mut dyn Work, by: By, target: Option<f64>| {
         let mut pairs = Pairs::default();
-        let rounds = if by == By::Cpu { ROUNDS / 2 } else { ROUNDS };
-        for _ in 0..rounds {
+        let begun = Instant::now();
+        for round in 0..ROUNDS {
+            if begun.elapsed() > ENOUGH && round >= 5 {
+                break;
+            }
             let base = by.per_op(raw.round());
             pairs.add(by.per_op(own.round()), base);
         }
@@ -119,7 +125,8 @@ fn loops(markdown: bool, raw: &mut RawRing) {
         add(&name("NOP among 64"), &mut Looping::nops(track), By::Wall, nops);
     }
     let target = Some(targets::REMOTE);
-    add("launch from another thread", &mut Remote::new(ON), By::Wall, target);
+    let mut remote = Remote::new(ON);
+    add("launch from another thread", &mut remote, By::Wall, target);
     let target = Some(targets::SLEEP);
     add("1 ms sleep among 10,000, CPU", &mut Sleepers::new(ON), By::Cpu, target);
     t.print(markdown);
@@ -150,7 +157,8 @@ fn wakes(markdown: bool) {
         ("launched task begins; futex", How::Attach, How::Futex, None),
     ] {
         let mut pairs = Pairs::default();
-        for _ in 0..ROUNDS / 4 {
+        let begun = Instant::now();
+        while begun.elapsed() < ENOUGH {
             let base = By::Wall.per_op(wakes.round(other));
             pairs.add(By::Wall.per_op(wakes.round(how)), base);
         }
@@ -174,10 +182,11 @@ fn stamps(raw: &mut RawRing) {
     }
     let o = pairs.outcome();
     println!(
-        "One stamp: {:.1} ns back to back, ratio {:.3}. A launch takes two, a yield or a suspension \
-         one.\nCounter: {:.1} MHz.",
+        "One stamp: {:.1} ns back to back, ratio {:.3}. A launch takes two, which alone are {:.3}; a \
+         yield or a suspension one.\nCounter: {:.1} MHz.",
         o.own_ns,
         o.ratio,
+        2.0 * o.ratio,
         ticks::per_second() as f64 / 1e6,
     );
 }

@@ -192,7 +192,8 @@ fn the_config_string_tells_what_was_dropped() {
     assert!(config.contains("\nflags: \n"), "{config}");
     // What stands on the flags that are gone goes too, and says why.
     let mask = mask::SINGLE_ISSUER;
-    let config = ring(RingOptions { entries: 5, mask, ..Default::default() }).unwrap().config().to_owned();
+    let config =
+        ring(RingOptions { entries: 5, mask, ..Default::default() }).unwrap().config().to_owned();
     assert!(config.contains("DEFER_TASKRUN (needs"), "{config}");
     assert!(config.contains("COOP_TASKRUN"), "{config}");
 }

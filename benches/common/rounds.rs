@@ -52,6 +52,13 @@ pub fn thread_cpu_ns() -> u64 {
     t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64
 }
 
+/// How long the calling thread has been ready to run while its processor ran something else.
+/// 0 where the kernel does not count it.
+pub fn waited_ns() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    text.split(' ').nth(1).and_then(|n| n.parse().ok()).unwrap_or(0)
+}
+
 /// Which of a sample's times counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum By {
