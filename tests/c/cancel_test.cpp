@@ -371,6 +371,7 @@ TEST(CancelElsewhere, race_with_completion_loses_no_byte)
         return success();
     });
     reader.attach(ex);
+    EXPECT_EQ(ex.run(1), 1); // has begun: cancelled before, it would never run
     std::thread writer([&] {
         for (int i = 0; i < total; ++i) {
             auto const byte = static_cast<unsigned char>(i);

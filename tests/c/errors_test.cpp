@@ -101,7 +101,11 @@ TEST(Errors, suspend_of_a_task_that_does_not_run)
 
 TEST(Errors, run_inside_a_task)
 {
-    Executor ex;
+    Executor ex, other;
+    EXPECT_EQ(error_inside(ex, [&](monad_async_task) {
+                  return monad_async_executor_run(other, 1, &at_once);
+              }),
+              EDEADLK);
     EXPECT_EQ(error_inside(ex, [&](monad_async_task) {
                   return monad_async_executor_run(ex, 1, &at_once);
               }),

@@ -1,0 +1,192 @@
+# What examples/run, tests/run and the test scripts share: the tools a fresh machine lacks, steps
+# with a log each, the count, and the build that all of them use. To be sourced by bash; writes
+# below $build only (default: build/ in the project).
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+build=${MONAD_ASYNC_BUILD_DIR:-$root/build}
+logs=$build/logs
+jobs=$(nproc 2>/dev/null || echo 2)
+passed=0 failed=0 skipped=0
+
+die() {
+    printf '%s: %s\n' "$(basename "$(dirname "$0")")/$(basename "$0")" "$*" >&2
+    exit 1
+}
+
+# ---- What must be installed ----
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        die "not root and no sudo; as root, run: $*"
+    fi
+}
+
+# need_packages WHAT:PACKAGE...   WHAT is a command, or a file if it begins with a slash. Installs
+# the packages of those that are not there.
+need_packages() {
+    local pair what missing=()
+    for pair in "$@"; do
+        what=${pair%%:*}
+        case $what in
+        /*) [ -e "$what" ] || missing+=("${pair#*:}") ;;
+        *) command -v "$what" >/dev/null || missing+=("${pair#*:}") ;;
+        esac
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    command -v apt-get >/dev/null ||
+        die "no apt-get here; please install what Debian calls: ${missing[*]}"
+    mkdir -p "$logs"
+    printf 'installing %s\n' "${missing[*]}"
+    {
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get update &&
+            as_root env DEBIAN_FRONTEND=noninteractive \
+                apt-get install -y --no-install-recommends "${missing[@]}"
+    } >"$logs/apt-get.log" 2>&1 </dev/null || {
+        tail -n 15 "$logs/apt-get.log" >&2
+        die "apt-get could not install ${missing[*]}"
+    }
+}
+
+# True if version $1 is at least version $2.
+at_least() {
+    [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]
+}
+
+need_rust() {
+    local wanted found
+    wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml")
+    if ! command -v cargo >/dev/null && [ -x "$HOME/.cargo/bin/cargo" ]; then
+        PATH=$HOME/.cargo/bin:$PATH
+    fi
+    # From $root: a toolchain file or override there is what the build will use.
+    found=$(cd "$root" && rustc --version 2>/dev/null | cut -d ' ' -f 2)
+    if [ -n "$found" ] && command -v cargo >/dev/null && at_least "$found" "$wanted"; then
+        return
+    fi
+    if command -v rustup >/dev/null; then
+        die "Rust $wanted or newer is needed, found ${found:-none}. To get it: rustup update stable && rustup default stable"
+    fi
+    die "Rust $wanted or newer is needed, found ${found:-none}; distributions are often behind. To get it:
+    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y
+then run this again."
+}
+
+need_build_tools() {
+    need_packages cmake:cmake ninja:ninja-build g++:g++ gcc:gcc pkg-config:pkg-config \
+        /usr/include/linux/io_uring.h:linux-libc-dev "$@"
+    need_rust
+}
+
+# ---- Steps ----
+
+# step NAME COMMAND...   Runs COMMAND with its output in a log, says how it went on one line, and
+# the end of the log where it failed. Returns what COMMAND returned; $log is the log's name.
+step() {
+    local name=$1 began=$SECONDS status=0
+    shift
+    mkdir -p "$logs"
+    log=$logs/$(printf %s "$name" | tr -c 'A-Za-z0-9_.-' _).log
+    printf '%-34s ' "$name"
+    "$@" >"$log" 2>&1 </dev/null || status=$?
+    if [ $status = 0 ]; then
+        printf 'ok      %4d s' $((SECONDS - began))
+    else
+        printf 'FAILED  %4d s' $((SECONDS - began))
+    fi
+    return $status
+}
+
+# Ends the line that `step` began, with what is to be said of it.
+step_note() {
+    printf '  %s\n' "$*"
+}
+
+show_log_tail() {
+    printf -- '--- the end of %s\n' "${log#"$root"/}"
+    # Without what went well: ctest and cargo say that of each test.
+    grep -vE '^ *[0-9]+/[0-9]+ Test .* Passed |^ +Start +[0-9]+: |^test .* [.]{3} ok$' "$log" |
+        tail -n "${1:-60}"
+    printf -- '---\n'
+}
+
+count() {
+    passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
+}
+
+# counted_step NAME HOW COMMAND...   A step whose tests are counted: HOW reads its log and prints
+# three numbers. A command that fails with no test of its own to blame counts as one failure.
+counted_step() {
+    local name=$1 how=$2 status=0 p f s
+    shift 2
+    step "$name" "$@" || status=$?
+    read -r p f s < <("$how" "$log" $status)
+    [ $status = 0 ] || [ "$f" -gt 0 ] || f=1
+    [ "$p" -gt 0 ] || [ "$f" -gt 0 ] || [ "$s" -gt 0 ] || f=1
+    count "$p" "$f" "$s"
+    step_note "$p passed, $f failed, $s skipped"
+    if [ "$f" -gt 0 ]; then
+        grep -hE '^(not ok|test .* FAILED|error(\[|:)|.*\*\*\*(Failed|Exception|Timeout))' "$log" | head -n 20
+        show_log_tail
+    fi
+    grep -hE '^skip(ped:)? |^test .* [.]{3} ignored' "$log" | sed 's/^/    /' || true
+}
+
+# A step that is one check: it holds or not.
+of_check() { [ "$2" = 0 ] && echo 1 0 0 || echo 0 1 0; }
+
+# cargo test prints one line of results for each program. A test that finds it cannot run here says
+# "skipped: WHY" and passes, as the runner knows no other way: it is counted as what it is.
+of_cargo() {
+    awk '/^skipped: / { ++s; --p }
+        /^test result:/ { gsub(/;/, ""); for (i = 2; i <= NF; ++i) {
+            if ($i == "passed") p += $(i - 1)
+            if ($i == "failed") f += $(i - 1)
+            if ($i == "ignored") s += $(i - 1) } }
+        END { print p + 0, f + 0, s + 0 }' "$1"
+}
+
+# ctest's own summary, as it writes it for machines.
+of_ctest() {
+    local suite=$build/ctest.xml
+    number() {
+        tr '\n' ' ' <"$suite" 2>/dev/null |
+            sed -n "s/.*<testsuite [^>]*[[:space:]]$1=\"\([0-9]*\)\".*/\1/p" | grep . || echo 0
+    }
+    local all fails skips
+    all=$(number tests) fails=$(number failures) skips=$(($(number skipped) + $(number disabled)))
+    echo $((all - fails - skips)) "$fails" "$skips"
+}
+
+# The project's own scripts say "ok NAME", "not ok NAME" or "skip NAME: WHY", a line each.
+of_script() {
+    awk '/^ok / { ++p } /^not ok / { ++f } /^skip / { ++s }
+        END { print p + 0, f + 0, s + 0 }' "$1"
+}
+
+skip() {
+    printf '%-34s skipped: %s\n' "$1" "$2"
+    count 0 0 1
+}
+
+# ---- The build that examples and tests share ----
+
+# build_library [CMAKE OPTION...]
+build_library() {
+    cmake -S "$root" -B "$build/release" -G Ninja -DCMAKE_BUILD_TYPE=Release "$@" &&
+        cmake --build "$build/release" -j "$jobs"
+}
+
+install_library() {
+    cmake --install "$build/release" --prefix "$build/prefix"
+}
+
+# The examples know the library by what was installed, and by nothing else.
+build_examples() {
+    cmake -S "$root/examples" -B "$build/examples" -G Ninja -DCMAKE_BUILD_TYPE=Release \
+        -DCMAKE_PREFIX_PATH="$build/prefix" -DCMAKE_FIND_USE_PACKAGE_REGISTRY=OFF &&
+        cmake --build "$build/examples" -j "$jobs"
+}
