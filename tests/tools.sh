@@ -70,15 +70,15 @@ need_rust() {
     if command -v rustup >/dev/null; then
         die "Rust $wanted or newer is needed, found ${found:-none}. To get it: rustup update stable && rustup default stable"
     fi
-    die "Rust $wanted or newer is needed, found ${found:-none}; distributions are often behind. To get it:
+    die "Rust $wanted or newer is needed, found ${found:-none}; distributions are often behind. To get it, with curl:
     curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y
-then run this again."
+and run this again."
 }
 
 need_build_tools() {
+    need_rust
     need_packages cmake:cmake ninja:ninja-build g++:g++ gcc:gcc pkg-config:pkg-config \
         /usr/include/linux/io_uring.h:linux-libc-dev "$@"
-    need_rust
 }
 
 # ---- Steps ----
