@@ -114,7 +114,7 @@ fn a_drain_and_what_is_behind_it_complete() {
                 push(k, &nop(101));
                 let want = [round, round + 10, round + 20, 100, 101];
                 assert_eq!(user_data(&reap(k, 5)), want);
-                // And the poll is back: this sleep ends by it, and only by it.
+                // And wakes are heard, and only they.
                 k.waker().wake();
                 k.enter(Wait::Forever).unwrap();
             }

@@ -8,7 +8,7 @@ use crate::task::header::{TaskRef, Waits};
 
 /// How many entries one `submit` moves from the queues, so that a tiny submission queue with
 /// thousands waiting cannot keep the executor from its ready tasks.
-const BURST: usize = 64;
+pub(super) const BURST: usize = 64;
 
 impl<K: Kernel> Reactor<K> {
     /// Begins `task`'s operation. The task suspends right after.
@@ -88,6 +88,9 @@ impl<K: Kernel> Reactor<K> {
     /// completed is visible to `reap`.
     pub fn submit(&self) -> Res<()> {
         let mut moved = 0;
+        if self.kernel.holds_back() {
+            self.cancel_again();
+        }
         loop {
             moved += self.fill();
             let pending = self.kernel.sq_pending();
@@ -96,7 +99,8 @@ impl<K: Kernel> Reactor<K> {
                 Err(Errno(libc::EINTR | libc::EAGAIN | libc::EBUSY)) => return Ok(()),
                 Err(e) => return Err(e),
             }
-            let stuck = pending != 0 && self.kernel.sq_pending() == pending;
+            // Or nothing was pending: the queues hold cancel requests that must wait.
+            let stuck = self.kernel.sq_pending() == pending;
             if self.queued.get() == 0 || stuck || moved >= BURST {
                 return Ok(());
             }
@@ -106,8 +110,10 @@ impl<K: Kernel> Reactor<K> {
     /// Moves queued entries into the submission queue while it has room.
     fn fill(&self) -> usize {
         let mut moved = 0;
+        let by_entry = !self.kernel.holds_back();
         while self.queued.get() != 0 && self.kernel.sq_space() != 0 {
-            if let Some(task) = self.cancel_queue.pop_front() {
+            let to_cancel = if by_entry { self.cancel_queue.pop_front() } else { None };
+            if let Some(task) = to_cancel {
                 task.waits.set(Waits::Completion);
                 self.push_cancel(task);
             } else if let Some(task) = self.entry_queues.iter().find_map(|q| q.pop_front()) {
@@ -116,6 +122,8 @@ impl<K: Kernel> Reactor<K> {
                 // caller promised the rest.
                 let pushed = unsafe { self.push_operation(task, &*task.sqe.get()) };
                 debug_assert!(pushed);
+            } else {
+                break;
             }
             self.queued.set(self.queued.get() - 1);
             moved += 1;

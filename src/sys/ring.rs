@@ -145,6 +145,14 @@ impl Kernel for RealKernel {
         self.ring().is_some_and(Ring::needs_enter)
     }
 
+    fn holds_back(&self) -> bool {
+        self.ring().is_some_and(Ring::holds_back)
+    }
+
+    fn cancel_now(&self, user_data: u64) -> bool {
+        self.ring().is_some_and(|ring| ring.cancel_now(user_data).is_ok())
+    }
+
     fn enter(&self, wait: Wait) -> Result<(), Errno> {
         match &self.way {
             Way::Ring(ring) => ring.enter(wait),

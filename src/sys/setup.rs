@@ -224,9 +224,9 @@ pub(super) fn explain(errno: Errno, o: &RingOptions) -> CreateError {
         libc::ENOMEM => (
             libc::ENOMEM,
             text!(
-                "there is not enough memory for {what}; it is limited by RLIMIT_MEMLOCK ({} bytes) \
-                 before Linux 5.12, by the memory cgroup and by RLIMIT_AS: raise the limit, or ask \
-                 for fewer entries",
+                "there is not enough memory for {what}; it is limited by RLIMIT_MEMLOCK ({} bytes; \
+                 some kernels, and not for CAP_IPC_LOCK), by the memory cgroup and by RLIMIT_AS: \
+                 raise the limit, or ask for fewer entries",
                 limit(probe::max_locked_bytes())
             ),
         ),

@@ -1,5 +1,5 @@
 //! What makes a sleeping ring wake up: the eventfd, the poll on it that is kept in flight, and what
-//! takes the poll's place while a drain forbids one. The rules are numbered in `uring.rs`.
+//! takes the poll's place once a drain forbids one. The rules are numbered in `uring.rs`.
 //!
 //! ```text
 //!                  push_poll                        completion without MORE
@@ -14,7 +14,7 @@
 
 use std::cell::Cell;
 
-use io_uring::types::CancelBuilder;
+use io_uring::types::{CancelBuilder, Timespec};
 
 use super::uring::{soon, Ring, FIRST_RESERVED_USER_DATA};
 use crate::error::Errno;
@@ -23,22 +23,22 @@ use crate::sys::wake::EventFd;
 
 /// Completions of the poll.
 const WAKE: u64 = FIRST_RESERVED_USER_DATA;
-/// Completions of the no-op that follows a drain.
-const DRAINED: u64 = WAKE + 1;
 /// Carried by nothing.
-pub(super) const NOBODY: u64 = WAKE + 2;
+pub(super) const NOBODY: u64 = WAKE + 1;
 
 pub(super) struct Rouse {
     eventfd: EventFd,
     pub(super) multishot: Cell<bool>,
     in_flight: Cell<bool>,
     woken: Cell<bool>,
-    /// From the push of a drain until it is known to be over.
+    /// A drain was pushed. Stays: that the drain is over, and nothing is held back any more, is not
+    /// to be found out. Linux 6.16 and later may hold back an entry that comes long after the drain,
+    /// until all that is in flight has ended, and even where that had been held back for the drain
+    /// itself. No-ops behind the drain that tell when it is over were tried: they complete, and the
+    /// poll that was armed then held back whatever was pushed in the meantime, for ever.
     draining: Cell<bool>,
-    /// The last drain has no no-op behind it yet.
-    unmarked: Cell<bool>,
-    /// No-ops on their way behind drains.
-    marks: Cell<u32>,
+    /// Before 6.0, or forbidden.
+    no_cancel_now: Cell<bool>,
     /// The kernel signals the eventfd for every completion.
     signalled: Cell<bool>,
 }
@@ -51,8 +51,7 @@ impl Rouse {
             in_flight: Cell::new(false),
             woken: Cell::new(false),
             draining: Cell::new(false),
-            unmarked: Cell::new(false),
-            marks: Cell::new(0),
+            no_cancel_now: Cell::new(false),
             signalled: Cell::new(false),
         })
     }
@@ -90,20 +89,22 @@ impl Ring {
         self.rouse.in_flight.set(true);
     }
 
-    /// IORING_REGISTER_SYNC_CANCEL: a cancellation that takes no entry.
+    /// IORING_REGISTER_SYNC_CANCEL: a cancellation that takes no entry. Does not wait for what
+    /// cannot be stopped any more.
     pub(super) fn cancel_now(&self, user_data: u64) -> Result<(), Errno> {
         let which = CancelBuilder::user_data(user_data);
-        Ok(self.submitter().register_sync_cancel(None, which)?)
+        let cancelled = self.submitter().register_sync_cancel(Some(Timespec::new()), which);
+        cancelled.map_err(Errno::from).inspect_err(|e| {
+            if matches!(e.0, libc::EINVAL | libc::EPERM | libc::EACCES | libc::ENOSYS) {
+                self.rouse.no_cancel_now.set(true);
+            }
+        })
     }
 
     /// Rules 2 and 4.
     pub(super) fn sleep(&self, wait: Wait) -> Result<(), Errno> {
         if self.rouse.draining() {
             return self.sleep_without_poll(wait);
-        }
-        if self.rouse.signalled.replace(false) {
-            // Else the poll's completions would signal what it polls.
-            self.submitter.unregister_eventfd()?;
         }
         if !self.rouse.in_flight.get() {
             if self.sq_space() == 0 {
@@ -122,13 +123,6 @@ impl Ring {
     pub(super) fn reserved_completed(&self, cqe: Cqe, satisfied: bool) {
         const CQE_F_MORE: u32 = 1 << 1;
         let rouse = &self.rouse;
-        if cqe.user_data == DRAINED {
-            rouse.marks.set(rouse.marks.get() - 1);
-            // Should anything ever cut it short, it says nothing of the drain.
-            rouse.unmarked.set(rouse.unmarked.get() || cqe.res < 0);
-            rouse.draining.set(rouse.unmarked.get() || rouse.marks.get() != 0);
-            return;
-        }
         debug_assert_eq!(cqe.user_data, WAKE);
         let mut woken = !satisfied;
         if cqe.flags & CQE_F_MORE == 0 {
@@ -144,16 +138,19 @@ impl Ring {
         }
     }
 
+    /// False where `cancel_now` is no way out: then cancel requests go as entries all the same.
+    pub(super) fn holds_back(&self) -> bool {
+        self.rouse.draining() && !self.rouse.no_cancel_now.get()
+    }
+
     /// An entry with IOSQE_IO_DRAIN was pushed (rule 4).
     #[cold]
     pub(super) fn drain_pushed(&self) {
         self.rouse.draining.set(true);
-        self.rouse.unmarked.set(true);
     }
 
     /// Before every submission while draining. The poll must go; when does not matter, since the
-    /// kernel holds the drain back until it has. And behind the drain goes a no-op, whose completion
-    /// says that it is over, as the kernel starts nothing behind a drain before that.
+    /// kernel holds the drain back until it has.
     #[cold]
     pub(super) fn drain_step(&self) {
         let rouse = &self.rouse;
@@ -165,17 +162,9 @@ impl Ring {
                 rouse.eventfd.waker().wake();
             }
         }
-        if rouse.unmarked.get() && self.sq_space() != 0 {
-            let mut sqe = Sqe::new(0, -1, 0, 0, 0, 0);
-            sqe.set_user_data(DRAINED);
-            // SAFETY: a no-op refers to no memory.
-            unsafe { self.push(&sqe) };
-            rouse.marks.set(rouse.marks.get() + 1);
-            rouse.unmarked.set(false);
-        }
     }
 
-    /// Sleeps on the eventfd alone, which the kernel signals for every completion meanwhile. Polling
+    /// Sleeps on the eventfd alone, which the kernel signals for every completion from then on. Polling
     /// the ring's own descriptor would not do: under DEFER_TASKRUN, what completes on one of the
     /// kernel's workers does not wake those who poll it (seen on 6.18).
     ///

@@ -10,8 +10,8 @@
 //!    cancelled, or the kernel ended, cannot lose a wake.
 //! 3. A wake is satisfied by the return of an `enter` that would have slept. One whose completion
 //!    shows up at any other time is remembered in `woken`, and the next such `enter` does not sleep.
-//! 4. While an entry with IOSQE_IO_DRAIN is on its way, no poll is in flight: the entry, and
-//!    whatever is pushed behind it, would wait for that poll for ever. Then we sleep on the eventfd alone.
+//! 4. From the first entry with IOSQE_IO_DRAIN on, no poll is in flight: the entry, and whatever is
+//!    pushed behind it, would wait for that poll for ever. Then we sleep on the eventfd alone.
 //!
 //! Two mechanisms of waking a ring that sleeps were measured against each other, alternating, on a
 //! quiet pair of processors (virtual machine, Linux 6.18, DEFER_TASKRUN), from the waker's call to
