@@ -204,7 +204,7 @@ impl<K: Kernel> Handle<K> {
         if cpu as usize >= PRIORITIES || io as usize >= PRIORITIES {
             return Err(EINVAL);
         }
-        if task.phase.load(Ordering::Acquire) == phase::ATTACHED {
+        if phase::is_taken(task.phase.load(Ordering::Acquire)) {
             let ex = NonNull::new(task.executor().cast::<Executor<K>>()).ok_or(EPERM)?;
             let ex = Self(ex).executor();
             if !ex.is_mine() {

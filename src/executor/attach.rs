@@ -12,20 +12,19 @@ impl<K: Kernel> Executor<K> {
     /// OWNER'S THREAD. No lock, no atomic read-modify-write, no malloc, no system call, no loop.
     #[inline(always)]
     pub fn attach(&self, task: TaskRef) -> Res<()> {
-        if task.phase.load(Ordering::Acquire) == phase::ATTACHED {
+        if phase::is_taken(task.phase.load(Ordering::Acquire)) {
             return Err(Errno(libc::EBUSY));
         }
         if task.head.user_code.get().is_none() {
             return Err(Errno(libc::EINVAL));
         }
-        task.phase.store(phase::ATTACHED, Ordering::Relaxed);
         self.prepare(task);
         inc(&self.head.tasks_pending_launch);
         self.ready.push(task);
         Ok(())
     }
 
-    /// Readies an idle task for its launch. Its caller owns it: has set `phase` to ATTACHED.
+    /// Readies an idle task, the caller's, for its launch, and says that it is attached.
     #[inline(always)]
     pub(super) fn prepare(&self, task: TaskRef) {
         task.seq.store(task.seq.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
@@ -35,6 +34,8 @@ impl<K: Kernel> Executor<K> {
         task.head.ticks.clear();
         task.cancel.set(Cancel::No);
         task.head.ticks_when_attached.set(self.stamp());
+        // Release: whoever sees that it is attached sees where, and which run this is.
+        task.phase.store(phase::ATTACHED, Ordering::Release);
     }
 
     /// OWNER'S THREAD. Takes effect at the next decision: a task that is ready, or waits for a

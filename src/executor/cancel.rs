@@ -12,17 +12,24 @@ use crate::task::header::{phase, Cancel, Flags, TaskRef, Waits, CANCELED, ECANCE
 impl<K: Kernel> Executor<K> {
     /// OWNER'S THREAD, inside its tasks too. ENOENT unless the task is attached here.
     pub fn cancel(&self, task: TaskRef) -> Res<()> {
-        if !self.has_attached(task) {
-            return Err(Errno(libc::ENOENT));
-        }
-        if task.head.flags.get() == Flags::PENDING_LAUNCH && task.waits.get() != Waits::Ready {
-            // Launched by another thread, and still in the mailbox; so it will be among the ready.
+        if self.has_attached(task) && self.is_arriving(task) {
+            // In the mailbox, most likely; then it is over with it before this returns.
             self.collect_mailbox();
             if !self.has_attached(task) {
                 return Ok(()); // Another request in there has cancelled it already.
             }
         }
+        self.cancel_known(task)
+    }
+
+    /// As `cancel`, but looks at no mail: it may be what is being looked at.
+    pub(super) fn cancel_known(&self, task: TaskRef) -> Res<()> {
+        if !self.has_attached(task) {
+            return Err(Errno(libc::ENOENT));
+        }
         match task.head.flags.get() {
+            // The thread that attaches it has yet to post it, or it is further back in the mail.
+            Flags::PENDING_LAUNCH if self.is_arriving(task) => task.cancel.set(Cancel::Next),
             Flags::PENDING_LAUNCH => self.cancel_launch(task),
             Flags::AWAITING => self.cancel_wait(task),
             // Running, or its wait is over: it gets its real result, and then this.
@@ -35,9 +42,19 @@ impl<K: Kernel> Executor<K> {
         task.phase.load(Ordering::Acquire) == phase::ATTACHED && task.executor() == self.address()
     }
 
+    /// Attached to us by another thread, and not among the ready yet.
+    fn is_arriving(&self, task: TaskRef) -> bool {
+        task.head.flags.get() == Flags::PENDING_LAUNCH && task.waits.get() != Waits::Ready
+    }
+
     fn cancel_launch(&self, task: TaskRef) {
         self.ready.remove(task);
         dec(&self.head.tasks_pending_launch);
+        self.never_launch(task);
+    }
+
+    /// A task that is pending launch, in no list and not counted, exits.
+    pub(super) fn never_launch(&self, task: TaskRef) {
         task.head.result.set(RawResult::failure(ECANCELED));
         let now = self.stamp();
         task.head.ticks.when_detached.set(now);

@@ -70,8 +70,12 @@ impl Record {
     }
 }
 
+/// The run is over, and a later one elsewhere may be overwriting its result.
+const GONE: RawResult = RawResult::failure(Errno(libc::ESRCH));
+
 impl<K: Kernel> Executor<K> {
-    /// SUSPENDS. `task` runs now. EDEADLK on itself, EINVAL on one that was never attached.
+    /// SUSPENDS. `task` runs now. EDEADLK on itself, EINVAL on one that was never attached, ESRCH if
+    /// the run that was meant is over and its result gone, as other threads launched `other` again.
     pub fn join(&self, task: TaskRef, other: TaskRef) -> RawResult {
         if other == task {
             return RawResult::failure(Errno(libc::EDEADLK));
@@ -79,17 +83,27 @@ impl<K: Kernel> Executor<K> {
         if task.cancel.get() == Cancel::Next {
             return take_cancel(task);
         }
-        match other.phase.load(Ordering::Acquire) {
-            phase::EXITED => return other.head.result.get(),
-            phase::ATTACHED => {}
-            _ => return RawResult::failure(Errno(libc::EINVAL)),
+        loop {
+            match other.phase.load(Ordering::Acquire) {
+                phase::ATTACHED => break,
+                phase::FRESH => return RawResult::failure(Errno(libc::EINVAL)),
+                phase::EXITED => {
+                    if let Some(result) = other.settled_result() {
+                        return result;
+                    }
+                }
+                // Another thread is in the middle of attaching it; let it.
+                _ => {
+                    let yielded = self.sleep(task, 0);
+                    if yielded.error != 0 {
+                        return yielded;
+                    }
+                }
+            }
         }
         let away = other.mailbox.load(Ordering::Acquire).cast::<Mailbox>();
-        // SAFETY: mailboxes live for ever; null only while another thread is in the middle of
-        // attaching the task for the first time.
-        let Some(away) = (unsafe { away.as_ref() }) else {
-            return RawResult::failure(Errno(libc::EINVAL));
-        };
+        // SAFETY: attached, so it was set, and mailboxes live for ever.
+        let away = unsafe { &*away };
         if core::ptr::eq(away, self.mailbox) {
             self.join_here(task, other)
         } else {
@@ -144,7 +158,7 @@ impl<K: Kernel> Executor<K> {
         if !unsafe { away.post_pinned(record.link(), kind::JOIN) } {
             task.waits.set(Waits::Nothing); // Rule 3.
             task.head.flags.set(Flags::RUNNING);
-            return other.head.result.get();
+            return other.settled_result().unwrap_or(GONE);
         }
         self.leave(task);
         if task.cancel.get() == Cancel::Asked {
@@ -177,8 +191,11 @@ impl<K: Kernel> Executor<K> {
             other.joined.set(true);
             // SAFETY: taken out of the mailbox, so in no list; it stays until we answer.
             unsafe { other.remote_joiners.push_back(record.link()) };
-        } else {
+        } else if other.executor() == self.address() {
+            // A later run of it is ours: of results, we alone write the next.
             answer(record, other.head.result.get(), false);
+        } else {
+            answer(record, other.settled_result().unwrap_or(GONE), false);
         }
     }
 

@@ -11,7 +11,7 @@ use crate::error::{Errno, Res};
 use crate::intrusive::{Chain, Link};
 use crate::sys::alloc;
 use crate::sys::kernel::Kernel;
-use crate::task::header::{phase, TaskRef, Waits};
+use crate::task::header::{phase, Cancel, TaskRef, Waits};
 
 /// A cancel request on its way. The task may have exited, been launched again, or be gone when it
 /// arrives: `seq` tells, and slot memory may always be read.
@@ -25,26 +25,38 @@ pub struct CancelMessage {
 impl<K: Kernel> Executor<K> {
     /// ANY THREAD. Lock-free. Wakes the executor only if it sleeps or is about to.
     pub fn attach_remote(&self, task: TaskRef) -> Res<()> {
+        self.attach_begin(task)?;
+        self.attach_end(task);
+        Ok(())
+    }
+
+    /// The first half: claims the task. The executor does not know of it yet, but a request to
+    /// cancel it may come by another way and overtake it. (In two halves for the simulation.)
+    pub fn attach_begin(&self, task: TaskRef) -> Res<()> {
         if task.head.user_code.get().is_none() {
             return Err(Errno(libc::EINVAL));
         }
         let idle = task.phase.load(Ordering::Relaxed);
         // Acquire: pairs with the release of the exit, so that its last touch comes before ours. An
         // exchange, as another thread may be at the same.
-        if idle == phase::ATTACHED
+        if phase::is_taken(idle)
             || task
                 .phase
-                .compare_exchange(idle, phase::ATTACHED, Ordering::Acquire, Ordering::Relaxed)
+                .compare_exchange(idle, phase::CLAIMED, Ordering::Acquire, Ordering::Relaxed)
                 .is_err()
         {
             return Err(Errno(libc::EBUSY));
         }
         self.prepare(task);
+        Ok(())
+    }
+
+    /// Posts a task that `attach_begin` has claimed.
+    pub fn attach_end(&self, task: TaskRef) {
         // SAFETY: the task was idle, so its link is free, and it stays until it has exited. The
         // caller vouches for the executor.
         let posted = unsafe { self.mailbox.post(task.link_ptr(), kind::LAUNCH) };
         debug_assert!(posted, "the executor outlives the call");
-        Ok(())
     }
 
     /// ANY THREAD. ENOMEM, else it takes effect when the executor looks at its mailbox, if the task
@@ -99,6 +111,9 @@ impl<K: Kernel> Executor<K> {
     #[inline(always)]
     fn launched(&self, task: TaskRef) {
         debug_assert!(task.waits.get() == Waits::Nothing);
+        if task.cancel.get() != Cancel::No {
+            return self.never_launch(task);
+        }
         inc(&self.head.tasks_pending_launch);
         self.ready.push(task);
     }
@@ -106,7 +121,7 @@ impl<K: Kernel> Executor<K> {
     fn cancel_asked(&self, message: CancelMessage) {
         if message.task.seq.load(Ordering::Relaxed) == message.seq {
             // ENOENT: it has exited meanwhile, which is no one's loss.
-            let _ = self.cancel(message.task);
+            let _ = self.cancel_known(message.task);
         }
     }
 }

@@ -22,7 +22,7 @@ use core::cell::Cell;
 use core::ffi::c_void;
 use core::ops::Deref;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicU8, Ordering};
+use core::sync::atomic::{fence, AtomicPtr, AtomicU64, AtomicU8, Ordering};
 
 use crate::error::{Errno, RawResult};
 use crate::intrusive::{Fifo, Link, TimerNode};
@@ -107,6 +107,14 @@ pub mod phase {
     pub const ATTACHED: u8 = 1;
     /// Its last run is over; `result` may be read.
     pub const EXITED: u8 = 2;
+    /// Claimed by a thread that attaches it, and says so before it has filled it in.
+    pub const CLAIMED: u8 = 3;
+
+    /// Somebody's: neither to be attached nor to be destroyed.
+    #[inline(always)]
+    pub const fn is_taken(phase: u8) -> bool {
+        phase & 1 != 0
+    }
 }
 
 /// What a task that is not running waits for, which is also which list its link is in.
@@ -317,6 +325,20 @@ impl TaskRef {
         // Release, both: the result, all stamps and what user_code wrote come first.
         self.head.current_executor.store(ptr::null_mut(), Ordering::Release);
         self.phase.store(phase::EXITED, Ordering::Release);
+    }
+
+    /// The result of its last run; None if another thread has attached it again meanwhile, whose
+    /// executor may be writing the next. Any thread.
+    pub fn settled_result(self) -> Option<RawResult> {
+        let seq = self.seq.load(Ordering::Relaxed);
+        if !self.has_exited() {
+            return None;
+        }
+        // SAFETY: the field of a live task. Volatile: it may change under our eyes, which the second
+        // look tells.
+        let result = unsafe { self.head.result.as_ptr().read_volatile() };
+        fence(Ordering::Acquire);
+        (self.has_exited() && self.seq.load(Ordering::Relaxed) == seq).then_some(result)
     }
 
     /// Takes the outcome of a suspension as a result.

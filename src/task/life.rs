@@ -105,7 +105,7 @@ pub fn create(stack_bytes: usize) -> Res<TaskRef> {
 
 /// EBUSY, with nothing changed, while the task is attached.
 pub fn destroy(task: TaskRef) -> Res<()> {
-    if task.phase.load(Ordering::Acquire) == phase::ATTACHED {
+    if phase::is_taken(task.phase.load(Ordering::Acquire)) {
         return Err(Errno(libc::EBUSY));
     }
     // A late attach by a stale handle is refused rather than run.
