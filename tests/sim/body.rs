@@ -149,7 +149,7 @@ impl World {
                 if there == ex {
                     self.attach_here(other, ex);
                 } else {
-                    self.attach_remote(other, there);
+                    self.attach_remote(other, there, 0);
                 }
             }
             Step::Priorities(other, cpu, io) => self.set_priorities(other, cpu, io, Some(ex)),

@@ -25,6 +25,7 @@ impl World {
             next_foreign: 0,
             countdown: 0,
             janitor: 0,
+            claims: Vec::new(),
             trace: false,
             ending: false,
         };
@@ -109,10 +110,11 @@ impl World {
     fn destroy_busy(&self, ex: u8) {
         let st = self.st.borrow();
         // Those not begun yet may be cancelled by mail that destroy reads.
-        let begun = st
-            .tasks
-            .iter()
-            .any(|t| t.ex == ex && !t.launch && !matches!(t.stage, Stage::Idle | Stage::Mail));
+        let begun = st.tasks.iter().any(|t| {
+            t.ex == ex
+                && !t.launch
+                && !matches!(t.stage, Stage::Idle | Stage::Claimed | Stage::Mail)
+        });
         drop(st);
         if begun {
             let r = self.handle(ex).destroy();
@@ -169,7 +171,7 @@ impl World {
             let mut st = self.st.borrow_mut();
             self.check(self.observe(&mut st, ex));
             let t = st.t(i);
-            let mailed = t.stage == Stage::Mail && t.ex == ex;
+            let mailed = matches!(t.stage, Stage::Claimed | Stage::Mail) && t.ex == ex;
             if mailed {
                 st.take_mail(ex);
             }
@@ -204,7 +206,9 @@ impl World {
     pub fn has_work(&self, ex: u8) {
         let has = self.handle(ex).has_work();
         self.after(ex);
-        let attached = self.st.borrow().attached(ex);
+        let st = self.st.borrow();
+        // Not yet those that another thread is attaching.
+        let attached = st.attached(ex) - st.claims.iter().filter(|c| c.1 == ex).count();
         if has != (attached != 0) {
             self.check(Err(format!("has_work is {has} with {attached} tasks")));
         }
@@ -302,7 +306,7 @@ impl World {
             let task = self.task(i as u8);
             let flags = match t.stage {
                 Stage::Idle => Flags::IDLE,
-                Stage::Mail => Flags::PENDING_LAUNCH,
+                Stage::Claimed | Stage::Mail => Flags::PENDING_LAUNCH,
                 Stage::Ready if t.launch => Flags::PENDING_LAUNCH,
                 Stage::Ready => Flags::COMPLETED,
                 Stage::Running => Flags::RUNNING,

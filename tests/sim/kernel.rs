@@ -100,6 +100,8 @@ impl World {
             match target_ns {
                 None => self.others(),
                 Some(target_ns) if self.run_other(ex, target_ns) => {}
+                Some(_) if self.post_claimed(1) => {}
+                Some(u64::MAX) if !self.st.borrow().claims.is_empty() => {}
                 Some(u64::MAX) => self.unblock(ex),
                 Some(target_ns) => {
                     let mut st = self.st.borrow_mut();

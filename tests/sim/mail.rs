@@ -2,7 +2,9 @@
 //! it when it is read.
 
 use crate::model::{Cancel, Stage, State, CANCELED};
-use monad_async::error::RawResult;
+use monad_async::error::{Errno, RawResult};
+
+const GONE: RawResult = RawResult::failure(Errno(libc::ESRCH));
 
 #[derive(Clone, Copy, Debug)]
 pub enum Mail {
@@ -28,6 +30,7 @@ impl State {
         e.mail_since = None;
         while let Some(mail) = self.ex[ex as usize].mail.pop_front() {
             match mail {
+                Mail::Launch(i) if self.t(i).cancel != Cancel::No => self.never_launched(i),
                 Mail::Launch(i) => {
                     self.ex[ex as usize].pending += 1;
                     self.push_ready(i);
@@ -45,7 +48,10 @@ impl State {
                             *registered = true;
                         }
                     } else {
-                        let result = o.result;
+                        // Attached elsewhere again, and its result overwritten any moment; or
+                        // another task in its place.
+                        let gone = o.fresh || o.stage != Stage::Idle && o.ex != ex;
+                        let result = if gone { GONE } else { o.result };
                         self.answer(joiner, result, false);
                     }
                 }

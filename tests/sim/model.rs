@@ -19,6 +19,8 @@ pub const CANCELED: RawResult = RawResult::failure(Errno(libc::ECANCELED));
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Stage {
     Idle,
+    /// Claimed by another thread that has not posted it yet.
+    Claimed,
     /// Attached by another thread, not yet seen by its executor.
     Mail,
     Ready,
@@ -117,6 +119,8 @@ pub struct State {
     pub next_foreign: usize,
     pub countdown: u32,
     pub janitor: u32,
+    /// Tasks claimed, for which executor, and for how many more moments.
+    pub claims: Vec<(u8, u8, u32)>,
     pub trace: bool,
     pub ending: bool,
 }
@@ -213,6 +217,13 @@ impl State {
         self.finish(i, result);
     }
 
+    pub fn never_launched(&mut self, i: u8) {
+        let ex = self.t(i).ex as usize;
+        // It may have been the last: whoever runs the executor must see that.
+        self.ex[ex].woken |= self.ex[ex].in_run;
+        self.finish(i, CANCELED);
+    }
+
     fn finish(&mut self, i: u8, result: RawResult) {
         let t = self.t(i);
         t.result = result;
@@ -234,13 +245,13 @@ impl State {
         }
         let t = &mut self.tasks[i as usize];
         match t.stage {
-            Stage::Idle | Stage::Mail => unreachable!("mail was taken before"),
+            Stage::Idle => unreachable!("it is attached"),
+            // The request has overtaken the launch.
+            Stage::Claimed | Stage::Mail => t.cancel = Cancel::Next,
             Stage::Ready if t.launch => {
                 remove(&mut self.ex[e].ready[t.level as usize], i);
                 self.ex[e].pending -= 1;
-                // It may have been the last: whoever runs the executor must see that.
-                self.ex[e].woken |= self.ex[e].in_run;
-                self.finish(i, CANCELED);
+                self.never_launched(i);
             }
             Stage::Ready | Stage::Running => t.cancel = Cancel::Next,
             Stage::Sleep => {

@@ -99,9 +99,11 @@ pub enum Drive {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Foreign {
     Wake(u8),
+    /// It takes that thread so many moments from claiming the task to posting it.
     Attach {
         task: u8,
         ex: u8,
+        slow: u32,
     },
     /// On the executor it is attached to, or on the given one whatever.
     Cancel {
@@ -347,7 +349,7 @@ fn foreign(r: &mut Rng, tasks: u8, executors: u8) -> Foreign {
     let (task, ex) = (r.below(u32::from(tasks)) as u8, r.below(u32::from(executors)) as u8);
     match r.below(10) {
         0 | 1 => Foreign::Wake(ex),
-        2..=4 => Foreign::Attach { task, ex },
+        2..=4 => Foreign::Attach { task, ex, slow: r.pick(&[0, 0, 1, 2, 5, 20]) },
         5 => Foreign::Cancel { task, ex: Some(ex) },
         6 | 7 => Foreign::Cancel { task, ex: None },
         _ => Foreign::Run { max: 1 + r.below(4) },

@@ -86,12 +86,30 @@ impl World {
             }
             self.check(self.observe(&mut st, ex));
             self.check(st.pump(ex));
+        }
+        self.post_claimed(1);
+        {
+            let mut st = self.st.borrow_mut();
             if st.countdown != 0 {
                 st.countdown -= 1;
                 return;
             }
         }
         self.others();
+    }
+
+    /// Threads in the middle of attaching a task get on by so many moments; true if one is through.
+    pub fn post_claimed(&self, moments: u32) -> bool {
+        let mut st = self.st.borrow_mut();
+        st.claims.iter_mut().for_each(|c| c.2 = c.2.saturating_sub(moments));
+        let Some(at) = st.claims.iter().position(|c| c.2 == 0) else { return false };
+        let (i, ex, _) = st.claims.remove(at);
+        trace!(st, "another thread: posts task {i} to {ex}");
+        st.t(i).stage = Stage::Mail;
+        st.post(ex, Mail::Launch(i));
+        drop(st);
+        self.handle(ex).executor().attach_end(self.task(i));
+        true
     }
 
     /// What the executor took in since the last moment.
@@ -163,7 +181,7 @@ impl World {
         trace!(self.st.borrow(), "another thread: {action:?}");
         match action {
             Foreign::Wake(ex) => self.wake(ex),
-            Foreign::Attach { task, ex } => self.attach_remote(task, ex),
+            Foreign::Attach { task, ex, slow } => self.attach_remote(task, ex, slow),
             Foreign::Cancel { task, ex } => {
                 let ex = ex.unwrap_or(self.st.borrow_mut().t(task).ex);
                 self.cancel_remote(task, ex);
@@ -191,9 +209,13 @@ impl World {
         }
     }
 
-    pub fn attach_remote(&self, i: u8, ex: u8) {
+    pub fn attach_remote(&self, i: u8, ex: u8, slow: u32) {
         let busy = self.st.borrow().is_attached(i);
-        let r = self.handle(ex).executor().attach_remote(self.task(i));
+        let executor = self.handle(ex).executor();
+        let r = match slow {
+            0 => executor.attach_remote(self.task(i)),
+            _ => executor.attach_begin(self.task(i)),
+        };
         let expected = if busy { Err(Errno(libc::EBUSY)) } else { Ok(()) };
         if r != expected {
             self.check(Err(format!("attach of task {i} from elsewhere: {r:?}")));
@@ -201,8 +223,13 @@ impl World {
         if !busy {
             let mut st = self.st.borrow_mut();
             st.begin(i, ex);
-            st.t(i).stage = Stage::Mail;
-            st.post(ex, Mail::Launch(i));
+            if slow == 0 {
+                st.t(i).stage = Stage::Mail;
+                st.post(ex, Mail::Launch(i));
+            } else {
+                st.t(i).stage = Stage::Claimed;
+                st.claims.push((i, ex, slow));
+            }
         }
     }
 
