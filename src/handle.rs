@@ -7,6 +7,7 @@
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
 
+use crate::debug;
 use crate::error::{Errno, RawResult, Res};
 use crate::executor::Executor;
 use crate::io::check;
@@ -43,6 +44,7 @@ pub unsafe fn task(head: *const TaskHead) -> Res<TaskRef> {
 }
 
 pub fn create_task(stack_bytes: usize) -> Res<TaskRef> {
+    debug::keep();
     life::create(stack_bytes)
 }
 

@@ -9,7 +9,7 @@
 //! L2  task
 //! L3  sched  reactor
 //! L4  executor
-//! L5  io
+//! L5  io  debug
 //! L6  handle
 //! L7  capi  bridge
 //! ```
@@ -27,6 +27,9 @@ pub mod ticks;
 #[cfg(not(loom))]
 #[doc(hidden)]
 pub mod capi;
+#[cfg(not(loom))]
+#[doc(hidden)]
+pub mod debug;
 #[cfg(not(loom))]
 #[doc(hidden)]
 pub mod executor;

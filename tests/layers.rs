@@ -10,7 +10,7 @@ const FLOORS: &[&[&str]] = &[
     &["task"],
     &["sched", "reactor"],
     &["executor"],
-    &["io"],
+    &["io", "debug"],
     &["handle"],
     &["capi", "bridge"],
 ];

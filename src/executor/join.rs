@@ -46,6 +46,8 @@ pub struct Record {
 }
 
 impl Record {
+    pub const OTHER_AT: usize = offset_of!(Record, other);
+
     /// # Safety
     /// `link` is the `link` of a record whose joiner waits.
     pub unsafe fn from_link<'a>(link: NonNull<Link>) -> &'a Record {

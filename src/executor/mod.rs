@@ -55,6 +55,8 @@ pub struct Executor<K: Kernel> {
 }
 
 impl<K: Kernel> Executor<K> {
+    pub const OWNER_AT: usize = core::mem::offset_of!(Self, owner);
+
     /// EXPENSIVE. The calling thread owns it.
     pub fn new(kernel: K, track: bool) -> Res<Box<Self>> {
         let mailbox = mailbox::open(kernel.waker())?;

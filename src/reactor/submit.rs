@@ -19,6 +19,7 @@ impl<K: Kernel> Reactor<K> {
     pub unsafe fn start(&self, task: TaskRef, sqe: &Sqe) {
         debug_assert!(task.waits.get() == Waits::Nothing);
         task.op.set(task.op.get().wrapping_add(1));
+        task.opcode.set(sqe.opcode());
         self.in_flight.set(self.in_flight.get() + 1);
         // SAFETY: the caller's promise.
         if self.queued.get() == 0 && unsafe { self.push_operation(task, sqe) } {

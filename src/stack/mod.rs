@@ -3,6 +3,7 @@
 
 #[cfg(all(target_arch = "x86_64", not(feature = "asan")))]
 mod jump;
+pub mod layout;
 pub mod pool;
 pub mod slab;
 pub mod switch;

@@ -136,10 +136,10 @@ pub(super) struct SlotMeta {
 /// the slab is published and never again, and a slab is never unmapped.
 #[repr(C)]
 pub(super) struct Slab {
-    next: *const Slab,
+    pub next: *const Slab,
     pub shape: Shape,
     /// Offset of slot 0.
-    slots_at: usize,
+    pub slots_at: usize,
     pub slots: u32,
     /// The pool's number of the shape.
     pub class: u32,
@@ -148,7 +148,7 @@ pub(super) struct Slab {
 }
 
 /// All slabs, newest first. Only ever grows, so that a signal handler may walk it.
-static SLABS: AtomicPtr<Slab> = AtomicPtr::new(core::ptr::null_mut());
+pub(super) static SLABS: AtomicPtr<Slab> = AtomicPtr::new(core::ptr::null_mut());
 
 impl Slab {
     /// Maps and publishes a slab: of 64 MiB, or of less where the kernel has no more, or of more

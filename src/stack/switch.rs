@@ -71,6 +71,8 @@ pub struct Switch {
 }
 
 impl Switch {
+    pub(super) const SP_AT: usize = core::mem::offset_of!(Switch, sp);
+
     /// Lays the first frames on the stack. `body` is called at every launch; when it returns the
     /// switch is back where the next launch finds it.
     ///

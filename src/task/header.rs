@@ -165,7 +165,8 @@ pub struct Task {
     pub op: Cell<u16>,
     /// Somebody joins this task: look at the lists when it exits.
     pub joined: Cell<bool>,
-    pub pad: Cell<u8>,
+    /// IORING_OP_* of that operation, for who debugs.
+    pub opcode: Cell<u8>,
     // --- line 2
     /// What the suspension returns: the kernel's `res`, or -errno.
     pub outcome: Cell<i32>,

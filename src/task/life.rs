@@ -79,7 +79,7 @@ pub fn create(stack_bytes: usize) -> Res<TaskRef> {
         phase: AtomicU8::new(phase::FRESH),
         op: 0.into(),
         joined: false.into(),
-        pad: 0.into(),
+        opcode: 0.into(),
         switch,
         outcome: 0.into(),
         cqe_flags: 0.into(),

@@ -1,0 +1,118 @@
+//! What a debugger reads: a table of names and numbers in a section of its own, so that a
+//! debugger finds the tasks also in a program without debug information and without symbols.
+//! Touches nothing.
+//!
+//! ```text
+//!  section "monad_async_debug"
+//!   +0   magic        "monad_async.dbg" and a zero
+//!   +16  version      changes when a name changes its meaning
+//!   +20  count        of entries
+//!   +24  slabs        address of the newest slab's address
+//!   +32  colours      address of the headers' colours
+//!   +40  entries      24 bytes of name, zeros behind; 8 bytes of value
+//! ```
+
+use core::ffi::c_void;
+use core::hint::black_box;
+use core::mem::{offset_of, size_of};
+
+use crate::executor::join::Record;
+use crate::executor::Executor;
+use crate::intrusive::TimerNode;
+use crate::stack::layout::{COLOURS_AT, SLABS_AT, SLAB_FIELDS};
+use crate::stack::pool::Slot;
+use crate::sys::ring::RealKernel;
+use crate::task::header::{phase, Task, TaskHead, Ticks, Waits};
+
+const VERSION: u32 = 1;
+const NAME_BYTES: usize = 24;
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Entry {
+    name: [u8; NAME_BYTES],
+    value: u64,
+}
+
+#[repr(C)]
+struct Table {
+    magic: [u8; 16],
+    version: u32,
+    count: u32,
+    slabs: *const c_void,
+    colours: *const c_void,
+    slab_entries: [Entry; SLAB_FIELDS.len()],
+    task_entries: [Entry; TASK_FIELDS.len()],
+}
+
+// SAFETY: nothing writes it, and nothing but a debugger follows its addresses.
+unsafe impl Sync for Table {}
+
+/// `Slot` in `task.slot`: the option has no room of its own, so the slot is at its beginning.
+const SLOT_AT: usize = offset_of!(Task, slot);
+const _: () = assert!(size_of::<Option<Slot>>() == size_of::<Slot>());
+
+const TASK_FIELDS: [(&str, usize); 27] = [
+    ("task.size", size_of::<Task>()),
+    ("task.cpu", offset_of!(TaskHead, cpu)),
+    ("task.io", offset_of!(TaskHead, io)),
+    ("task.user_code", offset_of!(TaskHead, user_code)),
+    ("task.user_ptr", offset_of!(TaskHead, user_ptr)),
+    ("task.flags", offset_of!(TaskHead, flags)),
+    ("task.executor", offset_of!(TaskHead, current_executor)),
+    ("task.ticks", offset_of!(TaskHead, ticks) + offset_of!(Ticks, total_executed)),
+    ("task.waits", offset_of!(Task, waits)),
+    ("task.cancel", offset_of!(Task, cancel)),
+    ("task.phase", offset_of!(Task, phase)),
+    ("task.opcode", offset_of!(Task, opcode)),
+    ("task.switch", offset_of!(Task, switch)),
+    ("task.deadline_ns", offset_of!(Task, timer) + offset_of!(TimerNode, deadline_ns)),
+    ("task.peer", offset_of!(Task, peer)),
+    ("task.stack_base", SLOT_AT + offset_of!(Slot, stack_base)),
+    ("task.stack_limit", SLOT_AT + offset_of!(Slot, stack_limit)),
+    ("record.other", Record::OTHER_AT),
+    ("executor.owner", Executor::<RealKernel>::OWNER_AT),
+    ("phase.fresh", phase::FRESH as usize),
+    ("waits.deadline", Waits::Deadline as usize),
+    ("waits.forever", Waits::Forever as usize),
+    ("waits.entry", Waits::Entry as usize),
+    ("waits.completion", Waits::Completion as usize),
+    ("waits.cancel_queued", Waits::CompletionCancelQueued as usize),
+    ("waits.join", Waits::Join as usize),
+    ("waits.join_remote", Waits::JoinRemote as usize),
+];
+
+const fn entries<const N: usize>(fields: [(&str, usize); N]) -> [Entry; N] {
+    let mut out = [Entry { name: [0; NAME_BYTES], value: 0 }; N];
+    let mut i = 0;
+    while i < N {
+        let (name, value) = (fields[i].0.as_bytes(), fields[i].1);
+        assert!(name.len() < NAME_BYTES);
+        let mut k = 0;
+        while k < name.len() {
+            out[i].name[k] = name[k];
+            k += 1;
+        }
+        out[i].value = value as u64;
+        i += 1;
+    }
+    out
+}
+
+#[used]
+#[link_section = "monad_async_debug"]
+static TABLE: Table = Table {
+    magic: *b"monad_async.dbg\0",
+    version: VERSION,
+    count: (SLAB_FIELDS.len() + TASK_FIELDS.len()) as u32,
+    slabs: SLABS_AT,
+    colours: COLOURS_AT,
+    slab_entries: entries(SLAB_FIELDS),
+    task_entries: entries(TASK_FIELDS),
+};
+
+/// Called where tasks are made: a linker that collects what nobody refers to keeps the table then.
+#[inline(always)]
+pub fn keep() {
+    black_box(&raw const TABLE);
+}
