@@ -1,4 +1,4 @@
-//! What a debugger reads: a table of names and numbers in a section of its own, so that a
+//! What `monad-async-gdb.py` reads: a table of names and numbers in a section of its own, so that a
 //! debugger finds the tasks also in a program without debug information and without symbols.
 //! Touches nothing.
 //!
@@ -116,3 +116,18 @@ static TABLE: Table = Table {
 pub fn keep() {
     black_box(&raw const TABLE);
 }
+
+// The commands themselves, where gdb looks for them in a program that links the archive. No memory
+// of the process, and gone with the other debugging sections when the program is stripped.
+#[cfg(not(miri))]
+core::arch::global_asm!(
+    ".pushsection .debug_gdb_scripts,\"MS\",%progbits,1",
+    ".byte 4",
+    ".ascii \"monad-async-gdb.py\\n\"",
+    concat!(".incbin \"", env!("CARGO_MANIFEST_DIR"), "/gdb/monad-async-gdb.py\""),
+    ".byte 0",
+    ".popsection",
+    options(raw)
+);
+/// Tells cargo that the file is part of the build.
+const _: &[u8] = include_bytes!("../gdb/monad-async-gdb.py");

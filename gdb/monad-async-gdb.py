@@ -1,0 +1,454 @@
+"""Commands for gdb 12 or newer, on a live process or a core:
+
+  info monad-tasks          each task of the process: state, priorities, executor, ticks, stack
+  monad-task N bt           the stack of task N, also of one that is suspended
+  monad-task N COMMAND      any gdb command among the frames of task N
+
+Reads what src/debug.rs describes, so it needs no debug information of the library. Writes nothing
+to the process: a suspended task's frames are shown by an unwinder, as callers of where the selected
+thread stands.
+"""
+import re
+import struct
+import time
+
+import gdb
+import gdb.unwinder
+
+
+def monad_async_debugger():
+    """One function, so that nothing of it meets what else gdb has loaded: all scripts share one
+    namespace. Loading it again replaces it."""
+    SECTION = "monad_async_debug"
+    VERSION = 1
+    MASK = (1 << 64) - 1
+    LEVELS = ("high", "normal", "low")
+    # include/uapi/linux/io_uring.h, from 0.
+    OPCODES = """NOP READV WRITEV FSYNC READ_FIXED WRITE_FIXED POLL_ADD POLL_REMOVE SYNC_FILE_RANGE
+    SENDMSG RECVMSG TIMEOUT TIMEOUT_REMOVE ACCEPT ASYNC_CANCEL LINK_TIMEOUT CONNECT FALLOCATE OPENAT
+    CLOSE FILES_UPDATE STATX READ WRITE FADVISE MADVISE SEND RECV OPENAT2 EPOLL_CTL SPLICE
+    PROVIDE_BUFFERS REMOVE_BUFFERS TEE SHUTDOWN RENAMEAT UNLINKAT MKDIRAT SYMLINKAT LINKAT MSG_RING
+    FSETXATTR SETXATTR FGETXATTR GETXATTR SOCKET URING_CMD SEND_ZC SENDMSG_ZC READ_MULTISHOT WAITID
+    FUTEX_WAIT FUTEX_WAKE FUTEX_WAITV FIXED_FD_INSTALL FTRUNCATE BIND LISTEN RECV_ZC EPOLL_WAIT
+    READV_FIXED WRITEV_FIXED PIPE""".split()
+
+    # Stack pointer, program counter, and where a suspension leaves which register, from the saved
+    # stack pointer up; then the stack pointer itself. (src/stack/jump.rs and corosensei draw it.)
+    ARCHITECTURES = {
+        "i386:x86-64": ("rsp", "rip", {"rip": 0, "rbx": 8, "rbp": 16}, 24),
+        "aarch64": ("sp", "pc", {"x19": 0, "x29": 8, "pc": 16}, 32),
+    }
+
+    def read(address, size):
+        return bytes(gdb.selected_inferior().read_memory(address, size))
+
+    def word(address):
+        return struct.unpack("=Q", read(address, 8))[0]
+
+    def number(data, at, size=8):
+        return int.from_bytes(data[at:at + size], "little")
+
+    class Library:
+        """One copy of the library in the process: a program and its plugins may have one each."""
+
+        def __init__(self, table):
+            magic, version, count, self.slabs, colours = struct.unpack("=16sIIQQ", read(table, 40))
+            if magic != b"monad_async.dbg\0" or version != VERSION:
+                raise gdb.GdbError("monad_async in this process needs another monad-async-gdb.py")
+            self.at = {}
+            for name, value in struct.iter_unpack("=24sQ", read(table + 40, 32 * count)):
+                self.at[name.rstrip(b"\0").decode()] = value
+            count = self.at["colour.count"]
+            self.colours = struct.unpack("=%dH" % count, read(colours, 2 * count))
+
+        def all_slabs(self):
+            """Oldest first, so that a slot's number stays."""
+            found, at = [], word(self.slabs)
+            while at:
+                found.append(Slab(self, at))
+                at = found[-1].next
+            return reversed(found)
+
+    class Slab:
+        def __init__(self, library, address):
+            self.library, self.address, at = library, address, library.at
+            data = read(address, at["slab.size"])
+            self.next = number(data, at["slab.next"])
+            self.slots_at = number(data, at["slab.slots_at"])
+            self.slots = number(data, at["slab.slots"], 4)
+            self.carved = number(data, at["slab.carved"], 4)
+            self.slot_bytes = number(data, at["slab.slot_bytes"])
+            self.header_bytes = number(data, at["slab.header_bytes"])
+
+        def in_use(self):
+            """Indices of the slots that somebody has."""
+            at, size = self.library.at, self.library.at["meta.size"]
+            metas = read(self.address + at["slab.size"], size * self.carved) if self.carved else b""
+            for index in range(self.carved):
+                if metas[index * size + at["meta.generation"]] & 1:
+                    yield index
+
+        def header(self, index):
+            colour = self.library.colours[index % len(self.library.colours)]
+            end = self.address + self.slots_at + (index + 1) * self.slot_bytes
+            return end - colour - self.header_bytes
+
+    class Task:
+        def __init__(self, library, num, address):
+            at, self.library, self.num, self.address = library.at, library, num, address
+            self.data = data = read(address, at["task.size"])
+            self.pending, self.running, self.awaiting, self.completed = (
+                data[at["task.flags"] + i] for i in range(4))
+            self.priority = (data[at["task.cpu"]], data[at["task.io"]])
+            self.user_code = number(data, at["task.user_code"])
+            self.user_ptr = number(data, at["task.user_ptr"])
+            self.executor = number(data, at["task.executor"])
+            self.ticks = number(data, at["task.ticks"])
+            self.base = number(data, at["task.stack_base"])
+            self.limit = number(data, at["task.stack_limit"])
+            self.sp = number(data, at["task.switch"] + at["switch.sp"])
+            if not at["switch.by_jumps"]:
+                self.sp = self.exact_sp()
+
+        def exists(self):
+            """False while it is being made or destroyed."""
+            return self.limit < self.sp <= self.base
+
+        def is_suspended(self):
+            return bool(self.awaiting or self.completed)
+
+        def exact_sp(self):
+            """Without jumps, the switch knows where the stack ended give or take; which of its
+            words is the stack pointer shows in its value."""
+            at = self.library.at["task.switch"]
+            for i in range(at, at + self.library.at["switch.size"], 8):
+                if self.limit < number(self.data, i) < self.sp:
+                    return number(self.data, i)
+            return self.sp
+
+        def holds(self, sp):
+            return self.limit <= sp < self.base
+
+        def state(self, names):
+            """`names`: the numbers of tasks by address."""
+            at, data = self.library.at, self.data
+            if self.running:
+                return "running"
+            if self.pending:
+                return "pending launch"
+            phase = data[at["task.phase"]]
+            if not self.is_suspended():
+                return "idle" if phase == at["phase.fresh"] else "idle, has exited"
+            if self.completed:
+                return "ready"
+            waits, peer = data[at["task.waits"]], number(data, at["task.peer"])
+            opcode = data[at["task.opcode"]]
+            opcode = OPCODES[opcode] if opcode < len(OPCODES) else "operation %d" % opcode
+            canceled = ", cancel asked" if data[at["task.cancel"]] else ""
+            if waits == at["waits.deadline"]:
+                return "sleeping until " + deadline(number(data, at["task.deadline_ns"]))
+            if waits == at["waits.forever"]:
+                return "sleeping forever"
+            if waits == at["waits.entry"]:
+                return "I/O: %s, waits for a submission entry" % opcode
+            if waits in (at["waits.completion"], at["waits.cancel_queued"]):
+                return "I/O: %s in flight%s" % (opcode, canceled)
+            if waits == at["waits.join"]:
+                return "joining " + names(peer)
+            if waits == at["waits.join_remote"]:
+                other = word(peer + at["record.other"])
+                return "joining %s of another executor%s" % (names(other), canceled)
+            return "suspended (%d)" % waits
+
+    def deadline(ns):
+        text = "%d.%09d" % divmod(ns, 10**9)
+        connection = getattr(gdb.selected_inferior(), "connection", None)
+        if getattr(connection, "type", None) == "native":
+            left = ns - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+            text += " (%.3f s from now)" % (left / 1e9)
+        return text
+
+    def libraries():
+        if gdb.selected_thread() is None:
+            raise gdb.GdbError("No process and no core.")
+        tables = re.findall(r"(0x[0-9a-f]+) - 0x[0-9a-f]+ is %s\b" % SECTION,
+                            gdb.execute("info files", to_string=True))
+        if not tables:
+            raise gdb.GdbError("No monad_async in this process (no section %s)." % SECTION)
+        found = []
+        for table in tables:
+            try:
+                found.append(Library(int(table, 16)))
+            except gdb.MemoryError:
+                pass  # Mapped, but its addresses are not relocated yet: no tasks.
+        return found
+
+    def places():
+        """Library, number and address of each task."""
+        base = 0
+        for library in libraries():
+            for slab in library.all_slabs():
+                if not slab.slots:
+                    raise gdb.GdbError(
+                        "This core lacks the tasks' memory: gdb's gcore ends at the first guard"
+                        " of a stack. Take one that the kernel writes.")
+                for index in slab.in_use():
+                    yield library, base + index + 1, slab.header(index)
+                base += slab.slots
+
+    def find_task(text):
+        """By number, or by address: any expression with the value of a handle."""
+        wanted = int(gdb.parse_and_eval(text)) & MASK
+        for library, num, address in places():
+            if wanted in (num, address):
+                task = Task(library, num, address)
+                if task.exists():
+                    return task
+        raise gdb.GdbError("No task %s; see info monad-tasks." % text)
+
+    def register(frame, name):
+        return int(frame.read_register(name)) & MASK
+
+    def architecture():
+        name = gdb.newest_frame().architecture().name()
+        for known, layout in ARCHITECTURES.items():
+            if name.startswith(known):
+                return layout
+        raise gdb.GdbError("Stacks of suspended tasks cannot be shown on %s." % name)
+
+    class Selection:
+        """Restores the selected thread and frame."""
+
+        def __enter__(self):
+            self.thread, self.level = gdb.selected_thread(), gdb.selected_frame().level()
+
+        def __exit__(self, *_):
+            self.thread.switch()
+            try:
+                gdb.execute("select-frame %d" % self.level, to_string=True)
+            except gdb.error:
+                pass
+
+    def threads():
+        """Of each thread: itself, its stack pointer, its thread pointer (0 if gdb does not say)."""
+        found, sp = [], architecture()[0]
+        with Selection():
+            for thread in gdb.selected_inferior().threads():
+                try:
+                    thread.switch()
+                    here = register(gdb.newest_frame(), sp)
+                except gdb.error:
+                    continue  # It runs.
+                token = 0
+                for name in ("fs_base", "tpidr"):
+                    try:
+                        token = token or register(gdb.newest_frame(), name)
+                    except (gdb.error, ValueError):
+                        pass
+                found.append((thread, here, token))
+        return found
+
+    def symbol(address):
+        if not address:
+            return "-"
+        text = gdb.execute("info symbol %#x" % address, to_string=True)
+        known = not text.startswith("No symbol")
+        return text.split(" in section")[0].strip() if known else "%#x" % address
+
+    class FrameId:
+        def __init__(self, sp, pc):
+            self.sp, self.pc = sp, pc
+
+    class SuspendedUnwinder(gdb.unwinder.Unwinder):
+        """While enabled: the caller of the selected thread's newest frame is the suspended task.
+
+        gdb reads no registers but a thread's for its newest frame, also in a core; so that frame
+        stays, and the task's come behind it. Its id lies below the task's frames, as gdb takes a
+        caller whose stack is lower for corrupt.
+        """
+
+        def __init__(self):
+            super().__init__("monad-async")
+            self.enabled = False
+
+        def arm(self, task):
+            self.sp_name, self.pc_name, saved, above = architecture()
+            here = gdb.newest_frame()
+            self.here = (register(here, self.sp_name), register(here, self.pc_name))
+            self.registers = {name: word(task.sp + at) for name, at in saved.items()}
+            self.registers[self.sp_name] = task.sp + above
+            self.low, self.last_sp = task.sp, None
+
+        def __call__(self, frame):
+            sp, pc = register(frame, self.sp_name), register(frame, self.pc_name)
+            if (sp, pc) == self.here:
+                return self.unwound(frame, self.low, self.registers)
+            if sp == self.last_sp:
+                # The task's outermost frame: its caller was the executor, when it last ran.
+                return self.unwound(frame, sp, {self.pc_name: 0, self.sp_name: sp + 8})
+            return None
+
+        def unwound(self, frame, id_sp, registers):
+            def value(name, number):
+                return gdb.Value(number).cast(frame.read_register(name).type)
+            here = FrameId(value(self.sp_name, id_sp), frame.read_register(self.pc_name))
+            info = frame.create_unwind_info(here)
+            for name, saved in registers.items():
+                info.add_saved_register(name, value(name, saved))
+            return info
+
+    unwinder = SuspendedUnwinder()
+    gdb.unwinder.register_unwinder(None, unwinder, True)
+
+    class Frames:
+        """The frames of a suspended task, while inside: `first` is the level of its newest, `count`
+        how many it has."""
+
+        PARAMETERS = ("backtrace past-main", "backtrace past-entry")
+
+        def __init__(self, task):
+            self.task = task
+
+        def __enter__(self):
+            self.selection = Selection()
+            self.selection.__enter__()
+            self.had = [gdb.parameter(name) for name in self.PARAMETERS]
+            try:
+                for name in self.PARAMETERS:
+                    gdb.execute("set %s on" % name)
+                unwinder.arm(self.task)
+                unwinder.enabled = True
+                gdb.invalidate_cached_frames()
+                # Where the stack ends is seen by going beyond; then once more, to end there.
+                sps, beyond = self.walk()
+                if beyond and len(sps) > 1:
+                    unwinder.last_sp = [sp for sp in sps if sp != sps[-1]][-1]
+                    gdb.invalidate_cached_frames()
+                    sps, _ = self.walk()
+                self.count = len(sps)
+            except BaseException:
+                self.__exit__()
+                raise
+            return self
+
+        def __exit__(self, *_):
+            unwinder.enabled = False
+            gdb.invalidate_cached_frames()
+            for name, had in zip(self.PARAMETERS, self.had):
+                gdb.execute("set %s %s" % (name, "on" if had else "off"))
+            self.selection.__exit__()
+
+        def walk(self):
+            """The stack pointers of the task's frames, newest first, and whether there are others
+            behind."""
+            frame, sps, self.first = gdb.newest_frame(), [], None
+            try:
+                while frame is not None and frame.pc():
+                    sp = register(frame, unwinder.sp_name)
+                    if self.task.holds(sp):
+                        if self.first is None:
+                            self.first = frame.level()
+                        sps.append(sp)
+                    elif sps:
+                        return sps, True
+                    frame = frame.older()
+            except gdb.error:
+                pass  # As far as gdb can see.
+            if self.first is None:
+                raise gdb.GdbError("gdb does not find the stack of task %d." % self.task.num)
+            return sps, False
+
+        def backtrace(self, arguments):
+            count = self.count
+            for argument in arguments[:]:
+                if argument.isdigit():
+                    arguments.remove(argument)
+                    count = min(count, int(argument))
+            command = " ".join(["backtrace"] + arguments + [str(self.first + count)])
+            text = gdb.execute(command, to_string=True)
+            return text[re.search(r"^#%d " % self.first, text, re.M).start():]
+
+    class InfoTasks(gdb.Command):
+        """Lists the tasks of the process: state, priorities, executor, ticks, stack.
+
+    The numbers are those of the places tasks have in memory: a task keeps its own for life."""
+
+        def __init__(self):
+            super().__init__("info monad-tasks", gdb.COMMAND_STACK)
+
+        def invoke(self, _argument, _from_tty):
+            found = [task for task in (Task(*place) for place in places()) if task.exists()]
+            names = {task.address: "task %d" % task.num for task in found}
+            seen, where, symbols = threads(), {}, {}
+            print("%4s  %-14s  %-7s  %-14s  %14s  %9s/%-9s  %s" % (
+                "Num", "Task", "CPU/IO", "Executor", "Ticks", "Stack", "of",
+                "State, code, argument"))
+            for task in found:
+                state = task.state(lambda peer: names.get(peer, "a task that is gone"))
+                if task.executor not in where:
+                    owner = task.library.at["executor.owner"]
+                    owner = task.executor and word(task.executor + owner)
+                    where[task.executor] = [t.num for t, _, token in seen if token == owner]
+                used = task.base - task.sp
+                if task.running:
+                    running = [(t, sp) for t, sp, _ in seen if task.holds(sp)]
+                    used = running and task.base - running[0][1]
+                if task.executor and where[task.executor]:
+                    state += ", thread %d" % where[task.executor][0]
+                if task.user_code not in symbols:
+                    symbols[task.user_code] = symbol(task.user_code)
+                levels = "/".join(LEVELS[min(level, 2)][0] for level in task.priority)
+                print("%4d  %#-14x  %-7s  %-14s  %14d  %9s/%-9d  %s; %s (%#x)" % (
+                    task.num, task.address, levels, "%#x" % task.executor if task.executor else "-",
+                    task.ticks, used or "?", task.base - task.limit, state,
+                    symbols[task.user_code], task.user_ptr))
+            print("%d tasks" % len(found))
+
+    class TaskCommand(gdb.Command):
+        """monad-task N bt [full] [COUNT]: the stack of task N of info monad-tasks.
+    monad-task N regs: the registers it will have when it resumes, as far as they are saved.
+    monad-task N COMMAND: any command with the newest frame of the task selected.
+
+    N may also be an expression without spaces: the task's address. Frames of a suspended task are
+    numbered from 1: 0 is where the selected thread stands."""
+
+        def __init__(self):
+            super().__init__("monad-task", gdb.COMMAND_STACK)
+
+        def invoke(self, argument, _from_tty):
+            which, _, command = argument.strip().partition(" ")
+            if not which:
+                raise gdb.GdbError("monad-task N bt; for N see info monad-tasks")
+            task, command = find_task(which), command.strip() or "bt"
+            print("Task %d at %#x, %s." % (task.num, task.address, task.state(lambda a: "%#x" % a)))
+            words = command.split()
+            if task.running:
+                self.running(task, command)
+            elif not task.is_suspended():
+                print("It has no frames.")
+            else:
+                with Frames(task) as frames:
+                    gdb.execute("select-frame %d" % frames.first, to_string=True)
+                    if words[0] in ("bt", "backtrace", "where"):
+                        gdb.write(frames.backtrace(words[1:]))
+                    elif words[0] == "regs":
+                        gdb.execute("info registers " + " ".join(unwinder.registers))
+                    else:
+                        gdb.execute(command)
+
+        @staticmethod
+        def running(task, command):
+            for thread, sp, _ in threads():
+                if task.holds(sp):
+                    with Selection():
+                        thread.switch()
+                        print("It runs on thread %d:" % thread.num)
+                        gdb.execute("info registers" if command == "regs" else command)
+                    return
+            print("No thread stands on its stack; see thread apply all bt.")
+
+    InfoTasks()
+    TaskCommand()
+
+
+monad_async_debugger()

@@ -1,0 +1,178 @@
+#!/usr/bin/env bash
+# check.sh CASE STATIC-PROGRAM SHARED-PROGRAM LIBRARY|BUILD-DIRECTORY
+# Runs gdb on states.cpp and compares what its commands print. Writes to a temporary directory only.
+set -u
+case=$1 static=$2 shared=$3 library=$4
+script=$(cd "$(dirname "$0")/../../gdb" && pwd)/monad-async-gdb.py
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+out=$work/out
+
+skip() {
+    printf 'skipped: %s\n' "$*"
+    exit 77
+}
+failed=0
+fail() {
+    printf 'FAILED: %s\n' "$*"
+    failed=1
+}
+command -v gdb >/dev/null || skip 'no gdb; apt-get install gdb'
+gdb -nx -batch -ex 'python import gdb.unwinder' 2>&1 | grep -q . && skip 'this gdb has no Python'
+
+commands=(-ex 'echo == list\n' -ex 'info monad-tasks'
+    -ex 'echo == nested\n' -ex 'monad-task 1 bt'
+    -ex 'echo == reading\n' -ex 'monad-task 8 bt'
+    -ex 'echo == idle\n' -ex 'monad-task 2 bt'
+    -ex 'echo == running\n' -ex 'monad-task 16 bt'
+    -ex 'echo == frame\n' -ex 'monad-task 1 frame apply all -q -s p marker'
+    -ex 'echo == registers\n' -ex 'monad-task 1 regs'
+    -ex 'echo == thread\n' -ex 'bt'
+    -ex 'echo == selection\n' -ex 'select-frame 2' -ex 'info monad-tasks' -ex 'monad-task 7 bt 1'
+    -ex 'frame' -ex 'thread')
+# Task 5 is the next to resume there. Then main traps.
+later=(-ex 'echo == later\n' -ex 'monad-task 5 set $pc_5 = $pc' -ex 'monad-task 5 set $sp_5 = $sp'
+    -ex 'monad-task 5 set $rbx_5 = $rbx' -ex 'monad-task 5 set $rbp_5 = $rbp'
+    -ex 'echo == resumed\n' -ex 'tbreak *$pc_5' -ex 'continue' -ex 'monad-task 5 bt 1'
+    -ex 'p $sp == $sp_5' -ex 'p $rbx == $rbx_5' -ex 'p $rbp == $rbp_5'
+    -ex 'continue'
+    -ex 'echo == main\n' -ex 'frame' -ex 'monad-task 1 bt')
+source=(-iex 'set auto-load no' -iex "source $script")
+
+debug() {
+    # Leaks are looked for by a tracer, and there is one already.
+    ASAN_OPTIONS=detect_leaks=0 gdb -nx -batch -iex 'set debuginfod enabled off' \
+        -iex 'set style enabled off' -iex 'set width 0' "$@" >"$out" 2>&1
+    grep -q 'ptrace: Operation not permitted\|Could not trace' "$out" &&
+        skip 'no process may be traced here'
+}
+
+# section NAME: what the command behind that heading printed.
+section() {
+    awk -v name="== $1" '/^== / { on = $0 == name; next } on' "$out"
+}
+# expect SECTION REGEX: a line of it matches.
+expect() {
+    section "$1" | grep -Eq -- "$2" || fail "$1: no line matches: $2"
+}
+refuse() {
+    section "$1" | grep -E -- "$2" && fail "$1: a line matches: $2"
+}
+
+# expect_list SYMBOLS
+expect_list() {
+    local n=0 state code
+    while IFS='|' read -r state code; do
+        n=$((n + 1))
+        [ "$1" = symbols ] || code=
+        expect list "^ *$n  0x[0-9a-f]+ .*  ${state}(, thread [0-9]+)?; .*${code}.* \\(0x"
+    done <<'END'
+sleeping until [0-9.]+( \([0-9.]+ s from now\))?|trampoline
+idle|code_never
+idle, has exited|code_exited
+pending launch|code_pending
+ready|code_yielding
+sleeping until [0-9.]+( \([0-9.]+ s from now\))?|code_sleeping
+sleeping forever|code_forever
+I/O: READ in flight|code_reading
+joining task 6|code_joining
+joining task 11 of another executor|code_joining_remote
+sleeping forever|code_remote
+I/O: READ in flight|code_late
+I/O: READ.*|code_late
+I/O: READ, waits for a submission entry|code_late
+I/O: READ, waits for a submission entry|code_late
+running|code_stopping
+END
+    expect list '^16 tasks$'
+    # Priorities; two executors; ticks; used stack below that of the whole.
+    expect list '^ *6  0x[0-9a-f]+  h/n ' && expect list '^ *8  0x[0-9a-f]+  n/h '
+    [ "$(section list | awk '$4 ~ /^0x/ { print $4 }' | sort -u | wc -l)" = 2 ] ||
+        fail 'list: not two executors'
+    section list | awk '$1 == 1 { split($6, used, "/") } $1 == 1 && $5 > 0 && used[1] > 200 &&
+        used[1] < 16384 { ok = 1 } END { exit !ok }' || fail 'list: ticks or stack of task 1'
+}
+
+# Beyond the base is the executor as it stood at some earlier time.
+expect_stacks() {
+    local nested
+    nested=$(section nested | grep -oE ' (innermost|middle|operator\(\)) \(' | tr -d ' ()' | xargs)
+    [ "$nested" = 'innermost middle middle middle middle operator' ] ||
+        fail "nested: the functions are: $nested"
+    expect nested '^#1 '
+    expect reading ' (in |)\(anonymous namespace\)::code_reading '
+    for stack in nested reading; do
+        refuse $stack ' main \(|executor_run|signal handler called|corrupt|^#0 '
+    done
+    expect running '^It runs on thread 1:$'
+    expect running ' \(anonymous namespace\)::code_stopping '
+    expect idle '^It has no frames.$'
+    expect frame ' = 4711$'
+    expect registers '^rip '
+    # The thread is where it was.
+    expect thread '^#0 .*(raise|pthread_kill)'
+    expect thread ' \(anonymous namespace\)::code_stopping '
+    [ "$(section selection | tail -n 3 | grep -Ec '^#2 |Current thread is 1 ')" = 2 ] ||
+        fail 'selection: frame 2 of thread 1 is not selected any more'
+}
+
+# What was foretold of a task's registers is what it resumes with. (Elsewhere than on x86-64, and
+# under AddressSanitizer, they are loaded a few instructions later.)
+expect_later() {
+    if [ "$(uname -m)" = x86_64 ] && ! grep -q __asan_init "$static"; then
+        expect resumed '^Task 5 at 0x[0-9a-f]+, running.$'
+        [ "$(section resumed | grep -Ec ' = (1|true)$')" = 3 ] || fail 'resumed: other registers'
+    fi
+    expect main '^#0 .* main '
+    expect main '^#1 '
+    expect main ' innermost \('
+}
+
+case $case in
+live)
+    debug "${source[@]}" -ex run "${commands[@]}" "${later[@]}" "$static"
+    expect_list symbols
+    expect_stacks
+    expect_later
+    ;;
+core)
+    cp "$static" "$work/program"
+    (cd "$work" && ulimit -c unlimited && ASAN_OPTIONS=disable_coredump=0 ./program) >/dev/null 2>&1
+    core=$(find "$work" -name 'core*' | head -n 1)
+    [ -n "$core" ] || skip "no core here: $(cat /proc/sys/kernel/core_pattern)"
+    debug "${source[@]}" "${commands[@]}" "$work/program" "$core"
+    expect_list symbols
+    expect_stacks
+    ;;
+stripped-program)
+    strip -s -o "$work/program" "$static"
+    debug "${source[@]}" -ex run "${commands[@]}" "$work/program"
+    expect_list none
+    [ "$(section nested | grep -c '^#')" -gt 6 ] || fail 'nested: too few frames'
+    ;;
+stripped-library)
+    strip -s -o "$work/libmonad_async.so.0" "$library"
+    debug "${source[@]}" -ex "set environment LD_LIBRARY_PATH $work" -ex run "${commands[@]}" "$shared"
+    expect_list symbols
+    expect_stacks
+    ;;
+installed)
+    # Moved, stripped, and loaded without being asked for, but from a path the user trusts.
+    cmake --install "$library" --prefix "$work/p" >/dev/null || fail 'installation'
+    mv "$work/p" "$work/moved"
+    where=$(dirname "$(find "$work/moved" -name libmonad_async.so)")
+    strip -s "$where/libmonad_async.so"
+    debug -iex "add-auto-load-safe-path $work/moved" -ex "set environment LD_LIBRARY_PATH $where" \
+        -ex run "${commands[@]}" "$shared"
+    expect_list symbols
+    expect_stacks
+    # To be sourced; and what a static program carries along.
+    debug -iex 'set auto-load no' -iex "source $work/moved/share/monad_async/monad-async-gdb.py" \
+        -ex run "${commands[@]}" "$static"
+    expect_stacks
+    debug -iex "add-auto-load-safe-path $(dirname "$static")" -ex run "${commands[@]}" "$static"
+    expect_stacks
+    ;;
+esac
+[ $failed = 0 ] || cat "$out"
+exit $failed
