@@ -283,3 +283,26 @@ fn a_new_owner_is_woken_by_its_own_waker() {
         assert_eq!(world.wakes.load(SeqCst), owed);
     });
 }
+
+/// Who is refused sees what the owner did before it closed: a join that finds the other executor gone
+/// reads the result of the task that exited there.
+#[test]
+fn a_refusal_shows_what_came_before_the_close() {
+    loom::model(|| {
+        let world = World::new();
+        let joiner = thread::spawn({
+            let world = world.clone();
+            move || {
+                if world.push(0) == Push::Closed {
+                    // SAFETY: loom fails the model if the owner's write is not before this.
+                    assert_eq!(world.nodes[1].payload.with(|p| unsafe { *p }), 7);
+                }
+            }
+        });
+        // SAFETY: the owner's until it closes.
+        world.nodes[1].payload.with_mut(|p| unsafe { *p = 7 });
+        let mut got = Vec::new();
+        world.drain(world.inbox.close(), &mut got);
+        joiner.join().unwrap();
+    });
+}

@@ -34,12 +34,12 @@ use super::link::Link;
 use core::ptr::{self, NonNull};
 #[cfg(not(loom))]
 use core::sync::atomic::{
-    AtomicPtr, AtomicUsize,
+    fence, AtomicPtr, AtomicUsize,
     Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 #[cfg(loom)]
 use loom::sync::atomic::{
-    AtomicPtr, AtomicUsize,
+    fence, AtomicPtr, AtomicUsize,
     Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 
@@ -68,7 +68,7 @@ pub enum Push {
     Queued,
     /// Queued; the owner sleeps, and the caller must wake it.
     MustWake,
-    /// Refused; the link is the caller's still.
+    /// Refused; the link is the caller's still, and what the owner did before it closed is visible.
     Closed,
 }
 
@@ -115,6 +115,8 @@ impl Inbox {
         let mut word = self.head.load(Relaxed);
         loop {
             if flags(word) & CLOSED != 0 {
+                // What the owner did before it closed is visible: pairs with the release of `close`.
+                fence(Acquire);
                 return Push::Closed; // Rule 5.
             }
             link.next.set(pointer(word));
@@ -198,8 +200,9 @@ impl Inbox {
 
     /// Refuses all further pushes, and gives what came before. A notification stays.
     pub fn close(&self) -> Chain {
-        // Acquire: as in `take`. Relaxed: a failed attempt reads nothing but the bits.
-        let old = self.head.fetch_update(Acquire, Relaxed, |word| {
+        // Acquire: as in `take`. Release: for those who are refused. Relaxed: a failed attempt reads
+        // nothing but the bits.
+        let old = self.head.fetch_update(AcqRel, Relaxed, |word| {
             debug_assert_eq!(flags(word) & (SLEEPING | CLOSED), 0);
             Some(ptr::without_provenance_mut(CLOSED | flags(word)))
         });
