@@ -265,7 +265,7 @@ fn give_alternate_stack() -> Res<()> {
     if current_alternate_stack().ss_flags & libc::SS_DISABLE == 0 {
         return Ok(());
     }
-    ALTERNATE.with(|ours| {
+    let given = ALTERNATE.try_with(|ours| {
         // It may be there from an earlier call, and have been taken off by somebody since.
         let guard_bytes = memory::page_bytes();
         let at = match ours.0.get() {
@@ -287,7 +287,10 @@ fn give_alternate_stack() -> Res<()> {
                 _ => Err(Errno::last()),
             }
         }
-    })
+    });
+    // The thread is on its way out, or this is the destructor of a C++ program's static: it does
+    // without, since nobody would take the stack away again.
+    given.unwrap_or(Ok(()))
 }
 
 impl Drop for AlternateStack {
