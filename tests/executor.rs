@@ -3,8 +3,9 @@
 mod common;
 
 use common::*;
-use monad_async::error::RawResult;
+use monad_async::error::{Errno, RawResult};
 use monad_async::handle::Handle;
+use monad_async::sys::kernel::Sqe;
 use monad_async::task::header::TaskRef;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -111,4 +112,43 @@ fn the_parts_of_run_add_up() {
     let run = h.total_ticks_in_run.get();
     assert!(parts <= run && parts * 100 >= run * 95, "{parts} of {run}");
     destroy(ex, [t]);
+}
+
+/// The drain waits for the read, and the request that cancels the read would wait for the drain.
+#[test]
+fn a_cancel_gets_past_a_drain() {
+    const IO_DRAIN: u64 = 1 << 1;
+    let ex = executor(8);
+    let mut fds = [0; 2];
+    // SAFETY: room for two descriptors.
+    assert_eq!(unsafe { libc::pipe(fds.as_mut_ptr()) }, 0);
+    let (reader, drainer) = (new_task(), new_task());
+    set_body(reader, move |t| {
+        let byte = 0u8;
+        let at = &raw const byte as u64;
+        // SAFETY: the byte lives until the read is over.
+        unsafe { Handle::<Real>::io(t, &Sqe::new(22, fds[0], u64::MAX, at, 1, 0)) }
+    });
+    set_body(drainer, |t| {
+        let mut sqe = Sqe::zeroed();
+        sqe.0[0] |= IO_DRAIN << 8;
+        // SAFETY: a NOP refers to no memory.
+        unsafe { Handle::<Real>::io(t, &sqe) }
+    });
+    ex.attach(reader).unwrap();
+    ex.attach(drainer).unwrap();
+    let mut passes = 0;
+    while ex.has_work() {
+        if passes == 3 {
+            ex.cancel(reader).unwrap();
+        }
+        passes += 1;
+        assert!(passes < 50, "never cancelled");
+        let _ = ex.run(usize::MAX, Some(10_000_000));
+    }
+    assert_eq!(reader.head.result.get(), RawResult::failure(Errno(libc::ECANCELED)));
+    assert_eq!(drainer.head.result.get(), RawResult::success(0));
+    // SAFETY: ours.
+    unsafe { (libc::close(fds[0]), libc::close(fds[1])) };
+    destroy(ex, [reader, drainer]);
 }
