@@ -108,8 +108,8 @@ MONAD_ASYNC_ASSERT_SIZE(struct monad_async_executor_attr, 192);
  *
  *  Runs on whatever the kernel has: flags of io_uring that it refuses are done without, and
  *  `monad_async_executor_config_string` names them. Linux 6.1 and newer have all that makes the
- *  ring fast; waiting without a file descriptor for wake-ups and guard pages without a VMA each
- *  came with 6.12 and 6.13.
+ *  ring fast; waiting on the boot-time clock without a look every second, and guard pages without a
+ *  VMA each, came with 6.12 and 6.13.
  *  @param[out] ex the executor; untouched on an error
  *  @param attr how to make it
  *  @return 0 or an error, which `monad_async_last_create_error` explains: `ENOSYS`: the kernel has

@@ -15,7 +15,9 @@
                                                 suspended
     @endverbatim
  *
- *  A started task never changes its thread. */
+ *  A started task never changes its thread. A switch keeps the registers that a call keeps, and the
+ *  state of C++ exceptions; not `errno`, nor the control words of floating point (rounding, masks):
+ *  what a task changes of them, the others see. */
 
 #include "config.h"
 #include "executor.h"
