@@ -188,7 +188,8 @@ impl World {
                     (true, ..) => &[libc::EINVAL],
                     (_, false, _) => &[libc::EPERM],
                     (.., true) => &[libc::EDEADLK],
-                    _ => &[0, libc::ECANCELED, libc::EINVAL],
+                    // ESRCH: it has exited and was launched again before the answer came.
+                    _ => &[0, libc::ECANCELED, libc::EINVAL, libc::ESRCH],
                 };
                 self.said("join", r, want);
             }
