@@ -4,7 +4,7 @@
 //! One thread makes, uses and drops a `RealKernel` (it is not `Send`): SINGLE_ISSUER binds the ring
 //! to it, and so does the registered ring descriptor.
 
-use super::kernel::{op, Cqe, Kernel, Sqe, Wait, Waker};
+use super::kernel::{Cqe, Kernel, Sqe, Wait, Waker};
 use super::sleep::Sleeper;
 use super::text::{text, Text};
 use super::{probe, setup};
@@ -116,9 +116,6 @@ impl Kernel for RealKernel {
     unsafe fn push(&self, sqe: &Sqe) {
         debug_assert!(sqe.user_data() < FIRST_RESERVED_USER_DATA);
         let ring = self.ring().expect("nothing is pushed on a compute-only executor");
-        if sqe.opcode() == op::ASYNC_CANCEL && ring.draining() {
-            ring.cancel_past_drain(sqe.addr());
-        }
         // SAFETY: the caller's promise, passed on.
         unsafe { ring.push(sqe) }
     }

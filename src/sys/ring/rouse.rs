@@ -101,22 +101,6 @@ impl Ring {
         })
     }
 
-    pub(in crate::sys) fn draining(&self) -> bool {
-        self.rouse.draining()
-    }
-
-    /// Cancels what the kernel has under this name, without waiting for it. A request in the queue
-    /// would be held back with everything else behind the drain, and the drain by what it is to
-    /// cancel. (It follows all the same: it is what the reactor waits for an answer of.) Should it
-    /// fail, before Linux 6.0, the drain is waited for.
-    #[cold]
-    pub(in crate::sys) fn cancel_past_drain(&self, user_data: u64) {
-        // What is to be cancelled may be in the queue still.
-        let _ = self.collect();
-        let which = CancelBuilder::user_data(user_data);
-        let _ = self.submitter.register_sync_cancel(Some(Timespec::new()), which);
-    }
-
     /// Rules 2 and 4.
     pub(super) fn sleep(&self, wait: Wait) -> Result<(), Errno> {
         if self.rouse.draining() {
