@@ -52,14 +52,12 @@ def monad_async_debugger():
         """One copy of the library in the process: a program and its plugins may have one each."""
 
         def __init__(self, table):
-            magic, version, count, self.slabs, colours = struct.unpack("=16sIIQQ", read(table, 40))
+            magic, version, count, self.slabs = struct.unpack("=16sIIQ", read(table, 32))
             if magic != b"monad_async.dbg\0" or version != VERSION:
                 raise gdb.GdbError("monad_async in this process needs another monad-async-gdb.py")
             self.at = {}
-            for name, value in struct.iter_unpack("=24sQ", read(table + 40, 32 * count)):
+            for name, value in struct.iter_unpack("=24sQ", read(table + 32, 32 * count)):
                 self.at[name.rstrip(b"\0").decode()] = value
-            count = self.at["colour.count"]
-            self.colours = struct.unpack("=%dH" % count, read(colours, 2 * count))
 
         def all_slabs(self):
             """Oldest first, so that a slot's number stays."""
@@ -74,10 +72,9 @@ def monad_async_debugger():
             self.library, self.address, at = library, address, library.at
             data = read(address, at["slab.size"])
             self.next = number(data, at["slab.next"])
-            self.slots_at = number(data, at["slab.slots_at"])
+            self.headers_at = number(data, at["slab.headers_at"])
             self.slots = number(data, at["slab.slots"], 4)
             self.carved = number(data, at["slab.carved"], 4)
-            self.slot_bytes = number(data, at["slab.slot_bytes"])
             self.header_bytes = number(data, at["slab.header_bytes"])
 
         def in_use(self):
@@ -89,9 +86,7 @@ def monad_async_debugger():
                     yield index
 
         def header(self, index):
-            colour = self.library.colours[index % len(self.library.colours)]
-            end = self.address + self.slots_at + (index + 1) * self.slot_bytes
-            return end - colour - self.header_bytes
+            return self.address + self.headers_at + index * self.header_bytes
 
     class Task:
         def __init__(self, library, num, address):

@@ -8,8 +8,7 @@
 //!   +16  version      changes when a name changes its meaning
 //!   +20  count        of entries
 //!   +24  slabs        address of the newest slab's address
-//!   +32  colours      address of the headers' colours
-//!   +40  entries      24 bytes of name, zeros behind; 8 bytes of value
+//!   +32  entries      24 bytes of name, zeros behind; 8 bytes of value
 //! ```
 
 use core::ffi::c_void;
@@ -19,7 +18,7 @@ use core::mem::{offset_of, size_of};
 use crate::executor::join::Record;
 use crate::executor::Executor;
 use crate::intrusive::TimerNode;
-use crate::stack::layout::{COLOURS_AT, SLABS_AT, SLAB_FIELDS};
+use crate::stack::layout::{SLABS_AT, SLAB_FIELDS};
 use crate::stack::pool::Slot;
 use crate::sys::ring::RealKernel;
 use crate::task::header::{phase, Task, TaskHead, Ticks, Waits};
@@ -40,7 +39,6 @@ struct Table {
     version: u32,
     count: u32,
     slabs: *const c_void,
-    colours: *const c_void,
     slab_entries: [Entry; SLAB_FIELDS.len()],
     task_entries: [Entry; TASK_FIELDS.len()],
 }
@@ -106,7 +104,6 @@ static TABLE: Table = Table {
     version: VERSION,
     count: (SLAB_FIELDS.len() + TASK_FIELDS.len()) as u32,
     slabs: SLABS_AT,
-    colours: COLOURS_AT,
     slab_entries: entries(SLAB_FIELDS),
     task_entries: entries(TASK_FIELDS),
 };

@@ -31,21 +31,20 @@ fn a_slot_is_what_was_asked_for() {
         let told = if asked == 0 { 128 << 10 } else { asked };
         assert!(slot.stack_bytes() >= told);
         assert!(slot.stack_bytes() >= SMALL && slot.stack_bytes() >= signal_frame_bytes() + 8192);
-        assert_eq!(slot.stack_base, header(&slot) as usize);
+        assert_eq!(header(&slot) as usize % HEADER_ALIGN, 0);
         assert_eq!(slot.stack_base % HEADER_ALIGN, 0);
         assert_eq!(slot.stack_limit % page_bytes(), 0);
         assert!(slot.stack_base - slot.stack_limit >= slot.stack_bytes());
         assert_eq!(slot.generation % 2, 1);
         touch(&slot, 7);
-        // The whole header, too, and the page's end behind it.
+        // The whole header, too.
         // SAFETY: the header is the slot's.
         unsafe { header(&slot).write_bytes(9, HEADER) };
-        for at in
-            [slot.stack_limit - 1, slot.stack_limit - GUARD_BYTES, slot.stack_base + HEADER - 1]
-        {
+        for at in [slot.stack_limit - 1, slot.stack_limit - GUARD_BYTES, slot.stack_base - 1] {
             let hit = find(at).unwrap();
             assert_eq!(hit.header, header(&slot));
             assert_eq!(hit.stack_limit, slot.stack_limit);
+            assert_eq!(hit.stack_base, slot.stack_base);
             assert_eq!(hit.stack_bytes, slot.stack_bytes());
         }
         free(vec![slot]);
@@ -107,13 +106,13 @@ fn a_reused_slot_says_what_it_holds() {
         assert_eq!(stats().slots_warm, 1024);
         // SAFETY: as above.
         let left = headers.iter().filter(|&&h| unsafe { h.read_volatile() } == 43).count();
-        assert_eq!(left, 1024, "all but the bounded number are dropped");
+        // A header goes when all of its 32 neighbours do: at the ends of the run they may not.
+        assert!((1024..1024 + 64).contains(&left), "{left} headers are left");
         let slots: Vec<_> = (0..4096).map(|_| acquire(SMALL, HEADER).unwrap()).collect();
         for slot in &slots {
             // SAFETY: the slot is ours.
-            let (h, s) =
-                unsafe { (header(slot).read(), ((slot.stack_base - 1) as *const u8).read()) };
-            assert_eq!((h, s), if slot.known_zero { (0, 0) } else { (43, 43) });
+            let s = unsafe { ((slot.stack_base - 1) as *const u8).read() };
+            assert_eq!(s, if slot.known_zero { 0 } else { 43 });
             assert!(slot.generation >= 3, "generations outlive the pages");
         }
         assert_eq!(slots.iter().filter(|s| !s.known_zero).count(), 1024);
@@ -160,7 +159,7 @@ fn colours_spread_over_the_sets_of_the_cache() {
         assert!(at.values().all(|&n| n == 10), "{at:?}");
         // Odd strides: the hot pages of 32 neighbours fall into 32 different sets of a TLB of 32.
         let pages: HashSet<_> =
-            slots[..32].iter().map(|s| s.stack_base / page_bytes() % 32).collect();
+            slots[..32].iter().map(|s| (s.stack_base - 1) / page_bytes() % 32).collect();
         assert_eq!(pages.len(), 32);
         free(slots);
     });
@@ -215,7 +214,7 @@ fn a_million_stacks_take_a_page_each_and_give_it_back() {
                 // SAFETY: the slot is ours.
                 unsafe {
                     header(slot).write_bytes(1, HEADER);
-                    header(slot).sub(512).write_bytes(1, 512);
+                    (slot.stack_base as *mut u8).sub(512).write_bytes(1, 512);
                 }
             }
             let t2 = std::time::Instant::now();
@@ -236,8 +235,8 @@ fn a_million_stacks_take_a_page_each_and_give_it_back() {
                 tables >> 10
             );
             let each = (full - before) * 1024 / N;
-            // Their page, their SlotMeta, and the test's own Slot.
-            let most = page_bytes() + 16 + size_of::<Slot>() + 32;
+            // Their page, their header and SlotMeta, and the test's own Slot.
+            let most = page_bytes() + HEADER + 24 + size_of::<Slot>() + 32;
             assert!(each < most, "{each} bytes a stack, {most} expected");
             // SlotMetas and Slots stay, and what the pool keeps warm.
             first_after = first_after.min(after);

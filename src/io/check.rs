@@ -16,7 +16,9 @@ pub fn completes_once(sqe: &Sqe) -> Res<()> {
         || match sqe.opcode() {
             op::POLL_ADD => sqe.len() & 1 != 0,
             op::ACCEPT => sqe.ioprio() & 1 != 0,
-            op::RECV | op::RECVMSG => sqe.ioprio() & 2 != 0,
+            // Multishot; and a bundle, which may complete several times.
+            op::RECV | op::RECVMSG => sqe.ioprio() & (2 | 16) != 0,
+            op::SEND => sqe.ioprio() & 16 != 0,
             op::TIMEOUT => sqe.op_flags() & (1 << 6) != 0,
             op::URING_CMD => sqe.op_flags() & 2 != 0,
             op::READ_MULTISHOT | op::RECV_ZC => true,
@@ -59,5 +61,9 @@ mod tests {
         assert!(ok(&recv));
         recv.set_ioprio(3);
         assert!(!ok(&recv));
+        let mut send = Sqe::new(op::SEND, 0, 0, 0, 0, 0);
+        assert!(ok(&send));
+        send.set_ioprio(16);
+        assert!(!ok(&send));
     }
 }

@@ -4,26 +4,21 @@
 use core::ffi::c_void;
 use core::mem::{offset_of, size_of};
 
-use super::slab::{Shape, Slab, SlotMeta, COLOURS, SLABS};
+use super::slab::{Shape, Slab, SlotMeta, SLABS};
 use super::switch::Switch;
 
 /// The address of the newest slab's address.
 pub const SLABS_AT: *const c_void = (&raw const SLABS).cast();
-/// How far headers are moved down, by the slot's index: 16 bits each, `colour.count` of them.
-pub const COLOURS_AT: *const c_void = (&raw const COLOURS_TABLE).cast();
-static COLOURS_TABLE: [u16; COLOURS.len()] = COLOURS;
 
-pub const SLAB_FIELDS: [(&str, usize); 13] = [
+pub const SLAB_FIELDS: [(&str, usize); 11] = [
     ("slab.size", size_of::<Slab>()),
     ("slab.next", offset_of!(Slab, next)),
-    ("slab.slots_at", offset_of!(Slab, slots_at)),
+    ("slab.headers_at", offset_of!(Slab, headers_at)),
     ("slab.slots", offset_of!(Slab, slots)),
     ("slab.carved", offset_of!(Slab, carved)),
-    ("slab.slot_bytes", offset_of!(Slab, shape) + offset_of!(Shape, slot_bytes)),
     ("slab.header_bytes", offset_of!(Slab, shape) + offset_of!(Shape, header_bytes)),
     ("meta.size", size_of::<SlotMeta>()),
     ("meta.generation", offset_of!(SlotMeta, generation)),
-    ("colour.count", COLOURS.len()),
     ("switch.size", size_of::<Switch>()),
     ("switch.sp", Switch::SP_AT),
     // Whether `sp` is where the registers of the suspension are; else it is somewhat above.

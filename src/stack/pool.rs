@@ -38,7 +38,7 @@ pub(super) const CLASS_COUNT: usize = 256;
 pub struct Slot {
     /// Start of the header: 128-aligned. `header_bytes` from here are the caller's.
     pub header: NonNull<u8>,
-    /// The header's address; the stack grows down from here.
+    /// 128-aligned; the stack grows down from here.
     pub stack_base: usize,
     /// Lowest usable address of the stack; page-aligned, and the guard lies below.
     pub stack_limit: usize,
@@ -48,8 +48,8 @@ pub struct Slot {
     /// Odd; differs from that of every earlier use of the same slot (until it wraps, after two
     /// thousand million uses).
     pub generation: u32,
-    /// Header and stack read as zeros: never used, or dropped since. Else they hold what the
-    /// previous task left.
+    /// The stack reads as zeros: never used, or dropped since. Else it holds what the previous task
+    /// left. The header may read as zeros or as the previous task's either way.
     pub known_zero: bool,
 }
 
@@ -147,7 +147,7 @@ pub fn for_each_in_use(mut f: impl FnMut(NonNull<u8>)) {
             // (invariant 3); the header lies in its slot.
             unsafe {
                 if (*Slab::meta(slab, index).as_ptr()).generation % 2 == 1 {
-                    f(Slab::slot(slab, index).add(s.shape.header_offset(index)));
+                    f(Slab::header(slab, index));
                 }
             }
         }
@@ -217,10 +217,10 @@ impl Pool {
             m.generation = m.generation.wrapping_add(1);
             let slab = Slab::of(meta);
             let slot = Slab::slot(slab, m.index);
-            let header = slot.add(shape.header_offset(m.index));
+            m.cold = false;
             Ok(Slot {
-                header,
-                stack_base: header.as_ptr() as usize,
+                header: Slab::header(slab, m.index),
+                stack_base: slot.as_ptr() as usize + shape.stack_offset(m.index),
                 stack_limit: slot.as_ptr() as usize + shape.guard_bytes,
                 slab,
                 index: m.index,
@@ -251,7 +251,7 @@ impl Pool {
             let index = s.carved.load(Relaxed);
             memory::guard(Slab::slot(slab, index), s.shape.guard_bytes)?;
             let meta = Slab::meta(slab, index);
-            meta.write(SlotMeta { next: null_mut(), index, generation: 0 });
+            meta.write(SlotMeta { next: null_mut(), index, generation: 0, cold: false });
             s.carved.store(index + 1, Relaxed);
             Ok(meta)
         }
@@ -286,6 +286,10 @@ impl Pool {
             class.warm_len += 1;
             self.stats.slots_warm += 1;
             self.stats.warm_bytes += class.resident_bytes();
+        } else {
+            m.cold = true;
+            // SAFETY: the SlotMeta is that of a carved slot, and the pool is locked (invariant 3).
+            unsafe { Slab::drop_cold_headers(Slab::of(meta), m.index) };
         }
     }
 }

@@ -7,7 +7,7 @@
 //! AddressSanitizer, which must be told of each switch.
 //!
 //! ```text
-//!   stack_base  +-----------------------------+  == address of the task's header
+//!   stack_base  +-----------------------------+
 //!               | corosensei's parent link    |  <- yielder points here
 //!               | the loop's frame            |  <- while the task is idle, it is suspended here
 //!               | user_code's frames          |
@@ -152,6 +152,12 @@ impl Switch {
             // SAFETY: running, so `back` is set, and lives at the stack's base.
             unsafe { (*self.back.get()).suspend(()) };
         }
+    }
+
+    /// The hot end of the stack's base: corosensei's parent link.
+    #[inline(always)]
+    pub fn base(&self) -> usize {
+        self.back.get() as usize
     }
 
     /// Where the stack ended when the task last left it, give or take the saved registers: what to

@@ -199,6 +199,7 @@ pub mod op {
     pub const ASYNC_CANCEL: u8 = 14;
     pub const READ: u8 = 22;
     pub const WRITE: u8 = 23;
+    pub const SEND: u8 = 26;
     pub const RECV: u8 = 27;
     pub const URING_CMD: u8 = 46;
     pub const READ_MULTISHOT: u8 = 49;

@@ -26,11 +26,12 @@ use std::sync::OnceLock;
 /// The slot around an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Hit {
-    /// The task's header, and the end of its stack.
+    /// The task's header.
     pub header: *const u8,
-    /// The guard reaches from here to `stack_limit`, the stack from there to the header.
+    /// The guard reaches from here to `stack_limit`, the stack from there to `stack_base`.
     pub guard_start: usize,
     pub stack_limit: usize,
+    pub stack_base: usize,
     /// What the user may count on of the stack.
     pub stack_bytes: usize,
 }
@@ -111,7 +112,7 @@ fn report(address: usize, stack_pointer: usize) -> bool {
     let Some(hit) = LOCATE.get().and_then(|locate| locate(address)) else { return false };
     // In the guard, by code that runs on the stack above it. A large frame moves the stack pointer
     // first and touches its far end later, so the pointer may already be beyond the guard.
-    let reach = hit.guard_start.saturating_sub(1 << 20)..hit.header as usize;
+    let reach = hit.guard_start.saturating_sub(1 << 20)..hit.stack_base;
     if address >= hit.stack_limit || !reach.contains(&stack_pointer) {
         return false;
     }

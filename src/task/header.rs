@@ -1,17 +1,16 @@
 //! The pinned task: the public head that C sees, and behind it what the executor needs.
 //!
 //! ```text
-//!   page end  +-------------------------------+
-//!             | colour (0..2.5 KiB)           |
 //!             +-------------------------------+
 //!    +192     | line 3: sleeping, joining     |  touched by timers and joins
 //!    +128     | line 2: outcome, seq, switch  |  touched by every launch and switch
 //!     +64     | line 1: ticks, link, state    |  touched by every transition
 //!      +0     | line 0: priority, user_code,  |  touched by attach and launch
 //!             |         flags, executor       |
-//!   header -> +-------------------------------+  == base of the task's own stack
-//!             | stack, growing down           |
+//!   header -> +-------------------------------+
 //! ```
+//!
+//! Headers lie side by side (`stack::slab`); the stack is elsewhere.
 //!
 //! Who may touch what: while `phase` is ATTACHED all plain fields belong to the thread of the
 //! executor the task is attached to; otherwise to whoever owns the handle. `phase` and `seq` may be
@@ -152,7 +151,7 @@ pub enum Cancel {
     Next,
 }
 
-/// The whole task. 128-aligned; lives at the top of its stack slot.
+/// The whole task. 128-aligned; lives among the headers of its stack's slab.
 #[repr(C, align(128))]
 pub struct Task {
     pub head: TaskHead,
@@ -271,7 +270,7 @@ impl TaskRef {
     #[inline(always)]
     pub fn prefetch_stack(self) {
         let sp = self.switch.sp();
-        prefetch::line(self.addr() - 64);
+        prefetch::line(self.switch.base());
         prefetch::line(sp - 64);
         prefetch::line(sp);
         prefetch::line(sp + 64);

@@ -66,7 +66,7 @@ pub fn touch(slot: &Slot, value: u8) {
     // SAFETY: all three lie in the slot, which is the caller's.
     unsafe {
         header(slot).write(value);
-        header(slot).sub(1).write(value);
+        (slot.stack_base as *mut u8).sub(1).write(value);
         (slot.stack_limit as *mut u8).write(value);
     }
 }

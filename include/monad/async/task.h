@@ -39,7 +39,7 @@ enum {
     monad_async_priority_low = 2     /**< when nothing else is ready */
 };
 
-/** The part of a task that users may see; the task's own stack lies right below it. While the task is
+/** The part of a task that users may see; it does not move until the task is destroyed. While the task is
  *  attached, only the thread of its executor may look. */
 struct monad_async_task_head {
     /** To be set while the task is idle; else with `monad_async_task_set_priorities`. */
