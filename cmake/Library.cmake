@@ -36,7 +36,8 @@ set_target_properties(monad_async_shared PROPERTIES
   LINKER_LANGUAGE CXX OUTPUT_NAME monad_async EXPORT_NAME async_shared
   VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}
   LINK_DEPENDS "${version_script}")
-target_link_options(monad_async_shared PRIVATE
+# nodelete: the handler that reports stack overflows stays installed, so its code must stay too.
+target_link_options(monad_async_shared PRIVATE -Wl,-z,nodelete
   "-Wl,--version-script=${version_script}" -Wl,--gc-sections -Wl,--as-needed)
 target_link_libraries(monad_async_shared PRIVATE -lpthread -lm -ldl)
 if(MONAD_ASYNC_ASAN)
