@@ -33,13 +33,19 @@ impl<K: Kernel> Reactor<K> {
     /// burst of them. An operation that ends of itself takes its request along.
     #[cold]
     pub(super) fn cancel_again(&self) {
+        let mut refused = None;
         for _ in 0..BURST {
+            // Once round: each asks by a system call.
+            if refused.is_some() && self.cancel_queue.front() == refused {
+                break;
+            }
             let Some(task) = self.cancel_queue.pop_front() else { break };
             if self.kernel.cancel_now(name(task, TAG_OPERATION)) {
                 task.waits.set(Waits::Completion);
                 self.queued.set(self.queued.get() - 1);
             } else {
                 self.cancel_queue.push_back(task);
+                refused.get_or_insert(task);
             }
         }
     }

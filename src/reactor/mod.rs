@@ -68,9 +68,12 @@ impl<K: Kernel> Reactor<K> {
         self.in_flight.get() == 0 && self.cancels.get() == 0
     }
 
-    /// Entries wait in the queues, and there is room for them: the last burst had its fill.
+    /// Entries wait in the queues, and there is room for them: the last burst had its fill. Not those
+    /// cancel requests that could not be done and must not be submitted: they wait their turn.
     pub fn could_submit(&self) -> bool {
-        self.queued.get() != 0 && self.kernel.sq_space() != 0
+        self.queued.get() != 0
+            && self.kernel.sq_space() != 0
+            && (self.entry_queues.iter().any(|q| !q.is_empty()) || !self.kernel.holds_back())
     }
 
     /// Something waits to be handed to the kernel.
