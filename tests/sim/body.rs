@@ -4,7 +4,7 @@ use crate::kernel::SimKernel;
 use crate::mail::Mail;
 use crate::model::{Cancel, Stage, CANCELED};
 use crate::program::{Io, Op, Step};
-use crate::ring::{pattern, Verdict};
+use crate::ring::{pattern, Verdict, DRAIN};
 use crate::world::{trace, World};
 use monad_async::error::{Errno, RawResult};
 use monad_async::handle::{self, Handle};
@@ -207,7 +207,10 @@ impl World {
         // Not through a reference: what is in flight belongs to the kernel.
         let at = (&raw mut buffer).cast::<u8>();
         let len = if io.op == Op::Poll { 0 } else { u32::from(io.len) };
-        let sqe = Sqe::new(opcode, 3, 0, at as u64, len, 0);
+        let mut sqe = Sqe::new(opcode, 3, 0, at as u64, len, 0);
+        if io.drain {
+            sqe.0[0] |= u64::from(DRAIN) << 8;
+        }
         // SAFETY: the buffer is in this frame, which stays until the call returns.
         let call = || unsafe { Sim::io(task, &sqe) };
         if !self.handle(ex).executor().kernel().ring {

@@ -32,7 +32,7 @@ impl World {
         if e.mail_since.is_some() && !self.handle(ex).executor().has_mail() {
             return broken("its mail half read");
         }
-        if e.queued() != 0 && e.ring.sq_space() != 0 {
+        if e.could_submit() {
             return broken("operations that the kernel would take");
         }
         if e.current.is_some() {
@@ -102,7 +102,8 @@ impl World {
                 Some(target_ns) if self.run_other(ex, target_ns) => {}
                 Some(_) if self.post_claimed(1) => {}
                 Some(u64::MAX) if !self.st.borrow().claims.is_empty() => {}
-                Some(u64::MAX) => self.unblock(ex),
+                Some(u64::MAX) => self.unblock(ex, true),
+                Some(_) if self.may_be_stuck(ex) => self.unblock(ex, false),
                 Some(target_ns) => {
                     let mut st = self.st.borrow_mut();
                     let late = if st.rng.one_in(4) { st.rng.below(300) } else { 0 };
@@ -134,7 +135,7 @@ impl World {
             }
             let busy = o.ready_len() != 0
                 || o.mail_since.is_some()
-                || o.queued() != 0
+                || o.could_submit()
                 || !o.ring.sq.is_empty()
                 || !o.ring.cq.is_empty()
                 || !o.ring.backlog.is_empty()
@@ -149,8 +150,16 @@ impl World {
         true
     }
 
+    /// The executor asks again and again to cancel what is held back by what never ends.
+    fn may_be_stuck(&self, ex: u8) -> bool {
+        let mut st = self.st.borrow_mut();
+        let e = &st.ex[ex as usize];
+        let held = e.ring.draining && !e.cancels.is_empty() && e.ring.next_due_ns() == u64::MAX;
+        held && st.rng.one_in(8)
+    }
+
     /// Nothing will ever happen by itself: cancels what waits for ever.
-    fn unblock(&self, ex: u8) {
+    fn unblock(&self, ex: u8, for_ever: bool) {
         let stuck = {
             let mut st = self.st.borrow_mut();
             st.janitor += 1;
@@ -169,7 +178,7 @@ impl World {
                 }
             };
             let stuck = (from..from + n).map(|i| i % n).find(waits);
-            if stuck.is_none() && st.attached(ex) != 0 {
+            if for_ever && stuck.is_none() && st.attached(ex) != 0 {
                 let mine: Vec<_> = st.tasks.iter().enumerate().filter(|t| t.1.ex == ex).collect();
                 self.check(Err(format!("executor {ex} sleeps for ever with {mine:?}")));
             }
@@ -209,6 +218,7 @@ impl World {
                 st.flush(ex);
             }
             let e = &mut st.ex[ex as usize];
+            e.ring.asked.clear();
             e.enomem |= fault == libc::ENOMEM;
             e.ring.sq_since = (!e.ring.sq.is_empty()).then_some(e.items);
             let nap = matches!(fault, libc::EAGAIN | libc::EBUSY) && wait != Wait::No;
@@ -219,6 +229,7 @@ impl World {
             fault
         };
         if fault == 0 {
+            self.st.borrow_mut().ex[ex as usize].ring.end_drain();
             if wait != Wait::No {
                 self.sleep(ex, wait);
             }
@@ -271,6 +282,24 @@ impl Kernel for SimKernel {
     fn needs_enter(&self) -> bool {
         self.world.moment(self.ex);
         !self.world.st.borrow().ex[self.ex as usize].ring.backlog.is_empty()
+    }
+
+    fn holds_back(&self) -> bool {
+        self.world.st.borrow().ex[self.ex as usize].ring.draining
+    }
+
+    fn cancel_now(&self, user_data: u64) -> bool {
+        let w = self.world;
+        let mut st = w.st.borrow_mut();
+        // As in `push`.
+        w.check(w.observe(&mut st, self.ex));
+        match st.cancel_now(self.ex, user_data) {
+            Ok(done) => done,
+            Err(text) => {
+                w.check(Err(text));
+                false
+            }
+        }
     }
 
     fn enter(&self, wait: Wait) -> Result<(), Errno> {

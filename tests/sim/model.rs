@@ -129,6 +129,11 @@ impl Executor {
     pub fn ready_len(&self) -> usize {
         self.ready.iter().map(VecDeque::len).sum()
     }
+    /// Something waits for a submission entry, and could have one.
+    pub fn could_submit(&self) -> bool {
+        let held = if self.ring.draining { self.cancels.len() } else { 0 };
+        self.queued() != held && self.ring.sq_space() != 0
+    }
     pub fn queued(&self) -> usize {
         self.entries.iter().map(VecDeque::len).sum::<usize>() + self.cancels.len()
     }

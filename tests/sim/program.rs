@@ -44,6 +44,8 @@ pub struct Io {
     pub end: End,
     pub delay_ns: u32,
     pub on_cancel: OnCancel,
+    /// IOSQE_IO_DRAIN: begins when all before it have ended, and nothing after it before.
+    pub drain: bool,
 }
 
 /// One thing that a task does.
@@ -280,7 +282,11 @@ const TEMPERS: usize = 8;
 
 /// What a program's steps are made of: each program has a few favourites, so that unlikely
 /// meetings of likely things happen in some programs all the time.
-struct Mix([u32; 12]);
+struct Mix {
+    weights: [u32; 12],
+    /// One operation in so many drains; 0: none.
+    drains: u32,
+}
 
 impl Mix {
     fn new(r: &mut Rng) -> Self {
@@ -289,23 +295,23 @@ impl Mix {
             *w *= r.pick(&[0, 1, 1, 4]);
         }
         weights[0] += 1;
-        Self(weights)
+        Self { weights, drains: r.pick(&[0, 0, 0, 4]) }
     }
 
     fn step(&self, r: &mut Rng, tasks: u8, executors: u8) -> Step {
         let task = r.below(u32::from(tasks)) as u8;
         let ex = r.below(u32::from(executors)) as u8;
-        let mut at = r.below(self.0.iter().sum());
+        let mut at = r.below(self.weights.iter().sum());
         let mut kind = 0;
-        while at >= self.0[kind] {
-            at -= self.0[kind];
+        while at >= self.weights[kind] {
+            at -= self.weights[kind];
             kind += 1;
         }
         match kind {
             0 => Step::Yield,
             1 => Step::Sleep(1 + r.below(3000)),
             2 => Step::SleepForEver,
-            3 => Step::Io(io(r)),
+            3 => Step::Io(io(r, self.drains)),
             4 => Step::Join(task),
             5 => Step::Cancel(task),
             6 => Step::Attach { task, ex },
@@ -323,7 +329,7 @@ fn level(r: &mut Rng) -> u8 {
     r.pick(&[0, 1, 1, 1, 2, 2])
 }
 
-fn io(r: &mut Rng) -> Io {
+fn io(r: &mut Rng, drains: u32) -> Io {
     Io {
         op: r.pick(&[Op::Nop, Op::Read, Op::Read, Op::Write, Op::Poll, Op::SendZc]),
         len: 1 + r.below(32) as u8,
@@ -342,6 +348,7 @@ fn io(r: &mut Rng) -> Io {
             4 => OnCancel::Crosses(true),
             _ => OnCancel::Crosses(false),
         },
+        drain: drains != 0 && r.one_in(drains),
     }
 }
 
