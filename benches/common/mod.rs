@@ -6,6 +6,7 @@
 pub mod api;
 pub mod hot;
 pub mod many;
+pub mod pin;
 pub mod raw;
 pub mod rounds;
 pub mod steps;

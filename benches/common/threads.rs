@@ -11,6 +11,7 @@ use monad_async::error::RawResult;
 use monad_async::ticks;
 
 use super::api::{self, Executor, Task, TaskPtr};
+use super::pin::{self, Pinned};
 use super::raw::RawRing;
 use super::rounds::{waited_ns, Meter, Sample, Work};
 
@@ -37,7 +38,7 @@ unsafe impl Send for Shared {}
 // SAFETY: as above.
 unsafe impl Sync for Shared {}
 
-/// One other thread attaches as fast as it can, in turn from a pool of 4,096 tasks, each again as
+/// One other thread attaches as fast as it can, in turn from a pool of 1,024 tasks, each again as
 /// soon as it has exited. Only rounds count in which both threads had a processor whenever they
 /// wanted one, but for a twentieth of the time: what the others show is the scheduler's turns.
 pub struct Remote {
@@ -47,12 +48,15 @@ pub struct Remote {
     thread: Option<JoinHandle<()>>,
     /// Rounds that count although they were disturbed: the machine is too busy for this.
     pub disturbed: usize,
+    _pinned: Pinned,
 }
 
-pub const POOL: usize = 4096;
+pub const POOL: usize = 1024;
 
 impl Remote {
     pub fn new(track: bool) -> Self {
+        let cpus = pin::usable(); // Asked before: a thread inherits where its maker is bound.
+        let pinned = Pinned::to(cpus.first());
         let ex = Executor::new(64, track);
         let tasks: Vec<_> = (0..POOL).map(|_| Task::new(STACK_BYTES, empty, ptr::null())).collect();
         // The first launch of a task is by its owner, so that each has exited once.
@@ -69,8 +73,11 @@ impl Remote {
             stop: AtomicBool::new(false),
         });
         let theirs = shared.clone();
-        let thread = Some(thread::spawn(move || launches(&theirs)));
-        Self { ex, tasks, shared, thread, disturbed: 0 }
+        let thread = Some(thread::spawn(move || {
+            let _pinned = Pinned::to(cpus.get(1));
+            launches(&theirs);
+        }));
+        Self { ex, tasks, shared, thread, disturbed: 0, _pinned: pinned }
     }
 }
 
@@ -188,6 +195,7 @@ pub struct Wakes {
     eventfd: i32,
     alarm: Arc<Alarm>,
     thread: Option<JoinHandle<()>>,
+    _pinned: Pinned,
 }
 
 unsafe extern "C" fn stamps(task: TaskPtr) -> RawResult {
@@ -198,6 +206,8 @@ unsafe extern "C" fn stamps(task: TaskPtr) -> RawResult {
 
 impl Wakes {
     pub fn new(track: bool) -> Self {
+        let cpus = pin::usable(); // Asked before: a thread inherits where its maker is bound.
+        let pinned = Pinned::to(cpus.first());
         let ex = Executor::new(64, track);
         let began = Box::new(AtomicU64::new(0));
         let task = Task::new(STACK_BYTES, stamps, (&raw const *began).cast::<c_void>());
@@ -215,8 +225,11 @@ impl Wakes {
             rung: AtomicU64::new(0),
         });
         let theirs = alarm.clone();
-        let thread = Some(thread::spawn(move || rings(&theirs)));
-        Self { ex, _task: task, began, ring, eventfd, alarm, thread }
+        let thread = Some(thread::spawn(move || {
+            let _pinned = Pinned::to(cpus.get(1));
+            rings(&theirs);
+        }));
+        Self { ex, _task: task, began, ring, eventfd, alarm, thread, _pinned: pinned }
     }
 
     /// Nanoseconds from just before the waker's call to the sleeper's first step.
