@@ -137,8 +137,7 @@ TEST(Bounds, an_arrival_from_another_thread)
     attach_all(tasks, ex);
     std::thread submitter([&] {
         for (int i = 0; i < rounds; ++i) {
-            while (i > 0 && !monad_async_task_has_exited(urgent)) {
-            }
+            spin_until([&] { return i == 0 || monad_async_task_has_exited(urgent); });
             ASSERT_EQ(monad_async_task_attach(ex, urgent).error, 0);
             posted.store(i + 1);
         }

@@ -209,8 +209,7 @@ TEST(Wake, none_is_lost)
         std::thread waker([&] {
             for (int i = 0; i < rounds; ++i) {
                 EXPECT_EQ(monad_async_executor_wake(ex).error, 0);
-                while (woken.load() <= i) {
-                }
+                spin_until([&] { return woken.load() > i; });
             }
         });
         for (int i = 0; i < rounds; ++i) {

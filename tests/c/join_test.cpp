@@ -148,8 +148,7 @@ TEST(Join, across_executors_and_threads)
             // And is gone at once: a join hangs on the task, not on the executor it ran on.
         });
         Executor ex;
-        while (!attached) {
-        }
+        spin_until([&] { return attached.load(); });
         auto const joiners = make_tasks(5, [&](monad_async_task self, size_t) {
             return monad_async_task_join(self, other);
         });

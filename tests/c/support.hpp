@@ -12,6 +12,7 @@
 #include <ctime>
 #include <functional>
 #include <memory>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -40,6 +41,17 @@ inline void spin_for(uint64_t ns)
 {
     uint64_t const end = boot_time_ns() + ns;
     while (boot_time_ns() < end) {
+    }
+}
+
+// Spins at first, since that meets the other thread soonest, then lets others run: on a busy machine
+// the one waited for may be among them.
+template <class Condition> void spin_until(Condition condition)
+{
+    for (unsigned i = 0; !condition(); ++i) {
+        if (i > 1000) {
+            std::this_thread::yield();
+        }
     }
 }
 

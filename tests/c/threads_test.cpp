@@ -36,8 +36,7 @@ TEST(Threads, no_attach_is_slept_through)
         constexpr int rounds = 20000;
         std::thread submitter([&] {
             for (int i = 0; i < rounds; ++i) {
-                while (i > 0 && !monad_async_task_has_exited(task)) {
-                }
+                spin_until([&] { return i == 0 || monad_async_task_has_exited(task); });
                 ASSERT_EQ(monad_async_task_attach(ex, task).error, 0);
             }
         });
@@ -110,15 +109,12 @@ TEST(Threads, has_exited_publishes_the_result)
         std::atomic<bool> attached{false};
         std::thread watcher([&] {
             EXPECT_EQ(monad_async_task_attach(ex, task).error, 0);
-            while (!monad_async_task_has_exited(task)) {
-            }
+            spin_until([&] { return monad_async_task_has_exited(task); });
             EXPECT_EQ(task->result.value, round * 3);
             EXPECT_EQ(written, round);
             attached = true;
         });
-        while (!attached) {
-            ex.poll();
-        }
+        spin_until([&] { return ex.poll(), attached.load(); });
         watcher.join();
     }
 }
@@ -135,8 +131,7 @@ TEST(Threads, a_task_goes_from_executor_to_executor)
             ex.run();
         }
     });
-    while (there.load() == nullptr) {
-    }
+    spin_until([&] { return there.load() != nullptr; });
     std::thread::id ran_on[2];
     int which = 0;
     Task task([&](monad_async_task self) {
@@ -174,8 +169,7 @@ TEST(Threads, two_executors_launch_on_each_other)
         Executor ex(me == 0 ? 64 : 0);
         Side &mine = sides[me], &other = sides[1 - me];
         mine.ex = ex;
-        while (other.ex.load() == nullptr) {
-        }
+        spin_until([&] { return other.ex.load() != nullptr; });
         // Each side's tasks run on the other, in batches that are attached from inside a task.
         auto const batch = make_tasks(100, [&](monad_async_task self, size_t i) {
             auto const r = i % 2 == 0 ? yield(self) : success();

@@ -92,32 +92,42 @@ TEST(Ticks, stamps_of_a_launch_alone)
     EXPECT_GE(ns_between(task->ticks_when_resumed, task->ticks_when_detached), 19000u);
 }
 
-// The first version's was too low: it forgot the time between the last suspension and the exit.
+// The first version's was too low: it forgot the time between the last suspension and the exit,
+// which here is a third. An interruption between the two clocks' readings spoils an attempt, not all.
 TEST(Ticks, executed_agrees_with_what_the_task_measures_itself)
 {
+    Executor ex;
     for (uint64_t const spin_ns : {uint64_t{10000}, uint64_t{50000}}) {
-        Executor ex;
-        uint64_t own = 0;
-        Task task([&](monad_async_task self) {
-            for (int i = 0; i < 200; ++i) {
-                auto const from = monad_async_get_ticks_count();
-                spin_ticks(spin_ns);
-                own += monad_async_get_ticks_count() - from;
-                auto const r = i % 2 == 0 ? yield(self) : nop(self);
-                if (r.error != 0) {
-                    return r;
+        for (int const suspensions : {0, 2, 100}) {
+            double best = 0;
+            for (int attempt = 0; attempt < 50 && std::abs(best - 1) > 0.02; ++attempt) {
+                uint64_t own = 0;
+                auto const spin = [&] {
+                    auto const from = monad_async_get_ticks_count();
+                    spin_ticks(spin_ns);
+                    own += monad_async_get_ticks_count() - from;
+                };
+                Task task([&](monad_async_task self) {
+                    for (int i = 0; i < suspensions; ++i) {
+                        spin();
+                        auto const r = i % 2 == 0 ? yield(self) : nop(self);
+                        if (r.error != 0) {
+                            return r;
+                        }
+                    }
+                    spin();
+                    return success();
+                });
+                task.attach(ex);
+                ex.finish();
+                double const ratio =
+                    static_cast<double>(task->total_ticks_executed) / static_cast<double>(own);
+                if (std::abs(ratio - 1) < std::abs(best - 1)) {
+                    best = ratio;
                 }
             }
-            auto const from = monad_async_get_ticks_count();
-            spin_ticks(spin_ns);
-            own += monad_async_get_ticks_count() - from;
-            return success();
-        });
-        task.attach(ex);
-        ex.finish();
-        double const ratio = static_cast<double>(task->total_ticks_executed) / static_cast<double>(own);
-        EXPECT_GT(ratio, 0.98) << spin_ns;
-        EXPECT_LT(ratio, 1.02) << spin_ns;
+            EXPECT_NEAR(best, 1, 0.02) << spin_ns << " ns, " << suspensions << " suspensions";
+        }
     }
 }
 
