@@ -12,6 +12,7 @@ const HEADERS: &[&str] = &[
     "include/monad/async/detail/die.hpp",
     "include/monad/async/detail/task_state.hpp",
     "include/monad/async/detail/time.hpp",
+    "include/monad/async/detail/tsan.hpp",
     "include/monad/async/error.hpp",
     "include/monad/async/executor.h",
     "include/monad/async/executor.hpp",

@@ -11,6 +11,7 @@ set_target_properties(monad_async_static monad_async_shared PROPERTIES
 
 install(DIRECTORY include/monad TYPE INCLUDE FILES_MATCHING PATTERN "*.h" PATTERN "*.hpp")
 install(FILES LICENSE TYPE DOC)
+install(FILES cmake/tsan.supp DESTINATION "${CMAKE_INSTALL_DATADIR}/monad_async")
 # One export set a flavour: a distribution may leave one out, and the config file copes.
 foreach(flavour static shared)
   install(TARGETS monad_async_${flavour} EXPORT monad_async_${flavour}

@@ -168,19 +168,13 @@ pub fn force_mprotect_guards(on: bool) {
 /// Installs a marker on a page of its own and looks whether it bites.
 fn markers_work() -> bool {
     let Ok(at) = map(page_bytes()) else { return false };
-    // SAFETY: the page was just mapped and is nobody else's. rt_sigprocmask then reads an empty
-    // signal set from it, which changes nothing, or finds that it cannot (EFAULT): a system call
-    // sees a guard without a signal being sent, and this one is never forbidden by a sandbox.
-    // Through syscall(), since the C library would look at the set itself.
+    // SAFETY: the page was just mapped and is nobody else's. clock_gettime then writes the time to it,
+    // or finds that it cannot (EFAULT): a system call sees a guard without a signal being sent, and
+    // this one is never forbidden by a sandbox, nor looked into by valgrind. Through syscall(), since
+    // the C library would write the time itself.
     let bites = unsafe {
         libc::madvise(at.as_ptr().cast(), page_bytes(), MADV_GUARD_INSTALL) == 0
-            && libc::syscall(
-                libc::SYS_rt_sigprocmask,
-                libc::SIG_BLOCK,
-                at.as_ptr(),
-                core::ptr::null_mut::<u8>(),
-                8usize,
-            ) == -1
+            && libc::syscall(libc::SYS_clock_gettime, libc::CLOCK_MONOTONIC, at.as_ptr()) == -1
             && Errno::last().0 == libc::EFAULT
     };
     // SAFETY: mapped above, used by nobody.

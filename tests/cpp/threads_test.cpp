@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <future>
+#include <mutex>
 #include <thread>
 
 namespace {
@@ -20,13 +21,18 @@ public:
             while (!stop_.load()) {
                 ex.run(ma::executor::unlimited, 1h);
             }
+            // The executor must outlive the call that woke it.
+            std::lock_guard const woken(waking_);
         });
         ex_ = ready.get();
     }
     ~worker()
     {
-        stop_.store(true);
-        ex_->wake();
+        {
+            std::lock_guard const waking(waking_);
+            stop_.store(true);
+            ex_->wake();
+        }
         thread_.join();
     }
     worker(worker const &) = delete;
@@ -36,6 +42,7 @@ public:
 
 private:
     std::atomic<bool> stop_{false};
+    std::mutex waking_;
     ma::executor *ex_ = nullptr;
     std::thread thread_;
 };
@@ -149,7 +156,9 @@ TEST(Threads, destroying_a_task_elsewhere_from_inside_a_task)
     });
     outer.attach(here, [&] {
         ma::task inner;
+        std::atomic<bool> begun{false};
         inner.attach(w.ex(), [&] {
+            begun.store(true);
             struct end {
                 std::atomic<int> &n;
                 ~end() { ++n; }
@@ -160,7 +169,9 @@ TEST(Threads, destroying_a_task_elsewhere_from_inside_a_task)
                 ma::this_task::sleep_for(1h);
             }
         });
-        ma::this_task::sleep_for(1ms);
+        do {
+            ma::this_task::sleep_for(1ms);
+        } while (!begun.load());
     });
     while (!outer.done()) {
         here.run();

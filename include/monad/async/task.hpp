@@ -137,6 +137,7 @@ public:
         state.head->user_ptr = &state;
         auto const code_before =
             std::exchange(state.head->user_code, &detail::trampoline<body_type>);
+        detail::tsan_release(state.head);
         auto const r = monad_async_task_attach(ex, state.head);
         if (r.error != 0) {
             state.head->user_code = code_before;
@@ -156,7 +157,7 @@ public:
     std::intptr_t get() const
     {
         auto &state = checked("monad::async::task::get");
-        if (!monad_async_task_has_exited(state.head)) {
+        if (!state.has_exited()) {
             detail::fail(state.is_done() ? EINVAL : EBUSY, "monad::async::task::get");
         }
         // Other code since is C's: what was thrown is older then.
@@ -174,7 +175,7 @@ public:
     {
         auto &state = checked("monad::async::task::join");
         auto const r = monad_async_task_join(detail::running_task("monad::async::task::join"), state.head);
-        if (!monad_async_task_has_exited(state.head)) {
+        if (!state.has_exited()) {
             detail::fail(r.error, "monad::async::task::join");
         }
         return get();
@@ -252,6 +253,7 @@ private:
         if (state_ != nullptr) {
             auto *const state = std::exchange(state_, nullptr);
             if (detail::task_close(state)) {
+                detail::tsan_acquire(state->head);
                 delete state;
             }
         }

@@ -24,6 +24,7 @@
 #include "../config.h"
 #include "../error.hpp"
 #include "../task.h"
+#include "tsan.hpp"
 
 #include <cstddef>
 #include <exception>
@@ -108,13 +109,26 @@ struct task_state {
     // The task is attached as far as the caller's thread can know.
     [[nodiscard]] bool is_attached() const noexcept
     {
-        return __atomic_load_n(&head->current_executor, __ATOMIC_ACQUIRE) != nullptr;
+        if (__atomic_load_n(&head->current_executor, __ATOMIC_ACQUIRE) != nullptr) {
+            return true;
+        }
+        tsan_acquire(head);
+        return false;
+    }
+
+    [[nodiscard]] bool has_exited() const noexcept
+    {
+        if (!monad_async_task_has_exited(head)) {
+            return false;
+        }
+        tsan_acquire(head);
+        return true;
     }
 
     [[nodiscard]] bool is_done() const noexcept
     {
         // Without code it never was launched.
-        return monad_async_task_has_exited(head) || head->user_code == nullptr;
+        return has_exited() || head->user_code == nullptr;
     }
 
 private:

@@ -82,6 +82,7 @@ monad_async_result call(task_state &state)
 template <class F>
 monad_async_result trampoline(monad_async_task head) noexcept
 {
+    tsan_acquire(head);
     auto &state = *static_cast<task_state *>(head->user_ptr);
     if (state.drop == nullptr) {
         return nothing_to_call(state);
@@ -107,6 +108,7 @@ monad_async_result trampoline(monad_async_task head) noexcept
         r = keep_exception(state, ENOTRECOVERABLE);
     }
     drop_callable<F>(state);
+    tsan_release(head);
     return r;
 }
 

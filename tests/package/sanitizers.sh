@@ -1,0 +1,122 @@
+#!/usr/bin/env bash
+# The C++ tests, 10,000 tasks that throw, suspend and resume among them, under AddressSanitizer and
+# UndefinedBehaviorSanitizer with the asan build, under valgrind and under ThreadSanitizer; and that
+# each of these would see a mistake on a task's stack.
+. "$(dirname "$0")/common.sh"
+
+# The library is built for it with each compiler; optimised, but not linked for minutes.
+export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
+export UBSAN_OPTIONS=print_stacktrace=1
+mistakes=$root/tests/package/mistakes.cpp
+tests=(destroy exception executor fork mixing task this_task threads time)
+sources=()
+for t in "${tests[@]}"; do
+    sources+=("$root/tests/cpp/${t}_test.cpp")
+done
+
+# seen PATTERN COMMAND...   The command fails and its output has the pattern.
+seen() {
+    local pattern=$1
+    shift
+    if "$@" >"$work/seen" 2>&1; then
+        echo 'it went unseen'
+        return 1
+    fi
+    grep -q "$pattern" "$work/seen" || { cat "$work/seen"; return 1; }
+}
+
+asan_tree() {
+    cmake --preset asan -S "$root" -B "$1" -G Ninja -DMONAD_ASYNC_BUILD_TESTS=OFF \
+        -DCMAKE_C_COMPILER="${2%:*}" -DCMAKE_CXX_COMPILER="${2#*:}" &&
+        cmake --build "$1" && cmake --install "$1" --prefix "$1/prefix"
+}
+
+# An outside project; the sanitizers' runtimes come with the target.
+asan_consumer() {
+    local tree=$1 pair=$2
+    cat >"$work/CMakeLists.txt" <<'END'
+cmake_minimum_required(VERSION 3.22)
+project(sanitized LANGUAGES CXX)
+find_package(monad_async 0.1 CONFIG REQUIRED COMPONENTS ${FLAVOUR})
+find_package(GTest REQUIRED)
+add_executable(tests ${SOURCES})
+target_link_libraries(tests PRIVATE monad::async GTest::gtest_main)
+add_executable(mistakes ${MISTAKES})
+target_link_libraries(mistakes PRIVATE monad::async)
+add_executable(hello ${HELLO})
+target_compile_features(hello PRIVATE cxx_std_20)
+target_link_libraries(hello PRIVATE monad::async)
+END
+    local list flags='-fsanitize=address,undefined -fno-sanitize-recover=undefined -O1 -g'
+    list=$(IFS=';'; echo "${sources[*]}")
+    cmake -S "$work" -B "$tree/consumer" -G Ninja -DCMAKE_CXX_COMPILER="${pair#*:}" \
+        -DCMAKE_CXX_FLAGS="$flags" -DCMAKE_PREFIX_PATH="$tree/prefix" -DFLAVOUR="$3" \
+        -DSOURCES="$list" -DMISTAKES="$mistakes" -DHELLO="$root/examples/hello.cpp" &&
+        cmake --build "$tree/consumer"
+}
+
+for pair in $(compilers); do
+    compiler=${pair%:*} tree=$work/asan-${pair%:*}
+    flavour=static
+    [ "$compiler" = gcc ] || flavour=shared
+    check "asan build, $compiler" asan_tree "$tree" "$pair"
+    check "consumer of the asan build, $compiler" asan_consumer "$tree" "$pair" $flavour
+    check "asan+ubsan, C++ tests, $compiler, $flavour" "$tree/consumer/tests"
+    check "asan+ubsan, hello, $compiler" "$tree/consumer/hello"
+    check "asan sees an overflow on a task's stack, $compiler" \
+        seen 'stack-buffer-overflow' "$tree/consumer/mistakes" overflow
+    check "ubsan sees an overflow of an int in a task, $compiler" \
+        seen 'signed integer overflow' "$tree/consumer/mistakes" integer
+    # A stack frame that is left stays poisoned, and costs a heap block a frame.
+    check "asan, use after return, C++ tests, $compiler" \
+        env ASAN_OPTIONS=detect_stack_use_after_return=1 "$tree/consumer/tests"
+done
+
+unset CARGO_PROFILE_RELEASE_LTO CARGO_PROFILE_RELEASE_CODEGEN_UNITS
+moved_prefix
+libdir=$(library_dir)
+
+# compile COMPILER OUT FLAG... -- SOURCE...
+compile() {
+    local compiler=$1 out=$2 flags=()
+    shift 2
+    while [ "$1" != -- ]; do
+        flags+=("$1")
+        shift
+    done
+    shift
+    "$compiler" -std=c++20 -g -O1 "${flags[@]}" "-I$prefix/include" "$@" "$libdir/libmonad_async.a" \
+        -lstdc++ -lpthread -lm -ldl -o "$out"
+}
+gtest=(-lgtest -lgtest_main)
+
+if have valgrind; then
+    memcheck=(valgrind -q --error-exitcode=9 --leak-check=full)
+    check 'valgrind, built' compile g++ "$work/memcheck" -- "${sources[@]}" "${gtest[@]}"
+    # Forks are left out: memcheck walks all memory at each child's end.
+    check 'valgrind, C++ tests' "${memcheck[@]}" "$work/memcheck" --gtest_filter=-Fork*
+    check 'valgrind, hello, built' compile g++ "$work/hello" -- "$root/examples/hello.cpp"
+    check 'valgrind, hello' "${memcheck[@]}" "$work/hello"
+    check 'valgrind, mistakes, built' compile g++ "$work/mistakes" -- "$mistakes"
+    check "valgrind sees an unset value on a task's stack" \
+        seen 'uninitialised' "${memcheck[@]}" "$work/mistakes" unset
+    check 'valgrind sees a leak' seen 'definitely lost' "${memcheck[@]}" "$work/mistakes" leak
+else
+    skip_check 'valgrind' 'no valgrind here'
+fi
+
+# What works: races in what tasks share, also through attach, done and get, which are made visible.
+# What does not: stacks in reports may lack frames below a suspension.
+export TSAN_OPTIONS="suppressions='$prefix/share/monad_async/tsan.supp'"
+for pair in $(compilers); do
+    compiler=${pair%:*}
+    check "tsan, built, $compiler" compile "${pair#*:}" "$work/tsan-$compiler" -fsanitize=thread -- \
+        "${sources[@]}" "${gtest[@]}"
+    check "tsan, C++ tests, $compiler" "$work/tsan-$compiler" --gtest_filter=-Fork*
+    check "tsan, mistakes, built, $compiler" compile "${pair#*:}" "$work/tsan-mistakes-$compiler" \
+        -fsanitize=thread -- "$mistakes"
+    check "tsan sees a race between tasks of two threads, $compiler" \
+        seen 'data race' "$work/tsan-mistakes-$compiler" race
+done
+have clang || skip_check 'sanitizers, clang' 'no clang here'
+exit $status
