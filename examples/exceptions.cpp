@@ -14,6 +14,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
+//! [get rethrows]
 void get_rethrows(ma::executor &ex)
 {
     ma::task t;
@@ -25,6 +26,7 @@ void get_rethrows(ma::executor &ex)
         std::printf("get: %s\n", e.what());
     }
 }
+//! [get rethrows]
 
 // Both are inside their catch at the same time, and each rethrows its own.
 void suspended_inside_catch(ma::executor &ex)
@@ -52,6 +54,7 @@ void suspended_inside_catch(ma::executor &ex)
     }
 }
 
+//! [cancelling]
 void cancelled(ma::executor &ex)
 {
     struct guard {
@@ -71,7 +74,9 @@ void cancelled(ma::executor &ex)
         std::printf("cancelled: %s\n", e.code() == ma::cancelled ? "and get says so" : e.what());
     }
 }
+//! [cancelling]
 
+//! [an operation that fails]
 // A failed operation is a std::system_error with the errno.
 void failed_io(ma::executor &ex)
 {
@@ -89,6 +94,7 @@ void failed_io(ma::executor &ex)
         std::printf("io: %s\n", e.what());
     }
 }
+//! [an operation that fails]
 
 } // namespace
 

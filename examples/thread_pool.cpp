@@ -28,6 +28,7 @@ public:
         executor_ = executor.get(); // Rethrows what kept the executor from being made.
     }
 
+    //! [stopping a worker]
     ~worker()
     {
         {
@@ -37,6 +38,7 @@ public:
         }
         thread_.join();
     }
+    //! [stopping a worker]
 
     worker(worker const &) = delete;
     worker &operator=(worker const &) = delete;
@@ -45,6 +47,7 @@ public:
     [[nodiscard]] ma::executor const &executor() const { return *executor_; }
 
 private:
+    //! [a worker's thread]
     void main(std::promise<ma::executor *> &made)
     try {
         ma::executor executor{ma::executor_options{.io_uring_entries = 16}};
@@ -57,6 +60,7 @@ private:
     } catch (...) {
         made.set_exception(std::current_exception());
     }
+    //! [a worker's thread]
 
     std::atomic<bool> stop_ = false;
     std::mutex waking_;

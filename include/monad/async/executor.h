@@ -10,6 +10,8 @@
  *  - EXPENSIVE: allocates or asks the kernel; not for a path that is to be fast.
  *  - SUSPENDS: other tasks run on this thread before the call returns.
  *
+ *  @include hello.c
+ *
  *  Every call checks for NULL (`EINVAL`). A child after `fork` gets `EPERM`: the ring is its
  *  parent's. */
 
@@ -158,7 +160,8 @@ monad_async_executor_wake(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
 
 /** Whether a task is attached, pending or suspended: whether running it makes sense. OWNER'S THREAD;
  *  false on any other.
- *  @param ex the executor */
+ *  @param ex the executor
+ *  @return false also for NULL */
 MONAD_ASYNC_API bool
 monad_async_executor_has_work(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
 

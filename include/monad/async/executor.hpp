@@ -78,6 +78,7 @@ public:
     executor() : executor(executor_options{}) {}
 
     /** EXPENSIVE: up to a millisecond. The calling thread owns it.
+     *  @param options how to make it
      *  @throws std::system_error `ENOSYS`: the kernel has no io_uring; `EPERM`: a sysctl or a sandbox
      *  forbids it; `ENOMEM`: memory or the memlock limit; its text says what helps */
     explicit executor(executor_options const &options)
@@ -101,10 +102,13 @@ public:
         }
     }
 
-    /** Takes `other`'s place; `other` may only be destroyed or assigned to. */
+    /** Takes `other`'s place.
+     *  @param other may only be destroyed or assigned to afterwards */
     executor(executor &&other) noexcept : handle_(std::exchange(other.handle_, {})) {}
 
-    /** As the destructor, then takes `other`'s place. */
+    /** As the destructor, then takes `other`'s place.
+     *  @param other may only be destroyed or assigned to afterwards
+     *  @return this object */
     executor &operator=(executor &&other) noexcept
     {
         if (this != &other) {
@@ -134,7 +138,9 @@ public:
         return detail::executor_run(handle_.head, max_items, nullptr);
     }
 
-    /** As the other `run`, and waits no longer than `timeout`; zero and less do not wait.
+    /** As the other `run`, with a limit to the wait.
+     *  @param max_items run so many items at most
+     *  @param timeout wait no longer; zero and less: not at all
      *  @return how many ran; 0 also when `timeout` has passed
      *  @throws std::system_error as the other `run` */
     template <class Rep, class Period>
@@ -164,17 +170,26 @@ public:
     }
 
     /** ANY THREAD. A `run` that sleeps returns; one that does not, or the next one, does not sleep.
-     *  The executor must outlive the call. A system call only if it sleeps.
+     *  The executor must outlive the call: where its thread ends because of the call, have it wait
+     *  for the call's return. A system call only if it sleeps.
+     *
+     *  @snippet thread_pool.cpp stopping a worker
+     *  @snippet thread_pool.cpp a worker's thread
      *  @throws std::system_error `EPERM` in a child after `fork` */
-    void wake() { value_or_throw(monad_async_executor_wake(handle_.head), "monad::async::executor::wake"); }
+    void wake()
+    {
+        value_or_throw(monad_async_executor_wake(handle_.head), "monad::async::executor::wake");
+    }
 
-    /** True while a task is attached. */
+    /** Whether running it makes sense. OWNER'S THREAD.
+     *  @return true while a task is attached */
     [[nodiscard]] bool has_work() const noexcept
     {
         return monad_async_executor_has_work(handle_.head);
     }
 
-    /** What was detected and chosen: kernel, ring flags, features in use or degraded and why. */
+    /** What was detected and chosen. OWNER'S THREAD. EXPENSIVE.
+     *  @return kernel, ring flags, features in use or degraded and why; text for people */
     [[nodiscard]] std::string config() const
     {
         std::unique_ptr<char, void (*)(char *)> const text(
@@ -182,8 +197,9 @@ public:
         return text ? std::string(text.get()) : std::string();
     }
 
-    /** The handle of the C API, which may be used beside this object but not destroyed; null after
-     *  it was moved from. Its counters and ticks may be read on the owner's thread. */
+    /** The handle of the C API, which may be used beside this object but not destroyed. Its counters
+     *  and ticks may be read on the owner's thread.
+     *  @return null after it was moved from */
     [[nodiscard]] monad_async_executor native_handle() const noexcept { return handle_.head; }
 
 private:

@@ -39,8 +39,8 @@ enum {
     monad_async_priority_low = 2     /**< when nothing else is ready */
 };
 
-/** The part of a task that users may see; it does not move until the task is destroyed. While the task is
- *  attached, only the thread of its executor may look. */
+/** The part of a task that users may see; it does not move until the task is destroyed. While the task
+ *  is attached, only the thread of its executor may look. */
 struct monad_async_task_head {
     /** To be set while the task is idle; else with `monad_async_task_set_priorities`. */
     struct {

@@ -21,12 +21,14 @@
 #include <type_traits>
 #include <utility>
 
+/** @cond no API */
 #if defined(__cpp_concepts) && __cpp_concepts >= 201907L && __has_include(<concepts>)
     #include <concepts>
     #define MONAD_ASYNC_HAS_CONCEPTS 1
 #else
     #define MONAD_ASYNC_HAS_CONCEPTS 0
 #endif
+/** @endcond */
 
 namespace monad::async {
 
@@ -47,17 +49,25 @@ template <class F>
 concept task_body = std::constructible_from<std::decay_t<F>, F> && std::invocable<std::decay_t<F>> &&
                     task_result<std::invoke_result_t<std::decay_t<F>>>;
 
+#endif
+
+/** @cond no API */
+#if MONAD_ASYNC_HAS_CONCEPTS
     #define MONAD_ASYNC_TASK_BODY ::monad::async::task_body
 #else
     #define MONAD_ASYNC_TASK_BODY class
 #endif
+/** @endcond */
 
 /** A function with a stack of its own, that an executor runs. Reusable: attach it again when it is
  *  done. Movable, while it runs too; the task underneath never moves. One thread at a time may use
- *  the object, but for what says ANY THREAD. */
+ *  the object, but for what says ANY THREAD.
+ *
+ *  @include hello.cpp */
 class task {
 public:
     /** EXPENSIVE: a stack, and one malloc. Any thread.
+     *  @param options how to make it
      *  @throws std::system_error `ENOMEM`; `EINVAL`: an absurd stack size */
     explicit task(task_options const &options = {})
     {
@@ -68,10 +78,13 @@ public:
         state_ = state.release();
     }
 
-    /** Takes `other`'s place; `other` may only be destroyed or assigned to. */
+    /** Takes `other`'s place.
+     *  @param other may only be destroyed or assigned to afterwards */
     task(task &&other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
 
-    /** As the destructor, then takes `other`'s place. */
+    /** As the destructor, then takes `other`'s place.
+     *  @param other may only be destroyed or assigned to afterwards
+     *  @return this object */
     task &operator=(task &&other) noexcept
     {
         if (this != &other) {
@@ -104,6 +117,8 @@ public:
      *
      *  A launch that is cancelled before it begins never calls the body; it is destroyed with the
      *  task, or by the next `attach`.
+     *  @param ex the executor
+     *  @param body any callable
      *  @throws std::system_error `EBUSY`, with nothing changed, while it is attached
      *  @throws std::bad_alloc and what moving the callable throws; then the task is idle */
     template <MONAD_ASYNC_TASK_BODY F>
@@ -112,7 +127,9 @@ public:
         attach(ex.native_handle(), std::forward<F>(body));
     }
 
-    /** As the other `attach`, to an executor of the C API. */
+    /** As the other `attach`, to an executor of the C API.
+     *  @param ex the executor
+     *  @param body any callable */
     template <MONAD_ASYNC_TASK_BODY F>
     void attach(monad_async_executor ex, F &&body)
     {
@@ -146,11 +163,15 @@ public:
         }
     }
 
-    /** ANY THREAD. True when no run of it is under way: its last one is over, or there was none.
-     *  Then `get` may be called, and `attach`. */
+    /** ANY THREAD.
+     *  @return true when no run of it is under way: its last one is over, or there was none; then `get`
+     *  may be called, and `attach` */
     [[nodiscard]] bool done() const noexcept { return state_ == nullptr || state_->is_done(); }
 
-    /** What the last body returned, 0 if nothing; may be asked again until the next `attach`.
+    /** How the last run ended; may be asked again until the next `attach`.
+     *
+     *  @snippet exceptions.cpp get rethrows
+     *  @return what the body returned, 0 if nothing
      *  @throws what the body threw
      *  @throws std::system_error `ECANCELED`: it was cancelled before it began; `EBUSY`: not done;
      *  `EINVAL`: it was never attached; the errno of a run through the C API that failed */
@@ -174,7 +195,8 @@ public:
     std::intptr_t join() const
     {
         auto &state = checked("monad::async::task::join");
-        auto const r = monad_async_task_join(detail::running_task("monad::async::task::join"), state.head);
+        auto *const self = detail::running_task("monad::async::task::join");
+        auto const r = monad_async_task_join(self, state.head);
         if (!state.has_exited()) {
             detail::fail(r.error, "monad::async::task::join");
         }
@@ -184,6 +206,8 @@ public:
     /** ANY THREAD; the executor must outlive the call. A launch that has not begun never does; a
      *  suspended body's call throws `ECANCELED`, or returns its real result if that was there first,
      *  and then the next one throws.
+     *
+     *  @snippet exceptions.cpp cancelling
      *  @return false: it was not attached
      *  @throws std::system_error `ENOMEM`, from another thread */
     bool cancel()
@@ -202,13 +226,17 @@ public:
     }
 
     /** Sets the CPU priority; takes effect at the next scheduling decision. On the executor's thread
-     *  while attached. @throws std::system_error `EPERM`: another thread */
+     *  while attached.
+     *  @param cpu decides what runs next
+     *  @throws std::system_error `EPERM`: another thread */
     void priority(async::priority cpu)
     {
         priority(cpu, io_priority());
     }
 
-    /** Sets both priorities; that of I/O holds for operations that begin afterwards.
+    /** Sets both priorities.
+     *  @param cpu decides what runs next
+     *  @param io decides who gets the next free submission entry; for operations that begin afterwards
      *  @throws std::system_error `EPERM`: attached, and another thread */
     void priority(async::priority cpu, async::priority io)
     {
@@ -219,21 +247,24 @@ public:
             "monad::async::task::priority");
     }
 
-    /** The CPU priority. On the executor's thread while attached. */
+    /** On the executor's thread while attached.
+     *  @return the CPU priority */
     [[nodiscard]] async::priority cpu_priority() const
     {
         return async::priority{checked("monad::async::task::cpu_priority").head->priority.cpu};
     }
 
-    /** The I/O priority. On the executor's thread while attached. */
+    /** On the executor's thread while attached.
+     *  @return the I/O priority */
     [[nodiscard]] async::priority io_priority() const
     {
         return async::priority{checked("monad::async::task::io_priority").head->priority.io};
     }
 
-    /** The handle of the C API, which may be used beside this object but not destroyed; null after
-     *  it was moved from. While the task is idle it may be given other code and attached with the C
-     *  API; `done`, `get`, `join` and `cancel` then speak of that run. */
+    /** The handle of the C API, which may be used beside this object but not destroyed.
+     *  While the task is idle it may be given other code and attached with the C API; `done`, `get`,
+     *  `join` and `cancel` then speak of that run.
+     *  @return null after it was moved from */
     [[nodiscard]] monad_async_task native_handle() const noexcept
     {
         return state_ != nullptr ? state_->head : nullptr;

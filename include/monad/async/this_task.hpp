@@ -40,8 +40,8 @@ inline void suspend(std::uint64_t ns, char const *what)
 /** Functions that act on the task that calls them, as `std::this_thread` does for threads. */
 namespace this_task {
 
-/** The task that runs on the calling thread, for the C API; null outside a task. Any thread; does
- *  not suspend. */
+/** ANY THREAD; does not suspend; a nanosecond.
+ *  @return the task that runs on the calling thread, for the C API; null outside a task */
 [[nodiscard]] inline monad_async_task current() noexcept
 {
     return monad_async_task_current();
@@ -53,15 +53,16 @@ inline void yield()
     detail::suspend(0, "monad::async::this_task::yield");
 }
 
-/** SUSPENDS for at least `time`, by a clock that goes on while the machine sleeps. Zero and less
- *  yields; what exceeds 292 years sleeps until the task is cancelled. */
+/** SUSPENDS for a while, by a clock that goes on while the machine sleeps; never short.
+ *  @param time zero and less yields; what exceeds 292 years sleeps until the task is cancelled */
 template <class Rep, class Period>
 void sleep_for(std::chrono::duration<Rep, Period> time)
 {
     detail::suspend(detail::to_ns(time), "monad::async::this_task::sleep_for");
 }
 
-/** SUSPENDS until `Clock` shows `time` or later, also if it is set meanwhile; at least yields. */
+/** SUSPENDS until a clock shows a time or later, also if it is set meanwhile; at least yields.
+ *  @param time of any clock that has `now()` */
 template <class Clock, class Duration>
 void sleep_until(std::chrono::time_point<Clock, Duration> time)
 {
@@ -74,8 +75,11 @@ void sleep_until(std::chrono::time_point<Clock, Duration> time)
     } while (now < time);
 }
 
-/** SUSPENDS until the operation that `sqe` describes is complete; `user_data` is the library's. What
- *  it refers to must live as long as the call; it may lie on the task's stack.
+/** SUSPENDS until an operation of io_uring is complete. What it refers to must live as long as the
+ *  call; it may lie on the task's stack.
+ *
+ *  @snippet exceptions.cpp an operation that fails
+ *  @param sqe any operation that completes exactly once; copied; `user_data` is the library's
  *  @return the completion's `res`
  *  @throws std::system_error its errno; `EINVAL`: links, multishot, CQE-skip; `ENOTSUP`: the executor
  *  has no io_uring */

@@ -1,0 +1,31 @@
+# The `docs` target: Doxygen over the public headers, into docs/html of the build tree. A warning, such
+# as a parameter that is not described, is an error.
+find_package(Doxygen QUIET)
+if(NOT DOXYGEN_FOUND)
+  return()
+endif()
+
+set(DOXYGEN_QUIET YES)
+set(DOXYGEN_WARN_AS_ERROR FAIL_ON_WARNINGS)
+set(DOXYGEN_WARN_NO_PARAMDOC YES)
+set(DOXYGEN_OUTPUT_DIRECTORY "${CMAKE_CURRENT_BINARY_DIR}/docs")
+set(DOXYGEN_STRIP_FROM_PATH "${CMAKE_CURRENT_SOURCE_DIR}/include")
+set(DOXYGEN_STRIP_FROM_INC_PATH "${CMAKE_CURRENT_SOURCE_DIR}/include")
+set(DOXYGEN_INCLUDE_PATH "${CMAKE_CURRENT_SOURCE_DIR}/include")
+set(DOXYGEN_EXAMPLE_PATH "${CMAKE_CURRENT_SOURCE_DIR}/examples")
+# What is for the headers alone, not for those who include them.
+set(DOXYGEN_EXCLUDE "${CMAKE_CURRENT_SOURCE_DIR}/include/monad/async/detail")
+set(DOXYGEN_EXCLUDE_SYMBOLS "monad::async::detail*" "monad::async_bridge*")
+set(DOXYGEN_JAVADOC_AUTOBRIEF YES)
+set(DOXYGEN_OPTIMIZE_OUTPUT_FOR_C NO)
+set(DOXYGEN_EXTENSION_MAPPING h=C++)
+set(DOXYGEN_MACRO_EXPANSION YES)
+set(DOXYGEN_EXPAND_ONLY_PREDEF YES)
+set(DOXYGEN_PREDEFINED "MONAD_ASYNC_API=" "MONAD_ASYNC_NOEXCEPT=" "MONAD_ASYNC_EXTERN_C_BEGIN="
+  "MONAD_ASYNC_EXTERN_C_END=" "__cplusplus=202002L" "__cpp_concepts=202002L" "__cpp_exceptions=1"
+  "__linux__" "__LP64__" "MONAD_ASYNC_TASK_BODY=task_body")
+set(DOXYGEN_INLINE_SOURCES NO)
+set(DOXYGEN_SORT_MEMBER_DOCS NO)
+set(DOXYGEN_GENERATE_HTML YES)
+set(DOXYGEN_GENERATE_LATEX NO)
+doxygen_add_docs(docs "${CMAKE_CURRENT_SOURCE_DIR}/include" COMMENT "Generating the documentation")
