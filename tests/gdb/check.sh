@@ -110,7 +110,7 @@ expect_stacks() {
     expect frame ' = 4711$'
     expect registers '^rip '
     # The thread is where it was.
-    expect thread '^#0 .*(raise|pthread_kill)'
+    expect thread '^#[01] .*(raise|pthread_kill)'
     expect thread ' \(anonymous namespace\)::code_stopping '
     [ "$(section selection | tail -n 3 | grep -Ec '^#2 |Current thread is 1 ')" = 2 ] ||
         fail 'selection: frame 2 of thread 1 is not selected any more'
