@@ -73,6 +73,9 @@ pub fn play_range(from: u64, count: u64, status: &str) {
     assert_ne!(at, libc::MAP_FAILED);
     // SAFETY: mapped for the life of the process, page-aligned.
     let seed_now = unsafe { &*at.cast::<AtomicU64>() };
+    if let Some(seconds) = number("SIM_CPU_S") {
+        limit_cpu_s(seconds);
+    }
     let world = World::make();
     for seed in from..from + count {
         seed_now.store(seed, Ordering::Relaxed);

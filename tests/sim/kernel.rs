@@ -29,6 +29,9 @@ impl World {
         if e.ready_len() != 0 {
             return broken("tasks ready");
         }
+        if e.woken {
+            return broken("a wake-up to answer");
+        }
         if e.mail_since.is_some() && !self.handle(ex).executor().has_mail() {
             return broken("its mail half read");
         }
@@ -100,7 +103,7 @@ impl World {
             match target_ns {
                 None => self.others(),
                 Some(target_ns) if self.run_other(ex, target_ns) => {}
-                Some(_) if self.post_claimed(1) => {}
+                Some(_) if self.post_claimed(1, None) => {}
                 Some(u64::MAX) if !self.st.borrow().claims.is_empty() => {}
                 Some(u64::MAX) => self.unblock(ex, true),
                 Some(_) if self.may_be_stuck(ex) => self.unblock(ex, false),
@@ -262,6 +265,10 @@ impl Kernel for SimKernel {
         trace!(st, "ex {} pushes opcode {} for {:#x}", self.ex, sqe.opcode(), sqe.user_data());
         let verdict = st.pushed(self.ex, sqe);
         w.check(verdict);
+        let on = st.rng.pick(&[0, 1, 100]);
+        drop(st);
+        // More mail may come while mail is read; the rest of what is read may write to the other.
+        w.post_claimed(on, Some(self.ex));
     }
 
     fn pop(&self) -> Option<Cqe> {

@@ -13,10 +13,18 @@ mod model;
 mod program;
 mod ring;
 mod rng;
+mod seeds;
 mod world;
 
-/// Enough to be of use in an unoptimised build, where a program takes ten times as long.
-const DEFAULT_COUNT: u64 = if cfg!(debug_assertions) { 50_000 } else { 1_000_000 };
+/// How many programs. Enough to be of use in an unoptimised build, where one takes ten times as
+/// long; for some minutes where long tests are asked for.
+fn default_count() -> u64 {
+    match (cfg!(debug_assertions), std::env::var_os("MONAD_ASYNC_LONG").is_some()) {
+        (true, false) => 50_000,
+        (true, true) | (false, false) => 1_000_000,
+        (false, true) => 30_000_000,
+    }
+}
 
 #[test]
 fn programs() {
@@ -24,7 +32,7 @@ fn programs() {
         return hunt::play_one(seed);
     }
     let from = hunt::number("SIM_FROM").unwrap_or(1);
-    let count = hunt::number("SIM_COUNT").unwrap_or(DEFAULT_COUNT);
+    let count = hunt::number("SIM_COUNT").unwrap_or_else(default_count);
     if let Ok(status) = std::env::var("SIM_WORKER") {
         return hunt::play_range(from, count, &status);
     }
@@ -33,5 +41,14 @@ fn programs() {
         panic!("{}", hunt::report(seed));
     }
     let seconds = begun.elapsed().as_secs_f64();
-    println!("{count} programs, {:.0} a second", count as f64 / seconds);
+    println!("measured: {count} programs, {:.0} a second", count as f64 / seconds);
+}
+
+#[test]
+fn programs_that_once_failed() {
+    for found in seeds::FOUND {
+        if let Some(text) = hunt::verdict(found.seed, &Default::default()) {
+            panic!("{} is back: program {}: {text}", found.bug, found.seed);
+        }
+    }
 }

@@ -85,6 +85,8 @@ pub struct Executor {
     pub sleepers: Vec<(u64, u8)>,
     /// Just went to sleep at this time for so long: the deadline is not known yet.
     pub dozing: Option<(u8, u64, u64)>,
+    /// Its last completion was taken at the last moment.
+    pub ended: Option<u8>,
     pub entries: [VecDeque<u8>; 3],
     pub cancels: VecDeque<u8>,
     pub mail: VecDeque<Mail>,
@@ -181,6 +183,14 @@ impl State {
 
     /// `i` begins or goes on: it must be the oldest of the highest priority.
     pub fn picked(&mut self, i: u8) -> Result<(), String> {
+        match self.t(i).stage {
+            Stage::Ready => {}
+            Stage::Flight => {
+                return Err(format!("task {i} goes on while the kernel has its buffer"))
+            }
+            Stage::Idle => return Err(format!("task {i} runs, and was not launched")),
+            stage => return Err(format!("task {i} goes on, and waits: {stage:?}")),
+        }
         let ex = self.t(i).ex as usize;
         let len = self.ex[ex].ready_len();
         let e = &mut self.ex[ex];
@@ -293,6 +303,7 @@ impl State {
     pub fn completed(&mut self, i: u8, res: i32) {
         let ex = self.t(i).ex as usize;
         self.ex[ex].completed += 1;
+        self.ex[ex].ended = Some(i);
         self.ex[ex].cancels.retain(|&t| t != i);
         let t = self.t(i);
         t.op = None;

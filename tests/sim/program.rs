@@ -112,6 +112,8 @@ pub enum Foreign {
         task: u8,
         ex: Option<u8>,
     },
+    /// Several threads at once, to one executor: launches, cancels, in any order.
+    Storm(u8),
     /// The other executor's thread gets so many items done.
     Run {
         max: u32,
@@ -199,8 +201,10 @@ impl Program {
             p.lives.push(ranges);
         }
         p.plan_drive(&mut r, tasks, wide);
-        for _ in 0..if r.one_in(3) { 0 } else { r.below(10) } {
-            p.foreign.push(Some((r.below(60), foreign(&mut r, tasks, executors as u8))));
+        let (most, gap) = (r.pick(&[1, 5, 10, 20]), r.pick(&[2, 10, 60]));
+        for _ in 0..r.below(most) {
+            let gap = if r.one_in(3) { 0 } else { r.below(gap) };
+            p.foreign.push(Some((gap, foreign(&mut r, tasks, executors as u8))));
         }
         p
     }
@@ -358,7 +362,8 @@ fn foreign(r: &mut Rng, tasks: u8, executors: u8) -> Foreign {
         0 | 1 => Foreign::Wake(ex),
         2..=4 => Foreign::Attach { task, ex, slow: r.pick(&[0, 0, 1, 2, 5, 20]) },
         5 => Foreign::Cancel { task, ex: Some(ex) },
-        6 | 7 => Foreign::Cancel { task, ex: None },
+        6 => Foreign::Cancel { task, ex: None },
+        7 => Foreign::Storm(ex),
         _ => Foreign::Run { max: 1 + r.below(4) },
     }
 }

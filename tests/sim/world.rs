@@ -87,7 +87,7 @@ impl World {
             self.check(self.observe(&mut st, ex));
             self.check(st.pump(ex));
         }
-        self.post_claimed(1);
+        self.post_claimed(1, None);
         {
             let mut st = self.st.borrow_mut();
             if st.countdown != 0 {
@@ -98,11 +98,17 @@ impl World {
         self.others();
     }
 
-    /// Threads in the middle of attaching a task get on by so many moments; true if one is through.
-    pub fn post_claimed(&self, moments: u32) -> bool {
+    /// Threads in the middle of attaching a task, to this executor or to any, get on by so many
+    /// moments; true if one is through.
+    pub fn post_claimed(&self, moments: u32, to: Option<u8>) -> bool {
         let mut st = self.st.borrow_mut();
-        st.claims.iter_mut().for_each(|c| c.2 = c.2.saturating_sub(moments));
-        let Some(at) = st.claims.iter().position(|c| c.2 == 0) else { return false };
+        let meant = |c: &(u8, u8, u32)| to.is_none_or(|ex| ex == c.1);
+        let mut at = None;
+        for (n, c) in st.claims.iter_mut().enumerate().filter(|(_, c)| meant(c)) {
+            c.2 = c.2.saturating_sub(moments);
+            at = at.or((c.2 == 0).then_some(n));
+        }
+        let Some(at) = at else { return false };
         let (i, ex, _) = st.claims.remove(at);
         trace!(st, "another thread: posts task {i} to {ex}");
         st.t(i).stage = Stage::Mail;
@@ -115,6 +121,11 @@ impl World {
     /// What the executor took in since the last moment.
     pub fn observe(&self, st: &mut State, ex: u8) -> Verdict {
         let Some(handle) = self.handles[ex as usize].get() else { return Ok(()) };
+        if let Some(i) = st.ex[ex as usize].ended.take() {
+            if handle::state(self.task(i)).0 != Flags::COMPLETED {
+                return Err(format!("task {i}'s operation ended, and the task was not woken"));
+            }
+        }
         let e = &st.ex[ex as usize];
         if let Some((i, at_ns, ns)) = e.dozing {
             let task = self.task(i);
@@ -175,6 +186,10 @@ impl World {
         if let Some((_, action)) = action {
             self.act(action);
         }
+        // What takes no time happens now.
+        if matches!(after, Some((0, _))) {
+            self.others();
+        }
     }
 
     pub fn act(&self, action: Foreign) {
@@ -186,6 +201,7 @@ impl World {
                 let ex = ex.unwrap_or(self.st.borrow_mut().t(task).ex);
                 self.cancel_remote(task, ex);
             }
+            Foreign::Storm(ex) => self.storm(ex),
             Foreign::Run { max } => {
                 let program = self.program.borrow().executors;
                 for ex in 0..program as u8 {
@@ -193,6 +209,22 @@ impl World {
                         self.run(ex, max as usize, Some(0));
                     }
                 }
+            }
+        }
+    }
+
+    fn storm(&self, ex: u8) {
+        let n = self.st.borrow().tasks.len() as u32;
+        for _ in 0..n.min(8) * 2 {
+            let mut st = self.st.borrow_mut();
+            let i = st.rng.below(n) as u8;
+            let slow = st.rng.pick(&[0, 0, 1, 100]);
+            let (idle, there) = (st.t(i).stage == Stage::Idle, st.t(i).ex);
+            drop(st);
+            if idle {
+                self.attach_remote(i, ex, slow);
+            } else if there == ex {
+                self.cancel_remote(i, ex);
             }
         }
     }

@@ -1,0 +1,62 @@
+//! Programs that once failed, and what they found. The bugs are among those that `tests/mutants`
+//! plants again: it checks that each program here still finds its own. Whoever changes the generator
+//! changes what a seed stands for, and is told there which of these to look for anew.
+
+pub struct Found {
+    pub seed: u64,
+    /// As the mutant is called.
+    pub bug: &'static str,
+    #[allow(dead_code)] // For the reader.
+    pub story: &'static str,
+}
+
+pub const FOUND: &[Found] = &[
+    Found {
+        seed: 3,
+        bug: "how many items ran is lost in an error",
+        story:
+            "An enter at the end of a pass, or between two chunks of it, failed with ENOMEM; run \
+                returned that, and the caller never learned that items had run.",
+    },
+    Found {
+        seed: 9,
+        bug: "the executor naps between two bursts of submissions",
+        story:
+            "More than 64 operations waited for the entries of a tiny queue, and none completed \
+                at once: after each burst of 64 the executor slept up to a millisecond, though the \
+                kernel would have taken the next.",
+    },
+    Found {
+        seed: 3,
+        bug: "a cancel that overtakes the launch is forgotten",
+        story: "A thread had claimed a task and not yet posted it when a cancel came by another \
+                way. The executor took the task out of a ready list that it was not in.",
+    },
+    Found {
+        seed: 2971,
+        bug: "a cancel by mail looks at newer mail",
+        story: "A cancel of a task that had not arrived made the executor read its mailbox while \
+                it was reading it: launches that came later were queued before the rest of those \
+                that had come earlier.",
+    },
+    Found {
+        seed: 193,
+        bug: "the executor does not sleep while a drain holds a cancel back",
+        story: "A cancel request that must not become an entry, as it could wait for what it is \
+                to end, counted as something that could be submitted: the executor spun until the \
+                drain was over.",
+    },
+    Found {
+        seed: 87,
+        bug: "a cancel that a drain holds back is asked for as often as a burst is long",
+        story: "One request that the kernel could not fulfil yet was taken from the queue and put \
+                back 64 times in each submit, by a system call each.",
+    },
+    Found {
+        seed: 11,
+        bug: "run does not return when the last task was cancelled",
+        story:
+            "A pass that had cancelled the last task's launch went to sleep, and nobody was left \
+                to wake it. Found otherwise; the simulation let it pass until it learned to look.",
+    },
+];
