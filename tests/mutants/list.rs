@@ -1,0 +1,339 @@
+//! The bugs that are planted, each in place of one piece of the source, and the promises that they
+//! break. Some were ours, once; their stories stand beside them.
+
+/// A piece of the source, and what a bug would have made of it.
+pub struct Mutant {
+    pub bug: &'static str,
+    pub file: &'static str,
+    /// Once in the file, but for spaces and line ends: statements or one expression.
+    pub right: &'static str,
+    pub wrong: &'static str,
+}
+
+/// What the simulation says when a promise is broken, by promise. Each must be said of some mutant.
+pub const PROMISES: &[(&str, &[&str])] = &[
+    ("each operation ends exactly once", &["ended, and the task was not woken"]),
+    ("each task runs once per attach", &["was not launched"]),
+    ("nothing sleeps with work ready", &["sleeps (Until", "sleeps (Forever"]),
+    ("a wake-up is sent", &["and no wake-up"]),
+    ("strict priority, first in first out", &["runs before task"]),
+    ("the bound of 64 items", &["waited while more than 64 items"]),
+    ("max_items is exact", &["were to run"]),
+    ("the counters add up", &["counters say"]),
+    ("an operation's memory outlives it", &["while the kernel has its buffer"]),
+    ("sleeps are never early", &["is woken at"]),
+    ("sleepers wake in order", &["sleeps on, while later ones"]),
+    ("a cancel has one outcome", &["gets RawResult"]),
+    ("all is empty at the end", &["the ring is closed with something"]),
+    ("entries go by I/O priority", &["goes before that of"]),
+];
+
+pub const MUTANTS: &[Mutant] = &[
+    Mutant {
+        bug: "a zero-copy send is over when its first completion comes",
+        file: "src/reactor/reap.rs",
+        right: "cqe.flags & CQE_F_MORE != 0",
+        wrong: "false",
+    },
+    Mutant {
+        bug: "the notification of a zero-copy send overwrites its result",
+        file: "src/reactor/reap.rs",
+        right: "cqe.flags & CQE_F_NOTIF == 0",
+        wrong: "true",
+    },
+    Mutant {
+        bug: "an interrupted operation that was cancelled says EINTR",
+        file: "src/reactor/reap.rs",
+        right: "matches!(-task.outcome.get(), libc::ECANCELED | libc::EINTR)",
+        wrong: "task.outcome.get() == CANCELED",
+    },
+    Mutant {
+        bug: "a cancel that came too late takes the result all the same",
+        file: "src/reactor/reap.rs",
+        right: "matches!(-task.outcome.get(), libc::ECANCELED | libc::EINTR)",
+        wrong: "true",
+    },
+    Mutant {
+        bug: "a completion is lost",
+        file: "src/reactor/reap.rs",
+        right: "woken(task);",
+        wrong: "if task.op.get() % 7 != 3 { woken(task); }",
+    },
+    Mutant {
+        bug: "a cancel that crossed the completion is forgotten",
+        file: "src/reactor/reap.rs",
+        right: "task.cancel.set(Cancel::Next);",
+        wrong: "task.cancel.set(Cancel::No);",
+    },
+    Mutant {
+        bug: "an operation for which there is no entry is dropped",
+        file: "src/reactor/submit.rs",
+        right: "task.sqe.set(sqe); self.enqueue(task);",
+        wrong: "task.sqe.set(sqe); task.waits.set(Waits::Entry);",
+    },
+    Mutant {
+        bug: "the lowest I/O priority goes first",
+        file: "src/reactor/submit.rs",
+        right: "self.entry_queues.iter().find_map(|q| q.pop_front())",
+        wrong: "self.entry_queues.iter().rev().find_map(|q| q.pop_front())",
+    },
+    Mutant {
+        bug: "an operation goes before those that wait for an entry",
+        file: "src/reactor/submit.rs",
+        right: "self.queued.get() == 0 && unsafe { self.push_operation(task, sqe) }",
+        wrong: "unsafe { self.push_operation(task, sqe) }",
+    },
+    Mutant {
+        bug: "EBUSY from the kernel fails the pass",
+        file: "src/reactor/submit.rs",
+        right: "self.kernel.enter(Wait::No)",
+        wrong: "self.kernel.enter(Wait::No)
+            .map_err(|e| if e.0 == libc::EBUSY { Errno(libc::EIO) } else { e })",
+    },
+    Mutant {
+        bug: "a second cancel asks the kernel a second time",
+        file: "src/reactor/cancel.rs",
+        right: "task.cancel.get() == Cancel::No",
+        wrong: "task.waits.get() == Waits::Completion",
+    },
+    Mutant {
+        // The executor asked 64 times for one operation that a drain held back.
+        bug: "a cancel that a drain holds back is asked for as often as a burst is long",
+        file: "src/reactor/cancel.rs",
+        right: "refused.is_some() && self.cancel_queue.front() == refused",
+        wrong: "false",
+    },
+    Mutant {
+        // 3,000 reads through two entries took 50 naps of a millisecond each.
+        bug: "the executor naps between two bursts of submissions",
+        file: "src/executor/run.rs",
+        right: "!self.reactor.could_submit() && self.mailbox.inbox.try_sleep()",
+        wrong: "self.mailbox.inbox.try_sleep()",
+    },
+    Mutant {
+        // A request that had to wait for its drain counted as one that could be submitted.
+        bug: "the executor does not sleep while a drain holds a cancel back",
+        file: "src/reactor/mod.rs",
+        right: "(self.entry_queues.iter().any(|q| !q.is_empty()) || !self.kernel.holds_back())",
+        wrong: "true",
+    },
+    Mutant {
+        bug: "the executor sleeps past its nearest sleeper",
+        file: "src/executor/run.rs",
+        right: "until.min(self.deadlines.next_ns().unwrap_or(u64::MAX))",
+        wrong: "until",
+    },
+    Mutant {
+        bug: "the executor sleeps past its caller's time-out",
+        file: "src/executor/run.rs",
+        right: "until.min(self.deadlines.next_ns().unwrap_or(u64::MAX))",
+        wrong: "self.deadlines.next_ns().unwrap_or(u64::MAX)",
+    },
+    Mutant {
+        bug: "the executor sleeps with mail in its box",
+        file: "src/executor/run.rs",
+        right: "self.mailbox.inbox.has_any()",
+        wrong: "false",
+    },
+    Mutant {
+        bug: "the mail is looked at only when nothing is ready",
+        file: "src/executor/run.rs",
+        right: "self.mailbox.inbox.has_any()",
+        wrong: "self.ready.is_empty() && self.mailbox.inbox.has_any()",
+    },
+    Mutant {
+        bug: "sleepers are looked at only when nothing is ready",
+        file: "src/executor/run.rs",
+        right: "!self.deadlines.is_empty()",
+        wrong: "self.ready.is_empty() && !self.deadlines.is_empty()",
+    },
+    Mutant {
+        bug: "completions that the kernel holds back are not fetched while others run",
+        file: "src/executor/run.rs",
+        right: "kernel.needs_enter()",
+        wrong: "false",
+    },
+    Mutant {
+        bug: "completions wait for 128 items",
+        file: "src/executor/run.rs",
+        right: "budget.min(ran + BOUND)",
+        wrong: "budget.min(ran + 2 * BOUND)",
+    },
+    Mutant {
+        bug: "one item too many runs",
+        file: "src/executor/run.rs",
+        right: "self.ready.len().min(max_items)",
+        wrong: "self.ready.len().min(max_items.saturating_add(1))",
+    },
+    Mutant {
+        bug: "what becomes ready in a pass runs in it",
+        file: "src/executor/run.rs",
+        right: "self.ready.len().min(max_items)",
+        wrong: "max_items",
+    },
+    Mutant {
+        // An error of the kernel's in mid-pass took the place of the number.
+        bug: "how many items ran is lost in an error",
+        file: "src/executor/run.rs",
+        right: "self.reactor.has_unsubmitted() && self.ready.is_empty()",
+        wrong: "self.reactor.has_unsubmitted() && self.ready.is_empty() && {
+            let (now, asked) = self.ask_kernel(now);
+            if let Err(e) = asked { return (now, Err(e)); }
+            false
+        }",
+    },
+    Mutant {
+        bug: "a suspended task is not counted",
+        file: "src/executor/run.rs",
+        right: "inc(&self.head.tasks_suspended);",
+        wrong: "",
+    },
+    Mutant {
+        bug: "an operation that is done is not counted",
+        file: "src/executor/run.rs",
+        right: "add(&self.head.total_io_completed, completed);",
+        wrong: "add(&self.head.total_io_completed, completed.min(1));",
+    },
+    Mutant {
+        bug: "an operation that never began stays counted",
+        file: "src/executor/cancel.rs",
+        right: "submitted.set(submitted.get() - 1);",
+        wrong: "",
+    },
+    Mutant {
+        bug: "a cancelled launch runs",
+        file: "src/executor/cancel.rs",
+        right: "self.ready.remove(task); dec(&self.head.tasks_pending_launch);
+            self.never_launch(task);",
+        wrong: "",
+    },
+    Mutant {
+        bug: "a cancelled operation is taken for over at once",
+        file: "src/executor/cancel.rs",
+        right: "let over = self.reactor.cancel(task); debug_assert!(!over); return;",
+        wrong: "self.reactor.cancel(task); task.waits.set(Waits::Nothing);",
+    },
+    Mutant {
+        bug: "a task that was cancelled while it ran sleeps all the same",
+        file: "src/executor/suspend.rs",
+        right: "if task.cancel.get() == Cancel::Next { return take_cancel(task); }
+            task.outcome.set(0);",
+        wrong: "task.outcome.set(0);",
+    },
+    Mutant {
+        bug: "run does not return when the last task was cancelled",
+        file: "src/executor/cancel.rs",
+        right: "if self.is_in_run() { self.woken.set(true); }",
+        wrong: "",
+    },
+    Mutant {
+        // It was taken out of a list that it was not in yet.
+        bug: "a cancel that overtakes the launch is forgotten",
+        file: "src/executor/remote.rs",
+        right: "task.cancel.get() != Cancel::No",
+        wrong: "false",
+    },
+    Mutant {
+        // The mail after the cancel was dealt with before the rest of the mail before it.
+        bug: "a cancel by mail looks at newer mail",
+        file: "src/executor/remote.rs",
+        right: "let _ = self.cancel_known(message.task);",
+        wrong: "let _ = self.cancel(message.task);",
+    },
+    Mutant {
+        bug: "a cancel by mail finds a later run of its task",
+        file: "src/executor/remote.rs",
+        right: "message.task.seq.load(Ordering::Relaxed) == message.seq",
+        wrong: "true",
+    },
+    Mutant {
+        bug: "a wake-up is forgotten",
+        file: "src/executor/remote.rs",
+        right: "taken.notified",
+        wrong: "false",
+    },
+    Mutant {
+        bug: "a sleeping executor is not woken for mail",
+        file: "src/executor/mailbox.rs",
+        right: "self.wake(); true",
+        wrong: "true",
+    },
+    Mutant {
+        bug: "the newest mail is read first",
+        file: "src/intrusive/inbox.rs",
+        right: "(ptr::null_mut(), newest)",
+        wrong: "(newest, ptr::null_mut())",
+    },
+    Mutant {
+        bug: "the lowest priority runs first",
+        file: "src/sched/ready.rs",
+        right: "occupied.trailing_zeros() as usize",
+        wrong: "occupied.ilog2() as usize",
+    },
+    Mutant {
+        bug: "a ready task keeps its place when its priority changes",
+        file: "src/executor/attach.rs",
+        right: "task.head.cpu.replace(cpu) != cpu",
+        wrong: "task.head.cpu.replace(cpu) > 9",
+    },
+    Mutant {
+        bug: "a task that waits for an entry keeps its place when its priority changes",
+        file: "src/executor/attach.rs",
+        right: "task.head.io.replace(io) != io",
+        wrong: "task.head.io.replace(io) > 9",
+    },
+    Mutant {
+        bug: "a sleep ends in half its time",
+        file: "src/executor/suspend.rs",
+        right: "self.reactor.kernel.now_boot_ns().saturating_add(ns)",
+        wrong: "self.reactor.kernel.now_boot_ns().saturating_add(ns / 2)",
+    },
+    Mutant {
+        bug: "a sleeper is woken early",
+        file: "src/intrusive/timers.rs",
+        right: "first.as_ref().deadline_ns.get() > now_ns",
+        wrong: "first.as_ref().deadline_ns.get() > now_ns + 500",
+    },
+    Mutant {
+        bug: "a sleeper waits behind a later one",
+        file: "src/intrusive/timers.rs",
+        right: "self.next_deadline().is_none_or(|first_ns| deadline_ns < first_ns)",
+        wrong: "self.next_deadline().is_none()",
+    },
+    Mutant {
+        bug: "of the sleepers that are due, one is woken",
+        file: "src/executor/run.rs",
+        right: "self.deadlines.prefetch(); self.make_ready(task, now);",
+        wrong: "self.make_ready(task, now); break;",
+    },
+    Mutant {
+        bug: "who joins gets the result of nobody",
+        file: "src/executor/join.rs",
+        right: "joiner.join_result.set(result);",
+        wrong: "",
+    },
+    Mutant {
+        bug: "a joiner on another executor is not told",
+        file: "src/executor/join.rs",
+        right: "other.remote_joiners.push_back(record.link())",
+        wrong: "()",
+    },
+    Mutant {
+        bug: "a cancelled join is told to be cancelled once more",
+        file: "src/executor/join.rs",
+        right: "record.canceled.get()",
+        wrong: "false",
+    },
+    Mutant {
+        bug: "an executor is destroyed under its tasks",
+        file: "src/executor/shutdown.rs",
+        right: "if self.has_work() { return Err((self, Errno(libc::EBUSY))); }",
+        wrong: "",
+    },
+    Mutant {
+        bug: "the ring is closed on cancel requests",
+        file: "src/executor/shutdown.rs",
+        right: "self.drain();",
+        wrong: "",
+    },
+];

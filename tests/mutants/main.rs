@@ -1,0 +1,184 @@
+//! Who tests the simulation? Bugs planted on purpose do: it must find each of them, and every promise
+//! it watches must be broken by some.
+//!
+//! The project is copied, all bugs are planted into the one copy, each behind a number that the
+//! environment chooses, and the copy's simulation runs once for each. The project's own source knows
+//! nothing of it.
+
+mod list;
+#[path = "../sim/seeds.rs"]
+mod seeds;
+
+use list::{Mutant, MUTANTS, PROMISES};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Programs to find a bug in: seconds.
+const PROGRAMS: u64 = 100_000;
+
+#[test]
+#[ignore = "builds the project once more; tests/run runs it"]
+fn every_mutant_dies() {
+    let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mutants");
+    copy_project(&copy);
+    plant(&copy);
+    let simulation = build(&copy);
+    if let Some(text) = run(&simulation, 0, 1, 20_000) {
+        panic!("the copy breaks a promise with no bug in it: {text}");
+    }
+    let mut alive = Vec::new();
+    let mut said = Vec::new();
+    for (n, mutant) in MUTANTS.iter().enumerate() {
+        match run(&simulation, n + 1, 1, PROGRAMS) {
+            Some(text) => {
+                println!("{}\n    {text}", mutant.bug);
+                said.push(text);
+            }
+            None => alive.push(mutant.bug),
+        }
+    }
+    println!("{} of {} mutants died", said.len(), MUTANTS.len());
+    let unbroken: Vec<_> = PROMISES
+        .iter()
+        .filter(|(_, texts)| !said.iter().any(|s| texts.iter().any(|t| s.contains(t))))
+        .map(|(promise, _)| promise)
+        .collect();
+    let unfound: Vec<_> = seeds::FOUND
+        .iter()
+        .filter(|f| {
+            let n = MUTANTS.iter().position(|m| m.bug == f.bug).expect("a bug of the list");
+            run(&simulation, n + 1, f.seed, 1).is_none()
+        })
+        .map(|f| (f.seed, f.bug))
+        .collect();
+    assert!(unfound.is_empty(), "these seeds do not find their bug any more: {unfound:#?}");
+    assert!(alive.is_empty(), "nobody noticed: {alive:#?}");
+    assert!(unbroken.is_empty(), "no mutant breaks: {unbroken:#?}");
+}
+
+fn copy_project(to: &Path) {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for file in ["Cargo.lock", "build.rs"] {
+        write(&to.join(file), &fs::read(from.join(file)).unwrap());
+    }
+    // What only the benchmarks need would take the longest to build.
+    let manifest = fs::read_to_string(from.join("Cargo.toml")).unwrap();
+    let sections =
+        manifest.split("\n[").filter(|s| !s.starts_with("[bench") && !s.starts_with("dev-"));
+    write(&to.join("Cargo.toml"), sections.collect::<Vec<_>>().join("\n[").as_bytes());
+    let _ = fs::remove_dir_all(to.join("tests"));
+    for dir in ["src", "cpp", "include", "gdb", "tests/sim"] {
+        copy_dir(&from.join(dir), &to.join(dir));
+    }
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_dir(&entry.path(), &to);
+        } else {
+            write(&to, &fs::read(entry.path()).unwrap());
+        }
+    }
+}
+
+fn write(to: &Path, bytes: &[u8]) {
+    fs::create_dir_all(to.parent().unwrap()).unwrap();
+    fs::write(to, bytes).unwrap();
+}
+
+/// Puts every bug into the copy, beside what is right.
+fn plant(copy: &Path) {
+    let mut places: BTreeMap<(&str, &str), Vec<(usize, &Mutant)>> = BTreeMap::new();
+    for (n, mutant) in MUTANTS.iter().enumerate() {
+        places.entry((mutant.file, mutant.right)).or_default().push((n + 1, mutant));
+    }
+    for ((file, right), mutants) in places {
+        let path = copy.join(file);
+        let text = fs::read_to_string(&path).unwrap();
+        let (from, to) = find(&text, right).unwrap_or_else(|e| {
+            panic!("{file}: {e}: {right}\nkeep the list of mutants up to date")
+        });
+        let found = &text[from..to];
+        let mut planted = String::new();
+        for (n, mutant) in &mutants {
+            planted += &format!("if crate::mutant::is({n}) {{ {} }} else ", mutant.wrong);
+        }
+        planted += &format!("{{ {found} }}");
+        if !found.ends_with([';', '}']) {
+            planted = format!("({planted})");
+        }
+        write(&path, [&text[..from], &planted, &text[to..]].concat().as_bytes());
+    }
+    let lib = copy.join("src/lib.rs");
+    let mut text = fs::read_to_string(&lib).unwrap();
+    text += "
+        pub mod mutant {
+            static NUMBER: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
+            pub fn is(n: u32) -> bool {
+                let read = || std::env::var(\"MUTANT\").map_or(0, |n| n.parse().unwrap());
+                *NUMBER.get_or_init(read) == n
+            }
+        }";
+    write(&lib, text.as_bytes());
+}
+
+/// Where `piece` stands in `text`, whatever the spaces and line ends.
+fn find(text: &str, piece: &str) -> Result<(usize, usize), String> {
+    let dense: Vec<(usize, char)> =
+        text.char_indices().filter(|(_, c)| !c.is_whitespace()).collect();
+    let piece: Vec<char> = piece.chars().filter(|c| !c.is_whitespace()).collect();
+    let is_here = |w: &[(usize, char)]| w.iter().map(|(_, c)| c).eq(&piece);
+    let mut places = dense.windows(piece.len()).filter(|w| is_here(w));
+    match (places.next(), places.next()) {
+        (Some(w), None) => Ok((w[0].0, w[w.len() - 1].0 + 1)),
+        (None, _) => Err("not there".into()),
+        _ => Err("there more than once".into()),
+    }
+}
+
+/// The simulation of the copy. Without debug assertions: they would find too much.
+fn build(copy: &Path) -> PathBuf {
+    let out = Command::new(env!("CARGO"))
+        .current_dir(copy)
+        .args(["test", "--offline", "--no-run", "--test", "sim", "--message-format=json"])
+        .env("CARGO_TARGET_DIR", copy.join("target"))
+        .env("CARGO_PROFILE_TEST_OPT_LEVEL", "1")
+        .env("CARGO_PROFILE_TEST_DEBUG_ASSERTIONS", "false")
+        .env("CARGO_PROFILE_TEST_OVERFLOW_CHECKS", "true")
+        .env("CARGO_PROFILE_TEST_DEBUG", "0")
+        .env("RUSTFLAGS", "-Awarnings")
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "the copy does not build");
+    let text = String::from_utf8(out.stdout).unwrap();
+    let after = text.rsplit("\"executable\":\"").next().unwrap();
+    PathBuf::from(after.split('"').next().unwrap())
+}
+
+/// What the simulation says of these programs with this bug in it; None: nothing.
+fn run(simulation: &Path, mutant: usize, from: u64, count: u64) -> Option<String> {
+    let status = simulation.with_extension("status");
+    fs::write(&status, [0u8; 8]).unwrap();
+    let out = Command::new(simulation)
+        .args(["--exact", "programs", "--nocapture", "--test-threads=1"])
+        .env("MUTANT", mutant.to_string())
+        .env("SIM_WORKER", &status)
+        .env("SIM_FROM", from.to_string())
+        .env("SIM_COUNT", count.to_string())
+        // A bug may keep a program from ending, or from coming to a moment that counts.
+        .env("SIM_CPU_S", "100")
+        .output()
+        .unwrap();
+    if out.status.success() {
+        return None;
+    }
+    let text = String::from_utf8_lossy(&out.stderr);
+    let said = text.lines().find(|l| l.contains("broken promise") || l.contains("panicked"));
+    Some(said.map_or_else(|| out.status.to_string(), |l| l.chars().take(200).collect()))
+}
