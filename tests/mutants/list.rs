@@ -10,24 +10,6 @@ pub struct Mutant {
     pub wrong: &'static str,
 }
 
-/// What the simulation says when a promise is broken, by promise. Each must be said of some mutant.
-pub const PROMISES: &[(&str, &[&str])] = &[
-    ("each operation ends exactly once", &["ended, and the task was not woken"]),
-    ("each task runs once per attach", &["was not launched"]),
-    ("nothing sleeps with work ready", &["sleeps (Until", "sleeps (Forever"]),
-    ("a wake-up is sent", &["and no wake-up"]),
-    ("strict priority, first in first out", &["runs before task"]),
-    ("the bound of 64 items", &["waited while more than 64 items"]),
-    ("max_items is exact", &["were to run"]),
-    ("the counters add up", &["counters say"]),
-    ("an operation's memory outlives it", &["while the kernel has its buffer"]),
-    ("sleeps are never early", &["is woken at"]),
-    ("sleepers wake in order", &["sleeps on, while later ones"]),
-    ("a cancel has one outcome", &["gets RawResult"]),
-    ("all is empty at the end", &["the ring is closed with something"]),
-    ("entries go by I/O priority", &["goes before that of"]),
-];
-
 pub const MUTANTS: &[Mutant] = &[
     Mutant {
         bug: "a zero-copy send is over when its first completion comes",
@@ -177,7 +159,8 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/executor/run.rs",
         right: "self.reactor.has_unsubmitted() && self.ready.is_empty()",
         wrong: "self.reactor.has_unsubmitted() && self.ready.is_empty() && {
-            let (now, asked) = self.ask_kernel(now);
+            let asked;
+            (now, asked) = self.ask_kernel(now);
             if let Err(e) = asked { return (now, Err(e)); }
             false
         }",
@@ -335,5 +318,55 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/executor/shutdown.rs",
         right: "self.drain();",
         wrong: "",
+    },
+    Mutant {
+        bug: "cancel_all does not look at the mail",
+        file: "src/executor/shutdown.rs",
+        right: "if !self.has_work() { return; }",
+        wrong: "if self.attached() == 0 { return; }",
+    },
+    Mutant {
+        bug: "cancel_all leaves out who sleeps",
+        file: "src/executor/shutdown.rs",
+        right: "let _ = self.cancel(task);",
+        wrong: "if task.waits.get() != crate::task::header::Waits::Deadline {
+            let _ = self.cancel(task);
+        }",
+    },
+    Mutant {
+        bug: "the mailbox of an executor that is gone takes messages",
+        file: "src/executor/shutdown.rs",
+        right: "mailbox.close()",
+        wrong: "mailbox.inbox.take().chain",
+    },
+    Mutant {
+        bug: "the next owner of a mailbox is not woken",
+        file: "src/executor/mailbox.rs",
+        right: "mailbox.eventfd.store(waker.eventfd, Ordering::Release);",
+        wrong: "",
+    },
+    Mutant {
+        bug: "a message that an executor which is gone refused is waited for",
+        file: "src/executor/join.rs",
+        right: "unsafe { record.away.post_pinned(record.unlink(), kind::UNJOIN) }",
+        wrong: "let _ = unsafe { record.away.post_pinned(record.unlink(), kind::UNJOIN) }; true",
+    },
+    Mutant {
+        bug: "who joins goes on while a message of its is on its way",
+        file: "src/executor/join.rs",
+        right: "record.owed.get() == 0",
+        wrong: "record.owed.get() <= 1",
+    },
+    Mutant {
+        bug: "a join by mail finds a later run of its task",
+        file: "src/executor/join.rs",
+        right: "other.seq.load(Ordering::Relaxed) == record.seq",
+        wrong: "true",
+    },
+    Mutant {
+        bug: "time asleep is counted twice",
+        file: "src/executor/run.rs",
+        right: "add(&self.head.total_ticks_sleeping, woke.wrapping_sub(now));",
+        wrong: "add(&self.head.total_ticks_sleeping, 2 * woke.wrapping_sub(now));",
     },
 ];

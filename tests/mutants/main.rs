@@ -6,17 +6,19 @@
 //! nothing of it.
 
 mod list;
+mod promises;
 #[path = "../sim/seeds.rs"]
 mod seeds;
 
-use list::{Mutant, MUTANTS, PROMISES};
+use list::{Mutant, MUTANTS};
+use promises::PROMISES;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Programs to find a bug in: seconds.
-const PROGRAMS: u64 = 100_000;
+const PROGRAMS: u64 = 400_000;
 
 #[test]
 #[ignore = "builds the project once more; tests/run runs it"]

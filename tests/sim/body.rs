@@ -148,7 +148,7 @@ impl World {
             Step::Attach { task: other, ex: there } => {
                 if there == ex {
                     self.attach_here(other, ex);
-                } else {
+                } else if self.lives(there) {
                     self.attach_remote(other, there, 0);
                 }
             }
@@ -157,8 +157,10 @@ impl World {
                 task.head.cpu.set(cpu);
                 self.st.borrow_mut().t(i).cpu = cpu;
             }
-            Step::Wake(ex) => self.wake(ex),
+            Step::Wake(there) if self.lives(there) => self.wake(there),
+            Step::Wake(_) => {}
             Step::HasWork => self.has_work(ex),
+            Step::CancelAll => self.cancel_all(ex),
             Step::Misuse(n) => self.misuse(n, i, ex, task),
             Step::Exit(_) => unreachable!("dealt with by the caller"),
         }

@@ -78,21 +78,25 @@ impl World {
             let has_exited = task.has_exited();
             st.tasks.push(Task::new(cpu, io, !has_exited, task.head.result.get()));
         }
-        for ex in 0..program.executors {
-            st.ex[ex] = Executor { alive: true, ..Executor::default() };
-            st.ex[ex].ring.reset(program.tempers[ex]);
-        }
-        st.ex[1].alive = program.executors == 2;
+        st.ex = [Executor::default(), Executor::default()];
         drop(st);
-        for ex in 0..program.executors {
-            let kernel = SimKernel { world: self, ex: ex as u8, ring: program.ring[ex] };
-            let handle = Handle::new(kernel, program.track).expect("memory for an executor");
-            self.handles[ex].set(Some(handle));
-        }
+        let executors = program.executors;
         *self.program.borrow_mut() = program;
+        (0..executors as u8).for_each(|ex| self.make_executor(ex));
     }
 
     fn drive(&'static self, next: Drive) {
+        // Where there is no executor, one is made for the occasion.
+        if let Drive::Run { ex, .. }
+        | Drive::Attach { ex, .. }
+        | Drive::Cancel { ex, .. }
+        | Drive::HasWork(ex)
+        | Drive::CancelAll(ex) = next
+        {
+            if !self.lives(ex) {
+                self.make_executor(ex);
+            }
+        }
         match next {
             Drive::Run { ex, max, timeout_ns } => {
                 self.run(ex, max as usize, timeout_ns.map(u64::from));
@@ -101,27 +105,11 @@ impl World {
             Drive::Cancel { task, ex } => self.cancel_here(task, ex),
             Drive::Priorities(task, cpu, io) => self.set_priorities(task, cpu, io, None),
             Drive::HasWork(ex) => self.has_work(ex),
-            Drive::DestroyBusy(ex) => self.destroy_busy(ex),
+            Drive::CancelAll(ex) => self.cancel_all(ex),
+            Drive::Turn(ex) => self.turn(ex),
+            Drive::Retire(ex) => self.retire(ex),
             Drive::Recreate(i) => self.recreate(i),
             Drive::Pass(ns) => self.st.borrow_mut().clock_ns += u64::from(ns),
-        }
-    }
-
-    fn destroy_busy(&self, ex: u8) {
-        let st = self.st.borrow();
-        // Those not begun yet may be cancelled by mail that destroy reads.
-        let begun = st.tasks.iter().any(|t| {
-            t.ex == ex
-                && !t.launch
-                && !matches!(t.stage, Stage::Idle | Stage::Claimed | Stage::Mail)
-        });
-        drop(st);
-        if begun {
-            let r = self.handle(ex).destroy();
-            if r != Err(Errno(libc::EBUSY)) {
-                self.check(Err(format!("destroy while tasks are attached: {r:?}")));
-            }
-            self.after(ex);
         }
     }
 
@@ -145,7 +133,7 @@ impl World {
     }
 
     /// Something was done that may have made the executor take its mail.
-    fn after(&self, ex: u8) {
+    pub fn after(&self, ex: u8) {
         let mut st = self.st.borrow_mut();
         self.check(self.observe(&mut st, ex));
     }
@@ -225,7 +213,7 @@ impl World {
             let e = &mut st.ex[ex as usize];
             e.in_run = true;
             e.budget = None;
-            e.enomem = false;
+            e.hard = None;
             e.timeout_ns = timeout_ns;
             Before { ex, max, timeout_ns, clock_ns, items: e.items, mail }
         };
@@ -272,7 +260,7 @@ impl World {
                 }
             }
             // What has run is more than an error that will come again.
-            Err(Errno(libc::ENOMEM)) if e.enomem && ran == 0 => return Ok(()),
+            Err(Errno(n)) if e.hard == Some(n) && ran == 0 => return Ok(()),
             Err(e) => return Err(format!("run fails: {e}, after {ran} items")),
         }
         if e.mail_since.is_some_and(|s| s < b.items) || e.mail.len() > 1000 + b.mail {
@@ -302,6 +290,14 @@ impl World {
         if !head.current_task.get().is_null() {
             return Err("a current task after run".into());
         }
+        let total = head.total_ticks_in_run.get();
+        let parts = head.total_ticks_in_task_launch.get()
+            + head.total_ticks_in_task_completion.get()
+            + head.total_ticks_in_io_uring.get()
+            + head.total_ticks_sleeping.get();
+        if parts > total || total != 0 && !self.program.borrow().track {
+            return Err(format!("of {total} ticks in run, {parts} are accounted for"));
+        }
         for (i, t) in st.tasks.iter().enumerate().filter(|(_, t)| t.ex == ex) {
             let task = self.task(i as u8);
             let flags = match t.stage {
@@ -327,7 +323,7 @@ impl World {
         Ok(())
     }
 
-    fn finish(&self) {
+    fn finish(&'static self) {
         let executors = self.program.borrow().executors as u8;
         loop {
             let (ex, max, timeout_ns) = {
@@ -338,8 +334,12 @@ impl World {
                     break;
                 }
                 let mut ex = st.rng.below(u32::from(executors)) as u8;
-                if st.attached(ex) == 0 && !st.rng.one_in(4) {
+                let idle = st.attached(ex) == 0 && !st.rng.one_in(4);
+                if idle || !st.ex[ex as usize].alive {
                     ex = executors - 1 - ex;
+                }
+                if !st.ex[ex as usize].alive {
+                    continue;
                 }
                 let max = st.rng.pick(&[1, 2, 64, usize::MAX]);
                 (ex, max, st.rng.pick(&[None, Some(0), Some(3000)]))
@@ -352,12 +352,11 @@ impl World {
             st.clock_ns += u64::from(ns);
         }
         self.st.borrow_mut().ending = true;
-        for ex in 0..executors {
-            if let Err(e) = self.handle(ex).destroy() {
-                self.check(Err(format!("destroy of executor {ex}, which is idle: {e}")));
+        for ex in (0..executors).filter(|&ex| self.lives(ex)) {
+            self.turn(ex);
+            if self.lives(ex) {
+                self.check(Err(format!("executor {ex} is idle, and not destroyed")));
             }
-            self.handles[ex as usize].set(None);
-            self.st.borrow_mut().ex[ex as usize].alive = false;
         }
     }
 }

@@ -7,6 +7,8 @@ use crate::world::{trace, World, MOMENTS};
 use monad_async::error::Errno;
 use monad_async::sys::kernel::{Cqe, Kernel, Sqe, Wait, Waker};
 
+const FAULTS: [i32; 5] = [libc::EINTR, libc::EAGAIN, libc::EBUSY, libc::ENOMEM, libc::EBADR];
+
 pub struct SimKernel {
     pub world: &'static World,
     pub ex: u8,
@@ -15,7 +17,7 @@ pub struct SimKernel {
 
 impl World {
     /// True once for any number of wakes.
-    fn was_woken(&self, ex: u8) -> bool {
+    pub fn was_woken(&self, ex: u8) -> bool {
         let mut count = [0u8; 8];
         let fd = self.eventfd[ex as usize];
         // SAFETY: reads at most eight bytes into eight of our own.
@@ -56,7 +58,7 @@ impl World {
 
     /// Sleeps until something ends it. The mailbox was empty when the executor lay down, so mail that
     /// is there now came with a wake-up.
-    fn sleep(&self, ex: u8, wait: Wait) {
+    fn sleep(&'static self, ex: u8, wait: Wait) {
         self.doze(ex, wait);
         if self.has_mail(ex) && !self.was_woken(ex) {
             self.check(Err(format!("executor {ex} got mail in its sleep, and no wake-up")));
@@ -65,12 +67,11 @@ impl World {
 
     fn has_mail(&self, ex: u8) -> bool {
         let st = self.st.borrow();
-        // An executor that is being destroyed has closed its mailbox.
-        st.ex[ex as usize].mail_since.is_some() && !st.ending
+        st.ex[ex as usize].mail_since.is_some()
     }
 
     /// Time passes, and others act.
-    fn doze(&self, ex: u8, wait: Wait) {
+    fn doze(&'static self, ex: u8, wait: Wait) {
         let until_ns = match wait {
             Wait::No => return,
             Wait::Until { boot_ns } => boot_ns,
@@ -162,7 +163,7 @@ impl World {
     }
 
     /// Nothing will ever happen by itself: cancels what waits for ever.
-    fn unblock(&self, ex: u8, for_ever: bool) {
+    fn unblock(&'static self, ex: u8, for_ever: bool) {
         let stuck = {
             let mut st = self.st.borrow_mut();
             st.janitor += 1;
@@ -193,26 +194,31 @@ impl World {
         }
     }
 
-    fn enter(&self, ex: u8, wait: Wait) -> Result<(), Errno> {
+    fn enter(&'static self, ex: u8, wait: Wait) -> Result<(), Errno> {
         self.moment(ex);
         let fault = {
             let mut st = self.st.borrow_mut();
-            if wait != Wait::No && !st.ending {
+            let closing = st.ex[ex as usize].closing;
+            if wait != Wait::No && !closing {
                 let verdict = self.may_sleep(&st, ex, wait);
                 self.check(verdict);
             }
             let temper = st.ex[ex as usize].ring.temper();
             let mut fault = 0;
             if temper.faults != 0 && st.rng.one_in(temper.faults) {
-                fault = st.rng.pick(&[libc::EINTR, libc::EAGAIN, libc::EBUSY, libc::ENOMEM]);
-                if fault == libc::ENOMEM && (!temper.nomem || st.ending) {
+                fault = st.rng.pick(&FAULTS);
+                if matches!(fault, libc::ENOMEM | libc::EBADR) && (!temper.nomem || closing) {
                     fault = libc::EAGAIN;
+                }
+                // What completions were dropped is learned by who waits for some.
+                if fault == libc::EBADR && wait == Wait::No {
+                    fault = 0;
                 }
             }
             let have = st.ex[ex as usize].ring.sq.len();
             let take = match fault {
                 0 if temper.partial => 1 + st.rng.below(have as u32 + 1) as usize,
-                0 | libc::EINTR => have,
+                0 | libc::EINTR | libc::EBADR => have,
                 _ => 0,
             };
             let verdict = st.submit(ex, take);
@@ -222,7 +228,9 @@ impl World {
             }
             let e = &mut st.ex[ex as usize];
             e.ring.asked.clear();
-            e.enomem |= fault == libc::ENOMEM;
+            if matches!(fault, libc::ENOMEM | libc::EBADR) {
+                e.hard = Some(fault);
+            }
             e.ring.sq_since = (!e.ring.sq.is_empty()).then_some(e.items);
             let nap = matches!(fault, libc::EAGAIN | libc::EBUSY) && wait != Wait::No;
             if nap {
@@ -266,9 +274,12 @@ impl Kernel for SimKernel {
         let verdict = st.pushed(self.ex, sqe);
         w.check(verdict);
         let on = st.rng.pick(&[0, 1, 100]);
+        let sweeping = st.ex[self.ex as usize].sweeping;
         drop(st);
         // More mail may come while mail is read; the rest of what is read may write to the other.
-        w.post_claimed(on, Some(self.ex));
+        if !sweeping {
+            w.post_claimed(on, Some(self.ex));
+        }
     }
 
     fn pop(&self) -> Option<Cqe> {

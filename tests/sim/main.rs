@@ -5,6 +5,8 @@
 //! `SIM_COUNT` and `SIM_FROM` say how many programs, and which; `SIM_SEED` plays one and prints it.
 
 mod body;
+mod comings;
+mod draw;
 mod driver;
 mod hunt;
 mod kernel;

@@ -78,6 +78,10 @@ pub struct Task {
 #[derive(Default)]
 pub struct Executor {
     pub alive: bool,
+    /// It is being destroyed: nobody may call it, and it looks at no mail.
+    pub closing: bool,
+    /// It cancels all: what comes meanwhile comes later, as the model does it in one go.
+    pub sweeping: bool,
     pub in_run: bool,
     pub current: Option<u8>,
     pub ready: [VecDeque<u8>; 3],
@@ -102,7 +106,8 @@ pub struct Executor {
     pub completed: u64,
     /// The clock as the executor last read it.
     pub read_ns: u64,
-    pub enomem: bool,
+    /// An error that ends a pass came from the kernel in this one.
+    pub hard: Option<i32>,
     /// Of the pass it is in.
     pub timeout_ns: Option<u64>,
     /// Items ready when the first of this pass was picked.
@@ -291,9 +296,14 @@ impl State {
             }
             Stage::Away { asked: true, .. } => {}
             Stage::Away { other, owed, registered, .. } => {
-                t.stage = Stage::Away { other, owed: owed + 1, registered, asked: true };
                 t.cancel = Cancel::Asked;
-                self.post(1 - ex, Mail::Unjoin { joiner: i });
+                // Where there is no executor any more, the answer is on its way.
+                let sent = self.ex[1 - e].alive;
+                let owed = owed + u8::from(sent);
+                self.t(i).stage = Stage::Away { other, owed, registered, asked: true };
+                if sent {
+                    self.post(1 - ex, Mail::Unjoin { joiner: i });
+                }
             }
         }
         true

@@ -74,7 +74,7 @@ impl World {
     }
 
     /// A moment of executor `ex`.
-    pub fn moment(&self, ex: u8) {
+    pub fn moment(&'static self, ex: u8) {
         {
             let mut st = self.st.borrow_mut();
             if st.ending {
@@ -84,7 +84,9 @@ impl World {
             if st.moments > MOMENTS {
                 self.check(Err("the program does not come to an end".into()));
             }
-            self.check(self.observe(&mut st, ex));
+            if !st.ex[ex as usize].closing {
+                self.check(self.observe(&mut st, ex));
+            }
             self.check(st.pump(ex));
         }
         self.post_claimed(1, None);
@@ -172,7 +174,7 @@ impl World {
     }
 
     /// Another thread's turn.
-    pub fn others(&self) {
+    pub fn others(&'static self) {
         let next = self.st.borrow().next_foreign;
         let program = self.program.borrow();
         let Some(action) = program.foreign.get(next).copied() else { return };
@@ -192,24 +194,31 @@ impl World {
         }
     }
 
-    pub fn act(&self, action: Foreign) {
+    pub fn act(&'static self, action: Foreign) {
         trace!(self.st.borrow(), "another thread: {action:?}");
+        // Whoever calls an executor knows that it lives.
         match action {
-            Foreign::Wake(ex) => self.wake(ex),
-            Foreign::Attach { task, ex, slow } => self.attach_remote(task, ex, slow),
+            Foreign::Wake(ex) if self.lives(ex) => self.wake(ex),
+            Foreign::Attach { task, ex, slow } if self.lives(ex) => {
+                self.attach_remote(task, ex, slow)
+            }
             Foreign::Cancel { task, ex } => {
                 let ex = ex.unwrap_or(self.st.borrow_mut().t(task).ex);
-                self.cancel_remote(task, ex);
+                if self.lives(ex) {
+                    self.cancel_remote(task, ex);
+                }
             }
-            Foreign::Storm(ex) => self.storm(ex),
+            Foreign::Storm(ex) if self.lives(ex) => self.storm(ex),
+            Foreign::Wake(_) | Foreign::Attach { .. } | Foreign::Storm(_) => {}
             Foreign::Run { max } => {
-                let program = self.program.borrow().executors;
-                for ex in 0..program as u8 {
-                    if !self.st.borrow().ex[ex as usize].in_run {
+                for ex in self.elsewhere() {
+                    if self.lives(ex) {
                         self.run(ex, max as usize, Some(0));
                     }
                 }
             }
+            Foreign::Turn => self.elsewhere().for_each(|ex| self.turn(ex)),
+            Foreign::Retire => self.elsewhere().for_each(|ex| self.retire(ex)),
         }
     }
 

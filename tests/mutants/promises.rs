@@ -1,0 +1,22 @@
+//! The promises that the simulation watches, and what it says when one is broken. Each must be said of
+//! some mutant.
+
+pub const PROMISES: &[(&str, &[&str])] = &[
+    ("each operation ends exactly once", &["ended, and the task was not woken"]),
+    ("each task runs once per attach", &["was not launched"]),
+    ("nothing sleeps with work ready", &["sleeps (Until", "sleeps (Forever"]),
+    ("a wake-up is sent", &["and no wake-up"]),
+    ("strict priority, first in first out", &["runs before task"]),
+    ("the bound of 64 items", &["waited while more than 64 items"]),
+    ("max_items is exact", &["were to run"]),
+    ("the counters add up", &["counters say"]),
+    ("an operation's memory outlives it", &["while the kernel has its buffer"]),
+    ("sleeps are never early", &["is woken at"]),
+    ("sleepers wake in order", &["sleeps on, while later ones"]),
+    ("a cancel has one outcome", &["gets RawResult"]),
+    ("all is empty at the end", &["the ring is closed with something"]),
+    ("entries go by I/O priority", &["goes before that of"]),
+    ("cancel_all leaves nobody out", &["cancel_all leaves out"]),
+    ("the parts of a run add up to it", &["are accounted for"]),
+    ("an executor that has come to an end can be destroyed", &["not destroyed", "which is idle"]),
+];
