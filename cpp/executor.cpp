@@ -29,12 +29,13 @@ void run_for(monad_async_executor ex, std::uint64_t ns) noexcept
 
 monad_async_result executor_open(monad_async_executor_attr const *attr, executor_handle *out) noexcept
 {
-    auto opened = async_bridge::open_executor(attr);
-    if (opened->error() != 0) {
-        return monad_async_make_failure(opened->error());
+    std::int32_t error = 0;
+    auto *const opened = async_bridge::open_executor(attr, error);
+    if (opened == nullptr) {
+        return monad_async_make_failure(error);
     }
     out->head = opened->head();
-    out->owner = opened.into_raw();
+    out->owner = opened;
     return monad_async_make_success(0);
 }
 

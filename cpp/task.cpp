@@ -6,6 +6,7 @@
 #include "pause.hpp"
 
 #include <cerrno>
+#include <cstdint>
 
 namespace monad::async::detail {
 
@@ -70,12 +71,13 @@ bool stop(task_state &state) noexcept
 
 monad_async_result task_open(monad_async_task_attr const *attr, task_state *state) noexcept
 {
-    auto opened = async_bridge::open_task(attr);
-    if (opened->error() != 0) {
-        return monad_async_make_failure(opened->error());
+    std::int32_t error = 0;
+    auto *const opened = async_bridge::open_task(attr, error);
+    if (opened == nullptr) {
+        return monad_async_make_failure(error);
     }
     state->head = opened->head();
-    state->owner = opened.into_raw();
+    state->owner = opened;
     return monad_async_make_success(0);
 }
 

@@ -3,12 +3,14 @@
 //! Creation goes through the C API too, its peer, whose structs the headers fill in.
 //!
 //! Nothing here returns a `Result`: cxx would make it an exception of a type that the package does
-//! not export. Errors are errnos, and become exceptions in the headers.
+//! not export. Nor a `Box`: one that cannot be had would end the process. Errors are errnos, and
+//! become exceptions in the headers.
 
 use core::ptr;
 
 use crate::capi::{executor as c_executor, task as c_task, ExecutorPtr};
 use crate::handle::{self, Handle};
+use crate::sys::alloc::try_box;
 use crate::task::header::TaskHead;
 
 #[cxx::bridge(namespace = "monad::async_bridge")]
@@ -30,41 +32,47 @@ mod ffi {
 
     extern "Rust" {
         type Executor;
-        unsafe fn open_executor(attr: *const ExecutorAttr) -> Box<Executor>;
-        fn error(self: &Executor) -> i32;
+        unsafe fn open_executor(attr: *const ExecutorAttr, error: &mut i32) -> *mut Executor;
         fn head(self: &Executor) -> *mut ExecutorHead;
         fn is_of_this_process(self: &Executor) -> bool;
         fn cancel_all(self: &Executor) -> i32;
         fn close(self: &mut Executor) -> i32;
 
         type Task;
-        unsafe fn open_task(attr: *const TaskAttr) -> Box<Task>;
-        fn error(self: &Task) -> i32;
+        unsafe fn open_task(attr: *const TaskAttr, error: &mut i32) -> *mut Task;
         fn head(self: &Task) -> *mut TaskHead;
         fn close(self: &mut Task) -> i32;
     }
+
+    // C++ takes them back from the pointers.
+    impl Box<Executor> {}
+    impl Box<Task> {}
 }
 
-/// An executor that C++ owns, or why there is none. C++ closes it before it drops the box.
+/// An executor that C++ owns. C++ closes it before it drops the box.
 pub struct Executor {
     head: ExecutorPtr,
-    error: i32,
 }
 
+/// Null, and the errno, where there is none.
+///
 /// # Safety
 /// As `monad_async_executor_create`.
-unsafe fn open_executor(attr: *const ffi::ExecutorAttr) -> Box<Executor> {
-    let mut head = ptr::null_mut();
+unsafe fn open_executor(attr: *const ffi::ExecutorAttr, error: &mut i32) -> *mut Executor {
+    let Ok(mut ex) = try_box(Executor { head: ptr::null_mut() }) else {
+        *error = c_executor::no_memory().error;
+        return ptr::null_mut();
+    };
     // SAFETY: the caller's attributes, in the layout that both sides assert.
-    let r = unsafe { c_executor::monad_async_executor_create(&mut head, attr.cast()) };
-    Box::new(Executor { head, error: r.error })
+    *error = unsafe { c_executor::monad_async_executor_create(&mut ex.head, attr.cast()) }.error;
+    if *error == 0 {
+        Box::into_raw(ex)
+    } else {
+        ptr::null_mut()
+    }
 }
 
 impl Executor {
-    fn error(&self) -> i32 {
-        self.error
-    }
-
     fn head(&self) -> *mut ffi::ExecutorHead {
         self.head.cast()
     }
@@ -94,26 +102,30 @@ impl Executor {
     }
 }
 
-/// A task that C++ owns, or why there is none. C++ closes it before it drops the box.
+/// A task that C++ owns. C++ closes it before it drops the box.
 pub struct Task {
     head: *const TaskHead,
-    error: i32,
 }
 
+/// Null, and the errno, where there is none.
+///
 /// # Safety
 /// As `monad_async_task_create`.
-unsafe fn open_task(attr: *const ffi::TaskAttr) -> Box<Task> {
-    let mut head = ptr::null();
+unsafe fn open_task(attr: *const ffi::TaskAttr, error: &mut i32) -> *mut Task {
+    let Ok(mut task) = try_box(Task { head: ptr::null() }) else {
+        *error = libc::ENOMEM;
+        return ptr::null_mut();
+    };
     // SAFETY: the caller's attributes, in the layout that both sides assert.
-    let r = unsafe { c_task::monad_async_task_create(&mut head, attr.cast()) };
-    Box::new(Task { head, error: r.error })
+    *error = unsafe { c_task::monad_async_task_create(&mut task.head, attr.cast()) }.error;
+    if *error == 0 {
+        Box::into_raw(task)
+    } else {
+        ptr::null_mut()
+    }
 }
 
 impl Task {
-    fn error(&self) -> i32 {
-        self.error
-    }
-
     fn head(&self) -> *mut ffi::TaskHead {
         self.head.cast_mut().cast()
     }

@@ -81,8 +81,7 @@ fn create(attr: Option<&ExecutorAttr>) -> Result<Handle<RealKernel>, CreateError
         wq_fd: params.wq_fd as i32,
         ..RingOptions::default()
     })?;
-    Handle::new(kernel, attr.flags & NO_TIME_TRACKING == 0)
-        .map_err(|errno| CreateError { errno, text: "no memory for the executor.".into() })
+    Handle::new(kernel, attr.flags & NO_TIME_TRACKING == 0).map_err(out_of_memory)
 }
 
 /// # Safety
@@ -102,18 +101,30 @@ pub unsafe extern "C" fn monad_async_executor_create(
             unsafe { *out = ex.as_ptr() };
             RawResult::success(0)
         }
-        Err(e) => {
-            LAST_ERROR.with(|last| {
-                // SAFETY: this thread's own; C may hold its address, and knows that a create changes
-                // what is there.
-                let last = unsafe { &mut *last.get() };
-                let len = e.text.len().min(last.len() - 1);
-                last[..len].copy_from_slice(&e.text.as_bytes()[..len]);
-                last[len..].fill(0);
-            });
-            RawResult::failure(e.errno)
-        }
+        Err(e) => refused(e),
     }
+}
+
+/// Notes the sentence for `monad_async_last_create_error`.
+fn refused(e: CreateError) -> RawResult {
+    LAST_ERROR.with(|last| {
+        // SAFETY: this thread's own; C may hold its address, and knows that a create changes what is
+        // there.
+        let last = unsafe { &mut *last.get() };
+        let len = e.text.len().min(last.len() - 1);
+        last[..len].copy_from_slice(&e.text.as_bytes()[..len]);
+        last[len..].fill(0);
+    });
+    RawResult::failure(e.errno)
+}
+
+/// What a create says where memory ends.
+pub(crate) fn no_memory() -> RawResult {
+    refused(out_of_memory(Errno(libc::ENOMEM)))
+}
+
+fn out_of_memory(errno: Errno) -> CreateError {
+    CreateError { errno, text: "no memory for the executor.".into() }
 }
 
 #[no_mangle]

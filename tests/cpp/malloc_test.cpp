@@ -1,10 +1,12 @@
-// Which launches allocate: counted at operator new and at malloc.
+// Which launches allocate, counted at malloc; and what happens where an allocation fails.
 #include "support.hpp"
 
 #include <array>
 #include <atomic>
 #include <cstdlib>
+#include <exception>
 #include <new>
+#include <string>
 
 #include <dlfcn.h>
 
@@ -20,6 +22,17 @@ namespace {
 
 std::atomic<long> allocations{0};
 
+#if !defined(UNDER_ASAN)
+// Allocations of this thread until the one that fails; negative: none does.
+thread_local long until_failure = -1;
+
+bool counted_may_succeed()
+{
+    allocations.fetch_add(1, std::memory_order_relaxed);
+    return until_failure < 0 || until_failure-- != 0;
+}
+#endif
+
 }
 
 #if !defined(UNDER_ASAN)
@@ -27,19 +40,16 @@ std::atomic<long> allocations{0};
 extern "C" void *__libc_malloc(std::size_t);
 extern "C" void *malloc(std::size_t bytes)
 {
-    allocations.fetch_add(1, std::memory_order_relaxed);
-    return __libc_malloc(bytes);
+    return counted_may_succeed() ? __libc_malloc(bytes) : nullptr;
 }
 extern "C" void *__libc_memalign(std::size_t, std::size_t);
 extern "C" void *aligned_alloc(std::size_t alignment, std::size_t bytes)
 {
-    allocations.fetch_add(1, std::memory_order_relaxed);
-    return __libc_memalign(alignment, bytes);
+    return counted_may_succeed() ? __libc_memalign(alignment, bytes) : nullptr;
 }
 extern "C" int posix_memalign(void **out, std::size_t alignment, std::size_t bytes)
 {
-    allocations.fetch_add(1, std::memory_order_relaxed);
-    *out = __libc_memalign(alignment, bytes);
+    *out = counted_may_succeed() ? __libc_memalign(alignment, bytes) : nullptr;
     return *out != nullptr ? 0 : ENOMEM;
 }
 
@@ -125,6 +135,68 @@ TEST(Malloc, none_for_suspensions_and_priorities)
         }
     }),
         0);
+}
+
+// The nth allocation of `story` fails, for n = 0, 1, ... until it asks for no more. How often it threw.
+template <class F>
+int failures_of(F &&story)
+{
+    int thrown = 0;
+    for (long n = 0;; ++n) {
+        until_failure = n;
+        bool threw = false, no_memory = false;
+        try {
+            story();
+        } catch (std::bad_alloc const &) {
+            threw = no_memory = true;
+        } catch (std::system_error const &e) {
+            threw = true;
+            no_memory = e.code() == std::errc::not_enough_memory;
+        }
+        bool const all_had = until_failure >= 0;
+        until_failure = -1;
+        EXPECT_EQ(threw, no_memory) << "allocation " << n;
+        thrown += threw;
+        if (all_had || n > 1000) {
+            EXPECT_FALSE(threw);
+            return thrown;
+        }
+    }
+}
+
+TEST(Malloc, an_executor_without_memory_is_an_exception)
+{
+    // The box in which the bridge hands it over used to end the process.
+    { ma::executor const what_is_made_once_a_thread; }
+    EXPECT_GE(failures_of([] { ma::executor const ex; }), 2);
+    try {
+        until_failure = 0;
+        ma::executor const ex;
+        ADD_FAILURE() << "it takes no memory?";
+    } catch (std::exception const &e) {
+        EXPECT_NE(std::string(e.what()).find("memory"), std::string::npos) << e.what();
+    }
+    until_failure = -1;
+}
+
+TEST(Malloc, a_task_without_memory_is_an_exception)
+{
+    EXPECT_GE(failures_of([] { ma::task const t; }), 2);
+}
+
+TEST(Malloc, a_launch_without_memory_leaves_the_task_idle)
+{
+    ma::executor ex;
+    std::array<char, 1000> payload{};
+    payload[999] = 7;
+    ma::task t;
+    until_failure = 0;
+    EXPECT_THROW(t.attach(ex, [payload] { return payload[0]; }), std::bad_alloc);
+    until_failure = -1;
+    EXPECT_TRUE(t.done());
+    t.attach(ex, [payload] { return payload[999]; });
+    ex.run_until_idle();
+    EXPECT_EQ(t.get(), 7);
 }
 
 } // namespace
