@@ -10,20 +10,21 @@ use common::*;
 use monad_async::capi;
 use monad_async::error::Errno;
 use monad_async::handle::{self, Handle};
+use monad_async::stack::pool;
 use monad_async::sys::kernel::{op, Sqe};
 use monad_async::sys::mask;
 use monad_async::sys::ring::{RealKernel, RingOptions};
 use monad_async::task::header::TaskRef;
 use programme::*;
 use std::ffi::CStr;
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::hint;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
 /// `None` where the machine has no io_uring: said and counted.
 fn masked(entries: u32, mask: u32) -> Option<Handle<Real>> {
     static SKIPPED: AtomicU32 = AtomicU32::new(0);
-    monad_async::sys::thread::watch_forks(); // As the C API's create does.
     match RealKernel::new(&RingOptions { entries, mask, ..RingOptions::default() }) {
         Ok(kernel) => Some(Handle::new(kernel, true).unwrap()),
         Err(e) if matches!(e.errno.0, libc::ENOSYS | libc::EPERM) => {
@@ -33,6 +34,11 @@ fn masked(entries: u32, mask: u32) -> Option<Handle<Real>> {
         }
         Err(e) => panic!("mask {mask:#x}: {e:?}"),
     }
+}
+
+fn compute_only() -> Handle<Real> {
+    let kernel = RealKernel::new(&RingOptions::default()).unwrap();
+    Handle::new(kernel, true).unwrap()
 }
 
 /// None, all, each of them.
@@ -339,7 +345,8 @@ fn in_the_child(ex: Handle<Real>, attached: [TaskRef; 3], idle: TaskRef) -> i32 
 
 /// Runs `f` in a forked child; its exit code.
 fn forked(f: impl FnOnce() -> i32) -> i32 {
-    // SAFETY: the child has one thread, as the test has the process to itself; it leaves by `_exit`.
+    // SAFETY: the child leaves by `_exit`, and does nothing that another thread's locks could stop:
+    // glibc frees those of its allocator.
     unsafe {
         match libc::fork() {
             0 => libc::_exit(f()),
@@ -384,6 +391,39 @@ fn fork_in_flight_gives_the_child_errors_and_costs_the_parent_nothing() {
             run_and_check(ex, true);
             destroy(ex, [reader, sleeper, pending, idle]);
         }
+    });
+}
+
+/// Another thread has the stack pool locked nearly always: a child that is forked meanwhile must not
+/// find it locked for ever.
+#[test]
+fn fork_while_another_thread_holds_the_pool() {
+    alone("fork_while_another_thread_holds_the_pool", || {
+        let done = AtomicBool::new(false);
+        let many: Vec<_> = (0..1000).map(|_| new_task()).collect();
+        thread::scope(|s| {
+            s.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    pool::for_each_in_use(|header| {
+                        hint::black_box(header);
+                    });
+                }
+            });
+            for _ in 0..50 {
+                let child = forked(|| {
+                    let (ex, t) = (compute_only(), new_task());
+                    set_body(t, |t| sleep(t, 0));
+                    attach_all(ex, &[t]);
+                    finish(ex);
+                    let ran = t.head.result.get() == OK;
+                    destroy(ex, [t]);
+                    i32::from(!ran)
+                });
+                assert_eq!(child, 0);
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        many.into_iter().for_each(destroy_task);
     });
 }
 

@@ -9,7 +9,7 @@ use crate::handle::Handle;
 use crate::sys::memory::guard_kind;
 use crate::sys::ring::{CreateError, RealKernel, RingOptions};
 use crate::sys::text::{text, Text};
-use crate::sys::{overflow, thread};
+use crate::sys::overflow;
 use crate::ticks;
 
 use super::ExecutorPtr;
@@ -68,7 +68,6 @@ fn create(attr: Option<&ExecutorAttr>) -> Result<Handle<RealKernel>, CreateError
         return Err(invalid("flags holds bits that this version does not know: clear them."));
     }
     ticks::anchor();
-    thread::watch_forks();
     overflow::install().map_err(|errno| CreateError {
         errno,
         text: "no memory for the signal stack on which a stack overflow is reported.".into(),

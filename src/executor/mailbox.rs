@@ -7,11 +7,12 @@
 use core::cell::Cell;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{MutexGuard, Once};
 
 use crate::error::Res;
 use crate::intrusive::{Chain, Inbox, Link, Push};
 use crate::sys::alloc;
+use crate::sys::fork::{self, ForkLock};
 use crate::sys::kernel::Waker;
 
 /// What a link in an inbox is part of.
@@ -39,10 +40,20 @@ pub struct Mailbox {
 }
 
 /// Mailboxes without an owner.
-static SPARE: Mutex<Option<&'static Mailbox>> = Mutex::new(None);
+static SPARE: ForkLock<Option<&'static Mailbox>> = ForkLock::new(None);
+
+extern "C" fn before_fork() {
+    SPARE.hold();
+}
+
+extern "C" fn after_fork() {
+    SPARE.let_go(|_| {});
+}
 
 fn spare() -> MutexGuard<'static, Option<&'static Mailbox>> {
-    SPARE.lock().unwrap_or_else(PoisonError::into_inner)
+    static WATCHED: Once = Once::new();
+    WATCHED.call_once(|| fork::watch(before_fork, after_fork, after_fork));
+    SPARE.lock()
 }
 
 // SAFETY: the inbox is made for many threads; links in it belong to whoever the rules in

@@ -2,8 +2,8 @@
 //!
 //! Everything takes `&self` and keeps its state in `Cell`s, because a running task re-enters the
 //! executor (to attach, to suspend) while `run` is still further up on the thread's own stack. All
-//! of it belongs to the owning thread but for `mailbox`, `owner` and `forks`, which never change and
-//! may be read by any thread.
+//! of it belongs to the owning thread but for `mailbox` and `owner`, which never change and may be read
+//! by any thread.
 
 pub mod attach;
 pub mod cancel;
@@ -26,7 +26,7 @@ use crate::sched::ready::Ready;
 use crate::sys::alloc;
 use crate::sys::exceptions::{self, Exceptions};
 use crate::sys::kernel::Kernel;
-use crate::sys::thread;
+use crate::sys::thread::{self, Owner};
 use crate::task::header::TaskRef;
 use crate::ticks;
 use mailbox::Mailbox;
@@ -35,8 +35,8 @@ use stats::ExecutorHead;
 #[repr(C, align(128))]
 pub struct Executor<K: Kernel> {
     pub head: ExecutorHead,
-    /// `thread::token` of the thread that may use it.
-    owner: usize,
+    /// The thread that may use it.
+    owner: Owner,
     track: bool,
     /// The owner's C++ exception state, or `no_exceptions`.
     exceptions: *mut Exceptions,
@@ -48,21 +48,20 @@ pub struct Executor<K: Kernel> {
     mailbox: &'static Mailbox,
     /// A wake-up arrived that no `run` has answered yet.
     woken: Cell<bool>,
-    forks: u64,
     no_exceptions: UnsafeCell<Exceptions>,
     /// The owner thread's note of the executor that runs on it.
     running_here: *mut *const c_void,
 }
 
 impl<K: Kernel> Executor<K> {
-    pub const OWNER_AT: usize = core::mem::offset_of!(Self, owner);
+    pub const OWNER_AT: usize = core::mem::offset_of!(Self, owner) + Owner::TOKEN_AT;
 
     /// EXPENSIVE. The calling thread owns it.
     pub fn new(kernel: K, track: bool) -> Res<Box<Self>> {
         let mailbox = mailbox::open(kernel.waker())?;
         let ex = alloc::try_box(Self {
             head: ExecutorHead::default(),
-            owner: thread::token(),
+            owner: Owner::nobody(),
             track,
             exceptions: exceptions::of_this_thread(),
             ready: Ready::new(),
@@ -71,7 +70,6 @@ impl<K: Kernel> Executor<K> {
             reactor: Reactor::new(kernel),
             mailbox,
             woken: Cell::new(false),
-            forks: thread::fork_count(),
             no_exceptions: UnsafeCell::new(Exceptions::NONE),
             running_here: thread::running_executor(),
         });
@@ -79,18 +77,20 @@ impl<K: Kernel> Executor<K> {
         if ex.exceptions.is_null() {
             ex.exceptions = ex.no_exceptions.get();
         }
+        // SAFETY: in its box, out of which it is not moved.
+        unsafe { ex.owner.adopt() };
         Ok(ex)
     }
 
     /// The calling thread is the one that made it.
     #[inline(always)]
     pub fn is_mine(&self) -> bool {
-        self.owner == thread::token() && self.forks == thread::fork_count()
+        self.owner.is_here()
     }
 
     /// ANY THREAD. The process is the one that made it.
     pub fn is_of_this_process(&self) -> bool {
-        self.forks == thread::fork_count()
+        self.owner.is_in_this_process()
     }
 
     #[inline(always)]

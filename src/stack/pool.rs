@@ -20,10 +20,11 @@
 
 use super::slab::{self, Shape, Slab, SlotMeta};
 use crate::error::{Errno, Res};
+use crate::sys::fork::{self, ForkLock};
 use crate::sys::memory;
 use core::ptr::{null_mut, NonNull};
 use core::sync::atomic::Ordering::Relaxed;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{MutexGuard, Once};
 
 pub use crate::sys::memory::{guard_kind, GuardKind};
 
@@ -94,15 +95,25 @@ struct Pool {
 // SAFETY: the pointers lead to slabs, which are nobody's thread's in particular.
 unsafe impl Send for Pool {}
 
-static POOL: Mutex<Pool> = Mutex::new(Pool {
+static POOL: ForkLock<Pool> = ForkLock::new(Pool {
     classes: [const { Class::NONE }; CLASS_COUNT],
     class_len: 0,
     stats: Stats { slabs: 0, slots_in_use: 0, slots_warm: 0, warm_bytes: 0 },
 });
 
+extern "C" fn before_fork() {
+    POOL.hold();
+}
+
+extern "C" fn after_fork() {
+    POOL.let_go(|_| {});
+}
+
 /// No panic can leave the pool half changed: its only ones are assertions before a change.
 fn pool() -> MutexGuard<'static, Pool> {
-    POOL.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    static WATCHED: Once = Once::new();
+    WATCHED.call_once(|| fork::watch(before_fork, after_fork, after_fork));
+    POOL.lock()
 }
 
 /// Gives a slot with at least `stack_bytes` of stack (0: the default of 128 KiB) below a header of

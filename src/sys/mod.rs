@@ -3,6 +3,7 @@
 pub mod alloc;
 pub mod clock;
 pub mod exceptions;
+pub mod fork;
 pub mod kernel;
 pub mod mask;
 pub mod memory;

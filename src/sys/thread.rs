@@ -1,11 +1,12 @@
-//! Which thread is this, in one instruction, and has the process forked since.
+//! Which thread is this, in one instruction; and what a fork does to those who ask.
 
+use core::cell::Cell;
 use core::ffi::c_void;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::ptr;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Once;
 
-/// Forks behind this process, times 2: an executor compares it with the count at its creation, so
-/// that a child never touches a ring it shares with its parent.
-static FORKS: AtomicU64 = AtomicU64::new(0);
+use super::fork::{self, ForkLock};
 
 /// Differs between any two threads that are alive: the thread pointer.
 #[inline(always)]
@@ -37,23 +38,102 @@ pub fn token() -> usize {
     }
 }
 
-/// Changes in the child of every `fork`, once `watch_forks` was called.
-#[inline(always)]
-pub fn fork_count() -> u64 {
-    FORKS.load(Ordering::Relaxed)
+/// The thread that what it is part of belongs to. In the child of a fork that is nobody: what belongs
+/// to the parent's threads, a ring above all, is the parent's. So the child's copies say so, each of
+/// them, and whoever asks need not ask about forks as well.
+#[repr(C)]
+pub struct Owner {
+    /// 0: nobody.
+    token: AtomicUsize,
+    next: Cell<*const Owner>,
+    prev: Cell<*const Owner>,
+}
+
+/// The first of the list of all that belong to somebody.
+struct First(*const Owner);
+
+// SAFETY: the list is touched under its lock, and its entries are unlinked before they go.
+unsafe impl Send for First {}
+
+static OWNERS: ForkLock<First> = ForkLock::new(First(ptr::null()));
+
+extern "C" fn before_fork() {
+    OWNERS.hold();
+}
+
+extern "C" fn in_parent() {
+    OWNERS.let_go(|_| {});
 }
 
 extern "C" fn in_child() {
-    FORKS.fetch_add(1, Ordering::Relaxed);
+    OWNERS.let_go(|first| {
+        let mut next = first.0;
+        // SAFETY: entries of the list are valid.
+        while let Some(owner) = unsafe { next.as_ref() } {
+            owner.token.store(0, Ordering::Relaxed);
+            next = owner.next.get();
+        }
+    });
 }
 
-/// Once a process; later calls do nothing.
-pub fn watch_forks() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
-        // SAFETY: the handler only adds to an atomic.
-        unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
-    });
+impl Owner {
+    pub const TOKEN_AT: usize = core::mem::offset_of!(Owner, token);
+
+    /// Nobody, yet.
+    pub const fn nobody() -> Self {
+        Self {
+            token: AtomicUsize::new(0),
+            next: Cell::new(ptr::null()),
+            prev: Cell::new(ptr::null()),
+        }
+    }
+
+    /// From here on the calling thread. EXPENSIVE.
+    ///
+    /// # Safety
+    /// Once; it stays where it is until it is dropped.
+    pub unsafe fn adopt(&self) {
+        static WATCHED: Once = Once::new();
+        WATCHED.call_once(|| fork::watch(before_fork, in_parent, in_child));
+        let mut first = OWNERS.lock();
+        self.token.store(token(), Ordering::Relaxed);
+        self.next.set(first.0);
+        // SAFETY: entries of the list are valid.
+        if let Some(next) = unsafe { first.0.as_ref() } {
+            next.prev.set(self);
+        }
+        first.0 = self;
+    }
+
+    /// Whether it is the calling thread.
+    #[inline(always)]
+    pub fn is_here(&self) -> bool {
+        // Relaxed: its thread wrote it, or the one thread of a child.
+        self.token.load(Ordering::Relaxed) == token()
+    }
+
+    /// Whether it is a thread of this process at all.
+    pub fn is_in_this_process(&self) -> bool {
+        self.token.load(Ordering::Relaxed) != 0
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        let mut first = OWNERS.lock();
+        let (next, prev) = (self.next.get(), self.prev.get());
+        // SAFETY: entries of the list are valid; one that is in none has no neighbours.
+        unsafe {
+            if let Some(next) = next.as_ref() {
+                next.prev.set(prev);
+            }
+            match prev.as_ref() {
+                Some(prev) => prev.next.set(next),
+                None if ptr::eq(first.0, self) => first.0 = next,
+                None => {}
+            }
+        }
+    }
 }
 
 extern "C" {

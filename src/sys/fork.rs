@@ -1,0 +1,53 @@
+//! What a fork must not break: locks of ours that another thread holds at that moment, which nobody
+//! would ever unlock in the child, and the child's idea of what belongs to it.
+//!
+//! Holds for `fork` of the C library, which calls who asked to be called; a bare `clone` tells nobody.
+
+use core::cell::UnsafeCell;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// A mutex that is held over every fork, so that the child finds it free and what it guards whole.
+/// Its holder takes no other lock and does not fork.
+pub struct ForkLock<T: 'static> {
+    mutex: Mutex<T>,
+    /// Of the thread that forks, while it does.
+    held: UnsafeCell<Option<MutexGuard<'static, T>>>,
+}
+
+// SAFETY: `held` is touched by who has the mutex locked, alone.
+unsafe impl<T: Send> Sync for ForkLock<T> {}
+
+impl<T> ForkLock<T> {
+    pub const fn new(value: T) -> Self {
+        Self { mutex: Mutex::new(value), held: UnsafeCell::new(None) }
+    }
+
+    /// What it guards is never left half changed: a panic of its holder does not matter.
+    pub fn lock(&'static self) -> MutexGuard<'static, T> {
+        self.mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Before the fork.
+    pub fn hold(&'static self) {
+        let guard = self.lock();
+        // SAFETY: locked, by us.
+        unsafe { *self.held.get() = Some(guard) };
+    }
+
+    /// After it, in parent and child; what `inside` does, it does under the lock.
+    pub fn let_go(&'static self, inside: impl FnOnce(&mut T)) {
+        // SAFETY: locked, by us, since `hold`.
+        if let Some(mut guard) = unsafe { (*self.held.get()).take() } {
+            inside(&mut guard);
+        }
+    }
+}
+
+/// Calls `before` before every fork, then one of the others, all on the thread that forks. For once a
+/// process. ENOMEM is nobody's business: without memory for it, a fork is as it would be without us.
+pub fn watch(before: extern "C" fn(), in_parent: extern "C" fn(), in_child: extern "C" fn()) {
+    let [before, in_parent, in_child] =
+        [before, in_parent, in_child].map(|f| f as unsafe extern "C" fn());
+    // SAFETY: the handlers are safe functions that live as long as we do: `dlclose` removes them.
+    unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
+}
