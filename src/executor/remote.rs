@@ -33,6 +33,8 @@ impl<K: Kernel> Executor<K> {
     /// The first half: claims the task. The executor does not know of it yet, but a request to
     /// cancel it may come by another way and overtake it. (In two halves for the simulation.)
     pub fn attach_begin(&self, task: TaskRef) -> Res<()> {
+        // Its lines are at the processor that ran it last: asked for together, they come together.
+        task.prefetch_to_write();
         if task.head.user_code.get().is_none() {
             return Err(Errno(libc::EINVAL));
         }
@@ -82,7 +84,12 @@ impl<K: Kernel> Executor<K> {
     #[cold]
     #[inline(never)]
     pub(super) fn collect_mailbox(&self) {
-        let taken = self.mailbox.inbox.take();
+        let taken = self.mailbox.inbox.take_and(|link, what| {
+            if what == kind::LAUNCH {
+                // SAFETY: `kind` says what the link is part of.
+                unsafe { TaskRef::from_link(link) }.prefetch_to_write();
+            }
+        });
         if taken.notified {
             self.woken.set(true);
         }

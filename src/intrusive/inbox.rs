@@ -31,6 +31,7 @@
 //! 7. An inbox may change owners while it is closed. Whoever is told to wake wakes the new one.
 
 use super::link::Link;
+use crate::sys::prefetch;
 use core::ptr::{self, NonNull};
 #[cfg(not(loom))]
 use core::sync::atomic::{
@@ -175,11 +176,20 @@ impl Inbox {
 
     /// Everything queued so far. Costs a locked instruction: ask `has_any` before.
     pub fn take(&self) -> Taken {
+        self.take_and(|_, _| {})
+    }
+
+    /// As `take`. `meet` is called with each link and its `kind`, newest first, as soon as it is
+    /// known: the time to fetch what surrounds it, while the next one's line is on its way. What it
+    /// is called with is the owner's, but still in the chain.
+    #[inline(always)]
+    pub fn take_and(&self, meet: impl Fn(NonNull<Link>, usize)) -> Taken {
         // Acquire: pairs with every push and notification up to here (rules 1, 2, 4). No release: the
         // owner tells nobody anything by it.
         let word = self.head.swap(ptr::null_mut(), Acquire);
         debug_assert_eq!(flags(word) & (SLEEPING | CLOSED), 0);
-        Taken { notified: flags(word) & NOTIFIED != 0, chain: Chain::reversed(pointer(word)) }
+        let chain = Chain::reversed(pointer(word), meet);
+        Taken { notified: flags(word) & NOTIFIED != 0, chain }
     }
 
     /// Announces a sleep. False: there is something to take, stay awake. After true: sleep until the
@@ -206,7 +216,7 @@ impl Inbox {
             debug_assert_eq!(flags(word) & (SLEEPING | CLOSED), 0);
             Some(ptr::without_provenance_mut(CLOSED | flags(word)))
         });
-        Chain::reversed(pointer(old.unwrap_or(ptr::null_mut())))
+        Chain::reversed(pointer(old.unwrap_or(ptr::null_mut())), |_, _| {})
     }
 
     /// Takes pushes again.
@@ -240,12 +250,19 @@ impl Default for Inbox {
 impl Chain {
     /// Takes newest first, gives oldest first. Bounded by the number of pushes since the last time,
     /// and paid for by them: one step each.
-    fn reversed(newest: *mut Link) -> Self {
+    #[inline(always)]
+    fn reversed(newest: *mut Link, meet: impl Fn(NonNull<Link>, usize)) -> Self {
         let (mut done, mut rest) = (ptr::null_mut(), newest);
-        while !rest.is_null() {
+        while let Some(entry) = NonNull::new(rest) {
             // SAFETY: taken out of the inbox, so ours (rule 2), and in place until the caller of
             // `push` gets it back.
-            let older = unsafe { (*rest).next.replace(done) };
+            let link = unsafe { entry.as_ref() };
+            let older = link.next.replace(done);
+            if !older.is_null() {
+                // Its pusher wrote it on another processor, and we are about to write it too.
+                prefetch::line_to_write(older.addr());
+            }
+            meet(entry, link.prev.get().addr());
             (done, rest) = (rest, older);
         }
         Self { head: done }

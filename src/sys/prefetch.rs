@@ -19,3 +19,22 @@ pub fn line(address: usize) {
     #[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
     let _ = address;
 }
+
+/// As `line`, of memory about to be written: takes the line from the other processors at once.
+#[inline(always)]
+pub fn line_to_write(address: usize) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: as in `line`. A processor without PREFETCHW takes it for a no-op.
+    unsafe {
+        core::arch::asm!("prefetchw [{}]", in(reg) address,
+            options(nostack, preserves_flags, readonly))
+    };
+    #[cfg(all(target_arch = "aarch64", not(miri)))]
+    // SAFETY: as above.
+    unsafe {
+        core::arch::asm!("prfm pstl1keep, [{}]", in(reg) address,
+            options(nostack, preserves_flags, readonly))
+    };
+    #[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
+    let _ = address;
+}

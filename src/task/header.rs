@@ -193,6 +193,8 @@ pub struct Task {
 
 const _: () = {
     assert!(core::mem::offset_of!(Task, link) == 104);
+    assert!(core::mem::offset_of!(Task, waits) == 120);
+    assert!(core::mem::offset_of!(Task, level) == 121);
     assert!(core::mem::offset_of!(Task, outcome) == 128);
     assert!(core::mem::offset_of!(Task, switch) + 16 <= 192);
 };
@@ -265,6 +267,15 @@ impl TaskRef {
         prefetch::line(at + 128);
     }
 
+    /// The same lines, for a task that is with another processor.
+    #[inline(always)]
+    pub fn prefetch_to_write(self) {
+        let at = self.addr();
+        prefetch::line_to_write(at);
+        prefetch::line_to_write(at + 64);
+        prefetch::line_to_write(at + 128);
+    }
+
     /// What a resume touches of the stack: its base, where the coroutine's link is, and the lowest
     /// frames. Reads the header.
     #[inline(always)]
@@ -296,15 +307,27 @@ impl TaskRef {
         unsafe { self.0.byte_add(core::mem::offset_of!(Task, timer)).cast() }
     }
 
+    /// Sets `waits` and `level`, by one store.
+    #[inline(always)]
+    pub fn wait_in(self, waits: Waits, level: u8) {
+        let both = u16::from_ne_bytes([waits as u8, level]);
+        // SAFETY: the two are neighbours in the task, in this order and aligned for it (asserted
+        // below), and each byte is valid for its field.
+        unsafe { self.0.byte_add(core::mem::offset_of!(Task, waits)).cast::<u16>().write(both) };
+    }
+
     /// The CPU level the user asks for; anything above low counts as low.
     #[inline(always)]
     pub fn cpu_level(self) -> u8 {
-        self.head.cpu.get().min(PRIORITIES as u8 - 1)
+        // SAFETY: the field of a live task. Volatile, as the optimiser reads four bytes where it may,
+        // and such a load waits for the store of the one byte that a user has just written.
+        unsafe { self.head.cpu.as_ptr().read_volatile() }.min(PRIORITIES as u8 - 1)
     }
 
     #[inline(always)]
     pub fn io_level(self) -> u8 {
-        self.head.io.get().min(PRIORITIES as u8 - 1)
+        // SAFETY: as above.
+        unsafe { self.head.io.as_ptr().read_volatile() }.min(PRIORITIES as u8 - 1)
     }
 
     /// Any thread.
