@@ -170,7 +170,7 @@ impl<K: Kernel> Handle<K> {
     #[inline(always)]
     pub fn sleep(task: TaskRef, ns: u64) -> RawResult {
         match Self::running(task) {
-            Ok(this) => this.executor().sleep(task, ns),
+            Ok(this) => RawResult::from_kernel(this.executor().sleep(task, ns)),
             Err(e) => RawResult::failure(e),
         }
     }
@@ -191,7 +191,7 @@ impl<K: Kernel> Handle<K> {
             return RawResult::failure(e);
         }
         // SAFETY: the caller's.
-        unsafe { ex.io(task, sqe) }
+        RawResult::from_kernel(unsafe { ex.io(task, sqe) })
     }
 
     pub fn join(task: TaskRef, other: TaskRef) -> RawResult {

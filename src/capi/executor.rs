@@ -7,9 +7,9 @@ use crate::error::{Errno, RawResult, Res};
 use crate::executor::options::{timespec_ns, NO_TIME_TRACKING};
 use crate::handle::Handle;
 use crate::sys::memory::guard_kind;
+use crate::sys::overflow;
 use crate::sys::ring::{CreateError, RealKernel, RingOptions};
 use crate::sys::text::{text, Text};
-use crate::sys::overflow;
 use crate::ticks;
 
 use super::ExecutorPtr;

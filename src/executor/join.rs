@@ -83,7 +83,7 @@ impl<K: Kernel> Executor<K> {
             return RawResult::failure(Errno(libc::EDEADLK));
         }
         if task.cancel.get() == Cancel::Next {
-            return take_cancel(task);
+            return RawResult::from_kernel(take_cancel(task));
         }
         loop {
             match other.phase.load(Ordering::Acquire) {
@@ -97,8 +97,8 @@ impl<K: Kernel> Executor<K> {
                 // Another thread is in the middle of attaching it; let it.
                 _ => {
                     let yielded = self.sleep(task, 0);
-                    if yielded.error != 0 {
-                        return yielded;
+                    if yielded != 0 {
+                        return RawResult::from_kernel(yielded);
                     }
                 }
             }

@@ -27,7 +27,7 @@ use crate::sys::alloc;
 use crate::sys::exceptions::{self, Exceptions};
 use crate::sys::kernel::Kernel;
 use crate::sys::thread::{self, Owner};
-use crate::task::header::TaskRef;
+use crate::task::header::{Flags, TaskRef};
 use crate::ticks;
 use mailbox::Mailbox;
 use stats::ExecutorHead;
@@ -41,6 +41,8 @@ pub struct Executor<K: Kernel> {
     /// The owner's C++ exception state, or `no_exceptions`.
     exceptions: *mut Exceptions,
     ready: Ready,
+    /// Since when the items that run are of one kind, and which: PENDING_LAUNCH or COMPLETED.
+    span: Cell<(u64, Flags)>,
     /// Items run since the kernel was last asked.
     since_enter: Cell<u32>,
     deadlines: Deadlines,
@@ -65,6 +67,7 @@ impl<K: Kernel> Executor<K> {
             track,
             exceptions: exceptions::of_this_thread(),
             ready: Ready::new(),
+            span: Cell::new((0, Flags::COMPLETED)),
             since_enter: Cell::new(0),
             deadlines: Deadlines::new(),
             reactor: Reactor::new(kernel),

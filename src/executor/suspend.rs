@@ -1,31 +1,33 @@
-//! The suspending calls: run on the task's own stack, by the task itself.
+//! The suspending calls: run on the task's own stack, by the task itself. They return what the kernel
+//! would: negative is an errno. (One register: a result of two would travel through memory.)
 
 use super::stats::add;
 use super::Executor;
-use crate::error::RawResult;
+use crate::sys::exceptions::Exceptions;
 use crate::sys::kernel::{Kernel, Sqe};
-use crate::task::header::{Cancel, Flags, TaskRef, Waits, ECANCELED};
+use crate::task::header::{Cancel, Flags, TaskRef, Waits, CANCELED};
 
 impl<K: Kernel> Executor<K> {
     /// SUSPENDS. `task` runs now. 0 yields; `u64::MAX` waits for a cancel.
     #[inline(always)]
-    pub fn sleep(&self, task: TaskRef, ns: u64) -> RawResult {
+    pub fn sleep(&self, task: TaskRef, ns: u64) -> i32 {
         if task.cancel.get() == Cancel::Next {
             return take_cancel(task);
         }
-        task.outcome.set(0);
-        if ns == 0 {
-            task.head.flags.set(Flags::COMPLETED);
-            self.ready.push(task);
-        } else {
-            self.sleep_until_later(task, ns);
+        if ns != 0 {
+            return self.sleep_for(task, ns);
         }
+        task.head.flags.set(Flags::COMPLETED);
+        self.ready.push(task);
         self.leave(task);
-        task.outcome()
+        // It waited for nothing that could have failed, or that a cancel could have ended.
+        0
     }
 
-    #[inline]
-    fn sleep_until_later(&self, task: TaskRef, ns: u64) {
+    /// Out of line, so that a yield need not save what only this uses.
+    #[inline(never)]
+    fn sleep_for(&self, task: TaskRef, ns: u64) -> i32 {
+        task.outcome.set(0);
         task.head.flags.set(Flags::AWAITING);
         if ns == u64::MAX {
             task.waits.set(Waits::Forever);
@@ -33,6 +35,8 @@ impl<K: Kernel> Executor<K> {
             let deadline_ns = self.reactor.kernel.now_boot_ns().saturating_add(ns);
             self.deadlines.insert(task, deadline_ns);
         }
+        self.leave(task);
+        task.outcome.get()
     }
 
     /// SUSPENDS. `task` runs now; `sqe` was checked.
@@ -40,7 +44,7 @@ impl<K: Kernel> Executor<K> {
     /// # Safety
     /// `sqe` and what it refers to stay valid until the call returns.
     #[inline(always)]
-    pub unsafe fn io(&self, task: TaskRef, sqe: &Sqe) -> RawResult {
+    pub unsafe fn io(&self, task: TaskRef, sqe: &Sqe) -> i32 {
         if task.cancel.get() == Cancel::Next {
             return take_cancel(task);
         }
@@ -49,24 +53,38 @@ impl<K: Kernel> Executor<K> {
         // SAFETY: the caller's promise; the call does not return before the task is woken.
         unsafe { self.reactor.start(task, sqe) };
         self.leave(task);
-        task.outcome()
+        task.outcome.get()
     }
 
-    /// Switches to the executor; returns when the task is resumed.
+    /// Switches to the executor; returns when the task is resumed. Between items there are no
+    /// exceptions: who has some takes them along, so who has none finds none.
     #[inline(always)]
     pub(super) fn leave(&self, task: TaskRef) {
         // SAFETY: `exceptions` is the owner thread's, which this is.
-        let exceptions = unsafe { *self.exceptions };
-        // SAFETY: called by the task that runs, hence on its stack.
-        unsafe { task.switch.suspend() };
-        // SAFETY: as above: a task never migrates.
-        unsafe { *self.exceptions = exceptions };
+        if unsafe { (*self.exceptions).is_none() } {
+            // SAFETY: called by the task that runs, hence on its stack.
+            unsafe { task.switch.suspend() };
+        } else {
+            self.leave_with_exceptions(task);
+        }
+    }
+
+    /// From inside a `catch`, or from a destructor that runs because of a `throw`.
+    #[cold]
+    #[inline(never)]
+    fn leave_with_exceptions(&self, task: TaskRef) {
+        // SAFETY: as in `leave`, and after it too: a task never migrates.
+        unsafe {
+            let exceptions = self.exceptions.replace(Exceptions::NONE);
+            task.switch.suspend();
+            self.exceptions.write(exceptions);
+        }
     }
 }
 
 /// A cancel that found the task running, or its operation complete.
 #[cold]
-pub(super) fn take_cancel(task: TaskRef) -> RawResult {
+pub(super) fn take_cancel(task: TaskRef) -> i32 {
     task.cancel.set(Cancel::No);
-    RawResult::failure(ECANCELED)
+    CANCELED
 }

@@ -25,6 +25,10 @@ use super::link::Link;
 use core::cell::Cell;
 use core::ptr::{self, NonNull};
 
+/// Whether a queue was empty before a push.
+#[derive(Clone, Copy)]
+pub struct WasEmpty(pub bool);
+
 /// First in, first out; O(1) removal of any entry.
 pub struct Fifo {
     head: Cell<*mut Link>,
@@ -51,22 +55,25 @@ impl Fifo {
     /// `link` is in no list; it stays in place, and only this thread and this list touch it, until
     /// it has left the list.
     #[inline(always)]
-    pub unsafe fn push_back(&self, link: NonNull<Link>) {
+    pub unsafe fn push_back(&self, link: NonNull<Link>) -> WasEmpty {
         let new = link.as_ptr();
         let last = self.tail.get();
+        // Asked before the stores below, which the compiler cannot tell from one to `head`.
+        let was_empty = self.is_empty();
         // SAFETY: the caller lends the link (contract above).
         unsafe {
             (*new).next.set(ptr::null_mut());
             // Stale if the queue is empty: rule 3, it becomes the head.
             (*new).prev.set(last);
         }
-        if self.is_empty() {
+        if was_empty {
             self.head.set(new);
         } else {
             // SAFETY: the queue is not empty, so by rule 2 `last` is an entry of it.
             unsafe { (*last).next.set(new) };
         }
         self.tail.set(new);
+        WasEmpty(was_empty)
     }
 
     /// Takes the oldest entry.

@@ -19,7 +19,7 @@ mod timer_node;
 #[cfg(not(loom))]
 pub mod timers;
 
-pub use fifo::Fifo;
+pub use fifo::{Fifo, WasEmpty};
 pub use inbox::{Chain, Inbox, Push, Taken};
 pub use link::Link;
 #[cfg(not(loom))]

@@ -45,8 +45,6 @@ pub struct Reactor<K> {
     cancel_queue: TaskList,
     /// How many wait in the queues above.
     queued: Cell<usize>,
-    /// Operations begun and not completed, queued ones included.
-    in_flight: Cell<usize>,
     /// Cancel requests that the kernel has not answered.
     cancels: Cell<usize>,
 }
@@ -58,14 +56,14 @@ impl<K: Kernel> Reactor<K> {
             entry_queues: [TaskList::new(), TaskList::new(), TaskList::new()],
             cancel_queue: TaskList::new(),
             queued: Cell::new(0),
-            in_flight: Cell::new(0),
             cancels: Cell::new(0),
         }
     }
 
-    /// Nothing of ours is in the kernel or on its way there.
+    /// Nothing of ours is in the kernel or on its way there, if no task is attached: one that is in an
+    /// operation does not exit.
     pub fn is_idle(&self) -> bool {
-        self.in_flight.get() == 0 && self.cancels.get() == 0
+        self.cancels.get() == 0
     }
 
     /// Entries wait in the queues, and there is room for them: the last burst had its fill. Not those

@@ -43,7 +43,6 @@ impl<K: Kernel> Reactor<K> {
         }
         debug_assert!(task.waits.get() == Waits::Completion);
         task.waits.set(Waits::Nothing);
-        self.in_flight.set(self.in_flight.get() - 1);
         if task.cancel.get() == Cancel::Asked {
             // A blocking operation on a kernel worker is cancelled by a signal, hence EINTR.
             if matches!(-task.outcome.get(), libc::ECANCELED | libc::EINTR) {

@@ -20,7 +20,6 @@ impl<K: Kernel> Reactor<K> {
         debug_assert!(task.waits.get() == Waits::Nothing);
         task.op.set(task.op.get().wrapping_add(1));
         task.opcode.set(sqe.opcode());
-        self.in_flight.set(self.in_flight.get() + 1);
         // SAFETY: the caller's promise.
         if self.queued.get() == 0 && unsafe { self.push_operation(task, sqe) } {
             task.waits.set(Waits::Completion);
@@ -66,7 +65,6 @@ impl<K: Kernel> Reactor<K> {
         debug_assert!(task.waits.get() == Waits::Entry);
         self.entry_queues[task.level.get() as usize].remove(task);
         self.queued.set(self.queued.get() - 1);
-        self.in_flight.set(self.in_flight.get() - 1);
         task.waits.set(Waits::Nothing);
     }
 

@@ -10,7 +10,10 @@ pub struct Ready {
     levels: [TaskList; PRIORITIES],
     /// Bit n: levels[n] is not empty.
     occupied: Cell<u32>,
-    len: Cell<usize>,
+    /// Ever, less those that were removed. How many are ready is the difference of the two: a pop
+    /// and a push store one word each either way, and a pass counts its items by the other.
+    pushed: Cell<usize>,
+    popped: Cell<usize>,
 }
 
 impl Ready {
@@ -19,18 +22,25 @@ impl Ready {
         Self {
             levels: [TaskList::new(), TaskList::new(), TaskList::new()],
             occupied: Cell::new(0),
-            len: Cell::new(0),
+            pushed: Cell::new(0),
+            popped: Cell::new(0),
         }
     }
 
     #[inline(always)]
     pub fn len(&self) -> usize {
-        self.len.get()
+        self.pushed.get().wrapping_sub(self.popped.get())
+    }
+
+    /// How many `pop` has given so far; wraps.
+    #[inline(always)]
+    pub fn popped(&self) -> usize {
+        self.popped.get()
     }
 
     #[inline(always)]
     pub fn is_empty(&self) -> bool {
-        self.len.get() == 0
+        self.occupied.get() == 0
     }
 
     /// Behind all that are ready at its level. The task is in no list.
@@ -38,11 +48,11 @@ impl Ready {
     pub fn push(&self, task: TaskRef) {
         debug_assert!(task.waits.get() == Waits::Nothing);
         let level = task.cpu_level();
-        task.level.set(level);
-        task.waits.set(Waits::Ready);
-        self.levels[level as usize].push_back(task);
-        self.occupied.set(self.occupied.get() | 1 << level);
-        self.len.set(self.len.get() + 1);
+        task.wait_in(Waits::Ready, level);
+        if self.levels[level as usize].push_back(task).0 {
+            self.occupied.set(self.occupied.get() | 1 << level);
+        }
+        self.pushed.set(self.pushed.get().wrapping_add(1));
     }
 
     /// The oldest of the highest level.
@@ -52,13 +62,15 @@ impl Ready {
         if occupied == 0 {
             return None;
         }
-        let level = occupied.trailing_zeros() as usize;
-        let list = self.levels.get(level)?;
-        let task = list.pop_front()?;
+        // SAFETY: a bit stands for a level, and only those of levels that are not empty are set.
+        let (list, task) = unsafe {
+            let list = self.levels.get_unchecked(occupied.trailing_zeros() as usize);
+            (list, list.pop_front().unwrap_unchecked())
+        };
         if list.is_empty() {
             self.occupied.set(occupied & (occupied - 1));
         }
-        self.len.set(self.len.get() - 1);
+        self.popped.set(self.popped.get().wrapping_add(1));
         task.waits.set(Waits::Nothing);
         Some(task)
     }
@@ -86,7 +98,7 @@ impl Ready {
         if self.levels[level].is_empty() {
             self.occupied.set(self.occupied.get() & !(1 << level));
         }
-        self.len.set(self.len.get() - 1);
+        self.pushed.set(self.pushed.get().wrapping_sub(1));
         task.waits.set(Waits::Nothing);
     }
 }

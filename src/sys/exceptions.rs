@@ -1,6 +1,6 @@
 //! The C++ runtime's exception state: what `__cxa_get_globals` returns is per thread, tasks are not,
-//! so it is swapped with every switch of a stack. Without a C++ runtime in the process a dummy is
-//! swapped instead, which costs less than asking.
+//! so a task that leaves with exceptions takes them along. Without a C++ runtime in the process a dummy
+//! stands in, which costs less than asking.
 
 use core::ffi::c_void;
 
@@ -14,6 +14,11 @@ pub struct Exceptions {
 
 impl Exceptions {
     pub const NONE: Exceptions = Exceptions { caught: core::ptr::null_mut(), uncaught: 0 };
+
+    #[inline(always)]
+    pub fn is_none(&self) -> bool {
+        self.caught.is_null() && self.uncaught == 0
+    }
 }
 
 extern "C" {

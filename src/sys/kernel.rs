@@ -82,12 +82,15 @@ impl Sqe {
     pub fn set_user_data(&mut self, v: u64) {
         self.0[4] = v;
     }
-    /// The same entry with these two fields.
+    /// The same entry with these two fields. Read word by word, whatever the optimiser would rather
+    /// do: the caller has just written the entry, and a load that is wider than the stores it reads
+    /// from waits until they have left the store buffer.
     #[inline(always)]
-    pub const fn with(&self, ioprio: u16, user_data: u64) -> Self {
-        let [head, off, addr, len, _, a, b, c] = self.0;
-        let head = (head & !(0xffff << 16)) | (ioprio as u64) << 16;
-        Self([head, off, addr, len, user_data, a, b, c])
+    pub fn with(&self, ioprio: u16, user_data: u64) -> Self {
+        // SAFETY: a word of ours. Volatile, or two loads become a wider one.
+        let word = |i: usize| unsafe { (&raw const self.0[i]).read_volatile() };
+        let head = (word(0) & !(0xffff << 16)) | (ioprio as u64) << 16;
+        Self([head, word(1), word(2), word(3), user_data, word(5), word(6), word(7)])
     }
     /// An entry from its leading fields; the rest 0.
     #[inline]

@@ -138,8 +138,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         bug: "completions wait for 128 items",
         file: "src/executor/run.rs",
-        right: "budget.min(ran + BOUND)",
-        wrong: "budget.min(ran + 2 * BOUND)",
+        right: "BOUND.min(budget - ran)",
+        wrong: "(2 * BOUND).min(budget - ran)",
     },
     Mutant {
         bug: "one item too many runs",
@@ -166,10 +166,22 @@ pub const MUTANTS: &[Mutant] = &[
         }",
     },
     Mutant {
-        bug: "a suspended task is not counted",
+        bug: "a task that was suspended right before a launch is not counted",
         file: "src/executor/run.rs",
-        right: "inc(&self.head.tasks_suspended);",
-        wrong: "",
+        right: "dec(&head.tasks_pending_launch); if one_more { inc(&head.tasks_suspended); }",
+        wrong: "dec(&head.tasks_pending_launch);",
+    },
+    Mutant {
+        bug: "a task that was suspended right before a resumption is not counted",
+        file: "src/executor/run.rs",
+        right: "!one_more",
+        wrong: "true",
+    },
+    Mutant {
+        bug: "the time of tasks is counted twice",
+        file: "src/executor/run.rs",
+        right: "add(total, now.wrapping_sub(begun));",
+        wrong: "add(total, 2 * now.wrapping_sub(begun));",
     },
     Mutant {
         bug: "an operation that is done is not counted",
@@ -200,8 +212,8 @@ pub const MUTANTS: &[Mutant] = &[
         bug: "a task that was cancelled while it ran sleeps all the same",
         file: "src/executor/suspend.rs",
         right: "if task.cancel.get() == Cancel::Next { return take_cancel(task); }
-            task.outcome.set(0);",
-        wrong: "task.outcome.set(0);",
+            if ns != 0 { return self.sleep_for(task, ns); }",
+        wrong: "if ns != 0 { return self.sleep_for(task, ns); }",
     },
     Mutant {
         bug: "run does not return when the last task was cancelled",
@@ -299,7 +311,7 @@ pub const MUTANTS: &[Mutant] = &[
         bug: "a joiner on another executor is not told",
         file: "src/executor/join.rs",
         right: "other.remote_joiners.push_back(record.link())",
-        wrong: "()",
+        wrong: "crate::intrusive::WasEmpty(true)",
     },
     Mutant {
         bug: "a cancelled join is told to be cancelled once more",

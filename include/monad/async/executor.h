@@ -46,7 +46,7 @@ struct monad_async_executor_head {
     /** Tasks that have begun and are suspended, whether ready to go on or not. */
     size_t tasks_suspended;
     /** All time in `monad_async_executor_run`. The next four are parts of it; what is left is the
-     *  executor's own work. */
+     *  executor's own work. A running task finds them up to 64 items old. */
     monad_async_cpu_ticks_count_t total_ticks_in_run;
     /** Running tasks, each from its launch to its first suspension or its exit. */
     monad_async_cpu_ticks_count_t total_ticks_in_task_launch;
