@@ -24,6 +24,9 @@ linked_as() {
 # cmake_consumer HOW LANGUAGE FLAVOUR CC:CXX [CMAKE OPTION...]
 cmake_consumer() {
     local how=$1 language=$2 flavour=$3 pair=$4 dir=$work/$1-$2-$3-${4%:*}
+    # Those that build the library take a minute of CPU each, so they share a build tree, in which
+    # the project changes its language and its flavour.
+    [ "$how" = package ] || dir=$work/$how-${pair%:*}
     shift 4
     cmake -S "$consumers" -B "$dir" -G Ninja -DHOW="$how" -DCONSUMER="$language" \
         -DFLAVOUR="$flavour" -DSOURCE="$root" -DCMAKE_C_COMPILER="${pair%:*}" \
@@ -99,17 +102,17 @@ for pair in $(compilers); do
         done
     done
 done
-# Those that build the library take a minute of CPU each, so they share the combinations out: each
-# way sees each language, each flavour and each compiler. Unoptimised, as that is quicker to build.
-last=$(compilers | tail -n 1)
-check "C++, add_subdirectory, static, gcc" \
-    cmake_consumer subdirectory CXX static gcc:g++ -DCMAKE_BUILD_TYPE=Debug
-check "C, add_subdirectory, shared, ${last%:*}" \
-    cmake_consumer subdirectory C shared "$last" -DCMAKE_BUILD_TYPE=Debug
-check "C++, FetchContent, shared, ${last%:*}" \
-    cmake_consumer fetch CXX shared "$last" -DCMAKE_BUILD_TYPE=Debug
-check "C, FetchContent, static, gcc" \
-    cmake_consumer fetch C static gcc:g++ -DCMAKE_BUILD_TYPE=Debug
+# Unoptimised, as that is quicker to build.
+for how in add_subdirectory FetchContent; do
+    for pair in $(compilers); do
+        for language in C CXX; do
+            for flavour in static shared; do
+                check "$language, $how, $flavour, ${pair%:*}" \
+                    cmake_consumer $how $language $flavour "$pair" -DCMAKE_BUILD_TYPE=Debug
+            done
+        done
+    done
+done
 have clang || skip_check 'package, clang' 'no clang here'
 check 'C++, all static' all_static
 check 'package refuses an unknown component' refuses_other_component
