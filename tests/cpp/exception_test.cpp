@@ -8,6 +8,8 @@
 #include <string>
 #include <type_traits>
 
+#include <cxxabi.h>
+
 // Nothing leaves a body but through get(): what the executor calls cannot throw, by its type.
 static_assert(std::is_nothrow_invocable_v<decltype(&ma::detail::trampoline<void (*)()>), monad_async_task>);
 
@@ -253,6 +255,22 @@ TEST(Exception, the_callers_state_is_its_own)
     }
     EXPECT_EQ(std::current_exception(), nullptr);
     EXPECT_EQ(t.get(), 0);
+}
+
+TEST(Exception, what_a_task_leaves_behind_is_nobodys)
+{
+    // As if it had jumped out of a destructor during unwinding, with longjmp: the layout is the ABI's.
+    struct globals {
+        void *caught;
+        unsigned uncaught;
+    };
+    ma::executor ex;
+    ma::task jumps, next;
+    jumps.attach(ex, [] { reinterpret_cast<globals *>(abi::__cxa_get_globals())->uncaught = 1; });
+    next.attach(ex, [] { return std::uncaught_exceptions(); });
+    ex.run();
+    EXPECT_EQ(std::uncaught_exceptions(), 0);
+    EXPECT_EQ(next.get(), 0);
 }
 
 TEST(Exception, a_cancelled_launch_after_a_throw_shows_no_old_exception)
