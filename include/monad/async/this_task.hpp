@@ -27,11 +27,20 @@ inline monad_async_task running_task(char const *what)
     return task;
 }
 
+// A call of the running task was refused. Whether there is such a task is asked only then: the C API
+// takes null for an error.
+[[noreturn, gnu::cold, gnu::noinline]] inline void
+fail_task(monad_async_task self, int error, char const *what)
+{
+    fail(self == nullptr ? EPERM : error, what);
+}
+
 inline void suspend(std::uint64_t ns, char const *what)
 {
-    auto const r = monad_async_task_suspend_for_duration(running_task(what), ns);
+    auto *const self = monad_async_task_current();
+    auto const r = monad_async_task_suspend_for_duration(self, ns);
     if (r.error != 0) {
-        fail(r.error, what);
+        fail_task(self, r.error, what);
     }
 }
 
@@ -85,8 +94,12 @@ void sleep_until(std::chrono::time_point<Clock, Duration> time)
  *  has no io_uring */
 inline std::intptr_t io(io_uring_sqe const &sqe)
 {
-    constexpr char const *what = "monad::async::this_task::io";
-    return value_or_throw(monad_async_task_io(detail::running_task(what), &sqe), what);
+    auto *const self = monad_async_task_current();
+    auto const r = monad_async_task_io(self, &sqe);
+    if (r.error != 0) {
+        detail::fail_task(self, r.error, "monad::async::this_task::io");
+    }
+    return r.value;
 }
 
 } // namespace this_task
