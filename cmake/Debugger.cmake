@@ -2,13 +2,18 @@
 # a program loads the shared library. Programs with the static library carry them along.
 set(MONAD_ASYNC_GDB_AUTO_LOAD_DIR "" CACHE STRING
   "Where the auto-loaded copy goes; empty: below gdb's own directory for /usr, else beside the library")
-set(auto_load_dir "${MONAD_ASYNC_GDB_AUTO_LOAD_DIR}")
-if(NOT auto_load_dir AND CMAKE_INSTALL_PREFIX STREQUAL "/usr")
-  # Trusted without being asked for.
-  set(auto_load_dir "${CMAKE_INSTALL_DATADIR}/gdb/auto-load${CMAKE_INSTALL_FULL_LIBDIR}")
-elseif(NOT auto_load_dir)
-  set(auto_load_dir "${CMAKE_INSTALL_LIBDIR}")
-endif()
 install(FILES gdb/monad-async-gdb.py DESTINATION "${CMAKE_INSTALL_DATADIR}/monad_async")
-install(FILES gdb/monad-async-gdb.py DESTINATION "${auto_load_dir}"
-  RENAME "libmonad_async.so.${PROJECT_VERSION}-gdb.py")
+set(auto_loaded "${CMAKE_CURRENT_BINARY_DIR}/libmonad_async.so.${PROJECT_VERSION}-gdb.py")
+configure_file(gdb/monad-async-gdb.py "${auto_loaded}" COPYONLY)
+if(MONAD_ASYNC_GDB_AUTO_LOAD_DIR)
+  install(FILES "${auto_loaded}" DESTINATION "${MONAD_ASYNC_GDB_AUTO_LOAD_DIR}")
+else()
+  # The prefix is known only now: `cmake --install --prefix`. What is below gdb's own directory, at
+  # the library's path, gdb trusts without being asked.
+  install(CODE "
+    get_filename_component(dir \"${CMAKE_INSTALL_LIBDIR}\" ABSOLUTE BASE_DIR \"\${CMAKE_INSTALL_PREFIX}\")
+    if(CMAKE_INSTALL_PREFIX STREQUAL \"/usr\")
+      set(dir \"/usr/share/gdb/auto-load\${dir}\")
+    endif()
+    file(INSTALL \"${auto_loaded}\" DESTINATION \"\${dir}\")")
+endif()

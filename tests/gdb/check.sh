@@ -13,6 +13,7 @@ skip() {
     exit 77
 }
 failed=0
+within=() # What gdb is run by.
 fail() {
     printf 'FAILED: %s\n' "$*"
     failed=1
@@ -41,7 +42,7 @@ source=(-iex 'set auto-load no' -iex "source $script")
 
 debug() {
     # Leaks are looked for by a tracer, and there is one already.
-    ASAN_OPTIONS=detect_leaks=0 gdb -nx -batch -iex 'set debuginfod enabled off' \
+    ASAN_OPTIONS=detect_leaks=0 "${within[@]}" gdb -nx -batch -iex 'set debuginfod enabled off' \
         -iex 'set style enabled off' -iex 'set width 0' "$@" >"$out" 2>&1
     grep -q 'ptrace: Operation not permitted\|Could not trace' "$out" &&
         skip 'no process may be traced here'
@@ -171,6 +172,19 @@ installed)
         -ex run "${commands[@]}" "$static"
     expect_stacks
     debug -iex "add-auto-load-safe-path $(dirname "$static")" -ex run "${commands[@]}" "$static"
+    expect_stacks
+    ;;
+usr)
+    # As a distribution's package: nothing is set, and gdb has the commands. The machine's /usr stays
+    # as it is: below a mount that only this gdb sees.
+    DESTDIR=$work/package cmake --install "$library" --prefix /usr >/dev/null || fail 'installation'
+    inside=(unshare --map-root-user --mount sh -c
+        'mount -t overlay overlay -o "lowerdir=$1/usr:/usr" /usr && shift && exec "$@"' sh "$work/package")
+    "${inside[@]}" true 2>"$out" || skip "no overlay can be mounted here: $(tail -n 1 "$out")"
+    within=("${inside[@]}")
+    debug -ex "set environment LD_LIBRARY_PATH $(dirname "$(find "$work/package" -name libmonad_async.so |
+        sed "s|^$work/package||")")" -ex run "${commands[@]}" "$shared"
+    expect_list symbols
     expect_stacks
     ;;
 esac
