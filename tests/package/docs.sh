@@ -13,7 +13,7 @@ documented() {
 # Or a changed setting might make it say yes to anything.
 undocumented_is_seen() {
     mkdir -p "$work/copy/examples" &&
-        cp -r "$root"/{CMakeLists.txt,Cargo.toml,cmake,include,LICENSE} "$work/copy" &&
+        cp -r "$root"/{CMakeLists.txt,Cargo.toml,cmake,gdb,include,LICENSE} "$work/copy" &&
         cp "$root"/examples/* "$work/copy/examples" &&
         sed -i 's/^ *\*  @param ticks .*$/ */' "$work/copy/include/monad/async/ticks.h" &&
         cmake -S "$work/copy" -B "$work/copy/build" -G Ninja &&
