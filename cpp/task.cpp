@@ -86,6 +86,7 @@ bool task_close(task_state *state) noexcept
     if (!stop(*state)) {
         return false;
     }
+    state->close();
     auto task = rust::Box<async_bridge::Task>::from_raw(state->owner);
     if (task->close() != 0) {
         die("a task was attached again while it was destroyed");

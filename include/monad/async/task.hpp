@@ -181,14 +181,11 @@ public:
         if (!state.has_exited()) {
             detail::fail(state.is_done() ? EINVAL : EBUSY, "monad::async::task::get");
         }
-        // Other code since is C's: what was thrown is older then.
-        if (state.thrown && state.head->user_code == state.thrown_by) {
-            std::rethrow_exception(state.thrown);
-        }
-        return value_or_throw(state.head->result, "monad::async::task::get");
+        return outcome(state, "monad::async::task::get");
     }
 
-    /** SUSPENDS the calling task until this one, on the same executor or on another, is done.
+    /** SUSPENDS the calling task until this one, on the same executor or on another, is done. The
+     *  object may be moved or destroyed meanwhile, on the caller's thread.
      *  @return as `get`
      *  @throws as `get`; std::system_error `EPERM`: not inside a task; `EDEADLK`: inside this one;
      *  `ECANCELED`: the calling task was cancelled */
@@ -196,11 +193,22 @@ public:
     {
         auto &state = checked("monad::async::task::join");
         auto *const self = detail::running_task("monad::async::task::join");
+        detail::state_use const use(state);
         auto const r = monad_async_task_join(self, state.head);
+        // From here on `this` may be no more.
+        if (state.is_closed()) {
+            if (r.error != state.last.error || r.value != state.last.value) {
+                detail::fail(r.error, "monad::async::task::join"); // Of the join, not of the task.
+            }
+            if (state.thrown) {
+                std::rethrow_exception(state.thrown);
+            }
+            return value_or_throw(r, "monad::async::task::join");
+        }
         if (!state.has_exited()) {
             detail::fail(r.error, "monad::async::task::join");
         }
-        return get();
+        return outcome(state, "monad::async::task::join");
     }
 
     /** ANY THREAD; the executor must outlive the call. A launch that has not begun never does; a
@@ -279,13 +287,23 @@ private:
         return *state_;
     }
 
+    // How the last run of a task that has exited ended.
+    static std::intptr_t outcome(detail::task_state const &state, char const *what)
+    {
+        // Other code since is C's: what was thrown is older then.
+        if (state.thrown && state.head->user_code == state.thrown_by) {
+            std::rethrow_exception(state.thrown);
+        }
+        return value_or_throw(state.head->result, what);
+    }
+
     void close() noexcept
     {
         if (state_ != nullptr) {
             auto *const state = std::exchange(state_, nullptr);
             if (detail::task_close(state)) {
                 detail::tsan_acquire(state->head);
-                delete state;
+                state->leave();
             }
         }
     }

@@ -20,6 +20,9 @@
 //   none       null        what the last body threw, or null
 //
 // user_code is null until the first launch, by whomever; afterwards it is a trampoline or C's.
+//
+// Who joins a task uses its state beside the task object, which may be gone by the time the joiner
+// runs again: the last of them deletes the state, and `last` tells then how the task ended.
 
 #include "../config.h"
 #include "../error.hpp"
@@ -54,6 +57,12 @@ struct task_state {
     std::size_t heap_alignment = heap_align;
     async_bridge::Task *owner = nullptr;
     alignas(std::max_align_t) unsigned char room[room_bytes];
+    // The result of the last run, once the task object is gone.
+    monad_async_result last = {};
+    // The task object, and who joins. Atomic: they may be on several threads.
+    unsigned users = 1;
+    // The task object is gone, and `head` with it.
+    bool closed = false;
 
     task_state() = default;
     task_state(task_state const &) = delete;
@@ -131,6 +140,30 @@ struct task_state {
         return has_exited() || head->user_code == nullptr;
     }
 
+    // The task object goes; the task has exited.
+    void close() noexcept
+    {
+        last = head->result;
+        if (head->user_code != thrown_by) {
+            thrown = nullptr; // Older than `last`, which is of C's.
+        }
+        __atomic_store_n(&closed, true, __ATOMIC_RELEASE);
+    }
+
+    [[nodiscard]] bool is_closed() const noexcept
+    {
+        return __atomic_load_n(&closed, __ATOMIC_ACQUIRE);
+    }
+
+    void use() noexcept { __atomic_fetch_add(&users, 1, __ATOMIC_RELAXED); }
+
+    void leave() noexcept
+    {
+        if (__atomic_fetch_sub(&users, 1, __ATOMIC_ACQ_REL) == 1) {
+            delete this;
+        }
+    }
+
 private:
     [[gnu::cold, gnu::noinline]] void grow(std::size_t bytes, std::size_t alignment)
     {
@@ -151,6 +184,18 @@ private:
             heap_bytes = 0;
         }
     }
+};
+
+// Keeps a state, for who joins.
+class state_use {
+public:
+    explicit state_use(task_state &state) noexcept : state_(state) { state_.use(); }
+    ~state_use() { state_.leave(); }
+    state_use(state_use const &) = delete;
+    state_use &operator=(state_use const &) = delete;
+
+private:
+    task_state &state_;
 };
 
 // Plain data only across the border, as in executor.hpp.
