@@ -8,6 +8,9 @@ Reads what src/debug.rs describes, so it needs no debug information of the libra
 to the process: a suspended task's frames are shown by an unwinder, as callers of where the selected
 thread stands.
 """
+import collections
+import contextlib
+import functools
 import re
 import struct
 import time
@@ -43,7 +46,7 @@ def monad_async_debugger():
         return bytes(gdb.selected_inferior().read_memory(address, size))
 
     def word(address):
-        return struct.unpack("=Q", read(address, 8))[0]
+        return number(read(address, 8), 0)
 
     def number(data, at, size=8):
         return int.from_bytes(data[at:at + size], "little")
@@ -55,9 +58,8 @@ def monad_async_debugger():
             magic, version, count, self.slabs = struct.unpack("=16sIIQ", read(table, 32))
             if magic != b"monad_async.dbg\0" or version != VERSION:
                 raise gdb.GdbError("monad_async in this process needs another monad-async-gdb.py")
-            self.at = {}
-            for name, value in struct.iter_unpack("=24sQ", read(table + 32, 32 * count)):
-                self.at[name.rstrip(b"\0").decode()] = value
+            entries = struct.iter_unpack("=24sQ", read(table + 32, 32 * count))
+            self.at = {name.rstrip(b"\0").decode(): value for name, value in entries}
 
         def all_slabs(self):
             """Oldest first, so that a slot's number stays."""
@@ -71,36 +73,29 @@ def monad_async_debugger():
         def __init__(self, library, address):
             self.library, self.address, at = library, address, library.at
             data = read(address, at["slab.size"])
-            self.next = number(data, at["slab.next"])
-            self.headers_at = number(data, at["slab.headers_at"])
-            self.slots = number(data, at["slab.slots"], 4)
-            self.carved = number(data, at["slab.carved"], 4)
-            self.header_bytes = number(data, at["slab.header_bytes"])
+            self.next, self.headers_at, self.header_bytes = (
+                number(data, at["slab." + name]) for name in ("next", "headers_at", "header_bytes"))
+            self.slots, self.carved = (number(data, at[n], 4) for n in ("slab.slots", "slab.carved"))
 
         def in_use(self):
-            """Indices of the slots that somebody has."""
+            """Index and task header of each slot that somebody has."""
             at, size = self.library.at, self.library.at["meta.size"]
             metas = read(self.address + at["slab.size"], size * self.carved) if self.carved else b""
             for index in range(self.carved):
                 if metas[index * size + at["meta.generation"]] & 1:
-                    yield index
-
-        def header(self, index):
-            return self.address + self.headers_at + index * self.header_bytes
+                    yield index, self.address + self.headers_at + index * self.header_bytes
 
     class Task:
         def __init__(self, library, num, address):
             at, self.library, self.num, self.address = library.at, library, num, address
             self.data = data = read(address, at["task.size"])
-            self.pending, self.running, self.awaiting, self.completed = (
+            self.pending, self.running, awaiting, self.completed = (
                 data[at["task.flags"] + i] for i in range(4))
+            self.suspended = awaiting or self.completed
             self.priority = (data[at["task.cpu"]], data[at["task.io"]])
-            self.user_code = number(data, at["task.user_code"])
-            self.user_ptr = number(data, at["task.user_ptr"])
-            self.executor = number(data, at["task.executor"])
-            self.ticks = number(data, at["task.ticks"])
-            self.base = number(data, at["task.stack_base"])
-            self.limit = number(data, at["task.stack_limit"])
+            self.user_code, self.user_ptr, self.executor, self.ticks, self.base, self.limit = (
+                number(data, at["task." + name]) for name in (
+                    "user_code", "user_ptr", "executor", "ticks", "stack_base", "stack_limit"))
             self.sp = number(data, at["task.switch"] + at["switch.sp"])
             if not at["switch.by_jumps"]:
                 self.sp = self.exact_sp()
@@ -109,17 +104,12 @@ def monad_async_debugger():
             """False while it is being made or destroyed."""
             return self.limit < self.sp <= self.base
 
-        def is_suspended(self):
-            return bool(self.awaiting or self.completed)
-
         def exact_sp(self):
             """Without jumps, the switch knows where the stack ended give or take; which of its
             words is the stack pointer shows in its value."""
-            at = self.library.at["task.switch"]
-            for i in range(at, at + self.library.at["switch.size"], 8):
-                if self.limit < number(self.data, i) < self.sp:
-                    return number(self.data, i)
-            return self.sp
+            at = self.library.at
+            words = struct.unpack_from("=%dQ" % (at["switch.size"] // 8), self.data, at["task.switch"])
+            return next((value for value in words if self.limit < value < self.sp), self.sp)
 
         def holds(self, sp):
             return self.limit <= sp < self.base
@@ -131,36 +121,32 @@ def monad_async_debugger():
                 return "running"
             if self.pending:
                 return "pending launch"
-            phase = data[at["task.phase"]]
-            if not self.is_suspended():
-                return "idle" if phase == at["phase.fresh"] else "idle, has exited"
+            if not self.suspended:
+                fresh = data[at["task.phase"]] == at["phase.fresh"]
+                return "idle" if fresh else "idle, has exited"
             if self.completed:
                 return "ready"
             waits, peer = data[at["task.waits"]], number(data, at["task.peer"])
             opcode = data[at["task.opcode"]]
             opcode = OPCODES[opcode] if opcode < len(OPCODES) else "operation %d" % opcode
             canceled = ", cancel asked" if data[at["task.cancel"]] else ""
-            if waits == at["waits.deadline"]:
-                return "sleeping until " + deadline(number(data, at["task.deadline_ns"]))
-            if waits == at["waits.forever"]:
-                return "sleeping forever"
-            if waits == at["waits.entry"]:
-                return "I/O: %s, waits for a submission entry" % opcode
-            if waits in (at["waits.completion"], at["waits.cancel_queued"]):
-                return "I/O: %s in flight%s" % (opcode, canceled)
-            if waits == at["waits.join"]:
-                return "joining " + names(peer)
-            if waits == at["waits.join_remote"]:
-                other = word(peer + at["record.other"])
-                return "joining %s of another executor%s" % (names(other), canceled)
-            return "suspended (%d)" % waits
+            in_flight = "I/O: %s in flight%s" % (opcode, canceled)
+            return {
+                at["waits.deadline"]: lambda: deadline(number(data, at["task.deadline_ns"])),
+                at["waits.forever"]: lambda: "sleeping forever",
+                at["waits.entry"]: lambda: "I/O: %s, waits for a submission entry" % opcode,
+                at["waits.completion"]: lambda: in_flight,
+                at["waits.cancel_queued"]: lambda: in_flight,
+                at["waits.join"]: lambda: "joining " + names(peer),
+                at["waits.join_remote"]: lambda: "joining %s of another executor%s" % (
+                    names(word(peer + at["record.other"])), canceled),
+            }.get(waits, lambda: "suspended (%d)" % waits)()
 
     def deadline(ns):
-        text = "%d.%09d" % divmod(ns, 10**9)
+        text = "sleeping until %d.%09d" % divmod(ns, 10**9)
         connection = getattr(gdb.selected_inferior(), "connection", None)
         if getattr(connection, "type", None) == "native":
-            left = ns - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-            text += " (%.3f s from now)" % (left / 1e9)
+            text += " (%.3f s from now)" % ((ns - time.clock_gettime_ns(time.CLOCK_BOOTTIME)) / 1e9)
         return text
 
     def libraries():
@@ -172,10 +158,9 @@ def monad_async_debugger():
             raise gdb.GdbError("No monad_async in this process (no section %s)." % SECTION)
         found = []
         for table in tables:
-            try:
+            # Mapped, but its addresses are not relocated yet: no tasks.
+            with contextlib.suppress(gdb.MemoryError):
                 found.append(Library(int(table, 16)))
-            except gdb.MemoryError:
-                pass  # Mapped, but its addresses are not relocated yet: no tasks.
         return found
 
     def places():
@@ -184,11 +169,10 @@ def monad_async_debugger():
         for library in libraries():
             for slab in library.all_slabs():
                 if not slab.slots:
-                    raise gdb.GdbError(
-                        "This core lacks the tasks' memory: gdb's gcore ends at the first guard"
-                        " of a stack. Take one that the kernel writes.")
-                for index in slab.in_use():
-                    yield library, base + index + 1, slab.header(index)
+                    raise gdb.GdbError("This core lacks the tasks' memory: gcore's end at the first"
+                                       " guard of a stack. Take one that the kernel writes.")
+                for index, header in slab.in_use():
+                    yield library, base + index + 1, header
                 base += slab.slots
 
     def find_task(text):
@@ -211,23 +195,21 @@ def monad_async_debugger():
                 return layout
         raise gdb.GdbError("Stacks of suspended tasks cannot be shown on %s." % name)
 
-    class Selection:
-        """Restores the selected thread and frame."""
-
-        def __enter__(self):
-            self.thread, self.level = gdb.selected_thread(), gdb.selected_frame().level()
-
-        def __exit__(self, *_):
-            self.thread.switch()
-            try:
-                gdb.execute("select-frame %d" % self.level, to_string=True)
-            except gdb.error:
-                pass
+    @contextlib.contextmanager
+    def selection_kept():
+        """The selected thread and frame are restored."""
+        thread, level = gdb.selected_thread(), gdb.selected_frame().level()
+        try:
+            yield
+        finally:
+            thread.switch()
+            with contextlib.suppress(gdb.error):
+                gdb.execute("select-frame %d" % level, to_string=True)
 
     def threads():
         """Of each thread: itself, its stack pointer, its thread pointer (0 if gdb does not say)."""
         found, sp = [], architecture()[0]
-        with Selection():
+        with selection_kept():
             for thread in gdb.selected_inferior().threads():
                 try:
                     thread.switch()
@@ -236,10 +218,8 @@ def monad_async_debugger():
                     continue  # It runs.
                 token = 0
                 for name in ("fs_base", "tpidr"):
-                    try:
+                    with contextlib.suppress(gdb.error, ValueError):
                         token = token or register(gdb.newest_frame(), name)
-                    except (gdb.error, ValueError):
-                        pass
                 found.append((thread, here, token))
         return found
 
@@ -250,9 +230,7 @@ def monad_async_debugger():
         known = not text.startswith("No symbol")
         return text.split(" in section")[0].strip() if known else "%#x" % address
 
-    class FrameId:
-        def __init__(self, sp, pc):
-            self.sp, self.pc = sp, pc
+    FrameId = collections.namedtuple("FrameId", "sp pc")
 
     class SuspendedUnwinder(gdb.unwinder.Unwinder):
         """While enabled: the caller of the selected thread's newest frame is the suspended task.
@@ -273,6 +251,7 @@ def monad_async_debugger():
             self.registers = {name: word(task.sp + at) for name, at in saved.items()}
             self.registers[self.sp_name] = task.sp + above
             self.low, self.last_sp = task.sp, None
+            self.enabled = True
 
         def __call__(self, frame):
             sp, pc = register(frame, self.sp_name), register(frame, self.pc_name)
@@ -295,73 +274,63 @@ def monad_async_debugger():
     unwinder = SuspendedUnwinder()
     gdb.unwinder.register_unwinder(None, unwinder, True)
 
-    class Frames:
-        """The frames of a suspended task, while inside: `first` is the level of its newest, `count`
-        how many it has."""
+    def walk(task):
+        """The level of the task's newest frame, the stack pointers of all, newest first, and
+        whether there are other frames behind."""
+        frame, first, sps = gdb.newest_frame(), None, []
+        with contextlib.suppress(gdb.error):  # As far as gdb can see.
+            while frame is not None and frame.pc():
+                sp = register(frame, unwinder.sp_name)
+                if task.holds(sp):
+                    first = frame.level() if first is None else first
+                    sps.append(sp)
+                elif sps:
+                    return first, sps, True
+                frame = frame.older()
+        if first is None:
+            raise gdb.GdbError("gdb does not find the stack of task %d." % task.num)
+        return first, sps, False
 
-        PARAMETERS = ("backtrace past-main", "backtrace past-entry")
-
-        def __init__(self, task):
-            self.task = task
-
-        def __enter__(self):
-            self.selection = Selection()
-            self.selection.__enter__()
-            self.had = [gdb.parameter(name) for name in self.PARAMETERS]
+    @contextlib.contextmanager
+    def frames_of(task):
+        """Inside, the frames of a suspended task are there: the newest's level, and how many."""
+        names = ("backtrace past-main", "backtrace past-entry")
+        with selection_kept():
+            had = [gdb.parameter(name) for name in names]
             try:
-                for name in self.PARAMETERS:
+                for name in names:
                     gdb.execute("set %s on" % name)
-                unwinder.arm(self.task)
-                unwinder.enabled = True
+                unwinder.arm(task)
                 gdb.invalidate_cached_frames()
                 # Where the stack ends is seen by going beyond; then once more, to end there.
-                sps, beyond = self.walk()
+                first, sps, beyond = walk(task)
                 if beyond and len(sps) > 1:
                     unwinder.last_sp = [sp for sp in sps if sp != sps[-1]][-1]
                     gdb.invalidate_cached_frames()
-                    sps, _ = self.walk()
-                self.count = len(sps)
-            except BaseException:
-                self.__exit__()
-                raise
-            return self
+                    first, sps, _ = walk(task)
+                yield first, len(sps)
+            finally:
+                unwinder.enabled = False
+                gdb.invalidate_cached_frames()
+                for name, on in zip(names, had):
+                    gdb.execute("set %s %s" % (name, "on" if on else "off"))
 
-        def __exit__(self, *_):
-            unwinder.enabled = False
-            gdb.invalidate_cached_frames()
-            for name, had in zip(self.PARAMETERS, self.had):
-                gdb.execute("set %s %s" % (name, "on" if had else "off"))
-            self.selection.__exit__()
+    def backtrace(first, count, arguments):
+        counts = [int(argument) for argument in arguments if argument.isdigit()]
+        others = [argument for argument in arguments if not argument.isdigit()]
+        command = " ".join(["backtrace", *others, str(first + min([count, *counts]))])
+        text = gdb.execute(command, to_string=True)
+        return text[re.search(r"^#%d " % first, text, re.M).start():]
 
-        def walk(self):
-            """The stack pointers of the task's frames, newest first, and whether there are others
-            behind."""
-            frame, sps, self.first = gdb.newest_frame(), [], None
-            try:
-                while frame is not None and frame.pc():
-                    sp = register(frame, unwinder.sp_name)
-                    if self.task.holds(sp):
-                        if self.first is None:
-                            self.first = frame.level()
-                        sps.append(sp)
-                    elif sps:
-                        return sps, True
-                    frame = frame.older()
-            except gdb.error:
-                pass  # As far as gdb can see.
-            if self.first is None:
-                raise gdb.GdbError("gdb does not find the stack of task %d." % self.task.num)
-            return sps, False
-
-        def backtrace(self, arguments):
-            count = self.count
-            for argument in arguments[:]:
-                if argument.isdigit():
-                    arguments.remove(argument)
-                    count = min(count, int(argument))
-            command = " ".join(["backtrace"] + arguments + [str(self.first + count)])
-            text = gdb.execute(command, to_string=True)
-            return text[re.search(r"^#%d " % self.first, text, re.M).start():]
+    def on_its_thread(task, command):
+        for thread, sp, _ in threads():
+            if task.holds(sp):
+                with selection_kept():
+                    thread.switch()
+                    print("It runs on thread %d:" % thread.num)
+                    gdb.execute("info registers" if command == "regs" else command)
+                return
+        print("No thread stands on its stack; see thread apply all bt.")
 
     class InfoTasks(gdb.Command):
         """Lists the tasks of the process: state, priorities, executor, ticks, stack.
@@ -374,29 +343,21 @@ def monad_async_debugger():
         def invoke(self, _argument, _from_tty):
             found = [task for task in (Task(*place) for place in places()) if task.exists()]
             names = {task.address: "task %d" % task.num for task in found}
-            seen, where, symbols = threads(), {}, {}
+            seen, symbol_of = threads(), functools.lru_cache(None)(symbol)
+            thread_of = {token: ", thread %d" % thread.num for thread, _, token in reversed(seen)}
             print("%4s  %-14s  %-7s  %-14s  %14s  %9s/%-9s  %s" % (
-                "Num", "Task", "CPU/IO", "Executor", "Ticks", "Stack", "of",
-                "State, code, argument"))
+                *"Num Task CPU/IO Executor Ticks Stack of".split(), "State, code, argument"))
             for task in found:
                 state = task.state(lambda peer: names.get(peer, "a task that is gone"))
-                if task.executor not in where:
-                    owner = task.library.at["executor.owner"]
-                    owner = task.executor and word(task.executor + owner)
-                    where[task.executor] = [t.num for t, _, token in seen if token == owner]
-                used = task.base - task.sp
-                if task.running:
-                    running = [(t, sp) for t, sp, _ in seen if task.holds(sp)]
-                    used = running and task.base - running[0][1]
-                if task.executor and where[task.executor]:
-                    state += ", thread %d" % where[task.executor][0]
-                if task.user_code not in symbols:
-                    symbols[task.user_code] = symbol(task.user_code)
+                if task.executor:
+                    owner = word(task.executor + task.library.at["executor.owner"])
+                    state += thread_of.get(owner, "")
+                sps = [sp for _, sp, _ in seen if task.holds(sp)] if task.running else [task.sp]
                 levels = "/".join(LEVELS[min(level, 2)][0] for level in task.priority)
                 print("%4d  %#-14x  %-7s  %-14s  %14d  %9s/%-9d  %s; %s (%#x)" % (
                     task.num, task.address, levels, "%#x" % task.executor if task.executor else "-",
-                    task.ticks, used or "?", task.base - task.limit, state,
-                    symbols[task.user_code], task.user_ptr))
+                    task.ticks, task.base - sps[0] if sps else "?", task.base - task.limit, state,
+                    symbol_of(task.user_code), task.user_ptr))
             print("%d tasks" % len(found))
 
     class TaskCommand(gdb.Command):
@@ -418,29 +379,18 @@ def monad_async_debugger():
             print("Task %d at %#x, %s." % (task.num, task.address, task.state(lambda a: "%#x" % a)))
             words = command.split()
             if task.running:
-                self.running(task, command)
-            elif not task.is_suspended():
+                on_its_thread(task, command)
+            elif not task.suspended:
                 print("It has no frames.")
             else:
-                with Frames(task) as frames:
-                    gdb.execute("select-frame %d" % frames.first, to_string=True)
+                with frames_of(task) as (first, count):
+                    gdb.execute("select-frame %d" % first, to_string=True)
                     if words[0] in ("bt", "backtrace", "where"):
-                        gdb.write(frames.backtrace(words[1:]))
+                        gdb.write(backtrace(first, count, words[1:]))
                     elif words[0] == "regs":
                         gdb.execute("info registers " + " ".join(unwinder.registers))
                     else:
                         gdb.execute(command)
-
-        @staticmethod
-        def running(task, command):
-            for thread, sp, _ in threads():
-                if task.holds(sp):
-                    with Selection():
-                        thread.switch()
-                        print("It runs on thread %d:" % thread.num)
-                        gdb.execute("info registers" if command == "regs" else command)
-                    return
-            print("No thread stands on its stack; see thread apply all bt.")
 
     InfoTasks()
     TaskCommand()
