@@ -226,6 +226,10 @@ TEST(Task, refuses_an_executor_that_is_not_there)
     EXPECT_EQ(errno_thrown_by([&] { t.attach(monad_async_executor{nullptr}, [] {}); }), EINVAL);
     EXPECT_TRUE(t.done());
     ma::executor ex;
+    t.attach(ex, []() -> int { throw std::runtime_error("kept"); });
+    ex.run_until_idle();
+    EXPECT_EQ(errno_thrown_by([&] { t.attach(monad_async_executor{nullptr}, [] {}); }), EINVAL);
+    EXPECT_THROW((void)t.get(), std::runtime_error) << "nothing has changed";
     t.attach(ex, [] { return 4; });
     ex.run_until_idle();
     EXPECT_EQ(t.get(), 4);

@@ -119,8 +119,10 @@ public:
      *  task, or by the next `attach`.
      *  @param ex the executor
      *  @param body any callable
-     *  @throws std::system_error `EBUSY`, with nothing changed, while it is attached
-     *  @throws std::bad_alloc and what moving the callable throws; then the task is idle */
+     *  @throws std::system_error with nothing changed: `EBUSY`: it is attached; `EINVAL`: `ex` or this
+     *  object was moved from
+     *  @throws std::bad_alloc and what moving the callable throws; then the task is idle, and what its
+     *  last run threw is gone */
     template <MONAD_ASYNC_TASK_BODY F>
     void attach(executor const &ex, F &&body)
     {
@@ -144,8 +146,8 @@ public:
                 "a task's body returns nothing or an integer");
         }
         auto &state = checked("monad::async::task::attach");
-        if (state.is_attached()) {
-            detail::fail(EBUSY, "monad::async::task::attach");
+        if (state.is_attached() || ex == nullptr) {
+            detail::fail(ex != nullptr ? EBUSY : EINVAL, "monad::async::task::attach");
         }
         state.clear();
         state.prepare<body_type>();
