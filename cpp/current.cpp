@@ -4,18 +4,22 @@
 #include "monad/async/executor.h"
 #include "monad/async/task.h"
 
+// The calling thread's note: the executor inside whose `run` it is, or null. Written by the core, which
+// reads it by name (src/sys/thread.rs).
+//
 // initial-exec: one load relative to the thread pointer. Its 8 bytes fit into what the C library
 // reserves for libraries that are loaded late.
-static __thread void const *running __attribute__((tls_model("initial-exec")));
+extern "C" {
+__attribute__((visibility("hidden"), tls_model("initial-exec"))) __thread void const *monad_async_running;
+}
 
-// The calling thread's note: the executor inside whose `run` it is, or null. Written by the core.
 extern "C" void const **monad_async_running_slot(void) noexcept
 {
-    return &running;
+    return &monad_async_running;
 }
 
 extern "C" monad_async_task monad_async_task_current(void) noexcept
 {
-    auto const *const executor = static_cast<monad_async_executor_head const *>(running);
+    auto const *const executor = static_cast<monad_async_executor_head const *>(monad_async_running);
     return executor != nullptr ? executor->current_task : nullptr;
 }

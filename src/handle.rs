@@ -9,9 +9,11 @@ use core::sync::atomic::Ordering;
 
 use crate::debug;
 use crate::error::{Errno, RawResult, Res};
+use crate::executor::mailbox::Mailbox;
 use crate::executor::Executor;
 use crate::io::check;
 use crate::sys::kernel::{Kernel, Sqe};
+use crate::sys::thread;
 use crate::task::header::{phase, Flags, Task, TaskHead, TaskRef, Waits, PRIORITIES};
 use crate::task::life;
 
@@ -77,9 +79,9 @@ impl<K: Kernel> Handle<K> {
     /// The executor that runs `task` at this moment, on this thread. EPERM if there is none.
     #[inline(always)]
     fn running(task: TaskRef) -> Res<Self> {
-        let ex = NonNull::new(task.executor().cast::<Executor<K>>()).ok_or(EPERM)?;
-        let this = Self(ex);
-        if !this.executor().is_mine() || !this.executor().is_current(task) {
+        // By what this thread notes, not by what the task says: that may be another thread's.
+        let this = Self(NonNull::new(thread::running().cast_mut().cast()).ok_or(EPERM)?);
+        if !this.executor().is_current(task) {
             return Err(EPERM);
         }
         Ok(this)
@@ -207,6 +209,10 @@ impl<K: Kernel> Handle<K> {
             return Err(EINVAL);
         }
         if phase::is_taken(task.phase.load(Ordering::Acquire)) {
+            // Only one of our own is known to be there still.
+            if !Mailbox::of(task).is_some_and(Mailbox::is_mine) {
+                return Err(EPERM);
+            }
             let ex = NonNull::new(task.executor().cast::<Executor<K>>()).ok_or(EPERM)?;
             let ex = Self(ex).executor();
             if !ex.is_mine() {

@@ -6,7 +6,7 @@
 
 use core::cell::Cell;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicI32, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::sync::{MutexGuard, Once};
 
 use crate::error::Res;
@@ -14,6 +14,8 @@ use crate::intrusive::{Chain, Inbox, Link, Push};
 use crate::sys::alloc;
 use crate::sys::fork::{self, ForkLock};
 use crate::sys::kernel::Waker;
+use crate::sys::thread;
+use crate::task::header::TaskRef;
 
 /// What a link in an inbox is part of.
 pub mod kind {
@@ -35,6 +37,8 @@ pub struct Mailbox {
     pub inbox: Inbox,
     /// The owner's eventfd; negative while it has none.
     eventfd: AtomicI32,
+    /// `thread::token` of the owner; 0 while it has none.
+    owner: AtomicUsize,
     /// The next spare one, while this is one. Behind the lock of `SPARE`.
     next: Cell<Option<&'static Mailbox>>,
 }
@@ -69,10 +73,12 @@ pub fn open(waker: Waker) -> Res<&'static Mailbox> {
         None => {
             let (inbox, eventfd) = (Inbox::new(), AtomicI32::new(-1));
             let _ = inbox.close();
-            Box::leak(alloc::try_box(Mailbox { inbox, eventfd, next: Cell::new(None) })?)
+            let owner = AtomicUsize::new(0);
+            Box::leak(alloc::try_box(Mailbox { inbox, eventfd, owner, next: Cell::new(None) })?)
         }
     };
     mailbox.eventfd.store(waker.eventfd, Ordering::Release);
+    mailbox.owner.store(thread::token(), Ordering::Relaxed);
     mailbox.inbox.reopen();
     Ok(mailbox)
 }
@@ -85,6 +91,17 @@ fn take_spare() -> Option<&'static Mailbox> {
 }
 
 impl Mailbox {
+    /// That of the executor which `task` is or was attached to last. ANY THREAD.
+    pub fn of(task: TaskRef) -> Option<&'static Self> {
+        // SAFETY: null, or a mailbox, and they live for ever.
+        unsafe { task.mailbox.load(Ordering::Acquire).cast::<Self>().as_ref() }
+    }
+
+    /// The calling thread owns it. Relaxed: its own store it sees, and what others store is not its.
+    pub fn is_mine(&self) -> bool {
+        self.owner.load(Ordering::Relaxed) == thread::token()
+    }
+
     /// ANY THREAD. The caller vouches for the owner's life until this returns.
     ///
     /// # Safety
@@ -145,6 +162,7 @@ impl Mailbox {
             std::thread::yield_now();
         }
         self.eventfd.store(-1, Ordering::Release);
+        self.owner.store(0, Ordering::Relaxed);
         let mut first = spare();
         self.next.set(*first);
         *first = Some(self);

@@ -74,6 +74,9 @@ extern "C" fn in_child() {
             next = owner.next.get();
         }
     });
+    // If a task forked, it is on a copy of its stack, and the executor is not the child's.
+    // SAFETY: a variable of the one thread that the child has.
+    unsafe { *running_executor() = ptr::null() };
 }
 
 impl Owner {
@@ -139,6 +142,36 @@ impl Drop for Owner {
 extern "C" {
     /// cpp/current.cpp: the calling thread's note of the executor that runs on it.
     fn monad_async_running_slot() -> *mut *const c_void;
+}
+
+/// The calling thread's note: the executor inside whose `run` it is, or null.
+#[inline(always)]
+pub fn running() -> *const c_void {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    {
+        extern "C" {
+            /// A thread-local variable, which stable Rust cannot say. Only its name is used.
+            #[link_name = "monad_async_running"]
+            static RUNNING: *const c_void;
+        }
+        let running: *const c_void;
+        // SAFETY: reads a variable of the thread.
+        unsafe {
+            core::arch::asm!(
+                "mov {it}, qword ptr [rip + {name}@GOTTPOFF]",
+                "mov {it}, qword ptr fs:[{it}]",
+                name = sym RUNNING,
+                it = out(reg) running,
+                options(nostack, preserves_flags, readonly, pure),
+            )
+        };
+        running
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    // SAFETY: a variable of the thread.
+    unsafe {
+        *running_executor()
+    }
 }
 
 /// Where the calling thread notes which executor runs on it, null outside `run`; valid as long as
