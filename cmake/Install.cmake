@@ -41,4 +41,4 @@ foreach(pc monad_async monad_async_static)
   install(FILES "${CMAKE_CURRENT_BINARY_DIR}/${pc}.pc"
     DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
 endforeach()
-include(Debugger OPTIONAL)
+include(Debugger)

@@ -62,15 +62,17 @@ other_is_built() {
 # Or the test would pass with a toolchain whose libraries never clash.
 they_would_clash() {
     nm --defined-only -g libother.a 2>/dev/null | awk 'NF == 3 { print $3 }' | sort -u >theirs
-    local archive
-    archive=$(find "$build" -path '*cargo/release/libmonad_async.a' 2>/dev/null | head -n 1)
-    [ -n "$archive" ] || return 0
     nm --defined-only -g "$archive" 2>/dev/null | awk 'NF == 3 { print $3 }' | sort -u >ours
     [ "$(comm -12 theirs ours | wc -l)" -gt 0 ]
 }
 
 check 'another Rust static library is built' other_is_built
-check 'before they are localised, symbols would clash' they_would_clash
+archive=$(find "$build" -path '*cargo/release/libmonad_async.a' 2>/dev/null | head -n 1)
+if [ -n "$archive" ]; then
+    check 'before they are localised, symbols would clash' they_would_clash
+else
+    skip_check 'before they are localised, symbols would clash' 'no archive of cargo below the build'
+fi
 check 'two Rust static libraries, ours first' both first "$libdir/libmonad_async.a" libother.a
 check 'two Rust static libraries, ours last' both last libother.a "$libdir/libmonad_async.a"
 check 'two Rust static libraries, whole archives' both whole \
