@@ -14,7 +14,7 @@ use monad_async::stack::pool;
 use monad_async::sys::kernel::{op, Sqe};
 use monad_async::sys::mask;
 use monad_async::sys::ring::{RealKernel, RingOptions};
-use monad_async::task::header::TaskRef;
+use monad_async::task::header::{Flags, TaskRef};
 use programme::*;
 use std::ffi::CStr;
 use std::hint;
@@ -391,6 +391,58 @@ fn fork_in_flight_gives_the_child_errors_and_costs_the_parent_nothing() {
             run_and_check(ex, true);
             destroy(ex, [reader, sleeper, pending, idle]);
         }
+    });
+}
+
+/// The child of a task that forks and ends there too: it runs nothing else of the parent's, and takes
+/// nothing from the ring that they share.
+#[test]
+fn fork_inside_a_task_that_ends_in_the_child() {
+    alone("fork_inside_a_task_that_ends_in_the_child", || {
+        let Some(ex) = masked(8, 0) else { return };
+        let forks = new_task();
+        let others: Vec<_> = (0..50).map(|_| new_task()).collect();
+        set_body(forks, |t| {
+            // SAFETY: the child goes on with its copy of this stack, and leaves by `_exit` below.
+            match unsafe { libc::fork() } {
+                0 => success(0),
+                child => {
+                    nop(t);
+                    success(child as usize)
+                }
+            }
+        });
+        let parent = std::process::id();
+        for t in &others {
+            set_body(*t, move |t| {
+                let ran = (0..20).all(|_| nop(t) == OK && std::process::id() == parent);
+                success(ran.into())
+            });
+        }
+        attach_all(ex, &[forks]);
+        attach_all(ex, &others);
+        loop {
+            let ran = ex.run(usize::MAX, None);
+            if std::process::id() != parent {
+                let told = ran == errno(libc::EPERM) && ex.run(1, None) == errno(libc::EPERM);
+                let none = others.iter().all(|t| t.head.flags.get() != Flags::IDLE);
+                // SAFETY: ends the child, and nothing else.
+                unsafe { libc::_exit(i32::from(!(told && none))) };
+            }
+            ran.unwrap();
+            if !ex.has_work() {
+                break;
+            }
+        }
+        let mut status = 0;
+        // SAFETY: waits for the child.
+        unsafe { libc::waitpid(forks.head.result.get().value as i32, &mut status, 0) };
+        assert_eq!(status, 0);
+        for t in &others {
+            assert_eq!(t.head.result.get(), success(1));
+        }
+        destroy(ex, [forks]);
+        others.into_iter().for_each(destroy_task);
     });
 }
 

@@ -94,6 +94,11 @@ impl<K: Kernel> Executor<K> {
         loop {
             let chunk;
             (now, chunk) = self.run_chunk(now, BOUND.min(budget - ran));
+            if !self.is_mine() {
+                // A fork in a task that ended in the child: the other tasks and the ring are the
+                // parent's, and whoever called `run` in the child is told so.
+                return (now, Err(Errno(libc::EPERM)));
+            }
             ran += chunk;
             self.since_enter.set(self.since_enter.get().saturating_add(chunk as u32));
             if ran == budget || self.ready.is_empty() {
@@ -145,6 +150,9 @@ impl<K: Kernel> Executor<K> {
                 dec(&head.tasks_suspended);
             }
             (now, one_more) = self.run_item(task, now);
+            if !one_more && !self.is_mine() {
+                break; // The task has forked, and this is the child: see `pass`.
+            }
         }
         if one_more {
             inc(&head.tasks_suspended);
@@ -250,7 +258,8 @@ impl<K: Kernel> Executor<K> {
         (self.end_io(now), Ok(()))
     }
 
-    /// One system call: submits, and makes completions visible.
+    /// Submits, and makes completions visible: one system call, or as many as it takes to hand over a
+    /// burst of entries that waited for room.
     fn ask_kernel(&self, now: u64) -> (u64, Res<()>) {
         self.since_enter.set(0);
         let asked = self.reactor.submit();
