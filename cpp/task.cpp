@@ -47,7 +47,7 @@ bool stop(task_state &state) noexcept
 {
     pause grace;
     bool owed = false;
-    while (!state.is_done()) {
+    while (state.is_attached()) {
         auto const ex = __atomic_load_n(&state.head->current_executor, __ATOMIC_ACQUIRE);
         if (ex == nullptr) {
             continue; // Between the two stores that publish its exit.
@@ -56,7 +56,7 @@ bool stop(task_state &state) noexcept
             return false;
         }
         auto const until = now_ns() + grace.next_ns();
-        for (auto now = now_ns(); now < until && !state.is_done(); now = now_ns()) {
+        for (auto now = now_ns(); now < until && state.is_attached(); now = now_ns()) {
             give_way(ex, state, until - now, owed);
         }
     }

@@ -142,6 +142,14 @@ pub unsafe extern "C" fn monad_async_task_has_exited(task: TaskPtr) -> bool {
 /// # Safety
 /// See task.h.
 #[no_mangle]
+pub unsafe extern "C" fn monad_async_task_is_attached(task: TaskPtr) -> bool {
+    // SAFETY: the caller's handle.
+    unsafe { handle::task(task) }.is_ok_and(TaskRef::is_attached)
+}
+
+/// # Safety
+/// See task.h.
+#[no_mangle]
 pub unsafe extern "C" fn monad_async_task_io_cqe_flags(task: TaskPtr) -> u32 {
     // SAFETY: the caller's handle.
     unsafe { handle::task(task) }.map_or(0, |task| task.cqe_flags.get())

@@ -97,6 +97,14 @@ offsets! {
     ticks_when_attached = 56, ticks = 64,
 }
 const _: () = assert!(size_of::<TaskHead>() == 104);
+const _: () = {
+    use core::mem::offset_of;
+    assert!(offset_of!(Ticks, when_detached) == 0);
+    assert!(offset_of!(Ticks, when_suspended_awaiting) == 8);
+    assert!(offset_of!(Ticks, when_suspended_completed) == 16);
+    assert!(offset_of!(Ticks, when_resumed) == 24);
+    assert!(offset_of!(Ticks, total_executed) == 32);
+};
 
 /// Where a task stands between attach and exit, as other threads may see it.
 pub mod phase {
@@ -312,7 +320,7 @@ impl TaskRef {
     pub fn wait_in(self, waits: Waits, level: u8) {
         let both = u16::from_ne_bytes([waits as u8, level]);
         // SAFETY: the two are neighbours in the task, in this order and aligned for it (asserted
-        // below), and each byte is valid for its field.
+        // at `Task`), and each byte is valid for its field.
         unsafe { self.0.byte_add(core::mem::offset_of!(Task, waits)).cast::<u16>().write(both) };
     }
 
@@ -335,6 +343,13 @@ impl TaskRef {
     pub fn has_exited(self) -> bool {
         // Acquire: pairs with the release in `publish_exit`, so `result` is visible.
         self.phase.load(Ordering::Acquire) == phase::EXITED
+    }
+
+    /// Any thread. From its launch, or a claim on it, until its exit is published.
+    #[inline(always)]
+    pub fn is_attached(self) -> bool {
+        // Acquire: as in `has_exited`, for who hears that it is not.
+        phase::is_taken(self.phase.load(Ordering::Acquire))
     }
 
     #[inline(always)]

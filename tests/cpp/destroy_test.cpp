@@ -1,8 +1,6 @@
 // What destruction does to tasks that are still attached: each ends, its stack cleaned up.
 #include "support.hpp"
 
-#include <cerrno>
-#include <stdexcept>
 #include <string>
 
 #include <unistd.h>
@@ -128,84 +126,6 @@ TEST(Destroy, others_run_meanwhile)
     EXPECT_TRUE(ran || ex.has_work());
     ex.run_until_idle();
     EXPECT_TRUE(ran);
-}
-
-// Who joins runs again only after the object it joined is gone.
-TEST(Destroy, of_a_task_that_others_join)
-{
-    ma::executor ex;
-    int joined = 0;
-    int canceled = 0;
-    int thrown = 0;
-    ma::task joins_value;
-    ma::task joins_canceled;
-    ma::task joins_thrown;
-    {
-        ma::task value;
-        ma::task canceled_task;
-        ma::task throws;
-        // Ends as it likes when it is cancelled.
-        value.attach(ex, [] {
-            (void)errno_thrown_by([] { ma::this_task::sleep_for(1h); });
-            return 42;
-        });
-        canceled_task.attach(ex, [] { ma::this_task::sleep_for(1h); });
-        throws.attach(ex, [] {
-            (void)errno_thrown_by([] { ma::this_task::sleep_for(1h); });
-            throw std::runtime_error(std::string(100, 'x'));
-        });
-        joins_value.attach(ex, [&] { joined = static_cast<int>(value.join()); });
-        joins_canceled.attach(ex,
-            [&] { canceled = errno_thrown_by([&] { (void)canceled_task.join(); }); });
-        joins_thrown.attach(ex, [&] {
-            try {
-                (void)throws.join();
-            } catch (std::runtime_error const &e) {
-                thrown = static_cast<int>(std::string(e.what()).size());
-            }
-        });
-        ex.run();
-    }
-    ex.run_until_idle();
-    EXPECT_EQ(joined, 42);
-    EXPECT_EQ(canceled, ECANCELED);
-    EXPECT_EQ(thrown, 100);
-}
-
-TEST(Destroy, of_a_task_and_a_cancel_of_who_joins_it)
-{
-    ma::executor ex;
-    ma::task joins;
-    int error = 0;
-    {
-        ma::task sleeps;
-        sleeps.attach(ex, [] {
-            (void)errno_thrown_by([] { ma::this_task::sleep_for(1h); });
-        });
-        joins.attach(ex, [&] { error = errno_thrown_by([&] { (void)sleeps.join(); }); });
-        ex.run();
-        joins.cancel();
-    }
-    ex.run_until_idle();
-    EXPECT_EQ(error, ECANCELED);
-}
-
-TEST(Destroy, a_task_that_is_joined_may_move)
-{
-    ma::executor ex;
-    ma::task first;
-    ma::task joins;
-    std::intptr_t joined = 0;
-    first.attach(ex, [] {
-        ma::this_task::sleep_for(1ms);
-        return 7;
-    });
-    joins.attach(ex, [&] { joined = first.join(); });
-    ex.run();
-    ma::task second = std::move(first);
-    ex.run_until_idle();
-    EXPECT_EQ(joined, 7);
-    EXPECT_EQ(second.get(), 7);
 }
 
 TEST(Destroy, by_assignment)

@@ -13,7 +13,8 @@
  *  @include hello.c
  *
  *  Every call checks for NULL (`EINVAL`). A child after `fork` gets `EPERM`: the ring is its
- *  parent's. */
+ *  parent's. Forked inside a task, it is on a copy of that task's stack: it may exec, `_exit`, or return
+ *  from `user_code`; then `monad_async_executor_run` returns `EPERM` in the child. */
 
 #include "config.h"
 #include "result.h"
@@ -39,7 +40,8 @@ typedef struct monad_async_executor_head *monad_async_executor;
 struct monad_async_executor_head {
     /** The task that runs now; NULL outside a task. */
     monad_async_task current_task;
-    /** Tasks that are attached and have not begun. */
+    /** Tasks that are attached and have not begun; launches of other threads from when the executor has
+     *  looked at them. */
     size_t tasks_pending_launch;
     /** 1 inside a task, else 0. */
     size_t tasks_running;
@@ -141,7 +143,8 @@ monad_async_executor_destroy(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
  *  pick is the oldest of the highest priority at that moment, so what becomes ready meanwhile at a
  *  higher priority goes first; tasks that yield in a loop cannot keep the call from returning.
  *  Completions, timers and other threads are looked at at least every 64 items. A few nanoseconds
- *  beside the items themselves, and at most one system call per look.
+ *  beside the items themselves, and one system call per look at most, unless more entries wait than the
+ *  submission queue holds: then as many as take a burst of 64 of them to the kernel.
  *  @param ex the executor
  *  @param max_items run so many at most; 0 collects, runs nothing and returns 0
  *  @param timeout how long to wait if nothing is ready: NULL for ever, {0, 0} not at all

@@ -80,7 +80,8 @@ public:
     /** EXPENSIVE: up to a millisecond. The calling thread owns it.
      *  @param options how to make it
      *  @throws std::system_error `ENOSYS`: the kernel has no io_uring; `EPERM`: a sysctl or a sandbox
-     *  forbids it; `ENOMEM`: memory or the memlock limit; its text says what helps */
+     *  forbids it; `ENOMEM`: memory or the memlock limit; `EINVAL`: options that contradict each other;
+     *  `EMFILE`, `ENFILE`: no more descriptors; its text says what helps. std::bad_alloc */
     explicit executor(executor_options const &options)
     {
         monad_async_executor_attr attr = {};

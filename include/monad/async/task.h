@@ -136,7 +136,8 @@ monad_async_task_destroy(monad_async_task task) MONAD_ASYNC_NOEXCEPT;
  *  highest priority. ANY THREAD. From the executor's own, tasks included: no lock, no atomic
  *  read-modify-write, no malloc, no system call; about 10 ns. From another: lock-free, and a system
  *  call only if the executor sleeps; the caller must have seen `monad_async_task_has_exited` where
- *  the task ran before.
+ *  the task ran before. Of several other threads that launch one task at once, one succeeds; but the
+ *  executor's own thread takes no lock and must not be one of them.
  *  @param ex the executor, which must outlive the call
  *  @param task an idle task whose `user_code` is set; must live until it has exited
  *  @return 0, or with nothing changed: `EINVAL`: no `user_code`; `EBUSY`: it is attached */
@@ -187,7 +188,9 @@ monad_async_task_cancel(monad_async_executor ex, monad_async_task task) MONAD_AS
  *  @param self the task that runs, which is the caller
  *  @param other a task that was attached at least once; must live until the call returns
  *  @return `other`'s result, at once if it has exited already; or `EDEADLK`: itself; `EINVAL`: never
- *  attached; `ECANCELED`: `self` was cancelled; `EPERM`: not the running task, or another thread */
+ *  attached; `ECANCELED`: `self` was cancelled; `EPERM`: not the running task, or another thread;
+ *  `ESRCH`: another thread launched `other` again before the question had reached its executor, and
+ *  the result that was meant is gone */
 MONAD_ASYNC_API monad_async_result
 monad_async_task_join(monad_async_task self, monad_async_task other);
 
@@ -206,6 +209,12 @@ MONAD_ASYNC_API monad_async_result monad_async_task_set_priorities(
  *  @param task the task
  *  @return true after its exit until it is attached again; false before its first launch */
 MONAD_ASYNC_API bool monad_async_task_has_exited(monad_async_task task) MONAD_ASYNC_NOEXCEPT;
+
+/** ANY THREAD. A nanosecond.
+ *  @param task the task
+ *  @return true from its launch until it has exited: it may be neither launched nor destroyed. False
+ *  for NULL, and before the first launch */
+MONAD_ASYNC_API bool monad_async_task_is_attached(monad_async_task task) MONAD_ASYNC_NOEXCEPT;
 
 /** The task that runs on the calling thread. ANY THREAD; a nanosecond.
  *  @return NULL outside a task */

@@ -68,7 +68,7 @@ class task {
 public:
     /** EXPENSIVE: a stack, and one malloc. Any thread.
      *  @param options how to make it
-     *  @throws std::system_error `ENOMEM`; `EINVAL`: an absurd stack size */
+     *  @throws std::bad_alloc, std::system_error `ENOMEM`; `EINVAL`: an absurd stack size */
     explicit task(task_options const &options = {})
     {
         auto state = std::make_unique<detail::task_state>();
@@ -99,7 +99,8 @@ public:
      *  destroyed:
      *  - on its executor's thread, by running the executor, so other tasks run meanwhile;
      *  - inside another task, by suspending that one;
-     *  - on another thread, by waiting for the executor's thread to run it.
+     *  - on another thread, by waiting for the executor's thread to run it: the executor must outlive
+     *    the call, also where the task ends meanwhile.
      *
      *  A body that never ends keeps it from returning. Inside the very task it would destroy it ends
      *  the process, with a message. */
@@ -108,10 +109,12 @@ public:
     task(task const &) = delete;
     task &operator=(task const &) = delete;
 
-    /** Has `ex` run `body`, which is moved into the task and destroyed when it returns. ANY THREAD.
+    /** Has `ex` run `body`, which is moved into the task and destroyed when it returns. From any thread,
+     *  one at a time.
      *
      *  The body may return nothing or an integer, or throw: see `get`. No malloc where the callable
-     *  has at most 64 bytes, or is no larger than one that this task ran before. On the executor's
+     *  has at most 64 bytes and no stricter an alignment than `std::max_align_t`, or is no larger than
+     *  one that this task ran before. On the executor's
      *  own thread: no lock, no atomic read-modify-write, no system call. From another thread:
      *  lock-free; a system call only if the executor sleeps. The executor must outlive the call.
      *
@@ -168,7 +171,7 @@ public:
     /** ANY THREAD.
      *  @return true when no run of it is under way: its last one is over, or there was none; then `get`
      *  may be called, and `attach` */
-    [[nodiscard]] bool done() const noexcept { return state_ == nullptr || state_->is_done(); }
+    [[nodiscard]] bool done() const noexcept { return state_ == nullptr || !state_->is_attached(); }
 
     /** How the last run ended; may be asked again until the next `attach`.
      *
@@ -181,16 +184,19 @@ public:
     {
         auto &state = checked("monad::async::task::get");
         if (!state.has_exited()) {
-            detail::fail(state.is_done() ? EINVAL : EBUSY, "monad::async::task::get");
+            detail::fail(state.is_attached() ? EBUSY : EINVAL, "monad::async::task::get");
         }
-        return outcome(state, "monad::async::task::get");
+        return state.outcome(state.head->result, "monad::async::task::get");
     }
 
     /** SUSPENDS the calling task until this one, on the same executor or on another, is done. The
      *  object may be moved or destroyed meanwhile, on the caller's thread.
-     *  @return as `get`
+     *  @return as `get`, of the run that was under way, or was the last
      *  @throws as `get`; std::system_error `EPERM`: not inside a task; `EDEADLK`: inside this one;
-     *  `ECANCELED`: the calling task was cancelled */
+     *  `ECANCELED`: the calling task was cancelled; `ESRCH`: another thread has launched the task again
+     *  before the join reached the executor, and the outcome that was meant is gone. Where a later run
+     *  has begun before the caller runs again, what was thrown is its errno alone, as a
+     *  std::system_error */
     std::intptr_t join() const
     {
         auto &state = checked("monad::async::task::join");
@@ -198,19 +204,10 @@ public:
         detail::state_use const use(state);
         auto const r = monad_async_task_join(self, state.head);
         // From here on `this` may be no more.
-        if (state.is_closed()) {
-            if (r.error != state.last.error || r.value != state.last.value) {
-                detail::fail(r.error, "monad::async::task::join"); // Of the join, not of the task.
-            }
-            if (state.thrown) {
-                std::rethrow_exception(state.thrown);
-            }
-            return value_or_throw(r, "monad::async::task::join");
-        }
-        if (!state.has_exited()) {
-            detail::fail(r.error, "monad::async::task::join");
-        }
-        return outcome(state, "monad::async::task::join");
+        detail::tsan_acquire(state.head);
+        // Destroyed before the join reached the executor: only we know how it ended.
+        bool const overtaken = r.error == ESRCH && state.is_closed();
+        return state.outcome(overtaken ? state.last : r, "monad::async::task::join");
     }
 
     /** ANY THREAD; the executor must outlive the call. A launch that has not begun never does; a
@@ -287,16 +284,6 @@ private:
             detail::fail(EINVAL, what); // Moved from.
         }
         return *state_;
-    }
-
-    // How the last run of a task that has exited ended.
-    static std::intptr_t outcome(detail::task_state const &state, char const *what)
-    {
-        // Other code since is C's: what was thrown is older then.
-        if (state.thrown && state.head->user_code == state.thrown_by) {
-            std::rethrow_exception(state.thrown);
-        }
-        return value_or_throw(state.head->result, what);
     }
 
     void close() noexcept

@@ -12,14 +12,15 @@
 //                             +---------------------+
 //
 // Who may touch it: between attach and exit, the body's trampoline on the executor's thread; else
-// the holder of the task object. `has_exited`, which acquires, is the border.
+// the holder of the task object. `has_exited` and `is_attached`, which acquire, are the border.
 //
 //   callable   drop        thrown
 //   there      its drop    null            from attach to the end of the body, and on where a launch
 //                                          was cancelled
 //   none       null        what the last body threw, or null
 //
-// user_code is null until the first launch, by whomever; afterwards it is a trampoline or C's.
+// A body that threw leaves a result that says so: the mark, and the number of the throw. So what was
+// thrown is told from an error of C's, of the join's, and of another run, wherever the result went.
 //
 // Who joins a task uses its state beside the task object, which may be gone by the time the joiner
 // runs again: the last of them deletes the state, and `last` tells then how the task ended.
@@ -30,6 +31,7 @@
 #include "tsan.hpp"
 
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <new>
 
@@ -41,16 +43,17 @@ namespace monad::async::detail {
 
 // Callables up to this size never need the heap.
 inline constexpr std::size_t room_bytes = 64;
+// `reserved` of the result of a body that threw; `value` is the number of the throw.
+inline constexpr std::int32_t thrown_mark = 0x7468726f;
 inline constexpr std::size_t heap_align = 64;
 
 struct task_state {
     monad_async_task head = nullptr;
     // Destroys the callable; null when there is none.
     void (*drop)(task_state &) noexcept = nullptr;
-    // What the last run of a callable threw; null where that run was C's.
+    // What the last callable threw, and how many have thrown.
     std::exception_ptr thrown;
-    // The trampoline that `thrown` came through.
-    monad_async_result (*thrown_by)(monad_async_task_head *) = nullptr;
+    std::intptr_t throws = 0;
     // Where larger callables live; kept for the next one. `heap_align`ed or more.
     void *heap = nullptr;
     std::size_t heap_bytes = 0;
@@ -115,10 +118,9 @@ struct task_state {
         }
     }
 
-    // The task is attached as far as the caller's thread can know.
     [[nodiscard]] bool is_attached() const noexcept
     {
-        if (__atomic_load_n(&head->current_executor, __ATOMIC_ACQUIRE) != nullptr) {
+        if (monad_async_task_is_attached(head)) {
             return true;
         }
         tsan_acquire(head);
@@ -134,18 +136,21 @@ struct task_state {
         return true;
     }
 
-    [[nodiscard]] bool is_done() const noexcept
+    // How a run with this result ended.
+    std::intptr_t outcome(monad_async_result r, char const *what) const
     {
-        // Without code it never was launched.
-        return has_exited() || head->user_code == nullptr;
+        if (r.error != 0 && r.reserved == thrown_mark && r.value == throws && thrown) {
+            std::rethrow_exception(thrown);
+        }
+        return value_or_throw(r, what);
     }
 
-    // The task object goes; the task has exited.
+    // The task object goes; the task is not attached.
     void close() noexcept
     {
         last = head->result;
-        if (head->user_code != thrown_by) {
-            thrown = nullptr; // Older than `last`, which is of C's.
+        if (drop != nullptr) {
+            drop(*this); // Not later than the object, whoever joins.
         }
         __atomic_store_n(&closed, true, __ATOMIC_RELEASE);
     }

@@ -47,14 +47,15 @@ inline int errno_of(std::error_code const &code) noexcept
 keep_exception(task_state &state, int error) noexcept
 {
     state.thrown = std::current_exception();
-    state.thrown_by = state.head->user_code;
-    return monad_async_make_failure(error);
+    monad_async_result r = monad_async_make_failure(error);
+    r.value = ++state.throws;
+    r.reserved = thrown_mark;
+    return r;
 }
 
 // The C API launched the task again after its body had run, and was destroyed.
-[[gnu::cold, gnu::noinline]] inline monad_async_result nothing_to_call(task_state &state) noexcept
+[[gnu::cold, gnu::noinline]] inline monad_async_result nothing_to_call() noexcept
 {
-    state.thrown = nullptr;
     return monad_async_make_failure(EINVAL);
 }
 
@@ -88,7 +89,7 @@ __attribute__((no_sanitize("null"))) monad_async_result trampoline(monad_async_t
     tsan_acquire(head);
     auto &state = *static_cast<task_state *>(head->user_ptr);
     if (state.drop == nullptr) {
-        return nothing_to_call(state);
+        return nothing_to_call();
     }
     monad_async_result r;
     try {
