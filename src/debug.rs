@@ -18,10 +18,11 @@ use core::mem::{offset_of, size_of};
 use crate::executor::join::Record;
 use crate::executor::Executor;
 use crate::intrusive::TimerNode;
+use crate::phase;
 use crate::stack::layout::{SLABS_AT, SLAB_FIELDS};
 use crate::stack::pool::Slot;
 use crate::sys::ring::RealKernel;
-use crate::task::header::{phase, Task, TaskHead, Ticks, Waits};
+use crate::task::header::{Task, TaskHead, Ticks, Waits};
 
 const VERSION: u32 = 1;
 const NAME_BYTES: usize = 24;

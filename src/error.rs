@@ -36,6 +36,19 @@ impl RawResult {
         Self { value: -1, error: errno.0, reserved: 0 }
     }
 
+    /// As two registers, or two words of memory, hold it.
+    #[inline(always)]
+    pub const fn words(self) -> [u64; 2] {
+        // SAFETY: 16 bytes without padding (asserted above), and any bits are integers.
+        unsafe { core::mem::transmute(self) }
+    }
+
+    #[inline(always)]
+    pub const fn from_words(words: [u64; 2]) -> Self {
+        // SAFETY: as above.
+        unsafe { core::mem::transmute(words) }
+    }
+
     /// The kernel's convention: negative is an errno.
     #[inline]
     pub const fn from_kernel(res: i32) -> Self {

@@ -5,7 +5,6 @@
 //! caller's word, as with any C handle.
 
 use core::ptr::NonNull;
-use core::sync::atomic::Ordering;
 
 use crate::debug;
 use crate::error::{Errno, RawResult, Res};
@@ -14,7 +13,7 @@ use crate::executor::Executor;
 use crate::io::check;
 use crate::sys::kernel::{Kernel, Sqe};
 use crate::sys::thread;
-use crate::task::header::{phase, Flags, Task, TaskHead, TaskRef, Waits, PRIORITIES};
+use crate::task::header::{Flags, Task, TaskHead, TaskRef, Waits, PRIORITIES};
 use crate::task::life;
 
 const EINVAL: Errno = Errno(libc::EINVAL);
@@ -208,7 +207,7 @@ impl<K: Kernel> Handle<K> {
         if cpu as usize >= PRIORITIES || io as usize >= PRIORITIES {
             return Err(EINVAL);
         }
-        if phase::is_taken(task.phase.load(Ordering::Acquire)) {
+        if task.is_attached() {
             // Only one of our own is known to be there still.
             if !Mailbox::of(task).is_some_and(Mailbox::is_mine) {
                 return Err(EPERM);

@@ -4,7 +4,7 @@
 //! Floors, lowest first; a file imports lower floors only (`tests/layers.rs` checks):
 //!
 //! ```text
-//! L0  error  ticks  intrusive  sys
+//! L0  error  ticks  intrusive  phase  sys
 //! L1  stack
 //! L2  task
 //! L3  sched  reactor
@@ -19,11 +19,13 @@ pub mod error;
 #[doc(hidden)]
 pub mod intrusive;
 #[doc(hidden)]
+pub mod phase;
+#[doc(hidden)]
 pub mod sys;
 #[doc(hidden)]
 pub mod ticks;
 
-// The floors above L0 take no part in the models of L0's lists.
+// The floors above L0 take no part in the models of what threads share.
 #[cfg(not(loom))]
 #[doc(hidden)]
 pub mod capi;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// A module may import those of lower floors, and itself.
 const FLOORS: &[&[&str]] = &[
-    &["error", "ticks", "intrusive", "sys"],
+    &["error", "ticks", "intrusive", "phase", "sys"],
     &["stack"],
     &["task"],
     &["sched", "reactor"],

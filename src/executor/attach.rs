@@ -1,18 +1,16 @@
 //! Launching: the owner's way, which is hot, and what both ways share.
 
-use core::sync::atomic::Ordering;
-
 use super::stats::inc;
 use super::Executor;
 use crate::error::{Errno, Res};
 use crate::sys::kernel::Kernel;
-use crate::task::header::{phase, Cancel, Flags, TaskRef, Waits};
+use crate::task::header::{Cancel, Flags, TaskRef, Waits};
 
 impl<K: Kernel> Executor<K> {
     /// OWNER'S THREAD. No lock, no atomic read-modify-write, no malloc, no system call, no loop.
     #[inline(always)]
     pub fn attach(&self, task: TaskRef) -> Res<()> {
-        if phase::is_taken(task.phase.load(Ordering::Acquire)) {
+        if task.life().is_taken() {
             return Err(Errno(libc::EBUSY));
         }
         if task.head.user_code.get().is_none() {
@@ -27,15 +25,12 @@ impl<K: Kernel> Executor<K> {
     /// Readies an idle task, the caller's, for its launch, and says that it is attached.
     #[inline(always)]
     pub(super) fn prepare(&self, task: TaskRef) {
-        task.seq.store(task.seq.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        task.mailbox.store(self.mailbox as *const _ as *mut _, Ordering::Relaxed);
-        task.head.current_executor.store(self.address(), Ordering::Relaxed);
+        task.life().begin(self.address(), self.mailbox as *const _ as *mut _);
         task.head.flags.set(Flags::PENDING_LAUNCH);
         task.head.ticks.clear();
         task.cancel.set(Cancel::No);
         task.head.ticks_when_attached.set(self.stamp());
-        // Release: whoever sees that it is attached sees where, and which run this is.
-        task.phase.store(phase::ATTACHED, Ordering::Release);
+        task.life().attached();
     }
 
     /// OWNER'S THREAD. Takes effect at the next decision: a task that is ready, or waits for a

@@ -1,13 +1,11 @@
 //! Cancelling, on the owner's thread: exactly one outcome in every state.
 
-use core::sync::atomic::Ordering;
-
 use super::join::Record;
 use super::stats::dec;
 use super::Executor;
 use crate::error::{Errno, RawResult, Res};
 use crate::sys::kernel::Kernel;
-use crate::task::header::{phase, Cancel, Flags, TaskRef, Waits, CANCELED, ECANCELED};
+use crate::task::header::{Cancel, Flags, TaskRef, Waits, CANCELED, ECANCELED};
 
 impl<K: Kernel> Executor<K> {
     /// OWNER'S THREAD, inside its tasks too. ENOENT unless the task is attached here.
@@ -39,7 +37,7 @@ impl<K: Kernel> Executor<K> {
     }
 
     fn has_attached(&self, task: TaskRef) -> bool {
-        task.phase.load(Ordering::Acquire) == phase::ATTACHED && task.executor() == self.address()
+        task.life().is_attached_to(self.address())
     }
 
     /// Attached to us by another thread, and not among the ready yet.
@@ -55,7 +53,7 @@ impl<K: Kernel> Executor<K> {
 
     /// A task that is pending launch, in no list and not counted, exits.
     pub(super) fn never_launch(&self, task: TaskRef) {
-        task.head.result.set(RawResult::failure(ECANCELED));
+        task.set_result(RawResult::failure(ECANCELED));
         let now = self.stamp();
         task.head.ticks.when_detached.set(now);
         self.finish(task, now);

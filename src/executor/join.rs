@@ -15,15 +15,15 @@
 use core::cell::Cell;
 use core::mem::offset_of;
 use core::ptr::NonNull;
-use core::sync::atomic::Ordering;
 
 use super::mailbox::{kind, Mailbox};
 use super::suspend::take_cancel;
 use super::Executor;
 use crate::error::{Errno, RawResult};
 use crate::intrusive::Link;
+use crate::phase;
 use crate::sys::kernel::Kernel;
-use crate::task::header::{phase, Cancel, Flags, TaskRef, Waits, ECANCELED};
+use crate::task::header::{Cancel, Flags, TaskRef, Waits, ECANCELED};
 
 #[repr(C)]
 pub struct Record {
@@ -86,7 +86,7 @@ impl<K: Kernel> Executor<K> {
             return RawResult::from_kernel(take_cancel(task));
         }
         loop {
-            match other.phase.load(Ordering::Acquire) {
+            match other.life().phase() {
                 phase::ATTACHED => break,
                 phase::FRESH => return RawResult::failure(Errno(libc::EINVAL)),
                 phase::EXITED => {
@@ -103,7 +103,7 @@ impl<K: Kernel> Executor<K> {
                 }
             }
         }
-        let away = other.mailbox.load(Ordering::Acquire).cast::<Mailbox>();
+        let away = other.life().mailbox().cast::<Mailbox>();
         // SAFETY: attached, so it was set, and mailboxes live for ever.
         let away = unsafe { &*away };
         if core::ptr::eq(away, self.mailbox) {
@@ -144,7 +144,7 @@ impl<K: Kernel> Executor<K> {
             unlink: Link::new(),
             joiner: task,
             other,
-            seq: other.seq.load(Ordering::Relaxed),
+            seq: other.life().seq(),
             home: self.mailbox,
             away,
             result: RawResult::default().into(),
@@ -185,17 +185,15 @@ impl<K: Kernel> Executor<K> {
     /// JOIN has arrived.
     pub(super) fn join_asked(&self, record: &Record) {
         let other = record.other;
-        let here = other.phase.load(Ordering::Relaxed) == phase::ATTACHED
-            && other.executor() == self.address()
-            && other.seq.load(Ordering::Relaxed) == record.seq;
-        if here {
+        let life = other.life();
+        if life.is_attached_to(self.address()) && life.seq() == record.seq {
             record.registered.set(true);
             other.joined.set(true);
             // SAFETY: taken out of the mailbox, so in no list; it stays until we answer.
             unsafe { other.remote_joiners.push_back(record.link()) };
-        } else if other.executor() == self.address() {
+        } else if life.is_of(self.address()) {
             // A later run of it is ours: of results, we alone write the next.
-            answer(record, other.head.result.get(), false);
+            answer(record, other.result(), false);
         } else {
             answer(record, other.settled_result().unwrap_or(GONE), false);
         }
@@ -229,10 +227,10 @@ impl<K: Kernel> Executor<K> {
     #[cold]
     #[inline(never)]
     pub(super) fn finish_joined(&self, task: TaskRef, now: u64) {
-        let result = task.head.result.get();
+        let result = task.result();
         let (joiners, remote_joiners) = (task.joiners.take_all(), task.remote_joiners.take_all());
         task.joined.set(false);
-        task.publish_exit();
+        task.life().exited();
         while let Some(link) = joiners.pop_front() {
             // SAFETY: only tasks that join are in this list.
             let joiner = unsafe { TaskRef::from_link(link) };

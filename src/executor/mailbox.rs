@@ -94,7 +94,7 @@ impl Mailbox {
     /// That of the executor which `task` is or was attached to last. ANY THREAD.
     pub fn of(task: TaskRef) -> Option<&'static Self> {
         // SAFETY: null, or a mailbox, and they live for ever.
-        unsafe { task.mailbox.load(Ordering::Acquire).cast::<Self>().as_ref() }
+        unsafe { task.life().mailbox().cast::<Self>().as_ref() }
     }
 
     /// The calling thread owns it. Relaxed: its own store it sees, and what others store is not its.

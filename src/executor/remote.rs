@@ -1,7 +1,6 @@
 //! What other threads may ask, and how the owner takes it in.
 
 use core::ptr::NonNull;
-use core::sync::atomic::Ordering;
 
 use super::join::Record;
 use super::mailbox::kind;
@@ -11,7 +10,7 @@ use crate::error::{Errno, Res};
 use crate::intrusive::{Chain, Link};
 use crate::sys::alloc;
 use crate::sys::kernel::Kernel;
-use crate::task::header::{phase, Cancel, TaskRef, Waits};
+use crate::task::header::{Cancel, TaskRef, Waits};
 
 /// A cancel request on its way. The task may have exited, been launched again, or be gone when it
 /// arrives: `seq` tells, and slot memory may always be read.
@@ -38,15 +37,7 @@ impl<K: Kernel> Executor<K> {
         if task.head.user_code.get().is_none() {
             return Err(Errno(libc::EINVAL));
         }
-        let idle = task.phase.load(Ordering::Relaxed);
-        // Acquire: pairs with the release of the exit, so that its last touch comes before ours. An
-        // exchange, as another thread may be at the same.
-        if phase::is_taken(idle)
-            || task
-                .phase
-                .compare_exchange(idle, phase::CLAIMED, Ordering::Acquire, Ordering::Relaxed)
-                .is_err()
-        {
+        if !task.life().claim() {
             return Err(Errno(libc::EBUSY));
         }
         self.prepare(task);
@@ -64,7 +55,7 @@ impl<K: Kernel> Executor<K> {
     /// ANY THREAD. ENOMEM, else it takes effect when the executor looks at its mailbox, if the task
     /// is attached to it still.
     pub fn cancel_remote(&self, task: TaskRef) -> Res<()> {
-        let seq = task.seq.load(Ordering::Relaxed);
+        let seq = task.life().seq();
         let message = alloc::try_box(CancelMessage { link: Link::new(), task, seq })?;
         let message = NonNull::from(Box::leak(message));
         // SAFETY: the message is the mailbox's from here; the caller vouches for the executor.
@@ -126,7 +117,7 @@ impl<K: Kernel> Executor<K> {
     }
 
     fn cancel_asked(&self, message: CancelMessage) {
-        if message.task.seq.load(Ordering::Relaxed) == message.seq {
+        if message.task.life().seq() == message.seq {
             // ENOENT: it has exited meanwhile, which is no one's loss.
             let _ = self.cancel_known(message.task);
         }

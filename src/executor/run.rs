@@ -150,7 +150,7 @@ impl<K: Kernel> Executor<K> {
                 dec(&head.tasks_suspended);
             }
             (now, one_more) = self.run_item(task, now);
-            if !one_more && !self.is_mine() {
+            if !(one_more || self.is_mine()) {
                 break; // The task has forked, and this is the child: see `pass`.
             }
         }
@@ -219,7 +219,7 @@ impl<K: Kernel> Executor<K> {
         if task.joined.get() {
             self.finish_joined(task, now);
         } else {
-            task.publish_exit();
+            task.life().exited();
         }
     }
 

@@ -13,18 +13,19 @@
 //! Headers lie side by side (`stack::slab`); the stack is elsewhere.
 //!
 //! Who may touch what: while `phase` is ATTACHED all plain fields belong to the thread of the
-//! executor the task is attached to; otherwise to whoever owns the handle. `phase` and `seq` may be
-//! read by any thread at any time, also after the task was destroyed: slot memory is never unmapped
+//! executor the task is attached to; otherwise to whoever owns the handle. What [`Life`] has of it may
+//! be read by any thread at any time, also after the task was destroyed: slot memory is never unmapped
 //! (see `stack::pool`), which is what makes [`TaskRef`] safe to follow.
 
 use core::cell::Cell;
 use core::ffi::c_void;
 use core::ops::Deref;
-use core::ptr::{self, NonNull};
-use core::sync::atomic::{fence, AtomicPtr, AtomicU64, AtomicU8, Ordering};
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicU8, Ordering};
 
 use crate::error::{Errno, RawResult};
 use crate::intrusive::{Fifo, Link, TimerNode};
+use crate::phase::Life;
 use crate::stack::pool::Slot;
 use crate::stack::switch::{Registration, Switch};
 use crate::sys::kernel::Sqe;
@@ -41,6 +42,7 @@ pub type UserCode = unsafe extern "C" fn(*const TaskHead) -> RawResult;
 pub struct TaskHead {
     pub cpu: Cell<u8>,
     pub io: Cell<u8>,
+    /// Written, and read across threads, by [`Life`] as two words.
     pub result: Cell<RawResult>,
     pub user_code: Cell<Option<UserCode>>,
     pub user_ptr: Cell<*mut c_void>,
@@ -105,24 +107,6 @@ const _: () = {
     assert!(offset_of!(Ticks, when_resumed) == 24);
     assert!(offset_of!(Ticks, total_executed) == 32);
 };
-
-/// Where a task stands between attach and exit, as other threads may see it.
-pub mod phase {
-    /// Never attached.
-    pub const FRESH: u8 = 0;
-    /// From attach until its exit is published.
-    pub const ATTACHED: u8 = 1;
-    /// Its last run is over; `result` may be read.
-    pub const EXITED: u8 = 2;
-    /// Claimed by a thread that attaches it, and says so before it has filled it in.
-    pub const CLAIMED: u8 = 3;
-
-    /// Somebody's: neither to be attached nor to be destroyed.
-    #[inline(always)]
-    pub const fn is_taken(phase: u8) -> bool {
-        phase & 1 != 0
-    }
-}
 
 /// What a task that is not running waits for, which is also which list its link is in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -341,15 +325,13 @@ impl TaskRef {
     /// Any thread.
     #[inline(always)]
     pub fn has_exited(self) -> bool {
-        // Acquire: pairs with the release in `publish_exit`, so `result` is visible.
-        self.phase.load(Ordering::Acquire) == phase::EXITED
+        self.life().has_exited()
     }
 
     /// Any thread. From its launch, or a claim on it, until its exit is published.
     #[inline(always)]
     pub fn is_attached(self) -> bool {
-        // Acquire: as in `has_exited`, for who hears that it is not.
-        phase::is_taken(self.phase.load(Ordering::Acquire))
+        self.life().is_taken()
     }
 
     #[inline(always)]
@@ -357,26 +339,32 @@ impl TaskRef {
         self.head.current_executor.load(Ordering::Relaxed)
     }
 
-    /// The last touch of a run: from here on the task may be attached elsewhere, or destroyed.
+    /// What other threads may see of it. Any thread.
     #[inline(always)]
-    pub fn publish_exit(self) {
-        // Release, both: the result, all stamps and what user_code wrote come first.
-        self.head.current_executor.store(ptr::null_mut(), Ordering::Release);
-        self.phase.store(phase::EXITED, Ordering::Release);
+    pub fn life<'a>(self) -> Life<'a> {
+        // SAFETY: the invariant of TaskRef: a header, in memory that is never unmapped.
+        let task: &'a Task = unsafe { &*self.0.as_ptr() };
+        // SAFETY: two words of 8 bytes, aligned (asserted in error.rs and below); in this crate only
+        // `Life` writes them, and reads them while another thread may.
+        let result = unsafe { &*task.head.result.as_ptr().cast() };
+        let Task { phase, seq, mailbox, .. } = task;
+        Life { phase, seq, mailbox, executor: &task.head.current_executor, result }
     }
 
-    /// The result of its last run; None if another thread has attached it again meanwhile, whose
-    /// executor may be writing the next. Any thread.
+    /// The result of its last run. EXITED, or on the thread that writes the next.
+    #[inline(always)]
+    pub fn result(self) -> RawResult {
+        RawResult::from_words(self.life().result())
+    }
+
+    #[inline(always)]
+    pub fn set_result(self, result: RawResult) {
+        self.life().set_result(result.words());
+    }
+
+    /// As [`Life::settled_result`].
     pub fn settled_result(self) -> Option<RawResult> {
-        let seq = self.seq.load(Ordering::Relaxed);
-        if !self.has_exited() {
-            return None;
-        }
-        // SAFETY: the field of a live task. Volatile: it may change under our eyes, which the second
-        // look tells.
-        let result = unsafe { self.head.result.as_ptr().read_volatile() };
-        fence(Ordering::Acquire);
-        (self.has_exited() && self.seq.load(Ordering::Relaxed) == seq).then_some(result)
+        self.life().settled_result().map(RawResult::from_words)
     }
 
     /// Takes the outcome of a suspension as a result.

@@ -8,6 +8,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicU8, Ordering};
 use super::header::*;
 use crate::error::{Errno, RawResult, Res};
 use crate::intrusive::{Fifo, Link, TimerNode};
+use crate::phase;
 use crate::stack::pool;
 use crate::stack::switch::{Registration, Switch};
 use crate::sys::overflow;
@@ -25,7 +26,7 @@ fn launch(task: TaskRef) {
     if let Some(code) = task.head.user_code.get() {
         // SAFETY: the user's function, with the handle it expects.
         let result = unsafe { code(task.as_head()) };
-        task.head.result.set(result);
+        task.set_result(result);
     }
 }
 
@@ -105,12 +106,12 @@ pub fn create(stack_bytes: usize) -> Res<TaskRef> {
 
 /// EBUSY, with nothing changed, while the task is attached.
 pub fn destroy(task: TaskRef) -> Res<()> {
-    if phase::is_taken(task.phase.load(Ordering::Acquire)) {
+    if task.life().is_taken() {
         return Err(Errno(libc::EBUSY));
     }
     // A late attach by a stale handle is refused rather than run.
     task.head.user_code.set(None);
-    task.phase.store(phase::FRESH, Ordering::Relaxed);
+    task.life().forget();
     let Some(slot) = task.slot.take() else {
         return Err(Errno(libc::EINVAL)); // Destroyed already, as far as one can tell.
     };

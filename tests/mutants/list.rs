@@ -238,7 +238,7 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         bug: "a cancel by mail finds a later run of its task",
         file: "src/executor/remote.rs",
-        right: "message.task.seq.load(Ordering::Relaxed) == message.seq",
+        right: "message.task.life().seq() == message.seq",
         wrong: "true",
     },
     Mutant {
@@ -372,7 +372,7 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         bug: "a join by mail finds a later run of its task",
         file: "src/executor/join.rs",
-        right: "other.seq.load(Ordering::Relaxed) == record.seq",
+        right: "life.seq() == record.seq",
         wrong: "true",
     },
     Mutant {
