@@ -3,14 +3,16 @@
 //!
 //! The project is copied, all bugs are planted into the one copy, each behind a number that the
 //! environment chooses, and the copy's simulation runs once for each. The project's own source knows
-//! nothing of it.
+//! nothing of it. The models of the threads are tested in the same way, by another list.
 
 mod list;
+mod models;
 mod promises;
 #[path = "../sim/seeds.rs"]
 mod seeds;
 
 use list::{Mutant, MUTANTS};
+use models::WEAKENED;
 use promises::PROMISES;
 use std::collections::BTreeMap;
 use std::fs;
@@ -25,8 +27,8 @@ const PROGRAMS: u64 = 400_000;
 fn every_mutant_dies() {
     let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mutants");
     copy_project(&copy);
-    plant(&copy);
-    let simulation = build(&copy);
+    plant(&copy, MUTANTS.iter());
+    let simulation = build(&copy, &["sim"], "").remove(0);
     if let Some(text) = run(&simulation, 0, 1, 20_000) {
         panic!("the copy breaks a promise with no bug in it: {text}");
     }
@@ -60,6 +62,38 @@ fn every_mutant_dies() {
     assert!(unbroken.is_empty(), "no mutant breaks: {unbroken:#?}");
 }
 
+/// Each bug is found by the model that the list names, which finds nothing without it.
+#[test]
+#[ignore = "builds the project once more, for loom; tests/run runs it"]
+fn every_model_can_fail() {
+    let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("weakened");
+    copy_project(&copy);
+    plant(&copy, WEAKENED.iter().map(|(mutant, _)| mutant));
+    let programs = build(&copy, &["loom_cancel", "loom_join"], "--cfg loom");
+    let fails = |n: usize, model: &str| {
+        let (program, test) = model.split_once(' ').expect("a program and its test");
+        let is_it = |p: &&PathBuf| p.file_name().unwrap().to_str().unwrap().starts_with(program);
+        let out = Command::new(programs.iter().find(is_it).expect("a program that was built"))
+            .args(["--exact", test, "--nocapture", "--test-threads=1"])
+            .env("MUTANT", n.to_string())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();
+        assert!(text.contains("running 1 test"), "no test of that name: {model}");
+        let said = text.lines().skip_while(|l| !l.contains("panicked")).take(2);
+        (!out.status.success()).then(|| said.collect::<Vec<_>>().join(" "))
+    };
+    let mut alive = Vec::new();
+    for (n, (mutant, model)) in WEAKENED.iter().enumerate() {
+        match fails(n + 1, model) {
+            Some(text) => println!("{}\n    {model}: {text}", mutant.bug),
+            None => alive.push((mutant.bug, model)),
+        }
+    }
+    println!("{} of {} mutants died", WEAKENED.len() - alive.len(), WEAKENED.len());
+    assert!(alive.is_empty(), "no model noticed: {alive:#?}");
+}
+
 fn copy_project(to: &Path) {
     let from = Path::new(env!("CARGO_MANIFEST_DIR"));
     for file in ["Cargo.lock", "build.rs"] {
@@ -71,8 +105,11 @@ fn copy_project(to: &Path) {
         manifest.split("\n[").filter(|s| !s.starts_with("[bench") && !s.starts_with("dev-"));
     write(&to.join("Cargo.toml"), sections.collect::<Vec<_>>().join("\n[").as_bytes());
     let _ = fs::remove_dir_all(to.join("tests"));
-    for dir in ["src", "cpp", "include", "gdb", "tests/sim"] {
+    for dir in ["src", "cpp", "include", "gdb", "tests/sim", "tests/loom_world"] {
         copy_dir(&from.join(dir), &to.join(dir));
+    }
+    for file in ["tests/loom_cancel.rs", "tests/loom_join.rs"] {
+        write(&to.join(file), &fs::read(from.join(file)).unwrap());
     }
 }
 
@@ -94,9 +131,9 @@ fn write(to: &Path, bytes: &[u8]) {
 }
 
 /// Puts every bug into the copy, beside what is right.
-fn plant(copy: &Path) {
+fn plant(copy: &Path, mutants: impl Iterator<Item = &'static Mutant>) {
     let mut places: BTreeMap<(&str, &str), Vec<(usize, &Mutant)>> = BTreeMap::new();
-    for (n, mutant) in MUTANTS.iter().enumerate() {
+    for (n, mutant) in mutants.enumerate() {
         places.entry((mutant.file, mutant.right)).or_default().push((n + 1, mutant));
     }
     for ((file, right), mutants) in places {
@@ -107,8 +144,9 @@ fn plant(copy: &Path) {
         });
         let found = &text[from..to];
         let mut planted = String::new();
+        let root = if file.starts_with("src/") { "crate" } else { "monad_async" };
         for (n, mutant) in &mutants {
-            planted += &format!("if crate::mutant::is({n}) {{ {} }} else ", mutant.wrong);
+            planted += &format!("if {root}::mutant::is({n}) {{ {} }} else ", mutant.wrong);
         }
         planted += &format!("{{ {found} }}");
         if !found.ends_with([';', '}']) {
@@ -143,24 +181,25 @@ fn find(text: &str, piece: &str) -> Result<(usize, usize), String> {
     }
 }
 
-/// The simulation of the copy. Without debug assertions: they would find too much.
-fn build(copy: &Path) -> PathBuf {
+/// The test programs of the copy. Without debug assertions: they would find too much.
+fn build(copy: &Path, tests: &[&str], flags: &str) -> Vec<PathBuf> {
     let out = Command::new(env!("CARGO"))
         .current_dir(copy)
-        .args(["test", "--offline", "--no-run", "--test", "sim", "--message-format=json"])
+        .args(["test", "--offline", "--no-run", "--message-format=json"])
+        .args(tests.iter().flat_map(|test| ["--test", test]))
         .env("CARGO_TARGET_DIR", copy.join("target"))
         .env("CARGO_PROFILE_TEST_OPT_LEVEL", "1")
         .env("CARGO_PROFILE_TEST_DEBUG_ASSERTIONS", "false")
         .env("CARGO_PROFILE_TEST_OVERFLOW_CHECKS", "true")
         .env("CARGO_PROFILE_TEST_DEBUG", "0")
-        .env("RUSTFLAGS", "-Awarnings")
+        .env("RUSTFLAGS", format!("-Awarnings {flags}"))
         .stderr(Stdio::inherit())
         .output()
         .unwrap();
     assert!(out.status.success(), "the copy does not build");
     let text = String::from_utf8(out.stdout).unwrap();
-    let after = text.rsplit("\"executable\":\"").next().unwrap();
-    PathBuf::from(after.split('"').next().unwrap())
+    let after = text.split("\"executable\":\"").skip(1);
+    after.map(|path| PathBuf::from(path.split('"').next().unwrap())).collect()
 }
 
 /// What the simulation says of these programs with this bug in it; None: nothing.
