@@ -1,6 +1,6 @@
 //! Where a task stands between attach and exit, as other threads may see it: the words of its header
 //! that they share, and every operation on them. Touches nothing else; `tests/loom_cancel.rs` and
-//! `tests/loom_join.rs` try it under every interleaving, at the weakest ordering it asks for.
+//! `tests/loom_join.rs` try it under the interleavings that loom finds, at the orderings it asks for.
 //!
 //! ```text
 //!            claim                attached                exited
@@ -99,9 +99,9 @@ impl Life<'_> {
     /// executor may be writing the next.
     ///
     /// Of an owner's attach the number is seen before the phase: a look that begins between the two,
-    /// and ends when that run is over, finds number and phase unchanged all the same, with a word of
-    /// one result and a word of the other. One that begins after it does not: so two looks, which
-    /// must agree.
+    /// and ends when that run is over, finds the number unchanged all the same, with a word of one
+    /// result and a word of the other. One that begins after it does not: so two looks, which must
+    /// agree.
     pub fn settled_result(self) -> Option<[u64; 2]> {
         let first = self.look()?;
         (self.look()? == first).then_some(first.1)
