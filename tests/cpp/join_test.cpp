@@ -278,4 +278,63 @@ TEST(Join, code_of_c_neither_hides_nor_brings_back_what_was_thrown)
     EXPECT_EQ(t.get(), 9);
 }
 
+// C hands on the error of a task that threw, as a task that threw itself once.
+monad_async_task other_task;
+monad_async_result joins_other(monad_async_task self) { return monad_async_task_join(self, other_task); }
+
+TEST(Join, an_error_of_anothers_throw_does_not_bring_back_ones_own)
+{
+    ma::executor ex;
+    ma::task a;
+    ma::task b;
+    a.attach(ex, []() -> int { throw std::runtime_error("of a"); });
+    b.attach(ex, []() -> int { throw std::logic_error("of b"); });
+    ex.run_until_idle();
+    other_task = a.native_handle();
+    b.native_handle()->user_code = joins_other;
+    ASSERT_EQ(monad_async_task_attach(ex.native_handle(), b.native_handle()).error, 0);
+    ex.run_until_idle();
+    EXPECT_EQ(errno_thrown_by([&] { (void)b.get(); }), ENOTRECOVERABLE);
+}
+
+// Two threads: one launches what throws, again and again; the other joins it all the while.
+TEST(Join, of_throws_that_another_thread_launches_again_and_again)
+{
+    ma::task t;
+    std::atomic<bool> stop{false};
+    std::atomic<bool> finished{false};
+    std::atomic<int> joined{0};
+    std::thread joins([&] {
+        ma::executor ex;
+        ma::task joiner;
+        joiner.attach(ex, [&] {
+            while (!stop) {
+                try {
+                    (void)t.join();
+                } catch (std::system_error const &) {
+                    // Not launched yet, overtaken, or what was thrown is gone.
+                } catch (std::runtime_error const &e) {
+                    EXPECT_EQ(std::string(e.what()).size(), 100u);
+                    ++joined;
+                }
+                ma::this_task::yield();
+            }
+        });
+        ex.run_until_idle();
+        finished = true;
+    });
+    ma::executor ex;
+    for (int i = 0; i < 2000 || joined == 0; ++i) {
+        t.attach(ex, []() -> int { throw std::runtime_error(std::string(100, 'x')); });
+        while (!t.done()) {
+            ex.run();
+        }
+    }
+    stop = true;
+    while (!finished) {
+        (void)ex.run(ma::executor::unlimited, 1ms); // The last join may be on its way here.
+    }
+    joins.join();
+}
+
 } // namespace

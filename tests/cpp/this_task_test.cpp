@@ -97,6 +97,30 @@ TEST(ThisTask, sleep_until_any_clock)
     });
 }
 
+// In units in which nanoseconds would overflow.
+TEST(ThisTask, sleep_until_the_end_of_time)
+{
+    using namespace std::chrono;
+    ma::executor ex;
+    ma::task tasks[3];
+    tasks[0].attach(ex, [] { ma::this_task::sleep_until(time_point<steady_clock, seconds>::max()); });
+    tasks[1].attach(ex, [] { ma::this_task::sleep_until(time_point<system_clock, hours>::max()); });
+    tasks[2].attach(ex, [] { ma::this_task::sleep_until(system_clock::time_point::max()); });
+    ex.run();
+    for (auto &t : tasks) {
+        EXPECT_FALSE(t.done());
+    }
+    ma::task past;
+    past.attach(ex, [] { ma::this_task::sleep_until(time_point<system_clock, hours>::min()); });
+    while (!past.done()) {
+        ex.run();
+    }
+    for (auto &t : tasks) {
+        EXPECT_TRUE(t.cancel());
+    }
+    ex.run_until_idle();
+}
+
 // Shows 0, 0, 1, 5, 5, ... ms.
 struct set_back {
     using rep = std::int64_t;

@@ -47,8 +47,9 @@ struct monad_async_executor_head {
     size_t tasks_running;
     /** Tasks that have begun and are suspended, whether ready to go on or not. */
     size_t tasks_suspended;
-    /** All time in `monad_async_executor_run`. The next four are parts of it; what is left is the
-     *  executor's own work. A running task finds them up to 64 items old. */
+    /** All time in `monad_async_executor_run`. The next four are parts of it, and add up to it but for what
+     *  begins and ends a run: a stamp ends one span and begins the next, so the few nanoseconds that
+     *  pick an item and switch to it are that item's. A running task finds them up to 64 items old. */
     monad_async_cpu_ticks_count_t total_ticks_in_run;
     /** Running tasks, each from its launch to its first suspension or its exit. */
     monad_async_cpu_ticks_count_t total_ticks_in_task_launch;

@@ -31,7 +31,8 @@ struct executor_options {
     unsigned io_uring_entries = 0;
     /** Completion entries; 0: twice as many as submission entries. */
     unsigned completion_entries = 0;
-    /** The descriptor of another ring whose kernel worker threads to share; -1: none. */
+    /** The descriptor of another ring whose kernel worker threads to share; -1: none. That of an
+     *  executor's stands in its `config`. Without a ring of its own: ignored. */
     int share_workers_of = -1;
     /** False: every `ticks` field stays 0, and no time is spent on reading the clock. */
     bool time_tracking = true;
@@ -68,7 +69,7 @@ inline std::size_t executor_run(monad_async_executor ex, std::size_t max_items, 
 } // namespace detail
 
 /** Runs tasks; belongs to the thread that creates it, which alone may use it, but for what says ANY
- *  THREAD. Movable; tasks and native handles stay valid when it is moved. */
+ *  THREAD. Movable, but not by its own tasks; tasks and native handles stay valid when it is moved. */
 class executor {
 public:
     /** As many items as are ready. */

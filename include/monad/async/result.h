@@ -15,11 +15,11 @@ MONAD_ASYNC_EXTERN_C_BEGIN
 /** A value or an error. Errors are never reported through `errno`: a task may resume after other
  *  tasks ran. */
 typedef struct monad_async_result {
-    /** What the call is for; -1 beside an error. */
+    /** What the call is for; -1 beside an error, or, with `reserved`, what a body in C++ threw. */
     intptr_t value;
     /** 0: success. Else a positive errno. */
     int32_t error;
-    /** 0. */
+    /** 0; else see `value`. */
     int32_t reserved;
 } monad_async_result;
 

@@ -17,7 +17,15 @@
  *
  *  A started task never changes its thread. A switch keeps the registers that a call keeps, and the
  *  state of C++ exceptions; not `errno`, nor the control words of floating point (rounding, masks):
- *  what a task changes of them, the others see. */
+ *  what a task changes of them, the others see.
+ *
+ *  To the rest of the program all tasks of an executor are one thread. So a task must not suspend while
+ *  it holds a mutex that another task of the thread may want, nor while it initialises a static
+ *  variable of a C++ function; and what it keeps in a thread-local variable, the others change.
+ *
+ *  Tasks wait for each other by `monad_async_task_join`, or by a suspension until cancelled, which the
+ *  other one's `monad_async_task_cancel` ends; with descriptors, by any operation on a pipe or an
+ *  eventfd. A deadline of an operation is a second task that sleeps and then cancels the first. */
 
 #include "config.h"
 #include "executor.h"
@@ -42,7 +50,8 @@ enum {
 /** The part of a task that users may see; it does not move until the task is destroyed. While the task
  *  is attached, only the thread of its executor may look. */
 struct monad_async_task_head {
-    /** To be set while the task is idle; else with `monad_async_task_set_priorities`. */
+    /** To be set while the task is idle; else with `monad_async_task_set_priorities`. Values above low
+     *  count as low. */
     struct {
         /** Decides what runs next. */
         monad_async_priority cpu;
@@ -89,7 +98,9 @@ struct monad_async_task_head {
 struct monad_async_task_attr {
     /** Bytes of stack that `user_code` may use; 0: the default, 128 KiB. Rounded up to pages; at
      *  least 16 KiB are given. Only what is touched takes memory. An overflow ends the process, with
-     *  a message. */
+     *  a message: below the stack are 16 KiB that must not be touched. A single frame may be larger
+     *  (a buffer, `alloca`) and step over them into another task's stack, unless the code is compiled
+     *  with `-fstack-clash-protection`. */
     size_t stack_size;
     /** Must be 0, else `EINVAL`. */
     uint64_t reserved[7];
@@ -163,7 +174,8 @@ monad_async_task_suspend_for_duration(monad_async_task task, uint64_t ns);
  *  @param sqe any operation that completes exactly once; copied. `user_data` is the library's;
  *  `ioprio` of reads and writes too, where it is 0
  *  @return the completion's `res` if it is not negative, else its errno. `EINVAL`: links, multishot,
- *  CQE-skip; `ENOTSUP`: a compute-only executor; `ECANCELED`: cancelled before it completed;
+ *  CQE-skip; `ENOTSUP`: a compute-only executor; `ECANCELED`: cancelled before it completed (a zero-copy
+ *  send is complete when its buffers are free again);
  *  `EPERM`: not the running task, or another thread */
 MONAD_ASYNC_API monad_async_result
 monad_async_task_io(monad_async_task task, struct io_uring_sqe const *sqe);
@@ -177,6 +189,10 @@ monad_async_task_io(monad_async_task task, struct io_uring_sqe const *sqe);
  *    operation had completed, then the suspension returns the real result, and the next one
  *    `ECANCELED`. Exactly one outcome: no byte count is lost.
  *  - Running: its next suspension returns `ECANCELED`.
+ *
+ *  A request is used up by the one `ECANCELED` that it gives, so that clean-up may suspend again. Of
+ *  several that come before the task has run again, the first ends the suspension, and the others
+ *  together end the next one.
  *  @param ex the executor that the task is attached to; must outlive the call
  *  @param task the task; must outlive the call
  *  @return 0; `ENOENT`: not attached to `ex` (from another thread: nothing happens then); `ENOMEM`:
@@ -190,7 +206,8 @@ monad_async_task_cancel(monad_async_executor ex, monad_async_task task) MONAD_AS
  *  @return `other`'s result, at once if it has exited already; or `EDEADLK`: itself; `EINVAL`: never
  *  attached; `ECANCELED`: `self` was cancelled; `EPERM`: not the running task, or another thread;
  *  `ESRCH`: another thread launched `other` again before the question had reached its executor, and
- *  the result that was meant is gone */
+ *  the result that was meant is gone. An errno may be either's: where it matters, ask
+ *  `monad_async_task_has_exited` of `other` */
 MONAD_ASYNC_API monad_async_result
 monad_async_task_join(monad_async_task self, monad_async_task other);
 

@@ -61,7 +61,7 @@ concept task_body = std::constructible_from<std::decay_t<F>, F> && std::invocabl
 
 /** A function with a stack of its own, that an executor runs. Reusable: attach it again when it is
  *  done. Movable, while it runs too; the task underneath never moves. One thread at a time may use
- *  the object, but for what says ANY THREAD.
+ *  the object, but for what says ANY THREAD; `join` uses it until it suspends.
  *
  *  @include hello.cpp */
 class task {
@@ -98,7 +98,8 @@ public:
      *  suspends once more, and the destructor returns when it has exited, the objects on its stack
      *  destroyed:
      *  - on its executor's thread, by running the executor, so other tasks run meanwhile;
-     *  - inside another task, by suspending that one;
+     *  - inside another task, by suspending that one; if that is a task of another executor on the same
+     *    thread, somebody must run this one's for the destructor to return;
      *  - on another thread, by waiting for the executor's thread to run it: the executor must outlive
      *    the call, also where the task ends meanwhile.
      *

@@ -75,13 +75,11 @@ void sleep_for(std::chrono::duration<Rep, Period> time)
 template <class Clock, class Duration>
 void sleep_until(std::chrono::time_point<Clock, Duration> time)
 {
-    // Compared before it is subtracted: a time in the remote past must not overflow.
-    auto now = Clock::now();
+    auto left_ns = detail::ns_between(Clock::now(), time);
     do {
-        detail::suspend(now < time ? detail::to_ns(time - now) : 0,
-            "monad::async::this_task::sleep_until");
-        now = Clock::now();
-    } while (now < time);
+        detail::suspend(left_ns, "monad::async::this_task::sleep_until");
+        left_ns = detail::ns_between(Clock::now(), time);
+    } while (left_ns != 0);
 }
 
 /** SUSPENDS until an operation of io_uring is complete. What it refers to must live as long as the

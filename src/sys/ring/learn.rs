@@ -69,10 +69,11 @@ impl Ring {
             Clock::MonotonicSlices => "monotonic, in slices of 1 s (a suspend delays by 1 s)",
         };
         text!(
-            "ring: {} submission entries, {} completion entries\nflags: {flags}{}\ndropped: {}\n\
-             features: {}\nclock: {clock}\nwake: eventfd, {} poll",
+            "ring: {} submission entries, {} completion entries, descriptor {}\n\
+             flags: {flags}{}\ndropped: {}\nfeatures: {}\nclock: {clock}\nwake: eventfd, {} poll",
             p.sq_entries(),
             p.cq_entries(),
+            self.fd(),
             if self.registered { " registered_ring" } else { "" },
             if dropped.is_empty() { "nothing" } else { dropped },
             features,

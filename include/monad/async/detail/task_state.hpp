@@ -19,8 +19,10 @@
 //                                          was cancelled
 //   none       null        what the last body threw, or null
 //
-// A body that threw leaves a result that says so: the mark, and the number of the throw. So what was
-// thrown is told from an error of C's, of the join's, and of another run, wherever the result went.
+// A body that threw leaves a result that says so: the state's address, and which of its throws it was.
+// So what was thrown is told from an error of C's, of the join's, of another run and of another task,
+// wherever the result went. Who joins on another thread may ask while the next launch clears it: hence
+// the lock, which nobody takes where nothing was thrown.
 //
 // Who joins a task uses its state beside the task object, which may be gone by the time the joiner
 // runs again: the last of them deletes the state, and `last` tells then how the task ended.
@@ -34,6 +36,7 @@
 #include <cstdint>
 #include <exception>
 #include <new>
+#include <utility>
 
 namespace monad::async_bridge {
 struct Task; // Rust's; never seen through.
@@ -43,17 +46,17 @@ namespace monad::async::detail {
 
 // Callables up to this size never need the heap.
 inline constexpr std::size_t room_bytes = 64;
-// `reserved` of the result of a body that threw; `value` is the number of the throw.
-inline constexpr std::int32_t thrown_mark = 0x7468726f;
 inline constexpr std::size_t heap_align = 64;
 
 struct task_state {
     monad_async_task head = nullptr;
     // Destroys the callable; null when there is none.
     void (*drop)(task_state &) noexcept = nullptr;
-    // What the last callable threw, and how many have thrown.
+    // What the last callable threw, and how many have thrown (never 0 once one has). Written by who may
+    // touch the state, under the lock; read by others under the lock.
     std::exception_ptr thrown;
-    std::intptr_t throws = 0;
+    std::int32_t throws = 0;
+    mutable std::int32_t thrown_lock = 0;
     // Where larger callables live; kept for the next one. `heap_align`ed or more.
     void *heap = nullptr;
     std::size_t heap_bytes = 0;
@@ -114,8 +117,29 @@ struct task_state {
             drop(*this);
         }
         if (thrown) {
-            thrown = nullptr;
+            keep(nullptr);
         }
+    }
+
+    // Replaces what was thrown. What it was is destroyed outside the lock.
+    [[gnu::cold, gnu::noinline]] void keep(std::exception_ptr what) noexcept
+    {
+        lock_thrown();
+        thrown.swap(what);
+        unlock_thrown();
+    }
+
+    // The result of a body that threw `what`.
+    monad_async_result threw(std::exception_ptr what, int error) noexcept
+    {
+        monad_async_result r = monad_async_make_failure(error);
+        r.value = reinterpret_cast<std::intptr_t>(this);
+        lock_thrown();
+        thrown.swap(what);
+        throws = throws == INT32_MAX ? 1 : throws + 1;
+        r.reserved = throws;
+        unlock_thrown();
+        return r;
     }
 
     [[nodiscard]] bool is_attached() const noexcept
@@ -139,8 +163,8 @@ struct task_state {
     // How a run with this result ended.
     std::intptr_t outcome(monad_async_result r, char const *what) const
     {
-        if (r.error != 0 && r.reserved == thrown_mark && r.value == throws && thrown) {
-            std::rethrow_exception(thrown);
+        if (r.error != 0 && r.reserved != 0 && r.value == reinterpret_cast<std::intptr_t>(this)) {
+            rethrow(r.reserved);
         }
         return value_or_throw(r, what);
     }
@@ -170,6 +194,29 @@ struct task_state {
     }
 
 private:
+    // Returns if it is there no more.
+    [[gnu::cold, gnu::noinline]] void rethrow(std::int32_t number) const
+    {
+        std::exception_ptr what;
+        lock_thrown();
+        if (number == throws) {
+            what = thrown;
+        }
+        unlock_thrown();
+        if (what) {
+            std::rethrow_exception(std::move(what));
+        }
+    }
+
+    // Held for a few instructions.
+    void lock_thrown() const noexcept
+    {
+        while (__atomic_exchange_n(&thrown_lock, 1, __ATOMIC_ACQUIRE) != 0) {
+        }
+    }
+
+    void unlock_thrown() const noexcept { __atomic_store_n(&thrown_lock, 0, __ATOMIC_RELEASE); }
+
     [[gnu::cold, gnu::noinline]] void grow(std::size_t bytes, std::size_t alignment)
     {
         release_heap();

@@ -33,6 +33,24 @@ constexpr std::uint64_t to_ns(std::chrono::duration<Rep, Period> d)
     return static_cast<std::uint64_t>(ns);
 }
 
+// From `now` until `time`; 0 if that is over. In the unit of `time` as far as it goes: neither the
+// remote past nor the remote future need fit into that of the clock.
+template <class Clock, class Now, class Duration>
+constexpr std::uint64_t ns_between(
+    std::chrono::time_point<Clock, Now> now, std::chrono::time_point<Clock, Duration> time)
+{
+    auto const floor = std::chrono::floor<Duration>(now);
+    if (!(floor < time)) {
+        return 0;
+    }
+    auto const left_ns = to_ns(time - floor);
+    auto const over_ns = to_ns(now - floor);
+    if (left_ns == forever_ns) {
+        return forever_ns;
+    }
+    return left_ns > over_ns ? left_ns - over_ns : 0;
+}
+
 } // namespace monad::async::detail
 
 #endif

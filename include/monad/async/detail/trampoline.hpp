@@ -46,11 +46,7 @@ inline int errno_of(std::error_code const &code) noexcept
 [[gnu::cold, gnu::noinline]] inline monad_async_result
 keep_exception(task_state &state, int error) noexcept
 {
-    state.thrown = std::current_exception();
-    monad_async_result r = monad_async_make_failure(error);
-    r.value = ++state.throws;
-    r.reserved = thrown_mark;
-    return r;
+    return state.threw(std::current_exception(), error);
 }
 
 // The C API launched the task again after its body had run, and was destroyed.
