@@ -2,6 +2,7 @@
 #include "support.hpp"
 
 #include <string>
+#include <thread>
 #include <type_traits>
 
 static_assert(!std::is_copy_constructible_v<ma::executor>);
@@ -61,6 +62,21 @@ TEST(Executor, wake_ends_a_run)
     ex.run(1);
     ex.wake();
     EXPECT_EQ(ex.run(), 0u) << "would sleep for an hour";
+}
+
+TEST(Executor, run_until_idle_is_refused_where_run_is)
+{
+    ma::executor ex;
+    ma::task t;
+    int error = 0;
+    t.attach(ex, [&] { error = errno_thrown_by([&] { ex.run_until_idle(); }); });
+    std::thread([&] {
+        EXPECT_EQ(errno_thrown_by([&] { ex.run_until_idle(); }), EPERM);
+    }).join();
+    EXPECT_EQ(ex.run_until_idle(), 1u);
+    EXPECT_EQ(error, EDEADLK);
+    ma::executor const moved = std::move(ex);
+    EXPECT_EQ(errno_thrown_by([&] { ex.run_until_idle(); }), EINVAL);
 }
 
 TEST(Executor, errors_are_system_errors_with_the_errno)

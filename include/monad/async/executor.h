@@ -115,6 +115,10 @@ MONAD_ASYNC_ASSERT_SIZE(struct monad_async_executor_attr, 192);
  *  `monad_async_executor_config_string` names them. Linux 6.1 and newer have all that makes the
  *  ring fast; waiting on the boot-time clock without a look every second, and guard pages without a
  *  VMA each, came with 6.12 and 6.13.
+ *
+ *  The first of a process installs a handler of SIGSEGV, which reports a task that overflows its stack
+ *  and ends the process; every other fault goes to the handler that was there before. A thread without
+ *  a signal stack is given one.
  *  @param[out] ex the executor; untouched on an error
  *  @param attr how to make it
  *  @return 0 or an error, which `monad_async_last_create_error` explains: `ENOSYS`: the kernel has

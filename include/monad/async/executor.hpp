@@ -164,7 +164,8 @@ public:
      *  @throws std::system_error as `run` */
     std::size_t run_until_idle()
     {
-        std::size_t items = 0;
+        // Throws where it may not be run; elsewhere a look, and nothing runs.
+        std::size_t items = run(0);
         while (has_work()) {
             items += run();
         }
