@@ -200,14 +200,17 @@ usage() {
 }
 
 progress() {
-    command -v script >/dev/null || { printf 'skip progress: no script(1)\n'; return; }
     truncate -s 256M wide
     local arguments=() i
     for i in {1..150}; do arguments+=(wide); done
-    script -qec "$program ${arguments[*]} 2>&1 >/dev/null" typescript </dev/null >/dev/null
-    check 'progress on a terminal' grep -q 'MB/s.*in flight' typescript
     "$program" "${arguments[@]:0:2}" >/dev/null 2>err
     check 'no progress elsewhere' silent
+    if ! command -v script >/dev/null; then
+        printf 'skip progress on a terminal: no script(1)\n'
+        return
+    fi
+    script -qec "$program ${arguments[*]} 2>&1 >/dev/null" typescript </dev/null >/dev/null
+    check 'progress on a terminal' grep -q 'MB/s.*in flight' typescript
 }
 
 check 'odd names' odd_names
