@@ -16,6 +16,14 @@ mod loom_world;
 use loom_world::join::{Joining, CANCELED, GONE};
 use loom_world::{check, result, spawn, World, A, B, C};
 
+/// The thread of an executor that is destroyed once its task has run and its mail is read.
+fn lives_on(w: &World) {
+    w.collect(B);
+    assert!(w.run(B));
+    w.collect(B);
+    w.destroy(B);
+}
+
 /// The executor of the task runs it and is destroyed, while a join travels to it: before the exit, after
 /// it, or to a mailbox that is closed, the joiner gets the result.
 #[test]
@@ -23,12 +31,7 @@ fn a_join_meets_the_exit_and_the_end_of_the_executor() {
     check(3, || {
         let world = World::new();
         assert!(world.attach(B));
-        let other = spawn(&world, |w| {
-            w.collect(B);
-            assert!(w.run(B));
-            w.collect(B);
-            w.destroy(B);
-        });
+        let other = spawn(&world, lives_on);
         let (_, joining) = world.join(A, false);
         assert_eq!(joining, Joining::Over(result(1)));
         world.destroy(A);
@@ -43,12 +46,7 @@ fn an_answer_crosses_the_cancel_of_the_join() {
     check(3, || {
         let world = World::new();
         assert!(world.attach(B));
-        let other = spawn(&world, |w| {
-            w.collect(B);
-            assert!(w.run(B));
-            w.collect(B);
-            w.destroy(B);
-        });
+        let other = spawn(&world, lives_on);
         let (_, joining) = world.join(A, true);
         assert!([result(1), CANCELED].map(Joining::Over).contains(&joining), "{joining:?}");
         world.destroy(A);
