@@ -122,7 +122,7 @@ def monad_async_debugger():
             if self.pending:
                 return "pending launch"
             if not self.suspended:
-                fresh = data[at["task.phase"]] == at["phase.fresh"]
+                fresh = data[at["task.state"]] == at["state.fresh"]
                 return "idle" if fresh else "idle, has exited"
             if self.completed:
                 return "ready"

@@ -8,8 +8,8 @@
 
 use core::ptr;
 
+use crate::api::{self, Handle};
 use crate::capi::{executor as c_executor, task as c_task, ExecutorPtr};
-use crate::handle::{self, Handle};
 use crate::sys::alloc::try_box;
 use crate::task::header::TaskHead;
 
@@ -132,7 +132,7 @@ impl Task {
 
     fn close(&mut self) -> i32 {
         // SAFETY: ours until `close`; EINVAL the second time.
-        let closed = unsafe { handle::task(self.head) }.and_then(handle::destroy_task);
+        let closed = unsafe { api::task(self.head) }.and_then(api::destroy_task);
         closed.map_or_else(
             |e| e.0,
             |()| {

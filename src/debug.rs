@@ -18,11 +18,11 @@ use core::mem::{offset_of, size_of};
 use crate::executor::join::Record;
 use crate::executor::Executor;
 use crate::intrusive::TimerNode;
-use crate::phase;
 use crate::stack::layout::{SLABS_AT, SLAB_FIELDS};
 use crate::stack::pool::Slot;
-use crate::sys::ring::RealKernel;
 use crate::task::header::{Task, TaskHead, Ticks, Waits};
+use crate::task::state;
+use crate::uring::RealKernel;
 
 const VERSION: u32 = 1;
 const NAME_BYTES: usize = 24;
@@ -62,7 +62,7 @@ const TASK_FIELDS: [(&str, usize); 27] = [
     ("task.ticks", offset_of!(TaskHead, ticks) + offset_of!(Ticks, total_executed)),
     ("task.waits", offset_of!(Task, waits)),
     ("task.cancel", offset_of!(Task, cancel)),
-    ("task.phase", offset_of!(Task, phase)),
+    ("task.state", offset_of!(Task, run_state)),
     ("task.opcode", offset_of!(Task, opcode)),
     ("task.switch", offset_of!(Task, switch)),
     ("task.deadline_ns", offset_of!(Task, timer) + offset_of!(TimerNode, deadline_ns)),
@@ -71,7 +71,7 @@ const TASK_FIELDS: [(&str, usize); 27] = [
     ("task.stack_limit", SLOT_AT + offset_of!(Slot, stack_limit)),
     ("record.other", Record::OTHER_AT),
     ("executor.owner", Executor::<RealKernel>::OWNER_AT),
-    ("phase.fresh", phase::FRESH as usize),
+    ("state.fresh", state::FRESH as usize),
     ("waits.deadline", Waits::Deadline as usize),
     ("waits.forever", Waits::Forever as usize),
     ("waits.entry", Waits::Entry as usize),

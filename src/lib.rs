@@ -4,14 +4,15 @@
 //! Floors, lowest first; a file imports lower floors only (`tests/layers.rs` checks):
 //!
 //! ```text
-//! L0  error  ticks  intrusive  phase  sys
-//! L1  stack
-//! L2  task
-//! L3  sched  reactor
-//! L4  executor
-//! L5  io  debug
-//! L6  handle
-//! L7  capi  bridge
+//! L0  error  ticks  prefetch  intrusive
+//! L1  sys
+//! L2  uring  stack
+//! L3  task
+//! L4  sched  reactor
+//! L5  executor
+//! L6  debug
+//! L7  api
+//! L8  capi  bridge
 //! ```
 
 #[doc(hidden)]
@@ -19,13 +20,14 @@ pub mod error;
 #[doc(hidden)]
 pub mod intrusive;
 #[doc(hidden)]
-pub mod phase;
+pub mod prefetch;
 #[doc(hidden)]
-pub mod sys;
-#[doc(hidden)]
-pub mod ticks;
+pub mod task;
 
-// The floors above L0 take no part in the models of what threads share.
+// loom builds what threads share, and nothing else: L0, and `state` of the task.
+#[cfg(not(loom))]
+#[doc(hidden)]
+pub mod api;
 #[cfg(not(loom))]
 #[doc(hidden)]
 pub mod capi;
@@ -37,12 +39,6 @@ pub mod debug;
 pub mod executor;
 #[cfg(not(loom))]
 #[doc(hidden)]
-pub mod handle;
-#[cfg(not(loom))]
-#[doc(hidden)]
-pub mod io;
-#[cfg(not(loom))]
-#[doc(hidden)]
 pub mod reactor;
 #[cfg(not(loom))]
 #[doc(hidden)]
@@ -52,7 +48,13 @@ pub mod sched;
 pub mod stack;
 #[cfg(not(loom))]
 #[doc(hidden)]
-pub mod task;
+pub mod sys;
+#[cfg(not(loom))]
+#[doc(hidden)]
+pub mod ticks;
+#[cfg(not(loom))]
+#[doc(hidden)]
+pub mod uring;
 // Private: reached only through the C++ headers.
 #[cfg(not(loom))]
 mod bridge;

@@ -15,7 +15,7 @@ use std::time::Instant;
 use api::{Executor, Task, TaskPtr};
 use monad_async::capi::ExecutorPtr;
 use monad_async::error::RawResult;
-use monad_async::sys::ring::{RealKernel, RingOptions};
+use monad_async::uring::{RealKernel, RingOptions};
 
 /// Launched by the thread that runs them.
 const LOCAL: usize = 960;

@@ -3,10 +3,10 @@
 mod common;
 
 use common::*;
+use monad_async::api::Handle;
 use monad_async::error::{Errno, RawResult};
-use monad_async::handle::Handle;
-use monad_async::sys::kernel::Sqe;
 use monad_async::task::header::TaskRef;
+use monad_async::uring::kernel::Sqe;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 

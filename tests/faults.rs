@@ -7,14 +7,14 @@ mod programme;
 
 use child::alone;
 use common::*;
+use monad_async::api::{self, Handle};
 use monad_async::capi;
 use monad_async::error::Errno;
-use monad_async::handle::{self, Handle};
 use monad_async::stack::pool;
-use monad_async::sys::kernel::{op, Sqe};
-use monad_async::sys::mask;
-use monad_async::sys::ring::{RealKernel, RingOptions};
 use monad_async::task::header::{Flags, TaskRef};
+use monad_async::uring::kernel::{op, Sqe};
+use monad_async::uring::mask;
+use monad_async::uring::{RealKernel, RingOptions};
 use programme::*;
 use std::ffi::CStr;
 use std::hint;
@@ -322,7 +322,7 @@ fn in_the_child(ex: Handle<Real>, attached: [TaskRef; 3], idle: TaskRef) -> i32 
         ex.cancel_all() == eperm,
         !ex.has_work(),
         attached.iter().all(|&t| ex.cancel(t) == eperm),
-        attached.iter().all(|&t| handle::destroy_task(t) == errno(libc::EBUSY)),
+        attached.iter().all(|&t| api::destroy_task(t) == errno(libc::EBUSY)),
         attached.iter().all(|&t| Handle::<Real>::set_priorities(t, 0, 0) == eperm),
         attached.iter().all(|&t| sleep(t, 0).error == libc::EPERM),
         attached.iter().all(|&t| nop(t).error == libc::EPERM),
@@ -336,11 +336,11 @@ fn in_the_child(ex: Handle<Real>, attached: [TaskRef; 3], idle: TaskRef) -> i32 
     if own.attach(t).is_err() || own.run(1, None) != Ok(1) || own.run(1, None) != Ok(1) {
         return 1;
     }
-    if t.head.result.get() != OK || handle::destroy_task(t).is_err() || own.destroy().is_err() {
+    if t.head.result.get() != OK || api::destroy_task(t).is_err() || own.destroy().is_err() {
         return 2;
     }
     // The idle task is the child's own copy, as any of its memory.
-    i32::from(handle::destroy_task(idle).is_err()) * 3
+    i32::from(api::destroy_task(idle).is_err()) * 3
 }
 
 /// Runs `f` in a forked child; its exit code.

@@ -4,8 +4,8 @@
 mod common;
 
 use common::*;
+use monad_async::api::Handle;
 use monad_async::error::RawResult;
-use monad_async::handle::Handle;
 use monad_async::task::header::{TaskHead, TaskRef};
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -88,7 +88,7 @@ fn submit(on: [Shared; 2], stop: &AtomicBool, nth: usize) -> [u64; 2] {
         while !t.has_exited() {
             thread::yield_now();
         }
-        monad_async::handle::destroy_task(t).unwrap();
+        monad_async::api::destroy_task(t).unwrap();
     }
     let runs: u64 = says.iter().map(|s| s.runs.load(Ordering::Relaxed)).sum();
     assert_eq!(runs, launched[0] + launched[1]);

@@ -6,7 +6,7 @@
 //! ```
 #![cfg(not(loom))]
 
-use monad_async::intrusive::{Fifo, Inbox, Link, Push, TimerNode, Timers};
+use monad_async::intrusive::{Fifo, Link, MpscQueue, Push, TimerNode, TimerQueue};
 use std::collections::{BTreeMap, VecDeque};
 use std::ptr::NonNull;
 
@@ -77,7 +77,7 @@ fn timers_agree_with_a_map() {
     for seed in 0..ROUNDS as u64 {
         let mut rng = Rng(seed);
         let nodes: Vec<TimerNode> = (0..1 + rng.below(200)).map(|_| TimerNode::new()).collect();
-        let timers = Timers::new();
+        let timers = TimerQueue::new();
         // By deadline, then by order of insertion.
         let mut model: BTreeMap<(u64, u64), NonNull<TimerNode>> = BTreeMap::new();
         let mut idle: Vec<NonNull<TimerNode>> = nodes.iter().map(ptr).collect();
@@ -141,7 +141,7 @@ fn timers_break_ties_across_places() {
     let plans: [&[u64]; 3] = [&[5, 9, 5], &[9, 8, 7, 6, 5, 5], &[9, 8, 7, 6, 5, 9]];
     for plan in plans {
         let nodes: Vec<TimerNode> = (0..plan.len() + 3).map(|_| TimerNode::new()).collect();
-        let timers = Timers::new();
+        let timers = TimerQueue::new();
         let insert = |node: &TimerNode, deadline_ns| {
             node.deadline_ns.set(deadline_ns);
             // SAFETY: inserted once, outlives the timers.
@@ -197,7 +197,7 @@ fn pointers_keep_their_provenance() {
     let of_link = |l: NonNull<Link>| number(l.cast(), std::mem::offset_of!(Object, link));
     let of_timer = |t: NonNull<TimerNode>| number(t.cast(), std::mem::offset_of!(Object, timer));
 
-    let (fifo, inbox, timers) = (Fifo::new(), Inbox::new(), Timers::new());
+    let (fifo, inbox, timers) = (Fifo::new(), MpscQueue::new(), TimerQueue::new());
     // SAFETY (all): in one list at a time; `objects` outlives the lists.
     for (i, object) in objects.iter().enumerate() {
         // SAFETY: as above.
@@ -226,7 +226,7 @@ fn pointers_keep_their_provenance() {
 #[test]
 fn inbox_gives_back_in_order() {
     let links: Vec<Link> = (0..10).map(|_| Link::new()).collect();
-    let inbox = Inbox::new();
+    let inbox = MpscQueue::new();
     assert!(!inbox.has_any());
     for (i, link) in links.iter().enumerate() {
         // SAFETY: in no list, outlives the inbox.
@@ -243,7 +243,7 @@ fn inbox_gives_back_in_order() {
 #[test]
 fn inbox_handshake() {
     let (a, b) = (Link::new(), Link::new());
-    let inbox = Inbox::new();
+    let inbox = MpscQueue::new();
     // A push while asleep wakes, once.
     assert!(inbox.try_sleep());
     assert!(!inbox.has_any());
@@ -283,7 +283,7 @@ fn inbox_handshake() {
 #[test]
 fn inbox_closes_and_reopens() {
     let (a, b) = (Link::new(), Link::new());
-    let inbox = Inbox::new();
+    let inbox = MpscQueue::new();
     // SAFETY: in no list, outlives the inbox; so below.
     unsafe {
         assert_eq!(inbox.push(ptr(&a), 1), Push::Queued);
@@ -318,7 +318,7 @@ fn inbox_under_real_threads() {
     const EACH: usize = if cfg!(miri) { 20 } else { 50_000 };
     let links: Vec<Box<[Link]>> =
         (0..PUSHERS).map(|_| (0..EACH).map(|_| Link::new()).collect()).collect();
-    let inbox = Inbox::new();
+    let inbox = MpscQueue::new();
     let (wake, sleep) = std::sync::mpsc::channel::<()>();
     std::thread::scope(|scope| {
         for (pusher, links) in links.iter().enumerate() {

@@ -1,11 +1,11 @@
 //! Attaching and cancelling from other threads, under every interleaving that loom finds for a few of
-//! them, at the weakest memory ordering that src/phase.rs asks for:
+//! them, at the weakest memory ordering that src/task/state.rs asks for:
 //!
 //! ```text
 //! RUSTFLAGS="--cfg loom" cargo test --release --test loom_cancel
 //! ```
 //!
-//! Shared with the executor: `phase::Life` and the inbox. Restated from its source, in loom_world: what
+//! Shared with the executor: `task::state` and the inbox. Restated from its source, in loom_world: what
 //! an owner does between them. `cargo test --test mutants -- --ignored` breaks both, an ordering or a
 //! check at a time, and expects one of the models to fail.
 #![cfg(loom)]
@@ -97,7 +97,7 @@ fn a_cancel_overtakes_the_launch() {
         let world = World::new();
         let launcher = spawn(&world, |w| w.attach_remote(A));
         let canceller = spawn(&world, |w| {
-            let attached = w.task.life().is_taken();
+            let attached = w.task.state().is_taken();
             attached.then(|| w.cancel_remote(A))
         });
         world.collect(A);
@@ -138,8 +138,8 @@ fn an_exit_shows_the_result() {
         let world = World::new();
         assert!(world.attach(B));
         let owner = spawn(&world, |w| assert!(w.run(B)));
-        if world.task.life().has_exited() {
-            assert_eq!(world.task.life().result(), result(1));
+        if world.task.state().has_exited() {
+            assert_eq!(world.task.state().result(), result(1));
             assert_eq!(world.task.wrote.get(), 1);
             world.task.wrote.set(7);
         }
@@ -147,7 +147,7 @@ fn an_exit_shows_the_result() {
     });
 }
 
-/// A task goes from thread to thread, each by what the phase alone told it.
+/// A task goes from thread to thread, each by what the state alone told it.
 #[test]
 fn an_exit_hands_the_task_on() {
     check(0, || {

@@ -21,7 +21,7 @@ use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use loom::sync::Notify;
 use loom::thread;
-use monad_async::intrusive::{Chain, Inbox, Link, Push};
+use monad_async::intrusive::{Chain, Link, MpscQueue, Push};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ struct Node {
 }
 
 struct World {
-    inbox: Inbox,
+    inbox: MpscQueue,
     nodes: [Node; 3],
     /// What the owner sleeps on.
     waker: Notify,
@@ -54,7 +54,7 @@ impl World {
     fn new() -> Arc<Self> {
         let node = || Node { link: Link::new(), payload: UnsafeCell::new(0) };
         Arc::new(Self {
-            inbox: Inbox::new(),
+            inbox: MpscQueue::new(),
             nodes: [node(), node(), node()],
             waker: Notify::new(),
             waker_valid: UnsafeCell::new(true),

@@ -1,11 +1,11 @@
 //! Joining a task of another executor, under every interleaving that loom finds for a few threads, at
-//! the weakest memory ordering that src/phase.rs and src/intrusive/inbox.rs ask for:
+//! the weakest memory ordering that src/task/state.rs and src/intrusive/mpsc.rs ask for:
 //!
 //! ```text
 //! RUSTFLAGS="--cfg loom" cargo test --release --test loom_join
 //! ```
 //!
-//! Shared with the executor: `phase::Life` and the inbox. Restated in loom_world: the rules of
+//! Shared with the executor: `task::state` and the inbox. Restated in loom_world: the rules of
 //! src/executor/join.rs. The main thread is the joiner's; its record is overwritten as soon as the
 //! joiner goes on, and an executor's waker as soon as it is destroyed. `cargo test --test mutants --
 //! --ignored` breaks orderings, checks and rules one by one, and expects one of the models to fail.
@@ -104,7 +104,7 @@ fn a_join_finds_the_task_gone_elsewhere() {
 }
 
 fn look(world: &World) {
-    if let Some(got) = world.task.life().settled_result() {
+    if let Some(got) = world.task.state().settled_result() {
         assert!([result(1), result(2)].contains(&got), "{got:?}");
     }
 }

@@ -5,12 +5,12 @@ mod common;
 
 use common::{errno, nop};
 use core::ffi::CStr;
+use monad_async::api::{self, Handle};
 use monad_async::capi::executor::{
     monad_async_executor_config_string, monad_async_executor_create, monad_async_executor_destroy,
     monad_async_free, monad_async_last_create_error, ExecutorAttr,
 };
 use monad_async::error::RawResult;
-use monad_async::handle::{self, Handle};
 use monad_async::task::header::{TaskHead, TaskRef};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -92,14 +92,14 @@ fn whole_story(entries: u32) {
     let handle = unsafe { Handle::from_ptr(ex) }.unwrap();
     // SAFETY: alive; null, or ours to free.
     unsafe { monad_async_free(monad_async_executor_config_string(ex).cast()) };
-    if let Ok(task) = handle::create_task(0) {
+    if let Ok(task) = api::create_task(0) {
         task.head.user_code.set(Some(body));
         handle.attach(task).unwrap();
         while handle.has_work() {
             handle.run(usize::MAX, None).unwrap();
         }
         assert!(task.has_exited());
-        handle::destroy_task(task).unwrap();
+        api::destroy_task(task).unwrap();
     }
     // SAFETY: alive until here.
     assert_eq!(unsafe { monad_async_executor_destroy(ex) }.error, 0);
@@ -143,6 +143,6 @@ fn a_cancel_from_another_thread() {
         ex.run(1, None).unwrap();
     }
     assert_eq!(task.head.result.get().error, libc::ECANCELED);
-    handle::destroy_task(task).unwrap();
+    api::destroy_task(task).unwrap();
     ex.destroy().unwrap();
 }

@@ -7,7 +7,7 @@ use child::{alone, child, dying, free, header, readable, touch, HEADER, SMALL};
 use monad_async::stack::pool::{acquire, Slot};
 use monad_async::stack::slab::GUARD_BYTES;
 use monad_async::sys::memory::{force_mprotect_guards, signal_frame_bytes};
-use monad_async::sys::overflow;
+use monad_async::sys::stack_overflow;
 use std::collections::HashSet;
 
 struct OnSlot(usize, usize);
@@ -48,8 +48,8 @@ fn line_of(at: *const u8, names: &str, bytes: usize) -> String {
 
 /// On a slot with the handler installed, with what the line will say on stdout's side of stderr.
 fn overflow_setup() -> Slot {
-    overflow::install().unwrap();
-    overflow::install().unwrap();
+    stack_overflow::install().unwrap();
+    stack_overflow::install().unwrap();
     let slot = acquire(SMALL, HEADER).unwrap();
     // A neighbour on either side: the right one is to be named.
     let _neighbours = (acquire(SMALL, HEADER).unwrap(), acquire(SMALL, HEADER).unwrap());
@@ -118,7 +118,7 @@ fn an_overflow_of_a_reused_stack_is_named() {
 #[test]
 fn the_hook_says_what_the_task_runs() {
     let outcome = dying("the_hook_says_what_the_task_runs", || {
-        overflow::set_describe(|header, line| {
+        stack_overflow::set_describe(|header, line| {
             // SAFETY: a test's header: it holds one byte.
             let first = unsafe { header.read() };
             line.text("user_code ").hex(first as usize).text(", user_ptr ").hex(usize::MAX);
@@ -139,7 +139,7 @@ fn the_hook_says_what_the_task_runs() {
 #[test]
 fn a_task_that_does_not_run_is_not_named() {
     assert_unnamed(dying("a_task_that_does_not_run_is_not_named", || {
-        overflow::set_describe(|_, _| false);
+        stack_overflow::set_describe(|_, _| false);
         let slot = overflow_setup();
         run_on(&slot, overflow_it);
     }));
@@ -260,7 +260,7 @@ fn a_thread_without_an_alternate_stack_gets_one_until_it_exits() {
     alone("a_thread_without_an_alternate_stack_gets_one_until_it_exits", || {
         let kept = std::thread::spawn(|| {
             let before = alternate_stack().ss_sp as usize;
-            overflow::install().unwrap();
+            stack_overflow::install().unwrap();
             (before, alternate_stack().ss_sp as usize)
         });
         let (before, after) = kept.join().unwrap();
@@ -276,13 +276,13 @@ fn a_thread_without_an_alternate_stack_gets_one_until_it_exits() {
                 };
                 // SAFETY: takes std's alternate stack off; nothing runs on it.
                 assert_eq!(unsafe { libc::sigaltstack(&off, std::ptr::null_mut()) }, 0);
-                overflow::install().unwrap();
+                stack_overflow::install().unwrap();
                 let stack = alternate_stack();
                 assert_eq!(stack.ss_flags & libc::SS_DISABLE, 0);
                 assert!(stack.ss_size >= signal_frame_bytes() + (32 << 10));
                 let low = stack.ss_sp as usize;
                 assert!(readable(low) && !readable(low - 1));
-                overflow::install().unwrap();
+                stack_overflow::install().unwrap();
                 assert_eq!(alternate_stack().ss_sp, stack.ss_sp, "one a thread");
                 stack.ss_sp as usize
             });

@@ -4,8 +4,8 @@
 mod common;
 
 use common::*;
+use monad_async::api::Handle;
 use monad_async::error::RawResult;
-use monad_async::handle::Handle;
 use monad_async::task::header::TaskRef;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc;

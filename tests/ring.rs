@@ -4,9 +4,9 @@
 mod rings;
 
 use monad_async::error::Errno;
-use monad_async::sys::kernel::{Kernel, Sqe, Wait};
-use monad_async::sys::mask;
-use monad_async::sys::ring::RingOptions;
+use monad_async::uring::kernel::{Kernel, Sqe, Wait};
+use monad_async::uring::mask;
+use monad_async::uring::RingOptions;
 use rings::*;
 
 #[test]
@@ -198,7 +198,7 @@ fn the_config_string_tells_what_was_dropped() {
     assert!(config.contains("COOP_TASKRUN"), "{config}");
 }
 
-use monad_async::sys::ring::RealKernel;
+use monad_async::uring::RealKernel;
 
 fn pipe() -> (i32, i32) {
     let mut fds = [0; 2];

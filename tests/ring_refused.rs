@@ -6,8 +6,8 @@ mod rings;
 use std::io::Read;
 use std::os::fd::FromRawFd;
 
-use monad_async::sys::kernel::{Kernel, Wait};
-use monad_async::sys::ring::{CreateError, RealKernel, RingOptions};
+use monad_async::uring::kernel::{Kernel, Wait};
+use monad_async::uring::{CreateError, RealKernel, RingOptions};
 use rings::*;
 
 const FOUR: RingOptions = RingOptions { entries: 4, flags: 0, cq_entries: 0, wq_fd: 0, mask: 0 };

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use monad_async::error::Errno;
-use monad_async::sys::kernel::{Kernel, Sqe, Wait, Waker};
-use monad_async::sys::ring::{RealKernel, RingOptions};
+use monad_async::uring::kernel::{Kernel, Sqe, Wait, Waker};
+use monad_async::uring::{RealKernel, RingOptions};
 use rings::*;
 
 /// With every ring, and without one.

@@ -6,8 +6,8 @@ mod common;
 
 use child::alone;
 use common::*;
+use monad_async::api::Handle;
 use monad_async::error::RawResult;
-use monad_async::handle::Handle;
 use monad_async::sys::memory::{guard_kind, GuardKind};
 use monad_async::task::header::{TaskHead, TaskRef};
 use std::cell::Cell;
@@ -146,7 +146,7 @@ fn million() {
     }));
     assert_eq!(turn.get() as usize, 2 * N);
     each_ns();
-    tasks.into_iter().for_each(|t| monad_async::handle::destroy_task(t).unwrap());
+    tasks.into_iter().for_each(|t| monad_async::api::destroy_task(t).unwrap());
     let destroy = each_ns();
     let after = resident_kib();
     ex.destroy().unwrap();

@@ -6,10 +6,10 @@ mod common;
 mod rng;
 
 use common::{destroy, destroy_task, new_task, set_body};
+use monad_async::api::Handle;
 use monad_async::error::{Errno, RawResult};
-use monad_async::handle::Handle;
-use monad_async::sys::kernel::{Cqe, Kernel, Sqe, Wait, Waker};
 use monad_async::task::header::TaskRef;
+use monad_async::uring::kernel::{Cqe, Kernel, Sqe, Wait, Waker};
 use rng::Rng;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};

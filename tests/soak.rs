@@ -8,8 +8,8 @@ mod programme;
 
 use child::alone;
 use common::*;
+use monad_async::api::Handle;
 use monad_async::error::RawResult;
-use monad_async::handle::Handle;
 use monad_async::task::header::TaskRef;
 use programme::*;
 use std::cell::{Cell, RefCell};
@@ -96,7 +96,7 @@ fn soak() {
     let fd = file.as_raw_fd();
     workers(&world, &mut tasks, 20, move |w, t| {
         let (mut to, at) = ([0u8; 4096], 4096 * w.random(16));
-        let sqe = monad_async::sys::kernel::Sqe::new(22, fd, at, to.as_mut_ptr() as u64, 4096, 0);
+        let sqe = monad_async::uring::kernel::Sqe::new(22, fd, at, to.as_mut_ptr() as u64, 4096, 0);
         w.good("read", io(t, &sqe), &[success(4096)]) && w.good("pause", sleep(t, 100_000), &[OK])
     });
     // Echoes: one asks, one answers; the end of the one ends the other.

@@ -12,8 +12,8 @@ use monad_async::capi::executor::*;
 use monad_async::capi::task::*;
 use monad_async::capi::ExecutorPtr;
 use monad_async::error::RawResult;
+use monad_async::executor::head::ExecutorHead;
 use monad_async::executor::options::NO_TIME_TRACKING;
-use monad_async::executor::stats::ExecutorHead;
 use monad_async::task::header::TaskHead;
 
 pub type TaskPtr = *const TaskHead;

@@ -3,14 +3,14 @@
 use core::cell::UnsafeCell;
 use core::ffi::{c_char, c_void};
 
+use crate::api::Handle;
 use crate::error::{Errno, RawResult, Res};
 use crate::executor::options::{timespec_ns, NO_TIME_TRACKING};
-use crate::handle::Handle;
 use crate::sys::memory::guard_kind;
-use crate::sys::overflow;
-use crate::sys::ring::{CreateError, RealKernel, RingOptions};
+use crate::sys::stack_overflow;
 use crate::sys::text::{text, Text};
 use crate::ticks;
+use crate::uring::{CreateError, RealKernel, RingOptions};
 
 use super::ExecutorPtr;
 
@@ -68,7 +68,7 @@ fn create(attr: Option<&ExecutorAttr>) -> Result<Handle<RealKernel>, CreateError
         return Err(invalid("flags holds bits that this version does not know: clear them."));
     }
     ticks::anchor();
-    overflow::install().map_err(|errno| CreateError {
+    stack_overflow::install().map_err(|errno| CreateError {
         errno,
         text: "no memory for the signal stack on which a stack overflow is reported.".into(),
     })?;

@@ -7,7 +7,7 @@ pub mod task;
 pub mod version;
 
 use crate::executor::Executor;
-use crate::sys::ring::RealKernel;
+use crate::uring::RealKernel;
 
 /// `monad_async_executor`
 pub type ExecutorPtr = *mut Executor<RealKernel>;

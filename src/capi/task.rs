@@ -2,11 +2,11 @@
 
 use core::ffi::c_void;
 
+use crate::api::{self, Handle};
 use crate::error::{Errno, RawResult, Res};
-use crate::handle::{self, Handle};
-use crate::sys::kernel::Sqe;
-use crate::sys::ring::RealKernel;
 use crate::task::header::{TaskHead, TaskRef};
+use crate::uring::kernel::Sqe;
+use crate::uring::RealKernel;
 
 use super::ExecutorPtr;
 
@@ -45,7 +45,7 @@ pub unsafe extern "C" fn monad_async_task_create(
     if out.is_null() || attr.reserved != [0; 7] {
         return RawResult::failure(Errno(libc::EINVAL));
     }
-    done(handle::create_task(attr.stack_size).map(|task| {
+    done(api::create_task(attr.stack_size).map(|task| {
         // SAFETY: not null, and the caller's to write.
         unsafe { *out = task.as_head() };
     }))
@@ -56,7 +56,7 @@ pub unsafe extern "C" fn monad_async_task_create(
 #[no_mangle]
 pub unsafe extern "C" fn monad_async_task_destroy(task: TaskPtr) -> RawResult {
     // SAFETY: the caller's handle.
-    done(unsafe { handle::task(task) }.and_then(handle::destroy_task))
+    done(unsafe { api::task(task) }.and_then(api::destroy_task))
 }
 
 /// # Safety
@@ -64,7 +64,7 @@ pub unsafe extern "C" fn monad_async_task_destroy(task: TaskPtr) -> RawResult {
 #[no_mangle]
 pub unsafe extern "C" fn monad_async_task_attach(ex: ExecutorPtr, task: TaskPtr) -> RawResult {
     // SAFETY: the caller's handles.
-    match unsafe { (Handle::from_ptr(ex), handle::task(task)) } {
+    match unsafe { (Handle::from_ptr(ex), api::task(task)) } {
         (Ok(ex), Ok(task)) => done(ex.attach(task)),
         _ => RawResult::failure(Errno(libc::EINVAL)),
     }
@@ -78,7 +78,7 @@ pub unsafe extern "C" fn monad_async_task_suspend_for_duration(
     ns: u64,
 ) -> RawResult {
     // SAFETY: the caller's handle.
-    match unsafe { handle::task(task) } {
+    match unsafe { api::task(task) } {
         Ok(task) => Handle::<RealKernel>::sleep(task, ns),
         Err(e) => RawResult::failure(e),
     }
@@ -89,7 +89,7 @@ pub unsafe extern "C" fn monad_async_task_suspend_for_duration(
 #[no_mangle]
 pub unsafe extern "C" fn monad_async_task_io(task: TaskPtr, sqe: *const c_void) -> RawResult {
     // SAFETY: the caller's handle and entry.
-    match unsafe { (handle::task(task), sqe.cast::<Sqe>().as_ref()) } {
+    match unsafe { (api::task(task), sqe.cast::<Sqe>().as_ref()) } {
         // SAFETY: what the entry refers to is the caller's to keep.
         (Ok(task), Some(sqe)) => unsafe { Handle::<RealKernel>::io(task, sqe) },
         _ => RawResult::failure(Errno(libc::EINVAL)),
@@ -101,7 +101,7 @@ pub unsafe extern "C" fn monad_async_task_io(task: TaskPtr, sqe: *const c_void) 
 #[no_mangle]
 pub unsafe extern "C" fn monad_async_task_cancel(ex: ExecutorPtr, task: TaskPtr) -> RawResult {
     // SAFETY: the caller's handles.
-    match unsafe { (Handle::from_ptr(ex), handle::task(task)) } {
+    match unsafe { (Handle::from_ptr(ex), api::task(task)) } {
         (Ok(ex), Ok(task)) => done(ex.cancel(task)),
         _ => RawResult::failure(Errno(libc::EINVAL)),
     }
@@ -112,7 +112,7 @@ pub unsafe extern "C" fn monad_async_task_cancel(ex: ExecutorPtr, task: TaskPtr)
 #[no_mangle]
 pub unsafe extern "C" fn monad_async_task_join(this: TaskPtr, other: TaskPtr) -> RawResult {
     // SAFETY: the caller's handles.
-    match unsafe { (handle::task(this), handle::task(other)) } {
+    match unsafe { (api::task(this), api::task(other)) } {
         (Ok(this), Ok(other)) => Handle::<RealKernel>::join(this, other),
         _ => RawResult::failure(Errno(libc::EINVAL)),
     }
@@ -127,7 +127,7 @@ pub unsafe extern "C" fn monad_async_task_set_priorities(
     io: u8,
 ) -> RawResult {
     // SAFETY: the caller's handle.
-    let task = unsafe { handle::task(task) };
+    let task = unsafe { api::task(task) };
     done(task.and_then(|task| Handle::<RealKernel>::set_priorities(task, cpu, io)))
 }
 
@@ -136,7 +136,7 @@ pub unsafe extern "C" fn monad_async_task_set_priorities(
 #[no_mangle]
 pub unsafe extern "C" fn monad_async_task_has_exited(task: TaskPtr) -> bool {
     // SAFETY: the caller's handle.
-    unsafe { handle::task(task) }.is_ok_and(TaskRef::has_exited)
+    unsafe { api::task(task) }.is_ok_and(TaskRef::has_exited)
 }
 
 /// # Safety
@@ -144,7 +144,7 @@ pub unsafe extern "C" fn monad_async_task_has_exited(task: TaskPtr) -> bool {
 #[no_mangle]
 pub unsafe extern "C" fn monad_async_task_is_attached(task: TaskPtr) -> bool {
     // SAFETY: the caller's handle.
-    unsafe { handle::task(task) }.is_ok_and(TaskRef::is_attached)
+    unsafe { api::task(task) }.is_ok_and(TaskRef::is_attached)
 }
 
 /// # Safety
@@ -152,5 +152,5 @@ pub unsafe extern "C" fn monad_async_task_is_attached(task: TaskPtr) -> bool {
 #[no_mangle]
 pub unsafe extern "C" fn monad_async_task_io_cqe_flags(task: TaskPtr) -> u32 {
     // SAFETY: the caller's handle.
-    unsafe { handle::task(task) }.map_or(0, |task| task.cqe_flags.get())
+    unsafe { api::task(task) }.map_or(0, |task| task.cqe_flags.get())
 }

@@ -1,16 +1,16 @@
 //! Launching: the owner's way, which is hot, and what both ways share.
 
-use super::stats::inc;
+use super::head::inc;
 use super::Executor;
 use crate::error::{Errno, Res};
-use crate::sys::kernel::Kernel;
 use crate::task::header::{Cancel, Flags, TaskRef, Waits};
+use crate::uring::kernel::Kernel;
 
 impl<K: Kernel> Executor<K> {
     /// OWNER'S THREAD. No lock, no atomic read-modify-write, no malloc, no system call, no loop.
     #[inline(always)]
     pub fn attach(&self, task: TaskRef) -> Res<()> {
-        if task.life().is_taken() {
+        if task.state().is_taken() {
             return Err(Errno(libc::EBUSY));
         }
         if task.head.user_code.get().is_none() {
@@ -25,12 +25,12 @@ impl<K: Kernel> Executor<K> {
     /// Readies an idle task, the caller's, for its launch, and says that it is attached.
     #[inline(always)]
     pub(super) fn prepare(&self, task: TaskRef) {
-        task.life().begin(self.address(), self.mailbox as *const _ as *mut _);
+        task.state().begin(self.address(), self.mailbox as *const _ as *mut _);
         task.head.flags.set(Flags::PENDING_LAUNCH);
         task.head.ticks.clear();
         task.cancel.set(Cancel::No);
         task.head.ticks_when_attached.set(self.stamp());
-        task.life().attached();
+        task.state().attached();
     }
 
     /// OWNER'S THREAD. Takes effect at the next decision: a task that is ready, or waits for a

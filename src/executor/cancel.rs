@@ -1,11 +1,11 @@
 //! Cancelling, on the owner's thread: exactly one outcome in every state.
 
+use super::head::dec;
 use super::join::Record;
-use super::stats::dec;
 use super::Executor;
 use crate::error::{Errno, RawResult, Res};
-use crate::sys::kernel::Kernel;
 use crate::task::header::{Cancel, Flags, TaskRef, Waits, CANCELED, ECANCELED};
+use crate::uring::kernel::Kernel;
 
 impl<K: Kernel> Executor<K> {
     /// OWNER'S THREAD, inside its tasks too. ENOENT unless the task is attached here.
@@ -37,7 +37,7 @@ impl<K: Kernel> Executor<K> {
     }
 
     fn has_attached(&self, task: TaskRef) -> bool {
-        task.life().is_attached_to(self.address())
+        task.state().is_attached_to(self.address())
     }
 
     /// Attached to us by another thread, and not among the ready yet.

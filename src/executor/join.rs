@@ -21,9 +21,9 @@ use super::suspend::take_cancel;
 use super::Executor;
 use crate::error::{Errno, RawResult};
 use crate::intrusive::Link;
-use crate::phase;
-use crate::sys::kernel::Kernel;
 use crate::task::header::{Cancel, Flags, TaskRef, Waits, ECANCELED};
+use crate::task::state;
+use crate::uring::kernel::Kernel;
 
 #[repr(C)]
 pub struct Record {
@@ -86,10 +86,10 @@ impl<K: Kernel> Executor<K> {
             return RawResult::from_kernel(take_cancel(task));
         }
         loop {
-            match other.life().phase() {
-                phase::ATTACHED => break,
-                phase::FRESH => return RawResult::failure(Errno(libc::EINVAL)),
-                phase::EXITED => {
+            match other.state().run_state() {
+                state::ATTACHED => break,
+                state::FRESH => return RawResult::failure(Errno(libc::EINVAL)),
+                state::EXITED => {
                     if let Some(result) = other.settled_result() {
                         return result;
                     }
@@ -103,7 +103,7 @@ impl<K: Kernel> Executor<K> {
                 }
             }
         }
-        let away = other.life().mailbox().cast::<Mailbox>();
+        let away = other.state().mailbox().cast::<Mailbox>();
         // SAFETY: attached, so it was set, and mailboxes live for ever.
         let away = unsafe { &*away };
         if core::ptr::eq(away, self.mailbox) {
@@ -144,7 +144,7 @@ impl<K: Kernel> Executor<K> {
             unlink: Link::new(),
             joiner: task,
             other,
-            seq: other.life().seq(),
+            seq: other.state().seq(),
             home: self.mailbox,
             away,
             result: RawResult::default().into(),
@@ -185,13 +185,13 @@ impl<K: Kernel> Executor<K> {
     /// JOIN has arrived.
     pub(super) fn join_asked(&self, record: &Record) {
         let other = record.other;
-        let life = other.life();
-        if life.is_attached_to(self.address()) && life.seq() == record.seq {
+        let state = other.state();
+        if state.is_attached_to(self.address()) && state.seq() == record.seq {
             record.registered.set(true);
             other.joined.set(true);
             // SAFETY: taken out of the mailbox, so in no list; it stays until we answer.
             unsafe { other.remote_joiners.push_back(record.link()) };
-        } else if life.is_of(self.address()) {
+        } else if state.is_of(self.address()) {
             // A later run of it is ours: of results, we alone write the next.
             answer(record, other.result(), false);
         } else {
@@ -230,7 +230,7 @@ impl<K: Kernel> Executor<K> {
         let result = task.result();
         let (joiners, remote_joiners) = (task.joiners.take_all(), task.remote_joiners.take_all());
         task.joined.set(false);
-        task.life().exited();
+        task.state().exited();
         while let Some(link) = joiners.pop_front() {
             // SAFETY: only tasks that join are in this list.
             let joiner = unsafe { TaskRef::from_link(link) };

@@ -10,12 +10,12 @@ use core::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::sync::{MutexGuard, Once};
 
 use crate::error::Res;
-use crate::intrusive::{Chain, Inbox, Link, Push};
+use crate::intrusive::{Chain, Link, MpscQueue, Push};
 use crate::sys::alloc;
 use crate::sys::fork::{self, ForkLock};
-use crate::sys::kernel::Waker;
 use crate::sys::thread;
 use crate::task::header::TaskRef;
+use crate::uring::kernel::Waker;
 
 /// What a link in an inbox is part of.
 pub mod kind {
@@ -34,7 +34,7 @@ pub mod kind {
 }
 
 pub struct Mailbox {
-    pub inbox: Inbox,
+    pub inbox: MpscQueue,
     /// The owner's eventfd; negative while it has none.
     eventfd: AtomicI32,
     /// `thread::token` of the owner; 0 while it has none.
@@ -61,7 +61,7 @@ fn spare() -> MutexGuard<'static, Option<&'static Mailbox>> {
 }
 
 // SAFETY: the inbox is made for many threads; links in it belong to whoever the rules in
-// `intrusive::inbox` say. `next` is behind a lock.
+// `intrusive::mpsc` say. `next` is behind a lock.
 unsafe impl Sync for Mailbox {}
 // SAFETY: as above.
 unsafe impl Send for Mailbox {}
@@ -71,7 +71,7 @@ pub fn open(waker: Waker) -> Res<&'static Mailbox> {
     let mailbox = match take_spare() {
         Some(mailbox) => mailbox,
         None => {
-            let (inbox, eventfd) = (Inbox::new(), AtomicI32::new(-1));
+            let (inbox, eventfd) = (MpscQueue::new(), AtomicI32::new(-1));
             let _ = inbox.close();
             let owner = AtomicUsize::new(0);
             Box::leak(alloc::try_box(Mailbox { inbox, eventfd, owner, next: Cell::new(None) })?)
@@ -94,7 +94,7 @@ impl Mailbox {
     /// That of the executor which `task` is or was attached to last. ANY THREAD.
     pub fn of(task: TaskRef) -> Option<&'static Self> {
         // SAFETY: null, or a mailbox, and they live for ever.
-        unsafe { task.life().mailbox().cast::<Self>().as_ref() }
+        unsafe { task.state().mailbox().cast::<Self>().as_ref() }
     }
 
     /// The calling thread owns it. Relaxed: its own store it sees, and what others store is not its.
@@ -102,10 +102,10 @@ impl Mailbox {
         self.owner.load(Ordering::Relaxed) == thread::token()
     }
 
-    /// ANY THREAD. The caller vouches for the owner's life until this returns.
+    /// ANY THREAD. The caller vouches for the owner's state until this returns.
     ///
     /// # Safety
-    /// As `Inbox::push`, and `kind` is what the link is part of. False: closed, refused.
+    /// As `MpscQueue::push`, and `kind` is what the link is part of. False: closed, refused.
     pub unsafe fn post(&self, link: NonNull<Link>, kind: usize) -> bool {
         // SAFETY: the caller's.
         match unsafe { self.inbox.push(link, kind) } {

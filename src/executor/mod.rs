@@ -7,13 +7,13 @@
 
 pub mod attach;
 pub mod cancel;
+pub mod head;
 pub mod join;
 pub mod mailbox;
 pub mod options;
 pub mod remote;
 pub mod run;
 pub mod shutdown;
-pub mod stats;
 pub mod suspend;
 
 use core::cell::{Cell, UnsafeCell};
@@ -21,16 +21,16 @@ use core::ffi::c_void;
 
 use crate::error::Res;
 use crate::reactor::Reactor;
-use crate::sched::deadline::Deadlines;
-use crate::sched::ready::Ready;
+use crate::sched::run_queue::Ready;
+use crate::sched::timers::Timers;
 use crate::sys::alloc;
-use crate::sys::exceptions::{self, Exceptions};
-use crate::sys::kernel::Kernel;
+use crate::sys::cxx_eh::{self, Exceptions};
 use crate::sys::thread::{self, Owner};
 use crate::task::header::{Flags, TaskRef};
 use crate::ticks;
+use crate::uring::kernel::Kernel;
+use head::ExecutorHead;
 use mailbox::Mailbox;
-use stats::ExecutorHead;
 
 #[repr(C, align(128))]
 pub struct Executor<K: Kernel> {
@@ -45,7 +45,7 @@ pub struct Executor<K: Kernel> {
     span: Cell<(u64, Flags)>,
     /// Items run since the kernel was last asked.
     since_enter: Cell<u32>,
-    deadlines: Deadlines,
+    deadlines: Timers,
     reactor: Reactor<K>,
     mailbox: &'static Mailbox,
     /// A wake-up arrived that no `run` has answered yet.
@@ -65,11 +65,11 @@ impl<K: Kernel> Executor<K> {
             head: ExecutorHead::default(),
             owner: Owner::nobody(),
             track,
-            exceptions: exceptions::of_this_thread(),
+            exceptions: cxx_eh::of_this_thread(),
             ready: Ready::new(),
             span: Cell::new((0, Flags::COMPLETED)),
             since_enter: Cell::new(0),
-            deadlines: Deadlines::new(),
+            deadlines: Timers::new(),
             reactor: Reactor::new(kernel),
             mailbox,
             woken: Cell::new(false),

@@ -2,15 +2,15 @@
 
 use core::ptr::NonNull;
 
+use super::head::inc;
 use super::join::Record;
 use super::mailbox::kind;
-use super::stats::inc;
 use super::Executor;
 use crate::error::{Errno, Res};
 use crate::intrusive::{Chain, Link};
 use crate::sys::alloc;
-use crate::sys::kernel::Kernel;
 use crate::task::header::{Cancel, TaskRef, Waits};
+use crate::uring::kernel::Kernel;
 
 /// A cancel request on its way. The task may have exited, been launched again, or be gone when it
 /// arrives: `seq` tells, and slot memory may always be read.
@@ -37,7 +37,7 @@ impl<K: Kernel> Executor<K> {
         if task.head.user_code.get().is_none() {
             return Err(Errno(libc::EINVAL));
         }
-        if !task.life().claim() {
+        if !task.state().claim() {
             return Err(Errno(libc::EBUSY));
         }
         self.prepare(task);
@@ -55,7 +55,7 @@ impl<K: Kernel> Executor<K> {
     /// ANY THREAD. ENOMEM, else it takes effect when the executor looks at its mailbox, if the task
     /// is attached to it still.
     pub fn cancel_remote(&self, task: TaskRef) -> Res<()> {
-        let seq = task.life().seq();
+        let seq = task.state().seq();
         let message = alloc::try_box(CancelMessage { link: Link::new(), task, seq })?;
         let message = NonNull::from(Box::leak(message));
         // SAFETY: the message is the mailbox's from here; the caller vouches for the executor.
@@ -117,7 +117,7 @@ impl<K: Kernel> Executor<K> {
     }
 
     fn cancel_asked(&self, message: CancelMessage) {
-        if message.task.life().seq() == message.seq {
+        if message.task.state().seq() == message.seq {
             // ENOENT: it has exited meanwhile, which is no one's loss.
             let _ = self.cancel_known(message.task);
         }

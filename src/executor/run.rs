@@ -8,12 +8,12 @@
 //!         t0      t1     t2     t3       t4        t5           tn      end
 //! ```
 
-use super::stats::{add, dec, inc};
+use super::head::{add, dec, inc};
 use super::Executor;
 use crate::error::{Errno, Res};
-use crate::sys::exceptions::Exceptions;
-use crate::sys::kernel::{Kernel, Wait};
+use crate::sys::cxx_eh::Exceptions;
 use crate::task::header::{Flags, TaskRef};
+use crate::uring::kernel::{Kernel, Wait};
 
 /// Completions, timers and the mailbox are looked at at least every so many items.
 pub const BOUND: usize = 64;
@@ -219,7 +219,7 @@ impl<K: Kernel> Executor<K> {
         if task.joined.get() {
             self.finish_joined(task, now);
         } else {
-            task.life().exited();
+            task.state().exited();
         }
     }
 

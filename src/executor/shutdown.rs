@@ -3,8 +3,8 @@
 use super::Executor;
 use crate::error::{Errno, Res};
 use crate::stack::pool;
-use crate::sys::kernel::{Kernel, Wait};
 use crate::task::header::TaskRef;
+use crate::uring::kernel::{Kernel, Wait};
 
 impl<K: Kernel> Executor<K> {
     /// OWNER'S THREAD, inside its tasks too. Cancels every task that is attached. EXPENSIVE: no list

@@ -1,11 +1,11 @@
 //! The suspending calls: run on the task's own stack, by the task itself. They return what the kernel
 //! would: negative is an errno. (One register: a result of two would travel through memory.)
 
-use super::stats::add;
+use super::head::add;
 use super::Executor;
-use crate::sys::exceptions::Exceptions;
-use crate::sys::kernel::{Kernel, Sqe};
+use crate::sys::cxx_eh::Exceptions;
 use crate::task::header::{Cancel, Flags, TaskRef, Waits, CANCELED};
+use crate::uring::kernel::{Kernel, Sqe};
 
 impl<K: Kernel> Executor<K> {
     /// SUSPENDS. `task` runs now. 0 yields; `u64::MAX` waits for a cancel.

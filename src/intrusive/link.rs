@@ -1,5 +1,5 @@
 //! The two words by which an object is queued: in one [`Fifo`](super::Fifo) or in one
-//! [`Inbox`](super::Inbox), never in two lists at a time.
+//! [`MpscQueue`](super::MpscQueue), never in two lists at a time.
 //!
 //! ```text
 //!             +0 next                  +8 prev
@@ -7,12 +7,12 @@
 //! in a Fifo  | younger neighbour      | older neighbour        |   see fifo.rs for what is stale
 //!            +------------------------+------------------------+
 //! in an      | older entry            | the pusher's `kind`    |   an integer, no pointer
-//! Inbox      +------------------------+------------------------+
+//! MpscQueue      +------------------------+------------------------+
 //! elsewhere  | left over, meaningless                          |
 //!            +-------------------------------------------------+
 //! ```
 //!
-//! Who may touch it: in a `Fifo`, the thread that owns the list. For an `Inbox`, the pusher until
+//! Who may touch it: in a `Fifo`, the thread that owns the list. For an `MpscQueue`, the pusher until
 //! its compare-exchange succeeded, the consumer from its swap on. Elsewhere nobody needs to: a push
 //! writes both words before anyone reads them.
 

@@ -5,24 +5,24 @@
 //! embedded link; turning one back into its object is the owner's business.
 //!
 //! ```text
-//! link    the two words an object is queued by, in a Fifo or in an Inbox, in one at a time
+//! link    the two words an object is queued by, in a Fifo or in an MpscQueue, in one at a time
 //! fifo    one thread: push at the back, pop at the front, remove from the middle
 //! timers  one thread: ordered by deadline, then by order of insertion
-//! inbox   any thread pushes, one takes; holds the handshake of its sleep too
+//! mpsc    any thread pushes, one takes; holds the handshake of its sleep too
 //! ```
 
 pub mod fifo;
-pub mod inbox;
 pub mod link;
+pub mod mpsc;
 #[cfg(not(loom))]
 mod timer_node;
 #[cfg(not(loom))]
-pub mod timers;
+pub mod timer_queue;
 
 pub use fifo::{Fifo, WasEmpty};
-pub use inbox::{Chain, Inbox, Push, Taken};
 pub use link::Link;
+pub use mpsc::{Chain, MpscQueue, Push, Taken};
 #[cfg(not(loom))]
 pub use timer_node::TimerNode;
 #[cfg(not(loom))]
-pub use timers::Timers;
+pub use timer_queue::TimerQueue;

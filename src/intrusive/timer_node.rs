@@ -141,7 +141,7 @@ unsafe impl PointerOps for Words {
     }
 }
 
-// SAFETY: nothing to acquire: a node's place says whether it is free, and `Timers` minds it.
+// SAFETY: nothing to acquire: a node's place says whether it is free, and `TimerQueue` minds it.
 unsafe impl LinkOps for Words {
     type LinkPtr = Node;
 
@@ -157,7 +157,7 @@ unsafe impl LinkOps for Words {
 /// `node` is in the tree, or on its way into it.
 #[inline]
 unsafe fn at<'a>(node: Node) -> &'a TimerNode {
-    // SAFETY: inserted nodes are valid (contract of `Timers::insert`).
+    // SAFETY: inserted nodes are valid (contract of `TimerQueue::insert`).
     unsafe { node.as_ref() }
 }
 

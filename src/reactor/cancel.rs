@@ -2,8 +2,8 @@
 
 use super::submit::BURST;
 use super::{name, Reactor, TAG_OPERATION};
-use crate::sys::kernel::Kernel;
 use crate::task::header::{Cancel, TaskRef, Waits, CANCELED};
+use crate::uring::kernel::Kernel;
 
 impl<K: Kernel> Reactor<K> {
     /// `task` waits for an entry or a completion. True: its operation never reached the kernel and

@@ -21,13 +21,14 @@ mod cancel;
 mod priority;
 mod reap;
 mod submit;
+pub mod validate;
 
 use core::cell::Cell;
 use core::ptr::NonNull;
 
-use crate::sys::kernel::Kernel;
 use crate::task::header::{Task, TaskRef, PRIORITIES};
 use crate::task::list::TaskList;
+use crate::uring::kernel::Kernel;
 
 /// What a `user_data` names.
 const TAG_OPERATION: u64 = 0;

@@ -1,7 +1,7 @@
 //! A task's I/O priority as the kernel's `ioprio`, on reads and writes only: on receive and accept
 //! the field means something else, and elsewhere nothing.
 
-use crate::sys::kernel::{op, Sqe};
+use crate::uring::kernel::{op, Sqe};
 
 /// Best effort, which needs no privilege; a real-time class would.
 const IOPRIO_CLASS_BE: u16 = 2 << 13;

@@ -1,8 +1,8 @@
 //! From a completion to the task it wakes. Runs no task.
 
 use super::{named, Reactor, TAG_CANCEL, TAG_MASK};
-use crate::sys::kernel::{Cqe, Kernel};
 use crate::task::header::{Cancel, TaskRef, Waits, CANCELED};
+use crate::uring::kernel::{Cqe, Kernel};
 
 /// More completions of this operation will come: its buffers are still in use.
 const CQE_F_MORE: u32 = 1 << 1;

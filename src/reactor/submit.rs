@@ -3,8 +3,8 @@
 
 use super::{name, priority, Reactor, TAG_CANCEL, TAG_OPERATION};
 use crate::error::{Errno, Res};
-use crate::sys::kernel::{op, Kernel, Sqe, Wait};
 use crate::task::header::{TaskRef, Waits};
+use crate::uring::kernel::{op, Kernel, Sqe, Wait};
 
 /// How many entries one `submit` moves from the queues, so that a tiny submission queue with
 /// thousands waiting cannot keep the executor from its ready tasks.

@@ -1,4 +1,4 @@
 //! Who runs next, and who sleeps until when.
 
-pub mod deadline;
-pub mod ready;
+pub mod run_queue;
+pub mod timers;

@@ -39,7 +39,7 @@
 
 use crate::error::{Errno, Res};
 use crate::sys::memory;
-use crate::sys::overflow::{self, Hit};
+use crate::sys::stack_overflow::{self, Hit};
 use core::mem::size_of;
 use core::ptr::NonNull;
 use core::sync::atomic::{
@@ -161,7 +161,7 @@ impl Slab {
     /// Maps and publishes a slab: of 64 MiB, or of less where the kernel has no more, or of more
     /// where one slot needs it. Under the pool's lock.
     pub fn create(shape: Shape, class: u32) -> Res<NonNull<Slab>> {
-        overflow::set_locate(find);
+        stack_overflow::set_locate(find);
         let page = memory::page_bytes();
         let mut slots = (SLAB_BYTES / shape.slot_bytes).max(1);
         loop {

@@ -7,7 +7,7 @@ pub const NS_PER_S: u64 = 1_000_000_000;
 /// early, as the boot-time clock advances at least as fast.
 pub const SLICE_NS: u64 = NS_PER_S;
 
-/// CLOCK_BOOTTIME: counts on while the system is suspended. Deadlines are on this one.
+/// CLOCK_BOOTTIME: counts on while the system is suspended. Timers are on this one.
 #[inline]
 pub fn boot_ns() -> u64 {
     read(libc::CLOCK_BOOTTIME)

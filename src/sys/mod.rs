@@ -1,18 +1,12 @@
-//! The only importer of io-uring and libc calls: what the executor asks of the operating system.
+//! What the executor asks of the operating system. With `uring`, the only caller of libc.
 
 pub mod alloc;
 pub mod clock;
-pub mod exceptions;
+pub mod cxx_eh;
+pub mod eventfd;
 pub mod fork;
-pub mod kernel;
-pub mod mask;
+pub mod host;
 pub mod memory;
-pub mod overflow;
-pub mod prefetch;
-pub mod probe;
-pub mod ring;
-mod setup;
-mod sleep;
+pub mod stack_overflow;
 pub mod text;
 pub mod thread;
-pub mod wake;

@@ -12,8 +12,8 @@
 //!
 //! Headers lie side by side (`stack::slab`); the stack is elsewhere.
 //!
-//! Who may touch what: while `phase` is ATTACHED all plain fields belong to the thread of the
-//! executor the task is attached to; otherwise to whoever owns the handle. What [`Life`] has of it may
+//! Who may touch what: while `run_state` is ATTACHED all plain fields belong to the thread of the
+//! executor the task is attached to; otherwise to whoever owns the handle. What [`TaskState`] has of it may
 //! be read by any thread at any time, also after the task was destroyed: slot memory is never unmapped
 //! (see `stack::pool`), which is what makes [`TaskRef`] safe to follow.
 
@@ -25,11 +25,11 @@ use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicU8, Ordering};
 
 use crate::error::{Errno, RawResult};
 use crate::intrusive::{Fifo, Link, TimerNode};
-use crate::phase::Life;
+use crate::prefetch;
 use crate::stack::pool::Slot;
 use crate::stack::switch::{Registration, Switch};
-use crate::sys::kernel::Sqe;
-use crate::sys::prefetch;
+use crate::task::state::TaskState;
+use crate::uring::kernel::Sqe;
 
 pub const PRIORITIES: usize = 3;
 pub const NORMAL: u8 = 1;
@@ -42,7 +42,7 @@ pub type UserCode = unsafe extern "C" fn(*const TaskHead) -> RawResult;
 pub struct TaskHead {
     pub cpu: Cell<u8>,
     pub io: Cell<u8>,
-    /// Written, and read across threads, by [`Life`] as two words.
+    /// Written, and read across threads, by [`TaskState`] as two words.
     pub result: Cell<RawResult>,
     pub user_code: Cell<Option<UserCode>>,
     pub user_ptr: Cell<*mut c_void>,
@@ -151,7 +151,7 @@ pub struct Task {
     pub waits: Cell<Waits>,
     pub level: Cell<u8>,
     pub cancel: Cell<Cancel>,
-    pub phase: AtomicU8,
+    pub run_state: AtomicU8,
     /// Generation of the operation in flight: part of its user_data.
     pub op: Cell<u16>,
     /// Somebody joins this task: look at the lists when it exits.
@@ -325,13 +325,13 @@ impl TaskRef {
     /// Any thread.
     #[inline(always)]
     pub fn has_exited(self) -> bool {
-        self.life().has_exited()
+        self.state().has_exited()
     }
 
     /// Any thread. From its launch, or a claim on it, until its exit is published.
     #[inline(always)]
     pub fn is_attached(self) -> bool {
-        self.life().is_taken()
+        self.state().is_taken()
     }
 
     #[inline(always)]
@@ -341,30 +341,30 @@ impl TaskRef {
 
     /// What other threads may see of it. Any thread.
     #[inline(always)]
-    pub fn life<'a>(self) -> Life<'a> {
+    pub fn state<'a>(self) -> TaskState<'a> {
         // SAFETY: the invariant of TaskRef: a header, in memory that is never unmapped.
         let task: &'a Task = unsafe { &*self.0.as_ptr() };
         // SAFETY: two words of 8 bytes, aligned (asserted in error.rs and below); in this crate only
-        // `Life` writes them, and reads them while another thread may.
+        // `TaskState` writes them, and reads them while another thread may.
         let result = unsafe { &*task.head.result.as_ptr().cast() };
-        let Task { phase, seq, mailbox, .. } = task;
-        Life { phase, seq, mailbox, executor: &task.head.current_executor, result }
+        let Task { run_state, seq, mailbox, .. } = task;
+        TaskState { run_state, seq, mailbox, executor: &task.head.current_executor, result }
     }
 
     /// The result of its last run. EXITED, or on the thread that writes the next.
     #[inline(always)]
     pub fn result(self) -> RawResult {
-        RawResult::from_words(self.life().result())
+        RawResult::from_words(self.state().result())
     }
 
     #[inline(always)]
     pub fn set_result(self, result: RawResult) {
-        self.life().set_result(result.words());
+        self.state().set_result(result.words());
     }
 
-    /// As [`Life::settled_result`].
+    /// As [`TaskState::settled_result`].
     pub fn settled_result(self) -> Option<RawResult> {
-        self.life().settled_result().map(RawResult::from_words)
+        self.state().settled_result().map(RawResult::from_words)
     }
 
     /// Takes the outcome of a suspension as a result.

@@ -1,5 +1,10 @@
-//! The task: one pinned object with a stack of its own.
+//! The task: one pinned object with a stack of its own. `state` is what threads share of it; loom builds
+//! that alone.
 
+#[cfg(not(loom))]
+pub mod create;
+#[cfg(not(loom))]
 pub mod header;
-pub mod life;
+#[cfg(not(loom))]
 pub mod list;
+pub mod state;

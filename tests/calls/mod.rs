@@ -8,8 +8,8 @@
 
 use monad_async::capi::{executor as cx, task as ct, ExecutorPtr};
 use monad_async::error::RawResult;
-use monad_async::sys::kernel::{op, Sqe};
 use monad_async::task::header::{TaskHead, TaskRef};
+use monad_async::uring::kernel::{op, Sqe};
 use std::cell::{Cell, RefCell};
 use std::ffi::{c_void, CStr};
 use std::ptr::{null, null_mut};

@@ -3,11 +3,11 @@
 
 use core::ffi::c_void;
 use core::ptr::NonNull;
+use monad_async::api::{self, Handle};
 use monad_async::error::{Errno, RawResult, Res};
-use monad_async::handle::{self, Handle};
-use monad_async::sys::kernel::{Kernel, Sqe};
-use monad_async::sys::ring::{RealKernel, RingOptions};
 use monad_async::task::header::{TaskHead, TaskRef};
+use monad_async::uring::kernel::{Kernel, Sqe};
+use monad_async::uring::{RealKernel, RingOptions};
 
 pub type Real = RealKernel;
 pub type Body = Box<dyn FnMut(TaskRef) -> RawResult>;
@@ -23,7 +23,7 @@ pub fn executor(entries: u32) -> Handle<Real> {
 }
 
 pub fn new_task() -> TaskRef {
-    handle::create_task(16 << 10).unwrap()
+    api::create_task(16 << 10).unwrap()
 }
 
 unsafe extern "C" fn call(head: *const TaskHead) -> RawResult {
@@ -50,7 +50,7 @@ pub fn drop_body(task: TaskRef) {
 
 pub fn destroy_task(task: TaskRef) {
     drop_body(task);
-    handle::destroy_task(task).unwrap();
+    api::destroy_task(task).unwrap();
 }
 
 pub fn destroy<K: Kernel>(ex: Handle<K>, tasks: impl IntoIterator<Item = TaskRef>) {

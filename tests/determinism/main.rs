@@ -13,7 +13,7 @@ mod work;
 use std::collections::BTreeMap;
 use std::io::Write;
 
-use monad_async::sys::ring::{RealKernel, RingOptions};
+use monad_async::uring::{RealKernel, RingOptions};
 use work::{Kind, Work, KINDS};
 
 /// Of each kind.

@@ -3,8 +3,8 @@
 
 use super::{kind, World};
 use loom::cell::Cell;
-use monad_async::intrusive::{Inbox, Link};
-use monad_async::phase;
+use monad_async::intrusive::{Link, MpscQueue};
+use monad_async::task::state;
 use std::ptr::NonNull;
 
 /// On the joiner's stack in truth: gone when the joiner goes on.
@@ -56,7 +56,7 @@ impl Record {
     fn overwrite(&self) {
         let Self { link, unlink, seq, home, away, result, canceled, registered, owed, asked } =
             self;
-        let words = Inbox::new();
+        let words = MpscQueue::new();
         for link in [link, unlink] {
             // SAFETY: in no list, if the protocol holds; this one is not looked at again.
             let _ = unsafe { words.push(NonNull::from(link), 0) };
@@ -99,25 +99,25 @@ impl World {
     }
 
     fn join_begin(&self, home: usize) -> Joining {
-        let life = self.task.life();
-        match life.phase() {
-            phase::ATTACHED => {}
-            phase::EXITED => {
-                return life.settled_result().map_or(Joining::Other, Joining::Over);
+        let state = self.task.state();
+        match state.run_state() {
+            state::ATTACHED => {}
+            state::EXITED => {
+                return state.settled_result().map_or(Joining::Other, Joining::Over);
             }
             _ => return Joining::Other,
         }
-        let mailbox = life.mailbox();
+        let mailbox = state.mailbox();
         let away = super::B;
         if mailbox != self.address(away) {
             return Joining::Other;
         }
-        self.record.seq.set(life.seq());
+        self.record.seq.set(state.seq());
         self.record.home.set(home);
         self.record.away.set(away);
         self.record.owed.set(1);
         if !self.post_pinned(away, &self.record.link, kind::JOIN) {
-            return Joining::Over(life.settled_result().unwrap_or(GONE));
+            return Joining::Over(state.settled_result().unwrap_or(GONE));
         }
         Joining::Waits
     }
@@ -148,14 +148,14 @@ impl World {
 /// `away`: where the task is, or was.
 impl World {
     pub(super) fn join_asked(&self, ex: usize) {
-        let (record, life) = (&self.record, self.task.life());
-        if life.is_attached_to(self.address(ex)) && life.seq() == record.seq.get() {
+        let (record, state) = (&self.record, self.task.state());
+        if state.is_attached_to(self.address(ex)) && state.seq() == record.seq.get() {
             record.registered.set(true);
             self.task.joined.set(true);
-        } else if life.is_of(self.address(ex)) {
-            self.answer(life.result(), false);
+        } else if state.is_of(self.address(ex)) {
+            self.answer(state.result(), false);
         } else {
-            self.answer(life.settled_result().unwrap_or(GONE), false);
+            self.answer(state.settled_result().unwrap_or(GONE), false);
         }
     }
 
@@ -169,10 +169,10 @@ impl World {
     }
 
     pub(super) fn finish_joined(&self) {
-        let life = self.task.life();
-        let (result, seq) = (life.result(), life.seq());
+        let state = self.task.state();
+        let (result, seq) = (state.result(), state.seq());
         self.task.joined.set(false);
-        life.exited();
+        state.exited();
         assert_eq!(self.record.seq.get(), seq, "it joined another run");
         self.record.registered.set(false);
         self.answer(result, false);

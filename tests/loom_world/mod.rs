@@ -1,5 +1,5 @@
-//! Tasks and executors for the models: the words that threads share are the real ones, `phase::Life`
-//! and `Inbox`. What is the owner's alone is restated, function by function under the names that it
+//! Tasks and executors for the models: the words that threads share are the real ones, `task::state`
+//! and `MpscQueue`. What is the owner's alone is restated, function by function under the names that it
 //! has in src/executor (attach, remote, cancel), in cells that loom checks: an access that nothing
 //! orders after the last one fails. The task that is attached does not suspend; a ready list is a
 //! vector. What joins it is in `join`.
@@ -13,8 +13,8 @@ use loom::cell::Cell;
 use loom::sync::atomic::{AtomicPtr, AtomicU64, AtomicU8};
 use loom::sync::Notify;
 use loom::thread;
-use monad_async::intrusive::{Chain, Inbox, Link, Push};
-use monad_async::phase::{self, Life};
+use monad_async::intrusive::{Chain, Link, MpscQueue, Push};
+use monad_async::task::state::{self, TaskState};
 use std::ffi::c_void;
 use std::ptr::{null_mut, NonNull};
 use std::sync::{Arc, Mutex};
@@ -44,7 +44,7 @@ pub enum End {
 }
 
 pub struct Task {
-    phase: AtomicU8,
+    run_state: AtomicU8,
     seq: AtomicU64,
     mailbox: AtomicPtr<c_void>,
     executor: AtomicPtr<c_void>,
@@ -63,7 +63,7 @@ pub struct Task {
 }
 
 pub struct Executor {
-    inbox: Inbox,
+    inbox: MpscQueue,
     /// What the owner sleeps on.
     waker: Notify,
     /// False once the owner has freed what `waker` stands for.
@@ -104,7 +104,7 @@ pub const fn result(seq: u64) -> [u64; 2] {
 impl Task {
     fn new() -> Self {
         Self {
-            phase: AtomicU8::new(phase::FRESH),
+            run_state: AtomicU8::new(state::FRESH),
             seq: AtomicU64::new(0),
             mailbox: AtomicPtr::new(null_mut()),
             executor: AtomicPtr::new(null_mut()),
@@ -119,9 +119,9 @@ impl Task {
         }
     }
 
-    pub fn life(&self) -> Life<'_> {
-        let Self { phase, seq, mailbox, executor, result, .. } = self;
-        Life { phase, seq, mailbox, executor, result }
+    pub fn state(&self) -> TaskState<'_> {
+        let Self { run_state, seq, mailbox, executor, result, .. } = self;
+        TaskState { run_state, seq, mailbox, executor, result }
     }
 
     pub fn ends(&self) -> Vec<(u64, End)> {
@@ -133,7 +133,7 @@ impl Task {
 impl World {
     pub fn new() -> Arc<Self> {
         let executor = || Executor {
-            inbox: Inbox::new(),
+            inbox: MpscQueue::new(),
             waker: Notify::new(),
             waker_valid: Cell::new(true),
             ready: Mutex::default(),
@@ -151,7 +151,7 @@ impl World {
         (&raw const self.executors[ex]).cast_mut().cast()
     }
 
-    fn inbox(&self, ex: usize) -> &Inbox {
+    fn inbox(&self, ex: usize) -> &MpscQueue {
         &self.executors[ex].inbox
     }
 
@@ -179,15 +179,15 @@ impl World {
 
     fn prepare(&self, ex: usize) {
         let task = &self.task;
-        task.life().begin(self.address(ex), self.address(ex));
+        task.state().begin(self.address(ex), self.address(ex));
         task.flags.set(Flags::PendingLaunch);
         task.cancel.set(false);
-        task.life().attached();
+        task.state().attached();
     }
 
     /// The owner's way.
     pub fn attach(&self, ex: usize) -> bool {
-        if self.task.life().is_taken() {
+        if self.task.state().is_taken() {
             return false;
         }
         self.prepare(ex);
@@ -196,7 +196,7 @@ impl World {
     }
 
     pub fn attach_remote(&self, ex: usize) -> bool {
-        if !self.task.life().claim() {
+        if !self.task.state().claim() {
             return false;
         }
         self.prepare(ex);
@@ -206,7 +206,7 @@ impl World {
 
     /// Which run is to be cancelled.
     pub fn cancel_remote(&self, ex: usize) -> u64 {
-        let seq = self.task.life().seq();
+        let seq = self.task.state().seq();
         self.message.seq.set(seq);
         assert!(self.post(ex, &self.message.link, kind::CANCEL));
         seq
@@ -260,7 +260,7 @@ impl World {
     }
 
     fn cancel_asked(&self, ex: usize) {
-        if self.task.life().seq() == self.message.seq.get() {
+        if self.task.state().seq() == self.message.seq.get() {
             self.cancel(ex);
         }
     }
@@ -268,10 +268,10 @@ impl World {
     /// False: ENOENT.
     pub fn cancel(&self, ex: usize) -> bool {
         let task = &self.task;
-        if !task.life().is_attached_to(self.address(ex)) {
+        if !task.state().is_attached_to(self.address(ex)) {
             return false;
         }
-        self.promised.lock().unwrap().push(task.life().seq());
+        self.promised.lock().unwrap().push(task.state().seq());
         assert_eq!(task.flags.get(), Flags::PendingLaunch);
         if !task.ready.get() {
             task.cancel.set(true); // It has yet to arrive.
@@ -289,17 +289,17 @@ impl World {
     }
 
     fn never_launch(&self) {
-        self.task.life().set_result([0, 0]);
+        self.task.state().set_result([0, 0]);
         self.finish(End::Canceled);
     }
 
     fn finish(&self, end: End) {
         self.task.flags.set(Flags::Idle);
-        self.task.ends.lock().unwrap().push((self.task.life().seq(), end));
+        self.task.ends.lock().unwrap().push((self.task.state().seq(), end));
         if self.task.joined.get() {
             self.finish_joined();
         } else {
-            self.task.life().exited();
+            self.task.state().exited();
         }
     }
 
@@ -307,11 +307,11 @@ impl World {
     pub fn run(&self, ex: usize) -> bool {
         let ready = std::mem::take(&mut *self.executors[ex].ready.lock().unwrap());
         if ready != 0 {
-            let (task, seq) = (&self.task, self.task.life().seq());
+            let (task, seq) = (&self.task, self.task.state().seq());
             task.ready.set(false);
             task.flags.set(Flags::Running);
             task.wrote.set(seq);
-            task.life().set_result(result(seq));
+            task.state().set_result(result(seq));
             self.finish(End::Ran);
         }
         ready != 0

@@ -238,7 +238,7 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         bug: "a cancel by mail finds a later run of its task",
         file: "src/executor/remote.rs",
-        right: "message.task.life().seq() == message.seq",
+        right: "message.task.state().seq() == message.seq",
         wrong: "true",
     },
     Mutant {
@@ -255,13 +255,13 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         bug: "the newest mail is read first",
-        file: "src/intrusive/inbox.rs",
+        file: "src/intrusive/mpsc.rs",
         right: "(ptr::null_mut(), newest)",
         wrong: "(newest, ptr::null_mut())",
     },
     Mutant {
         bug: "the lowest priority runs first",
-        file: "src/sched/ready.rs",
+        file: "src/sched/run_queue.rs",
         right: "occupied.trailing_zeros() as usize",
         wrong: "occupied.ilog2() as usize",
     },
@@ -285,13 +285,13 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         bug: "a sleeper is woken early",
-        file: "src/intrusive/timers.rs",
+        file: "src/intrusive/timer_queue.rs",
         right: "first.as_ref().deadline_ns.get() > now_ns",
         wrong: "first.as_ref().deadline_ns.get() > now_ns + 500",
     },
     Mutant {
         bug: "a sleeper waits behind a later one",
-        file: "src/intrusive/timers.rs",
+        file: "src/intrusive/timer_queue.rs",
         right: "self.next_deadline().is_none_or(|first_ns| deadline_ns < first_ns)",
         wrong: "self.next_deadline().is_none()",
     },
@@ -372,7 +372,7 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         bug: "a join by mail finds a later run of its task",
         file: "src/executor/join.rs",
-        right: "life.seq() == record.seq",
+        right: "state.seq() == record.seq",
         wrong: "true",
     },
     Mutant {

@@ -3,8 +3,8 @@
 
 use super::list::Mutant;
 
-const PHASE: &str = "src/phase.rs";
-const INBOX: &str = "src/intrusive/inbox.rs";
+const STATE: &str = "src/task/state.rs";
+const INBOX: &str = "src/intrusive/mpsc.rs";
 const WORLD: &str = "tests/loom_world/mod.rs";
 const JOIN: &str = "tests/loom_world/join.rs";
 
@@ -12,43 +12,43 @@ pub const WEAKENED: &[(Mutant, &str)] = &[
     (
         Mutant {
             bug: "an exit does not publish",
-            file: PHASE,
-            right: "self.phase.store(EXITED, Release);",
-            wrong: "self.phase.store(EXITED, Relaxed);",
+            file: STATE,
+            right: "self.run_state.store(EXITED, Release);",
+            wrong: "self.run_state.store(EXITED, Relaxed);",
         },
         "loom_cancel an_exit_shows_the_result",
     ),
     (
         Mutant {
             bug: "who sees an exit does not acquire",
-            file: PHASE,
-            right: "self.phase.load(Acquire)",
-            wrong: "self.phase.load(Relaxed)",
+            file: STATE,
+            right: "self.run_state.load(Acquire)",
+            wrong: "self.run_state.load(Relaxed)",
         },
         "loom_cancel an_exit_shows_the_result",
     ),
     (
         Mutant {
             bug: "who claims a task does not acquire",
-            file: PHASE,
-            right: "self.phase.compare_exchange(idle, CLAIMED, Acquire, Relaxed)",
-            wrong: "self.phase.compare_exchange(idle, CLAIMED, Relaxed, Relaxed)",
+            file: STATE,
+            right: "self.run_state.compare_exchange(idle, CLAIMED, Acquire, Relaxed)",
+            wrong: "self.run_state.compare_exchange(idle, CLAIMED, Relaxed, Relaxed)",
         },
         "loom_cancel an_exit_hands_the_task_on",
     ),
     (
         Mutant {
             bug: "a claim is a load and a store",
-            file: PHASE,
-            right: "self.phase.compare_exchange(idle, CLAIMED, Acquire, Relaxed)",
-            wrong: "self.phase.store(CLAIMED, Relaxed); fence(Acquire); Ok::<u8, u8>(idle)",
+            file: STATE,
+            right: "self.run_state.compare_exchange(idle, CLAIMED, Acquire, Relaxed)",
+            wrong: "self.run_state.store(CLAIMED, Relaxed); fence(Acquire); Ok::<u8, u8>(idle)",
         },
         "loom_cancel of_two_threads_that_attach_one_wins",
     ),
     (
         Mutant {
             bug: "a task that is taken is claimed",
-            file: PHASE,
+            file: STATE,
             right: "!is_taken(idle)",
             wrong: "true",
         },
@@ -57,16 +57,16 @@ pub const WEAKENED: &[(Mutant, &str)] = &[
     (
         Mutant {
             bug: "an attach does not publish",
-            file: PHASE,
-            right: "self.phase.store(ATTACHED, Release);",
-            wrong: "self.phase.store(ATTACHED, Relaxed);",
+            file: STATE,
+            right: "self.run_state.store(ATTACHED, Release);",
+            wrong: "self.run_state.store(ATTACHED, Relaxed);",
         },
         "loom_cancel a_cancel_overtakes_the_launch",
     ),
     (
         Mutant {
             bug: "runs are not counted",
-            file: PHASE,
+            file: STATE,
             right: "self.seq.store(self.seq.load(Relaxed) + 1, Release);",
             wrong: "",
         },
@@ -75,7 +75,7 @@ pub const WEAKENED: &[(Mutant, &str)] = &[
     (
         Mutant {
             bug: "the number of a run does not publish that the last is over",
-            file: PHASE,
+            file: STATE,
             right: "self.seq.store(self.seq.load(Relaxed) + 1, Release);",
             wrong: "self.seq.store(self.seq.load(Relaxed) + 1, Relaxed);",
         },
@@ -84,7 +84,7 @@ pub const WEAKENED: &[(Mutant, &str)] = &[
     (
         Mutant {
             bug: "the executor of a run does not publish that the task is claimed",
-            file: PHASE,
+            file: STATE,
             right: "self.executor.store(executor, Release);",
             wrong: "self.executor.store(executor, Relaxed);",
         },
@@ -93,7 +93,7 @@ pub const WEAKENED: &[(Mutant, &str)] = &[
     (
         Mutant {
             bug: "an owner does not acquire who has claimed the task",
-            file: PHASE,
+            file: STATE,
             right: "self.executor.load(Acquire)",
             wrong: "self.executor.load(Relaxed)",
         },
@@ -101,27 +101,27 @@ pub const WEAKENED: &[(Mutant, &str)] = &[
     ),
     (
         Mutant {
-            bug: "an owner looks at the phase before the executor",
-            file: PHASE,
-            right: "self.is_of(executor) && self.phase() == ATTACHED",
-            wrong: "self.phase() == ATTACHED && self.is_of(executor)",
+            bug: "an owner looks at the run_state before the executor",
+            file: STATE,
+            right: "self.is_of(executor) && self.run_state() == ATTACHED",
+            wrong: "self.run_state() == ATTACHED && self.is_of(executor)",
         },
         "loom_cancel an_owner_cancels_what_is_about_to_come",
     ),
     (
         Mutant {
             bug: "a task that is attached elsewhere is cancelled",
-            file: PHASE,
-            right: "self.is_of(executor) && self.phase() == ATTACHED",
-            wrong: "self.phase() == ATTACHED",
+            file: STATE,
+            right: "self.is_of(executor) && self.run_state() == ATTACHED",
+            wrong: "self.run_state() == ATTACHED",
         },
         "loom_cancel a_cancel_finds_the_task_gone_elsewhere",
     ),
     (
         Mutant {
             bug: "a task that is claimed, and not filled in, is cancelled",
-            file: PHASE,
-            right: "self.is_of(executor) && self.phase() == ATTACHED",
+            file: STATE,
+            right: "self.is_of(executor) && self.run_state() == ATTACHED",
             wrong: "self.is_of(executor)",
         },
         "loom_cancel an_owner_cancels_what_is_about_to_come",
@@ -129,7 +129,7 @@ pub const WEAKENED: &[(Mutant, &str)] = &[
     (
         Mutant {
             bug: "a result does not publish its run",
-            file: PHASE,
+            file: STATE,
             right: "self.result[0].store(result[0], Release); self.result[1].store(result[1], Release);",
             wrong: "self.result[0].store(result[0], Relaxed); self.result[1].store(result[1], Relaxed);",
         },
@@ -138,7 +138,7 @@ pub const WEAKENED: &[(Mutant, &str)] = &[
     (
         Mutant {
             bug: "a look at a result does not acquire its run",
-            file: PHASE,
+            file: STATE,
             right: "fence(Acquire);",
             wrong: "",
         },
@@ -147,7 +147,7 @@ pub const WEAKENED: &[(Mutant, &str)] = &[
     (
         Mutant {
             bug: "a look at a result is not checked",
-            file: PHASE,
+            file: STATE,
             right: "self.seq() == seq",
             wrong: "true",
         },
@@ -156,7 +156,7 @@ pub const WEAKENED: &[(Mutant, &str)] = &[
     (
         Mutant {
             bug: "a result is looked at before the exit",
-            file: PHASE,
+            file: STATE,
             right: "!self.has_exited()",
             wrong: "false",
         },
@@ -165,7 +165,7 @@ pub const WEAKENED: &[(Mutant, &str)] = &[
     (
         Mutant {
             bug: "a look at a result does not acquire the number",
-            file: PHASE,
+            file: STATE,
             right: "self.seq.load(Acquire)",
             wrong: "self.seq.load(Relaxed)",
         },
@@ -174,7 +174,7 @@ pub const WEAKENED: &[(Mutant, &str)] = &[
     (
         Mutant {
             bug: "one look at a result is enough",
-            file: PHASE,
+            file: STATE,
             right: "self.look()? == first",
             wrong: "true",
         },
@@ -193,7 +193,7 @@ pub const WEAKENED: &[(Mutant, &str)] = &[
         Mutant {
             bug: "a cancel finds a later run",
             file: WORLD,
-            right: "self.task.life().seq() == self.message.seq.get()",
+            right: "self.task.state().seq() == self.message.seq.get()",
             wrong: "true",
         },
         "loom_cancel a_cancel_crosses_the_exit_and_a_relaunch",
@@ -238,7 +238,7 @@ pub const WEAKENED: &[(Mutant, &str)] = &[
         Mutant {
             bug: "a join finds a later run",
             file: JOIN,
-            right: "life.seq() == record.seq.get()",
+            right: "state.seq() == record.seq.get()",
             wrong: "true",
         },
         "loom_join a_join_finds_a_later_run",
@@ -247,8 +247,8 @@ pub const WEAKENED: &[(Mutant, &str)] = &[
         Mutant {
             bug: "who does not have the task takes its result as it is",
             file: JOIN,
-            right: "self.answer(life.settled_result().unwrap_or(GONE), false);",
-            wrong: "self.answer(life.result(), false);",
+            right: "self.answer(state.settled_result().unwrap_or(GONE), false);",
+            wrong: "self.answer(state.result(), false);",
         },
         "loom_join a_join_finds_the_task_gone_elsewhere",
     ),

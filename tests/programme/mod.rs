@@ -6,11 +6,11 @@
 #![allow(dead_code)] // Each test program uses its part.
 
 use crate::common::*;
+use monad_async::api::Handle;
 use monad_async::error::RawResult;
-use monad_async::handle::Handle;
 use monad_async::sys::clock::boot_ns;
-use monad_async::sys::kernel::{op, Sqe};
 use monad_async::task::header::TaskRef;
+use monad_async::uring::kernel::{op, Sqe};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};

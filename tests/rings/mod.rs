@@ -4,9 +4,9 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use monad_async::error::Errno;
-use monad_async::sys::kernel::{Cqe, Kernel, Sqe, Wait};
-use monad_async::sys::mask;
-use monad_async::sys::ring::{RealKernel, RingOptions};
+use monad_async::uring::kernel::{Cqe, Kernel, Sqe, Wait};
+use monad_async::uring::mask;
+use monad_async::uring::{RealKernel, RingOptions};
 
 pub const NOP: u8 = 0;
 pub const ASYNC_CANCEL: u8 = 14;

@@ -6,10 +6,10 @@ use crate::model::{Cancel, Stage, CANCELED};
 use crate::program::{Io, Op, Step};
 use crate::ring::{pattern, Verdict, DRAIN};
 use crate::world::{trace, World};
+use monad_async::api::{self, Handle};
 use monad_async::error::{Errno, RawResult};
-use monad_async::handle::{self, Handle};
-use monad_async::sys::kernel::Sqe;
 use monad_async::task::header::{Flags, TaskHead, TaskRef};
+use monad_async::uring::kernel::Sqe;
 
 type Sim = Handle<SimKernel>;
 
@@ -89,7 +89,7 @@ impl World {
         let head = &self.handle(ex).executor().head;
         if head.current_task.get() != task.as_head()
             || head.tasks_running.get() != 1
-            || handle::state(task).0 != Flags::RUNNING
+            || api::state(task).0 != Flags::RUNNING
         {
             self.check(Err(format!("task {i} runs, but does not say so")));
         }
@@ -303,9 +303,7 @@ impl World {
         self.check(match n {
             0 => refused(handle.run(1, Some(0)) == Err(Errno(libc::EDEADLK)), "run"),
             1 => refused(handle.destroy() == Err(Errno(libc::EDEADLK)), "destroy"),
-            2 => {
-                refused(handle::destroy_task(task) == Err(Errno(libc::EBUSY)), "destroy of itself")
-            }
+            2 => refused(api::destroy_task(task) == Err(Errno(libc::EBUSY)), "destroy of itself"),
             3 => refused(handle.attach(task) == Err(Errno(libc::EBUSY)), "attach of itself"),
             4 if other != task => {
                 refused(Sim::sleep(other, 0) == failure(libc::EPERM), "another's sleep")

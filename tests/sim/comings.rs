@@ -4,8 +4,8 @@
 use crate::kernel::SimKernel;
 use crate::model::{Executor, Stage, State, Task};
 use crate::world::{trace, World};
+use monad_async::api::{self, Handle};
 use monad_async::error::Errno;
-use monad_async::handle::{self, Handle};
 use monad_async::stack::pool;
 use monad_async::task::header::{Flags, Waits};
 
@@ -108,7 +108,7 @@ impl World {
         }
         let st = self.st.borrow();
         for i in 0..st.tasks.len() as u8 {
-            let (flags, waits) = handle::state(self.task(i));
+            let (flags, waits) = api::state(self.task(i));
             let alone = match flags {
                 Flags::AWAITING => {
                     matches!(waits, Waits::Deadline | Waits::Forever | Waits::Entry | Waits::Join)

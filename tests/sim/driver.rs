@@ -7,8 +7,8 @@ use crate::program::{Drive, Program};
 use crate::ring::Verdict;
 use crate::rng::Rng;
 use crate::world::{trace, World};
+use monad_async::api::{self, Handle};
 use monad_async::error::{Errno, RawResult, Res};
-use monad_async::handle::{self, Handle};
 use monad_async::sys::thread;
 use monad_async::task::header::{Flags, TaskRef};
 
@@ -33,7 +33,7 @@ impl World {
     }
 
     fn new_task(&'static self, index: u8) -> TaskRef {
-        let task = handle::create_task(64 << 10).expect("memory for a task");
+        let task = api::create_task(64 << 10).expect("memory for a task");
         let place = Box::leak(Box::new(Place { world: self, index }));
         task.head.user_ptr.set((place as *const Place).cast_mut().cast());
         task.head.user_code.set(Some(body));
@@ -116,7 +116,7 @@ impl World {
     fn recreate(&'static self, i: u8) {
         let task = self.task(i);
         let busy = self.st.borrow().is_attached(i);
-        let r = handle::destroy_task(task);
+        let r = api::destroy_task(task);
         if busy != (r == Err(Errno(libc::EBUSY))) {
             self.check(Err(format!("destroy of task {i}: {r:?}")));
         }
@@ -308,7 +308,7 @@ impl World {
                 Stage::Running => Flags::RUNNING,
                 _ => Flags::AWAITING,
             };
-            let said = handle::state(task).0;
+            let said = api::state(task).0;
             let exited = !t.fresh && t.stage == Stage::Idle;
             let address = self.handle(ex).as_ptr().cast();
             let on = if t.stage == Stage::Idle { std::ptr::null_mut() } else { address };

@@ -5,7 +5,7 @@ use crate::program::Foreign;
 use crate::ring::Verdict;
 use crate::world::{trace, World, MOMENTS};
 use monad_async::error::Errno;
-use monad_async::sys::kernel::{Cqe, Kernel, Sqe, Wait, Waker};
+use monad_async::uring::kernel::{Cqe, Kernel, Sqe, Wait, Waker};
 
 const FAULTS: [i32; 5] = [libc::EINTR, libc::EAGAIN, libc::EBUSY, libc::ENOMEM, libc::EBADR];
 

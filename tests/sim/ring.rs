@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::model::{Cancel, Stage, State};
 use crate::program::{End, Io, OnCancel, Op, Temper};
-use monad_async::sys::kernel::{Cqe, Sqe};
+use monad_async::uring::kernel::{Cqe, Sqe};
 
 const F_MORE: u32 = 1 << 1;
 const F_NOTIF: u32 = 1 << 3;

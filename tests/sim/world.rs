@@ -13,8 +13,8 @@ use crate::mail::Mail;
 use crate::model::{Stage, State};
 use crate::program::{Foreign, Program};
 use crate::ring::Verdict;
+use monad_async::api::{self, Handle};
 use monad_async::error::{Errno, RawResult};
-use monad_async::handle::{self, Handle};
 use monad_async::task::header::{Flags, TaskRef, Waits};
 
 /// More moments than any program needs: who asks for more runs in circles.
@@ -124,14 +124,14 @@ impl World {
     pub fn observe(&self, st: &mut State, ex: u8) -> Verdict {
         let Some(handle) = self.handles[ex as usize].get() else { return Ok(()) };
         if let Some(i) = st.ex[ex as usize].ended.take() {
-            if handle::state(self.task(i)).0 != Flags::COMPLETED {
+            if api::state(self.task(i)).0 != Flags::COMPLETED {
                 return Err(format!("task {i}'s operation ended, and the task was not woken"));
             }
         }
         let e = &st.ex[ex as usize];
         if let Some((i, at_ns, ns)) = e.dozing {
             let task = self.task(i);
-            if handle::state(task).1 == Waits::Deadline {
+            if api::state(task).1 == Waits::Deadline {
                 let deadline_ns = task.timer.deadline_ns.get();
                 if deadline_ns < at_ns + ns || deadline_ns > st.clock_ns + ns {
                     return Err(format!("task {i} sleeps {ns} ns from {at_ns} to {deadline_ns}"));
@@ -151,7 +151,7 @@ impl World {
     }
 
     fn expired(&self, st: &mut State, ex: u8) -> Verdict {
-        let collected = |i: u8| handle::state(self.task(i)).0 == Flags::COMPLETED;
+        let collected = |i: u8| api::state(self.task(i)).0 == Flags::COMPLETED;
         let e = &mut st.ex[ex as usize];
         let Some(&(first_ns, i)) = e.sleepers.first() else { return Ok(()) };
         if !collected(i) {

@@ -1,21 +1,19 @@
-//! The real kernel under an executor: an io_uring ([`uring`]), or for a compute-only
+//! The real kernel under an executor: an io_uring ([`ring`](super::ring)), or for a compute-only
 //! executor nothing but a way to sleep. This file is the face; it touches no system call itself.
 //!
 //! One thread makes, uses and drops a `RealKernel` (it is not `Send`): SINGLE_ISSUER binds the ring
 //! to it, and so does the registered ring descriptor.
 
 use super::kernel::{Cqe, Kernel, Sqe, Wait, Waker};
-use super::sleep::Sleeper;
-use super::text::{text, Text};
-use super::{probe, setup};
+use super::ring::Ring;
+use super::setup;
+use super::sleeper::Sleeper;
 use crate::error::Errno;
+use crate::sys::clock;
+use crate::sys::host;
+use crate::sys::text::{text, Text};
 
-mod learn;
-mod rouse;
-mod uring;
-
-use uring::Ring;
-pub use uring::FIRST_RESERVED_USER_DATA;
+pub use super::ring::FIRST_RESERVED_USER_DATA;
 
 /// What may be chosen about a ring.
 #[derive(Clone, Copy, Debug, Default)]
@@ -56,7 +54,7 @@ impl RealKernel {
     /// EXPENSIVE. On the thread that will use it.
     pub fn new(options: &RingOptions) -> Result<Self, CreateError> {
         let explain = |e| setup::explain(e, options);
-        let release = probe::Release::running();
+        let release = host::Release::running();
         if options.entries == 0 {
             let way = Way::ComputeOnly(Sleeper::new().map_err(explain)?);
             let config: Text = text!(
@@ -162,7 +160,7 @@ impl Kernel for RealKernel {
 
     #[inline]
     fn now_boot_ns(&self) -> u64 {
-        super::clock::boot_ns()
+        clock::boot_ns()
     }
 
     fn waker(&self) -> Waker {

@@ -4,10 +4,10 @@
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::EnterFlags;
 
-use super::rouse::NOBODY;
-use super::uring::{Clock, Ring};
+use super::mask;
+use super::ring::{Clock, Ring};
+use super::wakeup::NOBODY;
 use crate::error::Errno;
-use crate::sys::mask;
 use crate::sys::text::{text, Text};
 
 impl Ring {
@@ -77,7 +77,7 @@ impl Ring {
             if self.registered { " registered_ring" } else { "" },
             if dropped.is_empty() { "nothing" } else { dropped },
             features,
-            if self.rouse.multishot() { "multishot" } else { "one-shot" },
+            if self.wakeup.multishot() { "multishot" } else { "one-shot" },
         )
     }
 
@@ -104,13 +104,13 @@ impl Ring {
                 why = Some(text!("no synchronous cancel: {e}"));
             }
         }
-        self.rouse.multishot.set(why.is_none());
+        self.wakeup.multishot.set(why.is_none());
         if let Err(e) = self.try_poll() {
             if why.is_some() || e.0 != libc::EINVAL {
                 return Err(e);
             }
             why = Some(text!("{e}"));
-            self.rouse.multishot.set(false);
+            self.wakeup.multishot.set(false);
             self.try_poll()?;
         }
         if let Some(why) = why {

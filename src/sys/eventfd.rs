@@ -4,8 +4,14 @@
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use super::clock::{boot_ns, NS_PER_S, SLICE_NS};
-use super::kernel::{Wait, Waker};
 use crate::error::Errno;
+
+/// How another thread, or a signal handler, ends an executor's sleep. Async-signal-safe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waker {
+    /// An eventfd owned by the kernel object; negative: nothing to do (simulation).
+    pub eventfd: i32,
+}
 
 impl Waker {
     /// ANY THREAD, and signal handlers: one `write`, no lock, no allocation, errno preserved.
@@ -39,10 +45,10 @@ fn set_errno(value: i32) {
 }
 
 /// The eventfd behind a [`Waker`]. Every wake adds 1.
-pub(super) struct EventFd(OwnedFd);
+pub struct EventFd(OwnedFd);
 
 impl EventFd {
-    pub(super) fn new() -> Result<Self, Errno> {
+    pub fn new() -> Result<Self, Errno> {
         // SAFETY: no memory is passed.
         let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
         if fd < 0 {
@@ -52,21 +58,17 @@ impl EventFd {
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
-    pub(super) fn fd(&self) -> i32 {
+    pub fn fd(&self) -> i32 {
         self.0.as_raw_fd()
     }
 
-    pub(super) fn waker(&self) -> Waker {
+    pub fn waker(&self) -> Waker {
         Waker { eventfd: self.fd() }
     }
 
-    /// Until there was a wake, or for as long as `wait` says, in slices. Early for any reason.
-    pub(super) fn wait(&self, wait: Wait) -> Result<(), Errno> {
-        let limit = match wait {
-            Wait::No => Some(0),
-            Wait::Until { boot_ns: at_ns } => Some(at_ns.saturating_sub(boot_ns()).min(SLICE_NS)),
-            Wait::Forever => None,
-        };
+    /// Until there was a wake, or until that boot time, in slices. Early for any reason.
+    pub fn wait(&self, until_ns: Option<u64>) -> Result<(), Errno> {
+        let limit = until_ns.map(|at_ns| at_ns.saturating_sub(boot_ns()).min(SLICE_NS));
         let limit = limit.map(|ns| libc::timespec {
             tv_sec: (ns / NS_PER_S) as libc::time_t,
             tv_nsec: (ns % NS_PER_S) as libc::c_long,
@@ -81,7 +83,7 @@ impl EventFd {
     }
 
     /// Takes all wakes written so far; how many there were.
-    pub(super) fn drain(&self) -> u64 {
+    pub fn drain(&self) -> u64 {
         let mut count = [0u8; 8];
         loop {
             // SAFETY: reads at most eight bytes into eight bytes of our own.

@@ -2,7 +2,7 @@
 //! running kernel refuses what its bits name, so that every rung of the setup ladder is tested on
 //! the newest kernel.
 //!
-//! [`RingOptions::mask`]: super::ring::RingOptions::mask
+//! [`RingOptions::mask`]: super::RingOptions::mask
 
 pub const SINGLE_ISSUER: u32 = 1 << 0;
 pub const DEFER_TASKRUN: u32 = 1 << 1;

@@ -31,7 +31,7 @@
 //! 7. An inbox may change owners while it is closed. Whoever is told to wake wakes the new one.
 
 use super::link::Link;
-use crate::sys::prefetch;
+use crate::prefetch;
 use core::ptr::{self, NonNull};
 #[cfg(not(loom))]
 use core::sync::atomic::{
@@ -73,7 +73,7 @@ pub enum Push {
     Closed,
 }
 
-/// What [`Inbox::take`] found.
+/// What [`MpscQueue::take`] found.
 #[must_use]
 pub struct Taken {
     pub notified: bool,
@@ -89,7 +89,7 @@ pub struct Chain {
 /// Many push, one takes. Has its cache line to itself: the pushers' writes would otherwise slow
 /// whatever the owner keeps next to it.
 #[repr(align(64))]
-pub struct Inbox {
+pub struct MpscQueue {
     head: AtomicPtr<Link>,
     /// Foreign threads between the push of an internal message and the end of its wake-up. In the
     /// line of `head`: who touches one touches the other.
@@ -97,7 +97,7 @@ pub struct Inbox {
 }
 
 /// Any thread.
-impl Inbox {
+impl MpscQueue {
     pub fn new() -> Self {
         Self { head: AtomicPtr::new(ptr::null_mut()), pins: AtomicUsize::new(0) }
     }
@@ -166,7 +166,7 @@ impl Inbox {
 }
 
 /// The owner alone. (From another thread these would break liveness, not memory.)
-impl Inbox {
+impl MpscQueue {
     /// Something to take. One plain load: the executor asks on every pass. Not while closed.
     #[inline(always)]
     pub fn has_any(&self) -> bool {
@@ -241,7 +241,7 @@ fn asleep() -> *mut Link {
     ptr::without_provenance_mut(SLEEPING)
 }
 
-impl Default for Inbox {
+impl Default for MpscQueue {
     fn default() -> Self {
         Self::new()
     }

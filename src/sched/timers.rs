@@ -1,14 +1,14 @@
 //! The sleeping tasks, by deadline on the boot-time clock.
 
-use crate::intrusive::Timers;
+use crate::intrusive::TimerQueue;
 use crate::task::header::{TaskRef, Waits};
 
-pub struct Deadlines(Timers);
+pub struct Timers(TimerQueue);
 
-impl Deadlines {
+impl Timers {
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
-        Self(Timers::new())
+        Self(TimerQueue::new())
     }
 
     #[inline(always)]

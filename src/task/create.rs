@@ -6,12 +6,12 @@ use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicU8, Ordering};
 
 use super::header::*;
+use super::state;
 use crate::error::{Errno, RawResult, Res};
 use crate::intrusive::{Fifo, Link, TimerNode};
-use crate::phase;
 use crate::stack::pool;
 use crate::stack::switch::{Registration, Switch};
-use crate::sys::overflow;
+use crate::sys::stack_overflow;
 
 /// Sequence numbers of new headers start in a range of their own, so that one that was forgotten by
 /// the kernel (`MADV_DONTNEED`) never repeats a number a stale message may hold.
@@ -32,7 +32,7 @@ fn launch(task: TaskRef) {
 
 /// What an overflow of the stack below `header` is to say; false for a task that does not run.
 /// Called in a signal handler.
-fn describe(header: *const u8, line: &mut overflow::Line) -> bool {
+fn describe(header: *const u8, line: &mut stack_overflow::Line) -> bool {
     // SAFETY: the pool found the address to be a slot's header, and slots are never unmapped; zeros,
     // if no task ever had it.
     let task = unsafe { TaskRef::from_head(header.cast()) };
@@ -46,7 +46,7 @@ fn describe(header: *const u8, line: &mut overflow::Line) -> bool {
 
 /// EXPENSIVE. A task that was never attached. ENOMEM where memory ends.
 pub fn create(stack_bytes: usize) -> Res<TaskRef> {
-    overflow::set_describe(describe);
+    stack_overflow::set_describe(describe);
     let slot = pool::acquire(stack_bytes, size_of::<Task>())?;
     let at = slot.header.cast::<Task>();
     // SAFETY: the slot is ours, and its header bytes are zeros or the previous task's.
@@ -77,7 +77,7 @@ pub fn create(stack_bytes: usize) -> Res<TaskRef> {
         waits: Waits::Nothing.into(),
         level: 0.into(),
         cancel: Cancel::No.into(),
-        phase: AtomicU8::new(phase::FRESH),
+        run_state: AtomicU8::new(state::FRESH),
         op: 0.into(),
         joined: false.into(),
         opcode: 0.into(),
@@ -106,12 +106,12 @@ pub fn create(stack_bytes: usize) -> Res<TaskRef> {
 
 /// EBUSY, with nothing changed, while the task is attached.
 pub fn destroy(task: TaskRef) -> Res<()> {
-    if task.life().is_taken() {
+    if task.state().is_taken() {
         return Err(Errno(libc::EBUSY));
     }
     // A late attach by a stale handle is refused rather than run.
     task.head.user_code.set(None);
-    task.life().forget();
+    task.state().forget();
     let Some(slot) = task.slot.take() else {
         return Err(Errno(libc::EINVAL)); // Destroyed already, as far as one can tell.
     };

@@ -11,10 +11,10 @@ use std::io;
 use io_uring::IoUring;
 
 use super::mask;
-use super::probe;
-use super::ring::{CreateError, RingOptions};
-use super::text::{text, Text};
+use super::real::{CreateError, RingOptions};
 use crate::error::Errno;
+use crate::sys::host;
+use crate::sys::text::{text, Text};
 
 // IORING_SETUP_*, as in <linux/io_uring.h>.
 const CQSIZE: u32 = 1 << 3;
@@ -210,7 +210,7 @@ fn invalid(text: Text) -> CreateError {
 
 /// One plain sentence with the remedy, for the errno of a system call that making a ring needs.
 pub(super) fn explain(errno: Errno, o: &RingOptions) -> CreateError {
-    let release = probe::Release::running();
+    let release = host::Release::running();
     let what: Text = match o.entries {
         0 => Text::from("the eventfd and the timerfd that a compute-only executor needs"),
         n => text!("an io_uring of {n} entries"),
@@ -219,7 +219,7 @@ pub(super) fn explain(errno: Errno, o: &RingOptions) -> CreateError {
     let (errno, text) = match errno.0 {
         libc::ENOSYS if o.entries != 0 => (libc::ENOSYS, no_such_call(&release)),
         libc::EPERM | libc::EACCES if o.entries != 0 => {
-            (libc::EPERM, forbidden(errno, probe::io_uring_disabled()))
+            (libc::EPERM, forbidden(errno, host::io_uring_disabled()))
         }
         libc::ENOMEM => (
             libc::ENOMEM,
@@ -227,7 +227,7 @@ pub(super) fn explain(errno: Errno, o: &RingOptions) -> CreateError {
                 "there is not enough memory for {what}; it is limited by RLIMIT_MEMLOCK ({} bytes; \
                  some kernels, and not for CAP_IPC_LOCK), by the memory cgroup and by RLIMIT_AS: \
                  raise the limit, or ask for fewer entries",
-                limit(probe::max_locked_bytes())
+                limit(host::max_locked_bytes())
             ),
         ),
         libc::EMFILE => (
@@ -235,7 +235,7 @@ pub(super) fn explain(errno: Errno, o: &RingOptions) -> CreateError {
             text!(
                 "this process has as many open files as RLIMIT_NOFILE lets it have ({}): close \
                  some or raise the limit (ulimit -n)",
-                limit(probe::max_open_files())
+                limit(host::max_open_files())
             ),
         ),
         libc::ENFILE => (
@@ -260,10 +260,10 @@ pub(super) fn explain(errno: Errno, o: &RingOptions) -> CreateError {
     CreateError { errno: Errno(errno), text }
 }
 
-fn no_such_call(release: &probe::Release) -> Text {
+fn no_such_call(release: &host::Release) -> Text {
     // The sysctl is part of io_uring: where it is, the kernel has io_uring and something in front
     // of it answers.
-    if probe::io_uring_disabled().is_some() && probe::seccomp_filtered() {
+    if host::io_uring_disabled().is_some() && host::seccomp_filtered() {
         return text!(
             "io_uring is hidden by a seccomp filter, which answers ENOSYS in place of the kernel \
              ({release}): allow io_uring_setup, io_uring_enter and io_uring_register in the \
@@ -279,7 +279,7 @@ fn no_such_call(release: &probe::Release) -> Text {
     too_old(release)
 }
 
-pub(super) fn too_old(release: &probe::Release) -> Text {
+pub(super) fn too_old(release: &host::Release) -> Text {
     text!(
         "the kernel ({release}) is too old: its io_uring lacks waiting with a time limit, which \
          came with Linux 5.11; use a newer kernel, or set entries = 0 for an executor without \
@@ -300,7 +300,7 @@ fn forbidden(errno: Errno, disabled: Option<i64>) -> Text {
             "io_uring is kept from unprivileged processes by the sysctl kernel.io_uring_disabled = \
              1: have it set to 0, or join the group named by kernel.io_uring_group (now {}), \
              {REMEDY}",
-            probe::io_uring_group().unwrap_or(-1)
+            host::io_uring_group().unwrap_or(-1)
         ),
         _ => text!(
             "io_uring is forbidden by a seccomp filter or another security policy ({errno}), while \
@@ -323,8 +323,8 @@ mod tests {
             forbidden(Errno(libc::EPERM), Some(2)),
             forbidden(Errno(libc::EPERM), Some(1)),
             forbidden(Errno(libc::EPERM), Some(0)),
-            too_old(&probe::Release::parse("5.10.1")),
-            no_such_call(&probe::Release::parse("6.1.0")),
+            too_old(&host::Release::parse("5.10.1")),
+            no_such_call(&host::Release::parse("6.1.0")),
             explain(Errno(libc::EINVAL), &attach).text,
             explain(Errno(libc::ENOMEM), &none).text,
             explain(Errno(libc::EPERM), &none).text,
@@ -335,8 +335,8 @@ mod tests {
             texts.push(text);
         }
         assert_eq!(
-            no_such_call(&probe::Release::parse("4.19")),
-            too_old(&probe::Release::parse("4.19"))
+            no_such_call(&host::Release::parse("4.19")),
+            too_old(&host::Release::parse("4.19"))
         );
         for text in &texts {
             assert!(!text.contains(['\n', '.']) || !text.contains(". "), "one sentence: {text}");

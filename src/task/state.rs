@@ -14,12 +14,12 @@
 //! Rules:
 //!
 //! 1. Who attaches a task, owner or foreign, first saw (acquire) that its last run was over.
-//! 2. `seq` and `executor` say which run it is, and whose, before `phase` says that it is attached;
+//! 2. `seq` and `executor` say which run it is, and whose, before `run_state` says that it is attached;
 //!    while it was not said, the plain fields are those of the thread that attaches it.
-//! 3. An executor's thread alone ends what is attached there: of `executor` and `phase`, it may
+//! 3. An executor's thread alone ends what is attached there: of `executor` and `run_state`, it may
 //!    find out of date only what others do.
 //! 4. `result` may be read by anyone in EXITED, and by who does not know what others do with the
-//!    task only by [`Life::settled_result`].
+//!    task only by [`TaskState::settled_result`].
 
 use core::ffi::c_void;
 use core::ptr;
@@ -45,14 +45,14 @@ pub const CLAIMED: u8 = 3;
 
 /// Somebody's: neither to be attached nor to be destroyed.
 #[inline(always)]
-const fn is_taken(phase: u8) -> bool {
-    phase & 1 != 0
+const fn is_taken(run_state: u8) -> bool {
+    run_state & 1 != 0
 }
 
 /// The shared words of one task, wherever its header keeps them.
 #[derive(Clone, Copy)]
-pub struct Life<'a> {
-    pub phase: &'a AtomicU8,
+pub struct TaskState<'a> {
+    pub run_state: &'a AtomicU8,
     /// Attachments so far, never the same number twice at one address.
     pub seq: &'a AtomicU64,
     /// Of the executor it was last attached to; never null once attached.
@@ -64,27 +64,27 @@ pub struct Life<'a> {
 }
 
 /// Any thread, at any time, also of a task that was destroyed.
-impl Life<'_> {
+impl TaskState<'_> {
     #[inline(always)]
-    pub fn phase(self) -> u8 {
+    pub fn run_state(self) -> u8 {
         // Acquire: pairs with `attached` (where, and which run) and `exited` (the result).
-        self.phase.load(Acquire)
+        self.run_state.load(Acquire)
     }
 
     #[inline(always)]
     pub fn is_taken(self) -> bool {
-        is_taken(self.phase())
+        is_taken(self.run_state())
     }
 
     #[inline(always)]
     pub fn has_exited(self) -> bool {
-        self.phase() == EXITED
+        self.run_state() == EXITED
     }
 
     /// Which run this is.
     #[inline(always)]
     pub fn seq(self) -> u64 {
-        // Relaxed: a number to compare with; what is touched because of it waits for the phase.
+        // Relaxed: a number to compare with; what is touched because of it waits for the state.
         self.seq.load(Relaxed)
     }
 
@@ -98,7 +98,7 @@ impl Life<'_> {
     /// The result of its last run; None if another thread has attached it again meanwhile, whose
     /// executor may be writing the next.
     ///
-    /// Of an owner's attach the number is seen before the phase: a look that begins between the two,
+    /// Of an owner's attach the number is seen before the state: a look that begins between the two,
     /// and ends when that run is over, finds the number unchanged all the same, with a word of one
     /// result and a word of the other. One that begins after it does not: so two looks, which must
     /// agree.
@@ -124,18 +124,18 @@ impl Life<'_> {
     #[inline(always)]
     #[must_use]
     pub fn claim(self) -> bool {
-        let idle = self.phase.load(Relaxed);
+        let idle = self.run_state.load(Relaxed);
         // Acquire: rule 1. An exchange, as another thread may be at the same.
-        !is_taken(idle) && self.phase.compare_exchange(idle, CLAIMED, Acquire, Relaxed).is_ok()
+        !is_taken(idle) && self.run_state.compare_exchange(idle, CLAIMED, Acquire, Relaxed).is_ok()
     }
 }
 
 /// Who has the task: who claimed it; its executor's thread where it is or was not taken.
-impl Life<'_> {
+impl TaskState<'_> {
     /// The next run begins, on the executor of these addresses. The plain fields come next.
     #[inline(always)]
     pub fn begin(self, executor: *mut c_void, mailbox: *mut c_void) {
-        // Release, all: whoever acquires one of them sees that the run before is over, and its phase
+        // Release, all: whoever acquires one of them sees that the run before is over, and its run_state
         // with it, CLAIMED at least if a foreign thread is at it.
         self.seq.store(self.seq.load(Relaxed) + 1, Release);
         self.mailbox.store(mailbox, Release);
@@ -145,7 +145,7 @@ impl Life<'_> {
     #[inline(always)]
     pub fn attached(self) {
         // Release: rule 2.
-        self.phase.store(ATTACHED, Release);
+        self.run_state.store(ATTACHED, Release);
     }
 
     #[inline(always)]
@@ -160,18 +160,18 @@ impl Life<'_> {
     pub fn exited(self) {
         // Release, both: the result, all stamps and what user_code wrote come first.
         self.executor.store(ptr::null_mut(), Release);
-        self.phase.store(EXITED, Release);
+        self.run_state.store(EXITED, Release);
     }
 
     /// The task is destroyed.
     pub fn forget(self) {
         // Relaxed: nobody may use it any more, and who does finds it idle.
-        self.phase.store(FRESH, Relaxed);
+        self.run_state.store(FRESH, Relaxed);
     }
 }
 
 /// The thread of the executor at `executor`.
-impl Life<'_> {
+impl TaskState<'_> {
     /// It is the last it was given to; the run before, if not this one, is over.
     #[inline(always)]
     pub fn is_of(self, executor: *mut c_void) -> bool {
@@ -183,7 +183,7 @@ impl Life<'_> {
     /// be attached elsewhere at the first look, and be about to come here at the second.
     #[inline(always)]
     pub fn is_attached_to(self, executor: *mut c_void) -> bool {
-        self.is_of(executor) && self.phase() == ATTACHED
+        self.is_of(executor) && self.run_state() == ATTACHED
     }
 
     /// As of now. In EXITED, or on the thread that writes the next.

@@ -1,5 +1,5 @@
 //! What makes a sleeping ring wake up: the eventfd, the poll on it that is kept in flight, and what
-//! takes the poll's place once a drain forbids one. The rules are numbered in `uring.rs`.
+//! takes the poll's place once a drain forbids one. The rules are numbered in `ring.rs`.
 //!
 //! ```text
 //!                  push_poll                        completion without MORE
@@ -16,17 +16,17 @@ use std::cell::Cell;
 
 use io_uring::types::{CancelBuilder, Timespec};
 
-use super::uring::{soon, Ring, FIRST_RESERVED_USER_DATA};
+use super::kernel::{Cqe, Sqe, Wait};
+use super::ring::{soon, Ring, FIRST_RESERVED_USER_DATA};
 use crate::error::Errno;
-use crate::sys::kernel::{Cqe, Sqe, Wait};
-use crate::sys::wake::EventFd;
+use crate::sys::eventfd::EventFd;
 
 /// Completions of the poll.
 const WAKE: u64 = FIRST_RESERVED_USER_DATA;
 /// Carried by nothing.
 pub(super) const NOBODY: u64 = WAKE + 1;
 
-pub(super) struct Rouse {
+pub(super) struct Wakeup {
     eventfd: EventFd,
     pub(super) multishot: Cell<bool>,
     in_flight: Cell<bool>,
@@ -43,7 +43,7 @@ pub(super) struct Rouse {
     signalled: Cell<bool>,
 }
 
-impl Rouse {
+impl Wakeup {
     pub(super) fn new() -> Result<Self, Errno> {
         Ok(Self {
             eventfd: EventFd::new()?,
@@ -80,13 +80,13 @@ impl Ring {
     pub(super) fn push_poll(&self) {
         const POLL_ADD: u8 = 6;
         const POLL_ADD_MULTI: u32 = 1;
-        let multi = if self.rouse.multishot() { POLL_ADD_MULTI } else { 0 };
-        let fd = self.rouse.eventfd.fd();
+        let multi = if self.wakeup.multishot() { POLL_ADD_MULTI } else { 0 };
+        let fd = self.wakeup.eventfd.fd();
         let mut sqe = Sqe::new(POLL_ADD, fd, 0, 0, multi, libc::POLLIN as u32);
         sqe.set_user_data(WAKE);
         // SAFETY: a poll refers to no memory; the kernel holds on to the eventfd's file.
         unsafe { self.push(&sqe) };
-        self.rouse.in_flight.set(true);
+        self.wakeup.in_flight.set(true);
     }
 
     /// IORING_REGISTER_SYNC_CANCEL: a cancellation that takes no entry. Does not wait for what
@@ -96,17 +96,17 @@ impl Ring {
         let cancelled = self.submitter().register_sync_cancel(Some(Timespec::new()), which);
         cancelled.map_err(Errno::from).inspect_err(|e| {
             if matches!(e.0, libc::EINVAL | libc::EPERM | libc::EACCES | libc::ENOSYS) {
-                self.rouse.no_cancel_now.set(true);
+                self.wakeup.no_cancel_now.set(true);
             }
         })
     }
 
     /// Rules 2 and 4.
     pub(super) fn sleep(&self, wait: Wait) -> Result<(), Errno> {
-        if self.rouse.draining() {
+        if self.wakeup.draining() {
             return self.sleep_without_poll(wait);
         }
-        if !self.rouse.in_flight.get() {
+        if !self.wakeup.in_flight.get() {
             if self.sq_space() == 0 {
                 self.collect()?;
                 if self.sq_space() == 0 {
@@ -122,44 +122,44 @@ impl Ring {
     #[cold]
     pub(super) fn reserved_completed(&self, cqe: Cqe, satisfied: bool) {
         const CQE_F_MORE: u32 = 1 << 1;
-        let rouse = &self.rouse;
+        let wakeup = &self.wakeup;
         debug_assert_eq!(cqe.user_data, WAKE);
         let mut woken = !satisfied;
         if cqe.flags & CQE_F_MORE == 0 {
-            rouse.in_flight.set(false);
+            wakeup.in_flight.set(false);
         }
-        if !rouse.multishot() {
+        if !wakeup.multishot() {
             // A new poll would find the counter above zero for ever. This completion stands for one
             // write; more were later ones, which no `enter` has returned for yet.
-            woken |= rouse.eventfd.drain() > 1;
+            woken |= wakeup.eventfd.drain() > 1;
         }
         if woken {
-            rouse.woken.set(true);
+            wakeup.woken.set(true);
         }
     }
 
     /// False where `cancel_now` is no way out: then cancel requests go as entries all the same.
     pub(super) fn holds_back(&self) -> bool {
-        self.rouse.draining() && !self.rouse.no_cancel_now.get()
+        self.wakeup.draining() && !self.wakeup.no_cancel_now.get()
     }
 
     /// An entry with IOSQE_IO_DRAIN was pushed (rule 4).
     #[cold]
     pub(super) fn drain_pushed(&self) {
-        self.rouse.draining.set(true);
+        self.wakeup.draining.set(true);
     }
 
     /// Before every submission while draining. The poll must go; when does not matter, since the
     /// kernel holds the drain back until it has.
     #[cold]
     pub(super) fn drain_step(&self) {
-        let rouse = &self.rouse;
-        if rouse.in_flight.get() {
-            if rouse.multishot() {
+        let wakeup = &self.wakeup;
+        if wakeup.in_flight.get() {
+            if wakeup.multishot() {
                 // ENOENT: it has just ended, or is still in the queue; then the next step will do.
                 let _ = self.cancel_now(WAKE);
             } else {
-                rouse.eventfd.waker().wake();
+                wakeup.eventfd.waker().wake();
             }
         }
     }
@@ -171,21 +171,25 @@ impl Ring {
     /// Nothing is lost: what completes after `collect` finds the kernel's list empty, and signals;
     /// what `collect` left in the list shows in `needs_enter`.
     fn sleep_without_poll(&self, wait: Wait) -> Result<(), Errno> {
-        let rouse = &self.rouse;
-        if !rouse.signalled.get() {
-            let registered = self.submitter.register_eventfd(rouse.eventfd.fd());
-            rouse.signalled.set(registered.is_ok());
+        let wakeup = &self.wakeup;
+        if !wakeup.signalled.get() {
+            let registered = self.submitter.register_eventfd(wakeup.eventfd.fd());
+            wakeup.signalled.set(registered.is_ok());
         }
         self.collect()?;
         if self.visible() != 0 || self.needs_enter() {
             return Ok(());
         }
-        if !rouse.signalled.get() {
+        if !wakeup.signalled.get() {
             // A policy that lets us have a ring and not this. Then we look every so often.
             return self.enter_until(0, soon(wait));
         }
-        rouse.eventfd.wait(wait)?;
-        rouse.eventfd.drain();
+        wakeup.eventfd.wait(match wait {
+            Wait::No => Some(0),
+            Wait::Until { boot_ns } => Some(boot_ns),
+            Wait::Forever => None,
+        })?;
+        wakeup.eventfd.drain();
         self.collect()
     }
 }

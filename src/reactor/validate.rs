@@ -1,7 +1,7 @@
 //! Which submission entries a task may pass: any that completes exactly once.
 
 use crate::error::{Errno, Res};
-use crate::sys::kernel::{op, Sqe};
+use crate::uring::kernel::{op, Sqe};
 
 const IOSQE_IO_LINK: u8 = 1 << 2;
 const IOSQE_IO_HARDLINK: u8 = 1 << 3;

@@ -1,5 +1,5 @@
 //! The ring itself: its queues, `io_uring_enter` in its two forms (collect, sleep), and closing it.
-//! What makes a sleep end on a wake is in `rouse.rs`. Touched by the owning thread only.
+//! What makes a sleep end on a wake is in `wakeup.rs`. Touched by the owning thread only.
 //!
 //! Rules:
 //!
@@ -34,11 +34,11 @@ use std::ptr::NonNull;
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{squeue, EnterFlags, IoUring, Submitter};
 
-use super::rouse::Rouse;
+use super::kernel::{Cqe, Sqe, Wait, Waker};
+use super::wakeup::Wakeup;
 use crate::error::Errno;
 use crate::sys::alloc;
 use crate::sys::clock::{boot_ns, NS_PER_S, SLICE_NS};
-use crate::sys::kernel::{Cqe, Sqe, Wait, Waker};
 use crate::sys::text::Text;
 
 /// From here on `user_data` is ours; entries that carry it never surface from `pop`.
@@ -68,7 +68,7 @@ pub(super) struct Ring {
     /// Completions taken so far; and up to which of them wakes are satisfied (rule 3).
     taken: Cell<u64>,
     satisfied: Cell<u64>,
-    pub(super) rouse: Rouse,
+    pub(super) wakeup: Wakeup,
     _owner_only: PhantomData<*mut ()>,
 }
 
@@ -79,7 +79,7 @@ const _: () = assert!(
 
 impl Ring {
     pub(super) fn new(uring: IoUring, mask: u32, dropped: &mut Text) -> Result<Self, Errno> {
-        let rouse = Rouse::new()?;
+        let wakeup = Wakeup::new()?;
         let uring = NonNull::from(Box::leak(alloc::try_box(uring)?));
         // SAFETY: leaked, so valid until `drop` frees it, after the last use of `submitter`.
         let submitter = unsafe { uring.as_ref() }.submitter();
@@ -91,7 +91,7 @@ impl Ring {
             registered: false,
             taken: Cell::new(0),
             satisfied: Cell::new(0),
-            rouse,
+            wakeup,
             _owner_only: PhantomData,
         };
         ring.try_register(mask, dropped);
@@ -106,7 +106,7 @@ impl Ring {
     }
 
     pub(super) fn waker(&self) -> Waker {
-        self.rouse.eventfd().waker()
+        self.wakeup.eventfd().waker()
     }
 
     pub(super) fn submitter(&self) -> &Submitter<'static> {
@@ -133,7 +133,7 @@ impl Ring {
     }
 
     /// # Safety
-    /// As [`Kernel::push`](crate::sys::kernel::Kernel::push).
+    /// As [`Kernel::push`](super::kernel::Kernel::push).
     #[inline]
     pub(super) unsafe fn push(&self, sqe: &Sqe) {
         // SAFETY: the caller's promise, passed on.
@@ -142,7 +142,7 @@ impl Ring {
     }
 
     /// # Safety
-    /// As [`Kernel::push`](crate::sys::kernel::Kernel::push).
+    /// As [`Kernel::push`](super::kernel::Kernel::push).
     #[inline(always)]
     pub(super) unsafe fn try_push(&self, sqe: &Sqe) -> bool {
         const IO_DRAIN: u8 = 1 << 1;
@@ -209,7 +209,7 @@ impl Ring {
     }
 
     pub(super) fn enter(&self, wait: Wait) -> Result<(), Errno> {
-        if wait == Wait::No || self.rouse.take_woken() {
+        if wait == Wait::No || self.wakeup.take_woken() {
             return self.collect();
         }
         let result = self.sleep(wait);
@@ -224,7 +224,7 @@ impl Ring {
 
     /// Submits and collects without sleeping.
     pub(super) fn collect(&self) -> Result<(), Errno> {
-        if self.rouse.draining() {
+        if self.wakeup.draining() {
             self.drain_step();
         }
         let result = self.enter_now(self.sq_pending());

@@ -43,7 +43,7 @@
 
 use super::timer_node::{ByDeadline, TimerNode, IN_TREE, NOWHERE, ONE_INSERTION};
 use super::Fifo;
-use crate::sys::prefetch;
+use crate::prefetch;
 use core::cell::{Cell, UnsafeCell};
 use core::ptr::NonNull;
 use intrusive_collections::RBTree;
@@ -58,7 +58,7 @@ struct Lane {
 }
 
 /// Nodes in order of their deadlines.
-pub struct Timers {
+pub struct TimerQueue {
     first: Cell<Option<NonNull<TimerNode>>>,
     inserted: Cell<u64>,
     lanes: [Lane; LANES],
@@ -66,7 +66,7 @@ pub struct Timers {
     tree: UnsafeCell<RBTree<ByDeadline>>,
 }
 
-impl Timers {
+impl TimerQueue {
     pub const fn new() -> Self {
         Self {
             first: Cell::new(None),
@@ -98,7 +98,7 @@ impl Timers {
     /// Adds `node`, whose deadline is set.
     ///
     /// # Safety
-    /// `node` is in no `Timers`; it stays in place, and its deadline as it is, until it has left.
+    /// `node` is in no `TimerQueue`; it stays in place, and its deadline as it is, until it has left.
     #[inline]
     pub unsafe fn insert(&self, node: NonNull<TimerNode>) {
         // SAFETY: the caller lends it.
@@ -128,7 +128,7 @@ impl Timers {
     /// Takes `node` out.
     ///
     /// # Safety
-    /// `node` is in this `Timers`.
+    /// `node` is in this `TimerQueue`.
     #[inline]
     pub unsafe fn remove(&self, node: NonNull<TimerNode>) {
         // SAFETY: an inserted node is valid.
@@ -205,7 +205,7 @@ impl Timers {
     }
 }
 
-impl Default for Timers {
+impl Default for TimerQueue {
     fn default() -> Self {
         Self::new()
     }
@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn steady_sleepers_stay_out_of_the_tree() {
         let nodes: Vec<TimerNode> = (0..20).map(|_| TimerNode::new()).collect();
-        let timers = Timers::new();
+        let timers = TimerQueue::new();
         let insert = |node: &TimerNode, deadline_ns| {
             node.deadline_ns.set(deadline_ns);
             // SAFETY: idle, and outlives the timers.

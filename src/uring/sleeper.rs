@@ -4,10 +4,10 @@
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use super::clock::NS_PER_S;
 use super::kernel::{Wait, Waker};
-use super::wake::EventFd;
 use crate::error::Errno;
+use crate::sys::clock::NS_PER_S;
+use crate::sys::eventfd::EventFd;
 
 pub(super) struct Sleeper {
     eventfd: EventFd,

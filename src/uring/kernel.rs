@@ -5,6 +5,7 @@
 //! the ring is further up on the executor's. All calls come from the owning thread.
 
 use crate::error::Errno;
+pub use crate::sys::eventfd::Waker;
 
 /// One submission queue entry, as the kernel reads it (`struct io_uring_sqe`, 64 bytes).
 #[derive(Clone, Copy)]
@@ -180,13 +181,6 @@ pub trait Kernel {
 
     /// Wakes an `enter` that sleeps, or makes the next one that would sleep return at once.
     fn waker(&self) -> Waker;
-}
-
-/// How another thread, or a signal handler, ends an executor's sleep. Async-signal-safe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Waker {
-    /// An eventfd owned by the kernel object; negative: nothing to do (simulation).
-    pub eventfd: i32,
 }
 
 /// Opcodes, `enum io_uring_op`, as far as the executor treats them specially.

@@ -10,11 +10,11 @@ use crate::debug;
 use crate::error::{Errno, RawResult, Res};
 use crate::executor::mailbox::Mailbox;
 use crate::executor::Executor;
-use crate::io::check;
-use crate::sys::kernel::{Kernel, Sqe};
+use crate::reactor::validate;
 use crate::sys::thread;
+use crate::task::create;
 use crate::task::header::{Flags, Task, TaskHead, TaskRef, Waits, PRIORITIES};
-use crate::task::life;
+use crate::uring::kernel::{Kernel, Sqe};
 
 const EINVAL: Errno = Errno(libc::EINVAL);
 const EPERM: Errno = Errno(libc::EPERM);
@@ -46,11 +46,11 @@ pub unsafe fn task(head: *const TaskHead) -> Res<TaskRef> {
 
 pub fn create_task(stack_bytes: usize) -> Res<TaskRef> {
     debug::keep();
-    life::create(stack_bytes)
+    create::create(stack_bytes)
 }
 
 pub fn destroy_task(task: TaskRef) -> Res<()> {
-    life::destroy(task)
+    create::destroy(task)
 }
 
 impl<K: Kernel> Handle<K> {
@@ -188,7 +188,7 @@ impl<K: Kernel> Handle<K> {
         if !ex.kernel().has_ring() {
             return RawResult::failure(Errno(libc::ENOTSUP));
         }
-        if let Err(e) = check::completes_once(sqe) {
+        if let Err(e) = validate::completes_once(sqe) {
             return RawResult::failure(e);
         }
         // SAFETY: the caller's.

@@ -1,3 +1,0 @@
-//! What tasks may ask of the kernel.
-
-pub mod check;
