@@ -1,5 +1,5 @@
 //! The ring against the running kernel, on every rung of the setup ladder: submission, completion,
-//! time, drains. Where the machine has no io_uring, the tests say so and are counted.
+//! time. Where the machine has no io_uring, the tests say so and are counted.
 
 mod rings;
 
@@ -96,66 +96,6 @@ fn what_completes_meanwhile_is_visible_or_announced() {
             }
         });
         assert_eq!((cqe.user_data, cqe.res), (5, 1));
-        close([rx, tx]);
-    });
-}
-
-/// A poll that stays in flight for ever would hold back a drain, and with it all that comes after,
-/// for ever.
-#[test]
-fn a_drain_and_what_is_behind_it_complete() {
-    for entries in [1, 2, 64] {
-        on_every_rung(entries, |k| {
-            for round in 0..3 {
-                push(k, &drain(round));
-                push(k, &nop(100));
-                push(k, &drain(round + 10));
-                push(k, &drain(round + 20));
-                push(k, &nop(101));
-                let want = [round, round + 10, round + 20, 100, 101];
-                assert_eq!(user_data(&reap(k, 5)), want);
-                // And wakes are heard, and only they.
-                k.waker().wake();
-                k.enter(Wait::Forever).unwrap();
-            }
-            let enters = sleep_until(k, k.now_boot_ns() + 30 * MS);
-            assert!(enters <= 20, "{enters}: the sleeper does not come to rest");
-        });
-    }
-}
-
-/// While a drain waits for something slow, no poll may be armed; sleeping and waking go on.
-#[test]
-fn sleeps_and_wakes_work_while_a_drain_is_held_back() {
-    on_every_rung(4, |k| {
-        let (rx, tx) = pipe();
-        let into = Box::leak(Box::new([0u8; 1]));
-        let mut read = Sqe::new(READ, rx, u64::MAX, into.as_mut_ptr() as u64, 1, 0);
-        read.set_user_data(1);
-        push(k, &read);
-        push(k, &drain(2));
-        push(k, &nop(3));
-        sleep_until(k, k.now_boot_ns() + 10 * MS);
-        let waker = k.waker();
-        for _ in 0..20 {
-            let woken = std::sync::atomic::AtomicBool::new(false);
-            std::thread::scope(|s| {
-                s.spawn(|| {
-                    std::thread::sleep(std::time::Duration::from_millis(1));
-                    woken.store(true, std::sync::atomic::Ordering::Release);
-                    waker.wake();
-                });
-                while !woken.load(std::sync::atomic::Ordering::Acquire) {
-                    enter(k, Wait::Forever);
-                    assert_eq!(k.pop(), None);
-                }
-            });
-        }
-        // SAFETY: writes one byte of our own.
-        assert_eq!(unsafe { libc::write(tx, [0u8].as_ptr().cast(), 1) }, 1);
-        let got = reap(k, 3);
-        assert_eq!(user_data(&got), [1, 2, 3]);
-        assert!(got.iter().all(|c| c.res >= 0), "{got:?}");
         close([rx, tx]);
     });
 }

@@ -35,21 +35,21 @@ impl<K: Kernel> Executor<K> {
             mailbox.inbox.reopen();
             return Err((self, Errno(libc::EBUSY)));
         }
-        self.drain();
+        self.settle();
         mailbox.recycle();
         Ok(())
     }
 
     /// The ring is closed with nothing in flight: cancel requests may still be unanswered.
-    fn drain(&self) {
+    fn settle(&self) {
         while !self.reactor.is_idle() {
-            if self.drain_once().is_err() {
+            if self.settle_once().is_err() {
                 return;
             }
         }
     }
 
-    fn drain_once(&self) -> Res<()> {
+    fn settle_once(&self) -> Res<()> {
         let soon = self.reactor.kernel.now_boot_ns().saturating_add(1_000_000);
         self.reactor.submit()?;
         self.reactor.reap(|_| debug_assert!(false, "no task is attached"));

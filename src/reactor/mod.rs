@@ -67,12 +67,9 @@ impl<K: Kernel> Reactor<K> {
         self.cancels.get() == 0
     }
 
-    /// Entries wait in the queues, and there is room for them: the last burst had its fill. Not those
-    /// cancel requests that could not be done and must not be submitted: they wait their turn.
+    /// Entries wait in the queues, and there is room for them: the last burst had its fill.
     pub fn could_submit(&self) -> bool {
-        self.queued.get() != 0
-            && self.kernel.sq_space() != 0
-            && (self.entry_queues.iter().any(|q| !q.is_empty()) || !self.kernel.holds_back())
+        self.queued.get() != 0 && self.kernel.sq_space() != 0
     }
 
     /// Something waits to be handed to the kernel.

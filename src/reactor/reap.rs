@@ -14,7 +14,7 @@ impl<K: Kernel> Reactor<K> {
     /// over, in the order of completion, with the task in no list.
     #[inline(always)]
     pub fn reap(&self, mut woken: impl FnMut(TaskRef)) {
-        self.kernel.drain(|cqe| {
+        self.kernel.for_each_completion(|cqe| {
             if cqe.user_data & TAG_MASK == TAG_CANCEL {
                 self.cancels.set(self.cancels.get() - 1);
             } else if let Some(task) = self.complete(cqe) {

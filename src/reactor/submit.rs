@@ -8,7 +8,7 @@ use crate::uring::kernel::{op, Kernel, Sqe, Wait};
 
 /// How many entries one `submit` moves from the queues, so that a tiny submission queue with
 /// thousands waiting cannot keep the executor from its ready tasks.
-pub(super) const BURST: usize = 64;
+const BURST: usize = 64;
 
 impl<K: Kernel> Reactor<K> {
     /// Begins `task`'s operation. The task suspends right after.
@@ -87,9 +87,6 @@ impl<K: Kernel> Reactor<K> {
     /// completed is visible to `reap`.
     pub fn submit(&self) -> Res<()> {
         let mut moved = 0;
-        if self.kernel.holds_back() {
-            self.cancel_again();
-        }
         loop {
             moved += self.fill();
             let pending = self.kernel.sq_pending();
@@ -98,7 +95,7 @@ impl<K: Kernel> Reactor<K> {
                 Err(Errno(libc::EINTR | libc::EAGAIN | libc::EBUSY)) => return Ok(()),
                 Err(e) => return Err(e),
             }
-            // Or nothing was pending: the queues hold cancel requests that must wait.
+            // The kernel took nothing.
             let stuck = self.kernel.sq_pending() == pending;
             if self.queued.get() == 0 || stuck || moved >= BURST {
                 return Ok(());
@@ -109,10 +106,8 @@ impl<K: Kernel> Reactor<K> {
     /// Moves queued entries into the submission queue while it has room.
     fn fill(&self) -> usize {
         let mut moved = 0;
-        let by_entry = !self.kernel.holds_back();
         while self.queued.get() != 0 && self.kernel.sq_space() != 0 {
-            let to_cancel = if by_entry { self.cancel_queue.pop_front() } else { None };
-            if let Some(task) = to_cancel {
+            if let Some(task) = self.cancel_queue.pop_front() {
                 task.waits.set(Waits::Completion);
                 self.push_cancel(task);
             } else if let Some(task) = self.entry_queues.iter().find_map(|q| q.pop_front()) {

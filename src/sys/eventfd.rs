@@ -3,7 +3,6 @@
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use super::clock::{boot_ns, NS_PER_S, SLICE_NS};
 use crate::error::Errno;
 
 /// How another thread, or a signal handler, ends an executor's sleep. Async-signal-safe.
@@ -66,24 +65,8 @@ impl EventFd {
         Waker { eventfd: self.fd() }
     }
 
-    /// Until there was a wake, or until that boot time, in slices. Early for any reason.
-    pub fn wait(&self, until_ns: Option<u64>) -> Result<(), Errno> {
-        let limit = until_ns.map(|at_ns| at_ns.saturating_sub(boot_ns()).min(SLICE_NS));
-        let limit = limit.map(|ns| libc::timespec {
-            tv_sec: (ns / NS_PER_S) as libc::time_t,
-            tv_nsec: (ns % NS_PER_S) as libc::c_long,
-        });
-        let limit = limit.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-        let mut fd = libc::pollfd { fd: self.fd(), events: libc::POLLIN, revents: 0 };
-        // SAFETY: one entry of our own, null or a timespec of our own, no signal mask.
-        if unsafe { libc::ppoll(&mut fd, 1, limit, std::ptr::null()) } < 0 {
-            return Err(Errno::last());
-        }
-        Ok(())
-    }
-
     /// Takes all wakes written so far; how many there were.
-    pub fn drain(&self) -> u64 {
+    pub fn take(&self) -> u64 {
         let mut count = [0u8; 8];
         loop {
             // SAFETY: reads at most eight bytes into eight bytes of our own.
@@ -103,13 +86,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wakes_add_up_and_drain_takes_them_all() {
+    fn wakes_add_up_and_take_takes_them_all() {
         let e = EventFd::new().unwrap();
-        assert_eq!(e.drain(), 0);
+        assert_eq!(e.take(), 0);
         e.waker().wake();
         e.waker().wake();
-        assert_eq!(e.drain(), 2);
-        assert_eq!(e.drain(), 0);
+        assert_eq!(e.take(), 2);
+        assert_eq!(e.take(), 0);
     }
 
     #[test]
@@ -121,7 +104,7 @@ mod tests {
         set_errno(libc::ENOENT);
         e.waker().wake();
         assert_eq!(errno(), libc::ENOENT);
-        assert_eq!(e.drain(), u64::MAX - 1);
+        assert_eq!(e.take(), u64::MAX - 1);
     }
 
     #[test]

@@ -6,7 +6,6 @@ use io_uring::EnterFlags;
 
 use super::mask;
 use super::ring::{Clock, Ring};
-use super::wakeup::NOBODY;
 use crate::error::Errno;
 use crate::sys::text::{text, Text};
 
@@ -92,17 +91,12 @@ impl Ring {
         self.no_iowait = EnterFlags::NO_IOWAIT;
     }
 
-    /// Arms the poll while the queue is sure to have room, and learns of what kind it can be. A
-    /// kernel before 5.13 completes the multishot one at once with EINVAL. And what is armed for
-    /// ever must be cancellable without an entry (rule 4; 6.0): the queue may be full.
+    /// Arms the poll while the queue is sure to have room, and learns of what kind it can be: a
+    /// kernel before 5.13 completes the multishot one at once with EINVAL.
     pub(super) fn first_poll(&self, mask: u32, dropped: &mut Text) -> Result<(), Errno> {
         let mut why = None;
         if mask & mask::MULTISHOT_POLL != 0 {
             why = Some(Text::<96>::from("masked"));
-        } else if let Err(e) = self.cancel_now(NOBODY) {
-            if e.0 != libc::ENOENT {
-                why = Some(text!("no synchronous cancel: {e}"));
-            }
         }
         self.wakeup.multishot.set(why.is_none());
         if let Err(e) = self.try_poll() {

@@ -148,7 +148,7 @@ pub trait Kernel {
     /// All completions that are visible without a system call, oldest first. `each` does not call
     /// the kernel.
     #[inline(always)]
-    fn drain(&self, mut each: impl FnMut(Cqe)) {
+    fn for_each_completion(&self, mut each: impl FnMut(Cqe)) {
         while let Some(cqe) = self.pop() {
             each(cqe);
         }
@@ -156,19 +156,6 @@ pub trait Kernel {
 
     /// True if completions wait inside the kernel for an `enter` (deferred task work, overflow).
     fn needs_enter(&self) -> bool;
-
-    /// The kernel holds entries back until others have ended (IOSQE_IO_DRAIN). A cancel request among
-    /// them could wait for the very operation it is to end: `cancel_now` is the way then.
-    fn holds_back(&self) -> bool {
-        false
-    }
-
-    /// Cancels the operation of that `user_data` without an entry. True: its completion is on its
-    /// way. False: not found, perhaps as it is held back itself, or it cannot be stopped just now;
-    /// ask again.
-    fn cancel_now(&self, _user_data: u64) -> bool {
-        false
-    }
 
     /// Submits what is pending, as much as the kernel takes, and makes what completed visible to
     /// `pop`; sleeps as `wait` says if no completion is there. Returns for any reason, early too: a

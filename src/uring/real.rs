@@ -127,9 +127,9 @@ impl Kernel for RealKernel {
     }
 
     #[inline(always)]
-    fn drain(&self, each: impl FnMut(Cqe)) {
+    fn for_each_completion(&self, each: impl FnMut(Cqe)) {
         if let Some(ring) = self.ring() {
-            ring.drain(each);
+            ring.for_each_completion(each);
         }
     }
 
@@ -141,14 +141,6 @@ impl Kernel for RealKernel {
     #[inline]
     fn needs_enter(&self) -> bool {
         self.ring().is_some_and(Ring::needs_enter)
-    }
-
-    fn holds_back(&self) -> bool {
-        self.ring().is_some_and(Ring::holds_back)
-    }
-
-    fn cancel_now(&self, user_data: u64) -> bool {
-        self.ring().is_some_and(|ring| ring.cancel_now(user_data).is_ok())
     }
 
     fn enter(&self, wait: Wait) -> Result<(), Errno> {

@@ -10,8 +10,8 @@
 //!    cancelled, or the kernel ended, cannot lose a wake.
 //! 3. A wake is satisfied by the return of an `enter` that would have slept. One whose completion
 //!    shows up at any other time is remembered in `woken`, and the next such `enter` does not sleep.
-//! 4. From the first entry with IOSQE_IO_DRAIN on, no poll is in flight: the entry, and whatever is
-//!    pushed behind it, would wait for that poll for ever. Then we sleep on the eventfd alone.
+//! 4. No entry carries IOSQE_IO_DRAIN: it, and whatever is pushed behind it, would wait for that poll
+//!    for ever. Tasks that ask for one are refused.
 //!
 //! Two mechanisms of waking a ring that sleeps were measured against each other, alternating, on a
 //! quiet pair of processors (virtual machine, Linux 6.18, DEFER_TASKRUN), from the waker's call to
@@ -145,22 +145,17 @@ impl Ring {
     /// As [`Kernel::push`](super::kernel::Kernel::push).
     #[inline(always)]
     pub(super) unsafe fn try_push(&self, sqe: &Sqe) -> bool {
-        const IO_DRAIN: u8 = 1 << 1;
         // SAFETY: both are the kernel's 64 bytes of plain integers, of one alignment (asserted
         // above); any bits are valid.
         let entry = unsafe { &*std::ptr::from_ref(sqe).cast::<squeue::Entry>() };
         // SAFETY: rule 1; the memory behind the entry is the caller's promise.
-        let pushed = unsafe { self.uring().submission_shared().push(entry) }.is_ok();
-        if sqe.flags() & IO_DRAIN != 0 && pushed {
-            self.drain_pushed();
-        }
-        pushed
+        unsafe { self.uring().submission_shared().push(entry) }.is_ok()
     }
 
     /// As `pop` until there is none, with the queue borrowed once. (Neither `each` nor
     /// `reserved_completed` touches it: rule 1.)
     #[inline(always)]
-    pub(super) fn drain(&self, mut each: impl FnMut(Cqe)) {
+    pub(super) fn for_each_completion(&self, mut each: impl FnMut(Cqe)) {
         let mut taken = self.taken.get();
         // SAFETY: rule 1.
         for cqe in unsafe { self.uring().completion_shared() } {
@@ -195,7 +190,7 @@ impl Ring {
     }
 
     /// Completions that `pop` would find.
-    pub(super) fn visible(&self) -> u64 {
+    fn visible(&self) -> u64 {
         // SAFETY: rule 1.
         unsafe { self.uring().completion_shared() }.len() as u64
     }
@@ -224,9 +219,6 @@ impl Ring {
 
     /// Submits and collects without sleeping.
     pub(super) fn collect(&self) -> Result<(), Errno> {
-        if self.wakeup.draining() {
-            self.drain_step();
-        }
         let result = self.enter_now(self.sq_pending());
         if result.is_err_and(refused) {
             // A refused submission has collected nothing.
@@ -292,7 +284,7 @@ fn refused(e: Errno) -> bool {
     matches!(e.0, libc::EAGAIN | libc::EBUSY)
 }
 
-pub(super) fn soon(wait: Wait) -> Wait {
+fn soon(wait: Wait) -> Wait {
     let soon_ns = boot_ns() + 1_000_000;
     match wait {
         Wait::Until { boot_ns } => Wait::Until { boot_ns: boot_ns.min(soon_ns) },

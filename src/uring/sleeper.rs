@@ -52,7 +52,7 @@ impl Sleeper {
             return Err(Errno::last());
         }
         if fds[0].revents != 0 {
-            self.eventfd.drain();
+            self.eventfd.take();
         }
         Ok(())
     }

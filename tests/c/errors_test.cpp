@@ -311,11 +311,12 @@ TEST(Errors, timeout_that_is_none)
     }
 }
 
-TEST(Errors, operations_that_do_not_end_with_one_completion)
+TEST(Errors, operations_that_do_not_end_with_one_completion_and_drains)
 {
     Executor ex;
     std::vector<io_uring_sqe> bad;
-    for (unsigned flag : {IOSQE_IO_LINK, IOSQE_IO_HARDLINK, IOSQE_CQE_SKIP_SUCCESS}) {
+    for (unsigned flag :
+         {IOSQE_IO_DRAIN, IOSQE_IO_LINK, IOSQE_IO_HARDLINK, IOSQE_CQE_SKIP_SUCCESS}) {
         bad.push_back(make_sqe(IORING_OP_NOP));
         bad.back().flags = static_cast<uint8_t>(flag);
     }

@@ -79,25 +79,11 @@ pub const MUTANTS: &[Mutant] = &[
         wrong: "task.waits.get() == Waits::Completion",
     },
     Mutant {
-        // The executor asked 64 times for one operation that a drain held back.
-        bug: "a cancel that a drain holds back is asked for as often as a burst is long",
-        file: "src/reactor/cancel.rs",
-        right: "refused.is_some() && self.cancel_queue.front() == refused",
-        wrong: "false",
-    },
-    Mutant {
         // 3,000 reads through two entries took 50 naps of a millisecond each.
         bug: "the executor naps between two bursts of submissions",
         file: "src/executor/run.rs",
         right: "!self.reactor.could_submit() && self.mailbox.inbox.try_sleep()",
         wrong: "self.mailbox.inbox.try_sleep()",
-    },
-    Mutant {
-        // A request that had to wait for its drain counted as one that could be submitted.
-        bug: "the executor does not sleep while a drain holds a cancel back",
-        file: "src/reactor/mod.rs",
-        right: "(self.entry_queues.iter().any(|q| !q.is_empty()) || !self.kernel.holds_back())",
-        wrong: "true",
     },
     Mutant {
         bug: "the executor sleeps past its nearest sleeper",
@@ -328,7 +314,7 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         bug: "the ring is closed on cancel requests",
         file: "src/executor/shutdown.rs",
-        right: "self.drain();",
+        right: "self.settle();",
         wrong: "",
     },
     Mutant {

@@ -94,13 +94,6 @@ pub fn poll_in(task: TaskRef, fd: i32) -> RawResult {
     io(task, &Sqe::new(op::POLL_ADD, fd, 0, 0, 0, libc::POLLIN as u32))
 }
 
-/// A no-op that begins after all before it have ended.
-pub fn drain(task: TaskRef) -> RawResult {
-    let mut sqe = Sqe::zeroed();
-    sqe.0[0] |= (1 << 1) << 8; // IOSQE_IO_DRAIN
-    io(task, &sqe)
-}
-
 pub fn finish(ex: Handle<Real>) {
     while ex.has_work() {
         ex.run(usize::MAX, None).unwrap();
@@ -139,7 +132,7 @@ fn read_byte(task: TaskRef, fd: i32, want: u8) -> RawResult {
 }
 
 /// Runs the program on `ex`: what each task returned, and before it what each should.
-pub fn run(ex: Handle<Real>, with_drains: bool) -> Vec<(RawResult, RawResult)> {
+pub fn run(ex: Handle<Real>) -> Vec<(RawResult, RawResult)> {
     let (talk, silence) = (Rc::new(Pipe::new()), Rc::new(Pipe::new()));
     let mut expected = Vec::new();
     let mut tasks = Vec::new();
@@ -165,17 +158,10 @@ pub fn run(ex: Handle<Real>, with_drains: bool) -> Vec<(RawResult, RawResult)> {
         );
         add(success(10), task(|t| each(10, |_| sleep(t, 0))));
     }
-    if with_drains {
-        add(success(5), task(|t| each(5, |_| drain(t))));
-    }
-    // A conversation over a pipe: each byte arrives, once, in order. Not beside drains, for which
-    // the kernel may hold back a write that a read in flight waits for.
-    let with_talk = !with_drains;
+    // A conversation over a pipe: each byte arrives, once, in order.
     let (from, to) = (talk.reader, talk.writer);
-    if with_talk {
-        add(success(100), task(move |t| each(100, |i| read_byte(t, from, i as u8))));
-        add(success(100), task(move |t| each(100, |i| write(t, to, &[i as u8]))));
-    }
+    add(success(100), task(move |t| each(100, |i| read_byte(t, from, i as u8))));
+    add(success(100), task(move |t| each(100, |i| write(t, to, &[i as u8]))));
     // Reads that only a cancel ends, and a wait for one of them.
     let fd = silence.reader;
     let stuck: Vec<TaskRef> =
@@ -225,8 +211,8 @@ pub fn run(ex: Handle<Real>, with_drains: bool) -> Vec<(RawResult, RawResult)> {
 }
 
 /// The program, and that each task returned what it should.
-pub fn run_and_check(ex: Handle<Real>, with_drains: bool) {
-    for (i, (want, got)) in run(ex, with_drains).into_iter().enumerate() {
+pub fn run_and_check(ex: Handle<Real>) {
+    for (i, (want, got)) in run(ex).into_iter().enumerate() {
         assert_eq!(got, want, "task {i}");
     }
 }

@@ -50,13 +50,6 @@ pub fn nop(user_data: u64) -> Sqe {
     sqe
 }
 
-/// With IOSQE_IO_DRAIN.
-pub fn drain(user_data: u64) -> Sqe {
-    let mut sqe = nop(user_data);
-    sqe.0[0] |= (1 << 1) << 8;
-    sqe
-}
-
 /// Pushes an entry, making room first if there is none. What it refers to must be static.
 pub fn push(k: &RealKernel, sqe: &Sqe) {
     while k.sq_space() == 0 {

@@ -4,7 +4,7 @@ use crate::kernel::SimKernel;
 use crate::mail::Mail;
 use crate::model::{Cancel, Stage, CANCELED};
 use crate::program::{Io, Op, Step};
-use crate::ring::{pattern, Verdict, DRAIN};
+use crate::ring::{pattern, Verdict};
 use crate::world::{trace, World};
 use monad_async::api::{self, Handle};
 use monad_async::error::{Errno, RawResult};
@@ -211,12 +211,15 @@ impl World {
         let len = if io.op == Op::Poll { 0 } else { u32::from(io.len) };
         let mut sqe = Sqe::new(opcode, 3, 0, at as u64, len, 0);
         if io.drain {
-            sqe.0[0] |= u64::from(DRAIN) << 8;
+            sqe.0[0] |= 1 << (8 + 1); // IOSQE_IO_DRAIN
         }
         // SAFETY: the buffer is in this frame, which stays until the call returns.
         let call = || unsafe { Sim::io(task, &sqe) };
         if !self.handle(ex).executor().kernel().ring {
             return self.same(i, call(), failure(libc::ENOTSUP));
+        }
+        if io.drain {
+            return self.same(i, call(), failure(libc::EINVAL));
         }
         if self.cancel_is_next(i) {
             return self.same(i, call(), CANCELED);

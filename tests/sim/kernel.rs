@@ -106,8 +106,7 @@ impl World {
                 Some(target_ns) if self.run_other(ex, target_ns) => {}
                 Some(_) if self.post_claimed(1, None) => {}
                 Some(u64::MAX) if !self.st.borrow().claims.is_empty() => {}
-                Some(u64::MAX) => self.unblock(ex, true),
-                Some(_) if self.may_be_stuck(ex) => self.unblock(ex, false),
+                Some(u64::MAX) => self.unblock(ex),
                 Some(target_ns) => {
                     let mut st = self.st.borrow_mut();
                     let late = if st.rng.one_in(4) { st.rng.below(300) } else { 0 };
@@ -154,16 +153,8 @@ impl World {
         true
     }
 
-    /// The executor asks again and again to cancel what is held back by what never ends.
-    fn may_be_stuck(&self, ex: u8) -> bool {
-        let mut st = self.st.borrow_mut();
-        let e = &st.ex[ex as usize];
-        let held = e.ring.draining && !e.cancels.is_empty() && e.ring.next_due_ns() == u64::MAX;
-        held && st.rng.one_in(8)
-    }
-
     /// Nothing will ever happen by itself: cancels what waits for ever.
-    fn unblock(&'static self, ex: u8, for_ever: bool) {
+    fn unblock(&'static self, ex: u8) {
         let stuck = {
             let mut st = self.st.borrow_mut();
             st.janitor += 1;
@@ -182,7 +173,7 @@ impl World {
                 }
             };
             let stuck = (from..from + n).map(|i| i % n).find(waits);
-            if for_ever && stuck.is_none() && st.attached(ex) != 0 {
+            if stuck.is_none() && st.attached(ex) != 0 {
                 let mine: Vec<_> = st.tasks.iter().enumerate().filter(|t| t.1.ex == ex).collect();
                 self.check(Err(format!("executor {ex} sleeps for ever with {mine:?}")));
             }
@@ -227,7 +218,6 @@ impl World {
                 st.flush(ex);
             }
             let e = &mut st.ex[ex as usize];
-            e.ring.asked.clear();
             if matches!(fault, libc::ENOMEM | libc::EBADR) {
                 e.hard = Some(fault);
             }
@@ -240,7 +230,6 @@ impl World {
             fault
         };
         if fault == 0 {
-            self.st.borrow_mut().ex[ex as usize].ring.end_drain();
             if wait != Wait::No {
                 self.sleep(ex, wait);
             }
@@ -300,24 +289,6 @@ impl Kernel for SimKernel {
     fn needs_enter(&self) -> bool {
         self.world.moment(self.ex);
         !self.world.st.borrow().ex[self.ex as usize].ring.backlog.is_empty()
-    }
-
-    fn holds_back(&self) -> bool {
-        self.world.st.borrow().ex[self.ex as usize].ring.draining
-    }
-
-    fn cancel_now(&self, user_data: u64) -> bool {
-        let w = self.world;
-        let mut st = w.st.borrow_mut();
-        // As in `push`.
-        w.check(w.observe(&mut st, self.ex));
-        match st.cancel_now(self.ex, user_data) {
-            Ok(done) => done,
-            Err(text) => {
-                w.check(Err(text));
-                false
-            }
-        }
     }
 
     fn enter(&self, wait: Wait) -> Result<(), Errno> {

@@ -138,8 +138,7 @@ impl Executor {
     }
     /// Something waits for a submission entry, and could have one.
     pub fn could_submit(&self) -> bool {
-        let held = if self.ring.draining { self.cancels.len() } else { 0 };
-        self.queued() != held && self.ring.sq_space() != 0
+        self.queued() != 0 && self.ring.sq_space() != 0
     }
     pub fn queued(&self) -> usize {
         self.entries.iter().map(VecDeque::len).sum::<usize>() + self.cancels.len()

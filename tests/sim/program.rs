@@ -42,7 +42,7 @@ pub struct Io {
     pub end: End,
     pub delay_ns: u32,
     pub on_cancel: OnCancel,
-    /// IOSQE_IO_DRAIN: begins when all before it have ended, and nothing after it before.
+    /// With IOSQE_IO_DRAIN, which is refused.
     pub drain: bool,
 }
 

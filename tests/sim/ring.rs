@@ -1,4 +1,4 @@
-//! The simulated ring: entries, operations in flight, completions, and what the kernel holds back.
+//! The simulated ring: entries, operations in flight, completions, and cancel requests.
 
 use std::collections::VecDeque;
 
@@ -8,8 +8,6 @@ use monad_async::uring::kernel::{Cqe, Sqe};
 
 const F_MORE: u32 = 1 << 1;
 const F_NOTIF: u32 = 1 << 3;
-/// IOSQE_IO_DRAIN
-pub const DRAIN: u8 = 1 << 1;
 
 #[derive(Clone, Copy)]
 pub struct Flight {
@@ -27,14 +25,6 @@ pub struct Ring {
     pub temper: Option<Temper>,
     pub sq: VecDeque<Sqe>,
     pub flights: Vec<Flight>,
-    /// Taken, and held back by a drain among them or before them.
-    pub held: VecDeque<Sqe>,
-    /// A drain was pushed, and is not known to be over.
-    pub draining: bool,
-    /// There was one at some time: cancel requests may have changed places.
-    pub drained: bool,
-    /// Cancelled without an entry, or tried to, since the last enter.
-    pub asked: Vec<u64>,
     pub cq: VecDeque<Cqe>,
     /// Completions that only an enter brings out: deferred work, or overflow.
     pub backlog: VecDeque<Cqe>,
@@ -55,16 +45,10 @@ impl Ring {
     pub fn sq_space(&self) -> u32 {
         self.temper().sq_entries - self.sq.len() as u32
     }
-    /// An enter is where one learns that a drain is over.
-    pub fn end_drain(&mut self) {
-        let over = self.held.is_empty() && self.sq.is_empty() && self.flights.is_empty();
-        self.draining &= !over;
-    }
     /// Nothing of anyone's is in here.
     pub fn is_idle(&self) -> bool {
         self.sq.is_empty()
             && self.flights.is_empty()
-            && self.held.is_empty()
             && self.cq.is_empty()
             && self.backlog.is_empty()
             && self.requests.is_empty()
@@ -111,34 +95,25 @@ impl State {
                 self.cancel_request(ex, &sqe)?;
                 continue;
             }
-            self.ex[ex as usize].ring.held.push_back(sqe);
-            self.begin_held(ex)?;
+            self.start_flight(ex, &sqe)?;
         }
         self.pump(ex)
     }
 
-    /// Begins what no drain holds back, in order.
-    fn begin_held(&mut self, ex: u8) -> Verdict {
-        loop {
-            let r = &mut self.ex[ex as usize].ring;
-            let Some(sqe) = r.held.front().copied() else { return Ok(()) };
-            if sqe.flags() & DRAIN != 0 && !r.flights.is_empty() {
-                return Ok(());
-            }
-            r.held.pop_front();
-            let task = self.task_of(sqe.user_data())?;
-            let Some(io) = self.t(task).op else {
-                return Err(format!("an operation of task {task} is submitted, which has none"));
-            };
-            let due_ns = match io.end {
-                End::Never => u64::MAX,
-                _ => self.clock_ns + u64::from(io.delay_ns),
-            };
-            let buffer = sqe.addr() as *mut u8;
-            let user_data = sqe.user_data();
-            let flight = Flight { task, user_data, io, buffer, due_ns, notify: false };
-            self.ex[ex as usize].ring.flights.push(flight);
-        }
+    fn start_flight(&mut self, ex: u8, sqe: &Sqe) -> Verdict {
+        let task = self.task_of(sqe.user_data())?;
+        let Some(io) = self.t(task).op else {
+            return Err(format!("an operation of task {task} is submitted, which has none"));
+        };
+        let due_ns = match io.end {
+            End::Never => u64::MAX,
+            _ => self.clock_ns + u64::from(io.delay_ns),
+        };
+        let buffer = sqe.addr() as *mut u8;
+        let user_data = sqe.user_data();
+        let flight = Flight { task, user_data, io, buffer, due_ns, notify: false };
+        self.ex[ex as usize].ring.flights.push(flight);
+        Ok(())
     }
 
     /// Ends what is due, in the order of the due times as far as one look can tell.
@@ -147,7 +122,6 @@ impl State {
             return Ok(());
         }
         loop {
-            self.begin_held(ex)?;
             let r = &self.ex[ex as usize].ring;
             let Some((at, flight)) = r.flights.iter().enumerate().min_by_key(|(_, f)| f.due_ns)
             else {
@@ -231,39 +205,6 @@ impl State {
         Ok(())
     }
 
-    /// Cancels without an entry; true if the operation's end is on its way.
-    pub fn cancel_now(&mut self, ex: u8, user_data: u64) -> Result<bool, String> {
-        let task = self.task_of(user_data)?;
-        let r = &self.ex[ex as usize].ring;
-        if !r.draining {
-            return Err("cancelled without an entry, though nothing is held back".into());
-        }
-        let e = &mut self.ex[ex as usize];
-        e.ring.asked.push(user_data);
-        // Once when it is asked for, and once for each enter.
-        if e.ring.asked.iter().filter(|&&a| a == user_data).count() > 2 {
-            return Err(format!("the kernel is asked again and again to cancel task {task}"));
-        }
-        if !e.cancels.contains(&task) {
-            return Err(format!("task {task}'s operation is cancelled, which nobody asked for"));
-        }
-        let found = |f: &Flight| f.user_data == user_data && !f.notify;
-        let Some(at) = e.ring.flights.iter().position(found) else { return Ok(false) };
-        let res = match e.ring.flights[at].io.on_cancel {
-            OnCancel::Wins(_) => Some(-libc::ECANCELED),
-            OnCancel::Interrupts => Some(-libc::EINTR),
-            OnCancel::Crosses(_) => None,
-            OnCancel::Loses => {
-                let due_ns = &mut self.ex[ex as usize].ring.flights[at].due_ns;
-                *due_ns = (*due_ns).min(self.clock_ns + 700);
-                return Ok(false);
-            }
-        };
-        self.ex[ex as usize].cancels.retain(|&t| t != task);
-        self.end_flight(ex, at, res)?;
-        Ok(true)
-    }
-
     /// An entry arrives in the submission queue: is it the next in line?
     pub fn pushed(&mut self, ex: u8, sqe: &Sqe) -> Verdict {
         let task = self.task_of(sqe.user_data())?;
@@ -274,14 +215,10 @@ impl State {
         }
         let t = &mut self.tasks[task as usize];
         if sqe.opcode() == 14 {
-            if e.ring.draining {
-                return Err(format!("the request to cancel task {task} waits behind a drain"));
-            }
-            let at = e.cancels.iter().position(|&t| t == task);
-            if at.is_none_or(|at| at != 0 && !e.ring.drained) {
+            if e.cancels.front() != Some(&task) {
                 return Err(format!("a cancel request for task {task} that is not the next"));
             }
-            at.map(|at| e.cancels.remove(at));
+            e.cancels.pop_front();
             if t.stage != Stage::Flight || t.cancel != Cancel::Asked {
                 return Err(format!("a cancel request for task {task}, not asked for"));
             }
@@ -290,7 +227,10 @@ impl State {
             }
             e.ring.requests.push(sqe.user_data());
         } else {
-            if !e.cancels.is_empty() && !e.ring.draining {
+            if sqe.flags() & 2 != 0 {
+                return Err(format!("task {task}'s drain reaches the kernel"));
+            }
+            if !e.cancels.is_empty() {
                 return Err(format!("task {task}'s entry goes before a cancel request"));
             }
             let next = e.entries.iter_mut().find(|q| !q.is_empty());
@@ -319,8 +259,6 @@ impl State {
                 return Err(format!("task {task}'s ioprio is {}, not {ioprio}", sqe.ioprio()));
             }
         }
-        e.ring.draining |= sqe.flags() & DRAIN != 0;
-        e.ring.drained |= e.ring.draining;
         e.ring.sq.push_back(*sqe);
         e.ring.sq_since.get_or_insert(e.items);
         Ok(())

@@ -40,19 +40,6 @@ pub const FOUND: &[Found] = &[
                 that had come earlier.",
     },
     Found {
-        seed: 89,
-        bug: "the executor does not sleep while a drain holds a cancel back",
-        story: "A cancel request that must not become an entry, as it could wait for what it is \
-                to end, counted as something that could be submitted: the executor spun until the \
-                drain was over.",
-    },
-    Found {
-        seed: 89,
-        bug: "a cancel that a drain holds back is asked for as often as a burst is long",
-        story: "One request that the kernel could not fulfil yet was taken from the queue and put \
-                back 64 times in each submit, by a system call each.",
-    },
-    Found {
         seed: 11,
         bug: "run does not return when the last task was cancelled",
         story:

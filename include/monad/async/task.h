@@ -174,8 +174,8 @@ monad_async_task_suspend_for_duration(monad_async_task task, uint64_t ns);
  *  @param sqe any operation that completes exactly once; copied. `user_data` is the library's;
  *  `ioprio` of reads and writes too, where it is 0
  *  @return the completion's `res` if it is not negative, else its errno. `EINVAL`: links, multishot,
- *  CQE-skip; `ENOTSUP`: a compute-only executor; `ECANCELED`: cancelled before it completed (a zero-copy
- *  send is complete when its buffers are free again);
+ *  CQE-skip, drains; `ENOTSUP`: a compute-only executor; `ECANCELED`: cancelled before it completed (a
+ *  zero-copy send is complete when its buffers are free again);
  *  `EPERM`: not the running task, or another thread */
 MONAD_ASYNC_API monad_async_result
 monad_async_task_io(monad_async_task task, struct io_uring_sqe const *sqe);

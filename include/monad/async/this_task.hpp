@@ -88,8 +88,8 @@ void sleep_until(std::chrono::time_point<Clock, Duration> time)
  *  @snippet exceptions.cpp an operation that fails
  *  @param sqe any operation that completes exactly once; copied; `user_data` is the library's
  *  @return the completion's `res`
- *  @throws std::system_error its errno; `EINVAL`: links, multishot, CQE-skip; `ENOTSUP`: the executor
- *  has no io_uring */
+ *  @throws std::system_error its errno; `EINVAL`: links, multishot, CQE-skip, drains; `ENOTSUP`: the
+ *  executor has no io_uring */
 inline std::intptr_t io(io_uring_sqe const &sqe)
 {
     auto *const self = monad_async_task_current();
