@@ -1,7 +1,6 @@
 //! What a new ring's kernel can do beyond the flags it was made with: asked once, when it is
 //! created, and told in the config string. Touches the ring before anybody else has it.
 
-use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::EnterFlags;
 
 use super::mask;
@@ -29,19 +28,7 @@ impl Ring {
         if let Err(e) = register_clock(self.fd(), libc::CLOCK_BOOTTIME) {
             return dropped.item(", ", format_args!("boot-time clock ({e})"));
         }
-        self.clock = Clock::BootRelative;
-        if mask & mask::ABS_TIMER != 0 {
-            return dropped.item(", ", format_args!("absolute timeouts (masked)"));
-        }
-        // Waits for nothing: a kernel that does not know the flag says so.
-        let at = Timespec::new();
-        let flags = EnterFlags::GETEVENTS | EnterFlags::EXT_ARG | EnterFlags::ABS_TIMER;
-        let args = SubmitArgs::new().timespec(&at);
-        // SAFETY: submits nothing; the argument is what EXT_ARG says, alive for the call.
-        match unsafe { self.submitter().enter(0, 0, flags.bits(), Some(&args)) } {
-            Ok(_) => self.clock = Clock::BootAbsolute,
-            Err(e) => dropped.item(", ", format_args!("absolute timeouts ({})", Errno::from(e))),
-        }
+        self.clock = Clock::Boot;
     }
 
     pub(super) fn describe(&self, flags: &str, dropped: &str) -> Text {
@@ -63,8 +50,7 @@ impl Ring {
             }
         }
         let clock = match self.clock {
-            Clock::BootAbsolute => "boot time, absolute timeouts",
-            Clock::BootRelative => "boot time, relative timeouts",
+            Clock::Boot => "boot time",
             Clock::MonotonicSlices => "monotonic, in slices of 1 s (a suspend delays by 1 s)",
         };
         text!(

@@ -13,9 +13,8 @@ pub const NO_SQARRAY: u32 = 1 << 4;
 pub const CLAMP: u32 = 1 << 5;
 pub const REGISTERED_RING: u32 = 1 << 6;
 pub const BOOT_CLOCK: u32 = 1 << 7;
-pub const ABS_TIMER: u32 = 1 << 8;
-pub const MULTISHOT_POLL: u32 = 1 << 9;
-pub const NO_IOWAIT: u32 = 1 << 10;
+pub const MULTISHOT_POLL: u32 = 1 << 8;
+pub const NO_IOWAIT: u32 = 1 << 9;
 
 /// Every bit of the ring's. Bits from 16 on belong to other parts of `sys`.
-pub const ALL: u32 = (1 << 11) - 1;
+pub const ALL: u32 = (1 << 10) - 1;

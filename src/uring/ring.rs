@@ -38,20 +38,19 @@ use super::kernel::{Cqe, Sqe, Wait, Waker};
 use super::wakeup::Wakeup;
 use crate::error::Errno;
 use crate::sys::alloc;
-use crate::sys::clock::{boot_ns, NS_PER_S, SLICE_NS};
+use crate::sys::clock::{boot_ns, left_ns, NS_PER_S, SLICE_NS};
 use crate::sys::text::Text;
 
 /// From here on `user_data` is ours; entries that carry it never surface from `pop`.
 pub const FIRST_RESERVED_USER_DATA: u64 = u64::MAX - 15;
 
-/// How a deadline on the boot-time clock reaches the kernel.
+/// What the kernel counts the time left until a deadline on. Never an absolute time: `io_uring_enter`
+/// takes one for the host's, and a process in a time namespace has another boot time.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Clock {
-    /// As it is (6.12).
-    BootAbsolute,
-    /// As the time left, which the kernel counts on the boot-time clock.
-    BootRelative,
-    /// As the time left, on the monotonic clock, which stands still while the system is suspended:
+    /// The boot-time clock (6.12).
+    Boot,
+    /// The monotonic clock, which stands still while the system is suspended:
     /// so a second at a time, after which the caller looks again. Never early, as the boot-time
     /// clock advances at least as fast.
     MonotonicSlices,
@@ -107,10 +106,6 @@ impl Ring {
 
     pub(super) fn waker(&self) -> Waker {
         self.wakeup.eventfd().waker()
-    }
-
-    pub(super) fn submitter(&self) -> &Submitter<'static> {
-        &self.submitter
     }
 
     #[inline(always)]
@@ -244,12 +239,8 @@ impl Ring {
         };
         flags |= EnterFlags::EXT_ARG;
         let ns = match self.clock {
-            Clock::BootAbsolute => {
-                flags |= EnterFlags::ABS_TIMER;
-                at_ns
-            }
-            Clock::BootRelative => at_ns.saturating_sub(boot_ns()),
-            Clock::MonotonicSlices => at_ns.saturating_sub(boot_ns()).min(SLICE_NS),
+            Clock::Boot => left_ns(at_ns),
+            Clock::MonotonicSlices => left_ns(at_ns).min(SLICE_NS),
         };
         let ts = Timespec::new().sec(ns / NS_PER_S).nsec((ns % NS_PER_S) as u32);
         let args = SubmitArgs::new().timespec(&ts);
@@ -285,7 +276,7 @@ fn refused(e: Errno) -> bool {
 }
 
 fn soon(wait: Wait) -> Wait {
-    let soon_ns = boot_ns() + 1_000_000;
+    let soon_ns = boot_ns().saturating_add(1_000_000);
     match wait {
         Wait::Until { boot_ns } => Wait::Until { boot_ns: boot_ns.min(soon_ns) },
         Wait::No | Wait::Forever => Wait::Until { boot_ns: soon_ns },

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use super::kernel::{Wait, Waker};
 use crate::error::Errno;
-use crate::sys::clock::NS_PER_S;
+use crate::sys::clock::{left_ns, NS_PER_S};
 use crate::sys::eventfd::EventFd;
 
 pub(super) struct Sleeper {
@@ -59,23 +59,19 @@ impl Sleeper {
 
     /// Setting a timer also takes back what it had to report before.
     fn set(&self, boot_ns: u64) -> Result<(), Errno> {
-        // All zeroes would disarm it, where 0 means "at once".
-        let at_ns = boot_ns.max(1);
+        // As the time left, which is the same in every time namespace. All zeroes would disarm it,
+        // where 0 means "at once".
+        let left_ns = left_ns(boot_ns).max(1);
         let spec = libc::itimerspec {
             it_interval: libc::timespec { tv_sec: 0, tv_nsec: 0 },
             it_value: libc::timespec {
-                tv_sec: (at_ns / NS_PER_S) as libc::time_t,
-                tv_nsec: (at_ns % NS_PER_S) as libc::c_long,
+                tv_sec: (left_ns / NS_PER_S) as libc::time_t,
+                tv_nsec: (left_ns % NS_PER_S) as libc::c_long,
             },
         };
         // SAFETY: reads an itimerspec of our own; the old one is not asked for.
         let rc = unsafe {
-            libc::timerfd_settime(
-                self.timer.as_raw_fd(),
-                libc::TFD_TIMER_ABSTIME,
-                &spec,
-                std::ptr::null_mut(),
-            )
+            libc::timerfd_settime(self.timer.as_raw_fd(), 0, &spec, std::ptr::null_mut())
         };
         if rc < 0 {
             return Err(Errno::last());
