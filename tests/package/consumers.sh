@@ -82,7 +82,7 @@ versions_agree() {
     in_soname=$(readelf -d "$libdir/libmonad_async.so" | sed -n 's/.*SONAME.*\[\(.*\)\]/\1/p')
     grep -q "^version = \"$in_pc\"" "$root/Cargo.toml" &&
         [ -e "$libdir/libmonad_async.so.$in_pc" ] && [ -e "$libdir/$in_soname" ] &&
-        [ "$in_soname" = "libmonad_async.so.${in_pc%%.*}" ]
+        [[ $in_pc = "${in_soname#libmonad_async.so.}".* ]]
 }
 
 for pair in $(compilers); do

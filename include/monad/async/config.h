@@ -6,9 +6,14 @@
 
 /** @name The version that a program is compiled with
  *  `monad_async_version` tells the one it runs with.
+ *
+ *  While the major version is 0, a program has to be compiled anew, and may have to be changed, when the
+ *  minor version changes: the name of the shared library (`libmonad_async.so.0.1`) changes with it,
+ *  and `find_package(monad_async 0.1)` accepts 0.1.x alone. From 1.0 on, both go by the major
+ *  version.
  *  @{ */
 #define MONAD_ASYNC_VERSION_MAJOR 0 /**< Changes when a program has to be compiled anew. */
-#define MONAD_ASYNC_VERSION_MINOR 1 /**< Changes when something is added. */
+#define MONAD_ASYNC_VERSION_MINOR 1 /**< Changes when something is added; before 1.0, as the major. */
 #define MONAD_ASYNC_VERSION_PATCH 0 /**< Changes when something is mended. */
 /** @} */
 

@@ -1,4 +1,4 @@
-# The `docs` target: Doxygen over the public headers, into docs/html of the build tree. A warning, such
+# The target monad_async_docs: Doxygen over the public headers, into docs/html of the build tree. A warning, such
 # as a parameter that is not described, is an error.
 find_package(Doxygen QUIET)
 if(NOT DOXYGEN_FOUND)
@@ -28,4 +28,4 @@ set(DOXYGEN_INLINE_SOURCES NO)
 set(DOXYGEN_SORT_MEMBER_DOCS NO)
 set(DOXYGEN_GENERATE_HTML YES)
 set(DOXYGEN_GENERATE_LATEX NO)
-doxygen_add_docs(docs "${CMAKE_CURRENT_SOURCE_DIR}/include" COMMENT "Generating the documentation")
+doxygen_add_docs(monad_async_docs "${CMAKE_CURRENT_SOURCE_DIR}/include" COMMENT "Generating the documentation")
