@@ -4,6 +4,7 @@
 # pkg-config, FetchContent and add_subdirectory, with gcc and clang.
 . "$(dirname "$0")/common.sh"
 
+need_libcxx
 moved_prefix
 libdir=$(library_dir)
 consumers=$root/tests/package/consumers
@@ -114,6 +115,13 @@ for how in add_subdirectory FetchContent; do
     done
 done
 have clang || skip_check 'package, clang' 'no clang here'
+# Two C++ libraries in one program, so the shared library only: what it needs of its own, it brings.
+if have_libcxx; then
+    check 'C++, package, shared, clang and libc++' cmake_consumer package CXX shared clang:clang++ \
+        -DCMAKE_CXX_FLAGS=-stdlib=libc++
+else
+    skip_check 'C++, package, shared, clang and libc++' 'no clang or no libc++ here'
+fi
 check 'C++, all static' all_static
 check 'package refuses an unknown component' refuses_other_component
 check 'package refuses another minor version' refuses_other_version
