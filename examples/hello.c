@@ -3,15 +3,14 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-static monad_async_result check(monad_async_result r)
+static intptr_t check(monad_async_result r)
 {
     if (monad_async_result_has_error(r)) {
         fprintf(stderr, "hello: %s\n", monad_async_result_message(r));
         exit(EXIT_FAILURE);
     }
-    return r;
+    return r.value;
 }
 
 static monad_async_result body(monad_async_task task)
@@ -24,14 +23,12 @@ static monad_async_result body(monad_async_task task)
 int main(void)
 {
     monad_async_executor ex;
-    struct monad_async_executor_attr ex_attr;
-    memset(&ex_attr, 0, sizeof ex_attr);
+    struct monad_async_executor_attr ex_attr = MONAD_ASYNC_EXECUTOR_ATTR_INIT;
     ex_attr.io_uring_ring.entries = 64;
     check(monad_async_executor_create(&ex, &ex_attr));
 
     monad_async_task task; /* expensive, reusable */
-    struct monad_async_task_attr attr;
-    memset(&attr, 0, sizeof attr);
+    struct monad_async_task_attr attr = MONAD_ASYNC_TASK_ATTR_INIT;
     check(monad_async_task_create(&task, &attr));
     task->priority.cpu = monad_async_priority_high;
     task->user_code = body;
@@ -41,7 +38,7 @@ int main(void)
     while (monad_async_executor_has_work(ex)) {
         check(monad_async_executor_run(ex, SIZE_MAX, NULL));
     }
-    printf("%jd\n", (intmax_t)check(task->result).value);
+    printf("%jd\n", (intmax_t)check(task->result));
     check(monad_async_task_destroy(task));
     check(monad_async_executor_destroy(ex));
     return EXIT_SUCCESS;

@@ -81,7 +81,7 @@ TEST_F(Death, an_exception_out_of_a_body_of_the_c_api)
             t.native_handle()->user_code = [](monad_async_task) -> monad_async_result {
                 throw std::runtime_error("out of C");
             };
-            monad_async_task_attach(ex.native_handle(), t.native_handle());
+            (void)monad_async_task_attach(ex.native_handle(), t.native_handle());
             try {
                 ex.run_until_idle();
             } catch (...) {

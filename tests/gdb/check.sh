@@ -152,7 +152,8 @@ stripped-program)
     [ "$(section nested | grep -c '^#')" -gt 6 ] || fail 'nested: too few frames'
     ;;
 stripped-library)
-    strip -s -o "$work/libmonad_async.so.0" "$library"
+    soname=$(readelf -d "$library" | sed -n 's/.*SONAME.*\[\(.*\)\]/\1/p')
+    strip -s -o "$work/$soname" "$library"
     debug "${source[@]}" -ex "set environment LD_LIBRARY_PATH $work" -ex run "${commands[@]}" "$shared"
     expect_list symbols
     expect_stacks

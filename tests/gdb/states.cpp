@@ -154,7 +154,7 @@ int main()
         auto const ex = make_executor(8);
         check(monad_async_task_attach(ex, tasks[remote]));
         for (;;) {
-            monad_async_executor_run(ex, SIZE_MAX, nullptr);
+            (void)monad_async_executor_run(ex, SIZE_MAX, nullptr);
         }
     }};
     while (!__atomic_load_n(&tasks[remote]->is_suspended_awaiting, __ATOMIC_ACQUIRE)) {
@@ -165,7 +165,7 @@ int main()
         check(monad_async_task_attach(here, tasks[which]));
     }
     for (int passes_since = 0; passes_since < 2; passes_since += stopped) {
-        monad_async_executor_run(here, SIZE_MAX, nullptr);
+        (void)monad_async_executor_run(here, SIZE_MAX, nullptr);
     }
     __builtin_trap();
 }

@@ -42,6 +42,17 @@ compilers() {
     done
 }
 
+# Whether clang has its own C++ library beside the one it shares with gcc.
+have_libcxx() {
+    printf '#include <exception>\nint main() { throw 1; }\n' >"$work/libcxx.cpp"
+    have clang++ && clang++ -stdlib=libc++ "$work/libcxx.cpp" -o "$work/libcxx" >"$work/libcxx.log" 2>&1
+}
+
+# In Debian both packages go with the default clang.
+need_libcxx() {
+    have_libcxx || need_packages clang++:clang /no/libc++:libc++-dev /no/libc++abi:libc++abi-dev
+}
+
 # Builds and installs into $prefix what is not there yet, then moves the prefix: no file may remember
 # where it was.
 moved_prefix() {

@@ -4,6 +4,7 @@
 # pkg-config, FetchContent and add_subdirectory, with gcc and clang.
 . "$(dirname "$0")/common.sh"
 
+need_libcxx
 moved_prefix
 libdir=$(library_dir)
 consumers=$root/tests/package/consumers
@@ -82,7 +83,7 @@ versions_agree() {
     in_soname=$(readelf -d "$libdir/libmonad_async.so" | sed -n 's/.*SONAME.*\[\(.*\)\]/\1/p')
     grep -q "^version = \"$in_pc\"" "$root/Cargo.toml" &&
         [ -e "$libdir/libmonad_async.so.$in_pc" ] && [ -e "$libdir/$in_soname" ] &&
-        [ "$in_soname" = "libmonad_async.so.${in_pc%%.*}" ]
+        [[ $in_pc = "${in_soname#libmonad_async.so.}".* ]]
 }
 
 for pair in $(compilers); do
@@ -114,6 +115,13 @@ for how in add_subdirectory FetchContent; do
     done
 done
 have clang || skip_check 'package, clang' 'no clang here'
+# Two C++ libraries in one program, so the shared library only: what it needs of its own, it brings.
+if have_libcxx; then
+    check 'C++, package, shared, clang and libc++' cmake_consumer package CXX shared clang:clang++ \
+        -DCMAKE_CXX_FLAGS=-stdlib=libc++
+else
+    skip_check 'C++, package, shared, clang and libc++' 'no clang or no libc++ here'
+fi
 check 'C++, all static' all_static
 check 'package refuses an unknown component' refuses_other_component
 check 'package refuses another minor version' refuses_other_version

@@ -8,16 +8,16 @@ if ! have doxygen; then
     exit 0
 fi
 documented() {
-    cmake -S "$root" -B "$work/tree" -G Ninja && cmake --build "$work/tree" --target docs
+    cmake -S "$root" -B "$work/tree" -G Ninja && cmake --build "$work/tree" --target monad_async_docs
 }
 # Or a changed setting might make it say yes to anything.
 undocumented_is_seen() {
     mkdir -p "$work/copy/examples" &&
-        cp -r "$root"/{CMakeLists.txt,Cargo.toml,cmake,gdb,include,LICENSE} "$work/copy" &&
+        cp -r "$root"/{CMakeLists.txt,Cargo.toml,cmake,gdb,include,LICENSE,CHANGELOG.md} "$work/copy" &&
         cp "$root"/examples/* "$work/copy/examples" &&
         sed -i 's/^ *\*  @param ticks .*$/ */' "$work/copy/include/monad/async/ticks.h" &&
         cmake -S "$work/copy" -B "$work/copy/build" -G Ninja &&
-        ! cmake --build "$work/copy/build" --target docs
+        ! cmake --build "$work/copy/build" --target monad_async_docs
 }
 check 'documentation is complete' documented
 check 'a parameter without a description would be seen' undocumented_is_seen

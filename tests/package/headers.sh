@@ -3,6 +3,9 @@
 # that is here, without a warning.
 . "$(dirname "$0")/common.sh"
 
+need_packages clang:clang /usr/include/liburing.h:liburing-dev
+need_libcxx
+
 c_standards='c11 c17 c2x'
 cxx_standards='c++17 c++20 c++2b'
 warnings='-Wall -Wextra -Wpedantic -Werror -Wshadow -Wconversion -Wundef'
@@ -10,14 +13,15 @@ warnings='-Wall -Wextra -Wpedantic -Werror -Wshadow -Wconversion -Wundef'
 c_warnings='-Wstrict-prototypes -Wc++-compat'
 cxx_warnings='-Wold-style-cast -Wnon-virtual-dtor -Wsuggest-override'
 
-# compiles COMPILER STANDARD LANGUAGE HEADER   The last includes are the header's own business.
+# compiles COMPILER STANDARD LANGUAGE HEADER   The last includes are the header's own business. COMPILER
+# may be followed by flags.
 compiles() {
     local compiler=$1 standard=$2 language=$3 header=$4 more=$cxx_warnings
     [ "$language" = c ] && more=$c_warnings
     printf '#include <%s>\n#include <%s>\n' "$header" "$header" >"$work/unit.$language"
     # -I, not -isystem: warnings inside the headers must show.
     # shellcheck disable=SC2086
-    "$compiler" -std="$standard" $warnings $more -fsyntax-only -I"$root/include" -x "$language" \
+    $compiler -std="$standard" $warnings $more -fsyntax-only -I"$root/include" -x "$language" \
         "$work/unit.$language"
 }
 
@@ -47,6 +51,126 @@ for pair in $(compilers); do
     done
 done
 have clang || skip_check 'headers, clang' 'no clang here'
+if have clang++ && have_libcxx; then
+    for standard in $cxx_standards; do
+        check "headers as $standard, clang++ and libc++" \
+            all_compile 'clang++ -stdlib=libc++' "$standard" c++ "${cxx_headers[@]}"
+    done
+else
+    skip_check 'headers, clang++ and libc++' 'no clang or no libc++ here'
+fi
+
+# unit LANGUAGE COMPILER [FLAG...]   Compiles what stands on standard input.
+unit() {
+    local language=$1
+    shift
+    cat >"$work/unit.$language"
+    "$@" -Wall -Wextra -Wpedantic -Werror -fsyntax-only -I"$root/include" -x "$language" \
+        "$work/unit.$language"
+}
+# complains PATTERN LANGUAGE COMPILER [FLAG...]   The compiler does not take it, and says PATTERN.
+complains() {
+    local pattern=$1
+    shift
+    ! unit "$@" >"$work/complaint" 2>&1 && grep -q "$pattern" "$work/complaint" ||
+        { cat "$work/complaint"; return 1; }
+}
+# Each language version of each compiler, as unit's arguments.
+languages() {
+    local pair standard
+    for pair in $(compilers); do
+        for standard in $c_standards; do
+            echo "c ${pair%:*} -std=$standard"
+        done
+        for standard in $cxx_standards; do
+            echo "c++ ${pair#*:} -std=$standard"
+        done
+    done
+}
+
+dropped() {
+    complains 'unused-result' "$@" <<'END'
+#include <monad/async.h>
+void f(monad_async_executor ex);
+void f(monad_async_executor ex)
+{
+    monad_async_executor_wake(ex);
+}
+END
+}
+not_dropped() {
+    unit "$@" <<'END'
+#include <monad/async.h>
+void f(monad_async_executor ex);
+void f(monad_async_executor ex)
+{
+    (void)monad_async_executor_wake(ex);
+}
+END
+}
+attributes() {
+    unit "$@" <<'END'
+#include <monad/async.h>
+size_t f(void);
+size_t f(void)
+{
+    struct monad_async_executor_attr const ex = MONAD_ASYNC_EXECUTOR_ATTR_INIT;
+    struct monad_async_task_attr task = MONAD_ASYNC_TASK_ATTR_INIT;
+    task.stack_size = 16384;
+    return task.stack_size + ex.flags;
+}
+END
+}
+while read -r language; do
+    # shellcheck disable=SC2086
+    for what in dropped not_dropped attributes; do
+        check "results $what, ${language#* }" $what $language
+    done
+done < <(languages)
+
+# As -fsanitize=safe-stack would go wrong at the first switch.
+safe_stack() {
+    echo '#include <monad/async.h>' |
+        complains 'safe-stack: it keeps a second stack' c clang -std=c11 -fsanitize=safe-stack
+}
+if have clang; then
+    check 'safe-stack is refused' safe_stack
+else
+    skip_check 'safe-stack is refused' 'no clang here'
+fi
+
+# A liburing that is newer than the kernel's headers: its functions need what only its own copy has.
+newer_liburing() {
+    mkdir -p "$work/newer/liburing"
+    sed 's/^#define LINUX_IO_URING_H/&\n#define IORING_NEWER 1/' \
+        /usr/include/linux/io_uring.h >"$work/newer/liburing/io_uring.h"
+    cat >"$work/newer/liburing.h" <<'END'
+#include "liburing/io_uring.h"
+static inline int io_uring_newer(void) { return IORING_NEWER; }
+END
+    grep -q IORING_NEWER "$work/newer/liburing/io_uring.h"
+}
+# both_orders LANGUAGE COMPILER [FLAG...]
+both_orders() {
+    local header=monad/async.h language=$1
+    [ "$language" = c ] || header=monad/async.hpp
+    printf '#include <liburing.h>\n#include <%s>\nint main(void) { return 0; }\n' $header | unit "$@" &&
+        printf '#include <%s>\n#include <liburing.h>\nint main(void) { return 0; }\n' $header |
+        unit "$@"
+}
+check 'a newer liburing, made' newer_liburing
+for pair in $(compilers); do
+    check "liburing, newer, either order, ${pair%:*}" \
+        both_orders c "${pair%:*}" -std=gnu11 -isystem "$work/newer"
+    check "liburing, newer, either order, ${pair#*:}" \
+        both_orders c++ "${pair#*:}" -std=gnu++17 -isystem "$work/newer"
+    if [ -e /usr/include/liburing.h ]; then
+        check "liburing, either order, ${pair%:*}" both_orders c "${pair%:*}" -std=gnu11
+        check "liburing, either order, ${pair#*:}" both_orders c++ "${pair#*:}" -std=gnu++17
+    else
+        skip_check "liburing, either order, ${pair%:*}" 'no liburing here'
+    fi
+done
 
 # -Wc++-compat and friends above would not see a header that leans on what another includes first:
 # alone means alone. This makes sure that the check itself can fail.

@@ -9,7 +9,7 @@ moved_prefix
 libdir=$(library_dir)
 
 # Symbols with their version nodes left out; the node's own name is no symbol.
-nm -D --defined-only --format=posix "$libdir/libmonad_async.so" | sed 's/@@*MONAD_ASYNC_[0-9]*//' |
+nm -D --defined-only --format=posix "$libdir/libmonad_async.so" | sed 's/@@*MONAD_ASYNC_[0-9.]*//' |
     awk '$2 != "A" { print $1, $2 }' | sort >"$work/shared"
 nm -g --defined-only --format=posix "$libdir/libmonad_async.a" | awk 'NF == 4 { print $1, $2 }' |
     sort >"$work/static"

@@ -24,7 +24,15 @@
 #include <stdint.h>
 #include <time.h>
 
-#include <linux/io_uring.h>
+/* `<liburing.h>` has a copy of the kernel's header, with the same guard, and needs what is in its own.
+ * So that one is taken where there is one; whichever is included first, the other finds the guard set. To
+ * have the kernel's instead, include it before this header. */
+#if __has_include(<liburing/io_uring.h>) && __has_include(<liburing/compat.h>)
+    #include <liburing/compat.h>
+    #include <liburing/io_uring.h>
+#else
+    #include <linux/io_uring.h>
+#endif
 
 MONAD_ASYNC_EXTERN_C_BEGIN
 
@@ -69,8 +77,8 @@ struct monad_async_executor_head {
  *  reading the counter. */
 #define MONAD_ASYNC_EXECUTOR_NO_TIME_TRACKING 1u
 
-/** How to make an executor. Set all of it to 0 first, then what you need: fields only ever get
- *  appended, in place of `reserved`. */
+/** How to make an executor. Set all of it to 0 first (`MONAD_ASYNC_EXECUTOR_ATTR_INIT`), then what you
+ *  need: fields only ever get appended, in place of `reserved`. */
 struct monad_async_executor_attr {
     /** The executor's io_uring. */
     struct {
@@ -88,6 +96,9 @@ struct monad_async_executor_attr {
     /** Must be 0, else `EINVAL`. */
     uint32_t reserved[15];
 };
+
+/** Initialises a `monad_async_executor_attr` with the defaults: all 0. */
+#define MONAD_ASYNC_EXECUTOR_ATTR_INIT MONAD_ASYNC_ALL_ZERO
 
 /** @cond the layout is checked here and in the library */
 MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_executor_head, current_task, 0);

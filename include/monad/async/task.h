@@ -93,8 +93,8 @@ struct monad_async_task_head {
     monad_async_cpu_ticks_count_t total_ticks_executed;
 };
 
-/** How to make a task. Set all of it to 0 first: fields only ever get appended, in place of
- *  `reserved`. */
+/** How to make a task. Set all of it to 0 first (`MONAD_ASYNC_TASK_ATTR_INIT`): fields only ever get
+ *  appended, in place of `reserved`. */
 struct monad_async_task_attr {
     /** Bytes of stack that `user_code` may use; 0: the default, 128 KiB. Rounded up to pages; at
      *  least 16 KiB are given. Only what is touched takes memory. An overflow ends the process, with
@@ -105,6 +105,9 @@ struct monad_async_task_attr {
     /** Must be 0, else `EINVAL`. */
     uint64_t reserved[7];
 };
+
+/** Initialises a `monad_async_task_attr` with the defaults: all 0. */
+#define MONAD_ASYNC_TASK_ATTR_INIT MONAD_ASYNC_ALL_ZERO
 
 /** @cond the layout is checked here and in the library */
 MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_task_head, priority.cpu, 0);

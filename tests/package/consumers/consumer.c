@@ -13,11 +13,9 @@ static monad_async_result body(monad_async_task task)
 int main(void)
 {
     monad_async_executor ex;
-    struct monad_async_executor_attr ex_attr;
-    memset(&ex_attr, 0, sizeof ex_attr);
+    struct monad_async_executor_attr ex_attr = MONAD_ASYNC_EXECUTOR_ATTR_INIT;
     monad_async_task task;
-    struct monad_async_task_attr attr;
-    memset(&attr, 0, sizeof attr);
+    struct monad_async_task_attr attr = MONAD_ASYNC_TASK_ATTR_INIT;
     char version[32];
     snprintf(version, sizeof version, "%d.%d.%d", MONAD_ASYNC_VERSION_MAJOR,
              MONAD_ASYNC_VERSION_MINOR, MONAD_ASYNC_VERSION_PATCH);
@@ -34,11 +32,15 @@ int main(void)
         return 3;
     }
     while (monad_async_executor_has_work(ex)) {
-        monad_async_executor_run(ex, SIZE_MAX, NULL);
+        if (monad_async_executor_run(ex, SIZE_MAX, NULL).error != 0) {
+            return 5;
+        }
     }
     if (task->result.value != 42) {
         return 4;
     }
-    monad_async_task_destroy(task);
+    if (monad_async_task_destroy(task).error != 0) {
+        return 6;
+    }
     return monad_async_executor_destroy(ex).error;
 }

@@ -16,16 +16,19 @@ int main()
         return 1;
     }
     ma::executor ex;
-    ma::task throws, sleeps;
+    ma::task throws, throws_too, sleeps;
     bool cleaned_up = false;
-    throws.attach(ex, [] {
+    // Each is suspended while it handles its own exception.
+    auto const rethrow = [](char const *what, std::chrono::microseconds time) {
         try {
-            throw std::runtime_error("inside");
+            throw std::runtime_error(what);
         } catch (std::runtime_error const &) {
-            ma::this_task::sleep_for(std::chrono::microseconds{1});
+            ma::this_task::sleep_for(time);
             throw;
         }
-    });
+    };
+    throws.attach(ex, [=] { rethrow("inside", std::chrono::microseconds{2}); });
+    throws_too.attach(ex, [=] { rethrow("too", std::chrono::microseconds{1}); });
     sleeps.attach(ex, [&] {
         struct sets {
             bool &flag;
@@ -33,16 +36,22 @@ int main()
         } const s{cleaned_up};
         ma::this_task::sleep_for(std::chrono::hours{1});
     });
-    while (!throws.done()) {
+    while (!throws.done() || !throws_too.done()) {
         ex.run();
     }
-    try {
-        (void)throws.get();
-        return 2;
-    } catch (std::runtime_error const &e) {
-        if (e.what() != std::string("inside")) {
-            return 3;
+    auto const threw = [](ma::task const &task, std::string const &what) {
+        try {
+            (void)task.get();
+        } catch (std::runtime_error const &e) {
+            return e.what() == what;
         }
+        return false;
+    };
+    if (!threw(throws, "inside")) {
+        return 2;
+    }
+    if (!threw(throws_too, "too")) {
+        return 3;
     }
     { ma::task const gone = std::move(sleeps); }
     return cleaned_up ? 0 : 4;

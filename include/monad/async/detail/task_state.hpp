@@ -125,7 +125,7 @@ struct task_state {
     [[gnu::cold, gnu::noinline]] void keep(std::exception_ptr what) noexcept
     {
         lock_thrown();
-        thrown.swap(what);
+        std::swap(thrown, what);
         unlock_thrown();
     }
 
@@ -135,7 +135,7 @@ struct task_state {
         monad_async_result r = monad_async_make_failure(error);
         r.value = reinterpret_cast<std::intptr_t>(this);
         lock_thrown();
-        thrown.swap(what);
+        std::swap(thrown, what);
         throws = throws == INT32_MAX ? 1 : throws + 1;
         r.reserved = throws;
         unlock_thrown();

@@ -1,4 +1,4 @@
-# The `docs` target: Doxygen over the public headers, into docs/html of the build tree. A warning, such
+# The target monad_async_docs: Doxygen over the public headers, into docs/html of the build tree. A warning, such
 # as a parameter that is not described, is an error.
 find_package(Doxygen QUIET)
 if(NOT DOXYGEN_FOUND)
@@ -21,11 +21,11 @@ set(DOXYGEN_OPTIMIZE_OUTPUT_FOR_C NO)
 set(DOXYGEN_EXTENSION_MAPPING h=C++)
 set(DOXYGEN_MACRO_EXPANSION YES)
 set(DOXYGEN_EXPAND_ONLY_PREDEF YES)
-set(DOXYGEN_PREDEFINED "MONAD_ASYNC_API=" "MONAD_ASYNC_NOEXCEPT=" "MONAD_ASYNC_EXTERN_C_BEGIN="
+set(DOXYGEN_PREDEFINED "MONAD_ASYNC_API=" "MONAD_ASYNC_NODISCARD=" "__extension__=" "MONAD_ASYNC_NOEXCEPT=" "MONAD_ASYNC_EXTERN_C_BEGIN="
   "MONAD_ASYNC_EXTERN_C_END=" "__cplusplus=202002L" "__cpp_concepts=202002L" "__cpp_exceptions=1"
   "__linux__" "__LP64__" "MONAD_ASYNC_TASK_BODY=task_body")
 set(DOXYGEN_INLINE_SOURCES NO)
 set(DOXYGEN_SORT_MEMBER_DOCS NO)
 set(DOXYGEN_GENERATE_HTML YES)
 set(DOXYGEN_GENERATE_LATEX NO)
-doxygen_add_docs(docs "${CMAKE_CURRENT_SOURCE_DIR}/include" COMMENT "Generating the documentation")
+doxygen_add_docs(monad_async_docs "${CMAKE_CURRENT_SOURCE_DIR}/include" COMMENT "Generating the documentation")

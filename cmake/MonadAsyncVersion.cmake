@@ -18,3 +18,13 @@ file(STRINGS "${cargo_toml}" text REGEX "^version = " LIMIT_COUNT 1)
 if(NOT text STREQUAL "version = \"${MONAD_ASYNC_VERSION}\"")
   message(FATAL_ERROR "config.h says ${MONAD_ASYNC_VERSION}, Cargo.toml says ${text}")
 endif()
+
+# The rule of compatibility, which the SONAME, the symbols' version and find_package share: while the
+# major version is 0, versions of one minor version; from 1.0 on, versions of one major version.
+if(MONAD_ASYNC_VERSION MATCHES "^0\\.([0-9]+)")
+  set(MONAD_ASYNC_COMPATIBILITY "0.${CMAKE_MATCH_1}")
+  set(MONAD_ASYNC_COMPATIBLE_WITH SameMinorVersion)
+else()
+  string(REGEX REPLACE "\\..*" "" MONAD_ASYNC_COMPATIBILITY "${MONAD_ASYNC_VERSION}")
+  set(MONAD_ASYNC_COMPATIBLE_WITH SameMajorVersion)
+endif()

@@ -10,7 +10,15 @@ set_target_properties(monad_async_static monad_async_shared PROPERTIES
   INSTALL_RPATH "" BUILD_WITH_INSTALL_RPATH ON)
 
 install(DIRECTORY include/monad TYPE INCLUDE FILES_MATCHING PATTERN "*.h" PATTERN "*.hpp")
-install(FILES LICENSE TYPE DOC)
+# As a subproject, CMAKE_INSTALL_DOCDIR is the parent's.
+set(doc_dir "${CMAKE_INSTALL_DOCDIR}")
+if(NOT top_level)
+  set(doc_dir "${CMAKE_INSTALL_DATAROOTDIR}/doc/monad_async")
+endif()
+install(FILES LICENSE CHANGELOG.md DESTINATION "${doc_dir}")
+# The headers quote them.
+install(DIRECTORY examples DESTINATION "${doc_dir}"
+  FILES_MATCHING PATTERN "*.c" PATTERN "*.h" PATTERN "*.cpp" PATTERN "CMakeLists.txt")
 install(FILES cmake/tsan.supp DESTINATION "${CMAKE_INSTALL_DATADIR}/monad_async")
 # One export set a flavour: a distribution may leave one out, and the config file copes.
 foreach(flavour static shared)
@@ -24,14 +32,25 @@ endforeach()
 configure_package_config_file(cmake/monad_async-config.cmake.in monad_async-config.cmake
   INSTALL_DESTINATION "${package_dir}" NO_SET_AND_CHECK_MACRO)
 write_basic_package_version_file(monad_async-config-version.cmake
-  COMPATIBILITY SameMinorVersion)
+  COMPATIBILITY ${MONAD_ASYNC_COMPATIBLE_WITH})
 install(FILES "${CMAKE_CURRENT_BINARY_DIR}/monad_async-config.cmake"
   "${CMAKE_CURRENT_BINARY_DIR}/monad_async-config-version.cmake" DESTINATION "${package_dir}")
 
 # pkg-config: the shared library, and (monad_async_static) the archive by its name, since a linker
 # that finds both takes the shared one.
-file(RELATIVE_PATH pc_up "/p/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/p")
-string(REGEX REPLACE "/$" "" pc_up "${pc_up}")
+# An absolute directory stands as it is; the prefix is then not to be found from it.
+if(IS_ABSOLUTE "${CMAKE_INSTALL_LIBDIR}")
+  set(pc_prefix "${CMAKE_INSTALL_PREFIX}")
+else()
+  file(RELATIVE_PATH pc_prefix "/p/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/p")
+  string(REGEX REPLACE "/$" "" pc_prefix "\${pcfiledir}/${pc_prefix}")
+endif()
+foreach(dir INCLUDEDIR LIBDIR)
+  set(pc_${dir} "${CMAKE_INSTALL_${dir}}")
+  if(NOT IS_ABSOLUTE "${pc_${dir}}")
+    set(pc_${dir} "\${prefix}/${pc_${dir}}")
+  endif()
+endforeach()
 set(pc_sanitizer "")
 if(MONAD_ASYNC_ASAN)
   set(pc_sanitizer " -fsanitize=address")
@@ -41,4 +60,4 @@ foreach(pc monad_async monad_async_static)
   install(FILES "${CMAKE_CURRENT_BINARY_DIR}/${pc}.pc"
     DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
 endforeach()
-include(Debugger)
+include("${monad_async_cmake}/MonadAsyncDebugger.cmake")

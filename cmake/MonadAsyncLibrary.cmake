@@ -21,7 +21,7 @@ file(STRINGS "${CMAKE_CURRENT_SOURCE_DIR}/cmake/abi.list" globs REGEX "^[^#!]")
 list(JOIN globs ";\n    " globs)
 set(version_script "${CMAKE_CURRENT_BINARY_DIR}/monad_async.map")
 file(CONFIGURE OUTPUT "${version_script}" @ONLY CONTENT [[
-MONAD_ASYNC_@PROJECT_VERSION_MAJOR@ {
+MONAD_ASYNC_@MONAD_ASYNC_COMPATIBILITY@ {
   global:
     @globs@;
   local:
@@ -34,7 +34,7 @@ set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS
 add_library(monad_async_shared SHARED "${monad_async_object}")
 set_target_properties(monad_async_shared PROPERTIES
   LINKER_LANGUAGE CXX OUTPUT_NAME monad_async EXPORT_NAME async_shared
-  VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}
+  VERSION ${PROJECT_VERSION} SOVERSION ${MONAD_ASYNC_COMPATIBILITY}
   LINK_DEPENDS "${version_script}")
 # nodelete: the handler that reports stack overflows stays installed, so its code must stay too.
 target_link_options(monad_async_shared PRIVATE -Wl,-z,nodelete
@@ -52,7 +52,7 @@ foreach(flavour static shared)
   add_dependencies(monad_async_${flavour} monad_async_object)
   add_library(monad::async_${flavour} ALIAS monad_async_${flavour})
   target_include_directories(monad_async_${flavour} INTERFACE
-    "$<BUILD_INTERFACE:${monad_async_include}>" "$<INSTALL_INTERFACE:include>")
+    "$<BUILD_INTERFACE:${monad_async_include}>")
 endforeach()
 
 # In the build tree, and for add_subdirectory and FetchContent. An installed package makes these two

@@ -2,9 +2,6 @@
 # those of abi.list: two Rust archives in one program define the same 150 symbols otherwise.
 #
 # Sets monad_async_object, the path of that object.
-find_program(MONAD_ASYNC_CARGO cargo HINTS "$ENV{HOME}/.cargo/bin" REQUIRED
-  DOC "cargo: Rust 1.88 or newer, needed only to build")
-
 set(cargo_profile release)
 set(cargo_profile_dir release)
 if(CMAKE_BUILD_TYPE STREQUAL "Debug")
@@ -13,8 +10,11 @@ if(CMAKE_BUILD_TYPE STREQUAL "Debug")
 endif()
 
 set(cargo_flags --locked --profile ${cargo_profile})
-# What cargo compiles of C++ is compiled as CMake would; -w never: warnings are ours to see.
-set(cargo_cxxflags "${CMAKE_CXX_FLAGS}")
+# What cargo compiles of C++ is compiled as CMake would, but for what the project may ask of its own
+# code and the library's cannot do with: bitcode, which `ld.bfd -r` does not read; no exceptions,
+# another language version; and errors out of warnings that we do not know. -w never: warnings are
+# ours to see.
+set(cargo_cxxflags "${CMAKE_CXX_FLAGS} -fno-lto -fexceptions -std=c++17 -Wno-error")
 if(MONAD_ASYNC_ASAN)
   list(APPEND cargo_flags --features asan)
   string(APPEND cargo_cxxflags " -fsanitize=address -fno-omit-frame-pointer")
