@@ -8,7 +8,7 @@
 //!
 //! ```text
 //!   the executor's stack               the task's stack
-//!   | ...         |                    | address of `base`  |  <- stack base
+//!   | ...         |                    | within `base`      |  <- stack base
 //!   | saved RBX   |                    | link               |  <- holds the executor's RSP
 //!   | saved RIP   |                    | the body           |     while the task runs
 //!   | saved RBP   |  <- RSP kept in    | what `base` calls  |
@@ -162,6 +162,8 @@ unsafe extern "C" fn base() {
         ".cfi_startproc",
         // Nobody called it.
         ".cfi_undefined rip",
+        // It is entered behind this, at what an unwinder takes for the return address of a call.
+        "nop",
         "mov rdi, rbx",
         "call [rsp]",
         "ud2",
@@ -172,7 +174,7 @@ unsafe extern "C" fn base() {
 /// What a task that was never entered has on its stack, from the saved RSP up.
 #[repr(C)]
 struct Laid {
-    rip: unsafe extern "C" fn(),
+    rip: usize,
     rbx: *mut u8,
     rbp: *mut Top,
     /// 16-aligned, as a stack is where a function is called.
@@ -185,7 +187,7 @@ struct Laid {
 struct Top {
     link: usize,
     /// The return address that belongs to `link` as a frame record.
-    rip: unsafe extern "C" fn(),
+    rip: usize,
 }
 
 /// Lays the first frame on a stack: entered for the first time, the task runs `call(body)`. Returns the
@@ -203,12 +205,13 @@ pub unsafe fn lay<Body>(
     // SAFETY: below the base there is room for all three, by this function's contract.
     unsafe {
         let top = (base_of_stack as *mut Top).sub(1);
-        top.write(Top { link: 0, rip: base });
+        let rip = base as *const () as usize + 1;
+        top.write(Top { link: 0, rip });
         let place = top as usize - size_of::<Body>();
         let place = (place & !(align_of::<Body>().max(16) - 1)) as *mut Body;
         place.write(body);
         let laid = place.cast::<Laid>().byte_sub(size_of::<Laid>());
-        laid.write(Laid { rip: base, rbx: place.cast(), rbp: top, call, _align: 0 });
+        laid.write(Laid { rip, rbx: place.cast(), rbp: top, call, _align: 0 });
         (laid as usize, &raw mut (*top).link)
     }
 }

@@ -3,6 +3,7 @@
 use core::cell::Cell;
 
 use super::jump;
+use super::switch::launches;
 
 /// One persistent coroutine.
 ///
@@ -72,16 +73,5 @@ impl Switch {
     #[inline(always)]
     pub fn sp(&self) -> usize {
         self.sp.get()
-    }
-}
-
-/// What the base of the stack calls. Nothing unwinds out of it, as nothing unwinds out of a body.
-extern "C" fn launches<Body: Fn()>(at: *mut u8) -> ! {
-    // SAFETY: `new` put both there, for good; the switch is where `new`'s caller promised.
-    let (body, this) = unsafe { &*at.cast::<(Body, *const Switch)>() };
-    loop {
-        body();
-        // SAFETY: on this stack.
-        unsafe { (**this).suspend() };
     }
 }

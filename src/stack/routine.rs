@@ -5,6 +5,8 @@ use core::cell::{Cell, UnsafeCell};
 use core::mem::ManuallyDrop;
 use core::num::NonZeroUsize;
 
+use super::switch::launches;
+
 use corosensei::stack::{Stack, StackPointer};
 use corosensei::{Coroutine, Yielder};
 
@@ -50,33 +52,32 @@ impl Switch {
     /// switch is back where the next launch finds it.
     ///
     /// # Safety
-    /// `limit..base` is writable memory that nobody else uses until the last `resume` has returned;
-    /// `base` is 16-aligned. The switch must be moved to its final, pinned place, which is `this`,
+    /// `limit..stack_base` is writable memory that nobody else uses until the last `resume` has returned;
+    /// `stack_base` is 16-aligned. The switch must be moved to its final, pinned place, which is `this`,
     /// and `settle` be called there, before anything else.
-    pub unsafe fn new(
-        base: usize,
+    pub unsafe fn new<Body: Fn() + 'static>(
+        stack_base: usize,
         limit: usize,
-        body: impl Fn() + 'static,
+        body: Body,
         this: *const Switch,
     ) -> Switch {
         let bounds = Bounds {
-            base: NonZeroUsize::new(base).expect("a stack is not at address 0"),
+            base: NonZeroUsize::new(stack_base).expect("a stack is not at address 0"),
             limit: NonZeroUsize::new(limit).expect("a stack is not at address 0"),
         };
         let routine = Coroutine::with_stack(bounds, move |back: &Back, ()| {
-            // SAFETY: `this` is where the switch was pinned before the first resume.
-            let this = unsafe { &*this };
-            this.back.set(back);
-            loop {
-                // SAFETY: on this stack.
-                unsafe { this.suspend() };
-                body();
+            let mut both = (body, this);
+            // SAFETY: `this` is where the switch was pinned before the first resume; on this stack.
+            unsafe {
+                (*this).back.set(back);
+                (*this).suspend();
+                base((&raw mut both).cast(), launches::<Body>)
             }
         });
         Switch {
             routine: UnsafeCell::new(ManuallyDrop::new(routine)),
             back: Cell::new(core::ptr::null()),
-            sp: Cell::new(base),
+            sp: Cell::new(stack_base),
         }
     }
 
@@ -123,6 +124,28 @@ impl Switch {
     pub fn sp(&self) -> usize {
         self.sp.get()
     }
+}
+
+/// The outermost function of every task, as far as one that unwinds can see: why, says `jump`.
+#[unsafe(naked)]
+unsafe extern "C" fn base(at: *mut u8, call: extern "C" fn(*mut u8) -> !) -> ! {
+    #[cfg(target_arch = "x86_64")]
+    core::arch::naked_asm!(
+        ".cfi_startproc",
+        ".cfi_undefined rip",
+        "sub rsp, 8",
+        "call rsi",
+        "ud2",
+        ".cfi_endproc",
+    );
+    #[cfg(target_arch = "aarch64")]
+    core::arch::naked_asm!(
+        ".cfi_startproc",
+        ".cfi_undefined x30",
+        "blr x1",
+        "brk #1",
+        ".cfi_endproc",
+    );
 }
 
 #[inline(always)]

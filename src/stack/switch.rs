@@ -32,3 +32,15 @@ impl Registration {
         Self(ValgrindStackRegistration::new(limit as *mut u8, base - limit))
     }
 }
+
+/// What the base of the stack calls: the first launch, and all later ones. Nothing unwinds out of it,
+/// as nothing unwinds out of a body. `at` is that of a `(Body, *const Switch)` that stays for good.
+pub(super) extern "C" fn launches<Body: Fn()>(at: *mut u8) -> ! {
+    // SAFETY: who laid the stack put both there; the switch is where the caller of `new` promised.
+    let (body, this) = unsafe { &*at.cast::<(Body, *const Switch)>() };
+    loop {
+        body();
+        // SAFETY: on this stack.
+        unsafe { (**this).suspend() };
+    }
+}
