@@ -4,6 +4,10 @@
 #[cfg(all(target_arch = "x86_64", not(feature = "asan")))]
 mod jump;
 pub mod layout;
+#[cfg(all(target_arch = "x86_64", not(feature = "asan")))]
+mod own;
 pub mod pool;
+#[cfg(not(all(target_arch = "x86_64", not(feature = "asan"))))]
+mod routine;
 pub mod slab;
 pub mod switch;

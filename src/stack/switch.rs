@@ -1,14 +1,13 @@
-//! Switching stacks: the only importer of corosensei.
+//! Switching stacks: a task's stack has one entry, made once with the task, that is resumed for every
+//! launch and every resumption, never finished and never unwound. Its body is a loop, so that a launch
+//! is a plain switch into a frame that already exists.
 //!
-//! A [`Switch`] is one persistent coroutine: made once with its task, resumed for every launch and
-//! every resumption, never finished and never unwound. Its body is a loop, so that a launch is a
-//! plain switch into a frame that already exists. corosensei lays the frames and makes the first
-//! switch; the steady state is `jump`'s on x86-64, and corosensei's elsewhere and under
-//! AddressSanitizer, which must be told of each switch.
+//! On x86-64 the switch is our own, in `jump`; elsewhere and under AddressSanitizer, which must be told
+//! of each switch, it is corosensei's, in `routine`.
 //!
 //! ```text
 //!   stack_base  +-----------------------------+
-//!               | corosensei's parent link    |  <- yielder points here
+//!               | the link to the executor    |
 //!               | the loop's frame            |  <- while the task is idle, it is suspended here
 //!               | user_code's frames          |
 //!               |            ...              |
@@ -18,35 +17,12 @@
 //!               | guard                       |
 //! ```
 
-use core::cell::{Cell, UnsafeCell};
-use core::mem::ManuallyDrop;
-use core::num::NonZeroUsize;
-
 use corosensei::stack::valgrind::ValgrindStackRegistration;
-use corosensei::stack::{Stack, StackPointer};
-use corosensei::{Coroutine, Yielder};
 
-/// The bounds of a stack that the pool owns.
-struct Bounds {
-    base: StackPointer,
-    limit: StackPointer,
-}
-
-// SAFETY: `Switch::new`'s caller promises that the range is writable, 16-aligned at the base,
-// guarded below the limit, and used by nobody else until the switch is forgotten.
-unsafe impl Stack for Bounds {
-    #[inline]
-    fn base(&self) -> StackPointer {
-        self.base
-    }
-    #[inline]
-    fn limit(&self) -> StackPointer {
-        self.limit
-    }
-}
-
-type Routine = Coroutine<(), (), (), Bounds>;
-type Back = Yielder<(), ()>;
+#[cfg(all(target_arch = "x86_64", not(feature = "asan")))]
+pub use super::own::Switch;
+#[cfg(not(all(target_arch = "x86_64", not(feature = "asan"))))]
+pub use super::routine::Switch;
 
 /// Tells Valgrind of a stack for as long as it lives; a few instructions of nothing elsewhere.
 pub struct Registration(#[allow(dead_code)] ValgrindStackRegistration);
@@ -57,130 +33,14 @@ impl Registration {
     }
 }
 
-/// One persistent coroutine.
-///
-/// All methods take `&self`: the switch is entered from the executor's stack, and left from its own,
-/// while the other side's borrow is still open.
-#[repr(C)]
-pub struct Switch {
-    /// corosensei's parent link, at the base of the stack.
-    back: Cell<*const Back>,
-    /// Where the stack ended when the task last left it.
-    sp: Cell<usize>,
-    routine: UnsafeCell<ManuallyDrop<Routine>>,
-}
-
-impl Switch {
-    pub(super) const SP_AT: usize = core::mem::offset_of!(Switch, sp);
-
-    /// Lays the first frames on the stack. `body` is called at every launch; when it returns the
-    /// switch is back where the next launch finds it.
-    ///
-    /// # Safety
-    /// `limit..base` is writable memory that nobody else uses until the last `resume` has returned;
-    /// `base` is 16-aligned. The switch must be moved to its final, pinned place, which is `this`,
-    /// and `settle` be called there, before anything else.
-    pub unsafe fn new(
-        base: usize,
-        limit: usize,
-        body: impl Fn() + 'static,
-        this: *const Switch,
-    ) -> Switch {
-        let bounds = Bounds {
-            base: NonZeroUsize::new(base).expect("a stack is not at address 0"),
-            limit: NonZeroUsize::new(limit).expect("a stack is not at address 0"),
-        };
-        let routine = Coroutine::with_stack(bounds, move |back: &Back, ()| {
-            // SAFETY: `this` is where the switch was pinned before the first resume.
-            let this = unsafe { &*this };
-            this.back.set(back);
-            loop {
-                // SAFETY: on this stack.
-                unsafe { this.suspend() };
-                body();
-            }
-        });
-        Switch {
-            routine: UnsafeCell::new(ManuallyDrop::new(routine)),
-            back: Cell::new(core::ptr::null()),
-            sp: Cell::new(base),
-        }
+/// What the base of the stack calls: the first launch, and all later ones. Nothing unwinds out of it,
+/// as nothing unwinds out of a body. `at` is that of a `(Body, *const Switch)` that stays for good.
+pub(super) extern "C" fn launches<Body: Fn()>(at: *mut u8) -> ! {
+    // SAFETY: who laid the stack put both there; the switch is where the caller of `new` promised.
+    let (body, this) = unsafe { &*at.cast::<(Body, *const Switch)>() };
+    loop {
+        body();
+        // SAFETY: on this stack.
+        unsafe { (**this).suspend() };
     }
-
-    /// Runs the coroutine up to where launches find it.
-    ///
-    /// # Safety
-    /// Once, after `new`, at the pinned place.
-    pub unsafe fn settle(&self) {
-        // SAFETY: not running, so nobody else holds a reference into the routine.
-        unsafe { (*self.routine.get()).resume(()) };
-    }
-
-    /// Runs the task until it suspends or its body returns.
-    ///
-    /// # Safety
-    /// Settled; called off this stack, by the one thread that runs the task, and not while it runs.
-    #[inline(always)]
-    pub unsafe fn resume(&self) {
-        #[cfg(all(target_arch = "x86_64", not(feature = "asan")))]
-        // SAFETY: settled, so `sp` was kept by the last `suspend`, and `back` set before that.
-        unsafe {
-            super::jump::enter(self.sp.get(), self.back.get() as *mut usize)
-        };
-        #[cfg(not(all(target_arch = "x86_64", not(feature = "asan"))))]
-        // SAFETY: not running, so nobody holds a reference into the routine; `suspend` does not
-        // touch it.
-        unsafe {
-            (*self.routine.get()).resume(())
-        };
-    }
-
-    /// Leaves the task; returns when it is resumed.
-    ///
-    /// # Safety
-    /// Called on this stack.
-    #[inline(always)]
-    pub unsafe fn suspend(&self) {
-        #[cfg(all(target_arch = "x86_64", not(feature = "asan")))]
-        // SAFETY: on this stack, whose parent link `back` is.
-        unsafe {
-            super::jump::leave(self.sp.as_ptr(), self.back.get() as *mut usize)
-        };
-        #[cfg(not(all(target_arch = "x86_64", not(feature = "asan"))))]
-        {
-            self.sp.set(stack_pointer());
-            // SAFETY: running, so `back` is set, and lives at the stack's base.
-            unsafe { (*self.back.get()).suspend(()) };
-        }
-    }
-
-    /// The hot end of the stack's base: corosensei's parent link.
-    #[inline(always)]
-    pub fn base(&self) -> usize {
-        self.back.get() as usize
-    }
-
-    /// Where the stack ended when the task last left it, give or take the saved registers: what to
-    /// prefetch before a resume.
-    #[inline(always)]
-    pub fn sp(&self) -> usize {
-        self.sp.get()
-    }
-}
-
-#[cfg(not(all(target_arch = "x86_64", not(feature = "asan"))))]
-#[inline(always)]
-fn stack_pointer() -> usize {
-    let sp: usize;
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: reads a register.
-    unsafe {
-        core::arch::asm!("mov {}, rsp", out(reg) sp, options(nomem, nostack, preserves_flags))
-    };
-    #[cfg(target_arch = "aarch64")]
-    // SAFETY: reads a register.
-    unsafe {
-        core::arch::asm!("mov {}, sp", out(reg) sp, options(nomem, nostack, preserves_flags))
-    };
-    sp
 }

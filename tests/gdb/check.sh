@@ -158,6 +158,17 @@ stripped-library)
     expect_list symbols
     expect_stacks
     ;;
+colours)
+    # gdb's own backtrace, without the commands: from the function that stops to the base.
+    debug -iex 'set auto-load no' -ex 'break innermost' -ex run \
+        -ex 'python for i in range(512): gdb.execute("bt"); gdb.execute("continue")' "$static"
+    [ "$(grep -Ec '^#1 .* stopping \(' "$out")" = 512 ] || fail 'not 512 backtraces'
+    grep -Eq 'exited normally' "$out" || fail 'it did not end by itself'
+    [ "$(grep -Ec '^#[0-9]+ .* monad_async::stack::jump::base' "$out")" = 512 ] ||
+        [ "$(uname -m)" != x86_64 ] || fail 'not every backtrace ends at the base'
+    grep -E 'signal handler called|corrupt|previous frame|^#9 ' "$out" | head -n 3 | grep . &&
+        fail 'a backtrace does not end where the stack does'
+    ;;
 installed)
     # Moved, stripped, and loaded without being asked for, but from a path the user trusts.
     cmake --install "$library" --prefix "$work/p" >/dev/null || fail 'installation'

@@ -1,0 +1,165 @@
+//! The switch of a task by corosensei: elsewhere than on x86-64, and under AddressSanitizer. See
+//! `switch`.
+
+use core::cell::{Cell, UnsafeCell};
+use core::mem::ManuallyDrop;
+use core::num::NonZeroUsize;
+
+use super::switch::launches;
+
+use corosensei::stack::{Stack, StackPointer};
+use corosensei::{Coroutine, Yielder};
+
+/// The bounds of a stack that the pool owns.
+struct Bounds {
+    base: StackPointer,
+    limit: StackPointer,
+}
+
+// SAFETY: `Switch::new`'s caller promises that the range is writable, 16-aligned at the base,
+// guarded below the limit, and used by nobody else until the switch is forgotten.
+unsafe impl Stack for Bounds {
+    #[inline]
+    fn base(&self) -> StackPointer {
+        self.base
+    }
+    #[inline]
+    fn limit(&self) -> StackPointer {
+        self.limit
+    }
+}
+
+type Routine = Coroutine<(), (), (), Bounds>;
+type Back = Yielder<(), ()>;
+
+/// One persistent coroutine.
+///
+/// All methods take `&self`: the switch is entered from the executor's stack, and left from its own,
+/// while the other side's borrow is still open.
+#[repr(C)]
+pub struct Switch {
+    /// corosensei's parent link, at the base of the stack.
+    back: Cell<*const Back>,
+    /// Where the stack ended when the task last left it.
+    sp: Cell<usize>,
+    routine: UnsafeCell<ManuallyDrop<Routine>>,
+}
+
+impl Switch {
+    pub(super) const SP_AT: usize = core::mem::offset_of!(Switch, sp);
+
+    /// Lays the first frames on the stack. `body` is called at every launch; when it returns the
+    /// switch is back where the next launch finds it.
+    ///
+    /// # Safety
+    /// `limit..stack_base` is writable memory that nobody else uses until the last `resume` has returned;
+    /// `stack_base` is 16-aligned. The switch must be moved to its final, pinned place, which is `this`,
+    /// and `settle` be called there, before anything else.
+    pub unsafe fn new<Body: Fn() + 'static>(
+        stack_base: usize,
+        limit: usize,
+        body: Body,
+        this: *const Switch,
+    ) -> Switch {
+        let bounds = Bounds {
+            base: NonZeroUsize::new(stack_base).expect("a stack is not at address 0"),
+            limit: NonZeroUsize::new(limit).expect("a stack is not at address 0"),
+        };
+        let routine = Coroutine::with_stack(bounds, move |back: &Back, ()| {
+            let mut both = (body, this);
+            // SAFETY: `this` is where the switch was pinned before the first resume; on this stack.
+            unsafe {
+                (*this).back.set(back);
+                (*this).suspend();
+                base((&raw mut both).cast(), launches::<Body>)
+            }
+        });
+        Switch {
+            routine: UnsafeCell::new(ManuallyDrop::new(routine)),
+            back: Cell::new(core::ptr::null()),
+            sp: Cell::new(stack_base),
+        }
+    }
+
+    /// Runs the coroutine up to where launches find it.
+    ///
+    /// # Safety
+    /// Once, after `new`, at the pinned place.
+    pub unsafe fn settle(&self) {
+        // SAFETY: not running, so nobody else holds a reference into the routine.
+        unsafe { (*self.routine.get()).resume(()) };
+    }
+
+    /// Runs the task until it suspends or its body returns.
+    ///
+    /// # Safety
+    /// Settled; called off this stack, by the one thread that runs the task, and not while it runs.
+    #[inline(always)]
+    pub unsafe fn resume(&self) {
+        // SAFETY: not running, so nobody holds a reference into the routine; `suspend` does not
+        // touch it.
+        unsafe { (*self.routine.get()).resume(()) };
+    }
+
+    /// Leaves the task; returns when it is resumed.
+    ///
+    /// # Safety
+    /// Called on this stack.
+    #[inline(always)]
+    pub unsafe fn suspend(&self) {
+        self.sp.set(stack_pointer());
+        // SAFETY: running, so `back` is set, and lives at the stack's base.
+        unsafe { (*self.back.get()).suspend(()) };
+    }
+
+    /// The hot end of the stack's base: corosensei's parent link.
+    #[inline(always)]
+    pub fn base(&self) -> usize {
+        self.back.get() as usize
+    }
+
+    /// Where the stack ended when the task last left it, give or take the saved registers: what to
+    /// prefetch before a resume.
+    #[inline(always)]
+    pub fn sp(&self) -> usize {
+        self.sp.get()
+    }
+}
+
+/// The outermost function of every task, as far as one that unwinds can see: why, says `jump`.
+#[unsafe(naked)]
+unsafe extern "C" fn base(at: *mut u8, call: extern "C" fn(*mut u8) -> !) -> ! {
+    #[cfg(target_arch = "x86_64")]
+    core::arch::naked_asm!(
+        ".cfi_startproc",
+        ".cfi_undefined rip",
+        "sub rsp, 8",
+        "call rsi",
+        "ud2",
+        ".cfi_endproc",
+    );
+    #[cfg(target_arch = "aarch64")]
+    core::arch::naked_asm!(
+        ".cfi_startproc",
+        ".cfi_undefined x30",
+        "blr x1",
+        "brk #1",
+        ".cfi_endproc",
+    );
+}
+
+#[inline(always)]
+fn stack_pointer() -> usize {
+    let sp: usize;
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: reads a register.
+    unsafe {
+        core::arch::asm!("mov {}, rsp", out(reg) sp, options(nomem, nostack, preserves_flags))
+    };
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: reads a register.
+    unsafe {
+        core::arch::asm!("mov {}, sp", out(reg) sp, options(nomem, nostack, preserves_flags))
+    };
+    sp
+}

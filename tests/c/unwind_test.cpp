@@ -1,0 +1,298 @@
+// What unwinds a task's stack while the program runs: a sampling profiler, whose signal may arrive at
+// any instruction of a switch, and allocators and heap profilers, which unwind at every malloc. A
+// backtrace of a task ends at the base of its stack.
+
+#include "support.hpp"
+
+#include <algorithm>
+#include <csetjmp>
+#include <csignal>
+#include <cstdlib>
+#include <set>
+#include <stdexcept>
+
+#include <dlfcn.h>
+#include <execinfo.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
+#include <unwind.h>
+
+using namespace support;
+
+namespace {
+
+constexpr int frames_max = 100;
+
+struct Backtrace {
+    int count = 0;
+    void *frames[frames_max];
+
+    bool holds(uintptr_t from, size_t bytes) const
+    {
+        return std::any_of(frames, frames + count, [&](void *at) {
+            return reinterpret_cast<uintptr_t>(at) - from < bytes;
+        });
+    }
+};
+
+_Unwind_Reason_Code add_frame(_Unwind_Context *context, void *to)
+{
+    auto &trace = *static_cast<Backtrace *>(to);
+    if (_Unwind_GetIP(context) == 0) {
+        return _URC_NO_REASON; // Behind the outermost frame.
+    }
+    if (trace.count == frames_max) {
+        return _URC_END_OF_STACK;
+    }
+    trace.frames[trace.count++] = reinterpret_cast<void *>(_Unwind_GetIP(context));
+    return _URC_NO_REASON;
+}
+
+// The first call loads what the others use, which a signal handler must not.
+void warm_up()
+{
+    void *frames[4];
+    backtrace(frames, 4);
+}
+
+// A signal's handler on a stack of its own, until it goes.
+class Handler {
+public:
+    Handler(int signal, void (*handler)(int, siginfo_t *, void *)) : signal_(signal)
+    {
+        struct sigaction action {};
+        action.sa_sigaction = handler;
+        action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART | SA_NODEFER;
+        sigaction(signal, &action, &before_);
+    }
+    Handler(Handler const &) = delete;
+    ~Handler() { sigaction(signal_, &before_, nullptr); }
+
+private:
+    int signal_;
+    struct sigaction before_ {};
+};
+
+class AlternateStack {
+public:
+    AlternateStack()
+    {
+        stack_t stack{};
+        stack.ss_sp = bytes_.data();
+        stack.ss_size = bytes_.size();
+        sigaltstack(&stack, &before_);
+    }
+    AlternateStack(AlternateStack const &) = delete;
+    ~AlternateStack() { sigaltstack(&before_, nullptr); }
+
+private:
+    std::vector<char> bytes_ = std::vector<char>(size_t{1} << 18);
+    stack_t before_{};
+};
+
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
+
+struct Step {
+    uintptr_t at;
+    bool crashed;
+    Backtrace trace;
+};
+
+std::vector<Step> steps; // reserved: the handler does not allocate
+sigjmp_buf out_of_the_unwinder;
+sig_atomic_t volatile unwinding;
+
+void on_step(int, siginfo_t *, void *context)
+{
+    if (steps.size() == steps.capacity()) {
+        return;
+    }
+    auto const &registers = static_cast<ucontext_t *>(context)->uc_mcontext.gregs;
+    steps.push_back({static_cast<uintptr_t>(registers[REG_RIP]), false, {}});
+    unwinding = 1;
+    if (sigsetjmp(out_of_the_unwinder, 1) == 0) {
+        _Unwind_Backtrace(add_frame, &steps.back().trace);
+    } else {
+        steps.back().crashed = true;
+    }
+    unwinding = 0;
+}
+
+void on_crash(int signal, siginfo_t *, void *)
+{
+    if (unwinding) {
+        siglongjmp(out_of_the_unwinder, 1);
+    }
+    std::signal(signal, SIG_DFL);
+}
+
+__attribute__((noinline)) void drive(monad_async_executor ex)
+{
+    asm volatile("pushfq; orq $0x100, (%%rsp); popfq" ::: "memory", "cc");
+    for (int i = 0; i < 20 && monad_async_executor_has_work(ex); ++i) {
+        monad_async_executor_run(ex, no_bound, nullptr);
+    }
+    asm volatile("pushfq; andq $~0x100, (%%rsp); popfq" ::: "memory", "cc");
+}
+
+#endif
+
+}
+
+// The trap flag stops the program after each instruction of launch, yield, resume, I/O and exit.
+TEST(Unwind, at_every_instruction)
+{
+#if !defined(__x86_64__)
+    GTEST_SKIP() << "no trap flag on this processor";
+#elif defined(__SANITIZE_ADDRESS__)
+    GTEST_SKIP() << "AddressSanitizer's switch is corosensei's";
+#else
+    warm_up();
+    Executor ex(8);
+    std::vector<Task> tasks;
+    tasks.emplace_back([](monad_async_task self) {
+        yield(self);
+        return yield(self);
+    });
+    tasks.emplace_back([](monad_async_task self) {
+        try {
+            throw std::runtime_error{"suspended while this is caught"};
+        } catch (std::runtime_error const &) {
+            return yield(self);
+        }
+    });
+    tasks.emplace_back(nop);
+    for (auto const &task : tasks) {
+        ASSERT_NO_FATAL_FAILURE(task.attach(ex));
+    }
+    steps.reserve(60000);
+    AlternateStack const alternate;
+    {
+        Handler const trap{SIGTRAP, on_step}, segv{SIGSEGV, on_crash}, bus{SIGBUS, on_crash};
+        drive(ex);
+    }
+    ASSERT_FALSE(monad_async_executor_has_work(ex));
+    ASSERT_LT(steps.size(), steps.capacity());
+    ASSERT_GT(steps.size(), 1000u);
+    printf("measured: %zu instructions\n", steps.size());
+
+    // Who is not called by `drive` is called by the base of a task's stack, a few instructions long.
+    auto const driver = reinterpret_cast<uintptr_t>(&drive);
+    std::set<char *> ends_of_tasks;
+    size_t in_tasks = 0;
+    for (auto const &[at, crashed, trace] : steps) {
+        auto const where = [at = at] {
+            Dl_info info{};
+            dladdr(reinterpret_cast<void *>(at), &info);
+            return ::testing::Message() << "at " << (info.dli_sname ? info.dli_sname : "?") << " "
+                                        << std::hex << at;
+        };
+        // Where it installs a context, libgcc is between two frames of its own.
+        Dl_info whose{};
+        if (dladdr(reinterpret_cast<void *>(at), &whose) != 0 &&
+            strstr(whose.dli_fname, "libgcc_s") != nullptr) {
+            continue;
+        }
+        ASSERT_FALSE(crashed) << where();
+        ASSERT_GT(trace.count, 0) << where();
+        ASSERT_LT(trace.count, frames_max) << where();
+        if (!trace.holds(driver, 256)) {
+            ++in_tasks;
+            ends_of_tasks.insert(static_cast<char *>(trace.frames[trace.count - 1]));
+            ASSERT_LE(*ends_of_tasks.rbegin() - *ends_of_tasks.begin(), 16) << where();
+        }
+    }
+    EXPECT_GT(in_tasks, 100u);
+#endif
+}
+
+// backtrace() five thousand times a second, wherever the thread is.
+TEST(Unwind, by_a_sampling_profiler)
+{
+    static sig_atomic_t volatile samples;
+    warm_up();
+    Executor ex(64);
+    bool stop = false;
+    auto const tasks = make_tasks(4, [&](monad_async_task self, size_t) {
+        while (!stop) {
+            yield(self);
+        }
+        return success();
+    });
+    attach_all(tasks, ex);
+    Handler const profiler{SIGPROF, [](int, siginfo_t *, void *) {
+        int const kept = errno;
+        void *frames[64];
+        if (backtrace(frames, 64) < 64) {
+            samples = samples + 1;
+        }
+        errno = kept;
+    }};
+    sigevent event{};
+    event.sigev_notify = SIGEV_THREAD_ID;
+    event.sigev_signo = SIGPROF;
+    event._sigev_un._tid = static_cast<pid_t>(syscall(SYS_gettid));
+    timer_t timer{};
+    ASSERT_EQ(timer_create(CLOCK_MONOTONIC, &event, &timer), 0);
+    itimerspec const five_kilohertz{{0, 200000}, {0, 200000}};
+    ASSERT_EQ(timer_settime(timer, 0, &five_kilohertz, nullptr), 0);
+    // As many as 20 s have, or 1 s.
+    int const wanted = getenv("MONAD_ASYNC_LONG") != nullptr ? 100000 : 5000;
+    while (samples < wanted) {
+        ex.run();
+    }
+    timer_delete(timer);
+    stop = true;
+    ex.finish();
+}
+
+// Stacks begin at 21 different places in a page; above the base of some, nothing is mapped.
+TEST(Unwind, tasks_of_every_colour)
+{
+    warm_up();
+    Executor ex(64);
+    std::set<int> counts;
+    std::set<void *> ends;
+    auto const tasks = make_tasks(256, [&](monad_async_task self, size_t) {
+        for (int i = 0; i < 2; ++i) {
+            Backtrace trace;
+            trace.count = backtrace(trace.frames, frames_max);
+            counts.insert(trace.count);
+            ends.insert(trace.frames[trace.count - 1]);
+            yield(self);
+        }
+        return success();
+    });
+    attach_all(tasks, ex);
+    ex.finish();
+    EXPECT_EQ(counts.size(), 1u);
+    EXPECT_GT(*counts.begin(), 2);
+    EXPECT_LT(*counts.rbegin(), frames_max);
+    EXPECT_EQ(ends.size(), 1u) << "every backtrace ends at the base";
+}
+
+// What heaptrack does, and jemalloc with --enable-prof-libunwind.
+TEST(Unwind, tasks_of_every_colour_by_libunwind)
+{
+    void *const library = dlopen("libunwind.so.8", RTLD_NOW);
+    if (library == nullptr) {
+        GTEST_SKIP() << "no libunwind.so.8; apt-get install libunwind8";
+    }
+    auto const unwind = reinterpret_cast<int (*)(void **, int)>(dlsym(library, "unw_backtrace"));
+    ASSERT_NE(unwind, nullptr);
+    Executor ex(64);
+    std::set<int> counts;
+    auto const tasks = make_tasks(256, [&](monad_async_task self, size_t) {
+        // The first call fills a cache, and the later ones read it.
+        for (int i = 0; i < 3; ++i) {
+            Backtrace trace;
+            counts.insert(unwind(trace.frames, frames_max));
+            yield(self);
+        }
+        return success();
+    }, 65536);
+    attach_all(tasks, ex);
+    ex.finish();
+    EXPECT_GT(*counts.begin(), 2);
+    EXPECT_LT(*counts.rbegin(), frames_max);
+}
