@@ -5,7 +5,10 @@
  *  The whole C API. */
 
 #include "async/executor.h"
+#include "async/op.h"
+#include "async/remote.h"
 #include "async/result.h"
+#include "async/scope.h"
 #include "async/task.h"
 #include "async/ticks.h"
 

@@ -67,9 +67,9 @@ struct monad_async_executor_head {
     monad_async_cpu_ticks_count_t total_ticks_sleeping;
     /** Running tasks, each from a resumption to its next suspension or its exit. */
     monad_async_cpu_ticks_count_t total_ticks_in_task_completion;
-    /** Operations that tasks asked for. */
+    /** Operations that tasks began. */
     uint64_t total_io_submitted;
-    /** Operations that tasks got back. */
+    /** Operations that are over, those that were cancelled before the kernel had them included. */
     uint64_t total_io_completed;
 };
 
@@ -93,8 +93,13 @@ struct monad_async_executor_attr {
     } io_uring_ring;
     /** `MONAD_ASYNC_EXECUTOR_*`. */
     uint32_t flags;
+    /** The most worker threads that the kernel makes for this ring's operations that would block:
+     *  [0] on files and block devices, [1] on everything else. 0: the kernel's choice. Linux 5.15. */
+    uint32_t max_kernel_workers[2];
+    /** Places in the ring's table of direct descriptors; 0: no table. Linux 5.19. */
+    uint32_t direct_descriptors;
     /** Must be 0, else `EINVAL`. */
-    uint32_t reserved[15];
+    uint32_t reserved[12];
 };
 
 /** Initialises a `monad_async_executor_attr` with the defaults: all 0. */
@@ -116,7 +121,9 @@ MONAD_ASYNC_ASSERT_SIZE(struct monad_async_executor_head, 88);
 MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_executor_attr, io_uring_ring.entries, 0);
 MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_executor_attr, io_uring_ring.params, 8);
 MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_executor_attr, flags, 128);
-MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_executor_attr, reserved, 132);
+MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_executor_attr, max_kernel_workers, 132);
+MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_executor_attr, direct_descriptors, 140);
+MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_executor_attr, reserved, 144);
 MONAD_ASYNC_ASSERT_SIZE(struct monad_async_executor_attr, 192);
 /** @endcond */
 
@@ -190,6 +197,13 @@ monad_async_executor_has_work(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
  *  @return text for people, to be freed with `monad_async_free`; NULL without memory */
 MONAD_ASYNC_API char *
 monad_async_executor_config_string(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
+
+/** The descriptor of the executor's ring, for `IORING_REGISTER_*` and for `wq_fd` of another one. It is
+ *  the executor's: not to be closed, nor to be waited on with `io_uring_enter`. OWNER'S THREAD.
+ *  @param ex the executor
+ *  @return -1 for a compute-only executor, another thread, and NULL */
+MONAD_ASYNC_API int
+monad_async_executor_ring_fd(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
 
 /** Frees what the library allocated for the caller. ANY THREAD.
  *  @param p from `monad_async_executor_config_string`, or NULL */

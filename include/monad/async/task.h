@@ -23,9 +23,9 @@
  *  it holds a mutex that another task of the thread may want, nor while it initialises a static
  *  variable of a C++ function; and what it keeps in a thread-local variable, the others change.
  *
- *  Tasks wait for each other by `monad_async_task_join`, or by a suspension until cancelled, which the
- *  other one's `monad_async_task_cancel` ends; with descriptors, by any operation on a pipe or an
- *  eventfd. A deadline of an operation is a second task that sleeps and then cancels the first. */
+ *  Tasks wait for each other by `monad_async_task_join`, and by `monad_async_task_park`, which another
+ *  one's `monad_async_task_unpark` ends; with descriptors, by any operation on a pipe or an eventfd. A
+ *  deadline is a scope: scope.h. Several operations at once: op.h. */
 
 #include "config.h"
 #include "executor.h"
@@ -164,9 +164,26 @@ monad_async_task_attach(monad_async_executor ex, monad_async_task task) MONAD_AS
  *  @param ns 0: yields, so that every ready task of the same or a higher priority runs first, and the
  *  kernel is not asked just for that. Else sleeps for at least so many nanoseconds of the boot-time
  *  clock, which goes on while the machine sleeps. `UINT64_MAX`: until cancelled.
- *  @return 0; `ECANCELED`: it was cancelled; `EPERM`: not the running task, or another thread */
+ *  @retval 0 the time has passed
+ *  @retval ECANCELED the task or a scope was cancelled
+ *  @retval ETIME a scope's deadline passed
+ *  @retval EPERM not the running task, or another thread */
 MONAD_ASYNC_API monad_async_result
 monad_async_task_suspend_for_duration(monad_async_task task, uint64_t ns);
+
+/** SUSPENDS the running task until a time. As `monad_async_task_suspend_for_duration`, without the
+ *  drift of a loop that measures for itself.
+ *  @param task the task that runs, which is the caller
+ *  @param boot_ns nanoseconds of the boot-time clock, as of `monad_async_now_ns`; what is over yields;
+ *  `UINT64_MAX`: until cancelled
+ *  @return as `monad_async_task_suspend_for_duration` */
+MONAD_ASYNC_API monad_async_result
+monad_async_task_suspend_until(monad_async_task task, uint64_t boot_ns);
+
+/** The boot-time clock, which goes on while the machine sleeps. ANY THREAD; no system call where the
+ *  machine has a vDSO.
+ *  @return nanoseconds since the machine was started */
+MONAD_ASYNC_API uint64_t monad_async_now_ns(void) MONAD_ASYNC_NOEXCEPT;
 
 /** SUSPENDS the running task until an operation of io_uring is complete; about 100 ns beside the
  *  operation itself when many tasks do so at once. What the entry refers to must live until the call
@@ -174,45 +191,107 @@ monad_async_task_suspend_for_duration(monad_async_task task, uint64_t ns);
  *  at the moment are waited for: no operation is lost, reordered within one task, or failed because
  *  of them.
  *  @param task the task that runs, which is the caller
- *  @param sqe any operation that completes exactly once; copied. `user_data` is the library's;
- *  `ioprio` of reads and writes too, where it is 0
- *  @return the completion's `res` if it is not negative, else its errno. `EINVAL`: links, multishot,
- *  CQE-skip, drains; `ENOTSUP`: a compute-only executor; `ECANCELED`: cancelled before it completed (a
- *  zero-copy send is complete when its buffers are free again);
- *  `EPERM`: not the running task, or another thread */
+ *  @param sqe any operation that completes exactly once; copied before the call suspends. `user_data` is
+ *  the library's; `ioprio` of reads and writes too, where it is 0
+ *  @return the completion's `res` if it is not negative, else its errno. `EINTR`, and an `ECANCELED` that
+ *  nobody asked for, are the kernel's own trouble: the operation is begun again; `EAGAIN` if that goes
+ *  on
+ *  @retval EINVAL links, drains, CQE-skip, multishot, bundles; an opcode that names another operation
+ *  (`IORING_OP_ASYNC_CANCEL`), sends completions elsewhere (`IORING_OP_MSG_RING`), or is not known to
+ *  this version
+ *  @retval ENOTSUP a compute-only executor
+ *  @retval ECANCELED the task or a scope was cancelled before the operation completed (a zero-copy send
+ *  is complete when its buffers are free again)
+ *  @retval ETIME a scope's deadline passed before it completed
+ *  @retval EPERM not the running task, or another thread
+ *  @see monad_async_task_io_until */
 MONAD_ASYNC_API monad_async_result
 monad_async_task_io(monad_async_task task, struct io_uring_sqe const *sqe);
 
 /** Asks a task to end. Cancelling is cooperative: the task leaves by its own returns, and may choose
- *  not to. ANY THREAD; from another than the executor's it is posted there (a malloc) and takes
- *  effect when the executor next looks.
+ *  not to. ANY THREAD; no malloc. From another than the executor's, it takes effect when the executor
+ *  next looks; it wakes the executor if that sleeps. Of several requests that come before it has looked,
+ *  one is on its way.
  *
  *  - Pending launch: it never begins; its result is `ECANCELED`.
- *  - Suspended: its operation is cancelled, and the suspension returns `ECANCELED`; unless the
- *    operation had completed, then the suspension returns the real result, and the next one
- *    `ECANCELED`. Exactly one outcome: no byte count is lost.
- *  - Running: its next suspension returns `ECANCELED`.
+ *  - Else a cancel is **sticky**: from now on every suspending call of the task returns `ECANCELED` at
+ *    once, outside a shield (scope.h), until the task exits or calls `monad_async_task_uncancel`. The call
+ *    that it is suspended in has its operation cancelled, and returns `ECANCELED`, or the real result if
+ *    that was there first: no byte count is lost.
  *
- *  A request is used up by the one `ECANCELED` that it gives, so that clean-up may suspend again. Of
- *  several that come before the task has run again, the first ends the suspension, and the others
- *  together end the next one.
- *  @param ex the executor that the task is attached to; must outlive the call
+ *  Clean-up that must suspend does so in a shield. Only the run that is under way is ever cancelled, never
+ *  a later one.
+ *  @param ex the executor that the task is attached to, which must outlive the call; NULL: wherever it
+ *  is attached
  *  @param task the task; must outlive the call
- *  @return 0; `ENOENT`: not attached to `ex` (from another thread: nothing happens then); `ENOMEM`:
- *  from another thread */
+ *  @retval 0 asked
+ *  @retval ENOENT not attached to `ex`, or, with NULL, to any; nothing happens
+ *  @retval EINVAL `task` is NULL
+ *  @retval EPERM after `fork`
+ *  @see monad_async_scope_cancel for a part of a task, monad_async_op_cancel for one operation */
 MONAD_ASYNC_API monad_async_result
 monad_async_task_cancel(monad_async_executor ex, monad_async_task task) MONAD_ASYNC_NOEXCEPT;
+
+/** Takes the cancel of the running task back: its calls suspend again. Does not suspend.
+ *  @param task the task that runs, which is the caller
+ *  @return value 1 if it had been cancelled, else 0
+ *  @retval EPERM not the running task, or another thread */
+MONAD_ASYNC_API monad_async_result
+monad_async_task_uncancel(monad_async_task task) MONAD_ASYNC_NOEXCEPT;
+
+/** Whether the running task was cancelled: for loops that do not suspend. Inside a shield too. A load.
+ *  @param task the task that runs, which is the caller
+ *  @return what was seen at the last look at other threads, at the latest; false for NULL */
+MONAD_ASYNC_API bool
+monad_async_task_cancel_requested(monad_async_task task) MONAD_ASYNC_NOEXCEPT;
+
+/** SUSPENDS until `monad_async_task_unpark`, or returns at once if there was one since the last return:
+ *  one permit is kept, however many came, and stays from one run of the task to the next. What waits are
+ *  made of: the task writes down what it waits for, parks, and looks again.
+ *  @param task the task that runs, which is the caller
+ *  @retval 0 a permit was taken
+ *  @retval ECANCELED the task or a scope was cancelled; no permit was taken
+ *  @retval ETIME a scope's deadline passed; no permit was taken
+ *  @retval EPERM not the running task, or another thread
+ *  @see monad_async_task_park_until */
+MONAD_ASYNC_API monad_async_result monad_async_task_park(monad_async_task task);
+
+/** Ends a `monad_async_task_park`, the present or the next one. ANY THREAD. Wait-free; no malloc; a system
+ *  call only if the task's executor sleeps. What was written before it is visible to the task after park.
+ *  @param task the task, running or not; must outlive the call
+ *  @retval 0 done
+ *  @retval EINVAL NULL */
+MONAD_ASYNC_API monad_async_result
+monad_async_task_unpark(monad_async_task task) MONAD_ASYNC_NOEXCEPT;
 
 /** SUSPENDS the running task until another one has exited, on this executor or on another.
  *  @param self the task that runs, which is the caller
  *  @param other a task that was attached at least once; must live until the call returns
- *  @return `other`'s result, at once if it has exited already; or `EDEADLK`: itself; `EINVAL`: never
- *  attached; `ECANCELED`: `self` was cancelled; `EPERM`: not the running task, or another thread;
- *  `ESRCH`: another thread launched `other` again before the question had reached its executor, and
- *  the result that was meant is gone. An errno may be either's: where it matters, ask
- *  `monad_async_task_has_exited` of `other` */
+ *  @return the result of `other`'s run that is under way, or was the last; at once if it has exited
+ *  already. An errno may be `other`'s own: where it matters, ask `monad_async_task_has_exited`
+ *  @retval EDEADLK itself; or `other`, on this executor, waits for `self`, through others it may be
+ *  @retval EINVAL NULL, or never attached
+ *  @retval ESRCH another thread launched `other` again before the question had reached its executor, and
+ *  the result that was meant is gone
+ *  @retval ECANCELED `self` or a scope was cancelled
+ *  @retval ETIME a scope's deadline passed
+ *  @retval EPERM not the running task, or another thread
+ *  @see monad_async_task_join_until */
 MONAD_ASYNC_API monad_async_result
 monad_async_task_join(monad_async_task self, monad_async_task other);
+
+/** Blocks the calling thread, which runs no task, until `other` has exited. ANY THREAD but one inside a task.
+ *  EXPENSIVE: allocates.
+ *  @param other a task that was attached at least once; must live until the call returns
+ *  @param timeout_ns how long to wait at most; `UINT64_MAX`: for ever; 0: not at all
+ *  @return `other`'s result: of the run that is under way, or was the last
+ *  @retval ETIME it had not exited by then; or its own result
+ *  @retval EDEADLK inside a task; or on its executor's own thread, where nobody would run it
+ *  @retval EINVAL NULL, or never attached
+ *  @retval ESRCH as `monad_async_task_join`
+ *  @retval ENOMEM no memory */
+MONAD_ASYNC_API monad_async_result
+monad_async_task_wait(monad_async_task other, uint64_t timeout_ns);
 
 /** Sets both priorities. They hold from the next scheduling decision on: a task that is ready goes to
  *  the end of its new level. The executor's thread; any one while the task is idle.

@@ -1,0 +1,148 @@
+#ifndef MONAD_ASYNC_SCOPE_H
+#define MONAD_ASYNC_SCOPE_H
+
+/** @file scope.h
+ *  Scopes: what a task does between two points, bounded in time and cancelled as a whole.
+ *
+ *  A scope is a record on the task's stack. Scopes nest; the task itself is the outermost one, which
+ *  `monad_async_task_cancel` fires. A scope fires when its deadline passes, or by
+ *  `monad_async_scope_cancel`. From then on until it is left, every suspending call inside it returns
+ *  at once: `ETIME` for its deadline, `ECANCELED` for a cancel. A call that is suspended when the scope
+ *  fires has its operation cancelled, and returns that error, or the operation's real result if that
+ *  was there first: no byte count is lost.
+ *
+ *  Where several have fired, the outermost decides the error. A shield keeps the scopes around it, and
+ *  a cancel of the task, from the calls inside it until it is left; its own deadline holds inside.
+ *
+ *  @snippet scopes.c a deadline around two operations
+ *
+ *  The words OWNER'S THREAD and SUSPENDS are those of executor.h. */
+
+#include "config.h"
+#include "result.h"
+#include "task.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+MONAD_ASYNC_EXTERN_C_BEGIN
+
+/** A scope. Its content is the library's; it need not be initialised, and must not move between enter
+ *  and leave. */
+typedef struct monad_async_scope {
+    /** The library's. */
+    uint64_t reserved[12];
+} monad_async_scope;
+
+/** @cond the layout is checked here and in the library */
+MONAD_ASYNC_ASSERT_SIZE(monad_async_scope, 96);
+/** @endcond */
+
+/** A flag of `monad_async_scope_enter`: outer scopes and cancels wait until this one is left. */
+#define MONAD_ASYNC_SCOPE_SHIELD 1u
+
+/** Enters a scope. Does not suspend, no system call, no malloc: one read of the tick counter where there
+ *  is a deadline. The deadline's timer is armed when a call inside first suspends.
+ *  @param task the task that runs, which is the caller
+ *  @param scope memory that stays in place until the scope is left
+ *  @param timeout_ns nanoseconds of the boot-time clock from now on; `UINT64_MAX`: no deadline. Never
+ *  early. 0: the first call inside that would suspend returns `ETIME`
+ *  @param flags 0 or `MONAD_ASYNC_SCOPE_SHIELD`
+ *  @retval 0 entered
+ *  @retval EINVAL NULL, or flags that this version does not know
+ *  @retval EPERM not the running task, or another thread
+ *  @see monad_async_scope_leave */
+MONAD_ASYNC_API monad_async_result monad_async_scope_enter(monad_async_task task,
+    monad_async_scope *scope, uint64_t timeout_ns, uint32_t flags) MONAD_ASYNC_NOEXCEPT;
+
+/** Leaves the innermost scope. Does not suspend; O(1), or O(log n) of the armed timers.
+ *
+ *  A task that returns with scopes open has them left for it, and its result is `EINVAL`.
+ *  @param task the task that runs, which is the caller
+ *  @param scope the scope that was entered last
+ *  @return value 1 if the scope has fired, by its deadline or by a cancel of its own; else 0
+ *  @retval EINVAL not the innermost scope; nothing changed
+ *  @retval EPERM not the running task, or another thread */
+MONAD_ASYNC_API monad_async_result
+monad_async_scope_leave(monad_async_task task, monad_async_scope *scope) MONAD_ASYNC_NOEXCEPT;
+
+/** Fires a scope, as its deadline would, with `ECANCELED`. From a task of the same executor, the scope's
+ *  own task included. Does not suspend. Fired already: nothing happens.
+ *  @param scope a scope that is entered
+ *  @retval 0 it has fired
+ *  @retval EINVAL NULL, or not entered
+ *  @retval EPERM no task of this executor runs on this thread */
+MONAD_ASYNC_API monad_async_result
+monad_async_scope_cancel(monad_async_scope *scope) MONAD_ASYNC_NOEXCEPT;
+
+/** From now until `boot_ns`, as a scope takes it. ANY THREAD; reads the clock.
+ *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
+ *  @return nanoseconds; 0 if that is over */
+static inline uint64_t monad_async_timeout_until(uint64_t boot_ns)
+{
+    if (boot_ns == UINT64_MAX) {
+        return UINT64_MAX;
+    }
+    uint64_t const now_ns = monad_async_now_ns();
+    return boot_ns > now_ns ? boot_ns - now_ns : 0;
+}
+
+/** SUSPENDS. `monad_async_task_io` inside a scope of its own.
+ *  @param task the task that runs, which is the caller
+ *  @param sqe as for `monad_async_task_io`
+ *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
+ *  @return as `monad_async_task_io`
+ *  @retval ETIME the deadline passed before the operation completed */
+static inline monad_async_result monad_async_task_io_until(
+    monad_async_task task, struct io_uring_sqe const *sqe, uint64_t boot_ns)
+{
+    monad_async_scope scope;
+    monad_async_result r =
+        monad_async_scope_enter(task, &scope, monad_async_timeout_until(boot_ns), 0);
+    if (!monad_async_result_has_error(r)) {
+        r = monad_async_task_io(task, sqe);
+        (void)monad_async_scope_leave(task, &scope);
+    }
+    return r;
+}
+
+/** SUSPENDS. `monad_async_task_join` inside a scope of its own.
+ *  @param self the task that runs, which is the caller
+ *  @param other as for `monad_async_task_join`
+ *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
+ *  @return as `monad_async_task_join`
+ *  @retval ETIME the deadline passed before `other` exited; or `other`'s own result */
+static inline monad_async_result monad_async_task_join_until(
+    monad_async_task self, monad_async_task other, uint64_t boot_ns)
+{
+    monad_async_scope scope;
+    monad_async_result r =
+        monad_async_scope_enter(self, &scope, monad_async_timeout_until(boot_ns), 0);
+    if (!monad_async_result_has_error(r)) {
+        r = monad_async_task_join(self, other);
+        (void)monad_async_scope_leave(self, &scope);
+    }
+    return r;
+}
+
+/** SUSPENDS. `monad_async_task_park` inside a scope of its own.
+ *  @param task the task that runs, which is the caller
+ *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
+ *  @return as `monad_async_task_park`
+ *  @retval ETIME the deadline passed first; no permit was taken */
+static inline monad_async_result
+monad_async_task_park_until(monad_async_task task, uint64_t boot_ns)
+{
+    monad_async_scope scope;
+    monad_async_result r =
+        monad_async_scope_enter(task, &scope, monad_async_timeout_until(boot_ns), 0);
+    if (!monad_async_result_has_error(r)) {
+        r = monad_async_task_park(task);
+        (void)monad_async_scope_leave(task, &scope);
+    }
+    return r;
+}
+
+MONAD_ASYNC_EXTERN_C_END
+
+#endif
