@@ -18,6 +18,7 @@
 
 #[cfg(not(loom))]
 use core::cell::Cell;
+use core::marker::PhantomPinned;
 use core::ptr;
 // Under loom a link's words are checked: an access not ordered after the last one is a failure.
 #[cfg(loom)]
@@ -28,6 +29,8 @@ use loom::cell::Cell;
 pub struct Link {
     pub(super) next: Cell<*mut Link>,
     pub(super) prev: Cell<*mut Link>,
+    /// Neighbours write it: the compiler must not take it for its holder's alone.
+    _pinned: PhantomPinned,
 }
 
 // The inbox keeps three flags in the low bits of a pointer to a Link.
@@ -39,13 +42,21 @@ impl Link {
     /// In no list.
     #[cfg(not(loom))]
     pub const fn new() -> Self {
-        Self { next: Cell::new(ptr::null_mut()), prev: Cell::new(ptr::null_mut()) }
+        Self {
+            next: Cell::new(ptr::null_mut()),
+            prev: Cell::new(ptr::null_mut()),
+            _pinned: PhantomPinned,
+        }
     }
 
     /// In no list.
     #[cfg(loom)]
     pub fn new() -> Self {
-        Self { next: Cell::new(ptr::null_mut()), prev: Cell::new(ptr::null_mut()) }
+        Self {
+            next: Cell::new(ptr::null_mut()),
+            prev: Cell::new(ptr::null_mut()),
+            _pinned: PhantomPinned,
+        }
     }
 }
 

@@ -5,12 +5,15 @@
 //! embedded link; turning one back into its object is the owner's business.
 //!
 //! ```text
+//! circular  one thread: as a fifo, in one word
 //! link    the two words an object is queued by, in a Fifo or in an MpscQueue, in one at a time
 //! fifo    one thread: push at the back, pop at the front, remove from the middle
 //! timers  one thread: ordered by deadline, then by order of insertion
 //! mpsc    any thread pushes, one takes; holds the handshake of its sleep too
 //! ```
 
+#[cfg(not(loom))]
+pub mod circular;
 pub mod fifo;
 pub mod link;
 pub mod mpsc;
@@ -19,9 +22,11 @@ mod timer_node;
 #[cfg(not(loom))]
 pub mod timer_queue;
 
+#[cfg(not(loom))]
+pub use circular::Circular;
 pub use fifo::{Fifo, WasEmpty};
 pub use link::Link;
-pub use mpsc::{Chain, MpscQueue, Push, Taken};
+pub use mpsc::{Chain, MpscQueue, Push, Reversal, Taken};
 #[cfg(not(loom))]
 pub use timer_node::TimerNode;
 #[cfg(not(loom))]

@@ -77,10 +77,18 @@ pub enum Push {
 #[must_use]
 pub struct Taken {
     pub notified: bool,
-    pub chain: Chain,
+    pub entries: Reversal,
 }
 
-/// Entries taken out of an inbox, oldest first. Of one pusher's entries, in the order of its pushes.
+/// Entries taken out of a queue, being turned round: they come newest first, and are given oldest first.
+/// In steps, as each is a line from another processor, and there may be any number.
+#[must_use]
+pub struct Reversal {
+    done: *mut Link,
+    rest: *mut Link,
+}
+
+/// Entries taken out of a queue, oldest first. Of one pusher's entries, in the order of its pushes.
 #[must_use]
 pub struct Chain {
     head: *mut Link,
@@ -176,20 +184,11 @@ impl MpscQueue {
 
     /// Everything queued so far. Costs a locked instruction: ask `has_any` before.
     pub fn take(&self) -> Taken {
-        self.take_and(|_, _| {})
-    }
-
-    /// As `take`. `meet` is called with each link and its `kind`, newest first, as soon as it is
-    /// known: the time to fetch what surrounds it, while the next one's line is on its way. What it
-    /// is called with is the owner's, but still in the chain.
-    #[inline(always)]
-    pub fn take_and(&self, meet: impl Fn(NonNull<Link>, usize)) -> Taken {
         // Acquire: pairs with every push and notification up to here (rules 1, 2, 4). No release: the
         // owner tells nobody anything by it.
         let word = self.head.swap(ptr::null_mut(), Acquire);
         debug_assert_eq!(flags(word) & (SLEEPING | CLOSED), 0);
-        let chain = Chain::reversed(pointer(word), meet);
-        Taken { notified: flags(word) & NOTIFIED != 0, chain }
+        Taken { notified: flags(word) & NOTIFIED != 0, entries: Reversal::of(pointer(word)) }
     }
 
     /// Announces a sleep. False: there is something to take, stay awake. After true: sleep until the
@@ -216,7 +215,7 @@ impl MpscQueue {
             debug_assert_eq!(flags(word) & (SLEEPING | CLOSED), 0);
             Some(ptr::without_provenance_mut(CLOSED | flags(word)))
         });
-        Chain::reversed(pointer(old.unwrap_or(ptr::null_mut())), |_, _| {})
+        Reversal::of(pointer(old.unwrap_or(ptr::null_mut()))).finish()
     }
 
     /// Takes pushes again.
@@ -247,26 +246,51 @@ impl Default for MpscQueue {
     }
 }
 
-impl Chain {
-    /// Takes newest first, gives oldest first. Bounded by the number of pushes since the last time,
-    /// and paid for by them: one step each.
+impl Reversal {
+    /// Of nothing.
+    pub const NONE: Self = Self { done: ptr::null_mut(), rest: ptr::null_mut() };
+
+    const fn of(newest: *mut Link) -> Self {
+        Self { done: ptr::null_mut(), rest: newest }
+    }
+
+    /// Nothing is left to turn round, nor to give.
+    pub fn is_empty(&self) -> bool {
+        self.rest.is_null() && self.done.is_null()
+    }
+
+    /// Turns round `max` entries at most; all of them, once none is left. `meet` is called with each link
+    /// and its `kind`, newest first, as soon as it is known: the time to fetch what surrounds it, while
+    /// the next one's line is on its way. What it is called with is the owner's, but not out yet.
     #[inline(always)]
-    fn reversed(newest: *mut Link, meet: impl Fn(NonNull<Link>, usize)) -> Self {
-        let (mut done, mut rest) = (ptr::null_mut(), newest);
-        while let Some(entry) = NonNull::new(rest) {
-            // SAFETY: taken out of the inbox, so ours (rule 2), and in place until the caller of
-            // `push` gets it back.
+    pub fn step(&mut self, max: usize, meet: impl Fn(NonNull<Link>, usize)) -> Option<Chain> {
+        for _ in 0..max {
+            let Some(entry) = NonNull::new(self.rest) else { break };
+            // SAFETY: taken out of the queue, so ours (rule 2), and in place until the caller of `push`
+            // gets it back.
             let link = unsafe { entry.as_ref() };
-            let older = link.next.replace(done);
+            let older = link.next.replace(self.done);
             if !older.is_null() {
                 // Its pusher wrote it on another processor, and we are about to write it too.
                 prefetch::line_to_write(older.addr());
             }
             meet(entry, link.prev.get().addr());
-            (done, rest) = (rest, older);
+            (self.done, self.rest) = (entry.as_ptr(), older);
         }
-        Self { head: done }
+        if !self.rest.is_null() {
+            return None;
+        }
+        Some(Chain { head: core::mem::replace(&mut self.done, ptr::null_mut()) })
     }
+
+    /// All of it, however long it takes.
+    pub fn finish(mut self) -> Chain {
+        self.step(usize::MAX, |_, _| {}).unwrap_or(Chain::EMPTY)
+    }
+}
+
+impl Chain {
+    pub const EMPTY: Self = Self { head: ptr::null_mut() };
 
     pub fn is_empty(&self) -> bool {
         self.head.is_null()

@@ -12,11 +12,12 @@ use intrusive_collections::{
 pub(super) const IN_TREE: u64 = 4;
 pub(super) const NOWHERE: u64 = 7;
 
-/// The word `mark`, from the low bits up: the place, the colour in the tree, the number of the
-/// insertion.
+/// The word `mark`, from the low bits up: the place, the colour in the tree, what the node is part of, the
+/// number of the insertion.
 const PLACE: u64 = 7;
 const BLACK: u64 = 8;
-pub(super) const ONE_INSERTION: u64 = 16;
+const KIND: u64 = 16;
+pub(super) const ONE_INSERTION: u64 = 32;
 
 /// Embedded in what sleeps. 40 bytes.
 ///
@@ -46,6 +47,23 @@ impl TimerNode {
             mark: Cell::new(NOWHERE),
             deadline_ns: Cell::new(0),
         }
+    }
+
+    /// A node that is part of something else than [`new`](Self::new)'s are.
+    pub const fn of_another_kind() -> Self {
+        let node = Self::new();
+        Self { mark: Cell::new(NOWHERE | KIND), ..node }
+    }
+
+    #[inline(always)]
+    pub fn is_of_another_kind(&self) -> bool {
+        self.mark.get() & KIND != 0
+    }
+
+    /// Changes the place, and the number if one is given.
+    #[inline(always)]
+    pub(super) fn put(&self, place_and_number: u64) {
+        self.mark.set(self.mark.get() & KIND | place_and_number);
     }
 
     #[inline]

@@ -109,13 +109,13 @@ impl TimerQueue {
         self.inserted.set(number);
         match self.lanes.iter().position(|lane| lane.latest_ns.get() <= deadline_ns) {
             Some(i) => {
-                new.mark.set(number | i as u64);
+                new.put(number | i as u64);
                 self.lanes[i].latest_ns.set(deadline_ns);
                 // SAFETY: in no other list (contract above).
                 unsafe { self.lanes[i].queue.push_back(node.cast()) };
             }
             None => {
-                new.mark.set(number | IN_TREE);
+                new.put(number | IN_TREE);
                 self.insert_in_tree(node, deadline_ns);
             }
         }
@@ -147,7 +147,7 @@ impl TimerQueue {
             }
             None => self.remove_from_tree(node),
         }
-        gone.mark.set(NOWHERE);
+        gone.put(NOWHERE);
         if self.first.get() == Some(node) {
             self.first.set(self.earliest_head());
         }

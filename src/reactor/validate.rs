@@ -1,36 +1,77 @@
-//! Which submission entries a task may pass: any that completes exactly once.
+//! Which submission entries a task may pass: an allow-list of opcodes and flags. Nothing passes that could
+//! complete other than its caller is told, name another operation, or send completions elsewhere.
 
 use crate::error::{Errno, Res};
 use crate::uring::kernel::{op, Sqe};
 
-const IOSQE_IO_DRAIN: u8 = 1 << 1;
-const IOSQE_IO_LINK: u8 = 1 << 2;
-const IOSQE_IO_HARDLINK: u8 = 1 << 3;
-const IOSQE_CQE_SKIP_SUCCESS: u8 = 1 << 6;
-const REFUSED_FLAGS: u8 =
-    IOSQE_IO_DRAIN | IOSQE_IO_LINK | IOSQE_IO_HARDLINK | IOSQE_CQE_SKIP_SUCCESS;
+const IOSQE_FIXED_FILE: u8 = 1 << 0;
+const IOSQE_ASYNC: u8 = 1 << 4;
+const IOSQE_BUFFER_SELECT: u8 = 1 << 5;
+/// Not: drains (beside a zero-copy send they wait for ever), links, those that skip their completion.
+const ALLOWED_FLAGS: u8 = IOSQE_FIXED_FILE | IOSQE_ASYNC | IOSQE_BUFFER_SELECT;
 
-/// EINVAL for what would complete other than once: links, multishot operations, and those that skip
-/// their completion. And for drains: the kernel holds back a drain, and all that comes after it,
-/// until all that is in flight has ended, and the executor's own poll never does.
+const fn bit(opcode: u8) -> u64 {
+    1 << opcode
+}
+
+/// Not: what names another operation's `user_data` (POLL_REMOVE, TIMEOUT_REMOVE, ASYNC_CANCEL,
+/// LINK_TIMEOUT), what completes in another ring (MSG_RING), what is multishot by its opcode
+/// (READ_MULTISHOT, RECV_ZC), and what is not known here.
+const ALLOWED: u64 = {
+    let all = (1 << (op::LAST + 1)) - 1;
+    all & !(bit(op::POLL_REMOVE)
+        | bit(op::TIMEOUT_REMOVE)
+        | bit(op::ASYNC_CANCEL)
+        | bit(op::LINK_TIMEOUT)
+        | bit(op::MSG_RING)
+        | bit(op::READ_MULTISHOT)
+        | bit(op::RECV_ZC))
+};
+
+/// Opcodes some of whose entries complete more than once, or do to others.
+const LOOKED_AT: u64 = bit(op::POLL_ADD)
+    | bit(op::ACCEPT)
+    | bit(op::RECV)
+    | bit(op::RECVMSG)
+    | bit(op::SEND)
+    | bit(op::TIMEOUT)
+    | bit(op::URING_CMD);
+
+/// EINVAL for what does not complete exactly once.
 #[inline(always)]
-pub fn completes_once(sqe: &Sqe) -> Res<()> {
-    let refused = sqe.flags() & REFUSED_FLAGS != 0
-        || match sqe.opcode() {
-            op::POLL_ADD => sqe.len() & 1 != 0,
-            op::ACCEPT => sqe.ioprio() & 1 != 0,
-            // Multishot; and a bundle, which may complete several times.
-            op::RECV | op::RECVMSG => sqe.ioprio() & (2 | 16) != 0,
-            op::SEND => sqe.ioprio() & 16 != 0,
-            op::TIMEOUT => sqe.op_flags() & (1 << 6) != 0,
-            op::URING_CMD => sqe.op_flags() & 2 != 0,
-            op::READ_MULTISHOT | op::RECV_ZC => true,
-            _ => false,
-        };
-    if refused {
-        Err(Errno(libc::EINVAL))
-    } else {
-        Ok(())
+pub fn once(sqe: &Sqe) -> Res<()> {
+    let opcode = sqe.opcode();
+    let known = opcode <= op::LAST && ALLOWED >> opcode & 1 != 0;
+    if !known || sqe.flags() & !ALLOWED_FLAGS != 0 {
+        return Err(Errno(libc::EINVAL));
+    }
+    if LOOKED_AT >> opcode & 1 != 0 && !completes_once(sqe) {
+        return Err(Errno(libc::EINVAL));
+    }
+    Ok(())
+}
+
+/// As `once`, for an operation record: a stream passes too. True if it is one.
+pub fn record(sqe: &Sqe) -> Res<bool> {
+    if sqe.opcode() == op::POLL_ADD && sqe.flags() & !ALLOWED_FLAGS == 0 && sqe.len() == POLL_MULTI {
+        return Ok(true);
+    }
+    once(sqe).map(|()| false)
+}
+
+/// IORING_POLL_ADD_MULTI; beside it, what updates or removes another poll.
+const POLL_MULTI: u32 = 1;
+
+fn completes_once(sqe: &Sqe) -> bool {
+    match sqe.opcode() {
+        op::POLL_ADD => sqe.len() == 0,
+        op::ACCEPT => sqe.ioprio() & 1 == 0,
+        // Multishot; and a bundle, which may complete several times.
+        op::RECV | op::RECVMSG => sqe.ioprio() & (2 | 16) == 0,
+        op::SEND => sqe.ioprio() & 16 == 0,
+        op::TIMEOUT => sqe.op_flags() & (1 << 6) == 0,
+        op::URING_CMD => sqe.op_flags() & 2 == 0,
+        _ => true,
     }
 }
 
@@ -38,9 +79,12 @@ pub fn completes_once(sqe: &Sqe) -> Res<()> {
 mod tests {
     use super::*;
 
+    fn ok(sqe: &Sqe) -> bool {
+        once(sqe).is_ok()
+    }
+
     #[test]
     fn only_what_completes_once_passes() {
-        let ok = |s: &Sqe| completes_once(s).is_ok();
         let flagged = |flags: u8| {
             let mut s = Sqe::zeroed();
             s.0[0] |= (flags as u64) << 8;
@@ -48,13 +92,13 @@ mod tests {
         };
         assert!(ok(&Sqe::zeroed()));
         for bit in 0..8 {
-            let refused = [1, 2, 3, 6].contains(&bit);
-            assert_eq!(ok(&flagged(1 << bit)), !refused, "IOSQE bit {bit}");
+            assert_eq!(ok(&flagged(1 << bit)), [0, 4, 5].contains(&bit), "IOSQE bit {bit}");
         }
         assert!(ok(&Sqe::new(op::POLL_ADD, 0, 0, 0, 0, 0)));
-        assert!(!ok(&Sqe::new(op::POLL_ADD, 0, 0, 0, 1, 0)));
+        for len in [1, 2, 4, 8, 3] {
+            assert!(!ok(&Sqe::new(op::POLL_ADD, 0, 0, 0, len, 0)), "poll with len {len}");
+        }
         assert!(!ok(&Sqe::new(op::TIMEOUT, 0, 0, 0, 1, 1 << 6)));
-        assert!(!ok(&Sqe::new(op::READ_MULTISHOT, 0, 0, 0, 0, 0)));
         let mut accept = Sqe::new(op::ACCEPT, 0, 0, 0, 0, 0);
         assert!(ok(&accept));
         accept.set_ioprio(1);
@@ -68,5 +112,31 @@ mod tests {
         assert!(ok(&send));
         send.set_ioprio(16);
         assert!(!ok(&send));
+    }
+
+    #[test]
+    fn what_concerns_others_is_refused() {
+        let refused: Vec<u8> =
+            (0..=255).filter(|&opcode| !ok(&Sqe::new(opcode, 0, 0, 0, 0, 0))).collect();
+        let mut expected = vec![
+            op::POLL_REMOVE,
+            op::TIMEOUT_REMOVE,
+            op::ASYNC_CANCEL,
+            op::LINK_TIMEOUT,
+            op::MSG_RING,
+            op::READ_MULTISHOT,
+            op::RECV_ZC,
+        ];
+        expected.extend(op::LAST + 1..=255);
+        assert_eq!(refused, expected);
+    }
+
+    #[test]
+    fn a_poll_may_be_a_stream() {
+        let poll = |len| Sqe::new(op::POLL_ADD, 0, 0, 0, len, 0);
+        assert_eq!(record(&poll(0)), Ok(false));
+        assert_eq!(record(&poll(1)), Ok(true));
+        assert_eq!(record(&poll(3)), Err(Errno(libc::EINVAL)));
+        assert_eq!(record(&Sqe::new(op::READ_MULTISHOT, 0, 0, 0, 0, 0)), Err(Errno(libc::EINVAL)));
     }
 }

@@ -3,6 +3,7 @@
 
 #[cfg(all(target_arch = "x86_64", not(feature = "asan")))]
 mod jump;
+pub mod headers;
 pub mod layout;
 #[cfg(all(target_arch = "x86_64", not(feature = "asan")))]
 mod own;

@@ -18,12 +18,13 @@
 //! destroys few at a time never asks the kernel. Page tables stay: 8 bytes a page
 //! of the slot, 88 for a stack of 16 KiB.
 
+use super::headers;
 use super::slab::{self, Shape, Slab, SlotMeta};
 use crate::error::{Errno, Res};
 use crate::sys::fork::{self, ForkLock};
 use crate::sys::memory;
 use core::ptr::{null_mut, NonNull};
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::Ordering::{Relaxed, Release};
 use std::sync::{MutexGuard, Once};
 
 pub use crate::sys::memory::{guard_kind, GuardKind};
@@ -263,7 +264,9 @@ impl Pool {
             memory::guard(Slab::slot(slab, index), s.shape.guard_bytes)?;
             let meta = Slab::meta(slab, index);
             meta.write(SlotMeta { next: null_mut(), index, generation: 0, cold: false });
-            s.carved.store(index + 1, Relaxed);
+            // Release: who sees the slot carved may read its header.
+            s.carved.store(index + 1, Release);
+            headers::add(Slab::header(slab, index), s.shape.header_bytes);
             Ok(meta)
         }
     }

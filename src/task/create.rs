@@ -3,17 +3,17 @@
 use core::cell::Cell;
 use core::ffi::c_void;
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicU8, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicU8, AtomicUsize, Ordering};
 
 use super::header::*;
 use super::state;
 use crate::error::{Errno, RawResult, Res};
-use crate::intrusive::{Fifo, Link, TimerNode};
+use crate::intrusive::{Circular, Fifo, Link, TimerNode};
 use crate::stack::pool;
 use crate::stack::switch::{Registration, Switch};
 use crate::sys::stack_overflow;
 
-/// Sequence numbers of new headers start in a range of their own, so that one that was forgotten by
+/// Run numbers of new headers start in a range of their own, so that one that was forgotten by
 /// the kernel (`MADV_DONTNEED`) never repeats a number a stale message may hold.
 static EPOCH: AtomicU64 = AtomicU64::new(1);
 
@@ -50,9 +50,9 @@ pub fn create(stack_bytes: usize) -> Res<TaskRef> {
     let slot = pool::acquire(stack_bytes, size_of::<Task>())?;
     let at = slot.header.cast::<Task>();
     // SAFETY: the slot is ours, and its header bytes are zeros or the previous task's.
-    let seq = match unsafe { (*ptr::addr_of!((*at.as_ptr()).seq)).load(Ordering::Relaxed) } {
+    let run = match unsafe { (*ptr::addr_of!((*at.as_ptr()).run)).load(Ordering::Relaxed) } {
         0 => EPOCH.fetch_add(1, Ordering::Relaxed) << 32,
-        seq => seq,
+        run => run,
     };
     // SAFETY: the range between limit and base belongs to the slot; the switch is pinned in the
     // header before anyone can resume it.
@@ -76,27 +76,28 @@ pub fn create(stack_bytes: usize) -> Res<TaskRef> {
         link: Link::new(),
         waits: Waits::Nothing.into(),
         level: 0.into(),
-        cancel: Cancel::No.into(),
+        marks: 0.into(),
         run_state: AtomicU8::new(state::FRESH),
         op: 0.into(),
-        joined: false.into(),
         opcode: 0.into(),
         switch,
         outcome: 0.into(),
         cqe_flags: 0.into(),
         timer: TimerNode::new(),
-        seq: AtomicU64::new(seq),
-        sqe: Cell::new(ptr::null()),
+        run: AtomicU64::new(run),
         peer: Cell::new(ptr::null()),
-        join_result: RawResult::default().into(),
+        scope: Cell::new(ptr::null()),
+        operations: Circular::new(),
+        completed: Circular::new(),
         joiners: Fifo::new(),
-        remote_joiners: Fifo::new(),
+        park: AtomicUsize::new(0),
+        cancel_run: AtomicU64::new(0),
         mailbox: AtomicPtr::new(ptr::null_mut()),
         registration: Cell::new(Some(Registration::new(slot.stack_base, slot.stack_limit))),
         slot: Cell::new(Some(slot)),
     };
-    // SAFETY: the header is ours. A stale reader (a message that compares `seq`) sees the old or the
-    // same number, as `seq` is written with the value it had or a new range's.
+    // SAFETY: the header is ours. A stale reader (a message that compares `run`) sees the old or the
+    // same number, as `run` is written with the value it had or a new range's.
     unsafe { at.as_ptr().write(task) };
     // SAFETY: at its pinned place, and new.
     unsafe { (*at.as_ptr()).switch.settle() };

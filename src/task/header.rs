@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!             +-------------------------------+
-//!    +192     | line 3: sleeping, joining     |  touched by timers and joins
+//!    +192     | line 3: sleeping, scopes, ... |  touched by timers and records
 //!    +128     | line 2: outcome, seq, switch  |  touched by every launch and switch
 //!     +64     | line 1: ticks, link, state    |  touched by every transition
 //!      +0     | line 0: priority, user_code,  |  touched by attach and launch
@@ -21,15 +21,14 @@ use core::cell::Cell;
 use core::ffi::c_void;
 use core::ops::Deref;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicU8, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicU8, AtomicUsize, Ordering};
 
 use crate::error::{Errno, RawResult};
-use crate::intrusive::{Fifo, Link, TimerNode};
+use crate::intrusive::{Circular, Fifo, Link, TimerNode};
 use crate::prefetch;
 use crate::stack::pool::Slot;
 use crate::stack::switch::{Registration, Switch};
 use crate::task::state::TaskState;
-use crate::uring::kernel::Sqe;
 
 pub const PRIORITIES: usize = 3;
 pub const NORMAL: u8 = 1;
@@ -120,27 +119,42 @@ pub enum Waits {
     Deadline,
     /// Until cancelled; in no list.
     Forever,
-    /// For a submission entry: in the reactor's queue of `level`.
-    Entry,
-    /// For the completion of operation `op`; in no list.
+    /// For the completion of its inline operation `op`; in no list.
     Completion,
     /// As `Completion`, and its cancel request waits for a submission entry.
     CompletionCancelQueued,
-    /// For `peer` on the same executor: in its joiners.
+    /// For a completion of the operation record `peer`, or, if that is null, of any of its own; in no
+    /// list.
+    Operation,
+    /// For another task: `peer` is the join record, which is in that one's joiners, or on its way; in no
+    /// list.
     Join,
-    /// For a task on another executor: its join record says the rest; in no list.
-    JoinRemote,
+    /// For a permit: `peer` is the park record; in no list.
+    Park,
+    /// `user_code` has returned: for the end of its operations; in no list.
+    Closing,
 }
 
-/// How far a cancellation has come.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub enum Cancel {
-    No,
-    /// Asked of the operation that is in flight; its outcome decides.
-    Asked,
-    /// The next suspension returns ECANCELED.
-    Next,
+/// What a task's next suspension or its exit must not pass by: bits of [`Task::marks`], so that a
+/// suspension tests one byte for [`STOPS`](mark::STOPS), and an exit the same for [`ENDS`](mark::ENDS).
+pub mod mark {
+    /// Asked to be cancelled. Sticky: until the task exits or takes it back.
+    pub const ASKED: u8 = 1 << 0;
+    /// A level that no shield keeps off has fired: a suspending call returns its error at once.
+    pub const INTERRUPTED: u8 = 1 << 1;
+    /// A scope's deadline has no timer yet.
+    pub const UNARMED: u8 = 1 << 2;
+    /// The kernel was asked to cancel the inline operation.
+    pub const OPERATION_ASKED: u8 = 1 << 3;
+    /// In a scope.
+    pub const SCOPED: u8 = 1 << 4;
+    /// Has operation records that are in flight.
+    pub const OPERATIONS: u8 = 1 << 5;
+    /// Somebody joins this task.
+    pub const JOINED: u8 = 1 << 6;
+
+    pub const STOPS: u8 = INTERRUPTED | UNARMED;
+    pub const ENDS: u8 = SCOPED | OPERATIONS | JOINED;
 }
 
 /// The whole task. 128-aligned; lives among the headers of its stack's slab.
@@ -150,34 +164,40 @@ pub struct Task {
     pub link: Link,
     pub waits: Cell<Waits>,
     pub level: Cell<u8>,
-    pub cancel: Cell<Cancel>,
+    /// Bits of [`mark`].
+    pub marks: Cell<u8>,
     pub run_state: AtomicU8,
-    /// Generation of the operation in flight: part of its user_data.
+    /// Generation of the inline operation: part of its user_data.
     pub op: Cell<u16>,
-    /// Somebody joins this task: look at the lists when it exits.
-    pub joined: Cell<bool>,
     /// IORING_OP_* of that operation, for who debugs.
     pub opcode: Cell<u8>,
     // --- line 2
     /// What the suspension returns: the kernel's `res`, or -errno.
     pub outcome: Cell<i32>,
     pub cqe_flags: Cell<u32>,
-    /// Attachments so far, never the same number twice at one address.
-    pub seq: AtomicU64,
+    /// The number of the run that is attached, or was last: never the same twice at one address.
+    pub run: AtomicU64,
     /// The type-stable mailbox of the executor it was last attached to.
     pub mailbox: AtomicPtr<c_void>,
     /// Its first two words are hot; the rest, over the line's end, is cold.
     pub switch: Switch,
     // --- lines 3 and 4
     pub timer: TimerNode,
-    /// The entry of a task that waits for a free one; lives on its stack.
-    pub sqe: Cell<*const Sqe>,
-    /// Whom this task joins, while `waits` is Join; its join record while JoinRemote.
+    /// The record of what this task waits for, where `waits` names one; on its stack, or in memory of its
+    /// own.
     pub peer: Cell<*const c_void>,
-    pub join_result: Cell<RawResult>,
-    /// Tasks of the same executor that join this one, and requests from other executors.
+    /// The innermost scope, on the task's stack; null outside.
+    pub scope: Cell<*const c_void>,
+    /// Its operation records in flight, oldest first.
+    pub operations: Circular,
+    /// Those of them that have a completion to be taken, in the order of completion.
+    pub completed: Circular,
+    /// Records of who joins this task, on this executor and on others.
     pub joiners: Fifo,
-    pub remote_joiners: Fifo,
+    /// A permit to return from park, or the record of the park; see `executor::park`. Any thread.
+    pub park: AtomicUsize,
+    /// See [`TaskState`].
+    pub cancel_run: AtomicU64,
     /// Given back to the pool by destroy.
     pub slot: Cell<Option<Slot>>,
     pub registration: Cell<Option<Registration>>,
@@ -189,6 +209,7 @@ const _: () = {
     assert!(core::mem::offset_of!(Task, level) == 121);
     assert!(core::mem::offset_of!(Task, outcome) == 128);
     assert!(core::mem::offset_of!(Task, switch) + 16 <= 192);
+    assert!(size_of::<Task>() == 384);
 };
 
 /// A pinned task. Copying it copies the pointer.
@@ -347,8 +368,9 @@ impl TaskRef {
         // SAFETY: two words of 8 bytes, aligned (asserted in error.rs and below); in this crate only
         // `TaskState` writes them, and reads them while another thread may.
         let result = unsafe { &*task.head.result.as_ptr().cast() };
-        let Task { run_state, seq, mailbox, .. } = task;
-        TaskState { run_state, seq, mailbox, executor: &task.head.current_executor, result }
+        let Task { run_state, run, mailbox, cancel_run, .. } = task;
+        let executor = &task.head.current_executor;
+        TaskState { run_state, run, mailbox, executor, result, cancel_run }
     }
 
     /// The result of its last run. EXITED, or on the thread that writes the next.
@@ -362,9 +384,19 @@ impl TaskRef {
         self.state().set_result(result.words());
     }
 
-    /// As [`TaskState::settled_result`].
-    pub fn settled_result(self) -> Option<RawResult> {
-        self.state().settled_result().map(RawResult::from_words)
+    #[inline(always)]
+    pub fn has(self, marks: u8) -> bool {
+        self.marks.get() & marks != 0
+    }
+
+    #[inline(always)]
+    pub fn mark(self, marks: u8) {
+        self.marks.set(self.marks.get() | marks);
+    }
+
+    #[inline(always)]
+    pub fn unmark(self, marks: u8) {
+        self.marks.set(self.marks.get() & !marks);
     }
 
     /// Takes the outcome of a suspension as a result.
@@ -374,6 +406,4 @@ impl TaskRef {
     }
 }
 
-/// The outcome of a suspension that was cancelled.
-pub const CANCELED: i32 = -libc::ECANCELED;
 pub const ECANCELED: Errno = Errno(libc::ECANCELED);

@@ -8,3 +8,5 @@ pub mod header;
 #[cfg(not(loom))]
 pub mod list;
 pub mod state;
+#[cfg(not(loom))]
+pub mod transition;

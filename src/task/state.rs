@@ -1,6 +1,6 @@
-//! Where a task stands between attach and exit, as other threads may see it: the words of its header
-//! that they share, and every operation on them. Touches nothing else; `tests/loom_cancel.rs` and
-//! `tests/loom_join.rs` try it under the interleavings that loom finds, at the orderings it asks for.
+//! What threads share of a task: where it stands between attach and exit, which run that is, and who asked
+//! to cancel it. These words of its header, and every operation on them. Touches nothing else; the loom
+//! models run this code, at the orderings it asks for.
 //!
 //! ```text
 //!            claim                attached                exited
@@ -11,27 +11,32 @@
 //!                         `--------------- claim ----------------------'
 //! ```
 //!
+//! A **run** is one attachment, from attach to exit. Its number differs from that of every other run of any
+//! task that ever lived at the same address, and grows. Whatever one thread tells another about a task
+//! names (task, run).
+//!
 //! Rules:
 //!
 //! 1. Who attaches a task, owner or foreign, first saw (acquire) that its last run was over.
-//! 2. `seq` and `executor` say which run it is, and whose, before `run_state` says that it is attached;
-//!    while it was not said, the plain fields are those of the thread that attaches it.
+//! 2. `run` and `executor` say which run it is, and whose, before `run_state` says that it is attached;
+//!    until then the plain fields are those of the thread that attaches it.
 //! 3. An executor's thread alone ends what is attached there: of `executor` and `run_state`, it may
 //!    find out of date only what others do.
-//! 4. `result` may be read by anyone in EXITED, and by who does not know what others do with the
-//!    task only by [`TaskState::settled_result`].
+//! 4. `result` is published with its run: [`TaskState::result_of`] gives it for that run alone.
+//! 5. `run` changes before everything else of a new run: who reads it, then other words, then finds it
+//!    unchanged, has words of that run or of the one before its attach.
 
 use core::ffi::c_void;
 use core::ptr;
 #[cfg(not(loom))]
 use core::sync::atomic::{
     fence, AtomicPtr, AtomicU64, AtomicU8,
-    Ordering::{Acquire, Relaxed, Release},
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 #[cfg(loom)]
 use loom::sync::atomic::{
     fence, AtomicPtr, AtomicU64, AtomicU8,
-    Ordering::{Acquire, Relaxed, Release},
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 
 /// Never attached.
@@ -49,18 +54,23 @@ const fn is_taken(run_state: u8) -> bool {
     run_state & 1 != 0
 }
 
+/// The number of a run. No run has number 0.
+pub type Run = u64;
+
 /// The shared words of one task, wherever its header keeps them.
 #[derive(Clone, Copy)]
 pub struct TaskState<'a> {
     pub run_state: &'a AtomicU8,
-    /// Attachments so far, never the same number twice at one address.
-    pub seq: &'a AtomicU64,
+    /// Of the run that is attached, or was last.
+    pub run: &'a AtomicU64,
     /// Of the executor it was last attached to; never null once attached.
     pub mailbox: &'a AtomicPtr<c_void>,
     /// Null while idle. Any thread may compare it, only the owner follows it.
     pub executor: &'a AtomicPtr<c_void>,
     /// A `RawResult`.
     pub result: &'a [AtomicU64; 2],
+    /// The run that other threads asked to cancel; 0: none, or the owner has taken it.
+    pub cancel_run: &'a AtomicU64,
 }
 
 /// Any thread, at any time, also of a task that was destroyed.
@@ -81,13 +91,6 @@ impl TaskState<'_> {
         self.run_state() == EXITED
     }
 
-    /// Which run this is.
-    #[inline(always)]
-    pub fn seq(self) -> u64 {
-        // Relaxed: a number to compare with; what is touched because of it waits for the state.
-        self.seq.load(Relaxed)
-    }
-
     /// The mailbox of who has it attached, or had last, or will have at once.
     #[inline(always)]
     pub fn mailbox(self) -> *mut c_void {
@@ -95,38 +98,65 @@ impl TaskState<'_> {
         self.mailbox.load(Acquire)
     }
 
-    /// The result of its last run; None if another thread has attached it again meanwhile, whose
-    /// executor may be writing the next.
-    ///
-    /// Of an owner's attach the number is seen before the state: a look that begins between the two,
-    /// and ends when that run is over, finds the number unchanged all the same, with a word of one
-    /// result and a word of the other. One that begins after it does not: so two looks, which must
-    /// agree.
-    pub fn settled_result(self) -> Option<[u64; 2]> {
-        let first = self.look()?;
-        (self.look()? == first).then_some(first.1)
+    /// The run that is attached, and the mailbox of its executor; None if none is.
+    pub fn attached_run(self) -> Option<(Run, *mut c_void)> {
+        // Acquire: rule 5; and the run before this one is seen to be over.
+        let run = self.run.load(Acquire);
+        // Acquire, both: words of a later run show that its `run` was written.
+        let attached = self.run_state() == ATTACHED;
+        let mailbox = self.mailbox();
+        // Relaxed: read after the acquires above.
+        (attached && self.run.load(Relaxed) == run).then_some((run, mailbox))
     }
 
-    fn look(self) -> Option<(u64, [u64; 2])> {
+    /// The last run, and its result; None unless that is over, and while another thread attaches the
+    /// task again, whose executor may be writing the next.
+    ///
+    /// An owner's attach publishes `run` before `run_state`: a read that starts between the two, and ends
+    /// when that run is over, finds the number unchanged all the same, with a word of one result and a
+    /// word of the other. One that starts after it does not. So two reads, which must agree.
+    pub fn settled(self) -> Option<(Run, [u64; 2])> {
+        let first = self.look()?;
+        (self.look()? == first).then_some(first)
+    }
+
+    /// The result of that run; None if it is not over, or a later one may have overwritten it.
+    pub fn result_of(self, run: Run) -> Option<[u64; 2]> {
+        self.settled().and_then(|(last, result)| (last == run).then_some(result))
+    }
+
+    fn look(self) -> Option<(Run, [u64; 2])> {
         // Acquire: pairs with the release in `begin`; the run before this one is seen to be over.
-        let seq = self.seq.load(Acquire);
+        let run = self.run.load(Acquire);
         if !self.has_exited() {
             return None;
         }
         let result = self.result();
         // Pairs with the release in `set_result`: if that was of a later run, it shows below.
         fence(Acquire);
-        (self.seq() == seq).then_some((seq, result))
+        (self.run.load(Relaxed) == run).then_some((run, result))
     }
 
-    /// Claims an idle task for a thread that is not its executor's. False: it is somebody's, or
-    /// another thread was faster.
+    /// Claims an idle task for a thread that is not its executor's. What it was before, for `unclaim`;
+    /// None: it is somebody's, or another thread was faster.
     #[inline(always)]
     #[must_use]
-    pub fn claim(self) -> bool {
+    pub fn claim(self) -> Option<u8> {
         let idle = self.run_state.load(Relaxed);
         // Acquire: rule 1. An exchange, as another thread may be at the same.
-        !is_taken(idle) && self.run_state.compare_exchange(idle, CLAIMED, Acquire, Relaxed).is_ok()
+        let claimed = !is_taken(idle)
+            && self.run_state.compare_exchange(idle, CLAIMED, Acquire, Relaxed).is_ok();
+        claimed.then_some(idle)
+    }
+
+    /// Notes that `run`, seen attached, is to be cancelled. True: the caller must tell the executor; else
+    /// a request that is on its way, or a later run, makes it needless.
+    #[must_use]
+    pub fn ask_cancel(self, run: Run) -> bool {
+        // The greatest stays: a slow caller must not overwrite what was asked of a later run.
+        // Release: what the caller wrote before is visible to the owner that takes it. Acquire: as the
+        // request that this one joins may be the caller's own news.
+        self.cancel_run.fetch_max(run, AcqRel) < run
     }
 }
 
@@ -135,9 +165,9 @@ impl TaskState<'_> {
     /// The next run begins, on the executor of these addresses. The plain fields come next.
     #[inline(always)]
     pub fn begin(self, executor: *mut c_void, mailbox: *mut c_void) {
-        // Release, all: whoever acquires one of them sees that the run before is over, and its run_state
+        // Release, all: whoever acquires one of them sees that the run before is over, and its state
         // with it, CLAIMED at least if a foreign thread is at it.
-        self.seq.store(self.seq.load(Relaxed) + 1, Release);
+        self.run.store(self.run.load(Relaxed) + 1, Release);
         self.mailbox.store(mailbox, Release);
         self.executor.store(executor, Release);
     }
@@ -146,6 +176,13 @@ impl TaskState<'_> {
     pub fn attached(self) {
         // Release: rule 2.
         self.run_state.store(ATTACHED, Release);
+    }
+
+    /// The run that began comes to nothing: the executor is gone. The task is what it was before `claim`.
+    pub fn unclaim(self, before: u8) {
+        // Release, both: as in `exited`.
+        self.executor.store(ptr::null_mut(), Release);
+        self.run_state.store(before, Release);
     }
 
     #[inline(always)]
@@ -172,18 +209,39 @@ impl TaskState<'_> {
 
 /// The thread of the executor at `executor`.
 impl TaskState<'_> {
-    /// It is the last it was given to; the run before, if not this one, is over.
-    #[inline(always)]
-    pub fn is_of(self, executor: *mut c_void) -> bool {
-        // Acquire: pairs with the release in `begin`.
-        self.executor.load(Acquire) == executor
-    }
-
     /// It is attached here, so its plain fields are ours. In this order: the other way round it might
     /// be attached elsewhere at the first look, and be about to come here at the second.
     #[inline(always)]
     pub fn is_attached_to(self, executor: *mut c_void) -> bool {
-        self.is_of(executor) && self.run_state() == ATTACHED
+        // Acquire: pairs with the release in `begin`.
+        self.executor.load(Acquire) == executor && self.run_state() == ATTACHED
+    }
+
+    /// The one question of every message: whether that very run is attached here. The number is looked at
+    /// last: what is attached here stays what it is, as this thread alone ends it (rule 3).
+    #[inline(always)]
+    pub fn is_run_attached_to(self, executor: *mut c_void, run: Run) -> bool {
+        self.is_attached_to(executor) && self.run() == run
+    }
+
+    /// Which run this is. While attached here, or as a number that may be out of date.
+    #[inline(always)]
+    pub fn run(self) -> Run {
+        // Relaxed: our own, or a number to compare with.
+        self.run.load(Relaxed)
+    }
+
+    /// Takes the request to cancel the run that is attached here, if there is one. Requests for other
+    /// runs stay: those of earlier ones do no harm, and a later one is another executor's.
+    #[must_use]
+    pub fn take_cancel(self, executor: *mut c_void) -> bool {
+        // Acquire: pairs with `ask_cancel`.
+        let run = self.cancel_run.load(Acquire);
+        if run == 0 || !self.is_run_attached_to(executor, run) {
+            return false;
+        }
+        // It cannot have grown, as this run is attached. Who asks from here on must tell us again.
+        self.cancel_run.swap(0, AcqRel) == run
     }
 
     /// As of now. In EXITED, or on the thread that writes the next.

@@ -177,17 +177,23 @@ pub mod op {
     pub const READ_FIXED: u8 = 4;
     pub const WRITE_FIXED: u8 = 5;
     pub const POLL_ADD: u8 = 6;
+    pub const POLL_REMOVE: u8 = 7;
     pub const RECVMSG: u8 = 10;
     pub const TIMEOUT: u8 = 11;
+    pub const TIMEOUT_REMOVE: u8 = 12;
     pub const ACCEPT: u8 = 13;
     pub const ASYNC_CANCEL: u8 = 14;
+    pub const LINK_TIMEOUT: u8 = 15;
     pub const READ: u8 = 22;
     pub const WRITE: u8 = 23;
     pub const SEND: u8 = 26;
     pub const RECV: u8 = 27;
+    pub const MSG_RING: u8 = 40;
     pub const URING_CMD: u8 = 46;
     pub const READ_MULTISHOT: u8 = 49;
     pub const RECV_ZC: u8 = 58;
     pub const READV_FIXED: u8 = 60;
     pub const WRITEV_FIXED: u8 = 61;
+    /// The last that is known here: PIPE.
+    pub const LAST: u8 = 62;
 }

@@ -1,0 +1,71 @@
+//! Whether an address is that of a header: asked of every completion before its task is touched, as others
+//! may put completions into a ring (`IORING_OP_MSG_RING`, tags of resources). Touches a table of its own
+//! and the registry of slabs.
+//!
+//! Headers of one slab lie side by side, so a range stands for many. The table has one range for each 64
+//! MiB of address space, by the low bits of its number; whoever finds no room in it is found by a walk
+//! over the slabs. A miss costs time, never a wrong answer.
+//!
+//! 1. Ranges change under the pool's lock; they only grow. An empty place has `end` 0.
+//! 2. Whoever has a task of a range sees the range (the task was created after it grew).
+
+use core::ptr::NonNull;
+use core::sync::atomic::{
+    AtomicUsize,
+    Ordering::{Acquire, Relaxed, Release},
+};
+
+use super::slab::{self, Slab, HEADER_ALIGN};
+
+const REGION_SHIFT: u32 = 26;
+const PLACES: usize = 1024;
+
+struct Range {
+    start: AtomicUsize,
+    end: AtomicUsize,
+}
+
+static RANGES: [Range; PLACES] =
+    [const { Range { start: AtomicUsize::new(0), end: AtomicUsize::new(0) } }; PLACES];
+
+#[inline(always)]
+fn place(address: usize) -> &'static Range {
+    &RANGES[(address >> REGION_SHIFT) % PLACES]
+}
+
+/// Adds a header of a carved slot. Under the pool's lock.
+pub(super) fn add(header: NonNull<u8>, bytes: usize) {
+    let start = header.as_ptr() as usize;
+    let range = place(start);
+    match range.end.load(Relaxed) {
+        0 => range.start.store(start, Relaxed),
+        end if end == start => {}
+        _ => return, // Of another slab: found by a walk.
+    }
+    // Release: `start` first.
+    range.end.store(start + bytes, Release);
+}
+
+/// Whether a header that was ever given to anybody is at `address`, or within one of its two other
+/// lines' places: memory that may be read for ever (invariant 1 of `pool`).
+#[inline(always)]
+pub fn contains(address: usize) -> bool {
+    let range = place(address);
+    // Acquire: pairs with `add`.
+    let end = range.end.load(Acquire);
+    let inside = address < end && address >= range.start.load(Relaxed);
+    (inside || walk(address)) && address.is_multiple_of(HEADER_ALIGN)
+}
+
+#[cold]
+#[inline(never)]
+fn walk(address: usize) -> bool {
+    let mut found = false;
+    slab::for_each(|slab| {
+        // SAFETY: a published slab, and its header 0.
+        let (s, first) = unsafe { (slab.as_ref(), Slab::header(slab, 0)) };
+        let bytes = s.carved.load(Acquire) as usize * s.shape.header_bytes;
+        found |= address.wrapping_sub(first.as_ptr() as usize) < bytes;
+    });
+    found
+}
