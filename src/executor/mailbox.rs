@@ -12,6 +12,7 @@ use std::sync::MutexGuard;
 use crate::error::Res;
 use crate::intrusive::{Chain, Link, MpscQueue, Push};
 use crate::sys::alloc;
+use crate::sys::backoff::Backoff;
 use crate::sys::fork::{ForkLock, Watch};
 use crate::sys::thread::OwnerNumber;
 use crate::task::header::TaskRef;
@@ -157,8 +158,9 @@ impl Mailbox {
     /// Waits until no foreign thread is about to wake the owner (a handful of instructions of
     /// theirs), then gives the mailbox to the next executor.
     pub fn recycle(&'static self) {
+        let mut backoff = Backoff::new();
         while self.inbox.pinned() {
-            std::thread::yield_now();
+            backoff.wait();
         }
         self.eventfd.store(-1, Ordering::Release);
         self.owner.set_nobody();
