@@ -1,21 +1,32 @@
-// Which task runs on the calling thread. The executor that runs is noted once a `run`; its head says
-// which task. Here rather than in Rust, whose thread-locals cost a call in a shared library.
+// Which task runs on the calling thread, and which thread that is. The executor that runs is noted once
+// a `run`; its head says which task. Here rather than in Rust, whose thread-locals cost a call in a
+// shared library.
 
 #include "monad/async/executor.h"
 #include "monad/async/task.h"
 
+#include <cstdint>
+
 // The calling thread's note: the executor inside whose `run` it is, or null. Written by the core, which
 // reads it by name (src/sys/thread.rs).
 //
-// initial-exec: one load relative to the thread pointer. Its 8 bytes fit into what the C library
+// The calling thread's number, which no other thread ever gets; 0 while it has none.
+//
+// initial-exec: one load relative to the thread pointer. Their 16 bytes fit into what the C library
 // reserves for libraries that are loaded late.
 extern "C" {
 __attribute__((visibility("hidden"), tls_model("initial-exec"))) __thread void const *monad_async_running;
+__attribute__((visibility("hidden"), tls_model("initial-exec"))) __thread uint64_t monad_async_thread;
 }
 
 extern "C" void const **monad_async_running_slot(void) noexcept
 {
     return &monad_async_running;
+}
+
+extern "C" uint64_t *monad_async_thread_slot(void) noexcept
+{
+    return &monad_async_thread;
 }
 
 extern "C" monad_async_task monad_async_task_current(void) noexcept

@@ -1,5 +1,6 @@
 //! The processor's tick counter: read it, learn its frequency, convert to nanoseconds. Touches no
-//! memory but two statics that are written once.
+//! memory but two statics that are written once, without a lock: a child of `fork` would wait for ever
+//! for a thread of its parent's that is measuring.
 //!
 //! Reading is `rdtsc` (x86_64) or CNTVCT_EL0 (aarch64), unfenced: neighbouring instructions may move
 //! across it by some nanoseconds, and a fence would cost as much as the read. Both counters have one
@@ -11,7 +12,9 @@
 //! state none, or a wrong one, it is measured. Executors take an [`anchor`] when created, and the
 //! measurement counts from there, so that by the time somebody asks there is seldom a wait.
 
-use std::sync::OnceLock;
+mod arch;
+
+use core::sync::atomic::{AtomicU64, AtomicU8, Ordering};
 use std::time::Duration;
 
 #[cfg(not(miri))]
@@ -26,27 +29,26 @@ pub fn now() -> u64 {
 /// Ticks in a second, right to 0.1%. The first call in the process may wait: 10 ms at most, none if
 /// an [`anchor`] was taken 10 ms ago; after that, a load.
 pub fn per_second() -> u64 {
-    rate().per_second
+    Rate::known().per_second
 }
 
 /// Nanoseconds in `ticks`, rounded down; saturates at 2^64. Waits as [`per_second`] does.
 #[inline]
 pub fn to_ns(ticks: u64) -> u64 {
-    rate().to_ns(ticks)
+    Rate::known().to_ns(ticks)
 }
 
 /// ANY THREAD. Starts the measurement of the frequency; about a microsecond the first time.
 pub fn anchor() {
-    let _ = ANCHOR.get_or_init(Pair::take);
+    ANCHOR.get_or_take();
 }
 
-static ANCHOR: OnceLock<Pair> = OnceLock::new();
-static RATE: OnceLock<Rate> = OnceLock::new();
+static ANCHOR: Anchor = Anchor::new();
 
-#[inline]
-fn rate() -> &'static Rate {
-    RATE.get_or_init(|| Rate::new(frequency()))
-}
+/// The frequency; 0: not known. Threads may measure at the same time: the first to be done tells all.
+static PER_SECOND: AtomicU64 = AtomicU64::new(0);
+/// `Rate::mult` of it, a little later.
+static MULT: AtomicU64 = AtomicU64::new(0);
 
 /// `ns = ticks * mult >> shift`, with as many bits in `mult` as fit.
 #[derive(Debug)]
@@ -57,11 +59,39 @@ struct Rate {
 }
 
 impl Rate {
+    /// That of the process. May wait.
+    #[inline]
+    fn known() -> Self {
+        // Acquire: a thread that sees the one sees the other.
+        match MULT.load(Ordering::Acquire) {
+            0 => Self::learn(),
+            mult => {
+                let per_second = PER_SECOND.load(Ordering::Relaxed);
+                Self { per_second, mult, shift: Self::shift(per_second) }
+            }
+        }
+    }
+
+    #[cold]
+    fn learn() -> Self {
+        let per_second = frequency().max(1);
+        let first =
+            PER_SECOND.compare_exchange(0, per_second, Ordering::Relaxed, Ordering::Relaxed);
+        let rate = Self::new(first.err().unwrap_or(per_second));
+        MULT.store(rate.mult, Ordering::Release);
+        rate
+    }
+
+    /// 2^30 > 10^9, so that at 1 Hz and above `mult` stays under 2^64 with 34, and one bit more for
+    /// every halving of it.
+    #[inline]
+    fn shift(per_second: u64) -> u32 {
+        (34 + per_second.max(1).ilog2()).min(90)
+    }
+
     fn new(per_second: u64) -> Self {
         let per_second = per_second.max(1);
-        // 2^30 > 10^9, so that at 1 Hz and above the quotient stays under 2^64 with shift <= 34
-        // and one bit more for every halving of it.
-        let shift = (34 + per_second.ilog2()).min(90);
+        let shift = Self::shift(per_second);
         let mult = (u128::from(NS) << shift) / u128::from(per_second);
         Self { per_second, mult: u64::try_from(mult).expect("see shift"), shift }
     }
@@ -122,8 +152,53 @@ impl Pair {
     }
 }
 
+/// The pair that the measurement counts from, taken once a process.
+struct Anchor {
+    state: AtomicU8,
+    ticks: AtomicU64,
+    raw_ns: AtomicU64,
+    boot_ns: AtomicU64,
+}
+
+impl Anchor {
+    const NONE: u8 = 0;
+    /// A thread is about to write it; in the child of a fork perhaps one that the child has not.
+    const CLAIMED: u8 = 1;
+    const TAKEN: u8 = 2;
+
+    const fn new() -> Self {
+        let [ticks, raw_ns, boot_ns] = [const { AtomicU64::new(0) }; 3];
+        Self { state: AtomicU8::new(Self::NONE), ticks, raw_ns, boot_ns }
+    }
+
+    /// Waits for nobody: a pair of the caller's own is as good, and at worst a later one.
+    fn get_or_take(&self) -> Pair {
+        match self.state.compare_exchange(
+            Self::NONE,
+            Self::CLAIMED,
+            Ordering::Relaxed,
+            Ordering::Acquire,
+        ) {
+            Ok(_) => {
+                let pair = Pair::take();
+                self.ticks.store(pair.ticks, Ordering::Relaxed);
+                self.raw_ns.store(pair.raw_ns, Ordering::Relaxed);
+                self.boot_ns.store(pair.boot_ns, Ordering::Relaxed);
+                self.state.store(Self::TAKEN, Ordering::Release);
+                pair
+            }
+            Err(Self::TAKEN) => Pair {
+                ticks: self.ticks.load(Ordering::Relaxed),
+                raw_ns: self.raw_ns.load(Ordering::Relaxed),
+                boot_ns: self.boot_ns.load(Ordering::Relaxed),
+            },
+            Err(_) => Pair::take(),
+        }
+    }
+}
+
 fn frequency() -> u64 {
-    settle(*ANCHOR.get_or_init(Pair::take), arch::stated())
+    settle(ANCHOR.get_or_take(), arch::stated())
 }
 
 /// The stated frequency if it is within 0.05% of the measured one, else the measured one.
@@ -150,96 +225,6 @@ fn settle(mut start: Pair, mut stated: Option<u64>) -> u64 {
             }
         };
         std::thread::sleep(Duration::from_nanos(needed_ns - elapsed_ns));
-    }
-}
-
-#[cfg(all(target_arch = "x86_64", not(miri)))]
-mod arch {
-    use core::arch::x86_64::{__cpuid, _rdtsc};
-
-    #[inline(always)]
-    pub fn now() -> u64 {
-        // SAFETY: every x86_64 has it; only a process that forbade it itself (PR_SET_TSC) traps.
-        unsafe { _rdtsc() }
-    }
-
-    /// As eax, ebx, ecx, edx.
-    fn leaf(n: u32) -> [u32; 4] {
-        // Safe in newer compilers.
-        #[allow(unused_unsafe)]
-        // SAFETY: every x86_64 has the instruction.
-        let r = unsafe { __cpuid(n) };
-        [r.eax, r.ebx, r.ecx, r.edx]
-    }
-
-    /// By the hypervisor, which knows what it runs this guest with; else by the processor.
-    pub fn stated() -> Option<u64> {
-        hypervisor(leaf).or_else(|| processor(leaf))
-    }
-
-    /// Leaf 0x40000010 holds the counter's kHz by a convention of VMware's that KVM shares; other
-    /// hypervisors put other things there.
-    pub(super) fn hypervisor(leaf: impl Fn(u32) -> [u32; 4]) -> Option<u64> {
-        if leaf(1)[2] & (1 << 31) == 0 {
-            return None;
-        }
-        let [max, b, c, d] = leaf(0x4000_0000);
-        let mut name = [0; 12];
-        for (to, from) in name.chunks_exact_mut(4).zip([b, c, d]) {
-            to.copy_from_slice(&from.to_le_bytes());
-        }
-        if max < 0x4000_0010 || ![b"VMwareVMware", b"KVMKVMKVM\0\0\0"].contains(&&name) {
-            return None;
-        }
-        let [khz, ..] = leaf(0x4000_0010);
-        (khz != 0).then_some(u64::from(khz) * 1000)
-    }
-
-    /// Leaf 0x15: the crystal's frequency and the counter's ratio to it. Complete on few.
-    pub(super) fn processor(leaf: impl Fn(u32) -> [u32; 4]) -> Option<u64> {
-        if leaf(0)[0] < 0x15 {
-            return None;
-        }
-        let [denominator, numerator, crystal_hz, _] = leaf(0x15);
-        let hz = u64::from(crystal_hz) * u64::from(numerator);
-        (hz != 0).then(|| hz.checked_div(denominator.into())).flatten()
-    }
-}
-
-#[cfg(all(target_arch = "aarch64", not(miri)))]
-mod arch {
-    use core::arch::asm;
-
-    #[inline(always)]
-    pub fn now() -> u64 {
-        let ticks: u64;
-        // SAFETY: reads a counter that Linux lets every process read.
-        unsafe { asm!("mrs {}, cntvct_el0", out(reg) ticks, options(nomem, nostack)) };
-        ticks
-    }
-
-    pub fn stated() -> Option<u64> {
-        let hz: u64;
-        // SAFETY: reads a register that Linux lets every process read.
-        unsafe { asm!("mrs {}, cntfrq_el0", out(reg) hz, options(nomem, nostack)) };
-        // The upper half is reserved. Firmware is to set the lower one, and some sets it to 0.
-        Some(hz & 0xffff_ffff).filter(|&hz| hz != 0)
-    }
-}
-
-/// Miri has no counter and no raw clock.
-#[cfg(miri)]
-mod arch {
-    use std::sync::OnceLock;
-    use std::time::Instant;
-
-    pub fn now() -> u64 {
-        static START: OnceLock<Instant> = OnceLock::new();
-        START.get_or_init(Instant::now).elapsed().as_nanos() as u64
-    }
-
-    pub fn stated() -> Option<u64> {
-        Some(super::NS)
     }
 }
 

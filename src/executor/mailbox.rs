@@ -6,14 +6,15 @@
 
 use core::cell::Cell;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
-use std::sync::{MutexGuard, Once};
+use core::sync::atomic::{AtomicI32, Ordering};
+use std::sync::MutexGuard;
 
 use crate::error::Res;
 use crate::intrusive::{Chain, Link, MpscQueue, Push};
 use crate::sys::alloc;
-use crate::sys::fork::{self, ForkLock};
-use crate::sys::thread;
+use crate::sys::backoff::Backoff;
+use crate::sys::fork::{ForkLock, Watch};
+use crate::sys::thread::OwnerNumber;
 use crate::task::header::TaskRef;
 use crate::uring::kernel::Waker;
 
@@ -37,8 +38,7 @@ pub struct Mailbox {
     pub inbox: MpscQueue,
     /// The owner's eventfd; negative while it has none.
     eventfd: AtomicI32,
-    /// `thread::token` of the owner; 0 while it has none.
-    owner: AtomicUsize,
+    owner: OwnerNumber,
     /// The next spare one, while this is one. Behind the lock of `SPARE`.
     next: Cell<Option<&'static Mailbox>>,
 }
@@ -55,8 +55,8 @@ extern "C" fn after_fork() {
 }
 
 fn spare() -> MutexGuard<'static, Option<&'static Mailbox>> {
-    static WATCHED: Once = Once::new();
-    WATCHED.call_once(|| fork::watch(before_fork, after_fork, after_fork));
+    static WATCH: Watch = Watch::new();
+    WATCH.ensure(before_fork, after_fork, after_fork);
     SPARE.lock()
 }
 
@@ -73,12 +73,12 @@ pub fn open(waker: Waker) -> Res<&'static Mailbox> {
         None => {
             let (inbox, eventfd) = (MpscQueue::new(), AtomicI32::new(-1));
             let _ = inbox.close();
-            let owner = AtomicUsize::new(0);
+            let owner = OwnerNumber::nobody();
             Box::leak(alloc::try_box(Mailbox { inbox, eventfd, owner, next: Cell::new(None) })?)
         }
     };
     mailbox.eventfd.store(waker.eventfd, Ordering::Release);
-    mailbox.owner.store(thread::token(), Ordering::Relaxed);
+    mailbox.owner.set_here();
     mailbox.inbox.reopen();
     Ok(mailbox)
 }
@@ -97,9 +97,9 @@ impl Mailbox {
         unsafe { task.state().mailbox().cast::<Self>().as_ref() }
     }
 
-    /// The calling thread owns it. Relaxed: its own store it sees, and what others store is not its.
+    /// The calling thread owns it.
     pub fn is_mine(&self) -> bool {
-        self.owner.load(Ordering::Relaxed) == thread::token()
+        self.owner.is_here()
     }
 
     /// ANY THREAD. The caller vouches for the owner's state until this returns.
@@ -158,11 +158,12 @@ impl Mailbox {
     /// Waits until no foreign thread is about to wake the owner (a handful of instructions of
     /// theirs), then gives the mailbox to the next executor.
     pub fn recycle(&'static self) {
+        let mut backoff = Backoff::new();
         while self.inbox.pinned() {
-            std::thread::yield_now();
+            backoff.wait();
         }
         self.eventfd.store(-1, Ordering::Release);
-        self.owner.store(0, Ordering::Relaxed);
+        self.owner.set_nobody();
         let mut first = spare();
         self.next.set(*first);
         *first = Some(self);

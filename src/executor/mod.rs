@@ -56,7 +56,7 @@ pub struct Executor<K: Kernel> {
 }
 
 impl<K: Kernel> Executor<K> {
-    pub const OWNER_AT: usize = core::mem::offset_of!(Self, owner) + Owner::TOKEN_AT;
+    pub const OWNER_AT: usize = core::mem::offset_of!(Self, owner) + Owner::POINTER_AT;
 
     /// EXPENSIVE. The calling thread owns it.
     pub fn new(kernel: K, track: bool) -> Res<Box<Self>> {

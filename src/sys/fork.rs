@@ -4,6 +4,7 @@
 //! Holds for `fork` of the C library, which calls who asked to be called; a bare `clone` tells nobody.
 
 use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A mutex that is held over every fork, so that the child finds it free and what it guards whole.
@@ -12,6 +13,8 @@ pub struct ForkLock<T: 'static> {
     mutex: Mutex<T>,
     /// Of the thread that forks, while it does.
     held: UnsafeCell<Option<MutexGuard<'static, T>>>,
+    /// That thread; 0: none. It may be asked to hold the lock a second time: see `Watch`.
+    holder: AtomicUsize,
 }
 
 // SAFETY: `held` is touched by who has the mutex locked, alone.
@@ -19,7 +22,7 @@ unsafe impl<T: Send> Sync for ForkLock<T> {}
 
 impl<T> ForkLock<T> {
     pub const fn new(value: T) -> Self {
-        Self { mutex: Mutex::new(value), held: UnsafeCell::new(None) }
+        Self { mutex: Mutex::new(value), held: UnsafeCell::new(None), holder: AtomicUsize::new(0) }
     }
 
     /// What it guards is never left half changed: a panic of its holder does not matter.
@@ -29,17 +32,65 @@ impl<T> ForkLock<T> {
 
     /// Before the fork.
     pub fn hold(&'static self) {
+        if self.is_held_here() {
+            return;
+        }
         let guard = self.lock();
         // SAFETY: locked, by us.
         unsafe { *self.held.get() = Some(guard) };
+        self.holder.store(this_thread(), Ordering::Relaxed);
+    }
+
+    /// Relaxed: its own store a thread sees, and what others store is not it.
+    fn is_held_here(&self) -> bool {
+        self.holder.load(Ordering::Relaxed) == this_thread()
     }
 
     /// After it, in parent and child; what `inside` does, it does under the lock.
     pub fn let_go(&'static self, inside: impl FnOnce(&mut T)) {
+        if !self.is_held_here() {
+            return;
+        }
+        self.holder.store(0, Ordering::Relaxed);
         // SAFETY: locked, by us, since `hold`.
         if let Some(mut guard) = unsafe { (*self.held.get()).take() } {
             inside(&mut guard);
         }
+    }
+}
+
+/// Among threads that are alive; the same in the child.
+fn this_thread() -> usize {
+    // SAFETY: no preconditions.
+    unsafe { libc::pthread_self() as usize }
+}
+
+/// Functions to call at every fork, from some moment on. Without a lock: the child of a fork that met
+/// another thread at this moment would wait for it for ever. So threads that come at once have them
+/// called twice at every fork, which `ForkLock` bears.
+pub struct Watch(AtomicBool);
+
+impl Watch {
+    pub const fn new() -> Self {
+        Self(AtomicBool::new(false))
+    }
+
+    pub fn ensure(
+        &self,
+        before: extern "C" fn(),
+        in_parent: extern "C" fn(),
+        in_child: extern "C" fn(),
+    ) {
+        if !self.0.load(Ordering::Acquire) {
+            watch(before, in_parent, in_child);
+            self.0.store(true, Ordering::Release);
+        }
+    }
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

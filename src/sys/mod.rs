@@ -1,6 +1,7 @@
 //! What the executor asks of the operating system. With `uring`, the only caller of libc.
 
 pub mod alloc;
+pub mod backoff;
 pub mod clock;
 pub mod cxx_eh;
 pub mod eventfd;

@@ -1,50 +1,139 @@
-//! Which thread is this, in one instruction; and what a fork does to those who ask.
+//! Which thread is this, in a load; and what a fork does to those who ask.
 
 use core::cell::Cell;
 use core::ffi::c_void;
 use core::ptr;
-use core::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::Once;
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use super::fork::{self, ForkLock};
+use super::fork::{ForkLock, Watch};
 
-/// Differs between any two threads that are alive: the thread pointer.
+/// Reads a word of the calling thread's that cpp/current.cpp declares: thread-local variables that
+/// stable Rust cannot declare so that they are found in one load.
+macro_rules! own_word {
+    ($name:literal, $slot:expr) => {{
+        #[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
+        {
+            extern "C" {
+                /// Only its name is used.
+                #[link_name = $name]
+                static WORD: u64;
+            }
+            let word: u64;
+            // SAFETY: reads a variable of the thread.
+            #[cfg(target_arch = "x86_64")]
+            unsafe {
+                core::arch::asm!(
+                    "mov {it}, qword ptr [rip + {name}@GOTTPOFF]",
+                    "mov {it}, qword ptr fs:[{it}]",
+                    name = sym WORD,
+                    it = out(reg) word,
+                    options(nostack, preserves_flags, readonly, pure),
+                )
+            };
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            unsafe {
+                core::arch::asm!(
+                    "adrp {it}, :gottprel:{name}",
+                    "ldr {it}, [{it}, :gottprel_lo12:{name}]",
+                    "mrs {tp}, tpidr_el0",
+                    "ldr {it}, [{tp}, {it}]",
+                    name = sym WORD,
+                    it = out(reg) word,
+                    tp = out(reg) _,
+                    options(nostack, preserves_flags, readonly, pure),
+                )
+            };
+            word
+        }
+        #[cfg(not(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri))))]
+        // SAFETY: a variable of the thread.
+        unsafe {
+            *$slot
+        }
+    }};
+}
+
+/// The calling thread's number; 0: it has none yet. No other thread of the process gets it, before or
+/// after: a thread pointer, say, is soon the next thread's.
 #[inline(always)]
-pub fn token() -> usize {
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
-    {
-        let token: usize;
-        // SAFETY: the psABI keeps the thread pointer's own address at fs:0.
-        unsafe {
-            core::arch::asm!("mov {}, fs:0", out(reg) token,
-                options(nostack, preserves_flags, readonly, pure))
-        };
-        token
+pub fn number() -> u64 {
+    own_word!("monad_async_thread", number_slot())
+}
+
+/// The calling thread's number, given to it if it had none.
+fn own_number() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let slot = number_slot();
+    // SAFETY: a variable of the thread.
+    unsafe {
+        if *slot == 0 {
+            *slot = LAST.fetch_add(1, Ordering::Relaxed) + 1;
+        }
+        *slot
     }
-    #[cfg(all(target_arch = "aarch64", not(miri)))]
-    {
-        let token: usize;
-        // SAFETY: reads a register.
-        unsafe {
-            core::arch::asm!("mrs {}, tpidr_el0", out(reg) token,
-                options(nomem, nostack, preserves_flags, pure))
-        };
-        token
+}
+
+fn number_slot() -> *mut u64 {
+    #[cfg(not(miri))]
+    // SAFETY: no preconditions.
+    unsafe {
+        monad_async_thread_slot()
     }
     #[cfg(miri)]
     {
-        std::thread_local!(static HERE: u8 = const { 0 });
-        HERE.with(|here| here as *const u8 as usize)
+        std::thread_local!(static NUMBER: Cell<u64> = const { Cell::new(0) });
+        NUMBER.with(Cell::as_ptr)
+    }
+}
+
+/// What debuggers know a thread by; a later thread may have the same.
+fn pointer() -> usize {
+    // SAFETY: no preconditions. In the C libraries of Linux it is the thread pointer.
+    unsafe { libc::pthread_self() as usize }
+}
+
+/// Not a thread's number, nor that of one that has none.
+const NOBODY: u64 = u64::MAX;
+
+/// A thread's number, for those that look from outside: 0 is no owner.
+#[derive(Debug)]
+pub struct OwnerNumber(AtomicU64);
+
+impl OwnerNumber {
+    pub const fn nobody() -> Self {
+        Self(AtomicU64::new(NOBODY))
+    }
+
+    /// From here on the calling thread. EXPENSIVE the first time.
+    pub fn set_here(&self) {
+        self.0.store(own_number(), Ordering::Relaxed);
+    }
+
+    pub fn set_nobody(&self) {
+        self.0.store(NOBODY, Ordering::Relaxed);
+    }
+
+    /// Whether it is the calling thread. A thread without a number owns nothing: 0 is never stored.
+    #[inline(always)]
+    pub fn is_here(&self) -> bool {
+        // Relaxed: its own store a thread sees, and what others store is not its number.
+        self.0.load(Ordering::Relaxed) == number()
+    }
+
+    fn is_nobody(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == NOBODY
     }
 }
 
 /// The thread that what it is part of belongs to. In the child of a fork that is nobody: what belongs
 /// to the parent's threads, a ring above all, is the parent's. So the child's copies say so, each of
-/// them, and whoever asks need not ask about forks as well.
+/// them, and a caller that asks need not ask about forks as well.
 #[repr(C)]
 pub struct Owner {
-    /// 0: nobody.
-    token: AtomicUsize,
+    number: OwnerNumber,
+    /// For debuggers, its thread pointer; 0: nobody.
+    pointer: AtomicUsize,
     next: Cell<*const Owner>,
     prev: Cell<*const Owner>,
 }
@@ -70,22 +159,28 @@ extern "C" fn in_child() {
         let mut next = first.0;
         // SAFETY: entries of the list are valid.
         while let Some(owner) = unsafe { next.as_ref() } {
-            owner.token.store(0, Ordering::Relaxed);
+            owner.number.set_nobody();
+            owner.pointer.store(0, Ordering::Relaxed);
             next = owner.next.get();
         }
     });
-    // If a task forked, it is on a copy of its stack, and the executor is not the child's.
-    // SAFETY: a variable of the one thread that the child has.
-    unsafe { *running_executor() = ptr::null() };
+    // If a task forked, it is on a copy of its stack, and the executor is not the child's. Nor is
+    // anything else that has the number of the thread that forked.
+    // SAFETY: variables of the one thread that the child has.
+    unsafe {
+        *running_executor() = ptr::null();
+        *number_slot() = 0;
+    }
 }
 
 impl Owner {
-    pub const TOKEN_AT: usize = core::mem::offset_of!(Owner, token);
+    pub const POINTER_AT: usize = core::mem::offset_of!(Owner, pointer);
 
     /// Nobody, yet.
     pub const fn nobody() -> Self {
         Self {
-            token: AtomicUsize::new(0),
+            number: OwnerNumber::nobody(),
+            pointer: AtomicUsize::new(0),
             next: Cell::new(ptr::null()),
             prev: Cell::new(ptr::null()),
         }
@@ -96,10 +191,11 @@ impl Owner {
     /// # Safety
     /// Once; it stays where it is until it is dropped.
     pub unsafe fn adopt(&self) {
-        static WATCHED: Once = Once::new();
-        WATCHED.call_once(|| fork::watch(before_fork, in_parent, in_child));
+        static WATCH: Watch = Watch::new();
+        WATCH.ensure(before_fork, in_parent, in_child);
         let mut first = OWNERS.lock();
-        self.token.store(token(), Ordering::Relaxed);
+        self.number.set_here();
+        self.pointer.store(pointer(), Ordering::Relaxed);
         self.next.set(first.0);
         // SAFETY: entries of the list are valid.
         if let Some(next) = unsafe { first.0.as_ref() } {
@@ -111,13 +207,12 @@ impl Owner {
     /// Whether it is the calling thread.
     #[inline(always)]
     pub fn is_here(&self) -> bool {
-        // Relaxed: its thread wrote it, or the one thread of a child.
-        self.token.load(Ordering::Relaxed) == token()
+        self.number.is_here()
     }
 
     /// Whether it is a thread of this process at all.
     pub fn is_in_this_process(&self) -> bool {
-        self.token.load(Ordering::Relaxed) != 0
+        !self.number.is_nobody()
     }
 }
 
@@ -142,36 +237,15 @@ impl Drop for Owner {
 extern "C" {
     /// cpp/current.cpp: the calling thread's note of the executor that runs on it.
     fn monad_async_running_slot() -> *mut *const c_void;
+    /// cpp/current.cpp: the calling thread's number.
+    #[cfg(not(miri))]
+    fn monad_async_thread_slot() -> *mut u64;
 }
 
 /// The calling thread's note: the executor inside whose `run` it is, or null.
 #[inline(always)]
 pub fn running() -> *const c_void {
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
-    {
-        extern "C" {
-            /// A thread-local variable, which stable Rust cannot say. Only its name is used.
-            #[link_name = "monad_async_running"]
-            static RUNNING: *const c_void;
-        }
-        let running: *const c_void;
-        // SAFETY: reads a variable of the thread.
-        unsafe {
-            core::arch::asm!(
-                "mov {it}, qword ptr [rip + {name}@GOTTPOFF]",
-                "mov {it}, qword ptr fs:[{it}]",
-                name = sym RUNNING,
-                it = out(reg) running,
-                options(nostack, preserves_flags, readonly, pure),
-            )
-        };
-        running
-    }
-    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-    // SAFETY: a variable of the thread.
-    unsafe {
-        *running_executor()
-    }
+    own_word!("monad_async_running", running_executor().cast::<u64>()) as *const c_void
 }
 
 /// Where the calling thread notes which executor runs on it, null outside `run`; valid as long as

@@ -5,6 +5,9 @@
 #include <atomic>
 #include <thread>
 
+#include <pthread.h>
+#include <sys/mman.h>
+
 using namespace support;
 
 TEST(Threads, attach_wakes_a_sleeping_executor)
@@ -233,6 +236,83 @@ TEST(Threads, each_thread_may_have_several_executors)
         thread.join();
     }
     EXPECT_EQ(ran.load(), 4 * 20 * 20);
+}
+
+namespace {
+
+// Threads one after the other, on one stack: with what the C library keeps of a thread in one place, so
+// that they are the same pthread_t.
+class SameThread {
+public:
+    SameThread() : stack_(mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))
+    {
+        EXPECT_EQ(pthread_attr_init(&attr_), 0);
+        EXPECT_EQ(pthread_attr_setstack(&attr_, stack_, bytes), 0);
+    }
+    SameThread(SameThread const &) = delete;
+    ~SameThread()
+    {
+        pthread_attr_destroy(&attr_);
+        munmap(stack_, bytes);
+    }
+    pthread_t run(std::function<void()> body)
+    {
+        pthread_t thread;
+        auto const call = [](void *body) -> void * {
+            return (*static_cast<std::function<void()> *>(body))(), nullptr;
+        };
+        EXPECT_EQ(pthread_create(&thread, &attr_, call, &body), 0);
+        EXPECT_EQ(pthread_join(thread, nullptr), 0);
+        return thread;
+    }
+
+private:
+    static constexpr size_t bytes = 1 << 20;
+    void *stack_;
+    pthread_attr_t attr_;
+};
+
+} // namespace
+
+// It was taken for the owner, and its destroy unregistered a ring of its own.
+TEST(Threads, a_later_thread_with_the_same_pthread_t_is_no_owner)
+{
+    for (unsigned entries : {0u, 8u}) {
+        SameThread thread;
+        monad_async_executor gone = nullptr;
+        // Attached for ever, so it cannot be destroyed.
+        static auto &left_behind = *new std::vector<Task>;
+        left_behind.emplace_back([](monad_async_task self) { return sleep_ns(self, UINT64_MAX); });
+        Task const &left = left_behind.back();
+        pthread_t const first = thread.run([&] {
+            monad_async_executor_attr attr{};
+            attr.io_uring_ring.entries = entries;
+            ASSERT_EQ(monad_async_executor_create(&gone, &attr).error, 0);
+            left.attach(gone);
+            ASSERT_EQ(monad_async_executor_run(gone, 1, nullptr).error, 0);
+        });
+        auto const calls = [&] {
+            EXPECT_EQ(monad_async_executor_run(gone, 1, &at_once).error, EPERM);
+            EXPECT_EQ(monad_async_executor_run(gone, 0, nullptr).error, EPERM);
+            EXPECT_FALSE(monad_async_executor_has_work(gone));
+            EXPECT_EQ(monad_async_task_set_priorities(left, monad_async_priority_high,
+                                                      monad_async_priority_high).error,
+                      EPERM);
+            EXPECT_EQ(monad_async_executor_destroy(gone).error, EPERM);
+        };
+        pthread_t const second = thread.run([&] {
+            calls(); // As a thread that has no executor.
+            Executor own(entries);
+            Task task([&](monad_async_task self) { return entries == 0 ? yield(self) : nop(self); });
+            for (int i = 0; i < 3; ++i) {
+                task.attach(own);
+                own.finish();
+                EXPECT_EQ(task->result.error, 0);
+                calls();
+            }
+        });
+        EXPECT_TRUE(pthread_equal(first, second));
+    }
 }
 
 TEST(Threads, a_task_made_here_may_be_destroyed_there)
