@@ -9,11 +9,14 @@ use core::ptr::NonNull;
 use crate::debug;
 use crate::error::{Errno, RawResult, Res};
 use crate::executor::mailbox::Mailbox;
-use crate::executor::Executor;
+use crate::executor::reference::Reference;
+use crate::executor::scope::{self, Scope};
+use crate::executor::{park, remote, Executor};
+use crate::reactor::operation::Op;
 use crate::reactor::validate;
 use crate::sys::thread;
 use crate::task::create;
-use crate::task::header::{Flags, Task, TaskHead, TaskRef, Waits, PRIORITIES};
+use crate::task::header::{mark, Flags, Task, TaskHead, TaskRef, Waits, PRIORITIES};
 use crate::uring::kernel::{Kernel, Sqe};
 
 const EINVAL: Errno = Errno(libc::EINVAL);
@@ -154,7 +157,7 @@ impl<K: Kernel> Handle<K> {
         if !self.executor().is_of_this_process() {
             return Err(EPERM);
         }
-        self.executor().attach_remote(task)
+        remote::attach(self.executor().mailbox(), task)
     }
 
     pub fn cancel(self, task: TaskRef) -> Res<()> {
@@ -164,8 +167,24 @@ impl<K: Kernel> Handle<K> {
         } else if !ex.is_of_this_process() {
             Err(EPERM)
         } else {
-            ex.cancel_remote(task)
+            remote::cancel(Some(ex.mailbox()), task)
         }
+    }
+
+    /// Wherever it is attached.
+    pub fn cancel_anywhere(task: TaskRef) -> Res<()> {
+        match Self::of(task) {
+            Some(this) => this.executor().cancel(task),
+            None => remote::cancel(None, task),
+        }
+    }
+
+    /// The executor of the calling thread that has `task` attached.
+    fn of(task: TaskRef) -> Option<Self> {
+        // Only one of our own is known to be there still.
+        let mine = task.is_attached() && Mailbox::of(task).is_some_and(Mailbox::is_mine);
+        let this = mine.then(|| NonNull::new(task.executor().cast::<Executor<K>>()).map(Self));
+        this.flatten().filter(|this| this.executor().is_mine())
     }
 
     #[inline(always)]
@@ -176,8 +195,15 @@ impl<K: Kernel> Handle<K> {
         }
     }
 
+    pub fn sleep_until(task: TaskRef, boot_ns: u64) -> RawResult {
+        match Self::running(task) {
+            Ok(this) => RawResult::from_kernel(this.executor().sleep_until(task, boot_ns)),
+            Err(e) => RawResult::failure(e),
+        }
+    }
+
     /// # Safety
-    /// `sqe` and what it refers to stay valid until the call returns.
+    /// What `sqe` refers to stays valid until the call returns.
     #[inline(always)]
     pub unsafe fn io(task: TaskRef, sqe: &Sqe) -> RawResult {
         let this = match Self::running(task) {
@@ -186,13 +212,111 @@ impl<K: Kernel> Handle<K> {
         };
         let ex = this.executor();
         if !ex.kernel().has_ring() {
-            return RawResult::failure(Errno(libc::ENOTSUP));
+            return Self::refused(task, Errno(libc::ENOTSUP));
         }
-        if let Err(e) = validate::completes_once(sqe) {
-            return RawResult::failure(e);
+        // Read once: what is checked here is what is submitted, whatever the caller's memory holds then.
+        let sqe = sqe.copied();
+        if let Err(e) = validate::once(&sqe) {
+            return Self::refused(task, e);
         }
         // SAFETY: the caller's.
-        RawResult::from_kernel(unsafe { ex.io(task, sqe) })
+        RawResult::from_kernel(unsafe { ex.io(task, &sqe) })
+    }
+
+    /// There was no completion, so it had no flags.
+    #[cold]
+    fn refused(task: TaskRef, e: Errno) -> RawResult {
+        task.cqe_flags.set(0);
+        RawResult::failure(e)
+    }
+
+    pub fn park(task: TaskRef) -> RawResult {
+        match Self::running(task) {
+            Ok(this) => RawResult::from_kernel(this.executor().park(task)),
+            Err(e) => RawResult::failure(e),
+        }
+    }
+
+    /// ANY THREAD. Wait-free.
+    pub fn unpark(task: TaskRef) {
+        let Some(parked) = park::unpark(task) else { return };
+        // Parked, so attached to the executor of that thread.
+        match NonNull::new(task.executor().cast::<Executor<K>>()).map(Self) {
+            Some(this) if parked.is_here() => this.executor().unparked(task),
+            _ => parked.post(),
+        }
+    }
+
+    pub fn uncancel(task: TaskRef) -> Res<bool> {
+        Ok(Self::running(task)?.executor().uncancel(task))
+    }
+
+    /// The running task; false for another.
+    #[inline(always)]
+    pub fn cancel_requested(task: TaskRef) -> bool {
+        Self::running(task).is_ok() && task.has(mark::ASKED)
+    }
+
+    /// # Safety
+    /// As `Executor::enter_scope`; null is told.
+    pub unsafe fn enter_scope(
+        task: TaskRef,
+        scope: *mut Scope,
+        timeout_ns: u64,
+        flags: u32,
+    ) -> Res<()> {
+        let this = Self::running(task)?;
+        if scope.is_null() || flags & !scope::SHIELD != 0 {
+            return Err(EINVAL);
+        }
+        // SAFETY: the caller's.
+        unsafe { this.executor().enter_scope(task, scope, timeout_ns, flags) };
+        Ok(())
+    }
+
+    /// # Safety
+    /// As `Executor::leave_scope`.
+    pub unsafe fn leave_scope(task: TaskRef, scope: *const Scope) -> Res<bool> {
+        // SAFETY: the caller's.
+        unsafe { Self::running(task)?.executor().leave_scope(task, scope) }
+    }
+
+    /// # Safety
+    /// As `Executor::cancel_scope`.
+    pub unsafe fn cancel_scope(scope: *const Scope) -> Res<()> {
+        let this = Self(NonNull::new(thread::running().cast_mut().cast()).ok_or(EPERM)?);
+        // SAFETY: the caller's.
+        unsafe { this.executor().cancel_scope(scope) }
+    }
+
+    /// # Safety
+    /// As `Executor::begin_operation`.
+    pub unsafe fn begin_operation(task: TaskRef, record: &Op) -> Res<()> {
+        // SAFETY: the caller's.
+        unsafe { Self::running(task)?.executor().begin_operation(task, record) }
+    }
+
+    pub fn wait_operation(task: TaskRef, record: &Op) -> RawResult {
+        match Self::running(task) {
+            Ok(this) => this.executor().wait_operation(task, record),
+            Err(e) => RawResult::failure(e),
+        }
+    }
+
+    pub fn wait_any(task: TaskRef) -> Res<NonNull<Op>> {
+        Self::running(task)?.executor().wait_any(task).map(NonNull::from)
+    }
+
+    pub fn cancel_operation(task: TaskRef, record: &Op) -> Res<()> {
+        Self::running(task)?.executor().cancel_operation(record)
+    }
+
+    /// One more reference to the executor.
+    pub fn reference(self) -> Res<NonNull<Reference>> {
+        if !self.executor().is_mine() {
+            return Err(EPERM);
+        }
+        self.executor().reference()
     }
 
     pub fn join(task: TaskRef, other: TaskRef) -> RawResult {
@@ -208,15 +332,7 @@ impl<K: Kernel> Handle<K> {
             return Err(EINVAL);
         }
         if task.is_attached() {
-            // Only one of our own is known to be there still.
-            if !Mailbox::of(task).is_some_and(Mailbox::is_mine) {
-                return Err(EPERM);
-            }
-            let ex = NonNull::new(task.executor().cast::<Executor<K>>()).ok_or(EPERM)?;
-            let ex = Self(ex).executor();
-            if !ex.is_mine() {
-                return Err(EPERM);
-            }
+            let ex = Self::of(task).ok_or(EPERM)?.executor();
             ex.set_priorities(task, cpu, io);
         } else {
             task.head.cpu.set(cpu);

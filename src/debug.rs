@@ -15,7 +15,7 @@ use core::ffi::c_void;
 use core::hint::black_box;
 use core::mem::{offset_of, size_of};
 
-use crate::executor::join::Record;
+use crate::executor::join::JoinRecord;
 use crate::executor::Executor;
 use crate::intrusive::TimerNode;
 use crate::stack::layout::{SLABS_AT, SLAB_FIELDS};
@@ -51,7 +51,7 @@ unsafe impl Sync for Table {}
 const SLOT_AT: usize = offset_of!(Task, slot);
 const _: () = assert!(size_of::<Option<Slot>>() == size_of::<Slot>());
 
-const TASK_FIELDS: [(&str, usize); 27] = [
+const TASK_FIELDS: [(&str, usize); 28] = [
     ("task.size", size_of::<Task>()),
     ("task.cpu", offset_of!(TaskHead, cpu)),
     ("task.io", offset_of!(TaskHead, io)),
@@ -61,7 +61,7 @@ const TASK_FIELDS: [(&str, usize); 27] = [
     ("task.executor", offset_of!(TaskHead, current_executor)),
     ("task.ticks", offset_of!(TaskHead, ticks) + offset_of!(Ticks, total_executed)),
     ("task.waits", offset_of!(Task, waits)),
-    ("task.cancel", offset_of!(Task, cancel)),
+    ("task.marks", offset_of!(Task, marks)),
     ("task.state", offset_of!(Task, run_state)),
     ("task.opcode", offset_of!(Task, opcode)),
     ("task.switch", offset_of!(Task, switch)),
@@ -69,16 +69,17 @@ const TASK_FIELDS: [(&str, usize); 27] = [
     ("task.peer", offset_of!(Task, peer)),
     ("task.stack_base", SLOT_AT + offset_of!(Slot, stack_base)),
     ("task.stack_limit", SLOT_AT + offset_of!(Slot, stack_limit)),
-    ("record.other", Record::OTHER_AT),
+    ("record.other", JoinRecord::OTHER_AT),
     ("executor.owner", Executor::<RealKernel>::OWNER_AT),
     ("state.fresh", state::FRESH as usize),
     ("waits.deadline", Waits::Deadline as usize),
     ("waits.forever", Waits::Forever as usize),
-    ("waits.entry", Waits::Entry as usize),
     ("waits.completion", Waits::Completion as usize),
     ("waits.cancel_queued", Waits::CompletionCancelQueued as usize),
+    ("waits.operation", Waits::Operation as usize),
     ("waits.join", Waits::Join as usize),
-    ("waits.join_remote", Waits::JoinRemote as usize),
+    ("waits.park", Waits::Park as usize),
+    ("waits.closing", Waits::Closing as usize),
 ];
 
 const fn entries<const N: usize>(fields: [(&str, usize); N]) -> [Entry; N] {

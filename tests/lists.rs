@@ -207,7 +207,7 @@ fn pointers_keep_their_provenance() {
         // SAFETY: as above.
         unsafe { timers.insert(timer(i)) };
     }
-    for (l, kind) in inbox.take().chain {
+    for (l, kind) in inbox.take().entries.finish() {
         assert_eq!(of_link(l), kind as u64);
         // SAFETY: as above.
         unsafe { fifo.push_back(l) };
@@ -236,7 +236,7 @@ fn inbox_gives_back_in_order() {
     let taken = inbox.take();
     assert!(!taken.notified);
     let want: Vec<_> = links.iter().enumerate().map(|(i, link)| (ptr(link), i * 3)).collect();
-    assert_eq!(taken.chain.collect::<Vec<_>>(), want);
+    assert_eq!(taken.entries.finish().collect::<Vec<_>>(), want);
     assert!(!inbox.has_any());
 }
 
@@ -258,16 +258,17 @@ fn inbox_handshake() {
     assert!(!inbox.notify());
     let Some(taken) = inbox.has_any().then(|| inbox.take()) else { panic!() };
     assert!(taken.notified);
-    assert_eq!(taken.chain.collect::<Vec<_>>(), [(ptr(&a), 7), (ptr(&b), 8)]);
+    assert_eq!(taken.entries.finish().collect::<Vec<_>>(), [(ptr(&a), 7), (ptr(&b), 8)]);
     // Alone, it is sticky, and a push keeps it.
     assert!(!inbox.notify());
     assert!(!inbox.try_sleep());
     // SAFETY: as above.
     assert_eq!(unsafe { inbox.push(ptr(&a), 0) }, Push::Queued);
-    let mut taken = inbox.take();
+    let taken = inbox.take();
     assert!(taken.notified);
-    assert_eq!(taken.chain.pop(), Some((ptr(&a), 0)));
-    assert!(taken.chain.is_empty());
+    let mut mail = taken.entries.finish();
+    assert_eq!(mail.pop(), Some((ptr(&a), 0)));
+    assert!(mail.is_empty());
     // While asleep, it wakes once.
     assert!(inbox.try_sleep());
     assert!(inbox.notify());
@@ -300,7 +301,7 @@ fn inbox_closes_and_reopens() {
     }
     let taken = inbox.take();
     assert!(taken.notified);
-    assert_eq!(taken.chain.collect::<Vec<_>>(), [(ptr(&b), 2)]);
+    assert_eq!(taken.entries.finish().collect::<Vec<_>>(), [(ptr(&b), 2)]);
     // One from before it as well.
     assert!(!inbox.notify());
     assert!(inbox.close().is_empty());
@@ -338,7 +339,7 @@ fn inbox_under_real_threads() {
         let (mut got, mut wakes) = ([0; PUSHERS], 0);
         while got.iter().sum::<usize>() < PUSHERS * EACH {
             if inbox.has_any() {
-                for (link, kind) in inbox.take().chain {
+                for (link, kind) in inbox.take().entries.finish() {
                     let (pusher, i) = (kind % PUSHERS, kind / PUSHERS);
                     assert_eq!(i, got[pusher], "out of order");
                     assert_eq!(link, ptr(&links[pusher][i]));

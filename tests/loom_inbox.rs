@@ -105,8 +105,8 @@ impl World {
     fn pass(&self, got: &mut Vec<usize>, owed: &mut usize) -> bool {
         if self.inbox.has_any() {
             let taken = self.inbox.take();
-            assert!(taken.notified || !taken.chain.is_empty(), "has_any, and nothing was there");
-            self.drain(taken.chain, got);
+            assert!(taken.notified || !taken.entries.is_empty(), "has_any, and nothing was there");
+            self.drain(taken.entries.finish(), got);
             return taken.notified;
         } else if self.inbox.try_sleep() {
             self.waker.wait();
@@ -218,7 +218,7 @@ fn close_and_reopen() {
         let push = pusher.join().unwrap();
         notifier.join().unwrap();
         if world.inbox.has_any() {
-            world.drain(world.inbox.take().chain, &mut got);
+            world.drain(world.inbox.take().entries.finish(), &mut got);
         }
         assert_eq!(got.len(), usize::from(push != Push::Closed));
         assert_eq!(world.wakes.load(SeqCst), owed);
@@ -277,7 +277,7 @@ fn a_new_owner_is_woken_by_its_own_waker() {
         let push = pusher.join().unwrap();
         notifier.join().unwrap();
         if world.inbox.has_any() {
-            world.drain(world.inbox.take().chain, &mut got);
+            world.drain(world.inbox.take().entries.finish(), &mut got);
         }
         assert_eq!(got.len(), usize::from(push != Push::Closed));
         assert_eq!(world.wakes.load(SeqCst), owed);

@@ -1,7 +1,7 @@
 //! executor.h: check, one call into `handle`, map the result.
 
 use core::cell::UnsafeCell;
-use core::ffi::{c_char, c_void};
+use core::ffi::{c_char, c_int, c_void};
 
 use crate::api::Handle;
 use crate::error::{Errno, RawResult, Res};
@@ -39,14 +39,23 @@ pub struct ExecutorAttr {
     pub entries: u32,
     params: IoUringParams,
     flags: u32,
-    reserved: [u32; 15],
+    max_kernel_workers: [u32; 2],
+    direct_descriptors: u32,
+    reserved: [u32; 12],
 }
+
+/// What NULL stands for. All zeros, as `MONAD_ASYNC_EXECUTOR_ATTR_INIT`.
+// SAFETY: plain integers.
+static DEFAULT: ExecutorAttr = unsafe { core::mem::zeroed() };
 
 // As in executor.h.
 const _: () = {
     use core::mem::offset_of;
     assert!(offset_of!(ExecutorAttr, entries) == 0 && offset_of!(ExecutorAttr, params) == 8);
-    assert!(offset_of!(ExecutorAttr, flags) == 128 && offset_of!(ExecutorAttr, reserved) == 132);
+    assert!(offset_of!(ExecutorAttr, flags) == 128);
+    assert!(offset_of!(ExecutorAttr, max_kernel_workers) == 132);
+    assert!(offset_of!(ExecutorAttr, direct_descriptors) == 140);
+    assert!(offset_of!(ExecutorAttr, reserved) == 144);
     assert!(size_of::<ExecutorAttr>() == 192);
 };
 
@@ -60,8 +69,8 @@ fn invalid(text: &str) -> CreateError {
 }
 
 fn create(attr: Option<&ExecutorAttr>) -> Result<Handle<RealKernel>, CreateError> {
-    let attr = attr.ok_or_else(|| invalid("attr is NULL: pass a zeroed struct."))?;
-    if attr.reserved != [0; 15] {
+    let attr = attr.unwrap_or(&DEFAULT);
+    if attr.reserved != [0; 12] {
         return Err(invalid("reserved fields of the attributes are not 0: memset them first."));
     }
     if attr.flags & !NO_TIME_TRACKING != 0 {
@@ -190,6 +199,17 @@ pub unsafe extern "C" fn monad_async_executor_config_string(ex: ExecutorPtr) -> 
     );
     // SAFETY: a C string's bytes; strndup copies at most as many.
     unsafe { libc::strndup(text.as_ptr().cast(), text.len()) }
+}
+
+/// # Safety
+/// See executor.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_executor_ring_fd(ex: ExecutorPtr) -> c_int {
+    // SAFETY: the caller's handle.
+    match unsafe { Handle::from_ptr(ex) } {
+        Ok(ex) if ex.executor().is_mine() => ex.executor().kernel().real_ring_fd(),
+        _ => -1,
+    }
 }
 
 /// # Safety

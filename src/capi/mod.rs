@@ -2,7 +2,10 @@
 //! `include/monad/async/*.h`.
 
 pub mod executor;
+pub mod op;
+pub mod remote;
 pub mod result;
+pub mod scope;
 pub mod task;
 pub mod version;
 

@@ -4,6 +4,8 @@ use core::ffi::c_void;
 
 use crate::api::{self, Handle};
 use crate::error::{Errno, RawResult, Res};
+use crate::executor::wait;
+use crate::sys::clock;
 use crate::task::header::{TaskHead, TaskRef};
 use crate::uring::kernel::Sqe;
 use crate::uring::RealKernel;
@@ -24,7 +26,7 @@ const _: () = {
     assert!(size_of::<TaskAttr>() == 64);
 };
 
-type TaskPtr = *const TaskHead;
+pub(super) type TaskPtr = *const TaskHead;
 
 #[inline(always)]
 fn done(r: Res<()>) -> RawResult {
@@ -38,10 +40,8 @@ pub unsafe extern "C" fn monad_async_task_create(
     out: *mut TaskPtr,
     attr: *const TaskAttr,
 ) -> RawResult {
-    // SAFETY: null, or the caller's valid attributes.
-    let Some(attr) = (unsafe { attr.as_ref() }) else {
-        return RawResult::failure(Errno(libc::EINVAL));
-    };
+    // SAFETY: null, which stands for zeros, or the caller's valid attributes.
+    let attr = unsafe { attr.as_ref() }.unwrap_or(&TaskAttr { stack_size: 0, reserved: [0; 7] });
     if out.is_null() || attr.reserved != [0; 7] {
         return RawResult::failure(Errno(libc::EINVAL));
     }
@@ -99,11 +99,74 @@ pub unsafe extern "C" fn monad_async_task_io(task: TaskPtr, sqe: *const c_void) 
 /// # Safety
 /// See task.h.
 #[no_mangle]
+pub unsafe extern "C" fn monad_async_task_suspend_until(task: TaskPtr, boot_ns: u64) -> RawResult {
+    // SAFETY: the caller's handle.
+    match unsafe { api::task(task) } {
+        Ok(task) => Handle::<RealKernel>::sleep_until(task, boot_ns),
+        Err(e) => RawResult::failure(e),
+    }
+}
+
+#[no_mangle]
+pub extern "C" fn monad_async_now_ns() -> u64 {
+    clock::boot_ns()
+}
+
+/// # Safety
+/// See task.h.
+#[no_mangle]
 pub unsafe extern "C" fn monad_async_task_cancel(ex: ExecutorPtr, task: TaskPtr) -> RawResult {
     // SAFETY: the caller's handles.
     match unsafe { (Handle::from_ptr(ex), api::task(task)) } {
         (Ok(ex), Ok(task)) => done(ex.cancel(task)),
+        (Err(_), Ok(task)) => done(Handle::<RealKernel>::cancel_anywhere(task)),
         _ => RawResult::failure(Errno(libc::EINVAL)),
+    }
+}
+
+/// # Safety
+/// See task.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_task_uncancel(task: TaskPtr) -> RawResult {
+    // SAFETY: the caller's handle.
+    unsafe { api::task(task) }.and_then(Handle::<RealKernel>::uncancel).map(isize::from).into()
+}
+
+/// # Safety
+/// See task.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_task_cancel_requested(task: TaskPtr) -> bool {
+    // SAFETY: the caller's handle.
+    unsafe { api::task(task) }.is_ok_and(Handle::<RealKernel>::cancel_requested)
+}
+
+/// # Safety
+/// See task.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_task_park(task: TaskPtr) -> RawResult {
+    // SAFETY: the caller's handle.
+    match unsafe { api::task(task) } {
+        Ok(task) => Handle::<RealKernel>::park(task),
+        Err(e) => RawResult::failure(e),
+    }
+}
+
+/// # Safety
+/// See task.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_task_unpark(task: TaskPtr) -> RawResult {
+    // SAFETY: the caller's handle.
+    done(unsafe { api::task(task) }.map(Handle::<RealKernel>::unpark))
+}
+
+/// # Safety
+/// See task.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_task_wait(other: TaskPtr, timeout_ns: u64) -> RawResult {
+    // SAFETY: the caller's handle.
+    match unsafe { api::task(other) } {
+        Ok(other) => wait::wait(other, timeout_ns),
+        Err(e) => RawResult::failure(e),
     }
 }
 

@@ -1,9 +1,11 @@
-//! Launching: the owner's way, which is hot, and what both ways share.
+//! Launching on the owner's thread, which is hot.
+
+use core::ptr;
 
 use super::head::inc;
 use super::Executor;
 use crate::error::{Errno, Res};
-use crate::task::header::{Cancel, Flags, TaskRef, Waits};
+use crate::task::header::{TaskRef, Waits};
 use crate::uring::kernel::Kernel;
 
 impl<K: Kernel> Executor<K> {
@@ -16,35 +18,24 @@ impl<K: Kernel> Executor<K> {
         if task.head.user_code.get().is_none() {
             return Err(Errno(libc::EINVAL));
         }
-        self.prepare(task);
+        let mailbox = ptr::from_ref(self.mailbox).cast_mut().cast();
+        task.prepare(self.address(), mailbox, self.stamp());
         inc(&self.head.tasks_pending_launch);
         self.ready.push(task);
         Ok(())
     }
 
-    /// Readies an idle task, the caller's, for its launch, and says that it is attached.
-    #[inline(always)]
-    pub(super) fn prepare(&self, task: TaskRef) {
-        task.state().begin(self.address(), self.mailbox as *const _ as *mut _);
-        task.head.flags.set(Flags::PENDING_LAUNCH);
-        task.head.ticks.clear();
-        task.cancel.set(Cancel::No);
-        task.head.ticks_when_attached.set(self.stamp());
-        task.state().attached();
-    }
-
-    /// OWNER'S THREAD. Takes effect at the next decision: a task that is ready, or waits for a
-    /// submission entry, goes to the back of its new level.
+    /// OWNER'S THREAD. Takes effect at the next decision: a task that is ready goes to the back of its new
+    /// level, and so do its operations that wait for a submission entry.
     pub fn set_priorities(&self, task: TaskRef, cpu: u8, io: u8) {
         let cpu_changed = task.head.cpu.replace(cpu) != cpu;
         let io_changed = task.head.io.replace(io) != io;
-        match task.waits.get() {
-            Waits::Ready if cpu_changed => {
-                self.ready.remove(task);
-                self.ready.push(task);
-            }
-            Waits::Entry if io_changed => self.reactor.requeue(task),
-            _ => {}
+        if cpu_changed && task.waits.get() == Waits::Ready {
+            self.ready.remove(task);
+            self.ready.push(task);
+        }
+        if io_changed {
+            self.requeue_operations(task);
         }
     }
 }

@@ -1,48 +1,34 @@
-//! Cancelling, on the owner's thread: exactly one outcome in every state.
+//! Cancelling a task, on the owner's thread: sticky, with exactly one outcome for the call it is in.
 
 use super::head::dec;
-use super::join::Record;
 use super::Executor;
 use crate::error::{Errno, RawResult, Res};
-use crate::task::header::{Cancel, Flags, TaskRef, Waits, CANCELED, ECANCELED};
+use crate::task::header::{mark, Flags, TaskRef, Waits, ECANCELED};
 use crate::uring::kernel::Kernel;
 
 impl<K: Kernel> Executor<K> {
     /// OWNER'S THREAD, inside its tasks too. ENOENT unless the task is attached here.
     pub fn cancel(&self, task: TaskRef) -> Res<()> {
-        if self.has_attached(task) && self.is_arriving(task) {
-            // In the mailbox, most likely; then it is over with it before this returns.
-            self.collect_mailbox();
-            if !self.has_attached(task) {
-                return Ok(()); // Another request in there has cancelled it already.
-            }
-        }
-        self.cancel_known(task)
-    }
-
-    /// As `cancel`, but looks at no mail: it may be what is being looked at.
-    pub(super) fn cancel_known(&self, task: TaskRef) -> Res<()> {
-        if !self.has_attached(task) {
+        if !task.state().is_attached_to(self.address()) {
             return Err(Errno(libc::ENOENT));
         }
-        match task.head.flags.get() {
-            // The thread that attaches it has yet to post it, or it is further back in the mail.
-            Flags::PENDING_LAUNCH if self.is_arriving(task) => task.cancel.set(Cancel::Next),
-            Flags::PENDING_LAUNCH => self.cancel_launch(task),
-            Flags::AWAITING => self.cancel_wait(task),
-            // Running, or its wait is over: it gets its real result, and then this.
-            _ => task.cancel.set(Cancel::Next),
-        }
+        self.cancel_here(task);
         Ok(())
     }
 
-    fn has_attached(&self, task: TaskRef) -> bool {
-        task.state().is_attached_to(self.address())
-    }
-
-    /// Attached to us by another thread, and not among the ready yet.
-    fn is_arriving(&self, task: TaskRef) -> bool {
-        task.head.flags.get() == Flags::PENDING_LAUNCH && task.waits.get() != Waits::Ready
+    /// The task is attached here.
+    pub(super) fn cancel_here(&self, task: TaskRef) {
+        if task.has(mark::ASKED) {
+            return;
+        }
+        task.mark(mark::ASKED);
+        if task.head.flags.get() != Flags::PENDING_LAUNCH {
+            self.levels_changed(task);
+        } else if task.waits.get() == Waits::Ready {
+            self.cancel_launch(task);
+        }
+        // Else the thread that attaches it has yet to post it, or it is further back in the mail: seen
+        // when it arrives.
     }
 
     fn cancel_launch(&self, task: TaskRef) {
@@ -64,34 +50,39 @@ impl<K: Kernel> Executor<K> {
         }
     }
 
-    fn cancel_wait(&self, task: TaskRef) {
-        match task.waits.get() {
-            Waits::Deadline => self.deadlines.remove(task),
-            Waits::Forever => task.waits.set(Waits::Nothing),
-            Waits::Entry => {
-                let over = self.reactor.cancel(task);
-                debug_assert!(over);
-                // Never reached the kernel: counted out again.
-                let submitted = &self.head.total_io_submitted;
-                submitted.set(submitted.get() - 1);
+    /// The task awaits something, and a level of it has fired.
+    pub(super) fn cancel_wait(&self, task: TaskRef) {
+        let over = match task.waits.get() {
+            Waits::Deadline => {
+                self.timers.remove(task);
+                true
             }
-            Waits::Completion | Waits::CompletionCancelQueued => {
-                let over = self.reactor.cancel(task);
-                debug_assert!(!over);
-                return;
+            Waits::Forever => {
+                task.waits.set(Waits::Nothing);
+                true
             }
-            Waits::Join => self.unjoin_here(task),
-            Waits::JoinRemote => {
-                // SAFETY: the record of a task that waits so is on its stack.
-                let record = unsafe { &*task.peer.get().cast::<Record>() };
-                return self.unjoin_remote(record);
+            Waits::Completion => {
+                self.reactor.cancel_inline(task);
+                false
             }
+            Waits::Operation => self.cancel_record_wait(task),
+            Waits::Join => self.cancel_join(task),
+            Waits::Park => {
+                let over = self.unpark_canceled(task);
+                if over {
+                    task.waits.set(Waits::Nothing);
+                }
+                over
+            }
+            Waits::CompletionCancelQueued | Waits::Closing => false,
             Waits::Nothing | Waits::Ready => {
                 debug_assert!(false, "awaiting, and in no wait");
-                return;
+                false
             }
+        };
+        if over {
+            task.outcome.set(-super::scope::interruption(task));
+            self.make_ready(task, self.stamp());
         }
-        task.outcome.set(CANCELED);
-        self.make_ready(task, self.stamp());
     }
 }

@@ -1,180 +1,276 @@
-//! Waiting for another task's exit, on the same executor or on another.
+//! Waiting for another task's exit: on the same executor, on another, and by a thread that runs no task.
 //!
-//! On another executor, a [`Record`] on the joiner's stack travels: JOIN to the other's mailbox,
-//! JOINED back with the result. A cancel sends the record's second link after it: UNJOIN there,
-//! UNJOINED back. The joiner resumes when all that were sent are back, so nobody touches the record
-//! after that.
+//! A [`JoinRecord`] waits in the joined task's list, for a run. On the same executor it goes there at once.
+//! From elsewhere it travels: JOIN to the other's mailbox, JOINED back with the result. A cancel sends the
+//! record's second link after it: UNJOIN there, UNJOINED back. The joiner goes on when all that were sent
+//! are back, so nobody touches the record after that. A plain thread's record lies on the heap, and is
+//! freed by the last who holds it (see `wait`).
 //!
-//! 1. `registered` belongs to the thread of `away`, `owed` and `asked` to that of `home`; `result`
-//!    and `canceled` are written by `away` before it posts JOINED, and read by `home` after.
+//! 1. `registered` belongs to the thread of the joined task's executor, `owed` and `asked` to that of the
+//!    joiner's; `result` and `canceled` are written by the former before it posts JOINED, and read by the
+//!    latter after.
 //! 2. Whoever posts a link back never touches it afterwards.
 //! 3. Mailboxes outlive everything; a closed one means its executor is gone, and with it `other` has
 //!    exited: an executor is not destroyed while a task is attached, and answers all JOINs it has
 //!    when it is.
+//! 4. The answer is the result of the run that was asked for, and of no other.
 
 use core::cell::Cell;
 use core::mem::offset_of;
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
 
 use super::mailbox::{kind, Mailbox};
-use super::suspend::take_cancel;
-use super::Executor;
+use super::wait::Waiter;
+use super::{Executor, BUDGET};
 use crate::error::{Errno, RawResult};
 use crate::intrusive::Link;
-use crate::task::header::{Cancel, Flags, TaskRef, Waits, ECANCELED};
-use crate::task::state;
+use crate::task::header::{mark, TaskRef, Waits, ECANCELED};
+use crate::task::state::{self, Run, TaskState};
 use crate::uring::kernel::Kernel;
 
+/// Who waits.
+#[derive(Clone, Copy)]
+pub(super) enum Joiner {
+    Task(TaskRef, &'static Mailbox),
+    /// A thread that runs no task.
+    Thread(&'static Waiter),
+}
+
 #[repr(C)]
-pub struct Record {
+pub struct JoinRecord {
     link: Link,
     unlink: Link,
-    joiner: TaskRef,
+    joiner: Joiner,
     other: TaskRef,
     /// Which of `other`'s runs is meant.
-    seq: u64,
-    home: &'static Mailbox,
+    run: Run,
     away: &'static Mailbox,
     result: Cell<RawResult>,
     canceled: Cell<bool>,
-    /// In `other.remote_joiners`.
+    /// Was put into `joiners` of the task; see `is_registered`.
     registered: Cell<bool>,
+    /// Woken: `result` is set; else it is that of the record before.
+    has_result: Cell<bool>,
     /// Links that are on their way.
     owed: Cell<u8>,
     /// UNJOIN was sent, or is not needed.
     asked: Cell<bool>,
 }
 
-impl Record {
-    pub const OTHER_AT: usize = offset_of!(Record, other);
+impl JoinRecord {
+    pub const OTHER_AT: usize = offset_of!(JoinRecord, other);
+
+    pub(super) fn new(joiner: Joiner, other: TaskRef, run: Run, away: &'static Mailbox) -> Self {
+        Self {
+            link: Link::new(),
+            unlink: Link::new(),
+            joiner,
+            other,
+            run,
+            away,
+            result: RawResult::default().into(),
+            canceled: false.into(),
+            registered: false.into(),
+            has_result: false.into(),
+            owed: 0.into(),
+            asked: false.into(),
+        }
+    }
 
     /// # Safety
     /// `link` is the `link` of a record whose joiner waits.
-    pub unsafe fn from_link<'a>(link: NonNull<Link>) -> &'a Record {
+    pub unsafe fn from_link<'a>(link: NonNull<Link>) -> &'a Self {
         // SAFETY: the caller's; `link` was made from a pointer to the whole record.
         unsafe { link.cast().as_ref() }
     }
 
     /// # Safety
     /// `link` is the `unlink` of a record whose joiner waits.
-    pub unsafe fn from_unlink<'a>(link: NonNull<Link>) -> &'a Record {
+    pub unsafe fn from_unlink<'a>(link: NonNull<Link>) -> &'a Self {
         // SAFETY: as above.
-        unsafe { link.byte_sub(offset_of!(Record, unlink)).cast().as_ref() }
+        unsafe { link.byte_sub(offset_of!(JoinRecord, unlink)).cast().as_ref() }
     }
 
-    fn link(&self) -> NonNull<Link> {
+    pub(super) fn link(&self) -> NonNull<Link> {
         NonNull::from(self).cast()
     }
 
-    fn unlink(&self) -> NonNull<Link> {
+    pub(super) fn unlink(&self) -> NonNull<Link> {
         // SAFETY: within the record.
-        unsafe { NonNull::from(self).byte_add(offset_of!(Record, unlink)).cast() }
+        unsafe { NonNull::from(self).byte_add(offset_of!(JoinRecord, unlink)).cast() }
+    }
+
+    /// Whom the joiner of this record waits for, if that is on the executor with this mailbox too.
+    fn other_here(&self, mailbox: &'static Mailbox) -> Option<TaskRef> {
+        ptr::eq(self.away, mailbox).then_some(self.other)
     }
 }
 
-/// The run is over, and a later one elsewhere may be overwriting its result.
-const GONE: RawResult = RawResult::failure(Errno(libc::ESRCH));
+/// The run is over, and a later one may be overwriting its result.
+pub(super) const GONE: RawResult = RawResult::failure(Errno(libc::ESRCH));
+
+pub(super) fn result_of(state: TaskState<'_>, run: Run) -> RawResult {
+    state.result_of(run).map_or(GONE, RawResult::from_words)
+}
+
+/// What is known of a task that is to be joined.
+pub(super) enum Known {
+    Never,
+    Over(RawResult),
+    Under(Run, &'static Mailbox),
+    /// Another thread is in the middle of attaching it.
+    Changing,
+}
+
+/// ANY THREAD.
+pub(super) fn look(other: TaskRef) -> Known {
+    let task_state = other.state();
+    if task_state.run_state() == state::FRESH {
+        return Known::Never;
+    }
+    if let Some((run, mailbox)) = task_state.attached_run() {
+        // SAFETY: attached, so it was set, and mailboxes live for ever.
+        return Known::Under(run, unsafe { &*mailbox.cast::<Mailbox>() });
+    }
+    task_state
+        .settled()
+        .map_or(Known::Changing, |(_, result)| Known::Over(RawResult::from_words(result)))
+}
+
+/// How far a chain of tasks that join each other is followed.
+const CHAIN_MAX: usize = 64;
 
 impl<K: Kernel> Executor<K> {
-    /// SUSPENDS. `task` runs now. EDEADLK on itself, EINVAL on one that was never attached, ESRCH if
-    /// the run that was meant is over and its result gone, as other threads launched `other` again.
+    /// SUSPENDS. `task` runs now. EDEADLK on itself, and on one that waits for it on this executor, EINVAL
+    /// on one that was never attached, ESRCH if the run that was meant is over and its result gone, as
+    /// other threads launched `other` again.
     pub fn join(&self, task: TaskRef, other: TaskRef) -> RawResult {
         if other == task {
             return RawResult::failure(Errno(libc::EDEADLK));
         }
-        if task.cancel.get() == Cancel::Next {
-            return RawResult::from_kernel(take_cancel(task));
+        if task.has(mark::STOPS) {
+            let stopped = self.stop(task);
+            if stopped != 0 {
+                return RawResult::from_kernel(stopped);
+            }
         }
-        loop {
-            match other.state().run_state() {
-                state::ATTACHED => break,
-                state::FRESH => return RawResult::failure(Errno(libc::EINVAL)),
-                state::EXITED => {
-                    if let Some(result) = other.settled_result() {
-                        return result;
-                    }
-                }
-                // Another thread is in the middle of attaching it; let it.
-                _ => {
-                    let yielded = self.sleep(task, 0);
-                    if yielded != 0 {
-                        return RawResult::from_kernel(yielded);
+        /// For another thread's handful of instructions: not a yield, as that one may be of a lower
+        /// priority than this thread.
+        const CHANGING_NS: u64 = 20_000;
+        let (run, away) = loop {
+            match look(other) {
+                Known::Under(run, away) => break (run, away),
+                Known::Never => return RawResult::failure(Errno(libc::EINVAL)),
+                Known::Over(result) => return result,
+                Known::Changing => {
+                    let slept = self.sleep(task, CHANGING_NS);
+                    if slept != 0 {
+                        return RawResult::from_kernel(slept);
                     }
                 }
             }
-        }
-        let away = other.state().mailbox().cast::<Mailbox>();
-        // SAFETY: attached, so it was set, and mailboxes live for ever.
-        let away = unsafe { &*away };
-        if core::ptr::eq(away, self.mailbox) {
-            self.join_here(task, other)
+        };
+        let record = JoinRecord::new(Joiner::Task(task, self.mailbox), other, run, away);
+        if ptr::eq(away, self.mailbox) {
+            self.join_here(task, other, &record)
         } else {
-            self.join_remote(task, other, away)
+            self.join_remote(task, &record)
         }
     }
 
-    fn join_here(&self, task: TaskRef, other: TaskRef) -> RawResult {
-        task.head.flags.set(Flags::AWAITING);
+    /// Whether `other` waits for `task`, through others it may be, all of them here.
+    fn would_wait_for_ever(&self, task: TaskRef, other: TaskRef) -> bool {
+        let mut next = other;
+        for _ in 0..CHAIN_MAX {
+            let here = next.state().is_attached_to(self.address());
+            if !here || next.waits.get() != Waits::Join {
+                return false;
+            }
+            // SAFETY: the record of a task that waits so is on its stack.
+            let record = unsafe { &*next.peer.get().cast::<JoinRecord>() };
+            match record.other_here(self.mailbox) {
+                Some(joined) if joined == task => return true,
+                Some(joined) => next = joined,
+                None => return false,
+            }
+        }
+        false
+    }
+
+    fn join_here(&self, task: TaskRef, other: TaskRef, record: &JoinRecord) -> RawResult {
+        if self.would_wait_for_ever(task, other) {
+            return RawResult::failure(Errno(libc::EDEADLK));
+        }
+        self.register(record);
+        self.await_join(task, record)
+    }
+
+    /// Puts a record into the list of the task it is about, which is attached here.
+    fn register(&self, record: &JoinRecord) {
+        record.registered.set(true);
+        record.other.mark(mark::JOINED);
+        // SAFETY: in no list; it stays until it is answered.
+        unsafe { record.other.joiners.push_back(record.link()) };
+    }
+
+    fn await_join(&self, task: TaskRef, record: &JoinRecord) -> RawResult {
         task.waits.set(Waits::Join);
-        task.peer.set(other.as_head().cast());
-        other.joined.set(true);
-        // SAFETY: running, so in no list; it stays until it is woken.
-        unsafe { other.joiners.push_back(task.link_ptr()) };
+        task.peer.set(ptr::from_ref(record).cast());
         task.outcome.set(0);
+        task.awaits();
         self.leave(task);
         match task.outcome.get() {
-            0 => task.join_result.get(),
+            0 if record.canceled.get() => {
+                let reason = super::scope::interruption(task);
+                RawResult::failure(Errno(if reason != 0 { reason } else { ECANCELED.0 }))
+            }
+            0 => record.result.get(),
             _ => task.outcome(),
         }
     }
 
-    /// `task` waits for one of ours, and no longer should.
-    pub(super) fn unjoin_here(&self, task: TaskRef) {
-        // SAFETY: `peer` is whom it joins, which is attached, else the wait were over.
-        let other = unsafe { TaskRef::from_head(task.peer.get().cast()) };
-        // SAFETY: in that list, says `waits`.
-        unsafe { other.joiners.remove(task.link_ptr()) };
-        task.waits.set(Waits::Nothing);
-    }
-
     #[inline(never)]
-    fn join_remote(&self, task: TaskRef, other: TaskRef, away: &'static Mailbox) -> RawResult {
-        let record = Record {
-            link: Link::new(),
-            unlink: Link::new(),
-            joiner: task,
-            other,
-            seq: other.state().seq(),
-            home: self.mailbox,
-            away,
-            result: RawResult::default().into(),
-            canceled: false.into(),
-            registered: false.into(),
-            owed: 1.into(),
-            asked: false.into(),
-        };
-        task.head.flags.set(Flags::AWAITING);
-        task.waits.set(Waits::JoinRemote);
-        task.peer.set((&raw const record).cast());
+    fn join_remote(&self, task: TaskRef, record: &JoinRecord) -> RawResult {
+        record.owed.set(1);
         // SAFETY: the record stays until `owed` is 0, which ends the suspension below.
-        if !unsafe { away.post_pinned(record.link(), kind::JOIN) } {
-            task.waits.set(Waits::Nothing); // Rule 3.
-            task.head.flags.set(Flags::RUNNING);
-            return other.settled_result().unwrap_or(GONE);
+        if !unsafe { record.away.post_pinned(record.link(), kind::JOIN) } {
+            return result_of(record.other.state(), record.run); // Rule 3.
         }
-        self.leave(task);
-        if task.cancel.get() == Cancel::Asked {
-            task.cancel.set(if record.canceled.get() { Cancel::No } else { Cancel::Next });
-        }
-        record.result.get()
+        self.await_join(task, record)
     }
 
-    /// A cancel of a task that waits for one on another executor.
-    pub(super) fn unjoin_remote(&self, record: &Record) {
+    /// A cancel of a task that joins. True: the wait is over, the task in no list.
+    pub(super) fn cancel_join(&self, task: TaskRef) -> bool {
+        // SAFETY: the record of a task that waits so is on its stack.
+        let record = unsafe { &*task.peer.get().cast::<JoinRecord>() };
+        if record.other_here(self.mailbox).is_none() {
+            self.unjoin_remote(record);
+            return false;
+        }
+        if !self.is_registered(record) {
+            return false; // It has its result, and is about to be woken.
+        }
+        self.unregister(record);
+        task.waits.set(Waits::Nothing);
+        true
+    }
+
+    /// In `joiners` of its task. When that run ends, all of them go to `woken_joins` at once.
+    fn is_registered(&self, record: &JoinRecord) -> bool {
+        let state = record.other.state();
+        record.registered.get() && state.is_run_attached_to(self.address(), record.run)
+    }
+
+    fn unregister(&self, record: &JoinRecord) {
+        record.registered.set(false);
+        // SAFETY: in that list, says `is_registered`.
+        unsafe { record.other.joiners.remove(record.link()) };
+    }
+
+    fn unjoin_remote(&self, record: &JoinRecord) {
         if record.asked.replace(true) {
             return;
         }
-        record.joiner.cancel.set(Cancel::Asked);
         record.owed.set(record.owed.get() + 1);
         // SAFETY: as for JOIN.
         if !unsafe { record.away.post_pinned(record.unlink(), kind::UNJOIN) } {
@@ -183,76 +279,104 @@ impl<K: Kernel> Executor<K> {
     }
 
     /// JOIN has arrived.
-    pub(super) fn join_asked(&self, record: &Record) {
-        let other = record.other;
+    pub(super) fn join_asked(&self, record: &JoinRecord) {
+        let (other, run) = (record.other, record.run);
         let state = other.state();
-        if state.is_attached_to(self.address()) && state.seq() == record.seq {
-            record.registered.set(true);
-            other.joined.set(true);
-            // SAFETY: taken out of the mailbox, so in no list; it stays until we answer.
-            unsafe { other.remote_joiners.push_back(record.link()) };
-        } else if state.is_of(self.address()) {
-            // A later run of it is ours: of results, we alone write the next.
-            answer(record, other.result(), false);
+        if state.is_run_attached_to(self.address(), run) {
+            self.register(record);
+        } else if state.is_run_attached_to(self.address(), run + 1)
+            && other.waits.get() != Waits::Closing
+        {
+            // The next run of it is ours, and has not written its result: we alone do.
+            answer(record, RawResult::from_words(state.result()), false);
         } else {
-            answer(record, other.settled_result().unwrap_or(GONE), false);
+            answer(record, result_of(state, run), false);
         }
     }
 
     /// UNJOIN has arrived.
-    pub(super) fn unjoin_asked(&self, record: &Record) {
-        let (home, unlink) = (record.home, record.unlink());
-        if record.registered.replace(false) {
-            // SAFETY: in that list, says `registered`.
-            unsafe { record.other.remote_joiners.remove(record.link()) };
+    pub(super) fn unjoin_asked(&self, record: &JoinRecord) {
+        let (joiner, unlink) = (record.joiner, record.unlink());
+        if self.is_registered(record) {
+            self.unregister(record);
             answer(record, RawResult::failure(ECANCELED), true);
         }
-        // SAFETY: `owed` counts this link, so the record is still there (rule 2 from here on).
-        let posted = unsafe { home.post_pinned(unlink, kind::UNJOINED) };
-        debug_assert!(posted, "its executor has the joiner attached");
+        match joiner {
+            Joiner::Task(_, home) => {
+                // SAFETY: `owed` counts this link, so the record is still there (rule 2 from here on).
+                let posted = unsafe { home.post_pinned(unlink, kind::UNJOINED) };
+                debug_assert!(posted, "its executor has the joiner attached");
+            }
+            Joiner::Thread(waiter) => waiter.release(),
+        }
     }
 
     /// JOINED or UNJOINED has come back.
-    pub(super) fn join_answered(&self, record: &Record) {
+    pub(super) fn join_answered(&self, record: &JoinRecord) {
         record.owed.set(record.owed.get() - 1);
+        let Joiner::Task(task, _) = record.joiner else { return };
         if record.owed.get() == 0 {
-            let task = record.joiner;
             task.waits.set(Waits::Nothing);
             self.make_ready(task, self.stamp());
         }
     }
 
     /// `task` has exited, and is joined: publishes that, then wakes who joins it, who may launch it
-    /// again or destroy it at once, from another thread. O(number of its joiners).
+    /// again or destroy it at once, from another thread.
     #[cold]
     #[inline(never)]
     pub(super) fn finish_joined(&self, task: TaskRef, now: u64) {
         let result = task.result();
-        let (joiners, remote_joiners) = (task.joiners.take_all(), task.remote_joiners.take_all());
-        task.joined.set(false);
+        let joiners = task.joiners.take_all();
+        task.unmark(mark::JOINED);
         task.state().exited();
-        while let Some(link) = joiners.pop_front() {
-            // SAFETY: only tasks that join are in this list.
-            let joiner = unsafe { TaskRef::from_link(link) };
-            joiner.join_result.set(result);
-            joiner.waits.set(Waits::Nothing);
-            self.make_ready(joiner, now);
-        }
-        while let Some(link) = remote_joiners.pop_front() {
+        if let Some(first) = joiners.front() {
             // SAFETY: only records of joiners that wait are in this list.
-            let record = unsafe { Record::from_link(link) };
+            let first = unsafe { JoinRecord::from_link(first) };
+            first.result.set(result);
+            first.has_result.set(true);
+            self.woken_joins.append(joiners);
+            self.wake_joiners(now);
+        }
+    }
+
+    /// Wakes those whose task has exited, so many at most: the result goes from record to record.
+    pub(super) fn wake_joiners(&self, now: u64) {
+        for _ in 0..BUDGET {
+            let Some(link) = self.woken_joins.pop_front() else { return };
+            // SAFETY: only records of joiners that wait are in this list.
+            let record = unsafe { JoinRecord::from_link(link) };
+            let result = record.result.get();
+            if let Some(next) = self.woken_joins.front() {
+                // SAFETY: as above.
+                let next = unsafe { JoinRecord::from_link(next) };
+                if !next.has_result.get() {
+                    next.result.set(result);
+                    next.has_result.set(true);
+                }
+            }
             record.registered.set(false);
-            answer(record, result, false);
+            match record.joiner {
+                Joiner::Task(joiner, home) if ptr::eq(home, self.mailbox) => {
+                    joiner.waits.set(Waits::Nothing);
+                    self.make_ready(joiner, now);
+                }
+                _ => answer(record, result, false),
+            }
         }
     }
 }
 
 /// Posts JOINED. The record is not ours any more afterwards (rule 2).
-fn answer(record: &Record, result: RawResult, canceled: bool) {
+fn answer(record: &JoinRecord, result: RawResult, canceled: bool) {
     record.result.set(result);
     record.canceled.set(canceled);
-    let (home, link) = (record.home, record.link());
-    // SAFETY: `owed` counts this link; it is in no list.
-    let posted = unsafe { home.post_pinned(link, kind::JOINED) };
-    debug_assert!(posted, "its executor has the joiner attached");
+    match record.joiner {
+        Joiner::Task(_, home) => {
+            // SAFETY: `owed` counts this link; it is in no list.
+            let posted = unsafe { home.post_pinned(record.link(), kind::JOINED) };
+            debug_assert!(posted, "its executor has the joiner attached");
+        }
+        Joiner::Thread(waiter) => waiter.answer(result),
+    }
 }

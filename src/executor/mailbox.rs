@@ -5,8 +5,10 @@
 //! next owner finds its task is not attached there, which is an answer like any other.
 
 use core::cell::Cell;
-use core::ptr::NonNull;
-use core::sync::atomic::{AtomicI32, Ordering};
+use core::ffi::c_void;
+use core::marker::PhantomPinned;
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering};
 use std::sync::MutexGuard;
 
 use crate::error::Res;
@@ -16,31 +18,43 @@ use crate::sys::backoff::Backoff;
 use crate::sys::fork::{ForkLock, Watch};
 use crate::sys::thread::OwnerNumber;
 use crate::task::header::TaskRef;
+use crate::task::requests::Requests;
 use crate::uring::kernel::Waker;
 
 /// What a link in an inbox is part of.
 pub mod kind {
     /// A task to launch.
     pub const LAUNCH: usize = 0;
-    /// A boxed `remote::CancelMessage`.
-    pub const CANCEL: usize = 1;
-    /// `join::Record::link`: tell me when `other` has exited.
-    pub const JOIN: usize = 2;
+    /// `join::JoinRecord::link`: tell me when that run has exited.
+    pub const JOIN: usize = 1;
     /// The same, answered.
-    pub const JOINED: usize = 3;
-    /// `join::Record::unlink`: I no longer want to know.
-    pub const UNJOIN: usize = 4;
+    pub const JOINED: usize = 2;
+    /// `join::JoinRecord::unlink`: I no longer want to know.
+    pub const UNJOIN: usize = 3;
     /// The same, acknowledged.
-    pub const UNJOINED: usize = 5;
+    pub const UNJOINED: usize = 4;
+    /// `park::ParkRecord::link`: the task is to go on.
+    pub const UNPARK: usize = 5;
 }
 
 pub struct Mailbox {
     pub inbox: MpscQueue,
+    /// Tasks that other threads asked to cancel. A request notifies the inbox.
+    pub requests: Requests,
+    /// The notification is also for who called `run`.
+    wake_asked: AtomicBool,
+    /// Owners so far.
+    epoch: AtomicU64,
     /// The owner's eventfd; negative while it has none.
     eventfd: AtomicI32,
     owner: OwnerNumber,
+    /// The owner, for its address and no more; and whether it tracks time.
+    executor: AtomicPtr<c_void>,
+    tracks: AtomicBool,
     /// The next spare one, while this is one. Behind the lock of `SPARE`.
     next: Cell<Option<&'static Mailbox>>,
+    /// Others write to what its owner holds.
+    _pinned: PhantomPinned,
 }
 
 /// Mailboxes without an owner.
@@ -71,14 +85,25 @@ pub fn open(waker: Waker) -> Res<&'static Mailbox> {
     let mailbox = match take_spare() {
         Some(mailbox) => mailbox,
         None => {
-            let (inbox, eventfd) = (MpscQueue::new(), AtomicI32::new(-1));
+            let inbox = MpscQueue::new();
             let _ = inbox.close();
-            let owner = OwnerNumber::nobody();
-            Box::leak(alloc::try_box(Mailbox { inbox, eventfd, owner, next: Cell::new(None) })?)
+            Box::leak(alloc::try_box(Mailbox {
+                inbox,
+                requests: Requests::new(),
+                wake_asked: AtomicBool::new(false),
+                epoch: AtomicU64::new(0),
+                eventfd: AtomicI32::new(-1),
+                owner: OwnerNumber::nobody(),
+                executor: AtomicPtr::new(ptr::null_mut()),
+                tracks: AtomicBool::new(false),
+                next: Cell::new(None),
+                _pinned: PhantomPinned,
+            })?)
         }
     };
     mailbox.eventfd.store(waker.eventfd, Ordering::Release);
     mailbox.owner.set_here();
+    mailbox.epoch.fetch_add(1, Ordering::Release);
     mailbox.inbox.reopen();
     Ok(mailbox)
 }
@@ -102,7 +127,7 @@ impl Mailbox {
         self.owner.is_here()
     }
 
-    /// ANY THREAD. The caller vouches for the owner's state until this returns.
+    /// ANY THREAD. The caller vouches for the owner's life until this returns.
     ///
     /// # Safety
     /// As `MpscQueue::push`, and `kind` is what the link is part of. False: closed, refused.
@@ -123,18 +148,73 @@ impl Mailbox {
     /// # Safety
     /// As `post`.
     pub unsafe fn post_pinned(&self, link: NonNull<Link>, kind: usize) -> bool {
-        self.inbox.pin();
         // SAFETY: the caller's; the pin keeps the owner.
-        let posted = unsafe { self.post(link, kind) };
-        self.inbox.unpin();
-        posted
+        self.pinned(|| unsafe { self.post(link, kind) })
     }
 
-    /// ANY THREAD, also in a signal handler.
-    pub fn notify(&self) {
+    /// ANY THREAD, also in a signal handler. Has a `run` that sleeps, or the next one, return.
+    pub fn ask_wake(&self) {
+        // Released by the notification.
+        self.wake_asked.store(true, Ordering::Relaxed);
+        self.notify();
+    }
+
+    /// The owner, notified. Whether `run` is to return.
+    pub fn take_wake(&self) -> bool {
+        // Relaxed: acquired with the notification. An exchange, so that none is lost that comes now.
+        self.wake_asked.swap(false, Ordering::Relaxed)
+    }
+
+    /// ANY THREAD. Has the owner look at a task's header. Pinned, or the caller vouches for the owner.
+    pub fn request(&self, task: TaskRef) {
+        self.requests.add(task.addr());
+        self.notify();
+    }
+
+    fn notify(&self) {
         if self.inbox.notify() {
             self.wake();
         }
+    }
+
+    /// The owner, before anybody knows of it.
+    pub fn set_executor(&self, executor: *mut c_void, tracks: bool) {
+        // Released by whatever lets others know of it.
+        self.executor.store(executor, Ordering::Relaxed);
+        self.tracks.store(tracks, Ordering::Relaxed);
+    }
+
+    /// While the owner is kept by a pin, or the caller's word.
+    pub fn executor(&self) -> *mut c_void {
+        self.executor.load(Ordering::Relaxed)
+    }
+
+    /// As `executor`.
+    pub fn tracks(&self) -> bool {
+        self.tracks.load(Ordering::Relaxed)
+    }
+
+    pub fn epoch(&self) -> u64 {
+        // Acquire: pairs with `open`.
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// ANY THREAD. Keeps the owner of that epoch while `f` runs, which may post; None if it is gone.
+    pub fn with_owner<T>(&self, epoch: u64, f: impl FnOnce() -> T) -> Option<T> {
+        // In this order: the pin, which is visible to a `close` that comes after the look; the look at
+        // the word, which shows a `close` that came before, or a later `open`; then whose it is.
+        let open = self.inbox.pin_open();
+        let done = (open && self.epoch() == epoch).then(f);
+        self.inbox.unpin();
+        done
+    }
+
+    /// ANY THREAD. Keeps whoever owns it while `f` runs.
+    pub fn pinned<T>(&self, f: impl FnOnce() -> T) -> T {
+        self.inbox.pin();
+        let done = f();
+        self.inbox.unpin();
+        done
     }
 
     #[cold]

@@ -10,16 +10,24 @@ pub mod cancel;
 pub mod head;
 pub mod join;
 pub mod mailbox;
+pub mod operations;
 pub mod options;
+pub mod park;
+pub mod reference;
 pub mod remote;
 pub mod run;
+pub mod scope;
 pub mod shutdown;
 pub mod suspend;
+pub mod wait;
 
 use core::cell::{Cell, UnsafeCell};
 use core::ffi::c_void;
+use core::marker::PhantomPinned;
+use core::ptr::NonNull;
 
 use crate::error::Res;
+use crate::intrusive::{Chain, Fifo, Reversal};
 use crate::reactor::Reactor;
 use crate::sched::run_queue::Ready;
 use crate::sched::timers::Timers;
@@ -31,6 +39,11 @@ use crate::ticks;
 use crate::uring::kernel::Kernel;
 use head::ExecutorHead;
 use mailbox::Mailbox;
+use reference::Reference;
+
+/// One look at completions, timers, mail or joiners takes in so many at most; the rest stays queued, in
+/// order. A few times what runs between two looks, so that a look keeps up.
+pub const BUDGET: usize = 256;
 
 #[repr(C, align(128))]
 pub struct Executor<K: Kernel> {
@@ -45,14 +58,26 @@ pub struct Executor<K: Kernel> {
     span: Cell<(u64, Flags)>,
     /// Items run since the kernel was last asked.
     since_enter: Cell<u32>,
-    deadlines: Timers,
+    /// When the kernel was last asked, and how long after that it is asked again whatever runs.
+    last_enter: Cell<u64>,
+    look_ticks: u64,
+    timers: Timers,
     reactor: Reactor<K>,
     mailbox: &'static Mailbox,
+    /// Mail that was taken, and not dealt with: being turned round; in order; whether there is any.
+    turning: Cell<Reversal>,
+    mail: Cell<Chain>,
+    mail_taken: Cell<bool>,
+    /// Records of who joins a task that has exited, not woken yet.
+    woken_joins: Fifo,
+    reference: Cell<Option<NonNull<Reference>>>,
     /// A wake-up arrived that no `run` has answered yet.
     woken: Cell<bool>,
     no_exceptions: UnsafeCell<Exceptions>,
     /// The owner thread's note of the executor that runs on it.
     running_here: *mut *const c_void,
+    /// Other threads read what the owner writes.
+    _pinned: PhantomPinned,
 }
 
 impl<K: Kernel> Executor<K> {
@@ -69,17 +94,26 @@ impl<K: Kernel> Executor<K> {
             ready: Ready::new(),
             span: Cell::new((0, Flags::COMPLETED)),
             since_enter: Cell::new(0),
-            deadlines: Timers::new(),
+            last_enter: Cell::new(0),
+            look_ticks: if track { K::look_ticks() } else { u64::MAX },
+            timers: Timers::new(),
             reactor: Reactor::new(kernel),
             mailbox,
+            turning: Cell::new(Reversal::NONE),
+            mail: Cell::new(Chain::EMPTY),
+            mail_taken: Cell::new(false),
+            woken_joins: Fifo::new(),
+            reference: Cell::new(None),
             woken: Cell::new(false),
             no_exceptions: UnsafeCell::new(Exceptions::NONE),
             running_here: thread::running_executor(),
+            _pinned: PhantomPinned,
         });
         let mut ex = ex.inspect_err(|_| mailbox.abandon())?;
         if ex.exceptions.is_null() {
             ex.exceptions = ex.no_exceptions.get();
         }
+        mailbox.set_executor(ex.address(), track);
         // SAFETY: in its box, out of which it is not moved.
         unsafe { ex.owner.adopt() };
         Ok(ex)
@@ -135,12 +169,16 @@ impl<K: Kernel> Executor<K> {
 
     /// For tests: something is in the mailbox, not looked at yet.
     pub fn has_mail(&self) -> bool {
-        self.mailbox.inbox.has_any()
+        self.has_mail_left()
+    }
+
+    pub(super) fn has_woken_joins(&self) -> bool {
+        !self.woken_joins.is_empty()
     }
 
     /// True while a task is attached.
     pub fn has_work(&self) -> bool {
-        if self.mailbox.inbox.has_any() {
+        while self.attached() == 0 && self.has_mail_left() {
             self.collect_mailbox();
         }
         self.attached() != 0

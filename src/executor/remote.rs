@@ -1,107 +1,178 @@
 //! What other threads may ask, and how the owner takes it in.
 
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
 
 use super::head::inc;
-use super::join::Record;
-use super::mailbox::kind;
-use super::Executor;
+use super::join::JoinRecord;
+use super::mailbox::{kind, Mailbox};
+use super::park::ParkRecord;
+use super::{Executor, BUDGET};
 use crate::error::{Errno, Res};
-use crate::intrusive::{Chain, Link};
-use crate::sys::alloc;
-use crate::task::header::{Cancel, TaskRef, Waits};
+use crate::intrusive::{Chain, Link, Reversal};
+use crate::stack::pool;
+use crate::task::header::{mark, Task, TaskRef, Waits};
+use crate::ticks;
 use crate::uring::kernel::Kernel;
 
-/// A cancel request on its way. The task may have exited, been launched again, or be gone when it
-/// arrives: `seq` tells, and slot memory may always be read.
-#[repr(C)]
-pub struct CancelMessage {
-    link: Link,
-    task: TaskRef,
-    seq: u64,
+/// How many entries of an inbox are turned round in one look: each is a line from another processor.
+const TURNED_MAX: usize = 1024;
+
+/// ANY THREAD. Lock-free. Wakes the executor only if it sleeps or is about to. ESHUTDOWN, with the task
+/// as it was, if the mailbox is closed, which only a pin without the caller's word can meet.
+pub fn attach(mailbox: &'static Mailbox, task: TaskRef) -> Res<()> {
+    let before = attach_begin(mailbox, task)?;
+    attach_end(mailbox, task, before)
+}
+
+/// The first half: claims the task. The executor does not know of it yet, but a request to cancel it may
+/// come by another way and overtake it. (In two halves for the simulation.) What the task was before.
+pub fn attach_begin(mailbox: &'static Mailbox, task: TaskRef) -> Res<u8> {
+    // Its lines are at the processor that ran it last: asked for together, they come together.
+    task.prefetch_to_write();
+    if task.head.user_code.get().is_none() {
+        return Err(Errno(libc::EINVAL));
+    }
+    let before = task.state().claim().ok_or(Errno(libc::EBUSY))?;
+    let now = if mailbox.tracks() { ticks::now() } else { 0 };
+    task.prepare(mailbox.executor(), ptr::from_ref(mailbox).cast_mut().cast(), now);
+    Ok(before)
+}
+
+/// Posts a task that `attach_begin` has claimed.
+pub fn attach_end(mailbox: &'static Mailbox, task: TaskRef, before: u8) -> Res<()> {
+    // SAFETY: the task was idle, so its link is free, and it stays until it has exited. The executor is
+    // kept by the caller's word or a pin.
+    if unsafe { mailbox.post(task.link_ptr(), kind::LAUNCH) } {
+        return Ok(());
+    }
+    task.exited();
+    task.state().unclaim(before);
+    Err(Errno(libc::ESHUTDOWN))
+}
+
+/// ANY THREAD. Lock-free. The run that is attached now, to the executor with that mailbox, or to any:
+/// ENOENT if there is none. Takes effect when the executor looks at its mailbox, if it is attached still.
+pub fn cancel(expected: Option<&'static Mailbox>, task: TaskRef) -> Res<()> {
+    let (run, mailbox) = task.state().attached_run().ok_or(Errno(libc::ENOENT))?;
+    // SAFETY: attached, so it was set, and mailboxes live for ever.
+    let mailbox = unsafe { &*mailbox.cast::<Mailbox>() };
+    if expected.is_some_and(|expected| !ptr::eq(expected, mailbox)) {
+        return Err(Errno(libc::ENOENT));
+    }
+    if task.state().ask_cancel(run) {
+        mailbox.pinned(|| mailbox.request(task));
+    }
+    Ok(())
+}
+
+impl TaskRef {
+    /// Readies an idle task, the caller's, for its launch, and says that it is attached.
+    #[inline(always)]
+    pub(super) fn prepare(
+        self,
+        executor: *mut core::ffi::c_void,
+        mailbox: *mut core::ffi::c_void,
+        now: u64,
+    ) {
+        self.state().begin(executor, mailbox);
+        self.marks.set(0);
+        self.launched(now);
+        self.state().attached();
+    }
 }
 
 impl<K: Kernel> Executor<K> {
-    /// ANY THREAD. Lock-free. Wakes the executor only if it sleeps or is about to.
-    pub fn attach_remote(&self, task: TaskRef) -> Res<()> {
-        self.attach_begin(task)?;
-        self.attach_end(task);
-        Ok(())
-    }
-
-    /// The first half: claims the task. The executor does not know of it yet, but a request to
-    /// cancel it may come by another way and overtake it. (In two halves for the simulation.)
-    pub fn attach_begin(&self, task: TaskRef) -> Res<()> {
-        // Its lines are at the processor that ran it last: asked for together, they come together.
-        task.prefetch_to_write();
-        if task.head.user_code.get().is_none() {
-            return Err(Errno(libc::EINVAL));
-        }
-        if !task.state().claim() {
-            return Err(Errno(libc::EBUSY));
-        }
-        self.prepare(task);
-        Ok(())
-    }
-
-    /// Posts a task that `attach_begin` has claimed.
-    pub fn attach_end(&self, task: TaskRef) {
-        // SAFETY: the task was idle, so its link is free, and it stays until it has exited. The
-        // caller vouches for the executor.
-        let posted = unsafe { self.mailbox.post(task.link_ptr(), kind::LAUNCH) };
-        debug_assert!(posted, "the executor outlives the call");
-    }
-
-    /// ANY THREAD. ENOMEM, else it takes effect when the executor looks at its mailbox, if the task
-    /// is attached to it still.
-    pub fn cancel_remote(&self, task: TaskRef) -> Res<()> {
-        let seq = task.state().seq();
-        let message = alloc::try_box(CancelMessage { link: Link::new(), task, seq })?;
-        let message = NonNull::from(Box::leak(message));
-        // SAFETY: the message is the mailbox's from here; the caller vouches for the executor.
-        if !unsafe { self.mailbox.post(message.cast(), kind::CANCEL) } {
-            // SAFETY: refused, so still ours.
-            drop(unsafe { Box::from_raw(message.as_ptr()) });
-        }
-        Ok(())
-    }
-
     /// ANY THREAD, also in a signal handler.
     pub fn wake(&self) {
-        self.mailbox.notify();
+        self.mailbox.ask_wake();
     }
 
-    /// Takes in all that other threads left.
+    pub fn mailbox(&self) -> &'static Mailbox {
+        self.mailbox
+    }
+
+    /// Mail that has not been dealt with.
+    #[inline(always)]
+    pub(super) fn has_mail_left(&self) -> bool {
+        self.mailbox.inbox.has_any() || self.mail_taken.get()
+    }
+
+    /// Takes in what other threads left: so much at most, in order.
     #[cold]
     #[inline(never)]
     pub(super) fn collect_mailbox(&self) {
-        let taken = self.mailbox.inbox.take_and(|link, what| {
-            if what == kind::LAUNCH {
-                // SAFETY: `kind` says what the link is part of.
-                unsafe { TaskRef::from_link(link) }.prefetch_to_write();
+        let mut turning = self.turning.replace(Reversal::NONE);
+        let mut mail = self.mail.replace(Chain::EMPTY);
+        if mail.is_empty() {
+            if turning.is_empty() && self.mailbox.inbox.has_any() {
+                let taken = self.mailbox.inbox.take();
+                if taken.notified {
+                    self.notified();
+                }
+                turning = taken.entries;
             }
-        });
-        if taken.notified {
-            self.woken.set(true);
+            let turned = turning.step(TURNED_MAX, |link, what| {
+                if what == kind::LAUNCH {
+                    // SAFETY: `kind` says what the link is part of.
+                    unsafe { TaskRef::from_link(link) }.prefetch_to_write();
+                }
+            });
+            mail = turned.unwrap_or(Chain::EMPTY);
         }
-        self.deal_with(taken.chain);
+        let mut left = BUDGET;
+        while left != 0 {
+            let Some((link, what)) = mail.pop() else { break };
+            self.deal_with(link, what);
+            left -= 1;
+        }
+        self.mail_taken.set(!(mail.is_empty() && turning.is_empty()));
+        self.turning.set(turning);
+        self.mail.set(mail);
     }
 
-    pub(super) fn deal_with(&self, mut chain: Chain) {
-        while let Some((link, what)) = chain.pop() {
-            // SAFETY: `kind` says what each link is part of, and posting handed it over to us.
-            unsafe {
-                match what {
-                    kind::LAUNCH => self.launched(TaskRef::from_link(link)),
-                    kind::CANCEL => {
-                        self.cancel_asked(*Box::from_raw(link.cast::<CancelMessage>().as_ptr()))
-                    }
-                    kind::JOIN => self.join_asked(Record::from_link(link)),
-                    kind::JOINED => self.join_answered(Record::from_link(link)),
-                    kind::UNJOIN => self.unjoin_asked(Record::from_unlink(link)),
-                    kind::UNJOINED => self.join_answered(Record::from_unlink(link)),
-                    _ => debug_assert!(false, "no such message"),
-                }
+    /// As `collect_mailbox`, all that is there.
+    pub(super) fn collect_all_mail(&self) {
+        while self.has_mail_left() {
+            self.collect_mailbox();
+        }
+    }
+
+    fn notified(&self) {
+        if self.mailbox.take_wake() {
+            self.woken.set(true);
+        }
+        let all = self.mailbox.requests.take(|address| {
+            // SAFETY: others add addresses of tasks.
+            let task = unsafe { TaskRef::new(NonNull::new_unchecked(address as *mut Task)) };
+            self.cancel_requested(task);
+        });
+        if !all {
+            pool::for_each_in_use(|header| {
+                // SAFETY: headers of slots in use are tasks, or zeros, or what an earlier task left; none
+                // of the latter two is attached.
+                self.cancel_requested(unsafe { TaskRef::new(header.cast()) });
+            });
+        }
+    }
+
+    /// Somebody may have asked to cancel a run of `task`.
+    fn cancel_requested(&self, task: TaskRef) {
+        if task.state().take_cancel(self.address()) {
+            self.cancel_here(task);
+        }
+    }
+
+    pub(super) fn deal_with(&self, link: NonNull<Link>, what: usize) {
+        // SAFETY: `kind` says what each link is part of, and posting handed it over to us.
+        unsafe {
+            match what {
+                kind::LAUNCH => self.launched(TaskRef::from_link(link)),
+                kind::JOIN => self.join_asked(JoinRecord::from_link(link)),
+                kind::JOINED => self.join_answered(JoinRecord::from_link(link)),
+                kind::UNJOIN => self.unjoin_asked(JoinRecord::from_unlink(link)),
+                kind::UNJOINED => self.join_answered(JoinRecord::from_unlink(link)),
+                kind::UNPARK => self.unparked(ParkRecord::task_of(link)),
+                _ => debug_assert!(false, "no such message"),
             }
         }
     }
@@ -109,17 +180,10 @@ impl<K: Kernel> Executor<K> {
     #[inline(always)]
     fn launched(&self, task: TaskRef) {
         debug_assert!(task.waits.get() == Waits::Nothing);
-        if task.cancel.get() != Cancel::No {
+        if task.has(mark::ASKED) {
             return self.never_launch(task);
         }
         inc(&self.head.tasks_pending_launch);
         self.ready.push(task);
-    }
-
-    fn cancel_asked(&self, message: CancelMessage) {
-        if message.task.state().seq() == message.seq {
-            // ENOENT: it has exited meanwhile, which is no one's loss.
-            let _ = self.cancel_known(message.task);
-        }
     }
 }

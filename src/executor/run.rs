@@ -9,10 +9,13 @@
 //! ```
 
 use super::head::{add, dec, inc};
-use super::Executor;
-use crate::error::{Errno, Res};
+use super::scope::Scope;
+use super::{Executor, BUDGET};
+use crate::error::{Errno, RawResult, Res};
+use crate::reactor::Completed;
+use crate::sched::timers::Due;
 use crate::sys::cxx_eh::Exceptions;
-use crate::task::header::{Flags, TaskRef};
+use crate::task::header::{mark, Flags, TaskRef, Waits};
 use crate::uring::kernel::{Kernel, Wait};
 
 /// Completions, timers and the mailbox are looked at at least every so many items.
@@ -75,18 +78,18 @@ impl<K: Kernel> Executor<K> {
     fn pass(&self, begun: u64, max_items: usize, timeout_ns: Option<u64>) -> (u64, Res<usize>) {
         let (mut now, collected) = self.collect(begun);
         if let Err(e) = collected {
-            return (now, Err(e));
+            return self.leave_run(now, Err(e));
         }
         if max_items == 0 {
-            return (now, Ok(0));
+            return self.leave_run(now, Ok(0));
         }
         if self.ready.is_empty() {
             let slept;
             (now, slept) = self.wait(now, timeout_ns);
             match slept {
                 Ok(true) => {}
-                Ok(false) => return (now, Ok(0)),
-                Err(e) => return (now, Err(e)),
+                Ok(false) => return self.leave_run(now, Ok(0)),
+                Err(e) => return self.leave_run(now, Err(e)),
             }
         }
         let budget = self.ready.len().min(max_items);
@@ -106,12 +109,18 @@ impl<K: Kernel> Executor<K> {
             }
             (now, _) = self.collect(now);
         }
-        if self.reactor.has_unsubmitted() && self.ready.is_empty() {
-            (now, _) = self.ask_kernel(now);
-        }
         // Neither the items nor their number are lost for an error of the kernel's; one that lasts
         // meets the next pass.
-        (now, Ok(ran))
+        self.leave_run(now, Ok(ran))
+    }
+
+    /// Whatever way `run` is left, what its tasks have begun is the kernel's by then.
+    #[inline(always)]
+    fn leave_run(&self, mut now: u64, result: Res<usize>) -> (u64, Res<usize>) {
+        if self.reactor.has_unsubmitted() {
+            (now, _) = self.ask_kernel(now);
+        }
+        (now, result)
     }
 
     /// Runs the oldest of the highest priority, again and again, `max` times at most; the stamp of
@@ -131,7 +140,7 @@ impl<K: Kernel> Executor<K> {
         // The item before left its task suspended, which is not counted yet: the next resumption
         // would count one out again.
         let mut one_more = false;
-        while self.ready.popped() != last {
+        while self.ready.popped() != last && now.wrapping_sub(begun) < self.look_ticks {
             let Some(task) = self.ready.pop() else { break };
             if many {
                 self.ready.prefetch();
@@ -178,26 +187,49 @@ impl<K: Kernel> Executor<K> {
     /// Runs a task until it suspends (true) or exits; `now` is the stamp that ended what came before.
     #[inline(always)]
     fn run_item(&self, task: TaskRef, now: u64) -> (u64, bool) {
-        let ticks = &task.head.ticks;
-        task.head.flags.set(Flags::RUNNING);
-        ticks.when_resumed.set(now);
+        task.running(now);
         self.head.current_task.set(task.as_head());
         // SAFETY: ready, so not running, and this is its executor's thread.
         unsafe { task.switch.resume() };
         let end = self.stamp();
-        add(&ticks.total_executed, end.wrapping_sub(ticks.when_resumed.get()));
-        let flags = task.head.flags.get();
-        if flags == Flags::RUNNING {
-            ticks.when_detached.set(end);
-            self.finish(task, end);
+        if task.head.flags.get() == Flags::RUNNING {
+            task.returned(end);
+            let closing = task.has(mark::SCOPED | mark::OPERATIONS) && self.closes(task, end);
+            if !closing {
+                self.finish(task, end);
+            }
             self.forget_exceptions();
-            return (end, false);
+            return (end, closing);
         }
-        ticks.when_suspended_awaiting.set(end);
-        if flags == Flags::COMPLETED {
-            ticks.when_suspended_completed.set(end);
-        }
+        task.suspended(end);
         (end, true)
+    }
+
+    /// `task` has returned, with scopes open or operations in flight. True: it has to wait for the end of
+    /// some.
+    #[cold]
+    #[inline(never)]
+    fn closes(&self, task: TaskRef, now: u64) -> bool {
+        if self.close_scopes(task) {
+            task.set_result(RawResult::failure(Errno(libc::EINVAL)));
+        }
+        if task.has(mark::OPERATIONS) && self.close_operations(task) {
+            task.waits.set(Waits::Closing);
+            task.closes(now);
+            return true;
+        }
+        false
+    }
+
+    /// The last operation of a task that has returned is over.
+    pub(super) fn closed(&self, task: TaskRef, now: u64) {
+        dec(&self.head.tasks_suspended);
+        task.head.ticks.when_detached.set(now);
+        self.finish(task, now);
+        // As where a launch is cancelled: its caller may wait for just this.
+        if self.is_in_run() {
+            self.woken.set(true);
+        }
     }
 
     /// A task has exited. It has no exceptions any more, unless it jumped out of a `catch`, which must
@@ -215,8 +247,8 @@ impl<K: Kernel> Executor<K> {
     /// The run of `task` is over: wake who joins it, publish. Never on the task's stack.
     #[inline(always)]
     pub(super) fn finish(&self, task: TaskRef, now: u64) {
-        task.head.flags.set(Flags::IDLE);
-        if task.joined.get() {
+        task.exited();
+        if task.has(mark::JOINED) {
             self.finish_joined(task, now);
         } else {
             task.state().exited();
@@ -226,8 +258,7 @@ impl<K: Kernel> Executor<K> {
     /// A suspended task's wait is over: in no list, outcome set. Back to the ready ones.
     #[inline(always)]
     pub(super) fn make_ready(&self, task: TaskRef, now: u64) {
-        task.head.flags.set(Flags::COMPLETED);
-        task.head.ticks.when_suspended_completed.set(now);
+        task.completed(now);
         self.ready.push(task);
     }
 
@@ -238,15 +269,17 @@ impl<K: Kernel> Executor<K> {
         let before = self.ready.len();
         let kernel = &self.reactor.kernel;
         self.reap(now);
-        if self.mailbox.inbox.has_any() {
+        if self.has_mail_left() {
             self.collect_mailbox();
         }
-        if !self.deadlines.is_empty() {
+        if !self.timers.is_empty() {
             self.expire(now);
         }
-        let ask = kernel.needs_enter()
-            || (self.reactor.has_unsubmitted()
-                && (self.ready.is_empty() || self.since_enter.get() >= BOUND as u32));
+        if self.has_woken_joins() {
+            self.wake_joiners(now);
+        }
+        let ask =
+            kernel.needs_enter() || (self.reactor.has_unsubmitted() && self.is_time_to_ask(now));
         if ask {
             let (now, asked) = self.ask_kernel(now);
             self.reap(now);
@@ -258,10 +291,18 @@ impl<K: Kernel> Executor<K> {
         (self.end_io(now), Ok(()))
     }
 
+    #[inline(always)]
+    fn is_time_to_ask(&self, now: u64) -> bool {
+        self.ready.is_empty()
+            || self.since_enter.get() >= BOUND as u32
+            || now.wrapping_sub(self.last_enter.get()) >= self.look_ticks
+    }
+
     /// Submits, and makes completions visible: one system call, or as many as it takes to hand over a
     /// burst of entries that waited for room.
     fn ask_kernel(&self, now: u64) -> (u64, Res<()>) {
         self.since_enter.set(0);
+        self.last_enter.set(now);
         let asked = self.reactor.submit();
         (self.end_io(now), asked)
     }
@@ -277,18 +318,26 @@ impl<K: Kernel> Executor<K> {
     #[inline(always)]
     fn reap(&self, now: u64) {
         let mut completed = 0;
-        self.reactor.reap(|task| {
-            completed += 1;
-            self.make_ready(task, now);
+        self.reactor.reap(self.address(), BUDGET, |what| match what {
+            Completed::Inline(task) => {
+                completed += 1;
+                self.make_ready(task, now);
+            }
+            Completed::Record { record, over } => self.record_completed(record, over, now),
         });
         add(&self.head.total_io_completed, completed);
     }
 
     fn expire(&self, now: u64) {
         let now_ns = self.reactor.kernel.now_boot_ns();
-        while let Some(task) = self.deadlines.pop_expired(now_ns) {
-            self.deadlines.prefetch();
-            self.make_ready(task, now);
+        for _ in 0..BUDGET {
+            let Some(due) = self.timers.pop_expired(now_ns) else { return };
+            self.timers.prefetch();
+            match due {
+                Due::Task(task) => self.make_ready(task, now),
+                // SAFETY: the other timers are those of scopes, which take them out when they are left.
+                Due::Other(timer) => self.deadline_passed(unsafe { Scope::from_timer(timer) }),
+            }
         }
     }
 
@@ -310,12 +359,12 @@ impl<K: Kernel> Executor<K> {
             if until != u64::MAX && (until == 0 || kernel.now_boot_ns() >= until) {
                 return (now, Err(Errno(libc::ETIME)));
             }
-            let mut boot_ns = until.min(self.deadlines.next_ns().unwrap_or(u64::MAX));
+            let mut boot_ns = until.min(self.timers.next_ns().unwrap_or(u64::MAX));
             if self.reactor.has_unsubmitted() {
                 boot_ns = boot_ns.min(kernel.now_boot_ns().saturating_add(RETRY_NS));
             }
             let wait = if boot_ns == u64::MAX { Wait::Forever } else { Wait::Until { boot_ns } };
-            let entered = if !self.reactor.could_submit() && self.mailbox.inbox.try_sleep() {
+            let entered = if self.may_sleep() && self.mailbox.inbox.try_sleep() {
                 let entered = kernel.enter(wait);
                 self.mailbox.inbox.end_sleep();
                 entered
@@ -338,5 +387,10 @@ impl<K: Kernel> Executor<K> {
                 return (now, Ok(true));
             }
         }
+    }
+
+    /// Nothing is left over that a budget kept from being taken in.
+    fn may_sleep(&self) -> bool {
+        !(self.reactor.could_submit() || self.mail_taken.get() || self.has_woken_joins())
     }
 }

@@ -2,22 +2,26 @@
 //! would: negative is an errno. (One register: a result of two would travel through memory.)
 
 use super::head::add;
-use super::Executor;
+use super::{scope, Executor};
+use crate::reactor::operation::{is_not_performed, KEPT_FROM, RETRIES_MAX};
 use crate::sys::cxx_eh::Exceptions;
-use crate::task::header::{Cancel, Flags, TaskRef, Waits, CANCELED};
+use crate::task::header::{mark, TaskRef, Waits};
 use crate::uring::kernel::{Kernel, Sqe};
 
 impl<K: Kernel> Executor<K> {
     /// SUSPENDS. `task` runs now. 0 yields; `u64::MAX` waits for a cancel.
     #[inline(always)]
     pub fn sleep(&self, task: TaskRef, ns: u64) -> i32 {
-        if task.cancel.get() == Cancel::Next {
-            return take_cancel(task);
+        if task.has(mark::STOPS) {
+            let stopped = self.stop(task);
+            if stopped != 0 {
+                return stopped;
+            }
         }
         if ns != 0 {
             return self.sleep_for(task, ns);
         }
-        task.head.flags.set(Flags::COMPLETED);
+        task.yields();
         self.ready.push(task);
         self.leave(task);
         // It waited for nothing that could have failed, or that a cancel could have ended.
@@ -27,33 +31,105 @@ impl<K: Kernel> Executor<K> {
     /// Out of line, so that a yield need not save what only this uses.
     #[inline(never)]
     fn sleep_for(&self, task: TaskRef, ns: u64) -> i32 {
+        let deadline_ns = match ns {
+            u64::MAX => u64::MAX,
+            ns => self.reactor.kernel.now_boot_ns().saturating_add(ns),
+        };
+        self.await_time(task, deadline_ns)
+    }
+
+    /// SUSPENDS. `task` runs now. What is over yields; `u64::MAX` waits for a cancel.
+    pub fn sleep_until(&self, task: TaskRef, boot_ns: u64) -> i32 {
+        if boot_ns != u64::MAX && boot_ns <= self.reactor.kernel.now_boot_ns() {
+            return self.sleep(task, 0);
+        }
+        if task.has(mark::STOPS) {
+            let stopped = self.stop(task);
+            if stopped != 0 {
+                return stopped;
+            }
+        }
+        self.await_time(task, boot_ns)
+    }
+
+    fn await_time(&self, task: TaskRef, deadline_ns: u64) -> i32 {
         task.outcome.set(0);
-        task.head.flags.set(Flags::AWAITING);
-        if ns == u64::MAX {
+        task.awaits();
+        if deadline_ns == u64::MAX {
             task.waits.set(Waits::Forever);
         } else {
-            let deadline_ns = self.reactor.kernel.now_boot_ns().saturating_add(ns);
-            self.deadlines.insert(task, deadline_ns);
+            self.timers.insert(task, deadline_ns);
         }
         self.leave(task);
         task.outcome.get()
     }
 
-    /// SUSPENDS. `task` runs now; `sqe` was checked.
+    /// SUSPENDS. `task` runs now; `sqe` was checked, and is the library's own copy.
     ///
     /// # Safety
-    /// `sqe` and what it refers to stay valid until the call returns.
+    /// What `sqe` refers to stays valid until the call returns.
     #[inline(always)]
     pub unsafe fn io(&self, task: TaskRef, sqe: &Sqe) -> i32 {
-        if task.cancel.get() == Cancel::Next {
-            return take_cancel(task);
+        if task.has(mark::STOPS) {
+            let stopped = self.stop(task);
+            if stopped != 0 {
+                return stopped;
+            }
         }
-        task.head.flags.set(Flags::AWAITING);
-        add(&self.head.total_io_submitted, 1);
+        // SAFETY: the caller's.
+        let res = unsafe { self.io_once(task, sqe) };
+        if res < 0 && is_not_performed(res) {
+            // SAFETY: the caller's.
+            return unsafe { self.not_performed(task, sqe) };
+        }
+        res
+    }
+
+    /// # Safety
+    /// As `io`.
+    #[inline(always)]
+    unsafe fn io_once(&self, task: TaskRef, sqe: &Sqe) -> i32 {
         // SAFETY: the caller's promise; the call does not return before the task is woken.
-        unsafe { self.reactor.start(task, sqe) };
+        if !unsafe { self.reactor.start(task, sqe) } {
+            // SAFETY: the caller's.
+            return unsafe { self.io_queued(task, sqe) };
+        }
+        add(&self.head.total_io_submitted, 1);
+        task.awaits();
         self.leave(task);
         task.outcome.get()
+    }
+
+    /// The kernel was interrupted, or cancelled the operation: for us, or else for reasons of its own
+    /// (it could make no worker thread, say), and then it is asked again.
+    ///
+    /// # Safety
+    /// As `io`.
+    #[cold]
+    #[inline(never)]
+    unsafe fn not_performed(&self, task: TaskRef, sqe: &Sqe) -> i32 {
+        const FIRST_PAUSE_NS: u64 = 10_000;
+        const LONGEST_PAUSE_NS: u64 = 10_000_000;
+        for retry in 0..RETRIES_MAX {
+            task.unmark(mark::OPERATION_ASKED);
+            if task.has(mark::INTERRUPTED) {
+                return -scope::interruption(task);
+            }
+            // The first few at once.
+            if let Some(doublings) = retry.checked_sub(4) {
+                let pause_ns = LONGEST_PAUSE_NS.min(FIRST_PAUSE_NS << doublings.min(16));
+                let slept = self.sleep(task, pause_ns);
+                if slept != 0 {
+                    return slept;
+                }
+            }
+            // SAFETY: the caller's.
+            let res = unsafe { self.io_once(task, sqe) };
+            if res >= 0 || !is_not_performed(res) {
+                return res;
+            }
+        }
+        KEPT_FROM
     }
 
     /// Switches to the executor; returns when the task is resumed. Between items there are no
@@ -80,11 +156,4 @@ impl<K: Kernel> Executor<K> {
             self.exceptions.write(exceptions);
         }
     }
-}
-
-/// A cancel that found the task running, or its operation complete.
-#[cold]
-pub(super) fn take_cancel(task: TaskRef) -> i32 {
-    task.cancel.set(Cancel::No);
-    CANCELED
 }

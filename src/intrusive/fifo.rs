@@ -93,6 +93,23 @@ impl Fifo {
         Fifo { head: Cell::new(head), tail: self.tail.clone() }
     }
 
+    /// Moves all entries of `other` behind those of this queue. O(1).
+    pub fn append(&self, other: Fifo) {
+        let Some(first) = other.front() else { return };
+        if self.is_empty() {
+            self.head.set(first.as_ptr());
+        } else {
+            let last = self.tail.get();
+            // SAFETY: neither is empty, so by rule 2 `last` is an entry of this one, and `first` is one of
+            // the other; its `prev` was stale (rule 3).
+            unsafe {
+                (*last).next.set(first.as_ptr());
+                (*first.as_ptr()).prev.set(last);
+            }
+        }
+        self.tail.set(other.tail.get());
+    }
+
     /// Takes `link` out, wherever it is.
     ///
     /// # Safety

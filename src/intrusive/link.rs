@@ -33,7 +33,7 @@ pub struct Link {
     _pinned: PhantomPinned,
 }
 
-// The inbox keeps three flags in the low bits of a pointer to a Link.
+// The queue keeps three flags in the low bits of a pointer to a Link.
 const _: () = assert!(core::mem::align_of::<Link>() >= 8);
 #[cfg(not(loom))]
 const _: () = assert!(core::mem::size_of::<Link>() == 16);

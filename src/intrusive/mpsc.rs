@@ -28,7 +28,7 @@
 //!    caller of a public function vouches for it; a message of executors among themselves holds a pin
 //!    from before its push until after the wake-up, and the owner, once closed, waits for the pins.
 //!    (A push that found the word open before `close` has its pin seen; a later one is refused.)
-//! 7. An inbox may change owners while it is closed. Whoever is told to wake wakes the new one.
+//! 7. A queue may change owners while it is closed. Whoever is told to wake wakes the new one.
 
 use super::link::Link;
 use crate::prefetch;
@@ -36,12 +36,12 @@ use core::ptr::{self, NonNull};
 #[cfg(not(loom))]
 use core::sync::atomic::{
     fence, AtomicPtr, AtomicUsize,
-    Ordering::{AcqRel, Acquire, Relaxed, Release},
+    Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
 };
 #[cfg(loom)]
 use loom::sync::atomic::{
     fence, AtomicPtr, AtomicUsize,
-    Ordering::{AcqRel, Acquire, Relaxed, Release},
+    Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
 };
 
 const SLEEPING: usize = 1;
@@ -114,7 +114,7 @@ impl MpscQueue {
     ///
     /// # Safety
     /// `link` is in no list. Unless the answer is [`Push::Closed`], it stays in place and belongs to
-    /// the inbox until the owner has it out of a [`Chain`]. Rule 6.
+    /// the queue until the owner has it out of a [`Chain`]. Rule 6.
     pub unsafe fn push(&self, link: NonNull<Link>, kind: usize) -> Push {
         let new = link.as_ptr();
         // SAFETY: the link is the caller's until the compare-exchange below succeeds.
@@ -160,7 +160,17 @@ impl MpscQueue {
         self.pins.fetch_add(1, Relaxed);
     }
 
-    /// The caller touches neither inbox nor waker from here on.
+    /// As `pin`; false if the word is closed. The owner that a later look finds unchanged stays until
+    /// `unpin`: its `close` either sees this pin, or was seen here (the fences order the one's write and
+    /// look against the other's).
+    pub fn pin_open(&self) -> bool {
+        self.pin();
+        fence(SeqCst);
+        // Acquire: if it was reopened, what the new owner wrote before.
+        flags(self.head.load(Acquire)) & CLOSED == 0
+    }
+
+    /// The caller touches neither queue nor waker from here on.
     pub fn unpin(&self) {
         // Release: what the caller did with the owner happens before the acquire in `pinned`, thus
         // before the owner is gone.
@@ -229,8 +239,10 @@ impl MpscQueue {
         });
     }
 
-    /// A foreign thread is still busy with this inbox or its owner's waker (rule 6).
+    /// A foreign thread is still busy with this queue or its owner's waker (rule 6).
     pub fn pinned(&self) -> bool {
+        // See `pin_open`.
+        fence(SeqCst);
         // Acquire: pairs with the release of `unpin`.
         self.pins.load(Acquire) != 0
     }

@@ -2,22 +2,31 @@
 //!
 //! Never imports `sched`: whoever reaps says what to do with a woken task.
 //!
-//! An operation's in-flight record is its task: a task has one operation at most, and does not
-//! resume before the operation's last completion, so whatever the operation points to outlives it.
-//! The entry's `user_data` names the record:
+//! There are two kinds. The **inline** one of a task, which it is suspended in: its in-flight record is
+//! the task. A task has one at most, and does not resume before the operation's last completion, so
+//! whatever the operation points to outlives it. And **records** ([`operation::Op`]), of which a task
+//! may have any number. The entry's `user_data` names either:
 //!
 //! ```text
 //!  63        48 47                        7 6    3 2     0
 //! +------------+---------------------------+------+-------+
-//! | generation | address of the task       |  0   | tag   |
-//! +------------+---------------------------+------+-------+
+//! | generation | address of the task       |  0   |   0   |   inline
+//! | seal       | address of the record            |   2   |   record
+//! | of what it is to cancel                       |   1   |   cancel request
+//! +------------+----------------------------------+-------+
 //! ```
 //!
-//! User addresses fit 48 bits on both architectures (more are only given to those who ask), and
-//! tasks are 128-aligned. The generation counts the task's operations, so that neither a completion
-//! nor a cancel request that comes late can be taken for a newer operation's.
+//! User addresses fit 48 bits on both architectures (more are only given to those who ask), tasks are
+//! 128-aligned, records 8-aligned. The generation counts the task's inline operations, so that a cancel
+//! request that waits cannot be taken for a newer operation's.
+//!
+//! **Completions that are not ours** exist: others may send messages into a ring, and resources may carry
+//! tags. What no record of ours issued is dropped. An address is looked up before it is followed
+//! (`stack::headers`), and the task there must wait for just this; a record's is sealed with a number
+//! that only this reactor knows. Numbers that people choose have no seal.
 
 mod cancel;
+pub mod operation;
 mod priority;
 mod reap;
 mod submit;
@@ -25,39 +34,53 @@ pub mod validate;
 
 use core::cell::Cell;
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU64, Ordering};
 
+use crate::intrusive::Fifo;
 use crate::task::header::{Task, TaskRef, PRIORITIES};
 use crate::task::list::TaskList;
 use crate::uring::kernel::Kernel;
+use operation::Op;
+
+pub use reap::Completed;
 
 /// What a `user_data` names.
-const TAG_OPERATION: u64 = 0;
+const TAG_INLINE: u64 = 0;
 const TAG_CANCEL: u64 = 1;
+const TAG_RECORD: u64 = 2;
 const TAG_MASK: u64 = 7;
 const ADDRESS_MASK: u64 = (1 << 48) - 1;
 
 const _: () = assert!(align_of::<Task>() > TAG_MASK as usize);
+const _: () = assert!(align_of::<Op>() > TAG_MASK as usize);
 
 pub struct Reactor<K> {
     pub kernel: K,
-    /// Tasks whose operation waits for a free submission entry, by I/O priority.
-    entry_queues: [TaskList; PRIORITIES],
-    /// Tasks whose cancel request waits for one: they go first.
+    /// Records that wait for a free submission entry, by I/O priority.
+    entry_queues: [Fifo; PRIORITIES],
+    /// Cancel requests that wait for one, of inline operations and of records: they go first.
     cancel_queue: TaskList,
+    record_cancel_queue: Fifo,
     /// How many wait in the queues above.
     queued: Cell<usize>,
     /// Cancel requests that the kernel has not answered.
     cancels: Cell<usize>,
+    secret: u64,
 }
 
 impl<K: Kernel> Reactor<K> {
     pub fn new(kernel: K) -> Self {
+        static REACTORS: AtomicU64 = AtomicU64::new(1);
+        // Against accidents, not against enemies: those are in this process already.
+        let number = REACTORS.fetch_add(1, Ordering::Relaxed);
         Self {
             kernel,
-            entry_queues: [TaskList::new(), TaskList::new(), TaskList::new()],
+            entry_queues: [Fifo::new(), Fifo::new(), Fifo::new()],
             cancel_queue: TaskList::new(),
+            record_cancel_queue: Fifo::new(),
             queued: Cell::new(0),
             cancels: Cell::new(0),
+            secret: number.wrapping_mul(0xd6e8_feb8_6659_fd93),
         }
     }
 
@@ -77,20 +100,30 @@ impl<K: Kernel> Reactor<K> {
     pub fn has_unsubmitted(&self) -> bool {
         self.queued.get() != 0 || self.kernel.sq_pending() != 0
     }
+
+    /// The `user_data` of a record.
+    fn sealed(&self, op: &Op) -> u64 {
+        let address = core::ptr::from_ref(op) as u64;
+        address | TAG_RECORD | self.seal(address)
+    }
+
+    /// Never 0: what people choose is small, or an address.
+    fn seal(&self, address: u64) -> u64 {
+        let mixed = (address ^ self.secret).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed | 1 << 63) & !ADDRESS_MASK
+    }
+
+    /// The record that `user_data`, with the tag of one, names; None if it is not ours.
+    fn unsealed(&self, user_data: u64) -> Option<&Op> {
+        let address = user_data & ADDRESS_MASK & !TAG_MASK;
+        let op = NonNull::new(address as *mut Op)?;
+        // SAFETY: this reactor has sealed the address, and each seal is used for one operation, which is
+        // in flight until its last completion: so a record is there.
+        (user_data == address | TAG_RECORD | self.seal(address)).then(|| unsafe { op.as_ref() })
+    }
 }
 
 #[inline(always)]
-fn name(task: TaskRef, tag: u64) -> u64 {
-    task.addr() as u64 | tag | (task.op.get() as u64) << 48
-}
-
-/// The task that `user_data` names.
-///
-/// # Safety
-/// `user_data` was made by [`name`].
-#[inline(always)]
-unsafe fn named(user_data: u64) -> TaskRef {
-    let addr = (user_data & ADDRESS_MASK & !TAG_MASK) as usize;
-    // SAFETY: the address of a task, whose slot is never unmapped.
-    unsafe { TaskRef::new(NonNull::new_unchecked(addr as *mut Task)) }
+fn name(task: TaskRef) -> u64 {
+    task.addr() as u64 | TAG_INLINE | (task.op.get() as u64) << 48
 }

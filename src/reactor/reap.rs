@@ -1,7 +1,12 @@
-//! From a completion to the task it wakes. Runs no task.
+//! From a completion to what it completes. Runs no task.
 
-use super::{named, Reactor, TAG_CANCEL, TAG_MASK};
-use crate::task::header::{Cancel, TaskRef, Waits, CANCELED};
+use core::ffi::c_void;
+use core::ptr::NonNull;
+
+use super::operation::{bit, is_not_performed, Op, State, KEPT_FROM, RETRIES_MAX};
+use super::{Reactor, ADDRESS_MASK, TAG_CANCEL, TAG_MASK, TAG_RECORD};
+use crate::stack::headers;
+use crate::task::header::{Task, TaskRef, Waits};
 use crate::uring::kernel::{Cqe, Kernel};
 
 /// More completions of this operation will come: its buffers are still in use.
@@ -9,49 +14,116 @@ const CQE_F_MORE: u32 = 1 << 1;
 /// The notification that a zero-copy send's buffers are free again; carries no result.
 const CQE_F_NOTIF: u32 = 1 << 3;
 
+/// What a completion has come to.
+pub enum Completed<'a> {
+    /// The task's inline operation is over, the task in no list.
+    Inline(TaskRef),
+    /// The record has a completion to be taken; `over`: the operation is.
+    Record { record: &'a Op, over: bool },
+}
+
 impl<K: Kernel> Reactor<K> {
-    /// Takes all completions that are visible; `woken` is called for each task whose operation is
-    /// over, in the order of completion, with the task in no list.
+    /// Takes the completions that are visible, `max` at most, for the executor at `executor`; `each` is
+    /// called in the order of completion.
     #[inline(always)]
-    pub fn reap(&self, mut woken: impl FnMut(TaskRef)) {
-        self.kernel.for_each_completion(|cqe| {
-            if cqe.user_data & TAG_MASK == TAG_CANCEL {
-                self.cancels.set(self.cancels.get() - 1);
-            } else if let Some(task) = self.complete(cqe) {
-                woken(task);
+    pub fn reap(&self, executor: *mut c_void, max: usize, mut each: impl FnMut(Completed<'_>)) {
+        self.kernel.for_each_completion(max, |cqe| {
+            if cqe.user_data & TAG_MASK != 0 {
+                if let Some(completed) = self.complete_other(cqe) {
+                    each(completed);
+                }
+            } else if let Some(task) = self.complete(cqe, executor) {
+                each(Completed::Inline(task));
             }
         });
     }
 
     #[inline(always)]
-    fn complete(&self, cqe: Cqe) -> Option<TaskRef> {
-        // SAFETY: only the executor's own entries carry this tag.
-        let task = unsafe { named(cqe.user_data) };
-        if task.op.get() != (cqe.user_data >> 48) as u16 {
-            debug_assert!(false, "a completion of an operation that is over");
-            return None;
+    fn complete(&self, cqe: Cqe, executor: *mut c_void) -> Option<TaskRef> {
+        let address = (cqe.user_data & ADDRESS_MASK) as usize;
+        if !headers::contains(address) {
+            return None; // Not ours.
         }
-        if cqe.flags & CQE_F_NOTIF == 0 {
+        // SAFETY: not null, as a header lies there.
+        let task = unsafe { TaskRef::new(NonNull::new_unchecked(address as *mut Task)) };
+        let waits = matches!(task.waits.get(), Waits::Completion | Waits::CompletionCancelQueued);
+        let ours = task.op.get() == (cqe.user_data >> 48) as u16 && task.executor() == executor;
+        if !(waits && ours) {
+            return None; // Not ours.
+        }
+        if cqe.flags & (CQE_F_MORE | CQE_F_NOTIF) != 0 && !Self::complete_twice(task, cqe) {
+            return None;
+        } else if cqe.flags & CQE_F_NOTIF == 0 {
             task.outcome.set(cqe.res);
             task.cqe_flags.set(cqe.flags);
-        }
-        if cqe.flags & CQE_F_MORE != 0 {
-            return None;
         }
         if task.waits.get() == Waits::CompletionCancelQueued {
             self.unqueue_cancel(task);
         }
-        debug_assert!(task.waits.get() == Waits::Completion);
         task.waits.set(Waits::Nothing);
-        if task.cancel.get() == Cancel::Asked {
-            // A blocking operation on a kernel worker is cancelled by a signal, hence EINTR.
-            if matches!(-task.outcome.get(), libc::ECANCELED | libc::EINTR) {
-                task.outcome.set(CANCELED);
-                task.cancel.set(Cancel::No);
-            } else {
-                task.cancel.set(Cancel::Next);
-            }
-        }
         Some(task)
+    }
+
+    /// A zero-copy send: its result, then the notification that its buffers are free. True: over.
+    #[cold]
+    fn complete_twice(task: TaskRef, cqe: Cqe) -> bool {
+        if cqe.flags & CQE_F_NOTIF == 0 {
+            task.outcome.set(cqe.res);
+            task.cqe_flags.set(cqe.flags);
+        }
+        cqe.flags & CQE_F_MORE == 0
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn complete_other(&self, cqe: Cqe) -> Option<Completed<'_>> {
+        match cqe.user_data & TAG_MASK {
+            // Its answer says nothing that the operation's own completion does not. One that is not ours
+            // must not count below 0.
+            TAG_CANCEL => {
+                self.cancels.set(self.cancels.get().saturating_sub(1));
+                None
+            }
+            TAG_RECORD => self.complete_record(self.unsealed(cqe.user_data)?, cqe),
+            _ => None,
+        }
+    }
+
+    fn complete_record<'a>(&self, record: &'a Op, cqe: Cqe) -> Option<Completed<'a>> {
+        if record.state.get() != State::Kernel {
+            return None;
+        }
+        let more = cqe.flags & CQE_F_MORE != 0;
+        if record.has(bit::STREAM) {
+            if !more {
+                self.unqueue_record_cancel(record);
+            }
+            record.completed(self.outcome(record, cqe.res), cqe.flags, !more);
+            return Some(Completed::Record { record, over: !more });
+        }
+        if cqe.flags & CQE_F_NOTIF == 0 {
+            record.outcome.set(cqe.res);
+            record.outcome_flags.set(cqe.flags);
+        }
+        if more {
+            return None;
+        }
+        self.unqueue_record_cancel(record);
+        let (res, flags) = (record.outcome.get(), record.outcome_flags.get());
+        if is_not_performed(res) && !record.has(bit::ASKED) && record.retries.get() < RETRIES_MAX {
+            self.begin_again(record);
+            return None;
+        }
+        record.completed(self.outcome(record, res), flags, true);
+        Some(Completed::Record { record, over: true })
+    }
+
+    /// What the kernel's `res` is to the record's owner.
+    fn outcome(&self, record: &Op, res: i32) -> i32 {
+        match is_not_performed(res) {
+            true if record.has(bit::ASKED) => -libc::ECANCELED,
+            true => KEPT_FROM,
+            false => res,
+        }
     }
 }

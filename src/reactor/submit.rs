@@ -1,7 +1,8 @@
-//! From a task's operation to the kernel: into the submission queue if it has room, else into the
-//! queue of the task's I/O priority.
+//! From an operation to the kernel: into the submission queue if it has room, else into the queue of the
+//! task's I/O priority.
 
-use super::{name, priority, Reactor, TAG_CANCEL, TAG_OPERATION};
+use super::operation::{Op, State};
+use super::{name, priority, Reactor, TAG_CANCEL, TAG_MASK};
 use crate::error::{Errno, Res};
 use crate::task::header::{TaskRef, Waits};
 use crate::uring::kernel::{op, Kernel, Sqe, Wait};
@@ -11,75 +12,88 @@ use crate::uring::kernel::{op, Kernel, Sqe, Wait};
 const BURST: usize = 64;
 
 impl<K: Kernel> Reactor<K> {
-    /// Begins `task`'s operation. The task suspends right after.
+    /// Begins `task`'s inline operation, if there is room; the task suspends right after. False: there
+    /// is none, or others wait for it already.
     ///
     /// # Safety
-    /// `sqe` and all it refers to stay valid until the task is woken by `reap` or `cancel`.
+    /// All that `sqe` refers to stays valid until the task is woken by `reap`.
     #[inline(always)]
-    pub unsafe fn start(&self, task: TaskRef, sqe: &Sqe) {
+    pub unsafe fn start(&self, task: TaskRef, sqe: &Sqe) -> bool {
         debug_assert!(task.waits.get() == Waits::Nothing);
         task.op.set(task.op.get().wrapping_add(1));
         task.opcode.set(sqe.opcode());
+        let ioprio = priority::of(sqe, task.io_level());
         // SAFETY: the caller's promise.
-        if self.queued.get() == 0 && unsafe { self.push_operation(task, sqe) } {
+        let started =
+            self.queued.get() == 0 && unsafe { self.kernel.try_push(sqe, ioprio, name(task)) };
+        if started {
             task.waits.set(Waits::Completion);
-        } else {
-            self.queue(task, sqe);
         }
+        started
+    }
+
+    /// Begins a record, which its task has in flight from here on. It was checked.
+    ///
+    /// # Safety
+    /// All that its entry refers to stays valid until its last completion.
+    pub unsafe fn begin(&self, record: &Op) {
+        if self.queued.get() == 0 && self.push_record(record) {
+            return;
+        }
+        self.enqueue(record);
+        self.queued.set(self.queued.get() + 1);
     }
 
     /// False if there is no room.
-    ///
-    /// # Safety
-    /// As `start`.
-    #[inline(always)]
-    unsafe fn push_operation(&self, task: TaskRef, sqe: &Sqe) -> bool {
-        let ioprio = priority::of(sqe, task.io_level());
-        // SAFETY: the caller's promise.
-        unsafe { self.kernel.try_push(sqe, ioprio, name(task, TAG_OPERATION)) }
+    fn push_record(&self, record: &Op) -> bool {
+        let sqe = record.sqe.get();
+        let ioprio = priority::of(&sqe, record.task().io_level());
+        // SAFETY: promised to `begin`.
+        let pushed = unsafe { self.kernel.try_push(&sqe, ioprio, self.sealed(record)) };
+        if pushed {
+            record.state.set(State::Kernel);
+        }
+        pushed
     }
 
-    #[cold]
-    fn queue(&self, task: TaskRef, sqe: &Sqe) {
-        task.sqe.set(sqe);
-        self.enqueue(task);
+    fn enqueue(&self, record: &Op) {
+        let level = record.task().io_level();
+        record.level.set(level);
+        record.state.set(State::Queued);
+        // SAFETY: in no queue, and it stays where it is while in flight.
+        unsafe { self.entry_queues[level as usize].push_back(record.link()) };
+    }
+
+    /// The kernel did not perform it: to be begun again, after those that wait.
+    pub(super) fn begin_again(&self, record: &Op) {
+        record.retries.set(record.retries.get() + 1);
+        self.enqueue(record);
         self.queued.set(self.queued.get() + 1);
     }
 
-    fn enqueue(&self, task: TaskRef) {
-        let level = task.io_level();
-        task.level.set(level);
-        task.waits.set(Waits::Entry);
-        self.entry_queues[level as usize].push_back(task);
+    /// Moves a record that waits for an entry to the queue of its task's present I/O priority.
+    pub fn requeue(&self, record: &Op) {
+        if record.state.get() == State::Queued {
+            self.leave_queue(record);
+            self.enqueue(record);
+        }
     }
 
-    /// Moves a task that waits for an entry to the queue of its present I/O priority.
-    pub fn requeue(&self, task: TaskRef) {
-        debug_assert!(task.waits.get() == Waits::Entry);
-        self.entry_queues[task.level.get() as usize].remove(task);
-        self.enqueue(task);
+    fn leave_queue(&self, record: &Op) {
+        debug_assert!(record.state.get() == State::Queued);
+        // SAFETY: its state says that it is in that queue.
+        unsafe { self.entry_queues[record.level.get() as usize].remove(record.link()) };
     }
 
-    /// Takes a task out of the queue it waits in for an entry: its operation never began.
-    pub(super) fn unqueue(&self, task: TaskRef) {
-        debug_assert!(task.waits.get() == Waits::Entry);
-        self.entry_queues[task.level.get() as usize].remove(task);
+    /// Takes a record out of the queue it waits in for an entry: its operation never began.
+    pub(super) fn unqueue(&self, record: &Op) {
+        self.leave_queue(record);
         self.queued.set(self.queued.get() - 1);
-        task.waits.set(Waits::Nothing);
     }
 
-    pub(super) fn queue_cancel(&self, task: TaskRef) {
-        debug_assert!(task.waits.get() == Waits::Completion);
-        task.waits.set(Waits::CompletionCancelQueued);
-        self.cancel_queue.push_back(task);
-        self.queued.set(self.queued.get() + 1);
-    }
-
-    pub(super) fn unqueue_cancel(&self, task: TaskRef) {
-        debug_assert!(task.waits.get() == Waits::CompletionCancelQueued);
-        self.cancel_queue.remove(task);
-        self.queued.set(self.queued.get() - 1);
-        task.waits.set(Waits::Completion);
+    /// Counts what goes to one of the queues of cancel requests, or leaves it.
+    pub(super) fn count_queued(&self, by: isize) {
+        self.queued.set(self.queued.get().wrapping_add_signed(by));
     }
 
     /// Hands the kernel what waits for it, cancel requests first, then by I/O priority; at most a
@@ -95,7 +109,6 @@ impl<K: Kernel> Reactor<K> {
                 Err(Errno(libc::EINTR | libc::EAGAIN | libc::EBUSY)) => return Ok(()),
                 Err(e) => return Err(e),
             }
-            // The kernel took nothing.
             let stuck = self.kernel.sq_pending() == pending;
             if self.queued.get() == 0 || stuck || moved >= BURST {
                 return Ok(());
@@ -107,17 +120,13 @@ impl<K: Kernel> Reactor<K> {
     fn fill(&self) -> usize {
         let mut moved = 0;
         while self.queued.get() != 0 && self.kernel.sq_space() != 0 {
-            if let Some(task) = self.cancel_queue.pop_front() {
-                task.waits.set(Waits::Completion);
-                self.push_cancel(task);
-            } else if let Some(task) = self.entry_queues.iter().find_map(|q| q.pop_front()) {
-                task.waits.set(Waits::Completion);
-                // SAFETY: the entry lives on the stack of the task, which waits, and `start`'s
-                // caller promised the rest.
-                let pushed = unsafe { self.push_operation(task, &*task.sqe.get()) };
+            if !self.push_queued_cancel() {
+                let Some(link) = self.entry_queues.iter().find_map(|q| q.pop_front()) else {
+                    break;
+                };
+                // SAFETY: only links of records in flight are in these queues.
+                let pushed = self.push_record(unsafe { Op::from_link(link) });
                 debug_assert!(pushed);
-            } else {
-                break;
             }
             self.queued.set(self.queued.get() - 1);
             moved += 1;
@@ -125,10 +134,10 @@ impl<K: Kernel> Reactor<K> {
         moved
     }
 
-    /// Asks the kernel to cancel the task's operation; there is room.
-    pub(super) fn push_cancel(&self, task: TaskRef) {
-        let mut sqe = Sqe::new(op::ASYNC_CANCEL, -1, 0, name(task, TAG_OPERATION), 0, 0);
-        sqe.set_user_data(name(task, TAG_CANCEL));
+    /// Asks the kernel to cancel what has that `user_data`; there is room.
+    pub(super) fn push_cancel(&self, user_data: u64) {
+        let mut sqe = Sqe::new(op::ASYNC_CANCEL, -1, 0, user_data, 0, 0);
+        sqe.set_user_data(user_data & !TAG_MASK | TAG_CANCEL);
         self.cancels.set(self.cancels.get() + 1);
         // SAFETY: refers to no memory.
         unsafe { self.kernel.push(&sqe) };

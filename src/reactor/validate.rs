@@ -53,7 +53,8 @@ pub fn once(sqe: &Sqe) -> Res<()> {
 
 /// As `once`, for an operation record: a stream passes too. True if it is one.
 pub fn record(sqe: &Sqe) -> Res<bool> {
-    if sqe.opcode() == op::POLL_ADD && sqe.flags() & !ALLOWED_FLAGS == 0 && sqe.len() == POLL_MULTI {
+    if sqe.opcode() == op::POLL_ADD && sqe.flags() & !ALLOWED_FLAGS == 0 && sqe.len() == POLL_MULTI
+    {
         return Ok(true);
     }
     once(sqe).map(|()| false)

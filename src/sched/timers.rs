@@ -1,9 +1,18 @@
-//! The sleeping tasks, by deadline on the boot-time clock.
+//! What is due when, on the boot-time clock: sleeping tasks, and the deadlines of scopes.
 
-use crate::intrusive::TimerQueue;
+use core::ptr::NonNull;
+
+use crate::intrusive::{TimerNode, TimerQueue};
 use crate::task::header::{TaskRef, Waits};
 
 pub struct Timers(TimerQueue);
+
+/// Whose time has come.
+pub enum Due {
+    Task(TaskRef),
+    /// The timer of another record.
+    Other(NonNull<TimerNode>),
+}
 
 impl Timers {
     #[allow(clippy::new_without_default)]
@@ -26,35 +35,55 @@ impl Timers {
     pub fn insert(&self, task: TaskRef, deadline_ns: u64) {
         debug_assert!(task.waits.get() == Waits::Nothing);
         task.waits.set(Waits::Deadline);
-        task.timer.deadline_ns.set(deadline_ns);
         // SAFETY: `waits` says it is in no list, and a sleeping task cannot go away.
-        unsafe { self.0.insert(task.timer_ptr()) }
+        unsafe { self.insert_node(task.timer_ptr(), deadline_ns) }
     }
 
     /// Takes out a task whose `waits` is Deadline.
     pub fn remove(&self, task: TaskRef) {
         debug_assert!(task.waits.get() == Waits::Deadline);
-        // SAFETY: it is in here, says `waits`.
-        unsafe { self.0.remove(task.timer_ptr()) };
+        self.remove_node(task.timer_ptr());
         task.waits.set(Waits::Nothing);
     }
 
-    /// The next task whose time has come.
+    /// # Safety
+    /// `timer` is not inserted, and stays in place until it has left.
     #[inline]
-    pub fn pop_expired(&self, now_ns: u64) -> Option<TaskRef> {
+    pub unsafe fn insert_node(&self, timer: NonNull<TimerNode>, deadline_ns: u64) {
+        // SAFETY: the caller's.
+        unsafe {
+            timer.as_ref().deadline_ns.set(deadline_ns);
+            self.0.insert(timer);
+        }
+    }
+
+    /// `timer` is inserted.
+    pub fn remove_node(&self, timer: NonNull<TimerNode>) {
+        // SAFETY: in here, says the caller, which backs it by the node's own place.
+        unsafe { self.0.remove(timer) };
+    }
+
+    /// The next whose time has come.
+    #[inline]
+    pub fn pop_expired(&self, now_ns: u64) -> Option<Due> {
         let timer = self.0.pop_expired(now_ns)?;
-        // SAFETY: only tasks' timers are inserted.
+        // SAFETY: was in here until now, so valid.
+        if unsafe { timer.as_ref() }.is_of_another_kind() {
+            return Some(Due::Other(timer));
+        }
+        // SAFETY: of this kind are the timers of tasks.
         let task = unsafe { TaskRef::from_timer(timer) };
         task.waits.set(Waits::Nothing);
-        Some(task)
+        Some(Due::Task(task))
     }
 
     /// Fetches the header of the next sleeper.
     #[inline(always)]
     pub fn prefetch(&self) {
-        // SAFETY: only tasks' timers are inserted.
-        if let Some(next) = self.0.first().map(|timer| unsafe { TaskRef::from_timer(timer) }) {
-            next.prefetch_header();
+        if let Some(next) = self.0.first() {
+            // A hint: of a scope's timer, these are lines of its stack.
+            // SAFETY: nothing is read through it.
+            unsafe { TaskRef::from_timer(next) }.prefetch_header();
         }
     }
 }

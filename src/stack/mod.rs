@@ -1,9 +1,9 @@
 //! Stacks: where they lie, who has them, and the switch between them. The only importer of
 //! corosensei.
 
+pub mod headers;
 #[cfg(all(target_arch = "x86_64", not(feature = "asan")))]
 mod jump;
-pub mod headers;
 pub mod layout;
 #[cfg(all(target_arch = "x86_64", not(feature = "asan")))]
 mod own;

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod cxx_eh;
 pub mod eventfd;
 pub mod fork;
+pub mod futex;
 pub mod host;
 pub mod memory;
 pub mod stack_overflow;

@@ -6,6 +6,7 @@
 
 use crate::error::Errno;
 pub use crate::sys::eventfd::Waker;
+use crate::ticks;
 
 /// One submission queue entry, as the kernel reads it (`struct io_uring_sqe`, 64 bytes).
 #[derive(Clone, Copy)]
@@ -83,6 +84,13 @@ impl Sqe {
     pub fn set_user_data(&mut self, v: u64) {
         self.0[4] = v;
     }
+    /// The same entry, read word by word: see `with`.
+    #[inline(always)]
+    pub fn copied(&self) -> Self {
+        // SAFETY: as there.
+        let word = |i: usize| unsafe { (&raw const self.0[i]).read_volatile() };
+        Self([word(0), word(1), word(2), word(3), word(4), word(5), word(6), word(7)])
+    }
     /// The same entry with these two fields. Read word by word, whatever the optimiser would rather
     /// do: the caller has just written the entry, and a load that is wider than the stores it reads
     /// from waits until they have left the store buffer.
@@ -145,11 +153,12 @@ pub trait Kernel {
     /// Oldest completion that is visible without a system call.
     fn pop(&self) -> Option<Cqe>;
 
-    /// All completions that are visible without a system call, oldest first. `each` does not call
-    /// the kernel.
+    /// Completions that are visible without a system call, oldest first, `max` at most; the rest stay.
+    /// `each` does not call the kernel.
     #[inline(always)]
-    fn for_each_completion(&self, mut each: impl FnMut(Cqe)) {
-        while let Some(cqe) = self.pop() {
+    fn for_each_completion(&self, max: usize, mut each: impl FnMut(Cqe)) {
+        for _ in 0..max {
+            let Some(cqe) = self.pop() else { return };
             each(cqe);
         }
     }
@@ -165,6 +174,24 @@ pub trait Kernel {
 
     /// CLOCK_BOOTTIME, or the simulation's.
     fn now_boot_ns(&self) -> u64;
+
+    /// A moment, for `ns_since`: cheaper than the clock.
+    #[inline]
+    fn stamp(&self) -> u64 {
+        ticks::now()
+    }
+
+    /// Nanoseconds since a `stamp`, right to a thousandth.
+    fn ns_since(&self, stamp: u64) -> u64 {
+        ticks::to_ns(ticks::now().wrapping_sub(stamp))
+    }
+
+    /// How many ticks may pass at most, with time tracking, between two looks at completions, timers and
+    /// mail, in between two items.
+    fn look_ticks() -> u64 {
+        const LOOKS_PER_SECOND: u64 = 5_000; // One each 200 us.
+        ticks::per_second() / LOOKS_PER_SECOND
+    }
 
     /// Wakes an `enter` that sleeps, or makes the next one that would sleep return at once.
     fn waker(&self) -> Waker;

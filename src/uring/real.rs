@@ -127,9 +127,9 @@ impl Kernel for RealKernel {
     }
 
     #[inline(always)]
-    fn for_each_completion(&self, each: impl FnMut(Cqe)) {
+    fn for_each_completion(&self, max: usize, each: impl FnMut(Cqe)) {
         if let Some(ring) = self.ring() {
-            ring.for_each_completion(each);
+            ring.for_each_completion(max, each);
         }
     }
 

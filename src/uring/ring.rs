@@ -150,10 +150,10 @@ impl Ring {
     /// As `pop` until there is none, with the queue borrowed once. (Neither `each` nor
     /// `reserved_completed` touches it: rule 1.)
     #[inline(always)]
-    pub(super) fn for_each_completion(&self, mut each: impl FnMut(Cqe)) {
+    pub(super) fn for_each_completion(&self, max: usize, mut each: impl FnMut(Cqe)) {
         let mut taken = self.taken.get();
         // SAFETY: rule 1.
-        for cqe in unsafe { self.uring().completion_shared() } {
+        for cqe in unsafe { self.uring().completion_shared() }.take(max) {
             taken += 1;
             let cqe = Cqe { user_data: cqe.user_data(), res: cqe.result(), flags: cqe.flags() };
             if cqe.user_data < FIRST_RESERVED_USER_DATA {

@@ -217,7 +217,7 @@ impl World {
 impl World {
     pub fn collect(&self, ex: usize) {
         if self.inbox(ex).has_any() {
-            self.deal_with(ex, self.inbox(ex).take().chain);
+            self.deal_with(ex, self.inbox(ex).take().entries.finish());
         }
     }
 

@@ -138,7 +138,7 @@ MONAD_ASYNC_ASSERT_SIZE(struct monad_async_executor_attr, 192);
  *  and ends the process; every other fault goes to the handler that was there before. A thread without
  *  a signal stack is given one.
  *  @param[out] ex the executor; untouched on an error
- *  @param attr how to make it
+ *  @param attr how to make it; NULL: the defaults
  *  @return 0 or an error, which `monad_async_last_create_error` explains: `ENOSYS`: the kernel has
  *  no io_uring; `EPERM`: a sysctl or a seccomp filter forbids it; `ENOMEM`: memory, or the limit of
  *  locked memory; `EINVAL`: attributes; `EMFILE`, `ENFILE`: file descriptors */

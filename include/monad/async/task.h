@@ -135,7 +135,7 @@ MONAD_ASYNC_ASSERT_SIZE(struct monad_async_task_attr, 64);
 /** Makes a task, idle, with a stack. ANY THREAD. EXPENSIVE: so keep it, and launch it again and
  *  again.
  *  @param[out] task the task; untouched on an error
- *  @param attr how to make it
+ *  @param attr how to make it; NULL: the defaults
  *  @return 0; `ENOMEM`: memory, address space or, before Linux 6.13, mappings; `EINVAL`: attributes */
 MONAD_ASYNC_API monad_async_result monad_async_task_create(
     monad_async_task *task, struct monad_async_task_attr const *attr) MONAD_ASYNC_NOEXCEPT;

@@ -1,0 +1,208 @@
+//! Operation records: what a task does with them, and what their completions do to it.
+
+use core::ptr;
+
+use super::head::add;
+use super::Executor;
+use crate::error::{Errno, RawResult, Res};
+use crate::reactor::operation::{bit, Op, State, ENOENT};
+use crate::reactor::{operation, validate};
+use crate::task::header::{mark, TaskRef, Waits};
+use crate::uring::kernel::{Kernel, Sqe};
+
+impl<K: Kernel> Executor<K> {
+    /// `task` runs now. EBUSY, EINVAL, ENOTSUP: nothing has changed.
+    ///
+    /// # Safety
+    /// `record` stays in place and the library's, and what its entry refers to valid, while in flight.
+    pub unsafe fn begin_operation(&self, task: TaskRef, record: &Op) -> Res<()> {
+        if record.is_in_flight.get() {
+            return Err(Errno(libc::EBUSY));
+        }
+        if !self.reactor.kernel.has_ring() {
+            return Err(Errno(libc::ENOTSUP));
+        }
+        let stream = validate::record(&record.sqe.get())?;
+        // SAFETY: the caller's.
+        unsafe { self.begin(task, record, if stream { bit::STREAM } else { 0 }) };
+        Ok(())
+    }
+
+    /// # Safety
+    /// As `begin_operation`; idle, checked, and there is a ring.
+    unsafe fn begin(&self, task: TaskRef, record: &Op, bits: u8) {
+        record.begun(task, bits);
+        add(&self.head.total_io_submitted, 1);
+        // SAFETY: the caller's.
+        unsafe { self.reactor.begin(record) };
+    }
+
+    /// SUSPENDS. `task` runs now.
+    pub fn wait_operation(&self, task: TaskRef, record: &Op) -> RawResult {
+        if !record.is_in_flight.get() {
+            return RawResult::failure(ENOENT);
+        }
+        if !record.is_of(task) {
+            return RawResult::failure(Errno(libc::EINVAL));
+        }
+        match self.await_record(task, Some(record)) {
+            0 => {
+                record.take();
+                record.result.get()
+            }
+            e => RawResult::from_kernel(e),
+        }
+    }
+
+    /// SUSPENDS. `task` runs now. The record whose completion was taken.
+    pub fn wait_any(&self, task: TaskRef) -> Res<&Op> {
+        if task.operations.is_empty() {
+            return Err(ENOENT);
+        }
+        match self.await_record(task, None) {
+            0 => {
+                let link = task.completed.front().ok_or(ENOENT)?;
+                // SAFETY: only records of the task that are in flight are in that list.
+                let record = unsafe { Op::from_link(link) };
+                record.take();
+                Ok(record)
+            }
+            e => Err(Errno(-e)),
+        }
+    }
+
+    /// Until that record of the task, or any, has a completion to be taken: 0.
+    fn await_record(&self, task: TaskRef, record: Option<&Op>) -> i32 {
+        if task.has(mark::STOPS) {
+            let stopped = self.stop(task);
+            if stopped != 0 {
+                return stopped;
+            }
+        }
+        let pending = match record {
+            Some(record) => record.pending.get() != 0,
+            None => !task.completed.is_empty(),
+        };
+        if pending {
+            return 0;
+        }
+        self.suspend_for(task, record);
+        task.outcome.get()
+    }
+
+    fn suspend_for(&self, task: TaskRef, record: Option<&Op>) {
+        task.peer.set(record.map_or(ptr::null(), |record| ptr::from_ref(record).cast()));
+        task.waits.set(Waits::Operation);
+        task.outcome.set(0);
+        task.awaits();
+        self.leave(task);
+    }
+
+    /// SUSPENDS. `task_io` where there is no room in the submission queue: a record on the task's stack.
+    ///
+    /// # Safety
+    /// As `io`.
+    #[cold]
+    #[inline(never)]
+    pub(super) unsafe fn io_queued(&self, task: TaskRef, sqe: &Sqe) -> i32 {
+        let record = Op::internal(sqe);
+        // SAFETY: in place until it is over, which is waited for below; the rest is the caller's.
+        unsafe { self.begin(task, &record, bit::INTERNAL) };
+        self.suspend_for(task, Some(&record));
+        debug_assert!(record.state.get() == State::Done, "such a wait ends with its operation");
+        record.take();
+        task.outcome.set(record.outcome.get());
+        task.cqe_flags.set(record.cqe_flags.get());
+        record.outcome.get()
+    }
+
+    /// EPERM: not a task's of ours.
+    pub fn cancel_operation(&self, record: &Op) -> Res<()> {
+        if !record.is_in_flight.get() {
+            return Err(ENOENT);
+        }
+        if !record.task().state().is_attached_to(self.address()) {
+            return Err(Errno(libc::EPERM));
+        }
+        if self.reactor.cancel_record(record) {
+            self.record_completed(record, true, self.stamp());
+        }
+        Ok(())
+    }
+
+    /// A record has a completion to be taken; `over`: its last.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn record_completed(&self, record: &Op, over: bool, now: u64) {
+        let task = record.task();
+        if over {
+            add(&self.head.total_io_completed, 1);
+        }
+        match task.waits.get() {
+            Waits::Operation
+                if task.peer.get().is_null() || ptr::eq(task.peer.get().cast(), record) =>
+            {
+                task.waits.set(Waits::Nothing);
+                self.make_ready(task, now);
+            }
+            Waits::Closing => {
+                record.take();
+                if task.operations.is_empty() {
+                    task.waits.set(Waits::Nothing);
+                    self.closed(task, now);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A cancel of a task that waits for a record. True: the wait is over, the task in no list.
+    pub(super) fn cancel_record_wait(&self, task: TaskRef) -> bool {
+        // SAFETY: null, or the record that the task waits for, which is in flight.
+        match unsafe { task.peer.get().cast::<Op>().as_ref() } {
+            Some(record) if record.has(bit::INTERNAL) => {
+                if self.reactor.cancel_record(record) {
+                    self.record_completed(record, true, self.stamp());
+                }
+                false
+            }
+            _ => {
+                task.waits.set(Waits::Nothing);
+                true
+            }
+        }
+    }
+
+    /// `task` has returned with operations in flight: cancels them. True: some have yet to end.
+    #[cold]
+    pub(super) fn close_operations(&self, task: TaskRef) -> bool {
+        let mut next = task.operations.front();
+        while let Some(link) = next {
+            // SAFETY: in that list of records in flight.
+            let record = unsafe {
+                next = task.operations.after(link);
+                operation::Op::from_of_task(link)
+            };
+            if self.reactor.cancel_record(record) {
+                add(&self.head.total_io_completed, 1);
+            }
+            if record.pending.get() != 0 {
+                record.take();
+            }
+        }
+        !task.operations.is_empty()
+    }
+
+    /// The I/O priority of `task` has changed.
+    pub(super) fn requeue_operations(&self, task: TaskRef) {
+        let mut next = task.operations.front();
+        while let Some(link) = next {
+            // SAFETY: as above.
+            let record = unsafe {
+                next = task.operations.after(link);
+                Op::from_of_task(link)
+            };
+            self.reactor.requeue(record);
+        }
+    }
+}

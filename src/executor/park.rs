@@ -1,0 +1,122 @@
+//! Park and unpark: one permit, kept in a word of the task's header.
+//!
+//! ```text
+//!  park word:  0        no permit
+//!              PERMIT   one permit
+//!              record   the task is parked; whoever takes the record out must wake the task
+//! ```
+//!
+//! 1. The owner's thread alone stores a record, and takes it out again to cancel the park, both by an
+//!    exchange; any thread swaps PERMIT in. So exactly one of them takes the record out.
+//! 2. An unpark that took the record out from another thread posts its link to the task's executor. The
+//!    task does not leave its park before that mail has come, so the record stays valid, and nobody
+//!    touches it after it was posted.
+
+use core::mem::offset_of;
+use core::ptr::NonNull;
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+
+use super::mailbox::{kind, Mailbox};
+use super::Executor;
+use crate::intrusive::Link;
+use crate::task::header::{mark, TaskRef, Waits};
+use crate::uring::kernel::Kernel;
+
+const NONE: usize = 0;
+const PERMIT: usize = 1;
+
+#[repr(C)]
+pub struct ParkRecord {
+    link: Link,
+    task: TaskRef,
+    home: &'static Mailbox,
+}
+
+const _: () = assert!(align_of::<ParkRecord>() > PERMIT && offset_of!(ParkRecord, link) == 0);
+
+impl ParkRecord {
+    /// # Safety
+    /// `link` is that of a record whose task is parked.
+    pub unsafe fn task_of(link: NonNull<Link>) -> TaskRef {
+        // SAFETY: the caller's; `link` is the first field, and was made of a pointer to the record.
+        unsafe { link.cast::<Self>().as_ref() }.task
+    }
+}
+
+impl<K: Kernel> Executor<K> {
+    /// SUSPENDS. `task` runs now.
+    pub fn park(&self, task: TaskRef) -> i32 {
+        if task.has(mark::STOPS) {
+            let stopped = self.stop(task);
+            if stopped != 0 {
+                return stopped;
+            }
+        }
+        // Acquire: what came before the unpark is visible.
+        if task.park.compare_exchange(PERMIT, NONE, Acquire, Relaxed).is_ok() {
+            return 0;
+        }
+        let record = ParkRecord { link: Link::new(), task, home: self.mailbox };
+        let at = (&raw const record) as usize;
+        task.peer.set((&raw const record).cast());
+        task.waits.set(Waits::Park);
+        task.awaits();
+        task.outcome.set(0);
+        // Release: the record. Acquire on failure: as above.
+        if task.park.compare_exchange(NONE, at, AcqRel, Acquire).is_err() {
+            task.waits.set(Waits::Nothing);
+            task.goes_on();
+        } else {
+            self.leave(task);
+        }
+        if task.outcome.get() == 0 {
+            // One permit, however many unparks came until now. Acquire: as above.
+            task.park.swap(NONE, Acquire);
+        }
+        task.outcome.get()
+    }
+
+    /// A cancel of a parked task. False: an unpark was faster, and its mail is on the way (rule 1).
+    pub(super) fn unpark_canceled(&self, task: TaskRef) -> bool {
+        let at = task.peer.get() as usize;
+        // Acquire: on failure, the unpark; on success the record was our own.
+        task.park.compare_exchange(at, NONE, AcqRel, Acquire).is_ok()
+    }
+
+    /// The task of ours is to go on: UNPARK has arrived, or its own thread took the record out.
+    pub fn unparked(&self, task: TaskRef) {
+        debug_assert!(task.waits.get() == Waits::Park);
+        task.waits.set(Waits::Nothing);
+        self.make_ready(task, self.stamp());
+    }
+}
+
+/// A record that an unpark took out: the task is to be woken (rule 1).
+#[must_use]
+pub struct Parked(NonNull<ParkRecord>);
+
+impl Parked {
+    /// The calling thread is the task's executor's.
+    pub fn is_here(&self) -> bool {
+        // SAFETY: taken out, so ours, and valid until its mail has come (rule 2).
+        unsafe { self.0.as_ref() }.home.is_mine()
+    }
+
+    /// From another thread.
+    pub fn post(self) {
+        // SAFETY: as above.
+        let home = unsafe { self.0.as_ref() }.home;
+        // SAFETY: as above; in no list. The task is attached there until the mail has come.
+        let posted = unsafe { home.post_pinned(self.0.cast(), kind::UNPARK) };
+        debug_assert!(posted, "its executor has the task attached");
+    }
+}
+
+/// ANY THREAD. Wait-free. Leaves a permit; what to wake, if the task was parked.
+pub fn unpark(task: TaskRef) -> Option<Parked> {
+    // Release: what the caller wrote is visible to who takes the permit. Acquire: the record.
+    match task.park.swap(PERMIT, AcqRel) {
+        NONE | PERMIT => None,
+        at => NonNull::new(at as *mut ParkRecord).map(Parked),
+    }
+}

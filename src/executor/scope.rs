@@ -1,0 +1,284 @@
+//! Scopes, and what interrupts a task: the levels around a call, from the innermost scope out to the task
+//! itself, each of which may have fired. `struct monad_async_scope` is a record on the task's stack.
+//!
+//! ```text
+//!   task (fired: asked to be cancelled) <- outer <- ... <- inner scope <- task.scope
+//!   a shield is a level that nothing outside it gets past
+//! ```
+//!
+//! 1. A level fires once: what comes later finds it fired. A scope stays fired until it is left, the task
+//!    until it exits or takes the cancel back.
+//! 2. `mark::INTERRUPTED` says that a level which is not shielded off has fired; it is computed anew
+//!    whenever a level fires, is entered or is left. So a suspension tests one byte.
+//! 3. A scope's timer is inserted when a call inside first suspends, and stays until the scope is left or
+//!    has fired by it. `mark::UNARMED` says that there is one to insert.
+
+use core::cell::Cell;
+use core::mem::offset_of;
+use core::ptr::{self, NonNull};
+
+use super::Executor;
+use crate::error::{Errno, Res};
+use crate::intrusive::TimerNode;
+use crate::task::header::{mark, Flags, TaskRef};
+use crate::uring::kernel::Kernel;
+
+/// Bits of `monad_async_scope_enter`'s `flags`.
+pub const SHIELD: u32 = 1;
+
+/// No deadline, in place of a time-out.
+pub const NEVER_NS: u64 = u64::MAX;
+
+#[repr(C)]
+pub struct Scope {
+    outer: Cell<*const Scope>,
+    /// This record's address, while it is entered, mixed with its task's: memory that never was a scope
+    /// hardly looks like one.
+    seal: Cell<usize>,
+    task: Cell<Option<TaskRef>>,
+    timer: TimerNode,
+    timeout_ns: Cell<u64>,
+    /// When it was entered, for the time-out.
+    entered: Cell<u64>,
+    /// 0, or the errno that calls inside return.
+    fired: Cell<i32>,
+    shields: Cell<bool>,
+    /// Has a deadline, and no timer yet.
+    unarmed: Cell<bool>,
+}
+
+// As in scope.h.
+const _: () = assert!(size_of::<Scope>() <= 96 && align_of::<Scope>() == 8);
+
+impl Scope {
+    fn new(task: TaskRef, timeout_ns: u64, entered: u64, shields: bool) -> Self {
+        Self {
+            outer: Cell::new(task.scope.get().cast()),
+            seal: Cell::new(0),
+            task: Cell::new(Some(task)),
+            timer: TimerNode::of_another_kind(),
+            timeout_ns: Cell::new(timeout_ns),
+            entered: Cell::new(entered),
+            fired: Cell::new(0),
+            shields: Cell::new(shields),
+            unarmed: Cell::new(timeout_ns != NEVER_NS),
+        }
+    }
+
+    fn seal_for(&self, task: TaskRef) -> usize {
+        (ptr::from_ref(self) as usize).rotate_left(17) ^ task.addr()
+    }
+
+    /// Whose it is, while it is entered.
+    fn task(&self) -> Option<TaskRef> {
+        self.task.get().filter(|&task| self.seal.get() == self.seal_for(task))
+    }
+
+    /// # Safety
+    /// `timer` is the timer of a scope that is entered.
+    pub(super) unsafe fn from_timer<'a>(timer: NonNull<TimerNode>) -> &'a Self {
+        // SAFETY: the caller's; an entered scope stays where it is.
+        unsafe { timer.byte_sub(offset_of!(Self, timer)).cast().as_ref() }
+    }
+
+    fn timer_ptr(&self) -> NonNull<TimerNode> {
+        // SAFETY: within the record.
+        unsafe { NonNull::from(self).byte_add(offset_of!(Self, timer)).cast() }
+    }
+}
+
+/// The scopes that `task` is in, innermost first. Its executor's thread.
+fn scopes(task: TaskRef) -> impl Iterator<Item = &'static Scope> {
+    // SAFETY: scopes that are entered stay where they are until they are left; so says scope.h. Not one
+    // of the iterator's uses outlives that.
+    let at = |scope: *const Scope| unsafe { scope.as_ref() };
+    core::iter::successors(at(task.scope.get().cast()), move |scope| at(scope.outer.get()))
+}
+
+/// The errno that a suspending call of `task` returns at once; 0: none. The outermost level that has
+/// fired decides: a cancel from outside is not lost in a time-out.
+pub(super) fn interruption(task: TaskRef) -> i32 {
+    let mut errno = 0;
+    for scope in scopes(task) {
+        if scope.fired.get() != 0 {
+            errno = scope.fired.get();
+        }
+        if scope.shields.get() {
+            return errno;
+        }
+    }
+    if task.has(mark::ASKED) {
+        libc::ECANCELED
+    } else {
+        errno
+    }
+}
+
+/// Computes the marks anew, after a change of the levels.
+fn refresh(task: TaskRef) {
+    task.unmark(mark::INTERRUPTED | mark::UNARMED | mark::SCOPED);
+    let mut marks = 0;
+    for scope in scopes(task) {
+        marks |= mark::SCOPED;
+        if scope.unarmed.get() {
+            marks |= mark::UNARMED;
+        }
+    }
+    if interruption(task) != 0 {
+        marks |= mark::INTERRUPTED;
+    }
+    task.mark(marks);
+}
+
+impl<K: Kernel> Executor<K> {
+    /// `task` runs now.
+    ///
+    /// # Safety
+    /// `scope` is memory for a scope, which stays in place and the library's until it is left.
+    pub unsafe fn enter_scope(
+        &self,
+        task: TaskRef,
+        scope: *mut Scope,
+        timeout_ns: u64,
+        flags: u32,
+    ) {
+        let timed = timeout_ns != NEVER_NS;
+        let entered = if timed { self.reactor.kernel.stamp() } else { 0 };
+        let shields = flags & SHIELD != 0;
+        // SAFETY: the caller's.
+        let scope = unsafe {
+            scope.write(Scope::new(task, timeout_ns, entered, shields));
+            &*scope
+        };
+        scope.seal.set(scope.seal_for(task));
+        task.scope.set(ptr::from_ref(scope).cast());
+        if shields {
+            refresh(task);
+        } else {
+            task.mark(if timed { mark::SCOPED | mark::UNARMED } else { mark::SCOPED });
+        }
+    }
+
+    /// `task` runs now. EINVAL unless it is the innermost scope; whether it has fired.
+    ///
+    /// # Safety
+    /// `scope` may be read.
+    pub unsafe fn leave_scope(&self, task: TaskRef, scope: *const Scope) -> Res<bool> {
+        if scope.is_null() || task.scope.get() != scope.cast() {
+            return Err(Errno(libc::EINVAL));
+        }
+        // SAFETY: the innermost scope of the task, so entered.
+        let scope = unsafe { &*scope };
+        self.close_scope(task, scope);
+        // Without marks of before, there is nothing that leaving could change.
+        if task.has(mark::STOPS) || scope.shields.get() || scope.outer.get().is_null() {
+            refresh(task);
+        }
+        Ok(scope.fired.get() != 0)
+    }
+
+    fn close_scope(&self, task: TaskRef, scope: &Scope) {
+        if scope.timer.is_inserted() {
+            self.timers.remove_node(scope.timer_ptr());
+        }
+        scope.seal.set(0);
+        task.scope.set(scope.outer.get().cast());
+    }
+
+    /// `task` has returned with scopes open. True if there were any.
+    #[cold]
+    pub(super) fn close_scopes(&self, task: TaskRef) -> bool {
+        let open = !task.scope.get().is_null();
+        while let Some(scope) = scopes(task).next() {
+            self.close_scope(task, scope);
+        }
+        refresh(task);
+        open
+    }
+
+    /// A task of ours cancels a scope. EINVAL: not entered; EPERM: not a task's of ours.
+    ///
+    /// # Safety
+    /// `scope` may be read.
+    pub unsafe fn cancel_scope(&self, scope: *const Scope) -> Res<()> {
+        // SAFETY: the caller's.
+        let scope = unsafe { scope.as_ref() }.ok_or(Errno(libc::EINVAL))?;
+        let task = scope.task().ok_or(Errno(libc::EINVAL))?;
+        if !task.state().is_attached_to(self.address()) {
+            return Err(Errno(libc::EPERM));
+        }
+        self.fire(task, scope, libc::ECANCELED);
+        Ok(())
+    }
+
+    /// The deadline of a scope has passed.
+    pub(super) fn deadline_passed(&self, scope: &Scope) {
+        if let Some(task) = scope.task() {
+            self.fire(task, scope, libc::ETIME);
+        }
+    }
+
+    fn fire(&self, task: TaskRef, scope: &Scope, errno: i32) {
+        if scope.fired.get() != 0 {
+            return; // Rule 1.
+        }
+        scope.fired.set(errno);
+        scope.unarmed.set(false);
+        if scope.timer.is_inserted() {
+            self.timers.remove_node(scope.timer_ptr());
+        }
+        self.levels_changed(task);
+    }
+
+    /// A level of `task` has fired.
+    pub(super) fn levels_changed(&self, task: TaskRef) {
+        refresh(task);
+        if task.has(mark::INTERRUPTED) && task.head.flags.get() == Flags::AWAITING {
+            self.cancel_wait(task);
+        }
+    }
+
+    /// `task` runs now, and took its cancel back. Whether there was one.
+    pub fn uncancel(&self, task: TaskRef) -> bool {
+        let asked = task.has(mark::ASKED);
+        task.unmark(mark::ASKED);
+        refresh(task);
+        asked
+    }
+
+    /// What a suspending call of the running task must not pass by: arms what is not armed; then the
+    /// errno to return at once, negative, or 0.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn stop(&self, task: TaskRef) -> i32 {
+        if task.has(mark::UNARMED) {
+            for scope in scopes(task) {
+                if scope.unarmed.take() {
+                    self.arm(scope);
+                }
+            }
+            refresh(task);
+        }
+        if !task.has(mark::INTERRUPTED) {
+            return 0;
+        }
+        task.cqe_flags.set(0);
+        -interruption(task)
+    }
+
+    /// Inserts the timer of a scope; one that is due fires.
+    fn arm(&self, scope: &Scope) {
+        let kernel = &self.reactor.kernel;
+        let now_ns = kernel.now_boot_ns();
+        // Never early, though the counter's rate is known to a thousandth only.
+        let passed_ns = kernel.ns_since(scope.entered.get());
+        let left_ns = scope.timeout_ns.get().saturating_sub(passed_ns - passed_ns / 512);
+        if left_ns == 0 {
+            scope.fired.set(libc::ETIME);
+            return;
+        }
+        let deadline_ns = now_ns.saturating_add(left_ns);
+        // SAFETY: not inserted, and in place until the scope is left, which takes it out.
+        unsafe { self.timers.insert_node(scope.timer_ptr(), deadline_ns) };
+    }
+}

@@ -1,0 +1,127 @@
+//! A plain thread waits for a task's exit: blocks on a futex, with a join record on the heap.
+//!
+//! The record is held by the waiting thread, by each of its links that is on its way or in a list, and
+//! freed by the last. So a wait that times out leaves at once, whatever the task's executor does.
+
+use core::cell::{Cell, OnceCell};
+use core::sync::atomic::{
+    AtomicU32,
+    Ordering::{AcqRel, Acquire, Release},
+};
+
+use super::join::{look, result_of, JoinRecord, Joiner, Known};
+use super::mailbox::{kind, Mailbox};
+use crate::error::{Errno, RawResult};
+use crate::sys::backoff::Backoff;
+use crate::sys::{alloc, clock, futex, thread};
+use crate::task::header::TaskRef;
+use crate::task::state::Run;
+
+pub struct Waiter {
+    record: OnceCell<JoinRecord>,
+    /// Written by who answers, before `answered`.
+    result: Cell<RawResult>,
+    /// 1 once there is a result.
+    answered: AtomicU32,
+    holders: AtomicU32,
+}
+
+impl Waiter {
+    /// From the joined task's executor, which holds it, and lets go.
+    pub(super) fn answer(&'static self, result: RawResult) {
+        self.result.set(result);
+        // Release: the result.
+        self.answered.store(1, Release);
+        let word = &raw const self.answered;
+        self.release();
+        // It may be gone: the address is a name.
+        futex::wake(word);
+    }
+
+    fn result(&self) -> Option<RawResult> {
+        // Acquire: pairs with `answer`.
+        (self.answered.load(Acquire) != 0).then(|| self.result.get())
+    }
+
+    fn hold(&self) {
+        self.holders.fetch_add(1, AcqRel);
+    }
+
+    pub(super) fn release(&'static self) {
+        // AcqRel: what all holders did comes before the end.
+        if self.holders.fetch_sub(1, AcqRel) == 1 {
+            // SAFETY: leaked from a box by `wait_for`, and this was the last who holds it.
+            drop(unsafe { Box::from_raw(core::ptr::from_ref(self).cast_mut()) });
+        }
+    }
+}
+
+/// Blocks the thread, which runs no task: ANY THREAD but the executor's own. EXPENSIVE.
+pub fn wait(other: TaskRef, timeout_ns: u64) -> RawResult {
+    if !thread::running().is_null() {
+        return RawResult::failure(Errno(libc::EDEADLK));
+    }
+    let deadline_ns = match timeout_ns {
+        u64::MAX => u64::MAX,
+        ns => clock::boot_ns().saturating_add(ns),
+    };
+    let mut backoff = Backoff::new();
+    loop {
+        match look(other) {
+            Known::Never => return RawResult::failure(Errno(libc::EINVAL)),
+            Known::Over(result) => return result,
+            Known::Under(_, away) if away.is_mine() => {
+                return RawResult::failure(Errno(libc::EDEADLK))
+            }
+            _ if timeout_ns == 0 => return RawResult::failure(Errno(libc::ETIME)),
+            Known::Under(run, away) => return wait_for(other, run, away, deadline_ns),
+            Known::Changing if clock::boot_ns() >= deadline_ns => {
+                return RawResult::failure(Errno(libc::ETIME))
+            }
+            Known::Changing => backoff.wait(),
+        }
+    }
+}
+
+fn wait_for(other: TaskRef, run: Run, away: &'static Mailbox, deadline_ns: u64) -> RawResult {
+    let waiter = alloc::try_box(Waiter {
+        record: OnceCell::new(),
+        result: RawResult::default().into(),
+        answered: AtomicU32::new(0),
+        holders: AtomicU32::new(2), // We, and JOIN.
+    });
+    let waiter: &'static Waiter = match waiter {
+        Ok(waiter) => Box::leak(waiter),
+        Err(e) => return RawResult::failure(e),
+    };
+    let record =
+        waiter.record.get_or_init(|| JoinRecord::new(Joiner::Thread(waiter), other, run, away));
+    // SAFETY: in place until the last holder lets go; JOIN's answer does for its own.
+    let posted = unsafe { away.post_pinned(record.link(), kind::JOIN) };
+    if !posted {
+        // Its executor is gone, and with it the run is over.
+        waiter.release();
+        waiter.release();
+        return result_of(other.state(), run);
+    }
+    while waiter.result().is_none() {
+        let left_ns = match deadline_ns {
+            u64::MAX => None,
+            at_ns => match at_ns.saturating_sub(clock::boot_ns()) {
+                0 => break,
+                ns => Some(ns),
+            },
+        };
+        futex::wait(&waiter.answered, 0, left_ns);
+    }
+    let result = waiter.result();
+    if result.is_none() {
+        waiter.hold(); // UNJOIN.
+                       // SAFETY: as for JOIN.
+        if !unsafe { away.post_pinned(record.unlink(), kind::UNJOIN) } {
+            waiter.release();
+        }
+    }
+    waiter.release();
+    result.unwrap_or(RawResult::failure(Errno(libc::ETIME)))
+}

@@ -1,0 +1,247 @@
+//! An operation: `struct monad_async_op`, a record in memory of the caller's.
+//!
+//! ```text
+//!         +0  the entry                         the caller's while idle, ours while in flight
+//!        +64  result, cqe_flags, is_in_flight   the caller reads
+//!        +85  state, level, bits
+//!        +88  user_ptr                          the caller's
+//!        +96  link        while QUEUED, the queue of its I/O priority; with a completion to be taken,
+//!                         the task's list of those
+//!       +112  of_task     in the task's list of its operations, while in flight
+//!       +128  cancel      while its cancel request waits for a submission entry
+//!       +144  task, the latest completion
+//! ```
+//!
+//! ```text
+//!          begin: no room          there is room
+//!   IDLE -----------------> QUEUED -------------> KERNEL -----> DONE -----> IDLE
+//!     `-------------------------------------------^   the last    its last completion
+//!          begin: room                                completion  was taken
+//! ```
+//!
+//! 1. While in flight a record belongs to the thread of its task's executor, and stays where it is.
+//! 2. `pending` is not 0 exactly while it is in `completed` of its task: a completion was not taken. A
+//!    stream has completions in KERNEL too.
+//! 3. What is submitted was checked when it was begun, and is not read again before that from anywhere the
+//!    caller may write, but for the retry of an operation that the kernel did not perform.
+
+use core::cell::Cell;
+use core::ffi::c_void;
+use core::mem::offset_of;
+use core::ptr::NonNull;
+
+use crate::error::{Errno, RawResult};
+use crate::intrusive::Link;
+use crate::task::header::{mark, TaskRef};
+use crate::uring::kernel::Sqe;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum State {
+    Idle = 0,
+    /// Waits for a submission entry.
+    Queued = 1,
+    /// The kernel has it, or the submission queue.
+    Kernel = 2,
+    /// Its last completion is there, not taken yet.
+    Done = 3,
+}
+
+/// Bits of [`Op::bits`].
+pub mod bit {
+    /// The kernel was asked to cancel it, or is about to be.
+    pub const ASKED: u8 = 1 << 0;
+    /// In the queue of cancel requests.
+    pub const CANCEL_QUEUED: u8 = 1 << 1;
+    pub const STREAM: u8 = 1 << 2;
+    /// Of `task_io`: who waits for it has it cancelled when interrupted.
+    pub const INTERNAL: u8 = 1 << 3;
+}
+
+#[repr(C)]
+pub struct Op {
+    pub sqe: Cell<Sqe>,
+    pub result: Cell<RawResult>,
+    pub cqe_flags: Cell<u32>,
+    pub is_in_flight: Cell<bool>,
+    pub state: Cell<State>,
+    /// Of the queue it waits in.
+    pub level: Cell<u8>,
+    pub bits: Cell<u8>,
+    pub user_ptr: Cell<*mut c_void>,
+    pub link: Link,
+    pub of_task: Link,
+    pub cancel: Link,
+    task: Cell<Option<TaskRef>>,
+    /// The latest completion's.
+    pub outcome: Cell<i32>,
+    pub outcome_flags: Cell<u32>,
+    /// Completions not taken; those of a poll are one.
+    pub pending: Cell<u32>,
+    /// How often it was begun again.
+    pub retries: Cell<u32>,
+    reserved: [u64; 3],
+}
+
+// As in op.h.
+const _: () = {
+    assert!(offset_of!(Op, result) == 64 && offset_of!(Op, cqe_flags) == 80);
+    assert!(offset_of!(Op, is_in_flight) == 84 && offset_of!(Op, user_ptr) == 88);
+    assert!(offset_of!(Op, link) == 96 && size_of::<Op>() == 192);
+};
+
+impl Op {
+    /// Of `task_io`, on the task's stack.
+    pub fn internal(sqe: &Sqe) -> Self {
+        Self {
+            sqe: Cell::new(*sqe),
+            result: RawResult::default().into(),
+            cqe_flags: 0.into(),
+            is_in_flight: false.into(),
+            state: State::Idle.into(),
+            level: 0.into(),
+            bits: bit::INTERNAL.into(),
+            user_ptr: Cell::new(core::ptr::null_mut()),
+            link: Link::new(),
+            of_task: Link::new(),
+            cancel: Link::new(),
+            task: Cell::new(None),
+            outcome: 0.into(),
+            outcome_flags: 0.into(),
+            pending: 0.into(),
+            retries: 0.into(),
+            reserved: [0; 3],
+        }
+    }
+
+    pub fn link(&self) -> NonNull<Link> {
+        self.at(offset_of!(Op, link))
+    }
+
+    pub fn of_task(&self) -> NonNull<Link> {
+        self.at(offset_of!(Op, of_task))
+    }
+
+    pub fn cancel(&self) -> NonNull<Link> {
+        self.at(offset_of!(Op, cancel))
+    }
+
+    fn at(&self, offset: usize) -> NonNull<Link> {
+        // SAFETY: within the record.
+        unsafe { NonNull::from(self).byte_add(offset).cast() }
+    }
+
+    /// # Safety
+    /// `link` is the `link` of a record in flight.
+    pub unsafe fn from_link<'a>(link: NonNull<Link>) -> &'a Self {
+        // SAFETY: the caller's; rule 1.
+        unsafe { link.byte_sub(offset_of!(Op, link)).cast().as_ref() }
+    }
+
+    /// # Safety
+    /// `link` is the `of_task` of a record in flight.
+    pub unsafe fn from_of_task<'a>(link: NonNull<Link>) -> &'a Self {
+        // SAFETY: the caller's; rule 1.
+        unsafe { link.byte_sub(offset_of!(Op, of_task)).cast().as_ref() }
+    }
+
+    /// # Safety
+    /// `link` is the `cancel` of a record in flight.
+    pub unsafe fn from_cancel<'a>(link: NonNull<Link>) -> &'a Self {
+        // SAFETY: the caller's; rule 1.
+        unsafe { link.byte_sub(offset_of!(Op, cancel)).cast().as_ref() }
+    }
+
+    /// Whose it is. In flight.
+    pub fn task(&self) -> TaskRef {
+        self.task.get().expect("an operation in flight is a task's")
+    }
+
+    pub fn is_of(&self, task: TaskRef) -> bool {
+        self.task.get() == Some(task)
+    }
+
+    pub fn has(&self, bits: u8) -> bool {
+        self.bits.get() & bits != 0
+    }
+
+    pub fn set(&self, bits: u8) {
+        self.bits.set(self.bits.get() | bits);
+    }
+
+    pub fn clear(&self, bits: u8) {
+        self.bits.set(self.bits.get() & !bits);
+    }
+
+    /// From idle to in flight.
+    pub fn begun(&self, task: TaskRef, bits: u8) {
+        self.task.set(Some(task));
+        self.bits.set(bits);
+        self.pending.set(0);
+        self.retries.set(0);
+        self.is_in_flight.set(true);
+        // SAFETY: idle, so in no list; rule 1.
+        unsafe { task.operations.push_back(self.of_task()) };
+        task.mark(mark::OPERATIONS);
+    }
+
+    /// A completion has come; `over`: the last one. What it brings and its flags are one.
+    pub fn completed(&self, res: i32, flags: u32, over: bool) {
+        if self.pending.get() == 0 {
+            self.outcome.set(res);
+            // SAFETY: not pending, so not in that list (rule 2), nor in a queue.
+            unsafe { self.task().completed.push_back(self.link()) };
+            self.pending.set(1);
+        } else {
+            // Of a poll: the events of all; an error is the last of it.
+            let both = if res < 0 { res } else { self.outcome.get() | res };
+            self.outcome.set(both);
+        }
+        self.outcome_flags.set(flags);
+        if over {
+            self.state.set(State::Done);
+        }
+    }
+
+    /// Takes what is pending. True: that was the last.
+    pub fn take(&self) -> bool {
+        debug_assert!(self.pending.get() != 0);
+        let task = self.task();
+        self.pending.set(0);
+        // SAFETY: pending, so in that list (rule 2).
+        unsafe { task.completed.remove(self.link()) };
+        self.result.set(RawResult::from_kernel(self.outcome.get()));
+        self.cqe_flags.set(self.outcome_flags.get());
+        let over = self.state.get() == State::Done;
+        if over {
+            self.ended();
+        }
+        over
+    }
+
+    /// From DONE to idle.
+    fn ended(&self) {
+        let task = self.task();
+        self.state.set(State::Idle);
+        self.is_in_flight.set(false);
+        // SAFETY: in flight until now, so in that list.
+        unsafe { task.operations.remove(self.of_task()) };
+        if task.operations.is_empty() {
+            task.unmark(mark::OPERATIONS);
+        }
+    }
+}
+
+/// What the kernel answers where it did not perform an operation: interrupted, or cancelled.
+#[inline(always)]
+pub fn is_not_performed(res: i32) -> bool {
+    // 512 to 516 are ERESTARTSYS and its like, which the kernel keeps to itself elsewhere.
+    matches!(-res, libc::ECANCELED | libc::EINTR | 512..=516)
+}
+
+/// What an operation ends with that the kernel would not perform, however often it was asked.
+pub const KEPT_FROM: i32 = -libc::EAGAIN;
+/// How often it is asked.
+pub const RETRIES_MAX: u32 = 100;
+
+pub const ENOENT: Errno = Errno(libc::ENOENT);

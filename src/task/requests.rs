@@ -1,0 +1,96 @@
+//! Tasks that other threads want an executor to look at: a set of at most 64, with a flag for more. What is
+//! wanted stands in each task's header, so that a task is a name here, and may be an old one. Touches
+//! nothing else; the loom models run this code.
+//!
+//! ```text
+//!  a bit of claimed, ready:   0 0   free
+//!                             1 0   a poster writes the place
+//!                             1 1   the owner may read it
+//! ```
+//!
+//! 1. A poster claims a place by its bit, writes it, then sets the bit in `ready` (release). The owner takes
+//!    all of `ready` (acquire), reads, then frees the claims (release, to the acquire of the next claim).
+//! 2. No place free: `overflowed`, and the owner looks at all tasks. It clears the flag before it looks.
+//! 3. A poster then notifies the owner's inbox, which orders all of this before the owner's look.
+
+use core::array;
+#[cfg(not(loom))]
+use core::sync::atomic::{
+    AtomicBool, AtomicU64, AtomicUsize,
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
+};
+#[cfg(loom)]
+use loom::sync::atomic::{
+    AtomicBool, AtomicU64, AtomicUsize,
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
+};
+
+#[cfg(not(loom))]
+pub const PLACES: usize = 64;
+/// So that a model runs out of them.
+#[cfg(loom)]
+pub const PLACES: usize = 1;
+
+const NO_PLACE: u64 = if PLACES == 64 { 0 } else { !((1 << (PLACES % 64)) - 1) };
+
+pub struct Requests {
+    claimed: AtomicU64,
+    ready: AtomicU64,
+    overflowed: AtomicBool,
+    places: [AtomicUsize; PLACES],
+}
+
+impl Requests {
+    pub fn new() -> Self {
+        Self {
+            claimed: AtomicU64::new(NO_PLACE),
+            ready: AtomicU64::new(0),
+            overflowed: AtomicBool::new(false),
+            places: array::from_fn(|_| AtomicUsize::new(0)),
+        }
+    }
+
+    /// ANY THREAD. Lock-free: no more tries than there are places.
+    pub fn add(&self, task_address: usize) {
+        let mut claimed = self.claimed.load(Relaxed);
+        while claimed != u64::MAX {
+            let place = claimed.trailing_ones() as usize;
+            // Acquire: rule 1, the owner has read what was there.
+            let before = self.claimed.fetch_or(1 << place, Acquire);
+            if before & 1 << place == 0 {
+                self.places[place].store(task_address, Relaxed);
+                // Release: rule 1.
+                self.ready.fetch_or(1 << place, Release);
+                return;
+            }
+            claimed = before;
+        }
+        // Release: what the task's header says comes first.
+        self.overflowed.store(true, Release);
+    }
+
+    /// The owner. Calls `each` with the tasks that were added. False: there were more.
+    #[must_use]
+    pub fn take(&self, mut each: impl FnMut(usize)) -> bool {
+        // Acquire: rule 1.
+        let ready = self.ready.swap(0, Acquire);
+        let mut left = ready;
+        while left != 0 {
+            let place = left.trailing_zeros() as usize;
+            left &= left - 1;
+            each(self.places[place].load(Relaxed));
+        }
+        if ready != 0 {
+            // Release: rule 1.
+            self.claimed.fetch_and(!ready, Release);
+        }
+        // AcqRel: rule 2; who finds no place after this sets it again.
+        !self.overflowed.swap(false, AcqRel)
+    }
+}
+
+impl Default for Requests {
+    fn default() -> Self {
+        Self::new()
+    }
+}
