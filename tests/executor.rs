@@ -6,6 +6,7 @@ use common::*;
 use monad_async::api::Handle;
 use monad_async::error::{Errno, RawResult};
 use monad_async::task::header::TaskRef;
+use monad_async::uring::abi;
 use monad_async::uring::kernel::Sqe;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -118,12 +119,11 @@ fn the_parts_of_run_add_up() {
 /// also the poll of the executor's that never does, and a request to cancel what the drain waits for.
 #[test]
 fn a_drain_is_refused_and_stops_nothing() {
-    const IO_DRAIN: u64 = 1 << 1;
     let ex = executor(8);
     let t = new_task();
     set_body(t, |t| {
         let mut sqe = Sqe::zeroed();
-        sqe.0[0] |= IO_DRAIN << 8;
+        sqe.0[0] |= u64::from(abi::sqe::IO_DRAIN) << 8;
         // SAFETY: a NOP refers to no memory.
         let refused = unsafe { Handle::<Real>::io(t, &sqe) };
         RawResult::success((refused == RawResult::failure(Errno(libc::EINVAL))).into())

@@ -268,6 +268,67 @@ fn roots<'a>(tokens: &[(Token<'a>, usize)], found: &mut Vec<(&'a str, usize)>) {
     }
 }
 
+/// The files of its own directory that a file imports: by `super::`, once.
+fn peers<'a>(tokens: &[(Token<'a>, usize)]) -> Vec<&'a str> {
+    let mut found = Vec::new();
+    for (i, (token, _)) in tokens.iter().enumerate() {
+        let is_super = |i: usize| tokens.get(i).is_some_and(|t| t.0 == Token::Word("super"));
+        // An inline module, of tests, means the file itself.
+        if *token == Token::Word("super") && !is_super(i + 2) && !(i >= 2 && is_super(i - 2)) {
+            roots(&tokens[i + 2..], &mut found);
+        }
+    }
+    found.into_iter().map(|(module, _)| module).collect()
+}
+
+/// Files whose imports lead back to them.
+fn circle<'a>(imports: &[(&'a str, Vec<&'a str>)]) -> Option<Vec<&'a str>> {
+    fn walk<'a>(
+        at: &'a str,
+        way: &mut Vec<&'a str>,
+        imports: &[(&'a str, Vec<&'a str>)],
+    ) -> Option<Vec<&'a str>> {
+        if let Some(begin) = way.iter().position(|&file| file == at) {
+            return Some(way[begin..].to_vec());
+        }
+        way.push(at);
+        let next = imports.iter().find(|(file, _)| *file == at).map(|(_, peers)| peers);
+        let found = next.into_iter().flatten().find_map(|&peer| walk(peer, way, imports));
+        way.pop();
+        found
+    }
+    imports.iter().find_map(|(file, _)| walk(file, &mut Vec::new(), imports))
+}
+
+#[test]
+fn no_two_files_of_uring_import_each_other() {
+    let mut paths = Vec::new();
+    files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/uring"), &mut paths);
+    let sources: Vec<_> = paths
+        .iter()
+        .map(|p| (p.file_stem().unwrap().to_str().unwrap(), std::fs::read_to_string(p).unwrap()))
+        .collect();
+    let imports: Vec<_> = sources
+        .iter()
+        .map(|(name, source)| {
+            let tokens = tokens(source);
+            let of_tests = tokens
+                .windows(2)
+                .position(|t| t[0].0 == Token::Word("mod") && t[1].0 == Token::Word("tests"));
+            (*name, peers(&tokens[..of_tests.unwrap_or(tokens.len())]))
+        })
+        .collect();
+    assert!(imports.iter().any(|(name, peers)| *name == "ring" && peers.contains(&"wakeup")));
+    assert_eq!(circle(&imports), None);
+}
+
+#[test]
+fn a_circle_is_found() {
+    let imports = [("a", vec!["b", "x"]), ("b", vec!["c"]), ("c", vec!["x", "b"]), ("x", vec![])];
+    assert_eq!(circle(&imports), Some(vec!["b", "c"]));
+    assert_eq!(circle(&imports[..2]), None);
+}
+
 fn files(below: &Path, out: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(below).unwrap() {
         let path = entry.unwrap().path();

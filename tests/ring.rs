@@ -4,6 +4,7 @@
 mod rings;
 
 use monad_async::error::Errno;
+use monad_async::uring::abi::op;
 use monad_async::uring::kernel::{Kernel, Sqe, Wait};
 use monad_async::uring::mask;
 use monad_async::uring::RingOptions;
@@ -77,7 +78,7 @@ fn what_completes_meanwhile_is_visible_or_announced() {
     on_every_rung(4, |k| {
         let (rx, tx) = pipe();
         let into = Box::leak(Box::new([0u8; 1]));
-        let mut read = Sqe::new(READ, rx, u64::MAX, into.as_mut_ptr() as u64, 1, 0);
+        let mut read = Sqe::new(op::READ, rx, u64::MAX, into.as_mut_ptr() as u64, 1, 0);
         read.set_user_data(5);
         push(k, &read);
         k.enter(Wait::No).unwrap();

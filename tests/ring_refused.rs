@@ -6,6 +6,7 @@ mod rings;
 use std::io::Read;
 use std::os::fd::FromRawFd;
 
+use monad_async::uring::abi::setup;
 use monad_async::uring::kernel::{Kernel, Wait};
 use monad_async::uring::{CreateError, RealKernel, RingOptions};
 use rings::*;
@@ -101,14 +102,12 @@ fn a_compute_only_executor_makes_no_call_of_io_uring() {
 
 #[test]
 fn wrong_wishes_are_einval_and_named() {
-    const CQSIZE: u32 = 1 << 3;
-    const ATTACH_WQ: u32 = 1 << 5;
-    const SQPOLL: u32 = 1 << 1;
+    use setup::{ATTACH_WQ, CQSIZE, IOPOLL, SQPOLL};
     let Some(k) = ring(FOUR) else { return };
     let stdin = RingOptions { flags: ATTACH_WQ, wq_fd: 0, ..FOUR };
     let closed = RingOptions { flags: ATTACH_WQ, wq_fd: 1 << 20, ..FOUR };
     for (o, words) in [
-        (RingOptions { flags: SQPOLL | 1, ..FOUR }, "IOPOLL SQPOLL in"),
+        (RingOptions { flags: SQPOLL | IOPOLL, ..FOUR }, "IOPOLL SQPOLL in"),
         (RingOptions { flags: 1 << 31, ..FOUR }, "0x80000000"),
         (RingOptions { flags: CQSIZE, cq_entries: 2, ..FOUR }, "cq_entries is 2"),
         (RingOptions { flags: CQSIZE, cq_entries: 0, ..FOUR }, "cq_entries is 0"),
@@ -121,7 +120,14 @@ fn wrong_wishes_are_einval_and_named() {
     }
     // And right ones are followed.
     let wq_fd = k.real_ring_fd();
-    let all = 0x131f0 & !(1 << 6);
+    let all = setup::CLAMP
+        | ATTACH_WQ
+        | setup::SUBMIT_ALL
+        | setup::COOP_TASKRUN
+        | setup::TASKRUN_FLAG
+        | setup::SINGLE_ISSUER
+        | setup::DEFER_TASKRUN
+        | setup::NO_SQARRAY;
     let o = RingOptions { flags: all | CQSIZE, cq_entries: 100, wq_fd, ..FOUR };
     let config = ring(o).unwrap().config().to_owned();
     assert!(config.contains("ring: 4 submission entries, 128 completion entries"), "{config}");

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use monad_async::error::Errno;
+use monad_async::uring::abi::{cancel, op};
 use monad_async::uring::kernel::{Kernel, Sqe, Wait, Waker};
 use monad_async::uring::{RealKernel, RingOptions};
 use rings::*;
@@ -139,19 +140,17 @@ fn a_flood_of_wakes_loses_no_completion_and_ends() {
 /// sleep; on the way it may be that the queue is full, and that the counter is above zero already.
 #[test]
 fn a_wake_survives_the_cancellation_of_everything() {
-    const CANCEL_ALL: u32 = 1 << 0;
-    const CANCEL_ANY: u32 = 1 << 2;
     on_every_rung(1, |k| {
         for n in 0..20 {
-            let mut cancel = Sqe::new(ASYNC_CANCEL, -1, 0, 0, 0, CANCEL_ALL | CANCEL_ANY);
-            cancel.set_user_data(1);
-            push(k, &cancel);
+            let mut all = Sqe::new(op::ASYNC_CANCEL, -1, 0, 0, 0, cancel::ALL | cancel::ANY);
+            all.set_user_data(1);
+            push(k, &all);
             assert!(reap(k, 1)[0].res >= 0);
             if n % 2 == 0 {
                 // The only entry is taken when the sleep wants to arm the poll.
                 push(k, &nop(2));
                 assert_eq!(user_data(&reap(k, 1)), [2]);
-                push(k, &cancel);
+                push(k, &all);
                 reap(k, 1);
             }
             let (waker, woken) = (k.waker(), AtomicBool::new(false));

@@ -7,12 +7,8 @@ use super::operation::{bit, is_not_performed, Op, State, KEPT_FROM, RETRIES_MAX}
 use super::{Reactor, ADDRESS_MASK, TAG_CANCEL, TAG_MASK, TAG_RECORD};
 use crate::stack::headers;
 use crate::task::header::{Task, TaskRef, Waits};
+use crate::uring::abi::cqe;
 use crate::uring::kernel::{Cqe, Kernel};
-
-/// More completions of this operation will come: its buffers are still in use.
-const CQE_F_MORE: u32 = 1 << 1;
-/// The notification that a zero-copy send's buffers are free again; carries no result.
-const CQE_F_NOTIF: u32 = 1 << 3;
 
 /// What a completion has come to.
 pub enum Completed<'a> {
@@ -51,9 +47,9 @@ impl<K: Kernel> Reactor<K> {
         if !(waits && ours) {
             return None; // Not ours.
         }
-        if cqe.flags & (CQE_F_MORE | CQE_F_NOTIF) != 0 && !Self::complete_twice(task, cqe) {
+        if cqe.flags & (cqe::MORE | cqe::NOTIF) != 0 && !Self::complete_twice(task, cqe) {
             return None;
-        } else if cqe.flags & CQE_F_NOTIF == 0 {
+        } else if cqe.flags & cqe::NOTIF == 0 {
             task.outcome.set(cqe.res);
             task.cqe_flags.set(cqe.flags);
         }
@@ -67,11 +63,11 @@ impl<K: Kernel> Reactor<K> {
     /// A zero-copy send: its result, then the notification that its buffers are free. True: over.
     #[cold]
     fn complete_twice(task: TaskRef, cqe: Cqe) -> bool {
-        if cqe.flags & CQE_F_NOTIF == 0 {
+        if cqe.flags & cqe::NOTIF == 0 {
             task.outcome.set(cqe.res);
             task.cqe_flags.set(cqe.flags);
         }
-        cqe.flags & CQE_F_MORE == 0
+        cqe.flags & cqe::MORE == 0
     }
 
     #[cold]
@@ -93,7 +89,7 @@ impl<K: Kernel> Reactor<K> {
         if record.state.get() != State::Kernel {
             return None;
         }
-        let more = cqe.flags & CQE_F_MORE != 0;
+        let more = cqe.flags & cqe::MORE != 0;
         if record.has(bit::STREAM) {
             if !more {
                 self.unqueue_record_cancel(record);
@@ -101,7 +97,7 @@ impl<K: Kernel> Reactor<K> {
             record.completed(self.outcome(record, cqe.res), cqe.flags, !more);
             return Some(Completed::Record { record, over: !more });
         }
-        if cqe.flags & CQE_F_NOTIF == 0 {
+        if cqe.flags & cqe::NOTIF == 0 {
             record.outcome.set(cqe.res);
             record.outcome_flags.set(cqe.flags);
         }

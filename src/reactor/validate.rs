@@ -2,13 +2,11 @@
 //! complete other than its caller is told, name another operation, or send completions elsewhere.
 
 use crate::error::{Errno, Res};
-use crate::uring::kernel::{op, Sqe};
+use crate::uring::abi::{op, sqe as flag, LAST_OP};
+use crate::uring::kernel::Sqe;
 
-const IOSQE_FIXED_FILE: u8 = 1 << 0;
-const IOSQE_ASYNC: u8 = 1 << 4;
-const IOSQE_BUFFER_SELECT: u8 = 1 << 5;
 /// Not: drains (beside a zero-copy send they wait for ever), links, those that skip their completion.
-const ALLOWED_FLAGS: u8 = IOSQE_FIXED_FILE | IOSQE_ASYNC | IOSQE_BUFFER_SELECT;
+const ALLOWED_FLAGS: u8 = flag::FIXED_FILE | flag::ASYNC | flag::BUFFER_SELECT;
 
 const fn bit(opcode: u8) -> u64 {
     1 << opcode
@@ -18,7 +16,7 @@ const fn bit(opcode: u8) -> u64 {
 /// LINK_TIMEOUT), what completes in another ring (MSG_RING), what is multishot by its opcode
 /// (READ_MULTISHOT, RECV_ZC), and what is not known here.
 const ALLOWED: u64 = {
-    let all = (1 << (op::LAST + 1)) - 1;
+    let all = (1 << (LAST_OP + 1)) - 1;
     all & !(bit(op::POLL_REMOVE)
         | bit(op::TIMEOUT_REMOVE)
         | bit(op::ASYNC_CANCEL)
@@ -41,7 +39,7 @@ const LOOKED_AT: u64 = bit(op::POLL_ADD)
 #[inline(always)]
 pub fn once(sqe: &Sqe) -> Res<()> {
     let opcode = sqe.opcode();
-    let known = opcode <= op::LAST && ALLOWED >> opcode & 1 != 0;
+    let known = opcode <= LAST_OP && ALLOWED >> opcode & 1 != 0;
     if !known || sqe.flags() & !ALLOWED_FLAGS != 0 {
         return Err(Errno(libc::EINVAL));
     }
@@ -128,7 +126,7 @@ mod tests {
             op::READ_MULTISHOT,
             op::RECV_ZC,
         ];
-        expected.extend(op::LAST + 1..=255);
+        expected.extend(LAST_OP + 1..=255);
         assert_eq!(refused, expected);
     }
 

@@ -4,6 +4,7 @@
 //! Every method takes `&self`: tasks push entries from their own stacks while the loop that owns
 //! the ring is further up on the executor's. All calls come from the owning thread.
 
+pub use super::abi::op;
 use crate::error::Errno;
 pub use crate::sys::eventfd::Waker;
 use crate::ticks;
@@ -21,6 +22,9 @@ pub struct Cqe {
     pub res: i32,
     pub flags: u32,
 }
+
+/// From here on `user_data` is the kernel object's own: `push` gets none, and no completion shows any.
+pub const FIRST_RESERVED_USER_DATA: u64 = u64::MAX - 15;
 
 /// How long an [`Kernel::enter`] may sleep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,32 +199,4 @@ pub trait Kernel {
 
     /// Wakes an `enter` that sleeps, or makes the next one that would sleep return at once.
     fn waker(&self) -> Waker;
-}
-
-/// Opcodes, `enum io_uring_op`, as far as the executor treats them specially.
-pub mod op {
-    pub const READV: u8 = 1;
-    pub const WRITEV: u8 = 2;
-    pub const READ_FIXED: u8 = 4;
-    pub const WRITE_FIXED: u8 = 5;
-    pub const POLL_ADD: u8 = 6;
-    pub const POLL_REMOVE: u8 = 7;
-    pub const RECVMSG: u8 = 10;
-    pub const TIMEOUT: u8 = 11;
-    pub const TIMEOUT_REMOVE: u8 = 12;
-    pub const ACCEPT: u8 = 13;
-    pub const ASYNC_CANCEL: u8 = 14;
-    pub const LINK_TIMEOUT: u8 = 15;
-    pub const READ: u8 = 22;
-    pub const WRITE: u8 = 23;
-    pub const SEND: u8 = 26;
-    pub const RECV: u8 = 27;
-    pub const MSG_RING: u8 = 40;
-    pub const URING_CMD: u8 = 46;
-    pub const READ_MULTISHOT: u8 = 49;
-    pub const RECV_ZC: u8 = 58;
-    pub const READV_FIXED: u8 = 60;
-    pub const WRITEV_FIXED: u8 = 61;
-    /// The last that is known here: PIPE.
-    pub const LAST: u8 = 62;
 }

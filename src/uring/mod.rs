@@ -2,23 +2,32 @@
 //! The only importer of io-uring.
 //!
 //! ```text
+//! abi       the numbers of <linux/io_uring.h>
 //! kernel    the trait, submission and completion entries
 //! mask      what a test may have refused
-//! setup     how a ring is made, rung by rung, and why there is none
+//! options   what may be chosen about a ring
+//! refusal   why there is none, and what to do
+//! setup     how it is made, rung by rung
 //! features  what a new ring's kernel can do besides
 //! ring      the queues, and io_uring_enter
 //! wakeup    how another thread ends a sleep in the ring
 //! sleeper   how a compute-only executor sleeps
 //! real      the face of it all
 //! ```
+//!
+//! No two of these files import each other.
 
+pub mod abi;
 mod features;
 pub mod kernel;
 pub mod mask;
+mod options;
 mod real;
+mod refusal;
 mod ring;
 mod setup;
 mod sleeper;
 mod wakeup;
 
-pub use real::{CreateError, RealKernel, RingOptions, FIRST_RESERVED_USER_DATA};
+pub use options::{CreateError, RingOptions};
+pub use real::RealKernel;

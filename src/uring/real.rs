@@ -4,38 +4,15 @@
 //! One thread makes, uses and drops a `RealKernel` (it is not `Send`): SINGLE_ISSUER binds the ring
 //! to it, and so does the registered ring descriptor.
 
-use super::kernel::{Cqe, Kernel, Sqe, Wait, Waker};
+use super::kernel::{Cqe, Kernel, Sqe, Wait, Waker, FIRST_RESERVED_USER_DATA};
+use super::options::{CreateError, RingOptions};
 use super::ring::Ring;
-use super::setup;
 use super::sleeper::Sleeper;
+use super::{features, refusal, setup};
 use crate::error::Errno;
 use crate::sys::clock;
 use crate::sys::host;
 use crate::sys::text::{text, Text};
-
-pub use super::ring::FIRST_RESERVED_USER_DATA;
-
-/// What may be chosen about a ring.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct RingOptions {
-    /// Submission entries, rounded up to a power of two; 0: no ring, compute only.
-    pub entries: u32,
-    /// IORING_SETUP_*, from `io_uring_params`.
-    pub flags: u32,
-    /// With CQSIZE.
-    pub cq_entries: u32,
-    /// With ATTACH_WQ.
-    pub wq_fd: i32,
-    /// TEST ONLY: [`mask`](super::mask) bits of what to take for refused by the kernel.
-    pub mask: u32,
-}
-
-/// Why there is no ring: the errno to return, and one sentence that says what to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CreateError {
-    pub errno: Errno,
-    pub text: Text,
-}
 
 /// [`Kernel`] as the running Linux has it.
 pub struct RealKernel {
@@ -53,7 +30,7 @@ enum Way {
 impl RealKernel {
     /// EXPENSIVE. On the thread that will use it.
     pub fn new(options: &RingOptions) -> Result<Self, CreateError> {
-        let explain = |e| setup::explain(e, options);
+        let explain = |e| refusal::explain(e, options);
         let release = host::Release::running();
         if options.entries == 0 {
             let way = Way::ComputeOnly(Sleeper::new().map_err(explain)?);
@@ -65,13 +42,16 @@ impl RealKernel {
         }
         let made = setup::make(options)?;
         if !made.uring.params().is_feature_ext_arg() {
-            let text = setup::too_old(&release);
+            let text = refusal::too_old(&release);
             return Err(CreateError { errno: Errno(libc::ENOSYS), text });
         }
         let (flags, mut dropped) = (made.flags, made.dropped);
-        let ring = Ring::new(made.uring, options.mask, &mut dropped).map_err(explain)?;
-        let config: Text =
-            text!("kernel: {release}\n{}", ring.describe(&setup::names(flags), &dropped));
+        let mut ring = Ring::new(made.uring).map_err(explain)?;
+        features::learn(&mut ring, options.mask, &mut dropped).map_err(explain)?;
+        let config: Text = text!(
+            "kernel: {release}\n{}",
+            features::describe(&ring, &setup::names(flags), &dropped)
+        );
         Ok(Self { way: Way::Ring(ring), config })
     }
 

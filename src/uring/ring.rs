@@ -34,15 +34,11 @@ use std::ptr::NonNull;
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{squeue, EnterFlags, IoUring, Submitter};
 
-use super::kernel::{Cqe, Sqe, Wait, Waker};
+use super::kernel::{Cqe, Sqe, Wait, Waker, FIRST_RESERVED_USER_DATA};
 use super::wakeup::Wakeup;
 use crate::error::Errno;
 use crate::sys::alloc;
 use crate::sys::clock::{boot_ns, left_ns, NS_PER_S, SLICE_NS};
-use crate::sys::text::Text;
-
-/// From here on `user_data` is ours; entries that carry it never surface from `pop`.
-pub const FIRST_RESERVED_USER_DATA: u64 = u64::MAX - 15;
 
 /// What the kernel counts the time left until a deadline on. Never an absolute time: `io_uring_enter`
 /// takes one for the host's, and a process in a time namespace has another boot time.
@@ -50,9 +46,9 @@ pub const FIRST_RESERVED_USER_DATA: u64 = u64::MAX - 15;
 pub(super) enum Clock {
     /// The boot-time clock (6.12).
     Boot,
-    /// The monotonic clock, which stands still while the system is suspended:
-    /// so a second at a time, after which the caller looks again. Never early, as the boot-time
-    /// clock advances at least as fast.
+    /// The monotonic clock, which stands still while the system is suspended: so a second at a time,
+    /// after which the caller looks again. Never early, as the boot-time clock advances at least as
+    /// fast.
     MonotonicSlices,
 }
 
@@ -77,12 +73,13 @@ const _: () = assert!(
 );
 
 impl Ring {
-    pub(super) fn new(uring: IoUring, mask: u32, dropped: &mut Text) -> Result<Self, Errno> {
+    /// Uses nothing yet that a kernel might lack, and has no poll in flight.
+    pub(super) fn new(uring: IoUring) -> Result<Self, Errno> {
         let wakeup = Wakeup::new()?;
         let uring = NonNull::from(Box::leak(alloc::try_box(uring)?));
         // SAFETY: leaked, so valid until `drop` frees it, after the last use of `submitter`.
         let submitter = unsafe { uring.as_ref() }.submitter();
-        let mut ring = Self {
+        Ok(Self {
             uring,
             submitter,
             clock: Clock::MonotonicSlices,
@@ -92,12 +89,7 @@ impl Ring {
             satisfied: Cell::new(0),
             wakeup,
             _owner_only: PhantomData,
-        };
-        ring.try_register(mask, dropped);
-        ring.try_clock(mask, dropped);
-        ring.try_no_iowait(mask, dropped);
-        ring.first_poll(mask, dropped)?;
-        Ok(ring)
+        })
     }
 
     pub(super) fn fd(&self) -> i32 {
@@ -105,7 +97,7 @@ impl Ring {
     }
 
     pub(super) fn waker(&self) -> Waker {
-        self.wakeup.eventfd().waker()
+        self.wakeup.waker()
     }
 
     #[inline(always)]
@@ -147,8 +139,8 @@ impl Ring {
         unsafe { self.uring().submission_shared().push(entry) }.is_ok()
     }
 
-    /// As `pop` until there is none, with the queue borrowed once. (Neither `each` nor
-    /// `reserved_completed` touches it: rule 1.)
+    /// As `pop` until there is none, with the queue borrowed once. (Neither `each` nor `wakeup`
+    /// touches it: rule 1.)
     #[inline(always)]
     pub(super) fn for_each_completion(&self, max: usize, mut each: impl FnMut(Cqe)) {
         let mut taken = self.taken.get();
@@ -159,7 +151,7 @@ impl Ring {
             if cqe.user_data < FIRST_RESERVED_USER_DATA {
                 each(cqe);
             } else {
-                self.reserved_completed(cqe, taken <= self.satisfied.get());
+                self.wakeup.completed(cqe, taken <= self.satisfied.get());
             }
         }
         self.taken.set(taken);
@@ -172,7 +164,7 @@ impl Ring {
             if cqe.user_data < FIRST_RESERVED_USER_DATA {
                 return Some(cqe);
             }
-            self.reserved_completed(cqe, self.taken.get() <= self.satisfied.get());
+            self.wakeup.completed(cqe, self.taken.get() <= self.satisfied.get());
         }
     }
 
@@ -212,8 +204,27 @@ impl Ring {
         result
     }
 
+    pub(super) fn push_poll(&self) {
+        // SAFETY: refers to no memory.
+        unsafe { self.push(&self.wakeup.arm()) };
+    }
+
+    /// Rule 2.
+    fn sleep(&self, wait: Wait) -> Result<(), Errno> {
+        if !self.wakeup.is_in_flight() {
+            if self.sq_space() == 0 {
+                self.collect()?;
+                if self.sq_space() == 0 {
+                    return Err(Errno(libc::EAGAIN));
+                }
+            }
+            self.push_poll();
+        }
+        self.enter_until(self.sq_pending(), wait)
+    }
+
     /// Submits and collects without sleeping.
-    pub(super) fn collect(&self) -> Result<(), Errno> {
+    fn collect(&self) -> Result<(), Errno> {
         let result = self.enter_now(self.sq_pending());
         if result.is_err_and(refused) {
             // A refused submission has collected nothing.
@@ -229,7 +240,7 @@ impl Ring {
     }
 
     /// Until one completion is there, or the time.
-    pub(super) fn enter_until(&self, to_submit: u32, wait: Wait) -> Result<(), Errno> {
+    fn enter_until(&self, to_submit: u32, wait: Wait) -> Result<(), Errno> {
         let mut flags = EnterFlags::GETEVENTS | self.no_iowait;
         let Wait::Until { boot_ns: at_ns } = wait else {
             // SAFETY: as in `enter_now`.

@@ -2,7 +2,7 @@
 //! rules are numbered in `ring.rs`.
 //!
 //! ```text
-//!                  push_poll                        completion without MORE
+//!                     arm                           completion without MORE
 //!        Idle ------------------> InFlight ---------------------------------> Idle
 //! ```
 //!
@@ -12,8 +12,8 @@
 
 use std::cell::Cell;
 
-use super::kernel::{Cqe, Sqe, Wait};
-use super::ring::{Ring, FIRST_RESERVED_USER_DATA};
+use super::abi::{cqe, op, poll};
+use super::kernel::{Cqe, Sqe, Waker, FIRST_RESERVED_USER_DATA};
 use crate::error::Errno;
 use crate::sys::eventfd::EventFd;
 
@@ -22,7 +22,7 @@ const WAKE: u64 = FIRST_RESERVED_USER_DATA;
 
 pub(super) struct Wakeup {
     eventfd: EventFd,
-    pub(super) multishot: Cell<bool>,
+    multishot: Cell<bool>,
     in_flight: Cell<bool>,
     woken: Cell<bool>,
 }
@@ -37,64 +37,55 @@ impl Wakeup {
         })
     }
 
-    pub(super) fn eventfd(&self) -> &EventFd {
-        &self.eventfd
+    pub(super) fn waker(&self) -> Waker {
+        self.eventfd.waker()
     }
 
     pub(super) fn multishot(&self) -> bool {
         self.multishot.get()
     }
 
+    pub(super) fn set_multishot(&self, multishot: bool) {
+        self.multishot.set(multishot);
+    }
+
+    pub(super) fn is_in_flight(&self) -> bool {
+        self.in_flight.get()
+    }
+
     /// Rule 3: whether to stay awake this time.
     pub(super) fn take_woken(&self) -> bool {
         self.woken.replace(false)
     }
-}
 
-impl Ring {
-    pub(super) fn push_poll(&self) {
-        const POLL_ADD: u8 = 6;
-        const POLL_ADD_MULTI: u32 = 1;
-        let multi = if self.wakeup.multishot() { POLL_ADD_MULTI } else { 0 };
-        let fd = self.wakeup.eventfd.fd();
-        let mut sqe = Sqe::new(POLL_ADD, fd, 0, 0, multi, libc::POLLIN as u32);
+    /// The entry that arms the poll: the caller pushes it. It refers to no memory; the kernel holds on
+    /// to the eventfd's file.
+    pub(super) fn arm(&self) -> Sqe {
+        let multi = if self.multishot() { poll::ADD_MULTI } else { 0 };
+        let mut sqe = Sqe::new(op::POLL_ADD, self.eventfd.fd(), 0, 0, multi, libc::POLLIN as u32);
         sqe.set_user_data(WAKE);
-        // SAFETY: a poll refers to no memory; the kernel holds on to the eventfd's file.
-        unsafe { self.push(&sqe) };
-        self.wakeup.in_flight.set(true);
+        self.in_flight.set(true);
+        sqe
     }
 
-    /// Rule 2.
-    pub(super) fn sleep(&self, wait: Wait) -> Result<(), Errno> {
-        if !self.wakeup.in_flight.get() {
-            if self.sq_space() == 0 {
-                self.collect()?;
-                if self.sq_space() == 0 {
-                    return Err(Errno(libc::EAGAIN));
-                }
-            }
-            self.push_poll();
-        }
-        self.enter_until(self.sq_pending(), wait)
-    }
-
-    /// A completion of ours. `satisfied`: the `enter` that would have slept and saw it is over.
+    /// A completion with reserved `user_data`. `satisfied`: the `enter` that would have slept and saw
+    /// it is over.
     #[cold]
-    pub(super) fn reserved_completed(&self, cqe: Cqe, satisfied: bool) {
-        const CQE_F_MORE: u32 = 1 << 1;
-        let wakeup = &self.wakeup;
-        debug_assert_eq!(cqe.user_data, WAKE);
-        let mut woken = !satisfied;
-        if cqe.flags & CQE_F_MORE == 0 {
-            wakeup.in_flight.set(false);
+    pub(super) fn completed(&self, cqe: Cqe, satisfied: bool) {
+        if cqe.user_data != WAKE {
+            return; // Nothing that was pushed here: a message of another ring's, say.
         }
-        if !wakeup.multishot() {
+        let mut woken = !satisfied;
+        if cqe.flags & cqe::MORE == 0 {
+            self.in_flight.set(false);
+        }
+        if !self.multishot() {
             // A new poll would find the counter above zero for ever. This completion stands for one
             // write; more were later ones, which no `enter` has returned for yet.
-            woken |= wakeup.eventfd.take() > 1;
+            woken |= self.eventfd.take() > 1;
         }
         if woken {
-            wakeup.woken.set(true);
+            self.woken.set(true);
         }
     }
 }

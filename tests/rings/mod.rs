@@ -4,13 +4,11 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use monad_async::error::Errno;
+use monad_async::uring::abi::op;
 use monad_async::uring::kernel::{Cqe, Kernel, Sqe, Wait};
 use monad_async::uring::mask;
 use monad_async::uring::{RealKernel, RingOptions};
 
-pub const NOP: u8 = 0;
-pub const ASYNC_CANCEL: u8 = 14;
-pub const READ: u8 = 22;
 pub const MS: u64 = 1_000_000;
 
 /// None, all, each of them.
@@ -45,7 +43,7 @@ pub fn on_every_rung(entries: u32, test: impl Fn(&RealKernel)) {
 }
 
 pub fn nop(user_data: u64) -> Sqe {
-    let mut sqe = Sqe::new(NOP, -1, 0, 0, 0, 0);
+    let mut sqe = Sqe::new(op::NOP, -1, 0, 0, 0, 0);
     sqe.set_user_data(user_data);
     sqe
 }

@@ -1,0 +1,32 @@
+//! What may be chosen about a ring, and what is said where there is none. Touches nothing.
+
+use crate::error::Errno;
+use crate::sys::text::Text;
+
+/// What may be chosen about a ring. All zeroes: none, for a compute-only executor.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RingOptions {
+    /// Submission entries, rounded up to a power of two; 0: no ring, compute only.
+    pub entries: u32,
+    /// IORING_SETUP_*, from `io_uring_params`.
+    pub flags: u32,
+    /// With CQSIZE.
+    pub cq_entries: u32,
+    /// With ATTACH_WQ.
+    pub wq_fd: i32,
+    /// TEST ONLY: [`mask`](super::mask) bits of what to take for refused by the kernel.
+    pub mask: u32,
+}
+
+/// Why there is no ring: the errno to return, and one sentence that says what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreateError {
+    pub errno: Errno,
+    pub text: Text,
+}
+
+impl CreateError {
+    pub(super) fn invalid(text: Text) -> Self {
+        Self { errno: Errno(libc::EINVAL), text }
+    }
+}
