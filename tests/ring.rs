@@ -4,7 +4,7 @@
 mod rings;
 
 use monad_async::error::Errno;
-use monad_async::uring::abi::op;
+use monad_async::uring::abi::{file, op, register, sqe};
 use monad_async::uring::kernel::{Kernel, Sqe, Wait};
 use monad_async::uring::mask;
 use monad_async::uring::RingOptions;
@@ -116,6 +116,63 @@ fn a_thread_can_have_more_rings_than_it_can_register() {
             assert_eq!(reap(k, 1)[0].user_data, 9);
         }
     }
+}
+
+/// As `wanted` of the two kinds, the kernel's limits on its workers for this thread.
+fn max_workers(k: &RealKernel, mut wanted: [u32; 2]) -> [u32; 2] {
+    let (fd, what) = (k.real_ring_fd(), register::IOWQ_MAX_WORKERS);
+    // SAFETY: reads and writes two numbers of our own.
+    let rc =
+        unsafe { libc::syscall(libc::SYS_io_uring_register, fd, what, wanted.as_mut_ptr(), 2) };
+    assert_eq!(rc, 0, "{}", std::io::Error::last_os_error());
+    wanted
+}
+
+#[test]
+fn the_kernels_workers_are_as_few_as_asked_for() {
+    let o = RingOptions { entries: 4, ..Default::default() };
+    let Some(k) = ring(o) else { return };
+    // Both zero: asks.
+    let [files, others] = max_workers(&k, [0, 0]);
+    drop(k);
+    for most in [[1, 2], [0, 3], [2, 0], [0, 0]] {
+        let k = ring(RingOptions { max_kernel_workers: most, ..o }).unwrap();
+        let is = max_workers(&k, [0, 0]);
+        for (is, want) in is.into_iter().zip(most) {
+            assert!(want == 0 || is == want, "{is} of {most:?}");
+        }
+        push(&k, &nop(1));
+        assert_eq!(reap(&k, 1)[0].user_data, 1);
+        max_workers(&k, [files, others]);
+    }
+}
+
+/// The direct descriptor that the kernel picks for `/`, or its negative errno.
+fn open_direct(k: &RealKernel) -> i32 {
+    let root = c"/".as_ptr() as u64;
+    let mut open = Sqe::new(op::OPENAT, libc::AT_FDCWD, 0, root, 0, 0);
+    open.0[5] = u64::from(file::INDEX_ALLOC) << 32;
+    push(k, &open);
+    reap(k, 1)[0].res
+}
+
+#[test]
+fn a_table_of_direct_descriptors_has_the_places_asked_for() {
+    for direct_descriptors in [1, 3, 64] {
+        let o = RingOptions { entries: 4, direct_descriptors, ..Default::default() };
+        let Some(k) = ring(o) else { return };
+        for place in 0..direct_descriptors {
+            assert_eq!(open_direct(&k), place as i32);
+        }
+        assert_eq!(open_direct(&k), -libc::ENFILE);
+        // One of them, as an operation names it.
+        let mut fsync = Sqe::new(op::FSYNC, 0, 0, 0, 0, 0);
+        fsync.0[0] |= u64::from(sqe::FIXED_FILE) << 8;
+        push(&k, &fsync);
+        assert_eq!(reap(&k, 1)[0].res, 0);
+    }
+    let k = ring(RingOptions { entries: 4, ..Default::default() }).unwrap();
+    assert_eq!(open_direct(&k), -libc::ENFILE, "none were asked for");
 }
 
 #[test]

@@ -11,7 +11,15 @@ use monad_async::uring::kernel::{Kernel, Wait};
 use monad_async::uring::{CreateError, RealKernel, RingOptions};
 use rings::*;
 
-const FOUR: RingOptions = RingOptions { entries: 4, flags: 0, cq_entries: 0, wq_fd: 0, mask: 0 };
+const FOUR: RingOptions = RingOptions {
+    entries: 4,
+    flags: 0,
+    cq_entries: 0,
+    wq_fd: 0,
+    max_kernel_workers: [0; 2],
+    direct_descriptors: 0,
+    mask: 0,
+};
 
 /// What `f` gives on a thread of its own, on which the system calls `calls` answer `errno`.
 fn where_seccomp<T: Send>(calls: &[libc::c_long], errno: i32, f: impl FnOnce() -> T + Send) -> T {
@@ -83,6 +91,27 @@ fn a_policy_that_forbids_registering_costs_features_only() {
     where_seccomp(&[libc::SYS_io_uring_register], libc::EPERM, works);
 }
 
+/// What was asked for is not done without, as flags are.
+#[test]
+fn a_wish_that_registering_has_to_grant_is_refused_where_that_is_forbidden() {
+    for (o, field) in [
+        (RingOptions { direct_descriptors: 4, ..FOUR }, "direct_descriptors"),
+        (RingOptions { max_kernel_workers: [1, 0], ..FOUR }, "max_kernel_workers"),
+    ] {
+        if ring(o).is_none() {
+            return;
+        }
+        let e = where_seccomp(&[libc::SYS_io_uring_register], libc::EPERM, || create_error(o));
+        let e = e.expect("refused");
+        assert_eq!(e.errno.0, libc::EPERM, "{}", e.text);
+        assert!(e.text.contains(field) && e.text.contains("seccomp"), "{}", e.text);
+    }
+    let most = RingOptions { direct_descriptors: u32::MAX, ..FOUR };
+    let e = create_error(most).expect("refused");
+    assert_eq!(e.errno.0, libc::EMFILE, "{}", e.text);
+    assert!(e.text.contains("direct_descriptors is 4294967295, more than"), "{}", e.text);
+}
+
 #[test]
 fn a_compute_only_executor_makes_no_call_of_io_uring() {
     let calls = [libc::SYS_io_uring_setup, libc::SYS_io_uring_enter, libc::SYS_io_uring_register];
@@ -117,6 +146,19 @@ fn wrong_wishes_are_einval_and_named() {
         let e = create_error(o).unwrap_or_else(|| panic!("{o:?} is taken"));
         assert_eq!(e.errno.0, libc::EINVAL, "{o:?}: {}", e.text);
         assert!(e.text.contains(words), "{o:?}: {}", e.text);
+    }
+    let none = RingOptions::default();
+    for o in [
+        RingOptions { direct_descriptors: 1, ..none },
+        RingOptions { max_kernel_workers: [0, 1], ..none },
+    ] {
+        let e = create_error(o).unwrap_or_else(|| panic!("{o:?} is taken"));
+        assert_eq!(e.errno.0, libc::EINVAL, "{o:?}: {}", e.text);
+        assert!(
+            e.text.contains("direct_descriptors are for executors with io_uring"),
+            "{}",
+            e.text
+        );
     }
     // And right ones are followed.
     let wq_fd = k.real_ring_fd();

@@ -3,8 +3,9 @@
 
 use io_uring::EnterFlags;
 
+use super::options::{CreateError, RingOptions};
 use super::ring::{Clock, Ring};
-use super::{abi, mask};
+use super::{abi, mask, refusal};
 use crate::error::Errno;
 use crate::sys::text::{text, Text};
 
@@ -90,6 +91,20 @@ fn try_poll(ring: &Ring) -> Result<(), Errno> {
         None => Ok(()),
         Some(cqe) => Err(Errno(-cqe.res)),
     }
+}
+
+/// What somebody asked for, and cannot do without.
+pub(super) fn register_wishes(ring: &Ring, o: &RingOptions) -> Result<(), CreateError> {
+    if o.max_kernel_workers != [0; 2] {
+        let mut most = o.max_kernel_workers;
+        let set = ring.submitter.register_iowq_max_workers(&mut most);
+        set.map_err(|e| refusal::workers(Errno::from(e), o))?;
+    }
+    if o.direct_descriptors != 0 {
+        let made = ring.submitter.register_files_sparse(o.direct_descriptors);
+        made.map_err(|e| refusal::descriptors(Errno::from(e), o))?;
+    }
+    Ok(())
 }
 
 /// Lines of the config string.

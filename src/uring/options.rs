@@ -14,6 +14,11 @@ pub struct RingOptions {
     pub cq_entries: u32,
     /// With ATTACH_WQ.
     pub wq_fd: i32,
+    /// Kernel threads at most that work for rings of this thread: for files and disks, and for all
+    /// else; 0: as the kernel would have it.
+    pub max_kernel_workers: [u32; 2],
+    /// Places for direct descriptors, all free at first; 0: none.
+    pub direct_descriptors: u32,
     /// TEST ONLY: [`mask`](super::mask) bits of what to take for refused by the kernel.
     pub mask: u32,
 }

@@ -33,6 +33,7 @@ impl RealKernel {
         let explain = |e| refusal::explain(e, options);
         let release = host::Release::running();
         if options.entries == 0 {
+            setup::check_without_ring(options)?;
             let way = Way::ComputeOnly(Sleeper::new().map_err(explain)?);
             let config: Text = text!(
                 "kernel: {release}\nring: none (compute only)\nclock: boot time, timerfd\n\
@@ -48,6 +49,7 @@ impl RealKernel {
         let (flags, mut dropped) = (made.flags, made.dropped);
         let mut ring = Ring::new(made.uring).map_err(explain)?;
         features::learn(&mut ring, options.mask, &mut dropped).map_err(explain)?;
+        features::register_wishes(&ring, options)?;
         let config: Text = text!(
             "kernel: {release}\n{}",
             features::describe(&ring, &setup::names(flags), &dropped)

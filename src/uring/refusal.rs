@@ -108,6 +108,56 @@ fn forbidden(errno: Errno, disabled: Option<i64>) -> Text {
     }
 }
 
+/// Why the limit on the kernel's workers could not be set.
+pub(super) fn workers(errno: Errno, o: &RingOptions) -> CreateError {
+    let [files, others] = o.max_kernel_workers;
+    match errno.0 {
+        libc::EINVAL => CreateError::invalid(text!(
+            "the kernel ({}) has no limit on its workers, which came with Linux 5.15: set \
+             max_kernel_workers to 0 (it is {files} and {others})",
+            host::Release::running()
+        )),
+        _ => unregistered(errno, "max_kernel_workers"),
+    }
+}
+
+/// Why there is no table of direct descriptors.
+pub(super) fn descriptors(errno: Errno, o: &RingOptions) -> CreateError {
+    let n = o.direct_descriptors;
+    match errno.0 {
+        libc::EINVAL => CreateError::invalid(text!(
+            "the kernel ({}) has no empty table of direct descriptors, which came with Linux 5.19: \
+             set direct_descriptors to 0 (it is {n})",
+            host::Release::running()
+        )),
+        libc::EMFILE => CreateError {
+            errno,
+            text: text!(
+                "direct_descriptors is {n}, more than RLIMIT_NOFILE ({}) or the kernel's 1048576 \
+                 allow: ask for fewer or raise the limit (ulimit -n)",
+                limit(host::max_open_files())
+            ),
+        },
+        _ => unregistered(errno, "direct_descriptors"),
+    }
+}
+
+fn unregistered(errno: Errno, field: &str) -> CreateError {
+    match errno.0 {
+        libc::EPERM | libc::EACCES | libc::ENOSYS => CreateError {
+            errno: Errno(libc::EPERM),
+            text: text!(
+                "{field} needs io_uring_register, which a seccomp filter or another security \
+                 policy forbids ({errno}): allow it, or set {field} to 0"
+            ),
+        },
+        _ => CreateError {
+            errno,
+            text: text!("the kernel refuses {field} ({errno}): ask for less, or set it to 0"),
+        },
+    }
+}
+
 fn limit(n: Option<u64>) -> Text<24> {
     n.map_or("unlimited".into(), |n| text!("{n}"))
 }

@@ -189,6 +189,18 @@ fn check(o: &RingOptions) -> Result<(), CreateError> {
     Ok(())
 }
 
+/// What is wrong with wishes for a ring where there shall be none.
+pub(super) fn check_without_ring(o: &RingOptions) -> Result<(), CreateError> {
+    if o.max_kernel_workers == [0; 2] && o.direct_descriptors == 0 {
+        return Ok(());
+    }
+    Err(CreateError::invalid(
+        "max_kernel_workers and direct_descriptors are for executors with io_uring: set both to 0, \
+         or entries to more than 0"
+            .into(),
+    ))
+}
+
 /// As the kernel does it, CLAMP included. 0 stays 0.
 fn rounded(entries: u32) -> u32 {
     entries.min(abi::MAX_ENTRIES).next_power_of_two() * u32::from(entries != 0)
