@@ -49,13 +49,14 @@ impl RawResult {
         unsafe { core::mem::transmute(words) }
     }
 
-    /// The kernel's convention: negative is an errno.
+    /// The kernel's convention: negative is an errno. (The lowest number has no positive one: it becomes
+    /// the highest, which is no errno either.)
     #[inline]
     pub const fn from_kernel(res: i32) -> Self {
         if res >= 0 {
             Self::success(res as isize)
         } else {
-            Self::failure(Errno(-res))
+            Self::failure(Errno(res.saturating_neg()))
         }
     }
 }
@@ -241,6 +242,16 @@ static MESSAGES: [&CStr; 134] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_result_of_the_kernel_is_a_value_or_a_positive_errno() {
+        for res in [0, 1, i32::MAX] {
+            assert_eq!(RawResult::from_kernel(res), RawResult::success(res as isize));
+        }
+        for (res, errno) in [(-1, 1), (-i32::MAX, i32::MAX), (i32::MIN, i32::MAX)] {
+            assert_eq!(RawResult::from_kernel(res), RawResult::failure(Errno(errno)));
+        }
+    }
 
     /// Against glibc's own table, in the C locale, which a Rust program starts in.
     #[cfg(all(target_env = "gnu", not(miri)))]

@@ -89,7 +89,7 @@ fn try_poll(ring: &Ring) -> Result<(), Errno> {
     ring.enter_now(1)?;
     match ring.take() {
         None => Ok(()),
-        Some(cqe) => Err(Errno(-cqe.res)),
+        Some(cqe) => Err(Errno(cqe.res.saturating_neg())),
     }
 }
 

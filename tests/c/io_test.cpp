@@ -131,6 +131,22 @@ TEST(Io, negative_results_are_errors)
     EXPECT_EQ(error(make_sqe(255)), EINVAL);
 }
 
+// It has no positive counterpart, and -INT32_MIN is undefined.
+TEST(Io, the_lowest_result_is_an_error_too)
+{
+    Executor ex;
+    Task task([](monad_async_task self) {
+        constexpr uint32_t nop_inject_result = 1; // IORING_NOP_INJECT_RESULT, of newer headers
+        auto sqe = make_sqe(IORING_OP_NOP);
+        sqe.rw_flags = nop_inject_result;
+        sqe.len = 0x80000000;
+        return do_io(self, sqe);
+    });
+    task.attach(ex);
+    ex.finish();
+    EXPECT_GT(task->result.error, 0); // On older kernels EINVAL.
+}
+
 TEST(Io, completion_of_a_kernel_timeout_is_ETIME)
 {
     Executor ex;
