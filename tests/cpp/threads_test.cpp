@@ -194,6 +194,23 @@ TEST(Threads, join_across_executors)
     EXPECT_THROW((void)waiter.get(), std::runtime_error);
 }
 
+// The answer comes by the other thread, whose write to this executor's eventfd ThreadSanitizer sees, and
+// not what orders the close after it.
+TEST(Threads, an_executor_may_be_destroyed_once_a_join_from_elsewhere_is_answered)
+{
+    worker w;
+    for (int i = 0; i < 50; ++i) {
+        ma::task other;
+        other.attach(w.ex(), [] { ma::this_task::sleep_for(200us); });
+        ma::executor ex;
+        ma::task joins;
+        joins.attach(ex, [&] { other.join(); });
+        while (!joins.done()) {
+            ex.run(ma::executor::unlimited, 1h);
+        }
+    }
+}
+
 TEST(Threads, run_on_the_wrong_thread)
 {
     worker w;

@@ -14,7 +14,13 @@
  *
  *  Every call checks for NULL (`EINVAL`). A child after `fork` gets `EPERM`: the ring is its
  *  parent's. Forked inside a task, it is on a copy of that task's stack: it may exec, `_exit`, or return
- *  from `user_code`; then `monad_async_executor_run` returns `EPERM` in the child. */
+ *  from `user_code`; then `monad_async_executor_run` returns `EPERM` in the child.
+ *
+ *  An executor has descriptors of its own, all of them close-on-exec: `close_range`, or a loop that closes
+ *  what it does not know, must leave them open while the executor lives.
+ *
+ *  A thread must not be ended by `pthread_cancel` or `pthread_exit` inside `monad_async_executor_run`: they
+ *  unwind the stack of the task that runs. Cancel the tasks instead, and let `run` return. */
 
 #include "config.h"
 #include "result.h"

@@ -190,6 +190,9 @@ MONAD_ASYNC_API uint64_t monad_async_now_ns(void) MONAD_ASYNC_NOEXCEPT;
  *  returns, and may lie on the task's stack. A full submission queue and what the kernel cannot take
  *  at the moment are waited for: no operation is lost, reordered within one task, or failed because
  *  of them.
+ *
+ *  To close a descriptor does not end the operations on it, which hold the file open: cancel the tasks
+ *  that wait, or `shutdown` the socket.
  *  @param task the task that runs, which is the caller
  *  @param sqe any operation that completes exactly once; copied before the call suspends. `user_data` is
  *  the library's; `ioprio` of reads and writes too, where it is 0
