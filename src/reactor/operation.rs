@@ -236,7 +236,7 @@ impl Op {
 #[inline(always)]
 pub fn is_not_performed(res: i32) -> bool {
     // 512 to 516 are ERESTARTSYS and its like, which the kernel keeps to itself elsewhere.
-    matches!(-res, libc::ECANCELED | libc::EINTR | 512..=516)
+    matches!(res.saturating_neg(), libc::ECANCELED | libc::EINTR | 512..=516)
 }
 
 /// What an operation ends with that the kernel would not perform, however often it was asked.
