@@ -21,11 +21,11 @@
 use super::headers;
 use super::slab::{self, Shape, Slab, SlotMeta};
 use crate::error::{Errno, Res};
-use crate::sys::fork::{self, ForkLock};
+use crate::sys::fork::{ForkLock, Watch};
 use crate::sys::memory;
 use core::ptr::{null_mut, NonNull};
 use core::sync::atomic::Ordering::{Relaxed, Release};
-use std::sync::{MutexGuard, Once};
+use std::sync::MutexGuard;
 
 pub use crate::sys::memory::{guard_kind, GuardKind};
 
@@ -112,8 +112,8 @@ extern "C" fn after_fork() {
 
 /// No panic can leave the pool half changed: its only ones are assertions before a change.
 fn pool() -> MutexGuard<'static, Pool> {
-    static WATCHED: Once = Once::new();
-    WATCHED.call_once(|| fork::watch(before_fork, after_fork, after_fork));
+    static WATCH: Watch = Watch::new();
+    WATCH.ensure(before_fork, after_fork, after_fork);
     POOL.lock()
 }
 

@@ -39,7 +39,7 @@
 
 use crate::error::{Errno, Res};
 use crate::sys::memory;
-use crate::sys::stack_overflow::{self, Hit};
+use crate::sys::stack_overflow::{self, Hit, Locate};
 use core::mem::size_of;
 use core::ptr::NonNull;
 use core::sync::atomic::{
@@ -161,7 +161,7 @@ impl Slab {
     /// Maps and publishes a slab: of 64 MiB, or of less where the kernel has no more, or of more
     /// where one slot needs it. Under the pool's lock.
     pub fn create(shape: Shape, class: u32) -> Res<NonNull<Slab>> {
-        stack_overflow::set_locate(find);
+        stack_overflow::set_locate(&Locate { around: find, with_header: find_by_header });
         let page = memory::page_bytes();
         let mut slots = (SLAB_BYTES / shape.slot_bytes).max(1);
         loop {
@@ -289,31 +289,50 @@ pub(super) fn for_each(mut f: impl FnMut(NonNull<Slab>)) {
 /// The slot that an address lies in, guard included; None outside carved slots. ASYNC-SIGNAL-SAFE;
 /// time grows with the number of slabs.
 pub fn find(address: usize) -> Option<Hit> {
+    find_at(address, |s| (s.slots_at, s.shape.slot_bytes))
+}
+
+/// The slot whose header is at an address. As [`find`].
+fn find_by_header(header: *const u8) -> Option<Hit> {
+    find_at(header as usize, |s| (s.headers_at, s.shape.header_bytes))
+}
+
+/// The slot a part of which an address lies in; where the parts of a slab begin, and their size, says
+/// `part`.
+fn find_at(address: usize, part: impl Fn(&Slab) -> (usize, usize)) -> Option<Hit> {
     // Acquire: pairs with the Release in `create`.
     let mut at = SLABS.load(Acquire);
     while let Some(slab) = NonNull::new(at) {
         // SAFETY: a published slab is never unmapped, and what is read here never changes again
         // but for `carved`, an atomic.
         let s = unsafe { &*slab.as_ptr() };
-        if let Some(offset) = address.checked_sub(slab.as_ptr() as usize + s.slots_at) {
-            let index = offset / s.shape.slot_bytes;
+        let (parts_at, part_bytes) = part(s);
+        if let Some(offset) = address.checked_sub(slab.as_ptr() as usize + parts_at) {
+            let index = offset / part_bytes;
             if index < s.carved.load(Relaxed) as usize {
                 // SAFETY: the index is that of a carved slot.
-                let slot = unsafe { Slab::slot(slab, index as u32) };
-                let guard_start = slot.as_ptr() as usize;
-                return Some(Hit {
-                    // SAFETY: as above.
-                    header: unsafe { Slab::header(slab, index as u32) }.as_ptr(),
-                    guard_start,
-                    stack_limit: guard_start + s.shape.guard_bytes,
-                    stack_base: guard_start + s.shape.stack_offset(index as u32),
-                    stack_bytes: s.shape.stack_bytes,
-                });
+                return Some(unsafe { hit(slab, index as u32) });
             }
         }
         at = s.next.cast_mut();
     }
     None
+}
+
+/// # Safety
+/// `slab` is published; `index` below its `carved`.
+unsafe fn hit(slab: NonNull<Slab>, index: u32) -> Hit {
+    // SAFETY: published, and the index is that of a carved slot.
+    let (s, slot, header) =
+        unsafe { (slab.as_ref(), Slab::slot(slab, index), Slab::header(slab, index)) };
+    let guard_start = slot.as_ptr() as usize;
+    Hit {
+        header: header.as_ptr(),
+        guard_start,
+        stack_limit: guard_start + s.shape.guard_bytes,
+        stack_base: guard_start + s.shape.stack_offset(index),
+        stack_bytes: s.shape.stack_bytes,
+    }
 }
 
 #[cfg(test)]

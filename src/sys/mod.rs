@@ -9,6 +9,7 @@ pub mod fork;
 pub mod futex;
 pub mod host;
 pub mod memory;
+mod signal_stack;
 pub mod stack_overflow;
 pub mod text;
 pub mod thread;

@@ -62,7 +62,8 @@ struct monad_async_task_head {
     /** What the last run of `user_code` returned; `ECANCELED` if it was cancelled before it began. */
     monad_async_result result;
     /** What the task runs. To be set before the first launch, and whenever the task is idle; it stays
-     *  for the next launch. Nothing may be thrown out of it: that ends the process. */
+     *  for the next launch. Nothing may be thrown out of it: that ends the process. Nor may `longjmp`
+     *  leave it: within a task it works, out of one the executor is left in the middle of a switch. */
     monad_async_result (*user_code)(struct monad_async_task_head *);
     /** Yours. */
     void *user_ptr;
