@@ -1,6 +1,6 @@
 //! The alternate signal stack of a thread: where it is told that another stack has overflowed.
 
-use super::memory;
+use super::memory::{self, GuardKind};
 use crate::error::{Errno, Res};
 use core::cell::Cell;
 use core::mem::zeroed;
@@ -47,7 +47,7 @@ pub fn give() -> Res<()> {
         // SAFETY: the mapping is this thread's own and lives until its AlternateStack is dropped,
         // which takes it off first.
         unsafe {
-            memory::guard(at, guard_bytes)?;
+            memory::guard(at, guard_bytes, GuardKind::Mprotect)?;
             let stack = libc::stack_t {
                 ss_sp: at.add(guard_bytes).as_ptr().cast(),
                 ss_flags: 0,

@@ -98,7 +98,7 @@ struct monad_async_task_head {
  *  appended, in place of `reserved`. */
 struct monad_async_task_attr {
     /** Bytes of stack that `user_code` may use; 0: the default, 128 KiB. Rounded up to pages; at
-     *  least 16 KiB are given. Only what is touched takes memory. An overflow ends the process, with
+     *  least 16 KiB are given. Only what is touched takes memory, until the task is destroyed. An overflow ends the process, with
      *  a message: below the stack are 16 KiB that must not be touched. A single frame may be larger
      *  (a buffer, `alloca`) and step over them into another task's stack, unless the code is compiled
      *  with `-fstack-clash-protection`. */
@@ -137,7 +137,8 @@ MONAD_ASYNC_ASSERT_SIZE(struct monad_async_task_attr, 64);
  *  again.
  *  @param[out] task the task; untouched on an error
  *  @param attr how to make it; NULL: the defaults
- *  @return 0; `ENOMEM`: memory, address space or, before Linux 6.13, mappings; `EINVAL`: attributes */
+ *  @return 0; `ENOMEM`: memory, address space or, before Linux 6.13, mappings, of which a fifth of what
+ *  a process may have is left to others; `EINVAL`: attributes */
 MONAD_ASYNC_API monad_async_result monad_async_task_create(
     monad_async_task *task, struct monad_async_task_attr const *attr) MONAD_ASYNC_NOEXCEPT;
 
