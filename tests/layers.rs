@@ -144,7 +144,7 @@ fn check(name: &str, source: &str) -> Vec<String> {
             Token::Word("corosensei") if own != "stack" => {
                 complain(line, "only stack may name corosensei".into());
             }
-            // All but `ticks`, so far.
+            // (`ticks` has one for Miri, which knows no forks.)
             Token::Word("Once" | "OnceLock" | "LazyLock") if own != "ticks" => {
                 complain(line, "a fork in the middle of it hangs the child; see sys::fork".into());
             }

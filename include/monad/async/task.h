@@ -98,10 +98,10 @@ struct monad_async_task_head {
  *  appended, in place of `reserved`. */
 struct monad_async_task_attr {
     /** Bytes of stack that `user_code` may use; 0: the default, 128 KiB. Rounded up to pages; at
-     *  least 16 KiB are given. Only what is touched takes memory, until the task is destroyed. An overflow ends the process, with
-     *  a message: below the stack are 16 KiB that must not be touched. A single frame may be larger
-     *  (a buffer, `alloca`) and step over them into another task's stack, unless the code is compiled
-     *  with `-fstack-clash-protection`. */
+     *  least 16 KiB are given. Only what is touched takes memory, from then on until the task is
+     *  destroyed. An overflow ends the process, with a message: below the stack are 16 KiB that must not
+     *  be touched. A single frame may be larger (a buffer, `alloca`) and step over them into another
+     *  task's stack, unless the code is compiled with `-fstack-clash-protection`. */
     size_t stack_size;
     /** Must be 0, else `EINVAL`. */
     uint64_t reserved[7];
