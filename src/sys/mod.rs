@@ -8,6 +8,8 @@ pub mod eventfd;
 pub mod fork;
 pub mod futex;
 pub mod host;
+#[cfg(feature = "asan")]
+pub mod lsan;
 pub mod memory;
 mod signal_stack;
 pub mod stack_overflow;
