@@ -64,7 +64,7 @@ thread_local! {
     static LAST_ERROR: UnsafeCell<[u8; 1025]> = const { UnsafeCell::new([0; 1025]) };
 }
 
-fn invalid(text: &str) -> CreateError {
+fn invalid(text: &'static str) -> CreateError {
     CreateError { errno: EINVAL, text: text.into() }
 }
 
