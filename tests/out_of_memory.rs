@@ -16,7 +16,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::mem::zeroed;
 use std::ptr::null_mut;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 thread_local! {
     /// Allocations of this thread until the one that fails; negative: none does.
@@ -112,7 +112,7 @@ fn whole_story(entries: u32) {
 
 #[test]
 fn from_create_to_destroy() {
-    let _turn = TURN.lock().unwrap();
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     for entries in [0, 8] {
         // What is made once a process, or kept for the next executor, is not a leak.
         whole_story(entries);
@@ -127,7 +127,7 @@ fn from_create_to_destroy() {
 
 #[test]
 fn a_cancel_from_another_thread() {
-    let _turn = TURN.lock().unwrap();
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let ex = common::executor(0);
     let task = common::new_task();
     task.head.user_code.set(Some(body));
