@@ -144,6 +144,10 @@ fn check(name: &str, source: &str) -> Vec<String> {
             Token::Word("corosensei") if own != "stack" => {
                 complain(line, "only stack may name corosensei".into());
             }
+            // (`ticks` has one for Miri, which knows no forks.)
+            Token::Word("Once" | "OnceLock" | "LazyLock") if own != "ticks" => {
+                complain(line, "a fork in the middle of it hangs the child; see sys::fork".into());
+            }
             Token::Word("io_uring")
                 if own != "uring"
                     && (is(i + 1, Token::Path) || word(i.wrapping_sub(1)) == "use") =>
@@ -443,6 +447,7 @@ fn the_kernel_is_asked_in_sys_and_uring_alone() {
     green("reactor/file.rs", "let x = head.io_uring.entries; fn io_uring() {}");
     green("capi/executor.rs", "use libc::strndup; fn f() { strndup(s, n); libc::free(p) }");
     green("stack/switch.rs", "use corosensei::Coroutine;");
+    red("stack/pool.rs", "use std::sync::Once;", "hangs the child");
     green("bridge.rs", "mod ffi { unsafe extern \"C++\" { fn f(); } }");
 }
 

@@ -2,12 +2,16 @@
 //! every other fault goes where it went without us. Each test dies in a child.
 
 mod child;
+mod common;
 
 use child::{alone, child, dying, free, header, readable, touch, HEADER, SMALL};
+use common::{executor, new_task, set_body};
+use monad_async::error::RawResult;
 use monad_async::stack::pool::{acquire, Slot};
-use monad_async::stack::slab::GUARD_BYTES;
+use monad_async::stack::slab::{find, GUARD_BYTES};
 use monad_async::sys::memory::{force_mprotect_guards, signal_frame_bytes};
-use monad_async::sys::stack_overflow;
+use monad_async::sys::stack_overflow::{self, Hit};
+use monad_async::task::header::TaskRef;
 use std::collections::HashSet;
 
 struct OnSlot(usize, usize);
@@ -115,10 +119,145 @@ fn an_overflow_of_a_reused_stack_is_named() {
     }));
 }
 
+/// Runs `f` deep down, where less than `left` bytes of the stack are left.
+#[inline(never)]
+fn run_deep_down(limit: usize, left: usize, f: &dyn Fn()) {
+    let frame = std::hint::black_box([0u8; 64]);
+    if frame.as_ptr() as usize - limit < left {
+        f();
+    } else {
+        run_deep_down(limit, left, f);
+    }
+    std::hint::black_box(frame);
+}
+
+extern "C" fn on_signal(_: i32) {}
+
+/// A handler without SA_ONSTACK runs on the task's stack; here there is no room for what the kernel puts
+/// there. It sends SIGSEGV without an address instead.
+fn take_a_signal_deep_down(limit: usize) {
+    run_deep_down(limit, 1500, &|| {
+        // SAFETY: a handler with the right signature; sends this thread a signal, by as little stack as
+        // can be.
+        unsafe {
+            libc::signal(libc::SIGUSR1, on_signal as *const () as usize);
+            let (process, thread) = (libc::getpid(), libc::syscall(libc::SYS_gettid));
+            libc::syscall(libc::SYS_tgkill, process, thread, libc::SIGUSR1);
+        }
+    });
+}
+
+#[test]
+fn an_overflow_by_a_signals_frame_is_named() {
+    assert_named(dying("an_overflow_by_a_signals_frame_is_named", || {
+        let slot = overflow_setup();
+        run_on(&slot, || take_a_signal_deep_down(slot.stack_limit));
+    }));
+}
+
+/// A task of an executor: the names, and what it dies of.
+fn assert_task_named(outcome: Option<(i32, String)>) {
+    let Some((signal, said)) = outcome else { return };
+    assert_eq!(signal, libc::SIGSEGV, "{said}");
+    let expected = said.lines().find_map(|l| l.strip_prefix("expected: ")).unwrap();
+    assert_eq!(
+        said.matches(&format!("monad_async: task {expected} (user_code 0x")).count(),
+        1,
+        "{said}"
+    );
+    assert_eq!(said.matches("overflowed its stack of").count(), 1, "{said}");
+}
+
+/// Of three tasks, runs `body` in the second with the slots of the first and of itself: neighbours.
+fn in_a_task(body: impl Fn(TaskRef, Hit, Hit) + 'static) {
+    stack_overflow::install().unwrap();
+    let ex = executor(8);
+    let tasks = [new_task(), new_task(), new_task()];
+    let slot = |task: TaskRef| find(task.switch.sp()).unwrap();
+    let (below, own) = (slot(tasks[0]), slot(tasks[1]));
+    assert!(below.stack_base <= own.guard_start);
+    set_body(tasks[1], move |task| {
+        body(task, below, own);
+        RawResult::success(0)
+    });
+    eprintln!("expected: {:p}", own.header);
+    ex.attach(tasks[1]).unwrap();
+    while ex.has_work() {
+        ex.run(usize::MAX, None).unwrap();
+    }
+}
+
+#[test]
+fn a_task_that_has_no_room_for_a_signal_is_named() {
+    assert_task_named(dying("a_task_that_has_no_room_for_a_signal_is_named", || {
+        in_a_task(|_, _, own| take_a_signal_deep_down(own.stack_limit));
+    }));
+}
+
+/// Moves the stack pointer down to `at`, as the prologue of a large frame does without
+/// -fstack-clash-protection, and calls a function from there.
+#[cfg(target_arch = "x86_64")]
+unsafe fn call_from(at: usize) {
+    // SAFETY: the stack pointer is restored, if the call returns.
+    unsafe {
+        std::arch::asm!(
+            "mov r12, rsp",
+            "mov rsp, {at}",
+            "call {f}",
+            "mov rsp, r12",
+            at = in(reg) at,
+            f = sym nothing,
+            out("r12") _,
+            clobber_abi("sysv64"),
+        );
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+extern "C" fn nothing() {}
+
+/// A frame so large that it ends in the guard of the stack below: of a task that does not run.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn a_frame_that_ends_in_the_guard_of_a_neighbour_is_named() {
+    assert_task_named(dying("a_frame_that_ends_in_the_guard_of_a_neighbour_is_named", || {
+        // SAFETY: dies, which is the point.
+        in_a_task(|_, below, _| unsafe { call_from(below.stack_limit - 64) });
+    }));
+}
+
+/// What a task calls to suspend needs stack, too, and by then it does not count as running any more.
+#[test]
+fn an_overflow_in_a_call_that_suspends_is_named() {
+    assert_task_named(dying("an_overflow_in_a_call_that_suspends_is_named", || {
+        in_a_task(|task, _, own| {
+            for left in (0..3000).rev().step_by(16) {
+                run_deep_down(own.stack_limit, left, &|| {
+                    common::nop(task);
+                });
+            }
+        });
+    }));
+}
+
+/// The stack pointer is where it should be: not an overflow, whatever the address.
+#[test]
+fn a_wild_pointer_of_a_task_into_the_guard_of_a_neighbour_is_not_an_overflow() {
+    assert_unnamed(dying(
+        "a_wild_pointer_of_a_task_into_the_guard_of_a_neighbour_is_not_an_overflow",
+        || {
+            in_a_task(|_, below, _| {
+                // SAFETY: dies, which is the point.
+                unsafe { ((below.stack_limit - 64) as *mut u8).write_volatile(1) };
+            });
+        },
+    ));
+}
+
 #[test]
 fn the_hook_says_what_the_task_runs() {
     let outcome = dying("the_hook_says_what_the_task_runs", || {
-        stack_overflow::set_describe(|header, line| {
+        stack_overflow::set_describe(|header, _, line| {
             // SAFETY: a test's header: it holds one byte.
             let first = unsafe { header.read() };
             line.text("user_code ").hex(first as usize).text(", user_ptr ").hex(usize::MAX);
@@ -139,7 +278,7 @@ fn the_hook_says_what_the_task_runs() {
 #[test]
 fn a_task_that_does_not_run_is_not_named() {
     assert_unnamed(dying("a_task_that_does_not_run_is_not_named", || {
-        stack_overflow::set_describe(|_, _| false);
+        stack_overflow::set_describe(|_, _, _| false);
         let slot = overflow_setup();
         run_on(&slot, overflow_it);
     }));
@@ -279,7 +418,7 @@ fn a_thread_without_an_alternate_stack_gets_one_until_it_exits() {
                 stack_overflow::install().unwrap();
                 let stack = alternate_stack();
                 assert_eq!(stack.ss_flags & libc::SS_DISABLE, 0);
-                assert!(stack.ss_size >= signal_frame_bytes() + (32 << 10));
+                assert!(stack.ss_size >= signal_frame_bytes() + (256 << 10));
                 let low = stack.ss_sp as usize;
                 assert!(readable(low) && !readable(low - 1));
                 stack_overflow::install().unwrap();

@@ -3,10 +3,13 @@
 
 mod rings;
 
+use std::ffi::CStr;
 use std::io::Read;
+use std::mem::MaybeUninit;
 use std::os::fd::FromRawFd;
 
 use monad_async::uring::abi::setup;
+use monad_async::capi;
 use monad_async::uring::kernel::{Kernel, Wait};
 use monad_async::uring::{CreateError, RealKernel, RingOptions};
 use rings::*;
@@ -246,4 +249,24 @@ fn no_memory_is_enomem() {
     let (errno, text) = in_a_child(large, || limit!(RLIMIT_AS, used() + (1 << 20)));
     assert_eq!(errno, libc::ENOMEM, "{text}");
     assert!(text.contains("32768 entries") && text.contains("RLIMIT_MEMLOCK"), "{text}");
+}
+
+#[test]
+fn a_policy_that_forbids_the_report_of_overflows_is_named() {
+    for (call, name) in
+        [(libc::SYS_rt_sigaction, "rt_sigaction"), (libc::SYS_sigaltstack, "sigaltstack")]
+    {
+        let (error, text) = where_seccomp(&[call], libc::EPERM, || {
+            let mut ex = std::ptr::null_mut();
+            let attr = MaybeUninit::<capi::executor::ExecutorAttr>::zeroed();
+            // SAFETY: zeros are valid attributes; the sentence is this thread's.
+            unsafe {
+                let r = capi::executor::monad_async_executor_create(&mut ex, attr.as_ptr());
+                let text = CStr::from_ptr(capi::executor::monad_async_last_create_error());
+                (r.error, text.to_str().unwrap().to_owned())
+            }
+        });
+        assert_eq!(error, libc::EPERM, "{text}");
+        assert!(text.starts_with(name) && text.contains("seccomp"), "{text}");
+    }
 }

@@ -64,7 +64,7 @@ thread_local! {
     static LAST_ERROR: UnsafeCell<[u8; 1025]> = const { UnsafeCell::new([0; 1025]) };
 }
 
-fn invalid(text: &str) -> CreateError {
+fn invalid(text: &'static str) -> CreateError {
     CreateError { errno: EINVAL, text: text.into() }
 }
 
@@ -77,9 +77,9 @@ fn create(attr: Option<&ExecutorAttr>) -> Result<Handle<RealKernel>, CreateError
         return Err(invalid("flags holds bits that this version does not know: clear them."));
     }
     ticks::anchor();
-    stack_overflow::install().map_err(|errno| CreateError {
-        errno,
-        text: "no memory for the signal stack on which a stack overflow is reported.".into(),
+    stack_overflow::install().map_err(|refused| CreateError {
+        errno: refused.errno(),
+        text: refused.sentence().into(),
     })?;
     let params = &attr.params;
     let kernel = RealKernel::new(&RingOptions {

@@ -15,7 +15,8 @@ use core::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 
-use super::slab::{self, Slab, HEADER_ALIGN};
+use super::slab::{Slab, HEADER_ALIGN};
+use super::walk::for_each;
 
 const REGION_SHIFT: u32 = 26;
 const PLACES: usize = 1024;
@@ -61,7 +62,7 @@ pub fn contains(address: usize) -> bool {
 #[inline(never)]
 fn walk(address: usize) -> bool {
     let mut found = false;
-    slab::for_each(|slab| {
+    for_each(|slab| {
         // SAFETY: a published slab, and its header 0.
         let (s, first) = unsafe { (slab.as_ref(), Slab::header(slab, 0)) };
         let bytes = s.carved.load(Acquire) as usize * s.shape.header_bytes;

@@ -1,6 +1,7 @@
 //! Stacks: where they lie, who has them, and the switch between them. The only importer of
 //! corosensei.
 
+mod backing;
 pub mod headers;
 #[cfg(all(target_arch = "x86_64", not(feature = "asan")))]
 mod jump;
@@ -12,3 +13,4 @@ pub mod pool;
 mod routine;
 pub mod slab;
 pub mod switch;
+mod walk;

@@ -7,30 +7,42 @@
 //!    pointer to a task that was destroyed may be read (as atomics) for ever. It then shows what
 //!    the task left there, zeros, or a newer task in the same slot: compare a number. Zeros mean
 //!    that a count kept in the header restarts; [`Slot::generation`] never does.
-//! 2. A slot belongs to whoever holds its [`Slot`]; between release and the free list, to the
-//!    thread that is releasing it. Its pages are dropped then, outside the lock.
+//! 2. A slot belongs to whoever holds its [`Slot`]; between a list and another, to the thread that
+//!    is releasing one. Its pages are dropped then, outside the lock.
 //! 3. `SlotMeta`s, lists and `carved` change only under the lock.
 //! 4. The free lists never touch a slot's own memory: links live in the slab's `SlotMeta`s.
 //!
 //! **What stays resident.** A free slot keeps its pages (it is *warm*) as long as fewer than 1,024
-//! of its shape do, and 64 MiB in all shapes; beyond, its pages are dropped (it is *cold*). So
+//! of its shape do, and 64 MiB in all shapes; beyond, its pages are dropped (it is *cold*), or rather
+//! those of a shape that was not used for longer. So
 //! memory is flat again after a million tasks were destroyed, and a program that creates and
 //! destroys few at a time never asks the kernel. Page tables stay: 8 bytes a page
 //! of the slot, 88 for a stack of 16 KiB.
+//!
+//! A stack that was once used deeply is not trimmed while it has an owner, nor while it is warm: how deep
+//! it was, only the kernel knows, and asking it costs more than most launches; all warm ones together
+//! are bounded.
+//!
+//! **VMAs.** Where guards take them, the pool leaves the rest of the process a fifth of what it may have:
+//! without any, nobody can start a thread or map memory.
 
+use super::backing::Left;
 use super::headers;
-use super::slab::{self, Shape, Slab, SlotMeta};
+use super::slab::{Shape, Slab, SlotMeta};
 use crate::error::{Errno, Res};
-use crate::sys::fork::{self, ForkLock};
+use crate::sys::fork::{ForkLock, Watch};
 use crate::sys::memory;
 use core::ptr::{null_mut, NonNull};
 use core::sync::atomic::Ordering::{Relaxed, Release};
-use std::sync::{MutexGuard, Once};
+use std::sync::MutexGuard;
 
+pub use super::walk::for_each_in_use;
 pub use crate::sys::memory::{guard_kind, GuardKind};
 
 const WARM_SLOTS_MAX: usize = 1024;
 const WARM_BYTES_MAX: usize = 64 << 20;
+/// Slots that make room for one.
+const EVICTED_MAX: usize = 16;
 /// More than there are sizes up to `MAX_STACK_BYTES`; a unit test of `slab` counts them.
 pub(super) const CLASS_COUNT: usize = 256;
 
@@ -85,12 +97,19 @@ struct Class {
     cold: *mut SlotMeta,
     /// Where new slots are carved from.
     slab: *mut Slab,
+    /// The pool's `clock` when a slot was last acquired or released.
+    used: u64,
 }
 
-struct Pool {
+pub(super) struct Pool {
     classes: [Class; CLASS_COUNT],
     class_len: usize,
     stats: Stats,
+    /// Slots acquired and released so far.
+    clock: u64,
+    /// VMAs that slots take, and how many they may; 0: not yet known.
+    mappings: usize,
+    mappings_max: usize,
 }
 
 // SAFETY: the pointers lead to slabs, which are nobody's thread's in particular.
@@ -100,6 +119,9 @@ static POOL: ForkLock<Pool> = ForkLock::new(Pool {
     classes: [const { Class::NONE }; CLASS_COUNT],
     class_len: 0,
     stats: Stats { slabs: 0, slots_in_use: 0, slots_warm: 0, warm_bytes: 0 },
+    clock: 0,
+    mappings: 0,
+    mappings_max: 0,
 });
 
 extern "C" fn before_fork() {
@@ -111,9 +133,9 @@ extern "C" fn after_fork() {
 }
 
 /// No panic can leave the pool half changed: its only ones are assertions before a change.
-fn pool() -> MutexGuard<'static, Pool> {
-    static WATCHED: Once = Once::new();
-    WATCHED.call_once(|| fork::watch(before_fork, after_fork, after_fork));
+pub(super) fn pool() -> MutexGuard<'static, Pool> {
+    static WATCH: Watch = Watch::new();
+    WATCH.ensure(before_fork, after_fork, after_fork);
     POOL.lock()
 }
 
@@ -132,38 +154,13 @@ pub fn acquire(stack_bytes: usize, header_bytes: usize) -> Res<Slot> {
 pub unsafe fn release(slot: Slot) {
     // SAFETY: the Slot is proof that its slab is published and the index in it.
     let meta = unsafe { Slab::meta(slot.slab, slot.index) };
-    if pool().release(meta, slot.generation) {
-        return;
+    let mut to_drop = pool().release(meta, slot.generation);
+    // The lock is not held over the system calls: a million releases may come from many threads.
+    while let Some(meta) = pop(&mut to_drop) {
+        // SAFETY: the slots of this list are ours (invariant 2), and nobody needs their contents.
+        let left = unsafe { Slab::drop_stack(Slab::of(meta), (*meta.as_ptr()).index) };
+        pool().give(meta, left);
     }
-    // The lock is not held over the system call: a million releases may come from many threads.
-    // SAFETY: the slot is ours (invariant 2), and by this function's contract nobody needs its
-    // contents; the guard below is not part of the range.
-    let dropped = unsafe {
-        let shape = &(*slot.slab.as_ptr()).shape;
-        let stack = Slab::slot(slot.slab, slot.index).add(shape.guard_bytes);
-        memory::drop_pages(stack, shape.slot_bytes - shape.guard_bytes)
-    };
-    pool().give(meta, dropped.is_ok());
-}
-
-/// Calls `f` with the header of every slot in use. EXPENSIVE: looks at all that were ever carved,
-/// under the lock, so `f` may neither acquire nor release. A slot whose owner has not filled in its
-/// header yet shows what an earlier one left (invariant 1).
-pub fn for_each_in_use(mut f: impl FnMut(NonNull<u8>)) {
-    let _pool = pool();
-    slab::for_each(|slab| {
-        // SAFETY: published slabs live as long as the process, and their shape never changes.
-        let s = unsafe { slab.as_ref() };
-        for index in 0..s.carved.load(Relaxed) {
-            // SAFETY: a carved slot's SlotMeta is initialised, and the pool is locked
-            // (invariant 3); the header lies in its slot.
-            unsafe {
-                if (*Slab::meta(slab, index).as_ptr()).generation % 2 == 1 {
-                    f(Slab::header(slab, index));
-                }
-            }
-        }
-    });
 }
 
 pub fn stats() -> Stats {
@@ -177,6 +174,7 @@ impl Class {
         warm_len: 0,
         cold: null_mut(),
         slab: null_mut(),
+        used: 0,
     };
 
     /// Most memory that one free slot may hold.
@@ -185,11 +183,21 @@ impl Class {
     }
 }
 
-/// Takes the newest of a list of free slots.
+/// Makes the slot the first of a list.
+///
+/// # Safety
+/// The SlotMeta is that of a carved slot, which is the caller's (invariant 2).
+unsafe fn push(list: &mut *mut SlotMeta, meta: NonNull<SlotMeta>) {
+    // SAFETY: by this function's contract.
+    unsafe { (*meta.as_ptr()).next = *list };
+    *list = meta.as_ptr();
+}
+
+/// Takes the newest of a list of slots.
 fn pop(list: &mut *mut SlotMeta) -> Option<NonNull<SlotMeta>> {
     let meta = NonNull::new(*list)?;
     // SAFETY: lists hold SlotMetas of carved slots, which live as long as the process; the pool is
-    // locked (invariant 3), since only it has lists.
+    // locked (invariant 3), or the list is of slots that are the caller's (invariant 2).
     *list = unsafe { (*meta.as_ptr()).next };
     Some(meta)
 }
@@ -209,13 +217,17 @@ impl Pool {
 
     fn acquire(&mut self, shape: Shape) -> Res<Slot> {
         let i = self.class(shape)?;
-        let class = &mut self.classes[i];
-        let (meta, known_zero) = if let Some(meta) = pop(&mut class.warm) {
-            class.warm_len -= 1;
-            self.stats.slots_warm -= 1;
-            self.stats.warm_bytes -= class.resident_bytes();
+        self.touch(i);
+        let (meta, known_zero) = if let Some(meta) = self.pop_warm(i) {
             (meta, false)
-        } else if let Some(meta) = pop(&mut class.cold) {
+        } else if let Some(meta) = pop(&mut self.classes[i].cold) {
+            // SAFETY: of a carved slot, on no list, and the pool is locked (invariant 3).
+            unsafe {
+                if let Err(e) = self.open(Slab::of(meta), (*meta.as_ptr()).index, meta) {
+                    push(&mut self.classes[i].cold, meta);
+                    return Err(e);
+                }
+            }
             (meta, true)
         } else {
             (self.carve(i)?, true)
@@ -261,9 +273,15 @@ impl Pool {
         unsafe {
             let s = slab.as_ref();
             let index = s.carved.load(Relaxed);
-            memory::guard(Slab::slot(slab, index), s.shape.guard_bytes)?;
             let meta = Slab::meta(slab, index);
-            meta.write(SlotMeta { next: null_mut(), index, generation: 0, cold: false });
+            meta.write(SlotMeta {
+                next: null_mut(),
+                index,
+                generation: 0,
+                cold: false,
+                open: false,
+            });
+            self.open(slab, index, meta)?;
             // Release: who sees the slot carved may read its header.
             s.carved.store(index + 1, Release);
             headers::add(Slab::header(slab, index), s.shape.header_bytes);
@@ -271,39 +289,107 @@ impl Pool {
         }
     }
 
-    /// True: the slot is free, with its pages. False: the caller drops the pages, then calls
-    /// [`Pool::give`].
-    fn release(&mut self, meta: NonNull<SlotMeta>, generation: u32) -> bool {
+    /// Makes the stack of a slot memory, if it is not.
+    ///
+    /// # Safety
+    /// As [`Slab::open_stack`]; `meta` is the slot's.
+    unsafe fn open(&mut self, slab: NonNull<Slab>, index: u32, meta: NonNull<SlotMeta>) -> Res<()> {
+        // SAFETY: published; the SlotMeta is initialised, and the pool is locked (invariant 3).
+        let (s, m) = unsafe { (slab.as_ref(), &mut *meta.as_ptr()) };
+        if m.open {
+            return Ok(());
+        }
+        let mappings = s.mappings_each();
+        if mappings != 0 && self.mappings_max == 0 {
+            self.mappings_max = memory::mappings_max() / 5 * 4;
+        }
+        if mappings != 0 && self.mappings + mappings > self.mappings_max {
+            return Err(Errno(libc::ENOMEM));
+        }
+        // SAFETY: by this function's contract.
+        unsafe { Slab::open_stack(slab, index) }?;
+        m.open = true;
+        self.mappings += mappings;
+        Ok(())
+    }
+
+    fn touch(&mut self, class: usize) {
+        self.clock += 1;
+        self.classes[class].used = self.clock;
+    }
+
+    fn pop_warm(&mut self, class: usize) -> Option<NonNull<SlotMeta>> {
+        let class = &mut self.classes[class];
+        let meta = pop(&mut class.warm)?;
+        class.warm_len -= 1;
+        self.stats.slots_warm -= 1;
+        self.stats.warm_bytes -= class.resident_bytes();
+        Some(meta)
+    }
+
+    /// Takes a slot back. The list returned is of slots whose stacks the caller drops before each goes
+    /// to [`Pool::give`].
+    fn release(&mut self, meta: NonNull<SlotMeta>, generation: u32) -> *mut SlotMeta {
         // SAFETY: the SlotMeta is that of a carved slot, and the pool is locked (invariant 3).
         let (m, i) = unsafe { (&mut *meta.as_ptr(), Slab::of(meta).as_ref().class as usize) };
         assert!(m.generation == generation, "a slot was released twice");
         m.generation = generation.wrapping_add(1);
         self.stats.slots_in_use -= 1;
-        let class = &self.classes[i];
-        let bytes = self.stats.warm_bytes + class.resident_bytes();
-        let stays = class.warm_len < WARM_SLOTS_MAX && bytes <= WARM_BYTES_MAX;
-        if stays {
-            self.give(meta, false);
+        self.touch(i);
+        let mut to_drop = null_mut();
+        if self.classes[i].warm_len < WARM_SLOTS_MAX && self.make_room(i, &mut to_drop) {
+            self.give(meta, Left::Contents);
+        } else {
+            // SAFETY: carved, and on no list.
+            unsafe { push(&mut to_drop, meta) };
         }
-        stays
+        to_drop
     }
 
-    /// Puts a slot on the list of those whose pages were dropped, or not.
-    fn give(&mut self, meta: NonNull<SlotMeta>, dropped: bool) {
+    /// Whether one more slot of the class may stay warm, if those of classes that were not used for
+    /// longer go: a few at a time, onto `to_drop`.
+    fn make_room(&mut self, class: usize, to_drop: &mut *mut SlotMeta) -> bool {
+        for _ in 0..EVICTED_MAX {
+            let bytes = self.stats.warm_bytes + self.classes[class].resident_bytes();
+            if bytes <= WARM_BYTES_MAX {
+                return true;
+            }
+            let others = self.classes[..self.class_len].iter().enumerate();
+            let oldest = others
+                .filter(|(i, c)| *i != class && !c.warm.is_null())
+                .min_by_key(|(_, c)| c.used)
+                .map(|(i, _)| i);
+            let Some(meta) = oldest.and_then(|i| self.pop_warm(i)) else { return false };
+            // SAFETY: carved, and on no list any more.
+            unsafe { push(to_drop, meta) };
+        }
+        false
+    }
+
+    /// Puts a slot on the list of those that are as it was left.
+    fn give(&mut self, meta: NonNull<SlotMeta>, left: Left) {
         // SAFETY: as in `release`; the slot is on no list.
-        let (m, i) = unsafe { (&mut *meta.as_ptr(), Slab::of(meta).as_ref().class as usize) };
-        let class = &mut self.classes[i];
-        let list = if dropped { &mut class.cold } else { &mut class.warm };
-        m.next = *list;
-        *list = meta.as_ptr();
-        if !dropped {
+        let (m, slab) = unsafe { (&mut *meta.as_ptr(), Slab::of(meta)) };
+        // SAFETY: published.
+        let s = unsafe { slab.as_ref() };
+        let class = &mut self.classes[s.class as usize];
+        if left == Left::Contents {
+            // SAFETY: as above.
+            unsafe { push(&mut class.warm, meta) };
             class.warm_len += 1;
             self.stats.slots_warm += 1;
             self.stats.warm_bytes += class.resident_bytes();
-        } else {
-            m.cold = true;
-            // SAFETY: the SlotMeta is that of a carved slot, and the pool is locked (invariant 3).
-            unsafe { Slab::drop_cold_headers(Slab::of(meta), m.index) };
+            return;
+        }
+        if left == Left::Addresses {
+            m.open = false;
+            self.mappings -= s.mappings_each();
+        }
+        m.cold = true;
+        // SAFETY: as above, and the pool is locked (invariant 3).
+        unsafe {
+            push(&mut class.cold, meta);
+            Slab::drop_cold_headers(slab, m.index);
         }
     }
 }

@@ -96,6 +96,8 @@ impl Switch {
     /// Settled; called off this stack, by the one thread that runs the task, and not while it runs.
     #[inline(always)]
     pub unsafe fn resume(&self) {
+        #[cfg(feature = "asan")]
+        crate::sys::lsan::leave_own_stack(stack_pointer());
         // SAFETY: not running, so nobody holds a reference into the routine; `suspend` does not
         // touch it.
         unsafe { (*self.routine.get()).resume(()) };

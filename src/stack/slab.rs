@@ -1,8 +1,8 @@
-//! Where things lie: the shape of a slot, the slab that slots are carved from, and the registry
-//! that finds the slot behind an address. Who may have which slot is `pool`'s business.
+//! Where things lie: the shape of a slot, the slab that slots are carved from, and the list of
+//! all slabs. Who looks there is `walk`; who may have which slot is `pool`'s business.
 //!
 //! ```text
-//!             one slab: one mapping, never unmapped
+//!             one slab: one range of addresses, never unmapped
 //!  low   +------+--------------+--------------+--------+-----+----------+
 //!        | Slab | SlotMeta [n] | headers [n]  | slot 0 | ... | slot n-1 |   whole pages each but
 //!        +------+--------------+--------------+--------+-----+----------+   for the first
@@ -37,15 +37,18 @@
 //! percent and holds the frames that real C has (a PATH_MAX buffer and then some); 64 KiB would
 //! hold few more for five times the price.
 
+use super::walk;
 use crate::error::{Errno, Res};
-use crate::sys::memory;
-use crate::sys::stack_overflow::{self, Hit};
+use crate::sys::memory::{self, GuardKind, Reserved};
+use crate::sys::stack_overflow::{self, Locate};
 use core::mem::size_of;
 use core::ptr::NonNull;
 use core::sync::atomic::{
     AtomicPtr, AtomicU32,
-    Ordering::{Acquire, Relaxed, Release},
+    Ordering::{Relaxed, Release},
 };
+
+pub use super::walk::find;
 
 /// What 0 asks for.
 pub const DEFAULT_STACK_BYTES: usize = 128 << 10;
@@ -135,9 +138,11 @@ pub(super) struct SlotMeta {
     pub generation: u32,
     /// Free, and its pages were dropped.
     pub cold: bool,
+    /// Its stack is memory: see `backing`.
+    pub open: bool,
 }
 
-/// The start of a slab; `SlotMeta`s follow. All but `carved` and the `SlotMeta`s are written before
+/// The start of a slab; `SlotMeta`s follow. All but `carved`, `opened` and the `SlotMeta`s are written before
 /// the slab is published and never again, and a slab is never unmapped.
 #[repr(C)]
 pub(super) struct Slab {
@@ -150,8 +155,14 @@ pub(super) struct Slab {
     pub slots: u32,
     /// The pool's number of the shape.
     pub class: u32,
-    /// Slots below it have their guard. Written under the pool's lock.
+    /// How its slots are guarded.
+    pub guards: GuardKind,
+    /// mlockall locked it when it was mapped.
+    pub locked: bool,
+    /// Slots below it were given to somebody. Written under the pool's lock.
     pub carved: AtomicU32,
+    /// Slots below it are memory, with guards that take no VMA. Written under the pool's lock.
+    pub opened: AtomicU32,
 }
 
 /// All slabs, newest first. Only ever grows, so that a signal handler may walk it.
@@ -161,15 +172,18 @@ impl Slab {
     /// Maps and publishes a slab: of 64 MiB, or of less where the kernel has no more, or of more
     /// where one slot needs it. Under the pool's lock.
     pub fn create(shape: Shape, class: u32) -> Res<NonNull<Slab>> {
-        stack_overflow::set_locate(find);
+        stack_overflow::set_locate(&Locate {
+            around: walk::find,
+            with_header: walk::find_by_header,
+        });
         let page = memory::page_bytes();
         let mut slots = (SLAB_BYTES / shape.slot_bytes).max(1);
         loop {
             let headers_at =
                 (size_of::<Slab>() + slots * size_of::<SlotMeta>()).next_multiple_of(page);
             let slots_at = (headers_at + slots * shape.header_bytes).next_multiple_of(page);
-            match memory::map(slots_at + slots * shape.slot_bytes) {
-                Ok(at) => {
+            match Self::map(slots_at, slots_at + slots * shape.slot_bytes) {
+                Ok(Reserved { at, locked }) => {
                     let slab = at.cast::<Slab>();
                     // SAFETY: fresh memory, page-aligned, large enough, and nobody else's yet.
                     unsafe {
@@ -180,7 +194,10 @@ impl Slab {
                             slots_at,
                             slots: slots as u32,
                             class,
+                            guards: memory::guard_kind(),
+                            locked,
                             carved: AtomicU32::new(0),
+                            opened: AtomicU32::new(0),
                         });
                     }
                     // Release: who sees the slab sees its fields.
@@ -192,6 +209,22 @@ impl Slab {
                 Err(e) => return Err(e),
             }
         }
+    }
+
+    /// Address space, of which what lies before the slots is memory.
+    fn map(slots_at: usize, bytes: usize) -> Res<Reserved> {
+        let reserved = memory::reserve(bytes)?;
+        // SAFETY: just reserved; if it cannot be opened, nobody uses it.
+        unsafe {
+            if let Err(e) = memory::open(reserved.at, slots_at) {
+                memory::unmap(reserved.at, bytes);
+                return Err(e);
+            }
+            if reserved.locked {
+                memory::lock_what_is_touched(reserved.at, slots_at);
+            }
+        }
+        Ok(reserved)
     }
 
     /// # Safety
@@ -273,47 +306,6 @@ impl Shape {
     pub(super) fn stack_offset(&self, index: u32) -> usize {
         self.slot_bytes - COLOURS[index as usize % COLOUR_COUNT] as usize
     }
-}
-
-/// All slabs, newest first.
-pub(super) fn for_each(mut f: impl FnMut(NonNull<Slab>)) {
-    // Acquire: pairs with the Release in `create`.
-    let mut at = SLABS.load(Acquire);
-    while let Some(slab) = NonNull::new(at) {
-        f(slab);
-        // SAFETY: a published slab is never unmapped, and `next` never changes again.
-        at = unsafe { slab.as_ref() }.next.cast_mut();
-    }
-}
-
-/// The slot that an address lies in, guard included; None outside carved slots. ASYNC-SIGNAL-SAFE;
-/// time grows with the number of slabs.
-pub fn find(address: usize) -> Option<Hit> {
-    // Acquire: pairs with the Release in `create`.
-    let mut at = SLABS.load(Acquire);
-    while let Some(slab) = NonNull::new(at) {
-        // SAFETY: a published slab is never unmapped, and what is read here never changes again
-        // but for `carved`, an atomic.
-        let s = unsafe { &*slab.as_ptr() };
-        if let Some(offset) = address.checked_sub(slab.as_ptr() as usize + s.slots_at) {
-            let index = offset / s.shape.slot_bytes;
-            if index < s.carved.load(Relaxed) as usize {
-                // SAFETY: the index is that of a carved slot.
-                let slot = unsafe { Slab::slot(slab, index as u32) };
-                let guard_start = slot.as_ptr() as usize;
-                return Some(Hit {
-                    // SAFETY: as above.
-                    header: unsafe { Slab::header(slab, index as u32) }.as_ptr(),
-                    guard_start,
-                    stack_limit: guard_start + s.shape.guard_bytes,
-                    stack_base: guard_start + s.shape.stack_offset(index as u32),
-                    stack_bytes: s.shape.stack_bytes,
-                });
-            }
-        }
-        at = s.next.cast_mut();
-    }
-    None
 }
 
 #[cfg(test)]

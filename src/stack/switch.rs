@@ -24,12 +24,21 @@ pub use super::own::Switch;
 #[cfg(not(all(target_arch = "x86_64", not(feature = "asan"))))]
 pub use super::routine::Switch;
 
-/// Tells Valgrind of a stack for as long as it lives; a few instructions of nothing elsewhere.
-pub struct Registration(#[allow(dead_code)] ValgrindStackRegistration);
+/// Tells Valgrind and LeakSanitizer of a stack for as long as it lives; a few instructions of nothing
+/// elsewhere.
+pub struct Registration {
+    _valgrind: ValgrindStackRegistration,
+    #[cfg(feature = "asan")]
+    _lsan: crate::sys::lsan::Root,
+}
 
 impl Registration {
     pub fn new(base: usize, limit: usize) -> Self {
-        Self(ValgrindStackRegistration::new(limit as *mut u8, base - limit))
+        Self {
+            _valgrind: ValgrindStackRegistration::new(limit as *mut u8, base - limit),
+            #[cfg(feature = "asan")]
+            _lsan: crate::sys::lsan::Root::new(limit, base),
+        }
     }
 }
 

@@ -102,3 +102,41 @@ pub fn watch(before: extern "C" fn(), in_parent: extern "C" fn(), in_child: exte
     // SAFETY: the handlers are safe functions that live as long as we do: `dlclose` removes them.
     unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static LOCK: ForkLock<u32> = ForkLock::new(0);
+
+    extern "C" fn before() {
+        LOCK.hold();
+    }
+
+    extern "C" fn after() {
+        LOCK.let_go(|forks| *forks += 1);
+    }
+
+    /// As two threads do that come at once.
+    #[test]
+    fn a_fork_that_is_watched_twice_finds_the_lock_free() {
+        for watch in [Watch::new(), Watch::new()] {
+            watch.ensure(before, after, after);
+            watch.ensure(before, after, after);
+        }
+        for forks in 1..4 {
+            // SAFETY: the child takes a lock and exits.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                let code = (LOCK.mutex.try_lock().is_ok_and(|n| *n == forks)) as i32;
+                // SAFETY: ends the child at once.
+                unsafe { libc::_exit(code) };
+            }
+            let mut status = 0;
+            // SAFETY: the child's status is written to where one is kept.
+            assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+            assert_eq!((libc::WIFEXITED(status), libc::WEXITSTATUS(status)), (true, 1));
+            assert_eq!(*LOCK.lock(), forks);
+        }
+    }
+}

@@ -29,7 +29,7 @@ impl Release {
             part[..digits].parse().unwrap_or(0)
         });
         let (major, minor) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-        Self { major, minor, text: text.into() }
+        Self { major, minor, text: Text::from_args(format_args!("{text}")) }
     }
 
     pub fn at_least(&self, major: u32, minor: u32) -> bool {
@@ -58,7 +58,7 @@ pub fn io_uring_group() -> Option<i64> {
 fn read<const N: usize>(path: &str) -> Option<Text<N>> {
     let mut bytes = [0; N];
     let len = File::open(path).and_then(|mut file| file.read(&mut bytes)).ok()?;
-    std::str::from_utf8(&bytes[..len]).ok().map(Text::from)
+    std::str::from_utf8(&bytes[..len]).ok().map(|told| Text::from_args(format_args!("{told}")))
 }
 
 fn number(text: &str) -> Option<i64> {

@@ -3,13 +3,18 @@
 //!
 //! **Two kinds of guard.** `MADV_GUARD_INSTALL` (Linux 6.13) marks page-table entries, so a guard
 //! costs no VMA and the number of stacks is bounded by memory alone. Before 6.13 a guard is
-//! `mprotect(PROT_NONE)`, which splits the mapping: two VMAs a stack, so that `vm.max_map_count`
-//! (65,530 by default) ends it with ENOMEM at about 32,700 stacks. Which one is in use is probed
-//! once, by effect and not by version: an emulator may answer 0 to advice that it ignores.
+//! a piece of the mapping that stays `PROT_NONE`: two VMAs a stack, of which `vm.max_map_count` (65,530
+//! by default) allows a process so many. Which one is in use is probed once, by effect and not by
+//! version: an emulator may answer 0 to advice that it ignores.
+//!
+//! **Reserved first.** Address space for stacks is mapped without access and opened piece by piece. So
+//! what no task has used yet is neither locked for a process that called mlockall, nor charged where
+//! memory is not overcommitted.
 //!
 //! ANY THREAD, all of it. Nothing here allocates.
 
 use crate::error::{Errno, Res};
+use core::ffi::c_void;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::Relaxed};
 
@@ -22,7 +27,7 @@ const MADV_GUARD_INSTALL: i32 = 102; // 6.13
 pub enum GuardKind {
     /// `MADV_GUARD_INSTALL`: no VMA each.
     Marker,
-    /// `mprotect(PROT_NONE)`: two VMAs each.
+    /// `PROT_NONE`: two VMAs each.
     Mprotect,
 }
 
@@ -30,7 +35,7 @@ impl GuardKind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Marker => "MADV_GUARD_INSTALL",
-            Self::Mprotect => "mprotect, at most about vm.max_map_count / 2 stacks",
+            Self::Mprotect => "mprotect, at most about vm.max_map_count * 2 / 5 stacks",
         }
     }
 }
@@ -57,21 +62,37 @@ pub fn signal_frame_bytes() -> usize {
     told.max(libc::MINSIGSTKSZ)
 }
 
-/// Maps `bytes` (whole pages) of zeros, readable and writable, taking no memory until touched.
-/// ENOMEM where address space, RLIMIT_AS, RLIMIT_DATA, the commit limit or the VMAs end.
-pub fn map(bytes: usize) -> Res<NonNull<u8>> {
+/// Address space without memory, and whether mlockall had locked it.
+pub struct Reserved {
+    pub at: NonNull<u8>,
+    pub locked: bool,
+}
+
+/// Takes `bytes` (whole pages) of address space, of which nothing can be accessed until it is
+/// [`open`]ed: so nothing is locked by mlockall, nor charged where memory is not overcommitted.
+/// ENOMEM where address space, RLIMIT_AS, RLIMIT_MEMLOCK or the VMAs end.
+pub fn reserve(bytes: usize) -> Res<Reserved> {
+    // SAFETY: at an address of the kernel's choice it touches nothing there is.
+    unsafe { map_closed(core::ptr::null_mut(), bytes, 0) }
+}
+
+/// Closes a range again: its pages are gone, and what it was charged for. Such ranges and guards by
+/// mprotect next to each other are one VMA. On an error nothing has changed.
+///
+/// # Safety
+/// Whole pages of one [`reserve`], which nobody uses any more.
+pub unsafe fn close(at: NonNull<u8>, bytes: usize) -> Res<()> {
+    // SAFETY: by this function's contract.
+    unsafe { map_closed(at.as_ptr().cast(), bytes, libc::MAP_FIXED) }.map(|_| ())
+}
+
+/// # Safety
+/// With MAP_FIXED, the range is ours and nobody uses it.
+unsafe fn map_closed(at: *mut c_void, bytes: usize, fixed: i32) -> Res<Reserved> {
     debug_assert!(bytes != 0 && bytes.is_multiple_of(page_bytes()));
-    // SAFETY: an anonymous mapping at an address of the kernel's choice touches nothing there is.
-    let at = unsafe {
-        libc::mmap(
-            core::ptr::null_mut(),
-            bytes,
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_STACK,
-            -1,
-            0,
-        )
-    };
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_STACK;
+    // SAFETY: by this function's contract.
+    let at = unsafe { libc::mmap(at, bytes, libc::PROT_NONE, flags | fixed, -1, 0) };
     if at == libc::MAP_FAILED {
         // EAGAIN: mlockall(MCL_FUTURE) and RLIMIT_MEMLOCK reached. To the caller it is the same.
         return Err(Errno(libc::ENOMEM));
@@ -79,13 +100,76 @@ pub fn map(bytes: usize) -> Res<NonNull<u8>> {
     // SAFETY: the mapping is ours, and the advice changes no contents. A huge page would turn one
     // touched page a task into 512. Refused where the kernel knows no huge pages: fine, too.
     unsafe { libc::madvise(at, bytes, libc::MADV_NOHUGEPAGE) };
-    Ok(NonNull::new(at.cast()).expect("the kernel maps nothing at 0 unasked"))
+    let at = NonNull::new(at.cast()).expect("the kernel maps nothing at 0 unasked");
+    // SAFETY: ours, and empty.
+    Ok(Reserved { at, locked: unsafe { unlock(at, bytes) } })
 }
 
-/// Takes away what [`map`] gave.
+/// Whether mlockall had locked the range, which it is not any more.
 ///
 /// # Safety
-/// Exactly one earlier `map`, of which nothing is used any more, by any thread.
+/// Whole pages of a mapping of ours, the first of which holds nothing that anybody needs.
+unsafe fn unlock(at: NonNull<u8>, bytes: usize) -> bool {
+    let at = at.as_ptr().cast();
+    // SAFETY: by this function's contract. Of locked pages the kernel refuses this advice.
+    unsafe {
+        let locked = libc::madvise(at, page_bytes(), libc::MADV_DONTNEED) != 0
+            && Errno::last().0 == libc::EINVAL;
+        if locked {
+            libc::munlock(at, bytes);
+        }
+        locked
+    }
+}
+
+/// Makes a range readable and writable; it reads as zeros and takes no memory until it is touched.
+/// Whether it had been locked, by an mlockall since. ENOMEM where RLIMIT_DATA, the commit limit or the
+/// VMAs end.
+///
+/// # Safety
+/// Whole pages of one [`reserve`] that are not open.
+pub unsafe fn open(at: NonNull<u8>, bytes: usize) -> Res<bool> {
+    // SAFETY: by this function's contract there is nothing in the range. If it were locked, opening it
+    // would touch all of it.
+    unsafe {
+        let locked = unlock(at, bytes);
+        match libc::mprotect(at.as_ptr().cast(), bytes, libc::PROT_READ | libc::PROT_WRITE) {
+            0 => Ok(locked),
+            _ => Err(Errno(libc::ENOMEM)),
+        }
+    }
+}
+
+/// For a process that wants its memory locked: the pages of the range are, each once it is touched. Not
+/// before the guards, as locked memory takes no markers. Where RLIMIT_MEMLOCK is reached, they are not.
+///
+/// # Safety
+/// Whole pages of one [`reserve`], open but for guards.
+pub unsafe fn lock_what_is_touched(at: NonNull<u8>, bytes: usize) {
+    const MLOCK_ONFAULT: u32 = 1;
+    // SAFETY: changes no contents.
+    unsafe { libc::syscall(libc::SYS_mlock2, at.as_ptr(), bytes, MLOCK_ONFAULT) };
+}
+
+/// Maps `bytes` (whole pages) of zeros, readable and writable, taking no memory until touched.
+/// ENOMEM as [`reserve`] and [`open`].
+pub fn map(bytes: usize) -> Res<NonNull<u8>> {
+    let reserved = reserve(bytes)?;
+    // SAFETY: just reserved.
+    match unsafe { open(reserved.at, bytes) } {
+        Ok(_) => Ok(reserved.at),
+        Err(e) => {
+            // SAFETY: as above, and nobody uses it.
+            unsafe { unmap(reserved.at, bytes) };
+            Err(e)
+        }
+    }
+}
+
+/// Takes away what [`map`] or [`reserve`] gave.
+///
+/// # Safety
+/// Exactly one earlier `map` or `reserve`, of which nothing is used any more, by any thread.
 pub unsafe fn unmap(at: NonNull<u8>, bytes: usize) {
     // SAFETY: by this function's contract nobody uses the range.
     let r = unsafe { libc::munmap(at.as_ptr().cast(), bytes) };
@@ -94,24 +178,20 @@ pub unsafe fn unmap(at: NonNull<u8>, bytes: usize) {
 
 /// Makes every access to the range end in SIGSEGV (EFAULT inside a system call), for good: the
 /// guard stays through [`drop_pages`]. ENOMEM where page tables or VMAs end; then the range is
-/// still usable memory.
+/// still usable memory. (What is not [`open`] needs no guard.)
 ///
 /// # Safety
-/// Whole pages of one [`map`], whose contents nobody needs.
-pub unsafe fn guard(at: NonNull<u8>, bytes: usize) -> Res<()> {
+/// Whole pages of one [`map`] or [`reserve`], open, whose contents nobody needs.
+pub unsafe fn guard(at: NonNull<u8>, bytes: usize, kind: GuardKind) -> Res<()> {
     let p = at.as_ptr().cast();
-    if guard_kind() == GuardKind::Marker {
-        // SAFETY: by this function's contract the range is ours and its contents are not needed.
-        if unsafe { libc::madvise(p, bytes, MADV_GUARD_INSTALL) } == 0 {
-            return Ok(());
+    // SAFETY: by this function's contract the range is ours and its contents are not needed.
+    let r = unsafe {
+        match kind {
+            GuardKind::Marker => libc::madvise(p, bytes, MADV_GUARD_INSTALL),
+            GuardKind::Mprotect => libc::mprotect(p, bytes, libc::PROT_NONE),
         }
-        // EINVAL: memory locked by mlockall(MCL_FUTURE) takes no markers. mprotect can.
-        if Errno::last().0 != libc::EINVAL {
-            return Err(Errno(libc::ENOMEM));
-        }
-    }
-    // SAFETY: as above.
-    match unsafe { libc::mprotect(p, bytes, libc::PROT_NONE) } {
+    };
+    match r {
         0 => Ok(()),
         _ => Err(Errno(libc::ENOMEM)),
     }
@@ -134,7 +214,26 @@ pub unsafe fn drop_pages(at: NonNull<u8>, bytes: usize) -> Res<()> {
     Err(Errno::last())
 }
 
-/// Which kind of guard [`guard`] makes. Probed on first use.
+/// The most VMAs that a process may have.
+pub fn mappings_max() -> usize {
+    const DEFAULT: usize = 65_530;
+    let mut text = [0u8; 24];
+    // SAFETY: reads a file into a buffer of our own, as much as fits, and closes it.
+    let len = unsafe {
+        let fd =
+            libc::open(c"/proc/sys/vm/max_map_count".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
+        if fd < 0 {
+            return DEFAULT;
+        }
+        let len = libc::read(fd, text.as_mut_ptr().cast(), text.len());
+        libc::close(fd);
+        len
+    };
+    let told = text.get(..len.max(0) as usize).unwrap_or_default();
+    core::str::from_utf8(told).ok().and_then(|t| t.trim().parse().ok()).unwrap_or(DEFAULT)
+}
+
+/// Which kind of guard stacks get. Probed on first use.
 pub fn guard_kind() -> GuardKind {
     const UNKNOWN: u8 = 0;
     const MARKER: u8 = 1;
@@ -209,7 +308,7 @@ mod tests {
             let last = at.add(2 * page);
             at.write(1);
             last.write(2);
-            guard(middle, page).unwrap();
+            guard(middle, page, guard_kind()).unwrap();
             assert!(readable(at) && !readable(middle) && readable(last));
             drop_pages(at, page).unwrap();
             drop_pages(last, page).unwrap();

@@ -8,7 +8,10 @@ pub mod eventfd;
 pub mod fork;
 pub mod futex;
 pub mod host;
+#[cfg(feature = "asan")]
+pub mod lsan;
 pub mod memory;
+mod signal_stack;
 pub mod stack_overflow;
 pub mod text;
 pub mod thread;

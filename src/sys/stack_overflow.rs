@@ -1,27 +1,36 @@
 //! What a stack overflow says before the process dies of it: one line that names the task.
 //!
-//! A SIGSEGV whose address lies in the guard of a task's stack, while that task's stack is in use,
-//! is ours. The handler writes the line, restores the default action and returns: the instruction
-//! faults again, and the core dump shows the frame that overflowed. Any other SIGSEGV goes where
+//! A SIGSEGV is a task's overflow if the stack of the task that runs explains it, in one of three ways:
+//!
+//! 1. Its address lies in the guard of the stack, and the code that faulted has its frame there.
+//! 2. The frame is larger than the guard: it lies beyond it, and so does the address, in the guard of
+//!    some stack further down.
+//! 3. The kernel could not put a signal's frame on what is left of the stack. Then there is no address.
+//!
+//! The handler writes the line, restores the default action and returns: the instruction faults
+//! again, or the signal is sent again, and the core dump shows the frame that overflowed. Any other SIGSEGV goes where
 //! it went before us, so that the handlers of the host program, of Rust's std (which names threads
 //! that overflow) and of sanitizers keep working. Both kinds of guard raise SIGSEGV; SIGBUS is
 //! left alone.
 //!
-//! The handler may touch: its arguments, atomics, `OnceLock`s that are set before it could need
-//! them, memory that is never unmapped. It takes no lock, allocates nothing, and makes do with the
-//! 8 KiB that a small alternate stack has.
+//! The handler may touch: its arguments, atomics, what is written before it is installed, memory that
+//! is never unmapped. It takes no lock, allocates nothing, and makes do with the 8 KiB that a small
+//! alternate stack has.
 //!
 //! What lies where (`stack`) and what a task is (`task`) are known further up; both floors tell
 //! through a hook.
 
-use super::memory;
+use super::fork::{ForkLock, Watch};
+use super::{memory, signal_stack, thread};
 use crate::error::{Errno, Res};
-use core::cell::Cell;
-use core::mem::zeroed;
-use core::ptr::{null, null_mut, NonNull};
-use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use core::cell::UnsafeCell;
+use core::mem::{transmute, zeroed, MaybeUninit};
+use core::ptr::{null, null_mut};
+use core::sync::atomic::{
+    AtomicBool, AtomicPtr,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use libc::{c_int, c_void, siginfo_t};
-use std::sync::OnceLock;
 
 /// The slot around an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,48 +45,120 @@ pub struct Hit {
     pub stack_bytes: usize,
 }
 
-/// Finds the slot that an address lies in. Called in a signal handler.
-pub type Locate = fn(address: usize) -> Option<Hit>;
+/// Finds slots. Called in a signal handler.
+pub struct Locate {
+    /// The slot that an address lies in, guard included.
+    pub around: fn(address: usize) -> Option<Hit>,
+    /// The slot whose header is at an address.
+    pub with_header: fn(header: *const u8) -> Option<Hit>,
+}
 
 /// Says what the task with this header runs, as "user_code 0x.., user_ptr 0x.."; false if it does
 /// not run, so that a wild pointer into its guard is not laid at its door. Called in a signal
-/// handler; the header is readable, but may be that of a slot that no task has.
-pub type Describe = fn(header: *const u8, line: &mut Line) -> bool;
+/// handler; the header is readable, but may be that of a slot that no task has. `here`: the task is
+/// known to run on this thread, whatever its header says.
+pub type Describe = fn(header: *const u8, here: bool, line: &mut Line) -> bool;
 
-static LOCATE: OnceLock<Locate> = OnceLock::new();
-static DESCRIBE: OnceLock<Describe> = OnceLock::new();
+static LOCATE: AtomicPtr<Locate> = AtomicPtr::new(null_mut());
+static DESCRIBE: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
 
-/// By the stack pool, before it gives the first slot. The first call counts.
-pub fn set_locate(locate: Locate) {
-    let _ = LOCATE.set(locate);
+/// By the stack pool, before it gives the first slot.
+pub fn set_locate(locate: &'static Locate) {
+    LOCATE.store(core::ptr::from_ref(locate).cast_mut(), Release);
 }
 
-/// By the task layer, before it makes the first task. The first call counts.
+/// By the task layer, before it makes the first task.
 pub fn set_describe(describe: Describe) {
-    let _ = DESCRIBE.set(describe);
+    DESCRIBE.store(describe as *mut c_void, Release);
 }
 
-/// The action that was there before ours. Set before ours is installed.
-static PREVIOUS: OnceLock<libc::sigaction> = OnceLock::new();
+fn locate() -> Option<&'static Locate> {
+    // SAFETY: null, or what `set_locate` was given.
+    unsafe { LOCATE.load(Acquire).as_ref() }
+}
+
+fn describe() -> Option<Describe> {
+    // SAFETY: null, or what `set_describe` was given; a function's address is not null.
+    unsafe { transmute::<*mut c_void, Option<Describe>>(DESCRIBE.load(Acquire)) }
+}
+
+/// The action that was there before ours. Written once, before ours is installed.
+struct Previous(UnsafeCell<MaybeUninit<libc::sigaction>>);
+
+// SAFETY: written under the lock of INSTALLED, and read by a handler that is installed afterwards.
+unsafe impl Sync for Previous {}
+
+static PREVIOUS: Previous = Previous(UnsafeCell::new(MaybeUninit::uninit()));
+
+/// Whether the handler is there.
+static INSTALLED: ForkLock<bool> = ForkLock::new(false);
+
+extern "C" fn before_fork() {
+    INSTALLED.hold();
+}
+
+extern "C" fn after_fork() {
+    INSTALLED.let_go(|_| {});
+}
+
+/// What [`install`] could not get, for want of memory or because of a sandbox.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refused {
+    Memory,
+    SignalStack(Errno),
+    Handler(Errno),
+}
+
+impl Refused {
+    pub fn errno(self) -> Errno {
+        match self {
+            Self::Memory => Errno(libc::ENOMEM),
+            Self::SignalStack(errno) | Self::Handler(errno) => errno,
+        }
+    }
+
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::Memory => "no memory for the signal stack on which a stack overflow is reported.",
+            Self::SignalStack(_) => {
+                "sigaltstack fails, which gives a thread the stack on which a stack overflow is \
+                 reported: does a seccomp filter forbid it?"
+            }
+            Self::Handler(_) => {
+                "rt_sigaction fails, which installs the handler of SIGSEGV that reports a stack \
+                 overflow: does a seccomp filter forbid it?"
+            }
+        }
+    }
+}
 
 /// Readies this thread and the process: the thread gets an alternate signal stack if it has none,
 /// until it exits; the process gets the handler, once. An executor calls it on its own thread.
-/// ENOMEM: no memory for the alternate stack.
-pub fn install() -> Res<()> {
-    static INSTALLED: OnceLock<Res<()>> = OnceLock::new();
-    give_alternate_stack()?;
-    *INSTALLED.get_or_init(install_handler)
+pub fn install() -> Result<(), Refused> {
+    static WATCH: Watch = Watch::new();
+    signal_stack::give().map_err(|errno| match errno.0 {
+        libc::ENOMEM => Refused::Memory,
+        _ => Refused::SignalStack(errno),
+    })?;
+    WATCH.ensure(before_fork, after_fork, after_fork);
+    let mut installed = INSTALLED.lock();
+    if !*installed {
+        install_handler().map_err(Refused::Handler)?;
+        *installed = true;
+    }
+    Ok(())
 }
 
+/// Under the lock of INSTALLED, until it succeeds.
 fn install_handler() -> Res<()> {
     // SAFETY: all zeros is a valid sigaction; sigaction reads and writes only those given, and
-    // on_fault has the signature that SA_SIGINFO asks for.
+    // on_fault has the signature that SA_SIGINFO asks for. Nobody reads PREVIOUS yet.
     unsafe {
-        let mut old: libc::sigaction = zeroed();
-        if libc::sigaction(libc::SIGSEGV, null(), &mut old) != 0 {
+        let mut previous: libc::sigaction = zeroed();
+        if libc::sigaction(libc::SIGSEGV, null(), &mut previous) != 0 {
             return Err(Errno::last());
         }
-        let previous = PREVIOUS.get_or_init(|| old);
+        (*PREVIOUS.0.get()).write(previous);
         // ONSTACK: the stack that overflowed has no room for the handler. The mask and NODEFER are
         // what the previous handler asked for, since it will run inside of ours.
         let mut ours: libc::sigaction = zeroed();
@@ -94,33 +175,85 @@ fn install_handler() -> Res<()> {
 }
 
 extern "C" fn on_fault(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
-    // SAFETY: the kernel gives both, valid for the handler's time. A positive code is a fault that
-    // the processor raised on this thread; only then is there an address.
-    let ours = unsafe {
-        let fault = (*info).si_code > 0;
-        fault && report((*info).si_addr() as usize, stack_pointer(context))
-    };
-    if ours {
-        restore_default(signal);
+    // SAFETY: the kernel gives both, valid for the handler's time.
+    let (code, address, stack_pointer) =
+        unsafe { ((*info).si_code, (*info).si_addr() as usize, stack_pointer(context)) };
+    let by_kernel = code == SI_KERNEL;
+    // A positive code is a fault of this thread; only then is there an address.
+    if code > 0 && report(&Fault { address, stack_pointer, by_kernel }) {
+        die(signal, code);
     } else {
         chain(signal, info, context);
     }
 }
 
-/// Writes the line if the fault is a task's stack overflow.
-fn report(address: usize, stack_pointer: usize) -> bool {
-    let Some(hit) = LOCATE.get().and_then(|locate| locate(address)) else { return false };
-    // In the guard, by code that runs on the stack above it. A large frame moves the stack pointer
-    // first and touches its far end later, so the pointer may already be beyond the guard.
-    let reach = hit.guard_start.saturating_sub(1 << 20)..hit.stack_base;
-    if address >= hit.stack_limit || !reach.contains(&stack_pointer) {
-        return false;
+/// `si_code` where the kernel could not deliver another signal, or where the processor says nothing of
+/// an address.
+const SI_KERNEL: c_int = 0x80;
+
+struct Fault {
+    address: usize,
+    /// Of the code that faulted.
+    stack_pointer: usize,
+    by_kernel: bool,
+}
+
+impl Hit {
+    /// How far below the guard a frame is believed to be this stack's, if nothing else says so.
+    const REACH: usize = 1 << 20;
+
+    /// 1: in the guard, by code that runs on the stack above it. A large frame moves the stack pointer
+    /// first and touches its far end later, so the pointer may already be beyond the guard.
+    fn holds_in_its_guard(&self, fault: &Fault) -> bool {
+        let reach = self.guard_start.saturating_sub(Self::REACH)..self.stack_base;
+        (self.guard_start..self.stack_limit).contains(&fault.address)
+            && reach.contains(&fault.stack_pointer)
     }
+
+    /// 2: both the frame and the address that it touched are below the stack, the frame no higher than
+    /// the address (give or take a red zone and the word that a call pushes), and the address among
+    /// stacks or close by.
+    fn has_a_frame_at(&self, fault: &Fault, locate: &Locate) -> bool {
+        let close = self.guard_start.saturating_sub(Self::REACH);
+        fault.stack_pointer < self.stack_limit
+            && fault.address < self.stack_limit
+            && fault.stack_pointer <= fault.address + 256
+            && (fault.address >= close || (locate.around)(fault.address).is_some())
+    }
+
+    /// 3: with the stack pointer where it is, a signal's frame reaches into the guard.
+    fn has_no_room_for_a_signal(&self, fault: &Fault) -> bool {
+        let needed = memory::signal_frame_bytes() + 256;
+        fault.by_kernel
+            && (self.guard_start..self.stack_limit + needed).contains(&fault.stack_pointer)
+    }
+}
+
+/// The stack that overflowed, if one did, and whether its task is known to run on this thread.
+fn overflowed(fault: &Fault) -> Option<(Hit, bool)> {
+    let locate = locate()?;
+    if let Some(hit) = (locate.with_header)(thread::running_task().cast()) {
+        if hit.holds_in_its_guard(fault)
+            || hit.has_a_frame_at(fault, locate)
+            || hit.has_no_room_for_a_signal(fault)
+        {
+            return Some((hit, true));
+        }
+    }
+    let at = if fault.by_kernel { fault.stack_pointer } else { fault.address };
+    let hit = (locate.around)(at)?;
+    let explained = hit.holds_in_its_guard(fault) || hit.has_no_room_for_a_signal(fault);
+    explained.then_some((hit, false))
+}
+
+/// Writes the line if the fault is a task's stack overflow.
+fn report(fault: &Fault) -> bool {
+    let Some((hit, here)) = overflowed(fault) else { return false };
     let mut line = Line::new();
     line.text("monad_async: task ").hex(hit.header as usize);
-    if let Some(describe) = DESCRIBE.get() {
+    if let Some(describe) = describe() {
         line.text(" (");
-        if !describe(hit.header, &mut line) {
+        if !describe(hit.header, here, &mut line) {
             return false;
         }
         line.text(")");
@@ -150,8 +283,8 @@ unsafe fn stack_pointer(context: *mut c_void) -> usize {
 /// Does what would have been done without us.
 fn chain(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     static SPENT: AtomicBool = AtomicBool::new(false);
-    // Set before the handler was installed.
-    let Some(previous) = PREVIOUS.get() else { return restore_default(signal) };
+    // SAFETY: written before the handler was installed, and not since.
+    let previous = unsafe { (*PREVIOUS.0.get()).assume_init_ref() };
     let once = previous.sa_flags & libc::SA_RESETHAND != 0;
     let action = match previous.sa_sigaction {
         action if once && action > libc::SIG_IGN && SPENT.swap(true, Relaxed) => libc::SIG_DFL,
@@ -160,17 +293,11 @@ fn chain(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     // SAFETY: info is the kernel's, see on_fault. A previous handler is called the way its flags
     // say, with what the kernel gave us.
     unsafe {
-        let fault = (*info).si_code > 0;
+        let code = (*info).si_code;
         match action {
             // The kernel would not let a fault be ignored either.
-            libc::SIG_IGN if !fault => {}
-            libc::SIG_DFL | libc::SIG_IGN => {
-                restore_default(signal);
-                if !fault {
-                    // kill() does not happen again by itself. Delivered when the handler returns.
-                    libc::raise(signal);
-                }
-            }
+            libc::SIG_IGN if code <= 0 => {}
+            libc::SIG_DFL | libc::SIG_IGN => die(signal, code),
             action if previous.sa_flags & libc::SA_SIGINFO != 0 => {
                 type Handler = extern "C" fn(c_int, *mut siginfo_t, *mut c_void);
                 core::mem::transmute::<usize, Handler>(action)(signal, info, context);
@@ -180,11 +307,16 @@ fn chain(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     }
 }
 
-fn restore_default(signal: c_int) {
+/// Ends the process by the default action, once the handler has returned.
+fn die(signal: c_int, code: c_int) {
     // SAFETY: all zeros is a valid sigaction: SIG_DFL, nothing masked.
     unsafe {
         let default: libc::sigaction = zeroed();
         libc::sigaction(signal, &default, null_mut());
+        if code <= 0 || code == SI_KERNEL {
+            // Neither a kill() nor a signal that could not be delivered happens again by itself.
+            libc::raise(signal);
+        }
     }
 }
 
@@ -237,80 +369,6 @@ impl Line {
             self.text((reversed[i] as char).encode_utf8(&mut [0; 4]));
         }
         self
-    }
-}
-
-/// An alternate signal stack that the thread got from us.
-struct AlternateStack(Cell<Option<NonNull<u8>>>);
-
-thread_local! {
-    static ALTERNATE: AlternateStack = const { AlternateStack(Cell::new(None)) };
-}
-
-/// The kernel's frame, and plenty for a handler further down the chain.
-fn alternate_stack_bytes() -> usize {
-    (memory::signal_frame_bytes() + (48 << 10)).next_multiple_of(memory::page_bytes())
-}
-
-fn current_alternate_stack() -> libc::stack_t {
-    // SAFETY: all zeros is a valid stack_t; sigaltstack only writes it.
-    unsafe {
-        let mut current: libc::stack_t = zeroed();
-        let r = libc::sigaltstack(null(), &mut current);
-        debug_assert_eq!(r, 0);
-        current
-    }
-}
-
-fn give_alternate_stack() -> Res<()> {
-    if current_alternate_stack().ss_flags & libc::SS_DISABLE == 0 {
-        return Ok(());
-    }
-    let given = ALTERNATE.try_with(|ours| {
-        // It may be there from an earlier call, and have been taken off by somebody since.
-        let guard_bytes = memory::page_bytes();
-        let at = match ours.0.get() {
-            Some(at) => at,
-            None => memory::map(guard_bytes + alternate_stack_bytes())?,
-        };
-        ours.0.set(Some(at));
-        // SAFETY: the mapping is this thread's own and lives until its AlternateStack is dropped,
-        // which takes it off first.
-        unsafe {
-            memory::guard(at, guard_bytes)?;
-            let stack = libc::stack_t {
-                ss_sp: at.add(guard_bytes).as_ptr().cast(),
-                ss_flags: 0,
-                ss_size: alternate_stack_bytes(),
-            };
-            match libc::sigaltstack(&stack, null_mut()) {
-                0 => Ok(()),
-                _ => Err(Errno::last()),
-            }
-        }
-    });
-    // The thread is on its way out, or this is the destructor of a C++ program's static: it does
-    // without, since nobody would take the stack away again.
-    given.unwrap_or(Ok(()))
-}
-
-impl Drop for AlternateStack {
-    /// At the thread's exit.
-    fn drop(&mut self) {
-        let Some(at) = self.0.take() else { return };
-        let guard_bytes = memory::page_bytes();
-        // SAFETY: the mapping is ours; the kernel no longer uses it once it is taken off, or if
-        // somebody put another in its place. Nobody else has its address.
-        unsafe {
-            if current_alternate_stack().ss_sp == at.add(guard_bytes).as_ptr().cast() {
-                let off =
-                    libc::stack_t { ss_sp: null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };
-                if libc::sigaltstack(&off, null_mut()) != 0 {
-                    return; // A handler runs on it, and ends the thread from there.
-                }
-            }
-            memory::unmap(at, guard_bytes + alternate_stack_bytes());
-        }
     }
 }
 

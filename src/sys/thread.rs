@@ -235,6 +235,8 @@ impl Drop for Owner {
 }
 
 extern "C" {
+    /// cpp/current.cpp, and of the C API.
+    fn monad_async_task_current() -> *const c_void;
     /// cpp/current.cpp: the calling thread's note of the executor that runs on it.
     fn monad_async_running_slot() -> *mut *const c_void;
     /// cpp/current.cpp: the calling thread's number.
@@ -254,4 +256,10 @@ pub fn running() -> *const c_void {
 pub fn running_executor() -> *mut *const c_void {
     // SAFETY: no preconditions.
     unsafe { monad_async_running_slot() }
+}
+
+/// The task that runs on the calling thread, or null. ASYNC-SIGNAL-SAFE.
+pub fn running_task() -> *const c_void {
+    // SAFETY: no preconditions.
+    unsafe { monad_async_task_current() }
 }

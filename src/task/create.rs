@@ -30,13 +30,13 @@ fn launch(task: TaskRef) {
     }
 }
 
-/// What an overflow of the stack below `header` is to say; false for a task that does not run.
-/// Called in a signal handler.
-fn describe(header: *const u8, line: &mut stack_overflow::Line) -> bool {
+/// What an overflow of the stack below `header` is to say; false for a task that does not run. One that
+/// is `here` runs, though it may just be about to suspend. Called in a signal handler.
+fn describe(header: *const u8, here: bool, line: &mut stack_overflow::Line) -> bool {
     // SAFETY: the pool found the address to be a slot's header, and slots are never unmapped; zeros,
     // if no task ever had it.
     let task = unsafe { TaskRef::from_head(header.cast()) };
-    if task.head.flags.get() != Flags::RUNNING {
+    if !here && task.head.flags.get() != Flags::RUNNING {
         return false;
     }
     let code = task.head.user_code.get().map_or(0, |code| code as usize);

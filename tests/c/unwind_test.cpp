@@ -17,6 +17,14 @@
 #include <ucontext.h>
 #include <unwind.h>
 
+#if defined(__SANITIZE_ADDRESS__)
+    #define UNDER_ASAN
+#elif defined(__has_feature)
+    #if __has_feature(address_sanitizer)
+        #define UNDER_ASAN
+    #endif
+#endif
+
 using namespace support;
 
 namespace {
@@ -90,7 +98,7 @@ private:
     stack_t before_{};
 };
 
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
+#if defined(__x86_64__) && !defined(UNDER_ASAN)
 
 struct Step {
     uintptr_t at;
@@ -130,7 +138,7 @@ __attribute__((noinline)) void drive(monad_async_executor ex)
 {
     asm volatile("pushfq; orq $0x100, (%%rsp); popfq" ::: "memory", "cc");
     for (int i = 0; i < 20 && monad_async_executor_has_work(ex); ++i) {
-        monad_async_executor_run(ex, no_bound, nullptr);
+        (void)monad_async_executor_run(ex, no_bound, nullptr);
     }
     asm volatile("pushfq; andq $~0x100, (%%rsp); popfq" ::: "memory", "cc");
 }
@@ -144,14 +152,14 @@ TEST(Unwind, at_every_instruction)
 {
 #if !defined(__x86_64__)
     GTEST_SKIP() << "no trap flag on this processor";
-#elif defined(__SANITIZE_ADDRESS__)
+#elif defined(UNDER_ASAN)
     GTEST_SKIP() << "AddressSanitizer's switch is corosensei's";
 #else
     warm_up();
     Executor ex(8);
     std::vector<Task> tasks;
     tasks.emplace_back([](monad_async_task self) {
-        yield(self);
+        (void)yield(self);
         return yield(self);
     });
     tasks.emplace_back([](monad_async_task self) {
@@ -215,7 +223,7 @@ TEST(Unwind, by_a_sampling_profiler)
     bool stop = false;
     auto const tasks = make_tasks(4, [&](monad_async_task self, size_t) {
         while (!stop) {
-            yield(self);
+            (void)yield(self);
         }
         return success();
     });
@@ -259,7 +267,7 @@ TEST(Unwind, tasks_of_every_colour)
             trace.count = backtrace(trace.frames, frames_max);
             counts.insert(trace.count);
             ends.insert(trace.frames[trace.count - 1]);
-            yield(self);
+            (void)yield(self);
         }
         return success();
     });
@@ -287,7 +295,7 @@ TEST(Unwind, tasks_of_every_colour_by_libunwind)
         for (int i = 0; i < 3; ++i) {
             Backtrace trace;
             counts.insert(unwind(trace.frames, frames_max));
-            yield(self);
+            (void)yield(self);
         }
         return success();
     }, 65536);

@@ -1,6 +1,8 @@
 //! What the tests share: executors on the real kernel, and tasks whose body is a closure.
 #![allow(dead_code)]
 
+pub mod panics;
+
 use core::ffi::c_void;
 use core::ptr::NonNull;
 use monad_async::api::{self, Handle};
@@ -35,6 +37,7 @@ unsafe extern "C" fn call(head: *const TaskHead) -> RawResult {
 }
 
 pub fn set_body(task: TaskRef, body: impl FnMut(TaskRef) -> RawResult + 'static) {
+    panics::speak_up();
     drop_body(task);
     let body: Box<Body> = Box::new(Box::new(body));
     task.head.user_ptr.set(Box::into_raw(body).cast::<c_void>());

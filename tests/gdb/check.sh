@@ -164,7 +164,7 @@ colours)
         -ex 'python for i in range(512): gdb.execute("bt"); gdb.execute("continue")' "$static"
     [ "$(grep -Ec '^#1 .* stopping \(' "$out")" = 512 ] || fail 'not 512 backtraces'
     grep -Eq 'exited normally' "$out" || fail 'it did not end by itself'
-    [ "$(grep -Ec '^#[0-9]+ .* monad_async::stack::jump::base' "$out")" = 512 ] ||
+    [ "$(grep -Ec '^#[0-9]+ .* monad_async::stack::(jump|routine)::base' "$out")" = 512 ] ||
         [ "$(uname -m)" != x86_64 ] || fail 'not every backtrace ends at the base'
     grep -E 'signal handler called|corrupt|previous frame|^#9 ' "$out" | head -n 3 | grep . &&
         fail 'a backtrace does not end where the stack does'

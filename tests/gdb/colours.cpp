@@ -33,10 +33,14 @@ int main()
             return EXIT_FAILURE;
         }
         task->user_code = stopping;
-        monad_async_task_attach(ex, task);
+        if (monad_async_task_attach(ex, task).error != 0) {
+            return EXIT_FAILURE;
+        }
     }
     while (monad_async_executor_has_work(ex)) {
-        monad_async_executor_run(ex, SIZE_MAX, nullptr);
+        if (monad_async_executor_run(ex, SIZE_MAX, nullptr).error != 0) {
+            return EXIT_FAILURE;
+        }
     }
     return EXIT_SUCCESS;
 }

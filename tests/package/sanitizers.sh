@@ -64,6 +64,9 @@ add_executable(tests ${SOURCES})
 target_link_libraries(tests PRIVATE monad::async GTest::gtest_main)
 add_executable(mistakes ${MISTAKES})
 target_link_libraries(mistakes PRIVATE monad::async)
+add_executable(leaks ${LEAKS})
+target_compile_features(leaks PRIVATE cxx_std_20)
+target_link_libraries(leaks PRIVATE monad::async)
 add_executable(hello ${HELLO})
 target_compile_features(hello PRIVATE cxx_std_20)
 target_link_libraries(hello PRIVATE monad::async)
@@ -72,7 +75,8 @@ END
     list=$(IFS=';'; echo "${sources[*]}")
     cmake -S "$work" -B "$tree/consumer" -G Ninja -DCMAKE_CXX_COMPILER="${pair#*:}" \
         -DCMAKE_CXX_FLAGS="$flags" -DCMAKE_PREFIX_PATH="$tree/prefix" -DFLAVOUR="$3" \
-        -DSOURCES="$list" -DMISTAKES="$mistakes" -DHELLO="$root/examples/hello.cpp" &&
+        -DSOURCES="$list" -DMISTAKES="$mistakes" \
+        -DLEAKS="$root/tests/package/leaks.cpp" -DHELLO="$root/examples/hello.cpp" &&
         cmake --build "$tree/consumer"
 }
 
@@ -88,6 +92,9 @@ for pair in $(sanitizing_compilers); do
         seen 'stack-buffer-overflow' "$tree/consumer/mistakes" overflow
     check "ubsan sees an overflow of an int in a task, $compiler" \
         seen 'signed integer overflow' "$tree/consumer/mistakes" integer
+    for case in suspended running below leak; do
+        check "lsan, what a stack refers to: $case, $compiler" "$tree/consumer/leaks" $case
+    done
     # A stack frame that is left stays poisoned, and costs a heap block a frame.
     [ -z "$long" ] || check "asan, use after return, C++ tests, $compiler" \
         env ASAN_OPTIONS=detect_stack_use_after_return=1 "$tree/consumer/tests"

@@ -142,7 +142,8 @@ MONAD_ASYNC_ASSERT_SIZE(struct monad_async_executor_attr, 192);
  *
  *  The first of a process installs a handler of SIGSEGV, which reports a task that overflows its stack
  *  and ends the process; every other fault goes to the handler that was there before. A thread without
- *  a signal stack is given one.
+ *  a signal stack is given one, of 256 KiB; on it the earlier handler runs as well, also one that was
+ *  installed without `SA_ONSTACK`.
  *  @param[out] ex the executor; untouched on an error
  *  @param attr how to make it; NULL: the defaults
  *  @return 0 or an error, which `monad_async_last_create_error` explains: `ENOSYS`: the kernel has

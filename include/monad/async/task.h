@@ -62,7 +62,8 @@ struct monad_async_task_head {
     /** What the last run of `user_code` returned; `ECANCELED` if it was cancelled before it began. */
     monad_async_result result;
     /** What the task runs. To be set before the first launch, and whenever the task is idle; it stays
-     *  for the next launch. Nothing may be thrown out of it: that ends the process. */
+     *  for the next launch. Nothing may be thrown out of it: that ends the process. Nor may `longjmp`
+     *  leave it: within a task it works, out of one the executor is left in the middle of a switch. */
     monad_async_result (*user_code)(struct monad_async_task_head *);
     /** Yours. */
     void *user_ptr;
@@ -97,10 +98,10 @@ struct monad_async_task_head {
  *  appended, in place of `reserved`. */
 struct monad_async_task_attr {
     /** Bytes of stack that `user_code` may use; 0: the default, 128 KiB. Rounded up to pages; at
-     *  least 16 KiB are given. Only what is touched takes memory. An overflow ends the process, with
-     *  a message: below the stack are 16 KiB that must not be touched. A single frame may be larger
-     *  (a buffer, `alloca`) and step over them into another task's stack, unless the code is compiled
-     *  with `-fstack-clash-protection`. */
+     *  least 16 KiB are given. Only what is touched takes memory, from then on until the task is
+     *  destroyed. An overflow ends the process, with a message: below the stack are 16 KiB that must not
+     *  be touched. A single frame may be larger (a buffer, `alloca`) and step over them into another
+     *  task's stack, unless the code is compiled with `-fstack-clash-protection`. */
     size_t stack_size;
     /** Must be 0, else `EINVAL`. */
     uint64_t reserved[7];
@@ -136,7 +137,8 @@ MONAD_ASYNC_ASSERT_SIZE(struct monad_async_task_attr, 64);
  *  again.
  *  @param[out] task the task; untouched on an error
  *  @param attr how to make it; NULL: the defaults
- *  @return 0; `ENOMEM`: memory, address space or, before Linux 6.13, mappings; `EINVAL`: attributes */
+ *  @return 0; `ENOMEM`: memory, address space or, before Linux 6.13, mappings, of which a fifth of what
+ *  a process may have is left to others; `EINVAL`: attributes */
 MONAD_ASYNC_API monad_async_result monad_async_task_create(
     monad_async_task *task, struct monad_async_task_attr const *attr) MONAD_ASYNC_NOEXCEPT;
 
