@@ -12,3 +12,5 @@ pub mod memory;
 pub mod stack_overflow;
 pub mod text;
 pub mod thread;
+pub mod thread_pointer;
+mod unload;

@@ -15,8 +15,8 @@
 //! through a hook.
 
 use super::memory;
+use super::thread_pointer::ThreadPointer;
 use crate::error::{Errno, Res};
-use core::cell::Cell;
 use core::mem::zeroed;
 use core::ptr::{null, null_mut, NonNull};
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -91,6 +91,21 @@ fn install_handler() -> Res<()> {
         }
     }
     Ok(())
+}
+
+/// Puts back the action that was there before ours, where ours is still the process's. One that was
+/// installed since, and passes on to ours, keeps ours in place: nobody could tell it.
+pub fn uninstall() {
+    let Some(previous) = PREVIOUS.get() else { return };
+    // SAFETY: all zeros is a valid sigaction; sigaction reads and writes only those given.
+    unsafe {
+        let mut now: libc::sigaction = zeroed();
+        if libc::sigaction(libc::SIGSEGV, null(), &mut now) == 0
+            && now.sa_sigaction == on_fault as *const () as usize
+        {
+            libc::sigaction(libc::SIGSEGV, previous, null_mut());
+        }
+    }
 }
 
 extern "C" fn on_fault(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
@@ -240,12 +255,8 @@ impl Line {
     }
 }
 
-/// An alternate signal stack that the thread got from us.
-struct AlternateStack(Cell<Option<NonNull<u8>>>);
-
-thread_local! {
-    static ALTERNATE: AlternateStack = const { AlternateStack(Cell::new(None)) };
-}
+/// The alternate signal stack that the thread got from us: where its mapping begins.
+static ALTERNATE: ThreadPointer = ThreadPointer::new(take_alternate_stack);
 
 /// The kernel's frame, and plenty for a handler further down the chain.
 fn alternate_stack_bytes() -> usize {
@@ -266,51 +277,54 @@ fn give_alternate_stack() -> Res<()> {
     if current_alternate_stack().ss_flags & libc::SS_DISABLE == 0 {
         return Ok(());
     }
-    let given = ALTERNATE.try_with(|ours| {
-        // It may be there from an earlier call, and have been taken off by somebody since.
-        let guard_bytes = memory::page_bytes();
-        let at = match ours.0.get() {
-            Some(at) => at,
-            None => memory::map(guard_bytes + alternate_stack_bytes())?,
-        };
-        ours.0.set(Some(at));
-        // SAFETY: the mapping is this thread's own and lives until its AlternateStack is dropped,
-        // which takes it off first.
-        unsafe {
-            memory::guard(at, guard_bytes)?;
-            let stack = libc::stack_t {
-                ss_sp: at.add(guard_bytes).as_ptr().cast(),
-                ss_flags: 0,
-                ss_size: alternate_stack_bytes(),
-            };
-            match libc::sigaltstack(&stack, null_mut()) {
-                0 => Ok(()),
-                _ => Err(Errno::last()),
+    // It may be there from an earlier call, and have been taken off by somebody since.
+    let guard_bytes = memory::page_bytes();
+    let at = match NonNull::new(ALTERNATE.get().cast::<u8>()) {
+        Some(at) => at,
+        None => {
+            let at = memory::map(guard_bytes + alternate_stack_bytes())?;
+            // SAFETY: as `take_alternate_stack` wants it.
+            if let Err(e) = unsafe { ALTERNATE.set(at.as_ptr().cast()) } {
+                // SAFETY: nobody else has its address.
+                unsafe { memory::unmap(at, guard_bytes + alternate_stack_bytes()) };
+                return Err(e);
             }
+            at
         }
-    });
-    // The thread is on its way out, or this is the destructor of a C++ program's static: it does
-    // without, since nobody would take the stack away again.
-    given.unwrap_or(Ok(()))
+    };
+    // SAFETY: the mapping is this thread's own and lives until the thread exits, which takes it off
+    // first.
+    unsafe {
+        memory::guard(at, guard_bytes)?;
+        let stack = libc::stack_t {
+            ss_sp: at.add(guard_bytes).as_ptr().cast(),
+            ss_flags: 0,
+            ss_size: alternate_stack_bytes(),
+        };
+        match libc::sigaltstack(&stack, null_mut()) {
+            0 => Ok(()),
+            _ => Err(Errno::last()),
+        }
+    }
 }
 
-impl Drop for AlternateStack {
-    /// At the thread's exit.
-    fn drop(&mut self) {
-        let Some(at) = self.0.take() else { return };
-        let guard_bytes = memory::page_bytes();
-        // SAFETY: the mapping is ours; the kernel no longer uses it once it is taken off, or if
-        // somebody put another in its place. Nobody else has its address.
-        unsafe {
-            if current_alternate_stack().ss_sp == at.add(guard_bytes).as_ptr().cast() {
-                let off =
-                    libc::stack_t { ss_sp: null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };
-                if libc::sigaltstack(&off, null_mut()) != 0 {
-                    return; // A handler runs on it, and ends the thread from there.
-                }
+/// At the thread's exit. One that is given later still is taken too: pthreads looks several times.
+///
+/// # Safety
+/// `at` is what the thread has set as `ALTERNATE`.
+unsafe extern "C" fn take_alternate_stack(at: *mut c_void) {
+    let Some(at) = NonNull::new(at.cast::<u8>()) else { return };
+    let guard_bytes = memory::page_bytes();
+    // SAFETY: the mapping is ours; the kernel no longer uses it once it is taken off, or if somebody
+    // put another in its place. Nobody else has its address.
+    unsafe {
+        if current_alternate_stack().ss_sp == at.add(guard_bytes).as_ptr().cast() {
+            let off = libc::stack_t { ss_sp: null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };
+            if libc::sigaltstack(&off, null_mut()) != 0 {
+                return; // A handler runs on it, and ends the thread from there.
             }
-            memory::unmap(at, guard_bytes + alternate_stack_bytes());
         }
+        memory::unmap(at, guard_bytes + alternate_stack_bytes());
     }
 }
 
