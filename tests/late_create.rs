@@ -48,7 +48,7 @@ static KEY: AtomicU32 = AtomicU32::new(0);
 fn set_key() {
     let key = KEY.load(Ordering::Relaxed) as libc::pthread_key_t;
     // SAFETY: the key that the test made.
-    assert_eq!(unsafe { libc::pthread_setspecific(key, 1 as *mut c_void) }, 0);
+    assert_eq!(unsafe { libc::pthread_setspecific(key, std::ptr::dangling_mut()) }, 0);
 }
 
 /// Asks for another round, as long as pthreads grants one (4 rounds), so that there is a create

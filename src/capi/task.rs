@@ -1,7 +1,5 @@
 //! task.h: check, one call into `handle`, map the result.
 
-use core::ffi::c_void;
-
 use crate::api::{self, Handle};
 use crate::error::{Errno, RawResult, Res};
 use crate::executor::wait;
@@ -26,6 +24,7 @@ const _: () = {
     assert!(size_of::<TaskAttr>() == 64);
 };
 
+/// `monad_async_task`
 pub(super) type TaskPtr = *const TaskHead;
 
 #[inline(always)]
@@ -87,9 +86,9 @@ pub unsafe extern "C" fn monad_async_task_suspend_for_duration(
 /// # Safety
 /// See task.h.
 #[no_mangle]
-pub unsafe extern "C" fn monad_async_task_io(task: TaskPtr, sqe: *const c_void) -> RawResult {
+pub unsafe extern "C" fn monad_async_task_io(task: TaskPtr, sqe: *const Sqe) -> RawResult {
     // SAFETY: the caller's handle and entry.
-    match unsafe { (api::task(task), sqe.cast::<Sqe>().as_ref()) } {
+    match unsafe { (api::task(task), sqe.as_ref()) } {
         // SAFETY: what the entry refers to is the caller's to keep.
         (Ok(task), Some(sqe)) => unsafe { Handle::<RealKernel>::io(task, sqe) },
         _ => RawResult::failure(Errno(libc::EINVAL)),
