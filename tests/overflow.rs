@@ -2,6 +2,8 @@
 //! every other fault goes where it went without us. Each test dies in a child.
 
 mod child;
+#[path = "support/skip.rs"]
+mod skip;
 
 use child::{alone, child, dying, free, header, readable, touch, HEADER, SMALL};
 use monad_async::stack::pool::{acquire, Slot};

@@ -2,6 +2,8 @@
 //! without is done without. Seccomp filters bind one thread of the test; limits, a forked child.
 
 mod rings;
+#[path = "support/skip.rs"]
+mod skip;
 
 use std::io::Read;
 use std::os::fd::FromRawFd;

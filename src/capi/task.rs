@@ -1,5 +1,7 @@
 //! task.h: check, one call into `handle`, map the result.
 
+use core::ffi::c_void;
+
 use crate::api::{self, Handle};
 use crate::error::{Errno, RawResult, Res};
 use crate::executor::wait;
@@ -23,6 +25,9 @@ const _: () = {
     assert!(offset_of!(TaskAttr, stack_size) == 0 && offset_of!(TaskAttr, reserved) == 8);
     assert!(size_of::<TaskAttr>() == 64);
 };
+
+/// `struct io_uring_sqe`: for callers in Rust of any binding's type.
+type IoUringSqe = c_void;
 
 /// `monad_async_task`
 pub(super) type TaskPtr = *const TaskHead;
@@ -86,9 +91,9 @@ pub unsafe extern "C" fn monad_async_task_suspend_for_duration(
 /// # Safety
 /// See task.h.
 #[no_mangle]
-pub unsafe extern "C" fn monad_async_task_io(task: TaskPtr, sqe: *const Sqe) -> RawResult {
+pub unsafe extern "C" fn monad_async_task_io(task: TaskPtr, sqe: *const IoUringSqe) -> RawResult {
     // SAFETY: the caller's handle and entry.
-    match unsafe { (api::task(task), sqe.as_ref()) } {
+    match unsafe { (api::task(task), sqe.cast::<Sqe>().as_ref()) } {
         // SAFETY: what the entry refers to is the caller's to keep.
         (Ok(task), Some(sqe)) => unsafe { Handle::<RealKernel>::io(task, sqe) },
         _ => RawResult::failure(Errno(libc::EINVAL)),
