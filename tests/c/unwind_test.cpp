@@ -130,7 +130,7 @@ __attribute__((noinline)) void drive(monad_async_executor ex)
 {
     asm volatile("pushfq; orq $0x100, (%%rsp); popfq" ::: "memory", "cc");
     for (int i = 0; i < 20 && monad_async_executor_has_work(ex); ++i) {
-        monad_async_executor_run(ex, no_bound, nullptr);
+        (void)monad_async_executor_run(ex, no_bound, nullptr);
     }
     asm volatile("pushfq; andq $~0x100, (%%rsp); popfq" ::: "memory", "cc");
 }
@@ -151,7 +151,7 @@ TEST(Unwind, at_every_instruction)
     Executor ex(8);
     std::vector<Task> tasks;
     tasks.emplace_back([](monad_async_task self) {
-        yield(self);
+        (void)yield(self);
         return yield(self);
     });
     tasks.emplace_back([](monad_async_task self) {
@@ -215,7 +215,7 @@ TEST(Unwind, by_a_sampling_profiler)
     bool stop = false;
     auto const tasks = make_tasks(4, [&](monad_async_task self, size_t) {
         while (!stop) {
-            yield(self);
+            (void)yield(self);
         }
         return success();
     });
@@ -259,7 +259,7 @@ TEST(Unwind, tasks_of_every_colour)
             trace.count = backtrace(trace.frames, frames_max);
             counts.insert(trace.count);
             ends.insert(trace.frames[trace.count - 1]);
-            yield(self);
+            (void)yield(self);
         }
         return success();
     });
@@ -287,7 +287,7 @@ TEST(Unwind, tasks_of_every_colour_by_libunwind)
         for (int i = 0; i < 3; ++i) {
             Backtrace trace;
             counts.insert(unwind(trace.frames, frames_max));
-            yield(self);
+            (void)yield(self);
         }
         return success();
     }, 65536);

@@ -33,10 +33,10 @@ int main()
             return EXIT_FAILURE;
         }
         task->user_code = stopping;
-        monad_async_task_attach(ex, task);
+        (void)monad_async_task_attach(ex, task);
     }
     while (monad_async_executor_has_work(ex)) {
-        monad_async_executor_run(ex, SIZE_MAX, nullptr);
+        (void)monad_async_executor_run(ex, SIZE_MAX, nullptr);
     }
     return EXIT_SUCCESS;
 }
