@@ -119,7 +119,11 @@ impl Source {
             if line.starts_with("#[") {
                 continue;
             }
-            let item = line.trim_start_matches("pub(crate) ").trim_start_matches("pub ");
+            // With any visibility: `pub`, `pub(super)`.
+            let item = match line.strip_prefix("pub") {
+                Some(rest) => rest.trim_start_matches(|c| c != ' ').trim_start(),
+                None => line,
+            };
             let rest = ["struct ", "type ", "union "].iter().find_map(|k| item.strip_prefix(k));
             if let Some(rest) = rest {
                 let name: String =
