@@ -4,6 +4,8 @@
 mod child;
 mod common;
 mod programme;
+#[path = "support/skip.rs"]
+mod skip;
 
 use child::alone;
 use common::*;
@@ -16,20 +18,19 @@ use monad_async::uring::kernel::{op, Sqe};
 use monad_async::uring::mask;
 use monad_async::uring::{RealKernel, RingOptions};
 use programme::*;
+use skip::skip;
 use std::ffi::CStr;
 use std::hint;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// `None` where the machine has no io_uring: said and counted.
+/// `None` where the machine has no io_uring: the test is skipped.
 fn masked(entries: u32, mask: u32) -> Option<Handle<Real>> {
-    static SKIPPED: AtomicU32 = AtomicU32::new(0);
     match RealKernel::new(&RingOptions { entries, mask, ..RingOptions::default() }) {
         Ok(kernel) => Some(Handle::new(kernel, true).unwrap()),
         Err(e) if matches!(e.errno.0, libc::ENOSYS | libc::EPERM) => {
-            let n = SKIPPED.fetch_add(1, Ordering::Relaxed) + 1;
-            println!("skipped: ({n} so far) no io_uring here: {}", e.text);
+            skip(format_args!("no io_uring here: {}", e.text));
             None
         }
         Err(e) => panic!("mask {mask:#x}: {e:?}"),
@@ -203,7 +204,7 @@ fn no_memory_may_be_locked() {
                 }
                 Err(e) => {
                     assert!(matches!(e.errno.0, libc::EPERM | libc::ENOSYS), "{e:?}");
-                    println!("skipped: {}", e.text);
+                    skip(&*e.text);
                 }
             }
         }

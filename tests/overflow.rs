@@ -3,6 +3,8 @@
 
 mod child;
 mod common;
+#[path = "support/skip.rs"]
+mod skip;
 
 use child::{alone, child, dying, free, header, readable, touch, HEADER, SMALL};
 use common::{executor, new_task, set_body};

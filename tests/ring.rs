@@ -2,6 +2,8 @@
 //! time. Where the machine has no io_uring, the tests say so and are counted.
 
 mod rings;
+#[path = "support/skip.rs"]
+mod skip;
 
 use monad_async::error::Errno;
 use monad_async::uring::abi::{file, op, register, sqe};

@@ -2,14 +2,16 @@
 //! without is done without. Seccomp filters bind one thread of the test; limits, a forked child.
 
 mod rings;
+#[path = "support/skip.rs"]
+mod skip;
 
 use std::ffi::CStr;
 use std::io::Read;
 use std::mem::MaybeUninit;
 use std::os::fd::FromRawFd;
 
-use monad_async::uring::abi::setup;
 use monad_async::capi;
+use monad_async::uring::abi::setup;
 use monad_async::uring::kernel::{Kernel, Wait};
 use monad_async::uring::{CreateError, RealKernel, RingOptions};
 use rings::*;

@@ -3,6 +3,8 @@
 
 mod child;
 mod rings;
+#[path = "support/skip.rs"]
+mod skip;
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +16,7 @@ use monad_async::error::Errno;
 use monad_async::uring::kernel::{Kernel, Wait};
 use monad_async::uring::{mask, RealKernel, RingOptions};
 use rings::*;
+use skip::skip;
 
 /// Not for Linux in common C libraries.
 const CLONE_NEWTIME: libc::c_int = 0x80;
@@ -125,7 +128,7 @@ fn in_each_namespace(test: fn()) {
             0 => {}
             FAILED => panic!("with an offset of {offset_s} s"),
             // Not for everybody, before Linux 5.6, or the host has been up for less than a minute.
-            errno => println!("skipped: no time namespace with {offset_s} s: {}", Errno(errno)),
+            errno => skip(format_args!("no time namespace with {offset_s} s: {}", Errno(errno))),
         }
     }
 }

@@ -3,6 +3,8 @@
 //! setup ladder, and without one.
 
 mod rings;
+#[path = "support/skip.rs"]
+mod skip;
 
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::time::Duration;

@@ -3,6 +3,8 @@
 
 mod child;
 mod common;
+#[path = "support/skip.rs"]
+mod skip;
 
 use child::alone;
 use common::*;
@@ -10,6 +12,7 @@ use monad_async::api::Handle;
 use monad_async::error::RawResult;
 use monad_async::sys::memory::{guard_kind, GuardKind};
 use monad_async::task::header::{TaskHead, TaskRef};
+use skip::skip;
 use std::cell::Cell;
 use std::time::Instant;
 
@@ -75,12 +78,12 @@ fn shuffled(n: usize) -> Vec<u32> {
 #[test]
 fn one_million_suspended_tasks() {
     if cfg!(debug_assertions) {
-        println!("skipped: for the optimised build (cargo test --release)");
+        skip("for the optimised build (cargo test --release)");
         return;
     }
     let available = kib("/proc/meminfo", "MemAvailable:");
     if guard_kind() == GuardKind::Mprotect || available < NEEDED_KIB {
-        println!("skipped: {:?}, {available} KiB of memory, {NEEDED_KIB} needed", guard_kind());
+        skip(format_args!("{:?}, {available} KiB of memory, {NEEDED_KIB} needed", guard_kind()));
         return;
     }
     alone("one_million_suspended_tasks", million);

@@ -5,6 +5,8 @@
 mod child;
 mod common;
 mod programme;
+#[path = "support/skip.rs"]
+mod skip;
 
 use child::alone;
 use common::*;

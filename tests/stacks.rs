@@ -1,12 +1,15 @@
 //! The stack pool against the real kernel: what a slot is, what stays resident, where it ends.
 
 mod child;
+#[path = "support/skip.rs"]
+mod skip;
 
 use child::{alone, free, header, readable, touch, HEADER, SMALL};
 use monad_async::error::Errno;
 use monad_async::stack::pool::{acquire, guard_kind, stats, GuardKind, Slot};
 use monad_async::stack::slab::{find, COLOURS, GUARD_BYTES, HEADER_ALIGN};
 use monad_async::sys::memory::{force_mprotect_guards, page_bytes, signal_frame_bytes};
+use skip::skip;
 use std::collections::{BTreeMap, HashSet};
 
 /// A figure of this process, in KiB, from /proc/self/status.
@@ -169,7 +172,7 @@ fn colours_spread_over_the_sets_of_the_cache() {
 fn a_hundred_thousand_stacks_cost_no_vma_each() {
     alone("a_hundred_thousand_stacks_cost_no_vma_each", || {
         if guard_kind() == GuardKind::Mprotect {
-            println!("skipped: no MADV_GUARD_INSTALL here");
+            skip("no MADV_GUARD_INSTALL here");
             return;
         }
         const N: usize = 100_000;
@@ -199,7 +202,7 @@ fn a_million_stacks_take_a_page_each_and_give_it_back() {
             line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap()
         };
         if guard_kind() == GuardKind::Mprotect || available < 6 << 20 {
-            println!("skipped: {:?}, {available} KiB of memory", guard_kind());
+            skip(format_args!("{:?}, {available} KiB of memory", guard_kind()));
             return;
         }
         let mut slots = Vec::with_capacity(N);
@@ -333,7 +336,7 @@ fn without_markers_the_end_is_enomem() {
         assert_eq!(guard_kind(), GuardKind::Mprotect);
         let allowed = max_map_count();
         if allowed > 200_000 {
-            println!("skipped: vm.max_map_count is {allowed}");
+            skip(format_args!("vm.max_map_count is {allowed}"));
             return;
         }
         let n = acquire_until_it_ends();
@@ -392,7 +395,7 @@ fn memory_locked_later_works_too() {
 fn locked() {
     // SAFETY: locks this process's memory, present and future.
     if unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE) } != 0 {
-        println!("skipped: mlockall: {}", std::io::Error::last_os_error());
+        skip(format_args!("mlockall: {}", std::io::Error::last_os_error()));
         return;
     }
     for _ in 0..2 {

@@ -7,6 +7,8 @@ build=${MONAD_ASYNC_BUILD_DIR:-$root/build}
 logs=$build/logs
 jobs=$(nproc 2>/dev/null || echo 2)
 passed=0 failed=0 skipped=0
+# Parts of names: where there are any, steps with another name are left out.
+only=() taken=()
 
 die() {
     printf '%s: %s\n' "$(basename "$(dirname "$0")")/$(basename "$0")" "$*" >&2
@@ -81,7 +83,49 @@ need_build_tools() {
         /usr/include/linux/io_uring.h:linux-libc-dev "$@"
 }
 
+# Gives cargo a home below $build that is empty, so that whatever this machine has fetched before
+# cannot stand in for a step that is missing. How cargo reaches its registry is kept.
+empty_cargo_home() {
+    local before=${CARGO_HOME:-$HOME/.cargo} config
+    export CARGO_HOME=$build/cargo-home
+    rm -rf "$CARGO_HOME" && mkdir -p "$CARGO_HOME" || die "cannot empty $CARGO_HOME"
+    for config in config.toml config; do
+        [ ! -e "$before/$config" ] || cp "$before/$config" "$CARGO_HOME"
+    done
+}
+
+# All that any step will need: of every target and configuration, loom's too.
+fetch_crates() {
+    cargo fetch --locked --manifest-path "$root/Cargo.toml" || return
+    # libFuzzer: the fuzzing itself tells if it is not to be had.
+    cargo fetch --locked --manifest-path "$root/fuzz/Cargo.toml" || true
+}
+
 # ---- Steps ----
+
+# wanted NAME   Whether the step with this name is to run.
+wanted() {
+    local part
+    [ ${#only[@]} -gt 0 ] || return 0
+    for part in "${only[@]}"; do
+        if [[ ${1,,} = *"${part,,}"* ]]; then
+            taken+=("$part")
+            return 0
+        fi
+    done
+    return 1
+}
+
+# Says which parts of names no step has.
+check_taken() {
+    local part
+    for part in "${only[@]}"; do
+        case " ${taken[*]} " in
+        *" $part "*) ;;
+        *) die "no step has \"$part\" in its name" ;;
+        esac
+    done
+}
 
 # step NAME COMMAND...   Runs COMMAND with its output in a log, says how it went on one line, and
 # the end of the log where it failed. Returns what COMMAND returned; $log is the log's name.
@@ -121,6 +165,7 @@ count() {
 # three numbers. A command that fails with no test of its own to blame counts as one failure.
 counted_step() {
     local name=$1 how=$2 status=0 p f s
+    wanted "$name" || return 0
     shift 2
     step "$name" "$@" || status=$?
     read -r p f s < <("$how" "$log" $status)
@@ -139,10 +184,11 @@ counted_step() {
 of_check() { [ "$2" = 0 ] && echo 1 0 0 || echo 0 1 0; }
 
 # cargo test prints one line of results for each program. A test that finds it cannot run here says
-# "skipped: WHY" and passes, as the runner knows no other way: it is counted as what it is.
+# "skipped: TEST: WHY" (tests/support/skip.rs) and passes, as the runner knows no other way: it is
+# counted as what it is, once, however often it says so.
 of_cargo() {
-    awk '/^skipped: / { ++s; --p }
-        /^test result:/ { gsub(/;/, ""); for (i = 2; i <= NF; ++i) {
+    awk '/^skipped: / { split($0, part, ": "); if (!(part[2] in said)) { said[part[2]]; ++s; --p } }
+        /^test result:/ { split("", said); gsub(/;/, ""); for (i = 2; i <= NF; ++i) {
             if ($i == "passed") p += $(i - 1)
             if ($i == "failed") f += $(i - 1)
             if ($i == "ignored") s += $(i - 1) } }
@@ -168,6 +214,7 @@ of_script() {
 }
 
 skip() {
+    wanted "$1" || return 0
     printf '%-34s skipped: %s\n' "$1" "$2"
     count 0 0 1
 }

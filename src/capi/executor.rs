@@ -1,7 +1,8 @@
 //! executor.h: check, one call into `handle`, map the result.
 
-use core::cell::UnsafeCell;
-use core::ffi::{c_char, c_int, c_void};
+use core::ffi::{c_char, c_int, c_void, CStr};
+use core::ptr;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use crate::api::Handle;
 use crate::error::{Errno, RawResult, Res};
@@ -9,6 +10,7 @@ use crate::executor::options::{timespec_ns, NO_TIME_TRACKING};
 use crate::sys::memory::guard_kind;
 use crate::sys::stack_overflow;
 use crate::sys::text::{text, Text};
+use crate::sys::thread_pointer::ThreadPointer;
 use crate::ticks;
 use crate::uring::{CreateError, RealKernel, RingOptions};
 
@@ -59,9 +61,44 @@ const _: () = {
     assert!(size_of::<ExecutorAttr>() == 192);
 };
 
-thread_local! {
-    /// The sentence of this thread's last create that failed, and a 0.
-    static LAST_ERROR: UnsafeCell<[u8; 1025]> = const { UnsafeCell::new([0; 1025]) };
+/// The sentence of this thread's last create that failed: from malloc, or `UNSAID`.
+static LAST_ERROR: ThreadPointer = ThreadPointer::new(free_sentence);
+
+/// Stands for a sentence that there was no memory to keep.
+const UNSAID: &CStr = c"no memory for the executor, nor for the sentence that would say why.";
+
+/// A thread's failure could not be noted at all: it has no sentence, and may ask for it.
+static UNNOTED: AtomicBool = AtomicBool::new(false);
+
+/// At the thread's exit.
+///
+/// # Safety
+/// What `note` set, and nobody uses any more.
+unsafe extern "C" fn free_sentence(sentence: *mut c_void) {
+    if !ptr::eq(sentence.cast_const(), UNSAID.as_ptr().cast()) {
+        // SAFETY: from strndup.
+        unsafe { libc::free(sentence) };
+    }
+}
+
+/// Keeps the sentence for `monad_async_last_create_error`, in place of the one before.
+fn note(text: &str) {
+    // SAFETY: so many bytes of text; strndup copies at most those.
+    let mut sentence = unsafe { libc::strndup(text.as_ptr().cast(), text.len()) }.cast::<c_void>();
+    if sentence.is_null() {
+        sentence = UNSAID.as_ptr().cast_mut().cast();
+    }
+    let before = LAST_ERROR.get();
+    // SAFETY: as `free_sentence` wants it.
+    let unused = match unsafe { LAST_ERROR.set(sentence) } {
+        Ok(()) => before,
+        Err(_) => {
+            UNNOTED.store(true, Ordering::Relaxed);
+            sentence
+        }
+    };
+    // SAFETY: set here earlier, or never; C knows that a create changes what is there.
+    unsafe { free_sentence(unused) };
 }
 
 fn invalid(text: &'static str) -> CreateError {
@@ -113,16 +150,8 @@ pub unsafe extern "C" fn monad_async_executor_create(
     }
 }
 
-/// Notes the sentence for `monad_async_last_create_error`.
 fn refused(e: CreateError) -> RawResult {
-    LAST_ERROR.with(|last| {
-        // SAFETY: this thread's own; C may hold its address, and knows that a create changes what is
-        // there.
-        let last = unsafe { &mut *last.get() };
-        let len = e.text.len().min(last.len() - 1);
-        last[..len].copy_from_slice(&e.text.as_bytes()[..len]);
-        last[len..].fill(0);
-    });
+    note(&e.text);
     RawResult::failure(e.errno)
 }
 
@@ -137,7 +166,14 @@ fn out_of_memory(errno: Errno) -> CreateError {
 
 #[no_mangle]
 pub extern "C" fn monad_async_last_create_error() -> *const c_char {
-    LAST_ERROR.with(|last| last.get()) as *const c_char
+    let last = LAST_ERROR.get();
+    if !last.is_null() {
+        last.cast_const().cast()
+    } else if UNNOTED.load(Ordering::Relaxed) {
+        UNSAID.as_ptr()
+    } else {
+        c"".as_ptr()
+    }
 }
 
 /// # Safety

@@ -8,6 +8,7 @@ use crate::api::{self, Handle};
 use crate::error::{Errno, RawResult, Res};
 use crate::executor::reference::Reference;
 
+/// `monad_async_remote`
 type RemotePtr = *mut Reference;
 
 const EINVAL: Errno = Errno(libc::EINVAL);

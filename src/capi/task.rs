@@ -26,6 +26,10 @@ const _: () = {
     assert!(size_of::<TaskAttr>() == 64);
 };
 
+/// `struct io_uring_sqe`: for callers in Rust of any binding's type.
+type IoUringSqe = c_void;
+
+/// `monad_async_task`
 pub(super) type TaskPtr = *const TaskHead;
 
 #[inline(always)]
@@ -87,7 +91,7 @@ pub unsafe extern "C" fn monad_async_task_suspend_for_duration(
 /// # Safety
 /// See task.h.
 #[no_mangle]
-pub unsafe extern "C" fn monad_async_task_io(task: TaskPtr, sqe: *const c_void) -> RawResult {
+pub unsafe extern "C" fn monad_async_task_io(task: TaskPtr, sqe: *const IoUringSqe) -> RawResult {
     // SAFETY: the caller's handle and entry.
     match unsafe { (api::task(task), sqe.cast::<Sqe>().as_ref()) } {
         // SAFETY: what the entry refers to is the caller's to keep.

@@ -29,6 +29,7 @@ pub const SHIELD: u32 = 1;
 /// No deadline, in place of a time-out.
 pub const NEVER_NS: u64 = u64::MAX;
 
+/// `monad_async_scope`: scope.h
 #[repr(C)]
 pub struct Scope {
     outer: Cell<*const Scope>,

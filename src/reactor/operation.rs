@@ -58,6 +58,7 @@ pub mod bit {
     pub const INTERNAL: u8 = 1 << 3;
 }
 
+/// `monad_async_op`: op.h
 #[repr(C)]
 pub struct Op {
     pub sqe: Cell<Sqe>,

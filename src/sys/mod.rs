@@ -15,3 +15,5 @@ mod signal_stack;
 pub mod stack_overflow;
 pub mod text;
 pub mod thread;
+pub mod thread_pointer;
+mod unload;

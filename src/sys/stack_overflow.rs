@@ -174,6 +174,24 @@ fn install_handler() -> Res<()> {
     Ok(())
 }
 
+/// Puts back the action that was there before ours, where ours is still the process's. One that was
+/// installed since, and passes on to ours, keeps ours in place: nobody could tell it.
+pub fn uninstall() {
+    if !*INSTALLED.lock() {
+        return;
+    }
+    // SAFETY: all zeros is a valid sigaction; sigaction reads and writes only those given. Installed, so
+    // PREVIOUS is written.
+    unsafe {
+        let mut now: libc::sigaction = zeroed();
+        if libc::sigaction(libc::SIGSEGV, null(), &mut now) == 0
+            && now.sa_sigaction == on_fault as *const () as usize
+        {
+            libc::sigaction(libc::SIGSEGV, (*PREVIOUS.0.get()).as_ptr(), null_mut());
+        }
+    }
+}
+
 extern "C" fn on_fault(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     // SAFETY: the kernel gives both, valid for the handler's time.
     let (code, address, stack_pointer) =

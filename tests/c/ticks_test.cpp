@@ -21,6 +21,27 @@ void spin_ticks(uint64_t ns)
     }
 }
 
+// Processor time of this thread: what others do with the core is no part of it.
+uint64_t thread_cpu_ns()
+{
+    timespec ts{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+    return static_cast<uint64_t>(ts.tv_sec) * 1000000000 + static_cast<uint64_t>(ts.tv_nsec);
+}
+
+// Whether an attempt holds, of as many as take seconds of this thread's processor time: on a busy core
+// an interruption spoils some, not all.
+template <class F> bool holds_once(F attempt)
+{
+    auto const until = thread_cpu_ns() + 5000 * ms;
+    do {
+        if (attempt()) {
+            return true;
+        }
+    } while (thread_cpu_ns() < until && !testing::Test::HasFatalFailure());
+    return false;
+}
+
 } // namespace
 
 // Both clocks are read within the shortest of many windows, so that neither an interruption nor a
@@ -93,15 +114,17 @@ TEST(Ticks, stamps_of_a_launch_alone)
 }
 
 // The first version's was too low: it forgot the time between the last suspension and the exit,
-// which here is a third. An interruption between the two clocks' readings spoils an attempt, not all.
+// which here is a third. What the task measures lies inside of what is counted, so it is never more,
+// up to the order in which a processor reads its counter. Nor is it much less, a switch or two a
+// suspension, unless the thread was interrupted between the two readings.
 TEST(Ticks, executed_agrees_with_what_the_task_measures_itself)
 {
     Executor ex;
     for (uint64_t const spin_ns : {uint64_t{10000}, uint64_t{50000}}) {
         for (int const suspensions : {0, 2, 100}) {
-            double best = 0;
-            for (int attempt = 0; attempt < 50 && std::abs(best - 1) > 0.02; ++attempt) {
-                uint64_t own = 0;
+            uint64_t own = 0, executed = 0;
+            auto const agrees = [&] {
+                own = 0;
                 auto const spin = [&] {
                     auto const from = monad_async_get_ticks_count();
                     spin_ticks(spin_ns);
@@ -120,13 +143,15 @@ TEST(Ticks, executed_agrees_with_what_the_task_measures_itself)
                 });
                 task.attach(ex);
                 ex.finish();
-                double const ratio =
-                    static_cast<double>(task->total_ticks_executed) / static_cast<double>(own);
-                if (std::abs(ratio - 1) < std::abs(best - 1)) {
-                    best = ratio;
-                }
-            }
-            EXPECT_NEAR(best, 1, 0.02) << spin_ns << " ns, " << suspensions << " suspensions";
+                executed = task->total_ticks_executed + 100;
+                auto const switches_ns = 300 * static_cast<uint64_t>(suspensions + 1);
+                return executed < own || monad_async_ticks_to_ns(executed - own) <
+                                             monad_async_ticks_to_ns(own) / 50 + switches_ns;
+            };
+            EXPECT_TRUE(holds_once(agrees))
+                << executed << " ticks, " << own << " measured; " << spin_ns << " ns, "
+                << suspensions << " suspensions";
+            EXPECT_GE(executed, own) << spin_ns << " ns, " << suspensions << " suspensions";
         }
     }
 }
@@ -135,17 +160,21 @@ TEST(Ticks, executed_agrees_with_what_the_task_measures_itself)
 TEST(Ticks, executed_does_not_count_waiting)
 {
     Executor ex;
-    Task task([](monad_async_task self) {
-        spin_ticks(100000);
-        return sleep_ns(self, 20 * ms);
-    });
-    task.attach(ex);
-    spin_for(10 * ms);
-    EXPECT_EQ(ex.run(1), 1);
-    spin_for(10 * ms);
-    ex.finish();
-    EXPECT_GE(monad_async_ticks_to_ns(task->total_ticks_executed), 99000u);
-    EXPECT_LT(monad_async_ticks_to_ns(task->total_ticks_executed), 10 * ms);
+    uint64_t executed_ns = 0;
+    EXPECT_TRUE(holds_once([&] {
+        Task task([](monad_async_task self) {
+            spin_ticks(100000);
+            return sleep_ns(self, 20 * ms);
+        });
+        task.attach(ex);
+        spin_for(10 * ms);
+        EXPECT_EQ(ex.run(1), 1);
+        spin_for(10 * ms);
+        ex.finish();
+        executed_ns = monad_async_ticks_to_ns(task->total_ticks_executed);
+        EXPECT_GE(executed_ns, 99000u);
+        return executed_ns < 10 * ms;
+    })) << executed_ns;
 }
 
 TEST(Ticks, totals_of_the_executor_add_up)
@@ -183,8 +212,11 @@ TEST(Ticks, time_outside_run_is_not_in_run)
     Executor ex;
     spin_for(20 * ms);
     EXPECT_EQ(ex->total_ticks_in_run, 0u);
-    EXPECT_EQ(ex.poll(), 0);
-    EXPECT_LT(monad_async_ticks_to_ns(ex->total_ticks_in_run), 20 * ms);
+    EXPECT_TRUE(holds_once([&] {
+        auto const before = ex->total_ticks_in_run;
+        EXPECT_EQ(ex.poll(), 0);
+        return monad_async_ticks_to_ns(ex->total_ticks_in_run - before) < 20 * ms;
+    }));
 }
 
 TEST(Ticks, none_without_time_tracking)

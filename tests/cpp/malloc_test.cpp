@@ -7,6 +7,7 @@
 #include <exception>
 #include <new>
 #include <string>
+#include <thread>
 
 #include <dlfcn.h>
 
@@ -177,6 +178,26 @@ TEST(Malloc, an_executor_without_memory_is_an_exception)
         EXPECT_NE(std::string(e.what()).find("memory"), std::string::npos) << e.what();
     }
     until_failure = -1;
+}
+
+// On a thread of its own, which has no sentence yet.
+TEST(Malloc, a_failure_that_cannot_be_explained_for_want_of_memory_has_a_sentence_too)
+{
+    std::thread{[] {
+        monad_async_executor ex = nullptr;
+        monad_async_executor_attr attr = MONAD_ASYNC_EXECUTOR_ATTR_INIT;
+        attr.flags = UINT32_MAX;
+        EXPECT_STREQ(monad_async_last_create_error(), "");
+        until_failure = 0;
+        auto const r = monad_async_executor_create(&ex, &attr);
+        bool const asked_for_memory = until_failure < 0;
+        until_failure = -1;
+        EXPECT_EQ(r.error, EINVAL);
+        EXPECT_TRUE(asked_for_memory);
+        EXPECT_NE(std::string(monad_async_last_create_error()).find("no memory"), std::string::npos);
+        EXPECT_EQ(monad_async_executor_create(&ex, &attr).error, EINVAL);
+        EXPECT_NE(std::string(monad_async_last_create_error()).find("flags"), std::string::npos);
+    }}.join();
 }
 
 TEST(Malloc, a_task_without_memory_is_an_exception)

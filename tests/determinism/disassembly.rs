@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::process::Command;
 
-use super::say;
+use super::skip::skip;
 
 struct Function {
     name: String,
@@ -42,7 +42,7 @@ impl Program {
         };
         let text = objdump(&["-d", "-C", "--no-show-raw-insn", "-w"]);
         let (Some(text), Some(slots)) = (text, objdump(&["-R"])) else {
-            say("skipped: no objdump here (Debian: binutils): locks are not looked for");
+            skip("no objdump here (Debian: binutils): locks are not looked for");
             return None;
         };
         Some(Self::parse(&text, &slots))

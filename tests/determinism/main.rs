@@ -7,6 +7,8 @@
 mod api;
 mod disassembly;
 mod heap;
+#[path = "../support/skip.rs"]
+mod skip;
 mod trace;
 mod work;
 
@@ -24,18 +26,18 @@ fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// False, said and counted by that, where io_uring does not exist or is forbidden.
-fn has_ring(test: &str) -> bool {
+/// False, and the test is skipped, where io_uring does not exist or is forbidden.
+fn has_ring() -> bool {
     let made = RealKernel::new(&RingOptions { entries: 8, ..RingOptions::default() });
     if let Err(e) = &made {
-        say(&format!("skipped: {test}: {}", e.text));
+        skip::skip(&*e.text);
     }
     made.is_ok()
 }
 
 #[test]
 fn a_million_operations_allocate_nothing() {
-    if !has_ring("a_million_operations_allocate_nothing") {
+    if !has_ring() {
         return;
     }
     for kind in KINDS {
@@ -51,7 +53,7 @@ fn a_million_operations_allocate_nothing() {
 
 #[test]
 fn the_count_sees_allocations_of_rust_of_c_and_of_a_task() {
-    if !has_ring("the_count_sees_allocations_of_rust_of_c_and_of_a_task") {
+    if !has_ring() {
         return;
     }
     let before = heap::allocations();
@@ -75,7 +77,7 @@ fn others(calls: &BTreeMap<i64, u64>) -> BTreeMap<i64, u64> {
 #[test]
 fn a_million_operations_make_no_system_call_but_enter() {
     let name = "a_million_operations_make_no_system_call_but_enter";
-    if !has_ring(name) {
+    if !has_ring() {
         return;
     }
     let Some(counts) = trace::count(name, || {
@@ -106,7 +108,7 @@ fn a_million_operations_make_no_system_call_but_enter() {
 #[test]
 fn the_count_sees_a_system_call_of_a_task() {
     let name = "the_count_sees_a_system_call_of_a_task";
-    if !has_ring(name) {
+    if !has_ring() {
         return;
     }
     let Some(counts) = trace::count(name, || {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use super::say;
+use super::skip::skip;
 
 const CHILD: &str = "MONAD_ASYNC_TEST_TRACED";
 /// A request that prctl does not know: EINVAL, and nothing happens.
@@ -46,7 +46,7 @@ pub fn count(test: &str, body: fn()) -> Option<Counts> {
     let child = match command.spawn() {
         Ok(child) => child,
         Err(e) => {
-            say(&format!("skipped: {test}: tracing a child is forbidden here: {e}"));
+            skip(format_args!("tracing a child is forbidden here: {e}"));
             return None;
         }
     };

@@ -185,7 +185,7 @@ fn find(text: &str, piece: &str) -> Result<(usize, usize), String> {
 fn build(copy: &Path, tests: &[&str], flags: &str) -> Vec<PathBuf> {
     let out = Command::new(env!("CARGO"))
         .current_dir(copy)
-        .args(["test", "--offline", "--no-run", "--message-format=json"])
+        .args(["test", "--no-run", "--message-format=json"])
         .args(tests.iter().flat_map(|test| ["--test", test]))
         .env("CARGO_TARGET_DIR", copy.join("target"))
         .env("CARGO_PROFILE_TEST_OPT_LEVEL", "1")

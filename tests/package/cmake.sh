@@ -4,7 +4,7 @@
 # CMake configures, with the remedy.
 . "$(dirname "$0")/common.sh"
 
-need_packages clang:clang
+want_packages clang:clang
 
 # The tree that is configured anew for each directory; built once, as quickly as it goes.
 tree=$work/tree

@@ -42,6 +42,11 @@ compilers() {
     done
 }
 
+# As need_packages, for what a check is skipped without.
+want_packages() {
+    (need_packages "$@") >"$work/packages" 2>&1 || cat "$work/packages"
+}
+
 # Whether clang has its own C++ library beside the one it shares with gcc.
 have_libcxx() {
     printf '#include <exception>\nint main() { throw 1; }\n' >"$work/libcxx.cpp"
@@ -49,8 +54,8 @@ have_libcxx() {
 }
 
 # In Debian both packages go with the default clang.
-need_libcxx() {
-    have_libcxx || need_packages clang++:clang /no/libc++:libc++-dev /no/libc++abi:libc++abi-dev
+want_libcxx() {
+    have_libcxx || want_packages clang++:clang /no/libc++:libc++-dev /no/libc++abi:libc++abi-dev
 }
 
 # Builds and installs into $prefix what is not there yet, then moves the prefix: no file may remember

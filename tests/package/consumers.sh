@@ -4,7 +4,7 @@
 # pkg-config, FetchContent and add_subdirectory, with gcc and clang.
 . "$(dirname "$0")/common.sh"
 
-need_libcxx
+want_libcxx
 moved_prefix
 libdir=$(library_dir)
 consumers=$root/tests/package/consumers

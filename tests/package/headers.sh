@@ -3,8 +3,8 @@
 # that is here, without a warning.
 . "$(dirname "$0")/common.sh"
 
-need_packages clang:clang /usr/include/liburing.h:liburing-dev
-need_libcxx
+want_packages clang:clang /usr/include/liburing.h:liburing-dev
+want_libcxx
 
 c_standards='c11 c17 c2x'
 cxx_standards='c++17 c++20 c++2b'

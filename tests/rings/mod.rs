@@ -1,8 +1,7 @@
 //! What the tests of the ring share.
 #![allow(dead_code)]
 
-use std::sync::atomic::{AtomicU32, Ordering};
-
+use crate::skip;
 use monad_async::error::Errno;
 use monad_async::uring::abi::op;
 use monad_async::uring::kernel::{Cqe, Kernel, Sqe, Wait};
@@ -17,14 +16,12 @@ pub fn masks() -> impl Iterator<Item = u32> {
     [0, mask::ALL].into_iter().chain(each)
 }
 
-/// `None` where the machine has no io_uring: said and counted.
+/// `None` where the machine has no io_uring: the test is skipped.
 pub fn ring(o: RingOptions) -> Option<RealKernel> {
-    static SKIPPED: AtomicU32 = AtomicU32::new(0);
     match RealKernel::new(&o) {
         Ok(k) => Some(k),
         Err(e) if matches!(e.errno.0, libc::ENOSYS | libc::EPERM) => {
-            let n = SKIPPED.fetch_add(1, Ordering::Relaxed) + 1;
-            eprintln!("SKIPPED ({n} so far): no io_uring here: {}", e.text);
+            skip::skip(format_args!("no io_uring here: {}", e.text));
             None
         }
         Err(e) => panic!("{o:?}: {e:?}"),
