@@ -41,9 +41,10 @@ impl Sim {
     fn post(&self, user_data: u64, res: i32, flags: u32) {
         let mut cq = self.cq.borrow_mut();
         if self.garbage.get() {
-            let n = cq.len() as u64;
-            let nobody = [0, u64::MAX, n, 0x7f00_dead_0000 | n, user_data ^ (1 << 63)];
-            cq.push_back(Cqe { user_data: nobody[(user_data as usize / 64 + cq.len()) % 5], res, flags });
+            let n = 8 * cq.len() as u64;
+            let nobody = [0, u64::MAX, n + 2, 0x7f00_dead_0000 | n, user_data ^ (1 << 63)];
+            let user_data = nobody[(self.clock_ns.get() / 3 % 5) as usize];
+            cq.push_back(Cqe { user_data, res, flags });
         }
         cq.push_back(Cqe { user_data, res, flags });
     }
@@ -164,6 +165,17 @@ impl Kernel for Sim {
     }
     fn now_boot_ns(&self) -> u64 {
         self.clock_ns.get()
+    }
+    fn stamp(&self) -> u64 {
+        self.clock_ns.get()
+    }
+    /// By a counter that is as fast as the executor must expect: what is not early by it never is.
+    fn ns_since(&self, stamp: u64) -> u64 {
+        let ns = self.stamp() - stamp;
+        ns + ns / 511
+    }
+    fn look_ticks() -> u64 {
+        u64::MAX
     }
     fn waker(&self) -> Waker {
         Waker { eventfd: -1 }

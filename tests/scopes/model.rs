@@ -131,10 +131,7 @@ impl Model<'_> {
 
     /// A suspending call, of an operation of its own or not.
     fn call(&mut self, wait: Wait, own: Option<Script>) -> Out {
-        if self.effective() != 0 {
-            return failure(self.effective());
-        }
-        if let Some(out) = own.is_none().then(|| self.over(wait)).flatten() {
+        if let Some(out) = self.refuses(wait) {
             return out;
         }
         for i in 0..self.levels.len() {
@@ -146,6 +143,9 @@ impl Model<'_> {
         if self.effective() != 0 {
             return failure(self.effective());
         }
+        if let Some(out) = own.is_none().then(|| self.over(wait)).flatten() {
+            return out;
+        }
         own.into_iter().for_each(|script| self.begin(OWN, script));
         self.suspend(wait)
     }
@@ -153,6 +153,17 @@ impl Model<'_> {
 
 /// What happens while the task is suspended.
 impl<'a> Model<'a> {
+    /// There is nothing to wait for.
+    fn refuses(&self, wait: Wait) -> Option<Out> {
+        let over = |o: &Op| o.stage == Stage::Over && o.done.is_empty();
+        let none = match wait {
+            Wait::Op(i) => i != OWN && over(&self.ops[i]),
+            Wait::Any => self.ops[..OPS].iter().all(over),
+            _ => false,
+        };
+        none.then_some(failure(libc::ENOENT))
+    }
+
     /// What `wait` is for is there, and is taken.
     fn over(&mut self, wait: Wait) -> Option<Out> {
         match wait {
@@ -161,15 +172,8 @@ impl<'a> Model<'a> {
             Wait::Forever => None,
             Wait::Park => std::mem::take(&mut self.permit).then_some(ok(0)),
             Wait::Join(i) => (self.p.targets[i] <= self.now_ns).then_some(ok(i as i64)),
-            Wait::Op(i) if self.ops[i].stage == Stage::Over && self.ops[i].done.is_empty() => {
-                Some(failure(libc::ENOENT))
-            }
             Wait::Op(i) => self.take(i),
             Wait::Any => {
-                let in_flight = |o: &&Op| o.stage != Stage::Over || !o.done.is_empty();
-                if self.ops[..OPS].iter().find(in_flight).is_none() {
-                    return Some(failure(libc::ENOENT));
-                }
                 let done = (0..OPS).filter(|&i| !self.ops[i].done.is_empty());
                 let first = done.min_by_key(|&i| self.ops[i].order)?;
                 let Out { error, value, more } = self.take(first)?;
@@ -282,13 +286,18 @@ impl Model<'_> {
             if !matches!(self.ops[i].stage, Stage::Queued | Stage::Pushed) {
                 continue;
             }
+            let inline = i == OWN && self.ops[i].stage == Stage::Pushed;
             self.ops[i].stage = Stage::Flight;
             let (times, _) = self.ops[i].script.trouble;
+            self.begun += if inline { u64::from(times) } else { 0 };
             match self.ops[i].asked {
                 // Its own trouble is taken for the cancel that comes right after it.
                 true if times != 0 => self.end(i, -libc::ECANCELED),
                 true => self.kernel_cancel(i),
-                false if times > AGAIN => self.end(i, -libc::EAGAIN),
+                // Of a stream, it is not known what has happened already.
+                false if times > AGAIN || times != 0 && self.ops[i].more != 0 => {
+                    self.end(i, -libc::EAGAIN);
+                }
                 false => {}
             }
         }
@@ -364,7 +373,8 @@ impl Model<'_> {
             Some(last) if out.error == 0 => {
                 (last.value, last.more) = (last.value | out.value, out.more);
             }
-            _ => o.done.push_back(out),
+            Some(last) => *last = out,
+            None => o.done.push_back(out),
         }
         self.settle();
     }

@@ -139,7 +139,7 @@ const TROUBLE: [i32; 7] = [libc::EINTR, libc::ECANCELED, 512, 513, 514, 515, 516
 
 fn script(r: &mut Rng, trouble: bool) -> Script {
     Script {
-        due_ns: u64::from(r.pick(&[1, 100, 1000, 3000])) + u64::from(r.below(500)),
+        due_ns: r.pick(&[1, 100, 1000, 3000]) + u64::from(r.below(500)),
         remainder: 0,
         end: match r.below(6) {
             0 => End::Never,
@@ -161,7 +161,7 @@ fn script(r: &mut Rng, trouble: bool) -> Script {
 }
 
 fn step(r: &mut Rng, troubled: bool) -> Step {
-    let delay_ns = |r: &mut Rng| u64::from(r.pick(&[1, 50, 500, 2000])) + u64::from(r.below(300));
+    let delay_ns = |r: &mut Rng| r.pick(&[1, 50, 500, 2000]) + u64::from(r.below(300));
     match r.below(36) {
         0..=7 => Step::Enter {
             timeout_ns: match r.below(5) {
@@ -180,7 +180,12 @@ fn step(r: &mut Rng, troubled: bool) -> Step {
         16 | 17 => Step::Yield,
         18..=20 => Step::Sleep(delay_ns(r)),
         21 => Step::Forever,
-        22..=24 => Step::Io(script(r, troubled)),
+        22..=24 => {
+            let mut s = script(r, troubled);
+            // From the fifth time on, the call takes breaks.
+            s.trouble.0 = s.trouble.0.min(3);
+            Step::Io(s)
+        }
         25..=27 => {
             let mut s = script(r, troubled);
             if r.one_in(3) {
