@@ -126,6 +126,9 @@ fn refresh(task: TaskRef) {
     }
     if interruption(task) != 0 {
         marks |= mark::INTERRUPTED;
+    } else {
+        // Its next operation is another one: the kernel was not asked to cancel that.
+        task.unmark(mark::OPERATION_ASKED);
     }
     task.mark(marks);
 }
