@@ -55,15 +55,14 @@ impl Sim {
             return self.post(sqe.user_data(), res, 0);
         }
         let n = sqe.off() as usize;
-        let script = &mut self.scripts.borrow_mut()[n];
+        let script = self.scripts.borrow()[n];
         if script.trouble.0 != 0 {
-            script.trouble.0 -= 1;
+            self.scripts.borrow_mut()[n].trouble.0 -= 1;
             return self.post(sqe.user_data(), -script.trouble.1, 0);
         }
         let (due_ns, more) = (script.due_ns, script.more);
         let flight = Flight { user_data: sqe.user_data(), due_ns, more, script: n };
         self.flights.borrow_mut().push(flight);
-        self.pump();
     }
 
     fn cancel(&self, user_data: u64) -> i32 {
@@ -73,6 +72,9 @@ impl Sim {
         };
         let script = self.scripts.borrow()[flights[at].script];
         match script.on_cancel {
+            _ if flights[at].due_ns <= self.clock_ns.get() && script.end != End::Never => {
+                -libc::EALREADY
+            }
             OnCancel::Ends(errno) => {
                 let flight = flights.remove(at);
                 self.post(flight.user_data, -errno, 0);
@@ -84,9 +86,9 @@ impl Sim {
                 -libc::ENOENT
             }
             OnCancel::Loses => {
-                let due_ns = &mut flights[at].due_ns;
-                if *due_ns == u64::MAX {
-                    *due_ns = script.after_all(self.clock_ns.get());
+                if script.end == End::Never {
+                    flights[at].due_ns = script.after_all(self.clock_ns.get());
+                    flights[at].more = 0;
                 }
                 -libc::EALREADY
             }

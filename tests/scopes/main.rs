@@ -24,9 +24,38 @@ fn number(name: &str) -> Option<u64> {
 
 fn default_count() -> u64 {
     match (cfg!(debug_assertions), std::env::var_os("MONAD_ASYNC_LONG").is_some()) {
-        (true, false) => 50_000,
+        (true, false) => 100_000,
         (true, true) | (false, false) => 1_000_000,
         (false, true) => 30_000_000,
+    }
+}
+
+type Log = (Vec<model::Out>, u64);
+
+fn agree(program: &Program, predicted: &Log, played: Result<Log, String>) -> Result<(), String> {
+    let (log, began) = played?;
+    // Each time that a call begins its operation again counts.
+    let counted = began == predicted.1 || program.troubled && began > predicted.1;
+    if log == predicted.0 && counted {
+        return Ok(());
+    }
+    let differ = log.iter().zip(&predicted.0).position(|(a, b)| a != b);
+    let at = differ.unwrap_or(log.len().min(predicted.0.len()));
+    let (step, played, due) = (program.steps.get(at), log.get(at), predicted.0.get(at));
+    let counts = format!("{began} operations, predicted {}", predicted.1);
+    Err(format!("step {at}, {step:?}: {played:?}, predicted {due:?}; {counts}"))
+}
+
+/// What the kernel does not perform, though nobody cancelled it, is begun again, but not for ever.
+#[test]
+fn what_is_not_performed_is_begun_again() {
+    let stage = play::Stage::new();
+    for errno in program::TROUBLE {
+        let program = Rc::new(Program::in_vain(errno));
+        let predicted = model::predict(&program);
+        let due = [predicted.0[2].error, predicted.0[3].error];
+        assert_eq!(due, [libc::EAGAIN, 0], "the model's own word");
+        agree(&program, &predicted, stage.play(&program, false)).unwrap();
     }
 }
 
@@ -39,31 +68,18 @@ fn every_call_returns_what_the_model_says() {
     let mut calls = 0;
     for seed in one.map_or(1..count + 1, |seed| seed..seed + 1) {
         let program = Rc::new(Program::new(seed));
-        let predicted = model::predict(&program);
         if one.is_some() {
             println!("{program:#?}");
         }
-        let played = stage.play(&program, seed % 4 == 0);
+        let predicted = model::predict(&program);
+        if let Err(text) = agree(&program, &predicted, stage.play(&program, seed % 4 == 0)) {
+            panic!("SCOPES_SEED={seed}, {text}");
+        }
         calls += predicted.0.len();
-        if played.as_ref() == Ok(&predicted) {
-            continue;
-        }
-        let (predicted, operations) = predicted;
-        match played {
-            Err(text) => panic!("SCOPES_SEED={seed}: {text}"),
-            Ok((log, begun)) => {
-                let differ = log.iter().zip(&predicted).position(|(a, b)| a != b);
-                let at = differ.unwrap_or(log.len().min(predicted.len()));
-                panic!(
-                    "SCOPES_SEED={seed}, step {at}, {:?}: {:?}, predicted {:?}; {begun} operations, \
-                     predicted {operations}",
-                    program.steps.get(at),
-                    log.get(at),
-                    predicted.get(at),
-                );
-            }
-        }
     }
     let seconds = begun.elapsed().as_secs_f64();
-    println!("measured: {count} programs, {calls} calls, {:.0} programs a second", count as f64 / seconds);
+    println!(
+        "measured: {count} programs, {calls} calls, {:.0} programs a second",
+        count as f64 / seconds
+    );
 }

@@ -19,7 +19,6 @@ pub const fn failure(error: i32) -> Out {
     Out { error, value: 0, more: false }
 }
 
-const CANCELED: Out = failure(libc::ECANCELED);
 /// How often an operation that nobody cancelled is begun again.
 const AGAIN: u8 = 100;
 
@@ -51,6 +50,11 @@ struct Op {
     /// Completions that nobody took.
     done: VecDeque<Out>,
     asked: bool,
+    /// The kernel has been told so.
+    told: bool,
+    /// When the kernel gets what ends it: what is in the submission queue, cancel requests that wait,
+    /// entries that wait; each in order.
+    turn: (u8, u64),
     due_ns: u64,
     more: u8,
     /// Which of all completions the first of `done` was.
@@ -70,7 +74,17 @@ impl Op {
     fn new(script: Script, stage: Stage) -> Self {
         let done = VecDeque::new();
         let (due_ns, more) = (script.due_ns, script.more);
-        Self { script, stage, done, asked: false, due_ns, more, order: 0 }
+        Self {
+            script,
+            stage,
+            done,
+            asked: false,
+            told: false,
+            turn: (0, 0),
+            due_ns,
+            more,
+            order: 0,
+        }
     }
 }
 
@@ -93,8 +107,10 @@ pub struct Model<'a> {
     completions: u64,
     permit: bool,
     room: u32,
+    turns: u64,
     waits: Option<Wait>,
-    outcome: Option<Out>,
+    /// How its wait has ended: an errno, or 0.
+    outcome: Option<i32>,
     acts: usize,
     janitor_ns: u64,
     pub begun: u64,
@@ -125,7 +141,7 @@ impl Model<'_> {
         };
         match waits {
             Wait::Op(OWN) => self.ask(OWN),
-            _ => self.outcome = Some(failure(self.effective())),
+            _ => self.outcome = Some(self.effective()),
         }
     }
 
@@ -143,8 +159,8 @@ impl Model<'_> {
         if self.effective() != 0 {
             return failure(self.effective());
         }
-        if let Some(out) = own.is_none().then(|| self.over(wait)).flatten() {
-            return out;
+        if own.is_none() && self.is_there(wait) {
+            return self.over(wait);
         }
         own.into_iter().for_each(|script| self.begin(OWN, script));
         self.suspend(wait)
@@ -164,40 +180,55 @@ impl<'a> Model<'a> {
         none.then_some(failure(libc::ENOENT))
     }
 
-    /// What `wait` is for is there, and is taken.
-    fn over(&mut self, wait: Wait) -> Option<Out> {
+    fn is_there(&self, wait: Wait) -> bool {
         match wait {
-            Wait::Ready => None,
-            Wait::Until(ns) => (ns <= self.now_ns && self.waits.is_some()).then_some(ok(0)),
-            Wait::Forever => None,
-            Wait::Park => std::mem::take(&mut self.permit).then_some(ok(0)),
-            Wait::Join(i) => (self.p.targets[i] <= self.now_ns).then_some(ok(i as i64)),
+            Wait::Ready => self.waits.is_some(),
+            Wait::Until(ns) => self.waits.is_some() && ns <= self.now_ns,
+            Wait::Forever => false,
+            Wait::Park => self.permit,
+            Wait::Join(i) => self.p.targets[i] <= self.now_ns,
+            Wait::Op(i) => !self.ops[i].done.is_empty(),
+            Wait::Any => self.ops[..OPS].iter().any(|o| !o.done.is_empty()),
+        }
+    }
+
+    /// What a call returns once it is there.
+    fn over(&mut self, wait: Wait) -> Out {
+        match wait {
+            Wait::Ready | Wait::Until(_) | Wait::Forever => ok(0),
+            Wait::Park => {
+                self.permit = false;
+                ok(0)
+            }
+            Wait::Join(i) => ok(i as i64),
             Wait::Op(i) => self.take(i),
             Wait::Any => {
                 let done = (0..OPS).filter(|&i| !self.ops[i].done.is_empty());
-                let first = done.min_by_key(|&i| self.ops[i].order)?;
-                let Out { error, value, more } = self.take(first)?;
+                let first = done.min_by_key(|&i| self.ops[i].order).expect("one is there");
+                let Out { error, value, more } = self.take(first);
                 // Which it was, and what it gave.
-                Some(Out { error: 0, value: (first as i64) << 32 | value << 12 | i64::from(error), more })
+                let value = (first as i64) << 32 | value << 12 | i64::from(error);
+                Out { error: 0, value, more }
             }
         }
     }
 
-    fn take(&mut self, i: usize) -> Option<Out> {
-        let out = self.ops[i].done.pop_front()?;
+    fn take(&mut self, i: usize) -> Out {
+        let out = self.ops[i].done.pop_front().expect("one is there");
         self.completions += 1;
         self.ops[i].order = self.completions;
-        Some(out)
+        out
     }
 
     fn suspend(&mut self, wait: Wait) -> Out {
-        (self.waits, self.outcome) = (Some(wait), (wait == Wait::Ready).then_some(ok(0)));
+        (self.waits, self.outcome) = (Some(wait), None);
+        self.settle();
         self.submit();
         loop {
             self.look();
-            if let Some(out) = self.outcome.take() {
+            if let Some(errno) = self.outcome {
                 self.waits = None;
-                return out;
+                return if errno == 0 { self.over(wait) } else { failure(errno) };
             }
             self.now_ns = self.next_ns();
         }
@@ -224,6 +255,7 @@ impl<'a> Model<'a> {
         }
         if self.janitor_ns <= self.now_ns {
             self.janitor_ns += JANITOR_EVERY_NS;
+            assert!(self.janitor_ns < 100 * JANITOR_NS, "the program does not come to an end");
             (0..self.levels.len()).for_each(|i| self.fire(i, libc::ECANCELED));
         }
     }
@@ -235,8 +267,8 @@ impl<'a> Model<'a> {
 
     /// What the task waits for may have come.
     fn settle(&mut self) {
-        if let (Some(waits), None) = (self.waits, self.outcome) {
-            self.outcome = self.over(waits);
+        if self.outcome.is_none() && self.waits.is_some_and(|waits| self.is_there(waits)) {
+            self.outcome = Some(0);
         }
     }
 
@@ -276,20 +308,26 @@ impl Model<'_> {
         let script = script.begun(self.now_ns, i);
         let stage = if self.room != 0 { Stage::Pushed } else { Stage::Queued };
         self.room = self.room.saturating_sub(1);
-        self.ops[i] = Op::new(script, stage);
+        self.turns += 1;
+        let turn = (2 * u8::from(stage == Stage::Queued), self.turns);
+        self.ops[i] = Op { turn, ..Op::new(script, stage) };
     }
 
     /// The kernel gets all that was begun.
     fn submit(&mut self) {
         self.room = self.p.sq_entries;
-        for i in 0..=OPS {
-            if !matches!(self.ops[i].stage, Stage::Queued | Stage::Pushed) {
+        let mut order: Vec<usize> = (0..=OPS).collect();
+        order.sort_by_key(|&i| self.ops[i].turn);
+        for i in order {
+            let Op { stage, asked, told, .. } = self.ops[i];
+            if stage == Stage::Flight && asked && !told {
+                self.kernel_cancel(i);
+            }
+            if !matches!(stage, Stage::Queued | Stage::Pushed) {
                 continue;
             }
-            let inline = i == OWN && self.ops[i].stage == Stage::Pushed;
             self.ops[i].stage = Stage::Flight;
             let (times, _) = self.ops[i].script.trouble;
-            self.begun += if inline { u64::from(times) } else { 0 };
             match self.ops[i].asked {
                 // Its own trouble is taken for the cancel that comes right after it.
                 true if times != 0 => self.end(i, -libc::ECANCELED),
@@ -312,24 +350,35 @@ impl Model<'_> {
     }
 
     fn ask(&mut self, i: usize) {
-        if !std::mem::replace(&mut self.ops[i].asked, true) && self.ops[i].stage == Stage::Flight {
-            self.kernel_cancel(i);
+        if std::mem::replace(&mut self.ops[i].asked, true) {
+            return;
         }
-        if self.ops[i].stage == Stage::Pushed {
-            self.room = self.room.saturating_sub(1);
+        // The request takes an entry; while the task is suspended, it leaves it again.
+        let waits = u8::from(self.room == 0);
+        self.room -= u32::from(self.waits.is_none() && self.room != 0);
+        self.turns += 1;
+        if self.ops[i].stage == Stage::Flight || self.ops[i].script.trouble.0 == 0 {
+            self.ops[i].turn = (waits, self.turns);
+        }
+        self.ops[i].told = false;
+        if self.ops[i].stage == Stage::Flight && self.waits.is_some() {
+            self.kernel_cancel(i);
         }
     }
 
     fn kernel_cancel(&mut self, i: usize) {
         let o = &mut self.ops[i];
+        o.told = true;
         match o.script.on_cancel {
-            _ if o.due_ns <= self.now_ns => {}
+            _ if o.due_ns <= self.now_ns && o.script.end != End::Never => {}
             OnCancel::Ends(_) => self.end(i, -libc::ECANCELED),
             OnCancel::Crosses => {
                 o.more = 0;
                 self.come(i);
             }
-            OnCancel::Loses if o.due_ns == u64::MAX => o.due_ns = o.script.after_all(self.now_ns),
+            OnCancel::Loses if o.script.end == End::Never => {
+                (o.due_ns, o.more) = (o.script.after_all(self.now_ns), 0);
+            }
             OnCancel::Loses => {}
         }
     }
@@ -390,6 +439,7 @@ pub fn predict(p: &Program) -> (Vec<Out>, u64) {
         completions: 0,
         permit: false,
         room: p.sq_entries,
+        turns: 0,
         waits: None,
         outcome: None,
         acts: 0,

@@ -11,6 +11,7 @@ use monad_async::task::header::TaskRef;
 use monad_async::uring::kernel::{op, Sqe};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 
 /// The executor and the tasks, which one program after the other uses.
 pub struct Stage {
@@ -146,10 +147,12 @@ impl Shared {
         }
         let mut ns = JANITOR_NS;
         while !self.subject.has_exited() {
-            self.wait_until(task, ns + JANITOR);
+            self.wait_until(task, ns);
             ns += JANITOR_EVERY_NS;
             let _ = calls::cancel(self.ex, self.subject);
-            (0..).map_while(|n| self.scope(n)).for_each(|scope| drop(calls::fire(scope)));
+            for scope in (0..).map_while(|n| self.scope(n)) {
+                let _ = calls::fire(scope);
+            }
         }
         RawResult::success(0)
     }
@@ -195,7 +198,9 @@ impl Stage {
             s.log.borrow_mut().push(Out { error, value: s.now_ns() as i64, more: false });
             // Nobody else has anything left to do.
             let others = s.targets.iter().chain([&s.actor]);
-            others.filter(|t| t.is_attached()).for_each(|&t| drop(calls::cancel(s.ex, t)));
+            for &task in others.filter(|t| t.is_attached()) {
+                let _ = calls::cancel(s.ex, task);
+            }
             RawResult::success(0)
         });
         Self { shared, witness }
@@ -212,6 +217,8 @@ impl Stage {
         kernel.garbage.set(garbage);
         s.began_ns.set(began_ns);
         s.log.borrow_mut().clear();
+        // A permit stays from one run to the next, but the next program knows nothing of it.
+        s.subject.park.store(0, Ordering::Relaxed);
         **s.ops.borrow_mut() = std::array::from_fn(|_| calls::op_new());
         *s.program.borrow_mut() = program.clone();
         let head = &s.ex.executor().head;
@@ -220,6 +227,9 @@ impl Stage {
         cast.for_each(|&task| s.ex.attach(task).expect("all are idle"));
         while s.ex.has_work() {
             s.ex.run(usize::MAX, None).map_err(|e| format!("run: {e}"))?;
+            if s.now_ns() > 100 * JANITOR_NS {
+                return Err("the program does not come to an end".into());
+            }
             if !kernel.no_unsubmitted() {
                 return Err("run leaves entries in the queue".into());
             }

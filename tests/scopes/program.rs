@@ -9,7 +9,7 @@ pub const SLOT_NS: u64 = 16;
 pub const OPS: usize = 4;
 pub const TARGETS: usize = 3;
 /// When the janitor first looks in, and how often from then on: cancels all that can be cancelled.
-pub const JANITOR_NS: u64 = 20_000;
+pub const JANITOR_NS: u64 = 20_000 + JANITOR;
 pub const JANITOR_EVERY_NS: u64 = 2_000;
 
 /// Remainders. The four operations have `OP` and the following ones, the call's own the one after them.
@@ -79,7 +79,10 @@ pub struct Script {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Step {
-    Enter { timeout_ns: Option<u64>, shield: bool },
+    Enter {
+        timeout_ns: Option<u64>,
+        shield: bool,
+    },
     Leave,
     /// Of the outermost, which is refused if it is not the innermost.
     LeaveOutermost,
@@ -118,6 +121,8 @@ pub struct Program {
     /// When the tasks exit that are joined.
     pub targets: [u64; TARGETS],
     pub sq_entries: u32,
+    /// Operations have trouble, so that some are begun again; then time passes only in suspensions.
+    pub troubled: bool,
 }
 
 impl Script {
@@ -135,7 +140,7 @@ impl Script {
     }
 }
 
-const TROUBLE: [i32; 7] = [libc::EINTR, libc::ECANCELED, 512, 513, 514, 515, 516];
+pub const TROUBLE: [i32; 7] = [libc::EINTR, libc::ECANCELED, 512, 513, 514, 515, 516];
 
 fn script(r: &mut Rng, trouble: bool) -> Script {
     Script {
@@ -143,7 +148,13 @@ fn script(r: &mut Rng, trouble: bool) -> Script {
         remainder: 0,
         end: match r.below(6) {
             0 => End::Never,
-            1 => End::Errno(r.pick(&[libc::EIO, libc::EBADF, libc::ENOBUFS, libc::ETIME, libc::EAGAIN])),
+            1 => End::Errno(r.pick(&[
+                libc::EIO,
+                libc::EBADF,
+                libc::ENOBUFS,
+                libc::ETIME,
+                libc::EAGAIN,
+            ])),
             _ => End::Full(r.below(64) as i32),
         },
         on_cancel: match r.below(5) {
@@ -153,7 +164,6 @@ fn script(r: &mut Rng, trouble: bool) -> Script {
         },
         trouble: match r.below(8) {
             0 if trouble => (1 + r.below(3) as u8, r.pick(&TROUBLE)),
-            1 if trouble && r.one_in(8) => (200, r.pick(&TROUBLE)),
             _ => (0, 0),
         },
         more: 0,
@@ -188,6 +198,10 @@ fn step(r: &mut Rng, troubled: bool) -> Step {
         }
         25..=27 => {
             let mut s = script(r, troubled);
+            if troubled {
+                // It may wait for an entry again when it is cancelled, and then it ends at once.
+                s.on_cancel = OnCancel::Ends(libc::ECANCELED);
+            }
             if r.one_in(3) {
                 s.more = r.below(4) as u8;
             }
@@ -204,11 +218,23 @@ fn step(r: &mut Rng, troubled: bool) -> Step {
 }
 
 impl Program {
+    /// Operations that the kernel never performs, and one that it performs in the end.
+    pub fn in_vain(errno: i32) -> Self {
+        let (end, on_cancel) = (End::Full(7), OnCancel::Ends(libc::ECANCELED));
+        let never =
+            Script { due_ns: 1, remainder: 0, end, on_cancel, trouble: (200, errno), more: 0 };
+        let once = Script { trouble: (100, errno), ..never };
+        let mut steps = vec![Step::Begin(0, never), Step::Begin(1, once)];
+        steps.extend([Step::Wait(0), Step::Wait(1), Step::Yield]);
+        Self { steps, acts: vec![], targets: [TARGET; TARGETS], sq_entries: 2, troubled: true }
+    }
+
     pub fn new(seed: u64) -> Self {
         let mut r = Rng::new(seed, 7);
         let troubled = r.one_in(2);
         let acts = r.below(6);
-        let mut times: Vec<u64> = (0..acts).map(|_| at(0, u64::from(r.below(8000)), ACTOR)).collect();
+        let mut times: Vec<u64> =
+            (0..acts).map(|_| at(0, u64::from(r.below(8000)), ACTOR)).collect();
         times.sort_unstable();
         times.dedup();
         Self {
@@ -227,6 +253,7 @@ impl Program {
                 .collect(),
             targets: [0; TARGETS].map(|_| at(0, u64::from(r.below(9000)), TARGET)),
             sq_entries: r.pick(&[1, 2, 8]),
+            troubled,
         }
     }
 }
