@@ -1,5 +1,6 @@
 //! What a simulated task does, and what it must see.
 
+use crate::calls;
 use crate::kernel::SimKernel;
 use crate::levels::Plan;
 use crate::model::{failure, DONE};
@@ -94,7 +95,13 @@ impl World {
     }
 
     /// A call of `task` that may suspend.
-    pub fn call(&self, i: u8, task: TaskRef, plan: Plan, call: impl FnOnce() -> RawResult) -> RawResult {
+    pub fn call(
+        &self,
+        i: u8,
+        task: TaskRef,
+        plan: Plan,
+        call: impl FnOnce() -> RawResult,
+    ) -> RawResult {
         let (r, expected) = self.watch(i, task, plan, call);
         self.same(i, r, expected);
         r

@@ -11,9 +11,10 @@ use crate::rng::Rng;
 use crate::world::{trace, Records, World};
 use monad_async::api::{self, Handle};
 use monad_async::error::{Errno, RawResult, Res};
+use monad_async::executor::park;
 use monad_async::sys::thread;
-use std::sync::atomic::Ordering;
 use monad_async::task::header::{Flags, TaskRef};
+use std::sync::atomic::Ordering;
 
 impl World {
     /// A world lives as long as the process: its tasks are used by one program after the other.
@@ -200,7 +201,10 @@ impl World {
             self.check(self.observe(&mut st, ex));
             st.unpark(i, true);
         }
-        self.handle(ex).executor().unpark_here(self.task(i));
+        let task = self.task(i);
+        if park::unpark(task).is_some() {
+            self.handle(ex).executor().unparked(task);
+        }
     }
 
     pub fn set_priorities(&self, i: u8, cpu: u8, io: u8, from: Option<u8>) {

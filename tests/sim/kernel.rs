@@ -5,8 +5,8 @@ use crate::program::Foreign;
 use crate::ring::Verdict;
 use crate::world::{trace, World, MOMENTS};
 use monad_async::error::Errno;
-use std::sync::atomic::{AtomicU64, Ordering};
 use monad_async::uring::kernel::{Cqe, Kernel, Sqe, Wait, Waker};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How often a look is due by time: never, or after each item, as one takes some ticks.
 pub static LOOK_TICKS: AtomicU64 = AtomicU64::new(u64::MAX);
@@ -179,7 +179,8 @@ impl World {
             };
             let stuck = (from..from + n).map(|i| i % n).find(waits);
             if stuck.is_none() && st.attached(ex) != 0 {
-                let mine: Vec<_> = st.tasks.iter().enumerate().filter(|t| t.1.ex == ex).collect();
+                let mine = st.tasks.iter().enumerate().filter(|t| t.1.ex == ex);
+                let mine: Vec<_> = mine.map(|(i, t)| (i, t.stage)).collect();
                 self.check(Err(format!("executor {ex} sleeps for ever with {mine:?}")));
             }
             stuck.map(|i| (i as u8, st.tasks[i].ex))

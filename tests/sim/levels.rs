@@ -88,6 +88,7 @@ impl State {
             return;
         }
         let (plan, depth) = (arming.plan, arming.depths.remove(0));
+        let last = arming.depths.is_empty();
         let level = &mut self.tasks[i as usize].levels[depth as usize];
         level.unarmed = false;
         let deadline_ns = level.entered_ns + level.timeout_ns.expect("it has a deadline");
@@ -96,8 +97,8 @@ impl State {
         } else {
             e.put_timer(deadline_ns, Timer::Scope(i, depth));
         }
-        if arming.depths.is_empty() {
-            e.arming = None;
+        if last {
+            self.ex[ex as usize].arming = None;
             self.wait(i, plan);
         }
     }
@@ -143,11 +144,12 @@ impl State {
 
     fn join(&mut self, i: u8, other: u8) {
         let ex = self.t(i).ex;
+        let circle = self.waits_for(other, i);
         let o = self.t(other);
         match o.stage {
             Stage::Idle if o.fresh => self.t(i).at_once = Some(failure(libc::EINVAL)),
             Stage::Idle => self.t(i).at_once = Some(self.t(other).result),
-            _ if o.ex == ex && self.waits_for(other, i) => {
+            _ if o.ex == ex && circle => {
                 self.t(i).at_once = Some(failure(libc::EDEADLK));
             }
             _ if o.ex == ex => {

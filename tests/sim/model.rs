@@ -311,12 +311,13 @@ impl State {
         let t = &mut self.tasks[i as usize];
         let (cpu_changed, io_changed) = (t.cpu != cpu, t.io != io);
         (t.cpu, t.io) = (cpu, io);
+        let attached = t.stage != Stage::Idle;
         if t.stage == Stage::Ready && cpu_changed {
             let e = &mut self.ex[t.ex as usize];
             remove(&mut e.ready[t.level as usize], i);
             self.push_ready(i);
         }
-        if io_changed && t.stage != Stage::Idle {
+        if io_changed && attached {
             self.requeue(i);
         }
     }

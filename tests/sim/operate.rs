@@ -156,7 +156,8 @@ impl World {
         let idle = self.st.borrow_mut().op((i, n)).at == At::Idle;
         let said = (record.result.get(), record.cqe_flags.get(), record.is_in_flight.get());
         if said != (expected, flags, !idle) {
-            let text = format!("record {n} of task {i}: {said:?}, not {expected:?}, {flags}, {}", !idle);
+            let text =
+                format!("record {n} of task {i}: {said:?}, not {expected:?}, {flags}, {}", !idle);
             self.check(Err(text));
         }
         let at = self.records.borrow()[i as usize].bytes[n as usize].as_ptr().cast();

@@ -186,7 +186,6 @@ impl State {
         match self.t(i).stage {
             Stage::Io if n == OWN => {
                 let (result, _) = self.take(place);
-                self.ex[ex].ended = Some(i);
                 self.own_ended(i, result);
             }
             Stage::Op(None) => self.wake(i, DONE),
@@ -258,6 +257,9 @@ impl State {
             return self.enqueue(place);
         }
         let flags = op.flags;
+        if place.1 == OWN {
+            self.ex[ex].ended = Some(place.0);
+        }
         self.brought(place, outcome(last, asked), flags, true);
         self.came(place, true);
     }

@@ -178,7 +178,8 @@ impl State {
             let flight = &mut self.ex[ex as usize].ring.flights[at];
             flight.more -= 1;
             let last = flight.more == 0 && f.io.end == End::Never;
-            flight.due_ns = if last { u64::MAX } else { f.due_ns + 40 + u64::from(f.io.delay_ns / 4) };
+            flight.due_ns =
+                if last { u64::MAX } else { f.due_ns + 40 + u64::from(f.io.delay_ns / 4) };
             self.post_cqe(ex, about, f.user_data, 1 << (f.more % 8), F_MORE);
             return Ok(());
         }
@@ -239,8 +240,11 @@ impl State {
                 (first, -libc::ENOENT, None)
             }
             OnCancel::Loses => {
-                let due_ns = &mut self.ex[ex as usize].ring.flights[at].due_ns;
-                *due_ns = (*due_ns).min(self.clock_ns + 700);
+                let flight = &mut self.ex[ex as usize].ring.flights[at];
+                flight.due_ns = flight.due_ns.min(self.clock_ns + 700);
+                if flight.io.end == End::Never {
+                    flight.more = 0;
+                }
                 self.post_cqe(ex, About::Request, request, -libc::EALREADY, 0);
                 return Ok(());
             }
@@ -266,7 +270,10 @@ impl State {
         let (i, n) = place;
         let (user_data, tag) = (sqe.user_data(), sqe.user_data() & 7);
         if cancel != (sqe.opcode() == CANCEL) {
-            return Err(format!("{place:?}, cancel {cancel}, is next, not opcode {}", sqe.opcode()));
+            return Err(format!(
+                "{place:?}, cancel {cancel}, is next, not opcode {}",
+                sqe.opcode()
+            ));
         }
         if cancel {
             let op = self.op(place);

@@ -157,7 +157,10 @@ impl World {
         let Some(handle) = self.handles[ex as usize].get() else { return Ok(()) };
         if let Some(i) = st.ex[ex as usize].ended.take() {
             if api::state(self.task(i)).0 != Flags::COMPLETED {
-                return Err(format!("task {i}'s operation ended, and the task was not woken"));
+                let is = api::state(self.task(i));
+                return Err(format!(
+                    "task {i}'s operation ended, and the task was not woken: {is:?}"
+                ));
             }
         }
         self.catch_up(st, ex)?;
@@ -342,6 +345,8 @@ impl World {
 
     pub fn unpark_remote(&self, i: u8) {
         self.st.borrow_mut().unpark(i, false);
-        park::unpark(self.task(i));
+        if let Some(parked) = park::unpark(self.task(i)) {
+            parked.post();
+        }
     }
 }
