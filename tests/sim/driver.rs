@@ -246,7 +246,7 @@ impl World {
             let e = &mut st.ex[ex as usize];
             e.in_run = true;
             e.budget = None;
-            e.hard = None;
+            e.hard.clear();
             e.timeout_ns = timeout_ns;
             Before { ex, max, timeout_ns, clock_ns, items: e.items, mail }
         };
@@ -293,7 +293,7 @@ impl World {
                 }
             }
             // What has run is more than an error that will come again.
-            Err(Errno(n)) if e.hard == Some(n) && ran == 0 => return Ok(()),
+            Err(Errno(n)) if e.hard.contains(&n) && ran == 0 => return Ok(()),
             Err(e) => return Err(format!("run fails: {e}, after {ran} items")),
         }
         if e.mail_since.is_some_and(|s| s < b.items) || e.mail.len() > 1000 + b.mail {

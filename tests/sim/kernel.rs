@@ -225,7 +225,7 @@ impl World {
             }
             let e = &mut st.ex[ex as usize];
             if matches!(fault, libc::ENOMEM | libc::EBADR) {
-                e.hard = Some(fault);
+                e.hard.push(fault);
             }
             e.ring.sq_since = (!e.ring.sq.is_empty()).then_some(e.items);
             let nap = matches!(fault, libc::EAGAIN | libc::EBUSY) && wait != Wait::No;

@@ -137,8 +137,8 @@ pub struct Executor {
     pub completed: u64,
     /// The clock as the executor last read it.
     pub read_ns: u64,
-    /// An error that ends a pass came from the kernel in this one.
-    pub hard: Option<i32>,
+    /// Errors that end a pass and came from the kernel in this one.
+    pub hard: Vec<i32>,
     /// Of the pass it is in.
     pub timeout_ns: Option<u64>,
     /// Items ready when the first of this pass was picked.
