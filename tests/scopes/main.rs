@@ -61,6 +61,11 @@ fn what_is_not_performed_is_begun_again() {
 
 #[test]
 fn every_call_returns_what_the_model_says() {
+    if let Some(seconds) = number("SCOPES_CPU_S") {
+        let limit = libc::rlimit { rlim_cur: seconds, rlim_max: seconds };
+        // SAFETY: reads a struct of our own.
+        unsafe { libc::setrlimit(libc::RLIMIT_CPU, &limit) };
+    }
     let stage = play::Stage::new();
     let one = number("SCOPES_SEED");
     let count = number("SCOPES_COUNT").unwrap_or_else(default_count);

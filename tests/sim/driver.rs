@@ -25,6 +25,7 @@ impl World {
             moments: 0,
             tasks: Vec::new(),
             addresses: Vec::new(),
+            pool_order: Vec::new(),
             records: Vec::new(),
             keys: 0,
             ex: [Executor::default(), Executor::default()],
@@ -33,6 +34,7 @@ impl World {
             janitor: 0,
             claims: Vec::new(),
             trace: false,
+            looks: false,
             ending: false,
         };
         Box::leak(Box::new(World::new(state, Program::new(0))))
@@ -74,6 +76,9 @@ impl World {
             st.records.push(&raw const records.ops as usize);
         }
         let mut st = self.st.borrow_mut();
+        if st.pool_order.len() != st.addresses.len() {
+            st.find_pool_order();
+        }
         st.rng = Rng::new(program.seed, 2);
         st.clock_ns = 1_000_000;
         st.moments = 0;
@@ -81,6 +86,7 @@ impl World {
         st.countdown = program.foreign.first().copied().flatten().map_or(0, |f| f.0);
         st.janitor = 0;
         st.trace = trace;
+        st.looks = program.track && program.looks;
         st.ending = false;
         st.tasks.clear();
         for (i, &(cpu, io)) in program.levels.iter().enumerate() {
@@ -142,6 +148,7 @@ impl World {
             self.tasks.borrow_mut()[i as usize] = new;
             let mut st = self.st.borrow_mut();
             st.addresses[i as usize] = new.addr();
+            st.find_pool_order();
             let t = st.t(i);
             (t.fresh, t.cpu, t.io, t.result) = (true, 1, 1, RawResult::default());
             t.permit = false;

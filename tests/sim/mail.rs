@@ -81,13 +81,17 @@ impl State {
 
     /// All tasks, in the order of their stacks.
     pub fn in_pool_order(&self) -> Vec<u8> {
+        self.pool_order.iter().copied().filter(|&i| usize::from(i) < self.tasks.len()).collect()
+    }
+
+    /// Tasks were made. (Later the pool may be locked, by an executor that looks through it.)
+    pub fn find_pool_order(&mut self) {
         let mut order = Vec::new();
         pool::for_each_in_use(|header| {
             let at = header.as_ptr() as usize;
             order.extend(self.addresses.iter().position(|&a| a == at));
         });
-        order.retain(|&i| i < self.tasks.len());
-        order.into_iter().map(|i| i as u8).collect()
+        self.pool_order = order.into_iter().map(|i| i as u8).collect();
     }
 
     fn read(&mut self, ex: u8, mail: Mail) {

@@ -281,6 +281,10 @@ impl World {
 
     fn storm(&self, ex: u8) {
         let n = self.st.borrow().tasks.len() as u32;
+        if n > 64 && self.st.borrow_mut().rng.one_in(3) {
+            // More than there are places for such requests.
+            return (0..n as u8).for_each(|i| self.cancel_remote(i, Some(ex)));
+        }
         for _ in 0..n.min(8) * 2 {
             let mut st = self.st.borrow_mut();
             let i = st.rng.below(n) as u8;
