@@ -70,6 +70,11 @@ impl Scope {
         (ptr::from_ref(self) as usize).rotate_left(17) ^ task.addr()
     }
 
+    /// For tests: the errno that it has fired with, or 0.
+    pub fn fired(&self) -> i32 {
+        self.fired.get()
+    }
+
     /// Whose it is, while it is entered.
     fn task(&self) -> Option<TaskRef> {
         self.task.get().filter(|&task| self.seal.get() == self.seal_for(task))
@@ -127,6 +132,9 @@ fn refresh(task: TaskRef) {
     }
     if interruption(task) != 0 {
         marks |= mark::INTERRUPTED;
+    } else {
+        // Its next operation is another one: the kernel was not asked to cancel that.
+        task.unmark(mark::OPERATION_ASKED);
     }
     task.mark(marks);
 }

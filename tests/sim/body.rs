@@ -1,17 +1,19 @@
 //! What a simulated task does, and what it must see.
 
+use crate::calls;
 use crate::kernel::SimKernel;
-use crate::mail::Mail;
-use crate::model::{Cancel, Stage, CANCELED};
-use crate::program::{Io, Op, Step};
-use crate::ring::{pattern, Verdict};
+use crate::levels::Plan;
+use crate::model::{failure, DONE};
+use crate::program::Step;
+use crate::ring::Verdict;
 use crate::world::{trace, World};
 use monad_async::api::{self, Handle};
-use monad_async::error::{Errno, RawResult};
+use monad_async::error::{Errno, RawResult, Res};
+use monad_async::executor::scope::Scope;
 use monad_async::task::header::{Flags, TaskHead, TaskRef};
 use monad_async::uring::kernel::Sqe;
 
-type Sim = Handle<SimKernel>;
+pub type Sim = Handle<SimKernel>;
 
 /// `user_ptr` of every task.
 pub struct Place {
@@ -26,10 +28,6 @@ pub unsafe extern "C" fn body(head: *const TaskHead) -> RawResult {
     // SAFETY: set when the task was made, and leaked.
     let place = unsafe { &*task.head.user_ptr.get().cast::<Place>() };
     place.world.live(place.index, task)
-}
-
-fn failure(errno: i32) -> RawResult {
-    RawResult::failure(Errno(errno))
 }
 
 impl World {
@@ -58,6 +56,7 @@ impl World {
     fn begin_life(&self, i: u8) {
         let program = self.program.borrow();
         let mut st = self.st.borrow_mut();
+        self.scopes.borrow_mut()[i as usize].clear();
         let t = st.t(i);
         (t.at, t.until) = program.lives[i as usize].get(t.life).copied().unwrap_or((0, 0));
         t.life += 1;
@@ -95,56 +94,87 @@ impl World {
         }
     }
 
-    /// A call that may suspend came back with `r`.
-    fn back(&self, i: u8, task: TaskRef, r: RawResult) {
-        self.resumed(i, task);
-        let expected = self.st.borrow_mut().t(i).outcome;
+    /// A call of `task` that may suspend.
+    pub fn call(
+        &self,
+        i: u8,
+        task: TaskRef,
+        plan: Plan,
+        call: impl FnOnce() -> RawResult,
+    ) -> RawResult {
+        let (r, expected) = self.watch(i, task, plan, call);
         self.same(i, r, expected);
+        r
     }
 
-    fn same(&self, i: u8, r: RawResult, expected: RawResult) {
+    /// What a call that may suspend returned, and should have; that it waited for the right thing.
+    pub fn watch<T>(
+        &self,
+        i: u8,
+        task: TaskRef,
+        plan: Plan,
+        call: impl FnOnce() -> T,
+    ) -> (T, RawResult) {
+        let ex = {
+            let mut st = self.st.borrow_mut();
+            st.call(i, plan);
+            st.t(i).ex
+        };
+        let r = call();
+        if self.st.borrow_mut().ex[ex as usize].arming.take().is_some() {
+            self.check(Err(format!("task {i}'s deadlines are not armed by {plan:?}")));
+        }
+        let at_once = self.st.borrow_mut().t(i).at_once.take();
+        let expected = match at_once {
+            Some(expected) => expected,
+            None => {
+                self.resumed(i, task);
+                self.st.borrow_mut().returned(i, plan)
+            }
+        };
+        (r, expected)
+    }
+
+    pub fn same(&self, i: u8, r: RawResult, expected: RawResult) {
         if r != expected {
             self.check(Err(format!("task {i} gets {r:?}, not {expected:?}")));
         }
     }
 
-    /// A cancel came while it ran: what would suspend returns at once.
-    fn cancel_is_next(&self, i: u8) -> bool {
-        let mut st = self.st.borrow_mut();
-        let t = st.t(i);
-        let next = t.cancel == Cancel::Next;
-        if next {
-            t.cancel = Cancel::No;
+    /// As `same`, of what does not suspend.
+    pub fn said(&self, i: u8, what: &str, r: Res<()>, expected: i32) {
+        if r.map_or_else(|e| e.0, |()| 0) != expected {
+            self.check(Err(format!("{what} of task {i}: {r:?}, not {expected}")));
         }
-        next
     }
 
     fn step(&self, i: u8, task: TaskRef, step: Step) {
         let ex = self.st.borrow_mut().t(i).ex;
         match step {
-            Step::Yield => {
-                if self.cancel_is_next(i) {
-                    return self.same(i, Sim::sleep(task, 0), CANCELED);
-                }
-                {
-                    let mut st = self.st.borrow_mut();
-                    st.left(i, Stage::Ready);
-                    st.wake(i, RawResult::success(0));
-                }
-                let r = Sim::sleep(task, 0);
-                self.back(i, task, r);
+            Step::Yield => drop(self.call(i, task, Plan::Yield, || Sim::sleep(task, 0))),
+            Step::Sleep(_) | Step::SleepUntil(_) | Step::SleepForEver => {
+                self.sleep_step(i, task, step);
             }
-            Step::Sleep(_) | Step::SleepForEver => self.sleep_step(i, ex, task, step),
             Step::Io(io) => self.io_step(i, ex, task, io),
-            Step::Join(other) => self.join_step(i, ex, task, other),
+            Step::Begin(n, io) => self.begin_step(i, ex, task, n, io),
+            Step::Wait(n) => self.wait_step(i, task, n),
+            Step::WaitAny => self.wait_any_step(i, task),
+            Step::OpCancel { task: other, op } => self.op_cancel_step(i, ex, task, other, op),
+            Step::Join(other) => self.join_step(i, task, other),
             Step::Cancel(other) => {
                 let there = self.st.borrow_mut().t(other).ex;
                 if there == ex || !self.st.borrow().is_attached(other) {
                     self.cancel_here(other, ex);
                 } else {
-                    self.cancel_remote(other, there);
+                    self.cancel_remote(other, Some(there));
                 }
             }
+            Step::Uncancel | Step::Enter { .. } | Step::Leave | Step::LeaveOutermost => {
+                self.scope_step(i, task, step);
+            }
+            Step::Fire { task: other, depth } => self.fire_step(i, ex, other, depth + 1),
+            Step::Park => drop(self.call(i, task, Plan::Park, || calls::park(task))),
+            Step::Unpark(other) => self.unpark_from(other, ex),
             Step::Attach { task: other, ex: there } => {
                 if there == ex {
                     self.attach_here(other, ex);
@@ -166,126 +196,85 @@ impl World {
         }
     }
 
-    fn sleep_step(&self, i: u8, ex: u8, task: TaskRef, step: Step) {
-        let ns = match step {
-            Step::Sleep(ns) => u64::from(ns),
-            _ => u64::MAX,
-        };
-        if self.cancel_is_next(i) {
-            return self.same(i, Sim::sleep(task, ns), CANCELED);
-        }
-        let began_ns = {
-            let mut st = self.st.borrow_mut();
-            let now_ns = st.clock_ns;
-            if ns == u64::MAX {
-                st.left(i, Stage::ForEver);
-            } else {
-                st.left(i, Stage::Sleep);
-                st.ex[ex as usize].dozing = Some((i, now_ns, ns));
+    fn sleep_step(&self, i: u8, task: TaskRef, step: Step) {
+        let began_ns = self.st.borrow().clock_ns;
+        let (r, until_ns) = match step {
+            Step::Sleep(ns) => {
+                let ns = u64::from(ns);
+                let r = self.call(i, task, Plan::Sleep(ns), || Sim::sleep(task, ns));
+                (r, began_ns + ns)
             }
-            now_ns
+            Step::SleepUntil(ns) => {
+                let until_ns = began_ns + u64::from(ns);
+                let call = || calls::sleep_until(task, until_ns);
+                (self.call(i, task, Plan::Until(until_ns), call), until_ns)
+            }
+            _ => {
+                self.call(i, task, Plan::ForEver, || Sim::sleep(task, u64::MAX));
+                return;
+            }
         };
-        let r = Sim::sleep(task, ns);
-        self.back(i, task, r);
-        if r.error == 0 && self.st.borrow().clock_ns < began_ns.saturating_add(ns) {
+        if r == DONE && self.st.borrow().clock_ns < until_ns {
             self.check(Err(format!("task {i} woke early")));
         }
     }
 
-    fn io_step(&self, i: u8, ex: u8, task: TaskRef, io: Io) {
-        let opcode = match io.op {
-            Op::Nop => 0,
-            Op::Poll => 6,
-            Op::Read => 22,
-            Op::Write => 23,
-            Op::SendZc => 47,
-        };
-        let mut buffer = [0xddu8; 40];
-        // The generation that the operation will have is in its pattern.
-        let name = (task.addr() as u64) | u64::from(task.op.get().wrapping_add(1)) << 48;
-        if matches!(io.op, Op::Write | Op::SendZc) {
-            (0..io.len as usize).for_each(|n| buffer[n] = pattern(name, n));
-        }
-        // Not through a reference: what is in flight belongs to the kernel.
-        let at = (&raw mut buffer).cast::<u8>();
-        let len = if io.op == Op::Poll { 0 } else { u32::from(io.len) };
-        let mut sqe = Sqe::new(opcode, 3, 0, at as u64, len, 0);
-        if io.drain {
-            sqe.0[0] |= 1 << (8 + 1); // IOSQE_IO_DRAIN
-        }
-        // SAFETY: the buffer is in this frame, which stays until the call returns.
-        let call = || unsafe { Sim::io(task, &sqe) };
-        if !self.handle(ex).executor().kernel().ring {
-            return self.same(i, call(), failure(libc::ENOTSUP));
-        }
-        if io.drain {
-            return self.same(i, call(), failure(libc::EINVAL));
-        }
-        if self.cancel_is_next(i) {
-            return self.same(i, call(), CANCELED);
-        }
-        {
-            let mut st = self.st.borrow_mut();
-            let t = st.t(i);
-            t.op = Some(io);
-            t.io_level = t.io.min(2);
-            let level = t.io_level;
-            let e = &mut st.ex[ex as usize];
-            // Else `push` takes it from here.
-            if e.queued() != 0 || e.ring.sq_space() == 0 {
-                e.entries[level as usize].push_back(i);
-                e.submitted += 1;
-                st.left(i, Stage::Entry);
-            }
-        }
-        let r = call();
-        self.back(i, task, r);
-        let flights = &self.st.borrow().ex[ex as usize].ring.flights;
-        if flights.iter().any(|f| f.task == i) {
-            self.check(Err(format!("task {i} goes on while the kernel has its buffer")));
-        }
-        let moved = if io.op == Op::Read && r.error == 0 { r.value as usize } else { 0 };
-        for n in 0..moved {
-            // SAFETY: within the buffer.
-            if unsafe { at.add(n).read_volatile() } != pattern(name, n) {
-                self.check(Err(format!("task {i}'s buffer is not what was read")));
-            }
-        }
-    }
-
-    fn join_step(&self, i: u8, ex: u8, task: TaskRef, other: u8) {
+    fn join_step(&self, i: u8, task: TaskRef, other: u8) {
         let join = || Sim::join(task, self.task(other));
         if other == i {
             return self.same(i, join(), failure(libc::EDEADLK));
         }
-        if self.cancel_is_next(i) {
-            return self.same(i, join(), CANCELED);
+        self.call(i, task, Plan::Join(other), join);
+    }
+
+    fn scope_step(&self, i: u8, task: TaskRef, step: Step) {
+        let open = self.st.borrow_mut().t(i).levels.len() as u8 - 1;
+        match step {
+            Step::Uncancel => {
+                let was = self.st.borrow_mut().uncancel(i);
+                self.same(i, calls::uncancel(task), RawResult::success(was.into()));
+            }
+            Step::Enter { timeout_ns, shield } => {
+                let timeout_ns = timeout_ns.map(u64::from);
+                let scopes = &mut self.scopes.borrow_mut()[i as usize];
+                scopes.push(calls::scope_new());
+                let scope: *mut Scope = &mut **scopes.last_mut().expect("pushed");
+                self.st.borrow_mut().enter(i, timeout_ns, shield);
+                let ns = timeout_ns.unwrap_or(u64::MAX);
+                self.said(i, "enter", calls::enter(task, scope, ns, shield.into()), 0);
+            }
+            _ if open == 0 => {}
+            Step::LeaveOutermost if open > 1 => {
+                let scope = self.scope(i, 1).expect("open");
+                self.same(i, calls::leave(task, scope.cast_mut()), failure(libc::EINVAL));
+            }
+            _ => {
+                let scope = self.scope(i, open).expect("open");
+                let fired = self.st.borrow_mut().leave(i).expect("open");
+                let r = calls::leave(task, scope.cast_mut());
+                self.same(i, r, RawResult::success(fired.into()));
+                self.scopes.borrow_mut()[i as usize].pop();
+            }
         }
-        let now = {
+    }
+
+    /// A scope of a task of the same executor; what was left open is not entered any more.
+    fn fire_step(&self, i: u8, ex: u8, other: u8, depth: u8) {
+        let Some(scope) = self.scope(other, depth) else { return };
+        let expected = {
             let mut st = self.st.borrow_mut();
-            let o = st.t(other);
-            match o.stage {
-                Stage::Idle if o.fresh => Some(failure(libc::EINVAL)),
-                Stage::Idle => Some(o.result),
-                _ if o.ex == ex => {
-                    o.joiners.push(i);
-                    st.left(i, Stage::Join(other));
-                    None
-                }
-                _ => {
-                    let run = o.attached;
-                    st.post(1 - ex, Mail::Join { joiner: i, other, run });
-                    let stage = Stage::Away { other, owed: 1, registered: false, asked: false };
-                    st.left(i, stage);
-                    None
+            let t = st.t(other);
+            let is_open = usize::from(depth) < t.levels.len();
+            match (is_open, t.ex == ex) {
+                (false, _) => libc::EINVAL,
+                (true, false) => libc::EPERM,
+                (true, true) => {
+                    st.fire(other, depth, libc::ECANCELED);
+                    0
                 }
             }
         };
-        let r = join();
-        match now {
-            Some(expected) => self.same(i, r, expected),
-            None => self.back(i, task, r),
-        }
+        self.said(i, "scope_cancel", calls::fire(scope.cast_mut()), expected);
     }
 
     fn misuse(&self, n: u8, i: u8, ex: u8, task: TaskRef) {

@@ -2,12 +2,11 @@
 //! what goes before: the cancellation of all that is attached.
 
 use crate::kernel::SimKernel;
-use crate::model::{Executor, Stage, State, Task};
+use crate::model::{Executor, Stage, State};
 use crate::world::{trace, World};
 use monad_async::api::{self, Handle};
 use monad_async::error::Errno;
-use monad_async::stack::pool;
-use monad_async::task::header::{Flags, Waits};
+use monad_async::task::header::mark;
 
 /// Passes that an executor gets to be done with what was cancelled.
 const PASSES: usize = 4;
@@ -94,9 +93,8 @@ impl World {
             let mut st = self.st.borrow_mut();
             self.check(self.observe(&mut st, ex));
             st.read_mail(ex);
-            let e = &st.ex[ex as usize];
             // Without any but those that another thread is attaching, nobody is looked at.
-            if e.pending + e.suspended + usize::from(e.current.is_some()) != 0 {
+            if st.ex[ex as usize].has_any() {
                 st.cancel_all(ex);
             }
             st.ex[ex as usize].sweeping = true;
@@ -108,17 +106,12 @@ impl World {
         }
         let st = self.st.borrow();
         for i in 0..st.tasks.len() as u8 {
-            let (flags, waits) = api::state(self.task(i));
-            let alone = match flags {
-                Flags::AWAITING => {
-                    matches!(waits, Waits::Deadline | Waits::Forever | Waits::Entry | Waits::Join)
-                }
-                Flags::PENDING_LAUNCH => waits == Waits::Ready,
-                _ => false,
-            };
-            let here = self.task(i).executor() == self.handle(ex).as_ptr().cast();
-            if alone && here {
-                self.check(Err(format!("cancel_all leaves out task {i}: {flags:?}, {waits:?}")));
+            let task = self.task(i);
+            let here = task.executor() == self.handle(ex).as_ptr().cast();
+            // Nobody is looked at beside one that another thread is attaching.
+            let arrives = st.tasks[i as usize].stage == Stage::Claimed;
+            if here && task.is_attached() && !arrives && !task.has(mark::ASKED) {
+                self.check(Err(format!("cancel_all leaves out task {i}: {:?}", api::state(task))));
             }
         }
         drop(st);
@@ -126,27 +119,26 @@ impl World {
     }
 }
 
+impl Executor {
+    /// Tasks that are not in the mailbox.
+    fn has_any(&self) -> bool {
+        self.pending + self.suspended + usize::from(self.current.is_some()) != 0
+    }
+}
+
 impl State {
-    /// The executor looks at its mail, if there is any.
+    /// The executor looks at its mail, if nothing else is attached.
     fn read_mail(&mut self, ex: u8) {
         let e = &self.ex[ex as usize];
-        if e.notified || !e.mail.is_empty() {
+        if !e.has_any() && (e.notified || !e.mail.is_empty()) {
             self.take_mail(ex);
         }
     }
 
     /// One after the other, in the order of the stacks.
     fn cancel_all(&mut self, ex: u8) {
-        let mut order = Vec::new();
-        pool::for_each_in_use(|header| {
-            let at = header.as_ptr() as usize;
-            order.extend(self.addresses.iter().position(|&a| a == at));
-        });
-        for i in order {
-            let attached = |t: &Task| t.stage != Stage::Idle && t.ex == ex;
-            if self.tasks.get(i).is_some_and(attached) {
-                self.cancel(i as u8, ex);
-            }
+        for i in self.in_pool_order() {
+            self.cancel(i, ex);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Draws a program from a seed: one number in, one program out.
 
-use crate::program::{Drive, End, Foreign, Io, OnCancel, Op, Program, Step, Temper};
+use crate::program::{Drive, End, Foreign, Io, OnCancel, Op, Program, Step, Temper, OPS};
 use crate::rng::Rng;
 
 /// Those that mean something to an executor, or to a ring.
@@ -10,10 +10,13 @@ const ERRNOS: [i32; 8] = [
     libc::EAGAIN,
     libc::ENOSPC,
     libc::ECONNRESET,
-    libc::EINTR,
-    libc::ECANCELED,
+    libc::ENOBUFS,
+    libc::ETIME,
     libc::EINVAL,
 ];
+
+/// What the kernel says of an operation that it gave up, whether it was asked to or not.
+const GIVEN_UP: [i32; 7] = [libc::ECANCELED, libc::EINTR, 512, 513, 514, 515, 516];
 
 impl Program {
     pub fn new(seed: u64) -> Self {
@@ -28,6 +31,7 @@ impl Program {
             executors,
             ring,
             track: r.one_in(4),
+            looks: r.one_in(2),
             tempers: [temper(&mut r), temper(&mut r)],
             levels: (0..tasks).map(|_| (level(&mut r), level(&mut r))).collect(),
             lives: Vec::with_capacity(tasks as usize),
@@ -71,7 +75,8 @@ impl Program {
         }
         for _ in 0..r.below(8) {
             let (task, ex) = (r.below(u32::from(tasks)) as u8, r.below(e) as u8);
-            self.drive.push(Some(match r.below(12) {
+            self.drive.push(Some(match r.below(13) {
+                12 => Drive::Unpark { task, ex },
                 0 | 1 => Drive::Attach { task, ex },
                 2 => Drive::Cancel { task, ex },
                 3 => Drive::Priorities(task, level(r), level(r)),
@@ -90,14 +95,14 @@ impl Program {
 /// What a program's steps are made of: each program has a few favourites, so that unlikely
 /// meetings of likely things happen in some programs all the time.
 struct Mix {
-    weights: [u32; 13],
+    weights: [u32; 18],
     /// One operation in so many drains; 0: none.
     drains: u32,
 }
 
 impl Mix {
     fn new(r: &mut Rng) -> Self {
-        let mut weights = [6, 6, 2, 12, 4, 4, 4, 2, 2, 2, 2, 2, 1];
+        let mut weights = [6, 6, 2, 12, 4, 4, 4, 2, 2, 2, 2, 2, 1, 8, 6, 6, 3, 3];
         for w in &mut weights {
             *w *= r.pick(&[0, 1, 1, 4]);
         }
@@ -116,9 +121,10 @@ impl Mix {
         }
         match kind {
             0 => Step::Yield,
+            1 if r.one_in(3) => Step::SleepUntil(r.below(3000)),
             1 => Step::Sleep(1 + r.below(3000)),
             2 => Step::SleepForEver,
-            3 => Step::Io(io(r, self.drains)),
+            3 => Step::Io(io(r, self.drains, false)),
             4 => Step::Join(task),
             5 => Step::Cancel(task),
             6 => Step::Attach { task, ex },
@@ -128,7 +134,30 @@ impl Mix {
             10 if r.one_in(2) => Step::HasWork,
             10 => Step::Exit(errno(r)),
             11 => Step::Misuse(r.below(8) as u8),
-            _ => Step::CancelAll,
+            12 => Step::CancelAll,
+            13 => match r.below(8) {
+                0..=3 => {
+                    let timeout_ns = match r.below(3) {
+                        0 => None,
+                        1 => Some(r.pick(&[0, 0, 1, 100, 1000])),
+                        _ => Some(1 + r.below(3000)),
+                    };
+                    // Nothing from outside would end a shield that has no deadline.
+                    Step::Enter { timeout_ns, shield: timeout_ns.is_some() && r.one_in(2) }
+                }
+                4..=6 => Step::Leave,
+                _ => Step::LeaveOutermost,
+            },
+            14 => match r.below(6) {
+                0 | 1 => Step::Begin(r.below(OPS as u32) as u8, io(r, self.drains, true)),
+                2 => Step::Wait(r.below(OPS as u32) as u8),
+                3 | 4 => Step::WaitAny,
+                _ => Step::OpCancel { task, op: r.below(OPS as u32) as u8 },
+            },
+            15 if r.one_in(2) => Step::Park,
+            15 => Step::Unpark(task),
+            16 => Step::Fire { task, depth: r.below(3) as u8 },
+            _ => Step::Uncancel,
         }
     }
 }
@@ -146,13 +175,19 @@ fn level(r: &mut Rng) -> u8 {
     r.pick(&[0, 1, 1, 1, 2, 2])
 }
 
-fn io(r: &mut Rng, drains: u32) -> Io {
+fn io(r: &mut Rng, drains: u32, records: bool) -> Io {
     Io {
-        op: r.pick(&[Op::Nop, Op::Read, Op::Read, Op::Write, Op::Poll, Op::SendZc]),
+        op: match r.pick(&[Op::Nop, Op::Read, Op::Read, Op::Write, Op::Poll, Op::SendZc]) {
+            Op::Poll if records => Op::Stream(r.below(4) as u8),
+            op => op,
+        },
         len: 1 + r.below(32) as u8,
         end: match r.below(8) {
             0 => End::Short(r.below(33) as u8),
-            1 => End::Errno(errno(r)),
+            1 => match errno(r) {
+                libc::EINTR | libc::ECANCELED => End::Errno(libc::EIO),
+                e => End::Errno(e),
+            },
             2 => End::Never,
             _ => End::Full,
         },
@@ -160,10 +195,16 @@ fn io(r: &mut Rng, drains: u32) -> Io {
         on_cancel: match r.below(6) {
             0 => OnCancel::Wins(true),
             1 => OnCancel::Wins(false),
-            2 => OnCancel::Interrupts,
+            2 => OnCancel::Interrupts(r.pick(&GIVEN_UP)),
             3 => OnCancel::Loses,
             4 => OnCancel::Crosses(true),
             _ => OnCancel::Crosses(false),
+        },
+        trouble: match r.below(32) {
+            0..=2 => (1 + r.below(3) as u8, r.pick(&GIVEN_UP)),
+            // Only records: calls take breaks from the fifth time on.
+            3 if records && r.one_in(8) => (200, r.pick(&GIVEN_UP)),
+            _ => (0, 0),
         },
         drain: drains != 0 && r.one_in(drains),
     }
@@ -174,8 +215,9 @@ fn foreign(r: &mut Rng, tasks: u8, executors: u8, restless: bool) -> Foreign {
         return r.pick(&[Foreign::Turn, Foreign::Turn, Foreign::Retire]);
     }
     let (task, ex) = (r.below(u32::from(tasks)) as u8, r.below(u32::from(executors)) as u8);
-    match r.below(10) {
+    match r.below(11) {
         0 | 1 => Foreign::Wake(ex),
+        10 => Foreign::Unpark(task),
         2..=4 => Foreign::Attach { task, ex, slow: r.pick(&[0, 0, 1, 2, 5, 20]) },
         5 => Foreign::Cancel { task, ex: Some(ex) },
         6 => Foreign::Cancel { task, ex: None },
@@ -201,6 +243,7 @@ fn temper(r: &mut Rng) -> Temper {
         nomem: r.one_in(4),
         partial: r.one_in(3),
         spurious: r.pick(&[0, 0, 4]),
+        garbage: r.pick(&[0, 0, 0, 3]),
         step_ns: r.pick(&[1, 40, 400]),
     }
 }

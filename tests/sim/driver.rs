@@ -1,16 +1,20 @@
 //! From seed to verdict: sets a program up, drives it, and looks at everything after each pass.
 
 use crate::body::{body, Place};
-use crate::kernel::SimKernel;
-use crate::model::{Cancel, Executor, Stage, State, Task};
-use crate::program::{Drive, Program};
+use crate::kernel::{SimKernel, LOOK_TICKS};
+use crate::levels::Level;
+use crate::model::{Executor, Stage, State, Task};
+use crate::ops::{At, Op};
+use crate::program::{Drive, Program, OPS};
 use crate::ring::Verdict;
 use crate::rng::Rng;
-use crate::world::{trace, World};
+use crate::world::{trace, Records, World};
 use monad_async::api::{self, Handle};
 use monad_async::error::{Errno, RawResult, Res};
+use monad_async::executor::park;
 use monad_async::sys::thread;
 use monad_async::task::header::{Flags, TaskRef};
+use std::sync::atomic::Ordering;
 
 impl World {
     /// A world lives as long as the process: its tasks are used by one program after the other.
@@ -21,12 +25,16 @@ impl World {
             moments: 0,
             tasks: Vec::new(),
             addresses: Vec::new(),
+            pool_order: Vec::new(),
+            records: Vec::new(),
+            keys: 0,
             ex: [Executor::default(), Executor::default()],
             next_foreign: 0,
             countdown: 0,
             janitor: 0,
             claims: Vec::new(),
             trace: false,
+            looks: false,
             ending: false,
         };
         Box::leak(Box::new(World::new(state, Program::new(0))))
@@ -58,9 +66,19 @@ impl World {
         while self.tasks.borrow().len() < program.levels.len() {
             let task = self.new_task(self.tasks.borrow().len() as u8);
             self.tasks.borrow_mut().push(task);
-            self.st.borrow_mut().addresses.push(task.addr());
+            // SAFETY: records that were zeroed are idle; the rest is bytes.
+            let records: Records = unsafe { std::mem::zeroed() };
+            let records: &'static Records = Box::leak(Box::new(records));
+            self.records.borrow_mut().push(records);
+            self.scopes.borrow_mut().push(Vec::new());
+            let mut st = self.st.borrow_mut();
+            st.addresses.push(task.addr());
+            st.records.push(&raw const records.ops as usize);
         }
         let mut st = self.st.borrow_mut();
+        if st.pool_order.len() != st.addresses.len() {
+            st.find_pool_order();
+        }
         st.rng = Rng::new(program.seed, 2);
         st.clock_ns = 1_000_000;
         st.moments = 0;
@@ -68,6 +86,7 @@ impl World {
         st.countdown = program.foreign.first().copied().flatten().map_or(0, |f| f.0);
         st.janitor = 0;
         st.trace = trace;
+        st.looks = program.track && program.looks;
         st.ending = false;
         st.tasks.clear();
         for (i, &(cpu, io)) in program.levels.iter().enumerate() {
@@ -75,11 +94,13 @@ impl World {
             // What an earlier program left: as a fresh task would be.
             task.head.cpu.set(cpu);
             task.head.io.set(io);
+            task.park.store(0, Ordering::Relaxed);
             let has_exited = task.has_exited();
             st.tasks.push(Task::new(cpu, io, !has_exited, task.head.result.get()));
         }
         st.ex = [Executor::default(), Executor::default()];
         drop(st);
+        LOOK_TICKS.store(if program.looks { 1 } else { u64::MAX }, Ordering::Relaxed);
         let executors = program.executors;
         *self.program.borrow_mut() = program;
         (0..executors as u8).for_each(|ex| self.make_executor(ex));
@@ -90,6 +111,7 @@ impl World {
         if let Drive::Run { ex, .. }
         | Drive::Attach { ex, .. }
         | Drive::Cancel { ex, .. }
+        | Drive::Unpark { ex, .. }
         | Drive::HasWork(ex)
         | Drive::CancelAll(ex) = next
         {
@@ -103,6 +125,7 @@ impl World {
             }
             Drive::Attach { task, ex } => self.attach_here(task, ex),
             Drive::Cancel { task, ex } => self.cancel_here(task, ex),
+            Drive::Unpark { task, ex } => self.unpark_from(task, ex),
             Drive::Priorities(task, cpu, io) => self.set_priorities(task, cpu, io, None),
             Drive::HasWork(ex) => self.has_work(ex),
             Drive::CancelAll(ex) => self.cancel_all(ex),
@@ -125,8 +148,10 @@ impl World {
             self.tasks.borrow_mut()[i as usize] = new;
             let mut st = self.st.borrow_mut();
             st.addresses[i as usize] = new.addr();
+            st.find_pool_order();
             let t = st.t(i);
             (t.fresh, t.cpu, t.io, t.result) = (true, 1, 1, RawResult::default());
+            t.permit = false;
             // Messages to the old one never reach the new one.
             t.attached += 1000;
         }
@@ -158,12 +183,7 @@ impl World {
         {
             let mut st = self.st.borrow_mut();
             self.check(self.observe(&mut st, ex));
-            let t = st.t(i);
-            let mailed = matches!(t.stage, Stage::Claimed | Stage::Mail) && t.ex == ex;
-            if mailed {
-                st.take_mail(ex);
-            }
-            let found = st.cancel(i, ex) || mailed;
+            let found = st.cancel(i, ex);
             drop(st);
             let r = self.handle(ex).cancel(self.task(i));
             let expected = if found { Ok(()) } else { Err(Errno(libc::ENOENT)) };
@@ -172,6 +192,26 @@ impl World {
             }
         }
         self.after(ex);
+    }
+
+    /// On the thread of `ex`, which may not be the task's.
+    pub fn unpark_from(&self, i: u8, ex: u8) {
+        let here = {
+            let st = self.st.borrow();
+            st.tasks[i as usize].ex == ex || !st.is_attached(i)
+        };
+        if !here {
+            return self.unpark_remote(i);
+        }
+        {
+            let mut st = self.st.borrow_mut();
+            self.check(self.observe(&mut st, ex));
+            st.unpark(i, true);
+        }
+        let task = self.task(i);
+        if park::unpark(task).is_some() {
+            self.handle(ex).executor().unparked(task);
+        }
     }
 
     pub fn set_priorities(&self, i: u8, cpu: u8, io: u8, from: Option<u8>) {
@@ -213,7 +253,7 @@ impl World {
             let e = &mut st.ex[ex as usize];
             e.in_run = true;
             e.budget = None;
-            e.hard = None;
+            e.hard.clear();
             e.timeout_ns = timeout_ns;
             Before { ex, max, timeout_ns, clock_ns, items: e.items, mail }
         };
@@ -260,14 +300,20 @@ impl World {
                 }
             }
             // What has run is more than an error that will come again.
-            Err(Errno(n)) if e.hard == Some(n) && ran == 0 => return Ok(()),
+            Err(Errno(n)) if e.hard.contains(&n) && ran == 0 => return Ok(()),
             Err(e) => return Err(format!("run fails: {e}, after {ran} items")),
         }
         if e.mail_since.is_some_and(|s| s < b.items) || e.mail.len() > 1000 + b.mail {
             return Err("what was in the mailbox before the run is there still".into());
         }
-        if e.sleepers.first().is_some_and(|s| s.0 <= due) {
-            return Err("who was due before the run sleeps still".into());
+        if e.timers.first().is_some_and(|t| t.0 <= due) {
+            return Err("what was due before the run is not over".into());
+        }
+        // A burst at most, of what waited for entries; and the kernel may refuse.
+        let temper = e.ring.temper();
+        let willing = temper.faults == 0 && !temper.partial && e.ring.taken < 64;
+        if willing && (!e.ring.sq.is_empty() || e.could_submit()) {
+            return Err("run leaves operations that the kernel would take".into());
         }
         Ok(())
     }
@@ -314,6 +360,12 @@ impl World {
             let on = if t.stage == Stage::Idle { std::ptr::null_mut() } else { address };
             if said != flags || task.has_exited() != exited || task.executor() != on {
                 return Err(format!("task {i}, {:?}, says {said:?}, exited {exited}", t.stage));
+            }
+            for (n, op) in t.ops[..OPS].iter().enumerate() {
+                let in_flight = self.record(i as u8, n as u8).is_in_flight.get();
+                if in_flight != (op.at != At::Idle) {
+                    return Err(format!("record {n} of task {i}, {:?}, says {in_flight}", op.at));
+                }
             }
             if exited && task.head.result.get() != t.result {
                 let result = task.head.result.get();
@@ -377,19 +429,23 @@ impl Task {
             stage: Stage::Idle,
             launch: false,
             level: 0,
-            io_level: 0,
             cpu,
             io,
-            cancel: Cancel::No,
+            levels: vec![Level::default()],
+            cancel_run: 0,
             outcome: RawResult::default(),
+            at_once: None,
+            again: false,
+            unjoined: false,
             result,
             attached: 0,
             ran: 0,
             fresh,
             joiners: Vec::new(),
-            away_joiners: Vec::new(),
-            op: None,
-            sent: 0,
+            permit: false,
+            ops: [Op::default(); OPS + 1],
+            in_flight: Vec::new(),
+            done: Default::default(),
             life: 0,
             at: 0,
             until: 0,

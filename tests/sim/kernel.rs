@@ -1,11 +1,15 @@
 //! The kernel that the executors see: what an enter does, and what ends a sleep.
 
-use crate::model::{Cancel, Stage, State};
+use crate::model::{Stage, State};
 use crate::program::Foreign;
 use crate::ring::Verdict;
 use crate::world::{trace, World, MOMENTS};
 use monad_async::error::Errno;
 use monad_async::uring::kernel::{Cqe, Kernel, Sqe, Wait, Waker};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How often a look is due by time: never, or after each item, as one takes some ticks.
+pub static LOOK_TICKS: AtomicU64 = AtomicU64::new(u64::MAX);
 
 const FAULTS: [i32; 5] = [libc::EINTR, libc::EAGAIN, libc::EBUSY, libc::ENOMEM, libc::EBADR];
 
@@ -47,8 +51,8 @@ impl World {
             Wait::Until { boot_ns } => boot_ns,
             _ => u64::MAX,
         };
-        if e.sleepers.first().is_some_and(|s| s.0 < until_ns) {
-            return broken("a sleeper due before");
+        if e.timers.first().is_some_and(|s| s.0 < until_ns) {
+            return broken("something due before");
         }
         if e.timeout_ns.is_some_and(|ns| st.clock_ns.saturating_add(ns) < until_ns) {
             return broken("its caller's time-out before");
@@ -120,7 +124,7 @@ impl World {
         let other = &st.ex[1 - ex as usize];
         let mut next_ns = st.ex[ex as usize].ring.next_due_ns();
         if other.alive && !other.in_run {
-            let sleeper_ns = other.sleepers.first().map_or(u64::MAX, |s| s.0);
+            let sleeper_ns = other.timers.first().map_or(u64::MAX, |s| s.0);
             next_ns = next_ns.min(other.ring.next_due_ns()).min(sleeper_ns);
         }
         next_ns
@@ -143,7 +147,7 @@ impl World {
                 || !o.ring.cq.is_empty()
                 || !o.ring.backlog.is_empty()
                 || o.ring.next_due_ns() <= clock_ns
-                || o.sleepers.first().is_some_and(|s| s.0 <= clock_ns);
+                || o.timers.first().is_some_and(|s| s.0 <= clock_ns);
             if !busy {
                 return false;
             }
@@ -165,16 +169,18 @@ impl World {
             let from = st.rng.below(n as u32) as usize;
             let waits = |i: &usize| {
                 let t = &st.tasks[*i];
-                match t.stage {
-                    Stage::ForEver | Stage::Join(_) => true,
+                let waits = match t.stage {
+                    Stage::ForEver | Stage::Join(_) | Stage::Op(_) | Stage::Io => true,
+                    Stage::Park { claimed } => !claimed,
                     Stage::Away { asked, .. } => !asked,
-                    Stage::Flight => t.cancel == Cancel::No,
                     _ => false,
-                }
+                };
+                waits && t.levels[0].fired == 0
             };
             let stuck = (from..from + n).map(|i| i % n).find(waits);
             if stuck.is_none() && st.attached(ex) != 0 {
-                let mine: Vec<_> = st.tasks.iter().enumerate().filter(|t| t.1.ex == ex).collect();
+                let mine = st.tasks.iter().enumerate().filter(|t| t.1.ex == ex);
+                let mine: Vec<_> = mine.map(|(i, t)| (i, t.stage)).collect();
                 self.check(Err(format!("executor {ex} sleeps for ever with {mine:?}")));
             }
             stuck.map(|i| (i as u8, st.tasks[i].ex))
@@ -219,7 +225,7 @@ impl World {
             }
             let e = &mut st.ex[ex as usize];
             if matches!(fault, libc::ENOMEM | libc::EBADR) {
-                e.hard = Some(fault);
+                e.hard.push(fault);
             }
             e.ring.sq_since = (!e.ring.sq.is_empty()).then_some(e.items);
             let nap = matches!(fault, libc::EAGAIN | libc::EBUSY) && wait != Wait::No;
@@ -276,12 +282,14 @@ impl Kernel for SimKernel {
         w.moment(self.ex);
         let mut st = w.st.borrow_mut();
         let e = &mut st.ex[self.ex as usize];
-        let Some(cqe) = e.ring.cq.pop_front() else {
+        let Some((cqe, about)) = e.ring.cq.pop_front() else {
             e.ring.cq_since = (!e.ring.backlog.is_empty()).then_some(e.items);
             return None;
         };
-        trace!(st, "ex {} takes {cqe:x?}", self.ex);
-        let verdict = st.popped(self.ex, &cqe);
+        // One look takes so many at most: what is left came with it.
+        e.ring.cq_since = Some(e.items);
+        trace!(st, "ex {} takes {cqe:x?}, {about:?}", self.ex);
+        let verdict = st.popped(&cqe, about, self.ex);
         w.check(verdict);
         Some(cqe)
     }
@@ -302,7 +310,22 @@ impl Kernel for SimKernel {
         st.clock_ns += if step == 0 { 0 } else { u64::from(st.rng.below(step)) };
         let now_ns = st.clock_ns;
         st.ex[self.ex as usize].read_ns = now_ns;
+        st.armed(self.ex);
         now_ns
+    }
+
+    fn stamp(&self) -> u64 {
+        self.world.st.borrow().clock_ns
+    }
+
+    /// By a counter that is as fast as the executor must expect: what is not early by it never is.
+    fn ns_since(&self, stamp: u64) -> u64 {
+        let ns = self.stamp() - stamp;
+        ns + ns / 511
+    }
+
+    fn look_ticks() -> u64 {
+        LOOK_TICKS.load(Ordering::Relaxed)
     }
 
     fn waker(&self) -> Waker {

@@ -5,13 +5,17 @@
 //! `SIM_COUNT` and `SIM_FROM` say how many programs, and which; `SIM_SEED` plays one and prints it.
 
 mod body;
+mod calls;
 mod comings;
 mod draw;
 mod driver;
 mod hunt;
 mod kernel;
+mod levels;
 mod mail;
 mod model;
+mod operate;
+mod ops;
 mod program;
 mod ring;
 mod rng;

@@ -7,14 +7,20 @@
 
 use std::collections::VecDeque;
 
+use crate::levels::{Arming, Level};
 use crate::mail::Mail;
-use crate::program::Io;
+use crate::ops::{Op, Place};
 use crate::ring::Ring;
 use crate::rng::Rng;
 use monad_async::error::{Errno, RawResult};
 
 pub const BOUND: u64 = 64;
 pub const CANCELED: RawResult = RawResult::failure(Errno(libc::ECANCELED));
+pub const DONE: RawResult = RawResult::success(0);
+
+pub const fn failure(errno: i32) -> RawResult {
+    RawResult::failure(Errno(errno))
+}
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Stage {
@@ -25,12 +31,17 @@ pub enum Stage {
     Mail,
     Ready,
     Running,
-    /// Asleep since it was at this time on the clock; the deadline is in `sleepers` once known.
+    /// Asleep; the deadline is in `timers` once known.
     Sleep,
     ForEver,
-    /// Has an operation that waits for a submission entry.
-    Entry,
-    Flight,
+    /// Until an operation of its own is over.
+    Io,
+    /// For a completion of that operation, or of any.
+    Op(Option<u8>),
+    /// `claimed`: unparked by another thread, whose message is on its way.
+    Park {
+        claimed: bool,
+    },
     Join(u8),
     /// Joins a task of the other executor; so many messages are on their way.
     Away {
@@ -39,13 +50,16 @@ pub enum Stage {
         registered: bool,
         asked: bool,
     },
+    /// Has returned, and its operations have not all ended.
+    Closing,
 }
 
+/// What is due at a time.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Cancel {
-    No,
-    Asked,
-    Next,
+pub enum Timer {
+    Task(u8),
+    /// The deadline of a task's scope of this depth; the task itself is at depth 0.
+    Scope(u8, u8),
 }
 
 #[derive(Clone, Debug)]
@@ -54,22 +68,30 @@ pub struct Task {
     pub stage: Stage,
     pub launch: bool,
     pub level: u8,
-    pub io_level: u8,
     pub cpu: u8,
     pub io: u8,
-    pub cancel: Cancel,
-    /// What the suspension it is in will return.
+    /// The task itself, then its scopes, the innermost last.
+    pub levels: Vec<Level>,
+    /// Of which run other threads asked the cancel that is on its way.
+    pub cancel_run: u64,
+    /// What the suspension it is in will return, or the call that returned at once.
     pub outcome: RawResult,
+    pub at_once: Option<RawResult>,
+    /// Its operation was not performed, which it finds out when it runs.
+    pub again: bool,
+    /// A join that was cancelled says why when it returns.
+    pub unjoined: bool,
     /// Of its last run.
     pub result: RawResult,
     pub attached: u64,
     pub ran: u64,
     pub fresh: bool,
-    pub joiners: Vec<u8>,
-    pub away_joiners: Vec<u8>,
-    pub op: Option<Io>,
-    /// The result of a zero-copy send whose notification is still to come.
-    pub sent: i32,
+    pub joiners: Vec<(u8, bool)>,
+    pub permit: bool,
+    pub ops: [Op; crate::program::OPS + 1],
+    /// Those in flight, in the order in which they began, and those with a completion to be taken.
+    pub in_flight: Vec<u8>,
+    pub done: VecDeque<u8>,
     pub life: usize,
     pub at: u32,
     pub until: u32,
@@ -86,15 +108,24 @@ pub struct Executor {
     pub current: Option<u8>,
     pub ready: [VecDeque<u8>; 3],
     /// By deadline, then by order of insertion.
-    pub sleepers: Vec<(u64, u8)>,
+    pub timers: Vec<(u64, Timer)>,
     /// Just went to sleep at this time for so long: the deadline is not known yet.
     pub dozing: Option<(u8, u64, u64)>,
-    /// Its last completion was taken at the last moment.
+    /// The deadlines of the running task's scopes are being armed.
+    pub arming: Option<Arming>,
+    /// The last completion of its call was taken at the last moment.
     pub ended: Option<u8>,
-    pub entries: [VecDeque<u8>; 3],
-    pub cancels: VecDeque<u8>,
+    /// Who waits for a submission entry: operations, by I/O priority; before them, requests to cancel
+    /// inline ones, and before other ones.
+    pub entries: [VecDeque<Place>; 3],
+    pub cancels: [VecDeque<Place>; 2],
+    /// What is pushed at once, in this order, and has not been seen yet.
+    pub due_pushes: VecDeque<(Place, bool)>,
     pub mail: VecDeque<Mail>,
+    /// Tasks that other threads asked to cancel.
+    pub requests: Vec<u8>,
     pub notified: bool,
+    pub wake_asked: bool,
     pub woken: bool,
     /// Items run, ever; and when what waits to be looked at came.
     pub items: u64,
@@ -106,8 +137,8 @@ pub struct Executor {
     pub completed: u64,
     /// The clock as the executor last read it.
     pub read_ns: u64,
-    /// An error that ends a pass came from the kernel in this one.
-    pub hard: Option<i32>,
+    /// Errors that end a pass and came from the kernel in this one.
+    pub hard: Vec<i32>,
     /// Of the pass it is in.
     pub timeout_ns: Option<u64>,
     /// Items ready when the first of this pass was picked.
@@ -122,13 +153,20 @@ pub struct State {
     pub tasks: Vec<Task>,
     /// Where the real ones are.
     pub addresses: Vec<usize>,
+    pub pool_order: Vec<u8>,
+    /// Where their operation records are.
+    pub records: Vec<usize>,
+    /// Names the bytes of operations.
+    pub keys: u64,
     pub ex: [Executor; 2],
     pub next_foreign: usize,
     pub countdown: u32,
     pub janitor: u32,
-    /// Tasks claimed, for which executor, and for how many more moments.
-    pub claims: Vec<(u8, u8, u32)>,
+    /// Tasks claimed, for which executor, for how many more moments, and what they were before.
+    pub claims: Vec<(u8, u8, u32, u8)>,
     pub trace: bool,
+    /// Executors look around after each item.
+    pub looks: bool,
     pub ending: bool,
 }
 
@@ -141,12 +179,17 @@ impl Executor {
         self.queued() != 0 && self.ring.sq_space() != 0
     }
     pub fn queued(&self) -> usize {
-        self.entries.iter().map(VecDeque::len).sum::<usize>() + self.cancels.len()
+        let cancels = self.cancels.iter().map(VecDeque::len).sum::<usize>();
+        self.entries.iter().map(VecDeque::len).sum::<usize>() + cancels
+    }
+    pub fn put_timer(&mut self, deadline_ns: u64, timer: Timer) {
+        let at = self.timers.partition_point(|t| t.0 <= deadline_ns);
+        self.timers.insert(at, (deadline_ns, timer));
     }
 }
 
-fn remove(from: &mut VecDeque<u8>, task: u8) {
-    let at = from.iter().position(|&t| t == task);
+pub fn remove<T: PartialEq>(from: &mut VecDeque<T>, what: T) {
+    let at = from.iter().position(|t| *t == what);
     from.remove(at.expect("the model's own queue"));
 }
 
@@ -169,7 +212,7 @@ impl State {
         t.attached += 1;
         t.launch = true;
         t.fresh = false;
-        t.cancel = Cancel::No;
+        t.levels = vec![Level::default()];
     }
 
     pub fn push_ready(&mut self, i: u8) {
@@ -189,7 +232,7 @@ impl State {
     pub fn picked(&mut self, i: u8) -> Result<(), String> {
         match self.t(i).stage {
             Stage::Ready => {}
-            Stage::Flight => {
+            Stage::Io | Stage::Closing => {
                 return Err(format!("task {i} goes on while the kernel has its buffer"))
             }
             Stage::Idle => return Err(format!("task {i} runs, and was not launched")),
@@ -210,6 +253,7 @@ impl State {
             return Err(format!("task {i} runs before task {first} of level {level}"));
         }
         e.items += 1;
+        e.ring.taken = 0;
         e.current = Some(i);
         let t = &mut self.tasks[i as usize];
         if t.launch {
@@ -230,10 +274,19 @@ impl State {
         self.ex[ex].suspended += 1;
     }
 
+    /// `user_code` of `i` returns.
     pub fn exited(&mut self, i: u8, result: RawResult) {
         let ex = self.t(i).ex as usize;
         self.ex[ex].current = None;
-        self.finish(i, result);
+        let open = self.close_scopes(i);
+        let result = if open { failure(libc::EINVAL) } else { result };
+        self.t(i).result = result;
+        if self.close_ops(i) {
+            self.t(i).stage = Stage::Closing;
+            self.ex[ex].suspended += 1;
+        } else {
+            self.finish(i, result);
+        }
     }
 
     pub fn never_launched(&mut self, i: u8) {
@@ -243,121 +296,52 @@ impl State {
         self.finish(i, CANCELED);
     }
 
-    fn finish(&mut self, i: u8, result: RawResult) {
+    pub fn finish(&mut self, i: u8, result: RawResult) {
         let t = self.t(i);
         t.result = result;
         t.stage = Stage::Idle;
         t.launch = false;
-        for j in std::mem::take(&mut t.joiners) {
-            self.wake(j, result);
-        }
-        for j in std::mem::take(&mut self.t(i).away_joiners) {
-            self.answer(j, result, false);
-        }
-    }
-
-    /// What the call returns.
-    pub fn cancel(&mut self, i: u8, ex: u8) -> bool {
-        let e = ex as usize;
-        if !self.is_attached(i) || self.t(i).ex != ex {
-            return false;
-        }
-        let t = &mut self.tasks[i as usize];
-        match t.stage {
-            Stage::Idle => unreachable!("it is attached"),
-            // The request has overtaken the launch.
-            Stage::Claimed | Stage::Mail => t.cancel = Cancel::Next,
-            Stage::Ready if t.launch => {
-                remove(&mut self.ex[e].ready[t.level as usize], i);
-                self.ex[e].pending -= 1;
-                self.never_launched(i);
-            }
-            Stage::Ready | Stage::Running => t.cancel = Cancel::Next,
-            Stage::Sleep => {
-                self.ex[e].sleepers.retain(|s| s.1 != i);
-                self.wake(i, CANCELED);
-            }
-            Stage::ForEver => self.wake(i, CANCELED),
-            Stage::Entry => {
-                remove(&mut self.ex[e].entries[t.io_level as usize], i);
-                self.ex[e].submitted -= 1;
-                self.wake(i, CANCELED);
-            }
-            Stage::Flight => {
-                if t.cancel == Cancel::No {
-                    t.cancel = Cancel::Asked;
-                    self.ex[e].cancels.push_back(i);
-                }
-            }
-            Stage::Join(other) => {
-                self.t(other).joiners.retain(|&j| j != i);
-                self.wake(i, CANCELED);
-            }
-            Stage::Away { asked: true, .. } => {}
-            Stage::Away { other, owed, registered, .. } => {
-                t.cancel = Cancel::Asked;
-                // Where there is no executor any more, the answer is on its way.
-                let sent = self.ex[1 - e].alive;
-                let owed = owed + u8::from(sent);
-                self.t(i).stage = Stage::Away { other, owed, registered, asked: true };
-                if sent {
-                    self.post(1 - ex, Mail::Unjoin { joiner: i });
-                }
+        for (j, away) in std::mem::take(&mut t.joiners) {
+            if away {
+                self.answer(j, result, false);
+            } else {
+                self.wake(j, result);
             }
         }
-        true
-    }
-
-    /// The last completion of `i`'s operation was taken, with this result.
-    pub fn completed(&mut self, i: u8, res: i32) {
-        let ex = self.t(i).ex as usize;
-        self.ex[ex].completed += 1;
-        self.ex[ex].ended = Some(i);
-        self.ex[ex].cancels.retain(|&t| t != i);
-        let t = self.t(i);
-        t.op = None;
-        let mut outcome = RawResult::from_kernel(res);
-        if t.cancel == Cancel::Asked {
-            let canceled = matches!(-res, libc::ECANCELED | libc::EINTR);
-            t.cancel = if canceled { Cancel::No } else { Cancel::Next };
-            if canceled {
-                outcome = CANCELED;
-            }
-        }
-        self.wake(i, outcome);
     }
 
     pub fn set_priorities(&mut self, i: u8, cpu: u8, io: u8) {
         let t = &mut self.tasks[i as usize];
         let (cpu_changed, io_changed) = (t.cpu != cpu, t.io != io);
         (t.cpu, t.io) = (cpu, io);
-        let e = &mut self.ex[t.ex as usize];
+        let attached = t.stage != Stage::Idle;
         if t.stage == Stage::Ready && cpu_changed {
+            let e = &mut self.ex[t.ex as usize];
             remove(&mut e.ready[t.level as usize], i);
             self.push_ready(i);
-        } else if t.stage == Stage::Entry && io_changed {
-            remove(&mut e.entries[t.io_level as usize], i);
-            t.io_level = io.min(2);
-            e.entries[t.io_level as usize].push_back(i);
+        }
+        if io_changed && attached {
+            self.requeue(i);
         }
     }
 
     /// What came more than 64 items ago was looked at.
     pub fn bound(&mut self, ex: u8) -> Result<(), String> {
         let clock_ns = self.clock_ns;
+        let most = if self.looks { 1 } else { BOUND };
         let e = &mut self.ex[ex as usize];
-        match e.sleepers.first() {
+        match e.timers.first() {
             Some(&(deadline_ns, _)) if deadline_ns <= clock_ns => {
                 e.due_since.get_or_insert(e.items);
             }
             _ => e.due_since = None,
         }
         for (since, what, bound) in [
-            (e.mail_since, "the mailbox", BOUND),
-            (e.due_since, "an expired sleeper", BOUND),
-            (e.ring.cq_since, "a completion", BOUND),
+            (e.mail_since, "the mailbox", most),
+            (e.due_since, "what is due", most),
+            (e.ring.cq_since, "a completion", most),
             // What is submitted late completes late, but nobody waits behind more than two bounds.
-            (e.ring.sq_since, "a submission", 2 * BOUND),
+            (e.ring.sq_since, "a submission", 2 * most),
         ] {
             if since.is_some_and(|s| e.items - s > bound) {
                 return Err(format!("{what} waited while more than {bound} items ran"));

@@ -18,8 +18,9 @@ pub enum End {
 pub enum OnCancel {
     /// -ECANCELED, and 0 for the request; `true`: the request is answered first.
     Wins(bool),
-    /// A kernel worker is interrupted: -EINTR, and -EALREADY for the request.
-    Interrupts,
+    /// A kernel worker is interrupted: -EINTR, or an errno of the kernel's own, and -EALREADY for the
+    /// request.
+    Interrupts(i32),
     /// -EALREADY, and the operation takes its course.
     Loses,
     /// The operation ended at that moment: its real result, and -ENOENT; `true`: answered first.
@@ -33,7 +34,12 @@ pub enum Op {
     Write,
     Poll,
     SendZc,
+    /// A poll that goes on: so many completions come before the last.
+    Stream(u8),
 }
+
+/// Operation records that each task has.
+pub const OPS: usize = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Io {
@@ -42,6 +48,8 @@ pub struct Io {
     pub end: End,
     pub delay_ns: u32,
     pub on_cancel: OnCancel,
+    /// It is begun so many times in vain, and ends with this errno, though nobody cancelled it.
+    pub trouble: (u8, i32),
     /// With IOSQE_IO_DRAIN, which is refused.
     pub drain: bool,
 }
@@ -52,9 +60,35 @@ pub enum Step {
     Yield,
     Sleep(u32),
     SleepForEver,
+    /// Until a time on the clock, so far from now.
+    SleepUntil(u32),
     Io(Io),
     Join(u8),
     Cancel(u8),
+    Uncancel,
+    Enter {
+        timeout_ns: Option<u32>,
+        shield: bool,
+    },
+    /// The innermost scope.
+    Leave,
+    /// The outermost, which is refused if another one is inside it.
+    LeaveOutermost,
+    /// The scope at this depth of a task of the same executor.
+    Fire {
+        task: u8,
+        depth: u8,
+    },
+    Park,
+    Unpark(u8),
+    Begin(u8, Io),
+    Wait(u8),
+    WaitAny,
+    /// Of a task of the same executor.
+    OpCancel {
+        task: u8,
+        op: u8,
+    },
     Attach {
         task: u8,
         ex: u8,
@@ -89,6 +123,10 @@ pub enum Drive {
         task: u8,
         ex: u8,
     },
+    Unpark {
+        task: u8,
+        ex: u8,
+    },
     Priorities(u8, u8, u8),
     HasWork(u8),
     CancelAll(u8),
@@ -116,7 +154,8 @@ pub enum Foreign {
         task: u8,
         ex: Option<u8>,
     },
-    /// Several threads at once, to one executor: launches, cancels, in any order.
+    Unpark(u8),
+    /// Several threads at once, to one executor: launches, cancels, unparks, in any order.
     Storm(u8),
     /// The other executor's thread gets so many items done.
     Run {
@@ -143,6 +182,8 @@ pub struct Temper {
     pub partial: bool,
     /// One sleep in so many ends for no reason; 0: none.
     pub spurious: u32,
+    /// A completion of nobody's comes beside one in so many; 0: none.
+    pub garbage: u32,
     /// How far the clock goes each time it is looked at, at most.
     pub step_ns: u32,
 }
@@ -152,6 +193,8 @@ pub struct Program {
     pub executors: usize,
     pub ring: [bool; 2],
     pub track: bool,
+    /// With `track`: the executor looks around after each item, for its time is up.
+    pub looks: bool,
     pub tempers: [Temper; 2],
     /// cpu and io level of each task at the start.
     pub levels: Vec<(u8, u8)>,
@@ -188,6 +231,7 @@ impl Program {
                     4 => t.cq_entries = 1000,
                     5 => t.sq_entries = 64,
                     6 => t.deferred = false,
+                    7 => t.garbage = 0,
                     _ => t.step_ns = 0,
                 }
             }
@@ -212,4 +256,4 @@ impl Program {
     }
 }
 
-const TEMPERS: usize = 8;
+const TEMPERS: usize = 9;
