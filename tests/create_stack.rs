@@ -1,6 +1,8 @@
 //! How much stack making an executor takes: a thread of a plugin, or a task, may have little.
 
 mod child;
+#[path = "support/skip.rs"]
+mod skip;
 
 use child::{alone, HEADER};
 use monad_async::capi::executor::{

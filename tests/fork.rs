@@ -2,6 +2,8 @@
 
 mod child;
 mod common;
+#[path = "support/skip.rs"]
+mod skip;
 
 use child::alone;
 use common::*;

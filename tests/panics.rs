@@ -2,6 +2,8 @@
 
 mod child;
 mod common;
+#[path = "support/skip.rs"]
+mod skip;
 
 use child::dying;
 use common::{destroy, executor, new_task, set_body};

@@ -2,6 +2,8 @@
 //! that is charged, its lock.
 
 mod child;
+#[path = "support/skip.rs"]
+mod skip;
 
 use child::{alone, free, header, touch, HEADER, SMALL};
 use monad_async::error::Errno;

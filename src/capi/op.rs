@@ -14,9 +14,10 @@ const EINVAL: RawResult = RawResult::failure(Errno(libc::EINVAL));
 pub unsafe extern "C" fn monad_async_op_begin(task: TaskPtr, op: *mut Op) -> RawResult {
     // SAFETY: the caller's handle and record.
     match unsafe { (api::task(task), op.as_ref()) } {
-        // SAFETY: the record, and what its entry refers to, are the caller's to keep.
         (Ok(task), Some(op)) => {
-            unsafe { Handle::<RealKernel>::begin_operation(task, op) }.map(|()| 0).into()
+            // SAFETY: the record, and what its entry refers to, are the caller's to keep.
+            let begun = unsafe { Handle::<RealKernel>::begin_operation(task, op) };
+            begun.map(|()| 0).into()
         }
         _ => EINVAL,
     }

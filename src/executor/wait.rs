@@ -32,10 +32,9 @@ impl Waiter {
         self.result.set(result);
         // Release: the result.
         self.answered.store(1, Release);
-        let word = &raw const self.answered;
-        self.release();
-        // It may be gone: the address is a name.
-        futex::wake(word);
+        let address = (&raw const self.answered) as usize;
+        self.release(); // It may be gone: the address is a name.
+        futex::wake(address);
     }
 
     fn result(&self) -> Option<RawResult> {

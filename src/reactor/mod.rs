@@ -117,9 +117,12 @@ impl<K: Kernel> Reactor<K> {
     fn unsealed(&self, user_data: u64) -> Option<&Op> {
         let address = user_data & ADDRESS_MASK & !TAG_MASK;
         let op = NonNull::new(address as *mut Op)?;
+        if user_data != address | TAG_RECORD | self.seal(address) {
+            return None;
+        }
         // SAFETY: this reactor has sealed the address, and each seal is used for one operation, which is
         // in flight until its last completion: so a record is there.
-        (user_data == address | TAG_RECORD | self.seal(address)).then(|| unsafe { op.as_ref() })
+        Some(unsafe { op.as_ref() })
     }
 }
 

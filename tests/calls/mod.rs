@@ -188,16 +188,18 @@ impl World {
                     (true, ..) => &[libc::EINVAL],
                     (_, false, _) => &[libc::EPERM],
                     (.., true) => &[libc::EDEADLK],
-                    // ESRCH: it has exited and was launched again before the answer came.
-                    _ => &[0, libc::ECANCELED, libc::EINVAL, libc::ESRCH],
+                    // ESRCH: it has exited and was launched again before the answer came. EDEADLK: it waits
+                    // for this one.
+                    _ => &[0, libc::ECANCELED, libc::EINVAL, libc::ESRCH, libc::EDEADLK],
                 };
                 self.said("join", r, want);
             }
             12 | 13 => {
-                let there = !ex.is_null() && Self::home(task) == ex.cast();
+                let home = Self::home(task);
+                let there = if ex.is_null() { !home.is_null() } else { home == ex.cast() };
                 // SAFETY: as said above.
                 let r = unsafe { ct::monad_async_task_cancel(ex, task) };
-                let want = match (ex.is_null() || task.is_null(), there) {
+                let want = match (task.is_null(), there) {
                     (true, _) => libc::EINVAL,
                     (_, true) => 0,
                     _ => libc::ENOENT,
