@@ -23,7 +23,7 @@ def monad_async_debugger():
     """One function, so that nothing of it meets what else gdb has loaded: all scripts share one
     namespace. Loading it again replaces it."""
     SECTION = "monad_async_debug"
-    VERSION = 1
+    VERSION = 2
     MASK = (1 << 64) - 1
     LEVELS = ("high", "normal", "low")
     # include/uapi/linux/io_uring.h, from 0.
@@ -127,19 +127,33 @@ def monad_async_debugger():
             if self.completed:
                 return "ready"
             waits, peer = data[at["task.waits"]], number(data, at["task.peer"])
-            opcode = data[at["task.opcode"]]
-            opcode = OPCODES[opcode] if opcode < len(OPCODES) else "operation %d" % opcode
-            canceled = ", cancel asked" if data[at["task.cancel"]] else ""
-            in_flight = "I/O: %s in flight%s" % (opcode, canceled)
+
+            def opcode(number):
+                return OPCODES[number] if number < len(OPCODES) else "operation %d" % number
+
+            def operation(record):
+                if not record:
+                    return "waiting for any of its operations"
+                queued = read(record + at["op.state"], 1)[0] == at["op.queued"]
+                how = ", waits for a submission entry" if queued else " in flight"
+                return "I/O: " + opcode(read(record, 1)[0]) + how + canceled
+
+            def joined(record):
+                other = word(record + at["record.other"])
+                there = word(other + at["task.executor"]) != self.executor
+                return names(other) + (" of another executor" if there else "") + canceled
+
+            canceled = ", cancel asked" if data[at["task.marks"]] & at["mark.asked"] else ""
+            in_flight = "I/O: %s in flight%s" % (opcode(data[at["task.opcode"]]), canceled)
             return {
                 at["waits.deadline"]: lambda: deadline(number(data, at["task.deadline_ns"])),
                 at["waits.forever"]: lambda: "sleeping forever",
-                at["waits.entry"]: lambda: "I/O: %s, waits for a submission entry" % opcode,
                 at["waits.completion"]: lambda: in_flight,
                 at["waits.cancel_queued"]: lambda: in_flight,
-                at["waits.join"]: lambda: "joining " + names(peer),
-                at["waits.join_remote"]: lambda: "joining %s of another executor%s" % (
-                    names(word(peer + at["record.other"])), canceled),
+                at["waits.operation"]: lambda: operation(peer),
+                at["waits.join"]: lambda: "joining " + joined(peer),
+                at["waits.park"]: lambda: "parked",
+                at["waits.closing"]: lambda: "returned, its operations are being cancelled",
             }.get(waits, lambda: "suspended (%d)" % waits)()
 
     def deadline(ns):

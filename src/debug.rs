@@ -18,13 +18,14 @@ use core::mem::{offset_of, size_of};
 use crate::executor::join::JoinRecord;
 use crate::executor::Executor;
 use crate::intrusive::TimerNode;
+use crate::reactor::operation::{Op, State};
 use crate::stack::layout::{SLABS_AT, SLAB_FIELDS};
 use crate::stack::pool::Slot;
-use crate::task::header::{Task, TaskHead, Ticks, Waits};
+use crate::task::header::{mark, Task, TaskHead, Ticks, Waits};
 use crate::task::state;
 use crate::uring::RealKernel;
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const NAME_BYTES: usize = 24;
 
 #[derive(Clone, Copy)]
@@ -51,7 +52,7 @@ unsafe impl Sync for Table {}
 const SLOT_AT: usize = offset_of!(Task, slot);
 const _: () = assert!(size_of::<Option<Slot>>() == size_of::<Slot>());
 
-const TASK_FIELDS: [(&str, usize); 28] = [
+const TASK_FIELDS: [(&str, usize); 31] = [
     ("task.size", size_of::<Task>()),
     ("task.cpu", offset_of!(TaskHead, cpu)),
     ("task.io", offset_of!(TaskHead, io)),
@@ -70,6 +71,9 @@ const TASK_FIELDS: [(&str, usize); 28] = [
     ("task.stack_base", SLOT_AT + offset_of!(Slot, stack_base)),
     ("task.stack_limit", SLOT_AT + offset_of!(Slot, stack_limit)),
     ("record.other", JoinRecord::OTHER_AT),
+    ("op.state", offset_of!(Op, state)),
+    ("op.queued", State::Queued as usize),
+    ("mark.asked", mark::ASKED as usize),
     ("executor.owner", Executor::<RealKernel>::OWNER_AT),
     ("state.fresh", state::FRESH as usize),
     ("waits.deadline", Waits::Deadline as usize),

@@ -124,6 +124,8 @@ fn create(attr: Option<&ExecutorAttr>) -> Result<Handle<RealKernel>, CreateError
         flags: params.flags,
         cq_entries: params.cq_entries,
         wq_fd: params.wq_fd as i32,
+        max_kernel_workers: attr.max_kernel_workers,
+        direct_descriptors: attr.direct_descriptors,
         ..RingOptions::default()
     })?;
     Handle::new(kernel, attr.flags & NO_TIME_TRACKING == 0).map_err(out_of_memory)

@@ -246,9 +246,9 @@ impl World {
         let mut ex = null_mut();
         let valid = b & 64 == 0;
         let from = if valid { attr.as_ptr().cast() } else { null() };
-        // SAFETY: 192 bytes of attributes, or null.
+        // SAFETY: 192 bytes of attributes, or null, which stands for zeros.
         let r = unsafe { cx::monad_async_executor_create(&mut ex, from) };
-        let want = if valid && attr[32] == 0 { 0 } else { libc::EINVAL };
+        let want = if !valid || attr[32] == 0 { 0 } else { libc::EINVAL };
         self.said("create executor", r, &[want]);
         if r.error == 0 {
             place.set(ex);
