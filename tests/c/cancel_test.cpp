@@ -1,4 +1,4 @@
-// Cancelling in every state and from any thread: exactly one outcome, no byte lost.
+// Cancelling in every state and from any thread: sticky, one outcome a call, no byte lost.
 
 #include "support.hpp"
 
@@ -38,20 +38,21 @@ Outcome outcome_of(Executor const &ex, First first, Between between)
     return outcome;
 }
 
-void expect_cancelled_once(Outcome const &outcome)
+// It is sticky: that call, and all that come after.
+void expect_cancelled(Outcome const &outcome)
 {
     EXPECT_EQ(outcome.first.error, ECANCELED);
-    EXPECT_EQ(outcome.second.error, 0);
-    EXPECT_EQ(outcome.third.error, 0);
+    EXPECT_EQ(outcome.second.error, ECANCELED);
+    EXPECT_EQ(outcome.third.error, ECANCELED);
 }
 
-// It had completed: its real result, and the next suspension is the cancelled one.
+// It had completed: its real result, and the next calls are cancelled.
 void expect_cancelled_next(Outcome const &outcome, intptr_t value)
 {
     EXPECT_EQ(outcome.first.error, 0);
     EXPECT_EQ(outcome.first.value, value);
     EXPECT_EQ(outcome.second.error, ECANCELED);
-    EXPECT_EQ(outcome.third.error, 0);
+    EXPECT_EQ(outcome.third.error, ECANCELED);
 }
 
 } // namespace
@@ -81,7 +82,7 @@ TEST(Cancel, sleeping)
     for (unsigned entries : {0u, 8u}) {
         Executor ex(entries);
         for (uint64_t const ns : {3600000 * ms, UINT64_MAX}) {
-            expect_cancelled_once(outcome_of(
+            expect_cancelled(outcome_of(
                 ex, [&](monad_async_task self) { return sleep_ns(self, ns); },
                 [&](monad_async_task task) { EXPECT_EQ(cancel(ex, task), 0); }));
         }
@@ -116,7 +117,7 @@ TEST(Cancel, operation_not_handed_to_the_kernel_yet)
     Executor ex;
     Pipe pipe;
     char byte;
-    expect_cancelled_once(outcome_of(
+    expect_cancelled(outcome_of(
         ex, [&](monad_async_task self) { return read_some(self, pipe.reader, &byte, 1); },
         [&](monad_async_task task) { EXPECT_EQ(cancel(ex, task), 0); }));
 }
@@ -126,7 +127,7 @@ TEST(Cancel, operation_in_flight_and_no_byte_is_lost)
     Executor ex;
     Pipe pipe;
     char byte = 0;
-    expect_cancelled_once(outcome_of(
+    expect_cancelled(outcome_of(
         ex, [&](monad_async_task self) { return read_some(self, pipe.reader, &byte, 1); },
         [&](monad_async_task task) {
             ex.poll();
@@ -180,15 +181,14 @@ TEST(Cancel, operation_completing_at_that_moment)
         if (outcome.first.error == 0) {
             ASSERT_EQ(outcome.first.value, 1);
             ASSERT_EQ(byte, 'z');
-            ASSERT_EQ(outcome.second.error, ECANCELED);
             ++read_count;
         } else {
             ASSERT_EQ(outcome.first.error, ECANCELED);
-            ASSERT_EQ(outcome.second.error, 0);
             ASSERT_EQ(read(pipe.reader, &byte, 1), 1);
             ++cancelled_count;
         }
-        ASSERT_EQ(outcome.third.error, 0);
+        ASSERT_EQ(outcome.second.error, ECANCELED);
+        ASSERT_EQ(outcome.third.error, ECANCELED);
     }
     EXPECT_EQ(read_count + cancelled_count, 2000);
 }
@@ -199,7 +199,7 @@ TEST(Cancel, joining)
     Task other([](monad_async_task self) { return sleep_ns(self, 5 * ms); });
     other.attach(ex);
     EXPECT_EQ(ex.run(), 1);
-    expect_cancelled_once(outcome_of(
+    expect_cancelled(outcome_of(
         ex, [&](monad_async_task self) { return monad_async_task_join(self, other); },
         [&](monad_async_task task) { EXPECT_EQ(cancel(ex, task), 0); }));
     EXPECT_EQ(other->result.error, 0);
@@ -218,25 +218,29 @@ TEST(Cancel, itself_while_running)
     });
     task.attach(ex);
     ex.finish();
-    expect_cancelled_once(outcome);
+    expect_cancelled(outcome);
     EXPECT_EQ(task->result.value, 9);
 }
 
-TEST(Cancel, itself_takes_whatever_suspension_comes_next)
+TEST(Cancel, itself_and_every_kind_of_call_until_it_is_taken_back)
 {
     Executor ex;
     Pipe pipe;
     Task sleeper([](monad_async_task self) { return sleep_ns(self, UINT64_MAX); });
     sleeper.attach(ex);
     char byte;
-    int yielded = -1, read_error = -1, joined = -1;
+    int yielded = -1, read_error = -1, joined = -1, parked = -1, after = -1;
     Task task([&](monad_async_task self) {
+        EXPECT_FALSE(monad_async_task_cancel_requested(self));
         cancel(ex, self);
+        EXPECT_TRUE(monad_async_task_cancel_requested(self));
         yielded = yield(self).error;
-        cancel(ex, self);
         read_error = read_some(self, pipe.reader, &byte, 1).error;
-        cancel(ex, self);
         joined = monad_async_task_join(self, sleeper).error;
+        parked = monad_async_task_park(self).error;
+        EXPECT_EQ(monad_async_task_uncancel(self).value, 1);
+        EXPECT_EQ(monad_async_task_uncancel(self).value, 0);
+        after = sleep_ns(self, 1).error;
         return success();
     });
     task.attach(ex);
@@ -246,7 +250,9 @@ TEST(Cancel, itself_takes_whatever_suspension_comes_next)
     EXPECT_EQ(yielded, ECANCELED);
     EXPECT_EQ(read_error, ECANCELED);
     EXPECT_EQ(joined, ECANCELED);
-    EXPECT_EQ(cancel(ex, sleeper), 0);
+    EXPECT_EQ(parked, ECANCELED);
+    EXPECT_EQ(after, 0);
+    EXPECT_EQ(cancel(nullptr, sleeper), 0);
     ex.finish();
 }
 
@@ -286,6 +292,7 @@ TEST(Cancel, of_a_task_that_goes_on_regardless)
     Task stubborn([&](monad_async_task self) {
         while (cancelled < 5) {
             cancelled += sleep_ns(self, UINT64_MAX).error == ECANCELED;
+            EXPECT_EQ(monad_async_task_uncancel(self).value, 1);
         }
         return success();
     });
@@ -360,6 +367,7 @@ TEST(CancelElsewhere, race_with_completion_loses_no_byte)
             auto const r = read_some(self, pipe.reader, bytes, sizeof bytes);
             if (r.error == ECANCELED) {
                 ++cancelled;
+                EXPECT_EQ(monad_async_task_uncancel(self).value, 1);
             } else if (r.error != 0) {
                 return r;
             } else {

@@ -242,7 +242,10 @@ TEST(Errors, null_where_an_object_is_wanted)
     EXPECT_EQ(monad_async_task_destroy(nullptr).error, EINVAL);
     EXPECT_EQ(monad_async_task_attach(nullptr, task).error, EINVAL);
     EXPECT_EQ(monad_async_task_attach(ex, nullptr).error, EINVAL);
-    EXPECT_EQ(monad_async_task_cancel(nullptr, task).error, EINVAL);
+    EXPECT_EQ(monad_async_task_cancel(nullptr, task).error, ENOENT);
+    EXPECT_EQ(monad_async_task_cancel(nullptr, nullptr).error, EINVAL);
+    EXPECT_EQ(monad_async_task_unpark(nullptr).error, EINVAL);
+    EXPECT_EQ(monad_async_task_wait(nullptr, 0).error, EINVAL);
     EXPECT_EQ(monad_async_task_cancel(ex, nullptr).error, EINVAL);
     EXPECT_EQ(sleep_ns(nullptr, 0).error, EINVAL);
     EXPECT_EQ(nop(nullptr).error, EINVAL);
