@@ -17,7 +17,9 @@ extern "C" void __tsan_acquire(void *);
 extern "C" void __tsan_release(void *);
 #endif
 
-namespace monad::async::detail {
+namespace monad::async {
+inline namespace v0 {
+namespace detail {
 
 // What came before `tsan_release(p)` on one thread comes before what follows `tsan_acquire(p)`.
 inline void tsan_acquire([[maybe_unused]] void *p) noexcept
@@ -34,6 +36,8 @@ inline void tsan_release([[maybe_unused]] void *p) noexcept
 #endif
 }
 
-} // namespace monad::async::detail
+} // namespace detail
+} // namespace v0
+} // namespace monad::async
 
 #endif
