@@ -85,7 +85,7 @@ bool stop(task_state &state, async_bridge::Task const &task) noexcept
         // Once, and again only where somebody has launched it again.
         if (auto const run = task.run(); run != cancelled_run) {
             cancelled_run = run;
-            if (monad_async_task_cancel(nullptr, state.head).error == EPERM) {
+            if (monad_async_task_cancel(ex, state.head).error == EPERM) {
                 return false;
             }
             continue; // A launch that had not begun is over.
