@@ -34,19 +34,13 @@ void join_shielded(monad_async_task self, monad_async_task other, std::uint64_t 
 }
 
 // Lets the task come nearer to its end, for at most `ns`. On the executor's thread, by running it; from
-// another task or another thread, by getting out of the way. False: it is for nobody to wait for any more.
-bool make_progress(monad_async_executor ex, task_state const &state, std::uint64_t ns, bool &asked) noexcept
+// another task or another thread, by getting out of the way.
+void make_progress(monad_async_executor ex, task_state const &state, std::uint64_t ns) noexcept
 {
     auto const timeout = timespec_of(ns);
     auto const r = monad_async_executor_run(ex, SIZE_MAX, &timeout);
     if (r.error == 0 || r.error == ETIME) {
-        return true;
-    }
-    if (!asked) {
-        asked = true;
-        if (is_in_exit()) {
-            return false;
-        }
+        return;
     }
     bool const is_here = r.error == EDEADLK;
     if (is_here && ex->current_task == state.head) {
@@ -68,19 +62,26 @@ bool make_progress(monad_async_executor ex, task_state const &state, std::uint64
     } else {
         join_shielded(self, state.head, ns);
     }
-    return true;
 }
 
 // False: the task is the parent process's, or nobody will run it, and no business of ours.
 bool stop(task_state &state, async_bridge::Task const &task) noexcept
 {
     patience until_told("~task");
-    bool asked = false;
+    bool looked = false;
     std::uint64_t cancelled_run = 0;
     while (state.is_attached()) {
         auto const ex = __atomic_load_n(&state.head->current_executor, __ATOMIC_ACQUIRE);
         if (ex == nullptr) {
             continue; // Between the two stores that publish its exit.
+        }
+        if (!looked) {
+            looked = true;
+            // True on its own thread alone, where outside tasks it can be run to its end.
+            bool const is_ours = monad_async_executor_has_work(ex) && monad_async_task_current() == nullptr;
+            if (!is_ours && is_in_exit()) {
+                return false; // The other thread, or the executor below us, will see the process end.
+            }
         }
         // Once, and again only where somebody has launched it again.
         if (auto const run = task.run(); run != cancelled_run) {
@@ -90,9 +91,7 @@ bool stop(task_state &state, async_bridge::Task const &task) noexcept
             }
             continue; // A launch that had not begun is over.
         }
-        if (!make_progress(ex, state, until_told.left_ns(), asked)) {
-            return false;
-        }
+        make_progress(ex, state, until_told.left_ns());
         until_told.look(state.is_attached() ? state.head : nullptr);
     }
     return true;
