@@ -28,8 +28,8 @@ char const *obstacle(monad_async_executor ex, int error) noexcept
                : nullptr;
 }
 
-// Lets the executor make progress: by running it; inside a task of another one, by a pass that does not
-// wait, and suspending that task.
+// Lets the executor make progress: by running it; inside a task of another one, by a pass that does
+// not wait, and suspending that task.
 void make_progress(monad_async_executor ex, std::uint64_t ns, std::uint64_t &pause_ns) noexcept
 {
     auto *const self = monad_async_task_current();
@@ -42,7 +42,8 @@ void make_progress(monad_async_executor ex, std::uint64_t ns, std::uint64_t &pau
         return;
     }
     // From a yield to 1 ms: nobody tells that task when the executor has something to do.
-    pause_ns = run_inside_another(ex) != 0 ? 0 : std::min<std::uint64_t>(pause_ns * 2 + 10'000, 1'000'000);
+    constexpr std::uint64_t longest_ns = 1'000'000;
+    pause_ns = run_inside_another(ex) != 0 ? 0 : std::min(pause_ns * 2 + 10'000, longest_ns);
     suspend_shielded(self, std::min(pause_ns, ns));
 }
 
@@ -58,7 +59,8 @@ void forget(executor_block *block) noexcept
 
 } // namespace
 
-monad_async_result executor_open(monad_async_executor_attr const *attr, executor_block *block) noexcept
+monad_async_result
+executor_open(monad_async_executor_attr const *attr, executor_block *block) noexcept
 {
     std::int32_t error = 0;
     auto *const opened = async_bridge::open_executor(attr, error);

@@ -22,8 +22,8 @@ namespace detail {
 
 namespace {
 
-// The name that C++ gave a task, or nothing. Whether `user_ptr` is a task_state nobody knows who has only
-// the head, so what is there is read by a call that fails where nothing is.
+// The name that C++ gave a task, or nothing. Whether `user_ptr` is a task_state nobody knows who
+// has only the head, so what is there is read by a call that fails where nothing is.
 void name_of(monad_async_task task, char (&name)[sizeof task_label::name]) noexcept
 {
     task_label label;
@@ -32,8 +32,8 @@ void name_of(monad_async_task task, char (&name)[sizeof task_label::name]) noexc
     iovec const to = {&label, sizeof label};
     iovec const from = {task->user_ptr, sizeof label};
     auto const n = ::process_vm_readv(::getpid(), &to, 1, &from, 1, 0);
-    bool const is_one =
-        n == static_cast<ssize_t>(sizeof label) && label.mark == task_label::is_one && label.head == task;
+    bool const is_one = n == static_cast<ssize_t>(sizeof label) &&
+                        label.mark == task_label::is_one && label.head == task;
     std::copy_n(is_one ? label.name : "", is_one ? sizeof label.name : 1, name);
 }
 
@@ -73,7 +73,8 @@ void patience::look(monad_async_task task) noexcept
     name_of(task, name);
     char line[160];
     int const n = std::snprintf(line, sizeof line,
-        "monad::async: %s has waited for 5 s for task %p%s%s%s, which was cancelled and does not end\n",
+        "monad::async: %s has waited for 5 s for task %p%s%s%s, which was cancelled and does not "
+        "end\n",
         who_, static_cast<void *>(task), name[0] != 0 ? " \"" : "", name, name[0] != 0 ? "\"" : "");
     if (::write(STDERR_FILENO, line, static_cast<std::size_t>(n)) < 0) {
         return; // A courtesy.
@@ -82,8 +83,8 @@ void patience::look(monad_async_task task) noexcept
 
 bool is_in_exit() noexcept
 {
-    // No flag could tell: a handler of atexit that runs before the destructor of a static object has to be
-    // registered after its construction.
+    // No flag could tell: a handler of atexit that runs before the destructor of a static object
+    // has to be registered after its construction.
     search s = {reinterpret_cast<void *>(&::exit), false};
     _Unwind_Backtrace(is_it_exit, &s);
     return s.found;
@@ -91,9 +92,10 @@ bool is_in_exit() noexcept
 
 std::size_t run_inside_another(monad_async_executor ex) noexcept
 {
-    // For the time of the pass this thread is not in the other executor's run. The running task's stack
-    // carries it, as it does any call; what of `ex` runs in that pass cannot suspend the running task, since
-    // it is not current, and the other executor's lists are whole, since it is in the middle of an item.
+    // For the time of the pass this thread is not in the other executor's run. The running task's
+    // stack carries it, as it does any call; what of `ex` runs in that pass cannot suspend the
+    // running task, since it is not current, and the other executor's lists are whole, since it is
+    // in the middle of an item.
     auto **const slot = monad_async_running_slot();
     auto const *const outer = *slot;
     *slot = nullptr;

@@ -40,8 +40,8 @@ private:
 // Whether exit() has called this: static objects are being destroyed.
 bool is_in_exit() noexcept;
 
-// One pass of an executor of this thread that does not run now, inside a task of another one. How many
-// items ran.
+// One pass of an executor of this thread that does not run now, inside a task of another one. How
+// many items ran.
 std::size_t run_inside_another(monad_async_executor ex) noexcept;
 
 // SUSPENDS the running task, shielded.

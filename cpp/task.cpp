@@ -33,8 +33,8 @@ void join_shielded(monad_async_task self, monad_async_task other, std::uint64_t 
     }
 }
 
-// Lets the task come nearer to its end, for at most `ns`. On the executor's thread, by running it; from
-// another task or another thread, by getting out of the way.
+// Lets the task come nearer to its end, for at most `ns`. On the executor's thread, by running it;
+// from another task or another thread, by getting out of the way.
 void make_progress(monad_async_executor ex, task_state const &state, std::uint64_t ns) noexcept
 {
     auto const timeout = timespec_of(ns);
@@ -78,9 +78,10 @@ bool stop(task_state &state, async_bridge::Task const &task) noexcept
         if (!looked) {
             looked = true;
             // True on its own thread alone, where outside tasks it can be run to its end.
-            bool const is_ours = monad_async_executor_has_work(ex) && monad_async_task_current() == nullptr;
+            bool const is_ours =
+                monad_async_executor_has_work(ex) && monad_async_task_current() == nullptr;
             if (!is_ours && is_in_exit()) {
-                return false; // The other thread, or the executor below us, will see the process end.
+                return false; // The process is about to be over for who could run it, too.
             }
         }
         // Once, and again only where somebody has launched it again.

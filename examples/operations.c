@@ -1,5 +1,5 @@
-/* Four reads at once: one task reads the four quarters of a file, its own program, and takes them in the
- * order in which they come. */
+/* Four reads at once: one task reads the four quarters of a file, its own program, and takes them in
+ * the order in which they come. */
 #define _GNU_SOURCE
 
 #include <monad/async.h>
@@ -89,8 +89,8 @@ int main(int argc, char **argv)
     while (monad_async_executor_has_work(ex)) {
         check(monad_async_executor_run(ex, SIZE_MAX, NULL));
     }
-    int const same =
-        check(task->result) == (intptr_t)file.bytes && memcmp(file.content, expected, file.bytes) == 0;
+    int const same = check(task->result) == (intptr_t)file.bytes &&
+                     memcmp(file.content, expected, file.bytes) == 0;
     puts(same ? "the same bytes as by pread" : "other bytes than by pread");
     check(monad_async_task_destroy(task));
     check(monad_async_executor_destroy(ex));

@@ -66,7 +66,7 @@ public:
     explicit connection(int fd) : fd_(fd) {}
     ~connection()
     {
-        ma::shield const s{1s}; // But for a second at most.
+        ma::shield const s{1s}; // For a second at most.
         std::error_code ec;
         ma::this_task::io(transfer(IORING_OP_WRITE, fd_, "bye", 3), ec);
     }
@@ -79,7 +79,8 @@ private:
 //! [clean-up that suspends]
 
 //! [four reads at once]
-// One task, four reads in flight. Left early, by an exception say, the batch cancels and awaits the rest.
+// One task, four reads in flight. Left early, by an exception say, the batch cancels and awaits the
+// rest.
 std::intptr_t read_all(std::array<pipe_ends, 4> const &pipes)
 {
     std::array<std::array<char, 16>, 4> bytes;

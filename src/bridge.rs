@@ -61,7 +61,7 @@ mod ffi {
 /// An executor that C++ owns. C++ closes it before it drops the box.
 pub struct Executor {
     head: ExecutorPtr,
-    /// What `cancel_all` cancelled, each with its run; from the end those that are over are dropped.
+    /// What `cancel_all` cancelled, each with its run. Those that are over are dropped from the end.
     cancelled: Vec<(TaskRef, Run)>,
 }
 
@@ -102,7 +102,7 @@ impl Executor {
         ex.cancel_all().map_or_else(|e| e.0, |()| 0)
     }
 
-    /// One of the tasks that `cancel_all` cancelled and that have not exited since; null without any.
+    /// One of the tasks that `cancel_all` cancelled, and that has not exited since; null without.
     fn awaited(&mut self) -> *mut ffi::TaskHead {
         // SAFETY: as above.
         let Ok(ex) = (unsafe { Handle::from_ptr(self.head) }) else {

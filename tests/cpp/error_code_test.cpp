@@ -1,5 +1,5 @@
-// The forms that take an error_code: the same errors, no exception. And what is told of exceptions that
-// nobody asked for.
+// The forms that take an error_code: the same errors, no exception. And what is told of exceptions
+// that nobody asked for.
 #include "support.hpp"
 
 #include <array>
@@ -20,11 +20,13 @@ static_assert(noexcept(ma::this_task::sleep_for(
 static_assert(noexcept(ma::this_task::sleep_until(
     std::declval<std::chrono::steady_clock::time_point>(), std::declval<std::error_code &>())));
 static_assert(noexcept(ma::this_task::park(std::declval<std::error_code &>())));
-static_assert(noexcept(ma::this_task::io(std::declval<io_uring_sqe>(), std::declval<std::error_code &>())));
+static_assert(noexcept(ma::this_task::io(
+    std::declval<io_uring_sqe>(), std::declval<std::error_code &>())));
 static_assert(noexcept(std::declval<ma::task &>().join(std::declval<std::error_code &>())));
 static_assert(noexcept(std::declval<ma::task &>().get(std::declval<std::error_code &>())));
 static_assert(noexcept(std::declval<ma::task &>().attach(
-    std::declval<ma::executor &>(), std::declval<void (*)()>(), std::declval<std::error_code &>())));
+    std::declval<ma::executor &>(), std::declval<void (*)()>(),
+    std::declval<std::error_code &>())));
 static_assert(noexcept(std::declval<ma::executor &>().run(std::declval<std::error_code &>())));
 static_assert(noexcept(std::declval<ma::executor &>().run_for(
     std::declval<std::chrono::seconds>(), std::declval<std::error_code &>())));
@@ -109,7 +111,9 @@ TEST(ErrorCode, has_the_errno_that_the_other_form_throws)
     EXPECT_EQ(ec, ma::cancelled);
     ma::task const to = std::move(from);
     // NOLINTBEGIN(bugprone-use-after-move): that is the point
-    for (auto const &call : {+[](ma::task &m, std::error_code &c) { m.attach(ma::executor_ref{}, [] {}, c); },
+    for (auto const &call : {+[](ma::task &m, std::error_code &c) {
+                                 m.attach(ma::executor_ref{}, [] {}, c);
+                             },
              +[](ma::task &m, std::error_code &c) { (void)m.get(c); },
              +[](ma::task &m, std::error_code &c) { (void)m.join(c); },
              +[](ma::task &m, std::error_code &c) { (void)m.wait(c); },

@@ -1,5 +1,5 @@
-// Who may die first: destructors that cancel once and wait, what the bodies see in that time, and the
-// end of the process.
+// Who may die first: destructors that cancel once and wait, what the bodies see in that time, and
+// the end of the process.
 #include "support.hpp"
 
 #include <atomic>
@@ -14,8 +14,8 @@ namespace {
 
 TEST(Lifetime, a_clean_up_that_suspends_comes_through)
 {
-    // What was lost: asked again after 1 ms, a clean-up that took longer was cancelled too, inside a
-    // destructor: std::terminate.
+    // What was lost: asked again after 1 ms, a clean-up that took longer was cancelled too, inside
+    // a destructor: std::terminate.
     struct says_goodbye {
         std::string &log;
         ~says_goodbye()
@@ -180,7 +180,8 @@ TEST(Lifetime, an_executor_ends_inside_a_task_of_another_one)
             });
             pending.attach(b, [] {});
             t.priority(ma::priority::high);
-            // The launch would be cancelled, so it has to be begun; nobody can run b here but its end.
+            // The launch would be cancelled, so it has to be begun; nobody can run b here but its
+            // end.
             EXPECT_EQ(errno_thrown_by([&] { b.poll(); }), EDEADLK);
         }
         EXPECT_EQ(ma::this_task::current(), outer.native_handle());
@@ -299,7 +300,8 @@ protected:
     void SetUp() override { testing::FLAGS_gtest_death_test_style = "threadsafe"; }
 };
 
-// Static objects, made late: what is registered with atexit before them runs after their destructors.
+// Static objects, made late: what is registered with atexit before them runs after their
+// destructors.
 struct statics {
     ma::executor ex;
     ma::task suspended, exits;
@@ -371,7 +373,12 @@ TEST_F(Exit, outside_tasks_on_the_executors_own_thread_ends_them_in_an_orderly_w
             static statics s;
             s.suspended.attach(s.ex, [] {
                 struct says {
-                    ~says() { ::write(STDERR_FILENO, "cleaned up", 10) < 0 ? std::abort() : void(); }
+                    ~says()
+                    {
+                        if (::write(STDERR_FILENO, "cleaned up", 10) < 0) {
+                            std::abort();
+                        }
+                    }
                 } const c;
                 ma::this_task::sleep_for(1h);
             });

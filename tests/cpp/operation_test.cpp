@@ -19,7 +19,10 @@ struct pipe_ends {
     }
     pipe_ends(pipe_ends const &) = delete;
     pipe_ends &operator=(pipe_ends const &) = delete;
-    void put(char const *text) const { EXPECT_GT(::write(fd[1], text, std::string(text).size()), 0); }
+    void put(char const *text) const
+    {
+        EXPECT_GT(::write(fd[1], text, std::string(text).size()), 0);
+    }
 };
 
 io_uring_sqe read_of(pipe_ends const &p, char &to)

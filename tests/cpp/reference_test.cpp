@@ -103,7 +103,8 @@ TEST(Reference, from_many_threads_while_the_executor_ends)
                     if (!ec) {
                         std::error_code outcome;
                         auto const got = t.wait(outcome);
-                        EXPECT_TRUE(outcome ? outcome == ma::cancelled : got == n) << outcome.message();
+                        EXPECT_TRUE(outcome ? outcome == ma::cancelled : got == n)
+                            << outcome.message();
                     }
                 }
                 EXPECT_EQ(ec.value(), ESHUTDOWN);

@@ -118,12 +118,15 @@ TEST(Scope, with_timeout_gives_what_the_callable_gives)
         EXPECT_EQ(ma::with_timeout(1h, [] { return 5; }), 5);
         EXPECT_EQ(*ma::with_timeout(1h, [] { return std::make_unique<int>(6); }), 6);
         int n = 0;
-        int &r = ma::with_timeout(std::chrono::steady_clock::now() + 1h, [&]() -> int & { return n; });
+        auto const in_an_hour = std::chrono::steady_clock::now() + 1h;
+        int &r = ma::with_timeout(in_an_hour, [&]() -> int & { return n; });
         EXPECT_EQ(&r, &n);
         ma::with_timeout(1h, [&] { n = 7; });
         EXPECT_EQ(n, 7);
-        EXPECT_THROW(ma::with_timeout(1h, [] { throw std::runtime_error("its own"); }), std::runtime_error);
-        EXPECT_THROW(ma::with_timeout(1ms, [] { ma::this_task::sleep_for(1h); }), ma::timeout_error);
+        auto const throws = [] { throw std::runtime_error("its own"); };
+        EXPECT_THROW(ma::with_timeout(1h, throws), std::runtime_error);
+        auto const sleeps = [] { ma::this_task::sleep_for(1h); };
+        EXPECT_THROW(ma::with_timeout(1ms, sleeps), ma::timeout_error);
         // Swallowed inside: the callable has an answer, so it counts.
         EXPECT_EQ(ma::with_timeout(1ms,
                       [] {
@@ -214,14 +217,14 @@ struct says_goodbye {
 
 TEST(Scope, no_cancel_is_delivered_while_an_exception_unwinds)
 {
-    // What is lost: the destructors that run for a cancel meet it again at their first suspension, and
-    // without error codes they end the process.
+    // What is lost: the destructors that run for a cancel meet it again at their first suspension,
+    // and without error codes they end the process.
     ma::executor ex;
     for (bool const by_deadline : {false, true}) {
         std::string log;
         ma::task t;
         t.attach(ex, [&] {
-            ma::scope const s{by_deadline ? std::chrono::nanoseconds{1ms} : std::chrono::nanoseconds{1h}};
+            ma::scope const s{by_deadline ? 1ms : std::chrono::milliseconds{1h}};
             says_goodbye const g{log};
             ma::this_task::sleep_for(1h);
         });

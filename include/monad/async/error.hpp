@@ -5,8 +5,8 @@
  *  From results to exceptions and error codes.
  *
  *  Every call that can fail in daily work has two forms, as in `<filesystem>`: one throws
- *  `std::system_error`; the other takes a `std::error_code &` as its last argument, which it clears or
- *  sets, and does not throw. Both carry the errno in `std::system_category`. */
+ *  `std::system_error`; the other takes a `std::error_code &` as its last argument, which it clears
+ *  or sets, and does not throw. Both carry the errno in `std::system_category`. */
 
 #include "config.h"
 #include "result.h"
@@ -22,16 +22,16 @@
 /** The C++ API of monad_async. */
 namespace monad::async {
 
-/** The version of the binary interface. Its name is part of the symbols, so that two units that were
- *  compiled with different layouts do not link; it is never written in a program. */
+/** The version of the binary interface. Its name is part of the symbols, so that two units that
+ *  were compiled with different layouts do not link; it is never written in a program. */
 inline namespace v0 {
 
 /** What an operation that was cancelled reports, for comparison:
  *  `if (ec == ma::cancelled) ...`. */
 inline constexpr std::errc cancelled = std::errc::operation_canceled;
 
-/** `ECANCELED`: the task or a scope around the call was cancelled. A handler of I/O errors that is to let
- *  it pass catches it first: `catch (ma::cancelled_error const &) { throw; }`. */
+/** `ECANCELED`: the task or a scope around the call was cancelled. A handler of I/O errors that is
+ *  to let it pass catches it first: `catch (ma::cancelled_error const &) { throw; }`. */
 class MONAD_ASYNC_API cancelled_error : public std::system_error {
 public:
     /** @param what which call it was; opens the exception's text */
@@ -45,7 +45,10 @@ public:
 class MONAD_ASYNC_API timeout_error : public std::system_error {
 public:
     /** @param what which call it was; opens the exception's text */
-    explicit timeout_error(char const *what) : std::system_error(ETIME, std::system_category(), what) {}
+    explicit timeout_error(char const *what)
+        : std::system_error(ETIME, std::system_category(), what)
+    {
+    }
 };
 
 namespace detail {

@@ -38,8 +38,8 @@ executor_run(monad_async_executor ex, std::size_t max_items, std::uint64_t wait_
     timespec ts = {};
     ts.tv_sec = static_cast<time_t>(wait_ns / second_ns);
     ts.tv_nsec = static_cast<long>(wait_ns % second_ns);
-    auto const r = suspending(
-        [&] { return monad_async_executor_run(ex, max_items, wait_ns == forever_ns ? nullptr : &ts); });
+    auto const *const timeout = wait_ns == forever_ns ? nullptr : &ts;
+    auto const r = suspending([&] { return monad_async_executor_run(ex, max_items, timeout); });
     error = r.error == ETIME ? 0 : r.error;
     return r.error == 0 ? static_cast<std::size_t>(r.value) : 0;
 }
@@ -47,11 +47,13 @@ executor_run(monad_async_executor ex, std::size_t max_items, std::uint64_t wait_
 } // namespace detail
 /** @endcond */
 
-/** Runs tasks; belongs to the thread that creates it, which alone may use it, except where ANY THREAD is
- *  said. Movable, but not by its own tasks; tasks and native handles stay valid when it is moved.
+/** Runs tasks; belongs to the thread that creates it, which alone may use it, except where ANY
+ *  THREAD is said. Movable, but not by its own tasks; tasks and native handles stay valid when it
+ *  is moved.
  *
- *  A program whose parts have a C++ runtime each (a plugin linked with `-static-libstdc++`) suspends its
- *  tasks by this API, not by the C API: only so are the exceptions of each part kept apart. */
+ *  A program whose parts have a C++ runtime each (a plugin linked with `-static-libstdc++`)
+ *  suspends its tasks by this API, not by the C API: only so are the exceptions of each part kept
+ *  apart. */
 class executor {
 public:
     /** As many items as are ready. */
@@ -63,10 +65,10 @@ public:
 
     /** EXPENSIVE: up to a millisecond. The calling thread owns it.
      *  @param options how to make it
-     *  @throws std::system_error `ENOSYS`: the kernel has no io_uring; `EPERM`: a sysctl or a sandbox
-     *  forbids it (`executor_options::compute_only` needs none); `ENOMEM`: memory or the memlock limit;
-     *  `EINVAL`: options that contradict each other; `EMFILE`, `ENFILE`: no more descriptors; its text
-     *  says what helps
+     *  @throws std::system_error `ENOSYS`: the kernel has no io_uring; `EPERM`: a sysctl or a
+     *  sandbox forbids it (`executor_options::compute_only` needs none); `ENOMEM`: memory or the
+     *  memlock limit; `EINVAL`: options that contradict each other; `EMFILE`, `ENFILE`: no more
+     *  descriptors; its text says what helps
      *  @throws std::bad_alloc */
     explicit executor(executor_options const &options)
     {
@@ -110,17 +112,17 @@ public:
     }
 
     /** Cancels all tasks that are attached, once, and runs them until they have exited, so that the
-     *  destructors of the objects on their stacks run. A body that has to suspend for its clean-up does so
-     *  in a `shield`; it may use this executor as before, launch tasks on it included, which are cancelled
-     *  once the others have exited. After 5 s one line on standard error names a task that does not
-     *  end. Then gives the ring back.
+     *  destructors of the objects on their stacks run. A body that has to suspend for its clean-up
+     *  does so in a `shield`; it may use this executor as before, launch tasks on it included,
+     *  which are cancelled once the others have exited. After 5 s one line on standard error names
+     *  a task that does not end. Then gives the ring back.
      *
      *  Inside a task of another executor of the same thread it suspends that task again and again.
      *
-     *  Ends the process, with a message, on another thread than the owner's and inside one of its own
-     *  tasks: nobody could run the tasks then. But where that happens because the process exits (`exit` in
-     *  a task, or on another thread, destroys a static executor), and in a child after `fork`, it does
-     *  nothing. */
+     *  Ends the process, with a message, on another thread than the owner's and inside one of its
+     *  own tasks: nobody could run the tasks then. But where that happens because the process exits
+     *  (`exit` in a task, or on another thread, destroys a static executor), and in a child after
+     *  `fork`, it does nothing. */
     ~executor() { close(); }
 
     executor(executor const &) = delete;
@@ -130,8 +132,8 @@ public:
      *  ready at that moment, the oldest of the highest priority first.
      *  @param max_items run so many items at most: a launch is one, a resumption is one
      *  @return how many ran; 0 after `wake`
-     *  @throws std::system_error `EPERM`: another thread's; `EDEADLK`: inside a task; `EINVAL`: moved
-     *  from */
+     *  @throws std::system_error `EPERM`: another thread's; `EDEADLK`: inside a task; `EINVAL`:
+     *  moved from */
     std::size_t run(std::size_t max_items = unlimited)
     {
         return pass(max_items, detail::forever_ns, "monad::async::executor::run");
@@ -140,7 +142,7 @@ public:
     /** As the other `run`.
      *  @param[out] ec the error
      *  @return how many ran */
-    std::size_t run(std::error_code &ec) noexcept { return pass(unlimited, detail::forever_ns, ec); }
+    std::size_t run(std::error_code &ec) noexcept { return run(unlimited, ec); }
 
     /** As the other `run`.
      *  @param max_items run so many items at most
@@ -184,8 +186,8 @@ public:
      *  @return how many items ran */
     std::size_t poll(std::error_code &ec) noexcept { return pass(unlimited, 0, ec); }
 
-    /** Runs what is ready, and becomes ready, until the time is over or it is told to `stop`; one pass at
-     *  least. Neither a `wake` ends it, nor that no task is attached.
+    /** Runs what is ready, and becomes ready, until the time is over or it is told to `stop`; one
+     *  pass at least. Neither a `wake` ends it, nor that no task is attached.
      *  @param time how long, by a clock that goes on while the machine sleeps
      *  @return how many items ran
      *  @throws std::system_error as `run` */
@@ -261,8 +263,8 @@ public:
         return items;
     }
 
-    /** Runs until it is told to `stop`, whether tasks are attached or not: what a thread does that serves
-     *  others.
+    /** Runs until it is told to `stop`, whether tasks are attached or not: what a thread does that
+     *  serves others.
      *  @return how many items ran
      *  @throws std::system_error as `run` */
     std::size_t run_until_stopped()
@@ -281,9 +283,9 @@ public:
         return run_while(ec, [] { return detail::forever_ns; });
     }
 
-    /** ANY THREAD. Ends the `run_until_stopped`, `run_for` or `run_until` that is under way after its
-     *  present pass, or the next one before it begins. The executor must outlive the call; where its thread
-     *  may end because of it, an `executor_ref` says it better. */
+    /** ANY THREAD. Ends the `run_until_stopped`, `run_for` or `run_until` that is under way after
+     *  its present pass, or the next one before it begins. The executor must outlive the call;
+     *  where its thread may end because of it, an `executor_ref` says it better. */
     void stop() noexcept
     {
         if (block_ != nullptr) {
@@ -292,8 +294,8 @@ public:
     }
 
     /** ANY THREAD. A `run` that sleeps returns; one that does not, or the next one, does not sleep.
-     *  The executor must outlive the call; `executor_ref` has one without that condition. A system call
-     *  only if it sleeps.
+     *  The executor must outlive the call; `executor_ref` has one without that condition. A system
+     *  call only if it sleeps.
      *
      *  @throws std::system_error `EPERM` in a child after `fork`; `EINVAL`: moved from */
     void wake()
@@ -334,7 +336,8 @@ public:
     [[nodiscard]] std::string config() const
     {
         std::unique_ptr<char, void (*)(char *)> const text(
-            monad_async_executor_config_string(native_handle()), [](char *p) { monad_async_free(p); });
+            monad_async_executor_config_string(native_handle()),
+            [](char *p) { monad_async_free(p); });
         return text ? std::string(text.get()) : std::string();
     }
 
@@ -345,8 +348,8 @@ public:
         return monad_async_executor_ring_fd(native_handle());
     }
 
-    /** The handle of the C API, which may be used together with this object but not destroyed. Its counters
-     *  and ticks may be read on the owner's thread.
+    /** The handle of the C API, which may be used together with this object but not destroyed. Its
+     *  counters and ticks may be read on the owner's thread.
      *  @return null after it was moved from */
     [[nodiscard]] monad_async_executor native_handle() const noexcept
     {
@@ -391,7 +394,8 @@ private:
     void close() noexcept
     {
         // Whole until the last task has exited: they may look at it.
-        if (block_ != nullptr && detail::suspending([this] { return detail::executor_close(block_); })) {
+        auto const end = [this] { return detail::executor_close(block_); };
+        if (block_ != nullptr && detail::suspending(end)) {
             std::exchange(block_, nullptr)->leave();
         }
     }

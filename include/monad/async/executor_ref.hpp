@@ -16,9 +16,9 @@
 namespace monad::async {
 inline namespace v0 {
 
-/** Refers to an executor: what other threads keep of it. ANY THREAD may use and copy it; a copy is an
- *  atomic addition. It may outlive the executor: then its calls fail with `ESHUTDOWN`, and nothing
- *  happens. From `executor::ref` and `this_task::executor`; `task::attach` takes it. */
+/** Refers to an executor: what other threads keep of it. ANY THREAD may use and copy it; a copy is
+ *  an atomic addition. It may outlive the executor: then its calls fail with `ESHUTDOWN`, and
+ *  nothing happens. From `executor::ref` and `this_task::executor`; `task::attach` takes it. */
 class executor_ref {
 public:
     /** Refers to none: calls fail with `EINVAL`. */
@@ -52,7 +52,8 @@ public:
     }
 
     /** As `executor::wake`.
-     *  @throws std::system_error `ESHUTDOWN`: the executor is gone; `EPERM` in a child after `fork` */
+     *  @throws std::system_error `ESHUTDOWN`: the executor is gone; `EPERM` in a child after
+     *  `fork` */
     void wake() const { detail::check(try_wake(), "monad::async::executor_ref::wake"); }
 
     /** As the other `wake`.
@@ -60,7 +61,8 @@ public:
     void wake(std::error_code &ec) const noexcept { detail::report(try_wake(), ec); }
 
     /** As `executor::stop`.
-     *  @throws std::system_error `ESHUTDOWN`: the executor is gone; `EPERM` in a child after `fork` */
+     *  @throws std::system_error `ESHUTDOWN`: the executor is gone; `EPERM` in a child after
+     *  `fork` */
     void stop() const { detail::check(try_stop(), "monad::async::executor_ref::stop"); }
 
     /** As the other `stop`.

@@ -54,8 +54,8 @@ struct io_completion {
     std::intptr_t value() const { return value_or_throw(result, "monad::async::io_completion"); }
 };
 
-/** Operations that one task has in flight at the same time. The destructor cancels what is left and waits
- *  until the kernel has let go of it. Belongs to the task that first begins one.
+/** Operations that one task has in flight at the same time. The destructor cancels what is left and
+ *  waits until the kernel has let go of it. Belongs to the task that first begins one.
  *
  *  @snippet scopes.cpp four reads at once */
 class io_batch {
@@ -63,8 +63,8 @@ public:
     /** Without operations. ANY THREAD. */
     io_batch() = default;
 
-    /** SUSPENDS while operations are in flight: cancels them and waits, shielded, for their end. Ends the
-     *  process, with a message, where there are some and another task destroys it. */
+    /** SUSPENDS while operations are in flight: cancels them and waits, shielded, for their end.
+     *  Ends the process, with a message, where there are some and another task destroys it. */
     ~io_batch()
     {
         if (link_.task == nullptr) {
@@ -91,12 +91,13 @@ public:
     io_batch(io_batch const &) = delete;
     io_batch &operator=(io_batch const &) = delete;
 
-    /** Begins an operation. Does not suspend, no system call; allocates if more are in flight than ever
-     *  before.
+    /** Begins an operation. Does not suspend, no system call; allocates if more are in flight than
+     *  ever before.
      *  @param sqe what to do; copied. What it refers to must live until the operation is over
      *  @return its number: 0, 1, 2, ... in the order of the calls
-     *  @throws std::system_error `EPERM`: outside the task that this batch belongs to; `ENOTSUP`: the
-     *  executor has no io_uring; `EINVAL`: an entry that may not pass, as for `monad_async_op_begin`
+     *  @throws std::system_error `EPERM`: outside the task that this batch belongs to; `ENOTSUP`:
+     *  the executor has no io_uring; `EINVAL`: an entry that may not pass, as for
+     *  `monad_async_op_begin`
      *  @throws std::bad_alloc */
     std::size_t begin(io_uring_sqe const &sqe)
     {
@@ -125,11 +126,12 @@ public:
         return begun_++;
     }
 
-    /** SUSPENDS until any of the operations has a completion, and takes it, in the order of completion.
+    /** SUSPENDS until any of the operations has a completion, and takes it, in the order of
+     *  completion.
      *
-     *  The completions of the task's other operations that it meets stay for whom they belong to: another
-     *  batch's `wait_any`, an `operation::wait`. An operation that the same task has begun through the C
-     *  API keeps its result in its record, and is no longer in flight.
+     *  The completions of the task's other operations that it meets stay for whom they belong to:
+     *  another batch's `wait_any`, an `operation::wait`. An operation that the same task has begun
+     *  through the C API keeps its result in its record, and is no longer in flight.
      *  @return which, and how it ended
      *  @throws std::system_error `ENOENT`: none is in flight
      *  @throws cancelled_error, timeout_error: interrupted; none was taken
@@ -151,8 +153,8 @@ public:
         return c;
     }
 
-    /** Asks the kernel to end all that are in flight. Does not suspend. Their outcomes are to be waited for as
-     *  ever. */
+    /** Asks the kernel to end all that are in flight. Does not suspend. Their outcomes are to be
+     *  waited for as ever. */
     void cancel() noexcept
     {
         for (auto &r : records_) {

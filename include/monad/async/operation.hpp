@@ -60,12 +60,13 @@ MONAD_ASYNC_LOCAL inline void end_op(monad_async_task task, monad_async_op &op) 
 } // namespace detail
 /** @endcond */
 
-/** An operation that the running task begins, does other things, and waits for. Its destructor cancels it
- *  and waits until the kernel has let go of it. One object serves any number of operations, one after the
- *  other. It does not move; what the entry refers to must live until the operation is over.
+/** An operation that the running task begins, does other things, and waits for. Its destructor
+ *  cancels it and waits until the kernel has let go of it. One object serves any number of
+ *  operations, one after the other. It does not move; what the entry refers to must live until the
+ *  operation is over.
  *
- *  Where a task has an `io_batch` too, the batch's `wait_any` may take this operation's completion; `wait`
- *  gives it then all the same, the last one of a stream. */
+ *  Where a task has an `io_batch` too, the batch's `wait_any` may take this operation's completion;
+ *  `wait` gives it then all the same, the last one of a stream. */
 class operation {
 public:
     /** Idle. */
@@ -76,8 +77,8 @@ public:
      *  @throws std::system_error as `begin` */
     explicit operation(io_uring_sqe const &sqe) { begin(sqe); }
 
-    /** SUSPENDS while it is in flight: cancels it and waits, shielded, for its end. Ends the process, with a
-     *  message, where it is in flight and another task destroys it. */
+    /** SUSPENDS while it is in flight: cancels it and waits, shielded, for its end. Ends the
+     *  process, with a message, where it is in flight and another task destroys it. */
     ~operation() { detail::end_op(task_, op_); }
 
     operation(operation const &) = delete;
@@ -85,8 +86,9 @@ public:
 
     /** Begins an operation. Does not suspend, no system call, no malloc.
      *  @param sqe what to do; copied
-     *  @throws std::system_error `EBUSY`: in flight; `EPERM`: outside a task; `ENOTSUP`: the executor has
-     *  no io_uring; `EINVAL`: an entry that may not pass, as for `monad_async_op_begin` */
+     *  @throws std::system_error `EBUSY`: in flight; `EPERM`: outside a task; `ENOTSUP`: the
+     *  executor has no io_uring; `EINVAL`: an entry that may not pass, as for
+     *  `monad_async_op_begin` */
     void begin(io_uring_sqe const &sqe)
     {
         detail::check(start(sqe), "monad::async::operation::begin");
@@ -103,8 +105,8 @@ public:
     /** SUSPENDS until it has a completion. Interrupted, it stays in flight.
      *  @return the completion's `res`; that of the last one where none is in flight
      *  @throws std::system_error its errno
-     *  @throws cancelled_error the task or a scope was cancelled, and `in_flight` is true; or the operation
-     *  was, and it is false
+     *  @throws cancelled_error the task or a scope was cancelled, and `in_flight` is true; or the
+     *  operation was, and it is false
      *  @throws timeout_error a scope's deadline passed */
     MONAD_ASYNC_LOCAL std::intptr_t wait()
     {
@@ -119,8 +121,8 @@ public:
         return detail::report(detail::wait_for_op(op_), ec);
     }
 
-    /** Asks the kernel to end it. Does not suspend. Its outcome is to be waited for as ever. Not in flight,
-     *  or complete: nothing happens.
+    /** Asks the kernel to end it. Does not suspend. Its outcome is to be waited for as ever. Not in
+     *  flight, or complete: nothing happens.
      *  @throws std::system_error `EPERM`: another executor's task */
     void cancel() { detail::check(ask_to_end(), "monad::async::operation::cancel"); }
 

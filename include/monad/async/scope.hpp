@@ -2,7 +2,8 @@
 #define MONAD_ASYNC_SCOPE_HPP
 
 /** @file scope.hpp
- *  Scopes and shields: what a task does between two points, bounded in time and cancelled as a whole.
+ *  Scopes and shields: what a task does between two points, bounded in time and cancelled as a
+ *  whole.
  *
  *  The words ANY THREAD and SUSPENDS are those of executor.h, the rules those of scope.h. */
 
@@ -32,8 +33,8 @@ MONAD_ASYNC_API bool scope_has_fired(monad_async_scope const *scope) noexcept;
 // Whether `task` was this process's parent's, and what its stack holds is a copy.
 MONAD_ASYNC_API bool is_of_a_parent(monad_async_task task) noexcept;
 
-// A scope of the C API that is entered while it lives. Entered during unwinding, it shields: what is
-// around it is not delivered then (runtime.hpp, rule 2).
+// A scope of the C API that is entered while it lives. Entered during unwinding, it shields: what
+// is around it is not delivered then (runtime.hpp, rule 2).
 class entered_scope {
 public:
     entered_scope() = default;
@@ -77,7 +78,8 @@ public:
                 *at = noted_.next;
             }
         }
-        if (monad_async_scope_leave(noted_.task, &scope_).error != 0 && !is_of_a_parent(noted_.task)) {
+        int const error = monad_async_scope_leave(noted_.task, &scope_).error;
+        if (error != 0 && !is_of_a_parent(noted_.task)) {
             die("a scope ended that was not the innermost one of the task that runs");
         }
     }
@@ -98,13 +100,14 @@ private:
 } // namespace detail
 /** @endcond */
 
-/** A part of what the running task does, from its construction to its end. It fires when its deadline
- *  passes, or by `cancel`. From then on every suspending call inside it throws at once: `timeout_error` for
- *  its deadline, `cancelled_error` for a cancel. The call that is suspended when it fires has its operation
- *  cancelled, and throws that, or returns its real result if that was there first.
+/** A part of what the running task does, from its construction to its end. It fires when its
+ *  deadline passes, or by `cancel`. From then on every suspending call inside it throws at once:
+ *  `timeout_error` for its deadline, `cancelled_error` for a cancel. The call that is suspended
+ *  when it fires has its operation cancelled, and throws that, or returns its real result if that
+ *  was there first.
  *
- *  Lies on the task's stack; scopes end in the opposite order of their beginning. Costs a few nanoseconds
- *  if nothing inside suspends.
+ *  Lies on the task's stack; scopes end in the opposite order of their beginning. Costs a few
+ *  nanoseconds if nothing inside suspends.
  *
  *  @snippet scopes.cpp a deadline around two operations */
 class scope {
@@ -114,8 +117,8 @@ public:
     scope() { begin(detail::forever_ns); }
 
     /** With a deadline.
-     *  @param timeout from now on, by a clock that goes on while the machine sleeps; never early. Zero and
-     *  less: the first call inside that would suspend throws
+     *  @param timeout from now on, by a clock that goes on while the machine sleeps; never early.
+     *  Zero and less: the first call inside that would suspend throws
      *  @throws std::system_error `EPERM`: outside a task */
     template <class Rep, class Period>
     explicit scope(std::chrono::duration<Rep, Period> timeout)
@@ -132,8 +135,8 @@ public:
         begin(detail::ns_between(Clock::now(), deadline));
     }
 
-    /** Does not suspend. Ends the process, with a message, where the scope is not the innermost one of the
-     *  task that runs. */
+    /** Does not suspend. Ends the process, with a message, where the scope is not the innermost one
+     *  of the task that runs. */
     ~scope() = default;
 
     scope(scope const &) = delete;
@@ -147,8 +150,8 @@ public:
      *  @return whether it has fired: by `cancel`, or a call inside found the deadline passed */
     [[nodiscard]] bool fired() const noexcept { return scope_.has_fired(); }
 
-    /** Fires it, as its deadline would, with `cancelled_error`. Does not suspend. From any task of the same
-     *  executor, its own included. Fired already: nothing happens.
+    /** Fires it, as its deadline would, with `cancelled_error`. Does not suspend. From any task of
+     *  the same executor, its own included. Fired already: nothing happens.
      *  @throws std::system_error `EPERM`: no task of its executor runs on this thread */
     void cancel() { detail::check(scope_.cancel(), "monad::async::scope::cancel"); }
 
@@ -165,8 +168,9 @@ private:
     detail::entered_scope scope_;
 };
 
-/** Keeps the scopes around it, and a cancel of the task, from the calls inside until it ends: for clean-up
- *  that has to suspend. Its own deadline, if there is one, holds. As `scope` in everything else. */
+/** Keeps the scopes around it, and a cancel of the task, from the calls inside until it ends: for
+ *  clean-up that has to suspend. Its own deadline, if there is one, holds. As `scope` in everything
+ *  else. */
 class shield {
 public:
     /** Without a deadline.
@@ -210,7 +214,8 @@ private:
  *  @param timeout a duration, or a time of any clock
  *  @param f called without arguments
  *  @return what `f` returns, also where it finished although the deadline had passed
- *  @throws timeout_error the deadline passed, and `f` left by the error of a call that was cut short
+ *  @throws timeout_error the deadline passed, and `f` left by the error of a call that was cut
+ *  short
  *  @throws std::system_error `EPERM`: outside a task
  *  @throws what else `f` throws */
 template <class Timeout, class F>

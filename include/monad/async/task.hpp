@@ -46,7 +46,8 @@ struct task_options {
     std::size_t stack_size = 0;
     /** Decides what runs next. */
     async::priority priority = async::priority::normal;
-    /** Decides who gets the next free submission entry; goes to the kernel with reads and writes. */
+    /** Decides who gets the next free submission entry; goes to the kernel with reads and
+     *  writes. */
     async::priority io_priority = async::priority::normal;
     /** For messages; 31 bytes of it are kept. */
     std::string_view name = {};
@@ -57,11 +58,12 @@ struct task_options {
 template <class T>
 concept task_result = std::is_void_v<T> || (std::integral<T> && detail::is_result<T>());
 
-/** What a task can run: can be moved into it, has a destructor that does not throw, is called without
- *  arguments, and returns nothing or an integer. */
+/** What a task can run: can be moved into it, has a destructor that does not throw, is called
+ *  without arguments, and returns nothing or an integer. */
 template <class F>
-concept task_body = std::constructible_from<std::decay_t<F>, F> && std::invocable<std::decay_t<F>> &&
-                    task_result<std::invoke_result_t<std::decay_t<F>>>;
+concept task_body =
+    std::constructible_from<std::decay_t<F>, F> && std::invocable<std::decay_t<F>> &&
+    task_result<std::invoke_result_t<std::decay_t<F>>>;
 
 #endif
 
@@ -116,35 +118,36 @@ public:
         return *this;
     }
 
-    /** Still attached, the task is cancelled, once, and the destructor returns when it has exited, the
-     *  objects on its stack destroyed. A body that has to suspend for its clean-up does so in a `shield`.
-     *  Until then the object is whole: the body may use it. The destructor waits
+    /** Still attached, the task is cancelled, once, and the destructor returns when it has exited,
+     *  the objects on its stack destroyed. A body that has to suspend for its clean-up does so in a
+     *  `shield`. Until then the object is whole: the body may use it. The destructor waits
      *  - on its executor's thread, by running the executor, so other tasks run in that time;
      *  - inside another task, by suspending that one, shielded;
-     *  - on another thread, by blocking until the executor's thread has run it to its end: the executor
-     *    must outlive the call, also where the task ends in that time.
+     *  - on another thread, by blocking until the executor's thread has run it to its end: the
+     *    executor must outlive the call, also where the task ends in that time.
      *
-     *  After 5 s one line on standard error names the task. Inside the very task it would destroy it ends
-     *  the process, with a message. Where the process exits (`exit` in a task, or on another thread,
-     *  destroys a static task), and in a child after `fork`, it does nothing to a task that is attached. */
+     *  After 5 s one line on standard error names the task. Inside the very task it would destroy
+     *  it ends the process, with a message. Where the process exits (`exit` in a task, or on
+     *  another thread, destroys a static task), and in a child after `fork`, it does nothing to a
+     *  task that is attached. */
     ~task() { close(); }
 
     task(task const &) = delete;
     task &operator=(task const &) = delete;
 
-    /** Has `ex` run `body`, which is moved into the task and destroyed when it returns. From any thread,
-     *  one at a time.
+    /** Has `ex` run `body`, which is moved into the task and destroyed when it returns. From any
+     *  thread, one at a time.
      *
      *  The body may return nothing or an integer, or throw: see `get`. No malloc where the callable
-     *  has at most 64 bytes and no stricter an alignment than `std::max_align_t`, or is no larger than
-     *  one that this task ran before. On the executor's own thread no lock and no atomic
+     *  has at most 64 bytes and no stricter an alignment than `std::max_align_t`, or is no larger
+     *  than one that this task ran before. On the executor's own thread no lock and no atomic
      *  read-modify-write either, unless the executor wants to know of unobserved exceptions.
      *  @param ex the executor, which must outlive the call
      *  @param body any callable
-     *  @throws std::system_error with nothing changed: `EBUSY`: it is attached; `EINVAL`: `ex` or this
-     *  object was moved from
-     *  @throws std::bad_alloc and what moving the callable throws; then the task is idle, and what its
-     *  last run threw is gone */
+     *  @throws std::system_error with nothing changed: `EBUSY`: it is attached; `EINVAL`: `ex` or
+     *  this object was moved from
+     *  @throws std::bad_alloc and what moving the callable throws; then the task is idle, and what
+     *  its last run threw is gone */
     template <MONAD_ASYNC_TASK_BODY F>
     void attach(executor const &ex, F &&body)
     {
@@ -156,7 +159,8 @@ public:
      *  @param body any callable; throws only if moving it does
      *  @param[out] ec the error; `ENOMEM` too */
     template <MONAD_ASYNC_TASK_BODY F>
-    void attach(executor const &ex, F &&body, std::error_code &ec) noexcept(detail::moves_without_throw<F>)
+    void attach(executor const &ex, F &&body, std::error_code &ec) noexcept(
+        detail::moves_without_throw<F>)
     {
         attached(detail::launch(state_, ex.block(), ex.native_handle(), std::forward<F>(body)), ec);
     }
@@ -176,8 +180,8 @@ public:
      *  @param body any callable; throws only if moving it does
      *  @param[out] ec the error; `ENOMEM` too */
     template <MONAD_ASYNC_TASK_BODY F>
-    void
-    attach(executor_ref const &ex, F &&body, std::error_code &ec) noexcept(detail::moves_without_throw<F>)
+    void attach(executor_ref const &ex, F &&body, std::error_code &ec) noexcept(
+        detail::moves_without_throw<F>)
     {
         attached(detail::launch(state_, ex.block(), ex.native_handle(), std::forward<F>(body)), ec);
     }
@@ -197,20 +201,20 @@ public:
      *  @param body any callable; throws only if moving it does
      *  @param[out] ec the error; `ENOMEM` too */
     template <MONAD_ASYNC_TASK_BODY F>
-    void
-    attach(monad_async_executor ex, F &&body, std::error_code &ec) noexcept(detail::moves_without_throw<F>)
+    void attach(monad_async_executor ex, F &&body, std::error_code &ec) noexcept(
+        detail::moves_without_throw<F>)
     {
         attached(detail::launch(state_, nullptr, ex, std::forward<F>(body)), ec);
     }
 
     /** ANY THREAD.
-     *  @return true when no run of it is under way: its last one is over, or there was none; then `get`
-     *  may be called, and `attach` */
+     *  @return true when no run of it is under way: its last one is over, or there was none; then
+     *  `get` may be called, and `attach` */
     [[nodiscard]] bool done() const noexcept { return state_ == nullptr || !state_->is_attached(); }
 
     /** ANY THREAD.
-     *  @return true once the body of the last `attach` has begun; false still, when it is done: it was
-     *  cancelled before it began */
+     *  @return true once the body of the last `attach` has begun; false still, when it is done: it
+     *  was cancelled before it began */
     [[nodiscard]] bool started() const noexcept
     {
         return state_ != nullptr && __atomic_load_n(&state_->begun, __ATOMIC_RELAXED);
@@ -222,8 +226,8 @@ public:
      *  @return what the body returned, 0 if nothing
      *  @throws what the body threw
      *  @throws cancelled_error it was cancelled before it began
-     *  @throws std::system_error `EBUSY`: not done; `EINVAL`: it was never attached; the errno of a run
-     *  through the C API that failed */
+     *  @throws std::system_error `EBUSY`: not done; `EINVAL`: it was never attached; the errno of a
+     *  run through the C API that failed */
     std::intptr_t get() const
     {
         constexpr char const *what = "monad::async::task::get";
@@ -232,8 +236,8 @@ public:
     }
 
     /** As the other `get`.
-     *  @param[out] ec the error; of what the body threw: its errno, `ENOMEM` for a `std::bad_alloc`,
-     *  `ENOTRECOVERABLE` for what has none
+     *  @param[out] ec the error; of what the body threw: its errno, `ENOMEM` for a
+     *  `std::bad_alloc`, `ENOTRECOVERABLE` for what has none
      *  @return what the body returned; -1 with an error */
     std::intptr_t get(std::error_code &ec) const noexcept
     {
@@ -245,11 +249,11 @@ public:
     /** SUSPENDS the calling task until this one, on the same executor or on another, is done. The
      *  object may be moved or destroyed in that time, on the caller's thread.
      *  @return as `get`, of the run that was under way, or was the last
-     *  @throws as `get`; cancelled_error, timeout_error: the calling task was, or a scope around the call;
-     *  std::system_error `EPERM`: not inside a task; `EDEADLK`: inside this one, or one that this one waits
-     *  for; `ESRCH`: another thread has launched the task again before the join reached the executor, and
-     *  the outcome that was meant is gone. Where a later run has begun before the caller runs again, what
-     *  was thrown is its errno alone, as a std::system_error */
+     *  @throws as `get`; cancelled_error, timeout_error: the calling task was, or a scope around
+     *  the call; std::system_error `EPERM`: not inside a task; `EDEADLK`: inside this one, or one
+     *  that this one waits for; `ESRCH`: another thread has launched the task again before the join
+     *  reached the executor, and the outcome that was meant is gone. Where a later run has begun
+     *  before the caller runs again, what was thrown is its errno alone, as a std::system_error */
     MONAD_ASYNC_LOCAL std::intptr_t join() const
     {
         return detail::await_or_throw(state_, detail::joining(), "monad::async::task::join");
@@ -263,11 +267,11 @@ public:
         return detail::await_or_report(state_, detail::joining(), ec);
     }
 
-    /** Blocks the calling thread until the task is done. ANY THREAD, outside tasks, but not the executor's
-     *  own. EXPENSIVE: allocates.
+    /** Blocks the calling thread until the task is done. ANY THREAD, outside tasks, but not the
+     *  executor's own. EXPENSIVE: allocates.
      *  @return as `get`, of the run that was under way, or was the last
-     *  @throws as `get`; std::system_error `EDEADLK`: inside a task, or on the executor's thread, where
-     *  nobody would run it; `ESRCH`: as `join`; `ENOMEM` */
+     *  @throws as `get`; std::system_error `EDEADLK`: inside a task, or on the executor's thread,
+     *  where nobody would run it; `ESRCH`: as `join`; `ENOMEM` */
     std::intptr_t wait() const
     {
         return detail::await_or_throw(
@@ -304,13 +308,14 @@ public:
         return detail::await_or_report(state_, detail::blocking(detail::to_ns(time)), ec);
     }
 
-    /** ANY THREAD; no malloc. A launch that has not begun never does. Else the cancel is sticky: the call
-     *  that the body is suspended in throws `cancelled_error`, or returns its real result if that was
-     *  there first, and every later one throws, outside a `shield`.
+    /** ANY THREAD; no malloc. A launch that has not begun never does. Else the cancel is sticky:
+     *  the call that the body is suspended in throws `cancelled_error`, or returns its real result
+     *  if that was there first, and every later one throws, outside a `shield`.
      *
      *  @snippet exceptions.cpp cancelling
      *  @return false: it was not attached
-     *  @throws std::system_error `EINVAL`: this object was moved from; `EPERM` in a child after `fork` */
+     *  @throws std::system_error `EINVAL`: this object was moved from; `EPERM` in a child after
+     *  `fork` */
     bool cancel()
     {
         std::error_code ec;
@@ -329,8 +334,9 @@ public:
         return error == 0;
     }
 
-    /** Ends the body's `this_task::park`, the present or the next one. ANY THREAD. No malloc; a system call
-     *  only if its executor sleeps. What was written before is visible to the body then.
+    /** Ends the body's `this_task::park`, the present or the next one. ANY THREAD. No malloc; a
+     *  system call only if its executor sleeps. What was written before is visible to the body
+     *  then.
      *  @throws std::system_error `EINVAL`: this object was moved from */
     void unpark()
     {
@@ -345,17 +351,18 @@ public:
         detail::report(monad_async_task_unpark(native_handle()).error, ec);
     }
 
-    /** Sets the CPU priority; takes effect at the next scheduling decision. On the executor's thread
-     *  while attached.
+    /** Sets the CPU priority; takes effect at the next scheduling decision. On the executor's
+     *  thread while attached.
      *  @param cpu decides what runs next
      *  @throws std::system_error `EPERM`: another thread; `EINVAL`: no such level, or moved from */
     void priority(async::priority cpu) { priority(cpu, io_priority()); }
 
     /** Sets both priorities.
      *  @param cpu decides what runs next
-     *  @param io decides who gets the next free submission entry; for operations that begin afterwards
-     *  @throws std::system_error `EPERM`: attached, and another thread; `EINVAL`: no such level, or moved
-     *  from */
+     *  @param io decides who gets the next free submission entry; for operations that begin
+     *  afterwards
+     *  @throws std::system_error `EPERM`: attached, and another thread; `EINVAL`: no such level, or
+     *  moved from */
     void priority(async::priority cpu, async::priority io)
     {
         std::error_code ec;
@@ -398,8 +405,8 @@ public:
     }
 
     /** The handle of the C API, which may be used together with this object but not destroyed.
-     *  While the task is idle it may be given other code and attached with the C API; `done`, `get`,
-     *  `join` and `cancel` then speak of that run.
+     *  While the task is idle it may be given other code and attached with the C API; `done`,
+     *  `get`, `join` and `cancel` then speak of that run.
      *  @return null after it was moved from */
     [[nodiscard]] monad_async_task native_handle() const noexcept
     {
@@ -441,7 +448,8 @@ private:
     void close() noexcept
     {
         // Whole until the body has returned: it may look at it.
-        if (state_ != nullptr && detail::suspending([this] { return detail::task_close(state_); })) {
+        auto const end = [this] { return detail::task_close(state_); };
+        if (state_ != nullptr && detail::suspending(end)) {
             auto *const state = std::exchange(state_, nullptr);
             detail::tsan_acquire(state->head);
             state->leave();

@@ -4,11 +4,11 @@
 /** @file this_task.hpp
  *  What a task does to itself.
  *
- *  Those that suspend throw `cancelled_error` when the task or a scope around the call was cancelled,
- *  `timeout_error` when a scope's deadline passed (scope.hpp), and `std::system_error` with `EPERM`
- *  outside a task. A cancel is sticky: every later call throws too, outside a `shield`. But while an
- *  exception unwinds the task's stack, neither is delivered, so that destructors may suspend; a call that
- *  was under way then begins anew.
+ *  Those that suspend throw `cancelled_error` when the task or a scope around the call was
+ *  cancelled, `timeout_error` when a scope's deadline passed (scope.hpp), and `std::system_error`
+ *  with `EPERM` outside a task. A cancel is sticky: every later call throws too, outside a
+ *  `shield`. But while an exception unwinds the task's stack, neither is delivered, so that
+ *  destructors may suspend; a call that was under way then begins anew.
  *
  *  The forms with a `std::error_code` report the same and throw nothing. */
 
@@ -85,7 +85,8 @@ namespace this_task {
     return executor_ref(detail::block_of(self->current_executor));
 }
 
-/** Whether the calling task was cancelled, for loops that do not suspend; inside a shield too. A load.
+/** Whether the calling task was cancelled, for loops that do not suspend; inside a shield too. A
+ *  load.
  *  @return false outside a task */
 [[nodiscard]] inline bool cancel_requested() noexcept
 {
@@ -132,8 +133,9 @@ sleep_for(std::chrono::duration<Rep, Period> time, std::error_code &ec) noexcept
     detail::report(detail::suspend(detail::to_ns(time)).error, ec);
 }
 
-/** SUSPENDS until a clock shows a time or later; at least yields. A clock that is set back meanwhile is
- *  waited for. One that is set forward is not noticed: the sleep is as long as it was to be when it began.
+/** SUSPENDS until a clock shows a time or later; at least yields. A clock that is set back
+ *  meanwhile is waited for. One that is set forward is not noticed: the sleep is as long as it was
+ *  to be when it began.
  *  @param time of any clock that has `now()` */
 template <class Clock, class Duration>
 MONAD_ASYNC_LOCAL void sleep_until(std::chrono::time_point<Clock, Duration> time)
@@ -151,8 +153,8 @@ sleep_until(std::chrono::time_point<Clock, Duration> time, std::error_code &ec) 
     detail::report(detail::suspend_until(time).error, ec);
 }
 
-/** SUSPENDS until `task::unpark`, or returns at once if there was one since the last return. One permit is
- *  kept, however many came. */
+/** SUSPENDS until `task::unpark`, or returns at once if there was one since the last return. One
+ *  permit is kept, however many came. */
 MONAD_ASYNC_LOCAL inline void park()
 {
     detail::check(detail::do_park().error, "monad::async::this_task::park");

@@ -5,11 +5,11 @@
 // executor.
 //
 //      executor ---.                         +------------------+
-//      executor_ref --> executor_block ----> | remote (counted) | --> the core's executor, while it lives
-//      task_state --'   head, stop, ...      +------------------+
+//      executor_ref --> executor_block ----> | remote (counted) | --> the core's executor, while it
+//      lives task_state --'   head, stop, ...      +------------------+
 //
-// `head`, `owner` and `next` belong to the executor's thread. `users` and `stop` are atomic, `remote` and
-// `on_unobserved` do not change.
+// `head`, `owner` and `next` belong to the executor's thread. `users` and `stop` are atomic,
+// `remote` and `on_unobserved` do not change.
 
 #include "../config.h"
 #include "../error.hpp"
@@ -71,14 +71,15 @@ struct executor_block {
     }
 };
 
-// All that crosses into the library is plain data, or not looked into: no exception, and nothing of std.
+// All that crosses into the library is plain data, or not looked into: no exception, and nothing of
+// std.
 
 // Makes the executor that `block` is for. The calling thread owns it.
 MONAD_ASYNC_API monad_async_result
 executor_open(monad_async_executor_attr const *attr, executor_block *block) noexcept;
-// Cancels what is attached, runs it to its end, destroys. False: the executor is the parent process's, or
-// this process is about to exit and the executor cannot be run here; everything stays as it was. Ends the
-// process where it is impossible.
+// Cancels what is attached, runs it to its end, destroys. False: the executor is the parent
+// process's, or this process is about to exit and the executor cannot be run here; everything stays
+// as it was. Ends the process where it is impossible.
 MONAD_ASYNC_API bool executor_close(executor_block *block) noexcept;
 // That of an executor object of the calling thread; null for an executor of the C API.
 MONAD_ASYNC_API executor_block *find_block(monad_async_executor ex) noexcept;

@@ -80,7 +80,8 @@ MONAD_ASYNC_LOCAL int launch(
     return error;
 }
 
-// Waits for the end of `state`'s run by `wait`, a call of the C API, and gives `outcome` its result.
+// Waits for the end of `state`'s run by `wait`, a call of the C API, and gives `outcome` its
+// result.
 template <class Wait, class Outcome>
 MONAD_ASYNC_LOCAL auto await(task_state &state, Wait wait, Outcome outcome)
 {

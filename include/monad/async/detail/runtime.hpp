@@ -3,13 +3,16 @@
 
 // What the calling module's C++ runtime knows of exceptions, around calls that suspend.
 //
-// 1. A task's exceptions are its own. The core keeps those of one C++ runtime apart, the one that the
-//    library is linked with. A plugin may have a second one inside (-static-libstdc++). Its own state is
-//    kept here, around each suspending call of the C++ API. What suspends through the C API directly is
-//    not covered.
-// 2. While an exception unwinds a task's stack, cancellation is not delivered: the destructors that run
-//    may suspend. A call that was interrupted all the same is made again, in a shield. A scope that such a
-//    destructor enters holds: it is a shield itself, and noted, so that its own time-out counts.
+// 1. A task's exceptions are its own. The core keeps those of one C++ runtime apart, the one that
+// the
+//    library is linked with. A plugin may have a second one inside (-static-libstdc++). Its own
+//    state is kept here, around each suspending call of the C++ API. What suspends through the C
+//    API directly is not covered.
+// 2. While an exception unwinds a task's stack, cancellation is not delivered: the destructors that
+// run
+//    may suspend. A call that was interrupted all the same is made again, in a shield. A scope that
+//    such a destructor enters holds: it is a shield itself, and noted, so that its own time-out
+//    counts.
 //
 // Everything here is hidden: it must speak of the module that it is compiled into.
 
@@ -53,7 +56,8 @@ MONAD_ASYNC_LOCAL inline exception_state *own_exceptions() noexcept
     return reinterpret_cast<exception_state *>(__cxxabiv1::__cxa_get_globals());
 }
 
-// Rule 1. False until this module's static variables are initialised: then nothing is suspended yet.
+// Rule 1. False until this module's static variables are initialised: then nothing is suspended
+// yet.
 MONAD_ASYNC_LOCAL inline bool const has_own_runtime =
     static_cast<void *>(own_exceptions()) != library_exceptions();
 
@@ -89,7 +93,8 @@ struct unwinding_scope {
 MONAD_ASYNC_API unwinding_scope **unwinding_scopes() noexcept;
 
 // Rule 2: an exception unwinds the stack, and no scope was entered since it was thrown.
-[[gnu::cold, gnu::noinline]] MONAD_ASYNC_LOCAL inline bool is_unwinding(monad_async_task self) noexcept
+[[gnu::cold, gnu::noinline]] MONAD_ASYNC_LOCAL inline bool
+is_unwinding(monad_async_task self) noexcept
 {
     int const uncaught = std::uncaught_exceptions();
     if (uncaught == 0) {

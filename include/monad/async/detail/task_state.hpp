@@ -15,20 +15,21 @@
 // the holder of the task object. `has_exited` and `is_attached`, which acquire, are the border.
 //
 //   callable   drop        thrown
-//   there      its drop    null            from attach to the end of the body, and on where a launch
+//   there      its drop    null            from attach to the end of the body, and on where a
+//   launch
 //                                          was cancelled
 //   none       null        what the last body threw, or null
 //
-// A body that threw leaves a result that says so: the state's address, and which of its throws it was.
-// So what was thrown is told from an error of C's, of the join's, of another run and of another task,
-// wherever the result went. Who joins on another thread may ask while the next launch clears it: hence
-// the lock, which nobody takes where nothing was thrown.
+// A body that threw leaves a result that says so: the state's address, and which of its throws it
+// was. So what was thrown is told from an error of C's, of the join's, of another run and of
+// another task, wherever the result went. Who joins on another thread may ask while the next launch
+// clears it: hence the lock, which nobody takes where nothing was thrown.
 //
-// Of what was thrown and nobody asked for, the executor that the task was last attached to is told, if it
-// wants to know: its block is kept for that (`told`).
+// Of what was thrown and nobody asked for, the executor that the task was last attached to is told,
+// if it wants to know: its block is kept for that (`told`).
 //
-// Who joins a task uses its state as well as the task object, which may be gone by the time the joiner
-// runs again: the last of them deletes the state, and `last` tells then how the task ended.
+// Who joins a task uses its state as well as the task object, which may be gone by the time the
+// joiner runs again: the last of them deletes the state, and `last` tells then how the task ended.
 
 #include "../config.h"
 #include "../error.hpp"
@@ -70,8 +71,8 @@ struct task_state {
     monad_async_task head = nullptr;
     // Destroys the callable; null when there is none.
     void (*drop)(task_state &) noexcept = nullptr;
-    // What the last callable threw, and how many have thrown (never 0 once one has). Written by who may
-    // touch the state, under the lock; read by others under the lock.
+    // What the last callable threw, and how many have thrown (never 0 once one has). Written by who
+    // may touch the state, under the lock; read by others under the lock.
     std::exception_ptr thrown;
     std::int32_t throws = 0;
     mutable std::int32_t thrown_lock = 0;
@@ -322,9 +323,9 @@ private:
 // Plain data only across the border, as in executor_block.hpp.
 MONAD_ASYNC_API monad_async_result
 task_open(monad_async_task_attr const *attr, task_state *state) noexcept;
-// Cancels once, runs the executor or waits for its thread to, until the task has exited; destroys it. False:
-// the process forked since and the body is the parent's, or it is about to exit and nobody would run the
-// task to its end: the state must stay as it is.
+// Cancels once, runs the executor or waits for its thread to, until the task has exited; destroys
+// it. False: the process forked since and the body is the parent's, or it is about to exit and
+// nobody would run the task to its end: the state must stay as it is.
 MONAD_ASYNC_API bool task_close(task_state *state) noexcept;
 
 } // namespace detail

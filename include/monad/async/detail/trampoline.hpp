@@ -83,7 +83,8 @@ monad_async_result call(task_state &state)
 // Unsanitized in one respect: what is caught of a forced unwind is a reference to nothing, and the
 // undefined behaviour sanitizer would end the process before we say why it ends.
 template <class F>
-__attribute__((no_sanitize("null"))) MONAD_ASYNC_LOCAL monad_async_result trampoline(monad_async_task head) noexcept
+__attribute__((no_sanitize("null"))) MONAD_ASYNC_LOCAL monad_async_result
+trampoline(monad_async_task head) noexcept
 {
     tsan_acquire(head);
     auto &state = *static_cast<task_state *>(head->user_ptr);

@@ -1,8 +1,8 @@
 #ifndef MONAD_ASYNC_DETAIL_TSAN_HPP
 #define MONAD_ASYNC_DETAIL_TSAN_HPP
 
-// Tells ThreadSanitizer what it cannot see: launching and exiting order memory, by atomics inside the
-// library, which is not built with it. Nothing without it.
+// Tells ThreadSanitizer what it cannot see: launching and exiting order memory, by atomics inside
+// the library, which is not built with it. Nothing without it.
 
 #if defined(__SANITIZE_THREAD__)
     #define MONAD_ASYNC_TSAN 1
