@@ -4,19 +4,28 @@
 //! Every file is named: a watched directory would not tell ninja which file changed.
 
 const BRIDGE: &str = "src/bridge.rs";
-const SOURCES: &[&str] =
-    &["cpp/current.cpp", "cpp/cxa_globals.cpp", "cpp/die.cpp", "cpp/executor.cpp", "cpp/task.cpp"];
+const SOURCES: &[&str] = &[
+    "cpp/current.cpp",
+    "cpp/cxa_globals.cpp",
+    "cpp/die.cpp",
+    "cpp/executor.cpp",
+    "cpp/patience.cpp",
+    "cpp/scope.cpp",
+    "cpp/task.cpp",
+];
 const HEADERS: &[&str] = &[
-    "cpp/pause.hpp",
+    "cpp/patience.hpp",
+    "cpp/thread_lists.hpp",
     "include/monad/async/config.h",
     "include/monad/async/detail/die.hpp",
+    "include/monad/async/detail/executor_block.hpp",
     "include/monad/async/detail/task_state.hpp",
-    "include/monad/async/detail/time.hpp",
     "include/monad/async/detail/tsan.hpp",
     "include/monad/async/error.hpp",
     "include/monad/async/executor.h",
-    "include/monad/async/executor.hpp",
+    "include/monad/async/remote.h",
     "include/monad/async/result.h",
+    "include/monad/async/scope.h",
     "include/monad/async/task.h",
     "include/monad/async/ticks.h",
 ];

@@ -15,13 +15,13 @@ set(DOXYGEN_INCLUDE_PATH "${CMAKE_CURRENT_SOURCE_DIR}/include")
 set(DOXYGEN_EXAMPLE_PATH "${CMAKE_CURRENT_SOURCE_DIR}/examples")
 # What is for the headers alone, not for those who include them.
 set(DOXYGEN_EXCLUDE "${CMAKE_CURRENT_SOURCE_DIR}/include/monad/async/detail")
-set(DOXYGEN_EXCLUDE_SYMBOLS "monad::async::detail*" "monad::async_bridge*")
+set(DOXYGEN_EXCLUDE_SYMBOLS "monad::async::v0::detail*" "monad::async_bridge*")
 set(DOXYGEN_JAVADOC_AUTOBRIEF YES)
 set(DOXYGEN_OPTIMIZE_OUTPUT_FOR_C NO)
 set(DOXYGEN_EXTENSION_MAPPING h=C++)
 set(DOXYGEN_MACRO_EXPANSION YES)
 set(DOXYGEN_EXPAND_ONLY_PREDEF YES)
-set(DOXYGEN_PREDEFINED "MONAD_ASYNC_API=" "MONAD_ASYNC_NODISCARD=" "__extension__=" "MONAD_ASYNC_NOEXCEPT=" "MONAD_ASYNC_EXTERN_C_BEGIN="
+set(DOXYGEN_PREDEFINED "MONAD_ASYNC_API=" "MONAD_ASYNC_LOCAL=" "MONAD_ASYNC_NODISCARD=" "__extension__=" "MONAD_ASYNC_NOEXCEPT=" "MONAD_ASYNC_EXTERN_C_BEGIN="
   "MONAD_ASYNC_EXTERN_C_END=" "__cplusplus=202002L" "__cpp_concepts=202002L" "__cpp_exceptions=1"
   "__linux__" "__LP64__" "MONAD_ASYNC_TASK_BODY=task_body")
 set(DOXYGEN_INLINE_SOURCES NO)

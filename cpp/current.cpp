@@ -1,14 +1,14 @@
-// Which task runs on the calling thread, and which thread that is. The executor that runs is noted once
-// a `run`; its head says which task. Here rather than in Rust, whose thread-locals cost a call in a
-// shared library.
+// Which task runs on the calling thread, and which thread that is. The executor that runs is noted
+// once a `run`; its head says which task. Here rather than in Rust, whose thread-locals cost a call
+// in a shared library.
 
 #include "monad/async/executor.h"
 #include "monad/async/task.h"
 
 #include <cstdint>
 
-// The calling thread's note: the executor inside whose `run` it is, or null. Written by the core, which
-// reads it by name (src/sys/thread.rs).
+// The calling thread's note: the executor inside whose `run` it is, or null. Written by the core,
+// which reads it by name (src/sys/thread.rs).
 //
 // The calling thread's number, which no other thread ever gets; 0 while it has none.
 //

@@ -8,7 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
-namespace monad::async::detail {
+namespace monad::async {
+inline namespace v0 {
+namespace detail {
 
 void die(char const *why) noexcept
 {
@@ -21,4 +23,6 @@ void die(char const *why) noexcept
     std::terminate();
 }
 
-} // namespace monad::async::detail
+} // namespace detail
+} // namespace v0
+} // namespace monad::async

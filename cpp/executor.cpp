@@ -2,66 +2,125 @@
 
 #include "monad-async/src/bridge.rs.h"
 #include "monad/async/detail/die.hpp"
-#include "monad/async/executor.hpp"
-#include "pause.hpp"
+#include "monad/async/detail/executor_block.hpp"
+#include "patience.hpp"
+#include "thread_lists.hpp"
 
+#include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <cstdint>
 
-namespace monad::async::detail {
+namespace monad::async {
+inline namespace v0 {
+namespace detail {
 
 namespace {
 
-// Runs `ex` for `ns`, or until nothing is attached.
-void run_for(monad_async_executor ex, std::uint64_t ns) noexcept
+// Why it cannot be closed here, or null.
+char const *obstacle(monad_async_executor ex, int error) noexcept
 {
-    auto const until = now_ns() + ns;
-    for (auto now = until - ns; now < until && monad_async_executor_has_work(ex); now = now_ns()) {
-        auto const timeout = timespec_of(until - now);
+    if (error != 0 && error != EBUSY && error != EDEADLK) {
+        return "an executor was destroyed on a thread that does not own it";
+    }
+    return error == EDEADLK || ex->current_task != nullptr
+               ? "an executor was destroyed inside one of its own tasks"
+               : nullptr;
+}
+
+// Lets the executor make progress: by running it; inside a task of another one, by a pass that does
+// not wait, and suspending that task.
+void make_progress(monad_async_executor ex, std::uint64_t ns, std::uint64_t &pause_ns) noexcept
+{
+    auto *const self = monad_async_task_current();
+    if (self == nullptr) {
+        auto const timeout = timespec_of(ns);
         auto const r = monad_async_executor_run(ex, SIZE_MAX, &timeout);
         if (r.error != 0 && r.error != ETIME) {
             die("an executor could not be run to its end");
+        }
+        return;
+    }
+    // From a yield to 1 ms: nobody tells that task when the executor has something to do.
+    constexpr std::uint64_t longest_ns = 1'000'000;
+    pause_ns = run_inside_another(ex) != 0 ? 0 : std::min(pause_ns * 2 + 10'000, longest_ns);
+    suspend_shielded(self, std::min(pause_ns, ns));
+}
+
+void forget(executor_block *block) noexcept
+{
+    for (auto **at = &lists_of_this_thread().executors; *at != nullptr; at = &(*at)->next) {
+        if (*at == block) {
+            *at = block->next;
+            return;
         }
     }
 }
 
 } // namespace
 
-monad_async_result executor_open(monad_async_executor_attr const *attr, executor_handle *out) noexcept
+monad_async_result
+executor_open(monad_async_executor_attr const *attr, executor_block *block) noexcept
 {
     std::int32_t error = 0;
     auto *const opened = async_bridge::open_executor(attr, error);
     if (opened == nullptr) {
         return monad_async_make_failure(error);
     }
-    out->head = opened->head();
-    out->owner = opened;
+    block->head = opened->head();
+    auto const referred = monad_async_remote_acquire(block->head, &block->remote);
+    if (referred.error != 0) {
+        auto ex = rust::Box<async_bridge::Executor>::from_raw(opened);
+        (void)ex->close();
+        return referred;
+    }
+    block->owner = opened;
+    auto &first = lists_of_this_thread().executors;
+    block->next = first;
+    first = block;
     return monad_async_make_success(0);
 }
 
-void executor_close(executor_handle handle) noexcept
+bool executor_close(executor_block *block) noexcept
 {
-    auto ex = rust::Box<async_bridge::Executor>::from_raw(handle.owner);
-    if (!ex->is_of_this_process()) {
-        return; // The parent's, and so are its tasks.
+    auto &ex = *block->owner;
+    if (!ex.is_of_this_process()) {
+        return false; // The parent's, and so are its tasks.
     }
-    pause grace;
+    patience until_told("~executor");
+    std::uint64_t pause_ns = 0;
+    bool begun = false;
     for (;;) {
-        switch (ex->close()) {
-        case 0:
-            return;
-        case EBUSY:
-            break;
-        case EDEADLK:
-            die("an executor was destroyed inside one of its own tasks");
-        default:
-            die("an executor was destroyed on a thread that does not own it");
+        int const error = ex.close();
+        if (error == 0) {
+            forget(block);
+            block->owner = nullptr;
+            (void)rust::Box<async_bridge::Executor>::from_raw(&ex);
+            return true;
         }
-        if (ex->cancel_all() != 0) {
-            die("an executor's tasks could not be cancelled");
+        if (!begun) {
+            begun = true;
+            char const *const why_not = obstacle(block->head, error);
+            if ((why_not != nullptr || monad_async_task_current() != nullptr) && is_in_exit()) {
+                return false;
+            }
+            if (why_not != nullptr) {
+                die(why_not);
+            }
         }
-        run_for(handle.head, grace.next_ns());
+        if (ex.awaited() == nullptr) {
+            // Those that were launched since, too.
+            if (ex.cancel_all() != 0) {
+                die("an executor's tasks could not be cancelled");
+            }
+        }
+        if (monad_async_executor_has_work(block->head)) {
+            make_progress(block->head, until_told.left_ns(), pause_ns);
+            until_told.look(static_cast<monad_async_task>(ex.awaited()));
+        }
     }
 }
 
-} // namespace monad::async::detail
+} // namespace detail
+} // namespace v0
+} // namespace monad::async

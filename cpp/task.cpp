@@ -3,66 +3,97 @@
 #include "monad-async/src/bridge.rs.h"
 #include "monad/async/detail/die.hpp"
 #include "monad/async/detail/task_state.hpp"
-#include "pause.hpp"
+#include "monad/async/scope.h"
+#include "patience.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 
-namespace monad::async::detail {
+namespace monad::async {
+inline namespace v0 {
+namespace detail {
 
 namespace {
 
-// How long to wait at a time for another thread, or another task, to make progress.
+// Where nobody tells when to go on.
 constexpr std::uint64_t step_ns = 100'000;
 
-// Lets the task's executor make progress, for at most `ns`. On the executor's thread, by running it;
+// Suspends the running task until `other` has exited, for at most `ns`.
+void join_shielded(monad_async_task self, monad_async_task other, std::uint64_t ns) noexcept
+{
+    monad_async_scope shield;
+    int error = monad_async_scope_enter(self, &shield, ns, MONAD_ASYNC_SCOPE_SHIELD).error;
+    if (error == 0) {
+        (void)monad_async_task_join(self, other);
+        (void)monad_async_scope_leave(self, &shield);
+    }
+    if (monad_async_task_is_attached(other)) {
+        suspend_shielded(self, step_ns); // Waits for us itself; or its exit is being published.
+    }
+}
+
+// Lets the task come nearer to its end, for at most `ns`. On the executor's thread, by running it;
 // from another task or another thread, by getting out of the way.
-//
-// `owed` is set where that took a cancel that the calling task had coming.
-void give_way(monad_async_executor ex, task_state const &state, std::uint64_t ns, bool &owed) noexcept
+void make_progress(monad_async_executor ex, task_state const &state, std::uint64_t ns) noexcept
 {
     auto const timeout = timespec_of(ns);
     auto const r = monad_async_executor_run(ex, SIZE_MAX, &timeout);
     if (r.error == 0 || r.error == ETIME) {
         return;
     }
-    if (r.error == EDEADLK && ex->current_task == state.head) {
+    bool const is_here = r.error == EDEADLK;
+    if (is_here && ex->current_task == state.head) {
         die("a task was destroyed inside itself");
     }
-    if (r.error != EDEADLK && r.error != EPERM) {
+    if (!is_here && r.error != EPERM) {
         die("a task's executor could not be run");
     }
     auto const self = monad_async_task_current();
-    auto const wait_ns = ns < step_ns ? ns : step_ns;
     if (self == nullptr) {
-        auto const ts = timespec_of(wait_ns);
-        ::nanosleep(&ts, nullptr);
-    } else if (monad_async_task_suspend_for_duration(self, wait_ns).error == ECANCELED) {
-        owed = true;
+        (void)monad_async_task_wait(state.head, ns);
+        if (state.is_attached()) {
+            auto const ts = timespec_of(std::min(ns, step_ns)); // No memory for it, say.
+            ::nanosleep(&ts, nullptr);
+        }
+    } else if (is_here && ex->current_task == nullptr) {
+        // Another executor's, on this thread: nobody else may be running it.
+        suspend_shielded(self, run_inside_another(ex) != 0 ? 0 : std::min(ns, step_ns));
+    } else {
+        join_shielded(self, state.head, ns);
     }
 }
 
-// False: the task is the parent process's, and no business of ours.
-bool stop(task_state &state) noexcept
+// False: the task is the parent process's, or nobody will run it, and no business of ours.
+bool stop(task_state &state, async_bridge::Task const &task) noexcept
 {
-    pause grace;
-    bool owed = false;
+    patience until_told("~task");
+    bool looked = false;
+    std::uint64_t cancelled_run = 0;
     while (state.is_attached()) {
         auto const ex = __atomic_load_n(&state.head->current_executor, __ATOMIC_ACQUIRE);
         if (ex == nullptr) {
             continue; // Between the two stores that publish its exit.
         }
-        if (monad_async_task_cancel(ex, state.head).error == EPERM) {
-            return false;
+        if (!looked) {
+            looked = true;
+            // True on its own thread alone, where outside tasks it can be run to its end.
+            bool const is_ours =
+                monad_async_executor_has_work(ex) && monad_async_task_current() == nullptr;
+            if (!is_ours && is_in_exit()) {
+                return false; // The process is about to be over for who could run it, too.
+            }
         }
-        auto const until = now_ns() + grace.next_ns();
-        for (auto now = now_ns(); now < until && state.is_attached(); now = now_ns()) {
-            give_way(ex, state, until - now, owed);
+        // Once, and again only where somebody has launched it again.
+        if (auto const run = task.run(); run != cancelled_run) {
+            cancelled_run = run;
+            if (monad_async_task_cancel(ex, state.head).error == EPERM) {
+                return false;
+            }
+            continue; // A launch that had not begun is over.
         }
-    }
-    if (owed) {
-        auto const self = monad_async_task_current();
-        (void)monad_async_task_cancel(self->current_executor, self);
+        make_progress(ex, state, until_told.left_ns());
+        until_told.look(state.is_attached() ? state.head : nullptr);
     }
     return true;
 }
@@ -77,13 +108,14 @@ monad_async_result task_open(monad_async_task_attr const *attr, task_state *stat
         return monad_async_make_failure(error);
     }
     state->head = opened->head();
+    state->label.head = state->head;
     state->owner = opened;
     return monad_async_make_success(0);
 }
 
 bool task_close(task_state *state) noexcept
 {
-    if (!stop(*state)) {
+    if (!stop(*state, *state->owner)) {
         return false;
     }
     state->close();
@@ -94,4 +126,6 @@ bool task_close(task_state *state) noexcept
     return true;
 }
 
-} // namespace monad::async::detail
+} // namespace detail
+} // namespace v0
+} // namespace monad::async

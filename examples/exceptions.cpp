@@ -70,8 +70,8 @@ void cancelled(ma::executor &ex)
     ex.run_until_idle();
     try {
         t.get();
-    } catch (std::system_error const &e) {
-        std::printf("cancelled: %s\n", e.code() == ma::cancelled ? "and get says so" : e.what());
+    } catch (ma::cancelled_error const &) {
+        std::puts("cancelled: and get says so");
     }
 }
 //! [cancelling]
@@ -100,7 +100,7 @@ void failed_io(ma::executor &ex)
 
 int main()
 {
-    ma::executor ex{ma::executor_options{.io_uring_entries = 8}};
+    ma::executor ex;
     get_rethrows(ex);
     suspended_inside_catch(ex);
     cancelled(ex);

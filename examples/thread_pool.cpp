@@ -9,7 +9,6 @@
 #include <deque>
 #include <exception>
 #include <future>
-#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -22,20 +21,16 @@ class worker {
 public:
     worker()
     {
-        std::promise<ma::executor *> made;
+        std::promise<ma::executor_ref> made;
         auto executor = made.get_future();
-        thread_ = std::thread([this, &made] { main(made); });
+        thread_ = std::thread([&made] { main(made); });
         executor_ = executor.get(); // Rethrows what kept the executor from being made.
     }
 
     //! [stopping a worker]
     ~worker()
     {
-        {
-            std::lock_guard const waking(waking_);
-            stop_ = true;
-            executor_->wake();
-        }
+        executor_.stop(); // A reference may outlive the executor.
         thread_.join();
     }
     //! [stopping a worker]
@@ -44,28 +39,22 @@ public:
     worker &operator=(worker const &) = delete;
 
     // Any thread may attach tasks to it.
-    [[nodiscard]] ma::executor const &executor() const { return *executor_; }
+    [[nodiscard]] ma::executor_ref const &executor() const { return executor_; }
 
 private:
     //! [a worker's thread]
-    void main(std::promise<ma::executor *> &made)
+    static void main(std::promise<ma::executor_ref> &made)
     try {
-        ma::executor executor{ma::executor_options{.io_uring_entries = 16}};
-        made.set_value(&executor);
-        while (!stop_) {
-            executor.run();
-        }
-        // An executor must outlive the call that wakes it.
-        std::lock_guard const woken(waking_);
+        ma::executor executor;
+        made.set_value(executor.ref());
+        executor.run_until_stopped();
     } catch (...) {
         made.set_exception(std::current_exception());
     }
     //! [a worker's thread]
 
-    std::atomic<bool> stop_ = false;
-    std::mutex waking_;
-    ma::executor *executor_ = nullptr;
-    std::thread thread_; // Last: it uses the others.
+    ma::executor_ref executor_;
+    std::thread thread_;
 };
 
 // A few hundred microseconds of work, a slice at a time: whoever computes for long yields now and
@@ -120,10 +109,7 @@ try {
     std::uint64_t steps = 0;
     for (auto const &of_worker : pieces) {
         for (auto const &p : of_worker) {
-            while (!p.task.done()) {
-                std::this_thread::yield();
-            }
-            steps += static_cast<std::uint64_t>(p.task.get());
+            steps += static_cast<std::uint64_t>(p.task.wait());
         }
     }
     std::printf("%zu workers, %llu steps\n", workers_n, static_cast<unsigned long long>(steps));

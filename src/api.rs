@@ -17,6 +17,7 @@ use crate::reactor::validate;
 use crate::sys::thread;
 use crate::task::create;
 use crate::task::header::{mark, Flags, Task, TaskHead, TaskRef, Waits, PRIORITIES};
+use crate::task::state::Run;
 use crate::uring::kernel::{Kernel, Sqe};
 
 const EINVAL: Errno = Errno(libc::EINVAL);
@@ -124,6 +125,18 @@ impl<K: Kernel> Handle<K> {
         }
         self.executor().cancel_all();
         Ok(())
+    }
+
+    /// As [`Executor::list_attached`].
+    pub fn list_attached(self, tasks: &mut Vec<(TaskRef, Run)>) {
+        if self.executor().is_mine() {
+            self.executor().list_attached(tasks);
+        }
+    }
+
+    /// OWNER'S THREAD. Whether that run of `task` is under way here.
+    pub fn has_run(self, task: TaskRef, run: Run) -> bool {
+        task.state().is_run_attached_to(self.as_ptr().cast(), run)
     }
 
     pub fn destroy(self) -> Res<()> {

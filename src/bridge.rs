@@ -10,8 +10,10 @@ use core::ptr;
 
 use crate::api::{self, Handle};
 use crate::capi::{executor as c_executor, task as c_task, ExecutorPtr};
+use crate::executor::scope::Scope;
 use crate::sys::alloc::try_box;
-use crate::task::header::TaskHead;
+use crate::task::header::{TaskHead, TaskRef};
+use crate::task::state::Run;
 
 #[cxx::bridge(namespace = "monad::async_bridge")]
 mod ffi {
@@ -19,6 +21,7 @@ mod ffi {
     #[namespace = ""]
     unsafe extern "C++" {
         include!("monad/async/executor.h");
+        include!("monad/async/scope.h");
         include!("monad/async/task.h");
         #[cxx_name = "monad_async_executor_attr"]
         type ExecutorAttr;
@@ -28,6 +31,8 @@ mod ffi {
         type TaskAttr;
         #[cxx_name = "monad_async_task_head"]
         type TaskHead;
+        #[cxx_name = "monad_async_scope"]
+        type Scope;
     }
 
     extern "Rust" {
@@ -35,13 +40,17 @@ mod ffi {
         unsafe fn open_executor(attr: *const ExecutorAttr, error: &mut i32) -> *mut Executor;
         fn head(self: &Executor) -> *mut ExecutorHead;
         fn is_of_this_process(self: &Executor) -> bool;
-        fn cancel_all(self: &Executor) -> i32;
+        fn cancel_all(self: &mut Executor) -> i32;
+        fn awaited(self: &mut Executor) -> *mut TaskHead;
         fn close(self: &mut Executor) -> i32;
 
         type Task;
         unsafe fn open_task(attr: *const TaskAttr, error: &mut i32) -> *mut Task;
         fn head(self: &Task) -> *mut TaskHead;
+        fn run(self: &Task) -> u64;
         fn close(self: &mut Task) -> i32;
+
+        unsafe fn scope_has_fired(scope: *const Scope) -> bool;
     }
 
     // C++ takes them back from the pointers.
@@ -52,6 +61,8 @@ mod ffi {
 /// An executor that C++ owns. C++ closes it before it drops the box.
 pub struct Executor {
     head: ExecutorPtr,
+    /// What `cancel_all` cancelled, each with its run. Those that are over are dropped from the end.
+    cancelled: Vec<(TaskRef, Run)>,
 }
 
 /// Null, and the errno, where there is none.
@@ -59,7 +70,7 @@ pub struct Executor {
 /// # Safety
 /// As `monad_async_executor_create`.
 unsafe fn open_executor(attr: *const ffi::ExecutorAttr, error: &mut i32) -> *mut Executor {
-    let Ok(mut ex) = try_box(Executor { head: ptr::null_mut() }) else {
+    let Ok(mut ex) = try_box(Executor { head: ptr::null_mut(), cancelled: Vec::new() }) else {
         *error = c_executor::no_memory().error;
         return ptr::null_mut();
     };
@@ -82,11 +93,28 @@ impl Executor {
         unsafe { Handle::from_ptr(self.head) }.is_ok_and(Handle::is_of_this_process)
     }
 
-    fn cancel_all(&self) -> i32 {
+    fn cancel_all(&mut self) -> i32 {
         // SAFETY: as above.
-        unsafe { Handle::from_ptr(self.head) }
-            .and_then(Handle::cancel_all)
-            .map_or_else(|e| e.0, |()| 0)
+        let Ok(ex) = (unsafe { Handle::from_ptr(self.head) }) else {
+            return libc::EINVAL;
+        };
+        ex.list_attached(&mut self.cancelled);
+        ex.cancel_all().map_or_else(|e| e.0, |()| 0)
+    }
+
+    /// One of the tasks that `cancel_all` cancelled, and that has not exited since; null without.
+    fn awaited(&mut self) -> *mut ffi::TaskHead {
+        // SAFETY: as above.
+        let Ok(ex) = (unsafe { Handle::from_ptr(self.head) }) else {
+            return ptr::null_mut();
+        };
+        while let Some(&(task, run)) = self.cancelled.last() {
+            if ex.has_run(task, run) {
+                return task.as_head().cast_mut().cast();
+            }
+            self.cancelled.pop();
+        }
+        ptr::null_mut()
     }
 
     fn close(&mut self) -> i32 {
@@ -130,6 +158,12 @@ impl Task {
         self.head.cast_mut().cast()
     }
 
+    /// The number of its run that is under way, or was the last. A load; any thread.
+    fn run(&self) -> u64 {
+        // SAFETY: ours until `close`.
+        unsafe { api::task(self.head) }.map_or(0, |task| task.state().run())
+    }
+
     fn close(&mut self) -> i32 {
         // SAFETY: ours until `close`; EINVAL the second time.
         let closed = unsafe { api::task(self.head) }.and_then(api::destroy_task);
@@ -141,4 +175,11 @@ impl Task {
             },
         )
     }
+}
+
+/// # Safety
+/// `scope` is entered, or was; its task's executor's thread.
+unsafe fn scope_has_fired(scope: *const ffi::Scope) -> bool {
+    // SAFETY: the caller's.
+    unsafe { scope.cast::<Scope>().as_ref() }.is_some_and(Scope::has_fired)
 }

@@ -8,7 +8,12 @@
 
 #include "async/error.hpp"
 #include "async/executor.hpp"
+#include "async/executor_options.hpp"
+#include "async/executor_ref.hpp"
+#include "async/io_batch.hpp"
+#include "async/operation.hpp"
 #include "async/priority.hpp"
+#include "async/scope.hpp"
 #include "async/task.hpp"
 #include "async/this_task.hpp"
 

@@ -137,6 +137,16 @@ pub(super) fn look(other: TaskRef) -> Known {
         .map_or(Known::Changing, |(_, result)| Known::Over(RawResult::from_words(result)))
 }
 
+/// The run is still under way. Its executor's mailbox may be closed all the same: for the moment in which
+/// an executor that is about to go finds that a launch has crossed the close, and opens it again.
+pub(super) fn is_under(state: TaskState<'_>, run: Run) -> bool {
+    state.attached_run().is_some_and(|(now, _)| now == run)
+}
+
+/// For another thread's handful of instructions: not a yield, as that one may be of a lower priority than
+/// this thread.
+const CHANGING_NS: u64 = 20_000;
+
 /// How far a chain of tasks that join each other is followed.
 const CHAIN_MAX: usize = 64;
 
@@ -154,9 +164,6 @@ impl<K: Kernel> Executor<K> {
                 return RawResult::from_kernel(stopped);
             }
         }
-        /// For another thread's handful of instructions: not a yield, as that one may be of a lower
-        /// priority than this thread.
-        const CHANGING_NS: u64 = 20_000;
         let (run, away) = loop {
             match look(other) {
                 Known::Under(run, away) => break (run, away),
@@ -233,8 +240,14 @@ impl<K: Kernel> Executor<K> {
     fn join_remote(&self, task: TaskRef, record: &JoinRecord) -> RawResult {
         record.owed.set(1);
         // SAFETY: the record stays until `owed` is 0, which ends the suspension below.
-        if !unsafe { record.away.post_pinned(record.link(), kind::JOIN) } {
-            return result_of(record.other.state(), record.run); // Rule 3.
+        while !unsafe { record.away.post_pinned(record.link(), kind::JOIN) } {
+            if !is_under(record.other.state(), record.run) {
+                return result_of(record.other.state(), record.run); // Rule 3.
+            }
+            let slept = self.sleep(task, CHANGING_NS);
+            if slept != 0 {
+                return RawResult::from_kernel(slept);
+            }
         }
         self.await_join(task, record)
     }

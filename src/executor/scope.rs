@@ -66,6 +66,11 @@ impl Scope {
         }
     }
 
+    /// The thread of its task's executor.
+    pub fn has_fired(&self) -> bool {
+        self.fired.get() != 0
+    }
+
     fn seal_for(&self, task: TaskRef) -> usize {
         (ptr::from_ref(self) as usize).rotate_left(17) ^ task.addr()
     }

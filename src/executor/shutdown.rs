@@ -4,6 +4,7 @@ use super::Executor;
 use crate::error::{Errno, Res};
 use crate::stack::pool;
 use crate::task::header::TaskRef;
+use crate::task::state::Run;
 use crate::uring::kernel::{Kernel, Wait};
 
 impl<K: Kernel> Executor<K> {
@@ -19,6 +20,23 @@ impl<K: Kernel> Executor<K> {
             let task = unsafe { TaskRef::new(header.cast()) };
             // ENOENT: attached elsewhere, or idle.
             let _ = self.cancel(task);
+        });
+    }
+
+    /// OWNER'S THREAD. Puts every task that is attached into `tasks`, with its run, as far as there is
+    /// memory for them. EXPENSIVE, as `cancel_all`.
+    pub fn list_attached(&self, tasks: &mut Vec<(TaskRef, Run)>) {
+        tasks.clear();
+        if tasks.try_reserve(self.attached()).is_err() {
+            return;
+        }
+        pool::for_each_in_use(|header| {
+            // SAFETY: as in `cancel_all`.
+            let task = unsafe { TaskRef::new(header.cast()) };
+            // Not to grow: the pool is locked.
+            if task.state().is_attached_to(self.address()) && tasks.len() < tasks.capacity() {
+                tasks.push((task, task.state().run()));
+            }
         });
     }
 

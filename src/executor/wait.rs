@@ -9,7 +9,7 @@ use core::sync::atomic::{
     Ordering::{AcqRel, Acquire, Release},
 };
 
-use super::join::{look, result_of, JoinRecord, Joiner, Known};
+use super::join::{is_under, look, result_of, JoinRecord, Joiner, Known};
 use super::mailbox::{kind, Mailbox};
 use crate::error::{Errno, RawResult};
 use crate::sys::backoff::Backoff;
@@ -96,12 +96,16 @@ fn wait_for(other: TaskRef, run: Run, away: &'static Mailbox, deadline_ns: u64) 
     let record =
         waiter.record.get_or_init(|| JoinRecord::new(Joiner::Thread(waiter), other, run, away));
     // SAFETY: in place until the last holder lets go; JOIN's answer does for its own.
-    let posted = unsafe { away.post_pinned(record.link(), kind::JOIN) };
-    if !posted {
-        // Its executor is gone, and with it the run is over.
-        waiter.release();
-        waiter.release();
-        return result_of(other.state(), run);
+    let post = || unsafe { away.post_pinned(record.link(), kind::JOIN) };
+    let mut backoff = Backoff::new();
+    while !post() {
+        if !is_under(other.state(), run) {
+            // Its executor is gone, and with it the run is over.
+            waiter.release();
+            waiter.release();
+            return result_of(other.state(), run);
+        }
+        backoff.wait();
     }
     while waiter.result().is_none() {
         let left_ns = match deadline_ns {

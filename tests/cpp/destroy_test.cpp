@@ -3,8 +3,6 @@
 
 #include <string>
 
-#include <unistd.h>
-
 namespace {
 
 TEST(Destroy, a_sleeping_task_is_cancelled_and_its_stack_cleaned_up)
@@ -36,7 +34,7 @@ TEST(Destroy, a_pending_launch_never_begins)
     EXPECT_FALSE(ex.has_work());
 }
 
-TEST(Destroy, a_body_that_swallows_cancels_is_asked_again)
+TEST(Destroy, a_body_that_swallows_the_cancel_finds_it_at_every_call)
 {
     ma::executor ex;
     int swallowed = 0;
@@ -48,7 +46,7 @@ TEST(Destroy, a_body_that_swallows_cancels_is_asked_again)
             while (swallowed < 5) {
                 try {
                     ma::this_task::sleep_for(1h);
-                } catch (std::system_error const &) {
+                } catch (ma::cancelled_error const &) {
                     ++swallowed;
                 }
             }
@@ -59,7 +57,7 @@ TEST(Destroy, a_body_that_swallows_cancels_is_asked_again)
     EXPECT_EQ(ends, 1);
 }
 
-TEST(Destroy, a_body_that_yields_in_a_loop_is_asked_once_it_suspends)
+TEST(Destroy, a_body_that_yields_in_a_loop_ends_at_its_next_yield)
 {
     ma::executor ex;
     int rounds = 0;
@@ -76,43 +74,7 @@ TEST(Destroy, a_body_that_yields_in_a_loop_is_asked_once_it_suspends)
     EXPECT_LE(rounds, 2) << "the first or second yield after the cancel throws";
 }
 
-TEST(Destroy, a_clean_up_that_suspends_comes_through)
-{
-    // What is lost: asked again at once, a clean-up that has to wait (closing, saying goodbye) would
-    // be cancelled too.
-    ma::executor_options options;
-    options.io_uring_entries = 8;
-    ma::executor ex{options};
-    int pipe_ends[2];
-    ASSERT_EQ(::pipe(pipe_ends), 0);
-    int cleanup_error = -1;
-    {
-        ma::task t;
-        t.attach(ex, [&] {
-            struct says_goodbye {
-                int fd;
-                int &error;
-                ~says_goodbye()
-                {
-                    error = errno_thrown_by([this] {
-                        io_uring_sqe sqe = {};
-                        sqe.opcode = IORING_OP_CLOSE;
-                        sqe.fd = fd;
-                        (void)ma::this_task::io(sqe);
-                    });
-                }
-            } const goodbye{pipe_ends[1], cleanup_error};
-            ma::this_task::sleep_for(1h);
-        });
-        ex.run(1);
-    }
-    EXPECT_EQ(cleanup_error, 0);
-    char c;
-    EXPECT_EQ(::read(pipe_ends[0], &c, 1), 0) << "closed";
-    ::close(pipe_ends[0]);
-}
-
-TEST(Destroy, others_run_meanwhile)
+TEST(Destroy, others_run_in_that_time)
 {
     ma::executor ex;
     ma::task other;

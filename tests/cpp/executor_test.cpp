@@ -98,7 +98,7 @@ TEST(Executor, errors_are_system_errors_with_the_errno)
 
 TEST(Executor, options_reach_the_ring)
 {
-    ma::executor const compute;
+    ma::executor const compute{ma::executor_options::compute_only()};
     ma::executor const with_ring{ring(8)};
     EXPECT_FALSE(compute.config().empty());
     EXPECT_NE(compute.config(), with_ring.config());

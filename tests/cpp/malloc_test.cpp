@@ -171,10 +171,10 @@ TEST(Malloc, an_executor_without_memory_is_an_exception)
     { ma::executor const what_is_made_once_a_thread; }
     EXPECT_GE(failures_of([] { ma::executor const ex; }), 2);
     try {
-        until_failure = 0;
+        until_failure = 1; // The first is the object's own: a std::bad_alloc.
         ma::executor const ex;
         ADD_FAILURE() << "it takes no memory?";
-    } catch (std::exception const &e) {
+    } catch (std::system_error const &e) {
         EXPECT_NE(std::string(e.what()).find("memory"), std::string::npos) << e.what();
     }
     until_failure = -1;

@@ -211,7 +211,7 @@ TEST(ThisTask, io_returns_the_result_or_throws_the_errno)
         sqe.flags = IOSQE_IO_LINK;
         EXPECT_EQ(errno_thrown_by([&] { (void)ma::this_task::io(sqe); }), EINVAL);
     });
-    ma::executor compute;
+    ma::executor compute{ma::executor_options::compute_only()};
     run_task(compute, [] {
         EXPECT_EQ(errno_thrown_by([] { (void)ma::this_task::io(io_uring_sqe{}); }), ENOTSUP);
     });

@@ -5,10 +5,15 @@
  *  The executor as a C++ object. */
 
 #include "config.h"
+#include "detail/executor_block.hpp"
+#include "detail/runtime.hpp"
 #include "detail/time.hpp"
 #include "error.hpp"
 #include "executor.h"
+#include "executor_options.hpp"
+#include "executor_ref.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
@@ -16,73 +21,55 @@
 #include <limits>
 #include <memory>
 #include <string>
+#include <system_error>
 #include <utility>
 
-namespace monad::async_bridge {
-struct Executor; // Rust's; never seen through.
-}
-
 namespace monad::async {
+inline namespace v0 {
 
-/** How to make an executor. */
-struct executor_options {
-    /** Submission entries of its io_uring, rounded up to a power of two. 0: a compute-only executor;
-     *  it has timers and takes work from other threads, and I/O fails with `ENOTSUP`. */
-    unsigned io_uring_entries = 0;
-    /** Completion entries; 0: twice as many as submission entries. */
-    unsigned completion_entries = 0;
-    /** The descriptor of another ring whose kernel worker threads to share; -1: none. That of an
-     *  executor's stands in its `config`. Without a ring of its own: ignored. */
-    int share_workers_of = -1;
-    /** False: every `ticks` field stays 0, and no time is spent on reading the clock. */
-    bool time_tracking = true;
-};
-
+/** @cond no API */
 namespace detail {
 
-// All that crosses into the library is plain data: no exception, and nothing of std.
-
-// What an executor object holds. `owner` keeps `head` alive.
-struct executor_handle {
-    monad_async_executor head = nullptr;
-    async_bridge::Executor *owner = nullptr;
-};
-
-MONAD_ASYNC_API monad_async_result
-executor_open(monad_async_executor_attr const *attr, executor_handle *out) noexcept;
-// Cancels what is attached, runs it to its end, destroys. Ends the process where that is impossible.
-MONAD_ASYNC_API void executor_close(executor_handle handle) noexcept;
-
 // One pass; 0 where the time ran out.
-inline std::size_t executor_run(monad_async_executor ex, std::size_t max_items, timespec const *timeout)
+MONAD_ASYNC_LOCAL inline std::size_t
+executor_run(monad_async_executor ex, std::size_t max_items, std::uint64_t wait_ns, int &error)
 {
-    auto const r = monad_async_executor_run(ex, max_items, timeout);
-    if (r.error != 0) {
-        if (r.error == ETIME) {
-            return 0;
-        }
-        fail(r.error, "monad::async::executor::run");
-    }
-    return static_cast<std::size_t>(r.value);
+    constexpr std::uint64_t second_ns = 1'000'000'000;
+    timespec ts = {};
+    ts.tv_sec = static_cast<time_t>(wait_ns / second_ns);
+    ts.tv_nsec = static_cast<long>(wait_ns % second_ns);
+    auto const *const timeout = wait_ns == forever_ns ? nullptr : &ts;
+    auto const r = suspending([&] { return monad_async_executor_run(ex, max_items, timeout); });
+    error = r.error == ETIME ? 0 : r.error;
+    return r.error == 0 ? static_cast<std::size_t>(r.value) : 0;
 }
 
 } // namespace detail
+/** @endcond */
 
-/** Runs tasks; belongs to the thread that creates it, which alone may use it, but for what says ANY
- *  THREAD. Movable, but not by its own tasks; tasks and native handles stay valid when it is moved. */
+/** Runs tasks; belongs to the thread that creates it, which alone may use it, except where ANY
+ *  THREAD is said. Movable, but not by its own tasks; tasks and native handles stay valid when it
+ *  is moved.
+ *
+ *  A program whose parts have a C++ runtime each (a plugin linked with `-static-libstdc++`)
+ *  suspends its tasks by this API, not by the C API: only so are the exceptions of each part kept
+ *  apart. */
 class executor {
 public:
     /** As many items as are ready. */
     static constexpr std::size_t unlimited = std::numeric_limits<std::size_t>::max();
 
-    /** EXPENSIVE. A compute-only executor. @throws std::system_error as the other constructor */
+    /** EXPENSIVE. With the default options: a ring of 256 entries.
+     *  @throws std::system_error as the other constructor */
     executor() : executor(executor_options{}) {}
 
     /** EXPENSIVE: up to a millisecond. The calling thread owns it.
      *  @param options how to make it
-     *  @throws std::system_error `ENOSYS`: the kernel has no io_uring; `EPERM`: a sysctl or a sandbox
-     *  forbids it; `ENOMEM`: memory or the memlock limit; `EINVAL`: options that contradict each other;
-     *  `EMFILE`, `ENFILE`: no more descriptors; its text says what helps. std::bad_alloc */
+     *  @throws std::system_error `ENOSYS`: the kernel has no io_uring; `EPERM`: a sysctl or a
+     *  sandbox forbids it (`executor_options::compute_only` needs none); `ENOMEM`: memory or the
+     *  memlock limit; `EINVAL`: options that contradict each other; `EMFILE`, `ENFILE`: no more
+     *  descriptors; its text says what helps
+     *  @throws std::bad_alloc */
     explicit executor(executor_options const &options)
     {
         monad_async_executor_attr attr = {};
@@ -98,15 +85,19 @@ public:
         if (!options.time_tracking) {
             attr.flags |= MONAD_ASYNC_EXECUTOR_NO_TIME_TRACKING;
         }
-        auto const r = detail::executor_open(&attr, &handle_);
-        if (r.error != 0) {
-            detail::fail(r.error, monad_async_last_create_error());
-        }
+        attr.max_kernel_workers[0] = options.max_kernel_workers[0];
+        attr.max_kernel_workers[1] = options.max_kernel_workers[1];
+        attr.direct_descriptors = options.direct_descriptors;
+        auto block = std::make_unique<detail::executor_block>();
+        block->on_unobserved = options.on_unobserved;
+        auto const r = detail::executor_open(&attr, block.get());
+        detail::check(r.error, monad_async_last_create_error());
+        block_ = block.release();
     }
 
     /** Takes `other`'s place.
      *  @param other may only be destroyed or assigned to afterwards */
-    executor(executor &&other) noexcept : handle_(std::exchange(other.handle_, {})) {}
+    executor(executor &&other) noexcept : block_(std::exchange(other.block_, nullptr)) {}
 
     /** As the destructor, then takes `other`'s place.
      *  @param other may only be destroyed or assigned to afterwards
@@ -115,16 +106,23 @@ public:
     {
         if (this != &other) {
             close();
-            handle_ = std::exchange(other.handle_, {});
+            block_ = std::exchange(other.block_, nullptr);
         }
         return *this;
     }
 
-    /** Cancels all tasks that are attached and runs them until they have exited, so that the
-     *  destructors of the objects on their stacks run; again and again, with growing pauses, those
-     *  that suspend once more: a task that never ends keeps it from returning. Then gives the ring
-     *  back. Ends the process, with a message, on another thread than the owner's and inside one of
-     *  its own tasks: nobody could run the tasks then. In a child after `fork` it does nothing. */
+    /** Cancels all tasks that are attached, once, and runs them until they have exited, so that the
+     *  destructors of the objects on their stacks run. A body that has to suspend for its clean-up
+     *  does so in a `shield`; it may use this executor as before, launch tasks on it included,
+     *  which are cancelled once the others have exited. After 5 s one line on standard error names
+     *  a task that does not end. Then gives the ring back.
+     *
+     *  Inside a task of another executor of the same thread it suspends that task again and again.
+     *
+     *  Ends the process, with a message, on another thread than the owner's and inside one of its
+     *  own tasks: nobody could run the tasks then. But where that happens because the process exits
+     *  (`exit` in a task, or on another thread, destroys a static executor), and in a child after
+     *  `fork`, it does nothing. */
     ~executor() { close(); }
 
     executor(executor const &) = delete;
@@ -134,10 +132,25 @@ public:
      *  ready at that moment, the oldest of the highest priority first.
      *  @param max_items run so many items at most: a launch is one, a resumption is one
      *  @return how many ran; 0 after `wake`
-     *  @throws std::system_error `EPERM`: another thread's; `EDEADLK`: inside a task */
+     *  @throws std::system_error `EPERM`: another thread's; `EDEADLK`: inside a task; `EINVAL`:
+     *  moved from */
     std::size_t run(std::size_t max_items = unlimited)
     {
-        return detail::executor_run(handle_.head, max_items, nullptr);
+        return pass(max_items, detail::forever_ns, "monad::async::executor::run");
+    }
+
+    /** As the other `run`.
+     *  @param[out] ec the error
+     *  @return how many ran */
+    std::size_t run(std::error_code &ec) noexcept { return run(unlimited, ec); }
+
+    /** As the other `run`.
+     *  @param max_items run so many items at most
+     *  @param[out] ec the error
+     *  @return how many ran */
+    std::size_t run(std::size_t max_items, std::error_code &ec) noexcept
+    {
+        return pass(max_items, detail::forever_ns, ec);
     }
 
     /** As the other `run`, with a limit to the wait.
@@ -148,15 +161,82 @@ public:
     template <class Rep, class Period>
     std::size_t run(std::size_t max_items, std::chrono::duration<Rep, Period> timeout)
     {
-        auto const ns = detail::to_ns(timeout);
-        if (ns == detail::forever_ns) {
-            return run(max_items);
-        }
-        constexpr std::uint64_t second_ns = 1'000'000'000;
-        timespec ts = {};
-        ts.tv_sec = static_cast<time_t>(ns / second_ns);
-        ts.tv_nsec = static_cast<long>(ns % second_ns);
-        return detail::executor_run(handle_.head, max_items, &ts);
+        return pass(max_items, detail::to_ns(timeout), "monad::async::executor::run");
+    }
+
+    /** As the other `run`, with a limit to the wait.
+     *  @param max_items run so many items at most
+     *  @param timeout wait no longer
+     *  @param[out] ec the error
+     *  @return how many ran */
+    template <class Rep, class Period>
+    std::size_t run(std::size_t max_items, std::chrono::duration<Rep, Period> timeout,
+        std::error_code &ec) noexcept
+    {
+        return pass(max_items, detail::to_ns(timeout), ec);
+    }
+
+    /** One pass that does not wait.
+     *  @return how many items ran
+     *  @throws std::system_error as `run` */
+    std::size_t poll() { return pass(unlimited, 0, "monad::async::executor::poll"); }
+
+    /** As the other `poll`.
+     *  @param[out] ec the error
+     *  @return how many items ran */
+    std::size_t poll(std::error_code &ec) noexcept { return pass(unlimited, 0, ec); }
+
+    /** Runs what is ready, and becomes ready, until the time is over or it is told to `stop`; one
+     *  pass at least. Neither a `wake` ends it, nor that no task is attached.
+     *  @param time how long, by a clock that goes on while the machine sleeps
+     *  @return how many items ran
+     *  @throws std::system_error as `run` */
+    template <class Rep, class Period>
+    std::size_t run_for(std::chrono::duration<Rep, Period> time)
+    {
+        std::error_code ec;
+        auto const items = run_for(time, ec);
+        detail::check(ec.value(), "monad::async::executor::run_for");
+        return items;
+    }
+
+    /** As the other `run_for`.
+     *  @param time how long
+     *  @param[out] ec the error
+     *  @return how many items ran */
+    template <class Rep, class Period>
+    std::size_t run_for(std::chrono::duration<Rep, Period> time, std::error_code &ec) noexcept
+    {
+        auto const time_ns = detail::to_ns(time);
+        auto const begun_ns = monad_async_now_ns();
+        return run_while(ec, [=] {
+            auto const over_ns = monad_async_now_ns() - begun_ns;
+            return time_ns == detail::forever_ns ? time_ns : time_ns - std::min(time_ns, over_ns);
+        });
+    }
+
+    /** As `run_for`, until a clock shows a time or later.
+     *  @param time of any clock that has `now()`
+     *  @return how many items ran
+     *  @throws std::system_error as `run` */
+    template <class Clock, class Duration>
+    std::size_t run_until(std::chrono::time_point<Clock, Duration> time)
+    {
+        std::error_code ec;
+        auto const items = run_until(time, ec);
+        detail::check(ec.value(), "monad::async::executor::run_until");
+        return items;
+    }
+
+    /** As the other `run_until`.
+     *  @param time of any clock that has `now()`
+     *  @param[out] ec the error
+     *  @return how many items ran */
+    template <class Clock, class Duration>
+    std::size_t
+    run_until(std::chrono::time_point<Clock, Duration> time, std::error_code &ec) noexcept
+    {
+        return run_while(ec, [&] { return detail::ns_between(Clock::now(), time); });
     }
 
     /** Runs until no task is attached, however long they sleep.
@@ -164,31 +244,91 @@ public:
      *  @throws std::system_error as `run` */
     std::size_t run_until_idle()
     {
-        // Throws where it may not be run; elsewhere a look, and nothing runs.
-        std::size_t items = run(0);
-        while (has_work()) {
-            items += run();
+        std::error_code ec;
+        auto const items = run_until_idle(ec);
+        detail::check(ec.value(), "monad::async::executor::run_until_idle");
+        return items;
+    }
+
+    /** As the other `run_until_idle`.
+     *  @param[out] ec the error
+     *  @return how many items ran */
+    std::size_t run_until_idle(std::error_code &ec) noexcept
+    {
+        // Refused where it may not be run; elsewhere a look, and nothing runs.
+        std::size_t items = run(0, ec);
+        while (!ec && has_work()) {
+            items += run(ec);
         }
         return items;
     }
 
+    /** Runs until it is told to `stop`, whether tasks are attached or not: what a thread does that
+     *  serves others.
+     *  @return how many items ran
+     *  @throws std::system_error as `run` */
+    std::size_t run_until_stopped()
+    {
+        std::error_code ec;
+        auto const items = run_until_stopped(ec);
+        detail::check(ec.value(), "monad::async::executor::run_until_stopped");
+        return items;
+    }
+
+    /** As the other `run_until_stopped`.
+     *  @param[out] ec the error
+     *  @return how many items ran */
+    std::size_t run_until_stopped(std::error_code &ec) noexcept
+    {
+        return run_while(ec, [] { return detail::forever_ns; });
+    }
+
+    /** ANY THREAD. Ends the `run_until_stopped`, `run_for` or `run_until` that is under way after
+     *  its present pass, or the next one before it begins. The executor must outlive the call;
+     *  where its thread may end because of it, an `executor_ref` says it better. */
+    void stop() noexcept
+    {
+        if (block_ != nullptr) {
+            (void)block_->ask_to_stop();
+        }
+    }
+
     /** ANY THREAD. A `run` that sleeps returns; one that does not, or the next one, does not sleep.
-     *  The executor must outlive the call: where its thread ends because of the call, have it wait
-     *  for the call's return. A system call only if it sleeps.
+     *  The executor must outlive the call; `executor_ref` has one without that condition. A system
+     *  call only if it sleeps.
+     *
+     *  @throws std::system_error `EPERM` in a child after `fork`; `EINVAL`: moved from */
+    void wake()
+    {
+        detail::check(
+            monad_async_executor_wake(native_handle()).error, "monad::async::executor::wake");
+    }
+
+    /** As the other `wake`.
+     *  @param[out] ec the error */
+    void wake(std::error_code &ec) noexcept
+    {
+        detail::report(monad_async_executor_wake(native_handle()).error, ec);
+    }
+
+    /** A reference for others to keep. ANY THREAD, while the executor lives. An atomic addition.
      *
      *  @snippet thread_pool.cpp stopping a worker
      *  @snippet thread_pool.cpp a worker's thread
-     *  @throws std::system_error `EPERM` in a child after `fork` */
-    void wake()
+     *  @return refers to none if this object was moved from */
+    [[nodiscard]] executor_ref ref() const noexcept
     {
-        value_or_throw(monad_async_executor_wake(handle_.head), "monad::async::executor::wake");
+        if (block_ != nullptr) {
+            block_->use();
+        }
+        return executor_ref(block_);
     }
 
     /** Whether running it makes sense. OWNER'S THREAD.
      *  @return true while a task is attached */
     [[nodiscard]] bool has_work() const noexcept
     {
-        return monad_async_executor_has_work(handle_.head);
+        return monad_async_executor_has_work(native_handle());
     }
 
     /** What was detected and chosen. OWNER'S THREAD. EXPENSIVE.
@@ -196,26 +336,74 @@ public:
     [[nodiscard]] std::string config() const
     {
         std::unique_ptr<char, void (*)(char *)> const text(
-            monad_async_executor_config_string(handle_.head), [](char *p) { monad_async_free(p); });
+            monad_async_executor_config_string(native_handle()),
+            [](char *p) { monad_async_free(p); });
         return text ? std::string(text.get()) : std::string();
     }
 
-    /** The handle of the C API, which may be used beside this object but not destroyed. Its counters
-     *  and ticks may be read on the owner's thread.
+    /** The descriptor of its ring, for `share_workers_of` and `IORING_REGISTER_*`. OWNER'S THREAD.
+     *  @return -1 without a ring */
+    [[nodiscard]] int ring_fd() const noexcept
+    {
+        return monad_async_executor_ring_fd(native_handle());
+    }
+
+    /** The handle of the C API, which may be used together with this object but not destroyed. Its
+     *  counters and ticks may be read on the owner's thread.
      *  @return null after it was moved from */
-    [[nodiscard]] monad_async_executor native_handle() const noexcept { return handle_.head; }
+    [[nodiscard]] monad_async_executor native_handle() const noexcept
+    {
+        return block_ != nullptr ? block_->head : nullptr;
+    }
+
+    /** @cond no API */
+    [[nodiscard]] detail::executor_block *block() const noexcept { return block_; }
+    /** @endcond */
 
 private:
+    std::size_t pass(std::size_t max_items, std::uint64_t wait_ns, char const *what)
+    {
+        int error = 0;
+        auto const items = detail::executor_run(native_handle(), max_items, wait_ns, error);
+        detail::check(error, what);
+        return items;
+    }
+
+    std::size_t pass(std::size_t max_items, std::uint64_t wait_ns, std::error_code &ec) noexcept
+    {
+        int error = 0;
+        auto const items = detail::executor_run(native_handle(), max_items, wait_ns, error);
+        detail::report(error, ec);
+        return items;
+    }
+
+    // Passes until `left_ns` says 0, or `stop`.
+    template <class Left>
+    std::size_t run_while(std::error_code &ec, Left left_ns) noexcept
+    {
+        std::size_t items = run(0, ec);
+        for (auto wait_ns = left_ns(); !ec && !block_->is_to_stop();) {
+            items += pass(unlimited, wait_ns, ec);
+            if (wait_ns == 0 || (wait_ns = left_ns()) == 0) {
+                break;
+            }
+        }
+        return items;
+    }
+
     void close() noexcept
     {
-        if (handle_.owner != nullptr) {
-            detail::executor_close(std::exchange(handle_, {}));
+        // Whole until the last task has exited: they may look at it.
+        auto const end = [this] { return detail::executor_close(block_); };
+        if (block_ != nullptr && detail::suspending(end)) {
+            std::exchange(block_, nullptr)->leave();
         }
     }
 
-    detail::executor_handle handle_;
+    detail::executor_block *block_ = nullptr;
 };
 
+} // namespace v0
 } // namespace monad::async
 
 #endif

@@ -9,6 +9,7 @@
 #include <cstdint>
 
 namespace monad::async {
+inline namespace v0 {
 
 /** Whenever an executor picks what to run, it takes the oldest ready task of the highest level. */
 enum class priority : std::uint8_t {
@@ -17,6 +18,7 @@ enum class priority : std::uint8_t {
     low = monad_async_priority_low        /**< when nothing else is ready */
 };
 
+} // namespace v0
 } // namespace monad::async
 
 #endif

@@ -5,19 +5,26 @@
  *  The task as a C++ object. */
 
 #include "config.h"
+#include "detail/launch.hpp"
+#include "detail/runtime.hpp"
 #include "detail/task_state.hpp"
+#include "detail/time.hpp"
 #include "detail/trampoline.hpp"
 #include "error.hpp"
 #include "executor.hpp"
+#include "executor_ref.hpp"
 #include "priority.hpp"
 #include "task.h"
 #include "this_task.hpp"
 
 #include <cerrno>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <exception>
 #include <memory>
+#include <new>
+#include <string_view>
+#include <system_error>
 #include <type_traits>
 #include <utility>
 
@@ -31,11 +38,19 @@
 /** @endcond */
 
 namespace monad::async {
+inline namespace v0 {
 
 /** How to make a task. */
 struct task_options {
     /** Bytes of stack that the body may use; 0: the default, 128 KiB. */
     std::size_t stack_size = 0;
+    /** Decides what runs next. */
+    async::priority priority = async::priority::normal;
+    /** Decides who gets the next free submission entry; goes to the kernel with reads and
+     *  writes. */
+    async::priority io_priority = async::priority::normal;
+    /** For messages; 31 bytes of it are kept. */
+    std::string_view name = {};
 };
 
 #if MONAD_ASYNC_HAS_CONCEPTS
@@ -43,11 +58,12 @@ struct task_options {
 template <class T>
 concept task_result = std::is_void_v<T> || (std::integral<T> && detail::is_result<T>());
 
-/** What a task can run: can be moved into it, has a destructor that does not throw, is called without
- *  arguments, and returns nothing or an integer. */
+/** What a task can run: can be moved into it, has a destructor that does not throw, is called
+ *  without arguments, and returns nothing or an integer. */
 template <class F>
-concept task_body = std::constructible_from<std::decay_t<F>, F> && std::invocable<std::decay_t<F>> &&
-                    task_result<std::invoke_result_t<std::decay_t<F>>>;
+concept task_body =
+    std::constructible_from<std::decay_t<F>, F> && std::invocable<std::decay_t<F>> &&
+    task_result<std::invoke_result_t<std::decay_t<F>>>;
 
 #endif
 
@@ -61,21 +77,29 @@ concept task_body = std::constructible_from<std::decay_t<F>, F> && std::invocabl
 
 /** A function with a stack of its own, that an executor runs. Reusable: attach it again when it is
  *  done. Movable, while it runs too; the task underneath never moves. One thread at a time may use
- *  the object, but for what says ANY THREAD; `join` uses it until it suspends.
+ *  the object, except where ANY THREAD is said; `join` and `wait` use it until they wait.
  *
  *  @include hello.cpp */
 class task {
 public:
     /** EXPENSIVE: a stack, and one malloc. Any thread.
      *  @param options how to make it
-     *  @throws std::bad_alloc, std::system_error `ENOMEM`; `EINVAL`: an absurd stack size */
+     *  @throws std::bad_alloc
+     *  @throws std::system_error `ENOMEM`; `EINVAL`: an absurd stack size, no such priority */
     explicit task(task_options const &options = {})
     {
         auto state = std::make_unique<detail::task_state>();
         monad_async_task_attr attr = {};
         attr.stack_size = options.stack_size;
-        value_or_throw(detail::task_open(&attr, state.get()), "monad::async::task");
+        detail::check(detail::task_open(&attr, state.get()).error, "monad::async::task");
+        state->set_name(options.name);
         state_ = state.release();
+        std::error_code ec;
+        priority(options.priority, options.io_priority, ec);
+        if (ec) {
+            close();
+            detail::fail(ec.value(), "monad::async::task");
+        }
     }
 
     /** Takes `other`'s place.
@@ -94,184 +118,295 @@ public:
         return *this;
     }
 
-    /** Still attached, the task is cancelled, again and again with growing pauses if its body
-     *  suspends once more, and the destructor returns when it has exited, the objects on its stack
-     *  destroyed:
-     *  - on its executor's thread, by running the executor, so other tasks run meanwhile;
-     *  - inside another task, by suspending that one; if that is a task of another executor on the same
-     *    thread, somebody must run this one's for the destructor to return;
-     *  - on another thread, by waiting for the executor's thread to run it: the executor must outlive
-     *    the call, also where the task ends meanwhile.
+    /** Still attached, the task is cancelled, once, and the destructor returns when it has exited,
+     *  the objects on its stack destroyed. A body that has to suspend for its clean-up does so in a
+     *  `shield`. Until then the object is whole: the body may use it. The destructor waits
+     *  - on its executor's thread, by running the executor, so other tasks run in that time;
+     *  - inside another task, by suspending that one, shielded;
+     *  - on another thread, by blocking until the executor's thread has run it to its end: the
+     *    executor must outlive the call, also where the task ends in that time.
      *
-     *  A body that never ends keeps it from returning. Inside the very task it would destroy it ends
-     *  the process, with a message. */
+     *  After 5 s one line on standard error names the task. Inside the very task it would destroy
+     *  it ends the process, with a message. Where the process exits (`exit` in a task, or on
+     *  another thread, destroys a static task), and in a child after `fork`, it does nothing to a
+     *  task that is attached. */
     ~task() { close(); }
 
     task(task const &) = delete;
     task &operator=(task const &) = delete;
 
-    /** Has `ex` run `body`, which is moved into the task and destroyed when it returns. From any thread,
-     *  one at a time.
+    /** Has `ex` run `body`, which is moved into the task and destroyed when it returns. From any
+     *  thread, one at a time.
      *
      *  The body may return nothing or an integer, or throw: see `get`. No malloc where the callable
-     *  has at most 64 bytes and no stricter an alignment than `std::max_align_t`, or is no larger than
-     *  one that this task ran before. On the executor's
-     *  own thread: no lock, no atomic read-modify-write, no system call. From another thread:
-     *  lock-free; a system call only if the executor sleeps. The executor must outlive the call.
-     *
-     *  A launch that is cancelled before it begins never calls the body; it is destroyed with the
-     *  task, or by the next `attach`.
-     *  @param ex the executor
+     *  has at most 64 bytes and no stricter an alignment than `std::max_align_t`, or is no larger
+     *  than one that this task ran before. On the executor's own thread no lock and no atomic
+     *  read-modify-write either, unless the executor wants to know of unobserved exceptions.
+     *  @param ex the executor, which must outlive the call
      *  @param body any callable
-     *  @throws std::system_error with nothing changed: `EBUSY`: it is attached; `EINVAL`: `ex` or this
-     *  object was moved from
-     *  @throws std::bad_alloc and what moving the callable throws; then the task is idle, and what its
-     *  last run threw is gone */
+     *  @throws std::system_error with nothing changed: `EBUSY`: it is attached; `EINVAL`: `ex` or
+     *  this object was moved from
+     *  @throws std::bad_alloc and what moving the callable throws; then the task is idle, and what
+     *  its last run threw is gone */
     template <MONAD_ASYNC_TASK_BODY F>
     void attach(executor const &ex, F &&body)
     {
-        attach(ex.native_handle(), std::forward<F>(body));
+        attached(detail::launch(state_, ex.block(), ex.native_handle(), std::forward<F>(body)));
+    }
+
+    /** As the other `attach`.
+     *  @param ex the executor
+     *  @param body any callable; throws only if moving it does
+     *  @param[out] ec the error; `ENOMEM` too */
+    template <MONAD_ASYNC_TASK_BODY F>
+    void attach(executor const &ex, F &&body, std::error_code &ec) noexcept(
+        detail::moves_without_throw<F>)
+    {
+        attached(detail::launch(state_, ex.block(), ex.native_handle(), std::forward<F>(body)), ec);
+    }
+
+    /** As the other `attach`, to an executor that may be gone.
+     *  @param ex the executor
+     *  @param body any callable
+     *  @throws std::system_error as the other `attach`; `ESHUTDOWN`: the executor is gone */
+    template <MONAD_ASYNC_TASK_BODY F>
+    void attach(executor_ref const &ex, F &&body)
+    {
+        attached(detail::launch(state_, ex.block(), ex.native_handle(), std::forward<F>(body)));
+    }
+
+    /** As the other `attach`.
+     *  @param ex the executor
+     *  @param body any callable; throws only if moving it does
+     *  @param[out] ec the error; `ENOMEM` too */
+    template <MONAD_ASYNC_TASK_BODY F>
+    void attach(executor_ref const &ex, F &&body, std::error_code &ec) noexcept(
+        detail::moves_without_throw<F>)
+    {
+        attached(detail::launch(state_, ex.block(), ex.native_handle(), std::forward<F>(body)), ec);
     }
 
     /** As the other `attach`, to an executor of the C API.
-     *  @param ex the executor
-     *  @param body any callable */
+     *  @param ex the executor, which must outlive the call
+     *  @param body any callable
+     *  @throws std::system_error as the other `attach` */
     template <MONAD_ASYNC_TASK_BODY F>
     void attach(monad_async_executor ex, F &&body)
     {
-        using body_type = std::decay_t<F>;
-        static_assert(std::is_constructible_v<body_type, F>,
-            "a task's body is moved in: pass an rvalue, or something that can be copied");
-        static_assert(std::is_nothrow_destructible_v<body_type>,
-            "a task's body is destroyed where nobody could catch what its destructor throws");
-        static_assert(std::is_invocable_v<body_type>, "a task's body is called without arguments");
-        if constexpr (std::is_invocable_v<body_type>) {
-            static_assert(detail::is_result<std::invoke_result_t<body_type>>(),
-                "a task's body returns nothing or an integer");
-        }
-        auto &state = checked("monad::async::task::attach");
-        if (state.is_attached() || ex == nullptr) {
-            detail::fail(ex != nullptr ? EBUSY : EINVAL, "monad::async::task::attach");
-        }
-        state.clear();
-        state.prepare<body_type>();
-        ::new (state.place<body_type>()) body_type(std::forward<F>(body));
-        state.drop = &detail::drop_callable<body_type>;
-        state.head->user_ptr = &state;
-        auto const code_before =
-            std::exchange(state.head->user_code, &detail::trampoline<body_type>);
-        detail::tsan_release(state.head);
-        auto const r = monad_async_task_attach(ex, state.head);
-        if (r.error != 0) {
-            state.head->user_code = code_before;
-            state.clear();
-            detail::fail(r.error, "monad::async::task::attach");
-        }
+        attached(detail::launch(state_, nullptr, ex, std::forward<F>(body)));
+    }
+
+    /** As the other `attach`.
+     *  @param ex the executor
+     *  @param body any callable; throws only if moving it does
+     *  @param[out] ec the error; `ENOMEM` too */
+    template <MONAD_ASYNC_TASK_BODY F>
+    void attach(monad_async_executor ex, F &&body, std::error_code &ec) noexcept(
+        detail::moves_without_throw<F>)
+    {
+        attached(detail::launch(state_, nullptr, ex, std::forward<F>(body)), ec);
     }
 
     /** ANY THREAD.
-     *  @return true when no run of it is under way: its last one is over, or there was none; then `get`
-     *  may be called, and `attach` */
+     *  @return true when no run of it is under way: its last one is over, or there was none; then
+     *  `get` may be called, and `attach` */
     [[nodiscard]] bool done() const noexcept { return state_ == nullptr || !state_->is_attached(); }
+
+    /** ANY THREAD.
+     *  @return true once the body of the last `attach` has begun; false still, when it is done: it
+     *  was cancelled before it began */
+    [[nodiscard]] bool started() const noexcept
+    {
+        return state_ != nullptr && __atomic_load_n(&state_->begun, __ATOMIC_RELAXED);
+    }
 
     /** How the last run ended; may be asked again until the next `attach`.
      *
      *  @snippet exceptions.cpp get rethrows
      *  @return what the body returned, 0 if nothing
      *  @throws what the body threw
-     *  @throws std::system_error `ECANCELED`: it was cancelled before it began; `EBUSY`: not done;
-     *  `EINVAL`: it was never attached; the errno of a run through the C API that failed */
+     *  @throws cancelled_error it was cancelled before it began
+     *  @throws std::system_error `EBUSY`: not done; `EINVAL`: it was never attached; the errno of a
+     *  run through the C API that failed */
     std::intptr_t get() const
     {
-        auto &state = checked("monad::async::task::get");
-        if (!state.has_exited()) {
-            detail::fail(state.is_attached() ? EBUSY : EINVAL, "monad::async::task::get");
-        }
-        return state.outcome(state.head->result, "monad::async::task::get");
+        constexpr char const *what = "monad::async::task::get";
+        detail::check(not_ended(), what);
+        return state_->outcome(state_->head->result, what);
+    }
+
+    /** As the other `get`.
+     *  @param[out] ec the error; of what the body threw: its errno, `ENOMEM` for a
+     *  `std::bad_alloc`, `ENOTRECOVERABLE` for what has none
+     *  @return what the body returned; -1 with an error */
+    std::intptr_t get(std::error_code &ec) const noexcept
+    {
+        int const error = not_ended();
+        return error == 0 ? state_->outcome(state_->head->result, ec)
+                          : detail::report(monad_async_make_failure(error), ec);
     }
 
     /** SUSPENDS the calling task until this one, on the same executor or on another, is done. The
-     *  object may be moved or destroyed meanwhile, on the caller's thread.
+     *  object may be moved or destroyed in that time, on the caller's thread.
      *  @return as `get`, of the run that was under way, or was the last
-     *  @throws as `get`; std::system_error `EPERM`: not inside a task; `EDEADLK`: inside this one;
-     *  `ECANCELED`: the calling task was cancelled; `ESRCH`: another thread has launched the task again
-     *  before the join reached the executor, and the outcome that was meant is gone. Where a later run
-     *  has begun before the caller runs again, what was thrown is its errno alone, as a
-     *  std::system_error */
-    std::intptr_t join() const
+     *  @throws as `get`; cancelled_error, timeout_error: the calling task was, or a scope around
+     *  the call; std::system_error `EPERM`: not inside a task; `EDEADLK`: inside this one, or one
+     *  that this one waits for; `ESRCH`: another thread has launched the task again before the join
+     *  reached the executor, and the outcome that was meant is gone. Where a later run has begun
+     *  before the caller runs again, what was thrown is its errno alone, as a std::system_error */
+    MONAD_ASYNC_LOCAL std::intptr_t join() const
     {
-        auto &state = checked("monad::async::task::join");
-        auto *const self = detail::running_task("monad::async::task::join");
-        detail::state_use const use(state);
-        auto const r = monad_async_task_join(self, state.head);
-        // From here on `this` may be no more.
-        detail::tsan_acquire(state.head);
-        // Destroyed before the join reached the executor: only we know how it ended.
-        bool const overtaken = r.error == ESRCH && state.is_closed();
-        return state.outcome(overtaken ? state.last : r, "monad::async::task::join");
+        return detail::await_or_throw(state_, detail::joining(), "monad::async::task::join");
     }
 
-    /** ANY THREAD; the executor must outlive the call. A launch that has not begun never does; a
-     *  suspended body's call throws `ECANCELED`, or returns its real result if that was there first,
-     *  and then the next one throws.
+    /** As the other `join`.
+     *  @param[out] ec the error; as that of `get`
+     *  @return what the body returned; -1 with an error */
+    MONAD_ASYNC_LOCAL std::intptr_t join(std::error_code &ec) const noexcept
+    {
+        return detail::await_or_report(state_, detail::joining(), ec);
+    }
+
+    /** Blocks the calling thread until the task is done. ANY THREAD, outside tasks, but not the
+     *  executor's own. EXPENSIVE: allocates.
+     *  @return as `get`, of the run that was under way, or was the last
+     *  @throws as `get`; std::system_error `EDEADLK`: inside a task, or on the executor's thread,
+     *  where nobody would run it; `ESRCH`: as `join`; `ENOMEM` */
+    std::intptr_t wait() const
+    {
+        return detail::await_or_throw(
+            state_, detail::blocking(detail::forever_ns), "monad::async::task::wait");
+    }
+
+    /** As the other `wait`.
+     *  @param[out] ec the error; as that of `get`
+     *  @return what the body returned; -1 with an error */
+    std::intptr_t wait(std::error_code &ec) const noexcept
+    {
+        return detail::await_or_report(state_, detail::blocking(detail::forever_ns), ec);
+    }
+
+    /** As `wait`, for a while.
+     *  @param time how long at most
+     *  @return as `wait`
+     *  @throws as `wait`; timeout_error: it was not done by then */
+    template <class Rep, class Period>
+    std::intptr_t wait_for(std::chrono::duration<Rep, Period> time) const
+    {
+        return detail::await_or_throw(
+            state_, detail::blocking(detail::to_ns(time)), "monad::async::task::wait_for");
+    }
+
+    /** As the other `wait_for`.
+     *  @param time how long at most
+     *  @param[out] ec the error; `ETIME`: it was not done by then
+     *  @return what the body returned; -1 with an error */
+    template <class Rep, class Period>
+    std::intptr_t
+    wait_for(std::chrono::duration<Rep, Period> time, std::error_code &ec) const noexcept
+    {
+        return detail::await_or_report(state_, detail::blocking(detail::to_ns(time)), ec);
+    }
+
+    /** ANY THREAD; no malloc. A launch that has not begun never does. Else the cancel is sticky:
+     *  the call that the body is suspended in throws `cancelled_error`, or returns its real result
+     *  if that was there first, and every later one throws, outside a `shield`.
      *
      *  @snippet exceptions.cpp cancelling
      *  @return false: it was not attached
-     *  @throws std::system_error `ENOMEM`, from another thread */
+     *  @throws std::system_error `EINVAL`: this object was moved from; `EPERM` in a child after
+     *  `fork` */
     bool cancel()
     {
-        auto &state = checked("monad::async::task::cancel");
-        auto const ex = __atomic_load_n(&state.head->current_executor, __ATOMIC_ACQUIRE);
-        if (ex == nullptr) {
-            return false;
-        }
-        auto const r = monad_async_task_cancel(ex, state.head);
-        if (r.error == ENOENT) {
-            return false;
-        }
-        value_or_throw(r, "monad::async::task::cancel");
-        return true;
+        std::error_code ec;
+        bool const asked = cancel(ec);
+        detail::check(ec.value(), "monad::async::task::cancel");
+        return asked;
     }
 
-    /** Sets the CPU priority; takes effect at the next scheduling decision. On the executor's thread
-     *  while attached.
-     *  @param cpu decides what runs next
-     *  @throws std::system_error `EPERM`: another thread */
-    void priority(async::priority cpu)
+    /** As the other `cancel`.
+     *  @param[out] ec the error
+     *  @return false: it was not attached, or an error */
+    bool cancel(std::error_code &ec) noexcept
     {
-        priority(cpu, io_priority());
+        int const error = monad_async_task_cancel(nullptr, native_handle()).error;
+        detail::report(error == ENOENT ? 0 : error, ec);
+        return error == 0;
     }
+
+    /** Ends the body's `this_task::park`, the present or the next one. ANY THREAD. No malloc; a
+     *  system call only if its executor sleeps. What was written before is visible to the body
+     *  then.
+     *  @throws std::system_error `EINVAL`: this object was moved from */
+    void unpark()
+    {
+        detail::check(
+            monad_async_task_unpark(native_handle()).error, "monad::async::task::unpark");
+    }
+
+    /** As the other `unpark`.
+     *  @param[out] ec the error */
+    void unpark(std::error_code &ec) noexcept
+    {
+        detail::report(monad_async_task_unpark(native_handle()).error, ec);
+    }
+
+    /** Sets the CPU priority; takes effect at the next scheduling decision. On the executor's
+     *  thread while attached.
+     *  @param cpu decides what runs next
+     *  @throws std::system_error `EPERM`: another thread; `EINVAL`: no such level, or moved from */
+    void priority(async::priority cpu) { priority(cpu, io_priority()); }
 
     /** Sets both priorities.
      *  @param cpu decides what runs next
-     *  @param io decides who gets the next free submission entry; for operations that begin afterwards
-     *  @throws std::system_error `EPERM`: attached, and another thread */
+     *  @param io decides who gets the next free submission entry; for operations that begin
+     *  afterwards
+     *  @throws std::system_error `EPERM`: attached, and another thread; `EINVAL`: no such level, or
+     *  moved from */
     void priority(async::priority cpu, async::priority io)
     {
-        auto &state = checked("monad::async::task::priority");
-        value_or_throw(monad_async_task_set_priorities(state.head,
-                           static_cast<monad_async_priority>(cpu),
-                           static_cast<monad_async_priority>(io)),
-            "monad::async::task::priority");
+        std::error_code ec;
+        priority(cpu, io, ec);
+        detail::check(ec.value(), "monad::async::task::priority");
+    }
+
+    /** As the other `priority`.
+     *  @param cpu decides what runs next
+     *  @param io decides who gets the next free submission entry
+     *  @param[out] ec the error */
+    void priority(async::priority cpu, async::priority io, std::error_code &ec) noexcept
+    {
+        auto const r = monad_async_task_set_priorities(native_handle(),
+            static_cast<monad_async_priority>(cpu), static_cast<monad_async_priority>(io));
+        detail::report(r.error, ec);
     }
 
     /** On the executor's thread while attached.
-     *  @return the CPU priority */
+     *  @return the CPU priority
+     *  @throws std::system_error `EINVAL`: this object was moved from */
     [[nodiscard]] async::priority cpu_priority() const
     {
         return async::priority{checked("monad::async::task::cpu_priority").head->priority.cpu};
     }
 
     /** On the executor's thread while attached.
-     *  @return the I/O priority */
+     *  @return the I/O priority
+     *  @throws std::system_error `EINVAL`: this object was moved from */
     [[nodiscard]] async::priority io_priority() const
     {
         return async::priority{checked("monad::async::task::io_priority").head->priority.io};
     }
 
-    /** The handle of the C API, which may be used beside this object but not destroyed.
-     *  While the task is idle it may be given other code and attached with the C API; `done`, `get`,
-     *  `join` and `cancel` then speak of that run.
+    /** ANY THREAD.
+     *  @return of its options; empty after it was moved from */
+    [[nodiscard]] std::string_view name() const noexcept
+    {
+        return state_ != nullptr ? std::string_view(state_->label.name) : std::string_view();
+    }
+
+    /** The handle of the C API, which may be used together with this object but not destroyed.
+     *  While the task is idle it may be given other code and attached with the C API; `done`,
+     *  `get`, `join` and `cancel` then speak of that run.
      *  @return null after it was moved from */
     [[nodiscard]] monad_async_task native_handle() const noexcept
     {
@@ -281,26 +416,50 @@ public:
 private:
     detail::task_state &checked(char const *what) const
     {
-        if (state_ == nullptr) {
-            detail::fail(EINVAL, what); // Moved from.
-        }
+        detail::check(state_ == nullptr ? EINVAL : 0, what); // Moved from.
         return *state_;
+    }
+
+    // Why there is no outcome, or 0.
+    [[nodiscard]] int not_ended() const noexcept
+    {
+        if (state_ == nullptr) {
+            return EINVAL;
+        }
+        if (state_->has_exited()) {
+            return 0;
+        }
+        return state_->is_attached() ? EBUSY : EINVAL;
+    }
+
+    static void attached(int error)
+    {
+        if (error == detail::no_room) {
+            throw std::bad_alloc();
+        }
+        detail::check(error, "monad::async::task::attach");
+    }
+
+    static void attached(int error, std::error_code &ec) noexcept
+    {
+        detail::report(error == detail::no_room ? ENOMEM : error, ec);
     }
 
     void close() noexcept
     {
-        if (state_ != nullptr) {
+        // Whole until the body has returned: it may look at it.
+        auto const end = [this] { return detail::task_close(state_); };
+        if (state_ != nullptr && detail::suspending(end)) {
             auto *const state = std::exchange(state_, nullptr);
-            if (detail::task_close(state)) {
-                detail::tsan_acquire(state->head);
-                state->leave();
-            }
+            detail::tsan_acquire(state->head);
+            state->leave();
         }
     }
 
     detail::task_state *state_ = nullptr;
 };
 
+} // namespace v0
 } // namespace monad::async
 
 #endif

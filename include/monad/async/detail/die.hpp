@@ -5,11 +5,15 @@
 
 #include "../config.h"
 
-namespace monad::async::detail {
+namespace monad::async {
+inline namespace v0 {
+namespace detail {
 
 // Says why on standard error, then std::terminate.
 [[noreturn]] MONAD_ASYNC_API void die(char const *why) noexcept;
 
-} // namespace monad::async::detail
+} // namespace detail
+} // namespace v0
+} // namespace monad::async
 
 #endif

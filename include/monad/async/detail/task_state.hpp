@@ -5,7 +5,7 @@
 //
 //        task object            task_state (malloc)              the core's task
 //      +-------------+        +---------------------+          +------------------+
-//      | state ------+------->| head ---------------+--------->| user_code, -ptr  |
+//      | state ------+------->| name, head ---------+--------->| user_code, -ptr  |
 //      +-------------+        | drop, thrown        |<---------+-- user_ptr       |
 //                             | room: 64 bytes      |          | the task's stack |
 //                             | heap, heap_bytes ---+--> more  +------------------+
@@ -15,48 +15,73 @@
 // the holder of the task object. `has_exited` and `is_attached`, which acquire, are the border.
 //
 //   callable   drop        thrown
-//   there      its drop    null            from attach to the end of the body, and on where a launch
+//   there      its drop    null            from attach to the end of the body, and on where a
+//   launch
 //                                          was cancelled
 //   none       null        what the last body threw, or null
 //
-// A body that threw leaves a result that says so: the state's address, and which of its throws it was.
-// So what was thrown is told from an error of C's, of the join's, of another run and of another task,
-// wherever the result went. Who joins on another thread may ask while the next launch clears it: hence
-// the lock, which nobody takes where nothing was thrown.
+// A body that threw leaves a result that says so: the state's address, and which of its throws it
+// was. So what was thrown is told from an error of C's, of the join's, of another run and of
+// another task, wherever the result went. Who joins on another thread may ask while the next launch
+// clears it: hence the lock, which nobody takes where nothing was thrown.
 //
-// Who joins a task uses its state beside the task object, which may be gone by the time the joiner
-// runs again: the last of them deletes the state, and `last` tells then how the task ended.
+// Of what was thrown and nobody asked for, the executor that the task was last attached to is told,
+// if it wants to know: its block is kept for that (`told`).
+//
+// Who joins a task uses its state as well as the task object, which may be gone by the time the
+// joiner runs again: the last of them deletes the state, and `last` tells then how the task ended.
 
 #include "../config.h"
 #include "../error.hpp"
 #include "../task.h"
+#include "executor_block.hpp"
 #include "tsan.hpp"
 
+#include <algorithm>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <new>
+#include <string_view>
 #include <utility>
 
 namespace monad::async_bridge {
 struct Task; // Rust's; never seen through.
 }
 
-namespace monad::async::detail {
+namespace monad::async {
+inline namespace v0 {
+namespace detail {
 
 // Callables up to this size never need the heap.
 inline constexpr std::size_t room_bytes = 64;
 inline constexpr std::size_t heap_align = 64;
 
+// What a message reads of a task's state, by a copy: it cannot know whose a `user_ptr` is.
+struct task_label {
+    static constexpr std::uint64_t is_one = 0x6d6f6e61'6474736b;
+    std::uint64_t mark = is_one;
+    monad_async_task head = nullptr;
+    char name[32] = {};
+};
+
 struct task_state {
+    task_label label;
     monad_async_task head = nullptr;
     // Destroys the callable; null when there is none.
     void (*drop)(task_state &) noexcept = nullptr;
-    // What the last callable threw, and how many have thrown (never 0 once one has). Written by who may
-    // touch the state, under the lock; read by others under the lock.
+    // What the last callable threw, and how many have thrown (never 0 once one has). Written by who
+    // may touch the state, under the lock; read by others under the lock.
     std::exception_ptr thrown;
     std::int32_t throws = 0;
     mutable std::int32_t thrown_lock = 0;
+    // Under the lock too: somebody asked for it, or it is a cancelled task's way to leave.
+    mutable bool asked = false;
+    // The body of the last attach has begun. Atomic.
+    bool begun = false;
+    // Counted; whom to tell of what nobody asked for; null: nobody.
+    executor_block *told = nullptr;
     // Where larger callables live; kept for the next one. `heap_align`ed or more.
     void *heap = nullptr;
     std::size_t heap_bytes = 0;
@@ -76,7 +101,28 @@ struct task_state {
     ~task_state()
     {
         clear();
+        tell_from_now_on(nullptr);
         release_heap();
+    }
+
+    void set_name(std::string_view name) noexcept
+    {
+        auto const n = std::min(name.size(), sizeof label.name - 1);
+        std::copy_n(name.data(), n, label.name);
+    }
+
+    // Of what the next run throws.
+    void tell_from_now_on(executor_block *block) noexcept
+    {
+        auto *const next = block != nullptr && block->on_unobserved ? block : nullptr;
+        if (next != told) {
+            if (next != nullptr) {
+                next->use();
+            }
+            if (auto *const last = std::exchange(told, next)) {
+                last->leave();
+            }
+        }
     }
 
     template <class F>
@@ -99,15 +145,17 @@ struct task_state {
         return *std::launder(static_cast<F *>(place<F>()));
     }
 
-    // Makes room for a callable of type F; allocates only for one larger than all before.
+    // Makes room for a callable of type F; allocates only for one larger than all before. False: no
+    // memory.
     template <class F>
-    void prepare()
+    [[nodiscard]] bool prepare() noexcept
     {
         if constexpr (!fits<F>) {
             if (heap_bytes < sizeof(F) || heap_alignment < alignof(F)) {
-                grow(sizeof(F), alignof(F));
+                return grow(sizeof(F), alignof(F));
             }
         }
+        return true;
     }
 
     // Destroys what an earlier launch left.
@@ -117,16 +165,21 @@ struct task_state {
             drop(*this);
         }
         if (thrown) {
-            keep(nullptr);
+            forget_thrown();
         }
     }
 
-    // Replaces what was thrown. What it was is destroyed outside the lock.
-    [[gnu::cold, gnu::noinline]] void keep(std::exception_ptr what) noexcept
+    // What it was is destroyed, and told of, outside the lock.
+    [[gnu::cold, gnu::noinline]] void forget_thrown() noexcept
     {
+        std::exception_ptr what;
         lock_thrown();
         std::swap(thrown, what);
+        bool const tell = !asked && told != nullptr;
         unlock_thrown();
+        if (tell) {
+            told->on_unobserved(std::move(what));
+        }
     }
 
     // The result of a body that threw `what`.
@@ -138,6 +191,7 @@ struct task_state {
         std::swap(thrown, what);
         throws = throws == INT32_MAX ? 1 : throws + 1;
         r.reserved = throws;
+        asked = error == ECANCELED;
         unlock_thrown();
         return r;
     }
@@ -163,10 +217,21 @@ struct task_state {
     // How a run with this result ended.
     std::intptr_t outcome(monad_async_result r, char const *what) const
     {
-        if (r.error != 0 && r.reserved != 0 && r.value == reinterpret_cast<std::intptr_t>(this)) {
-            rethrow(r.reserved);
+        if (is_of_a_throw(r)) {
+            if (auto const thrown_then = ask(r.reserved)) {
+                std::rethrow_exception(thrown_then);
+            }
         }
         return value_or_throw(r, what);
+    }
+
+    // The same without a throw: the errno alone.
+    std::intptr_t outcome(monad_async_result r, std::error_code &ec) const noexcept
+    {
+        if (is_of_a_throw(r)) {
+            (void)ask(r.reserved);
+        }
+        return report(r, ec);
     }
 
     // The task object goes; the task is not attached.
@@ -194,18 +259,22 @@ struct task_state {
     }
 
 private:
-    // Returns if it is there no more.
-    [[gnu::cold, gnu::noinline]] void rethrow(std::int32_t number) const
+    [[nodiscard]] bool is_of_a_throw(monad_async_result r) const noexcept
+    {
+        return r.error != 0 && r.reserved != 0 && r.value == reinterpret_cast<std::intptr_t>(this);
+    }
+
+    // Null if it is there no more.
+    [[gnu::cold, gnu::noinline]] std::exception_ptr ask(std::int32_t number) const noexcept
     {
         std::exception_ptr what;
         lock_thrown();
         if (number == throws) {
             what = thrown;
+            asked = true;
         }
         unlock_thrown();
-        if (what) {
-            std::rethrow_exception(std::move(what));
-        }
+        return what;
     }
 
     // Held for a few instructions.
@@ -217,15 +286,16 @@ private:
 
     void unlock_thrown() const noexcept { __atomic_store_n(&thrown_lock, 0, __ATOMIC_RELEASE); }
 
-    [[gnu::cold, gnu::noinline]] void grow(std::size_t bytes, std::size_t alignment)
+    [[gnu::cold, gnu::noinline]] bool grow(std::size_t bytes, std::size_t alignment) noexcept
     {
         release_heap();
         // To a multiple of 64, so that a slightly larger callable fits the next time.
         bytes = (bytes + (heap_align - 1)) & ~(heap_align - 1);
         alignment = alignment < heap_align ? heap_align : alignment;
-        heap = ::operator new(bytes, std::align_val_t{alignment});
-        heap_bytes = bytes;
+        heap = ::operator new(bytes, std::align_val_t{alignment}, std::nothrow);
+        heap_bytes = heap != nullptr ? bytes : 0;
         heap_alignment = alignment;
+        return heap != nullptr;
     }
 
     void release_heap() noexcept
@@ -250,13 +320,16 @@ private:
     task_state &state_;
 };
 
-// Plain data only across the border, as in executor.hpp.
+// Plain data only across the border, as in executor_block.hpp.
 MONAD_ASYNC_API monad_async_result
 task_open(monad_async_task_attr const *attr, task_state *state) noexcept;
-// Cancels, runs the executor or waits for its thread to, until the task has exited; destroys it. False:
-// the process forked since, the body is the parent's, and the state must stay as it is.
+// Cancels once, runs the executor or waits for its thread to, until the task has exited; destroys
+// it. False: the process forked since and the body is the parent's, or it is about to exit and
+// nobody would run the task to its end: the state must stay as it is.
 MONAD_ASYNC_API bool task_close(task_state *state) noexcept;
 
-} // namespace monad::async::detail
+} // namespace detail
+} // namespace v0
+} // namespace monad::async
 
 #endif

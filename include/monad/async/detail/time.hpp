@@ -9,7 +9,9 @@
 #include <limits>
 #include <type_traits>
 
-namespace monad::async::detail {
+namespace monad::async {
+inline namespace v0 {
+namespace detail {
 
 // Sleeps until cancelled, waits for ever.
 inline constexpr std::uint64_t forever_ns = std::numeric_limits<std::uint64_t>::max();
@@ -51,6 +53,8 @@ constexpr std::uint64_t ns_between(
     return left_ns > over_ns ? left_ns - over_ns : 0;
 }
 
-} // namespace monad::async::detail
+} // namespace detail
+} // namespace v0
+} // namespace monad::async
 
 #endif

@@ -8,6 +8,7 @@
 #include "../result.h"
 #include "../task.h"
 #include "die.hpp"
+#include "runtime.hpp"
 #include "task_state.hpp"
 
 #include <cerrno>
@@ -23,7 +24,9 @@
     #include <cxxabi.h>
 #endif
 
-namespace monad::async::detail {
+namespace monad::async {
+inline namespace v0 {
+namespace detail {
 
 template <class T>
 constexpr bool is_result() noexcept
@@ -80,13 +83,15 @@ monad_async_result call(task_state &state)
 // Unsanitized in one respect: what is caught of a forced unwind is a reference to nothing, and the
 // undefined behaviour sanitizer would end the process before we say why it ends.
 template <class F>
-__attribute__((no_sanitize("null"))) monad_async_result trampoline(monad_async_task head) noexcept
+__attribute__((no_sanitize("null"))) MONAD_ASYNC_LOCAL monad_async_result
+trampoline(monad_async_task head) noexcept
 {
     tsan_acquire(head);
     auto &state = *static_cast<task_state *>(head->user_ptr);
     if (state.drop == nullptr) {
         return nothing_to_call();
     }
+    __atomic_store_n(&state.begun, true, __ATOMIC_RELAXED);
     monad_async_result r;
     try {
         r = call<F>(state);
@@ -112,6 +117,8 @@ __attribute__((no_sanitize("null"))) monad_async_result trampoline(monad_async_t
     return r;
 }
 
-} // namespace monad::async::detail
+} // namespace detail
+} // namespace v0
+} // namespace monad::async
 
 #endif

@@ -1,0 +1,104 @@
+/* A deadline around two operations: a message that has to be there, and answered, in time. Once it is;
+ * once nobody writes, and the scope's deadline ends the wait; then the same task goes on. */
+#include <monad/async.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static intptr_t check(monad_async_result r)
+{
+    if (monad_async_result_has_error(r)) {
+        fprintf(stderr, "scopes: %s\n", monad_async_result_message(r));
+        exit(EXIT_FAILURE);
+    }
+    return r.value;
+}
+
+static monad_async_result read_some(monad_async_task task, int fd, void *bytes, unsigned n)
+{
+    struct io_uring_sqe sqe;
+    memset(&sqe, 0, sizeof sqe);
+    sqe.opcode = IORING_OP_READ;
+    sqe.fd = fd;
+    sqe.off = (__u64)-1; /* the current position: a pipe has no other */
+    sqe.addr = (__u64)(uintptr_t)bytes;
+    sqe.len = n;
+    return monad_async_task_io(task, &sqe);
+}
+
+static monad_async_result write_some(monad_async_task task, int fd, void const *bytes, unsigned n)
+{
+    struct io_uring_sqe sqe;
+    memset(&sqe, 0, sizeof sqe);
+    sqe.opcode = IORING_OP_WRITE;
+    sqe.fd = fd;
+    sqe.off = (__u64)-1;
+    sqe.addr = (__u64)(uintptr_t)bytes;
+    sqe.len = n;
+    return monad_async_task_io(task, &sqe);
+}
+
+struct peer {
+    int in, out;
+};
+
+//! [a deadline around two operations]
+/* Reads a message and writes it back: both within 100 ms, or ETIME. */
+static monad_async_result echo(monad_async_task task, struct peer const *peer)
+{
+    char message[64];
+    monad_async_scope scope;
+    check(monad_async_scope_enter(task, &scope, 100000000ULL, 0));
+    monad_async_result r = read_some(task, peer->in, message, sizeof message);
+    if (!monad_async_result_has_error(r)) {
+        r = write_some(task, peer->out, message, (unsigned)r.value);
+    }
+    check(monad_async_scope_leave(task, &scope));
+    return r;
+}
+//! [a deadline around two operations]
+
+static monad_async_result body(monad_async_task task)
+{
+    struct peer const *const peer = task->user_ptr;
+    intptr_t const n = check(echo(task, peer));
+    printf("%jd bytes came and went in time\n", (intmax_t)n);
+    monad_async_result const late = echo(task, peer);
+    printf("nothing came: %s\n", monad_async_result_message(late));
+    /* The time-out was the scope's: what comes after it is not hit. */
+    check(write_some(task, peer->out, "bye", 3));
+    return late.error == ETIME ? monad_async_make_success(n) : monad_async_make_failure(EPROTO);
+}
+
+int main(void)
+{
+    int there[2], back[2];
+    if (pipe(there) != 0 || pipe(back) != 0 || write(there[1], "hello", 5) != 5) {
+        perror("scopes");
+        return EXIT_FAILURE;
+    }
+    monad_async_executor ex;
+    struct monad_async_executor_attr ex_attr = MONAD_ASYNC_EXECUTOR_ATTR_INIT;
+    ex_attr.io_uring_ring.entries = 8;
+    check(monad_async_executor_create(&ex, &ex_attr));
+    monad_async_task task;
+    struct monad_async_task_attr attr = MONAD_ASYNC_TASK_ATTR_INIT;
+    check(monad_async_task_create(&task, &attr));
+    struct peer peer = {there[0], back[1]};
+    task->user_code = body;
+    task->user_ptr = &peer;
+    check(monad_async_task_attach(ex, task));
+    while (monad_async_executor_has_work(ex)) {
+        check(monad_async_executor_run(ex, SIZE_MAX, NULL));
+    }
+    intptr_t const n = check(task->result);
+    char got[64];
+    ssize_t const in_all = read(back[0], got, sizeof got);
+    printf("the other side has: %.*s\n", (int)in_all, got);
+    check(monad_async_task_destroy(task));
+    check(monad_async_executor_destroy(ex));
+    return n == 5 && in_all == 8 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

@@ -1,0 +1,133 @@
+#ifndef MONAD_ASYNC_DETAIL_LAUNCH_HPP
+#define MONAD_ASYNC_DETAIL_LAUNCH_HPP
+
+// How a task object launches a callable, and how others wait for its end.
+
+#include "../executor.h"
+#include "../remote.h"
+#include "../result.h"
+#include "../task.h"
+#include "executor_block.hpp"
+#include "runtime.hpp"
+#include "task_state.hpp"
+#include "trampoline.hpp"
+#include "tsan.hpp"
+
+#include <cerrno>
+#include <cstdint>
+#include <new>
+#include <type_traits>
+#include <utility>
+
+namespace monad::async {
+inline namespace v0 {
+namespace detail {
+
+inline monad_async_result start(monad_async_executor ex, monad_async_task task) noexcept
+{
+    return monad_async_task_attach(ex, task);
+}
+
+inline monad_async_result start(monad_async_remote ex, monad_async_task task) noexcept
+{
+    return monad_async_remote_attach(ex, task);
+}
+
+// What `launch` returns for want of room for the callable: a std::bad_alloc, or ENOMEM.
+inline constexpr int no_room = -1;
+
+template <class F>
+inline constexpr bool moves_without_throw = std::is_nothrow_constructible_v<std::decay_t<F>, F>;
+
+// The errno, or `no_room`. Throws what moving the callable does.
+template <class F, class Executor>
+MONAD_ASYNC_LOCAL int launch(
+    task_state *of, executor_block *block, Executor ex, F &&body) noexcept(moves_without_throw<F>)
+{
+    using body_type = std::decay_t<F>;
+    static_assert(std::is_constructible_v<body_type, F>,
+        "a task's body is moved in: pass an rvalue, or something that can be copied");
+    static_assert(std::is_nothrow_destructible_v<body_type>,
+        "a task's body is destroyed where nobody could catch what its destructor throws");
+    static_assert(std::is_invocable_v<body_type>, "a task's body is called without arguments");
+    if constexpr (std::is_invocable_v<body_type>) {
+        static_assert(is_result<std::invoke_result_t<body_type>>(),
+            "a task's body returns nothing or an integer");
+    }
+    if (of == nullptr || ex == nullptr) {
+        return EINVAL;
+    }
+    auto &state = *of;
+    if (state.is_attached()) {
+        return EBUSY;
+    }
+    state.clear();
+    if (!state.prepare<body_type>()) {
+        return no_room;
+    }
+    ::new (state.place<body_type>()) body_type(std::forward<F>(body));
+    state.drop = &drop_callable<body_type>;
+    state.tell_from_now_on(block);
+    state.begun = false;
+    state.head->user_ptr = &state;
+    auto const code_before = std::exchange(state.head->user_code, &trampoline<body_type>);
+    tsan_release(state.head);
+    int const error = start(ex, state.head).error;
+    if (error != 0) {
+        state.head->user_code = code_before;
+        state.clear();
+    }
+    return error;
+}
+
+// Waits for the end of `state`'s run by `wait`, a call of the C API, and gives `outcome` its
+// result.
+template <class Wait, class Outcome>
+MONAD_ASYNC_LOCAL auto await(task_state &state, Wait wait, Outcome outcome)
+{
+    state_use const use(state);
+    monad_async_result const r = wait(state.head);
+    // From here on the task object may be no more.
+    tsan_acquire(state.head);
+    // Destroyed before the question reached its executor: only we know how it ended.
+    bool const overtaken = r.error == ESRCH && state.is_closed();
+    return outcome(state, overtaken ? state.last : r);
+}
+
+// The two ways to wait. A null state is a task object that was moved from.
+MONAD_ASYNC_LOCAL inline auto joining() noexcept
+{
+    return [self = monad_async_task_current()](monad_async_task other) {
+        return interruptible(self, [=] { return monad_async_task_join(self, other); });
+    };
+}
+
+MONAD_ASYNC_LOCAL inline auto blocking(std::uint64_t time_ns) noexcept
+{
+    return [=](monad_async_task other) { return monad_async_task_wait(other, time_ns); };
+}
+
+template <class Wait>
+MONAD_ASYNC_LOCAL std::intptr_t await_or_throw(task_state *state, Wait wait, char const *what)
+{
+    check(state == nullptr ? EINVAL : 0, what);
+    return await(*state, wait,
+        [what](task_state const &s, monad_async_result r) { return s.outcome(r, what); });
+}
+
+template <class Wait>
+MONAD_ASYNC_LOCAL std::intptr_t
+await_or_report(task_state *state, Wait wait, std::error_code &ec) noexcept
+{
+    if (state == nullptr) {
+        return report(monad_async_make_failure(EINVAL), ec);
+    }
+    return await(*state, wait,
+        [&ec](task_state const &s, monad_async_result r) { return s.outcome(r, ec); });
+}
+
+} // namespace detail
+} // namespace v0
+} // namespace monad::async
+
+#endif

@@ -1,0 +1,52 @@
+#ifndef MONAD_ASYNC_EXECUTOR_OPTIONS_HPP
+#define MONAD_ASYNC_EXECUTOR_OPTIONS_HPP
+
+/** @file executor_options.hpp
+ *  How to make an executor. */
+
+#include "config.h"
+
+#include <cstdint>
+#include <exception>
+#include <functional>
+
+namespace monad::async {
+inline namespace v0 {
+
+/** How to make an executor. */
+struct executor_options {
+    /** Submission entries of its io_uring, rounded up to a power of two. 0: a compute-only
+     *  executor; it has timers and takes work from other threads, and I/O fails with `ENOTSUP`. */
+    unsigned io_uring_entries = 256;
+    /** Completion entries; 0: twice as many as submission entries. */
+    unsigned completion_entries = 0;
+    /** The descriptor of another ring whose kernel worker threads to share; -1: none. That of an
+     *  executor is its `ring_fd`. Without a ring of its own: ignored. */
+    int share_workers_of = -1;
+    /** False: every `ticks` field stays 0, and no time is spent on reading the clock. */
+    bool time_tracking = true;
+    /** The most worker threads that the kernel makes for this ring's operations that would block:
+     *  on files and block devices, and on everything else. 0: the kernel's choice. */
+    std::uint32_t max_kernel_workers[2] = {0, 0};
+    /** Places in the ring's table of direct descriptors; 0: no table. */
+    std::uint32_t direct_descriptors = 0;
+    /** Told of an exception that left a task's body and that nobody asked for with `get`, `join` or
+     *  `wait`, before the task is launched again or once its object is gone; by the thread that
+     *  does that. Not of a `cancelled_error`, with which a cancelled task leaves. Must not throw.
+     *  Default: nothing. */
+    std::function<void(std::exception_ptr)> on_unobserved = {};
+
+    /** Those of an executor without a ring, where no I/O is done or io_uring is forbidden.
+     *  @return the defaults but for `io_uring_entries`, which is 0 */
+    [[nodiscard]] static executor_options compute_only()
+    {
+        executor_options options;
+        options.io_uring_entries = 0;
+        return options;
+    }
+};
+
+} // namespace v0
+} // namespace monad::async
+
+#endif

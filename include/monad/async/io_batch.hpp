@@ -1,0 +1,255 @@
+#ifndef MONAD_ASYNC_IO_BATCH_HPP
+#define MONAD_ASYNC_IO_BATCH_HPP
+
+/** @file io_batch.hpp
+ *  Several operations of one task at once. */
+
+#include "config.h"
+#include "detail/die.hpp"
+#include "detail/runtime.hpp"
+#include "error.hpp"
+#include "op.h"
+#include "operation.hpp"
+#include "task.h"
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <system_error>
+#include <vector>
+
+namespace monad::async {
+inline namespace v0 {
+
+/** @cond no API */
+namespace detail {
+
+// What a batch looks like to the other batches of its thread.
+struct batch_link {
+    batch_link *next;
+    monad_async_task task;
+    // Has `batch` take a completion of its own that another batch's wait has met.
+    void (*deliver)(void *batch, monad_async_op &);
+    void *batch;
+};
+
+// The first of the calling thread's.
+MONAD_ASYNC_API batch_link **batches() noexcept;
+
+} // namespace detail
+/** @endcond */
+
+/** A completion of an operation of an `io_batch`. */
+struct io_completion {
+    /** What `io_batch::begin` returned. */
+    std::size_t id;
+    /** The outcome. */
+    monad_async_result result;
+    /** `IORING_CQE_F_*`. */
+    std::uint32_t cqe_flags;
+
+    /** @return the completion's `res`
+     *  @throws std::system_error its errno; cancelled_error: the operation was cancelled */
+    std::intptr_t value() const { return value_or_throw(result, "monad::async::io_completion"); }
+};
+
+/** Operations that one task has in flight at the same time. The destructor cancels what is left and
+ *  waits until the kernel has let go of it. Belongs to the task that first begins one.
+ *
+ *  @snippet scopes.cpp four reads at once */
+class io_batch {
+public:
+    /** Without operations. ANY THREAD. */
+    io_batch() = default;
+
+    /** SUSPENDS while operations are in flight: cancels them and waits, shielded, for their end.
+     *  Ends the process, with a message, where there are some and another task destroys it. */
+    ~io_batch()
+    {
+        if (link_.task == nullptr) {
+            return;
+        }
+        if (!detail::is_of_a_parent(link_.task)) {
+            for (auto &r : records_) { // All are asked before the first is waited for.
+                if (r.is_in_flight) {
+                    (void)monad_async_op_cancel(link_.task, &r);
+                }
+            }
+        }
+        for (auto &r : records_) {
+            detail::end_op(link_.task, r);
+        }
+        for (auto **at = detail::batches(); *at != nullptr; at = &(*at)->next) {
+            if (*at == &link_) {
+                *at = link_.next;
+                break;
+            }
+        }
+    }
+
+    io_batch(io_batch const &) = delete;
+    io_batch &operator=(io_batch const &) = delete;
+
+    /** Begins an operation. Does not suspend, no system call; allocates if more are in flight than
+     *  ever before.
+     *  @param sqe what to do; copied. What it refers to must live until the operation is over
+     *  @return its number: 0, 1, 2, ... in the order of the calls
+     *  @throws std::system_error `EPERM`: outside the task that this batch belongs to; `ENOTSUP`:
+     *  the executor has no io_uring; `EINVAL`: an entry that may not pass, as for
+     *  `monad_async_op_begin`
+     *  @throws std::bad_alloc */
+    std::size_t begin(io_uring_sqe const &sqe)
+    {
+        auto *const self = monad_async_task_current();
+        if (self == nullptr || (link_.task != nullptr && link_.task != self)) {
+            detail::fail(EPERM, "monad::async::io_batch::begin");
+        }
+        if (link_.task == nullptr) {
+            link_.task = self;
+            auto *const first = detail::batches();
+            link_.next = *first;
+            *first = &link_;
+        }
+        if (idle_.empty()) {
+            // Room for all of them, so that taking one back cannot fail.
+            idle_.reserve(records_.size() + 1);
+            idle_.push_back(&records_.emplace_back());
+        }
+        auto &record = *idle_.back();
+        record.sqe = sqe;
+        record.user_ptr = &link_;
+        record.id = begun_;
+        detail::check(detail::begin_op(record).error, "monad::async::io_batch::begin");
+        idle_.pop_back();
+        ++in_flight_;
+        return begun_++;
+    }
+
+    /** SUSPENDS until any of the operations has a completion, and takes it, in the order of
+     *  completion.
+     *
+     *  The completions of the task's other operations that it meets stay for whom they belong to:
+     *  another batch's `wait_any`, an `operation::wait`. An operation that the same task has begun
+     *  through the C API keeps its result in its record, and is no longer in flight.
+     *  @return which, and how it ended
+     *  @throws std::system_error `ENOENT`: none is in flight
+     *  @throws cancelled_error, timeout_error: interrupted; none was taken
+     *  @throws std::bad_alloc */
+    MONAD_ASYNC_LOCAL io_completion wait_any()
+    {
+        io_completion c = {};
+        detail::check(take(c), "monad::async::io_batch::wait_any");
+        return c;
+    }
+
+    /** As the other `wait_any`.
+     *  @param[out] ec the error
+     *  @return which, and how it ended; only without an error */
+    MONAD_ASYNC_LOCAL io_completion wait_any(std::error_code &ec) noexcept
+    {
+        io_completion c = {};
+        detail::report(take(c), ec);
+        return c;
+    }
+
+    /** Asks the kernel to end all that are in flight. Does not suspend. Their outcomes are to be
+     *  waited for as ever. */
+    void cancel() noexcept
+    {
+        for (auto &r : records_) {
+            if (r.is_in_flight) {
+                (void)monad_async_op_cancel(monad_async_task_current(), &r);
+            }
+        }
+    }
+
+    /** As the other `cancel`, for one operation. One that is over: nothing happens.
+     *  @param id what `begin` returned */
+    void cancel(std::size_t id) noexcept
+    {
+        for (auto &r : records_) {
+            if (r.is_in_flight && r.id == id) {
+                (void)monad_async_op_cancel(monad_async_task_current(), &r);
+            }
+        }
+    }
+
+    /** @return how many operations `wait_any` has to give the last completion of yet */
+    [[nodiscard]] std::size_t in_flight() const noexcept { return in_flight_; }
+
+private:
+    // As in op.h.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wpedantic"
+    struct record : monad_async_op {
+        record() : monad_async_op() {}
+        std::size_t id = 0;
+    };
+#pragma GCC diagnostic pop
+
+    // The errno.
+    MONAD_ASYNC_LOCAL int take(io_completion &c)
+    {
+        while (done_.empty()) {
+            if (in_flight_ == 0) {
+                return ENOENT;
+            }
+            monad_async_op *op = nullptr;
+            auto *const self = monad_async_task_current();
+            if (self != link_.task) {
+                return EPERM;
+            }
+            auto const r = detail::interruptible(
+                self, [&] { return monad_async_op_wait_any(self, &op); });
+            if (r.error != 0) {
+                return r.error;
+            }
+            if (op->user_ptr == &link_) {
+                c = taken(static_cast<record &>(*op));
+                return 0;
+            }
+            for (auto *other = *detail::batches(); other != nullptr; other = other->next) {
+                if (op->user_ptr == other) {
+                    other->deliver(other->batch, *op);
+                    break;
+                }
+            }
+        }
+        c = done_.front();
+        done_.pop_front();
+        in_flight_ -= (c.cqe_flags & IORING_CQE_F_MORE) == 0;
+        return 0;
+    }
+
+    io_completion taken(record &r)
+    {
+        if (!r.is_in_flight) {
+            idle_.push_back(&r);
+            --in_flight_;
+        }
+        return {r.id, r.result, r.cqe_flags};
+    }
+
+    static void delivered(void *to, monad_async_op &op)
+    {
+        auto &batch = *static_cast<io_batch *>(to);
+        auto &r = static_cast<record &>(op);
+        batch.done_.push_back({r.id, r.result, r.cqe_flags});
+        if (!r.is_in_flight) {
+            batch.idle_.push_back(&r);
+        }
+    }
+
+    detail::batch_link link_ = {nullptr, nullptr, &delivered, this};
+    std::deque<record> records_; // Which do not move.
+    std::vector<record *> idle_;
+    std::deque<io_completion> done_;
+    std::size_t begun_ = 0;
+    std::size_t in_flight_ = 0;
+};
+
+} // namespace v0
+} // namespace monad::async
+
+#endif

@@ -1,0 +1,174 @@
+#ifndef MONAD_ASYNC_OPERATION_HPP
+#define MONAD_ASYNC_OPERATION_HPP
+
+/** @file operation.hpp
+ *  One operation of io_uring that is begun and awaited apart.
+ *
+ *  The word SUSPENDS is that of executor.h, the rules those of op.h. */
+
+#include "config.h"
+#include "detail/die.hpp"
+#include "detail/runtime.hpp"
+#include "error.hpp"
+#include "op.h"
+#include "scope.hpp"
+#include "task.h"
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <system_error>
+
+namespace monad::async {
+inline namespace v0 {
+
+/** @cond no API */
+namespace detail {
+
+MONAD_ASYNC_LOCAL inline monad_async_result begin_op(monad_async_op &op) noexcept
+{
+    auto *const self = monad_async_task_current();
+    return self != nullptr ? monad_async_op_begin(self, &op) : monad_async_make_failure(EPERM);
+}
+
+// SUSPENDS until the operation has a completion. What was cancelled itself is no interruption.
+MONAD_ASYNC_LOCAL inline monad_async_result wait_for_op(monad_async_op &op)
+{
+    auto *const self = monad_async_task_current();
+    return interruptible(self, [&] {
+        return op.is_in_flight || self == nullptr ? monad_async_op_wait(self, &op) : op.result;
+    });
+}
+
+// SUSPENDS, shielded, until an operation is over, which is asked to end. `task` began it.
+MONAD_ASYNC_LOCAL inline void end_op(monad_async_task task, monad_async_op &op) noexcept
+{
+    if (!op.is_in_flight || is_of_a_parent(task)) {
+        return;
+    }
+    entered_scope shield;
+    (void)shield.enter(forever_ns, MONAD_ASYNC_SCOPE_SHIELD);
+    (void)monad_async_op_cancel(task, &op);
+    while (op.is_in_flight) {
+        int const error = suspending([&] { return monad_async_op_wait(task, &op); }).error;
+        if (op.is_in_flight && (error == EPERM || error == EINVAL)) {
+            die("an operation in flight was destroyed outside the task that began it");
+        }
+    }
+}
+
+} // namespace detail
+/** @endcond */
+
+/** An operation that the running task begins, does other things, and waits for. Its destructor
+ *  cancels it and waits until the kernel has let go of it. One object serves any number of
+ *  operations, one after the other. It does not move; what the entry refers to must live until the
+ *  operation is over.
+ *
+ *  Where a task has an `io_batch` too, the batch's `wait_any` may take this operation's completion;
+ *  `wait` gives it then all the same, the last one of a stream. */
+class operation {
+public:
+    /** Idle. */
+    operation() noexcept = default;
+
+    /** Begins an operation, as `begin`.
+     *  @param sqe what to do
+     *  @throws std::system_error as `begin` */
+    explicit operation(io_uring_sqe const &sqe) { begin(sqe); }
+
+    /** SUSPENDS while it is in flight: cancels it and waits, shielded, for its end. Ends the
+     *  process, with a message, where it is in flight and another task destroys it. */
+    ~operation() { detail::end_op(task_, op_); }
+
+    operation(operation const &) = delete;
+    operation &operator=(operation const &) = delete;
+
+    /** Begins an operation. Does not suspend, no system call, no malloc.
+     *  @param sqe what to do; copied
+     *  @throws std::system_error `EBUSY`: in flight; `EPERM`: outside a task; `ENOTSUP`: the
+     *  executor has no io_uring; `EINVAL`: an entry that may not pass, as for
+     *  `monad_async_op_begin` */
+    void begin(io_uring_sqe const &sqe)
+    {
+        detail::check(start(sqe), "monad::async::operation::begin");
+    }
+
+    /** As the other `begin`.
+     *  @param sqe what to do
+     *  @param[out] ec the error */
+    void begin(io_uring_sqe const &sqe, std::error_code &ec) noexcept
+    {
+        detail::report(start(sqe), ec);
+    }
+
+    /** SUSPENDS until it has a completion. Interrupted, it stays in flight.
+     *  @return the completion's `res`; that of the last one where none is in flight
+     *  @throws std::system_error its errno
+     *  @throws cancelled_error the task or a scope was cancelled, and `in_flight` is true; or the
+     *  operation was, and it is false
+     *  @throws timeout_error a scope's deadline passed */
+    MONAD_ASYNC_LOCAL std::intptr_t wait()
+    {
+        return value_or_throw(detail::wait_for_op(op_), "monad::async::operation::wait");
+    }
+
+    /** As the other `wait`.
+     *  @param[out] ec the error
+     *  @return the completion's `res`; -1 with an error */
+    MONAD_ASYNC_LOCAL std::intptr_t wait(std::error_code &ec) noexcept
+    {
+        return detail::report(detail::wait_for_op(op_), ec);
+    }
+
+    /** Asks the kernel to end it. Does not suspend. Its outcome is to be waited for as ever. Not in
+     *  flight, or complete: nothing happens.
+     *  @throws std::system_error `EPERM`: another executor's task */
+    void cancel() { detail::check(ask_to_end(), "monad::async::operation::cancel"); }
+
+    /** As the other `cancel`.
+     *  @param[out] ec the error */
+    void cancel(std::error_code &ec) noexcept { detail::report(ask_to_end(), ec); }
+
+    /** @return whether it was begun and its last completion not taken yet */
+    [[nodiscard]] bool in_flight() const noexcept { return op_.is_in_flight; }
+
+    /** @return the result of the completion that was taken last */
+    [[nodiscard]] monad_async_result result() const noexcept { return op_.result; }
+
+    /** @return `IORING_CQE_F_*` of the completion that was taken last */
+    [[nodiscard]] std::uint32_t cqe_flags() const noexcept { return op_.cqe_flags; }
+
+    /** The record of the C API, which may be used together with this object.
+     *  @return stays where it is */
+    [[nodiscard]] monad_async_op *native_handle() noexcept { return &op_; }
+
+private:
+    [[nodiscard]] int start(io_uring_sqe const &sqe) noexcept
+    {
+        if (op_.is_in_flight) {
+            return EBUSY;
+        }
+        op_.sqe = sqe;
+        task_ = monad_async_task_current();
+        return detail::begin_op(op_).error;
+    }
+
+    [[nodiscard]] int ask_to_end() noexcept
+    {
+        int const error = monad_async_op_cancel(monad_async_task_current(), &op_).error;
+        return error == ENOENT || !op_.is_in_flight ? 0 : error;
+    }
+
+    // As in op.h.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wpedantic"
+    monad_async_op op_ = {};
+#pragma GCC diagnostic pop
+    monad_async_task task_ = nullptr;
+};
+
+} // namespace v0
+} // namespace monad::async
+
+#endif

@@ -1,0 +1,391 @@
+// Who may die first: destructors that cancel once and wait, what the bodies see in that time, and
+// the end of the process.
+#include "support.hpp"
+
+#include <atomic>
+#include <cstdlib>
+#include <future>
+#include <string>
+#include <thread>
+
+#include <unistd.h>
+
+namespace {
+
+TEST(Lifetime, a_clean_up_that_suspends_comes_through)
+{
+    // What was lost: asked again after 1 ms, a clean-up that took longer was cancelled too, inside
+    // a destructor: std::terminate.
+    struct says_goodbye {
+        std::string &log;
+        ~says_goodbye()
+        {
+            ma::shield const s;
+            for (int i = 0; i < 10; ++i) {
+                ma::this_task::sleep_for(2ms);
+            }
+            log += "goodbye ";
+        }
+    };
+    std::string log;
+    auto const body = [&log] {
+        says_goodbye const g{log};
+        ma::this_task::sleep_for(1h);
+    };
+    ma::executor ex;
+    {
+        ma::task t;
+        t.attach(ex, body);
+        ex.run(1);
+    }
+    ma::task t;
+    t.attach(ex, body);
+    ex.run(1);
+    ex = ma::executor{};
+    EXPECT_EQ(log, "goodbye goodbye ");
+    EXPECT_TRUE(t.done());
+}
+
+TEST(Lifetime, a_clean_up_during_unwinding_needs_no_shield)
+{
+    // The destructor of the program in question: it may throw nothing, and knew nothing of shields.
+    bool closed = false;
+    ma::executor ex;
+    {
+        ma::task t;
+        t.attach(ex, [&] {
+            struct connection {
+                bool &closed;
+                ~connection()
+                {
+                    ma::this_task::sleep_for(5ms);
+                    closed = true;
+                }
+            } const c{closed};
+            ma::this_task::sleep_for(1h);
+        });
+        ex.run(1);
+    }
+    EXPECT_TRUE(closed);
+}
+
+TEST(Lifetime, bodies_see_a_whole_executor_while_it_ends)
+{
+    std::string how;
+    bool helped = false;
+    ma::task helper, cleans;
+    {
+        ma::executor ex;
+        auto *const native = ex.native_handle();
+        cleans.attach(ex, [&, native] {
+            try {
+                ma::this_task::sleep_for(1h);
+            } catch (ma::cancelled_error const &) {
+                ma::shield const s;
+                EXPECT_EQ(ex.native_handle(), native);
+                EXPECT_TRUE(ex.has_work());
+                ex.wake();
+                helper.attach(ex, [&] {
+                    ma::this_task::sleep_for(2ms);
+                    helped = true;
+                });
+                helper.join();
+                EXPECT_EQ(ma::this_task::executor(), ex.ref());
+                how = "cleaned up";
+            }
+        });
+        ex.run(1);
+    }
+    EXPECT_EQ(how, "cleaned up");
+    EXPECT_TRUE(helped);
+}
+
+TEST(Lifetime, bodies_see_their_own_task_whole_while_it_ends)
+{
+    ma::executor ex;
+    std::string how;
+    {
+        ma::task t;
+        t.attach(ex, [&] {
+            try {
+                ma::this_task::sleep_for(1h);
+            } catch (ma::cancelled_error const &) {
+                how = t.done() ? "done" : "running";
+                EXPECT_TRUE(t.cancel());
+                t.priority(ma::priority::low);
+                EXPECT_EQ(t.native_handle(), ma::this_task::current());
+            }
+        });
+        ex.run(1);
+    }
+    EXPECT_EQ(how, "running");
+}
+
+TEST(Lifetime, what_is_launched_in_a_clean_up_is_cancelled_once_the_others_have_exited)
+{
+    std::string log;
+    ma::task first, late, later;
+    {
+        ma::executor ex;
+        first.attach(ex, [&] {
+            try {
+                ma::this_task::sleep_for(1h);
+            } catch (ma::cancelled_error const &) {
+                late.attach(ex, [&] {
+                    try {
+                        ma::this_task::sleep_for(1h);
+                    } catch (ma::cancelled_error const &) {
+                        log += "late ";
+                        later.attach(ex, [&] { log += "never"; });
+                    }
+                });
+                ma::shield const s;
+                ma::this_task::sleep_for(1ms);
+                log += "first ";
+            }
+        });
+        ex.run(1);
+    }
+    EXPECT_EQ(log, "first late ");
+    EXPECT_TRUE(later.done());
+    EXPECT_FALSE(later.started());
+}
+
+TEST(Lifetime, an_executor_ends_inside_a_task_of_another_one)
+{
+    // What was lost: its tasks could not be run there, and the process ended.
+    ma::executor a;
+    std::string log;
+    ma::task outer, beside;
+    int rounds = 0;
+    bool over = false;
+    beside.attach(a, [&] {
+        while (!over) {
+            ma::this_task::yield();
+            ++rounds;
+        }
+    });
+    outer.attach(a, [&] {
+        ma::task t, pending;
+        {
+            ma::executor b;
+            t.attach(b, [&] {
+                EXPECT_EQ(ma::this_task::current(), t.native_handle());
+                ma::shield const s;
+                for (int i = 0; i < 3; ++i) {
+                    ma::this_task::sleep_for(1ms);
+                    ma::this_task::yield();
+                }
+                log += "cleaned up";
+            });
+            pending.attach(b, [] {});
+            t.priority(ma::priority::high);
+            // The launch would be cancelled, so it has to be begun; nobody can run b here but its
+            // end.
+            EXPECT_EQ(errno_thrown_by([&] { b.poll(); }), EDEADLK);
+        }
+        EXPECT_EQ(ma::this_task::current(), outer.native_handle());
+        EXPECT_TRUE(t.done());
+        EXPECT_TRUE(pending.done());
+        ma::this_task::sleep_for(1ms);
+        over = true;
+    });
+    a.run_until_idle();
+    EXPECT_EQ(outer.get(), 0);
+}
+
+TEST(Lifetime, an_executor_whose_tasks_have_begun_ends_inside_a_task_of_another_one)
+{
+    ma::executor a;
+    auto b = std::make_unique<ma::executor>();
+    std::string log;
+    ma::task outer, beside, inner;
+    inner.attach(*b, [&] {
+        try {
+            ma::this_task::sleep_for(1h);
+        } catch (ma::cancelled_error const &) {
+            ma::shield const s;
+            for (int i = 0; i < 3; ++i) {
+                ma::this_task::sleep_for(1ms);
+            }
+            log += "inner ";
+        }
+    });
+    b->run(1);
+    bool over = false;
+    int rounds = 0;
+    beside.attach(a, [&] {
+        while (!over) {
+            ma::this_task::sleep_for(100us);
+            ++rounds;
+        }
+    });
+    outer.attach(a, [&] {
+        b.reset();
+        log += "outer";
+        over = true;
+    });
+    a.run_until_idle();
+    EXPECT_EQ(log, "inner outer");
+    EXPECT_GT(rounds, 0) << "the other executor's tasks ran in that time";
+}
+
+TEST(Lifetime, a_task_of_another_executor_of_the_thread_ends_though_nobody_runs_that)
+{
+    ma::executor a, b;
+    int ends = 0;
+    ma::task outer;
+    outer.attach(a, [&] {
+        ma::task inner;
+        inner.attach(b, [&] {
+            counts_end const c(ends);
+            ma::this_task::sleep_for(1h);
+        });
+    });
+    a.run_until_idle();
+    EXPECT_EQ(ends, 0) << "never began";
+    ma::task begun;
+    begun.attach(b, [&] {
+        counts_end const c(ends);
+        ma::this_task::sleep_for(1h);
+    });
+    b.run(1);
+    outer.attach(a, [&] { begun = ma::task{}; });
+    a.run_until_idle();
+    EXPECT_EQ(ends, 1);
+}
+
+TEST(Lifetime, one_line_names_the_task_that_does_not_end)
+{
+    // Once it has been said, the body is let go.
+    for (bool const by_executor : {false, true}) {
+        std::atomic<bool> over{false};
+        int ends[2];
+        ASSERT_EQ(::pipe(ends), 0);
+        int const real = ::dup(STDERR_FILENO);
+        ::dup2(ends[1], STDERR_FILENO);
+        std::string said(200, '\0');
+        std::thread reads([&] {
+            said.resize(static_cast<std::size_t>(::read(ends[0], said.data(), said.size())));
+            over = true;
+        });
+        {
+            ma::task_options options;
+            options.name = "the stubborn one";
+            ma::executor ex;
+            ma::task other, t{options};
+            t.attach(ex, [&] {
+                ma::shield const s;
+                while (!over) {
+                    ma::this_task::sleep_for(10ms);
+                }
+            });
+            ex.run(1);
+            if (by_executor) {
+                ex = ma::executor{};
+            }
+        }
+        ::dup2(real, STDERR_FILENO);
+        reads.join();
+        for (int fd : {real, ends[0], ends[1]}) {
+            ::close(fd);
+        }
+        EXPECT_NE(said.find("\"the stubborn one\""), std::string::npos) << said;
+        EXPECT_EQ(said.find('\n'), said.size() - 1) << said;
+    }
+}
+
+class Exit : public testing::Test {
+protected:
+    void SetUp() override { testing::FLAGS_gtest_death_test_style = "threadsafe"; }
+};
+
+// Static objects, made late: what is registered with atexit before them runs after their
+// destructors.
+struct statics {
+    ma::executor ex;
+    ma::task suspended, exits;
+};
+
+TEST_F(Exit, in_a_task_with_a_static_executor_and_static_tasks)
+{
+    EXPECT_EXIT(
+        {
+            ma::executor const used_before;
+            static statics s;
+            static ma::executor other;
+            static ma::task of_other;
+            of_other.attach(other, [] { ma::this_task::sleep_for(1h); });
+            other.run(1);
+            s.suspended.attach(s.ex, [] { ma::this_task::sleep_for(1h); });
+            s.exits.attach(s.ex, [] { std::exit(7); });
+            s.ex.run_until_idle();
+        },
+        testing::ExitedWithCode(7), "^$");
+}
+
+TEST_F(Exit, on_another_thread_with_a_static_executor_and_static_tasks)
+{
+    EXPECT_EXIT(
+        {
+            static statics s;
+            s.suspended.attach(s.ex, [] { ma::this_task::sleep_for(1h); });
+            s.ex.run(1);
+            std::thread([] { std::exit(7); }).join();
+        },
+        testing::ExitedWithCode(7), "^$");
+}
+
+TEST_F(Exit, on_another_thread_while_the_static_executor_runs)
+{
+    EXPECT_EXIT(
+        {
+            static statics s;
+            s.suspended.attach(s.ex, [] { ma::this_task::sleep_for(1h); });
+            s.exits.attach(s.ex, [] { std::thread([] { std::exit(7); }).detach(); });
+            s.ex.run_until_idle();
+        },
+        testing::ExitedWithCode(7), "^$");
+}
+
+TEST_F(Exit, in_a_destructor_on_the_stack_of_a_task)
+{
+    EXPECT_EXIT(
+        {
+            static statics s;
+            s.exits.attach(s.ex, [] {
+                struct exits {
+                    ~exits() { std::exit(7); }
+                } const e;
+                ma::this_task::sleep_for(1h);
+            });
+            s.ex.run(1);
+            s.exits.cancel();
+            s.ex.run_until_idle();
+        },
+        testing::ExitedWithCode(7), "^$");
+}
+
+TEST_F(Exit, outside_tasks_on_the_executors_own_thread_ends_them_in_an_orderly_way)
+{
+    EXPECT_EXIT(
+        {
+            static statics s;
+            s.suspended.attach(s.ex, [] {
+                struct says {
+                    ~says()
+                    {
+                        if (::write(STDERR_FILENO, "cleaned up", 10) < 0) {
+                            std::abort();
+                        }
+                    }
+                } const c;
+                ma::this_task::sleep_for(1h);
+            });
+            s.ex.run(1);
+            std::exit(7);
+        },
+        testing::ExitedWithCode(7), "^cleaned up$");
+}
+
+} // namespace

@@ -1,0 +1,277 @@
+// Operations that are begun and awaited apart, and batches of them.
+#include "support.hpp"
+
+#include <array>
+#include <string>
+
+#include <poll.h>
+#include <unistd.h>
+
+namespace {
+
+struct pipe_ends {
+    int fd[2] = {-1, -1};
+    pipe_ends() { EXPECT_EQ(::pipe(fd), 0); }
+    ~pipe_ends()
+    {
+        ::close(fd[0]);
+        ::close(fd[1]);
+    }
+    pipe_ends(pipe_ends const &) = delete;
+    pipe_ends &operator=(pipe_ends const &) = delete;
+    void put(char const *text) const
+    {
+        EXPECT_GT(::write(fd[1], text, std::string(text).size()), 0);
+    }
+};
+
+io_uring_sqe read_of(pipe_ends const &p, char &to)
+{
+    io_uring_sqe sqe = {};
+    sqe.opcode = IORING_OP_READ;
+    sqe.fd = p.fd[0];
+    sqe.off = static_cast<__u64>(-1);
+    sqe.addr = reinterpret_cast<__u64>(&to);
+    sqe.len = 1;
+    return sqe;
+}
+
+io_uring_sqe nop()
+{
+    io_uring_sqe sqe = {};
+    sqe.opcode = IORING_OP_NOP;
+    return sqe;
+}
+
+TEST(Operation, is_begun_and_awaited_apart)
+{
+    ma::executor ex;
+    pipe_ends p;
+    run_task(ex, [&] {
+        char c = 0;
+        ma::operation op{read_of(p, c)};
+        EXPECT_TRUE(op.in_flight());
+        EXPECT_EQ(errno_thrown_by([&] { op.begin(nop()); }), EBUSY);
+        p.put("a");
+        EXPECT_EQ(op.wait(), 1);
+        EXPECT_EQ(c, 'a');
+        EXPECT_FALSE(op.in_flight());
+        EXPECT_EQ(op.result().value, 1);
+        op.begin(nop());
+        EXPECT_EQ(op.wait(), 0) << "once more";
+        io_uring_sqe bad = {};
+        bad.opcode = IORING_OP_CLOSE;
+        bad.fd = -1;
+        op.begin(bad);
+        std::error_code ec;
+        EXPECT_EQ(op.wait(ec), -1);
+        EXPECT_EQ(ec.value(), EBADF);
+    });
+}
+
+TEST(Operation, refused)
+{
+    EXPECT_EQ(errno_thrown_by([] { ma::operation const op{nop()}; }), EPERM);
+    ma::executor compute{ma::executor_options::compute_only()};
+    run_task(compute, [] {
+        EXPECT_EQ(errno_thrown_by([] { ma::operation const op{nop()}; }), ENOTSUP);
+    });
+    ma::executor ex;
+    run_task(ex, [] {
+        auto linked = nop();
+        linked.flags = IOSQE_IO_LINK;
+        ma::operation op;
+        std::error_code ec;
+        op.begin(linked, ec);
+        EXPECT_EQ(ec.value(), EINVAL);
+        op.cancel(); // Idle: nothing happens.
+    });
+}
+
+TEST(Operation, a_wait_that_times_out_leaves_it_in_flight)
+{
+    ma::executor ex;
+    pipe_ends p;
+    run_task(ex, [&] {
+        char c = 0;
+        ma::operation op{read_of(p, c)};
+        EXPECT_THROW(ma::with_timeout(1ms, [&] { (void)op.wait(); }), ma::timeout_error);
+        EXPECT_TRUE(op.in_flight());
+        p.put("b");
+        EXPECT_EQ(op.wait(), 1);
+        EXPECT_EQ(c, 'b');
+    });
+}
+
+TEST(Operation, is_cancelled_and_its_outcome_awaited)
+{
+    ma::executor ex;
+    pipe_ends p;
+    run_task(ex, [&] {
+        char c = 0;
+        ma::operation op{read_of(p, c)};
+        op.cancel();
+        EXPECT_THROW((void)op.wait(), ma::cancelled_error);
+        EXPECT_FALSE(op.in_flight());
+        ma::this_task::yield();
+    });
+}
+
+TEST(Operation, its_destructor_cancels_and_awaits_it_even_where_the_task_was_cancelled)
+{
+    ma::executor ex;
+    pipe_ends p;
+    ma::task t;
+    bool gone = false;
+    t.attach(ex, [&] {
+        char c = 0;
+        {
+            ma::operation const op{read_of(p, c)};
+            EXPECT_THROW(ma::this_task::sleep_for(1h), ma::cancelled_error);
+        }
+        gone = true;
+    });
+    ex.run(1);
+    t.cancel();
+    ex.run_until_idle();
+    EXPECT_TRUE(gone);
+    auto const *const head = ex.native_handle();
+    EXPECT_EQ(head->total_io_submitted, head->total_io_completed);
+}
+
+TEST(IoBatch, gives_completions_in_their_order)
+{
+    ma::executor ex;
+    std::array<pipe_ends, 4> pipes;
+    run_task(ex, [&] {
+        std::array<char, 4> bytes = {};
+        ma::io_batch batch;
+        EXPECT_EQ(errno_thrown_by([&] { (void)batch.wait_any(); }), ENOENT);
+        for (std::size_t i = 0; i < 4; ++i) {
+            EXPECT_EQ(batch.begin(read_of(pipes[i], bytes[i])), i);
+        }
+        EXPECT_EQ(batch.in_flight(), 4u);
+        for (std::size_t const i : {2u, 0u, 3u, 1u}) {
+            pipes[i].put("x");
+            auto const c = batch.wait_any();
+            EXPECT_EQ(c.id, i);
+            EXPECT_EQ(c.value(), 1);
+            EXPECT_EQ(bytes[i], 'x');
+        }
+        EXPECT_EQ(batch.in_flight(), 0u);
+        EXPECT_EQ(batch.begin(nop()), 4u) << "numbers go on";
+        EXPECT_EQ(batch.wait_any().id, 4u);
+    });
+}
+
+TEST(IoBatch, its_destructor_cancels_and_awaits_what_is_left)
+{
+    ma::executor ex;
+    std::array<pipe_ends, 8> pipes;
+    EXPECT_THROW(run_task(ex,
+                     [&] {
+                         std::array<char, 8> bytes = {};
+                         ma::io_batch batch;
+                         for (std::size_t i = 0; i < 8; ++i) {
+                             batch.begin(read_of(pipes[i], bytes[i]));
+                         }
+                         pipes[5].put("x");
+                         EXPECT_EQ(batch.wait_any().id, 5u);
+                         throw std::runtime_error("out");
+                     }),
+        std::runtime_error);
+    auto const *const head = ex.native_handle();
+    EXPECT_EQ(head->total_io_submitted, 8u);
+    EXPECT_EQ(head->total_io_completed, 8u);
+}
+
+TEST(IoBatch, operations_of_it_are_cancelled)
+{
+    ma::executor ex;
+    std::array<pipe_ends, 2> pipes;
+    run_task(ex, [&] {
+        std::array<char, 2> bytes = {};
+        ma::io_batch batch;
+        batch.begin(read_of(pipes[0], bytes[0]));
+        batch.begin(read_of(pipes[1], bytes[1]));
+        batch.cancel(1);
+        auto const c = batch.wait_any();
+        EXPECT_EQ(c.id, 1u);
+        EXPECT_EQ(c.result.error, ECANCELED);
+        EXPECT_THROW((void)c.value(), ma::cancelled_error);
+        batch.cancel();
+        EXPECT_EQ(batch.wait_any().id, 0u);
+    });
+}
+
+TEST(IoBatch, two_of_one_task_keep_each_others_completions)
+{
+    ma::executor ex;
+    pipe_ends p, q;
+    run_task(ex, [&] {
+        char c = 0, d = 0;
+        ma::io_batch outer;
+        ma::operation op{nop()};
+        outer.begin(nop());
+        outer.begin(read_of(p, c));
+        {
+            ma::io_batch inner;
+            inner.begin(read_of(q, d));
+            ma::this_task::sleep_for(1ms); // The others complete.
+            p.put("p");
+            ma::this_task::sleep_for(1ms);
+            q.put("q");
+            EXPECT_EQ(inner.wait_any().id, 0u);
+            EXPECT_EQ(d, 'q');
+        }
+        EXPECT_EQ(op.wait(), 0);
+        EXPECT_EQ(outer.in_flight(), 2u);
+        EXPECT_EQ(outer.wait_any().id, 0u);
+        EXPECT_EQ(outer.wait_any().id, 1u);
+        EXPECT_EQ(c, 'p');
+        EXPECT_EQ(outer.in_flight(), 0u);
+    });
+}
+
+TEST(IoBatch, hands_out_a_stream)
+{
+    ma::executor ex;
+    pipe_ends p;
+    run_task(ex, [&] {
+        io_uring_sqe sqe = {};
+        sqe.opcode = IORING_OP_POLL_ADD;
+        sqe.fd = p.fd[0];
+        sqe.poll32_events = POLLIN;
+        sqe.len = IORING_POLL_ADD_MULTI;
+        ma::io_batch batch;
+        batch.begin(sqe);
+        for (int i = 0; i < 3; ++i) {
+            p.put("x");
+            auto const c = batch.wait_any();
+            EXPECT_EQ(c.value() & POLLIN, POLLIN);
+            EXPECT_NE(c.cqe_flags & IORING_CQE_F_MORE, 0u);
+            EXPECT_EQ(batch.in_flight(), 1u);
+        }
+    });
+}
+
+TEST(IoBatch, belongs_to_one_task)
+{
+    ma::executor ex;
+    run_task(ex, [&] {
+        ma::io_batch batch;
+        batch.begin(nop());
+        ma::task other;
+        int begins = 0, waits = 0;
+        other.attach(ma::this_task::executor(), [&] {
+            begins = errno_thrown_by([&] { batch.begin(nop()); });
+            waits = errno_thrown_by([&] { (void)batch.wait_any(); });
+        });
+        other.join();
+        EXPECT_EQ(begins, EPERM);
+        EXPECT_EQ(waits, EPERM);
+        EXPECT_EQ(batch.wait_any().id, 0u);
+    });
+}
+
+} // namespace
