@@ -1,6 +1,6 @@
-//! What calls return inside scopes: random nests of scopes, deadlines, cancels and shields around random
-//! operations. Each program is played once by the executor, on a kernel that does as it is told, and once by
-//! a model, and each call must return the same.
+//! What calls return inside scopes: random nests of scopes, deadlines, cancels and shields around
+//! random operations. Each program is played once by the executor, on a kernel that does as it is
+//! told, and once by a model, and each call must return the same.
 //!
 //! `SCOPES_SEED` plays one program and prints it; `SCOPES_COUNT` says how many.
 
@@ -9,6 +9,7 @@ mod calls;
 mod common;
 mod kernel;
 mod model;
+mod ops;
 mod play;
 mod program;
 #[path = "../sim/rng.rs"]

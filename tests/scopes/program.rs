@@ -1,7 +1,7 @@
 //! What a program is: the steps of one task, and what happens to it from outside at fixed times.
 //!
-//! No two things happen at one time: each kind has its own remainder of [`SLOT_NS`], so that what a call
-//! returns never depends on who of two was first.
+//! No two things happen at one time: each kind has its own remainder of [`SLOT_NS`], so that what a
+//! call returns never depends on who of two was first.
 
 use crate::rng::Rng;
 
@@ -12,7 +12,8 @@ pub const TARGETS: usize = 3;
 pub const JANITOR_NS: u64 = 20_000 + JANITOR;
 pub const JANITOR_EVERY_NS: u64 = 2_000;
 
-/// Remainders. The four operations have `OP` and the following ones, the call's own the one after them.
+/// Remainders. The four operations have `OP` and the following ones, the call's own the one after
+/// them.
 pub const DEADLINE: u64 = 1;
 pub const SLEEP: u64 = 2;
 pub const ACTOR: u64 = 3;
