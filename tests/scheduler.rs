@@ -1,5 +1,6 @@
-//! The order in which tasks run, against a model that predicts all of it: a random program is played
-//! once by the executor and once by forty lines of queues, and the two logs must be the same.
+//! The order in which tasks run, against a model that predicts all of it: a random program is
+//! played once by the executor and once by forty lines of queues, and the two logs must be the
+//! same.
 
 mod common;
 #[path = "sim/rng.rs"]
@@ -23,6 +24,7 @@ enum Op {
     Sleep(u64),
     Launch(usize),
     Cancel(usize),
+    Uncancel,
     Priority(usize, u8),
 }
 
@@ -38,13 +40,16 @@ type Log = Vec<(usize, usize, i32)>;
 
 fn generate(seed: u64) -> Program {
     let mut r = Rng::new(seed, 0);
-    let most = if r.one_in(10) { 100 } else { 8 };
+    // Some programs have more tasks than are looked at between two items, a few than at once.
+    let most = if r.one_in(200) { 700 } else { r.pick(&[8, 8, 8, 8, 8, 8, 8, 8, 100]) };
     let n = 1 + r.below(most) as usize;
+    let nights = if n > BUDGET { 2 } else { 20 };
     let op = |r: &mut Rng| {
         let other = r.below(n as u32) as usize;
-        match r.below(10) {
+        match r.below(11) {
+            10 => Op::Uncancel,
             0..=3 => Op::Yield,
-            4..=6 => Op::Sleep(1 + u64::from(r.below(20))),
+            4..=6 => Op::Sleep(1 + u64::from(r.below(nights))),
             7 => Op::Launch(other),
             8 => Op::Cancel(other),
             _ => Op::Priority(other, r.below(3) as u8),
@@ -111,6 +116,7 @@ fn play(p: &Rc<Program>) -> Log {
                     Op::Sleep(ns) => Handle::<Clock>::sleep(t, ns).error,
                     Op::Launch(other) => errno(ex.attach(all[other])),
                     Op::Cancel(other) => errno(ex.cancel(all[other])),
+                    Op::Uncancel => errno(Handle::<Clock>::uncancel(t).map(|_| ())),
                     Op::Priority(other, cpu) => {
                         errno(Handle::<Clock>::set_priorities(all[other], cpu, 1))
                     }
@@ -131,6 +137,10 @@ fn play(p: &Rc<Program>) -> Log {
     tasks.iter().for_each(|&t| destroy_task(t));
     Rc::into_inner(log).unwrap().into_inner()
 }
+
+/// Items between two looks at what is due, and what is taken in by one.
+const BOUND: usize = 64;
+const BUDGET: usize = 256;
 
 /// Tasks may launch each other for ever.
 const LIMIT: usize = 2_000;
@@ -183,6 +193,7 @@ impl Model<'_> {
             }
             At::Ready(..) | At::Running => self.cancelled[i] = true,
             At::Asleep(ns, number) => {
+                self.cancelled[i] = true;
                 self.asleep.remove(&(ns, number));
                 self.push(i, libc::ECANCELED);
             }
@@ -199,9 +210,9 @@ impl Model<'_> {
     }
 
     fn wake(&mut self) {
-        while let Some((&key, &i)) =
-            self.asleep.first_key_value().filter(|(k, _)| k.0 <= self.now_ns)
-        {
+        for _ in 0..BUDGET {
+            let due = self.asleep.first_key_value().filter(|(k, _)| k.0 <= self.now_ns);
+            let Some((&key, &i)) = due else { return };
             self.asleep.remove(&key);
             self.push(i, 0);
         }
@@ -218,7 +229,7 @@ impl Model<'_> {
             self.step[i] += 1;
             let suspends = matches!(op, Op::Yield | Op::Sleep(_));
             errno = match op {
-                _ if suspends && std::mem::take(&mut self.cancelled[i]) => libc::ECANCELED,
+                _ if suspends && self.cancelled[i] => libc::ECANCELED,
                 Op::Yield => return self.push(i, 0),
                 Op::Sleep(ns) => {
                     self.sleeps += 1;
@@ -229,6 +240,10 @@ impl Model<'_> {
                 }
                 Op::Launch(other) => self.launch(other),
                 Op::Cancel(other) => self.cancel(other),
+                Op::Uncancel => {
+                    self.cancelled[i] = false;
+                    0
+                }
                 Op::Priority(other, level) => {
                     self.priority(other, level);
                     0
@@ -246,7 +261,10 @@ impl Model<'_> {
             self.wake();
         }
         let budget = self.ready.iter().map(VecDeque::len).sum::<usize>().min(max);
-        for _ in 0..budget {
+        for n in 0..budget {
+            if n % BOUND == 0 && n != 0 && self.ready.iter().any(|q| !q.is_empty()) {
+                self.wake();
+            }
             let Some(queue) = self.ready.iter_mut().find(|q| !q.is_empty()) else { break };
             let i = queue.pop_front().unwrap();
             let At::Ready(_, errno) = self.at[i] else { panic!("queued, so ready") };

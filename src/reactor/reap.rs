@@ -74,15 +74,23 @@ impl<K: Kernel> Reactor<K> {
     #[inline(never)]
     fn complete_other(&self, cqe: Cqe) -> Option<Completed<'_>> {
         match cqe.user_data & TAG_MASK {
-            // Its answer says nothing that the operation's own completion does not. One that is not ours
-            // must not count below 0.
+            // Its answer says nothing that the operation's own completion does not.
             TAG_CANCEL => {
-                self.cancels.set(self.cancels.get().saturating_sub(1));
+                if self.is_request(cqe.user_data) {
+                    self.cancels.set(self.cancels.get().saturating_sub(1));
+                }
                 None
             }
             TAG_RECORD => self.complete_record(self.unsealed(cqe.user_data)?, cqe),
             _ => None,
         }
+    }
+
+    /// Whether `user_data`, with the tag of a cancel request, is one of ours: the request may outlive what
+    /// it was about, so nothing is read there.
+    fn is_request(&self, user_data: u64) -> bool {
+        let address = user_data & ADDRESS_MASK & !TAG_MASK;
+        headers::contains(address as usize) || user_data & !TAG_MASK == address | self.seal(address)
     }
 
     fn complete_record<'a>(&self, record: &'a Op, cqe: Cqe) -> Option<Completed<'a>> {

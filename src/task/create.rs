@@ -52,7 +52,8 @@ pub fn create(stack_bytes: usize) -> Res<TaskRef> {
     // SAFETY: the slot is ours, and its header bytes are zeros or the previous task's.
     let run = match unsafe { (*ptr::addr_of!((*at.as_ptr()).run)).load(Ordering::Relaxed) } {
         0 => EPOCH.fetch_add(1, Ordering::Relaxed) << 32,
-        run => run,
+        // One is left out, so that no run of the new task is the next one of an earlier task's run.
+        run => run + 1,
     };
     // SAFETY: the range between limit and base belongs to the slot; the switch is pinned in the
     // header before anyone can resume it.
@@ -97,7 +98,7 @@ pub fn create(stack_bytes: usize) -> Res<TaskRef> {
         slot: Cell::new(Some(slot)),
     };
     // SAFETY: the header is ours. A stale reader (a message that compares `run`) sees the old or the
-    // same number, as `run` is written with the value it had or a new range's.
+    // next number, which no run has, or a new range's.
     unsafe { at.as_ptr().write(task) };
     // SAFETY: at its pinned place, and new.
     unsafe { (*at.as_ptr()).switch.settle() };

@@ -6,6 +6,8 @@
 //!
 //! Task bodies never panic, as that would end the process: they note what is wrong.
 
+mod rooms;
+
 use monad_async::capi::{executor as cx, task as ct, ExecutorPtr};
 use monad_async::error::RawResult;
 use monad_async::task::header::{TaskHead, TaskRef};
@@ -27,6 +29,7 @@ struct World {
     /// Executor and task that make the call at hand; null outside.
     running: Cell<(ExecutorPtr, TaskPtr)>,
     pipe: [i32; 2],
+    rooms: rooms::Rooms,
     log: RefCell<Vec<String>>,
     wrong: Cell<bool>,
 }
@@ -43,6 +46,7 @@ pub fn replay(bytes: &[u8]) -> Result<usize, String> {
         tasks: [const { Cell::new(null()) }; TASKS],
         running: Cell::new((null_mut(), null())),
         pipe,
+        rooms: rooms::Rooms::new(),
         log: RefCell::default(),
         wrong: Cell::new(false),
     };
@@ -70,6 +74,7 @@ unsafe extern "C" fn body(task: TaskPtr) -> RawResult {
         }
         world.step(task);
     }
+    world.rooms.left(task);
     RawResult::success(7)
 }
 
@@ -117,7 +122,7 @@ impl World {
     /// One call, of `me`'s body or, null, from outside.
     fn step(&self, me: TaskPtr) {
         self.running.set((Self::home(me).cast(), me));
-        let (what, a, b) = (self.byte() % 16, self.byte(), self.byte());
+        let (what, a, b) = (self.byte() % 29, self.byte(), self.byte());
         let (ex, task) = (self.executors[a % EXECUTORS].get(), self.tasks[b % TASKS].get());
         // Mostly the caller's own task where only that makes sense.
         let this = if a % 8 == 7 || me.is_null() { task } else { me };
@@ -155,7 +160,7 @@ impl World {
                 let ns = [0, 1, 50_000, u64::MAX][b % 4];
                 // SAFETY: as said above.
                 let r = unsafe { ct::monad_async_task_suspend_for_duration(this, ns) };
-                self.said("suspend", r, suspended(&[0, libc::ECANCELED]));
+                self.said("suspend", r, suspended(&[0, libc::ECANCELED, libc::ETIME]));
             }
             9 | 10 => {
                 let (mut buffer, mut sqe) = ([0u8; 16], Sqe::zeroed());
@@ -176,8 +181,8 @@ impl World {
                 let r = unsafe { ct::monad_async_task_io(this, (&raw const sqe).cast()) };
                 let of_kernel: &[i32] = match b % 6 {
                     0 => &[libc::EINVAL, libc::ENOTSUP],
-                    4 => &[libc::EBADF, libc::ECANCELED, libc::ENOTSUP],
-                    _ => &[0, libc::ECANCELED, libc::ENOTSUP],
+                    4 => &[libc::EBADF, libc::ECANCELED, libc::ETIME, libc::ENOTSUP],
+                    _ => &[0, libc::ECANCELED, libc::ETIME, libc::ENOTSUP],
                 };
                 self.said("io", r, suspended_or(this, mine, of_kernel));
             }
@@ -188,9 +193,11 @@ impl World {
                     (true, ..) => &[libc::EINVAL],
                     (_, false, _) => &[libc::EPERM],
                     (.., true) => &[libc::EDEADLK],
-                    // ESRCH: it has exited and was launched again before the answer came. EDEADLK: it waits
-                    // for this one.
-                    _ => &[0, libc::ECANCELED, libc::EINVAL, libc::ESRCH, libc::EDEADLK],
+                    // ESRCH: it has exited and was launched again before the answer came. EDEADLK:
+                    // it waits for this one.
+                    _ => {
+                        &[0, libc::ECANCELED, libc::ETIME, libc::EINVAL, libc::ESRCH, libc::EDEADLK]
+                    }
                 };
                 self.said("join", r, want);
             }
@@ -226,6 +233,7 @@ impl World {
                     self.tasks[b % TASKS].set(null());
                 }
             }
+            16.. => self.step_in_rooms(what - 16, a, b, me, this),
             _ if b % 4 == 0 => self.destroy_executor(a),
             _ => {
                 // SAFETY: as said above.

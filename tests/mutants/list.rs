@@ -10,48 +10,48 @@ pub struct Mutant {
     pub wrong: &'static str,
 }
 
-pub const MUTANTS: &[Mutant] = &[
+pub const LOOP: &[Mutant] = &[
     Mutant {
         bug: "a zero-copy send is over when its first completion comes",
         file: "src/reactor/reap.rs",
-        right: "cqe.flags & CQE_F_MORE != 0",
+        right: "cqe.flags & (cqe::MORE | cqe::NOTIF) != 0 && !Self::complete_twice(task, cqe)",
         wrong: "false",
     },
     Mutant {
         bug: "the notification of a zero-copy send overwrites its result",
         file: "src/reactor/reap.rs",
-        right: "cqe.flags & CQE_F_NOTIF == 0",
-        wrong: "true",
+        right: "if cqe.flags & cqe::NOTIF == 0 { record.outcome.set(cqe.res); record.outcome_flags.set(cqe.flags); }",
+        wrong: "record.outcome.set(cqe.res); record.outcome_flags.set(cqe.flags);",
     },
     Mutant {
         bug: "an interrupted operation that was cancelled says EINTR",
-        file: "src/reactor/reap.rs",
-        right: "matches!(-task.outcome.get(), libc::ECANCELED | libc::EINTR)",
-        wrong: "task.outcome.get() == CANCELED",
+        file: "src/reactor/operation.rs",
+        right: "matches!(res.saturating_neg(), libc::ECANCELED | libc::EINTR | 512..=516)",
+        wrong: "matches!(res.saturating_neg(), libc::ECANCELED | 512..=516)",
     },
     Mutant {
         bug: "a cancel that came too late takes the result all the same",
-        file: "src/reactor/reap.rs",
-        right: "matches!(-task.outcome.get(), libc::ECANCELED | libc::EINTR)",
-        wrong: "true",
+        file: "src/executor/suspend.rs",
+        right: "res < 0 && is_not_performed(res)",
+        wrong: "res < 0 && is_not_performed(res) || task.has(mark::INTERRUPTED)",
     },
     Mutant {
         bug: "a completion is lost",
-        file: "src/reactor/reap.rs",
-        right: "woken(task);",
-        wrong: "if task.op.get() % 7 != 3 { woken(task); }",
+        file: "src/executor/run.rs",
+        right: "completed += 1; self.make_ready(task, now);",
+        wrong: "completed += 1; if task.op.get() % 7 != 3 { self.make_ready(task, now); }",
     },
     Mutant {
-        bug: "a cancel that crossed the completion is forgotten",
-        file: "src/reactor/reap.rs",
-        right: "task.cancel.set(Cancel::Next);",
-        wrong: "task.cancel.set(Cancel::No);",
+        bug: "a cancel is forgotten once a call has returned it",
+        file: "src/executor/scope.rs",
+        right: "-interruption(task)",
+        wrong: "{ let errno = -interruption(task); task.unmark(mark::ASKED); refresh(task); errno }",
     },
     Mutant {
         bug: "an operation for which there is no entry is dropped",
         file: "src/reactor/submit.rs",
-        right: "task.sqe.set(sqe); self.enqueue(task);",
-        wrong: "task.sqe.set(sqe); task.waits.set(Waits::Entry);",
+        right: "unsafe { self.entry_queues[level as usize].push_back(record.link()) };",
+        wrong: "if level != 2 { unsafe { self.entry_queues[level as usize].push_back(record.link()) }; }",
     },
     Mutant {
         bug: "the lowest I/O priority goes first",
@@ -62,8 +62,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         bug: "an operation goes before those that wait for an entry",
         file: "src/reactor/submit.rs",
-        right: "self.queued.get() == 0 && unsafe { self.push_operation(task, sqe) }",
-        wrong: "unsafe { self.push_operation(task, sqe) }",
+        right: "self.queued.get() == 0 && unsafe { self.kernel.try_push(sqe, ioprio, name(task)) }",
+        wrong: "unsafe { self.kernel.try_push(sqe, ioprio, name(task)) }",
     },
     Mutant {
         bug: "EBUSY from the kernel fails the pass",
@@ -75,45 +75,45 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         bug: "a second cancel asks the kernel a second time",
         file: "src/reactor/cancel.rs",
-        right: "task.cancel.get() == Cancel::No",
-        wrong: "task.waits.get() == Waits::Completion",
+        right: "!record.has(bit::ASKED)",
+        wrong: "true",
     },
     Mutant {
         // 3,000 reads through two entries took 50 naps of a millisecond each.
         bug: "the executor naps between two bursts of submissions",
         file: "src/executor/run.rs",
-        right: "!self.reactor.could_submit() && self.mailbox.inbox.try_sleep()",
+        right: "self.may_sleep() && self.mailbox.inbox.try_sleep()",
         wrong: "self.mailbox.inbox.try_sleep()",
     },
     Mutant {
         bug: "the executor sleeps past its nearest sleeper",
         file: "src/executor/run.rs",
-        right: "until.min(self.deadlines.next_ns().unwrap_or(u64::MAX))",
+        right: "until.min(self.timers.next_ns().unwrap_or(u64::MAX))",
         wrong: "until",
     },
     Mutant {
         bug: "the executor sleeps past its caller's time-out",
         file: "src/executor/run.rs",
-        right: "until.min(self.deadlines.next_ns().unwrap_or(u64::MAX))",
-        wrong: "self.deadlines.next_ns().unwrap_or(u64::MAX)",
+        right: "until.min(self.timers.next_ns().unwrap_or(u64::MAX))",
+        wrong: "self.timers.next_ns().unwrap_or(u64::MAX)",
     },
     Mutant {
         bug: "the executor sleeps with mail in its box",
         file: "src/executor/run.rs",
-        right: "self.mailbox.inbox.has_any()",
+        right: "self.has_mail_left()",
         wrong: "false",
     },
     Mutant {
         bug: "the mail is looked at only when nothing is ready",
         file: "src/executor/run.rs",
-        right: "self.mailbox.inbox.has_any()",
-        wrong: "self.ready.is_empty() && self.mailbox.inbox.has_any()",
+        right: "self.has_mail_left()",
+        wrong: "self.ready.is_empty() && self.has_mail_left()",
     },
     Mutant {
         bug: "sleepers are looked at only when nothing is ready",
         file: "src/executor/run.rs",
-        right: "!self.deadlines.is_empty()",
-        wrong: "self.ready.is_empty() && !self.deadlines.is_empty()",
+        right: "!self.timers.is_empty()",
+        wrong: "self.ready.is_empty() && !self.timers.is_empty()",
     },
     Mutant {
         bug: "completions that the kernel holds back are not fetched while others run",
@@ -143,13 +143,8 @@ pub const MUTANTS: &[Mutant] = &[
         // An error of the kernel's in mid-pass took the place of the number.
         bug: "how many items ran is lost in an error",
         file: "src/executor/run.rs",
-        right: "self.reactor.has_unsubmitted() && self.ready.is_empty()",
-        wrong: "self.reactor.has_unsubmitted() && self.ready.is_empty() && {
-            let asked;
-            (now, asked) = self.ask_kernel(now);
-            if let Err(e) = asked { return (now, Err(e)); }
-            false
-        }",
+        right: "if self.reactor.has_unsubmitted() { (now, _) = self.ask_kernel(now); }",
+        wrong: "if self.reactor.has_unsubmitted() { let asked; (now, asked) = self.ask_kernel(now); if let Err(e) = asked { return (now, Err(e)); } }",
     },
     Mutant {
         bug: "a task that was suspended right before a launch is not counted",
@@ -176,10 +171,10 @@ pub const MUTANTS: &[Mutant] = &[
         wrong: "add(&self.head.total_io_completed, completed.min(1));",
     },
     Mutant {
-        bug: "an operation that never began stays counted",
-        file: "src/executor/cancel.rs",
-        right: "submitted.set(submitted.get() - 1);",
-        wrong: "",
+        bug: "an operation that was cancelled is not counted as over",
+        file: "src/executor/operations.rs",
+        right: "if over { add(&self.head.total_io_completed, 1); }",
+        wrong: "if over && record.outcome.get() != -libc::ECANCELED { add(&self.head.total_io_completed, 1); }",
     },
     Mutant {
         bug: "a cancelled launch runs",
@@ -191,14 +186,13 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         bug: "a cancelled operation is taken for over at once",
         file: "src/executor/cancel.rs",
-        right: "let over = self.reactor.cancel(task); debug_assert!(!over); return;",
-        wrong: "self.reactor.cancel(task); task.waits.set(Waits::Nothing);",
+        right: "self.reactor.cancel_inline(task); false",
+        wrong: "self.reactor.cancel_inline(task); task.waits.set(Waits::Nothing); true",
     },
     Mutant {
         bug: "a task that was cancelled while it ran sleeps all the same",
         file: "src/executor/suspend.rs",
-        right: "if task.cancel.get() == Cancel::Next { return take_cancel(task); }
-            if ns != 0 { return self.sleep_for(task, ns); }",
+        right: "if task.has(mark::STOPS) { let stopped = self.stop(task); if stopped != 0 { return stopped; } } if ns != 0 { return self.sleep_for(task, ns); }",
         wrong: "if ns != 0 { return self.sleep_for(task, ns); }",
     },
     Mutant {
@@ -211,21 +205,21 @@ pub const MUTANTS: &[Mutant] = &[
         // It was taken out of a list that it was not in yet.
         bug: "a cancel that overtakes the launch is forgotten",
         file: "src/executor/remote.rs",
-        right: "task.cancel.get() != Cancel::No",
+        right: "task.has(mark::ASKED)",
         wrong: "false",
     },
     Mutant {
         // The mail after the cancel was dealt with before the rest of the mail before it.
         bug: "a cancel by mail looks at newer mail",
         file: "src/executor/remote.rs",
-        right: "let _ = self.cancel_known(message.task);",
-        wrong: "let _ = self.cancel(message.task);",
+        right: "self.cancel_here(task);",
+        wrong: "self.collect_all_mail(); self.cancel_here(task);",
     },
     Mutant {
         bug: "a cancel by mail finds a later run of its task",
-        file: "src/executor/remote.rs",
-        right: "message.task.state().seq() == message.seq",
-        wrong: "true",
+        file: "src/task/state.rs",
+        right: "run == 0 || !self.is_run_attached_to(executor, run)",
+        wrong: "run == 0 || !self.is_attached_to(executor)",
     },
     Mutant {
         bug: "a wake-up is forgotten",
@@ -242,8 +236,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         bug: "the newest mail is read first",
         file: "src/intrusive/mpsc.rs",
-        right: "(ptr::null_mut(), newest)",
-        wrong: "(newest, ptr::null_mut())",
+        right: "(self.done, self.rest) = (entry.as_ptr(), older);",
+        wrong: "link.next.set(older); if self.done.is_null() { self.done = entry.as_ptr(); } self.rest = older;",
     },
     Mutant {
         bug: "the lowest priority runs first",
@@ -282,25 +276,25 @@ pub const MUTANTS: &[Mutant] = &[
         wrong: "self.next_deadline().is_none()",
     },
     Mutant {
-        bug: "of the sleepers that are due, one is woken",
+        bug: "what is due waits for the next look",
         file: "src/executor/run.rs",
-        right: "self.deadlines.prefetch(); self.make_ready(task, now);",
-        wrong: "self.make_ready(task, now); break;",
+        right: "self.timers.prefetch();",
+        wrong: "if self.ready.len() > 1 { match due { Due::Task(task) => self.make_ready(task, now), Due::Other(timer) => self.deadline_passed(unsafe { Scope::from_timer(timer) }), } return; }",
     },
     Mutant {
         bug: "who joins gets the result of nobody",
         file: "src/executor/join.rs",
-        right: "joiner.join_result.set(result);",
+        right: "first.result.set(result);",
         wrong: "",
     },
     Mutant {
         bug: "a joiner on another executor is not told",
         file: "src/executor/join.rs",
-        right: "other.remote_joiners.push_back(record.link())",
-        wrong: "crate::intrusive::WasEmpty(true)",
+        right: "unsafe { home.post_pinned(record.link(), kind::JOINED) }",
+        wrong: "true",
     },
     Mutant {
-        bug: "a cancelled join is told to be cancelled once more",
+        bug: "a join that a deadline ends says ECANCELED",
         file: "src/executor/join.rs",
         right: "record.canceled.get()",
         wrong: "false",
@@ -335,7 +329,7 @@ pub const MUTANTS: &[Mutant] = &[
         bug: "the mailbox of an executor that is gone takes messages",
         file: "src/executor/shutdown.rs",
         right: "mailbox.close()",
-        wrong: "mailbox.inbox.take().chain",
+        wrong: "mailbox.inbox.take().entries.finish()",
     },
     Mutant {
         bug: "the next owner of a mailbox is not woken",
@@ -358,8 +352,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         bug: "a join by mail finds a later run of its task",
         file: "src/executor/join.rs",
-        right: "state.seq() == record.seq",
-        wrong: "true",
+        right: "state.is_run_attached_to(self.address(), run)",
+        wrong: "state.is_attached_to(self.address())",
     },
     Mutant {
         bug: "time asleep is counted twice",

@@ -1,19 +1,21 @@
-//! Who tests the simulation? Bugs planted on purpose do: it must find each of them, and every promise
-//! it watches must be broken by some.
+//! Who tests the simulation? Bugs planted on purpose do: it must find each of them, and every
+//! promise it watches must be broken by some.
 //!
 //! The project is copied, all bugs are planted into the one copy, each behind a number that the
-//! environment chooses, and the copy's simulation runs once for each. The project's own source knows
-//! nothing of it. The models of the threads are tested in the same way, by another list.
+//! environment chooses, and the copy's simulation runs once for each. The project's own source
+//! knows nothing of it. The models of the threads are tested in the same way, by another list.
 
 mod list;
 mod models;
 mod promises;
+mod rules;
 #[path = "../sim/seeds.rs"]
 mod seeds;
 
-use list::{Mutant, MUTANTS};
+use list::{Mutant, LOOP};
 use models::WEAKENED;
 use promises::PROMISES;
+use rules::RULES;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,28 +24,40 @@ use std::process::{Command, Stdio};
 /// Programs to find a bug in: seconds.
 const PROGRAMS: u64 = 400_000;
 
+fn mutants() -> impl Iterator<Item = &'static Mutant> {
+    LOOP.iter().chain(RULES)
+}
+
 #[test]
 #[ignore = "builds the project once more; tests/run runs it"]
 fn every_mutant_dies() {
     let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mutants");
     copy_project(&copy);
-    plant(&copy, MUTANTS.iter());
-    let simulation = build(&copy, &["sim"], "").remove(0);
-    if let Some(text) = run(&simulation, 0, 1, 20_000) {
+    plant(&copy, mutants());
+    let programs = build(&copy, &["sim", "scopes"], "");
+    let of = |name: &str| {
+        let is_it = |p: &&PathBuf| p.file_name().unwrap().to_str().unwrap().starts_with(name);
+        programs.iter().find(is_it).expect("a program that was built")
+    };
+    let (simulation, scopes) = (of("sim"), of("scopes"));
+    if let Some(text) = run(simulation, 0, 1, 20_000).or_else(|| run_scopes(scopes, 0)) {
         panic!("the copy breaks a promise with no bug in it: {text}");
     }
     let mut alive = Vec::new();
     let mut said = Vec::new();
-    for (n, mutant) in MUTANTS.iter().enumerate() {
-        match run(&simulation, n + 1, 1, PROGRAMS) {
-            Some(text) => {
-                println!("{}\n    {text}", mutant.bug);
-                said.push(text);
-            }
-            None => alive.push(mutant.bug),
+    for (n, mutant) in mutants().enumerate() {
+        let found = [run(simulation, n + 1, 1, PROGRAMS), run_scopes(scopes, n + 1)];
+        if found == [None, None] {
+            alive.push(mutant.bug);
+        }
+        println!("{}", mutant.bug);
+        for text in found.into_iter().flatten() {
+            println!("    {text}");
+            said.push(text);
         }
     }
-    println!("{} of {} mutants died", said.len(), MUTANTS.len());
+    let all = mutants().count();
+    println!("{} of {all} mutants died", all - alive.len());
     let unbroken: Vec<_> = PROMISES
         .iter()
         .filter(|(_, texts)| !said.iter().any(|s| texts.iter().any(|t| s.contains(t))))
@@ -52,8 +66,8 @@ fn every_mutant_dies() {
     let unfound: Vec<_> = seeds::FOUND
         .iter()
         .filter(|f| {
-            let n = MUTANTS.iter().position(|m| m.bug == f.bug).expect("a bug of the list");
-            run(&simulation, n + 1, f.seed, 1).is_none()
+            let n = mutants().position(|m| m.bug == f.bug).expect("a bug of the list");
+            run(simulation, n + 1, f.seed, 1).is_none()
         })
         .map(|f| (f.seed, f.bug))
         .collect();
@@ -105,7 +119,16 @@ fn copy_project(to: &Path) {
         manifest.split("\n[").filter(|s| !s.starts_with("[bench") && !s.starts_with("dev-"));
     write(&to.join("Cargo.toml"), sections.collect::<Vec<_>>().join("\n[").as_bytes());
     let _ = fs::remove_dir_all(to.join("tests"));
-    for dir in ["src", "cpp", "include", "gdb", "tests/sim", "tests/loom_world"] {
+    for dir in [
+        "src",
+        "cpp",
+        "include",
+        "gdb",
+        "tests/sim",
+        "tests/scopes",
+        "tests/common",
+        "tests/loom_world",
+    ] {
         copy_dir(&from.join(dir), &to.join(dir));
     }
     for file in ["tests/loom_cancel.rs", "tests/loom_join.rs"] {
@@ -221,5 +244,23 @@ fn run(simulation: &Path, mutant: usize, from: u64, count: u64) -> Option<String
     }
     let text = String::from_utf8_lossy(&out.stderr);
     let said = text.lines().find(|l| l.contains("broken promise") || l.contains("panicked"));
+    Some(said.map_or_else(|| out.status.to_string(), |l| l.chars().take(200).collect()))
+}
+
+/// What the model of scopes says with this bug in it.
+fn run_scopes(scopes: &Path, mutant: usize) -> Option<String> {
+    let out = Command::new(scopes)
+        .args(["--nocapture", "--test-threads=1"])
+        .env("MUTANT", mutant.to_string())
+        .env("SCOPES_COUNT", "100000")
+        .env("SCOPES_CPU_S", "20")
+        .env("RUST_BACKTRACE", "0")
+        .output()
+        .unwrap();
+    if out.status.success() {
+        return None;
+    }
+    let text = String::from_utf8_lossy(&out.stderr);
+    let said = text.lines().skip_while(|l| !l.contains("panicked")).nth(1);
     Some(said.map_or_else(|| out.status.to_string(), |l| l.chars().take(200).collect()))
 }

@@ -1,5 +1,5 @@
-//! A kernel whose time passes when the executor sleeps and while tasks work, and whose operations do what
-//! their script says.
+//! A kernel whose time passes when the executor sleeps and while tasks work, and whose operations
+//! do what their script says.
 
 use crate::program::*;
 use monad_async::error::Errno;

@@ -1,7 +1,7 @@
 //! What each call returns: a model of one task, its levels of cancelling, and its operations.
 
+use crate::ops::{Op, Stage, NONE};
 use crate::program::*;
-use std::collections::VecDeque;
 
 /// What a call gave: an errno or 0, a value, and whether more completions come.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,12 +19,9 @@ pub const fn failure(error: i32) -> Out {
     Out { error, value: 0, more: false }
 }
 
-/// How often an operation that nobody cancelled is begun again.
-const AGAIN: u8 = 100;
-
 /// The task itself, which is the first, or a scope.
 #[derive(Default)]
-struct Level {
+pub struct Level {
     /// ECANCELED or ETIME; 0 if it has not fired.
     fired: i32,
     shield: bool,
@@ -33,63 +30,7 @@ struct Level {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Stage {
-    /// Idle, or all its completions have come.
-    Over,
-    /// Waits for an entry.
-    Queued,
-    /// In the submission queue.
-    Pushed,
-    Flight,
-}
-
-#[derive(Clone)]
-struct Op {
-    script: Script,
-    stage: Stage,
-    /// Completions that nobody took.
-    done: VecDeque<Out>,
-    asked: bool,
-    /// The kernel has been told so.
-    told: bool,
-    /// When the kernel gets what ends it: what is in the submission queue, cancel requests that wait,
-    /// entries that wait; each in order.
-    turn: (u8, u64),
-    due_ns: u64,
-    more: u8,
-    /// Which of all completions the first of `done` was.
-    order: u64,
-}
-
-const NONE: Script = Script {
-    due_ns: 0,
-    remainder: 0,
-    end: End::Never,
-    on_cancel: OnCancel::Loses,
-    trouble: (0, 0),
-    more: 0,
-};
-
-impl Op {
-    fn new(script: Script, stage: Stage) -> Self {
-        let done = VecDeque::new();
-        let (due_ns, more) = (script.due_ns, script.more);
-        Self {
-            script,
-            stage,
-            done,
-            asked: false,
-            told: false,
-            turn: (0, 0),
-            due_ns,
-            more,
-            order: 0,
-        }
-    }
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Wait {
+pub enum Wait {
     Ready,
     Until(u64),
     Forever,
@@ -100,28 +41,28 @@ enum Wait {
 }
 
 pub struct Model<'a> {
-    p: &'a Program,
-    now_ns: u64,
-    levels: Vec<Level>,
-    ops: Vec<Op>,
-    completions: u64,
-    permit: bool,
-    room: u32,
-    turns: u64,
-    waits: Option<Wait>,
+    pub p: &'a Program,
+    pub now_ns: u64,
+    pub levels: Vec<Level>,
+    pub ops: Vec<Op>,
+    pub completions: u64,
+    pub permit: bool,
+    pub room: u32,
+    pub turns: u64,
+    pub waits: Option<Wait>,
     /// How its wait has ended: an errno, or 0.
-    outcome: Option<i32>,
-    acts: usize,
-    janitor_ns: u64,
+    pub outcome: Option<i32>,
+    pub acts: usize,
+    pub janitor_ns: u64,
     pub begun: u64,
     pub log: Vec<Out>,
 }
 
 /// The rules, which are all that is to be believed here.
 impl Model<'_> {
-    /// What a suspending call returns at once: of the levels that have fired, from the innermost out to
-    /// the first shield, the outermost decides.
-    fn effective(&self) -> i32 {
+    /// What a suspending call returns at once: of the levels that have fired, from the innermost
+    /// out to the first shield, the outermost decides.
+    pub fn effective(&self) -> i32 {
         let mut error = 0;
         for level in self.levels.iter().rev() {
             error = if level.fired != 0 { level.fired } else { error };
@@ -266,7 +207,7 @@ impl<'a> Model<'a> {
     }
 
     /// What the task waits for may have come.
-    fn settle(&mut self) {
+    pub fn settle(&mut self) {
         if self.outcome.is_none() && self.waits.is_some_and(|waits| self.is_there(waits)) {
             self.outcome = Some(0);
         }
@@ -298,134 +239,6 @@ impl<'a> Model<'a> {
             }
             Act::OpCancel(i) => self.op_cancel(usize::from(i)),
         }
-    }
-}
-
-/// Operations.
-impl Model<'_> {
-    fn begin(&mut self, i: usize, script: Script) {
-        self.begun += 1;
-        let script = script.begun(self.now_ns, i);
-        let stage = if self.room != 0 { Stage::Pushed } else { Stage::Queued };
-        self.room = self.room.saturating_sub(1);
-        self.turns += 1;
-        let turn = (2 * u8::from(stage == Stage::Queued), self.turns);
-        self.ops[i] = Op { turn, ..Op::new(script, stage) };
-    }
-
-    /// The kernel gets all that was begun.
-    fn submit(&mut self) {
-        self.room = self.p.sq_entries;
-        let mut order: Vec<usize> = (0..=OPS).collect();
-        order.sort_by_key(|&i| self.ops[i].turn);
-        for i in order {
-            let Op { stage, asked, told, .. } = self.ops[i];
-            if stage == Stage::Flight && asked && !told {
-                self.kernel_cancel(i);
-            }
-            if !matches!(stage, Stage::Queued | Stage::Pushed) {
-                continue;
-            }
-            self.ops[i].stage = Stage::Flight;
-            let (times, _) = self.ops[i].script.trouble;
-            match self.ops[i].asked {
-                // Its own trouble is taken for the cancel that comes right after it.
-                true if times != 0 => self.end(i, -libc::ECANCELED),
-                true => self.kernel_cancel(i),
-                // Of a stream, it is not known what has happened already.
-                false if times > AGAIN || times != 0 && self.ops[i].more != 0 => {
-                    self.end(i, -libc::EAGAIN);
-                }
-                false => {}
-            }
-        }
-    }
-
-    fn op_cancel(&mut self, i: usize) {
-        match self.ops[i].stage {
-            Stage::Over => {}
-            Stage::Queued => self.end(i, -libc::ECANCELED),
-            Stage::Pushed | Stage::Flight => self.ask(i),
-        }
-    }
-
-    fn ask(&mut self, i: usize) {
-        if std::mem::replace(&mut self.ops[i].asked, true) {
-            return;
-        }
-        // The request takes an entry; while the task is suspended, it leaves it again.
-        let waits = u8::from(self.room == 0);
-        self.room -= u32::from(self.waits.is_none() && self.room != 0);
-        self.turns += 1;
-        if self.ops[i].stage == Stage::Flight || self.ops[i].script.trouble.0 == 0 {
-            self.ops[i].turn = (waits, self.turns);
-        }
-        self.ops[i].told = false;
-        if self.ops[i].stage == Stage::Flight && self.waits.is_some() {
-            self.kernel_cancel(i);
-        }
-    }
-
-    fn kernel_cancel(&mut self, i: usize) {
-        let o = &mut self.ops[i];
-        o.told = true;
-        match o.script.on_cancel {
-            _ if o.due_ns <= self.now_ns && o.script.end != End::Never => {}
-            OnCancel::Ends(_) => self.end(i, -libc::ECANCELED),
-            OnCancel::Crosses => {
-                o.more = 0;
-                self.come(i);
-            }
-            OnCancel::Loses if o.script.end == End::Never => {
-                (o.due_ns, o.more) = (o.script.after_all(self.now_ns), 0);
-            }
-            OnCancel::Loses => {}
-        }
-    }
-
-    /// Its next completion comes.
-    fn come(&mut self, i: usize) {
-        let o = &mut self.ops[i];
-        if o.more != 0 {
-            o.more -= 1;
-            let value = 1 << o.more;
-            let last = o.more == 0 && o.script.end == End::Never;
-            o.due_ns = if last { u64::MAX } else { o.due_ns + 2 * SLOT_NS };
-            return self.done(i, Out { error: 0, value, more: true });
-        }
-        match o.script.end {
-            End::Full(value) => self.end(i, value),
-            End::Errno(e) => self.end(i, -e),
-            End::Never => self.end(i, 0),
-        }
-    }
-
-    fn end(&mut self, i: usize, res: i32) {
-        self.ops[i].stage = Stage::Over;
-        let effective = self.effective();
-        let error = match res {
-            // What the call is over by is what interrupts it.
-            _ if i == OWN && -res == libc::ECANCELED => effective,
-            _ => (-res).max(0),
-        };
-        self.done(i, Out { error, value: i64::from(res.max(0)), more: false });
-    }
-
-    fn done(&mut self, i: usize, out: Out) {
-        let o = &mut self.ops[i];
-        self.completions += 1;
-        if o.done.is_empty() {
-            o.order = self.completions;
-        }
-        match o.done.back_mut() {
-            // Of a poll, what nobody took yet is one.
-            Some(last) if out.error == 0 => {
-                (last.value, last.more) = (last.value | out.value, out.more);
-            }
-            Some(last) => *last = out,
-            None => o.done.push_back(out),
-        }
-        self.settle();
     }
 }
 

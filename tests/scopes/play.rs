@@ -28,6 +28,7 @@ struct Shared {
     program: RefCell<Rc<Program>>,
     began_ns: Cell<u64>,
     /// Open ones of the subject, outermost first. What it leaves open is there until it has exited.
+    #[allow(clippy::vec_box)] // A scope must not move, and the vector does.
     scopes: RefCell<Vec<Box<Scope>>>,
     ops: RefCell<Box<[Op; OPS]>>,
     log: RefCell<Vec<Out>>,
@@ -49,7 +50,7 @@ impl Shared {
 
     fn sleep_until(&self, task: TaskRef, ns: u64) -> Out {
         // Both ways, in turn.
-        if ns / SLOT_NS % 2 == 0 {
+        if (ns / SLOT_NS).is_multiple_of(2) {
             calls::sleep(task, ns - self.now_ns())
         } else {
             calls::sleep_until(task, self.began_ns.get() + ns)

@@ -1,7 +1,7 @@
 //! What a program is: the steps of one task, and what happens to it from outside at fixed times.
 //!
-//! No two things happen at one time: each kind has its own remainder of [`SLOT_NS`], so that what a call
-//! returns never depends on who of two was first.
+//! No two things happen at one time: each kind has its own remainder of [`SLOT_NS`], so that what a
+//! call returns never depends on who of two was first.
 
 use crate::rng::Rng;
 
@@ -12,7 +12,8 @@ pub const TARGETS: usize = 3;
 pub const JANITOR_NS: u64 = 20_000 + JANITOR;
 pub const JANITOR_EVERY_NS: u64 = 2_000;
 
-/// Remainders. The four operations have `OP` and the following ones, the call's own the one after them.
+/// Remainders. The four operations have `OP` and the following ones, the call's own the one after
+/// them.
 pub const DEADLINE: u64 = 1;
 pub const SLEEP: u64 = 2;
 pub const ACTOR: u64 = 3;
@@ -205,10 +206,16 @@ fn step(r: &mut Rng, troubled: bool) -> Step {
             if r.one_in(3) {
                 s.more = r.below(4) as u8;
             }
+            if s.more != 0 {
+                // It would end at once: when, in the order of all, depends on who waits for entries.
+                s.trouble.0 = 0;
+            }
             Step::Begin(r.below(OPS as u32) as u8, s)
         }
         28 | 29 => Step::Wait(r.below(OPS as u32) as u8),
         30 | 31 => Step::WaitAny,
+        // As above: one that waits for an entry again is over before others that are not.
+        32 if troubled => Step::WaitAny,
         32 => Step::OpCancel(r.below(OPS as u32) as u8),
         33 => Step::Park,
         34 if r.one_in(3) => Step::Unpark,
@@ -225,7 +232,9 @@ impl Program {
             Script { due_ns: 1, remainder: 0, end, on_cancel, trouble: (200, errno), more: 0 };
         let once = Script { trouble: (100, errno), ..never };
         let mut steps = vec![Step::Begin(0, never), Step::Begin(1, once)];
-        steps.extend([Step::Wait(0), Step::Wait(1), Step::Yield]);
+        // Of a stream, nobody knows what has come already.
+        steps.push(Step::Begin(2, Script { trouble: (1, errno), more: 2, ..never }));
+        steps.extend([Step::Wait(0), Step::Wait(1), Step::Wait(2)]);
         Self { steps, acts: vec![], targets: [TARGET; TARGETS], sq_entries: 2, troubled: true }
     }
 

@@ -1,5 +1,5 @@
-//! Executors that come and go in the middle of a program, while tasks of the other one join theirs, and
-//! what goes before: the cancellation of all that is attached.
+//! Executors that come and go in the middle of a program, while tasks of the other one join theirs,
+//! and what goes before: the cancellation of all that is attached.
 
 use crate::kernel::SimKernel;
 use crate::model::{Executor, Stage, State};

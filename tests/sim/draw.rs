@@ -39,7 +39,7 @@ impl Program {
             drive: Vec::with_capacity(16),
             foreign: Vec::with_capacity(8),
         };
-        let mix = Mix::new(&mut r);
+        let mix = Mix::new(&mut r, tasks);
         let long = if wide { 3 } else { 2 + r.below(9) };
         for _ in 0..tasks {
             let lives = if r.one_in(3) { 2 } else { 1 };
@@ -98,20 +98,26 @@ struct Mix {
     weights: [u32; 18],
     /// One operation in so many drains; 0: none.
     drains: u32,
+    /// A task that much is done to.
+    favourite: Option<u8>,
 }
 
 impl Mix {
-    fn new(r: &mut Rng) -> Self {
+    fn new(r: &mut Rng, tasks: u8) -> Self {
         let mut weights = [6, 6, 2, 12, 4, 4, 4, 2, 2, 2, 2, 2, 1, 8, 6, 6, 3, 3];
         for w in &mut weights {
             *w *= r.pick(&[0, 1, 1, 4]);
         }
         weights[0] += 1;
-        Self { weights, drains: r.pick(&[0, 0, 0, 4]) }
+        let favourite = r.one_in(2).then(|| r.below(u32::from(tasks)) as u8);
+        Self { weights, drains: r.pick(&[0, 0, 0, 4]), favourite }
     }
 
     fn step(&self, r: &mut Rng, tasks: u8, executors: u8) -> Step {
-        let task = r.below(u32::from(tasks)) as u8;
+        let mut task = r.below(u32::from(tasks)) as u8;
+        if let Some(favourite) = self.favourite.filter(|_| r.one_in(2)) {
+            task = favourite;
+        }
         let ex = r.below(u32::from(executors)) as u8;
         let mut at = r.below(self.weights.iter().sum());
         let mut kind = 0;

@@ -60,8 +60,8 @@ impl World {
         Ok(())
     }
 
-    /// Sleeps until something ends it. The mailbox was empty when the executor lay down, so mail that
-    /// is there now came with a wake-up.
+    /// Sleeps until something ends it. The mailbox was empty when the executor lay down, so mail
+    /// that is there now came with a wake-up.
     fn sleep(&'static self, ex: u8, wait: Wait) {
         self.doze(ex, wait);
         if self.has_mail(ex) && !self.was_woken(ex) {

@@ -1,5 +1,5 @@
-//! What interrupts a task, in the model: the levels around its calls, which fire once, and what a call
-//! makes of that.
+//! What interrupts a task, in the model: the levels around its calls, which fire once, and what a
+//! call makes of that.
 
 use crate::mail::Mail;
 use crate::model::{failure, remove, Stage, State, Timer, DONE};
@@ -42,8 +42,8 @@ pub struct Arming {
 }
 
 impl State {
-    /// What a suspending call of `i` returns at once: from the innermost level out to the first shield,
-    /// the outermost that has fired decides.
+    /// What a suspending call of `i` returns at once: from the innermost level out to the first
+    /// shield, the outermost that has fired decides.
     pub fn effective(&self, i: u8) -> i32 {
         let mut errno = 0;
         for level in self.tasks[i as usize].levels.iter().rev() {

@@ -1,5 +1,5 @@
-//! The model's mailboxes: what other threads leave, and executors for each other, and what becomes of
-//! it when it is read.
+//! The model's mailboxes: what other threads leave, and executors for each other, and what becomes
+//! of it when it is read.
 
 use crate::model::{failure, Stage, State, CANCELED};
 use monad_async::error::RawResult;

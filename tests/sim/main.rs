@@ -1,6 +1,6 @@
-//! Simulation: the executor's own loop on a kernel made of chance. A seed decides the program (tasks
-//! that launch, yield, sleep, operate, join, cancel, ...), what other threads do at every moment, and
-//! every liberty that a kernel has; a model says what must happen.
+//! Simulation: the executor's own loop on a kernel made of chance. A seed decides the program
+//! (tasks that launch, yield, sleep, operate, join, cancel, ...), what other threads do at every
+//! moment, and every liberty that a kernel has; a model says what must happen.
 //!
 //! `SIM_COUNT` and `SIM_FROM` say how many programs, and which; `SIM_SEED` plays one and prints it.
 

@@ -1,9 +1,10 @@
 //! What must happen: a model of the executors' promises, simple enough to be believed, that follows
 //! the program step by step and says at every step what comes next.
 //!
-//! The model learns three moments from outside, which the promises leave open: when a completion was
-//! taken (`pop` of the simulated kernel), that a mailbox was emptied, and that expired sleepers were
-//! collected. All else it knows by itself; each moment has a latest time, which `bound` checks.
+//! The model learns three moments from outside, which the promises leave open: when a completion
+//! was taken (`pop` of the simulated kernel), that a mailbox was emptied, and that expired sleepers
+//! were collected. All else it knows by itself; each moment has a latest time, which `bound`
+//! checks.
 
 use std::collections::VecDeque;
 
@@ -115,8 +116,8 @@ pub struct Executor {
     pub arming: Option<Arming>,
     /// The last completion of its call was taken at the last moment.
     pub ended: Option<u8>,
-    /// Who waits for a submission entry: operations, by I/O priority; before them, requests to cancel
-    /// inline ones, and before other ones.
+    /// Who waits for a submission entry: operations, by I/O priority; before them, requests to
+    /// cancel inline ones, and before other ones.
     pub entries: [VecDeque<Place>; 3],
     pub cancels: [VecDeque<Place>; 2],
     /// What is pushed at once, in this order, and has not been seen yet.

@@ -218,8 +218,8 @@ impl State {
         taken
     }
 
-    /// The operation of a call is over. What the kernel did not perform is begun again once the task
-    /// runs, unless it is interrupted then.
+    /// The operation of a call is over. What the kernel did not perform is begun again once the
+    /// task runs, unless it is interrupted then.
     fn own_ended(&mut self, i: u8, result: RawResult) {
         self.t(i).again = is_not_performed(-result.error);
         self.wake(i, result);

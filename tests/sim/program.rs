@@ -1,6 +1,6 @@
 //! What a program is: the tasks and their steps, what the driver does between passes, what
-//! other threads do meanwhile, and how the simulated kernel is disposed. Any piece may be taken out,
-//! so that a program that fails can be shrunk.
+//! other threads do meanwhile, and how the simulated kernel is disposed. Any piece may be taken
+//! out, so that a program that fails can be shrunk.
 
 /// What an operation's end looks like to the kernel.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,8 +18,8 @@ pub enum End {
 pub enum OnCancel {
     /// -ECANCELED, and 0 for the request; `true`: the request is answered first.
     Wins(bool),
-    /// A kernel worker is interrupted: -EINTR, or an errno of the kernel's own, and -EALREADY for the
-    /// request.
+    /// A kernel worker is interrupted: -EINTR, or an errno of the kernel's own, and -EALREADY for
+    /// the request.
     Interrupts(i32),
     /// -EALREADY, and the operation takes its course.
     Loses,

@@ -89,10 +89,12 @@ impl State {
             // What people choose: small numbers, addresses; and what ours looked like.
             let at = self.rng.pick(&self.addresses) as u64;
             let own = user_data & !(0xffff << 48) | u64::from(self.rng.below(9)) << 60;
-            let nobody = self.rng.pick(&[0, 2, 3, 64, u64::MAX, at, at + 2, at + 4, own, 1 << 47]);
+            let nobody =
+                [0, 1, 2, 3, 9, 64, u64::MAX, at, at + 2, at + 4, own, 1 << 47, 1 << 47 | 1];
+            let nobody = self.rng.pick(&nobody);
             let ours = self.tasks.iter().any(|t| t.ops.iter().any(|op| op.user_data == nobody));
-            // A small number with this tag is taken for the answer to a request, of which none may come.
-            if !ours && nobody & 7 != 1 {
+            // Of the answers to requests, none is known from another.
+            if !ours && (nobody != own || nobody & 7 != 1) {
                 self.put_cqe(ex, Cqe { user_data: nobody, res, flags }, About::Nobody);
             }
         }
@@ -195,8 +197,8 @@ impl State {
         let moved = if has_buffer { res.max(0) as usize } else { 0 };
         for n in 0..moved {
             let expected = pattern(f.key, n);
-            // SAFETY: the buffer is a record's, for ever, or on the stack of a task that waits for this
-            // operation, which is what this test checks; stacks are never unmapped.
+            // SAFETY: the buffer is a record's, for ever, or on the stack of a task that waits for
+            // this operation, which is what this test checks; stacks are never unmapped.
             let byte = unsafe { &mut *f.buffer.add(n) };
             if f.io.op == Op::Read {
                 *byte = expected;

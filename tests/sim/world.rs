@@ -2,9 +2,9 @@
 //! the moments when the executors look away. One thread plays all parts, so a seed is enough to see
 //! the same again.
 //!
-//! A moment is a call of the kernel's that the executor makes where another thread could have got in
-//! between. At each, the model is brought up to date first, then others act: through the calls that
-//! any thread may make, or by a pass of the other executor.
+//! A moment is a call of the kernel's that the executor makes where another thread could have got
+//! in between. At each, the model is brought up to date first, then others act: through the calls
+//! that any thread may make, or by a pass of the other executor.
 
 use std::cell::{Cell, RefCell};
 
@@ -33,9 +33,10 @@ pub struct World {
     pub program: RefCell<Program>,
     pub handles: [Cell<Option<Handle<SimKernel>>>; 2],
     pub tasks: RefCell<Vec<TaskRef>>,
-    /// Of each task: its records, their bytes, and its open scopes, outermost first. What is left open
-    /// stays where it is until the next life.
+    /// Of each task: its records, their bytes, and its open scopes, outermost first. What is left
+    /// open stays where it is until the next life.
     pub records: RefCell<Vec<&'static Records>>,
+    #[allow(clippy::vec_box)] // A scope must not move, and the vector does.
     pub scopes: RefCell<Vec<Vec<Box<Scope>>>>,
     /// How a sleeping executor is woken: the real thing, so that a wake that is not sent is missed.
     pub eventfd: [i32; 2],
@@ -161,6 +162,12 @@ impl World {
                 return Err(format!(
                     "task {i}'s operation ended, and the task was not woken: {is:?}"
                 ));
+            }
+        }
+        if let Some(arming) = &st.ex[ex as usize].arming {
+            let i = arming.task;
+            if api::state(self.task(i)).0 != Flags::RUNNING {
+                return Err(format!("task {i}'s deadlines are not armed by {:?}", arming.plan));
             }
         }
         self.catch_up(st, ex)?;
