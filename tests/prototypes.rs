@@ -124,7 +124,10 @@ impl Source {
                 Some(rest) => rest.trim_start_matches(|c| c != ' ').trim_start(),
                 None => line,
             };
-            let rest = ["struct ", "type ", "union "].iter().find_map(|k| item.strip_prefix(k));
+            // What the bridge only declares is defined elsewhere.
+            let declared = item.starts_with("type ") && !item.contains('=');
+            let kinds = ["struct ", "type ", "union "];
+            let rest = kinds.iter().find_map(|k| item.strip_prefix(k)).filter(|_| !declared);
             if let Some(rest) = rest {
                 let name: String =
                     rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
