@@ -16,9 +16,9 @@
 // current.cpp
 extern "C" void const **monad_async_running_slot(void) noexcept;
 
-namespace monad::async {
-inline namespace v0 {
-namespace detail {
+namespace monad::async_cpp {
+
+using async::detail::task_label;
 
 namespace {
 
@@ -116,6 +116,4 @@ void suspend_shielded(monad_async_task self, std::uint64_t ns) noexcept
     }
 }
 
-} // namespace detail
-} // namespace v0
-} // namespace monad::async
+} // namespace monad::async_cpp

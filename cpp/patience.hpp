@@ -10,9 +10,8 @@
 
 #include <time.h>
 
-namespace monad::async {
-inline namespace v0 {
-namespace detail {
+// A namespace whose symbols are not the library's to export (cmake/abi.list).
+namespace monad::async_cpp {
 
 inline timespec timespec_of(std::uint64_t ns) noexcept
 {
@@ -47,8 +46,6 @@ std::size_t run_inside_another(monad_async_executor ex) noexcept;
 // SUSPENDS the running task, shielded.
 void suspend_shielded(monad_async_task self, std::uint64_t ns) noexcept;
 
-} // namespace detail
-} // namespace v0
-} // namespace monad::async
+} // namespace monad::async_cpp
 
 #endif

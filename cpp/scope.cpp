@@ -10,31 +10,41 @@
 
 extern "C" void *monad_async_cxa_globals(void) noexcept; // cxa_globals.cpp
 
-namespace monad::async {
-inline namespace v0 {
-namespace detail {
+namespace monad::async_cpp {
+
+namespace {
 
 // initial-exec: see current.cpp.
 __attribute__((tls_model("initial-exec"))) thread_local thread_lists lists;
+
+} // namespace
 
 thread_lists &lists_of_this_thread() noexcept
 {
     return lists;
 }
 
+} // namespace monad::async_cpp
+
+namespace monad::async {
+inline namespace v0 {
+namespace detail {
+
+using async_cpp::lists_of_this_thread;
+
 MONAD_ASYNC_API unwinding_scope **unwinding_scopes() noexcept
 {
-    return &lists.scopes;
+    return &lists_of_this_thread().scopes;
 }
 
 MONAD_ASYNC_API batch_link **batches() noexcept
 {
-    return &lists.batches;
+    return &lists_of_this_thread().batches;
 }
 
 MONAD_ASYNC_API executor_block *find_block(monad_async_executor ex) noexcept
 {
-    auto *block = lists.executors;
+    auto *block = lists_of_this_thread().executors;
     while (block != nullptr && block->head != ex) {
         block = block->next;
     }

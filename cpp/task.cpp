@@ -14,6 +14,12 @@ namespace monad::async {
 inline namespace v0 {
 namespace detail {
 
+using async_cpp::is_in_exit;
+using async_cpp::patience;
+using async_cpp::run_inside_another;
+using async_cpp::suspend_shielded;
+using async_cpp::timespec_of;
+
 namespace {
 
 // Where nobody tells when to go on.

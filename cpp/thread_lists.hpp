@@ -9,20 +9,23 @@
 namespace monad::async {
 inline namespace v0 {
 namespace detail {
-
 struct unwinding_scope; // detail/runtime.hpp
 struct batch_link;      // io_batch.hpp
+} // namespace detail
+} // namespace v0
+} // namespace monad::async
+
+// As in patience.hpp.
+namespace monad::async_cpp {
 
 struct thread_lists {
-    unwinding_scope *scopes;
-    batch_link *batches;
-    executor_block *executors;
+    async::detail::unwinding_scope *scopes;
+    async::detail::batch_link *batches;
+    async::detail::executor_block *executors;
 };
 
 thread_lists &lists_of_this_thread() noexcept;
 
-} // namespace detail
-} // namespace v0
-} // namespace monad::async
+} // namespace monad::async_cpp
 
 #endif

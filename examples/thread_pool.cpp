@@ -57,8 +57,8 @@ private:
     std::thread thread_;
 };
 
-// A few hundred microseconds of work, a slice at a time: whoever computes for long yields now and
-// then, so that who is more important need not wait for all of it.
+// A few hundred microseconds of work, a slice at a time: it yields now and then, so that what
+// is more important need not wait for all of it.
 std::uint64_t collatz_steps(std::uint64_t from)
 {
     std::uint64_t steps = 0;

@@ -43,4 +43,38 @@ TEST(Fork, the_child_may_destroy_the_parents_objects_and_nothing_happens)
     EXPECT_EQ(ends, 1);
 }
 
+TEST(Fork, inside_a_task_the_child_may_leave_scopes_and_operations)
+{
+    ma::executor ex;
+    int ends[2];
+    ASSERT_EQ(::pipe(ends), 0);
+    ma::task t;
+    pid_t child = -1;
+    t.attach(ex, [&] {
+        ma::scope const outer{1h};
+        ma::shield const inner;
+        ma::operation op;
+        ma::io_batch batch;
+        io_uring_sqe poll = {};
+        poll.opcode = IORING_OP_POLL_ADD;
+        poll.fd = ends[0];
+        poll.poll32_events = 1; // POLLIN
+        op.begin(poll);
+        batch.begin(poll);
+        ma::this_task::sleep_for(1ms);
+        child = ::fork();
+    });
+    int const error = errno_thrown_by([&] { ex.run_until_idle(); });
+    if (child == 0) {
+        ::_exit(error == EPERM ? 0 : 1);
+    }
+    EXPECT_EQ(error, 0);
+    int status = -1;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+    EXPECT_EQ(t.get(), 0);
+    ::close(ends[0]);
+    ::close(ends[1]);
+}
+
 } // namespace

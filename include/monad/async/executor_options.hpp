@@ -20,8 +20,8 @@ struct executor_options {
     unsigned io_uring_entries = 256;
     /** Completion entries; 0: twice as many as submission entries. */
     unsigned completion_entries = 0;
-    /** The descriptor of another ring whose kernel worker threads to share; -1: none. That of an
-     *  executor is its `ring_fd`. Without a ring of its own: ignored. */
+    /** The descriptor of another ring whose kernel worker threads to share; -1: none. An
+     *  executor gives its own by `ring_fd`. Without a ring of its own: ignored. */
     int share_workers_of = -1;
     /** False: every `ticks` field stays 0, and no time is spent on reading the clock. */
     bool time_tracking = true;
@@ -37,7 +37,7 @@ struct executor_options {
     std::function<void(std::exception_ptr)> on_unobserved = {};
 
     /** Those of an executor without a ring, where no I/O is done or io_uring is forbidden.
-     *  @return the defaults but for `io_uring_entries`, which is 0 */
+     *  @return the defaults, with `io_uring_entries` 0 */
     [[nodiscard]] static executor_options compute_only()
     {
         executor_options options;

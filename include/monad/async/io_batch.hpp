@@ -116,11 +116,11 @@ public:
             idle_.reserve(records_.size() + 1);
             idle_.push_back(&records_.emplace_back());
         }
-        auto &record = *idle_.back();
-        record.sqe = sqe;
-        record.user_ptr = &link_;
-        record.id = begun_;
-        detail::check(detail::begin_op(record).error, "monad::async::io_batch::begin");
+        auto &next = *idle_.back();
+        next.sqe = sqe;
+        next.user_ptr = &link_;
+        next.id = begun_;
+        detail::check(detail::begin_op(next).error, "monad::async::io_batch::begin");
         idle_.pop_back();
         ++in_flight_;
         return begun_++;

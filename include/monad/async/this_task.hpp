@@ -134,7 +134,7 @@ sleep_for(std::chrono::duration<Rep, Period> time, std::error_code &ec) noexcept
 }
 
 /** SUSPENDS until a clock shows a time or later; at least yields. A clock that is set back
- *  meanwhile is waited for. One that is set forward is not noticed: the sleep is as long as it was
+ *  in that time is waited for. One that is set forward is not noticed: the sleep is as long as it was
  *  to be when it began.
  *  @param time of any clock that has `now()` */
 template <class Clock, class Duration>

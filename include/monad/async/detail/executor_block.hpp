@@ -81,7 +81,7 @@ executor_open(monad_async_executor_attr const *attr, executor_block *block) noex
 // process's, or this process is about to exit and the executor cannot be run here; everything stays
 // as it was. Ends the process where it is impossible.
 MONAD_ASYNC_API bool executor_close(executor_block *block) noexcept;
-// That of an executor object of the calling thread; null for an executor of the C API.
+// Gives the block of an executor object of the calling thread; null for an executor of the C API.
 MONAD_ASYNC_API executor_block *find_block(monad_async_executor ex) noexcept;
 
 // Counted. OWNER'S THREAD.

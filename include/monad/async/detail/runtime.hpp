@@ -62,7 +62,7 @@ MONAD_ASYNC_LOCAL inline bool const has_own_runtime =
     static_cast<void *>(own_exceptions()) != library_exceptions();
 
 template <class Call>
-[[gnu::cold, gnu::noinline]] MONAD_ASYNC_LOCAL auto with_exceptions_kept(Call &call)
+[[gnu::cold, gnu::noinline]] MONAD_ASYNC_LOCAL auto with_exceptions_kept(Call call)
 {
     struct kept {
         exception_state *const of_thread = own_exceptions();
@@ -72,9 +72,10 @@ template <class Call>
     return call();
 }
 
-// A call during which other tasks may run.
+// A call during which other tasks may run. It goes to the cold functions by value: so its captures need
+// not be in memory where it is called here.
 template <class Call>
-[[gnu::always_inline]] MONAD_ASYNC_LOCAL inline auto suspending(Call &&call)
+[[gnu::always_inline]] MONAD_ASYNC_LOCAL inline auto suspending(Call call)
 {
     if (__builtin_expect(has_own_runtime, false)) {
         return with_exceptions_kept(call);
@@ -115,7 +116,7 @@ MONAD_ASYNC_LOCAL inline bool is_interruption(monad_async_result r) noexcept
 
 template <class Call>
 [[gnu::cold, gnu::noinline]] MONAD_ASYNC_LOCAL monad_async_result again_if_unwinding(
-    monad_async_task self, monad_async_result r, Call &call)
+    monad_async_task self, monad_async_result r, Call call)
 {
     if (self == nullptr) {
         return monad_async_make_failure(EPERM); // The C API takes null for a wrong argument.
@@ -139,7 +140,7 @@ template <class Call>
 // A suspending call of the C API by the running task `self`; null is EPERM.
 template <class Call>
 [[gnu::always_inline]] MONAD_ASYNC_LOCAL inline monad_async_result
-interruptible(monad_async_task self, Call &&call)
+interruptible(monad_async_task self, Call call)
 {
     monad_async_result const r = suspending(call);
     return __builtin_expect(r.error == 0, true) ? r : again_if_unwinding(self, r, call);

@@ -119,8 +119,8 @@ struct task_state {
             if (next != nullptr) {
                 next->use();
             }
-            if (auto *const last = std::exchange(told, next)) {
-                last->leave();
+            if (auto *const told_before = std::exchange(told, next)) {
+                told_before->leave();
             }
         }
     }
@@ -239,7 +239,7 @@ struct task_state {
     {
         last = head->result;
         if (drop != nullptr) {
-            drop(*this); // Not later than the object, whoever joins.
+            drop(*this); // Not later than the object, no matter who joins.
         }
         __atomic_store_n(&closed, true, __ATOMIC_RELEASE);
     }
