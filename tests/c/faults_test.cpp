@@ -36,7 +36,7 @@ size_t count_ready(std::vector<Task> const &tasks)
 // run was cancelled now and then.
 TEST(Faults, cancel_from_another_thread_never_hits_the_next_run)
 {
-    constexpr unsigned rounds = 50000;
+    constexpr unsigned rounds = 3000;
     std::atomic<unsigned> in_body{0}, posted{0}, bodies{0};
     std::atomic<monad_async_executor> shared{nullptr};
     std::atomic<bool> stop{false};
@@ -77,7 +77,7 @@ TEST(Faults, cancel_from_another_thread_never_hits_the_next_run)
 // under way: the later one's result was given, as a success.
 TEST(Faults, join_from_another_executor_gives_the_result_of_the_run_that_was_meant)
 {
-    constexpr intptr_t rounds = 20000;
+    constexpr intptr_t rounds = 5000;
     std::atomic<monad_async_executor> shared{nullptr};
     std::atomic<bool> stop{false};
     std::atomic<intptr_t> attached{0}; // an upper bound: written before the launch
