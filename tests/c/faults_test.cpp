@@ -175,7 +175,11 @@ TEST(Faults, one_pass_collects_a_bounded_number_of_timers)
 {
     constexpr size_t count = 100000;
     Executor ex(0);
-    auto tasks = make_tasks(count, [](monad_async_task self, size_t) { return sleep_ns(self, 1); });
+    // Late enough that none is due before all sleep.
+    uint64_t const due = boot_time_ns() + 2000 * ms;
+    auto tasks = make_tasks(count, [due](monad_async_task self, size_t) {
+        return sleep_ns(self, due - std::min(boot_time_ns(), due - 1));
+    });
     attach_all(tasks, ex);
     for (size_t launched = 0; launched < count;) {
         launched += static_cast<size_t>(ex.run(count - launched));
@@ -183,7 +187,7 @@ TEST(Faults, one_pass_collects_a_bounded_number_of_timers)
             break;
         }
     }
-    spin_for(ms);
+    spin_until([&] { return boot_time_ns() > due + ms; });
     size_t const before = count_ready(tasks);
     size_t const exited = count - ex->tasks_suspended;
     EXPECT_EQ(ex.run(1), 1);
