@@ -236,6 +236,15 @@ impl<K: Kernel> Handle<K> {
         RawResult::from_kernel(unsafe { ex.io(task, &sqe) })
     }
 
+    /// Refuses an operation that came without an entry. The flags are another task's to keep unless
+    /// `task` runs.
+    pub fn io_without_entry(task: TaskRef) -> RawResult {
+        match Self::running(task) {
+            Ok(_) => Self::refused(task, EINVAL),
+            Err(_) => RawResult::failure(EINVAL),
+        }
+    }
+
     /// There was no completion, so it had no flags.
     #[cold]
     fn refused(task: TaskRef, e: Errno) -> RawResult {
@@ -297,6 +306,9 @@ impl<K: Kernel> Handle<K> {
     /// # Safety
     /// As `Executor::cancel_scope`.
     pub unsafe fn cancel_scope(scope: *const Scope) -> Res<()> {
+        if scope.is_null() {
+            return Err(EINVAL);
+        }
         let this = Self(NonNull::new(thread::running().cast_mut().cast()).ok_or(EPERM)?);
         // SAFETY: the caller's.
         unsafe { this.executor().cancel_scope(scope) }

@@ -96,7 +96,8 @@ pub unsafe extern "C" fn monad_async_task_io(task: TaskPtr, sqe: *const IoUringS
     match unsafe { (api::task(task), sqe.cast::<Sqe>().as_ref()) } {
         // SAFETY: what the entry refers to is the caller's to keep.
         (Ok(task), Some(sqe)) => unsafe { Handle::<RealKernel>::io(task, sqe) },
-        _ => RawResult::failure(Errno(libc::EINVAL)),
+        (Ok(task), None) => Handle::<RealKernel>::io_without_entry(task),
+        (Err(_), _) => RawResult::failure(Errno(libc::EINVAL)),
     }
 }
 
