@@ -7,8 +7,8 @@
 //!
 //! Shared with the executor: `task::state`, `task::requests` and the inbox. Restated from its source, in
 //! loom_world: what an owner does between them. Three threads are interrupted two or three times at most,
-//! but each model runs twice, with another thread as the main one. `cargo test --test mutants -- --ignored` breaks both, an ordering or a
-//! check at a time, and expects one of the models to fail.
+//! but each model runs twice, with another thread as the main one. `cargo test --test mutants --
+//! --ignored` breaks orderings and checks one by one, and expects one of the models to fail.
 #![cfg(loom)]
 
 mod loom_world;
