@@ -1,18 +1,21 @@
 //! Attaching and cancelling from other threads, under every interleaving that loom finds for a few of
-//! them, at the weakest memory ordering that src/task/state.rs asks for:
+//! them, at the weakest memory ordering that src/task asks for:
 //!
 //! ```text
 //! RUSTFLAGS="--cfg loom" cargo test --release --test loom_cancel
 //! ```
 //!
-//! Shared with the executor: `task::state` and the inbox. Restated from its source, in loom_world: what
-//! an owner does between them. `cargo test --test mutants -- --ignored` breaks both, an ordering or a
-//! check at a time, and expects one of the models to fail.
+//! Shared with the executor: `task::state`, `task::requests` and the inbox. Restated from its source, in
+//! loom_world: what an owner does between them. Three threads are interrupted two or three times at most,
+//! but each model runs twice, with another thread as the main one. `cargo test --test mutants --
+//! --ignored` breaks orderings and checks one by one, and expects one of the models to fail.
 #![cfg(loom)]
 
 mod loom_world;
 
-use loom_world::{check, result, spawn, End, World, A, B};
+use loom_world::{check, check_both_ways, result, spawn, End, World, A, B};
+use monad_async::task::state::Run;
+use std::sync::Arc;
 
 /// Who is slower finds the task taken, and touches nothing of it.
 #[test]
@@ -46,69 +49,290 @@ fn of_two_executors_one_gets_the_task() {
     });
 }
 
-/// A cancel meets the run that it was meant for, or none: not the next one, which another thread
-/// launches as soon as it may.
+/// A cancel meets the run that was attached when it was asked, or none: not the next one, which another
+/// thread launches as soon as it may.
 #[test]
 fn a_cancel_crosses_the_exit_and_a_relaunch() {
-    check(0, || {
-        let world = World::new();
-        assert!(world.attach(A));
-        let canceller = spawn(&world, |w| w.cancel_remote(A));
-        let launcher = spawn(&world, |w| w.attach_remote(A));
+    fn owner(w: &World) {
         for _ in 0..2 {
-            world.collect(A);
-            world.run(A);
+            w.collect(A);
+            w.run(A);
         }
-        let (meant, launched) = (canceller.join().unwrap(), launcher.join().unwrap());
-        world.collect(A);
-        world.run(A);
-        for (seq, end) in world.check_ends(1 + u64::from(launched)) {
-            assert!(end == End::Ran || seq == meant, "run {seq} cancelled, {meant} was meant");
-        }
-    });
+    }
+    check_both_ways(
+        3,
+        attached_to_a,
+        owner,
+        &[|w| w.cancel_remote().unwrap_or(0), |w| u64::from(w.attach_remote(A))],
+        |w, (), others| {
+            w.collect(A);
+            w.run(A);
+            w.check_ends(1 + others[1]);
+        },
+    );
 }
 
 /// The next run is on another executor, whose task it is now; the cancel asks the first.
 #[test]
 fn a_cancel_finds_the_task_gone_elsewhere() {
-    check(0, || {
-        let world = World::new();
-        assert!(world.attach(A));
-        let canceller = spawn(&world, |w| w.cancel_remote(A));
-        let other = spawn(&world, |w| w.attach(B) && w.run(B));
-        world.collect(A);
-        world.run(A);
-        world.collect(A);
-        let meant = canceller.join().unwrap();
-        world.collect(A);
-        let launched = other.join().unwrap();
-        world.collect(A);
-        let ends = world.check_ends(1 + u64::from(launched));
-        assert!(ends[0].1 == End::Ran || meant == 1);
-        assert!(ends.get(1).is_none_or(|e| e.1 == End::Ran), "cancelled from elsewhere");
-    });
+    fn owner(w: &World) {
+        w.collect(A);
+        w.run(A);
+        w.collect(A);
+    }
+    fn other(w: &World) -> u64 {
+        if !w.attach(B) {
+            return 0;
+        }
+        w.collect(B);
+        w.run(B);
+        1
+    }
+    check_both_ways(
+        3,
+        attached_to_a,
+        owner,
+        &[|w| w.cancel_remote().unwrap_or(0), other],
+        |w, (), others| {
+            w.collect(A);
+            w.collect(B);
+            w.check_ends(1 + others[1]);
+        },
+    );
 }
 
-/// The task is seen to be attached before its launch has arrived, and cancelled by a message that
+/// The task is seen to be attached before its launch has arrived, and cancelled by a request that
 /// overtakes it: it is never launched.
 #[test]
 fn a_cancel_overtakes_the_launch() {
-    check(0, || {
+    fn owner(w: &World) {
+        w.collect(A);
+        w.run(A);
+        w.collect(A);
+        w.run(A);
+    }
+    check_both_ways(
+        3,
+        World::new,
+        owner,
+        &[|w| w.cancel_remote().is_some(), |w| w.attach_remote(A)],
+        |w, (), others| {
+            assert!(others[1]);
+            w.collect(A);
+            w.run(A);
+            w.check_ends(1);
+        },
+    );
+}
+
+fn attached_to_a() -> Arc<World> {
+    let world = World::new();
+    assert!(world.attach(A));
+    world
+}
+
+/// As `attached_to_a`, and its owner looks at once.
+fn noticed() -> Arc<World> {
+    let world = attached_to_a();
+    world.notify_before(A);
+    world
+}
+
+/// As `attached_to_a`, and there is no place for a request.
+fn crowded() -> Arc<World> {
+    let world = attached_to_a();
+    world.crowd(A);
+    world
+}
+
+/// One run ends, the next stays attached until it is cancelled.
+fn runs_then_suspends(w: &World) {
+    w.collect(A);
+    w.run(A);
+    w.collect(A);
+    assert!(w.attach(A));
+    w.suspend(A);
+    w.collect(A);
+}
+
+/// Those who asked, of the run that stays attached, are heard; and that is not cancelled if it was the
+/// other that they saw.
+fn heard(w: &World, (): (), asked: Vec<Option<Run>>) {
+    w.collect(A);
+    let canceled = w.task().ends().len() == 2;
+    assert_eq!(canceled, asked.contains(&Some(2)), "{asked:?}: {:?}", w.task().ends());
+    if canceled {
+        w.check_ends(2);
+    } else {
+        w.check_ends(1);
+    }
+}
+
+/// A run ends and another begins while a thread asks to cancel, with a place for its request or without.
+#[test]
+fn a_request_meets_the_run_that_was_attached() {
+    check_both_ways(0, attached_to_a, runs_then_suspends, &[World::cancel_remote], heard);
+    check_both_ways(0, noticed, runs_then_suspends, &[World::cancel_remote], heard);
+    check_both_ways(0, crowded, runs_then_suspends, &[World::cancel_remote], heard);
+}
+
+/// A look of the owner for another reason meets half a request: it is taken as a whole, then or later.
+#[test]
+fn a_look_meets_half_a_request() {
+    for world in [noticed, crowded] {
+        check_both_ways(
+            0,
+            world,
+            |w| w.suspend_until_cancelled(A, 1),
+            &[World::cancel_remote],
+            |w, (), _| assert_eq!(w.check_ends(1), [(1, End::Canceled)]),
+        );
+    }
+}
+
+/// A look at where a run is attached, while it ends and the next begins elsewhere.
+#[test]
+fn a_run_is_attached_where_it_is() {
+    fn owner(w: &World) {
+        w.run(A);
+        assert!(w.attach(B));
+    }
+    fn look(w: &World) {
+        if let Some((run, mailbox)) = w.task().state().attached_run() {
+            assert_eq!(mailbox, w.address([A, B][run as usize - 1]), "run {run}");
+        }
+    }
+    check_both_ways(0, attached_to_a, owner, &[look], |_, (), _| {});
+}
+
+/// An attach fails, as the executor is gone: the task may be attached by the next thread.
+#[test]
+fn an_attach_that_fails_hands_the_task_on() {
+    fn gone() -> Arc<World> {
         let world = World::new();
-        let launcher = spawn(&world, |w| w.attach_remote(A));
-        let canceller = spawn(&world, |w| {
-            let attached = w.task.state().is_taken();
-            attached.then(|| w.cancel_remote(A))
-        });
-        world.collect(A);
-        world.run(A);
-        canceller.join().unwrap();
-        world.collect(A);
-        world.run(A);
-        assert!(launcher.join().unwrap());
-        world.collect(A);
-        world.run(A);
-        world.check_ends(1);
+        world.destroy(B);
+        world
+    }
+    check_both_ways(
+        0,
+        gone,
+        |w| assert!(!w.attach_remote(B)),
+        &[|w| w.attach_remote(A)],
+        |w, (), won| {
+            w.collect(A);
+            w.run(A);
+            assert_eq!(w.task().state().has_exited(), won[0]);
+        },
+    );
+}
+
+/// The same with two threads: the one may be about to ask for the run that is over, when the other
+/// asks for the next.
+#[test]
+fn requests_for_two_runs_cross() {
+    const BOTH: &[fn(&World) -> Option<Run>] = &[World::cancel_remote, World::cancel_remote];
+    check_both_ways(3, attached_to_a, runs_then_suspends, BOTH, heard);
+    check_both_ways(2, crowded, runs_then_suspends, BOTH, heard);
+}
+
+/// An old request for the run before is in the word when that which stays attached is asked for.
+#[test]
+fn a_request_follows_one_that_came_too_late() {
+    fn too_late() -> Arc<World> {
+        let world = attached_to_a();
+        assert_eq!(world.cancel_remote(), Some(1));
+        assert!(world.run(A));
+        assert!(world.attach(A));
+        world
+    }
+    check_both_ways(
+        0,
+        too_late,
+        |w| w.suspend_until_cancelled(A, 1),
+        &[World::cancel_remote],
+        |w, (), asked| {
+            assert_eq!(asked, [Some(2)]);
+            assert_eq!(w.check_ends(2), [(1, End::Ran), (2, End::Canceled)]);
+        },
+    );
+}
+
+/// Two threads ask for the same run; one of them tells its executor, which may be asleep. Of both it
+/// sees what they wrote before.
+#[test]
+fn requests_for_one_run_join() {
+    for world in [attached_to_a, crowded] {
+        check_both_ways(
+            2,
+            world,
+            |w| w.suspend_until_cancelled(A, 1),
+            &[World::say_and_cancel::<0>, World::say_and_cancel::<1>],
+            |w, (), told| {
+                assert!(told.contains(&Some(true)));
+                w.check_ends(1);
+                for (i, told) in told.into_iter().enumerate() {
+                    // It joined the other's request, so it came before that was taken.
+                    assert!(told != Some(false) || w.was_heard(i), "what it wrote is not visible");
+                }
+            },
+        );
+    }
+}
+
+/// Two tasks, two threads that ask, and one place at most: the owner looks at all tasks, and sees both
+/// requests.
+#[test]
+fn requests_for_two_tasks_share_the_places() {
+    fn two() -> Arc<World> {
+        let world = World::of_tasks(2);
+        assert!(world.attach_of(A, 0) && world.attach_of(A, 1));
+        world
+    }
+    fn two_crowded() -> Arc<World> {
+        let world = two();
+        world.crowd(A);
+        world
+    }
+    for world in [two, two_crowded] {
+        check_both_ways(
+            3,
+            world,
+            |w| {
+                w.suspend(A);
+                w.collect(A);
+            },
+            &[|w| w.cancel_remote_of(0), |w| w.cancel_remote_of(1)],
+            |w, (), asked| {
+                assert_eq!(asked, [Some(1); 2]);
+                w.collect(A);
+                w.check_ends_of(0, 1);
+                w.check_ends_of(1, 1);
+            },
+        );
+    }
+}
+
+/// The task of another executor is asked for, then attached here, as its owner reads the word of the one.
+#[test]
+fn a_request_goes_to_the_executor_that_has_the_run() {
+    fn elsewhere(w: &World) {
+        w.run(A);
+        w.collect(A);
+    }
+    fn here(w: &World) -> Option<Run> {
+        if !w.attach(B) {
+            return None;
+        }
+        w.suspend(B);
+        w.collect(B);
+        Some(0)
+    }
+    check_both_ways(3, attached_to_a, elsewhere, &[World::cancel_remote, here], |w, (), others| {
+        w.collect(A);
+        w.collect(B);
+        let launched = others[1].is_some();
+        let canceled = others[0] == Some(2);
+        w.check_ends(1 + u64::from(launched && canceled));
     });
 }
 
@@ -138,10 +362,10 @@ fn an_exit_shows_the_result() {
         let world = World::new();
         assert!(world.attach(B));
         let owner = spawn(&world, |w| assert!(w.run(B)));
-        if world.task.state().has_exited() {
-            assert_eq!(world.task.state().result(), result(1));
-            assert_eq!(world.task.wrote.get(), 1);
-            world.task.wrote.set(7);
+        if world.task().state().has_exited() {
+            assert_eq!(world.task().state().result(), result(1));
+            assert_eq!(world.task().wrote.get(), 1);
+            world.task().wrote.set(7);
         }
         owner.join().unwrap();
     });

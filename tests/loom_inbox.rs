@@ -18,7 +18,10 @@
 #![cfg(loom)]
 
 use loom::cell::UnsafeCell;
-use loom::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use loom::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use loom::sync::Notify;
 use loom::thread;
 use monad_async::intrusive::{Chain, Link, MpscQueue, Push};
@@ -305,4 +308,48 @@ fn a_refusal_shows_what_came_before_the_close() {
         world.drain(world.inbox.close(), &mut got);
         joiner.join().unwrap();
     });
+}
+
+/// A reference to the executor of an epoch keeps it, or finds it gone, also when the inbox has its next
+/// owner: who gets through to the owner finds the one that was meant.
+#[test]
+fn a_reference_keeps_the_owner_of_its_epoch() {
+    for turned in [false, true] {
+        check(move || {
+            let world = World::new();
+            let epoch = Arc::new(AtomicU64::new(1));
+            // SAFETY: nobody else is here yet. The payload stands for what the owner owns.
+            world.nodes[1].payload.with_mut(|p| unsafe { *p = 1 });
+            let user = {
+                let (world, epoch) = (world.clone(), epoch.clone());
+                move || {
+                    if world.inbox.pin_open() && epoch.load(Acquire) == 1 {
+                        // SAFETY: loom fails the model if the owner leaves at the same time.
+                        assert_eq!(world.nodes[1].payload.with(|p| unsafe { *p }), 1);
+                    }
+                    world.inbox.unpin();
+                }
+            };
+            let owner = move || {
+                let mut got = Vec::new();
+                world.drain(world.inbox.close(), &mut got);
+                while world.inbox.pinned() {
+                    thread::yield_now();
+                }
+                // SAFETY: loom fails the model if the user looks at the same time.
+                world.nodes[1].payload.with_mut(|p| unsafe { *p = 2 });
+                epoch.fetch_add(1, Release);
+                world.inbox.reopen();
+            };
+            if turned {
+                let user = thread::spawn(user);
+                owner();
+                user.join().unwrap();
+            } else {
+                let owner = thread::spawn(owner);
+                user();
+                owner.join().unwrap();
+            }
+        });
+    }
 }

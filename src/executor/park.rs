@@ -1,29 +1,19 @@
-//! Park and unpark: one permit, kept in a word of the task's header.
+//! Park and unpark: one permit, kept in a word of the task's header, see `task::permit`.
 //!
-//! ```text
-//!  park word:  0        no permit
-//!              PERMIT   one permit
-//!              record   the task is parked; whoever takes the record out must wake the task
-//! ```
-//!
-//! 1. The owner's thread alone stores a record, and takes it out again to cancel the park, both by an
-//!    exchange; any thread swaps PERMIT in. So exactly one of them takes the record out.
+//! 1. Exactly one thread takes a record out of the word (see `task::permit`).
 //! 2. An unpark that took the record out from another thread posts its link to the task's executor. The
 //!    task does not leave its park before that mail has come, so the record stays valid, and nobody
 //!    touches it after it was posted.
 
 use core::mem::offset_of;
 use core::ptr::NonNull;
-use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
 use super::mailbox::{kind, Mailbox};
 use super::Executor;
 use crate::intrusive::Link;
 use crate::task::header::{mark, TaskRef, Waits};
+use crate::task::permit::PERMIT;
 use crate::uring::kernel::Kernel;
-
-const NONE: usize = 0;
-const PERMIT: usize = 1;
 
 #[repr(C)]
 pub struct ParkRecord {
@@ -52,8 +42,7 @@ impl<K: Kernel> Executor<K> {
                 return stopped;
             }
         }
-        // Acquire: what came before the unpark is visible.
-        if task.park.compare_exchange(PERMIT, NONE, Acquire, Relaxed).is_ok() {
+        if task.park.take() {
             return 0;
         }
         let record = ParkRecord { link: Link::new(), task, home: self.mailbox };
@@ -62,25 +51,21 @@ impl<K: Kernel> Executor<K> {
         task.waits.set(Waits::Park);
         task.awaits();
         task.outcome.set(0);
-        // Release: the record. Acquire on failure: as above.
-        if task.park.compare_exchange(NONE, at, AcqRel, Acquire).is_err() {
+        if task.park.arm(at) {
+            self.leave(task);
+        } else {
             task.waits.set(Waits::Nothing);
             task.goes_on();
-        } else {
-            self.leave(task);
         }
         if task.outcome.get() == 0 {
-            // One permit, however many unparks came until now. Acquire: as above.
-            task.park.swap(NONE, Acquire);
+            task.park.take_any();
         }
         task.outcome.get()
     }
 
     /// A cancel of a parked task. False: an unpark was faster, and its mail is on the way (rule 1).
     pub(super) fn unpark_canceled(&self, task: TaskRef) -> bool {
-        let at = task.peer.get() as usize;
-        // Acquire: on failure, the unpark; on success the record was our own.
-        task.park.compare_exchange(at, NONE, AcqRel, Acquire).is_ok()
+        task.park.disarm(task.peer.get() as usize)
     }
 
     /// The task of ours is to go on: UNPARK has arrived, or its own thread took the record out.
@@ -114,9 +99,5 @@ impl Parked {
 
 /// ANY THREAD. Wait-free. Leaves a permit; what to wake, if the task was parked.
 pub fn unpark(task: TaskRef) -> Option<Parked> {
-    // Release: what the caller wrote is visible to who takes the permit. Acquire: the record.
-    match task.park.swap(PERMIT, AcqRel) {
-        NONE | PERMIT => None,
-        at => NonNull::new(at as *mut ParkRecord).map(Parked),
-    }
+    task.park.unpark().and_then(|at| NonNull::new(at as *mut ParkRecord)).map(Parked)
 }

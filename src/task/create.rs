@@ -3,9 +3,10 @@
 use core::cell::Cell;
 use core::ffi::c_void;
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicU8, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicU8, Ordering};
 
 use super::header::*;
+use super::permit::Permit;
 use super::state;
 use crate::error::{Errno, RawResult, Res};
 use crate::intrusive::{Circular, Fifo, Link, TimerNode};
@@ -91,7 +92,7 @@ pub fn create(stack_bytes: usize) -> Res<TaskRef> {
         operations: Circular::new(),
         completed: Circular::new(),
         joiners: Fifo::new(),
-        park: AtomicUsize::new(0),
+        park: Permit::new(),
         cancel_run: AtomicU64::new(0),
         mailbox: AtomicPtr::new(ptr::null_mut()),
         registration: Cell::new(Some(Registration::new(slot.stack_base, slot.stack_limit))),

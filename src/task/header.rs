@@ -21,13 +21,14 @@ use core::cell::Cell;
 use core::ffi::c_void;
 use core::ops::Deref;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicU8, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicU8, Ordering};
 
 use crate::error::{Errno, RawResult};
 use crate::intrusive::{Circular, Fifo, Link, TimerNode};
 use crate::prefetch;
 use crate::stack::pool::Slot;
 use crate::stack::switch::{Registration, Switch};
+use crate::task::permit::Permit;
 use crate::task::state::TaskState;
 
 pub const PRIORITIES: usize = 3;
@@ -194,8 +195,8 @@ pub struct Task {
     pub completed: Circular,
     /// Records of who joins this task, on this executor and on others.
     pub joiners: Fifo,
-    /// A permit to return from park, or the record of the park; see `executor::park`. Any thread.
-    pub park: AtomicUsize,
+    /// A permit to return from park, or the record of the park; see `permit`. Any thread.
+    pub park: Permit,
     /// See [`TaskState`].
     pub cancel_run: AtomicU64,
     /// Given back to the pool by destroy.

@@ -1,5 +1,5 @@
-//! The task: one pinned object with a stack of its own. `state` and `requests` are what threads share of
-//! it; loom builds those alone.
+//! The task: one pinned object with a stack of its own. `state`, `requests` and `permit` are what
+//! threads share of it; loom builds those alone.
 
 #[cfg(not(loom))]
 pub mod create;
@@ -7,6 +7,7 @@ pub mod create;
 pub mod header;
 #[cfg(not(loom))]
 pub mod list;
+pub mod permit;
 pub mod requests;
 pub mod state;
 #[cfg(not(loom))]

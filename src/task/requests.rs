@@ -15,14 +15,18 @@
 
 use core::array;
 #[cfg(not(loom))]
+use core::cell::Cell;
+#[cfg(not(loom))]
 use core::sync::atomic::{
-    AtomicBool, AtomicU64, AtomicUsize,
-    Ordering::{AcqRel, Acquire, Relaxed, Release},
+    AtomicBool, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
 };
 #[cfg(loom)]
+use loom::cell::Cell;
+#[cfg(loom)]
 use loom::sync::atomic::{
-    AtomicBool, AtomicU64, AtomicUsize,
-    Ordering::{AcqRel, Acquire, Relaxed, Release},
+    AtomicBool, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
 };
 
 #[cfg(not(loom))]
@@ -37,8 +41,12 @@ pub struct Requests {
     claimed: AtomicU64,
     ready: AtomicU64,
     overflowed: AtomicBool,
-    places: [AtomicUsize; PLACES],
+    /// A poster's from its claim until it is ready, then the owner's until the claim is freed (rule 1).
+    places: [Cell<usize>; PLACES],
 }
+
+// SAFETY: rule 1 hands each place from one thread to the next.
+unsafe impl Sync for Requests {}
 
 impl Requests {
     pub fn new() -> Self {
@@ -46,7 +54,7 @@ impl Requests {
             claimed: AtomicU64::new(NO_PLACE),
             ready: AtomicU64::new(0),
             overflowed: AtomicBool::new(false),
-            places: array::from_fn(|_| AtomicUsize::new(0)),
+            places: array::from_fn(|_| Cell::new(0)),
         }
     }
 
@@ -58,15 +66,16 @@ impl Requests {
             // Acquire: rule 1, the owner has read what was there.
             let before = self.claimed.fetch_or(1 << place, Acquire);
             if before & 1 << place == 0 {
-                self.places[place].store(task_address, Relaxed);
+                self.places[place].set(task_address);
                 // Release: rule 1.
                 self.ready.fetch_or(1 << place, Release);
                 return;
             }
             claimed = before;
         }
-        // Release: what the task's header says comes first.
-        self.overflowed.store(true, Release);
+        // Release: what the task's header says comes first. A swap, as a store would end the release of
+        // another poster's, whose task the owner then may look at too early.
+        self.overflowed.swap(true, Release);
     }
 
     /// The owner. Calls `each` with the tasks that were added. False: there were more.
@@ -78,14 +87,14 @@ impl Requests {
         while left != 0 {
             let place = left.trailing_zeros() as usize;
             left &= left - 1;
-            each(self.places[place].load(Relaxed));
+            each(self.places[place].get());
         }
         if ready != 0 {
             // Release: rule 1.
             self.claimed.fetch_and(!ready, Release);
         }
-        // AcqRel: rule 2; who finds no place after this sets it again.
-        !self.overflowed.swap(false, AcqRel)
+        // Acquire: rule 2; who finds no place after this sets it again.
+        !self.overflowed.swap(false, Acquire)
     }
 }
 

@@ -3,15 +3,17 @@
 
 use super::{kind, World};
 use loom::cell::Cell;
+use loom::thread;
 use monad_async::intrusive::{Link, MpscQueue};
-use monad_async::task::state;
+use monad_async::task::state::{self, Run, TaskState};
+use std::ffi::c_void;
 use std::ptr::NonNull;
 
 /// On the joiner's stack in truth: gone when the joiner goes on.
 pub struct Record {
     link: Link,
     unlink: Link,
-    seq: Cell<u64>,
+    run: Cell<Run>,
     home: Cell<usize>,
     away: Cell<usize>,
     result: Cell<[u64; 2]>,
@@ -36,12 +38,38 @@ pub enum Joining {
     Other,
 }
 
+/// What is known of a task that is to be joined.
+enum Known {
+    Never,
+    Over([u64; 2]),
+    Under(Run, *mut c_void),
+    Changing,
+}
+
+fn look(state: TaskState<'_>) -> Known {
+    if state.run_state() == state::FRESH {
+        return Known::Never;
+    }
+    if let Some((run, mailbox)) = state.attached_run() {
+        return Known::Under(run, mailbox);
+    }
+    state.settled().map_or(Known::Changing, |(_, result)| Known::Over(result))
+}
+
+fn is_under(state: TaskState<'_>, run: Run) -> bool {
+    state.attached_run().is_some_and(|(now, _)| now == run)
+}
+
+fn result_of(state: TaskState<'_>, run: Run) -> [u64; 2] {
+    state.result_of(run).unwrap_or(GONE)
+}
+
 impl Record {
     pub fn new() -> Self {
         Self {
             link: Link::new(),
             unlink: Link::new(),
-            seq: Cell::new(0),
+            run: Cell::new(0),
             home: Cell::new(0),
             away: Cell::new(0),
             result: Cell::new([0, 0]),
@@ -54,7 +82,7 @@ impl Record {
 
     /// The joiner has gone on, and writes other things there.
     fn overwrite(&self) {
-        let Self { link, unlink, seq, home, away, result, canceled, registered, owed, asked } =
+        let Self { link, unlink, run, home, away, result, canceled, registered, owed, asked } =
             self;
         let words = MpscQueue::new();
         for link in [link, unlink] {
@@ -67,7 +95,7 @@ impl Record {
         for cell in [home, away] {
             cell.set(usize::MAX);
         }
-        seq.set(u64::MAX);
+        run.set(Run::MAX);
         result.set([0, 0]);
         owed.set(u8::MAX);
     }
@@ -76,10 +104,10 @@ impl Record {
 /// `home`: the joiner.
 impl World {
     /// A cancel, by the same thread, follows at once if `cancel`. Which run was meant, and its result.
-    pub fn join(&self, home: usize, cancel: bool) -> (u64, Joining) {
+    pub fn join(&self, home: usize, cancel: bool) -> (Run, Joining) {
         let joining = self.join_begin(home);
         if joining != Joining::Waits {
-            return (0, joining);
+            return (self.record.run.get(), joining);
         }
         if cancel {
             self.unjoin_remote();
@@ -91,33 +119,32 @@ impl World {
                 self.sleep(home);
             }
         }
-        let (seq, result, canceled) =
-            (record.seq.get(), record.result.get(), record.canceled.get());
+        let (run, result, canceled) =
+            (record.run.get(), record.result.get(), record.canceled.get());
         assert!(cancel || !canceled, "nobody asked for it");
         record.overwrite();
-        (seq, Joining::Over(if canceled { CANCELED } else { result }))
+        (run, Joining::Over(if canceled { CANCELED } else { result }))
     }
 
     fn join_begin(&self, home: usize) -> Joining {
-        let state = self.task.state();
-        match state.run_state() {
-            state::ATTACHED => {}
-            state::EXITED => {
-                return state.settled_result().map_or(Joining::Other, Joining::Over);
-            }
-            _ => return Joining::Other,
-        }
-        let mailbox = state.mailbox();
+        let (run, mailbox) = match look(self.task().state()) {
+            Known::Under(run, mailbox) => (run, mailbox),
+            Known::Over(result) => return Joining::Over(result),
+            Known::Never | Known::Changing => return Joining::Other,
+        };
         let away = super::B;
         if mailbox != self.address(away) {
             return Joining::Other;
         }
-        self.record.seq.set(state.seq());
+        self.record.run.set(run);
         self.record.home.set(home);
         self.record.away.set(away);
         self.record.owed.set(1);
-        if !self.post_pinned(away, &self.record.link, kind::JOIN) {
-            return Joining::Over(state.settled_result().unwrap_or(GONE));
+        while !self.post_pinned(away, &self.record.link, kind::JOIN) {
+            if !is_under(self.task().state(), run) {
+                return Joining::Over(result_of(self.task().state(), run));
+            }
+            thread::yield_now();
         }
         Joining::Waits
     }
@@ -148,32 +175,40 @@ impl World {
 /// `away`: where the task is, or was.
 impl World {
     pub(super) fn join_asked(&self, ex: usize) {
-        let (record, state) = (&self.record, self.task.state());
-        if state.is_attached_to(self.address(ex)) && state.seq() == record.seq.get() {
+        let (record, state) = (&self.record, self.task().state());
+        let run = record.run.get();
+        if state.is_run_attached_to(self.address(ex), run) {
             record.registered.set(true);
-            self.task.joined.set(true);
-        } else if state.is_of(self.address(ex)) {
+            self.task().joined.set(true);
+        } else if state.is_run_attached_to(self.address(ex), run + 1) {
             self.answer(state.result(), false);
         } else {
-            self.answer(state.settled_result().unwrap_or(GONE), false);
+            self.answer(result_of(state, run), false);
         }
     }
 
-    pub(super) fn unjoin_asked(&self) {
+    /// In `joiners` of its task.
+    fn is_registered(&self, ex: usize) -> bool {
+        let (record, state) = (&self.record, self.task().state());
+        record.registered.get() && state.is_run_attached_to(self.address(ex), record.run.get())
+    }
+
+    pub(super) fn unjoin_asked(&self, ex: usize) {
         let (record, home) = (&self.record, self.record.home.get());
-        if record.registered.replace(false) {
-            self.task.joined.set(false);
+        if self.is_registered(ex) {
+            record.registered.set(false);
+            self.task().joined.set(false);
             self.answer(CANCELED, true);
         }
         assert!(self.post_pinned(home, &record.unlink, kind::UNJOINED));
     }
 
     pub(super) fn finish_joined(&self) {
-        let state = self.task.state();
-        let (result, seq) = (state.result(), state.seq());
-        self.task.joined.set(false);
+        let state = self.task().state();
+        let (result, run) = (state.result(), state.run());
+        self.task().joined.set(false);
         state.exited();
-        assert_eq!(self.record.seq.get(), seq, "it joined another run");
+        assert_eq!(self.record.run.get(), run, "it joined another run");
         self.record.registered.set(false);
         self.answer(result, false);
     }

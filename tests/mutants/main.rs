@@ -24,6 +24,9 @@ use std::process::{Command, Stdio};
 /// Programs to find a bug in: seconds.
 const PROGRAMS: u64 = 400_000;
 
+/// The programs of the models.
+const LOOM: &[&str] = &["loom_inbox", "loom_cancel", "loom_join", "loom_park"];
+
 fn mutants() -> impl Iterator<Item = &'static Mutant> {
     LOOP.iter().chain(RULES)
 }
@@ -83,7 +86,7 @@ fn every_model_can_fail() {
     let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("weakened");
     copy_project(&copy);
     plant(&copy, WEAKENED.iter().map(|(mutant, _)| mutant));
-    let programs = build(&copy, &["loom_cancel", "loom_join"], "--cfg loom");
+    let programs = build(&copy, LOOM, "--cfg loom");
     let fails = |n: usize, model: &str| {
         let (program, test) = model.split_once(' ').expect("a program and its test");
         let is_it = |p: &&PathBuf| p.file_name().unwrap().to_str().unwrap().starts_with(program);
@@ -131,8 +134,8 @@ fn copy_project(to: &Path) {
     ] {
         copy_dir(&from.join(dir), &to.join(dir));
     }
-    for file in ["tests/loom_cancel.rs", "tests/loom_join.rs"] {
-        write(&to.join(file), &fs::read(from.join(file)).unwrap());
+    for file in LOOM.iter().map(|test| format!("tests/{test}.rs")) {
+        write(&to.join(&file), &fs::read(from.join(&file)).unwrap());
     }
 }
 

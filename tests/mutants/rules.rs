@@ -126,7 +126,7 @@ pub const RULES: &[Mutant] = &[
     Mutant {
         bug: "two unparks end two parks",
         file: "src/executor/park.rs",
-        right: "task.park.swap(NONE, Acquire);",
+        right: "task.park.take_any();",
         wrong: "",
     },
     Mutant {
@@ -138,8 +138,8 @@ pub const RULES: &[Mutant] = &[
     Mutant {
         bug: "a cancel ends a park that an unpark has ended",
         file: "src/executor/park.rs",
-        right: "task.park.compare_exchange(at, NONE, AcqRel, Acquire).is_ok()",
-        wrong: "task.park.compare_exchange(at, NONE, AcqRel, Acquire).is_ok() || true",
+        right: "task.park.disarm(task.peer.get() as usize)",
+        wrong: "task.park.disarm(task.peer.get() as usize) || true",
     },
     Mutant {
         bug: "a cancelled task parks",
