@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use monad_async::api::Handle;
-use monad_async::error::RawResult;
+use monad_async::error::{Errno, RawResult};
 use monad_async::task::header::TaskRef;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
@@ -184,7 +184,9 @@ fn cancels_from_another_thread_have_one_outcome() {
             x ^= x << 13;
             x ^= x >> 7;
             x ^= x << 17;
-            shared.get().cancel(targets[x as usize % TASKS]).unwrap();
+            // ENOENT between two runs.
+            let asked = shared.get().cancel(targets[x as usize % TASKS]);
+            assert!(matches!(asked, Ok(()) | Err(Errno(libc::ENOENT))), "{asked:?}");
             if x.is_multiple_of(7) {
                 thread::yield_now();
             }

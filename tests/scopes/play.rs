@@ -11,7 +11,6 @@ use monad_async::task::header::TaskRef;
 use monad_async::uring::kernel::{op, Sqe};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
 
 /// The executor and the tasks, which one program after the other uses.
 pub struct Stage {
