@@ -98,10 +98,16 @@ impl TaskState<'_> {
         self.mailbox.load(Acquire)
     }
 
+    /// The run that began last.
+    #[inline(always)]
+    fn run_begun(self) -> Run {
+        // Acquire: pairs with the release in `begin` (rule 5); the run before this one is seen to be over.
+        self.run.load(Acquire)
+    }
+
     /// The run that is attached, and the mailbox of its executor; None if none is.
     pub fn attached_run(self) -> Option<(Run, *mut c_void)> {
-        // Acquire: rule 5; and the run before this one is seen to be over.
-        let run = self.run.load(Acquire);
+        let run = self.run_begun();
         // Acquire, both: words of a later run show that its `run` was written.
         let attached = self.run_state() == ATTACHED;
         let mailbox = self.mailbox();
@@ -126,8 +132,7 @@ impl TaskState<'_> {
     }
 
     fn look(self) -> Option<(Run, [u64; 2])> {
-        // Acquire: pairs with the release in `begin`; the run before this one is seen to be over.
-        let run = self.run.load(Acquire);
+        let run = self.run_begun();
         if !self.has_exited() {
             return None;
         }
