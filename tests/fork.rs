@@ -87,3 +87,22 @@ fn a_child_owns_its_own_while_its_parent_creates_its_first() {
         }
     });
 }
+
+/// "Wherever it is attached" was asked of the child's copy, which answered that it had been done.
+#[test]
+fn a_child_cancels_nothing_of_its_parents() {
+    alone("a_child_cancels_nothing_of_its_parents", || {
+        let ex = executor(0);
+        let task = new_task();
+        set_body(task, |t| monad_async::api::Handle::<Real>::sleep(t, 1_000_000));
+        ex.attach(task).unwrap();
+        let cancel = monad_async::api::Handle::<Real>::cancel_anywhere;
+        assert!(forked(|| cancel(task) == Err(Errno(libc::EPERM))));
+        while ex.has_work() {
+            ex.run(usize::MAX, None).unwrap();
+        }
+        assert!(task.has_exited() && task.head.result.get().error == 0);
+        assert_eq!(cancel(task), Err(Errno(libc::ENOENT)));
+        destroy(ex, [task]);
+    });
+}

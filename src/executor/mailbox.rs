@@ -8,7 +8,7 @@ use core::cell::Cell;
 use core::ffi::c_void;
 use core::marker::PhantomPinned;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::MutexGuard;
 
 use crate::error::Res;
@@ -16,7 +16,7 @@ use crate::intrusive::{Chain, Link, MpscQueue, Push};
 use crate::sys::alloc;
 use crate::sys::backoff::Backoff;
 use crate::sys::fork::{ForkLock, Watch};
-use crate::sys::thread::OwnerNumber;
+use crate::sys::thread::{self, OwnerNumber};
 use crate::task::header::TaskRef;
 use crate::task::requests::Requests;
 use crate::uring::kernel::Waker;
@@ -48,6 +48,8 @@ pub struct Mailbox {
     /// The owner's eventfd; negative while it has none.
     eventfd: AtomicI32,
     owner: OwnerNumber,
+    /// `thread::forks` of the owner's process.
+    forks: AtomicU32,
     /// The owner, for its address and no more; and whether it tracks time.
     executor: AtomicPtr<c_void>,
     tracks: AtomicBool,
@@ -94,6 +96,7 @@ pub fn open(waker: Waker) -> Res<&'static Mailbox> {
                 epoch: AtomicU64::new(0),
                 eventfd: AtomicI32::new(-1),
                 owner: OwnerNumber::nobody(),
+                forks: AtomicU32::new(0),
                 executor: AtomicPtr::new(ptr::null_mut()),
                 tracks: AtomicBool::new(false),
                 next: Cell::new(None),
@@ -103,6 +106,7 @@ pub fn open(waker: Waker) -> Res<&'static Mailbox> {
     };
     mailbox.eventfd.store(waker.eventfd, Ordering::Release);
     mailbox.owner.set_here();
+    mailbox.forks.store(thread::forks(), Ordering::Relaxed);
     mailbox.epoch.fetch_add(1, Ordering::Release);
     mailbox.inbox.reopen();
     Ok(mailbox)
@@ -125,6 +129,11 @@ impl Mailbox {
     /// The calling thread owns it.
     pub fn is_mine(&self) -> bool {
         self.owner.is_here()
+    }
+
+    /// ANY THREAD. False in the child of a fork.
+    pub fn is_of_this_process(&self) -> bool {
+        self.forks.load(Ordering::Relaxed) == thread::forks()
     }
 
     /// ANY THREAD. The caller vouches for the owner's life until this returns.

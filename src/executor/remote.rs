@@ -59,6 +59,9 @@ pub fn cancel(expected: Option<&'static Mailbox>, task: TaskRef) -> Res<()> {
     if expected.is_some_and(|expected| !ptr::eq(expected, mailbox)) {
         return Err(Errno(libc::ENOENT));
     }
+    if !mailbox.is_of_this_process() {
+        return Err(Errno(libc::EPERM));
+    }
     if task.state().ask_cancel(run) {
         mailbox.pinned(|| mailbox.request(task));
     }

@@ -3,7 +3,7 @@
 use core::cell::Cell;
 use core::ffi::c_void;
 use core::ptr;
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::fork::{ForkLock, Watch};
 
@@ -154,7 +154,16 @@ extern "C" fn in_parent() {
     OWNERS.let_go(|_| {});
 }
 
+/// How many forks of a process that had an owner lie between it and the first of its line.
+static FORKS: AtomicU32 = AtomicU32::new(0);
+
+/// Differs between a process and its children, if it has an [`Owner`].
+pub fn forks() -> u32 {
+    FORKS.load(Ordering::Relaxed)
+}
+
 extern "C" fn in_child() {
+    FORKS.fetch_add(1, Ordering::Relaxed);
     OWNERS.let_go(|first| {
         let mut next = first.0;
         // SAFETY: entries of the list are valid.

@@ -46,7 +46,7 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_scope, 96);
  *  @param task the task that runs, which is the caller
  *  @param scope memory that stays in place until the scope is left
  *  @param timeout_ns nanoseconds of the boot-time clock from now on; `UINT64_MAX`: no deadline. Never
- *  early. 0: the first call inside that would suspend returns `ETIME`
+ *  early. 0: the first suspending call inside returns `ETIME`
  *  @param flags 0 or `MONAD_ASYNC_SCOPE_SHIELD`
  *  @retval 0 entered
  *  @retval EINVAL NULL, or flags that this version does not know
