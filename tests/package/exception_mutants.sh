@@ -49,7 +49,7 @@ noticed() {
 
 mkdir "$copy"
 cp -r "$root"/{Cargo.toml,Cargo.lock,build.rs,src,cpp,include,gdb,benches} "$copy"
-run=src/executor/run.rs suspend=src/executor/suspend.rs state=src/sys/exceptions.rs
+run=src/executor/run.rs suspend=src/executor/suspend.rs state=src/sys/cxx_eh.rs
 plant 'a task leaves its exceptions to the others when it suspends' $suspend \
     'self.exceptions.replace(Exceptions::NONE)' '*self.exceptions'
 plant 'a task does not get its exceptions back when it resumes' $suspend \
