@@ -210,6 +210,9 @@ impl<K: Kernel> Executor<K> {
     #[cold]
     #[inline(never)]
     fn closes(&self, task: TaskRef, now: u64) -> bool {
+        if !self.is_mine() {
+            return false; // The child of a fork: ring, timers and operations are the parent's.
+        }
         if self.close_scopes(task) {
             task.set_result(RawResult::failure(Errno(libc::EINVAL)));
         }

@@ -46,13 +46,13 @@ impl<K: Kernel> Executor<K> {
             return Err((self, Errno(libc::EBUSY)));
         }
         self.collect_all_mail();
-        // Of joiners elsewhere: none of ours is left.
-        while self.has_woken_joins() {
-            self.wake_joiners(self.stamp());
-        }
         let mailbox = self.mailbox;
         for (link, what) in mailbox.close() {
             self.deal_with(link, what);
+        }
+        // Of joiners elsewhere: none of ours is left.
+        while self.has_woken_joins() {
+            self.wake_joiners(self.stamp());
         }
         if self.attached() != 0 {
             // A launch crossed the close: against the contract, but it need not cost the task.
