@@ -1,6 +1,6 @@
-// cksum: POSIX cksum of every regular file below the directories given, through monad_async: cksum.c
-// once more, in half its length. One task a file, at most 256 in flight, small files before large ones.
-// A body is a lambda, an error is an exception, and whatever is opened closes itself.
+// cksum: POSIX cksum of every regular file below the directories given, through monad_async:
+// cksum.c once more, in half its length. One task a file, at most 256 in flight, small files before
+// large ones. A body is a lambda, an error is an exception, and whatever is opened closes itself.
 #include "posix_crc.h"
 
 #include <monad/async.hpp>
@@ -86,8 +86,8 @@ struct descriptor {
     int const number;
 };
 
-// CRC and bytes. Reads to the end of file, wherever that is by then: the size is no more than a hint,
-// of a file that grows or shrinks, and of one of /proc, whose size is said to be 0.
+// CRC and bytes. Reads to the end of file, wherever that is by then: the size is no more than a
+// hint, of a file that grows or shrinks, and of one of /proc, whose size is said to be 0.
 std::pair<std::uint32_t, std::uint64_t> sum_of(file const &f, unsigned char *buffer)
 {
     // What was a file when it was found may be a pipe by now, whose open waits: O_NONBLOCK.

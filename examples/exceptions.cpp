@@ -1,6 +1,6 @@
-// Exceptions and tasks: what leaves a body comes out of get(); each task has its own exception state,
-// so suspending inside a catch is like any other suspension; and a task that is cancelled leaves by an
-// exception, through its destructors.
+// Exceptions and tasks: what leaves a body comes out of get(); each task has its own exception
+// state, so suspending inside a catch is like any other suspension; and a task that is cancelled
+// leaves by an exception, through its destructors.
 #include <monad/async.hpp>
 
 #include <chrono>

@@ -4,8 +4,8 @@
 //! `cargo run --release --example latency` takes some 15 s and prints tables for people;
 //! `-- --markdown` prints them for docs/performance.md. The exit status is 0 whatever the figures.
 //!
-//! Nanoseconds are this machine's at this moment; ratios carry over. Every figure is a median, every
-//! ratio the median of ratios of rounds that took turns, and the targets are ratios.
+//! Nanoseconds are this machine's at this moment; ratios carry over. Every figure is a median,
+//! every ratio the median of ratios of rounds that took turns, and the targets are ratios.
 
 #[path = "../benches/common/mod.rs"]
 mod common;

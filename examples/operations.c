@@ -1,5 +1,5 @@
-/* Four reads at once: one task reads the four quarters of a file, its own program, and takes them in
- * the order in which they come. */
+/* Four reads at once: one task reads the four quarters of a file, its own program, and takes them
+ * in the order in which they come. */
 #define _GNU_SOURCE
 
 #include <monad/async.h>

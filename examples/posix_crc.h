@@ -1,7 +1,8 @@
 /* The CRC of POSIX cksum, for cksum.c and cksum.cpp; knows of nothing but bytes.
  *
- * The polynomial is x^32 + 0x04C11DB7, most significant bit first, from 0. What a file's CRC is: its
- * bytes, then its length in as few bytes as hold it, least significant first, then all bits inverted.
+ * The polynomial is x^32 + 0x04C11DB7, most significant bit first, from 0. What a file's CRC is:
+ * its bytes, then its length in as few bytes as hold it, least significant first, then all bits
+ * inverted.
  *
  * Two ways to the same number: eight table look-ups for eight bytes (about 2 GB/s), and, where an
  * x86 processor multiplies polynomials, folding 64 bytes at a time (about 15 GB/s). A CRC slower

@@ -1,5 +1,5 @@
-/* A deadline around two operations: a message that has to be there, and answered, in time. Once it is;
- * once nobody writes, and the scope's deadline ends the wait; then the same task goes on. */
+/* A deadline around two operations: a message that has to be there, and answered, in time. Once it
+ * is; once nobody writes, and the scope's deadline ends the wait; then the same task goes on. */
 #include <monad/async.h>
 
 #include <errno.h>

@@ -75,7 +75,8 @@ impl<K: Kernel> Handle<K> {
 
     #[inline(always)]
     pub fn executor<'a>(self) -> &'a Executor<K> {
-        // SAFETY: alive, says the caller of every method; all its state is in Cells or never changes.
+        // SAFETY: alive, says the caller of every method; all its state is in Cells or never
+        // changes.
         unsafe { self.0.as_ref() }
     }
 
@@ -227,7 +228,8 @@ impl<K: Kernel> Handle<K> {
         if !ex.kernel().has_ring() {
             return Self::refused(task, Errno(libc::ENOTSUP));
         }
-        // Read once: what is checked here is what is submitted, whatever the caller's memory holds then.
+        // Read once: what is checked here is what is submitted, whatever the caller's memory holds
+        // then.
         let sqe = sqe.copied();
         if let Err(e) = validate::once(&sqe) {
             return Self::refused(task, e);

@@ -61,7 +61,8 @@ mod ffi {
 /// An executor that C++ owns. C++ closes it before it drops the box.
 pub struct Executor {
     head: ExecutorPtr,
-    /// What `cancel_all` cancelled, each with its run. Those that are over are dropped from the end.
+    /// What `cancel_all` cancelled, each with its run. Those that are over are dropped from the
+    /// end.
     cancelled: Vec<(TaskRef, Run)>,
 }
 

@@ -49,8 +49,8 @@ impl RawResult {
         unsafe { core::mem::transmute(words) }
     }
 
-    /// The kernel's convention: negative is an errno. (The lowest number has no positive one: it becomes
-    /// the highest, which is no errno either.)
+    /// The kernel's convention: negative is an errno. (The lowest number has no positive one: it
+    /// becomes the highest, which is no errno either.)
     #[inline]
     pub const fn from_kernel(res: i32) -> Self {
         if res >= 0 {

@@ -1,8 +1,8 @@
 //! An io_uring executor for stackful tasks. The public API is the C one in `include/monad/async`,
 //! and the C++ one built on it; what Rust sees here is for the project's own tests and benchmarks.
 //!
-//! Floors, lowest first; a file imports lower floors only (`tests/layers.rs` checks). What each does is in
-//! `docs/architecture.md`:
+//! Floors, lowest first; a file imports lower floors only (`tests/layers.rs` checks). What each
+//! does is in `docs/architecture.md`:
 //!
 //! ```text
 //! L0  error  ticks  prefetch  intrusive
@@ -16,45 +16,31 @@
 //! L8  capi  bridge
 //! ```
 
-#[doc(hidden)]
 pub mod error;
-#[doc(hidden)]
 pub mod intrusive;
-#[doc(hidden)]
 pub mod prefetch;
-#[doc(hidden)]
 pub mod task;
 
 // loom builds what threads share, and nothing else: L0, and `state` of the task.
 #[cfg(not(loom))]
-#[doc(hidden)]
 pub mod api;
 #[cfg(not(loom))]
-#[doc(hidden)]
 pub mod capi;
 #[cfg(not(loom))]
-#[doc(hidden)]
 pub mod debug;
 #[cfg(not(loom))]
-#[doc(hidden)]
 pub mod executor;
 #[cfg(not(loom))]
-#[doc(hidden)]
 pub mod reactor;
 #[cfg(not(loom))]
-#[doc(hidden)]
 pub mod sched;
 #[cfg(not(loom))]
-#[doc(hidden)]
 pub mod stack;
 #[cfg(not(loom))]
-#[doc(hidden)]
 pub mod sys;
 #[cfg(not(loom))]
-#[doc(hidden)]
 pub mod ticks;
 #[cfg(not(loom))]
-#[doc(hidden)]
 pub mod uring;
 // Private: reached only through the C++ headers.
 #[cfg(not(loom))]

@@ -1,11 +1,11 @@
 //! The processor's tick counter: read it, learn its frequency, convert to nanoseconds. Touches no
-//! memory but two statics that are written once, without a lock: a child of `fork` would wait for ever
-//! for a thread of its parent's that is measuring.
+//! memory but two statics that are written once, without a lock: a child of `fork` would wait for
+//! ever for a thread of its parent's that is measuring.
 //!
-//! Reading is `rdtsc` (x86_64) or CNTVCT_EL0 (aarch64), unfenced: neighbouring instructions may move
-//! across it by some nanoseconds, and a fence would cost as much as the read. Both counters have one
-//! constant rate and one value for all processors on every machine of the last decade; where they
-//! have not (a guest without invariant TSC), tick fields are as wrong as the counter.
+//! Reading is `rdtsc` (x86_64) or CNTVCT_EL0 (aarch64), unfenced: neighbouring instructions may
+//! move across it by some nanoseconds, and a fence would cost as much as the read. Both counters
+//! have one constant rate and one value for all processors on every machine of the last decade;
+//! where they have not (a guest without invariant TSC), tick fields are as wrong as the counter.
 //!
 //! The frequency is what processor or hypervisor state, if a measurement agrees: CPUID in a guest
 //! may describe the machine that the guest was started on and not the one it moved to. Where they
@@ -45,7 +45,8 @@ pub fn anchor() {
 
 static ANCHOR: Anchor = Anchor::new();
 
-/// The frequency; 0: not known. Threads may measure at the same time: the first to be done tells all.
+/// The frequency; 0: not known. Threads may measure at the same time: the first to be done tells
+/// all.
 static PER_SECOND: AtomicU64 = AtomicU64::new(0);
 /// `Rate::mult` of it, a little later.
 static MULT: AtomicU64 = AtomicU64::new(0);

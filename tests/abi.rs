@@ -1,5 +1,5 @@
-//! The numbers that this library has of the kernel's, against the machine's own header, and against the
-//! one other list of them: the debugger's.
+//! The numbers that this library has of the kernel's, against the machine's own header, and against
+//! the one other list of them: the debugger's.
 
 #[path = "support/skip.rs"]
 mod skip;

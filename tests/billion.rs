@@ -1,5 +1,5 @@
-//! One billion launches on two executors, a thread each, every sixteenth of them on the other's: each
-//! ran, in its turn, none twice. `MONAD_ASYNC_LAUNCHES` sets another number for a quick run.
+//! One billion launches on two executors, a thread each, every sixteenth of them on the other's:
+//! each ran, in its turn, none twice. `MONAD_ASYNC_LAUNCHES` sets another number for a quick run.
 
 #[path = "../benches/common/api.rs"]
 #[allow(dead_code)]

@@ -115,8 +115,9 @@ fn the_parts_of_run_add_up() {
     destroy(ex, [t]);
 }
 
-/// The kernel holds back a drain, and all that comes after it, until all that is in flight has ended:
-/// also the poll of the executor's that never does, and a request to cancel what the drain waits for.
+/// The kernel holds back a drain, and all that comes after it, until all that is in flight has
+/// ended: also the poll of the executor's that never does, and a request to cancel what the drain
+/// waits for.
 #[test]
 fn a_drain_is_refused_and_stops_nothing() {
     let ex = executor(8);

@@ -100,7 +100,8 @@ fn a_user_who_cancels_everything_does_not_silence_wake_ups() {
                     libc::syscall(libc::SYS_io_uring_register, fd, SYNC_CANCEL, request.as_ptr(), 1)
                 };
                 assert!(canceled >= 0, "{}", std::io::Error::last_os_error());
-                // Their reads are begun again: nobody asked that of the executor. Now somebody does.
+                // Their reads are begun again: nobody asked that of the executor. Now somebody
+                // does.
                 sleep(k, 100_000);
                 for &victim in &victims {
                     assert!(!victim.has_exited());
@@ -384,8 +385,8 @@ fn fork_in_flight_gives_the_child_errors_and_costs_the_parent_nothing() {
     });
 }
 
-/// The child of a task that forks and ends there too: it runs nothing else of the parent's, and takes
-/// nothing from the ring that they share.
+/// The child of a task that forks and ends there too: it runs nothing else of the parent's, and
+/// takes nothing from the ring that they share.
 #[test]
 fn fork_inside_a_task_that_ends_in_the_child() {
     alone("fork_inside_a_task_that_ends_in_the_child", || {
@@ -436,8 +437,8 @@ fn fork_inside_a_task_that_ends_in_the_child() {
     });
 }
 
-/// Another thread has the stack pool locked nearly always: a child that is forked meanwhile must not
-/// find it locked for ever.
+/// Another thread has the stack pool locked nearly always: a child that is forked meanwhile must
+/// not find it locked for ever.
 #[test]
 fn fork_while_another_thread_holds_the_pool() {
     alone("fork_while_another_thread_holds_the_pool", || {
@@ -477,7 +478,8 @@ fn fork_inside_a_task() {
         let Some(ex) = masked(4, 0) else { return };
         let t = new_task();
         set_body(t, move |t| {
-            // The child is on a copy of this task's stack, and must not leave it for the parent's loop.
+            // The child is on a copy of this task's stack, and must not leave it for the parent's
+            // loop.
             let child = forked(|| {
                 let held = sleep(t, 0).error == libc::EPERM
                     && sleep(t, 1).error == libc::EPERM

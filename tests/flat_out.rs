@@ -1,5 +1,5 @@
-//! Eight threads launch on two executors as fast as they can: every launch runs once, on the executor
-//! it was launched on. Five seconds; a minute with MONAD_ASYNC_LONG=1.
+//! Eight threads launch on two executors as fast as they can: every launch runs once, on the
+//! executor it was launched on. Five seconds; a minute with MONAD_ASYNC_LONG=1.
 
 mod common;
 

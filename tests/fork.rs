@@ -1,4 +1,5 @@
-//! What another thread is in the middle of when a thread forks: the child has its traces and not it.
+//! What another thread is in the middle of when a thread forks: the child has its traces and not
+//! it.
 
 mod child;
 mod common;

@@ -1,5 +1,5 @@
 //! The floors of src/lib.rs, checked: who imports whom, who may talk to the kernel, how long a file
-//! may get. Reads the source as tokens, not as text, so that comments and strings say nothing.
+//! and how wide a line may get. Reads the source as tokens, not as text, so that comments and strings say nothing.
 
 use std::path::{Path, PathBuf};
 
@@ -26,6 +26,8 @@ const NO_SYSTEM_CALLS: &[&str] = &["free", "strndup", "strerror_r"];
 
 const LINES_MAX: usize = 500;
 const LINES_AIM: usize = 400;
+/// Of comments and strings too, which rustfmt leaves as they are.
+const COLUMNS_MAX: usize = 100;
 
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Token<'a> {
@@ -121,6 +123,7 @@ fn check(name: &str, source: &str) -> Vec<String> {
     if lines > LINES_MAX {
         wrong.push(format!("{name}: {lines} lines, {LINES_MAX} at most"));
     }
+    wrong.extend(too_wide(name, source));
     let own = name.split('/').next().unwrap().trim_end_matches(".rs");
     if own == "lib" {
         return wrong;
@@ -190,6 +193,12 @@ fn check(name: &str, source: &str) -> Vec<String> {
         }
     }
     wrong
+}
+
+fn too_wide(name: &str, source: &str) -> Vec<String> {
+    let is_wide = |line: &str| line.chars().count() > COLUMNS_MAX;
+    let wide = (1..).zip(source.lines()).filter(|(_, line)| is_wide(line));
+    wide.map(|(n, _)| format!("{name}:{n}: wider than {COLUMNS_MAX} columns")).collect()
 }
 
 fn floor(module: &str) -> Option<usize> {
@@ -342,6 +351,23 @@ fn files(below: &Path, out: &mut Vec<PathBuf>) {
             out.push(path);
         }
     }
+}
+
+#[test]
+fn no_line_of_a_header_is_too_wide() {
+    let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("include/monad");
+    let mut wrong = Vec::new();
+    for entry in [include.clone(), include.join("async"), include.join("async/detail")] {
+        for file in std::fs::read_dir(entry).into_iter().flatten().map(|e| e.unwrap().path()) {
+            if file.is_file() {
+                let name = file.file_name().unwrap().to_str().unwrap();
+                wrong.extend(too_wide(name, &std::fs::read_to_string(&file).unwrap()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    assert_eq!(too_wide("a.h", &format!("\n{}\n", "é".repeat(101))).len(), 1);
+    assert!(too_wide("a.h", &"é".repeat(100)).is_empty());
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The lists against the plainest model of each: random operations, from fixed seeds. Also under Miri,
-//! with fewer of them:
+//! The lists against the plainest model of each: random operations, from fixed seeds. Also under
+//! Miri, with fewer of them:
 //!
 //! ```text
 //! MIRIFLAGS=-Zmiri-strict-provenance cargo +nightly miri test --test lists
@@ -82,8 +82,8 @@ fn timers_agree_with_a_map() {
         let mut model: BTreeMap<(u64, u64), NonNull<TimerNode>> = BTreeMap::new();
         let mut idle: Vec<NonNull<TimerNode>> = nodes.iter().map(ptr).collect();
         let mut now = 0u64;
-        // Few distinct deadlines make many ties, one duration makes monotonic inserts, a coarse mix of
-        // durations makes both.
+        // Few distinct deadlines make many ties, one duration makes monotonic inserts, a coarse mix
+        // of durations makes both.
         let style = rng.below(4);
         for step in 0..STEPS as u64 {
             match rng.below(6) {

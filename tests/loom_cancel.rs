@@ -1,14 +1,15 @@
-//! Attaching and cancelling from other threads, under every interleaving that loom finds for a few of
-//! them, at the weakest memory ordering that src/task asks for:
+//! Attaching and cancelling from other threads, under every interleaving that loom finds for a few
+//! of them, at the weakest memory ordering that src/task asks for:
 //!
 //! ```text
 //! RUSTFLAGS="--cfg loom" cargo test --release --test loom_cancel
 //! ```
 //!
-//! Shared with the executor: `task::state`, `task::requests` and the inbox. Restated from its source, in
-//! loom_world: what an owner does between them. Three threads are interrupted two or three times at most,
-//! but each model runs twice, with another thread as the main one. `cargo test --test mutants --
-//! --ignored` breaks orderings and checks one by one, and expects one of the models to fail.
+//! Shared with the executor: `task::state`, `task::requests` and the inbox. Restated from its
+//! source, in loom_world: what an owner does between them. Three threads are interrupted two or
+//! three times at most, but each model runs twice, with another thread as the main one. `cargo test
+//! --test mutants -- --ignored` breaks orderings and checks one by one, and expects one of the
+//! models to fail.
 #![cfg(loom)]
 
 mod loom_world;
@@ -49,8 +50,8 @@ fn of_two_executors_one_gets_the_task() {
     });
 }
 
-/// A cancel meets the run that was attached when it was asked, or none: not the next one, which another
-/// thread launches as soon as it may.
+/// A cancel meets the run that was attached when it was asked, or none: not the next one, which
+/// another thread launches as soon as it may.
 #[test]
 fn a_cancel_crosses_the_exit_and_a_relaunch() {
     fn owner(w: &World) {
@@ -155,8 +156,8 @@ fn runs_then_suspends(w: &World) {
     w.collect(A);
 }
 
-/// Those who asked, of the run that stays attached, are heard; and that is not cancelled if it was the
-/// other that they saw.
+/// Those who asked, of the run that stays attached, are heard; and that is not cancelled if it was
+/// the other that they saw.
 fn heard(w: &World, (): (), asked: Vec<Option<Run>>) {
     w.collect(A);
     let canceled = w.task().ends().len() == 2;
@@ -168,7 +169,8 @@ fn heard(w: &World, (): (), asked: Vec<Option<Run>>) {
     }
 }
 
-/// A run ends and another begins while a thread asks to cancel, with a place for its request or without.
+/// A run ends and another begins while a thread asks to cancel, with a place for its request or
+/// without.
 #[test]
 fn a_request_meets_the_run_that_was_attached() {
     check_both_ways(0, attached_to_a, runs_then_suspends, &[World::cancel_remote], heard);
@@ -176,7 +178,8 @@ fn a_request_meets_the_run_that_was_attached() {
     check_both_ways(0, crowded, runs_then_suspends, &[World::cancel_remote], heard);
 }
 
-/// A look of the owner for another reason meets half a request: it is taken as a whole, then or later.
+/// A look of the owner for another reason meets half a request: it is taken as a whole, then or
+/// later.
 #[test]
 fn a_look_meets_half_a_request() {
     for world in [noticed, crowded] {
@@ -257,8 +260,8 @@ fn a_request_follows_one_that_came_too_late() {
     );
 }
 
-/// Two threads ask for the same run; one of them tells its executor, which may be asleep. Of both it
-/// sees what they wrote before.
+/// Two threads ask for the same run; one of them tells its executor, which may be asleep. Of both
+/// it sees what they wrote before.
 #[test]
 fn requests_for_one_run_join() {
     for world in [attached_to_a, crowded] {
@@ -279,8 +282,8 @@ fn requests_for_one_run_join() {
     }
 }
 
-/// Two tasks, two threads that ask, and one place at most: the owner looks at all tasks, and sees both
-/// requests.
+/// Two tasks, two threads that ask, and one place at most: the owner looks at all tasks, and sees
+/// both requests.
 #[test]
 fn requests_for_two_tasks_share_the_places() {
     fn two() -> Arc<World> {
@@ -312,7 +315,8 @@ fn requests_for_two_tasks_share_the_places() {
     }
 }
 
-/// The task of another executor is asked for, then attached here, as its owner reads the word of the one.
+/// The task of another executor is asked for, then attached here, as its owner reads the word of
+/// the one.
 #[test]
 fn a_request_goes_to_the_executor_that_has_the_run() {
     fn elsewhere(w: &World) {

@@ -11,10 +11,10 @@
 //!
 //! Seen red with each of these in the inbox: push never answers MustWake, keeps SLEEPING, drops
 //! NOTIFIED, ignores CLOSED, publishes with Relaxed; take with Relaxed, or as a load and a store;
-//! try_sleep and end_sleep as a load and a store; notify with Relaxed, skipped where NOTIFIED is set,
-//! keeping SLEEPING, wiping the links; close with Relaxed, or as a load and a store; reopen as a store;
-//! unpin or pinned with Relaxed; push or notify without the acquire, reopen with Relaxed. And in the
-//! model of pins: pin after the push.
+//! try_sleep and end_sleep as a load and a store; notify with Relaxed, skipped where NOTIFIED is
+//! set, keeping SLEEPING, wiping the links; close with Relaxed, or as a load and a store; reopen as
+//! a store; unpin or pinned with Relaxed; push or notify without the acquire, reopen with Relaxed.
+//! And in the model of pins: pin after the push.
 #![cfg(loom)]
 
 use loom::cell::UnsafeCell;
@@ -28,7 +28,8 @@ use monad_async::intrusive::{Chain, Link, MpscQueue, Push};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-// Counters of the models themselves: invisible to loom, so that they order nothing and cost nothing.
+// Counters of the models themselves: invisible to loom, so that they order nothing and cost
+// nothing.
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 struct Node {
@@ -103,8 +104,8 @@ impl World {
         }
     }
 
-    /// The owner takes what is there, or else sleeps once. Counts the sleeps others ended. True if it
-    /// was notified.
+    /// The owner takes what is there, or else sleeps once. Counts the sleeps others ended. True if
+    /// it was notified.
     fn pass(&self, got: &mut Vec<usize>, owed: &mut usize) -> bool {
         if self.inbox.has_any() {
             let taken = self.inbox.take();
@@ -287,8 +288,8 @@ fn a_new_owner_is_woken_by_its_own_waker() {
     });
 }
 
-/// Who is refused sees what the owner did before it closed: a join that finds the other executor gone
-/// reads the result of the task that exited there.
+/// Who is refused sees what the owner did before it closed: a join that finds the other executor
+/// gone reads the result of the task that exited there.
 #[test]
 fn a_refusal_shows_what_came_before_the_close() {
     loom::model(|| {
@@ -310,8 +311,8 @@ fn a_refusal_shows_what_came_before_the_close() {
     });
 }
 
-/// A reference to the executor of an epoch keeps it, or finds it gone, also when the inbox has its next
-/// owner: who gets through to the owner finds the one that was meant.
+/// A reference to the executor of an epoch keeps it, or finds it gone, also when the inbox has its
+/// next owner: who gets through to the owner finds the one that was meant.
 #[test]
 fn a_reference_keeps_the_owner_of_its_epoch() {
     for turned in [false, true] {

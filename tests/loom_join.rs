@@ -1,5 +1,5 @@
-//! Joining a task of another executor, under every interleaving that loom finds for a few threads, at
-//! the weakest memory ordering that src/task/state.rs and src/intrusive/mpsc.rs ask for:
+//! Joining a task of another executor, under every interleaving that loom finds for a few threads,
+//! at the weakest memory ordering that src/task/state.rs and src/intrusive/mpsc.rs ask for:
 //!
 //! ```text
 //! RUSTFLAGS="--cfg loom" cargo test --release --test loom_join
@@ -7,8 +7,9 @@
 //!
 //! Shared with the executor: `task::state` and the inbox. Restated in loom_world: the rules of
 //! src/executor/join.rs. The main thread is the joiner's; its record is overwritten as soon as the
-//! joiner goes on, and an executor's waker as soon as it is destroyed. `cargo test --test mutants --
-//! --ignored` breaks orderings, checks and rules one by one, and expects one of the models to fail.
+//! joiner goes on, and an executor's waker as soon as it is destroyed. `cargo test --test mutants
+//! -- --ignored` breaks orderings, checks and rules one by one, and expects one of the models to
+//! fail.
 #![cfg(loom)]
 
 mod loom_world;
@@ -24,8 +25,8 @@ fn lives_on(w: &World) {
     w.destroy(B);
 }
 
-/// The executor of the task runs it and is destroyed, while a join travels to it: before the exit, after
-/// it, or to a mailbox that is closed, the joiner gets the result.
+/// The executor of the task runs it and is destroyed, while a join travels to it: before the exit,
+/// after it, or to a mailbox that is closed, the joiner gets the result.
 #[test]
 fn a_join_meets_the_exit_and_the_end_of_the_executor() {
     check(3, || {
@@ -39,8 +40,8 @@ fn a_join_meets_the_exit_and_the_end_of_the_executor() {
     });
 }
 
-/// JOINED crosses UNJOIN, or UNJOIN comes first, or nobody is there for it any more: one outcome, and
-/// nobody touches the record once the joiner goes on.
+/// JOINED crosses UNJOIN, or UNJOIN comes first, or nobody is there for it any more: one outcome,
+/// and nobody touches the record once the joiner goes on.
 #[test]
 fn an_answer_crosses_the_cancel_of_the_join() {
     check(3, || {

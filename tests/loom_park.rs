@@ -1,13 +1,13 @@
-//! Park, unpark and the cancel that crosses them, under every interleaving that loom finds for a few
-//! threads, at the weakest memory ordering that src/task/permit.rs asks for:
+//! Park, unpark and the cancel that crosses them, under every interleaving that loom finds for a
+//! few threads, at the weakest memory ordering that src/task/permit.rs asks for:
 //!
 //! ```text
 //! RUSTFLAGS="--cfg loom" cargo test --release --test loom_park
 //! ```
 //!
 //! Shared with the executor: `task::permit` and the inbox. Restated in loom_world: the rest of
-//! src/executor/park.rs. The record is overwritten as soon as the task goes on. Each model runs twice,
-//! with another thread as the main one.
+//! src/executor/park.rs. The record is overwritten as soon as the task goes on. Each model runs
+//! twice, with another thread as the main one.
 #![cfg(loom)]
 
 mod loom_world;
@@ -51,8 +51,8 @@ fn an_unpark_meets_a_park() {
     check_both_ways(0, owner, &[|p| p.unpark(0)], |p, _| assert!(!p.take(), "one permit too many"));
 }
 
-/// A cancel and an unpark cross: the one ends the park, or the other, and then its permit is left for
-/// the next.
+/// A cancel and an unpark cross: the one ends the park, or the other, and then its permit is left
+/// for the next.
 #[test]
 fn a_cancel_crosses_an_unpark() {
     fn owner(p: &Park) -> bool {

@@ -135,12 +135,12 @@ fn run_deep_down(limit: usize, left: usize, f: &dyn Fn()) {
 
 extern "C" fn on_signal(_: i32) {}
 
-/// A handler without SA_ONSTACK runs on the task's stack; here there is no room for what the kernel puts
-/// there. It sends SIGSEGV without an address instead.
+/// A handler without SA_ONSTACK runs on the task's stack; here there is no room for what the kernel
+/// puts there. It sends SIGSEGV without an address instead.
 fn take_a_signal_deep_down(limit: usize) {
     run_deep_down(limit, 1500, &|| {
-        // SAFETY: a handler with the right signature; sends this thread a signal, by as little stack as
-        // can be.
+        // SAFETY: a handler with the right signature; sends this thread a signal, by as little
+        // stack as can be.
         unsafe {
             libc::signal(libc::SIGUSR1, on_signal as *const () as usize);
             let (process, thread) = (libc::getpid(), libc::syscall(libc::SYS_gettid));
@@ -228,7 +228,8 @@ fn a_frame_that_ends_in_the_guard_of_a_neighbour_is_named() {
     }));
 }
 
-/// What a task calls to suspend needs stack, too, and by then it does not count as running any more.
+/// What a task calls to suspend needs stack, too, and by then it does not count as running any
+/// more.
 #[test]
 fn an_overflow_in_a_call_that_suspends_is_named() {
     assert_task_named(dying("an_overflow_in_a_call_that_suspends_is_named", || {

@@ -1,5 +1,5 @@
-//! What the stack pool takes from the rest of the process, and gives back: VMAs, locked memory, memory
-//! that is charged, its lock.
+//! What the stack pool takes from the rest of the process, and gives back: VMAs, locked memory,
+//! memory that is charged, its lock.
 
 mod child;
 #[path = "support/skip.rs"]
@@ -91,7 +91,8 @@ fn memory_that_nobody_touched_is_not_locked() {
         let slots: Vec<_> = SIZES.iter().map(|&bytes| acquire_many(1, bytes)).collect();
         let taken = (status_kib("VmRSS:") - before.0, status_kib("VmLck:") - before.1);
         println!("measured: {} KiB resident, {} KiB lockable, for {SIZES:?}", taken.0, taken.1);
-        // Three pages each, and page tables; of address space, the stacks and what lies beside them.
+        // Three pages each, and page tables; of address space, the stacks and what lies beside
+        // them.
         assert!(taken.0 < 2 << 10, "{} KiB resident", taken.0);
         assert!(taken.1 < 32 << 10, "{} KiB locked", taken.1);
         assert!(taken.1 > 8 << 10, "what is touched is to be locked");
@@ -114,8 +115,8 @@ fn memory_that_nobody_touched_is_not_locked_later_either() {
         let slots = acquire_many(200, SMALL);
         let taken = status_kib("VmRSS:") - before - others;
         println!("measured: {others} KiB locked with one stack, {taken} KiB more with 200 more");
-        // Libraries and the threads' own stacks, but not 64 MiB of address space; then three pages of
-        // six each, and headers.
+        // Libraries and the threads' own stacks, but not 64 MiB of address space; then three pages
+        // of six each, and headers.
         assert!(others < 56 << 10 && taken < 200 * 16, "{others} and {taken} KiB");
         free(slots);
         free(first);

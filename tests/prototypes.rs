@@ -3,8 +3,9 @@
 //! that differs is a conflict of two declarations; as C++ a pointer of the wrong type, and what no
 //! header declares is unknown.
 //!
-//! Nothing is listed here. A Rust type has the C name that its doc comment gives first, in backticks:
-//! ``/// `struct monad_async_task_attr` ``; an alias without one has that of what it stands for.
+//! Nothing is listed here. A Rust type has the C name that its doc comment gives first, in
+//! backticks: ``/// `struct monad_async_task_attr` ``; an alias without one has that of what it
+//! stands for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -169,8 +170,8 @@ impl Source {
         }
     }
 
-    /// The C type of a Rust type that stands in `file`. What C has to declare for it beforehand goes
-    /// to `typedefs`.
+    /// The C type of a Rust type that stands in `file`. What C has to declare for it beforehand
+    /// goes to `typedefs`.
     fn c_type(&self, file: &Path, rust: &str, typedefs: &mut Vec<String>) -> String {
         for (pointer, constant) in [("*const ", " const *"), ("*mut ", " *")] {
             if let Some(to) = rust.strip_prefix(pointer) {
@@ -264,7 +265,8 @@ impl Source {
             let list = list.replace("function_", &format!("{name}_function_"));
             text += &match language {
                 "c" => format!("{returns} {name}({list});\n"),
-                // Without the `noexcept`, which is a part of a function's type and no part of Rust's.
+                // Without the `noexcept`, which is a part of a function's type and no part of
+                // Rust's.
                 _ => format!("{returns} (*const as_{name})({list}) = &{name};\n"),
             };
         }
@@ -306,8 +308,8 @@ fn every_function_has_the_types_that_its_header_says() {
     }
 }
 
-/// What is exported is compared above; or it is written in C++, in a file that includes its header, so
-/// that the compiler has compared it already.
+/// What is exported is compared above; or it is written in C++, in a file that includes its header,
+/// so that the compiler has compared it already.
 #[test]
 fn every_exported_function_is_compared() {
     let source = Source::read(rust_files());

@@ -64,7 +64,8 @@ fn joiner(
         while ex.has_work() || !stop.load(Relaxed) {
             let _ = ex.run(usize::MAX, Some(1_000_000));
         }
-        // What foreign threads sent last is dealt with by `destroy`; they are done when `stop` is set.
+        // What foreign threads sent last is dealt with by `destroy`; they are done when `stop` is
+        // set.
         destroy(ex, [resident]);
         joins.load(Relaxed)
     });

@@ -33,8 +33,8 @@ fn on_every_clock(test: impl Fn(&RealKernel)) {
     }
 }
 
-/// Nothing but the wake-up ends waits of an hour, and of all that 64 bits can say. The kernel's sum of
-/// its clock and the longest ones is in the past: the sleeper spun.
+/// Nothing but the wake-up ends waits of an hour, and of all that 64 bits can say. The kernel's sum
+/// of its clock and the longest ones is in the past: the sleeper spun.
 fn long_waits_last() {
     on_every_clock(|k| {
         let now_ns = k.now_boot_ns();

@@ -1,5 +1,5 @@
-//! One million tasks suspended at once: made, suspended, resumed in random order by cancels and then
-//! by timers, destroyed; what each costs. Optimised builds only, and with the memory it needs.
+//! One million tasks suspended at once: made, suspended, resumed in random order by cancels and
+//! then by timers, destroyed; what each costs. Optimised builds only, and with the memory it needs.
 
 mod child;
 mod common;
@@ -45,6 +45,7 @@ unsafe extern "C" fn body(head: *const TaskHead) -> RawResult {
         return RawResult::success(-1);
     }
     seat.cancelled_at.set(next());
+    Handle::<Real>::uncancel(task).unwrap();
     let r = Handle::<Real>::sleep(task, seat.sleep_ns);
     seat.expired_at.set(next());
     RawResult { value: seat.index as isize, ..r }

@@ -1,5 +1,6 @@
 //! The C API as a C program has it: every call goes through a pointer that the optimiser knows
-//! nothing about, as into a shared library, so that nothing is inlined here that could not be there.
+//! nothing about, as into a shared library, so that nothing is inlined here that could not be
+//! there.
 
 use core::cell::UnsafeCell;
 use core::ffi::c_void;

@@ -1,5 +1,6 @@
-//! Threads on processors of their own. Left alone, a busy machine puts a woken thread on the processor
-//! of the one that woke it, and both take turns: that is a figure too, but of the scheduler.
+//! Threads on processors of their own. Left alone, a busy machine puts a woken thread on the
+//! processor of the one that woke it, and both take turns: that is a figure too, but of the
+//! scheduler.
 
 use core::mem::{size_of, zeroed};
 

@@ -1,5 +1,5 @@
-//! The bare ring: what a careful program gets out of io_uring without any executor. Same setup flags
-//! as the executor's, registered descriptor, one enter a batch.
+//! The bare ring: what a careful program gets out of io_uring without any executor. Same setup
+//! flags as the executor's, registered descriptor, one enter a batch.
 
 use io_uring::{opcode, types, CompletionQueue, EnterFlags, IoUring, SubmissionQueue, Submitter};
 

@@ -33,7 +33,8 @@ struct Shared {
     stop: AtomicBool,
 }
 
-// SAFETY: attach and has_exited may be called by any thread; what is pointed to outlives the thread.
+// SAFETY: attach and has_exited may be called by any thread; what is pointed to outlives the
+// thread.
 unsafe impl Send for Shared {}
 // SAFETY: as above.
 unsafe impl Sync for Shared {}

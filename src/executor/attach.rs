@@ -25,8 +25,8 @@ impl<K: Kernel> Executor<K> {
         Ok(())
     }
 
-    /// OWNER'S THREAD. Takes effect at the next decision: a task that is ready goes to the back of its new
-    /// level, and so do its operations that wait for a submission entry.
+    /// OWNER'S THREAD. Takes effect at the next decision: a task that is ready goes to the back of
+    /// its new level, and so do its operations that wait for a submission entry.
     pub fn set_priorities(&self, task: TaskRef, cpu: u8, io: u8) {
         let cpu_changed = task.head.cpu.replace(cpu) != cpu;
         let io_changed = task.head.io.replace(io) != io;

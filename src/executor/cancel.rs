@@ -1,4 +1,5 @@
-//! Cancelling a task, on the owner's thread: sticky, with exactly one outcome for the call it is in.
+//! Cancelling a task, on the owner's thread: sticky, with exactly one outcome for the call it is
+//! in.
 
 use super::head::dec;
 use super::Executor;
@@ -27,8 +28,8 @@ impl<K: Kernel> Executor<K> {
         } else if task.waits.get() == Waits::Ready {
             self.cancel_launch(task);
         }
-        // Else the thread that attaches it has yet to post it, or it is further back in the mail: seen
-        // when it arrives.
+        // Else the thread that attaches it has yet to post it, or it is further back in the mail:
+        // seen when it arrives.
     }
 
     fn cancel_launch(&self, task: TaskRef) {
@@ -43,8 +44,8 @@ impl<K: Kernel> Executor<K> {
         let now = self.stamp();
         task.head.ticks.when_detached.set(now);
         self.finish(task, now);
-        // The last task may have exited without having run: a `run` that went on to wait for an item
-        // would keep its caller from seeing that, for ever.
+        // The last task may have exited without having run: a `run` that went on to wait for an
+        // item would keep its caller from seeing that, for ever.
         if self.is_in_run() {
             self.woken.set(true);
         }

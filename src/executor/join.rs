@@ -1,18 +1,19 @@
-//! Waiting for another task's exit: on the same executor, on another, and by a thread that runs no task.
+//! Waiting for another task's exit: on the same executor, on another, and by a thread that runs no
+//! task.
 //!
-//! A [`JoinRecord`] waits in the joined task's list, for a run. On the same executor it goes there at once.
-//! From elsewhere it travels: JOIN to the other's mailbox, JOINED back with the result. A cancel sends the
-//! record's second link after it: UNJOIN there, UNJOINED back. The joiner goes on when all that were sent
-//! are back, so nobody touches the record after that. A plain thread's record lies on the heap, and is
-//! freed by the last who holds it (see `wait`).
+//! A [`JoinRecord`] waits in the joined task's list, for a run. On the same executor it goes there
+//! at once. From elsewhere it travels: JOIN to the other's mailbox, JOINED back with the result. A
+//! cancel sends the record's second link after it: UNJOIN there, UNJOINED back. The joiner goes on
+//! when all that were sent are back, so nobody touches the record after that. A plain thread's
+//! record lies on the heap, and is freed by the last who holds it (see `wait`).
 //!
-//! 1. `registered` belongs to the thread of the joined task's executor, `owed` and `asked` to that of the
-//!    joiner's; `result` and `canceled` are written by the former before it posts JOINED, and read by the
-//!    latter after.
+//! 1. `registered` belongs to the thread of the joined task's executor, `owed` and `asked` to that
+//!    of the joiner's; `result` and `canceled` are written by the former before it posts JOINED,
+//!    and read by the latter after.
 //! 2. Whoever posts a link back never touches it afterwards.
-//! 3. Mailboxes outlive everything; a closed one means its executor is gone, and with it `other` has
-//!    exited: an executor is not destroyed while a task is attached, and answers all JOINs it has
-//!    when it is.
+//! 3. Mailboxes outlive everything; a closed one means its executor is gone, and with it `other`
+//!    has exited: an executor is not destroyed while a task is attached, and answers all JOINs it
+//!    has when it is.
 //! 4. The answer is the result of the run that was asked for, and of no other.
 
 use core::cell::Cell;
@@ -137,23 +138,24 @@ pub(super) fn look(other: TaskRef) -> Known {
         .map_or(Known::Changing, |(_, result)| Known::Over(RawResult::from_words(result)))
 }
 
-/// The run is still under way. Its executor's mailbox may be closed all the same: for the moment in which
-/// an executor that is about to go finds that a launch has crossed the close, and opens it again.
+/// The run is still under way. Its executor's mailbox may be closed all the same: for the moment in
+/// which an executor that is about to go finds that a launch has crossed the close, and opens it
+/// again.
 pub(super) fn is_under(state: TaskState<'_>, run: Run) -> bool {
     state.attached_run().is_some_and(|(now, _)| now == run)
 }
 
-/// For another thread's handful of instructions: not a yield, as that one may be of a lower priority than
-/// this thread.
+/// For another thread's handful of instructions: not a yield, as that one may be of a lower
+/// priority than this thread.
 const CHANGING_NS: u64 = 20_000;
 
 /// How far a chain of tasks that join each other is followed.
 const CHAIN_MAX: usize = 64;
 
 impl<K: Kernel> Executor<K> {
-    /// SUSPENDS. `task` runs now. EDEADLK on itself, and on one that waits for it on this executor, EINVAL
-    /// on one that was never attached, ESRCH if the run that was meant is over and its result gone, as
-    /// other threads launched `other` again.
+    /// SUSPENDS. `task` runs now. EDEADLK on itself, and on one that waits for it on this executor,
+    /// EINVAL on one that was never attached, ESRCH if the run that was meant is over and its
+    /// result gone, as other threads launched `other` again.
     pub fn join(&self, task: TaskRef, other: TaskRef) -> RawResult {
         if other == task {
             return RawResult::failure(Errno(libc::EDEADLK));
@@ -280,6 +282,7 @@ impl<K: Kernel> Executor<K> {
         unsafe { record.other.joiners.remove(record.link()) };
     }
 
+    #[inline(never)]
     fn unjoin_remote(&self, record: &JoinRecord) {
         if record.asked.replace(true) {
             return;
@@ -316,7 +319,8 @@ impl<K: Kernel> Executor<K> {
         }
         match joiner {
             Joiner::Task(_, home) => {
-                // SAFETY: `owed` counts this link, so the record is still there (rule 2 from here on).
+                // SAFETY: `owed` counts this link, so the record is still there (rule 2 from here
+                // on).
                 let posted = unsafe { home.post_pinned(unlink, kind::UNJOINED) };
                 debug_assert!(posted, "its executor has the joiner attached");
             }
@@ -380,7 +384,9 @@ impl<K: Kernel> Executor<K> {
     }
 }
 
-/// Posts JOINED. The record is not ours any more afterwards (rule 2).
+/// Posts JOINED. The record is not ours any more afterwards (rule 2). A function of its own: the
+/// local path ends here, as what follows concerns another thread.
+#[inline(never)]
 fn answer(record: &JoinRecord, result: RawResult, canceled: bool) {
     record.result.set(result);
     record.canceled.set(canceled);

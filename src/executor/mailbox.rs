@@ -170,11 +170,13 @@ impl Mailbox {
 
     /// The owner, notified. Whether `run` is to return.
     pub fn take_wake(&self) -> bool {
-        // Relaxed: acquired with the notification. An exchange, so that none is lost that comes now.
+        // Relaxed: acquired with the notification. An exchange, so that none is lost that comes
+        // now.
         self.wake_asked.swap(false, Ordering::Relaxed)
     }
 
-    /// ANY THREAD. Has the owner look at a task's header. Pinned, or the caller vouches for the owner.
+    /// ANY THREAD. Has the owner look at a task's header. Pinned, or the caller vouches for the
+    /// owner.
     pub fn request(&self, task: TaskRef) {
         self.requests.add(task.addr());
         self.notify();
@@ -208,10 +210,11 @@ impl Mailbox {
         self.epoch.load(Ordering::Acquire)
     }
 
-    /// ANY THREAD. Keeps the owner of that epoch while `f` runs, which may post; None if it is gone.
+    /// ANY THREAD. Keeps the owner of that epoch while `f` runs, which may post; None if it is
+    /// gone.
     pub fn with_owner<T>(&self, epoch: u64, f: impl FnOnce() -> T) -> Option<T> {
-        // In this order: the pin, which is visible to a `close` that comes after the look; the look at
-        // the word, which shows a `close` that came before, or a later `open`; then whose it is.
+        // In this order: the pin, which is visible to a `close` that comes after the look; the look
+        // at the word, which shows a `close` that came before, or a later `open`; then whose it is.
         let open = self.inbox.pin_open();
         let done = (open && self.epoch() == epoch).then(f);
         self.inbox.unpin();

@@ -2,8 +2,8 @@
 //!
 //! Everything takes `&self` and keeps its state in `Cell`s, because a running task re-enters the
 //! executor (to attach, to suspend) while `run` is still further up on the thread's own stack. All
-//! of it belongs to the owning thread but for `mailbox`, which never changes, and `owner`, which only the
-//! child of a fork changes, in its copy: these any thread may read.
+//! of it belongs to the owning thread but for `mailbox`, which never changes, and `owner`, which
+//! only the child of a fork changes, in its copy: these any thread may read.
 
 pub mod attach;
 pub mod cancel;
@@ -41,8 +41,8 @@ use head::ExecutorHead;
 use mailbox::Mailbox;
 use reference::Reference;
 
-/// One look at completions, timers, mail or joiners takes in so many at most; the rest stays queued, in
-/// order. A few times what runs between two looks, so that a look keeps up.
+/// One look at completions, timers, mail or joiners takes in so many at most; the rest stays
+/// queued, in order. A few times what runs between two looks, so that a look keeps up.
 pub const BUDGET: usize = 256;
 
 #[repr(C, align(128))]

@@ -14,7 +14,8 @@ impl<K: Kernel> Executor<K> {
     /// `task` runs now. EBUSY, EINVAL, ENOTSUP: nothing has changed.
     ///
     /// # Safety
-    /// `record` stays in place and the library's, and what its entry refers to valid, while in flight.
+    /// `record` stays in place and the library's, and what its entry refers to valid, while in
+    /// flight.
     pub unsafe fn begin_operation(&self, task: TaskRef, record: &Op) -> Res<()> {
         if record.is_in_flight.get() {
             return Err(Errno(libc::EBUSY));
@@ -98,7 +99,8 @@ impl<K: Kernel> Executor<K> {
         self.leave(task);
     }
 
-    /// SUSPENDS. `task_io` where there is no room in the submission queue: a record on the task's stack.
+    /// SUSPENDS. `task_io` where there is no room in the submission queue: a record on the task's
+    /// stack.
     ///
     /// # Safety
     /// As `io`.

@@ -1,9 +1,9 @@
 //! Park and unpark: one permit, kept in a word of the task's header, see `task::permit`.
 //!
 //! 1. Exactly one thread takes a record out of the word (see `task::permit`).
-//! 2. An unpark that took the record out from another thread posts its link to the task's executor. The
-//!    task does not leave its park before that mail has come, so the record stays valid, and nobody
-//!    touches it after it was posted.
+//! 2. An unpark that took the record out from another thread posts its link to the task's executor.
+//!    The task does not leave its park before that mail has come, so the record stays valid, and
+//!    nobody touches it after it was posted.
 
 use core::mem::offset_of;
 use core::ptr::NonNull;
@@ -64,6 +64,7 @@ impl<K: Kernel> Executor<K> {
     }
 
     /// A cancel of a parked task. False: an unpark was faster, and its mail is on the way (rule 1).
+    #[inline(never)]
     pub(super) fn unpark_canceled(&self, task: TaskRef) -> bool {
         task.park.disarm(task.peer.get() as usize)
     }

@@ -1,5 +1,5 @@
-//! A counted reference to an executor that may outlive it: its mailbox, which lives for ever, and which of
-//! the mailbox's owners is meant.
+//! A counted reference to an executor that may outlive it: its mailbox, which lives for ever, and
+//! which of the mailbox's owners is meant.
 
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicUsize, Ordering};

@@ -14,18 +14,20 @@ use crate::task::header::{mark, Task, TaskRef, Waits};
 use crate::ticks;
 use crate::uring::kernel::Kernel;
 
-/// How many entries of an inbox are turned round in one look: each is a line from another processor.
+/// How many entries of an inbox are turned round in one look: each is a line from another
+/// processor.
 const TURNED_MAX: usize = 1024;
 
-/// ANY THREAD. Lock-free. Wakes the executor only if it sleeps or is about to. ESHUTDOWN, with the task
-/// as it was, if the mailbox is closed, which only a pin without the caller's word can meet.
+/// ANY THREAD. Lock-free. Wakes the executor only if it sleeps or is about to. ESHUTDOWN, with the
+/// task as it was, if the mailbox is closed, which only a pin without the caller's word can meet.
 pub fn attach(mailbox: &'static Mailbox, task: TaskRef) -> Res<()> {
     let before = attach_begin(mailbox, task)?;
     attach_end(mailbox, task, before)
 }
 
-/// The first half: claims the task. The executor does not know of it yet, but a request to cancel it may
-/// come by another way and overtake it. (In two halves for the simulation.) What the task was before.
+/// The first half: claims the task. The executor does not know of it yet, but a request to cancel
+/// it may come by another way and overtake it. (In two halves for the simulation.) What the task
+/// was before.
 pub fn attach_begin(mailbox: &'static Mailbox, task: TaskRef) -> Res<u8> {
     // Its lines are at the processor that ran it last: asked for together, they come together.
     task.prefetch_to_write();
@@ -40,8 +42,8 @@ pub fn attach_begin(mailbox: &'static Mailbox, task: TaskRef) -> Res<u8> {
 
 /// Posts a task that `attach_begin` has claimed.
 pub fn attach_end(mailbox: &'static Mailbox, task: TaskRef, before: u8) -> Res<()> {
-    // SAFETY: the task was idle, so its link is free, and it stays until it has exited. The executor is
-    // kept by the caller's word or a pin.
+    // SAFETY: the task was idle, so its link is free, and it stays until it has exited. The
+    // executor is kept by the caller's word or a pin.
     if unsafe { mailbox.post(task.link_ptr(), kind::LAUNCH) } {
         return Ok(());
     }
@@ -50,8 +52,9 @@ pub fn attach_end(mailbox: &'static Mailbox, task: TaskRef, before: u8) -> Res<(
     Err(Errno(libc::ESHUTDOWN))
 }
 
-/// ANY THREAD. Lock-free. The run that is attached now, to the executor with that mailbox, or to any:
-/// ENOENT if there is none. Takes effect when the executor looks at its mailbox, if it is attached still.
+/// ANY THREAD. Lock-free. The run that is attached now, to the executor with that mailbox, or to
+/// any: ENOENT if there is none. Takes effect when the executor looks at its mailbox, if it is
+/// attached still.
 pub fn cancel(expected: Option<&'static Mailbox>, task: TaskRef) -> Res<()> {
     let (run, mailbox) = task.state().attached_run().ok_or(Errno(libc::ENOENT))?;
     // SAFETY: attached, so it was set, and mailboxes live for ever.
@@ -151,8 +154,8 @@ impl<K: Kernel> Executor<K> {
         });
         if !all {
             pool::for_each_in_use(|header| {
-                // SAFETY: headers of slots in use are tasks, or zeros, or what an earlier task left; none
-                // of the latter two is attached.
+                // SAFETY: headers of slots in use are tasks, or zeros, or what an earlier task
+                // left; none of the latter two is attached.
                 self.cancel_requested(unsafe { TaskRef::new(header.cast()) });
             });
         }

@@ -53,7 +53,8 @@ impl<K: Kernel> Executor<K> {
     }
 
     /// This executor or another of this thread is in a run, so the caller is a task. A second run
-    /// would let its tasks suspend those of the first from a stack that is not theirs. OWNER'S THREAD.
+    /// would let its tasks suspend those of the first from a stack that is not theirs. OWNER'S
+    /// THREAD.
     #[inline(always)]
     pub fn is_thread_in_run(&self) -> bool {
         // SAFETY: the owner thread's, which this is.
@@ -184,7 +185,8 @@ impl<K: Kernel> Executor<K> {
         add(total, now.wrapping_sub(begun));
     }
 
-    /// Runs a task until it suspends (true) or exits; `now` is the stamp that ended what came before.
+    /// Runs a task until it suspends (true) or exits; `now` is the stamp that ended what came
+    /// before.
     #[inline(always)]
     fn run_item(&self, task: TaskRef, now: u64) -> (u64, bool) {
         task.running(now);
@@ -205,8 +207,8 @@ impl<K: Kernel> Executor<K> {
         (end, true)
     }
 
-    /// `task` has returned, with scopes open or operations in flight. True: it has to wait for the end of
-    /// some.
+    /// `task` has returned, with scopes open or operations in flight. True: it has to wait for the
+    /// end of some.
     #[cold]
     #[inline(never)]
     fn closes(&self, task: TaskRef, now: u64) -> bool {
@@ -235,8 +237,8 @@ impl<K: Kernel> Executor<K> {
         }
     }
 
-    /// A task has exited. It has no exceptions any more, unless it jumped out of a `catch`, which must
-    /// not become the next one's.
+    /// A task has exited. It has no exceptions any more, unless it jumped out of a `catch`, which
+    /// must not become the next one's.
     #[inline(always)]
     fn forget_exceptions(&self) {
         // SAFETY: the owner thread's, which this is.
@@ -301,8 +303,8 @@ impl<K: Kernel> Executor<K> {
             || now.wrapping_sub(self.last_enter.get()) >= self.look_ticks
     }
 
-    /// Submits, and makes completions visible: one system call, or as many as it takes to hand over a
-    /// burst of entries that waited for room.
+    /// Submits, and makes completions visible: one system call, or as many as it takes to hand over
+    /// a burst of entries that waited for room.
     fn ask_kernel(&self, now: u64) -> (u64, Res<()>) {
         self.since_enter.set(0);
         self.last_enter.set(now);
@@ -338,7 +340,8 @@ impl<K: Kernel> Executor<K> {
             self.timers.prefetch();
             match due {
                 Due::Task(task) => self.make_ready(task, now),
-                // SAFETY: the other timers are those of scopes, which take them out when they are left.
+                // SAFETY: the other timers are those of scopes, which take them out when they are
+                // left.
                 Due::Other(timer) => self.deadline_passed(unsafe { Scope::from_timer(timer) }),
             }
         }

@@ -1,17 +1,18 @@
-//! Scopes, and what interrupts a task: the levels around a call, from the innermost scope out to the task
-//! itself, each of which may have fired. `struct monad_async_scope` is a record on the task's stack.
+//! Scopes, and what interrupts a task: the levels around a call, from the innermost scope out to
+//! the task itself, each of which may have fired. `struct monad_async_scope` is a record on the
+//! task's stack.
 //!
 //! ```text
 //!   task (fired: asked to be cancelled) <- outer <- ... <- inner scope <- task.scope
 //!   a shield is a level that nothing outside it gets past
 //! ```
 //!
-//! 1. A level fires once: what comes later finds it fired. A scope stays fired until it is left, the task
-//!    until it exits or takes the cancel back.
-//! 2. `mark::INTERRUPTED` says that a level which is not shielded off has fired; it is computed anew
-//!    whenever a level fires, is entered or is left. So a suspension tests one byte.
-//! 3. A scope's timer is inserted when a call inside first suspends, and stays until the scope is left or
-//!    has fired by it. `mark::UNARMED` says that there is one to insert.
+//! 1. A level fires once: what comes later finds it fired. A scope stays fired until it is left,
+//!    the task until it exits or takes the cancel back.
+//! 2. `mark::INTERRUPTED` says that a level which is not shielded off has fired; it is computed
+//!    anew whenever a level fires, is entered or is left. So a suspension tests one byte.
+//! 3. A scope's timer is inserted when a call inside first suspends, and stays until the scope is
+//!    left or has fired by it. `mark::UNARMED` says that there is one to insert.
 
 use core::cell::Cell;
 use core::mem::offset_of;
@@ -33,8 +34,8 @@ pub const NEVER_NS: u64 = u64::MAX;
 #[repr(C)]
 pub struct Scope {
     outer: Cell<*const Scope>,
-    /// This record's address, while it is entered, mixed with its task's: memory that never was a scope
-    /// hardly looks like one.
+    /// This record's address, while it is entered, mixed with its task's: memory that never was a
+    /// scope hardly looks like one.
     seal: Cell<usize>,
     task: Cell<Option<TaskRef>>,
     timer: TimerNode,
@@ -100,14 +101,14 @@ impl Scope {
 
 /// The scopes that `task` is in, innermost first. Its executor's thread.
 fn scopes(task: TaskRef) -> impl Iterator<Item = &'static Scope> {
-    // SAFETY: scopes that are entered stay where they are until they are left; so says scope.h. Not one
-    // of the iterator's uses outlives that.
+    // SAFETY: scopes that are entered stay where they are until they are left; so says scope.h. Not
+    // one of the iterator's uses outlives that.
     let at = |scope: *const Scope| unsafe { scope.as_ref() };
     core::iter::successors(at(task.scope.get().cast()), move |scope| at(scope.outer.get()))
 }
 
-/// The errno that a suspending call of `task` returns at once; 0: none. The outermost level that has
-/// fired decides: a cancel from outside is not lost in a time-out.
+/// The errno that a suspending call of `task` returns at once; 0: none. The outermost level that
+/// has fired decides: a cancel from outside is not lost in a time-out.
 pub(super) fn interruption(task: TaskRef) -> i32 {
     let mut errno = 0;
     for scope in scopes(task) {
@@ -260,8 +261,8 @@ impl<K: Kernel> Executor<K> {
         asked
     }
 
-    /// What a suspending call of the running task must not pass by: arms what is not armed; then the
-    /// errno to return at once, negative, or 0.
+    /// What a suspending call of the running task must not pass by: arms what is not armed; then
+    /// the errno to return at once, negative, or 0.
     #[cold]
     #[inline(never)]
     pub(super) fn stop(&self, task: TaskRef) -> i32 {

@@ -8,23 +8,24 @@ use crate::task::state::Run;
 use crate::uring::kernel::{Kernel, Wait};
 
 impl<K: Kernel> Executor<K> {
-    /// OWNER'S THREAD, inside its tasks too. Cancels every task that is attached. EXPENSIVE: no list
-    /// of them is kept, as every launch would pay for it; all stacks of the process are looked at.
+    /// OWNER'S THREAD, inside its tasks too. Cancels every task that is attached. EXPENSIVE: no
+    /// list of them is kept, as every launch would pay for it; all stacks of the process are looked
+    /// at.
     pub fn cancel_all(&self) {
         if !self.has_work() {
             return;
         }
         pool::for_each_in_use(|header| {
-            // SAFETY: headers of slots in use are tasks, or zeros, or what an earlier task left; none
-            // of the latter two is attached.
+            // SAFETY: headers of slots in use are tasks, or zeros, or what an earlier task left;
+            // none of the latter two is attached.
             let task = unsafe { TaskRef::new(header.cast()) };
             // ENOENT: attached elsewhere, or idle.
             let _ = self.cancel(task);
         });
     }
 
-    /// OWNER'S THREAD. Puts every task that is attached into `tasks`, with its run, as far as there is
-    /// memory for them. EXPENSIVE, as `cancel_all`.
+    /// OWNER'S THREAD. Puts every task that is attached into `tasks`, with its run, as far as there
+    /// is memory for them. EXPENSIVE, as `cancel_all`.
     pub fn list_attached(&self, tasks: &mut Vec<(TaskRef, Run)>) {
         tasks.clear();
         if tasks.try_reserve(self.attached()).is_err() {

@@ -1,5 +1,5 @@
-//! The suspending calls: run on the task's own stack, by the task itself. They return what the kernel
-//! would: negative is an errno. (One register: a result of two would travel through memory.)
+//! The suspending calls: run on the task's own stack, by the task itself. They return what the
+//! kernel would: negative is an errno. (One register: a result of two would travel through memory.)
 
 use super::head::add;
 use super::{scope, Executor};
@@ -100,8 +100,8 @@ impl<K: Kernel> Executor<K> {
         task.outcome.get()
     }
 
-    /// The kernel was interrupted, or cancelled the operation: for us, or else for reasons of its own
-    /// (it could make no worker thread, say), and then it is asked again.
+    /// The kernel was interrupted, or cancelled the operation: for us, or else for reasons of its
+    /// own (it could make no worker thread, say), and then it is asked again.
     ///
     /// # Safety
     /// As `io`.

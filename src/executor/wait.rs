@@ -1,7 +1,8 @@
 //! A plain thread waits for a task's exit: blocks on a futex, with a join record on the heap.
 //!
-//! The record is held by the waiting thread, by each of its links that is on its way or in a list, and
-//! freed by the last. So a wait that times out leaves at once, whatever the task's executor does.
+//! The record is held by the waiting thread, by each of its links that is on its way or in a list,
+//! and freed by the last. So a wait that times out leaves at once, whatever the task's executor
+//! does.
 
 use core::cell::{Cell, OnceCell};
 use core::sync::atomic::{

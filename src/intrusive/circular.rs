@@ -11,8 +11,8 @@
 //!  `---------------------------------------------'
 //! ```
 //!
-//! Half the size of a [`Fifo`](super::Fifo), for the price of a second line touched at a push. All links
-//! are right at all times.
+//! Half the size of a [`Fifo`](super::Fifo), for the price of a second line touched at a push. All
+//! links are right at all times.
 
 use super::link::Link;
 use core::cell::Cell;
@@ -55,8 +55,8 @@ impl Circular {
     }
 
     /// # Safety
-    /// `link` is in no list; it stays in place, and only this thread and this list touch it, until it
-    /// has left the list.
+    /// `link` is in no list; it stays in place, and only this thread and this list touch it, until
+    /// it has left the list.
     pub unsafe fn push_back(&self, link: NonNull<Link>) {
         let new = link.as_ptr();
         let youngest = self.youngest.replace(new);

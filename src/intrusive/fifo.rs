@@ -100,8 +100,8 @@ impl Fifo {
             self.head.set(first.as_ptr());
         } else {
             let last = self.tail.get();
-            // SAFETY: neither is empty, so by rule 2 `last` is an entry of this one, and `first` is one of
-            // the other; its `prev` was stale (rule 3).
+            // SAFETY: neither is empty, so by rule 2 `last` is an entry of this one, and `first` is
+            // one of the other; its `prev` was stale (rule 3).
             unsafe {
                 (*last).next.set(first.as_ptr());
                 (*first.as_ptr()).prev.set(last);
@@ -123,8 +123,8 @@ impl Fifo {
             self.head.set(next);
             return;
         }
-        // SAFETY: not the head, so `prev` is right (rule 3) and an entry; `next` is null or an entry
-        // (rule 4).
+        // SAFETY: not the head, so `prev` is right (rule 3) and an entry; `next` is null or an
+        // entry (rule 4).
         unsafe {
             let prev = (*gone).prev.get();
             (*prev).next.set(next);

@@ -12,9 +12,9 @@
 //!            +-------------------------------------------------+
 //! ```
 //!
-//! Who may touch it: in a `Fifo`, the thread that owns the list. For an `MpscQueue`, the pusher until
-//! its compare-exchange succeeded, the consumer from its swap on. Elsewhere nobody needs to: a push
-//! writes both words before anyone reads them.
+//! Who may touch it: in a `Fifo`, the thread that owns the list. For an `MpscQueue`, the pusher
+//! until its compare-exchange succeeded, the consumer from its swap on. Elsewhere nobody needs to:
+//! a push writes both words before anyone reads them.
 
 #[cfg(not(loom))]
 use core::cell::Cell;
@@ -61,7 +61,8 @@ impl Link {
 }
 
 impl Link {
-    /// The entry behind this one, in a `Fifo` this one is in; null in the last. Elsewhere: anything.
+    /// The entry behind this one, in a `Fifo` this one is in; null in the last. Elsewhere:
+    /// anything.
     #[cfg(not(loom))]
     #[inline(always)]
     pub fn peek_next(&self) -> *mut Link {

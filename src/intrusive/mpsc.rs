@@ -1,5 +1,6 @@
 //! What reaches an executor from other threads: an intrusive queue of many producers and one
-//! consumer, and the handshake of the consumer's sleep, both in one atomic word. Touches only links.
+//! consumer, and the handshake of the consumer's sleep, both in one atomic word. Touches only
+//! links.
 //!
 //! ```text
 //! head:  0                  the owner is awake, nothing is queued
@@ -21,13 +22,14 @@
 //! 3. The owner sleeps only after it changed 0 to SLEEPING: whatever came before that made the
 //!    change fail. Whatever comes after sees SLEEPING, clears it, and by that owes the owner one
 //!    wake-up. No fence is needed: it is one word, and rule 1 orders it.
-//! 4. A notification always writes, also where NOTIFIED is set already: what its caller wrote before
-//!    must be visible to the owner who takes it (rule 1).
+//! 4. A notification always writes, also where NOTIFIED is set already: what its caller wrote
+//!    before must be visible to the owner who takes it (rule 1).
 //! 5. CLOSED is set and cleared by the owner alone. Nothing is queued under it.
 //! 6. A foreign thread may use its owner's waker only while something keeps the owner alive: the
-//!    caller of a public function vouches for it; a message of executors among themselves holds a pin
-//!    from before its push until after the wake-up, and the owner, once closed, waits for the pins.
-//!    (A push that found the word open before `close` has its pin seen; a later one is refused.)
+//!    caller of a public function vouches for it; a message of executors among themselves holds a
+//!    pin from before its push until after the wake-up, and the owner, once closed, waits for the
+//!    pins. (A push that found the word open before `close` has its pin seen; a later one is
+//!    refused.)
 //! 7. A queue may change owners while it is closed. Whoever is told to wake wakes the new one.
 
 use super::link::Link;
@@ -80,8 +82,8 @@ pub struct Taken {
     pub entries: Reversal,
 }
 
-/// Entries taken out of a queue, being turned round: they come newest first, and are given oldest first.
-/// In steps, as each is a line from another processor, and there may be any number.
+/// Entries taken out of a queue, being turned round: they come newest first, and are given oldest
+/// first. In steps, as each is a line from another processor, and there may be any number.
 #[must_use]
 pub struct Reversal {
     done: *mut Link,
@@ -113,8 +115,8 @@ impl MpscQueue {
     /// Queues `link`; the owner gets it back together with `kind`. Lock-free.
     ///
     /// # Safety
-    /// `link` is in no list. Unless the answer is [`Push::Closed`], it stays in place and belongs to
-    /// the queue until the owner has it out of a [`Chain`]. Rule 6.
+    /// `link` is in no list. Unless the answer is [`Push::Closed`], it stays in place and belongs
+    /// to the queue until the owner has it out of a [`Chain`]. Rule 6.
     pub unsafe fn push(&self, link: NonNull<Link>, kind: usize) -> Push {
         let new = link.as_ptr();
         // SAFETY: the link is the caller's until the compare-exchange below succeeds.
@@ -124,7 +126,8 @@ impl MpscQueue {
         let mut word = self.head.load(Relaxed);
         loop {
             if flags(word) & CLOSED != 0 {
-                // What the owner did before it closed is visible: pairs with the release of `close`.
+                // What the owner did before it closed is visible: pairs with the release of
+                // `close`.
                 fence(Acquire);
                 return Push::Closed; // Rule 5.
             }
@@ -155,14 +158,14 @@ impl MpscQueue {
 
     /// Holds the owner's destruction back (rule 6).
     pub fn pin(&self) {
-        // Relaxed: the push that follows releases it, and the owner, who looks at the pins only after
-        // it took what was pushed, acquires it there.
+        // Relaxed: the push that follows releases it, and the owner, who looks at the pins only
+        // after it took what was pushed, acquires it there.
         self.pins.fetch_add(1, Relaxed);
     }
 
-    /// As `pin`; false if the word is closed. The owner that a later look finds unchanged stays until
-    /// `unpin`: its `close` either sees this pin, or was seen here (the fences order the one's write and
-    /// look against the other's).
+    /// As `pin`; false if the word is closed. The owner that a later look finds unchanged stays
+    /// until `unpin`: its `close` either sees this pin, or was seen here (the fences order the
+    /// one's write and look against the other's).
     pub fn pin_open(&self) -> bool {
         self.pin();
         fence(SeqCst);
@@ -194,15 +197,15 @@ impl MpscQueue {
 
     /// Everything queued so far. Costs a locked instruction: ask `has_any` before.
     pub fn take(&self) -> Taken {
-        // Acquire: pairs with every push and notification up to here (rules 1, 2, 4). No release: the
-        // owner tells nobody anything by it.
+        // Acquire: pairs with every push and notification up to here (rules 1, 2, 4). No release:
+        // the owner tells nobody anything by it.
         let word = self.head.swap(ptr::null_mut(), Acquire);
         debug_assert_eq!(flags(word) & (SLEEPING | CLOSED), 0);
         Taken { notified: flags(word) & NOTIFIED != 0, entries: Reversal::of(pointer(word)) }
     }
 
-    /// Announces a sleep. False: there is something to take, stay awake. After true: sleep until the
-    /// waker or anything else ends it, then `end_sleep`.
+    /// Announces a sleep. False: there is something to take, stay awake. After true: sleep until
+    /// the waker or anything else ends it, then `end_sleep`.
     #[must_use]
     pub fn try_sleep(&self) -> bool {
         // Relaxed: rule 3 needs only the one order of the changes of this word. Nothing new is
@@ -219,8 +222,8 @@ impl MpscQueue {
 
     /// Refuses all further pushes, and gives what came before. A notification stays.
     pub fn close(&self) -> Chain {
-        // Acquire: as in `take`. Release: for those who are refused. Relaxed: a failed attempt reads
-        // nothing but the bits.
+        // Acquire: as in `take`. Release: for those who are refused. Relaxed: a failed attempt
+        // reads nothing but the bits.
         let old = self.head.fetch_update(AcqRel, Relaxed, |word| {
             debug_assert_eq!(flags(word) & (SLEEPING | CLOSED), 0);
             Some(ptr::without_provenance_mut(CLOSED | flags(word)))
@@ -230,9 +233,9 @@ impl MpscQueue {
 
     /// Takes pushes again.
     pub fn reopen(&self) {
-        // Release: what the owner wrote before, its waker, is visible to whoever finds the word open
-        // or asleep from here on (rule 7), to the acquire of `push` and `notify`. What notifiers
-        // released stays released (rule 1).
+        // Release: what the owner wrote before, its waker, is visible to whoever finds the word
+        // open or asleep from here on (rule 7), to the acquire of `push` and `notify`. What
+        // notifiers released stays released (rule 1).
         let _ = self.head.fetch_update(Release, Relaxed, |word| {
             debug_assert_eq!(pointer(word), ptr::null_mut());
             Some(word.map_addr(|a| a & !CLOSED))
@@ -271,15 +274,16 @@ impl Reversal {
         self.rest.is_null() && self.done.is_null()
     }
 
-    /// Turns round `max` entries at most; all of them, once none is left. `meet` is called with each link
-    /// and its `kind`, newest first, as soon as it is known: the time to fetch what surrounds it, while
-    /// the next one's line is on its way. What it is called with is the owner's, but not out yet.
+    /// Turns round `max` entries at most; all of them, once none is left. `meet` is called with
+    /// each link and its `kind`, newest first, as soon as it is known: the time to fetch what
+    /// surrounds it, while the next one's line is on its way. What it is called with is the
+    /// owner's, but not out yet.
     #[inline(always)]
     pub fn step(&mut self, max: usize, meet: impl Fn(NonNull<Link>, usize)) -> Option<Chain> {
         for _ in 0..max {
             let Some(entry) = NonNull::new(self.rest) else { break };
-            // SAFETY: taken out of the queue, so ours (rule 2), and in place until the caller of `push`
-            // gets it back.
+            // SAFETY: taken out of the queue, so ours (rule 2), and in place until the caller of
+            // `push` gets it back.
             let link = unsafe { entry.as_ref() };
             let older = link.next.replace(self.done);
             if !older.is_null() {

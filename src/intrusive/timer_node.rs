@@ -1,4 +1,5 @@
-//! A sleeper's words, and how the tree of `timers.rs` finds its own among them. Touches only the node.
+//! A sleeper's words, and how the tree of `timers.rs` finds its own among them. Touches only the
+//! node.
 
 use super::Link;
 use core::cell::Cell;
@@ -12,8 +13,8 @@ use intrusive_collections::{
 pub(super) const IN_TREE: u64 = 4;
 pub(super) const NOWHERE: u64 = 7;
 
-/// The word `mark`, from the low bits up: the place, the colour in the tree, what the node is part of, the
-/// number of the insertion.
+/// The word `mark`, from the low bits up: the place, the colour in the tree, what the node is part
+/// of, the number of the insertion.
 const PLACE: u64 = 7;
 const BLACK: u64 = 8;
 const KIND: u64 = 16;
@@ -76,8 +77,8 @@ impl TimerNode {
         self.mark.get() & PLACE
     }
 
-    /// Orders nodes of different places. The numbers, in the high bits of `mark`, differ; the low bits
-    /// never matter.
+    /// Orders nodes of different places. The numbers, in the high bits of `mark`, differ; the low
+    /// bits never matter.
     #[inline]
     pub(super) fn key(&self) -> (u64, u64) {
         (self.deadline_ns.get(), self.mark.get())
@@ -90,8 +91,8 @@ impl Default for TimerNode {
     }
 }
 
-/// Tells the tree how to use a node. Value, link and owning pointer are one and the same address, so
-/// all conversions are the identity.
+/// Tells the tree how to use a node. Value, link and owning pointer are one and the same address,
+/// so all conversions are the identity.
 pub(super) struct ByDeadline(Words);
 
 impl ByDeadline {

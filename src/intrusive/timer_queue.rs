@@ -3,8 +3,8 @@
 //! Order: earliest deadline first; among equal deadlines, first inserted first.
 //!
 //! Nearly all programs sleep for a handful of durations (a tick, a retry, a time-out): for each of
-//! them deadlines are inserted in order, and a queue would do. So there are four queues, "lanes", and
-//! a red-black tree for what fits in none:
+//! them deadlines are inserted in order, and a queue would do. So there are four queues, "lanes",
+//! and a red-black tree for what fits in none:
 //!
 //! ```text
 //!  lane 0   9.0 s - 9.1 s - 9.7 s            <- takes 9.8 s
@@ -22,8 +22,8 @@
 //! 3. A node's deadline and words are not touched by others while it is inserted.
 //!
 //! Costs: a lane's operations are O(1), the tree's O(log n), always; no allocation. What four lanes
-//! buy, in ns for one `pop_expired` and its `insert` (Xeon, 2.6 GHz; the tree alone had its first and
-//! last node cached, and appended without a search):
+//! buy, in ns for one `pop_expired` and its `insert` (Xeon, 2.6 GHz; the tree alone had its first
+//! and last node cached, and appended without a search):
 //!
 //! | durations | lanes and tree | tree alone |
 //! |---|---|---|
@@ -98,7 +98,8 @@ impl TimerQueue {
     /// Adds `node`, whose deadline is set.
     ///
     /// # Safety
-    /// `node` is in no `TimerQueue`; it stays in place, and its deadline as it is, until it has left.
+    /// `node` is in no `TimerQueue`; it stays in place, and its deadline as it is, until it has
+    /// left.
     #[inline]
     pub unsafe fn insert(&self, node: NonNull<TimerNode>) {
         // SAFETY: the caller lends it.
@@ -215,8 +216,8 @@ impl Default for TimerQueue {
 mod tests {
     use super::*;
 
-    /// One duration stays in its lane, whatever slept longer before, and whatever came and went: the
-    /// tree's time is for deadlines without any order.
+    /// One duration stays in its lane, whatever slept longer before, and whatever came and went:
+    /// the tree's time is for deadlines without any order.
     #[test]
     fn steady_sleepers_stay_out_of_the_tree() {
         let nodes: Vec<TimerNode> = (0..20).map(|_| TimerNode::new()).collect();

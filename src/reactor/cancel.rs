@@ -1,5 +1,5 @@
-//! Cancelling operations. A request is an entry like others: it goes to the kernel behind what it is to
-//! cancel, and before anything that could bear the same name.
+//! Cancelling operations. A request is an entry like others: it goes to the kernel behind what it
+//! is to cancel, and before anything that could bear the same name.
 
 use super::operation::{bit, Op, State};
 use super::{name, Reactor};
@@ -22,7 +22,8 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// Cancels a record in flight. True: it waited for an entry, and is over at once, with ECANCELED.
+    /// Cancels a record in flight. True: it waited for an entry, and is over at once, with
+    /// ECANCELED.
     pub fn cancel_record(&self, record: &Op) -> bool {
         match record.state.get() {
             State::Queued => {

@@ -2,10 +2,10 @@
 //!
 //! Never imports `sched`: whoever reaps says what to do with a woken task.
 //!
-//! There are two kinds. The **inline** one of a task, which it is suspended in: its in-flight record is
-//! the task. A task has one at most, and does not resume before the operation's last completion, so
-//! whatever the operation points to outlives it. And **records** ([`operation::Op`]), of which a task
-//! may have any number. The entry's `user_data` names either:
+//! There are two kinds. The **inline** one of a task, which it is suspended in: its in-flight
+//! record is the task. A task has one at most, and does not resume before the operation's last
+//! completion, so whatever the operation points to outlives it. And **records**
+//! ([`operation::Op`]), of which a task may have any number. The entry's `user_data` names either:
 //!
 //! ```text
 //!  63        48 47                        7 6    3 2     0
@@ -16,14 +16,14 @@
 //! +------------+----------------------------------+-------+
 //! ```
 //!
-//! User addresses fit 48 bits on both architectures (more are only given to those who ask), tasks are
-//! 128-aligned, records 8-aligned. The generation counts the task's inline operations, so that a cancel
-//! request that waits cannot be taken for a newer operation's.
+//! User addresses fit 48 bits on both architectures (more are only given to those who ask), tasks
+//! are 128-aligned, records 8-aligned. The generation counts the task's inline operations, so that
+//! a cancel request that waits cannot be taken for a newer operation's.
 //!
-//! **Completions that are not ours** exist: others may send messages into a ring, and resources may carry
-//! tags. What no record of ours issued is dropped. An address is looked up before it is followed
-//! (`stack::headers`), and the task there must wait for just this; a record's is sealed with a number
-//! that only this reactor knows. Numbers that people choose have no seal.
+//! **Completions that are not ours** exist: others may send messages into a ring, and resources may
+//! carry tags. What no record of ours issued is dropped. An address is looked up before it is
+//! followed (`stack::headers`), and the task there must wait for just this; a record's is sealed
+//! with a number that only this reactor knows. Numbers that people choose have no seal.
 
 mod cancel;
 pub mod operation;
@@ -84,8 +84,8 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// Nothing of ours is in the kernel or on its way there, if no task is attached: one that is in an
-    /// operation does not exit.
+    /// Nothing of ours is in the kernel or on its way there, if no task is attached: one that is in
+    /// an operation does not exit.
     pub fn is_idle(&self) -> bool {
         self.cancels.get() == 0
     }
@@ -120,8 +120,8 @@ impl<K: Kernel> Reactor<K> {
         if user_data != address | TAG_RECORD | self.seal(address) {
             return None;
         }
-        // SAFETY: this reactor has sealed the address, and each seal is used for one operation, which is
-        // in flight until its last completion: so a record is there.
+        // SAFETY: this reactor has sealed the address, and each seal is used for one operation,
+        // which is in flight until its last completion: so a record is there.
         Some(unsafe { op.as_ref() })
     }
 }

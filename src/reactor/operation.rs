@@ -5,7 +5,7 @@
 //!        +64  result, cqe_flags, is_in_flight   the caller reads
 //!        +85  state, level, bits
 //!        +88  user_ptr                          the caller's
-//!        +96  link        while QUEUED, the queue of its I/O priority; with a completion to be taken,
+//!        +96  link        while QUEUED, the queue of its I/O priority; or, with a completion,
 //!                         the task's list of those
 //!       +112  of_task     in the task's list of its operations, while in flight
 //!       +128  cancel      while its cancel request waits for a submission entry
@@ -20,10 +20,11 @@
 //! ```
 //!
 //! 1. While in flight a record belongs to the thread of its task's executor, and stays where it is.
-//! 2. `pending` is not 0 exactly while it is in `completed` of its task: a completion was not taken. A
-//!    stream has completions in KERNEL too.
-//! 3. What is submitted was checked when it was begun, and is not read again before that from anywhere the
-//!    caller may write, but for the retry of an operation that the kernel did not perform.
+//! 2. `pending` is not 0 exactly while it is in `completed` of its task: a completion was not
+//!    taken. A stream has completions in KERNEL too.
+//! 3. What is submitted was checked when it was begun, and is not read again before that from
+//!    anywhere the caller may write, but for the retry of an operation that the kernel did not
+//!    perform.
 
 use core::cell::Cell;
 use core::ffi::c_void;

@@ -19,8 +19,8 @@ pub enum Completed<'a> {
 }
 
 impl<K: Kernel> Reactor<K> {
-    /// Takes the completions that are visible, `max` at most, for the executor at `executor`; `each` is
-    /// called in the order of completion.
+    /// Takes the completions that are visible, `max` at most, for the executor at `executor`;
+    /// `each` is called in the order of completion.
     #[inline(always)]
     pub fn reap(&self, executor: *mut c_void, max: usize, mut each: impl FnMut(Completed<'_>)) {
         self.kernel.for_each_completion(max, |cqe| {
@@ -86,8 +86,8 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// Whether `user_data`, with the tag of a cancel request, is one of ours: the request may outlive what
-    /// it was about, so nothing is read there.
+    /// Whether `user_data`, with the tag of a cancel request, is one of ours: the request may
+    /// outlive what it was about, so nothing is read there.
     fn is_request(&self, user_data: u64) -> bool {
         let address = user_data & ADDRESS_MASK & !TAG_MASK;
         headers::contains(address as usize) || user_data & !TAG_MASK == address | self.seal(address)

@@ -1,5 +1,5 @@
-//! From an operation to the kernel: into the submission queue if it has room, else into the queue of the
-//! task's I/O priority.
+//! From an operation to the kernel: into the submission queue if it has room, else into the queue
+//! of the task's I/O priority.
 
 use super::operation::{Op, State};
 use super::{name, priority, Reactor, TAG_CANCEL, TAG_MASK};
@@ -12,8 +12,8 @@ use crate::uring::kernel::{op, Kernel, Sqe, Wait};
 const BURST: usize = 64;
 
 impl<K: Kernel> Reactor<K> {
-    /// Begins `task`'s inline operation, if there is room; the task suspends right after. False: there
-    /// is none, or others wait for it already.
+    /// Begins `task`'s inline operation, if there is room; the task suspends right after. False:
+    /// there is none, or others wait for it already.
     ///
     /// # Safety
     /// All that `sqe` refers to stays valid until the task is woken by `reap`.

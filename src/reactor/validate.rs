@@ -1,11 +1,13 @@
-//! Which submission entries a task may pass: an allow-list of opcodes and flags. Nothing passes that could
-//! complete other than its caller is told, name another operation, or send completions elsewhere.
+//! Which submission entries a task may pass: an allow-list of opcodes and flags. Nothing passes
+//! that could complete other than its caller is told, name another operation, or send completions
+//! elsewhere.
 
 use crate::error::{Errno, Res};
 use crate::uring::abi::{op, sqe as flag, LAST_OP};
 use crate::uring::kernel::Sqe;
 
-/// Not: drains (beside a zero-copy send they wait for ever), links, those that skip their completion.
+/// Not: drains (beside a zero-copy send they wait for ever), links, those that skip their
+/// completion.
 const ALLOWED_FLAGS: u8 = flag::FIXED_FILE | flag::ASYNC | flag::BUFFER_SELECT;
 
 const fn bit(opcode: u8) -> u64 {

@@ -1,5 +1,5 @@
-//! The ready tasks: one FIFO a priority and a bitmap of those that are not empty, so that the oldest
-//! of the highest priority is found by one instruction.
+//! The ready tasks: one FIFO a priority and a bitmap of those that are not empty, so that the
+//! oldest of the highest priority is found by one instruction.
 
 use core::cell::Cell;
 
@@ -8,7 +8,7 @@ use crate::task::list::TaskList;
 
 pub struct Ready {
     levels: [TaskList; PRIORITIES],
-    /// Bit n: levels[n] is not empty.
+    /// Bit n: `levels[n]` is not empty.
     occupied: Cell<u32>,
     /// Ever, less those that were removed. How many are ready is the difference of the two: a pop
     /// and a push store one word each either way, and a pass counts its items by the other.

@@ -1,9 +1,11 @@
 //! Which slots of a slab are memory. Address space is reserved by the slab; what was never used is
 //! neither locked nor charged, and takes no VMA (`sys::memory` says why that matters).
 //!
-//! - With guards that take no VMA, slots are opened in order, some at once, and stay open: one VMA a slab.
-//! - With guards that do, a guard is what stays closed between two stacks. A slot is opened when somebody
-//!   gets it, and closed when its pages are dropped: so free slots take no VMA but those that stay warm.
+//! - With guards that take no VMA, slots are opened in order, some at once, and stay open: one VMA
+//!   a slab.
+//! - With guards that do, a guard is what stays closed between two stacks. A slot is opened when
+//!   somebody gets it, and closed when its pages are dropped: so free slots take no VMA but those
+//!   that stay warm.
 //!
 //! All of it under the pool's lock, but for [`Slab::drop_stack`].
 
@@ -36,10 +38,12 @@ impl Slab {
         }
     }
 
-    /// Makes the stack of slot `index` memory, guarded below. ENOMEM: nothing that matters has changed.
+    /// Makes the stack of slot `index` memory, guarded below. ENOMEM: nothing that matters has
+    /// changed.
     ///
     /// # Safety
-    /// `slab` is published; `index` is the first that was never carved, or was carved and is closed.
+    /// `slab` is published; `index` is the first that was never carved, or was carved and is
+    /// closed.
     pub unsafe fn open_stack(slab: NonNull<Slab>, index: u32) -> Res<()> {
         // SAFETY: published.
         let s = unsafe { slab.as_ref() };

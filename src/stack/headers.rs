@@ -1,10 +1,10 @@
-//! Whether an address is that of a header: asked of every completion before its task is touched, as others
-//! may put completions into a ring (`IORING_OP_MSG_RING`, tags of resources). Touches a table of its own
-//! and the registry of slabs.
+//! Whether an address is that of a header: asked of every completion before its task is touched, as
+//! others may put completions into a ring (`IORING_OP_MSG_RING`, tags of resources). Touches a
+//! table of its own and the registry of slabs.
 //!
-//! Headers of one slab lie side by side, so a range stands for many. The table has one range for each 64
-//! MiB of address space, by the low bits of its number; whoever finds no room in it is found by a walk
-//! over the slabs. A miss costs time, never a wrong answer.
+//! Headers of one slab lie side by side, so a range stands for many. The table has one range for
+//! each 64 MiB of address space, by the low bits of its number; whoever finds no room in it is
+//! found by a walk over the slabs. A miss costs time, never a wrong answer.
 //!
 //! 1. Ranges change under the pool's lock; they only grow. An empty place has `end` 0.
 //! 2. Whoever has a task of a range sees the range (the task was created after it grew).

@@ -1,9 +1,9 @@
 //! The switch on x86-64: two stacks, entered and left by jumps.
 //!
-//! A switch that pairs a `call` into the task with a `ret` out of it is mispredicted twice for a task
-//! that suspends inside a called function, as every caller of the C API does: the CPU's return
-//! predictor meets `call resume, ret suspend-function` and `call suspend-function, ret resume`, some
-//! 7 ns each. With jumps, the predictor sees only the pairs that are: one task's call of the
+//! A switch that pairs a `call` into the task with a `ret` out of it is mispredicted twice for a
+//! task that suspends inside a called function, as every caller of the C API does: the CPU's return
+//! predictor meets `call resume, ret suspend-function` and `call suspend-function, ret resume`,
+//! some 7 ns each. With jumps, the predictor sees only the pairs that are: one task's call of the
 //! suspending function, and the next task's return from it.
 //!
 //! ```text
@@ -18,18 +18,19 @@
 //!                                      | saved RIP          |  <- RSP kept in `sp` while it waits
 //! ```
 //!
-//! The link and what lies there are laid out as frame records, so that a profiler that follows frame
-//! pointers gets from the task to the executor.
+//! The link and what lies there are laid out as frame records, so that a profiler that follows
+//! frame pointers gets from the task to the executor.
 //!
 //! **Unwinding.** A signal may arrive at any instruction, and its handler may unwind: a sampling
 //! profiler does. So each instruction's unwind information is exact, which an `asm!` block in the
-//! middle of a function cannot have: where the frame of that function lies is the compiler's secret.
-//! So the blocks only load a return address into RAX and jump to a function of this file, whose frame
-//! begins where RSP points and is known from there. An unwinder that is in one of them finds, before
-//! RSP changes stacks, the side that is left, and behind it the side that is entered. [`base`] is the
-//! outermost frame: a backtrace of a task ends there. It does not go on into the executor, as libunwind
-//! and gdb take a frame on another stack for corrupt unless it claims to be a signal's, and then
-//! libunwind looks for the kernel's registers there, above the end of the stack.
+//! middle of a function cannot have: where the frame of that function lies is the compiler's
+//! secret. So the blocks only load a return address into RAX and jump to a function of this file,
+//! whose frame begins where RSP points and is known from there. An unwinder that is in one of them
+//! finds, before RSP changes stacks, the side that is left, and behind it the side that is entered.
+//! [`base`] is the outermost frame: a backtrace of a task ends there. It does not go on into the
+//! executor, as libunwind and gdb take a frame on another stack for corrupt unless it claims to be
+//! a signal's, and then libunwind looks for the kernel's registers there, above the end of the
+//! stack.
 //!
 //! tests/c/unwind_test.cpp unwinds at every instruction.
 
@@ -38,13 +39,13 @@ use core::arch::{asm, naked_asm};
 /// Runs the task whose saved RSP is `sp` until it leaves.
 ///
 /// # Safety
-/// `sp` was kept by [`leave`] on a stack whose link is `link`, or is what [`lay`] returned for it, and
-/// is used for the first time.
+/// `sp` was kept by [`leave`] on a stack whose link is `link`, or is what [`lay`] returned for it,
+/// and is used for the first time.
 #[inline(always)]
 pub unsafe fn enter(sp: usize, link: *mut usize) {
     // SAFETY: `enter_at` and then `leave_at` restore RSP, RBX and RBP; everything else that the
-    // compiler relies on is declared as clobbered. What is below RSP is the compiler's to keep free,
-    // as the block may push.
+    // compiler relies on is declared as clobbered. What is below RSP is the compiler's to keep
+    // free, as the block may push.
     unsafe {
         asm!(
             "lea rax, [rip + 2f]",
@@ -190,12 +191,12 @@ struct Top {
     rip: usize,
 }
 
-/// Lays the first frame on a stack: entered for the first time, the task runs `call(body)`. Returns the
-/// RSP to enter it with, and the link.
+/// Lays the first frame on a stack: entered for the first time, the task runs `call(body)`. Returns
+/// the RSP to enter it with, and the link.
 ///
 /// # Safety
-/// The 1 KiB below `base_of_stack`, a multiple of 16, is writable memory that nobody else uses; `Body`
-/// fits into half of it.
+/// The 1 KiB below `base_of_stack`, a multiple of 16, is writable memory that nobody else uses;
+/// `Body` fits into half of it.
 pub unsafe fn lay<Body>(
     base_of_stack: usize,
     body: Body,

@@ -7,8 +7,8 @@ use super::switch::launches;
 
 /// One persistent coroutine.
 ///
-/// All methods take `&self`: the switch is entered from the executor's stack, and left from its own,
-/// while the other side's borrow is still open.
+/// All methods take `&self`: the switch is entered from the executor's stack, and left from its
+/// own, while the other side's borrow is still open.
 #[repr(C)]
 pub struct Switch {
     link: *mut usize,
@@ -19,8 +19,8 @@ pub struct Switch {
 impl Switch {
     pub(super) const SP_AT: usize = core::mem::offset_of!(Switch, sp);
 
-    /// Lays the first frame on the stack. `body` is called at every launch; when it returns the switch
-    /// is back where the next launch finds it.
+    /// Lays the first frame on the stack. `body` is called at every launch; when it returns the
+    /// switch is back where the next launch finds it.
     ///
     /// # Safety
     /// `limit..base` is writable memory that nobody else uses until the last `resume` has returned;

@@ -13,18 +13,17 @@
 //! 4. The free lists never touch a slot's own memory: links live in the slab's `SlotMeta`s.
 //!
 //! **What stays resident.** A free slot keeps its pages (it is *warm*) as long as fewer than 1,024
-//! of its shape do, and 64 MiB in all shapes; beyond, its pages are dropped (it is *cold*), or rather
-//! those of a shape that was not used for longer. So
-//! memory is flat again after a million tasks were destroyed, and a program that creates and
-//! destroys few at a time never asks the kernel. Page tables stay: 8 bytes a page
-//! of the slot, 88 for a stack of 16 KiB.
+//! of its shape do, and 64 MiB in all shapes; beyond, its pages are dropped (it is *cold*), or
+//! rather those of a shape that was not used for longer. So memory is flat again after a million
+//! tasks were destroyed, and a program that creates and destroys few at a time never asks the
+//! kernel. Page tables stay: 8 bytes a page of the slot, 88 for a stack of 16 KiB.
 //!
-//! A stack that was once used deeply is not trimmed while it has an owner, nor while it is warm: how deep
-//! it was, only the kernel knows, and asking it costs more than most launches; all warm ones together
-//! are bounded.
+//! A stack that was once used deeply is not trimmed while it has an owner, nor while it is warm:
+//! how deep it was, only the kernel knows, and asking it costs more than most launches; all warm
+//! ones together are bounded.
 //!
-//! **VMAs.** Where guards take them, the pool leaves the rest of the process a fifth of what it may have:
-//! without any, nobody can start a thread or map memory.
+//! **VMAs.** Where guards take them, the pool leaves the rest of the process a fifth of what it may
+//! have: without any, nobody can start a thread or map memory.
 
 use super::backing::Left;
 use super::headers;
@@ -327,8 +326,8 @@ impl Pool {
         Some(meta)
     }
 
-    /// Takes a slot back. The list returned is of slots whose stacks the caller drops before each goes
-    /// to [`Pool::give`].
+    /// Takes a slot back. The list returned is of slots whose stacks the caller drops before each
+    /// goes to [`Pool::give`].
     fn release(&mut self, meta: NonNull<SlotMeta>, generation: u32) -> *mut SlotMeta {
         // SAFETY: the SlotMeta is that of a carved slot, and the pool is locked (invariant 3).
         let (m, i) = unsafe { (&mut *meta.as_ptr(), Slab::of(meta).as_ref().class as usize) };

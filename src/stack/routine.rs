@@ -34,8 +34,8 @@ type Back = Yielder<(), ()>;
 
 /// One persistent coroutine.
 ///
-/// All methods take `&self`: the switch is entered from the executor's stack, and left from its own,
-/// while the other side's borrow is still open.
+/// All methods take `&self`: the switch is entered from the executor's stack, and left from its
+/// own, while the other side's borrow is still open.
 #[repr(C)]
 pub struct Switch {
     /// corosensei's parent link, at the base of the stack.
@@ -52,9 +52,9 @@ impl Switch {
     /// switch is back where the next launch finds it.
     ///
     /// # Safety
-    /// `limit..stack_base` is writable memory that nobody else uses until the last `resume` has returned;
-    /// `stack_base` is 16-aligned. The switch must be moved to its final, pinned place, which is `this`,
-    /// and `settle` be called there, before anything else.
+    /// `limit..stack_base` is writable memory that nobody else uses until the last `resume` has
+    /// returned; `stack_base` is 16-aligned. The switch must be moved to its final, pinned place,
+    /// which is `this`, and `settle` be called there, before anything else.
     pub unsafe fn new<Body: Fn() + 'static>(
         stack_base: usize,
         limit: usize,

@@ -18,13 +18,13 @@
 //!
 //! **Dense headers.** A header at the top of its own slot costs a miss of the translation cache at
 //! each of the two times it is touched: when its task becomes ready, and when it runs. Side by side
-//! against that, thread CPU time: a sleep among 10,000 0.61 of it, a resumption among 1,000,000 0.59,
-//! a launch of 1,024 0.82, a yield among 64 0.92. Huge pages added nothing.
+//! against that, thread CPU time: a sleep among 10,000 0.61 of it, a resumption among 1,000,000
+//! 0.59, a launch of 1,024 0.82, a yield among 64 0.92. Huge pages added nothing.
 //!
 //! **Colour.** Stacks that begin at the same place in every page would all map to the same few sets
-//! of the first-level cache (64 sets of 64 bytes: one page). So slot i's stack begins
-//! `COLOURS[i % len]` bytes lower. Touching 7 lines each of 64, 256, 1,024 slots: 3.5, 7.8, 7.9 ns a
-//! slot with colours, 12.6, 12.6, 33 ns without.
+//! of the first-level cache (64 sets of 64 bytes: one page). So slot i's stack begins `COLOURS[i %
+//! len]` bytes lower. Touching 7 lines each of 64, 256, 1,024 slots: 3.5, 7.8, 7.9 ns a slot with
+//! colours, 12.6, 12.6, 33 ns without.
 //!
 //! **Odd.** With an even number of pages a slot, the one hot page of every slot falls into half or
 //! less of the sets of the translation cache. Same measurement, 64 slots: 3.5 ns with 8 pages a
@@ -142,8 +142,8 @@ pub(super) struct SlotMeta {
     pub open: bool,
 }
 
-/// The start of a slab; `SlotMeta`s follow. All but `carved`, `opened` and the `SlotMeta`s are written before
-/// the slab is published and never again, and a slab is never unmapped.
+/// The start of a slab; `SlotMeta`s follow. All but `carved`, `opened` and the `SlotMeta`s are
+/// written before the slab is published and never again, and a slab is never unmapped.
 #[repr(C)]
 pub(super) struct Slab {
     pub next: *const Slab,

@@ -1,9 +1,9 @@
-//! Switching stacks: a task's stack has one entry, made once with the task, that is resumed for every
-//! launch and every resumption, never finished and never unwound. Its body is a loop, so that a launch
-//! is a plain switch into a frame that already exists.
+//! Switching stacks: a task's stack has one entry, made once with the task, that is resumed for
+//! every launch and every resumption, never finished and never unwound. Its body is a loop, so that
+//! a launch is a plain switch into a frame that already exists.
 //!
-//! On x86-64 the switch is our own, in `jump`; elsewhere and under AddressSanitizer, which must be told
-//! of each switch, it is corosensei's, in `routine`.
+//! On x86-64 the switch is our own, in `jump`; elsewhere and under AddressSanitizer, which must be
+//! told of each switch, it is corosensei's, in `routine`.
 //!
 //! ```text
 //!   stack_base  +-----------------------------+
@@ -24,8 +24,8 @@ pub use super::own::Switch;
 #[cfg(not(all(target_arch = "x86_64", not(feature = "asan"))))]
 pub use super::routine::Switch;
 
-/// Tells Valgrind and LeakSanitizer of a stack for as long as it lives; a few instructions of nothing
-/// elsewhere.
+/// Tells Valgrind and LeakSanitizer of a stack for as long as it lives; a few instructions of
+/// nothing elsewhere.
 pub struct Registration {
     _valgrind: ValgrindStackRegistration,
     #[cfg(feature = "asan")]
@@ -42,8 +42,9 @@ impl Registration {
     }
 }
 
-/// What the base of the stack calls: the first launch, and all later ones. Nothing unwinds out of it,
-/// as nothing unwinds out of a body. `at` is that of a `(Body, *const Switch)` that stays for good.
+/// What the base of the stack calls: the first launch, and all later ones. Nothing unwinds out of
+/// it, as nothing unwinds out of a body. `at` is that of a `(Body, *const Switch)` that stays for
+/// good.
 pub(super) extern "C" fn launches<Body: Fn()>(at: *mut u8) -> ! {
     // SAFETY: who laid the stack put both there; the switch is where the caller of `new` promised.
     let (body, this) = unsafe { &*at.cast::<(Body, *const Switch)>() };

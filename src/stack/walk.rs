@@ -10,9 +10,9 @@ use crate::sys::stack_overflow::Hit;
 /// Slots that are looked at while the pool is locked.
 const LOOK_AT_ONCE: u32 = 256;
 
-/// Calls `f` with the header of every slot that is in use all the time; of others, perhaps. EXPENSIVE:
-/// looks at all that were ever carved. The pool is not locked while `f` runs, so `f` sees of a slot that
-/// another thread acquires or releases what invariant 1 says.
+/// Calls `f` with the header of every slot that is in use all the time; of others, perhaps.
+/// EXPENSIVE: looks at all that were ever carved. The pool is not locked while `f` runs, so `f`
+/// sees of a slot that another thread acquires or releases what invariant 1 says.
 pub fn for_each_in_use(mut f: impl FnMut(NonNull<u8>)) {
     let mut found = [null_mut(); LOOK_AT_ONCE as usize];
     for_each(|slab| {
@@ -63,8 +63,8 @@ pub(super) fn find_by_header(header: *const u8) -> Option<Hit> {
     find_at(header as usize, |s| (s.headers_at, s.shape.header_bytes))
 }
 
-/// The slot a part of which an address lies in; where the parts of a slab begin, and their size, says
-/// `part`.
+/// The slot a part of which an address lies in; where the parts of a slab begin, and their size,
+/// says `part`.
 fn find_at(address: usize, part: impl Fn(&Slab) -> (usize, usize)) -> Option<Hit> {
     // Acquire: pairs with the Release in `create`.
     let mut at = SLABS.load(Acquire);

@@ -1,6 +1,6 @@
-//! Waiting for another thread to make a few steps more. It may be one that this thread keeps from its
-//! processor: under SCHED_FIFO, to yield lets no thread of a lower priority on. So the wait soon
-//! becomes a sleep.
+//! Waiting for another thread to make a few steps more. It may be one that this thread keeps from
+//! its processor: under SCHED_FIFO, to yield lets no thread of a lower priority on. So the wait
+//! soon becomes a sleep.
 
 use std::time::Duration;
 

@@ -7,9 +7,9 @@ pub const NS_PER_S: u64 = 1_000_000_000;
 /// early, as the boot-time clock advances at least as fast.
 pub const SLICE_NS: u64 = NS_PER_S;
 
-/// No wait asks the kernel for more than 36 years at a time. `io_uring_enter` adds the time to its own
-/// clock's in signed 64 bits, unchecked: a wait of 2^63 ns would end at once, in the past. Waits that
-/// end early do no harm, as their callers look at the clock again.
+/// No wait asks the kernel for more than 36 years at a time. `io_uring_enter` adds the time to its
+/// own clock's in signed 64 bits, unchecked: a wait of 2^63 ns would end at once, in the past.
+/// Waits that end early do no harm, as their callers look at the clock again.
 const LONGEST_NS: u64 = 1 << 60;
 
 /// How long until a time on the boot-time clock, as far as the kernel can count.

@@ -1,6 +1,6 @@
-//! The C++ runtime's exception state: what `__cxa_get_globals` returns is per thread, tasks are not,
-//! so a task that leaves with exceptions takes them along. Without a C++ runtime in the process a dummy
-//! stands in, which costs less than asking.
+//! The C++ runtime's exception state: what `__cxa_get_globals` returns is per thread, tasks are
+//! not, so a task that leaves with exceptions takes them along. Without a C++ runtime in the
+//! process a dummy stands in, which costs less than asking.
 
 use core::ffi::c_void;
 

@@ -1,7 +1,8 @@
 //! What a fork must not break: locks of ours that another thread holds at that moment, which nobody
 //! would ever unlock in the child, and the child's idea of what belongs to it.
 //!
-//! Holds for `fork` of the C library, which calls who asked to be called; a bare `clone` tells nobody.
+//! Holds for `fork` of the C library, which calls who asked to be called; a bare `clone` tells
+//! nobody.
 
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -65,9 +66,9 @@ fn this_thread() -> usize {
     unsafe { libc::pthread_self() as usize }
 }
 
-/// Functions to call at every fork, from some moment on. Without a lock: the child of a fork that met
-/// another thread at this moment would wait for it for ever. So threads that come at once have them
-/// called twice at every fork, which `ForkLock` bears.
+/// Functions to call at every fork, from some moment on. Without a lock: the child of a fork that
+/// met another thread at this moment would wait for it for ever. So threads that come at once have
+/// them called twice at every fork, which `ForkLock` bears.
 pub struct Watch(AtomicBool);
 
 impl Watch {
@@ -94,8 +95,9 @@ impl Default for Watch {
     }
 }
 
-/// Calls `before` before every fork, then one of the others, all on the thread that forks. For once a
-/// process. ENOMEM is nobody's business: without memory for it, a fork is as it would be without us.
+/// Calls `before` before every fork, then one of the others, all on the thread that forks. For once
+/// a process. ENOMEM is nobody's business: without memory for it, a fork is as it would be without
+/// us.
 pub fn watch(before: extern "C" fn(), in_parent: extern "C" fn(), in_child: extern "C" fn()) {
     let [before, in_parent, in_child] =
         [before, in_parent, in_child].map(|f| f as unsafe extern "C" fn());

@@ -17,7 +17,8 @@ pub fn wait(word: &AtomicU32, expected: u32, timeout_ns: Option<u64>) {
     unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), op, expected, limit) };
 }
 
-/// Wakes the thread that waits for the word at `address`, which need not exist any more: then nobody waits.
+/// Wakes the thread that waits for the word at `address`, which need not exist any more: then
+/// nobody waits.
 pub fn wake(address: usize) {
     let op = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
     // SAFETY: the kernel takes the address for a name.

@@ -53,8 +53,8 @@ pub fn io_uring_group() -> Option<i64> {
     number(&read::<32>("/proc/sys/kernel/io_uring_group")?)
 }
 
-/// The beginning of a file of `/proc`, which one read gives whole. Without the allocator: it is also
-/// asked where memory has ended.
+/// The beginning of a file of `/proc`, which one read gives whole. Without the allocator: it is
+/// also asked where memory has ended.
 fn read<const N: usize>(path: &str) -> Option<Text<N>> {
     let mut bytes = [0; N];
     let len = File::open(path).and_then(|mut file| file.read(&mut bytes)).ok()?;

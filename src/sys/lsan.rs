@@ -1,6 +1,6 @@
-//! What LeakSanitizer, a part of AddressSanitizer, must be told: where pointers may be that it does not
-//! find by itself. It knows one stack of each thread, the one that it runs on. So it is told of every
-//! task's stack, and of the thread's own, which is not that one while a task runs.
+//! What LeakSanitizer, a part of AddressSanitizer, must be told: where pointers may be that it does
+//! not find by itself. It knows one stack of each thread, the one that it runs on. So it is told of
+//! every task's stack, and of the thread's own, which is not that one while a task runs.
 
 use core::cell::Cell;
 use core::ffi::c_void;
@@ -46,8 +46,8 @@ thread_local! {
     static OWN: Cell<Option<OwnStack>> = const { Cell::new(None) };
 }
 
-/// Before the thread leaves the stack it is on, at `stack_pointer`, for a task's. A stack that is not
-/// the thread's own is a task's, and known.
+/// Before the thread leaves the stack it is on, at `stack_pointer`, for a task's. A stack that is
+/// not the thread's own is a task's, and known.
 pub fn leave_own_stack(stack_pointer: usize) {
     let _ = OWN.try_with(|own| {
         let known = own.take();

@@ -2,14 +2,14 @@
 //! where is decided in `stack`; here is only what the kernel is asked, and what it may answer.
 //!
 //! **Two kinds of guard.** `MADV_GUARD_INSTALL` (Linux 6.13) marks page-table entries, so a guard
-//! costs no VMA and the number of stacks is bounded by memory alone. Before 6.13 a guard is
-//! a piece of the mapping that stays `PROT_NONE`: two VMAs a stack, of which `vm.max_map_count` (65,530
-//! by default) allows a process so many. Which one is in use is probed once, by effect and not by
+//! costs no VMA and the number of stacks is bounded by memory alone. Before 6.13 a guard is a piece
+//! of the mapping that stays `PROT_NONE`: two VMAs a stack, of which `vm.max_map_count` (65,530 by
+//! default) allows a process so many. Which one is in use is probed once, by effect and not by
 //! version: an emulator may answer 0 to advice that it ignores.
 //!
-//! **Reserved first.** Address space for stacks is mapped without access and opened piece by piece. So
-//! what no task has used yet is neither locked for a process that called mlockall, nor charged where
-//! memory is not overcommitted.
+//! **Reserved first.** Address space for stacks is mapped without access and opened piece by piece.
+//! So what no task has used yet is neither locked for a process that called mlockall, nor charged
+//! where memory is not overcommitted.
 //!
 //! ANY THREAD, all of it. Nothing here allocates.
 
@@ -123,14 +123,14 @@ unsafe fn unlock(at: NonNull<u8>, bytes: usize) -> bool {
 }
 
 /// Makes a range readable and writable; it reads as zeros and takes no memory until it is touched.
-/// Whether it had been locked, by an mlockall since. ENOMEM where RLIMIT_DATA, the commit limit or the
-/// VMAs end.
+/// Whether it had been locked, by an mlockall since. ENOMEM where RLIMIT_DATA, the commit limit or
+/// the VMAs end.
 ///
 /// # Safety
 /// Whole pages of one [`reserve`] that are not open.
 pub unsafe fn open(at: NonNull<u8>, bytes: usize) -> Res<bool> {
-    // SAFETY: by this function's contract there is nothing in the range. If it were locked, opening it
-    // would touch all of it.
+    // SAFETY: by this function's contract there is nothing in the range. If it were locked, opening
+    // it would touch all of it.
     unsafe {
         let locked = unlock(at, bytes);
         match libc::mprotect(at.as_ptr().cast(), bytes, libc::PROT_READ | libc::PROT_WRITE) {
@@ -140,8 +140,9 @@ pub unsafe fn open(at: NonNull<u8>, bytes: usize) -> Res<bool> {
     }
 }
 
-/// For a process that wants its memory locked: the pages of the range are, each once it is touched. Not
-/// before the guards, as locked memory takes no markers. Where RLIMIT_MEMLOCK is reached, they are not.
+/// For a process that wants its memory locked: the pages of the range are, each once it is touched.
+/// Not before the guards, as locked memory takes no markers. Where RLIMIT_MEMLOCK is reached, they
+/// are not.
 ///
 /// # Safety
 /// Whole pages of one [`reserve`], open but for guards.
@@ -259,7 +260,6 @@ pub fn guard_kind() -> GuardKind {
 static FORCE_MPROTECT: AtomicBool = AtomicBool::new(false);
 
 /// For tests: guards from now on as on a kernel before 6.13.
-#[doc(hidden)]
 pub fn force_mprotect_guards(on: bool) {
     FORCE_MPROTECT.store(on, Relaxed);
 }
@@ -267,10 +267,10 @@ pub fn force_mprotect_guards(on: bool) {
 /// Installs a marker on a page of its own and looks whether it bites.
 fn markers_work() -> bool {
     let Ok(at) = map(page_bytes()) else { return false };
-    // SAFETY: the page was just mapped and is nobody else's. clock_gettime then writes the time to it,
-    // or finds that it cannot (EFAULT): a system call sees a guard without a signal being sent, and
-    // this one is never forbidden by a sandbox, nor looked into by valgrind. Through syscall(), since
-    // the C library would write the time itself.
+    // SAFETY: the page was just mapped and is nobody else's. clock_gettime then writes the time to
+    // it, or finds that it cannot (EFAULT): a system call sees a guard without a signal being sent,
+    // and this one is never forbidden by a sandbox, nor looked into by valgrind. Through syscall(),
+    // since the C library would write the time itself.
     let bites = unsafe {
         libc::madvise(at.as_ptr().cast(), page_bytes(), MADV_GUARD_INSTALL) == 0
             && libc::syscall(libc::SYS_clock_gettime, libc::CLOCK_MONOTONIC, at.as_ptr()) == -1

@@ -10,8 +10,8 @@ use core::ptr::{null, null_mut, NonNull};
 /// The alternate signal stack that the thread got from us: where its mapping begins.
 static ALTERNATE: ThreadPointer = ThreadPointer::new(take);
 
-/// The kernel's frame, and plenty for a handler further down the chain: one that did not ask for this
-/// stack expected the thread's own. Only what is touched takes memory.
+/// The kernel's frame, and plenty for a handler further down the chain: one that did not ask for
+/// this stack expected the thread's own. Only what is touched takes memory.
 fn alternate_stack_bytes() -> usize {
     (memory::signal_frame_bytes() + (256 << 10)).next_multiple_of(memory::page_bytes())
 }
@@ -27,8 +27,8 @@ fn current() -> Res<libc::stack_t> {
     }
 }
 
-/// Gives the thread an alternate stack if it has none, until it exits. ENOMEM: no memory for it; any
-/// other error is sigaltstack's.
+/// Gives the thread an alternate stack if it has none, until it exits. ENOMEM: no memory for it;
+/// any other error is sigaltstack's.
 pub fn give() -> Res<()> {
     if current()?.ss_flags & libc::SS_DISABLE == 0 {
         return Ok(());
@@ -71,8 +71,8 @@ pub fn give() -> Res<()> {
 unsafe extern "C" fn take(at: *mut c_void) {
     let Some(at) = NonNull::new(at.cast::<u8>()) else { return };
     let guard_bytes = memory::page_bytes();
-    // SAFETY: the mapping is ours; the kernel no longer uses it once it is taken off, or if somebody
-    // put another in its place. Nobody else has its address.
+    // SAFETY: the mapping is ours; the kernel no longer uses it once it is taken off, or if
+    // somebody put another in its place. Nobody else has its address.
     unsafe {
         let Ok(current) = current() else { return };
         if current.ss_sp == at.add(guard_bytes).as_ptr().cast() {

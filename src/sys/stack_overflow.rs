@@ -1,21 +1,23 @@
 //! What a stack overflow says before the process dies of it: one line that names the task.
 //!
-//! A SIGSEGV is a task's overflow if the stack of the task that runs explains it, in one of three ways:
+//! A SIGSEGV is a task's overflow if the stack of the task that runs explains it, in one of three
+//! ways:
 //!
 //! 1. Its address lies in the guard of the stack, and the code that faulted has its frame there.
-//! 2. The frame is larger than the guard: it lies beyond it, and so does the address, in the guard of
-//!    some stack further down.
-//! 3. The kernel could not put a signal's frame on what is left of the stack. Then there is no address.
+//! 2. The frame is larger than the guard: it lies beyond it, and so does the address, in the guard
+//!    of some stack further down.
+//! 3. The kernel could not put a signal's frame on what is left of the stack. Then there is no
+//!    address.
 //!
 //! The handler writes the line, restores the default action and returns: the instruction faults
-//! again, or the signal is sent again, and the core dump shows the frame that overflowed. Any other SIGSEGV goes where
-//! it went before us, so that the handlers of the host program, of Rust's std (which names threads
-//! that overflow) and of sanitizers keep working. Both kinds of guard raise SIGSEGV; SIGBUS is
-//! left alone.
+//! again, or the signal is sent again, and the core dump shows the frame that overflowed. Any other
+//! SIGSEGV goes where it went before us, so that the handlers of the host program, of Rust's std
+//! (which names threads that overflow) and of sanitizers keep working. Both kinds of guard raise
+//! SIGSEGV; SIGBUS is left alone.
 //!
-//! The handler may touch: its arguments, atomics, what is written before it is installed, memory that
-//! is never unmapped. It takes no lock, allocates nothing, and makes do with the 8 KiB that a small
-//! alternate stack has.
+//! The handler may touch: its arguments, atomics, what is written before it is installed, memory
+//! that is never unmapped. It takes no lock, allocates nothing, and makes do with the 8 KiB that a
+//! small alternate stack has.
 //!
 //! What lies where (`stack`) and what a task is (`task`) are known further up; both floors tell
 //! through a hook.
@@ -180,8 +182,8 @@ pub fn uninstall() {
     if !*INSTALLED.lock() {
         return;
     }
-    // SAFETY: all zeros is a valid sigaction; sigaction reads and writes only those given. Installed, so
-    // PREVIOUS is written.
+    // SAFETY: all zeros is a valid sigaction; sigaction reads and writes only those given.
+    // Installed, so PREVIOUS is written.
     unsafe {
         let mut now: libc::sigaction = zeroed();
         if libc::sigaction(libc::SIGSEGV, null(), &mut now) == 0
@@ -205,8 +207,8 @@ extern "C" fn on_fault(signal: c_int, info: *mut siginfo_t, context: *mut c_void
     }
 }
 
-/// `si_code` where the kernel could not deliver another signal, or where the processor says nothing of
-/// an address.
+/// `si_code` where the kernel could not deliver another signal, or where the processor says nothing
+/// of an address.
 const SI_KERNEL: c_int = 0x80;
 
 struct Fault {
@@ -220,17 +222,17 @@ impl Hit {
     /// How far below the guard a frame is believed to be this stack's, if nothing else says so.
     const REACH: usize = 1 << 20;
 
-    /// 1: in the guard, by code that runs on the stack above it. A large frame moves the stack pointer
-    /// first and touches its far end later, so the pointer may already be beyond the guard.
+    /// 1: in the guard, by code that runs on the stack above it. A large frame moves the stack
+    /// pointer first and touches its far end later, so the pointer may already be beyond the guard.
     fn holds_in_its_guard(&self, fault: &Fault) -> bool {
         let reach = self.guard_start.saturating_sub(Self::REACH)..self.stack_base;
         (self.guard_start..self.stack_limit).contains(&fault.address)
             && reach.contains(&fault.stack_pointer)
     }
 
-    /// 2: both the frame and the address that it touched are below the stack, the frame no higher than
-    /// the address (give or take a red zone and the word that a call pushes), and the address among
-    /// stacks or close by.
+    /// 2: both the frame and the address that it touched are below the stack, the frame no higher
+    /// than the address (give or take a red zone and the word that a call pushes), and the address
+    /// among stacks or close by.
     fn has_a_frame_at(&self, fault: &Fault, locate: &Locate) -> bool {
         let close = self.guard_start.saturating_sub(Self::REACH);
         fault.stack_pointer < self.stack_limit

@@ -1,12 +1,13 @@
-//! Text that cannot fail: what is said of a failure must not fail itself. What does not fit is cut off,
-//! which no sentence here comes near. Where memory ends, a literal says so; a literal takes none.
+//! Text that cannot fail: what is said of a failure must not fail itself. What does not fit is cut
+//! off, which no sentence here comes near. Where memory ends, a literal says so; a literal takes
+//! none.
 
 use core::alloc::Layout;
 use core::fmt::{self, Write};
 use core::ops::Deref;
 
-/// At most `N` bytes of text, on the heap: it is handed through many frames, and who makes an executor
-/// may have a small stack.
+/// At most `N` bytes of text, on the heap: it is handed through many frames, and who makes an
+/// executor may have a small stack.
 pub struct Text<const N: usize = 1024> {
     literal: &'static str,
     /// Instead of the literal, and how much of it.
@@ -45,7 +46,8 @@ impl<const N: usize> Text<N> {
     fn bytes(&mut self) -> Option<&mut [u8; N]> {
         if self.bytes.is_none() {
             const { assert!(N != 0) };
-            // SAFETY: not a zero-sized layout; zeros are N bytes, from the allocator that Box frees to.
+            // SAFETY: not a zero-sized layout; zeros are N bytes, from the allocator that Box frees
+            // to.
             self.bytes = unsafe {
                 let at = std::alloc::alloc_zeroed(Layout::new::<[u8; N]>()).cast::<[u8; N]>();
                 (!at.is_null()).then(|| Box::from_raw(at))

@@ -54,8 +54,8 @@ macro_rules! own_word {
     }};
 }
 
-/// The calling thread's number; 0: it has none yet. No other thread of the process gets it, before or
-/// after: a thread pointer, say, is soon the next thread's.
+/// The calling thread's number; 0: it has none yet. No other thread of the process gets it, before
+/// or after: a thread pointer, say, is soon the next thread's.
 #[inline(always)]
 pub fn number() -> u64 {
     own_word!("monad_async_thread", number_slot())
@@ -126,9 +126,9 @@ impl OwnerNumber {
     }
 }
 
-/// The thread that what it is part of belongs to. In the child of a fork that is nobody: what belongs
-/// to the parent's threads, a ring above all, is the parent's. So the child's copies say so, each of
-/// them, and a caller that asks need not ask about forks as well.
+/// The thread that what it is part of belongs to. In the child of a fork that is nobody: what
+/// belongs to the parent's threads, a ring above all, is the parent's. So the child's copies say
+/// so, each of them, and a caller that asks need not ask about forks as well.
 #[repr(C)]
 pub struct Owner {
     number: OwnerNumber,

@@ -1,6 +1,6 @@
 //! One pointer a thread, as pthreads keeps it: what is rarely asked for takes nothing of the static
-//! thread-local storage, of which a plugin gets little; and it can be taken back when the library is
-//! unloaded, while threads that used it go on.
+//! thread-local storage, of which a plugin gets little; and it can be taken back when the library
+//! is unloaded, while threads that used it go on.
 
 use core::ffi::c_void;
 use core::ptr::null_mut;

@@ -31,11 +31,11 @@ fn launch(task: TaskRef) {
     }
 }
 
-/// What an overflow of the stack below `header` is to say; false for a task that does not run. One that
-/// is `here` runs, though it may just be about to suspend. Called in a signal handler.
+/// What an overflow of the stack below `header` is to say; false for a task that does not run. One
+/// that is `here` runs, though it may just be about to suspend. Called in a signal handler.
 fn describe(header: *const u8, here: bool, line: &mut stack_overflow::Line) -> bool {
-    // SAFETY: the pool found the address to be a slot's header, and slots are never unmapped; zeros,
-    // if no task ever had it.
+    // SAFETY: the pool found the address to be a slot's header, and slots are never unmapped;
+    // zeros, if no task ever had it.
     let task = unsafe { TaskRef::from_head(header.cast()) };
     if !here && task.head.flags.get() != Flags::RUNNING {
         return false;
@@ -98,8 +98,8 @@ pub fn create(stack_bytes: usize) -> Res<TaskRef> {
         registration: Cell::new(Some(Registration::new(slot.stack_base, slot.stack_limit))),
         slot: Cell::new(Some(slot)),
     };
-    // SAFETY: the header is ours. A stale reader (a message that compares `run`) sees the old or the
-    // next number, which no run has, or a new range's.
+    // SAFETY: the header is ours. A stale reader (a message that compares `run`) sees the old or
+    // the next number, which no run has, or a new range's.
     unsafe { at.as_ptr().write(task) };
     // SAFETY: at its pinned place, and new.
     unsafe { (*at.as_ptr()).switch.settle() };

@@ -13,9 +13,9 @@
 //! Headers lie side by side (`stack::slab`); the stack is elsewhere.
 //!
 //! Who may touch what: while `run_state` is ATTACHED all plain fields belong to the thread of the
-//! executor the task is attached to; otherwise to whoever owns the handle. What [`TaskState`] has of it may
-//! be read by any thread at any time, also after the task was destroyed: slot memory is never unmapped
-//! (see `stack::pool`), which is what makes [`TaskRef`] safe to follow.
+//! executor the task is attached to; otherwise to whoever owns the handle. What [`TaskState`] has
+//! of it may be read by any thread at any time, also after the task was destroyed: slot memory is
+//! never unmapped (see `stack::pool`), which is what makes [`TaskRef`] safe to follow.
 
 use core::cell::Cell;
 use core::ffi::c_void;
@@ -124,11 +124,11 @@ pub enum Waits {
     Completion,
     /// As `Completion`, and its cancel request waits for a submission entry.
     CompletionCancelQueued,
-    /// For a completion of the operation record `peer`, or, if that is null, of any of its own; in no
-    /// list.
+    /// For a completion of the operation record `peer`, or, if that is null, of any of its own; in
+    /// no list.
     Operation,
-    /// For another task: `peer` is the join record, which is in that one's joiners, or on its way; in no
-    /// list.
+    /// For another task: `peer` is the join record, which is in that one's joiners, or on its way;
+    /// in no list.
     Join,
     /// For a permit: `peer` is the park record; in no list.
     Park,
@@ -137,7 +137,8 @@ pub enum Waits {
 }
 
 /// What a task's next suspension or its exit must not pass by: bits of [`Task::marks`], so that a
-/// suspension tests one byte for [`STOPS`](mark::STOPS), and an exit the same for [`ENDS`](mark::ENDS).
+/// suspension tests one byte for [`STOPS`](mark::STOPS), and an exit the same for
+/// [`ENDS`](mark::ENDS).
 pub mod mark {
     /// Asked to be cancelled. Sticky: until the task exits or takes it back.
     pub const ASKED: u8 = 1 << 0;
@@ -184,8 +185,8 @@ pub struct Task {
     pub switch: Switch,
     // --- lines 3 and 4
     pub timer: TimerNode,
-    /// The record of what this task waits for, where `waits` names one; on its stack, or in memory of its
-    /// own.
+    /// The record of what this task waits for, where `waits` names one; on its stack, or in memory
+    /// of its own.
     pub peer: Cell<*const c_void>,
     /// The innermost scope, on the task's stack; null outside.
     pub scope: Cell<*const c_void>,
@@ -223,7 +224,8 @@ const _: () = {
 #[repr(transparent)]
 pub struct TaskRef(NonNull<Task>);
 
-// SAFETY: a TaskRef is an address. The fields behind it follow the ownership rule at the file's top.
+// SAFETY: a TaskRef is an address. The fields behind it follow the ownership rule at the file's
+// top.
 unsafe impl Send for TaskRef {}
 
 impl Deref for TaskRef {
@@ -334,8 +336,8 @@ impl TaskRef {
     /// The CPU level the user asks for; anything above low counts as low.
     #[inline(always)]
     pub fn cpu_level(self) -> u8 {
-        // SAFETY: the field of a live task. Volatile, as the optimiser reads four bytes where it may,
-        // and such a load waits for the store of the one byte that a user has just written.
+        // SAFETY: the field of a live task. Volatile, as the optimiser reads four bytes where it
+        // may, and such a load waits for the store of the one byte that a user has just written.
         unsafe { self.head.cpu.as_ptr().read_volatile() }.min(PRIORITIES as u8 - 1)
     }
 
@@ -367,8 +369,8 @@ impl TaskRef {
     pub fn state<'a>(self) -> TaskState<'a> {
         // SAFETY: the invariant of TaskRef: a header, in memory that is never unmapped.
         let task: &'a Task = unsafe { &*self.0.as_ptr() };
-        // SAFETY: two words of 8 bytes, aligned (asserted in error.rs and below); in this crate only
-        // `TaskState` writes them, and reads them while another thread may.
+        // SAFETY: two words of 8 bytes, aligned (asserted in error.rs and below); in this crate
+        // only `TaskState` writes them, and reads them while another thread may.
         let result = unsafe { &*task.head.result.as_ptr().cast() };
         let Task { run_state, run, mailbox, cancel_run, .. } = task;
         let executor = &task.head.current_executor;

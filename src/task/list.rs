@@ -22,8 +22,8 @@ impl TaskList {
     /// The caller takes the task from wherever it was, and says so in its `waits`.
     #[inline(always)]
     pub fn push_back(&self, task: TaskRef) -> WasEmpty {
-        // SAFETY: the rule at the file's top; a task lives until it has exited, and none exits while
-        // it is in a list.
+        // SAFETY: the rule at the file's top; a task lives until it has exited, and none exits
+        // while it is in a list.
         unsafe { self.0.push_back(task.link_ptr()) }
     }
 

@@ -1,5 +1,5 @@
-//! The park word: one permit, or who waits for it. Touches nothing else; the loom models run this code, at
-//! the orderings it asks for.
+//! The park word: one permit, or who waits for it. Touches nothing else; the loom models run this
+//! code, at the orderings it asks for.
 //!
 //! ```text
 //!  park word:  0        no permit
@@ -8,8 +8,9 @@
 //! ```
 //!
 //! The owner's thread alone stores a record, and takes it out again to cancel the park, both by an
-//! exchange; any thread swaps PERMIT in. So exactly one of them takes the record out. Every change after
-//! the first is a read-modify-write: what one unpark released stays so when another one follows.
+//! exchange; any thread swaps PERMIT in. So exactly one of them takes the record out. Every change
+//! after the first is a read-modify-write: what one unpark released stays so when another one
+//! follows.
 
 #[cfg(not(loom))]
 use core::sync::atomic::{
@@ -41,8 +42,8 @@ impl Permit {
         self.0.compare_exchange(PERMIT, NONE, Acquire, Relaxed).is_ok()
     }
 
-    /// Stores the address of a record, whose task is parked from here on. False: there is a permit, for
-    /// `take_any`.
+    /// Stores the address of a record, whose task is parked from here on. False: there is a permit,
+    /// for `take_any`.
     pub fn arm(&self, record: usize) -> bool {
         // Release: the record, to the acquire of `unpark`.
         self.0.compare_exchange(NONE, record, Release, Relaxed).is_ok()

@@ -1,6 +1,6 @@
-//! Tasks that other threads want an executor to look at: a set of at most 64, with a flag for more. What is
-//! wanted stands in each task's header, so that a task is a name here, and may be an old one. Touches
-//! nothing else; the loom models run this code.
+//! Tasks that other threads want an executor to look at: a set of at most 64, with a flag for more.
+//! What is wanted stands in each task's header, so that a task is a name here, and may be an old
+//! one. Touches nothing else; the loom models run this code.
 //!
 //! ```text
 //!  a bit of claimed, ready:   0 0   free
@@ -8,9 +8,11 @@
 //!                             1 1   the owner may read it
 //! ```
 //!
-//! 1. A poster claims a place by its bit, writes it, then sets the bit in `ready` (release). The owner takes
-//!    all of `ready` (acquire), reads, then frees the claims (release, to the acquire of the next claim).
-//! 2. No place free: `overflowed`, and the owner looks at all tasks. It clears the flag before it looks.
+//! 1. A poster claims a place by its bit, writes it, then sets the bit in `ready` (release). The
+//!    owner takes all of `ready` (acquire), reads, then frees the claims (release, to the acquire
+//!    of the next claim).
+//! 2. No place free: `overflowed`, and the owner looks at all tasks. It clears the flag before it
+//!    looks.
 //! 3. A poster then notifies the owner's inbox, which orders all of this before the owner's look.
 
 use core::array;
@@ -41,7 +43,8 @@ pub struct Requests {
     claimed: AtomicU64,
     ready: AtomicU64,
     overflowed: AtomicBool,
-    /// A poster's from its claim until it is ready, then the owner's until the claim is freed (rule 1).
+    /// A poster's from its claim until it is ready, then the owner's until the claim is freed (rule
+    /// 1).
     places: [Cell<usize>; PLACES],
 }
 
@@ -73,8 +76,8 @@ impl Requests {
             }
             claimed = before;
         }
-        // Release: what the task's header says comes first. A swap, as a store would end the release of
-        // another poster's, whose task the owner then may look at too early.
+        // Release: what the task's header says comes first. A swap, as a store would end the
+        // release of another poster's, whose task the owner then may look at too early.
         self.overflowed.swap(true, Release);
     }
 

@@ -1,6 +1,6 @@
-//! What threads share of a task: where it stands between attach and exit, which run that is, and who asked
-//! to cancel it. These words of its header, and every operation on them. Touches nothing else; the loom
-//! models run this code, at the orderings it asks for.
+//! What threads share of a task: where it stands between attach and exit, which run that is, and
+//! who asked to cancel it. These words of its header, and every operation on them. Touches nothing
+//! else; the loom models run this code, at the orderings it asks for.
 //!
 //! ```text
 //!            claim                attached                exited
@@ -11,20 +11,20 @@
 //!                         `--------------- claim ----------------------'
 //! ```
 //!
-//! A **run** is one attachment, from attach to exit. Its number differs from that of every other run of any
-//! task that ever lived at the same address, and grows. Whatever one thread tells another about a task
-//! names (task, run).
+//! A **run** is one attachment, from attach to exit. Its number differs from that of every other
+//! run of any task that ever lived at the same address, and grows. Whatever one thread tells
+//! another about a task names (task, run).
 //!
 //! Rules:
 //!
 //! 1. Who attaches a task, owner or foreign, first saw (acquire) that its last run was over.
-//! 2. `run` and `executor` say which run it is, and whose, before `run_state` says that it is attached;
-//!    until then the plain fields are those of the thread that attaches it.
+//! 2. `run` and `executor` say which run it is, and whose, before `run_state` says that it is
+//!    attached; until then the plain fields are those of the thread that attaches it.
 //! 3. An executor's thread alone ends what is attached there: of `executor` and `run_state`, it may
 //!    find out of date only what others do.
 //! 4. `result` is published with its run: [`TaskState::result_of`] gives it for that run alone.
-//! 5. `run` changes before everything else of a new run: who reads it, then other words, then finds it
-//!    unchanged, has words of that run or of the one before its attach.
+//! 5. `run` changes before everything else of a new run: who reads it, then other words, then finds
+//!    it unchanged, has words of that run or of the one before its attach.
 
 use core::ffi::c_void;
 use core::ptr;
@@ -101,7 +101,8 @@ impl TaskState<'_> {
     /// The run that began last.
     #[inline(always)]
     fn run_begun(self) -> Run {
-        // Acquire: pairs with the release in `begin` (rule 5); the run before this one is seen to be over.
+        // Acquire: pairs with the release in `begin` (rule 5); the run before this one is seen to
+        // be over.
         self.run.load(Acquire)
     }
 
@@ -115,12 +116,13 @@ impl TaskState<'_> {
         (attached && self.run.load(Relaxed) == run).then_some((run, mailbox))
     }
 
-    /// The last run, and its result; None unless that is over, and while another thread attaches the
-    /// task again, whose executor may be writing the next.
+    /// The last run, and its result; None unless that is over, and while another thread attaches
+    /// the task again, whose executor may be writing the next.
     ///
-    /// An owner's attach publishes `run` before `run_state`: a read that starts between the two, and ends
-    /// when that run is over, finds the number unchanged all the same, with a word of one result and a
-    /// word of the other. One that starts after it does not. So two reads, which must agree.
+    /// An owner's attach publishes `run` before `run_state`: a read that starts between the two,
+    /// and ends when that run is over, finds the number unchanged all the same, with a word of one
+    /// result and a word of the other. One that starts after it does not. So two reads, which must
+    /// agree.
     pub fn settled(self) -> Option<(Run, [u64; 2])> {
         let first = self.look()?;
         (self.look()? == first).then_some(first)
@@ -142,8 +144,8 @@ impl TaskState<'_> {
         (self.run.load(Relaxed) == run).then_some((run, result))
     }
 
-    /// Claims an idle task for a thread that is not its executor's. What it was before, for `unclaim`;
-    /// None: it is somebody's, or another thread was faster.
+    /// Claims an idle task for a thread that is not its executor's. What it was before, for
+    /// `unclaim`; None: it is somebody's, or another thread was faster.
     #[inline(always)]
     #[must_use]
     pub fn claim(self) -> Option<u8> {
@@ -154,13 +156,13 @@ impl TaskState<'_> {
         claimed.then_some(idle)
     }
 
-    /// Notes that `run`, seen attached, is to be cancelled. True: the caller must tell the executor; else
-    /// a request that is on its way, or a later run, makes it needless.
+    /// Notes that `run`, seen attached, is to be cancelled. True: the caller must tell the
+    /// executor; else a request that is on its way, or a later run, makes it needless.
     #[must_use]
     pub fn ask_cancel(self, run: Run) -> bool {
         // The greatest stays: a slow caller must not overwrite what was asked of a later run.
-        // Release: what the caller wrote before is visible to the owner that takes it. Acquire: as the
-        // request that this one joins may be the caller's own news.
+        // Release: what the caller wrote before is visible to the owner that takes it. Acquire: as
+        // the request that this one joins may be the caller's own news.
         self.cancel_run.fetch_max(run, AcqRel) < run
     }
 }
@@ -170,8 +172,8 @@ impl TaskState<'_> {
     /// The next run begins, on the executor of these addresses. The plain fields come next.
     #[inline(always)]
     pub fn begin(self, executor: *mut c_void, mailbox: *mut c_void) {
-        // Release, all: whoever acquires one of them sees that the run before is over, and its state
-        // with it, CLAIMED at least if a foreign thread is at it.
+        // Release, all: whoever acquires one of them sees that the run before is over, and its
+        // state with it, CLAIMED at least if a foreign thread is at it.
         self.run.store(self.run.load(Relaxed) + 1, Release);
         self.mailbox.store(mailbox, Release);
         self.executor.store(executor, Release);
@@ -183,7 +185,8 @@ impl TaskState<'_> {
         self.run_state.store(ATTACHED, Release);
     }
 
-    /// The run that began comes to nothing: the executor is gone. The task is what it was before `claim`.
+    /// The run that began comes to nothing: the executor is gone. The task is what it was before
+    /// `claim`.
     pub fn unclaim(self, before: u8) {
         // Release, both: as in `exited`.
         self.executor.store(ptr::null_mut(), Release);
@@ -214,16 +217,17 @@ impl TaskState<'_> {
 
 /// The thread of the executor at `executor`.
 impl TaskState<'_> {
-    /// It is attached here, so its plain fields are ours. In this order: the other way round it might
-    /// be attached elsewhere at the first look, and be about to come here at the second.
+    /// It is attached here, so its plain fields are ours. In this order: the other way round it
+    /// might be attached elsewhere at the first look, and be about to come here at the second.
     #[inline(always)]
     pub fn is_attached_to(self, executor: *mut c_void) -> bool {
         // Acquire: pairs with the release in `begin`.
         self.executor.load(Acquire) == executor && self.run_state() == ATTACHED
     }
 
-    /// The one question of every message: whether that very run is attached here. The number is looked at
-    /// last: what is attached here stays what it is, as this thread alone ends it (rule 3).
+    /// The one question of every message: whether that very run is attached here. The number is
+    /// looked at last: what is attached here stays what it is, as this thread alone ends it (rule
+    /// 3).
     #[inline(always)]
     pub fn is_run_attached_to(self, executor: *mut c_void, run: Run) -> bool {
         self.is_attached_to(executor) && self.run() == run
@@ -236,8 +240,8 @@ impl TaskState<'_> {
         self.run.load(Relaxed)
     }
 
-    /// Takes the request to cancel the run that is attached here, if there is one. Requests for other
-    /// runs stay: those of earlier ones do no harm, and a later one is another executor's.
+    /// Takes the request to cancel the run that is attached here, if there is one. Requests for
+    /// other runs stay: those of earlier ones do no harm, and a later one is another executor's.
     #[must_use]
     pub fn take_cancel(self, executor: *mut c_void) -> bool {
         // Acquire: pairs with `ask_cancel`.

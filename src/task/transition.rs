@@ -1,5 +1,6 @@
-//! Every change of a task's flags and stamps: one function each, which asserts where the task came from.
-//! Touches the public head, and the stamps alone besides; which list a task is in is its lists' business.
+//! Every change of a task's flags and stamps: one function each, which asserts where the task came
+//! from. Touches the public head, and the stamps alone besides; which list a task is in is its
+//! lists' business.
 //!
 //! ```text
 //!            launched        running                 exited

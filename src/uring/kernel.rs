@@ -23,7 +23,8 @@ pub struct Cqe {
     pub flags: u32,
 }
 
-/// From here on `user_data` is the kernel object's own: `push` gets none, and no completion shows any.
+/// From here on `user_data` is the kernel object's own: `push` gets none, and no completion shows
+/// any.
 pub const FIRST_RESERVED_USER_DATA: u64 = u64::MAX - 15;
 
 /// How long an [`Kernel::enter`] may sleep.
@@ -139,8 +140,8 @@ pub trait Kernel {
     unsafe fn push(&self, sqe: &Sqe);
 
     /// The hot way in: if there is room, pushes `sqe` with these two fields in place of its own;
-    /// else false, and nothing is done. Builds the entry where the kernel reads it: copying it, then
-    /// changing it, then copying it again stalls on the store buffer.
+    /// else false, and nothing is done. Builds the entry where the kernel reads it: copying it,
+    /// then changing it, then copying it again stalls on the store buffer.
     ///
     /// # Safety
     /// As `push`.
@@ -157,8 +158,8 @@ pub trait Kernel {
     /// Oldest completion that is visible without a system call.
     fn pop(&self) -> Option<Cqe>;
 
-    /// Completions that are visible without a system call, oldest first, `max` at most; the rest stay.
-    /// `each` does not call the kernel.
+    /// Completions that are visible without a system call, oldest first, `max` at most; the rest
+    /// stay. `each` does not call the kernel.
     #[inline(always)]
     fn for_each_completion(&self, max: usize, mut each: impl FnMut(Cqe)) {
         for _ in 0..max {
@@ -190,8 +191,8 @@ pub trait Kernel {
         ticks::to_ns(ticks::now().wrapping_sub(stamp))
     }
 
-    /// How many ticks may pass at most, with time tracking, between two looks at completions, timers and
-    /// mail, in between two items.
+    /// How many ticks may pass at most, with time tracking, between two looks at completions,
+    /// timers and mail, in between two items.
     fn look_ticks() -> u64 {
         const LOOKS_PER_SECOND: u64 = 5_000; // One each 200 us.
         ticks::per_second() / LOOKS_PER_SECOND

@@ -1,5 +1,5 @@
-//! The seam to the kernel: the trait that the executor is generic over, and the real kernel under it.
-//! The only importer of io-uring.
+//! The seam to the kernel: the trait that the executor is generic over, and the real kernel under
+//! it. The only importer of io-uring.
 //!
 //! ```text
 //! abi       the numbers of <linux/io_uring.h>

@@ -1,5 +1,5 @@
-//! Why there is no ring, or not the one asked for: one plain sentence a reason, with the remedy. Reads
-//! `/proc`.
+//! Why there is no ring, or not the one asked for: one plain sentence a reason, with the remedy.
+//! Reads `/proc`.
 
 use super::abi::{setup, MAX_ENTRIES};
 use super::options::{CreateError, RingOptions};

@@ -9,9 +9,10 @@
 //!    completion is in the completion queue, which ends the sleep at once. So a poll that somebody
 //!    cancelled, or the kernel ended, cannot lose a wake.
 //! 3. A wake is satisfied by the return of an `enter` that would have slept. One whose completion
-//!    shows up at any other time is remembered in `woken`, and the next such `enter` does not sleep.
-//! 4. No entry carries IOSQE_IO_DRAIN: it, and whatever is pushed behind it, would wait for that poll
-//!    for ever. Tasks that ask for one are refused.
+//!    shows up at any other time is remembered in `woken`, and the next such `enter` does not
+//!    sleep.
+//! 4. No entry carries IOSQE_IO_DRAIN: it, and whatever is pushed behind it, would wait for that
+//!    poll for ever. Tasks that ask for one are refused.
 //!
 //! Two mechanisms of waking a ring that sleeps were measured against each other, alternating, on a
 //! quiet pair of processors (virtual machine, Linux 6.18, DEFER_TASKRUN), from the waker's call to
@@ -19,8 +20,8 @@
 //!
 //! | | latency, ns | the waker's call, ns |
 //! |---|---|---|
-//! | write to an eventfd with a multishot poll on it | 940 / 1,000 / 1,200 | 1,580 / 1,660 / 1,900 |
-//! | MSG_RING by io_uring_register, no ring of its own (6.13) | 1,010 / 1,140 / 1,500 | 1,640 / 1,780 / 2,200 |
+//! | write to an eventfd, multishot poll on it | 940 / 1,000 / 1,200 | 1,580 / 1,660 / 1,900 |
+//! | MSG_RING by io_uring_register (6.13) | 1,010 / 1,140 / 1,500 | 1,640 / 1,780 / 2,200 |
 //!
 //! So the eventfd it is. It also cannot fail, allocates nothing in the kernel, and any number of
 //! wakes take a bounded number of completions, where each MSG_RING takes memory and one completion.
@@ -40,15 +41,16 @@ use crate::error::Errno;
 use crate::sys::alloc;
 use crate::sys::clock::{boot_ns, left_ns, NS_PER_S, SLICE_NS};
 
-/// What the kernel counts the time left until a deadline on. Never an absolute time: `io_uring_enter`
-/// takes one for the host's, and a process in a time namespace has another boot time.
+/// What the kernel counts the time left until a deadline on. Never an absolute time:
+/// `io_uring_enter` takes one for the host's, and a process in a time namespace has another boot
+/// time.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Clock {
     /// The boot-time clock (6.12).
     Boot,
-    /// The monotonic clock, which stands still while the system is suspended: so a second at a time,
-    /// after which the caller looks again. Never early, as the boot-time clock advances at least as
-    /// fast.
+    /// The monotonic clock, which stands still while the system is suspended: so a second at a
+    /// time, after which the caller looks again. Never early, as the boot-time clock advances at
+    /// least as fast.
     MonotonicSlices,
 }
 

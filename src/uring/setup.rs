@@ -1,5 +1,5 @@
-//! Making a ring: which flags the kernel takes, and what was dropped and why. Calls `io_uring_setup`
-//! through the io-uring crate.
+//! Making a ring: which flags the kernel takes, and what was dropped and why. Calls
+//! `io_uring_setup` through the io-uring crate.
 //!
 //! The kernel answers EINVAL to a flag that it does not know without saying which. So everything is
 //! asked for at once, which is the one call a current kernel needs; refused, every flag is tried

@@ -58,8 +58,8 @@ impl Wakeup {
         self.woken.replace(false)
     }
 
-    /// The entry that arms the poll: the caller pushes it. It refers to no memory; the kernel holds on
-    /// to the eventfd's file.
+    /// The entry that arms the poll: the caller pushes it. It refers to no memory; the kernel holds
+    /// on to the eventfd's file.
     pub(super) fn arm(&self) -> Sqe {
         let multi = if self.multishot() { poll::ADD_MULTI } else { 0 };
         let mut sqe = Sqe::new(op::POLL_ADD, self.eventfd.fd(), 0, 0, multi, libc::POLLIN as u32);
@@ -68,8 +68,8 @@ impl Wakeup {
         sqe
     }
 
-    /// A completion with reserved `user_data`. `satisfied`: the `enter` that would have slept and saw
-    /// it is over.
+    /// A completion with reserved `user_data`. `satisfied`: the `enter` that would have slept and
+    /// saw it is over.
     #[cold]
     pub(super) fn completed(&self, cqe: Cqe, satisfied: bool) {
         if cqe.user_data != WAKE {

@@ -1,6 +1,6 @@
 /* An executor without a ring, from plain C: tasks that yield, sleep, join, are cancelled, and come
- * from another thread. It needs nothing that an emulator of another processor lacks, so this is also
- * how the stack switch of the other architecture is tried. */
+ * from another thread. It needs nothing that an emulator of another processor lacks, so this is
+ * also how the stack switch of the other architecture is tried. */
 
 #if defined(__STRICT_ANSI__)
     #define _POSIX_C_SOURCE 200809L

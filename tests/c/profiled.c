@@ -1,6 +1,6 @@
 /* To be preloaded: a profiler's signal, a thousand times for each second that the program works, in
- * whichever thread works. What the signal does to a program's own waits is the program's business: it
- * restarts what can be restarted, and io_uring_enter is not among that. */
+ * whichever thread works. What the signal does to a program's own waits is the program's business:
+ * it restarts what can be restarted, and io_uring_enter is not among that. */
 
 #include <signal.h>
 #include <stdio.h>

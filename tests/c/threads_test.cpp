@@ -240,8 +240,8 @@ TEST(Threads, each_thread_may_have_several_executors)
 
 namespace {
 
-// Threads one after the other, on one stack: with what the C library keeps of a thread in one place, so
-// that they are the same pthread_t.
+// Threads one after the other, on one stack: with what the C library keeps of a thread in one
+// place, so that they are the same pthread_t.
 class SameThread {
 public:
     SameThread() : stack_(mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))

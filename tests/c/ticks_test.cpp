@@ -29,8 +29,8 @@ uint64_t thread_cpu_ns()
     return static_cast<uint64_t>(ts.tv_sec) * 1000000000 + static_cast<uint64_t>(ts.tv_nsec);
 }
 
-// Whether an attempt holds, of as many as take seconds of this thread's processor time: on a busy core
-// an interruption spoils some, not all.
+// Whether an attempt holds, of as many as take seconds of this thread's processor time: on a busy
+// core an interruption spoils some, not all.
 template <class F> bool holds_once(F attempt)
 {
     auto const until = thread_cpu_ns() + 5000 * ms;
@@ -114,9 +114,9 @@ TEST(Ticks, stamps_of_a_launch_alone)
 }
 
 // The first version's was too low: it forgot the time between the last suspension and the exit,
-// which here is a third. What the task measures lies inside of what is counted, so it is never more,
-// up to the order in which a processor reads its counter. Nor is it much less, a switch or two a
-// suspension, unless the thread was interrupted between the two readings.
+// which here is a third. What the task measures lies inside of what is counted, so it is never
+// more, up to the order in which a processor reads its counter. Nor is it much less, a switch or
+// two a suspension, unless the thread was interrupted between the two readings.
 TEST(Ticks, executed_agrees_with_what_the_task_measures_itself)
 {
     Executor ex;

@@ -1,6 +1,6 @@
-// What unwinds a task's stack while the program runs: a sampling profiler, whose signal may arrive at
-// any instruction of a switch, and allocators and heap profilers, which unwind at every malloc. A
-// backtrace of a task ends at the base of its stack.
+// What unwinds a task's stack while the program runs: a sampling profiler, whose signal may arrive
+// at any instruction of a switch, and allocators and heap profilers, which unwind at every malloc.
+// A backtrace of a task ends at the base of its stack.
 
 #include "support.hpp"
 
@@ -184,7 +184,8 @@ TEST(Unwind, at_every_instruction)
     ASSERT_GT(steps.size(), 1000u);
     printf("measured: %zu instructions\n", steps.size());
 
-    // Who is not called by `drive` is called by the base of a task's stack, a few instructions long.
+    // Who is not called by `drive` is called by the base of a task's stack, a few instructions
+    // long.
     auto const driver = reinterpret_cast<uintptr_t>(&drive);
     std::set<char *> ends_of_tasks;
     size_t in_tasks = 0;

@@ -1,8 +1,8 @@
 //! A panic in a task's body: says what failed and where, and ends the process.
 //!
-//! The standard hook needs more stack than a task of a test has, so it died by SIGSEGV without a word;
-//! and what it would have said, the test harness keeps to itself when the process aborts, as it must:
-//! nothing unwinds out of a task.
+//! The standard hook needs more stack than a task of a test has, so it died by SIGSEGV without a
+//! word; and what it would have said, the test harness keeps to itself when the process aborts, as
+//! it must: nothing unwinds out of a task.
 
 use monad_async::stack::slab;
 use std::fmt::Write;

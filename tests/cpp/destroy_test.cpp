@@ -243,8 +243,8 @@ TEST(Destroy, a_task_inside_another_task_suspends_that_one)
 
 TEST(Destroy, inside_a_task_a_cancel_of_the_caller_is_not_lost)
 {
-    // What is lost: the destructor suspends the calling task, and its suspension takes the cancel that
-    // the task's own next suspension should have reported.
+    // What is lost: the destructor suspends the calling task, and its suspension takes the cancel
+    // that the task's own next suspension should have reported.
     ma::executor ex;
     ma::task outer;
     int after = -1;

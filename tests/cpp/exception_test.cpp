@@ -259,7 +259,8 @@ TEST(Exception, the_callers_state_is_its_own)
 
 TEST(Exception, what_a_task_leaves_behind_is_nobodys)
 {
-    // As if it had jumped out of a destructor during unwinding, with longjmp: the layout is the ABI's.
+    // As if it had jumped out of a destructor during unwinding, with longjmp: the layout is the
+    // ABI's.
     struct globals {
         void *caught;
         unsigned uncaught;

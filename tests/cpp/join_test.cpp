@@ -1,5 +1,5 @@
-// What a join gives when more happens than that the task ends: cancels, relaunches, destruction; and
-// what a task object makes of code that C gave the task.
+// What a join gives when more happens than that the task ends: cancels, relaunches, destruction;
+// and what a task object makes of code that C gave the task.
 #include "support.hpp"
 
 #include <atomic>

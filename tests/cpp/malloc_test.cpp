@@ -138,7 +138,8 @@ TEST(Malloc, none_for_suspensions_and_priorities)
         0);
 }
 
-// The nth allocation of `story` fails, for n = 0, 1, ... until it asks for no more. How often it threw.
+// The nth allocation of `story` fails, for n = 0, 1, ... until it asks for no more. How often it
+// threw.
 template <class F>
 int failures_of(F &&story)
 {

@@ -194,8 +194,8 @@ TEST(Threads, join_across_executors)
     EXPECT_THROW((void)waiter.get(), std::runtime_error);
 }
 
-// The answer comes by the other thread, whose write to this executor's eventfd ThreadSanitizer sees, and
-// not what orders the close after it.
+// The answer comes by the other thread, whose write to this executor's eventfd ThreadSanitizer
+// sees, and not what orders the close after it.
 TEST(Threads, an_executor_may_be_destroyed_once_a_join_from_elsewhere_is_answered)
 {
     worker w;

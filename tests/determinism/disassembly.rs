@@ -1,6 +1,6 @@
-//! Reads machine code through objdump: follows calls and jumps from some functions on, and finds the
-//! instructions that lock. The program read is this one, which holds the library as release builds
-//! make it; MONAD_ASYNC_DISASSEMBLE names another, a shared library say.
+//! Reads machine code through objdump: follows calls and jumps from some functions on, and finds
+//! the instructions that lock. The program read is this one, which holds the library as release
+//! builds make it; MONAD_ASYNC_DISASSEMBLE names another, a shared library say.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::process::Command;

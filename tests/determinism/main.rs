@@ -1,6 +1,6 @@
 //! What a hot operation never does, counted over a million of each kind through the C API: allocate
-//! memory, ask the kernel for anything but io_uring_enter, lock a cache line. Each count is shown to
-//! see what it looks for.
+//! memory, ask the kernel for anything but io_uring_enter, lock a cache line. Each count is shown
+//! to see what it looks for.
 
 #[path = "../../benches/common/api.rs"]
 #[allow(dead_code)]
@@ -143,6 +143,14 @@ const REMOTE: &[&str] = &[
     "Executor<K>>::wait",
     // run, when a task exits that others join, maybe from another thread
     "finish_joined",
+    // run, when it wakes a joiner that is elsewhere
+    "join::answer",
+    // run, when a scope fires while its task joins one that is elsewhere
+    "unjoin_remote",
+    // run, when a parked task is cancelled, which another thread may be waking
+    "unpark_canceled",
+    // scopes with a deadline, the first time in the process
+    "Rate::learn",
 ];
 
 #[test]

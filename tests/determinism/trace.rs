@@ -1,5 +1,5 @@
-//! Counts the system calls of this program's own code, run again in a child that this thread traces:
-//! nothing needs to be installed for it.
+//! Counts the system calls of this program's own code, run again in a child that this thread
+//! traces: nothing needs to be installed for it.
 
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
@@ -26,8 +26,8 @@ pub fn end() {
 /// By section, then by number of the system call.
 pub type Counts = BTreeMap<usize, BTreeMap<i64, u64>>;
 
-/// Runs `body` in a child, as part of `test`, which must be the caller's name. None there, and where
-/// tracing is forbidden.
+/// Runs `body` in a child, as part of `test`, which must be the caller's name. None there, and
+/// where tracing is forbidden.
 pub fn count(test: &str, body: fn()) -> Option<Counts> {
     if std::env::var_os(CHILD).is_some_and(|name| name == test) {
         body();

@@ -187,8 +187,8 @@ installed)
     expect_stacks
     ;;
 usr)
-    # As a distribution's package: nothing is set, and gdb has the commands. The machine's /usr stays
-    # as it is: below a mount that only this gdb sees.
+    # As a distribution's package: nothing is set, and gdb has the commands. The machine's /usr
+    # stays as it is: below a mount that only this gdb sees.
     DESTDIR=$work/package cmake --install "$library" --prefix /usr >/dev/null || fail 'installation'
     inside=(unshare --map-root-user --mount sh -c
         'mount -t overlay overlay -o "lowerdir=$1/usr:/usr" /usr && shift && exec "$@"' sh "$work/package")

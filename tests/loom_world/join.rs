@@ -1,5 +1,5 @@
-//! The joiner's side and the joined one's, as src/executor/join.rs has them, under the same names. The
-//! joiner is the one task of its executor.
+//! The joiner's side and the joined one's, as src/executor/join.rs has them, under the same names.
+//! The joiner is the one task of its executor.
 
 use super::{kind, World};
 use loom::cell::Cell;
@@ -33,8 +33,8 @@ pub enum Joining {
     Over([u64; 2]),
     /// The record travels; `wait`.
     Waits,
-    /// Another thread is in the middle of attaching it, or it is on another executor than `B`, which
-    /// would be one more of the same story.
+    /// Another thread is in the middle of attaching it, or it is on another executor than `B`,
+    /// which would be one more of the same story.
     Other,
 }
 
@@ -103,7 +103,8 @@ impl Record {
 
 /// `home`: the joiner.
 impl World {
-    /// A cancel, by the same thread, follows at once if `cancel`. Which run was meant, and its result.
+    /// A cancel, by the same thread, follows at once if `cancel`. Which run was meant, and its
+    /// result.
     pub fn join(&self, home: usize, cancel: bool) -> (Run, Joining) {
         let joining = self.join_begin(home);
         if joining != Joining::Waits {

@@ -1,8 +1,9 @@
-//! Tasks and executors for the models: the words that threads share are the real ones, `task::state`,
-//! `task::requests` and `MpscQueue`. What is the owner's alone is restated, function by function under the
-//! names that it has in src/executor (attach, remote, cancel), in cells that loom checks: an access that
-//! nothing orders after the last one fails. A task runs to its end, or suspends until it is cancelled; a
-//! ready list is a vector. What joins a task is in `join`, and parking in `park`.
+//! Tasks and executors for the models: the words that threads share are the real ones,
+//! `task::state`, `task::requests` and `MpscQueue`. What is the owner's alone is restated, function
+//! by function under the names that it has in src/executor (attach, remote, cancel), in cells that
+//! loom checks: an access that nothing orders after the last one fails. A task runs to its end, or
+//! suspends until it is cancelled; a ready list is a vector. What joins a task is in `join`, and
+//! parking in `park`.
 
 // Each model uses its part.
 #![allow(dead_code)]
@@ -189,8 +190,8 @@ impl World {
         }
     }
 
-    /// Each run of that task ended once, in their order, and only those were cancelled of which somebody
-    /// asked it.
+    /// Each run of that task ended once, in their order, and only those were cancelled of which
+    /// somebody asked it.
     pub fn check_ends_of(&self, t: usize, runs: u64) -> Vec<(Run, End)> {
         let ends = self.tasks[t].ends();
         let order: Vec<Run> = ends.iter().map(|(run, _)| *run).collect();
@@ -279,12 +280,14 @@ impl World {
         self.inbox(ex).unpin();
     }
 
-    /// Something else has notified the owner already: its look may come before a request is complete.
+    /// Something else has notified the owner already: its look may come before a request is
+    /// complete.
     pub fn notify_before(&self, ex: usize) {
         self.notify(ex);
     }
 
-    /// Somebody has a place already, for a task that is no more: the next finds none until it is taken.
+    /// Somebody has a place already, for a task that is no more: the next finds none until it is
+    /// taken.
     pub fn crowd(&self, ex: usize) {
         self.executors[ex].requests.add(0);
         self.notify(ex);

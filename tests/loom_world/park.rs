@@ -1,5 +1,5 @@
-//! A task that parks, as src/executor/park.rs has it: the permit and the inbox are the real ones. The task
-//! is the only one of its executor.
+//! A task that parks, as src/executor/park.rs has it: the permit and the inbox are the real ones.
+//! The task is the only one of its executor.
 
 use super::kind;
 use loom::cell::Cell;
@@ -72,8 +72,8 @@ impl Park {
         }
     }
 
-    /// The task parks; if `canceled`, a cancel is asked from the start, and takes effect between. False:
-    /// cancelled.
+    /// The task parks; if `canceled`, a cancel is asked from the start, and takes effect between.
+    /// False: cancelled.
     pub fn park(&self, i: usize, canceled: bool) -> bool {
         if self.permit.take() {
             return true;

@@ -1,5 +1,5 @@
-//! What is taken from the protocol between threads, each in place of one piece of the source or of the
-//! models, and the model that must notice: its program and its name.
+//! What is taken from the protocol between threads, each in place of one piece of the source or of
+//! the models, and the model that must notice: its program and its name.
 
 use super::list::Mutant;
 

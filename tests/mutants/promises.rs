@@ -1,5 +1,5 @@
-//! The promises that the simulation watches, and what it says when one is broken. Each must be said of
-//! some mutant.
+//! The promises that the simulation watches, and what it says when one is broken. Each must be said
+//! of some mutant.
 
 pub const PROMISES: &[(&str, &[&str])] = &[
     ("each operation ends exactly once", &["ended, and the task was not woken"]),

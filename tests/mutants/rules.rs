@@ -285,8 +285,10 @@ pub const RULES: &[Mutant] = &[
     Mutant {
         bug: "an executor that is idle is not destroyed",
         file: "src/executor/shutdown.rs",
-        right: "self.attached() != 0 || self.has_woken_joins()",
-        wrong: "true",
+        right: "if self.has_work() {
+            return Err((self, Errno(libc::EBUSY)));
+        }",
+        wrong: "return Err((self, Errno(libc::EBUSY)));",
     },
     Mutant {
         bug: "a small number answers a cancel request",

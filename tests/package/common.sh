@@ -1,5 +1,5 @@
-# What the scripts of this folder share; to be sourced by bash. Each script prints "ok NAME", "not ok
-# NAME" or "skip NAME: WHY", a line each, and after a failure what the tools said; it writes to a
+# What the scripts of this folder share; to be sourced by bash. Each script prints "ok NAME", "not
+# ok NAME" or "skip NAME: WHY", a line each, and after a failure what the tools said; it writes to a
 # temporary directory, $work, and to the build tree that tests/tools.sh names.
 #
 # MONAD_ASYNC_PREFIX: a prefix with the package already installed, to be tested instead.
@@ -58,8 +58,8 @@ want_libcxx() {
     have_libcxx || want_packages clang++:clang /no/libc++:libc++-dev /no/libc++abi:libc++abi-dev
 }
 
-# Builds and installs into $prefix what is not there yet, then moves the prefix: no file may remember
-# where it was.
+# Builds and installs into $prefix what is not there yet, then moves the prefix: no file may
+# remember where it was.
 moved_prefix() {
     if [ -n "${MONAD_ASYNC_PREFIX:-}" ]; then
         prefix=$MONAD_ASYNC_PREFIX

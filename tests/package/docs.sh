@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The documentation of the public headers is complete: Doxygen's warnings are errors, and it warns of
-# a parameter, a return value or a member that is not described, and of a snippet that is not there.
+# The documentation of the public headers is complete: Doxygen's warnings are errors, and it warns
+# of a parameter, a return value or a member that is not described, and of a snippet that is not
+# there.
 . "$(dirname "$0")/common.sh"
 
 if ! have doxygen; then

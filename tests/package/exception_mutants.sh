@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Who tests the tests of exceptions? Bugs planted into a copy of the library, where it keeps each
-# task's C++ exceptions apart: the tests must notice every one. All are in the one copy, each behind a
-# number that the environment chooses. The project's own source knows nothing of it.
+# task's C++ exceptions apart: the tests must notice every one. All are in the one copy, each behind
+# a number that the environment chooses. The project's own source knows nothing of it.
 . "$(dirname "$0")/common.sh"
 copy=$work/copy
 planted=0 bugs=()

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Every header alone, and twice over, in every language version that it promises, with every compiler
-# that is here, without a warning.
+# Every header alone, and twice over, in every language version that it promises, with every
+# compiler that is here, without a warning.
 . "$(dirname "$0")/common.sh"
 
 want_packages clang:clang /usr/include/liburing.h:liburing-dev
@@ -13,8 +13,8 @@ warnings='-Wall -Wextra -Wpedantic -Werror -Wshadow -Wconversion -Wundef'
 c_warnings='-Wstrict-prototypes -Wc++-compat'
 cxx_warnings='-Wold-style-cast -Wnon-virtual-dtor -Wsuggest-override'
 
-# compiles COMPILER STANDARD LANGUAGE HEADER   The last includes are the header's own business. COMPILER
-# may be followed by flags.
+# compiles COMPILER STANDARD LANGUAGE HEADER The last includes are the header's own business.
+# COMPILER may be followed by flags.
 compiles() {
     local compiler=$1 standard=$2 language=$3 header=$4 more=$cxx_warnings
     [ "$language" = c ] && more=$c_warnings
@@ -131,7 +131,7 @@ done < <(languages)
 # As -fsanitize=safe-stack would go wrong at the first switch.
 safe_stack() {
     echo '#include <monad/async.h>' |
-        complains 'safe-stack: it keeps a second stack' c clang -std=c11 -fsanitize=safe-stack
+        complains 'safe-stack: tasks would share one' c clang -std=c11 -fsanitize=safe-stack
 }
 if have clang; then
     check 'safe-stack is refused' safe_stack

@@ -1,5 +1,5 @@
-// What LeakSanitizer says of memory that a stack alone refers to: nothing, wherever the program is. The
-// exit status is 0 if it says what it should.
+// What LeakSanitizer says of memory that a stack alone refers to: nothing, wherever the program is.
+// The exit status is 0 if it says what it should.
 #include <monad/async.hpp>
 
 #include <chrono>

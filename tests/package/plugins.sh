@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The library in plugins, which a program that knows nothing of it loads and unloads: how little static
-# thread-local storage it takes, of which the C library reserves some 1.6 KiB for all of them; and that
-# nothing points into a plugin that is gone.
+# The library in plugins, which a program that knows nothing of it loads and unloads: how little
+# static thread-local storage it takes, of which the C library reserves some 1.6 KiB for all of
+# them; and that nothing points into a plugin that is gone.
 . "$(dirname "$0")/common.sh"
 
 moved_prefix

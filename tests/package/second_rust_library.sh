@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A program may link another static library that was written in Rust, with the same compiler and the
-# same standard library as ours. Both bring some 150 symbols of the same names; ours keeps its own to
-# itself.
+# same standard library as ours. Both bring some 150 symbols of the same names; ours keeps its own
+# to itself.
 . "$(dirname "$0")/common.sh"
 
 if ! have rustc; then

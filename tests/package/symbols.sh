@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What the libraries export: exactly symbols.golden, in the shared library and in the archive; nothing
-# of Rust, cxx or std; and whatever a header declares. After a deliberate change:
+# What the libraries export: exactly symbols.golden, in the shared library and in the archive;
+# nothing of Rust, cxx or std; and whatever a header declares. After a deliberate change:
 #   tests/package/symbols.sh --record
 . "$(dirname "$0")/common.sh"
 

@@ -1,5 +1,5 @@
-//! A program of tasks that uses a bit of everything, for tests that run it under faults and compare:
-//! whatever the machine does to it, each task's result is the same.
+//! A program of tasks that uses a bit of everything, for tests that run it under faults and
+//! compare: whatever the machine does to it, each task's result is the same.
 //!
 //! Failures are gathered as results and compared by the caller: a panic on a task's stack would end
 //! the process without saying which task it was.

@@ -207,7 +207,8 @@ fn step(r: &mut Rng, troubled: bool) -> Step {
                 s.more = r.below(4) as u8;
             }
             if s.more != 0 {
-                // It would end at once: when, in the order of all, depends on who waits for entries.
+                // It would end at once: when, in the order of all, depends on who waits for
+                // entries.
                 s.trouble.0 = 0;
             }
             Step::Begin(r.below(OPS as u32) as u8, s)

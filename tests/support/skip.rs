@@ -1,4 +1,5 @@
-//! How a Rust test says that it cannot run on this machine: the one way, which tests/tools.sh counts.
+//! How a Rust test says that it cannot run on this machine: the one way, which tests/tools.sh
+//! counts.
 #![allow(dead_code)] // Each test program uses its part.
 
 use std::collections::BTreeSet;
@@ -6,8 +7,8 @@ use std::fmt::Display;
 use std::io::Write;
 use std::sync::Mutex;
 
-/// Says that the calling test cannot run here, and why. The test then returns: for the harness it has
-/// passed, and tests/tools.sh counts it as skipped instead, once however often it says so.
+/// Says that the calling test cannot run here, and why. The test then returns: for the harness it
+/// has passed, and tests/tools.sh counts it as skipped instead, once however often it says so.
 ///
 /// Straight to standard error, since the harness shows what a test prints only where it fails; on a
 /// line of its own, though the harness may not have ended its line.

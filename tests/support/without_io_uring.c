@@ -1,4 +1,5 @@
-/* without_io_uring COMMAND...   Runs the command where the kernel has no io_uring, as it looks to it. */
+/* without_io_uring COMMAND... Runs the command where the kernel has no io_uring, as it looks to
+ * it. */
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>

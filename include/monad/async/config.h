@@ -7,13 +7,13 @@
 /** @name The version that a program is compiled with
  *  `monad_async_version` tells the one it runs with.
  *
- *  While the major version is 0, a program has to be compiled anew, and may have to be changed, when the
- *  minor version changes: the name of the shared library (`libmonad_async.so.0.1`) changes with it,
- *  and `find_package(monad_async 0.1)` accepts 0.1.x alone. From 1.0 on, both go by the major
- *  version.
+ *  While the major version is 0, a program has to be compiled anew, and may have to be changed,
+ *  when the minor version changes: the name of the shared library (`libmonad_async.so.0.1`) changes
+ *  with it, and `find_package(monad_async 0.1)` accepts 0.1.x alone. From 1.0 on, both go by the
+ *  major version.
  *  @{ */
 #define MONAD_ASYNC_VERSION_MAJOR 0 /**< Changes when a program has to be compiled anew. */
-#define MONAD_ASYNC_VERSION_MINOR 1 /**< Changes when something is added; before 1.0, as the major. */
+#define MONAD_ASYNC_VERSION_MINOR 1 /**< Something was added; before 1.0, as the major. */
 #define MONAD_ASYNC_VERSION_PATCH 0 /**< Changes when something is mended. */
 /** @} */
 
@@ -36,8 +36,8 @@
 
 #define MONAD_ASYNC_API __attribute__((visibility("default")))
 
-/* Of a struct: a function's result of this type must be used, or be cast to void. C before C23 has no
- * such attribute; gcc takes that of C23 after `__extension__`, clang has its own. */
+/* Of a struct: a function's result of this type must be used, or be cast to void. C before C23 has
+ * no such attribute; gcc takes that of C23 after `__extension__`, clang has its own. */
 #if defined(__cplusplus) || (defined(__STDC_VERSION__) && __STDC_VERSION__ >= 202311L)
     #define MONAD_ASYNC_NODISCARD [[nodiscard]]
 #elif defined(__clang__)
@@ -66,7 +66,7 @@
 #endif
 #if defined(__has_feature)
     #if __has_feature(safe_stack)
-        #error "monad_async cannot be used with -fsanitize=safe-stack: it keeps a second stack for each thread, which all tasks of the thread would share"
+        #error "monad_async cannot be used with -fsanitize=safe-stack: tasks would share one stack"
     #endif
 #endif
 /* Also the one declaration without which a unit of this header alone would not be ISO C. */

@@ -13,14 +13,15 @@
  *  @include hello.c
  *
  *  Every call checks for NULL (`EINVAL`). A child after `fork` gets `EPERM`: the ring is its
- *  parent's. Forked inside a task, it is on a copy of that task's stack: it may exec, `_exit`, or return
- *  from `user_code`; then `monad_async_executor_run` returns `EPERM` in the child.
+ *  parent's. Forked inside a task, it is on a copy of that task's stack: it may exec, `_exit`, or
+ *  return from `user_code`; then `monad_async_executor_run` returns `EPERM` in the child.
  *
- *  An executor has descriptors of its own, all of them close-on-exec: `close_range`, or a loop that closes
- *  what it does not know, must leave them open while the executor lives.
+ *  An executor has descriptors of its own, all of them close-on-exec: `close_range`, or a loop that
+ *  closes what it does not know, must leave them open while the executor lives.
  *
- *  A thread must not be ended by `pthread_cancel` or `pthread_exit` inside `monad_async_executor_run`: they
- *  unwind the stack of the task that runs. Cancel the tasks instead, and let `run` return. */
+ *  A thread must not be ended by `pthread_cancel` or `pthread_exit` inside
+ *  `monad_async_executor_run`: they unwind the stack of the task that runs. Cancel the tasks
+ *  instead, and let `run` return. */
 
 #include "config.h"
 #include "result.h"
@@ -30,9 +31,9 @@
 #include <stdint.h>
 #include <time.h>
 
-/* `<liburing.h>` has a copy of the kernel's header, with the same guard, and needs what is in its own.
- * So that one is taken where there is one; whichever is included first, the other finds the guard set. To
- * have the kernel's instead, include it before this header. */
+/* `<liburing.h>` has a copy of the kernel's header, with the same guard, and needs what is in its
+ * own. So that one is taken where there is one; whichever is included first, the other finds the
+ * guard set. To have the kernel's instead, include it before this header. */
 #if __has_include(<liburing/io_uring.h>) && __has_include(<liburing/compat.h>)
     #include <liburing/compat.h>
     #include <liburing/io_uring.h>
@@ -54,16 +55,17 @@ typedef struct monad_async_executor_head *monad_async_executor;
 struct monad_async_executor_head {
     /** The task that runs now; NULL outside a task. */
     monad_async_task current_task;
-    /** Tasks that are attached and have not begun; launches of other threads from when the executor has
-     *  looked at them. */
+    /** Tasks that are attached and have not begun; launches of other threads from when the executor
+     *  has looked at them. */
     size_t tasks_pending_launch;
     /** 1 inside a task, else 0. */
     size_t tasks_running;
     /** Tasks that have begun and are suspended, whether ready to go on or not. */
     size_t tasks_suspended;
-    /** All time in `monad_async_executor_run`. The next four are parts of it, and add up to it but for what
-     *  begins and ends a run: a stamp ends one span and begins the next, so the few nanoseconds that
-     *  pick an item and switch to it are that item's. A running task finds them up to 64 items old. */
+    /** All time in `monad_async_executor_run`. The next four are parts of it, and add up to it but
+     *  for what begins and ends a run: a stamp ends one span and begins the next, so the few
+     *  nanoseconds that pick an item and switch to it are that item's. A running task finds them up
+     *  to 64 items old. */
     monad_async_cpu_ticks_count_t total_ticks_in_run;
     /** Running tasks, each from its launch to its first suspension or its exit. */
     monad_async_cpu_ticks_count_t total_ticks_in_task_launch;
@@ -83,8 +85,8 @@ struct monad_async_executor_head {
  *  reading the counter. */
 #define MONAD_ASYNC_EXECUTOR_NO_TIME_TRACKING 1u
 
-/** How to make an executor. Set all of it to 0 first (`MONAD_ASYNC_EXECUTOR_ATTR_INIT`), then what you
- *  need: fields only ever get appended, in place of `reserved`. */
+/** How to make an executor. Set all of it to 0 first (`MONAD_ASYNC_EXECUTOR_ATTR_INIT`), then what
+ *  you need: fields only ever get appended, in place of `reserved`. */
 struct monad_async_executor_attr {
     /** The executor's io_uring. */
     struct {
@@ -93,14 +95,15 @@ struct monad_async_executor_attr {
          *  threads work all the same; I/O fails with `ENOTSUP`. */
         unsigned entries;
         /** Wishes to the kernel: `flags` may hold `IORING_SETUP_CQSIZE` (with `cq_entries`),
-         *  `IORING_SETUP_ATTACH_WQ` (with `wq_fd`), `IORING_SETUP_CLAMP`, and what the executor asks
-         *  for anyway; anything else is `EINVAL`. */
+         *  `IORING_SETUP_ATTACH_WQ` (with `wq_fd`), `IORING_SETUP_CLAMP`, and what the executor
+         *  asks for anyway; anything else is `EINVAL`. */
         struct io_uring_params params;
     } io_uring_ring;
     /** `MONAD_ASYNC_EXECUTOR_*`. */
     uint32_t flags;
     /** The most worker threads that the kernel makes for this ring's operations that would block:
-     *  [0] on files and block devices, [1] on everything else. 0: the kernel's choice. Linux 5.15. */
+     *  [0] on files and block devices, [1] on everything else. 0: the kernel's choice. Linux
+     *  5.15. */
     uint32_t max_kernel_workers[2];
     /** Places in the ring's table of direct descriptors; 0: no table. Linux 5.19. */
     uint32_t direct_descriptors;
@@ -140,10 +143,10 @@ MONAD_ASYNC_ASSERT_SIZE(struct monad_async_executor_attr, 192);
  *  ring fast; waiting on the boot-time clock without a look every second, and guard pages without a
  *  VMA each, came with 6.12 and 6.13.
  *
- *  The first of a process installs a handler of SIGSEGV, which reports a task that overflows its stack
- *  and ends the process; every other fault goes to the handler that was there before. A thread without
- *  a signal stack is given one, of 256 KiB; on it the earlier handler runs as well, also one that was
- *  installed without `SA_ONSTACK`.
+ *  The first of a process installs a handler of SIGSEGV, which reports a task that overflows its
+ *  stack and ends the process; every other fault goes to the handler that was there before. A
+ *  thread without a signal stack is given one, of 256 KiB; on it the earlier handler runs as well,
+ *  also one that was installed without `SA_ONSTACK`.
  *  @param[out] ex the executor; untouched on an error
  *  @param attr how to make it; NULL: the defaults
  *  @return 0 or an error, which `monad_async_last_create_error` explains: `ENOSYS`: the kernel has
@@ -152,14 +155,14 @@ MONAD_ASYNC_ASSERT_SIZE(struct monad_async_executor_attr, 192);
 MONAD_ASYNC_API monad_async_result monad_async_executor_create(
     monad_async_executor *ex, struct monad_async_executor_attr const *attr) MONAD_ASYNC_NOEXCEPT;
 
-/** Why the calling thread's last `monad_async_executor_create` that failed did, and what to do about
- *  it. ANY THREAD: each has its own.
+/** Why the calling thread's last `monad_async_executor_create` that failed did, and what to do
+ *  about it. ANY THREAD: each has its own.
  *  @return one plain sentence, good until the thread's next failure; empty if there was none; never
  *  NULL */
 MONAD_ASYNC_API char const *monad_async_last_create_error(void) MONAD_ASYNC_NOEXCEPT;
 
-/** Gives ring and memory back. OWNER'S THREAD, outside its tasks. EXPENSIVE: waits for the kernel to
- *  let go of operations that were cancelled.
+/** Gives ring and memory back. OWNER'S THREAD, outside its tasks. EXPENSIVE: waits for the kernel
+ *  to let go of operations that were cancelled.
  *  @param ex the executor; no longer to be used, unless there is an error
  *  @return 0, or with nothing changed: `EBUSY`: a task is attached; `EDEADLK`: inside a task of its
  *  own; `EPERM`: another thread */
@@ -168,13 +171,14 @@ monad_async_executor_destroy(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
 
 /** One bounded pass. OWNER'S THREAD, outside all tasks.
  *
- *  Collects what completed, expired or arrived from other threads; waits for it if nothing is ready.
- *  Then runs as many items as were ready at that point: a launch is one, a resumption is one. Each
- *  pick is the oldest of the highest priority at that moment, so what becomes ready meanwhile at a
- *  higher priority goes first; tasks that yield in a loop cannot keep the call from returning.
- *  Completions, timers and other threads are looked at at least every 64 items. A few nanoseconds
- *  beside the items themselves, and one system call per look at most, unless more entries wait than the
- *  submission queue holds: then as many as take a burst of 64 of them to the kernel.
+ *  Collects what completed, expired or arrived from other threads; waits for it if nothing is
+ *  ready. Then runs as many items as were ready at that point: a launch is one, a resumption is
+ *  one. Each pick is the oldest of the highest priority at that moment, so what becomes ready
+ *  meanwhile at a higher priority goes first; tasks that yield in a loop cannot keep the call from
+ *  returning. Completions, timers and other threads are looked at at least every 64 items. A few
+ *  nanoseconds beside the items themselves, and one system call per look at most, unless more
+ *  entries wait than the submission queue holds: then as many as take a burst of 64 of them to the
+ *  kernel.
  *  @param ex the executor
  *  @param max_items run so many at most; 0 collects, runs nothing and returns 0
  *  @param timeout how long to wait if nothing is ready: NULL for ever, {0, 0} not at all
@@ -184,15 +188,15 @@ monad_async_executor_destroy(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
 MONAD_ASYNC_API monad_async_result monad_async_executor_run(
     monad_async_executor ex, size_t max_items, struct timespec const *timeout);
 
-/** Makes a `run` that sleeps return; one that does not sleep, or the next one, will not. ANY THREAD;
- *  async-signal-safe. A system call only if it sleeps.
+/** Makes a `run` that sleeps return; one that does not sleep, or the next one, will not. ANY
+ *  THREAD; async-signal-safe. A system call only if it sleeps.
  *  @param ex the executor, which must outlive the call
  *  @return 0 or `EPERM`: after `fork` */
 MONAD_ASYNC_API monad_async_result
 monad_async_executor_wake(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
 
-/** Whether a task is attached, pending or suspended: whether running it makes sense. OWNER'S THREAD;
- *  false on any other.
+/** Whether a task is attached, pending or suspended: whether running it makes sense. OWNER'S
+ *  THREAD; false on any other.
  *  @param ex the executor
  *  @return false also for NULL */
 MONAD_ASYNC_API bool
@@ -205,8 +209,9 @@ monad_async_executor_has_work(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
 MONAD_ASYNC_API char *
 monad_async_executor_config_string(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
 
-/** The descriptor of the executor's ring, for `IORING_REGISTER_*` and for `wq_fd` of another one. It is
- *  the executor's: not to be closed, nor to be waited on with `io_uring_enter`. OWNER'S THREAD.
+/** The descriptor of the executor's ring, for `IORING_REGISTER_*` and for `wq_fd` of another one.
+ *  It is the executor's: not to be closed, nor to be waited on with `io_uring_enter`. OWNER'S
+ *  THREAD.
  *  @param ex the executor
  *  @return -1 for a compute-only executor, another thread, and NULL */
 MONAD_ASYNC_API int

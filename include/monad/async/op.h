@@ -4,8 +4,8 @@
 /** @file op.h
  *  Operations: records in the caller's memory, of which a task may have any number in flight.
  *
- *  `monad_async_task_io` is the shortest way: one operation, suspended until it is over. Here the two
- *  halves are apart: `monad_async_op_begin` does not suspend, `monad_async_op_wait` and
+ *  `monad_async_task_io` is the shortest way: one operation, suspended until it is over. Here the
+ *  two halves are apart: `monad_async_op_begin` does not suspend, `monad_async_op_wait` and
  *  `monad_async_op_wait_any` do.
  *
  *  @verbatim
@@ -16,10 +16,10 @@
                             as any completion does
     @endverbatim
  *
- *  An operation belongs to the task that began it, and is in flight until its last completion has been
- *  taken. Until then the record must neither move nor be freed, and what the entry refers to must live.
- *  A task that returns with operations in flight has them cancelled and awaited before its exit is
- *  published; its stack stays as it was until then.
+ *  An operation belongs to the task that began it, and is in flight until its last completion has
+ *  been taken. Until then the record must neither move nor be freed, and what the entry refers to
+ *  must live. A task that returns with operations in flight has them cancelled and awaited before
+ *  its exit is published; its stack stays as it was until then.
  *
  *  @snippet operations.c four reads at once
  *
@@ -68,33 +68,35 @@ MONAD_ASYNC_ASSERT_OFFSET(monad_async_op, reserved, 96);
 MONAD_ASYNC_ASSERT_SIZE(monad_async_op, 192);
 /** @endcond */
 
-/** Begins an operation; the task goes on. Does not suspend, no system call, no malloc: it goes into the
- *  submission queue, or, if that is full, waits for room in the queue of the task's I/O priority. The
- *  kernel has it at the latest when `monad_async_executor_run` next asks it or returns. A task that was
- *  cancelled may begin operations still.
+/** Begins an operation; the task goes on. Does not suspend, no system call, no malloc: it goes into
+ *  the submission queue, or, if that is full, waits for room in the queue of the task's I/O
+ *  priority. The kernel has it at the latest when `monad_async_executor_run` next asks it or
+ *  returns. A task that was cancelled may begin operations still.
  *
- *  A **stream** is a multishot operation: `IORING_OP_POLL_ADD` with `IORING_POLL_ADD_MULTI`. Each of its
- *  completions is handed out by the waits, the last one without `IORING_CQE_F_MORE`; completions of a
- *  poll that come before the earlier one was taken are one, with the events of all.
+ *  A **stream** is a multishot operation: `IORING_OP_POLL_ADD` with `IORING_POLL_ADD_MULTI`. Each
+ *  of its completions is handed out by the waits, the last one without `IORING_CQE_F_MORE`;
+ *  completions of a poll that come before the earlier one was taken are one, with the events of
+ *  all.
  *  @param task the task that runs, which is the caller
  *  @param op an idle operation with `sqe` filled in
  *  @retval 0 begun
  *  @retval EBUSY in flight already
- *  @retval EINVAL NULL, or an entry that may not pass: links, drains, CQE-skip, multishot other than
- *  the above, an opcode that names another operation (`IORING_OP_ASYNC_CANCEL`), sends completions
- *  elsewhere (`IORING_OP_MSG_RING`), or is not known to this version
+ *  @retval EINVAL NULL, or an entry that may not pass: links, drains, CQE-skip, multishot other
+ *  than the above, an opcode that names another operation (`IORING_OP_ASYNC_CANCEL`), sends
+ *  completions elsewhere (`IORING_OP_MSG_RING`), or is not known to this version
  *  @retval ENOTSUP a compute-only executor
  *  @retval EPERM not the running task, or another thread */
 MONAD_ASYNC_API monad_async_result
 monad_async_op_begin(monad_async_task task, monad_async_op *op) MONAD_ASYNC_NOEXCEPT;
 
-/** SUSPENDS until an operation has a completion, and takes it. If it has one already: at once. A wait
- *  that is cancelled or times out leaves the operation in flight.
+/** SUSPENDS until an operation has a completion, and takes it. If it has one already: at once. A
+ *  wait that is cancelled or times out leaves the operation in flight.
  *  @param task the task that runs, which is the caller
  *  @param op an operation that it began
- *  @return the completion's `res`, or its errno, as `monad_async_task_io`; `op->result` holds it too
- *  @retval ECANCELED the task or a scope was cancelled, and `op->is_in_flight` is still true; or the
- *  operation was, by `monad_async_op_cancel`
+ *  @return the completion's `res`, or its errno, as `monad_async_task_io`; `op->result` holds it
+ *  too
+ *  @retval ECANCELED the task or a scope was cancelled, and `op->is_in_flight` is still true; or
+ *  the operation was, by `monad_async_op_cancel`
  *  @retval ETIME a scope's deadline passed
  *  @retval ENOENT not in flight
  *  @retval EINVAL NULL, or another task's

@@ -4,9 +4,9 @@
 /** @file remote.h
  *  A counted reference to an executor, for other threads, that may outlive it.
  *
- *  The functions of executor.h and task.h that ANY THREAD may call need an executor that lives until
- *  they return. A reference needs no such care: once the executor is gone its calls return `ESHUTDOWN`,
- *  and nothing happens.
+ *  The functions of executor.h and task.h that ANY THREAD may call need an executor that lives
+ *  until they return. A reference needs no such care: once the executor is gone its calls return
+ *  `ESHUTDOWN`, and nothing happens.
  *
  *  The words ANY THREAD, OWNER'S THREAD and EXPENSIVE are those of executor.h. */
 

@@ -13,8 +13,8 @@
 MONAD_ASYNC_EXTERN_C_BEGIN
 
 /** A value or an error. Errors are never reported through `errno`: a task may resume after other
- *  tasks ran. The compiler warns where a function's result is dropped; a cast to `void` says that it is
- *  meant. */
+ *  tasks ran. The compiler warns where a function's result is dropped; a cast to `void` says that
+ *  it is meant. */
 __extension__ typedef struct MONAD_ASYNC_NODISCARD monad_async_result {
     /** What the call is for; -1 beside an error, or, with `reserved`, what a body in C++ threw. */
     intptr_t value;

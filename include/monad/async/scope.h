@@ -4,15 +4,16 @@
 /** @file scope.h
  *  Scopes: what a task does between two points, bounded in time and cancelled as a whole.
  *
- *  A scope is a record on the task's stack. Scopes nest; the task itself is the outermost one, which
- *  `monad_async_task_cancel` fires. A scope fires when its deadline passes, or by
- *  `monad_async_scope_cancel`. From then on until it is left, every suspending call inside it returns
- *  at once: `ETIME` for its deadline, `ECANCELED` for a cancel. A call that is suspended when the scope
- *  fires has its operation cancelled, and returns that error, or the operation's real result if that
- *  was there first: no byte count is lost.
+ *  A scope is a record on the task's stack. Scopes nest; the task itself is the outermost one,
+ *  which `monad_async_task_cancel` fires. A scope fires when its deadline passes, or by
+ *  `monad_async_scope_cancel`. From then on until it is left, every suspending call inside it
+ *  returns at once: `ETIME` for its deadline, `ECANCELED` for a cancel. A call that is suspended
+ *  when the scope fires has its operation cancelled, and returns that error, or the operation's
+ *  real result if that was there first: no byte count is lost.
  *
- *  Where several have fired, the outermost decides the error. A shield keeps the scopes around it, and
- *  a cancel of the task, from the calls inside it until it is left; its own deadline holds inside.
+ *  Where several have fired, the outermost decides the error. A shield keeps the scopes around it,
+ *  and a cancel of the task, from the calls inside it until it is left; its own deadline holds
+ *  inside.
  *
  *  @snippet scopes.c a deadline around two operations
  *
@@ -27,8 +28,8 @@
 
 MONAD_ASYNC_EXTERN_C_BEGIN
 
-/** A scope. Its content is the library's; it need not be initialised, and must not move between enter
- *  and leave. */
+/** A scope. Its content is the library's; it need not be initialised, and must not move between
+ *  enter and leave. */
 typedef struct monad_async_scope {
     /** The library's. */
     uint64_t reserved[12];
@@ -41,12 +42,12 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_scope, 96);
 /** A flag of `monad_async_scope_enter`: outer scopes and cancels wait until this one is left. */
 #define MONAD_ASYNC_SCOPE_SHIELD 1u
 
-/** Enters a scope. Does not suspend, no system call, no malloc: one read of the tick counter where there
- *  is a deadline. The deadline's timer is armed when a call inside first suspends.
+/** Enters a scope. Does not suspend, no system call, no malloc: one read of the tick counter where
+ *  there is a deadline. The deadline's timer is armed when a call inside first suspends.
  *  @param task the task that runs, which is the caller
  *  @param scope memory that stays in place until the scope is left
- *  @param timeout_ns nanoseconds of the boot-time clock from now on; `UINT64_MAX`: no deadline. Never
- *  early. 0: the first suspending call inside returns `ETIME`
+ *  @param timeout_ns nanoseconds of the boot-time clock from now on; `UINT64_MAX`: no deadline.
+ *  Never early. 0: the first suspending call inside returns `ETIME`
  *  @param flags 0 or `MONAD_ASYNC_SCOPE_SHIELD`
  *  @retval 0 entered
  *  @retval EINVAL NULL, or flags that this version does not know
@@ -66,8 +67,8 @@ MONAD_ASYNC_API monad_async_result monad_async_scope_enter(monad_async_task task
 MONAD_ASYNC_API monad_async_result
 monad_async_scope_leave(monad_async_task task, monad_async_scope *scope) MONAD_ASYNC_NOEXCEPT;
 
-/** Fires a scope, as its deadline would, with `ECANCELED`. From a task of the same executor, the scope's
- *  own task included. Does not suspend. Fired already: nothing happens.
+/** Fires a scope, as its deadline would, with `ECANCELED`. From a task of the same executor, the
+ *  scope's own task included. Does not suspend. Fired already: nothing happens.
  *  @param scope a scope that is entered
  *  @retval 0 it has fired
  *  @retval EINVAL NULL, or not entered

@@ -19,13 +19,14 @@
  *  state of C++ exceptions; not `errno`, nor the control words of floating point (rounding, masks):
  *  what a task changes of them, the others see.
  *
- *  To the rest of the program all tasks of an executor are one thread. So a task must not suspend while
- *  it holds a mutex that another task of the thread may want, nor while it initialises a static
- *  variable of a C++ function; and what it keeps in a thread-local variable, the others change.
+ *  To the rest of the program all tasks of an executor are one thread. So a task must not suspend
+ *  while it holds a mutex that another task of the thread may want, nor while it initialises a
+ *  static variable of a C++ function; and what it keeps in a thread-local variable, the others
+ *  change.
  *
- *  Tasks wait for each other by `monad_async_task_join`, and by `monad_async_task_park`, which another
- *  one's `monad_async_task_unpark` ends; with descriptors, by any operation on a pipe or an eventfd. A
- *  deadline is a scope: scope.h. Several operations at once: op.h. */
+ *  Tasks wait for each other by `monad_async_task_join`, and by `monad_async_task_park`, which
+ *  another one's `monad_async_task_unpark` ends; with descriptors, by any operation on a pipe or an
+ *  eventfd. A deadline is a scope: scope.h. Several operations at once: op.h. */
 
 #include "config.h"
 #include "executor.h"
@@ -47,11 +48,11 @@ enum {
     monad_async_priority_low = 2     /**< when nothing else is ready */
 };
 
-/** The part of a task that users may see; it does not move until the task is destroyed. While the task
- *  is attached, only the thread of its executor may look. */
+/** The part of a task that users may see; it does not move until the task is destroyed. While the
+ *  task is attached, only the thread of its executor may look. */
 struct monad_async_task_head {
-    /** To be set while the task is idle; else with `monad_async_task_set_priorities`. Values above low
-     *  count as low. */
+    /** To be set while the task is idle; else with `monad_async_task_set_priorities`. Values above
+     *  low count as low. */
     struct {
         /** Decides what runs next. */
         monad_async_priority cpu;
@@ -59,11 +60,13 @@ struct monad_async_task_head {
          *  writes. */
         monad_async_priority io;
     } priority;
-    /** What the last run of `user_code` returned; `ECANCELED` if it was cancelled before it began. */
+    /** What the last run of `user_code` returned; `ECANCELED` if it was cancelled before it
+     *  began. */
     monad_async_result result;
-    /** What the task runs. To be set before the first launch, and whenever the task is idle; it stays
-     *  for the next launch. Nothing may be thrown out of it: that ends the process. Nor may `longjmp`
-     *  leave it: within a task it works, out of one the executor is left in the middle of a switch. */
+    /** What the task runs. To be set before the first launch, and whenever the task is idle; it
+     *  stays for the next launch. Nothing may be thrown out of it: that ends the process. Nor may
+     *  `longjmp` leave it: within a task it works, out of one the executor is left in the middle of
+     *  a switch. */
     monad_async_result (*user_code)(struct monad_async_task_head *);
     /** Yours. */
     void *user_ptr;
@@ -94,14 +97,14 @@ struct monad_async_task_head {
     monad_async_cpu_ticks_count_t total_ticks_executed;
 };
 
-/** How to make a task. Set all of it to 0 first (`MONAD_ASYNC_TASK_ATTR_INIT`): fields only ever get
- *  appended, in place of `reserved`. */
+/** How to make a task. Set all of it to 0 first (`MONAD_ASYNC_TASK_ATTR_INIT`): fields only ever
+ *  get appended, in place of `reserved`. */
 struct monad_async_task_attr {
     /** Bytes of stack that `user_code` may use; 0: the default, 128 KiB. Rounded up to pages; at
      *  least 16 KiB are given. Only what is touched takes memory, from then on until the task is
-     *  destroyed. An overflow ends the process, with a message: below the stack are 16 KiB that must not
-     *  be touched. A single frame may be larger (a buffer, `alloca`) and step over them into another
-     *  task's stack, unless the code is compiled with `-fstack-clash-protection`. */
+     *  destroyed. An overflow ends the process, with a message: below the stack are 16 KiB that
+     *  must not be touched. A single frame may be larger (a buffer, `alloca`) and step over them
+     *  into another task's stack, unless the code is compiled with `-fstack-clash-protection`. */
     size_t stack_size;
     /** Must be 0, else `EINVAL`. */
     uint64_t reserved[7];
@@ -137,8 +140,8 @@ MONAD_ASYNC_ASSERT_SIZE(struct monad_async_task_attr, 64);
  *  again.
  *  @param[out] task the task; untouched on an error
  *  @param attr how to make it; NULL: the defaults
- *  @return 0; `ENOMEM`: memory, address space or, before Linux 6.13, mappings, of which a fifth of what
- *  a process may have is left to others; `EINVAL`: attributes */
+ *  @return 0; `ENOMEM`: memory, address space or, before Linux 6.13, mappings, of which a fifth of
+ *  what a process may have is left to others; `EINVAL`: attributes */
 MONAD_ASYNC_API monad_async_result monad_async_task_create(
     monad_async_task *task, struct monad_async_task_attr const *attr) MONAD_ASYNC_NOEXCEPT;
 
@@ -152,8 +155,8 @@ monad_async_task_destroy(monad_async_task task) MONAD_ASYNC_NOEXCEPT;
  *  highest priority. ANY THREAD. From the executor's own, tasks included: no lock, no atomic
  *  read-modify-write, no malloc, no system call; about 10 ns. From another: lock-free, and a system
  *  call only if the executor sleeps; the caller must have seen `monad_async_task_has_exited` where
- *  the task ran before. Of several other threads that launch one task at once, one succeeds; but the
- *  executor's own thread takes no lock and must not be one of them.
+ *  the task ran before. Of several other threads that launch one task at once, one succeeds; but
+ *  the executor's own thread takes no lock and must not be one of them.
  *  @param ex the executor, which must outlive the call
  *  @param task an idle task whose `user_code` is set; must live until it has exited
  *  @return 0, or with nothing changed: `EINVAL`: no `user_code`; `EBUSY`: it is attached */
@@ -163,9 +166,9 @@ monad_async_task_attach(monad_async_executor ex, monad_async_task task) MONAD_AS
 /** SUSPENDS the running task. Deadlines are kept in user space: a sleep makes no system call of its
  *  own.
  *  @param task the task that runs, which is the caller
- *  @param ns 0: yields, so that every ready task of the same or a higher priority runs first, and the
- *  kernel is not asked just for that. Else sleeps for at least so many nanoseconds of the boot-time
- *  clock, which goes on while the machine sleeps. `UINT64_MAX`: until cancelled.
+ *  @param ns 0: yields, so that every ready task of the same or a higher priority runs first, and
+ *  the kernel is not asked just for that. Else sleeps for at least so many nanoseconds of the
+ *  boot-time clock, which goes on while the machine sleeps. `UINT64_MAX`: until cancelled.
  *  @retval 0 the time has passed
  *  @retval ECANCELED the task or a scope was cancelled
  *  @retval ETIME a scope's deadline passed
@@ -176,58 +179,58 @@ monad_async_task_suspend_for_duration(monad_async_task task, uint64_t ns);
 /** SUSPENDS the running task until a time. As `monad_async_task_suspend_for_duration`, without the
  *  drift of a loop that measures for itself.
  *  @param task the task that runs, which is the caller
- *  @param boot_ns nanoseconds of the boot-time clock, as of `monad_async_now_ns`; what is over yields;
- *  `UINT64_MAX`: until cancelled
+ *  @param boot_ns nanoseconds of the boot-time clock, as of `monad_async_now_ns`; what is over
+ *  yields; `UINT64_MAX`: until cancelled
  *  @return as `monad_async_task_suspend_for_duration` */
 MONAD_ASYNC_API monad_async_result
 monad_async_task_suspend_until(monad_async_task task, uint64_t boot_ns);
 
-/** The boot-time clock, which goes on while the machine sleeps. ANY THREAD; no system call where the
- *  machine has a vDSO.
+/** The boot-time clock, which goes on while the machine sleeps. ANY THREAD; no system call where
+ *  the machine has a vDSO.
  *  @return nanoseconds since the machine was started */
 MONAD_ASYNC_API uint64_t monad_async_now_ns(void) MONAD_ASYNC_NOEXCEPT;
 
 /** SUSPENDS the running task until an operation of io_uring is complete; about 100 ns beside the
- *  operation itself when many tasks do so at once. What the entry refers to must live until the call
- *  returns, and may lie on the task's stack. A full submission queue and what the kernel cannot take
- *  at the moment are waited for: no operation is lost, reordered within one task, or failed because
- *  of them.
+ *  operation itself when many tasks do so at once. What the entry refers to must live until the
+ *  call returns, and may lie on the task's stack. A full submission queue and what the kernel
+ *  cannot take at the moment are waited for: no operation is lost, reordered within one task, or
+ *  failed because of them.
  *
- *  To close a descriptor does not end the operations on it, which hold the file open: cancel the tasks
- *  that wait, or `shutdown` the socket.
+ *  To close a descriptor does not end the operations on it, which hold the file open: cancel the
+ *  tasks that wait, or `shutdown` the socket.
  *  @param task the task that runs, which is the caller
- *  @param sqe any operation that completes exactly once; copied before the call suspends. `user_data` is
- *  the library's; `ioprio` of reads and writes too, where it is 0
- *  @return the completion's `res` if it is not negative, else its errno. `EINTR`, and an `ECANCELED` that
- *  nobody asked for, are the kernel's own trouble: the operation is begun again; `EAGAIN` if that goes
- *  on
- *  @retval EINVAL links, drains, CQE-skip, multishot, bundles; an opcode that names another operation
- *  (`IORING_OP_ASYNC_CANCEL`), sends completions elsewhere (`IORING_OP_MSG_RING`), or is not known to
- *  this version
+ *  @param sqe any operation that completes exactly once; copied before the call suspends.
+ *  `user_data` is the library's; `ioprio` of reads and writes too, where it is 0
+ *  @return the completion's `res` if it is not negative, else its errno. `EINTR`, and an
+ *  `ECANCELED` that nobody asked for, are the kernel's own trouble: the operation is begun again;
+ *  `EAGAIN` if that goes on
+ *  @retval EINVAL links, drains, CQE-skip, multishot, bundles; an opcode that names another
+ *  operation (`IORING_OP_ASYNC_CANCEL`), sends completions elsewhere (`IORING_OP_MSG_RING`), or is
+ *  not known to this version
  *  @retval ENOTSUP a compute-only executor
- *  @retval ECANCELED the task or a scope was cancelled before the operation completed (a zero-copy send
- *  is complete when its buffers are free again)
+ *  @retval ECANCELED the task or a scope was cancelled before the operation completed (a zero-copy
+ *  send is complete when its buffers are free again)
  *  @retval ETIME a scope's deadline passed before it completed
  *  @retval EPERM not the running task, or another thread
  *  @see monad_async_task_io_until */
 MONAD_ASYNC_API monad_async_result
 monad_async_task_io(monad_async_task task, struct io_uring_sqe const *sqe);
 
-/** Asks a task to end. Cancelling is cooperative: the task leaves by its own returns, and may choose
- *  not to. ANY THREAD; no malloc. From another than the executor's, it takes effect when the executor
- *  next looks; it wakes the executor if that sleeps. Of several requests that come before it has looked,
- *  one is on its way.
+/** Asks a task to end. Cancelling is cooperative: the task leaves by its own returns, and may
+ *  choose not to. ANY THREAD; no malloc. From another than the executor's, it takes effect when the
+ *  executor next looks; it wakes the executor if that sleeps. Of several requests that come before
+ *  it has looked, one is on its way.
  *
  *  - Pending launch: it never begins; its result is `ECANCELED`.
- *  - Else a cancel is **sticky**: from now on every suspending call of the task returns `ECANCELED` at
- *    once, outside a shield (scope.h), until the task exits or calls `monad_async_task_uncancel`. The call
- *    that it is suspended in has its operation cancelled, and returns `ECANCELED`, or the real result if
- *    that was there first: no byte count is lost.
+ *  - Else a cancel is **sticky**: from now on every suspending call of the task returns `ECANCELED`
+ *    at once, outside a shield (scope.h), until the task exits or calls
+ *    `monad_async_task_uncancel`. The call that it is suspended in has its operation cancelled, and
+ *    returns `ECANCELED`, or the real result if that was there first: no byte count is lost.
  *
- *  Clean-up that must suspend does so in a shield. Only the run that is under way is ever cancelled, never
- *  a later one.
- *  @param ex the executor that the task is attached to, which must outlive the call; NULL: wherever it
- *  is attached
+ *  Clean-up that must suspend does so in a shield. Only the run that is under way is ever
+ *  cancelled, never a later one.
+ *  @param ex the executor that the task is attached to, which must outlive the call; NULL: wherever
+ *  it is attached
  *  @param task the task; must outlive the call
  *  @retval 0 asked
  *  @retval ENOENT not attached to `ex`, or, with NULL, to any; nothing happens
@@ -244,15 +247,16 @@ monad_async_task_cancel(monad_async_executor ex, monad_async_task task) MONAD_AS
 MONAD_ASYNC_API monad_async_result
 monad_async_task_uncancel(monad_async_task task) MONAD_ASYNC_NOEXCEPT;
 
-/** Whether the running task was cancelled: for loops that do not suspend. Inside a shield too. A load.
+/** Whether the running task was cancelled: for loops that do not suspend. Inside a shield too. A
+ *  load.
  *  @param task the task that runs, which is the caller
  *  @return what was seen at the last look at other threads, at the latest; false for NULL */
 MONAD_ASYNC_API bool
 monad_async_task_cancel_requested(monad_async_task task) MONAD_ASYNC_NOEXCEPT;
 
-/** SUSPENDS until `monad_async_task_unpark`, or returns at once if there was one since the last return:
- *  one permit is kept, however many came, and stays from one run of the task to the next. What waits are
- *  made of: the task writes down what it waits for, parks, and looks again.
+/** SUSPENDS until `monad_async_task_unpark`, or returns at once if there was one since the last
+ *  return: one permit is kept, however many came, and stays from one run of the task to the next.
+ *  What waits are made of: the task writes down what it waits for, parks, and looks again.
  *  @param task the task that runs, which is the caller
  *  @retval 0 a permit was taken
  *  @retval ECANCELED the task or a scope was cancelled; no permit was taken
@@ -261,8 +265,9 @@ monad_async_task_cancel_requested(monad_async_task task) MONAD_ASYNC_NOEXCEPT;
  *  @see monad_async_task_park_until */
 MONAD_ASYNC_API monad_async_result monad_async_task_park(monad_async_task task);
 
-/** Ends a `monad_async_task_park`, the present or the next one. ANY THREAD. Wait-free; no malloc; a system
- *  call only if the task's executor sleeps. What was written before it is visible to the task after park.
+/** Ends a `monad_async_task_park`, the present or the next one. ANY THREAD. Wait-free; no malloc; a
+ *  system call only if the task's executor sleeps. What was written before it is visible to the
+ *  task after park.
  *  @param task the task, running or not; must outlive the call
  *  @retval 0 done
  *  @retval EINVAL NULL */
@@ -276,8 +281,8 @@ monad_async_task_unpark(monad_async_task task) MONAD_ASYNC_NOEXCEPT;
  *  already. An errno may be `other`'s own: where it matters, ask `monad_async_task_has_exited`
  *  @retval EDEADLK itself; or `other`, on this executor, waits for `self`, through others it may be
  *  @retval EINVAL NULL, or never attached
- *  @retval ESRCH another thread launched `other` again before the question had reached its executor, and
- *  the result that was meant is gone
+ *  @retval ESRCH another thread launched `other` again before the question had reached its
+ *  executor, and the result that was meant is gone
  *  @retval ECANCELED `self` or a scope was cancelled
  *  @retval ETIME a scope's deadline passed
  *  @retval EPERM not the running task, or another thread
@@ -285,8 +290,8 @@ monad_async_task_unpark(monad_async_task task) MONAD_ASYNC_NOEXCEPT;
 MONAD_ASYNC_API monad_async_result
 monad_async_task_join(monad_async_task self, monad_async_task other);
 
-/** Blocks the calling thread, which runs no task, until `other` has exited. ANY THREAD but one inside a task.
- *  EXPENSIVE: allocates.
+/** Blocks the calling thread, which runs no task, until `other` has exited. ANY THREAD but one
+ *  inside a task. EXPENSIVE: allocates.
  *  @param other a task that was attached at least once; must live until the call returns
  *  @param timeout_ns how long to wait at most; `UINT64_MAX`: for ever; 0: not at all
  *  @return `other`'s result: of the run that is under way, or was the last
@@ -298,8 +303,8 @@ monad_async_task_join(monad_async_task self, monad_async_task other);
 MONAD_ASYNC_API monad_async_result
 monad_async_task_wait(monad_async_task other, uint64_t timeout_ns);
 
-/** Sets both priorities. They hold from the next scheduling decision on: a task that is ready goes to
- *  the end of its new level. The executor's thread; any one while the task is idle.
+/** Sets both priorities. They hold from the next scheduling decision on: a task that is ready goes
+ *  to the end of its new level. The executor's thread; any one while the task is idle.
  *  @param task the task
  *  @param cpu decides what runs next
  *  @param io decides who gets the next free submission entry, and goes to the kernel with reads and
@@ -316,16 +321,16 @@ MONAD_ASYNC_API bool monad_async_task_has_exited(monad_async_task task) MONAD_AS
 
 /** ANY THREAD. A nanosecond.
  *  @param task the task
- *  @return true from its launch until it has exited: it may be neither launched nor destroyed. False
- *  for NULL, and before the first launch */
+ *  @return true from its launch until it has exited: it may be neither launched nor destroyed.
+ *  False for NULL, and before the first launch */
 MONAD_ASYNC_API bool monad_async_task_is_attached(monad_async_task task) MONAD_ASYNC_NOEXCEPT;
 
 /** The task that runs on the calling thread. ANY THREAD; a nanosecond.
  *  @return NULL outside a task */
 MONAD_ASYNC_API monad_async_task monad_async_task_current(void) MONAD_ASYNC_NOEXCEPT;
 
-/** The flags of the completion that the task's last `monad_async_task_io` ended with: the buffer that
- *  `IOSQE_BUFFER_SELECT` chose, for one. The executor's thread; a load.
+/** The flags of the completion that the task's last `monad_async_task_io` ended with: the buffer
+ *  that `IOSQE_BUFFER_SELECT` chose, for one. The executor's thread; a load.
  *  @param task the task
  *  @return `IORING_CQE_F_*` */
 MONAD_ASYNC_API uint32_t

@@ -133,9 +133,9 @@ sleep_for(std::chrono::duration<Rep, Period> time, std::error_code &ec) noexcept
     detail::report(detail::suspend(detail::to_ns(time)).error, ec);
 }
 
-/** SUSPENDS until a clock shows a time or later; at least yields. A clock that is set back
- *  in that time is waited for. One that is set forward is not noticed: the sleep is as long as it was
- *  to be when it began.
+/** SUSPENDS until a clock shows a time or later; at least yields. A clock that is set back in that
+ *  time is waited for. One that is set forward is not noticed: the sleep is as long as it was to be
+ *  when it began.
  *  @param time of any clock that has `now()` */
 template <class Clock, class Duration>
 MONAD_ASYNC_LOCAL void sleep_until(std::chrono::time_point<Clock, Duration> time)

@@ -14,8 +14,8 @@ MONAD_ASYNC_EXTERN_C_BEGIN
  *  whatever the CPU's clock does. */
 typedef uint64_t monad_async_cpu_ticks_count_t;
 
-/** The counter now. ANY THREAD. About 10 ns; orders no memory, so for a span that is to hold exactly
- *  some code, put what fences that code needs around it.
+/** The counter now. ANY THREAD. About 10 ns; orders no memory, so for a span that is to hold
+ *  exactly some code, put what fences that code needs around it.
  *  @return ticks since some moment before the machine started; never goes back on one thread */
 MONAD_ASYNC_API monad_async_cpu_ticks_count_t monad_async_get_ticks_count(void)
     MONAD_ASYNC_NOEXCEPT;

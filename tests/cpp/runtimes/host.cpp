@@ -1,4 +1,5 @@
-// Loads the plugin, whose C++ runtime is not this program's, and has it use an executor of this program.
+// Loads the plugin, whose C++ runtime is not this program's, and has it use an executor of this
+// program.
 #include <monad/async.hpp>
 
 #include <cstdio>

@@ -1,4 +1,5 @@
-/* Another library that wants static thread-local storage: 64 bytes of what the C library reserves. */
+/* Another library that wants static thread-local storage: 64 bytes of what the C library
+ * reserves. */
 static _Thread_local char bytes[64] __attribute__((tls_model("initial-exec")));
 
 int plug(void);

@@ -72,8 +72,8 @@ template <class Call>
     return call();
 }
 
-// A call during which other tasks may run. It goes to the cold functions by value: so its captures need
-// not be in memory where it is called here.
+// A call during which other tasks may run. It goes to the cold functions by value: so its captures
+// need not be in memory where it is called here.
 template <class Call>
 [[gnu::always_inline]] MONAD_ASYNC_LOCAL inline auto suspending(Call call)
 {
