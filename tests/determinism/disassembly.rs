@@ -141,12 +141,14 @@ fn target(code: &str) -> Option<u64> {
     u64::from_str_radix(last.trim_start_matches("0x"), 16).ok()
 }
 
-/// The slot that a call or jump goes through: `call *0x6da94(%rip)  # 1088c0 <_DYNAMIC+0xb18>`.
+/// The slot that a call or jump goes through: `call *0x6da94(%rip)  # 1088c0 <_DYNAMIC+0xb18>`; or
+/// that is kept in a register, for a `call *%rbp` further on: `mov 0x6a3e5(%rip),%rbp  # 117f60`.
 fn through(code: &str) -> Option<u64> {
-    let (branch, slot) = code.split_once('#')?;
-    let goes = branch.contains("call") || branch.contains("jmp");
+    let (before, slot) = code.split_once('#')?;
+    let goes = before.contains("call") || before.contains("jmp");
+    let keeps = before.trim_start().starts_with("mov ") && before.contains("(%rip),%r");
     let at = slot.split_whitespace().next()?;
-    u64::from_str_radix(at, 16).ok().filter(|_| goes && branch.contains("*0x"))
+    u64::from_str_radix(at, 16).ok().filter(|_| (goes && before.contains("*0x")) || keeps)
 }
 
 /// `00000000001088c0 R_X86_64_RELATIVE  *ABS*+0x00000000000a61e0`

@@ -79,6 +79,20 @@ fn every_mutant_dies() {
     assert!(unbroken.is_empty(), "no mutant breaks: {unbroken:#?}");
 }
 
+/// The source moves on, and the lists with it: told at once, not by the long runs.
+#[test]
+fn every_bug_has_its_place() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let lost: Vec<_> = mutants()
+        .chain(WEAKENED.iter().map(|(mutant, _)| mutant))
+        .filter_map(|m| {
+            let text = fs::read_to_string(root.join(m.file)).unwrap_or_default();
+            find(&text, m.right).err().map(|e| format!("{}: {e}: {}", m.file, m.right))
+        })
+        .collect();
+    assert!(lost.is_empty(), "keep the lists of mutants up to date: {lost:#?}");
+}
+
 /// Each bug is found by the model that the list names, which finds nothing without it.
 #[test]
 #[ignore = "builds the project once more, for loom; tests/run runs it"]
