@@ -116,7 +116,7 @@ impl<K: Kernel> Handle<K> {
     }
 
     /// ANY THREAD. False in a child after `fork`.
-    pub fn is_of_this_process(self) -> bool {
+    pub(crate) fn is_of_this_process(self) -> bool {
         self.executor().is_of_this_process()
     }
 
@@ -129,14 +129,14 @@ impl<K: Kernel> Handle<K> {
     }
 
     /// As [`Executor::list_attached`].
-    pub fn list_attached(self, tasks: &mut Vec<(TaskRef, Run)>) {
+    pub(crate) fn list_attached(self, tasks: &mut Vec<(TaskRef, Run)>) {
         if self.executor().is_mine() {
             self.executor().list_attached(tasks);
         }
     }
 
     /// OWNER'S THREAD. Whether that run of `task` is under way here.
-    pub fn has_run(self, task: TaskRef, run: Run) -> bool {
+    pub(crate) fn has_run(self, task: TaskRef, run: Run) -> bool {
         task.state().is_run_attached_to(self.as_ptr().cast(), run)
     }
 
@@ -240,7 +240,7 @@ impl<K: Kernel> Handle<K> {
 
     /// Refuses an operation that came without an entry. The flags are another task's to keep unless
     /// `task` runs.
-    pub fn io_without_entry(task: TaskRef) -> RawResult {
+    pub(crate) fn io_without_entry(task: TaskRef) -> RawResult {
         match Self::running(task) {
             Ok(_) => Self::refused(task, EINVAL),
             Err(_) => RawResult::failure(EINVAL),

@@ -44,7 +44,7 @@ impl RawResult {
     }
 
     #[inline(always)]
-    pub const fn from_words(words: [u64; 2]) -> Self {
+    pub(crate) const fn from_words(words: [u64; 2]) -> Self {
         // SAFETY: as above.
         unsafe { core::mem::transmute(words) }
     }

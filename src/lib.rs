@@ -16,6 +16,9 @@
 //! L8  capi  bridge
 //! ```
 
+// loom builds a part of the whole, and sees what only the rest uses.
+#![cfg_attr(loom, allow(dead_code))]
+
 pub mod error;
 pub mod intrusive;
 pub mod prefetch;

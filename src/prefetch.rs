@@ -22,7 +22,7 @@ pub fn line(address: usize) {
 
 /// As `line`, of memory about to be written: takes the line from the other processors at once.
 #[inline(always)]
-pub fn line_to_write(address: usize) {
+pub(crate) fn line_to_write(address: usize) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     // SAFETY: as in `line`. A processor without PREFETCHW takes it for a no-op.
     unsafe {

@@ -59,7 +59,7 @@ pub struct JoinRecord {
 }
 
 impl JoinRecord {
-    pub const OTHER_AT: usize = offset_of!(JoinRecord, other);
+    pub(crate) const OTHER_AT: usize = offset_of!(JoinRecord, other);
 
     pub(super) fn new(joiner: Joiner, other: TaskRef, run: Run, away: &'static Mailbox) -> Self {
         Self {
@@ -80,14 +80,14 @@ impl JoinRecord {
 
     /// # Safety
     /// `link` is the `link` of a record whose joiner waits.
-    pub unsafe fn from_link<'a>(link: NonNull<Link>) -> &'a Self {
+    pub(crate) unsafe fn from_link<'a>(link: NonNull<Link>) -> &'a Self {
         // SAFETY: the caller's; `link` was made from a pointer to the whole record.
         unsafe { link.cast().as_ref() }
     }
 
     /// # Safety
     /// `link` is the `unlink` of a record whose joiner waits.
-    pub unsafe fn from_unlink<'a>(link: NonNull<Link>) -> &'a Self {
+    pub(crate) unsafe fn from_unlink<'a>(link: NonNull<Link>) -> &'a Self {
         // SAFETY: as above.
         unsafe { link.byte_sub(offset_of!(JoinRecord, unlink)).cast().as_ref() }
     }

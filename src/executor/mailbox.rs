@@ -127,12 +127,12 @@ impl Mailbox {
     }
 
     /// The calling thread owns it.
-    pub fn is_mine(&self) -> bool {
+    pub(crate) fn is_mine(&self) -> bool {
         self.owner.is_here()
     }
 
     /// ANY THREAD. False in the child of a fork.
-    pub fn is_of_this_process(&self) -> bool {
+    pub(crate) fn is_of_this_process(&self) -> bool {
         self.forks.load(Ordering::Relaxed) == thread::forks()
     }
 
@@ -162,14 +162,14 @@ impl Mailbox {
     }
 
     /// ANY THREAD, also in a signal handler. Has a `run` that sleeps, or the next one, return.
-    pub fn ask_wake(&self) {
+    pub(crate) fn ask_wake(&self) {
         // Released by the notification.
         self.wake_asked.store(true, Ordering::Relaxed);
         self.notify();
     }
 
     /// The owner, notified. Whether `run` is to return.
-    pub fn take_wake(&self) -> bool {
+    pub(crate) fn take_wake(&self) -> bool {
         // Relaxed: acquired with the notification. An exchange, so that none is lost that comes
         // now.
         self.wake_asked.swap(false, Ordering::Relaxed)
@@ -189,7 +189,7 @@ impl Mailbox {
     }
 
     /// The owner, before anybody knows of it.
-    pub fn set_executor(&self, executor: *mut c_void, tracks: bool) {
+    pub(crate) fn set_executor(&self, executor: *mut c_void, tracks: bool) {
         // Released by whatever lets others know of it.
         self.executor.store(executor, Ordering::Relaxed);
         self.tracks.store(tracks, Ordering::Relaxed);
@@ -201,7 +201,7 @@ impl Mailbox {
     }
 
     /// As `executor`.
-    pub fn tracks(&self) -> bool {
+    pub(crate) fn tracks(&self) -> bool {
         self.tracks.load(Ordering::Relaxed)
     }
 
@@ -212,7 +212,7 @@ impl Mailbox {
 
     /// ANY THREAD. Keeps the owner of that epoch while `f` runs, which may post; None if it is
     /// gone.
-    pub fn with_owner<T>(&self, epoch: u64, f: impl FnOnce() -> T) -> Option<T> {
+    pub(crate) fn with_owner<T>(&self, epoch: u64, f: impl FnOnce() -> T) -> Option<T> {
         // In this order: the pin, which is visible to a `close` that comes after the look; the look
         // at the word, which shows a `close` that came before, or a later `open`; then whose it is.
         let open = self.inbox.pin_open();
@@ -241,7 +241,7 @@ impl Mailbox {
     }
 
     /// Of an executor that never was.
-    pub fn abandon(&'static self) {
+    pub(crate) fn abandon(&'static self) {
         let none = self.close();
         debug_assert!(none.is_empty());
         self.recycle();
@@ -249,7 +249,7 @@ impl Mailbox {
 
     /// Waits until no foreign thread is about to wake the owner (a handful of instructions of
     /// theirs), then gives the mailbox to the next executor.
-    pub fn recycle(&'static self) {
+    pub(crate) fn recycle(&'static self) {
         let mut backoff = Backoff::new();
         while self.inbox.pinned() {
             backoff.wait();

@@ -81,7 +81,7 @@ pub struct Executor<K: Kernel> {
 }
 
 impl<K: Kernel> Executor<K> {
-    pub const OWNER_AT: usize = core::mem::offset_of!(Self, owner) + Owner::POINTER_AT;
+    pub(crate) const OWNER_AT: usize = core::mem::offset_of!(Self, owner) + Owner::POINTER_AT;
 
     /// EXPENSIVE. The calling thread owns it.
     pub fn new(kernel: K, track: bool) -> Res<Box<Self>> {
@@ -121,12 +121,12 @@ impl<K: Kernel> Executor<K> {
 
     /// The calling thread is the one that made it.
     #[inline(always)]
-    pub fn is_mine(&self) -> bool {
+    pub(crate) fn is_mine(&self) -> bool {
         self.owner.is_here()
     }
 
     /// ANY THREAD. The process is the one that made it.
-    pub fn is_of_this_process(&self) -> bool {
+    pub(crate) fn is_of_this_process(&self) -> bool {
         self.owner.is_in_this_process()
     }
 
@@ -138,7 +138,7 @@ impl<K: Kernel> Executor<K> {
     }
 
     #[inline(always)]
-    pub fn is_current(&self, task: TaskRef) -> bool {
+    pub(crate) fn is_current(&self, task: TaskRef) -> bool {
         self.head.current_task.get() == task.as_head()
     }
 

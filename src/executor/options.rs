@@ -6,7 +6,7 @@ use crate::error::{Errno, Res};
 pub const NO_TIME_TRACKING: u32 = 1;
 
 /// Nanoseconds of a relative `struct timespec`; EINVAL where it is none.
-pub fn timespec_ns(ts: &libc::timespec) -> Res<u64> {
+pub(crate) fn timespec_ns(ts: &libc::timespec) -> Res<u64> {
     if ts.tv_sec < 0 || !(0..1_000_000_000).contains(&ts.tv_nsec) {
         return Err(Errno(libc::EINVAL));
     }

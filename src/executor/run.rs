@@ -56,7 +56,7 @@ impl<K: Kernel> Executor<K> {
     /// would let its tasks suspend those of the first from a stack that is not theirs. OWNER'S
     /// THREAD.
     #[inline(always)]
-    pub fn is_thread_in_run(&self) -> bool {
+    pub(crate) fn is_thread_in_run(&self) -> bool {
         // SAFETY: the owner thread's, which this is.
         unsafe { !(*self.running_here).is_null() }
     }

@@ -25,10 +25,10 @@ use crate::task::header::{mark, Flags, TaskRef};
 use crate::uring::kernel::Kernel;
 
 /// Bits of `monad_async_scope_enter`'s `flags`.
-pub const SHIELD: u32 = 1;
+pub(crate) const SHIELD: u32 = 1;
 
 /// No deadline, in place of a time-out.
-pub const NEVER_NS: u64 = u64::MAX;
+pub(crate) const NEVER_NS: u64 = u64::MAX;
 
 /// `monad_async_scope`: scope.h
 #[repr(C)]
@@ -68,7 +68,7 @@ impl Scope {
     }
 
     /// The thread of its task's executor.
-    pub fn has_fired(&self) -> bool {
+    pub(crate) fn has_fired(&self) -> bool {
         self.fired.get() != 0
     }
 

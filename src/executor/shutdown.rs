@@ -26,7 +26,7 @@ impl<K: Kernel> Executor<K> {
 
     /// OWNER'S THREAD. Puts every task that is attached into `tasks`, with its run, as far as there
     /// is memory for them. EXPENSIVE, as `cancel_all`.
-    pub fn list_attached(&self, tasks: &mut Vec<(TaskRef, Run)>) {
+    pub(crate) fn list_attached(&self, tasks: &mut Vec<(TaskRef, Run)>) {
         tasks.clear();
         if tasks.try_reserve(self.attached()).is_err() {
             return;

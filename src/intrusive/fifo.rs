@@ -88,7 +88,7 @@ impl Fifo {
 
     /// All entries, in a queue of their own; this one is empty afterwards.
     #[inline]
-    pub fn take_all(&self) -> Fifo {
+    pub(crate) fn take_all(&self) -> Fifo {
         let head = self.head.replace(ptr::null_mut());
         Fifo { head: Cell::new(head), tail: self.tail.clone() }
     }

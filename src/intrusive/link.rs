@@ -65,7 +65,7 @@ impl Link {
     /// anything.
     #[cfg(not(loom))]
     #[inline(always)]
-    pub fn peek_next(&self) -> *mut Link {
+    pub(crate) fn peek_next(&self) -> *mut Link {
         self.next.get()
     }
 }

@@ -306,7 +306,7 @@ impl Reversal {
 }
 
 impl Chain {
-    pub const EMPTY: Self = Self { head: ptr::null_mut() };
+    pub(crate) const EMPTY: Self = Self { head: ptr::null_mut() };
 
     pub fn is_empty(&self) -> bool {
         self.head.is_null()

@@ -51,13 +51,13 @@ impl TimerNode {
     }
 
     /// A node that is part of something else than [`new`](Self::new)'s are.
-    pub const fn of_another_kind() -> Self {
+    pub(crate) const fn of_another_kind() -> Self {
         let node = Self::new();
         Self { mark: Cell::new(NOWHERE | KIND), ..node }
     }
 
     #[inline(always)]
-    pub fn is_of_another_kind(&self) -> bool {
+    pub(crate) fn is_of_another_kind(&self) -> bool {
         self.mark.get() & KIND != 0
     }
 
@@ -68,7 +68,7 @@ impl TimerNode {
     }
 
     #[inline]
-    pub fn is_inserted(&self) -> bool {
+    pub(crate) fn is_inserted(&self) -> bool {
         self.place() != NOWHERE
     }
 

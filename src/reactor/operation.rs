@@ -54,7 +54,7 @@ pub mod bit {
     pub const ASKED: u8 = 1 << 0;
     /// In the queue of cancel requests.
     pub const CANCEL_QUEUED: u8 = 1 << 1;
-    pub const STREAM: u8 = 1 << 2;
+    pub(crate) const STREAM: u8 = 1 << 2;
     /// Of `task_io`: who waits for it has it cancelled when interrupted.
     pub const INTERNAL: u8 = 1 << 3;
 }
@@ -94,7 +94,7 @@ const _: () = {
 
 impl Op {
     /// Of `task_io`, on the task's stack.
-    pub fn internal(sqe: &Sqe) -> Self {
+    pub(crate) fn internal(sqe: &Sqe) -> Self {
         Self {
             sqe: Cell::new(*sqe),
             result: RawResult::default().into(),
@@ -135,21 +135,21 @@ impl Op {
 
     /// # Safety
     /// `link` is the `link` of a record in flight.
-    pub unsafe fn from_link<'a>(link: NonNull<Link>) -> &'a Self {
+    pub(crate) unsafe fn from_link<'a>(link: NonNull<Link>) -> &'a Self {
         // SAFETY: the caller's; rule 1.
         unsafe { link.byte_sub(offset_of!(Op, link)).cast().as_ref() }
     }
 
     /// # Safety
     /// `link` is the `of_task` of a record in flight.
-    pub unsafe fn from_of_task<'a>(link: NonNull<Link>) -> &'a Self {
+    pub(crate) unsafe fn from_of_task<'a>(link: NonNull<Link>) -> &'a Self {
         // SAFETY: the caller's; rule 1.
         unsafe { link.byte_sub(offset_of!(Op, of_task)).cast().as_ref() }
     }
 
     /// # Safety
     /// `link` is the `cancel` of a record in flight.
-    pub unsafe fn from_cancel<'a>(link: NonNull<Link>) -> &'a Self {
+    pub(crate) unsafe fn from_cancel<'a>(link: NonNull<Link>) -> &'a Self {
         // SAFETY: the caller's; rule 1.
         unsafe { link.byte_sub(offset_of!(Op, cancel)).cast().as_ref() }
     }
@@ -159,7 +159,7 @@ impl Op {
         self.task.get().expect("an operation in flight is a task's")
     }
 
-    pub fn is_of(&self, task: TaskRef) -> bool {
+    pub(crate) fn is_of(&self, task: TaskRef) -> bool {
         self.task.get() == Some(task)
     }
 
@@ -242,7 +242,7 @@ pub fn is_not_performed(res: i32) -> bool {
 }
 
 /// What an operation ends with that the kernel would not perform, however often it was asked.
-pub const KEPT_FROM: i32 = -libc::EAGAIN;
+pub(crate) const KEPT_FROM: i32 = -libc::EAGAIN;
 /// How often it is asked.
 pub const RETRIES_MAX: u32 = 100;
 

@@ -49,7 +49,7 @@ impl Timers {
     /// # Safety
     /// `timer` is not inserted, and stays in place until it has left.
     #[inline]
-    pub unsafe fn insert_node(&self, timer: NonNull<TimerNode>, deadline_ns: u64) {
+    pub(crate) unsafe fn insert_node(&self, timer: NonNull<TimerNode>, deadline_ns: u64) {
         // SAFETY: the caller's.
         unsafe {
             timer.as_ref().deadline_ns.set(deadline_ns);
@@ -58,7 +58,7 @@ impl Timers {
     }
 
     /// `timer` is inserted.
-    pub fn remove_node(&self, timer: NonNull<TimerNode>) {
+    pub(crate) fn remove_node(&self, timer: NonNull<TimerNode>) {
         // SAFETY: in here, says the caller, which backs it by the node's own place.
         unsafe { self.0.remove(timer) };
     }

@@ -31,7 +31,7 @@ pub(super) enum Left {
 
 impl Slab {
     /// VMAs that an open slot takes.
-    pub fn mappings_each(&self) -> usize {
+    pub(crate) fn mappings_each(&self) -> usize {
         match self.guards {
             GuardKind::Marker => 0,
             GuardKind::Mprotect => 2,
@@ -44,7 +44,7 @@ impl Slab {
     /// # Safety
     /// `slab` is published; `index` is the first that was never carved, or was carved and is
     /// closed.
-    pub unsafe fn open_stack(slab: NonNull<Slab>, index: u32) -> Res<()> {
+    pub(crate) unsafe fn open_stack(slab: NonNull<Slab>, index: u32) -> Res<()> {
         // SAFETY: published.
         let s = unsafe { slab.as_ref() };
         if index < s.opened.load(Relaxed) {
@@ -107,7 +107,7 @@ impl Slab {
     ///
     /// # Safety
     /// `slab` is published; the slot is the caller's, and nobody needs what is on its stack.
-    pub unsafe fn drop_stack(slab: NonNull<Slab>, index: u32) -> Left {
+    pub(crate) unsafe fn drop_stack(slab: NonNull<Slab>, index: u32) -> Left {
         // SAFETY: published.
         let s = unsafe { slab.as_ref() };
         let stack_bytes = s.shape.slot_bytes - s.shape.guard_bytes;

@@ -8,9 +8,9 @@ use super::slab::{Shape, Slab, SlotMeta, SLABS};
 use super::switch::Switch;
 
 /// The address of the newest slab's address.
-pub const SLABS_AT: *const c_void = (&raw const SLABS).cast();
+pub(crate) const SLABS_AT: *const c_void = (&raw const SLABS).cast();
 
-pub const SLAB_FIELDS: [(&str, usize); 11] = [
+pub(crate) const SLAB_FIELDS: [(&str, usize); 11] = [
     ("slab.size", size_of::<Slab>()),
     ("slab.next", offset_of!(Slab, next)),
     ("slab.headers_at", offset_of!(Slab, headers_at)),

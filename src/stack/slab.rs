@@ -51,11 +51,11 @@ use core::sync::atomic::{
 pub use super::walk::find;
 
 /// What 0 asks for.
-pub const DEFAULT_STACK_BYTES: usize = 128 << 10;
+pub(crate) const DEFAULT_STACK_BYTES: usize = 128 << 10;
 /// No stack is smaller; larger where a signal frame would not leave room, see [`Shape::new`].
-pub const MIN_STACK_BYTES: usize = 16 << 10;
+pub(crate) const MIN_STACK_BYTES: usize = 16 << 10;
 /// Beyond it a size is a mistake, not a wish.
-pub const MAX_STACK_BYTES: usize = 1 << 40;
+pub(crate) const MAX_STACK_BYTES: usize = 1 << 40;
 /// Rounded up to whole pages. See the top of this file.
 pub const GUARD_BYTES: usize = 16 << 10;
 /// Headers start at multiples of it: two lines, what the adjacent-line prefetcher fetches.
@@ -68,7 +68,7 @@ const EXACT_PAGES: usize = 16;
 
 const COLOUR_COUNT: usize = 21;
 /// Leaves the hot end of the stack (1 KiB and more) in the slot's last page.
-pub const COLOUR_MAX: usize = (COLOUR_COUNT - 1) * HEADER_ALIGN;
+pub(crate) const COLOUR_MAX: usize = (COLOUR_COUNT - 1) * HEADER_ALIGN;
 const _: () = assert!(COLOUR_MAX + 1024 <= 4096);
 /// How far slot i's stack is moved down. Neighbours are 8 steps, 1 KiB, apart.
 pub const COLOURS: [u16; COLOUR_COUNT] = {
@@ -229,7 +229,7 @@ impl Slab {
 
     /// # Safety
     /// `slab` is published; `index` below its `slots`.
-    pub unsafe fn meta(slab: NonNull<Slab>, index: u32) -> NonNull<SlotMeta> {
+    pub(crate) unsafe fn meta(slab: NonNull<Slab>, index: u32) -> NonNull<SlotMeta> {
         // SAFETY: the SlotMetas follow the Slab in its mapping, `slots` of them.
         unsafe { slab.add(1).cast::<SlotMeta>().add(index as usize) }
     }
@@ -275,7 +275,7 @@ impl Slab {
     ///
     /// # Safety
     /// `slab` is published; `index` below its `carved`.
-    pub unsafe fn drop_cold_headers(slab: NonNull<Slab>, index: u32) {
+    pub(crate) unsafe fn drop_cold_headers(slab: NonNull<Slab>, index: u32) {
         // SAFETY: published.
         let s = unsafe { slab.as_ref() };
         let page = memory::page_bytes();

@@ -5,7 +5,7 @@ use core::alloc::Layout;
 use crate::error::{Errno, Res};
 
 /// `Box::new` that can fail.
-pub fn try_box<T>(value: T) -> Res<Box<T>> {
+pub(crate) fn try_box<T>(value: T) -> Res<Box<T>> {
     const { assert!(size_of::<T>() != 0) };
     // SAFETY: not a zero-sized layout.
     let at = unsafe { std::alloc::alloc(Layout::new::<T>()) }.cast::<T>();

@@ -1,11 +1,11 @@
 //! Two of the system's clocks, read without a system call where the vDSO has them.
 
-pub const NS_PER_S: u64 = 1_000_000_000;
+pub(crate) const NS_PER_S: u64 = 1_000_000_000;
 
 /// The longest wait that the kernel counts on the monotonic clock. That one stands still while the
 /// system is suspended, so the sleeper has to look at the boot-time clock now and then; it is never
 /// early, as the boot-time clock advances at least as fast.
-pub const SLICE_NS: u64 = NS_PER_S;
+pub(crate) const SLICE_NS: u64 = NS_PER_S;
 
 /// No wait asks the kernel for more than 36 years at a time. `io_uring_enter` adds the time to its
 /// own clock's in signed 64 bits, unchecked: a wait of 2^63 ns would end at once, in the past.

@@ -27,7 +27,7 @@ extern "C" {
 }
 
 /// The calling thread's, valid as long as the thread; null without a C++ runtime.
-pub fn of_this_thread() -> *mut Exceptions {
+pub(crate) fn of_this_thread() -> *mut Exceptions {
     // SAFETY: no preconditions.
     unsafe { monad_async_cxa_globals().cast() }
 }

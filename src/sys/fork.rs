@@ -48,7 +48,7 @@ impl<T> ForkLock<T> {
     }
 
     /// After it, in parent and child; what `inside` does, it does under the lock.
-    pub fn let_go(&'static self, inside: impl FnOnce(&mut T)) {
+    pub(crate) fn let_go(&'static self, inside: impl FnOnce(&mut T)) {
         if !self.is_held_here() {
             return;
         }
@@ -76,7 +76,7 @@ impl Watch {
         Self(AtomicBool::new(false))
     }
 
-    pub fn ensure(
+    pub(crate) fn ensure(
         &self,
         before: extern "C" fn(),
         in_parent: extern "C" fn(),

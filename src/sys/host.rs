@@ -32,7 +32,7 @@ impl Release {
         Self { major, minor, text: Text::from_args(format_args!("{text}")) }
     }
 
-    pub fn at_least(&self, major: u32, minor: u32) -> bool {
+    pub(crate) fn at_least(&self, major: u32, minor: u32) -> bool {
         (self.major, self.minor) >= (major, minor)
     }
 }
@@ -44,12 +44,12 @@ impl fmt::Display for Release {
 }
 
 /// `kernel.io_uring_disabled` (6.6): 0 nobody is refused, 1 the unprivileged, 2 everybody.
-pub fn io_uring_disabled() -> Option<i64> {
+pub(crate) fn io_uring_disabled() -> Option<i64> {
     number(&read::<32>("/proc/sys/kernel/io_uring_disabled")?)
 }
 
 /// `kernel.io_uring_group`: whom 1 lets through all the same; -1 nobody.
-pub fn io_uring_group() -> Option<i64> {
+pub(crate) fn io_uring_group() -> Option<i64> {
     number(&read::<32>("/proc/sys/kernel/io_uring_group")?)
 }
 
@@ -66,7 +66,7 @@ fn number(text: &str) -> Option<i64> {
 }
 
 /// True if this thread runs under a seccomp filter.
-pub fn seccomp_filtered() -> bool {
+pub(crate) fn seccomp_filtered() -> bool {
     read::<4096>("/proc/thread-self/status").is_some_and(|status| seccomp_mode(&status) == Some(2))
 }
 
@@ -75,7 +75,7 @@ fn seccomp_mode(status: &str) -> Option<i64> {
 }
 
 /// RLIMIT_NOFILE, the soft limit; `None`: unlimited.
-pub fn max_open_files() -> Option<u64> {
+pub(crate) fn max_open_files() -> Option<u64> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: fills in an rlimit of our own.
     let rc = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
@@ -83,7 +83,7 @@ pub fn max_open_files() -> Option<u64> {
 }
 
 /// RLIMIT_MEMLOCK, the soft limit; `None`: unlimited.
-pub fn max_locked_bytes() -> Option<u64> {
+pub(crate) fn max_locked_bytes() -> Option<u64> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: fills in an rlimit of our own.
     let rc = unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &mut limit) };

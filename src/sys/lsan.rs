@@ -48,7 +48,7 @@ thread_local! {
 
 /// Before the thread leaves the stack it is on, at `stack_pointer`, for a task's. A stack that is
 /// not the thread's own is a task's, and known.
-pub fn leave_own_stack(stack_pointer: usize) {
+pub(crate) fn leave_own_stack(stack_pointer: usize) {
     let _ = OWN.try_with(|own| {
         let known = own.take();
         let (limit, base) = match &known {

@@ -71,7 +71,7 @@ pub struct Reserved {
 /// Takes `bytes` (whole pages) of address space, of which nothing can be accessed until it is
 /// [`open`]ed: so nothing is locked by mlockall, nor charged where memory is not overcommitted.
 /// ENOMEM where address space, RLIMIT_AS, RLIMIT_MEMLOCK or the VMAs end.
-pub fn reserve(bytes: usize) -> Res<Reserved> {
+pub(crate) fn reserve(bytes: usize) -> Res<Reserved> {
     // SAFETY: at an address of the kernel's choice it touches nothing there is.
     unsafe { map_closed(core::ptr::null_mut(), bytes, 0) }
 }
@@ -146,7 +146,7 @@ pub unsafe fn open(at: NonNull<u8>, bytes: usize) -> Res<bool> {
 ///
 /// # Safety
 /// Whole pages of one [`reserve`], open but for guards.
-pub unsafe fn lock_what_is_touched(at: NonNull<u8>, bytes: usize) {
+pub(crate) unsafe fn lock_what_is_touched(at: NonNull<u8>, bytes: usize) {
     const MLOCK_ONFAULT: u32 = 1;
     // SAFETY: changes no contents.
     unsafe { libc::syscall(libc::SYS_mlock2, at.as_ptr(), bytes, MLOCK_ONFAULT) };
@@ -171,7 +171,7 @@ pub fn map(bytes: usize) -> Res<NonNull<u8>> {
 ///
 /// # Safety
 /// Exactly one earlier `map` or `reserve`, of which nothing is used any more, by any thread.
-pub unsafe fn unmap(at: NonNull<u8>, bytes: usize) {
+pub(crate) unsafe fn unmap(at: NonNull<u8>, bytes: usize) {
     // SAFETY: by this function's contract nobody uses the range.
     let r = unsafe { libc::munmap(at.as_ptr().cast(), bytes) };
     debug_assert_eq!(r, 0);
@@ -204,7 +204,7 @@ pub unsafe fn guard(at: NonNull<u8>, bytes: usize, kind: GuardKind) -> Res<()> {
 /// # Safety
 /// Whole pages of one [`map`], whose contents nobody needs. They may be read meanwhile, as atomics:
 /// each byte is then the old one or 0.
-pub unsafe fn drop_pages(at: NonNull<u8>, bytes: usize) -> Res<()> {
+pub(crate) unsafe fn drop_pages(at: NonNull<u8>, bytes: usize) -> Res<()> {
     let p = at.as_ptr().cast();
     for advice in [libc::MADV_DONTNEED, MADV_DONTNEED_LOCKED] {
         // SAFETY: by this function's contract the contents are not needed.
@@ -216,7 +216,7 @@ pub unsafe fn drop_pages(at: NonNull<u8>, bytes: usize) -> Res<()> {
 }
 
 /// The most VMAs that a process may have.
-pub fn mappings_max() -> usize {
+pub(crate) fn mappings_max() -> usize {
     const DEFAULT: usize = 65_530;
     let mut text = [0u8; 24];
     // SAFETY: reads a file into a buffer of our own, as much as fits, and closes it.

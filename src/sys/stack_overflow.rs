@@ -65,7 +65,7 @@ static LOCATE: AtomicPtr<Locate> = AtomicPtr::new(null_mut());
 static DESCRIBE: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
 
 /// By the stack pool, before it gives the first slot.
-pub fn set_locate(locate: &'static Locate) {
+pub(crate) fn set_locate(locate: &'static Locate) {
     LOCATE.store(core::ptr::from_ref(locate).cast_mut(), Release);
 }
 
@@ -178,7 +178,7 @@ fn install_handler() -> Res<()> {
 
 /// Puts back the action that was there before ours, where ours is still the process's. One that was
 /// installed since, and passes on to ours, keeps ours in place: nobody could tell it.
-pub fn uninstall() {
+pub(crate) fn uninstall() {
     if !*INSTALLED.lock() {
         return;
     }
@@ -370,7 +370,7 @@ impl Line {
         self.text("0x").digits(value, 16)
     }
 
-    pub fn decimal(&mut self, value: usize) -> &mut Self {
+    pub(crate) fn decimal(&mut self, value: usize) -> &mut Self {
         self.digits(value, 10)
     }
 

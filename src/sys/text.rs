@@ -28,7 +28,7 @@ impl<const N: usize> Text<N> {
         Self { literal: "", bytes: None, len: 0 }
     }
 
-    pub fn from_args(args: fmt::Arguments<'_>) -> Self {
+    pub(crate) fn from_args(args: fmt::Arguments<'_>) -> Self {
         let mut text = Self::new();
         let _ = text.write_fmt(args);
         text

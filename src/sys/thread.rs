@@ -106,11 +106,11 @@ impl OwnerNumber {
     }
 
     /// From here on the calling thread. EXPENSIVE the first time.
-    pub fn set_here(&self) {
+    pub(crate) fn set_here(&self) {
         self.0.store(own_number(), Ordering::Relaxed);
     }
 
-    pub fn set_nobody(&self) {
+    pub(crate) fn set_nobody(&self) {
         self.0.store(NOBODY, Ordering::Relaxed);
     }
 
@@ -183,7 +183,7 @@ extern "C" fn in_child() {
 }
 
 impl Owner {
-    pub const POINTER_AT: usize = core::mem::offset_of!(Owner, pointer);
+    pub(crate) const POINTER_AT: usize = core::mem::offset_of!(Owner, pointer);
 
     /// Nobody, yet.
     pub const fn nobody() -> Self {
@@ -199,7 +199,7 @@ impl Owner {
     ///
     /// # Safety
     /// Once; it stays where it is until it is dropped.
-    pub unsafe fn adopt(&self) {
+    pub(crate) unsafe fn adopt(&self) {
         static WATCH: Watch = Watch::new();
         WATCH.ensure(before_fork, in_parent, in_child);
         let mut first = OWNERS.lock();
@@ -220,7 +220,7 @@ impl Owner {
     }
 
     /// Whether it is a thread of this process at all.
-    pub fn is_in_this_process(&self) -> bool {
+    pub(crate) fn is_in_this_process(&self) -> bool {
         !self.number.is_nobody()
     }
 }
@@ -268,7 +268,7 @@ pub fn running_executor() -> *mut *const c_void {
 }
 
 /// The task that runs on the calling thread, or null. ASYNC-SIGNAL-SAFE.
-pub fn running_task() -> *const c_void {
+pub(crate) fn running_task() -> *const c_void {
     // SAFETY: no preconditions.
     unsafe { monad_async_task_current() }
 }

@@ -85,7 +85,7 @@ impl ThreadPointer {
 }
 
 /// No destructor runs any more. What threads had set stays allocated.
-pub fn forget_all() {
+pub(crate) fn forget_all() {
     let mut next = FIRST.swap(null_mut(), Ordering::Acquire).cast_const();
     while !next.is_null() {
         // SAFETY: each is a static.

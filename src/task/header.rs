@@ -31,8 +31,8 @@ use crate::stack::switch::{Registration, Switch};
 use crate::task::permit::Permit;
 use crate::task::state::TaskState;
 
-pub const PRIORITIES: usize = 3;
-pub const NORMAL: u8 = 1;
+pub(crate) const PRIORITIES: usize = 3;
+pub(crate) const NORMAL: u8 = 1;
 
 /// `user_code`; the head is the task's handle in C.
 pub type UserCode = unsafe extern "C" fn(*const TaskHead) -> RawResult;
@@ -137,8 +137,7 @@ pub enum Waits {
 }
 
 /// What a task's next suspension or its exit must not pass by: bits of [`Task::marks`], so that a
-/// suspension tests one byte for [`STOPS`](mark::STOPS), and an exit the same for
-/// [`ENDS`](mark::ENDS).
+/// suspension tests one byte for [`STOPS`](mark::STOPS), and an exit the same one for the rest.
 pub mod mark {
     /// Asked to be cancelled. Sticky: until the task exits or takes it back.
     pub const ASKED: u8 = 1 << 0;
@@ -156,7 +155,6 @@ pub mod mark {
     pub const JOINED: u8 = 1 << 6;
 
     pub const STOPS: u8 = INTERRUPTED | UNARMED;
-    pub const ENDS: u8 = SCOPED | OPERATIONS | JOINED;
 }
 
 /// The whole task. 128-aligned; lives among the headers of its stack's slab.
@@ -257,7 +255,7 @@ impl TaskRef {
     /// # Safety
     /// `link` is the link of a task.
     #[inline(always)]
-    pub unsafe fn from_link(link: NonNull<Link>) -> Self {
+    pub(crate) unsafe fn from_link(link: NonNull<Link>) -> Self {
         // SAFETY: inverse of `link`.
         Self(unsafe { link.byte_sub(core::mem::offset_of!(Task, link)).cast() })
     }
@@ -277,7 +275,7 @@ impl TaskRef {
 
     /// What attach, launch and every switch touch of the header.
     #[inline(always)]
-    pub fn prefetch_header(self) {
+    pub(crate) fn prefetch_header(self) {
         let at = self.addr();
         prefetch::line(at);
         prefetch::line(at + 64);
@@ -286,7 +284,7 @@ impl TaskRef {
 
     /// The same lines, for a task that is with another processor.
     #[inline(always)]
-    pub fn prefetch_to_write(self) {
+    pub(crate) fn prefetch_to_write(self) {
         let at = self.addr();
         prefetch::line_to_write(at);
         prefetch::line_to_write(at + 64);
@@ -296,7 +294,7 @@ impl TaskRef {
     /// What a resume touches of the stack: its base, where the coroutine's link is, and the lowest
     /// frames. Reads the header.
     #[inline(always)]
-    pub fn prefetch_stack(self) {
+    pub(crate) fn prefetch_stack(self) {
         let sp = self.switch.sp();
         prefetch::line(self.switch.base());
         prefetch::line(sp - 64);
@@ -313,20 +311,20 @@ impl TaskRef {
     // The three below keep the whole task's provenance: made from the task's pointer, not from a
     // reference to the field.
     #[inline(always)]
-    pub fn link_ptr(self) -> NonNull<Link> {
+    pub(crate) fn link_ptr(self) -> NonNull<Link> {
         // SAFETY: within the task.
         unsafe { self.0.byte_add(core::mem::offset_of!(Task, link)).cast() }
     }
 
     #[inline(always)]
-    pub fn timer_ptr(self) -> NonNull<TimerNode> {
+    pub(crate) fn timer_ptr(self) -> NonNull<TimerNode> {
         // SAFETY: within the task.
         unsafe { self.0.byte_add(core::mem::offset_of!(Task, timer)).cast() }
     }
 
     /// Sets `waits` and `level`, by one store.
     #[inline(always)]
-    pub fn wait_in(self, waits: Waits, level: u8) {
+    pub(crate) fn wait_in(self, waits: Waits, level: u8) {
         let both = u16::from_ne_bytes([waits as u8, level]);
         // SAFETY: the two are neighbours in the task, in this order and aligned for it (asserted
         // at `Task`), and each byte is valid for its field.
@@ -335,14 +333,14 @@ impl TaskRef {
 
     /// The CPU level the user asks for; anything above low counts as low.
     #[inline(always)]
-    pub fn cpu_level(self) -> u8 {
+    pub(crate) fn cpu_level(self) -> u8 {
         // SAFETY: the field of a live task. Volatile, as the optimiser reads four bytes where it
         // may, and such a load waits for the store of the one byte that a user has just written.
         unsafe { self.head.cpu.as_ptr().read_volatile() }.min(PRIORITIES as u8 - 1)
     }
 
     #[inline(always)]
-    pub fn io_level(self) -> u8 {
+    pub(crate) fn io_level(self) -> u8 {
         // SAFETY: as above.
         unsafe { self.head.io.as_ptr().read_volatile() }.min(PRIORITIES as u8 - 1)
     }

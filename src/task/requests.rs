@@ -32,10 +32,10 @@ use loom::sync::atomic::{
 };
 
 #[cfg(not(loom))]
-pub const PLACES: usize = 64;
+pub(crate) const PLACES: usize = 64;
 /// So that a model runs out of them.
 #[cfg(loom)]
-pub const PLACES: usize = 1;
+pub(crate) const PLACES: usize = 1;
 
 const NO_PLACE: u64 = if PLACES == 64 { 0 } else { !((1 << (PLACES % 64)) - 1) };
 

@@ -209,7 +209,7 @@ impl TaskState<'_> {
     }
 
     /// The task is destroyed.
-    pub fn forget(self) {
+    pub(crate) fn forget(self) {
         // Relaxed: nobody may use it any more, and who does finds it idle.
         self.run_state.store(FRESH, Relaxed);
     }

@@ -33,14 +33,14 @@ impl TaskRef {
 
     /// It is about to suspend, for something to wait for.
     #[inline(always)]
-    pub fn awaits(self) {
+    pub(crate) fn awaits(self) {
         debug_assert_eq!(self.head.flags.get(), Flags::RUNNING);
         self.head.flags.set(Flags::AWAITING);
     }
 
     /// It was about to suspend, and need not.
     #[inline(always)]
-    pub fn goes_on(self) {
+    pub(crate) fn goes_on(self) {
         debug_assert_eq!(self.head.flags.get(), Flags::AWAITING);
         self.head.flags.set(Flags::RUNNING);
     }

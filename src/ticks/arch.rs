@@ -27,13 +27,13 @@ mod x86_64 {
     }
 
     /// By the hypervisor, which knows what it runs this guest with; else by the processor.
-    pub fn stated() -> Option<u64> {
+    pub(crate) fn stated() -> Option<u64> {
         hypervisor(leaf).or_else(|| processor(leaf))
     }
 
     /// Leaf 0x40000010 holds the counter's kHz by a convention of VMware's that KVM shares; other
     /// hypervisors put other things there.
-    pub fn hypervisor(leaf: impl Fn(u32) -> [u32; 4]) -> Option<u64> {
+    pub(crate) fn hypervisor(leaf: impl Fn(u32) -> [u32; 4]) -> Option<u64> {
         if leaf(1)[2] & (1 << 31) == 0 {
             return None;
         }
@@ -72,7 +72,7 @@ mod aarch64 {
         ticks
     }
 
-    pub fn stated() -> Option<u64> {
+    pub(crate) fn stated() -> Option<u64> {
         let hz: u64;
         // SAFETY: reads a register that Linux lets every process read.
         unsafe { asm!("mrs {}, cntfrq_el0", out(reg) hz, options(nomem, nostack)) };
@@ -92,7 +92,7 @@ mod interpreted {
         START.get_or_init(Instant::now).elapsed().as_nanos() as u64
     }
 
-    pub fn stated() -> Option<u64> {
+    pub(crate) fn stated() -> Option<u64> {
         Some(1_000_000_000)
     }
 }

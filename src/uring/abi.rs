@@ -202,7 +202,7 @@ numbers! {
 }
 
 /// Entries of the largest ring: IORING_MAX_ENTRIES, which no header tells.
-pub const MAX_ENTRIES: u32 = 32768;
+pub(crate) const MAX_ENTRIES: u32 = 32768;
 
 /// Everything that the header may know.
 pub fn tables() -> impl Iterator<Item = &'static (&'static str, u64)> {

@@ -25,7 +25,7 @@ pub struct Cqe {
 
 /// From here on `user_data` is the kernel object's own: `push` gets none, and no completion shows
 /// any.
-pub const FIRST_RESERVED_USER_DATA: u64 = u64::MAX - 15;
+pub(crate) const FIRST_RESERVED_USER_DATA: u64 = u64::MAX - 15;
 
 /// How long an [`Kernel::enter`] may sleep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,10 +56,6 @@ impl Sqe {
         (self.0[0] >> 16) as u16
     }
     #[inline]
-    pub fn set_ioprio(&mut self, v: u16) {
-        self.0[0] = (self.0[0] & !(0xffff << 16)) | ((v as u64) << 16);
-    }
-    #[inline]
     pub const fn fd(&self) -> i32 {
         (self.0[0] >> 32) as i32
     }
@@ -78,7 +74,7 @@ impl Sqe {
     }
     /// rw_flags, poll32_events, timeout_flags, ...: the union of per-opcode flags.
     #[inline]
-    pub const fn op_flags(&self) -> u32 {
+    pub(crate) const fn op_flags(&self) -> u32 {
         (self.0[3] >> 32) as u32
     }
     #[inline]

@@ -11,10 +11,10 @@ pub const TASKRUN_FLAG: u32 = 1 << 2;
 pub const SUBMIT_ALL: u32 = 1 << 3;
 pub const NO_SQARRAY: u32 = 1 << 4;
 pub const CLAMP: u32 = 1 << 5;
-pub const REGISTERED_RING: u32 = 1 << 6;
+pub(crate) const REGISTERED_RING: u32 = 1 << 6;
 pub const BOOT_CLOCK: u32 = 1 << 7;
-pub const MULTISHOT_POLL: u32 = 1 << 8;
-pub const NO_IOWAIT: u32 = 1 << 9;
+pub(crate) const MULTISHOT_POLL: u32 = 1 << 8;
+pub(crate) const NO_IOWAIT: u32 = 1 << 9;
 
 /// Every bit of the ring's. Bits from 16 on belong to other parts of `sys`.
 pub const ALL: u32 = (1 << 10) - 1;
