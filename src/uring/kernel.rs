@@ -55,6 +55,10 @@ impl Sqe {
     pub const fn ioprio(&self) -> u16 {
         (self.0[0] >> 16) as u16
     }
+    #[cfg(test)]
+    pub(crate) fn set_ioprio(&mut self, v: u16) {
+        self.0[0] = (self.0[0] & !(0xffff << 16)) | ((v as u64) << 16);
+    }
     #[inline]
     pub const fn fd(&self) -> i32 {
         (self.0[0] >> 32) as i32
