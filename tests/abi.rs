@@ -1,12 +1,12 @@
 //! The numbers that this library has of the kernel's, against the machine's own header, and against
 //! the one other list of them: the debugger's.
 
-#[path = "support/skip.rs"]
-mod skip;
+mod support;
 
 use monad_async::uring::abi;
 use std::io::Write;
 use std::process::{Command, Stdio};
+use support::skip;
 
 /// What the compiler says of `source`.
 fn complaints(source: &str) -> Result<Vec<String>, std::io::Error> {

@@ -1,15 +1,13 @@
 //! How much stack making an executor takes: a thread of a plugin, or a task, may have little.
 
-mod child;
-#[path = "support/skip.rs"]
-mod skip;
+mod support;
 
-use child::{alone, HEADER};
 use monad_async::capi::executor::{
     monad_async_executor_create, monad_async_executor_destroy, ExecutorAttr,
 };
 use monad_async::stack::pool::acquire;
 use std::mem::MaybeUninit;
+use support::child::{alone, HEADER};
 
 struct OnSlot(usize, usize);
 

@@ -1,8 +1,7 @@
 //! The executor through its handles, against the real kernel: what does not need C to be seen.
 
-mod common;
+mod support;
 
-use common::*;
 use monad_async::api::Handle;
 use monad_async::error::{Errno, RawResult};
 use monad_async::task::header::TaskRef;
@@ -10,6 +9,7 @@ use monad_async::uring::abi;
 use monad_async::uring::kernel::Sqe;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use support::*;
 
 #[test]
 fn a_launch_runs_once() {

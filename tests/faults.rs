@@ -1,14 +1,8 @@
 //! Hostile machines, through the whole executor on the real kernel: features missing, limits
 //! reached, signals, fork, and entries of the user's that reach beyond their own task.
 
-mod child;
-mod common;
-mod programme;
-#[path = "support/skip.rs"]
-mod skip;
+mod support;
 
-use child::alone;
-use common::*;
 use monad_async::api::{self, Handle};
 use monad_async::capi;
 use monad_async::error::{Errno, RawResult};
@@ -17,13 +11,15 @@ use monad_async::task::header::{Flags, TaskRef};
 use monad_async::uring::kernel::{op, Sqe};
 use monad_async::uring::mask;
 use monad_async::uring::{RealKernel, RingOptions};
-use programme::*;
-use skip::skip;
 use std::ffi::CStr;
 use std::hint;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
+use support::child::alone;
+use support::programme::*;
+use support::skip::skip;
+use support::*;
 
 /// `None` where the machine has no io_uring: the test is skipped.
 fn masked(entries: u32, mask: u32) -> Option<Handle<Real>> {

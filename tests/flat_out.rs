@@ -1,9 +1,8 @@
 //! Eight threads launch on two executors as fast as they can: every launch runs once, on the
 //! executor it was launched on. Five seconds; a minute with MONAD_ASYNC_LONG=1.
 
-mod common;
+mod support;
 
-use common::*;
 use monad_async::api::Handle;
 use monad_async::error::RawResult;
 use monad_async::task::header::{TaskHead, TaskRef};
@@ -13,15 +12,11 @@ use std::sync::mpsc;
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
+use support::*;
 
 const THREADS: usize = 8;
 /// Of each thread.
 const TASKS: usize = 64;
-
-#[derive(Clone, Copy)]
-struct Shared(Handle<Real>);
-// SAFETY: only the calls that any thread may make are made through it, while the executor lives.
-unsafe impl Send for Shared {}
 
 /// What a task says of its runs; the executor's thread writes, the submitter reads after the exit.
 struct Says {
@@ -47,7 +42,7 @@ unsafe extern "C" fn body(head: *const TaskHead) -> RawResult {
 }
 
 /// Launches until told to stop; how many on each executor.
-fn submit(on: [Shared; 2], stop: &AtomicBool, nth: usize) -> [u64; 2] {
+fn submit(on: [Shared<Handle<Real>>; 2], stop: &AtomicBool, nth: usize) -> [u64; 2] {
     let says: Vec<Says> =
         (0..TASKS).map(|_| Says { runs: AtomicU64::new(0), ran_on: AtomicU64::new(0) }).collect();
     let tasks: Vec<TaskRef> = says
@@ -100,7 +95,7 @@ fn eight_threads_on_two_executors() {
     let seconds = if std::env::var_os("MONAD_ASYNC_LONG").is_some() { 60 } else { 5 };
     static STOP: AtomicBool = AtomicBool::new(false);
     static DONE: AtomicBool = AtomicBool::new(false);
-    let (tx, rx) = mpsc::channel::<Shared>();
+    let (tx, rx) = mpsc::channel::<Shared<Handle<Real>>>();
     let all_woken = Arc::new(Barrier::new(3));
     let executors: Vec<_> = (0..2)
         .map(|_| {

@@ -1,17 +1,14 @@
 //! What another thread is in the middle of when a thread forks: the child has its traces and not
 //! it.
 
-mod child;
-mod common;
-#[path = "support/skip.rs"]
-mod skip;
+mod support;
 
-use child::alone;
-use common::*;
 use monad_async::error::Errno;
 use monad_async::ticks;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use support::child::alone;
+use support::*;
 
 /// Runs `f` in a forked child; whether it returned true. A child that waits for ever is killed.
 fn forked(f: impl FnOnce() -> bool) -> bool {

@@ -6,28 +6,16 @@
 //! ```
 #![cfg(not(loom))]
 
+#[path = "support/rng.rs"]
+mod rng;
+
 use monad_async::intrusive::{Fifo, Link, MpscQueue, Push, TimerNode, TimerQueue};
+use rng::Rng;
 use std::collections::{BTreeMap, VecDeque};
 use std::ptr::NonNull;
 
 const ROUNDS: usize = if cfg!(miri) { 2 } else { 50 };
 const STEPS: usize = if cfg!(miri) { 300 } else { 20_000 };
-
-/// splitmix64
-struct Rng(u64);
-
-impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-}
 
 fn ptr<T>(x: &T) -> NonNull<T> {
     NonNull::from(x)
@@ -36,7 +24,7 @@ fn ptr<T>(x: &T) -> NonNull<T> {
 #[test]
 fn fifo_agrees_with_a_deque() {
     for seed in 0..ROUNDS as u64 {
-        let mut rng = Rng(seed);
+        let mut rng = Rng::new(seed, 0);
         let links: Vec<Link> = (0..1 + rng.below(40)).map(|_| Link::new()).collect();
         let fifo = Fifo::new();
         let mut model: VecDeque<NonNull<Link>> = VecDeque::new();
@@ -44,7 +32,7 @@ fn fifo_agrees_with_a_deque() {
         for _ in 0..STEPS {
             match rng.below(5) {
                 0 | 1 if !idle.is_empty() => {
-                    let link = idle.swap_remove(rng.below(idle.len()));
+                    let link = idle.swap_remove(rng.below(idle.len() as u32) as usize);
                     // SAFETY: an idle link; `links` outlives the list.
                     unsafe { fifo.push_back(link) };
                     model.push_back(link);
@@ -55,7 +43,7 @@ fn fifo_agrees_with_a_deque() {
                     idle.extend(popped);
                 }
                 _ if !model.is_empty() => {
-                    let link = model.remove(rng.below(model.len())).unwrap();
+                    let link = model.remove(rng.below(model.len() as u32) as usize).unwrap();
                     // SAFETY: the model says it is queued.
                     unsafe { fifo.remove(link) };
                     idle.push(link);
@@ -75,7 +63,7 @@ fn fifo_agrees_with_a_deque() {
 #[test]
 fn timers_agree_with_a_map() {
     for seed in 0..ROUNDS as u64 {
-        let mut rng = Rng(seed);
+        let mut rng = Rng::new(seed, 0);
         let nodes: Vec<TimerNode> = (0..1 + rng.below(200)).map(|_| TimerNode::new()).collect();
         let timers = TimerQueue::new();
         // By deadline, then by order of insertion.
@@ -88,11 +76,11 @@ fn timers_agree_with_a_map() {
         for step in 0..STEPS as u64 {
             match rng.below(6) {
                 0..=2 if !idle.is_empty() => {
-                    let node = idle.swap_remove(rng.below(idle.len()));
+                    let node = idle.swap_remove(rng.below(idle.len() as u32) as usize);
                     let deadline = match style {
                         0 => now + rng.below(4) as u64,
                         1 => now + 1000,
-                        2 => now + [10, 10, 10, 100, 1000, 10_000, 5][rng.below(7)],
+                        2 => now + [10, 10, 10, 100, 1000, 10_000, 5][rng.below(7) as usize],
                         _ if rng.below(50) == 0 => u64::MAX,
                         _ => now.saturating_add(rng.next() >> (20 + rng.below(44))),
                     };
@@ -104,7 +92,7 @@ fn timers_agree_with_a_map() {
                     model.insert((deadline, step), node);
                 }
                 3 if !model.is_empty() => {
-                    let key = *model.keys().nth(rng.below(model.len())).unwrap();
+                    let key = *model.keys().nth(rng.below(model.len() as u32) as usize).unwrap();
                     let node = model.remove(&key).unwrap();
                     // SAFETY: the model says it is inserted.
                     unsafe { timers.remove(node) };

@@ -1,9 +1,8 @@
 //! The nth allocation fails, for every n, through create, attach, run, I/O, cancel and destroy: an
 //! error or success, no leak, no abort.
 
-mod common;
+mod support;
 
-use common::nop;
 use core::ffi::CStr;
 use monad_async::api::{self, Handle};
 use monad_async::capi::executor::{
@@ -17,6 +16,7 @@ use std::cell::Cell;
 use std::mem::zeroed;
 use std::ptr::null_mut;
 use std::sync::{Mutex, PoisonError};
+use support::nop;
 
 thread_local! {
     /// Allocations of this thread until the one that fails; negative: none does.
@@ -76,7 +76,7 @@ unsafe extern "C" fn body(head: *const TaskHead) -> RawResult {
     // SAFETY: the executor passes the handle of the task that runs.
     let task = unsafe { TaskRef::from_head(head) };
     nop(task);
-    Handle::<common::Real>::sleep(task, 1000)
+    Handle::<support::Real>::sleep(task, 1000)
 }
 
 fn whole_story(entries: u32) {
@@ -128,11 +128,11 @@ fn from_create_to_destroy() {
 #[test]
 fn a_cancel_from_another_thread_takes_none() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let ex = common::executor(0);
-    let task = common::new_task();
+    let ex = support::executor(0);
+    let task = support::new_task();
     task.head.user_code.set(Some(body));
     ex.attach(task).unwrap();
-    struct Shared(Handle<common::Real>, TaskRef);
+    struct Shared(Handle<support::Real>, TaskRef);
     // SAFETY: used for a call that any thread may make.
     unsafe impl Send for Shared {}
     let shared = Shared(ex, task);

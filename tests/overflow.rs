@@ -1,13 +1,8 @@
 //! A task's stack overflow: the process dies by SIGSEGV, after one line that names the task; and
 //! every other fault goes where it went without us. Each test dies in a child.
 
-mod child;
-mod common;
-#[path = "support/skip.rs"]
-mod skip;
+mod support;
 
-use child::{alone, child, dying, free, header, readable, touch, HEADER, SMALL};
-use common::{executor, new_task, set_body};
 use monad_async::error::RawResult;
 use monad_async::stack::pool::{acquire, Slot};
 use monad_async::stack::slab::{find, GUARD_BYTES};
@@ -15,6 +10,8 @@ use monad_async::sys::memory::{force_mprotect_guards, signal_frame_bytes};
 use monad_async::sys::stack_overflow::{self, Hit};
 use monad_async::task::header::TaskRef;
 use std::collections::HashSet;
+use support::child::{alone, child, dying, free, header, readable, touch, HEADER, SMALL};
+use support::{executor, new_task, set_body};
 
 struct OnSlot(usize, usize);
 
@@ -236,7 +233,7 @@ fn an_overflow_in_a_call_that_suspends_is_named() {
         in_a_task(|task, _, own| {
             for left in (0..3000).rev().step_by(16) {
                 run_deep_down(own.stack_limit, left, &|| {
-                    common::nop(task);
+                    support::nop(task);
                 });
             }
         });

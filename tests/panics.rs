@@ -1,13 +1,10 @@
 //! A failing assertion in a task's body is told of, with its line, before the process ends.
 
-mod child;
-mod common;
-#[path = "support/skip.rs"]
-mod skip;
+mod support;
 
-use child::dying;
-use common::{destroy, executor, new_task, set_body};
 use monad_async::error::RawResult;
+use support::child::dying;
+use support::{destroy, executor, new_task, set_body};
 
 #[test]
 fn a_failing_assertion_in_a_task_names_its_line() {

@@ -1,14 +1,12 @@
 //! What the stack pool takes from the rest of the process, and gives back: VMAs, locked memory,
 //! memory that is charged, its lock.
 
-mod child;
-#[path = "support/skip.rs"]
-mod skip;
+mod support;
 
-use child::{alone, free, header, touch, HEADER, SMALL};
 use monad_async::error::Errno;
 use monad_async::stack::pool::{acquire, for_each_in_use, stats, Slot};
 use monad_async::sys::memory::force_mprotect_guards;
+use support::child::{alone, free, header, touch, HEADER, SMALL};
 
 /// A figure of this process, in KiB, from /proc/self/status.
 fn status_kib(name: &str) -> usize {

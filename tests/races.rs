@@ -1,9 +1,8 @@
 //! A task that threads launch, cancel and join all at once, with no order among them but the
 //! library's own: whoever comes in the middle of another's call finds the task before or after it.
 
-mod common;
+mod support;
 
-use common::*;
 use monad_async::api::Handle;
 use monad_async::error::{Errno, RawResult};
 use monad_async::task::header::TaskRef;
@@ -11,16 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc;
 use std::sync::Arc;
 use std::thread;
-
-#[derive(Clone, Copy)]
-struct Shared<T>(T);
-// SAFETY: only the calls that any thread may make are made through it, while its subject lives.
-unsafe impl<T> Send for Shared<T> {}
-impl<T> Shared<T> {
-    fn get(self) -> T {
-        self.0
-    }
-}
+use support::*;
 
 const ROUNDS: u64 = 10_000;
 

@@ -1,16 +1,14 @@
 //! The ring against the running kernel, on every rung of the setup ladder: submission, completion,
 //! time. Where the machine has no io_uring, the tests say so and are counted.
 
-mod rings;
-#[path = "support/skip.rs"]
-mod skip;
+mod support;
 
 use monad_async::error::Errno;
 use monad_async::uring::abi::{file, op, register, sqe};
 use monad_async::uring::kernel::{Kernel, Sqe, Wait};
 use monad_async::uring::mask;
 use monad_async::uring::RingOptions;
-use rings::*;
+use support::rings::*;
 
 #[test]
 fn nops_complete_in_order_through_a_queue_of_two() {

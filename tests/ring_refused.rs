@@ -1,9 +1,7 @@
 //! Where the system refuses: each reason has its errno and its sentence, and what can be done
 //! without is done without. Seccomp filters bind one thread of the test; limits, a forked child.
 
-mod rings;
-#[path = "support/skip.rs"]
-mod skip;
+mod support;
 
 use std::ffi::CStr;
 use std::io::Read;
@@ -14,7 +12,7 @@ use monad_async::capi;
 use monad_async::uring::abi::setup;
 use monad_async::uring::kernel::{Kernel, Wait};
 use monad_async::uring::{CreateError, RealKernel, RingOptions};
-use rings::*;
+use support::rings::*;
 
 const FOUR: RingOptions = RingOptions {
     entries: 4,

@@ -1,22 +1,19 @@
 //! Waits against the clock: in time namespaces, whose boot time is not the host's (every container
 //! that CRIU restores is in one), and waits longer than the kernel can count.
 
-mod child;
-mod rings;
-#[path = "support/skip.rs"]
-mod skip;
+mod support;
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
-use child::alone;
 use monad_async::error::Errno;
 use monad_async::uring::kernel::{Kernel, Wait};
 use monad_async::uring::{mask, RealKernel, RingOptions};
-use rings::*;
-use skip::skip;
+use support::child::alone;
+use support::rings::*;
+use support::skip::skip;
 
 /// Not for Linux in common C libraries.
 const CLONE_NEWTIME: libc::c_int = 0x80;

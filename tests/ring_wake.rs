@@ -2,9 +2,7 @@
 //! while it is busy, and after somebody has cancelled the poll. With a ring on every rung of the
 //! setup ladder, and without one.
 
-mod rings;
-#[path = "support/skip.rs"]
-mod skip;
+mod support;
 
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,7 +11,7 @@ use monad_async::error::Errno;
 use monad_async::uring::abi::{cancel, op};
 use monad_async::uring::kernel::{Kernel, Sqe, Wait, Waker};
 use monad_async::uring::{RealKernel, RingOptions};
-use rings::*;
+use support::rings::*;
 
 /// With every ring, and without one.
 fn on_every_kind(test: impl Fn(&RealKernel)) {

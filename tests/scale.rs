@@ -1,20 +1,18 @@
 //! One million tasks suspended at once: made, suspended, resumed in random order by cancels and
 //! then by timers, destroyed; what each costs. Optimised builds only, and with the memory it needs.
 
-mod child;
-mod common;
-#[path = "support/skip.rs"]
-mod skip;
+mod support;
 
-use child::alone;
-use common::*;
 use monad_async::api::Handle;
 use monad_async::error::RawResult;
 use monad_async::sys::memory::{guard_kind, GuardKind};
 use monad_async::task::header::{TaskHead, TaskRef};
-use skip::skip;
 use std::cell::Cell;
 use std::time::Instant;
+use support::child::alone;
+use support::rng::Rng;
+use support::skip::skip;
+use support::*;
 
 const N: usize = 1_000_000;
 const NEEDED_KIB: usize = 8 << 20;
@@ -61,17 +59,10 @@ fn resident_kib() -> usize {
     kib("/proc/self/status", "VmRSS:")
 }
 
-fn random(seed: &mut u64) -> u64 {
-    *seed ^= *seed << 13;
-    *seed ^= *seed >> 7;
-    *seed ^= *seed << 17;
-    *seed
-}
-
 fn shuffled(n: usize) -> Vec<u32> {
-    let (mut order, mut seed): (Vec<u32>, u64) = ((0..n as u32).collect(), 88172645463325252);
+    let (mut order, mut rng): (Vec<u32>, _) = ((0..n as u32).collect(), Rng::new(1, 0));
     for i in (1..n).rev() {
-        order.swap(i, (random(&mut seed) % (i as u64 + 1)) as usize);
+        order.swap(i, rng.below(i as u32 + 1) as usize);
     }
     order
 }
@@ -93,11 +84,11 @@ fn one_million_suspended_tasks() {
 fn million() {
     let ex = executor(64);
     let (turn, order) = (Cell::new(0), shuffled(N));
-    let mut seed = 0x9e37_79b9_7f4a_7c15;
+    let mut rng = Rng::new(2, 0);
     let seats: Vec<Seat> = (0..N)
         .map(|i| Seat {
             index: i as u32,
-            sleep_ns: 1 + random(&mut seed) % 500_000_000,
+            sleep_ns: 1 + u64::from(rng.below(500_000_000)),
             cancelled_at: Cell::new(0),
             expired_at: Cell::new(0),
             turn: &turn,

@@ -2,19 +2,17 @@
 //! played once by the executor and once by forty lines of queues, and the two logs must be the
 //! same.
 
-mod common;
-#[path = "sim/rng.rs"]
-mod rng;
+mod support;
 
-use common::{destroy, destroy_task, new_task, set_body};
 use monad_async::api::Handle;
 use monad_async::error::{Errno, RawResult};
 use monad_async::task::header::TaskRef;
 use monad_async::uring::kernel::{Cqe, Kernel, Sqe, Wait, Waker};
-use rng::Rng;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
+use support::rng::Rng;
+use support::{destroy, destroy_task, new_task, set_body};
 
 const CASES: u64 = if cfg!(debug_assertions) { 3_000 } else { 30_000 };
 

@@ -2,18 +2,11 @@
 //! thread, joins, tasks that come and go. At the end nothing is left, all operations are accounted
 //! for, and memory is no more than it was early on. Six seconds; an hour with MONAD_ASYNC_LONG=1.
 
-mod child;
-mod common;
-mod programme;
-#[path = "support/skip.rs"]
-mod skip;
+mod support;
 
-use child::alone;
-use common::*;
 use monad_async::api::Handle;
 use monad_async::error::RawResult;
 use monad_async::task::header::TaskRef;
-use programme::*;
 use std::cell::{Cell, RefCell};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
@@ -22,6 +15,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
+use support::child::alone;
+use support::programme::*;
+use support::rng::Rng;
+use support::*;
 
 fn resident_kib() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
@@ -32,19 +29,14 @@ fn resident_kib() -> usize {
 /// What all tasks share. A step that goes wrong ends its task, and says so here.
 struct World {
     stop: Cell<bool>,
-    seed: Cell<u64>,
+    rng: RefCell<Rng>,
     steps: Cell<u64>,
     wrong: RefCell<Vec<String>>,
 }
 
 impl World {
     fn random(&self, below: u64) -> u64 {
-        let mut x = self.seed.get();
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-        self.seed.set(x);
-        x % below
+        u64::from(self.rng.borrow_mut().below(below as u32))
     }
 
     /// Whether `r` is one of `good`; ECANCELED never surprises here.
@@ -88,7 +80,7 @@ fn soak() {
     let ex = executor(32);
     let world = Rc::new(World {
         stop: Cell::new(false),
-        seed: Cell::new(0x2545_f491_4f6c_dd1d),
+        rng: Rng::new(1, 0).into(),
         steps: Cell::new(0),
         wrong: RefCell::default(),
     });

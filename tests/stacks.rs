@@ -1,16 +1,14 @@
 //! The stack pool against the real kernel: what a slot is, what stays resident, where it ends.
 
-mod child;
-#[path = "support/skip.rs"]
-mod skip;
+mod support;
 
-use child::{alone, free, header, readable, touch, HEADER, SMALL};
 use monad_async::error::Errno;
 use monad_async::stack::pool::{acquire, guard_kind, stats, GuardKind, Slot};
 use monad_async::stack::slab::{find, COLOURS, GUARD_BYTES, HEADER_ALIGN};
 use monad_async::sys::memory::{force_mprotect_guards, page_bytes, signal_frame_bytes};
-use skip::skip;
 use std::collections::{BTreeMap, HashSet};
+use support::child::{alone, free, header, readable, touch, HEADER, SMALL};
+use support::skip::skip;
 
 /// A figure of this process, in KiB, from /proc/self/status.
 fn status_kib(name: &str) -> usize {

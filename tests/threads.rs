@@ -1,8 +1,7 @@
 //! Several kernel threads at one executor, and executors at each other: launch, wake, cancel, join.
 
-mod common;
+mod support;
 
-use common::*;
 use monad_async::api::Handle;
 use monad_async::error::{Errno, RawResult};
 use monad_async::task::header::TaskRef;
@@ -10,18 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Barrier};
 use std::thread;
-
-/// An executor's address, for other threads.
-#[derive(Clone, Copy)]
-struct Shared(Handle<Real>);
-// SAFETY: only the calls that any thread may make are made through it, while the executor lives.
-unsafe impl Send for Shared {}
-
-impl Shared {
-    fn get(self) -> Handle<Real> {
-        self.0
-    }
-}
+use support::rng::Rng;
+use support::*;
 
 const OK: RawResult = RawResult::success(0);
 
@@ -106,9 +95,11 @@ fn a_wake_ends_the_sleep_and_none_is_lost() {
 fn two_executors_launch_on_each_other() {
     const ROUNDS: u64 = 5_000;
     let barrier = Arc::new(Barrier::new(2));
-    let (to_a, from_b) = mpsc::channel::<Shared>();
-    let (to_b, from_a) = mpsc::channel::<Shared>();
-    let side = |tx: mpsc::Sender<Shared>, rx: mpsc::Receiver<Shared>, barrier: Arc<Barrier>| {
+    let (to_a, from_b) = mpsc::channel::<Shared<Handle<Real>>>();
+    let (to_b, from_a) = mpsc::channel::<Shared<Handle<Real>>>();
+    let side = |tx: mpsc::Sender<Shared<Handle<Real>>>,
+                rx: mpsc::Receiver<Shared<Handle<Real>>>,
+                barrier: Arc<Barrier>| {
         move || {
             let ex = executor(4);
             tx.send(Shared(ex)).unwrap();
@@ -179,15 +170,12 @@ fn cancels_from_another_thread_have_one_outcome() {
     let targets = tasks.clone();
     let stopped = stop.clone();
     let canceller = thread::spawn(move || {
-        let mut x = 88172645463325252u64;
+        let mut rng = Rng::new(1, 0);
         while !stopped.load(Ordering::Relaxed) {
-            x ^= x << 13;
-            x ^= x >> 7;
-            x ^= x << 17;
             // ENOENT between two runs.
-            let asked = shared.get().cancel(targets[x as usize % TASKS]);
+            let asked = shared.get().cancel(rng.pick(&targets));
             assert!(matches!(asked, Ok(()) | Err(Errno(libc::ENOENT))), "{asked:?}");
-            if x.is_multiple_of(7) {
+            if rng.one_in(7) {
                 thread::yield_now();
             }
         }

@@ -143,7 +143,7 @@ fn copy_project(to: &Path) {
         "gdb",
         "tests/sim",
         "tests/scopes",
-        "tests/common",
+        "tests/support",
         "tests/loom_world",
     ] {
         copy_dir(&from.join(dir), &to.join(dir));

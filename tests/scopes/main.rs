@@ -5,15 +5,13 @@
 //! `SCOPES_SEED` plays one program and prints it; `SCOPES_COUNT` says how many.
 
 mod calls;
-#[path = "../common/mod.rs"]
-mod common;
 mod kernel;
 mod model;
 mod ops;
 mod play;
 mod program;
-#[path = "../sim/rng.rs"]
-mod rng;
+#[path = "../support/mod.rs"]
+mod support;
 
 use program::Program;
 use std::rc::Rc;

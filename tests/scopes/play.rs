@@ -1,10 +1,10 @@
 //! The same program, played by the executor.
 
 use crate::calls::{self, Op, Scope};
-use crate::common::{new_task, set_body};
 use crate::kernel::Sim;
 use crate::model::{failure, ok, Out};
 use crate::program::*;
+use crate::support::{new_task, set_body};
 use monad_async::api::Handle;
 use monad_async::error::{Errno, RawResult};
 use monad_async::task::header::TaskRef;

@@ -3,7 +3,7 @@
 //! No two things happen at one time: each kind has its own remainder of [`SLOT_NS`], so that what a
 //! call returns never depends on who of two was first.
 
-use crate::rng::Rng;
+use crate::support::rng::Rng;
 
 pub const SLOT_NS: u64 = 16;
 pub const OPS: usize = 4;

@@ -18,6 +18,7 @@ mod operate;
 mod ops;
 mod program;
 mod ring;
+#[path = "../support/rng.rs"]
 mod rng;
 mod seeds;
 mod world;

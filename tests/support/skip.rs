@@ -14,7 +14,7 @@ use std::sync::Mutex;
 /// line of its own, though the harness may not have ended its line.
 pub fn skip(why: impl Display) {
     static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
-    // In a process of its own (tests/child), the test is the main thread.
+    // In a process of its own (child.rs), the test is the main thread.
     let of_child = std::env::var("MONAD_ASYNC_TEST_CHILD").ok();
     let of_thread = || std::thread::current().name().unwrap_or("a thread").to_owned();
     let test = of_child.unwrap_or_else(of_thread);

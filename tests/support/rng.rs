@@ -1,4 +1,5 @@
-//! The source of all chance in a simulated program. One number in, one program out, for ever.
+//! The source of all chance in a test. One number in, one program out, for ever.
+#![allow(dead_code)] // Each test program uses its part.
 
 /// splitmix64: small, fast, and any seed is as good as any other.
 #[derive(Clone)]

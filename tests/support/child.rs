@@ -2,7 +2,7 @@
 //! a test runs itself again as a child. And what tests of stacks share.
 #![allow(dead_code)] // Each test program uses its part.
 
-use crate::skip;
+use super::skip;
 use monad_async::stack::pool::{release, Slot};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output};

@@ -5,7 +5,7 @@
 //! the process without saying which task it was.
 #![allow(dead_code)] // Each test program uses its part.
 
-use crate::common::*;
+use super::*;
 use monad_async::api::Handle;
 use monad_async::error::RawResult;
 use monad_async::sys::clock::boot_ns;
@@ -29,18 +29,6 @@ pub fn success(value: usize) -> RawResult {
 
 fn wrong() -> RawResult {
     RawResult { value: -1, error: WRONG, reserved: 0 }
-}
-
-/// An executor's address, for other threads.
-#[derive(Clone, Copy)]
-pub struct Shared(pub Handle<Real>);
-// SAFETY: only the calls that any thread may make are made through it, while the executor lives.
-unsafe impl Send for Shared {}
-
-impl Shared {
-    pub fn get(self) -> Handle<Real> {
-        self.0
-    }
 }
 
 pub struct Pipe {

@@ -1,7 +1,7 @@
 //! What the tests of the ring share.
 #![allow(dead_code)]
 
-use crate::skip;
+use super::skip;
 use monad_async::error::Errno;
 use monad_async::uring::abi::op;
 use monad_async::uring::kernel::{Cqe, Kernel, Sqe, Wait};

@@ -1,7 +1,13 @@
-//! What the tests share: executors on the real kernel, and tasks whose body is a closure.
+//! What the tests share: executors on the real kernel, tasks whose body is a closure, and, a file
+//! each: chance, processes of their own, skips, and what the tests of rings and of whole programs need.
 #![allow(dead_code)]
 
+pub mod child;
 pub mod panics;
+pub mod programme;
+pub mod rings;
+pub mod rng;
+pub mod skip;
 
 use core::ffi::c_void;
 use core::ptr::NonNull;
@@ -13,6 +19,19 @@ use monad_async::uring::{RealKernel, RingOptions};
 
 pub type Real = RealKernel;
 pub type Body = Box<dyn FnMut(TaskRef) -> RawResult>;
+
+/// An executor or a task, for other threads.
+#[derive(Clone, Copy)]
+pub struct Shared<T>(pub T);
+// SAFETY: only the calls that any thread may make are made through it, while its subject lives.
+unsafe impl<T> Send for Shared<T> {}
+
+impl<T> Shared<T> {
+    /// A call, and not a field: so a closure takes the whole.
+    pub fn get(self) -> T {
+        self.0
+    }
+}
 
 pub fn errno<T>(e: i32) -> Res<T> {
     Err(Errno(e))
