@@ -1,45 +1,10 @@
 // Scopes and cancels: shields, who may cancel what, uncancel, and what is refused.
 
-#include "support.hpp"
+#include "scopes.hpp"
 
 #include <thread>
 
 using namespace support;
-
-namespace {
-
-constexpr uint64_t never = UINT64_MAX;
-constexpr uint64_t hour = 3600000 * ms;
-
-int enter(monad_async_task self, monad_async_scope &scope, uint64_t timeout_ns = never,
-          uint32_t flags = 0)
-{
-    return monad_async_scope_enter(self, &scope, timeout_ns, flags).error;
-}
-
-// 1 if it fired; -1 if it could not be left.
-intptr_t leave(monad_async_task self, monad_async_scope &scope)
-{
-    auto const r = monad_async_scope_leave(self, &scope);
-    return r.error == 0 ? r.value : -1;
-}
-
-int scope_cancel(monad_async_scope &scope)
-{
-    return monad_async_scope_cancel(&scope).error;
-}
-
-// Runs `body` as the only task of an executor.
-void run_one(Body body)
-{
-    Executor ex(8);
-    Task task(std::move(body));
-    task.attach(ex);
-    ex.finish();
-    EXPECT_EQ(task->result.error, 0);
-}
-
-} // namespace
 
 TEST(ScopeCancel, shield_keeps_a_cancel_and_outer_scopes_out)
 {

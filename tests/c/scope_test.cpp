@@ -1,6 +1,6 @@
 // Scopes: deadlines of every call that suspends, nests, and what leaving gives back.
 
-#include "support.hpp"
+#include "scopes.hpp"
 
 #include <atomic>
 #include <thread>
@@ -8,37 +8,6 @@
 using namespace support;
 
 namespace {
-
-constexpr uint64_t never = UINT64_MAX;
-constexpr uint64_t hour = 3600000 * ms;
-
-int enter(monad_async_task self, monad_async_scope &scope, uint64_t timeout_ns = never,
-          uint32_t flags = 0)
-{
-    return monad_async_scope_enter(self, &scope, timeout_ns, flags).error;
-}
-
-// 1 if it fired; -1 if it could not be left.
-intptr_t leave(monad_async_task self, monad_async_scope &scope)
-{
-    auto const r = monad_async_scope_leave(self, &scope);
-    return r.error == 0 ? r.value : -1;
-}
-
-int scope_cancel(monad_async_scope &scope)
-{
-    return monad_async_scope_cancel(&scope).error;
-}
-
-// Runs `body` as the only task of an executor.
-void run_one(Body body)
-{
-    Executor ex(8);
-    Task task(std::move(body));
-    task.attach(ex);
-    ex.finish();
-    EXPECT_EQ(task->result.error, 0);
-}
 
 // `call` inside a scope of a millisecond returns ETIME, and the sleep after the scope is whole.
 template <class Call> void expect_deadline_ends(Call call)
