@@ -72,7 +72,7 @@ impl From<Res<isize>> for RawResult {
 }
 
 impl Errno {
-    /// Of the C library call that just failed on this thread.
+    /// The errno of the C library call that just failed on this thread.
     pub fn last() -> Self {
         Self(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO))
     }

@@ -60,7 +60,7 @@ struct Rate {
 }
 
 impl Rate {
-    /// That of the process. May wait.
+    /// The rate of the process. May wait.
     #[inline]
     fn known() -> Self {
         // Acquire: a thread that sees the one sees the other.
@@ -138,7 +138,7 @@ impl Pair {
         best.1
     }
 
-    /// Ticks per second since, and how long that is. `None` if the system was suspended meanwhile
+    /// Ticks per second since, and how long that is. `None` if the system was suspended in between
     /// for long enough to matter: the counter may have gone on, or back to 0, and the clock not.
     fn rate_since(&self, start: &Pair) -> Option<(u64, u64)> {
         let elapsed_ns = self.raw_ns.saturating_sub(start.raw_ns);

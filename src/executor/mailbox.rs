@@ -76,7 +76,7 @@ fn spare() -> MutexGuard<'static, Option<&'static Mailbox>> {
     SPARE.lock()
 }
 
-// SAFETY: the inbox is made for many threads; links in it belong to whoever the rules in
+// SAFETY: the inbox is made for many threads; links in it belong to the thread that the rules in
 // `intrusive::mpsc` say. `next` is behind a lock.
 unsafe impl Sync for Mailbox {}
 // SAFETY: as above.
@@ -120,7 +120,7 @@ fn take_spare() -> Option<&'static Mailbox> {
 }
 
 impl Mailbox {
-    /// That of the executor which `task` is or was attached to last. ANY THREAD.
+    /// ANY THREAD. The mailbox of the executor that `task` is or was attached to last.
     pub fn of(task: TaskRef) -> Option<&'static Self> {
         // SAFETY: null, or a mailbox, and they live for ever.
         unsafe { task.state().mailbox().cast::<Self>().as_ref() }
@@ -221,7 +221,7 @@ impl Mailbox {
         done
     }
 
-    /// ANY THREAD. Keeps whoever owns it while `f` runs.
+    /// ANY THREAD. Keeps its owner alive while `f` runs.
     pub fn pinned<T>(&self, f: impl FnOnce() -> T) -> T {
         self.inbox.pin();
         let done = f();
@@ -240,7 +240,7 @@ impl Mailbox {
         self.inbox.close()
     }
 
-    /// Of an executor that never was.
+    /// The mailbox of no executor.
     pub(crate) fn abandon(&'static self) {
         let none = self.close();
         debug_assert!(none.is_empty());

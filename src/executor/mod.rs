@@ -2,7 +2,7 @@
 //!
 //! Everything takes `&self` and keeps its state in `Cell`s, because a running task re-enters the
 //! executor (to attach, to suspend) while `run` is still further up on the thread's own stack. All
-//! of it belongs to the owning thread but for `mailbox`, which never changes, and `owner`, which
+//! of it belongs to the owning thread, except `mailbox`, which never changes, and `owner`, which
 //! only the child of a fork changes, in its copy: these any thread may read.
 
 pub mod attach;

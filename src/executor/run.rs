@@ -100,7 +100,7 @@ impl<K: Kernel> Executor<K> {
             (now, chunk) = self.run_chunk(now, BOUND.min(budget - ran));
             if !self.is_mine() {
                 // A fork in a task that ended in the child: the other tasks and the ring are the
-                // parent's, and whoever called `run` in the child is told so.
+                // parent's, and the caller of `run` in the child is told so.
                 return (now, Err(Errno(libc::EPERM)));
             }
             ran += chunk;

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! head:  0                  the owner is awake, nothing is queued
-//!        SLEEPING           it sleeps or is about to; whoever changes the word must wake it
+//!        SLEEPING           it sleeps or is about to; who changes the word must wake it
 //!        NOTIFIED           it is asked to look around
 //!        link               link -> older -> ... -> 0    newest first
 //!        link | NOTIFIED
@@ -233,8 +233,8 @@ impl MpscQueue {
 
     /// Takes pushes again.
     pub fn reopen(&self) {
-        // Release: what the owner wrote before, its waker, is visible to whoever finds the word
-        // open or asleep from here on (rule 7), to the acquire of `push` and `notify`. What
+        // Release: what the owner wrote before, its waker, is visible to the thread that finds the
+        // word open or asleep from here on (rule 7), to the acquire of `push` and `notify`. What
         // notifiers released stays released (rule 1).
         let _ = self.head.fetch_update(Release, Relaxed, |word| {
             debug_assert_eq!(pointer(word), ptr::null_mut());

@@ -1,6 +1,6 @@
 //! Operations in flight: who waits for a submission entry, what the kernel has, what came back.
 //!
-//! Never imports `sched`: whoever reaps says what to do with a woken task.
+//! Never imports `sched`: the caller of `reap` says what to do with a woken task.
 //!
 //! There are two kinds. The **inline** one of a task, which it is suspended in: its in-flight
 //! record is the task. A task has one at most, and does not resume before the operation's last

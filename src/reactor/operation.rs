@@ -23,7 +23,7 @@
 //! 2. `pending` is not 0 exactly while it is in `completed` of its task: a completion was not
 //!    taken. A stream has completions in KERNEL too.
 //! 3. What is submitted was checked when it was begun, and is not read again before that from
-//!    anywhere the caller may write, but for the retry of an operation that the kernel did not
+//!    anywhere the caller may write, except for the retry of an operation that the kernel did not
 //!    perform.
 
 use core::cell::Cell;
@@ -67,7 +67,7 @@ pub struct Op {
     pub cqe_flags: Cell<u32>,
     pub is_in_flight: Cell<bool>,
     pub state: Cell<State>,
-    /// Of the queue it waits in.
+    /// The level of the queue it waits in.
     pub level: Cell<u8>,
     pub bits: Cell<u8>,
     pub user_ptr: Cell<*mut c_void>,

@@ -6,7 +6,7 @@ use crate::error::{Errno, Res};
 use crate::uring::abi::{op, sqe as flag, LAST_OP};
 use crate::uring::kernel::Sqe;
 
-/// Not: drains (beside a zero-copy send they wait for ever), links, those that skip their
+/// Not: drains (with a zero-copy send in flight they wait for ever), links, those that skip their
 /// completion.
 const ALLOWED_FLAGS: u8 = flag::FIXED_FILE | flag::ASYNC | flag::BUFFER_SELECT;
 
@@ -60,7 +60,7 @@ pub fn record(sqe: &Sqe) -> Res<bool> {
     once(sqe).map(|()| false)
 }
 
-/// IORING_POLL_ADD_MULTI; beside it, what updates or removes another poll.
+/// IORING_POLL_ADD_MULTI, and what updates or removes another poll.
 const POLL_MULTI: u32 = 1;
 
 fn completes_once(sqe: &Sqe) -> bool {

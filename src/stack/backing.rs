@@ -7,7 +7,7 @@
 //!   somebody gets it, and closed when its pages are dropped: so free slots take no VMA but those
 //!   that stay warm.
 //!
-//! All of it under the pool's lock, but for [`Slab::drop_stack`].
+//! All of it under the pool's lock, except [`Slab::drop_stack`].
 
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering::Relaxed;

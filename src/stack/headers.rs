@@ -3,7 +3,7 @@
 //! table of its own and the registry of slabs.
 //!
 //! Headers of one slab lie side by side, so a range stands for many. The table has one range for
-//! each 64 MiB of address space, by the low bits of its number; whoever finds no room in it is
+//! each 64 MiB of address space, by the low bits of its number; what finds no room in it is
 //! found by a walk over the slabs. A miss costs time, never a wrong answer.
 //!
 //! 1. Ranges change under the pool's lock; they only grow. An empty place has `end` 0.

@@ -7,7 +7,7 @@
 //!    pointer to a task that was destroyed may be read (as atomics) for ever. It then shows what
 //!    the task left there, zeros, or a newer task in the same slot: compare a number. Zeros mean
 //!    that a count kept in the header restarts; [`Slot::generation`] never does.
-//! 2. A slot belongs to whoever holds its [`Slot`]; between a list and another, to the thread that
+//! 2. A slot belongs to the holder of its [`Slot`]; between a list and another, to the thread that
 //!    is releasing one. Its pages are dropped then, outside the lock.
 //! 3. `SlotMeta`s, lists and `carved` change only under the lock.
 //! 4. The free lists never touch a slot's own memory: links live in the slab's `SlotMeta`s.

@@ -33,7 +33,7 @@
 //! **Guard.** 16 KiB rather than one page: Rust, and C built with stack clash protection, touch
 //! every page as their frame grows, but a plain C frame may step over a page without touching it.
 //! A million stacks of 16 KiB with guards of 4, 16, 64 KiB: 260, 300, 480 ns each to create, and
-//! 39, 63, 157 MB of page tables beside the 4,096 MB of the slots' own pages. 16 KiB costs half a
+//! 39, 63, 157 MB of page tables, next to the 4,096 MB of the slots' own pages. 16 KiB costs half a
 //! percent and holds the frames that real C has (a PATH_MAX buffer and then some); 64 KiB would
 //! hold few more for five times the price.
 

@@ -70,7 +70,7 @@ fn find_at(address: usize, part: impl Fn(&Slab) -> (usize, usize)) -> Option<Hit
     let mut at = SLABS.load(Acquire);
     while let Some(slab) = NonNull::new(at) {
         // SAFETY: a published slab is never unmapped, and what is read here never changes again
-        // but for `carved`, an atomic.
+        // except for `carved`, an atomic.
         let s = unsafe { &*slab.as_ptr() };
         let (parts_at, part_bytes) = part(s);
         if let Some(offset) = address.checked_sub(slab.as_ptr() as usize + parts_at) {

@@ -25,7 +25,7 @@ impl Waker {
         let saved = errno();
         let one = 1u64.to_ne_bytes();
         // SAFETY: writes eight bytes of our own; the descriptor is the kernel object's, which
-        // whoever wakes keeps alive for the call.
+        // the thread that wakes keeps alive for the call.
         while unsafe { libc::write(self.eventfd, one.as_ptr().cast(), one.len()) } < 0
             && errno() == libc::EINTR
         {}

@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Its holder takes no other lock and does not fork.
 pub struct ForkLock<T: 'static> {
     mutex: Mutex<T>,
-    /// Of the thread that forks, while it does.
+    /// The thread that forks, while it does.
     held: UnsafeCell<Option<MutexGuard<'static, T>>>,
     /// That thread; 0: none. It may be asked to hold the lock a second time: see `Watch`.
     holder: AtomicUsize,

@@ -67,7 +67,7 @@ pub(crate) fn leave_own_stack(stack_pointer: usize) {
     });
 }
 
-/// Of the thread's own stack. EXPENSIVE.
+/// EXPENSIVE. The bounds of the thread's own stack.
 fn bounds() -> Option<(usize, usize)> {
     let mut attr = MaybeUninit::<libc::pthread_attr_t>::uninit();
     let (mut limit, mut bytes) = (core::ptr::null_mut(), 0);

@@ -145,7 +145,7 @@ pub unsafe fn open(at: NonNull<u8>, bytes: usize) -> Res<bool> {
 /// are not.
 ///
 /// # Safety
-/// Whole pages of one [`reserve`], open but for guards.
+/// Whole pages of one [`reserve`], open except for guards.
 pub(crate) unsafe fn lock_what_is_touched(at: NonNull<u8>, bytes: usize) {
     const MLOCK_ONFAULT: u32 = 1;
     // SAFETY: changes no contents.
@@ -202,8 +202,8 @@ pub unsafe fn guard(at: NonNull<u8>, bytes: usize, kind: GuardKind) -> Res<()> {
 /// An error (memory locked, before Linux 5.18) means that nothing may be assumed of its contents.
 ///
 /// # Safety
-/// Whole pages of one [`map`], whose contents nobody needs. They may be read meanwhile, as atomics:
-/// each byte is then the old one or 0.
+/// Whole pages of one [`map`], whose contents nobody needs. They may be read during the call, as
+/// atomics: each byte is then the old one or 0.
 pub(crate) unsafe fn drop_pages(at: NonNull<u8>, bytes: usize) -> Res<()> {
     let p = at.as_ptr().cast();
     for advice in [libc::MADV_DONTNEED, MADV_DONTNEED_LOCKED] {

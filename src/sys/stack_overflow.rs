@@ -213,7 +213,7 @@ const SI_KERNEL: c_int = 0x80;
 
 struct Fault {
     address: usize,
-    /// Of the code that faulted.
+    /// In the code that faulted.
     stack_pointer: usize,
     by_kernel: bool,
 }
@@ -286,7 +286,7 @@ fn report(fault: &Fault) -> bool {
     true
 }
 
-/// Of the code that faulted.
+/// The stack pointer of the code that faulted.
 ///
 /// # Safety
 /// `context` is what the kernel gave a SA_SIGINFO handler.

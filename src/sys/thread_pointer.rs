@@ -15,7 +15,7 @@ pub struct ThreadPointer {
     /// The key plus 1; 0: none yet. 64 bits, so that every key has its number.
     key: AtomicU64,
     destructor: Destructor,
-    /// Of the list of all that have a key.
+    /// The link in the list of all that have a key.
     next: AtomicPtr<ThreadPointer>,
 }
 

@@ -13,9 +13,10 @@
 //! Headers lie side by side (`stack::slab`); the stack is elsewhere.
 //!
 //! Who may touch what: while `run_state` is ATTACHED all plain fields belong to the thread of the
-//! executor the task is attached to; otherwise to whoever owns the handle. What [`TaskState`] has
-//! of it may be read by any thread at any time, also after the task was destroyed: slot memory is
-//! never unmapped (see `stack::pool`), which is what makes [`TaskRef`] safe to follow.
+//! executor the task is attached to; otherwise to the thread that owns the handle. What
+//! [`TaskState`] has of it may be read by any thread at any time, also after the task was
+//! destroyed: slot memory is never unmapped (see `stack::pool`), which is what makes [`TaskRef`]
+//! safe to follow.
 
 use core::cell::Cell;
 use core::ffi::c_void;
@@ -190,7 +191,7 @@ pub struct Task {
     pub scope: Cell<*const c_void>,
     /// Its operation records in flight, oldest first.
     pub operations: Circular,
-    /// Those of them that have a completion to be taken, in the order of completion.
+    /// The operations that have a completion to be taken, in the order of completion.
     pub completed: Circular,
     /// Records of who joins this task, on this executor and on others.
     pub joiners: Fifo,
@@ -217,7 +218,7 @@ const _: () = {
 ///
 /// Invariant: points to a slot's header that was initialised by `Task::create` at least once. As
 /// slots are never unmapped, following it is always sound memory; that the task is still the one
-/// meant is the business of whoever holds it.
+/// meant is the business of its holder.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(transparent)]
 pub struct TaskRef(NonNull<Task>);

@@ -4,7 +4,7 @@
 //! ```text
 //!  park word:  0        no permit
 //!              PERMIT   one permit
-//!              record   the task is parked; whoever takes the record out must wake the task
+//!              record   the task is parked; the thread that takes the record out must wake it
 //! ```
 //!
 //! The owner's thread alone stores a record, and takes it out again to cancel the park, both by an

@@ -61,9 +61,9 @@ pub type Run = u64;
 #[derive(Clone, Copy)]
 pub struct TaskState<'a> {
     pub run_state: &'a AtomicU8,
-    /// Of the run that is attached, or was last.
+    /// The number of the run that is attached, or was last.
     pub run: &'a AtomicU64,
-    /// Of the executor it was last attached to; never null once attached.
+    /// The executor it was last attached to; never null once attached.
     pub mailbox: &'a AtomicPtr<c_void>,
     /// Null while idle. Any thread may compare it, only the owner follows it.
     pub executor: &'a AtomicPtr<c_void>,
@@ -172,8 +172,8 @@ impl TaskState<'_> {
     /// The next run begins, on the executor of these addresses. The plain fields come next.
     #[inline(always)]
     pub fn begin(self, executor: *mut c_void, mailbox: *mut c_void) {
-        // Release, all: whoever acquires one of them sees that the run before is over, and its
-        // state with it, CLAIMED at least if a foreign thread is at it.
+        // Release, all: a thread that acquires one of them sees that the run before is over, and
+        // its state with it, CLAIMED at least if a foreign thread is at it.
         self.run.store(self.run.load(Relaxed) + 1, Release);
         self.mailbox.store(mailbox, Release);
         self.executor.store(executor, Release);

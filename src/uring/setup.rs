@@ -23,7 +23,7 @@ struct Flag {
     since: &'static str,
     /// Wanted of our own accord, and then known by this bit to tests; 0: only where asked for.
     mask: u32,
-    /// The kernel demands these beside it.
+    /// The kernel demands these with it.
     demands: u32,
     /// And it is no use without these.
     needs: u32,

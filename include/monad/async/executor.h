@@ -174,11 +174,11 @@ monad_async_executor_destroy(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
  *  Collects what completed, expired or arrived from other threads; waits for it if nothing is
  *  ready. Then runs as many items as were ready at that point: a launch is one, a resumption is
  *  one. Each pick is the oldest of the highest priority at that moment, so what becomes ready
- *  meanwhile at a higher priority goes first; tasks that yield in a loop cannot keep the call from
- *  returning. Completions, timers and other threads are looked at at least every 64 items. A few
- *  nanoseconds beside the items themselves, and one system call per look at most, unless more
- *  entries wait than the submission queue holds: then as many as take a burst of 64 of them to the
- *  kernel.
+ *  during the call at a higher priority goes first; tasks that yield in a loop cannot keep the call
+ *  from returning. Completions, timers and other threads are looked at at least every 64 items. A
+ *  few nanoseconds on top of the items themselves, and one system call per look at most, unless
+ *  more entries wait than the submission queue holds: then as many as take a burst of 64 of them to
+ *  the kernel.
  *  @param ex the executor
  *  @param max_items run so many at most; 0 collects, runs nothing and returns 0
  *  @param timeout how long to wait if nothing is ready: NULL for ever, {0, 0} not at all

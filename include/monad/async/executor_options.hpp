@@ -36,7 +36,7 @@ struct executor_options {
      *  Default: nothing. */
     std::function<void(std::exception_ptr)> on_unobserved = {};
 
-    /** Those of an executor without a ring, where no I/O is done or io_uring is forbidden.
+    /** The options of an executor without a ring, where no I/O is done or io_uring is forbidden.
      *  @return the defaults, with `io_uring_entries` 0 */
     [[nodiscard]] static executor_options compute_only()
     {

@@ -16,7 +16,7 @@ MONAD_ASYNC_EXTERN_C_BEGIN
  *  tasks ran. The compiler warns where a function's result is dropped; a cast to `void` says that
  *  it is meant. */
 __extension__ typedef struct MONAD_ASYNC_NODISCARD monad_async_result {
-    /** What the call is for; -1 beside an error, or, with `reserved`, what a body in C++ threw. */
+    /** What the call is for; -1 with an error, or, with `reserved`, what a body in C++ threw. */
     intptr_t value;
     /** 0: success. Else a positive errno. */
     int32_t error;

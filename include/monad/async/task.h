@@ -190,7 +190,7 @@ monad_async_task_suspend_until(monad_async_task task, uint64_t boot_ns);
  *  @return nanoseconds since the machine was started */
 MONAD_ASYNC_API uint64_t monad_async_now_ns(void) MONAD_ASYNC_NOEXCEPT;
 
-/** SUSPENDS the running task until an operation of io_uring is complete; about 100 ns beside the
+/** SUSPENDS the running task until an operation of io_uring is complete; about 100 ns on top of the
  *  operation itself when many tasks do so at once. What the entry refers to must live until the
  *  call returns, and may lie on the task's stack. A full submission queue and what the kernel
  *  cannot take at the moment are waited for: no operation is lost, reordered within one task, or
