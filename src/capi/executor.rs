@@ -253,6 +253,21 @@ pub unsafe extern "C" fn monad_async_executor_ring_fd(ex: ExecutorPtr) -> c_int 
 /// # Safety
 /// See executor.h.
 #[no_mangle]
+pub unsafe extern "C" fn monad_async_executor_poll_fd(ex: ExecutorPtr) -> RawResult {
+    // SAFETY: the caller's handle.
+    match unsafe { Handle::from_ptr(ex) } {
+        Ok(ex) if !ex.executor().is_mine() => RawResult::failure(Errno(libc::EPERM)),
+        Ok(ex) => match ex.executor().poll_fd() {
+            Ok(fd) => RawResult::success(fd as isize),
+            Err(e) => RawResult::failure(e),
+        },
+        Err(e) => RawResult::failure(e),
+    }
+}
+
+/// # Safety
+/// See executor.h.
+#[no_mangle]
 pub unsafe extern "C" fn monad_async_free(p: *mut c_void) {
     // SAFETY: null, or from this library's strndup.
     unsafe { libc::free(p) };

@@ -22,6 +22,7 @@ impl<K: Kernel> Executor<K> {
         task.prepare(self.address(), mailbox, self.stamp());
         inc(&self.head.tasks_pending_launch);
         self.ready.push(task);
+        self.tell_poll_fd();
         Ok(())
     }
 

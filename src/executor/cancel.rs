@@ -14,6 +14,7 @@ impl<K: Kernel> Executor<K> {
             return Err(Errno(libc::ENOENT));
         }
         self.cancel_here(task);
+        self.tell_poll_fd();
         Ok(())
     }
 

@@ -13,6 +13,7 @@ pub mod mailbox;
 pub mod operations;
 pub mod options;
 pub mod park;
+mod poll_fd;
 pub mod reference;
 pub mod remote;
 pub mod run;
@@ -51,6 +52,8 @@ pub struct Executor<K: Kernel> {
     /// The thread that may use it.
     owner: Owner,
     track: bool,
+    /// A foreign loop watches for work: see `poll_fd`.
+    polled: Cell<bool>,
     /// The owner's C++ exception state, or `no_exceptions`.
     exceptions: *mut Exceptions,
     ready: Ready,
@@ -90,6 +93,7 @@ impl<K: Kernel> Executor<K> {
             head: ExecutorHead::default(),
             owner: Owner::nobody(),
             track,
+            polled: Cell::new(false),
             exceptions: cxx_eh::of_this_thread(),
             ready: Ready::new(),
             span: Cell::new((0, Flags::COMPLETED)),

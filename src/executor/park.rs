@@ -74,6 +74,7 @@ impl<K: Kernel> Executor<K> {
         debug_assert!(task.waits.get() == Waits::Park);
         task.waits.set(Waits::Nothing);
         self.make_ready(task, self.stamp());
+        self.tell_poll_fd();
     }
 }
 

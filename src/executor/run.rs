@@ -26,7 +26,7 @@ pub const BOUND: usize = 64;
 const MANY: usize = 256;
 
 /// While the kernel refuses entries, waiting ends after so long, to offer them again.
-const RETRY_NS: u64 = 1_000_000;
+pub(super) const RETRY_NS: u64 = 1_000_000;
 
 /// Ends being in a run, and restores the caller's exception state, however `run` is left.
 struct Inside<'a, K: Kernel>(&'a Executor<K>, Exceptions);
@@ -69,9 +69,16 @@ impl<K: Kernel> Executor<K> {
             *self.running_here = self.address();
             inside
         };
+        let polled = self.polled.get();
+        if polled {
+            self.end_rest();
+        }
         let begun = self.stamp();
         let (now, ran) = self.pass(begun, max_items, timeout_ns);
         add(&self.head.total_ticks_in_run, now.wrapping_sub(begun));
+        if polled && self.is_mine() {
+            self.rest();
+        }
         ran
     }
 
@@ -396,7 +403,7 @@ impl<K: Kernel> Executor<K> {
     }
 
     /// Nothing is left over that a budget kept from being taken in.
-    fn may_sleep(&self) -> bool {
+    pub(super) fn may_sleep(&self) -> bool {
         !(self.reactor.could_submit() || self.mail_taken.get() || self.has_woken_joins())
     }
 }

@@ -46,6 +46,7 @@ impl<K: Kernel> Executor<K> {
         if self.has_work() {
             return Err((self, Errno(libc::EBUSY)));
         }
+        self.end_rest();
         self.collect_all_mail();
         let mailbox = self.mailbox;
         for (link, what) in mailbox.close() {
@@ -58,6 +59,7 @@ impl<K: Kernel> Executor<K> {
         if self.attached() != 0 {
             // A launch crossed the close: against the contract, but it need not cost the task.
             mailbox.inbox.reopen();
+            self.tell_poll_fd();
             return Err((self, Errno(libc::EBUSY)));
         }
         self.settle();

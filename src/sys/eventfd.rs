@@ -31,6 +31,21 @@ impl Waker {
         {}
         set_errno(saved);
     }
+
+    /// THE OWNER. Takes all wakes written so far; how many there were.
+    pub(crate) fn take(self) -> u64 {
+        let saved = errno();
+        let mut count = [0u8; 8];
+        loop {
+            // SAFETY: reads at most eight bytes into eight bytes of our own.
+            let n = unsafe { libc::read(self.eventfd, count.as_mut_ptr().cast(), count.len()) };
+            if n == 8 || errno() != libc::EINTR {
+                set_errno(saved);
+                // No wake: the bytes are as they were.
+                return u64::from_ne_bytes(count);
+            }
+        }
+    }
 }
 
 fn errno() -> i32 {
@@ -67,17 +82,7 @@ impl EventFd {
 
     /// Takes all wakes written so far; how many there were.
     pub fn take(&self) -> u64 {
-        let mut count = [0u8; 8];
-        loop {
-            // SAFETY: reads at most eight bytes into eight bytes of our own.
-            let n = unsafe { libc::read(self.fd(), count.as_mut_ptr().cast(), count.len()) };
-            if n == 8 {
-                return u64::from_ne_bytes(count);
-            }
-            if errno() != libc::EINTR {
-                return 0;
-            }
-        }
+        self.waker().take()
     }
 }
 

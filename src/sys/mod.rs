@@ -16,4 +16,5 @@ pub mod stack_overflow;
 pub mod text;
 pub mod thread;
 pub mod thread_pointer;
+pub mod timerfd;
 mod unload;

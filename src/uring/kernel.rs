@@ -198,6 +198,26 @@ pub trait Kernel {
         ticks::per_second() / LOOKS_PER_SECOND
     }
 
+    /// EXPENSIVE the first time. A descriptor for a foreign loop, readable whenever a `run` has
+    /// something to do, as the next four keep it. ENOTSUP in a simulation.
+    fn poll_fd(&self) -> Result<i32, Errno> {
+        Err(Errno(libc::ENOTSUP))
+    }
+
+    /// Not readable any more.
+    fn poll_take(&self) {}
+
+    /// Readable, with an edge.
+    fn poll_kick(&self) {}
+
+    /// No completion is there, visible or inside the kernel.
+    fn is_quiet(&self) -> bool {
+        !self.needs_enter()
+    }
+
+    /// Readable from that time on; `None`: not by time.
+    fn poll_deadline(&self, _boot_ns: Option<u64>) {}
+
     /// Wakes an `enter` that sleeps, or makes the next one that would sleep return at once.
     fn waker(&self) -> Waker;
 }

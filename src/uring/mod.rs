@@ -22,6 +22,7 @@ mod features;
 pub mod kernel;
 pub mod mask;
 mod options;
+mod poll_fd;
 mod real;
 mod refusal;
 mod ring;

@@ -4,8 +4,11 @@
 //! One thread makes, uses and drops a `RealKernel` (it is not `Send`): SINGLE_ISSUER binds the ring
 //! to it, and so does the registered ring descriptor.
 
+use std::cell::OnceCell;
+
 use super::kernel::{Cqe, Kernel, Sqe, Wait, Waker, FIRST_RESERVED_USER_DATA};
 use super::options::{CreateError, RingOptions};
+use super::poll_fd::PollFd;
 use super::ring::Ring;
 use super::sleeper::Sleeper;
 use super::{features, refusal, setup};
@@ -18,6 +21,7 @@ use crate::sys::text::{text, Text};
 pub struct RealKernel {
     way: Way,
     config: Text,
+    poll_fd: OnceCell<PollFd>,
 }
 
 // One of them a thread, and the larger one is the one whose queues are to be near.
@@ -39,7 +43,7 @@ impl RealKernel {
                 "kernel: {release}\nring: none (compute only)\nclock: boot time, timerfd\n\
                  wake: eventfd, ppoll"
             );
-            return Ok(Self { way, config });
+            return Ok(Self { way, config, poll_fd: OnceCell::new() });
         }
         let made = setup::make(options)?;
         if !made.uring.params().is_feature_ext_arg() {
@@ -54,7 +58,7 @@ impl RealKernel {
             "kernel: {release}\n{}",
             features::describe(&ring, &setup::names(flags), &dropped)
         );
-        Ok(Self { way: Way::Ring(ring), config })
+        Ok(Self { way: Way::Ring(ring), config, poll_fd: OnceCell::new() })
     }
 
     /// What was detected and chosen, a line each.
@@ -135,6 +139,39 @@ impl Kernel for RealKernel {
     #[inline]
     fn now_boot_ns(&self) -> u64 {
         clock::boot_ns()
+    }
+
+    fn poll_fd(&self) -> Result<i32, Errno> {
+        if let Some(made) = self.poll_fd.get() {
+            return Ok(made.fd());
+        }
+        let made = PollFd::new(self.waker())?;
+        if let Some(ring) = self.ring() {
+            ring.submitter.register_eventfd(made.eventfd())?;
+        }
+        Ok(self.poll_fd.get_or_init(|| made).fd())
+    }
+
+    fn poll_take(&self) {
+        if let Some(poll_fd) = self.poll_fd.get() {
+            poll_fd.take();
+        }
+    }
+
+    fn poll_kick(&self) {
+        if let Some(poll_fd) = self.poll_fd.get() {
+            poll_fd.kick();
+        }
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.ring().is_none_or(Ring::is_quiet)
+    }
+
+    fn poll_deadline(&self, boot_ns: Option<u64>) {
+        if let Some(poll_fd) = self.poll_fd.get() {
+            poll_fd.set_deadline(boot_ns);
+        }
     }
 
     fn waker(&self) -> Waker {

@@ -225,6 +225,11 @@ impl Ring {
         self.enter_until(self.sq_pending(), wait)
     }
 
+    /// No completion is there: a later one is told by a registered eventfd.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.visible() == 0 && !self.needs_enter()
+    }
+
     /// Submits and collects without sleeping.
     fn collect(&self) -> Result<(), Errno> {
         let result = self.enter_now(self.sq_pending());

@@ -217,6 +217,24 @@ monad_async_executor_config_string(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT
 MONAD_ASYNC_API int
 monad_async_executor_ring_fd(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
 
+/** A descriptor for a foreign event loop (epoll, poll, libuv, GLib, Asio): readable whenever a
+ *  `monad_async_executor_run` that does not wait has something to do, be it a completion, a
+ *  deadline, another thread's launch, cancel or wake-up, or what the last `run` left over. So an
+ *  executor lives in a loop that is not its own: watch the descriptor, level- or edge-triggered,
+ *  and call `run` with a zero timeout when it is readable; nothing has to be read from it. It may
+ *  be readable, and the `run` find nothing, but only once for each event. OWNER'S THREAD.
+ *
+ *  From the first call on, each `run` ends with two system calls more, and a timer is set when the
+ *  nearest deadline changes: a program that waits in `run` itself has no use for it. EXPENSIVE
+ *  the first time; three descriptors. The ring's own descriptor, and an eventfd that the program
+ *  registers itself, do not tell of deadlines and of other threads.
+ *  @param ex the executor
+ *  @return the descriptor, always the same; it is the executor's, not to be read or closed.
+ *  `EPERM`: another thread; `EINVAL`: NULL; `EMFILE`, `ENFILE`, `ENOMEM`: no descriptor; `EBUSY`:
+ *  the program has registered an eventfd with the ring */
+MONAD_ASYNC_API monad_async_result
+monad_async_executor_poll_fd(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
+
 /** Frees what the library allocated for the caller. ANY THREAD.
  *  @param p from `monad_async_executor_config_string`, or NULL */
 MONAD_ASYNC_API void monad_async_free(void *p) MONAD_ASYNC_NOEXCEPT;

@@ -348,6 +348,16 @@ public:
         return monad_async_executor_ring_fd(native_handle());
     }
 
+    /** A descriptor for a foreign event loop: readable whenever `poll()` has something to do. See
+     *  `monad_async_executor_poll_fd`. OWNER'S THREAD.
+     *  @return the executor's, not to be read or closed
+     *  @throws std::system_error `EMFILE`, `ENFILE`, `ENOMEM`: no descriptor */
+    [[nodiscard]] int poll_fd() const
+    {
+        return static_cast<int>(
+            value_or_throw(monad_async_executor_poll_fd(native_handle()), "poll_fd"));
+    }
+
     /** The handle of the C API, which may be used together with this object but not destroyed. Its
      *  counters and ticks may be read on the owner's thread.
      *  @return null after it was moved from */
