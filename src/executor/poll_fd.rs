@@ -2,8 +2,8 @@
 //! something to do. OWNER'S THREAD.
 //!
 //! Between two runs the executor is, to other threads, asleep: what they post wakes it, and the
-//! wake-up is what the foreign loop sees. What its own thread does between two runs (attach, cancel,
-//! unpark) makes the descriptor readable here.
+//! wake-up is what the foreign loop sees. What its own thread does between two runs (attach,
+//! cancel, unpark) makes the descriptor readable here.
 
 use super::run::RETRY_NS;
 use super::Executor;
