@@ -153,6 +153,7 @@ def monad_async_debugger():
                 at["waits.operation"]: lambda: operation(peer),
                 at["waits.join"]: lambda: "joining " + joined(peer),
                 at["waits.park"]: lambda: "parked",
+                at["waits.grant"]: lambda: "waiting for a lock, a channel or another task" + canceled,
                 at["waits.closing"]: lambda: "returned, its operations are being cancelled",
             }.get(waits, lambda: "suspended (%d)" % waits)()
 

@@ -8,6 +8,7 @@ use core::ptr::NonNull;
 
 use crate::debug;
 use crate::error::{Errno, RawResult, Res};
+use crate::executor::grant::Caller;
 use crate::executor::mailbox::Mailbox;
 use crate::executor::reference::Reference;
 use crate::executor::scope::{self, Scope};
@@ -46,6 +47,28 @@ pub unsafe fn task(head: *const TaskHead) -> Res<TaskRef> {
     }
     // SAFETY: the caller's.
     Ok(unsafe { TaskRef::from_head(head) })
+}
+
+/// Who calls: the task behind `head`, which runs on this thread, or the thread if that is null. EPERM: it
+/// does not run here; EDEADLK: null inside a task.
+///
+/// # Safety
+/// As `task`.
+#[inline(always)]
+pub unsafe fn caller<'a, K: Kernel>(head: *const TaskHead) -> Res<Caller<'a, K>> {
+    if head.is_null() {
+        return Caller::thread();
+    }
+    // SAFETY: the caller's.
+    let task = unsafe { TaskRef::from_head(head) };
+    Ok(Caller::task(Handle::running(task)?.executor(), task))
+}
+
+/// The mailbox of the executor that runs on this thread.
+#[inline(always)]
+pub fn here<K: Kernel>() -> Option<&'static Mailbox> {
+    let running = NonNull::new(thread::running().cast_mut().cast()).map(Handle::<K>);
+    running.map(|this| this.executor().mailbox())
 }
 
 pub fn create_task(stack_bytes: usize) -> Res<TaskRef> {

@@ -52,7 +52,7 @@ unsafe impl Sync for Table {}
 const SLOT_AT: usize = offset_of!(Task, slot);
 const _: () = assert!(size_of::<Option<Slot>>() == size_of::<Slot>());
 
-const TASK_FIELDS: [(&str, usize); 31] = [
+const TASK_FIELDS: [(&str, usize); 32] = [
     ("task.size", size_of::<Task>()),
     ("task.cpu", offset_of!(TaskHead, cpu)),
     ("task.io", offset_of!(TaskHead, io)),
@@ -83,6 +83,7 @@ const TASK_FIELDS: [(&str, usize); 31] = [
     ("waits.operation", Waits::Operation as usize),
     ("waits.join", Waits::Join as usize),
     ("waits.park", Waits::Park as usize),
+    ("waits.grant", Waits::Grant as usize),
     ("waits.closing", Waits::Closing as usize),
 ];
 

@@ -11,7 +11,7 @@
 //! L3  task
 //! L4  sched  reactor
 //! L5  executor
-//! L6  debug
+//! L6  sync  debug
 //! L7  api
 //! L8  capi  bridge
 //! ```
@@ -39,6 +39,8 @@ pub mod reactor;
 pub mod sched;
 #[cfg(not(loom))]
 pub mod stack;
+#[cfg(not(loom))]
+pub mod sync;
 #[cfg(not(loom))]
 pub mod sys;
 #[cfg(not(loom))]

@@ -11,7 +11,7 @@ const FLOORS: &[&[&str]] = &[
     &["task"],
     &["sched", "reactor"],
     &["executor"],
-    &["debug"],
+    &["sync", "debug"],
     &["api"],
     &["capi", "bridge"],
 ];

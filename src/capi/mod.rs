@@ -1,13 +1,21 @@
 //! The C API, thin: check, one call into the floor below, map the result. Declared in
 //! `include/monad/async/*.h`.
 
+pub mod barrier;
+pub mod condition;
+pub mod event;
 pub mod executor;
+pub mod mutex;
 pub mod op;
 pub mod remote;
 pub mod result;
+pub mod rw_lock;
 pub mod scope;
+pub mod semaphore;
+mod sync;
 pub mod task;
 pub mod version;
+pub mod wait_group;
 
 use crate::executor::Executor;
 use crate::uring::RealKernel;

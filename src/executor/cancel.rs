@@ -76,6 +76,7 @@ impl<K: Kernel> Executor<K> {
                 }
                 over
             }
+            Waits::Grant => self.cancel_grant(task),
             Waits::CompletionCancelQueued | Waits::Closing => false,
             Waits::Nothing | Waits::Ready => {
                 debug_assert!(false, "awaiting, and in no wait");

@@ -35,6 +35,8 @@ pub mod kind {
     pub const UNJOINED: usize = 4;
     /// `park::ParkRecord::link`: the task is to go on.
     pub const UNPARK: usize = 5;
+    /// `grant::Wait::link`: the same.
+    pub const GRANT: usize = 6;
 }
 
 pub struct Mailbox {

@@ -178,6 +178,7 @@ impl<K: Kernel> Executor<K> {
                 kind::UNJOIN => self.unjoin_asked(JoinRecord::from_unlink(link)),
                 kind::UNJOINED => self.join_answered(JoinRecord::from_unlink(link)),
                 kind::UNPARK => self.unparked(ParkRecord::task_of(link)),
+                kind::GRANT => self.grant_arrived(link),
                 _ => debug_assert!(false, "no such message"),
             }
         }

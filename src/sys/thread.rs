@@ -62,7 +62,7 @@ pub fn number() -> u64 {
 }
 
 /// The calling thread's number, given to it if it had none.
-fn own_number() -> u64 {
+pub fn own_number() -> u64 {
     static LAST: AtomicU64 = AtomicU64::new(0);
     let slot = number_slot();
     // SAFETY: a variable of the thread.

@@ -133,6 +133,8 @@ pub enum Waits {
     Join,
     /// For a permit: `peer` is the park record; in no list.
     Park,
+    /// For what others grant: `peer` is the record, a `grant::Wait`; in no list.
+    Grant,
     /// `user_code` has returned: for the end of its operations; in no list.
     Closing,
 }

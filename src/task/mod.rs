@@ -1,10 +1,12 @@
-//! The task: one pinned object with a stack of its own. `state`, `requests` and `permit` are what
-//! threads share of it; loom builds those alone.
+//! The task: one pinned object with a stack of its own. `state`, `requests`, `permit`, `grant` and `latch`
+//! are what threads share of it and of its waits; loom builds those alone.
 
 #[cfg(not(loom))]
 pub mod create;
+pub mod grant;
 #[cfg(not(loom))]
 pub mod header;
+pub mod latch;
 #[cfg(not(loom))]
 pub mod list;
 pub mod permit;

@@ -1,0 +1,307 @@
+//! Waits that others end: a lock, a channel, a group. One [`Wait`] on the waiter's stack has the same life
+//! whatever it waits for: armed; then granted or cancelled, exactly once (see `task::grant`).
+//!
+//! 1. Who claims a wait has taken it out of its queue, gives the waiter what it waited for, and wakes it.
+//! 2. From the executor's own thread that is a push on the run queue. From another one the wait's link
+//!    travels: one message, once. The task does not go on before it has come, so that the record stays,
+//!    and nobody touches it after it was posted.
+//! 3. A cancel ends the wait for the task alone. The record stays in its queue until the task, which goes
+//!    on, takes it out: who meets it there before finds that it cannot be claimed.
+//! 4. A thread that runs no task waits on the word itself.
+
+use core::cell::Cell;
+use core::mem::offset_of;
+use core::ptr::NonNull;
+
+use super::mailbox::{kind, Mailbox};
+use super::scope::{self, Scope, NEVER_NS};
+use super::Executor;
+use crate::error::{Errno, Res};
+use crate::intrusive::Link;
+use crate::sys::{clock, futex, thread};
+use crate::task::grant::Grant;
+use crate::task::header::{mark, TaskRef, Waits, NORMAL};
+use crate::uring::kernel::Kernel;
+
+#[derive(Clone, Copy)]
+enum Who {
+    Task(TaskRef, &'static Mailbox),
+    Thread,
+}
+
+#[repr(C)]
+pub struct Wait {
+    link: Link,
+    word: Grant,
+    /// Who may claim or cancel is of one thread.
+    is_local: bool,
+    who: Who,
+    /// Says which of several things was granted; written by who claimed it, before the wake.
+    pub index: Cell<u32>,
+    /// The object that it waits for, for those that follow chains of waits; an address.
+    pub object: Cell<usize>,
+    /// Completions of operations are looked at as well; see `select`.
+    pub watcher: Cell<Option<Watcher>>,
+}
+
+/// Whether a wait is for the operation record at this address, too.
+pub type Watcher = unsafe fn(&Wait, *const ()) -> bool;
+
+const _: () = assert!(offset_of!(Wait, link) == 0);
+
+impl Wait {
+    fn new(who: Who, word: Grant, is_local: bool) -> Self {
+        Self {
+            link: Link::new(),
+            word,
+            is_local,
+            who,
+            index: Cell::new(0),
+            object: Cell::new(0),
+            watcher: Cell::new(None),
+        }
+    }
+
+    /// # Safety
+    /// `link` is that of a wait that was claimed, and not woken yet.
+    pub unsafe fn from_link<'a>(link: NonNull<Link>) -> &'a Self {
+        // SAFETY: the caller's; `link` is the first field, and was made of a pointer to the record.
+        unsafe { link.cast().as_ref() }
+    }
+
+    pub fn link(&self) -> NonNull<Link> {
+        NonNull::from(self).cast()
+    }
+
+    /// ANY THREAD, under the latch of the queue it was found in. True: what it waits for is the caller's to
+    /// give, and the wait to be woken.
+    #[inline]
+    #[must_use]
+    pub fn claim(&self) -> bool {
+        if self.is_local {
+            self.word.claim_here()
+        } else {
+            self.word.claim()
+        }
+    }
+
+    /// Not ended yet, as far as one can see.
+    #[inline]
+    pub fn is_armed(&self) -> bool {
+        self.word.is_armed()
+    }
+
+    /// The waiter.
+    #[must_use]
+    fn cancel(&self) -> bool {
+        if self.is_local {
+            self.word.cancel_here()
+        } else {
+            self.word.cancel()
+        }
+    }
+
+    /// In which order waiters are served.
+    pub fn level(&self) -> u8 {
+        match self.who {
+            Who::Task(task, _) => task.cpu_level(),
+            Who::Thread => NORMAL,
+        }
+    }
+
+    pub fn task(&self) -> Option<TaskRef> {
+        match self.who {
+            Who::Task(task, _) => Some(task),
+            Who::Thread => None,
+        }
+    }
+
+    /// ANY THREAD, which has claimed it, as its last touch (rule 2).
+    pub fn wake<K: Kernel>(&self) {
+        match self.who {
+            Who::Task(task, home) if self.is_local || home.is_mine() => {
+                // SAFETY: it waits, so it is attached to the executor of this thread, which is alive.
+                let ex = unsafe { &*task.executor().cast::<Executor<K>>() };
+                ex.granted(task);
+            }
+            Who::Task(_, home) => {
+                // SAFETY: in no list; the task is attached there until the mail has come.
+                let posted = unsafe { home.post_pinned(self.link(), kind::GRANT) };
+                debug_assert!(posted, "its executor has the task attached");
+            }
+            Who::Thread => {
+                let address = (&raw const self.word) as usize;
+                self.word.grant(); // It may be gone: the address is a name.
+                futex::wake(address);
+            }
+        }
+    }
+}
+
+/// Who calls a function of `sync`: a task that runs, or a thread that runs none.
+pub struct Caller<'a, K: Kernel> {
+    ex: Option<&'a Executor<K>>,
+    task: Option<TaskRef>,
+    number: u64,
+}
+
+impl<'a, K: Kernel> Caller<'a, K> {
+    /// `task` runs now.
+    #[inline(always)]
+    pub fn task(ex: &'a Executor<K>, task: TaskRef) -> Self {
+        Self { ex: Some(ex), task: Some(task), number: 0 }
+    }
+
+    /// A thread, outside every task. EDEADLK inside one.
+    pub fn thread() -> Res<Self> {
+        if !thread::running().is_null() {
+            return Err(Errno(libc::EDEADLK));
+        }
+        Ok(Self { ex: None, task: None, number: thread::own_number() })
+    }
+
+    /// The mailbox of the executor that runs here.
+    #[inline(always)]
+    pub fn mailbox(&self) -> Option<&'static Mailbox> {
+        self.ex.map(|ex| ex.mailbox)
+    }
+
+    pub fn executor(&self) -> Option<(&'a Executor<K>, TaskRef)> {
+        Some((self.ex?, self.task?))
+    }
+
+    /// What tells it from every other owner of a lock. Never 0.
+    #[inline(always)]
+    pub fn identity(&self) -> usize {
+        match self.task {
+            Some(task) => task.addr(),
+            None => (self.number as usize) << 1 | 1,
+        }
+    }
+
+    /// At the start of a call that may suspend: the error, if a level of the task has fired.
+    #[inline(always)]
+    pub fn start(&self) -> Res<()> {
+        match self.task {
+            Some(task) if task.has(mark::INTERRUPTED) => Err(Errno(scope::interruption(task))),
+            _ => Ok(()),
+        }
+    }
+
+    /// A record to wait by. `is_local`: all that may end the wait are of this thread.
+    pub fn wait(&self, is_local: bool) -> Wait {
+        self.record(Grant::armed(), is_local)
+    }
+
+    /// The same, which neither a cancel nor a deadline ends.
+    pub fn wait_for_sure(&self, is_local: bool) -> Wait {
+        self.record(Grant::claimed(), is_local)
+    }
+
+    fn record(&self, word: Grant, is_local: bool) -> Wait {
+        let who = match (self.ex, self.task) {
+            (Some(ex), Some(task)) => Who::Task(task, ex.mailbox),
+            _ => Who::Thread,
+        };
+        Wait::new(who, word, is_local)
+    }
+
+    /// SUSPENDS, or blocks, until `wait`, which others can reach, is granted. ETIME at `until_ns` of the
+    /// boot-time clock, ECANCELED or what a scope's end says: then it was not, and never is.
+    pub fn until_granted(&self, wait: &Wait, until_ns: u64) -> Res<()> {
+        match self.executor() {
+            Some((ex, task)) if until_ns == NEVER_NS => ex.await_grant(task, wait),
+            Some((ex, task)) => ex.await_grant_until(task, wait, until_ns),
+            None => block(wait, until_ns),
+        }
+    }
+}
+
+fn block(wait: &Wait, until_ns: u64) -> Res<()> {
+    while let Some((word, seen)) = wait.word.futex_word() {
+        let left_ns = match until_ns {
+            NEVER_NS => None,
+            at_ns => match at_ns.saturating_sub(clock::boot_ns()) {
+                0 if wait.cancel() => return Err(Errno(libc::ETIME)),
+                0 => None, // Claimed: the grant is a few instructions away.
+                ns => Some(ns),
+            },
+        };
+        futex::wait(word, seen, left_ns);
+    }
+    Ok(())
+}
+
+impl<K: Kernel> Executor<K> {
+    fn await_grant_until(&self, task: TaskRef, wait: &Wait, until_ns: u64) -> Res<()> {
+        let mut scope = core::mem::MaybeUninit::<Scope>::uninit();
+        let left_ns = until_ns.saturating_sub(self.reactor.kernel.now_boot_ns());
+        // SAFETY: in place until it is left below.
+        unsafe { self.enter_scope(task, scope.as_mut_ptr(), left_ns, 0) };
+        let granted = self.await_grant(task, wait);
+        // SAFETY: entered above, and the innermost one.
+        let left = unsafe { self.leave_scope(task, scope.as_ptr()) };
+        debug_assert!(left.is_ok());
+        granted
+    }
+
+    /// SUSPENDS. `task` runs now; others can reach `wait`.
+    pub fn await_grant(&self, task: TaskRef, wait: &Wait) -> Res<()> {
+        if task.has(mark::STOPS) {
+            let stopped = self.stop(task);
+            if stopped != 0 && wait.cancel() {
+                return Err(Errno(-stopped));
+            }
+        }
+        task.peer.set(core::ptr::from_ref(wait).cast());
+        task.waits.set(Waits::Grant);
+        task.outcome.set(0);
+        task.awaits();
+        self.leave(task);
+        match task.outcome.get() {
+            0 => Ok(()),
+            e => Err(Errno(-e)),
+        }
+    }
+
+    /// What a task waits for by a record; see `Waits::Grant`.
+    pub fn wait_of(task: TaskRef) -> Option<&'static Wait> {
+        let waits = task.waits.get() == Waits::Grant;
+        // SAFETY: the record of a task that waits so is on its stack; no use outlives the wait.
+        waits.then(|| unsafe { &*task.peer.get().cast::<Wait>() })
+    }
+
+    /// The wait of a task that waits so on this executor.
+    pub fn waits_here(&self, task: TaskRef) -> Option<&Wait> {
+        let here = task.state().is_attached_to(self.address());
+        here.then(|| Self::wait_of(task)).flatten()
+    }
+
+    /// A level of the task has fired. False: the wait is claimed, and its grant on the way (rule 1).
+    pub(super) fn cancel_grant(&self, task: TaskRef) -> bool {
+        let over = Self::wait_of(task).is_some_and(Wait::cancel);
+        if over {
+            task.waits.set(Waits::Nothing);
+        }
+        over
+    }
+
+    /// The task of ours is to go on: its wait is granted.
+    #[inline]
+    pub fn granted(&self, task: TaskRef) {
+        debug_assert!(task.waits.get() == Waits::Grant);
+        task.waits.set(Waits::Nothing);
+        self.make_ready(task, self.stamp());
+    }
+
+    /// GRANT has arrived.
+    ///
+    /// # Safety
+    /// `link` is that of a wait of a task of ours.
+    pub(super) unsafe fn grant_arrived(&self, link: NonNull<Link>) {
+        // SAFETY: the caller's.
+        if let Some(task) = unsafe { Wait::from_link(link) }.task() {
+            self.granted(task);
+        }
+    }
+}

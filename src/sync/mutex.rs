@@ -1,0 +1,214 @@
+//! `monad_async_mutex`, and `monad_async_local_mutex`.
+
+use core::cell::Cell;
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use super::side::Side;
+use super::waiters::{Node, Waiters, Woken};
+use crate::error::{Errno, Res};
+use crate::executor::grant::{Caller, Wait};
+use crate::executor::mailbox::Mailbox;
+use crate::task::header::TaskRef;
+use crate::uring::kernel::Kernel;
+
+const EPERM: Errno = Errno(libc::EPERM);
+
+#[repr(C)]
+pub struct Mutex<S: Side> {
+    pub(super) side: S,
+    /// `Caller::identity`; 0: free. Not free while anybody waits.
+    /// Changes behind the side alone; atomic for those who follow a cycle, who read it without.
+    owner: AtomicUsize,
+    waiters: Waiters,
+    flags: Cell<u32>,
+    _reserved: [u32; 5],
+}
+
+// As in mutex.h.
+const _: () = assert!(size_of::<Mutex<super::Shared>>() == 88);
+const _: () = assert!(size_of::<Mutex<super::Local>>() == 88);
+
+/// A flag of `monad_async_mutex_init`: cycles of locks are looked for.
+pub const CHECKED: u32 = 1;
+
+/// How far a chain of owners that wait is followed.
+const CHAIN_MAX: usize = 64;
+
+fn identity(wait: &Wait, node: &Node) -> usize {
+    match wait.task() {
+        Some(task) => task.addr(),
+        None => node.data.get(),
+    }
+}
+
+impl<S: Side> Mutex<S> {
+    #[inline(always)]
+    fn owner(&self) -> usize {
+        // Relaxed: behind the side; or a number to compare with.
+        self.owner.load(Ordering::Relaxed)
+    }
+
+    #[inline(always)]
+    fn set_owner(&self, owner: usize) {
+        // Relaxed: behind the side.
+        self.owner.store(owner, Ordering::Relaxed);
+    }
+
+    pub fn set_flags(&self, flags: u32) {
+        self.flags.set(flags);
+    }
+
+    /// SUSPENDS. EDEADLK: it is the caller's already, or, checked, a cycle of locks would close.
+    pub fn lock<K: Kernel>(&self, caller: &Caller<'_, K>, until_ns: u64) -> Res<()> {
+        caller.start()?;
+        self.side.close(caller.mailbox())?;
+        let me = caller.identity();
+        if self.owner() == 0 {
+            self.set_owner(me);
+            self.side.open();
+            return Ok(());
+        }
+        if self.owner() == me || self.closes_cycle(caller) {
+            self.side.open();
+            return Err(Errno(libc::EDEADLK));
+        }
+        let wait = caller.wait(S::IS_LOCAL);
+        self.lock_slowly(caller, wait, until_ns)
+    }
+
+    /// Waits its turn; the side is closed.
+    #[inline(never)]
+    fn lock_slowly<K: Kernel>(&self, caller: &Caller<'_, K>, wait: Wait, until_ns: u64) -> Res<()> {
+        wait.object.set(core::ptr::from_ref(self) as usize);
+        let node = Node::new(&wait, 0, caller.identity());
+        // SAFETY: taken out before this returns: by who unlocks, or below.
+        unsafe { self.waiters.push(&node) };
+        self.side.open();
+        let granted = caller.until_granted(&wait, until_ns);
+        if granted.is_err() {
+            self.side.close(caller.mailbox())?;
+            self.waiters.remove(&node);
+            self.side.open();
+        }
+        granted
+    }
+
+    /// EBUSY: it is somebody's.
+    pub fn try_lock<K: Kernel>(&self, caller: &Caller<'_, K>) -> Res<()> {
+        self.side.close(caller.mailbox())?;
+        let locked = self.owner() == 0;
+        if locked {
+            self.set_owner(caller.identity());
+        }
+        self.side.open();
+        locked.then_some(()).ok_or(Errno(libc::EBUSY))
+    }
+
+    /// EPERM: it is not the caller's.
+    pub fn unlock<K: Kernel>(&self, caller: &Caller<'_, K>) -> Res<()> {
+        self.side.close(caller.mailbox())?;
+        if self.owner() != caller.identity() {
+            self.side.open();
+            return Err(EPERM);
+        }
+        let next = self.waiters.claim();
+        self.set_owner(next.map_or(0, |node| identity(node.wait(), node)));
+        self.side.open();
+        if let Some(node) = next {
+            node.wait().wake::<K>();
+        }
+        Ok(())
+    }
+
+    /// EPERM unless it is the caller's.
+    pub fn check_owner<K: Kernel>(&self, caller: &Caller<'_, K>) -> Res<()> {
+        self.side.close(caller.mailbox())?;
+        let mine = self.owner() == caller.identity();
+        self.side.open();
+        mine.then_some(()).ok_or(EPERM)
+    }
+
+    /// Locks it again, whatever has become of the caller's scopes.
+    pub fn lock_for_sure<K: Kernel>(&self, caller: &Caller<'_, K>) {
+        if self.side.close(caller.mailbox()).is_err() {
+            return; // It was this caller's a moment ago.
+        }
+        if self.owner() == 0 {
+            self.set_owner(caller.identity());
+            return self.side.open();
+        }
+        let wait = caller.wait_for_sure(S::IS_LOCAL);
+        let node = Node::new(&wait, 0, caller.identity());
+        node.set_claimed();
+        // SAFETY: taken out before this returns, by who unlocks.
+        unsafe { self.waiters.push(&node) };
+        self.side.open();
+        let granted = caller.until_granted(&wait, u64::MAX);
+        debug_assert!(granted.is_ok(), "nothing else ends such a wait");
+    }
+
+    /// `node`, whose wait is claimed and in no queue, is given the mutex, now or in its turn.
+    pub(super) fn hand_to(
+        &self,
+        here: Option<&'static Mailbox>,
+        node: &Node,
+        woken: &mut Woken,
+    ) -> Res<()> {
+        self.side.close(here)?;
+        let wait = node.wait();
+        wait.object.set(core::ptr::from_ref(self) as usize);
+        if self.owner() == 0 {
+            self.set_owner(identity(wait, node));
+            woken.add(wait);
+        } else {
+            node.set_claimed();
+            // SAFETY: in no queue; its waiter waits until who unlocks has taken it out.
+            unsafe { self.waiters.push(node) };
+        }
+        self.side.open();
+        Ok(())
+    }
+
+    /// The caller is about to wait for the owner, who waits for the caller, through others it may be: all
+    /// of them tasks of this executor, and all mutexes checked. Says so.
+    fn closes_cycle<K: Kernel>(&self, caller: &Caller<'_, K>) -> bool {
+        if self.flags.get() & CHECKED == 0 {
+            return false;
+        }
+        let Some((ex, me)) = caller.executor() else { return false };
+        let mut chain = [me; CHAIN_MAX];
+        let mut owner = self.owner();
+        for n in 1..CHAIN_MAX {
+            if owner & 1 != 0 {
+                return false; // A thread.
+            }
+            // SAFETY: the identity of a task, and their headers are never unmapped.
+            let task = unsafe { TaskRef::from_head(owner as *const _) };
+            if task == me {
+                report(&chain[..n]);
+                return true;
+            }
+            chain[n] = task;
+            let waits = ex.waits_here(task).filter(|wait| wait.object.get() != 0);
+            let Some(wait) = waits else { return false };
+            // SAFETY: the object of a wait of a task of ours that is suspended: a mutex, as no other kind
+            // of object sets it. Its owner is read as a number.
+            let other = unsafe { &*(wait.object.get() as *const Self) };
+            owner = other.owner();
+        }
+        false
+    }
+}
+
+/// One line on standard error for each task of the cycle.
+#[cold]
+fn report(chain: &[TaskRef]) {
+    for (i, task) in chain.iter().enumerate() {
+        let next = chain[(i + 1) % chain.len()];
+        eprintln!(
+            "monad_async: task {:#x} waits for a mutex that task {:#x} holds",
+            task.addr(),
+            next.addr()
+        );
+    }
+}

@@ -1,0 +1,102 @@
+//! Who may use an object: every thread, behind a latch; or the tasks of one executor, without.
+
+use core::hint::spin_loop;
+use core::ptr;
+use core::sync::atomic::{AtomicPtr, Ordering};
+
+use crate::error::{Errno, Res};
+use crate::executor::mailbox::Mailbox;
+use crate::sys::backoff::Backoff;
+use crate::task::latch::Latch;
+
+pub trait Side {
+    /// All users are of one thread.
+    const IS_LOCAL: bool;
+
+    /// `here`: the mailbox of the executor that runs on this thread. EPERM: the object is another's.
+    fn close(&self, here: Option<&'static Mailbox>) -> Res<()>;
+
+    /// After `close`.
+    fn open(&self);
+}
+
+/// For every thread.
+#[repr(C, align(8))]
+pub struct Shared(Latch);
+
+impl Side for Shared {
+    const IS_LOCAL: bool = false;
+
+    #[inline(always)]
+    fn close(&self, _: Option<&'static Mailbox>) -> Res<()> {
+        if !self.0.try_close() {
+            self.close_slowly();
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn open(&self) {
+        self.0.open();
+    }
+}
+
+impl Shared {
+    /// Another thread holds it, for some instructions, unless it was interrupted there.
+    #[cold]
+    #[inline(never)]
+    fn close_slowly(&self) {
+        /// About as long as the longest that is done under a latch.
+        const SPINS: u32 = 200;
+        let mut backoff = Backoff::new();
+        loop {
+            for _ in 0..SPINS {
+                if !self.0.is_closed() && self.0.try_close() {
+                    return;
+                }
+                spin_loop();
+            }
+            backoff.wait();
+        }
+    }
+}
+
+/// For the tasks of one executor: the one that uses it first.
+#[repr(C)]
+pub struct Local {
+    /// Its mailbox, which outlives it. Read by other threads, to be refused.
+    home: AtomicPtr<Mailbox>,
+}
+
+impl Side for Local {
+    const IS_LOCAL: bool = true;
+
+    #[inline(always)]
+    fn close(&self, here: Option<&'static Mailbox>) -> Res<()> {
+        // Relaxed: compared only, but by the thread that has stored it.
+        let home = self.home.load(Ordering::Relaxed);
+        match here {
+            Some(here) if ptr::eq(home, here) => Ok(()),
+            _ => self.close_slowly(home, here),
+        }
+    }
+
+    #[inline(always)]
+    fn open(&self) {}
+}
+
+impl Local {
+    #[cold]
+    fn close_slowly(&self, home: *mut Mailbox, here: Option<&'static Mailbox>) -> Res<()> {
+        // SAFETY: null, or a mailbox, and they live for ever.
+        match (unsafe { home.as_ref() }, here) {
+            (None, Some(here)) => {
+                self.home.store(ptr::from_ref(here).cast_mut(), Ordering::Relaxed);
+                Ok(())
+            }
+            // Between two runs of the executor.
+            (Some(home), None) if home.is_mine() => Ok(()),
+            _ => Err(Errno(libc::EPERM)),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Who ends a wait: one word of its record. Touches nothing else; the loom models run this code.
+//!
+//! ```text
+//!              claim              grant
+//!   ARMED -------------> CLAIMED -------> GRANTED
+//!     |      cancel
+//!     `----------------> CANCELED
+//! ```
+//!
+//! 1. Exactly one of a claim and a cancel succeeds. Who claims gives the waiter what it waited for, then
+//!    wakes it: nothing is given to a waiter that was cancelled, and nothing that was given is lost.
+//! 2. Who claims found the record in a queue, under the queue's latch, which publishes the record. So a
+//!    claim orders nothing itself.
+//! 3. A task learns of the grant by mail. A thread looks at GRANTED, which publishes what it was given.
+
+#[cfg(not(loom))]
+use core::sync::atomic::{
+    AtomicU32,
+    Ordering::{Acquire, Relaxed, Release},
+};
+#[cfg(loom)]
+use loom::sync::atomic::{
+    AtomicU32,
+    Ordering::{Acquire, Relaxed, Release},
+};
+
+const ARMED: u32 = 0;
+const CLAIMED: u32 = 1;
+const GRANTED: u32 = 2;
+const CANCELED: u32 = 3;
+
+#[repr(transparent)]
+pub struct Grant(AtomicU32);
+
+impl Grant {
+    pub fn armed() -> Self {
+        Self(AtomicU32::new(ARMED))
+    }
+
+    /// A wait that no cancel ends.
+    pub fn claimed() -> Self {
+        Self(AtomicU32::new(CLAIMED))
+    }
+
+    /// ANY THREAD that has found the record in a queue. False: cancelled, or granted by another queue.
+    #[must_use]
+    pub fn claim(&self) -> bool {
+        // Relaxed, both: rule 2.
+        self.0.compare_exchange(ARMED, CLAIMED, Relaxed, Relaxed).is_ok()
+    }
+
+    /// As `claim`, where all that may claim or cancel are of one thread.
+    #[must_use]
+    pub fn claim_here(&self) -> bool {
+        let armed = self.is_armed();
+        if armed {
+            self.0.store(CLAIMED, Relaxed);
+        }
+        armed
+    }
+
+    /// The waiter. False: it has been claimed, and what it waits for is on its way.
+    #[must_use]
+    pub fn cancel(&self) -> bool {
+        // Relaxed, both: the record is our own, and tells nobody anything.
+        self.0.compare_exchange(ARMED, CANCELED, Relaxed, Relaxed).is_ok()
+    }
+
+    /// As `cancel`, where all that may claim or cancel are of one thread.
+    #[must_use]
+    pub fn cancel_here(&self) -> bool {
+        let armed = self.is_armed();
+        if armed {
+            self.0.store(CANCELED, Relaxed);
+        }
+        armed
+    }
+
+    /// A hint, except on the one thread that claims and cancels.
+    pub fn is_armed(&self) -> bool {
+        self.0.load(Relaxed) == ARMED
+    }
+
+    /// Who has claimed it, as the last touch: a thread that waits may go on, and the record be gone.
+    pub fn grant(&self) {
+        // Release: rule 3.
+        self.0.store(GRANTED, Release);
+    }
+
+    /// The thread that waits.
+    pub fn is_granted(&self) -> bool {
+        // Acquire: rule 3.
+        self.0.load(Acquire) == GRANTED
+    }
+
+    /// What a futex compares. None: granted.
+    #[cfg(not(loom))]
+    pub fn futex_word(&self) -> Option<(&AtomicU32, u32)> {
+        match self.0.load(Acquire) {
+            GRANTED => None,
+            word => Some((&self.0, word)),
+        }
+    }
+}
