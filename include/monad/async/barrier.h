@@ -87,7 +87,8 @@ MONAD_ASYNC_API monad_async_result monad_async_local_barrier_wait(
  *  @return as `monad_async_barrier_wait_until`
  *  @retval EPERM another executor's, or no task */
 MONAD_ASYNC_API monad_async_result monad_async_local_barrier_wait_until(
-    monad_async_task task, monad_async_local_barrier *barrier, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
+    monad_async_task task, monad_async_local_barrier *barrier,
+    uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
 
 MONAD_ASYNC_EXTERN_C_END
 

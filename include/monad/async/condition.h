@@ -66,7 +66,8 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_local_condition, 64);
  *  @retval EDEADLK NULL for the task inside a task, which must not block its executor
  *  @retval EINVAL NULL */
 MONAD_ASYNC_API monad_async_result monad_async_condition_wait(
-    monad_async_task task, monad_async_condition *condition, monad_async_mutex *mutex) MONAD_ASYNC_NOEXCEPT;
+    monad_async_task task, monad_async_condition *condition,
+    monad_async_mutex *mutex) MONAD_ASYNC_NOEXCEPT;
 
 /** ANY THREAD. SUSPENDS; a thread blocks. The same, until a time.
  *  @param task the task that runs, which is the caller; NULL: a thread outside every task
@@ -78,7 +79,8 @@ MONAD_ASYNC_API monad_async_result monad_async_condition_wait(
  *  @retval EPERM, ECANCELED, EDEADLK as `monad_async_condition_wait`
  *  @retval EINVAL NULL */
 MONAD_ASYNC_API monad_async_result monad_async_condition_wait_until(
-    monad_async_task task, monad_async_condition *condition, monad_async_mutex *mutex, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
+    monad_async_task task, monad_async_condition *condition,
+    monad_async_mutex *mutex, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
 
 /** ANY THREAD. Does not suspend. Notifies the first who waits.
  *  @param condition which
@@ -101,7 +103,8 @@ MONAD_ASYNC_API monad_async_result monad_async_condition_notify_all(
  *  @return as `monad_async_condition_wait`
  *  @retval EPERM another executor's, or no task */
 MONAD_ASYNC_API monad_async_result monad_async_local_condition_wait(
-    monad_async_task task, monad_async_local_condition *condition, monad_async_local_mutex *mutex) MONAD_ASYNC_NOEXCEPT;
+    monad_async_task task, monad_async_local_condition *condition,
+    monad_async_local_mutex *mutex) MONAD_ASYNC_NOEXCEPT;
 
 /** As `monad_async_condition_wait_until`, for the tasks of one executor.
  *  @param task the task that runs, which is the caller
@@ -111,7 +114,8 @@ MONAD_ASYNC_API monad_async_result monad_async_local_condition_wait(
  *  @return as `monad_async_condition_wait_until`
  *  @retval EPERM another executor's, or no task */
 MONAD_ASYNC_API monad_async_result monad_async_local_condition_wait_until(
-    monad_async_task task, monad_async_local_condition *condition, monad_async_local_mutex *mutex, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
+    monad_async_task task, monad_async_local_condition *condition,
+    monad_async_local_mutex *mutex, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
 
 /** As `monad_async_condition_notify_one`, for the tasks of one executor.
  *  @param condition which

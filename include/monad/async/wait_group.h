@@ -119,7 +119,8 @@ MONAD_ASYNC_API monad_async_result monad_async_local_wait_group_wait(
  *  @return as `monad_async_wait_group_wait_until`
  *  @retval EPERM another executor's, or no task */
 MONAD_ASYNC_API monad_async_result monad_async_local_wait_group_wait_until(
-    monad_async_task task, monad_async_local_wait_group *group, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
+    monad_async_task task, monad_async_local_wait_group *group,
+    uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
 
 MONAD_ASYNC_EXTERN_C_END
 

@@ -1,0 +1,87 @@
+#ifndef MONAD_ASYNC_BARRIER_HPP
+#define MONAD_ASYNC_BARRIER_HPP
+
+/** @file barrier.hpp
+ *  Where tasks wait for each other.
+ *
+ *  The rules are those of barrier.h. The words ANY THREAD and SUSPENDS are those of executor.h. */
+
+#include "detail/sync_calls.hpp"
+#include "detail/waiting.hpp"
+#include "error.hpp"
+
+#include <cerrno>
+#include <chrono>
+#include <cstdint>
+#include <system_error>
+
+namespace monad::async {
+inline namespace v0 {
+
+/** The two forms of a barrier: `barrier` and `local_barrier`. */
+template <class Objects> class basic_barrier {
+public:
+    /** The record of the C API. */
+    using native_type = typename Objects::barrier;
+
+    /** ANY THREAD.
+     *  @param parties how many wait for each other */
+    constexpr explicit basic_barrier(std::uint64_t parties) noexcept : native_{{0, parties}} {}
+    basic_barrier(basic_barrier const &) = delete;
+    basic_barrier &operator=(basic_barrier const &) = delete;
+
+    /** SUSPENDS until all have come; a thread blocks.
+     *  @return true for the one that came last
+     *  @throws std::system_error `EINVAL`: for nobody; `EPERM`: a local one, elsewhere
+     *  @throws cancelled_error, timeout_error the wait was interrupted: the caller does not count
+     *  */
+    bool arrive_and_wait()
+    {
+        return value_or_throw(do_wait(detail::forever_ns), "monad::async::barrier") != 0;
+    }
+
+    /** As the other `arrive_and_wait`.
+     *  @param[out] ec the error
+     *  @return true for the one that came last */
+    bool arrive_and_wait(std::error_code &ec) noexcept
+    {
+        return detail::report(do_wait(detail::forever_ns), ec) == 1;
+    }
+
+    /** SUSPENDS until all have come, for so long at most.
+     *  @param timeout from now on
+     *  @return false: too late, and the caller does not count
+     *  @throws std::system_error, cancelled_error as `arrive_and_wait` */
+    template <class Rep, class Period>
+    [[nodiscard]] bool arrive_and_wait_for(std::chrono::duration<Rep, Period> timeout)
+    {
+        auto const r = do_wait(detail::boot_time(timeout));
+        if (r.error != 0 && r.error != ETIME) {
+            detail::fail(r.error, "monad::async::barrier");
+        }
+        return r.error == 0;
+    }
+
+    /** @return the record, for the C API */
+    [[nodiscard]] native_type *native_handle() noexcept { return &native_; }
+
+private:
+    monad_async_result do_wait(std::uint64_t boot_ns)
+    {
+        return detail::waiting([this, boot_ns](monad_async_task self) {
+            return detail::barrier_wait_until(self, native_, boot_ns);
+        });
+    }
+
+    native_type native_ = {{0}};
+};
+
+/** For every task and thread. */
+using barrier = basic_barrier<detail::shared_objects>;
+/** For the tasks of one executor: no atomics. */
+using local_barrier = basic_barrier<detail::local_objects>;
+
+} // namespace v0
+} // namespace monad::async
+
+#endif

@@ -1,0 +1,125 @@
+#ifndef MONAD_ASYNC_MUTEX_HPP
+#define MONAD_ASYNC_MUTEX_HPP
+
+/** @file mutex.hpp
+ *  A mutex that suspends the task. Fits `std::lock_guard`, `std::unique_lock`, `std::scoped_lock`.
+ *
+ *  The rules are those of mutex.h. The words ANY THREAD and SUSPENDS are those of executor.h. */
+
+#include "detail/sync_calls.hpp"
+#include "detail/waiting.hpp"
+#include "error.hpp"
+
+#include <cerrno>
+#include <chrono>
+#include <system_error>
+
+namespace monad::async {
+inline namespace v0 {
+
+/** The two forms of a mutex: `mutex` and `local_mutex`. Who waits is served by CPU priority, then in
+ *  order, and has the mutex when it goes on. */
+template <class Objects> class basic_mutex {
+public:
+    /** The record of the C API. */
+    using native_type = typename Objects::mutex;
+
+    /** Unlocked. ANY THREAD. */
+    constexpr basic_mutex() noexcept = default;
+    basic_mutex(basic_mutex const &) = delete;
+    basic_mutex &operator=(basic_mutex const &) = delete;
+
+    /** SUSPENDS until it is the caller's; a thread blocks.
+     *  @throws std::system_error `EDEADLK`: it is already; `EPERM`: a local one, elsewhere
+     *  @throws cancelled_error, timeout_error the wait was interrupted: it is not locked */
+    void lock()
+    {
+        detail::check(do_lock(detail::forever_ns).error, "monad::async::mutex::lock");
+    }
+
+    /** As the other `lock`.
+     *  @param[out] ec the error */
+    void lock(std::error_code &ec) noexcept
+    {
+        detail::report(do_lock(detail::forever_ns).error, ec);
+    }
+
+    /** Does not suspend.
+     *  @return whether it was free, and is the caller's now
+     *  @throws std::system_error `EPERM`: a local one, elsewhere */
+    [[nodiscard]] bool try_lock()
+    {
+        int const error = detail::mutex_try_lock(monad_async_task_current(), native_).error;
+        if (error != 0 && error != EBUSY) {
+            detail::fail(error, "monad::async::mutex::try_lock");
+        }
+        return error == 0;
+    }
+
+    /** SUSPENDS, for so long at most.
+     *  @param timeout from now on
+     *  @return whether it is the caller's now
+     *  @throws std::system_error, cancelled_error as `lock` */
+    template <class Rep, class Period>
+    [[nodiscard]] bool try_lock_for(std::chrono::duration<Rep, Period> timeout)
+    {
+        return locked_by(detail::boot_time(timeout));
+    }
+
+    /** SUSPENDS, until a time at most.
+     *  @param deadline of any clock that has `now()`, which is asked once
+     *  @return whether it is the caller's now
+     *  @throws std::system_error, cancelled_error as `lock` */
+    template <class Clock, class Duration>
+    [[nodiscard]] bool try_lock_until(std::chrono::time_point<Clock, Duration> const &deadline)
+    {
+        return locked_by(detail::boot_time(deadline));
+    }
+
+    /** Hands it to the first who waits. Does not suspend, and is never interrupted.
+     *  @throws std::system_error `EPERM`: it is not the caller's */
+    void unlock()
+    {
+        detail::check(detail::mutex_unlock(monad_async_task_current(), native_).error,
+            "monad::async::mutex::unlock");
+    }
+
+    /** As the other `unlock`.
+     *  @param[out] ec the error */
+    void unlock(std::error_code &ec) noexcept
+    {
+        detail::report(detail::mutex_unlock(monad_async_task_current(), native_).error, ec);
+    }
+
+    /** @return the record, for the C API */
+    [[nodiscard]] native_type *native_handle() noexcept { return &native_; }
+
+private:
+    monad_async_result do_lock(std::uint64_t boot_ns)
+    {
+        return detail::waiting([this, boot_ns](monad_async_task self) {
+            return detail::mutex_lock_until(self, native_, boot_ns);
+        });
+    }
+
+    bool locked_by(std::uint64_t boot_ns)
+    {
+        int const error = do_lock(boot_ns).error;
+        if (error != 0 && error != ETIME) {
+            detail::fail(error, "monad::async::mutex::try_lock_until");
+        }
+        return error == 0;
+    }
+
+    native_type native_ = {{0}};
+};
+
+/** For every task and thread. */
+using mutex = basic_mutex<detail::shared_objects>;
+/** For the tasks of one executor: no atomics. */
+using local_mutex = basic_mutex<detail::local_objects>;
+
+} // namespace v0
+} // namespace monad::async
+
+#endif

@@ -1,0 +1,129 @@
+#ifndef MONAD_ASYNC_SEMAPHORE_HPP
+#define MONAD_ASYNC_SEMAPHORE_HPP
+
+/** @file semaphore.hpp
+ *  A counting semaphore that suspends the task.
+ *
+ *  The rules are those of semaphore.h. The words ANY THREAD and SUSPENDS are those of executor.h.
+ *  */
+
+#include "detail/sync_calls.hpp"
+#include "detail/waiting.hpp"
+#include "error.hpp"
+
+#include <cerrno>
+#include <chrono>
+#include <cstdint>
+#include <system_error>
+
+namespace monad::async {
+inline namespace v0 {
+
+/** The two forms of a counting semaphore: `semaphore` and `local_semaphore`. */
+template <class Objects> class basic_semaphore {
+public:
+    /** The record of the C API. */
+    using native_type = typename Objects::semaphore;
+
+    /** ANY THREAD.
+     *  @param permits how many there are */
+    constexpr explicit basic_semaphore(std::uint64_t permits) noexcept : native_{{0, permits}} {}
+    basic_semaphore(basic_semaphore const &) = delete;
+    basic_semaphore &operator=(basic_semaphore const &) = delete;
+
+    /** SUSPENDS until it has the permits; a thread blocks.
+     *  @param count how many, all at once
+     *  @throws std::system_error `EPERM`: a local one, elsewhere
+     *  @throws cancelled_error, timeout_error the wait was interrupted */
+    void acquire(std::uint64_t count = 1)
+    {
+        detail::check(do_acquire(count, detail::forever_ns).error,
+            "monad::async::semaphore::acquire");
+    }
+
+    /** As the other `acquire`.
+     *  @param count how many, all at once
+     *  @param[out] ec the error */
+    void acquire(std::uint64_t count, std::error_code &ec) noexcept
+    {
+        detail::report(do_acquire(count, detail::forever_ns).error, ec);
+    }
+
+    /** SUSPENDS until it has the permits, or for so long.
+     *  @param timeout from now on
+     *  @param count how many, all at once
+     *  @return false: too late
+     *  @throws std::system_error, cancelled_error as `acquire` */
+    template <class Rep, class Period>
+    [[nodiscard]] bool try_acquire_for(
+        std::chrono::duration<Rep, Period> timeout, std::uint64_t count = 1)
+    {
+        return acquire_by(count, detail::boot_time(timeout));
+    }
+
+    /** SUSPENDS until it has the permits, or until a time.
+     *  @param deadline of any clock that has `now()`, which is asked once
+     *  @param count how many, all at once
+     *  @return false: too late
+     *  @throws std::system_error, cancelled_error as `acquire` */
+    template <class Clock, class Duration>
+    [[nodiscard]] bool try_acquire_until(
+        std::chrono::time_point<Clock, Duration> const &deadline, std::uint64_t count = 1)
+    {
+        return acquire_by(count, detail::boot_time(deadline));
+    }
+
+    /** Does not suspend.
+     *  @param count how many
+     *  @return whether they were there, nobody waited, and they are the caller's now
+     *  @throws std::system_error `EPERM`: a local one, elsewhere */
+    [[nodiscard]] bool try_acquire(std::uint64_t count = 1)
+    {
+        int const error = detail::semaphore_try_acquire(native_, count).error;
+        if (error != 0 && error != EAGAIN) {
+            detail::fail(error, "monad::async::semaphore::try_acquire");
+        }
+        return error == 0;
+    }
+
+    /** Gives permits, which need not have been taken. Does not suspend.
+     *  @param count how many
+     *  @throws std::system_error `EOVERFLOW`; `EPERM`: a local one, elsewhere */
+    void release(std::uint64_t count = 1)
+    {
+        detail::check(
+            detail::semaphore_release(native_, count).error, "monad::async::semaphore::release");
+    }
+
+    /** @return the record, for the C API */
+    [[nodiscard]] native_type *native_handle() noexcept { return &native_; }
+
+private:
+    monad_async_result do_acquire(std::uint64_t count, std::uint64_t boot_ns)
+    {
+        return detail::waiting([this, count, boot_ns](monad_async_task self) {
+            return detail::semaphore_acquire_until(self, native_, count, boot_ns);
+        });
+    }
+
+    bool acquire_by(std::uint64_t count, std::uint64_t boot_ns)
+    {
+        int const error = do_acquire(count, boot_ns).error;
+        if (error != 0 && error != ETIME) {
+            detail::fail(error, "monad::async::semaphore::acquire");
+        }
+        return error == 0;
+    }
+
+    native_type native_ = {{0}};
+};
+
+/** For every task and thread. */
+using semaphore = basic_semaphore<detail::shared_objects>;
+/** For the tasks of one executor: no atomics. */
+using local_semaphore = basic_semaphore<detail::local_objects>;
+
+} // namespace v0
+} // namespace monad::async
+
+#endif

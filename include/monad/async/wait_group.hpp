@@ -1,0 +1,118 @@
+#ifndef MONAD_ASYNC_WAIT_GROUP_HPP
+#define MONAD_ASYNC_WAIT_GROUP_HPP
+
+/** @file wait_group.hpp
+ *  Waits until all that was added is done.
+ *
+ *  The rules are those of wait_group.h. The words ANY THREAD and SUSPENDS are those of executor.h.
+ *  */
+
+#include "detail/sync_calls.hpp"
+#include "detail/waiting.hpp"
+#include "error.hpp"
+
+#include <cerrno>
+#include <chrono>
+#include <cstdint>
+#include <system_error>
+
+namespace monad::async {
+inline namespace v0 {
+
+/** The two forms of a wait group: `wait_group` and `local_wait_group`. */
+template <class Objects> class basic_wait_group {
+public:
+    /** The record of the C API. */
+    using native_type = typename Objects::wait_group;
+
+    /** ANY THREAD.
+     *  @param count how many are to be done at first */
+    constexpr explicit basic_wait_group(std::uint64_t count = 0) noexcept : native_{{0, count}} {}
+    basic_wait_group(basic_wait_group const &) = delete;
+    basic_wait_group &operator=(basic_wait_group const &) = delete;
+
+    /** SUSPENDS until nothing is left; a thread blocks.
+     *  @throws std::system_error `EPERM`: a local one, elsewhere
+     *  @throws cancelled_error, timeout_error the wait was interrupted */
+    void wait()
+    {
+        detail::check(do_wait(detail::forever_ns).error, "monad::async::wait_group::wait");
+    }
+
+    /** As the other `wait`.
+     *  @param[out] ec the error */
+    void wait(std::error_code &ec) noexcept
+    {
+        detail::report(do_wait(detail::forever_ns).error, ec);
+    }
+
+    /** SUSPENDS until nothing is left, or for so long.
+     *  @param timeout from now on
+     *  @return false: too late
+     *  @throws std::system_error, cancelled_error as `wait` */
+    template <class Rep, class Period>
+    [[nodiscard]] bool wait_for(std::chrono::duration<Rep, Period> timeout)
+    {
+        return wait_by(detail::boot_time(timeout));
+    }
+
+    /** SUSPENDS until nothing is left, or until a time.
+     *  @param deadline of any clock that has `now()`, which is asked once
+     *  @return false: too late
+     *  @throws std::system_error, cancelled_error as `wait` */
+    template <class Clock, class Duration>
+    [[nodiscard]] bool wait_until(std::chrono::time_point<Clock, Duration> const &deadline)
+    {
+        return wait_by(detail::boot_time(deadline));
+    }
+
+    /** Adds. Does not suspend.
+     *  @param count how many
+     *  @throws std::system_error `EOVERFLOW`; `EPERM`: a local one, elsewhere */
+    void add(std::uint64_t count = 1)
+    {
+        detail::check(detail::wait_group_add(native_, count).error,
+            "monad::async::wait_group::add");
+    }
+
+    /** Takes away; at 0 all who wait go on. Does not suspend.
+     *  @param count how many
+     *  @throws std::system_error `EINVAL`: more than are left; `EPERM`: a local one, elsewhere */
+    void done(std::uint64_t count = 1)
+    {
+        detail::check(
+            detail::wait_group_done(native_, count).error, "monad::async::wait_group::done");
+    }
+
+    /** @return the record, for the C API */
+    [[nodiscard]] native_type *native_handle() noexcept { return &native_; }
+
+private:
+    monad_async_result do_wait(std::uint64_t boot_ns)
+    {
+        return detail::waiting([this, boot_ns](monad_async_task self) {
+            return detail::wait_group_wait_until(self, native_, boot_ns);
+        });
+    }
+
+    bool wait_by(std::uint64_t boot_ns)
+    {
+        int const error = do_wait(boot_ns).error;
+        if (error != 0 && error != ETIME) {
+            detail::fail(error, "monad::async::wait_group::wait");
+        }
+        return error == 0;
+    }
+
+    native_type native_ = {{0}};
+};
+
+/** For every task and thread. */
+using wait_group = basic_wait_group<detail::shared_objects>;
+/** For the tasks of one executor: no atomics. */
+using local_wait_group = basic_wait_group<detail::local_objects>;
+
+} // namespace v0
+} // namespace monad::async
+
+#endif
