@@ -4,6 +4,7 @@
 /** @file async.h
  *  The whole C API. */
 
+#include "async/channel.h"
 #include "async/executor.h"
 #include "async/op.h"
 #include "async/remote.h"

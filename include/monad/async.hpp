@@ -6,6 +6,7 @@
 
 #include "async.h"
 
+#include "async/channel.hpp"
 #include "async/error.hpp"
 #include "async/executor.hpp"
 #include "async/executor_options.hpp"

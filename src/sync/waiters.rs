@@ -18,6 +18,8 @@ pub struct Node {
     is_queued: Cell<bool>,
     /// The wait was claimed before it came here.
     is_claimed: Cell<bool>,
+    /// Claimed, and not given what it waited for: that has come to its end.
+    pub is_refused: Cell<bool>,
     /// For `Wait::index`.
     pub index: u32,
     /// What its object keeps with it.
@@ -34,6 +36,7 @@ impl Node {
             level: wait.level(),
             is_queued: Cell::new(false),
             is_claimed: Cell::new(false),
+            is_refused: Cell::new(false),
             index,
             data: Cell::new(data),
         }

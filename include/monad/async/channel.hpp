@@ -1,0 +1,304 @@
+#ifndef MONAD_ASYNC_CHANNEL_HPP
+#define MONAD_ASYNC_CHANNEL_HPP
+
+/** @file channel.hpp
+ *  A channel of objects, which may be move-only.
+ *
+ *  The rules are those of channel.h. The words ANY THREAD and SUSPENDS are those of executor.h. */
+
+#include "channel.h"
+#include "detail/sync_calls.hpp"
+#include "detail/waiting.hpp"
+#include "error.hpp"
+
+#include <cerrno>
+#include <cstddef>
+#include <iterator>
+#include <memory>
+#include <new>
+#include <optional>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+namespace monad::async {
+inline namespace v0 {
+
+/** @cond no API */
+namespace detail {
+
+// Room for an object that comes and goes.
+template <class T> union room {
+    room() noexcept {}
+    ~room() {}
+    room(room const &) = delete;
+    room &operator=(room const &) = delete;
+
+    char nothing = 0;
+    T value;
+};
+
+// A constructor and a destructor on whatever thread meets the element: neither may throw.
+template <class T> void relocate(void *to, void *from, std::size_t) noexcept
+{
+    auto *const element = static_cast<T *>(from);
+    ::new (to) T(std::move(*element));
+    element->~T();
+}
+
+} // namespace detail
+/** @endcond */
+
+/** Objects in the order in which they were sent. Any number of tasks and threads may send and
+ *  receive. `channel<T>` is for every task and thread, `local_channel<T>` for the tasks of one
+ *  executor.
+ *
+ *  As a range it gives what is received, until it is closed and empty:
+ *  `for (auto &&x : ch) { ... }`. */
+template <class T, class Objects = detail::shared_objects> class channel {
+    static_assert(std::is_nothrow_move_constructible_v<T> && std::is_nothrow_destructible_v<T>,
+        "what a channel holds is moved by other threads, which could not catch what that throws");
+
+public:
+    /** What is sent. */
+    using value_type = T;
+    /** The record of the C API. */
+    using native_type = typename Objects::channel;
+
+    /** EXPENSIVE: one allocation, unless the capacity is 0. ANY THREAD.
+     *  @param capacity how many may be inside; 0: each sender meets a receiver
+     *  @throws std::bad_alloc; std::system_error `EINVAL`: an absurd capacity */
+    explicit channel(std::size_t capacity = 0)
+    {
+        if (capacity > static_cast<std::size_t>(PTRDIFF_MAX) / sizeof(T)) {
+            detail::fail(EINVAL, "monad::async::channel");
+        }
+        if (capacity != 0) {
+            storage_ = std::allocator<T>().allocate(capacity);
+            capacity_ = capacity;
+        }
+        (void)detail::channel_init(native_, storage_, capacity, sizeof(T));
+        if constexpr (!std::is_trivially_copyable_v<T>) {
+            (void)detail::channel_set_relocate(native_, &detail::relocate<T>);
+        }
+    }
+
+    /** Destroys what is inside. Nobody may be waiting. */
+    ~channel()
+    {
+        // A local one's executor may be gone: then its thread's tasks are, and nobody else asks.
+        while (!std::is_trivially_destructible_v<T> && try_receive().has_value()) {
+        }
+        if (storage_ != nullptr) {
+            std::allocator<T>().deallocate(storage_, capacity_);
+        }
+    }
+
+    channel(channel const &) = delete;
+    channel &operator=(channel const &) = delete;
+
+    /** SUSPENDS while it is full; a thread blocks.
+     *  @param value is moved away if it was sent; else it stays
+     *  @throws std::system_error `EPIPE`: closed; `EPERM`: a local one, elsewhere
+     *  @throws cancelled_error, timeout_error the wait was interrupted */
+    void send(T &&value) { detail::check(do_send(value), "monad::async::channel::send"); }
+
+    /** As the other `send`.
+     *  @param value is moved away if it was sent; else it stays
+     *  @param[out] ec the error */
+    void send(T &&value, std::error_code &ec) noexcept { detail::report(do_send(value), ec); }
+
+    /** As the other `send`.
+     *  @param value is copied
+     *  @throws as the other `send`, and what copying does */
+    void send(T const &value)
+    {
+        T copy(value);
+        send(std::move(copy));
+    }
+
+    /** Does not suspend.
+     *  @param value is moved away if it was sent; else it stays
+     *  @return whether there was room, or a receiver
+     *  @throws std::system_error `EPIPE`: closed; `EPERM`: a local one, elsewhere */
+    [[nodiscard]] bool try_send(T &&value)
+    {
+        int const error = sent(value,
+            [this](void *element) { return detail::channel_try_send(native_, element).error; });
+        if (error != 0 && error != EAGAIN) {
+            detail::fail(error, "monad::async::channel::try_send");
+        }
+        return error == 0;
+    }
+
+    /** SUSPENDS while it is empty; a thread blocks.
+     *  @return what was sent; nothing: it is closed, and empty
+     *  @throws std::system_error `EPERM`: a local one, elsewhere
+     *  @throws cancelled_error, timeout_error the wait was interrupted: nothing was taken */
+    [[nodiscard]] std::optional<T> recv()
+    {
+        int error = 0;
+        auto value = do_recv(error);
+        if (error != 0 && error != EPIPE) {
+            detail::fail(error, "monad::async::channel::recv");
+        }
+        return value;
+    }
+
+    /** As the other `recv`.
+     *  @param[out] ec the error; `EPIPE`: it is closed, and empty
+     *  @return what was sent */
+    [[nodiscard]] std::optional<T> recv(std::error_code &ec) noexcept
+    {
+        int error = 0;
+        auto value = do_recv(error);
+        detail::report(error, ec);
+        return value;
+    }
+
+    /** Does not suspend.
+     *  @return what was sent; nothing: it is empty
+     *  @throws std::system_error `EPERM`: a local one, elsewhere */
+    [[nodiscard]] std::optional<T> try_recv()
+    {
+        int error = 0;
+        auto value = try_receive(&error);
+        if (error != 0 && error != EAGAIN && error != EPIPE) {
+            detail::fail(error, "monad::async::channel::try_recv");
+        }
+        return value;
+    }
+
+    /** Nothing can be sent any more; what is inside can be received. Who waits goes on.
+     *  @return whether it was open
+     *  @throws std::system_error `EPERM`: a local one, elsewhere */
+    bool close()
+    {
+        return value_or_throw(detail::channel_close(native_), "monad::async::channel::close") != 0;
+    }
+
+    /** @return how many are inside, of which others may take some at once
+     *  @throws std::system_error `EPERM`: a local one, elsewhere */
+    [[nodiscard]] std::size_t size()
+    {
+        return static_cast<std::size_t>(
+            value_or_throw(detail::channel_count(native_), "monad::async::channel::size"));
+    }
+
+    /** What has been received, once each: an input iterator, whose increment SUSPENDS. */
+    class iterator {
+    public:
+        /** @cond iterator_traits */
+        using iterator_category = std::input_iterator_tag;
+        using value_type = T;
+        using difference_type = std::ptrdiff_t;
+        using pointer = T *;
+        using reference = T &;
+        iterator() noexcept = default;
+        explicit iterator(channel &of) : of_(&of), value_(of.recv()) {}
+        T &operator*() const noexcept { return *value_; }
+        T *operator->() const noexcept { return &*value_; }
+        iterator &operator++()
+        {
+            value_.reset();
+            if (auto next = of_->recv()) {
+                value_.emplace(std::move(*next));
+            }
+            return *this;
+        }
+        void operator++(int) { ++*this; }
+        friend bool operator==(iterator const &a, iterator const &b) noexcept
+        {
+            return a.value_.has_value() == b.value_.has_value();
+        }
+        friend bool operator!=(iterator const &a, iterator const &b) noexcept { return !(a == b); }
+        /** @endcond */
+
+    private:
+        channel *of_ = nullptr;
+        mutable std::optional<T> value_;
+    };
+
+    /** SUSPENDS, as `recv`.
+     *  @return of what is received */
+    [[nodiscard]] iterator begin() { return iterator(*this); }
+    /** @return of a channel that is closed and empty */
+    [[nodiscard]] iterator end() noexcept { return iterator(); }
+
+    /** @return the record, for the C API */
+    [[nodiscard]] native_type *native_handle() noexcept { return &native_; }
+
+private:
+    // `call` takes the address of an element; the errno. The value stays where it fails.
+    template <class Call> static int sent(T &value, Call call)
+    {
+        if constexpr (std::is_trivially_copyable_v<T>) {
+            return call(static_cast<void *>(std::addressof(value)));
+        } else {
+            detail::room<T> room;
+            ::new (static_cast<void *>(&room.value)) T(std::move(value));
+            int const error = call(static_cast<void *>(&room.value));
+            if (error != 0) {
+                value.~T();
+                ::new (static_cast<void *>(std::addressof(value))) T(std::move(room.value));
+                room.value.~T();
+            }
+            return error;
+        }
+    }
+
+    template <class Call> static std::optional<T> received(int &error, Call call)
+    {
+        detail::room<T> room;
+        std::optional<T> value;
+        error = call(static_cast<void *>(&room.value));
+        if (error == 0) {
+            value.emplace(std::move(room.value));
+            room.value.~T();
+        }
+        return value;
+    }
+
+    int do_send(T &value)
+    {
+        return sent(value, [this](void *element) {
+            auto const call = [this, element](monad_async_task self) {
+                return detail::channel_send(self, native_, element);
+            };
+            return detail::waiting(call).error;
+        });
+    }
+
+    std::optional<T> do_recv(int &error)
+    {
+        return received(error, [this](void *element) {
+            auto const call = [this, element](monad_async_task self) {
+                return detail::channel_recv(self, native_, element);
+            };
+            return detail::waiting(call).error;
+        });
+    }
+
+    std::optional<T> try_receive(int *errno_out = nullptr)
+    {
+        int error = 0;
+        auto value = received(error,
+            [this](void *element) { return detail::channel_try_recv(native_, element).error; });
+        if (errno_out != nullptr) {
+            *errno_out = error;
+        }
+        return value;
+    }
+
+    T *storage_ = nullptr;
+    std::size_t capacity_ = 0;
+    native_type native_;
+};
+
+/** For the tasks of one executor: no atomics. */
+template <class T> using local_channel = channel<T, detail::local_objects>;
+
+} // namespace v0
+} // namespace monad::async
+
+#endif
