@@ -49,8 +49,8 @@ pub unsafe fn task(head: *const TaskHead) -> Res<TaskRef> {
     Ok(unsafe { TaskRef::from_head(head) })
 }
 
-/// Who calls: the task behind `head`, which runs on this thread, or the thread if that is null. EPERM: it
-/// does not run here; EDEADLK: null inside a task.
+/// Who calls: the task behind `head`, which runs on this thread, or the thread if that is null.
+/// EPERM: it does not run here; EDEADLK: null inside a task.
 ///
 /// # Safety
 /// As `task`.

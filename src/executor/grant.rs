@@ -1,12 +1,14 @@
-//! Waits that others end: a lock, a channel, a group. One [`Wait`] on the waiter's stack has the same life
-//! whatever it waits for: armed; then granted or cancelled, exactly once (see `task::grant`).
+//! Waits that others end: a lock, a channel, a group. One [`Wait`] on the waiter's stack has the
+//! same life whatever it waits for: armed; then granted or cancelled, exactly once (see
+//! `task::grant`).
 //!
-//! 1. Who claims a wait has taken it out of its queue, gives the waiter what it waited for, and wakes it.
-//! 2. From the executor's own thread that is a push on the run queue. From another one the wait's link
-//!    travels: one message, once. The task does not go on before it has come, so that the record stays,
-//!    and nobody touches it after it was posted.
-//! 3. A cancel ends the wait for the task alone. The record stays in its queue until the task, which goes
-//!    on, takes it out: who meets it there before finds that it cannot be claimed.
+//! 1. Who claims a wait has taken it out of its queue, gives the waiter what it waited for, and
+//!    wakes it.
+//! 2. From the executor's own thread that is a push on the run queue. From another one the wait's
+//!    link travels: one message, once. The task does not go on before it has come, so that the
+//!    record stays, and nobody touches it after it was posted.
+//! 3. A cancel ends the wait for the task alone. The record stays in its queue until the task,
+//!    which goes on, takes it out: who meets it there before finds that it cannot be claimed.
 //! 4. A thread that runs no task waits on the word itself.
 
 use core::cell::Cell;
@@ -73,8 +75,8 @@ impl Wait {
         NonNull::from(self).cast()
     }
 
-    /// ANY THREAD, under the latch of the queue it was found in. True: what it waits for is the caller's to
-    /// give, and the wait to be woken.
+    /// ANY THREAD, under the latch of the queue it was found in. True: what it waits for is the
+    /// caller's to give, and the wait to be woken.
     #[inline]
     #[must_use]
     pub fn claim(&self) -> bool {
@@ -120,7 +122,8 @@ impl Wait {
     pub fn wake<K: Kernel>(&self) {
         match self.who {
             Who::Task(task, home) if self.is_local || home.is_mine() => {
-                // SAFETY: it waits, so it is attached to the executor of this thread, which is alive.
+                // SAFETY: it waits, so it is attached to the executor of this thread, which is
+                // alive.
                 let ex = unsafe { &*task.executor().cast::<Executor<K>>() };
                 ex.granted(task);
             }
@@ -206,8 +209,8 @@ impl<'a, K: Kernel> Caller<'a, K> {
         Wait::new(who, word, is_local)
     }
 
-    /// SUSPENDS, or blocks, until `wait`, which others can reach, is granted. ETIME at `until_ns` of the
-    /// boot-time clock, ECANCELED or what a scope's end says: then it was not, and never is.
+    /// SUSPENDS, or blocks, until `wait`, which others can reach, is granted. ETIME at `until_ns`
+    /// of the boot-time clock, ECANCELED or what a scope's end says: then it was not, and never is.
     pub fn until_granted(&self, wait: &Wait, until_ns: u64) -> Res<()> {
         match self.executor() {
             Some((ex, task)) if until_ns == NEVER_NS => ex.await_grant(task, wait),
@@ -277,7 +280,8 @@ impl<K: Kernel> Executor<K> {
         here.then(|| Self::wait_of(task)).flatten()
     }
 
-    /// A level of the task has fired. False: the wait is claimed, and its grant on the way (rule 1).
+    /// A level of the task has fired. False: the wait is claimed, and its grant on the way (rule
+    /// 1).
     pub(super) fn cancel_grant(&self, task: TaskRef) -> bool {
         let over = Self::wait_of(task).is_some_and(Wait::cancel);
         if over {

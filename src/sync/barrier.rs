@@ -1,8 +1,8 @@
-//! `monad_async_barrier`, and `monad_async_local_barrier`: where `parties` wait for each other, again and
-//! again.
+//! `monad_async_barrier`, and `monad_async_local_barrier`: where `parties` wait for each other,
+//! again and again.
 //!
-//! Whether somebody who was cancelled counts is decided by the queue: who is still in it leaves, and does
-//! not count; who is not was one of those that met, and passes, whatever woke it.
+//! Whether somebody who was cancelled counts is decided by the queue: who is still in it leaves,
+//! and does not count; who is not was one of those that met, and passes, whatever woke it.
 
 use core::cell::Cell;
 

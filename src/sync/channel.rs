@@ -1,9 +1,11 @@
-//! `monad_async_channel`, and `monad_async_local_channel`: elements of one size, in the caller's memory.
+//! `monad_async_channel`, and `monad_async_local_channel`: elements of one size, in the caller's
+//! memory.
 //!
-//! 1. A receiver waits only while nothing is inside and no sender waits; a sender only while it is full.
-//!    So an element is moved straight from one waiter to the other, or into and out of the ring.
-//! 2. Elements are moved under the side, by `relocate`, once for each move: they have one owner at a time.
-//!    One that a sender was not relieved of stays with the sender.
+//! 1. A receiver waits only while nothing is inside and no sender waits; a sender only while it is
+//!    full. So an element is moved straight from one waiter to the other, or into and out of the
+//!    ring.
+//! 2. Elements are moved under the side, by `relocate`, once for each move: they have one owner at
+//!    a time. One that a sender was not relieved of stays with the sender.
 //! 3. Closed: what is inside is still given; nobody waits.
 
 use core::cell::Cell;
@@ -170,7 +172,8 @@ impl<S: Side> Channel<S> {
         self.first.set(if next == self.capacity.get() { 0 } else { next });
         self.count.set(self.count.get() - 1);
         if let Some(sender) = self.senders.claim() {
-            // SAFETY: the element of a sender that waits; the place behind the youngest, free since now.
+            // SAFETY: the element of a sender that waits; the place behind the youngest, free since
+            // now.
             unsafe { self.relocate(self.place(self.count.get()), sender.data.get() as *mut u8) };
             self.count.set(self.count.get() + 1);
             woken.add(sender.wait());

@@ -1,8 +1,8 @@
 //! `monad_async_condition`, and `monad_async_local_condition`.
 //!
-//! Who is notified moves from this queue into the mutex's, its wait claimed: from then on neither a cancel
-//! nor a deadline ends it, no notification is lost, and of many that are notified each is woken when the
-//! mutex is its own.
+//! Who is notified moves from this queue into the mutex's, its wait claimed: from then on neither a
+//! cancel nor a deadline ends it, no notification is lost, and of many that are notified each is
+//! woken when the mutex is its own.
 
 use super::mutex::Mutex;
 use super::side::Side;
@@ -31,8 +31,8 @@ struct Place<S: Side> {
 }
 
 impl<S: Side> Condition<S> {
-    /// SUSPENDS. Unlocks `mutex`, which is the caller's, EPERM if not, and locks it again whatever the
-    /// outcome: notified; or ETIME, ECANCELED.
+    /// SUSPENDS. Unlocks `mutex`, which is the caller's, EPERM if not, and locks it again whatever
+    /// the outcome: notified; or ETIME, ECANCELED.
     pub fn wait<K: Kernel>(
         &self,
         caller: &Caller<'_, K>,

@@ -1,4 +1,5 @@
-//! `monad_async_event`, and `monad_async_local_event`: set, it lets everybody pass until it is reset.
+//! `monad_async_event`, and `monad_async_local_event`: set, it lets everybody pass until it is
+//! reset.
 
 use core::cell::Cell;
 

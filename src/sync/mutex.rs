@@ -169,8 +169,8 @@ impl<S: Side> Mutex<S> {
         Ok(())
     }
 
-    /// The caller is about to wait for the owner, who waits for the caller, through others it may be: all
-    /// of them tasks of this executor, and all mutexes checked. Says so.
+    /// The caller is about to wait for the owner, who waits for the caller, through others it may
+    /// be: all of them tasks of this executor, and all mutexes checked. Says so.
     fn closes_cycle<K: Kernel>(&self, caller: &Caller<'_, K>) -> bool {
         if self.flags.get() & CHECKED == 0 {
             return false;
@@ -191,8 +191,8 @@ impl<S: Side> Mutex<S> {
             chain[n] = task;
             let waits = ex.waits_here(task).filter(|wait| wait.object.get() != 0);
             let Some(wait) = waits else { return false };
-            // SAFETY: the object of a wait of a task of ours that is suspended: a mutex, as no other kind
-            // of object sets it. Its owner is read as a number.
+            // SAFETY: the object of a wait of a task of ours that is suspended: a mutex, as no
+            // other kind of object sets it. Its owner is read as a number.
             let other = unsafe { &*(wait.object.get() as *const Self) };
             owner = other.owner();
         }

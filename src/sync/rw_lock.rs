@@ -1,9 +1,10 @@
-//! `monad_async_rw_lock`, and `monad_async_local_rw_lock`: phase-fair (Brandenburg and Anderson, 2009).
+//! `monad_async_rw_lock`, and `monad_async_local_rw_lock`: phase-fair (Brandenburg and Anderson,
+//! 2009).
 //!
-//! A reader waits while somebody writes or waits to write, so that no stream of readers starves a writer.
-//! After readers comes a writer. After a writer come all readers that wait, unless a writer of a higher
-//! priority waits; so no stream of writers starves the readers of its own priority. Among readers, and
-//! among writers: by CPU priority, then in order.
+//! A reader waits while somebody writes or waits to write, so that no stream of readers starves a
+//! writer. After readers comes a writer. After a writer come all readers that wait, unless a writer
+//! of a higher priority waits; so no stream of writers starves the readers of its own priority.
+//! Among readers, and among writers: by CPU priority, then in order.
 
 use core::cell::Cell;
 

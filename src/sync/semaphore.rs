@@ -29,7 +29,8 @@ impl<S: Side> Semaphore<S> {
         free
     }
 
-    /// Serves the first, as long as there are permits: who wants many is not passed by who wants few.
+    /// Serves the first, as long as there are permits: who wants many is not passed by who wants
+    /// few.
     fn serve(&self, woken: &mut Woken) {
         while let Some(node) = self.waiters.first() {
             let count = node.data.get() as u64;

@@ -13,7 +13,8 @@ pub trait Side {
     /// All users are of one thread.
     const IS_LOCAL: bool;
 
-    /// `here`: the mailbox of the executor that runs on this thread. EPERM: the object is another's.
+    /// `here`: the mailbox of the executor that runs on this thread. EPERM: the object is
+    /// another's.
     fn close(&self, here: Option<&'static Mailbox>) -> Res<()>;
 
     /// After `close`.

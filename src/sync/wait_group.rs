@@ -1,4 +1,5 @@
-//! `monad_async_wait_group`, and `monad_async_local_wait_group`: waits until what was added is done.
+//! `monad_async_wait_group`, and `monad_async_local_wait_group`: waits until what was added is
+//! done.
 
 use core::cell::Cell;
 

@@ -7,11 +7,13 @@
 //!     `----------------> CANCELED
 //! ```
 //!
-//! 1. Exactly one of a claim and a cancel succeeds. Who claims gives the waiter what it waited for, then
-//!    wakes it: nothing is given to a waiter that was cancelled, and nothing that was given is lost.
-//! 2. Who claims found the record in a queue, under the queue's latch, which publishes the record. So a
-//!    claim orders nothing itself.
-//! 3. A task learns of the grant by mail. A thread looks at GRANTED, which publishes what it was given.
+//! 1. Exactly one of a claim and a cancel succeeds. Who claims gives the waiter what it waited for,
+//!    then wakes it: nothing is given to a waiter that was cancelled, and nothing that was given is
+//!    lost.
+//! 2. Who claims found the record in a queue, under the queue's latch, which publishes the record.
+//!    So a claim orders nothing itself.
+//! 3. A task learns of the grant by mail. A thread looks at GRANTED, which publishes what it was
+//!    given.
 
 #[cfg(not(loom))]
 use core::sync::atomic::{
@@ -42,7 +44,8 @@ impl Grant {
         Self(AtomicU32::new(CLAIMED))
     }
 
-    /// ANY THREAD that has found the record in a queue. False: cancelled, or granted by another queue.
+    /// ANY THREAD that has found the record in a queue. False: cancelled, or granted by another
+    /// queue.
     #[must_use]
     pub fn claim(&self) -> bool {
         // Relaxed, both: rule 2.
@@ -81,7 +84,8 @@ impl Grant {
         self.0.load(Relaxed) == ARMED
     }
 
-    /// Who has claimed it, as the last touch: a thread that waits may go on, and the record be gone.
+    /// Who has claimed it, as the last touch: a thread that waits may go on, and the record be
+    /// gone.
     pub fn grant(&self) {
         // Release: rule 3.
         self.0.store(GRANTED, Release);

@@ -1,24 +1,25 @@
 #ifndef MONAD_ASYNC_CHANNEL_H
 #define MONAD_ASYNC_CHANNEL_H
 
-/** @file channel.h
- *  A channel: elements of one size, in the order in which they were sent, in memory of the caller's.
+/** @file channel.h A channel: elements of one size, in the order in which they were sent, in memory
+ *  of the caller's.
  *
- *  Any number of tasks may send and receive. A sender waits while the channel is full, a receiver while it
- *  is empty; who waits is served by CPU priority, then in order, and an element goes straight from the
- *  sender to a receiver that waits. With capacity 0 each sender meets a receiver. A send that is cancelled,
- *  or comes too late, has sent nothing; such a receive has taken nothing.
+ *  Any number of tasks may send and receive. A sender waits while the channel is full, a receiver
+ *  while it is empty; who waits is served by CPU priority, then in order, and an element goes
+ *  straight from the sender to a receiver that waits. With capacity 0 each sender meets a receiver.
+ *  A send that is cancelled, or comes too late, has sent nothing; such a receive has taken nothing.
  *
  *  A channel that was closed gives what is inside, then `EPIPE`.
  *
  *  @snippet channels.c a channel
  *
- *  Two forms: `monad_async_channel` is for every task of every executor, and for threads outside tasks, which
- *  give NULL for the task and block. `monad_async_local_channel` is for the tasks of one executor, the one
- *  that uses it first; it does without atomics, and elsewhere every call is `EPERM`.
+ *  Two forms: `monad_async_channel` is for every task of every executor, and for threads outside
+ *  tasks, which give NULL for the task and block. `monad_async_local_channel` is for the tasks of
+ *  one executor, the one that uses it first; it does without atomics, and elsewhere every call is
+ *  `EPERM`.
  *
- *  An object is its memory: set it up by `monad_async_channel_init`, keep it in place while anybody uses it,
- *  and let it go. Nothing is allocated.
+ *  An object is its memory: set it up by `monad_async_channel_init`, keep it in place while anybody
+ *  uses it, and let it go. Nothing is allocated.
  *
  *  The words ANY THREAD and SUSPENDS are those of executor.h. */
 
@@ -31,9 +32,9 @@
 
 MONAD_ASYNC_EXTERN_C_BEGIN
 
-/** Moves an element of `bytes` from one place to another: what it was at `from` has ended. Called for one
- *  element at a time, while others may have to wait for it: it must be short, must not suspend and must not
- *  throw. */
+/** Moves an element of `bytes` from one place to another: what it was at `from` has ended. Called
+ *  for one element at a time, while others may have to wait for it: it must be short, must not
+ *  suspend and must not throw. */
 typedef void (*monad_async_relocate)(void *to, void *from, size_t bytes);
 
 /** A channel, for every thread. Its content is the library's. */

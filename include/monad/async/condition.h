@@ -30,7 +30,8 @@
 
 MONAD_ASYNC_EXTERN_C_BEGIN
 
-/** A condition variable, for a mutex of the same form, for every thread. Its content is the library's. */
+/** A condition variable, for a mutex of the same form, for every thread. Its content is the
+ *  library's. */
 typedef struct monad_async_condition {
     /** The library's. */
     uint64_t reserved[8];
@@ -39,7 +40,8 @@ typedef struct monad_async_condition {
 /** Initialises one: `monad_async_condition x = MONAD_ASYNC_CONDITION_INIT;`. */
 #define MONAD_ASYNC_CONDITION_INIT {{0}}
 
-/** A condition variable, for a mutex of the same form, for the tasks of one executor. Its content is the library's. */
+/** A condition variable, for a mutex of the same form, for the tasks of one executor. Its content
+ *  is the library's. */
 typedef struct monad_async_local_condition {
     /** The library's. */
     uint64_t reserved[8];

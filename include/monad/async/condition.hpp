@@ -4,7 +4,8 @@
 /** @file condition.hpp
  *  A condition variable that suspends the task.
  *
- *  The rules are those of condition.h. The words ANY THREAD and SUSPENDS are those of executor.h. */
+ *  The rules are those of condition.h. The words ANY THREAD and SUSPENDS are those of
+ *  executor.h. */
 
 #include "detail/sync_calls.hpp"
 #include "detail/waiting.hpp"
@@ -33,7 +34,8 @@ public:
     basic_condition(basic_condition const &) = delete;
     basic_condition &operator=(basic_condition const &) = delete;
 
-    /** SUSPENDS until notified; the mutex is unlocked until then, and locked again whatever happens.
+    /** SUSPENDS until notified; the mutex is unlocked until then, and locked again whatever
+     *  happens.
      *  @param lock of the mutex, which the caller has
      *  @throws std::system_error `EPERM`: it has not
      *  @throws cancelled_error, timeout_error the wait was interrupted */

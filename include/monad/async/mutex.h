@@ -28,9 +28,10 @@
 
 MONAD_ASYNC_EXTERN_C_BEGIN
 
-/** A flag of `monad_async_mutex_init`, for debugging: who is about to wait for a task that waits for the
- *  caller, directly or through other tasks of the same executor, is refused with `EDEADLK`, and one line on
- *  standard error names each task of the cycle. All mutexes of the cycle must have it. */
+/** A flag of `monad_async_mutex_init`, for debugging: who is about to wait for a task that waits
+ *  for the caller, directly or through other tasks of the same executor, is refused with `EDEADLK`,
+ *  and one line on standard error names each task of the cycle. All mutexes of the cycle must have
+ *  it. */
 #define MONAD_ASYNC_MUTEX_CHECKED 1u
 
 /** A mutex, for every thread. Its content is the library's. */

@@ -29,7 +29,8 @@
 
 MONAD_ASYNC_EXTERN_C_BEGIN
 
-/** A lock that many read under, or one writes under, for every thread. Its content is the library's. */
+/** A lock that many read under, or one writes under, for every thread. Its content is the
+ *  library's. */
 typedef struct monad_async_rw_lock {
     /** The library's. */
     uint64_t reserved[16];
@@ -38,7 +39,8 @@ typedef struct monad_async_rw_lock {
 /** Initialises one: `monad_async_rw_lock x = MONAD_ASYNC_RW_LOCK_INIT;`. */
 #define MONAD_ASYNC_RW_LOCK_INIT {{0}}
 
-/** A lock that many read under, or one writes under, for the tasks of one executor. Its content is the library's. */
+/** A lock that many read under, or one writes under, for the tasks of one executor. Its content is
+ *  the library's. */
 typedef struct monad_async_local_rw_lock {
     /** The library's. */
     uint64_t reserved[16];
