@@ -13,7 +13,8 @@
 //! 2. Whoever posts a link back never touches it afterwards.
 //! 3. Mailboxes outlive everything; a closed one means its executor is gone, and with it `other`
 //!    has exited: an executor is not destroyed while a task is attached, and answers all JOINs it
-//!    has when it is.
+//!    has when it is. A launch that it refused is undone by the thread that asked for it, which
+//!    answers those who joined that run.
 //! 4. The answer is the result of the run that was asked for, and of no other.
 
 use core::cell::Cell;
@@ -25,6 +26,7 @@ use super::wait::Waiter;
 use super::{Executor, BUDGET};
 use crate::error::{Errno, RawResult};
 use crate::intrusive::Link;
+use crate::sys::backoff::Backoff;
 use crate::task::header::{mark, TaskRef, Waits, ECANCELED};
 use crate::task::state::{self, Run, TaskState};
 use crate::uring::kernel::Kernel;
@@ -168,6 +170,9 @@ impl<K: Kernel> Executor<K> {
         }
         let (run, away) = loop {
             match look(other) {
+                Known::Under(_, away) if !away.is_of_this_process() => {
+                    return RawResult::failure(Errno(libc::EPERM)); // The parent's.
+                }
                 Known::Under(run, away) => break (run, away),
                 Known::Never => return RawResult::failure(Errno(libc::EINVAL)),
                 Known::Over(result) => return result,
@@ -197,6 +202,9 @@ impl<K: Kernel> Executor<K> {
             }
             // SAFETY: the record of a task that waits so is on its stack.
             let record = unsafe { &*next.peer.get().cast::<JoinRecord>() };
+            if ptr::eq(record.away, self.mailbox) && !self.is_registered(record) {
+                return false; // It has its result, and is about to be woken.
+            }
             match record.other_here(self.mailbox) {
                 Some(joined) if joined == task => return true,
                 Some(joined) => next = joined,
@@ -288,9 +296,14 @@ impl<K: Kernel> Executor<K> {
             return;
         }
         record.owed.set(record.owed.get() + 1);
+        let mut backoff = Backoff::new();
         // SAFETY: as for JOIN.
-        if !unsafe { record.away.post_pinned(record.unlink(), kind::UNJOIN) } {
-            record.owed.set(record.owed.get() - 1); // Rule 3: the answer is on its way.
+        while !unsafe { record.away.post_pinned(record.unlink(), kind::UNJOIN) } {
+            if !is_under(record.other.state(), record.run) {
+                record.owed.set(record.owed.get() - 1); // Rule 3: the answer is on its way.
+                return;
+            }
+            backoff.wait(); // For an executor that is about to go, or to open again.
         }
     }
 
@@ -381,6 +394,18 @@ impl<K: Kernel> Executor<K> {
                 _ => answer(record, result, false),
             }
         }
+    }
+}
+
+/// THE THREAD whose launch of `task` was refused, before it gives it up; the executor is gone.
+pub(super) fn answer_refused(task: TaskRef) {
+    let joiners = task.joiners.take_all();
+    task.unmark(mark::JOINED);
+    while let Some(link) = joiners.pop_front() {
+        // SAFETY: only records of joiners that wait are in this list.
+        let record = unsafe { JoinRecord::from_link(link) };
+        record.registered.set(false);
+        answer(record, GONE, false);
     }
 }
 

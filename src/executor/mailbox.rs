@@ -45,6 +45,8 @@ pub struct Mailbox {
     pub requests: Requests,
     /// The notification is also for who called `run`.
     wake_asked: AtomicBool,
+    /// Its owner closed it for good: not to open it again.
+    gone: AtomicBool,
     /// Owners so far.
     epoch: AtomicU64,
     /// The owner's eventfd; negative while it has none.
@@ -95,6 +97,7 @@ pub fn open(waker: Waker) -> Res<&'static Mailbox> {
                 inbox,
                 requests: Requests::new(),
                 wake_asked: AtomicBool::new(false),
+                gone: AtomicBool::new(true),
                 epoch: AtomicU64::new(0),
                 eventfd: AtomicI32::new(-1),
                 owner: OwnerNumber::nobody(),
@@ -110,6 +113,8 @@ pub fn open(waker: Waker) -> Res<&'static Mailbox> {
     mailbox.owner.set_here();
     mailbox.forks.store(thread::forks(), Ordering::Relaxed);
     mailbox.epoch.fetch_add(1, Ordering::Release);
+    // Released by `reopen`.
+    mailbox.gone.store(false, Ordering::Relaxed);
     mailbox.inbox.reopen();
     Ok(mailbox)
 }
@@ -242,10 +247,23 @@ impl Mailbox {
         self.inbox.close()
     }
 
+    /// The owner has closed it, and does not open it again.
+    pub(crate) fn set_gone(&self) {
+        // Release: what the owner did with its last mail.
+        self.gone.store(true, Ordering::Release);
+    }
+
+    /// ANY THREAD that was refused. What its owner did is visible then.
+    pub(crate) fn is_gone(&self) -> bool {
+        // Acquire: pairs with `set_gone`.
+        self.gone.load(Ordering::Acquire)
+    }
+
     /// The mailbox of no executor.
     pub(crate) fn abandon(&'static self) {
         let none = self.close();
         debug_assert!(none.is_empty());
+        self.set_gone();
         self.recycle();
     }
 

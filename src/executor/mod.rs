@@ -183,8 +183,12 @@ impl<K: Kernel> Executor<K> {
 
     /// True while a task is attached.
     pub fn has_work(&self) -> bool {
-        while self.attached() == 0 && self.has_mail_left() {
-            self.collect_mailbox();
+        // Who joins what has exited is woken too: the caller may not come again.
+        while self.attached() == 0 && (self.has_mail_left() || self.has_woken_joins()) {
+            if self.has_mail_left() {
+                self.collect_mailbox();
+            }
+            self.wake_joiners(self.stamp());
         }
         self.attached() != 0
     }

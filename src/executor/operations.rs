@@ -8,7 +8,16 @@ use crate::error::{Errno, RawResult, Res};
 use crate::reactor::operation::{bit, Op, State, ENOENT};
 use crate::reactor::{operation, validate};
 use crate::task::header::{mark, TaskRef, Waits};
-use crate::uring::kernel::{Kernel, Sqe};
+use crate::uring::kernel::{op, Kernel, Sqe};
+
+/// Noted, as the record's entry is the caller's.
+fn closes(sqe: &Sqe) -> u8 {
+    if sqe.opcode() == op::CLOSE {
+        bit::CLOSES
+    } else {
+        0
+    }
+}
 
 impl<K: Kernel> Executor<K> {
     /// `task` runs now. EBUSY, EINVAL, ENOTSUP: nothing has changed.
@@ -23,9 +32,10 @@ impl<K: Kernel> Executor<K> {
         if !self.reactor.kernel.has_ring() {
             return Err(Errno(libc::ENOTSUP));
         }
-        let stream = validate::record(&record.sqe.get())?;
+        let sqe = record.sqe.get();
+        let stream = validate::record(&sqe)?;
         // SAFETY: the caller's.
-        unsafe { self.begin(task, record, if stream { bit::STREAM } else { 0 }) };
+        unsafe { self.begin(task, record, closes(&sqe) | if stream { bit::STREAM } else { 0 }) };
         Ok(())
     }
 
@@ -109,7 +119,7 @@ impl<K: Kernel> Executor<K> {
     pub(super) unsafe fn io_queued(&self, task: TaskRef, sqe: &Sqe) -> i32 {
         let record = Op::internal(sqe);
         // SAFETY: in place until it is over, which is waited for below; the rest is the caller's.
-        unsafe { self.begin(task, &record, bit::INTERNAL) };
+        unsafe { self.begin(task, &record, closes(sqe) | bit::INTERNAL) };
         self.suspend_for(task, Some(&record));
         debug_assert!(record.state.get() == State::Done, "such a wait ends with its operation");
         record.take();

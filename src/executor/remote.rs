@@ -3,13 +3,14 @@
 use core::ptr::{self, NonNull};
 
 use super::head::inc;
-use super::join::JoinRecord;
+use super::join::{self, JoinRecord};
 use super::mailbox::{kind, Mailbox};
 use super::park::ParkRecord;
 use super::{Executor, BUDGET};
 use crate::error::{Errno, Res};
 use crate::intrusive::{Chain, Link, Reversal};
 use crate::stack::pool;
+use crate::sys::backoff::Backoff;
 use crate::task::header::{mark, Task, TaskRef, Waits};
 use crate::ticks;
 use crate::uring::kernel::Kernel;
@@ -44,12 +45,24 @@ pub fn attach_begin(mailbox: &'static Mailbox, task: TaskRef) -> Res<u8> {
 pub fn attach_end(mailbox: &'static Mailbox, task: TaskRef, before: u8) -> Res<()> {
     // SAFETY: the task was idle, so its link is free, and it stays until it has exited. The
     // executor is kept by the caller's word or a pin.
-    if unsafe { mailbox.post(task.link_ptr(), kind::LAUNCH) } {
-        return Ok(());
+    let post = || unsafe { mailbox.post(task.link_ptr(), kind::LAUNCH) };
+    let mut backoff = Backoff::new();
+    while !post() {
+        if mailbox.is_gone() {
+            return Err(refused(task, before));
+        }
+        backoff.wait(); // It goes, or has found work, and opens again.
     }
+    Ok(())
+}
+
+/// The executor is gone: the task is idle again, and who joined this run in between is told.
+#[cold]
+fn refused(task: TaskRef, before: u8) -> Errno {
+    join::answer_refused(task);
     task.exited();
     task.state().unclaim(before);
-    Err(Errno(libc::ESHUTDOWN))
+    Errno(libc::ESHUTDOWN)
 }
 
 /// ANY THREAD. Lock-free. The run that is attached now, to the executor with that mailbox, or to

@@ -370,7 +370,9 @@ impl<K: Kernel> Executor<K> {
                 return (now, Ok(false));
             }
             if until != u64::MAX && (until == 0 || kernel.now_boot_ns() >= until) {
-                return (now, Err(Errno(libc::ETIME)));
+                // What a budget left over may be the very thing that is waited for.
+                let all = if self.may_sleep() { Err(Errno(libc::ETIME)) } else { Ok(false) };
+                return (now, all);
             }
             let mut boot_ns = until.min(self.timers.next_ns().unwrap_or(u64::MAX));
             if self.reactor.has_unsubmitted() {

@@ -62,6 +62,7 @@ impl<K: Kernel> Executor<K> {
             self.tell_poll_fd();
             return Err((self, Errno(libc::EBUSY)));
         }
+        mailbox.set_gone();
         self.settle();
         self.release_reference();
         mailbox.recycle();

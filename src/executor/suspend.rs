@@ -3,10 +3,10 @@
 
 use super::head::add;
 use super::{scope, Executor};
-use crate::reactor::operation::{is_not_performed, KEPT_FROM, RETRIES_MAX};
+use crate::reactor::operation::{is_closed, is_not_performed, CLOSED, KEPT_FROM, RETRIES_MAX};
 use crate::sys::cxx_eh::Exceptions;
 use crate::task::header::{mark, TaskRef, Waits};
-use crate::uring::kernel::{Kernel, Sqe};
+use crate::uring::kernel::{op, Kernel, Sqe};
 
 impl<K: Kernel> Executor<K> {
     /// SUSPENDS. `task` runs now. 0 yields; `u64::MAX` waits for a cancel.
@@ -80,7 +80,7 @@ impl<K: Kernel> Executor<K> {
         let res = unsafe { self.io_once(task, sqe) };
         if res < 0 && is_not_performed(res) {
             // SAFETY: the caller's.
-            return unsafe { self.not_performed(task, sqe) };
+            return unsafe { self.not_performed(task, sqe, res) };
         }
         res
     }
@@ -107,10 +107,13 @@ impl<K: Kernel> Executor<K> {
     /// As `io`.
     #[cold]
     #[inline(never)]
-    unsafe fn not_performed(&self, task: TaskRef, sqe: &Sqe) -> i32 {
+    unsafe fn not_performed(&self, task: TaskRef, sqe: &Sqe, mut res: i32) -> i32 {
         const FIRST_PAUSE_NS: u64 = 10_000;
         const LONGEST_PAUSE_NS: u64 = 10_000_000;
         for retry in 0..RETRIES_MAX {
+            if sqe.opcode() == op::CLOSE && is_closed(res) {
+                return CLOSED;
+            }
             task.unmark(mark::OPERATION_ASKED);
             if task.has(mark::INTERRUPTED) {
                 return -scope::interruption(task);
@@ -124,7 +127,7 @@ impl<K: Kernel> Executor<K> {
                 }
             }
             // SAFETY: the caller's.
-            let res = unsafe { self.io_once(task, sqe) };
+            res = unsafe { self.io_once(task, sqe) };
             if res >= 0 || !is_not_performed(res) {
                 return res;
             }

@@ -56,6 +56,10 @@ impl Waiter {
     }
 }
 
+/// The executor of a task may not run any more: how often a waiting thread looks for itself.
+const FIRST_LOOK_NS: u64 = 1_000_000;
+const LAST_LOOK_NS: u64 = 50_000_000;
+
 /// Blocks the thread, which runs no task: ANY THREAD but the executor's own. EXPENSIVE.
 pub fn wait(other: TaskRef, timeout_ns: u64) -> RawResult {
     if !thread::running().is_null() {
@@ -72,6 +76,9 @@ pub fn wait(other: TaskRef, timeout_ns: u64) -> RawResult {
             Known::Over(result) => return result,
             Known::Under(_, away) if away.is_mine() => {
                 return RawResult::failure(Errno(libc::EDEADLK))
+            }
+            Known::Under(_, away) if !away.is_of_this_process() => {
+                return RawResult::failure(Errno(libc::EPERM)); // The parent's.
             }
             _ if timeout_ns == 0 => return RawResult::failure(Errno(libc::ETIME)),
             Known::Under(run, away) => return wait_for(other, run, away, deadline_ns),
@@ -108,22 +115,39 @@ fn wait_for(other: TaskRef, run: Run, away: &'static Mailbox, deadline_ns: u64) 
         }
         backoff.wait();
     }
+    let mut looks_ns = FIRST_LOOK_NS;
+    let mut over = false;
     while waiter.result().is_none() {
         let left_ns = match deadline_ns {
-            u64::MAX => None,
+            u64::MAX => u64::MAX,
             at_ns => match at_ns.saturating_sub(clock::boot_ns()) {
                 0 => break,
-                ns => Some(ns),
+                ns => ns,
             },
         };
-        futex::wait(&waiter.answered, 0, left_ns);
+        futex::wait(&waiter.answered, 0, Some(left_ns.min(looks_ns)));
+        looks_ns = LAST_LOOK_NS.min(looks_ns * 2);
+        if over && waiter.result().is_none() {
+            // JOIN came after its executor's last `run`, and nobody reads it. The record stays for
+            // who does some day.
+            waiter.release();
+            return result_of(other.state(), run);
+        }
+        // At the first such look, the answer may be a moment away, and is better: the result of
+        // that run, even if there is a later one.
+        over = !is_under(other.state(), run);
     }
     let result = waiter.result();
     if result.is_none() {
         waiter.hold(); // UNJOIN.
-                       // SAFETY: as for JOIN.
-        if !unsafe { away.post_pinned(record.unlink(), kind::UNJOIN) } {
-            waiter.release();
+        let mut backoff = Backoff::new();
+        // SAFETY: as for JOIN.
+        while !unsafe { away.post_pinned(record.unlink(), kind::UNJOIN) } {
+            if !is_under(other.state(), run) {
+                waiter.release();
+                break;
+            }
+            backoff.wait();
         }
     }
     waiter.release();

@@ -57,6 +57,8 @@ pub mod bit {
     pub(crate) const STREAM: u8 = 1 << 2;
     /// Of `task_io`: who waits for it has it cancelled when interrupted.
     pub const INTERNAL: u8 = 1 << 3;
+    /// IORING_OP_CLOSE: see `is_closed`.
+    pub(crate) const CLOSES: u8 = 1 << 4;
 }
 
 /// `monad_async_op`: op.h
@@ -240,6 +242,15 @@ pub fn is_not_performed(res: i32) -> bool {
     // 512 to 516 are ERESTARTSYS and its like, which the kernel keeps to itself elsewhere.
     matches!(res.saturating_neg(), libc::ECANCELED | libc::EINTR | 512..=516)
 }
+
+/// An interrupted IORING_OP_CLOSE has closed its descriptor, whose number another thread may have by
+/// now: it must not be begun again. What its file system was to write back may be on its way.
+pub fn is_closed(res: i32) -> bool {
+    is_not_performed(res) && res != -libc::ECANCELED
+}
+
+/// What such a close ends with: POSIX's word for it.
+pub(crate) const CLOSED: i32 = -libc::EINPROGRESS;
 
 /// What an operation ends with that the kernel would not perform, however often it was asked.
 pub(crate) const KEPT_FROM: i32 = -libc::EAGAIN;

@@ -3,7 +3,9 @@
 use core::ffi::c_void;
 use core::ptr::NonNull;
 
-use super::operation::{bit, is_not_performed, Op, State, KEPT_FROM, RETRIES_MAX};
+use super::operation::{
+    bit, is_closed, is_not_performed, Op, State, CLOSED, KEPT_FROM, RETRIES_MAX,
+};
 use super::{Reactor, ADDRESS_MASK, TAG_CANCEL, TAG_MASK, TAG_RECORD};
 use crate::stack::headers;
 use crate::task::header::{Task, TaskRef, Waits};
@@ -114,6 +116,10 @@ impl<K: Kernel> Reactor<K> {
         }
         self.unqueue_record_cancel(record);
         let (res, flags) = (record.outcome.get(), record.outcome_flags.get());
+        if record.has(bit::CLOSES) && is_closed(res) {
+            record.completed(CLOSED, flags, true);
+            return Some(Completed::Record { record, over: true });
+        }
         if is_not_performed(res) && !record.has(bit::ASKED) && record.retries.get() < RETRIES_MAX {
             self.begin_again(record);
             return None;

@@ -5,6 +5,7 @@
 
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/wait.h>
 
 using namespace support;
 
@@ -439,4 +440,43 @@ TEST(Op, task_io_goes_on_among_operations)
             return success();
         },
         2);
+}
+
+// The child of a task that forked returns from it with an operation in flight: that is the parent's,
+// as the ring is, and goes on.
+TEST(Op, of_a_task_that_forked_is_the_parents)
+{
+    Executor ex(8);
+    Pipe pipe;
+    pid_t child = -1;
+    Task task([&](monad_async_task self) {
+        monad_async_op op{};
+        // A stream: an ECANCELED that nobody asked for ends it, and shows.
+        op.sqe = make_sqe(IORING_OP_POLL_ADD, pipe.reader);
+        op.sqe.poll32_events = POLLIN;
+        op.sqe.len = IORING_POLL_ADD_MULTI;
+        EXPECT_EQ(monad_async_op_begin(self, &op).error, 0);
+        EXPECT_EQ(sleep_ns(self, ms).error, 0); // It is the kernel's by then.
+        child = fork();
+        if (child == 0) {
+            return success(); // As its body does, not knowing better.
+        }
+        int status = -1;
+        EXPECT_EQ(waitpid(child, &status, 0), child);
+        EXPECT_EQ(status, 0);
+        EXPECT_EQ(sleep_ns(self, ms).error, 0); // What the child left in the ring would go now.
+        EXPECT_EQ(write(pipe.writer, "x", 1), 1);
+        auto const r = monad_async_op_wait(self, &op);
+        EXPECT_EQ(r.error, 0) << monad_async_result_message(r);
+        EXPECT_EQ(r.value, POLLIN);
+        return success();
+    });
+    task.attach(ex);
+    while (monad_async_executor_has_work(ex)) {
+        auto const r = monad_async_executor_run(ex, no_bound, nullptr);
+        if (child == 0) {
+            _exit(r.error == EPERM ? 0 : 1);
+        }
+        ASSERT_EQ(r.error, 0);
+    }
 }

@@ -5,6 +5,8 @@
 #include <atomic>
 #include <thread>
 
+#include <sys/wait.h>
+
 using namespace support;
 
 namespace {
@@ -177,4 +179,58 @@ TEST(Wait, ends_after_the_last_touch_of_the_task)
         task.attach(far);
         EXPECT_EQ(monad_async_task_wait(task, for_ever).value, i);
     }
+}
+
+// The question comes after the executor has looked for the last time: nobody reads it, and the
+// waiting thread finds the end of the run for itself.
+TEST(Wait, ends_though_the_executor_never_runs_again)
+{
+    Executor ex(0);
+    std::atomic<bool> began{false}, asked{false};
+    Task task([&](monad_async_task) {
+        began = true;
+        spin_until([&] { return asked.load(); });
+        spin_for(20 * ms); // The other thread is in its wait by then.
+        return success(7);
+    });
+    monad_async_result waited{};
+    std::thread other([&] {
+        spin_until([&] { return began.load(); });
+        asked = true;
+        waited = monad_async_task_wait(task, for_ever);
+    });
+    task.attach(ex);
+    EXPECT_EQ(ex.run(), 1);
+    other.join();
+    EXPECT_EQ(waited.error, 0);
+    EXPECT_EQ(waited.value, 7);
+}
+
+// What the parent has attached, nobody in the child of a fork can wait for.
+TEST(Wait, is_refused_in_the_child_of_a_fork)
+{
+    Executor ex(0);
+    Task task([&](monad_async_task self) { return sleep_ns(self, UINT64_MAX); });
+    task.attach(ex);
+    ex.run();
+    pid_t const child = fork();
+    if (child == 0) {
+        int waited = 0, joined = 0;
+        std::thread([&] { waited = monad_async_task_wait(task, for_ever).error; }).join();
+        std::thread([&] {
+            Executor own(0);
+            Task joiner([&](monad_async_task self) {
+                joined = monad_async_task_join(self, task).error;
+                return success();
+            });
+            joiner.attach(own);
+            own.finish();
+        }).join();
+        _exit(waited == EPERM && joined == EPERM ? 0 : 1);
+    }
+    int status = -1;
+    EXPECT_EQ(waitpid(child, &status, 0), child);
+    EXPECT_EQ(status, 0);
+    EXPECT_EQ(monad_async_task_cancel(ex, task).error, 0);
+    ex.finish();
 }

@@ -75,7 +75,7 @@ struct monad_async_executor_head {
     monad_async_cpu_ticks_count_t total_ticks_sleeping;
     /** Running tasks, each from a resumption to its next suspension or its exit. */
     monad_async_cpu_ticks_count_t total_ticks_in_task_completion;
-    /** Operations that tasks began. */
+    /** Operations that tasks began; one that `monad_async_task_io` begins again counts again. */
     uint64_t total_io_submitted;
     /** Operations that are over, those that were cancelled before the kernel had them included. */
     uint64_t total_io_completed;
@@ -182,9 +182,10 @@ monad_async_executor_destroy(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
  *  @param ex the executor
  *  @param max_items run so many at most; 0 collects, runs nothing and returns 0
  *  @param timeout how long to wait if nothing is ready: NULL for ever, {0, 0} not at all
- *  @return how many items ran; 0 also after `monad_async_executor_wake`, and when a task that the
- *  wait was for has been cancelled. `ETIME`: nothing by then; `EPERM`: another thread; `EDEADLK`:
- *  inside a task; `EINVAL`: no valid `timeout` */
+ *  @return how many items ran; 0 also after `monad_async_executor_wake`, when a task that the wait
+ *  was for has been cancelled, and when more has come in than one pass takes in, none of it an
+ *  item. `ETIME`: nothing by then; `EPERM`: another thread; `EDEADLK`: inside a task; `EINVAL`: no
+ *  valid `timeout` */
 MONAD_ASYNC_API monad_async_result monad_async_executor_run(
     monad_async_executor ex, size_t max_items, struct timespec const *timeout);
 

@@ -204,6 +204,9 @@ MONAD_ASYNC_API uint64_t monad_async_now_ns(void) MONAD_ASYNC_NOEXCEPT;
  *  @return the completion's `res` if it is not negative, else its errno. `EINTR`, and an
  *  `ECANCELED` that nobody asked for, are the kernel's own trouble: the operation is begun again;
  *  `EAGAIN` if that goes on
+ *  @retval EINPROGRESS an `IORING_OP_CLOSE` was interrupted: the descriptor is closed, and what the
+ *  file system had to write back may be on its way. It is not begun again, as its number may be
+ *  another file's by then
  *  @retval EINVAL links, drains, CQE-skip, multishot, bundles; an opcode that names another
  *  operation (`IORING_OP_ASYNC_CANCEL`), sends completions elsewhere (`IORING_OP_MSG_RING`), or is
  *  not known to this version
@@ -274,7 +277,8 @@ MONAD_ASYNC_API monad_async_result monad_async_task_park(monad_async_task task);
 MONAD_ASYNC_API monad_async_result
 monad_async_task_unpark(monad_async_task task) MONAD_ASYNC_NOEXCEPT;
 
-/** SUSPENDS the running task until another one has exited, on this executor or on another.
+/** SUSPENDS the running task until another one has exited, on this executor or on another, which
+ *  must go on to be run until its answer has come, or be destroyed.
  *  @param self the task that runs, which is the caller
  *  @param other a task that was attached at least once; must live until the call returns
  *  @return the result of `other`'s run that is under way, or was the last; at once if it has exited
@@ -282,10 +286,12 @@ monad_async_task_unpark(monad_async_task task) MONAD_ASYNC_NOEXCEPT;
  *  @retval EDEADLK itself; or `other`, on this executor, waits for `self`, through others it may be
  *  @retval EINVAL NULL, or never attached
  *  @retval ESRCH another thread launched `other` again before the question had reached its
- *  executor, and the result that was meant is gone
+ *  executor, and the result that was meant is gone; or the launch that was meant met the end of its
+ *  executor (`ESHUTDOWN`)
  *  @retval ECANCELED `self` or a scope was cancelled
  *  @retval ETIME a scope's deadline passed
- *  @retval EPERM not the running task, or another thread
+ *  @retval EPERM not the running task, or another thread; in the child of a `fork`, `other` is
+ *  attached in the parent
  *  @see monad_async_task_join_until */
 MONAD_ASYNC_API monad_async_result
 monad_async_task_join(monad_async_task self, monad_async_task other);
@@ -299,6 +305,7 @@ monad_async_task_join(monad_async_task self, monad_async_task other);
  *  @retval EDEADLK inside a task; or on its executor's own thread, where nobody would run it
  *  @retval EINVAL NULL, or never attached
  *  @retval ESRCH as `monad_async_task_join`
+ *  @retval EPERM in the child of a `fork`: `other` is attached in the parent
  *  @retval ENOMEM no memory */
 MONAD_ASYNC_API monad_async_result
 monad_async_task_wait(monad_async_task other, uint64_t timeout_ns);
