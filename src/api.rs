@@ -218,8 +218,8 @@ impl<K: Kernel> Handle<K> {
 
     /// The executor of the calling thread that has `task` attached.
     fn of(task: TaskRef) -> Option<Self> {
-        // Only one of our own is known to be there still: so its address comes from a mailbox that is
-        // ours, and not from the task, which another thread may be attaching elsewhere.
+        // Only one of our own is known to be there still: so its address comes from a mailbox that
+        // is ours, and not from the task, which another thread may be attaching elsewhere.
         let mailbox = Mailbox::of(task).filter(|mailbox| mailbox.is_mine())?;
         let executor = mailbox.executor();
         let here = task.state().is_attached_to(executor);

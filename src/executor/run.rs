@@ -371,8 +371,8 @@ impl<K: Kernel> Executor<K> {
             }
             if until != u64::MAX && (until == 0 || kernel.now_boot_ns() >= until) {
                 // What a budget left over may be the very thing that is waited for.
-                let all = if self.may_sleep() { Err(Errno(libc::ETIME)) } else { Ok(false) };
-                return (now, all);
+                let left_over = self.mail_taken.get() || self.has_woken_joins();
+                return (now, if left_over { Ok(false) } else { Err(Errno(libc::ETIME)) });
             }
             let mut boot_ns = until.min(self.timers.next_ns().unwrap_or(u64::MAX));
             if self.reactor.has_unsubmitted() {

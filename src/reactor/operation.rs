@@ -243,8 +243,8 @@ pub fn is_not_performed(res: i32) -> bool {
     matches!(res.saturating_neg(), libc::ECANCELED | libc::EINTR | 512..=516)
 }
 
-/// An interrupted IORING_OP_CLOSE has closed its descriptor, whose number another thread may have by
-/// now: it must not be begun again. What its file system was to write back may be on its way.
+/// An interrupted IORING_OP_CLOSE has closed its descriptor, whose number another thread may have
+/// by now: it must not be begun again. What its file system was to write back may be on its way.
 pub fn is_closed(res: i32) -> bool {
     is_not_performed(res) && res != -libc::ECANCELED
 }

@@ -186,11 +186,12 @@ impl TaskState<'_> {
     }
 
     /// The run that began comes to nothing: the executor is gone. The task is what it was before
-    /// `claim`, but for the number: who asks for the result of this run must not get that of the
+    /// `claim`, except for the number: who asks for the result of this run must not get that of the
     /// one before.
     pub fn unclaim(self, before: u8) {
+        let unused = self.run.load(Relaxed) + 1;
         // Release, all: as in `exited`.
-        self.run.store(self.run.load(Relaxed) + 1, Release);
+        self.run.store(unused, Release);
         self.executor.store(ptr::null_mut(), Release);
         self.run_state.store(before, Release);
     }
