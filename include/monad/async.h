@@ -10,6 +10,7 @@
 #include "async/remote.h"
 #include "async/result.h"
 #include "async/scope.h"
+#include "async/select.h"
 #include "async/sync.h"
 #include "async/task.h"
 #include "async/ticks.h"

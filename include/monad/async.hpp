@@ -15,6 +15,7 @@
 #include "async/operation.hpp"
 #include "async/priority.hpp"
 #include "async/scope.hpp"
+#include "async/select.hpp"
 #include "async/sync.hpp"
 #include "async/task.hpp"
 #include "async/this_task.hpp"

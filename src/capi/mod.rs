@@ -12,6 +12,7 @@ pub mod remote;
 pub mod result;
 pub mod rw_lock;
 pub mod scope;
+pub mod select;
 pub mod semaphore;
 mod sync;
 pub mod task;

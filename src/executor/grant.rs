@@ -46,8 +46,8 @@ pub struct Wait {
     pub watcher: Cell<Option<Watcher>>,
 }
 
-/// Whether a wait is for the operation record at this address, too.
-pub type Watcher = unsafe fn(&Wait, *const ()) -> bool;
+/// Whether a wait is for the operation record at this address, too; then the index of that case.
+pub type Watcher = unsafe fn(&Wait, *const ()) -> Option<u32>;
 
 const _: () = assert!(offset_of!(Wait, link) == 0);
 
@@ -101,6 +101,23 @@ impl Wait {
         } else {
             self.word.cancel()
         }
+    }
+
+    /// An operation of the task has a completion. True: the wait was for it, and is claimed.
+    pub(super) fn claim_for(&self, op: *const ()) -> bool {
+        let Some(watcher) = self.watcher.get() else { return false };
+        // SAFETY: who set it says that it is for this wait.
+        let index = unsafe { watcher(self, op) };
+        index.is_some_and(|index| self.claim_case(index))
+    }
+
+    /// The case `index` of the wait happens, if none has.
+    pub(super) fn claim_case(&self, index: u32) -> bool {
+        let claimed = self.claim();
+        if claimed {
+            self.index.set(index);
+        }
+        claimed
     }
 
     /// In which order waiters are served.
@@ -171,6 +188,11 @@ impl<'a, K: Kernel> Caller<'a, K> {
 
     pub fn executor(&self) -> Option<(&'a Executor<K>, TaskRef)> {
         Some((self.ex?, self.task?))
+    }
+
+    /// Of the boot-time clock.
+    pub fn now_ns(&self) -> u64 {
+        self.ex.map_or_else(clock::boot_ns, |ex| ex.reactor.kernel.now_boot_ns())
     }
 
     /// What tells it from every other owner of a lock. Never 0.

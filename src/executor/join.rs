@@ -21,6 +21,7 @@ use core::cell::Cell;
 use core::mem::offset_of;
 use core::ptr::{self, NonNull};
 
+use super::grant::Wait;
 use super::mailbox::{kind, Mailbox};
 use super::wait::Waiter;
 use super::{Executor, BUDGET};
@@ -37,6 +38,8 @@ pub(super) enum Joiner {
     Task(TaskRef, &'static Mailbox),
     /// A thread that runs no task.
     Thread(&'static Waiter),
+    /// One case of a task's wait for several things; see `join_case`.
+    Case(NonNull<Wait>, u32, &'static Mailbox),
 }
 
 #[repr(C)]
@@ -44,20 +47,22 @@ pub struct JoinRecord {
     link: Link,
     unlink: Link,
     joiner: Joiner,
-    other: TaskRef,
+    pub(super) other: TaskRef,
     /// Which of `other`'s runs is meant.
-    run: Run,
-    away: &'static Mailbox,
-    result: Cell<RawResult>,
+    pub(super) run: Run,
+    pub(super) away: &'static Mailbox,
+    pub(super) result: Cell<RawResult>,
     canceled: Cell<bool>,
     /// Was put into `joiners` of the task; see `is_registered`.
-    registered: Cell<bool>,
+    pub(super) registered: Cell<bool>,
     /// Woken: `result` is set; else it is that of the record before.
-    has_result: Cell<bool>,
+    pub(super) has_result: Cell<bool>,
     /// Links that are on their way.
-    owed: Cell<u8>,
+    pub(super) owed: Cell<u8>,
     /// UNJOIN was sent, or is not needed.
     asked: Cell<bool>,
+    /// Of a case that is being withdrawn: to be woken when no link is on its way.
+    pub(super) settled: Cell<Option<NonNull<Wait>>>,
 }
 
 impl JoinRecord {
@@ -77,6 +82,7 @@ impl JoinRecord {
             has_result: false.into(),
             owed: 0.into(),
             asked: false.into(),
+            settled: None.into(),
         }
     }
 
@@ -103,8 +109,15 @@ impl JoinRecord {
         unsafe { NonNull::from(self).byte_add(offset_of!(JoinRecord, unlink)).cast() }
     }
 
+    /// The record before it in the list of those that are woken has that result.
+    pub(super) fn inherit(&self, result: RawResult) {
+        if !self.has_result.replace(true) {
+            self.result.set(result);
+        }
+    }
+
     /// Whom the joiner of this record waits for, if that is on the executor with this mailbox too.
-    fn other_here(&self, mailbox: &'static Mailbox) -> Option<TaskRef> {
+    pub(super) fn other_here(&self, mailbox: &'static Mailbox) -> Option<TaskRef> {
         ptr::eq(self.away, mailbox).then_some(self.other)
     }
 }
@@ -149,7 +162,7 @@ pub(super) fn is_under(state: TaskState<'_>, run: Run) -> bool {
 
 /// For another thread's handful of instructions: not a yield, as that one may be of a lower
 /// priority than this thread.
-const CHANGING_NS: u64 = 20_000;
+pub(super) const CHANGING_NS: u64 = 20_000;
 
 /// How far a chain of tasks that join each other is followed.
 const CHAIN_MAX: usize = 64;
@@ -223,7 +236,7 @@ impl<K: Kernel> Executor<K> {
     }
 
     /// Puts a record into the list of the task it is about, which is attached here.
-    fn register(&self, record: &JoinRecord) {
+    pub(super) fn register(&self, record: &JoinRecord) {
         record.registered.set(true);
         record.other.mark(mark::JOINED);
         // SAFETY: in no list; it stays until it is answered.
@@ -279,19 +292,19 @@ impl<K: Kernel> Executor<K> {
     }
 
     /// In `joiners` of its task. When that run ends, all of them go to `woken_joins` at once.
-    fn is_registered(&self, record: &JoinRecord) -> bool {
+    pub(super) fn is_registered(&self, record: &JoinRecord) -> bool {
         let state = record.other.state();
         record.registered.get() && state.is_run_attached_to(self.address(), record.run)
     }
 
-    fn unregister(&self, record: &JoinRecord) {
+    pub(super) fn unregister(&self, record: &JoinRecord) {
         record.registered.set(false);
         // SAFETY: in that list, says `is_registered`.
         unsafe { record.other.joiners.remove(record.link()) };
     }
 
     #[inline(never)]
-    fn unjoin_remote(&self, record: &JoinRecord) {
+    pub(super) fn unjoin_remote(&self, record: &JoinRecord) {
         if record.asked.replace(true) {
             return;
         }
@@ -331,7 +344,7 @@ impl<K: Kernel> Executor<K> {
             answer(record, RawResult::failure(ECANCELED), true);
         }
         match joiner {
-            Joiner::Task(_, home) => {
+            Joiner::Task(_, home) | Joiner::Case(.., home) => {
                 // SAFETY: `owed` counts this link, so the record is still there (rule 2 from here
                 // on).
                 let posted = unsafe { home.post_pinned(unlink, kind::UNJOINED) };
@@ -344,10 +357,16 @@ impl<K: Kernel> Executor<K> {
     /// JOINED or UNJOINED has come back.
     pub(super) fn join_answered(&self, record: &JoinRecord) {
         record.owed.set(record.owed.get() - 1);
-        let Joiner::Task(task, _) = record.joiner else { return };
-        if record.owed.get() == 0 {
-            task.waits.set(Waits::Nothing);
-            self.make_ready(task, self.stamp());
+        if record.owed.get() != 0 {
+            return;
+        }
+        match record.joiner {
+            Joiner::Task(task, _) => {
+                task.waits.set(Waits::Nothing);
+                self.make_ready(task, self.stamp());
+            }
+            Joiner::Case(wait, index, _) => self.join_case_answered(record, wait, index),
+            Joiner::Thread(_) => {}
         }
     }
 
@@ -379,17 +398,16 @@ impl<K: Kernel> Executor<K> {
             let result = record.result.get();
             if let Some(next) = self.woken_joins.front() {
                 // SAFETY: as above.
-                let next = unsafe { JoinRecord::from_link(next) };
-                if !next.has_result.get() {
-                    next.result.set(result);
-                    next.has_result.set(true);
-                }
+                unsafe { JoinRecord::from_link(next) }.inherit(result);
             }
             record.registered.set(false);
             match record.joiner {
                 Joiner::Task(joiner, home) if ptr::eq(home, self.mailbox) => {
                     joiner.waits.set(Waits::Nothing);
                     self.make_ready(joiner, now);
+                }
+                Joiner::Case(wait, index, home) if ptr::eq(home, self.mailbox) => {
+                    self.join_case_over(wait, index);
                 }
                 _ => answer(record, result, false),
             }
@@ -415,8 +433,9 @@ pub(super) fn answer_refused(task: TaskRef) {
 fn answer(record: &JoinRecord, result: RawResult, canceled: bool) {
     record.result.set(result);
     record.canceled.set(canceled);
+    record.has_result.set(!canceled);
     match record.joiner {
-        Joiner::Task(_, home) => {
+        Joiner::Task(_, home) | Joiner::Case(.., home) => {
             // SAFETY: `owed` counts this link; it is in no list.
             let posted = unsafe { home.post_pinned(record.link(), kind::JOINED) };
             debug_assert!(posted, "its executor has the joiner attached");

@@ -10,6 +10,7 @@ pub mod cancel;
 pub mod grant;
 pub mod head;
 pub mod join;
+pub mod join_case;
 pub mod mailbox;
 pub mod operations;
 pub mod options;

@@ -2,6 +2,7 @@
 
 use core::ptr;
 
+use super::grant::Wait;
 use super::head::add;
 use super::Executor;
 use crate::error::{Errno, RawResult, Res};
@@ -50,11 +51,8 @@ impl<K: Kernel> Executor<K> {
 
     /// SUSPENDS. `task` runs now.
     pub fn wait_operation(&self, task: TaskRef, record: &Op) -> RawResult {
-        if !record.is_in_flight.get() {
-            return RawResult::failure(ENOENT);
-        }
-        if !record.is_of(task) {
-            return RawResult::failure(Errno(libc::EINVAL));
+        if let Err(e) = record.may_be_awaited_by(task) {
+            return RawResult::failure(e);
         }
         match self.await_record(task, Some(record)) {
             0 => {
@@ -63,6 +61,15 @@ impl<K: Kernel> Executor<K> {
             }
             e => RawResult::from_kernel(e),
         }
+    }
+
+    /// Takes a completion of `record` that is there.
+    pub fn take_completion(&self, record: &Op) -> Option<RawResult> {
+        if record.pending.get() == 0 {
+            return None;
+        }
+        record.take();
+        Some(record.result.get())
     }
 
     /// SUSPENDS. `task` runs now. The record whose completion was taken.
@@ -156,6 +163,13 @@ impl<K: Kernel> Executor<K> {
             {
                 task.waits.set(Waits::Nothing);
                 self.make_ready(task, now);
+            }
+            Waits::Grant => {
+                let is_for_it = |wait: &&Wait| wait.claim_for(ptr::from_ref(record).cast());
+                if Self::wait_of(task).filter(is_for_it).is_some() {
+                    task.waits.set(Waits::Nothing);
+                    self.make_ready(task, now);
+                }
             }
             Waits::Closing => {
                 record.take();

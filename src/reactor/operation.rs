@@ -31,7 +31,7 @@ use core::ffi::c_void;
 use core::mem::offset_of;
 use core::ptr::NonNull;
 
-use crate::error::{Errno, RawResult};
+use crate::error::{Errno, RawResult, Res};
 use crate::intrusive::Link;
 use crate::task::header::{mark, TaskRef};
 use crate::uring::kernel::Sqe;
@@ -163,6 +163,17 @@ impl Op {
 
     pub(crate) fn is_of(&self, task: TaskRef) -> bool {
         self.task.get() == Some(task)
+    }
+
+    /// ENOENT: not in flight. EINVAL: another task's.
+    pub fn may_be_awaited_by(&self, task: TaskRef) -> Res<()> {
+        if !self.is_in_flight.get() {
+            return Err(ENOENT);
+        }
+        if !self.is_of(task) {
+            return Err(Errno(libc::EINVAL));
+        }
+        Ok(())
     }
 
     pub fn has(&self, bits: u8) -> bool {

@@ -23,6 +23,7 @@ pub mod condition;
 pub mod event;
 pub mod mutex;
 pub mod rw_lock;
+pub mod select;
 pub mod semaphore;
 pub mod side;
 pub mod wait_group;

@@ -1,0 +1,388 @@
+//! `monad_async_select`: waits for several things at once; one happens, and the others leave no
+//! trace.
+//!
+//! 1. All channels of a call are closed, in the order of their addresses, while its cases are
+//!    looked at and, if none can go on, queued: so what others do to them comes before all of it,
+//!    or after all of it.
+//! 2. One [`Wait`] stands in all queues. Who claims it has decided; who comes later finds it
+//!    claimed, and serves the next.
+//! 3. Every case is withdrawn before the call returns: its node taken out, its join unregistered.
+//!    An operation that has not won stays as it is: in flight, or with its completion to be taken.
+
+use core::cell::Cell;
+use core::mem::{offset_of, MaybeUninit};
+
+use super::channel::{Attempt, Channel, Direction, EPIPE};
+use super::side::{Local, Shared, Side};
+use super::waiters::{Node, Woken};
+use crate::error::{Errno, RawResult, Res};
+use crate::executor::grant::{Caller, Wait};
+use crate::executor::join_case::JoinCase;
+use crate::executor::scope::NEVER_NS;
+use crate::executor::Executor;
+use crate::reactor::operation::Op;
+use crate::task::header::TaskRef;
+use crate::uring::kernel::Kernel;
+
+/// So many cases at most: their order is on the stack.
+pub const CASES_MAX: usize = 256;
+
+/// `monad_async_select_kind`'s values.
+pub mod kind {
+    pub const SEND: u8 = 1;
+    pub const RECEIVE: u8 = 2;
+    pub const LOCAL_SEND: u8 = 3;
+    pub const LOCAL_RECEIVE: u8 = 4;
+    pub const JOIN: u8 = 5;
+    pub const OPERATION: u8 = 6;
+    pub const TIMEOUT: u8 = 7;
+}
+
+/// `monad_async_select_case`
+#[repr(C)]
+pub struct Case {
+    kind: u8,
+    priority: u8,
+    _reserved: [u8; 6],
+    object: *mut u8,
+    element: *mut u8,
+    timeout_ns: u64,
+    result: Cell<RawResult>,
+    place: Place,
+}
+
+/// While the call waits.
+#[repr(C)]
+union Place {
+    node: core::mem::ManuallyDrop<MaybeUninit<Node>>,
+    join: core::mem::ManuallyDrop<MaybeUninit<JoinCase>>,
+    _room: [u64; 16],
+}
+
+// As in select.h.
+const _: () = assert!(size_of::<Case>() == 176 && offset_of!(Case, place) == 48);
+
+enum What<'a> {
+    Channel(&'a Channel<Shared>, Direction),
+    Local(&'a Channel<Local>, Direction),
+    Join(TaskRef),
+    Operation(&'a Op),
+    Timeout,
+}
+
+impl Case {
+    /// # Safety
+    /// `object` is what `kind` says, or null.
+    unsafe fn what(&self) -> Res<What<'_>> {
+        use Direction::{Receive, Send};
+        if self.object.is_null() && self.kind != kind::TIMEOUT {
+            return Err(Errno(libc::EINVAL));
+        }
+        let shared = || self.object.cast::<Channel<Shared>>();
+        let local = || self.object.cast::<Channel<Local>>();
+        // SAFETY: the caller's.
+        Ok(unsafe {
+            match self.kind {
+                kind::SEND => What::Channel(&*shared(), Send),
+                kind::RECEIVE => What::Channel(&*shared(), Receive),
+                kind::LOCAL_SEND => What::Local(&*local(), Send),
+                kind::LOCAL_RECEIVE => What::Local(&*local(), Receive),
+                kind::JOIN => What::Join(TaskRef::from_head(self.object.cast())),
+                kind::OPERATION => What::Operation(&*self.object.cast()),
+                kind::TIMEOUT => What::Timeout,
+                _ => return Err(Errno(libc::EINVAL)),
+            }
+        })
+    }
+
+    /// The node that was written by `queue`.
+    fn node(&self) -> &Node {
+        // SAFETY: only asked after `queue`.
+        unsafe { self.place.node.assume_init_ref() }
+    }
+}
+
+/// What a call keeps on its stack; the wait is first, for `watches`.
+#[repr(C)]
+struct Selecting<'a> {
+    wait: Wait,
+    cases: &'a [Case],
+}
+
+/// Whether the wait of a select is for the operation at `op`: its index.
+///
+/// # Safety
+/// `wait` is that of a `Selecting`.
+unsafe fn watches(wait: &Wait, op: *const ()) -> Option<u32> {
+    // SAFETY: the caller's; the wait is the first field.
+    let selecting = unsafe { &*core::ptr::from_ref(wait).cast::<Selecting<'_>>() };
+    let is_it = |case: &Case| case.kind == kind::OPERATION && case.object.cast_const().cast() == op;
+    selecting.cases.iter().position(is_it).map(|i| i as u32)
+}
+
+/// Indices of cases, in an order.
+struct Order {
+    indices: [u8; CASES_MAX],
+    count: usize,
+}
+
+impl Order {
+    /// Of those that `key` gives something for; equal ones in the order given. An insertion sort:
+    /// there are a few cases as a rule.
+    fn by<T: Ord>(cases: &[Case], key: impl Fn(&Case) -> Option<T>) -> Self {
+        let mut order = Self { indices: [0; CASES_MAX], count: 0 };
+        for (i, case) in cases.iter().enumerate() {
+            let Some(own) = key(case) else { continue };
+            let mut at = order.count;
+            while at > 0 && key(&cases[order.indices[at - 1] as usize]).is_some_and(|k| k > own) {
+                order.indices[at] = order.indices[at - 1];
+                at -= 1;
+            }
+            order.indices[at] = i as u8;
+            order.count += 1;
+        }
+        order
+    }
+
+    fn iter(&self) -> impl Iterator<Item = usize> + '_ {
+        self.indices[..self.count].iter().map(|&i| i as usize)
+    }
+}
+
+fn shared_address(case: &Case) -> Option<usize> {
+    let is_shared = matches!(case.kind, kind::SEND | kind::RECEIVE);
+    is_shared.then_some(case.object as usize)
+}
+
+/// All channels of a call, behind their sides (rule 1).
+struct Closed<'a> {
+    cases: &'a [Case],
+    order: Order,
+}
+
+impl<'a> Closed<'a> {
+    fn close<K: Kernel>(cases: &'a [Case], caller: &Caller<'_, K>) -> Res<Self> {
+        for case in cases {
+            // SAFETY: what its kind says, by the caller's word.
+            if let What::Local(channel, _) = unsafe { case.what() }? {
+                channel.side.close(caller.mailbox())?;
+            }
+        }
+        let this = Self { cases, order: Order::by(cases, shared_address) };
+        this.each_shared(|channel| channel.side.close(None))?;
+        Ok(this)
+    }
+
+    fn each_shared(&self, mut f: impl FnMut(&Channel<Shared>) -> Res<()>) -> Res<()> {
+        let mut before = 0;
+        for i in self.order.iter() {
+            let address = self.cases[i].object as usize;
+            // SAFETY: as above.
+            if let What::Channel(channel, _) = unsafe { self.cases[i].what() }? {
+                if address != before {
+                    f(channel)?;
+                }
+            }
+            before = address;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Closed<'_> {
+    fn drop(&mut self) {
+        let _ = self.each_shared(|channel| {
+            channel.side.open();
+            Ok(())
+        });
+    }
+}
+
+/// SUSPENDS. The index of the case that happened; its result is in it.
+///
+/// # Safety Each case's object is what its kind says, or null, and its element as
+/// `Channel::attempt` wants it.
+pub unsafe fn select<K: Kernel>(caller: &Caller<'_, K>, cases: &[Case]) -> Res<usize> {
+    if cases.is_empty() || cases.len() > CASES_MAX {
+        return Err(Errno(libc::EINVAL));
+    }
+    for case in cases {
+        // SAFETY: the caller's.
+        check(caller, unsafe { case.what() }?)?;
+    }
+    caller.start()?;
+    let by_priority = Order::by(cases, |case| Some(case.priority));
+    let is_local = !cases.iter().any(|case| shared_address(case).is_some());
+    let mut selecting = Selecting { wait: caller.wait(is_local), cases };
+    if cases.iter().any(|case| case.kind == kind::OPERATION) {
+        selecting.wait.watcher.set(Some(watches));
+    }
+    {
+        let mut woken = Woken::none();
+        let closed = Closed::close(cases, caller)?;
+        for i in by_priority.iter() {
+            // SAFETY: the caller's; the sides are closed.
+            if let Some(result) = unsafe { attempt(caller, &cases[i], &mut woken) } {
+                cases[i].result.set(result);
+                drop(closed);
+                woken.wake::<K>();
+                return Ok(i);
+            }
+        }
+        for (i, case) in cases.iter().enumerate() {
+            // SAFETY: the sides are closed; taken out by `withdraw`.
+            unsafe { queue(case, &selecting.wait, i as u32) };
+        }
+    }
+    // SAFETY: the caller's; withdrawn below.
+    let waited = unsafe { wait(caller, &mut selecting, &by_priority) };
+    for (i, case) in cases.iter().enumerate() {
+        // SAFETY: queued above.
+        unsafe { withdraw(caller, case, waited == Ok(i)) };
+    }
+    waited
+}
+
+fn check<K: Kernel>(caller: &Caller<'_, K>, what: What<'_>) -> Res<()> {
+    match (what, caller.executor()) {
+        (What::Join(_) | What::Operation(_), None) => Err(Errno(libc::EINVAL)),
+        (What::Join(other), Some((_, task))) if other == task => Err(Errno(libc::EDEADLK)),
+        (What::Join(other), Some((ex, task))) => ex.settle_join_case(task, other),
+        (What::Operation(op), Some((_, task))) => op.may_be_awaited_by(task),
+        _ => Ok(()),
+    }
+}
+
+/// Has the case happen, if it can at once.
+///
+/// # Safety
+/// As `select`; the sides are closed.
+unsafe fn attempt<K: Kernel>(
+    caller: &Caller<'_, K>,
+    case: &Case,
+    woken: &mut Woken,
+) -> Option<RawResult> {
+    let of_channel = |attempt| match attempt {
+        Attempt::Done => Some(RawResult::success(0)),
+        Attempt::Closed => Some(RawResult::failure(EPIPE)),
+        Attempt::WouldWait => None,
+    };
+    // SAFETY: the caller's.
+    unsafe {
+        match case.what().ok()? {
+            What::Channel(ch, way) => of_channel(ch.attempt(way, case.element, woken)),
+            What::Local(ch, way) => of_channel(ch.attempt(way, case.element, woken)),
+            What::Join(other) => Executor::<K>::join_result(other),
+            What::Operation(op) => caller.executor()?.0.take_completion(op),
+            What::Timeout => (case.timeout_ns == 0).then_some(RawResult::success(0)),
+        }
+    }
+}
+
+/// # Safety
+/// The sides are closed; `withdraw` comes before the case or the wait ends.
+unsafe fn queue(case: &Case, wait: &Wait, index: u32) {
+    let node = Node::new(wait, index, case.element as usize);
+    // SAFETY: the place is the call's, and nobody's yet.
+    let put = |node| unsafe {
+        (&raw const case.place).cast_mut().cast::<Node>().write(node);
+        case.node()
+    };
+    // SAFETY: the caller's.
+    unsafe {
+        match case.what() {
+            Ok(What::Channel(channel, way)) => channel.enqueue(way, put(node)),
+            Ok(What::Local(channel, way)) => channel.enqueue(way, put(node)),
+            _ => {}
+        }
+    }
+}
+
+/// # Safety
+/// As `select`; all channels are queued.
+unsafe fn wait<K: Kernel>(
+    caller: &Caller<'_, K>,
+    selecting: &mut Selecting<'_>,
+    by_priority: &Order,
+) -> Res<usize> {
+    let (wait, cases) = (&selecting.wait, selecting.cases);
+    let mut decided = None;
+    for (i, case) in cases.iter().enumerate() {
+        // SAFETY: the caller's.
+        if let (Ok(What::Join(other)), Some((ex, _))) = (unsafe { case.what() }, caller.executor())
+        {
+            let place = (&raw const case.place).cast_mut().cast();
+            // SAFETY: the place is the call's; ended by `withdraw`.
+            let over = unsafe { ex.begin_join_case(other, wait, i as u32, place) };
+            if let Some(result) = over.filter(|_| decided.is_none() && wait.claim()) {
+                case.result.set(result);
+                decided = Some(i);
+            }
+        }
+    }
+    if let Some(i) = decided {
+        return Ok(i);
+    }
+    let time = |i: &usize| (cases[*i].kind == kind::TIMEOUT).then_some(cases[*i].timeout_ns);
+    let first = by_priority.iter().filter(|i| time(i).is_some()).min_by_key(time);
+    let until_ns = match first.and_then(|i| time(&i)) {
+        None | Some(NEVER_NS) => NEVER_NS,
+        Some(ns) => caller.now_ns().saturating_add(ns),
+    };
+    match (caller.until_granted(wait, until_ns), first) {
+        (Ok(()), _) => Ok(wait.index.get() as usize),
+        // The time-out's own deadline, unless a level around the call has fired too.
+        (Err(Errno(libc::ETIME)), Some(i)) if until_ns != NEVER_NS => {
+            caller.start()?;
+            cases[i].result.set(RawResult::success(0));
+            Ok(i)
+        }
+        (Err(e), _) => Err(e),
+    }
+}
+
+/// Takes the case back, or, if it won, its result.
+///
+/// # Safety
+/// `case` was queued by this caller.
+unsafe fn withdraw<K: Kernel>(caller: &Caller<'_, K>, case: &Case, won: bool) {
+    // SAFETY: the caller's.
+    let Ok(what) = (unsafe { case.what() }) else { return };
+    let mut result = RawResult::success(0);
+    match what {
+        What::Channel(channel, way) => {
+            let _ = take_out(channel, caller, way, case.node());
+        }
+        What::Local(channel, way) => {
+            let _ = take_out(channel, caller, way, case.node());
+        }
+        What::Join(_) => {
+            let Some((ex, task)) = caller.executor() else { return };
+            // SAFETY: the record that `begin_join_case` wrote, if it did.
+            let joined = unsafe { ex.end_join_case(task, (&raw const case.place).cast()) };
+            result = joined.unwrap_or(case.result.get());
+        }
+        What::Operation(op) => {
+            let completed = caller.executor().filter(|_| won);
+            result = completed.and_then(|(ex, _)| ex.take_completion(op)).unwrap_or(result);
+        }
+        What::Timeout => {}
+    }
+    if won {
+        let refused =
+            matches!(what, What::Channel(..) | What::Local(..)) && case.node().is_refused.get();
+        case.result.set(if refused { RawResult::failure(EPIPE) } else { result });
+    }
+}
+
+fn take_out<S: Side, K: Kernel>(
+    channel: &Channel<S>,
+    caller: &Caller<'_, K>,
+    way: Direction,
+    node: &Node,
+) -> Res<()> {
+    channel.side.close(caller.mailbox())?;
+    channel.dequeue(way, node);
+    channel.side.open();
+    Ok(())
+}
