@@ -4,6 +4,7 @@
 //! EDEADLK, the wrong state EBUSY. What cannot be checked is that a handle is alive: that is the
 //! caller's word, as with any C handle.
 
+use core::ffi::c_void;
 use core::ptr::NonNull;
 
 use crate::debug;
@@ -12,7 +13,7 @@ use crate::executor::grant::Caller;
 use crate::executor::mailbox::Mailbox;
 use crate::executor::reference::Reference;
 use crate::executor::scope::{self, Scope};
-use crate::executor::{park, remote, Executor};
+use crate::executor::{exit, park, remote, Executor};
 use crate::reactor::operation::Op;
 use crate::reactor::validate;
 use crate::sys::thread;
@@ -186,6 +187,29 @@ impl<K: Kernel> Handle<K> {
             ex.attach(task)
         } else {
             self.attach_remote(task)
+        }
+    }
+
+    /// As `attach`, with a hook.
+    ///
+    /// # Safety
+    /// As `exit::attach_hooked`.
+    pub unsafe fn attach_hooked(
+        self,
+        task: TaskRef,
+        on_exit: exit::OnExit,
+        of: *const c_void,
+    ) -> Res<()> {
+        let ex = self.executor();
+        // SAFETY: the caller's.
+        unsafe {
+            if ex.is_mine() {
+                ex.attach_hooked(task, on_exit, of)
+            } else if !ex.is_of_this_process() {
+                Err(EPERM)
+            } else {
+                exit::attach_hooked(ex.mailbox(), task, on_exit, of)
+            }
         }
     }
 

@@ -6,6 +6,7 @@
 
 #include "async/channel.h"
 #include "async/executor.h"
+#include "async/group.h"
 #include "async/op.h"
 #include "async/remote.h"
 #include "async/result.h"

@@ -6,6 +6,7 @@ pub mod channel;
 pub mod condition;
 pub mod event;
 pub mod executor;
+pub mod group;
 pub mod mutex;
 pub mod op;
 pub mod remote;

@@ -9,7 +9,7 @@ use crate::error::{Errno, RawResult, Res};
 use crate::executor::reference::Reference;
 
 /// `monad_async_remote`
-type RemotePtr = *mut Reference;
+pub(super) type RemotePtr = *mut Reference;
 
 const EINVAL: Errno = Errno(libc::EINVAL);
 

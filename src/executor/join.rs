@@ -21,6 +21,7 @@ use core::cell::Cell;
 use core::mem::offset_of;
 use core::ptr::{self, NonNull};
 
+use super::exit::Told;
 use super::grant::Wait;
 use super::mailbox::{kind, Mailbox};
 use super::wait::Waiter;
@@ -377,6 +378,7 @@ impl<K: Kernel> Executor<K> {
     pub(super) fn finish_joined(&self, task: TaskRef, now: u64) {
         let result = task.result();
         let joiners = task.joiners.take_all();
+        let told = Told::take(task);
         task.unmark(mark::JOINED);
         task.state().exited();
         if let Some(first) = joiners.front() {
@@ -386,6 +388,9 @@ impl<K: Kernel> Executor<K> {
             first.has_result.set(true);
             self.woken_joins.append(joiners);
             self.wake_joiners(now);
+        }
+        if let Some(told) = told {
+            told.call(task, result);
         }
     }
 

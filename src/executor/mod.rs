@@ -7,6 +7,7 @@
 
 pub mod attach;
 pub mod cancel;
+pub mod exit;
 pub mod grant;
 pub mod head;
 pub mod join;

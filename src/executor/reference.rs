@@ -41,6 +41,11 @@ impl Reference {
         }
     }
 
+    /// Calls `f` with the mailbox, while its owner is kept.
+    pub fn with_mailbox(&self, f: impl FnOnce(&'static Mailbox) -> Res<()>) -> Res<()> {
+        self.with_owner(|| f(self.mailbox))
+    }
+
     pub fn attach(&self, task: TaskRef) -> Res<()> {
         self.with_owner(|| remote::attach(self.mailbox, task))
     }

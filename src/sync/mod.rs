@@ -21,6 +21,7 @@ pub mod barrier;
 pub mod channel;
 pub mod condition;
 pub mod event;
+pub mod group;
 pub mod mutex;
 pub mod rw_lock;
 pub mod select;

@@ -14,6 +14,9 @@ use crate::stack::pool;
 use crate::stack::switch::{Registration, Switch};
 use crate::sys::stack_overflow;
 
+/// At the base of each stack, for what a run brings along; see `executor::exit`. A multiple of 16.
+pub const ANNEX_BYTES: usize = 64;
+
 /// Run numbers of new headers start in a range of their own, so that one that was forgotten by
 /// the kernel (`MADV_DONTNEED`) never repeats a number a stale message may hold.
 static EPOCH: AtomicU64 = AtomicU64::new(1);
@@ -61,7 +64,7 @@ pub fn create(stack_bytes: usize) -> Res<TaskRef> {
     let switch = unsafe {
         let place = ptr::addr_of!((*at.as_ptr()).switch);
         let task = TaskRef::new(at);
-        Switch::new(slot.stack_base, slot.stack_limit, move || launch(task), place)
+        Switch::new(slot.stack_base - ANNEX_BYTES, slot.stack_limit, move || launch(task), place)
     };
     let task = Task {
         head: TaskHead {

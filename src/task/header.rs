@@ -29,6 +29,7 @@ use crate::intrusive::{Circular, Fifo, Link, TimerNode};
 use crate::prefetch;
 use crate::stack::pool::Slot;
 use crate::stack::switch::{Registration, Switch};
+use crate::task::create::ANNEX_BYTES;
 use crate::task::permit::Permit;
 use crate::task::state::TaskState;
 
@@ -156,6 +157,8 @@ pub mod mark {
     pub const OPERATIONS: u8 = 1 << 5;
     /// Somebody joins this task.
     pub const JOINED: u8 = 1 << 6;
+    /// Somebody is told of its exit: `executor::exit`. With JOINED.
+    pub const HOOKED: u8 = 1 << 7;
 
     pub const STOPS: u8 = INTERRUPTED | UNARMED;
 }
@@ -304,6 +307,16 @@ impl TaskRef {
         prefetch::line(sp);
         prefetch::line(sp + 64);
         prefetch::line(sp + 128);
+    }
+
+    /// `ANNEX_BYTES` at the base of its stack; of a task that was not destroyed.
+    pub fn annex(self) -> NonNull<u8> {
+        // SAFETY: changed by who creates and destroys the task alone.
+        let slot = unsafe { (*self.slot.as_ptr()).as_ref() };
+        let base = slot.map_or(0, |slot| slot.stack_base);
+        debug_assert!(base != 0, "a task that was destroyed");
+        // SAFETY: a stack is not at address 0, and larger than that.
+        unsafe { NonNull::new_unchecked((base - ANNEX_BYTES) as *mut u8) }
     }
 
     #[inline(always)]

@@ -1,0 +1,153 @@
+//! Exits that somebody is told of: a group of its children's, and who has spawned a task and let it
+//! go.
+//!
+//! ```text
+//!   stack_base  +------------------------------+
+//!               | ExitHook: list, function, of |   64 bytes that every stack keeps for this
+//!               +------------------------------+
+//!               | the link to the executor ... |   see stack::switch
+//! ```
+//!
+//! 1. The hook is written before the run can exit: by the executor's own thread right after its
+//!    attach, by another one between its claim and its post. `mark::HOOKED` says that this run has
+//!    one.
+//! 2. It is taken, and leaves its list, before the exit is published, and is called after: the task
+//!    is anybody's then, and the function may attach it again, or destroy it.
+//! 3. It is called on the executor's thread, never on the task's stack.
+
+use core::cell::Cell;
+use core::ffi::c_void;
+use core::mem::offset_of;
+use core::ptr::{self, NonNull};
+
+use super::mailbox::Mailbox;
+use super::{remote, Executor};
+use crate::error::{RawResult, Res};
+use crate::intrusive::{Circular, Link};
+use crate::task::create::ANNEX_BYTES;
+use crate::task::header::{mark, TaskRef};
+use crate::uring::kernel::Kernel;
+
+/// What is told: the hook's `of`, the task, and the result of its run.
+pub type OnExit = unsafe fn(*const c_void, TaskRef, RawResult);
+
+#[repr(C)]
+pub struct ExitHook {
+    /// For a list of whom `of` is.
+    link: Link,
+    task: TaskRef,
+    /// That its link is in; null: in none.
+    list: Cell<*const Circular>,
+    on_exit: OnExit,
+    of: *const c_void,
+}
+
+const _: () = assert!(size_of::<ExitHook>() <= ANNEX_BYTES && offset_of!(ExitHook, link) == 0);
+
+impl ExitHook {
+    /// # Safety
+    /// `link` is that of a hook.
+    pub unsafe fn task_of(link: NonNull<Link>) -> TaskRef {
+        // SAFETY: the caller's; `link` is the first field.
+        unsafe { link.cast::<Self>().as_ref() }.task
+    }
+
+    fn write(task: TaskRef, on_exit: OnExit, of: *const c_void) {
+        // SAFETY: the annex is the run's, which has not begun (rule 1).
+        unsafe {
+            task.annex().cast::<Self>().write(Self {
+                link: Link::new(),
+                task,
+                list: Cell::new(ptr::null()),
+                on_exit,
+                of,
+            })
+        };
+        task.mark(mark::HOOKED | mark::JOINED);
+    }
+
+    /// Puts the hook of a task of ours into a list, which it leaves before the exit is published.
+    ///
+    /// # Safety
+    /// It was written for the run under way; the list lives until that has exited.
+    pub unsafe fn enlist(task: TaskRef, list: &Circular) {
+        let hook = task.annex().cast::<Self>();
+        // SAFETY: the caller's; in no list.
+        unsafe {
+            hook.as_ref().list.set(list);
+            list.push_back(hook.cast());
+        }
+    }
+
+    /// Whom the run under way of a task of ours tells.
+    pub fn of(task: TaskRef) -> *const c_void {
+        if !task.has(mark::HOOKED) {
+            return ptr::null();
+        }
+        // SAFETY: it has a hook.
+        unsafe { task.annex().cast::<Self>().as_ref() }.of
+    }
+}
+
+/// A hook that was taken out, to be called once the exit is published.
+pub(super) struct Told(OnExit, *const c_void);
+
+impl Told {
+    /// The run of `task` is about to be over.
+    pub(super) fn take(task: TaskRef) -> Option<Self> {
+        if !task.has(mark::HOOKED) {
+            return None;
+        }
+        task.unmark(mark::HOOKED);
+        // SAFETY: it has a hook.
+        let hook = unsafe { task.annex().cast::<ExitHook>().as_ref() };
+        // SAFETY: null, or the list that it is in.
+        unsafe {
+            if let Some(list) = hook.list.get().as_ref() {
+                list.remove(task.annex().cast());
+            }
+        }
+        Some(Self(hook.on_exit, hook.of))
+    }
+
+    pub(super) fn call(self, task: TaskRef, result: RawResult) {
+        // SAFETY: `of` lives until it is told, by the word of who wrote the hook.
+        unsafe { (self.0)(self.1, task, result) };
+    }
+}
+
+impl<K: Kernel> Executor<K> {
+    /// OWNER'S THREAD. As `attach`, with a hook.
+    ///
+    /// # Safety
+    /// `of` is what `on_exit` takes, and lives until it has been told.
+    pub unsafe fn attach_hooked(
+        &self,
+        task: TaskRef,
+        on_exit: OnExit,
+        of: *const c_void,
+    ) -> Res<()> {
+        self.attach(task)?;
+        ExitHook::write(task, on_exit, of);
+        Ok(())
+    }
+}
+
+/// ANY THREAD. As `remote::attach`, with a hook.
+///
+/// # Safety
+/// As `attach_hooked`.
+pub unsafe fn attach_hooked(
+    mailbox: &'static Mailbox,
+    task: TaskRef,
+    on_exit: OnExit,
+    of: *const c_void,
+) -> Res<()> {
+    let before = remote::attach_begin(mailbox, task)?;
+    ExitHook::write(task, on_exit, of);
+    let attached = remote::attach_end(mailbox, task, before);
+    if attached.is_err() {
+        task.unmark(mark::HOOKED | mark::JOINED);
+    }
+    attached
+}

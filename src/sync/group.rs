@@ -1,0 +1,177 @@
+//! `monad_async_group`: tasks of one executor whose ends are awaited together.
+//!
+//! 1. A child is in the group's list from its spawn until its exit has been published, by its exit
+//!    hook.
+//! 2. The first child that fails decides the group's error; by default it cancels the others.
+//! 3. A group that was cancelled takes no more children until its wait has returned: then it is as
+//!    new.
+
+use core::cell::Cell;
+use core::ffi::c_void;
+use core::marker::PhantomData;
+use core::ptr::{self, NonNull};
+
+use crate::error::{Errno, RawResult, Res};
+use crate::executor::exit::ExitHook;
+use crate::executor::grant::{Caller, Wait};
+use crate::executor::mailbox::Mailbox;
+use crate::executor::Executor;
+use crate::intrusive::Circular;
+use crate::task::header::TaskRef;
+use crate::uring::kernel::Kernel;
+
+/// A flag of `monad_async_group_init`: a child that fails cancels nobody.
+pub const INDEPENDENT: u32 = 1;
+
+/// Told of each child that has exited.
+pub type OnExit = unsafe extern "C" fn(*const crate::task::header::TaskHead, RawResult);
+
+#[repr(C)]
+pub struct Group<K: Kernel> {
+    /// Of its executor; only compared.
+    home: Cell<*const Mailbox>,
+    executor: Cell<*const c_void>,
+    children: Circular,
+    count: Cell<usize>,
+    flags: Cell<u32>,
+    is_cancelled: Cell<bool>,
+    has_failed: Cell<bool>,
+    first_error: Cell<RawResult>,
+    waiter: Cell<Option<NonNull<Wait>>>,
+    on_exit: Cell<Option<OnExit>>,
+    _reserved: [u64; 4],
+    _kernel: PhantomData<fn(K)>,
+}
+
+// As in group.h.
+const _: () = assert!(size_of::<Group<crate::uring::RealKernel>>() == 104);
+
+const EPERM: Errno = Errno(libc::EPERM);
+
+impl<K: Kernel> Group<K> {
+    pub fn new(ex: &Executor<K>, flags: u32) -> Self {
+        Self {
+            home: Cell::new(ex.mailbox()),
+            executor: Cell::new(ptr::from_ref(ex).cast()),
+            children: Circular::new(),
+            count: Cell::new(0),
+            flags: Cell::new(flags),
+            is_cancelled: Cell::new(false),
+            has_failed: Cell::new(false),
+            first_error: Cell::new(RawResult::default()),
+            waiter: Cell::new(None),
+            on_exit: Cell::new(None),
+            _reserved: [0; 4],
+            _kernel: PhantomData,
+        }
+    }
+
+    pub fn set_on_exit(&self, on_exit: Option<OnExit>) {
+        self.on_exit.set(on_exit);
+    }
+
+    /// EPERM: the caller's thread is not that of the group's executor.
+    fn executor(&self) -> Res<&Executor<K>> {
+        // SAFETY: null, or a mailbox, and they live for ever.
+        match unsafe { self.home.get().as_ref() } {
+            // SAFETY: this thread owns the mailbox, so the executor that opened it is there.
+            Some(home) if home.is_mine() => Ok(unsafe { &*self.executor.get().cast() }),
+            _ => Err(EPERM),
+        }
+    }
+
+    /// Attaches `task`. ECANCELED: the group was cancelled, or a child has failed.
+    pub fn spawn(&self, task: TaskRef) -> Res<()> {
+        let ex = self.executor()?;
+        if self.is_cancelled.get() {
+            return Err(Errno(libc::ECANCELED));
+        }
+        // SAFETY: a group lives until its children have exited, says group.h.
+        unsafe { ex.attach_hooked(task, Self::exited, ptr::from_ref(self).cast())? };
+        // SAFETY: written above; as above.
+        unsafe { ExitHook::enlist(task, &self.children) };
+        self.count.set(self.count.get() + 1);
+        Ok(())
+    }
+
+    /// # Safety
+    /// `of` is the group that `task` was spawned in.
+    unsafe fn exited(of: *const c_void, task: TaskRef, result: RawResult) {
+        // SAFETY: the caller's.
+        let this = unsafe { &*of.cast::<Self>() };
+        this.count.set(this.count.get() - 1);
+        if result.error != 0 && !this.has_failed.replace(true) {
+            this.first_error.set(result);
+            if this.flags.get() & INDEPENDENT == 0 {
+                let _ = this.cancel();
+            }
+        }
+        if let Some(on_exit) = this.on_exit.get() {
+            // SAFETY: the caller's function, with the handle it expects.
+            unsafe { on_exit(task.as_head(), result) };
+        }
+        if this.count.get() == 0 {
+            this.wake();
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(wait) = self.waiter.take() {
+            // SAFETY: its task waits, and takes it out before it goes on otherwise.
+            let wait = unsafe { wait.as_ref() };
+            if wait.claim() {
+                wait.wake::<K>();
+            }
+        }
+    }
+
+    /// Cancels all children. O(children).
+    pub fn cancel(&self) -> Res<()> {
+        let ex = self.executor()?;
+        if self.is_cancelled.replace(true) {
+            return Ok(());
+        }
+        let mut next = self.children.front();
+        while let Some(link) = next {
+            // SAFETY: in the list; its neighbour is asked for before it may leave, and no other
+            // can.
+            let child = unsafe {
+                next = self.children.after(link);
+                ExitHook::task_of(link)
+            };
+            let _ = ex.cancel(child);
+        }
+        Ok(())
+    }
+
+    /// SUSPENDS until no child is left: the first error, if there was one. EBUSY: another task
+    /// waits; EDEADLK: the caller is a child.
+    pub fn wait(&self, caller: &Caller<'_, K>) -> Res<RawResult> {
+        let ex = self.executor()?;
+        let Some((here, task)) = caller.executor().filter(|(here, _)| ptr::eq(*here, ex)) else {
+            return Err(EPERM);
+        };
+        if ExitHook::of(task) == ptr::from_ref(self).cast() {
+            return Err(Errno(libc::EDEADLK));
+        }
+        if self.waiter.get().is_some() {
+            return Err(Errno(libc::EBUSY));
+        }
+        caller.start()?;
+        if self.count.get() != 0 {
+            let wait = caller.wait(true);
+            self.waiter.set(Some(NonNull::from(&wait)));
+            let waited = here.await_grant(task, &wait);
+            self.waiter.set(None);
+            waited?;
+        }
+        let failed = self.has_failed.replace(false);
+        self.is_cancelled.set(false);
+        Ok(if failed { self.first_error.get() } else { RawResult::success(0) })
+    }
+
+    /// How many children have not exited.
+    pub fn count(&self) -> usize {
+        self.count.get()
+    }
+}

@@ -1,0 +1,231 @@
+// Groups of tasks, and tasks that are let go.
+
+#include "support.hpp"
+
+#include <atomic>
+#include <string>
+#include <thread>
+
+using namespace support;
+
+namespace {
+
+monad_async_result failure(int error)
+{
+    return monad_async_make_failure(error);
+}
+
+monad_async_result sleep_long(monad_async_task task)
+{
+    return sleep_ns(task, UINT64_MAX);
+}
+
+std::atomic<int> exits{0};
+
+} // namespace
+
+TEST(Group, waits_for_all_children)
+{
+    Executor ex(0);
+    int done = 0;
+    auto children = make_tasks(5, [&](monad_async_task task, size_t i) {
+        for (size_t k = 0; k < i; ++k) {
+            (void)yield(task);
+        }
+        ++done;
+        return success();
+    });
+    Task parent([&](monad_async_task self) {
+        monad_async_group group;
+        EXPECT_EQ(monad_async_group_init(self, &group, 0).error, 0);
+        EXPECT_EQ(monad_async_group_wait(self, &group).error, 0); // no child
+        for (auto const &child : children) {
+            EXPECT_EQ(monad_async_group_spawn(&group, child).error, 0);
+        }
+        EXPECT_EQ(monad_async_group_spawn(&group, children[0]).error, EBUSY);
+        EXPECT_EQ(monad_async_group_count(&group).value, 5);
+        auto const r = monad_async_group_wait(self, &group);
+        EXPECT_EQ(done, 5);
+        return r;
+    });
+    parent.attach(ex);
+    ex.finish();
+    EXPECT_EQ(parent->result.error, 0);
+}
+
+TEST(Group, the_first_child_that_fails_cancels_the_others)
+{
+    Executor ex(0);
+    Task waiting(sleep_long), other(sleep_long), pending([](monad_async_task) { return success(); });
+    Task failing([&](monad_async_task task) {
+        (void)yield(task);
+        return failure(EIO);
+    });
+    Task parent([&](monad_async_task self) {
+        monad_async_group group;
+        (void)monad_async_group_init(self, &group, 0);
+        for (auto *child : {&waiting, &failing, &other}) {
+            (void)monad_async_group_spawn(&group, *child);
+        }
+        auto r = monad_async_group_wait(self, &group);
+        EXPECT_EQ(r.error, EIO);
+        EXPECT_EQ(waiting->result.error, ECANCELED);
+        EXPECT_EQ(other->result.error, ECANCELED);
+        // As new.
+        (void)monad_async_group_spawn(&group, pending);
+        EXPECT_EQ(monad_async_group_cancel(&group).error, 0);
+        EXPECT_EQ(pending->result.error, ECANCELED); // never launched
+        EXPECT_EQ(monad_async_group_spawn(&group, pending).error, ECANCELED);
+        r = monad_async_group_wait(self, &group);
+        EXPECT_EQ(r.error, ECANCELED);
+        (void)monad_async_group_spawn(&group, pending);
+        return monad_async_group_wait(self, &group);
+    });
+    parent.attach(ex);
+    ex.finish();
+    EXPECT_EQ(parent->result.error, 0);
+}
+
+TEST(Group, independent_children_cancel_nobody)
+{
+    Executor ex(0);
+    Task failing([](monad_async_task) { return failure(EIO); });
+    Task other([](monad_async_task task) {
+        EXPECT_EQ(yield(task).error, 0);
+        EXPECT_EQ(sleep_ns(task, ms).error, 0);
+        return success(1);
+    });
+    Task parent([&](monad_async_task self) {
+        monad_async_group group;
+        (void)monad_async_group_init(self, &group, MONAD_ASYNC_GROUP_INDEPENDENT);
+        (void)monad_async_group_spawn(&group, failing);
+        (void)monad_async_group_spawn(&group, other);
+        return monad_async_group_wait(self, &group);
+    });
+    parent.attach(ex);
+    ex.finish();
+    EXPECT_EQ(parent->result.error, EIO);
+    EXPECT_EQ(other->result.value, 1);
+}
+
+TEST(Group, a_wait_that_is_interrupted_can_be_made_again)
+{
+    Executor ex(0);
+    Task child([](monad_async_task task) { return sleep_ns(task, 2 * ms); });
+    Task parent([&](monad_async_task self) {
+        monad_async_group group;
+        monad_async_scope scope;
+        (void)monad_async_group_init(self, &group, 0);
+        (void)monad_async_group_spawn(&group, child);
+        (void)monad_async_scope_enter(self, &scope, 1000, 0);
+        EXPECT_EQ(monad_async_group_wait(self, &group).error, ETIME);
+        EXPECT_EQ(monad_async_group_wait(self, &group).error, ETIME);
+        (void)monad_async_scope_leave(self, &scope);
+        return monad_async_group_wait(self, &group);
+    });
+    parent.attach(ex);
+    ex.finish();
+    EXPECT_EQ(parent->result.error, 0);
+    EXPECT_EQ(child->result.error, 0);
+}
+
+TEST(Group, mistakes_are_told)
+{
+    Executor ex(0), other(0);
+    monad_async_group group;
+    EXPECT_EQ(monad_async_group_init(nullptr, &group, 0).error, EINVAL);
+    Task child, late([](monad_async_task) { return success(); });
+    Task parent([&](monad_async_task self) {
+        EXPECT_EQ(monad_async_group_init(self, nullptr, 0).error, EINVAL);
+        EXPECT_EQ(monad_async_group_init(self, &group, 8).error, EINVAL);
+        EXPECT_EQ(monad_async_group_init(self, &group, 0).error, 0);
+        (void)monad_async_group_spawn(&group, child);
+        return monad_async_group_wait(self, &group);
+    });
+    child.body([&](monad_async_task self) {
+        EXPECT_EQ(monad_async_group_wait(self, &group).error, EDEADLK);
+        (void)yield(self);
+        Task second([&](monad_async_task task) {
+            EXPECT_EQ(monad_async_group_wait(task, &group).error, EBUSY);
+            return success();
+        });
+        second.attach(ex);
+        (void)monad_async_task_join(self, second);
+        std::thread([&] {
+            EXPECT_EQ(monad_async_group_spawn(&group, late).error, EPERM);
+            EXPECT_EQ(monad_async_group_cancel(&group).error, EPERM);
+        }).join();
+        return success();
+    });
+    parent.attach(ex);
+    ex.finish();
+    EXPECT_EQ(parent->result.error, 0);
+}
+
+TEST(Group, a_child_is_joined_and_grouped)
+{
+    Executor ex(0);
+    Task child([](monad_async_task task) {
+        (void)yield(task);
+        return success(3);
+    });
+    Task joiner([&](monad_async_task self) { return monad_async_task_join(self, child); });
+    Task parent([&](monad_async_task self) {
+        monad_async_group group;
+        (void)monad_async_group_init(self, &group, 0);
+        (void)monad_async_group_spawn(&group, child);
+        joiner.attach(ex);
+        return monad_async_group_wait(self, &group);
+    });
+    parent.attach(ex);
+    ex.finish();
+    EXPECT_EQ(joiner->result.value, 3);
+}
+
+TEST(Spawn, tells_of_the_exit_from_any_thread)
+{
+    Executor ex(0);
+    monad_async_remote remote;
+    ASSERT_EQ(monad_async_remote_acquire(ex, &remote).error, 0);
+    exits = 0;
+    auto const on_exit = [](monad_async_task task, monad_async_result r) {
+        EXPECT_EQ(r.value, 7);
+        EXPECT_TRUE(monad_async_task_has_exited(task));
+        ++exits;
+        EXPECT_EQ(monad_async_task_destroy(task).error, 0);
+    };
+    auto const make = [] {
+        monad_async_task task;
+        EXPECT_EQ(monad_async_task_create(&task, nullptr).error, 0);
+        task->user_code = [](monad_async_task self) {
+            (void)yield(self);
+            return success(7);
+        };
+        return task;
+    };
+    EXPECT_EQ(monad_async_task_spawn(ex, make(), on_exit).error, 0);
+    std::thread([&] {
+        EXPECT_EQ(monad_async_task_spawn(ex, make(), on_exit).error, 0);
+        EXPECT_EQ(monad_async_remote_spawn(remote, make(), on_exit).error, 0);
+    }).join();
+    ex.finish();
+    EXPECT_EQ(exits, 3);
+    monad_async_remote_release(remote);
+}
+
+TEST(Spawn, a_run_that_never_began_is_told_too_and_the_next_run_is_not)
+{
+    Executor ex(0);
+    exits = 0;
+    Task task([](monad_async_task) { return success(); });
+    auto const on_exit = [](monad_async_task, monad_async_result r) {
+        EXPECT_EQ(r.error, ECANCELED);
+        ++exits;
+    };
+    EXPECT_EQ(monad_async_task_spawn(ex, task, on_exit).error, 0);
+    EXPECT_EQ(monad_async_task_cancel(ex, task).error, 0);
+    EXPECT_EQ(exits, 1);
+    task.attach(ex);
+    ex.finish();
+    EXPECT_EQ(exits, 1);
+}
