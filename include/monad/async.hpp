@@ -11,6 +11,8 @@
 #include "async/executor.hpp"
 #include "async/executor_options.hpp"
 #include "async/executor_ref.hpp"
+#include "async/future.hpp"
+#include "async/group.hpp"
 #include "async/io_batch.hpp"
 #include "async/operation.hpp"
 #include "async/priority.hpp"

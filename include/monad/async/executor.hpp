@@ -22,6 +22,7 @@
 #include <memory>
 #include <string>
 #include <system_error>
+#include <type_traits>
 #include <utility>
 
 namespace monad::async {
@@ -90,6 +91,7 @@ public:
         attr.direct_descriptors = options.direct_descriptors;
         auto block = std::make_unique<detail::executor_block>();
         block->on_unobserved = options.on_unobserved;
+        block->on_exception = options.on_exception;
         auto const r = detail::executor_open(&attr, block.get());
         detail::check(r.error, monad_async_last_create_error());
         block_ = block.release();
@@ -324,6 +326,23 @@ public:
         return executor_ref(block_);
     }
 
+    /** Runs `body` in the background: by a task that the executor owns until it has ended, and
+     *  keeps for the next. ANY THREAD. An exception that leaves it goes to
+     *  `executor_options::on_exception`. The destructor cancels it and runs it to its end.
+     *
+     *  No malloc once so many have been spawned and have ended, where the callable has at most 64
+     *  bytes.
+     *  @param body any callable; what it returns is dropped
+     *  @throws std::system_error `ENOMEM`; `EPERM` in a child after `fork`. std::bad_alloc */
+    template <class F> void spawn(F &&body) const;
+
+    /** As `spawn`, with an object for its result. ANY THREAD.
+     *  @param body any callable
+     *  @return for what it returns or throws
+     *  @throws as `spawn` */
+    template <class F> [[nodiscard]] future<std::invoke_result_t<std::decay_t<F>>> submit(
+        F &&body) const;
+
     /** Whether running it makes sense. OWNER'S THREAD.
      *  @return true while a task is attached */
     [[nodiscard]] bool has_work() const noexcept
@@ -406,6 +425,7 @@ private:
         // Whole until the last task has exited: they may look at it.
         auto const end = [this] { return detail::executor_close(block_); };
         if (block_ != nullptr && detail::suspending(end)) {
+            block_->forget_spawned();
             std::exchange(block_, nullptr)->leave();
         }
     }

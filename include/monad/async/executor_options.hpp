@@ -36,6 +36,11 @@ struct executor_options {
      *  Default: nothing. */
     std::function<void(std::exception_ptr)> on_unobserved = {};
 
+    /** Told of an exception that left a background task (`executor::spawn`), by the executor's
+     *  thread, outside its tasks. Not of a `cancelled_error`, with which a cancelled task leaves.
+     *  Must not throw. Default: the end of the process, with a message. */
+    std::function<void(std::exception_ptr)> on_exception = {};
+
     /** The options of an executor without a ring, where no I/O is done or io_uring is forbidden.
      *  @return the defaults, with `io_uring_entries` 0 */
     [[nodiscard]] static executor_options compute_only()

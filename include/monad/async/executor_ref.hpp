@@ -11,10 +11,13 @@
 
 #include <cerrno>
 #include <system_error>
+#include <type_traits>
 #include <utility>
 
 namespace monad::async {
 inline namespace v0 {
+
+template <class R> class future;
 
 /** Refers to an executor: what other threads keep of it. ANY THREAD may use and copy it; a copy is
  *  an atomic addition. It may outlive the executor: then its calls fail with `ESHUTDOWN`, and
@@ -68,6 +71,18 @@ public:
     /** As the other `stop`.
      *  @param[out] ec the error */
     void stop(std::error_code &ec) const noexcept { detail::report(try_stop(), ec); }
+
+    /** As `executor::spawn`.
+     *  @param body any callable
+     *  @throws std::system_error `ESHUTDOWN`: the executor is gone; as `executor::spawn` */
+    template <class F> void spawn(F &&body) const;
+
+    /** As `executor::submit`.
+     *  @param body any callable
+     *  @return for what it returns or throws
+     *  @throws std::system_error `ESHUTDOWN`: the executor is gone; as `executor::spawn` */
+    template <class F> [[nodiscard]] future<std::invoke_result_t<std::decay_t<F>>> submit(
+        F &&body) const;
 
     /** @return false: it refers to none. True though the executor is gone */
     [[nodiscard]] explicit operator bool() const noexcept { return block_ != nullptr; }

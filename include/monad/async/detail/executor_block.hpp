@@ -9,7 +9,7 @@
 //      lives task_state --'   head, stop, ...      +------------------+
 //
 // `head`, `owner` and `next` belong to the executor's thread. `users` and `stop` are atomic,
-// `remote` and `on_unobserved` do not change.
+// `remote`, `on_unobserved` and `on_exception` do not change.
 
 #include "../config.h"
 #include "../error.hpp"
@@ -29,6 +29,8 @@ namespace monad::async {
 inline namespace v0 {
 namespace detail {
 
+struct spawned;
+
 struct executor_block {
     monad_async_executor head = nullptr;
     // Null where the C API made the executor.
@@ -38,6 +40,13 @@ struct executor_block {
     executor_block *next = nullptr;
     // See executor_options.
     std::function<void(std::exception_ptr)> on_unobserved;
+    std::function<void(std::exception_ptr)> on_exception;
+    // Tasks that are kept for the next spawn; see spawn.hpp. Of the owner's thread, and of others,
+    // under the lock.
+    spawned *warm = nullptr;
+    spawned *elsewhere = nullptr;
+    int elsewhere_lock = 0;
+    void (*drop_spawned)(executor_block &) noexcept = nullptr;
     unsigned users = 1;
     // Asked for, and no loop has answered it yet.
     bool stop = false;
@@ -45,7 +54,19 @@ struct executor_block {
     executor_block() = default;
     executor_block(executor_block const &) = delete;
     executor_block &operator=(executor_block const &) = delete;
-    ~executor_block() { monad_async_remote_release(remote); }
+    ~executor_block()
+    {
+        forget_spawned();
+        monad_async_remote_release(remote);
+    }
+
+    // None is attached.
+    void forget_spawned() noexcept
+    {
+        if (drop_spawned != nullptr) {
+            drop_spawned(*this);
+        }
+    }
 
     void use() noexcept { __atomic_fetch_add(&users, 1, __ATOMIC_RELAXED); }
 

@@ -1,0 +1,237 @@
+#ifndef MONAD_ASYNC_DETAIL_SPAWN_HPP
+#define MONAD_ASYNC_DETAIL_SPAWN_HPP
+
+// Tasks that no object stands for: children of groups, background tasks, those behind futures. Each
+// executor keeps the ones that have ended, warm, for the next.
+//
+//      executor_block -- warm -------> spawned -> spawned       owner's thread
+//                     '- elsewhere --> spawned -> spawned       any thread, under a lock
+//
+// One comes from the list of the thread that spawns, and goes back there, when its task has exited
+// and nobody wants to know of it any more.
+
+#include "../config.h"
+#include "../error.hpp"
+#include "../group.h"
+#include "../task.h"
+#include "die.hpp"
+#include "executor_block.hpp"
+#include "launch.hpp"
+#include "task_state.hpp"
+
+#include <cerrno>
+#include <cstddef>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <new>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+namespace monad::async {
+inline namespace v0 {
+namespace detail {
+
+struct spawned : task_state {
+    spawned *next = nullptr;
+    executor_block *block = nullptr;
+    bool is_from_elsewhere = false;
+    // Told of the exit, on the executor's thread; then `of` has it. Null: a background task.
+    void (*on_done)(spawned &, monad_async_result) noexcept = nullptr;
+    void *of = nullptr;
+    // What stands behind a future, where it fits.
+    alignas(std::max_align_t) unsigned char future_room[192];
+};
+
+inline void lock_elsewhere(executor_block &block) noexcept
+{
+    while (__atomic_exchange_n(&block.elsewhere_lock, 1, __ATOMIC_ACQUIRE) != 0) {
+    }
+}
+
+inline void unlock_elsewhere(executor_block &block) noexcept
+{
+    __atomic_store_n(&block.elsewhere_lock, 0, __ATOMIC_RELEASE);
+}
+
+// The calling thread owns the executor, which is there. False where the C API made it.
+inline bool is_here(executor_block const &block) noexcept
+{
+    return find_block(block.head) == &block;
+}
+
+// The block's own end.
+inline void drop_spawned(executor_block &block) noexcept
+{
+    lock_elsewhere(block);
+    spawned *lists[] = {
+        std::exchange(block.warm, nullptr), std::exchange(block.elsewhere, nullptr)};
+    unlock_elsewhere(block);
+    for (auto *list : lists) {
+        while (auto *const s = list) {
+            list = s->next;
+            if (task_close(s)) {
+                delete s;
+            }
+        }
+    }
+}
+
+// Null: no memory, or another errno.
+inline spawned *take_spawned(executor_block &block, bool here, int &error) noexcept
+{
+    spawned *s = nullptr;
+    if (here) {
+        s = block.warm;
+        if (s != nullptr) {
+            block.warm = s->next;
+        }
+    } else {
+        lock_elsewhere(block);
+        s = block.elsewhere;
+        if (s != nullptr) {
+            block.elsewhere = s->next;
+        }
+        unlock_elsewhere(block);
+    }
+    if (s == nullptr) {
+        s = new (std::nothrow) spawned;
+        if (s == nullptr) {
+            error = no_room;
+            return nullptr;
+        }
+        monad_async_task_attr attr = {};
+        error = task_open(&attr, s).error;
+        if (error != 0) {
+            delete s;
+            return nullptr;
+        }
+        s->is_from_elsewhere = !here;
+        __atomic_store_n(&block.drop_spawned, &drop_spawned, __ATOMIC_RELAXED);
+    }
+    s->block = &block;
+    if (block.owner == nullptr) {
+        block.use(); // The C API's executor: nobody else keeps the block.
+    }
+    return s;
+}
+
+// Its task is idle.
+inline void keep_spawned(spawned &s) noexcept
+{
+    auto &block = *s.block;
+    s.clear();
+    s.on_done = nullptr;
+    if (!s.is_from_elsewhere && is_here(block)) {
+        s.next = block.warm;
+        block.warm = &s;
+    } else {
+        s.is_from_elsewhere = true;
+        lock_elsewhere(block);
+        s.next = block.elsewhere;
+        block.elsewhere = &s;
+        unlock_elsewhere(block);
+    }
+    if (block.owner == nullptr) {
+        block.leave();
+    }
+}
+
+[[gnu::cold, gnu::noinline]] inline void left_by_exception(spawned &s, int error) noexcept
+{
+    if (error == ECANCELED) {
+        return; // A cancelled task's way to leave.
+    }
+    if (!s.block->on_exception) {
+        die("an exception left a background task, and executor_options::on_exception is not set");
+    }
+    s.block->on_exception(s.thrown);
+}
+
+// The monad_async_exit of all of them.
+inline void spawned_exited(monad_async_task task, monad_async_result r) noexcept
+{
+    auto &s = *static_cast<spawned *>(static_cast<task_state *>(task->user_ptr));
+    tsan_acquire(task);
+    if (s.on_done != nullptr) {
+        return s.on_done(s, r);
+    }
+    if (s.thrown) {
+        left_by_exception(s, r.error);
+    }
+    keep_spawned(s);
+}
+
+// Where `launch` attaches to.
+struct group_target {
+    monad_async_group *group;
+    friend bool operator==(group_target const &t, std::nullptr_t) { return t.group == nullptr; }
+};
+
+struct background_target {
+    executor_block *block;
+    bool here;
+    friend bool operator==(background_target const &t, std::nullptr_t)
+    {
+        return t.block == nullptr;
+    }
+};
+
+inline monad_async_result start(group_target to, monad_async_task task) noexcept
+{
+    return monad_async_group_spawn(to.group, task);
+}
+
+inline monad_async_result start(background_target to, monad_async_task task) noexcept
+{
+    return to.here ? monad_async_task_spawn(to.block->head, task, &spawned_exited)
+                   : monad_async_remote_spawn(to.block->remote, task, &spawned_exited);
+}
+
+// Launches `body` by `s`, which goes back where it cannot. Throws as `task::attach`.
+template <class Target, class F>
+MONAD_ASYNC_LOCAL void launch_spawned(spawned &s, Target target, F &&body, char const *what)
+{
+    struct guard {
+        spawned *s;
+        ~guard()
+        {
+            if (s != nullptr) {
+                keep_spawned(*s);
+            }
+        }
+    } g{&s};
+    int const error = launch(&s, nullptr, target, std::forward<F>(body));
+    if (error == no_room) {
+        throw std::bad_alloc();
+    }
+    check(error, what);
+    g.s = nullptr;
+}
+
+inline spawned &take_or_throw(executor_block &block, bool here, char const *what)
+{
+    int error = 0;
+    auto *const s = take_spawned(block, here, error);
+    if (s == nullptr && error == no_room) {
+        throw std::bad_alloc();
+    }
+    check(error, what);
+    return *s;
+}
+
+template <class F> MONAD_ASYNC_LOCAL void spawn_background(executor_block *block, F &&body)
+{
+    char const *const what = "monad::async::executor::spawn";
+    check(block == nullptr ? EINVAL : 0, what);
+    bool const here = is_here(*block);
+    auto &s = take_or_throw(*block, here, what);
+    launch_spawned(s, background_target{block, here}, std::forward<F>(body), what);
+}
+
+} // namespace detail
+} // namespace v0
+} // namespace monad::async
+
+#endif

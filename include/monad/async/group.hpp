@@ -1,0 +1,266 @@
+#ifndef MONAD_ASYNC_GROUP_HPP
+#define MONAD_ASYNC_GROUP_HPP
+
+/** @file group.hpp
+ *  Callables that run as children of the task: `task_group`, `when_all`, `when_any`.
+ *
+ *  The rules are those of group.h. The word SUSPENDS is that of executor.h. */
+
+#include "detail/executor_block.hpp"
+#include "detail/runtime.hpp"
+#include "detail/spawn.hpp"
+#include "error.hpp"
+#include "group.h"
+#include "scope.h"
+#include "task.h"
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <optional>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <variant>
+
+namespace monad::async {
+inline namespace v0 {
+
+/** Children of the running task, on its executor, by tasks that the executor keeps warm. The first
+ *  that throws cancels the others. Lies on the stack of the task that makes it, which alone uses it;
+ *  its children may spawn too.
+ *
+ *  @snippet groups.cpp a group of tasks */
+class task_group {
+public:
+    /** Without children.
+     *  @param flags 0 or `MONAD_ASYNC_GROUP_INDEPENDENT`: one that throws cancels nobody
+     *  @throws std::system_error `EPERM`: outside a task. std::bad_alloc */
+    explicit task_group(std::uint32_t flags = 0)
+    {
+        auto *const self = monad_async_task_current();
+        detail::check(self == nullptr ? EPERM : 0, "monad::async::task_group");
+        block_ = detail::block_of(self->current_executor);
+        (void)monad_async_group_init(self, &native_, flags);
+        (void)monad_async_group_on_exit(&native_, &exited);
+    }
+
+    /** SUSPENDS, shielded, while there are children: cancels them and waits for their end. What
+     *  they threw is dropped. */
+    ~task_group()
+    {
+        end();
+        block_->leave();
+    }
+
+    task_group(task_group const &) = delete;
+    task_group &operator=(task_group const &) = delete;
+
+    /** Runs `body` as a child. Does not suspend. No malloc once the executor has so many tasks, and
+     *  the callable has at most 64 bytes.
+     *  @param body any callable; what it returns is dropped
+     *  @throws cancelled_error the group was cancelled, or a child has thrown
+     *  @throws std::system_error `ENOMEM`; `EPERM`: another executor's thread. std::bad_alloc */
+    template <class F> void spawn(F &&body)
+    {
+        char const *const what = "monad::async::task_group::spawn";
+        auto &s = detail::take_or_throw(*block_, detail::is_here(*block_), what);
+        s.on_done = &done;
+        s.of = this;
+        detail::launch_spawned(
+            s, detail::group_target{&native_}, dropped(std::forward<F>(body)), what);
+    }
+
+    /** SUSPENDS until no child is left. The group is as new then.
+     *  @throws what the first child that threw did
+     *  @throws cancelled_error, timeout_error the wait was interrupted: children are left */
+    void wait()
+    {
+        int const error = wait_for_children();
+        if (auto const first = std::exchange(first_, nullptr)) {
+            if (size() == 0) {
+                std::rethrow_exception(first);
+            }
+            first_ = first;
+        }
+        detail::check(error, "monad::async::task_group::wait");
+    }
+
+    /** Cancels the children. Does not suspend.
+     *  @throws std::system_error `EPERM`: another executor's thread */
+    void cancel()
+    {
+        detail::check(monad_async_group_cancel(&native_).error, "monad::async::task_group::cancel");
+    }
+
+    /** @return how many children have not ended */
+    [[nodiscard]] std::size_t size() noexcept
+    {
+        return static_cast<std::size_t>(monad_async_group_count(&native_).value);
+    }
+
+    /** @return the record, for the C API */
+    [[nodiscard]] monad_async_group *native_handle() noexcept { return &native_; }
+
+    /** @cond no API */
+    // The errno. As `wait`, but what children threw stays.
+    MONAD_ASYNC_LOCAL int wait_for_children()
+    {
+        auto *const self = monad_async_task_current();
+        auto *const group = &native_;
+        return detail::interruptible(
+            self, [self, group] { return monad_async_group_wait(self, group); })
+            .error;
+    }
+    /** @endcond */
+
+private:
+    // A body that returns nothing a task could not.
+    template <class F> static auto dropped(F &&body)
+    {
+        using body_type = std::decay_t<F>;
+        if constexpr (detail::is_result<std::invoke_result_t<body_type>>()) {
+            return body_type(std::forward<F>(body));
+        } else {
+            return [f = body_type(std::forward<F>(body))]() mutable {
+                (void)std::invoke(std::move(f));
+            };
+        }
+    }
+
+    // Told of the exit of any child, by the C group.
+    static void exited(monad_async_task task, monad_async_result r) noexcept
+    {
+        detail::spawned_exited(task, r);
+    }
+
+    static void done(detail::spawned &s, monad_async_result) noexcept
+    {
+        auto &self = *static_cast<task_group *>(s.of);
+        if (s.thrown && !self.first_) {
+            self.first_ = s.thrown;
+        }
+        detail::keep_spawned(s);
+    }
+
+    MONAD_ASYNC_LOCAL void end() noexcept
+    {
+        if (size() == 0) {
+            return;
+        }
+        auto *const self = monad_async_task_current();
+        auto *const group = &native_;
+        monad_async_scope shield;
+        (void)monad_async_group_cancel(group);
+        (void)monad_async_scope_enter(self, &shield, UINT64_MAX, MONAD_ASYNC_SCOPE_SHIELD);
+        (void)detail::suspending(
+            [self, group] { return monad_async_group_wait(self, group); });
+        (void)monad_async_scope_leave(self, &shield);
+    }
+
+    monad_async_group native_;
+    detail::executor_block *block_ = nullptr;
+    std::exception_ptr first_;
+};
+
+/** @cond no API */
+namespace detail {
+
+template <class F> using child_result = std::conditional_t<
+    std::is_void_v<std::invoke_result_t<F>>, std::monostate, std::decay_t<std::invoke_result_t<F>>>;
+
+template <class F> child_result<F> call_child(F &f)
+{
+    if constexpr (std::is_void_v<std::invoke_result_t<F>>) {
+        std::invoke(std::forward<F>(f));
+        return {};
+    } else {
+        return std::invoke(std::forward<F>(f));
+    }
+}
+
+// Which child was first, and how it ended.
+template <class Variant> struct first_of {
+    task_group group{MONAD_ASYNC_GROUP_INDEPENDENT};
+    std::optional<Variant> value;
+    std::exception_ptr thrown;
+    bool decided = false;
+};
+
+template <std::size_t I, class F, class Variant> void run_any(F &f, first_of<Variant> &first)
+{
+    try {
+        auto value = call_child<F>(f);
+        if (!std::exchange(first.decided, true)) {
+            first.value.emplace(std::in_place_index<I>, std::move(value));
+            first.group.cancel();
+        }
+    }
+    catch (...) {
+        if (!std::exchange(first.decided, true)) {
+            first.thrown = std::current_exception();
+            first.group.cancel();
+        }
+        throw;
+    }
+}
+
+template <std::size_t... I, class... F>
+MONAD_ASYNC_LOCAL auto all_of(std::index_sequence<I...>, F &&...f)
+{
+    std::tuple<std::optional<child_result<F>>...> results;
+    task_group group;
+    (group.spawn([&f, &result = std::get<I>(results)] { result.emplace(call_child<F>(f)); }), ...);
+    group.wait();
+    return std::tuple<child_result<F>...>(std::move(*std::get<I>(results))...);
+}
+
+template <std::size_t... I, class... F>
+MONAD_ASYNC_LOCAL auto any_of(std::index_sequence<I...>, F &&...f)
+{
+    using variant = std::variant<child_result<F>...>;
+    first_of<variant> first;
+    (first.group.spawn([&f, &first] { run_any<I, F>(f, first); }), ...);
+    int const error = first.group.wait_for_children();
+    if (!first.decided || first.group.size() != 0) {
+        check(error, "monad::async::when_any");
+    }
+    if (first.thrown) {
+        std::rethrow_exception(first.thrown);
+    }
+    return variant(std::move(*first.value));
+}
+
+} // namespace detail
+/** @endcond */
+
+/** SUSPENDS: runs callables as children of the task, and waits for all. The first that throws
+ *  cancels the others; interrupted, it cancels and awaits all.
+ *  @param f callables
+ *  @return a tuple of what they returned; `std::monostate` for nothing
+ *  @throws what the first that threw did; cancelled_error, timeout_error: interrupted
+ *  @throws std::system_error `EPERM`: outside a task; `ENOMEM`. std::bad_alloc */
+template <class... F> auto when_all(F &&...f)
+{
+    return detail::all_of(std::index_sequence_for<F...>(), std::forward<F>(f)...);
+}
+
+/** SUSPENDS: runs callables as children of the task until the first has ended. The others are
+ *  cancelled and awaited; what they return or throw is dropped.
+ *  @param f callables
+ *  @return a variant of what the first returned; its index says which; `std::monostate` for nothing
+ *  @throws what the first did; cancelled_error, timeout_error: interrupted, with all of them
+ *  cancelled and awaited
+ *  @throws std::system_error `EPERM`: outside a task; `ENOMEM`. std::bad_alloc */
+template <class... F> auto when_any(F &&...f)
+{
+    static_assert(sizeof...(F) != 0, "the first of none would never end");
+    return detail::any_of(std::index_sequence_for<F...>(), std::forward<F>(f)...);
+}
+
+} // namespace v0
+} // namespace monad::async
+
+#endif

@@ -1,0 +1,351 @@
+// Groups, when_all, when_any, background tasks and futures.
+
+#include "support.hpp"
+
+#include <array>
+#include <atomic>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <tuple>
+#include <variant>
+
+#include <malloc.h>
+
+namespace {
+
+void sleep_long()
+{
+    ma::this_task::sleep_for(1h);
+}
+
+struct boom : std::runtime_error {
+    boom() : std::runtime_error("boom") {}
+};
+
+} // namespace
+
+TEST(TaskGroup, runs_children_and_waits)
+{
+    ma::executor ex;
+    int done = 0;
+    run_task(ex, [&] {
+        ma::task_group g;
+        g.wait();
+        for (int i = 0; i < 10; ++i) {
+            g.spawn([&done, i] {
+                for (int k = 0; k < i; ++k) {
+                    ma::this_task::yield();
+                }
+                ++done;
+                return std::string("dropped");
+            });
+        }
+        EXPECT_EQ(g.size(), 10u);
+        g.wait();
+        EXPECT_EQ(g.size(), 0u);
+    });
+    EXPECT_EQ(done, 10);
+    EXPECT_EQ(errno_thrown_by([] { ma::task_group g; }), EPERM);
+}
+
+TEST(TaskGroup, the_first_that_throws_cancels_the_others)
+{
+    ma::executor ex;
+    run_task(ex, [&] {
+        ma::task_group g;
+        int cancelled = 0;
+        for (int i = 0; i < 3; ++i) {
+            g.spawn([&] {
+                try {
+                    sleep_long();
+                } catch (ma::cancelled_error const &) {
+                    ++cancelled;
+                    throw;
+                }
+            });
+        }
+        g.spawn([] { throw boom(); });
+        EXPECT_THROW(g.wait(), boom);
+        EXPECT_EQ(cancelled, 3);
+        g.spawn([] {}); // as new
+        g.wait();
+        // Its children spawn too.
+        g.spawn([&] { g.spawn([&] { ++cancelled; }); });
+        g.wait();
+        EXPECT_EQ(cancelled, 4);
+    });
+}
+
+TEST(TaskGroup, its_end_cancels_and_waits)
+{
+    ma::executor ex;
+    int ends = 0;
+    run_task(ex, [&] {
+        ma::task_group g;
+        for (int i = 0; i < 3; ++i) {
+            g.spawn([&] {
+                counts_end const end(ends);
+                sleep_long();
+            });
+        }
+        ma::this_task::yield();
+    });
+    EXPECT_EQ(ends, 3);
+}
+
+TEST(TaskGroup, an_interrupted_wait_leaves_the_children)
+{
+    ma::executor ex;
+    run_task(ex, [&] {
+        ma::task_group g;
+        g.spawn([] { ma::this_task::sleep_for(3ms); });
+        EXPECT_EQ(errno_thrown_by([&] { ma::with_timeout(1ms, [&] { g.wait(); }); }), ETIME);
+        EXPECT_EQ(g.size(), 1u);
+        g.wait();
+    });
+}
+
+TEST(WhenAll, gives_all_results)
+{
+    ma::executor ex;
+    run_task(ex, [&] {
+        auto r = ma::when_all([] { return 1; }, [] { return std::make_unique<int>(2); },
+            [] { ma::this_task::yield(); }, [] { return std::string(100, 'x'); });
+        static_assert(std::is_same_v<decltype(r),
+            std::tuple<int, std::unique_ptr<int>, std::monostate, std::string>>);
+        EXPECT_EQ(std::get<0>(r), 1);
+        EXPECT_EQ(*std::get<1>(r), 2);
+        EXPECT_EQ(std::get<3>(r).size(), 100u);
+        int ends = 0;
+        EXPECT_THROW(ma::when_all(
+                         [&] {
+                             counts_end const end(ends);
+                             sleep_long();
+                         },
+                         []() -> int { throw boom(); }),
+            boom);
+        EXPECT_EQ(ends, 1);
+        EXPECT_EQ(errno_thrown_by([&] {
+            ma::with_timeout(1ms, [&] {
+                ma::when_all([&] {
+                    counts_end const end(ends);
+                    sleep_long();
+                });
+            });
+        }),
+            ETIME);
+        EXPECT_EQ(ends, 2);
+    });
+}
+
+TEST(WhenAny, gives_the_first)
+{
+    ma::executor ex;
+    run_task(ex, [&] {
+        int ends = 0;
+        auto r = ma::when_any(
+            [&] {
+                counts_end const end(ends);
+                sleep_long();
+            },
+            [] {
+                ma::this_task::yield();
+                return std::make_unique<int>(7);
+            },
+            [&] {
+                counts_end const end(ends);
+                sleep_long();
+                return 1;
+            });
+        static_assert(std::is_same_v<decltype(r),
+            std::variant<std::monostate, std::unique_ptr<int>, int>>);
+        ASSERT_EQ(r.index(), 1u);
+        EXPECT_EQ(*std::get<1>(r), 7);
+        EXPECT_EQ(ends, 2);
+        EXPECT_THROW(ma::when_any([] { sleep_long(); }, [] { throw boom(); }), boom);
+        EXPECT_EQ(errno_thrown_by([&] {
+            ma::with_timeout(1ms, [&] { ma::when_any([] { sleep_long(); }); });
+        }),
+            ETIME);
+    });
+}
+
+TEST(Background, runs_from_any_thread)
+{
+    ma::executor ex;
+    std::atomic<int> ran{0};
+    ex.spawn([&] { ++ran; });
+    std::thread([&, ref = ex.ref()] {
+        ex.spawn([&] { ++ran; });
+        ref.spawn([&] { ++ran; });
+    }).join();
+    run_task(ex, [&] {
+        ex.spawn([&] {
+            ma::this_task::executor().spawn([&] { ++ran; });
+            ++ran;
+        });
+    });
+    ex.run_until_idle();
+    EXPECT_EQ(ran, 5);
+}
+
+TEST(Background, the_executor_ends_it)
+{
+    int ends = 0;
+    ma::executor_ref ref;
+    {
+        ma::executor ex;
+        ref = ex.ref();
+        ex.spawn([&] {
+            counts_end const end(ends);
+            sleep_long();
+        });
+        ex.poll();
+        ex.spawn([&] { ADD_FAILURE() << "it never began"; });
+    }
+    EXPECT_EQ(ends, 1);
+    EXPECT_EQ(errno_thrown_by([&] { ref.spawn([] {}); }), ESHUTDOWN);
+    EXPECT_EQ(errno_thrown_by([&] { (void)ref.submit([] {}); }), ESHUTDOWN);
+}
+
+TEST(Background, exceptions_go_to_on_exception)
+{
+    int told = 0;
+    ma::executor_options options;
+    options.on_exception = [&](std::exception_ptr e) {
+        EXPECT_THROW(std::rethrow_exception(e), boom);
+        ++told;
+    };
+    ma::executor ex(options);
+    ex.spawn([] { throw boom(); });
+    ex.spawn([] { throw ma::cancelled_error("left"); });
+    ex.run_until_idle();
+    EXPECT_EQ(told, 1);
+}
+
+TEST(BackgroundDeathTest, without_on_exception_it_ends_the_process)
+{
+    EXPECT_DEATH(
+        {
+            ma::executor ex;
+            ex.spawn([] { throw boom(); });
+            ex.run_until_idle();
+        },
+        "background task");
+}
+
+TEST(Background, a_million_allocate_nothing_once_warm)
+{
+    ma::executor ex{ma::executor_options::compute_only()};
+    long ran = 0;
+    auto const batch = [&] {
+        for (int i = 0; i < 100; ++i) {
+            ex.spawn([&ran] { ++ran; });
+        }
+        ex.run_until_idle();
+    };
+    batch();
+    auto const before = mallinfo2();
+    for (int i = 0; i < 10000; ++i) {
+        batch();
+    }
+    EXPECT_EQ(mallinfo2().uordblks, before.uordblks);
+    EXPECT_EQ(ran, 1000100);
+}
+
+TEST(Future, gives_results_and_exceptions)
+{
+    ma::executor ex;
+    auto early = ex.submit([] { return std::string("early"); });
+    EXPECT_FALSE(early.ready());
+    EXPECT_EQ(errno_thrown_by([&] { early.get(); }), EDEADLK);
+    ex.run_until_idle();
+    EXPECT_TRUE(early.ready());
+    EXPECT_EQ(early.get(), "early");
+    EXPECT_FALSE(early.valid());
+    EXPECT_EQ(errno_thrown_by([&] { early.get(); }), EINVAL);
+    run_task(ex, [&] {
+        auto a = ex.submit([] { return std::make_unique<int>(3); });
+        auto b = ex.submit([] { ma::this_task::sleep_for(2ms); });
+        auto c = ex.submit([]() -> int { throw boom(); });
+        auto d = ex.submit([x = std::array<char, 500>{}] { return x; });
+        EXPECT_FALSE(b.wait_for(1us));
+        EXPECT_EQ(*a.get(), 3);
+        b.get();
+        EXPECT_THROW(c.get(), boom);
+        EXPECT_EQ(d.get()[499], 0);
+        auto e = ex.submit([] { return 1; });
+        e.cancel(); // before it has begun
+        EXPECT_EQ(errno_thrown_by([&] { e.get(); }), ECANCELED);
+        auto f = ex.submit(sleep_long);
+        EXPECT_EQ(errno_thrown_by([&] { ma::with_timeout(1ms, [&] { f.get(); }); }), ETIME);
+        EXPECT_TRUE(f.valid());
+    });
+}
+
+TEST(Future, its_end_cancels_and_waits)
+{
+    ma::executor ex;
+    int ends = 0;
+    auto const body = [&ends] {
+        counts_end const end(ends);
+        sleep_long();
+    };
+    run_task(ex, [&] {
+        auto f = ex.submit(body);
+        ma::this_task::yield();
+    });
+    EXPECT_EQ(ends, 1);
+    {
+        auto f = ex.submit(body); // on the executor's thread, outside its tasks
+        ex.poll();
+    }
+    EXPECT_EQ(ends, 2);
+    {
+        auto f = ex.submit(body);
+        f = ex.submit([] {});
+        ex.run_until_idle();
+    }
+    EXPECT_EQ(ends, 2); // The first never began.
+}
+
+TEST(Future, from_other_threads)
+{
+    std::atomic<bool> stop{false};
+    std::atomic<ma::executor *> executor{nullptr};
+    std::thread thread([&] {
+        ma::executor ex;
+        executor = &ex;
+        while (!stop) {
+            ex.run_for(1ms);
+        }
+    });
+    while (executor.load() == nullptr) {
+    }
+    auto &ex = *executor.load();
+    long sum = 0;
+    int ends = 0;
+    for (int i = 0; i < 2000; ++i) {
+        auto f = ex.submit([i] { return i; });
+        if (i % 3 == 0) {
+            (void)f.wait_for(std::chrono::microseconds(i % 40));
+            continue; // Its end cancels and waits.
+        }
+        sum += f.get();
+    }
+    {
+        auto f = ex.submit([&ends] {
+            counts_end const end(ends);
+            sleep_long();
+        });
+        while (!f.wait_for(2ms) && ends == 0) {
+            f.cancel();
+        }
+    }
+    EXPECT_EQ(ends, 1);
+    EXPECT_GT(sum, 0);
+    stop = true;
+    thread.join();
+}
