@@ -119,8 +119,8 @@ pub unsafe extern "C" fn monad_async_task_spawn(
     task: TaskPtr,
     on_exit: OnExit,
 ) -> RawResult {
-    // SAFETY: the caller's handles.
     let spawn = || -> Res<isize> {
+        // SAFETY: the caller's handles.
         let (ex, task) = unsafe { (Handle::from_ptr(ex)?, api::task(task)?) };
         let of = on_exit.map_or(core::ptr::null(), |f| f as *const c_void);
         // SAFETY: `of` is what `tell` takes, a function.
@@ -138,8 +138,8 @@ pub unsafe extern "C" fn monad_async_remote_spawn(
     task: TaskPtr,
     on_exit: OnExit,
 ) -> RawResult {
-    // SAFETY: the caller's handles.
     let spawn = || -> Res<isize> {
+        // SAFETY: the caller's handles.
         let (remote, task) = unsafe { (remote.as_ref().ok_or(EINVAL)?, api::task(task)?) };
         let of = on_exit.map_or(core::ptr::null(), |f| f as *const c_void);
         // SAFETY: `of` is what `tell` takes, a function.

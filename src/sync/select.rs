@@ -200,7 +200,8 @@ impl Drop for Closed<'_> {
 
 /// SUSPENDS. The index of the case that happened; its result is in it.
 ///
-/// # Safety Each case's object is what its kind says, or null, and its element as
+/// # Safety
+/// Each case's object is what its kind says, or null, and its element as
 /// `Channel::attempt` wants it.
 pub unsafe fn select<K: Kernel>(caller: &Caller<'_, K>, cases: &[Case]) -> Res<usize> {
     if cases.is_empty() || cases.len() > CASES_MAX {

@@ -104,7 +104,8 @@ template <class State> void end_future(future_base &base) noexcept
     }
 }
 
-template <class R, class F> MONAD_ASYNC_LOCAL future_base *submit_to(executor_block *block, F &&body)
+template <class R, class F>
+MONAD_ASYNC_LOCAL future_base *submit_to(executor_block *block, F &&body)
 {
     using state_type = future_state<R>;
     char const *const what = "monad::async::executor::submit";

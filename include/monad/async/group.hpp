@@ -29,8 +29,8 @@ namespace monad::async {
 inline namespace v0 {
 
 /** Children of the running task, on its executor, by tasks that the executor keeps warm. The first
- *  that throws cancels the others. Lies on the stack of the task that makes it, which alone uses it;
- *  its children may spawn too.
+ *  that throws cancels the others. Lies on the stack of the task that makes it, which alone uses
+ *  it; its children may spawn too.
  *
  *  @snippet groups.cpp a group of tasks */
 class task_group {

@@ -5,10 +5,11 @@
  *  Waits for several things at once: sends, receives, joins, operations, a time-out.
  *
  *  Exactly one happens. The others leave no trace: a receive that did not win took no value, a send
- *  that did not keeps its element. An operation that did not win stays as it is, in flight or with a
- *  completion: no byte is lost, as `monad_async_op_wait` or another select takes it.
+ *  that did not keeps its element. An operation that did not win stays as it is, in flight or with
+ *  a completion: no byte is lost, as `monad_async_op_wait` or another select takes it.
  *
- *  Of several that can happen at once the one with the lowest `priority` does; among those the first.
+ *  Of several that can happen at once the one with the lowest `priority` does; among those the
+ *  first.
  *
  *  @snippet channels.c a select
  *
