@@ -346,8 +346,8 @@ pub const LOOP: &[Mutant] = &[
     Mutant {
         bug: "who joins goes on while a message of its is on its way",
         file: "src/executor/join.rs",
-        right: "record.owed.get() == 0",
-        wrong: "record.owed.get() <= 1",
+        right: "record.owed.get() != 0",
+        wrong: "record.owed.get() > 1",
     },
     Mutant {
         bug: "a join by mail finds a later run of its task",

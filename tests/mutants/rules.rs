@@ -258,7 +258,7 @@ pub const RULES: &[Mutant] = &[
     Mutant {
         bug: "a later joiner gets the result of nobody",
         file: "src/executor/join.rs",
-        right: "next.result.set(result);",
+        right: "self.result.set(result);",
         wrong: "",
     },
     Mutant {
