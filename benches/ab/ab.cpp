@@ -1,0 +1,297 @@
+// Two builds of the shared library, side by side in one process: each workload runs on the one and
+// on the other in turns, and the figure is the median of the ratios of the pairs. So what else the
+// machine does hits both. Knows the C API alone, and reaches it by dlsym.
+//
+//   ab BEFORE.so AFTER.so [rounds]
+
+#include <monad/async.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <dlfcn.h>
+#include <sched.h>
+
+namespace {
+
+uint64_t now_ns(clockid_t clock)
+{
+    timespec ts{};
+    clock_gettime(clock, &ts);
+    return static_cast<uint64_t>(ts.tv_sec) * 1000000000 + static_cast<uint64_t>(ts.tv_nsec);
+}
+
+// One build. Its functions, under the names of the headers.
+struct Build {
+    void *handle;
+    explicit Build(char const *path) : handle(dlopen(path, RTLD_NOW | RTLD_LOCAL))
+    {
+        if (handle == nullptr) {
+            std::fprintf(stderr, "%s\n", dlerror());
+            std::exit(1);
+        }
+        auto const need = [&](char const *name) {
+            auto *const found = dlsym(handle, name);
+            if (found == nullptr) {
+                std::fprintf(stderr, "%s: %s\n", path, dlerror());
+                std::exit(1);
+            }
+            return found;
+        };
+#define LOAD(name) name = reinterpret_cast<decltype(name)>(need("monad_async_" #name))
+        LOAD(executor_create);
+        LOAD(executor_run);
+        LOAD(executor_has_work);
+        LOAD(executor_destroy);
+        LOAD(task_create);
+        LOAD(task_destroy);
+        LOAD(task_attach);
+        LOAD(task_has_exited);
+        LOAD(task_suspend_for_duration);
+        LOAD(task_io);
+#undef LOAD
+    }
+    decltype(&monad_async_executor_create) executor_create;
+    decltype(&monad_async_executor_run) executor_run;
+    decltype(&monad_async_executor_has_work) executor_has_work;
+    decltype(&monad_async_executor_destroy) executor_destroy;
+    decltype(&monad_async_task_create) task_create;
+    decltype(&monad_async_task_destroy) task_destroy;
+    decltype(&monad_async_task_attach) task_attach;
+    decltype(&monad_async_task_has_exited) task_has_exited;
+    decltype(&monad_async_task_suspend_for_duration) task_suspend_for_duration;
+    decltype(&monad_async_task_io) task_io;
+};
+
+void must(monad_async_result r, char const *what)
+{
+    if (r.error != 0) {
+        std::fprintf(stderr, "%s: error %d\n", what, r.error);
+        std::exit(1);
+    }
+}
+
+// An executor of one build with its tasks, all of which run one body.
+struct Stage {
+    Build const &build;
+    monad_async_executor ex = nullptr;
+    std::vector<monad_async_task> tasks;
+    // What a body reads.
+    unsigned left = 0;
+    uint64_t sleep_ns = 0;
+
+    Stage(Build const &build, unsigned entries, bool tracks, size_t count,
+          monad_async_result (*body)(monad_async_task))
+        : build(build)
+    {
+        monad_async_executor_attr attr{};
+        attr.io_uring_ring.entries = entries;
+        attr.flags = tracks ? 0 : MONAD_ASYNC_EXECUTOR_NO_TIME_TRACKING;
+        must(build.executor_create(&ex, &attr), "executor");
+        for (size_t i = 0; i < count; ++i) {
+            monad_async_task task = nullptr;
+            monad_async_task_attr task_attr{};
+            task_attr.stack_size = 16384;
+            must(build.task_create(&task, &task_attr), "task");
+            task->user_code = body;
+            task->user_ptr = this;
+            tasks.push_back(task);
+        }
+    }
+    Stage(Stage const &) = delete;
+    ~Stage()
+    {
+        for (auto *task : tasks) {
+            must(build.task_destroy(task), "destroy");
+        }
+        must(build.executor_destroy(ex), "destroy");
+    }
+    void attach_all()
+    {
+        for (auto *task : tasks) {
+            must(build.task_attach(ex, task), "attach");
+        }
+    }
+    void finish()
+    {
+        while (build.executor_has_work(ex)) {
+            must(build.executor_run(ex, SIZE_MAX, nullptr), "run");
+        }
+    }
+};
+
+Stage &of(monad_async_task task)
+{
+    return *static_cast<Stage *>(task->user_ptr);
+}
+
+monad_async_result nothing(monad_async_task)
+{
+    return {0, 0, 0};
+}
+
+monad_async_result sleeps(monad_async_task task)
+{
+    auto &stage = of(task);
+    for (unsigned i = stage.left; i != 0; --i) {
+        auto const r = stage.build.task_suspend_for_duration(task, stage.sleep_ns);
+        if (r.error != 0) {
+            return r;
+        }
+    }
+    return {0, 0, 0};
+}
+
+monad_async_result nops(monad_async_task task)
+{
+    auto &stage = of(task);
+    for (unsigned i = stage.left; i != 0; --i) {
+        io_uring_sqe sqe{};
+        sqe.opcode = IORING_OP_NOP;
+        auto const r = stage.build.task_io(task, &sqe);
+        if (r.error != 0) {
+            return r;
+        }
+    }
+    return {0, 0, 0};
+}
+
+// Nanoseconds an operation, of one round.
+using Round = std::function<double()>;
+
+struct Workload {
+    char const *name;
+    std::function<Round(Build const &)> make;
+};
+
+Round launches(Build const &build, bool tracks, size_t count)
+{
+    auto stage = std::make_shared<Stage>(build, 0, tracks, count, nothing);
+    return [stage, count] {
+        size_t const times = 400000 / count;
+        auto const begun = now_ns(CLOCK_MONOTONIC);
+        for (size_t i = 0; i < times; ++i) {
+            stage->attach_all();
+            stage->finish();
+        }
+        return double(now_ns(CLOCK_MONOTONIC) - begun) / double(times * count);
+    };
+}
+
+Round loops(Build const &build, bool tracks, monad_async_result (*body)(monad_async_task),
+            unsigned entries, size_t count, unsigned each, uint64_t sleep_ns, clockid_t clock)
+{
+    auto stage = std::make_shared<Stage>(build, entries, tracks, count, body);
+    stage->left = each;
+    stage->sleep_ns = sleep_ns;
+    return [stage, count, each, clock] {
+        auto const begun = now_ns(clock);
+        stage->attach_all();
+        stage->finish();
+        return double(now_ns(clock) - begun) / (double(count) * each);
+    };
+}
+
+// A thread launches, this one runs.
+Round foreign(Build const &build)
+{
+    auto stage = std::make_shared<Stage>(build, 0, true, 512, nothing);
+    return [stage] {
+        constexpr unsigned times = 100;
+        std::atomic<bool> done{false};
+        auto const begun = now_ns(CLOCK_MONOTONIC);
+        std::thread other([&] {
+            for (unsigned i = 0; i < times; ++i) {
+                for (auto *task : stage->tasks) {
+                    while (i != 0 && !stage->build.task_has_exited(task)) {
+                    }
+                    must(stage->build.task_attach(stage->ex, task), "attach");
+                }
+            }
+            for (auto *task : stage->tasks) {
+                while (!stage->build.task_has_exited(task)) {
+                }
+            }
+            done = true;
+        });
+        timespec const at_once{0, 0};
+        while (!done) {
+            (void)stage->build.executor_run(stage->ex, SIZE_MAX, &at_once).error;
+        }
+        other.join();
+        return double(now_ns(CLOCK_MONOTONIC) - begun) / (times * double(stage->tasks.size()));
+    };
+}
+
+double median(std::vector<double> values)
+{
+    std::sort(values.begin(), values.end());
+    return values[values.size() / 2];
+}
+
+} // namespace
+
+int main(int argc, char **argv)
+{
+    if (argc < 3) {
+        std::fprintf(stderr, "usage: ab BEFORE.so AFTER.so [rounds]\n");
+        return 2;
+    }
+    Build const before(argv[1]), after(argv[2]);
+    unsigned const rounds = argc > 3 ? unsigned(std::atoi(argv[3])) : 41;
+    constexpr bool on = true, off = false;
+    constexpr uint64_t ms = 1000000;
+    constexpr auto wall = CLOCK_MONOTONIC;
+    constexpr auto cpu = CLOCK_THREAD_CPUTIME_ID;
+    Workload const workloads[] = {
+        {"launch, 400 tasks", [](Build const &b) { return launches(b, on, 400); }},
+        {"launch, no time tracking", [](Build const &b) { return launches(b, off, 400); }},
+        {"launch, 1,024 tasks", [](Build const &b) { return launches(b, on, 1024); }},
+        {"launch, one at a time", [](Build const &b) { return launches(b, on, 1); }},
+        {"yield among 64",
+         [](Build const &b) { return loops(b, on, sleeps, 0, 64, 10000, 0, wall); }},
+        {"yield, no time tracking",
+         [](Build const &b) { return loops(b, off, sleeps, 0, 64, 10000, 0, wall); }},
+        {"yield, one at a time",
+         [](Build const &b) { return loops(b, on, sleeps, 0, 1, 300000, 0, wall); }},
+        {"NOP among 64", [](Build const &b) { return loops(b, on, nops, 128, 64, 3000, 0, wall); }},
+        {"NOP, no time tracking",
+         [](Build const &b) { return loops(b, off, nops, 128, 64, 3000, 0, wall); }},
+        {"NOP, one at a time",
+         [](Build const &b) { return loops(b, on, nops, 128, 1, 30000, 0, wall); }},
+        {"sleep of 1 ms among 10,000",
+         [](Build const &b) { return loops(b, on, sleeps, 8, 10000, 20, ms, cpu); }},
+        {"launch from another thread", foreign},
+    };
+    cpu_set_t all;
+    sched_getaffinity(0, sizeof all, &all);
+    std::printf("%-30s %10s %10s %8s %16s\n", "ns each, medians", "before", "after", "ratio",
+                "25% to 75%");
+    for (auto const &workload : workloads) {
+        Round const a = workload.make(before), b = workload.make(after);
+        a();
+        b();
+        std::vector<double> of_a, of_b, ratios;
+        for (unsigned i = 0; i < rounds; ++i) {
+            // Who goes first takes turns, too.
+            double const first = i % 2 == 0 ? a() : b(), second = i % 2 == 0 ? b() : a();
+            of_a.push_back(i % 2 == 0 ? first : second);
+            of_b.push_back(i % 2 == 0 ? second : first);
+            ratios.push_back(of_b.back() / of_a.back());
+        }
+        std::sort(ratios.begin(), ratios.end());
+        std::printf("%-30s %10.1f %10.1f %8.3f    %.3f to %.3f\n", workload.name, median(of_a),
+                    median(of_b), median(ratios), ratios[ratios.size() / 4],
+                    ratios[ratios.size() * 3 / 4]);
+        std::fflush(stdout);
+    }
+}
