@@ -106,7 +106,7 @@ impl<K: Kernel> Handle<K> {
 
     /// The executor that runs `task` at this moment, on this thread. EPERM if there is none.
     #[inline(always)]
-    fn running(task: TaskRef) -> Res<Self> {
+    pub(crate) fn running(task: TaskRef) -> Res<Self> {
         // By what this thread notes, not by what the task says: that may be another thread's.
         let this = Self(NonNull::new(thread::running().cast_mut().cast()).ok_or(EPERM)?);
         if !this.executor().is_current(task) {

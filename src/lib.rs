@@ -11,7 +11,7 @@
 //! L3  task
 //! L4  sched  reactor
 //! L5  executor
-//! L6  sync  debug
+//! L6  io  sync  debug
 //! L7  api
 //! L8  capi  bridge
 //! ```
@@ -33,6 +33,8 @@ pub mod capi;
 pub mod debug;
 #[cfg(not(loom))]
 pub mod executor;
+#[cfg(not(loom))]
+pub mod io;
 #[cfg(not(loom))]
 pub mod reactor;
 #[cfg(not(loom))]

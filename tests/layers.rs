@@ -11,7 +11,7 @@ const FLOORS: &[&[&str]] = &[
     &["task"],
     &["sched", "reactor"],
     &["executor"],
-    &["sync", "debug"],
+    &["io", "sync", "debug"],
     &["api"],
     &["capi", "bridge"],
 ];

@@ -4,6 +4,7 @@
 /** @file async.h
  *  The whole C API. */
 
+#include "async/buffer.h"
 #include "async/channel.h"
 #include "async/executor.h"
 #include "async/group.h"
@@ -12,6 +13,7 @@
 #include "async/result.h"
 #include "async/scope.h"
 #include "async/select.h"
+#include "async/socket.h"
 #include "async/sync.h"
 #include "async/task.h"
 #include "async/ticks.h"

@@ -2,6 +2,7 @@
 //! `include/monad/async/*.h`.
 
 pub mod barrier;
+pub mod buffer;
 pub mod channel;
 pub mod condition;
 pub mod event;

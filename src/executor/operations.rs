@@ -6,7 +6,9 @@ use super::grant::Wait;
 use super::head::add;
 use super::Executor;
 use crate::error::{Errno, RawResult, Res};
+use crate::reactor::buffers::Buffers;
 use crate::reactor::operation::{bit, Op, State, ENOENT};
+use crate::reactor::validate::Completes;
 use crate::reactor::{operation, validate};
 use crate::task::header::{mark, TaskRef, Waits};
 use crate::uring::kernel::{op, Kernel, Sqe};
@@ -34,16 +36,26 @@ impl<K: Kernel> Executor<K> {
             return Err(Errno(libc::ENOTSUP));
         }
         let sqe = record.sqe.get();
-        let stream = validate::record(&sqe)?;
+        let (bits, buffers) = match validate::record(&sqe)? {
+            Completes::Once => (closes(&sqe), None),
+            Completes::Events => (bit::STREAM, None),
+            Completes::Buffers(group) => {
+                let buffers = self.reactor.buffers_of(group).ok_or(Errno(libc::EINVAL))?;
+                (bit::STREAM, Some(buffers))
+            }
+        };
         // SAFETY: the caller's.
-        unsafe { self.begin(task, record, closes(&sqe) | if stream { bit::STREAM } else { 0 }) };
+        unsafe { self.begin(task, record, bits, buffers) };
         Ok(())
     }
 
     /// # Safety
     /// As `begin_operation`; idle, checked, and there is a ring.
-    unsafe fn begin(&self, task: TaskRef, record: &Op, bits: u8) {
+    unsafe fn begin(&self, task: TaskRef, record: &Op, bits: u8, buffers: Option<&Buffers>) {
         record.begun(task, bits);
+        if let Some(buffers) = buffers {
+            record.receives_into(buffers);
+        }
         add(&self.head.total_io_submitted, 1);
         // SAFETY: the caller's.
         unsafe { self.reactor.begin(record) };
@@ -126,7 +138,7 @@ impl<K: Kernel> Executor<K> {
     pub(super) unsafe fn io_queued(&self, task: TaskRef, sqe: &Sqe) -> i32 {
         let record = Op::internal(sqe);
         // SAFETY: in place until it is over, which is waited for below; the rest is the caller's.
-        unsafe { self.begin(task, &record, closes(sqe) | bit::INTERNAL) };
+        unsafe { self.begin(task, &record, closes(sqe) | bit::INTERNAL, None) };
         self.suspend_for(task, Some(&record));
         debug_assert!(record.state.get() == State::Done, "such a wait ends with its operation");
         record.take();
@@ -172,7 +184,7 @@ impl<K: Kernel> Executor<K> {
                 }
             }
             Waits::Closing => {
-                record.take();
+                self.discard(record);
                 if task.operations.is_empty() {
                     task.waits.set(Waits::Nothing);
                     self.closed(task, now);
@@ -213,10 +225,31 @@ impl<K: Kernel> Executor<K> {
                 add(&self.head.total_io_completed, 1);
             }
             if record.pending.get() != 0 {
-                record.take();
+                self.discard(record);
             }
         }
         !task.operations.is_empty()
+    }
+
+    /// SUSPENDS until `record`, of `task`, which runs, is over; nobody takes what it brings. Whatever
+    /// levels of the task have fired.
+    pub fn end_operation(&self, task: TaskRef, record: &Op) -> Res<()> {
+        self.cancel_operation(record)?;
+        while record.is_in_flight.get() {
+            if record.pending.get() == 0 {
+                self.suspend_for(task, Some(record));
+            }
+            self.discard(record);
+        }
+        Ok(())
+    }
+
+    /// Nobody takes what `record` has brought.
+    fn discard(&self, record: &Op) {
+        if let Some(buffers) = record.discard() {
+            // SAFETY: they stay while the executor does, unless nothing is held of them.
+            self.buffer_freed(unsafe { buffers.as_ref() });
+        }
     }
 
     /// The I/O priority of `task` has changed.

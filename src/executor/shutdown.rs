@@ -64,6 +64,7 @@ impl<K: Kernel> Executor<K> {
         }
         mailbox.set_gone();
         self.settle();
+        self.reactor.remove_all_buffers();
         self.release_reference();
         mailbox.recycle();
         Ok(())

@@ -25,6 +25,7 @@
 //! followed (`stack::headers`), and the task there must wait for just this; a record's is sealed
 //! with a number that only this reactor knows. Numbers that people choose have no seal.
 
+pub mod buffers;
 mod cancel;
 pub mod operation;
 mod priority;
@@ -33,13 +34,16 @@ mod submit;
 pub mod validate;
 
 use core::cell::Cell;
+use core::ffi::c_void;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use crate::error::{Errno, Res};
 use crate::intrusive::Fifo;
 use crate::task::header::{Task, TaskRef, PRIORITIES};
 use crate::task::list::TaskList;
 use crate::uring::kernel::Kernel;
+use buffers::Buffers;
 use operation::Op;
 
 pub use reap::Completed;
@@ -66,6 +70,8 @@ pub struct Reactor<K> {
     /// Cancel requests that the kernel has not answered.
     cancels: Cell<usize>,
     secret: u64,
+    /// Those of its operations that complete as a stream.
+    buffers: Cell<Option<NonNull<Buffers>>>,
 }
 
 impl<K: Kernel> Reactor<K> {
@@ -81,6 +87,7 @@ impl<K: Kernel> Reactor<K> {
             queued: Cell::new(0),
             cancels: Cell::new(0),
             secret: number.wrapping_mul(0xd6e8_feb8_6659_fd93),
+            buffers: Cell::new(None),
         }
     }
 
@@ -99,6 +106,86 @@ impl<K: Kernel> Reactor<K> {
     #[inline(always)]
     pub fn has_unsubmitted(&self) -> bool {
         self.queued.get() != 0 || self.kernel.sq_pending() != 0
+    }
+
+    /// The buffers that are this group.
+    pub fn buffers_of(&self, group: u16) -> Option<&Buffers> {
+        let mut next = self.buffers.get();
+        while let Some(at) = next {
+            // SAFETY: in the list until they are destroyed.
+            let buffers = unsafe { at.as_ref() };
+            if buffers.group == group {
+                return Some(buffers);
+            }
+            next = buffers.next.get();
+        }
+        None
+    }
+
+    /// Registers buffers under a number that is free, and takes them in. ENOTSUP, EOPNOTSUPP: there
+    /// is no such thing here.
+    pub fn add_buffers(&self, owner: *mut c_void, count: u32, bytes: u32) -> Res<NonNull<Buffers>> {
+        for group in validate::FIRST_GROUP..u16::MAX {
+            if self.buffers_of(group).is_some() {
+                continue;
+            }
+            let made = Buffers::new(owner, group, count, bytes)?;
+            let (at, entries) = made.registration();
+            // SAFETY: mapped until `remove_buffers`, or the end of the ring.
+            match unsafe { self.kernel.register_buffers(at, entries, group) } {
+                Ok(()) => {
+                    made.next.set(self.buffers.get());
+                    let made = NonNull::from(Box::leak(made));
+                    self.buffers.set(Some(made));
+                    return Ok(made);
+                }
+                Err(Errno(libc::EEXIST)) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Err(Errno(libc::ENOSPC))
+    }
+
+    /// EBUSY: a record receives into them, or a buffer is held.
+    ///
+    /// # Safety
+    /// From `add_buffers`, and not used afterwards.
+    pub unsafe fn remove_buffers(&self, at: NonNull<Buffers>) -> Res<()> {
+        // SAFETY: the caller's.
+        let buffers = unsafe { at.as_ref() };
+        if buffers.streams.get() != 0 || !buffers.is_idle() {
+            return Err(Errno(libc::EBUSY));
+        }
+        // SAFETY: as above.
+        unsafe { self.forget_buffers(at) };
+        Ok(())
+    }
+
+    /// At the end of the executor: all that are left.
+    pub fn remove_all_buffers(&self) {
+        while let Some(at) = self.buffers.get() {
+            // SAFETY: no task is attached, so no record is in flight.
+            unsafe { self.forget_buffers(at) };
+        }
+    }
+
+    /// # Safety
+    /// In the list; no record receives into them.
+    unsafe fn forget_buffers(&self, at: NonNull<Buffers>) {
+        // SAFETY: the caller's.
+        let buffers = unsafe { at.as_ref() };
+        self.kernel.unregister_buffers(buffers.group);
+        let mut place = &self.buffers;
+        while let Some(other) = place.get() {
+            if other == at {
+                place.set(buffers.next.get());
+                break;
+            }
+            // SAFETY: in the list.
+            place = unsafe { &other.as_ref().next };
+        }
+        // SAFETY: leaked by `add_buffers`, out of the list now.
+        drop(unsafe { Box::from_raw(at.as_ptr()) });
     }
 
     /// The `user_data` of a record.

@@ -31,9 +31,11 @@ use core::ffi::c_void;
 use core::mem::offset_of;
 use core::ptr::NonNull;
 
+use super::buffers::{Buffers, NONE};
 use crate::error::{Errno, RawResult, Res};
 use crate::intrusive::Link;
 use crate::task::header::{mark, TaskRef};
+use crate::uring::abi::{cqe, cqe_buffer};
 use crate::uring::kernel::Sqe;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,7 +86,11 @@ pub struct Op {
     pub pending: Cell<u32>,
     /// How often it was begun again.
     pub retries: Cell<u32>,
-    reserved: [u64; 3],
+    /// A stream into buffers: where those of its completions are that nobody took.
+    buffers: Cell<Option<NonNull<Buffers>>>,
+    first: Cell<u16>,
+    last: Cell<u16>,
+    reserved: [u32; 3],
 }
 
 // As in op.h.
@@ -114,6 +120,9 @@ impl Op {
             outcome_flags: 0.into(),
             pending: 0.into(),
             retries: 0.into(),
+            buffers: Cell::new(None),
+            first: NONE.into(),
+            last: NONE.into(),
             reserved: [0; 3],
         }
     }
@@ -194,19 +203,58 @@ impl Op {
         self.bits.set(bits);
         self.pending.set(0);
         self.retries.set(0);
+        self.buffers.set(None);
+        self.first.set(NONE);
+        self.last.set(NONE);
         self.is_in_flight.set(true);
         // SAFETY: idle, so in no list; rule 1.
         unsafe { task.operations.push_back(self.of_task()) };
         task.mark(mark::OPERATIONS);
     }
 
-    /// A completion has come; `over`: the last one. What it brings and its flags are one.
-    pub fn completed(&self, res: i32, flags: u32, over: bool) {
+    /// It receives into these, which outlive it.
+    pub fn receives_into(&self, buffers: &Buffers) {
+        buffers.streams.set(buffers.streams.get() + 1);
+        self.buffers.set(Some(NonNull::from(buffers)));
+    }
+
+    fn buffers(&self) -> Option<&Buffers> {
+        // SAFETY: kept by `streams` while in flight.
+        self.buffers.get().map(|buffers| unsafe { buffers.as_ref() })
+    }
+
+    /// A completion of a stream into buffers has come; False: it is not ours.
+    pub fn received(&self, res: i32, flags: u32, over: bool) -> bool {
+        let Some(buffers) = self.buffers() else { return false };
+        let number = (flags >> cqe_buffer::SHIFT) as u16;
+        if !buffers.arrived(number, res, flags, self.last.get()) {
+            return false;
+        }
+        if self.first.get() == NONE {
+            self.first.set(number);
+        }
+        self.last.set(number);
+        self.pend();
+        if over {
+            self.state.set(State::Done);
+        }
+        true
+    }
+
+    /// One more to be taken.
+    fn pend(&self) {
         if self.pending.get() == 0 {
-            self.outcome.set(res);
             // SAFETY: not pending, so not in that list (rule 2), nor in a queue.
             unsafe { self.task().completed.push_back(self.link()) };
-            self.pending.set(1);
+        }
+        self.pending.set(self.pending.get() + 1);
+    }
+
+    /// A completion has come; `over`: the last one. What it brings and its flags are one.
+    pub fn completed(&self, res: i32, flags: u32, over: bool) {
+        if self.pending.get() == 0 || self.buffers.get().is_some() {
+            self.outcome.set(res);
+            self.pend();
         } else {
             // Of a poll: the events of all; an error is the last of it.
             let both = if res < 0 { res } else { self.outcome.get() | res };
@@ -222,16 +270,51 @@ impl Op {
     pub fn take(&self) -> bool {
         debug_assert!(self.pending.get() != 0);
         let task = self.task();
-        self.pending.set(0);
-        // SAFETY: pending, so in that list (rule 2).
-        unsafe { task.completed.remove(self.link()) };
-        self.result.set(RawResult::from_kernel(self.outcome.get()));
-        self.cqe_flags.set(self.outcome_flags.get());
-        let over = self.state.get() == State::Done;
+        let (mut res, mut flags) = (self.outcome.get(), self.outcome_flags.get());
+        if let (Some(buffers), false) = (self.buffers(), self.first.get() == NONE) {
+            let next;
+            (res, flags, next) = buffers.taken(self.first.get(), task);
+            self.first.set(next);
+            if next == NONE {
+                self.last.set(NONE);
+            }
+        }
+        self.pending.set(self.pending.get() - 1);
+        // SAFETY: pending, so in that list (rule 2); to its end, where others have their turn.
+        unsafe {
+            task.completed.remove(self.link());
+            if self.pending.get() != 0 {
+                task.completed.push_back(self.link());
+            }
+        }
+        self.result.set(RawResult::from_kernel(res));
+        self.cqe_flags.set(flags);
+        let over = self.state.get() == State::Done && self.pending.get() == 0;
         if over {
             self.ended();
         }
         over
+    }
+
+    /// Takes all that is pending, for nobody: buffers go back. Those that were given back to, if it
+    /// was some.
+    pub fn discard(&self) -> Option<NonNull<Buffers>> {
+        let buffers = self.buffers.get();
+        let mut freed = None;
+        while self.pending.get() != 0 {
+            let over = self.take();
+            let number = (self.cqe_flags.get() >> cqe_buffer::SHIFT) as u16;
+            if let (Some(buffers), true) = (buffers, self.cqe_flags.get() & cqe::BUFFER != 0) {
+                // SAFETY: buffers are not destroyed while one is held.
+                if unsafe { buffers.as_ref() }.give_back(number) {
+                    freed = Some(buffers);
+                }
+            }
+            if over {
+                break;
+            }
+        }
+        freed
     }
 
     /// From DONE to idle.
@@ -239,6 +322,10 @@ impl Op {
         let task = self.task();
         self.state.set(State::Idle);
         self.is_in_flight.set(false);
+        if let Some(buffers) = self.buffers() {
+            buffers.streams.set(buffers.streams.get() - 1);
+            self.buffers.set(None);
+        }
         // SAFETY: in flight until now, so in that list.
         unsafe { task.operations.remove(self.of_task()) };
         if task.operations.is_empty() {
@@ -264,7 +351,7 @@ pub fn is_closed(res: i32) -> bool {
 pub(crate) const CLOSED: i32 = -libc::EINPROGRESS;
 
 /// What an operation ends with that the kernel would not perform, however often it was asked.
-pub(crate) const KEPT_FROM: i32 = -libc::EAGAIN;
+pub const KEPT_FROM: i32 = -libc::EAGAIN;
 /// How often it is asked.
 pub const RETRIES_MAX: u32 = 100;
 

@@ -104,7 +104,9 @@ impl<K: Kernel> Reactor<K> {
             if !more {
                 self.unqueue_record_cancel(record);
             }
-            record.completed(self.outcome(record, cqe.res), cqe.flags, !more);
+            if cqe.flags & cqe::BUFFER == 0 || !record.received(cqe.res, cqe.flags, !more) {
+                record.completed(self.outcome(record, cqe.res), cqe.flags, !more);
+            }
             return Some(Completed::Record { record, over: !more });
         }
         if cqe.flags & cqe::NOTIF == 0 {

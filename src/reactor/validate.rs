@@ -3,7 +3,7 @@
 //! elsewhere.
 
 use crate::error::{Errno, Res};
-use crate::uring::abi::{op, sqe as flag, LAST_OP};
+use crate::uring::abi::{op, send_recv, sqe as flag, LAST_OP};
 use crate::uring::kernel::Sqe;
 
 /// Not: drains (with a zero-copy send in flight they wait for ever), links, those that skip their
@@ -42,7 +42,7 @@ const LOOKED_AT: u64 = bit(op::POLL_ADD)
 pub fn once(sqe: &Sqe) -> Res<()> {
     let opcode = sqe.opcode();
     let known = opcode <= LAST_OP && ALLOWED >> opcode & 1 != 0;
-    if !known || sqe.flags() & !ALLOWED_FLAGS != 0 {
+    if !known || sqe.flags() & !ALLOWED_FLAGS != 0 || takes_ours(sqe) {
         return Err(Errno(libc::EINVAL));
     }
     if LOOKED_AT >> opcode & 1 != 0 && !completes_once(sqe) {
@@ -51,13 +51,43 @@ pub fn once(sqe: &Sqe) -> Res<()> {
     Ok(())
 }
 
-/// As `once`, for an operation record: a stream passes too. True if it is one.
-pub fn record(sqe: &Sqe) -> Res<bool> {
-    if sqe.opcode() == op::POLL_ADD && sqe.flags() & !ALLOWED_FLAGS == 0 && sqe.len() == POLL_MULTI
-    {
-        return Ok(true);
+/// How an operation record may complete.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Completes {
+    Once,
+    /// As a stream of events, which add up.
+    Events,
+    /// Once or as a stream, with a buffer of that group for each completion.
+    Buffers(u16),
+}
+
+/// Groups of buffers below are the program's own, registered by the ring's descriptor.
+pub const FIRST_GROUP: u16 = 0x8000;
+
+/// From a buffer ring of the library's, which has to know what becomes of each buffer.
+#[inline(always)]
+fn takes_ours(sqe: &Sqe) -> bool {
+    sqe.flags() & flag::BUFFER_SELECT != 0 && sqe.buf_group() >= FIRST_GROUP
+}
+
+/// As `once`, for an operation record: a stream passes too, if what the caller gave bounds it.
+pub fn record(sqe: &Sqe) -> Res<Completes> {
+    let flags = sqe.flags();
+    if flags & !ALLOWED_FLAGS == 0 {
+        if sqe.opcode() == op::POLL_ADD && sqe.len() == POLL_MULTI {
+            return Ok(Completes::Events);
+        }
+        if takes_ours(sqe) {
+            // A length would be that of a multishot's first completion alone; a bundle's completion
+            // takes several.
+            let receives =
+                sqe.opcode() == op::RECV && sqe.ioprio() & send_recv::RECVSEND_BUNDLE == 0;
+            let passes = receives || matches!(sqe.opcode(), op::READ | op::READ_MULTISHOT);
+            let passes = passes && sqe.len() == 0;
+            return passes.then(|| Completes::Buffers(sqe.buf_group())).ok_or(Errno(libc::EINVAL));
+        }
     }
-    once(sqe).map(|()| false)
+    once(sqe).map(|()| Completes::Once)
 }
 
 /// IORING_POLL_ADD_MULTI, and what updates or removes another poll.
@@ -135,9 +165,40 @@ mod tests {
     #[test]
     fn a_poll_may_be_a_stream() {
         let poll = |len| Sqe::new(op::POLL_ADD, 0, 0, 0, len, 0);
-        assert_eq!(record(&poll(0)), Ok(false));
-        assert_eq!(record(&poll(1)), Ok(true));
+        assert_eq!(record(&poll(0)), Ok(Completes::Once));
+        assert_eq!(record(&poll(1)), Ok(Completes::Events));
         assert_eq!(record(&poll(3)), Err(Errno(libc::EINVAL)));
         assert_eq!(record(&Sqe::new(op::READ_MULTISHOT, 0, 0, 0, 0, 0)), Err(Errno(libc::EINVAL)));
+    }
+
+    #[test]
+    fn what_takes_a_buffer_of_ours_is_a_record_that_says_so() {
+        let entry = |opcode, len, ioprio, flags: u8, group: u16| {
+            let mut s = Sqe::new(opcode, 0, 0, 0, len, 0);
+            s.0[0] |= u64::from(flags) << 8;
+            s.0[5] = group.into();
+            s.set_ioprio(ioprio);
+            s
+        };
+        let select = flag::BUFFER_SELECT;
+        let ours = |opcode, ioprio| entry(opcode, 0, ioprio, select, FIRST_GROUP + 3);
+        let group = Ok(Completes::Buffers(FIRST_GROUP + 3));
+        for (opcode, ioprio) in
+            [(op::RECV, 0), (op::RECV, 2), (op::READ, 0), (op::READ_MULTISHOT, 0)]
+        {
+            assert_eq!(record(&ours(opcode, ioprio)), group);
+            assert!(!ok(&ours(opcode, ioprio)), "not by task_io");
+        }
+        for entry in [
+            ours(op::RECV, 2 | 16),
+            ours(op::RECVMSG, 0),
+            entry(op::RECV, 64, 2, select, FIRST_GROUP),
+            entry(op::RECV, 0, 2, select, FIRST_GROUP - 1),
+            entry(op::RECV, 0, 2, 0, FIRST_GROUP),
+            entry(op::READ_MULTISHOT, 0, 0, select, 7),
+        ] {
+            assert_eq!(record(&entry), Err(Errno(libc::EINVAL)));
+        }
+        assert!(ok(&entry(op::RECV, 64, 0, select, 7)), "the program's own");
     }
 }

@@ -170,6 +170,12 @@ numbers! {
 }
 
 numbers! {
+    /// Where the number of the buffer stands in them.
+    cqe_buffer: u32, "IORING_CQE_BUFFER_";
+    SHIFT = 16,
+}
+
+numbers! {
     /// `io_uring_params::flags`.
     setup: u32, "IORING_SETUP_";
     IOPOLL = 1 << 0,
@@ -217,6 +223,7 @@ pub fn tables() -> impl Iterator<Item = &'static (&'static str, u64)> {
         uring_cmd::TABLE,
         cancel::TABLE,
         cqe::TABLE,
+        cqe_buffer::TABLE,
         setup::TABLE,
         register::TABLE,
     ]

@@ -81,6 +81,11 @@ impl Sqe {
     pub(crate) const fn op_flags(&self) -> u32 {
         (self.0[3] >> 32) as u32
     }
+    /// Of those with IOSQE_BUFFER_SELECT.
+    #[inline]
+    pub(crate) const fn buf_group(&self) -> u16 {
+        self.0[5] as u16
+    }
     #[inline]
     pub const fn user_data(&self) -> u64 {
         self.0[4]
@@ -197,6 +202,17 @@ pub trait Kernel {
         const LOOKS_PER_SECOND: u64 = 5_000; // One each 200 us.
         ticks::per_second() / LOOKS_PER_SECOND
     }
+
+    /// A ring of `entries` buffers at `at`, which the kernel chooses from for operations of that
+    /// group (5.19). ENOTSUP: not here; EOPNOTSUPP: an older kernel; EEXIST: there is that group.
+    ///
+    /// # Safety
+    /// The memory is the kernel's to read until `unregister_buffers` or the end of the ring.
+    unsafe fn register_buffers(&self, _at: u64, _entries: u16, _group: u16) -> Result<(), Errno> {
+        Err(Errno(libc::ENOTSUP))
+    }
+
+    fn unregister_buffers(&self, _group: u16) {}
 
     /// EXPENSIVE the first time. A descriptor for a foreign loop, readable whenever a `run` has
     /// something to do, as the next four keep it. ENOTSUP in a simulation.

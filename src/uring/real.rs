@@ -141,6 +141,22 @@ impl Kernel for RealKernel {
         clock::boot_ns()
     }
 
+    unsafe fn register_buffers(&self, at: u64, entries: u16, group: u16) -> Result<(), Errno> {
+        let ring = self.ring().ok_or(Errno(libc::ENOTSUP))?;
+        // SAFETY: the caller's.
+        match unsafe { ring.submitter.register_buf_ring_with_flags(at, entries, group, 0) } {
+            Ok(()) => Ok(()),
+            Err(e) if e.raw_os_error() == Some(libc::EINVAL) => Err(Errno(libc::EOPNOTSUPP)),
+            Err(e) => Err(Errno::from(e)),
+        }
+    }
+
+    fn unregister_buffers(&self, group: u16) {
+        if let Some(ring) = self.ring() {
+            let _ = ring.submitter.unregister_buf_ring(group);
+        }
+    }
+
     fn poll_fd(&self) -> Result<i32, Errno> {
         if let Some(made) = self.poll_fd.get() {
             return Ok(made.fd());

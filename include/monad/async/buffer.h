@@ -1,0 +1,170 @@
+#ifndef MONAD_ASYNC_BUFFER_H
+#define MONAD_ASYNC_BUFFER_H
+
+/** @file buffer.h
+ *  Buffers that many connections share: the kernel takes one when there is data, so that an idle
+ *  connection holds none.
+ *
+ *  @verbatim
+ *     monad_async_buffer_ring_create --> a ring of equal buffers, the kernel's to choose from
+ *     monad_async_recv_stream_begin      a receive that stays armed
+ *     monad_async_recv_stream_next   --> a view of the data, in the buffer that the kernel took
+ *     monad_async_view_release           the buffer is the kernel's again
+ *   @endverbatim
+ *
+ *  @snippet receive_by_view.c a connection without a buffer
+ *
+ *  Two more ways to use a ring: an operation (op.h) with `IOSQE_BUFFER_SELECT`, `len` 0 and the
+ *  ring's group in `buf_group`: `IORING_OP_RECV`, with `IORING_RECV_MULTISHOT` a stream;
+ *  `IORING_OP_READ`; `IORING_OP_READ_MULTISHOT`. `monad_async_buffer_ring_view` says what its
+ *  completion brought. Buffers of completions that nobody took go back to their ring when the task
+ *  exits.
+ *
+ *  The words OWNER'S THREAD, EXPENSIVE and SUSPENDS are those of executor.h. */
+
+#include "config.h"
+#include "executor.h"
+#include "op.h"
+#include "result.h"
+#include "socket.h"
+#include "task.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+MONAD_ASYNC_EXTERN_C_BEGIN
+
+struct monad_async_buffer_ring_object;
+/** A ring of buffers. */
+typedef struct monad_async_buffer_ring_object *monad_async_buffer_ring;
+
+/** Data that was received, in a buffer of a ring. Copyable; to be released once. */
+typedef struct monad_async_view {
+    /** The first byte; the bytes may be changed. */
+    void *data;
+    /** How many there are. */
+    size_t length;
+    /** Where the buffer goes. */
+    monad_async_buffer_ring ring;
+} monad_async_view;
+
+/** `monad_async_recv_stream_begin`: with no buffer free, `next` returns `ENOBUFS` and does not
+ *  wait. */
+#define MONAD_ASYNC_RECV_STREAM_NO_WAIT 1u
+
+/* The kernel's header ends the entry with an array of no size, which ISO C++ does not know. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wpedantic"
+/** A stream of receives. Zero all of it first; it must neither move nor be freed until it has
+ *  ended, or its task has exited. */
+typedef struct monad_async_recv_stream {
+    /** The library's; `op.is_in_flight` and `op.user_ptr` as in op.h. */
+    monad_async_op op;
+    /** The library's. */
+    uint64_t reserved[7];
+} monad_async_recv_stream;
+#pragma GCC diagnostic pop
+
+/** @cond the layout is checked here and in the library */
+MONAD_ASYNC_ASSERT_SIZE(monad_async_recv_stream, 248);
+MONAD_ASYNC_ASSERT_SIZE(monad_async_view, 24);
+/** @endcond */
+
+/** Makes a ring of buffers and registers it. OWNER'S THREAD. EXPENSIVE. Memory is taken when a
+ *  buffer is first filled. What is left when the executor is destroyed goes with it. Linux 5.19.
+ *  @param ex the executor
+ *  @param[out] ring the ring; untouched on an error
+ *  @param count how many buffers: a power of two, 32,768 at most
+ *  @param bytes the size of each
+ *  @retval 0 made
+ *  @retval EINVAL NULL, or no such count or size
+ *  @retval ENOTSUP a compute-only executor
+ *  @retval EOPNOTSUPP the kernel has none
+ *  @retval ENOMEM memory, or the limit of locked memory
+ *  @retval ENOSPC the executor has 32,767 of them
+ *  @retval EPERM another thread
+ *  @see monad_async_buffer_ring_destroy */
+MONAD_ASYNC_API monad_async_result
+monad_async_buffer_ring_create(monad_async_executor ex, monad_async_buffer_ring *ring,
+                               uint32_t count, uint32_t bytes) MONAD_ASYNC_NOEXCEPT;
+
+/** Takes a ring away. OWNER'S THREAD. EXPENSIVE.
+ *  @param ring the ring, or NULL
+ *  @retval 0 gone
+ *  @retval EBUSY a stream receives into it, a task waits for a buffer, or a view was not released
+ *  @retval EPERM another thread */
+MONAD_ASYNC_API monad_async_result
+monad_async_buffer_ring_destroy(monad_async_buffer_ring ring) MONAD_ASYNC_NOEXCEPT;
+
+/** What an entry's `buf_group` is to hold. ANY THREAD.
+ *  @param ring the ring
+ *  @return its number; 0, which no ring has, for NULL */
+MONAD_ASYNC_API uint16_t
+monad_async_buffer_ring_group(monad_async_buffer_ring ring) MONAD_ASYNC_NOEXCEPT;
+
+/** What an operation's completion brought. OWNER'S THREAD; does not suspend.
+ *  @param ring the ring that the operation takes its buffers from
+ *  @param op the operation, whose completion was just taken by `monad_async_op_wait` or
+ *  `monad_async_op_wait_any`
+ *  @param[out] view the data, to be released
+ *  @return the length
+ *  @retval ENODATA the completion took no buffer: end of file, or an error
+ *  @retval EINVAL NULL, or the ring has no such buffer out
+ *  @retval EPERM another thread */
+MONAD_ASYNC_API monad_async_result
+monad_async_buffer_ring_view(monad_async_buffer_ring ring, monad_async_op const *op,
+                             monad_async_view *view) MONAD_ASYNC_NOEXCEPT;
+
+/** Gives a buffer back to its ring, and wakes a task that waits for one. OWNER'S THREAD, inside
+ *  tasks and outside; a few nanoseconds, no system call.
+ *  @param view from `monad_async_recv_stream_next` or `monad_async_buffer_ring_view`; emptied
+ *  @retval 0 given back
+ *  @retval EINVAL NULL, or no view that is out: it was released already
+ *  @retval EPERM another thread */
+MONAD_ASYNC_API monad_async_result
+monad_async_view_release(monad_async_view *view) MONAD_ASYNC_NOEXCEPT;
+
+/** Begins to receive. Does not suspend, no system call, no malloc. From now on data is taken off
+ *  the socket as it comes, as far as there are buffers.
+ *  @param task the task that runs, which is the caller, and alone may use the stream
+ *  @param stream zeroed, or one that has ended
+ *  @param socket a connected stream socket
+ *  @param ring where the data goes; of the same executor
+ *  @param flags 0 or `MONAD_ASYNC_RECV_STREAM_NO_WAIT`
+ *  @retval 0 begun
+ *  @retval EBUSY it has not ended
+ *  @retval EINVAL NULL, no such flag
+ *  @retval EPERM not the running task, or another executor's ring */
+MONAD_ASYNC_API monad_async_result monad_async_recv_stream_begin(
+    monad_async_task task, monad_async_recv_stream *stream, monad_async_socket socket,
+    monad_async_buffer_ring ring, uint32_t flags) MONAD_ASYNC_NOEXCEPT;
+
+/** SUSPENDS until there is data, and hands it out: at once where some has come already. With no
+ *  buffer free it waits until one is given back. Data that has come is never lost by a cancel or a
+ *  deadline: the next call has it.
+ *  @param stream one that its task has begun
+ *  @param[out] view the data, to be released; untouched otherwise
+ *  @return its length; 0: the end of the stream, to which it stays
+ *  @retval ENOBUFS no buffer is free, with `MONAD_ASYNC_RECV_STREAM_NO_WAIT`
+ *  @retval EDEADLK every buffer of the ring is held by a task that waits for one, this one among
+ *  them: release some
+ *  @retval ECANCELED the task or a scope was cancelled, or the stream
+ *  @retval ETIME a scope's deadline passed
+ *  @retval ECONNRESET and others: as `recv`; the stream has ended
+ *  @retval EINVAL NULL, or never begun
+ *  @retval EPERM not its task */
+MONAD_ASYNC_API monad_async_result
+monad_async_recv_stream_next(monad_async_recv_stream *stream, monad_async_view *view);
+
+/** SUSPENDS until the kernel has let go of a stream, whatever scopes have fired; what it has
+ *  brought, and nobody took, is dropped and its buffers go back. Views that were handed out stay.
+ *  @param stream one that its task has begun; ended already: nothing happens
+ *  @retval 0 ended
+ *  @retval EINVAL NULL
+ *  @retval EPERM not its task */
+MONAD_ASYNC_API monad_async_result
+monad_async_recv_stream_end(monad_async_recv_stream *stream);
+
+MONAD_ASYNC_EXTERN_C_END
+
+#endif

@@ -1,0 +1,94 @@
+//! Waiting for a buffer to be free: what a stream does that the kernel ended for the want of one.
+//! OWNER'S THREAD.
+//!
+//! A buffer that is given back wakes one who waits, which begins its stream again. That takes no
+//! buffer yet, so while there is one it wakes the next: a stream without data keeps nobody waiting.
+
+use core::cell::Cell;
+use core::mem::offset_of;
+use core::ptr::NonNull;
+
+use super::grant::{Caller, Wait};
+use super::scope::NEVER_NS;
+use super::Executor;
+use crate::error::{Errno, Res};
+use crate::intrusive::Link;
+use crate::reactor::buffers::Buffers;
+use crate::task::header::TaskRef;
+use crate::uring::kernel::Kernel;
+
+/// On the stack of who waits.
+#[repr(C)]
+struct Hungry<'a> {
+    link: Link,
+    waits: Cell<bool>,
+    wait: &'a Wait,
+}
+
+const _: () = assert!(offset_of!(Hungry<'static>, link) == 0);
+
+impl<K: Kernel> Executor<K> {
+    /// EXPENSIVE.
+    pub fn add_buffers(&self, count: u32, bytes: u32) -> Res<NonNull<Buffers>> {
+        self.reactor.add_buffers(self.address(), count, bytes)
+    }
+
+    /// EBUSY: in use.
+    ///
+    /// # Safety
+    /// From `add_buffers`, and not used afterwards.
+    pub unsafe fn remove_buffers(&self, buffers: NonNull<Buffers>) -> Res<()> {
+        // SAFETY: the caller's.
+        if unsafe { buffers.as_ref() }.hungry.front().is_some() {
+            return Err(Errno(libc::EBUSY));
+        }
+        // SAFETY: the caller's.
+        unsafe { self.reactor.remove_buffers(buffers) }
+    }
+
+    /// One of `buffers` is free: who waits longest has its turn.
+    pub fn buffer_freed(&self, buffers: &Buffers) {
+        while let Some(link) = buffers.hungry.pop_front() {
+            // SAFETY: in the list, so on the stack of a task that waits.
+            let hungry = unsafe { link.cast::<Hungry<'_>>().as_ref() };
+            hungry.waits.set(false);
+            if hungry.wait.claim() {
+                hungry.wait.wake::<K>();
+                return;
+            }
+        }
+    }
+
+    /// SUSPENDS until a buffer may be free. `task` runs now. EDEADLK: all are held, by tasks that
+    /// wait for one.
+    pub fn await_buffer(&self, task: TaskRef, buffers: &Buffers) -> Res<()> {
+        let object = core::ptr::from_ref(buffers).addr();
+        let hungers = |holder: TaskRef| {
+            holder == task
+                || self.waits_here(holder).is_some_and(|wait| wait.object.get() == object)
+        };
+        if buffers.all_held_by(hungers) {
+            return Err(Errno(libc::EDEADLK));
+        }
+        let caller = Caller::task(self, task);
+        let wait = caller.wait(true);
+        wait.object.set(object);
+        let hungry = Hungry { link: Link::new(), waits: Cell::new(true), wait: &wait };
+        let link = NonNull::from(&hungry).cast();
+        // SAFETY: in place until it is out of the list: taken out by who wakes us, or below.
+        unsafe { buffers.hungry.push_back(link) };
+        let granted = caller.until_granted(&wait, NEVER_NS);
+        if hungry.waits.get() {
+            // SAFETY: it says that it is in that list.
+            unsafe { buffers.hungry.remove(link) };
+        }
+        granted
+    }
+
+    /// A stream has begun again, which takes no buffer: the next may, too.
+    pub fn stream_begun(&self, buffers: &Buffers) {
+        if buffers.has_free() {
+            self.buffer_freed(buffers);
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Daily I/O on the executor's operations: what a program would otherwise write around them.
+
+pub mod recv_stream;

@@ -1,0 +1,164 @@
+//! Receiving without a buffer for each connection: a stream over one socket, into a ring of buffers
+//! that many share.
+//!
+//! ```text
+//!           begin                           ENOBUFS
+//!   idle ----------> armed (op in flight) ------------> hungry
+//!                      ^   \\  data: next hands it out     |  a buffer was given back
+//!                      |    `--> end of file, error: over |
+//!                      `----------------------------------'
+//! ```
+//!
+//! A kernel without multishot receives (before 6.0) says EINVAL to the first: from then on each
+//! receive is one of its own, with the same results.
+
+use core::cell::Cell;
+use core::ptr::NonNull;
+
+use crate::error::{Errno, RawResult, Res};
+use crate::executor::Executor;
+use crate::reactor::buffers::Buffers;
+use crate::reactor::operation::{Op, KEPT_FROM};
+use crate::task::header::TaskRef;
+use crate::uring::abi::{cqe, cqe_buffer, op, send_recv, sqe as flag};
+use crate::uring::kernel::{Kernel, Sqe};
+
+/// `next` returns ENOBUFS instead of waiting.
+pub const NO_WAIT: u32 = 1;
+/// The descriptor is a direct one.
+pub const DIRECT: u32 = 1 << 31;
+
+/// `monad_async_recv_stream`: buffer.h
+#[repr(C)]
+pub struct RecvStream {
+    op: Op,
+    task: Cell<Option<TaskRef>>,
+    buffers: Cell<Option<NonNull<Buffers>>>,
+    /// How it ended, once it has.
+    last: Cell<RawResult>,
+    fd: Cell<i32>,
+    flags: Cell<u32>,
+    over: Cell<bool>,
+    single: Cell<bool>,
+    reserved: [u8; 6],
+    _rest: u64,
+}
+
+// As in buffer.h.
+const _: () = assert!(size_of::<RecvStream>() == 248);
+
+/// What `next` hands out.
+pub struct Received {
+    pub data: NonNull<u8>,
+    pub length: usize,
+}
+
+impl RecvStream {
+    pub fn task(&self) -> Option<TaskRef> {
+        self.task.get()
+    }
+
+    pub fn ring(&self) -> *mut Buffers {
+        self.buffers.get().map_or(core::ptr::null_mut(), NonNull::as_ptr)
+    }
+
+    /// `task` runs now. Does not suspend.
+    ///
+    /// # Safety
+    /// It was zeroed or has ended, and stays in place until it has ended; `buffers` stay as long.
+    pub unsafe fn begin<K: Kernel>(
+        &self,
+        ex: &Executor<K>,
+        task: TaskRef,
+        fd: i32,
+        buffers: NonNull<Buffers>,
+        flags: u32,
+    ) -> Res<()> {
+        if self.op.is_in_flight.get() {
+            return Err(Errno(libc::EBUSY));
+        }
+        self.task.set(Some(task));
+        self.buffers.set(Some(buffers));
+        self.fd.set(fd);
+        self.flags.set(flags);
+        self.over.set(false);
+        self.single.set(false);
+        // SAFETY: the caller's.
+        unsafe { self.arm(ex, task, buffers.as_ref()) }
+    }
+
+    /// # Safety
+    /// As `begin`.
+    unsafe fn arm<K: Kernel>(&self, ex: &Executor<K>, task: TaskRef, buffers: &Buffers) -> Res<()> {
+        let mut sqe = Sqe::new(op::RECV, self.fd.get(), 0, 0, 0, 0);
+        let direct = if self.flags.get() & DIRECT != 0 { flag::FIXED_FILE } else { 0 };
+        sqe.0[0] |= u64::from(flag::BUFFER_SELECT | direct) << 8;
+        if !self.single.get() {
+            sqe.0[0] |= u64::from(send_recv::RECV_MULTISHOT) << 16;
+        }
+        sqe.0[5] = u64::from(buffers.group);
+        self.op.sqe.set(sqe);
+        // SAFETY: the caller's.
+        unsafe { ex.begin_operation(task, &self.op) }?;
+        ex.stream_begun(buffers);
+        Ok(())
+    }
+
+    /// SUSPENDS until there is data: `None` at the end of the stream, at which it stays.
+    pub fn next<K: Kernel>(&self, ex: &Executor<K>, task: TaskRef) -> Res<Option<Received>> {
+        let buffers = self.buffers.get().ok_or(Errno(libc::EINVAL))?;
+        // SAFETY: they stay while the stream does.
+        let buffers = unsafe { buffers.as_ref() };
+        loop {
+            if self.over.get() {
+                let last = self.last.get();
+                return if last.error == 0 { Ok(None) } else { Err(Errno(last.error)) };
+            }
+            if !self.op.is_in_flight.get() {
+                if !buffers.has_free() {
+                    if self.flags.get() & NO_WAIT != 0 {
+                        return Err(Errno(libc::ENOBUFS));
+                    }
+                    ex.await_buffer(task, buffers)?;
+                }
+                // SAFETY: as `begin` was promised.
+                unsafe { self.arm(ex, task, buffers) }?;
+            }
+            let result = ex.wait_operation(task, &self.op);
+            let flags = self.op.cqe_flags.get();
+            match result.error {
+                0 if flags & cqe::BUFFER != 0 => {
+                    let number = (flags >> cqe_buffer::SHIFT) as u16;
+                    let (data, length) = (buffers.data(number), result.value as usize);
+                    if length != 0 {
+                        return Ok(Some(Received { data, length }));
+                    }
+                    // The end, for which the kernel took a buffer all the same.
+                    buffers.give_back(number);
+                    ex.buffer_freed(buffers);
+                    self.end(result);
+                }
+                0 => self.end(result),
+                _ if self.op.is_in_flight.get() => return Err(Errno(result.error)),
+                libc::ENOBUFS => {}
+                e if e == -KEPT_FROM => {}
+                libc::EINVAL if !self.single.replace(true) => {}
+                _ => self.end(result),
+            }
+        }
+    }
+
+    fn end(&self, last: RawResult) {
+        self.last.set(last);
+        self.over.set(true);
+    }
+
+    /// SUSPENDS until the kernel is done with it. What it has brought, and nobody took, goes back.
+    pub fn finish<K: Kernel>(&self, ex: &Executor<K>, task: TaskRef) -> Res<()> {
+        self.end(RawResult::failure(Errno(libc::ECANCELED)));
+        if self.op.is_in_flight.get() {
+            ex.end_operation(task, &self.op)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,238 @@
+//! Buffers that the kernel chooses from, for operations that complete as a stream: its ring of them,
+//! and what became of each. OWNER'S THREAD.
+//!
+//! ```text
+//!            the kernel takes it       its completion is taken         released
+//!   FREE ------------------------> UNTAKEN -----------------> HELD --------------> FREE
+//!                                     |  nobody took it                              ^
+//!                                     `----------------------------------------------'
+//! ```
+//!
+//! 1. A buffer has one outstanding completion at most: so completions that nobody took yet are kept
+//!    here, a place a buffer, and none is ever without a place. Those of one record are a list.
+//! 2. The ring's memory is the kernel's to read from registration to the end of the ring or the
+//!    unregistration; its tail is ours to write.
+//! 3. A buffer is not given back before its data is of no use: by who released the view, or when
+//!    the record's task has exited.
+
+use core::cell::Cell;
+use core::ffi::c_void;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU16, Ordering::Release};
+
+use crate::error::{Errno, Res};
+use crate::intrusive::Fifo;
+use crate::sys::memory;
+use crate::task::header::TaskRef;
+
+/// `struct io_uring_buf`; the last word of the first one is the ring's tail.
+#[repr(C)]
+struct Entry {
+    address: Cell<u64>,
+    bytes: Cell<u32>,
+    number: Cell<u16>,
+    tail: AtomicU16,
+}
+
+const _: () = assert!(size_of::<Entry>() == 16);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Is {
+    /// Not given to the kernel yet.
+    New,
+    Free,
+    Untaken,
+    Held(TaskRef),
+}
+
+struct Place {
+    is: Cell<Is>,
+    /// UNTAKEN: the next of the record's.
+    next: Cell<u16>,
+    res: Cell<i32>,
+    flags: Cell<u32>,
+}
+
+/// No buffer's number.
+pub(super) const NONE: u16 = u16::MAX;
+/// As many as the kernel takes.
+const COUNT_MAX: u32 = 1 << 15;
+
+/// Buffers of one size, registered as a group.
+pub struct Buffers {
+    /// The executor.
+    pub owner: *mut c_void,
+    pub group: u16,
+    count: u16,
+    bytes: u32,
+    entries: NonNull<Entry>,
+    memory: NonNull<u8>,
+    mapped: [usize; 2],
+    tail: Cell<u16>,
+    free: Cell<u32>,
+    /// Records in flight that receive into them.
+    pub streams: Cell<u32>,
+    places: Vec<Place>,
+    /// Who waits for one to be free; see `executor::buffers`.
+    pub hungry: Fifo,
+    /// The executor's next.
+    pub next: Cell<Option<NonNull<Buffers>>>,
+}
+
+impl Buffers {
+    /// EXPENSIVE. EINVAL: not a power of two, too many, or of no size.
+    pub fn new(owner: *mut c_void, group: u16, count: u32, bytes: u32) -> Res<Box<Self>> {
+        if !count.is_power_of_two() || count > COUNT_MAX || bytes == 0 || bytes > i32::MAX as u32 {
+            return Err(Errno(libc::EINVAL));
+        }
+        let page = memory::page_bytes();
+        let ring_bytes = (count as usize * size_of::<Entry>()).next_multiple_of(page);
+        let data_bytes = (count as usize)
+            .checked_mul(bytes as usize)
+            .and_then(|n| n.checked_next_multiple_of(page))
+            .ok_or(Errno(libc::ENOMEM))?;
+        let mut places = Vec::new();
+        places.try_reserve_exact(count as usize).map_err(|_| Errno(libc::ENOMEM))?;
+        places.extend((0..count).map(|_| Place {
+            is: Cell::new(Is::New),
+            next: Cell::new(NONE),
+            res: Cell::new(0),
+            flags: Cell::new(0),
+        }));
+        let entries = memory::map(ring_bytes)?;
+        let data = memory::map(data_bytes).inspect_err(|_| {
+            // SAFETY: mapped just now.
+            unsafe { memory::unmap(entries, ring_bytes) };
+        })?;
+        let made = crate::sys::alloc::try_box(Self {
+            owner,
+            group,
+            count: count as u16,
+            bytes,
+            entries: entries.cast(),
+            memory: data,
+            mapped: [ring_bytes, data_bytes],
+            tail: Cell::new(0),
+            free: Cell::new(0),
+            streams: Cell::new(0),
+            places,
+            hungry: Fifo::new(),
+            next: Cell::new(None),
+        });
+        let made = made.inspect_err(|_| {
+            // SAFETY: mapped just now.
+            unsafe {
+                memory::unmap(entries, ring_bytes);
+                memory::unmap(data, data_bytes);
+            }
+        })?;
+        (0..count as u16).for_each(|number| made.put(number));
+        Ok(made)
+    }
+
+    /// Where the kernel finds its ring, and how many entries that has.
+    pub fn registration(&self) -> (u64, u16) {
+        (self.entries.as_ptr() as u64, self.count)
+    }
+
+    fn place(&self, number: u16) -> &Place {
+        &self.places[number as usize]
+    }
+
+    pub fn data(&self, number: u16) -> NonNull<u8> {
+        debug_assert!(number < self.count);
+        // SAFETY: within the mapping.
+        unsafe { self.memory.byte_add(number as usize * self.bytes as usize) }
+    }
+
+    /// The number of the buffer that lies there.
+    pub fn number_of(&self, data: *const u8) -> Option<u16> {
+        let offset = (data as usize).checked_sub(self.memory.as_ptr() as usize)?;
+        let number = offset / self.bytes as usize;
+        let exact = offset.is_multiple_of(self.bytes as usize);
+        (exact && number < self.count as usize).then_some(number as u16)
+    }
+
+    /// The kernel has at least one to choose.
+    pub fn has_free(&self) -> bool {
+        self.free.get() != 0
+    }
+
+    /// All are free.
+    pub fn is_idle(&self) -> bool {
+        self.free.get() == u32::from(self.count)
+    }
+
+    /// To the kernel.
+    fn put(&self, number: u16) {
+        let place = self.place(number);
+        debug_assert!(place.is.get() != Is::Free);
+        place.is.set(Is::Free);
+        let at = (self.tail.get() & (self.count - 1)) as usize;
+        // SAFETY: within the ring; the kernel reads it once the tail below tells of it (rule 2).
+        let (entry, first) = unsafe { (self.entries.add(at).as_ref(), self.entries.as_ref()) };
+        entry.address.set(self.data(number).as_ptr() as u64);
+        entry.bytes.set(self.bytes);
+        entry.number.set(number);
+        self.tail.set(self.tail.get().wrapping_add(1));
+        // Release: the entry.
+        first.tail.store(self.tail.get(), Release);
+        self.free.set(self.free.get() + 1);
+    }
+
+    /// The kernel has filled one, for the record whose list ends with `last`. False: no such
+    /// completion is ours.
+    pub(super) fn arrived(&self, number: u16, res: i32, flags: u32, last: u16) -> bool {
+        if number >= self.count || self.place(number).is.get() != Is::Free {
+            return false;
+        }
+        let place = self.place(number);
+        place.is.set(Is::Untaken);
+        place.next.set(NONE);
+        place.res.set(res);
+        place.flags.set(flags);
+        self.free.set(self.free.get() - 1);
+        if last != NONE {
+            self.place(last).next.set(number);
+        }
+        true
+    }
+
+    /// What came with it, and the next of the record's; it is the task's from now on.
+    pub(super) fn taken(&self, number: u16, holder: TaskRef) -> (i32, u32, u16) {
+        let place = self.place(number);
+        debug_assert!(place.is.get() == Is::Untaken);
+        place.is.set(Is::Held(holder));
+        (place.res.get(), place.flags.get(), place.next.get())
+    }
+
+    /// Its completion was taken, and it was not given back.
+    pub fn is_held(&self, number: u16) -> bool {
+        number < self.count && matches!(self.place(number).is.get(), Is::Held(_))
+    }
+
+    /// Its data is of no use any more. False: nobody holds it.
+    pub fn give_back(&self, number: u16) -> bool {
+        if !self.is_held(number) {
+            return false;
+        }
+        self.put(number);
+        true
+    }
+
+    /// All are held by tasks for which `waits` says so.
+    pub fn all_held_by(&self, waits: impl Fn(TaskRef) -> bool) -> bool {
+        self.places.iter().all(|place| matches!(place.is.get(), Is::Held(task) if waits(task)))
+    }
+}
+
+impl Drop for Buffers {
+    fn drop(&mut self) {
+        let [ring_bytes, data_bytes] = self.mapped;
+        // SAFETY: mapped by `new`; unregistered, and no record in flight receives into them.
+        unsafe {
+            memory::unmap(self.entries.cast(), ring_bytes);
+            memory::unmap(self.memory, data_bytes);
+        }
+    }
+}
