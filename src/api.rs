@@ -383,6 +383,15 @@ impl<K: Kernel> Handle<K> {
         Self::running(task)?.executor().wait_any(task).map(NonNull::from)
     }
 
+    pub fn end_operation(task: TaskRef, record: &Op) -> Res<()> {
+        let this = Self::running(task)?;
+        match record.may_be_awaited_by(task) {
+            Ok(()) => this.executor().end_operation(task, record),
+            Err(Errno(libc::ENOENT)) => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+
     pub fn cancel_operation(task: TaskRef, record: &Op) -> Res<()> {
         Self::running(task)?.executor().cancel_operation(record)
     }

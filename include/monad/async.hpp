@@ -6,6 +6,7 @@
 
 #include "async.h"
 
+#include "async/buffer.hpp"
 #include "async/channel.hpp"
 #include "async/error.hpp"
 #include "async/executor.hpp"

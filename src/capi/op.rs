@@ -55,6 +55,17 @@ pub unsafe extern "C" fn monad_async_op_wait_any(task: TaskPtr, op: *mut *mut Op
 /// # Safety
 /// See op.h.
 #[no_mangle]
+pub unsafe extern "C" fn monad_async_op_end(task: TaskPtr, op: *mut Op) -> RawResult {
+    // SAFETY: the caller's handle and record.
+    match unsafe { (api::task(task), op.as_ref()) } {
+        (Ok(task), Some(op)) => Handle::<RealKernel>::end_operation(task, op).map(|()| 0).into(),
+        _ => EINVAL,
+    }
+}
+
+/// # Safety
+/// See op.h.
+#[no_mangle]
 pub unsafe extern "C" fn monad_async_op_cancel(task: TaskPtr, op: *mut Op) -> RawResult {
     // SAFETY: the caller's handle and record.
     match unsafe { (api::task(task), op.as_ref()) } {

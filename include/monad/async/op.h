@@ -73,10 +73,10 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_op, 192);
  *  priority. The kernel has it at the latest when `monad_async_executor_run` next asks it or
  *  returns. A task that was cancelled may begin operations still.
  *
- *  A **stream** is a multishot operation: `IORING_OP_POLL_ADD` with `IORING_POLL_ADD_MULTI`. Each
- *  of its completions is handed out by the waits, the last one without `IORING_CQE_F_MORE`;
- *  completions of a poll that come before the earlier one was taken are one, with the events of
- *  all.
+ *  A **stream** is a multishot operation: `IORING_OP_POLL_ADD` with `IORING_POLL_ADD_MULTI`, or one
+ *  that takes a buffer of a ring for each completion: buffer.h. Each of its completions is handed
+ *  out by the waits, the last one without `IORING_CQE_F_MORE`; completions of a poll that come
+ *  before the earlier one was taken are one, with the events of all.
  *  @param task the task that runs, which is the caller
  *  @param op an idle operation with `sqe` filled in
  *  @retval 0 begun
@@ -116,6 +116,17 @@ monad_async_op_wait(monad_async_task task, monad_async_op *op);
  *  @retval EPERM not the running task, or another thread */
 MONAD_ASYNC_API monad_async_result
 monad_async_op_wait_any(monad_async_task task, monad_async_op **op);
+
+/** SUSPENDS until an operation is over, which is cancelled first, whatever scopes have fired: the
+ *  clean-up that `monad_async_op_cancel` and waits in a shield would be. Nobody takes what it
+ *  brings; buffers of a ring (buffer.h) go back.
+ *  @param task the task that runs, which is the caller
+ *  @param op an operation that it began; not in flight: nothing happens
+ *  @retval 0 over
+ *  @retval EINVAL NULL, or another task's
+ *  @retval EPERM not the running task, or another thread */
+MONAD_ASYNC_API monad_async_result
+monad_async_op_end(monad_async_task task, monad_async_op *op);
 
 /** Asks the kernel to end an operation. Does not suspend. Its one outcome, `ECANCELED` or the real
  *  result, is to be waited for as ever. Asked already, or complete: nothing happens.

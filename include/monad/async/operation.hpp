@@ -46,14 +46,8 @@ MONAD_ASYNC_LOCAL inline void end_op(monad_async_task task, monad_async_op &op) 
     if (!op.is_in_flight || is_of_a_parent(task)) {
         return;
     }
-    entered_scope shield;
-    (void)shield.enter(forever_ns, MONAD_ASYNC_SCOPE_SHIELD);
-    (void)monad_async_op_cancel(task, &op);
-    while (op.is_in_flight) {
-        int const error = suspending([&] { return monad_async_op_wait(task, &op); }).error;
-        if (op.is_in_flight && (error == EPERM || error == EINVAL)) {
-            die("an operation in flight was destroyed outside the task that began it");
-        }
+    if (suspending([&] { return monad_async_op_end(task, &op); }).error != 0) {
+        die("an operation in flight was destroyed outside the task that began it");
     }
 }
 

@@ -1,0 +1,195 @@
+#ifndef MONAD_ASYNC_BUFFER_HPP
+#define MONAD_ASYNC_BUFFER_HPP
+
+/** @file buffer.hpp
+ *  Buffers that many connections share, as C++ objects: so that an idle connection holds none.
+ *
+ *  The words OWNER'S THREAD, EXPENSIVE and SUSPENDS are those of executor.h, the rules those of
+ *  buffer.h. */
+
+#include "buffer.h"
+#include "config.h"
+#include "detail/die.hpp"
+#include "detail/runtime.hpp"
+#include "error.hpp"
+#include "executor.hpp"
+#include "operation.hpp"
+#include "socket.h"
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <system_error>
+#include <utility>
+
+namespace monad::async {
+inline namespace v0 {
+
+/** A ring of equal buffers, which the kernel chooses from. Must outlive its streams and views; it
+ *  ends the process, with a message, where it does not. Gone with its executor at the latest.
+ *  Move-only. */
+class buffer_ring {
+public:
+    /** EXPENSIVE. OWNER'S THREAD. Linux 5.19.
+     *  @param ex the executor
+     *  @param count how many: a power of two, 32,768 at most
+     *  @param bytes the size of each
+     *  @throws std::system_error as `monad_async_buffer_ring_create` */
+    buffer_ring(executor const &ex, std::uint32_t count, std::uint32_t bytes)
+    {
+        auto const r =
+            monad_async_buffer_ring_create(ex.native_handle(), &ring_, count, bytes);
+        detail::check(r.error, "monad::async::buffer_ring");
+    }
+    buffer_ring(buffer_ring &&other) noexcept : ring_(std::exchange(other.ring_, nullptr)) {}
+    buffer_ring &operator=(buffer_ring &&) = delete;
+    ~buffer_ring()
+    {
+        if (monad_async_buffer_ring_destroy(ring_).error == EBUSY) {
+            detail::die("a buffer_ring was destroyed before its streams and views");
+        }
+    }
+
+    /** @return what an entry's `buf_group` is to hold */
+    [[nodiscard]] std::uint16_t group() const noexcept
+    {
+        return monad_async_buffer_ring_group(ring_);
+    }
+
+    /** @return the ring of the C API; null after it was moved from */
+    [[nodiscard]] monad_async_buffer_ring native_handle() const noexcept { return ring_; }
+
+private:
+    monad_async_buffer_ring ring_ = nullptr;
+};
+
+/** Data that was received, in a buffer of a ring, which gets it back when the view ends. A range of
+ *  bytes. Move-only. OWNER'S THREAD. */
+class view {
+public:
+    /** Of nothing. */
+    view() noexcept = default;
+
+    /** Takes over a view of the C API.
+     *  @param native to be released by this object */
+    explicit view(monad_async_view native) noexcept : view_(native) {}
+    view(view &&other) noexcept : view_(std::exchange(other.view_, monad_async_view{})) {}
+    view &operator=(view &&other) noexcept
+    {
+        std::swap(view_, other.view_);
+        return *this;
+    }
+    ~view() { release(); }
+
+    /** @return the first byte */
+    [[nodiscard]] char *data() const noexcept { return static_cast<char *>(view_.data); }
+
+    /** @return how many there are */
+    [[nodiscard]] std::size_t size() const noexcept { return view_.length; }
+
+    /** @return whether there is none */
+    [[nodiscard]] bool empty() const noexcept { return view_.length == 0; }
+
+    /** @return the first byte */
+    [[nodiscard]] char *begin() const noexcept { return data(); }
+
+    /** @return behind the last byte */
+    [[nodiscard]] char *end() const noexcept { return data() + size(); }
+
+    /** @return whether there is data: not at the end of a stream */
+    explicit operator bool() const noexcept { return !empty(); }
+
+    /** Gives the buffer back now; the view is of nothing then. */
+    void release() noexcept
+    {
+        if (view_.data != nullptr) {
+            (void)monad_async_view_release(&view_);
+        }
+    }
+
+private:
+    monad_async_view view_ = {};
+};
+
+/** What comes on a socket, view by view: `while (auto data = stream.next()) ...`. Begun by the task
+ *  that uses it. Does not move. */
+class recv_stream {
+public:
+    /** Begins to receive. Does not suspend.
+     *  @param fd a connected stream socket's descriptor, which must stay open
+     *  @param ring where the data goes
+     *  @param flags 0 or `MONAD_ASYNC_RECV_STREAM_NO_WAIT`
+     *  @throws std::system_error as `monad_async_recv_stream_begin`; `EPERM`: outside a task */
+    recv_stream(int fd, buffer_ring const &ring, std::uint32_t flags = 0)
+        : recv_stream(monad_async_socket_adopt(fd), ring, flags)
+    {
+    }
+
+    /** As the other constructor.
+     *  @param socket a connected stream socket
+     *  @param ring where the data goes
+     *  @param flags 0 or `MONAD_ASYNC_RECV_STREAM_NO_WAIT`
+     *  @throws std::system_error as there */
+    recv_stream(monad_async_socket socket, buffer_ring const &ring, std::uint32_t flags = 0)
+        : task_(monad_async_task_current())
+    {
+        int const error =
+            task_ == nullptr
+                ? EPERM
+                : monad_async_recv_stream_begin(task_, &stream_, socket, ring.native_handle(), flags)
+                      .error;
+        detail::check(error, "monad::async::recv_stream");
+    }
+
+    /** SUSPENDS until the kernel has let go of it, whatever scopes have fired. */
+    ~recv_stream()
+    {
+        auto const end = [&] { return monad_async_recv_stream_end(&stream_); };
+        if (!detail::is_of_a_parent(task_) && detail::suspending(end).error != 0) {
+            detail::die("a recv_stream was destroyed outside the task that began it");
+        }
+    }
+    recv_stream(recv_stream const &) = delete;
+    recv_stream &operator=(recv_stream const &) = delete;
+
+    /** SUSPENDS until there is data. Nothing is lost by a cancel or a deadline.
+     *  @return the data; empty at the end of the stream
+     *  @throws std::system_error its errno; `ENOBUFS`, `EDEADLK` as `monad_async_recv_stream_next`
+     *  @throws cancelled_error the task or a scope was cancelled
+     *  @throws timeout_error a scope's deadline passed */
+    [[nodiscard]] MONAD_ASYNC_LOCAL view next()
+    {
+        monad_async_view received = {};
+        (void)value_or_throw(take(received), "monad::async::recv_stream::next");
+        return view(received);
+    }
+
+    /** As the other `next`.
+     *  @param[out] ec the error
+     *  @return the data; empty at the end of the stream, and with an error */
+    [[nodiscard]] MONAD_ASYNC_LOCAL view next(std::error_code &ec) noexcept
+    {
+        monad_async_view received = {};
+        detail::report(take(received), ec);
+        return view(received);
+    }
+
+private:
+    [[nodiscard]] MONAD_ASYNC_LOCAL monad_async_result take(monad_async_view &received)
+    {
+        return detail::interruptible(
+            task_, [&] { return monad_async_recv_stream_next(&stream_, &received); });
+    }
+
+    // As in buffer.h.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wpedantic"
+    monad_async_recv_stream stream_ = {};
+#pragma GCC diagnostic pop
+    monad_async_task task_;
+};
+
+} // namespace v0
+} // namespace monad::async
+
+#endif

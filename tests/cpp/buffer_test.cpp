@@ -1,0 +1,112 @@
+// Receiving by view, in C++.
+
+#include "support.hpp"
+
+#include <monad/async/buffer.hpp>
+
+#include <string>
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace ma = monad::async;
+
+namespace {
+
+struct Connection {
+    int fds[2];
+    Connection() { EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0); }
+    ~Connection()
+    {
+        close(fds[0]);
+        hang_up();
+    }
+    void send(std::string const &text) const
+    {
+        EXPECT_EQ(write(fds[1], text.data(), text.size()), ssize_t(text.size()));
+    }
+    void hang_up()
+    {
+        if (fds[1] >= 0) {
+            close(fds[1]);
+            fds[1] = -1;
+        }
+    }
+};
+
+} // namespace
+
+TEST(RecvStream, gives_views_until_the_end)
+{
+    ma::executor ex;
+    ma::buffer_ring ring(ex, 4, 64);
+    EXPECT_GE(ring.group(), 0x8000);
+    Connection c;
+    std::string got;
+    ma::task t;
+    t.attach(ex, [&] {
+        ma::recv_stream stream(c.fds[0], ring);
+        c.send("hello ");
+        while (auto data = stream.next()) {
+            got.append(data.begin(), data.end());
+            if (got == "hello ") {
+                c.send("world");
+                c.hang_up();
+            }
+        }
+        std::error_code ec;
+        EXPECT_TRUE(stream.next(ec).empty());
+        EXPECT_FALSE(ec);
+    });
+    ex.run_until_idle();
+    t.get();
+    EXPECT_EQ(got, "hello world");
+}
+
+TEST(RecvStream, ends_with_its_task_and_gives_all_buffers_back)
+{
+    ma::executor ex;
+    {
+        ma::buffer_ring ring(ex, 2, 16);
+        Connection c;
+        ma::task t;
+        ma::view kept;
+        t.attach(ex, [&] {
+            ma::recv_stream stream(c.fds[0], ring);
+            c.send("one");
+            kept = stream.next();
+            c.send("never taken");
+            ma::this_task::sleep_for(std::chrono::hours(1));
+        });
+        ex.run();
+        ex.run_for(std::chrono::milliseconds(5));
+        t.cancel();
+        ex.run_until_idle();
+        EXPECT_THROW(t.get(), ma::cancelled_error);
+        EXPECT_EQ(std::string(kept.begin(), kept.end()), "one");
+    }
+}
+
+TEST(RecvStream, has_errors_of_both_kinds)
+{
+    ma::executor ex;
+    ma::buffer_ring ring(ex, 1, 16);
+    EXPECT_THROW(ma::buffer_ring(ex, 3, 16), std::system_error);
+    Connection c;
+    EXPECT_THROW(ma::recv_stream(c.fds[0], ring), std::system_error);
+    ma::task t;
+    t.attach(ex, [&] {
+        ma::recv_stream stream(c.fds[0], ring);
+        EXPECT_THROW(
+            ma::with_timeout(std::chrono::milliseconds(1), [&] { return stream.next().size(); }),
+            ma::timeout_error);
+        c.send("0123456789abcdefXX");
+        auto const held = stream.next();
+        std::error_code ec;
+        EXPECT_TRUE(stream.next(ec).empty());
+        EXPECT_EQ(ec.value(), EDEADLK);
+        ma::recv_stream closed(-1, ring);
+    });
+    ex.run_until_idle();
+    t.get();
+}
