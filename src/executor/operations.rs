@@ -37,7 +37,7 @@ impl<K: Kernel> Executor<K> {
         }
         let sqe = record.sqe.get();
         let (bits, buffers) = match validate::record(&sqe)? {
-            Completes::Once => (closes(&sqe), None),
+            Completes::Singly => (closes(&sqe), None),
             Completes::Events => (bit::STREAM, None),
             Completes::Buffers(group) => {
                 let buffers = self.reactor.buffers_of(group).ok_or(Errno(libc::EINVAL))?;
@@ -231,8 +231,8 @@ impl<K: Kernel> Executor<K> {
         !task.operations.is_empty()
     }
 
-    /// SUSPENDS until `record`, of `task`, which runs, is over; nobody takes what it brings. Whatever
-    /// levels of the task have fired.
+    /// SUSPENDS until `record`, of `task`, which runs, is over; nobody takes what it brings.
+    /// Whatever levels of the task have fired.
     pub fn end_operation(&self, task: TaskRef, record: &Op) -> Res<()> {
         self.cancel_operation(record)?;
         while record.is_in_flight.get() {

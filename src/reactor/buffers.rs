@@ -1,5 +1,5 @@
-//! Buffers that the kernel chooses from, for operations that complete as a stream: its ring of them,
-//! and what became of each. OWNER'S THREAD.
+//! Buffers that the kernel chooses from, for operations that complete as a stream: its ring of
+//! them, and what became of each. OWNER'S THREAD.
 //!
 //! ```text
 //!            the kernel takes it       its completion is taken         released

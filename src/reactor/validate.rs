@@ -54,7 +54,7 @@ pub fn once(sqe: &Sqe) -> Res<()> {
 /// How an operation record may complete.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Completes {
-    Once,
+    Singly,
     /// As a stream of events, which add up.
     Events,
     /// Once or as a stream, with a buffer of that group for each completion.
@@ -87,7 +87,7 @@ pub fn record(sqe: &Sqe) -> Res<Completes> {
             return passes.then(|| Completes::Buffers(sqe.buf_group())).ok_or(Errno(libc::EINVAL));
         }
     }
-    once(sqe).map(|()| Completes::Once)
+    once(sqe).map(|()| Completes::Singly)
 }
 
 /// IORING_POLL_ADD_MULTI, and what updates or removes another poll.
@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn a_poll_may_be_a_stream() {
         let poll = |len| Sqe::new(op::POLL_ADD, 0, 0, 0, len, 0);
-        assert_eq!(record(&poll(0)), Ok(Completes::Once));
+        assert_eq!(record(&poll(0)), Ok(Completes::Singly));
         assert_eq!(record(&poll(1)), Ok(Completes::Events));
         assert_eq!(record(&poll(3)), Err(Errno(libc::EINVAL)));
         assert_eq!(record(&Sqe::new(op::READ_MULTISHOT, 0, 0, 0, 0, 0)), Err(Errno(libc::EINVAL)));

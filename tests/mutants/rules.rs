@@ -168,7 +168,7 @@ pub const RULES: &[Mutant] = &[
     Mutant {
         bug: "the flags are another completion's",
         file: "src/reactor/operation.rs",
-        right: "self.cqe_flags.set(self.outcome_flags.get());",
+        right: "self.cqe_flags.set(flags);",
         wrong: "",
     },
     Mutant {

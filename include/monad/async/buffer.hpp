@@ -133,12 +133,12 @@ public:
     recv_stream(monad_async_socket socket, buffer_ring const &ring, std::uint32_t flags = 0)
         : task_(monad_async_task_current())
     {
-        int const error =
+        auto *const native = ring.native_handle();
+        auto const begun =
             task_ == nullptr
-                ? EPERM
-                : monad_async_recv_stream_begin(task_, &stream_, socket, ring.native_handle(), flags)
-                      .error;
-        detail::check(error, "monad::async::recv_stream");
+                ? monad_async_make_failure(EPERM)
+                : monad_async_recv_stream_begin(task_, &stream_, socket, native, flags);
+        detail::check(begun.error, "monad::async::recv_stream");
     }
 
     /** SUSPENDS until the kernel has let go of it, whatever scopes have fired. */
