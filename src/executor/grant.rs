@@ -236,38 +236,54 @@ impl<'a, K: Kernel> Caller<'a, K> {
     pub fn until_granted(&self, wait: &Wait, until_ns: u64) -> Res<()> {
         match self.executor() {
             Some((ex, task)) if until_ns == NEVER_NS => ex.await_grant(task, wait),
+            _ if self.granted_until(wait, until_ns)? => Ok(()),
+            _ => Err(Errno(libc::ETIME)),
+        }
+    }
+
+    /// As `until_granted`; false: `until_ns` came first, before any level around the call fired.
+    pub fn granted_until(&self, wait: &Wait, until_ns: u64) -> Res<bool> {
+        match self.executor() {
             Some((ex, task)) => ex.await_grant_until(task, wait, until_ns),
-            None => block(wait, until_ns),
+            None => Ok(block(wait, until_ns)),
         }
     }
 }
 
-fn block(wait: &Wait, until_ns: u64) -> Res<()> {
+/// False: too late.
+fn block(wait: &Wait, until_ns: u64) -> bool {
     while let Some((word, seen)) = wait.word.futex_word() {
         let left_ns = match until_ns {
             NEVER_NS => None,
             at_ns => match at_ns.saturating_sub(clock::boot_ns()) {
-                0 if wait.cancel() => return Err(Errno(libc::ETIME)),
+                0 if wait.cancel() => return false,
                 0 => None, // Claimed: the grant is a few instructions away.
                 ns => Some(ns),
             },
         };
         futex::wait(word, seen, left_ns);
     }
-    Ok(())
+    true
 }
 
 impl<K: Kernel> Executor<K> {
-    fn await_grant_until(&self, task: TaskRef, wait: &Wait, until_ns: u64) -> Res<()> {
+    /// False: too late, by no level but this call's own.
+    fn await_grant_until(&self, task: TaskRef, wait: &Wait, until_ns: u64) -> Res<bool> {
         let mut scope = core::mem::MaybeUninit::<Scope>::uninit();
-        let left_ns = until_ns.saturating_sub(self.reactor.kernel.now_boot_ns());
+        let left_ns = match until_ns {
+            NEVER_NS => NEVER_NS,
+            at_ns => at_ns.saturating_sub(self.reactor.kernel.now_boot_ns()),
+        };
         // SAFETY: in place until it is left below.
         unsafe { self.enter_scope(task, scope.as_mut_ptr(), left_ns, 0) };
         let granted = self.await_grant(task, wait);
         // SAFETY: entered above, and the innermost one.
-        let left = unsafe { self.leave_scope(task, scope.as_ptr()) };
-        debug_assert!(left.is_ok());
-        granted
+        let fired = unsafe { self.leave_scope(task, scope.as_ptr()) };
+        match granted {
+            Ok(()) => Ok(true),
+            Err(Errno(libc::ETIME)) if fired == Ok(true) => Ok(false),
+            Err(e) => Err(e),
+        }
     }
 
     /// SUSPENDS. `task` runs now; others can reach `wait`.

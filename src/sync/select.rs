@@ -71,6 +71,24 @@ enum What<'a> {
 }
 
 impl Case {
+    /// As the functions of select.h make one.
+    pub fn new(kind: u8, object: *mut u8, element: *mut u8, timeout_ns: u64) -> Self {
+        Self {
+            kind,
+            priority: 0,
+            _reserved: [0; 6],
+            object,
+            element,
+            timeout_ns,
+            result: Cell::new(RawResult::success(0)),
+            place: Place { _room: [0; 16] },
+        }
+    }
+
+    pub fn result(&self) -> RawResult {
+        self.result.get()
+    }
+
     /// # Safety
     /// `object` is what `kind` says, or null.
     unsafe fn what(&self) -> Res<What<'_>> {
@@ -330,15 +348,13 @@ unsafe fn wait<K: Kernel>(
         None | Some(NEVER_NS) => NEVER_NS,
         Some(ns) => caller.now_ns().saturating_add(ns),
     };
-    match (caller.until_granted(wait, until_ns), first) {
-        (Ok(()), _) => Ok(wait.index.get() as usize),
-        // The time-out's own deadline, unless a level around the call has fired too.
-        (Err(Errno(libc::ETIME)), Some(i)) if until_ns != NEVER_NS => {
-            caller.start()?;
+    match (caller.granted_until(wait, until_ns)?, first) {
+        (true, _) => Ok(wait.index.get() as usize),
+        (false, Some(i)) => {
             cases[i].result.set(RawResult::success(0));
             Ok(i)
         }
-        (Err(e), _) => Err(e),
+        (false, None) => Err(Errno(libc::ETIME)), // There was no deadline.
     }
 }
 

@@ -8,6 +8,7 @@
 // Each model uses its part.
 #![allow(dead_code)]
 
+pub mod grant;
 pub mod join;
 pub mod park;
 
@@ -30,6 +31,7 @@ pub mod kind {
     pub const UNJOIN: usize = 3;
     pub const UNJOINED: usize = 4;
     pub const UNPARK: usize = 5;
+    pub const GRANT: usize = 6;
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]

@@ -11,6 +11,7 @@ mod promises;
 mod rules;
 #[path = "../sim/seeds.rs"]
 mod seeds;
+mod together;
 
 use list::{Mutant, LOOP};
 use models::WEAKENED;
@@ -20,12 +21,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use together::TOGETHER;
 
 /// Programs to find a bug in: seconds.
 const PROGRAMS: u64 = 400_000;
 
 /// The programs of the models.
-const LOOM: &[&str] = &["loom_inbox", "loom_cancel", "loom_join", "loom_park"];
+const LOOM: &[&str] = &["loom_inbox", "loom_cancel", "loom_join", "loom_park", "loom_grant"];
 
 fn mutants() -> impl Iterator<Item = &'static Mutant> {
     LOOP.iter().chain(RULES)
@@ -84,6 +86,7 @@ fn every_mutant_dies() {
 fn every_bug_has_its_place() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let lost: Vec<_> = mutants()
+        .chain(TOGETHER)
         .chain(WEAKENED.iter().map(|(mutant, _)| mutant))
         .filter_map(|m| {
             let text = fs::read_to_string(root.join(m.file)).unwrap_or_default();
@@ -91,6 +94,29 @@ fn every_bug_has_its_place() {
         })
         .collect();
     assert!(lost.is_empty(), "keep the lists of mutants up to date: {lost:#?}");
+}
+
+/// Each bug in what tasks wait for of each other is found by the random programs of tests/sync.
+#[test]
+#[ignore = "builds the project once more; tests/run runs it"]
+fn every_mutant_of_sync_dies() {
+    let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("together");
+    copy_project(&copy);
+    plant(&copy, TOGETHER.iter());
+    let programs = build(&copy, &["sync"], "");
+    let [program] = &programs[..] else { panic!("one program: {programs:?}") };
+    if let Some(text) = run_sync(program, 0) {
+        panic!("the copy goes wrong with no bug in it: {text}");
+    }
+    let mut alive = Vec::new();
+    for (n, mutant) in TOGETHER.iter().enumerate() {
+        match run_sync(program, n + 1) {
+            Some(text) => println!("{}\n    {text}", mutant.bug),
+            None => alive.push(mutant.bug),
+        }
+    }
+    println!("{} of {} mutants died", TOGETHER.len() - alive.len(), TOGETHER.len());
+    assert!(alive.is_empty(), "nobody noticed: {alive:#?}");
 }
 
 /// Each bug is found by the model that the list names, which finds nothing without it.
@@ -143,6 +169,7 @@ fn copy_project(to: &Path) {
         "gdb",
         "tests/sim",
         "tests/scopes",
+        "tests/sync",
         "tests/support",
         "tests/loom_world",
     ] {
@@ -271,6 +298,24 @@ fn run_scopes(scopes: &Path, mutant: usize) -> Option<String> {
         .env("MUTANT", mutant.to_string())
         .env("SCOPES_COUNT", "100000")
         .env("SCOPES_CPU_S", "20")
+        .env("RUST_BACKTRACE", "0")
+        .output()
+        .unwrap();
+    if out.status.success() {
+        return None;
+    }
+    let text = String::from_utf8_lossy(&out.stderr);
+    let said = text.lines().skip_while(|l| !l.contains("panicked")).nth(1);
+    Some(said.map_or_else(|| out.status.to_string(), |l| l.chars().take(200).collect()))
+}
+
+/// What the random programs of tests/sync say with this bug in it.
+fn run_sync(program: &Path, mutant: usize) -> Option<String> {
+    let out = Command::new(program)
+        .args(["--nocapture", "--test-threads=1"])
+        .env("MUTANT", mutant.to_string())
+        .env("SYNC_COUNT", "100000")
+        .env("SYNC_CPU_S", "60")
         .env("RUST_BACKTRACE", "0")
         .output()
         .unwrap();

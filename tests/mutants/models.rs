@@ -6,6 +6,8 @@ use super::list::Mutant;
 const STATE: &str = "src/task/state.rs";
 const REQUESTS: &str = "src/task/requests.rs";
 const PERMIT: &str = "src/task/permit.rs";
+const WAIT: &str = "src/task/grant.rs";
+const LATCH: &str = "src/task/latch.rs";
 const INBOX: &str = "src/intrusive/mpsc.rs";
 const WORLD: &str = "tests/loom_world/mod.rs";
 const JOIN: &str = "tests/loom_world/join.rs";
@@ -315,4 +317,36 @@ pub const WEAKENED: &[(Mutant, &str)] = &[
         "self.record.registered.set(false); self.answer(result, false);",
         "self.answer(result, false); self.record.registered.set(false);",
         "loom_join a_join_meets_the_exit_and_the_end_of_the_executor"),
+    of(WAIT, "two queues claim one wait",
+        "self.0.compare_exchange(ARMED, CLAIMED, Relaxed, Relaxed).is_ok()",
+        "self.claim_here()",
+        "loom_grant two_queues_grant_one_wait"),
+    of(WAIT, "a cancel overwrites a claim",
+        "self.0.compare_exchange(ARMED, CANCELED, Relaxed, Relaxed).is_ok()",
+        "self.cancel_here()",
+        "loom_grant a_cancel_crosses_a_grant"),
+    of(WAIT, "a claim overwrites a cancel",
+        "self.0.compare_exchange(ARMED, CLAIMED, Relaxed, Relaxed).is_ok()",
+        "self.claim_here()",
+        "loom_grant a_threads_deadline_crosses_a_grant"),
+    of(WAIT, "a grant does not publish what was given",
+        "self.0.store(GRANTED, Release);",
+        "self.0.store(GRANTED, Relaxed);",
+        "loom_grant a_grant_meets_a_thread"),
+    of(WAIT, "who sees a grant does not acquire",
+        "self.0.load(Acquire) == GRANTED",
+        "self.0.load(Relaxed) == GRANTED",
+        "loom_grant a_grant_meets_a_thread"),
+    of(LATCH, "who closes a latch does not acquire",
+        "self.0.compare_exchange(0, 1, Acquire, Relaxed).is_ok()",
+        "self.0.compare_exchange(0, 1, Relaxed, Relaxed).is_ok()",
+        "loom_grant a_grant_meets_a_wait"),
+    of(LATCH, "two close a latch",
+        "self.0.compare_exchange(0, 1, Acquire, Relaxed).is_ok()",
+        "{ let open = self.0.load(Acquire) == 0; self.0.store(1, Relaxed); open }",
+        "loom_grant a_grant_meets_a_wait"),
+    of(LATCH, "an open latch does not publish",
+        "self.0.store(0, Release);",
+        "self.0.store(0, Relaxed);",
+        "loom_grant a_grant_meets_a_wait"),
 ];

@@ -1,0 +1,224 @@
+//! A program on the executor: the objects are the real ones, in either form.
+
+use crate::kernel::Sim;
+use crate::model::{of_case, value, Out, CAPACITY, PARTIES, PERMITS};
+use crate::program::*;
+use monad_async::api::{create_task, destroy_task, Handle};
+use monad_async::error::{Errno, RawResult, Res};
+use monad_async::executor::grant::Caller;
+
+use monad_async::sync::barrier::Barrier;
+use monad_async::sync::channel::{Channel, Direction};
+use monad_async::sync::condition::Condition;
+use monad_async::sync::event::Event;
+use monad_async::sync::mutex::Mutex;
+use monad_async::sync::rw_lock::{Access, RwLock};
+use monad_async::sync::select::{kind, select, Case};
+use monad_async::sync::semaphore::Semaphore;
+use monad_async::sync::wait_group::WaitGroup;
+use monad_async::sync::Side;
+use monad_async::task::header::{TaskHead, TaskRef};
+use std::cell::{Cell, RefCell};
+
+const NEVER_NS: u64 = u64::MAX;
+
+/// As the initialisers of C make one: zeros, and a number in the second word.
+unsafe fn object<T>(second: u64) -> Box<T> {
+    // SAFETY: what C gives the library; the caller's T is such an object.
+    unsafe {
+        let mut memory = Box::new(std::mem::MaybeUninit::<T>::zeroed());
+        memory.as_mut_ptr().cast::<u64>().add(1).write(second);
+        Box::from_raw(Box::into_raw(memory).cast())
+    }
+}
+
+struct Stage<S: Side> {
+    ex: Handle<Sim>,
+    program: Program,
+    tasks: Vec<TaskRef>,
+    log: RefCell<Vec<(usize, Out)>>,
+    mutex: Box<Mutex<S>>,
+    condition: Box<Condition<S>>,
+    semaphore: Box<Semaphore<S>>,
+    channels: [Box<Channel<S>>; 2],
+    _storage: Box<[Cell<Out>; 2]>,
+    event: Box<Event<S>>,
+    barrier: Box<Barrier<S>>,
+    lock: Box<RwLock<S>>,
+    group: Box<WaitGroup<S>>,
+}
+
+struct Actor<S: Side> {
+    stage: *const Stage<S>,
+    index: usize,
+}
+
+fn out(r: Res<Out>) -> Out {
+    r.unwrap_or_else(|Errno(e)| -Out::from(e))
+}
+
+fn done(r: Res<()>) -> Out {
+    out(r.map(|()| 0))
+}
+
+impl<S: Side> Stage<S> {
+    fn step(&self, t: usize, at: usize) -> Out {
+        let (task, ex) = (self.tasks[t], self.ex.executor());
+        let caller = &Caller::task(ex, task);
+        let here = Some(ex.mailbox());
+        let (step, timeout) = self.program.bodies[t].steps[at];
+        let until = timeout.map_or(NEVER_NS, |slots| caller.now_ns() + slots * SLOT_NS);
+        let mut element = value(t, at);
+        let to: *mut u8 = (&raw mut element).cast();
+        let (send, receive) = (Direction::Send, Direction::Receive);
+        let transfer = |channel: usize, way, waits: bool| {
+            let channel = &self.channels[channel];
+            // SAFETY: an element, or memory for one, until the call returns.
+            let r = unsafe {
+                match waits {
+                    true => channel.transfer(caller, way, to, until),
+                    false => channel.try_transfer::<Sim>(here, way, to),
+                }
+            };
+            // SAFETY: what was received, or what was to be sent.
+            out(r.map(|()| if way == receive { unsafe { to.cast::<Out>().read() } } else { 0 }))
+        };
+        match step {
+            Step::Lock => done(self.mutex.lock(caller, until)),
+            Step::TryLock => done(self.mutex.try_lock(caller)),
+            Step::Unlock => done(self.mutex.unlock(caller)),
+            Step::CondWait => done(self.condition.wait(caller, &self.mutex, until)),
+            Step::Notify(count) => done(self.condition.notify::<Sim>(here, count)),
+            Step::Acquire(n) => done(self.semaphore.acquire(caller, n, until)),
+            Step::TryAcquire(n) => done(self.semaphore.try_acquire(here, n)),
+            Step::Release(n) => done(self.semaphore.release::<Sim>(here, n)),
+            Step::Send(c) => transfer(c, send, true),
+            Step::Recv(c) => transfer(c, receive, true),
+            Step::TrySend(c) => transfer(c, send, false),
+            Step::TryRecv(c) => transfer(c, receive, false),
+            Step::Close(c) => out(self.channels[c].close::<Sim>(here).map(Out::from)),
+            Step::EventWait => done(self.event.wait(caller, until)),
+            Step::EventSet => done(self.event.set::<Sim>(here)),
+            Step::EventReset => out(self.event.reset(here).map(Out::from)),
+            Step::Meet => out(self.barrier.wait(caller, until).map(Out::from)),
+            Step::Read => done(self.lock.lock(caller, Access::Read, until)),
+            Step::Write => done(self.lock.lock(caller, Access::Write, until)),
+            Step::TryRead => done(self.lock.try_lock(caller, Access::Read)),
+            Step::TryWrite => done(self.lock.try_lock(caller, Access::Write)),
+            Step::EndRead => done(self.lock.unlock(caller, Access::Read)),
+            Step::EndWrite => done(self.lock.unlock(caller, Access::Write)),
+            Step::GroupAdd => done(self.group.add(here, 1)),
+            Step::GroupDone => done(self.group.done::<Sim>(here, 1)),
+            Step::GroupWait => done(self.group.wait(caller, until)),
+            Step::Select(first) => self.select(caller, first, timeout, value(t, at)),
+            Step::Yield => done(result(Handle::<Sim>::sleep(task, 0))),
+            Step::Sleep(slots) => done(result(Handle::<Sim>::sleep(task, slots * SLOT_NS))),
+            Step::Cancel(other) => {
+                let _ = ex.cancel(self.tasks[other]); // ENOENT: it has exited.
+                0
+            }
+        }
+    }
+
+    fn select(
+        &self,
+        caller: &Caller<'_, Sim>,
+        first: bool,
+        timeout: Option<u64>,
+        value: Out,
+    ) -> Out {
+        let (to, from) = if first { (0, 1) } else { (1, 0) };
+        let (mut sent, mut got): (Out, Out) = (value, 0);
+        let kinds = match S::IS_LOCAL {
+            true => (kind::LOCAL_SEND, kind::LOCAL_RECEIVE),
+            false => (kind::SEND, kind::RECEIVE),
+        };
+        let channel = |c: usize| (&raw const *self.channels[c]).cast_mut().cast::<u8>();
+        let timeout_ns = timeout.map_or(NEVER_NS, |slots| slots * SLOT_NS);
+        let cases = [
+            Case::new(kinds.0, channel(to), (&raw mut sent).cast(), 0),
+            Case::new(kinds.1, channel(from), (&raw mut got).cast(), 0),
+            Case::new(kind::TIMEOUT, std::ptr::null_mut(), std::ptr::null_mut(), timeout_ns),
+        ];
+        // SAFETY: the channels are what their kinds say, and the elements live as long.
+        let won = match unsafe { select(caller, &cases) } {
+            Ok(won) => won,
+            Err(Errno(e)) => return -Out::from(e),
+        };
+        assert_eq!(sent, value);
+        match (won, cases[won].result().error) {
+            (2, _) => -Out::from(libc::ETIME),
+            (0, e) => of_case(0, -Out::from(e)),
+            (_, 0) => of_case(1, got),
+            (_, e) => of_case(1, -Out::from(e)),
+        }
+    }
+}
+
+fn result(r: RawResult) -> Res<()> {
+    if r.error == 0 {
+        Ok(())
+    } else {
+        Err(Errno(r.error))
+    }
+}
+
+unsafe extern "C" fn body<S: Side>(head: *const TaskHead) -> RawResult {
+    // SAFETY: the stage outlives its tasks.
+    let (stage, t) = unsafe {
+        let actor = &*(*head).user_ptr.get().cast::<Actor<S>>();
+        (&*actor.stage, actor.index)
+    };
+    for at in 0..stage.program.bodies[t].steps.len() {
+        let out = stage.step(t, at);
+        stage.log.borrow_mut().push((t, out));
+    }
+    let _ = stage.mutex.unlock(&Caller::task(stage.ex.executor(), stage.tasks[t]));
+    RawResult::success(0)
+}
+
+pub fn play<S: Side>(program: &Program) -> Vec<(usize, Out)> {
+    let ex = Handle::new(Sim::default(), false).expect("an executor");
+    let storage = Box::new([Cell::new(0), Cell::new(0)]);
+    // SAFETY: such objects.
+    let stage = unsafe {
+        Stage::<S> {
+            ex,
+            program: program.clone(),
+            tasks: program.bodies.iter().map(|_| create_task(16 << 10).expect("a task")).collect(),
+            log: RefCell::default(),
+            mutex: object(0),
+            condition: object(0),
+            semaphore: object(PERMITS),
+            channels: [object(0), object(0)],
+            _storage: storage,
+            event: object(0),
+            barrier: object(PARTIES),
+            lock: object(0),
+            group: object(0),
+        }
+    };
+    for (c, channel) in stage.channels.iter().enumerate() {
+        let storage = stage._storage.as_ptr().cast_mut().cast();
+        channel.set_up(storage, CAPACITY[c], size_of::<Out>()).expect("room");
+    }
+    let actors: Vec<_> =
+        (0..stage.tasks.len()).map(|index| Actor { stage: &raw const stage, index }).collect();
+    for (t, task) in stage.tasks.iter().enumerate() {
+        task.head.cpu.set(program.bodies[t].level);
+        task.head.user_code.set(Some(body::<S>));
+        task.head.user_ptr.set((&raw const actors[t]).cast_mut().cast());
+        ex.attach(*task).expect("idle");
+    }
+    let mut rounds = 0;
+    while ex.has_work() {
+        if ex.run(usize::MAX, Some(1 << 40)) == Err(Errno(libc::ETIME)) {
+            stage.tasks.iter().for_each(|&task| _ = ex.cancel(task));
+            rounds += 1;
+            assert!(rounds < 4, "nobody ends it: {:?}", stage.log.borrow());
+        }
+    }
+    stage.tasks.iter().for_each(|&task| destroy_task(task).expect("exited"));
+    ex.destroy().expect("idle");
+    stage.log.take()
+}
