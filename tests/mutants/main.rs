@@ -314,8 +314,8 @@ fn run_sync(program: &Path, mutant: usize) -> Option<String> {
     let out = Command::new(program)
         .args(["--nocapture", "--test-threads=1"])
         .env("MUTANT", mutant.to_string())
-        .env("SYNC_COUNT", "100000")
-        .env("SYNC_CPU_S", "60")
+        .env("SYNC_COUNT", "30000")
+        .env("SYNC_CPU_S", "10")
         .env("RUST_BACKTRACE", "0")
         .output()
         .unwrap();

@@ -114,9 +114,10 @@ impl Program {
         let r = &mut Rng::new(seed, 0);
         let tasks = 2 + r.below(TASKS_MAX as u32 - 1) as usize;
         // Each about few objects, so that tasks meet.
-        let kinds = [r.below(6), r.below(6)];
+        let first = r.below(6);
+        let kinds = [first, if r.one_in(2) { first } else { r.below(6) }];
         let body = |r: &mut Rng| {
-            let level = if r.below(3) == 0 { r.below(3) as u8 } else { 1 };
+            let level = if r.one_in(2) { r.below(3) as u8 } else { 1 };
             let count = 2 + r.below(8);
             let one = |r: &mut Rng| {
                 let about = if r.below(10) < 6 { kinds[r.below(2) as usize] } else { r.below(10) };
