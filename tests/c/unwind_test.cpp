@@ -43,7 +43,7 @@ struct Backtrace {
     }
 };
 
-_Unwind_Reason_Code add_frame(_Unwind_Context *context, void *to)
+[[maybe_unused]] _Unwind_Reason_Code add_frame(_Unwind_Context *context, void *to)
 {
     auto &trace = *static_cast<Backtrace *>(to);
     if (_Unwind_GetIP(context) == 0) {
