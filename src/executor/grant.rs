@@ -83,8 +83,15 @@ impl Wait {
         if self.is_local {
             self.word.claim_here()
         } else {
-            self.word.claim()
+            self.claim_shared()
         }
+    }
+
+    /// By an exchange, which the local form does without: a function of its own, at which the local
+    /// path ends.
+    #[inline(never)]
+    fn claim_shared(&self) -> bool {
+        self.word.claim()
     }
 
     /// Not ended yet, as far as one can see.
@@ -99,8 +106,14 @@ impl Wait {
         if self.is_local {
             self.word.cancel_here()
         } else {
-            self.word.cancel()
+            self.cancel_shared()
         }
+    }
+
+    /// As `claim_shared`.
+    #[inline(never)]
+    fn cancel_shared(&self) -> bool {
+        self.word.cancel()
     }
 
     /// An operation of the task has a completion. True: the wait was for it, and is claimed.
@@ -144,6 +157,13 @@ impl Wait {
                 let ex = unsafe { &*task.executor().cast::<Executor<K>>() };
                 ex.granted(task);
             }
+            _ => self.wake_elsewhere(),
+        }
+    }
+
+    #[inline(never)]
+    fn wake_elsewhere(&self) {
+        match self.who {
             Who::Task(_, home) => {
                 // SAFETY: in no list; the task is attached there until the mail has come.
                 let posted = unsafe { home.post_pinned(self.link(), kind::GRANT) };

@@ -149,6 +149,13 @@ const REMOTE: &[&str] = &[
     "unjoin_remote",
     // run, when a parked task is cancelled, which another thread may be waking
     "unpark_canceled",
+    // run, when a wait that other threads may end is cancelled, ended by a completion, or granted
+    "cancel_shared",
+    "claim_shared",
+    "wake_elsewhere",
+    // run, between two runs in a foreign loop
+    "end_rest",
+    "Executor<K>>::rest",
     // scopes with a deadline, the first time in the process
     "Rate::learn",
 ];
