@@ -13,6 +13,7 @@ pub mod steps;
 pub mod table;
 pub mod targets;
 pub mod threads;
+pub mod together;
 
 /// Time tracking: the default, and MONAD_ASYNC_EXECUTOR_NO_TIME_TRACKING.
 pub const ON: bool = true;

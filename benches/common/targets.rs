@@ -16,6 +16,15 @@ pub fn launch(track: bool) -> Option<f64> {
     Some(if track { LAUNCH } else { LAUNCH_UNTRACKED })
 }
 
+/// Two switches included.
+pub fn hand_over(track: bool) -> f64 {
+    if track {
+        0.50
+    } else {
+        0.25
+    }
+}
+
 pub fn yielding(track: bool) -> Option<f64> {
     Some(if track { YIELD } else { YIELD_UNTRACKED })
 }

@@ -1,0 +1,185 @@
+// Locks and channels of the C API: what is refused, plain threads, and cycles of locks that are named.
+
+#include "support.hpp"
+
+#include <atomic>
+#include <string>
+#include <thread>
+
+using namespace support;
+
+namespace {
+
+constexpr uint64_t never = UINT64_MAX;
+
+} // namespace
+
+TEST(Sync, null_is_refused)
+{
+    monad_async_mutex mutex = MONAD_ASYNC_MUTEX_INIT;
+    EXPECT_EQ(monad_async_mutex_lock(nullptr, nullptr).error, EINVAL);
+    EXPECT_EQ(monad_async_mutex_init(nullptr, 0).error, EINVAL);
+    EXPECT_EQ(monad_async_mutex_init(&mutex, 2).error, EINVAL);
+    EXPECT_EQ(monad_async_condition_wait(nullptr, nullptr, &mutex).error, EINVAL);
+    EXPECT_EQ(monad_async_semaphore_release(nullptr, 1).error, EINVAL);
+    EXPECT_EQ(monad_async_event_set(nullptr).error, EINVAL);
+    EXPECT_EQ(monad_async_barrier_wait(nullptr, nullptr).error, EINVAL);
+    EXPECT_EQ(monad_async_wait_group_add(nullptr, 1).error, EINVAL);
+    EXPECT_EQ(monad_async_rw_lock_lock(nullptr, nullptr).error, EINVAL);
+    EXPECT_EQ(monad_async_channel_close(nullptr).error, EINVAL);
+    monad_async_channel channel;
+    EXPECT_EQ(monad_async_channel_init(&channel, nullptr, 1, 4).error, EINVAL);
+    EXPECT_EQ(monad_async_channel_init(&channel, &channel, SIZE_MAX, 4).error, EINVAL);
+    EXPECT_EQ(monad_async_channel_init(&channel, nullptr, 0, 4).error, 0);
+    EXPECT_EQ(monad_async_channel_try_send(&channel, nullptr).error, EINVAL);
+    monad_async_barrier none = MONAD_ASYNC_BARRIER_INIT(0);
+    EXPECT_EQ(monad_async_barrier_wait(nullptr, &none).error, EINVAL);
+}
+
+TEST(Sync, callers_are_checked)
+{
+    Executor ex(0);
+    monad_async_mutex mutex = MONAD_ASYNC_MUTEX_INIT;
+    Task other([](monad_async_task) { return success(); });
+    Task task([&](monad_async_task self) {
+        // A thread would block, and with it the executor.
+        EXPECT_EQ(monad_async_mutex_lock(nullptr, &mutex).error, EDEADLK);
+        EXPECT_EQ(monad_async_mutex_try_lock(nullptr, &mutex).error, EDEADLK);
+        // Not the one that runs.
+        EXPECT_EQ(monad_async_mutex_lock(other, &mutex).error, EPERM);
+        std::thread([&] {
+            EXPECT_EQ(monad_async_mutex_lock(self, &mutex).error, EPERM);
+            EXPECT_EQ(monad_async_mutex_try_lock(nullptr, &mutex).error, 0);
+            EXPECT_EQ(monad_async_mutex_unlock(nullptr, &mutex).error, 0);
+        }).join();
+        return success();
+    });
+    task.attach(ex);
+    ex.finish();
+}
+
+TEST(Sync, a_cycle_of_locks_is_refused_and_its_tasks_are_named)
+{
+    Executor ex(0);
+    monad_async_mutex first = MONAD_ASYNC_MUTEX_INIT_CHECKED;
+    monad_async_local_mutex second = MONAD_ASYNC_LOCAL_MUTEX_INIT_CHECKED;
+    monad_async_mutex third;
+    ASSERT_EQ(monad_async_mutex_init(&third, MONAD_ASYNC_MUTEX_CHECKED).error, 0);
+    Task a([&](monad_async_task self) {
+        EXPECT_EQ(monad_async_mutex_lock(self, &first).error, 0);
+        (void)yield(self);
+        EXPECT_EQ(monad_async_local_mutex_lock(self, &second).error, 0);
+        EXPECT_EQ(monad_async_local_mutex_unlock(self, &second).error, 0);
+        return monad_async_mutex_unlock(self, &first);
+    });
+    Task b([&](monad_async_task self) {
+        EXPECT_EQ(monad_async_local_mutex_lock(self, &second).error, 0);
+        (void)yield(self);
+        EXPECT_EQ(monad_async_mutex_lock(self, &third).error, 0);
+        EXPECT_EQ(monad_async_mutex_unlock(self, &third).error, 0);
+        return monad_async_local_mutex_unlock(self, &second);
+    });
+    std::string said;
+    Task c([&](monad_async_task self) {
+        EXPECT_EQ(monad_async_mutex_lock(self, &third).error, 0);
+        (void)yield(self);
+        (void)yield(self);
+        testing::internal::CaptureStderr();
+        EXPECT_EQ(monad_async_mutex_lock(self, &first).error, EDEADLK); // a -> b -> c -> a
+        said = testing::internal::GetCapturedStderr();
+        return monad_async_mutex_unlock(self, &third);
+    });
+    for (auto *task : {&a, &b, &c}) {
+        task->attach(ex);
+    }
+    ex.finish();
+    for (monad_async_task task : {monad_async_task(a), monad_async_task(b), monad_async_task(c)}) {
+        char name[32];
+        snprintf(name, sizeof name, "%#zx", reinterpret_cast<size_t>(task));
+        EXPECT_NE(said.find(name), std::string::npos) << said;
+        EXPECT_EQ(task->result.error, 0);
+    }
+}
+
+TEST(Sync, tasks_that_join_each_other)
+{
+    Executor ex(0);
+    int errors[2] = {-1, -1};
+    Task *tasks[2];
+    Task a([&](monad_async_task self) {
+        errors[0] = monad_async_task_join(self, *tasks[1]).error;
+        return success();
+    });
+    Task b([&](monad_async_task self) {
+        errors[1] = monad_async_task_join(self, *tasks[0]).error;
+        return success();
+    });
+    tasks[0] = &a;
+    tasks[1] = &b;
+    a.attach(ex);
+    b.attach(ex);
+    ex.finish();
+    EXPECT_EQ(errors[0], 0);
+    EXPECT_EQ(errors[1], EDEADLK);
+}
+
+TEST(Sync, threads_wait_and_are_served)
+{
+    Executor ex;
+    monad_async_mutex mutex = MONAD_ASYNC_MUTEX_INIT;
+    monad_async_condition condition = MONAD_ASYNC_CONDITION_INIT;
+    monad_async_semaphore semaphore = MONAD_ASYNC_SEMAPHORE_INIT(0);
+    monad_async_channel channel;
+    ASSERT_EQ(monad_async_channel_init(&channel, nullptr, 0, sizeof(int)).error, 0);
+    bool ready = false;
+    int got = 0;
+    std::thread thread([&] {
+        EXPECT_EQ(monad_async_mutex_lock(nullptr, &mutex).error, 0);
+        while (!ready) {
+            EXPECT_EQ(monad_async_condition_wait(nullptr, &condition, &mutex).error, 0);
+        }
+        EXPECT_EQ(monad_async_mutex_unlock(nullptr, &mutex).error, 0);
+        EXPECT_EQ(monad_async_semaphore_acquire(nullptr, &semaphore, 2).error, 0);
+        EXPECT_EQ(monad_async_channel_recv_until(nullptr, &channel, &got, never).error, 0);
+        monad_async_select_case cases[] = {
+            monad_async_case_recv(&channel, &got), monad_async_case_timeout(ms)};
+        EXPECT_EQ(monad_async_select(nullptr, cases, 2).value, 1);
+        EXPECT_EQ(monad_async_channel_recv_until(nullptr, &channel, &got, 1).error, ETIME);
+    });
+    Task task([&](monad_async_task self) {
+        EXPECT_EQ(sleep_ns(self, ms).error, 0);
+        EXPECT_EQ(monad_async_mutex_lock(self, &mutex).error, 0);
+        ready = true;
+        EXPECT_EQ(monad_async_condition_notify_all(&condition).error, 0);
+        EXPECT_EQ(monad_async_mutex_unlock(self, &mutex).error, 0);
+        EXPECT_EQ(monad_async_semaphore_release(&semaphore, 2).error, 0);
+        int x = 9;
+        return monad_async_channel_send(self, &channel, &x);
+    });
+    task.attach(ex);
+    ex.finish();
+    thread.join();
+    EXPECT_EQ(task->result.error, 0);
+    EXPECT_EQ(got, 9);
+}
+
+TEST(Sync, an_object_is_one_executors_or_everybodys)
+{
+    Executor one(0), two(0);
+    monad_async_local_semaphore local = MONAD_ASYNC_LOCAL_SEMAPHORE_INIT(1);
+    monad_async_semaphore shared = MONAD_ASYNC_SEMAPHORE_INIT(1);
+    Task first([&](monad_async_task self) {
+        return monad_async_local_semaphore_acquire(self, &local, 1);
+    });
+    Task second([&](monad_async_task self) {
+        EXPECT_EQ(monad_async_local_semaphore_acquire(self, &local, 1).error, EPERM);
+        EXPECT_EQ(monad_async_local_semaphore_release(&local, 1).error, EPERM);
+        return monad_async_semaphore_acquire(self, &shared, 1);
+    });
+    first.attach(one);
+    one.finish();
+    second.attach(two);
+    two.finish();
+    EXPECT_EQ(first->result.error, 0);
+    EXPECT_EQ(second->result.error, 0);
+}
