@@ -65,6 +65,7 @@ macro_rules! hand_over {
                 let (pair, _) = pair(task);
                 let mutex = pair.objects[0].at();
                 good(black_box($lock as unsafe extern "C" fn(_, _) -> _)(task, mutex));
+                good(api::suspend(task, 0)); // The other comes, and waits.
                 while pair.go.get() {
                     pair.counted();
                     good(black_box($unlock as unsafe extern "C" fn(_, _) -> _)(task, mutex));

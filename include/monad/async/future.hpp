@@ -41,16 +41,21 @@ struct future_base {
     std::exception_ptr thrown;
     int error = 0;
     int holders = 2;
+    // All of the above may be read. Atomic.
+    bool is_over = false;
     void (*end)(future_base &) noexcept = nullptr;
 
-    [[nodiscard]] bool is_done() noexcept { return monad_async_event_is_set(&done).value == 1; }
+    [[nodiscard]] bool is_done() const noexcept
+    {
+        return __atomic_load_n(&is_over, __ATOMIC_ACQUIRE);
+    }
 
     void release() noexcept
     {
         if (__atomic_sub_fetch(&holders, 1, __ATOMIC_ACQ_REL) == 0) {
             auto &s = *of;
             end(*this); // It may lie in `s`.
-            keep_spawned(s);
+            keep_spawned(s, is_here(*s.block));
         }
     }
 
@@ -87,6 +92,7 @@ inline void future_done(spawned &s, monad_async_result r) noexcept
     shared.thrown = std::exchange(s.thrown, nullptr);
     shared.error = r.error;
     s.clear(); // A callable that never ran.
+    __atomic_store_n(&shared.is_over, true, __ATOMIC_RELEASE);
     (void)monad_async_event_set(&shared.done);
     shared.release();
 }
@@ -141,7 +147,7 @@ MONAD_ASYNC_LOCAL future_base *submit_to(executor_block *block, F &&body)
         if (state != nullptr) {
             end_future<state_type>(*state);
         }
-        keep_spawned(s);
+        keep_spawned(s, here);
         throw;
     }
     return state;

@@ -42,7 +42,8 @@ public:
     {
         auto *const self = monad_async_task_current();
         detail::check(self == nullptr ? EPERM : 0, "monad::async::task_group");
-        block_ = detail::block_of(self->current_executor);
+        head_ = self->current_executor;
+        block_ = detail::block_of(head_);
         (void)monad_async_group_init(self, &native_, flags);
         (void)monad_async_group_on_exit(&native_, &exited);
     }
@@ -66,7 +67,9 @@ public:
     template <class F> void spawn(F &&body)
     {
         char const *const what = "monad::async::task_group::spawn";
-        auto &s = detail::take_or_throw(*block_, detail::is_here(*block_), what);
+        auto *const self = monad_async_task_current();
+        detail::check(self != nullptr && self->current_executor == head_ ? 0 : EPERM, what);
+        auto &s = detail::take_or_throw(*block_, true, what);
         s.on_done = &done;
         s.of = this;
         detail::launch_spawned(
@@ -142,7 +145,7 @@ private:
         if (s.thrown && !self.first_) {
             self.first_ = s.thrown;
         }
-        detail::keep_spawned(s);
+        detail::keep_spawned(s, true);
     }
 
     MONAD_ASYNC_LOCAL void end() noexcept
@@ -161,6 +164,7 @@ private:
     }
 
     monad_async_group native_;
+    monad_async_executor head_ = nullptr;
     detail::executor_block *block_ = nullptr;
     std::exception_ptr first_;
 };

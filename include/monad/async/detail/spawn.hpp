@@ -117,13 +117,13 @@ inline spawned *take_spawned(executor_block &block, bool here, int &error) noexc
     return s;
 }
 
-// Its task is idle.
-inline void keep_spawned(spawned &s) noexcept
+// Its task is idle. `here`: the calling thread owns the executor.
+inline void keep_spawned(spawned &s, bool here) noexcept
 {
     auto &block = *s.block;
     s.clear();
     s.on_done = nullptr;
-    if (!s.is_from_elsewhere && is_here(block)) {
+    if (!s.is_from_elsewhere && here) {
         s.next = block.warm;
         block.warm = &s;
     } else {
@@ -160,7 +160,7 @@ inline void spawned_exited(monad_async_task task, monad_async_result r) noexcept
     if (s.thrown) {
         left_by_exception(s, r.error);
     }
-    keep_spawned(s);
+    keep_spawned(s, true);
 }
 
 // Where `launch` attaches to.
@@ -195,13 +195,14 @@ MONAD_ASYNC_LOCAL void launch_spawned(spawned &s, Target target, F &&body, char 
 {
     struct guard {
         spawned *s;
+        bool here;
         ~guard()
         {
             if (s != nullptr) {
-                keep_spawned(*s);
+                keep_spawned(*s, here);
             }
         }
-    } g{&s};
+    } g{&s, !s.is_from_elsewhere};
     int const error = launch(&s, nullptr, target, std::forward<F>(body));
     if (error == no_room) {
         throw std::bad_alloc();
