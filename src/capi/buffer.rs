@@ -7,7 +7,8 @@ use super::task::TaskPtr;
 use super::ExecutorPtr;
 use crate::api::{self, Handle};
 use crate::error::{Errno, RawResult, Res};
-use crate::io::recv_stream::{RecvStream, DIRECT, NO_WAIT};
+use crate::io::recv_stream::{RecvStream, NO_WAIT};
+use crate::io::socket::{Socket, DIRECT};
 use crate::reactor::buffers::Buffers;
 use crate::reactor::operation::Op;
 use crate::task::header::TaskRef;
@@ -16,14 +17,6 @@ use crate::uring::RealKernel;
 
 /// `monad_async_buffer_ring`
 type RingPtr = *mut Buffers;
-
-/// `monad_async_socket`: socket.h
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Socket {
-    fd: i32,
-    flags: u32,
-}
 
 /// `monad_async_view`: buffer.h
 #[repr(C)]

@@ -16,6 +16,7 @@ pub mod rw_lock;
 pub mod scope;
 pub mod select;
 pub mod semaphore;
+pub mod socket;
 mod sync;
 pub mod task;
 pub mod version;

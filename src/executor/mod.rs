@@ -8,6 +8,7 @@
 pub mod attach;
 pub mod buffers;
 pub mod cancel;
+mod closing;
 pub mod exit;
 pub mod grant;
 pub mod head;

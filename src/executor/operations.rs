@@ -13,12 +13,15 @@ use crate::reactor::{operation, validate};
 use crate::task::header::{mark, TaskRef, Waits};
 use crate::uring::kernel::{op, Kernel, Sqe};
 
-/// Noted, as the record's entry is the caller's.
-fn closes(sqe: &Sqe) -> u8 {
-    if sqe.opcode() == op::CLOSE {
-        bit::CLOSES
-    } else {
-        0
+/// What of the entry has to be known at its end: noted, as the record's entry is the caller's.
+fn noted(sqe: &Sqe) -> u8 {
+    match sqe.opcode() {
+        op::CLOSE => bit::CLOSES,
+        op::ACCEPT | op::OPENAT | op::OPENAT2 | op::SOCKET if sqe.file_index() != 0 => {
+            bit::OPENS_DIRECT
+        }
+        op::ACCEPT | op::OPENAT | op::OPENAT2 | op::SOCKET | op::FIXED_FD_INSTALL => bit::OPENS,
+        _ => 0,
     }
 }
 
@@ -37,7 +40,7 @@ impl<K: Kernel> Executor<K> {
         }
         let sqe = record.sqe.get();
         let (bits, buffers) = match validate::record(&sqe)? {
-            Completes::Singly => (closes(&sqe), None),
+            Completes::Singly => (noted(&sqe), None),
             Completes::Events => (bit::STREAM, None),
             Completes::Buffers(group) => {
                 let buffers = self.reactor.buffers_of(group).ok_or(Errno(libc::EINVAL))?;
@@ -53,6 +56,7 @@ impl<K: Kernel> Executor<K> {
     /// As `begin_operation`; idle, checked, and there is a ring.
     unsafe fn begin(&self, task: TaskRef, record: &Op, bits: u8, buffers: Option<&Buffers>) {
         record.begun(task, bits);
+        record.closings.set(self.reactor.closings.count());
         if let Some(buffers) = buffers {
             record.receives_into(buffers);
         }
@@ -138,7 +142,7 @@ impl<K: Kernel> Executor<K> {
     pub(super) unsafe fn io_queued(&self, task: TaskRef, sqe: &Sqe) -> i32 {
         let record = Op::internal(sqe);
         // SAFETY: in place until it is over, which is waited for below; the rest is the caller's.
-        unsafe { self.begin(task, &record, closes(sqe) | bit::INTERNAL, None) };
+        unsafe { self.begin(task, &record, noted(sqe) | bit::INTERNAL, None) };
         self.suspend_for(task, Some(&record));
         debug_assert!(record.state.get() == State::Done, "such a wait ends with its operation");
         record.take();
@@ -246,9 +250,14 @@ impl<K: Kernel> Executor<K> {
 
     /// Nobody takes what `record` has brought.
     fn discard(&self, record: &Op) {
+        let opens = record.bits.get() & (bit::OPENS | bit::OPENS_DIRECT);
+        let index = record.sqe.get().file_index();
         if let Some(buffers) = record.discard() {
             // SAFETY: they stay while the executor does, unless nothing is held of them.
             self.buffer_freed(unsafe { buffers.as_ref() });
+        }
+        if opens != 0 && !record.is_in_flight.get() {
+            self.close_unclaimed(record.result.get(), opens == bit::OPENS_DIRECT, index);
         }
     }
 

@@ -76,11 +76,12 @@ impl<K: Kernel> Executor<K> {
                 return stopped;
             }
         }
+        let closings = self.reactor.closings.count();
         // SAFETY: the caller's.
         let res = unsafe { self.io_once(task, sqe) };
         if res < 0 && is_not_performed(res) {
             // SAFETY: the caller's.
-            return unsafe { self.not_performed(task, sqe, res) };
+            return unsafe { self.not_performed(task, sqe, res, closings) };
         }
         res
     }
@@ -107,7 +108,13 @@ impl<K: Kernel> Executor<K> {
     /// As `io`.
     #[cold]
     #[inline(never)]
-    unsafe fn not_performed(&self, task: TaskRef, sqe: &Sqe, mut res: i32) -> i32 {
+    unsafe fn not_performed(
+        &self,
+        task: TaskRef,
+        sqe: &Sqe,
+        mut res: i32,
+        closings: u64,
+    ) -> i32 {
         const FIRST_PAUSE_NS: u64 = 10_000;
         const LONGEST_PAUSE_NS: u64 = 10_000_000;
         for retry in 0..RETRIES_MAX {
@@ -125,6 +132,9 @@ impl<K: Kernel> Executor<K> {
                 if slept != 0 {
                     return slept;
                 }
+            }
+            if self.reactor.closings.concern(sqe, closings) {
+                return -libc::ECANCELED;
             }
             // SAFETY: the caller's.
             res = unsafe { self.io_once(task, sqe) };

@@ -1,3 +1,4 @@
 //! Daily I/O on the executor's operations: what a program would otherwise write around them.
 
 pub mod recv_stream;
+pub mod socket;

@@ -17,6 +17,7 @@ use core::ptr::NonNull;
 
 use crate::error::{Errno, RawResult, Res};
 use crate::executor::Executor;
+use crate::io::socket::DIRECT;
 use crate::reactor::buffers::Buffers;
 use crate::reactor::operation::{Op, KEPT_FROM};
 use crate::task::header::TaskRef;
@@ -25,8 +26,6 @@ use crate::uring::kernel::{Kernel, Sqe};
 
 /// `next` returns ENOBUFS instead of waiting.
 pub const NO_WAIT: u32 = 1;
-/// The descriptor is a direct one.
-pub const DIRECT: u32 = 1 << 31;
 
 /// `monad_async_recv_stream`: buffer.h
 #[repr(C)]

@@ -27,6 +27,7 @@
 
 pub mod buffers;
 mod cancel;
+mod closing;
 pub mod operation;
 mod priority;
 mod reap;
@@ -44,6 +45,7 @@ use crate::task::header::{Task, TaskRef, PRIORITIES};
 use crate::task::list::TaskList;
 use crate::uring::kernel::Kernel;
 use buffers::Buffers;
+use closing::Closings;
 use operation::Op;
 
 pub use reap::Completed;
@@ -72,6 +74,7 @@ pub struct Reactor<K> {
     secret: u64,
     /// Those of its operations that complete as a stream.
     buffers: Cell<Option<NonNull<Buffers>>>,
+    pub closings: Closings,
 }
 
 impl<K: Kernel> Reactor<K> {
@@ -88,6 +91,7 @@ impl<K: Kernel> Reactor<K> {
             cancels: Cell::new(0),
             secret: number.wrapping_mul(0xd6e8_feb8_6659_fd93),
             buffers: Cell::new(None),
+            closings: Closings::new(),
         }
     }
 

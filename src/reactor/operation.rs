@@ -61,6 +61,10 @@ pub mod bit {
     pub const INTERNAL: u8 = 1 << 3;
     /// IORING_OP_CLOSE: see `is_closed`.
     pub(crate) const CLOSES: u8 = 1 << 4;
+    /// Its result is a descriptor, which is closed if nobody takes it.
+    pub(crate) const OPENS: u8 = 1 << 5;
+    /// The same, a direct one.
+    pub(crate) const OPENS_DIRECT: u8 = 1 << 6;
 }
 
 /// `monad_async_op`: op.h
@@ -90,7 +94,9 @@ pub struct Op {
     buffers: Cell<Option<NonNull<Buffers>>>,
     first: Cell<u16>,
     last: Cell<u16>,
-    reserved: [u32; 3],
+    reserved: u32,
+    /// How many handles had been closed when it was begun: see `closing`.
+    pub closings: Cell<u64>,
 }
 
 // As in op.h.
@@ -123,7 +129,8 @@ impl Op {
             buffers: Cell::new(None),
             first: NONE.into(),
             last: NONE.into(),
-            reserved: [0; 3],
+            reserved: 0,
+            closings: 0.into(),
         }
     }
 

@@ -122,7 +122,8 @@ impl<K: Kernel> Reactor<K> {
             record.completed(CLOSED, flags, true);
             return Some(Completed::Record { record, over: true });
         }
-        if is_not_performed(res) && !record.has(bit::ASKED) && record.retries.get() < RETRIES_MAX {
+        let again = !record.has(bit::ASKED) && record.retries.get() < RETRIES_MAX;
+        if is_not_performed(res) && again && !self.is_handle_closed(record) {
             self.begin_again(record);
             return None;
         }
@@ -133,7 +134,7 @@ impl<K: Kernel> Reactor<K> {
     /// What the kernel's `res` is to the record's owner.
     fn outcome(&self, record: &Op, res: i32) -> i32 {
         match is_not_performed(res) {
-            true if record.has(bit::ASKED) => -libc::ECANCELED,
+            true if record.has(bit::ASKED) || self.is_handle_closed(record) => -libc::ECANCELED,
             true => KEPT_FROM,
             false => res,
         }

@@ -5,6 +5,7 @@ pub mod backoff;
 pub mod clock;
 pub mod cxx_eh;
 pub mod eventfd;
+pub mod fd;
 pub mod fork;
 pub mod futex;
 pub mod host;

@@ -146,6 +146,13 @@ numbers! {
 }
 
 numbers! {
+    /// `io_uring_sqe::cmd_op` of a socket.
+    uring_cmd_socket: u32, "SOCKET_URING_OP_";
+    GETSOCKOPT = 2,
+    SETSOCKOPT = 3,
+}
+
+numbers! {
     /// `io_uring_sqe::cancel_flags`.
     cancel: u32, "IORING_ASYNC_CANCEL_";
     ALL = 1 << 0,
@@ -221,6 +228,7 @@ pub fn tables() -> impl Iterator<Item = &'static (&'static str, u64)> {
         send_recv::TABLE,
         file::TABLE,
         uring_cmd::TABLE,
+        uring_cmd_socket::TABLE,
         cancel::TABLE,
         cqe::TABLE,
         cqe_buffer::TABLE,

@@ -71,6 +71,11 @@ impl Sqe {
     pub const fn addr(&self) -> u64 {
         self.0[2]
     }
+    /// 0, or what becomes a direct descriptor: its index and 1, or INDEX_ALLOC.
+    #[inline]
+    pub const fn file_index(&self) -> u32 {
+        (self.0[5] >> 32) as u32
+    }
     #[inline]
     #[allow(clippy::len_without_is_empty)]
     pub const fn len(&self) -> u32 {
@@ -213,6 +218,9 @@ pub trait Kernel {
     }
 
     fn unregister_buffers(&self, _group: u16) {}
+
+    /// Closes a direct descriptor, by a call of its own.
+    fn close_direct(&self, _index: u32) {}
 
     /// EXPENSIVE the first time. A descriptor for a foreign loop, readable whenever a `run` has
     /// something to do, as the next four keep it. ENOTSUP in a simulation.

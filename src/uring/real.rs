@@ -157,6 +157,12 @@ impl Kernel for RealKernel {
         }
     }
 
+    fn close_direct(&self, index: u32) {
+        if let Some(ring) = self.ring() {
+            let _ = ring.submitter.register_files_update(index, &[-1]);
+        }
+    }
+
     fn poll_fd(&self) -> Result<i32, Errno> {
         if let Some(made) = self.poll_fd.get() {
             return Ok(made.fd());

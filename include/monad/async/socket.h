@@ -2,15 +2,46 @@
 #define MONAD_ASYNC_SOCKET_H
 
 /** @file socket.h
- *  A socket: what the calls on sockets take. */
+ *  Sockets: TCP, UDP, Unix. Each call looks like the POSIX call that it replaces, and suspends the
+ *  task where that would block the thread. None raises SIGPIPE or touches errno, and none returns
+ *  `EINTR`. Descriptors are made with `FD_CLOEXEC`.
+ *
+ *  @snippet echo_server.c a connection
+ *
+ *  A time-out of a call is a scope around it (scope.h). A cancel or a deadline never loses what a
+ *  call has done: its real result is returned if it was there first.
+ *
+ *  A descriptor with `O_NONBLOCK` may be used: a call waits all the same, unless `MSG_DONTWAIT` is
+ *  among its flags.
+ *
+ *  The last functions only fill an operation (op.h), for `monad_async_op_begin`.
+ *
+ *  Common to all calls that take a task: the task is the one that runs, which is the caller.
+ *  Besides the errors that are listed, each returns those of the POSIX call, and
+ *  - `ECANCELED`: the task or a scope was cancelled, or the handle was closed;
+ *  - `ETIME`: a scope's deadline passed;
+ *  - `EBADF`: no such descriptor;
+ *  - `EINVAL`: NULL, or flags that this version does not know;
+ *  - `EPERM`: not the running task, or another thread;
+ *  - `ENOTSUP`: a compute-only executor.
+ *
+ *  The words OWNER'S THREAD, EXPENSIVE and SUSPENDS are those of executor.h. */
 
 #include "config.h"
+#include "op.h"
+#include "result.h"
+#include "task.h"
 
+#include <stddef.h>
 #include <stdint.h>
+#include <string.h>
+#include <sys/socket.h>
 
 MONAD_ASYNC_EXTERN_C_BEGIN
 
-/** `monad_async_socket::flags`: `fd` is the index of a direct descriptor. */
+/** `monad_async_socket::flags`: `fd` is the index of a direct descriptor, one that only the
+ *  executor's ring knows. As a flag of what makes a socket: make such a one; the executor's
+ *  attribute `direct_descriptors` says how many there may be (more: `ENFILE`). */
 #define MONAD_ASYNC_SOCKET_DIRECT 0x80000000u
 
 /** A socket, by value: a descriptor that may be given to other libraries, or a direct one. */
@@ -34,6 +65,302 @@ static inline monad_async_socket monad_async_socket_adopt(int fd)
     socket.fd = fd;
     socket.flags = 0;
     return socket;
+}
+
+/** Makes a socket. EXPENSIVE. A direct one: SUSPENDS, Linux 5.19.
+ *  @param task the task that runs
+ *  @param[out] socket untouched on an error
+ *  @param domain `AF_INET` and so on
+ *  @param type `SOCK_STREAM` and so on
+ *  @param protocol 0, or `IPPROTO_...`
+ *  @param flags 0 or `MONAD_ASYNC_SOCKET_DIRECT`
+ *  @retval 0 made
+ *  @see monad_async_socket_close */
+MONAD_ASYNC_API monad_async_result
+monad_async_socket_open(monad_async_task task, monad_async_socket *socket, int domain, int type,
+                        int protocol, uint32_t flags);
+
+/** As `bind`. EXPENSIVE; does not suspend. A direct socket: SUSPENDS, Linux 6.11.
+ *  @param task the task that runs
+ *  @param socket the socket
+ *  @param address where it is to be
+ *  @param length the bytes of that
+ *  @retval 0 bound */
+MONAD_ASYNC_API monad_async_result
+monad_async_socket_bind(monad_async_task task, monad_async_socket socket,
+                        struct sockaddr const *address, socklen_t length);
+
+/** As `listen`. EXPENSIVE; does not suspend. A direct socket: SUSPENDS, Linux 6.11.
+ *  @param task the task that runs
+ *  @param socket the socket
+ *  @param backlog how many connections may wait
+ *  @retval 0 it listens */
+MONAD_ASYNC_API monad_async_result monad_async_socket_listen(monad_async_task task,
+                                                             monad_async_socket socket,
+                                                             int backlog);
+
+/** As `accept`. SUSPENDS until there is a connection. A connection is never lost by a cancel.
+ *  @param task the task that runs
+ *  @param listener a socket that listens
+ *  @param[out] socket the connection; untouched on an error
+ *  @param[out] address the peer's, or NULL
+ *  @param[in,out] length the room for it, then its bytes; NULL with `address`
+ *  @param flags 0 or `MONAD_ASYNC_SOCKET_DIRECT`
+ *  @retval 0 accepted */
+MONAD_ASYNC_API monad_async_result
+monad_async_socket_accept(monad_async_task task, monad_async_socket listener,
+                          monad_async_socket *socket, struct sockaddr *address, socklen_t *length,
+                          uint32_t flags);
+
+/** As `connect`. SUSPENDS until it is connected. After an error the socket is to be closed.
+ *  @param task the task that runs
+ *  @param socket the socket
+ *  @param address the peer's
+ *  @param length the bytes of that
+ *  @retval 0 connected */
+MONAD_ASYNC_API monad_async_result
+monad_async_socket_connect(monad_async_task task, monad_async_socket socket,
+                           struct sockaddr const *address, socklen_t length);
+
+/** As `recv`. SUSPENDS until there is data.
+ *  @param task the task that runs
+ *  @param socket the socket
+ *  @param[out] data where it goes
+ *  @param bytes the room there
+ *  @param flags `MSG_...`
+ *  @return how many bytes came; 0: the peer sends no more
+ *  @retval EAGAIN with `MSG_DONTWAIT`: there is nothing */
+MONAD_ASYNC_API monad_async_result
+monad_async_socket_recv(monad_async_task task, monad_async_socket socket, void *data, size_t bytes,
+                        int flags);
+
+/** As `send`, with `MSG_NOSIGNAL`. SUSPENDS until there is room for some.
+ *  @param task the task that runs
+ *  @param socket the socket
+ *  @param data what to send
+ *  @param bytes how much
+ *  @param flags `MSG_...`
+ *  @return how many bytes were sent
+ *  @retval EPIPE the connection is shut
+ *  @retval EAGAIN with `MSG_DONTWAIT`: there is no room */
+MONAD_ASYNC_API monad_async_result
+monad_async_socket_send(monad_async_task task, monad_async_socket socket, void const *data,
+                        size_t bytes, int flags);
+
+/** Receives until so many bytes have come. SUSPENDS.
+ *  @param task the task that runs
+ *  @param socket a stream socket
+ *  @param[out] data where they go
+ *  @param bytes how many
+ *  @return how many came; fewer: the peer sends no more. With an error too, `value` says how many
+ *  had come before it. */
+MONAD_ASYNC_API monad_async_result
+monad_async_socket_recv_exact(monad_async_task task, monad_async_socket socket, void *data,
+                              size_t bytes);
+
+/** Sends all. SUSPENDS until it is done.
+ *  @param task the task that runs
+ *  @param socket a stream socket
+ *  @param data what to send
+ *  @param bytes how much
+ *  @return how many bytes were sent: all. With an error too, `value` says how many were sent
+ *  before it. */
+MONAD_ASYNC_API monad_async_result
+monad_async_socket_send_all(monad_async_task task, monad_async_socket socket, void const *data,
+                            size_t bytes);
+
+/** As `recvmsg`. SUSPENDS until there is a message. Descriptors that come with it are the
+ *  caller's, with `FD_CLOEXEC`.
+ *  @param task the task that runs
+ *  @param socket the socket
+ *  @param[in,out] message where it goes
+ *  @param flags `MSG_...`
+ *  @return how many bytes came
+ *  @retval EAGAIN with `MSG_DONTWAIT`: there is none */
+MONAD_ASYNC_API monad_async_result
+monad_async_socket_recvmsg(monad_async_task task, monad_async_socket socket,
+                           struct msghdr *message, int flags);
+
+/** As `sendmsg`, with `MSG_NOSIGNAL`. SUSPENDS until there is room.
+ *  @param task the task that runs
+ *  @param socket the socket
+ *  @param message what to send
+ *  @param flags `MSG_...`
+ *  @return how many bytes were sent
+ *  @retval EPIPE the connection is shut
+ *  @retval EAGAIN with `MSG_DONTWAIT`: there is no room */
+MONAD_ASYNC_API monad_async_result
+monad_async_socket_sendmsg(monad_async_task task, monad_async_socket socket,
+                           struct msghdr const *message, int flags);
+
+/** As `shutdown`. SUSPENDS. Linux 5.11.
+ *  @param task the task that runs
+ *  @param socket the socket
+ *  @param how `SHUT_RD`, `SHUT_WR` or `SHUT_RDWR`
+ *  @retval 0 shut */
+MONAD_ASYNC_API monad_async_result monad_async_socket_shutdown(monad_async_task task,
+                                                               monad_async_socket socket, int how);
+
+/** As `getsockopt`. EXPENSIVE; does not suspend. A direct socket: SUSPENDS, `SOL_SOCKET` only,
+ *  Linux 6.7.
+ *  @param task the task that runs
+ *  @param socket the socket
+ *  @param level `SOL_SOCKET` and so on
+ *  @param name `SO_...` and so on
+ *  @param[out] value the option
+ *  @param[in,out] length the room for it, then its bytes
+ *  @retval 0 told */
+MONAD_ASYNC_API monad_async_result
+monad_async_socket_option_get(monad_async_task task, monad_async_socket socket, int level,
+                              int name, void *value, socklen_t *length);
+
+/** As `setsockopt`. EXPENSIVE; does not suspend. A direct socket: SUSPENDS, Linux 6.7.
+ *  @param task the task that runs
+ *  @param socket the socket
+ *  @param level `SOL_SOCKET` and so on
+ *  @param name `SO_...` and so on
+ *  @param value the option
+ *  @param length the bytes of that
+ *  @retval 0 set */
+MONAD_ASYNC_API monad_async_result
+monad_async_socket_option_set(monad_async_task task, monad_async_socket socket, int level,
+                              int name, void const *value, socklen_t length);
+
+/** As `getsockname`. EXPENSIVE; does not suspend.
+ *  @param task the task that runs
+ *  @param socket the socket
+ *  @param[out] address its own address
+ *  @param[in,out] length the room for it, then its bytes
+ *  @retval 0 told
+ *  @retval EOPNOTSUPP a direct one */
+MONAD_ASYNC_API monad_async_result
+monad_async_socket_local_address(monad_async_task task, monad_async_socket socket,
+                                 struct sockaddr *address, socklen_t *length);
+
+/** As `getpeername`. EXPENSIVE; does not suspend.
+ *  @param task the task that runs
+ *  @param socket the socket
+ *  @param[out] address the peer's
+ *  @param[in,out] length the room for it, then its bytes
+ *  @retval 0 told
+ *  @retval EOPNOTSUPP a direct one */
+MONAD_ASYNC_API monad_async_result
+monad_async_socket_peer_address(monad_async_task task, monad_async_socket socket,
+                                struct sockaddr *address, socklen_t *length);
+
+/** Ends what any task of the executor has in flight on the socket, with `ECANCELED`, and closes
+ *  it. SUSPENDS, whatever scopes have fired. What was meant for it never reaches what gets the
+ *  same number next. Before Linux 5.19 what is in flight goes on, and keeps the connection open.
+ *  @param task the task that runs
+ *  @param socket not to be used any more
+ *  @retval 0 closed */
+MONAD_ASYNC_API monad_async_result monad_async_socket_close(monad_async_task task,
+                                                            monad_async_socket socket);
+
+/** @cond what the functions below share */
+static inline void monad_async_op_fill(monad_async_op *op, uint8_t opcode,
+                                       monad_async_socket socket, void const *address,
+                                       uint64_t offset, size_t length)
+{
+    memset(&op->sqe, 0, sizeof op->sqe);
+    op->sqe.opcode = opcode;
+    op->sqe.flags = (uint8_t)((socket.flags & MONAD_ASYNC_SOCKET_DIRECT) != 0 ? 1 : 0);
+    op->sqe.fd = socket.fd;
+    op->sqe.off = offset;
+    op->sqe.addr = (uint64_t)(uintptr_t)address;
+    op->sqe.len = length < 0x7ffff000u ? (uint32_t)length : 0x7ffff000u;
+}
+/** @endcond */
+
+/** Fills an idle operation with a receive. ANY THREAD.
+ *  @param[out] op the operation
+ *  @param socket the socket
+ *  @param data where the data goes
+ *  @param bytes the room there
+ *  @param flags `MSG_...` */
+static inline void monad_async_op_recv(monad_async_op *op, monad_async_socket socket, void *data,
+                                       size_t bytes, int flags)
+{
+    monad_async_op_fill(op, IORING_OP_RECV, socket, data, 0, bytes);
+    op->sqe.msg_flags = (uint32_t)flags;
+}
+
+/** Fills an idle operation with a send, with `MSG_NOSIGNAL`. ANY THREAD.
+ *  @param[out] op the operation
+ *  @param socket the socket
+ *  @param data what to send
+ *  @param bytes how much
+ *  @param flags `MSG_...` */
+static inline void monad_async_op_send(monad_async_op *op, monad_async_socket socket,
+                                       void const *data, size_t bytes, int flags)
+{
+    monad_async_op_fill(op, IORING_OP_SEND, socket, data, 0, bytes);
+    op->sqe.msg_flags = (uint32_t)(flags | MSG_NOSIGNAL);
+}
+
+/** Fills an idle operation with a `recvmsg`. ANY THREAD. Where nobody takes its completion,
+ *  descriptors that have come stay in the message, for the caller to close.
+ *  @param[out] op the operation
+ *  @param socket the socket
+ *  @param message where it goes
+ *  @param flags `MSG_...` */
+static inline void monad_async_op_recvmsg(monad_async_op *op, monad_async_socket socket,
+                                          struct msghdr *message, int flags)
+{
+    monad_async_op_fill(op, IORING_OP_RECVMSG, socket, message, 0, 1);
+    op->sqe.msg_flags = (uint32_t)(flags | MSG_CMSG_CLOEXEC);
+}
+
+/** Fills an idle operation with a `sendmsg`, with `MSG_NOSIGNAL`. ANY THREAD.
+ *  @param[out] op the operation
+ *  @param socket the socket
+ *  @param message what to send
+ *  @param flags `MSG_...` */
+static inline void monad_async_op_sendmsg(monad_async_op *op, monad_async_socket socket,
+                                          struct msghdr const *message, int flags)
+{
+    monad_async_op_fill(op, IORING_OP_SENDMSG, socket, message, 0, 1);
+    op->sqe.msg_flags = (uint32_t)(flags | MSG_NOSIGNAL);
+}
+
+/** Fills an idle operation with an accept, whose result is the descriptor. ANY THREAD. Where
+ *  nobody takes the completion, what was accepted is closed.
+ *  @param[out] op the operation
+ *  @param listener a socket that listens
+ *  @param address the peer's goes there, or NULL
+ *  @param length the room for it, then its bytes; NULL with `address`
+ *  @param flags 0 or `MONAD_ASYNC_SOCKET_DIRECT` */
+static inline void monad_async_op_accept(monad_async_op *op, monad_async_socket listener,
+                                         struct sockaddr *address, socklen_t *length,
+                                         uint32_t flags)
+{
+    monad_async_op_fill(op, IORING_OP_ACCEPT, listener, address, (uint64_t)(uintptr_t)length, 0);
+    if ((flags & MONAD_ASYNC_SOCKET_DIRECT) != 0) {
+        op->sqe.file_index = 0xffffffffu; /* IORING_FILE_INDEX_ALLOC */
+    } else {
+        op->sqe.accept_flags = SOCK_CLOEXEC;
+    }
+}
+
+/** Fills an idle operation with a connect. ANY THREAD.
+ *  @param[out] op the operation
+ *  @param socket the socket
+ *  @param address the peer's
+ *  @param length the bytes of that */
+static inline void monad_async_op_connect(monad_async_op *op, monad_async_socket socket,
+                                          struct sockaddr const *address, socklen_t length)
+{
+    monad_async_op_fill(op, IORING_OP_CONNECT, socket, address, length, 0);
+}
+
+/** Fills an idle operation with a `shutdown`. ANY THREAD.
+ *  @param[out] op the operation
+ *  @param socket the socket
+ *  @param how `SHUT_RD`, `SHUT_WR` or `SHUT_RDWR` */
+static inline void monad_async_op_shutdown(monad_async_op *op, monad_async_socket socket, int how)
+{
+    monad_async_op_fill(op, IORING_OP_SHUTDOWN, socket, NULL, 0, 0);
+    op->sqe.len = (uint32_t)how;
 }
 
 MONAD_ASYNC_EXTERN_C_END

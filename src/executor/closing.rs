@@ -1,0 +1,68 @@
+//! Closing handles. OWNER'S THREAD.
+
+use core::mem::MaybeUninit;
+
+use super::scope::{NEVER_NS, SHIELD};
+use super::Executor;
+use crate::error::{Errno, RawResult, Res};
+use crate::reactor::operation::CLOSED;
+use crate::sys::fd;
+use crate::task::header::TaskRef;
+use crate::uring::abi::file;
+use crate::uring::kernel::{op, Kernel, Sqe};
+
+/// The entry that closes a handle.
+fn close(fd: i32, direct: bool) -> Sqe {
+    let mut sqe = Sqe::new(op::CLOSE, if direct { 0 } else { fd }, 0, 0, 0, 0);
+    if direct {
+        sqe.0[5] = ((fd as u32).wrapping_add(1) as u64) << 32;
+    }
+    sqe
+}
+
+impl<K: Kernel> Executor<K> {
+    /// SUSPENDS, shielded. `task` runs now. Ends what any task of ours has in flight on a handle,
+    /// with ECANCELED, and closes it. EBADF: no such handle.
+    pub fn close_handle(&self, task: TaskRef, fd: i32, direct: bool) -> Res<()> {
+        if fd < 0 {
+            return Err(Errno(libc::EBADF));
+        }
+        if !self.reactor.kernel.has_ring() {
+            return Err(Errno(libc::ENOTSUP));
+        }
+        let now = self.stamp();
+        let ends = |record: &_| self.record_completed(record, true, now);
+        let cancel = self.reactor.closing(fd, direct, ends);
+        let mut shield = MaybeUninit::uninit();
+        // SAFETY: in place until it is left below; the entries refer to no memory. What the cancel
+        // has found does not matter, nor that a kernel before 5.19 does not know it.
+        let res = unsafe {
+            self.enter_scope(task, shield.as_mut_ptr(), NEVER_NS, SHIELD);
+            if self.reactor.push_closing(task, cancel).is_err() {
+                self.io(task, &cancel);
+            }
+            let res = self.io(task, &close(fd, direct));
+            self.leave_scope(task, shield.as_ptr())?;
+            res
+        };
+        match res {
+            0 | CLOSED => Ok(()),
+            e => Err(Errno(-e)),
+        }
+    }
+
+    /// An operation has opened something, and nobody takes it. `index` is its entry's.
+    pub(super) fn close_unclaimed(&self, result: RawResult, direct: bool, index: u32) {
+        if result.error != 0 {
+            return;
+        }
+        let opened = result.value as i32;
+        if !direct {
+            fd::close(opened);
+            return;
+        }
+        // With an index of the caller's the result is 0.
+        let slot = if index == file::INDEX_ALLOC { opened } else { index.wrapping_sub(1) as i32 };
+        self.reactor.kernel.close_direct(slot as u32);
+    }
+}

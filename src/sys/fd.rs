@@ -1,0 +1,99 @@
+//! Descriptors, by plain system calls that leave errno alone.
+
+use core::ffi::{c_int, c_void};
+
+use crate::error::{Errno, Res};
+
+/// Makes a call of the C library: its value, or its errno, with the caller's errno as it was.
+/// Begun again where a signal interrupts it.
+pub fn quietly(mut call: impl FnMut() -> c_int) -> Res<c_int> {
+    // SAFETY: the C library's pointer to this thread's errno is valid for the thread's life.
+    let (errno, set_errno) = unsafe {
+        let at = libc::__errno_location();
+        (move || at.read(), move |value| at.write(value))
+    };
+    let saved = errno();
+    let done = loop {
+        match call() {
+            -1 if errno() == libc::EINTR => {}
+            -1 => break Err(Errno(errno())),
+            value => break Ok(value),
+        }
+    };
+    set_errno(saved);
+    done
+}
+
+/// Whatever it answers, it is closed.
+pub fn close(fd: i32) {
+    // SAFETY: the caller's own descriptor. Not begun again: interrupted, it is closed.
+    let _ = quietly(|| unsafe {
+        libc::close(fd);
+        0
+    });
+}
+
+/// # Safety
+/// `address` has `length` bytes.
+pub unsafe fn bind(fd: i32, address: *const libc::sockaddr, length: libc::socklen_t) -> Res<()> {
+    // SAFETY: the caller's.
+    quietly(|| unsafe { libc::bind(fd, address, length) }).map(drop)
+}
+
+pub fn listen(fd: i32, backlog: i32) -> Res<()> {
+    // SAFETY: refers to no memory.
+    quietly(|| unsafe { libc::listen(fd, backlog) }).map(drop)
+}
+
+pub fn socket(domain: i32, kind: i32, protocol: i32) -> Res<i32> {
+    // SAFETY: refers to no memory.
+    quietly(|| unsafe { libc::socket(domain, kind, protocol) })
+}
+
+/// # Safety
+/// `value` has `*length` bytes.
+pub unsafe fn option_get(
+    fd: i32,
+    level: i32,
+    name: i32,
+    value: *mut c_void,
+    length: *mut libc::socklen_t,
+) -> Res<()> {
+    // SAFETY: the caller's.
+    quietly(|| unsafe { libc::getsockopt(fd, level, name, value, length) }).map(drop)
+}
+
+/// # Safety
+/// `value` has `length` bytes.
+pub unsafe fn option_set(
+    fd: i32,
+    level: i32,
+    name: i32,
+    value: *const c_void,
+    length: libc::socklen_t,
+) -> Res<()> {
+    // SAFETY: the caller's.
+    quietly(|| unsafe { libc::setsockopt(fd, level, name, value, length) }).map(drop)
+}
+
+/// # Safety
+/// `address` has `*length` bytes.
+pub unsafe fn local_address(
+    fd: i32,
+    address: *mut libc::sockaddr,
+    length: *mut libc::socklen_t,
+) -> Res<()> {
+    // SAFETY: the caller's.
+    quietly(|| unsafe { libc::getsockname(fd, address, length) }).map(drop)
+}
+
+/// # Safety
+/// `address` has `*length` bytes.
+pub unsafe fn peer_address(
+    fd: i32,
+    address: *mut libc::sockaddr,
+    length: *mut libc::socklen_t,
+) -> Res<()> {
+    // SAFETY: the caller's.
+    quietly(|| unsafe { libc::getpeername(fd, address, length) }).map(drop)
+}
