@@ -108,13 +108,7 @@ impl<K: Kernel> Executor<K> {
     /// As `io`.
     #[cold]
     #[inline(never)]
-    unsafe fn not_performed(
-        &self,
-        task: TaskRef,
-        sqe: &Sqe,
-        mut res: i32,
-        closings: u64,
-    ) -> i32 {
+    unsafe fn not_performed(&self, task: TaskRef, sqe: &Sqe, mut res: i32, closings: u64) -> i32 {
         const FIRST_PAUSE_NS: u64 = 10_000;
         const LONGEST_PAUSE_NS: u64 = 10_000_000;
         for retry in 0..RETRIES_MAX {

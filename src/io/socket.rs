@@ -290,8 +290,7 @@ impl<K: Kernel> Call<'_, K> {
         }
         // SAFETY: the caller's.
         unsafe {
-            let sqe =
-                self.option(uring_cmd_socket::GETSOCKOPT, level, name, value as u64, *length);
+            let sqe = self.option(uring_cmd_socket::GETSOCKOPT, level, name, value as u64, *length);
             *length = self.io(&sqe)? as libc::socklen_t;
         }
         Ok(())

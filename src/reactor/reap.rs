@@ -122,8 +122,11 @@ impl<K: Kernel> Reactor<K> {
             record.completed(CLOSED, flags, true);
             return Some(Completed::Record { record, over: true });
         }
-        let again = !record.has(bit::ASKED) && record.retries.get() < RETRIES_MAX;
-        if is_not_performed(res) && again && !self.is_handle_closed(record) {
+        if is_not_performed(res) && self.is_handle_closed(record) {
+            record.completed(-libc::ECANCELED, flags, true);
+            return Some(Completed::Record { record, over: true });
+        }
+        if is_not_performed(res) && !record.has(bit::ASKED) && record.retries.get() < RETRIES_MAX {
             self.begin_again(record);
             return None;
         }

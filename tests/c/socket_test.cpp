@@ -1,0 +1,620 @@
+// The calls on sockets: TCP, UDP, Unix; closing; what cancels and bad input do.
+
+#include "support.hpp"
+
+#include <algorithm>
+#include <numeric>
+#include <string>
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+using namespace support;
+
+namespace {
+
+using Socket = monad_async_socket;
+
+size_t open_descriptors()
+{
+    size_t n = 0;
+    DIR *const d = opendir("/proc/self/fd");
+    while (readdir(d) != nullptr) {
+        ++n;
+    }
+    closedir(d);
+    return n;
+}
+
+sockaddr_in loopback(uint16_t port = 0)
+{
+    sockaddr_in a{};
+    a.sin_family = AF_INET;
+    a.sin_port = port;
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    return a;
+}
+
+sockaddr *any(sockaddr_in &a)
+{
+    return reinterpret_cast<sockaddr *>(&a);
+}
+
+#define TRY(call)                                                                                  \
+    do {                                                                                           \
+        monad_async_result const tried = (call);                                                   \
+        EXPECT_EQ(tried.error, 0) << #call << ": " << monad_async_result_message(tried);           \
+        if (tried.error != 0) {                                                                    \
+            return tried;                                                                          \
+        }                                                                                          \
+    } while (false)
+
+// A listener on a port that is free, and the port.
+monad_async_result listen_on(monad_async_task self, Socket &listener, sockaddr_in &address,
+                             int type = SOCK_STREAM)
+{
+    TRY(monad_async_socket_open(self, &listener, AF_INET, type, 0, 0));
+    address = loopback();
+    TRY(monad_async_socket_bind(self, listener, any(address), sizeof address));
+    if (type == SOCK_STREAM) {
+        TRY(monad_async_socket_listen(self, listener, 64));
+    }
+    socklen_t length = sizeof address;
+    return monad_async_socket_local_address(self, listener, any(address), &length);
+}
+
+struct Pair {
+    Fd a, b;
+    Pair()
+    {
+        int fds[2];
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0) {
+            abort();
+        }
+        a = Fd(fds[0]);
+        b = Fd(fds[1]);
+    }
+};
+
+void run_one(Executor const &ex, Body body)
+{
+    Task const task(std::move(body));
+    task.attach(ex);
+    ex.finish();
+    EXPECT_EQ(task->result.error, 0);
+}
+
+} // namespace
+
+TEST(Socket, tcp_both_ways)
+{
+    Executor ex;
+    size_t const before = open_descriptors();
+    Socket listener{-1, 0};
+    sockaddr_in address{};
+    constexpr size_t bytes = 1 << 20;
+    Task server([&](monad_async_task self) {
+        TRY(listen_on(self, listener, address));
+        Socket s{-1, 0};
+        sockaddr_in peer{};
+        socklen_t length = sizeof peer;
+        TRY(monad_async_socket_accept(self, listener, &s, any(peer), &length, 0));
+        EXPECT_EQ(length, sizeof peer);
+        EXPECT_EQ(fcntl(s.fd, F_GETFD), FD_CLOEXEC);
+        sockaddr_in same{};
+        TRY(monad_async_socket_peer_address(self, s, any(same), &length));
+        EXPECT_EQ(same.sin_port, peer.sin_port);
+        std::string got(bytes, 0);
+        auto r = monad_async_socket_recv_exact(self, s, got.data(), bytes);
+        TRY(r);
+        EXPECT_EQ(r.value, intptr_t(bytes));
+        std::reverse(got.begin(), got.end());
+        r = monad_async_socket_send_all(self, s, got.data(), bytes);
+        TRY(r);
+        EXPECT_EQ(r.value, intptr_t(bytes));
+        // Cut short, and at the end.
+        r = monad_async_socket_recv_exact(self, s, got.data(), bytes);
+        TRY(r);
+        EXPECT_EQ(r.value, 3);
+        r = monad_async_socket_recv(self, s, got.data(), bytes, 0);
+        TRY(r);
+        EXPECT_EQ(r.value, 0);
+        TRY(monad_async_socket_close(self, s));
+        return monad_async_socket_close(self, listener);
+    });
+    Task client([&](monad_async_task self) {
+        Socket s{-1, 0};
+        TRY(monad_async_socket_open(self, &s, AF_INET, SOCK_STREAM, 0, 0));
+        int on = 1;
+        TRY(monad_async_socket_option_set(self, s, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on));
+        on = 0;
+        socklen_t length = sizeof on;
+        TRY(monad_async_socket_option_get(self, s, IPPROTO_TCP, TCP_NODELAY, &on, &length));
+        EXPECT_EQ(on, 1);
+        TRY(monad_async_socket_connect(self, s, any(address), sizeof address));
+        std::string sent(bytes, 0), got(bytes, 0);
+        std::iota(sent.begin(), sent.end(), char(0));
+        TRY(monad_async_socket_send_all(self, s, sent.data(), bytes));
+        TRY(monad_async_socket_recv_exact(self, s, got.data(), bytes));
+        std::reverse(got.begin(), got.end());
+        EXPECT_TRUE(got == sent);
+        TRY(monad_async_socket_send(self, s, "end", 3, 0));
+        TRY(monad_async_socket_shutdown(self, s, SHUT_WR));
+        auto const r = monad_async_socket_recv(self, s, got.data(), bytes, 0);
+        EXPECT_EQ(r.value, 0);
+        return monad_async_socket_close(self, s);
+    });
+    server.attach(ex);
+    client.attach(ex);
+    ex.finish();
+    EXPECT_EQ(server->result.error, 0);
+    EXPECT_EQ(client->result.error, 0);
+    EXPECT_EQ(open_descriptors(), before);
+}
+
+TEST(Socket, udp_messages_keep_their_bounds)
+{
+    Executor ex;
+    run_one(ex, [&](monad_async_task self) {
+        Socket a{-1, 0}, b{-1, 0};
+        sockaddr_in to{}, from{};
+        TRY(listen_on(self, a, to, SOCK_DGRAM));
+        TRY(listen_on(self, b, from, SOCK_DGRAM));
+        for (std::string const text : {"one", "", "three"}) {
+            iovec part{const_cast<char *>(text.data()), text.size()};
+            msghdr m{};
+            m.msg_name = &to;
+            m.msg_namelen = sizeof to;
+            m.msg_iov = &part;
+            m.msg_iovlen = 1;
+            auto r = monad_async_socket_sendmsg(self, b, &m, 0);
+            TRY(r);
+            EXPECT_EQ(r.value, intptr_t(text.size()));
+            char room[64];
+            sockaddr_in sender{};
+            iovec into{room, sizeof room};
+            m.msg_name = &sender;
+            m.msg_iov = &into;
+            r = monad_async_socket_recvmsg(self, a, &m, 0);
+            TRY(r);
+            EXPECT_EQ(std::string(room, size_t(r.value)), text);
+            EXPECT_EQ(sender.sin_port, from.sin_port);
+        }
+        TRY(monad_async_socket_close(self, a));
+        return monad_async_socket_close(self, b);
+    });
+}
+
+TEST(Socket, unix_sockets_pass_descriptors)
+{
+    Executor ex;
+    Pair const pair;
+    Pipe const pipe;
+    size_t const before = open_descriptors();
+    run_one(ex, [&](monad_async_task self) {
+        auto const a = monad_async_socket_adopt(pair.a), b = monad_async_socket_adopt(pair.b);
+        union {
+            cmsghdr header;
+            char room[CMSG_SPACE(sizeof(int))];
+        } control{};
+        char byte = 'x';
+        iovec part{&byte, 1};
+        msghdr m{};
+        m.msg_iov = &part;
+        m.msg_iovlen = 1;
+        m.msg_control = &control;
+        m.msg_controllen = sizeof control;
+        cmsghdr *c = CMSG_FIRSTHDR(&m);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(sizeof(int));
+        int fd = pipe.writer;
+        memcpy(CMSG_DATA(c), &fd, sizeof fd);
+        TRY(monad_async_socket_sendmsg(self, a, &m, 0));
+        control = {};
+        m.msg_controllen = sizeof control;
+        TRY(monad_async_socket_recvmsg(self, b, &m, 0));
+        c = CMSG_FIRSTHDR(&m);
+        EXPECT_NE(c, nullptr);
+        if (c == nullptr) {
+            return monad_async_make_failure(ENODATA);
+        }
+        memcpy(&fd, CMSG_DATA(c), sizeof fd);
+        Fd const passed(fd);
+        EXPECT_EQ(fcntl(passed, F_GETFD), FD_CLOEXEC);
+        EXPECT_EQ(write(passed, "y", 1), 1);
+        return success();
+    });
+    char got = 0;
+    EXPECT_EQ(read(pipe.reader, &got, 1), 1);
+    EXPECT_EQ(got, 'y');
+    EXPECT_EQ(open_descriptors(), before);
+}
+
+// A file descriptor's number is used again at once: nothing that was meant for the old one may
+// reach the new one. Rings of one entry too, where readers wait for room.
+TEST(Socket, close_ends_what_is_in_flight_with_ECANCELED)
+{
+    for (unsigned entries : {64u, 1u}) {
+        Executor ex(entries);
+        int fds[2];
+        ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+        Fd const peer(fds[1]);
+        auto const socket = monad_async_socket_adopt(fds[0]);
+        char buffers[20][8] = {};
+        auto const readers = make_tasks(20, [&](monad_async_task self, size_t i) {
+            if (i % 2 == 0) {
+                return monad_async_socket_recv(self, socket, buffers[i], 8, 0);
+            }
+            monad_async_op op{};
+            monad_async_op_recv(&op, socket, buffers[i], 8, 0);
+            TRY(monad_async_op_begin(self, &op));
+            return monad_async_op_wait(self, &op);
+        });
+        Fd again, other;
+        Task closer([&](monad_async_task self) {
+            TRY(monad_async_socket_close(self, socket));
+            int next[2];
+            EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, next), 0);
+            again = Fd(next[0]);
+            other = Fd(next[1]);
+            EXPECT_EQ(again, socket.fd) << "the lowest that is free";
+            EXPECT_EQ(write(other, "new", 3), 3);
+            return success();
+        });
+        closer.priority(monad_async_priority_low);
+        attach_all(readers, ex);
+        closer.attach(ex);
+        ex.finish();
+        EXPECT_EQ(closer->result.error, 0);
+        for (auto const &reader : readers) {
+            EXPECT_EQ(reader->result.error, ECANCELED);
+        }
+        char got[8];
+        EXPECT_EQ(recv(again, got, sizeof got, MSG_DONTWAIT), 3) << "nobody took it";
+        char end;
+        EXPECT_EQ(recv(peer, &end, 1, MSG_DONTWAIT), 0) << "the old one is closed";
+    }
+}
+
+TEST(Socket, close_of_one_descriptor_leaves_another_of_the_same_file_alone)
+{
+    Executor ex;
+    Pair pair;
+    auto const kept = monad_async_socket_adopt(pair.a);
+    auto const gone = monad_async_socket_adopt(dup(pair.a));
+    char got[8] = {};
+    Task reader([&](monad_async_task self) {
+        return monad_async_socket_recv(self, kept, got, sizeof got, 0);
+    });
+    Task closer([&](monad_async_task self) {
+        TRY(monad_async_socket_close(self, gone));
+        TRY(yield(self));
+        return monad_async_socket_send(self, monad_async_socket_adopt(pair.b), "still", 5, 0);
+    });
+    reader.attach(ex);
+    closer.attach(ex);
+    ex.finish();
+    EXPECT_EQ(reader->result.error, 0);
+    EXPECT_EQ(reader->result.value, 5);
+    EXPECT_EQ(closer->result.error, 0);
+}
+
+TEST(Socket, close_is_shielded)
+{
+    Executor ex;
+    int fds[2];
+    ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    Fd const peer(fds[1]);
+    auto const socket = monad_async_socket_adopt(fds[0]);
+    Task task([&](monad_async_task self) {
+        TRY(monad_async_task_cancel(ex, self));
+        char byte;
+        EXPECT_EQ(monad_async_socket_recv(self, socket, &byte, 1, 0).error, ECANCELED);
+        return monad_async_socket_close(self, socket);
+    });
+    task.attach(ex);
+    ex.finish();
+    EXPECT_EQ(task->result.error, 0);
+    EXPECT_EQ(fcntl(fds[0], F_GETFD), -1);
+}
+
+TEST(Socket, an_accept_that_nobody_took_is_closed)
+{
+    Executor ex;
+    size_t const before = open_descriptors();
+    Task task([&](monad_async_task self) {
+        Socket listener{-1, 0}, client{-1, 0};
+        sockaddr_in address{};
+        TRY(listen_on(self, listener, address));
+        // Ended with its completion there; and left to the task's end.
+        monad_async_op ended{}, left{};
+        monad_async_op_accept(&ended, listener, nullptr, nullptr, 0);
+        TRY(monad_async_op_begin(self, &ended));
+        TRY(monad_async_socket_open(self, &client, AF_INET, SOCK_STREAM, 0, 0));
+        TRY(monad_async_socket_connect(self, client, any(address), sizeof address));
+        TRY(sleep_ns(self, ms));
+        TRY(monad_async_op_end(self, &ended));
+        EXPECT_GE(ended.result.value, 0);
+        char byte;
+        EXPECT_EQ(monad_async_socket_recv(self, client, &byte, 1, 0).value, 0) << "hung up on";
+        TRY(monad_async_socket_close(self, client));
+        monad_async_op_accept(&left, listener, nullptr, nullptr, 0);
+        TRY(monad_async_op_begin(self, &left));
+        TRY(monad_async_socket_open(self, &client, AF_INET, SOCK_STREAM, 0, 0));
+        TRY(monad_async_socket_connect(self, client, any(address), sizeof address));
+        EXPECT_EQ(close(client.fd), 0);
+        EXPECT_EQ(close(listener.fd), 0);
+        return success();
+    });
+    task.attach(ex);
+    ex.finish();
+    EXPECT_EQ(task->result.error, 0);
+    EXPECT_EQ(open_descriptors(), before);
+}
+
+TEST(Socket, one_that_does_not_block_waits_all_the_same)
+{
+    Executor ex;
+    Pair pair;
+    fcntl(pair.a, F_SETFL, O_NONBLOCK);
+    auto const a = monad_async_socket_adopt(pair.a), b = monad_async_socket_adopt(pair.b);
+    char got[8] = {};
+    Task reader([&](monad_async_task self) {
+        EXPECT_EQ(monad_async_socket_recv(self, a, got, 8, MSG_DONTWAIT).error, EAGAIN);
+        return monad_async_socket_recv(self, a, got, 8, 0);
+    });
+    Task writer([&](monad_async_task self) {
+        TRY(sleep_ns(self, ms));
+        return monad_async_socket_send(self, b, "late", 4, 0);
+    });
+    reader.attach(ex);
+    writer.attach(ex);
+    ex.finish();
+    EXPECT_EQ(reader->result.value, 4);
+    // A stream of more than the queue holds, both ends without blocking.
+    fcntl(pair.b, F_SETFL, O_NONBLOCK);
+    std::string const text(1 << 21, 'x');
+    std::string into(text.size(), 0);
+    reader.body([&](monad_async_task self) {
+        return monad_async_socket_recv_exact(self, a, into.data(), into.size());
+    });
+    writer.body([&](monad_async_task self) {
+        return monad_async_socket_send_all(self, b, text.data(), text.size());
+    });
+    writer.attach(ex);
+    reader.attach(ex);
+    ex.finish();
+    EXPECT_EQ(writer->result.value, intptr_t(text.size()));
+    EXPECT_EQ(reader->result.value, intptr_t(text.size()));
+    EXPECT_TRUE(into == text);
+}
+
+TEST(Socket, connects_without_blocking)
+{
+    Executor ex;
+    run_one(ex, [&](monad_async_task self) {
+        Socket listener{-1, 0}, s{-1, 0};
+        sockaddr_in address{};
+        TRY(listen_on(self, listener, address));
+        TRY(monad_async_socket_open(self, &s, AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0, 0));
+        TRY(monad_async_socket_connect(self, s, any(address), sizeof address));
+        TRY(monad_async_socket_close(self, s));
+        TRY(monad_async_socket_close(self, listener));
+        for (int flag : {0, int(SOCK_NONBLOCK)}) {
+            TRY(monad_async_socket_open(self, &s, AF_INET, SOCK_STREAM | flag, 0, 0));
+            EXPECT_EQ(monad_async_socket_connect(self, s, any(address), sizeof address).error,
+                      ECONNREFUSED);
+            TRY(monad_async_socket_close(self, s));
+        }
+        return success();
+    });
+}
+
+TEST(Socket, a_peer_that_is_gone_is_an_errno)
+{
+    Executor ex;
+    run_one(ex, [&](monad_async_task self) {
+        Pair pair;
+        auto const a = monad_async_socket_adopt(pair.a);
+        pair.b.reset();
+        errno = 12345;
+        EXPECT_EQ(monad_async_socket_send(self, a, "x", 1, 0).error, EPIPE);
+        auto const r = monad_async_socket_send_all(self, a, "x", 1);
+        EXPECT_EQ(r.error, EPIPE);
+        EXPECT_EQ(r.value, 0);
+        iovec part{const_cast<char *>("x"), 1};
+        msghdr m{};
+        m.msg_iov = &part;
+        m.msg_iovlen = 1;
+        EXPECT_EQ(monad_async_socket_sendmsg(self, a, &m, 0).error, EPIPE);
+        int value = 0;
+        EXPECT_EQ(
+            monad_async_socket_option_set(self, a, SOL_SOCKET, 9999, &value, sizeof value).error,
+            ENOPROTOOPT);
+        EXPECT_EQ(errno, 12345);
+        return success();
+    });
+    // A reset, in the middle of what was to be received.
+    run_one(ex, [&](monad_async_task self) {
+        Socket listener{-1, 0}, s{-1, 0}, t{-1, 0};
+        sockaddr_in address{};
+        TRY(listen_on(self, listener, address));
+        TRY(monad_async_socket_open(self, &s, AF_INET, SOCK_STREAM, 0, 0));
+        TRY(monad_async_socket_connect(self, s, any(address), sizeof address));
+        TRY(monad_async_socket_accept(self, listener, &t, nullptr, nullptr, 0));
+        linger const at_once_{1, 0};
+        TRY(monad_async_socket_option_set(self, s, SOL_SOCKET, SO_LINGER, &at_once_,
+                                          sizeof at_once_));
+        TRY(monad_async_socket_close(self, s));
+        char room[8];
+        EXPECT_EQ(monad_async_socket_recv_exact(self, t, room, 8).error, ECONNRESET);
+        TRY(monad_async_socket_close(self, t));
+        return monad_async_socket_close(self, listener);
+    });
+}
+
+TEST(Socket, byte_counts_of_a_call_that_was_stopped_add_up)
+{
+    Executor ex;
+    Pair pair;
+    std::string const text(1 << 22, 'x');
+    run_one(ex, [&](monad_async_task self) {
+        auto const a = monad_async_socket_adopt(pair.a);
+        monad_async_scope scope;
+        TRY(monad_async_scope_enter(self, &scope, 5 * ms, 0));
+        auto const r = monad_async_socket_send_all(self, a, text.data(), text.size());
+        EXPECT_EQ(monad_async_scope_leave(self, &scope).value, 1);
+        EXPECT_EQ(r.error, ETIME);
+        EXPECT_GT(r.value, 0);
+        TRY(monad_async_socket_shutdown(self, a, SHUT_WR));
+        std::string into(text.size(), 0);
+        auto const all = monad_async_socket_recv_exact(
+            self, monad_async_socket_adopt(pair.b), into.data(), into.size());
+        EXPECT_EQ(all.value, r.value);
+        return success();
+    });
+}
+
+TEST(Socket, direct_ones)
+{
+    struct monad_async_executor_attr attr = {};
+    attr.io_uring_ring.entries = 64;
+    attr.direct_descriptors = 8;
+    monad_async_executor ex = nullptr;
+    if (monad_async_executor_create(&ex, &attr).error != 0) {
+        skip(monad_async_last_create_error());
+    }
+    size_t const before = open_descriptors();
+    Task task([&](monad_async_task self) {
+        Socket listener{-1, 0}, s{-1, 0}, t{-1, 0};
+        sockaddr_in address{};
+        TRY(listen_on(self, listener, address));
+        // Again and again: each close frees its place in the table.
+        for (int i = 0; i < 20; ++i) {
+            TRY(monad_async_socket_open(self, &s, AF_INET, SOCK_STREAM, 0,
+                                        MONAD_ASYNC_SOCKET_DIRECT));
+            EXPECT_EQ(s.flags, MONAD_ASYNC_SOCKET_DIRECT);
+            TRY(monad_async_socket_connect(self, s, any(address), sizeof address));
+            TRY(monad_async_socket_accept(self, listener, &t, nullptr, nullptr,
+                                          MONAD_ASYNC_SOCKET_DIRECT));
+            TRY(monad_async_socket_send(self, s, "direct", 6, 0));
+            char room[8];
+            auto const r = monad_async_socket_recv(self, t, room, 8, 0);
+            TRY(r);
+            EXPECT_EQ(std::string(room, size_t(r.value)), "direct");
+            EXPECT_EQ(monad_async_socket_local_address(self, t, any(address), nullptr).error,
+                      EINVAL);
+            monad_async_op op{};
+            monad_async_op_recv(&op, t, room, 8, 0);
+            TRY(monad_async_op_begin(self, &op));
+            TRY(monad_async_socket_close(self, t));
+            EXPECT_EQ(monad_async_op_wait(self, &op).error, ECANCELED);
+            TRY(monad_async_socket_close(self, s));
+            // An accept that nobody takes gives its place back as well.
+            monad_async_op_accept(&op, listener, nullptr, nullptr, MONAD_ASYNC_SOCKET_DIRECT);
+            TRY(monad_async_op_begin(self, &op));
+            TRY(monad_async_socket_open(self, &s, AF_INET, SOCK_STREAM, 0, 0));
+            TRY(monad_async_socket_connect(self, s, any(address), sizeof address));
+            TRY(sleep_ns(self, ms));
+            TRY(monad_async_op_end(self, &op));
+            TRY(monad_async_socket_close(self, s));
+        }
+        int on = 1;
+        TRY(monad_async_socket_open(self, &s, AF_INET, SOCK_STREAM, 0, MONAD_ASYNC_SOCKET_DIRECT));
+        auto const set = monad_async_socket_option_set(self, s, SOL_SOCKET, SO_KEEPALIVE, &on,
+                                                       sizeof on);
+        if (set.error == 0) {
+            on = 0;
+            socklen_t length = sizeof on;
+            TRY(monad_async_socket_option_get(self, s, SOL_SOCKET, SO_KEEPALIVE, &on, &length));
+            EXPECT_EQ(on, 1);
+        } else {
+            EXPECT_TRUE(set.error == EOPNOTSUPP || set.error == EINVAL) << "before Linux 6.7";
+        }
+        TRY(monad_async_socket_close(self, s));
+        EXPECT_EQ(monad_async_socket_close(self, s).error, EBADF);
+        return monad_async_socket_close(self, listener);
+    });
+    task.attach(ex);
+    while (monad_async_executor_has_work(ex)) {
+        (void)monad_async_executor_run(ex, no_bound, nullptr);
+    }
+    EXPECT_EQ(task->result.error, 0);
+    EXPECT_EQ(open_descriptors(), before);
+    EXPECT_EQ(monad_async_executor_destroy(ex).error, 0);
+}
+
+TEST(Socket, bad_input_is_an_error)
+{
+    Executor ex;
+    Executor const compute_only(0);
+    Pair pair;
+    auto const a = monad_async_socket_adopt(pair.a);
+    Task idle;
+    auto const all_of = [&](monad_async_task task, Socket s) {
+        char room[8] = {};
+        socklen_t length = sizeof room;
+        msghdr m{};
+        auto *const at = reinterpret_cast<sockaddr *>(room);
+        Socket out{-1, 0};
+        return std::vector<int>{
+            monad_async_socket_bind(task, s, at, sizeof room).error,
+            monad_async_socket_listen(task, s, 1).error,
+            monad_async_socket_accept(task, s, &out, nullptr, nullptr, 0).error,
+            monad_async_socket_connect(task, s, at, sizeof room).error,
+            monad_async_socket_recv(task, s, room, 8, 0).error,
+            monad_async_socket_send(task, s, room, 8, 0).error,
+            monad_async_socket_recv_exact(task, s, room, 8).error,
+            monad_async_socket_send_all(task, s, room, 8).error,
+            monad_async_socket_recvmsg(task, s, &m, 0).error,
+            monad_async_socket_sendmsg(task, s, &m, 0).error,
+            monad_async_socket_shutdown(task, s, SHUT_WR).error,
+            monad_async_socket_option_get(task, s, 1, 1, room, &length).error,
+            monad_async_socket_option_set(task, s, 1, 1, room, length).error,
+            monad_async_socket_local_address(task, s, at, &length).error,
+            monad_async_socket_peer_address(task, s, at, &length).error,
+            monad_async_socket_close(task, s).error,
+        };
+    };
+    auto const each = [](std::vector<int> const &errors, int error) {
+        return errors == std::vector<int>(errors.size(), error);
+    };
+    EXPECT_TRUE(each(all_of(nullptr, a), EINVAL));
+    EXPECT_TRUE(each(all_of(idle, a), EPERM)) << "not the running task";
+    run_one(ex, [&](monad_async_task self) {
+        EXPECT_TRUE(each(all_of(self, Socket{-1, 0}), EBADF));
+        EXPECT_TRUE(each(all_of(self, Socket{a.fd, 1}), EINVAL));
+        EXPECT_TRUE(each(all_of(idle, a), EPERM));
+        Fd unused(dup(0));
+        int const number = unused;
+        unused.reset();
+        EXPECT_TRUE(each(all_of(self, Socket{number, 0}), EBADF));
+        Socket out{-1, 0};
+        char room[8] = {};
+        EXPECT_EQ(monad_async_socket_open(self, nullptr, AF_UNIX, SOCK_STREAM, 0, 0).error, EINVAL);
+        EXPECT_EQ(monad_async_socket_open(self, &out, AF_UNIX, SOCK_STREAM, 0, 1).error, EINVAL);
+        EXPECT_EQ(monad_async_socket_open(self, &out, 9999, SOCK_STREAM, 0, 0).error, EAFNOSUPPORT);
+        EXPECT_EQ(out.fd, -1);
+        EXPECT_EQ(monad_async_socket_accept(self, a, nullptr, nullptr, nullptr, 0).error, EINVAL);
+        EXPECT_EQ(monad_async_socket_recvmsg(self, a, nullptr, 0).error, EINVAL);
+        EXPECT_EQ(monad_async_socket_sendmsg(self, a, nullptr, 0).error, EINVAL);
+        EXPECT_EQ(monad_async_socket_option_get(self, a, 1, 1, nullptr, nullptr).error, EINVAL);
+        EXPECT_EQ(monad_async_socket_send(self, a, nullptr, 8, 0).error, EFAULT);
+        EXPECT_EQ(monad_async_socket_send(self, a, room, SIZE_MAX, 0).error, EFAULT);
+        return success();
+    });
+    run_one(compute_only, [&](monad_async_task self) {
+        EXPECT_TRUE(each(all_of(self, a), ENOTSUP));
+        Socket out{-1, 0};
+        EXPECT_EQ(monad_async_socket_open(self, &out, AF_UNIX, SOCK_STREAM, 0, 0).error, ENOTSUP);
+        return success();
+    });
+    EXPECT_GE(fcntl(pair.a, F_GETFD), 0) << "refused, so not closed";
+}
