@@ -9,6 +9,7 @@
 #include "async/executor.h"
 #include "async/group.h"
 #include "async/op.h"
+#include "async/process.h"
 #include "async/remote.h"
 #include "async/result.h"
 #include "async/scope.h"

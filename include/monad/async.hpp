@@ -7,6 +7,7 @@
 #include "async.h"
 
 #include "async/buffer.hpp"
+#include "async/bytes.hpp"
 #include "async/channel.hpp"
 #include "async/error.hpp"
 #include "async/executor.hpp"
@@ -17,8 +18,10 @@
 #include "async/io_batch.hpp"
 #include "async/operation.hpp"
 #include "async/priority.hpp"
+#include "async/process.hpp"
 #include "async/scope.hpp"
 #include "async/select.hpp"
+#include "async/socket.hpp"
 #include "async/sync.hpp"
 #include "async/task.hpp"
 #include "async/this_task.hpp"

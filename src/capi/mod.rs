@@ -10,6 +10,7 @@ pub mod executor;
 pub mod group;
 pub mod mutex;
 pub mod op;
+pub mod process;
 pub mod remote;
 pub mod result;
 pub mod rw_lock;

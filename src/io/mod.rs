@@ -1,4 +1,5 @@
 //! Daily I/O on the executor's operations: what a program would otherwise write around them.
 
+pub mod process;
 pub mod recv_stream;
 pub mod socket;

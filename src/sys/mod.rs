@@ -12,6 +12,7 @@ pub mod host;
 #[cfg(feature = "asan")]
 pub mod lsan;
 pub mod memory;
+pub mod process;
 mod signal_stack;
 pub mod stack_overflow;
 pub mod text;

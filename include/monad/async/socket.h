@@ -257,6 +257,12 @@ monad_async_socket_peer_address(monad_async_task task, monad_async_socket socket
 MONAD_ASYNC_API monad_async_result monad_async_socket_close(monad_async_task task,
                                                             monad_async_socket socket);
 
+#if defined(__cplusplus)
+    /* The casts below are C's. */
+    #pragma GCC diagnostic push
+    #pragma GCC diagnostic ignored "-Wold-style-cast"
+#endif
+
 /** @cond what the functions below share */
 static inline void monad_async_op_fill(monad_async_op *op, uint8_t opcode,
                                        monad_async_socket socket, void const *address,
@@ -362,6 +368,10 @@ static inline void monad_async_op_shutdown(monad_async_op *op, monad_async_socke
     monad_async_op_fill(op, IORING_OP_SHUTDOWN, socket, NULL, 0, 0);
     op->sqe.len = (uint32_t)how;
 }
+
+#if defined(__cplusplus)
+    #pragma GCC diagnostic pop
+#endif
 
 MONAD_ASYNC_EXTERN_C_END
 

@@ -1,0 +1,40 @@
+// A TCP echo server: one task a connection, a time-out for idle ones; SIGTERM ends it with every
+// answer sent. echo_server [PORT]
+#include <monad/async.hpp>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+
+namespace ma = monad::async;
+
+//! [a connection]
+void echo(ma::socket peer)
+{
+    char data[4096];
+    auto const next = [&] { return peer.recv(data); };
+    while (auto const n = ma::with_timeout(std::chrono::seconds(30), next)) {
+        ma::shield const answering; // SIGTERM finds it at the next receive.
+        peer.send_all({data, n});
+    }
+}
+//! [a connection]
+
+int main(int argc, char **argv)
+{
+    ma::signals ends; // SIGTERM, SIGINT, SIGHUP
+    ma::executor ex;
+    int const port = argc > 1 ? std::atoi(argv[1]) : 0;
+    auto listener = ma::listener::tcp(static_cast<std::uint16_t>(port));
+    std::printf("port %d\n", listener.port());
+    std::fflush(stdout);
+    ma::task serving, ending;
+    serving.attach(ex, [&] {
+        ma::task_group connections(MONAD_ASYNC_GROUP_INDEPENDENT);
+        while (true) {
+            connections.spawn([peer = listener.accept()]() mutable { echo(std::move(peer)); });
+        }
+    });
+    ending.attach(ex, [&] { ends.wait(), serving.cancel(); });
+    ex.run_until_idle();
+}

@@ -1,0 +1,111 @@
+#ifndef MONAD_ASYNC_BYTES_HPP
+#define MONAD_ASYNC_BYTES_HPP
+
+/** @file bytes.hpp
+ *  Memory that a call reads or writes: a pointer and a size, taken from what holds them. */
+
+#include "config.h"
+
+#include <cstddef>
+#include <iterator>
+#include <type_traits>
+#include <utility>
+
+namespace monad::async {
+inline namespace v0 {
+
+/** @cond no API */
+namespace detail {
+
+// What `std::data` of it points to.
+template <class Range>
+using element_of = std::remove_pointer_t<decltype(std::data(std::declval<Range &>()))>;
+
+// Contiguous, of plain bytes or what can be copied as such.
+template <class Range, class = void> struct is_plain_range : std::false_type {};
+template <class Range>
+struct is_plain_range<Range, std::void_t<element_of<Range>, decltype(std::size(
+                                                                std::declval<Range &>()))>>
+    : std::is_trivially_copyable<element_of<Range>> {};
+
+template <class Range>
+inline constexpr bool is_writable_range =
+    is_plain_range<Range>::value && !std::is_const_v<element_of<Range>>;
+
+} // namespace detail
+/** @endcond */
+
+/** Memory to be written: from a pointer and a size, a vector, a string, an array, a `std::span`.
+ *  Owns nothing. */
+class bytes {
+public:
+    /** @param data the first byte
+     *  @param size how many there are */
+    bytes(void *data, std::size_t size) noexcept : data_(data), size_(size) {}
+
+    /** @param range contiguous, of elements that may be copied byte by byte */
+    template <class Range, std::enable_if_t<detail::is_writable_range<Range> &&
+                                                !std::is_base_of_v<bytes, std::decay_t<Range>>,
+                                            int> = 0>
+    bytes(Range &&range) noexcept // NOLINT: meant to convert
+        : bytes(std::data(range), std::size(range) * sizeof(detail::element_of<Range>))
+    {
+    }
+
+    /** @return the first byte */
+    [[nodiscard]] unsigned char *data() const noexcept
+    {
+        return static_cast<unsigned char *>(data_);
+    }
+
+    /** @return how many there are */
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+
+    /** @return whether there is none */
+    [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+
+private:
+    void *data_;
+    std::size_t size_;
+};
+
+/** Memory to be read: as `bytes`, and from what is constant. Not from a literal, whose array ends
+ *  with a 0 that is hardly meant: `"text"sv`. Owns nothing. */
+class const_bytes {
+public:
+    /** @param data the first byte
+     *  @param size how many there are */
+    const_bytes(void const *data, std::size_t size) noexcept : data_(data), size_(size) {}
+
+    /** @param range contiguous, of elements that may be copied byte by byte */
+    template <class Range, std::enable_if_t<detail::is_plain_range<Range const>::value &&
+                                                !std::is_base_of_v<const_bytes, Range>,
+                                            int> = 0>
+    const_bytes(Range const &range) noexcept // NOLINT: meant to convert
+        : const_bytes(std::data(range), std::size(range) * sizeof(detail::element_of<Range const>))
+    {
+    }
+
+    template <std::size_t Size> const_bytes(char const (&literal)[Size]) = delete;
+
+    /** @return the first byte */
+    [[nodiscard]] unsigned char const *data() const noexcept
+    {
+        return static_cast<unsigned char const *>(data_);
+    }
+
+    /** @return how many there are */
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+
+    /** @return whether there is none */
+    [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+
+private:
+    void const *data_;
+    std::size_t size_;
+};
+
+} // namespace v0
+} // namespace monad::async
+
+#endif

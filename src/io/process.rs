@@ -1,0 +1,59 @@
+//! Waiting for processes and signals.
+
+use crate::error::{Errno, Res};
+use crate::executor::Executor;
+use crate::sys::process::Ended;
+use crate::sys::{fd, process};
+use crate::task::header::TaskRef;
+use crate::uring::kernel::{op, Kernel, Sqe};
+
+/// Closed at its end.
+struct Own(i32);
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        fd::close(self.0);
+    }
+}
+
+fn readable<K: Kernel>(ex: &Executor<K>, task: TaskRef, fd: i32) -> Res<()> {
+    let poll = Sqe::new(op::POLL_ADD, fd, 0, 0, 0, libc::POLLIN as u32);
+    // SAFETY: refers to no memory.
+    match unsafe { ex.io(task, &poll) } {
+        0.. => Ok(()),
+        e => Err(Errno(-e)),
+    }
+}
+
+/// SUSPENDS until a child has ended, which is reaped by this. By a descriptor of the process, which
+/// a cancel leaves as it was.
+pub fn wait<K: Kernel>(ex: &Executor<K>, task: TaskRef, pid: i32) -> Res<Ended> {
+    let process = Own(process::pidfd(pid)?);
+    // Not a child of ours, or reaped: ECHILD at once. Else it stays a zombie until it is asked
+    // for, so that nobody else gets its number meanwhile.
+    loop {
+        if let Some(ended) = process::ended(pid)? {
+            return Ok(ended);
+        }
+        readable(ex, task, process.0)?;
+    }
+}
+
+/// SUSPENDS until one of these is pending, and takes it.
+///
+/// # Safety
+/// `set` is valid.
+pub unsafe fn signal<K: Kernel>(
+    ex: &Executor<K>,
+    task: TaskRef,
+    set: *const libc::sigset_t,
+) -> Res<i32> {
+    // SAFETY: the caller's.
+    let pending = Own(unsafe { process::signals(set) }?);
+    loop {
+        readable(ex, task, pending.0)?;
+        if let Some(number) = process::next_signal(pending.0)? {
+            return Ok(number);
+        }
+    }
+}

@@ -1,0 +1,77 @@
+// Waiting for processes and signals.
+
+#include "support.hpp"
+
+#include <csignal>
+
+#include <sys/wait.h>
+
+using namespace support;
+
+namespace {
+
+// A child that ends at once with that status, or, with 0, waits for its death.
+pid_t child(int status)
+{
+    pid_t const pid = fork();
+    if (pid == 0) {
+        while (status == 0) {
+            pause();
+        }
+        _exit(status);
+    }
+    return pid;
+}
+
+} // namespace
+
+TEST(Process, each_child_is_waited_for_and_reaped)
+{
+    Executor ex;
+    monad_async_process_info infos[8] = {};
+    auto const tasks = make_tasks(8, [&](monad_async_task self, size_t i) {
+        pid_t const pid = child(static_cast<int>(i) + 10);
+        auto const r = monad_async_process_wait(self, pid, &infos[i]);
+        EXPECT_EQ(infos[i].pid, pid);
+        return r;
+    });
+    attach_all(tasks, ex);
+    ex.finish();
+    for (int i = 0; i < 8; ++i) {
+        EXPECT_EQ(tasks[static_cast<size_t>(i)]->result.error, 0);
+        EXPECT_EQ(infos[i].code, CLD_EXITED);
+        EXPECT_EQ(infos[i].status, i + 10);
+        EXPECT_EQ(infos[i].user, getuid());
+    }
+    EXPECT_EQ(waitpid(-1, nullptr, WNOHANG), -1);
+    EXPECT_EQ(errno, ECHILD);
+}
+
+TEST(Process, a_wait_that_is_over_has_reaped_nothing)
+{
+    Executor ex;
+    Task const task([&](monad_async_task self) {
+        pid_t const pid = child(0);
+        monad_async_process_info info = {};
+        monad_async_scope scope;
+        EXPECT_EQ(monad_async_scope_enter(self, &scope, ms, 0).error, 0);
+        EXPECT_EQ(monad_async_process_wait(self, pid, &info).error, ETIME);
+        EXPECT_EQ(monad_async_scope_leave(self, &scope).error, 0);
+        EXPECT_EQ(info.pid, 0);
+        kill(pid, SIGKILL);
+        EXPECT_EQ(monad_async_process_wait(self, pid, &info).error, 0);
+        EXPECT_EQ(info.code, CLD_KILLED);
+        EXPECT_EQ(info.status, SIGKILL);
+        int const again = monad_async_process_wait(self, pid, &info).error;
+        EXPECT_TRUE(again == ESRCH || again == ECHILD) << again;
+        EXPECT_EQ(monad_async_process_wait(self, getpid(), &info).error, ECHILD);
+        EXPECT_EQ(monad_async_process_wait(self, 0, &info).error, EINVAL);
+        EXPECT_EQ(monad_async_process_wait(self, pid, nullptr).error, EINVAL);
+        EXPECT_EQ(monad_async_signal_wait(self, nullptr).error, EINVAL);
+        return success();
+    });
+    monad_async_process_info info = {};
+    EXPECT_EQ(monad_async_process_wait(task, 1, &info).error, EPERM);
+    task.attach(ex);
+    ex.finish();
+}

@@ -1,0 +1,189 @@
+// Sockets, listeners and signals in C++: both forms of the calls, and what closes them.
+
+#include "support.hpp"
+
+#include <string>
+#include <vector>
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace {
+
+// Two ends of a connection.
+struct ends {
+    ma::socket a, b;
+    ends()
+    {
+        int fds[2];
+        EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+        a = ma::socket(monad_async_socket_adopt(fds[0]));
+        b = ma::socket(monad_async_socket_adopt(fds[1]));
+    }
+};
+
+bool is_open(int fd)
+{
+    return fcntl(fd, F_GETFD) >= 0;
+}
+
+} // namespace
+
+TEST(CxxSocket, tcp_both_ways_and_the_end_of_a_stream)
+{
+    ma::executor ex;
+    auto listener = ma::listener::tcp(0);
+    EXPECT_NE(listener.port(), 0);
+    ma::task server, client;
+    server.attach(ex, [&] {
+        auto peer = listener.accept();
+        char data[64];
+        while (auto const n = peer.recv(data)) {
+            peer.send_all({data, n});
+        }
+    });
+    client.attach(ex, [&] {
+        auto s = ma::socket::tcp("127.0.0.1", listener.port());
+        std::string const text = "hello";
+        s.send_all(text);
+        std::vector<char> got(text.size());
+        s.recv_exact(got);
+        EXPECT_EQ(std::string(got.begin(), got.end()), text);
+        EXPECT_EQ(s.send(std::string_view("abc")), 3u);
+        s.shutdown(SHUT_WR);
+        std::error_code ec;
+        EXPECT_EQ(s.recv_exact(got, ec), 3u);
+        EXPECT_EQ(ec.value(), ENODATA);
+        EXPECT_THROW(s.recv_exact(got), ma::end_of_stream);
+        EXPECT_EQ(s.recv(got), 0u);
+    });
+    ex.run_until_idle();
+    server.get();
+    client.get();
+}
+
+TEST(CxxSocket, is_closed_with_its_object_inside_tasks_and_outside)
+{
+    ma::executor ex;
+    int inside = -1;
+    run_task(ex, [&] {
+        ends e;
+        inside = e.a.native_handle().fd;
+        EXPECT_TRUE(is_open(inside));
+        ma::socket moved(std::move(e.a));
+        EXPECT_FALSE(e.a.is_open()); // NOLINT: that is what is tested
+        EXPECT_EQ(moved.native_handle().fd, inside);
+    });
+    EXPECT_FALSE(is_open(inside));
+    int outside = -1;
+    {
+        ends e;
+        outside = e.a.native_handle().fd;
+    }
+    EXPECT_FALSE(is_open(outside));
+    ends e;
+    int const kept = e.a.release().fd;
+    e.a.close();
+    EXPECT_TRUE(is_open(kept));
+    close(kept);
+}
+
+TEST(CxxSocket, is_closed_by_a_task_that_was_cancelled)
+{
+    ma::executor ex;
+    ma::task t;
+    int fd = -1;
+    t.attach(ex, [&] {
+        ends e;
+        fd = e.a.native_handle().fd;
+        char byte;
+        (void)e.a.recv({&byte, 1});
+    });
+    ex.poll();
+    t.cancel();
+    ex.run_until_idle();
+    EXPECT_THROW((void)t.get(), ma::cancelled_error);
+    EXPECT_FALSE(is_open(fd));
+}
+
+TEST(CxxSocket, a_close_ends_another_task_s_receive)
+{
+    ma::executor ex;
+    ends e;
+    ma::task reader, closer;
+    reader.attach(ex, [&] {
+        std::error_code ec;
+        char byte;
+        EXPECT_EQ(e.a.recv({&byte, 1}, ec), 0u);
+        EXPECT_EQ(ec, ma::cancelled);
+    });
+    closer.attach(ex, [&] {
+        ma::this_task::yield();
+        e.a.close();
+    });
+    ex.run_until_idle();
+    reader.get();
+    closer.get();
+}
+
+TEST(CxxSocket, errors_in_both_forms)
+{
+    std::error_code ec;
+    EXPECT_EQ(errno_thrown_by([] { (void)ma::listener::tcp(0, "nowhere"); }), EINVAL);
+    EXPECT_FALSE(ma::listener::tcp(0, "nowhere", 1, ec).is_open());
+    EXPECT_EQ(ec.value(), EINVAL);
+    EXPECT_EQ(errno_thrown_by([] { ma::socket const s(AF_UNIX, SOCK_STREAM); }), EPERM)
+        << "outside a task";
+    ma::executor ex;
+    run_task(ex, [&] {
+        ma::socket none;
+        char byte = 'x';
+        EXPECT_EQ(errno_thrown_by([&] { (void)none.recv({&byte, 1}); }), EBADF);
+        EXPECT_EQ(none.send({&byte, 1}, ec), 0u);
+        EXPECT_EQ(ec.value(), EBADF);
+        none.shutdown(SHUT_WR, ec);
+        EXPECT_EQ(ec.value(), EBADF);
+        none.close(ec);
+        EXPECT_FALSE(ec) << "there is nothing to close";
+        ends e;
+        e.b.close();
+        EXPECT_EQ(errno_thrown_by([&] { e.a.send_all({&byte, 1}); }), EPIPE);
+        EXPECT_EQ(e.a.send_all({&byte, 1}, ec), 0u);
+        EXPECT_EQ(ec.value(), EPIPE);
+        auto gone = ma::listener::tcp(0);
+        auto const port = gone.port();
+        gone.close();
+        EXPECT_EQ(errno_thrown_by([&] { (void)ma::socket::tcp("127.0.0.1", port); }),
+                  ECONNREFUSED);
+        EXPECT_FALSE(ma::socket::tcp("::x", port, ec).is_open());
+        EXPECT_EQ(ec.value(), EINVAL);
+    });
+}
+
+TEST(Signals, come_to_the_task_that_waits)
+{
+    ma::signals ends({SIGUSR1, SIGTERM});
+    ma::executor ex;
+    std::vector<int> got;
+    ma::task waiting, raising;
+    waiting.attach(ex, [&] {
+        got.push_back(ends.wait());
+        got.push_back(ends.wait());
+        std::error_code ec;
+        ma::scope soon(1ms);
+        EXPECT_EQ(ends.wait(ec), -1);
+        EXPECT_EQ(ec.value(), ETIME);
+    });
+    raising.attach(ex, [&] {
+        kill(getpid(), SIGTERM);
+        ma::this_task::sleep_for(1ms);
+        kill(getpid(), SIGUSR1);
+    });
+    ex.run_until_idle();
+    waiting.get();
+    EXPECT_EQ(got, (std::vector<int>{SIGTERM, SIGUSR1}));
+    EXPECT_EQ(errno_thrown_by([] { ma::signals const none({-1}); }), EINVAL);
+    EXPECT_EQ(errno_thrown_by([&] { ends.wait(); }), EPERM);
+}
