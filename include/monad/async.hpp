@@ -25,5 +25,6 @@
 #include "async/sync.hpp"
 #include "async/task.hpp"
 #include "async/this_task.hpp"
+#include "async/writer.hpp"
 
 #endif

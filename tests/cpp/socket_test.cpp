@@ -187,3 +187,129 @@ TEST(Signals, come_to_the_task_that_waits)
     EXPECT_EQ(errno_thrown_by([] { ma::signals const none({-1}); }), EINVAL);
     EXPECT_EQ(errno_thrown_by([&] { ends.wait(); }), EPERM);
 }
+
+namespace {
+
+// Messages keep their bounds: so each send can be seen.
+struct seen_sends : ends {
+    explicit seen_sends(int type)
+    {
+        int fds[2];
+        EXPECT_EQ(socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, fds), 0);
+        a = ma::socket(monad_async_socket_adopt(fds[0]));
+        b = ma::socket(monad_async_socket_adopt(fds[1]));
+    }
+    // The next one, without waiting; "-" if there is none.
+    std::string next() const
+    {
+        char data[256];
+        auto const n = ::recv(b.native_handle().fd, data, sizeof data, MSG_DONTWAIT);
+        return n < 0 ? "-" : std::string(data, static_cast<std::size_t>(n));
+    }
+};
+
+std::string_view operator""_b(char const *text, std::size_t n)
+{
+    return {text, n};
+}
+
+} // namespace
+
+TEST(Writer, gathers_until_it_is_flushed_or_full)
+{
+    ma::executor ex;
+    run_task(ex, [&] {
+        seen_sends s(SOCK_SEQPACKET);
+        ma::writer out(s.a, 8);
+        out.write("one"_b);
+        out.write("two"_b);
+        EXPECT_EQ(out.gathered(), 6u);
+        EXPECT_EQ(s.next(), "-");
+        out.flush();
+        EXPECT_EQ(s.next(), "onetwo");
+        out.flush();
+        EXPECT_EQ(s.next(), "-") << "nothing to send, so nothing is";
+        out.write("12345678"_b);
+        EXPECT_EQ(s.next(), "-") << "just full";
+        out.write("9"_b);
+        EXPECT_EQ(s.next(), "123456789") << "one send for both";
+        out.write("much more than there is room for"_b);
+        EXPECT_EQ(s.next(), "much more than there is room for");
+        EXPECT_EQ(out.gathered(), 0u);
+    });
+}
+
+TEST(Writer, is_flushed_before_its_reader_waits)
+{
+    ma::executor ex;
+    run_task(ex, [&] {
+        seen_sends s(SOCK_SEQPACKET);
+        ma::writer out(s.a);
+        char data[16];
+        out.write("answer"_b);
+        s.b.send_all("more"_b);
+        EXPECT_EQ(out.recv(data), 4u);
+        EXPECT_EQ(s.next(), "-") << "there was something to receive: no need to send yet";
+        ma::scope soon(1ms);
+        std::error_code ec;
+        EXPECT_EQ(out.recv(data, ec), 0u);
+        EXPECT_EQ(ec.value(), ETIME);
+        EXPECT_EQ(s.next(), "answer");
+    });
+}
+
+TEST(Writer, sends_nothing_twice_and_loses_nothing_when_interrupted)
+{
+    ma::executor ex;
+    ends e;
+    std::string const text(1 << 22, 'x');
+    std::string sent, got;
+    ma::task writing, reading;
+    writing.attach(ex, [&] {
+        ma::writer out(e.a, 1000);
+        std::string piece;
+        std::error_code ec;
+        std::size_t times = 0;
+        for (int i = 0; sent.size() < text.size(); ++i) {
+            piece = std::to_string(i) + std::string(static_cast<std::size_t>(i % 3000), 'x');
+            sent += piece;
+            ma::const_bytes rest(piece);
+            do {
+                ma::scope soon(50us);
+                out.write(rest, ec);
+                rest = ma::const_bytes(rest.data() + out.taken(), rest.size() - out.taken());
+                times += ec ? 1 : 0;
+            } while (ec);
+        }
+        out.flush();
+        e.a.shutdown(SHUT_WR);
+        EXPECT_GT(times, 0u) << "was interrupted";
+    });
+    reading.attach(ex, [&] {
+        char data[10000];
+        while (auto const n = e.b.recv(data)) {
+            got.append(data, n);
+            if (got.size() % 64 < 8) {
+                ma::this_task::sleep_for(200us);
+            }
+        }
+    });
+    ex.run_until_idle();
+    writing.get();
+    reading.get();
+    EXPECT_TRUE(got == sent);
+}
+
+TEST(Writer, drops_what_no_connection_takes)
+{
+    ma::executor ex;
+    run_task(ex, [&] {
+        ends e;
+        ma::writer out(e.a);
+        e.b.close();
+        out.write("x"_b);
+        EXPECT_EQ(errno_thrown_by([&] { out.flush(); }), EPIPE);
+        EXPECT_EQ(out.gathered(), 0u);
+        out.flush();
+    });
+}
