@@ -128,6 +128,33 @@ TEST(CxxSocket, a_close_ends_another_task_s_receive)
     closer.get();
 }
 
+TEST(CxxSocket, a_close_ends_another_task_s_stream_and_its_buffers_come_back)
+{
+    ma::executor ex;
+    {
+        ma::buffer_ring const ring(ex, 2, 64); // Ends the process if a buffer is not back.
+        ends e;
+        ma::task reader, closer;
+        reader.attach(ex, [&] {
+            ma::recv_stream stream(e.a.native_handle(), ring);
+            EXPECT_EQ(stream.next().size(), 3u);
+            std::error_code ec;
+            EXPECT_TRUE(stream.next(ec).empty());
+            EXPECT_EQ(ec, ma::cancelled);
+            EXPECT_TRUE(stream.next(ec).empty());
+            EXPECT_EQ(ec, ma::cancelled) << "and stays so";
+        });
+        closer.attach(ex, [&] {
+            e.b.send_all(std::string_view("one"));
+            ma::this_task::sleep_for(1ms);
+            e.a.close();
+        });
+        ex.run_until_idle();
+        reader.get();
+        closer.get();
+    }
+}
+
 TEST(CxxSocket, errors_in_both_forms)
 {
     std::error_code ec;
