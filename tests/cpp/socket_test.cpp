@@ -340,3 +340,75 @@ TEST(Writer, drops_what_no_connection_takes)
         out.flush();
     });
 }
+
+namespace {
+
+std::string all_of(ma::socket &from)
+{
+    std::string got;
+    char data[4096];
+    while (auto const n = from.recv(data)) {
+        got.append(data, n);
+    }
+    return got;
+}
+
+} // namespace
+
+TEST(CxxProcess, has_three_streams_and_an_end)
+{
+    ma::executor ex;
+    run_task(ex, [&] {
+        ma::process p({"sh", "-c", "cat; echo wrong >&2; exit 7"});
+        EXPECT_GT(p.pid(), 0);
+        p.input().send_all("through"_b);
+        p.input().close();
+        EXPECT_EQ(all_of(p.output()), "through");
+        EXPECT_EQ(all_of(p.error()), "wrong\n");
+        auto const ended = p.wait();
+        EXPECT_EQ(ended.code, CLD_EXITED);
+        EXPECT_EQ(ended.status, 7);
+        EXPECT_EQ(errno_thrown_by([&] { p.wait(); }), ECHILD);
+    });
+}
+
+TEST(CxxProcess, is_killed_and_reaped_with_its_object)
+{
+    ma::executor ex;
+    pid_t inside = -1, outside = -1;
+    run_task(ex, [&] {
+        ma::process p({"sleep", "1000"});
+        inside = p.pid();
+        ma::scope soon(1ms);
+        EXPECT_THROW(p.wait(), ma::timeout_error);
+        std::error_code ec;
+        p.input().send_all("x"_b, ec);
+    });
+    EXPECT_EQ(kill(inside, 0), -1);
+    {
+        ma::process const p({"sleep", "1000"});
+        outside = p.pid();
+    }
+    EXPECT_EQ(kill(outside, 0), -1);
+    // A signal that is blocked here reaches the child.
+    run_task(ex, [&] {
+        ma::signals const ends;
+        ma::process p({"sleep", "1000"});
+        p.kill();
+        EXPECT_EQ(p.wait().status, SIGTERM);
+    });
+}
+
+TEST(CxxProcess, that_could_not_be_started_is_an_errno)
+{
+    int const before = dup(0);
+    close(before);
+    EXPECT_EQ(errno_thrown_by([] { ma::process const p({"no such program anywhere"}); }), ENOENT);
+    std::error_code ec;
+    ma::process const none({}, ec);
+    EXPECT_EQ(ec.value(), EINVAL);
+    EXPECT_EQ(none.pid(), -1);
+    int const after = dup(0);
+    EXPECT_EQ(after, before) << "no descriptor is left";
+    close(after);
+}

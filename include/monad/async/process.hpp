@@ -2,7 +2,7 @@
 #define MONAD_ASYNC_PROCESS_HPP
 
 /** @file process.hpp
- *  Signals that a task waits for.
+ *  Child processes, and signals that a task waits for.
  *
  *  The words EXPENSIVE and SUSPENDS are those of executor.h, the rules those of process.h. */
 
@@ -10,14 +10,25 @@
 #include "detail/runtime.hpp"
 #include "error.hpp"
 #include "process.h"
+#include "scope.hpp"
+#include "socket.hpp"
 #include "task.h"
 
 #include <cerrno>
+#include <cstdint>
 #include <initializer_list>
+#include <string>
 #include <system_error>
+#include <utility>
+#include <vector>
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <spawn.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 namespace monad::async {
 inline namespace v0 {
@@ -79,6 +90,194 @@ private:
 
     sigset_t set_;
     sigset_t before_;
+};
+
+/** A child process and its three streams. They are pairs of Unix sockets, so that a write to a
+ *  child that is gone is `EPIPE` and no SIGPIPE. The child begins without blocked signals.
+ *
+ *  The destructor kills it and reaps it, if nobody has waited for it. `SIGCHLD` stays the program's
+ *  own. Used by one task; does not move. */
+class process {
+public:
+    /** Starts a program. EXPENSIVE; does not suspend.
+     *  @param arguments the program, looked for in `PATH`, and what it is given
+     *  @throws std::system_error `ENOENT` and so on: it could not be started; `EINVAL`: no program */
+    explicit process(std::vector<std::string> const &arguments)
+    {
+        std::error_code ec;
+        start(arguments, ec);
+        detail::check(ec.value(), "monad::async::process");
+    }
+
+    /** As the other constructor.
+     *  @param arguments the program and what it is given
+     *  @param[out] ec the error: then there is no child */
+    process(std::vector<std::string> const &arguments, std::error_code &ec)
+    {
+        start(arguments, ec);
+    }
+
+    /** SUSPENDS inside a task, whatever scopes have fired, and blocks outside: kills a child that
+     *  was not waited for, and reaps it. */
+    ~process()
+    {
+        if (pid_ <= 0) {
+            return;
+        }
+        (void)::kill(pid_, SIGKILL);
+        monad_async_process_info info;
+        if (auto *const self = monad_async_task_current()) {
+            monad_async_scope shield;
+            auto const flags = MONAD_ASYNC_SCOPE_SHIELD;
+            if (monad_async_scope_enter(self, &shield, UINT64_MAX, flags).error == 0) {
+                auto const reap = [&] { return monad_async_process_wait(self, pid_, &info); };
+                int const error = detail::suspending(reap).error;
+                (void)monad_async_scope_leave(self, &shield);
+                if (error == 0 || error == ECHILD || error == ESRCH) {
+                    return;
+                }
+            }
+        }
+        int const saved = errno;
+        while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+        }
+        errno = saved;
+    }
+    process(process const &) = delete;
+    process &operator=(process const &) = delete;
+
+    /** SUSPENDS until it has ended, and reaps it. A time-out is a scope around it; interrupted, it
+     *  goes on.
+     *  @return how it ended
+     *  @throws std::system_error its errno; `ECHILD`: waited for already
+     *  @throws cancelled_error the task or a scope was cancelled
+     *  @throws timeout_error a scope's deadline passed */
+    MONAD_ASYNC_LOCAL monad_async_process_info wait()
+    {
+        std::error_code ec;
+        auto const ended = wait(ec);
+        detail::check(ec.value(), "monad::async::process::wait");
+        return ended;
+    }
+
+    /** As the other `wait`.
+     *  @param[out] ec the error
+     *  @return how it ended */
+    MONAD_ASYNC_LOCAL monad_async_process_info wait(std::error_code &ec) noexcept
+    {
+        monad_async_process_info info = {};
+        auto *const self = monad_async_task_current();
+        auto const r =
+            pid_ <= 0 ? monad_async_make_failure(ECHILD) : detail::interruptible(self, [&] {
+                return monad_async_process_wait(self, pid_, &info);
+            });
+        detail::report(r.error, ec);
+        if (r.error == 0) {
+            pid_ = -1;
+        }
+        return info;
+    }
+
+    /** Sends it a signal. Does not suspend; nothing happens once it was waited for.
+     *  @param number the signal */
+    void kill(int number = SIGTERM) noexcept
+    {
+        if (pid_ > 0) {
+            int const saved = errno;
+            (void)::kill(pid_, number);
+            errno = saved;
+        }
+    }
+
+    /** @return its number; -1 once it was waited for */
+    [[nodiscard]] pid_t pid() const noexcept { return pid_; }
+
+    /** @return to its standard input: `close` it where the child is to see the end */
+    [[nodiscard]] socket &input() noexcept { return streams_[0]; }
+
+    /** @return from its standard output */
+    [[nodiscard]] socket &output() noexcept { return streams_[1]; }
+
+    /** @return from its standard error */
+    [[nodiscard]] socket &error() noexcept { return streams_[2]; }
+
+private:
+    void start(std::vector<std::string> const &arguments, std::error_code &ec)
+    {
+        std::vector<char *> words;
+        for (auto const &word : arguments) {
+            words.push_back(const_cast<char *>(word.c_str())); // As posix_spawn wants it.
+        }
+        words.push_back(nullptr);
+        int const saved = errno;
+        detail::report(arguments.empty() ? EINVAL : spawn(words.data()), ec);
+        errno = saved;
+    }
+
+    // The errno.
+    int spawn(char *const *words) noexcept
+    {
+        socket theirs[3];
+        posix_spawn_file_actions_t files;
+        posix_spawnattr_t attributes;
+        int wrong = posix_spawn_file_actions_init(&files);
+        if (wrong != 0) {
+            return wrong;
+        }
+        wrong = posix_spawnattr_init(&attributes);
+        if (wrong == 0) {
+            for (int i = 0; i < 3 && wrong == 0; ++i) {
+                wrong = connect(i, theirs[i], &files);
+            }
+            sigset_t none;
+            sigemptyset(&none);
+            if (wrong == 0) {
+                wrong = posix_spawnattr_setsigmask(&attributes, &none);
+            }
+            if (wrong == 0) {
+                wrong = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+            }
+            if (wrong == 0) {
+                wrong = posix_spawnp(&pid_, words[0], &files, &attributes, words, environ);
+            }
+            posix_spawnattr_destroy(&attributes);
+        }
+        posix_spawn_file_actions_destroy(&files);
+        for (auto &end : theirs) {
+            // The child has its own: no operation was ever on these.
+            auto const handle = end.release();
+            if (handle.fd >= 0) {
+                ::close(handle.fd);
+            }
+        }
+        if (wrong != 0) {
+            pid_ = -1;
+        }
+        return wrong;
+    }
+
+    int connect(int stream, socket &end, posix_spawn_file_actions_t *files) noexcept
+    {
+        int fds[2];
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0) {
+            return errno;
+        }
+        streams_[stream] = socket(monad_async_socket_adopt(fds[0]));
+        end = socket(monad_async_socket_adopt(fds[1]));
+        // Onto itself it would keep its FD_CLOEXEC; out of the way of the streams that follow.
+        if (fds[1] <= STDERR_FILENO) {
+            int const moved = fcntl(fds[1], F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+            if (moved < 0) {
+                return errno;
+            }
+            ::close(end.release().fd);
+            end = socket(monad_async_socket_adopt(moved));
+        }
+        return posix_spawn_file_actions_adddup2(files, end.native_handle().fd, stream);
+    }
+
+    pid_t pid_ = -1;
+    socket streams_[3];
 };
 
 } // namespace v0
