@@ -20,6 +20,7 @@
 
 #include <dlfcn.h>
 #include <sched.h>
+#include <unistd.h>
 
 namespace {
 
@@ -173,9 +174,11 @@ struct Workload {
     std::function<Round(Build const &)> make;
 };
 
-Round launches(Build const &build, bool tracks, size_t count)
+Round launches(Build const &build, bool tracks, size_t count,
+               monad_async_result (*body)(monad_async_task) = nothing)
 {
-    auto stage = std::make_shared<Stage>(build, 0, tracks, count, nothing);
+    auto stage = std::make_shared<Stage>(build, 0, tracks, count, body);
+    stage->left = 1;
     return [stage, count] {
         size_t const times = 400000 / count;
         auto const begun = now_ns(CLOCK_MONOTONIC);
@@ -198,6 +201,62 @@ Round loops(Build const &build, bool tracks, monad_async_result (*body)(monad_as
         stage->attach_all();
         stage->finish();
         return double(now_ns(clock) - begun) / (double(count) * each);
+    };
+}
+
+// More than a pool keeps warm, so that most stacks are memory that nobody has touched.
+constexpr size_t fresh = 10000;
+
+Round creations(Build const &build)
+{
+    return [&build] {
+        auto const begun = now_ns(CLOCK_MONOTONIC);
+        Stage const stage(build, 0, true, fresh, nothing);
+        return double(now_ns(CLOCK_MONOTONIC) - begun) / double(fresh);
+    };
+}
+
+// The launch of a task that was just made, up to its first suspension.
+Round first_suspensions(Build const &build)
+{
+    return [&build] {
+        Stage stage(build, 0, true, fresh, sleeps);
+        stage.left = 1;
+        auto const begun = now_ns(CLOCK_MONOTONIC);
+        stage.attach_all();
+        must(build.executor_run(stage.ex, SIZE_MAX, nullptr), "run");
+        auto const ended = now_ns(CLOCK_MONOTONIC);
+        stage.finish();
+        return double(ended - begun) / double(fresh);
+    };
+}
+
+double resident_bytes()
+{
+    long pages = 0;
+    auto *const file = std::fopen("/proc/self/statm", "r");
+    if (file == nullptr || std::fscanf(file, "%*d %ld", &pages) != 1) {
+        std::perror("/proc/self/statm");
+        std::exit(1);
+    }
+    std::fclose(file);
+    return double(pages) * double(sysconf(_SC_PAGESIZE));
+}
+
+// Bytes, and not nanoseconds. What the pool keeps warm is resident before: it is a tenth at most.
+Round residents(Build const &build, bool suspended)
+{
+    return [&build, suspended] {
+        auto const before = resident_bytes();
+        Stage stage(build, 0, true, fresh, sleeps);
+        stage.left = 1;
+        if (suspended) {
+            stage.attach_all();
+            must(build.executor_run(stage.ex, SIZE_MAX, nullptr), "run");
+        }
+        auto const bytes = resident_bytes() - before;
+        stage.finish();
+        return bytes / double(fresh);
     };
 }
 
@@ -257,6 +316,8 @@ int main(int argc, char **argv)
         {"launch, no time tracking", [](Build const &b) { return launches(b, off, 400); }},
         {"launch, 1,024 tasks", [](Build const &b) { return launches(b, on, 1024); }},
         {"launch, one at a time", [](Build const &b) { return launches(b, on, 1); }},
+        {"launch, one yield, finish", [](Build const &b) { return launches(b, on, 400, sleeps); }},
+        {"same, no time tracking", [](Build const &b) { return launches(b, off, 400, sleeps); }},
         {"yield among 64",
          [](Build const &b) { return loops(b, on, sleeps, 0, 64, 10000, 0, wall); }},
         {"yield, no time tracking",
@@ -271,6 +332,10 @@ int main(int argc, char **argv)
         {"sleep of 1 ms among 10,000",
          [](Build const &b) { return loops(b, on, sleeps, 8, 10000, 20, ms, cpu); }},
         {"launch from another thread", foreign},
+        {"create, one of 10,000, destroy", creations},
+        {"first suspension", first_suspensions},
+        {"idle task, resident bytes", [](Build const &b) { return residents(b, false); }},
+        {"suspended, resident bytes", [](Build const &b) { return residents(b, true); }},
     };
     cpu_set_t all;
     sched_getaffinity(0, sizeof all, &all);
