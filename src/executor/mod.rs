@@ -169,12 +169,6 @@ impl<K: Kernel> Executor<K> {
         }
     }
 
-    /// A stamp, for who stores it: None without time tracking.
-    #[inline(always)]
-    fn tracked(&self, now: u64) -> Option<u64> {
-        self.track.then_some(now)
-    }
-
     /// Attached tasks, those in the mailbox not counted.
     #[inline(always)]
     fn attached(&self) -> usize {

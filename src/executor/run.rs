@@ -196,13 +196,13 @@ impl<K: Kernel> Executor<K> {
     /// before.
     #[inline(always)]
     fn run_item(&self, task: TaskRef, now: u64) -> (u64, bool) {
-        task.running(self.tracked(now));
+        task.running(now);
         self.head.current_task.set(task.as_head());
         // SAFETY: ready, so not running, and this is its executor's thread.
         unsafe { task.switch.resume() };
         let end = self.stamp();
         if task.head.flags.get() == Flags::RUNNING {
-            task.returned(self.tracked(end));
+            task.returned(end);
             let closing = task.has(mark::SCOPED | mark::OPERATIONS) && self.closes(task, end);
             if !closing {
                 self.finish(task, end);
@@ -210,7 +210,7 @@ impl<K: Kernel> Executor<K> {
             self.forget_exceptions();
             return (end, closing);
         }
-        task.suspended(self.tracked(end));
+        task.suspended(end);
         (end, true)
     }
 
@@ -270,7 +270,7 @@ impl<K: Kernel> Executor<K> {
     /// A suspended task's wait is over: in no list, outcome set. Back to the ready ones.
     #[inline(always)]
     pub(super) fn make_ready(&self, task: TaskRef, now: u64) {
-        task.completed(self.tracked(now));
+        task.completed(now);
         self.ready.push(task);
     }
 

@@ -2,9 +2,6 @@
 //! from. Touches the public head, and the stamps alone besides; which list a task is in is its
 //! lists' business.
 //!
-//! A stamp that is None is that of an executor without time tracking: every stamp of the run is
-//! zero since its launch and stays so, and no store says it again.
-//!
 //! ```text
 //!            launched        running                 exited
 //!   idle ------------> pending ------> running -----------------> idle
@@ -28,12 +25,10 @@ impl TaskRef {
 
     /// It is given the processor.
     #[inline(always)]
-    pub fn running(self, now: Option<u64>) {
+    pub fn running(self, now: u64) {
         debug_assert!(matches!(self.head.flags.get(), Flags::PENDING_LAUNCH | Flags::COMPLETED));
         self.head.flags.set(Flags::RUNNING);
-        if let Some(now) = now {
-            self.head.ticks.when_resumed.set(now);
-        }
+        self.head.ticks.when_resumed.set(now);
     }
 
     /// It is about to suspend, for something to wait for.
@@ -59,8 +54,7 @@ impl TaskRef {
 
     /// It has left the processor, suspended.
     #[inline(always)]
-    pub fn suspended(self, now: Option<u64>) {
-        let Some(now) = now else { return };
+    pub fn suspended(self, now: u64) {
         self.executed(now);
         self.head.ticks.when_suspended_awaiting.set(now);
         if self.head.flags.get() == Flags::COMPLETED {
@@ -70,18 +64,15 @@ impl TaskRef {
 
     /// What it waited for is there.
     #[inline(always)]
-    pub fn completed(self, now: Option<u64>) {
+    pub fn completed(self, now: u64) {
         debug_assert_eq!(self.head.flags.get(), Flags::AWAITING);
         self.head.flags.set(Flags::COMPLETED);
-        if let Some(now) = now {
-            self.head.ticks.when_suspended_completed.set(now);
-        }
+        self.head.ticks.when_suspended_completed.set(now);
     }
 
     /// It has left the processor, as its `user_code` returned.
     #[inline(always)]
-    pub fn returned(self, now: Option<u64>) {
-        let Some(now) = now else { return };
+    pub fn returned(self, now: u64) {
         self.executed(now);
         self.head.ticks.when_detached.set(now);
     }
