@@ -11,7 +11,7 @@
 //! L3  task
 //! L4  sched  reactor
 //! L5  executor
-//! L6  io  sync  debug
+//! L6  io  sync  pool  debug
 //! L7  api
 //! L8  capi  bridge
 //! ```
@@ -35,6 +35,8 @@ pub mod debug;
 pub mod executor;
 #[cfg(not(loom))]
 pub mod io;
+#[cfg(not(loom))]
+pub mod pool;
 #[cfg(not(loom))]
 pub mod reactor;
 #[cfg(not(loom))]

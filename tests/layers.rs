@@ -11,7 +11,7 @@ const FLOORS: &[&[&str]] = &[
     &["task"],
     &["sched", "reactor"],
     &["executor"],
-    &["io", "sync", "debug"],
+    &["io", "sync", "pool", "debug"],
     &["api"],
     &["capi", "bridge"],
 ];

@@ -4,6 +4,7 @@
 /** @file async.h
  *  The whole C API. */
 
+#include "async/blocking.h"
 #include "async/buffer.h"
 #include "async/channel.h"
 #include "async/executor.h"

@@ -2,6 +2,7 @@
 //! `include/monad/async/*.h`.
 
 pub mod barrier;
+pub mod blocking;
 pub mod buffer;
 pub mod channel;
 pub mod condition;

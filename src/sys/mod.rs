@@ -8,6 +8,7 @@ pub mod eventfd;
 pub mod fd;
 pub mod fork;
 pub mod futex;
+pub mod helper;
 pub mod host;
 #[cfg(feature = "asan")]
 pub mod lsan;
