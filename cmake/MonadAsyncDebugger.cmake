@@ -2,11 +2,12 @@
 # a program loads the shared library. Programs with the static library carry them along.
 set(MONAD_ASYNC_GDB_AUTO_LOAD_DIR "" CACHE STRING
   "Where the auto-loaded copy goes; empty: below gdb's own directory for /usr, else beside the library")
-install(FILES gdb/monad-async-gdb.py DESTINATION "${CMAKE_INSTALL_DATADIR}/monad_async")
+install(FILES gdb/monad-async-gdb.py DESTINATION "${CMAKE_INSTALL_DATADIR}/monad_async"
+  COMPONENT development)
 set(auto_loaded "${CMAKE_CURRENT_BINARY_DIR}/libmonad_async.so.${PROJECT_VERSION}-gdb.py")
 configure_file(gdb/monad-async-gdb.py "${auto_loaded}" COPYONLY)
 if(MONAD_ASYNC_GDB_AUTO_LOAD_DIR)
-  install(FILES "${auto_loaded}" DESTINATION "${MONAD_ASYNC_GDB_AUTO_LOAD_DIR}")
+  install(FILES "${auto_loaded}" DESTINATION "${MONAD_ASYNC_GDB_AUTO_LOAD_DIR}" COMPONENT development)
 else()
   # The prefix is known only now: `cmake --install --prefix`. What is below gdb's own directory, at
   # the library's path, gdb trusts without being asked.
@@ -15,5 +16,5 @@ else()
     if(CMAKE_INSTALL_PREFIX STREQUAL \"/usr\")
       set(dir \"/usr/share/gdb/auto-load\${dir}\")
     endif()
-    file(INSTALL \"${auto_loaded}\" DESTINATION \"\${dir}\")")
+    file(INSTALL \"${auto_loaded}\" DESTINATION \"\${dir}\")" COMPONENT development)
 endif()

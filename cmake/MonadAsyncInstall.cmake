@@ -1,4 +1,5 @@
 # What `cmake --install` puts under the prefix. No file holds the prefix: it may be moved afterwards.
+# By component: runtime (what a program needs that was linked), development, documentation, examples.
 if(NOT MONAD_ASYNC_INSTALL)
   return()
 endif()
@@ -9,24 +10,37 @@ set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/monad_async")
 set_target_properties(monad_async_static monad_async_shared PROPERTIES
   INSTALL_RPATH "" BUILD_WITH_INSTALL_RPATH ON)
 
-install(DIRECTORY include/monad TYPE INCLUDE FILES_MATCHING PATTERN "*.h" PATTERN "*.hpp")
+install(DIRECTORY include/monad TYPE INCLUDE COMPONENT development FILES_MATCHING PATTERN "*.h" PATTERN "*.hpp")
 # As a subproject, CMAKE_INSTALL_DOCDIR is the parent's.
 set(doc_dir "${CMAKE_INSTALL_DOCDIR}")
 if(NOT top_level)
   set(doc_dir "${CMAKE_INSTALL_DATAROOTDIR}/doc/monad_async")
 endif()
-install(FILES LICENSE CHANGELOG.md DESTINATION "${doc_dir}")
+# A licence goes with what it is of; the documentation is what may be left away.
+include("${monad_async_cmake}/MonadAsyncCrates.cmake")
+# Debian's packages have one for all that is to be read.
+set(examples_component examples)
+if(MONAD_ASYNC_PACKAGES)
+  set(examples_component documentation)
+endif()
+install(FILES LICENSE "${monad_async_licences}" "${monad_async_sbom}" DESTINATION "${doc_dir}"
+  COMPONENT runtime)
+install(FILES README.md CHANGELOG.md DESTINATION "${doc_dir}" COMPONENT documentation)
+install(DIRECTORY docs DESTINATION "${doc_dir}" COMPONENT documentation FILES_MATCHING PATTERN "*.md")
 # The headers quote them.
-install(DIRECTORY examples DESTINATION "${doc_dir}"
+install(DIRECTORY examples DESTINATION "${doc_dir}" COMPONENT ${examples_component}
   FILES_MATCHING PATTERN "*.c" PATTERN "*.h" PATTERN "*.cpp" PATTERN "CMakeLists.txt")
-install(FILES cmake/tsan.supp DESTINATION "${CMAKE_INSTALL_DATADIR}/monad_async")
+install(FILES cmake/tsan.supp DESTINATION "${CMAKE_INSTALL_DATADIR}/monad_async"
+  COMPONENT development)
 # One export set a flavour: a distribution may leave one out, and the config file copes.
 foreach(flavour static shared)
   install(TARGETS monad_async_${flavour} EXPORT monad_async_${flavour}
-    ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}" LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}"
+    ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}" COMPONENT development
+    LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}" COMPONENT runtime
+      NAMELINK_COMPONENT development
     INCLUDES DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
   install(EXPORT monad_async_${flavour} NAMESPACE monad:: DESTINATION "${package_dir}"
-    FILE monad_async-${flavour}-targets.cmake)
+    FILE monad_async-${flavour}-targets.cmake COMPONENT development)
 endforeach()
 
 configure_package_config_file(cmake/monad_async-config.cmake.in monad_async-config.cmake
@@ -34,7 +48,8 @@ configure_package_config_file(cmake/monad_async-config.cmake.in monad_async-conf
 write_basic_package_version_file(monad_async-config-version.cmake
   COMPATIBILITY ${MONAD_ASYNC_COMPATIBLE_WITH})
 install(FILES "${CMAKE_CURRENT_BINARY_DIR}/monad_async-config.cmake"
-  "${CMAKE_CURRENT_BINARY_DIR}/monad_async-config-version.cmake" DESTINATION "${package_dir}")
+  "${CMAKE_CURRENT_BINARY_DIR}/monad_async-config-version.cmake" DESTINATION "${package_dir}"
+  COMPONENT development)
 
 # pkg-config: the shared library, and (monad_async_static) the archive by its name, since a linker
 # that finds both takes the shared one.
@@ -58,6 +73,6 @@ endif()
 foreach(pc monad_async monad_async_static)
   configure_file(cmake/${pc}.pc.in ${pc}.pc @ONLY)
   install(FILES "${CMAKE_CURRENT_BINARY_DIR}/${pc}.pc"
-    DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
+    DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig" COMPONENT development)
 endforeach()
 include("${monad_async_cmake}/MonadAsyncDebugger.cmake")

@@ -8,6 +8,7 @@ option(MONAD_ASYNC_INSTALL "Define the install rules" ${top_level})
 option(MONAD_ASYNC_ASAN "Tell AddressSanitizer about stack switches: for consumers built with it" OFF)
 option(MONAD_ASYNC_SHARED "monad::async in this build tree is the shared library"
   "${BUILD_SHARED_LIBS}")
+option(MONAD_ASYNC_PACKAGES "For cpack: Debian packages (configure with CMAKE_INSTALL_PREFIX=/usr)" OFF)
 set(MONAD_ASYNC_RUST_TARGET "" CACHE STRING "Rust target triple, when cross-compiling")
 set(MONAD_ASYNC_CARGO_FLAGS "" CACHE STRING "More flags for cargo, such as --offline")
 

@@ -121,7 +121,25 @@ size_t f(void)
 }
 END
 }
+# A use warns, and says what to use; unless it is allowed.
+uses_deprecated() {
+    cat <<'END'
+#include <monad/async/config.h>
+MONAD_ASYNC_DEPRECATED("use g instead") void f(void);
+void g(void);
+void g(void)
+{
+    f();
+}
+END
+}
+deprecated() {
+    uses_deprecated | complains 'use g instead' "$@" &&
+        uses_deprecated | unit "$@" -DMONAD_ASYNC_ALLOW_DEPRECATED
+}
 while read -r language; do
+    # shellcheck disable=SC2086
+    check "what is deprecated warns, ${language#* }" deprecated $language
     # shellcheck disable=SC2086
     for what in dropped not_dropped attributes; do
         check "results $what, ${language#* }" $what $language

@@ -36,6 +36,14 @@
 
 #define MONAD_ASYNC_API __attribute__((visibility("default")))
 
+/* Of a declaration that a later version will be without: a warning where it is used, which says what
+ * to use instead. Off with MONAD_ASYNC_ALLOW_DEPRECATED. */
+#if defined(MONAD_ASYNC_ALLOW_DEPRECATED)
+    #define MONAD_ASYNC_DEPRECATED(text)
+#else
+    #define MONAD_ASYNC_DEPRECATED(text) __attribute__((deprecated(text)))
+#endif
+
 /* Of a struct: a function's result of this type must be used, or be cast to void. C before C23 has
  * no such attribute; gcc takes that of C23 after `__extension__`, clang has its own. */
 #if defined(__cplusplus) || (defined(__STDC_VERSION__) && __STDC_VERSION__ >= 202311L)
