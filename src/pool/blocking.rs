@@ -9,8 +9,8 @@
 //! 1. All of it is behind one lock, which a fork finds free. In the child there is no helper, and
 //!    nothing waits.
 //! 2. Who takes a call out of its queue claims its wait, under the lock. If that fails, the task
-//!    was cancelled, and the function does not run. After it nothing ends the wait but the function's
-//!    return: so what it uses stays.
+//!    was cancelled, and the function does not run. After it nothing ends the wait but the
+//!    function's return: so what it uses stays.
 //! 3. A call is put into the queue under the lock, and so is a helper into the list of the idle
 //!    ones, who finds no call. So either an idle one is woken for a call, or every helper looks at
 //!    the queue again before it sleeps.

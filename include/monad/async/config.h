@@ -36,8 +36,8 @@
 
 #define MONAD_ASYNC_API __attribute__((visibility("default")))
 
-/* Of a declaration that a later version will be without: a warning where it is used, which says what
- * to use instead. Off with MONAD_ASYNC_ALLOW_DEPRECATED. */
+/* Of a declaration that a later version will be without: a warning where it is used, which says
+ * what to use instead. Off with MONAD_ASYNC_ALLOW_DEPRECATED. */
 #if defined(MONAD_ASYNC_ALLOW_DEPRECATED)
     #define MONAD_ASYNC_DEPRECATED(text)
 #else
