@@ -168,3 +168,43 @@ fn a_joiner_about_to_be_woken_waits_for_nobody() {
     assert!(got.iter().all(|got| got.get() == RawResult::success(1)));
     destroy(ex, tasks.into_iter().chain(others).chain([task]));
 }
+
+/// Who is told of an exit may end other tasks that wait to be launched, and is no task itself.
+#[test]
+fn an_exit_hook_may_cancel_and_does_not_suspend() {
+    use core::ffi::c_void;
+    use monad_async::api::Handle as H;
+    use std::cell::RefCell;
+
+    struct Told {
+        ex: H<Real>,
+        others: RefCell<Vec<TaskRef>>,
+        log: RefCell<Vec<i32>>,
+    }
+    unsafe fn on_exit(of: *const c_void, task: TaskRef, result: RawResult) {
+        // SAFETY: what the hook was written with.
+        let told = unsafe { &*of.cast::<Told>() };
+        told.log.borrow_mut().push(result.error);
+        assert!(told.ex.executor().current_task().is_none());
+        assert_eq!(H::<Real>::sleep(task, 0).error, libc::EPERM);
+        let next = told.others.borrow_mut().pop();
+        if let Some(next) = next {
+            told.ex.cancel(next).unwrap();
+        }
+    }
+    let ex = executor(0);
+    let tasks: Vec<_> = (0..5).map(|_| new_task()).collect();
+    let others = tasks[1..].to_vec();
+    let told = Told { ex, others: others.into(), log: RefCell::default() };
+    for &task in &tasks {
+        set_body(task, |_| RawResult::success(0));
+        // SAFETY: `told` is there until all have exited.
+        unsafe { ex.executor().attach_hooked(task, on_exit, (&raw const told).cast()) }.unwrap();
+    }
+    while ex.has_work() {
+        ex.run(usize::MAX, Some(0)).unwrap();
+    }
+    let canceled = libc::ECANCELED;
+    assert_eq!(*told.log.borrow(), [0, canceled, canceled, canceled, canceled]);
+    destroy(ex, tasks);
+}

@@ -19,7 +19,7 @@ impl<K: Kernel> Executor<K> {
             return Err(Errno(libc::EINVAL));
         }
         let mailbox = ptr::from_ref(self.mailbox).cast_mut().cast();
-        task.prepare(self.address(), mailbox, self.stamp());
+        task.prepare(self.address(), mailbox, self.stamp(), 0);
         inc(&self.head.tasks_pending_launch);
         self.ready.push(task);
         self.tell_poll_fd();

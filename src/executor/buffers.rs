@@ -62,7 +62,8 @@ impl<K: Kernel> Executor<K> {
     /// SUSPENDS until a buffer may be free. `task` runs now. EDEADLK: all are held, by tasks that
     /// wait for one.
     pub fn await_buffer(&self, task: TaskRef, buffers: &Buffers) -> Res<()> {
-        let object = core::ptr::from_ref(buffers).addr();
+        // Odd: no lock, for those that follow chains of those.
+        let object = core::ptr::from_ref(buffers).addr() | 1;
         let hungers = |holder: TaskRef| {
             holder == task
                 || self.waits_here(holder).is_some_and(|wait| wait.object.get() == object)

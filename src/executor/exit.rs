@@ -9,8 +9,8 @@
 //! ```
 //!
 //! 1. The hook is written before the run can exit: by the executor's own thread right after its
-//!    attach, by another one between its claim and its post. `mark::HOOKED` says that this run has
-//!    one.
+//!    attach, by another one after its claim, before it says that the task is attached: from then
+//!    on the executor may mark it. `mark::HOOKED` says that this run has one.
 //! 2. It is taken, and leaves its list, before the exit is published, and is called after: the task
 //!    is anybody's then, and the function may attach it again, or destroy it.
 //! 3. It is called on the executor's thread, never on the task's stack.
@@ -44,6 +44,9 @@ pub struct ExitHook {
 
 const _: () = assert!(size_of::<ExitHook>() <= ANNEX_BYTES && offset_of!(ExitHook, link) == 0);
 
+/// An exit looks for who is to be told where it looks for joiners.
+const HAS_HOOK: u8 = mark::HOOKED | mark::JOINED;
+
 impl ExitHook {
     /// # Safety
     /// `link` is that of a hook.
@@ -63,7 +66,6 @@ impl ExitHook {
                 of,
             })
         };
-        task.mark(mark::HOOKED | mark::JOINED);
     }
 
     /// Puts the hook of a task of ours into a list, which it leaves before the exit is published.
@@ -129,6 +131,7 @@ impl<K: Kernel> Executor<K> {
     ) -> Res<()> {
         self.attach(task)?;
         ExitHook::write(task, on_exit, of);
+        task.mark(HAS_HOOK);
         Ok(())
     }
 }
@@ -143,11 +146,9 @@ pub unsafe fn attach_hooked(
     on_exit: OnExit,
     of: *const c_void,
 ) -> Res<()> {
-    let before = remote::attach_begin(mailbox, task)?;
-    ExitHook::write(task, on_exit, of);
-    let attached = remote::attach_end(mailbox, task, before);
-    if attached.is_err() {
-        task.unmark(mark::HOOKED | mark::JOINED);
-    }
-    attached
+    let before = remote::attach_begin_with(mailbox, task, || {
+        ExitHook::write(task, on_exit, of);
+        HAS_HOOK
+    })?;
+    remote::attach_end(mailbox, task, before)
 }

@@ -390,7 +390,11 @@ impl<K: Kernel> Executor<K> {
             self.wake_joiners(now);
         }
         if let Some(told) = told {
+            // No task runs, for who is told: a call that suspends is refused, and does not suspend
+            // the one that has just exited, or that cancels.
+            let current = self.head.current_task.replace(ptr::null());
             told.call(task, result);
+            self.head.current_task.set(current);
         }
     }
 

@@ -30,6 +30,15 @@ pub fn attach(mailbox: &'static Mailbox, task: TaskRef) -> Res<()> {
 /// it may come by another way and overtake it. (In two halves for the simulation.) What the task
 /// was before.
 pub fn attach_begin(mailbox: &'static Mailbox, task: TaskRef) -> Res<u8> {
+    attach_begin_with(mailbox, task, || 0)
+}
+
+/// The same; `fill` is called once the task is claimed, and gives its first marks.
+pub(super) fn attach_begin_with(
+    mailbox: &'static Mailbox,
+    task: TaskRef,
+    fill: impl FnOnce() -> u8,
+) -> Res<u8> {
     // Its lines are at the processor that ran it last: asked for together, they come together.
     task.prefetch_to_write();
     if task.head.user_code.get().is_none() {
@@ -37,7 +46,8 @@ pub fn attach_begin(mailbox: &'static Mailbox, task: TaskRef) -> Res<u8> {
     }
     let before = task.state().claim().ok_or(Errno(libc::EBUSY))?;
     let now = if mailbox.tracks() { ticks::now() } else { 0 };
-    task.prepare(mailbox.executor(), ptr::from_ref(mailbox).cast_mut().cast(), now);
+    let marks = fill();
+    task.prepare(mailbox.executor(), ptr::from_ref(mailbox).cast_mut().cast(), now, marks);
     Ok(before)
 }
 
@@ -60,6 +70,7 @@ pub fn attach_end(mailbox: &'static Mailbox, task: TaskRef, before: u8) -> Res<(
 #[cold]
 fn refused(task: TaskRef, before: u8) -> Errno {
     join::answer_refused(task);
+    task.unmark(mark::HOOKED);
     task.exited();
     task.state().unclaim(before);
     Errno(libc::ESHUTDOWN)
@@ -92,9 +103,10 @@ impl TaskRef {
         executor: *mut core::ffi::c_void,
         mailbox: *mut core::ffi::c_void,
         now: u64,
+        marks: u8,
     ) {
         self.state().begin(executor, mailbox);
-        self.marks.set(0);
+        self.marks.set(marks);
         self.launched(now);
         self.state().attached();
     }

@@ -74,8 +74,11 @@ impl<K: Kernel> Group<K> {
     fn executor(&self) -> Res<&Executor<K>> {
         // SAFETY: null, or a mailbox, and they live for ever.
         match unsafe { self.home.get().as_ref() } {
-            // SAFETY: this thread owns the mailbox, so the executor that opened it is there.
-            Some(home) if home.is_mine() => Ok(unsafe { &*self.executor.get().cast() }),
+            // SAFETY: this thread owns the mailbox, and by the executor that the group is of, not
+            // by a later one: so that is there.
+            Some(home) if home.is_mine() && ptr::eq(home.executor(), self.executor.get()) => {
+                Ok(unsafe { &*self.executor.get().cast() })
+            }
             _ => Err(EPERM),
         }
     }
@@ -131,12 +134,14 @@ impl<K: Kernel> Group<K> {
         if self.is_cancelled.replace(true) {
             return Ok(());
         }
-        let mut next = self.children.front();
-        while let Some(link) = next {
-            // SAFETY: in the list; its neighbour is asked for before it may leave, and no other
-            // can.
+        // Each goes to the back before it is cancelled: that may end it, or any other, as who is
+        // told of an exit may cancel, too.
+        for _ in 0..self.count.get() {
+            let Some(link) = self.children.front() else { break };
+            // SAFETY: in the list.
             let child = unsafe {
-                next = self.children.after(link);
+                self.children.remove(link);
+                self.children.push_back(link);
                 ExitHook::task_of(link)
             };
             let _ = ex.cancel(child);

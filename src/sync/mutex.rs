@@ -189,15 +189,20 @@ impl<S: Side> Mutex<S> {
                 return true;
             }
             chain[n] = task;
-            let waits = ex.waits_here(task).filter(|wait| wait.object.get() != 0);
+            let waits = ex.waits_here(task).filter(|wait| is_mutex(wait.object.get()));
             let Some(wait) = waits else { return false };
-            // SAFETY: the object of a wait of a task of ours that is suspended: a mutex, as no
-            // other kind of object sets it. Its owner is read as a number.
+            // SAFETY: the object of a wait of a task of ours that is suspended: a mutex,
+            // as it is even. Its owner is read as a number.
             let other = unsafe { &*(wait.object.get() as *const Self) };
             owner = other.owner();
         }
         false
     }
+}
+
+/// What a wait notes as its object: 0: nothing; odd: another kind.
+fn is_mutex(object: usize) -> bool {
+    object != 0 && object & 1 == 0
 }
 
 /// One line on standard error for each task of the cycle.

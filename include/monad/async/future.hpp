@@ -75,6 +75,9 @@ struct future_base {
             if (here) {
                 int error = 0;
                 (void)executor_run(of->block->head, SIZE_MAX, forever_ns, error);
+                if (error == EPERM) {
+                    return; // The child of a fork: it is the parent's, and never done here.
+                }
             } else {
                 (void)monad_async_event_wait(nullptr, &done);
             }
@@ -128,6 +131,7 @@ MONAD_ASYNC_LOCAL future_base *submit_to(executor_block *block, F &&body)
         state->of = &s;
         state->end = &end_future<state_type>;
         s.of = static_cast<future_base *>(state);
+        hold_block(s); // The future may outlive the executor.
         s.on_done = &future_done;
         auto call = [state, f = std::decay_t<F>(std::forward<F>(body))]() mutable {
             if constexpr (std::is_void_v<R>) {

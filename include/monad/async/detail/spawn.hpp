@@ -27,6 +27,7 @@
 #include <new>
 #include <system_error>
 #include <type_traits>
+#include <thread>
 #include <utility>
 
 namespace monad::async {
@@ -37,6 +38,8 @@ struct spawned : task_state {
     spawned *next = nullptr;
     executor_block *block = nullptr;
     bool is_from_elsewhere = false;
+    // It keeps the block, for as long as it is taken.
+    bool holds_block = false;
     // Told of the exit, on the executor's thread; then `of` has it. Null: a background task.
     void (*on_done)(spawned &, monad_async_result) noexcept = nullptr;
     void *of = nullptr;
@@ -46,7 +49,11 @@ struct spawned : task_state {
 
 inline void lock_elsewhere(executor_block &block) noexcept
 {
-    while (__atomic_exchange_n(&block.elsewhere_lock, 1, __ATOMIC_ACQUIRE) != 0) {
+    auto &lock = block.elsewhere_lock;
+    for (unsigned i = 0; __atomic_exchange_n(&lock, 1, __ATOMIC_ACQUIRE) != 0; ++i) {
+        if (i > 100) {
+            std::this_thread::yield(); // Who holds it may wait for this processor.
+        }
     }
 }
 
@@ -75,6 +82,13 @@ inline void drop_spawned(executor_block &block) noexcept
                 delete s;
             }
         }
+    }
+}
+
+inline void hold_block(spawned &s) noexcept
+{
+    if (!std::exchange(s.holds_block, true)) {
+        s.block->use();
     }
 }
 
@@ -111,8 +125,10 @@ inline spawned *take_spawned(executor_block &block, bool here, int &error) noexc
         __atomic_store_n(&block.drop_spawned, &drop_spawned, __ATOMIC_RELAXED);
     }
     s->block = &block;
-    if (block.owner == nullptr) {
-        block.use(); // The C API's executor: nobody else keeps the block.
+    // Elsewhere the executor may end meanwhile, and of one that the C API made nobody else keeps
+    // the block.
+    if (!here || block.owner == nullptr) {
+        hold_block(*s);
     }
     return s;
 }
@@ -121,6 +137,7 @@ inline spawned *take_spawned(executor_block &block, bool here, int &error) noexc
 inline void keep_spawned(spawned &s, bool here) noexcept
 {
     auto &block = *s.block;
+    bool const holds_block = std::exchange(s.holds_block, false);
     s.clear();
     s.on_done = nullptr;
     if (!s.is_from_elsewhere && here) {
@@ -133,7 +150,7 @@ inline void keep_spawned(spawned &s, bool here) noexcept
         block.elsewhere = &s;
         unlock_elsewhere(block);
     }
-    if (block.owner == nullptr) {
+    if (holds_block) {
         block.leave();
     }
 }
