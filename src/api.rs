@@ -342,6 +342,10 @@ impl<K: Kernel> Handle<K> {
         if scope.is_null() || flags & !scope::SHIELD != 0 {
             return Err(EINVAL);
         }
+        // A list that leads back to itself would never be left.
+        if task.has(mark::SCOPED) && scope::is_entered(task, scope) {
+            return Err(Errno(libc::EBUSY));
+        }
         // SAFETY: the caller's.
         unsafe { this.executor().enter_scope(task, scope, timeout_ns, flags) };
         Ok(())

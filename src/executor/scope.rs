@@ -107,6 +107,11 @@ fn scopes(task: TaskRef) -> impl Iterator<Item = &'static Scope> {
     core::iter::successors(at(task.scope.get().cast()), move |scope| at(scope.outer.get()))
 }
 
+/// One of those that `task` is in.
+pub(crate) fn is_entered(task: TaskRef, scope: *const Scope) -> bool {
+    scopes(task).any(|entered| core::ptr::eq(entered, scope))
+}
+
 /// The errno that a suspending call of `task` returns at once; 0: none. The outermost level that
 /// has fired decides: a cancel from outside is not lost in a time-out.
 pub(super) fn interruption(task: TaskRef) -> i32 {

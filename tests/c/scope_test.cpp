@@ -314,3 +314,20 @@ TEST(Scope, time_out_never_hits_the_call_after_the_scope)
     writer.join();
     EXPECT_EQ(in_time + late, rounds);
 }
+
+// A loop that forgot to leave: told, and the scope can still be left.
+TEST(Scope, entered_twice_is_refused)
+{
+    run_one([&](monad_async_task self) {
+        monad_async_scope outer, inner;
+        EXPECT_EQ(enter(self, outer), 0);
+        EXPECT_EQ(enter(self, inner, hour), 0);
+        EXPECT_EQ(enter(self, outer), EBUSY);
+        EXPECT_EQ(enter(self, inner), EBUSY);
+        EXPECT_EQ(leave(self, inner), 0);
+        EXPECT_EQ(leave(self, outer), 0);
+        EXPECT_EQ(enter(self, outer), 0);
+        EXPECT_EQ(leave(self, outer), 0);
+        return success();
+    });
+}

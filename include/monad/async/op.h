@@ -43,7 +43,7 @@ typedef struct monad_async_op {
     /** What to do: yours to fill while idle; not to be touched while in flight. `user_data` is the
      *  library's; `ioprio` of reads and writes too, where it is 0. */
     struct io_uring_sqe sqe;
-    /** The flags of the completion that was taken last, as those of `monad_async_task_io`. */
+    /** What the completion that was taken last brought, as the result of `monad_async_task_io`. */
     monad_async_result result;
     /** `IORING_CQE_F_*` of that completion; 0 where there was none. */
     uint32_t cqe_flags;

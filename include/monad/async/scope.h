@@ -51,6 +51,7 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_scope, 96);
  *  @param flags 0 or `MONAD_ASYNC_SCOPE_SHIELD`
  *  @retval 0 entered
  *  @retval EINVAL NULL, or flags that this version does not know
+ *  @retval EBUSY the task is in this very scope; nothing changed
  *  @retval EPERM not the running task, or another thread
  *  @see monad_async_scope_leave */
 MONAD_ASYNC_API monad_async_result monad_async_scope_enter(monad_async_task task,
