@@ -74,9 +74,9 @@ impl<K: Kernel> Group<K> {
     fn executor(&self) -> Res<&Executor<K>> {
         // SAFETY: null, or a mailbox, and they live for ever.
         match unsafe { self.home.get().as_ref() } {
-            // SAFETY: this thread owns the mailbox, and by the executor that the group is of, not
-            // by a later one: so that is there.
             Some(home) if home.is_mine() && ptr::eq(home.executor(), self.executor.get()) => {
+                // SAFETY: this thread owns the mailbox, and by the executor that the group is of, not by
+                // a later one: so that is there.
                 Ok(unsafe { &*self.executor.get().cast() })
             }
             _ => Err(EPERM),
