@@ -75,8 +75,8 @@ impl<K: Kernel> Group<K> {
         // SAFETY: null, or a mailbox, and they live for ever.
         match unsafe { self.home.get().as_ref() } {
             Some(home) if home.is_mine() && ptr::eq(home.executor(), self.executor.get()) => {
-                // SAFETY: this thread owns the mailbox, and by the executor that the group is of, not by
-                // a later one: so that is there.
+                // SAFETY: this thread owns the mailbox, and by the executor that the group is of,
+                // not by a later one: so that is there.
                 Ok(unsafe { &*self.executor.get().cast() })
             }
             _ => Err(EPERM),
