@@ -41,6 +41,8 @@ public:
             monad_async_buffer_ring_create(ex.native_handle(), &ring_, count, bytes);
         detail::check(r.error, "monad::async::buffer_ring");
     }
+    /** Takes the ring over.
+     *  @param other has none afterwards */
     buffer_ring(buffer_ring &&other) noexcept : ring_(std::exchange(other.ring_, nullptr)) {}
     buffer_ring &operator=(buffer_ring &&) = delete;
     ~buffer_ring()
@@ -73,7 +75,12 @@ public:
     /** Takes over a view of the C API.
      *  @param native to be released by this object */
     explicit view(monad_async_view native) noexcept : view_(native) {}
+    /** Takes the data over.
+     *  @param other of nothing afterwards */
     view(view &&other) noexcept : view_(std::exchange(other.view_, monad_async_view{})) {}
+    /** Exchanges the data.
+     *  @param other has what this one had
+     *  @return this view */
     view &operator=(view &&other) noexcept
     {
         std::swap(view_, other.view_);
