@@ -73,9 +73,9 @@ struct future_base {
         bool const here = is_here(*of->block);
         while (!is_done()) {
             if (here) {
-                int error = 0;
-                (void)executor_run(of->block->head, SIZE_MAX, forever_ns, error);
-                if (error == EPERM) {
+                int why_not = 0;
+                (void)executor_run(of->block->head, SIZE_MAX, forever_ns, why_not);
+                if (why_not == EPERM) {
                     return; // The child of a fork: it is the parent's, and never done here.
                 }
             } else {

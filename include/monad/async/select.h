@@ -59,11 +59,11 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_select_case, 176);
 
 /** @cond no API */
 static inline monad_async_select_case monad_async_make_case(
-    enum monad_async_select_kind kind, void *object, void *element, uint64_t timeout_ns)
+    uint8_t kind, void *object, void *element, uint64_t timeout_ns)
 {
     monad_async_select_case c;
     unsigned i;
-    c.kind = (uint8_t)kind;
+    c.kind = kind;
     c.priority = 0;
     for (i = 0; i < sizeof c.reserved_bytes; ++i) {
         c.reserved_bytes[i] = 0;
