@@ -1,4 +1,4 @@
-//! `cargo bench --bench together`: what tasks hand to each other, beside the bare ring's NOP.
+//! `cargo bench --bench together`: what tasks hand to each other, next to the bare ring's NOP.
 
 mod common;
 

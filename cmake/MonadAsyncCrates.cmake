@@ -136,7 +136,7 @@ string(APPEND components ",\n    {
 string(REGEX REPLACE "^,\n" "\n" components "${components}")
 string(REGEX REPLACE "^,\n" "\n" depends "${depends},\n        \"rust-std@${rust}\"")
 
-file(WRITE "${LICENCES}" "monad_async ${VERSION} holds, beside its own code (LICENSE):\n\n${table}")
+file(WRITE "${LICENCES}" "monad_async ${VERSION} holds, next to its own code (LICENSE):\n\n${table}")
 foreach(key ${texts})
   list(REMOVE_DUPLICATES carriers_${key})
   list(JOIN carriers_${key} ", " who)

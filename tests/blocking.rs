@@ -164,7 +164,7 @@ fn a_helper_passes_over_what_was_cancelled() {
     ex.cancel(tasks[1]).unwrap();
     gate.open.store(true, SeqCst);
     while !passed.load(SeqCst) {
-        thread::yield_now(); // Nothing runs here meanwhile.
+        thread::yield_now(); // Nothing runs here.
     }
     assert!(!ran.load(SeqCst));
     run_until_idle(ex);

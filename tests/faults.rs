@@ -433,7 +433,7 @@ fn fork_inside_a_task_that_ends_in_the_child() {
     });
 }
 
-/// Another thread has the stack pool locked nearly always: a child that is forked meanwhile must
+/// Another thread has the stack pool locked nearly always: a child that is forked then must
 /// not find it locked for ever.
 #[test]
 fn fork_while_another_thread_holds_the_pool() {

@@ -1,4 +1,4 @@
-// What sockets cost beside raw io_uring and epoll, in one process, in turns: processor time of the
+// What sockets cost next to raw io_uring and epoll, in one process, in turns: processor time of the
 // server's thread. The best of the rounds counts, as only others can make one slower.
 
 #include <monad/async.hpp>

@@ -30,7 +30,7 @@ fn readable<K: Kernel>(ex: &Executor<K>, task: TaskRef, fd: i32) -> Res<()> {
 pub fn wait<K: Kernel>(ex: &Executor<K>, task: TaskRef, pid: i32) -> Res<Ended> {
     let process = Own(process::pidfd(pid)?);
     // Not a child of ours, or reaped: ECHILD at once. Else it stays a zombie until it is asked
-    // for, so that nobody else gets its number meanwhile.
+    // for, so that nobody else gets its number.
     loop {
         if let Some(ended) = process::ended(pid)? {
             return Ok(ended);

@@ -49,7 +49,7 @@ fn answer(res: i32) -> Res<usize> {
     usize::try_from(res).map_err(|_| Errno(res.saturating_neg()))
 }
 
-/// How much was moved before what stopped it: the value, with the error beside it.
+/// How much was moved before what stopped it: the value, with its error.
 fn moved(bytes: usize, stopped: Res<()>) -> RawResult {
     let error = stopped.map_or_else(|e| e.0, |()| 0);
     RawResult { value: bytes as isize, error, reserved: 0 }

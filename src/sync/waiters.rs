@@ -63,7 +63,7 @@ impl Node {
         self.is_queued.get()
     }
 
-    /// It was claimed already: whoever takes it out next need not.
+    /// It was claimed already: who takes it out next need not.
     pub fn set_claimed(&self) {
         self.is_claimed.set(true);
     }

@@ -293,29 +293,19 @@ fn run(simulation: &Path, mutant: usize, from: u64, count: u64) -> Option<String
 
 /// What the model of scopes says with this bug in it.
 fn run_scopes(scopes: &Path, mutant: usize) -> Option<String> {
-    let out = Command::new(scopes)
-        .args(["--nocapture", "--test-threads=1"])
-        .env("MUTANT", mutant.to_string())
-        .env("SCOPES_COUNT", "100000")
-        .env("SCOPES_CPU_S", "20")
-        .env("RUST_BACKTRACE", "0")
-        .output()
-        .unwrap();
-    if out.status.success() {
-        return None;
-    }
-    let text = String::from_utf8_lossy(&out.stderr);
-    let said = text.lines().skip_while(|l| !l.contains("panicked")).nth(1);
-    Some(said.map_or_else(|| out.status.to_string(), |l| l.chars().take(200).collect()))
+    run_model(scopes, mutant, &[("SCOPES_COUNT", "100000"), ("SCOPES_CPU_S", "20")])
 }
 
 /// What the random programs of tests/sync say with this bug in it.
 fn run_sync(program: &Path, mutant: usize) -> Option<String> {
+    run_model(program, mutant, &[("SYNC_COUNT", "30000"), ("SYNC_CPU_S", "10")])
+}
+
+fn run_model(program: &Path, mutant: usize, how_long: &[(&str, &str)]) -> Option<String> {
     let out = Command::new(program)
         .args(["--nocapture", "--test-threads=1"])
         .env("MUTANT", mutant.to_string())
-        .env("SYNC_COUNT", "30000")
-        .env("SYNC_CPU_S", "10")
+        .envs(how_long.iter().copied())
         .env("RUST_BACKTRACE", "0")
         .output()
         .unwrap();

@@ -125,8 +125,8 @@ inline spawned *take_spawned(executor_block &block, bool here, int &error) noexc
         __atomic_store_n(&block.drop_spawned, &drop_spawned, __ATOMIC_RELAXED);
     }
     s->block = &block;
-    // Elsewhere the executor may end meanwhile, and of one that the C API made nobody else keeps
-    // the block.
+    // Elsewhere the executor may end during the call, and of one that the C API made nobody else
+    // keeps the block.
     if (!here || block.owner == nullptr) {
         hold_block(*s);
     }
