@@ -4,6 +4,8 @@
 //! EDEADLK, the wrong state EBUSY. What cannot be checked is that a handle is alive: that is the
 //! caller's word, as with any C handle.
 
+pub mod inspect;
+
 use core::ffi::c_void;
 use core::ptr::NonNull;
 

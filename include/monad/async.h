@@ -9,6 +9,7 @@
 #include "async/channel.h"
 #include "async/executor.h"
 #include "async/group.h"
+#include "async/inspect.h"
 #include "async/op.h"
 #include "async/process.h"
 #include "async/remote.h"
@@ -18,6 +19,7 @@
 #include "async/socket.h"
 #include "async/sync.h"
 #include "async/task.h"
+#include "async/task_local.h"
 #include "async/ticks.h"
 
 #endif

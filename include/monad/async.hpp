@@ -24,6 +24,7 @@
 #include "async/socket.hpp"
 #include "async/sync.hpp"
 #include "async/task.hpp"
+#include "async/task_local.hpp"
 #include "async/this_task.hpp"
 #include "async/writer.hpp"
 

@@ -9,6 +9,7 @@ pub mod condition;
 pub mod event;
 pub mod executor;
 pub mod group;
+pub mod inspect;
 pub mod mutex;
 pub mod op;
 pub mod process;

@@ -1,12 +1,7 @@
 //! Exits that somebody is told of: a group of its children's, and who has spawned a task and let it
 //! go.
 //!
-//! ```text
-//!   stack_base  +------------------------------+
-//!               | ExitHook: list, function, of |   64 bytes that every stack keeps for this
-//!               +------------------------------+
-//!               | the link to the executor ... |   see stack::switch
-//! ```
+//! A hook lies at the base of its task's stack: see `task::annex`.
 //!
 //! 1. The hook is written before the run can exit: by the executor's own thread right after its
 //!    attach, by another one after its claim, before it says that the task is attached: from then
@@ -24,7 +19,7 @@ use super::mailbox::Mailbox;
 use super::{remote, Executor};
 use crate::error::{RawResult, Res};
 use crate::intrusive::{Circular, Link};
-use crate::task::create::ANNEX_BYTES;
+use crate::task::annex::HOOK_BYTES;
 use crate::task::header::{mark, TaskRef};
 use crate::uring::kernel::Kernel;
 
@@ -42,7 +37,7 @@ pub struct ExitHook {
     of: *const c_void,
 }
 
-const _: () = assert!(size_of::<ExitHook>() <= ANNEX_BYTES && offset_of!(ExitHook, link) == 0);
+const _: () = assert!(size_of::<ExitHook>() <= HOOK_BYTES && offset_of!(ExitHook, link) == 0);
 
 /// An exit looks for who is to be told where it looks for joiners.
 const HAS_HOOK: u8 = mark::HOOKED | mark::JOINED;

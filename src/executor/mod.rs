@@ -28,7 +28,7 @@ pub mod suspend;
 pub mod wait;
 
 use core::cell::{Cell, UnsafeCell};
-use core::ffi::c_void;
+use core::ffi::{c_char, c_void};
 use core::marker::PhantomPinned;
 use core::ptr::NonNull;
 
@@ -40,6 +40,7 @@ use crate::sched::timers::Timers;
 use crate::sys::alloc;
 use crate::sys::cxx_eh::{self, Exceptions};
 use crate::sys::thread::{self, Owner};
+use crate::task::annex::Name;
 use crate::task::header::{Flags, TaskRef};
 use crate::ticks;
 use crate::uring::kernel::Kernel;
@@ -82,6 +83,7 @@ pub struct Executor<K: Kernel> {
     /// A wake-up arrived that no `run` has answered yet.
     woken: Cell<bool>,
     no_exceptions: UnsafeCell<Exceptions>,
+    name: Name,
     /// The owner thread's note of the executor that runs on it.
     running_here: *mut *const c_void,
     /// Other threads read what the owner writes.
@@ -115,6 +117,7 @@ impl<K: Kernel> Executor<K> {
             reference: Cell::new(None),
             woken: Cell::new(false),
             no_exceptions: UnsafeCell::new(Exceptions::NONE),
+            name: Name::default(),
             running_here: thread::running_executor(),
             _pinned: PhantomPinned,
         });
@@ -154,6 +157,20 @@ impl<K: Kernel> Executor<K> {
     pub fn kernel(&self) -> &K {
         &self.reactor.kernel
     }
+
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// # Safety
+    /// As [`Name::set`].
+    pub unsafe fn set_name(&self, text: *const c_char) {
+        // SAFETY: the caller's.
+        unsafe { self.name.set(text) };
+    }
+
+    /// A task of ours has another name.
+    pub fn named(&self, _: TaskRef) {}
 
     #[inline(always)]
     fn address(&self) -> *mut c_void {

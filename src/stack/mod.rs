@@ -2,6 +2,7 @@
 //! corosensei.
 
 mod backing;
+pub mod backtrace;
 pub mod headers;
 #[cfg(all(target_arch = "x86_64", not(feature = "asan")))]
 mod jump;

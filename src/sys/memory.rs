@@ -257,6 +257,27 @@ pub fn guard_kind() -> GuardKind {
     }
 }
 
+/// The lowest page of a range of mapped, whole pages that is in memory, if any. One system call for
+/// each 256 pages up to it.
+pub fn lowest_resident(start: usize, end: usize) -> Res<Option<usize>> {
+    const PAGES: usize = 256;
+    let page = page_bytes();
+    let mut at = start;
+    while at < end {
+        let mut resident = [0u8; PAGES];
+        let pages = ((end - at) / page).min(PAGES);
+        // SAFETY: writes a byte a page; an address that is not mapped is ENOMEM.
+        let asked =
+            || unsafe { libc::mincore(at as *mut c_void, pages * page, resident.as_mut_ptr()) };
+        super::fd::quietly(asked)?;
+        if let Some(i) = resident[..pages].iter().position(|&byte| byte & 1 != 0) {
+            return Ok(Some(at + i * page));
+        }
+        at += pages * page;
+    }
+    Ok(None)
+}
+
 static FORCE_MPROTECT: AtomicBool = AtomicBool::new(false);
 
 /// For tests: guards from now on as on a kernel before 6.13.

@@ -21,3 +21,4 @@ pub mod thread;
 pub mod thread_pointer;
 pub mod timerfd;
 mod unload;
+pub mod unwind;

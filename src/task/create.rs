@@ -2,9 +2,10 @@
 
 use core::cell::Cell;
 use core::ffi::c_void;
-use core::ptr;
+use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicU8, Ordering};
 
+use super::annex::{self, note};
 use super::header::*;
 use super::permit::Permit;
 use super::state;
@@ -14,7 +15,7 @@ use crate::stack::pool;
 use crate::stack::switch::{Registration, Switch};
 use crate::sys::stack_overflow;
 
-/// At the base of each stack, for what a run brings along; see `executor::exit`. A multiple of 16.
+/// At the base of each stack; see `annex`. A multiple of 16.
 pub const ANNEX_BYTES: usize = 64;
 
 /// Run numbers of new headers start in a range of their own, so that one that was forgotten by
@@ -31,6 +32,9 @@ fn launch(task: TaskRef) {
         // SAFETY: the user's function, with the handle it expects.
         let result = unsafe { code(task.as_head()) };
         task.set_result(result);
+        if task.notes(note::LOCALS) {
+            task.end_locals();
+        }
     }
 }
 
@@ -53,6 +57,8 @@ pub fn create(stack_bytes: usize) -> Res<TaskRef> {
     stack_overflow::set_describe(describe);
     let slot = pool::acquire(stack_bytes, size_of::<Task>())?;
     let at = slot.header.cast::<Task>();
+    // SAFETY: the stack is ours, and larger than that.
+    unsafe { annex::clear(NonNull::new_unchecked((slot.stack_base - ANNEX_BYTES) as *mut u8)) };
     // SAFETY: the slot is ours, and its header bytes are zeros or the previous task's.
     let run = match unsafe { (*ptr::addr_of!((*at.as_ptr()).run)).load(Ordering::Relaxed) } {
         0 => EPOCH.fetch_add(1, Ordering::Relaxed) << 32,
@@ -85,6 +91,7 @@ pub fn create(stack_bytes: usize) -> Res<TaskRef> {
         run_state: AtomicU8::new(state::FRESH),
         op: 0.into(),
         opcode: 0.into(),
+        notes: 0.into(),
         switch,
         outcome: 0.into(),
         cqe_flags: 0.into(),
@@ -118,6 +125,7 @@ pub fn destroy(task: TaskRef) -> Res<()> {
     // A late attach by a stale handle is refused rather than run.
     task.head.user_code.set(None);
     task.state().forget();
+    task.forget_name();
     let Some(slot) = task.slot.take() else {
         return Err(Errno(libc::EINVAL)); // Destroyed already, as far as one can tell.
     };

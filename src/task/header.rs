@@ -177,6 +177,8 @@ pub struct Task {
     pub op: Cell<u16>,
     /// IORING_OP_* of that operation, for who debugs.
     pub opcode: Cell<u8>,
+    /// Bits of [`note`](crate::task::annex::note): what the annex has.
+    pub notes: Cell<u8>,
     // --- line 2
     /// What the suspension returns: the kernel's `res`, or -errno.
     pub outcome: Cell<i32>,
@@ -213,6 +215,7 @@ const _: () = {
     assert!(core::mem::offset_of!(Task, link) == 104);
     assert!(core::mem::offset_of!(Task, waits) == 120);
     assert!(core::mem::offset_of!(Task, level) == 121);
+    assert!(core::mem::offset_of!(Task, notes) == 127);
     assert!(core::mem::offset_of!(Task, outcome) == 128);
     assert!(core::mem::offset_of!(Task, switch) + 16 <= 192);
     // The sanitizer's switch is larger, and so is what it is told of a stack.

@@ -2,6 +2,8 @@
 //! `latch` are what threads share of it and of its waits; loom builds those alone.
 
 #[cfg(not(loom))]
+pub mod annex;
+#[cfg(not(loom))]
 pub mod create;
 pub mod grant;
 #[cfg(not(loom))]

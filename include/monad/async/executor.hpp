@@ -12,6 +12,7 @@
 #include "executor.h"
 #include "executor_options.hpp"
 #include "executor_ref.hpp"
+#include "inspect.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -95,6 +96,10 @@ public:
         auto const r = detail::executor_open(&attr, block.get());
         detail::check(r.error, monad_async_last_create_error());
         block_ = block.release();
+        char name[MONAD_ASYNC_NAME_BYTES + 1] = {};
+        std::copy_n(options.name.data(),
+            std::min(options.name.size(), std::size_t{MONAD_ASYNC_NAME_BYTES}), name);
+        static_cast<void>(monad_async_executor_set_name(native_handle(), name));
     }
 
     /** Takes `other`'s place.

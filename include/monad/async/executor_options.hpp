@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <string_view>
 
 namespace monad::async {
 inline namespace v0 {
@@ -40,6 +41,9 @@ struct executor_options {
      *  thread, outside its tasks. Not of a `cancelled_error`, with which a cancelled task leaves.
      *  Must not throw. Default: the end of the process, with a message. */
     std::function<void(std::exception_ptr)> on_exception = {};
+
+    /** For traces and messages; 32 bytes of it are kept. */
+    std::string_view name = {};
 
     /** The options of an executor without a ring, where no I/O is done or io_uring is forbidden.
      *  @return the defaults, with `io_uring_entries` 0 */

@@ -13,6 +13,7 @@
 #include "error.hpp"
 #include "executor.hpp"
 #include "executor_ref.hpp"
+#include "inspect.h"
 #include "priority.hpp"
 #include "task.h"
 #include "this_task.hpp"
@@ -93,9 +94,14 @@ public:
         attr.stack_size = options.stack_size;
         detail::check(detail::task_open(&attr, state.get()).error, "monad::async::task");
         state->set_name(options.name);
+        char const *const name = state->label.name;
         state_ = state.release();
         std::error_code ec;
         priority(options.priority, options.io_priority, ec);
+        if (!ec && name[0] != 0) {
+            ec = std::error_code(
+                monad_async_task_set_name(native_handle(), name).error, std::system_category());
+        }
         if (ec) {
             close();
             detail::fail(ec.value(), "monad::async::task");

@@ -1,0 +1,261 @@
+//! What the base of each stack keeps for its task, as the header is full.
+//!
+//! ```text
+//!   stack_base  +------------------------------------+
+//!         -8    | locals: the newest record          |  of the run that is under way
+//!         -16   | name: memory of its own, or null   |  of the task, from its first name on
+//!         -64   | the exit hook: executor::exit      |
+//!               +------------------------------------+
+//!               | the link to the executor ...       |  see stack::switch
+//! ```
+//!
+//! 1. The name changes while the task is idle, or on its executor's thread; it is read there, and
+//!    by a debugger. `note::NAMED` says that there is one, so that no launch reads this line.
+//! 2. Locals are the run's: added and removed by the running task, and what is left is destroyed on
+//!    its stack when `user_code` has returned. `note::LOCALS` says that there may be some.
+
+use core::cell::Cell;
+use core::ffi::{c_char, c_void};
+use core::mem::{offset_of, size_of};
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::create::ANNEX_BYTES;
+use super::header::TaskRef;
+use crate::error::Res;
+use crate::sys::alloc;
+
+/// Bytes that the hook of an exit may take.
+pub const HOOK_BYTES: usize = 48;
+
+/// What [`TaskRef::notes`](super::header::Task) says of the annex.
+pub mod note {
+    pub const NAMED: u8 = 1 << 0;
+    pub const LOCALS: u8 = 1 << 1;
+}
+
+/// Bytes of a name that are kept. The last one may be the last of the text: no zero is needed.
+pub const NAME_BYTES: usize = 32;
+
+/// A name, in words of which each may be read while another thread writes it: torn at worst.
+#[derive(Default)]
+#[repr(transparent)]
+pub struct Name([AtomicU64; NAME_BYTES / 8]);
+
+impl Name {
+    /// # Safety
+    /// `text` is null, for none, or ends with a zero.
+    pub unsafe fn set(&self, text: *const c_char) {
+        let mut bytes = [0u8; NAME_BYTES];
+        if !text.is_null() {
+            for (i, byte) in bytes.iter_mut().enumerate() {
+                // SAFETY: the caller's; not behind the zero.
+                match unsafe { *text.add(i) } {
+                    0 => break,
+                    c => *byte = c as u8,
+                }
+            }
+        }
+        self.set_bytes(whole(&bytes));
+    }
+
+    fn set_bytes(&self, bytes: &[u8]) {
+        let mut padded = [0; NAME_BYTES];
+        padded[..bytes.len()].copy_from_slice(bytes);
+        for (word, chunk) in self.0.iter().zip(padded.chunks_exact(8)) {
+            word.store(u64::from_ne_bytes(chunk.try_into().unwrap_or_default()), Relaxed);
+        }
+    }
+
+    pub fn words(&self) -> [u64; NAME_BYTES / 8] {
+        core::array::from_fn(|i| self.0[i].load(Relaxed))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0[0].load(Relaxed) == 0
+    }
+}
+
+/// Without the beginning of a character whose end was cut off.
+fn whole(bytes: &[u8; NAME_BYTES]) -> &[u8] {
+    if bytes[NAME_BYTES - 1] == 0 {
+        return bytes;
+    }
+    let is_inside = |byte: &u8| byte & 0xc0 == 0x80;
+    let first = bytes.iter().rposition(|byte| !is_inside(byte)).unwrap_or(0);
+    let length = match bytes[first] {
+        0xf0.. => 4,
+        0xe0.. => 3,
+        0xc0.. => 2,
+        _ => 1,
+    };
+    match first + length <= NAME_BYTES {
+        true => bytes,
+        false => &bytes[..first],
+    }
+}
+
+/// `monad_async_task_local`: task_local.h
+#[repr(C)]
+pub struct TaskLocal {
+    next: Cell<*const TaskLocal>,
+    key: Cell<*const c_void>,
+    destroy: Cell<Option<unsafe extern "C" fn(*const TaskLocal)>>,
+}
+
+const _: () = assert!(size_of::<TaskLocal>() == 24 && offset_of!(TaskLocal, destroy) == 16);
+
+impl TaskLocal {
+    pub fn key(&self) -> *const c_void {
+        self.key.get()
+    }
+}
+
+#[repr(C)]
+pub struct Annex {
+    hook: [u8; HOOK_BYTES],
+    name: Cell<*mut Name>,
+    locals: Cell<*const TaskLocal>,
+}
+
+const _: () = assert!(size_of::<Annex>() == ANNEX_BYTES);
+
+pub const NAME_AT: usize = offset_of!(Annex, name);
+
+/// # Safety
+/// `at` is the annex of a stack that is the caller's alone.
+pub(super) unsafe fn clear(at: NonNull<u8>) {
+    // SAFETY: the caller's, and aligned as the base of a stack is.
+    unsafe {
+        let annex = at.cast::<Annex>().as_ptr();
+        (&raw mut (*annex).name).write(Cell::new(ptr::null_mut()));
+        (&raw mut (*annex).locals).write(Cell::new(ptr::null()));
+    }
+}
+
+impl TaskRef {
+    /// Not the hook, which may be uninitialised: no reference to the whole is made.
+    fn annex_name<'a>(self) -> &'a Cell<*mut Name> {
+        // SAFETY: within the annex, which `clear` has initialised; of a task that is there.
+        unsafe { self.annex().byte_add(NAME_AT).cast().as_ref() }
+    }
+
+    fn annex_locals<'a>(self) -> &'a Cell<*const TaskLocal> {
+        // SAFETY: as above.
+        unsafe { self.annex().byte_add(offset_of!(Annex, locals)).cast().as_ref() }
+    }
+
+    pub fn notes(self, notes: u8) -> bool {
+        self.notes.get() & notes != 0
+    }
+
+    /// Rule 1. EXPENSIVE the first time. ENOMEM: it keeps the name it had.
+    ///
+    /// # Safety
+    /// As [`Name::set`].
+    pub unsafe fn set_name(self, text: *const c_char) -> Res<()> {
+        let at = self.annex_name();
+        if at.get().is_null() {
+            at.set(Box::into_raw(alloc::try_box(Name::default())?));
+            self.notes.set(self.notes.get() | note::NAMED);
+        }
+        // SAFETY: ours, and there until `destroy`; the text is the caller's.
+        unsafe { (*at.get()).set(text) };
+        Ok(())
+    }
+
+    /// Rule 1.
+    pub fn name<'a>(self) -> Option<&'a Name> {
+        if !self.notes(note::NAMED) {
+            return None;
+        }
+        // SAFETY: it stays until the task is destroyed.
+        unsafe { self.annex_name().get().as_ref() }
+    }
+
+    /// The task is being destroyed.
+    pub(super) fn forget_name(self) {
+        if self.notes(note::NAMED) {
+            self.notes.set(0);
+            // SAFETY: made by `set_name`, and taken once.
+            drop(unsafe { Box::from_raw(self.annex_name().replace(ptr::null_mut())) });
+        }
+    }
+
+    /// Of the running task. Null: there is none.
+    pub fn local(self, key: *const c_void) -> *const TaskLocal {
+        let mut at = self.annex_locals().get();
+        // SAFETY: records in the list stay in place until they are taken out.
+        while let Some(local) = unsafe { at.as_ref() } {
+            if local.key.get() == key {
+                break;
+            }
+            at = local.next.get();
+        }
+        at
+    }
+
+    /// Of the running task, which has none of that key.
+    pub fn add_local(self, local: &TaskLocal) {
+        local.next.set(self.annex_locals().get());
+        self.annex_locals().set(local);
+        self.notes.set(self.notes.get() | note::LOCALS);
+    }
+
+    /// Of the running task. Null: there was none.
+    pub fn remove_local(self, key: *const c_void) -> *const TaskLocal {
+        let mut link = self.annex_locals();
+        // SAFETY: as in `local`.
+        while let Some(local) = unsafe { link.get().as_ref() } {
+            if local.key.get() == key {
+                link.set(local.next.get());
+                return local;
+            }
+            link = &local.next;
+        }
+        ptr::null()
+    }
+
+    /// The run has returned, and is on its stack still: newest first, also those that are added
+    /// meanwhile.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn end_locals(self) {
+        loop {
+            let first = self.annex_locals().get();
+            // SAFETY: as in `local`. It may be gone when `destroy` returns.
+            let Some(local) = (unsafe { first.as_ref() }) else { break };
+            self.annex_locals().set(local.next.get());
+            if let Some(destroy) = local.destroy.get() {
+                // SAFETY: the user's function, for the record that it came with.
+                unsafe { destroy(first) };
+            }
+        }
+        self.notes.set(self.notes.get() & !note::LOCALS);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn kept(text: &[u8]) -> Vec<u8> {
+        let name = Name::default();
+        // SAFETY: ends with a zero.
+        unsafe { name.set(text.as_ptr().cast()) };
+        let bytes: Vec<u8> = name.words().iter().flat_map(|word| word.to_ne_bytes()).collect();
+        bytes.into_iter().take_while(|&byte| byte != 0).collect()
+    }
+
+    #[test]
+    fn a_name_is_cut_between_characters() {
+        assert_eq!(kept(b"reader\0"), b"reader");
+        let after =
+            |bytes: usize, last: &str| kept(format!("{}{last}\0", "x".repeat(bytes)).as_bytes());
+        assert_eq!(after(33, ""), [b'x'; 32]);
+        assert_eq!([30, 31].map(|n| after(n, "\u{e9}").len()), [32, 31]);
+        assert_eq!([29, 30, 31].map(|n| after(n, "\u{20ac}").len()), [32, 30, 31]);
+        assert_eq!([28, 29, 31].map(|n| after(n, "\u{1f600}").len()), [32, 29, 31]);
+        assert_eq!(kept(b"\0"), b"");
+    }
+}
