@@ -5,6 +5,7 @@
 //! caller's word, as with any C handle.
 
 pub mod inspect;
+pub mod observe;
 
 use core::ffi::c_void;
 use core::ptr::NonNull;

@@ -5,13 +5,13 @@
 //! does is in `docs/architecture.md`:
 //!
 //! ```text
-//! L0  error  ticks  prefetch  intrusive
+//! L0  error  ticks  trace  prefetch  intrusive
 //! L1  sys
 //! L2  uring  stack
 //! L3  task
 //! L4  sched  reactor
 //! L5  executor
-//! L6  io  sync  pool  debug
+//! L6  io  sync  pool  debug  observe
 //! L7  api
 //! L8  capi  bridge
 //! ```
@@ -36,6 +36,8 @@ pub mod executor;
 #[cfg(not(loom))]
 pub mod io;
 #[cfg(not(loom))]
+pub mod observe;
+#[cfg(not(loom))]
 pub mod pool;
 #[cfg(not(loom))]
 pub mod reactor;
@@ -49,6 +51,8 @@ pub mod sync;
 pub mod sys;
 #[cfg(not(loom))]
 pub mod ticks;
+#[cfg(not(loom))]
+pub mod trace;
 #[cfg(not(loom))]
 pub mod uring;
 // Private: reached only through the C++ headers.

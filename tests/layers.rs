@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 /// A module may import those of lower floors, and itself.
 const FLOORS: &[&[&str]] = &[
-    &["error", "ticks", "prefetch", "intrusive"],
+    &["error", "ticks", "trace", "prefetch", "intrusive"],
     &["sys"],
     &["uring", "stack"],
     &["task"],
     &["sched", "reactor"],
     &["executor"],
-    &["io", "sync", "pool", "debug"],
+    &["io", "sync", "pool", "debug", "observe"],
     &["api"],
     &["capi", "bridge"],
 ];

@@ -21,5 +21,6 @@
 #include "async/task.h"
 #include "async/task_local.h"
 #include "async/ticks.h"
+#include "async/trace.h"
 
 #endif

@@ -22,6 +22,7 @@ pub mod semaphore;
 pub mod socket;
 mod sync;
 pub mod task;
+pub mod trace;
 pub mod version;
 pub mod wait_group;
 

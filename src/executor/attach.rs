@@ -22,7 +22,9 @@ impl<K: Kernel> Executor<K> {
         task.prepare(self.address(), mailbox, self.stamp(), 0);
         inc(&self.head.tasks_pending_launch);
         self.ready.push(task);
-        self.tell_poll_fd();
+        if self.watch.get() != 0 {
+            self.watched_attach(task);
+        }
         Ok(())
     }
 

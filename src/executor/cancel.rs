@@ -2,6 +2,7 @@
 //! in.
 
 use super::head::dec;
+use super::watch::by;
 use super::Executor;
 use crate::error::{Errno, RawResult, Res};
 use crate::task::header::{mark, Flags, TaskRef, Waits, ECANCELED};
@@ -24,6 +25,9 @@ impl<K: Kernel> Executor<K> {
             return;
         }
         task.mark(mark::ASKED);
+        if self.watches(by::TRACED) {
+            self.watched_cancel(task);
+        }
         if task.head.flags.get() != Flags::PENDING_LAUNCH {
             self.levels_changed(task);
         } else if task.waits.get() == Waits::Ready {

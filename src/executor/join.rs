@@ -69,6 +69,10 @@ pub struct JoinRecord {
 impl JoinRecord {
     pub(crate) const OTHER_AT: usize = offset_of!(JoinRecord, other);
 
+    pub(super) fn other(&self) -> TaskRef {
+        self.other
+    }
+
     pub(super) fn new(joiner: Joiner, other: TaskRef, run: Run, away: &'static Mailbox) -> Self {
         Self {
             link: Link::new(),

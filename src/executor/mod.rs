@@ -26,6 +26,7 @@ pub mod scope;
 pub mod shutdown;
 pub mod suspend;
 pub mod wait;
+pub mod watch;
 
 use core::cell::{Cell, UnsafeCell};
 use core::ffi::{c_char, c_void};
@@ -58,8 +59,8 @@ pub struct Executor<K: Kernel> {
     /// The thread that may use it.
     owner: Owner,
     track: bool,
-    /// A foreign loop watches for work: see `poll_fd`.
-    polled: Cell<bool>,
+    /// Who looks at it: bits of [`watch::by`].
+    watch: Cell<u8>,
     /// The owner's C++ exception state, or `no_exceptions`.
     exceptions: *mut Exceptions,
     ready: Ready,
@@ -84,6 +85,7 @@ pub struct Executor<K: Kernel> {
     woken: Cell<bool>,
     no_exceptions: UnsafeCell<Exceptions>,
     name: Name,
+    trace: watch::Trace,
     /// The owner thread's note of the executor that runs on it.
     running_here: *mut *const c_void,
     /// Other threads read what the owner writes.
@@ -100,7 +102,7 @@ impl<K: Kernel> Executor<K> {
             head: ExecutorHead::default(),
             owner: Owner::nobody(),
             track,
-            polled: Cell::new(false),
+            watch: Cell::new(0),
             exceptions: cxx_eh::of_this_thread(),
             ready: Ready::new(),
             span: Cell::new((0, Flags::COMPLETED)),
@@ -118,6 +120,7 @@ impl<K: Kernel> Executor<K> {
             woken: Cell::new(false),
             no_exceptions: UnsafeCell::new(Exceptions::NONE),
             name: Name::default(),
+            trace: watch::Trace::none(),
             running_here: thread::running_executor(),
             _pinned: PhantomPinned,
         });
@@ -167,10 +170,8 @@ impl<K: Kernel> Executor<K> {
     pub unsafe fn set_name(&self, text: *const c_char) {
         // SAFETY: the caller's.
         unsafe { self.name.set(text) };
+        self.renamed();
     }
-
-    /// A task of ours has another name.
-    pub fn named(&self, _: TaskRef) {}
 
     #[inline(always)]
     fn address(&self) -> *mut c_void {

@@ -4,6 +4,7 @@ use core::ptr;
 
 use super::grant::Wait;
 use super::head::add;
+use super::watch::by;
 use super::Executor;
 use crate::error::{Errno, RawResult, Res};
 use crate::reactor::buffers::Buffers;
@@ -11,6 +12,7 @@ use crate::reactor::operation::{bit, Op, State, ENOENT};
 use crate::reactor::validate::Completes;
 use crate::reactor::{operation, validate};
 use crate::task::header::{mark, TaskRef, Waits};
+use crate::trace::Kind;
 use crate::uring::kernel::{op, Kernel, Sqe};
 
 /// What of the entry has to be known at its end: noted, as the record's entry is the caller's.
@@ -61,6 +63,9 @@ impl<K: Kernel> Executor<K> {
             record.receives_into(buffers);
         }
         add(&self.head.total_io_submitted, 1);
+        if self.watches(by::TRACED) {
+            self.watched_operation(record, Kind::Begin, false);
+        }
         // SAFETY: the caller's.
         unsafe { self.reactor.begin(record) };
     }
@@ -170,6 +175,9 @@ impl<K: Kernel> Executor<K> {
     #[inline(never)]
     pub(super) fn record_completed(&self, record: &Op, over: bool, now: u64) {
         let task = record.task();
+        if self.watches(by::TRACED) {
+            self.watched_operation(record, Kind::Complete, over);
+        }
         if over {
             add(&self.head.total_io_completed, 1);
         }

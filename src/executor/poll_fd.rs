@@ -6,6 +6,7 @@
 //! cancel, unpark) makes the descriptor readable here.
 
 use super::run::RETRY_NS;
+use super::watch::by;
 use super::Executor;
 use crate::error::Res;
 use crate::uring::kernel::Kernel;
@@ -14,8 +15,11 @@ impl<K: Kernel> Executor<K> {
     /// EXPENSIVE the first time. It is the executor's, and closed with it.
     pub fn poll_fd(&self) -> Res<i32> {
         let fd = self.reactor.kernel.poll_fd()?;
-        if !self.polled.replace(true) && !self.is_in_run() {
-            self.rest();
+        if !self.watches(by::POLLED) {
+            self.watch.set(self.watch.get() | by::POLLED);
+            if !self.is_in_run() {
+                self.rest();
+            }
         }
         Ok(fd)
     }
@@ -55,7 +59,7 @@ impl<K: Kernel> Executor<K> {
     /// Something has become ready, maybe outside a run.
     #[inline(always)]
     pub(super) fn tell_poll_fd(&self) {
-        if self.polled.get() {
+        if self.watches(by::POLLED) {
             self.tell_poll_fd_outside();
         }
     }

@@ -6,6 +6,7 @@ use super::head::inc;
 use super::join::{self, JoinRecord};
 use super::mailbox::{kind, Mailbox};
 use super::park::ParkRecord;
+use super::watch::by;
 use super::{Executor, BUDGET};
 use crate::error::{Errno, Res};
 use crate::intrusive::{Chain, Link, Reversal};
@@ -216,6 +217,9 @@ impl<K: Kernel> Executor<K> {
             return self.never_launch(task);
         }
         inc(&self.head.tasks_pending_launch);
+        if self.watches(by::TRACED) {
+            self.watched_launch(task, true);
+        }
         self.ready.push(task);
     }
 }

@@ -10,12 +10,14 @@
 
 use super::head::{add, dec, inc};
 use super::scope::Scope;
+use super::watch::by;
 use super::{Executor, BUDGET};
 use crate::error::{Errno, RawResult, Res};
 use crate::reactor::Completed;
 use crate::sched::timers::Due;
 use crate::sys::cxx_eh::Exceptions;
 use crate::task::header::{mark, Flags, TaskRef, Waits};
+use crate::trace::span;
 use crate::uring::kernel::{Kernel, Wait};
 
 /// Completions, timers and the mailbox are looked at at least every so many items.
@@ -69,15 +71,14 @@ impl<K: Kernel> Executor<K> {
             *self.running_here = self.address();
             inside
         };
-        let polled = self.polled.get();
-        if polled {
-            self.end_rest();
+        if self.watch.get() != 0 {
+            self.watched_run();
         }
         let begun = self.stamp();
         let (now, ran) = self.pass(begun, max_items, timeout_ns);
         add(&self.head.total_ticks_in_run, now.wrapping_sub(begun));
-        if polled && self.is_mine() {
-            self.rest();
+        if self.watch.get() != 0 {
+            self.watched_return(begun, now);
         }
         ran
     }
@@ -104,7 +105,12 @@ impl<K: Kernel> Executor<K> {
         let mut ran = 0;
         loop {
             let chunk;
-            (now, chunk) = self.run_chunk(now, BOUND.min(budget - ran));
+            let most = BOUND.min(budget - ran);
+            (now, chunk) = if self.watches(by::TRACED) {
+                self.run_chunk_watched(now, most)
+            } else {
+                self.run_chunk::<false>(now, most)
+            };
             if !self.is_mine() {
                 // A fork in a task that ended in the child: the other tasks and the ring are the
                 // parent's, and the caller of `run` in the child is told so.
@@ -137,7 +143,7 @@ impl<K: Kernel> Executor<K> {
     /// What an item costs is stores: the processor takes in one a cycle, and everything else hides
     /// behind them. So nothing is written here that nobody can see: between two items nobody looks.
     #[inline(always)]
-    fn run_chunk(&self, begun: u64, max: usize) -> (u64, usize) {
+    fn run_chunk<const WATCHED: bool>(&self, begun: u64, max: usize) -> (u64, usize) {
         let head = &self.head;
         let first = self.ready.popped();
         let last = first.wrapping_add(max);
@@ -166,7 +172,7 @@ impl<K: Kernel> Executor<K> {
             } else if !one_more {
                 dec(&head.tasks_suspended);
             }
-            (now, one_more) = self.run_item(task, now);
+            (now, one_more) = self.run_item::<WATCHED>(task, now);
             if !(one_more || self.is_mine()) {
                 break; // The task has forked, and this is the child: see `pass`.
             }
@@ -178,6 +184,13 @@ impl<K: Kernel> Executor<K> {
         head.tasks_running.set(0);
         head.current_task.set(core::ptr::null());
         (now, self.ready.popped().wrapping_sub(first))
+    }
+
+    /// Every item is looked at: see `watch`.
+    #[cold]
+    #[inline(never)]
+    fn run_chunk_watched(&self, begun: u64, max: usize) -> (u64, usize) {
+        self.run_chunk::<true>(begun, max)
     }
 
     /// Items of one kind in a row are one span of that kind's total.
@@ -195,12 +208,16 @@ impl<K: Kernel> Executor<K> {
     /// Runs a task until it suspends (true) or exits; `now` is the stamp that ended what came
     /// before.
     #[inline(always)]
-    fn run_item(&self, task: TaskRef, now: u64) -> (u64, bool) {
+    fn run_item<const WATCHED: bool>(&self, task: TaskRef, now: u64) -> (u64, bool) {
+        let ready = if WATCHED { self.watched_begin(task, now) } else { 0 };
         task.running(now);
         self.head.current_task.set(task.as_head());
         // SAFETY: ready, so not running, and this is its executor's thread.
         unsafe { task.switch.resume() };
         let end = self.stamp();
+        if WATCHED {
+            self.watched_end(task, ready, now, end);
+        }
         if task.head.flags.get() == Flags::RUNNING {
             task.returned(end);
             let closing = task.has(mark::SCOPED | mark::OPERATIONS) && self.closes(task, end);
@@ -271,6 +288,9 @@ impl<K: Kernel> Executor<K> {
     #[inline(always)]
     pub(super) fn make_ready(&self, task: TaskRef, now: u64) {
         task.completed(now);
+        if self.watches(by::TRACED) {
+            self.watched_wake(task, now);
+        }
         self.ready.push(task);
     }
 
@@ -324,6 +344,9 @@ impl<K: Kernel> Executor<K> {
     fn end_io(&self, begun: u64) -> u64 {
         let now = self.stamp();
         add(&self.head.total_ticks_in_io_uring, now.wrapping_sub(begun));
+        if self.watches(by::TRACED) {
+            self.watched_span(span::IO_URING, begun, now);
+        }
         now
     }
 
@@ -388,6 +411,9 @@ impl<K: Kernel> Executor<K> {
             };
             let woke = self.stamp();
             add(&self.head.total_ticks_sleeping, woke.wrapping_sub(now));
+            if self.watches(by::TRACED) {
+                self.watched_span(span::SLEEP, now, woke);
+            }
             now = woke;
             match entered {
                 Ok(()) | Err(Errno(libc::EINTR | libc::EAGAIN | libc::EBUSY)) => {}

@@ -18,6 +18,7 @@ use core::cell::Cell;
 use core::mem::offset_of;
 use core::ptr::{self, NonNull};
 
+use super::watch::by;
 use super::Executor;
 use crate::error::{Errno, Res};
 use crate::intrusive::TimerNode;
@@ -172,6 +173,9 @@ impl<K: Kernel> Executor<K> {
         };
         scope.seal.set(scope.seal_for(task));
         task.scope.set(ptr::from_ref(scope).cast());
+        if self.watches(by::TRACED) {
+            self.watched_scope(task, scope, 0, timeout_ns);
+        }
         if shields {
             refresh(task);
         } else {
@@ -190,6 +194,9 @@ impl<K: Kernel> Executor<K> {
         // SAFETY: the innermost scope of the task, so entered.
         let scope = unsafe { &*scope };
         self.close_scope(task, scope);
+        if self.watches(by::TRACED) {
+            self.watched_scope(task, scope, 1, scope.fired.get() as u64);
+        }
         // Without marks of before, there is nothing that leaving could change.
         if task.has(mark::STOPS) || scope.shields.get() || scope.outer.get().is_null() {
             refresh(task);
@@ -243,6 +250,9 @@ impl<K: Kernel> Executor<K> {
             return; // Rule 1.
         }
         scope.fired.set(errno);
+        if self.watches(by::TRACED) {
+            self.watched_scope(task, scope, 2, errno as u64);
+        }
         scope.unarmed.set(false);
         if scope.timer.is_inserted() {
             self.timers.remove_node(scope.timer_ptr());

@@ -62,6 +62,7 @@ impl<K: Kernel> Executor<K> {
             self.tell_poll_fd();
             return Err((self, Errno(libc::EBUSY)));
         }
+        let _ = self.stop_trace(); // ENOENT: there was none.
         mailbox.set_gone();
         self.settle();
         self.reactor.remove_all_buffers();

@@ -2,6 +2,7 @@
 //! kernel would: negative is an errno. (One register: a result of two would travel through memory.)
 
 use super::head::add;
+use super::watch::by;
 use super::{scope, Executor};
 use crate::reactor::operation::{is_closed, is_not_performed, CLOSED, KEPT_FROM, RETRIES_MAX};
 use crate::sys::cxx_eh::Exceptions;
@@ -96,6 +97,9 @@ impl<K: Kernel> Executor<K> {
             return unsafe { self.io_queued(task, sqe) };
         }
         add(&self.head.total_io_submitted, 1);
+        if self.watches(by::TRACED) {
+            self.watched_io(task, sqe);
+        }
         task.awaits();
         self.leave(task);
         task.outcome.get()

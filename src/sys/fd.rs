@@ -24,6 +24,18 @@ pub fn quietly(mut call: impl FnMut() -> c_int) -> Res<c_int> {
     done
 }
 
+/// Async-signal-safe. All of it, or the error that ended it.
+pub fn write_all(fd: i32, mut bytes: &[u8]) -> Res<()> {
+    while !bytes.is_empty() {
+        // SAFETY: reads `bytes`. A count fits, as no more than `c_int` holds is asked for.
+        let written = quietly(|| unsafe {
+            libc::write(fd, bytes.as_ptr().cast(), bytes.len().min(1 << 20)) as c_int
+        })?;
+        bytes = &bytes[written as usize..];
+    }
+    Ok(())
+}
+
 /// Whatever it answers, it is closed.
 pub fn close(fd: i32) {
     // SAFETY: the caller's own descriptor. Not begun again: interrupted, it is closed.

@@ -61,6 +61,12 @@ pub fn number() -> u64 {
     own_word!("monad_async_thread", number_slot())
 }
 
+/// What the kernel calls this process and this thread.
+pub fn ids() -> (u64, u64) {
+    // SAFETY: take no pointer.
+    unsafe { (libc::getpid() as u64, libc::syscall(libc::SYS_gettid) as u64) }
+}
+
 /// The calling thread's number, given to it if it had none.
 pub fn own_number() -> u64 {
     static LAST: AtomicU64 = AtomicU64::new(0);

@@ -32,6 +32,8 @@ pub const HOOK_BYTES: usize = 48;
 pub mod note {
     pub const NAMED: u8 = 1 << 0;
     pub const LOCALS: u8 = 1 << 1;
+    /// The rest is a trace's: see `executor::watch`.
+    pub const ALL: u8 = NAMED | LOCALS;
 }
 
 /// Bytes of a name that are kept. The last one may be the last of the text: no zero is needed.
@@ -176,7 +178,7 @@ impl TaskRef {
     /// The task is being destroyed.
     pub(super) fn forget_name(self) {
         if self.notes(note::NAMED) {
-            self.notes.set(0);
+            self.notes.set(self.notes.get() & !note::NAMED);
             // SAFETY: made by `set_name`, and taken once.
             drop(unsafe { Box::from_raw(self.annex_name().replace(ptr::null_mut())) });
         }

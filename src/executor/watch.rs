@@ -1,0 +1,319 @@
+//! Who looks at an executor while it works: a foreign loop (`poll_fd`), a trace, metrics. The hot
+//! path tests one byte for all of them, where it tested one for the loop alone; items that are
+//! looked at are run by a copy of `run_chunk` of their own.
+//!
+//! A task that suspends under a trace notes what it waits for in the upper half of `notes`, and the
+//! descriptor of an inline operation in `peer`, which that wait does not use: for the event of its
+//! wake-up, when `waits` no longer says it.
+
+use core::cell::UnsafeCell;
+use core::ptr;
+
+use super::grant::Wait;
+use super::join::JoinRecord;
+use super::scope::Scope;
+use super::Executor;
+use crate::error::{Errno, Res};
+use crate::reactor::operation::Op;
+use crate::stack::pool;
+use crate::sys::thread;
+use crate::task::annex::note;
+use crate::task::header::{Flags, TaskRef, Waits};
+use crate::ticks;
+use crate::trace::{span, Event, Kind, Ring, Whose, Writer};
+use crate::uring::kernel::{Kernel, Sqe};
+
+/// Bits of `Executor::watch`.
+pub mod by {
+    /// A foreign loop watches for work.
+    pub const POLLED: u8 = 1 << 0;
+    pub const TRACED: u8 = 1 << 1;
+}
+
+/// How a run of a task ended: what it waits for, or one of these.
+pub mod ended {
+    pub const YIELDED: u8 = 14;
+    pub const EXITED: u8 = 15;
+}
+
+const REASON_SHIFT: u32 = 4;
+const _: () = assert!(Waits::Closing as u8 as u32 <= 13 && note::ALL < 1 << REASON_SHIFT);
+
+/// The trace of an executor, the owner's.
+pub struct Trace(UnsafeCell<Option<Writer>>);
+
+impl Trace {
+    pub const fn none() -> Self {
+        Self(UnsafeCell::new(None))
+    }
+
+    /// `f` uses the writer, and nothing else of the executor.
+    #[inline(always)]
+    fn with<T>(&self, f: impl FnOnce(&mut Writer) -> T) -> Option<T> {
+        // SAFETY: the owner's thread alone gets here, and `f` does not come back.
+        unsafe { &mut *self.0.get() }.as_mut().map(f)
+    }
+}
+
+fn name(task: Option<TaskRef>) -> u64 {
+    task.map_or(0, |task| task.addr() as u64)
+}
+
+impl<K: Kernel> Executor<K> {
+    #[inline(always)]
+    pub(super) fn watches(&self, what: u8) -> bool {
+        self.watch.get() & what != 0
+    }
+
+    fn set_watch(&self, what: u8, on: bool) {
+        let others = self.watch.get() & !what;
+        self.watch.set(if on { others | what } else { others });
+    }
+
+    /// OWNER'S THREAD, outside its tasks. EXPENSIVE. EINVAL: too little memory; EBUSY: it has a
+    /// trace; ENOTSUP: no time tracking.
+    ///
+    /// # Safety
+    /// As [`Ring::lay`], until the trace is stopped or the executor gone.
+    pub unsafe fn start_trace(&self, memory: *mut u8, bytes: usize) -> Res<()> {
+        if !self.track {
+            return Err(Errno(libc::ENOTSUP));
+        }
+        if self.watches(by::TRACED) {
+            return Err(Errno(libc::EBUSY));
+        }
+        let (process, thread) = thread::ids();
+        let whose = Whose {
+            executor: self.address() as u64,
+            process,
+            thread,
+            ticks_per_second: ticks::per_second(),
+            now: ticks::now(),
+        };
+        // SAFETY: the caller's.
+        let ring = unsafe { Ring::lay(memory, bytes, &whose) }.ok_or(Errno(libc::EINVAL))?;
+        ring.set_name(self.name.words());
+        pool::for_each_in_use(|header| {
+            // SAFETY: headers of slots in use are tasks, or zeros, or what an earlier task left;
+            // none of the latter two is attached.
+            let task = unsafe { TaskRef::new(header.cast()) };
+            if task.state().is_attached_to(self.address()) {
+                name_in(ring, task);
+            }
+        });
+        ring.publish();
+        // SAFETY: the owner's thread, outside `with`.
+        unsafe { *self.trace.0.get() = Some(ring.begin()) };
+        self.set_watch(by::TRACED, true);
+        Ok(())
+    }
+
+    /// OWNER'S THREAD. The memory is the caller's again, and keeps what was recorded. ENOENT: there
+    /// is none.
+    pub fn stop_trace(&self) -> Res<()> {
+        self.set_watch(by::TRACED, false);
+        // SAFETY: the owner's thread, outside `with`.
+        let writer = unsafe { (*self.trace.0.get()).take() };
+        writer.ok_or(Errno(libc::ENOENT))?.ring.withdraw();
+        Ok(())
+    }
+
+    /// Its trace, for readers. In a signal handler too.
+    pub fn trace(&self) -> Option<Ring> {
+        // SAFETY: changes where the trace starts and stops, which is the caller's to order.
+        unsafe { (*self.trace.0.get()).as_ref() }.map(|writer| writer.ring)
+    }
+
+    /// The executor has another name.
+    pub(super) fn renamed(&self) {
+        if self.watches(by::TRACED) {
+            self.trace.with(|writer| writer.ring.set_name(self.name.words()));
+        }
+    }
+
+    /// A task of ours has another name.
+    pub fn named(&self, task: TaskRef) {
+        if self.watches(by::TRACED) {
+            self.trace.with(|writer| name_in(writer.ring, task));
+        }
+    }
+
+    #[inline]
+    fn record(&self, kind: Kind, what: u8, task: u64, at: (u64, u64), abc: [u64; 3]) {
+        let ((from, to), [a, b, c]) = (at, abc);
+        self.trace.with(|writer| writer.push(Event { kind, what, task, from, to, a, b, c }));
+    }
+
+    /// A run of the executor begins.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn watched_run(&self) {
+        if self.watches(by::POLLED) {
+            self.end_rest();
+        }
+    }
+
+    /// It has ended.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn watched_return(&self, begun: u64, now: u64) {
+        if !self.is_mine() {
+            return; // The child of a fork: the trace is the parent's.
+        }
+        if self.watches(by::TRACED) {
+            self.record(Kind::Span, span::RUN, 0, (begun, now), [0; 3]);
+        }
+        if self.watches(by::POLLED) {
+            self.rest();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(super) fn watched_span(&self, what: u8, from: u64, to: u64) {
+        self.record(Kind::Span, what, 0, (from, to), [0; 3]);
+    }
+
+    /// Attached, by this thread.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn watched_attach(&self, task: TaskRef) {
+        if self.watches(by::TRACED) {
+            self.watched_launch(task, false);
+        }
+        self.tell_poll_fd();
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(super) fn watched_launch(&self, task: TaskRef, elsewhere: bool) {
+        self.named_before(task);
+        let at = task.head.ticks_when_attached.get();
+        let by = if elsewhere { 0 } else { name(self.current_task()) };
+        let level = u64::from(task.cpu_level());
+        self.record(Kind::Launch, elsewhere.into(), name(Some(task)), (at, at), [by, level, 0]);
+    }
+
+    fn named_before(&self, task: TaskRef) {
+        if task.notes(note::NAMED) {
+            self.named(task);
+        }
+    }
+
+    /// A task is about to run: when it became ready.
+    #[inline(always)]
+    pub(super) fn watched_begin(&self, task: TaskRef, now: u64) -> u64 {
+        self.trace.with(|writer| writer.ring.set_running(task.addr() as u64, now));
+        match task.head.flags.get() {
+            Flags::PENDING_LAUNCH => task.head.ticks_when_attached.get(),
+            _ => task.head.ticks.when_suspended_completed.get(),
+        }
+    }
+
+    /// A task has run, and has suspended or returned.
+    #[inline(always)]
+    pub(super) fn watched_end(&self, task: TaskRef, ready: u64, from: u64, to: u64) {
+        if !self.is_mine() {
+            return;
+        }
+        let (what, b, c) = match task.head.flags.get() {
+            Flags::RUNNING => (ended::EXITED, task.result().words()[0], task.result().words()[1]),
+            Flags::COMPLETED => (ended::YIELDED, 0, 0),
+            _ => {
+                let waits = task.waits.get();
+                let (b, c) = self.detail(task, waits);
+                (waits as u8, b, c)
+            }
+        };
+        task.notes.set(task.notes.get() & note::ALL | what << REASON_SHIFT);
+        self.trace.with(|writer| writer.ring.set_running(0, 0));
+        self.record(Kind::Run, what, name(Some(task)), (from, to), [ready, b, c]);
+    }
+
+    /// Of what a task waits, as far as one can say: an address or a number, and opcode and
+    /// descriptor of an operation.
+    fn detail(&self, task: TaskRef, waits: Waits) -> (u64, u64) {
+        let peer = task.peer.get();
+        let operation = |opcode: u8, fd: i32| u64::from(fd as u32) << 32 | u64::from(opcode);
+        match waits {
+            Waits::Completion | Waits::CompletionCancelQueued => {
+                (0, operation(task.opcode.get(), peer.addr() as i32))
+            }
+            // SAFETY: null, or the record that the task waits for, which is in flight.
+            Waits::Operation => match unsafe { peer.cast::<Op>().as_ref() } {
+                Some(record) => {
+                    let sqe = record.sqe.get();
+                    (peer.addr() as u64, operation(sqe.opcode(), sqe.fd()))
+                }
+                None => (0, 0),
+            },
+            // SAFETY: such a wait names its record, on the task's stack.
+            Waits::Join => (name(Some(unsafe { (*peer.cast::<JoinRecord>()).other() })), 0),
+            // SAFETY: as above.
+            Waits::Grant => (unsafe { (*peer.cast::<Wait>()).object.get() } as u64 & !1, 0),
+            Waits::Deadline => (task.timer.deadline_ns.get(), 0),
+            _ => (0, 0),
+        }
+    }
+
+    /// What a task of ours waited for is there, or will not come.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn watched_wake(&self, task: TaskRef, now: u64) {
+        let what = task.notes.get() >> REASON_SHIFT;
+        let operation = [Waits::Completion, Waits::CompletionCancelQueued].map(|w| w as u8);
+        let c = match operation.contains(&what) {
+            true => self.detail(task, Waits::Completion).1,
+            false => 0,
+        };
+        let since = task.head.ticks.when_suspended_awaiting.get();
+        let outcome = task.outcome.get() as i64 as u64;
+        let by = name(self.current_task());
+        self.record(Kind::Wake, what, name(Some(task)), (since, now), [by, outcome, c]);
+    }
+
+    /// The inline operation of the task that runs.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn watched_io(&self, task: TaskRef, sqe: &Sqe) {
+        task.peer.set(ptr::without_provenance(sqe.fd() as u32 as usize));
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(super) fn watched_operation(&self, record: &Op, kind: Kind, over: bool) {
+        let sqe = record.sqe.get();
+        let at = ticks::now();
+        let result = match kind {
+            Kind::Begin => u64::from(sqe.fd() as u32),
+            _ => record.outcome.get() as i64 as u64,
+        };
+        let address = ptr::from_ref(record).addr() as u64;
+        let what = sqe.opcode();
+        let task = name(Some(record.task()));
+        self.record(kind, what, task, (at, at), [address, result, over.into()]);
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(super) fn watched_cancel(&self, task: TaskRef) {
+        let at = ticks::now();
+        let by = name(self.current_task());
+        self.record(Kind::Cancel, 0, name(Some(task)), (at, at), [by, 0, 0]);
+    }
+
+    /// 0: entered; 1: left; 2: fired.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn watched_scope(&self, task: TaskRef, scope: &Scope, what: u8, value: u64) {
+        let at = ticks::now();
+        let address = ptr::from_ref(scope).addr() as u64;
+        self.record(Kind::Scope, what, name(Some(task)), (at, at), [address, value, 0]);
+    }
+}
+
+fn name_in(ring: Ring, task: TaskRef) {
+    if let Some(name) = task.name() {
+        ring.name_task(task.addr() as u64, name.words());
+    }
+}

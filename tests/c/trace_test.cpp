@@ -1,0 +1,329 @@
+// Traces: the document is read by another program's reader (python's json), and added up.
+
+#include "support.hpp"
+
+#include <fstream>
+#include <iterator>
+#include <string>
+
+#include <csignal>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+using namespace support;
+
+namespace {
+
+struct Trace {
+    std::vector<uint64_t> memory;
+    monad_async_executor ex;
+
+    explicit Trace(monad_async_executor ex, size_t bytes = 1 << 22) : memory(bytes / 8), ex(ex)
+    {
+        EXPECT_EQ(monad_async_trace_start(ex, memory.data(), bytes).error, 0);
+    }
+    ~Trace() { EXPECT_EQ(monad_async_trace_stop(ex).error, 0); }
+};
+
+struct File {
+    std::string path = testing::TempDir() + "monad_async_trace_XXXXXX";
+    int fd = mkstemp(path.data());
+
+    File() = default;
+    File(File const &) = delete;
+    ~File()
+    {
+        close(fd);
+        unlink(path.c_str());
+    }
+    std::string text() const
+    {
+        std::ifstream in(path);
+        return {std::istreambuf_iterator<char>(in), {}};
+    }
+};
+
+// Has python look at the document: `check` sees `events`, and the helpers below.
+void check(File const &file, std::string const &check)
+{
+    std::string const script = file.path + ".py";
+    std::ofstream(script) << R"(
+import json, sys
+document = json.load(open(sys.argv[1]))
+events = document["traceEvents"]
+def of(**wanted):
+    return [e for e in events if all(e.get(k) == v for k, v in wanted.items())]
+def ticks(found):
+    return sum(e["args"]["ticks"] for e in found)
+def track(name):
+    return [e["tid"] for e in of(ph="M", name="thread_name") if e["args"]["name"] == name][0]
+for e in events:
+    assert e["ph"] in "MXisfB" and e["pid"] >= 1 and e["tid"] >= 0, e
+    assert "name" in e, e
+    assert e["ph"] == "M" or e["ts"] >= 0, e
+    assert e["ph"] != "X" or (e["dur"] >= 0 and e["args"]["ticks"] >= 0), e
+starts, ends = ({e["id"]: e for e in of(ph=p)} for p in "sf")
+assert starts.keys() == ends.keys()
+for i, e in starts.items():
+    assert e["ts"] == ends[i]["ts"], (e, ends[i])
+)" << check << "\n";
+    int const status = std::system(("python3 " + script + " " + file.path + " 2>&1").c_str());
+    unlink(script.c_str());
+    if (WEXITSTATUS(status) == 127) {
+        skip("no python3 here");
+    }
+    EXPECT_EQ(status, 0) << file.text().substr(0, 20000);
+}
+
+TEST(Trace, adds_up_to_what_the_executor_and_its_tasks_have_counted)
+{
+    Executor ex(64);
+    EXPECT_EQ(monad_async_executor_set_name(ex, "the \"first\"").error, 0);
+    Trace trace(ex);
+    uint64_t const run = ex->total_ticks_in_run, sleeping = ex->total_ticks_sleeping;
+    uint64_t const io = ex->total_ticks_in_io_uring;
+    Task reader([](monad_async_task self) {
+        for (int i = 0; i < 100; ++i) {
+            io_uring_sqe sqe{};
+            sqe.opcode = IORING_OP_NOP;
+            sqe.fd = -1;
+            EXPECT_EQ(monad_async_task_io(self, &sqe).error, 0);
+            EXPECT_EQ(monad_async_task_suspend_for_duration(self, 0).error, 0);
+            if (i % 10 == 0) {
+                EXPECT_EQ(monad_async_task_suspend_for_duration(self, ms / 10).error, 0);
+            }
+        }
+        return success(7);
+    });
+    EXPECT_EQ(monad_async_task_set_name(reader, "reader").error, 0);
+    Task parked([](monad_async_task self) {
+        for (int i = 0; i < 20; ++i) {
+            EXPECT_EQ(monad_async_task_park(self).error, 0);
+        }
+        return success();
+    });
+    EXPECT_EQ(monad_async_task_set_name(parked, "parked").error, 0);
+    Task waker([&](monad_async_task self) {
+        for (int i = 0; i < 20; ++i) {
+            EXPECT_EQ(monad_async_task_unpark(parked).error, 0);
+            EXPECT_EQ(monad_async_task_suspend_for_duration(self, 0).error, 0);
+        }
+        auto const joined = monad_async_task_join(self, reader);
+        EXPECT_EQ(joined.value, 7);
+        return joined;
+    });
+    EXPECT_EQ(monad_async_task_set_name(waker, "waker").error, 0);
+    parked.attach(ex);
+    waker.attach(ex);
+    reader.attach(ex);
+    ex.finish();
+    File file;
+    ASSERT_EQ(monad_async_trace_write(ex, file.fd).error, 0);
+    auto const number = [](uint64_t n) { return std::to_string(n); };
+    check(file, "run = lambda name: of(ph='X', name='run', tid=track(name))\n"
+        "assert ticks(run('reader')) == " + number(reader->total_ticks_executed) + "\n"
+        "assert ticks(run('parked')) == " + number(parked->total_ticks_executed) + "\n"
+        "assert ticks(run('waker')) == " + number(waker->total_ticks_executed) + "\n"
+        "own = lambda name: ticks(of(ph='X', cat='executor', name=name))\n"
+        "assert own('run') == " + number(ex->total_ticks_in_run - run) + "\n"
+        "assert own('sleep') == " + number(ex->total_ticks_sleeping - sleeping) + "\n"
+        "assert own('io_uring') == " + number(ex->total_ticks_in_io_uring - io) + R"(
+then = lambda name, what: [e for e in run(name) if e["args"]["then"] == what]
+assert len(then("reader", "I/O")) == 100 and len(then("reader", "yield")) == 100
+assert len(then("reader", "sleep")) == 10 and len(then("parked", "park")) >= 10
+nop = then("reader", "I/O")[0]["args"]
+assert (nop["opcode"], nop["fd"]) == ("NOP", -1), nop
+assert len(of(ph="X", cat="wait", name="NOP")) == 100
+(exit,) = then("reader", "exit")
+assert (exit["args"]["result"], exit["args"]["error"]) == (7, 0), exit
+(join,) = then("waker", "join")
+assert join["args"]["of"] == exit["args"]["task"]
+# Who woke whom: the waker, in one of its runs.
+wakes = [e for e in of(ph="s", name="wake") if e["tid"] == track("waker")]
+assert wakes
+for e in wakes:
+    assert any(r["ts"] <= e["ts"] <= r["ts"] + r["dur"] + 0.001 for r in run("waker")), e
+    assert ends[e["id"]]["tid"] == track("parked")
+assert [e["args"]["name"] for e in of(name="process_name")] == ['the "first"']
+assert len(of(name="launch", ph="i")) == 3
+assert document["otherData"]["overwritten"] == 0
+)");
+}
+
+TEST(Trace, keeps_the_newest_and_tells_how_many_are_gone)
+{
+    Executor ex(0);
+    Trace trace(ex, 8192);
+    Task task([](monad_async_task self) {
+        for (int i = 0; i < 10000; ++i) {
+            EXPECT_EQ(monad_async_task_suspend_for_duration(self, 0).error, 0);
+        }
+        return success();
+    });
+    task.attach(ex);
+    ex.finish();
+    File file;
+    ASSERT_EQ(monad_async_trace_write(ex, file.fd).error, 0);
+    check(file, R"(
+assert document["otherData"]["overwritten"] > 9000
+assert len(of(ph="X", name="run", cat="task")) > 50
+assert of(ph="X", name="run", cat="task")[-1]["args"]["then"] == "exit"
+)");
+}
+
+TEST(Trace, shows_operations_scopes_cancels_and_launches_from_elsewhere)
+{
+    Executor ex(64);
+    Trace trace(ex);
+    bool parks = false;
+    Task task([&](monad_async_task self) {
+        monad_async_scope scope;
+        EXPECT_EQ(monad_async_scope_enter(self, &scope, ms, 0).error, 0);
+        monad_async_op op{};
+        int pipe_fds[2];
+        EXPECT_EQ(pipe(pipe_fds), 0);
+        op.sqe.opcode = IORING_OP_POLL_ADD;
+        op.sqe.fd = pipe_fds[0];
+        op.sqe.poll32_events = POLLIN;
+        EXPECT_EQ(monad_async_op_begin(self, &op).error, 0);
+        EXPECT_EQ(monad_async_op_wait(self, &op).error, ETIME);
+        EXPECT_EQ(monad_async_scope_leave(self, &scope).value, 1);
+        close(pipe_fds[0]);
+        close(pipe_fds[1]);
+        parks = true;
+        EXPECT_EQ(monad_async_task_park(self).error, ECANCELED);
+        return success();
+    });
+    std::thread([&] { task.attach(ex); }).join();
+    while (!parks) {
+        ex.run();
+    }
+    EXPECT_EQ(monad_async_task_cancel(ex, task).error, 0);
+    ex.finish();
+    File file;
+    ASSERT_EQ(monad_async_trace_write(ex, file.fd).error, 0);
+    check(file, R"(
+assert [e["args"]["from"] for e in of(name="launch", ph="i")] == ["another thread"]
+assert [e["args"]["opcode"] for e in of(name="begin")] == ["POLL_ADD"]
+assert len(of(name="complete")) == 1
+assert [e["args"]["timeout_ns"] for e in of(name="scope entered")] == [1000000]
+assert [e["args"]["errno"] for e in of(name="scope fired")] == [62]
+assert len(of(name="scope left")) == 1
+assert len(of(name="cancel")) == 1
+)");
+}
+
+TEST(Trace, of_several_executors_in_one_document_and_after_their_end)
+{
+    std::vector<uint64_t> kept(65536);
+    {
+        Executor ex(0);
+        ASSERT_EQ(monad_async_trace_start(ex, kept.data(), kept.size() * 8).error, 0);
+        std::thread([] {
+            Executor other(0);
+            EXPECT_EQ(monad_async_executor_set_name(other, "other").error, 0);
+            Trace trace(other);
+            Task task([](monad_async_task) { return success(); });
+            task.attach(other);
+            other.finish();
+            File file;
+            ASSERT_EQ(monad_async_trace_write(nullptr, file.fd).error, 0);
+            check(file, R"(
+assert {e["args"]["name"] for e in of(name="process_name")} == {"executor 1", "other"}
+assert {e["pid"] for e in events} == {1, 2}
+)");
+        }).join();
+        Task task([](monad_async_task) { return success(); });
+        task.attach(ex);
+        ex.finish();
+    }
+    File file;
+    EXPECT_EQ(monad_async_trace_write(nullptr, file.fd).error, ENOENT);
+    ASSERT_EQ(monad_async_trace_write_memory(kept.data(), kept.size() * 8, file.fd).error, 0);
+    check(file, "assert len(of(ph='X', name='run', cat='task')) == 1");
+    EXPECT_EQ(monad_async_trace_write_memory(kept.data(), 4096, file.fd).error, EINVAL);
+    kept[0] = 0;
+    EXPECT_EQ(monad_async_trace_write_memory(kept.data(), kept.size() * 8, file.fd).error, EINVAL);
+}
+
+TEST(Trace, is_written_by_the_handler_of_a_crash_and_found_in_shared_memory_after_it)
+{
+    size_t constexpr bytes = 1 << 20;
+    void *const shared =
+        mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    ASSERT_NE(shared, MAP_FAILED);
+    static File file;
+    pid_t const child = fork();
+    if (child == 0) {
+        static monad_async_executor ex;
+        monad_async_executor_attr attr{};
+        if (monad_async_executor_create(&ex, &attr).error != 0) {
+            _exit(1);
+        }
+        if (monad_async_trace_start(ex, shared, bytes).error != 0) {
+            _exit(2);
+        }
+        struct sigaction action{};
+        action.sa_handler = [](int) {
+            _exit(monad_async_trace_write(ex, file.fd).error == 0 ? 42 : 3);
+        };
+        sigaction(SIGSEGV, &action, nullptr);
+        monad_async_task task;
+        if (monad_async_task_create(&task, nullptr).error != 0) {
+            _exit(4);
+        }
+        task->user_code = [](monad_async_task self) {
+            if (monad_async_task_suspend_for_duration(self, 0).error == 0) {
+                raise(SIGSEGV);
+            }
+            return success();
+        };
+        static_cast<void>(monad_async_task_attach(ex, task));
+        while (monad_async_executor_has_work(ex)) {
+            static_cast<void>(monad_async_executor_run(ex, SIZE_MAX, nullptr));
+        }
+        _exit(5);
+    }
+    int status;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    ASSERT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 42) << status;
+    char const *const open_run = R"(
+assert len(of(ph="B", name="run")) == 1
+assert [e["args"]["then"] for e in of(ph="X", name="run", cat="task")] == ["yield"]
+)";
+    check(file, open_run);
+    File left;
+    ASSERT_EQ(monad_async_trace_write_memory(shared, bytes, left.fd).error, 0);
+    check(left, open_run);
+    munmap(shared, bytes);
+}
+
+TEST(Trace, refuses_what_cannot_be)
+{
+    uint64_t memory[512];
+    Executor ex(0);
+    EXPECT_EQ(monad_async_trace_start(nullptr, memory, sizeof memory).error, EINVAL);
+    EXPECT_EQ(monad_async_trace_start(ex, nullptr, sizeof memory).error, EINVAL);
+    EXPECT_EQ(monad_async_trace_start(ex, memory, sizeof memory - 1).error, EINVAL);
+    EXPECT_EQ(monad_async_trace_start(ex, reinterpret_cast<char *>(memory) + 1, 8192).error, EINVAL);
+    EXPECT_EQ(monad_async_trace_stop(ex).error, ENOENT);
+    EXPECT_EQ(monad_async_trace_write(ex, 1).error, ENOENT);
+    EXPECT_EQ(monad_async_trace_start(ex, memory, sizeof memory).error, 0);
+    EXPECT_EQ(monad_async_trace_start(ex, memory, sizeof memory).error, EBUSY);
+    EXPECT_EQ(monad_async_trace_write(ex, -1).error, EBADF);
+    std::thread([&] {
+        EXPECT_EQ(monad_async_trace_stop(ex).error, EPERM);
+    }).join();
+    Task task([&](monad_async_task) {
+        EXPECT_EQ(monad_async_trace_stop(ex).error, EDEADLK);
+        return success();
+    });
+    task.attach(ex);
+    ex.finish();
+    Executor untimed(0, MONAD_ASYNC_EXECUTOR_NO_TIME_TRACKING);
+    EXPECT_EQ(monad_async_trace_start(untimed, memory, sizeof memory).error, ENOTSUP);
+}
+
+} // namespace
