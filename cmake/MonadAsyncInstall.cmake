@@ -26,10 +26,11 @@ endif()
 install(FILES LICENSE "${monad_async_licences}" "${monad_async_sbom}" DESTINATION "${doc_dir}"
   COMPONENT runtime)
 install(FILES README.md CHANGELOG.md DESTINATION "${doc_dir}" COMPONENT documentation)
-install(DIRECTORY docs DESTINATION "${doc_dir}" COMPONENT documentation FILES_MATCHING PATTERN "*.md")
+install(DIRECTORY docs DESTINATION "${doc_dir}" COMPONENT documentation FILES_MATCHING PATTERN "*.md" PATTERN "*.svg")
 # The headers quote them.
 install(DIRECTORY examples DESTINATION "${doc_dir}" COMPONENT ${examples_component}
   FILES_MATCHING PATTERN "*.c" PATTERN "*.h" PATTERN "*.cpp" PATTERN "CMakeLists.txt")
+install(PROGRAMS tools/monad-async-trace TYPE BIN COMPONENT development)
 install(FILES cmake/tsan.supp DESTINATION "${CMAKE_INSTALL_DATADIR}/monad_async"
   COMPONENT development)
 # One export set a flavour: a distribution may leave one out, and the config file copes.

@@ -149,6 +149,28 @@ for e in wakes:
 assert [e["args"]["name"] for e in of(name="process_name")] == ['the "first"']
 assert len(of(name="launch", ph="i")) == 3
 assert document["otherData"]["overwritten"] == 0
+)" + R"(
+# The installed program: a summary, a page and a picture of the same.
+import html, re, subprocess
+def tool(*arguments):
+    done = subprocess.run([sys.executable, ")" MONAD_ASYNC_TRACE_TOOL R"(", sys.argv[1], *arguments],
+                          stdout=subprocess.PIPE, check=True)
+    return done.stdout.decode()
+page, picture = sys.argv[1] + ".html", sys.argv[1] + ".svg"
+summary = tool("--html", page, "--svg", picture)
+assert 'the "first" / reader' in summary and "NOP" in summary, summary
+ready = [line.split() for line in summary.splitlines() if line.startswith("  normal")]
+assert int(ready[0][1]) == len(of(ph="X", cat="ready")), summary
+text = open(page).read()
+data = json.loads(re.search(r'id="data">(.*?)</script>', text, re.S).group(1))
+drawn = [s for t in data["tracks"] for slices in t["slices"].values() for s in slices]
+assert len(drawn) == len(of(ph="X")) and len(data["arrows"]) == len(starts)
+assert html.escape(summary) in text and "http" not in text.replace("http-equiv", "")
+import xml.dom.minidom
+shapes = xml.dom.minidom.parse(picture)
+assert len(shapes.getElementsByTagName("rect")) == 1 + len(drawn)
+import os
+os.unlink(page), os.unlink(picture)
 )");
 }
 
