@@ -15,6 +15,7 @@ pub mod head;
 pub mod join;
 pub mod join_case;
 pub mod mailbox;
+mod next;
 pub mod operations;
 pub mod options;
 pub mod park;
@@ -47,6 +48,7 @@ use crate::ticks;
 use crate::uring::kernel::Kernel;
 use head::ExecutorHead;
 use mailbox::Mailbox;
+use next::Next;
 use reference::Reference;
 
 /// One look at completions, timers, mail or joiners takes in so many at most; the rest stays
@@ -66,6 +68,7 @@ pub struct Executor<K: Kernel> {
     ready: Ready,
     /// Since when the items that run are of one kind, and which: PENDING_LAUNCH or COMPLETED.
     span: Cell<(u64, Flags)>,
+    next: Next,
     /// Items run since the kernel was last asked.
     since_enter: Cell<u32>,
     /// When the kernel was last asked, and how long after that it is asked again whatever runs.
@@ -106,6 +109,7 @@ impl<K: Kernel> Executor<K> {
             exceptions: cxx_eh::of_this_thread(),
             ready: Ready::new(),
             span: Cell::new((0, Flags::COMPLETED)),
+            next: Next::new(),
             since_enter: Cell::new(0),
             last_enter: Cell::new(0),
             look_ticks: if track { K::look_ticks() } else { u64::MAX },

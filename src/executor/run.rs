@@ -148,6 +148,10 @@ impl<K: Kernel> Executor<K> {
         let first = self.ready.popped();
         let last = first.wrapping_add(max);
         let many = self.attached() > MANY;
+        self.next.begin(last, begun, many);
+        if WATCHED {
+            self.next.begin_alone(begun, self.look_ticks);
+        }
         head.tasks_running.set(1);
         let mut now = begun;
         self.span.set((begun, Flags::COMPLETED));
@@ -160,10 +164,7 @@ impl<K: Kernel> Executor<K> {
                 self.ready.prefetch();
             }
             let flags = task.head.flags.get();
-            if flags != self.span.get().1 {
-                self.end_span(now);
-                self.span.set((now, flags));
-            }
+            self.spans(flags, now);
             if flags == Flags::PENDING_LAUNCH {
                 dec(&head.tasks_pending_launch);
                 if one_more {
@@ -205,8 +206,17 @@ impl<K: Kernel> Executor<K> {
         add(total, now.wrapping_sub(begun));
     }
 
-    /// Runs a task until it suspends (true) or exits; `now` is the stamp that ended what came
-    /// before.
+    /// An item begins whose task had these flags.
+    #[inline(always)]
+    pub(super) fn spans(&self, flags: Flags, now: u64) {
+        if flags != self.span.get().1 {
+            self.end_span(now);
+            self.span.set((now, flags));
+        }
+    }
+
+    /// Runs a task, and those that it and they pass to, until one suspends (true) or exits; `now`
+    /// is the stamp that ended what came before.
     #[inline(always)]
     fn run_item<const WATCHED: bool>(&self, task: TaskRef, now: u64) -> (u64, bool) {
         let ready = if WATCHED { self.watched_begin(task, now) } else { 0 };
@@ -218,6 +228,8 @@ impl<K: Kernel> Executor<K> {
         if WATCHED {
             self.watched_end(task, ready, now, end);
         }
+        // SAFETY: the one that runs, which may be another by now.
+        let task = unsafe { TaskRef::from_head(self.head.current_task.get()) };
         if task.head.flags.get() == Flags::RUNNING {
             task.returned(end);
             let closing = task.has(mark::SCOPED | mark::OPERATIONS) && self.closes(task, end);

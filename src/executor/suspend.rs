@@ -2,6 +2,7 @@
 //! kernel would: negative is an errno. (One register: a result of two would travel through memory.)
 
 use super::head::add;
+use super::next::Ahead;
 use super::watch::by;
 use super::{scope, Executor};
 use crate::reactor::operation::{is_closed, is_not_performed, CLOSED, KEPT_FROM, RETRIES_MAX};
@@ -22,9 +23,10 @@ impl<K: Kernel> Executor<K> {
         if ns != 0 {
             return self.sleep_for(task, ns);
         }
+        let now = self.stamp_ahead();
         task.yields();
         self.ready.push(task);
-        self.leave(task);
+        self.leave_at(task, now);
         // It waited for nothing that could have failed, or that a cancel could have ended.
         0
     }
@@ -91,6 +93,7 @@ impl<K: Kernel> Executor<K> {
     /// As `io`.
     #[inline(always)]
     unsafe fn io_once(&self, task: TaskRef, sqe: &Sqe) -> i32 {
+        let now = self.stamp_ahead();
         // SAFETY: the caller's promise; the call does not return before the task is woken.
         if !unsafe { self.reactor.start(task, sqe) } {
             // SAFETY: the caller's.
@@ -101,7 +104,7 @@ impl<K: Kernel> Executor<K> {
             self.watched_io(task, sqe);
         }
         task.awaits();
-        self.leave(task);
+        self.leave_at(task, now);
         task.outcome.get()
     }
 
@@ -143,14 +146,22 @@ impl<K: Kernel> Executor<K> {
         KEPT_FROM
     }
 
-    /// Switches to the executor; returns when the task is resumed. Between items there are no
-    /// exceptions: who has some takes them along, so who has none finds none.
+    /// Switches to the next task, or to the executor; returns when the task is resumed. Between
+    /// items there are no exceptions: who has some takes them along, so who has none finds none.
     #[inline(always)]
     pub(super) fn leave(&self, task: TaskRef) {
+        self.leave_at(task, self.stamp_ahead());
+    }
+
+    /// As `leave`; `now` is of `stamp_ahead`.
+    #[inline(always)]
+    fn leave_at(&self, task: TaskRef, now: Ahead) {
         // SAFETY: `exceptions` is the owner thread's, which this is.
         if unsafe { (*self.exceptions).is_none() } {
-            // SAFETY: called by the task that runs, hence on its stack.
-            unsafe { task.switch.suspend() };
+            if !self.passes(task, now) {
+                // SAFETY: called by the task that runs, hence on its stack.
+                unsafe { task.switch.suspend() };
+            }
         } else {
             self.leave_with_exceptions(task);
         }

@@ -84,6 +84,36 @@ pub unsafe fn leave(sp: *mut usize, link: *mut usize) {
     }
 }
 
+/// Leaves the running task for another, which then runs as if who entered this one had entered it;
+/// keeps the RSP in `sp`. Returns when it is entered.
+///
+/// # Safety
+/// Called on the stack whose link is `link`; `next_sp` and `next_link` are as for [`enter`], and
+/// may be those of the same task.
+#[inline(always)]
+pub unsafe fn pass(
+    sp: *mut usize,
+    link: *const usize,
+    next_sp: *const usize,
+    next_link: *mut usize,
+) {
+    // SAFETY: as in `leave`. The link of a task that runs holds the executor's RSP.
+    unsafe {
+        next_link.write(link.read());
+        asm!(
+            "lea rax, [rip + 2f]",
+            "jmp {pass_at}",
+            "2:",
+            "nop",
+            pass_at = sym pass_at,
+            inout("rcx") sp => _,
+            inout("rdx") next_sp => _,
+            lateout("r12") _, lateout("r13") _, lateout("r14") _, lateout("r15") _,
+            clobber_abi("sysv64"),
+        );
+    }
+}
+
 /// RAX: where the caller goes on. RDX: the task's saved RSP. RSI: the link.
 #[unsafe(naked)]
 unsafe extern "C" fn enter_at() {
@@ -151,6 +181,41 @@ unsafe extern "C" fn leave_at() {
         "pop rbx",
         ".cfi_adjust_cfa_offset -8",
         ".cfi_same_value rbx",
+        "jmp rax",
+        ".cfi_endproc",
+    );
+}
+
+/// RAX: where the caller goes on. RCX: where its RSP is kept. RDX: where that of the task is that
+/// is entered.
+#[unsafe(naked)]
+unsafe extern "C" fn pass_at() {
+    naked_asm!(
+        ".cfi_startproc",
+        ".cfi_def_cfa rsp, 0",
+        ".cfi_register rip, rax",
+        "push rbp",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_offset rbp, -8",
+        "push rbx",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_offset rbx, -16",
+        "push rax",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_offset rip, -24",
+        "mov [rcx], rsp",
+        // The other task's stack, as this function or `leave_at` left it: so the three are where
+        // they were just put on this one.
+        "mov rsp, [rdx]",
+        "pop rax",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_register rip, rax",
+        "pop rbx",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_same_value rbx",
+        "pop rbp",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_same_value rbp",
         "jmp rax",
         ".cfi_endproc",
     );

@@ -63,6 +63,20 @@ impl Switch {
         unsafe { jump::leave(self.sp.as_ptr(), self.link) };
     }
 
+    /// A task can switch to another.
+    pub const PASSES: bool = true;
+
+    /// Leaves the task for `next`, for which it is then as if `resume` had been called where it was
+    /// for this one; returns when it is resumed.
+    ///
+    /// # Safety
+    /// Called on this stack; `next` is this switch or may be resumed.
+    #[inline(always)]
+    pub unsafe fn pass(&self, next: &Switch) {
+        // SAFETY: on this stack, and the other's `sp` was laid or kept.
+        unsafe { jump::pass(self.sp.as_ptr(), self.link, next.sp.as_ptr(), next.link) };
+    }
+
     /// The hot end of the stack's base: the link.
     #[inline(always)]
     pub fn base(&self) -> usize {

@@ -114,6 +114,15 @@ impl Switch {
         unsafe { (*self.back.get()).suspend(()) };
     }
 
+    /// A task can switch to another: not here.
+    pub const PASSES: bool = false;
+
+    /// # Safety
+    /// Never called: see `PASSES`.
+    pub unsafe fn pass(&self, _next: &Switch) {
+        unreachable!("a coroutine is left for who resumed it");
+    }
+
     /// The hot end of the stack's base: corosensei's parent link.
     #[inline(always)]
     pub fn base(&self) -> usize {

@@ -1,0 +1,85 @@
+//! From a task that suspends straight to the next one that is ready: what `run_chunk` does between
+//! two items is done by the task, on its own stack, so that there is a switch less, and the frame
+//! of the loop stays untouched. A task that exits goes by way of the loop, as nothing may be
+//! published on the stack of who is published.
+//!
+//! Where the switch is corosensei's every task goes that way.
+
+use core::cell::Cell;
+
+use super::head::{dec, inc};
+use super::Executor;
+use crate::stack::switch::Switch;
+use crate::task::header::{Flags, TaskRef};
+use crate::uring::kernel::Kernel;
+
+/// What a task has to know of the chunk of items that it is one of.
+pub(super) struct Next {
+    /// What `Ready::popped` says at the end of the chunk.
+    last: Cell<usize>,
+    begun: Cell<u64>,
+    /// The tasks are more than the caches hold.
+    many: Cell<bool>,
+}
+
+/// When a task suspends; None: the loop will say.
+#[derive(Clone, Copy)]
+pub(super) struct Ahead(Option<u64>);
+
+impl Next {
+    pub(super) const fn new() -> Self {
+        Self { last: Cell::new(0), begun: Cell::new(0), many: Cell::new(false) }
+    }
+
+    #[inline(always)]
+    pub(super) fn begin(&self, last: usize, begun: u64, many: bool) {
+        self.last.set(last);
+        self.begun.set(begun);
+        self.many.set(many);
+    }
+
+    /// The loop wants to see each item of the chunk: its time is over from the beginning.
+    pub(super) fn begin_alone(&self, begun: u64, look_ticks: u64) {
+        self.begun.set(begun.wrapping_sub(look_ticks));
+    }
+}
+
+impl<K: Kernel> Executor<K> {
+    /// The stamp of a suspension, where the call that suspends begins: what comes after it in the
+    /// program runs beside the counter's microcode, and those few nanoseconds are the next item's.
+    #[inline(always)]
+    pub(super) fn stamp_ahead(&self) -> Ahead {
+        if !Switch::PASSES || self.ready.popped() == self.next.last.get() {
+            return Ahead(None); // In a chunk of one that would be a stamp more.
+        }
+        Ahead(Some(self.stamp()))
+    }
+
+    /// Returns when `task`, which is about to suspend, is resumed. False: it is the loop's turn,
+    /// and nothing was done.
+    #[inline(always)]
+    pub(super) fn passes(&self, task: TaskRef, now: Ahead) -> bool {
+        let Ahead(Some(now)) = now else { return false };
+        if now.wrapping_sub(self.next.begun.get()) >= self.look_ticks {
+            return false;
+        }
+        let Some(next) = self.ready.pop() else { return false };
+        if self.next.many.get() {
+            self.ready.prefetch();
+        }
+        task.suspended(now);
+        let flags = next.head.flags.get();
+        self.spans(flags, now);
+        // One that suspends and one that is resumed leave the count as it is.
+        if flags == Flags::PENDING_LAUNCH {
+            dec(&self.head.tasks_pending_launch);
+            inc(&self.head.tasks_suspended);
+        }
+        next.running(now);
+        self.head.current_task.set(next.as_head());
+        // SAFETY: on the stack of `task`; `next` was ready, so it does not run, unless it is
+        // `task`.
+        unsafe { task.switch.pass(&next.switch) };
+        true
+    }
+}
