@@ -4,7 +4,7 @@ mod support;
 
 use monad_async::api::Handle;
 use monad_async::error::{Errno, RawResult};
-use monad_async::task::header::TaskRef;
+use monad_async::task::header::{Flags, TaskRef};
 use monad_async::uring::abi;
 use monad_async::uring::kernel::Sqe;
 use std::cell::{Cell, RefCell};
@@ -58,6 +58,61 @@ fn yields_take_turns() {
     }
     let expected: Vec<_> = (0..3).flat_map(|r| (0..3).map(move |i| (r, i))).collect();
     assert_eq!(*log.borrow(), expected);
+    destroy(ex, tasks);
+}
+
+/// A task that suspends goes straight to the next one: what it leaves behind must be what the loop
+/// would have counted.
+#[test]
+fn the_counts_are_right_as_seen_from_tasks_that_follow_each_other() {
+    const TASKS: usize = 8;
+    let ex = executor(0);
+    // Pending launch, and suspended, by what the bodies do themselves.
+    let counts = Rc::new((Cell::new(0), Cell::new(0)));
+    let later = Rc::new(RefCell::new(Vec::new()));
+    let tasks: Vec<TaskRef> = (0..TASKS)
+        .map(|i| {
+            let (t, counts, later) = (new_task(), counts.clone(), later.clone());
+            set_body(t, move |t| {
+                let head = &ex.executor().head;
+                let (pending, suspended) = (&counts.0, &counts.1);
+                let looks = || {
+                    assert_eq!(head.current_task.get(), t.as_head());
+                    assert_eq!(head.tasks_running.get(), 1);
+                    assert_eq!(head.tasks_pending_launch.get(), pending.get());
+                    assert_eq!(head.tasks_suspended.get(), suspended.get());
+                    assert!(t.head.flags.get() == Flags::RUNNING);
+                };
+                pending.set(pending.get() - 1);
+                looks();
+                for _ in 0..2 + i % 3 {
+                    let more: Option<TaskRef> = later.borrow_mut().pop();
+                    if let Some(more) = more {
+                        ex.attach(more).unwrap();
+                        pending.set(pending.get() + 1);
+                    }
+                    suspended.set(suspended.get() + 1);
+                    assert_eq!(Handle::<Real>::sleep(t, 0), RawResult::success(0));
+                    suspended.set(suspended.get() - 1);
+                    looks();
+                }
+                RawResult::success(0)
+            });
+            t
+        })
+        .collect();
+    for passes in [usize::MAX, 3, 1] {
+        counts.0.set(TASKS / 2);
+        *later.borrow_mut() = tasks[TASKS / 2..].to_vec();
+        for &t in &tasks[..TASKS / 2] {
+            ex.attach(t).unwrap();
+        }
+        while ex.has_work() {
+            ex.run(passes, None).unwrap();
+        }
+        assert_eq!((counts.0.get(), counts.1.get()), (0, 0));
+        assert!(tasks.iter().all(|t| t.has_exited()));
+    }
     destroy(ex, tasks);
 }
 
