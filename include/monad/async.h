@@ -10,6 +10,7 @@
 #include "async/executor.h"
 #include "async/group.h"
 #include "async/inspect.h"
+#include "async/metrics.h"
 #include "async/op.h"
 #include "async/process.h"
 #include "async/remote.h"

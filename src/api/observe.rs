@@ -1,10 +1,13 @@
-//! Traces: who may start, stop and write them.
+//! Traces and metrics: who may start, stop, read and write them.
 
 use super::{Handle, EINVAL, EPERM};
 use crate::error::{Errno, Res};
-use crate::observe::json;
+use crate::executor::meter::{Meter, WORDS};
+use crate::observe::{json, prometheus};
+use crate::stack::pool;
 use crate::trace::Ring;
 use crate::uring::kernel::Kernel;
+use core::sync::atomic::Ordering::Relaxed;
 
 impl<K: Kernel> Handle<K> {
     fn outside_tasks(self) -> Res<()> {
@@ -30,11 +33,42 @@ impl<K: Kernel> Handle<K> {
         self.executor().stop_trace()
     }
 
+    /// OWNER'S THREAD. As `Executor::start_meter`.
+    pub fn start_metrics(self) -> Res<()> {
+        if !self.executor().is_mine() {
+            return Err(EPERM);
+        }
+        self.executor().start_meter()
+    }
+
+    /// ANY THREAD. ENODATA: not started.
+    pub fn metrics(self) -> Res<[u64; WORDS]> {
+        let meter = self.executor().meter().ok_or(Errno(libc::ENODATA))?;
+        let mut words = meter.words().each_ref().map(|word| word.load(Relaxed));
+        words[core::mem::offset_of!(Meter, stacks_in_use) / 8] = pool::stats().slots_in_use as u64;
+        Ok(words)
+    }
+
+    /// ANY THREAD. The same, with the name.
+    pub fn read_metrics(self) -> Res<prometheus::Read> {
+        let mut name = [0; 32];
+        name.copy_from_slice(self.executor().name().words().map(u64::to_ne_bytes).as_flattened());
+        Ok(prometheus::Read { name, words: self.metrics()? })
+    }
+
     /// Async-signal-safe. The trace of one executor.
     pub fn write_trace(self, fd: i32) -> Res<()> {
         let ring = self.executor().trace().ok_or(Errno(libc::ENOENT))?;
         json::write(core::iter::once(ring), fd)
     }
+}
+
+/// As much as fits; how much it is. EXPENSIVE.
+pub fn metrics_text(executors: &[prometheus::Read], buffer: &mut [u8]) -> usize {
+    let mut out = prometheus::Out::new(buffer);
+    // It cannot fail: what does not fit is counted.
+    let _ = prometheus::write(executors, pool::stats().slots_in_use, &mut out);
+    out.whole()
 }
 
 /// Async-signal-safe. All traces of the process.

@@ -10,6 +10,7 @@ pub mod event;
 pub mod executor;
 pub mod group;
 pub mod inspect;
+pub mod metrics;
 pub mod mutex;
 pub mod op;
 pub mod process;

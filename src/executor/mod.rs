@@ -15,6 +15,7 @@ pub mod head;
 pub mod join;
 pub mod join_case;
 pub mod mailbox;
+pub mod meter;
 mod next;
 pub mod operations;
 pub mod options;
@@ -33,6 +34,7 @@ use core::cell::{Cell, UnsafeCell};
 use core::ffi::{c_char, c_void};
 use core::marker::PhantomPinned;
 use core::ptr::NonNull;
+use core::sync::atomic::AtomicPtr;
 
 use crate::error::Res;
 use crate::intrusive::{Chain, Fifo, Reversal};
@@ -89,6 +91,8 @@ pub struct Executor<K: Kernel> {
     no_exceptions: UnsafeCell<Exceptions>,
     name: Name,
     trace: watch::Trace,
+    /// Null, or for its life; any thread reads it.
+    meter: AtomicPtr<meter::Meter>,
     /// The owner thread's note of the executor that runs on it.
     running_here: *mut *const c_void,
     /// Other threads read what the owner writes.
@@ -125,6 +129,7 @@ impl<K: Kernel> Executor<K> {
             no_exceptions: UnsafeCell::new(Exceptions::NONE),
             name: Name::default(),
             trace: watch::Trace::none(),
+            meter: AtomicPtr::new(core::ptr::null_mut()),
             running_here: thread::running_executor(),
             _pinned: PhantomPinned,
         });

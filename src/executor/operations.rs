@@ -63,7 +63,7 @@ impl<K: Kernel> Executor<K> {
             record.receives_into(buffers);
         }
         add(&self.head.total_io_submitted, 1);
-        if self.watches(by::TRACED) {
+        if self.watches(by::ITEMS) {
             self.watched_operation(record, Kind::Begin, false);
         }
         // SAFETY: the caller's.

@@ -170,6 +170,9 @@ impl<K: Kernel> Executor<K> {
     }
 
     fn notified(&self) {
+        if let Some(meter) = self.meter() {
+            meter.wakeups.add(1);
+        }
         if self.mailbox.take_wake() {
             self.woken.set(true);
         }

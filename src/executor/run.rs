@@ -106,7 +106,7 @@ impl<K: Kernel> Executor<K> {
         loop {
             let chunk;
             let most = BOUND.min(budget - ran);
-            (now, chunk) = if self.watches(by::TRACED) {
+            (now, chunk) = if self.watches(by::ITEMS) {
                 self.run_chunk_watched(now, most)
             } else {
                 self.run_chunk::<false>(now, most)
@@ -356,7 +356,7 @@ impl<K: Kernel> Executor<K> {
     fn end_io(&self, begun: u64) -> u64 {
         let now = self.stamp();
         add(&self.head.total_ticks_in_io_uring, now.wrapping_sub(begun));
-        if self.watches(by::TRACED) {
+        if self.watches(by::ITEMS) {
             self.watched_span(span::IO_URING, begun, now);
         }
         now
@@ -423,7 +423,7 @@ impl<K: Kernel> Executor<K> {
             };
             let woke = self.stamp();
             add(&self.head.total_ticks_sleeping, woke.wrapping_sub(now));
-            if self.watches(by::TRACED) {
+            if self.watches(by::ITEMS) {
                 self.watched_span(span::SLEEP, now, woke);
             }
             now = woke;

@@ -63,6 +63,7 @@ impl<K: Kernel> Executor<K> {
             return Err((self, Errno(libc::EBUSY)));
         }
         let _ = self.stop_trace(); // ENOENT: there was none.
+        self.drop_meter();
         mailbox.set_gone();
         self.settle();
         self.reactor.remove_all_buffers();

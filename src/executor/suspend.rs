@@ -100,7 +100,7 @@ impl<K: Kernel> Executor<K> {
             return unsafe { self.io_queued(task, sqe) };
         }
         add(&self.head.total_io_submitted, 1);
-        if self.watches(by::TRACED) {
+        if self.watches(by::ITEMS) {
             self.watched_io(task, sqe);
         }
         task.awaits();

@@ -8,15 +8,17 @@
 
 use core::cell::UnsafeCell;
 use core::ptr;
+use core::sync::atomic::Ordering;
 
 use super::grant::Wait;
 use super::join::JoinRecord;
+use super::meter::Meter;
 use super::scope::Scope;
 use super::Executor;
 use crate::error::{Errno, Res};
 use crate::reactor::operation::Op;
 use crate::stack::pool;
-use crate::sys::thread;
+use crate::sys::{alloc, thread};
 use crate::task::annex::note;
 use crate::task::header::{Flags, TaskRef, Waits};
 use crate::ticks;
@@ -28,6 +30,9 @@ pub mod by {
     /// A foreign loop watches for work.
     pub const POLLED: u8 = 1 << 0;
     pub const TRACED: u8 = 1 << 1;
+    pub const METERED: u8 = 1 << 2;
+    /// Who looks at each item.
+    pub const ITEMS: u8 = TRACED | METERED;
 }
 
 /// How a run of a task ended: what it waits for, or one of these.
@@ -118,6 +123,61 @@ impl<K: Kernel> Executor<K> {
         Ok(())
     }
 
+    /// OWNER'S THREAD. EXPENSIVE. From now on, for its life. ENOTSUP: no time tracking.
+    pub fn start_meter(&self) -> Res<()> {
+        if !self.track {
+            return Err(Errno(libc::ENOTSUP));
+        }
+        if self.meter().is_none() {
+            // SAFETY: zeros are a meter.
+            let meter = unsafe { alloc::try_zeroed::<Meter>() }?;
+            meter.ticks_per_second.set(ticks::per_second());
+            self.publish(&meter);
+            self.meter.store(Box::into_raw(meter), Ordering::Release);
+            self.set_watch(by::METERED, true);
+        }
+        Ok(())
+    }
+
+    /// ANY THREAD.
+    #[inline(always)]
+    pub fn meter(&self) -> Option<&Meter> {
+        // Acquire: pairs with `start_meter`.
+        // SAFETY: null, or one that stays as long as the executor.
+        unsafe { self.meter.load(Ordering::Acquire).as_ref() }
+    }
+
+    /// The executor is being destroyed.
+    pub(super) fn drop_meter(&self) {
+        let meter = self.meter.swap(ptr::null_mut(), Ordering::Relaxed);
+        if !meter.is_null() {
+            // SAFETY: made by `start_meter`; nobody reads it when the executor goes.
+            drop(unsafe { Box::from_raw(meter) });
+        }
+    }
+
+    fn publish(&self, meter: &Meter) {
+        let head = &self.head;
+        for (to, from) in [
+            (&meter.tasks_pending_launch, &head.tasks_pending_launch),
+            (&meter.tasks_running, &head.tasks_running),
+            (&meter.tasks_suspended, &head.tasks_suspended),
+        ] {
+            to.set(from.get() as u64);
+        }
+        for (to, from) in [
+            (&meter.ticks_in_run, &head.total_ticks_in_run),
+            (&meter.ticks_in_task_launch, &head.total_ticks_in_task_launch),
+            (&meter.ticks_in_io_uring, &head.total_ticks_in_io_uring),
+            (&meter.ticks_sleeping, &head.total_ticks_sleeping),
+            (&meter.ticks_in_task_completion, &head.total_ticks_in_task_completion),
+            (&meter.io_submitted, &head.total_io_submitted),
+            (&meter.io_completed, &head.total_io_completed),
+        ] {
+            to.set(from.get());
+        }
+    }
+
     /// Its trace, for readers. In a signal handler too.
     pub fn trace(&self) -> Option<Ring> {
         // SAFETY: changes where the trace starts and stops, which is the caller's to order.
@@ -163,6 +223,9 @@ impl<K: Kernel> Executor<K> {
         if self.watches(by::TRACED) {
             self.record(Kind::Span, span::RUN, 0, (begun, now), [0; 3]);
         }
+        if let Some(meter) = self.meter() {
+            self.publish(meter);
+        }
         if self.watches(by::POLLED) {
             self.rest();
         }
@@ -171,6 +234,10 @@ impl<K: Kernel> Executor<K> {
     #[cold]
     #[inline(never)]
     pub(super) fn watched_span(&self, what: u8, from: u64, to: u64) {
+        if let Some(meter) = self.meter() {
+            let count = if what == span::SLEEP { &meter.sleeps } else { &meter.enters };
+            count.add(1);
+        }
         self.record(Kind::Span, what, 0, (from, to), [0; 3]);
     }
 
@@ -204,16 +271,23 @@ impl<K: Kernel> Executor<K> {
     #[inline(always)]
     pub(super) fn watched_begin(&self, task: TaskRef, now: u64) -> u64 {
         self.trace.with(|writer| writer.ring.set_running(task.addr() as u64, now));
-        match task.head.flags.get() {
-            Flags::PENDING_LAUNCH => task.head.ticks_when_attached.get(),
-            _ => task.head.ticks.when_suspended_completed.get(),
+        let is_launch = task.head.flags.get() == Flags::PENDING_LAUNCH;
+        let ready = match is_launch {
+            true => task.head.ticks_when_attached.get(),
+            false => task.head.ticks.when_suspended_completed.get(),
+        };
+        if let Some(meter) = self.meter() {
+            meter.launches.add(is_launch.into());
+            // Another processor's counter may be ahead by some ticks.
+            meter.ready[usize::from(task.cpu_level())].record(now.saturating_sub(ready));
         }
+        ready
     }
 
     /// A task has run, and has suspended or returned.
     #[inline(always)]
     pub(super) fn watched_end(&self, task: TaskRef, ready: u64, from: u64, to: u64) {
-        if !self.is_mine() {
+        if !(self.watches(by::TRACED) && self.is_mine()) {
             return;
         }
         let (what, b, c) = match task.head.flags.get() {
@@ -276,6 +350,9 @@ impl<K: Kernel> Executor<K> {
     #[cold]
     #[inline(never)]
     pub(super) fn watched_io(&self, task: TaskRef, sqe: &Sqe) {
+        if let Some(meter) = self.meter() {
+            meter.operation(sqe.opcode());
+        }
         task.peer.set(ptr::without_provenance(sqe.fd() as u32 as usize));
     }
 
@@ -283,6 +360,12 @@ impl<K: Kernel> Executor<K> {
     #[inline(never)]
     pub(super) fn watched_operation(&self, record: &Op, kind: Kind, over: bool) {
         let sqe = record.sqe.get();
+        if let (Some(meter), Kind::Begin) = (self.meter(), kind) {
+            meter.operation(sqe.opcode());
+        }
+        if !self.watches(by::TRACED) {
+            return;
+        }
         let at = ticks::now();
         let result = match kind {
             Kind::Begin => u64::from(sqe.fd() as u32),

@@ -1,4 +1,5 @@
-//! What is made of what the executor notes: the text of a trace.
+//! What is made of what the executor notes: the text of a trace, and of metrics.
 
 pub mod json;
 mod names;
+pub mod prometheus;
