@@ -16,7 +16,7 @@ use crate::executor::grant::Caller;
 use crate::executor::mailbox::Mailbox;
 use crate::executor::reference::Reference;
 use crate::executor::scope::{self, Scope};
-use crate::executor::{exit, park, remote, Executor};
+use crate::executor::{exit, park, queue_ends, remote, Executor};
 use crate::reactor::operation::Op;
 use crate::reactor::validate;
 use crate::sys::thread;
@@ -237,6 +237,10 @@ impl<K: Kernel> Handle<K> {
 
     /// Wherever it is attached.
     pub fn cancel_anywhere(task: TaskRef) -> Res<()> {
+        // In this order: a run leaves a queue for an executor, and does not come back.
+        if let Some(done) = queue_ends::cancel_queued(task) {
+            return done;
+        }
         match Self::of(task) {
             Some(this) => this.executor().cancel(task),
             None => remote::cancel(None, task),
@@ -422,6 +426,9 @@ impl<K: Kernel> Handle<K> {
     pub fn set_priorities(task: TaskRef, cpu: u8, io: u8) -> Res<()> {
         if cpu as usize >= PRIORITIES || io as usize >= PRIORITIES {
             return Err(EINVAL);
+        }
+        if let Some(done) = queue_ends::set_priorities_queued(task, cpu, io) {
+            return done;
         }
         if task.is_attached() {
             let ex = Self::of(task).ok_or(EPERM)?.executor();

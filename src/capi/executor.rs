@@ -101,25 +101,20 @@ fn note(text: &str) {
     unsafe { free_sentence(unused) };
 }
 
-fn invalid(text: &'static str) -> CreateError {
+pub(super) fn invalid(text: &'static str) -> CreateError {
     CreateError { errno: EINVAL, text: text.into() }
 }
 
-fn create(attr: Option<&ExecutorAttr>) -> Result<Handle<RealKernel>, CreateError> {
-    let attr = attr.unwrap_or(&DEFAULT);
+/// What the attributes ask for; whether it tracks time.
+pub(super) fn options(attr: &ExecutorAttr) -> Result<(RingOptions, bool), CreateError> {
     if attr.reserved != [0; 12] {
         return Err(invalid("reserved fields of the attributes are not 0: memset them first."));
     }
     if attr.flags & !NO_TIME_TRACKING != 0 {
         return Err(invalid("flags holds bits that this version does not know: clear them."));
     }
-    ticks::anchor();
-    stack_overflow::install().map_err(|refused| CreateError {
-        errno: refused.errno(),
-        text: refused.sentence().into(),
-    })?;
     let params = &attr.params;
-    let kernel = RealKernel::new(&RingOptions {
+    let ring = RingOptions {
         entries: attr.entries,
         flags: params.flags,
         cq_entries: params.cq_entries,
@@ -127,8 +122,18 @@ fn create(attr: Option<&ExecutorAttr>) -> Result<Handle<RealKernel>, CreateError
         max_kernel_workers: attr.max_kernel_workers,
         direct_descriptors: attr.direct_descriptors,
         ..RingOptions::default()
+    };
+    Ok((ring, attr.flags & NO_TIME_TRACKING == 0))
+}
+
+fn create(attr: Option<&ExecutorAttr>) -> Result<Handle<RealKernel>, CreateError> {
+    let (ring, track) = options(attr.unwrap_or(&DEFAULT))?;
+    ticks::anchor();
+    stack_overflow::install().map_err(|refused| CreateError {
+        errno: refused.errno(),
+        text: refused.sentence().into(),
     })?;
-    Handle::new(kernel, attr.flags & NO_TIME_TRACKING == 0).map_err(out_of_memory)
+    Handle::new(RealKernel::new(&ring)?, track).map_err(out_of_memory)
 }
 
 /// # Safety
@@ -152,7 +157,7 @@ pub unsafe extern "C" fn monad_async_executor_create(
     }
 }
 
-fn refused(e: CreateError) -> RawResult {
+pub(super) fn refused(e: CreateError) -> RawResult {
     note(&e.text);
     RawResult::failure(e.errno)
 }

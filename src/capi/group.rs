@@ -16,7 +16,7 @@ use crate::uring::RealKernel;
 type Group = group::Group<RealKernel>;
 
 /// `monad_async_exit`
-type OnExit = Option<group::OnExit>;
+pub(super) type OnExit = Option<group::OnExit>;
 
 const EINVAL: Errno = Errno(libc::EINVAL);
 
@@ -102,7 +102,7 @@ pub unsafe extern "C" fn monad_async_group_count(group: *mut Group) -> RawResult
 
 /// # Safety
 /// `of` is a `group::OnExit`, or null.
-unsafe fn tell(of: *const c_void, task: TaskRef, result: RawResult) {
+pub(super) unsafe fn tell(of: *const c_void, task: TaskRef, result: RawResult) {
     // SAFETY: the caller's; an option of a function is a pointer that may be null.
     let on_exit = unsafe { core::mem::transmute::<*const c_void, OnExit>(of) };
     if let Some(on_exit) = on_exit {

@@ -13,6 +13,7 @@ pub mod inspect;
 pub mod metrics;
 pub mod mutex;
 pub mod op;
+pub mod pool;
 pub mod process;
 pub mod remote;
 pub mod result;

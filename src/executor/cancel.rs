@@ -82,7 +82,7 @@ impl<K: Kernel> Executor<K> {
             }
             Waits::Grant => self.cancel_grant(task),
             Waits::CompletionCancelQueued | Waits::Closing => false,
-            Waits::Nothing | Waits::Ready => {
+            Waits::Nothing | Waits::Ready | Waits::Queue => {
                 debug_assert!(false, "awaiting, and in no wait");
                 false
             }

@@ -131,6 +131,15 @@ impl<K: Kernel> Executor<K> {
     }
 }
 
+/// Writes the hook of a run of a task that is claimed; the marks that say so.
+///
+/// # Safety
+/// As `attach_hooked`.
+pub unsafe fn hook(task: TaskRef, on_exit: OnExit, of: *const c_void) -> u8 {
+    ExitHook::write(task, on_exit, of);
+    HAS_HOOK
+}
+
 /// ANY THREAD. As `remote::attach`, with a hook.
 ///
 /// # Safety

@@ -29,6 +29,7 @@ use super::{Executor, BUDGET};
 use crate::error::{Errno, RawResult};
 use crate::intrusive::Link;
 use crate::sys::backoff::Backoff;
+use crate::task::annex::note;
 use crate::task::header::{mark, TaskRef, Waits, ECANCELED};
 use crate::task::state::{self, Run, TaskState};
 use crate::uring::kernel::Kernel;
@@ -383,6 +384,10 @@ impl<K: Kernel> Executor<K> {
         let result = task.result();
         let joiners = task.joiners.take_all();
         let told = Told::take(task);
+        if task.notes(note::POOLED) {
+            task.set_pooled(false);
+            self.pooled_ended.set(self.pooled_ended.get() + 1);
+        }
         task.unmark(mark::JOINED);
         task.state().exited();
         if let Some(first) = joiners.front() {

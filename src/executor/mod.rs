@@ -10,6 +10,7 @@ pub mod buffers;
 pub mod cancel;
 mod closing;
 pub mod exit;
+mod feed;
 pub mod grant;
 pub mod head;
 pub mod join;
@@ -21,6 +22,9 @@ pub mod operations;
 pub mod options;
 pub mod park;
 mod poll_fd;
+pub mod queue;
+pub mod queue_ends;
+pub mod queue_left;
 pub mod reference;
 pub mod remote;
 pub mod run;
@@ -51,6 +55,7 @@ use crate::uring::kernel::Kernel;
 use head::ExecutorHead;
 use mailbox::Mailbox;
 use next::Next;
+use queue::Queue;
 use reference::Reference;
 
 /// One look at completions, timers, mail or joiners takes in so many at most; the rest stays
@@ -88,6 +93,11 @@ pub struct Executor<K: Kernel> {
     reference: Cell<Option<NonNull<Reference>>>,
     /// A wake-up arrived that no `run` has answered yet.
     woken: Cell<bool>,
+    /// A pool's worker: tasks of the pool that have ended, and are not counted yet; whether the
+    /// item before came from its queue.
+    pooled_ended: Cell<usize>,
+    fed_last: Cell<bool>,
+    fed_by: Cell<*const Queue>,
     no_exceptions: UnsafeCell<Exceptions>,
     name: Name,
     trace: watch::Trace,
@@ -126,6 +136,9 @@ impl<K: Kernel> Executor<K> {
             woken_joins: Fifo::new(),
             reference: Cell::new(None),
             woken: Cell::new(false),
+            pooled_ended: Cell::new(0),
+            fed_last: Cell::new(false),
+            fed_by: Cell::new(core::ptr::null()),
             no_exceptions: UnsafeCell::new(Exceptions::NONE),
             name: Name::default(),
             trace: watch::Trace::none(),

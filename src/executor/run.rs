@@ -31,7 +31,20 @@ const MANY: usize = 256;
 pub(super) const RETRY_NS: u64 = 1_000_000;
 
 /// Ends being in a run, and restores the caller's exception state, however `run` is left.
-struct Inside<'a, K: Kernel>(&'a Executor<K>, Exceptions);
+pub(super) struct Inside<'a, K: Kernel>(&'a Executor<K>, Exceptions);
+
+impl<'a, K: Kernel> Inside<'a, K> {
+    /// OWNER'S THREAD, in no run.
+    #[inline(always)]
+    pub(super) fn new(ex: &'a Executor<K>) -> Self {
+        // SAFETY: both are the owner thread's, which this is.
+        unsafe {
+            let inside = Self(ex, ex.exceptions.replace(Exceptions::NONE));
+            *ex.running_here = ex.address();
+            inside
+        }
+    }
+}
 
 impl<K: Kernel> Drop for Inside<'_, K> {
     #[inline(always)]
@@ -65,12 +78,7 @@ impl<K: Kernel> Executor<K> {
 
     /// One bounded pass; `timeout_ns` None waits for ever. OWNER'S THREAD, outside its tasks.
     pub fn run(&self, max_items: usize, timeout_ns: Option<u64>) -> Res<usize> {
-        // SAFETY: both are the owner thread's, which this is.
-        let _inside = unsafe {
-            let inside = Inside(self, self.exceptions.replace(Exceptions::NONE));
-            *self.running_here = self.address();
-            inside
-        };
+        let _inside = Inside::new(self);
         if self.watch.get() != 0 {
             self.watched_run();
         }
@@ -130,7 +138,7 @@ impl<K: Kernel> Executor<K> {
 
     /// Whatever way `run` is left, what its tasks have begun is the kernel's by then.
     #[inline(always)]
-    fn leave_run(&self, mut now: u64, result: Res<usize>) -> (u64, Res<usize>) {
+    pub(super) fn leave_run(&self, mut now: u64, result: Res<usize>) -> (u64, Res<usize>) {
         if self.reactor.has_unsubmitted() {
             (now, _) = self.ask_kernel(now);
         }
@@ -196,7 +204,7 @@ impl<K: Kernel> Executor<K> {
 
     /// Items of one kind in a row are one span of that kind's total.
     #[inline(always)]
-    fn end_span(&self, now: u64) {
+    pub(super) fn end_span(&self, now: u64) {
         let (begun, kind) = self.span.get();
         let total = if kind == Flags::PENDING_LAUNCH {
             &self.head.total_ticks_in_task_launch
@@ -218,7 +226,7 @@ impl<K: Kernel> Executor<K> {
     /// Runs a task, and those that it and they pass to, until one suspends (true) or exits; `now`
     /// is the stamp that ended what came before.
     #[inline(always)]
-    fn run_item<const WATCHED: bool>(&self, task: TaskRef, now: u64) -> (u64, bool) {
+    pub(super) fn run_item<const WATCHED: bool>(&self, task: TaskRef, now: u64) -> (u64, bool) {
         let ready = if WATCHED { self.watched_begin(task, now) } else { 0 };
         task.running(now);
         self.head.current_task.set(task.as_head());
@@ -309,7 +317,7 @@ impl<K: Kernel> Executor<K> {
     /// Takes in what completed, expired or arrived, without waiting; asks the kernel only if it has
     /// something for us, or we for it and nothing else is to do or the bound is reached.
     #[inline(always)]
-    fn collect(&self, now: u64) -> (u64, Res<()>) {
+    pub(super) fn collect(&self, now: u64) -> (u64, Res<()>) {
         let before = self.ready.len();
         let kernel = &self.reactor.kernel;
         self.reap(now);
@@ -393,7 +401,7 @@ impl<K: Kernel> Executor<K> {
     /// `timeout_ns` has passed.
     #[cold]
     #[inline(never)]
-    fn wait(&self, mut now: u64, timeout_ns: Option<u64>) -> (u64, Res<bool>) {
+    pub(super) fn wait(&self, mut now: u64, timeout_ns: Option<u64>) -> (u64, Res<bool>) {
         let kernel = &self.reactor.kernel;
         let until = match timeout_ns {
             None => u64::MAX,

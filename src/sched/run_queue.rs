@@ -43,6 +43,12 @@ impl Ready {
         self.occupied.get() == 0
     }
 
+    /// The highest level that has one; `PRIORITIES` without.
+    #[inline(always)]
+    pub fn level(&self) -> u8 {
+        (self.occupied.get() | 1 << PRIORITIES).trailing_zeros() as u8
+    }
+
     /// Behind all that are ready at its level. The task is in no list.
     #[inline(always)]
     pub fn push(&self, task: TaskRef) {

@@ -1,5 +1,6 @@
 //! What the executor asks of the operating system. With `uring`, the only caller of libc.
 
+pub mod affinity;
 pub mod alloc;
 pub mod backoff;
 pub mod clock;

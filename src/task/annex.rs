@@ -32,8 +32,11 @@ pub const HOOK_BYTES: usize = 48;
 pub mod note {
     pub const NAMED: u8 = 1 << 0;
     pub const LOCALS: u8 = 1 << 1;
+    /// No matter of the annex: this run was queued in a pool, which counts it. With
+    /// `mark::JOINED`, so that its exit is seen.
+    pub const POOLED: u8 = 1 << 2;
     /// The rest is a trace's: see `executor::watch`.
-    pub const ALL: u8 = NAMED | LOCALS;
+    pub const ALL: u8 = NAMED | LOCALS | POOLED;
 }
 
 /// Bytes of a name that are kept. The last one may be the last of the text: no zero is needed.
@@ -145,6 +148,12 @@ impl TaskRef {
     fn annex_locals<'a>(self) -> &'a Cell<*const TaskLocal> {
         // SAFETY: as above.
         unsafe { self.annex().byte_add(offset_of!(Annex, locals)).cast().as_ref() }
+    }
+
+    #[inline]
+    pub fn set_pooled(self, on: bool) {
+        let others = self.notes.get() & !note::POOLED;
+        self.notes.set(if on { others | note::POOLED } else { others });
     }
 
     pub fn notes(self, notes: u8) -> bool {

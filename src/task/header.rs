@@ -31,7 +31,7 @@ use crate::stack::pool::Slot;
 use crate::stack::switch::{Registration, Switch};
 use crate::task::create::ANNEX_BYTES;
 use crate::task::permit::Permit;
-use crate::task::state::TaskState;
+use crate::task::state::{self, TaskState};
 
 pub(crate) const PRIORITIES: usize = 3;
 pub(crate) const NORMAL: u8 = 1;
@@ -138,6 +138,8 @@ pub enum Waits {
     Grant,
     /// `user_code` has returned: for the end of its operations; in no list.
     Closing,
+    /// For a worker to begin it: in the queue of a pool, at `level`.
+    Queue,
 }
 
 /// What a task's next suspension or its exit must not pass by: bits of [`Task::marks`], so that a
@@ -374,6 +376,11 @@ impl TaskRef {
     #[inline(always)]
     pub fn is_attached(self) -> bool {
         self.state().is_taken()
+    }
+
+    /// Any thread. In the queue of a pool.
+    pub fn is_queued(self) -> bool {
+        self.state().run_state() == state::QUEUED
     }
 
     #[inline(always)]

@@ -1,0 +1,151 @@
+//! A worker of a pool: the loop of an executor that also begins what waits in a queue which it
+//! shares with others.
+//!
+//! Before each item it asks whether the queue has something of a higher priority than what is ready
+//! here. So a task that is put into the queue is the next that any worker begins, if its level is
+//! the highest; what has begun here and is ready again competes by its level, and takes turns with
+//! what is new at the same one. A plain executor pays nothing for this: it is another loop.
+
+use super::head::{add, dec, inc};
+use super::queue::{Queue, Seat, NO_LEVEL};
+use super::run::{Inside, BOUND};
+use super::watch::by;
+use super::Executor;
+use crate::error::{Errno, Res};
+use crate::task::header::{Flags, TaskRef};
+use crate::uring::kernel::Kernel;
+
+impl<K: Kernel> Executor<K> {
+    /// OWNER'S THREAD, outside its tasks. One pass: waits until there is something to do, and does
+    /// some of it. EPERM in the child of a fork.
+    pub fn run_fed(&self, seat: &Seat) -> Res<()> {
+        self.fed_by.set(seat.queue());
+        let _inside = Inside::new(self);
+        if self.watch.get() != 0 {
+            self.watched_run();
+        }
+        let begun = self.stamp();
+        let (now, ran) = self.fed_pass(begun, seat);
+        add(&self.head.total_ticks_in_run, now.wrapping_sub(begun));
+        if self.watch.get() != 0 {
+            self.watched_return(begun, now);
+        }
+        ran
+    }
+
+    /// OWNER'S THREAD. It begins tasks of that queue.
+    pub fn is_fed_by(&self, queue: &Queue) -> bool {
+        core::ptr::eq(self.fed_by.get(), queue)
+    }
+
+    fn fed_pass(&self, begun: u64, seat: &Seat) -> (u64, Res<()>) {
+        let (mut now, collected) = self.collect(begun);
+        self.tell_ended(seat);
+        if let Err(e) = collected {
+            return self.leave_fed(now, Err(e));
+        }
+        if self.ready.is_empty() && seat.level() == NO_LEVEL {
+            // One that leaves sleeps as long as it has tasks that have begun.
+            let is_over = seat.is_leaving() && !self.has_work();
+            if is_over || !seat.queue().rest(seat) {
+                return self.leave_fed(now, Ok(()));
+            }
+            let slept;
+            (now, slept) = self.wait(now, None);
+            seat.queue().end_rest(seat);
+            self.tell_ended(seat);
+            if let Err(e) = slept {
+                return self.leave_fed(now, Err(e));
+            }
+        }
+        now = if self.watches(by::TRACED) {
+            self.fed_chunk::<true>(now, seat)
+        } else {
+            self.fed_chunk::<false>(now, seat)
+        };
+        if !self.is_mine() {
+            return (now, Err(Errno(libc::EPERM))); // As in `pass`.
+        }
+        self.leave_fed(now, Ok(()))
+    }
+
+    fn leave_fed(&self, now: u64, result: Res<()>) -> (u64, Res<()>) {
+        let (now, left) = self.leave_run(now, result.map(|()| 0));
+        (now, left.map(|_| ()))
+    }
+
+    /// As `run_chunk`, with the queue.
+    fn fed_chunk<const WATCHED: bool>(&self, begun: u64, seat: &Seat) -> u64 {
+        let head = &self.head;
+        head.tasks_running.set(1);
+        let mut now = begun;
+        self.span.set((begun, Flags::COMPLETED));
+        let mut one_more = false;
+        let mut items = 0;
+        while items < BOUND && now.wrapping_sub(begun) < self.look_ticks {
+            let Some((task, is_new)) = self.next_fed(seat) else { break };
+            items += 1;
+            let flags = task.head.flags.get();
+            if flags != self.span.get().1 {
+                self.end_span(now);
+                self.span.set((now, flags));
+            }
+            if flags == Flags::PENDING_LAUNCH {
+                if !is_new {
+                    dec(&head.tasks_pending_launch);
+                } else if WATCHED {
+                    self.watched_launch(task, true);
+                }
+                if one_more {
+                    inc(&head.tasks_suspended);
+                }
+            } else if !one_more {
+                dec(&head.tasks_suspended);
+            }
+            (now, one_more) = self.run_item::<WATCHED>(task, now);
+            if !(one_more || self.is_mine()) {
+                break; // The child of a fork.
+            }
+        }
+        if one_more {
+            inc(&head.tasks_suspended);
+        }
+        self.end_span(now);
+        head.tasks_running.set(0);
+        head.current_task.set(core::ptr::null());
+        if self.is_mine() {
+            self.tell_ended(seat);
+        }
+        self.since_enter.set(self.since_enter.get().saturating_add(items as u32));
+        now
+    }
+
+    /// What is to run next, and whether it comes from the queue.
+    #[inline(always)]
+    fn next_fed(&self, seat: &Seat) -> Option<(TaskRef, bool)> {
+        let (new, ready) = (seat.level(), self.ready.level());
+        let takes_turns = new == ready && !self.fed_last.get();
+        if new < ready || (takes_turns && new != NO_LEVEL) {
+            // What is ready here goes before what is below it, or level with it in its turn.
+            let lowest = if takes_turns || ready == NO_LEVEL { ready } else { ready - 1 };
+            let ended = self.pooled_ended.take();
+            if let Some(task) = seat.queue().take(seat, lowest, ended, self.address()) {
+                self.fed_last.set(true);
+                return Some((task, true));
+            }
+        } else {
+            self.tell_ended(seat);
+        }
+        self.fed_last.set(false);
+        self.ready.pop().map(|task| (task, false))
+    }
+
+    /// What has ended is counted at once: somebody may wait for it.
+    #[inline(always)]
+    fn tell_ended(&self, seat: &Seat) {
+        let ended = self.pooled_ended.take();
+        if ended != 0 {
+            seat.queue().ended(ended);
+        }
+    }
+}

@@ -1,0 +1,489 @@
+//! Tasks that wait for one of several executors to begin them: the queue of a pool.
+//!
+//! ```text
+//!   levels  0: task --> task --> task       high: begun first, whoever comes
+//!           1:
+//!           2: task --> task                low
+//!   idle    seat --> seat                   workers that sleep; the last to fall asleep is woken
+//!                                           first
+//!   waits   record --> record               who waits until so few are left
+//! ```
+//!
+//! 1. All of it is behind one lock, held for some instructions: never over a wake-up, an allocation
+//!    or a call of the user's. Queues are never freed, only recycled: who has read the address of
+//!    one in a task may lock it, and finds out there whether the task is in it still.
+//! 2. A task leaves the queue under the lock: attached to the executor of who takes it, or ended.
+//!    So whoever finds it in the queue under the lock may take it out, and who does not find it
+//!    there finds it attached, or its run over.
+//! 3. A worker goes to sleep under the lock, with nothing in the queue. A task that is put in takes
+//!    one sleeper out and wakes it, unless one is on its way; that one wakes the next when it has
+//!    taken a task and there are more. So as many wake as there is work for, one at a time.
+//! 4. `occupied` is a hint for those who have not locked: what it misses for a moment, they find
+//!    under the lock before they sleep, or at the next task.
+
+use core::cell::Cell;
+use core::ffi::c_void;
+use core::ptr;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU8, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::mailbox::Mailbox;
+use super::queue_left::wake_all;
+use crate::error::{Errno, Res};
+use crate::intrusive::Fifo;
+use crate::sys::thread;
+use crate::task::header::{mark, TaskRef, Waits, PRIORITIES};
+use crate::task::list::TaskList;
+use crate::ticks;
+
+/// What `Queue::level` gives when nothing waits.
+pub const NO_LEVEL: u8 = PRIORITIES as u8;
+
+/// A line of its own: workers read `occupied` before each task.
+#[repr(C, align(128))]
+pub struct Queue {
+    /// Bit n: a task waits at level n.
+    occupied: AtomicU8,
+    tracks: AtomicBool,
+    /// `thread::forks` of the process that it is of.
+    forks: AtomicU32,
+    state: Mutex<State>,
+}
+
+pub(super) struct State {
+    pub(super) levels: [TaskList; PRIORITIES],
+    /// In the levels.
+    pub(super) queued: usize,
+    /// Begun, and not over.
+    pub(super) begun: usize,
+    /// The worker that fell asleep last.
+    pub(super) idle: *const Seat,
+    /// The worker that was woken and has not looked yet.
+    pub(super) waking: *const Seat,
+    /// Takes no task any more.
+    pub(super) closed: bool,
+    /// Closed, and the workers leave when it is empty.
+    pub(super) drains: bool,
+    /// Threads of workers.
+    pub(super) workers: usize,
+    pub(super) waits: Fifo,
+}
+
+// SAFETY: what it points to is touched under the lock alone, and stays until it is out of it.
+unsafe impl Send for State {}
+
+/// A worker's place at the queue: on its thread's stack, where it stays until the worker has left.
+pub struct Seat {
+    queue: &'static Queue,
+    mailbox: &'static Mailbox,
+    epoch: u64,
+    /// It begins no task any more.
+    leaves: AtomicBool,
+    /// Under the lock of the queue.
+    next: Cell<*const Seat>,
+    is_idle: Cell<bool>,
+}
+
+// SAFETY: others touch `leaves`, which is atomic, and what is under the lock.
+unsafe impl Sync for Seat {}
+
+/// A sleeper that was taken out, to be woken with the lock open.
+#[must_use]
+struct Woken(Option<(&'static Mailbox, u64)>);
+
+impl Woken {
+    /// It may be gone by now, as it woke for another reason and left.
+    fn wake(self) {
+        if let Some((mailbox, epoch)) = self.0 {
+            let _ = mailbox.with_owner(epoch, || mailbox.ask_wake());
+        }
+    }
+}
+
+impl State {
+    pub(super) fn level(&self) -> u8 {
+        self.levels.iter().position(|level| !level.is_empty()).map_or(NO_LEVEL, |n| n as u8)
+    }
+
+    pub(super) fn push(&mut self, task: TaskRef) {
+        let level = task.cpu_level();
+        task.wait_in(Waits::Queue, level);
+        let _ = self.levels[level as usize].push_back(task);
+        self.queued += 1;
+    }
+
+    /// `task` is in here.
+    pub(super) fn remove(&mut self, task: TaskRef) {
+        self.levels[task.level.get() as usize].remove(task);
+        task.waits.set(Waits::Nothing);
+        self.queued -= 1;
+    }
+
+    /// The oldest of the highest level, if that is `lowest` or higher.
+    pub(super) fn pop(&mut self, lowest: u8) -> Option<TaskRef> {
+        let level = self.level();
+        if level > lowest {
+            return None;
+        }
+        let task = self.levels.get(level as usize)?.pop_front()?;
+        task.waits.set(Waits::Nothing);
+        self.queued -= 1;
+        Some(task)
+    }
+
+    /// Rule 3.
+    fn wake_one(&mut self) -> Woken {
+        if !self.waking.is_null() || self.queued == 0 {
+            return Woken(None);
+        }
+        // SAFETY: a seat leaves the list before it goes.
+        let Some(seat) = (unsafe { self.idle.as_ref() }) else { return Woken(None) };
+        self.idle = seat.next.get();
+        seat.is_idle.set(false);
+        self.waking = seat;
+        Woken(Some((seat.mailbox, seat.epoch)))
+    }
+
+    /// `seat` looks, and takes a task or finds none.
+    fn looked(&mut self, seat: &Seat) {
+        if ptr::eq(self.waking, seat) {
+            self.waking = ptr::null();
+        }
+    }
+
+    fn unlist(&mut self, seat: &Seat) {
+        if !seat.is_idle.replace(false) {
+            return;
+        }
+        if ptr::eq(self.idle, seat) {
+            self.idle = seat.next.get();
+            return;
+        }
+        let mut before = self.idle;
+        // SAFETY: as above.
+        while let Some(entry) = unsafe { before.as_ref() } {
+            if ptr::eq(entry.next.get(), seat) {
+                entry.next.set(seat.next.get());
+                return;
+            }
+            before = entry.next.get();
+        }
+    }
+}
+
+impl Queue {
+    /// One of this process, which takes no task yet.
+    pub const fn new() -> Self {
+        Self {
+            occupied: AtomicU8::new(0),
+            tracks: AtomicBool::new(false),
+            forks: AtomicU32::new(0),
+            state: Mutex::new(State {
+                levels: [TaskList::new(), TaskList::new(), TaskList::new()],
+                queued: 0,
+                begun: 0,
+                idle: ptr::null(),
+                waking: ptr::null(),
+                closed: true,
+                drains: false,
+                workers: 0,
+                waits: Fifo::new(),
+            }),
+        }
+    }
+
+    /// # Safety
+    /// `at` was read in a task: the address of a queue.
+    pub(crate) unsafe fn from_ptr(at: *mut c_void) -> &'static Self {
+        // SAFETY: the caller's; queues are never freed.
+        unsafe { &*at.cast::<Self>() }
+    }
+
+    pub(super) fn stamp(&self) -> u64 {
+        if self.tracks.load(Relaxed) {
+            ticks::now()
+        } else {
+            0
+        }
+    }
+
+    pub(super) fn address(&self) -> *mut c_void {
+        ptr::from_ref(self).cast_mut().cast()
+    }
+
+    /// What it guards is never left half changed: a panic of its holder does not matter.
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn lock_of_worker(&self) -> MutexGuard<'_, State> {
+        // Held for some instructions: spinning for a moment is less than a sleep.
+        for _ in 0..100 {
+            if let Ok(guard) = self.state.try_lock() {
+                return guard;
+            }
+            core::hint::spin_loop();
+        }
+        self.lock()
+    }
+
+    /// The levels have changed.
+    pub(super) fn note(&self, state: &State) {
+        let mut occupied = 0;
+        for (n, level) in state.levels.iter().enumerate() {
+            occupied |= u8::from(!level.is_empty()) << n;
+        }
+        // Relaxed: a hint (rule 4). Not written where it says so already: the line is everybody's.
+        if self.occupied.load(Relaxed) != occupied {
+            self.occupied.store(occupied, Relaxed);
+        }
+    }
+
+    /// A hint: the highest level at which a task waits, or `NO_LEVEL`.
+    #[inline(always)]
+    pub fn level(&self) -> u8 {
+        let occupied = u32::from(self.occupied.load(Relaxed)) | 1 << NO_LEVEL;
+        occupied.trailing_zeros() as u8
+    }
+
+    /// ANY THREAD. False in the child of a fork, where another thread may hold the lock for ever.
+    pub fn is_of_this_process(&self) -> bool {
+        self.forks.load(Relaxed) == thread::forks()
+    }
+
+    pub(super) fn check_process(&self) -> Res<()> {
+        if self.is_of_this_process() {
+            Ok(())
+        } else {
+            Err(Errno(libc::EPERM))
+        }
+    }
+
+    /// Takes tasks from now on, of the calling process.
+    pub fn open(&self, tracks: bool) {
+        self.forks.store(thread::forks(), Relaxed);
+        self.tracks.store(tracks, Relaxed);
+        let mut state = self.lock();
+        (state.closed, state.drains) = (false, false);
+    }
+
+    /// ANY THREAD. Takes no task any more: `ESHUTDOWN`. With `drains` the workers that find it empty
+    /// leave.
+    pub fn close(&self, drains: bool) {
+        let mut state = self.lock();
+        state.closed = true;
+        state.drains |= drains;
+    }
+
+    /// ANY THREAD. One worker more, whose thread is about to be made.
+    pub fn add_worker(&self) {
+        self.lock().workers += 1;
+    }
+
+    /// The worker's thread, which does not use its seat any more; or its maker, where there is none.
+    pub fn remove_worker(&self) {
+        let mut state = self.lock();
+        state.workers -= 1;
+        let satisfied = state.satisfied();
+        drop(state);
+        wake_all(&satisfied);
+    }
+
+    /// ANY THREAD. Puts an idle task at the end of its level. `fill` is called once the task is
+    /// claimed, and gives its first marks. EBUSY, EINVAL as an attach; ESHUTDOWN: closed.
+    pub fn submit(&self, task: TaskRef, fill: impl FnOnce() -> u8) -> Res<()> {
+        self.check_process()?;
+        let before = self.claim(task, fill)?;
+        let mut state = self.lock();
+        if state.closed {
+            drop(state);
+            refuse(task, before);
+            return Err(Errno(libc::ESHUTDOWN));
+        }
+        self.put(&mut state, task);
+        self.note(&state);
+        let woken = state.wake_one();
+        drop(state);
+        woken.wake();
+        Ok(())
+    }
+
+    /// ANY THREAD. As `submit`, all by one lock; how many were put in: those before the first that
+    /// was refused, whose error comes with it.
+    pub fn submit_many(&self, tasks: impl Iterator<Item = TaskRef>) -> (usize, Res<()>) {
+        let mut put = 0;
+        if let Err(e) = self.check_process() {
+            return (0, Err(e));
+        }
+        let mut refused = Ok(());
+        let mut state = self.lock();
+        for task in tasks {
+            if state.closed {
+                refused = Err(Errno(libc::ESHUTDOWN));
+                break;
+            }
+            if let Err(e) = self.claim(task, || 0) {
+                refused = Err(e);
+                break;
+            }
+            self.put(&mut state, task);
+            put += 1;
+        }
+        self.note(&state);
+        let woken = state.wake_one();
+        drop(state);
+        woken.wake();
+        (put, refused)
+    }
+
+    /// What the task was before.
+    fn claim(&self, task: TaskRef, fill: impl FnOnce() -> u8) -> Res<u8> {
+        task.prefetch_to_write();
+        if task.head.user_code.get().is_none() {
+            return Err(Errno(libc::EINVAL));
+        }
+        let before = task.state().claim().ok_or(Errno(libc::EBUSY))?;
+        task.marks.set(fill() | mark::JOINED);
+        task.set_pooled(true);
+        task.launched(self.stamp());
+        Ok(before)
+    }
+
+    fn put(&self, state: &mut State, task: TaskRef) {
+        task.state().queued(self.address());
+        state.push(task);
+    }
+
+    /// The worker's thread. The oldest of the highest level, if that is `lowest` or higher,
+    /// attached to `executor`. So many that it took before have `ended`.
+    pub fn take(
+        &self,
+        seat: &Seat,
+        lowest: u8,
+        ended: usize,
+        executor: *mut c_void,
+    ) -> Option<TaskRef> {
+        let mut state = self.lock_of_worker();
+        state.begun -= ended;
+        state.looked(seat);
+        let task = if seat.is_leaving() { None } else { state.pop(lowest) };
+        if let Some(task) = task {
+            state.begun += 1;
+            task.state().taken(executor, ptr::from_ref(seat.mailbox).cast_mut().cast());
+            self.note(&state);
+        }
+        let woken = state.wake_one();
+        let satisfied = state.satisfied();
+        drop(state);
+        woken.wake();
+        wake_all(&satisfied);
+        task
+    }
+
+    /// The worker's thread. So many that it took have ended.
+    pub fn ended(&self, count: usize) {
+        let mut state = self.lock_of_worker();
+        state.begun -= count;
+        let satisfied = state.satisfied();
+        drop(state);
+        wake_all(&satisfied);
+    }
+
+    /// The worker's thread, about to sleep. False: it is not to, as there is something to take.
+    pub fn rest(&self, seat: &Seat) -> bool {
+        let mut state = self.lock_of_worker();
+        state.looked(seat);
+        if seat.is_leaving() {
+            let woken = state.wake_one(); // What this one leaves.
+            drop(state);
+            woken.wake();
+            return true;
+        }
+        if state.queued != 0 {
+            return false;
+        }
+        if state.drains {
+            seat.leaves.store(true, Relaxed);
+            return false;
+        }
+        seat.is_idle.set(true);
+        seat.next.set(state.idle);
+        state.idle = seat;
+        true
+    }
+
+    /// The worker's thread, which has slept.
+    pub fn end_rest(&self, seat: &Seat) {
+        self.lock_of_worker().unlist(seat);
+    }
+
+    /// ANY THREAD. How many threads of workers there are.
+    pub fn workers(&self) -> usize {
+        self.lock().workers
+    }
+
+    /// ANY THREAD. How many have not begun, and how many of those that have are not over.
+    pub fn counts(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.queued, state.begun)
+    }
+
+    /// ANY THREAD. Has the worker begin nothing more, and look at that.
+    pub fn dismiss(&self, seat: &Seat) {
+        seat.leaves.store(true, Relaxed);
+        self.lock().unlist(seat);
+        seat.wake();
+    }
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Seat {
+    /// The worker's thread, for its executor's mailbox.
+    pub fn new(queue: &'static Queue, mailbox: &'static Mailbox) -> Self {
+        Self {
+            queue,
+            mailbox,
+            epoch: mailbox.epoch(),
+            leaves: AtomicBool::new(false),
+            next: Cell::new(ptr::null()),
+            is_idle: Cell::new(false),
+        }
+    }
+
+    /// ANY THREAD that keeps the worker from leaving. Has it look at its queue.
+    pub fn wake(&self) {
+        Woken(Some((self.mailbox, self.epoch))).wake();
+    }
+
+    pub fn queue(&self) -> &'static Queue {
+        self.queue
+    }
+
+    #[inline(always)]
+    pub fn is_leaving(&self) -> bool {
+        // Relaxed: who sets it wakes the worker afterwards.
+        self.leaves.load(Relaxed)
+    }
+
+    /// As `Queue::level`, for this worker.
+    #[inline(always)]
+    pub fn level(&self) -> u8 {
+        if self.is_leaving() {
+            return NO_LEVEL;
+        }
+        self.queue.level()
+    }
+}
+
+/// A task that was claimed, and not put in.
+fn refuse(task: TaskRef, before: u8) {
+    task.set_pooled(false);
+    task.marks.set(0);
+    task.exited();
+    task.state().give_up(before);
+}

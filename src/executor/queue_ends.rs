@@ -1,0 +1,129 @@
+//! What others may want of a task that waits in a queue: to cancel it, or to change its priority.
+
+use std::sync::MutexGuard;
+
+use super::exit::Told;
+use super::queue::{Queue, State, NO_LEVEL};
+use super::queue_left::wake_all;
+use crate::error::{RawResult, Res};
+use crate::task::header::{TaskRef, ECANCELED};
+use crate::task::state::Run;
+
+impl Queue {
+    /// ANY THREAD. Runs `f`, if that run of `task` is in here.
+    fn with_queued<T>(
+        &self,
+        task: TaskRef,
+        run: Run,
+        f: impl FnOnce(&mut State) -> T,
+    ) -> Option<(T, MutexGuard<'_, State>)> {
+        let mut state = self.lock();
+        // Under the lock: rule 2.
+        if task.state().queued_run() != Some((run, self.address())) {
+            return None;
+        }
+        let done = f(&mut state);
+        self.note(&state);
+        Some((done, state))
+    }
+
+    /// ANY THREAD. The run ends without having begun: ECANCELED. False: it is not in here.
+    fn cancel(&self, task: TaskRef, run: Run) -> bool {
+        let Some((ended, mut state)) = self.with_queued(task, run, |state| {
+            state.remove(task);
+            self.end(task)
+        }) else {
+            return false;
+        };
+        let satisfied = state.satisfied();
+        drop(state);
+        ended.tell();
+        wake_all(&satisfied);
+        true
+    }
+
+    /// ANY THREAD. Ends all that are in here, each as `cancel` does; how many they were.
+    pub fn cancel_all(&self) -> usize {
+        let mut count = 0;
+        loop {
+            let mut state = self.lock();
+            let Some(task) = state.pop(NO_LEVEL) else { break };
+            let ended = self.end(task);
+            self.note(&state);
+            let satisfied = state.satisfied();
+            drop(state);
+            ended.tell();
+            wake_all(&satisfied);
+            count += 1;
+        }
+        count
+    }
+
+    /// Under the lock; `task` was taken out.
+    fn end(&self, task: TaskRef) -> Ended {
+        task.set_result(RawResult::failure(ECANCELED));
+        task.head.ticks.when_detached.set(self.stamp());
+        let told = Told::take(task);
+        task.set_pooled(false);
+        task.marks.set(0);
+        task.exited();
+        task.state().exited();
+        Ended { task, told }
+    }
+}
+
+/// A run that has ended in the queue: who is told of it, with the lock open.
+struct Ended {
+    task: TaskRef,
+    told: Option<Told>,
+}
+
+impl Ended {
+    fn tell(self) {
+        if let Some(told) = self.told {
+            told.call(self.task, RawResult::failure(ECANCELED));
+        }
+    }
+}
+
+/// Where a task is queued, and which run of it.
+fn queue_of(task: TaskRef) -> Option<(Run, &'static Queue)> {
+    let (run, at) = task.state().queued_run()?;
+    // SAFETY: read in the task.
+    Some((run, unsafe { Queue::from_ptr(at) }))
+}
+
+/// ANY THREAD. Ends the run of a task that is in a queue. None: it is in none, and so it is
+/// attached by now, or its run is over.
+pub fn cancel_queued(task: TaskRef) -> Option<Res<()>> {
+    while let Some((run, queue)) = queue_of(task) {
+        if let Err(e) = queue.check_process() {
+            return Some(Err(e));
+        }
+        if queue.cancel(task, run) {
+            return Some(Ok(()));
+        }
+    }
+    None
+}
+
+/// ANY THREAD. Moves a task that is in a queue to the end of its new level. None: it is in none.
+pub fn set_priorities_queued(task: TaskRef, cpu: u8, io: u8) -> Option<Res<()>> {
+    while let Some((run, queue)) = queue_of(task) {
+        if let Err(e) = queue.check_process() {
+            return Some(Err(e));
+        }
+        let moved = queue.with_queued(task, run, |state| {
+            let cpu_changed = task.head.cpu.replace(cpu) != cpu;
+            task.head.io.set(io);
+            if cpu_changed {
+                state.remove(task);
+                state.push(task);
+            }
+        });
+        if moved.is_some() {
+            return Some(Ok(()));
+        }
+    }
+    None
+}

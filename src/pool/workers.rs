@@ -1,0 +1,335 @@
+//! The pool: threads with an executor each, which begin the tasks of one queue.
+//!
+//! ```text
+//!   submit --> queue --> worker's executor: run_fed --> exit
+//!                    \-> worker's executor ...
+//! ```
+//!
+//! 1. `seats` and `starting` are behind the pool's lock; the queue's lock is taken inside it, never
+//!    the other way round. A worker takes its seat off the list before it leaves.
+//! 2. A worker that is dismissed begins nothing more, and leaves when what it has begun, and what
+//!    was launched on its executor directly, has ended.
+//! 3. Pools are never freed, only recycled: see `executor::queue`.
+//! 4. In the child of a fork a pool is the parent's: every call is refused before it takes a lock.
+
+use core::mem;
+use core::ptr::{self, NonNull};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use crate::error::{Errno, Res};
+use crate::executor::grant::Caller;
+use crate::executor::queue::{Queue, Seat};
+use crate::executor::queue_left::Left;
+use crate::executor::reference::Reference;
+use crate::executor::Executor;
+use crate::sys::backoff::Backoff;
+use crate::sys::fork::{ForkLock, Watch};
+use crate::sys::{affinity, alloc, helper, stack_overflow, thread};
+use crate::uring::{CreateError, RealKernel, RingOptions};
+
+/// How many workers a pool may have.
+pub const WORKERS_MAX: u32 = 4096;
+
+/// How to make each worker's executor.
+#[derive(Clone, Copy)]
+pub struct Options {
+    pub ring: RingOptions,
+    pub track: bool,
+}
+
+struct Worker {
+    /// On its thread's stack, until it is taken off the list.
+    seat: *const Seat,
+    /// One of the references to its executor.
+    reference: NonNull<Reference>,
+}
+
+struct State {
+    options: Options,
+    /// CPUs of the workers, in turn; none: any.
+    cpus: Vec<u32>,
+    next_cpu: usize,
+    seats: Vec<Worker>,
+    /// Threads that have not said yet whether they have an executor.
+    starting: u32,
+    failed: Option<CreateError>,
+    quits: bool,
+    /// `thread::forks` of the process that let go of it, and the next spare one.
+    spare: (u32, Option<&'static Pool>),
+}
+
+// SAFETY: seats are touched under the lock alone, and stay until they are off the list; references
+// are counted.
+unsafe impl Send for State {}
+
+/// `struct monad_async_pool_object`
+pub struct Pool {
+    pub queue: Queue,
+    state: Mutex<State>,
+    started: Condvar,
+}
+
+static SPARE: ForkLock<Option<&'static Pool>> = ForkLock::new(None);
+
+extern "C" fn before_fork() {
+    SPARE.hold();
+}
+
+extern "C" fn in_parent() {
+    SPARE.let_go(|_| {});
+}
+
+/// Their locks may be held by threads that the child does not have.
+extern "C" fn in_child() {
+    SPARE.let_go(|first| *first = None);
+}
+
+fn spare() -> MutexGuard<'static, Option<&'static Pool>> {
+    static WATCH: Watch = Watch::new();
+    WATCH.ensure(before_fork, in_parent, in_child);
+    SPARE.lock()
+}
+
+fn no_memory(errno: Errno) -> CreateError {
+    CreateError { errno, text: "no memory for the pool.".into() }
+}
+
+/// EXPENSIVE. With so many workers, whose executors exist when it returns.
+pub fn create(
+    options: Options,
+    workers: u32,
+    cpus: Vec<u32>,
+) -> Result<&'static Pool, CreateError> {
+    let state = State {
+        options,
+        cpus,
+        next_cpu: 0,
+        seats: Vec::new(),
+        starting: 0,
+        failed: None,
+        quits: false,
+        spare: (0, None),
+    };
+    let mut first = spare();
+    let pool = match *first {
+        Some(pool) => {
+            let mut old = pool.lock();
+            *first = old.spare.1;
+            *old = state;
+            drop((old, first));
+            pool
+        }
+        None => {
+            drop(first);
+            let pool =
+                Pool { queue: Queue::new(), state: Mutex::new(state), started: Condvar::new() };
+            Box::leak(alloc::try_box(pool).map_err(no_memory)?)
+        }
+    };
+    pool.queue.open(options.track);
+    match pool.resize(workers) {
+        Ok(()) => Ok(pool),
+        Err(e) => {
+            pool.quit(How::Return);
+            let mut backoff = Backoff::new();
+            while pool.queue.workers() != 0 {
+                backoff.wait();
+            }
+            pool.recycle();
+            Err(e)
+        }
+    }
+}
+
+/// What happens to tasks that have not begun.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum How {
+    Drain,
+    Return,
+}
+
+impl Pool {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// EXPENSIVE. ANY THREAD. Until it has so many workers, or an error says why not.
+    pub fn resize(&'static self, workers: u32) -> Result<(), CreateError> {
+        let invalid =
+            |errno, text: &'static str| CreateError { errno: Errno(errno), text: text.into() };
+        if workers == 0 || workers > WORKERS_MAX {
+            return Err(invalid(libc::EINVAL, "a pool has 1 to 4096 workers."));
+        }
+        if !self.queue.is_of_this_process() {
+            return Err(invalid(libc::EPERM, "the pool is another process's."));
+        }
+        let mut state = self.lock();
+        if state.quits {
+            return Err(invalid(libc::ESHUTDOWN, "the pool has been told to quit."));
+        }
+        let wanted = workers as usize;
+        state.seats.try_reserve(wanted).map_err(|_| no_memory(Errno(libc::ENOMEM)))?;
+        while state.seats.len() > wanted {
+            if let Some(worker) = state.seats.pop() {
+                self.dismiss(&worker);
+            }
+        }
+        while state.seats.len() + (state.starting as usize) < wanted && state.failed.is_none() {
+            let cpu = match state.cpus.len() {
+                0 => None,
+                n => Some(state.cpus[state.next_cpu % n]),
+            };
+            state.next_cpu += 1;
+            state.starting += 1;
+            let options = state.options;
+            self.queue.add_worker();
+            if let Err(errno) = helper::spawn("pool", move || work(self, &options, cpu)) {
+                self.queue.remove_worker();
+                state.starting -= 1;
+                state.failed =
+                    Some(CreateError { errno, text: "no thread for a worker of the pool.".into() });
+            }
+        }
+        while state.starting != 0 {
+            state = self.started.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.failed.take().map_or(Ok(()), Err)
+    }
+
+    /// Under the lock; it is off the list.
+    fn dismiss(&self, worker: &Worker) {
+        // SAFETY: rule 1: it cannot take itself off before we let go of the lock.
+        self.queue.dismiss(unsafe { &*worker.seat });
+        // SAFETY: the list's.
+        unsafe { Reference::release(worker.reference) };
+    }
+
+    /// ANY THREAD. No task is taken any more. How many were handed back: their runs are over,
+    /// ECANCELED, and never began. Workers leave by rule 2.
+    pub fn quit(&self, how: How) -> usize {
+        let mut state = self.lock();
+        state.quits = true;
+        self.queue.close(how == How::Drain);
+        if how == How::Drain {
+            for worker in &state.seats {
+                // SAFETY: as in `dismiss`.
+                unsafe { &*worker.seat }.wake();
+            }
+            return 0;
+        }
+        for worker in mem::take(&mut state.seats) {
+            self.dismiss(&worker);
+        }
+        drop(state);
+        self.queue.cancel_all()
+    }
+
+    /// The calling thread is a worker's, in one of its tasks.
+    pub fn is_here(&self) -> bool {
+        let running = thread::running().cast::<Executor<RealKernel>>();
+        // SAFETY: null, or the executor that runs here.
+        unsafe { running.as_ref() }.is_some_and(|ex| ex.is_fed_by(&self.queue))
+    }
+
+    /// ANY THREAD. How many workers there are that begin tasks.
+    pub fn workers(&self) -> usize {
+        self.lock().seats.len()
+    }
+
+    /// ANY THREAD. One more reference to the executor of a worker.
+    pub fn worker(&self, index: usize) -> Res<NonNull<Reference>> {
+        let state = self.lock();
+        let worker = state.seats.get(index).ok_or(Errno(libc::ENOENT))?;
+        // SAFETY: the list holds one.
+        unsafe { worker.reference.as_ref() }.retain();
+        Ok(worker.reference)
+    }
+
+    /// SUSPENDS, or blocks, until all workers have left, which were told to.
+    ///
+    /// # Safety
+    /// Nobody uses the pool any more.
+    pub unsafe fn end(&'static self, caller: &Caller<'_, RealKernel>) -> Res<()> {
+        self.queue.until_left(caller, 0, Left::Workers)?;
+        self.recycle();
+        Ok(())
+    }
+
+    fn recycle(&'static self) {
+        let mut first = spare();
+        self.lock().spare = (thread::forks(), *first);
+        *first = Some(self);
+    }
+}
+
+/// A worker's life.
+fn work(pool: &'static Pool, options: &Options, cpu: Option<u32>) {
+    let started = |failed: Option<CreateError>, worker: Option<Worker>| {
+        let mut state = pool.lock();
+        state.starting -= 1;
+        state.failed = failed.or(state.failed.take());
+        match worker {
+            // Room was made by who counts it as starting.
+            Some(worker) if !state.quits => state.seats.push(worker),
+            Some(worker) => pool.dismiss(&worker),
+            None => {}
+        }
+        pool.started.notify_all();
+    };
+    let mut ex = match executor(options, cpu) {
+        Ok(ex) => ex,
+        Err(e) => {
+            started(Some(e), None);
+            return pool.queue.remove_worker();
+        }
+    };
+    let reference = match ex.reference() {
+        Ok(reference) => reference,
+        Err(e) => {
+            started(Some(no_memory(e)), None);
+            let _ = ex.destroy();
+            return pool.queue.remove_worker();
+        }
+    };
+    let seat = Seat::new(&pool.queue, ex.mailbox());
+    started(None, Some(Worker { seat: &seat, reference }));
+    loop {
+        if ex.run_fed(&seat) == Err(Errno(libc::EPERM)) {
+            // A task forked, and this is the child: everything here is the parent's.
+            mem::forget(ex);
+            return;
+        }
+        if seat.is_leaving() && !ex.has_work() {
+            leave(pool, &seat);
+            match ex.destroy() {
+                Ok(()) => break,
+                Err((back, _)) => ex = back, // Launched on it directly, at the last moment.
+            }
+        }
+    }
+    pool.queue.remove_worker();
+}
+
+/// A worker that leaves on its own takes itself off the list.
+fn leave(pool: &Pool, seat: &Seat) {
+    let mut state = pool.lock();
+    if let Some(at) = state.seats.iter().position(|worker| ptr::eq(worker.seat, seat)) {
+        let worker = state.seats.remove(at);
+        // SAFETY: the list's.
+        unsafe { Reference::release(worker.reference) };
+    }
+}
+
+fn executor(options: &Options, cpu: Option<u32>) -> Result<Box<Executor<RealKernel>>, CreateError> {
+    if let Some(cpu) = cpu {
+        affinity::pin(cpu).map_err(|errno| CreateError {
+            errno,
+            text: "a CPU of the pool does not exist, or this process may not use it.".into(),
+        })?;
+    }
+    stack_overflow::install().map_err(|refused| CreateError {
+        errno: refused.errno(),
+        text: refused.sentence().into(),
+    })?;
+    Executor::new(RealKernel::new(&options.ring)?, options.track).map_err(no_memory)
+}
