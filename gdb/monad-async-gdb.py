@@ -119,6 +119,8 @@ def monad_async_debugger():
             at, data = self.library.at, self.data
             if self.running:
                 return "running"
+            if data[at["task.state"]] == at["state.queued"]:
+                return "queued in a pool"
             if self.pending:
                 return "pending launch"
             if not self.suspended:

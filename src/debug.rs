@@ -52,7 +52,7 @@ unsafe impl Sync for Table {}
 const SLOT_AT: usize = offset_of!(Task, slot);
 const _: () = assert!(size_of::<Option<Slot>>() == size_of::<Slot>());
 
-const TASK_FIELDS: [(&str, usize); 32] = [
+const TASK_FIELDS: [(&str, usize); 33] = [
     ("task.size", size_of::<Task>()),
     ("task.cpu", offset_of!(TaskHead, cpu)),
     ("task.io", offset_of!(TaskHead, io)),
@@ -76,6 +76,7 @@ const TASK_FIELDS: [(&str, usize); 32] = [
     ("mark.asked", mark::ASKED as usize),
     ("executor.owner", Executor::<RealKernel>::OWNER_AT),
     ("state.fresh", state::FRESH as usize),
+    ("state.queued", state::QUEUED as usize),
     ("waits.deadline", Waits::Deadline as usize),
     ("waits.forever", Waits::Forever as usize),
     ("waits.completion", Waits::Completion as usize),

@@ -12,6 +12,7 @@
 #include "async/inspect.h"
 #include "async/metrics.h"
 #include "async/op.h"
+#include "async/pool.h"
 #include "async/process.h"
 #include "async/remote.h"
 #include "async/result.h"

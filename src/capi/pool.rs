@@ -3,7 +3,7 @@
 use core::ptr;
 
 use super::executor::{self as c_executor, ExecutorAttr};
-use super::group::{tell, OnExit};
+use super::group::tell;
 use super::remote::RemotePtr;
 use super::task::TaskPtr;
 use crate::api;
@@ -18,6 +18,9 @@ use crate::ticks;
 use crate::uring::{CreateError, RealKernel};
 
 const EINVAL: Errno = Errno(libc::EINVAL);
+
+/// `monad_async_exit`
+type OnExit = super::group::OnExit;
 
 /// `monad_async_pool`
 pub(super) type PoolPtr = *mut Pool;

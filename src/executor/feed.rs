@@ -86,10 +86,9 @@ impl<K: Kernel> Executor<K> {
             let Some((task, is_new)) = self.next_fed(seat) else { break };
             items += 1;
             let flags = task.head.flags.get();
-            if flags != self.span.get().1 {
-                self.end_span(now);
-                self.span.set((now, flags));
-            }
+            self.spans(flags, now);
+            // It passes to no other: what is next is for the queue to say.
+            self.next.begin(self.ready.popped(), now, false);
             if flags == Flags::PENDING_LAUNCH {
                 if !is_new {
                     dec(&head.tasks_pending_launch);

@@ -267,7 +267,7 @@ impl Queue {
         (state.closed, state.drains) = (false, false);
     }
 
-    /// ANY THREAD. Takes no task any more: `ESHUTDOWN`. With `drains` the workers that find it empty
+    /// ANY THREAD. Takes no task any more: `ESHUTDOWN`. With `drains`, workers that find it empty
     /// leave.
     pub fn close(&self, drains: bool) {
         let mut state = self.lock();
@@ -280,7 +280,7 @@ impl Queue {
         self.lock().workers += 1;
     }
 
-    /// The worker's thread, which does not use its seat any more; or its maker, where there is none.
+    /// The worker's thread, done with its seat; or its maker, where there is no thread.
     pub fn remove_worker(&self) {
         let mut state = self.lock();
         state.workers -= 1;

@@ -60,7 +60,7 @@ impl Queue {
     }
 
     /// Under the lock; `task` was taken out.
-    fn end(&self, task: TaskRef) -> Ended {
+    fn end(&self, task: TaskRef) -> OverUnbegun {
         task.set_result(RawResult::failure(ECANCELED));
         task.head.ticks.when_detached.set(self.stamp());
         let told = Told::take(task);
@@ -68,17 +68,17 @@ impl Queue {
         task.marks.set(0);
         task.exited();
         task.state().exited();
-        Ended { task, told }
+        OverUnbegun { task, told }
     }
 }
 
 /// A run that has ended in the queue: who is told of it, with the lock open.
-struct Ended {
+struct OverUnbegun {
     task: TaskRef,
     told: Option<Told>,
 }
 
-impl Ended {
+impl OverUnbegun {
     fn tell(self) {
         if let Some(told) = self.told {
             told.call(self.task, RawResult::failure(ECANCELED));
