@@ -3,6 +3,7 @@
 #include "monad-async/src/bridge.rs.h"
 #include "monad/async/detail/die.hpp"
 #include "monad/async/detail/task_state.hpp"
+#include "monad/async/pool.h"
 #include "monad/async/scope.h"
 #include "patience.hpp"
 
@@ -79,7 +80,13 @@ bool stop(task_state &state, async_bridge::Task const &task) noexcept
     while (state.is_attached()) {
         auto const ex = __atomic_load_n(&state.head->current_executor, __ATOMIC_ACQUIRE);
         if (ex == nullptr) {
-            continue; // Between the two stores that publish its exit.
+            // In the queue of a pool, which it leaves at once; or between the two stores that
+            // publish its exit.
+            if (monad_async_task_is_queued(state.head) &&
+                monad_async_task_cancel(nullptr, state.head).error == EPERM) {
+                return false;
+            }
+            continue;
         }
         if (!looked) {
             looked = true;

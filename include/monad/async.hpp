@@ -17,6 +17,7 @@
 #include "async/group.hpp"
 #include "async/io_batch.hpp"
 #include "async/operation.hpp"
+#include "async/pool.hpp"
 #include "async/priority.hpp"
 #include "async/process.hpp"
 #include "async/scope.hpp"

@@ -114,7 +114,7 @@ pub unsafe extern "C" fn monad_async_pool_destroy(pool: PoolPtr) -> RawResult {
         }
         // SAFETY: the task that runs on this thread, or null.
         let caller = unsafe { api::caller::<RealKernel>(thread::running_task().cast()) }?;
-        let returned = pool.quit(How::Return);
+        let returned = if pool.quits() { 0 } else { pool.quit(How::Return) };
         let mut shield = core::mem::MaybeUninit::<Scope>::uninit();
         let inside = caller.executor();
         if let Some((ex, task)) = inside {

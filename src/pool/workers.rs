@@ -224,6 +224,11 @@ impl Pool {
         self.queue.cancel_all()
     }
 
+    /// It was told to.
+    pub fn quits(&self) -> bool {
+        self.lock().quits
+    }
+
     /// The calling thread is a worker's, in one of its tasks.
     pub fn is_here(&self) -> bool {
         let running = thread::running().cast::<Executor<RealKernel>>();

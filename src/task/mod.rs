@@ -12,6 +12,7 @@ pub mod latch;
 #[cfg(not(loom))]
 pub mod list;
 pub mod permit;
+pub mod queued;
 pub mod requests;
 pub mod state;
 #[cfg(not(loom))]

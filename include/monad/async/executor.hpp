@@ -46,6 +46,25 @@ executor_run(monad_async_executor ex, std::size_t max_items, std::uint64_t wait_
     return r.error == 0 ? static_cast<std::size_t>(r.value) : 0;
 }
 
+inline void fill(monad_async_executor_attr &attr, executor_options const &options) noexcept
+{
+    attr.io_uring_ring.entries = options.io_uring_entries;
+    if (options.completion_entries != 0) {
+        attr.io_uring_ring.params.flags |= IORING_SETUP_CQSIZE;
+        attr.io_uring_ring.params.cq_entries = options.completion_entries;
+    }
+    if (options.share_workers_of >= 0) {
+        attr.io_uring_ring.params.flags |= IORING_SETUP_ATTACH_WQ;
+        attr.io_uring_ring.params.wq_fd = static_cast<std::uint32_t>(options.share_workers_of);
+    }
+    if (!options.time_tracking) {
+        attr.flags |= MONAD_ASYNC_EXECUTOR_NO_TIME_TRACKING;
+    }
+    attr.max_kernel_workers[0] = options.max_kernel_workers[0];
+    attr.max_kernel_workers[1] = options.max_kernel_workers[1];
+    attr.direct_descriptors = options.direct_descriptors;
+}
+
 } // namespace detail
 /** @endcond */
 
@@ -75,21 +94,7 @@ public:
     explicit executor(executor_options const &options)
     {
         monad_async_executor_attr attr = {};
-        attr.io_uring_ring.entries = options.io_uring_entries;
-        if (options.completion_entries != 0) {
-            attr.io_uring_ring.params.flags |= IORING_SETUP_CQSIZE;
-            attr.io_uring_ring.params.cq_entries = options.completion_entries;
-        }
-        if (options.share_workers_of >= 0) {
-            attr.io_uring_ring.params.flags |= IORING_SETUP_ATTACH_WQ;
-            attr.io_uring_ring.params.wq_fd = static_cast<std::uint32_t>(options.share_workers_of);
-        }
-        if (!options.time_tracking) {
-            attr.flags |= MONAD_ASYNC_EXECUTOR_NO_TIME_TRACKING;
-        }
-        attr.max_kernel_workers[0] = options.max_kernel_workers[0];
-        attr.max_kernel_workers[1] = options.max_kernel_workers[1];
-        attr.direct_descriptors = options.direct_descriptors;
+        detail::fill(attr, options);
         auto block = std::make_unique<detail::executor_block>();
         block->on_unobserved = options.on_unobserved;
         block->on_exception = options.on_exception;

@@ -71,7 +71,8 @@ struct future_base {
             return;
         }
         bool const here = is_here(*of->block);
-        while (!is_done()) {
+        // The child of a fork: it is the parent's, and never done here.
+        while (!is_done() && of->block->is_of_this_process()) {
             if (here) {
                 int why_not = 0;
                 (void)executor_run(of->block->head, SIZE_MAX, forever_ns, why_not);
@@ -113,14 +114,12 @@ template <class State> void end_future(future_base &base) noexcept
     }
 }
 
-template <class R, class F>
-MONAD_ASYNC_LOCAL future_base *submit_to(executor_block *block, F &&body)
+template <class R, class Target, class F>
+MONAD_ASYNC_LOCAL future_base *
+submit_by(executor_block &block, bool here, Target target, F &&body, char const *what)
 {
     using state_type = future_state<R>;
-    char const *const what = "monad::async::executor::submit";
-    check(block == nullptr ? EINVAL : 0, what);
-    bool const here = is_here(*block);
-    auto &s = take_or_throw(*block, here, what);
+    auto &s = take_or_throw(block, here, what);
     state_type *state = nullptr;
     try {
         if constexpr (fits_spawned<state_type>) {
@@ -141,7 +140,7 @@ MONAD_ASYNC_LOCAL future_base *submit_to(executor_block *block, F &&body)
                 state->value.emplace(std::invoke(std::move(f)));
             }
         };
-        int const error = launch(&s, nullptr, background_target{block, here}, std::move(call));
+        int const error = launch(&s, nullptr, target, std::move(call));
         if (error == no_room) {
             throw std::bad_alloc();
         }
@@ -155,6 +154,16 @@ MONAD_ASYNC_LOCAL future_base *submit_to(executor_block *block, F &&body)
         throw;
     }
     return state;
+}
+
+template <class R, class F>
+MONAD_ASYNC_LOCAL future_base *submit_to(executor_block *block, F &&body)
+{
+    char const *const what = "monad::async::executor::submit";
+    check(block == nullptr ? EINVAL : 0, what);
+    bool const here = is_here(*block);
+    return submit_by<R>(
+        *block, here, background_target{block, here}, std::forward<F>(body), what);
 }
 
 } // namespace detail
@@ -200,7 +209,8 @@ public:
      *  @throws what the callable threw; cancelled_error: it was cancelled before it began
      *  @throws cancelled_error, timeout_error the wait was interrupted: the future is as before
      *  @throws std::system_error `EINVAL`: of nothing; `EDEADLK`: on the executor's thread outside
-     *  its tasks, while it has not ended */
+     *  its tasks, while it has not ended; `EPERM`: in the child of a fork, which it did not end
+     *  before */
     R get()
     {
         detail::check(await(detail::forever_ns), "monad::async::future::get");
@@ -255,6 +265,9 @@ private:
         }
         if (state_->is_done()) {
             return 0;
+        }
+        if (!state_->of->block->is_of_this_process()) {
+            return EPERM;
         }
         if (monad_async_task_current() == nullptr && detail::is_here(*state_->of->block)) {
             return EDEADLK;

@@ -86,10 +86,9 @@ MONAD_ASYNC_ASSERT_SIZE(struct monad_async_pool_attr, 256);
 MONAD_ASYNC_API monad_async_result monad_async_pool_create(
     monad_async_pool *pool, struct monad_async_pool_attr const *attr) MONAD_ASYNC_NOEXCEPT;
 
-/** Quits (`MONAD_ASYNC_POOL_RETURN`, unless it was told to quit already; then what is queued still
- *  is handed back), and waits until the workers have left: until all that they have begun, and what
- *  was launched on their executors directly, has ended. SUSPENDS inside a task, shielded; blocks
- *  outside. EXPENSIVE. To drain a pool, `monad_async_pool_quit` and wait first.
+/** Has it quit (`MONAD_ASYNC_POOL_RETURN`), unless it was told to already, and waits until the
+ *  workers have left: until all that they have begun, and what was launched on their executors
+ *  directly, has ended. SUSPENDS inside a task, shielded; blocks outside. EXPENSIVE.
  *  @param pool the pool; no longer to be used, unless there is an error
  *  @return how many tasks were handed back
  *  @retval EDEADLK inside a task of one of its workers

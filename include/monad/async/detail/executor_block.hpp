@@ -21,6 +21,9 @@
 #include <functional>
 #include <memory>
 
+#include <sys/types.h>
+#include <unistd.h>
+
 namespace monad::async_bridge {
 struct Executor; // Rust's; never seen through.
 }
@@ -48,6 +51,7 @@ struct executor_block {
     int elsewhere_lock = 0;
     void (*drop_spawned)(executor_block &) noexcept = nullptr;
     unsigned users = 1;
+    pid_t process = ::getpid();
     // Asked for, and no loop has answered it yet.
     bool stop = false;
 
@@ -67,6 +71,9 @@ struct executor_block {
             drop_spawned(*this);
         }
     }
+
+    // False in the child of a fork: what is not over there never will be. A system call.
+    [[nodiscard]] bool is_of_this_process() const noexcept { return process == ::getpid(); }
 
     void use() noexcept { __atomic_fetch_add(&users, 1, __ATOMIC_RELAXED); }
 

@@ -1,0 +1,307 @@
+#ifndef MONAD_ASYNC_POOL_HPP
+#define MONAD_ASYNC_POOL_HPP
+
+/** @file pool.hpp
+ *  The pool as a C++ object: callables that the threads of a pool run, by priority.
+ *
+ *  The words ANY THREAD and SUSPENDS are those of executor.h. */
+
+#include "detail/executor_block.hpp"
+#include "detail/runtime.hpp"
+#include "detail/spawn.hpp"
+#include "detail/waiting.hpp"
+#include "error.hpp"
+#include "executor_options.hpp"
+#include "executor_ref.hpp"
+#include "future.hpp"
+#include "pool.h"
+#include "priority.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <iterator>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace monad::async {
+inline namespace v0 {
+
+/** How to make a pool. */
+struct thread_pool_options {
+    /** How many workers; 0: as many as the calling thread may use CPUs. */
+    unsigned workers = 0;
+    /** The CPUs of the workers, one each, in turn. Empty: the kernel chooses. */
+    std::vector<std::uint32_t> cpus = {};
+    /** How to make each worker's executor: without a ring, unless it says otherwise. Of the rest,
+     *  `name` and `on_unobserved` are not used. */
+    executor_options executor = executor_options::compute_only();
+};
+
+/** @cond no API */
+namespace detail {
+
+struct pool_target {
+    monad_async_pool pool;
+    priority level;
+    friend bool operator==(pool_target const &t, std::nullptr_t) { return t.pool == nullptr; }
+};
+
+inline monad_async_result start(pool_target to, monad_async_task task) noexcept
+{
+    task->priority.cpu = static_cast<monad_async_priority>(to.level);
+    return monad_async_pool_spawn(to.pool, task, &spawned_exited);
+}
+
+// What the workers of one for_each share: on the stack of who waits for them.
+template <class Iterator, class F> struct each {
+    Iterator begin;
+    std::size_t size;
+    std::size_t step;
+    F *f;
+    // Atomic: the first that nobody has taken.
+    std::size_t next = 0;
+
+    // Takes some, again and again, until none is left.
+    void work()
+    {
+        for (;;) {
+            std::size_t const from = __atomic_fetch_add(&next, step, __ATOMIC_RELAXED);
+            if (from >= size) {
+                return;
+            }
+            auto at = begin + static_cast<std::ptrdiff_t>(from);
+            for (std::size_t n = std::min(step, size - from); n != 0; --n, ++at) {
+                try {
+                    std::invoke(*f, *at);
+                }
+                catch (...) {
+                    __atomic_store_n(&next, size, __ATOMIC_RELAXED); // The others stop, too.
+                    throw;
+                }
+            }
+        }
+    }
+};
+
+} // namespace detail
+/** @endcond */
+
+/** Threads that run callables, each as a task of an executor of its own: what they run may suspend,
+ *  and do I/O if the executors have rings. What has a higher priority begins first, and the oldest
+ *  among equals. Neither copied nor moved; ANY THREAD may use it. */
+class thread_pool {
+public:
+    /** EXPENSIVE.
+     *  @param workers how many; 0: as many as the calling thread may use CPUs
+     *  @throws std::system_error as the other constructor */
+    explicit thread_pool(unsigned workers = 0) : thread_pool(with(workers)) {}
+
+    /** EXPENSIVE. The workers are there when it returns.
+     *  @param options how to make it
+     *  @throws std::system_error as `executor`; `EAGAIN`: no more threads; `EINVAL`: a CPU that the
+     *  process may not use
+     *  @throws std::bad_alloc */
+    explicit thread_pool(thread_pool_options const &options)
+    {
+        monad_async_pool_attr attr = {};
+        detail::fill(attr.executor, options.executor);
+        attr.workers = options.workers;
+        attr.cpus = options.cpus.data();
+        attr.cpus_count = static_cast<std::uint32_t>(options.cpus.size());
+        auto block = std::make_unique<detail::executor_block>();
+        block->on_exception = options.executor.on_exception;
+        auto const r = monad_async_pool_create(&pool_, &attr);
+        detail::check(r.error, monad_async_last_create_error());
+        block_ = block.release();
+    }
+
+    /** Drains, and waits until the workers have left: until everything that was submitted, or
+     *  launched on a worker's executor, has ended. SUSPENDS inside a task, shielded; blocks
+     *  outside. Call `quit` before, to have what has not begun handed back. Ends the process, with
+     *  a message, inside a task of the pool's own; does nothing in a child after `fork`. */
+    ~thread_pool()
+    {
+        auto *const pool = pool_;
+        (void)monad_async_pool_quit(pool, MONAD_ASYNC_POOL_DRAIN);
+        auto const r = detail::suspending([pool] { return monad_async_pool_destroy(pool); });
+        if (r.error == EDEADLK) {
+            detail::die("a thread_pool was destroyed inside one of its own tasks");
+        }
+        block_->leave();
+    }
+
+    thread_pool(thread_pool const &) = delete;
+    thread_pool &operator=(thread_pool const &) = delete;
+
+    /** Has a worker call `body`. Does not suspend; a lock that is held for some instructions, and
+     *  no malloc once the pool is warm and `body` fits 64 bytes.
+     *  @param body any callable; moved in
+     *  @param level what begins first
+     *  @return for what it returns or throws; `cancelled_error`: it was cancelled before it began,
+     *  or handed back
+     *  @throws std::system_error `ESHUTDOWN`: the pool was told to quit; `ENOMEM`: no task
+     *  @throws std::bad_alloc
+     *  @throws what moving `body` does */
+    template <class F> [[nodiscard]] future<std::invoke_result_t<std::decay_t<F>>> submit(
+        F &&body, priority level = priority::normal)
+    {
+        using result = std::invoke_result_t<std::decay_t<F>>;
+        return future<result>(detail::submit_by<result>(*block_, false,
+            detail::pool_target{pool_, level}, std::forward<F>(body),
+            "monad::async::thread_pool::submit"));
+    }
+
+    /** As `submit`, for whose result nobody waits: an exception goes to
+     *  `executor_options::on_exception`.
+     *  @param body any callable; moved in
+     *  @param level what begins first
+     *  @throws std::system_error, std::bad_alloc as `submit` */
+    template <class F> void spawn(F &&body, priority level = priority::normal)
+    {
+        char const *const what = "monad::async::thread_pool::spawn";
+        auto &s = detail::take_or_throw(*block_, false, what);
+        detail::launch_spawned(
+            s, detail::pool_target{pool_, level}, std::forward<F>(body), what);
+    }
+
+    /** Has the workers call `f` with each element, some at a time, in no order; returns when all
+     *  are done. SUSPENDS inside a task, one of the pool's too; blocks outside. An exception ends
+     *  it early: elements that nobody has taken are left out, and the first one is thrown here.
+     *  @param range with random access
+     *  @param f called by several threads at once
+     *  @param level what begins first
+     *  @throws what `f` throws
+     *  @throws std::system_error, std::bad_alloc as `submit` */
+    template <class Range, class F>
+    void for_each(Range &&range, F &&f, priority level = priority::normal)
+    {
+        using std::begin;
+        using std::end;
+        auto first = begin(range);
+        auto const size = static_cast<std::size_t>(end(range) - first);
+        auto const workers = std::max<std::size_t>(this->workers(), 1);
+        using shared_type = detail::each<decltype(first), std::remove_reference_t<F>>;
+        // Some rounds each, so that one slow element does not keep the others waiting.
+        shared_type shared{first, size, std::max<std::size_t>(size / (workers * 8), 1),
+            std::addressof(f)};
+        // Destroyed before `shared`: a future waits for its task.
+        std::vector<future<void>> all;
+        all.reserve(std::min(workers, size));
+        for (std::size_t n = 0; n != std::min(workers, size); ++n) {
+            all.push_back(submit([&shared] { shared.work(); }, level));
+        }
+        std::exception_ptr thrown;
+        for (auto &one : all) {
+            try {
+                one.get();
+            }
+            catch (...) {
+                __atomic_store_n(&shared.next, size, __ATOMIC_RELAXED);
+                thrown = thrown ? thrown : std::current_exception();
+            }
+        }
+        if (thrown) {
+            std::rethrow_exception(thrown);
+        }
+    }
+
+    /** Waits until everything that was submitted has ended, or all but so many. SUSPENDS inside a
+     *  task; blocks outside.
+     *  @param at_most so many may be left
+     *  @throws cancelled_error, timeout_error interrupted */
+    void wait(std::size_t at_most = 0) { wait_for_left(at_most, MONAD_ASYNC_POOL_UNFINISHED); }
+
+    /** Waits until everything that was submitted has begun, or all but so many: so a producer
+     *  keeps within bounds. SUSPENDS inside a task; blocks outside.
+     *  @param at_most so many may be left
+     *  @throws cancelled_error, timeout_error interrupted */
+    void wait_begun(std::size_t at_most = 0) { wait_for_left(at_most, MONAD_ASYNC_POOL_QUEUED); }
+
+    /** @return how many that were submitted have not begun, at this moment */
+    [[nodiscard]] std::size_t queued() const noexcept
+    {
+        return number(monad_async_pool_left(pool_, MONAD_ASYNC_POOL_QUEUED));
+    }
+
+    /** @return how many that were submitted have not ended, at this moment */
+    [[nodiscard]] std::size_t unfinished() const noexcept
+    {
+        return number(monad_async_pool_left(pool_, MONAD_ASYNC_POOL_UNFINISHED));
+    }
+
+    /** Makes workers, or dismisses some, which end what they have begun. EXPENSIVE.
+     *  @param workers how many there are to be
+     *  @throws std::system_error as the constructor; `ESHUTDOWN`: the pool was told to quit */
+    void resize(unsigned workers)
+    {
+        auto const r = monad_async_pool_resize(pool_, workers);
+        detail::check(r.error, "monad::async::thread_pool::resize");
+    }
+
+    /** @return how many workers begin tasks */
+    [[nodiscard]] std::size_t workers() const noexcept
+    {
+        return number(monad_async_pool_workers(pool_));
+    }
+
+    /** @param index which worker
+     *  @return a reference to its executor, to launch tasks there directly
+     *  @throws std::system_error `ENOENT`: there is no such worker
+     *  @throws std::bad_alloc */
+    [[nodiscard]] executor_ref worker(std::size_t index) const
+    {
+        auto block = std::make_unique<detail::executor_block>();
+        block->on_exception = block_->on_exception;
+        auto const r = monad_async_pool_worker(pool_, index, &block->remote);
+        detail::check(r.error, "monad::async::thread_pool::worker");
+        return executor_ref(block.release());
+    }
+
+    /** Takes nothing more, and hands back what has not begun: its futures say `cancelled_error`.
+     *  @return how many that were */
+    std::size_t quit() noexcept
+    {
+        return number(monad_async_pool_quit(pool_, MONAD_ASYNC_POOL_RETURN));
+    }
+
+    /** The pool of the C API; this object keeps it.
+     *  @return never null */
+    [[nodiscard]] monad_async_pool native_handle() const noexcept { return pool_; }
+
+private:
+    static thread_pool_options with(unsigned workers)
+    {
+        thread_pool_options options;
+        options.workers = workers;
+        return options;
+    }
+
+    static std::size_t number(monad_async_result r) noexcept
+    {
+        return r.error == 0 ? static_cast<std::size_t>(r.value) : 0;
+    }
+
+    void wait_for_left(std::size_t at_most, std::uint32_t what)
+    {
+        auto *const pool = pool_;
+        auto const r = detail::waiting(
+            [=](monad_async_task) { return monad_async_pool_wait(pool, at_most, what); });
+        detail::check(r.error, "monad::async::thread_pool::wait");
+    }
+
+    monad_async_pool pool_ = nullptr;
+    detail::executor_block *block_ = nullptr;
+};
+
+} // namespace v0
+} // namespace monad::async
+
+#endif

@@ -1,0 +1,255 @@
+// thread_pool: results, exceptions, priorities, for_each, its end, and a fork.
+#include "support.hpp"
+
+#include <array>
+#include <atomic>
+#include <memory>
+#include <numeric>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace {
+
+// Keeps a worker until it is opened.
+struct gate {
+    std::atomic<int> begun{0};
+    std::atomic<bool> open{false};
+
+    void pass()
+    {
+        ++begun;
+        while (!open) {
+            std::this_thread::sleep_for(50us);
+        }
+    }
+
+    void wait_for(int n) const
+    {
+        while (begun < n) {
+            std::this_thread::sleep_for(50us);
+        }
+    }
+};
+
+TEST(pool, gives_results_of_any_movable_type_and_exceptions)
+{
+    ma::thread_pool pool(2);
+    EXPECT_EQ(pool.workers(), 2u);
+    auto number = pool.submit([] { return 41 + 1; });
+    auto text = pool.submit([] { return std::string(100, 'x'); }, ma::priority::high);
+    auto owner = pool.submit([p = std::make_unique<int>(7)]() mutable { return std::move(p); });
+    auto nothing = pool.submit([] { ma::this_task::sleep_for(1ms); });
+    auto thrown = pool.submit([]() -> int { throw std::runtime_error("from a worker"); });
+    EXPECT_EQ(number.get(), 42);
+    EXPECT_EQ(text.get(), std::string(100, 'x'));
+    EXPECT_EQ(*owner.get(), 7);
+    nothing.get();
+    EXPECT_THROW(thrown.get(), std::runtime_error);
+    pool.wait();
+    EXPECT_EQ(pool.unfinished(), 0u);
+}
+
+TEST(pool, what_is_more_urgent_begins_first)
+{
+    ma::thread_pool pool(1);
+    gate g;
+    pool.spawn([&g] { g.pass(); });
+    g.wait_for(1);
+    std::string order;
+    for (auto const &[name, level] : {std::pair('l', ma::priority::low),
+             std::pair('n', ma::priority::normal), std::pair('h', ma::priority::high)}) {
+        pool.spawn([&order, name = name] { order += name; }, level);
+    }
+    EXPECT_EQ(pool.queued(), 3u);
+    g.open = true;
+    pool.wait();
+    EXPECT_EQ(order, "hnl");
+}
+
+TEST(pool, for_each_reaches_every_element_once_inside_a_worker_too)
+{
+    ma::thread_pool pool(3);
+    std::vector<int> numbers(10'007);
+    std::iota(numbers.begin(), numbers.end(), 0);
+    pool.for_each(numbers, [](int &n) { n *= 2; });
+    for (std::size_t i = 0; i != numbers.size(); ++i) {
+        ASSERT_EQ(numbers[i], 2 * static_cast<int>(i));
+    }
+    // All workers are inside one, and wait for tasks of the same pool.
+    std::array<int, 6> outer = {};
+    std::atomic<int> count{0};
+    pool.for_each(outer, [&](int) {
+        std::array<int, 50> inner = {};
+        pool.for_each(inner, [&count](int) { ++count; });
+    });
+    EXPECT_EQ(count, 300);
+    pool.for_each(std::vector<int>{}, [](int) { FAIL(); });
+}
+
+TEST(pool, for_each_throws_what_an_element_threw)
+{
+    ma::thread_pool pool(2);
+    std::vector<int> numbers(1000, 1);
+    std::atomic<int> calls{0};
+    auto const bad = [&calls](int) {
+        ++calls;
+        throw std::invalid_argument("one of them");
+    };
+    EXPECT_THROW(pool.for_each(numbers, bad), std::invalid_argument);
+    EXPECT_LT(calls, 1000);
+}
+
+TEST(pool, its_destructor_drains)
+{
+    std::atomic<int> ran{0};
+    {
+        ma::thread_pool pool(2);
+        for (int i = 0; i != 500; ++i) {
+            pool.spawn([&ran] {
+                ma::this_task::yield();
+                ++ran;
+            });
+        }
+    }
+    EXPECT_EQ(ran, 500);
+}
+
+TEST(pool, quit_hands_back_what_has_not_begun)
+{
+    ma::thread_pool pool(1);
+    gate g;
+    auto held = pool.submit([&g] { g.pass(); });
+    g.wait_for(1);
+    auto ends = std::make_shared<int>(0);
+    std::weak_ptr<int> const watch = ends;
+    auto never = pool.submit([ends = std::move(ends)] { return *ends; });
+    EXPECT_EQ(pool.quit(), 1u);
+    EXPECT_TRUE(never.ready());
+    EXPECT_TRUE(watch.expired()); // The callable is destroyed.
+    EXPECT_THROW(never.get(), ma::cancelled_error);
+    EXPECT_EQ(errno_thrown_by([&] { (void)pool.submit([] {}); }), ESHUTDOWN);
+    EXPECT_EQ(errno_thrown_by([&] { pool.resize(3); }), ESHUTDOWN);
+    g.open = true;
+    held.get();
+}
+
+// A future that is let go cancels its task, in the queue too, at once.
+TEST(pool, a_future_may_be_let_go_and_may_outlive_the_pool)
+{
+    ma::future<int> kept;
+    {
+        ma::thread_pool pool(1);
+        gate g;
+        pool.spawn([&g] { g.pass(); });
+        g.wait_for(1);
+        bool ran = false;
+        {
+            auto const dropped = pool.submit([&ran] { ran = true; });
+        }
+        EXPECT_EQ(pool.queued(), 0u);
+        kept = pool.submit([] { return 5; });
+        g.open = true;
+        pool.wait();
+        EXPECT_FALSE(ran);
+    }
+    EXPECT_EQ(kept.get(), 5);
+}
+
+// A task object whose task is queued: destroyed, it leaves the queue.
+TEST(pool, a_task_object_is_destroyed_while_its_task_is_queued)
+{
+    ma::thread_pool pool(1);
+    gate g;
+    pool.spawn([&g] { g.pass(); });
+    g.wait_for(1);
+    bool ran = false;
+    {
+        ma::task t;
+        t.native_handle()->user_code = [](monad_async_task self) {
+            *static_cast<bool *>(self->user_ptr) = true;
+            return monad_async_make_success(0);
+        };
+        t.native_handle()->user_ptr = &ran;
+        auto const r = monad_async_pool_submit(pool.native_handle(), t.native_handle());
+        ASSERT_EQ(r.error, 0);
+        EXPECT_TRUE(monad_async_task_is_queued(t.native_handle()));
+    }
+    EXPECT_EQ(pool.queued(), 0u);
+    g.open = true;
+    pool.wait();
+    EXPECT_FALSE(ran);
+}
+
+TEST(pool, a_worker_can_be_launched_on_directly)
+{
+    ma::thread_pool pool(2);
+    auto const worker = pool.worker(1);
+    auto const first = worker.submit([] { return std::this_thread::get_id(); }).get();
+    auto const second = worker.submit([] { return std::this_thread::get_id(); }).get();
+    EXPECT_EQ(first, second);
+    EXPECT_NE(first, std::this_thread::get_id());
+    EXPECT_EQ(errno_thrown_by([&] { (void)pool.worker(2); }), ENOENT);
+}
+
+TEST(pool, inside_a_task_of_another_executor_its_calls_suspend)
+{
+    ma::executor ex;
+    bool other_ran = false;
+    ma::task other;
+    other.attach(ex, [&other_ran] { other_ran = true; });
+    run_task(ex, [&other_ran] {
+        ma::thread_pool pool(1);
+        auto slow = pool.submit([] { ma::this_task::sleep_for(2ms); });
+        slow.get();
+        EXPECT_TRUE(other_ran);
+        pool.spawn([] { ma::this_task::sleep_for(1ms); });
+        pool.wait();
+    });
+    other.get();
+}
+
+// In the child nothing of the parent's pool ever ends: calls say so, and destructors return.
+TEST(pool, in_the_child_of_a_fork_nothing_waits)
+{
+    auto pool = std::make_unique<ma::thread_pool>(1);
+    auto g = std::make_unique<gate>();
+    auto waiting = pool->submit([&g] { g->pass(); });
+    g->wait_for(1);
+    auto const child = ::fork();
+    if (child == 0) {
+        bool const refused = errno_thrown_by([&] { (void)pool->submit([] {}); }) == EPERM &&
+                             errno_thrown_by([&] { waiting.get(); }) == EPERM;
+        {
+            auto const gone = std::move(waiting);
+        }
+        pool.reset();
+        ::_exit(refused ? 0 : 1);
+    }
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+    g->open = true;
+    waiting.get();
+}
+
+TEST(pool, an_exception_of_a_task_that_nobody_waits_for_is_told)
+{
+    std::atomic<int> told{0};
+    ma::thread_pool_options options;
+    options.workers = 1;
+    options.executor.on_exception = [&told](std::exception_ptr) { ++told; };
+    {
+        ma::thread_pool pool(options);
+        pool.spawn([] { throw std::runtime_error("nobody waits"); });
+    }
+    EXPECT_EQ(told, 1);
+    options.cpus = {1'000'000};
+    EXPECT_EQ(errno_thrown_by([&] { ma::thread_pool const none(options); }), EINVAL);
+}
+
+} // namespace
