@@ -17,8 +17,13 @@ const FLOORS: &[&[&str]] = &[
 ];
 
 /// Who may import whom on the same floor; and `ticks`, which reads the clocks, alone from above.
-const PEERS: &[(&str, &str)] =
-    &[("bridge", "capi"), ("intrusive", "prefetch"), ("ticks", "error"), ("ticks", "sys")];
+const PEERS: &[(&str, &str)] = &[
+    ("bridge", "capi"),
+    ("intrusive", "prefetch"),
+    ("io", "pool"),
+    ("ticks", "error"),
+    ("ticks", "sys"),
+];
 
 /// Functions of the C library that ask the kernel for nothing but memory. What C frees must come
 /// from C's allocator.

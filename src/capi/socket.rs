@@ -5,7 +5,8 @@ use core::ffi::c_void;
 use super::task::TaskPtr;
 use crate::api::{self, Handle};
 use crate::error::{Errno, RawResult, Res};
-use crate::io::socket::{self, Address, Call, Socket, DIRECT};
+use crate::io::call::{Call, DIRECT};
+use crate::io::socket::{self, Address, Socket};
 use crate::uring::kernel::Kernel;
 use crate::uring::RealKernel;
 
@@ -30,7 +31,7 @@ unsafe fn call<'a>(task: TaskPtr, socket: Socket) -> Res<Call<'a, RealKernel>> {
     if !ex.kernel().has_ring() {
         return Err(Errno(libc::ENOTSUP));
     }
-    Ok(Call { ex, task, socket })
+    Ok(Call { ex, task, fd: socket.fd, flags: socket.flags })
 }
 
 fn of(moved: Res<usize>) -> RawResult {

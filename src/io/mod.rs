@@ -1,5 +1,8 @@
 //! Daily I/O on the executor's operations: what a program would otherwise write around them.
 
+pub mod call;
+pub mod file;
+pub mod path;
 pub mod process;
 pub mod recv_stream;
 pub mod socket;

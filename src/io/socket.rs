@@ -1,24 +1,16 @@
 //! The calls on sockets. Each looks like the POSIX call that it replaces, and suspends its task
 //! where that would block.
-//!
-//! A descriptor with O_NONBLOCK, which others may have set, makes the kernel say EAGAIN where it
-//! would have waited: then the call waits by a poll, and asks again.
 
 use core::ffi::c_void;
 
+pub use super::call::DIRECT;
+use super::call::{answer, moved, Call, BYTES_MAX};
 use crate::error::{Errno, RawResult, Res};
 use crate::executor::Executor;
-use crate::reactor::operation::KEPT_FROM;
 use crate::sys::fd;
 use crate::task::header::TaskRef;
-use crate::uring::abi::{file, sqe as flag, uring_cmd_socket};
+use crate::uring::abi::{file, uring_cmd_socket};
 use crate::uring::kernel::{op, Kernel, Sqe};
-
-/// A handle is a direct descriptor: of `Socket::flags`, and of the flags of what opens one.
-pub const DIRECT: u32 = 1 << 31;
-
-/// As much as the kernel moves at once: MAX_RW_COUNT.
-const BYTES_MAX: usize = 0x7fff_f000;
 
 /// `monad_async_socket`: socket.h
 #[repr(C)]
@@ -30,13 +22,6 @@ pub struct Socket {
 
 const _: () = assert!(size_of::<Socket>() == 8);
 
-/// Who calls, on what.
-pub struct Call<'a, K: Kernel> {
-    pub ex: &'a Executor<K>,
-    pub task: TaskRef,
-    pub socket: Socket,
-}
-
 /// Where the bytes of an address go or come from, and how many there are.
 #[derive(Clone, Copy)]
 pub struct Address {
@@ -44,85 +29,7 @@ pub struct Address {
     pub length: libc::socklen_t,
 }
 
-/// An answer of the kernel as a result.
-fn answer(res: i32) -> Res<usize> {
-    usize::try_from(res).map_err(|_| Errno(res.saturating_neg()))
-}
-
-/// How much was moved before what stopped it: the value, with its error.
-fn moved(bytes: usize, stopped: Res<()>) -> RawResult {
-    let error = stopped.map_or_else(|e| e.0, |()| 0);
-    RawResult { value: bytes as isize, error, reserved: 0 }
-}
-
 impl<K: Kernel> Call<'_, K> {
-    fn is_direct(&self) -> bool {
-        self.socket.flags & DIRECT != 0
-    }
-
-    /// The descriptor of a handle that is none of the ring's.
-    fn plain(&self) -> Option<i32> {
-        (!self.is_direct()).then_some(self.socket.fd)
-    }
-
-    fn entry(&self, opcode: u8, off: u64, addr: u64, len: u32, op_flags: u32) -> Sqe {
-        let mut sqe = Sqe::new(opcode, self.socket.fd, off, addr, len, op_flags);
-        if self.is_direct() {
-            sqe.0[0] |= u64::from(flag::FIXED_FILE) << 8;
-        }
-        sqe
-    }
-
-    /// SUSPENDS.
-    ///
-    /// # Safety
-    /// What `sqe` refers to stays valid.
-    #[inline(always)]
-    unsafe fn io(&self, sqe: &Sqe) -> Res<usize> {
-        // SAFETY: the caller's.
-        answer(unsafe { self.ex.io(self.task, sqe) })
-    }
-
-    /// As `io`; where the kernel would not wait, waits for these events of poll and asks again.
-    ///
-    /// # Safety
-    /// As `io`.
-    #[inline(always)]
-    unsafe fn io_when(&self, sqe: &Sqe, events: i16, dont_wait: bool) -> Res<usize> {
-        // SAFETY: the caller's.
-        match unsafe { self.ex.io(self.task, sqe) } {
-            // SAFETY: the caller's.
-            KEPT_FROM if !dont_wait => unsafe { self.io_after_poll(sqe, events) },
-            res => answer(res),
-        }
-    }
-
-    /// # Safety
-    /// As `io`.
-    #[cold]
-    #[inline(never)]
-    unsafe fn io_after_poll(&self, sqe: &Sqe, events: i16) -> Res<usize> {
-        const FIRST_PAUSE_NS: u64 = 50_000;
-        const LONGEST_PAUSE_NS: u64 = 10_000_000;
-        let mut pause_ns = 0;
-        loop {
-            let poll = self.entry(op::POLL_ADD, 0, 0, 0, events as u16 as u32);
-            // SAFETY: refers to no memory; then the caller's.
-            unsafe {
-                self.io(&poll)?;
-                match self.ex.io(self.task, sqe) {
-                    KEPT_FROM => {}
-                    res => return answer(res),
-                }
-            }
-            // A connect to a Unix socket whose queue is full: it is told to be writable.
-            if pause_ns != 0 {
-                answer(self.ex.sleep(self.task, pause_ns))?;
-            }
-            pause_ns = (pause_ns * 2).clamp(FIRST_PAUSE_NS, LONGEST_PAUSE_NS);
-        }
-    }
-
     /// SUSPENDS.
     ///
     /// # Safety
@@ -335,11 +242,6 @@ impl<K: Kernel> Call<'_, K> {
                 false => fd::local_address(fd, address, length),
             }
         }
-    }
-
-    /// SUSPENDS, shielded.
-    pub fn close(&self) -> Res<()> {
-        self.ex.close_handle(self.task, self.socket.fd, self.is_direct())
     }
 }
 

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod cxx_eh;
 pub mod eventfd;
 pub mod fd;
+pub mod file;
 pub mod fork;
 pub mod futex;
 pub mod helper;

@@ -139,6 +139,12 @@ numbers! {
 }
 
 numbers! {
+    /// `io_uring_sqe::fsync_flags`.
+    fsync: u32, "IORING_FSYNC_";
+    DATASYNC = 1 << 0,
+}
+
+numbers! {
     /// `io_uring_sqe::uring_cmd_flags`.
     uring_cmd: u32, "IORING_URING_CMD_";
     FIXED = 1 << 0,
@@ -227,6 +233,7 @@ pub fn tables() -> impl Iterator<Item = &'static (&'static str, u64)> {
         accept::TABLE,
         send_recv::TABLE,
         file::TABLE,
+        fsync::TABLE,
         uring_cmd::TABLE,
         uring_cmd_socket::TABLE,
         cancel::TABLE,

@@ -1,8 +1,9 @@
 //! What a new ring's kernel can do beyond the flags it was made with: asked once, when it is
 //! created, and told in the config string. Touches the ring before anybody else has it.
 
-use io_uring::EnterFlags;
+use io_uring::{EnterFlags, Probe};
 
+use super::abi::{op, LAST_OP};
 use super::options::{CreateError, RingOptions};
 use super::ring::{Clock, Ring};
 use super::{abi, mask, refusal};
@@ -14,6 +15,7 @@ pub(super) fn learn(ring: &mut Ring, mask: u32, dropped: &mut Text) -> Result<()
     try_registered_ring(ring, mask, dropped);
     try_clock(ring, mask, dropped);
     try_no_iowait(ring, mask, dropped);
+    learn_opcodes(ring, mask);
     first_poll(ring, mask, dropped)
 }
 
@@ -60,6 +62,26 @@ fn try_no_iowait(ring: &mut Ring, mask: u32, dropped: &mut Text) {
     }
     // With a poll in flight, an idle executor would count as a processor waiting for a disk.
     ring.no_iowait = EnterFlags::NO_IOWAIT;
+}
+
+/// The operations on files that came after 5.11, and what to call them.
+const LATER: [(u8, &str); 4] = [
+    (op::MKDIRAT, "mkdir"),
+    (op::SYMLINKAT, "symlink"),
+    (op::LINKAT, "link"),
+    (op::FTRUNCATE, "truncate"),
+];
+
+/// Where the kernel may not be asked, a helper thread can do the same.
+fn learn_opcodes(ring: &mut Ring, mask: u32) {
+    let mut probe = Probe::new();
+    let asked = ring.submitter.register_probe(&mut probe).is_ok();
+    let later = LATER.iter().map(|&(opcode, _)| 1 << opcode).sum::<u64>();
+    let known = (0..=LAST_OP).filter(|&opcode| !asked || probe.is_supported(opcode));
+    ring.opcodes = known.map(|opcode| 1 << opcode).sum();
+    if !asked || mask & mask::FILE_OPCODES != 0 {
+        ring.opcodes &= !later;
+    }
 }
 
 /// Arms the poll while the queue is sure to have room, and learns of what kind it can be: a kernel
@@ -130,9 +152,14 @@ pub(super) fn describe(ring: &Ring, flags: &str, dropped: &str) -> Text {
         Clock::Boot => "boot time",
         Clock::MonotonicSlices => "monotonic, in slices of 1 s (a suspend delays by 1 s)",
     };
+    let mut helped = Text::<64>::new();
+    for (_, name) in LATER.iter().filter(|(opcode, _)| ring.opcodes >> opcode & 1 == 0) {
+        helped.item(" ", format_args!("{name}"));
+    }
     text!(
         "ring: {} submission entries, {} completion entries, descriptor {}\n\
-         flags: {flags}{}\ndropped: {}\nfeatures: {}\nclock: {clock}\nwake: eventfd, {} poll",
+         flags: {flags}{}\ndropped: {}\nfeatures: {}\nclock: {clock}\nwake: eventfd, {} poll\n\
+         on helper threads: {}",
         p.sq_entries(),
         p.cq_entries(),
         ring.fd(),
@@ -140,5 +167,6 @@ pub(super) fn describe(ring: &Ring, flags: &str, dropped: &str) -> Text {
         if dropped.is_empty() { "nothing" } else { dropped },
         features,
         if ring.wakeup.multishot() { "multishot" } else { "one-shot" },
+        if helped.is_empty() { "nothing" } else { &helped },
     )
 }

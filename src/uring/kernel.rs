@@ -208,6 +208,11 @@ pub trait Kernel {
         ticks::per_second() / LOOKS_PER_SECOND
     }
 
+    /// Whether it performs such operations.
+    fn knows(&self, _opcode: u8) -> bool {
+        true
+    }
+
     /// A ring of `entries` buffers at `at`, which the kernel chooses from for operations of that
     /// group (5.19). ENOTSUP: not here; EOPNOTSUPP: an older kernel; EEXIST: there is that group.
     ///

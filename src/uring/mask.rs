@@ -15,6 +15,8 @@ pub(crate) const REGISTERED_RING: u32 = 1 << 6;
 pub const BOOT_CLOCK: u32 = 1 << 7;
 pub(crate) const MULTISHOT_POLL: u32 = 1 << 8;
 pub(crate) const NO_IOWAIT: u32 = 1 << 9;
+/// The operations on files that came after 5.11.
+pub const FILE_OPCODES: u32 = 1 << 10;
 
 /// Every bit of the ring's. Bits from 16 on belong to other parts of `sys`.
-pub const ALL: u32 = (1 << 10) - 1;
+pub const ALL: u32 = (1 << 11) - 1;

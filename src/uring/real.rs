@@ -141,6 +141,10 @@ impl Kernel for RealKernel {
         clock::boot_ns()
     }
 
+    fn knows(&self, opcode: u8) -> bool {
+        self.ring().is_some_and(|ring| ring.opcodes >> opcode & 1 != 0)
+    }
+
     unsafe fn register_buffers(&self, at: u64, entries: u16, group: u16) -> Result<(), Errno> {
         let ring = self.ring().ok_or(Errno(libc::ENOTSUP))?;
         // SAFETY: the caller's.

@@ -62,6 +62,8 @@ pub(super) struct Ring {
     pub(super) clock: Clock,
     pub(super) no_iowait: EnterFlags,
     pub(super) registered: bool,
+    /// Those that the kernel performs, a bit each.
+    pub(super) opcodes: u64,
     /// Completions taken so far; and up to which of them wakes are satisfied (rule 3).
     taken: Cell<u64>,
     satisfied: Cell<u64>,
@@ -87,6 +89,7 @@ impl Ring {
             clock: Clock::MonotonicSlices,
             no_iowait: EnterFlags::empty(),
             registered: false,
+            opcodes: 0,
             taken: Cell::new(0),
             satisfied: Cell::new(0),
             wakeup,

@@ -32,6 +32,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 MONAD_ASYNC_EXTERN_C_BEGIN
 
@@ -138,6 +139,32 @@ monad_async_op_end(monad_async_task task, monad_async_op *op);
  *  @retval EPERM not the running task, or the operation of another executor's task */
 MONAD_ASYNC_API monad_async_result
 monad_async_op_cancel(monad_async_task task, monad_async_op *op) MONAD_ASYNC_NOEXCEPT;
+
+/** @cond what the functions of other headers that fill an operation share */
+#if defined(__cplusplus)
+    /* The casts below are C's. */
+    #pragma GCC diagnostic push
+    #pragma GCC diagnostic ignored "-Wold-style-cast"
+#endif
+
+/* `flags`: those of a handle, whose bit 31 says that it is direct. */
+static inline void monad_async_op_fill(monad_async_op *op, uint8_t opcode, int32_t fd,
+                                       uint32_t flags, void const *address, uint64_t offset,
+                                       size_t length)
+{
+    memset(&op->sqe, 0, sizeof op->sqe);
+    op->sqe.opcode = opcode;
+    op->sqe.flags = (uint8_t)(flags >> 31); /* IOSQE_FIXED_FILE */
+    op->sqe.fd = fd;
+    op->sqe.off = offset;
+    op->sqe.addr = (uint64_t)(uintptr_t)address;
+    op->sqe.len = length < 0x7ffff000u ? (uint32_t)length : 0x7ffff000u;
+}
+
+#if defined(__cplusplus)
+    #pragma GCC diagnostic pop
+#endif
+/** @endcond */
 
 MONAD_ASYNC_EXTERN_C_END
 

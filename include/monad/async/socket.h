@@ -32,9 +32,9 @@
 #include "result.h"
 #include "task.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 #include <sys/socket.h>
 
 MONAD_ASYNC_EXTERN_C_BEGIN
@@ -263,20 +263,46 @@ MONAD_ASYNC_API monad_async_result monad_async_socket_close(monad_async_task tas
     #pragma GCC diagnostic ignored "-Wold-style-cast"
 #endif
 
-/** @cond what the functions below share */
-static inline void monad_async_op_fill(monad_async_op *op, uint8_t opcode,
-                                       monad_async_socket socket, void const *address,
-                                       uint64_t offset, size_t length)
+/** Fills an idle operation with a `socket`, whose result is the descriptor. ANY THREAD. Linux 5.19.
+ *  Where nobody takes the completion, what was made is closed.
+ *  @param[out] op the operation
+ *  @param domain `AF_INET` and so on
+ *  @param type `SOCK_STREAM` and so on
+ *  @param protocol 0, or `IPPROTO_...`
+ *  @param flags 0 or `MONAD_ASYNC_SOCKET_DIRECT` */
+static inline void monad_async_op_socket(monad_async_op *op, int domain, int type, int protocol,
+                                         uint32_t flags)
 {
-    memset(&op->sqe, 0, sizeof op->sqe);
-    op->sqe.opcode = opcode;
-    op->sqe.flags = (uint8_t)((socket.flags & MONAD_ASYNC_SOCKET_DIRECT) != 0 ? 1 : 0);
-    op->sqe.fd = socket.fd;
-    op->sqe.off = offset;
-    op->sqe.addr = (uint64_t)(uintptr_t)address;
-    op->sqe.len = length < 0x7ffff000u ? (uint32_t)length : 0x7ffff000u;
+    bool const direct = (flags & MONAD_ASYNC_SOCKET_DIRECT) != 0;
+    monad_async_op_fill(op, IORING_OP_SOCKET, domain, 0, NULL, 0, 0);
+    op->sqe.off = (uint64_t)(direct ? type : type | SOCK_CLOEXEC);
+    op->sqe.len = (uint32_t)protocol;
+    op->sqe.file_index = direct ? 0xffffffffu : 0; /* IORING_FILE_INDEX_ALLOC */
 }
-/** @endcond */
+
+/** Fills an idle operation with a `bind`. ANY THREAD. Linux 6.11.
+ *  @param[out] op the operation
+ *  @param socket the socket
+ *  @param address where it is to be
+ *  @param length the bytes of that */
+static inline void monad_async_op_bind(monad_async_op *op, monad_async_socket socket,
+                                       struct sockaddr const *address, socklen_t length)
+{
+    /* IORING_OP_BIND, which older headers lack. */
+    monad_async_op_fill(op, 56, socket.fd, socket.flags, address, length, 0);
+}
+
+/** Fills an idle operation with a `listen`. ANY THREAD. Linux 6.11.
+ *  @param[out] op the operation
+ *  @param socket the socket
+ *  @param backlog how many connections may wait */
+static inline void monad_async_op_listen(monad_async_op *op, monad_async_socket socket,
+                                         int backlog)
+{
+    /* IORING_OP_LISTEN, as above. */
+    monad_async_op_fill(op, 57, socket.fd, socket.flags, NULL, 0, 0);
+    op->sqe.len = (uint32_t)backlog;
+}
 
 /** Fills an idle operation with a receive. ANY THREAD.
  *  @param[out] op the operation
@@ -287,7 +313,7 @@ static inline void monad_async_op_fill(monad_async_op *op, uint8_t opcode,
 static inline void monad_async_op_recv(monad_async_op *op, monad_async_socket socket, void *data,
                                        size_t bytes, int flags)
 {
-    monad_async_op_fill(op, IORING_OP_RECV, socket, data, 0, bytes);
+    monad_async_op_fill(op, IORING_OP_RECV, socket.fd, socket.flags, data, 0, bytes);
     op->sqe.msg_flags = (uint32_t)flags;
 }
 
@@ -300,7 +326,7 @@ static inline void monad_async_op_recv(monad_async_op *op, monad_async_socket so
 static inline void monad_async_op_send(monad_async_op *op, monad_async_socket socket,
                                        void const *data, size_t bytes, int flags)
 {
-    monad_async_op_fill(op, IORING_OP_SEND, socket, data, 0, bytes);
+    monad_async_op_fill(op, IORING_OP_SEND, socket.fd, socket.flags, data, 0, bytes);
     op->sqe.msg_flags = (uint32_t)(flags | MSG_NOSIGNAL);
 }
 
@@ -313,7 +339,7 @@ static inline void monad_async_op_send(monad_async_op *op, monad_async_socket so
 static inline void monad_async_op_recvmsg(monad_async_op *op, monad_async_socket socket,
                                           struct msghdr *message, int flags)
 {
-    monad_async_op_fill(op, IORING_OP_RECVMSG, socket, message, 0, 1);
+    monad_async_op_fill(op, IORING_OP_RECVMSG, socket.fd, socket.flags, message, 0, 1);
     op->sqe.msg_flags = (uint32_t)(flags | MSG_CMSG_CLOEXEC);
 }
 
@@ -325,7 +351,7 @@ static inline void monad_async_op_recvmsg(monad_async_op *op, monad_async_socket
 static inline void monad_async_op_sendmsg(monad_async_op *op, monad_async_socket socket,
                                           struct msghdr const *message, int flags)
 {
-    monad_async_op_fill(op, IORING_OP_SENDMSG, socket, message, 0, 1);
+    monad_async_op_fill(op, IORING_OP_SENDMSG, socket.fd, socket.flags, message, 0, 1);
     op->sqe.msg_flags = (uint32_t)(flags | MSG_NOSIGNAL);
 }
 
@@ -340,7 +366,8 @@ static inline void monad_async_op_accept(monad_async_op *op, monad_async_socket 
                                          struct sockaddr *address, socklen_t *length,
                                          uint32_t flags)
 {
-    monad_async_op_fill(op, IORING_OP_ACCEPT, listener, address, (uint64_t)(uintptr_t)length, 0);
+    monad_async_op_fill(op, IORING_OP_ACCEPT, listener.fd, listener.flags, address,
+                        (uint64_t)(uintptr_t)length, 0);
     if ((flags & MONAD_ASYNC_SOCKET_DIRECT) != 0) {
         op->sqe.file_index = 0xffffffffu; /* IORING_FILE_INDEX_ALLOC */
     } else {
@@ -356,7 +383,7 @@ static inline void monad_async_op_accept(monad_async_op *op, monad_async_socket 
 static inline void monad_async_op_connect(monad_async_op *op, monad_async_socket socket,
                                           struct sockaddr const *address, socklen_t length)
 {
-    monad_async_op_fill(op, IORING_OP_CONNECT, socket, address, length, 0);
+    monad_async_op_fill(op, IORING_OP_CONNECT, socket.fd, socket.flags, address, length, 0);
 }
 
 /** Fills an idle operation with a `shutdown`. ANY THREAD.
@@ -365,7 +392,7 @@ static inline void monad_async_op_connect(monad_async_op *op, monad_async_socket
  *  @param how `SHUT_RD`, `SHUT_WR` or `SHUT_RDWR` */
 static inline void monad_async_op_shutdown(monad_async_op *op, monad_async_socket socket, int how)
 {
-    monad_async_op_fill(op, IORING_OP_SHUTDOWN, socket, NULL, 0, 0);
+    monad_async_op_fill(op, IORING_OP_SHUTDOWN, socket.fd, socket.flags, NULL, 0, 0);
     op->sqe.len = (uint32_t)how;
 }
 

@@ -1,0 +1,413 @@
+#ifndef MONAD_ASYNC_FILE_H
+#define MONAD_ASYNC_FILE_H
+
+/** @file file.h
+ *  Files; their names are in path.h, which this includes. Each call looks like the POSIX call that
+ *  it replaces, and suspends the task where that would block the thread. None raises SIGPIPE or
+ *  touches errno, and none returns `EINTR`. Descriptors are made with `FD_CLOEXEC`.
+ *
+ *  A time-out of a call is a scope around it (scope.h). A cancel or a deadline never loses what a
+ *  call has done: its real result is returned if it was there first. What the disk is doing already
+ *  is not interrupted: such a call returns when it is done.
+ *
+ *  A descriptor with `O_NONBLOCK`, of a pipe say, may be used: a call waits all the same, unless
+ *  `RWF_NOWAIT` is among its flags.
+ *
+ *  What the kernel's ring cannot do is done on a helper thread (blocking.h), with the same results:
+ *  `monad_async_executor_config_string` tells what that is. For a direct descriptor there is no
+ *  such way: `EOPNOTSUPP`.
+ *
+ *  An offset counts bytes from the start of the file; -1 is the current position, which the call
+ *  moves. Where several tasks use that of one file at once, their order is not defined.
+ *
+ *  The last functions only fill an operation (op.h), for `monad_async_op_begin`. They name what the
+ *  ring does, in the kernel version that is given, and have no helper behind them. What they point
+ *  to must live until the operation is over.
+ *
+ *  Common to all calls that take a task: the task is the one that runs, which is the caller.
+ *  Besides the errors that are listed, each returns those of the POSIX call, and
+ *  - `ECANCELED`: the task or a scope was cancelled, or the handle was closed;
+ *  - `ETIME`: a scope's deadline passed;
+ *  - `EBADF`: no such descriptor;
+ *  - `EINVAL`: NULL, or flags that this version does not know;
+ *  - `EPERM`: not the running task, or another thread;
+ *  - `ENOTSUP`: a compute-only executor.
+ *
+ *  The words ANY THREAD, EXPENSIVE and SUSPENDS are those of executor.h. */
+
+#include "config.h"
+#include "op.h"
+#include "path.h"
+#include "poll.h"
+#include "result.h"
+#include "task.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+MONAD_ASYNC_EXTERN_C_BEGIN
+
+/** `monad_async_file::flags`: `fd` is the index of a direct descriptor, one that only the
+ *  executor's ring knows. As a flag of what opens a file: make such a one; the executor's attribute
+ *  `direct_descriptors` says how many there may be (more: `ENFILE`). */
+#define MONAD_ASYNC_FILE_DIRECT 0x80000000u
+
+/** An open file, by value: a descriptor that may be given to other libraries, or a direct one. */
+typedef struct monad_async_file {
+    /** The descriptor, or the index of a direct one. */
+    int32_t fd;
+    /** 0, or `MONAD_ASYNC_FILE_DIRECT`. */
+    uint32_t flags;
+} monad_async_file;
+
+/** @cond the layout is checked here and in the library */
+MONAD_ASYNC_ASSERT_SIZE(monad_async_file, 8);
+/** @endcond */
+
+/** A descriptor as a file. ANY THREAD.
+ *  @param fd any descriptor; whose it is does not change
+ *  @return the file */
+static inline monad_async_file monad_async_file_adopt(int fd)
+{
+    monad_async_file file;
+    file.fd = fd;
+    file.flags = 0;
+    return file;
+}
+
+/** Opens a file, as `openat2`, with `O_CLOEXEC`. SUSPENDS. One that a cancel comes too late for is
+ *  the caller's, with success. The kernel does not wait for the other end of a FIFO: without a
+ *  reader, to write is `ENXIO`.
+ *  @param task the task that runs
+ *  @param[out] file untouched on an error
+ *  @param directory where a relative path begins: a descriptor, or `AT_FDCWD`
+ *  @param path the file's name
+ *  @param open_flags `O_RDONLY` and so on; unknown ones are refused
+ *  @param mode of a file that is made; without `O_CREAT` or `O_TMPFILE` not looked at
+ *  @param resolve 0, or `RESOLVE_...` of `<linux/openat2.h>`
+ *  @param flags 0 or `MONAD_ASYNC_FILE_DIRECT`; a direct one: Linux 5.19
+ *  @retval 0 opened
+ *  @see monad_async_file_close */
+MONAD_ASYNC_API monad_async_result
+monad_async_file_open(monad_async_task task, monad_async_file *file, int directory,
+                      char const *path, int open_flags, uint32_t mode, uint64_t resolve,
+                      uint32_t flags);
+
+/** Ends what any task of the executor has in flight on the file, with `ECANCELED` where the disk is
+ *  not at it yet, and closes it. SUSPENDS, whatever scopes have fired. What was meant for it never
+ *  reaches what gets the same number next.
+ *  @param task the task that runs
+ *  @param file not to be used any more
+ *  @retval 0 closed */
+MONAD_ASYNC_API monad_async_result monad_async_file_close(monad_async_task task,
+                                                          monad_async_file file);
+
+/** As `pread` or `read`. SUSPENDS.
+ *  @param task the task that runs
+ *  @param file the file
+ *  @param[out] data where it goes
+ *  @param bytes the room there
+ *  @param offset where in the file; -1: the current position
+ *  @return how many bytes were read, which may be fewer; 0: the end of the file */
+MONAD_ASYNC_API monad_async_result
+monad_async_file_read(monad_async_task task, monad_async_file file, void *data, size_t bytes,
+                      int64_t offset);
+
+/** As `pwrite` or `write`. SUSPENDS.
+ *  @param task the task that runs
+ *  @param file the file
+ *  @param data what to write
+ *  @param bytes how much
+ *  @param offset where in the file; -1: the current position
+ *  @return how many bytes were written, which may be fewer
+ *  @retval ENOSPC, EDQUOT there is no room
+ *  @retval EFBIG beyond what a file may be
+ *  @retval EPIPE a pipe whose reader is gone; there is no SIGPIPE */
+MONAD_ASYNC_API monad_async_result
+monad_async_file_write(monad_async_task task, monad_async_file file, void const *data,
+                       size_t bytes, int64_t offset);
+
+/** As `preadv2`. SUSPENDS.
+ *  @param task the task that runs
+ *  @param file the file
+ *  @param parts where it goes, in that order
+ *  @param count how many parts
+ *  @param offset where in the file; -1: the current position
+ *  @param flags 0, or `RWF_...`
+ *  @return how many bytes were read, which may be fewer; 0: the end of the file
+ *  @retval EAGAIN with `RWF_NOWAIT`: it would have to wait */
+MONAD_ASYNC_API monad_async_result
+monad_async_file_readv(monad_async_task task, monad_async_file file, struct iovec const *parts,
+                       int count, int64_t offset, int flags);
+
+/** As `pwritev2`. SUSPENDS.
+ *  @param task the task that runs
+ *  @param file the file
+ *  @param parts what to write, in that order
+ *  @param count how many parts
+ *  @param offset where in the file; -1: the current position
+ *  @param flags 0, or `RWF_...`
+ *  @return how many bytes were written, which may be fewer
+ *  @retval EAGAIN with `RWF_NOWAIT`: it would have to wait */
+MONAD_ASYNC_API monad_async_result
+monad_async_file_writev(monad_async_task task, monad_async_file file, struct iovec const *parts,
+                        int count, int64_t offset, int flags);
+
+/** Reads until the room is full or the file ends. SUSPENDS.
+ *  @param task the task that runs
+ *  @param file the file
+ *  @param[out] data where it goes
+ *  @param bytes how many are to come
+ *  @param offset where in the file; -1: the current position
+ *  @return how many bytes came, with an error too; fewer without one: the file ended */
+MONAD_ASYNC_API monad_async_result
+monad_async_file_read_all(monad_async_task task, monad_async_file file, void *data, size_t bytes,
+                          int64_t offset);
+
+/** Writes all. SUSPENDS.
+ *  @param task the task that runs
+ *  @param file the file
+ *  @param data what to write
+ *  @param bytes how much
+ *  @param offset where in the file; -1: the current position
+ *  @return how many bytes were written, with an error too; without one all
+ *  @retval EIO a device that takes nothing */
+MONAD_ASYNC_API monad_async_result
+monad_async_file_write_all(monad_async_task task, monad_async_file file, void const *data,
+                           size_t bytes, int64_t offset);
+
+/** As `fsync`. SUSPENDS until the file is on the disk: writes that have returned.
+ *  @param task the task that runs
+ *  @param file the file
+ *  @retval 0 it is
+ *  @retval EIO, ENOSPC a write that had returned has failed since */
+MONAD_ASYNC_API monad_async_result monad_async_file_sync(monad_async_task task,
+                                                         monad_async_file file);
+
+/** As `fdatasync`. SUSPENDS as `monad_async_file_sync`; times and the like may be left out.
+ *  @param task the task that runs
+ *  @param file the file
+ *  @retval 0 what is needed to read the data is on the disk
+ *  @retval EIO, ENOSPC a write that had returned has failed since */
+MONAD_ASYNC_API monad_async_result monad_async_file_sync_data(monad_async_task task,
+                                                              monad_async_file file);
+
+/** As `sync_file_range`: begins, or awaits, the writing of pages; no promise that they outlive a
+ *  power cut. SUSPENDS.
+ *  @param task the task that runs
+ *  @param file the file
+ *  @param offset the first byte
+ *  @param bytes how many; 0: to the end
+ *  @param flags `SYNC_FILE_RANGE_...`
+ *  @retval 0 done */
+MONAD_ASYNC_API monad_async_result
+monad_async_file_sync_range(monad_async_task task, monad_async_file file, int64_t offset,
+                            int64_t bytes, uint32_t flags);
+
+/** As `fallocate`. SUSPENDS.
+ *  @param task the task that runs
+ *  @param file the file
+ *  @param mode 0, or `FALLOC_FL_...`: holes, zeros
+ *  @param offset the first byte
+ *  @param bytes how many
+ *  @retval 0 done
+ *  @retval EOPNOTSUPP the file system cannot */
+MONAD_ASYNC_API monad_async_result
+monad_async_file_allocate(monad_async_task task, monad_async_file file, int mode, int64_t offset,
+                          int64_t bytes);
+
+/** As `ftruncate`. SUSPENDS. Linux 6.9; before it on a helper.
+ *  @param task the task that runs
+ *  @param file the file
+ *  @param bytes its new length
+ *  @retval 0 done */
+MONAD_ASYNC_API monad_async_result monad_async_file_truncate(monad_async_task task,
+                                                             monad_async_file file,
+                                                             int64_t bytes);
+
+/** As `posix_fadvise`: with `POSIX_FADV_WILLNEED` it reads ahead. SUSPENDS.
+ *  @param task the task that runs
+ *  @param file the file
+ *  @param offset the first byte
+ *  @param bytes how many; 0: to the end
+ *  @param advice `POSIX_FADV_...`
+ *  @retval 0 taken
+ *  @retval ESPIPE a pipe */
+MONAD_ASYNC_API monad_async_result
+monad_async_file_advise(monad_async_task task, monad_async_file file, int64_t offset,
+                        int64_t bytes, int advice);
+
+/** As `statx` of the descriptor. SUSPENDS.
+ *  @param task the task that runs
+ *  @param file the file
+ *  @param mask `STATX_BASIC_STATS` and so on
+ *  @param[out] status what is known of it
+ *  @retval 0 told
+ *  @retval EOPNOTSUPP a direct one, of which the kernel cannot tell */
+MONAD_ASYNC_API monad_async_result monad_async_file_stat(monad_async_task task,
+                                                         monad_async_file file, uint32_t mask,
+                                                         struct statx *status);
+
+#if defined(__cplusplus)
+    /* The casts below are C's. */
+    #pragma GCC diagnostic push
+    #pragma GCC diagnostic ignored "-Wold-style-cast"
+#endif
+
+/** Fills an idle operation with an `openat`, with `O_CLOEXEC`, whose result is the descriptor. ANY
+ *  THREAD. Where nobody takes the completion, what was opened is closed.
+ *  @param[out] op the operation
+ *  @param directory where a relative path begins
+ *  @param path the file's name
+ *  @param open_flags `O_RDONLY` and so on
+ *  @param mode of a file that is made
+ *  @param flags 0 or `MONAD_ASYNC_FILE_DIRECT` */
+static inline void monad_async_op_open(monad_async_op *op, int directory, char const *path,
+                                       int open_flags, uint32_t mode, uint32_t flags)
+{
+    int const close_on_exec = 02000000; /* O_CLOEXEC, which ISO C hides */
+    bool const direct = (flags & MONAD_ASYNC_FILE_DIRECT) != 0;
+    monad_async_op_fill(op, IORING_OP_OPENAT, directory, 0, path, 0, 0);
+    op->sqe.len = mode;
+    op->sqe.open_flags =
+        (uint32_t)(direct ? open_flags & ~close_on_exec : open_flags | close_on_exec);
+    op->sqe.file_index = direct ? 0xffffffffu : 0; /* IORING_FILE_INDEX_ALLOC */
+}
+
+/** Fills an idle operation with a read. ANY THREAD.
+ *  @param[out] op the operation
+ *  @param file the file
+ *  @param data where the data goes
+ *  @param bytes the room there
+ *  @param offset where in the file; -1: the current position */
+static inline void monad_async_op_read(monad_async_op *op, monad_async_file file, void *data,
+                                       size_t bytes, int64_t offset)
+{
+    monad_async_op_fill(op, IORING_OP_READ, file.fd, file.flags, data, (uint64_t)offset, bytes);
+}
+
+/** Fills an idle operation with a write. ANY THREAD.
+ *  @param[out] op the operation
+ *  @param file the file
+ *  @param data what to write
+ *  @param bytes how much
+ *  @param offset where in the file; -1: the current position */
+static inline void monad_async_op_write(monad_async_op *op, monad_async_file file,
+                                        void const *data, size_t bytes, int64_t offset)
+{
+    monad_async_op_fill(op, IORING_OP_WRITE, file.fd, file.flags, data, (uint64_t)offset, bytes);
+}
+
+/** Fills an idle operation with a `preadv2`. ANY THREAD.
+ *  @param[out] op the operation
+ *  @param file the file
+ *  @param parts where the data goes, in that order
+ *  @param count how many parts
+ *  @param offset where in the file; -1: the current position
+ *  @param flags 0, or `RWF_...` */
+static inline void monad_async_op_readv(monad_async_op *op, monad_async_file file,
+                                        struct iovec const *parts, int count, int64_t offset,
+                                        int flags)
+{
+    monad_async_op_fill(op, IORING_OP_READV, file.fd, file.flags, parts, (uint64_t)offset, 0);
+    op->sqe.len = (uint32_t)count;
+    op->sqe.rw_flags = flags;
+}
+
+/** Fills an idle operation with a `pwritev2`. ANY THREAD.
+ *  @param[out] op the operation
+ *  @param file the file
+ *  @param parts what to write, in that order
+ *  @param count how many parts
+ *  @param offset where in the file; -1: the current position
+ *  @param flags 0, or `RWF_...` */
+static inline void monad_async_op_writev(monad_async_op *op, monad_async_file file,
+                                         struct iovec const *parts, int count, int64_t offset,
+                                         int flags)
+{
+    monad_async_op_fill(op, IORING_OP_WRITEV, file.fd, file.flags, parts, (uint64_t)offset, 0);
+    op->sqe.len = (uint32_t)count;
+    op->sqe.rw_flags = flags;
+}
+
+/** Fills an idle operation with an `fsync`. ANY THREAD. It is about writes that have returned, not
+ *  about those in flight beside it.
+ *  @param[out] op the operation
+ *  @param file the file */
+static inline void monad_async_op_sync(monad_async_op *op, monad_async_file file)
+{
+    monad_async_op_fill(op, IORING_OP_FSYNC, file.fd, file.flags, NULL, 0, 0);
+}
+
+/** Fills an idle operation with an `fdatasync`. ANY THREAD. As `monad_async_op_sync`.
+ *  @param[out] op the operation
+ *  @param file the file */
+static inline void monad_async_op_sync_data(monad_async_op *op, monad_async_file file)
+{
+    monad_async_op_sync(op, file);
+    op->sqe.fsync_flags = IORING_FSYNC_DATASYNC;
+}
+
+/** Fills an idle operation with a `sync_file_range`. ANY THREAD.
+ *  @param[out] op the operation
+ *  @param file the file
+ *  @param offset the first byte
+ *  @param bytes how many; 0: to the end
+ *  @param flags `SYNC_FILE_RANGE_...` */
+static inline void monad_async_op_sync_range(monad_async_op *op, monad_async_file file,
+                                             int64_t offset, uint32_t bytes, uint32_t flags)
+{
+    monad_async_op_fill(op, IORING_OP_SYNC_FILE_RANGE, file.fd, file.flags, NULL,
+                        (uint64_t)offset, 0);
+    op->sqe.len = bytes;
+    op->sqe.sync_range_flags = flags;
+}
+
+/** Fills an idle operation with a `fallocate`. ANY THREAD.
+ *  @param[out] op the operation
+ *  @param file the file
+ *  @param mode 0, or `FALLOC_FL_...`
+ *  @param offset the first byte
+ *  @param bytes how many */
+static inline void monad_async_op_allocate(monad_async_op *op, monad_async_file file, int mode,
+                                           int64_t offset, int64_t bytes)
+{
+    monad_async_op_fill(op, IORING_OP_FALLOCATE, file.fd, file.flags, NULL, (uint64_t)offset, 0);
+    op->sqe.addr = (uint64_t)bytes;
+    op->sqe.len = (uint32_t)mode;
+}
+
+/** Fills an idle operation with an `ftruncate`. ANY THREAD. Linux 6.9.
+ *  @param[out] op the operation
+ *  @param file the file
+ *  @param bytes its new length */
+static inline void monad_async_op_truncate(monad_async_op *op, monad_async_file file,
+                                           int64_t bytes)
+{
+    /* IORING_OP_FTRUNCATE, which older headers lack. */
+    monad_async_op_fill(op, 55, file.fd, file.flags, NULL, (uint64_t)bytes, 0);
+}
+
+/** Fills an idle operation with a `posix_fadvise`. ANY THREAD.
+ *  @param[out] op the operation
+ *  @param file the file
+ *  @param offset the first byte
+ *  @param bytes how many; 0: to the end
+ *  @param advice `POSIX_FADV_...` */
+static inline void monad_async_op_advise(monad_async_op *op, monad_async_file file, int64_t offset,
+                                         uint32_t bytes, int advice)
+{
+    monad_async_op_fill(op, IORING_OP_FADVISE, file.fd, file.flags, NULL, (uint64_t)offset, 0);
+    op->sqe.len = bytes;
+    op->sqe.fadvise_advice = (uint32_t)advice;
+}
+
+#if defined(__cplusplus)
+    #pragma GCC diagnostic pop
+#endif
+
+MONAD_ASYNC_EXTERN_C_END
+
+#endif

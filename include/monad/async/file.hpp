@@ -1,0 +1,512 @@
+#ifndef MONAD_ASYNC_FILE_HPP
+#define MONAD_ASYNC_FILE_HPP
+
+/** @file file.hpp
+ *  Files that close themselves. Each call has two forms: one throws, one takes a
+ *  `std::error_code &`.
+ *
+ *  The words EXPENSIVE and SUSPENDS are those of executor.h, the rules those of file.h. */
+
+#include "bytes.hpp"
+#include "config.h"
+#include "detail/runtime.hpp"
+#include "error.hpp"
+#include "file.h"
+#include "path.hpp"
+#include "task.h"
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <system_error>
+#include <utility>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace monad::async {
+inline namespace v0 {
+
+/** What may be said of how a file is opened. */
+struct open_options {
+    /** Of a file that is made, without what the umask takes. */
+    std::uint32_t mode = 0666;
+    /** Where a relative path begins: a descriptor. */
+    int directory = AT_FDCWD;
+    /** `RESOLVE_...` of `<linux/openat2.h>`. */
+    std::uint64_t resolve = 0;
+    /** `MONAD_ASYNC_FILE_DIRECT` and so on. */
+    std::uint32_t flags = 0;
+};
+
+/** An open file. Move-only. All calls are made by the task that runs; outside tasks they throw
+ *  `EPERM`. */
+class file {
+public:
+    /** The offset that stands for the current position. */
+    static constexpr std::int64_t current = -1;
+
+    /** None. */
+    file() noexcept = default;
+
+    /** Takes over a file of the C API; a descriptor by `monad_async_file_adopt(fd)`.
+     *  @param native to be closed by this object */
+    explicit file(monad_async_file native) noexcept : file_(native) {}
+
+    /** Opens a file. SUSPENDS.
+     *  @param path its name
+     *  @param open_flags `O_RDONLY` and so on
+     *  @param options what else there is to say
+     *  @throws std::system_error its errno */
+    explicit file(pathname path, int open_flags = O_RDONLY, open_options const &options = {})
+    {
+        detail::check(start(path, open_flags, options), "monad::async::file");
+    }
+
+    /** As that constructor. SUSPENDS.
+     *  @param path its name
+     *  @param open_flags `O_RDONLY` and so on
+     *  @param options what else there is to say
+     *  @param[out] ec the error */
+    file(pathname path, int open_flags, open_options const &options, std::error_code &ec) noexcept
+    {
+        detail::report(start(path, open_flags, options), ec);
+    }
+
+    /** @param other is left without a file */
+    file(file &&other) noexcept : file_(other.release()) {}
+
+    /** Exchanges the two.
+     *  @param other has this one's file then
+     *  @return this */
+    file &operator=(file &&other) noexcept
+    {
+        std::swap(file_, other.file_);
+        return *this;
+    }
+
+    /** SUSPENDS inside a task, whatever scopes have fired: closes it, after what any task has in
+     *  flight on it was ended. Outside tasks a plain descriptor is closed, and a direct one stays
+     *  until its executor ends. */
+    ~file() { (void)shut(); }
+
+    /** Closes it now; SUSPENDS as the destructor. Nothing happens where there is none.
+     *  @throws std::system_error the errno of the close: what was written may be lost */
+    void close() { detail::check(shut(), "monad::async::file::close"); }
+
+    /** As the other `close`.
+     *  @param[out] ec the error */
+    void close(std::error_code &ec) noexcept { detail::report(shut(), ec); }
+
+    /** @return whether there is one */
+    [[nodiscard]] bool is_open() const noexcept { return file_.fd >= 0; }
+
+    /** @return the handle of the C API; -1 in it if there is none */
+    [[nodiscard]] monad_async_file native_handle() const noexcept { return file_; }
+
+    /** Gives the handle up.
+     *  @return the handle, to be closed by the caller */
+    [[nodiscard]] monad_async_file release() noexcept
+    {
+        return std::exchange(file_, monad_async_file{-1, 0});
+    }
+
+    /** SUSPENDS.
+     *  @param to where it goes
+     *  @param offset where in the file
+     *  @return how many bytes were read; 0: the end of the file
+     *  @throws std::system_error its errno */
+    [[nodiscard]] MONAD_ASYNC_LOCAL std::size_t read(bytes to, std::int64_t offset = current)
+    {
+        return size_of(value_or_throw(get(to, offset), "monad::async::file::read"));
+    }
+
+    /** As the other `read`.
+     *  @param to where it goes
+     *  @param offset where in the file
+     *  @param[out] ec the error
+     *  @return how many bytes were read; 0 with an error */
+    [[nodiscard]] MONAD_ASYNC_LOCAL std::size_t read(bytes to, std::int64_t offset,
+                                                     std::error_code &ec) noexcept
+    {
+        return counted(get(to, offset), ec);
+    }
+
+    /** SUSPENDS until the room is full or the file ends.
+     *  @param to where it goes
+     *  @param offset where in the file
+     *  @return how many bytes were read; fewer than there is room for: the file ended
+     *  @throws std::system_error its errno */
+    [[nodiscard]] MONAD_ASYNC_LOCAL std::size_t read_all(bytes to, std::int64_t offset = current)
+    {
+        return size_of(value_or_throw(get_all(to, offset), "monad::async::file::read_all"));
+    }
+
+    /** As the other `read_all`.
+     *  @param to where it goes
+     *  @param offset where in the file
+     *  @param[out] ec the error
+     *  @return how many bytes were read, with an error too */
+    [[nodiscard]] MONAD_ASYNC_LOCAL std::size_t read_all(bytes to, std::int64_t offset,
+                                                         std::error_code &ec) noexcept
+    {
+        return partly(get_all(to, offset), ec);
+    }
+
+    /** SUSPENDS.
+     *  @param from what to write
+     *  @param offset where in the file
+     *  @return how many bytes were written
+     *  @throws std::system_error its errno */
+    [[nodiscard]] MONAD_ASYNC_LOCAL std::size_t write(const_bytes from,
+                                                      std::int64_t offset = current)
+    {
+        return size_of(value_or_throw(put(from, offset), "monad::async::file::write"));
+    }
+
+    /** As the other `write`.
+     *  @param from what to write
+     *  @param offset where in the file
+     *  @param[out] ec the error
+     *  @return how many bytes were written, with an error too where the file is ordered */
+    [[nodiscard]] MONAD_ASYNC_LOCAL std::size_t write(const_bytes from, std::int64_t offset,
+                                                      std::error_code &ec) noexcept
+    {
+        return partly(put(from, offset), ec);
+    }
+
+    /** SUSPENDS until all is written.
+     *  @param from what to write
+     *  @param offset where in the file
+     *  @throws std::system_error its errno */
+    MONAD_ASYNC_LOCAL void write_all(const_bytes from, std::int64_t offset = current)
+    {
+        detail::check(put_all(from, offset).error, "monad::async::file::write_all");
+    }
+
+    /** As the other `write_all`.
+     *  @param from what to write
+     *  @param offset where in the file
+     *  @param[out] ec the error
+     *  @return how many bytes were written, with an error too */
+    MONAD_ASYNC_LOCAL std::size_t write_all(const_bytes from, std::int64_t offset,
+                                            std::error_code &ec) noexcept
+    {
+        return partly(put_all(from, offset), ec);
+    }
+
+    /** SUSPENDS. As `preadv2`.
+     *  @param parts where it goes
+     *  @param count how many parts
+     *  @param offset where in the file
+     *  @param flags 0, or `RWF_...`
+     *  @return how many bytes were read; 0: the end of the file
+     *  @throws std::system_error its errno */
+    [[nodiscard]] MONAD_ASYNC_LOCAL std::size_t
+    readv(iovec const *parts, int count, std::int64_t offset = current, int flags = 0)
+    {
+        return size_of(
+            value_or_throw(get_parts(parts, count, offset, flags), "monad::async::file::readv"));
+    }
+
+    /** As the other `readv`.
+     *  @param parts where it goes
+     *  @param count how many parts
+     *  @param offset where in the file
+     *  @param flags 0, or `RWF_...`
+     *  @param[out] ec the error
+     *  @return how many bytes were read; 0 with an error */
+    [[nodiscard]] MONAD_ASYNC_LOCAL std::size_t readv(iovec const *parts, int count,
+                                                      std::int64_t offset, int flags,
+                                                      std::error_code &ec) noexcept
+    {
+        return counted(get_parts(parts, count, offset, flags), ec);
+    }
+
+    /** SUSPENDS. As `pwritev2`.
+     *  @param parts what to write
+     *  @param count how many parts
+     *  @param offset where in the file
+     *  @param flags 0, or `RWF_...`
+     *  @return how many bytes were written
+     *  @throws std::system_error its errno */
+    [[nodiscard]] MONAD_ASYNC_LOCAL std::size_t
+    writev(iovec const *parts, int count, std::int64_t offset = current, int flags = 0)
+    {
+        return size_of(
+            value_or_throw(put_parts(parts, count, offset, flags), "monad::async::file::writev"));
+    }
+
+    /** As the other `writev`.
+     *  @param parts what to write
+     *  @param count how many parts
+     *  @param offset where in the file
+     *  @param flags 0, or `RWF_...`
+     *  @param[out] ec the error
+     *  @return how many bytes were written, with an error too where the file is ordered */
+    [[nodiscard]] MONAD_ASYNC_LOCAL std::size_t writev(iovec const *parts, int count,
+                                                       std::int64_t offset, int flags,
+                                                       std::error_code &ec) noexcept
+    {
+        return partly(put_parts(parts, count, offset, flags), ec);
+    }
+
+    /** SUSPENDS until what was written is on the disk.
+     *  @throws std::system_error its errno: a write that had returned may have failed since */
+    MONAD_ASYNC_LOCAL void sync()
+    {
+        detail::check(flush().error, "monad::async::file::sync");
+    }
+
+    /** As the other `sync`.
+     *  @param[out] ec the error */
+    MONAD_ASYNC_LOCAL void sync(std::error_code &ec) noexcept
+    {
+        detail::report(flush().error, ec);
+    }
+
+    /** As `sync`, without what is not needed to read the data. SUSPENDS.
+     *  @throws std::system_error its errno */
+    MONAD_ASYNC_LOCAL void sync_data()
+    {
+        detail::check(flush_data().error, "monad::async::file::sync_data");
+    }
+
+    /** As the other `sync_data`.
+     *  @param[out] ec the error */
+    MONAD_ASYNC_LOCAL void sync_data(std::error_code &ec) noexcept
+    {
+        detail::report(flush_data().error, ec);
+    }
+
+    /** As `sync_file_range`. SUSPENDS.
+     *  @param offset the first byte
+     *  @param count how many; 0: to the end
+     *  @param flags `SYNC_FILE_RANGE_...`
+     *  @throws std::system_error its errno */
+    MONAD_ASYNC_LOCAL void sync_range(std::int64_t offset, std::int64_t count, std::uint32_t flags)
+    {
+        detail::check(flush_range(offset, count, flags).error, "monad::async::file::sync_range");
+    }
+
+    /** As the other `sync_range`.
+     *  @param offset the first byte
+     *  @param count how many; 0: to the end
+     *  @param flags `SYNC_FILE_RANGE_...`
+     *  @param[out] ec the error */
+    MONAD_ASYNC_LOCAL void sync_range(std::int64_t offset, std::int64_t count, std::uint32_t flags,
+                                      std::error_code &ec) noexcept
+    {
+        detail::report(flush_range(offset, count, flags).error, ec);
+    }
+
+    /** As `fallocate`. SUSPENDS.
+     *  @param offset the first byte
+     *  @param count how many
+     *  @param mode 0, or `FALLOC_FL_...`
+     *  @throws std::system_error its errno */
+    MONAD_ASYNC_LOCAL void allocate(std::int64_t offset, std::int64_t count, int mode = 0)
+    {
+        detail::check(reserve(offset, count, mode).error, "monad::async::file::allocate");
+    }
+
+    /** As the other `allocate`.
+     *  @param offset the first byte
+     *  @param count how many
+     *  @param mode 0, or `FALLOC_FL_...`
+     *  @param[out] ec the error */
+    MONAD_ASYNC_LOCAL void allocate(std::int64_t offset, std::int64_t count, int mode,
+                                    std::error_code &ec) noexcept
+    {
+        detail::report(reserve(offset, count, mode).error, ec);
+    }
+
+    /** As `ftruncate`. SUSPENDS.
+     *  @param length its new length
+     *  @throws std::system_error its errno */
+    MONAD_ASYNC_LOCAL void truncate(std::int64_t length)
+    {
+        detail::check(cut(length).error, "monad::async::file::truncate");
+    }
+
+    /** As the other `truncate`.
+     *  @param length its new length
+     *  @param[out] ec the error */
+    MONAD_ASYNC_LOCAL void truncate(std::int64_t length, std::error_code &ec) noexcept
+    {
+        detail::report(cut(length).error, ec);
+    }
+
+    /** As `posix_fadvise`. SUSPENDS.
+     *  @param offset the first byte
+     *  @param count how many; 0: to the end
+     *  @param advice `POSIX_FADV_...`
+     *  @throws std::system_error its errno */
+    MONAD_ASYNC_LOCAL void advise(std::int64_t offset, std::int64_t count, int advice)
+    {
+        detail::check(hint(offset, count, advice).error, "monad::async::file::advise");
+    }
+
+    /** As the other `advise`.
+     *  @param offset the first byte
+     *  @param count how many; 0: to the end
+     *  @param advice `POSIX_FADV_...`
+     *  @param[out] ec the error */
+    MONAD_ASYNC_LOCAL void advise(std::int64_t offset, std::int64_t count, int advice,
+                                  std::error_code &ec) noexcept
+    {
+        detail::report(hint(offset, count, advice).error, ec);
+    }
+
+    /** What is known of it. SUSPENDS.
+     *  @return the basic fields, and when it was made
+     *  @throws std::system_error its errno; `EOPNOTSUPP`: a direct one */
+    [[nodiscard]] MONAD_ASYNC_LOCAL struct statx stat()
+    {
+        struct statx status = {};
+        detail::check(ask(status).error, "monad::async::file::stat");
+        return status;
+    }
+
+    /** As the other `stat`.
+     *  @param[out] ec the error
+     *  @return what is known of it; zeros with an error */
+    [[nodiscard]] MONAD_ASYNC_LOCAL struct statx stat(std::error_code &ec) noexcept
+    {
+        struct statx status = {};
+        detail::report(ask(status).error, ec);
+        return status;
+    }
+
+private:
+    static std::size_t size_of(std::intptr_t value) noexcept
+    {
+        return static_cast<std::size_t>(value);
+    }
+
+    static std::size_t counted(monad_async_result r, std::error_code &ec) noexcept
+    {
+        detail::report(r.error, ec);
+        return r.error == 0 ? size_of(r.value) : 0;
+    }
+
+    // With an error the value says how far it came.
+    static std::size_t partly(monad_async_result r, std::error_code &ec) noexcept
+    {
+        detail::report(r.error, ec);
+        return r.value > 0 ? size_of(r.value) : 0;
+    }
+
+    // A function of the C API with the running task, this file, and what else it takes.
+    template <class Function, class... Args>
+    MONAD_ASYNC_LOCAL monad_async_result call(Function function, Args... args) const
+    {
+        auto const on = file_;
+        return detail::own_call(
+            [=](monad_async_task self) { return function(self, on, args...); });
+    }
+
+    MONAD_ASYNC_LOCAL int start(pathname path, int open_flags, open_options const &o) noexcept
+    {
+        return detail::own_call([&](monad_async_task self) {
+                   return monad_async_file_open(self, &file_, o.directory, path.c_str(),
+                                                open_flags, o.mode, o.resolve, o.flags);
+               })
+            .error;
+    }
+
+    MONAD_ASYNC_LOCAL monad_async_result get(bytes to, std::int64_t offset) const
+    {
+        return call(monad_async_file_read, to.data(), to.size(), offset);
+    }
+
+    MONAD_ASYNC_LOCAL monad_async_result get_all(bytes to, std::int64_t offset) const
+    {
+        return call(monad_async_file_read_all, to.data(), to.size(), offset);
+    }
+
+    MONAD_ASYNC_LOCAL monad_async_result get_parts(iovec const *parts, int count,
+                                                   std::int64_t offset, int flags) const
+    {
+        return call(monad_async_file_readv, parts, count, offset, flags);
+    }
+
+    MONAD_ASYNC_LOCAL monad_async_result put(const_bytes from, std::int64_t offset) const
+    {
+        return call(monad_async_file_write, from.data(), from.size(), offset);
+    }
+
+    MONAD_ASYNC_LOCAL monad_async_result put_all(const_bytes from, std::int64_t offset) const
+    {
+        return call(monad_async_file_write_all, from.data(), from.size(), offset);
+    }
+
+    MONAD_ASYNC_LOCAL monad_async_result put_parts(iovec const *parts, int count,
+                                                   std::int64_t offset, int flags) const
+    {
+        return call(monad_async_file_writev, parts, count, offset, flags);
+    }
+
+    MONAD_ASYNC_LOCAL monad_async_result flush() const { return call(monad_async_file_sync); }
+
+    MONAD_ASYNC_LOCAL monad_async_result flush_data() const
+    {
+        return call(monad_async_file_sync_data);
+    }
+
+    MONAD_ASYNC_LOCAL monad_async_result flush_range(std::int64_t offset, std::int64_t count,
+                                                     std::uint32_t flags) const
+    {
+        return call(monad_async_file_sync_range, offset, count, flags);
+    }
+
+    MONAD_ASYNC_LOCAL monad_async_result reserve(std::int64_t offset, std::int64_t count,
+                                                 int mode) const
+    {
+        return call(monad_async_file_allocate, mode, offset, count);
+    }
+
+    MONAD_ASYNC_LOCAL monad_async_result cut(std::int64_t length) const
+    {
+        return call(monad_async_file_truncate, length);
+    }
+
+    MONAD_ASYNC_LOCAL monad_async_result hint(std::int64_t offset, std::int64_t count,
+                                              int advice) const
+    {
+        return call(monad_async_file_advise, offset, count, advice);
+    }
+
+    MONAD_ASYNC_LOCAL monad_async_result ask(struct statx &status) const
+    {
+        std::uint32_t const mask = STATX_BASIC_STATS | STATX_BTIME;
+        return call(monad_async_file_stat, mask, &status);
+    }
+
+    MONAD_ASYNC_LOCAL int shut() noexcept
+    {
+        auto const closed = release();
+        if (closed.fd < 0) {
+            return 0;
+        }
+        auto *const self = monad_async_task_current();
+        auto const close_it = [&] { return monad_async_file_close(self, closed); };
+        int const error = self != nullptr ? detail::suspending(close_it).error : EPERM;
+        bool const is_plain = (closed.flags & MONAD_ASYNC_FILE_DIRECT) == 0;
+        if ((error == EPERM || error == ENOTSUP) && is_plain) {
+            int const saved = errno;
+            ::close(closed.fd);
+            errno = saved;
+            return 0;
+        }
+        return error;
+    }
+
+    monad_async_file file_ = {-1, 0};
+};
+
+} // namespace v0
+} // namespace monad::async
+
+#endif

@@ -1,0 +1,278 @@
+//! file.h, the calls on an open file: check, one call below, map the result.
+
+use core::ffi::{c_char, c_void};
+
+use super::task::TaskPtr;
+use crate::api::{self, Handle};
+use crate::error::{Errno, RawResult, Res};
+use crate::executor::Executor;
+use crate::io::call::{Call, DIRECT};
+use crate::io::file::{self, File, How, Parts};
+use crate::task::header::TaskRef;
+use crate::uring::kernel::Kernel;
+use crate::uring::RealKernel;
+
+const EINVAL: Errno = Errno(libc::EINVAL);
+
+/// EPERM unless `task` runs, ENOTSUP without a ring.
+///
+/// # Safety
+/// `task` is null or a live handle.
+#[inline(always)]
+pub(super) unsafe fn caller<'a>(task: TaskPtr) -> Res<(&'a Executor<RealKernel>, TaskRef)> {
+    // SAFETY: the caller's.
+    let task = unsafe { api::task(task) }?;
+    let ex = Handle::<RealKernel>::running(task)?.executor();
+    if !ex.kernel().has_ring() {
+        return Err(Errno(libc::ENOTSUP));
+    }
+    Ok((ex, task))
+}
+
+/// What a call on a file needs: as `caller`; EBADF for a handle of nothing.
+///
+/// # Safety
+/// As `caller`.
+#[inline(always)]
+unsafe fn call<'a>(task: TaskPtr, file: File) -> Res<Call<'a, RealKernel>> {
+    // SAFETY: the caller's.
+    let (ex, task) = unsafe { caller(task) }?;
+    if file.flags & !DIRECT != 0 {
+        return Err(EINVAL);
+    }
+    if file.fd < 0 {
+        return Err(Errno(libc::EBADF));
+    }
+    Ok(Call { ex, task, fd: file.fd, flags: file.flags })
+}
+
+pub(super) fn of(moved: Res<usize>) -> RawResult {
+    moved.map(|n| n as isize).into()
+}
+
+pub(super) fn done(r: Res<()>) -> RawResult {
+    r.map(|()| 0).into()
+}
+
+fn parts(at: *const libc::iovec, count: i32) -> Res<Parts> {
+    match u32::try_from(count) {
+        Ok(count) if !at.is_null() || count == 0 => Ok(Parts { at, count }),
+        _ => Err(EINVAL),
+    }
+}
+
+/// # Safety
+/// See file.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_file_open(
+    task: TaskPtr,
+    out: *mut File,
+    directory: i32,
+    path: *const c_char,
+    open_flags: i32,
+    mode: u32,
+    resolve: u64,
+    flags: u32,
+) -> RawResult {
+    if out.is_null() || path.is_null() || flags & !DIRECT != 0 {
+        return RawResult::failure(EINVAL);
+    }
+    let how = How { flags: u64::from(open_flags as u32), mode: mode.into(), resolve };
+    // SAFETY: the caller's handle, path and memory.
+    done(unsafe {
+        caller(task)
+            .and_then(|(ex, task)| file::open(ex, task, directory, path, how, flags & DIRECT != 0))
+            .map(|made| out.write(made))
+    })
+}
+
+/// # Safety
+/// See file.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_file_close(task: TaskPtr, file: File) -> RawResult {
+    // SAFETY: the caller's handle.
+    done(unsafe { call(task, file) }.and_then(|c| c.close()))
+}
+
+/// # Safety
+/// See file.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_file_read(
+    task: TaskPtr,
+    file: File,
+    to: *mut c_void,
+    bytes: usize,
+    offset: i64,
+) -> RawResult {
+    // SAFETY: the caller's handle and memory.
+    of(unsafe { call(task, file).and_then(|c| c.read(to, bytes, offset)) })
+}
+
+/// # Safety
+/// See file.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_file_write(
+    task: TaskPtr,
+    file: File,
+    from: *const c_void,
+    bytes: usize,
+    offset: i64,
+) -> RawResult {
+    // SAFETY: the caller's handle and memory.
+    of(unsafe { call(task, file).and_then(|c| c.write(from, bytes, offset)) })
+}
+
+/// # Safety
+/// See file.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_file_readv(
+    task: TaskPtr,
+    file: File,
+    at: *const libc::iovec,
+    count: i32,
+    offset: i64,
+    flags: i32,
+) -> RawResult {
+    // SAFETY: the caller's handle and memory.
+    of(unsafe { parts(at, count).and_then(|parts| call(task, file)?.readv(parts, offset, flags)) })
+}
+
+/// # Safety
+/// See file.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_file_writev(
+    task: TaskPtr,
+    file: File,
+    at: *const libc::iovec,
+    count: i32,
+    offset: i64,
+    flags: i32,
+) -> RawResult {
+    // SAFETY: the caller's handle and memory.
+    of(unsafe { parts(at, count).and_then(|parts| call(task, file)?.writev(parts, offset, flags)) })
+}
+
+/// # Safety
+/// See file.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_file_read_all(
+    task: TaskPtr,
+    file: File,
+    to: *mut c_void,
+    bytes: usize,
+    offset: i64,
+) -> RawResult {
+    // SAFETY: the caller's handle and memory.
+    unsafe { call(task, file).map_or_else(RawResult::failure, |c| c.read_all(to, bytes, offset)) }
+}
+
+/// # Safety
+/// See file.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_file_write_all(
+    task: TaskPtr,
+    file: File,
+    from: *const c_void,
+    bytes: usize,
+    offset: i64,
+) -> RawResult {
+    // SAFETY: the caller's handle and memory.
+    unsafe {
+        call(task, file).map_or_else(RawResult::failure, |c| c.write_all(from, bytes, offset))
+    }
+}
+
+/// # Safety
+/// See file.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_file_sync(task: TaskPtr, file: File) -> RawResult {
+    // SAFETY: the caller's handle.
+    done(unsafe { call(task, file) }.and_then(|c| c.sync(false)))
+}
+
+/// # Safety
+/// See file.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_file_sync_data(task: TaskPtr, file: File) -> RawResult {
+    // SAFETY: the caller's handle.
+    done(unsafe { call(task, file) }.and_then(|c| c.sync(true)))
+}
+
+/// # Safety
+/// See file.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_file_sync_range(
+    task: TaskPtr,
+    file: File,
+    offset: i64,
+    bytes: i64,
+    flags: u32,
+) -> RawResult {
+    // SAFETY: the caller's handle.
+    done(unsafe { call(task, file) }.and_then(|c| c.sync_range(offset, bytes, flags)))
+}
+
+/// # Safety
+/// See file.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_file_allocate(
+    task: TaskPtr,
+    file: File,
+    mode: i32,
+    offset: i64,
+    bytes: i64,
+) -> RawResult {
+    // SAFETY: the caller's handle.
+    done(unsafe { call(task, file) }.and_then(|c| c.allocate(mode, offset, bytes)))
+}
+
+/// # Safety
+/// See file.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_file_truncate(
+    task: TaskPtr,
+    file: File,
+    bytes: i64,
+) -> RawResult {
+    // SAFETY: the caller's handle.
+    done(unsafe { call(task, file) }.and_then(|c| c.truncate(bytes)))
+}
+
+/// # Safety
+/// See file.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_file_advise(
+    task: TaskPtr,
+    file: File,
+    offset: i64,
+    bytes: i64,
+    advice: i32,
+) -> RawResult {
+    // SAFETY: the caller's handle.
+    done(unsafe { call(task, file) }.and_then(|c| c.advise(offset, bytes, advice)))
+}
+
+/// # Safety
+/// See file.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_file_stat(
+    task: TaskPtr,
+    file: File,
+    mask: u32,
+    to: *mut libc::statx,
+) -> RawResult {
+    if to.is_null() {
+        return RawResult::failure(EINVAL);
+    }
+    // SAFETY: the caller's handle and record.
+    done(unsafe { call(task, file).and_then(|c| c.stat(mask, to)) })
+}
+
+/// # Safety
+/// See file.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_poll(task: TaskPtr, fd: i32, events: u32) -> RawResult {
+    let Ok(events) = u16::try_from(events) else { return RawResult::failure(EINVAL) };
+    // SAFETY: the caller's handle.
+    of(unsafe { call(task, File { fd, flags: 0 }) }.and_then(|c| c.poll(events as i16)))
+}

@@ -1,0 +1,251 @@
+//! The calls on files. Each looks like the POSIX call that it replaces, and suspends its task where
+//! that would block its thread. What the kernel's ring does not know is done on a helper thread.
+
+use core::ffi::{c_char, c_int, c_void};
+
+use super::call::{answer, moved, Call, BYTES_MAX, DIRECT};
+use crate::error::{Errno, RawResult, Res};
+use crate::executor::grant::Caller;
+use crate::executor::Executor;
+use crate::pool::blocking;
+use crate::sys::file as calls;
+use crate::task::header::TaskRef;
+use crate::uring::abi::{file, fsync};
+use crate::uring::kernel::{op, Kernel, Sqe};
+
+/// `monad_async_file`: file.h
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct File {
+    pub fd: i32,
+    pub flags: u32,
+}
+
+const _: () = assert!(size_of::<File>() == 8);
+
+/// What `open` is asked for, beside the name: the kernel's `struct open_how`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct How {
+    pub flags: u64,
+    pub mode: u64,
+    pub resolve: u64,
+}
+
+/// Runs `job` on a helper thread: SUSPENDS. Cancelled before it began, it never runs.
+pub(super) fn on_helper<K: Kernel, F: Fn() -> Res<i32>>(
+    ex: &Executor<K>,
+    task: TaskRef,
+    job: F,
+) -> Res<()> {
+    unsafe extern "C" fn call<F: Fn() -> Res<i32>>(job: *mut c_void) -> RawResult {
+        // SAFETY: on the stack of the task, which waits.
+        let job = unsafe { &*job.cast::<F>() };
+        job().map(|n| n as isize).into()
+    }
+    let job = &raw const job;
+    let caller = Caller::task(ex, task);
+    // SAFETY: it stays until the call has returned; and it holds numbers, and pointers that are
+    // valid on any thread.
+    let done = unsafe { blocking::run(&caller, call::<F>, job.cast_mut().cast()) };
+    match done.error {
+        0 => Ok(()),
+        e => Err(Errno(e)),
+    }
+}
+
+/// SUSPENDS until the file is open.
+///
+/// # Safety
+/// `path` is a string.
+pub unsafe fn open<K: Kernel>(
+    ex: &Executor<K>,
+    task: TaskRef,
+    directory: i32,
+    path: *const c_char,
+    mut how: How,
+    direct: bool,
+) -> Res<File> {
+    const CLOEXEC: u64 = libc::O_CLOEXEC as u64;
+    let creates = how.flags & (libc::O_CREAT | (libc::O_TMPFILE & !libc::O_DIRECTORY)) as u64 != 0;
+    if !creates {
+        how.mode = 0; // The kernel refuses one that means nothing; `open` does not look at it.
+    }
+    // A direct descriptor is of this ring alone, and an exec ends that.
+    how.flags = if direct { how.flags & !CLOEXEC } else { how.flags | CLOEXEC };
+    let size = size_of::<How>() as u32;
+    let mut sqe = Sqe::new(op::OPENAT2, directory, (&raw const how) as u64, path as u64, size, 0);
+    sqe.0[5] = u64::from(if direct { file::INDEX_ALLOC } else { 0 }) << 32;
+    // SAFETY: the caller's; `how` is in place until the call returns.
+    let fd = answer(unsafe { ex.io(task, &sqe) })? as i32;
+    Ok(File { fd, flags: if direct { DIRECT } else { 0 } })
+}
+
+impl<K: Kernel> Call<'_, K> {
+    fn knows(&self, opcode: u8) -> bool {
+        self.ex.kernel().knows(opcode)
+    }
+
+    /// On a helper, for what the ring has no operation for. EOPNOTSUPP: a direct descriptor.
+    fn on_helper(&self, job: impl Fn(i32) -> Res<i32>) -> Res<()> {
+        let fd = self.plain().ok_or(Errno(libc::EOPNOTSUPP))?;
+        on_helper(self.ex, self.task, || job(fd))
+    }
+
+    /// SUSPENDS.
+    ///
+    /// # Safety
+    /// `to` has `bytes`.
+    #[inline(always)]
+    pub unsafe fn read(&self, to: *mut c_void, bytes: usize, offset: i64) -> Res<usize> {
+        let len = bytes.min(BYTES_MAX) as u32;
+        let sqe = self.entry(op::READ, offset as u64, to as u64, len, 0);
+        // SAFETY: the caller's.
+        unsafe { self.io_when(&sqe, libc::POLLIN, false) }
+    }
+
+    /// SUSPENDS.
+    ///
+    /// # Safety
+    /// `from` has `bytes`.
+    #[inline(always)]
+    pub unsafe fn write(&self, from: *const c_void, bytes: usize, offset: i64) -> Res<usize> {
+        let len = bytes.min(BYTES_MAX) as u32;
+        let sqe = self.entry(op::WRITE, offset as u64, from as u64, len, 0);
+        // SAFETY: the caller's.
+        unsafe { self.io_when(&sqe, libc::POLLOUT, false) }
+    }
+
+    /// SUSPENDS. As `preadv2`.
+    ///
+    /// # Safety
+    /// The parts, and what they name, are valid.
+    pub unsafe fn readv(&self, parts: Parts, offset: i64, flags: i32) -> Res<usize> {
+        let (at, count) = (parts.at as u64, parts.count);
+        let sqe = self.entry(op::READV, offset as u64, at, count, flags as u32);
+        // SAFETY: the caller's.
+        unsafe { self.io_when(&sqe, libc::POLLIN, flags & libc::RWF_NOWAIT != 0) }
+    }
+
+    /// SUSPENDS. As `pwritev2`.
+    ///
+    /// # Safety
+    /// The parts, and what they name, are valid.
+    pub unsafe fn writev(&self, parts: Parts, offset: i64, flags: i32) -> Res<usize> {
+        let (at, count) = (parts.at as u64, parts.count);
+        let sqe = self.entry(op::WRITEV, offset as u64, at, count, flags as u32);
+        // SAFETY: the caller's.
+        unsafe { self.io_when(&sqe, libc::POLLOUT, flags & libc::RWF_NOWAIT != 0) }
+    }
+
+    /// SUSPENDS until all is read, or the file ends.
+    ///
+    /// # Safety
+    /// As `read`.
+    pub unsafe fn read_all(&self, to: *mut c_void, bytes: usize, offset: i64) -> RawResult {
+        let mut done = 0;
+        while done < bytes {
+            // SAFETY: the caller's.
+            match unsafe { self.read(to.byte_add(done), bytes - done, behind(offset, done)) } {
+                Ok(0) => break,
+                Ok(n) => done += n,
+                Err(e) => return moved(done, Err(e)),
+            }
+        }
+        moved(done, Ok(()))
+    }
+
+    /// SUSPENDS until all is written.
+    ///
+    /// # Safety
+    /// As `write`.
+    pub unsafe fn write_all(&self, from: *const c_void, bytes: usize, offset: i64) -> RawResult {
+        let mut done = 0;
+        while done < bytes {
+            // SAFETY: the caller's.
+            match unsafe { self.write(from.byte_add(done), bytes - done, behind(offset, done)) } {
+                // A device that takes nothing, and has no error for it.
+                Ok(0) => return moved(done, Err(Errno(libc::EIO))),
+                Ok(n) => done += n,
+                Err(e) => return moved(done, Err(e)),
+            }
+        }
+        moved(done, Ok(()))
+    }
+
+    /// SUSPENDS until it is on the disk; `data`: without what is not needed to read it.
+    pub fn sync(&self, data: bool) -> Res<()> {
+        let flags = if data { fsync::DATASYNC } else { 0 };
+        // SAFETY: refers to no memory.
+        unsafe { self.io(&self.entry(op::FSYNC, 0, 0, 0, flags)) }.map(drop)
+    }
+
+    /// SUSPENDS. As `sync_file_range`.
+    pub fn sync_range(&self, offset: i64, bytes: i64, flags: u32) -> Res<()> {
+        match u32::try_from(bytes) {
+            Ok(len) => {
+                let sqe = self.entry(op::SYNC_FILE_RANGE, offset as u64, 0, len, flags);
+                // SAFETY: refers to no memory.
+                unsafe { self.io(&sqe) }.map(drop)
+            }
+            // The entry has no room for more.
+            Err(_) => self.on_helper(|fd| calls::sync_range(fd, offset, bytes, flags)),
+        }
+    }
+
+    /// SUSPENDS. As `fallocate`.
+    pub fn allocate(&self, mode: i32, offset: i64, bytes: i64) -> Res<()> {
+        let sqe = self.entry(op::FALLOCATE, offset as u64, bytes as u64, mode as u32, 0);
+        // SAFETY: refers to no memory.
+        unsafe { self.io(&sqe) }.map(drop)
+    }
+
+    /// SUSPENDS. Linux 6.9; before it on a helper, where it is not a direct one.
+    pub fn truncate(&self, bytes: i64) -> Res<()> {
+        if !self.knows(op::FTRUNCATE) {
+            return self.on_helper(|fd| calls::truncate(fd, bytes));
+        }
+        // SAFETY: refers to no memory.
+        unsafe { self.io(&self.entry(op::FTRUNCATE, bytes as u64, 0, 0, 0)) }.map(drop)
+    }
+
+    /// SUSPENDS. As `posix_fadvise`.
+    pub fn advise(&self, offset: i64, bytes: i64, advice: c_int) -> Res<()> {
+        match u32::try_from(bytes) {
+            Ok(len) => {
+                let sqe = self.entry(op::FADVISE, offset as u64, 0, len, advice as u32);
+                // SAFETY: refers to no memory.
+                unsafe { self.io(&sqe) }.map(drop)
+            }
+            // As in `sync_range`, before 6.11.
+            Err(_) => self.on_helper(|fd| calls::advise(fd, offset, bytes, advice)),
+        }
+    }
+
+    /// SUSPENDS. As `statx` of the descriptor. EOPNOTSUPP: the kernel has it for plain ones alone.
+    ///
+    /// # Safety
+    /// `to` is valid.
+    pub unsafe fn stat(&self, mask: u32, to: *mut libc::statx) -> Res<()> {
+        let fd = self.plain().ok_or(Errno(libc::EOPNOTSUPP))?;
+        let (path, flags) = (c"".as_ptr() as u64, libc::AT_EMPTY_PATH as u32);
+        let sqe = Sqe::new(op::STATX, fd, to as u64, path, mask, flags);
+        // SAFETY: the caller's, and a constant.
+        unsafe { self.io(&sqe) }.map(drop)
+    }
+}
+
+/// `struct iovec`s, so many.
+#[derive(Clone, Copy)]
+pub struct Parts {
+    pub at: *const libc::iovec,
+    pub count: u32,
+}
+
+/// So many bytes on; the current position stays what it is.
+fn behind(offset: i64, bytes: usize) -> i64 {
+    match offset {
+        -1 => -1,
+        at => at.saturating_add(bytes as i64),
+    }
+}

@@ -1,0 +1,71 @@
+//! Calls on files that wait for a disk, made where the ring has no operation for them: on a helper
+//! thread. They leave errno alone. A path or a record that is passed is valid for the call.
+
+use core::ffi::{c_char, c_int};
+
+use super::fd::quietly;
+use crate::error::Res;
+
+pub fn truncate(fd: i32, bytes: i64) -> Res<i32> {
+    // SAFETY: refers to no memory.
+    quietly(|| unsafe { libc::ftruncate(fd, bytes) })
+}
+
+/// Its value is the error, for once.
+pub fn advise(fd: i32, offset: i64, bytes: i64, advice: c_int) -> Res<i32> {
+    // SAFETY: refers to no memory.
+    match unsafe { libc::posix_fadvise(fd, offset, bytes, advice) } {
+        0 => Ok(0),
+        error => Err(crate::error::Errno(error)),
+    }
+}
+
+pub fn sync_range(fd: i32, offset: i64, bytes: i64, flags: u32) -> Res<i32> {
+    // SAFETY: refers to no memory.
+    quietly(|| unsafe { libc::sync_file_range(fd, offset, bytes, flags) })
+}
+
+/// # Safety
+/// See above.
+pub unsafe fn mkdir(directory: i32, path: *const c_char, mode: u32) -> Res<i32> {
+    // SAFETY: the caller's.
+    quietly(|| unsafe { libc::mkdirat(directory, path, mode) })
+}
+
+/// # Safety
+/// See above.
+pub unsafe fn symlink(target: *const c_char, directory: i32, path: *const c_char) -> Res<i32> {
+    // SAFETY: the caller's.
+    quietly(|| unsafe { libc::symlinkat(target, directory, path) })
+}
+
+/// # Safety
+/// See above.
+pub unsafe fn link(from: Path, to: Path, flags: c_int) -> Res<i32> {
+    // SAFETY: the caller's.
+    quietly(|| unsafe { libc::linkat(from.directory, from.path, to.directory, to.path, flags) })
+}
+
+/// # Safety
+/// See above.
+pub unsafe fn rename(from: Path, to: Path, flags: u32) -> Res<i32> {
+    let what = libc::SYS_renameat2;
+    // SAFETY: the caller's. (Old C libraries have no function for it.)
+    quietly(|| unsafe {
+        libc::syscall(what, from.directory, from.path, to.directory, to.path, flags) as c_int
+    })
+}
+
+/// # Safety
+/// See above.
+pub unsafe fn unlink(directory: i32, path: *const c_char, flags: c_int) -> Res<i32> {
+    // SAFETY: the caller's.
+    quietly(|| unsafe { libc::unlinkat(directory, path, flags) })
+}
+
+/// A name below a directory, as the calls that end with "at" take it.
+#[derive(Clone, Copy)]
+pub struct Path {
+    pub directory: i32,
+    pub path: *const c_char,
+}
