@@ -17,6 +17,7 @@
 #include "async/future.hpp"
 #include "async/group.hpp"
 #include "async/io_batch.hpp"
+#include "async/open_options.hpp"
 #include "async/operation.hpp"
 #include "async/pool.hpp"
 #include "async/path.hpp"

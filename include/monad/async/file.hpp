@@ -12,6 +12,7 @@
 #include "detail/runtime.hpp"
 #include "error.hpp"
 #include "file.h"
+#include "open_options.hpp"
 #include "path.hpp"
 #include "task.h"
 
@@ -21,24 +22,11 @@
 #include <system_error>
 #include <utility>
 
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 namespace monad::async {
 inline namespace v0 {
-
-/** What may be said of how a file is opened. */
-struct open_options {
-    /** Of a file that is made, without what the umask takes. */
-    std::uint32_t mode = 0666;
-    /** Where a relative path begins: a descriptor. */
-    int directory = AT_FDCWD;
-    /** `RESOLVE_...` of `<linux/openat2.h>`. */
-    std::uint64_t resolve = 0;
-    /** `MONAD_ASYNC_FILE_DIRECT` and so on. */
-    std::uint32_t flags = 0;
-};
 
 /** An open file. Move-only. All calls are made by the task that runs; outside tasks they throw
  *  `EPERM`. */

@@ -1,0 +1,29 @@
+#ifndef MONAD_ASYNC_OPEN_OPTIONS_HPP
+#define MONAD_ASYNC_OPEN_OPTIONS_HPP
+
+/** @file open_options.hpp
+ *  What may be said of how a file is opened. */
+
+#include <cstdint>
+
+#include <fcntl.h>
+
+namespace monad::async {
+inline namespace v0 {
+
+/** What may be said of how a file is opened. */
+struct open_options {
+    /** Of a file that is made, without what the umask takes. */
+    std::uint32_t mode = 0666;
+    /** Where a relative path begins: a descriptor. */
+    int directory = AT_FDCWD;
+    /** `RESOLVE_...` of `<linux/openat2.h>`. */
+    std::uint64_t resolve = 0;
+    /** `MONAD_ASYNC_FILE_DIRECT` and so on. */
+    std::uint32_t flags = 0;
+};
+
+} // namespace v0
+} // namespace monad::async
+
+#endif
