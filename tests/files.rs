@@ -58,8 +58,7 @@ fn what_the_ring_lacks_is_done_on_helpers() {
             out.set(true);
             RawResult::success(0)
         });
-        // SAFETY: idle, with a body.
-        unsafe { ex.attach(task) }.unwrap();
+        ex.attach(task).unwrap();
         while ex.has_work() {
             let _ = ex.run(usize::MAX, None);
         }
