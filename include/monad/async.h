@@ -27,5 +27,6 @@
 #include "async/task_local.h"
 #include "async/ticks.h"
 #include "async/trace.h"
+#include "async/watchdog.h"
 
 #endif

@@ -107,10 +107,7 @@ fn of_this_task(task: TaskRef, pcs: &mut [usize]) -> usize {
 
 /// Lowest address, and the one above the highest.
 pub fn stack_bounds(task: TaskRef) -> (usize, usize) {
-    let base = task.annex().as_ptr() as usize;
-    // SAFETY: changed by who creates and destroys the task alone.
-    let slot = unsafe { (*task.slot.as_ptr()).as_ref() };
-    (slot.map_or(base, |slot| slot.stack_limit), base)
+    task.stack_bounds()
 }
 
 /// Bytes from the stack's base to the lowest page in memory. EXPENSIVE.

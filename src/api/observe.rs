@@ -3,10 +3,12 @@
 use super::{Handle, EINVAL, EPERM};
 use crate::error::{Errno, Res};
 use crate::executor::meter::{Meter, WORDS};
+use crate::observe::watchdog::{self, Tell};
 use crate::observe::{json, prometheus};
 use crate::stack::pool;
 use crate::trace::Ring;
 use crate::uring::kernel::Kernel;
+use core::ffi::c_void;
 use core::sync::atomic::Ordering::Relaxed;
 
 impl<K: Kernel> Handle<K> {
@@ -87,4 +89,17 @@ pub unsafe fn write_memory(memory: *const u8, bytes: usize, fd: i32) -> Res<()> 
     // SAFETY: the caller's.
     let ring = unsafe { Ring::find(memory, bytes) }.ok_or(EINVAL)?;
     json::write(core::iter::once(ring), fd)
+}
+
+/// ANY THREAD. As [`watchdog::start`]; None: it is said on standard error.
+pub fn start_watchdog(limit_ns: u64, tell: Option<Tell>, of: *mut c_void) -> Res<()> {
+    if limit_ns == 0 {
+        return Err(EINVAL);
+    }
+    watchdog::start(limit_ns, tell.unwrap_or(watchdog::say), of)
+}
+
+/// ANY THREAD.
+pub fn stop_watchdog() -> Res<()> {
+    watchdog::stop()
 }

@@ -29,6 +29,7 @@ pub mod task;
 pub mod trace;
 pub mod version;
 pub mod wait_group;
+pub mod watchdog;
 
 use crate::executor::Executor;
 use crate::uring::RealKernel;

@@ -59,8 +59,26 @@ pub struct Mailbox {
     tracks: AtomicBool,
     /// The next spare one, while this is one. Behind the lock of `SPARE`.
     next: Cell<Option<&'static Mailbox>>,
+    /// What the kernel calls the owner's thread.
+    kernel_thread: AtomicU64,
+    /// The one made before it. Never changes.
+    older: *const Mailbox,
     /// Others write to what its owner holds.
     _pinned: PhantomPinned,
+}
+
+/// The newest of all mailboxes, which live for ever. Grows under the lock of `SPARE`.
+static NEWEST: AtomicPtr<Mailbox> = AtomicPtr::new(ptr::null_mut());
+
+/// ANY THREAD. Of the process, with an owner or without.
+pub fn for_each(mut each: impl FnMut(&'static Mailbox)) {
+    // SAFETY: null, or a mailbox.
+    let at = |mailbox: *const Mailbox| unsafe { mailbox.as_ref() };
+    let mut next = at(NEWEST.load(Ordering::Acquire));
+    while let Some(mailbox) = next {
+        next = at(mailbox.older);
+        each(mailbox);
+    }
 }
 
 /// Mailboxes without an owner.
@@ -93,7 +111,8 @@ pub fn open(waker: Waker) -> Res<&'static Mailbox> {
         None => {
             let inbox = MpscQueue::new();
             let _ = inbox.close();
-            Box::leak(alloc::try_box(Mailbox {
+            let newest = spare();
+            let mailbox: &Mailbox = Box::leak(alloc::try_box(Mailbox {
                 inbox,
                 requests: Requests::new(),
                 wake_asked: AtomicBool::new(false),
@@ -105,12 +124,18 @@ pub fn open(waker: Waker) -> Res<&'static Mailbox> {
                 executor: AtomicPtr::new(ptr::null_mut()),
                 tracks: AtomicBool::new(false),
                 next: Cell::new(None),
+                kernel_thread: AtomicU64::new(0),
+                older: NEWEST.load(Ordering::Relaxed),
                 _pinned: PhantomPinned,
-            })?)
+            })?);
+            NEWEST.store(ptr::from_ref(mailbox).cast_mut(), Ordering::Release);
+            drop(newest);
+            mailbox
         }
     };
     mailbox.eventfd.store(waker.eventfd, Ordering::Release);
     mailbox.owner.set_here();
+    mailbox.kernel_thread.store(thread::ids().1, Ordering::Relaxed);
     mailbox.forks.store(thread::forks(), Ordering::Relaxed);
     mailbox.epoch.fetch_add(1, Ordering::Release);
     // Released by `reopen`.
@@ -212,6 +237,11 @@ impl Mailbox {
         self.tracks.load(Ordering::Relaxed)
     }
 
+    /// While the owner is pinned.
+    pub fn kernel_thread(&self) -> u64 {
+        self.kernel_thread.load(Ordering::Relaxed)
+    }
+
     pub fn epoch(&self) -> u64 {
         // Acquire: pairs with `open`.
         self.epoch.load(Ordering::Acquire)
@@ -219,7 +249,7 @@ impl Mailbox {
 
     /// ANY THREAD. Keeps the owner of that epoch while `f` runs, which may post; None if it is
     /// gone.
-    pub(crate) fn with_owner<T>(&self, epoch: u64, f: impl FnOnce() -> T) -> Option<T> {
+    pub fn with_owner<T>(&self, epoch: u64, f: impl FnOnce() -> T) -> Option<T> {
         // In this order: the pin, which is visible to a `close` that comes after the look; the look
         // at the word, which shows a `close` that came before, or a later `open`; then whose it is.
         let open = self.inbox.pin_open();

@@ -7,6 +7,7 @@
 //! wake-up, when `waits` no longer says it.
 
 use core::cell::UnsafeCell;
+use core::ffi::c_void;
 use core::ptr;
 use core::sync::atomic::Ordering;
 
@@ -121,6 +122,18 @@ impl<K: Kernel> Executor<K> {
         let writer = unsafe { (*self.trace.0.get()).take() };
         writer.ok_or(Errno(libc::ENOENT))?.ring.withdraw();
         Ok(())
+    }
+
+    /// ANY THREAD, and a handler of a signal: the task that runs, and a number that changes with
+    /// each item. Two words that the owner stores anyway.
+    pub fn glimpse(&self) -> (*const c_void, usize) {
+        // SAFETY: words of a live executor. Volatile, not atomic: the owner's stores are plain ones
+        // of the hot path, of which this is the only reader elsewhere. A word is whole on every
+        // processor that is supported, and what is seen is used as a number alone.
+        unsafe {
+            let task = self.head.current_task.as_ptr().read_volatile();
+            (task.cast(), self.ready.glimpse())
+        }
     }
 
     /// OWNER'S THREAD. EXPENSIVE. From now on, for its life. ENOTSUP: no time tracking.

@@ -3,3 +3,4 @@
 pub mod json;
 mod names;
 pub mod prometheus;
+pub mod watchdog;

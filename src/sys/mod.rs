@@ -16,6 +16,7 @@ pub mod host;
 pub mod lsan;
 pub mod memory;
 pub mod process;
+pub mod signal;
 mod signal_stack;
 pub mod stack_overflow;
 pub mod text;

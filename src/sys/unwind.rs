@@ -12,6 +12,7 @@ pub struct Context {
 type Each = extern "C" fn(*mut Context, *mut c_void) -> i32;
 
 extern "C" {
+    fn backtrace_symbols_fd(pcs: *const usize, count: i32, fd: i32);
     fn _Unwind_Backtrace(each: Each, arg: *mut c_void) -> i32;
     fn _Unwind_GetIP(context: *mut Context) -> usize;
     fn _Unwind_GetCFA(context: *mut Context) -> usize;
@@ -43,4 +44,10 @@ pub fn frames(mut each: &mut dyn FnMut(Frame) -> bool) {
     }
     // SAFETY: `one` takes what is handed over, which outlives the call.
     unsafe { _Unwind_Backtrace(one, (&raw mut each).cast()) };
+}
+
+/// Says on standard error which functions they are in, a line each.
+pub fn print(pcs: &[usize]) {
+    // SAFETY: reads so many addresses.
+    unsafe { backtrace_symbols_fd(pcs.as_ptr(), pcs.len() as i32, 2) };
 }

@@ -156,6 +156,14 @@ impl TaskRef {
         self.notes.set(if on { others | note::POOLED } else { others });
     }
 
+    /// Lowest address of its stack, and the one above the highest.
+    pub fn stack_bounds(self) -> (usize, usize) {
+        let base = self.annex().as_ptr() as usize;
+        // SAFETY: changed by who creates and destroys the task alone.
+        let slot = unsafe { (*self.slot.as_ptr()).as_ref() };
+        (slot.map_or(base, |slot| slot.stack_limit), base)
+    }
+
     pub fn notes(self, notes: u8) -> bool {
         self.notes.get() & notes != 0
     }
