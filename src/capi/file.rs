@@ -8,6 +8,7 @@ use crate::error::{Errno, RawResult, Res};
 use crate::executor::Executor;
 use crate::io::call::{Call, DIRECT};
 use crate::io::file::{self, File, How, Parts};
+use crate::io::ordered::{self, ORDERED};
 use crate::task::header::TaskRef;
 use crate::uring::kernel::Kernel;
 use crate::uring::RealKernel;
@@ -37,7 +38,7 @@ pub(super) unsafe fn caller<'a>(task: TaskPtr) -> Res<(&'a Executor<RealKernel>,
 unsafe fn call<'a>(task: TaskPtr, file: File) -> Res<Call<'a, RealKernel>> {
     // SAFETY: the caller's.
     let (ex, task) = unsafe { caller(task) }?;
-    if file.flags & !DIRECT != 0 {
+    if !ordered::are_flags(file.flags) {
         return Err(EINVAL);
     }
     if file.fd < 0 {
@@ -74,14 +75,23 @@ pub unsafe extern "C" fn monad_async_file_open(
     resolve: u64,
     flags: u32,
 ) -> RawResult {
-    if out.is_null() || path.is_null() || flags & !DIRECT != 0 {
+    if out.is_null() || path.is_null() || flags & !(DIRECT | ORDERED) != 0 {
         return RawResult::failure(EINVAL);
     }
     let how = How { flags: u64::from(open_flags as u32), mode: mode.into(), resolve };
     // SAFETY: the caller's handle, path and memory.
     done(unsafe {
         caller(task)
-            .and_then(|(ex, task)| file::open(ex, task, directory, path, how, flags & DIRECT != 0))
+            .and_then(|(ex, task)| {
+                let made = file::open(ex, task, directory, path, how, flags & DIRECT != 0)?;
+                if flags & ORDERED == 0 {
+                    return Ok(made);
+                }
+                ordered::order(ex, made).inspect_err(|_| {
+                    // What it would have said is of no use to anybody.
+                    let _ = ex.close_handle(task, made.fd, flags & DIRECT != 0);
+                })
+            })
             .map(|made| out.write(made))
     })
 }
@@ -89,9 +99,47 @@ pub unsafe extern "C" fn monad_async_file_open(
 /// # Safety
 /// See file.h.
 #[no_mangle]
+pub unsafe extern "C" fn monad_async_file_set_ordered(task: TaskPtr, file: *mut File) -> RawResult {
+    if file.is_null() {
+        return RawResult::failure(EINVAL);
+    }
+    // SAFETY: the caller's handle and file.
+    done(unsafe { call(task, *file).and_then(|c| ordered::order(c.ex, *file)) }.map(|ordered| {
+        // SAFETY: not null, and the caller's.
+        unsafe { file.write(ordered) };
+    }))
+}
+
+/// # Safety
+/// See file.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_file_row_error(
+    task: TaskPtr,
+    file: File,
+    offset: *mut i64,
+) -> RawResult {
+    // SAFETY: the caller's handle.
+    let broken = unsafe { call(task, file) }.and_then(|c| match c.is_ordered() {
+        true => c.row_error(),
+        false => Err(EINVAL),
+    });
+    let Ok(broken) = broken.inspect_err(|_| {}) else { return done(broken.map(drop)) };
+    if !offset.is_null() {
+        // SAFETY: the caller's to write.
+        unsafe { offset.write(broken.offset) };
+    }
+    RawResult { value: broken.canceled as isize, error: broken.error, reserved: 0 }
+}
+
+/// # Safety
+/// See file.h.
+#[no_mangle]
 pub unsafe extern "C" fn monad_async_file_close(task: TaskPtr, file: File) -> RawResult {
     // SAFETY: the caller's handle.
-    done(unsafe { call(task, file) }.and_then(|c| c.close()))
+    done(unsafe { call(task, file) }.and_then(|c| match c.is_ordered() {
+        true => c.close_in_order(),
+        false => c.close(),
+    }))
 }
 
 /// # Safety
@@ -119,7 +167,12 @@ pub unsafe extern "C" fn monad_async_file_write(
     offset: i64,
 ) -> RawResult {
     // SAFETY: the caller's handle and memory.
-    of(unsafe { call(task, file).and_then(|c| c.write(from, bytes, offset)) })
+    unsafe {
+        match call(task, file) {
+            Ok(c) if c.is_ordered() => c.write_in_order(from, bytes, offset),
+            c => of(c.and_then(|c| c.write(from, bytes, offset))),
+        }
+    }
 }
 
 /// # Safety
@@ -149,7 +202,12 @@ pub unsafe extern "C" fn monad_async_file_writev(
     flags: i32,
 ) -> RawResult {
     // SAFETY: the caller's handle and memory.
-    of(unsafe { parts(at, count).and_then(|parts| call(task, file)?.writev(parts, offset, flags)) })
+    unsafe {
+        match parts(at, count).and_then(|parts| Ok((call(task, file)?, parts))) {
+            Ok((c, parts)) if c.is_ordered() => c.writev_in_order(parts, offset, flags),
+            c => of(c.and_then(|(c, parts)| c.writev(parts, offset, flags))),
+        }
+    }
 }
 
 /// # Safety
@@ -178,7 +236,10 @@ pub unsafe extern "C" fn monad_async_file_write_all(
 ) -> RawResult {
     // SAFETY: the caller's handle and memory.
     unsafe {
-        call(task, file).map_or_else(RawResult::failure, |c| c.write_all(from, bytes, offset))
+        match call(task, file) {
+            Ok(c) if c.is_ordered() => c.write_all_in_order(from, bytes, offset),
+            c => c.map_or_else(RawResult::failure, |c| c.write_all(from, bytes, offset)),
+        }
     }
 }
 

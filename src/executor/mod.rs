@@ -20,6 +20,7 @@ pub mod meter;
 mod next;
 pub mod operations;
 pub mod options;
+pub mod ordered;
 pub mod park;
 mod poll_fd;
 pub mod queue;

@@ -41,7 +41,9 @@ impl<K: Kernel> Executor<K> {
             return Err(Errno(libc::ENOTSUP));
         }
         let sqe = record.sqe.get();
+        let row = self.row_of(&sqe)?;
         let (bits, buffers) = match validate::record(&sqe)? {
+            Completes::Singly if row.is_some() => (bit::ORDERED, None),
             Completes::Singly => (noted(&sqe), None),
             Completes::Events => (bit::STREAM, None),
             Completes::Buffers(group) => {
@@ -50,13 +52,20 @@ impl<K: Kernel> Executor<K> {
             }
         };
         // SAFETY: the caller's.
-        unsafe { self.begin(task, record, bits, buffers) };
+        unsafe { self.begin(task, record, bits, buffers, row.unwrap_or_default()) };
         Ok(())
     }
 
     /// # Safety
     /// As `begin_operation`; idle, checked, and there is a ring.
-    unsafe fn begin(&self, task: TaskRef, record: &Op, bits: u8, buffers: Option<&Buffers>) {
+    pub(super) unsafe fn begin(
+        &self,
+        task: TaskRef,
+        record: &Op,
+        bits: u8,
+        buffers: Option<&Buffers>,
+        row: u16,
+    ) {
         record.begun(task, bits);
         record.closings.set(self.reactor.closings.count());
         if let Some(buffers) = buffers {
@@ -65,6 +74,10 @@ impl<K: Kernel> Executor<K> {
         add(&self.head.total_io_submitted, 1);
         if self.watches(by::ITEMS) {
             self.watched_operation(record, Kind::Begin, false);
+        }
+        if bits & bit::ORDERED != 0 {
+            record.joins(row);
+            return self.begin_ordered(record);
         }
         // SAFETY: the caller's.
         unsafe { self.reactor.begin(record) };
@@ -77,10 +90,19 @@ impl<K: Kernel> Executor<K> {
         }
         match self.await_record(task, Some(record)) {
             0 => {
-                record.take();
+                self.take(record);
                 record.result.get()
             }
             e => RawResult::from_kernel(e),
+        }
+    }
+
+    /// Takes what is pending of `record`.
+    #[inline]
+    pub(super) fn take(&self, record: &Op) {
+        record.take();
+        if record.has(bit::ORDERED) {
+            self.reactor.row_goes_on(record);
         }
     }
 
@@ -89,7 +111,7 @@ impl<K: Kernel> Executor<K> {
         if record.pending.get() == 0 {
             return None;
         }
-        record.take();
+        self.take(record);
         Some(record.result.get())
     }
 
@@ -103,7 +125,7 @@ impl<K: Kernel> Executor<K> {
                 let link = task.completed.front().ok_or(ENOENT)?;
                 // SAFETY: only records of the task that are in flight are in that list.
                 let record = unsafe { Op::from_link(link) };
-                record.take();
+                self.take(record);
                 Ok(record)
             }
             e => Err(Errno(-e)),
@@ -129,7 +151,7 @@ impl<K: Kernel> Executor<K> {
         task.outcome.get()
     }
 
-    fn suspend_for(&self, task: TaskRef, record: Option<&Op>) {
+    pub(super) fn suspend_for(&self, task: TaskRef, record: Option<&Op>) {
         task.peer.set(record.map_or(ptr::null(), |record| ptr::from_ref(record).cast()));
         task.waits.set(Waits::Operation);
         task.outcome.set(0);
@@ -147,7 +169,7 @@ impl<K: Kernel> Executor<K> {
     pub(super) unsafe fn io_queued(&self, task: TaskRef, sqe: &Sqe) -> i32 {
         let record = Op::internal(sqe);
         // SAFETY: in place until it is over, which is waited for below; the rest is the caller's.
-        unsafe { self.begin(task, &record, noted(sqe) | bit::INTERNAL, None) };
+        unsafe { self.begin(task, &record, noted(sqe) | bit::INTERNAL, None, 0) };
         self.suspend_for(task, Some(&record));
         debug_assert!(record.state.get() == State::Done, "such a wait ends with its operation");
         record.take();
@@ -260,7 +282,11 @@ impl<K: Kernel> Executor<K> {
     fn discard(&self, record: &Op) {
         let opens = record.bits.get() & (bit::OPENS | bit::OPENS_DIRECT);
         let index = record.sqe.get().file_index();
-        if let Some(buffers) = record.discard() {
+        let discarded = record.discard();
+        if record.has(bit::ORDERED) {
+            self.reactor.row_goes_on(record);
+        }
+        if let Some(buffers) = discarded {
             // SAFETY: they stay while the executor does, unless nothing is held of them.
             self.buffer_freed(unsafe { buffers.as_ref() });
         }

@@ -243,7 +243,7 @@ pub struct Parts {
 }
 
 /// So many bytes on; the current position stays what it is.
-fn behind(offset: i64, bytes: usize) -> i64 {
+pub(super) fn behind(offset: i64, bytes: usize) -> i64 {
     match offset {
         -1 => -1,
         at => at.saturating_add(bytes as i64),

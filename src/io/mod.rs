@@ -2,6 +2,7 @@
 
 pub mod call;
 pub mod file;
+pub mod ordered;
 pub mod path;
 pub mod process;
 pub mod recv_stream;

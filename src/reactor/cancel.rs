@@ -31,6 +31,11 @@ impl<K: Kernel> Reactor<K> {
                 record.completed(-libc::ECANCELED, 0, true);
                 return true;
             }
+            State::Row => {
+                self.leave_row(record);
+                record.completed(record.withdrawn(), 0, true);
+                return true;
+            }
             State::Kernel if !record.has(bit::ASKED) => {
                 record.set(bit::ASKED);
                 if self.has_room() {

@@ -27,7 +27,7 @@ pub struct Closings {
 }
 
 /// The descriptor, and whether it is a direct one.
-fn handle(fd: i32, direct: bool) -> u64 {
+pub(super) fn handle(fd: i32, direct: bool) -> u64 {
     u64::from(fd as u32) | u64::from(direct) << 32
 }
 

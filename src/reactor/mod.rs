@@ -31,6 +31,7 @@ mod closing;
 pub mod operation;
 mod priority;
 mod reap;
+pub mod rows;
 mod submit;
 pub mod validate;
 
@@ -47,6 +48,7 @@ use crate::uring::kernel::Kernel;
 use buffers::Buffers;
 use closing::Closings;
 use operation::Op;
+use rows::Rows;
 
 pub use reap::Completed;
 
@@ -75,6 +77,7 @@ pub struct Reactor<K> {
     /// Those of its operations that complete as a stream.
     buffers: Cell<Option<NonNull<Buffers>>>,
     pub closings: Closings,
+    pub rows: Rows,
 }
 
 impl<K: Kernel> Reactor<K> {
@@ -92,6 +95,7 @@ impl<K: Kernel> Reactor<K> {
             secret: number.wrapping_mul(0xd6e8_feb8_6659_fd93),
             buffers: Cell::new(None),
             closings: Closings::new(),
+            rows: Rows::default(),
         }
     }
 
@@ -103,13 +107,13 @@ impl<K: Kernel> Reactor<K> {
 
     /// Entries wait in the queues, and there is room for them: the last burst had its fill.
     pub fn could_submit(&self) -> bool {
-        self.queued.get() != 0 && self.kernel.sq_space() != 0
+        (self.queued.get() != 0 || !self.rows.is_empty()) && self.kernel.sq_space() != 0
     }
 
     /// Something waits to be handed to the kernel.
     #[inline(always)]
     pub fn has_unsubmitted(&self) -> bool {
-        self.queued.get() != 0 || self.kernel.sq_pending() != 0
+        self.queued.get() != 0 || self.kernel.sq_pending() != 0 || !self.rows.is_empty()
     }
 
     /// The buffers that are this group.

@@ -48,6 +48,8 @@ pub enum State {
     Kernel = 2,
     /// Its last completion is there, not taken yet.
     Done = 3,
+    /// Waits for its turn in a row: see `rows`.
+    Row = 4,
 }
 
 /// Bits of [`Op::bits`].
@@ -65,6 +67,8 @@ pub mod bit {
     pub(crate) const OPENS: u8 = 1 << 5;
     /// The same, a direct one.
     pub(crate) const OPENS_DIRECT: u8 = 1 << 6;
+    /// A write that has its place in a row.
+    pub(crate) const ORDERED: u8 = 1 << 7;
 }
 
 /// `monad_async_op`: op.h
@@ -92,9 +96,11 @@ pub struct Op {
     pub retries: Cell<u32>,
     /// A stream into buffers: where those of its completions are that nobody took.
     buffers: Cell<Option<NonNull<Buffers>>>,
+    /// Of a record of a row, the number of that.
     first: Cell<u16>,
     last: Cell<u16>,
-    reserved: u32,
+    /// Of a record of a row: how much of it is written.
+    pub progress: Cell<u32>,
     /// How many handles had been closed when it was begun: see `closing`.
     pub closings: Cell<u64>,
 }
@@ -129,7 +135,7 @@ impl Op {
             buffers: Cell::new(None),
             first: NONE.into(),
             last: NONE.into(),
-            reserved: 0,
+            progress: 0.into(),
             closings: 0.into(),
         }
     }
@@ -210,6 +216,7 @@ impl Op {
         self.bits.set(bits);
         self.pending.set(0);
         self.retries.set(0);
+        self.progress.set(0);
         self.buffers.set(None);
         self.first.set(NONE);
         self.last.set(NONE);
@@ -217,6 +224,23 @@ impl Op {
         // SAFETY: idle, so in no list; rule 1.
         unsafe { task.operations.push_back(self.of_task()) };
         task.mark(mark::OPERATIONS);
+    }
+
+    /// It is of that row.
+    pub fn joins(&self, row: u16) {
+        self.first.set(row);
+    }
+
+    pub fn row(&self) -> u16 {
+        self.first.get()
+    }
+
+    /// What it ends with that is not to be finished: how much of it is done, if some is.
+    pub(super) fn withdrawn(&self) -> i32 {
+        match self.progress.get() {
+            0 => -libc::ECANCELED,
+            done => done as i32,
+        }
     }
 
     /// It receives into these, which outlive it.
@@ -294,7 +318,11 @@ impl Op {
                 task.completed.push_back(self.link());
             }
         }
-        self.result.set(RawResult::from_kernel(res));
+        let mut result = RawResult::from_kernel(res);
+        if res < 0 && self.has(bit::ORDERED) {
+            result.value = self.progress.get() as isize; // No byte count is lost.
+        }
+        self.result.set(result);
         self.cqe_flags.set(flags);
         let over = self.state.get() == State::Done && self.pending.get() == 0;
         if over {

@@ -34,6 +34,9 @@ impl<K: Kernel> Reactor<K> {
                 each(Completed::Inline(task));
             }
         });
+        while let Some(record) = self.pop_ended() {
+            each(Completed::Record { record, over: true });
+        }
     }
 
     #[inline(always)]
@@ -98,6 +101,9 @@ impl<K: Kernel> Reactor<K> {
     fn complete_record<'a>(&self, record: &'a Op, cqe: Cqe) -> Option<Completed<'a>> {
         if record.state.get() != State::Kernel {
             return None;
+        }
+        if record.has(bit::ORDERED) {
+            return self.row_completed(record, cqe.res);
         }
         let more = cqe.flags & cqe::MORE != 0;
         if record.has(bit::STREAM) {

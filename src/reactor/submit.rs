@@ -102,7 +102,7 @@ impl<K: Kernel> Reactor<K> {
     pub fn submit(&self) -> Res<()> {
         let mut moved = 0;
         loop {
-            moved += self.fill();
+            moved += self.fill_rows() + self.fill();
             let pending = self.kernel.sq_pending();
             match self.kernel.enter(Wait::No) {
                 Ok(()) => {}
@@ -110,7 +110,7 @@ impl<K: Kernel> Reactor<K> {
                 Err(e) => return Err(e),
             }
             let stuck = self.kernel.sq_pending() == pending;
-            if self.queued.get() == 0 || stuck || moved >= BURST {
+            if (self.queued.get() == 0 && self.rows.is_empty()) || stuck || moved >= BURST {
                 return Ok(());
             }
         }

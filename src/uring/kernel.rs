@@ -213,6 +213,11 @@ pub trait Kernel {
         true
     }
 
+    /// `enter` takes all that was pushed, whatever is wrong with an entry.
+    fn submits_all(&self) -> bool {
+        true
+    }
+
     /// A ring of `entries` buffers at `at`, which the kernel chooses from for operations of that
     /// group (5.19). ENOTSUP: not here; EOPNOTSUPP: an older kernel; EEXIST: there is that group.
     ///

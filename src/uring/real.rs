@@ -11,7 +11,7 @@ use super::options::{CreateError, RingOptions};
 use super::poll_fd::PollFd;
 use super::ring::Ring;
 use super::sleeper::Sleeper;
-use super::{features, refusal, setup};
+use super::{abi, features, refusal, setup};
 use crate::error::Errno;
 use crate::sys::clock;
 use crate::sys::host;
@@ -52,6 +52,7 @@ impl RealKernel {
         }
         let (flags, mut dropped) = (made.flags, made.dropped);
         let mut ring = Ring::new(made.uring).map_err(explain)?;
+        ring.submits_all = flags & abi::setup::SUBMIT_ALL != 0;
         features::learn(&mut ring, options.mask, &mut dropped).map_err(explain)?;
         features::register_wishes(&ring, options)?;
         let config: Text = text!(
@@ -139,6 +140,10 @@ impl Kernel for RealKernel {
     #[inline]
     fn now_boot_ns(&self) -> u64 {
         clock::boot_ns()
+    }
+
+    fn submits_all(&self) -> bool {
+        self.ring().is_some_and(|ring| ring.submits_all)
     }
 
     fn knows(&self, opcode: u8) -> bool {

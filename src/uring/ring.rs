@@ -62,6 +62,8 @@ pub(super) struct Ring {
     pub(super) clock: Clock,
     pub(super) no_iowait: EnterFlags,
     pub(super) registered: bool,
+    /// An `enter` takes all that is offered, a bad entry too.
+    pub(super) submits_all: bool,
     /// Those that the kernel performs, a bit each.
     pub(super) opcodes: u64,
     /// Completions taken so far; and up to which of them wakes are satisfied (rule 3).
@@ -89,6 +91,7 @@ impl Ring {
             clock: Clock::MonotonicSlices,
             no_iowait: EnterFlags::empty(),
             registered: false,
+            submits_all: false,
             opcodes: 0,
             taken: Cell::new(0),
             satisfied: Cell::new(0),

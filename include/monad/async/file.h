@@ -54,11 +54,26 @@ MONAD_ASYNC_EXTERN_C_BEGIN
  *  `direct_descriptors` says how many there may be (more: `ENFILE`). */
 #define MONAD_ASYNC_FILE_DIRECT 0x80000000u
 
+/** As a flag of what opens a file, and of `monad_async_file::flags`, with the number of its row in
+ *  the lower half: its writes are done one after the other.
+ *
+ *  Writes of any number of tasks, and operations, take their places in the order in which they are
+ *  called or begun; each is done as a whole, short transfers finished, before the next one. Reads,
+ *  and all else, are not held up. What waits goes to the kernel in rows of linked entries. A row is
+ *  of one executor: others that write to the file are not in it.
+ *
+ *  An error ends the row: the write that has it returns it, with how much of it was written as the
+ *  value; what came behind returns `ECANCELED`, and is not written; and so does what is called
+ *  until the failed call has returned to its task, which is thus the first to know.
+ *  `monad_async_file_row_error` tells where. A write that is cancelled alone, by its task or a scope,
+ *  is left out, and the others go on. */
+#define MONAD_ASYNC_FILE_ORDERED 0x40000000u
+
 /** An open file, by value: a descriptor that may be given to other libraries, or a direct one. */
 typedef struct monad_async_file {
     /** The descriptor, or the index of a direct one. */
     int32_t fd;
-    /** 0, or `MONAD_ASYNC_FILE_DIRECT`. */
+    /** 0, or `MONAD_ASYNC_FILE_DIRECT` and `MONAD_ASYNC_FILE_ORDERED` with the row. */
     uint32_t flags;
 } monad_async_file;
 
@@ -87,13 +102,35 @@ static inline monad_async_file monad_async_file_adopt(int fd)
  *  @param open_flags `O_RDONLY` and so on; unknown ones are refused
  *  @param mode of a file that is made; without `O_CREAT` or `O_TMPFILE` not looked at
  *  @param resolve 0, or `RESOLVE_...` of `<linux/openat2.h>`
- *  @param flags 0 or `MONAD_ASYNC_FILE_DIRECT`; a direct one: Linux 5.19
+ *  @param flags 0, or `MONAD_ASYNC_FILE_DIRECT` (Linux 5.19), `MONAD_ASYNC_FILE_ORDERED`
  *  @retval 0 opened
+ *  @retval ENFILE also: 65,535 ordered files of one executor
  *  @see monad_async_file_close */
 MONAD_ASYNC_API monad_async_result
 monad_async_file_open(monad_async_task task, monad_async_file *file, int directory,
                       char const *path, int open_flags, uint32_t mode, uint64_t resolve,
                       uint32_t flags);
+
+/** Makes a file that is open an ordered one. EXPENSIVE; does not suspend.
+ *  @param task the task that runs
+ *  @param[in,out] file the handle by which its writes are ordered from here on
+ *  @retval 0 it is
+ *  @retval EINVAL it was ordered already
+ *  @see MONAD_ASYNC_FILE_ORDERED */
+MONAD_ASYNC_API monad_async_result monad_async_file_set_ordered(monad_async_task task,
+                                                                monad_async_file *file);
+
+/** How a row of an ordered file was last ended by an error. Does not suspend.
+ *  @param task the task that runs
+ *  @param file the file
+ *  @param[out] offset where writing stopped, in bytes from the start of the file; -1: at its current
+ *  position; may be NULL
+ *  @return with the error: how many writes were cancelled for it
+ *  @retval 0 none was
+ *  @retval EINVAL not an ordered file */
+MONAD_ASYNC_API monad_async_result monad_async_file_row_error(monad_async_task task,
+                                                              monad_async_file file,
+                                                              int64_t *offset);
 
 /** Ends what any task of the executor has in flight on the file, with `ECANCELED` where the disk is
  *  not at it yet, and closes it. SUSPENDS, whatever scopes have fired. What was meant for it never
@@ -256,6 +293,15 @@ MONAD_ASYNC_API monad_async_result monad_async_file_stat(monad_async_task task,
     #pragma GCC diagnostic ignored "-Wold-style-cast"
 #endif
 
+/** @cond an ordered file's row, by which the library knows the write */
+static inline void monad_async_op_fill_row(monad_async_op *op, monad_async_file file)
+{
+    if ((file.flags & MONAD_ASYNC_FILE_ORDERED) != 0) {
+        op->sqe.user_data = (uint64_t)0x6f726465u << 32 | (file.flags & 0xffffu);
+    }
+}
+/** @endcond */
+
 /** Fills an idle operation with an `openat`, with `O_CLOEXEC`, whose result is the descriptor. ANY
  *  THREAD. Where nobody takes the completion, what was opened is closed.
  *  @param[out] op the operation
@@ -298,6 +344,7 @@ static inline void monad_async_op_write(monad_async_op *op, monad_async_file fil
                                         void const *data, size_t bytes, int64_t offset)
 {
     monad_async_op_fill(op, IORING_OP_WRITE, file.fd, file.flags, data, (uint64_t)offset, bytes);
+    monad_async_op_fill_row(op, file);
 }
 
 /** Fills an idle operation with a `preadv2`. ANY THREAD.
@@ -328,6 +375,7 @@ static inline void monad_async_op_writev(monad_async_op *op, monad_async_file fi
                                          int flags)
 {
     monad_async_op_fill(op, IORING_OP_WRITEV, file.fd, file.flags, parts, (uint64_t)offset, 0);
+    monad_async_op_fill_row(op, file);
     op->sqe.len = (uint32_t)count;
     op->sqe.rw_flags = flags;
 }

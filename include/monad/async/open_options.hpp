@@ -19,7 +19,7 @@ struct open_options {
     int directory = AT_FDCWD;
     /** `RESOLVE_...` of `<linux/openat2.h>`. */
     std::uint64_t resolve = 0;
-    /** `MONAD_ASYNC_FILE_DIRECT` and so on. */
+    /** `MONAD_ASYNC_FILE_DIRECT`, `MONAD_ASYNC_FILE_ORDERED`. */
     std::uint32_t flags = 0;
 };
 

@@ -1,0 +1,116 @@
+//! Ordered writes: what a task does with its row. OWNER'S THREAD. How rows work: `reactor::rows`.
+
+use core::mem::MaybeUninit;
+
+use super::head::add;
+use super::scope::{NEVER_NS, SHIELD};
+use super::Executor;
+use crate::error::{Errno, RawResult, Res};
+use crate::reactor::operation::{bit, Op};
+use crate::reactor::rows::{self, Broken, Row};
+use crate::task::header::{mark, TaskRef};
+use crate::uring::abi::sqe as flag;
+use crate::uring::kernel::{op, Kernel, Sqe};
+
+const EBADF: Errno = Errno(libc::EBADF);
+
+/// An ordered file: its handle, and the number of its row.
+#[derive(Clone, Copy)]
+pub struct Ordered {
+    pub fd: i32,
+    pub direct: bool,
+    pub row: u16,
+}
+
+impl<K: Kernel> Executor<K> {
+    /// EXPENSIVE. From here on writes to that handle may be ordered.
+    pub fn open_row(&self, fd: i32, direct: bool) -> Res<u16> {
+        self.reactor.rows.open(fd, direct)
+    }
+
+    fn row(&self, file: Ordered) -> Res<&Row> {
+        self.reactor.rows.get(file.row, file.fd, file.direct).ok_or(EBADF)
+    }
+
+    /// How the last row that was cut short has ended.
+    pub fn row_error(&self, file: Ordered) -> Res<Broken> {
+        self.row(file).map(Row::broken)
+    }
+
+    /// The row that a record's entry names, if it names one. EBADF: there is none such.
+    pub(super) fn row_of(&self, sqe: &Sqe) -> Res<Option<u16>> {
+        let writes = matches!(sqe.opcode(), op::WRITE | op::WRITEV | op::WRITE_FIXED);
+        let Some(row) = rows::named_by(sqe).filter(|_| writes) else { return Ok(None) };
+        let direct = sqe.flags() & flag::FIXED_FILE != 0;
+        self.row(Ordered { fd: sqe.fd(), direct, row })?;
+        Ok(Some(row))
+    }
+
+    /// SUSPENDS until the whole of a write is done, after those that were begun before it. With an
+    /// error the value is what was written of it.
+    ///
+    /// # Safety
+    /// What `sqe`, which was checked, refers to stays valid until the call returns.
+    pub unsafe fn write_ordered(&self, task: TaskRef, file: Ordered, sqe: &Sqe) -> RawResult {
+        if task.has(mark::STOPS) {
+            let stopped = self.stop(task);
+            if stopped != 0 {
+                return RawResult::from_kernel(stopped);
+            }
+        }
+        match self.row(file) {
+            // SAFETY: the caller's.
+            Ok(_) => unsafe { self.pass_through(task, file.row, sqe) },
+            Err(e) => RawResult::failure(e),
+        }
+    }
+
+    /// # Safety
+    /// As `write_ordered`; there is such a row.
+    unsafe fn pass_through(&self, task: TaskRef, row: u16, sqe: &Sqe) -> RawResult {
+        let record = Op::internal(sqe);
+        // SAFETY: in place until it is over, which is waited for below; the rest is the caller's.
+        unsafe { self.begin(task, &record, bit::ORDERED | bit::INTERNAL, None, row) };
+        if record.pending.get() == 0 {
+            self.suspend_for(task, Some(&record));
+        }
+        self.take(&record);
+        record.result.get()
+    }
+
+    /// The rest of `begin`, for a record of a row.
+    pub(super) fn begin_ordered(&self, record: &Op) {
+        if self.reactor.begin_ordered(record) {
+            add(&self.head.total_io_completed, 1);
+        }
+    }
+
+    /// SUSPENDS, shielded. As `close_handle`. What the kernel has of the row is over before the
+    /// descriptor is closed: it looks a file up when it comes to its entry.
+    pub fn close_ordered(&self, task: TaskRef, file: Ordered) -> Res<()> {
+        let row = self.row(file)?;
+        let now = self.stamp();
+        self.reactor.row_closes(row, |record| self.record_completed(record, true, now));
+        if row.is_in_kernel() {
+            let mut shield = MaybeUninit::uninit();
+            // SAFETY: in place until it is left; the entries refer to no memory.
+            unsafe {
+                self.enter_scope(task, shield.as_mut_ptr(), NEVER_NS, SHIELD);
+                let cancel = self.reactor.closing(file.fd, file.direct, |record| {
+                    self.record_completed(record, true, now);
+                });
+                if self.reactor.push_closing(task, cancel).is_err() {
+                    self.io(task, &cancel);
+                }
+                // Behind what is in the kernel.
+                while row.is_in_kernel() {
+                    self.pass_through(task, file.row, &Sqe::new(op::NOP, -1, 0, 0, 0, 0));
+                }
+                self.leave_scope(task, shield.as_ptr())?;
+            }
+        }
+        let closed = self.close_handle(task, file.fd, file.direct);
+        self.reactor.rows.close(file.row);
+        closed
+    }
+}

@@ -1,0 +1,96 @@
+//! The calls on ordered files: writes, one after the other.
+
+use core::ffi::c_void;
+
+use super::call::{Call, BYTES_MAX, DIRECT};
+use super::file::{behind, File, Parts};
+use crate::error::{Errno, RawResult, Res};
+use crate::executor::ordered::Ordered;
+use crate::executor::Executor;
+use crate::reactor::rows::{self, Broken};
+use crate::uring::kernel::{op, Kernel};
+
+/// Of a file's flags: it is ordered, and the lower half is the number of its row.
+pub const ORDERED: u32 = 1 << 30;
+const ROW: u32 = 0xffff;
+
+/// Flags that a file may have.
+pub fn are_flags(flags: u32) -> bool {
+    let row = if flags & ORDERED != 0 { ROW } else { 0 };
+    flags & !(DIRECT | ORDERED | row) == 0
+}
+
+/// EXPENSIVE. The same file, ordered.
+pub fn order<K: Kernel>(ex: &Executor<K>, file: File) -> Res<File> {
+    if file.flags & ORDERED != 0 {
+        return Err(Errno(libc::EINVAL));
+    }
+    let row = ex.open_row(file.fd, file.flags & DIRECT != 0)?;
+    Ok(File { fd: file.fd, flags: file.flags | ORDERED | u32::from(row) })
+}
+
+impl<K: Kernel> Call<'_, K> {
+    #[inline(always)]
+    pub fn is_ordered(&self) -> bool {
+        self.flags & ORDERED != 0
+    }
+
+    fn ordered(&self) -> Ordered {
+        Ordered { fd: self.fd, direct: self.is_direct(), row: self.flags as u16 }
+    }
+
+    /// SUSPENDS until all is written, after what was called before.
+    ///
+    /// # Safety
+    /// `from` has `bytes`.
+    pub unsafe fn write_in_order(&self, from: *const c_void, bytes: usize, at: i64) -> RawResult {
+        let mut sqe = self.entry(op::WRITE, at as u64, from as u64, bytes.min(BYTES_MAX) as u32, 0);
+        rows::name(&mut sqe, self.flags as u16);
+        // SAFETY: the caller's.
+        unsafe { self.ex.write_ordered(self.task, self.ordered(), &sqe) }
+    }
+
+    /// The same for more than one write can be, with others between its parts.
+    ///
+    /// # Safety
+    /// As `write_in_order`.
+    pub unsafe fn write_all_in_order(
+        &self,
+        from: *const c_void,
+        bytes: usize,
+        offset: i64,
+    ) -> RawResult {
+        let mut done = 0;
+        loop {
+            let at = behind(offset, done);
+            // SAFETY: the caller's.
+            let r = unsafe { self.write_in_order(from.byte_add(done), bytes - done, at) };
+            done += r.value as usize;
+            if r.error != 0 || done == bytes || r.value == 0 {
+                return RawResult { value: done as isize, ..r };
+            }
+        }
+    }
+
+    /// The same, as `pwritev2`.
+    ///
+    /// # Safety
+    /// The parts, and what they name, are valid.
+    pub unsafe fn writev_in_order(&self, parts: Parts, at: i64, flags: i32) -> RawResult {
+        let (from, count) = (parts.at as u64, parts.count);
+        let mut sqe = self.entry(op::WRITEV, at as u64, from, count, flags as u32);
+        rows::name(&mut sqe, self.flags as u16);
+        // SAFETY: the caller's.
+        unsafe { self.ex.write_ordered(self.task, self.ordered(), &sqe) }
+    }
+
+    /// How the last row that was cut short has ended.
+    pub fn row_error(&self) -> Res<Broken> {
+        self.ex.row_error(self.ordered())
+    }
+
+    /// SUSPENDS, shielded.
+    pub fn close_in_order(&self) -> Res<()> {
+        self.ex.close_ordered(self.task, self.ordered())
+    }
+}

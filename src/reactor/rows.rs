@@ -1,0 +1,409 @@
+//! Ordered writes: those to one file go to the kernel in rows of linked entries, one row at a time,
+//! in the order in which they were begun.
+//!
+//! ```text
+//!             begin                 submit: one row                the kernel
+//!   record ----------> waiting ---------------------> flying ---------------------> complete
+//!                         ^                              |  short, or not performed
+//!                         `------------------------------'  because the row broke
+//! ```
+//!
+//! 1. A row is in the kernel as a whole or not at all: the next one is handed over when the last
+//!    completion of this one is there. So nothing depends on the order of completions.
+//! 2. A write that came short breaks its row, as the kernel has it. The rest of it, and then those
+//!    behind it, are the next row. So does one that was cancelled alone; it is left out.
+//! 3. An error breaks the row for all that are behind: they end with ECANCELED, and so does what is
+//!    begun until the one that failed was taken by its task, which is then the first to know.
+//! 4. Links end at the border of what one call of the kernel submits. It takes all that is offered,
+//!    unless it has no memory for a request; kernels that stop at a bad entry get rows of one.
+
+use core::cell::{Cell, RefCell};
+use core::ptr::{self, NonNull};
+
+use super::closing::handle;
+use super::operation::{bit, is_not_performed, Op, State, KEPT_FROM, RETRIES_MAX};
+use super::{priority, Completed, Reactor};
+use crate::error::{Errno, Res};
+use crate::intrusive::{Fifo, Link};
+use crate::uring::abi::sqe as flag;
+use crate::uring::kernel::{op, Kernel, Sqe};
+
+/// The longest row, so that what others wait for is not behind thousands.
+const LENGTH_MAX: u32 = 64;
+
+/// As much as one write moves: MAX_RW_COUNT.
+const BYTES_MAX: u64 = 0x7fff_f000;
+
+/// What `monad_async_op_write` leaves in `user_data`: this, and the number of the row.
+const MARK: u64 = 0x6f72_6465 << 32;
+
+/// The row that an entry was filled in for.
+#[inline(always)]
+pub fn named_by(sqe: &Sqe) -> Option<u16> {
+    let named = sqe.user_data();
+    (named & !0xffff == MARK).then_some(named as u16)
+}
+
+/// An entry of that row.
+pub fn name(sqe: &mut Sqe, row: u16) {
+    sqe.set_user_data(MARK | u64::from(row));
+}
+
+/// Why a row has ended.
+#[derive(Clone, Copy, Default)]
+pub struct Broken {
+    pub error: i32,
+    /// Writes that were not done for it.
+    pub canceled: u32,
+    /// Where in the file it came to its end; -1: at its current position.
+    pub offset: i64,
+}
+
+#[repr(C)]
+pub struct Row {
+    /// In the list of those that have something to hand over, and nothing in the kernel.
+    link: Link,
+    is_ready: Cell<bool>,
+    handle: u64,
+    waiting: Fifo,
+    flying: Fifo,
+    in_kernel: Cell<u32>,
+    /// The row in the kernel has been broken: what is not performed is no fault of its own.
+    breaks: Cell<bool>,
+    is_closing: Cell<bool>,
+    /// The write that has failed, until it is taken (rule 3).
+    failed: Cell<*const Op>,
+    broken: Cell<Broken>,
+}
+
+/// Those of one executor.
+#[derive(Default)]
+pub struct Rows {
+    // Boxes: they are in lists.
+    #[allow(clippy::vec_box)]
+    table: RefCell<Vec<Option<Box<Row>>>>,
+    ready: Fifo,
+    /// Records behind an error, to be told.
+    ended: Fifo,
+}
+
+impl Rows {
+    pub fn is_empty(&self) -> bool {
+        self.ready.is_empty()
+    }
+
+    /// EXPENSIVE. ENFILE: there are too many.
+    pub fn open(&self, fd: i32, direct: bool) -> Res<u16> {
+        let row = Box::new(Row {
+            link: Link::new(),
+            is_ready: Cell::new(false),
+            handle: handle(fd, direct),
+            waiting: Fifo::new(),
+            flying: Fifo::new(),
+            in_kernel: Cell::new(0),
+            breaks: Cell::new(false),
+            is_closing: Cell::new(false),
+            failed: Cell::new(ptr::null()),
+            broken: Cell::default(),
+        });
+        let mut table = self.table.borrow_mut();
+        // One that was closed behind our back leaves its number to the next of that descriptor.
+        let same = |old: &Row| old.handle == row.handle && old.is_idle();
+        let free = table.iter().position(|old| old.as_ref().is_none_or(|old| same(old)));
+        let index = free.unwrap_or(table.len());
+        let number = u16::try_from(index).map_err(|_| Errno(libc::ENFILE))?;
+        if free.is_none() {
+            table.push(None);
+        }
+        table[index] = Some(row);
+        Ok(number)
+    }
+
+    /// The row of that number, if it is that handle's.
+    pub fn get(&self, number: u16, fd: i32, direct: bool) -> Option<&Row> {
+        self.at(number).filter(|row| row.handle == handle(fd, direct) && !row.is_closing.get())
+    }
+
+    fn at(&self, number: u16) -> Option<&Row> {
+        let table = self.table.borrow();
+        let row = ptr::from_ref(&**table.get(number as usize)?.as_ref()?);
+        // SAFETY: in its box until `close`, which is for one that nobody refers to.
+        Some(unsafe { &*row })
+    }
+
+    /// Idle.
+    pub fn close(&self, number: u16) {
+        if let Some(row) = self.at(number) {
+            debug_assert!(row.is_idle());
+            if row.is_ready.get() {
+                // SAFETY: it says that it is in there.
+                unsafe { self.ready.remove(NonNull::from(row).cast()) };
+            }
+            self.table.borrow_mut()[number as usize] = None;
+        }
+    }
+
+    fn make_ready(&self, row: &Row) {
+        if row.in_kernel.get() == 0 && !row.waiting.is_empty() && !row.is_ready.replace(true) {
+            // SAFETY: it was not in there; in its box.
+            let _ = unsafe { self.ready.push_back(NonNull::from(row).cast()) };
+        }
+    }
+}
+
+impl Row {
+    pub fn is_idle(&self) -> bool {
+        self.in_kernel.get() == 0 && self.waiting.is_empty()
+    }
+
+    pub fn is_in_kernel(&self) -> bool {
+        self.in_kernel.get() != 0
+    }
+
+    pub fn broken(&self) -> Broken {
+        self.broken.get()
+    }
+
+    fn fails(&self, record: &Op, error: i32) {
+        let at = record.sqe.get().off() as i64;
+        let done = i64::from(record.progress.get());
+        let offset = if at < 0 { -1 } else { at.saturating_add(done) };
+        self.broken.set(Broken { error, canceled: 0, offset });
+        self.failed.set(record);
+    }
+
+    fn one_more_canceled(&self) {
+        let broken = self.broken.get();
+        self.broken.set(Broken { canceled: broken.canceled + 1, ..broken });
+    }
+}
+
+/// How many bytes such an entry is to write.
+fn wanted(sqe: &Sqe) -> u64 {
+    match sqe.opcode() {
+        op::WRITEV => {
+            // SAFETY: the record's owner keeps what its entry refers to while it is in flight.
+            let sum = unsafe { parts(sqe) }.iter().map(|p| p.iov_len as u64).sum::<u64>();
+            sum.min(BYTES_MAX)
+        }
+        op::NOP => 0,
+        _ => sqe.len().into(),
+    }
+}
+
+/// # Safety
+/// Of a WRITEV that the kernel has taken, or whose owner vouches for it.
+unsafe fn parts(sqe: &Sqe) -> &[libc::iovec] {
+    if sqe.len() == 0 {
+        return &[];
+    }
+    // SAFETY: the caller's.
+    unsafe { core::slice::from_raw_parts(sqe.addr() as *const libc::iovec, sqe.len() as usize) }
+}
+
+/// The entry without its first bytes, which are written. Of a vectored one, what is left of the part
+/// in which it came short: a row of its own, until all is done.
+fn rest(sqe: &Sqe, done: u32) -> Sqe {
+    let mut rest = *sqe;
+    if done == 0 {
+        return rest;
+    }
+    let (mut at, mut len) = (sqe.addr(), u64::from(sqe.len()));
+    let mut skipped = u64::from(done);
+    if sqe.opcode() == op::WRITEV {
+        // SAFETY: the kernel has taken it before.
+        for part in unsafe { parts(sqe) } {
+            (at, len) = (part.iov_base as u64, part.iov_len as u64);
+            if skipped < len {
+                break;
+            }
+            skipped -= len;
+        }
+        rest.0[0] = rest.0[0] & !0xff | u64::from(op::WRITE);
+    }
+    rest.0[2] = at + skipped;
+    rest.0[3] = rest.0[3] >> 32 << 32 | (len - skipped).min(BYTES_MAX);
+    if sqe.off() != u64::MAX {
+        rest.0[1] = sqe.off() + u64::from(done);
+    }
+    rest
+}
+
+impl<K: Kernel> Reactor<K> {
+    /// Begins a record in its row. True: it is over at once, and was not written.
+    pub fn begin_ordered(&self, record: &Op) -> bool {
+        let row = self.rows.at(record.row()).expect("looked up before it was begun");
+        if !row.failed.get().is_null() {
+            row.one_more_canceled();
+            record.completed(-libc::ECANCELED, 0, true);
+            return true;
+        }
+        record.state.set(State::Row);
+        // SAFETY: in no list, and in place while in flight.
+        let _ = unsafe { row.waiting.push_back(record.link()) };
+        self.rows.make_ready(row);
+        false
+    }
+
+    /// Hands rows over while there is room; how many entries.
+    pub(super) fn fill_rows(&self) -> usize {
+        let mut moved = 0;
+        while self.kernel.sq_space() != 0 {
+            let Some(link) = self.rows.ready.pop_front() else { break };
+            // SAFETY: only rows are in there, by their first field, in their boxes.
+            let row = unsafe { link.cast::<Row>().as_ref() };
+            row.is_ready.set(false);
+            moved += self.push_row(row);
+        }
+        moved
+    }
+
+    fn push_row(&self, row: &Row) -> usize {
+        debug_assert!(row.in_kernel.get() == 0);
+        let longest = if self.kernel.submits_all() { LENGTH_MAX } else { 1 };
+        let room = self.kernel.sq_space().min(longest);
+        let mut n = 0;
+        while n < room {
+            let Some(link) = row.waiting.pop_front() else { break };
+            n += 1;
+            // SAFETY: records in flight are in there, by this link.
+            let record = unsafe { Op::from_link(link) };
+            let (whole, done) = (record.sqe.get(), record.progress.get());
+            let mut sqe = rest(&whole, done);
+            // A part of a vectored one: the rest of it is to come before others.
+            let is_part = wanted(&whole) > u64::from(done) + wanted(&sqe);
+            let is_last = is_part || n == room || row.waiting.is_empty();
+            if !is_last {
+                sqe.0[0] |= u64::from(flag::IO_LINK) << 8;
+            }
+            let ioprio = priority::of(&sqe, record.task().io_level());
+            // SAFETY: promised to `begin`.
+            let pushed = unsafe { self.kernel.try_push(&sqe, ioprio, self.sealed(record)) };
+            debug_assert!(pushed);
+            record.state.set(State::Kernel);
+            // SAFETY: just taken out of the other list.
+            let _ = unsafe { row.flying.push_back(link) };
+            if is_last {
+                break;
+            }
+        }
+        row.in_kernel.set(n);
+        row.breaks.set(false);
+        n as usize
+    }
+
+    /// An entry of a row has completed; what is over is given to the caller, or put to `ended`.
+    pub(super) fn row_completed<'a>(&self, record: &'a Op, res: i32) -> Option<Completed<'a>> {
+        let row = self.rows.at(record.row()).expect("it stays while it has records");
+        self.unqueue_record_cancel(record);
+        row.in_kernel.set(row.in_kernel.get() - 1);
+        let outcome = self.row_outcome(row, record, res);
+        if let Some(outcome) = outcome {
+            // SAFETY: from `push_row` until here it is in that list.
+            unsafe { row.flying.remove(record.link()) };
+            record.completed(outcome, 0, true);
+        }
+        if row.in_kernel.get() == 0 {
+            self.row_is_back(row);
+        }
+        outcome.map(|_| Completed::Record { record, over: true })
+    }
+
+    /// `None`: it is to be handed over once more.
+    fn row_outcome(&self, row: &Row, record: &Op, res: i32) -> Option<i32> {
+        let ended = record.has(bit::ASKED) || self.is_handle_closed(record);
+        if res >= 0 {
+            let done = record.progress.get() + res as u32;
+            record.progress.set(done);
+            let wanted = wanted(&record.sqe.get());
+            if u64::from(done) >= wanted || ended {
+                return Some(done as i32);
+            }
+            row.breaks.set(true);
+            if res != 0 {
+                return None;
+            }
+            // A device that takes nothing, and has no error for it.
+            row.fails(record, libc::EIO);
+            return Some(-libc::EIO);
+        }
+        let broke_before = row.breaks.replace(true);
+        if !is_not_performed(res) {
+            row.fails(record, res.saturating_neg());
+            return Some(res);
+        }
+        if ended {
+            return Some(record.withdrawn());
+        }
+        if broke_before {
+            return None;
+        }
+        // For a reason of the kernel's.
+        record.retries.set(record.retries.get() + 1);
+        if record.retries.get() < RETRIES_MAX {
+            return None;
+        }
+        row.fails(record, -KEPT_FROM);
+        Some(KEPT_FROM)
+    }
+
+    /// Nothing of it is in the kernel: what came back is first in the next row, or over.
+    fn row_is_back(&self, row: &Row) {
+        let back = Fifo::new();
+        while let Some(link) = row.flying.pop_front() {
+            // SAFETY: records in flight are in there, by this link; out of it now.
+            unsafe {
+                Op::from_link(link).state.set(State::Row);
+                back.push_back(link);
+            }
+        }
+        back.append(row.waiting.take_all());
+        if row.failed.get().is_null() {
+            row.waiting.append(back);
+            self.rows.make_ready(row);
+            return;
+        }
+        while let Some(link) = back.pop_front() {
+            row.one_more_canceled();
+            // SAFETY: out of the other list.
+            let _ = unsafe { self.rows.ended.push_back(link) };
+        }
+    }
+
+    /// The next record that an error has ended.
+    pub(super) fn pop_ended(&self) -> Option<&Op> {
+        let link = self.rows.ended.pop_front()?;
+        // SAFETY: records in flight are in there, by this link.
+        let record = unsafe { Op::from_link(link) };
+        record.completed(record.withdrawn(), 0, true);
+        Some(record)
+    }
+
+    /// Takes a record out of its row.
+    pub(super) fn leave_row(&self, record: &Op) {
+        let row = self.rows.at(record.row()).expect("it stays while it has records");
+        // SAFETY: its state says that it waits there.
+        unsafe { row.waiting.remove(record.link()) };
+    }
+
+    /// The task has taken how `record` ended: if that has stopped its row, it goes on.
+    pub fn row_goes_on(&self, record: &Op) {
+        if let Some(row) = self.rows.at(record.row()) {
+            if ptr::eq(row.failed.get(), record) {
+                row.failed.set(ptr::null());
+            }
+        }
+    }
+
+    /// Its handle is about to be closed: nothing is begun any more, and what waits is over, which
+    /// `each` is told.
+    pub fn row_closes(&self, row: &Row, mut each: impl FnMut(&Op)) {
+        row.is_closing.set(true);
+        while let Some(link) = row.waiting.pop_front() {
+            // SAFETY: records in flight are in there, by this link.
+            let record = unsafe { Op::from_link(link) };
+            record.completed(record.withdrawn(), 0, true);
+            each(record);
+        }
+    }
+}

@@ -1,0 +1,387 @@
+// Ordered files: writes one after the other, in the order of the calls, whatever happens to some of
+// them. And the bound of the kernel's threads.
+
+#include "support.hpp"
+
+#include <algorithm>
+#include <array>
+#include <csignal>
+#include <string>
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+using namespace support;
+
+namespace {
+
+using File = monad_async_file;
+
+#define TRY(call)                                                                                  \
+    do {                                                                                           \
+        monad_async_result const tried = (call);                                                   \
+        EXPECT_EQ(tried.error, 0) << #call << ": " << monad_async_result_message(tried);           \
+        if (tried.error != 0) {                                                                    \
+            return tried;                                                                          \
+        }                                                                                          \
+    } while (false)
+
+size_t entries_of(char const *directory)
+{
+    size_t n = 0;
+    DIR *const d = opendir(directory);
+    while (readdir(d) != nullptr) {
+        ++n;
+    }
+    closedir(d);
+    return n;
+}
+
+// A file that has no name.
+Fd nameless()
+{
+    int const fd = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        abort();
+    }
+    return Fd(fd);
+}
+
+std::string content(int fd)
+{
+    std::string text;
+    char room[65536];
+    for (ssize_t n; (n = pread(fd, room, sizeof room, off_t(text.size()))) > 0;) {
+        text.append(room, size_t(n));
+    }
+    return text;
+}
+
+monad_async_result ordered(monad_async_task self, int fd, File *file)
+{
+    *file = monad_async_file_adopt(fd);
+    return monad_async_file_set_ordered(self, file);
+}
+
+void run_one(Executor const &ex, Body body)
+{
+    Task const task(std::move(body));
+    task.attach(ex);
+    ex.finish();
+    EXPECT_EQ(task->result.error, 0) << monad_async_result_message(task->result);
+}
+
+// Fills a pipe, so that the next write waits.
+size_t fill(Pipe const &pipe)
+{
+    fcntl(pipe.writer, F_SETFL, O_NONBLOCK);
+    size_t bytes = 0;
+    char const page[4096] = {};
+    for (ssize_t n; (n = write(pipe.writer, page, sizeof page)) > 0;) {
+        bytes += size_t(n);
+    }
+    fcntl(pipe.writer, F_SETFL, 0);
+    return bytes;
+}
+
+std::string drain(Pipe const &pipe, size_t bytes)
+{
+    std::string text(bytes, 0);
+    size_t done = 0;
+    while (done < bytes) {
+        ssize_t const n = read(pipe.reader, text.data() + done, bytes - done);
+        if (n <= 0) {
+            break;
+        }
+        done += size_t(n);
+    }
+    text.resize(done);
+    return text;
+}
+
+} // namespace
+
+TEST(Ordered, five_thousand_writes_of_a_hundred_tasks)
+{
+    constexpr uint32_t writers = 100, each = 50;
+    for (bool const operations : {false, true}) {
+        Executor ex(4);
+        Fd const fd = nameless(), other = nameless();
+        ASSERT_EQ(pwrite(other, "x", 1, 0), 1);
+        File f{};
+        run_one(ex, [&](monad_async_task self) { return ordered(self, fd, &f); });
+        uint32_t called = 0, written = 0, read_beside = 0;
+        std::vector<uint32_t> numbers(writers * each);
+        auto tasks = make_tasks(
+            writers,
+            [&](monad_async_task self, size_t) -> monad_async_result {
+                std::array<monad_async_op, each> ops{};
+                for (uint32_t i = 0; i < each; ++i) {
+                    auto *const number = &numbers[called];
+                    *number = called++;
+                    if (operations) {
+                        monad_async_op_write(&ops[i], f, number, sizeof *number, -1);
+                        TRY(monad_async_op_begin(self, &ops[i]));
+                        if (i % 7 == 0) {
+                            TRY(yield(self));
+                        }
+                    } else {
+                        auto const r = monad_async_file_write(self, f, number, sizeof *number, -1);
+                        TRY(r);
+                        EXPECT_EQ(r.value, 4);
+                    }
+                    written += !operations;
+                }
+                for (auto &op : ops) {
+                    if (operations) {
+                        TRY(monad_async_op_wait(self, &op));
+                        ++written;
+                    }
+                }
+                return success();
+            },
+            32768);
+        // Behind all of them in the order of the calls, and not behind them in time.
+        Task const reader([&](monad_async_task self) {
+            char byte = 0;
+            TRY(monad_async_file_read(self, monad_async_file_adopt(other), &byte, 1, 0));
+            read_beside = written;
+            return success();
+        });
+        attach_all(tasks, ex);
+        reader.attach(ex);
+        ex.finish();
+        EXPECT_LT(read_beside, writers * each / 2) << "a read waits for writes";
+        auto const text = content(fd);
+        ASSERT_EQ(text.size(), writers * each * 4);
+        for (uint32_t i = 0; i < writers * each; ++i) {
+            uint32_t number;
+            memcpy(&number, text.data() + i * 4, 4);
+            ASSERT_EQ(number, i) << "not in the order of the calls";
+        }
+    }
+}
+
+TEST(Ordered, an_error_stops_the_row_and_says_where)
+{
+    Executor ex;
+    Fd const fd = nameless();
+    signal(SIGXFSZ, SIG_IGN);
+    rlimit old{};
+    getrlimit(RLIMIT_FSIZE, &old);
+    rlimit const small{4608, old.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &small);
+    run_one(ex, [&](monad_async_task self) {
+        File f{};
+        TRY(ordered(self, fd, &f));
+        int64_t where = 7;
+        auto broken = monad_async_file_row_error(self, f, &where);
+        EXPECT_EQ(broken.error, 0);
+        std::string const block(1024, 'x');
+        std::array<monad_async_op, 10> ops{};
+        for (size_t i = 0; i < ops.size(); ++i) {
+            monad_async_op_write(&ops[i], f, block.data(), block.size(), int64_t(i * 1024));
+            TRY(monad_async_op_begin(self, &ops[i]));
+        }
+        for (size_t i = 0; i < 4; ++i) {
+            TRY(monad_async_op_wait(self, &ops[i]));
+            EXPECT_EQ(ops[i].result.value, 1024);
+        }
+        // The one that has failed was not taken yet: nothing is written behind it.
+        TRY(sleep_ns(self, ms));
+        EXPECT_EQ(monad_async_file_write(self, f, "y", 1, 0).error, ECANCELED);
+        auto const failed = monad_async_op_wait(self, &ops[4]);
+        EXPECT_EQ(failed.error, EFBIG);
+        EXPECT_EQ(failed.value, 512) << "what was written of it";
+        for (size_t i = 5; i < ops.size(); ++i) {
+            EXPECT_EQ(monad_async_op_wait(self, &ops[i]).error, ECANCELED);
+        }
+        broken = monad_async_file_row_error(self, f, &where);
+        EXPECT_EQ(broken.error, EFBIG);
+        EXPECT_EQ(broken.value, 6) << "five behind it, and one called later";
+        EXPECT_EQ(where, 4608);
+        // From then on it goes on.
+        auto const r = monad_async_file_write(self, f, "z", 1, 0);
+        TRY(r);
+        // The same by a call.
+        auto const again = monad_async_file_write_all(self, f, block.data(), 1024, 4096);
+        EXPECT_EQ(again.error, EFBIG);
+        EXPECT_EQ(again.value, 512);
+        return success();
+    });
+    setrlimit(RLIMIT_FSIZE, &old);
+    auto const text = content(fd);
+    EXPECT_EQ(text.size(), 4608u);
+    EXPECT_EQ(text[0], 'z');
+    EXPECT_EQ(text.find('y'), std::string::npos);
+}
+
+TEST(Ordered, one_that_is_cancelled_is_left_out)
+{
+    for (size_t const which : {size_t(0), size_t(1), size_t(2)}) {
+        Executor ex;
+        Pipe const pipe;
+        size_t const full = fill(pipe);
+        File f{};
+        run_one(ex, [&](monad_async_task self) { return ordered(self, pipe.writer, &f); });
+        std::string const letters = "abc";
+        auto tasks = make_tasks(3, [&](monad_async_task self, size_t i) {
+            return monad_async_file_write(self, f, &letters[i], 1, -1);
+        });
+        for (auto const &task : tasks) {
+            task.attach(ex);
+            run_until_suspended(ex, task);
+        }
+        ex.poll(); // The first is in the kernel.
+        ASSERT_EQ(monad_async_task_cancel(ex, tasks[which]).error, 0);
+        while (monad_async_task_is_attached(tasks[which])) {
+            ex.run();
+        }
+        EXPECT_EQ(tasks[which]->result.error, ECANCELED);
+        EXPECT_EQ(drain(pipe, full).size(), full);
+        ex.finish();
+        auto expected = letters;
+        expected.erase(which, 1);
+        EXPECT_EQ(drain(pipe, 2), expected);
+    }
+}
+
+TEST(Ordered, a_vectored_write_is_one)
+{
+    Executor ex;
+    Pipe const pipe;
+    std::vector<std::string> const parts = {std::string(100000, 'a'), "", std::string(7, 'b'),
+                                            std::string(150000, 'c')};
+    File f{};
+    Task const writer([&](monad_async_task self) {
+        TRY(ordered(self, pipe.writer, &f));
+        std::vector<iovec> vector;
+        for (auto const &part : parts) {
+            vector.push_back({const_cast<char *>(part.data()), part.size()});
+        }
+        auto const r =
+            monad_async_file_writev(self, f, vector.data(), int(vector.size()), -1, 0);
+        TRY(r);
+        EXPECT_EQ(r.value, 250007);
+        return success();
+    });
+    Task const second([&](monad_async_task self) {
+        return monad_async_file_write(self, f, "second", 6, -1);
+    });
+    writer.attach(ex);
+    second.attach(ex);
+    std::string got(250013, 0);
+    Task const reader([&](monad_async_task self) {
+        return monad_async_file_read_all(self, monad_async_file_adopt(pipe.reader), got.data(),
+                                         got.size(), -1);
+    });
+    reader.attach(ex);
+    ex.finish();
+    EXPECT_EQ(writer->result.error, 0);
+    EXPECT_EQ(second->result.error, 0);
+    EXPECT_TRUE(got == parts[0] + parts[2] + parts[3] + "second");
+}
+
+TEST(Ordered, a_close_ends_what_waits)
+{
+    Executor ex;
+    Pipe pipe;
+    fill(pipe);
+    File f{};
+    size_t const before = entries_of("/proc/self/fd");
+    int const copy = dup(pipe.writer);
+    run_one(ex, [&](monad_async_task self) { return ordered(self, copy, &f); });
+    auto tasks = make_tasks(70, [&](monad_async_task self, size_t) {
+        return monad_async_file_write(self, f, "x", 1, -1);
+    });
+    attach_all(tasks, ex);
+    run_until_suspended(ex, tasks.back());
+    ex.poll();
+    run_one(ex, [&](monad_async_task self) {
+        TRY(monad_async_file_close(self, f));
+        EXPECT_EQ(monad_async_file_write(self, f, "x", 1, -1).error, EBADF);
+        EXPECT_EQ(monad_async_file_close(self, f).error, EBADF);
+        monad_async_op op{};
+        monad_async_op_write(&op, f, "x", 1, -1);
+        EXPECT_EQ(monad_async_op_begin(self, &op).error, EBADF);
+        return success();
+    });
+    for (auto const &task : tasks) {
+        EXPECT_EQ(task->result.error, ECANCELED);
+    }
+    EXPECT_EQ(entries_of("/proc/self/fd"), before);
+}
+
+TEST(Ordered, a_task_exits_with_writes_in_its_row)
+{
+    Executor ex;
+    Pipe const pipe;
+    size_t const full = fill(pipe);
+    File f{};
+    static std::array<monad_async_op, 10> ops;
+    run_one(ex, [&](monad_async_task self) {
+        TRY(ordered(self, pipe.writer, &f));
+        EXPECT_EQ(monad_async_file_set_ordered(self, &f).error, EINVAL);
+        for (auto &op : ops) {
+            op = {};
+            monad_async_op_write(&op, f, "x", 1, -1);
+            TRY(monad_async_op_begin(self, &op));
+        }
+        return yield(self);
+    });
+    EXPECT_EQ(drain(pipe, full).size(), full);
+    run_one(ex, [&](monad_async_task self) {
+        TRY(monad_async_file_write(self, f, "y", 1, -1));
+        File const wrong{f.fd, MONAD_ASYNC_FILE_ORDERED | 9};
+        EXPECT_EQ(monad_async_file_write(self, wrong, "y", 1, -1).error, EBADF);
+        File const unknown{f.fd, 9};
+        EXPECT_EQ(monad_async_file_write(self, unknown, "y", 1, -1).error, EINVAL);
+        EXPECT_EQ(monad_async_file_row_error(self, monad_async_file_adopt(f.fd), nullptr).error,
+                  EINVAL);
+        return success();
+    });
+    EXPECT_EQ(drain(pipe, 1), "y");
+}
+
+// A thousand of them made a thousand threads.
+TEST(Ordered, the_kernels_threads_are_bounded)
+{
+    constexpr size_t splices = 1000, most = 8;
+    monad_async_executor_attr attr{};
+    attr.io_uring_ring.entries = 256;
+    attr.max_kernel_workers[0] = most;
+    attr.max_kernel_workers[1] = most;
+    monad_async_executor ex = nullptr;
+    if (monad_async_executor_create(&ex, &attr).error != 0) {
+        skip(monad_async_last_create_error());
+    }
+    Pipe const from, to;
+    size_t const before = entries_of("/proc/self/task");
+    auto const tasks = make_tasks(splices, [&](monad_async_task self, size_t) {
+        auto sqe = make_sqe(IORING_OP_SPLICE, to.writer, nullptr, 4096, current_position);
+        sqe.splice_fd_in = from.reader;
+        sqe.splice_off_in = current_position;
+        return do_io(self, sqe);
+    });
+    attach_all(tasks, ex);
+    auto const pass = [&] { (void)monad_async_executor_run(ex, no_bound, &at_once); };
+    size_t threads = before;
+    for (uint64_t const end = boot_time_ns() + 300 * ms; boot_time_ns() < end;) {
+        pass();
+        threads = std::max(threads, entries_of("/proc/self/task"));
+    }
+    EXPECT_GT(threads, before) << "nothing is blocked";
+    EXPECT_LE(threads, before + 2 * most + 1);
+    for (auto const &task : tasks) {
+        EXPECT_EQ(monad_async_task_cancel(ex, task).error, 0);
+    }
+    while (monad_async_executor_has_work(ex)) {
+        (void)monad_async_executor_run(ex, no_bound, nullptr);
+    }
+    for (auto const &task : tasks) {
+        EXPECT_EQ(task->result.error, ECANCELED);
+    }
+    EXPECT_EQ(monad_async_executor_destroy(ex).error, 0);
+}
