@@ -19,6 +19,7 @@
 #include "async/io_batch.hpp"
 #include "async/open_options.hpp"
 #include "async/operation.hpp"
+#include "async/ordered.hpp"
 #include "async/path.hpp"
 #include "async/pool.hpp"
 #include "async/priority.hpp"

@@ -9,6 +9,7 @@ use super::Executor;
 use crate::error::{Errno, RawResult, Res};
 use crate::reactor::buffers::Buffers;
 use crate::reactor::operation::{bit, Op, State, ENOENT};
+use crate::reactor::rows::is_marked;
 use crate::reactor::validate::Completes;
 use crate::reactor::{operation, validate};
 use crate::task::header::{mark, TaskRef, Waits};
@@ -41,7 +42,7 @@ impl<K: Kernel> Executor<K> {
             return Err(Errno(libc::ENOTSUP));
         }
         let sqe = record.sqe.get();
-        let row = self.row_of(&sqe)?;
+        let row = if is_marked(&sqe) { self.prepare_write(record, &sqe)? } else { None };
         let (bits, buffers) = match validate::record(&sqe)? {
             Completes::Singly if row.is_some() => (bit::ORDERED, None),
             Completes::Singly => (noted(&sqe), None),

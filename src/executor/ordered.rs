@@ -37,13 +37,19 @@ impl<K: Kernel> Executor<K> {
         self.row(file).map(Row::broken)
     }
 
-    /// The row that a record's entry names, if it names one. EBADF: there is none such.
-    pub(super) fn row_of(&self, sqe: &Sqe) -> Res<Option<u16>> {
-        let writes = matches!(sqe.opcode(), op::WRITE | op::WRITEV | op::WRITE_FIXED);
-        let Some(row) = rows::named_by(sqe).filter(|_| writes) else { return Ok(None) };
-        let direct = sqe.flags() & flag::FIXED_FILE != 0;
-        self.row(Ordered { fd: sqe.fd(), direct, row })?;
-        Ok(Some(row))
+    /// A record whose entry is a write of the library's: its row, if it names one. EBADF: there is
+    /// none such.
+    pub(super) fn prepare_write(&self, record: &Op, sqe: &Sqe) -> Res<Option<u16>> {
+        if !matches!(sqe.opcode(), op::WRITE | op::WRITEV | op::WRITE_FIXED) {
+            return Ok(None);
+        }
+        let row = rows::named_by(sqe);
+        if let Some(row) = row {
+            let direct = sqe.flags() & flag::FIXED_FILE != 0;
+            self.row(Ordered { fd: sqe.fd(), direct, row })?;
+        }
+        record.sqe.set(sqe.raising_no_signal(self.reactor.kernel.knows_no_signal()));
+        Ok(row)
     }
 
     /// SUSPENDS until the whole of a write is done, after those that were begun before it. With an

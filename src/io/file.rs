@@ -112,6 +112,7 @@ impl<K: Kernel> Call<'_, K> {
     pub unsafe fn write(&self, from: *const c_void, bytes: usize, offset: i64) -> Res<usize> {
         let len = bytes.min(BYTES_MAX) as u32;
         let sqe = self.entry(op::WRITE, offset as u64, from as u64, len, 0);
+        let sqe = sqe.raising_no_signal(self.ex.kernel().knows_no_signal());
         // SAFETY: the caller's.
         unsafe { self.io_when(&sqe, libc::POLLOUT, false) }
     }
@@ -134,6 +135,7 @@ impl<K: Kernel> Call<'_, K> {
     pub unsafe fn writev(&self, parts: Parts, offset: i64, flags: i32) -> Res<usize> {
         let (at, count) = (parts.at as u64, parts.count);
         let sqe = self.entry(op::WRITEV, offset as u64, at, count, flags as u32);
+        let sqe = sqe.raising_no_signal(self.ex.kernel().knows_no_signal());
         // SAFETY: the caller's.
         unsafe { self.io_when(&sqe, libc::POLLOUT, flags & libc::RWF_NOWAIT != 0) }
     }

@@ -46,6 +46,7 @@ impl<K: Kernel> Call<'_, K> {
     pub unsafe fn write_in_order(&self, from: *const c_void, bytes: usize, at: i64) -> RawResult {
         let mut sqe = self.entry(op::WRITE, at as u64, from as u64, bytes.min(BYTES_MAX) as u32, 0);
         rows::name(&mut sqe, self.flags as u16);
+        let sqe = sqe.raising_no_signal(self.ex.kernel().knows_no_signal());
         // SAFETY: the caller's.
         unsafe { self.ex.write_ordered(self.task, self.ordered(), &sqe) }
     }
@@ -80,6 +81,7 @@ impl<K: Kernel> Call<'_, K> {
         let (from, count) = (parts.at as u64, parts.count);
         let mut sqe = self.entry(op::WRITEV, at as u64, from, count, flags as u32);
         rows::name(&mut sqe, self.flags as u16);
+        let sqe = sqe.raising_no_signal(self.ex.kernel().knows_no_signal());
         // SAFETY: the caller's.
         unsafe { self.ex.write_ordered(self.task, self.ordered(), &sqe) }
     }

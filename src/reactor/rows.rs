@@ -37,11 +37,20 @@ const BYTES_MAX: u64 = 0x7fff_f000;
 /// What `monad_async_op_write` leaves in `user_data`: this, and the number of the row.
 const MARK: u64 = 0x6f72_6465 << 32;
 
+/// In their place: of a file that is not ordered.
+const UNORDERED: u64 = 1 << 16;
+
+/// Whether an entry was filled in by the library's functions for writes.
+#[inline(always)]
+pub fn is_marked(sqe: &Sqe) -> bool {
+    sqe.user_data() >> 32 == MARK >> 32
+}
+
 /// The row that an entry was filled in for.
 #[inline(always)]
 pub fn named_by(sqe: &Sqe) -> Option<u16> {
     let named = sqe.user_data();
-    (named & !0xffff == MARK).then_some(named as u16)
+    (is_marked(sqe) && named & UNORDERED == 0).then_some(named as u16)
 }
 
 /// An entry of that row.
@@ -201,8 +210,8 @@ unsafe fn parts(sqe: &Sqe) -> &[libc::iovec] {
     unsafe { core::slice::from_raw_parts(sqe.addr() as *const libc::iovec, sqe.len() as usize) }
 }
 
-/// The entry without its first bytes, which are written. Of a vectored one, what is left of the part
-/// in which it came short: a row of its own, until all is done.
+/// The entry without its first bytes, which are written. Of a vectored one, what is left of the
+/// part in which it came short: a row of its own, until all is done.
 fn rest(sqe: &Sqe, done: u32) -> Sqe {
     let mut rest = *sqe;
     if done == 0 {

@@ -6,6 +6,20 @@ use core::ffi::{c_char, c_int};
 use super::fd::quietly;
 use crate::error::Res;
 
+/// Whether the kernel knows such a flag of a write: tried on a pipe.
+pub fn knows_write_flag(flag: i32) -> bool {
+    let mut ends = [-1; 2];
+    // SAFETY: room for two.
+    if quietly(|| unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) }).is_err() {
+        return false;
+    }
+    let part = libc::iovec { iov_base: (&raw mut ends).cast(), iov_len: 1 };
+    // SAFETY: one byte of ours.
+    let written = quietly(|| unsafe { libc::pwritev2(ends[1], &part, 1, -1, flag) as c_int });
+    ends.into_iter().for_each(super::fd::close);
+    written.is_ok()
+}
+
 pub fn truncate(fd: i32, bytes: i64) -> Res<i32> {
     // SAFETY: refers to no memory.
     quietly(|| unsafe { libc::ftruncate(fd, bytes) })

@@ -144,6 +144,10 @@ numbers! {
     DATASYNC = 1 << 0,
 }
 
+/// `io_uring_sqe::rw_flags` of a write that raises no SIGPIPE (6.18): RWF_NOSIGNAL, which is of
+/// another header.
+pub const NO_SIGNAL: u32 = 0x100;
+
 numbers! {
     /// `io_uring_sqe::uring_cmd_flags`.
     uring_cmd: u32, "IORING_URING_CMD_";

@@ -8,6 +8,7 @@ use super::options::{CreateError, RingOptions};
 use super::ring::{Clock, Ring};
 use super::{abi, mask, refusal};
 use crate::error::Errno;
+use crate::sys::file;
 use crate::sys::text::{text, Text};
 
 /// Has the new ring use what its kernel can do, and arms its poll. Of the rest, `dropped` says why.
@@ -16,6 +17,7 @@ pub(super) fn learn(ring: &mut Ring, mask: u32, dropped: &mut Text) -> Result<()
     try_clock(ring, mask, dropped);
     try_no_iowait(ring, mask, dropped);
     learn_opcodes(ring, mask);
+    learn_no_signal(ring, mask, dropped);
     first_poll(ring, mask, dropped)
 }
 
@@ -81,6 +83,16 @@ fn learn_opcodes(ring: &mut Ring, mask: u32) {
     ring.opcodes = known.map(|opcode| 1 << opcode).sum();
     if !asked || mask & mask::FILE_OPCODES != 0 {
         ring.opcodes &= !later;
+    }
+}
+
+fn learn_no_signal(ring: &mut Ring, mask: u32, dropped: &mut Text) {
+    if mask & mask::NO_SIGNAL != 0 {
+        return dropped.item(", ", format_args!("writes without SIGPIPE (masked)"));
+    }
+    ring.knows_no_signal = file::knows_write_flag(abi::NO_SIGNAL as i32);
+    if !ring.knows_no_signal {
+        dropped.item(", ", format_args!("writes without SIGPIPE (refused by the kernel)"));
     }
 }
 

@@ -5,6 +5,7 @@
 //! the ring is further up on the executor's. All calls come from the owning thread.
 
 pub use super::abi::op;
+use super::abi::{sqe as flag, NO_SIGNAL};
 use crate::error::Errno;
 pub use crate::sys::eventfd::Waker;
 use crate::ticks;
@@ -116,6 +117,17 @@ impl Sqe {
         let head = (word(0) & !(0xffff << 16)) | (ioprio as u64) << 16;
         Self([head, word(1), word(2), word(3), user_data, word(5), word(6), word(7)])
     }
+    /// The entry of a write, so that it raises no SIGPIPE: by its own flag, where the kernel knows
+    /// that. Else one to the current position, as those to a pipe or a socket are, is performed by
+    /// a thread of the kernel's, which takes no such signal.
+    pub fn raising_no_signal(mut self, known: bool) -> Self {
+        if known {
+            self.0[3] |= u64::from(NO_SIGNAL) << 32;
+        } else if self.off() == u64::MAX {
+            self.0[0] |= u64::from(flag::ASYNC) << 8;
+        }
+        self
+    }
     /// An entry from its leading fields; the rest 0.
     #[inline]
     pub const fn new(opcode: u8, fd: i32, off: u64, addr: u64, len: u32, op_flags: u32) -> Self {
@@ -206,6 +218,11 @@ pub trait Kernel {
     fn look_ticks() -> u64 {
         const LOOKS_PER_SECOND: u64 = 5_000; // One each 200 us.
         ticks::per_second() / LOOKS_PER_SECOND
+    }
+
+    /// Knows writes that raise no SIGPIPE.
+    fn knows_no_signal(&self) -> bool {
+        true
     }
 
     /// Whether it performs such operations.

@@ -17,6 +17,8 @@ pub(crate) const MULTISHOT_POLL: u32 = 1 << 8;
 pub(crate) const NO_IOWAIT: u32 = 1 << 9;
 /// The operations on files that came after 5.11.
 pub const FILE_OPCODES: u32 = 1 << 10;
+/// Writes that raise no SIGPIPE.
+pub const NO_SIGNAL: u32 = 1 << 11;
 
 /// Every bit of the ring's. Bits from 16 on belong to other parts of `sys`.
-pub const ALL: u32 = (1 << 11) - 1;
+pub const ALL: u32 = (1 << 12) - 1;

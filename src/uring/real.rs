@@ -146,6 +146,10 @@ impl Kernel for RealKernel {
         self.ring().is_some_and(|ring| ring.submits_all)
     }
 
+    fn knows_no_signal(&self) -> bool {
+        self.ring().is_some_and(|ring| ring.knows_no_signal)
+    }
+
     fn knows(&self, opcode: u8) -> bool {
         self.ring().is_some_and(|ring| ring.opcodes >> opcode & 1 != 0)
     }

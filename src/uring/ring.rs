@@ -62,6 +62,7 @@ pub(super) struct Ring {
     pub(super) clock: Clock,
     pub(super) no_iowait: EnterFlags,
     pub(super) registered: bool,
+    pub(super) knows_no_signal: bool,
     /// An `enter` takes all that is offered, a bad entry too.
     pub(super) submits_all: bool,
     /// Those that the kernel performs, a bit each.
@@ -91,6 +92,7 @@ impl Ring {
             clock: Clock::MonotonicSlices,
             no_iowait: EnterFlags::empty(),
             registered: false,
+            knows_no_signal: false,
             submits_all: false,
             opcodes: 0,
             taken: Cell::new(0),

@@ -98,6 +98,35 @@ TEST(CxxFile, both_forms_of_each_call)
     task.get();
 }
 
+TEST(CxxFile, ordered)
+{
+    ma::executor ex;
+    scratch const in;
+    ma::task task;
+    task.attach(ex, [&] {
+        ma::open_options how;
+        how.flags = MONAD_ASYNC_FILE_ORDERED;
+        ma::file f(in.name / "a", O_RDWR | O_CREAT, how);
+        f.write_all(std::string_view("one"));
+        f.write_all(std::string_view("two"));
+        EXPECT_EQ(ma::last_row_error(f).error, 0);
+        std::error_code ec;
+        ma::order(f, ec);
+        EXPECT_EQ(ec.value(), EINVAL);
+        f.close();
+        ma::file full("/dev/full", O_WRONLY);
+        ma::order(full);
+        EXPECT_EQ(error_of([&] { full.write_all(std::string_view("x"), 0); }), ENOSPC);
+        auto const last = ma::last_row_error(full);
+        EXPECT_EQ(last.error, ENOSPC);
+        EXPECT_EQ(last.offset, 0);
+        EXPECT_EQ(last.canceled, 0u);
+        EXPECT_EQ(ma::path_stat(in.name / "a").stx_size, 6u);
+    });
+    ex.run_until_idle();
+    task.get();
+}
+
 TEST(CxxFile, names)
 {
     ma::executor ex;

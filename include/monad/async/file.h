@@ -18,7 +18,9 @@
  *  such way: `EOPNOTSUPP`.
  *
  *  An offset counts bytes from the start of the file; -1 is the current position, which the call
- *  moves. Where several tasks use that of one file at once, their order is not defined.
+ *  moves; pipes and sockets have no other. (Before Linux 6.18 a write at -1 is performed by a
+ *  thread of the kernel's, as it might raise SIGPIPE.) Where several tasks use that of one file at
+ *  once, their order is not defined.
  *
  *  The last functions only fill an operation (op.h), for `monad_async_op_begin`. They name what the
  *  ring does, in the kernel version that is given, and have no helper behind them. What they point
@@ -65,8 +67,8 @@ MONAD_ASYNC_EXTERN_C_BEGIN
  *  An error ends the row: the write that has it returns it, with how much of it was written as the
  *  value; what came behind returns `ECANCELED`, and is not written; and so does what is called
  *  until the failed call has returned to its task, which is thus the first to know.
- *  `monad_async_file_row_error` tells where. A write that is cancelled alone, by its task or a scope,
- *  is left out, and the others go on. */
+ *  `monad_async_file_row_error` tells where. A write that is cancelled alone, by its task or a
+ *  scope, is left out, and the others go on. */
 #define MONAD_ASYNC_FILE_ORDERED 0x40000000u
 
 /** An open file, by value: a descriptor that may be given to other libraries, or a direct one. */
@@ -123,11 +125,11 @@ MONAD_ASYNC_API monad_async_result monad_async_file_set_ordered(monad_async_task
 /** How a row of an ordered file was last ended by an error. Does not suspend.
  *  @param task the task that runs
  *  @param file the file
- *  @param[out] offset where writing stopped, in bytes from the start of the file; -1: at its current
- *  position; may be NULL
+ *  @param[out] offset where writing stopped, in bytes from the start of the file; -1: at its
+ *  current position; may be NULL
  *  @return with the error: how many writes were cancelled for it
  *  @retval 0 none was
- *  @retval EINVAL not an ordered file */
+ *  @retval EINVAL not an ordered file; `offset` is untouched */
 MONAD_ASYNC_API monad_async_result monad_async_file_row_error(monad_async_task task,
                                                               monad_async_file file,
                                                               int64_t *offset);
@@ -293,12 +295,12 @@ MONAD_ASYNC_API monad_async_result monad_async_file_stat(monad_async_task task,
     #pragma GCC diagnostic ignored "-Wold-style-cast"
 #endif
 
-/** @cond an ordered file's row, by which the library knows the write */
+/** @cond by which the library knows a write, and an ordered file's row */
 static inline void monad_async_op_fill_row(monad_async_op *op, monad_async_file file)
 {
-    if ((file.flags & MONAD_ASYNC_FILE_ORDERED) != 0) {
-        op->sqe.user_data = (uint64_t)0x6f726465u << 32 | (file.flags & 0xffffu);
-    }
+    bool const is_ordered = (file.flags & MONAD_ASYNC_FILE_ORDERED) != 0;
+    uint32_t const row = is_ordered ? file.flags & 0xffffu : 0x10000u;
+    op->sqe.user_data = (uint64_t)0x6f726465u << 32 | row;
 }
 /** @endcond */
 
