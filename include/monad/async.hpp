@@ -9,6 +9,7 @@
 #include "async/buffer.hpp"
 #include "async/bytes.hpp"
 #include "async/channel.hpp"
+#include "async/coroutine.hpp"
 #include "async/error.hpp"
 #include "async/executor.hpp"
 #include "async/executor_options.hpp"
