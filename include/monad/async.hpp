@@ -6,6 +6,7 @@
 
 #include "async.h"
 
+#include "async/blocking.hpp"
 #include "async/buffer.hpp"
 #include "async/bytes.hpp"
 #include "async/channel.hpp"

@@ -58,7 +58,7 @@ impl<K: Kernel> Executor<K> {
                 return self.leave_fed(now, Err(e));
             }
         }
-        now = if self.watches(by::TRACED) {
+        now = if self.watches(by::ITEMS) {
             self.fed_chunk::<true>(now, seat)
         } else {
             self.fed_chunk::<false>(now, seat)

@@ -15,6 +15,7 @@ pub mod host;
 #[cfg(feature = "asan")]
 pub mod lsan;
 pub mod memory;
+pub mod names;
 pub mod process;
 pub mod signal;
 mod signal_stack;

@@ -23,6 +23,8 @@
 
 #include <stdint.h>
 
+struct addrinfo; /* of <netdb.h> */
+
 MONAD_ASYNC_EXTERN_C_BEGIN
 
 /** A function that may block. It runs outside every task, and so must not call what SUSPENDS; an
@@ -48,6 +50,31 @@ typedef monad_async_result (*monad_async_blocking_fn)(void *ptr);
  *  @see monad_async_blocking_set_limits */
 MONAD_ASYNC_API monad_async_result
 monad_async_run_blocking(monad_async_task task, monad_async_blocking_fn fn, void *ptr);
+
+/** Finds the addresses of a host, the port of a service: `getaddrinfo`, on a helper thread. The
+ *  helpers of names are others than those of functions: a slow name service keeps no function
+ *  waiting. SUSPENDS the running task. EXPENSIVE.
+ *
+ *  A cancel, or the deadline of a scope, ends the call at once: the helper goes on by itself until
+ *  the name service has answered, with copies of the arguments, and frees what it found.
+ *  @param task the task that runs, which is the caller
+ *  @param host a name, or an address in figures; NULL: as `getaddrinfo`
+ *  @param service a name, or a port in figures; NULL: as `getaddrinfo`, but not both
+ *  @param hints as `getaddrinfo`; NULL: none. Both structs are of <netdb.h>
+ *  @param[out] list the addresses, to be freed with `freeaddrinfo`; untouched on an error
+ *  @retval 0 found
+ *  @retval ENOENT there is no such host or service; as with all errors of the name service, the
+ *  value is `getaddrinfo`'s number, for `gai_strerror`
+ *  @retval EAGAIN the name service does not answer for now, or there is no helper and none could be
+ *  made
+ *  @retval EIO the name service failed
+ *  @retval ECANCELED, ETIME the task or a scope was cancelled, or a scope's deadline passed
+ *  @retval EINVAL NULL, or hints that contradict each other; `EAFNOSUPPORT`: an address family or a
+ *  kind of socket that there is not; `ENOMEM`
+ *  @retval EPERM not the running task, or another thread */
+MONAD_ASYNC_API monad_async_result monad_async_resolve(
+    monad_async_task task, char const *host, char const *service, struct addrinfo const *hints,
+    struct addrinfo **list);
 
 /** Sets how many helpers the process may have, and how long one stays without work. ANY THREAD.
  *  EXPENSIVE: wakes those that are idle. Takes effect at once: those that are too many leave as

@@ -325,8 +325,8 @@ public:
 
     /** A reference for others to keep. ANY THREAD, while the executor lives. An atomic addition.
      *
-     *  @snippet thread_pool.cpp stopping a worker
-     *  @snippet thread_pool.cpp a worker's thread
+     *  @snippet workers.cpp stopping a worker
+     *  @snippet workers.cpp a worker's thread
      *  @return refers to none if this object was moved from */
     [[nodiscard]] executor_ref ref() const noexcept
     {

@@ -4,6 +4,8 @@
 /** @file pool.hpp
  *  The pool as a C++ object: callables that the threads of a pool run, by priority.
  *
+ *  @snippet thread_pool.cpp a pool
+ *
  *  The words ANY THREAD and SUSPENDS are those of executor.h. */
 
 #include "detail/executor_block.hpp"

@@ -1,0 +1,211 @@
+#ifndef MONAD_ASYNC_BLOCKING_HPP
+#define MONAD_ASYNC_BLOCKING_HPP
+
+/** @file blocking.hpp
+ *  Callables that block, and names of hosts: on helper threads, while only their task waits.
+ *
+ *  The words SUSPENDS and EXPENSIVE are those of executor.h. */
+
+#include "blocking.h"
+#include "config.h"
+#include "detail/runtime.hpp"
+#include "error.hpp"
+#include "result.h"
+#include "task.h"
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <iterator>
+#include <memory>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+#include <variant>
+
+#include <netdb.h>
+#include <sys/socket.h>
+
+namespace monad::async {
+inline namespace v0 {
+
+/** @cond no API */
+namespace detail {
+
+// On the stack of the task that waits.
+template <class F> struct offloaded {
+    using result = std::invoke_result_t<F>;
+
+    F &&f;
+    std::optional<std::conditional_t<std::is_void_v<result>, std::monostate, result>> value = {};
+    std::exception_ptr thrown = nullptr;
+
+    // The monad_async_blocking_fn. What f throws must not leave it.
+    static monad_async_result run(void *ptr) noexcept
+    {
+        auto &self = *static_cast<offloaded *>(ptr);
+        try {
+            if constexpr (std::is_void_v<result>) {
+                std::invoke(std::forward<F>(self.f));
+                self.value.emplace();
+            } else {
+                self.value.emplace(std::invoke(std::forward<F>(self.f)));
+            }
+        }
+        catch (...) {
+            self.thrown = std::current_exception();
+        }
+        return monad_async_make_success(0);
+    }
+};
+
+} // namespace detail
+/** @endcond */
+
+/** SUSPENDS until `f` has returned on a helper thread, as `monad_async_run_blocking`: other tasks
+ *  of the executor go on meanwhile. EXPENSIVE. Once it runs, a cancel waits for its return, so it
+ *  may use what is on the task's stack.
+ *  @param f called once, on another thread, outside every task
+ *  @return what `f` returns; a movable value
+ *  @throws what `f` throws
+ *  @throws cancelled_error, timeout_error interrupted before `f` began: it never runs
+ *  @throws std::system_error `EPERM`: outside a task; `EAGAIN`, `ENOMEM`: no helper */
+template <class F> MONAD_ASYNC_LOCAL std::invoke_result_t<F> offload(F &&f)
+{
+    static_assert(!std::is_reference_v<std::invoke_result_t<F>>,
+        "what an offloaded callable returns is moved out: return a pointer");
+    detail::offloaded<F> call{std::forward<F>(f)};
+    auto *const self = monad_async_task_current();
+    auto const r = detail::interruptible(self, [self, &call] {
+        return monad_async_run_blocking(self, &detail::offloaded<F>::run, &call);
+    });
+    detail::check(r.error, "monad::async::offload");
+    if (call.thrown) {
+        std::rethrow_exception(std::move(call.thrown));
+    }
+    if constexpr (!std::is_void_v<std::invoke_result_t<F>>) {
+        return std::move(*call.value);
+    }
+}
+
+/** Addresses that `resolve` found, in the order in which they are to be tried. Move-only; a range
+ *  of `addrinfo`. */
+class address_list {
+public:
+    /** Over the addresses. */
+    class iterator {
+    public:
+        /** @cond as every iterator */
+        using iterator_category = std::forward_iterator_tag;
+        using value_type = addrinfo;
+        using difference_type = std::ptrdiff_t;
+        using pointer = addrinfo const *;
+        using reference = addrinfo const &;
+        iterator() noexcept = default;
+        explicit iterator(addrinfo const *at) noexcept : at_(at) {}
+        reference operator*() const noexcept { return *at_; }
+        pointer operator->() const noexcept { return at_; }
+        iterator &operator++() noexcept
+        {
+            at_ = at_->ai_next;
+            return *this;
+        }
+        iterator operator++(int) noexcept
+        {
+            auto const before = *this;
+            ++*this;
+            return before;
+        }
+        friend bool operator==(iterator a, iterator b) noexcept { return a.at_ == b.at_; }
+        friend bool operator!=(iterator a, iterator b) noexcept { return a.at_ != b.at_; }
+        /** @endcond */
+
+    private:
+        addrinfo const *at_ = nullptr;
+    };
+
+    /** Without any. */
+    address_list() noexcept = default;
+
+    /** @return the first */
+    [[nodiscard]] iterator begin() const noexcept { return iterator(list_.get()); }
+
+    /** @return behind the last */
+    [[nodiscard]] iterator end() const noexcept { return iterator(); }
+
+    /** @return whether there is none */
+    [[nodiscard]] bool empty() const noexcept { return list_ == nullptr; }
+
+    /** @cond no API */
+    explicit address_list(addrinfo *list) noexcept : list_(list) {}
+    /** @endcond */
+
+private:
+    struct deleter {
+        void operator()(addrinfo *list) const noexcept { ::freeaddrinfo(list); }
+    };
+    std::unique_ptr<addrinfo, deleter> list_;
+};
+
+/** @cond no API */
+namespace detail {
+
+MONAD_ASYNC_LOCAL inline monad_async_result find_addresses(
+    std::string const &host, std::string const &service, int kind, int family, addrinfo *&list)
+{
+    addrinfo hints = {};
+    hints.ai_socktype = kind;
+    hints.ai_family = family;
+    auto const *const name = host.empty() ? nullptr : host.c_str();
+    auto const *const port = service.empty() ? nullptr : service.c_str();
+    auto *const self = monad_async_task_current();
+    return interruptible(
+        self, [&] { return monad_async_resolve(self, name, port, &hints, &list); });
+}
+
+} // namespace detail
+/** @endcond */
+
+/** Finds the addresses of a host: SUSPENDS until the name service has answered on a helper thread,
+ *  as `monad_async_resolve`. A cancel and a deadline end it at once.
+ *  @param host a name, or an address in figures; empty: this machine
+ *  @param service a name, or a port in figures; empty: none
+ *  @param kind `SOCK_STREAM`, `SOCK_DGRAM`
+ *  @param family `AF_UNSPEC`: any
+ *  @return one or more
+ *  @throws std::system_error `ENOENT`: there is no such host or service, as its text says;
+ *  `EAGAIN`: the name service does not answer for now; `EPERM`: outside a task
+ *  @throws cancelled_error, timeout_error */
+[[nodiscard]] MONAD_ASYNC_LOCAL inline address_list resolve(std::string const &host,
+    std::string const &service, int kind = SOCK_STREAM, int family = AF_UNSPEC)
+{
+    addrinfo *list = nullptr;
+    auto const r = detail::find_addresses(host, service, kind, family, list);
+    detail::check(r.error,
+        r.value != 0 ? ::gai_strerror(static_cast<int>(r.value)) : "monad::async::resolve");
+    return address_list(list);
+}
+
+/** As the other `resolve`.
+ *  @param host a name, or an address in figures; empty: this machine
+ *  @param service a name, or a port in figures; empty: none
+ *  @param kind `SOCK_STREAM`, `SOCK_DGRAM`
+ *  @param family `AF_UNSPEC`: any
+ *  @param[out] ec the error
+ *  @return none on an error */
+[[nodiscard]] MONAD_ASYNC_LOCAL inline address_list resolve(std::string const &host,
+    std::string const &service, int kind, int family, std::error_code &ec)
+{
+    addrinfo *list = nullptr;
+    detail::report(detail::find_addresses(host, service, kind, family, list), ec);
+    return address_list(list);
+}
+
+} // namespace v0
+} // namespace monad::async
+
+#endif
