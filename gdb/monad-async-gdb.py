@@ -100,6 +100,13 @@ def monad_async_debugger():
             if not at["switch.by_jumps"]:
                 self.sp = self.exact_sp()
 
+        def name(self):
+            at = self.library.at
+            if not self.data[at["task.notes"]] & at["note.named"]:
+                return ""
+            text = read(word(self.base - at["name.below_base"]), 32)
+            return text.split(b"\0")[0].decode(errors="replace")
+
         def exists(self):
             """False while it is being made or destroyed."""
             return self.limit < self.sp <= self.base
@@ -145,6 +152,14 @@ def monad_async_debugger():
                 there = word(other + at["task.executor"]) != self.executor
                 return names(other) + (" of another executor" if there else "") + canceled
 
+            def granted(record):
+                mutex = word(record + at["wait.object"])
+                if not mutex or mutex & 1:
+                    return "waiting for a lock, a channel or another task"
+                owner = word(mutex + at["mutex.owner"])
+                return "waiting for mutex %#x, held by %s" % (
+                    mutex, "a thread" if owner & 1 else names(owner))
+
             canceled = ", cancel asked" if data[at["task.marks"]] & at["mark.asked"] else ""
             in_flight = "I/O: %s in flight%s" % (opcode(data[at["task.opcode"]]), canceled)
             return {
@@ -155,7 +170,7 @@ def monad_async_debugger():
                 at["waits.operation"]: lambda: operation(peer),
                 at["waits.join"]: lambda: "joining " + joined(peer),
                 at["waits.park"]: lambda: "parked",
-                at["waits.grant"]: lambda: "waiting for a lock, a channel or another task" + canceled,
+                at["waits.grant"]: lambda: granted(peer) + canceled,
                 at["waits.closing"]: lambda: "returned, its operations are being cancelled",
             }.get(waits, lambda: "suspended (%d)" % waits)()
 
@@ -359,7 +374,8 @@ def monad_async_debugger():
 
         def invoke(self, _argument, _from_tty):
             found = [task for task in (Task(*place) for place in places()) if task.exists()]
-            names = {task.address: "task %d" % task.num for task in found}
+            quoted = {task.num: ' "%s"' % task.name() if task.name() else "" for task in found}
+            names = {task.address: "task %d" % task.num + quoted[task.num] for task in found}
             seen, symbol_of = threads(), functools.lru_cache(None)(symbol)
             thread_of = {token: ", thread %d" % thread.num for thread, _, token in reversed(seen)}
             print("%4s  %-14s  %-7s  %-14s  %14s  %9s/%-9s  %s" % (
@@ -371,10 +387,10 @@ def monad_async_debugger():
                     state += thread_of.get(owner, "")
                 sps = [sp for _, sp, _ in seen if task.holds(sp)] if task.running else [task.sp]
                 levels = "/".join(LEVELS[min(level, 2)][0] for level in task.priority)
-                print("%4d  %#-14x  %-7s  %-14s  %14d  %9s/%-9d  %s; %s (%#x)" % (
+                print("%4d  %#-14x  %-7s  %-14s  %14d  %9s/%-9d  %s; %s (%#x)%s" % (
                     task.num, task.address, levels, "%#x" % task.executor if task.executor else "-",
                     task.ticks, task.base - sps[0] if sps else "?", task.base - task.limit, state,
-                    symbol_of(task.user_code), task.user_ptr))
+                    symbol_of(task.user_code), task.user_ptr, quoted[task.num]))
             print("%d tasks" % len(found))
 
     class TaskCommand(gdb.Command):

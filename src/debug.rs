@@ -15,12 +15,16 @@ use core::ffi::c_void;
 use core::hint::black_box;
 use core::mem::{offset_of, size_of};
 
+use crate::executor::grant::Wait;
 use crate::executor::join::JoinRecord;
 use crate::executor::Executor;
 use crate::intrusive::TimerNode;
 use crate::reactor::operation::{Op, State};
 use crate::stack::layout::{SLABS_AT, SLAB_FIELDS};
 use crate::stack::pool::Slot;
+use crate::sync::mutex;
+use crate::task::annex;
+use crate::task::create::ANNEX_BYTES;
 use crate::task::header::{mark, Task, TaskHead, Ticks, Waits};
 use crate::task::state;
 use crate::uring::RealKernel;
@@ -52,7 +56,7 @@ unsafe impl Sync for Table {}
 const SLOT_AT: usize = offset_of!(Task, slot);
 const _: () = assert!(size_of::<Option<Slot>>() == size_of::<Slot>());
 
-const TASK_FIELDS: [(&str, usize); 33] = [
+const TASK_FIELDS: [(&str, usize); 38] = [
     ("task.size", size_of::<Task>()),
     ("task.cpu", offset_of!(TaskHead, cpu)),
     ("task.io", offset_of!(TaskHead, io)),
@@ -71,6 +75,11 @@ const TASK_FIELDS: [(&str, usize); 33] = [
     ("task.stack_base", SLOT_AT + offset_of!(Slot, stack_base)),
     ("task.stack_limit", SLOT_AT + offset_of!(Slot, stack_limit)),
     ("record.other", JoinRecord::OTHER_AT),
+    ("task.notes", offset_of!(Task, notes)),
+    ("note.named", annex::note::NAMED as usize),
+    ("name.below_base", ANNEX_BYTES - annex::NAME_AT),
+    ("wait.object", Wait::OBJECT_AT),
+    ("mutex.owner", mutex::OWNER_AT),
     ("op.state", offset_of!(Op, state)),
     ("op.queued", State::Queued as usize),
     ("mark.asked", mark::ASKED as usize),

@@ -20,7 +20,9 @@ const FLOORS: &[&[&str]] = &[
 const PEERS: &[(&str, &str)] = &[
     ("bridge", "capi"),
     ("intrusive", "prefetch"),
+    ("debug", "sync"),
     ("io", "pool"),
+    ("observe", "sync"),
     ("ticks", "error"),
     ("ticks", "sys"),
 ];

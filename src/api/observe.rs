@@ -4,7 +4,7 @@ use super::{Handle, EINVAL, EPERM};
 use crate::error::{Errno, Res};
 use crate::executor::meter::{Meter, WORDS};
 use crate::observe::watchdog::{self, Tell};
-use crate::observe::{json, prometheus};
+use crate::observe::{json, prometheus, waits};
 use crate::stack::pool;
 use crate::trace::Ring;
 use crate::uring::kernel::Kernel;
@@ -56,6 +56,18 @@ impl<K: Kernel> Handle<K> {
         let mut name = [0; 32];
         name.copy_from_slice(self.executor().name().words().map(u64::to_ne_bytes).as_flattened());
         Ok(prometheus::Read { name, words: self.metrics()? })
+    }
+
+    /// OWNER'S THREAD. As much as fits; how much it is. EXPENSIVE.
+    pub fn waits_text(self, buffer: &mut [u8]) -> Res<usize> {
+        if !self.executor().is_mine() {
+            return Err(EPERM);
+        }
+        let mut tasks = Vec::new();
+        self.executor().list_attached(&mut tasks);
+        let mut out = prometheus::Out::new(buffer);
+        let _ = waits::write(self.executor(), &tasks, &mut out);
+        Ok(out.whole())
     }
 
     /// Async-signal-safe. The trace of one executor.

@@ -171,3 +171,28 @@ pub unsafe extern "C" fn monad_async_task_local_remove(
     let task = unsafe { api::task(task) };
     task.map_or(core::ptr::null(), |task| Handle::<RealKernel>::remove_local(task, key)).cast_mut()
 }
+
+/// # Safety
+/// See inspect.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_executor_waits_text(
+    ex: ExecutorPtr,
+    buffer: *mut c_char,
+    bytes: usize,
+) -> RawResult {
+    if buffer.is_null() && bytes != 0 {
+        return RawResult::failure(Errno(libc::EINVAL));
+    }
+    let mut none = [];
+    let room = match bytes {
+        0 => &mut none[..],
+        // SAFETY: the caller's buffer.
+        _ => unsafe { core::slice::from_raw_parts_mut(buffer.cast::<u8>(), bytes) },
+    };
+    // SAFETY: the caller's handle.
+    let written = unsafe { Handle::from_ptr(ex) }.and_then(|ex| ex.waits_text(room));
+    if let (Ok(length), Some(last)) = (written, room.len().checked_sub(1)) {
+        room[length.min(last)] = 0;
+    }
+    written.map(|length| length as isize).into()
+}

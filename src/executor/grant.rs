@@ -52,6 +52,8 @@ pub type Watcher = unsafe fn(&Wait, *const ()) -> Option<u32>;
 const _: () = assert!(offset_of!(Wait, link) == 0);
 
 impl Wait {
+    pub(crate) const OBJECT_AT: usize = offset_of!(Wait, object);
+
     fn new(who: Who, word: Grant, is_local: bool) -> Self {
         Self {
             link: Link::new(),

@@ -43,7 +43,7 @@ pub mod ended {
 }
 
 const REASON_SHIFT: u32 = 4;
-const _: () = assert!(Waits::Closing as u8 as u32 <= 13 && note::ALL < 1 << REASON_SHIFT);
+const _: () = assert!(Waits::Queue as u8 as u32 <= 13 && note::ALL < 1 << REASON_SHIFT);
 
 /// The trace of an executor, the owner's.
 pub struct Trace(UnsafeCell<Option<Writer>>);
@@ -317,6 +317,13 @@ impl<K: Kernel> Executor<K> {
         self.record(Kind::Run, what, name(Some(task)), (from, to), [ready, b, c]);
     }
 
+    /// What a suspended task of ours waits for; see `detail`.
+    pub fn waits_for(&self, task: TaskRef) -> (Waits, u64, u64) {
+        let waits = task.waits.get();
+        let (of, operation) = self.detail(task, waits);
+        (waits, of, operation)
+    }
+
     /// Of what a task waits, as far as one can say: an address or a number, and opcode and
     /// descriptor of an operation.
     fn detail(&self, task: TaskRef, waits: Waits) -> (u64, u64) {
@@ -337,7 +344,7 @@ impl<K: Kernel> Executor<K> {
             // SAFETY: such a wait names its record, on the task's stack.
             Waits::Join => (name(Some(unsafe { (*peer.cast::<JoinRecord>()).other() })), 0),
             // SAFETY: as above.
-            Waits::Grant => (unsafe { (*peer.cast::<Wait>()).object.get() } as u64 & !1, 0),
+            Waits::Grant => (unsafe { (*peer.cast::<Wait>()).object.get() } as u64, 0),
             Waits::Deadline => (task.timer.deadline_ns.get(), 0),
             _ => (0, 0),
         }

@@ -3,4 +3,5 @@
 pub mod json;
 mod names;
 pub mod prometheus;
+pub mod waits;
 pub mod watchdog;

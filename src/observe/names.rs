@@ -29,6 +29,7 @@ pub fn wait(code: u8) -> &'static str {
     const JOIN: u8 = Waits::Join as u8;
     const PARK: u8 = Waits::Park as u8;
     const GRANT: u8 = Waits::Grant as u8;
+    const QUEUE: u8 = Waits::Queue as u8;
     const CLOSING: u8 = Waits::Closing as u8;
     match code {
         NOTHING | READY => "wait",
@@ -40,6 +41,7 @@ pub fn wait(code: u8) -> &'static str {
         PARK => "park",
         GRANT => "lock, channel or group",
         CLOSING => "closing",
+        QUEUE => "queue",
         ended::YIELDED => "yield",
         ended::EXITED => "exit",
         _ => "?",

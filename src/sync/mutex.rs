@@ -205,6 +205,18 @@ fn is_mutex(object: usize) -> bool {
     object != 0 && object & 1 == 0
 }
 
+/// Whose the mutex is that a wait notes: an identity, or 0. None: it notes another object.
+///
+/// # Safety
+/// `object` is what the wait of a suspended task notes.
+pub unsafe fn owner_of(object: usize) -> Option<usize> {
+    // SAFETY: a mutex, as it is even; its waiter keeps it. Of either form, as they are alike.
+    is_mutex(object).then(|| unsafe { &*(object as *const Mutex<super::Shared>) }.owner())
+}
+
+pub(crate) const OWNER_AT: usize = core::mem::offset_of!(Mutex<super::Shared>, owner);
+const _: () = assert!(OWNER_AT == core::mem::offset_of!(Mutex<super::Local>, owner));
+
 /// One line on standard error for each task of the cycle.
 #[cold]
 fn report(chain: &[TaskRef]) {

@@ -4,6 +4,8 @@
 
 #include <string>
 
+#include <monad/async/mutex.h>
+
 #include <dlfcn.h>
 
 using namespace support;
@@ -259,6 +261,73 @@ TEST(Locals, are_of_one_run_and_destroyed_newest_first)
     monad_async_task_local none{};
     EXPECT_EQ(monad_async_task_local_add(task, &none).error, EPERM);
     EXPECT_EQ(monad_async_task_local_find(task, &key[0]), nullptr);
+}
+
+std::string waits_of(monad_async_executor ex)
+{
+    char text[4096];
+    auto const r = monad_async_executor_waits_text(ex, text, sizeof text);
+    EXPECT_EQ(r.error, 0);
+    EXPECT_EQ(static_cast<size_t>(r.value), strlen(text));
+    EXPECT_EQ(monad_async_executor_waits_text(ex, nullptr, 0).value, r.value);
+    return text;
+}
+
+TEST(Waits, tell_who_waits_for_whom_and_where_it_is_a_ring)
+{
+    Executor ex(64);
+    monad_async_mutex a = MONAD_ASYNC_MUTEX_INIT, b = MONAD_ASYNC_MUTEX_INIT;
+    EXPECT_EQ(waits_of(ex), "");
+    auto const takes = [](monad_async_mutex *first, monad_async_mutex *second) {
+        return [=](monad_async_task self) {
+            EXPECT_EQ(monad_async_mutex_lock(self, first).error, 0);
+            EXPECT_EQ(monad_async_task_suspend_for_duration(self, 0).error, 0);
+            auto const r = monad_async_mutex_lock(self, second);
+            EXPECT_EQ(monad_async_mutex_unlock(self, first).error, 0);
+            return r;
+        };
+    };
+    Task one(takes(&a, &b)), two(takes(&b, &a));
+    Task joins([&](monad_async_task self) { return monad_async_task_join(self, one); });
+    Task sleeps([](monad_async_task self) {
+        return monad_async_task_suspend_for_duration(self, UINT64_MAX);
+    });
+    EXPECT_EQ(monad_async_task_set_name(one, "one").error, 0);
+    EXPECT_EQ(monad_async_task_set_name(two, "two").error, 0);
+    std::vector<monad_async_task> const all{one, two, joins, sleeps};
+    for (auto const task : all) {
+        ASSERT_EQ(monad_async_task_attach(ex, task).error, 0);
+    }
+    while (ex.poll() != 0) {
+    }
+    auto const text = waits_of(ex);
+    auto const hex = [](void const *at) {
+        char digits[32];
+        snprintf(digits, sizeof digits, "%p", at);
+        return std::string(digits);
+    };
+    auto const named = [&](monad_async_task task, char const *name) {
+        return "task " + hex(task) + " \"" + name + "\"";
+    };
+    auto const has = [&](std::string const &line) {
+        return text.find(line + "\n") != std::string::npos;
+    };
+    auto const i = named(one, "one"), ii = named(two, "two");
+    EXPECT_TRUE(has(i + ": waits for mutex " + hex(&b) + ", which " + ii + " holds")) << text;
+    EXPECT_TRUE(has(ii + ": waits for mutex " + hex(&a) + ", which " + i + " holds")) << text;
+    EXPECT_TRUE(has("task " + hex(joins) + ": joins " + i)) << text;
+    EXPECT_TRUE(has("task " + hex(sleeps) + ": sleeps for ever")) << text;
+    EXPECT_TRUE(has("deadlock: " + i + " -> " + ii + " -> " + i) ||
+                has("deadlock: " + ii + " -> " + i + " -> " + ii)) << text;
+    EXPECT_EQ(text.find("deadlock"), text.rfind("deadlock")) << "once: " << text;
+    for (auto const task : all) {
+        EXPECT_EQ(monad_async_task_cancel(ex, task).error, 0);
+    }
+    ex.finish();
+    EXPECT_EQ(waits_of(ex), "");
+    std::thread([&] {
+        EXPECT_EQ(monad_async_executor_waits_text(ex, nullptr, 0).error, EPERM);
+    }).join();
 }
 
 } // namespace

@@ -91,6 +91,19 @@ monad_async_task_stack_used(monad_async_task task) MONAD_ASYNC_NOEXCEPT;
 MONAD_ASYNC_API monad_async_result monad_async_task_backtrace(
     monad_async_task task, void **pcs, size_t count) MONAD_ASYNC_NOEXCEPT;
 
+/** Who waits for whom: a line for each task of the executor that is suspended and not ready, with
+ *  what it waits for, the holder of a mutex included; then a line that begins with `deadlock:` for
+ *  each ring of tasks that wait only for each other, by joins and mutexes. For who finds that `run`
+ *  does not return: from a task, or between two runs with a time-out. OWNER'S THREAD. EXPENSIVE.
+ *  @param ex the executor
+ *  @param[out] buffer receives the text, as far as it fits, and a zero; may be NULL
+ *  @param bytes of the buffer
+ *  @return value: the length of the whole text; 0: nobody waits
+ *  @retval EINVAL NULL
+ *  @retval EPERM another thread */
+MONAD_ASYNC_API monad_async_result monad_async_executor_waits_text(
+    monad_async_executor ex, char *buffer, size_t bytes) MONAD_ASYNC_NOEXCEPT;
+
 MONAD_ASYNC_EXTERN_C_END
 
 #endif
