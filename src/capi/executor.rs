@@ -7,6 +7,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use crate::api::Handle;
 use crate::error::{Errno, RawResult, Res};
 use crate::executor::options::{timespec_ns, NO_TIME_TRACKING};
+use crate::sched::shares::Shares;
 use crate::sys::memory::guard_kind;
 use crate::sys::stack_overflow;
 use crate::sys::text::{text, Text};
@@ -43,7 +44,8 @@ pub struct ExecutorAttr {
     flags: u32,
     max_kernel_workers: [u32; 2],
     direct_descriptors: u32,
-    reserved: [u32; 12],
+    pub share: [u32; 3],
+    reserved: [u32; 9],
 }
 
 /// What NULL stands for. All zeros, as `MONAD_ASYNC_EXECUTOR_ATTR_INIT`.
@@ -57,7 +59,7 @@ const _: () = {
     assert!(offset_of!(ExecutorAttr, flags) == 128);
     assert!(offset_of!(ExecutorAttr, max_kernel_workers) == 132);
     assert!(offset_of!(ExecutorAttr, direct_descriptors) == 140);
-    assert!(offset_of!(ExecutorAttr, reserved) == 144);
+    assert!(offset_of!(ExecutorAttr, share) == 144 && offset_of!(ExecutorAttr, reserved) == 156);
     assert!(size_of::<ExecutorAttr>() == 192);
 };
 
@@ -107,7 +109,7 @@ pub(super) fn invalid(text: &'static str) -> CreateError {
 
 /// What the attributes ask for; whether it tracks time.
 pub(super) fn options(attr: &ExecutorAttr) -> Result<(RingOptions, bool), CreateError> {
-    if attr.reserved != [0; 12] {
+    if attr.reserved != [0; 9] {
         return Err(invalid("reserved fields of the attributes are not 0: memset them first."));
     }
     if attr.flags & !NO_TIME_TRACKING != 0 {
@@ -127,13 +129,19 @@ pub(super) fn options(attr: &ExecutorAttr) -> Result<(RingOptions, bool), Create
 }
 
 fn create(attr: Option<&ExecutorAttr>) -> Result<Handle<RealKernel>, CreateError> {
-    let (ring, track) = options(attr.unwrap_or(&DEFAULT))?;
+    let attr = attr.unwrap_or(&DEFAULT);
+    let (ring, track) = options(attr)?;
     ticks::anchor();
     stack_overflow::install().map_err(|refused| CreateError {
         errno: refused.errno(),
         text: refused.sentence().into(),
     })?;
-    Handle::new(RealKernel::new(&ring)?, track).map_err(out_of_memory)
+    Shares::default().set(attr.share).map_err(|_| {
+        invalid("the shares of the levels add up to more than one: make the numbers larger.")
+    })?;
+    let ex = Handle::new(RealKernel::new(&ring)?, track).map_err(out_of_memory)?;
+    ex.executor().set_shares(attr.share).map_err(out_of_memory)?;
+    Ok(ex)
 }
 
 /// # Safety

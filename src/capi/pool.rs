@@ -62,6 +62,9 @@ unsafe fn create(attr: Option<&PoolAttr>) -> Result<&'static Pool, CreateError> 
             "reserved fields of the attributes are not 0: memset them first.",
         ));
     }
+    if attr.executor.share != [0; 3] {
+        return Err(c_executor::invalid("a pool is strict: its workers' levels have no shares."));
+    }
     let (ring, track) = c_executor::options(&attr.executor)?;
     let mut cpus = Vec::new();
     if !attr.cpus.is_null() && attr.cpus_count != 0 {

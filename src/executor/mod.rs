@@ -45,6 +45,7 @@ use crate::error::Res;
 use crate::intrusive::{Chain, Fifo, Reversal};
 use crate::reactor::Reactor;
 use crate::sched::run_queue::Ready;
+use crate::sched::shares::Shares;
 use crate::sched::timers::Timers;
 use crate::sys::alloc;
 use crate::sys::cxx_eh::{self, Exceptions};
@@ -99,6 +100,7 @@ pub struct Executor<K: Kernel> {
     pooled_ended: Cell<usize>,
     fed_last: Cell<bool>,
     fed_by: Cell<*const Queue>,
+    shares: Shares,
     no_exceptions: UnsafeCell<Exceptions>,
     name: Name,
     trace: watch::Trace,
@@ -140,6 +142,7 @@ impl<K: Kernel> Executor<K> {
             pooled_ended: Cell::new(0),
             fed_last: Cell::new(false),
             fed_by: Cell::new(core::ptr::null()),
+            shares: Shares::default(),
             no_exceptions: UnsafeCell::new(Exceptions::NONE),
             name: Name::default(),
             trace: watch::Trace::none(),

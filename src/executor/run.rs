@@ -167,7 +167,7 @@ impl<K: Kernel> Executor<K> {
         // would count one out again.
         let mut one_more = false;
         while self.ready.popped() != last && now.wrapping_sub(begun) < self.look_ticks {
-            let Some(task) = self.ready.pop() else { break };
+            let Some(task) = self.next_item::<WATCHED>() else { break };
             if many {
                 self.ready.prefetch();
             }
@@ -193,6 +193,14 @@ impl<K: Kernel> Executor<K> {
         head.tasks_running.set(0);
         head.current_task.set(core::ptr::null());
         (now, self.ready.popped().wrapping_sub(first))
+    }
+
+    #[inline(always)]
+    fn next_item<const WATCHED: bool>(&self) -> Option<TaskRef> {
+        if WATCHED && self.watches(by::SHARED) {
+            return self.ready.pop_by(&self.shares);
+        }
+        self.ready.pop()
     }
 
     /// Every item is looked at: see `watch`.

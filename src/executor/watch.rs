@@ -21,7 +21,7 @@ use crate::reactor::operation::Op;
 use crate::stack::pool;
 use crate::sys::{alloc, thread};
 use crate::task::annex::note;
-use crate::task::header::{Flags, TaskRef, Waits};
+use crate::task::header::{Flags, TaskRef, Waits, PRIORITIES};
 use crate::ticks;
 use crate::trace::{span, Event, Kind, Ring, Whose, Writer};
 use crate::uring::kernel::{Kernel, Sqe};
@@ -32,8 +32,10 @@ pub mod by {
     pub const POLLED: u8 = 1 << 0;
     pub const TRACED: u8 = 1 << 1;
     pub const METERED: u8 = 1 << 2;
+    /// No onlooker: levels have shares, and each item is picked by them.
+    pub const SHARED: u8 = 1 << 3;
     /// Who looks at each item.
-    pub const ITEMS: u8 = TRACED | METERED;
+    pub const ITEMS: u8 = TRACED | METERED | SHARED;
 }
 
 /// How a run of a task ended: what it waits for, or one of these.
@@ -134,6 +136,14 @@ impl<K: Kernel> Executor<K> {
             let task = self.head.current_task.as_ptr().read_volatile();
             (task.cast(), self.ready.glimpse())
         }
+    }
+
+    /// Before its first run. Level l is to have 1 item in `every[l]`; 0: no share. EINVAL: they add
+    /// up to more than one.
+    pub fn set_shares(&self, every: [u32; PRIORITIES]) -> Res<()> {
+        self.shares.set(every)?;
+        self.set_watch(by::SHARED, every != [0; PRIORITIES]);
+        Ok(())
     }
 
     /// OWNER'S THREAD. EXPENSIVE. From now on, for its life. ENOTSUP: no time tracking.

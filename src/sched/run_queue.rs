@@ -3,6 +3,7 @@
 
 use core::cell::Cell;
 
+use super::shares::Shares;
 use crate::task::header::{TaskRef, Waits, PRIORITIES};
 use crate::task::list::TaskList;
 
@@ -87,6 +88,20 @@ impl Ready {
         }
         self.popped.set(self.popped.get().wrapping_add(1));
         task.waits.set(Waits::Nothing);
+        Some(task)
+    }
+
+    /// As `pop`, by shares.
+    pub fn pop_by(&self, shares: &Shares) -> Option<TaskRef> {
+        let occupied = self.occupied.get();
+        if occupied == 0 {
+            return None;
+        }
+        let task = self.levels[shares.pick(occupied)].front()?;
+        self.remove(task);
+        // As `pop` counts: `remove` has taken one off the others.
+        self.pushed.set(self.pushed.get().wrapping_add(1));
+        self.popped.set(self.popped.get().wrapping_add(1));
         Some(task)
     }
 

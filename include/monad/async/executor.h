@@ -107,8 +107,15 @@ struct monad_async_executor_attr {
     uint32_t max_kernel_workers[2];
     /** Places in the ring's table of direct descriptors; 0: no table. Linux 5.19. */
     uint32_t direct_descriptors;
+    /** Fairness on request, for each level of CPU priority: n guarantees that 1 item in n is of
+     *  that level while it has any ready: no n items of other levels run in a row meanwhile (n + 2,
+     *  where all three levels have a share). Everything else is strict priority. 0: no share. They
+     *  must not add up to more than all: 1/n + 1/n + 1/n <= 1, else `EINVAL`. Costs some
+     *  nanoseconds an item; nothing where no level has a share. Not for the workers of a pool,
+     *  which are strict: `EINVAL`. */
+    uint32_t share[3];
     /** Must be 0, else `EINVAL`. */
-    uint32_t reserved[12];
+    uint32_t reserved[9];
 };
 
 /** Initialises a `monad_async_executor_attr` with the defaults: all 0. */
@@ -132,7 +139,8 @@ MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_executor_attr, io_uring_ring.params
 MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_executor_attr, flags, 128);
 MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_executor_attr, max_kernel_workers, 132);
 MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_executor_attr, direct_descriptors, 140);
-MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_executor_attr, reserved, 144);
+MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_executor_attr, share, 144);
+MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_executor_attr, reserved, 156);
 MONAD_ASYNC_ASSERT_SIZE(struct monad_async_executor_attr, 192);
 /** @endcond */
 

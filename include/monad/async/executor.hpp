@@ -63,6 +63,9 @@ inline void fill(monad_async_executor_attr &attr, executor_options const &option
     attr.max_kernel_workers[0] = options.max_kernel_workers[0];
     attr.max_kernel_workers[1] = options.max_kernel_workers[1];
     attr.direct_descriptors = options.direct_descriptors;
+    for (int level = 0; level != 3; ++level) {
+        attr.share[level] = options.share[level];
+    }
 }
 
 } // namespace detail

@@ -31,6 +31,10 @@ struct executor_options {
     std::uint32_t max_kernel_workers[2] = {0, 0};
     /** Places in the ring's table of direct descriptors; 0: no table. */
     std::uint32_t direct_descriptors = 0;
+    /** Fairness on request, for each level of CPU priority: n guarantees that 1 item in n is of
+     *  that level while it has any ready. 0: none, as with strict priority.
+     *  `monad_async_executor_attr` says more. */
+    std::uint32_t share[3] = {0, 0, 0};
     /** Told of an exception that left a task's body and that nobody asked for with `get`, `join` or
      *  `wait`, before the task is launched again or once its object is gone; by the thread that
      *  does that. Not of a `cancelled_error`, with which a cancelled task leaves. Must not throw.
