@@ -8,6 +8,7 @@ use super::Executor;
 use crate::error::{Errno, RawResult, Res};
 use crate::reactor::operation::{bit, Op};
 use crate::reactor::rows::{self, Broken, Row};
+use crate::sys::file;
 use crate::task::header::{mark, TaskRef};
 use crate::uring::abi::sqe as flag;
 use crate::uring::kernel::{op, Kernel, Sqe};
@@ -25,7 +26,8 @@ pub struct Ordered {
 impl<K: Kernel> Executor<K> {
     /// EXPENSIVE. From here on writes to that handle may be ordered.
     pub fn open_row(&self, fd: i32, direct: bool) -> Res<u16> {
-        self.reactor.rows.open(fd, direct)
+        let merges = !direct && file::is_regular(fd);
+        self.reactor.rows.open(fd, direct, merges)
     }
 
     fn row(&self, file: Ordered) -> Res<&Row> {

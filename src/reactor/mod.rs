@@ -29,6 +29,7 @@ pub mod buffers;
 mod cancel;
 mod closing;
 pub mod operation;
+mod ordered;
 mod priority;
 mod reap;
 pub mod rows;

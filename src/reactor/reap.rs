@@ -103,7 +103,8 @@ impl<K: Kernel> Reactor<K> {
             return None;
         }
         if record.has(bit::ORDERED) {
-            return self.row_completed(record, cqe.res);
+            self.row_completed(record, cqe.res);
+            return None; // See `pop_ended`.
         }
         let more = cqe.flags & cqe::MORE != 0;
         if record.has(bit::STREAM) {

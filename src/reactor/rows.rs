@@ -14,15 +14,21 @@
 //!    behind it, are the next row. So does one that was cancelled alone; it is left out.
 //! 3. An error breaks the row for all that are behind: they end with ECANCELED, and so does what is
 //!    begun until the one that failed was taken by its task, which is then the first to know.
-//! 4. Links end at the border of what one call of the kernel submits. It takes all that is offered,
+//! 4. Writes that go on where the one before ends are one entry, a vectored one, where the file is
+//!    a regular one: links cost a switch between this thread and one of the kernel's for each write
+//!    that may not be done at once.
+//! 5. Links end at the border of what one call of the kernel submits. It takes all that is offered,
 //!    unless it has no memory for a request; kernels that stop at a bad entry get rows of one.
 
 use core::cell::{Cell, RefCell};
 use core::ptr::{self, NonNull};
 
+pub use super::ordered::{is_marked, name, named_by};
+
 use super::closing::handle;
 use super::operation::{bit, is_not_performed, Op, State, KEPT_FROM, RETRIES_MAX};
-use super::{priority, Completed, Reactor};
+use super::ordered::{part_of, rest, wanted, BYTES_MAX, NO_PART};
+use super::{priority, Reactor};
 use crate::error::{Errno, Res};
 use crate::intrusive::{Fifo, Link};
 use crate::uring::abi::sqe as flag;
@@ -30,33 +36,6 @@ use crate::uring::kernel::{op, Kernel, Sqe};
 
 /// The longest row, so that what others wait for is not behind thousands.
 const LENGTH_MAX: u32 = 64;
-
-/// As much as one write moves: MAX_RW_COUNT.
-const BYTES_MAX: u64 = 0x7fff_f000;
-
-/// What `monad_async_op_write` leaves in `user_data`: this, and the number of the row.
-const MARK: u64 = 0x6f72_6465 << 32;
-
-/// In their place: of a file that is not ordered.
-const UNORDERED: u64 = 1 << 16;
-
-/// Whether an entry was filled in by the library's functions for writes.
-#[inline(always)]
-pub fn is_marked(sqe: &Sqe) -> bool {
-    sqe.user_data() >> 32 == MARK >> 32
-}
-
-/// The row that an entry was filled in for.
-#[inline(always)]
-pub fn named_by(sqe: &Sqe) -> Option<u16> {
-    let named = sqe.user_data();
-    (is_marked(sqe) && named & UNORDERED == 0).then_some(named as u16)
-}
-
-/// An entry of that row.
-pub fn name(sqe: &mut Sqe, row: u16) {
-    sqe.set_user_data(MARK | u64::from(row));
-}
 
 /// Why a row has ended.
 #[derive(Clone, Copy, Default)]
@@ -76,7 +55,11 @@ pub struct Row {
     handle: u64,
     waiting: Fifo,
     flying: Fifo,
+    /// Entries in the kernel; and how many records the first of them is of.
     in_kernel: Cell<u32>,
+    merged: Cell<u32>,
+    /// Of a merged entry. `None`: what is written has borders, as a message has.
+    parts: Option<Box<[Cell<libc::iovec>; LENGTH_MAX as usize]>>,
     /// The row in the kernel has been broken: what is not performed is no fault of its own.
     breaks: Cell<bool>,
     is_closing: Cell<bool>,
@@ -101,8 +84,8 @@ impl Rows {
         self.ready.is_empty()
     }
 
-    /// EXPENSIVE. ENFILE: there are too many.
-    pub fn open(&self, fd: i32, direct: bool) -> Res<u16> {
+    /// EXPENSIVE. `merges`: two writes may be done as one. ENFILE: there are too many.
+    pub fn open(&self, fd: i32, direct: bool, merges: bool) -> Res<u16> {
         let row = Box::new(Row {
             link: Link::new(),
             is_ready: Cell::new(false),
@@ -110,6 +93,8 @@ impl Rows {
             waiting: Fifo::new(),
             flying: Fifo::new(),
             in_kernel: Cell::new(0),
+            merged: Cell::new(1),
+            parts: merges.then(|| Box::new([const { Cell::new(NO_PART) }; LENGTH_MAX as usize])),
             breaks: Cell::new(false),
             is_closing: Cell::new(false),
             failed: Cell::new(ptr::null()),
@@ -173,6 +158,54 @@ impl Row {
         self.broken.get()
     }
 
+    /// The record that is to be handed over next.
+    fn take_off(&self) -> Option<&Op> {
+        let link = self.waiting.pop_front()?;
+        // SAFETY: records in flight are in there, by this link; out of it now.
+        let record = unsafe {
+            self.flying.push_back(link);
+            Op::from_link(link)
+        };
+        record.state.set(State::Kernel);
+        Some(record)
+    }
+
+    /// Makes the entry of a write that of those behind it too that go on where it ends. True: there
+    /// are some.
+    fn merge(&self, sqe: &mut Sqe, ioprio: u16) -> bool {
+        let Some(parts) = self.parts.as_ref().filter(|_| sqe.opcode() == op::WRITE) else {
+            return false;
+        };
+        parts[0].set(part_of(sqe));
+        let (mut n, mut bytes) = (1, u64::from(sqe.len()));
+        while let Some(link) = self.waiting.front().filter(|_| n < LENGTH_MAX) {
+            // SAFETY: records in flight are in there, by this link.
+            let record = unsafe { Op::from_link(link) };
+            let next = record.sqe.get();
+            let goes_on = match sqe.off() {
+                u64::MAX => next.off() == u64::MAX,
+                off => next.off() == off + bytes,
+            };
+            let alike = next.0[0] as u16 == sqe.0[0] as u16 && next.op_flags() == sqe.op_flags();
+            let ioprio_too = priority::of(&next, record.task().io_level()) == ioprio;
+            let sum = bytes + u64::from(next.len());
+            let fits = sum <= BYTES_MAX && record.progress.get() == 0;
+            if !(goes_on && alike && ioprio_too && fits) {
+                break;
+            }
+            parts[n as usize].set(part_of(&next));
+            self.take_off();
+            (n, bytes) = (n + 1, sum);
+        }
+        self.merged.set(n);
+        if n > 1 {
+            sqe.0[0] = sqe.0[0] & !0xff | u64::from(op::WRITEV);
+            sqe.0[2] = parts.as_ptr() as u64;
+            sqe.0[3] = sqe.0[3] >> 32 << 32 | u64::from(n);
+        }
+        n > 1
+    }
+
     fn fails(&self, record: &Op, error: i32) {
         let at = record.sqe.get().off() as i64;
         let done = i64::from(record.progress.get());
@@ -185,57 +218,6 @@ impl Row {
         let broken = self.broken.get();
         self.broken.set(Broken { canceled: broken.canceled + 1, ..broken });
     }
-}
-
-/// How many bytes such an entry is to write.
-fn wanted(sqe: &Sqe) -> u64 {
-    match sqe.opcode() {
-        op::WRITEV => {
-            // SAFETY: the record's owner keeps what its entry refers to while it is in flight.
-            let sum = unsafe { parts(sqe) }.iter().map(|p| p.iov_len as u64).sum::<u64>();
-            sum.min(BYTES_MAX)
-        }
-        op::NOP => 0,
-        _ => sqe.len().into(),
-    }
-}
-
-/// # Safety
-/// Of a WRITEV that the kernel has taken, or whose owner vouches for it.
-unsafe fn parts(sqe: &Sqe) -> &[libc::iovec] {
-    if sqe.len() == 0 {
-        return &[];
-    }
-    // SAFETY: the caller's.
-    unsafe { core::slice::from_raw_parts(sqe.addr() as *const libc::iovec, sqe.len() as usize) }
-}
-
-/// The entry without its first bytes, which are written. Of a vectored one, what is left of the
-/// part in which it came short: a row of its own, until all is done.
-fn rest(sqe: &Sqe, done: u32) -> Sqe {
-    let mut rest = *sqe;
-    if done == 0 {
-        return rest;
-    }
-    let (mut at, mut len) = (sqe.addr(), u64::from(sqe.len()));
-    let mut skipped = u64::from(done);
-    if sqe.opcode() == op::WRITEV {
-        // SAFETY: the kernel has taken it before.
-        for part in unsafe { parts(sqe) } {
-            (at, len) = (part.iov_base as u64, part.iov_len as u64);
-            if skipped < len {
-                break;
-            }
-            skipped -= len;
-        }
-        rest.0[0] = rest.0[0] & !0xff | u64::from(op::WRITE);
-    }
-    rest.0[2] = at + skipped;
-    rest.0[3] = rest.0[3] >> 32 << 32 | (len - skipped).min(BYTES_MAX);
-    if sqe.off() != u64::MAX {
-        rest.0[1] = sqe.off() + u64::from(done);
-    }
-    rest
 }
 
 impl<K: Kernel> Reactor<K> {
@@ -272,76 +254,93 @@ impl<K: Kernel> Reactor<K> {
         let longest = if self.kernel.submits_all() { LENGTH_MAX } else { 1 };
         let room = self.kernel.sq_space().min(longest);
         let mut n = 0;
+        row.breaks.set(false);
+        row.merged.set(1);
         while n < room {
-            let Some(link) = row.waiting.pop_front() else { break };
+            let Some(record) = row.take_off() else { break };
             n += 1;
-            // SAFETY: records in flight are in there, by this link.
-            let record = unsafe { Op::from_link(link) };
             let (whole, done) = (record.sqe.get(), record.progress.get());
             let mut sqe = rest(&whole, done);
+            let ioprio = priority::of(&sqe, record.task().io_level());
             // A part of a vectored one: the rest of it is to come before others.
             let is_part = wanted(&whole) > u64::from(done) + wanted(&sqe);
+            if n == 1 && !is_part && row.merge(&mut sqe, ioprio) {
+                // SAFETY: promised to `begin`; the parts stay until the row is back.
+                let pushed = unsafe { self.kernel.try_push(&sqe, ioprio, self.sealed(record)) };
+                debug_assert!(pushed);
+                break;
+            }
             let is_last = is_part || n == room || row.waiting.is_empty();
             if !is_last {
                 sqe.0[0] |= u64::from(flag::IO_LINK) << 8;
             }
-            let ioprio = priority::of(&sqe, record.task().io_level());
             // SAFETY: promised to `begin`.
             let pushed = unsafe { self.kernel.try_push(&sqe, ioprio, self.sealed(record)) };
             debug_assert!(pushed);
-            record.state.set(State::Kernel);
-            // SAFETY: just taken out of the other list.
-            let _ = unsafe { row.flying.push_back(link) };
             if is_last {
                 break;
             }
         }
         row.in_kernel.set(n);
-        row.breaks.set(false);
         n as usize
     }
 
-    /// An entry of a row has completed; what is over is given to the caller, or put to `ended`.
-    pub(super) fn row_completed<'a>(&self, record: &'a Op, res: i32) -> Option<Completed<'a>> {
+    /// An entry of a row has completed: what is over by that is put to `ended`.
+    pub(super) fn row_completed(&self, record: &Op, res: i32) {
         let row = self.rows.at(record.row()).expect("it stays while it has records");
         self.unqueue_record_cancel(record);
         row.in_kernel.set(row.in_kernel.get() - 1);
-        let outcome = self.row_outcome(row, record, res);
-        if let Some(outcome) = outcome {
-            // SAFETY: from `push_row` until here it is in that list.
-            unsafe { row.flying.remove(record.link()) };
-            record.completed(outcome, 0, true);
+        if res < 0 {
+            if let Some(outcome) = self.row_refused(row, record, res) {
+                self.row_ends(row, record, outcome);
+            }
+        } else if res == 0 && wanted(&record.sqe.get()) != 0 {
+            // A device that takes nothing, and has no error for it.
+            row.breaks.set(true);
+            row.fails(record, libc::EIO);
+            self.row_ends(row, record, -libc::EIO);
+        } else if row.merged.get() == 1 {
+            self.row_wrote(row, record, res as u32);
+        } else {
+            let mut left = res as u32;
+            for _ in 0..row.merged.get() {
+                let Some(link) = row.flying.front() else { break };
+                // SAFETY: records in flight are in there, by this link.
+                match self.row_wrote(row, unsafe { Op::from_link(link) }, left) {
+                    Some(more) => left = more,
+                    None => break,
+                }
+            }
         }
         if row.in_kernel.get() == 0 {
             self.row_is_back(row);
         }
-        outcome.map(|_| Completed::Record { record, over: true })
+    }
+
+    /// So many bytes were written from the beginning of `record`; how many of those are of the next
+    /// one. `None`: not all of this one.
+    fn row_wrote(&self, row: &Row, record: &Op, bytes: u32) -> Option<u32> {
+        let wanted = wanted(&record.sqe.get());
+        let left = wanted - u64::from(record.progress.get());
+        let done = left.min(bytes.into()) as u32;
+        record.progress.set(record.progress.get() + done);
+        let ended = record.has(bit::ASKED) || self.is_handle_closed(record);
+        if u64::from(done) == left || (ended && done != 0) {
+            self.row_ends(row, record, record.progress.get() as i32);
+            return (u64::from(done) == left).then_some(bytes - done);
+        }
+        row.breaks.set(true);
+        None
     }
 
     /// `None`: it is to be handed over once more.
-    fn row_outcome(&self, row: &Row, record: &Op, res: i32) -> Option<i32> {
-        let ended = record.has(bit::ASKED) || self.is_handle_closed(record);
-        if res >= 0 {
-            let done = record.progress.get() + res as u32;
-            record.progress.set(done);
-            let wanted = wanted(&record.sqe.get());
-            if u64::from(done) >= wanted || ended {
-                return Some(done as i32);
-            }
-            row.breaks.set(true);
-            if res != 0 {
-                return None;
-            }
-            // A device that takes nothing, and has no error for it.
-            row.fails(record, libc::EIO);
-            return Some(-libc::EIO);
-        }
+    fn row_refused(&self, row: &Row, record: &Op, res: i32) -> Option<i32> {
         let broke_before = row.breaks.replace(true);
         if !is_not_performed(res) {
             row.fails(record, res.saturating_neg());
             return Some(res);
         }
-        if ended {
+        if record.has(bit::ASKED) || self.is_handle_closed(record) {
             return Some(record.withdrawn());
         }
         if broke_before {
@@ -354,6 +353,16 @@ impl<K: Kernel> Reactor<K> {
         }
         row.fails(record, -KEPT_FROM);
         Some(KEPT_FROM)
+    }
+
+    /// `record`, which is flying, ends so.
+    fn row_ends(&self, row: &Row, record: &Op, outcome: i32) {
+        record.outcome.set(outcome);
+        // SAFETY: from `take_off` until here it is in that list.
+        unsafe {
+            row.flying.remove(record.link());
+            self.rows.ended.push_back(record.link());
+        }
     }
 
     /// Nothing of it is in the kernel: what came back is first in the next row, or over.
@@ -374,17 +383,21 @@ impl<K: Kernel> Reactor<K> {
         }
         while let Some(link) = back.pop_front() {
             row.one_more_canceled();
-            // SAFETY: out of the other list.
-            let _ = unsafe { self.rows.ended.push_back(link) };
+            // SAFETY: records in flight are in there, by this link; out of the other list.
+            unsafe {
+                let record = Op::from_link(link);
+                record.outcome.set(record.withdrawn());
+                self.rows.ended.push_back(link);
+            }
         }
     }
 
-    /// The next record that an error has ended.
+    /// The next record that is over, and whose task has to be told.
     pub(super) fn pop_ended(&self) -> Option<&Op> {
         let link = self.rows.ended.pop_front()?;
         // SAFETY: records in flight are in there, by this link.
         let record = unsafe { Op::from_link(link) };
-        record.completed(record.withdrawn(), 0, true);
+        record.completed(record.outcome.get(), 0, true);
         Some(record)
     }
 

@@ -102,9 +102,14 @@ impl<K: Kernel> Reactor<K> {
     pub fn submit(&self) -> Res<()> {
         let mut moved = 0;
         loop {
-            moved += self.fill_rows() + self.fill();
+            let linked = self.fill_rows();
+            moved += linked + self.fill();
             let pending = self.kernel.sq_pending();
-            match self.kernel.enter(Wait::No) {
+            let entered = match linked {
+                0 | 1 => self.kernel.enter(Wait::No),
+                n => self.kernel.enter_linked(n as u32),
+            };
+            match entered {
                 Ok(()) => {}
                 Err(Errno(libc::EINTR | libc::EAGAIN | libc::EBUSY)) => return Ok(()),
                 Err(e) => return Err(e),

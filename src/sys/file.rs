@@ -20,6 +20,15 @@ pub fn knows_write_flag(flag: i32) -> bool {
     written.is_ok()
 }
 
+/// Of a file system, without borders between what is written.
+pub fn is_regular(fd: i32) -> bool {
+    // SAFETY: plain numbers.
+    let mut status: libc::stat = unsafe { core::mem::zeroed() };
+    // SAFETY: our own record.
+    let known = quietly(|| unsafe { libc::fstat(fd, &mut status) }).is_ok();
+    known && status.st_mode & libc::S_IFMT == libc::S_IFREG
+}
+
 pub fn truncate(fd: i32, bytes: i64) -> Res<i32> {
     // SAFETY: refers to no memory.
     quietly(|| unsafe { libc::ftruncate(fd, bytes) })

@@ -199,6 +199,12 @@ pub trait Kernel {
     /// caller looks again, nothing is lost. Entries not taken stay pending, in order.
     fn enter(&self, wait: Wait) -> Result<(), Errno>;
 
+    /// As `enter` without waiting, where entries that were pushed are linked: what follows another
+    /// begins in here, up to so many completions, as far as none has to wait.
+    fn enter_linked(&self, _completions: u32) -> Result<(), Errno> {
+        self.enter(Wait::No)
+    }
+
     /// CLOCK_BOOTTIME, or the simulation's.
     fn now_boot_ns(&self) -> u64;
 

@@ -137,6 +137,10 @@ impl Kernel for RealKernel {
         }
     }
 
+    fn enter_linked(&self, completions: u32) -> Result<(), Errno> {
+        self.ring().map_or(Ok(()), |ring| ring.enter_linked(completions))
+    }
+
     #[inline]
     fn now_boot_ns(&self) -> u64 {
         clock::boot_ns()

@@ -248,6 +248,16 @@ impl Ring {
         result
     }
 
+    /// With DEFER_TASKRUN, an `enter` that asks for no completion begins one follower at most.
+    pub(super) fn enter_linked(&self, completions: u32) -> Result<(), Errno> {
+        let wanted = self.visible() as u32 + completions;
+        let result = self.enter_for(self.sq_pending(), wanted, Wait::Until { boot_ns: 0 });
+        if result.is_err_and(refused) {
+            let _ = self.enter_now(0);
+        }
+        result
+    }
+
     pub(super) fn enter_now(&self, to_submit: u32) -> Result<(), Errno> {
         let flags = EnterFlags::GETEVENTS.bits();
         // SAFETY: what is in the queue was pushed under `push`'s promise; no argument.
@@ -256,11 +266,16 @@ impl Ring {
 
     /// Until one completion is there, or the time.
     fn enter_until(&self, to_submit: u32, wait: Wait) -> Result<(), Errno> {
+        self.enter_for(to_submit, 1, wait)
+    }
+
+    /// Until so many completions are there, or the time.
+    fn enter_for(&self, to_submit: u32, wanted: u32, wait: Wait) -> Result<(), Errno> {
         let mut flags = EnterFlags::GETEVENTS | self.no_iowait;
         let Wait::Until { boot_ns: at_ns } = wait else {
             // SAFETY: as in `enter_now`.
             return outcome(unsafe {
-                self.submitter.enter::<libc::sigset_t>(to_submit, 1, flags.bits(), None)
+                self.submitter.enter::<libc::sigset_t>(to_submit, wanted, flags.bits(), None)
             });
         };
         flags |= EnterFlags::EXT_ARG;
@@ -271,7 +286,7 @@ impl Ring {
         let ts = Timespec::new().sec(ns / NS_PER_S).nsec((ns % NS_PER_S) as u32);
         let args = SubmitArgs::new().timespec(&ts);
         // SAFETY: as in `enter_now`; the argument is what EXT_ARG says, alive for the call.
-        outcome(unsafe { self.submitter.enter(to_submit, 1, flags.bits(), Some(&args)) })
+        outcome(unsafe { self.submitter.enter(to_submit, wanted, flags.bits(), Some(&args)) })
     }
 }
 

@@ -106,9 +106,13 @@ std::string drain(Pipe const &pipe, size_t bytes)
 TEST(Ordered, five_thousand_writes_of_a_hundred_tasks)
 {
     constexpr uint32_t writers = 100, each = 50;
-    for (bool const operations : {false, true}) {
+    // A file, whose writes may be merged, and a pipe, whose are linked; by calls and by operations.
+    for (unsigned const way : {0u, 1u, 2u, 3u}) {
+        bool const operations = (way & 1) != 0, through_pipe = (way & 2) != 0;
         Executor ex(4);
-        Fd const fd = nameless(), other = nameless();
+        Pipe const pipe;
+        Fd const plain = nameless(), other = nameless();
+        int const fd = through_pipe ? pipe.writer : plain;
         ASSERT_EQ(pwrite(other, "x", 1, 0), 1);
         File f{};
         run_one(ex, [&](monad_async_task self) { return ordered(self, fd, &f); });
@@ -154,7 +158,7 @@ TEST(Ordered, five_thousand_writes_of_a_hundred_tasks)
         reader.attach(ex);
         ex.finish();
         EXPECT_LT(read_beside, writers * each / 2) << "a read waits for writes";
-        auto const text = content(fd);
+        auto const text = through_pipe ? drain(pipe, writers * each * 4) : content(fd);
         ASSERT_EQ(text.size(), writers * each * 4);
         for (uint32_t i = 0; i < writers * each; ++i) {
             uint32_t number;

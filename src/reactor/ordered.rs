@@ -1,0 +1,112 @@
+//! Entries of ordered writes: how one is known, how much it is to write, and what is left of it.
+
+use crate::uring::kernel::{op, Sqe};
+
+/// As much as one write moves: MAX_RW_COUNT.
+pub(super) const BYTES_MAX: u64 = 0x7fff_f000;
+
+/// What `monad_async_op_write` leaves in `user_data`: this, and the number of the row.
+const MARK: u64 = 0x6f72_6465 << 32;
+
+/// In their place: of a file that is not ordered.
+const UNORDERED: u64 = 1 << 16;
+
+/// Whether an entry was filled in by the library's functions for writes.
+#[inline(always)]
+pub fn is_marked(sqe: &Sqe) -> bool {
+    sqe.user_data() >> 32 == MARK >> 32
+}
+
+/// The row that an entry was filled in for.
+#[inline(always)]
+pub fn named_by(sqe: &Sqe) -> Option<u16> {
+    let named = sqe.user_data();
+    (is_marked(sqe) && named & UNORDERED == 0).then_some(named as u16)
+}
+
+/// An entry of that row.
+pub fn name(sqe: &mut Sqe, row: u16) {
+    sqe.set_user_data(MARK | u64::from(row));
+}
+
+/// How many bytes such an entry is to write.
+pub(super) fn wanted(sqe: &Sqe) -> u64 {
+    match sqe.opcode() {
+        op::WRITEV => {
+            // SAFETY: the record's owner keeps what its entry refers to while it is in flight.
+            let sum = unsafe { parts(sqe) }.iter().map(|p| p.iov_len as u64).sum::<u64>();
+            sum.min(BYTES_MAX)
+        }
+        op::NOP => 0,
+        _ => sqe.len().into(),
+    }
+}
+
+/// # Safety
+/// Of a WRITEV that the kernel has taken, or whose owner vouches for it.
+unsafe fn parts(sqe: &Sqe) -> &[libc::iovec] {
+    if sqe.len() == 0 {
+        return &[];
+    }
+    // SAFETY: the caller's.
+    unsafe { core::slice::from_raw_parts(sqe.addr() as *const libc::iovec, sqe.len() as usize) }
+}
+
+/// The entry without its first bytes, which are written. Of a vectored one, what is left of the
+/// part in which it came short: a row of its own, until all is done.
+pub(super) fn rest(sqe: &Sqe, done: u32) -> Sqe {
+    let mut rest = *sqe;
+    if done == 0 {
+        return rest;
+    }
+    let (mut at, mut len) = (sqe.addr(), u64::from(sqe.len()));
+    let mut skipped = u64::from(done);
+    if sqe.opcode() == op::WRITEV {
+        // SAFETY: the kernel has taken it before.
+        for part in unsafe { parts(sqe) } {
+            (at, len) = (part.iov_base as u64, part.iov_len as u64);
+            if skipped < len {
+                break;
+            }
+            skipped -= len;
+        }
+        rest.0[0] = rest.0[0] & !0xff | u64::from(op::WRITE);
+    }
+    rest.0[2] = at + skipped;
+    rest.0[3] = rest.0[3] >> 32 << 32 | (len - skipped).min(BYTES_MAX);
+    if sqe.off() != u64::MAX {
+        rest.0[1] = sqe.off() + u64::from(done);
+    }
+    rest
+}
+
+pub(super) const NO_PART: libc::iovec = libc::iovec { iov_base: core::ptr::null_mut(), iov_len: 0 };
+
+/// What a plain write's entry is to write, as a part of a vectored one.
+pub(super) fn part_of(sqe: &Sqe) -> libc::iovec {
+    libc::iovec { iov_base: sqe.addr() as *mut _, iov_len: sqe.len() as usize }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_of_a_write() {
+        let plain = Sqe::new(op::WRITE, 3, 100, 1000, 50, 0);
+        assert_eq!(rest(&plain, 0).0, plain.0);
+        let left = rest(&plain, 20);
+        assert_eq!((left.off(), left.addr(), left.len()), (120, 1020, 30));
+        let here = Sqe::new(op::WRITE, 3, u64::MAX, 1000, 50, 0);
+        assert_eq!(rest(&here, 20).off(), u64::MAX);
+        let part = |iov_base: usize, iov_len| libc::iovec { iov_base: iov_base as *mut _, iov_len };
+        let parts = [part(1000, 10), part(2000, 0), part(3000, 5), part(4000, 7)];
+        let vector = Sqe::new(op::WRITEV, 3, 100, parts.as_ptr() as u64, 4, 0);
+        assert_eq!(wanted(&vector), 22);
+        for (done, addr, len) in [(3, 1003, 7), (10, 3000, 5), (12, 3002, 3), (15, 4000, 7)] {
+            let left = rest(&vector, done);
+            let got = (left.opcode(), left.addr(), left.len(), left.off());
+            assert_eq!(got, (op::WRITE, addr, len, 100 + u64::from(done)), "after {done}");
+        }
+    }
+}
