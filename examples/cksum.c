@@ -27,51 +27,13 @@
 
 /* ---- One file, in its task ---- */
 
-static monad_async_result open_file(monad_async_task task, struct file const *file)
+static monad_async_result open_file(monad_async_task task, struct file const *file,
+                                    monad_async_file *opened)
 {
-    struct io_uring_sqe sqe;
-    monad_async_result r;
-    memset(&sqe, 0, sizeof sqe);
-    sqe.opcode = IORING_OP_OPENAT;
-    sqe.fd = AT_FDCWD;
-    sqe.addr = (uintptr_t)file->path;
-    /* What was a file when it was found may be a pipe by now: O_NONBLOCK, or its open waits for a
+    /* What was a file when it was found may be a pipe by now: this open does not wait for a
      * writer. */
-    sqe.open_flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK |
-                     (file->was_named ? 0u : (unsigned)O_NOFOLLOW);
-    do {
-        r = monad_async_task_io(task, &sqe);
-    } while (r.error == EINTR);
-    return r;
-}
-
-static void close_file(monad_async_task task, int fd)
-{
-    struct io_uring_sqe sqe;
-    memset(&sqe, 0, sizeof sqe);
-    sqe.opcode = IORING_OP_CLOSE;
-    sqe.fd = fd;
-    /* Nothing was written, so no error of close can matter; after EINTR the descriptor is gone. */
-    (void)monad_async_task_io(task, &sqe);
-}
-
-static monad_async_result
-read_file(monad_async_task task, int fd, unsigned char *buffer, uint64_t offset)
-{
-    struct io_uring_sqe sqe;
-    monad_async_result r;
-    memset(&sqe, 0, sizeof sqe);
-    sqe.opcode = IORING_OP_READ;
-    sqe.fd = fd;
-    sqe.addr = (uintptr_t)buffer;
-    sqe.len = BUFFER_BYTES;
-    sqe.off = offset;
-    do {
-        r = monad_async_task_io(task, &sqe);
-        /* Where a file system cannot promise that a read will not wait, io_uring takes O_NONBLOCK
-         * at its word: /proc is one. */
-    } while (r.error == EINTR || (r.error == EAGAIN && fcntl(fd, F_SETFL, 0) == 0));
-    return r;
+    int const flags = O_RDONLY | O_NOCTTY | (file->was_named ? 0 : O_NOFOLLOW);
+    return monad_async_file_open(task, opened, AT_FDCWD, file->path, flags, 0, 0, 0);
 }
 
 /* 0 or an errno; ENXIO: no regular file. */
@@ -90,15 +52,17 @@ static int check_opened(int fd, uint64_t *size)
 /* 0 or an errno. Reads to the end of file, wherever that is by then: the size is no more than a
  * hint, of a file that grows or shrinks, and of one of /proc, whose size is said to be 0. */
 static int
-sum_opened(monad_async_task task, unsigned char *buffer, int fd, uint32_t *crc, uint64_t *bytes)
+sum_opened(monad_async_task task, unsigned char *buffer, monad_async_file file, uint32_t *crc,
+           uint64_t *bytes)
 {
     uint64_t size = 0;
-    int error = check_opened(fd, &size);
+    int error = check_opened(file.fd, &size);
     if (error != 0) {
         return error;
     }
     for (;;) {
-        monad_async_result const r = read_file(task, fd, buffer, *bytes);
+        monad_async_result const r =
+            monad_async_file_read(task, file, buffer, BUFFER_BYTES, (int64_t)*bytes);
         error = r.error;
         if (error != 0 || r.value == 0) {
             break;
@@ -122,12 +86,14 @@ static int sum_file(monad_async_task task, struct slot *slot, uint32_t *crc, uin
             return ENOMEM;
         }
     }
-    monad_async_result const r = open_file(task, slot->file);
+    monad_async_file file;
+    monad_async_result const r = open_file(task, slot->file, &file);
     if (r.error != 0) {
         return r.error;
     }
-    int const error = sum_opened(task, slot->buffer, (int)r.value, crc, bytes);
-    close_file(task, (int)r.value);
+    int const error = sum_opened(task, slot->buffer, file, crc, bytes);
+    /* Nothing was written, so no error of close can matter. */
+    (void)monad_async_file_close(task, file);
     return error;
 }
 

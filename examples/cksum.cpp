@@ -44,65 +44,22 @@ struct file {
     bool was_named; // On the command line, where a symbolic link is followed.
 };
 
-io_uring_sqe operation(unsigned char opcode, int fd, void const *address = nullptr,
-    unsigned bytes = 0, std::uint64_t offset = 0, int flags = 0)
-{
-    io_uring_sqe sqe = {};
-    sqe.opcode = opcode;
-    sqe.fd = fd;
-    sqe.addr = reinterpret_cast<std::uintptr_t>(address);
-    sqe.len = bytes;
-    sqe.off = offset;
-    sqe.open_flags = static_cast<unsigned>(flags);
-    return sqe;
-}
-
-// Asks io_uring, so that other tasks run meanwhile; until no signal interrupts it.
-std::intptr_t ask(io_uring_sqe const &sqe)
-{
-    for (;;) {
-        try {
-            return ma::this_task::io(sqe);
-        } catch (std::system_error const &e) {
-            // Where a file system cannot promise that a read will not wait, as in /proc, io_uring
-            // takes O_NONBLOCK at its word.
-            bool const waits = e.code().value() == EAGAIN && ::fcntl(sqe.fd, F_SETFL, 0) == 0;
-            if (e.code().value() != EINTR && !waits) {
-                throw;
-            }
-        }
-    }
-}
-
-struct descriptor {
-    explicit descriptor(std::intptr_t fd) : number(static_cast<int>(fd)) {}
-    descriptor(descriptor &&) = delete;
-    ~descriptor()
-    {
-        // Nothing was written, so no error can matter: by the C call, which does not throw.
-        auto const sqe = operation(IORING_OP_CLOSE, number);
-        (void)monad_async_task_io(ma::this_task::current(), &sqe);
-    }
-    int const number;
-};
-
 // CRC and bytes. Reads to the end of file, wherever that is by then: the size is no more than a
 // hint, of a file that grows or shrinks, and of one of /proc, whose size is said to be 0.
 std::pair<std::uint32_t, std::uint64_t> sum_of(file const &f, unsigned char *buffer)
 {
-    // What was a file when it was found may be a pipe by now, whose open waits: O_NONBLOCK.
-    int const flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (f.was_named ? 0 : O_NOFOLLOW);
-    descriptor const fd(ask(operation(IORING_OP_OPENAT, AT_FDCWD, f.path.c_str(), 0, 0, flags)));
+    // What was a file when it was found may be a pipe by now: this open does not wait for a writer.
+    ma::file fd(f.path, O_RDONLY | O_NOCTTY | (f.was_named ? 0 : O_NOFOLLOW));
     // The inode is in memory since the open: a system call that cannot wait.
     struct stat st = {};
-    if (::fstat(fd.number, &st) != 0 || !S_ISREG(st.st_mode)) {
+    if (::fstat(fd.native_handle().fd, &st) != 0 || !S_ISREG(st.st_mode)) {
         throw std::system_error(ENXIO, std::system_category());
     }
     std::uint32_t crc = 0;
     std::uint64_t bytes = 0;
-    while (auto const n = ask(operation(IORING_OP_READ, fd.number, buffer, buffer_bytes, bytes))) {
-        crc = posix_crc_update(crc, buffer, static_cast<std::size_t>(n));
-        bytes += static_cast<std::size_t>(n);
+    while (auto const n = fd.read({buffer, buffer_bytes}, static_cast<std::int64_t>(bytes))) {
+        crc = posix_crc_update(crc, buffer, n);
+        bytes += n;
         if (n < buffer_bytes && bytes == static_cast<std::uint64_t>(st.st_size)) {
             break; // Short and at the size it was opened with: that was the end.
         }

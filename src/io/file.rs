@@ -101,7 +101,11 @@ impl<K: Kernel> Call<'_, K> {
         let len = bytes.min(BYTES_MAX) as u32;
         let sqe = self.entry(op::READ, offset as u64, to as u64, len, 0);
         // SAFETY: the caller's.
-        unsafe { self.io_when(&sqe, libc::POLLIN, false) }
+        match unsafe { self.io_when(&sqe, libc::POLLIN, self.may_be_regular()) } {
+            // SAFETY: the caller's.
+            Err(Errno(libc::EAGAIN)) => unsafe { self.without_nonblock(&sqe, libc::POLLIN) },
+            done => done,
+        }
     }
 
     /// SUSPENDS.
@@ -114,7 +118,47 @@ impl<K: Kernel> Call<'_, K> {
         let sqe = self.entry(op::WRITE, offset as u64, from as u64, len, 0);
         let sqe = sqe.raising_no_signal(self.ex.kernel().knows_no_signal());
         // SAFETY: the caller's.
-        unsafe { self.io_when(&sqe, libc::POLLOUT, false) }
+        match unsafe { self.io_when(&sqe, libc::POLLOUT, self.may_be_regular()) } {
+            // SAFETY: the caller's.
+            Err(Errno(libc::EAGAIN)) => unsafe { self.without_nonblock(&sqe, libc::POLLOUT) },
+            done => done,
+        }
+    }
+
+    fn may_be_regular(&self) -> bool {
+        !self.is_direct()
+    }
+
+    /// A descriptor with O_NONBLOCK. For a pipe and its like there is poll; of a file whose file
+    /// system cannot promise that it will not wait, /proc for one, the ring never reads then: a
+    /// helper does, as `read` itself takes no notice of the flag there.
+    ///
+    /// # Safety
+    /// As `io`, for a READ or a WRITE.
+    #[cold]
+    #[inline(never)]
+    unsafe fn without_nonblock(&self, sqe: &Sqe, events: i16) -> Res<usize> {
+        if !calls::is_regular(self.fd) {
+            // SAFETY: the caller's.
+            return unsafe { self.io_when(sqe, events, false) };
+        }
+        let mut done = 0;
+        let out = &raw mut done;
+        self.on_helper(|fd| {
+            // SAFETY: the caller's; `out` is in place until the helper has returned.
+            unsafe {
+                let moved = calls::transfer(
+                    fd,
+                    sqe.opcode() == op::WRITE,
+                    sqe.addr(),
+                    sqe.len(),
+                    sqe.off(),
+                )?;
+                out.write(moved);
+            }
+            Ok(0)
+        })?;
+        Ok(done)
     }
 
     /// SUSPENDS. As `preadv2`.

@@ -29,6 +29,24 @@ pub fn is_regular(fd: i32) -> bool {
     known && status.st_mode & libc::S_IFMT == libc::S_IFREG
 }
 
+/// `pread` or `pwrite`, or, where the offset is -1, `read` or `write`.
+///
+/// # Safety
+/// So many bytes are there.
+pub unsafe fn transfer(fd: i32, writes: bool, at: u64, len: u32, offset: u64) -> Res<usize> {
+    let (at, len, offset) = (at as *mut core::ffi::c_void, len as usize, offset as i64);
+    // SAFETY: the caller's. As much as one call moves fits.
+    let moved = quietly(|| unsafe {
+        match (writes, offset) {
+            (false, -1) => libc::read(fd, at, len) as c_int,
+            (false, _) => libc::pread(fd, at, len, offset) as c_int,
+            (true, -1) => libc::write(fd, at, len) as c_int,
+            (true, _) => libc::pwrite(fd, at, len, offset) as c_int,
+        }
+    })?;
+    Ok(moved as usize)
+}
+
 pub fn truncate(fd: i32, bytes: i64) -> Res<i32> {
     // SAFETY: refers to no memory.
     quietly(|| unsafe { libc::ftruncate(fd, bytes) })

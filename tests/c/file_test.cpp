@@ -495,6 +495,38 @@ TEST(File, cancels_and_deadlines)
     EXPECT_EQ(open_descriptors(), before + 2);
 }
 
+// The ring never reads them: their file system cannot promise that it does not wait.
+TEST(File, nonblocking_files_of_proc)
+{
+    Executor ex;
+    run_one(ex, [&](monad_async_task self) {
+        File f{-1, 0};
+        TRY(monad_async_file_open(self, &f, AT_FDCWD, "/proc/self/limits", O_RDONLY | O_NONBLOCK, 0,
+                                  0, 0));
+        char text[64] = {};
+        auto r = monad_async_file_read(self, f, text, 5, 0);
+        TRY(r);
+        EXPECT_EQ(std::string(text, 5), "Limit");
+        r = monad_async_file_read(self, f, text, 5, -1);
+        TRY(r);
+        EXPECT_EQ(r.value, 5);
+        return monad_async_file_close(self, f);
+    });
+    // And a pipe waits.
+    Pipe const pipe;
+    fcntl(pipe.reader, F_SETFL, O_NONBLOCK);
+    char byte = 0;
+    Task const reader([&](monad_async_task self) {
+        return monad_async_file_read(self, monad_async_file_adopt(pipe.reader), &byte, 1, -1);
+    });
+    reader.attach(ex);
+    run_until_suspended(ex, reader);
+    EXPECT_EQ(write(pipe.writer, "x", 1), 1);
+    ex.finish();
+    EXPECT_EQ(reader->result.error, 0);
+    EXPECT_EQ(byte, 'x');
+}
+
 // As file.h says: the kernel does not wait for the other end.
 TEST(File, a_fifo_is_opened_as_with_nonblock)
 {
