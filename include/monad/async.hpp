@@ -29,6 +29,7 @@
 #include "async/scope.hpp"
 #include "async/select.hpp"
 #include "async/socket.hpp"
+#include "async/stop_token.hpp"
 #include "async/sync.hpp"
 #include "async/task.hpp"
 #include "async/task_local.hpp"
