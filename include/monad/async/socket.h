@@ -275,7 +275,8 @@ static inline void monad_async_op_socket(monad_async_op *op, int domain, int typ
 {
     bool const direct = (flags & MONAD_ASYNC_SOCKET_DIRECT) != 0;
     monad_async_op_fill(op, IORING_OP_SOCKET, domain, 0, NULL, 0, 0);
-    op->sqe.off = (uint64_t)(direct ? type : type | SOCK_CLOEXEC);
+    unsigned const kind = (unsigned)(direct ? type : type | SOCK_CLOEXEC);
+    op->sqe.off = kind;
     op->sqe.len = (uint32_t)protocol;
     op->sqe.file_index = direct ? 0xffffffffu : 0; /* IORING_FILE_INDEX_ALLOC */
 }
