@@ -12,18 +12,7 @@
  *  the switch between them is a jump, however deep they are. Where many are to go on at once, begin
  *  each with `run_coroutine`. Before C++20 this header is empty.
  *
- *  @code
- *  ma::coroutine<int> sum(ma::channel<int> &numbers)
- *  {
- *      int sum = 0;
- *      while (auto n = co_await numbers) {
- *          sum += *n;
- *          co_await 1ms;
- *      }
- *      co_return sum;
- *  }
- *  ma::future<int> total = ma::run_coroutine(ex, sum(numbers));
- *  @endcode
+ *  @snippet coroutines.cpp coroutines
  *
  *  What can be awaited:
  *
