@@ -1,0 +1,376 @@
+// wal: a key-value store with a write-ahead log, over a Unix socket. A set is answered when it is
+// on the disk: many share one fdatasync. After a kill -9 nothing that was answered is lost, and what
+// was torn is cut off.
+//
+//   wal serve DIRECTORY       "set KEY VALUE": "ok" or "error WHY"; "get KEY": "is VALUE" or "none"
+//   wal load DIRECTORY KEYS   sets each key to 1, 2, 3... until the server goes; prints the answered
+//   wal check DIRECTORY FILE  compares the store with what `load` has printed
+#include <monad/async.hpp>
+
+#include "posix_crc.h"
+
+#include <algorithm>
+#include <cinttypes>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <map>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <unordered_map>
+#include <vector>
+
+#include <sys/un.h>
+#include <unistd.h>
+
+namespace ma = monad::async;
+using std::string;
+using std::string_view;
+
+namespace {
+
+//! [a record of the log]
+// Where it lies is part of the sum, so that nothing that was once elsewhere is taken for one.
+struct header {
+    std::uint32_t crc;
+    std::uint32_t key_bytes;
+    std::uint32_t value_bytes;
+};
+
+std::uint32_t sum_of(string_view record, std::uint64_t offset)
+{
+    auto const *const data = reinterpret_cast<unsigned char const *>(record.data());
+    std::uint32_t const crc = posix_crc_update(0, data + sizeof(header::crc),
+                                               record.size() - sizeof(header::crc));
+    return posix_crc_finish(crc, offset);
+}
+
+string record_of(string_view key, string_view value, std::uint64_t offset)
+{
+    header h{0, static_cast<std::uint32_t>(key.size()), static_cast<std::uint32_t>(value.size())};
+    string record(sizeof h, 0);
+    std::memcpy(record.data(), &h, sizeof h);
+    record.append(key).append(value);
+    h.crc = sum_of(record, offset);
+    std::memcpy(record.data(), &h, sizeof h);
+    return record;
+}
+//! [a record of the log]
+
+class store {
+public:
+    // By the running task: reads the log, and cuts off what is torn.
+    explicit store(string const &directory)
+        : log_(directory + "/log", O_RDWR | O_CREAT, in_order())
+    {
+        string all(log_.stat().stx_size, 0);
+        all.resize(log_.read_all(all, 0));
+        while (auto const bytes = take(string_view(all).substr(end_))) {
+            end_ += bytes;
+        }
+        log_.truncate(static_cast<std::int64_t>(end_));
+        log_.sync();
+        // The name of a new log is on the disk too.
+        ma::file(directory, O_RDONLY | O_DIRECTORY).sync();
+        synced_ = end_;
+    }
+
+    // Returns when it is on the disk.
+    void set(string const &key, string const &value)
+    {
+        while (repairing_) {
+            repaired_.wait();
+        }
+        auto const at = end_;
+        string const record = record_of(key, value, at);
+        end_ += record.size();
+        // Ordered: behind what was called before, as one write with what waits too.
+        std::error_code ec;
+        log_.write_all(record, static_cast<std::int64_t>(at), ec);
+        if (ec) {
+            repair(ec, at);
+            throw std::system_error(ec);
+        }
+        values_[key] = {value, at + record.size()};
+        commit(at + record.size());
+    }
+
+    // What is told is on the disk.
+    string const *get(string const &key)
+    {
+        auto const found = values_.find(key);
+        if (found == values_.end()) {
+            return nullptr;
+        }
+        commit(found->second.end);
+        return &values_.find(key)->second.text;
+    }
+
+private:
+    struct entry {
+        string text;
+        std::uint64_t end; // Of its record.
+    };
+
+    static ma::open_options in_order()
+    {
+        ma::open_options how;
+        how.flags = MONAD_ASYNC_FILE_ORDERED;
+        return how;
+    }
+
+    // One record; 0: there is no more that is whole.
+    std::size_t take(string_view rest)
+    {
+        header h;
+        if (rest.size() < sizeof h) {
+            return 0;
+        }
+        std::memcpy(&h, rest.data(), sizeof h);
+        std::uint64_t const bytes = sizeof h + std::uint64_t(h.key_bytes) + h.value_bytes;
+        if (rest.size() < bytes || sum_of(rest.substr(0, bytes), end_) != h.crc) {
+            return 0;
+        }
+        string const key(rest.substr(sizeof h, h.key_bytes));
+        values_[key] = {string(rest.substr(sizeof h + h.key_bytes, h.value_bytes)), end_ + bytes};
+        return bytes;
+    }
+
+    // The first whose write failed cuts the log there; those behind it were not written.
+    void repair(std::error_code ec, std::uint64_t at)
+    {
+        if (ec.value() == ECANCELED) {
+            return;
+        }
+        ma::shield const whatever_happens;
+        repairing_ = true;
+        repaired_.reset();
+        log_.truncate(static_cast<std::int64_t>(at));
+        end_ = at;
+        repairing_ = false;
+        repaired_.set();
+    }
+
+    // Group commit: who finds nobody at it syncs for all that are written by then.
+    void commit(std::uint64_t end)
+    {
+        written_ = std::max(written_, end);
+        while (synced_ < end) {
+            std::unique_lock lock(syncing_);
+            if (synced_ >= end) {
+                return;
+            }
+            auto const until = written_;
+            std::error_code ec;
+            log_.sync_data(ec);
+            if (ec.value() == ECANCELED || ec.value() == ETIME) {
+                throw std::system_error(ec);
+            }
+            if (ec) {
+                // What the kernel has dropped nobody knows. The next start reads what is there.
+                std::fprintf(stderr, "wal: %s\n", ec.message().c_str());
+                std::_Exit(EXIT_FAILURE);
+            }
+            synced_ = std::max(synced_, until);
+        }
+    }
+
+    ma::file log_;
+    std::unordered_map<string, entry> values_;
+    std::uint64_t end_ = 0, written_ = 0, synced_ = 0;
+    ma::local_mutex syncing_;
+    bool repairing_ = false;
+    ma::local_event repaired_;
+};
+
+class lines {
+public:
+    explicit lines(ma::socket &socket) : socket_(socket) {}
+    bool next(string &line)
+    {
+        std::size_t end;
+        while ((end = data_.find('\n')) == string::npos) {
+            char more[4096];
+            auto const n = socket_.recv(more);
+            if (n == 0) {
+                return false;
+            }
+            data_.append(more, n);
+        }
+        line = data_.substr(0, end);
+        data_.erase(0, end + 1);
+        return true;
+    }
+
+private:
+    ma::socket &socket_;
+    string data_;
+};
+
+string answer(store &s, string const &line)
+{
+    auto const first = line.find(' '), second = line.find(' ', first + 1);
+    try {
+        if (line.compare(0, 4, "set ") == 0 && second != string::npos) {
+            s.set(line.substr(4, second - 4), line.substr(second + 1));
+            return "ok\n";
+        }
+        if (line.compare(0, 4, "get ") == 0) {
+            auto const *const value = s.get(line.substr(4));
+            return value == nullptr ? "none\n" : "is " + *value + "\n";
+        }
+        return "error what is that?\n";
+    } catch (std::system_error const &e) {
+        return string("error ") + e.code().message() + "\n";
+    }
+}
+
+ma::socket unix_socket(string const &directory, sockaddr_un &at)
+{
+    at = {};
+    at.sun_family = AF_UNIX;
+    std::snprintf(at.sun_path, sizeof at.sun_path, "%s/socket", directory.c_str());
+    return ma::socket(AF_UNIX, SOCK_STREAM);
+}
+
+void serve(string const &directory)
+{
+    store s(directory);
+    sockaddr_un at;
+    auto socket = unix_socket(directory, at);
+    ::unlink(at.sun_path);
+    auto *const self = ma::this_task::current();
+    auto const native = socket.native_handle();
+    ma::value_or_throw(
+        monad_async_socket_bind(self, native, reinterpret_cast<sockaddr *>(&at), sizeof at),
+        "bind");
+    ma::value_or_throw(monad_async_socket_listen(self, native, 512), "listen");
+    ma::listener listener(socket.release());
+    std::puts("ready");
+    std::fflush(stdout);
+    ma::task_group connections(MONAD_ASYNC_GROUP_INDEPENDENT);
+    while (true) {
+        connections.spawn([&s, peer = listener.accept()]() mutable {
+            lines in(peer);
+            for (string line; in.next(line);) {
+                peer.send_all(answer(s, line));
+            }
+        });
+    }
+}
+
+ma::socket connect_to(string const &directory)
+{
+    sockaddr_un at;
+    auto socket = unix_socket(directory, at);
+    socket.connect(reinterpret_cast<sockaddr *>(&at), sizeof at);
+    return socket;
+}
+
+// A value that shows where it is torn.
+string value_of(std::uint64_t n)
+{
+    string value;
+    for (auto i = n % 50; i > 0; --i) {
+        value += std::to_string(n) + ",";
+    }
+    return value + std::to_string(n);
+}
+
+std::string ask(ma::socket &socket, lines &in, string const &question)
+{
+    socket.send_all(question);
+    string line;
+    return in.next(line) ? line : throw std::system_error(EPIPE, std::system_category());
+}
+
+void load(string const &directory, int keys)
+{
+    ma::task_group clients(MONAD_ASYNC_GROUP_INDEPENDENT);
+    for (int k = 0; k < keys; ++k) {
+        clients.spawn([&directory, key = "key" + std::to_string(k)] {
+            try {
+                auto socket = connect_to(directory);
+                lines in(socket);
+                auto const is = ask(socket, in, "get " + key + "\n");
+                std::uint64_t n = is == "none" ? 0 : std::strtoull(is.c_str() + 3, nullptr, 10);
+                do {
+                    // What was told once is there for good, too.
+                    std::printf("%s %" PRIu64 "\n", key.c_str(), n);
+                    std::fflush(stdout);
+                } while (ask(socket, in, "set " + key + " " + value_of(++n) + "\n") == "ok");
+            } catch (std::system_error const &) {
+                // The server has gone, as it was to.
+            }
+        });
+    }
+    clients.wait();
+}
+
+// Each key has what was answered last, or what was asked for next.
+bool check(string const &directory, char const *file)
+{
+    std::map<string, std::uint64_t> answered;
+    std::ifstream in(file);
+    string key;
+    for (std::uint64_t n; in >> key >> n;) {
+        answered[key] = n;
+    }
+    auto socket = connect_to(directory);
+    lines answers(socket);
+    bool all = true;
+    for (auto const &[name, n] : answered) {
+        auto const is = ask(socket, answers, "get " + name + "\n");
+        bool const is_first = n == 0 && is == "none";
+        if (!is_first && is != "is " + value_of(n) && is != "is " + value_of(n + 1)) {
+            std::printf("%s: %" PRIu64 " was answered, and it %s\n", name.c_str(), n, is.c_str());
+            all = false;
+        }
+    }
+    return all;
+}
+
+} // namespace
+
+int main(int argc, char **argv)
+{
+    string const what = argc > 2 ? argv[1] : "";
+    string const directory = argc > 2 ? argv[2] : "";
+    if (what != "serve" && (argc != 4 || (what != "load" && what != "check"))) {
+        std::fputs("usage: wal serve DIRECTORY | load DIRECTORY KEYS | check DIRECTORY FILE\n",
+                   stderr);
+        return EXIT_FAILURE;
+    }
+    posix_crc_init();
+    ma::signals ends; // SIGTERM, SIGINT, SIGHUP
+    ma::executor ex;
+    ma::task working, ending;
+    bool good = true;
+    working.attach(ex, [&] {
+        if (what == "serve") {
+            serve(directory);
+        } else if (what == "load") {
+            load(directory, std::atoi(argv[3]));
+        } else {
+            good = check(directory, argv[3]);
+        }
+        ending.cancel();
+    });
+    ending.attach(ex, [&] { ends.wait(), working.cancel(); });
+    while (!working.done()) {
+        ex.run();
+    }
+    ending.cancel();
+    ex.run_until_idle();
+    try {
+        working.get();
+    } catch (ma::cancelled_error const &) {
+    } catch (std::exception const &e) {
+        std::fprintf(stderr, "wal: %s\n", e.what());
+        return EXIT_FAILURE;
+    }
+    return good ? EXIT_SUCCESS : EXIT_FAILURE;
+}

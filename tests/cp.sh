@@ -1,0 +1,119 @@
+#!/usr/bin/env bash
+# The example cp beside cp -a: trees, holes, modes, times, links; killed at any moment; what cannot be
+# copied. Takes the program's path; prints "ok NAME", "not ok NAME" or "skip NAME: WHY", a line each.
+set -uo pipefail
+
+program=$(realpath -e "${1:?the program}") || exit 1
+scratch=$(mktemp -d) || exit 1
+trap 'chmod -R u+rwx "$scratch" 2>/dev/null; rm -rf "$scratch"' EXIT
+cd "$scratch" || exit 1
+export LC_ALL=C
+status=0
+
+check() {
+    local name=$1
+    shift
+    if "$@" >output 2>&1 </dev/null; then
+        printf 'ok %s\n' "$name"
+    else
+        printf 'not ok %s\n' "$name"
+        tail -n 20 output
+        status=1
+    fi
+}
+
+# What a tree is, but for its contents.
+listed() { (cd "$1" && find . -printf '%p %y %m %U %G %T@ %l\n' | sort); }
+same_tree() { diff -r --no-dereference "$1" "$2" && diff <(listed "$1") <(listed "$2"); }
+
+make_tree() {
+    mkdir -p tree/{a,b/c,empty} && chmod 750 tree/a && chmod 1777 tree/empty
+    local i
+    for i in 0 1 4095 4096 4097 1048576 1048577 3000000; do
+        head -c $i /dev/urandom >"tree/a/$i"
+    done
+    for i in {1..500}; do echo $i >"tree/b/c/small $i"; done
+    chmod 4711 tree/a/4096 && chmod 400 tree/a/0 && chmod 640 tree/a/1
+    ln -s ../a/4096 tree/b/link; ln -s /nowhere tree/dangling; ln -s loop tree/loop
+    touch -d '2001-02-03 04:05:06.789' tree/a/4097 tree/empty tree/b
+    touch -h -d '1999-01-01' tree/dangling
+}
+
+trees() { make_tree && "$program" tree copied && same_tree tree copied; }
+again() { "$program" tree copied 2>err; [ -d copied/tree ] && same_tree tree copied/tree; }
+into() { mkdir into && "$program" tree/a/4097 tree/b into && same_tree tree/b into/b && cmp tree/a/4097 into/4097; }
+over() { echo old >target && "$program" tree/a/4097 target && cmp tree/a/4097 target; }
+verified() { "$program" --verify tree verified && same_tree tree verified; }
+include() {
+    [ -d /usr/include ] || return 0
+    cp -a /usr/include expected && "$program" /usr/include include && same_tree expected include
+}
+
+holes() {
+    truncate -s 64M sparse && printf x | dd of=sparse bs=1 seek=33000000 conv=notrunc status=none &&
+        "$program" sparse filled && cmp sparse filled && [ "$(du -k filled | cut -f 1)" -le 1024 ]
+}
+
+large() {
+    head -c 16M /dev/urandom >part && for _ in {1..16}; do cat part; done >large &&
+        "$program" --verify large large2 && cmp large large2 && rm large large2
+}
+
+# No file under its final name is other than its source.
+killed() {
+    local round pid f
+    for round in {1..20}; do
+        rm -rf half && mkdir half
+        "$program" tree half & pid=$!
+        sleep "0.0$((RANDOM % 40 + 10))"
+        kill -9 $pid 2>/dev/null
+        wait $pid 2>/dev/null
+        while IFS= read -r -d '' f; do
+            cmp "tree/${f#half/tree/}" "$f" || return 1
+        done < <(find half -type f ! -name '.cp-*' -print0)
+    done
+}
+
+errors() {
+    mkfifo fifo
+    ! "$program" nothing x 2>err && grep -q 'nothing: No such file' err && [ ! -e x ] &&
+        ! "$program" fifo y 2>err && grep -q fifo err && [ ! -e y ] &&
+        ! "$program" tree/a/4096 nowhere/z 2>err && grep -q 'No such file' err &&
+        ! "$program" 2>err && grep -q usage err && ! "$program" fifo fifo tree/a/4096 2>err
+}
+
+no_room() {
+    mkdir tiny && mount -t tmpfs -o size=1M none tiny 2>/dev/null || return 77
+    ! "$program" tree/a/3000000 tiny 2>err && grep -q 'No space' err && [ -z "$(ls -A tiny)" ]
+    local r=$?
+    umount tiny
+    return $r
+}
+
+few_descriptors() { (ulimit -n 40 && "$program" tree few) && same_tree tree few; }
+
+check 'a tree' trees
+check 'into a directory' again
+check 'several into a directory' into
+check 'over a file' over
+check 'verified' verified
+check 'all of /usr/include' include
+check 'holes' holes
+check 'a large file' large
+check 'killed' killed
+check 'errors' errors
+check 'few descriptors' few_descriptors
+no_room >output 2>&1
+case $? in
+0) printf 'ok a disk that is full\n' ;;
+77) printf 'skip a disk that is full: no tmpfs may be mounted\n' ;;
+*) printf 'not ok a disk that is full\n'; status=1 ;;
+esac
+if command -v script >/dev/null; then
+    # A terminal sees the bar.
+    bar() { script -qec "$program tree shown" typescript </dev/null >/dev/null && grep -q 'MB/s.*left' typescript; }
+    check 'progress on a terminal' bar
+else
+    printf 'skip progress on a terminal: no script(1)\n'
+fi
+exit $status

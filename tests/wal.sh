@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# The example wal, killed 200 times in the middle of its work: nothing answered is lost, nothing torn
+# is read. Takes the program's path, and how often; prints "ok NAME", "not ok NAME" or "skip NAME: WHY", a line each.
+set -uo pipefail
+
+program=$(realpath -e "${1:?the program}") || exit 1
+kills=${2:-200}
+scratch=$(mktemp -d) || exit 1
+trap 'rm -rf "$scratch"' EXIT
+cd "$scratch" || exit 1
+status=0
+
+check() {
+    local name=$1
+    shift
+    if "$@" >output 2>&1 </dev/null; then
+        printf 'ok %s\n' "$name"
+    else
+        printf 'not ok %s\n' "$name"
+        tail -n 20 output
+        status=1
+    fi
+}
+
+# Starts the server of a directory, and waits until it answers.
+start() {
+    : >"$1/said"
+    "$program" serve "$1" >"$1/said" & server=$!
+    until grep -q ready "$1/said"; do kill -0 $server 2>/dev/null || return 1; sleep 0.002; done
+}
+
+killed() {
+    mkdir store
+    : >answered
+    local i client
+    for ((i = 0; i < kills; ++i)); do
+        start store || return 1
+        "$program" check store answered || { echo "after kill $i"; return 1; }
+        "$program" load store 20 >>answered & client=$!
+        sleep "0.0$((RANDOM % 40 + 10))"
+        kill -9 $server
+        wait $server 2>/dev/null
+        wait $client
+    done
+    start store && "$program" check store answered && kill $server && wait $server || return 1
+    # It did something.
+    [ "$(wc -l <answered)" -gt $((kills * 20)) ] && echo "$(wc -l <answered) sets"
+}
+
+# Any cut of the log is a store of what was whole.
+torn() {
+    local n size
+    size=$(stat -c %s store/log)
+    for n in 1 5 13 40 77; do
+        rm -rf cut && mkdir cut && head -c $((size - n)) store/log >cut/log
+        printf 'garbage' >>cut/log
+        start cut || return 1
+        kill $server && wait $server || return 1
+        [ "$(stat -c %s cut/log)" -le $((size - n)) ] || return 1
+    done
+}
+
+# A full disk: those sets are told so, and what was answered before stays.
+full() {
+    mkdir tiny && mount -t tmpfs -o size=256k none tiny 2>/dev/null || return 77
+    start tiny && "$program" load tiny 5 >answered_full
+    local r=$?
+    "$program" check tiny answered_full && [ -s answered_full ] || r=1
+    kill -9 $server; wait $server 2>/dev/null
+    start tiny && "$program" check tiny answered_full || r=1
+    kill $server; wait $server
+    umount tiny
+    return $r
+}
+
+check "killed $kills times" killed
+check 'torn' torn
+full >output 2>&1
+case $? in
+0) printf 'ok a full disk\n' ;;
+77) printf 'skip a full disk: no tmpfs may be mounted\n' ;;
+*) printf 'not ok a full disk\n'; tail -n 20 output; status=1 ;;
+esac
+exit $status
