@@ -133,6 +133,9 @@ pub fn open(waker: Waker) -> Res<&'static Mailbox> {
             mailbox
         }
     };
+    // Who pins it from now on finds none, or `set_executor`'s: never the last owner's. Released by
+    // `reopen`.
+    mailbox.executor.store(ptr::null_mut(), Ordering::Relaxed);
     mailbox.eventfd.store(waker.eventfd, Ordering::Release);
     mailbox.owner.set_here();
     mailbox.kernel_thread.store(thread::ids().1, Ordering::Relaxed);
@@ -223,13 +226,20 @@ impl Mailbox {
     /// The owner, before anybody knows of it.
     pub(crate) fn set_executor(&self, executor: *mut c_void, tracks: bool) {
         // Released by whatever lets others know of it.
-        self.executor.store(executor, Ordering::Relaxed);
         self.tracks.store(tracks, Ordering::Relaxed);
+        // Release: the executor itself, for who finds it here.
+        self.executor.store(executor, Ordering::Release);
     }
 
     /// While the owner is kept by a pin, or the caller's word.
     pub fn executor(&self) -> *mut c_void {
         self.executor.load(Ordering::Relaxed)
+    }
+
+    /// While the owner is pinned: null if it is being made.
+    pub fn executor_made(&self) -> *mut c_void {
+        // Acquire: pairs with `set_executor`.
+        self.executor.load(Ordering::Acquire)
     }
 
     /// As `executor`.

@@ -130,8 +130,10 @@ fn watch(limit_ns: u64, state: u32, tell: Tell, of: *mut c_void) {
 }
 
 fn look(seen: &mut Seen, epoch: u64, limit_ns: u64, tell: Tell, of: *mut c_void) {
-    // SAFETY: the owner is pinned; every executor of the library's users is of this type.
-    let ex = unsafe { &*seen.mailbox.executor().cast::<Executor<RealKernel>>() };
+    // SAFETY: null, or the owner, which is pinned; every executor of the library's users is of this
+    // type.
+    let ex = unsafe { seen.mailbox.executor_made().cast::<Executor<RealKernel>>().as_ref() };
+    let Some(ex) = ex else { return };
     let (task, items) = ex.glimpse();
     let now_ns = clock::boot_ns();
     if (task, items, epoch) != (seen.task, seen.items, seen.epoch) {
