@@ -129,7 +129,6 @@ fn each_runs_once_and_gives_its_result() {
     for _ in 0..10 {
         for &task in &tasks {
             assert_eq!(submit(pool, task), RawResult::success(0));
-            assert_eq!(submit(pool, task), RawResult::failure(Errno(libc::EBUSY)));
         }
         for (n, &task) in tasks.iter().enumerate() {
             assert_eq!(wait(task), RawResult::success(n as isize));
@@ -186,6 +185,7 @@ fn a_task_that_is_queued_can_be_cancelled_moved_and_joined() {
     for task in [a, b, c] {
         set_body(task, move |_| RawResult::success(order.fetch_add(1, SeqCst) as isize));
         assert_eq!(submit(pool, task), RawResult::success(0));
+        assert_eq!(submit(pool, task), RawResult::failure(Errno(libc::EBUSY)));
         assert_eq!(task.head.flags.get(), Flags::PENDING_LAUNCH);
         // SAFETY: alive.
         assert!(unsafe { monad_async_task_is_queued(task.as_head()) });
@@ -267,6 +267,32 @@ fn quitting_hands_back_what_has_not_begun_or_drains_it() {
         }
         destroy_all(holders.into_iter().chain(tasks).chain([late]));
     }
+}
+
+/// A worker that leaves may have been sent the wake-up for a task: it passes it on, in this pool and
+/// in the next that uses its memory. (Lost, every later submission left all workers asleep.)
+#[test]
+fn a_worker_that_leaves_passes_its_wake_up_on() {
+    let task = new_task();
+    set_body(task, |_| RawResult::success(3));
+    for n in 0..300 {
+        let pool = pool(2);
+        if n % 2 == 0 {
+            assert_eq!(submit(pool, task), RawResult::success(0));
+            quit(pool, RETURN);
+        } else {
+            assert_eq!(submit(pool, task), RawResult::success(0));
+            // SAFETY: alive.
+            assert_eq!(unsafe { monad_async_pool_resize(pool, 1) }, RawResult::success(0));
+            assert_eq!(wait(task), RawResult::success(3), "round {n}");
+            for _ in 0..5 {
+                assert_eq!(submit(pool, task), RawResult::success(0));
+                assert_eq!(wait(task), RawResult::success(3), "round {n}");
+            }
+        }
+        end(pool);
+    }
+    destroy_all([task]);
 }
 
 /// A worker that is dismissed ends what it has begun, and begins nothing more.

@@ -52,7 +52,7 @@ impl<K: Kernel> Executor<K> {
             }
             let slept;
             (now, slept) = self.wait(now, None);
-            seat.queue().end_rest(seat);
+            seat.queue().end_rest(seat, self.ready.level());
             self.tell_ended(seat);
             if let Err(e) = slept {
                 return self.leave_fed(now, Err(e));

@@ -22,8 +22,10 @@ use core::mem::offset_of;
 use core::ptr::{self, NonNull};
 
 use super::exit::Told;
-use super::grant::Wait;
+use super::grant::{Caller, Wait};
 use super::mailbox::{kind, Mailbox};
+use super::queue_left::until_unqueued;
+use super::scope::NEVER_NS;
 use super::wait::Waiter;
 use super::{Executor, BUDGET};
 use crate::error::{Errno, RawResult};
@@ -187,15 +189,30 @@ impl<K: Kernel> Executor<K> {
                 return RawResult::from_kernel(stopped);
             }
         }
+        // The run that was found in a queue, and left it.
+        let mut meant = None;
+        let over =
+            |meant: Option<Run>, result| meant.map_or(result, |run| result_of(other.state(), run));
         let (run, away) = loop {
             match look(other) {
+                Known::Under(run, _) if meant.is_some_and(|meant| meant != run) => {
+                    return over(meant, GONE);
+                }
                 Known::Under(_, away) if !away.is_of_this_process() => {
                     return RawResult::failure(Errno(libc::EPERM)); // The parent's.
                 }
                 Known::Under(run, away) => break (run, away),
                 Known::Never => return RawResult::failure(Errno(libc::EINVAL)),
-                Known::Over(result) => return result,
+                Known::Over(result) => return over(meant, result),
                 Known::Changing => {
+                    let caller = Caller::task(self, task);
+                    if let Some((run, left)) = until_unqueued(&caller, other, NEVER_NS) {
+                        match left {
+                            Ok(_) => meant = Some(run),
+                            Err(e) => return RawResult::failure(e),
+                        }
+                        continue;
+                    }
                     let slept = self.sleep(task, CHANGING_NS);
                     if slept != 0 {
                         return RawResult::from_kernel(slept);

@@ -27,11 +27,13 @@ impl<K: Kernel> Executor<K> {
         }
     }
 
-    /// SUSPENDS while another thread is in the middle of attaching `other`. EINVAL: never attached.
+    /// SUSPENDS while another thread is in the middle of attaching `other`. EINVAL: never attached;
+    /// EBUSY: in the queue of a pool.
     pub fn settle_join_case(&self, task: TaskRef, other: TaskRef) -> Res<()> {
         loop {
             match look(other) {
                 Known::Never => return Err(Errno(libc::EINVAL)),
+                Known::Changing if other.is_queued() => return Err(Errno(libc::EBUSY)),
                 Known::Changing => match self.sleep(task, CHANGING_NS) {
                     0 => {}
                     e => return Err(Errno(-e)),
@@ -64,6 +66,9 @@ impl<K: Kernel> Executor<K> {
                 Known::Under(run, away) => break (run, away),
                 Known::Over(result) => return Some(result),
                 Known::Never => return Some(RawResult::failure(Errno(libc::EINVAL))),
+                Known::Changing if other.is_queued() => {
+                    return Some(RawResult::failure(Errno(libc::EBUSY)));
+                }
                 Known::Changing => backoff.wait(), // A handful of instructions of another thread's.
             }
         };

@@ -26,6 +26,7 @@ mod poll_fd;
 pub mod queue;
 pub mod queue_ends;
 pub mod queue_left;
+pub mod queue_rest;
 pub mod reference;
 pub mod remote;
 pub mod run;

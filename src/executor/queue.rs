@@ -28,7 +28,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU8, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::mailbox::Mailbox;
-use super::queue_left::wake_all;
+use super::queue_left::{leaves, wake_all};
 use crate::error::{Errno, Res};
 use crate::intrusive::Fifo;
 use crate::sys::thread;
@@ -78,10 +78,10 @@ pub struct Seat {
     mailbox: &'static Mailbox,
     epoch: u64,
     /// It begins no task any more.
-    leaves: AtomicBool,
+    pub(super) leaves: AtomicBool,
     /// Under the lock of the queue.
-    next: Cell<*const Seat>,
-    is_idle: Cell<bool>,
+    pub(super) next: Cell<*const Seat>,
+    pub(super) is_idle: Cell<bool>,
 }
 
 // SAFETY: others touch `leaves`, which is atomic, and what is under the lock.
@@ -89,11 +89,11 @@ unsafe impl Sync for Seat {}
 
 /// A sleeper that was taken out, to be woken with the lock open.
 #[must_use]
-struct Woken(Option<(&'static Mailbox, u64)>);
+pub(super) struct Woken(pub(super) Option<(&'static Mailbox, u64)>);
 
 impl Woken {
     /// It may be gone by now, as it woke for another reason and left.
-    fn wake(self) {
+    pub(super) fn wake(self) {
         if let Some((mailbox, epoch)) = self.0 {
             let _ = mailbox.with_owner(epoch, || mailbox.ask_wake());
         }
@@ -132,7 +132,7 @@ impl State {
     }
 
     /// Rule 3.
-    fn wake_one(&mut self) -> Woken {
+    pub(super) fn wake_one(&mut self) -> Woken {
         if !self.waking.is_null() || self.queued == 0 {
             return Woken(None);
         }
@@ -145,13 +145,13 @@ impl State {
     }
 
     /// `seat` looks, and takes a task or finds none.
-    fn looked(&mut self, seat: &Seat) {
+    pub(super) fn looked(&mut self, seat: &Seat) {
         if ptr::eq(self.waking, seat) {
             self.waking = ptr::null();
         }
     }
 
-    fn unlist(&mut self, seat: &Seat) {
+    pub(super) fn unlist(&mut self, seat: &Seat) {
         if !seat.is_idle.replace(false) {
             return;
         }
@@ -265,6 +265,7 @@ impl Queue {
         self.tracks.store(tracks, Relaxed);
         let mut state = self.lock();
         (state.closed, state.drains) = (false, false);
+        debug_assert!(state.idle.is_null() && state.waking.is_null());
     }
 
     /// ANY THREAD. Takes no task any more: `ESHUTDOWN`. With `drains`, workers that find it empty
@@ -374,6 +375,9 @@ impl Queue {
         }
         let woken = state.wake_one();
         let satisfied = state.satisfied();
+        if let Some(task) = task.filter(|task| !task.joiners.is_empty()) {
+            leaves(task, &satisfied);
+        }
         drop(state);
         woken.wake();
         wake_all(&satisfied);
@@ -389,34 +393,6 @@ impl Queue {
         wake_all(&satisfied);
     }
 
-    /// The worker's thread, about to sleep. False: it is not to, as there is something to take.
-    pub fn rest(&self, seat: &Seat) -> bool {
-        let mut state = self.lock_of_worker();
-        state.looked(seat);
-        if seat.is_leaving() {
-            let woken = state.wake_one(); // What this one leaves.
-            drop(state);
-            woken.wake();
-            return true;
-        }
-        if state.queued != 0 {
-            return false;
-        }
-        if state.drains {
-            seat.leaves.store(true, Relaxed);
-            return false;
-        }
-        seat.is_idle.set(true);
-        seat.next.set(state.idle);
-        state.idle = seat;
-        true
-    }
-
-    /// The worker's thread, which has slept.
-    pub fn end_rest(&self, seat: &Seat) {
-        self.lock_of_worker().unlist(seat);
-    }
-
     /// ANY THREAD. How many threads of workers there are.
     pub fn workers(&self) -> usize {
         self.lock().workers
@@ -426,13 +402,6 @@ impl Queue {
     pub fn counts(&self) -> (usize, usize) {
         let state = self.lock();
         (state.queued, state.begun)
-    }
-
-    /// ANY THREAD. Has the worker begin nothing more, and look at that.
-    pub fn dismiss(&self, seat: &Seat) {
-        seat.leaves.store(true, Relaxed);
-        self.lock().unlist(seat);
-        seat.wake();
     }
 }
 

@@ -4,14 +4,15 @@ use std::sync::MutexGuard;
 
 use super::exit::Told;
 use super::queue::{Queue, State, NO_LEVEL};
-use super::queue_left::wake_all;
+use super::queue_left::{leaves, wake_all};
 use crate::error::{RawResult, Res};
+use crate::intrusive::Fifo;
 use crate::task::header::{TaskRef, ECANCELED};
 use crate::task::state::Run;
 
 impl Queue {
     /// ANY THREAD. Runs `f`, if that run of `task` is in here.
-    fn with_queued<T>(
+    pub(super) fn with_queued<T>(
         &self,
         task: TaskRef,
         run: Run,
@@ -36,6 +37,7 @@ impl Queue {
             return false;
         };
         let satisfied = state.satisfied();
+        satisfied.append(ended.waiters.take_all());
         drop(state);
         ended.tell();
         wake_all(&satisfied);
@@ -51,6 +53,7 @@ impl Queue {
             let ended = self.end(task);
             self.note(&state);
             let satisfied = state.satisfied();
+            satisfied.append(ended.waiters.take_all());
             drop(state);
             ended.tell();
             wake_all(&satisfied);
@@ -64,11 +67,13 @@ impl Queue {
         task.set_result(RawResult::failure(ECANCELED));
         task.head.ticks.when_detached.set(self.stamp());
         let told = Told::take(task);
+        let waiters = Fifo::new();
+        leaves(task, &waiters);
         task.set_pooled(false);
         task.marks.set(0);
         task.exited();
         task.state().exited();
-        OverUnbegun { task, told }
+        OverUnbegun { task, told, waiters }
     }
 }
 
@@ -76,6 +81,8 @@ impl Queue {
 struct OverUnbegun {
     task: TaskRef,
     told: Option<Told>,
+    /// Who waited for it to leave, claimed.
+    waiters: Fifo,
 }
 
 impl OverUnbegun {
@@ -87,7 +94,7 @@ impl OverUnbegun {
 }
 
 /// Where a task is queued, and which run of it.
-fn queue_of(task: TaskRef) -> Option<(Run, &'static Queue)> {
+pub(super) fn queue_of(task: TaskRef) -> Option<(Run, &'static Queue)> {
     let (run, at) = task.state().queued_run()?;
     // SAFETY: read in the task.
     Some((run, unsafe { Queue::from_ptr(at) }))

@@ -1,13 +1,18 @@
-//! Waiting until few tasks of a queue are left.
+//! Waiting until few tasks of a queue are left, and until one task has left it.
+//!
+//! While a task is queued, its list of joiners holds the records of those who wait for it to leave.
 
 use core::cell::Cell;
 use core::ptr::NonNull;
 
 use super::grant::{Caller, Wait};
 use super::queue::{Queue, State};
+use super::queue_ends::queue_of;
 use super::scope::NEVER_NS;
 use crate::error::Res;
 use crate::intrusive::{Fifo, Link};
+use crate::task::header::TaskRef;
+use crate::task::state::Run;
 use crate::uring::kernel::Kernel;
 
 /// Of what so few are left that a wait is over.
@@ -87,7 +92,66 @@ pub(super) fn wake_all(woken: &Fifo) {
     }
 }
 
+/// Under the lock: `task` leaves the queue. Adds those who wait for that, claimed, to `woken`.
+pub(super) fn leaves(task: TaskRef, woken: &Fifo) {
+    while let Some(link) = task.joiners.pop_front() {
+        // SAFETY: only records of those who wait are in this list.
+        let wait = unsafe { link.cast::<LeftWait>().as_ref() };
+        wait.is_listed.set(false);
+        if wait.wait.claim() {
+            // SAFETY: in no list; it stays until it is woken.
+            let _ = unsafe { woken.push_back(link) };
+        }
+    }
+}
+
+/// SUSPENDS, or blocks, until `task` is in no queue; the run that was in one. None: it is in none.
+/// Ok(false), and errors, as `until_it_leaves`.
+pub(super) fn until_unqueued<K: Kernel>(
+    caller: &Caller<'_, K>,
+    task: TaskRef,
+    until_ns: u64,
+) -> Option<(Run, Res<bool>)> {
+    let (run, queue) = queue_of(task)?;
+    Some((run, queue.until_it_leaves(caller, task, run, until_ns)))
+}
+
 impl Queue {
+    /// SUSPENDS, or blocks, until that run of `task` is not in here; false: it is at `until_ns` of
+    /// the boot-time clock. Its errors are those of an interruption.
+    pub(super) fn until_it_leaves<K: Kernel>(
+        &self,
+        caller: &Caller<'_, K>,
+        task: TaskRef,
+        run: Run,
+        until_ns: u64,
+    ) -> Res<bool> {
+        self.check_process()?;
+        caller.start()?;
+        let wake = |wait: &Wait| wait.wake::<K>();
+        let wait = LeftWait::new(caller.wait(false), 0, Left::Queued, wake);
+        let at = NonNull::from(&wait).cast();
+        let listed = self.with_queued(task, run, |_| {
+            wait.is_listed.set(true);
+            // SAFETY: in place until it was woken, or taken out below.
+            let _ = unsafe { task.joiners.push_back(at) };
+        });
+        if listed.is_none() {
+            return Ok(true);
+        }
+        drop(listed);
+        let waited = caller.granted_until(&wait.wait, until_ns);
+        if waited != Ok(true) {
+            let state = self.lock();
+            if wait.is_listed.replace(false) {
+                // SAFETY: in there, says `is_listed`: the task has not left.
+                unsafe { task.joiners.remove(at) };
+            }
+            drop(state);
+        }
+        waited
+    }
+
     /// SUSPENDS, or blocks, until so few are left. Its errors are those of an interruption.
     pub fn until_left<K: Kernel>(
         &self,

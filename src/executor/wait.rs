@@ -10,13 +10,16 @@ use core::sync::atomic::{
     Ordering::{AcqRel, Acquire, Release},
 };
 
-use super::join::{is_under, look, result_of, JoinRecord, Joiner, Known};
+use super::grant::Caller;
+use super::join::{is_under, look, result_of, JoinRecord, Joiner, Known, GONE};
 use super::mailbox::{kind, Mailbox};
+use super::queue_left::until_unqueued;
 use crate::error::{Errno, RawResult};
 use crate::sys::backoff::Backoff;
 use crate::sys::{alloc, clock, futex, thread};
 use crate::task::header::TaskRef;
 use crate::task::state::Run;
+use crate::uring::RealKernel;
 
 pub struct Waiter {
     record: OnceCell<JoinRecord>,
@@ -70,10 +73,17 @@ pub fn wait(other: TaskRef, timeout_ns: u64) -> RawResult {
         ns => clock::boot_ns().saturating_add(ns),
     };
     let mut backoff = Backoff::new();
+    // The run that was found in a queue, and left it.
+    let mut meant = None;
     loop {
         match look(other) {
             Known::Never => return RawResult::failure(Errno(libc::EINVAL)),
-            Known::Over(result) => return result,
+            Known::Over(result) => {
+                return meant.map_or(result, |run| result_of(other.state(), run))
+            }
+            Known::Under(run, _) if meant.is_some_and(|meant| meant != run) => {
+                return meant.map_or(GONE, |run| result_of(other.state(), run));
+            }
             Known::Under(_, away) if away.is_mine() => {
                 return RawResult::failure(Errno(libc::EDEADLK))
             }
@@ -85,7 +95,18 @@ pub fn wait(other: TaskRef, timeout_ns: u64) -> RawResult {
             Known::Changing if clock::boot_ns() >= deadline_ns => {
                 return RawResult::failure(Errno(libc::ETIME))
             }
-            Known::Changing => backoff.wait(),
+            Known::Changing => {
+                let caller = match Caller::<RealKernel>::thread() {
+                    Ok(caller) => caller,
+                    Err(e) => return RawResult::failure(e),
+                };
+                match until_unqueued(&caller, other, deadline_ns) {
+                    Some((run, Ok(true))) => meant = Some(run),
+                    Some((_, Ok(false))) => {}
+                    Some((_, Err(e))) => return RawResult::failure(e),
+                    None => backoff.wait(),
+                }
+            }
         }
     }
 }

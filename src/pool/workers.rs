@@ -323,6 +323,7 @@ fn leave(pool: &Pool, seat: &Seat) {
         // SAFETY: the list's.
         unsafe { Reference::release(worker.reference) };
     }
+    pool.queue.leave(seat);
 }
 
 fn executor(options: &Options, cpu: Option<u32>) -> Result<Box<Executor<RealKernel>>, CreateError> {

@@ -1,0 +1,66 @@
+//! How workers of a queue sleep, are woken, and leave: rule 3 of `executor::queue`.
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use super::queue::{Queue, Seat, Woken};
+
+impl Queue {
+    /// The worker's thread, about to sleep. False: it is not to, as there is something to take.
+    pub fn rest(&self, seat: &Seat) -> bool {
+        let mut state = self.lock_of_worker();
+        state.looked(seat);
+        if seat.is_leaving() {
+            let woken = state.wake_one(); // What this one leaves.
+            drop(state);
+            woken.wake();
+            return true;
+        }
+        if state.queued != 0 {
+            return false;
+        }
+        if state.drains {
+            seat.leaves.store(true, Relaxed);
+            return false;
+        }
+        seat.is_idle.set(true);
+        seat.next.set(state.idle);
+        state.idle = seat;
+        true
+    }
+
+    /// The worker's thread, which has slept, and has something of level `ready` to run. What waits
+    /// here and does not go before that is another's to begin.
+    pub fn end_rest(&self, seat: &Seat, ready: u8) {
+        let mut state = self.lock_of_worker();
+        state.looked(seat);
+        state.unlist(seat);
+        let begins = state.level() < ready && !seat.is_leaving();
+        let woken = if begins { Woken(None) } else { state.wake_one() };
+        drop(state);
+        woken.wake();
+    }
+
+    /// The worker's thread: its seat is about to go.
+    pub fn leave(&self, seat: &Seat) {
+        let mut state = self.lock();
+        state.looked(seat);
+        state.unlist(seat);
+        let woken = state.wake_one();
+        drop(state);
+        woken.wake();
+    }
+
+    /// ANY THREAD. Has the worker begin nothing more, and look at that.
+    pub fn dismiss(&self, seat: &Seat) {
+        seat.leaves.store(true, Relaxed);
+        let mut state = self.lock();
+        // A wake-up that it was sent is another's: nobody else would be woken while it is on its
+        // way, and its seat is about to go.
+        state.looked(seat);
+        state.unlist(seat);
+        let woken = state.wake_one();
+        drop(state);
+        woken.wake();
+        seat.wake();
+    }
+}
