@@ -376,7 +376,8 @@ TEST(Ordered, the_kernels_threads_are_bounded)
         pass();
         threads = std::max(threads, entries_of("/proc/self/task"));
     }
-    EXPECT_GT(threads, before) << "nothing is blocked";
+    // This one, ".", "..", and those of the kernel's. (Those of rings before may be going.)
+    EXPECT_GT(threads, size_t(3)) << "nothing is blocked";
     EXPECT_LE(threads, before + 2 * most + 1);
     for (auto const &task : tasks) {
         EXPECT_EQ(monad_async_task_cancel(ex, task).error, 0);
