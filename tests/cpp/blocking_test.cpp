@@ -40,7 +40,9 @@ TEST(offload, gives_results_and_exceptions_while_others_run)
         EXPECT_THROW((void)ma::offload(throws), std::out_of_range);
         over = true;
     });
-    ticker.wait();
+    while (!ticker.done()) {
+        ex.run();
+    }
     EXPECT_EQ(errno_thrown_by([] { ma::offload([] {}); }), EPERM);
 }
 
@@ -99,8 +101,9 @@ TEST(resolve, is_interrupted_at_once_and_leaves_nothing)
         t.attach(ex, [] { (void)ma::resolve("localhost", "80"); });
         ex.run_for(0ms);
         t.cancel();
-        t.wait();
-        EXPECT_TRUE(t.done());
+        while (!t.done()) {
+            ex.run();
+        }
     }
 }
 
