@@ -55,6 +55,41 @@ fn an_answer_crosses_the_cancel_of_the_join() {
     });
 }
 
+/// As `lives_on`, but the executor stays, and nobody runs it any more.
+fn rests(w: &World) {
+    w.collect(B);
+    assert!(w.run(B));
+    w.rest(B);
+}
+
+/// A join that travels to an executor that has nothing to do any more is answered, or not sent.
+#[test]
+fn a_join_meets_the_exit_and_an_executor_that_rests() {
+    check(3, || {
+        let world = World::new();
+        assert!(world.attach(B));
+        let other = spawn(&world, rests);
+        let (_, joining) = world.join(A, false);
+        assert_eq!(joining, Joining::Over(result(1)));
+        world.destroy(A);
+        other.join().unwrap();
+    });
+}
+
+/// The same with the cancel that follows it.
+#[test]
+fn a_cancel_of_a_join_meets_an_executor_that_rests() {
+    check(3, || {
+        let world = World::new();
+        assert!(world.attach(B));
+        let other = spawn(&world, rests);
+        let (_, joining) = world.join(A, true);
+        assert!([result(1), CANCELED].map(Joining::Over).contains(&joining), "{joining:?}");
+        world.destroy(A);
+        other.join().unwrap();
+    });
+}
+
 /// A third thread launches the task again on the same executor: a join that was for the run before
 /// is answered at once, and does not wait for the next.
 #[test]

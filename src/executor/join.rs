@@ -14,7 +14,9 @@
 //! 3. Mailboxes outlive everything; a closed one means its executor is gone, and with it `other`
 //!    has exited: an executor is not destroyed while a task is attached, and answers all JOINs it
 //!    has when it is. A launch that it refused is undone by the thread that asked for it, which
-//!    answers those who joined that run.
+//!    answers those who joined that run. An executor may live on, and nobody run it any more: so
+//!    nothing is posted about a run that is over, and `has_work` does not say no before what was
+//!    posted is answered.
 //! 4. The answer is the result of the run that was asked for, and of no other.
 
 use core::cell::Cell;
@@ -23,17 +25,18 @@ use core::ptr::{self, NonNull};
 
 use super::exit::Told;
 use super::grant::{Caller, Wait};
-use super::mailbox::{kind, Mailbox};
+use super::known::{look, result_of, Known, CHANGING_NS, GONE};
+use super::mailbox::{kind, Mailbox, Posted};
 use super::queue_left::until_unqueued;
 use super::scope::NEVER_NS;
 use super::wait::Waiter;
-use super::{Executor, BUDGET};
+use super::Executor;
 use crate::error::{Errno, RawResult};
 use crate::intrusive::Link;
 use crate::sys::backoff::Backoff;
 use crate::task::annex::note;
 use crate::task::header::{mark, TaskRef, Waits, ECANCELED};
-use crate::task::state::{self, Run, TaskState};
+use crate::task::state::Run;
 use crate::uring::kernel::Kernel;
 
 /// Who waits.
@@ -108,6 +111,30 @@ impl JoinRecord {
         unsafe { link.byte_sub(offset_of!(JoinRecord, unlink)).cast().as_ref() }
     }
 
+    /// # Safety
+    /// The record stays until what is posted is answered.
+    pub(super) unsafe fn post_join(&self) -> Posted {
+        // SAFETY: the caller's; it is in no list.
+        unsafe { self.away.post_of_run(self.link(), kind::JOIN, self.other.state(), self.run) }
+    }
+
+    /// False: the run is over, and JOIN answered, or about to be.
+    ///
+    /// # Safety
+    /// As `post_join`, and once only.
+    pub(super) unsafe fn post_unjoin(&self) -> bool {
+        let mut backoff = Backoff::new();
+        loop {
+            let state = self.other.state();
+            // SAFETY: the caller's.
+            match unsafe { self.away.post_of_run(self.unlink(), kind::UNJOIN, state, self.run) } {
+                Posted::Queued => return true,
+                Posted::Over => return false,
+                Posted::Closed => backoff.wait(), // It is about to go, or to open again.
+            }
+        }
+    }
+
     pub(super) fn link(&self) -> NonNull<Link> {
         NonNull::from(self).cast()
     }
@@ -129,48 +156,6 @@ impl JoinRecord {
         ptr::eq(self.away, mailbox).then_some(self.other)
     }
 }
-
-/// The run is over, and a later one may be overwriting its result.
-pub(super) const GONE: RawResult = RawResult::failure(Errno(libc::ESRCH));
-
-pub(super) fn result_of(state: TaskState<'_>, run: Run) -> RawResult {
-    state.result_of(run).map_or(GONE, RawResult::from_words)
-}
-
-/// What is known of a task that is to be joined.
-pub(super) enum Known {
-    Never,
-    Over(RawResult),
-    Under(Run, &'static Mailbox),
-    /// Another thread is in the middle of attaching it.
-    Changing,
-}
-
-/// ANY THREAD.
-pub(super) fn look(other: TaskRef) -> Known {
-    let task_state = other.state();
-    if task_state.run_state() == state::FRESH {
-        return Known::Never;
-    }
-    if let Some((run, mailbox)) = task_state.attached_run() {
-        // SAFETY: attached, so it was set, and mailboxes live for ever.
-        return Known::Under(run, unsafe { &*mailbox.cast::<Mailbox>() });
-    }
-    task_state
-        .settled()
-        .map_or(Known::Changing, |(_, result)| Known::Over(RawResult::from_words(result)))
-}
-
-/// The run is still under way. Its executor's mailbox may be closed all the same: for the moment in
-/// which an executor that is about to go finds that a launch has crossed the close, and opens it
-/// again.
-pub(super) fn is_under(state: TaskState<'_>, run: Run) -> bool {
-    state.attached_run().is_some_and(|(now, _)| now == run)
-}
-
-/// For another thread's handful of instructions: not a yield, as that one may be of a lower
-/// priority than this thread.
-pub(super) const CHANGING_NS: u64 = 20_000;
 
 /// How far a chain of tasks that join each other is followed.
 const CHAIN_MAX: usize = 64;
@@ -285,17 +270,19 @@ impl<K: Kernel> Executor<K> {
     #[inline(never)]
     fn join_remote(&self, task: TaskRef, record: &JoinRecord) -> RawResult {
         record.owed.set(1);
-        // SAFETY: the record stays until `owed` is 0, which ends the suspension below.
-        while !unsafe { record.away.post_pinned(record.link(), kind::JOIN) } {
-            if !is_under(record.other.state(), record.run) {
-                return result_of(record.other.state(), record.run); // Rule 3.
-            }
-            let slept = self.sleep(task, CHANGING_NS);
-            if slept != 0 {
-                return RawResult::from_kernel(slept);
+        loop {
+            // SAFETY: the record stays until `owed` is 0, which ends the suspension below.
+            match unsafe { record.post_join() } {
+                Posted::Queued => return self.await_join(task, record),
+                Posted::Over => return result_of(record.other.state(), record.run), // Rule 3.
+                Posted::Closed => {
+                    let slept = self.sleep(task, CHANGING_NS);
+                    if slept != 0 {
+                        return RawResult::from_kernel(slept);
+                    }
+                }
             }
         }
-        self.await_join(task, record)
     }
 
     /// A cancel of a task that joins. True: the wait is over, the task in no list.
@@ -332,14 +319,9 @@ impl<K: Kernel> Executor<K> {
             return;
         }
         record.owed.set(record.owed.get() + 1);
-        let mut backoff = Backoff::new();
         // SAFETY: as for JOIN.
-        while !unsafe { record.away.post_pinned(record.unlink(), kind::UNJOIN) } {
-            if !is_under(record.other.state(), record.run) {
-                record.owed.set(record.owed.get() - 1); // Rule 3: the answer is on its way.
-                return;
-            }
-            backoff.wait(); // For an executor that is about to go, or to open again.
+        if !unsafe { record.post_unjoin() } {
+            record.owed.set(record.owed.get() - 1); // Rule 3: the answer is on its way.
         }
     }
 
@@ -426,7 +408,8 @@ impl<K: Kernel> Executor<K> {
 
     /// Wakes those whose task has exited, so many at most: the result goes from record to record.
     pub(super) fn wake_joiners(&self, now: u64) {
-        for _ in 0..BUDGET {
+        let mut budget = self.budget(now);
+        while budget.take() {
             let Some(link) = self.woken_joins.pop_front() else { return };
             // SAFETY: only records of joiners that wait are in this list.
             let record = unsafe { JoinRecord::from_link(link) };

@@ -7,8 +7,9 @@
 use core::ptr::{self, NonNull};
 
 use super::grant::{Caller, Wait};
-use super::join::{is_under, look, result_of, JoinRecord, Joiner, Known, CHANGING_NS};
-use super::mailbox::kind;
+use super::join::{JoinRecord, Joiner};
+use super::known::{look, result_of, Known, CHANGING_NS};
+use super::mailbox::Posted;
 use super::Executor;
 use crate::error::{Errno, RawResult, Res};
 use crate::sys::backoff::Backoff;
@@ -63,6 +64,9 @@ impl<K: Kernel> Executor<K> {
         let mut backoff = Backoff::new();
         let (run, away) = loop {
             match look(other) {
+                Known::Under(_, away) if !away.is_of_this_process() => {
+                    return Some(RawResult::failure(Errno(libc::EPERM))); // The parent's.
+                }
                 Known::Under(run, away) => break (run, away),
                 Known::Over(result) => return Some(result),
                 Known::Never => return Some(RawResult::failure(Errno(libc::EINVAL))),
@@ -79,15 +83,17 @@ impl<K: Kernel> Executor<K> {
             return None;
         }
         record.owed.set(1);
-        // SAFETY: the record stays until `owed` is 0, which `end_join_case` waits for.
-        while !unsafe { away.post_pinned(record.link(), kind::JOIN) } {
-            if !is_under(other.state(), run) {
-                record.owed.set(0);
-                return Some(result_of(other.state(), run));
+        loop {
+            // SAFETY: the record stays until `owed` is 0, which `end_join_case` waits for.
+            match unsafe { record.post_join() } {
+                Posted::Queued => return None,
+                Posted::Over => {
+                    record.owed.set(0);
+                    return Some(result_of(other.state(), run));
+                }
+                Posted::Closed => backoff.wait(),
             }
-            backoff.wait();
         }
-        None
     }
 
     /// JOINED or UNJOINED has come back, and no link is on its way any more.

@@ -11,6 +11,7 @@ use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::MutexGuard;
 
+use super::known;
 use crate::error::Res;
 use crate::intrusive::{Chain, Link, MpscQueue, Push};
 use crate::sys::alloc;
@@ -19,6 +20,7 @@ use crate::sys::fork::{ForkLock, Watch};
 use crate::sys::thread::{self, OwnerNumber};
 use crate::task::header::TaskRef;
 use crate::task::requests::Requests;
+use crate::task::state::{Run, TaskState};
 use crate::uring::kernel::Waker;
 
 /// What a link in an inbox is part of.
@@ -37,6 +39,17 @@ pub mod kind {
     pub const UNPARK: usize = 5;
     /// `grant::Wait::link`: the same.
     pub const GRANT: usize = 6;
+}
+
+/// What became of a message about a run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Posted {
+    Queued,
+    /// Its run is over.
+    Over,
+    /// Its executor is gone, and the run will be seen to be over; or it has found work as it went,
+    /// and opens again.
+    Closed,
 }
 
 pub struct Mailbox {
@@ -196,6 +209,42 @@ impl Mailbox {
         self.pinned(|| unsafe { self.post(link, kind) })
     }
 
+    /// ANY THREAD. What concerns a run of a task, to the executor that had it attached: refused
+    /// once that run is over, as the executor may be one that nobody runs any more. Its `settle`
+    /// finds what was posted: it either sees the pin, and waits, or has made the end of the run
+    /// visible (the fences order the one's write and look against the other's).
+    ///
+    /// # Safety
+    /// As `post`.
+    pub(super) unsafe fn post_of_run(
+        &self,
+        link: NonNull<Link>,
+        kind: usize,
+        state: TaskState<'_>,
+        run: Run,
+    ) -> Posted {
+        let open = self.inbox.pin_open();
+        let posted = if !known::is_under(state, run) {
+            Posted::Over
+        // SAFETY: the caller's; the pin keeps the owner.
+        } else if open && unsafe { self.post(link, kind) } {
+            Posted::Queued
+        } else {
+            Posted::Closed
+        };
+        self.inbox.unpin();
+        posted
+    }
+
+    /// The owner, with nothing attached: nobody is about to post what concerns a run that is over.
+    /// What was posted is in the inbox then.
+    pub(crate) fn settle(&self) {
+        let mut backoff = Backoff::new();
+        while self.inbox.pinned() {
+            backoff.wait();
+        }
+    }
+
     /// ANY THREAD, also in a signal handler. Has a `run` that sleeps, or the next one, return.
     pub(crate) fn ask_wake(&self) {
         // Released by the notification.
@@ -310,10 +359,7 @@ impl Mailbox {
     /// Waits until no foreign thread is about to wake the owner (a handful of instructions of
     /// theirs), then gives the mailbox to the next executor.
     pub(crate) fn recycle(&'static self) {
-        let mut backoff = Backoff::new();
-        while self.inbox.pinned() {
-            backoff.wait();
-        }
+        self.settle();
         self.eventfd.store(-1, Ordering::Release);
         self.owner.set_nobody();
         let mut first = spare();

@@ -6,6 +6,7 @@
 //! only the child of a fork changes, in its copy: these any thread may read.
 
 pub mod attach;
+mod budget;
 pub mod buffers;
 pub mod cancel;
 mod closing;
@@ -15,6 +16,7 @@ pub mod grant;
 pub mod head;
 pub mod join;
 pub mod join_case;
+mod known;
 pub mod mailbox;
 pub mod meter;
 mod next;
@@ -60,10 +62,6 @@ use mailbox::Mailbox;
 use next::Next;
 use queue::Queue;
 use reference::Reference;
-
-/// One look at completions, timers, mail or joiners takes in so many at most; the rest stays
-/// queued, in order. A few times what runs between two looks, so that a look keeps up.
-pub const BUDGET: usize = 256;
 
 #[repr(C, align(128))]
 pub struct Executor<K: Kernel> {
@@ -232,13 +230,32 @@ impl<K: Kernel> Executor<K> {
 
     /// True while a task is attached.
     pub fn has_work(&self) -> bool {
-        // Who joins what has exited is woken too: the caller may not come again.
-        while self.attached() == 0 && (self.has_mail_left() || self.has_woken_joins()) {
-            if self.has_mail_left() {
-                self.collect_mailbox();
-            }
-            self.wake_joiners(self.stamp());
+        self.attached() != 0 || self.has_late_work()
+    }
+
+    /// The caller may not come again: who joins what has exited is woken, and who is about to ask
+    /// for it is waited for, a handful of instructions of another thread's.
+    #[cold]
+    #[inline(never)]
+    fn has_late_work(&self) -> bool {
+        if !self.is_mine() {
+            return false; // The child of a fork: those who ask are in the parent.
         }
-        self.attached() != 0
+        loop {
+            while self.has_mail_left() || self.has_woken_joins() {
+                let now = self.stamp();
+                if self.has_mail_left() {
+                    self.collect_mailbox(now);
+                }
+                self.wake_joiners(now);
+                if self.attached() != 0 {
+                    return true;
+                }
+            }
+            self.mailbox.settle();
+            if !self.has_mail_left() {
+                return false;
+            }
+        }
     }
 }

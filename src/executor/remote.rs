@@ -7,7 +7,7 @@ use super::join::{self, JoinRecord};
 use super::mailbox::{kind, Mailbox};
 use super::park::ParkRecord;
 use super::watch::by;
-use super::{Executor, BUDGET};
+use super::Executor;
 use crate::error::{Errno, Res};
 use crate::intrusive::{Chain, Link, Reversal};
 use crate::stack::pool;
@@ -132,7 +132,7 @@ impl<K: Kernel> Executor<K> {
     /// Takes in what other threads left: so much at most, in order.
     #[cold]
     #[inline(never)]
-    pub(super) fn collect_mailbox(&self) {
+    pub(super) fn collect_mailbox(&self, now: u64) {
         let mut turning = self.turning.replace(Reversal::NONE);
         let mut mail = self.mail.replace(Chain::EMPTY);
         if mail.is_empty() {
@@ -151,11 +151,10 @@ impl<K: Kernel> Executor<K> {
             });
             mail = turned.unwrap_or(Chain::EMPTY);
         }
-        let mut left = BUDGET;
-        while left != 0 {
+        let mut budget = self.budget(now);
+        while budget.take() {
             let Some((link, what)) = mail.pop() else { break };
             self.deal_with(link, what);
-            left -= 1;
         }
         self.mail_taken.set(!(mail.is_empty() && turning.is_empty()));
         self.turning.set(turning);
@@ -165,7 +164,7 @@ impl<K: Kernel> Executor<K> {
     /// As `collect_mailbox`, all that is there.
     pub(super) fn collect_all_mail(&self) {
         while self.has_mail_left() {
-            self.collect_mailbox();
+            self.collect_mailbox(self.stamp());
         }
     }
 

@@ -8,10 +8,11 @@
 //!         t0      t1     t2     t3       t4        t5           tn      end
 //! ```
 
+use super::budget::STEP;
 use super::head::{add, dec, inc};
 use super::scope::Scope;
 use super::watch::by;
-use super::{Executor, BUDGET};
+use super::Executor;
 use crate::error::{Errno, RawResult, Res};
 use crate::reactor::Completed;
 use crate::sched::timers::Due;
@@ -330,7 +331,7 @@ impl<K: Kernel> Executor<K> {
         let kernel = &self.reactor.kernel;
         self.reap(now);
         if self.has_mail_left() {
-            self.collect_mailbox();
+            self.collect_mailbox(now);
         }
         if !self.timers.is_empty() {
             self.expire(now);
@@ -381,19 +382,27 @@ impl<K: Kernel> Executor<K> {
     #[inline(always)]
     fn reap(&self, now: u64) {
         let mut completed = 0;
-        self.reactor.reap(self.address(), BUDGET, |what| match what {
-            Completed::Inline(task) => {
-                completed += 1;
-                self.make_ready(task, now);
+        let mut budget = self.budget(now);
+        loop {
+            let step = budget.take_step();
+            let reaped = self.reactor.reap(self.address(), step, |what| match what {
+                Completed::Inline(task) => {
+                    completed += 1;
+                    self.make_ready(task, now);
+                }
+                Completed::Record { record, over } => self.record_completed(record, over, now),
+            });
+            if reaped < STEP {
+                break;
             }
-            Completed::Record { record, over } => self.record_completed(record, over, now),
-        });
+        }
         add(&self.head.total_io_completed, completed);
     }
 
     fn expire(&self, now: u64) {
         let now_ns = self.reactor.kernel.now_boot_ns();
-        for _ in 0..BUDGET {
+        let mut budget = self.budget(now);
+        while budget.take() {
             let Some(due) = self.timers.pop_expired(now_ns) else { return };
             self.timers.prefetch();
             match due {

@@ -11,8 +11,9 @@ use core::sync::atomic::{
 };
 
 use super::grant::Caller;
-use super::join::{is_under, look, result_of, JoinRecord, Joiner, Known, GONE};
-use super::mailbox::{kind, Mailbox};
+use super::join::{JoinRecord, Joiner};
+use super::known::{is_under, look, result_of, Known, GONE};
+use super::mailbox::{Mailbox, Posted};
 use super::queue_left::until_unqueued;
 use crate::error::{Errno, RawResult};
 use crate::sys::backoff::Backoff;
@@ -124,17 +125,18 @@ fn wait_for(other: TaskRef, run: Run, away: &'static Mailbox, deadline_ns: u64) 
     };
     let record =
         waiter.record.get_or_init(|| JoinRecord::new(Joiner::Thread(waiter), other, run, away));
-    // SAFETY: in place until the last holder lets go; JOIN's answer does for its own.
-    let post = || unsafe { away.post_pinned(record.link(), kind::JOIN) };
     let mut backoff = Backoff::new();
-    while !post() {
-        if !is_under(other.state(), run) {
-            // Its executor is gone, and with it the run is over.
-            waiter.release();
-            waiter.release();
-            return result_of(other.state(), run);
+    loop {
+        // SAFETY: in place until the last holder lets go; JOIN's answer does for its own.
+        match unsafe { record.post_join() } {
+            Posted::Queued => break,
+            Posted::Over => {
+                waiter.release();
+                waiter.release();
+                return result_of(other.state(), run);
+            }
+            Posted::Closed => backoff.wait(),
         }
-        backoff.wait();
     }
     let mut looks_ns = FIRST_LOOK_NS;
     let mut over = false;
@@ -161,14 +163,9 @@ fn wait_for(other: TaskRef, run: Run, away: &'static Mailbox, deadline_ns: u64) 
     let result = waiter.result();
     if result.is_none() {
         waiter.hold(); // UNJOIN.
-        let mut backoff = Backoff::new();
-        // SAFETY: as for JOIN.
-        while !unsafe { away.post_pinned(record.unlink(), kind::UNJOIN) } {
-            if !is_under(other.state(), run) {
-                waiter.release();
-                break;
-            }
-            backoff.wait();
+                       // SAFETY: as for JOIN.
+        if !unsafe { record.post_unjoin() } {
+            waiter.release();
         }
     }
     waiter.release();

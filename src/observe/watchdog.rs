@@ -71,7 +71,7 @@ pub fn start(limit_ns: u64, tell: Tell, of: *mut c_void) -> Res<()> {
     let state = STATE.load(Relaxed).wrapping_add(1) | 1;
     STATE.store(state, Release);
     let begun = begun.and_then(|()| {
-        helper::spawn("ma-watchdog", move || {
+        helper::spawn(c"ma-watchdog", move || {
             let callback = callback;
             watch(limit_ns.max(1_000), state, callback.0, callback.1);
             ENDED.store(1, Release);

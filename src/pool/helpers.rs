@@ -16,6 +16,7 @@
 //! 4. Jobs end, helpers and new threads are woken and made with the lock open.
 
 use core::cell::Cell;
+use core::ffi::CStr;
 use core::mem::offset_of;
 use core::ptr::NonNull;
 use core::sync::atomic::{
@@ -80,13 +81,13 @@ unsafe impl Send for State {}
 
 pub(super) struct Helpers {
     state: ForkLock<State>,
-    name: &'static str,
+    name: &'static CStr,
 }
 
 /// For functions that block.
-pub(super) static WORK: Helpers = Helpers::new("blocking");
+pub(super) static WORK: Helpers = Helpers::new(c"blocking");
 /// For name services: a slow one does not keep the others waiting.
-pub(super) static NAMES: Helpers = Helpers::new("resolve");
+pub(super) static NAMES: Helpers = Helpers::new(c"resolve");
 
 extern "C" fn before_fork() {
     WORK.state.hold();
@@ -184,7 +185,7 @@ impl State {
 }
 
 impl Helpers {
-    const fn new(name: &'static str) -> Self {
+    const fn new(name: &'static CStr) -> Self {
         let state = State {
             jobs: [Fifo::new(), Fifo::new(), Fifo::new()],
             idle: None,

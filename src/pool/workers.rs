@@ -183,7 +183,7 @@ impl Pool {
             state.starting += 1;
             let options = state.options;
             self.queue.add_worker();
-            if let Err(errno) = helper::spawn("pool", move || work(self, &options, cpu)) {
+            if let Err(errno) = helper::spawn(c"pool", move || work(self, &options, cpu)) {
                 self.queue.remove_worker();
                 state.starting -= 1;
                 state.failed =

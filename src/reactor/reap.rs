@@ -22,10 +22,15 @@ pub enum Completed<'a> {
 
 impl<K: Kernel> Reactor<K> {
     /// Takes the completions that are visible, `max` at most, for the executor at `executor`;
-    /// `each` is called in the order of completion.
+    /// `each` is called in the order of completion. How many there were.
     #[inline(always)]
-    pub fn reap(&self, executor: *mut c_void, max: usize, mut each: impl FnMut(Completed<'_>)) {
-        self.kernel.for_each_completion(max, |cqe| {
+    pub fn reap(
+        &self,
+        executor: *mut c_void,
+        max: usize,
+        mut each: impl FnMut(Completed<'_>),
+    ) -> usize {
+        let taken = self.kernel.for_each_completion(max, |cqe| {
             if cqe.user_data & TAG_MASK != 0 {
                 if let Some(completed) = self.complete_other(cqe) {
                     each(completed);
@@ -37,6 +42,7 @@ impl<K: Kernel> Reactor<K> {
         while let Some(record) = self.pop_ended() {
             each(Completed::Record { record, over: true });
         }
+        taken
     }
 
     #[inline(always)]

@@ -1,7 +1,7 @@
 //! Threads that the library makes for itself. They take none of the program's signals, but those
 //! that a fault of their own raises and that of profilers.
 
-use core::ffi::c_void;
+use core::ffi::{c_void, CStr};
 use core::mem::MaybeUninit;
 use core::ptr;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -23,7 +23,7 @@ const KEPT: [libc::c_int; 8] = [
 const STACK_BYTES: usize = 2 << 20;
 
 /// Runs `f` on a new thread, which nobody joins. EXPENSIVE. EAGAIN: no more threads; ENOMEM.
-pub fn spawn(name: &str, f: impl FnOnce() + Send + 'static) -> Res<()> {
+pub fn spawn(name: &'static CStr, f: impl FnOnce() + Send + 'static) -> Res<()> {
     stay_loaded();
     let mut all = MaybeUninit::<libc::sigset_t>::uninit();
     let mut before = MaybeUninit::<libc::sigset_t>::uninit();
@@ -36,10 +36,48 @@ pub fn spawn(name: &str, f: impl FnOnce() + Send + 'static) -> Res<()> {
         }
         libc::pthread_sigmask(libc::SIG_BLOCK, all.as_ptr(), before.as_mut_ptr());
     }
-    let made = std::thread::Builder::new().name(name.into()).stack_size(STACK_BYTES).spawn(f);
+    let made = create(Box::into_raw(Box::new(Start { name, f: Box::new(f) })));
     // SAFETY: written by the call above, which fails for no valid `how`.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut()) };
-    made.map(drop).map_err(Errno::from)
+    made
+}
+
+struct Start {
+    name: &'static CStr,
+    f: Box<dyn FnOnce() + Send>,
+}
+
+/// Not by `std::thread`, which would take twice our own thread-local storage in every program.
+fn create(start: *mut Start) -> Res<()> {
+    let mut attr = MaybeUninit::<libc::pthread_attr_t>::uninit();
+    let mut thread = MaybeUninit::<libc::pthread_t>::uninit();
+    // SAFETY: the attributes are initialised first, and destroyed; both values set are valid. What
+    // `start` points to is the new thread's; where there is none it is taken back.
+    unsafe {
+        if libc::pthread_attr_init(attr.as_mut_ptr()) != 0 {
+            drop(Box::from_raw(start));
+            return Err(Errno(libc::ENOMEM));
+        }
+        libc::pthread_attr_setstacksize(attr.as_mut_ptr(), STACK_BYTES);
+        libc::pthread_attr_setdetachstate(attr.as_mut_ptr(), libc::PTHREAD_CREATE_DETACHED);
+        let r = libc::pthread_create(thread.as_mut_ptr(), attr.as_ptr(), begin, start.cast());
+        libc::pthread_attr_destroy(attr.as_mut_ptr());
+        if r != 0 {
+            drop(Box::from_raw(start));
+            return Err(Errno(r));
+        }
+    }
+    Ok(())
+}
+
+/// A panic that leaves `f` aborts, as every one does that would leave a C function.
+extern "C" fn begin(start: *mut c_void) -> *mut c_void {
+    // SAFETY: `create` gave it to this thread alone.
+    let start = unsafe { Box::from_raw(start.cast::<Start>()) };
+    // SAFETY: the thread's own, and a string.
+    unsafe { libc::pthread_setname_np(libc::pthread_self(), start.name.as_ptr()) };
+    (start.f)();
+    ptr::null_mut()
 }
 
 /// A plugin with the archive inside must not be unloaded under a thread that sleeps in its code. So

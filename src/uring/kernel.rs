@@ -181,13 +181,14 @@ pub trait Kernel {
     fn pop(&self) -> Option<Cqe>;
 
     /// Completions that are visible without a system call, oldest first, `max` at most; the rest
-    /// stay. `each` does not call the kernel.
+    /// stay. `each` does not call the kernel. How many it were.
     #[inline(always)]
-    fn for_each_completion(&self, max: usize, mut each: impl FnMut(Cqe)) {
-        for _ in 0..max {
-            let Some(cqe) = self.pop() else { return };
+    fn for_each_completion(&self, max: usize, mut each: impl FnMut(Cqe)) -> usize {
+        for taken in 0..max {
+            let Some(cqe) = self.pop() else { return taken };
             each(cqe);
         }
+        max
     }
 
     /// True if completions wait inside the kernel for an `enter` (deferred task work, overflow).

@@ -114,10 +114,8 @@ impl Kernel for RealKernel {
     }
 
     #[inline(always)]
-    fn for_each_completion(&self, max: usize, each: impl FnMut(Cqe)) {
-        if let Some(ring) = self.ring() {
-            ring.for_each_completion(max, each);
-        }
+    fn for_each_completion(&self, max: usize, each: impl FnMut(Cqe)) -> usize {
+        self.ring().map_or(0, |ring| ring.for_each_completion(max, each))
     }
 
     #[inline]

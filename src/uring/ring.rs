@@ -152,8 +152,9 @@ impl Ring {
     /// As `pop` until there is none, with the queue borrowed once. (Neither `each` nor `wakeup`
     /// touches it: rule 1.)
     #[inline(always)]
-    pub(super) fn for_each_completion(&self, max: usize, mut each: impl FnMut(Cqe)) {
-        let mut taken = self.taken.get();
+    pub(super) fn for_each_completion(&self, max: usize, mut each: impl FnMut(Cqe)) -> usize {
+        let before = self.taken.get();
+        let mut taken = before;
         // SAFETY: rule 1.
         for cqe in unsafe { self.uring().completion_shared() }.take(max) {
             taken += 1;
@@ -165,6 +166,7 @@ impl Ring {
             }
         }
         self.taken.set(taken);
+        taken.wrapping_sub(before) as usize
     }
 
     #[inline]

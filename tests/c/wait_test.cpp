@@ -226,7 +226,19 @@ TEST(Wait, is_refused_in_the_child_of_a_fork)
             joiner.attach(own);
             own.finish();
         }).join();
-        _exit(waited == EPERM && joined == EPERM ? 0 : 1);
+        int selected = 0;
+        std::thread([&] {
+            Executor own(0);
+            Task joiner([&](monad_async_task self) {
+                monad_async_select_case of[] = {monad_async_case_join(task)};
+                (void)monad_async_select(self, of, 1);
+                selected = of[0].result.error;
+                return success();
+            });
+            joiner.attach(own);
+            own.finish();
+        }).join();
+        _exit(waited == EPERM && joined == EPERM && selected == EPERM ? 0 : 1);
     }
     int status = -1;
     EXPECT_EQ(waitpid(child, &status, 0), child);

@@ -141,13 +141,10 @@ impl World {
         self.record.home.set(home);
         self.record.away.set(away);
         self.record.owed.set(1);
-        while !self.post_pinned(away, &self.record.link, kind::JOIN) {
-            if !is_under(self.task().state(), run) {
-                return Joining::Over(result_of(self.task().state(), run));
-            }
-            thread::yield_now();
+        match self.post_of_run(away, &self.record.link, kind::JOIN) {
+            true => Joining::Waits,
+            false => Joining::Over(result_of(self.task().state(), run)),
         }
-        Joining::Waits
     }
 
     fn unjoin_remote(&self) {
@@ -156,13 +153,27 @@ impl World {
             return;
         }
         record.owed.set(record.owed.get() + 1);
-        if !self.post_pinned(record.away.get(), &record.unlink, kind::UNJOIN) {
+        if !self.post_of_run(record.away.get(), &record.unlink, kind::UNJOIN) {
             record.owed.set(record.owed.get() - 1);
         }
     }
 
     pub(super) fn join_answered(&self) {
         self.record.owed.set(self.record.owed.get() - 1);
+    }
+
+    /// False: the run is over.
+    fn post_of_run(&self, ex: usize, link: &Link, kind: usize) -> bool {
+        loop {
+            let open = self.inbox(ex).pin_open();
+            let under = is_under(self.task().state(), self.record.run.get());
+            let posted = under && open && self.post(ex, link, kind);
+            self.inbox(ex).unpin();
+            if posted || !under {
+                return posted;
+            }
+            thread::yield_now();
+        }
     }
 
     fn post_pinned(&self, ex: usize, link: &Link, kind: usize) -> bool {

@@ -338,6 +338,17 @@ impl World {
         }
     }
 
+    /// `has_work`, with nothing attached, after which nobody runs it any more.
+    pub fn rest(&self, ex: usize) {
+        loop {
+            self.collect(ex);
+            self.settle(ex);
+            if !self.inbox(ex).has_any() {
+                return;
+            }
+        }
+    }
+
     /// Nothing to do: sleeps, unless something has come.
     pub fn sleep(&self, ex: usize) {
         if self.inbox(ex).try_sleep() {
@@ -350,10 +361,14 @@ impl World {
     pub fn destroy(&self, ex: usize) {
         let late = self.inbox(ex).close();
         self.deal_with(ex, late);
+        self.settle(ex);
+        self.executors[ex].waker_valid.set(false);
+    }
+
+    fn settle(&self, ex: usize) {
         while self.inbox(ex).pinned() {
             thread::yield_now();
         }
-        self.executors[ex].waker_valid.set(false);
     }
 
     fn launched(&self, ex: usize) {

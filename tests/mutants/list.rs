@@ -340,8 +340,8 @@ pub const LOOP: &[Mutant] = &[
     Mutant {
         bug: "a message that an executor which is gone refused is waited for",
         file: "src/executor/join.rs",
-        right: "unsafe { record.away.post_pinned(record.unlink(), kind::UNJOIN) }",
-        wrong: "let _ = unsafe { record.away.post_pinned(record.unlink(), kind::UNJOIN) }; true",
+        right: "Posted::Over => return false,",
+        wrong: "Posted::Over => return true,",
     },
     Mutant {
         bug: "who joins goes on while a message of its is on its way",

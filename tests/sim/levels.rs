@@ -159,7 +159,7 @@ impl State {
             _ => {
                 let run = o.attached;
                 self.post(1 - ex, Mail::Join { joiner: i, other, run });
-                self.left(i, Stage::Away { other, owed: 1, registered: false, asked: false });
+                self.left(i, Stage::Away { other, run, owed: 1, registered: false, asked: false });
             }
         }
     }
@@ -229,11 +229,13 @@ impl State {
             Stage::Join(other) => {
                 self.t(other).joiners.retain(|j| j.0 != i);
             }
-            Stage::Away { asked: false, other, owed, registered } => {
-                // Where there is no executor any more, the answer is on its way.
-                let sent = self.ex[1 - ex as usize].alive;
+            Stage::Away { asked: false, other, run, owed, registered } => {
+                // Where there is no executor any more, or the run is over, the answer is on its way.
+                let o = self.t(other);
+                let under = o.stage != Stage::Idle && o.attached == run;
+                let sent = under && self.ex[1 - ex as usize].alive;
                 let owed = owed + u8::from(sent);
-                self.t(i).stage = Stage::Away { other, owed, registered, asked: true };
+                self.t(i).stage = Stage::Away { other, run, owed, registered, asked: true };
                 if sent {
                     self.post(1 - ex, Mail::Unjoin { joiner: i });
                 }

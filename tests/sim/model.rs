@@ -47,6 +47,7 @@ pub enum Stage {
     /// Joins a task of the other executor; so many messages are on their way.
     Away {
         other: u8,
+        run: u64,
         owed: u8,
         registered: bool,
         asked: bool,
