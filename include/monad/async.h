@@ -6,6 +6,7 @@
 
 #include "async/blocking.h"
 #include "async/buffer.h"
+#include "async/buffer_set.h"
 #include "async/channel.h"
 #include "async/executor.h"
 #include "async/file.h"

@@ -8,6 +8,7 @@
 
 #include "async/blocking.hpp"
 #include "async/buffer.hpp"
+#include "async/buffer_set.hpp"
 #include "async/bytes.hpp"
 #include "async/channel.hpp"
 #include "async/coroutine.hpp"

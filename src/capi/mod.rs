@@ -4,6 +4,7 @@
 pub mod barrier;
 pub mod blocking;
 pub mod buffer;
+pub mod buffer_set;
 pub mod channel;
 pub mod condition;
 pub mod event;

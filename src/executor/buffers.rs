@@ -14,6 +14,7 @@ use super::Executor;
 use crate::error::{Errno, Res};
 use crate::intrusive::Link;
 use crate::reactor::buffers::Buffers;
+use crate::reactor::fixed::{Fixed, Memory};
 use crate::task::header::TaskRef;
 use crate::uring::kernel::Kernel;
 
@@ -44,6 +45,28 @@ impl<K: Kernel> Executor<K> {
         }
         // SAFETY: the caller's.
         unsafe { self.reactor.remove_buffers(buffers) }
+    }
+
+    /// EXPENSIVE. As `Reactor::register_fixed`.
+    ///
+    /// # Safety
+    /// As there.
+    pub unsafe fn register_fixed(
+        &self,
+        memory: NonNull<Memory>,
+        like: Option<&Fixed>,
+    ) -> Res<NonNull<Fixed>> {
+        // SAFETY: the caller's.
+        unsafe { self.reactor.register_fixed(self.address(), memory, like) }
+    }
+
+    /// EXPENSIVE.
+    ///
+    /// # Safety
+    /// As `Reactor::unregister_fixed`.
+    pub unsafe fn unregister_fixed(&self, at: NonNull<Fixed>) {
+        // SAFETY: the caller's.
+        unsafe { self.reactor.unregister_fixed(at) };
     }
 
     /// One of `buffers` is free: who waits longest has its turn.

@@ -11,7 +11,7 @@ use crate::reactor::buffers::Buffers;
 use crate::reactor::operation::{bit, Op, State, ENOENT};
 use crate::reactor::rows::is_marked;
 use crate::reactor::validate::Completes;
-use crate::reactor::{operation, validate};
+use crate::reactor::{fixed, operation, validate};
 use crate::task::header::{mark, TaskRef, Waits};
 use crate::trace::Kind;
 use crate::uring::kernel::{op, Kernel, Sqe};
@@ -42,6 +42,7 @@ impl<K: Kernel> Executor<K> {
             return Err(Errno(libc::ENOTSUP));
         }
         let sqe = record.sqe.get();
+        let on = if fixed::is_on_buffer(&sqe) { self.reactor.fixed_of(&sqe)? } else { None };
         let row = if is_marked(&sqe) { self.prepare_write(record, &sqe)? } else { None };
         let (bits, buffers) = match validate::record(&sqe)? {
             Completes::Singly if row.is_some() => (bit::ORDERED, None),
@@ -52,8 +53,14 @@ impl<K: Kernel> Executor<K> {
                 (bit::STREAM, Some(buffers))
             }
         };
+        if let Some((fixed, number)) = on {
+            record.sqe.set(fixed.entry(number, &record.sqe.get()));
+        }
         // SAFETY: the caller's.
         unsafe { self.begin(task, record, bits, buffers, row.unwrap_or_default()) };
+        if let Some((fixed, number)) = on {
+            record.uses(fixed.users(number));
+        }
         Ok(())
     }
 

@@ -67,6 +67,7 @@ impl<K: Kernel> Executor<K> {
         mailbox.set_gone();
         self.settle();
         self.reactor.remove_all_buffers();
+        self.reactor.forget_all_fixed();
         self.release_reference();
         mailbox.recycle();
         Ok(())

@@ -28,6 +28,7 @@
 pub mod buffers;
 mod cancel;
 mod closing;
+pub mod fixed;
 pub mod operation;
 mod ordered;
 mod priority;
@@ -48,6 +49,7 @@ use crate::task::list::TaskList;
 use crate::uring::kernel::Kernel;
 use buffers::Buffers;
 use closing::Closings;
+use fixed::Fixed;
 use operation::Op;
 use rows::Rows;
 
@@ -77,6 +79,8 @@ pub struct Reactor<K> {
     secret: u64,
     /// Those of its operations that complete as a stream.
     buffers: Cell<Option<NonNull<Buffers>>>,
+    /// Registered buffers.
+    fixed: Cell<Option<NonNull<Fixed>>>,
     pub closings: Closings,
     pub rows: Rows,
 }
@@ -95,6 +99,7 @@ impl<K: Kernel> Reactor<K> {
             cancels: Cell::new(0),
             secret: number.wrapping_mul(0xd6e8_feb8_6659_fd93),
             buffers: Cell::new(None),
+            fixed: Cell::new(None),
             closings: Closings::new(),
             rows: Rows::default(),
         }

@@ -29,9 +29,11 @@
 use core::cell::Cell;
 use core::ffi::c_void;
 use core::mem::offset_of;
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
+use core::sync::atomic::AtomicU32;
 
 use super::buffers::{Buffers, NONE};
+use super::fixed;
 use crate::error::{Errno, RawResult, Res};
 use crate::intrusive::Link;
 use crate::task::header::{mark, TaskRef};
@@ -94,8 +96,9 @@ pub struct Op {
     pub pending: Cell<u32>,
     /// How often it was begun again.
     pub retries: Cell<u32>,
-    /// A stream into buffers: where those of its completions are that nobody took.
-    buffers: Cell<Option<NonNull<Buffers>>>,
+    /// A stream into buffers: where those of its completions are that nobody took. On a registered
+    /// buffer: its count of operations in flight, with bit 0 set. Else null.
+    buffers: Cell<*const u8>,
     /// Of a record of a row, the number of that.
     first: Cell<u16>,
     last: Cell<u16>,
@@ -132,7 +135,7 @@ impl Op {
             outcome_flags: 0.into(),
             pending: 0.into(),
             retries: 0.into(),
-            buffers: Cell::new(None),
+            buffers: Cell::new(ptr::null()),
             first: NONE.into(),
             last: NONE.into(),
             progress: 0.into(),
@@ -217,7 +220,7 @@ impl Op {
         self.pending.set(0);
         self.retries.set(0);
         self.progress.set(0);
-        self.buffers.set(None);
+        self.buffers.set(ptr::null());
         self.first.set(NONE);
         self.last.set(NONE);
         self.is_in_flight.set(true);
@@ -246,12 +249,36 @@ impl Op {
     /// It receives into these, which outlive it.
     pub fn receives_into(&self, buffers: &Buffers) {
         buffers.streams.set(buffers.streams.get() + 1);
-        self.buffers.set(Some(NonNull::from(buffers)));
+        self.buffers.set(ptr::from_ref(buffers).cast());
+    }
+
+    /// It is on a registered buffer with this count, which outlives it: the buffer is not given
+    /// back while in use.
+    pub fn uses(&self, users: &AtomicU32) {
+        fixed::used(users);
+        self.buffers.set(ptr::from_ref(users).cast::<u8>().wrapping_add(1));
+    }
+
+    /// The kernel is done with it.
+    fn done(&self) {
+        self.state.set(State::Done);
+        let kept = self.buffers.get();
+        if kept.addr() & 1 != 0 {
+            self.buffers.set(ptr::null());
+            // SAFETY: bit 0 says that it is one; a registration stays while one of its buffers is
+            // in use.
+            fixed::unused(unsafe { &*kept.wrapping_sub(1).cast::<AtomicU32>() });
+            self.sqe.set(fixed::as_given(&self.sqe.get()));
+        }
     }
 
     fn buffers(&self) -> Option<&Buffers> {
-        // SAFETY: kept by `streams` while in flight.
-        self.buffers.get().map(|buffers| unsafe { buffers.as_ref() })
+        let kept = self.buffers.get();
+        if kept.addr() & 1 != 0 {
+            return None;
+        }
+        // SAFETY: null, or kept by `streams` while in flight.
+        unsafe { kept.cast::<Buffers>().as_ref() }
     }
 
     /// A completion of a stream into buffers has come; False: it is not ours.
@@ -283,7 +310,7 @@ impl Op {
 
     /// A completion has come; `over`: the last one. What it brings and its flags are one.
     pub fn completed(&self, res: i32, flags: u32, over: bool) {
-        if self.pending.get() == 0 || self.buffers.get().is_some() {
+        if self.pending.get() == 0 || self.buffers().is_some() {
             self.outcome.set(res);
             self.pend();
         } else {
@@ -293,7 +320,7 @@ impl Op {
         }
         self.outcome_flags.set(flags);
         if over {
-            self.state.set(State::Done);
+            self.done();
         }
     }
 
@@ -334,7 +361,7 @@ impl Op {
     /// Takes all that is pending, for nobody: buffers go back. Those that were given back to, if it
     /// was some.
     pub fn discard(&self) -> Option<NonNull<Buffers>> {
-        let buffers = self.buffers.get();
+        let buffers = self.buffers().map(NonNull::from);
         let mut freed = None;
         while self.pending.get() != 0 {
             let over = self.take();
@@ -359,7 +386,7 @@ impl Op {
         self.is_in_flight.set(false);
         if let Some(buffers) = self.buffers() {
             buffers.streams.set(buffers.streams.get() - 1);
-            self.buffers.set(None);
+            self.buffers.set(ptr::null());
         }
         // SAFETY: in flight until now, so in that list.
         unsafe { task.operations.remove(self.of_task()) };

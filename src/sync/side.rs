@@ -43,6 +43,11 @@ impl Side for Shared {
 }
 
 impl Shared {
+    /// Nobody holds it.
+    pub fn open_one() -> Self {
+        Self(Latch::new())
+    }
+
     /// Another thread holds it, for some instructions, unless it was interrupted there.
     #[cold]
     #[inline(never)]

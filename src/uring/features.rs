@@ -18,6 +18,7 @@ pub(super) fn learn(ring: &mut Ring, mask: u32, dropped: &mut Text) -> Result<()
     try_no_iowait(ring, mask, dropped);
     learn_opcodes(ring, mask);
     learn_no_signal(ring, mask, dropped);
+    try_fixed(ring, mask, dropped);
     first_poll(ring, mask, dropped)
 }
 
@@ -93,6 +94,25 @@ fn learn_no_signal(ring: &mut Ring, mask: u32, dropped: &mut Text) {
     ring.knows_no_signal = file::knows_write_flag(abi::NO_SIGNAL as i32);
     if !ring.knows_no_signal {
         dropped.item(", ", format_args!("writes without SIGPIPE (refused by the kernel)"));
+    }
+}
+
+/// Registered buffers: a table that can be filled place by place, and shared.
+fn try_fixed(ring: &Ring, mask: u32, dropped: &mut Text) {
+    let [table, share] = ring.fixed.probe(&ring.submitter);
+    let mut have = |bit, lacking: Option<Errno>, name| {
+        match lacking {
+            _ if mask & bit != 0 => dropped.item(", ", format_args!("{name} (masked)")),
+            Some(e) => dropped.item(", ", format_args!("{name} ({e})")),
+            None => return true,
+        }
+        false
+    };
+    if !have(mask::FIXED_TABLE, table, "registered buffers") {
+        ring.fixed.lacks_table();
+    }
+    if have(mask::CLONE_BUFFERS, share, "shared registered buffers") {
+        ring.fixed.can_share();
     }
 }
 

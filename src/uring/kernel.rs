@@ -253,6 +253,32 @@ pub trait Kernel {
 
     fn unregister_buffers(&self, _group: u16) {}
 
+    /// The ring's descriptor; -1 without.
+    fn ring_fd(&self) -> i32 {
+        -1
+    }
+
+    /// Sees to a table of registered buffers with so many empty places (5.13). ENOTSUP: not here;
+    /// EOPNOTSUPP: an older kernel; EBUSY: the program has registered one of its own.
+    fn make_fixed_table(&self, _places: u32) -> Result<(), Errno> {
+        Err(Errno(libc::ENOTSUP))
+    }
+
+    /// What lies in a place of that table; 0 bytes: nothing.
+    ///
+    /// # Safety
+    /// The memory is the kernel's to read and write until the place has something else, and no
+    /// operation on it is in flight, or the end of the ring.
+    unsafe fn set_fixed(&self, _place: u32, _at: u64, _bytes: usize) -> Result<(), Errno> {
+        Err(Errno(libc::ENOTSUP))
+    }
+
+    /// So many places from `place` on hold what those of another ring hold from `from` on, pinned
+    /// once for both (6.13).
+    fn clone_fixed(&self, _ring: i32, _from: u32, _place: u32, _count: u32) -> Result<(), Errno> {
+        Err(Errno(libc::ENOTSUP))
+    }
+
     /// Closes a direct descriptor, by a call of its own.
     fn close_direct(&self, _index: u32) {}
 

@@ -19,6 +19,10 @@ pub(crate) const NO_IOWAIT: u32 = 1 << 9;
 pub const FILE_OPCODES: u32 = 1 << 10;
 /// Writes that raise no SIGPIPE.
 pub const NO_SIGNAL: u32 = 1 << 11;
+/// Tables of registered buffers (5.13).
+pub const FIXED_TABLE: u32 = 1 << 12;
+/// What another ring has registered, shared with it (6.13).
+pub const CLONE_BUFFERS: u32 = 1 << 13;
 
 /// Every bit of the ring's. Bits from 16 on belong to other parts of `sys`.
-pub const ALL: u32 = (1 << 12) - 1;
+pub const ALL: u32 = (1 << 14) - 1;

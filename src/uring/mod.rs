@@ -9,6 +9,7 @@
 //! refusal   why there is none, and what to do
 //! setup     how it is made, rung by rung
 //! features  what a new ring's kernel can do besides
+//! fixed     its table of registered buffers
 //! ring      the queues, and io_uring_enter
 //! wakeup    how another thread ends a sleep in the ring
 //! sleeper   how a compute-only executor sleeps
@@ -19,6 +20,7 @@
 
 pub mod abi;
 mod features;
+mod fixed;
 pub mod kernel;
 pub mod mask;
 mod options;

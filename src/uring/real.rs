@@ -172,6 +172,26 @@ impl Kernel for RealKernel {
         }
     }
 
+    fn ring_fd(&self) -> i32 {
+        self.real_ring_fd()
+    }
+
+    fn make_fixed_table(&self, places: u32) -> Result<(), Errno> {
+        let ring = self.ring().ok_or(Errno(libc::ENOTSUP))?;
+        ring.fixed.make(&ring.submitter, places)
+    }
+
+    unsafe fn set_fixed(&self, place: u32, at: u64, bytes: usize) -> Result<(), Errno> {
+        let ring = self.ring().ok_or(Errno(libc::ENOTSUP))?;
+        // SAFETY: the caller's.
+        unsafe { ring.fixed.set(&ring.submitter, place, at, bytes) }
+    }
+
+    fn clone_fixed(&self, ring: i32, from: u32, place: u32, count: u32) -> Result<(), Errno> {
+        let this = self.ring().ok_or(Errno(libc::ENOTSUP))?;
+        this.fixed.share(&this.submitter, ring, from, place, count)
+    }
+
     fn close_direct(&self, index: u32) {
         if let Some(ring) = self.ring() {
             let _ = ring.submitter.register_files_update(index, &[-1]);

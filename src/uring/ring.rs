@@ -35,6 +35,7 @@ use std::ptr::NonNull;
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{squeue, EnterFlags, IoUring, Submitter};
 
+use super::fixed::FixedTable;
 use super::kernel::{Cqe, Sqe, Wait, Waker, FIRST_RESERVED_USER_DATA};
 use super::wakeup::Wakeup;
 use crate::error::Errno;
@@ -71,6 +72,7 @@ pub(super) struct Ring {
     taken: Cell<u64>,
     satisfied: Cell<u64>,
     pub(super) wakeup: Wakeup,
+    pub(super) fixed: FixedTable,
     _owner_only: PhantomData<*mut ()>,
 }
 
@@ -98,6 +100,7 @@ impl Ring {
             taken: Cell::new(0),
             satisfied: Cell::new(0),
             wakeup,
+            fixed: FixedTable::new(),
             _owner_only: PhantomData,
         })
     }

@@ -1,0 +1,334 @@
+//! buffer_set.h: check, one call below, map the result.
+
+use core::ffi::c_void;
+use core::ptr::NonNull;
+
+use super::file::{caller, of};
+use super::task::TaskPtr;
+use super::ExecutorPtr;
+use crate::api::{self, Handle};
+use crate::error::{Errno, RawResult, Res};
+use crate::executor::scope::NEVER_NS;
+use crate::io::call::DIRECT;
+use crate::io::file::File;
+use crate::io::ordered::{are_flags, ORDERED};
+use crate::sync::buffer_set::{Claim, Set};
+use crate::uring::abi::sqe as flag;
+use crate::uring::kernel::{op, Kernel, Sqe};
+use crate::uring::RealKernel;
+
+/// `monad_async_buffer_set`
+type SetPtr = *mut Set;
+
+/// `monad_async_buffer`: buffer_set.h
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Buffer {
+    data: *mut c_void,
+    length: usize,
+    set: SetPtr,
+    number: u32,
+    index: u16,
+    turn: u16,
+}
+
+const _: () = assert!(size_of::<Buffer>() == 32);
+
+const EINVAL: Errno = Errno(libc::EINVAL);
+const EPERM: Errno = Errno(libc::EPERM);
+
+/// # Safety
+/// `set` is null or a set that was not unregistered.
+unsafe fn set<'a>(set: SetPtr) -> Res<&'a Set> {
+    // SAFETY: the caller's.
+    unsafe { set.as_ref() }.ok_or(EINVAL)
+}
+
+/// The set's executor, whose thread this is: None after its end.
+fn owner(set: &Set) -> Res<Option<Handle<RealKernel>>> {
+    if set.owner().is_null() {
+        return Ok(None);
+    }
+    // SAFETY: it has not ended, or would not be there; asked from another thread it is compared by
+    // what never changes.
+    let ex = unsafe { Handle::<RealKernel>::from_ptr(set.owner().cast_mut().cast()) }?;
+    if !ex.executor().is_mine() {
+        return Err(EPERM);
+    }
+    Ok(Some(ex))
+}
+
+/// The claim that a buffer is, and its set, which the calling thread may use.
+///
+/// # Safety
+/// `buffer` is null, or valid, and its set null or one that was not unregistered.
+unsafe fn claimed<'a>(buffer: *const Buffer) -> Res<(&'a Set, Claim)> {
+    // SAFETY: the caller's.
+    let buffer = unsafe { buffer.as_ref() }.ok_or(EINVAL)?;
+    // SAFETY: as above.
+    let set = unsafe { set(buffer.set) }?;
+    if !set.is_shared() {
+        owner(set)?;
+    }
+    Ok((set, Claim { number: buffer.number, turn: buffer.turn }))
+}
+
+/// Hands a claim out.
+///
+/// # Safety
+/// `out` is the caller's to write; `at` the set.
+unsafe fn give(at: SetPtr, claim: Res<Claim>, out: *mut Buffer) -> RawResult {
+    claim
+        .map(|claim| {
+            // SAFETY: the caller's.
+            unsafe {
+                let set = &*at;
+                out.write(Buffer {
+                    data: set.memory().data(claim.number).as_ptr().cast(),
+                    length: set.memory().bytes as usize,
+                    set: at,
+                    number: claim.number,
+                    index: set.fixed().index(claim.number),
+                    turn: claim.turn,
+                });
+            }
+            0
+        })
+        .into()
+}
+
+/// # Safety
+/// See buffer_set.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_buffers_register(
+    ex: ExecutorPtr,
+    out: *mut SetPtr,
+    count: u32,
+    bytes: u32,
+) -> RawResult {
+    // SAFETY: the caller's handle.
+    let made = match unsafe { Handle::<RealKernel>::from_ptr(ex) } {
+        Ok(_) if out.is_null() => Err(EINVAL),
+        Ok(ex) if !ex.executor().is_mine() => Err(EPERM),
+        Ok(ex) => Set::register(ex.executor(), count, bytes),
+        Err(e) => Err(e),
+    };
+    made.map(|made| {
+        // SAFETY: not null, and the caller's to write.
+        unsafe { *out = made.as_ptr() };
+        0
+    })
+    .into()
+}
+
+/// # Safety
+/// See buffer_set.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_buffers_share(at: SetPtr) -> RawResult {
+    // SAFETY: the caller's set.
+    let shared = unsafe { set(at) }.and_then(|set| owner(set).and_then(|_| set.share()));
+    shared.map(|()| 0).into()
+}
+
+/// # Safety
+/// See buffer_set.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_buffers_clone(
+    ex: ExecutorPtr,
+    out: *mut SetPtr,
+    at: SetPtr,
+) -> RawResult {
+    // SAFETY: the caller's handle and set.
+    let made = match unsafe { (Handle::<RealKernel>::from_ptr(ex), set(at)) } {
+        (Ok(_), Ok(_)) if out.is_null() => Err(EINVAL),
+        (Ok(ex), Ok(_)) if !ex.executor().is_mine() => Err(EPERM),
+        (Ok(ex), Ok(set)) => set.clone_to(ex.executor()),
+        (Err(e), _) | (_, Err(e)) => Err(e),
+    };
+    made.map(|made| {
+        // SAFETY: not null, and the caller's to write.
+        unsafe { *out = made.as_ptr() };
+        0
+    })
+    .into()
+}
+
+/// # Safety
+/// See buffer_set.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_buffers_unregister(at: SetPtr) -> RawResult {
+    if at.is_null() {
+        return RawResult::success(0);
+    }
+    // SAFETY: the caller's set.
+    let gone = unsafe { set(at) }.and_then(owner).and_then(|ex| {
+        // SAFETY: the caller gives it up; its executor, or none.
+        unsafe { Set::unregister(NonNull::new_unchecked(at), ex.map(Handle::executor)) }
+    });
+    gone.map(|()| 0).into()
+}
+
+/// # Safety
+/// See buffer_set.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_buffers_claim(
+    task: TaskPtr,
+    at: SetPtr,
+    out: *mut Buffer,
+) -> RawResult {
+    // SAFETY: the caller's handles and memory.
+    unsafe { claim_until(task, at, out, NEVER_NS) }
+}
+
+/// # Safety
+/// See buffer_set.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_buffers_claim_until(
+    task: TaskPtr,
+    at: SetPtr,
+    out: *mut Buffer,
+    boot_ns: u64,
+) -> RawResult {
+    // SAFETY: the caller's handles and memory.
+    unsafe { claim_until(task, at, out, boot_ns) }
+}
+
+/// # Safety
+/// As `monad_async_buffers_claim`.
+#[inline(always)]
+unsafe fn claim_until(task: TaskPtr, at: SetPtr, out: *mut Buffer, boot_ns: u64) -> RawResult {
+    if task.is_null() || out.is_null() {
+        return RawResult::failure(EINVAL);
+    }
+    // SAFETY: the caller's handle and set.
+    let claim = match unsafe { (api::caller::<RealKernel>(task), set(at)) } {
+        (Ok(caller), Ok(set)) => set.claim(&caller, boot_ns),
+        (Err(e), _) | (_, Err(e)) => Err(e),
+    };
+    // SAFETY: not null.
+    unsafe { give(at, claim, out) }
+}
+
+/// # Safety
+/// See buffer_set.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_buffers_try_claim(
+    task: TaskPtr,
+    at: SetPtr,
+    out: *mut Buffer,
+) -> RawResult {
+    if out.is_null() {
+        return RawResult::failure(EINVAL);
+    }
+    // SAFETY: the caller's handle and set.
+    let claim = match unsafe { (api::task(task), set(at)) } {
+        (Ok(task), Ok(set)) => {
+            Handle::<RealKernel>::running(task).and_then(|ex| set.try_claim(ex.executor(), task))
+        }
+        (Err(e), _) | (_, Err(e)) => Err(e),
+    };
+    // SAFETY: not null.
+    unsafe { give(at, claim, out) }
+}
+
+/// # Safety
+/// See buffer_set.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_buffers_release(buffer: *mut Buffer) -> RawResult {
+    // SAFETY: the caller's buffer.
+    let released =
+        unsafe { claimed(buffer) }.and_then(|(set, claim)| set.release::<RealKernel>(claim));
+    if released.is_ok() {
+        // SAFETY: not null, and the caller's.
+        unsafe {
+            (*buffer).data = core::ptr::null_mut();
+            (*buffer).length = 0;
+        }
+    }
+    released.map(|()| 0).into()
+}
+
+/// # Safety
+/// See buffer_set.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_buffers_give(
+    buffer: *const Buffer,
+    task: TaskPtr,
+) -> RawResult {
+    // SAFETY: null, or the caller's handle.
+    let task = unsafe { api::task(task) }.ok();
+    // SAFETY: the caller's buffer.
+    let given = unsafe { claimed(buffer) }.and_then(|(set, claim)| set.give(claim, task));
+    given.map(|()| 0).into()
+}
+
+/// A read or a write of a part of a buffer.
+///
+/// # Safety
+/// The caller's handle and buffer.
+#[inline(always)]
+unsafe fn transfer(
+    opcode: u8,
+    task: TaskPtr,
+    file: File,
+    buffer: *const Buffer,
+    part: (usize, usize),
+    offset: i64,
+) -> RawResult {
+    let moved = || {
+        // SAFETY: the caller's handle.
+        let (ex, task) = unsafe { caller(task) }?;
+        if !are_flags(file.flags) {
+            return Err(EINVAL);
+        }
+        if file.fd < 0 {
+            return Err(Errno(libc::EBADF));
+        }
+        let writes = opcode == op::WRITE_FIXED;
+        if writes && file.flags & ORDERED != 0 {
+            return Err(Errno(libc::EOPNOTSUPP));
+        }
+        // SAFETY: the caller's buffer.
+        let (set, claim) = unsafe { claimed(buffer) }?;
+        let mut sqe = Sqe::new(opcode, file.fd, offset as u64, 0, 0, 0);
+        if file.flags & DIRECT != 0 {
+            sqe.0[0] |= u64::from(flag::FIXED_FILE) << 8;
+        }
+        if writes {
+            sqe = sqe.raising_no_signal(ex.kernel().knows_no_signal());
+        }
+        // SAFETY: refers to the buffer alone.
+        unsafe { set.io(ex, task, claim, part, &sqe) }
+    };
+    of(moved())
+}
+
+/// # Safety
+/// See buffer_set.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_file_read_fixed(
+    task: TaskPtr,
+    file: File,
+    buffer: *const Buffer,
+    at: usize,
+    bytes: usize,
+    offset: i64,
+) -> RawResult {
+    // SAFETY: the caller's handle and buffer.
+    unsafe { transfer(op::READ_FIXED, task, file, buffer, (at, bytes), offset) }
+}
+
+/// # Safety
+/// See buffer_set.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_file_write_fixed(
+    task: TaskPtr,
+    file: File,
+    buffer: *const Buffer,
+    at: usize,
+    bytes: usize,
+    offset: i64,
+) -> RawResult {
+    // SAFETY: the caller's handle and buffer.
+    unsafe { transfer(op::WRITE_FIXED, task, file, buffer, (at, bytes), offset) }
+}

@@ -1,0 +1,546 @@
+//! `monad_async_buffer_set`: who may have a registered buffer, and who waits for one. What the
+//! kernel is told is `reactor::fixed`.
+//!
+//! ```text
+//!    Set  Set      a handle for each executor: its registration, and what was claimed through it
+//!      \  /
+//!      Core        the memory; behind the side: what is free, who has what, who waits
+//! ```
+//!
+//! 1. All of the core is behind its side: the thread of the one executor, or, once it was shared, a
+//!    latch.
+//! 2. Buffers are chained by who has them, from buckets of a hash: so when a task begins to wait,
+//!    what it has is found without a look at all. `stuck` counts the buffers of tasks that wait
+//!    here; when those are all, nobody would ever go on.
+//! 3. A buffer with operations in flight is not given back.
+
+use core::cell::Cell;
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
+
+use super::side::{Shared, Side};
+use super::waiters::{Node, Waiters, Woken};
+use crate::error::{Errno, Res};
+use crate::executor::grant::Caller;
+use crate::executor::Executor;
+use crate::reactor::fixed::{self, Fixed, Memory};
+use crate::reactor::operation::KEPT_FROM;
+use crate::sys::alloc;
+use crate::task::header::TaskRef;
+use crate::uring::kernel::{op, Kernel, Sqe};
+
+/// No buffer.
+const NONE: u32 = u32::MAX;
+
+/// What becomes of one buffer.
+struct Place {
+    /// The next that is free, or of the bucket; and the one before there.
+    next: Cell<u32>,
+    before: Cell<u32>,
+    /// Of who has it, if that is a task.
+    holder: Cell<Option<TaskRef>>,
+    /// Its holder waits for one more.
+    is_stuck: Cell<bool>,
+    /// How often it was claimed, so that an old copy of a claim is told from the present one.
+    turn: AtomicU16,
+}
+
+struct Core {
+    memory: Memory,
+    /// Handles.
+    refs: AtomicU32,
+    is_shared: AtomicBool,
+    latch: Shared,
+    free: Cell<u32>,
+    places: Box<[Place]>,
+    buckets: Box<[Cell<u32>]>,
+    stuck: Cell<u32>,
+    waiters: Waiters,
+    sets: Cell<Option<NonNull<Set>>>,
+}
+
+/// A handle of one executor.
+pub struct Set {
+    core: NonNull<Core>,
+    fixed: NonNull<Fixed>,
+    /// Buffers claimed through it, and tasks that wait to. Behind the side.
+    claimed: Cell<u32>,
+    waiting: Cell<u32>,
+    /// The core's next.
+    next: Cell<Option<NonNull<Set>>>,
+}
+
+/// A claim: which buffer, and which time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Claim {
+    pub number: u32,
+    pub turn: u16,
+}
+
+/// On the stack of who waits.
+struct Wanted<'a> {
+    set: &'a Set,
+    given: Cell<Claim>,
+}
+
+impl Core {
+    fn new(count: u32, bytes: u32) -> Res<NonNull<Self>> {
+        let memory = Memory::new(count, bytes)?;
+        let place = |number: u32| Place {
+            next: Cell::new(if number + 1 < count { number + 1 } else { NONE }),
+            before: Cell::new(NONE),
+            holder: Cell::new(None),
+            is_stuck: Cell::new(false),
+            turn: AtomicU16::new(0),
+        };
+        let core = alloc::try_box(Self {
+            memory,
+            refs: AtomicU32::new(0),
+            is_shared: AtomicBool::new(false),
+            latch: Shared::open_one(),
+            free: Cell::new(0),
+            places: fixed::boxed(count, place)?,
+            buckets: fixed::boxed(count.next_power_of_two(), |_| Cell::new(NONE))?,
+            stuck: Cell::new(0),
+            waiters: Waiters::new(),
+            sets: Cell::new(None),
+        })?;
+        Ok(NonNull::from(Box::leak(core)))
+    }
+
+    fn is_shared(&self) -> bool {
+        // Relaxed: set before another thread can have a handle.
+        self.is_shared.load(Ordering::Relaxed)
+    }
+
+    fn place(&self, number: u32) -> &Place {
+        &self.places[number as usize]
+    }
+
+    fn bucket(&self, task: TaskRef) -> &Cell<u32> {
+        // Headers are a slot apart: the high half of the product is what differs.
+        let mixed = (task.addr() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        &self.buckets[mixed as usize & (self.buckets.len() - 1)]
+    }
+
+    /// `task` has this one from now on; None: nobody that could wait.
+    fn chain(&self, number: u32, task: Option<TaskRef>) {
+        let place = self.place(number);
+        place.holder.set(task);
+        let Some(task) = task else { return };
+        let bucket = self.bucket(task);
+        place.before.set(NONE);
+        place.next.set(bucket.get());
+        if bucket.get() != NONE {
+            self.place(bucket.get()).before.set(number);
+        }
+        bucket.set(number);
+    }
+
+    fn unchain(&self, number: u32) {
+        let place = self.place(number);
+        let Some(task) = place.holder.take() else { return };
+        if place.is_stuck.replace(false) {
+            self.stuck.set(self.stuck.get() - 1);
+        }
+        let (before, next) = (place.before.get(), place.next.get());
+        match before {
+            NONE => self.bucket(task).set(next),
+            before => self.place(before).next.set(next),
+        }
+        if next != NONE {
+            self.place(next).before.set(before);
+        }
+    }
+
+    /// Whether what `task` has is of use to nobody, as it waits (rule 2).
+    fn set_stuck(&self, task: TaskRef, is_stuck: bool) {
+        let mut number = self.bucket(task).get();
+        while number != NONE {
+            let place = self.place(number);
+            if place.holder.get() == Some(task) && place.is_stuck.replace(is_stuck) != is_stuck {
+                self.stuck.set(self.stuck.get().wrapping_add_signed(if is_stuck { 1 } else { -1 }));
+            }
+            number = place.next.get();
+        }
+    }
+
+    /// Marks it, as it is claimed through `set`.
+    fn claim(&self, number: u32, set: &Set, task: Option<TaskRef>) -> Claim {
+        let place = self.place(number);
+        let turn = place.turn.load(Ordering::Relaxed).wrapping_add(1);
+        place.turn.store(turn, Ordering::Relaxed);
+        self.memory.claimed[number as usize].store(true, Ordering::Relaxed);
+        self.chain(number, task);
+        set.claimed.set(set.claimed.get() + 1);
+        Claim { number, turn }
+    }
+
+    fn take_free(&self) -> Option<u32> {
+        let number = self.free.get();
+        if number == NONE || self.waiters.first().is_some() {
+            return None;
+        }
+        self.free.set(self.place(number).next.get());
+        Some(number)
+    }
+
+    /// Of a claim that the caller has, anywhere; of another, behind the side.
+    fn is_claimed(&self, claim: Claim) -> bool {
+        claim.number < self.memory.count
+            && self.memory.claimed[claim.number as usize].load(Ordering::Relaxed)
+            && self.place(claim.number).turn.load(Ordering::Relaxed) == claim.turn
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Set> {
+        // SAFETY: in the list until they are gone; behind the side.
+        core::iter::successors(self.sets.get(), |at| unsafe { at.as_ref() }.next.get())
+            .map(|at| unsafe { at.as_ref() })
+    }
+
+    /// Operations are in flight on it, through whatever ring.
+    fn is_used(&self, number: u32) -> bool {
+        self.all().any(|set| set.fixed().users(number).load(Ordering::Relaxed) != 0)
+    }
+}
+
+impl Set {
+    fn core(&self) -> &Core {
+        // SAFETY: it lives as long as its handles.
+        unsafe { self.core.as_ref() }
+    }
+
+    pub fn fixed(&self) -> &Fixed {
+        // SAFETY: freed with this.
+        unsafe { self.fixed.as_ref() }
+    }
+
+    pub fn memory(&self) -> &Memory {
+        &self.core().memory
+    }
+
+    /// The executor; null after its end.
+    pub fn owner(&self) -> *const () {
+        self.fixed().owner.load(Ordering::Relaxed).cast_const().cast()
+    }
+
+    fn is_of<K: Kernel>(&self, ex: &Executor<K>) -> bool {
+        ptr::eq(self.owner(), ptr::from_ref(ex).cast())
+    }
+
+    /// EXPENSIVE. OWNER'S THREAD. What `Reactor::register_fixed` says.
+    pub fn register<K: Kernel>(ex: &Executor<K>, count: u32, bytes: u32) -> Res<NonNull<Self>> {
+        if !ex.kernel().has_ring() {
+            return Err(Errno(libc::ENOTSUP));
+        }
+        let core = Core::new(count, bytes)?;
+        let made = Self::join(ex, core, None);
+        if made.is_err() {
+            // SAFETY: leaked just now, and nobody has it.
+            drop(unsafe { Box::from_raw(core.as_ptr()) });
+        }
+        made
+    }
+
+    /// EXPENSIVE. OWNER'S THREAD of `ex`. A handle to the same buffers. EPERM: not shared.
+    pub fn clone_to<K: Kernel>(&self, ex: &Executor<K>) -> Res<NonNull<Self>> {
+        if !ex.kernel().has_ring() {
+            return Err(Errno(libc::ENOTSUP));
+        }
+        if !self.core().is_shared() {
+            return Err(Errno(libc::EPERM));
+        }
+        let like = (!self.owner().is_null()).then(|| self.fixed());
+        Self::join(ex, self.core, like)
+    }
+
+    fn join<K: Kernel>(
+        ex: &Executor<K>,
+        core: NonNull<Core>,
+        like: Option<&Fixed>,
+    ) -> Res<NonNull<Self>> {
+        // SAFETY: the core is alive; its memory outlives the registration, which a handle has.
+        let (core_ref, memory) = unsafe { (core.as_ref(), NonNull::from(&core.as_ref().memory)) };
+        // SAFETY: as above.
+        let fixed = unsafe { ex.register_fixed(memory, like) }?;
+        let made = alloc::try_box(Self {
+            core,
+            fixed,
+            claimed: Cell::new(0),
+            waiting: Cell::new(0),
+            next: Cell::new(None),
+        });
+        let made = made.inspect_err(|_| {
+            // SAFETY: made just now.
+            unsafe { ex.unregister_fixed(fixed) };
+        })?;
+        core_ref.refs.fetch_add(1, Ordering::Relaxed);
+        let made = Box::leak(made);
+        made.close();
+        made.next.set(core_ref.sets.get());
+        core_ref.sets.set(Some(NonNull::from(&*made)));
+        made.open();
+        Ok(NonNull::from(made))
+    }
+
+    /// OWNER'S THREAD. From now on other executors may have handles. EBUSY: a task waits.
+    pub fn share(&self) -> Res<()> {
+        if self.core().is_shared() {
+            return Ok(());
+        }
+        if self.core().waiters.first().is_some() {
+            return Err(Errno(libc::EBUSY));
+        }
+        self.core().is_shared.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// OWNER'S THREAD; any, after the end of the executor. EBUSY: a buffer was claimed through it,
+    /// or a task waits.
+    ///
+    /// # Safety
+    /// Not used afterwards. `ex` is its executor, if that has not ended.
+    pub unsafe fn unregister<K: Kernel>(at: NonNull<Self>, ex: Option<&Executor<K>>) -> Res<()> {
+        // SAFETY: the caller's.
+        let set = unsafe { at.as_ref() };
+        let core = set.core();
+        set.close();
+        if set.claimed.get() != 0 || set.waiting.get() != 0 {
+            set.open();
+            return Err(Errno(libc::EBUSY));
+        }
+        let mut place = &core.sets;
+        while let Some(other) = place.get() {
+            if other == at {
+                place.set(set.next.get());
+                break;
+            }
+            // SAFETY: in the list.
+            place = unsafe { &other.as_ref().next };
+        }
+        set.open();
+        // SAFETY: nothing is in flight on buffers that nobody has.
+        unsafe {
+            match ex {
+                Some(ex) => ex.unregister_fixed(set.fixed),
+                None => fixed::free(set.fixed),
+            }
+        }
+        let core = set.core;
+        // SAFETY: leaked by `join`; the last handle frees the core, which nobody else has.
+        unsafe {
+            drop(Box::from_raw(at.as_ptr()));
+            // Release and acquire: all that the others did comes before the end.
+            if core.as_ref().refs.fetch_sub(1, Ordering::AcqRel) == 1 {
+                drop(Box::from_raw(core.as_ptr()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Behind the side from here on: the owner's thread, or who has closed the latch.
+    #[inline(always)]
+    fn close(&self) {
+        if self.core().is_shared() {
+            self.close_shared_set();
+        }
+    }
+
+    /// By an exchange: a function of its own, at which the local path ends.
+    #[inline(never)]
+    fn close_shared_set(&self) {
+        // It says EPERM to none.
+        let _ = self.core().latch.close(None);
+    }
+
+    #[inline(always)]
+    fn open(&self) {
+        if self.core().is_shared() {
+            self.core().latch.open();
+        }
+    }
+
+    /// Every thread may use what was claimed; else the owner's alone.
+    pub fn is_shared(&self) -> bool {
+        self.core().is_shared()
+    }
+
+    /// SUSPENDS until there is one. EDEADLK: all are with tasks that wait for one more. EPERM:
+    /// another executor's, or no task.
+    pub fn claim<K: Kernel>(&self, caller: &Caller<'_, K>, until_ns: u64) -> Res<Claim> {
+        let (ex, task) = caller.executor().ok_or(Errno(libc::EPERM))?;
+        if !self.is_of(ex) {
+            return Err(Errno(libc::EPERM));
+        }
+        caller.start()?;
+        self.close();
+        if let Some(number) = self.core().take_free() {
+            let claim = self.core().claim(number, self, Some(task));
+            self.open();
+            return Ok(claim);
+        }
+        self.claim_slowly(caller, task, until_ns)
+    }
+
+    #[inline(never)]
+    fn claim_slowly<K: Kernel>(
+        &self,
+        caller: &Caller<'_, K>,
+        task: TaskRef,
+        until_ns: u64,
+    ) -> Res<Claim> {
+        let core = self.core();
+        core.set_stuck(task, true);
+        if core.stuck.get() == core.memory.count {
+            core.set_stuck(task, false);
+            self.open();
+            return Err(Errno(libc::EDEADLK));
+        }
+        let given = Cell::new(Claim { number: NONE, turn: 0 });
+        let wanted = Wanted { set: self, given };
+        let wait = caller.wait(!core.is_shared());
+        let node = Node::new(&wait, 0, ptr::from_ref(&wanted).expose_provenance());
+        // SAFETY: taken out before this returns: by who serves it, or below.
+        unsafe { core.waiters.push(&node) };
+        self.waiting.set(self.waiting.get() + 1);
+        self.open();
+        match caller.until_granted(&wait, until_ns) {
+            Ok(()) => Ok(wanted.given.get()),
+            Err(e) => {
+                self.close();
+                core.waiters.remove(&node);
+                core.set_stuck(task, false);
+                self.waiting.set(self.waiting.get() - 1);
+                self.open();
+                Err(e)
+            }
+        }
+    }
+
+    /// Without waiting. `task` runs on its executor. EAGAIN: none, or others wait.
+    pub fn try_claim<K: Kernel>(&self, ex: &Executor<K>, task: TaskRef) -> Res<Claim> {
+        if !self.is_of(ex) {
+            return Err(Errno(libc::EPERM));
+        }
+        self.close();
+        let taken = self.core().take_free();
+        let claim = taken.map(|number| self.core().claim(number, self, Some(task)));
+        self.open();
+        claim.ok_or(Errno(libc::EAGAIN))
+    }
+
+    /// EINVAL: no such claim. EBUSY: operations are in flight on it.
+    pub fn release<K: Kernel>(&self, claim: Claim) -> Res<()> {
+        let core = self.core();
+        let mut woken = Woken::none();
+        self.close();
+        let released = match () {
+            () if !core.is_claimed(claim) => Err(Errno(libc::EINVAL)),
+            () if core.is_used(claim.number) => Err(Errno(libc::EBUSY)),
+            () => {
+                self.pass_on(claim.number, &mut woken);
+                Ok(())
+            }
+        };
+        self.open();
+        woken.wake::<K>();
+        released
+    }
+
+    /// To the first that waits, or to those that are free.
+    fn pass_on(&self, number: u32, woken: &mut Woken) {
+        let core = self.core();
+        core.unchain(number);
+        self.claimed.set(self.claimed.get() - 1);
+        let Some(node) = core.waiters.claim() else {
+            core.memory.claimed[number as usize].store(false, Ordering::Relaxed);
+            core.place(number).next.set(core.free.get());
+            core.free.set(number);
+            return;
+        };
+        let wanted = ptr::with_exposed_provenance::<Wanted<'_>>(node.data.get());
+        // SAFETY: on the stack of a task that waits, and goes on once it is woken.
+        let wanted = unsafe { &*wanted };
+        let task = node.wait().task();
+        if let Some(task) = task {
+            core.set_stuck(task, false);
+        }
+        wanted.set.waiting.set(wanted.set.waiting.get() - 1);
+        wanted.given.set(core.claim(number, wanted.set, task));
+        woken.add(node.wait());
+    }
+
+    /// It is that task's from now on; None: nobody's who waits.
+    pub fn give(&self, claim: Claim, task: Option<TaskRef>) -> Res<()> {
+        self.close();
+        let is_claimed = self.core().is_claimed(claim);
+        if is_claimed {
+            self.core().unchain(claim.number);
+            self.core().chain(claim.number, task);
+        }
+        self.open();
+        is_claimed.then_some(()).ok_or(Errno(libc::EINVAL))
+    }
+
+    /// The registration of these buffers with `ex`. EINVAL: no such claim; EPERM: there is none.
+    fn registration<K: Kernel>(&self, ex: &Executor<K>, claim: Claim) -> Res<&Fixed> {
+        if !self.core().is_claimed(claim) {
+            return Err(Errno(libc::EINVAL));
+        }
+        if self.is_of(ex) {
+            return Ok(self.fixed());
+        }
+        if !self.is_shared() {
+            return Err(Errno(libc::EPERM));
+        }
+        self.close();
+        let set = self.core().all().find(|set| set.is_of(ex));
+        self.open();
+        // Its executor's thread is this one: so it stays.
+        set.map(Set::fixed).ok_or(Errno(libc::EPERM))
+    }
+
+    /// SUSPENDS. The operation of `sqe` on `bytes` of a buffer from `at` on. EINVAL: not inside.
+    ///
+    /// # Safety
+    /// What else `sqe` refers to is valid.
+    pub unsafe fn io<K: Kernel>(
+        &self,
+        ex: &Executor<K>,
+        task: TaskRef,
+        claim: Claim,
+        (at, bytes): (usize, usize),
+        sqe: &Sqe,
+    ) -> Res<usize> {
+        let fixed = self.registration(ex, claim)?;
+        let size = self.memory().bytes as usize;
+        if at > size || bytes > size - at {
+            return Err(Errno(libc::EINVAL));
+        }
+        let mut sqe = fixed.entry(claim.number, sqe);
+        sqe.0[2] = self.memory().data(claim.number).as_ptr() as u64 + at as u64;
+        sqe.0[3] = sqe.0[3] & !0xffff_ffff | bytes as u64;
+        let users = fixed.users(claim.number);
+        fixed::used(users);
+        // SAFETY: the buffer stays its claimer's while in use; the rest is the caller's.
+        let mut res = unsafe { ex.io(task, &sqe) };
+        while res == KEPT_FROM {
+            // O_NONBLOCK, which others may have set: it waits by a poll, and asks again.
+            let events = match sqe.opcode() {
+                op::WRITE | op::WRITE_FIXED => libc::POLLOUT,
+                _ => libc::POLLIN,
+            };
+            let mut poll = Sqe::new(op::POLL_ADD, sqe.fd(), 0, 0, 0, events as u16 as u32);
+            poll.0[0] |= u64::from(sqe.flags()) << 8;
+            // SAFETY: refers to no memory; then as above.
+            res = unsafe {
+                match ex.io(task, &poll) {
+                    0.. => ex.io(task, &sqe),
+                    stopped => stopped,
+                }
+            };
+        }
+        fixed::unused(users);
+        usize::try_from(res).map_err(|_| Errno(res.saturating_neg()))
+    }
+}

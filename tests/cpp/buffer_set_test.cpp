@@ -1,0 +1,81 @@
+// Registered buffers as C++ objects.
+
+#include "support.hpp"
+
+#include <cstring>
+#include <string>
+#include <system_error>
+#include <thread>
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+namespace ma = monad::async;
+
+namespace {
+
+struct file {
+    int fd = memfd_create("buffers", MFD_CLOEXEC);
+    ~file() { close(fd); }
+    [[nodiscard]] monad_async_file handle() const { return monad_async_file_adopt(fd); }
+};
+
+} // namespace
+
+TEST(BufferSet, a_buffer_goes_back_with_its_object)
+{
+    ma::executor ex;
+    ma::buffer_set set(ex, 1, 64);
+    file const f;
+    ma::task task;
+    task.attach(ex, [&] {
+        for (int i = 0; i < 3; ++i) {
+            auto b = set.claim();
+            ASSERT_TRUE(b);
+            EXPECT_EQ(b.size(), 64u);
+            EXPECT_FALSE(set.try_claim());
+            std::memcpy(b.data(), "fixed", 5);
+            EXPECT_EQ(b.write(f.handle(), 0, 5), 5u);
+            std::memset(b.data(), 0, 5);
+            EXPECT_EQ(b.read(f.handle(), 0), 5u);
+            EXPECT_EQ(std::memcmp(b.data(), "fixed", 5), 0);
+            auto moved = std::move(b);
+            EXPECT_FALSE(b); // NOLINT: what a moved one is
+            moved = set.try_claim();
+            EXPECT_FALSE(moved);
+        }
+        auto b = set.claim();
+        std::error_code ec;
+        EXPECT_EQ(b.read(monad_async_file_adopt(-1), 0, 1, ec), 0u);
+        EXPECT_EQ(ec.value(), EBADF);
+        EXPECT_THROW((void)b.write(monad_async_file_adopt(-1), 0), std::system_error);
+        EXPECT_EQ(b.write(f.handle(), 0, 1, ec), 1u);
+        EXPECT_FALSE(ec);
+        (void)set.claim(ec);
+        EXPECT_EQ(ec.value(), EDEADLK);
+    });
+    ex.run_until_idle();
+    task.get();
+    std::error_code ec;
+    EXPECT_FALSE(set.claim(ec));
+    EXPECT_EQ(ec.value(), EPERM);
+}
+
+TEST(BufferSet, is_cloned_once_it_is_shared)
+{
+    ma::executor ex;
+    ma::buffer_set set(ex, 2, 64);
+    EXPECT_THROW(ma::buffer_set(ex, set), std::system_error);
+    set.share();
+    std::thread([&] {
+        ma::executor there;
+        ma::buffer_set theirs(there, set);
+        ma::task task;
+        task.attach(there, [&] {
+            auto const one = theirs.claim();
+            EXPECT_TRUE(one);
+        });
+        there.run_until_idle();
+        task.get();
+    }).join();
+}
