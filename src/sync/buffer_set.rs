@@ -16,10 +16,12 @@
 
 use core::cell::Cell;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
+use core::sync::atomic::Ordering;
 
-use super::side::{Shared, Side};
-use super::waiters::{Node, Waiters, Woken};
+pub use super::buffer_core::Claim;
+use super::buffer_core::{Core, NONE};
+use super::side::Side;
+use super::waiters::{Node, Woken};
 use crate::error::{Errno, Res};
 use crate::executor::grant::Caller;
 use crate::executor::Executor;
@@ -28,36 +30,6 @@ use crate::reactor::operation::KEPT_FROM;
 use crate::sys::alloc;
 use crate::task::header::TaskRef;
 use crate::uring::kernel::{op, Kernel, Sqe};
-
-/// No buffer.
-const NONE: u32 = u32::MAX;
-
-/// What becomes of one buffer.
-struct Place {
-    /// The next that is free, or of the bucket; and the one before there.
-    next: Cell<u32>,
-    before: Cell<u32>,
-    /// Of who has it, if that is a task.
-    holder: Cell<Option<TaskRef>>,
-    /// Its holder waits for one more.
-    is_stuck: Cell<bool>,
-    /// How often it was claimed, so that an old copy of a claim is told from the present one.
-    turn: AtomicU16,
-}
-
-struct Core {
-    memory: Memory,
-    /// Handles.
-    refs: AtomicU32,
-    is_shared: AtomicBool,
-    latch: Shared,
-    free: Cell<u32>,
-    places: Box<[Place]>,
-    buckets: Box<[Cell<u32>]>,
-    stuck: Cell<u32>,
-    waiters: Waiters,
-    sets: Cell<Option<NonNull<Set>>>,
-}
 
 /// A handle of one executor.
 pub struct Set {
@@ -70,13 +42,6 @@ pub struct Set {
     next: Cell<Option<NonNull<Set>>>,
 }
 
-/// A claim: which buffer, and which time.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Claim {
-    pub number: u32,
-    pub turn: u16,
-}
-
 /// On the stack of who waits.
 struct Wanted<'a> {
     set: &'a Set,
@@ -84,114 +49,6 @@ struct Wanted<'a> {
 }
 
 impl Core {
-    fn new(count: u32, bytes: u32) -> Res<NonNull<Self>> {
-        let memory = Memory::new(count, bytes)?;
-        let place = |number: u32| Place {
-            next: Cell::new(if number + 1 < count { number + 1 } else { NONE }),
-            before: Cell::new(NONE),
-            holder: Cell::new(None),
-            is_stuck: Cell::new(false),
-            turn: AtomicU16::new(0),
-        };
-        let core = alloc::try_box(Self {
-            memory,
-            refs: AtomicU32::new(0),
-            is_shared: AtomicBool::new(false),
-            latch: Shared::open_one(),
-            free: Cell::new(0),
-            places: fixed::boxed(count, place)?,
-            buckets: fixed::boxed(count.next_power_of_two(), |_| Cell::new(NONE))?,
-            stuck: Cell::new(0),
-            waiters: Waiters::new(),
-            sets: Cell::new(None),
-        })?;
-        Ok(NonNull::from(Box::leak(core)))
-    }
-
-    fn is_shared(&self) -> bool {
-        // Relaxed: set before another thread can have a handle.
-        self.is_shared.load(Ordering::Relaxed)
-    }
-
-    fn place(&self, number: u32) -> &Place {
-        &self.places[number as usize]
-    }
-
-    fn bucket(&self, task: TaskRef) -> &Cell<u32> {
-        // Headers are a slot apart: the high half of the product is what differs.
-        let mixed = (task.addr() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        &self.buckets[mixed as usize & (self.buckets.len() - 1)]
-    }
-
-    /// `task` has this one from now on; None: nobody that could wait.
-    fn chain(&self, number: u32, task: Option<TaskRef>) {
-        let place = self.place(number);
-        place.holder.set(task);
-        let Some(task) = task else { return };
-        let bucket = self.bucket(task);
-        place.before.set(NONE);
-        place.next.set(bucket.get());
-        if bucket.get() != NONE {
-            self.place(bucket.get()).before.set(number);
-        }
-        bucket.set(number);
-    }
-
-    fn unchain(&self, number: u32) {
-        let place = self.place(number);
-        let Some(task) = place.holder.take() else { return };
-        if place.is_stuck.replace(false) {
-            self.stuck.set(self.stuck.get() - 1);
-        }
-        let (before, next) = (place.before.get(), place.next.get());
-        match before {
-            NONE => self.bucket(task).set(next),
-            before => self.place(before).next.set(next),
-        }
-        if next != NONE {
-            self.place(next).before.set(before);
-        }
-    }
-
-    /// Whether what `task` has is of use to nobody, as it waits (rule 2).
-    fn set_stuck(&self, task: TaskRef, is_stuck: bool) {
-        let mut number = self.bucket(task).get();
-        while number != NONE {
-            let place = self.place(number);
-            if place.holder.get() == Some(task) && place.is_stuck.replace(is_stuck) != is_stuck {
-                self.stuck.set(self.stuck.get().wrapping_add_signed(if is_stuck { 1 } else { -1 }));
-            }
-            number = place.next.get();
-        }
-    }
-
-    /// Marks it, as it is claimed through `set`.
-    fn claim(&self, number: u32, set: &Set, task: Option<TaskRef>) -> Claim {
-        let place = self.place(number);
-        let turn = place.turn.load(Ordering::Relaxed).wrapping_add(1);
-        place.turn.store(turn, Ordering::Relaxed);
-        self.memory.claimed[number as usize].store(true, Ordering::Relaxed);
-        self.chain(number, task);
-        set.claimed.set(set.claimed.get() + 1);
-        Claim { number, turn }
-    }
-
-    fn take_free(&self) -> Option<u32> {
-        let number = self.free.get();
-        if number == NONE || self.waiters.first().is_some() {
-            return None;
-        }
-        self.free.set(self.place(number).next.get());
-        Some(number)
-    }
-
-    /// Of a claim that the caller has, anywhere; of another, behind the side.
-    fn is_claimed(&self, claim: Claim) -> bool {
-        claim.number < self.memory.count
-            && self.memory.claimed[claim.number as usize].load(Ordering::Relaxed)
-            && self.place(claim.number).turn.load(Ordering::Relaxed) == claim.turn
-    }
-
     fn all(&self) -> impl Iterator<Item = &Set> {
         // SAFETY: in the list until they are gone; behind the side.
         core::iter::successors(self.sets.get(), |at| unsafe { at.as_ref() }.next.get())
@@ -365,6 +222,12 @@ impl Set {
         self.core().is_shared()
     }
 
+    /// Behind the side.
+    fn claimed_by(&self, number: u32, task: Option<TaskRef>) -> Claim {
+        self.claimed.set(self.claimed.get() + 1);
+        self.core().claim(number, task)
+    }
+
     /// SUSPENDS until there is one. EDEADLK: all are with tasks that wait for one more. EPERM:
     /// another executor's, or no task.
     pub fn claim<K: Kernel>(&self, caller: &Caller<'_, K>, until_ns: u64) -> Res<Claim> {
@@ -375,7 +238,7 @@ impl Set {
         caller.start()?;
         self.close();
         if let Some(number) = self.core().take_free() {
-            let claim = self.core().claim(number, self, Some(task));
+            let claim = self.claimed_by(number, Some(task));
             self.open();
             return Ok(claim);
         }
@@ -424,7 +287,7 @@ impl Set {
         }
         self.close();
         let taken = self.core().take_free();
-        let claim = taken.map(|number| self.core().claim(number, self, Some(task)));
+        let claim = taken.map(|number| self.claimed_by(number, Some(task)));
         self.open();
         claim.ok_or(Errno(libc::EAGAIN))
     }
@@ -466,7 +329,7 @@ impl Set {
             core.set_stuck(task, false);
         }
         wanted.set.waiting.set(wanted.set.waiting.get() - 1);
-        wanted.given.set(core.claim(number, wanted.set, task));
+        wanted.given.set(wanted.set.claimed_by(number, task));
         woken.add(node.wait());
     }
 

@@ -18,6 +18,7 @@
 //! 5. A waiter that was cancelled takes its node out, and serves whom it kept waiting.
 
 pub mod barrier;
+mod buffer_core;
 pub mod buffer_set;
 pub mod channel;
 pub mod condition;
