@@ -41,7 +41,8 @@ enum Is {
     /// Not given to the kernel yet.
     New,
     Free,
-    Untaken,
+    /// Filled for a record of this task.
+    Untaken(TaskRef),
     Held(TaskRef),
 }
 
@@ -180,14 +181,20 @@ impl Buffers {
         self.free.set(self.free.get() + 1);
     }
 
-    /// The kernel has filled one, for the record whose list ends with `last`. False: no such
+    /// The kernel has filled one, for the record of `task` whose list ends with `last`. False: no such
     /// completion is ours.
-    pub(super) fn arrived(&self, number: u16, res: i32, flags: u32, last: u16) -> bool {
+    pub(super) fn arrived(
+        &self,
+        task: TaskRef,
+        (number, last): (u16, u16),
+        res: i32,
+        flags: u32,
+    ) -> bool {
         if number >= self.count || self.place(number).is.get() != Is::Free {
             return false;
         }
         let place = self.place(number);
-        place.is.set(Is::Untaken);
+        place.is.set(Is::Untaken(task));
         place.next.set(NONE);
         place.res.set(res);
         place.flags.set(flags);
@@ -201,7 +208,7 @@ impl Buffers {
     /// What came with it, and the next of the record's; it is the task's from now on.
     pub(super) fn taken(&self, number: u16, holder: TaskRef) -> (i32, u32, u16) {
         let place = self.place(number);
-        debug_assert!(place.is.get() == Is::Untaken);
+        debug_assert!(matches!(place.is.get(), Is::Untaken(_)));
         place.is.set(Is::Held(holder));
         (place.res.get(), place.flags.get(), place.next.get())
     }
@@ -220,9 +227,13 @@ impl Buffers {
         true
     }
 
-    /// All are held by tasks for which `waits` says so.
+    /// All are held by tasks, or filled for tasks, for which `waits` says so: data that a waiting
+    /// task has not taken keeps its buffer as a view does.
     pub fn all_held_by(&self, waits: impl Fn(TaskRef) -> bool) -> bool {
-        self.places.iter().all(|place| matches!(place.is.get(), Is::Held(task) if waits(task)))
+        self.places.iter().all(|place| match place.is.get() {
+            Is::Held(task) | Is::Untaken(task) => waits(task),
+            Is::New | Is::Free => false,
+        })
     }
 }
 

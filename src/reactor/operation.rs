@@ -285,7 +285,7 @@ impl Op {
     pub fn received(&self, res: i32, flags: u32, over: bool) -> bool {
         let Some(buffers) = self.buffers() else { return false };
         let number = (flags >> cqe_buffer::SHIFT) as u16;
-        if !buffers.arrived(number, res, flags, self.last.get()) {
+        if !buffers.arrived(self.task(), (number, self.last.get()), res, flags) {
             return false;
         }
         if self.first.get() == NONE {

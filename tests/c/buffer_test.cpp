@@ -7,6 +7,7 @@
 #include <string>
 #include <thread>
 
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 using namespace support;
@@ -503,4 +504,33 @@ TEST(Buffer, many_connections_share_few_buffers)
     for (auto const &text : got) {
         EXPECT_EQ(text, all);
     }
+}
+
+// The one buffer was filled for another stream of the same task, which would never come to take it.
+TEST(Buffer, data_that_a_waiting_task_has_not_taken_is_a_deadlock_too)
+{
+    Connection a, b;
+    run_one([&](monad_async_executor ex, monad_async_task self) {
+        Ring ring(ex, 1, 64);
+        {
+            Stream first, second;
+            a.send("first");
+            ASSERT_EQ(first.begin(self, a, ring), 0);
+            while (first.stream.op.is_in_flight && nop(self).error == 0) {
+                int waiting = 0;
+                if (ioctl(a.here, FIONREAD, &waiting) == 0 && waiting == 0) {
+                    break;
+                }
+            }
+            b.send("second");
+            ASSERT_EQ(second.begin(self, b, ring), 0);
+            monad_async_view view{};
+            EXPECT_EQ(second.next(view).error, EDEADLK);
+            EXPECT_EQ(first.next(view).value, 5);
+            EXPECT_EQ(release(view), 0);
+            EXPECT_EQ(second.next(view).value, 6);
+            EXPECT_EQ(text_of(view), "second");
+            EXPECT_EQ(release(view), 0);
+        }
+    });
 }

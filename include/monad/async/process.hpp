@@ -124,7 +124,9 @@ public:
         if (pid_ <= 0) {
             return;
         }
+        int const saved = errno;
         (void)::kill(pid_, SIGKILL);
+        errno = saved;
         monad_async_process_info info;
         if (auto *const self = monad_async_task_current()) {
             monad_async_scope shield;
@@ -138,7 +140,6 @@ public:
                 }
             }
         }
-        int const saved = errno;
         while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
         }
         errno = saved;

@@ -86,6 +86,9 @@ public:
         : socket_(std::exchange(other.socket_, monad_async_socket{-1, 0}))
     {
     }
+    /** Exchanges the handles: the other closes what this one had, when it ends.
+     *  @param other has what this one had
+     *  @return this handle */
     socket_handle &operator=(socket_handle &&other) noexcept
     {
         std::swap(socket_, other.socket_);
