@@ -181,8 +181,8 @@ impl Buffers {
         self.free.set(self.free.get() + 1);
     }
 
-    /// The kernel has filled one, for the record of `task` whose list ends with `last`. False: no such
-    /// completion is ours.
+    /// The kernel has filled one, for the record of `task` whose list ends with `last`. False: no
+    /// such completion is ours.
     pub(super) fn arrived(
         &self,
         task: TaskRef,

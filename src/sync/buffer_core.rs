@@ -1,5 +1,5 @@
-//! The buffers of a `monad_async_buffer_set`: which are free, who has which, and whose are stuck. The
-//! rules are numbered in `buffer_set`.
+//! The buffers of a `monad_async_buffer_set`: which are free, who has which, and whose are stuck.
+//! The rules are numbered in `buffer_set`.
 
 use core::cell::Cell;
 use core::ptr::NonNull;
