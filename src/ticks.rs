@@ -32,6 +32,12 @@ pub fn per_second() -> u64 {
     Rate::known().per_second
 }
 
+/// The same, if somebody has asked before. Never waits.
+pub fn known_per_second() -> Option<u64> {
+    // Acquire: as in `Rate::known`.
+    (MULT.load(Ordering::Acquire) != 0).then(|| PER_SECOND.load(Ordering::Relaxed))
+}
+
 /// Nanoseconds in `ticks`, rounded down; saturates at 2^64. Waits as [`per_second`] does.
 #[inline]
 pub fn to_ns(ticks: u64) -> u64 {

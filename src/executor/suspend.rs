@@ -36,7 +36,7 @@ impl<K: Kernel> Executor<K> {
     fn sleep_for(&self, task: TaskRef, ns: u64) -> i32 {
         let deadline_ns = match ns {
             u64::MAX => u64::MAX,
-            ns => self.reactor.kernel.now_boot_ns().saturating_add(ns),
+            ns => self.reactor.kernel.now_or_later_boot_ns().saturating_add(ns),
         };
         self.await_time(task, deadline_ns)
     }

@@ -1,6 +1,6 @@
 //! What the running system says of itself: kernel release, sysctls, limits, and whether a seccomp
 //! filter is in force. Only for messages and the config string: no decision hangs on a version
-//! number, since distributions carry features back to older ones. Reads `/proc`.
+//! number, since distributions carry features back to older ones. Reads `/proc` and `/sys`.
 
 use std::fmt;
 use std::fs::File;
@@ -63,6 +63,13 @@ fn read<const N: usize>(path: &str) -> Option<Text<N>> {
 
 fn number(text: &str) -> Option<i64> {
     text.trim().parse().ok()
+}
+
+/// The kernel's clocks are reckoned from the counter that `ticks` reads: it is one for all
+/// processors, and goes on in every idle state.
+pub(crate) fn clock_is_counter() -> bool {
+    let source = read::<32>("/sys/devices/system/clocksource/clocksource0/current_clocksource");
+    source.is_some_and(|name| ["tsc", "arch_sys_counter"].contains(&name.trim()))
 }
 
 /// True if this thread runs under a seccomp filter.

@@ -17,6 +17,7 @@ pub mod lsan;
 pub mod memory;
 pub mod names;
 pub mod process;
+pub mod reckoner;
 pub mod signal;
 mod signal_stack;
 pub mod stack_overflow;

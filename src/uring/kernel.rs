@@ -209,6 +209,13 @@ pub trait Kernel {
     /// CLOCK_BOOTTIME, or the simulation's.
     fn now_boot_ns(&self) -> u64;
 
+    /// The same, or some microseconds later, but never earlier: from where the time of a wait that
+    /// begins now counts. Cheaper where the clock was read a moment ago.
+    #[inline]
+    fn now_or_later_boot_ns(&self) -> u64 {
+        self.now_boot_ns()
+    }
+
     /// A moment, for `ns_since`: cheaper than the clock.
     #[inline]
     fn stamp(&self) -> u64 {

@@ -13,14 +13,15 @@ use super::ring::Ring;
 use super::sleeper::Sleeper;
 use super::{abi, features, refusal, setup};
 use crate::error::Errno;
-use crate::sys::clock;
 use crate::sys::host;
+use crate::sys::reckoner::Reckoner;
 use crate::sys::text::{text, Text};
 
 /// [`Kernel`] as the running Linux has it.
 pub struct RealKernel {
     way: Way,
     config: Text,
+    clock: Reckoner,
     poll_fd: OnceCell<PollFd>,
 }
 
@@ -43,7 +44,7 @@ impl RealKernel {
                 "kernel: {release}\nring: none (compute only)\nclock: boot time, timerfd\n\
                  wake: eventfd, ppoll"
             );
-            return Ok(Self { way, config, poll_fd: OnceCell::new() });
+            return Ok(Self { way, config, clock: Reckoner::new(), poll_fd: OnceCell::new() });
         }
         let made = setup::make(options)?;
         if !made.uring.params().is_feature_ext_arg() {
@@ -59,7 +60,7 @@ impl RealKernel {
             "kernel: {release}\n{}",
             features::describe(&ring, &setup::names(flags), &dropped)
         );
-        Ok(Self { way: Way::Ring(ring), config, poll_fd: OnceCell::new() })
+        Ok(Self { way: Way::Ring(ring), config, clock: Reckoner::new(), poll_fd: OnceCell::new() })
     }
 
     /// What was detected and chosen, a line each.
@@ -141,7 +142,12 @@ impl Kernel for RealKernel {
 
     #[inline]
     fn now_boot_ns(&self) -> u64 {
-        clock::boot_ns()
+        self.clock.now_boot_ns()
+    }
+
+    #[inline]
+    fn now_or_later_boot_ns(&self) -> u64 {
+        self.clock.now_or_later_boot_ns()
     }
 
     fn submits_all(&self) -> bool {

@@ -1,0 +1,129 @@
+//! The boot-time clock, reckoned from the tick counter for some microseconds after it was read: a
+//! read of the counter costs less than half of one of the clock.
+//!
+//! What is reckoned is never earlier than the clock, so that a deadline that counts from it is
+//! never early; and at most 2 us later, or 17 us if an interrupt came between the reads of rule 1:
+//!
+//! 1. The counter is read before the clock, so it has counted no less since than the clock.
+//! 2. A tick is taken to last an eighth longer than it does. The rate is right to a thousandth
+//!    (`ticks`), and an adjustment of the clock makes it go a tenth faster at most (`adjtimex`).
+//! 3. Only where the kernel's own clock source is this counter: where the processors' counters
+//!    differ, it is not.
+//! 4. For 15 us at most. A counter goes on while the system is suspended, or begins anew: either
+//!    looks like more than that, and the clock is read.
+//! 5. The counter may be read some nanoseconds ahead of its place in the program: `AHEAD_NS`.
+
+use core::cell::Cell;
+
+use super::{clock, host};
+use crate::ticks;
+
+/// A part of a second.
+const FOR: u64 = 1 << 16;
+const AHEAD_NS: u64 = 64;
+
+pub struct Reckoner {
+    /// At the last read of the clock: the counter before it, and the clock and `AHEAD_NS`.
+    ticks: Cell<u64>,
+    boot_ns: Cell<u64>,
+    /// Ticks for which it holds; 0: always read the clock, or the rate is not known yet.
+    within: Cell<u64>,
+    /// Nanoseconds a tick by rule 2, times 2^32.
+    ns_each: Cell<u64>,
+    /// By rule 3.
+    may: bool,
+}
+
+impl Reckoner {
+    /// EXPENSIVE.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        let [ticks, boot_ns, within, ns_each] = [const { Cell::new(0) }; 4];
+        Self { ticks, boot_ns, within, ns_each, may: host::clock_is_counter() }
+    }
+
+    /// Reads the clock.
+    #[inline]
+    pub fn now_boot_ns(&self) -> u64 {
+        if self.within.get() == 0 && self.may {
+            self.learn();
+        }
+        self.ticks.set(ticks::now());
+        let now_ns = clock::boot_ns();
+        self.boot_ns.set(now_ns + AHEAD_NS);
+        now_ns
+    }
+
+    /// Not before the clock, and at most 17 us behind it.
+    #[inline]
+    pub fn now_or_later_boot_ns(&self) -> u64 {
+        let passed = ticks::now().wrapping_sub(self.ticks.get());
+        if passed >= self.within.get() {
+            return self.now_boot_ns();
+        }
+        // A tick more, as the counter may have been about to count.
+        self.boot_ns.get() + (((passed + 1) * self.ns_each.get()) >> 32)
+    }
+
+    #[cold]
+    fn learn(&self) {
+        if let Some(hz) = ticks::known_per_second() {
+            self.ns_each.set(((clock::NS_PER_S * 9 / 8) << 32) / hz);
+            self.within.set(hz / FOR);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reckoner() -> Reckoner {
+        ticks::per_second();
+        let it = Reckoner { may: true, ..Reckoner::new() };
+        it.now_boot_ns();
+        assert!(it.within.get() != 0);
+        it
+    }
+
+    #[test]
+    fn what_is_reckoned_is_not_early_and_not_late() {
+        if !host::clock_is_counter() {
+            return;
+        }
+        let it = reckoner();
+        let mut reckoned = 0;
+        for _ in 0..300_000 {
+            let read_at = it.ticks.get();
+            let before = clock::boot_ns();
+            let now = it.now_or_later_boot_ns();
+            let after = clock::boot_ns();
+            assert!(now >= before, "{} ns early", before - now);
+            assert!(now <= after + 17_300, "{} ns late", now - after);
+            reckoned += u32::from(it.ticks.get() == read_at);
+        }
+        assert!(reckoned > 100_000, "{reckoned}");
+    }
+
+    /// As after a suspension: the counter has begun anew, or has gone on.
+    #[test]
+    fn a_counter_that_is_elsewhere_is_not_believed() {
+        let it = reckoner();
+        for moved in [1_u64 << 40, 1_u64.wrapping_neg() << 40] {
+            it.ticks.set(it.ticks.get().wrapping_add(moved));
+            it.boot_ns.set(5);
+            let before = clock::boot_ns();
+            assert!(it.now_or_later_boot_ns() >= before);
+        }
+    }
+
+    #[test]
+    fn without_a_rate_the_clock_is_read() {
+        let it = Reckoner { may: false, ..Reckoner::new() };
+        for _ in 0..10 {
+            let before = clock::boot_ns();
+            let now = it.now_or_later_boot_ns();
+            assert!((before..=clock::boot_ns()).contains(&now));
+        }
+    }
+}
