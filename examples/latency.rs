@@ -1,7 +1,7 @@
 //! Where the time goes, as the executor's own time tracking tells it: the steps of a task one at a
 //! time, and the hot loops, beside a bare ring in the same process.
 //!
-//! `cargo run --release --example latency` takes some 15 s and prints tables for people;
+//! `cargo run --release --example latency` takes some 30 s and prints tables for people;
 //! `-- --markdown` prints them for docs/performance.md. The exit status is 0 whatever the figures.
 //!
 //! Nanoseconds are this machine's at this moment; ratios carry over. Every figure is a median,
@@ -13,11 +13,13 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::hot::{Launch, Looping};
-use common::many::Sleepers;
+use common::life::{self, Creations, FirstSuspensions, Runs};
+use common::many::{Million, Sleepers};
 use common::raw::RawRing;
 use common::rounds::{verdict, By, Outcome, Pairs, Work};
 use common::steps::{Step, Steps};
 use common::table::{Align, Table};
+use common::targets::Stamp;
 use common::threads::{How, Remote, Wakes};
 use common::{targets, OFF, ON};
 use monad_async::ticks;
@@ -33,10 +35,12 @@ fn main() {
     if raw.plain {
         println!("The kernel refuses the executor's ring flags: the bare ring has none of them.\n");
     }
+    let stamp = Stamp::measure(raw, ROUNDS);
     steps(markdown, raw);
-    loops(markdown, raw);
+    loops(markdown, raw, &stamp);
+    lives(markdown, raw);
     wakes(markdown);
-    stamps(raw);
+    stamps(&stamp);
 }
 
 /// Medians and 99th percentiles of each step of a task that is alone.
@@ -91,7 +95,7 @@ fn steps(markdown: bool, raw: &mut RawRing) {
 const ROUNDS: usize = 200;
 const ENOUGH: Duration = Duration::from_millis(1500);
 
-fn loops(markdown: bool, raw: &mut RawRing) {
+fn loops(markdown: bool, raw: &mut RawRing, stamp: &Stamp) {
     let mut t = Table::new(
         "Hot loops",
         &[
@@ -118,8 +122,8 @@ fn loops(markdown: bool, raw: &mut RawRing) {
     };
     for (track, suffix) in [(ON, ""), (OFF, ", no time tracking")] {
         let name = |what: &str| format!("{what}{suffix}");
-        let (launch, yields, nops) =
-            (targets::launch(track), targets::yielding(track), track.then_some(targets::NOP));
+        let launch = Some(stamp.launch(track));
+        let (yields, nops) = (Some(stamp.yielding(track)), stamp.nop(track));
         add(&name("launch, run, finish"), &mut Launch::new(track), By::Wall, launch);
         add(&name("yield among 64"), &mut Looping::yields(track), By::Wall, yields);
         add(&name("NOP among 64"), &mut Looping::nops(track), By::Wall, nops);
@@ -131,9 +135,55 @@ fn loops(markdown: bool, raw: &mut RawRing) {
     add("1 ms sleep among 10,000, CPU", &mut Sleepers::new(ON), By::Cpu, target);
     t.print(markdown);
     println!(
-        "\nAt most: the goals; docs/performance.md says what holds back those that are missed."
+        "\nAt most: the goals, with time tracking above what a stamp costs; docs/performance.md says \
+         what holds back those that are missed."
     );
     println!("The first version: launch 60 to 97 ns, NOP 141 ns, where the bare ring takes 72.\n");
+}
+
+/// What is not the hottest loop.
+fn lives(markdown: bool, raw: &mut RawRing) {
+    let mut t = Table::new(
+        "Short lives, batches, many tasks",
+        &[
+            ("per task", Align::Left),
+            ("ns", Align::Right),
+            ("bare ring ns", Align::Right),
+            ("ratio", Align::Right),
+            ("10% to 90%", Align::Left),
+        ],
+    );
+    let mut add = |name: &str, own: &mut dyn Work| {
+        let mut pairs = Pairs::default();
+        let begun = Instant::now();
+        for round in 0..ROUNDS {
+            if begun.elapsed() > ENOUGH / 3 && round >= 5 {
+                break;
+            }
+            let base = By::Cpu.per_op(raw.round());
+            pairs.add(By::Cpu.per_op(own.round()), base);
+        }
+        t.row(&comparison(name, pairs.outcome(), None)[..5]);
+    };
+    add("create, one of 10,000, destroy", &mut Creations);
+    add("attach to first suspension, of 10,000 new ones", &mut FirstSuspensions(ON));
+    for (track, suffix) in [(ON, ""), (OFF, ", no time tracking")] {
+        let name = |what: &str| format!("{what}{suffix}");
+        add(&name("launch, one yield, finish, 400 at once"), &mut Runs::with_a_yield(track, 400));
+        add(&name("two bodies at random, 1.5 yields each"), &mut Runs::of_two_kinds(track));
+    }
+    for n in [1, 4, 16, 64, 256] {
+        add(&format!("launch, {n} at once"), &mut Runs::launches(ON, n));
+        add(&format!("launch, one NOP, finish, {n} at once"), &mut Runs::with_a_nop(ON, n));
+    }
+    let own = &mut Million::new(ON);
+    add(&format!("resume the oldest of {}", own.len()), own);
+    t.print(markdown);
+    let (idle, suspended) = life::resident_bytes_each();
+    println!(
+        "\nCPU time. Resident bytes of one of 10,000 tasks: {idle:.0} idle, {suspended:.0} \
+         suspended.\n"
+    );
 }
 
 /// From the waker's call to the sleeper's first step.
@@ -170,18 +220,8 @@ fn wakes(markdown: bool) {
 }
 
 /// What a stamp costs, to tell the tracking from the work.
-fn stamps(raw: &mut RawRing) {
-    const STAMPS: usize = 4096;
-    let mut pairs = Pairs::default();
-    for _ in 0..ROUNDS {
-        let base = By::Wall.per_op(raw.round());
-        let meter = common::rounds::Meter::start();
-        for _ in 0..STAMPS {
-            core::hint::black_box(ticks::now());
-        }
-        pairs.add(By::Wall.per_op(meter.stop(STAMPS)), base);
-    }
-    let o = pairs.outcome();
+fn stamps(stamp: &Stamp) {
+    let o = stamp.0;
     println!(
         "One stamp: {:.1} ns back to back, ratio {:.3}. A launch takes two, which alone are {:.3}; a \
          yield or a suspension one.\nCounter: {:.1} MHz.",

@@ -168,6 +168,20 @@ monad_async_result nops(monad_async_task task)
     return {0, 0, 0};
 }
 
+// The same but for where it suspends.
+monad_async_result sleeps_elsewhere(monad_async_task task)
+{
+    auto &stage = of(task);
+    unsigned left = stage.left;
+    while (left-- != 0) {
+        auto const r = stage.build.task_suspend_for_duration(task, 0);
+        if (r.error != 0) {
+            return r;
+        }
+    }
+    return {1, 0, 0};
+}
+
 // Nanoseconds an operation, of one round.
 using Round = std::function<double()>;
 
@@ -203,6 +217,70 @@ Round loops(Build const &build, bool tracks, monad_async_result (*body)(monad_as
         stage->attach_all();
         stage->finish();
         return double(now_ns(clock) - begun) / (double(count) * each);
+    };
+}
+
+// Yields of 64 tasks, of two bodies in an order without a pattern: what a predictor of returns and
+// of jumps makes of it.
+Round at_random(Build const &build, bool tracks)
+{
+    auto stage = std::make_shared<Stage>(build, 0, tracks, 64, sleeps);
+    stage->left = 1000;
+    unsigned state = 1;
+    for (auto *task : stage->tasks) {
+        state = state * 1664525u + 1013904223u;
+        task->user_code = (state >> 31) == 0 ? sleeps : sleeps_elsewhere;
+    }
+    return [stage] {
+        auto const begun = now_ns(CLOCK_THREAD_CPUTIME_ID);
+        stage->attach_all();
+        stage->finish();
+        return double(now_ns(CLOCK_THREAD_CPUTIME_ID) - begun) / (64.0 * 1000);
+    };
+}
+
+// As many as memory has room for, or a million: each resumption is of the one that was suspended
+// longest. 10,000 a round, without end: the tasks of both builds wait their turn all the time.
+struct Many {
+    Stage stage;
+    bool go = true;
+    Many(Build const &build, size_t count) : stage(build, 0, true, count, turns)
+    {
+        for (auto *task : stage.tasks) {
+            task->user_ptr = this;
+        }
+        stage.attach_all();
+        must(build.executor_run(stage.ex, SIZE_MAX, nullptr), "run");
+    }
+    ~Many()
+    {
+        go = false;
+        stage.finish();
+    }
+    static monad_async_result turns(monad_async_task task)
+    {
+        auto &many = *static_cast<Many *>(task->user_ptr);
+        while (many.go) {
+            auto const r = many.stage.build.task_suspend_for_duration(task, 0);
+            if (r.error != 0) {
+                return r;
+            }
+        }
+        return {0, 0, 0};
+    }
+};
+
+Round a_million(Build const &build)
+{
+    // Header and hot end of the stack; two builds have as many each.
+    auto const free_bytes = double(sysconf(_SC_AVPHYS_PAGES)) * double(sysconf(_SC_PAGESIZE));
+    static size_t const count = std::min<size_t>(1000000, size_t(free_bytes / 4 / (5 << 10)));
+    auto many = std::make_shared<Many>(build, count);
+    return [many] {
+        constexpr size_t items = 10000;
+        auto const begun = now_ns(CLOCK_THREAD_CPUTIME_ID);
+        must(many->stage.build.executor_run(many->stage.ex, items, nullptr), "run");
+        return double(now_ns(CLOCK_THREAD_CPUTIME_ID) - begun) / double(items);
     };
 }
 
@@ -316,9 +394,15 @@ int main(int argc, char **argv)
         {"launch, 400 tasks", [](Build const &b) { return launches(b, on, 400); }},
         {"launch, no time tracking", [](Build const &b) { return launches(b, off, 400); }},
         {"launch, 1,024 tasks", [](Build const &b) { return launches(b, on, 1024); }},
+        {"launch, 4 at a time", [](Build const &b) { return launches(b, on, 4); }},
+        {"launch, 16 at a time", [](Build const &b) { return launches(b, on, 16); }},
+        {"launch, 64 at a time", [](Build const &b) { return launches(b, on, 64); }},
+        {"launch, 256 at a time", [](Build const &b) { return launches(b, on, 256); }},
         {"launch, one at a time", [](Build const &b) { return launches(b, on, 1); }},
         {"launch, one yield, finish", [](Build const &b) { return launches(b, on, 400, sleeps); }},
         {"same, no time tracking", [](Build const &b) { return launches(b, off, 400, sleeps); }},
+        {"two bodies' yields at random", [](Build const &b) { return at_random(b, on); }},
+        {"same, no time tracking", [](Build const &b) { return at_random(b, off); }},
         {"yield among 64",
          [](Build const &b) { return loops(b, on, sleeps, 0, 64, 1000, 0, cpu); }},
         {"yield, no time tracking",
@@ -330,6 +414,12 @@ int main(int argc, char **argv)
          [](Build const &b) { return loops(b, off, nops, 128, 64, 200, 0, cpu); }},
         {"NOP, one at a time",
          [](Build const &b) { return loops(b, on, nops, 128, 1, 2000, 0, cpu); }},
+        {"NOP among 4", [](Build const &b) { return loops(b, on, nops, 128, 4, 2000, 0, cpu); }},
+        {"NOP among 16", [](Build const &b) { return loops(b, on, nops, 128, 16, 500, 0, cpu); }},
+        {"NOP among 256", [](Build const &b) { return loops(b, on, nops, 512, 256, 50, 0, cpu); }},
+        {"yield of the oldest of a million", a_million},
+        {"sleep of 50 us among 512",
+         [](Build const &b) { return loops(b, on, sleeps, 8, 512, 40, 50000, cpu); }},
         {"sleep of 1 ms among 10,000",
          [](Build const &b) { return loops(b, on, sleeps, 8, 10000, 20, ms, cpu); }},
         {"launch from another thread", foreign},

@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod hot;
+pub mod life;
 pub mod many;
 pub mod pin;
 pub mod raw;

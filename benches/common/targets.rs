@@ -1,19 +1,54 @@
 //! What is to be reached, as ratios to one NOP on the bare ring, 64 a batch.
 
-pub const LAUNCH: f64 = 0.42;
-pub const LAUNCH_UNTRACKED: f64 = 0.22;
-pub const YIELD: f64 = 0.45;
-pub const YIELD_UNTRACKED: f64 = 0.28;
-pub const NOP: f64 = 1.40;
+use super::raw::RawRing;
+use super::rounds::{By, Meter, Outcome, Pairs, Work};
+use monad_async::ticks;
+
 pub const REMOTE: f64 = 1.50;
 /// CPU time.
-pub const SLEEP: f64 = 2.00;
+pub const SLEEP: f64 = 1.30;
 /// Against a bare ring that polls an eventfd, not against a NOP.
 pub const WAKE: f64 = 1.25;
 
-/// With time tracking, and without, if there is one.
-pub fn launch(track: bool) -> Option<f64> {
-    Some(if track { LAUNCH } else { LAUNCH_UNTRACKED })
+/// What one stamp costs, in NOPs of the bare ring: processors differ in it more than in anything
+/// else, so goals with time tracking are so much above it.
+pub struct Stamp(pub Outcome);
+
+impl Stamp {
+    pub fn measure(raw: &mut RawRing, rounds: usize) -> Self {
+        const STAMPS: usize = 4096;
+        let mut pairs = Pairs::default();
+        for _ in 0..rounds {
+            let base = By::Wall.per_op(raw.round());
+            let meter = Meter::start();
+            for _ in 0..STAMPS {
+                core::hint::black_box(ticks::now());
+            }
+            pairs.add(By::Wall.per_op(meter.stop(STAMPS)), base);
+        }
+        Self(pairs.outcome())
+    }
+
+    /// A launch takes two.
+    pub fn launch(&self, track: bool) -> f64 {
+        if track {
+            2.0 * self.0.ratio + 0.06
+        } else {
+            0.22
+        }
+    }
+
+    pub fn yielding(&self, track: bool) -> f64 {
+        if track {
+            self.0.ratio + 0.10
+        } else {
+            0.18
+        }
+    }
+
+    pub fn nop(&self, track: bool) -> Option<f64> {
+        track.then_some(self.0.ratio + 1.22)
+    }
 }
 
 /// Two switches included.
@@ -23,8 +58,4 @@ pub fn hand_over(track: bool) -> f64 {
     } else {
         0.25
     }
-}
-
-pub fn yielding(track: bool) -> Option<f64> {
-    Some(if track { YIELD } else { YIELD_UNTRACKED })
 }
