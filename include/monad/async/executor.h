@@ -205,7 +205,9 @@ MONAD_ASYNC_API monad_async_result
 monad_async_executor_wake(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
 
 /** Whether a task is attached, pending or suspended: whether running it makes sense. OWNER'S
- *  THREAD; false on any other.
+ *  THREAD; false on any other. Before it says no it answers all who join, from elsewhere, what has
+ *  exited here; so a thread that will not `run` this executor any more, and does not destroy it
+ *  either, asks it once. Then EXPENSIVE; a load or two while a task is attached.
  *  @param ex the executor
  *  @return false also for NULL */
 MONAD_ASYNC_API bool
