@@ -92,7 +92,8 @@ fn soak() {
     let file = Rc::new(std::fs::File::open("/proc/self/exe").unwrap());
     let fd = file.as_raw_fd();
     workers(&world, &mut tasks, 20, move |w, t| {
-        let (mut to, at) = ([0u8; 4096], 4096 * w.random(16));
+        // Not on the stack, of which an unoptimised build leaves little.
+        let (mut to, at) = (vec![0u8; 4096], 4096 * w.random(16));
         let sqe = monad_async::uring::kernel::Sqe::new(22, fd, at, to.as_mut_ptr() as u64, 4096, 0);
         w.good("read", io(t, &sqe), &[success(4096)]) && w.good("pause", sleep(t, 100_000), &[OK])
     });
