@@ -139,6 +139,8 @@ const REMOTE: &[&str] = &[
     "Handle<K>::attach_remote",
     // run, when another thread left something
     "collect_mailbox",
+    // has_work, when nothing is attached: waits for those who are about to join from elsewhere
+    "has_late_work",
     // run, when nothing is ready: announces that it sleeps
     "Executor<K>>::wait",
     // run, when a task exits that others join, maybe from another thread

@@ -340,8 +340,8 @@ pub const LOOP: &[Mutant] = &[
     Mutant {
         bug: "a message that an executor which is gone refused is waited for",
         file: "src/executor/join.rs",
-        right: "Posted::Over => return false,",
-        wrong: "Posted::Over => return true,",
+        right: "unsafe { record.post_unjoin() }",
+        wrong: "let _ = unsafe { record.post_unjoin() }; true",
     },
     Mutant {
         bug: "who joins goes on while a message of its is on its way",
