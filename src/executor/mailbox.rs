@@ -8,7 +8,9 @@ use core::cell::Cell;
 use core::ffi::c_void;
 use core::marker::PhantomPinned;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{
+    fence, AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
 use std::sync::MutexGuard;
 
 use super::known;
@@ -56,6 +58,9 @@ pub struct Mailbox {
     pub inbox: MpscQueue,
     /// Tasks that other threads asked to cancel. A request notifies the inbox.
     pub requests: Requests,
+    /// Threads that are about to post what concerns a run of a task: see `post_of_run`. Not those
+    /// that hold a pin for longer.
+    askers: AtomicUsize,
     /// The notification is also for who called `run`.
     wake_asked: AtomicBool,
     /// Its owner closed it for good: not to open it again.
@@ -128,6 +133,7 @@ pub fn open(waker: Waker) -> Res<&'static Mailbox> {
             let mailbox: &Mailbox = Box::leak(alloc::try_box(Mailbox {
                 inbox,
                 requests: Requests::new(),
+                askers: AtomicUsize::new(0),
                 wake_asked: AtomicBool::new(false),
                 gone: AtomicBool::new(true),
                 epoch: AtomicU64::new(0),
@@ -210,9 +216,9 @@ impl Mailbox {
     }
 
     /// ANY THREAD. What concerns a run of a task, to the executor that had it attached: refused
-    /// once that run is over, as the executor may be one that nobody runs any more. Its `settle`
-    /// finds what was posted: it either sees the pin, and waits, or has made the end of the run
-    /// visible (the fences order the one's write and look against the other's).
+    /// once that run is over, as the executor may be one that nobody runs any more. Its
+    /// `await_askers` finds what was posted: it either sees who asks, and waits, or has made the
+    /// end of the run visible (the fences order the one's write and look against the other's).
     ///
     /// # Safety
     /// As `post`.
@@ -223,6 +229,8 @@ impl Mailbox {
         state: TaskState<'_>,
         run: Run,
     ) -> Posted {
+        // Relaxed: the fence in `pin_open` comes before the look at the run.
+        self.askers.fetch_add(1, Ordering::Relaxed);
         let open = self.inbox.pin_open();
         let posted = if !known::is_under(state, run) {
             Posted::Over
@@ -233,14 +241,22 @@ impl Mailbox {
             Posted::Closed
         };
         self.inbox.unpin();
+        // Release: what was posted.
+        self.askers.fetch_sub(1, Ordering::Release);
         posted
     }
 
     /// The owner, with nothing attached: nobody is about to post what concerns a run that is over.
     /// What was posted is in the inbox then.
-    pub(crate) fn settle(&self) {
+    pub(crate) fn await_askers(&self) {
         let mut backoff = Backoff::new();
-        while self.inbox.pinned() {
+        loop {
+            // See `post_of_run`.
+            fence(Ordering::SeqCst);
+            // Acquire: pairs with who asked last.
+            if self.askers.load(Ordering::Acquire) == 0 {
+                return;
+            }
             backoff.wait();
         }
     }
@@ -359,7 +375,10 @@ impl Mailbox {
     /// Waits until no foreign thread is about to wake the owner (a handful of instructions of
     /// theirs), then gives the mailbox to the next executor.
     pub(crate) fn recycle(&'static self) {
-        self.settle();
+        let mut backoff = Backoff::new();
+        while self.inbox.pinned() {
+            backoff.wait();
+        }
         self.eventfd.store(-1, Ordering::Release);
         self.owner.set_nobody();
         let mut first = spare();

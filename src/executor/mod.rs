@@ -252,7 +252,7 @@ impl<K: Kernel> Executor<K> {
                     return true;
                 }
             }
-            self.mailbox.settle();
+            self.mailbox.await_askers();
             if !self.has_mail_left() {
                 return false;
             }

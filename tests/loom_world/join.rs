@@ -3,6 +3,7 @@
 
 use super::{kind, World};
 use loom::cell::Cell;
+use loom::sync::atomic::Ordering::{Relaxed, Release};
 use loom::thread;
 use monad_async::intrusive::{Link, MpscQueue};
 use monad_async::task::state::{self, Run, TaskState};
@@ -165,10 +166,12 @@ impl World {
     /// False: the run is over.
     fn post_of_run(&self, ex: usize, link: &Link, kind: usize) -> bool {
         loop {
+            self.executors[ex].askers.fetch_add(1, Relaxed);
             let open = self.inbox(ex).pin_open();
             let under = is_under(self.task().state(), self.record.run.get());
             let posted = under && open && self.post(ex, link, kind);
             self.inbox(ex).unpin();
+            self.executors[ex].askers.fetch_sub(1, Release);
             if posted || !under {
                 return posted;
             }

@@ -13,7 +13,10 @@ pub mod join;
 pub mod park;
 
 use loom::cell::Cell;
-use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicU8, Ordering::Relaxed};
+use loom::sync::atomic::{
+    fence, AtomicBool, AtomicPtr, AtomicU64, AtomicU8, AtomicUsize,
+    Ordering::{Acquire, Relaxed, SeqCst},
+};
 use loom::sync::Notify;
 use loom::thread;
 use monad_async::intrusive::{Chain, Link, MpscQueue, Push};
@@ -71,6 +74,7 @@ pub struct Task {
 pub struct Executor {
     inbox: MpscQueue,
     requests: Requests,
+    askers: AtomicUsize,
     /// What the owner sleeps on.
     waker: Notify,
     /// False once the owner has freed what `waker` stands for.
@@ -144,6 +148,7 @@ impl World {
         let executor = || Executor {
             inbox: MpscQueue::new(),
             requests: Requests::new(),
+            askers: AtomicUsize::new(0),
             waker: Notify::new(),
             waker_valid: Cell::new(true),
             ready: Mutex::default(),
@@ -342,7 +347,7 @@ impl World {
     pub fn rest(&self, ex: usize) {
         loop {
             self.collect(ex);
-            self.settle(ex);
+            self.await_askers(ex);
             if !self.inbox(ex).has_any() {
                 return;
             }
@@ -361,12 +366,18 @@ impl World {
     pub fn destroy(&self, ex: usize) {
         let late = self.inbox(ex).close();
         self.deal_with(ex, late);
-        self.settle(ex);
+        while self.inbox(ex).pinned() {
+            thread::yield_now();
+        }
         self.executors[ex].waker_valid.set(false);
     }
 
-    fn settle(&self, ex: usize) {
-        while self.inbox(ex).pinned() {
+    fn await_askers(&self, ex: usize) {
+        loop {
+            fence(SeqCst);
+            if self.executors[ex].askers.load(Acquire) == 0 {
+                return;
+            }
             thread::yield_now();
         }
     }
