@@ -326,12 +326,6 @@ pub const LOOP: &[Mutant] = &[
         }",
     },
     Mutant {
-        bug: "the mailbox of an executor that is gone takes messages",
-        file: "src/executor/shutdown.rs",
-        right: "mailbox.close()",
-        wrong: "mailbox.inbox.take().entries.finish()",
-    },
-    Mutant {
         bug: "the next owner of a mailbox is not woken",
         file: "src/executor/mailbox.rs",
         right: "mailbox.eventfd.store(waker.eventfd, Ordering::Release);",
