@@ -190,7 +190,7 @@ assert found["monad_async_launches"].type == "counter"
     EXPECT_TRUE(no_promtool || promtool == 0);
     EXPECT_TRUE(no_python || python == 0);
     if (no_promtool && no_python) {
-        skip("neither promtool nor python's prometheus_client here");
+        GTEST_SKIP() << "neither promtool nor python's prometheus_client here";
     }
 }
 

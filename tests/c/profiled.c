@@ -37,5 +37,6 @@ __attribute__((constructor)) static void start(void)
         abort();
     }
     whole = getpid();
+    unsetenv("LD_PRELOAD"); /* What it executes says nothing, either. */
     atexit(say);
 }

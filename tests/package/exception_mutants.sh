@@ -58,7 +58,7 @@ plant 'no task takes its exceptions along' $suspend '(*self.exceptions).is_none(
 plant 'only exceptions that were caught count' $state 'self.uncaught == 0' 'true'
 plant 'only exceptions that were not caught count' $state 'self.caught.is_null()' 'true'
 plant "the tasks see the caller's exceptions" $run \
-    'self.exceptions.replace(Exceptions::NONE)' '*self.exceptions'
+    'ex.exceptions.replace(Exceptions::NONE)' '*ex.exceptions'
 plant 'the caller does not get its exceptions back' $run '*self.0.exceptions = self.1;' ''
 plant 'a task leaves its exceptions to the others when it exits' $run 'self.forget_exceptions();' ''
 

@@ -18,23 +18,33 @@ cxx_warnings='-Wold-style-cast -Wnon-virtual-dtor -Wsuggest-override'
 compiles() {
     local compiler=$1 standard=$2 language=$3 header=$4 more=$cxx_warnings
     [ "$language" = c ] && more=$c_warnings
-    printf '#include <%s>\n#include <%s>\n' "$header" "$header" >"$work/unit.$language"
+    local unit=$work/${header//\//_}.$language
+    printf '#include <%s>\n#include <%s>\n' "$header" "$header" >"$unit"
     # -I, not -isystem: warnings inside the headers must show.
     # shellcheck disable=SC2086
     $compiler -std="$standard" $warnings $more -fsyntax-only -I"$root/include" -x "$language" \
-        "$work/unit.$language"
+        "$unit"
 }
 
-# all_compile COMPILER STANDARD LANGUAGE HEADER...
+# all_compile COMPILER STANDARD LANGUAGE HEADER...   As many at once as there are processors.
 all_compile() {
-    local compiler=$1 standard=$2 language=$3 header
+    local compiler=$1 standard=$2 language=$3 jobs i j pids=() failed=0
     shift 3
-    for header in "$@"; do
-        compiles "$compiler" "$standard" "$language" "$header" || {
-            echo "^ $header"
-            return 1
-        }
+    local headers=("$@")
+    jobs=$(nproc)
+    for ((j = 0; j < jobs; ++j)); do
+        for ((i = j; i < ${#headers[@]}; i += jobs)); do
+            compiles "$compiler" "$standard" "$language" "${headers[i]}" || {
+                echo "^ ${headers[i]}"
+                exit 1
+            }
+        done &
+        pids+=($!)
     done
+    for i in "${pids[@]}"; do
+        wait "$i" || failed=1
+    done
+    return $failed
 }
 
 cd "$root/include" || exit 1
