@@ -3,24 +3,7 @@
 # copied. Takes the program's path; prints "ok NAME", "not ok NAME" or "skip NAME: WHY", a line each.
 set -uo pipefail
 
-program=$(realpath -e "${1:?the program}") || exit 1
-scratch=$(mktemp -d) || exit 1
-trap 'chmod -R u+rwx "$scratch" 2>/dev/null; rm -rf "$scratch"' EXIT
-cd "$scratch" || exit 1
-export LC_ALL=C
-status=0
-
-check() {
-    local name=$1
-    shift
-    if "$@" >output 2>&1 </dev/null; then
-        printf 'ok %s\n' "$name"
-    else
-        printf 'not ok %s\n' "$name"
-        tail -n 20 output
-        status=1
-    fi
-}
+. "$(dirname "$0")/example.sh"
 
 # What a tree is, but for its contents.
 listed() { (cd "$1" && find . -printf '%p %y %m %U %G %T@ %l\n' | sort); }

@@ -3,24 +3,8 @@
 # is read. Takes the program's path, and how often; prints "ok NAME", "not ok NAME" or "skip NAME: WHY", a line each.
 set -uo pipefail
 
-program=$(realpath -e "${1:?the program}") || exit 1
+. "$(dirname "$0")/example.sh"
 kills=${2:-200}
-scratch=$(mktemp -d) || exit 1
-trap 'rm -rf "$scratch"' EXIT
-cd "$scratch" || exit 1
-status=0
-
-check() {
-    local name=$1
-    shift
-    if "$@" >output 2>&1 </dev/null; then
-        printf 'ok %s\n' "$name"
-    else
-        printf 'not ok %s\n' "$name"
-        tail -n 20 output
-        status=1
-    fi
-}
 
 # Starts the server of a directory, and waits until it answers.
 start() {
