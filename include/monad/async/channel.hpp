@@ -7,6 +7,7 @@
  *  The rules are those of channel.h. The words ANY THREAD and SUSPENDS are those of executor.h. */
 
 #include "channel.h"
+#include "detail/channel_calls.hpp"
 #include "detail/sync_calls.hpp"
 #include "detail/waiting.hpp"
 #include "error.hpp"
