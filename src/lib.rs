@@ -1,8 +1,8 @@
 //! An io_uring executor for stackful tasks. The public API is the C one in `include/monad/async`,
 //! and the C++ one built on it; what Rust sees here is for the project's own tests and benchmarks.
 //!
-//! Floors, lowest first; a file imports lower floors only (`tests/layers.rs` checks). What each
-//! does is in `docs/architecture.md`:
+//! Floors, lowest first; a file imports lower floors only (`tests/rust/layers.rs` checks).
+//! What each does is in `docs/architecture.md`:
 //!
 //! ```text
 //! L0  error  ticks  trace  prefetch  intrusive

@@ -1,7 +1,7 @@
-//! The calls of `tests/calls`, with bytes that libFuzzer chooses by what they reach.
+//! The calls of `tests/rust/calls`, with bytes that libFuzzer chooses by what they reach.
 #![no_main]
 
-#[path = "../../tests/calls/mod.rs"]
+#[path = "../../tests/rust/calls/mod.rs"]
 mod calls;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

@@ -1,5 +1,5 @@
-//! The numbers of `<linux/io_uring.h>`, each of them here and nowhere else. `tests/abi.rs` compares
-//! them with the header, as far as that of the machine knows them.
+//! The numbers of `<linux/io_uring.h>`, each of them here and nowhere else. `tests/rust/abi.rs`
+//! compares them with the header, as far as that of the machine knows them.
 
 /// A module of numbers whose names in the header have one prefix, and the table of them.
 macro_rules! numbers {

@@ -1,0 +1,195 @@
+//! Joining a task of another executor, under every interleaving that loom finds for a few threads,
+//! at the weakest memory ordering that src/task/state.rs and src/intrusive/mpsc.rs ask for:
+//!
+//! ```text
+//! RUSTFLAGS="--cfg loom" cargo test --release --test loom_join
+//! ```
+//!
+//! Shared with the executor: `task::state` and the inbox. Restated in world: the rules of
+//! src/executor/join.rs. The main thread is the joiner's; its record is overwritten as soon as the
+//! joiner goes on, and an executor's waker as soon as it is destroyed. `cargo test --test mutants
+//! -- --ignored` breaks orderings, checks and rules one by one, and expects one of the models to
+//! fail.
+#![cfg(loom)]
+
+mod world;
+
+use world::join::{Joining, CANCELED, GONE};
+use world::{check, result, spawn, World, A, B, C};
+
+/// The thread of an executor that is destroyed once its task has run and its mail is read.
+fn lives_on(w: &World) {
+    w.collect(B);
+    assert!(w.run(B));
+    w.collect(B);
+    w.destroy(B);
+}
+
+/// The executor of the task runs it and is destroyed, while a join travels to it: before the exit,
+/// after it, or to a mailbox that is closed, the joiner gets the result.
+#[test]
+fn a_join_meets_the_exit_and_the_end_of_the_executor() {
+    check(3, || {
+        let world = World::new();
+        assert!(world.attach(B));
+        let other = spawn(&world, lives_on);
+        let (_, joining) = world.join(A, false);
+        assert_eq!(joining, Joining::Over(result(1)));
+        world.destroy(A);
+        other.join().unwrap();
+    });
+}
+
+/// JOINED crosses UNJOIN, or UNJOIN comes first, or nobody is there for it any more: one outcome,
+/// and nobody touches the record once the joiner goes on.
+#[test]
+fn an_answer_crosses_the_cancel_of_the_join() {
+    check(3, || {
+        let world = World::new();
+        assert!(world.attach(B));
+        let other = spawn(&world, lives_on);
+        let (_, joining) = world.join(A, true);
+        assert!([result(1), CANCELED].map(Joining::Over).contains(&joining), "{joining:?}");
+        world.destroy(A);
+        other.join().unwrap();
+    });
+}
+
+/// As `lives_on`, but the executor stays, and nobody runs it any more.
+fn rests(w: &World) {
+    w.collect(B);
+    assert!(w.run(B));
+    w.rest(B);
+}
+
+/// A join that travels to an executor that has nothing to do any more is answered, or not sent.
+#[test]
+fn a_join_meets_the_exit_and_an_executor_that_rests() {
+    check(3, || {
+        let world = World::new();
+        assert!(world.attach(B));
+        let other = spawn(&world, rests);
+        let (_, joining) = world.join(A, false);
+        assert_eq!(joining, Joining::Over(result(1)));
+        world.destroy(A);
+        other.join().unwrap();
+    });
+}
+
+/// The same with the cancel that follows it.
+#[test]
+fn a_cancel_of_a_join_meets_an_executor_that_rests() {
+    check(3, || {
+        let world = World::new();
+        assert!(world.attach(B));
+        let other = spawn(&world, rests);
+        let (_, joining) = world.join(A, true);
+        assert!([result(1), CANCELED].map(Joining::Over).contains(&joining), "{joining:?}");
+        world.destroy(A);
+        other.join().unwrap();
+    });
+}
+
+/// A third thread launches the task again on the same executor: a join that was for the run before
+/// is answered at once, and does not wait for the next.
+#[test]
+fn a_join_finds_a_later_run() {
+    check(2, || {
+        let world = World::new();
+        assert!(world.attach(B));
+        let launcher = spawn(&world, |w| w.attach_remote(B));
+        let other = spawn(&world, move |w| {
+            assert!(w.run(B));
+            w.collect(B);
+            launcher.join().unwrap();
+            w.collect(B);
+            w.run(B);
+            w.destroy(B);
+        });
+        let (run, joining) = world.join(A, false);
+        if let Joining::Over(got) = joining {
+            let right = match run {
+                // At the first look.
+                0 => got == result(1) || got == result(2),
+                run => got == result(run) || run == 1 && got == GONE,
+            };
+            assert!(right, "run {run} joined, {got:?}");
+        }
+        other.join().unwrap();
+    });
+}
+
+/// The task exits, and another executor attaches it, its owner's way, and runs it: who was asked
+/// first cannot know the result of either run but by a look from outside.
+#[test]
+fn a_join_finds_the_task_gone_elsewhere() {
+    check(2, || {
+        let world = World::new();
+        assert!(world.attach(B));
+        let third = spawn(&world, |w| {
+            w.attach(C);
+            w.run(C);
+        });
+        let other = spawn(&world, |w| {
+            assert!(w.run(B));
+            w.destroy(B);
+        });
+        let (run, joining) = world.join(A, false);
+        if let Joining::Over(got) = joining {
+            let looked = run == 0 && [result(1), result(2)].contains(&got);
+            assert!(looked || [result(1), GONE].contains(&got), "run {run} joined, {got:?}");
+        }
+        other.join().unwrap();
+        third.join().unwrap();
+    });
+}
+
+fn look(world: &World) {
+    if let Some(got) = world.task().state().settled().map(|(_, result)| result) {
+        assert!([result(1), result(2)].contains(&got), "{got:?}");
+    }
+}
+
+/// A look at the result from outside, while an executor's owner attaches the task and runs it: no
+/// result, or one that was.
+#[test]
+fn a_look_at_the_result_is_of_one_run() {
+    check(0, || {
+        let world = World::new();
+        assert!(world.attach(B) && world.run(B));
+        let other = spawn(&world, look);
+        assert!(world.attach(B) && world.run(B));
+        other.join().unwrap();
+    });
+}
+
+/// The same while it runs it twice, with the first result again in the end.
+#[test]
+fn a_look_at_the_result_crosses_two_runs() {
+    check(6, || {
+        let world = World::new();
+        assert!(world.attach(B) && world.run(B));
+        let other = spawn(&world, look);
+        for _ in 0..2 {
+            assert!(world.attach(B) && world.run(B));
+        }
+        other.join().unwrap();
+    });
+}
+
+/// The same where another thread attaches it.
+#[test]
+fn a_look_at_the_result_crosses_a_launch_from_elsewhere() {
+    check(0, || {
+        let world = World::new();
+        assert!(world.attach(B) && world.run(B));
+        let other = spawn(&world, look);
+        let launcher = spawn(&world, |w| assert!(w.attach_remote(C)));
+        world.collect(C);
+        world.run(C);
+        launcher.join().unwrap();
+        world.collect(C);
+        world.run(C);
+        other.join().unwrap();
+    });
+}

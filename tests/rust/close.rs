@@ -1,0 +1,105 @@
+//! An IORING_OP_CLOSE that is interrupted has closed its descriptor: it is not begun again, as the
+//! number may be another file's by then. Against a kernel that answers as it is told.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use monad_async::api::Handle;
+use monad_async::error::{Errno, RawResult};
+use monad_async::reactor::operation::Op;
+use monad_async::uring::kernel::{op, Cqe, Kernel, Sqe, Wait, Waker};
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use support::*;
+
+#[derive(Default)]
+struct Told {
+    /// How operations end, one after the other.
+    answers: Rc<RefCell<VecDeque<i32>>>,
+    submitted: RefCell<Vec<u64>>,
+    completed: RefCell<VecDeque<Cqe>>,
+}
+
+impl Kernel for Told {
+    fn has_ring(&self) -> bool {
+        true
+    }
+    fn sq_space(&self) -> u32 {
+        8
+    }
+    fn sq_pending(&self) -> u32 {
+        self.submitted.borrow().len() as u32
+    }
+    unsafe fn push(&self, sqe: &Sqe) {
+        self.submitted.borrow_mut().push(sqe.user_data());
+    }
+    fn pop(&self) -> Option<Cqe> {
+        self.completed.borrow_mut().pop_front()
+    }
+    fn needs_enter(&self) -> bool {
+        false
+    }
+    fn enter(&self, _: Wait) -> Result<(), Errno> {
+        for user_data in self.submitted.take() {
+            let res = self.answers.borrow_mut().pop_front().expect("an operation too many");
+            self.completed.borrow_mut().push_back(Cqe { user_data, res, flags: 0 });
+        }
+        Ok(())
+    }
+    fn now_boot_ns(&self) -> u64 {
+        0
+    }
+    fn waker(&self) -> Waker {
+        Waker { eventfd: -1 }
+    }
+}
+
+/// What a task gets whose operations end so, by `task_io` and by a record.
+fn get(opcode: u8, answers: &[i32]) -> [i32; 2] {
+    let kernel = Told::default();
+    let left = kernel.answers.clone();
+    let ex = Handle::new(kernel, true).unwrap();
+    let task = new_task();
+    let got = Rc::new(Cell::new([0; 2]));
+    let (out, again) = (got.clone(), answers.to_vec());
+    let told = left.clone();
+    set_body(task, move |task| {
+        let sqe = Sqe::new(opcode, 5, 0, 0, 0, 0);
+        told.borrow_mut().extend(&again);
+        // SAFETY: nobody performs it.
+        let inline = unsafe { Handle::<Told>::io(task, &sqe) }.error;
+        assert!(told.borrow().is_empty(), "begun too seldom");
+        told.borrow_mut().extend(&again);
+        // SAFETY: as a C program makes one: all zeroes.
+        let record: Op = unsafe { std::mem::zeroed() };
+        record.sqe.set(sqe);
+        // SAFETY: as above; in place until it was waited for.
+        unsafe { ex.executor().begin_operation(task, &record) }.unwrap();
+        out.set([inline, ex.executor().wait_operation(task, &record).error]);
+        RawResult::success(0)
+    });
+    ex.attach(task).unwrap();
+    while ex.has_work() {
+        ex.run(usize::MAX, None).unwrap();
+    }
+    assert!(left.borrow().is_empty(), "begun too seldom");
+    destroy(ex, [task]);
+    got.get()
+}
+
+#[test]
+fn an_interrupted_close_is_not_begun_again() {
+    for errno in [libc::EINTR, 512, 513, 514, 516] {
+        assert_eq!(get(op::CLOSE, &[-errno]), [libc::EINPROGRESS; 2], "{errno}");
+        assert_eq!(get(op::NOP, &[-errno, 0]), [0; 2], "{errno}");
+    }
+    assert_eq!(get(op::CLOSE, &[-libc::EBADF]), [libc::EBADF; 2]);
+}
+
+/// One that was cancelled, and by nobody, has done nothing.
+#[test]
+fn a_close_that_was_not_performed_is_begun_again() {
+    assert_eq!(get(op::CLOSE, &[-libc::ECANCELED, -libc::ECANCELED, 0]), [0; 2]);
+    assert_eq!(get(op::CLOSE, &[-libc::ECANCELED, -libc::EINTR]), [libc::EINPROGRESS; 2]);
+}

@@ -1,0 +1,117 @@
+//! Calls on files where the kernel lacks the operation: on helper threads, with the same results; and
+//! what the config string says of it.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use monad_async::api::Handle;
+use monad_async::error::{Errno, RawResult};
+use monad_async::io::call::Call;
+use monad_async::io::file::{File, Parts};
+use monad_async::io::ordered::order;
+use monad_async::io::path::{Path, Walk};
+use monad_async::pool::blocking;
+use monad_async::uring::{mask, RingOptions};
+use std::cell::Cell;
+use std::ffi::CString;
+use std::fs;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
+use std::rc::Rc;
+use support::rings::ring;
+use support::*;
+
+/// A pipe whose reader has gone: EPIPE, and the process lives. By the write's own flag, and by a
+/// thread of the kernel's.
+#[test]
+fn no_sigpipe() {
+    // Rust's runtime ignores it; as a C program has it.
+    // SAFETY: no handler.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    for bits in [0, mask::NO_SIGNAL] {
+        let options = RingOptions { entries: 8, mask: bits, ..Default::default() };
+        let Some(kernel) = ring(options) else { return };
+        let ex = Handle::new(kernel, true).unwrap();
+        let task = new_task();
+        set_body(task, move |task| {
+            let (reader, writer) = std::io::pipe().unwrap();
+            let call = Call { ex: ex.executor(), task, fd: writer.as_raw_fd(), flags: 0 };
+            let part = libc::iovec { iov_base: c"xy".as_ptr().cast_mut().cast(), iov_len: 2 };
+            // SAFETY: constants.
+            unsafe {
+                assert_eq!(call.write(c"x".as_ptr().cast(), 1, -1), Ok(1));
+                drop(reader);
+                assert_eq!(call.write(c"x".as_ptr().cast(), 1, -1), Err(Errno(libc::EPIPE)));
+                let parts = Parts { at: &part, count: 1 };
+                assert_eq!(call.writev(parts, -1, 0), Err(Errno(libc::EPIPE)));
+            }
+            let file = File { fd: writer.as_raw_fd(), flags: 0 };
+            let file = order(ex.executor(), file).unwrap();
+            let call = Call { flags: file.flags, ..call };
+            // SAFETY: constants.
+            let r = unsafe { call.write_in_order(c"x".as_ptr().cast(), 1, -1) };
+            assert_eq!(r.error, libc::EPIPE);
+            RawResult::success(0)
+        });
+        ex.attach(task).unwrap();
+        while ex.has_work() {
+            let _ = ex.run(usize::MAX, None);
+        }
+        assert_eq!(task.head.result.get(), RawResult::success(0));
+        destroy(ex, [task]);
+    }
+}
+
+#[test]
+fn what_the_ring_lacks_is_done_on_helpers() {
+    let dir = std::env::temp_dir().join(format!("monad_async_files_{}", std::process::id()));
+    fs::create_dir_all(&dir).unwrap();
+    let name = |n: &str| CString::new(dir.join(n).to_str().unwrap()).unwrap();
+    for bits in [0, mask::FILE_OPCODES] {
+        let options = RingOptions { entries: 8, mask: bits, ..Default::default() };
+        let Some(kernel) = ring(options) else { return };
+        let lacks = bits != 0;
+        let line = kernel.config().lines().find(|l| l.starts_with("on helper threads: ")).unwrap();
+        if lacks {
+            assert_eq!(line, "on helper threads: mkdir symlink link truncate");
+        }
+        let ex = Handle::new(kernel, true).unwrap();
+        let task = new_task();
+        let done = Rc::new(Cell::new(false));
+        let (out, [d, a, b, c]) = (done.clone(), ["d", "d/a", "b", "c"].map(name));
+        let file = dir.join("d/a");
+        set_body(task, move |task| {
+            let walk = Walk { ex: ex.executor(), task };
+            let at = |path: &CString| Path { directory: libc::AT_FDCWD, path: path.as_ptr() };
+            let before = blocking::helpers();
+            // SAFETY: strings that live as long as the calls.
+            unsafe {
+                assert_eq!(walk.mkdir(at(&d), 0o700), Ok(()));
+                assert_eq!(walk.mkdir(at(&d), 0o700), Err(Errno(libc::EEXIST)));
+                fs::write(&file, "hello").unwrap();
+                assert_eq!(walk.link(at(&a), at(&b), 0), Ok(()));
+                assert_eq!(walk.symlink(c"b".as_ptr(), at(&c)), Ok(()));
+            }
+            assert_eq!(blocking::helpers() > before || before != 0, lacks || before != 0);
+            let open = fs::OpenOptions::new().write(true).open(&file).unwrap();
+            let fd = open.as_raw_fd();
+            let call = Call { ex: ex.executor(), task, fd, flags: 0 };
+            assert_eq!(call.truncate(2), Ok(()));
+            assert_eq!(call.truncate(-1), Err(Errno(libc::EINVAL)));
+            assert_eq!(fs::read(&file).unwrap(), b"he");
+            assert_eq!(fs::metadata(&file).unwrap().nlink(), 2);
+            out.set(true);
+            RawResult::success(0)
+        });
+        ex.attach(task).unwrap();
+        while ex.has_work() {
+            let _ = ex.run(usize::MAX, None);
+        }
+        assert!(done.get());
+        destroy(ex, [task]);
+        fs::remove_dir_all(dir.join("d")).unwrap();
+        fs::remove_file(dir.join("b")).unwrap();
+        fs::remove_file(dir.join("c")).unwrap();
+    }
+    fs::remove_dir(&dir).unwrap();
+}

@@ -1,0 +1,308 @@
+//! Who tests the simulation? Bugs planted on purpose do: it must find each of them, and every
+//! promise it watches must be broken by some.
+//!
+//! The project is copied, all bugs are planted into the one copy, each behind a number that the
+//! environment chooses, and the copy's simulation runs once for each. The project's own source
+//! knows nothing of it. The models of the threads are tested in the same way, by another list.
+
+mod list;
+mod models;
+mod promises;
+mod rules;
+#[path = "../../sim/executor/seeds.rs"]
+mod seeds;
+mod together;
+
+use list::{Mutant, LOOP};
+use models::WEAKENED;
+use promises::PROMISES;
+use rules::RULES;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use together::TOGETHER;
+
+/// Programs to find a bug in: seconds.
+const PROGRAMS: u64 = 400_000;
+
+/// The programs of the models.
+const LOOM: &[&str] = &["loom_inbox", "loom_cancel", "loom_join", "loom_park", "loom_grant"];
+
+fn mutants() -> impl Iterator<Item = &'static Mutant> {
+    LOOP.iter().chain(RULES)
+}
+
+#[test]
+#[ignore = "builds the project once more; tests/run runs it"]
+fn every_mutant_dies() {
+    let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mutants");
+    copy_project(&copy);
+    plant(&copy, mutants());
+    let programs = build(&copy, &["sim", "scopes"], "");
+    let of = |name: &str| {
+        let is_it = |p: &&PathBuf| p.file_name().unwrap().to_str().unwrap().starts_with(name);
+        programs.iter().find(is_it).expect("a program that was built")
+    };
+    let (simulation, scopes) = (of("sim"), of("scopes"));
+    if let Some(text) = run(simulation, 0, 1, 20_000).or_else(|| run_scopes(scopes, 0)) {
+        panic!("the copy breaks a promise with no bug in it: {text}");
+    }
+    let mut alive = Vec::new();
+    let mut said = Vec::new();
+    for (n, mutant) in mutants().enumerate() {
+        let found = [run(simulation, n + 1, 1, PROGRAMS), run_scopes(scopes, n + 1)];
+        if found == [None, None] {
+            alive.push(mutant.bug);
+        }
+        println!("{}", mutant.bug);
+        for text in found.into_iter().flatten() {
+            println!("    {text}");
+            said.push(text);
+        }
+    }
+    let all = mutants().count();
+    println!("{} of {all} mutants died", all - alive.len());
+    let unbroken: Vec<_> = PROMISES
+        .iter()
+        .filter(|(_, texts)| !said.iter().any(|s| texts.iter().any(|t| s.contains(t))))
+        .map(|(promise, _)| promise)
+        .collect();
+    let unfound: Vec<_> = seeds::FOUND
+        .iter()
+        .filter(|f| {
+            let n = mutants().position(|m| m.bug == f.bug).expect("a bug of the list");
+            run(simulation, n + 1, f.seed, 1).is_none()
+        })
+        .map(|f| (f.seed, f.bug))
+        .collect();
+    assert!(unfound.is_empty(), "these seeds do not find their bug any more: {unfound:#?}");
+    assert!(alive.is_empty(), "nobody noticed: {alive:#?}");
+    assert!(unbroken.is_empty(), "no mutant breaks: {unbroken:#?}");
+}
+
+/// The source moves on, and the lists with it: told at once, not by the long runs.
+#[test]
+fn every_bug_has_its_place() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let lost: Vec<_> = mutants()
+        .chain(TOGETHER)
+        .chain(WEAKENED.iter().map(|(mutant, _)| mutant))
+        .filter_map(|m| {
+            let text = fs::read_to_string(root.join(m.file)).unwrap_or_default();
+            find(&text, m.right).err().map(|e| format!("{}: {e}: {}", m.file, m.right))
+        })
+        .collect();
+    assert!(lost.is_empty(), "keep the lists of mutants up to date: {lost:#?}");
+}
+
+/// Each bug in what tasks wait for of each other is found by the random programs of tests/sim/sync.
+#[test]
+#[ignore = "builds the project once more; tests/run runs it"]
+fn every_mutant_of_sync_dies() {
+    let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("together");
+    copy_project(&copy);
+    plant(&copy, TOGETHER.iter());
+    let programs = build(&copy, &["sync"], "");
+    let [program] = &programs[..] else { panic!("one program: {programs:?}") };
+    if let Some(text) = run_sync(program, 0) {
+        panic!("the copy goes wrong with no bug in it: {text}");
+    }
+    let mut alive = Vec::new();
+    for (n, mutant) in TOGETHER.iter().enumerate() {
+        match run_sync(program, n + 1) {
+            Some(text) => println!("{}\n    {text}", mutant.bug),
+            None => alive.push(mutant.bug),
+        }
+    }
+    println!("{} of {} mutants died", TOGETHER.len() - alive.len(), TOGETHER.len());
+    assert!(alive.is_empty(), "nobody noticed: {alive:#?}");
+}
+
+/// Each bug is found by the model that the list names, which finds nothing without it.
+#[test]
+#[ignore = "builds the project once more, for loom; tests/run runs it"]
+fn every_model_can_fail() {
+    let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("weakened");
+    copy_project(&copy);
+    plant(&copy, WEAKENED.iter().map(|(mutant, _)| mutant));
+    let programs = build(&copy, LOOM, "--cfg loom");
+    let fails = |n: usize, model: &str| {
+        let (program, test) = model.split_once(' ').expect("a program and its test");
+        let is_it = |p: &&PathBuf| p.file_name().unwrap().to_str().unwrap().starts_with(program);
+        let out = Command::new(programs.iter().find(is_it).expect("a program that was built"))
+            .args(["--exact", test, "--nocapture", "--test-threads=1"])
+            .env("MUTANT", n.to_string())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();
+        assert!(text.contains("running 1 test"), "no test of that name: {model}");
+        let said = text.lines().skip_while(|l| !l.contains("panicked")).take(2);
+        (!out.status.success()).then(|| said.collect::<Vec<_>>().join(" "))
+    };
+    let mut alive = Vec::new();
+    for (n, (mutant, model)) in WEAKENED.iter().enumerate() {
+        match fails(n + 1, model) {
+            Some(text) => println!("{}\n    {model}: {text}", mutant.bug),
+            None => alive.push((mutant.bug, model)),
+        }
+    }
+    println!("{} of {} mutants died", WEAKENED.len() - alive.len(), WEAKENED.len());
+    assert!(alive.is_empty(), "no model noticed: {alive:#?}");
+}
+
+fn copy_project(to: &Path) {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for file in ["Cargo.lock", "build.rs"] {
+        write(&to.join(file), &fs::read(from.join(file)).unwrap());
+    }
+    let _ = fs::remove_dir_all(to.join("tests"));
+    for dir in ["src", "cpp", "include", "gdb", "tests/sim", "tests/support", "tests/loom"] {
+        copy_dir(&from.join(dir), &to.join(dir));
+    }
+    // What only the benchmarks need would take the longest to build.
+    let manifest = fs::read_to_string(from.join("Cargo.toml")).unwrap();
+    let sections = manifest.split("\n[").filter(|s| {
+        let elsewhere = s.starts_with("[test")
+            && !["sim", "loom"].iter().any(|d| s.contains(&format!("\"tests/{d}/")));
+        !elsewhere && !s.starts_with("[bench") && !s.starts_with("dev-")
+    });
+    write(&to.join("Cargo.toml"), sections.collect::<Vec<_>>().join("\n[").as_bytes());
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_dir(&entry.path(), &to);
+        } else {
+            write(&to, &fs::read(entry.path()).unwrap());
+        }
+    }
+}
+
+fn write(to: &Path, bytes: &[u8]) {
+    fs::create_dir_all(to.parent().unwrap()).unwrap();
+    fs::write(to, bytes).unwrap();
+}
+
+/// Puts every bug into the copy, beside what is right.
+fn plant(copy: &Path, mutants: impl Iterator<Item = &'static Mutant>) {
+    let mut places: BTreeMap<(&str, &str), Vec<(usize, &Mutant)>> = BTreeMap::new();
+    for (n, mutant) in mutants.enumerate() {
+        places.entry((mutant.file, mutant.right)).or_default().push((n + 1, mutant));
+    }
+    for ((file, right), mutants) in places {
+        let path = copy.join(file);
+        let text = fs::read_to_string(&path).unwrap();
+        let (from, to) = find(&text, right).unwrap_or_else(|e| {
+            panic!("{file}: {e}: {right}\nkeep the list of mutants up to date")
+        });
+        let found = &text[from..to];
+        let mut planted = String::new();
+        let root = if file.starts_with("src/") { "crate" } else { "monad_async" };
+        for (n, mutant) in &mutants {
+            planted += &format!("if {root}::mutant::is({n}) {{ {} }} else ", mutant.wrong);
+        }
+        planted += &format!("{{ {found} }}");
+        if !found.ends_with([';', '}']) {
+            planted = format!("({planted})");
+        }
+        write(&path, [&text[..from], &planted, &text[to..]].concat().as_bytes());
+    }
+    let lib = copy.join("src/lib.rs");
+    let mut text = fs::read_to_string(&lib).unwrap();
+    text += "
+        pub mod mutant {
+            static NUMBER: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
+            pub fn is(n: u32) -> bool {
+                let read = || std::env::var(\"MUTANT\").map_or(0, |n| n.parse().unwrap());
+                *NUMBER.get_or_init(read) == n
+            }
+        }";
+    write(&lib, text.as_bytes());
+}
+
+/// Where `piece` stands in `text`, whatever the spaces and line ends.
+fn find(text: &str, piece: &str) -> Result<(usize, usize), String> {
+    let dense: Vec<(usize, char)> =
+        text.char_indices().filter(|(_, c)| !c.is_whitespace()).collect();
+    let piece: Vec<char> = piece.chars().filter(|c| !c.is_whitespace()).collect();
+    let is_here = |w: &[(usize, char)]| w.iter().map(|(_, c)| c).eq(&piece);
+    let mut places = dense.windows(piece.len()).filter(|w| is_here(w));
+    match (places.next(), places.next()) {
+        (Some(w), None) => Ok((w[0].0, w[w.len() - 1].0 + 1)),
+        (None, _) => Err("not there".into()),
+        _ => Err("there more than once".into()),
+    }
+}
+
+/// The test programs of the copy. Without debug assertions: they would find too much.
+fn build(copy: &Path, tests: &[&str], flags: &str) -> Vec<PathBuf> {
+    let out = Command::new(env!("CARGO"))
+        .current_dir(copy)
+        .args(["test", "--no-run", "--message-format=json"])
+        .args(tests.iter().flat_map(|test| ["--test", test]))
+        .env("CARGO_TARGET_DIR", copy.join("target"))
+        .env("CARGO_PROFILE_TEST_OPT_LEVEL", "1")
+        .env("CARGO_PROFILE_TEST_DEBUG_ASSERTIONS", "false")
+        .env("CARGO_PROFILE_TEST_OVERFLOW_CHECKS", "true")
+        .env("CARGO_PROFILE_TEST_DEBUG", "0")
+        .env("RUSTFLAGS", format!("-Awarnings {flags}"))
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "the copy does not build");
+    let text = String::from_utf8(out.stdout).unwrap();
+    let after = text.split("\"executable\":\"").skip(1);
+    after.map(|path| PathBuf::from(path.split('"').next().unwrap())).collect()
+}
+
+/// What the simulation says of these programs with this bug in it; None: nothing.
+fn run(simulation: &Path, mutant: usize, from: u64, count: u64) -> Option<String> {
+    let status = simulation.with_extension("status");
+    fs::write(&status, [0u8; 8]).unwrap();
+    let out = Command::new(simulation)
+        .args(["--exact", "programs", "--nocapture", "--test-threads=1"])
+        .env("MUTANT", mutant.to_string())
+        .env("SIM_WORKER", &status)
+        .env("SIM_FROM", from.to_string())
+        .env("SIM_COUNT", count.to_string())
+        // A bug may keep a program from ending, or from coming to a moment that counts.
+        .env("SIM_CPU_S", "100")
+        .output()
+        .unwrap();
+    if out.status.success() {
+        return None;
+    }
+    let text = String::from_utf8_lossy(&out.stderr);
+    let said = text.lines().find(|l| l.contains("broken promise") || l.contains("panicked"));
+    Some(said.map_or_else(|| out.status.to_string(), |l| l.chars().take(200).collect()))
+}
+
+/// What the model of scopes says with this bug in it.
+fn run_scopes(scopes: &Path, mutant: usize) -> Option<String> {
+    run_model(scopes, mutant, &[("SCOPES_COUNT", "100000"), ("SCOPES_CPU_S", "20")])
+}
+
+/// What the random programs of tests/sim/sync say with this bug in it.
+fn run_sync(program: &Path, mutant: usize) -> Option<String> {
+    run_model(program, mutant, &[("SYNC_COUNT", "30000"), ("SYNC_CPU_S", "10")])
+}
+
+fn run_model(program: &Path, mutant: usize, how_long: &[(&str, &str)]) -> Option<String> {
+    let out = Command::new(program)
+        .args(["--nocapture", "--test-threads=1"])
+        .env("MUTANT", mutant.to_string())
+        .envs(how_long.iter().copied())
+        .env("RUST_BACKTRACE", "0")
+        .output()
+        .unwrap();
+    if out.status.success() {
+        return None;
+    }
+    let text = String::from_utf8_lossy(&out.stderr);
+    let said = text.lines().skip_while(|l| !l.contains("panicked")).nth(1);
+    Some(said.map_or_else(|| out.status.to_string(), |l| l.chars().take(200).collect()))
+}

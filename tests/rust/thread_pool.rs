@@ -1,0 +1,564 @@
+//! The pool: every task runs once or is handed back, whatever happens in between; priorities hold
+//! across workers; and what others may want of a task that waits in it.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use monad_async::capi::pool::*;
+use monad_async::capi::remote::*;
+use monad_async::capi::task::*;
+use monad_async::error::{Errno, RawResult};
+use monad_async::pool::workers::Pool;
+use monad_async::task::header::{Flags, TaskHead, TaskRef};
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::SeqCst};
+use std::thread;
+use std::time::Duration;
+use support::*;
+
+type PoolPtr = *mut Pool;
+
+const DRAIN: u32 = 0;
+const RETURN: u32 = 1;
+const QUEUED: u32 = 0;
+const UNFINISHED: u32 = 1;
+const SECOND_NS: u64 = 1_000_000_000;
+
+fn attr(workers: u32) -> [u64; 32] {
+    let mut attr = [0u64; 32];
+    attr[25] = u64::from(workers) << 32;
+    attr
+}
+
+/// Compute-only.
+fn pool(workers: u32) -> PoolPtr {
+    let mut made = ptr::null_mut();
+    // SAFETY: attributes of that size, and memory for the pool.
+    let r = unsafe { monad_async_pool_create(&mut made, attr(workers).as_ptr().cast()) };
+    assert_eq!(r, RawResult::success(0));
+    made
+}
+
+fn end(pool: PoolPtr) -> isize {
+    // SAFETY: from `pool`, and not used any more.
+    let r = unsafe { monad_async_pool_destroy(pool) };
+    assert_eq!(r.error, 0);
+    r.value
+}
+
+fn submit(pool: PoolPtr, task: TaskRef) -> RawResult {
+    // SAFETY: both are alive.
+    unsafe { monad_async_pool_submit(pool, task.as_head()) }
+}
+
+fn wait(task: TaskRef) -> RawResult {
+    // SAFETY: alive.
+    unsafe { monad_async_task_wait(task.as_head(), 60 * SECOND_NS) }
+}
+
+fn until(pool: PoolPtr, at_most: usize, what: u32) {
+    // SAFETY: alive.
+    assert_eq!(unsafe { monad_async_pool_wait(pool, at_most, what) }, RawResult::success(0));
+}
+
+fn quit(pool: PoolPtr, how: u32) -> isize {
+    // SAFETY: alive.
+    let r = unsafe { monad_async_pool_quit(pool, how) };
+    assert_eq!(r.error, 0);
+    r.value
+}
+
+fn leak<T>(value: T) -> &'static T {
+    Box::leak(Box::new(value))
+}
+
+fn destroy_all(tasks: impl IntoIterator<Item = TaskRef>) {
+    for task in tasks {
+        destroy_task(task);
+    }
+}
+
+/// A gate that a task keeps its worker at.
+#[derive(Default)]
+struct Gate {
+    begun: AtomicUsize,
+    open: AtomicBool,
+}
+
+impl Gate {
+    fn pass(&self) {
+        self.begun.fetch_add(1, SeqCst);
+        while !self.open.load(SeqCst) {
+            thread::sleep(Duration::from_micros(50));
+        }
+    }
+
+    fn wait_for(&self, begun: usize) {
+        while self.begun.load(SeqCst) < begun {
+            thread::sleep(Duration::from_micros(50));
+        }
+    }
+}
+
+/// One task a worker, which all wait at the gate.
+fn hold(pool: PoolPtr, workers: usize) -> (&'static Gate, Vec<TaskRef>) {
+    let gate: &Gate = leak(Gate::default());
+    let tasks: Vec<_> = (0..workers).map(|_| new_task()).collect();
+    for &task in &tasks {
+        set_body(task, move |_| {
+            gate.pass();
+            RawResult::success(0)
+        });
+        assert_eq!(submit(pool, task), RawResult::success(0));
+    }
+    gate.wait_for(workers);
+    (gate, tasks)
+}
+
+#[test]
+fn each_runs_once_and_gives_its_result() {
+    let pool = pool(2);
+    let tasks: Vec<_> = (0..100).map(|_| new_task()).collect();
+    for (n, &task) in tasks.iter().enumerate() {
+        set_body(task, move |t| {
+            // SAFETY: the running task.
+            let slept = unsafe { monad_async_task_suspend_for_duration(t.as_head(), 1000) };
+            assert_eq!(slept, RawResult::success(0));
+            RawResult::success(n as isize)
+        });
+    }
+    for _ in 0..10 {
+        for &task in &tasks {
+            assert_eq!(submit(pool, task), RawResult::success(0));
+        }
+        for (n, &task) in tasks.iter().enumerate() {
+            assert_eq!(wait(task), RawResult::success(n as isize));
+        }
+        until(pool, 0, UNFINISHED);
+        // SAFETY: alive.
+        assert_eq!(unsafe { monad_async_pool_left(pool, UNFINISHED) }, RawResult::success(0));
+    }
+    assert_eq!(end(pool), 0);
+    destroy_all(tasks);
+}
+
+/// A high one is the next that any worker begins, however many low ones came before; and what a
+/// worker has begun, which is ready again, does not go before it.
+#[test]
+fn a_high_one_is_the_next_that_any_worker_begins() {
+    let pool = pool(2);
+    let (gate, holders) = hold(pool, 2);
+    let order: &AtomicUsize = leak(AtomicUsize::new(0));
+    let low: Vec<_> = (0..1000).map(|_| new_task()).collect();
+    let high: Vec<_> = (0..10).map(|_| new_task()).collect();
+    for (level, tasks) in [(2, &low), (0, &high)] {
+        for &task in tasks {
+            set_body(task, move |t| {
+                let at = order.fetch_add(1, SeqCst);
+                if level == 2 {
+                    // SAFETY: the running task.
+                    let _ = unsafe { monad_async_task_suspend_for_duration(t.as_head(), 0) };
+                }
+                RawResult::success(at as isize)
+            });
+            // SAFETY: alive.
+            unsafe { monad_async_task_set_priorities(task.as_head(), level, 1) };
+            assert_eq!(submit(pool, task), RawResult::success(0));
+        }
+    }
+    gate.open.store(true, SeqCst);
+    until(pool, 0, UNFINISHED);
+    for (at, &task) in high.iter().enumerate() {
+        let began = task.head.result.get().value as usize;
+        assert!(began < high.len(), "high {at} began as number {began}");
+    }
+    end(pool);
+    destroy_all(holders.into_iter().chain(low).chain(high));
+}
+
+/// Queued, a task is of no executor: it is cancelled, moved, and waited for all the same.
+#[test]
+fn a_task_that_is_queued_can_be_cancelled_moved_and_joined() {
+    let pool = pool(1);
+    let (gate, holders) = hold(pool, 1);
+    let order: &AtomicU32 = leak(AtomicU32::new(0));
+    let [a, b, c] = [(); 3].map(|()| new_task());
+    for task in [a, b, c] {
+        set_body(task, move |_| RawResult::success(order.fetch_add(1, SeqCst) as isize));
+        assert_eq!(submit(pool, task), RawResult::success(0));
+        assert_eq!(submit(pool, task), RawResult::failure(Errno(libc::EBUSY)));
+        assert_eq!(task.head.flags.get(), Flags::PENDING_LAUNCH);
+        // SAFETY: alive.
+        assert!(unsafe { monad_async_task_is_queued(task.as_head()) });
+        assert!(task.is_attached() && !task.has_exited());
+    }
+    assert_eq!(monad_async::api::destroy_task(a), Err(Errno(libc::EBUSY)));
+    // SAFETY: alive.
+    unsafe {
+        assert_eq!(monad_async_pool_left(pool, QUEUED), RawResult::success(3));
+        assert_eq!(monad_async_task_wait(a.as_head(), 0), RawResult::failure(Errno(libc::ETIME)));
+        let timed = monad_async_task_wait(a.as_head(), 2_000_000);
+        assert_eq!(timed, RawResult::failure(Errno(libc::ETIME)));
+        assert_eq!(monad_async_task_set_priorities(c.as_head(), 0, 1), RawResult::success(0));
+        assert_eq!(monad_async_task_cancel(ptr::null_mut(), a.as_head()), RawResult::success(0));
+        let again = monad_async_task_cancel(ptr::null_mut(), a.as_head());
+        assert_eq!(again, RawResult::failure(Errno(libc::ENOENT)));
+    }
+    let canceled = RawResult::failure(Errno(libc::ECANCELED));
+    assert_eq!(wait(a), canceled);
+    assert_eq!((a.head.flags.get(), a.has_exited()), (Flags::IDLE, true));
+    // From a task of another executor, and from a plain thread: both wait for `b`.
+    let waits = thread::spawn({
+        let b = Shared(b);
+        move || wait(b.get())
+    });
+    let ex = executor(8);
+    let joiner = new_task();
+    // SAFETY: both are alive.
+    set_body(joiner, move |t| unsafe { monad_async_task_join(t.as_head(), b.as_head()) });
+    ex.attach(joiner).unwrap();
+    let _ = ex.run(usize::MAX, Some(0));
+    gate.open.store(true, SeqCst);
+    while ex.has_work() {
+        let _ = ex.run(usize::MAX, Some(SECOND_NS));
+    }
+    assert_eq!(waits.join().unwrap(), RawResult::success(1));
+    assert_eq!(joiner.head.result.get(), RawResult::success(1));
+    assert_eq!(wait(c), RawResult::success(0));
+    end(pool);
+    destroy(ex, [joiner]);
+    destroy_all(holders.into_iter().chain([a, b, c]));
+}
+
+/// Handed back: over, ECANCELED, and never begun; what had begun ends as it does.
+#[test]
+fn quitting_hands_back_what_has_not_begun_or_drains_it() {
+    for how in [RETURN, DRAIN] {
+        let pool = pool(2);
+        let (gate, holders) = hold(pool, 2);
+        let ran: &AtomicUsize = leak(AtomicUsize::new(0));
+        let tasks: Vec<_> = (0..50).map(|_| new_task()).collect();
+        for &task in &tasks {
+            set_body(task, move |_| {
+                ran.fetch_add(1, SeqCst);
+                RawResult::success(0)
+            });
+        }
+        let heads: Vec<_> = tasks.iter().map(|task| task.as_head()).collect();
+        // SAFETY: alive, and so many.
+        let put = unsafe { monad_async_pool_submit_many(pool, heads.as_ptr(), heads.len()) };
+        assert_eq!(put, RawResult::success(50));
+        assert_eq!(quit(pool, how), if how == RETURN { 50 } else { 0 });
+        let late = new_task();
+        set_body(late, |_| RawResult::success(0));
+        assert_eq!(submit(pool, late), RawResult::failure(Errno(libc::ESHUTDOWN)));
+        assert!(!late.is_attached());
+        gate.open.store(true, SeqCst);
+        if how == DRAIN {
+            until(pool, 0, UNFINISHED);
+        }
+        assert_eq!(end(pool), 0);
+        assert_eq!(ran.load(SeqCst), if how == RETURN { 0 } else { 50 });
+        for &task in &tasks {
+            let expected = match how {
+                RETURN => RawResult::failure(Errno(libc::ECANCELED)),
+                _ => RawResult::success(0),
+            };
+            assert_eq!((task.head.result.get(), task.has_exited()), (expected, true));
+        }
+        destroy_all(holders.into_iter().chain(tasks).chain([late]));
+    }
+}
+
+/// A worker that leaves may have been sent the wake-up for a task: it passes it on, in this pool and
+/// in the next that uses its memory. (Lost, every later submission left all workers asleep.)
+#[test]
+fn a_worker_that_leaves_passes_its_wake_up_on() {
+    let task = new_task();
+    set_body(task, |_| RawResult::success(3));
+    for n in 0..300 {
+        let pool = pool(2);
+        if n % 2 == 0 {
+            assert_eq!(submit(pool, task), RawResult::success(0));
+            quit(pool, RETURN);
+        } else {
+            assert_eq!(submit(pool, task), RawResult::success(0));
+            // SAFETY: alive.
+            assert_eq!(unsafe { monad_async_pool_resize(pool, 1) }, RawResult::success(0));
+            assert_eq!(wait(task), RawResult::success(3), "round {n}");
+            for _ in 0..5 {
+                assert_eq!(submit(pool, task), RawResult::success(0));
+                assert_eq!(wait(task), RawResult::success(3), "round {n}");
+            }
+        }
+        end(pool);
+    }
+    destroy_all([task]);
+}
+
+/// A worker that is dismissed ends what it has begun, and begins nothing more.
+#[test]
+fn resizing_while_tasks_run() {
+    let pool = pool(3);
+    let (gate, holders) = hold(pool, 3);
+    // SAFETY: alive.
+    unsafe {
+        let none = monad_async_pool_resize(pool, 0);
+        assert_eq!(none, RawResult::failure(Errno(libc::EINVAL)));
+        assert_eq!(monad_async_pool_resize(pool, 1), RawResult::success(0));
+        assert_eq!(monad_async_pool_workers(pool), RawResult::success(1));
+    }
+    let task = new_task();
+    set_body(task, |_| RawResult::success(5));
+    assert_eq!(submit(pool, task), RawResult::success(0));
+    thread::sleep(Duration::from_millis(5));
+    assert!(task.is_queued(), "begun by a worker that is busy or was dismissed");
+    // SAFETY: alive.
+    assert_eq!(unsafe { monad_async_pool_resize(pool, 2) }, RawResult::success(0));
+    assert_eq!(wait(task), RawResult::success(5)); // By the new one: the others are held.
+    gate.open.store(true, SeqCst);
+    until(pool, 0, UNFINISHED);
+    end(pool);
+    destroy_all(holders.into_iter().chain([task]));
+}
+
+#[test]
+fn a_workers_executor_can_be_launched_on_directly() {
+    let pool = pool(2);
+    let mut remote = ptr::null_mut();
+    let task = new_task();
+    set_body(task, |t| {
+        // SAFETY: the running task.
+        unsafe { monad_async_task_suspend_for_duration(t.as_head(), 2_000_000) }
+    });
+    // SAFETY: all are alive.
+    unsafe {
+        let none = monad_async_pool_worker(pool, 2, &mut remote);
+        assert_eq!(none, RawResult::failure(Errno(libc::ENOENT)));
+        assert_eq!(monad_async_pool_worker(pool, 1, &mut remote), RawResult::success(0));
+        assert_eq!(monad_async_remote_attach(remote, task.as_head()), RawResult::success(0));
+        // It is none of the pool's own, but its end is waited for.
+        assert_eq!(monad_async_pool_left(pool, UNFINISHED), RawResult::success(0));
+    }
+    end(pool);
+    assert!(task.has_exited());
+    // SAFETY: alive; the executor is gone.
+    unsafe {
+        let gone = monad_async_remote_attach(remote, task.as_head());
+        assert_eq!(gone, RawResult::failure(Errno(libc::ESHUTDOWN)));
+        monad_async_remote_release(remote);
+    }
+    destroy_all([task]);
+}
+
+/// A pool is waited for, and ended, inside a task of another executor, which goes on meanwhile.
+#[test]
+fn inside_a_task_the_calls_suspend() {
+    let ex = executor(8);
+    let (a, b) = (new_task(), new_task());
+    let mine: &AtomicUsize = leak(AtomicUsize::new(pool(1) as usize));
+    set_body(a, move |_| {
+        let pool = mine.load(SeqCst) as PoolPtr;
+        let (gate, holders) = hold(pool, 1);
+        let opener = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(3));
+            gate.open.store(true, SeqCst);
+        });
+        until(pool, 0, UNFINISHED);
+        end(pool);
+        opener.join().unwrap();
+        destroy_all(holders);
+        RawResult::success(0)
+    });
+    let passes: &AtomicU32 = leak(AtomicU32::new(0));
+    set_body(b, move |t| {
+        while !a.has_exited() {
+            passes.fetch_add(1, SeqCst);
+            // SAFETY: the running task.
+            let _ = unsafe { monad_async_task_suspend_for_duration(t.as_head(), 100_000) };
+        }
+        RawResult::success(0)
+    });
+    ex.attach(a).unwrap();
+    ex.attach(b).unwrap();
+    while ex.has_work() {
+        let _ = ex.run(usize::MAX, Some(SECOND_NS));
+    }
+    assert!(passes.load(SeqCst) > 3);
+    destroy(ex, [a, b]);
+}
+
+/// A worker's own task cannot wait for the worker's end.
+#[test]
+fn a_pool_is_not_destroyed_by_its_own_task() {
+    let pool = pool(1);
+    let at = pool as usize;
+    let task = new_task();
+    // SAFETY: alive.
+    set_body(task, move |_| unsafe { monad_async_pool_destroy(at as PoolPtr) });
+    assert_eq!(submit(pool, task), RawResult::success(0));
+    assert_eq!(wait(task), RawResult::failure(Errno(libc::EDEADLK)));
+    end(pool);
+    destroy_all([task]);
+}
+
+struct Tally {
+    ran: AtomicU32,
+    submitted: AtomicU32,
+    returned: AtomicU32,
+}
+
+/// 8 threads submit to 4 workers, which are made more and fewer all the time, until the pool quits:
+/// each run was once or was handed back. Long form: ten million.
+#[test]
+fn each_ran_once_or_was_handed_back() {
+    let long = std::env::var_os("MONAD_ASYNC_LONG").is_some();
+    let total: usize = if long { 10_000_000 } else { 60_000 };
+    const THREADS: usize = 8;
+    const TASKS: usize = 64;
+    for how in [RETURN, DRAIN] {
+        let pool_at = pool(4) as usize;
+        let stop: &AtomicBool = leak(AtomicBool::new(false));
+        let resizer = thread::spawn(move || {
+            let mut n = 0;
+            while !stop.load(SeqCst) {
+                n = n * 7 % 5 + 1;
+                // SAFETY: alive until it is joined. Refused once the pool quits.
+                unsafe { monad_async_pool_resize(pool_at as PoolPtr, n) };
+                thread::sleep(Duration::from_micros(300));
+            }
+        });
+        let submitters: Vec<_> = (0..THREADS)
+            .map(|_| thread::spawn(move || submit_all(pool_at as PoolPtr, total / THREADS, TASKS)))
+            .collect();
+        let left_at = total / 10;
+        // Quits while they submit.
+        while submitted() < total - left_at {
+            thread::sleep(Duration::from_millis(1));
+        }
+        let returned = quit(pool_at as PoolPtr, how) as u32;
+        let tallies: Vec<Tally> = submitters.into_iter().map(|t| t.join().unwrap()).collect();
+        stop.store(true, SeqCst);
+        resizer.join().unwrap();
+        assert_eq!(end(pool_at as PoolPtr), 0);
+        let sum =
+            |f: fn(&Tally) -> &AtomicU32| tallies.iter().map(|t| f(t).load(SeqCst)).sum::<u32>();
+        assert_eq!(sum(|t| &t.ran) + sum(|t| &t.returned), sum(|t| &t.submitted));
+        assert_eq!(sum(|t| &t.returned), returned);
+        assert!(how == RETURN || returned == 0);
+        SUBMITTED.store(0, SeqCst);
+    }
+}
+
+static SUBMITTED: AtomicUsize = AtomicUsize::new(0);
+
+fn submitted() -> usize {
+    SUBMITTED.load(SeqCst)
+}
+
+fn submit_all(pool: PoolPtr, count: usize, tasks: usize) -> Tally {
+    let tally: &Tally = leak(Tally {
+        ran: AtomicU32::new(0),
+        submitted: AtomicU32::new(0),
+        returned: AtomicU32::new(0),
+    });
+    let tasks: Vec<_> = (0..tasks).map(|_| new_task()).collect();
+    for &task in &tasks {
+        set_body(task, move |_| {
+            tally.ran.fetch_add(1, SeqCst);
+            RawResult::success(1)
+        });
+    }
+    let mut counted = vec![0; tasks.len()];
+    let settle = |at: usize, counted: &mut Vec<u32>| {
+        if counted[at] != 0 {
+            let result = wait(tasks[at]);
+            match result.error {
+                0 => assert_eq!(result.value, 1),
+                libc::ECANCELED => {
+                    tally.returned.fetch_add(1, SeqCst);
+                }
+                e => panic!("error {e}"),
+            }
+            counted[at] = 0;
+        }
+    };
+    for n in 0..count {
+        let at = n % tasks.len();
+        settle(at, &mut counted);
+        // SAFETY: alive.
+        unsafe { monad_async_task_set_priorities(tasks[at].as_head(), (n % 3) as u8, 1) };
+        SUBMITTED.fetch_add(1, SeqCst);
+        match submit(pool, tasks[at]).error {
+            0 => {
+                tally.submitted.fetch_add(1, SeqCst);
+                counted[at] = 1;
+            }
+            libc::ESHUTDOWN => {}
+            e => panic!("error {e}"),
+        }
+    }
+    for at in 0..tasks.len() {
+        settle(at, &mut counted);
+    }
+    destroy_all(tasks.iter().copied());
+    Tally {
+        ran: tally.ran.load(SeqCst).into(),
+        submitted: tally.submitted.load(SeqCst).into(),
+        returned: tally.returned.load(SeqCst).into(),
+    }
+}
+
+#[test]
+fn mistakes_are_told() {
+    let mut made = ptr::null_mut();
+    // SAFETY: attributes of that size; wrong ones.
+    unsafe {
+        let einval = RawResult::failure(Errno(libc::EINVAL));
+        assert_eq!(monad_async_pool_create(ptr::null_mut(), ptr::null()), einval);
+        let mut wrong = attr(1);
+        wrong[31] = 1;
+        assert_eq!(monad_async_pool_create(&mut made, wrong.as_ptr().cast()), einval);
+        let cpus = [100_000u32];
+        let mut wrong = attr(1);
+        wrong[24] = cpus.as_ptr() as u64;
+        wrong[25] |= 1;
+        assert_eq!(monad_async_pool_create(&mut made, wrong.as_ptr().cast()), einval);
+        assert_eq!(monad_async_pool_submit(ptr::null_mut(), ptr::null()), einval);
+        let pool = pool(1);
+        assert_eq!(monad_async_pool_submit(pool, ptr::null::<TaskHead>()), einval);
+        assert_eq!(monad_async_pool_wait(pool, 0, 9), einval);
+        assert_eq!(monad_async_pool_quit(pool, 9), einval);
+        let task = new_task();
+        task.head.user_code.set(None);
+        assert_eq!(submit(pool, task), einval);
+        end(pool);
+        destroy_all([task]);
+    }
+}
+
+/// Pinned workers run where they were told to.
+#[test]
+fn workers_stay_on_their_cpus() {
+    let cpus = [0u32];
+    let mut attr = attr(2);
+    attr[24] = cpus.as_ptr() as u64;
+    attr[25] |= 1;
+    let mut made = ptr::null_mut();
+    // SAFETY: attributes of that size.
+    let r = unsafe { monad_async_pool_create(&mut made, attr.as_ptr().cast()) };
+    if r.error == libc::EINVAL {
+        return skip::skip("this process may not use CPU 0");
+    }
+    let tasks: Vec<_> = (0..20).map(|_| new_task()).collect();
+    for &task in &tasks {
+        // SAFETY: no preconditions.
+        set_body(task, |_| RawResult::success(unsafe { libc::sched_getcpu() } as isize));
+        assert_eq!(submit(made, task), RawResult::success(0));
+    }
+    for &task in &tasks {
+        assert_eq!(wait(task), RawResult::success(0));
+    }
+    end(made);
+    destroy_all(tasks);
+}

@@ -1,0 +1,277 @@
+//! Several kernel threads at one executor, and executors at each other: launch, wake, cancel, join.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use monad_async::api::Handle;
+use monad_async::error::{Errno, RawResult};
+use monad_async::task::header::TaskRef;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::sync::{Arc, Barrier};
+use std::thread;
+use support::rng::Rng;
+use support::*;
+
+const OK: RawResult = RawResult::success(0);
+
+#[test]
+fn launches_from_four_threads_all_run_in_order() {
+    const THREADS: usize = 4;
+    const ROUNDS: u64 = 2_000;
+    const TASKS: usize = 16;
+    let ex = executor(8);
+    let shared = Shared(ex);
+    let left = Arc::new(AtomicU64::new(THREADS as u64));
+    let mut threads = Vec::new();
+    for _ in 0..THREADS {
+        let left = left.clone();
+        threads.push(thread::spawn(move || {
+            let ex = shared.get();
+            let last = Arc::new(AtomicU64::new(0));
+            let tasks: Vec<TaskRef> = (0..TASKS).map(|_| new_task()).collect();
+            let mut next = 1;
+            for _ in 0..ROUNDS {
+                for &t in &tasks {
+                    while t.head.user_code.get().is_some() && !t.has_exited() {
+                        thread::yield_now();
+                    }
+                    let (last, me) = (last.clone(), next);
+                    set_body(t, move |_| {
+                        // FIFO of this thread's launches.
+                        assert_eq!(last.swap(me, Ordering::Relaxed), me - 1);
+                        RawResult::success(me as isize)
+                    });
+                    next += 1;
+                    ex.attach(t).unwrap();
+                }
+            }
+            for t in tasks {
+                while !t.has_exited() {
+                    thread::yield_now();
+                }
+                destroy_task(t);
+            }
+            assert_eq!(last.load(Ordering::Relaxed), ROUNDS * TASKS as u64);
+            left.fetch_sub(1, Ordering::Relaxed);
+            ex.wake().unwrap();
+        }));
+    }
+    let mut ran = 0;
+    while left.load(Ordering::Relaxed) != 0 {
+        ran += ex.run(usize::MAX, None).unwrap();
+    }
+    for t in threads {
+        t.join().unwrap();
+    }
+    assert_eq!(ran as u64, THREADS as u64 * ROUNDS * TASKS as u64);
+    destroy(ex, []);
+}
+
+#[test]
+fn a_wake_ends_the_sleep_and_none_is_lost() {
+    for entries in [0, 8] {
+        let ex = executor(entries);
+        let shared = Shared(ex);
+        let turns = Arc::new(AtomicU64::new(0));
+        let seen = turns.clone();
+        let waker = thread::spawn(move || {
+            for turn in 1..=2_000 {
+                shared.get().wake().unwrap();
+                while seen.load(Ordering::Acquire) < turn {
+                    thread::yield_now();
+                }
+            }
+        });
+        for turn in 1..=2_000 {
+            assert_eq!(ex.run(1, None), Ok(0));
+            turns.store(turn, Ordering::Release);
+        }
+        waker.join().unwrap();
+        destroy(ex, []);
+    }
+}
+
+#[test]
+fn two_executors_launch_on_each_other() {
+    const ROUNDS: u64 = 5_000;
+    let barrier = Arc::new(Barrier::new(2));
+    let (to_a, from_b) = mpsc::channel::<Shared<Handle<Real>>>();
+    let (to_b, from_a) = mpsc::channel::<Shared<Handle<Real>>>();
+    let side = |tx: mpsc::Sender<Shared<Handle<Real>>>,
+                rx: mpsc::Receiver<Shared<Handle<Real>>>,
+                barrier: Arc<Barrier>| {
+        move || {
+            let ex = executor(4);
+            tx.send(Shared(ex)).unwrap();
+            let other = rx.recv().unwrap().get();
+            let ran = Arc::new(AtomicU64::new(0));
+            let guests: Vec<TaskRef> = (0..8).map(|_| new_task()).collect();
+            for &g in &guests {
+                let ran = ran.clone();
+                set_body(g, move |g| {
+                    ran.fetch_add(1, Ordering::Relaxed);
+                    nop(g)
+                });
+            }
+            // A task here that launches guests there, and joins each.
+            let host = new_task();
+            let to_join = guests.clone();
+            set_body(host, move |host| {
+                for round in 0..ROUNDS {
+                    let g = to_join[round as usize % to_join.len()];
+                    other.attach(g).unwrap();
+                    assert_eq!(Handle::<Real>::join(host, g), OK);
+                    assert!(g.has_exited());
+                }
+                OK
+            });
+            ex.attach(host).unwrap();
+            while !host.has_exited() {
+                ex.run(usize::MAX, None).unwrap();
+            }
+            assert_eq!(ran.load(Ordering::Relaxed), ROUNDS);
+            // Keep serving the other side until it is done too.
+            let done = Arc::new(AtomicBool::new(false));
+            let (flag, me) = (done.clone(), Shared(ex));
+            let waiter = thread::spawn(move || {
+                barrier.wait();
+                flag.store(true, Ordering::Release);
+                me.get().wake().unwrap();
+            });
+            while !done.load(Ordering::Acquire) {
+                ex.run(usize::MAX, None).unwrap();
+            }
+            waiter.join().unwrap();
+            while ex.has_work() {
+                ex.run(usize::MAX, None).unwrap();
+            }
+            for t in guests.into_iter().chain([host]) {
+                destroy_task(t);
+            }
+            ex.destroy().unwrap();
+        }
+    };
+    let a = thread::spawn(side(to_b, from_b, barrier.clone()));
+    let b = thread::spawn(side(to_a, from_a, barrier));
+    a.join().unwrap();
+    b.join().unwrap();
+}
+
+/// Cancels of another thread at tasks in every state; each task says how its waits ended, and every
+/// cancel that found it attached is accounted for.
+#[test]
+fn cancels_from_another_thread_have_one_outcome() {
+    const TASKS: usize = 64;
+    const ROUNDS: usize = 300;
+    let ex = executor(4);
+    let shared = Shared(ex);
+    let tasks: Vec<TaskRef> = (0..TASKS).map(|_| new_task()).collect();
+    let stop = Arc::new(AtomicBool::new(false));
+    let targets = tasks.clone();
+    let stopped = stop.clone();
+    let canceller = thread::spawn(move || {
+        let mut rng = Rng::new(1, 0);
+        while !stopped.load(Ordering::Relaxed) {
+            // ENOENT between two runs.
+            let asked = shared.get().cancel(rng.pick(&targets));
+            assert!(matches!(asked, Ok(()) | Err(Errno(libc::ENOENT))), "{asked:?}");
+            if rng.one_in(7) {
+                thread::yield_now();
+            }
+        }
+    });
+    let (mut real, mut canceled) = (0u64, 0u64);
+    for round in 0..ROUNDS {
+        for (i, &t) in tasks.iter().enumerate() {
+            set_body(t, move |t| {
+                let r = match (i + round) % 4 {
+                    0 => Handle::<Real>::sleep(t, 200_000),
+                    1 => nop(t),
+                    2 => Handle::<Real>::sleep(t, 0),
+                    // Only a cancel ends this one.
+                    _ => Handle::<Real>::sleep(t, u64::MAX),
+                };
+                assert!(r == OK || r.error == libc::ECANCELED, "{r:?}");
+                RawResult::success(r.error as isize)
+            });
+            ex.attach(t).unwrap();
+        }
+        while ex.has_work() {
+            ex.run(usize::MAX, None).unwrap();
+        }
+        for &t in &tasks {
+            assert!(t.has_exited());
+            match t.head.result.get() {
+                OK => real += 1,
+                RawResult { error: 0, value, .. } => {
+                    assert_eq!(value, libc::ECANCELED as isize);
+                    canceled += 1;
+                }
+                r => {
+                    assert_eq!(r.error, libc::ECANCELED, "never launched");
+                    canceled += 1;
+                }
+            }
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    canceller.join().unwrap();
+    assert_eq!(real + canceled, (TASKS * ROUNDS) as u64);
+    assert!(real != 0 && canceled != 0, "{real} real, {canceled} canceled: nothing was tried");
+    destroy(ex, tasks);
+}
+
+/// A join of a task on another executor, cancelled at any moment, while that executor's tasks exit
+/// and the executor itself is destroyed and made anew.
+#[test]
+fn a_remote_join_survives_cancel_and_the_other_executors_end() {
+    const ROUNDS: usize = 400;
+    let ex = executor(4);
+    let (mut joined, mut canceled) = (0, 0);
+    let joiner = new_task();
+    for round in 0..ROUNDS {
+        let (tx, rx) = mpsc::channel::<TaskRef>();
+        let (go, gone) = mpsc::channel::<()>();
+        let away = thread::spawn(move || {
+            let ex = executor(if round % 2 == 0 { 0 } else { 4 });
+            let t = new_task();
+            set_body(t, move |t| {
+                Handle::<Real>::sleep(t, (round as u64 % 5) * 20_000);
+                RawResult::success(7)
+            });
+            ex.attach(t).unwrap();
+            tx.send(t).unwrap();
+            while ex.has_work() {
+                ex.run(usize::MAX, None).unwrap();
+            }
+            ex.destroy().unwrap();
+            gone.recv().unwrap();
+            destroy_task(t);
+        });
+        let other = rx.recv().unwrap();
+        set_body(joiner, move |me| Handle::<Real>::join(me, other));
+        ex.attach(joiner).unwrap();
+        let wait = (round as u64 % 7) * 15_000;
+        while ex.has_work() {
+            match ex.run(usize::MAX, Some(wait)) {
+                Err(e) if e.0 == libc::ETIME => ex.cancel(joiner).unwrap(),
+                r => {
+                    r.unwrap();
+                }
+            }
+        }
+        match joiner.head.result.get() {
+            RawResult { value: 7, error: 0, .. } => joined += 1,
+            r => {
+                assert_eq!(r.error, libc::ECANCELED);
+                canceled += 1;
+            }
+        }
+        go.send(()).unwrap();
+        away.join().unwrap();
+    }
+    println!("{joined} joined, {canceled} canceled");
+    assert!(joined != 0);
+    destroy(ex, [joiner]);
+}
