@@ -58,8 +58,13 @@ impl<K: Kernel> Executor<K> {
         }
         // SAFETY: the caller's.
         unsafe { self.begin(task, record, bits, buffers, row.unwrap_or_default()) };
-        if let Some((fixed, number)) = on {
-            record.uses(fixed.users(number));
+        match on {
+            // Over at once, behind a write that has failed.
+            Some(_) if record.state.get() == State::Done => {
+                record.sqe.set(fixed::as_given(&record.sqe.get()));
+            }
+            Some((fixed, number)) => record.uses(fixed.users(number)),
+            None => {}
         }
         Ok(())
     }

@@ -31,6 +31,7 @@ use super::ordered::{part_of, rest, wanted, BYTES_MAX, NO_PART};
 use super::{priority, Reactor};
 use crate::error::{Errno, Res};
 use crate::intrusive::{Fifo, Link};
+use crate::sys::alloc;
 use crate::uring::abi::sqe as flag;
 use crate::uring::kernel::{op, Kernel, Sqe};
 
@@ -84,9 +85,10 @@ impl Rows {
         self.ready.is_empty()
     }
 
-    /// EXPENSIVE. `merges`: two writes may be done as one. ENFILE: there are too many.
+    /// EXPENSIVE. `merges`: two writes may be done as one. ENFILE: there are too many; ENOMEM.
     pub fn open(&self, fd: i32, direct: bool, merges: bool) -> Res<u16> {
-        let row = Box::new(Row {
+        let no_parts = || alloc::try_box([const { Cell::new(NO_PART) }; LENGTH_MAX as usize]);
+        let row = alloc::try_box(Row {
             link: Link::new(),
             is_ready: Cell::new(false),
             handle: handle(fd, direct),
@@ -94,12 +96,12 @@ impl Rows {
             flying: Fifo::new(),
             in_kernel: Cell::new(0),
             merged: Cell::new(1),
-            parts: merges.then(|| Box::new([const { Cell::new(NO_PART) }; LENGTH_MAX as usize])),
+            parts: if merges { Some(no_parts()?) } else { None },
             breaks: Cell::new(false),
             is_closing: Cell::new(false),
             failed: Cell::new(ptr::null()),
             broken: Cell::default(),
-        });
+        })?;
         let mut table = self.table.borrow_mut();
         // One that was closed behind our back leaves its number to the next of that descriptor.
         let same = |old: &Row| old.handle == row.handle && old.is_idle();
@@ -107,9 +109,12 @@ impl Rows {
         let index = free.unwrap_or(table.len());
         let number = u16::try_from(index).map_err(|_| Errno(libc::ENFILE))?;
         if free.is_none() {
+            table.try_reserve(1).map_err(|_| Errno(libc::ENOMEM))?;
             table.push(None);
         }
-        table[index] = Some(row);
+        if let Some(old) = table[index].replace(row) {
+            self.end_turn(&old);
+        }
         Ok(number)
     }
 
@@ -129,11 +134,16 @@ impl Rows {
     pub fn close(&self, number: u16) {
         if let Some(row) = self.at(number) {
             debug_assert!(row.is_idle());
-            if row.is_ready.get() {
-                // SAFETY: it says that it is in there.
-                unsafe { self.ready.remove(NonNull::from(row).cast()) };
-            }
+            self.end_turn(row);
             self.table.borrow_mut()[number as usize] = None;
+        }
+    }
+
+    /// A row that is to go: it may have its turn, though what it was to hand over was cancelled.
+    fn end_turn(&self, row: &Row) {
+        if row.is_ready.replace(false) {
+            // SAFETY: it says that it is in there.
+            unsafe { self.ready.remove(NonNull::from(row).cast()) };
         }
     }
 
@@ -288,7 +298,6 @@ impl<K: Kernel> Reactor<K> {
     /// An entry of a row has completed: what is over by that is put to `ended`.
     pub(super) fn row_completed(&self, record: &Op, res: i32) {
         let row = self.rows.at(record.row()).expect("it stays while it has records");
-        self.unqueue_record_cancel(record);
         row.in_kernel.set(row.in_kernel.get() - 1);
         if res < 0 {
             if let Some(outcome) = self.row_refused(row, record, res) {
@@ -358,6 +367,8 @@ impl<K: Kernel> Reactor<K> {
     /// `record`, which is flying, ends so.
     fn row_ends(&self, row: &Row, record: &Op, outcome: i32) {
         record.outcome.set(outcome);
+        // Of a part of an entry too, which has no completion of its own.
+        self.unqueue_record_cancel(record);
         // SAFETY: from `take_off` until here it is in that list.
         unsafe {
             row.flying.remove(record.link());
@@ -365,13 +376,21 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// Nothing of it is in the kernel: what came back is first in the next row, or over.
+    /// Nothing of it is in the kernel: what came back is first in the next row, or over. So is what
+    /// was to be cancelled meanwhile, and was part of another's entry, of which the kernel knew.
     fn row_is_back(&self, row: &Row) {
         let back = Fifo::new();
         while let Some(link) = row.flying.pop_front() {
             // SAFETY: records in flight are in there, by this link; out of it now.
             unsafe {
-                Op::from_link(link).state.set(State::Row);
+                let record = Op::from_link(link);
+                self.unqueue_record_cancel(record);
+                if record.has(bit::ASKED) || self.is_handle_closed(record) {
+                    record.outcome.set(record.withdrawn());
+                    self.rows.ended.push_back(link);
+                    continue;
+                }
+                record.state.set(State::Row);
                 back.push_back(link);
             }
         }

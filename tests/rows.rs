@@ -1,0 +1,319 @@
+//! Rows of ordered writes whose files are closed and opened behind the library's back, and writes
+//! that are over before they have begun. What is freed is overwritten, so that who follows it
+//! falls.
+
+mod support;
+
+use monad_async::api::Handle;
+use monad_async::capi::buffer_set::{
+    monad_async_buffers_claim, monad_async_buffers_register, monad_async_buffers_release,
+    monad_async_buffers_unregister, Buffer,
+};
+use monad_async::capi::file::{monad_async_file_close, monad_async_file_set_ordered};
+use monad_async::capi::op::{
+    monad_async_op_begin, monad_async_op_cancel, monad_async_op_wait, monad_async_op_wait_any,
+};
+use monad_async::error::{Errno, RawResult};
+use monad_async::io::file::File;
+use monad_async::io::ordered::order;
+use monad_async::reactor::operation::Op;
+use monad_async::task::header::TaskRef;
+use monad_async::uring::kernel::{op, Cqe, Kernel, Sqe, Wait, Waker};
+use monad_async::uring::RingOptions;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::mem::zeroed;
+use std::os::fd::AsRawFd;
+use std::ptr::null_mut;
+use std::rc::Rc;
+use support::child::alone;
+use support::rings::ring;
+use support::*;
+
+struct Overwriting;
+
+// SAFETY: passes on to the system's allocator; what is freed is the allocator's.
+unsafe impl GlobalAlloc for Overwriting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's contract.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: the caller's contract.
+        unsafe { at.write_bytes(0xfe, layout.size()) };
+        // Never used again, so that it stays so.
+        if layout.size() < 256 || layout.size() > 4096 {
+            // SAFETY: as above.
+            unsafe { System.dealloc(at, layout) };
+        }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Overwriting = Overwriting;
+
+/// `monad_async_op_write`, and what `monad_async_op_write_fixed` is.
+fn write(opcode: u8, file: File, at: u64, bytes: u32, offset: u64) -> Op {
+    // SAFETY: zeros are an operation.
+    let op: Op = unsafe { zeroed() };
+    let mut sqe = Sqe::new(opcode, file.fd, offset, at, bytes, 0);
+    sqe.set_user_data(0x6f72_6465 << 32 | u64::from(file.flags & 0xffff));
+    op.sqe.set(sqe);
+    op
+}
+
+fn in_task(body: fn(TaskRef, Handle<Real>) -> RawResult) {
+    let options = RingOptions { entries: 8, ..Default::default() };
+    let Some(kernel) = ring(options) else { return };
+    let ex = Handle::new(kernel, true).unwrap();
+    let task = new_task();
+    set_body(task, move |task| body(task, ex));
+    ex.attach(task).unwrap();
+    while ex.has_work() {
+        ex.run(usize::MAX, None).unwrap();
+    }
+    assert_eq!(task.head.result.get(), RawResult::success(0));
+    destroy(ex, [task]);
+}
+
+fn set_ordered(task: TaskRef, fd: i32) -> File {
+    let mut file = File { fd, flags: 0 };
+    // SAFETY: the task that runs, and ours to write.
+    let r = unsafe { monad_async_file_set_ordered(task.as_head(), &mut file) };
+    assert_eq!(r, RawResult::success(0));
+    file
+}
+
+/// A row has its turn although its only write was cancelled: its file is closed by `close`, and
+/// the number goes to another file, which is ordered too.
+#[test]
+fn a_row_that_has_its_turn_and_is_replaced() {
+    alone("a_row_that_has_its_turn_and_is_replaced", || {
+        in_task(|task, _| {
+            let mut file = tempfile();
+            for _ in 0..3 {
+                let ordered = set_ordered(task, file.as_raw_fd());
+                let op = write(op::WRITE, ordered, c"ab".as_ptr() as u64, 2, 0);
+                let at = (&raw const op).cast_mut();
+                // SAFETY: the task that runs, and an operation in place until it is over.
+                unsafe {
+                    assert_eq!(monad_async_op_begin(task.as_head(), at).error, 0);
+                    assert_eq!(monad_async_op_cancel(task.as_head(), at).error, 0);
+                    assert_eq!(monad_async_op_wait(task.as_head(), at).error, libc::ECANCELED);
+                }
+                let old = file.as_raw_fd();
+                drop(file);
+                file = tempfile();
+                assert_eq!(file.as_raw_fd(), old, "the lowest that is free");
+            }
+            let ordered = set_ordered(task, file.as_raw_fd());
+            let op = write(op::WRITE, ordered, c"cd".as_ptr() as u64, 2, 0);
+            let at = (&raw const op).cast_mut();
+            // SAFETY: as above.
+            unsafe {
+                assert_eq!(monad_async_op_begin(task.as_head(), at).error, 0);
+                assert_eq!(monad_async_op_wait(task.as_head(), at), RawResult::success(2));
+                assert_eq!(monad_async_file_close(task.as_head(), ordered).error, 0);
+            }
+            std::mem::forget(file);
+            RawResult::success(0)
+        })
+    });
+}
+
+fn tempfile() -> std::fs::File {
+    let name = std::env::temp_dir().join(format!("monad_async_rows_{}", std::process::id()));
+    let options = std::fs::File::options().write(true).create(true).truncate(true).open(&name);
+    std::fs::remove_file(name).unwrap();
+    options.unwrap()
+}
+
+/// Behind one that has failed a write is over at once, and its buffer in use by nobody.
+#[test]
+fn a_buffer_of_a_write_that_was_over_at_once() {
+    alone("a_buffer_of_a_write_that_was_over_at_once", || {
+        in_task(|task, ex| {
+            let mut set = null_mut();
+            // SAFETY: the executor of this thread, and ours to write.
+            let r = unsafe { monad_async_buffers_register(ex.as_ptr().cast(), &mut set, 1, 4096) };
+            assert_eq!(r.error, 0);
+            // SAFETY: a buffer is numbers and pointers.
+            let mut buffer: Buffer = unsafe { zeroed() };
+            // SAFETY: the task that runs, and its memory.
+            let r = unsafe { monad_async_buffers_claim(task.as_head(), set, &mut buffer) };
+            assert_eq!(r.error, 0);
+            // SAFETY: its first field is the address of the data.
+            let data = unsafe { (&raw const buffer).cast::<u64>().read() };
+            let file = std::fs::File::open("/dev/null").unwrap(); // To be read only.
+            let ordered = set_ordered(task, file.as_raw_fd());
+            let ops = [0, 1].map(|_| write(op::WRITE_FIXED, ordered, data, 8, 0));
+            let [first, second] = ops.each_ref().map(|op| (&raw const *op).cast_mut());
+            // SAFETY: as above; each in place until it is over.
+            unsafe {
+                assert_eq!(monad_async_op_begin(task.as_head(), first).error, 0);
+                while (*first).pending.get() == 0 {
+                    Handle::<Real>::sleep(task, 1000);
+                }
+                assert_eq!(monad_async_op_begin(task.as_head(), second).error, 0);
+                let mut which = null_mut();
+                for e in [libc::EBADF, libc::ECANCELED] {
+                    assert_eq!(monad_async_op_wait_any(task.as_head(), &mut which).error, 0);
+                    assert_eq!((*which).result.get().error, e);
+                }
+                assert_eq!(monad_async_buffers_release(&mut buffer).error, 0, "in use");
+                assert_eq!(monad_async_buffers_unregister(set).error, 0);
+            }
+            RawResult::success(0)
+        })
+    });
+}
+
+/// A kernel that completes what the test says.
+#[derive(Clone, Default)]
+struct Told {
+    taken: Rc<RefCell<VecDeque<Sqe>>>,
+    completed: Rc<RefCell<VecDeque<Cqe>>>,
+    is_full: Rc<Cell<bool>>,
+}
+
+impl Told {
+    /// The entry that it has, which it completes so.
+    fn complete(&self, res: i32) -> Sqe {
+        let mut taken = self.taken.borrow_mut();
+        taken.retain(|sqe| sqe.opcode() != op::ASYNC_CANCEL);
+        assert_eq!(taken.len(), 1);
+        let sqe = taken.pop_front().unwrap();
+        let cqe = Cqe { user_data: sqe.user_data(), res, flags: 0 };
+        self.completed.borrow_mut().push_back(cqe);
+        sqe
+    }
+}
+
+impl Kernel for Told {
+    fn has_ring(&self) -> bool {
+        true
+    }
+    fn sq_space(&self) -> u32 {
+        if self.is_full.get() {
+            0
+        } else {
+            8
+        }
+    }
+    fn sq_pending(&self) -> u32 {
+        0
+    }
+    unsafe fn push(&self, sqe: &Sqe) {
+        if sqe.opcode() == op::ASYNC_CANCEL {
+            let cqe = Cqe { user_data: sqe.user_data(), res: -libc::ENOENT, flags: 0 };
+            self.completed.borrow_mut().push_back(cqe);
+        }
+        self.taken.borrow_mut().push_back(*sqe);
+    }
+    fn pop(&self) -> Option<Cqe> {
+        self.completed.borrow_mut().pop_front()
+    }
+    fn needs_enter(&self) -> bool {
+        false
+    }
+    fn enter(&self, _: Wait) -> Result<(), Errno> {
+        Ok(())
+    }
+    fn now_boot_ns(&self) -> u64 {
+        1
+    }
+    fn waker(&self) -> Waker {
+        Waker { eventfd: -1 }
+    }
+}
+
+/// Two writes, of 10 bytes each, that are one entry: what they came to. And a task that cancels the
+/// second.
+struct Merged {
+    kernel: Told,
+    ex: Handle<Told>,
+    tasks: [TaskRef; 2],
+    data: u64,
+    results: Rc<RefCell<Vec<RawResult>>>,
+}
+
+impl Merged {
+    fn new() -> Self {
+        let kernel = Told::default();
+        let ex = Handle::new(kernel.clone(), false).unwrap();
+        let file = tempfile();
+        let file = order(ex.executor(), File { fd: file.as_raw_fd(), flags: 0 }).unwrap();
+        let data = c"0123456789abcdefghij".as_ptr() as u64;
+        let ops = Box::new([0, 10].map(|at| write(op::WRITE, file, data + at, 10, at)));
+        let tasks = [new_task(), new_task()];
+        let results = Rc::new(RefCell::new(Vec::new()));
+        let (second, told) = (&raw const ops[1], results.clone());
+        let mut ops = Some(ops);
+        set_body(tasks[0], move |task| {
+            let ops = ops.take().unwrap();
+            for op in ops.iter() {
+                // SAFETY: in place until it is over.
+                unsafe { Handle::<Told>::begin_operation(task, op) }.unwrap();
+            }
+            for op in ops.iter() {
+                told.borrow_mut().push(Handle::<Told>::wait_operation(task, op));
+            }
+            RawResult::success(0)
+        });
+        set_body(tasks[1], move |task| {
+            // SAFETY: in flight.
+            Handle::<Told>::cancel_operation(task, unsafe { &*second }).unwrap();
+            RawResult::success(0)
+        });
+        let merged = Self { kernel, ex, tasks, data, results };
+        merged.run(Some(0));
+        merged
+    }
+
+    /// Launches a task, if one is named, and lets the executor do what there is.
+    fn run(&self, task: Option<usize>) {
+        task.into_iter().for_each(|i| self.ex.attach(self.tasks[i]).unwrap());
+        for _ in 0..2 {
+            let _ = self.ex.run(usize::MAX, Some(0));
+        }
+    }
+
+    fn end(self, results: [RawResult; 2]) {
+        self.run(None);
+        assert!(!self.ex.has_work());
+        assert_eq!(*self.results.borrow(), results);
+        destroy(self.ex, self.tasks);
+    }
+}
+
+/// The kernel has the entry when the second is cancelled: by its name nothing is found. The entry
+/// comes short within the first, and what is left of it goes alone.
+#[test]
+fn a_cancel_of_a_write_that_is_part_of_an_entry() {
+    let merged = Merged::new();
+    merged.run(Some(1));
+    let entry = merged.kernel.complete(4);
+    assert_eq!((entry.opcode(), entry.len()), (op::WRITEV, 2));
+    merged.run(None);
+    let entry = merged.kernel.complete(6);
+    let left = (entry.opcode(), entry.off(), entry.addr(), entry.len());
+    let expected = (op::WRITE, 4, merged.data + 4, 6);
+    assert_eq!(left, expected, "the second was not to be written any more");
+    let canceled = RawResult { value: 0, ..RawResult::failure(Errno(libc::ECANCELED)) };
+    merged.end([RawResult::success(10), canceled]);
+}
+
+/// The request waits for room when the entry completes, and its operation is gone.
+#[test]
+fn a_cancel_that_waits_for_room_when_its_write_is_over() {
+    let merged = Merged::new();
+    merged.kernel.is_full.set(true);
+    merged.run(Some(1));
+    merged.kernel.complete(20);
+    merged.run(None);
+    merged.kernel.is_full.set(false);
+    merged.run(None);
+    assert!(merged.kernel.taken.borrow().is_empty(), "a cancel of what is over");
+    merged.end([RawResult::success(10); 2]);
+}
