@@ -106,13 +106,18 @@ extern "C" fn before_fork() {
     SPARE.hold();
 }
 
-extern "C" fn after_fork() {
+extern "C" fn in_parent() {
     SPARE.let_go(|_| {});
+}
+
+/// Each may be pinned by a thread that the child does not have: it makes its own.
+extern "C" fn in_child() {
+    SPARE.let_go(|first| *first = None);
 }
 
 fn spare() -> MutexGuard<'static, Option<&'static Mailbox>> {
     static WATCH: Watch = Watch::new();
-    WATCH.ensure(before_fork, after_fork, after_fork);
+    WATCH.ensure(before_fork, in_parent, in_child);
     SPARE.lock()
 }
 

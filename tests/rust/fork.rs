@@ -105,3 +105,26 @@ fn a_child_cancels_nothing_of_its_parents() {
         destroy(ex, [task]);
     });
 }
+
+/// Who asks an executor that has gone holds its mailbox, for a moment, from being given away. In the
+/// child that moment never ends.
+#[test]
+fn a_childs_executor_goes_while_its_parent_asks_one_that_has_gone() {
+    alone("a_childs_executor_goes_while_its_parent_asks_one_that_has_gone", || {
+        let ex = executor(0);
+        let gone = Shared(ex.executor().reference().unwrap());
+        ex.destroy().unwrap();
+        static OVER: AtomicBool = AtomicBool::new(false);
+        let asker = thread::spawn(move || {
+            while !OVER.load(Ordering::Relaxed) {
+                // SAFETY: held until the end.
+                assert_eq!(unsafe { gone.get().as_ref() }.wake(), Err(Errno(libc::ESHUTDOWN)));
+            }
+        });
+        for round in 0..200 {
+            assert!(forked(executor_works), "round {round}");
+        }
+        OVER.store(true, Ordering::Relaxed);
+        asker.join().unwrap();
+    });
+}
