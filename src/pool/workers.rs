@@ -50,6 +50,8 @@ struct State {
     cpus: Vec<u32>,
     next_cpu: usize,
     seats: Vec<Worker>,
+    /// How many there are to be, says who resized it last.
+    wanted: usize,
     /// Threads that have not said yet whether they have an executor.
     starting: u32,
     failed: Option<CreateError>,
@@ -105,6 +107,7 @@ pub fn create(
         cpus,
         next_cpu: 0,
         seats: Vec::new(),
+        wanted: 0,
         starting: 0,
         failed: None,
         quits: false,
@@ -163,37 +166,54 @@ impl Pool {
         if !self.queue.is_of_this_process() {
             return Err(invalid(libc::EPERM, "the pool is another process's."));
         }
+        let quits = || invalid(libc::ESHUTDOWN, "the pool has been told to quit.");
         let mut state = self.lock();
         if state.quits {
-            return Err(invalid(libc::ESHUTDOWN, "the pool has been told to quit."));
+            return Err(quits());
         }
-        let wanted = workers as usize;
-        state.seats.try_reserve(wanted).map_err(|_| no_memory(Errno(libc::ENOMEM)))?;
-        while state.seats.len() > wanted {
-            if let Some(worker) = state.seats.pop() {
-                self.dismiss(&worker);
+        // For all that may be starting, too: they are never more than were wanted at some time.
+        let room = state.seats.try_reserve(workers as usize);
+        room.map_err(|_| no_memory(Errno(libc::ENOMEM)))?;
+        state.wanted = workers as usize;
+        // Another thread may want another number by the time the new ones are there.
+        loop {
+            if state.quits {
+                return Err(quits());
             }
-        }
-        while state.seats.len() + (state.starting as usize) < wanted && state.failed.is_none() {
-            let cpu = match state.cpus.len() {
-                0 => None,
-                n => Some(state.cpus[state.next_cpu % n]),
-            };
-            state.next_cpu += 1;
-            state.starting += 1;
-            let options = state.options;
-            self.queue.add_worker();
-            if let Err(errno) = helper::spawn(c"pool", move || work(self, &options, cpu)) {
-                self.queue.remove_worker();
-                state.starting -= 1;
-                state.failed =
-                    Some(CreateError { errno, text: "no thread for a worker of the pool.".into() });
+            while state.seats.len() > state.wanted {
+                if let Some(worker) = state.seats.pop() {
+                    self.dismiss(&worker);
+                }
             }
-        }
-        while state.starting != 0 {
+            while state.seats.len() + (state.starting as usize) < state.wanted
+                && state.failed.is_none()
+            {
+                self.start(&mut state);
+            }
+            if state.starting == 0 {
+                break;
+            }
             state = self.started.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.failed.take().map_or(Ok(()), Err)
+    }
+
+    /// Under the lock: makes one worker's thread.
+    fn start(&'static self, state: &mut State) {
+        let cpu = match state.cpus.len() {
+            0 => None,
+            n => Some(state.cpus[state.next_cpu % n]),
+        };
+        state.next_cpu += 1;
+        state.starting += 1;
+        let options = state.options;
+        self.queue.add_worker();
+        if let Err(errno) = helper::spawn(c"pool", move || work(self, &options, cpu)) {
+            self.queue.remove_worker();
+            state.starting -= 1;
+            state.failed =
+                Some(CreateError { errno, text: "no thread for a worker of the pool.".into() });
+        }
     }
 
     /// Under the lock; it is off the list.

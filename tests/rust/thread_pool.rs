@@ -562,3 +562,35 @@ fn workers_stay_on_their_cpus() {
     end(made);
     destroy_all(tasks);
 }
+
+fn resize(pool: PoolPtr, workers: u32) -> i32 {
+    // SAFETY: alive.
+    unsafe { monad_async_pool_resize(pool, workers) }.error
+}
+
+fn workers(pool: PoolPtr) -> isize {
+    // SAFETY: alive.
+    unsafe { monad_async_pool_workers(pool) }.value
+}
+
+/// The one that came first went on making its workers, and the pool had those of both.
+#[test]
+fn the_later_of_two_that_resize_at_a_time_counts() {
+    let mut met = 0;
+    for _ in 0..50 {
+        let pool = pool(1);
+        let other = Shared(pool);
+        let first = thread::spawn(move || assert_eq!(resize(other.get(), 24), 0));
+        while workers(pool) == 1 {
+            std::hint::spin_loop();
+        }
+        met += u32::from(workers(pool) < 24);
+        assert_eq!(resize(pool, 2), 0);
+        assert_eq!(workers(pool), 2);
+        first.join().unwrap();
+        assert_eq!(workers(pool), 2);
+        end(pool);
+    }
+    println!("{met} of 50 met");
+    assert!(met > 0);
+}
