@@ -96,7 +96,9 @@ pub unsafe fn run<K: Kernel>(
     };
     let (level, job) = (call.wait.level(), NonNull::from(&call).cast());
     // SAFETY: in place until the wait is over: it was taken out by then, or is below.
-    unsafe { WORK.submit(job, level) };
+    if let Err(e) = unsafe { WORK.submit(job, level) } {
+        return RawResult::failure(e);
+    }
     match caller.until_granted(&call.wait, NEVER_NS) {
         Ok(()) => call.result.get(),
         Err(e) => {

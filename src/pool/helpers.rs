@@ -166,6 +166,22 @@ impl State {
         Some(address)
     }
 
+    /// The same with the one that has slept longest.
+    fn pop_oldest_idle(&mut self) -> Option<usize> {
+        let mut oldest = self.idle?;
+        // SAFETY: as above; in the list, behind the lock.
+        while let Some(next) = unsafe { oldest.as_ref() }.next.get() {
+            oldest = next;
+        }
+        // SAFETY: as above.
+        let idle = unsafe { oldest.as_ref() };
+        self.remove_idle(idle);
+        let address = idle.word.as_ptr() as usize;
+        // Release: as above.
+        idle.word.store(1, Release);
+        Some(address)
+    }
+
     fn remove_idle(&mut self, idle: &Idle) {
         let at = NonNull::from(idle);
         if self.idle == Some(at) {
@@ -208,11 +224,12 @@ impl Helpers {
         f()
     }
 
-    /// Has a helper run a job. EXPENSIVE: a lock, and a system call, or a new thread.
+    /// Has a helper run a job. EXPENSIVE: a lock, and a system call, or a new thread. An error: it
+    /// has begun, and nobody runs it or ends it.
     ///
     /// # Safety
     /// It stays until it has ended, or was withdrawn.
-    pub unsafe fn submit(&'static self, at: NonNull<Job>, level: u8) {
+    pub unsafe fn submit(&'static self, at: NonNull<Job>, level: u8) -> Res<()> {
         let mut state = self.lock();
         // SAFETY: the caller's.
         unsafe { state.push(at, level) };
@@ -223,8 +240,9 @@ impl Helpers {
             futex::wake(address);
         }
         if grows {
-            self.make_helper();
+            return self.make_helper(Some(at));
         }
+        Ok(())
     }
 
     /// Takes a job out that has not begun, and calls `f` under the lock, with whether it had not.
@@ -234,18 +252,25 @@ impl Helpers {
     }
 
     /// Makes the helper that `grows` has counted. If it cannot be, the others do its work; without
-    /// any, nobody would, and each job that waits is told.
-    fn make_helper(&'static self) {
-        let Err(e) = helper::spawn(self.name, || self.help()) else { return };
+    /// any, nobody would, and each job that waits is told: but the caller's own by the error, as
+    /// who asked for it does not wait yet.
+    fn make_helper(&'static self, own: Option<NonNull<Job>>) -> Res<()> {
+        let Err(e) = helper::spawn(self.name, || self.help()) else { return Ok(()) };
+        let mut told = Ok(());
         let mut state = self.lock();
         state.helpers -= 1;
         while state.helpers == 0 {
             let Some(job) = state.pop() else { break };
+            if Some(job) == own {
+                told = Err(e);
+                continue;
+            }
             drop(state);
             // SAFETY: it has begun.
             unsafe { (job.as_ref().kind.fails)(job, e) };
             state = self.lock();
         }
+        told
     }
 
     /// A helper's life.
@@ -257,7 +282,7 @@ impl Helpers {
                 let grows = state.grows();
                 drop(state);
                 if grows {
-                    self.make_helper();
+                    let _ = self.make_helper(None); // This one goes on.
                 }
                 // SAFETY: it has begun, and so it stays until it ends.
                 let here = unsafe { (job.as_ref().kind.runs)(job) };
@@ -295,18 +320,19 @@ impl Helpers {
         let mut state = self.lock();
         state.helpers_max = helpers_max;
         state.idle_ns = idle_ns;
-        // All look again: they leave, or sleep by the new time. What jobs wait for is made, and
-        // makes more.
-        let mut woken = Vec::new();
-        while let Some(address) = state.pop_idle() {
-            woken.push(address);
-        }
+        // What jobs wait for is made, and makes more.
         let grows = state.grows();
+        let helpers = state.helpers;
         drop(state);
         if grows {
-            self.make_helper();
+            let _ = self.make_helper(None); // Who waits for one is told.
         }
-        woken.into_iter().for_each(futex::wake);
+        // All look again: they leave, or sleep by the new time. One that sleeps again at once is
+        // the last, and the first to be woken; so each in turn, the one that slept longest first.
+        for _ in 0..helpers {
+            let Some(address) = self.lock().pop_oldest_idle() else { break };
+            futex::wake(address);
+        }
         Ok(())
     }
 

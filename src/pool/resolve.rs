@@ -103,11 +103,12 @@ pub fn resolve<K: Kernel>(
 ) -> Result<names::List, RawResult> {
     caller.start().map_err(RawResult::failure)?;
     let wait = caller.wait(false);
+    let copy = |text: Option<&CStr>| text.map(alloc::try_copy).transpose();
     let lookup = alloc::try_box(Lookup {
         job: Job::new(&KIND),
         waiter: Cell::new(&wait),
-        host: host.map(CStr::to_owned),
-        service: service.map(CStr::to_owned),
+        host: copy(host).map_err(RawResult::failure)?,
+        service: copy(service).map_err(RawResult::failure)?,
         hints: hints.copied(),
         found: Cell::new(Err(names::Failure::of(Errno(0)))),
         wake: |wait| wait.wake::<K>(),
@@ -115,7 +116,11 @@ pub fn resolve<K: Kernel>(
     let at = NonNull::from(Box::leak(lookup.map_err(RawResult::failure)?));
     let (level, job) = (wait.level(), at.cast());
     // SAFETY: on the heap until both are done with it.
-    unsafe { NAMES.submit(job, level) };
+    if let Err(e) = unsafe { NAMES.submit(job, level) } {
+        // SAFETY: no helper has seen it, and none will.
+        drop(unsafe { Box::from_raw(at.as_ptr()) });
+        return Err(RawResult::failure(e));
+    }
     let waited = caller.until_granted(&wait, NEVER_NS);
     if let Err(e) = waited {
         if NAMES.withdraw(job, level, |had_not_begun| had_not_begun) {

@@ -1,6 +1,7 @@
 //! Memory from the global allocator, with ENOMEM instead of an abort where it ends.
 
 use core::alloc::Layout;
+use std::ffi::{CStr, CString};
 
 use crate::error::{Errno, Res};
 
@@ -32,4 +33,14 @@ pub(crate) fn try_box<T>(value: T) -> Res<Box<T>> {
         at.write(value);
         Ok(Box::from_raw(at))
     }
+}
+
+/// `CStr::to_owned` that can fail.
+pub(crate) fn try_copy(text: &CStr) -> Res<CString> {
+    let bytes = text.to_bytes_with_nul();
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(bytes.len()).map_err(|_| Errno(libc::ENOMEM))?;
+    copy.extend_from_slice(bytes);
+    // SAFETY: as in `text`: one zero, at its end.
+    Ok(unsafe { CString::from_vec_with_nul_unchecked(copy) })
 }

@@ -6,6 +6,7 @@ use core::mem::MaybeUninit;
 use core::ptr;
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use super::alloc;
 use crate::error::{Errno, Res};
 
 const KEPT: [libc::c_int; 8] = [
@@ -23,7 +24,8 @@ const KEPT: [libc::c_int; 8] = [
 const STACK_BYTES: usize = 2 << 20;
 
 /// Runs `f` on a new thread, which nobody joins. EXPENSIVE. EAGAIN: no more threads; ENOMEM.
-pub fn spawn(name: &'static CStr, f: impl FnOnce() + Send + 'static) -> Res<()> {
+pub fn spawn<F: FnOnce() + Send + 'static>(name: &'static CStr, f: F) -> Res<()> {
+    let start = alloc::try_box(Start { name, f })?;
     stay_loaded();
     let mut all = MaybeUninit::<libc::sigset_t>::uninit();
     let mut before = MaybeUninit::<libc::sigset_t>::uninit();
@@ -36,31 +38,31 @@ pub fn spawn(name: &'static CStr, f: impl FnOnce() + Send + 'static) -> Res<()> 
         }
         libc::pthread_sigmask(libc::SIG_BLOCK, all.as_ptr(), before.as_mut_ptr());
     }
-    let made = create(Box::into_raw(Box::new(Start { name, f: Box::new(f) })));
+    let made = create(start);
     // SAFETY: written by the call above, which fails for no valid `how`.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut()) };
     made
 }
 
-struct Start {
+struct Start<F> {
     name: &'static CStr,
-    f: Box<dyn FnOnce() + Send>,
+    f: F,
 }
 
 /// Not by `std::thread`, which would take twice our own thread-local storage in every program.
-fn create(start: *mut Start) -> Res<()> {
+fn create<F: FnOnce()>(start: Box<Start<F>>) -> Res<()> {
     let mut attr = MaybeUninit::<libc::pthread_attr_t>::uninit();
     let mut thread = MaybeUninit::<libc::pthread_t>::uninit();
     // SAFETY: the attributes are initialised first, and destroyed; both values set are valid. What
     // `start` points to is the new thread's; where there is none it is taken back.
     unsafe {
         if libc::pthread_attr_init(attr.as_mut_ptr()) != 0 {
-            drop(Box::from_raw(start));
             return Err(Errno(libc::ENOMEM));
         }
+        let start = Box::into_raw(start);
         libc::pthread_attr_setstacksize(attr.as_mut_ptr(), STACK_BYTES);
         libc::pthread_attr_setdetachstate(attr.as_mut_ptr(), libc::PTHREAD_CREATE_DETACHED);
-        let r = libc::pthread_create(thread.as_mut_ptr(), attr.as_ptr(), begin, start.cast());
+        let r = libc::pthread_create(thread.as_mut_ptr(), attr.as_ptr(), begin::<F>, start.cast());
         libc::pthread_attr_destroy(attr.as_mut_ptr());
         if r != 0 {
             drop(Box::from_raw(start));
@@ -71,9 +73,9 @@ fn create(start: *mut Start) -> Res<()> {
 }
 
 /// A panic that leaves `f` aborts, as every one does that would leave a C function.
-extern "C" fn begin(start: *mut c_void) -> *mut c_void {
+extern "C" fn begin<F: FnOnce()>(start: *mut c_void) -> *mut c_void {
     // SAFETY: `create` gave it to this thread alone.
-    let start = unsafe { Box::from_raw(start.cast::<Start>()) };
+    let start = unsafe { *Box::from_raw(start.cast::<Start<F>>()) };
     // SAFETY: the thread's own, and a string.
     unsafe { libc::pthread_setname_np(libc::pthread_self(), start.name.as_ptr()) };
     (start.f)();

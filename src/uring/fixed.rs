@@ -63,8 +63,12 @@ impl FixedTable {
             }
             // Before 5.19: the same by as many pieces of nothing.
             let nothing = libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 };
+            let mut pieces = Vec::new();
+            let room = pieces.try_reserve_exact(places as usize);
+            room.map_err(|_| io::Error::from_raw_os_error(libc::ENOMEM))?;
+            pieces.resize(places as usize, nothing);
             // SAFETY: refers to no memory.
-            unsafe { to.register_buffers(&vec![nothing; places as usize]) }
+            unsafe { to.register_buffers(&pieces) }
         });
         made.map_err(Errno::from)?;
         self.table.set(Table::Made);
