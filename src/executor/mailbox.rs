@@ -283,7 +283,11 @@ impl Mailbox {
     /// ANY THREAD. Has the owner look at a task's header. Pinned, or the caller vouches for the
     /// owner.
     pub fn request(&self, task: TaskRef) {
-        self.requests.add(task.addr());
+        self.requests.add(task.addr(), || {
+            if let Some(place) = task.place() {
+                place.mark();
+            }
+        });
         self.notify();
     }
 

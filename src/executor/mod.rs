@@ -50,6 +50,7 @@ use crate::reactor::Reactor;
 use crate::sched::run_queue::Ready;
 use crate::sched::shares::Shares;
 use crate::sched::timers::Timers;
+use crate::stack::asked::Walk;
 use crate::sys::alloc;
 use crate::sys::cxx_eh::{self, Exceptions};
 use crate::sys::thread::{self, Owner};
@@ -89,6 +90,9 @@ pub struct Executor<K: Kernel> {
     turning: Cell<Reversal>,
     mail: Cell<Chain>,
     mail_taken: Cell<bool>,
+    /// The look at tasks that were marked for the want of a place, and whether to look once more.
+    walk: Cell<Walk>,
+    walk_again: Cell<bool>,
     /// Records of who joins a task that has exited, not woken yet.
     woken_joins: Fifo,
     reference: Cell<Option<NonNull<Reference>>>,
@@ -135,6 +139,8 @@ impl<K: Kernel> Executor<K> {
             turning: Cell::new(Reversal::NONE),
             mail: Cell::new(Chain::EMPTY),
             mail_taken: Cell::new(false),
+            walk: Cell::new(Walk::OVER),
+            walk_again: Cell::new(false),
             woken_joins: Fifo::new(),
             reference: Cell::new(None),
             woken: Cell::new(false),

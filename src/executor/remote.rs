@@ -10,15 +10,19 @@ use super::watch::by;
 use super::Executor;
 use crate::error::{Errno, Res};
 use crate::intrusive::{Chain, Link, Reversal};
-use crate::stack::pool;
+use crate::stack::asked::Walk;
 use crate::sys::backoff::Backoff;
 use crate::task::header::{mark, Task, TaskRef, Waits};
+use crate::task::requests::{look_at, Marked};
 use crate::ticks;
 use crate::uring::kernel::Kernel;
 
 /// How many entries of an inbox are turned round in one look: each is a line from another
 /// processor.
 const TURNED_MAX: usize = 1024;
+
+/// How many words of marks are read in one look: of 64 tasks each, in a row.
+const WORDS_MAX: usize = 4096;
 
 /// ANY THREAD. Lock-free. Wakes the executor only if it sleeps or is about to. ESHUTDOWN, with the
 /// task as it was, if the mailbox is closed, which only a pin without the caller's word can meet.
@@ -151,12 +155,16 @@ impl<K: Kernel> Executor<K> {
             });
             mail = turned.unwrap_or(Chain::EMPTY);
         }
+        if !self.walk.get().is_over() {
+            self.walk_marked(now);
+        }
         let mut budget = self.budget(now);
         while budget.take() {
             let Some((link, what)) = mail.pop() else { break };
             self.deal_with(link, what);
         }
-        self.mail_taken.set(!(mail.is_empty() && turning.is_empty()));
+        let is_over = mail.is_empty() && turning.is_empty() && self.walk.get().is_over();
+        self.mail_taken.set(!is_over);
         self.turning.set(turning);
         self.mail.set(mail);
     }
@@ -181,12 +189,36 @@ impl<K: Kernel> Executor<K> {
             self.cancel_requested(task);
         });
         if !all {
-            pool::for_each_in_use(|header| {
-                // SAFETY: headers of slots in use are tasks, or zeros, or what an earlier task
-                // left; none of the latter two is attached.
-                self.cancel_requested(unsafe { TaskRef::new(header.cast()) });
-            });
+            match self.walk.get().is_over() {
+                true => self.walk.set(Walk::new()),
+                false => self.walk_again.set(true),
+            }
         }
+    }
+
+    /// Looks at tasks that were marked, as there was no place for their names: some, and the rest
+    /// at the next look.
+    fn walk_marked(&self, now: u64) {
+        let (mut walk, mut words) = (self.walk.get(), WORDS_MAX);
+        let mut budget = self.budget(now);
+        while budget.take() {
+            let Some(place) = walk.step(&mut words) else { break };
+            // SAFETY: only tasks are marked, and headers are never unmapped.
+            let task = unsafe { TaskRef::new(place.header().cast()) };
+            match look_at(task.state(), self.address(), || place.unmark()) {
+                Marked::Cancel => self.cancel_here(task),
+                Marked::AskAgain(mailbox) => {
+                    // SAFETY: of an executor that has or had the task, and they live for ever.
+                    let mailbox = unsafe { &*mailbox.cast::<Mailbox>() };
+                    mailbox.pinned(|| mailbox.request(task));
+                }
+                Marked::Nothing => {}
+            }
+        }
+        if walk.is_over() && self.walk_again.take() {
+            walk = Walk::new();
+        }
+        self.walk.set(walk);
     }
 
     /// Somebody may have asked to cancel a run of `task`.

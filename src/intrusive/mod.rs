@@ -10,12 +10,14 @@
 //! fifo    one thread: push at the back, pop at the front, remove from the middle
 //! timers  one thread: ordered by deadline, then by order of insertion
 //! mpsc    any thread pushes, one takes; holds the handshake of its sleep too
+//! marks   no list: a bit each; any thread adds and takes
 //! ```
 
 #[cfg(not(loom))]
 pub mod circular;
 pub mod fifo;
 pub mod link;
+pub mod marks;
 pub mod mpsc;
 #[cfg(not(loom))]
 mod timer_node;
@@ -26,6 +28,7 @@ pub mod timer_queue;
 pub use circular::Circular;
 pub use fifo::{Fifo, WasEmpty};
 pub use link::Link;
+pub use marks::Marks;
 pub use mpsc::{Chain, MpscQueue, Push, Reversal, Taken};
 #[cfg(not(loom))]
 pub use timer_node::TimerNode;

@@ -1,6 +1,7 @@
 //! Stacks: where they lie, who has them, and the switch between them. The only importer of
 //! corosensei.
 
+pub mod asked;
 mod backing;
 pub mod backtrace;
 pub mod headers;

@@ -70,6 +70,10 @@ pub struct Slot {
 unsafe impl Send for Slot {}
 
 impl Slot {
+    pub(super) fn slab(&self) -> NonNull<Slab> {
+        self.slab
+    }
+
     /// Bytes of stack that user code may count on: what was asked for, rounded up. There is a
     /// little more between `stack_limit` and `stack_base`.
     pub fn stack_bytes(&self) -> usize {

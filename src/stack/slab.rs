@@ -5,7 +5,8 @@
 //!             one slab: one range of addresses, never unmapped
 //!  low   +------+--------------+--------------+--------+-----+----------+
 //!        | Slab | SlotMeta [n] | headers [n]  | slot 0 | ... | slot n-1 |   whole pages each but
-//!        +------+--------------+--------------+--------+-----+----------+   for the first
+//!        |      | a bit each   |              |        |     |          |   for the first
+//!        +------+--------------+--------------+--------+-----+----------+
 //!
 //!             one slot: an odd number of pages
 //!  low   +---------+--------------------------------------+---------+  high
@@ -39,12 +40,13 @@
 
 use super::walk;
 use crate::error::{Errno, Res};
+use crate::intrusive::marks::{Marks, IN_WORD};
 use crate::sys::memory::{self, GuardKind, Reserved};
 use crate::sys::stack_overflow::{self, Locate};
 use core::mem::size_of;
 use core::ptr::NonNull;
 use core::sync::atomic::{
-    AtomicPtr, AtomicU32,
+    AtomicPtr, AtomicU32, AtomicU64,
     Ordering::{Relaxed, Release},
 };
 
@@ -142,8 +144,8 @@ pub(super) struct SlotMeta {
     pub open: bool,
 }
 
-/// The start of a slab; `SlotMeta`s follow. All but `carved`, `opened` and the `SlotMeta`s are
-/// written before the slab is published and never again, and a slab is never unmapped.
+/// The start of a slab; `SlotMeta`s follow, and the words of `asked`. All but these, `carved` and
+/// `opened` are written before the slab is published and never again, and a slab is never unmapped.
 #[repr(C)]
 pub(super) struct Slab {
     pub next: *const Slab,
@@ -179,8 +181,9 @@ impl Slab {
         let page = memory::page_bytes();
         let mut slots = (SLAB_BYTES / shape.slot_bytes).max(1);
         loop {
-            let headers_at =
-                (size_of::<Slab>() + slots * size_of::<SlotMeta>()).next_multiple_of(page);
+            let words_at = size_of::<Slab>() + slots * size_of::<SlotMeta>();
+            let words_end = words_at + slots.div_ceil(IN_WORD as usize) * size_of::<u64>();
+            let headers_at = words_end.next_multiple_of(page);
             let slots_at = (headers_at + slots * shape.header_bytes).next_multiple_of(page);
             match Self::map(slots_at, slots_at + slots * shape.slot_bytes) {
                 Ok(Reserved { at, locked }) => {
@@ -228,10 +231,24 @@ impl Slab {
     }
 
     /// # Safety
-    /// `slab` is published; `index` below its `slots`.
+    /// `slab` is published; `index` below its `slots`, or their end.
     pub(crate) unsafe fn meta(slab: NonNull<Slab>, index: u32) -> NonNull<SlotMeta> {
         // SAFETY: the SlotMetas follow the Slab in its mapping, `slots` of them.
         unsafe { slab.add(1).cast::<SlotMeta>().add(index as usize) }
+    }
+
+    /// Which of its slots somebody wants something of: see `asked`.
+    ///
+    /// # Safety
+    /// `slab` is published.
+    pub(crate) unsafe fn asked<'a>(slab: NonNull<Slab>) -> Marks<'a> {
+        const { assert!(size_of::<SlotMeta>().is_multiple_of(align_of::<AtomicU64>())) };
+        // SAFETY: the words follow the SlotMetas; zeros at first, and never unmapped.
+        Marks::new(unsafe {
+            let slots = slab.as_ref().slots;
+            let words = Slab::meta(slab, slots).cast::<AtomicU64>();
+            core::slice::from_raw_parts(words.as_ptr(), slots.div_ceil(IN_WORD) as usize)
+        })
     }
 
     /// The slab of a `SlotMeta`: the way back from [`Slab::meta`].

@@ -27,6 +27,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicU8, Ordering};
 use crate::error::{Errno, RawResult};
 use crate::intrusive::{Circular, Fifo, Link, TimerNode};
 use crate::prefetch;
+use crate::stack::asked::Place;
 use crate::stack::pool::Slot;
 use crate::stack::switch::{Registration, Switch};
 use crate::task::create::ANNEX_BYTES;
@@ -322,6 +323,12 @@ impl TaskRef {
         debug_assert!(base != 0, "a task that was destroyed");
         // SAFETY: a stack is not at address 0, and larger than that.
         unsafe { NonNull::new_unchecked((base - ANNEX_BYTES) as *mut u8) }
+    }
+
+    /// Where it may be marked; None: it was destroyed. The caller vouches for it.
+    pub(crate) fn place(self) -> Option<Place> {
+        // SAFETY: as in `annex`.
+        unsafe { (*self.slot.as_ptr()).as_ref() }.map(Place::of)
     }
 
     #[inline(always)]

@@ -1,6 +1,7 @@
-//! Tasks that other threads want an executor to look at: a set of at most 64, with a flag for more.
-//! What is wanted stands in each task's header, so that a task is a name here, and may be an old
-//! one. Touches nothing else; the loom models run this code.
+//! Tasks that other threads want an executor to look at: a set of at most 64, with a flag for more,
+//! which are marked where the task lies (`stack::asked`). What is wanted stands in each task's
+//! header, so that a task is a name here, and may be an old one. Touches nothing else; the loom
+//! models run this code.
 //!
 //! ```text
 //!  a bit of claimed, ready:   0 0   free
@@ -11,13 +12,16 @@
 //! 1. A poster claims a place by its bit, writes it, then sets the bit in `ready` (release). The
 //!    owner takes all of `ready` (acquire), reads, then frees the claims (release, to the acquire
 //!    of the next claim).
-//! 2. No place free: `overflowed`, and the owner looks at all tasks. It clears the flag before it
-//!    looks.
+//! 2. No place free: the task is marked, then `overflowed` set, and the owner looks at all that are
+//!    marked. It clears the flag before it looks. Marks are everybody's: it leaves those of tasks
+//!    that another executor has yet to look at, and takes away those that are about nothing any
+//!    more; if that has become wrong in between, it asks that executor once more ([`look_at`]).
 //! 3. A poster then notifies the owner's inbox, which orders all of this before the owner's look.
 
 use core::array;
 #[cfg(not(loom))]
 use core::cell::Cell;
+use core::ffi::c_void;
 #[cfg(not(loom))]
 use core::sync::atomic::{
     AtomicBool, AtomicU64,
@@ -30,6 +34,8 @@ use loom::sync::atomic::{
     AtomicBool, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
+
+use super::state::TaskState;
 
 #[cfg(not(loom))]
 pub(crate) const PLACES: usize = 64;
@@ -61,8 +67,8 @@ impl Requests {
         }
     }
 
-    /// ANY THREAD. Lock-free: no more tries than there are places.
-    pub fn add(&self, task_address: usize) {
+    /// ANY THREAD. Lock-free: no more tries than there are places; then `mark` marks the task.
+    pub fn add(&self, task_address: usize, mark: impl FnOnce()) {
         let mut claimed = self.claimed.load(Relaxed);
         while claimed != u64::MAX {
             let place = claimed.trailing_ones() as usize;
@@ -76,12 +82,13 @@ impl Requests {
             }
             claimed = before;
         }
-        // Release: what the task's header says comes first. A swap, as a store would end the
-        // release of another poster's, whose task the owner then may look at too early.
+        mark();
+        // Release: the mark, and what the task's header says, come first. A swap, as a store would
+        // end the release of another poster's, whose task the owner then may look at too early.
         self.overflowed.swap(true, Release);
     }
 
-    /// The owner. Calls `each` with the tasks that were added. False: there were more.
+    /// The owner. Calls `each` with the tasks that were added. False: there were more, marked.
     #[must_use]
     pub fn take(&self, mut each: impl FnMut(usize)) -> bool {
         // Acquire: rule 1.
@@ -99,6 +106,29 @@ impl Requests {
         // Acquire: rule 2; who finds no place after this sets it again.
         !self.overflowed.swap(false, Acquire)
     }
+}
+
+/// What the owner is to do with a task that it has found marked.
+#[must_use]
+pub enum Marked {
+    /// Another executor's, which will look at it; or nobody wants anything any more.
+    Nothing,
+    /// A run that is attached here is to be cancelled.
+    Cancel,
+    /// The executor of this mailbox is to be asked again.
+    AskAgain(*mut c_void),
+}
+
+/// The owner, of a task that it has found marked; `unmark` takes the mark away.
+pub fn look_at(state: TaskState<'_>, executor: *mut c_void, unmark: impl FnOnce()) -> Marked {
+    if !state.is_attached_to(executor) && state.cancel_asked().is_some() {
+        return Marked::Nothing;
+    }
+    unmark();
+    if state.take_cancel(executor) {
+        return Marked::Cancel;
+    }
+    state.cancel_asked().map_or(Marked::Nothing, Marked::AskAgain)
 }
 
 impl Default for Requests {

@@ -177,6 +177,14 @@ impl TaskState<'_> {
         claimed.then_some(idle)
     }
 
+    /// A run that is attached is to be cancelled, and its executor has not taken that in: the
+    /// mailbox of that.
+    pub(super) fn cancel_asked(self) -> Option<*mut c_void> {
+        // Acquire: pairs with `ask_cancel`.
+        let asked = self.cancel_run.load(Acquire);
+        self.attached_run().and_then(|(run, mailbox)| (run == asked).then_some(mailbox))
+    }
+
     /// Notes that `run`, seen attached, is to be cancelled. True: the caller must tell the
     /// executor; else a request that is on its way, or a later run, makes it needless.
     #[must_use]

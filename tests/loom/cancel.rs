@@ -282,8 +282,30 @@ fn requests_for_one_run_join() {
     }
 }
 
-/// Two tasks, two threads that ask, and one place at most: the owner looks at all tasks, and sees
-/// both requests.
+/// There was no place, and the task was marked, when the owner of another executor looks for marks:
+/// it leaves this one, or asks again.
+#[test]
+fn another_owner_meets_the_mark() {
+    fn both_full() -> Arc<World> {
+        let world = crowded();
+        world.flood(B);
+        world
+    }
+    fn other(w: &World) -> Option<Run> {
+        w.collect(B);
+        None
+    }
+    check_both_ways(
+        3,
+        both_full,
+        |w| w.suspend_until_cancelled(A, 1),
+        &[World::cancel_remote, other],
+        |w, (), _| assert_eq!(w.check_ends(1), [(1, End::Canceled)]),
+    );
+}
+
+/// Two tasks, two threads that ask, and one place at most: the owner looks at all that are marked,
+/// and sees both requests.
 #[test]
 fn requests_for_two_tasks_share_the_places() {
     fn two() -> Arc<World> {

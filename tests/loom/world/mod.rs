@@ -19,8 +19,8 @@ use loom::sync::atomic::{
 };
 use loom::sync::Notify;
 use loom::thread;
-use monad_async::intrusive::{Chain, Link, MpscQueue, Push};
-use monad_async::task::requests::Requests;
+use monad_async::intrusive::{Chain, Link, Marks, MpscQueue, Push};
+use monad_async::task::requests::{look_at, Marked, Requests};
 use monad_async::task::state::{self, Run, TaskState};
 use std::ffi::c_void;
 use std::ptr::{null_mut, NonNull};
@@ -88,6 +88,8 @@ pub struct World {
     tasks: Vec<Task>,
     pub record: join::Record,
     executors: [Executor; 3],
+    /// Tasks that were marked, as there was no place for their names.
+    marked: [AtomicU64; 1],
     /// Runs that somebody asked to cancel while they were attached.
     asked: Mutex<Vec<Run>>,
     /// What those who asked said before, without ordering of its own, and what the owner saw of it.
@@ -157,6 +159,7 @@ impl World {
             tasks: (0..count).map(|_| Task::new()).collect(),
             record: join::Record::new(),
             executors: [executor(), executor(), executor()],
+            marked: [AtomicU64::new(0)],
             asked: Mutex::default(),
             said: [AtomicBool::new(false), AtomicBool::new(false)],
             heard: Mutex::default(),
@@ -282,7 +285,7 @@ impl World {
 
     fn tell(&self, ex: usize, t: usize) {
         self.inbox(ex).pin();
-        self.executors[ex].requests.add(t + 1);
+        self.executors[ex].requests.add(t + 1, || self.marks().add(t as u32));
         self.notify(ex);
         self.inbox(ex).unpin();
     }
@@ -296,8 +299,18 @@ impl World {
     /// Somebody has a place already, for a task that is no more: the next finds none until it is
     /// taken.
     pub fn crowd(&self, ex: usize) {
-        self.executors[ex].requests.add(0);
+        self.executors[ex].requests.add(0, || {});
         self.notify(ex);
+    }
+
+    /// The same without a place, so that its next look is one for marks.
+    pub fn flood(&self, ex: usize) {
+        self.crowd(ex);
+        self.crowd(ex);
+    }
+
+    fn marks(&self) -> Marks<'_> {
+        Marks::new(&self.marked)
     }
 }
 
@@ -319,16 +332,30 @@ impl World {
                 self.cancel_requested(ex, t);
             }
         });
-        if !all {
-            (0..self.tasks.len()).for_each(|t| self.cancel_requested(ex, t));
+        let mut from = 0;
+        while let Some(t) = self.marks().first(from, 1).0.filter(|_| !all) {
+            from = t + 1;
+            let state = self.tasks[t as usize].state();
+            match look_at(state, self.address(ex), || self.marks().remove(t)) {
+                Marked::Cancel => self.cancel_heard(ex, t as usize),
+                Marked::AskAgain(mailbox) => {
+                    let other = (0..3).find(|&ex| self.address(ex) == mailbox);
+                    self.tell(other.expect("a mailbox"), t as usize);
+                }
+                Marked::Nothing => {}
+            }
         }
     }
 
     fn cancel_requested(&self, ex: usize, t: usize) {
         if self.tasks[t].state().take_cancel(self.address(ex)) {
-            *self.heard.lock().unwrap() = [0, 1].map(|i| self.said[i].load(Relaxed));
-            self.cancel_here(ex, t);
+            self.cancel_heard(ex, t);
         }
+    }
+
+    fn cancel_heard(&self, ex: usize, t: usize) {
+        *self.heard.lock().unwrap() = [0, 1].map(|i| self.said[i].load(Relaxed));
+        self.cancel_here(ex, t);
     }
 
     fn deal_with(&self, ex: usize, chain: Chain) {

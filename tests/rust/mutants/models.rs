@@ -4,6 +4,7 @@
 use super::list::Mutant;
 
 const STATE: &str = "src/task/state.rs";
+const MARKS: &str = "src/intrusive/marks.rs";
 const REQUESTS: &str = "src/task/requests.rs";
 const PERMIT: &str = "src/task/permit.rs";
 const WAIT: &str = "src/task/grant.rs";
@@ -173,6 +174,22 @@ pub const WEAKENED: &[(Mutant, &str)] = &[
         "self.overflowed.swap(true, Release);",
         "",
         "loom_cancel a_look_meets_half_a_request"),
+    of(REQUESTS, "another executor's mark is taken for one about nothing",
+        "Marked::Nothing, Marked::AskAgain)",
+        "Marked::Nothing, |_| Marked::Nothing)",
+        "loom_cancel another_owner_meets_the_mark"),
+    of(REQUESTS, "a mark is taken away after the look",
+        "    unmark();\n    if state.take_cancel(executor) {",
+        "    let taken = state.take_cancel(executor);\n    unmark();\n    if taken {",
+        "loom_cancel another_owner_meets_the_mark"),
+    of(MARKS, "a mark is not published",
+        "word.fetch_or(bit, Release)",
+        "word.fetch_or(bit, Relaxed)",
+        "loom_cancel another_owner_meets_the_mark"),
+    of(MARKS, "who takes a mark away does not acquire",
+        "word.fetch_and(!bit, Acquire)",
+        "word.fetch_and(!bit, Relaxed)",
+        "loom_cancel another_owner_meets_the_mark"),
     of(PERMIT, "who takes a permit does not acquire",
         "self.0.compare_exchange(PERMIT, NONE, Acquire, Relaxed)",
         "self.0.compare_exchange(PERMIT, NONE, Relaxed, Relaxed)",

@@ -67,9 +67,8 @@ impl State {
     fn take_requests(&mut self, ex: u8) {
         let requests = std::mem::take(&mut self.ex[ex as usize].requests);
         let mut order: Vec<u8> = requests.iter().take(REQUESTS).copied().collect();
-        if requests.len() > REQUESTS {
-            order.extend(self.in_pool_order());
-        }
+        let marked = requests.get(REQUESTS..).unwrap_or_default();
+        order.extend(self.in_pool_order().into_iter().filter(|i| marked.contains(i)));
         for i in order {
             let t = self.t(i);
             if t.cancel_run == t.attached && t.stage != Stage::Idle && t.ex == ex {

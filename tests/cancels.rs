@@ -1,0 +1,134 @@
+//! Cancels from other threads, more at a time than there are places for their names.
+
+mod support;
+
+use monad_async::api::Handle;
+use monad_async::error::RawResult;
+use monad_async::task::header::{Flags, TaskRef};
+use std::thread;
+use support::*;
+
+/// Tasks that sleep until they are cancelled; one after the other is of the next executor.
+fn sleepers(executors: &[Handle<Real>], count: usize) -> Vec<TaskRef> {
+    let tasks: Vec<_> = (0..count).map(|_| new_task()).collect();
+    for (i, &task) in tasks.iter().enumerate() {
+        set_body(task, |task| Handle::<Real>::sleep(task, u64::MAX));
+        executors[i % executors.len()].attach(task).unwrap();
+    }
+    for ex in executors {
+        while tasks.iter().any(|t| t.executor() == ex.as_ptr().cast() && !sleeps(*t)) {
+            ex.run(usize::MAX, Some(0)).unwrap();
+        }
+    }
+    tasks
+}
+
+fn sleeps(task: TaskRef) -> bool {
+    task.head.flags.get() == Flags::AWAITING
+}
+
+fn cancel_elsewhere(tasks: impl Iterator<Item = TaskRef>) {
+    let tasks: Vec<_> = tasks.map(Shared).collect();
+    let cancel = move || {
+        for task in tasks {
+            Handle::<Real>::cancel_anywhere(task.get()).unwrap();
+        }
+    };
+    thread::spawn(cancel).join().unwrap();
+}
+
+fn run(ex: Handle<Real>) {
+    while ex.run(usize::MAX, Some(0)).is_ok() {}
+}
+
+fn count(tasks: &[TaskRef], f: impl Fn(TaskRef) -> bool) -> usize {
+    tasks.iter().filter(|&&task| f(task)).count()
+}
+
+fn is_canceled(task: TaskRef) -> bool {
+    task.has_exited() && task.head.result.get().error == libc::ECANCELED
+}
+
+/// One look takes in some, and the rest stays for the next ones. Whoever was not meant sleeps on.
+#[test]
+fn a_look_takes_in_some_of_many() {
+    let ex = executor(0);
+    let tasks = sleepers(&[ex], 3_000);
+    let meant: Vec<_> = tasks.iter().copied().step_by(3).collect();
+    cancel_elsewhere(meant.iter().copied());
+    ex.run(0, Some(0)).unwrap();
+    let taken = count(&tasks, |task| !sleeps(task));
+    assert!((64..=64 + 256).contains(&taken), "{taken} by one look");
+    run(ex);
+    assert_eq!(count(&meant, is_canceled), meant.len());
+    assert_eq!(count(&tasks, sleeps), tasks.len() - meant.len());
+    // All at once, as a program does that is about to end.
+    cancel_elsewhere(tasks.iter().copied().filter(|&task| sleeps(task)));
+    run(ex);
+    assert_eq!(count(&tasks, is_canceled), tasks.len());
+    destroy(ex, tasks);
+}
+
+/// Their stacks lie side by side: an executor that looks leaves the other's for that.
+#[test]
+fn another_executors_are_left_for_it() {
+    let executors = [executor(0), executor(0)];
+    let tasks = sleepers(&executors, 1_200);
+    cancel_elsewhere(tasks.iter().copied());
+    for (i, ex) in executors.into_iter().enumerate() {
+        run(ex);
+        assert_eq!(count(&tasks, is_canceled), (i + 1) * tasks.len() / 2);
+    }
+    // What was left over is about nothing any more.
+    let more = sleepers(&executors, 600);
+    cancel_elsewhere(more.iter().copied());
+    executors.into_iter().rev().for_each(run);
+    assert_eq!(count(&more, is_canceled), more.len());
+    let [first, second] = executors;
+    destroy(first, tasks);
+    destroy(second, more);
+}
+
+fn cpu_ns() -> u64 {
+    // SAFETY: zeros are a time, to which the clock's is written.
+    unsafe {
+        let mut at: libc::timespec = std::mem::zeroed();
+        assert_eq!(libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut at), 0);
+        at.tv_sec as u64 * 1_000_000_000 + at.tv_nsec as u64
+    }
+}
+
+/// A look used to walk over all tasks of the process for one more than there are places.
+#[test]
+fn a_look_does_not_walk_over_all_tasks() {
+    let ex = executor(0);
+    let crowd: Vec<_> = (0..20_000).map(|_| new_task()).collect();
+    for &task in &crowd {
+        set_body(task, |_| RawResult::success(0));
+        ex.attach(task).unwrap();
+    }
+    let least_ns = |cancels: usize| {
+        let look = |round: usize| {
+            cancel_elsewhere(crowd[round * 128..].iter().copied().take(cancels));
+            let before = cpu_ns();
+            ex.run(0, Some(0)).unwrap();
+            let looked = cpu_ns() - before;
+            again(ex, &crowd[round * 128..][..128]);
+            looked
+        };
+        (0..20).map(look).min().unwrap()
+    };
+    let (few, many) = (least_ns(60), least_ns(128));
+    println!("measured: a look at 60 cancels {few} ns, at 128 {many} ns, among 20,000 tasks");
+    assert!(many < 10 * few, "{many} ns, {few} with places");
+    run(ex);
+    destroy(ex, crowd);
+}
+
+/// Those that were cancelled are launched again.
+fn again(ex: Handle<Real>, tasks: &[TaskRef]) {
+    for &task in tasks.iter().filter(|task| task.has_exited()) {
+        assert_eq!(task.head.result.get().error, libc::ECANCELED);
+        ex.attach(task).unwrap();
+    }
+}
