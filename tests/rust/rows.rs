@@ -2,6 +2,7 @@
 //! that are over before they have begun. What is freed is overwritten, so that who follows it
 //! falls.
 
+#[path = "../support/mod.rs"]
 mod support;
 
 use monad_async::api::Handle;

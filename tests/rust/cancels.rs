@@ -1,5 +1,6 @@
 //! Cancels from other threads, more at a time than there are places for their names.
 
+#[path = "../support/mod.rs"]
 mod support;
 
 use monad_async::api::Handle;
