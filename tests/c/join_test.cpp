@@ -1,5 +1,6 @@
 // Waiting for another task's exit, on this or another executor.
 
+#include "scopes.hpp"
 #include "support.hpp"
 
 #include <atomic>
@@ -160,4 +161,60 @@ TEST(Join, across_executors_and_threads)
         }
         elsewhere.join();
     }
+}
+
+// Two executors of one thread, so that what is between them waits for as long as the test wants.
+TEST(Join, of_a_run_elsewhere_that_was_over_and_followed_before_it_was_asked_about)
+{
+    Executor here, elsewhere;
+    Task other([](monad_async_task) { return success(7); });
+    Task const joiner = joiner_of(other);
+    other.attach(elsewhere);
+    joiner.attach(here);
+    EXPECT_EQ(here.run(1), 1);
+    EXPECT_EQ(monad_async_task_cancel(elsewhere, other).error, 0);
+    other.attach(elsewhere);
+    elsewhere.finish();
+    here.finish();
+    EXPECT_EQ(joiner->result.error, ECANCELED);
+    EXPECT_EQ(other->result.value, 7);
+}
+
+// What a joiner sends after its question is sent once, however often and by whatever it is stopped.
+TEST(Join, elsewhere_is_stopped_by_all_at_once)
+{
+    Executor here, elsewhere;
+    Task other([](monad_async_task self) { return sleep_ns(self, never); });
+    other.attach(elsewhere);
+    EXPECT_EQ(elsewhere.run(1), 1);
+    std::vector<monad_async_scope *> scopes(4);
+    auto const joiners = make_tasks(scopes.size(), [&](monad_async_task self, size_t i) {
+        monad_async_scope scope;
+        scopes[i] = &scope;
+        EXPECT_EQ(enter(self, scope, ms), 0);
+        auto const joined = monad_async_task_join(self, other);
+        leave(self, scope);
+        return joined;
+    });
+    attach_all(joiners, here);
+    EXPECT_EQ(here.run(scopes.size()), scopes.size());
+    std::this_thread::sleep_for(std::chrono::milliseconds(2)); // Their deadlines are due as well.
+    Task stopper([&](monad_async_task) {
+        for (int again = 0; again < 3; ++again) {
+            for (size_t i = 0; i < scopes.size(); ++i) {
+                EXPECT_EQ(scope_cancel(*scopes[i]), 0);
+                EXPECT_EQ(monad_async_task_cancel(here, joiners[i]).error, 0);
+            }
+        }
+        return success();
+    });
+    stopper.attach(here);
+    EXPECT_EQ(here.run(1), 1);
+    EXPECT_EQ(elsewhere.run(0), 0);
+    here.finish();
+    for (auto const &joiner : joiners) {
+        EXPECT_EQ(joiner->result.error, ECANCELED);
+    }
+    EXPECT_EQ(monad_async_task_cancel(elsewhere, other).error, 0);
+    elsewhere.finish();
 }
