@@ -51,6 +51,11 @@ MONAD_ASYNC_API executor_block *find_block(monad_async_executor ex) noexcept
     return block;
 }
 
+MONAD_ASYNC_API std::uint32_t process_number() noexcept
+{
+    return async_bridge::process_number();
+}
+
 MONAD_ASYNC_API void *library_exceptions() noexcept
 {
     return monad_async_cxa_globals();

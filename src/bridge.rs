@@ -12,6 +12,7 @@ use crate::api::{self, Handle};
 use crate::capi::{executor as c_executor, task as c_task, ExecutorPtr};
 use crate::executor::scope::Scope;
 use crate::sys::alloc::try_box;
+use crate::sys::thread;
 use crate::task::header::{TaskHead, TaskRef};
 use crate::task::state::Run;
 
@@ -51,6 +52,8 @@ mod ffi {
         fn close(self: &mut Task) -> i32;
 
         unsafe fn scope_has_fired(scope: *const Scope) -> bool;
+
+        fn process_number() -> u32;
     }
 
     // C++ takes them back from the pointers.
@@ -183,4 +186,9 @@ impl Task {
 unsafe fn scope_has_fired(scope: *const ffi::Scope) -> bool {
     // SAFETY: the caller's.
     unsafe { scope.cast::<Scope>().as_ref() }.is_some_and(Scope::has_fired)
+}
+
+/// Differs between a process and its children.
+fn process_number() -> u32 {
+    thread::forks()
 }

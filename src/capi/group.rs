@@ -75,6 +75,33 @@ pub unsafe extern "C" fn monad_async_group_spawn(group: *mut Group, task: TaskPt
 /// # Safety
 /// See group.h.
 #[no_mangle]
+pub unsafe extern "C" fn monad_async_group_spawn_many(
+    group: *mut Group,
+    tasks: *const TaskPtr,
+    count: usize,
+) -> RawResult {
+    let spawn = || -> Res<isize> {
+        // SAFETY: the caller's group.
+        let group = unsafe { object(group) }?;
+        if tasks.is_null() || count == 0 {
+            return if count == 0 { Ok(0) } else { Err(EINVAL) };
+        }
+        // SAFETY: so many, says the caller.
+        let tasks = unsafe { core::slice::from_raw_parts(tasks, count) };
+        // SAFETY: the caller's handles, up to the first that is null.
+        let some = tasks.iter().map_while(|&task| unsafe { api::task(task) }.ok());
+        match group.spawn_many(some) {
+            (0, Err(e)) => Err(e),
+            (0, Ok(())) => Err(EINVAL),
+            (spawned, _) => Ok(spawned as isize),
+        }
+    };
+    spawn().into()
+}
+
+/// # Safety
+/// See group.h.
+#[no_mangle]
 pub unsafe extern "C" fn monad_async_group_cancel(group: *mut Group) -> RawResult {
     // SAFETY: the caller's group.
     unsafe { object(group) }.and_then(group::Group::cancel).map(|()| 0).into()
@@ -102,7 +129,7 @@ pub unsafe extern "C" fn monad_async_group_count(group: *mut Group) -> RawResult
 
 /// # Safety
 /// `of` is a `group::OnExit`, or null.
-pub(super) unsafe fn tell(of: *const c_void, task: TaskRef, result: RawResult) {
+pub(super) unsafe fn tell(of: *const c_void, task: TaskRef, result: RawResult, _now: u64) {
     // SAFETY: the caller's; an option of a function is a pointer that may be null.
     let on_exit = unsafe { core::mem::transmute::<*const c_void, OnExit>(of) };
     if let Some(on_exit) = on_exit {

@@ -12,20 +12,33 @@ impl<K: Kernel> Executor<K> {
     /// OWNER'S THREAD. No lock, no atomic read-modify-write, no malloc, no system call, no loop.
     #[inline(always)]
     pub fn attach(&self, task: TaskRef) -> Res<()> {
+        self.may_attach(task)?;
+        self.attach_at(task, self.stamp());
+        Ok(())
+    }
+
+    /// OWNER'S THREAD. The error, if the task cannot be attached.
+    #[inline(always)]
+    pub(super) fn may_attach(&self, task: TaskRef) -> Res<()> {
         if task.state().is_taken() {
             return Err(Errno(libc::EBUSY));
         }
         if task.head.user_code.get().is_none() {
             return Err(Errno(libc::EINVAL));
         }
+        Ok(())
+    }
+
+    /// OWNER'S THREAD. What `may_attach` lets pass, with a stamp that several may share.
+    #[inline(always)]
+    pub(super) fn attach_at(&self, task: TaskRef, now: u64) {
         let mailbox = ptr::from_ref(self.mailbox).cast_mut().cast();
-        task.prepare(self.address(), mailbox, self.stamp(), 0);
+        task.prepare(self.address(), mailbox, now, 0);
         inc(&self.head.tasks_pending_launch);
         self.ready.push(task);
         if self.watch.get() != 0 {
             self.watched_attach(task);
         }
-        Ok(())
     }
 
     /// OWNER'S THREAD. Takes effect at the next decision: a task that is ready goes to the back of

@@ -23,8 +23,8 @@ use crate::task::annex::HOOK_BYTES;
 use crate::task::header::{mark, TaskRef};
 use crate::uring::kernel::Kernel;
 
-/// What is told: the hook's `of`, the task, and the result of its run.
-pub type OnExit = unsafe fn(*const c_void, TaskRef, RawResult);
+/// What is told: the hook's `of`, the task, the result of its run, and the stamp of its end.
+pub type OnExit = unsafe fn(*const c_void, TaskRef, RawResult, u64);
 
 #[repr(C)]
 pub struct ExitHook {
@@ -87,7 +87,7 @@ impl ExitHook {
 }
 
 /// A hook that was taken out, to be called once the exit is published.
-pub(super) struct Told(OnExit, *const c_void);
+pub(super) struct Told(OnExit, *const c_void, u64);
 
 impl Told {
     /// The run of `task` is about to be over.
@@ -104,12 +104,12 @@ impl Told {
                 list.remove(task.annex().cast());
             }
         }
-        Some(Self(hook.on_exit, hook.of))
+        Some(Self(hook.on_exit, hook.of, task.head.ticks.when_detached.get()))
     }
 
     pub(super) fn call(self, task: TaskRef, result: RawResult) {
         // SAFETY: `of` lives until it is told, by the word of who wrote the hook.
-        unsafe { (self.0)(self.1, task, result) };
+        unsafe { (self.0)(self.1, task, result, self.2) };
     }
 }
 
@@ -124,10 +124,45 @@ impl<K: Kernel> Executor<K> {
         on_exit: OnExit,
         of: *const c_void,
     ) -> Res<()> {
-        self.attach(task)?;
+        self.may_attach(task)?;
+        // SAFETY: the caller's.
+        unsafe { self.attach_hooked_at(task, self.stamp(), on_exit, of) };
+        Ok(())
+    }
+
+    #[inline(always)]
+    unsafe fn attach_hooked_at(&self, task: TaskRef, now: u64, on_exit: OnExit, of: *const c_void) {
+        self.attach_at(task, now);
         ExitHook::write(task, on_exit, of);
         task.mark(HAS_HOOK);
-        Ok(())
+    }
+
+    /// OWNER'S THREAD. As `attach_hooked`, and `ExitHook::enlist`, of several, by one stamp; how
+    /// many were attached: those before the first that was refused, whose error comes with it.
+    ///
+    /// # Safety
+    /// As of those two.
+    pub unsafe fn attach_all_hooked(
+        &self,
+        tasks: impl Iterator<Item = TaskRef>,
+        on_exit: OnExit,
+        of: *const c_void,
+        list: &Circular,
+    ) -> (usize, Res<()>) {
+        let now = self.stamp();
+        let mut attached = 0;
+        for task in tasks {
+            if let Err(e) = self.may_attach(task) {
+                return (attached, Err(e));
+            }
+            // SAFETY: the caller's.
+            unsafe {
+                self.attach_hooked_at(task, now, on_exit, of);
+                ExitHook::enlist(task, list);
+            }
+            attached += 1;
+        }
+        (attached, Ok(()))
     }
 }
 

@@ -163,6 +163,15 @@ impl Wait {
         }
     }
 
+    /// As `wake`, of one that is local, by a stamp that was taken already.
+    pub fn wake_at<K: Kernel>(&self, now: u64) {
+        debug_assert!(self.is_local);
+        if let Who::Task(task, _) = self.who {
+            // SAFETY: as in `wake`.
+            unsafe { &*task.executor().cast::<Executor<K>>() }.granted_at(task, now);
+        }
+    }
+
     #[inline(never)]
     fn wake_elsewhere(&self) {
         match self.who {
@@ -353,9 +362,14 @@ impl<K: Kernel> Executor<K> {
     /// The task of ours is to go on: its wait is granted.
     #[inline]
     pub fn granted(&self, task: TaskRef) {
+        self.granted_at(task, self.stamp());
+    }
+
+    #[inline]
+    fn granted_at(&self, task: TaskRef, now: u64) {
         debug_assert!(task.waits.get() == Waits::Grant);
         task.waits.set(Waits::Nothing);
-        self.make_ready(task, self.stamp());
+        self.make_ready(task, now);
     }
 
     /// GRANT has arrived.

@@ -69,6 +69,8 @@ pub struct Mailbox {
     epoch: AtomicU64,
     /// The owner's eventfd; negative while it has none.
     eventfd: AtomicI32,
+    /// The word that the owner may sleep on instead; null: it has none.
+    sleep_word: AtomicPtr<AtomicU32>,
     owner: OwnerNumber,
     /// `thread::forks` of the owner's process.
     forks: AtomicU32,
@@ -143,6 +145,7 @@ pub fn open(waker: Waker) -> Res<&'static Mailbox> {
                 gone: AtomicBool::new(true),
                 epoch: AtomicU64::new(0),
                 eventfd: AtomicI32::new(-1),
+                sleep_word: AtomicPtr::new(ptr::null_mut()),
                 owner: OwnerNumber::nobody(),
                 forks: AtomicU32::new(0),
                 executor: AtomicPtr::new(ptr::null_mut()),
@@ -161,6 +164,7 @@ pub fn open(waker: Waker) -> Res<&'static Mailbox> {
     // `reopen`.
     mailbox.executor.store(ptr::null_mut(), Ordering::Relaxed);
     mailbox.eventfd.store(waker.eventfd, Ordering::Release);
+    mailbox.sleep_word.store(waker.word.cast_mut(), Ordering::Release);
     mailbox.owner.set_here();
     mailbox.kernel_thread.store(thread::ids().1, Ordering::Relaxed);
     mailbox.forks.store(thread::forks(), Ordering::Relaxed);
@@ -352,7 +356,8 @@ impl Mailbox {
 
     #[cold]
     fn wake(&self) {
-        Waker { eventfd: self.eventfd.load(Ordering::Acquire) }.wake();
+        let word = self.sleep_word.load(Ordering::Acquire).cast_const();
+        Waker { eventfd: self.eventfd.load(Ordering::Acquire), word }.wake();
     }
 
     /// The owner leaves: no message comes in any more; what came before is returned. Call `recycle`
@@ -389,6 +394,7 @@ impl Mailbox {
             backoff.wait();
         }
         self.eventfd.store(-1, Ordering::Release);
+        self.sleep_word.store(ptr::null_mut(), Ordering::Release);
         self.owner.set_nobody();
         let mut first = spare();
         self.next.set(*first);

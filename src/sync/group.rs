@@ -97,9 +97,26 @@ impl<K: Kernel> Group<K> {
         Ok(())
     }
 
+    /// Attaches several, by one stamp; how many were attached: those before the first that was
+    /// refused, whose error comes with it. ECANCELED: none, as in `spawn`.
+    pub fn spawn_many(&self, tasks: impl Iterator<Item = TaskRef>) -> (usize, Res<()>) {
+        let ex = match self.executor() {
+            Ok(ex) => ex,
+            Err(e) => return (0, Err(e)),
+        };
+        if self.is_cancelled.get() {
+            return (0, Err(Errno(libc::ECANCELED)));
+        }
+        let of = ptr::from_ref(self).cast();
+        // SAFETY: as in `spawn`.
+        let spawned = unsafe { ex.attach_all_hooked(tasks, Self::exited, of, &self.children) };
+        self.count.set(self.count.get() + spawned.0);
+        spawned
+    }
+
     /// # Safety
     /// `of` is the group that `task` was spawned in.
-    unsafe fn exited(of: *const c_void, task: TaskRef, result: RawResult) {
+    unsafe fn exited(of: *const c_void, task: TaskRef, result: RawResult, now: u64) {
         // SAFETY: the caller's.
         let this = unsafe { &*of.cast::<Self>() };
         this.count.set(this.count.get() - 1);
@@ -114,16 +131,16 @@ impl<K: Kernel> Group<K> {
             unsafe { on_exit(task.as_head(), result) };
         }
         if this.count.get() == 0 {
-            this.wake();
+            this.wake(now);
         }
     }
 
-    fn wake(&self) {
+    fn wake(&self, now: u64) {
         if let Some(wait) = self.waiter.take() {
             // SAFETY: its task waits, and takes it out before it goes on otherwise.
             let wait = unsafe { wait.as_ref() };
             if wait.claim() {
-                wait.wake::<K>();
+                wait.wake_at::<K>(now);
             }
         }
     }

@@ -1,8 +1,11 @@
 //! Ending an executor's sleep from another thread or a signal handler: an eventfd, and the one call
-//! that writes to it. Touches no memory but the caller's errno.
+//! that writes to it; or a word that its thread sleeps on.
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::ptr;
+use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::futex;
 use crate::error::Errno;
 
 /// How another thread, or a signal handler, ends an executor's sleep. Async-signal-safe.
@@ -10,16 +13,39 @@ use crate::error::Errno;
 pub struct Waker {
     /// An eventfd owned by the kernel object; negative: nothing to do (simulation).
     pub eventfd: i32,
+    /// A word of the kernel object's that its thread may sleep on instead; null: it never does.
+    pub word: *const AtomicU32,
+}
+
+// SAFETY: the word is atomic, and whoever wakes keeps alive whose it is.
+unsafe impl Send for Waker {}
+// SAFETY: as above.
+unsafe impl Sync for Waker {}
+
+/// What the word of a [`Waker`] says.
+pub mod word {
+    /// Or asleep on the eventfd.
+    pub const AWAKE: u32 = 0;
+    pub const ASLEEP: u32 = 1;
+    /// Woken, without having been asleep on it.
+    pub const WOKEN: u32 = 2;
 }
 
 impl Waker {
-    /// ANY THREAD, and signal handlers: one `write`, no lock, no allocation, errno preserved.
+    /// Whose thread sleeps on an eventfd alone.
+    pub const fn of_eventfd(eventfd: i32) -> Self {
+        Self { eventfd, word: ptr::null() }
+    }
+
+    /// ANY THREAD, and signal handlers: one `write`, or one `futex`; no lock, no allocation, errno
+    /// preserved.
     ///
     /// Cannot fail while the kernel object lives. `EAGAIN` says that the counter is saturated
     /// (2^64 - 2, at one wake a nanosecond after 584 years): then it is readable, which is all that
     /// a wake is for.
     pub fn wake(self) {
-        if self.eventfd < 0 {
+        // SAFETY: null, or a word of the kernel object's, which the thread that wakes keeps alive.
+        if unsafe { self.word.as_ref() }.is_some_and(wake_word) || self.eventfd < 0 {
             return;
         }
         let saved = errno();
@@ -46,6 +72,19 @@ impl Waker {
             }
         }
     }
+}
+
+/// False: nobody sleeps on it, and who is about to will not; but it may be on the eventfd.
+fn wake_word(at: &AtomicU32) -> bool {
+    let address = at.as_ptr() as usize;
+    // Release: what the sleeper is woken for.
+    let was_asleep = at.swap(word::WOKEN, Ordering::Release) == word::ASLEEP;
+    if was_asleep {
+        let saved = errno();
+        futex::wake(address);
+        set_errno(saved);
+    }
+    was_asleep
 }
 
 fn errno() -> i32 {
@@ -77,7 +116,7 @@ impl EventFd {
     }
 
     pub fn waker(&self) -> Waker {
-        Waker { eventfd: self.fd() }
+        Waker::of_eventfd(self.fd())
     }
 
     /// Takes all wakes written so far; how many there were.
@@ -115,7 +154,7 @@ mod tests {
     #[test]
     fn a_negative_descriptor_is_nobody_to_wake() {
         set_errno(0);
-        Waker { eventfd: -1 }.wake();
+        Waker::of_eventfd(-1).wake();
         assert_eq!(errno(), 0);
     }
 }

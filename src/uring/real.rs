@@ -42,7 +42,7 @@ impl RealKernel {
             let way = Way::ComputeOnly(Sleeper::new().map_err(explain)?);
             let config: Text = text!(
                 "kernel: {release}\nring: none (compute only)\nclock: boot time, timerfd\n\
-                 wake: eventfd, ppoll"
+                 wake: futex; with a deadline eventfd, ppoll"
             );
             return Ok(Self { way, config, clock: Reckoner::new(), poll_fd: OnceCell::new() });
         }

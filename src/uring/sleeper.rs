@@ -1,42 +1,60 @@
-//! How a compute-only executor sleeps: `ppoll` on the wake-up eventfd and, only when there is a
-//! deadline, on a timerfd of the boot-time clock. No io_uring system call is made here, so this
-//! works where a sandbox forbids them.
+//! How a compute-only executor sleeps: on a futex, which wakes soonest; or, when there is a
+//! deadline, by `ppoll` on the wake-up eventfd and on a timerfd, as no futex knows the boot-time
+//! clock. No io_uring system call is made here, so this works where a sandbox forbids them.
+
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::kernel::{Wait, Waker};
 use crate::error::Errno;
-use crate::sys::eventfd::EventFd;
+use crate::sys::alloc;
+use crate::sys::eventfd::{word, EventFd};
+use crate::sys::futex;
 use crate::sys::timerfd::TimerFd;
 
 pub(super) struct Sleeper {
     eventfd: EventFd,
     timer: TimerFd,
+    /// For `Waker::wake`, which tells by it which of the two sleeps this is. In place.
+    word: Box<AtomicU32>,
 }
 
 impl Sleeper {
     pub(super) fn new() -> Result<Self, Errno> {
-        Ok(Self { eventfd: EventFd::new()?, timer: TimerFd::new()? })
+        Ok(Self {
+            eventfd: EventFd::new()?,
+            timer: TimerFd::new()?,
+            word: alloc::try_box(AtomicU32::new(word::AWAKE))?,
+        })
+    }
+
+    /// Until `Waker::wake`, or for no reason at all.
+    fn sleep_on_word(&self) {
+        use Ordering::{Acquire, Relaxed};
+        // A wake-up that came since the last sleep, which cannot know how this one sleeps, ends it.
+        if self.word.compare_exchange(word::AWAKE, word::ASLEEP, Acquire, Relaxed).is_ok() {
+            futex::wait(&self.word, word::ASLEEP, None);
+        }
+        self.word.store(word::AWAKE, Relaxed);
     }
 
     pub(super) fn waker(&self) -> Waker {
-        self.eventfd.waker()
+        Waker { word: &raw const *self.word, ..self.eventfd.waker() }
     }
 
     /// Wakes written since the last sleep end this one at once: the counter keeps them.
     pub(super) fn sleep(&self, wait: Wait) -> Result<(), Errno> {
-        let timed = match wait {
+        match wait {
             Wait::No => return Ok(()),
-            Wait::Until { boot_ns } => {
-                self.timer.set(boot_ns)?;
-                true
+            Wait::Until { boot_ns } => self.timer.set(boot_ns)?,
+            Wait::Forever => {
+                self.sleep_on_word();
+                return Ok(());
             }
-            Wait::Forever => false,
-        };
+        }
         let entry = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
         let mut fds = [entry(self.eventfd.fd()), entry(self.timer.fd())];
-        // A timer left over from an earlier sleep is not looked at when this one has no deadline.
-        let n = if timed { 2 } else { 1 };
-        // SAFETY: `n` entries of an array of two; no time limit and no signal mask are passed.
-        let rc = unsafe { libc::ppoll(fds.as_mut_ptr(), n, std::ptr::null(), std::ptr::null()) };
+        // SAFETY: an array of two entries; no time limit and no signal mask are passed.
+        let rc = unsafe { libc::ppoll(fds.as_mut_ptr(), 2, std::ptr::null(), std::ptr::null()) };
         if rc < 0 {
             return Err(Errno::last());
         }

@@ -53,6 +53,39 @@ TEST(Group, waits_for_all_children)
     EXPECT_EQ(parent->result.error, 0);
 }
 
+TEST(Group, takes_many_at_once)
+{
+    Executor ex(0);
+    int done = 0;
+    auto children = make_tasks(4, [&](monad_async_task, size_t) {
+        ++done;
+        return success();
+    });
+    Task parent([&](monad_async_task self) {
+        monad_async_group group;
+        EXPECT_EQ(monad_async_group_init(self, &group, 0).error, 0);
+        monad_async_task const all[] = {children[0], children[1], children[2], children[3]};
+        EXPECT_EQ(monad_async_group_spawn_many(nullptr, all, 4).error, EINVAL);
+        EXPECT_EQ(monad_async_group_spawn_many(&group, nullptr, 4).error, EINVAL);
+        EXPECT_EQ(monad_async_group_spawn_many(&group, nullptr, 0).value, 0);
+        EXPECT_EQ(monad_async_group_spawn_many(&group, all + 2, 1).value, 1);
+        // Up to the first that is attached already.
+        EXPECT_EQ(monad_async_group_spawn_many(&group, all, 4).value, 2);
+        EXPECT_EQ(monad_async_group_spawn_many(&group, all, 4).error, EBUSY);
+        EXPECT_EQ(children[0]->ticks_when_attached, children[1]->ticks_when_attached);
+        EXPECT_EQ(monad_async_group_count(&group).value, 3);
+        EXPECT_EQ(monad_async_group_wait(self, &group).error, 0);
+        EXPECT_EQ(done, 3);
+        EXPECT_EQ(monad_async_group_cancel(&group).error, 0);
+        auto const r = monad_async_group_spawn_many(&group, all, 4);
+        EXPECT_EQ(r.error, ECANCELED);
+        return success();
+    });
+    parent.attach(ex);
+    ex.finish();
+    EXPECT_EQ(parent->result.error, 0);
+}
+
 TEST(Group, the_first_child_that_fails_cancels_the_others)
 {
     Executor ex(0);

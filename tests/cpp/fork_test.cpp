@@ -77,4 +77,60 @@ TEST(Fork, inside_a_task_the_child_may_leave_scopes_and_operations)
     ::close(ends[1]);
 }
 
+// Waiting would be for ever: the children are the parent's, and so is who would run them.
+TEST(Fork, inside_a_task_the_child_may_leave_groups_and_futures)
+{
+    ma::executor ex;
+    ma::task t;
+    pid_t child = -1;
+    int thrown = 0;
+    t.attach(ex, [&] {
+        auto slow = ex.submit([] { ma::this_task::sleep_for(2ms); });
+        ma::task_group group;
+        group.spawn([] { ma::this_task::sleep_for(2ms); });
+        auto const forks = [&] {
+            ma::this_task::yield();
+            child = ::fork();
+            if (child == 0) {
+                thrown = errno_thrown_by([&] { slow.wait(); });
+                thrown = thrown == EPERM ? errno_thrown_by([&] { group.wait(); }) : thrown;
+            }
+        };
+        forks();
+        if (child != 0) {
+            group.wait();
+            slow.get();
+        }
+    });
+    int const error = errno_thrown_by([&] { ex.run_until_idle(); });
+    if (child == 0) {
+        ::_exit(error == EPERM && thrown == EPERM ? 0 : 1);
+    }
+    EXPECT_EQ(error, 0);
+    int status = -1;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+    EXPECT_EQ(t.get(), 0);
+}
+
+// The child of a fork inside a child of `when_all`: the one that waits is the parent's.
+TEST(Fork, inside_a_child_of_a_group)
+{
+    ma::executor ex;
+    ma::task t;
+    pid_t child = -1;
+    t.attach(ex, [&] {
+        ma::when_all([] { ma::this_task::sleep_for(2ms); }, [&] { child = ::fork(); });
+    });
+    int const error = errno_thrown_by([&] { ex.run_until_idle(); });
+    if (child == 0) {
+        ::_exit(error == EPERM ? 0 : 1);
+    }
+    EXPECT_EQ(error, 0);
+    int status = -1;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+    EXPECT_EQ(t.get(), 0);
+}
+
 } // namespace

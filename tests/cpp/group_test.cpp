@@ -140,6 +140,54 @@ TEST(WhenAll, gives_all_results)
     });
 }
 
+TEST(WhenAll, throws_what_was_thrown_first_and_leaves_nothing_behind)
+{
+    ma::executor ex;
+    run_task(ex, [&] {
+        for (int round = 0; round != 3; ++round) {
+            int ends = 0;
+            auto const waits = [&] {
+                counts_end const end(ends);
+                sleep_long();
+            };
+            EXPECT_THROW(ma::when_all(waits,
+                             [] {
+                                 ma::this_task::yield();
+                                 throw std::out_of_range("second");
+                             },
+                             waits, []() -> int { throw boom(); }),
+                boom);
+            EXPECT_EQ(ends, 2);
+            // More of them than there were before, and inside each other.
+            auto const three = [&] { return ma::when_all([] { return 1; }, [] { return 2; }, [] {}); };
+            auto const nine = ma::when_all(three, three, three);
+            EXPECT_EQ(std::get<1>(std::get<2>(nine)), 2);
+            EXPECT_EQ(ma::when_all(), std::tuple<>());
+        }
+    });
+    EXPECT_EQ(errno_thrown_by([] { ma::when_all([] {}); }), EPERM);
+}
+
+TEST(WhenAll, on_an_executor_of_the_C_API)
+{
+    monad_async_executor ex = nullptr;
+    monad_async_executor_attr attr = {};
+    ASSERT_EQ(monad_async_executor_create(&ex, &attr).error, 0);
+    monad_async_task task = nullptr;
+    ASSERT_EQ(monad_async_task_create(&task, nullptr).error, 0);
+    task->user_code = [](monad_async_task) {
+        auto const r = ma::when_all([] { return 20; }, [] { return 22; });
+        return monad_async_make_success(std::get<0>(r) + std::get<1>(r));
+    };
+    (void)monad_async_task_attach(ex, task);
+    while (!monad_async_task_has_exited(task)) {
+        (void)monad_async_executor_run(ex, SIZE_MAX, nullptr);
+    }
+    EXPECT_EQ(task->result.value, 42);
+    (void)monad_async_task_destroy(task);
+    EXPECT_EQ(monad_async_executor_destroy(ex).error, 0);
+}
+
 TEST(WhenAny, gives_the_first)
 {
     ma::executor ex;
@@ -309,6 +357,47 @@ TEST(Future, its_end_cancels_and_waits)
         ex.run_until_idle();
     }
     EXPECT_EQ(ends, 2); // The first never began.
+}
+
+TEST(Future, awaited_by_a_task_of_its_own_executor)
+{
+    ma::executor ex;
+    run_task(ex, [&] {
+        // An interrupted wait leaves it as it was; a cancelled task's own end is no interruption.
+        auto slow = ex.submit([] {
+            ma::this_task::sleep_for(3ms);
+            return 7;
+        });
+        EXPECT_EQ(errno_thrown_by([&] { ma::with_timeout(1ms, [&] { slow.wait(); }); }), ETIME);
+        EXPECT_FALSE(slow.ready());
+        EXPECT_EQ(slow.get(), 7);
+        auto never = ex.submit([] { return 1; });
+        never.cancel();
+        never.wait();
+        EXPECT_TRUE(never.ready());
+        EXPECT_EQ(errno_thrown_by([&] { (void)never.get(); }), ECANCELED);
+        auto throws = ex.submit([]() -> int { throw boom(); });
+        EXPECT_THROW((void)throws.get(), boom);
+        // Its own: nobody would ever end that wait.
+        std::optional<ma::future<void>> own;
+        own = ex.submit([&] { EXPECT_EQ(errno_thrown_by([&] { own->wait(); }), EDEADLK); });
+        own->get();
+    });
+    // Kept beyond the executor's end, and let go on another thread.
+    auto last = std::make_unique<ma::executor>();
+    std::vector<ma::future<int>> kept;
+    for (int i = 0; i != 3000; ++i) {
+        kept.push_back(last->submit([i] { return i; }));
+    }
+    last->run_until_idle();
+    kept.erase(kept.begin(), kept.begin() + 1000);
+    std::thread([some = std::vector(std::make_move_iterator(kept.begin() + 500),
+                     std::make_move_iterator(kept.end()))]() mutable {
+        EXPECT_EQ(some.back().get(), 2999);
+        some.clear();
+    }).join();
+    last.reset();
+    EXPECT_EQ(kept.front().get(), 1000);
 }
 
 TEST(Future, from_other_threads)

@@ -51,7 +51,7 @@ impl Kernel for Told {
         0
     }
     fn waker(&self) -> Waker {
-        Waker { eventfd: -1 }
+        Waker::of_eventfd(-1)
     }
 }
 

@@ -178,7 +178,7 @@ static HANDLER_RAN: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn wake_from_handler(_: i32) {
     HANDLER_RAN.store(true, Ordering::Release);
-    Waker { eventfd: HANDLER_WAKES.load(Ordering::Acquire) }.wake();
+    Waker::of_eventfd(HANDLER_WAKES.load(Ordering::Acquire)).wake();
 }
 
 /// On whichever thread the signal runs: here it is the sleeper's, whose sleep it also interrupts.

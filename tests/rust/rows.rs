@@ -225,7 +225,7 @@ impl Kernel for Told {
         1
     }
     fn waker(&self) -> Waker {
-        Waker { eventfd: -1 }
+        Waker::of_eventfd(-1)
     }
 }
 

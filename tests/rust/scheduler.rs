@@ -92,7 +92,7 @@ impl Kernel for Clock {
         self.0.get()
     }
     fn waker(&self) -> Waker {
-        Waker { eventfd: -1 }
+        Waker::of_eventfd(-1)
     }
 }
 

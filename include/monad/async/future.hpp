@@ -35,28 +35,62 @@ inline namespace v0 {
 namespace detail {
 
 // What a task and the future of its result share. Held by both; the last gives the task back.
+//
+// 1. A task of the executor that the waiter runs on is joined. All other waiters announce
+//    themselves (`waited`), and wait for the event: so a task that nobody waits for so sets none.
+// 2. Who lets go second has seen that the other did: `task_left` and `future_left`.
 struct future_base {
+    // Of `marks`.
+    static constexpr unsigned over = 1, waited = 2, task_left = 4, future_left = 8;
+
     monad_async_event done = MONAD_ASYNC_EVENT_INIT;
     spawned *of = nullptr;
     std::exception_ptr thrown;
     int error = 0;
-    int holders = 2;
-    // All of the above may be read. Atomic.
-    bool is_over = false;
+    // Atomic. With `over` all of the above may be read.
+    unsigned marks = 0;
     void (*end)(future_base &) noexcept = nullptr;
 
     [[nodiscard]] bool is_done() const noexcept
     {
-        return __atomic_load_n(&is_over, __ATOMIC_ACQUIRE);
+        return (__atomic_load_n(&marks, __ATOMIC_ACQUIRE) & over) != 0;
     }
 
-    void release() noexcept
+    void finished() noexcept
     {
-        if (__atomic_sub_fetch(&holders, 1, __ATOMIC_ACQ_REL) == 0) {
+        unsigned before = 0;
+        // The common case: nobody has waited, nor let go.
+        if (!__atomic_compare_exchange_n(&marks, &before, over | task_left, false,
+                __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+            if ((__atomic_fetch_or(&marks, over, __ATOMIC_ACQ_REL) & waited) != 0) {
+                (void)monad_async_event_set(&done);
+            }
+            leave(task_left, future_left);
+        }
+    }
+
+    void release() noexcept { leave(future_left, task_left); }
+
+    void leave(unsigned own, unsigned others) noexcept
+    {
+        if ((__atomic_load_n(&marks, __ATOMIC_ACQUIRE) & others) != 0 ||
+            (__atomic_fetch_or(&marks, own, __ATOMIC_ACQ_REL) & others) != 0) {
             auto &s = *of;
             end(*this); // It may lie in `s`.
             keep_spawned(s, is_here(*s.block));
         }
+    }
+
+    // Whether it is to be waited for by the event; false: it is done.
+    bool announce() noexcept
+    {
+        return (__atomic_fetch_or(&marks, waited, __ATOMIC_ACQ_REL) & over) == 0;
+    }
+
+    // Rule 1.
+    [[nodiscard]] bool is_of(monad_async_task self) const noexcept
+    {
+        return self != nullptr && self->current_executor == of->block->head;
     }
 
     // SUSPENDS, or blocks, until it is done; nothing interrupts it.
@@ -66,7 +100,11 @@ struct future_base {
         if (self != nullptr) {
             monad_async_scope shield;
             (void)monad_async_scope_enter(self, &shield, UINT64_MAX, MONAD_ASYNC_SCOPE_SHIELD);
-            (void)suspending([this, self] { return monad_async_event_wait(self, &done); });
+            if (is_of(self)) {
+                (void)suspending([this, self] { return monad_async_task_join(self, of->head); });
+            } else if (announce()) {
+                (void)suspending([this, self] { return monad_async_event_wait(self, &done); });
+            }
             (void)monad_async_scope_leave(self, &shield);
             return;
         }
@@ -79,7 +117,7 @@ struct future_base {
                 if (why_not == EPERM) {
                     return; // The child of a fork: it is the parent's, and never done here.
                 }
-            } else {
+            } else if (announce()) {
                 (void)monad_async_event_wait(nullptr, &done);
             }
         }
@@ -96,9 +134,7 @@ inline void future_done(spawned &s, monad_async_result r) noexcept
     shared.thrown = std::exchange(s.thrown, nullptr);
     shared.error = r.error;
     s.clear(); // A callable that never ran.
-    __atomic_store_n(&shared.is_over, true, __ATOMIC_RELEASE);
-    (void)monad_async_event_set(&shared.done);
-    shared.release();
+    shared.finished();
 }
 
 template <class State> inline constexpr bool fits_spawned =
@@ -130,7 +166,7 @@ submit_by(executor_block &block, bool here, Target target, F &&body, char const 
         state->of = &s;
         state->end = &end_future<state_type>;
         s.of = static_cast<future_base *>(state);
-        hold_block(s); // The future may outlive the executor.
+        hold_block(s, here); // The future may outlive the executor.
         s.on_done = &future_done;
         auto call = [state, f = std::decay_t<F>(std::forward<F>(body))]() mutable {
             if constexpr (std::is_void_v<R>) {
@@ -140,11 +176,10 @@ submit_by(executor_block &block, bool here, Target target, F &&body, char const 
                 state->value.emplace(std::invoke(std::move(f)));
             }
         };
-        int const error = launch(&s, nullptr, target, std::move(call));
-        if (error == no_room) {
+        if (!put_body(s, std::move(call))) {
             throw std::bad_alloc();
         }
-        check(error, what);
+        check(target == nullptr ? EINVAL : start(target, s.head).error, what);
     }
     catch (...) {
         if (state != nullptr) {
@@ -269,12 +304,22 @@ private:
         if (!state_->of->block->is_of_this_process()) {
             return EPERM;
         }
-        if (monad_async_task_current() == nullptr && detail::is_here(*state_->of->block)) {
+        auto *const self = monad_async_task_current();
+        if (self == nullptr && detail::is_here(*state_->of->block)) {
             return EDEADLK;
         }
+        if (boot_ns == detail::forever_ns && state_->is_of(self)) {
+            auto *const task = state_->of->head;
+            auto const r = detail::interruptible(
+                self, [self, task] { return monad_async_task_join(self, task); });
+            return state_->is_done() ? 0 : r.error; // The error may be the task's own.
+        }
+        if (!state_->announce()) {
+            return 0;
+        }
         auto *const done = &state_->done;
-        return detail::waiting([done, boot_ns](monad_async_task self) {
-            return monad_async_event_wait_until(self, done, boot_ns);
+        return detail::waiting([done, boot_ns](monad_async_task caller) {
+            return monad_async_event_wait_until(caller, done, boot_ns);
         }).error;
     }
 

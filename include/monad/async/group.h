@@ -17,6 +17,7 @@
 #include "result.h"
 #include "task.h"
 
+#include <stddef.h>
 #include <stdint.h>
 
 MONAD_ASYNC_EXTERN_C_BEGIN
@@ -68,6 +69,16 @@ monad_async_group_on_exit(monad_async_group *group, monad_async_exit on_exit) MO
  *  @retval EPERM another thread than that of the group's executor */
 MONAD_ASYNC_API monad_async_result
 monad_async_group_spawn(monad_async_group *group, monad_async_task task) MONAD_ASYNC_NOEXCEPT;
+
+/** Attaches several tasks as children, all by one stamp. OWNER'S THREAD. Does not suspend;
+ *  O(count).
+ *  @param group which
+ *  @param tasks idle, their `user_code` set
+ *  @param count how many
+ *  @return how many were attached: if fewer than `count`, the one behind them was refused, and what
+ *  comes after it not tried. If the first was: the error, as `monad_async_group_spawn` */
+MONAD_ASYNC_API monad_async_result monad_async_group_spawn_many(
+    monad_async_group *group, monad_async_task const *tasks, size_t count) MONAD_ASYNC_NOEXCEPT;
 
 /** SUSPENDS until no child is left. Interrupted, it leaves the children as they are: wait again,
  *  shielded, before the group's memory goes. After it has returned the group is as new.

@@ -28,6 +28,26 @@
 namespace monad::async {
 inline namespace v0 {
 
+/** @cond no API */
+namespace detail {
+
+// SUSPENDS, shielded: cancels the children and waits for their end; what the first that failed
+// returned.
+MONAD_ASYNC_LOCAL inline monad_async_result end_group(monad_async_group &native) noexcept
+{
+    auto *const self = monad_async_task_current();
+    auto *const group = &native;
+    monad_async_scope shield;
+    (void)monad_async_group_cancel(group);
+    (void)monad_async_scope_enter(self, &shield, UINT64_MAX, MONAD_ASYNC_SCOPE_SHIELD);
+    auto const r = suspending([self, group] { return monad_async_group_wait(self, group); });
+    (void)monad_async_scope_leave(self, &shield);
+    return r;
+}
+
+} // namespace detail
+/** @endcond */
+
 /** Children of the running task, on its executor, by tasks that the executor keeps warm. The first
  *  that throws cancels the others. Lies on the stack of the task that makes it, which alone uses
  *  it; its children may spawn too.
@@ -39,22 +59,15 @@ public:
      *  @param flags 0 or `MONAD_ASYNC_GROUP_INDEPENDENT`: one that throws cancels nobody
      *  @throws std::system_error `EPERM`: outside a task. std::bad_alloc */
     explicit task_group(std::uint32_t flags = 0)
+        : head_(executor_of(monad_async_task_current())), block_(head_)
     {
-        auto *const self = monad_async_task_current();
-        detail::check(self == nullptr ? EPERM : 0, "monad::async::task_group");
-        head_ = self->current_executor;
-        block_ = detail::block_of(head_);
-        (void)monad_async_group_init(self, &native_, flags);
+        (void)monad_async_group_init(monad_async_task_current(), &native_, flags);
         (void)monad_async_group_on_exit(&native_, &exited);
     }
 
     /** SUSPENDS, shielded, while there are children: cancels them and waits for their end. What
      *  they threw is dropped. */
-    ~task_group()
-    {
-        end();
-        block_->leave();
-    }
+    ~task_group() { end(); }
 
     task_group(task_group const &) = delete;
     task_group &operator=(task_group const &) = delete;
@@ -70,7 +83,6 @@ public:
         auto *const self = monad_async_task_current();
         detail::check(self != nullptr && self->current_executor == head_ ? 0 : EPERM, what);
         auto &s = detail::take_or_throw(*block_, true, what);
-        s.on_done = &done;
         s.of = this;
         detail::launch_spawned(
             s, detail::group_target{&native_}, dropped(std::forward<F>(body)), what);
@@ -134,18 +146,23 @@ private:
     }
 
     // Told of the exit of any child, by the C group.
-    static void exited(monad_async_task task, monad_async_result r) noexcept
+    static void exited(monad_async_task task, monad_async_result) noexcept
     {
-        detail::spawned_exited(task, r);
-    }
-
-    static void done(detail::spawned &s, monad_async_result) noexcept
-    {
-        auto &self = *static_cast<task_group *>(s.of);
-        if (s.thrown && !self.first_) {
-            self.first_ = s.thrown;
+        auto &s = detail::spawned_of(task);
+        detail::tsan_acquire(task);
+        if (s.thrown) {
+            auto &self = *static_cast<task_group *>(s.of);
+            if (!self.first_) {
+                self.first_ = s.thrown;
+            }
         }
         detail::keep_spawned(s, true);
+    }
+
+    static monad_async_executor executor_of(monad_async_task self)
+    {
+        detail::check(self == nullptr ? EPERM : 0, "monad::async::task_group");
+        return self->current_executor;
     }
 
     MONAD_ASYNC_LOCAL void end() noexcept
@@ -153,19 +170,12 @@ private:
         if (size() == 0) {
             return;
         }
-        auto *const self = monad_async_task_current();
-        auto *const group = &native_;
-        monad_async_scope shield;
-        (void)monad_async_group_cancel(group);
-        (void)monad_async_scope_enter(self, &shield, UINT64_MAX, MONAD_ASYNC_SCOPE_SHIELD);
-        (void)detail::suspending(
-            [self, group] { return monad_async_group_wait(self, group); });
-        (void)monad_async_scope_leave(self, &shield);
+        (void)detail::end_group(native_);
     }
 
     monad_async_group native_;
-    monad_async_executor head_ = nullptr;
-    detail::executor_block *block_ = nullptr;
+    monad_async_executor head_;
+    detail::block_here block_;
     std::exception_ptr first_;
 };
 
@@ -211,13 +221,143 @@ template <std::size_t I, class F, class Variant> void run_any(F &f, first_of<Var
     }
 }
 
+// So many children of the running task, which begin together. They come from the front of the warm
+// list, and go back there as the chain that they are: so a list that is warm is hardly touched.
+template <std::size_t N> class children {
+public:
+    static constexpr char const *what = "monad::async::when_all";
+
+    explicit children(monad_async_task self) : self_(self), block_(self->current_executor)
+    {
+        auto &block = *block_;
+        auto *next = block.warm;
+        while (size_ != N && next != nullptr) {
+            all_[size_++] = next;
+            next = next->next;
+        }
+        if (__builtin_expect(size_ != N || block.owner == nullptr, false)) {
+            take_each();
+        } else {
+            block.warm = next;
+        }
+        (void)monad_async_group_init(self, &group_, 0);
+    }
+
+    children(children const &) = delete;
+    children &operator=(children const &) = delete;
+
+    // None is attached by now.
+    ~children()
+    {
+        if (__builtin_expect(is_chain_, true)) {
+            all_[N - 1]->next = std::exchange((*block_).warm, all_[0]);
+        } else {
+            keep_each();
+        }
+    }
+
+    template <class F> void set(std::size_t i, F body)
+    {
+        if (!put_body(*all_[i], body)) {
+            is_chain_ = false;
+            throw std::bad_alloc();
+        }
+        heads_[i] = all_[i]->head;
+    }
+
+    // SUSPENDS until all have ended.
+    MONAD_ASYNC_LOCAL void run()
+    {
+        auto r = monad_async_group_spawn_many(&group_, heads_, N);
+        if (__builtin_expect(r.error != 0, false)) {
+            is_chain_ = false;
+            fail(r.error, what);
+        }
+        auto *const self = self_;
+        auto *const group = &group_;
+        r = interruptible(self, [self, group] { return monad_async_group_wait(self, group); });
+        for (auto *const head : heads_) {
+            tsan_acquire(head);
+        }
+        if (__builtin_expect(r.error != 0, false)) {
+            failed(r);
+        }
+    }
+
+private:
+    [[gnu::cold, gnu::noinline]] void take_each()
+    {
+        is_chain_ = false;
+        size_ = 0;
+        try {
+            while (size_ != N) {
+                all_[size_] = &take_or_throw(*block_, true, what);
+                ++size_;
+            }
+        }
+        catch (...) {
+            keep_each();
+            throw;
+        }
+    }
+
+    [[gnu::cold, gnu::noinline]] void keep_each() noexcept
+    {
+        while (size_ != 0) {
+            keep_spawned(*all_[--size_], true);
+        }
+    }
+
+    [[gnu::cold, gnu::noinline, noreturn]] void failed(monad_async_result r)
+    {
+        is_chain_ = false;
+        bool const interrupted = monad_async_group_count(&group_).value != 0;
+        // What a child threw, if that was waited for, even where an interruption came with it.
+        auto const first = interrupted || !is_of_child(r) ? end_group(group_) : r;
+        for (std::size_t i = 0; !interrupted && i != N; ++i) {
+            if (all_[i]->thrown && first.value == value_of(*all_[i])) {
+                std::rethrow_exception(std::exception_ptr(all_[i]->thrown));
+            }
+        }
+        fail(r.error, what);
+    }
+
+    static std::intptr_t value_of(task_state const &state) noexcept
+    {
+        return reinterpret_cast<std::intptr_t>(&state);
+    }
+
+    bool is_of_child(monad_async_result r) const noexcept
+    {
+        for (auto const *s : all_) {
+            if (r.value == value_of(*s)) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    monad_async_task self_;
+    block_here block_;
+    monad_async_group group_;
+    std::size_t size_ = 0;
+    // As they were in the list, and with nothing of what they ran to be destroyed.
+    bool is_chain_ = true;
+    spawned *all_[N];
+    monad_async_task heads_[N];
+};
+
 template <std::size_t... I, class... F>
 MONAD_ASYNC_LOCAL auto all_of(std::index_sequence<I...>, F &&...f)
 {
+    auto *const self = monad_async_task_current();
+    check(self == nullptr ? EPERM : 0, children<1>::what);
     std::tuple<std::optional<child_result<F>>...> results;
-    task_group group;
-    (group.spawn([&f, &result = std::get<I>(results)] { result.emplace(call_child<F>(f)); }), ...);
-    group.wait();
+    if constexpr (sizeof...(F) != 0) {
+        children<sizeof...(F)> all(self);
+        (all.set(I, [&f, &r = std::get<I>(results)] { r.emplace(call_child<F>(f)); }), ...);
+        all.run();
+    }
     return std::tuple<child_result<F>...>(std::move(*std::get<I>(results))...);
 }
 

@@ -329,7 +329,7 @@ impl Kernel for SimKernel {
     }
 
     fn waker(&self) -> Waker {
-        Waker { eventfd: self.world.eventfd[self.ex as usize] }
+        Waker::of_eventfd(self.world.eventfd[self.ex as usize])
     }
 }
 

@@ -180,6 +180,6 @@ impl Kernel for Sim {
         u64::MAX
     }
     fn waker(&self) -> Waker {
-        Waker { eventfd: -1 }
+        Waker::of_eventfd(-1)
     }
 }

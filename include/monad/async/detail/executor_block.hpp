@@ -17,12 +17,11 @@
 #include "../remote.h"
 
 #include <cerrno>
+#include <cstdint>
 #include <exception>
 #include <functional>
 #include <memory>
-
-#include <sys/types.h>
-#include <unistd.h>
+#include <utility>
 
 namespace monad::async_bridge {
 struct Executor; // Rust's; never seen through.
@@ -33,6 +32,9 @@ inline namespace v0 {
 namespace detail {
 
 struct spawned;
+
+// Differs between a process and its children; no system call.
+MONAD_ASYNC_API std::uint32_t process_number() noexcept;
 
 struct executor_block {
     monad_async_executor head = nullptr;
@@ -51,7 +53,10 @@ struct executor_block {
     int elsewhere_lock = 0;
     void (*drop_spawned)(executor_block &) noexcept = nullptr;
     unsigned users = 1;
-    pid_t process = ::getpid();
+    // Of `users`, so many are nobody's yet: the owner's thread takes them and gives them back
+    // without an atomic operation.
+    unsigned spare_users = 0;
+    std::uint32_t const process = process_number();
     // Asked for, and no loop has answered it yet.
     bool stop = false;
 
@@ -72,8 +77,8 @@ struct executor_block {
         }
     }
 
-    // False in the child of a fork: what is not over there never will be. A system call.
-    [[nodiscard]] bool is_of_this_process() const noexcept { return process == ::getpid(); }
+    // False in the child of a fork: what is not over there never will be.
+    [[nodiscard]] bool is_of_this_process() const noexcept { return process == process_number(); }
 
     void use() noexcept { __atomic_fetch_add(&users, 1, __ATOMIC_RELAXED); }
 
@@ -82,6 +87,26 @@ struct executor_block {
         if (__atomic_fetch_sub(&users, 1, __ATOMIC_ACQ_REL) == 1) {
             delete this;
         }
+    }
+
+    // OWNER'S THREAD, while there is an executor object: as `use` and `leave`.
+    void use_here() noexcept
+    {
+        constexpr unsigned at_once = 1024;
+        if (spare_users == 0) {
+            __atomic_fetch_add(&users, at_once, __ATOMIC_RELAXED);
+            spare_users = at_once;
+        }
+        --spare_users;
+    }
+
+    void leave_here() noexcept { ++spare_users; }
+
+    // The executor object lets go.
+    void leave_with_spare() noexcept
+    {
+        __atomic_fetch_sub(&users, std::exchange(spare_users, 0), __ATOMIC_RELEASE);
+        leave();
     }
 
     // ANY THREAD. The errno.

@@ -39,10 +39,10 @@ inline constexpr int no_room = -1;
 template <class F>
 inline constexpr bool moves_without_throw = std::is_nothrow_constructible_v<std::decay_t<F>, F>;
 
-// The errno, or `no_room`. Throws what moving the callable does.
-template <class F, class Executor>
-MONAD_ASYNC_LOCAL int launch(
-    task_state *of, executor_block *block, Executor ex, F &&body) noexcept(moves_without_throw<F>)
+// Has the next run of a task, which is idle and has no callable, call `body`. False: no room.
+// Throws what moving the callable does.
+template <class F>
+MONAD_ASYNC_LOCAL bool put_body(task_state &state, F &&body) noexcept(moves_without_throw<F>)
 {
     using body_type = std::decay_t<F>;
     static_assert(std::is_constructible_v<body_type, F>,
@@ -54,6 +54,23 @@ MONAD_ASYNC_LOCAL int launch(
         static_assert(is_result<std::invoke_result_t<body_type>>(),
             "a task's body returns nothing or an integer");
     }
+    if (!state.prepare<body_type>()) {
+        return false;
+    }
+    ::new (state.place<body_type>()) body_type(std::forward<F>(body));
+    state.drop = &drop_callable<body_type>;
+    state.begun = false;
+    state.head->user_ptr = &state;
+    state.head->user_code = &trampoline<body_type>;
+    tsan_release(state.head);
+    return true;
+}
+
+// The errno, or `no_room`. Throws what moving the callable does.
+template <class F, class Executor>
+MONAD_ASYNC_LOCAL int launch(
+    task_state *of, executor_block *block, Executor ex, F &&body) noexcept(moves_without_throw<F>)
+{
     if (of == nullptr || ex == nullptr) {
         return EINVAL;
     }
@@ -62,16 +79,11 @@ MONAD_ASYNC_LOCAL int launch(
         return EBUSY;
     }
     state.clear();
-    if (!state.prepare<body_type>()) {
+    auto const code_before = state.head->user_code;
+    if (!put_body(state, std::forward<F>(body))) {
         return no_room;
     }
-    ::new (state.place<body_type>()) body_type(std::forward<F>(body));
-    state.drop = &drop_callable<body_type>;
     state.tell_from_now_on(block);
-    state.begun = false;
-    state.head->user_ptr = &state;
-    auto const code_before = std::exchange(state.head->user_code, &trampoline<body_type>);
-    tsan_release(state.head);
     int const error = start(ex, state.head).error;
     if (error != 0) {
         state.head->user_code = code_before;

@@ -85,11 +85,49 @@ inline void drop_spawned(executor_block &block) noexcept
     }
 }
 
-inline void hold_block(spawned &s) noexcept
+// `here`: the calling thread owns the executor. Without an executor object it counts as another.
+inline void hold_block(spawned &s, bool here) noexcept
 {
-    if (!std::exchange(s.holds_block, true)) {
+    if (std::exchange(s.holds_block, true)) {
+        return;
+    }
+    if (here && s.block->owner != nullptr) {
+        s.block->use_here();
+    } else {
         s.block->use();
     }
+}
+
+// Null: no memory, or another errno.
+[[gnu::cold, gnu::noinline]] inline spawned *
+make_spawned(executor_block &block, bool here, int &error) noexcept
+{
+    auto *const s = new (std::nothrow) spawned;
+    if (s == nullptr) {
+        error = no_room;
+        return nullptr;
+    }
+    monad_async_task_attr attr = {};
+    error = task_open(&attr, s).error;
+    if (error != 0) {
+        delete s;
+        return nullptr;
+    }
+    s->is_from_elsewhere = !here;
+    s->block = &block;
+    __atomic_store_n(&block.drop_spawned, &drop_spawned, __ATOMIC_RELAXED);
+    return s;
+}
+
+inline spawned *take_from_elsewhere(executor_block &block) noexcept
+{
+    lock_elsewhere(block);
+    auto *const s = block.elsewhere;
+    if (s != nullptr) {
+        block.elsewhere = s->next;
+    }
+    unlock_elsewhere(block);
+    return s;
 }
 
 // Null: no memory, or another errno.
@@ -102,33 +140,18 @@ inline spawned *take_spawned(executor_block &block, bool here, int &error) noexc
             block.warm = s->next;
         }
     } else {
-        lock_elsewhere(block);
-        s = block.elsewhere;
-        if (s != nullptr) {
-            block.elsewhere = s->next;
-        }
-        unlock_elsewhere(block);
+        s = take_from_elsewhere(block);
     }
-    if (s == nullptr) {
-        s = new (std::nothrow) spawned;
+    if (__builtin_expect(s == nullptr, false)) {
+        s = make_spawned(block, here, error);
         if (s == nullptr) {
-            error = no_room;
             return nullptr;
         }
-        monad_async_task_attr attr = {};
-        error = task_open(&attr, s).error;
-        if (error != 0) {
-            delete s;
-            return nullptr;
-        }
-        s->is_from_elsewhere = !here;
-        __atomic_store_n(&block.drop_spawned, &drop_spawned, __ATOMIC_RELAXED);
     }
-    s->block = &block;
     // Elsewhere the executor may end during the call, and of one that the C API made nobody else
     // keeps the block.
     if (!here || block.owner == nullptr) {
-        hold_block(*s);
+        hold_block(*s, false);
     }
     return s;
 }
@@ -150,9 +173,19 @@ inline void keep_spawned(spawned &s, bool here) noexcept
         block.elsewhere = &s;
         unlock_elsewhere(block);
     }
-    if (holds_block) {
+    if (!holds_block) {
+        return;
+    }
+    if (here && block.owner != nullptr) {
+        block.leave_here();
+    } else {
         block.leave();
     }
+}
+
+inline spawned &spawned_of(monad_async_task task) noexcept
+{
+    return *static_cast<spawned *>(static_cast<task_state *>(task->user_ptr));
 }
 
 [[gnu::cold, gnu::noinline]] inline void left_by_exception(spawned &s, int error) noexcept
@@ -169,7 +202,7 @@ inline void keep_spawned(spawned &s, bool here) noexcept
 // The monad_async_exit of all of them.
 inline void spawned_exited(monad_async_task task, monad_async_result r) noexcept
 {
-    auto &s = *static_cast<spawned *>(static_cast<task_state *>(task->user_ptr));
+    auto &s = spawned_of(task);
     tsan_acquire(task);
     if (s.on_done != nullptr) {
         return s.on_done(s, r);
@@ -206,7 +239,8 @@ inline monad_async_result start(background_target to, monad_async_task task) noe
                    : monad_async_remote_spawn(to.block->remote, task, &spawned_exited);
 }
 
-// Launches `body` by `s`, which goes back where it cannot. Throws as `task::attach`.
+// Launches `body` by `s`, which was taken, and goes back where it cannot. Throws as
+// `task::attach`.
 template <class Target, class F>
 MONAD_ASYNC_LOCAL void launch_spawned(spawned &s, Target target, F &&body, char const *what)
 {
@@ -220,22 +254,54 @@ MONAD_ASYNC_LOCAL void launch_spawned(spawned &s, Target target, F &&body, char 
             }
         }
     } g{&s, !s.is_from_elsewhere};
-    int const error = launch(&s, nullptr, target, std::forward<F>(body));
+    if (!put_body(s, std::forward<F>(body))) {
+        throw std::bad_alloc();
+    }
+    check(target == nullptr ? EINVAL : start(target, s.head).error, what);
+    g.s = nullptr;
+}
+
+// The block of the executor that runs the calling task. The executor's own object keeps it for as
+// long as there is a task; one that the C API made has a block only while somebody uses it.
+class block_here {
+public:
+    explicit block_here(monad_async_executor ex) : block_(find_block(ex))
+    {
+        if (block_ == nullptr) {
+            block_ = block_of(ex);
+            is_held_ = true;
+        }
+    }
+    block_here(block_here const &) = delete;
+    block_here &operator=(block_here const &) = delete;
+    ~block_here()
+    {
+        if (is_held_) {
+            block_->leave();
+        }
+    }
+    executor_block &operator*() const noexcept { return *block_; }
+
+private:
+    executor_block *block_;
+    bool is_held_ = false;
+};
+
+[[noreturn, gnu::cold, gnu::noinline]] inline void fail_to_take(int error, char const *what)
+{
     if (error == no_room) {
         throw std::bad_alloc();
     }
-    check(error, what);
-    g.s = nullptr;
+    fail(error, what);
 }
 
 inline spawned &take_or_throw(executor_block &block, bool here, char const *what)
 {
     int error = 0;
     auto *const s = take_spawned(block, here, error);
-    if (s == nullptr && error == no_room) {
-        throw std::bad_alloc();
+    if (__builtin_expect(s == nullptr, false)) {
+        fail_to_take(error, what);
     }
-    check(error, what);
     return *s;
 }
 

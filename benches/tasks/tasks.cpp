@@ -1,0 +1,172 @@
+// What callables as children and as futures cost next to launches of empty tasks by the C API, all
+// within one executor, in one process, in turns: processor time of the thread. The median of the
+// pairs' ratios counts.
+
+#include <monad/async.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <time.h>
+
+namespace ma = monad::async;
+
+namespace {
+
+constexpr int rounds = 401, turns = 400;
+
+double cpu_ns()
+{
+    timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return static_cast<double>(t.tv_sec) * 1e9 + static_cast<double>(t.tv_nsec);
+}
+
+void must(monad_async_result r)
+{
+    if (r.error != 0) {
+        std::fprintf(stderr, "%s\n", monad_async_result_message(r));
+        std::exit(EXIT_FAILURE);
+    }
+}
+
+// Tasks of the C API that do nothing, launched so many at a time; with `inside`, by a task that
+// lets them run by a yield, else by who runs the executor.
+class launches {
+public:
+    launches(ma::executor &ex, std::size_t count, bool inside)
+        : ex_(ex.native_handle()), tasks_(count), inside_(inside)
+    {
+        for (auto &task : tasks_) {
+            must(monad_async_task_create(&task, nullptr));
+            task->user_code = [](monad_async_task) { return monad_async_make_success(0); };
+        }
+    }
+
+    launches(launches const &) = delete;
+    launches &operator=(launches const &) = delete;
+
+    ~launches()
+    {
+        for (auto *task : tasks_) {
+            (void)monad_async_task_destroy(task);
+        }
+    }
+
+    // ns of one row of them.
+    double round()
+    {
+        double const begun = cpu_ns();
+        for (int i = 0; i != turns; ++i) {
+            for (auto *task : tasks_) {
+                must(monad_async_task_attach(ex_, task));
+            }
+            if (inside_) {
+                must(monad_async_task_suspend_for_duration(monad_async_task_current(), 0));
+            } else {
+                must(monad_async_executor_run(ex_, SIZE_MAX, nullptr));
+            }
+        }
+        return (cpu_ns() - begun) / turns;
+    }
+
+private:
+    monad_async_executor ex_;
+    std::vector<monad_async_task> tasks_;
+    bool inside_;
+};
+
+template <class F> double inside(ma::executor &ex, F &&f)
+{
+    double spent = 0;
+    ma::task task;
+    task.attach(ex, [&] { spent = f(); });
+    ex.run_until_idle();
+    task.get();
+    return spent;
+}
+
+template <class F> double each(F &&f)
+{
+    double const begun = cpu_ns();
+    for (int i = 0; i != turns; ++i) {
+        f();
+    }
+    return (cpu_ns() - begun) / turns;
+}
+
+double median(std::vector<double> v)
+{
+    std::sort(v.begin(), v.end());
+    return v[v.size() / 2];
+}
+
+void compare(ma::executor &ex, char const *name, std::size_t count, double goal,
+    std::function<double()> work)
+{
+    launches outside_launches(ex, count, false);
+    launches inside_launches(ex, count, true);
+    std::vector<double> own, launch, inner, ratio, inner_ratio;
+    for (int i = 0; i != rounds; ++i) {
+        launch.push_back(outside_launches.round());
+        own.push_back(inside(ex, work));
+        inner.push_back(inside(ex, [&] { return inside_launches.round(); }));
+        ratio.push_back(own.back() / launch.back());
+        inner_ratio.push_back(own.back() / inner.back());
+    }
+    double const r = median(ratio);
+    std::printf("%-34s %7.1f %9.1f %6.2f %9.1f %6.2f %6.2f  %s\n", name, median(own),
+        median(launch), r, median(inner), median(inner_ratio), goal, r <= goal ? "met" : "missed");
+}
+
+void all(bool tracking)
+{
+    ma::executor_options options;
+    options.time_tracking = tracking;
+    ma::executor ex(options);
+    char const *const suffix = tracking ? "" : ", no time tracking";
+    auto const name = [&](char const *what) { return std::string(what) + suffix; };
+    compare(ex, name("when_all of 8").c_str(), 8, 1.3, [] {
+        auto const f = [] {};
+        return each([&] { (void)ma::when_all(f, f, f, f, f, f, f, f); });
+    });
+    compare(ex, name("task_group of 8").c_str(), 8, 1.3, [] {
+        return each([] {
+            ma::task_group g;
+            for (int i = 0; i != 8; ++i) {
+                g.spawn([] {});
+            }
+            g.wait();
+        });
+    });
+    compare(ex, name("future").c_str(), 1, 1.5, [&ex] {
+        return each([&ex] { ex.submit([] {}).get(); });
+    });
+    compare(ex, name("64 futures").c_str(), 64, 1.5, [&ex] {
+        std::array<ma::future<void>, 64> all;
+        return each([&] {
+            for (auto &one : all) {
+                one = ex.submit([] {});
+            }
+            for (auto &one : all) {
+                one.get();
+            }
+        });
+    });
+}
+
+} // namespace
+
+int main()
+{
+    std::printf("%-34s %7s %9s %6s %9s %6s %6s\n", "ns", "own", "launches", "ratio", "by a task",
+        "ratio", "goal");
+    all(true);
+    all(false);
+}
