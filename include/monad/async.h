@@ -8,6 +8,7 @@
 #include "async/buffer.h"
 #include "async/buffer_set.h"
 #include "async/channel.h"
+#include "async/direct.h"
 #include "async/executor.h"
 #include "async/file.h"
 #include "async/group.h"

@@ -166,6 +166,9 @@ pub unsafe extern "C" fn monad_async_recv_stream_begin(
     if flags & !NO_WAIT != 0 || socket.flags & !DIRECT != 0 {
         return RawResult::failure(EINVAL);
     }
+    if socket.fd < 0 {
+        return RawResult::failure(Errno(libc::EBADF));
+    }
     // SAFETY: the caller's ring.
     let begun = unsafe { ring(at) }.and_then(|(ex, buffers)| {
         let running = Handle::<RealKernel>::running(task)?;

@@ -35,7 +35,7 @@ pub(super) unsafe fn caller<'a>(task: TaskPtr) -> Res<(&'a Executor<RealKernel>,
 /// # Safety
 /// As `caller`.
 #[inline(always)]
-unsafe fn call<'a>(task: TaskPtr, file: File) -> Res<Call<'a, RealKernel>> {
+pub(super) unsafe fn call<'a>(task: TaskPtr, file: File) -> Res<Call<'a, RealKernel>> {
     // SAFETY: the caller's.
     let (ex, task) = unsafe { caller(task) }?;
     if !ordered::are_flags(file.flags) {

@@ -7,6 +7,7 @@ pub mod buffer;
 pub mod buffer_set;
 pub mod channel;
 pub mod condition;
+pub mod direct;
 pub mod event;
 pub mod executor;
 pub mod file;

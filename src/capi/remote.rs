@@ -15,7 +15,7 @@ const EINVAL: Errno = Errno(libc::EINVAL);
 
 /// # Safety
 /// `remote` is null or a reference that the caller holds.
-unsafe fn reference<'a>(remote: RemotePtr) -> Res<&'a Reference> {
+pub(super) unsafe fn reference<'a>(remote: RemotePtr) -> Res<&'a Reference> {
     // SAFETY: the caller's.
     unsafe { remote.as_ref() }.ok_or(EINVAL)
 }

@@ -2,44 +2,30 @@
 
 use core::ffi::c_void;
 
+use super::file::{caller, done, of};
 use super::task::TaskPtr;
-use crate::api::{self, Handle};
 use crate::error::{Errno, RawResult, Res};
 use crate::io::call::{Call, DIRECT};
 use crate::io::socket::{self, Address, Socket};
-use crate::uring::kernel::Kernel;
 use crate::uring::RealKernel;
 
 const EINVAL: Errno = Errno(libc::EINVAL);
 
-/// What a call on a socket needs: EPERM unless `task` runs, EBADF for a handle of nothing, ENOTSUP
-/// without a ring.
+/// What a call on a socket needs: as `caller`; EBADF for a handle of nothing.
 ///
 /// # Safety
-/// `task` is null or a live handle.
+/// As `caller`.
 #[inline(always)]
-unsafe fn call<'a>(task: TaskPtr, socket: Socket) -> Res<Call<'a, RealKernel>> {
+pub(super) unsafe fn call<'a>(task: TaskPtr, socket: Socket) -> Res<Call<'a, RealKernel>> {
     // SAFETY: the caller's.
-    let task = unsafe { api::task(task) }?;
-    let ex = Handle::<RealKernel>::running(task)?.executor();
+    let (ex, task) = unsafe { caller(task) }?;
     if socket.flags & !DIRECT != 0 {
         return Err(EINVAL);
     }
     if socket.fd < 0 {
         return Err(Errno(libc::EBADF));
     }
-    if !ex.kernel().has_ring() {
-        return Err(Errno(libc::ENOTSUP));
-    }
     Ok(Call { ex, task, fd: socket.fd, flags: socket.flags })
-}
-
-fn of(moved: Res<usize>) -> RawResult {
-    moved.map(|n| n as isize).into()
-}
-
-fn done(r: Res<()>) -> RawResult {
-    r.map(|()| 0).into()
 }
 
 /// Hands a socket out.
@@ -64,20 +50,14 @@ pub unsafe extern "C" fn monad_async_socket_open(
     protocol: i32,
     flags: u32,
 ) -> RawResult {
-    // SAFETY: the caller's handle.
-    let task = match unsafe { api::task(task) } {
-        Ok(task) if !out.is_null() && flags & !DIRECT == 0 => task,
-        _ => return RawResult::failure(EINVAL),
-    };
-    let made = Handle::<RealKernel>::running(task).and_then(|ex| {
-        let ex = ex.executor();
-        if !ex.kernel().has_ring() {
-            return Err(Errno(libc::ENOTSUP));
-        }
-        socket::open(ex, task, domain, kind, protocol, flags & DIRECT != 0)
-    });
-    // SAFETY: not null.
-    unsafe { give(made, out) }
+    if out.is_null() || flags & !DIRECT != 0 {
+        return RawResult::failure(EINVAL);
+    }
+    // SAFETY: the caller's handle; `out` is not null.
+    unsafe {
+        let open = |(ex, task)| socket::open(ex, task, domain, kind, protocol, flags & DIRECT != 0);
+        give(caller(task).and_then(open), out)
+    }
 }
 
 /// # Safety

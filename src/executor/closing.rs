@@ -47,6 +47,8 @@ impl<K: Kernel> Executor<K> {
         };
         match res {
             0 | CLOSED => Ok(()),
+            // No such place in the table, or no table.
+            e if direct && matches!(-e, libc::EINVAL | libc::ENXIO) => Err(Errno(libc::EBADF)),
             e => Err(Errno(-e)),
         }
     }

@@ -7,8 +7,8 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use super::mailbox::Mailbox;
 use super::{remote, Executor};
 use crate::error::{Errno, Res};
-use crate::sys::alloc;
 use crate::sys::thread::Owner;
+use crate::sys::{alloc, fd};
 use crate::task::header::TaskRef;
 use crate::uring::kernel::Kernel;
 
@@ -61,7 +61,24 @@ impl Reference {
         })
     }
 
-    fn with_owner(&self, f: impl FnOnce() -> Res<()>) -> Res<()> {
+    /// It is that executor's.
+    pub fn is_of<K: Kernel>(&self, ex: &Executor<K>) -> bool {
+        core::ptr::eq(self.mailbox, ex.mailbox) && self.epoch == ex.mailbox.epoch()
+    }
+
+    /// A descriptor of its ring, which the caller closes. EXPENSIVE. ENOTSUP: it has none.
+    pub fn ring_descriptor<K: Kernel>(&self) -> Res<i32> {
+        self.with_owner(|| {
+            // SAFETY: null or the executor, which is kept, and tells a number that never changes.
+            let ex = unsafe { self.mailbox.executor_made().cast::<Executor<K>>().as_ref() };
+            match ex.ok_or(ESHUTDOWN)?.kernel().ring_fd() {
+                ring if ring >= 0 => fd::duplicate(ring),
+                _ => Err(Errno(libc::ENOTSUP)),
+            }
+        })
+    }
+
+    fn with_owner<T>(&self, f: impl FnOnce() -> Res<T>) -> Res<T> {
         if !self.owner.is_in_this_process() {
             return Err(Errno(libc::EPERM));
         }

@@ -86,10 +86,9 @@ impl<K: Kernel> Call<'_, K> {
         self.ex.kernel().knows(opcode)
     }
 
-    /// On a helper, for what the ring has no operation for. EOPNOTSUPP: a direct descriptor.
+    /// On a helper, for what the ring has no operation for. EOPNOTSUPP: see `with_plain`.
     fn on_helper(&self, job: impl Fn(i32) -> Res<i32>) -> Res<()> {
-        let fd = self.plain().ok_or(Errno(libc::EOPNOTSUPP))?;
-        on_helper(self.ex, self.task, || job(fd))
+        self.with_plain(|fd| on_helper(self.ex, self.task, || job(fd)))
     }
 
     /// SUSPENDS.
@@ -246,7 +245,7 @@ impl<K: Kernel> Call<'_, K> {
         unsafe { self.io(&sqe) }.map(drop)
     }
 
-    /// SUSPENDS. Linux 6.9; before it on a helper, where it is not a direct one.
+    /// SUSPENDS. Linux 6.9; before it on a helper.
     pub fn truncate(&self, bytes: i64) -> Res<()> {
         if !self.knows(op::FTRUNCATE) {
             return self.on_helper(|fd| calls::truncate(fd, bytes));
@@ -268,16 +267,18 @@ impl<K: Kernel> Call<'_, K> {
         }
     }
 
-    /// SUSPENDS. As `statx` of the descriptor. EOPNOTSUPP: the kernel has it for plain ones alone.
+    /// SUSPENDS. As `statx` of the descriptor, which the kernel has for plain ones alone: see
+    /// `with_plain`.
     ///
     /// # Safety
     /// `to` is valid.
     pub unsafe fn stat(&self, mask: u32, to: *mut libc::statx) -> Res<()> {
-        let fd = self.plain().ok_or(Errno(libc::EOPNOTSUPP))?;
-        let (path, flags) = (c"".as_ptr() as u64, libc::AT_EMPTY_PATH as u32);
-        let sqe = Sqe::new(op::STATX, fd, to as u64, path, mask, flags);
-        // SAFETY: the caller's, and a constant.
-        unsafe { self.io(&sqe) }.map(drop)
+        self.with_plain(|fd| {
+            let (path, flags) = (c"".as_ptr() as u64, libc::AT_EMPTY_PATH as u32);
+            let sqe = Sqe::new(op::STATX, fd, to as u64, path, mask, flags);
+            // SAFETY: the caller's, and a constant.
+            unsafe { self.io(&sqe) }.map(drop)
+        })
     }
 }
 

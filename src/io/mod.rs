@@ -1,6 +1,7 @@
 //! Daily I/O on the executor's operations: what a program would otherwise write around them.
 
 pub mod call;
+pub mod direct;
 pub mod file;
 pub mod ordered;
 pub mod path;

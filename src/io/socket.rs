@@ -5,7 +5,7 @@ use core::ffi::c_void;
 
 pub use super::call::DIRECT;
 use super::call::{answer, moved, Call, BYTES_MAX};
-use crate::error::{Errno, RawResult, Res};
+use crate::error::{RawResult, Res};
 use crate::executor::Executor;
 use crate::sys::fd;
 use crate::task::header::TaskRef;
@@ -144,30 +144,33 @@ impl<K: Kernel> Call<'_, K> {
         unsafe { self.io(&self.entry(op::SHUTDOWN, 0, 0, how as u32, 0)) }.map(drop)
     }
 
-    /// A plain one: a system call, which does not wait. Direct: SUSPENDS, Linux 6.11.
+    /// The ring's own operation is to do it: a direct descriptor, and the kernel has that.
+    fn is_for_ring(&self, opcode: u8) -> bool {
+        self.is_direct() && self.ex.kernel().knows(opcode)
+    }
+
+    /// A plain one: a system call, which does not wait. Direct: SUSPENDS; by the ring since Linux
+    /// 6.11, before it see `with_plain`.
     ///
     /// # Safety
     /// `to` is valid.
     pub unsafe fn bind(&self, to: Address) -> Res<()> {
-        // SAFETY: the caller's.
-        unsafe {
-            match self.plain() {
-                Some(fd) => fd::bind(fd, to.at, to.length),
-                None => {
-                    let sqe = self.entry(op::BIND, to.length.into(), to.at as u64, 0, 0);
-                    self.io(&sqe).map(drop)
-                }
-            }
+        if !self.is_for_ring(op::BIND) {
+            // SAFETY: the caller's.
+            return self.with_plain(|fd| unsafe { fd::bind(fd, to.at, to.length) });
         }
+        let sqe = self.entry(op::BIND, to.length.into(), to.at as u64, 0, 0);
+        // SAFETY: the caller's.
+        unsafe { self.io(&sqe) }.map(drop)
     }
 
     /// As `bind`.
     pub fn listen(&self, backlog: i32) -> Res<()> {
-        match self.plain() {
-            Some(fd) => fd::listen(fd, backlog),
-            // SAFETY: refers to no memory.
-            None => unsafe { self.io(&self.entry(op::LISTEN, 0, 0, backlog as u32, 0)) }.map(drop),
+        if !self.is_for_ring(op::LISTEN) {
+            return self.with_plain(|fd| fd::listen(fd, backlog));
         }
+        // SAFETY: refers to no memory.
+        unsafe { self.io(&self.entry(op::LISTEN, 0, 0, backlog as u32, 0)) }.map(drop)
     }
 
     /// A command of IORING_OP_URING_CMD to a direct socket: `level` and `name` lie where others
@@ -180,7 +183,8 @@ impl<K: Kernel> Call<'_, K> {
         sqe
     }
 
-    /// A plain one: a system call. Direct: SUSPENDS, Linux 6.7, SOL_SOCKET only.
+    /// A plain one: a system call. Direct: SUSPENDS; SOL_SOCKET by the ring (Linux 6.7), others as
+    /// `with_plain`.
     ///
     /// # Safety
     /// `value` has `*length` bytes.
@@ -191,9 +195,9 @@ impl<K: Kernel> Call<'_, K> {
         value: *mut c_void,
         length: *mut libc::socklen_t,
     ) -> Res<()> {
-        if let Some(fd) = self.plain() {
+        if !self.is_direct() || level != libc::SOL_SOCKET {
             // SAFETY: the caller's.
-            return unsafe { fd::option_get(fd, level, name, value, length) };
+            return self.with_plain(|fd| unsafe { fd::option_get(fd, level, name, value, length) });
         }
         // SAFETY: the caller's.
         unsafe {
@@ -223,8 +227,7 @@ impl<K: Kernel> Call<'_, K> {
         unsafe { self.io(&sqe) }.map(drop)
     }
 
-    /// A plain one's, by a system call; EOPNOTSUPP for a direct one, of which the kernel cannot
-    /// tell.
+    /// By a system call; of a direct one see `with_plain`.
     ///
     /// # Safety
     /// `address` has `*length` bytes.
@@ -234,14 +237,13 @@ impl<K: Kernel> Call<'_, K> {
         address: *mut libc::sockaddr,
         length: *mut libc::socklen_t,
     ) -> Res<()> {
-        let fd = self.plain().ok_or(Errno(libc::EOPNOTSUPP))?;
         // SAFETY: the caller's.
-        unsafe {
+        self.with_plain(|fd| unsafe {
             match peer {
                 true => fd::peer_address(fd, address, length),
                 false => fd::local_address(fd, address, length),
             }
-        }
+        })
     }
 }
 

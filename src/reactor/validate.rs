@@ -3,7 +3,7 @@
 //! elsewhere.
 
 use crate::error::{Errno, Res};
-use crate::uring::abi::{op, send_recv, sqe as flag, LAST_OP};
+use crate::uring::abi::{message, msg_ring, op, send_recv, sqe as flag, LAST_OP};
 use crate::uring::kernel::Sqe;
 
 /// Not: drains (with a zero-copy send in flight they wait for ever), links, those that skip their
@@ -15,15 +15,14 @@ const fn bit(opcode: u8) -> u64 {
 }
 
 /// Not: what names another operation's `user_data` (POLL_REMOVE, TIMEOUT_REMOVE, ASYNC_CANCEL,
-/// LINK_TIMEOUT), what completes in another ring (MSG_RING), what is multishot by its opcode
-/// (READ_MULTISHOT, RECV_ZC), and what is not known here.
+/// LINK_TIMEOUT), what is multishot by its opcode (READ_MULTISHOT, RECV_ZC), and what is not known
+/// here.
 const ALLOWED: u64 = {
     let all = (1 << (LAST_OP + 1)) - 1;
     all & !(bit(op::POLL_REMOVE)
         | bit(op::TIMEOUT_REMOVE)
         | bit(op::ASYNC_CANCEL)
         | bit(op::LINK_TIMEOUT)
-        | bit(op::MSG_RING)
         | bit(op::READ_MULTISHOT)
         | bit(op::RECV_ZC))
 };
@@ -35,7 +34,8 @@ const LOOKED_AT: u64 = bit(op::POLL_ADD)
     | bit(op::RECVMSG)
     | bit(op::SEND)
     | bit(op::TIMEOUT)
-    | bit(op::URING_CMD);
+    | bit(op::URING_CMD)
+    | bit(op::MSG_RING);
 
 /// EINVAL for what does not complete exactly once.
 #[inline(always)]
@@ -102,6 +102,8 @@ fn completes_once(sqe: &Sqe) -> bool {
         op::SEND => sqe.ioprio() & 16 == 0,
         op::TIMEOUT => sqe.op_flags() & (1 << 6) == 0,
         op::URING_CMD => sqe.op_flags() & 2 == 0,
+        // A descriptor, of which the other ring's tasks are not told: no completion there.
+        op::MSG_RING => sqe.addr() == message::SEND_FD && sqe.op_flags() == msg_ring::CQE_SKIP,
         _ => true,
     }
 }
@@ -143,6 +145,10 @@ mod tests {
         assert!(ok(&send));
         send.set_ioprio(16);
         assert!(!ok(&send));
+        for (what, flags) in [(0, 0), (0, 1), (1, 0), (1, 3), (1, 1)] {
+            let message = Sqe::new(op::MSG_RING, 0, 0, what, 0, flags);
+            assert_eq!(ok(&message), (what, flags) == (1, 1), "message {what} with {flags}");
+        }
     }
 
     #[test]

@@ -36,6 +36,13 @@ pub fn write_all(fd: i32, mut bytes: &[u8]) -> Res<()> {
     Ok(())
 }
 
+/// One more of the same open file, closed by an exec, and none of the standard streams.
+pub fn duplicate(fd: i32) -> Res<i32> {
+    let first = libc::STDERR_FILENO + 1;
+    // SAFETY: refers to no memory.
+    quietly(|| unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, first) })
+}
+
 /// Whatever it answers, it is closed.
 pub fn close(fd: i32) {
     // SAFETY: the caller's own descriptor. Not begun again: interrupted, it is closed.

@@ -139,6 +139,19 @@ numbers! {
 }
 
 numbers! {
+    /// `io_uring_sqe::addr` of a message to another ring.
+    message: u64, "IORING_MSG_";
+    SEND_FD = 1,
+}
+
+numbers! {
+    /// `io_uring_sqe::msg_ring_flags`.
+    msg_ring: u32, "IORING_MSG_RING_";
+    /// That ring gets no completion.
+    CQE_SKIP = 1 << 0,
+}
+
+numbers! {
     /// `io_uring_sqe::fsync_flags`.
     fsync: u32, "IORING_FSYNC_";
     DATASYNC = 1 << 0,
@@ -237,6 +250,8 @@ pub fn tables() -> impl Iterator<Item = &'static (&'static str, u64)> {
         accept::TABLE,
         send_recv::TABLE,
         file::TABLE,
+        message::TABLE,
+        msg_ring::TABLE,
         fsync::TABLE,
         uring_cmd::TABLE,
         uring_cmd_socket::TABLE,

@@ -16,7 +16,7 @@ pub(super) fn learn(ring: &mut Ring, mask: u32, dropped: &mut Text) -> Result<()
     try_registered_ring(ring, mask, dropped);
     try_clock(ring, mask, dropped);
     try_no_iowait(ring, mask, dropped);
-    learn_opcodes(ring, mask);
+    learn_opcodes(ring, mask, dropped);
     learn_no_signal(ring, mask, dropped);
     try_fixed(ring, mask, dropped);
     first_poll(ring, mask, dropped)
@@ -75,8 +75,15 @@ const LATER: [(u8, &str); 4] = [
     (op::FTRUNCATE, "truncate"),
 ];
 
+/// What else is done by operations that came later, which masks take away, and what it is called.
+const WANTED: [(u32, &[u8], &str); 3] = [
+    (mask::FD_INSTALL, &[op::FIXED_FD_INSTALL], "plain descriptors of direct ones"),
+    (mask::FD_PASS, &[op::MSG_RING], "direct descriptors passed on"),
+    (mask::SOCKET_OPCODES, &[op::BIND, op::LISTEN], "bind and listen"),
+];
+
 /// Where the kernel may not be asked, a helper thread can do the same.
-fn learn_opcodes(ring: &mut Ring, mask: u32) {
+fn learn_opcodes(ring: &mut Ring, mask: u32, dropped: &mut Text) {
     let mut probe = Probe::new();
     let asked = ring.submitter.register_probe(&mut probe).is_ok();
     let later = LATER.iter().map(|&(opcode, _)| 1 << opcode).sum::<u64>();
@@ -84,6 +91,15 @@ fn learn_opcodes(ring: &mut Ring, mask: u32) {
     ring.opcodes = known.map(|opcode| 1 << opcode).sum();
     if !asked || mask & mask::FILE_OPCODES != 0 {
         ring.opcodes &= !later;
+    }
+    for (bit, opcodes, name) in WANTED {
+        let bits = opcodes.iter().map(|&opcode| 1 << opcode).sum::<u64>();
+        if mask & bit != 0 {
+            ring.opcodes &= !bits;
+            dropped.item(", ", format_args!("{name} (masked)"));
+        } else if ring.opcodes & bits != bits {
+            dropped.item(", ", format_args!("{name} (not in this kernel)"));
+        }
     }
 }
 

@@ -23,6 +23,12 @@ pub const NO_SIGNAL: u32 = 1 << 11;
 pub const FIXED_TABLE: u32 = 1 << 12;
 /// What another ring has registered, shared with it (6.13).
 pub const CLONE_BUFFERS: u32 = 1 << 13;
+/// Direct descriptors made plain ones (6.8).
+pub const FD_INSTALL: u32 = 1 << 14;
+/// Direct descriptors passed to other rings (6.0).
+pub const FD_PASS: u32 = 1 << 15;
+/// Operations of direct sockets that came later: bind, listen (6.11).
+pub const SOCKET_OPCODES: u32 = 1 << 16;
 
-/// Every bit of the ring's. Bits from 16 on belong to other parts of `sys`.
-pub const ALL: u32 = (1 << 14) - 1;
+/// Every bit of the ring's. Bits from 24 on belong to other parts of `sys`.
+pub const ALL: u32 = (1 << 17) - 1;

@@ -330,9 +330,6 @@ TEST(File, direct_descriptors)
         auto const r = monad_async_file_read_all(self, files[1], got, sizeof got, 0);
         TRY(r);
         EXPECT_EQ(std::string(got, size_t(r.value)), "hello");
-        struct statx status{};
-        EXPECT_EQ(monad_async_file_stat(self, files[0], STATX_SIZE, &status).error, EOPNOTSUPP);
-        EXPECT_EQ(monad_async_file_advise(self, files[0], 0, int64_t(5) << 32, 0).error, EOPNOTSUPP);
         for (auto const &each : files) {
             TRY(monad_async_file_close(self, each));
             EXPECT_EQ(monad_async_file_read(self, each, got, 1, 0).error, EBADF);

@@ -25,6 +25,31 @@ pid_t child(int status)
 
 } // namespace
 
+TEST(Process, by_an_operation)
+{
+    Executor ex;
+    Task const task([&](monad_async_task self) {
+        siginfo_t info{};
+        monad_async_op op{};
+        pid_t const pid = child(0);
+        monad_async_op_process_wait(&op, pid, &info, WEXITED);
+        EXPECT_EQ(monad_async_op_begin(self, &op).error, 0);
+        kill(pid, SIGKILL);
+        auto const r = monad_async_op_wait(self, &op);
+        if (r.error == EINVAL) {
+            EXPECT_EQ(waitpid(pid, nullptr, 0), pid) << "before Linux 6.7";
+            return success();
+        }
+        EXPECT_EQ(r.error, 0);
+        EXPECT_EQ(info.si_pid, pid);
+        EXPECT_EQ(info.si_status, SIGKILL);
+        EXPECT_EQ(waitpid(pid, nullptr, 0), -1) << "reaped";
+        return success();
+    });
+    task.attach(ex);
+    ex.finish();
+}
+
 TEST(Process, each_child_is_waited_for_and_reaped)
 {
     Executor ex;

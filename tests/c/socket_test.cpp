@@ -539,6 +539,20 @@ TEST(Socket, direct_ones)
         } else {
             EXPECT_TRUE(set.error == EOPNOTSUPP || set.error == EINVAL) << "before Linux 6.7";
         }
+        // And by operations.
+        monad_async_op op{};
+        monad_async_op_option_set(&op, s, SOL_SOCKET, SO_KEEPALIVE, &(on = 0), sizeof on);
+        TRY(monad_async_op_begin(self, &op));
+        EXPECT_EQ(monad_async_op_wait(self, &op).error, set.error);
+        on = 1;
+        monad_async_op_option_get(&op, s, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+        TRY(monad_async_op_begin(self, &op));
+        if (set.error == 0) {
+            EXPECT_EQ(monad_async_op_wait(self, &op).value, intptr_t(sizeof on));
+            EXPECT_EQ(on, 0);
+        } else {
+            EXPECT_NE(monad_async_op_wait(self, &op).error, 0);
+        }
         TRY(monad_async_socket_close(self, s));
         EXPECT_EQ(monad_async_socket_close(self, s).error, EBADF);
         return monad_async_socket_close(self, listener);

@@ -14,8 +14,8 @@
  *  `RWF_NOWAIT` is among its flags.
  *
  *  What the kernel's ring cannot do is done on a helper thread (blocking.h), with the same results:
- *  `monad_async_executor_config_string` tells what that is. For a direct descriptor there is no
- *  such way: `EOPNOTSUPP`.
+ *  `monad_async_executor_config_string` tells what that is. A direct descriptor gets a plain one
+ *  beside it for that, for the time of the call (Linux 6.8; before it: `EOPNOTSUPP`).
  *
  *  An offset counts bytes from the start of the file; -1 is the current position, which the call
  *  moves; pipes and sockets have no other. (Before Linux 6.18 a write at -1 is performed by a
@@ -285,7 +285,8 @@ monad_async_file_advise(monad_async_task task, monad_async_file file, int64_t of
  *  @param mask `STATX_BASIC_STATS` and so on
  *  @param[out] status what is known of it
  *  @retval 0 told
- *  @retval EOPNOTSUPP a direct one, of which the kernel cannot tell */
+ *  @retval EOPNOTSUPP a direct one, before Linux 6.8
+ *  @see monad_async_file_to_plain */
 MONAD_ASYNC_API monad_async_result monad_async_file_stat(monad_async_task task,
                                                          monad_async_file file, uint32_t mask,
                                                          struct statx *status);

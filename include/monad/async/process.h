@@ -10,9 +10,11 @@
  *  The words OWNER'S THREAD, EXPENSIVE and SUSPENDS are those of executor.h. */
 
 #include "config.h"
+#include "op.h"
 #include "result.h"
 #include "task.h"
 
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/select.h> /* sigset_t, in ISO C too */
 
@@ -63,6 +65,20 @@ MONAD_ASYNC_API monad_async_result monad_async_process_wait(monad_async_task tas
  *  @retval EPERM not the running task, or another thread */
 MONAD_ASYNC_API monad_async_result monad_async_signal_wait(monad_async_task task,
                                                            sigset_t const *set);
+
+/** Fills an idle operation with a `waitid` of one process. ANY THREAD. Linux 6.7.
+ *  @param[out] op the operation
+ *  @param pid a child of this process
+ *  @param info a `siginfo_t`, which ISO C does not have, or NULL: how it ended goes there
+ *  @param options `WEXITED` and so on */
+static inline void monad_async_op_process_wait(monad_async_op *op, int32_t pid, void *info,
+                                               int options)
+{
+    uint64_t const at = (uint64_t)(uintptr_t)info;
+    /* IORING_OP_WAITID, P_PID: older headers lack the one, ISO C the other. */
+    monad_async_op_fill(op, 50, pid, 0, NULL, at, 1);
+    op->sqe.file_index = (uint32_t)options;
+}
 
 MONAD_ASYNC_EXTERN_C_END
 

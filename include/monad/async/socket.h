@@ -35,6 +35,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/socket.h>
 
 MONAD_ASYNC_EXTERN_C_BEGIN
@@ -80,7 +81,7 @@ MONAD_ASYNC_API monad_async_result
 monad_async_socket_open(monad_async_task task, monad_async_socket *socket, int domain, int type,
                         int protocol, uint32_t flags);
 
-/** As `bind`. EXPENSIVE; does not suspend. A direct socket: SUSPENDS, Linux 6.11.
+/** As `bind`. EXPENSIVE; does not suspend. A direct socket: SUSPENDS, Linux 6.8.
  *  @param task the task that runs
  *  @param socket the socket
  *  @param address where it is to be
@@ -90,7 +91,7 @@ MONAD_ASYNC_API monad_async_result
 monad_async_socket_bind(monad_async_task task, monad_async_socket socket,
                         struct sockaddr const *address, socklen_t length);
 
-/** As `listen`. EXPENSIVE; does not suspend. A direct socket: SUSPENDS, Linux 6.11.
+/** As `listen`. EXPENSIVE; does not suspend. A direct socket: SUSPENDS, Linux 6.8.
  *  @param task the task that runs
  *  @param socket the socket
  *  @param backlog how many connections may wait
@@ -201,8 +202,8 @@ monad_async_socket_sendmsg(monad_async_task task, monad_async_socket socket,
 MONAD_ASYNC_API monad_async_result monad_async_socket_shutdown(monad_async_task task,
                                                                monad_async_socket socket, int how);
 
-/** As `getsockopt`. EXPENSIVE; does not suspend. A direct socket: SUSPENDS, `SOL_SOCKET` only,
- *  Linux 6.7.
+/** As `getsockopt`. EXPENSIVE; does not suspend. A direct socket: SUSPENDS, `SOL_SOCKET` Linux 6.7,
+ *  other levels 6.8.
  *  @param task the task that runs
  *  @param socket the socket
  *  @param level `SOL_SOCKET` and so on
@@ -226,24 +227,24 @@ MONAD_ASYNC_API monad_async_result
 monad_async_socket_option_set(monad_async_task task, monad_async_socket socket, int level,
                               int name, void const *value, socklen_t length);
 
-/** As `getsockname`. EXPENSIVE; does not suspend.
+/** As `getsockname`. EXPENSIVE; does not suspend. A direct socket: SUSPENDS, Linux 6.8.
  *  @param task the task that runs
  *  @param socket the socket
  *  @param[out] address its own address
  *  @param[in,out] length the room for it, then its bytes
  *  @retval 0 told
- *  @retval EOPNOTSUPP a direct one */
+ *  @retval EOPNOTSUPP a direct one, before Linux 6.8 */
 MONAD_ASYNC_API monad_async_result
 monad_async_socket_local_address(monad_async_task task, monad_async_socket socket,
                                  struct sockaddr *address, socklen_t *length);
 
-/** As `getpeername`. EXPENSIVE; does not suspend.
+/** As `getpeername`. EXPENSIVE; does not suspend. A direct socket: SUSPENDS, Linux 6.8.
  *  @param task the task that runs
  *  @param socket the socket
  *  @param[out] address the peer's
  *  @param[in,out] length the room for it, then its bytes
  *  @retval 0 told
- *  @retval EOPNOTSUPP a direct one */
+ *  @retval EOPNOTSUPP a direct one, before Linux 6.8 */
 MONAD_ASYNC_API monad_async_result
 monad_async_socket_peer_address(monad_async_task task, monad_async_socket socket,
                                 struct sockaddr *address, socklen_t *length);
@@ -395,6 +396,48 @@ static inline void monad_async_op_shutdown(monad_async_op *op, monad_async_socke
 {
     monad_async_op_fill(op, IORING_OP_SHUTDOWN, socket.fd, socket.flags, NULL, 0, 0);
     op->sqe.len = (uint32_t)how;
+}
+
+/** @cond what the two below share: IORING_OP_URING_CMD, whose fields older headers lack */
+static inline void monad_async_op_fill_option(monad_async_op *op, monad_async_socket socket,
+                                              uint32_t command, int level, int name,
+                                              void const *value, socklen_t length)
+{
+    uint64_t const at = (uint64_t)(uintptr_t)value;
+    uint64_t const which = (uint32_t)level | (uint64_t)(uint32_t)name << 32;
+    monad_async_op_fill(op, 46, socket.fd, socket.flags, NULL, command, 0);
+    op->sqe.addr = which;
+    op->sqe.file_index = length;
+    memcpy((char *)&op->sqe + 48, &at, sizeof at);
+}
+/** @endcond */
+
+/** Fills an idle operation with a `getsockopt`, whose result is the bytes of the option. ANY
+ *  THREAD. Linux 6.7, `SOL_SOCKET` alone.
+ *  @param[out] op the operation
+ *  @param socket the socket
+ *  @param level `SOL_SOCKET`
+ *  @param name `SO_...`
+ *  @param value the option goes there
+ *  @param length the room for it */
+static inline void monad_async_op_option_get(monad_async_op *op, monad_async_socket socket,
+                                             int level, int name, void *value, socklen_t length)
+{
+    monad_async_op_fill_option(op, socket, 2, level, name, value, length);
+}
+
+/** Fills an idle operation with a `setsockopt`. ANY THREAD. Linux 6.7.
+ *  @param[out] op the operation
+ *  @param socket the socket
+ *  @param level `SOL_SOCKET` and so on
+ *  @param name `SO_...` and so on
+ *  @param value the option
+ *  @param length the bytes of that */
+static inline void monad_async_op_option_set(monad_async_op *op, monad_async_socket socket,
+                                             int level, int name, void const *value,
+                                             socklen_t length)
+{
+    monad_async_op_fill_option(op, socket, 3, level, name, value, length);
 }
 
 #if defined(__cplusplus)

@@ -1,0 +1,129 @@
+//! Direct descriptors where the kernel lacks an operation: by a plain descriptor that is made for the
+//! call, or an error that says so; and what the config string says of it.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use monad_async::api::Handle;
+use monad_async::error::{Errno, RawResult, Res};
+use monad_async::executor::reference::Reference;
+use monad_async::io::call::Call;
+use monad_async::io::file::{self, How};
+use monad_async::io::socket::{self, Address};
+use monad_async::uring::{mask, RealKernel, RingOptions};
+use std::cell::Cell;
+use std::rc::Rc;
+use support::rings::ring;
+use support::*;
+
+const EOPNOTSUPP: Errno = Errno(libc::EOPNOTSUPP);
+
+fn table(mask: u32) -> Option<RealKernel> {
+    let options = RingOptions { entries: 8, direct_descriptors: 4, mask, ..Default::default() };
+    let kernel = ring(options)?;
+    let lacks = ["plain descriptors", "passed on", "bind and"].map(|s| kernel.config().contains(s));
+    let masked = [mask::FD_INSTALL, mask::FD_PASS, mask::SOCKET_OPCODES].map(|b| mask & b != 0);
+    for (lacks, masked) in lacks.into_iter().zip(masked) {
+        assert!(lacks || !masked, "{}", kernel.config());
+    }
+    Some(kernel)
+}
+
+/// Runs `body` as a task to its end.
+fn run(
+    ex: Handle<Real>,
+    body: impl FnMut(monad_async::task::header::TaskRef) -> RawResult + 'static,
+) {
+    let task = new_task();
+    set_body(task, body);
+    ex.attach(task).unwrap();
+    while ex.has_work() {
+        let _ = ex.run(usize::MAX, None);
+    }
+    assert_eq!(task.head.result.get(), RawResult::success(0));
+    destroy_task(task);
+}
+
+/// What is asked of each handle; the kernel of this machine may lack the operations itself.
+#[test]
+fn the_same_by_a_plain_descriptor_or_an_error() {
+    for bits in [0, mask::SOCKET_OPCODES, mask::FD_INSTALL, mask::FD_INSTALL | mask::SOCKET_OPCODES]
+    {
+        let Some(kernel) = table(bits) else { return };
+        let lacks = kernel.config().contains("plain descriptors of direct ones");
+        let later = kernel.config().contains("bind and listen");
+        let ex = Handle::new(kernel, true).unwrap();
+        run(ex, move |task| {
+            let how =
+                How { flags: (libc::O_RDWR | libc::O_TMPFILE) as u64, mode: 0o600, resolve: 0 };
+            // SAFETY: strings and records in place.
+            unsafe {
+                let f =
+                    file::open(ex.executor(), task, libc::AT_FDCWD, c"/tmp".as_ptr(), how, true);
+                let f = f.unwrap();
+                let call = Call { ex: ex.executor(), task, fd: f.fd, flags: f.flags };
+                let mut status: libc::statx = std::mem::zeroed();
+                assert_eq!(call.write(c"abc".as_ptr().cast(), 3, 0), Ok(3));
+                match call.stat(libc::STATX_SIZE, &mut status) {
+                    Err(EOPNOTSUPP) if lacks => assert_eq!(call.to_plain(), Err(EOPNOTSUPP)),
+                    told => assert_eq!((told, status.stx_size, lacks), (Ok(()), 3, false)),
+                }
+                call.close().unwrap();
+                assert_eq!(call.close(), Err(Errno(libc::EBADF)));
+
+                let s =
+                    socket::open(ex.executor(), task, libc::AF_UNIX, libc::SOCK_STREAM, 0, true);
+                let s = s.unwrap();
+                let call = Call { fd: s.fd, flags: s.flags, ..call };
+                let at = libc::sockaddr { sa_family: libc::AF_UNIX as u16, sa_data: [0; 14] };
+                let to = Address { at: &at, length: 2 };
+                match call.bind(to).and_then(|()| call.listen(1)) {
+                    Err(EOPNOTSUPP) => assert!(later && lacks),
+                    bound => assert_eq!((bound, later && lacks), (Ok(()), false)),
+                }
+                let mut name = at;
+                let mut length = 16;
+                let told = call.address(false, &mut name, &mut length);
+                assert_eq!(told, if lacks { Err(EOPNOTSUPP) } else { Ok(()) });
+                call.close().unwrap();
+            }
+            RawResult::success(0)
+        });
+        destroy(ex, []);
+    }
+}
+
+#[test]
+fn passed_or_an_error() {
+    for bits in [0, mask::FD_PASS] {
+        let (Some(here), Some(there)) = (table(bits), table(0)) else { return };
+        let lacks = here.config().contains("direct descriptors passed on");
+        let here = Handle::new(here, true).unwrap();
+        let there = Handle::new(there, true).unwrap();
+        let to = there.executor().reference().unwrap();
+        let index = Rc::new(Cell::new(Err(Errno(0)) as Res<i32>));
+        let out = index.clone();
+        run(here, move |task| {
+            let ex = here.executor();
+            let s = socket::open(ex, task, libc::AF_UNIX, libc::SOCK_STREAM, 0, true).unwrap();
+            let call = Call { ex, task, fd: s.fd, flags: s.flags };
+            // SAFETY: held until below.
+            out.set(call.pass(unsafe { to.as_ref() }));
+            call.close().unwrap();
+            RawResult::success(0)
+        });
+        // SAFETY: held until here.
+        unsafe { Reference::release(to) };
+        match index.get() {
+            Err(e) => assert!(lacks && e == EOPNOTSUPP, "{e}"),
+            Ok(fd) => run(there, move |task| {
+                let ex = there.executor();
+                let flags = monad_async::io::call::DIRECT;
+                assert_eq!(Call { ex, task, fd, flags }.close(), Ok(()));
+                RawResult::success(0)
+            }),
+        }
+        destroy(here, []);
+        destroy(there, []);
+    }
+}
