@@ -41,6 +41,20 @@ public:
             monad_async_buffer_ring_create(ex.native_handle(), &ring_, count, bytes);
         detail::check(r.error, "monad::async::buffer_ring");
     }
+
+    /** As that constructor.
+     *  @param ex the executor
+     *  @param count how many
+     *  @param bytes the size of each
+     *  @param[out] ec the error: then it has no buffers */
+    buffer_ring(executor const &ex, std::uint32_t count, std::uint32_t bytes,
+                std::error_code &ec) noexcept
+    {
+        auto const r =
+            monad_async_buffer_ring_create(ex.native_handle(), &ring_, count, bytes);
+        detail::report(r.error, ec);
+    }
+
     /** Takes the ring over.
      *  @param other has none afterwards */
     buffer_ring(buffer_ring &&other) noexcept : ring_(std::exchange(other.ring_, nullptr)) {}
@@ -140,19 +154,27 @@ public:
     recv_stream(monad_async_socket socket, buffer_ring const &ring, std::uint32_t flags = 0)
         : task_(monad_async_task_current())
     {
-        auto *const native = ring.native_handle();
-        auto const begun =
-            task_ == nullptr
-                ? monad_async_make_failure(EPERM)
-                : monad_async_recv_stream_begin(task_, &stream_, socket, native, flags);
-        detail::check(begun.error, "monad::async::recv_stream");
+        detail::check(start(socket, ring, flags), "monad::async::recv_stream");
+    }
+
+    /** As that constructor.
+     *  @param socket a connected stream socket
+     *  @param ring where the data goes
+     *  @param flags 0 or `MONAD_ASYNC_RECV_STREAM_NO_WAIT`
+     *  @param[out] ec the error: then nothing comes of it */
+    recv_stream(monad_async_socket socket, buffer_ring const &ring, std::uint32_t flags,
+                std::error_code &ec) noexcept
+        : task_(monad_async_task_current())
+    {
+        detail::report(start(socket, ring, flags), ec);
     }
 
     /** SUSPENDS until the kernel has let go of it, whatever scopes have fired. */
     ~recv_stream()
     {
         auto const end = [&] { return monad_async_recv_stream_end(&stream_); };
-        if (!detail::is_of_a_parent(task_) && detail::suspending(end).error != 0) {
+        bool const is_ours = task_ != nullptr && !detail::is_of_a_parent(task_);
+        if (is_ours && detail::suspending(end).error != 0) {
             detail::die("a recv_stream was destroyed outside the task that began it");
         }
     }
@@ -182,6 +204,16 @@ public:
     }
 
 private:
+    // The errno.
+    [[nodiscard]] int start(monad_async_socket socket, buffer_ring const &ring,
+                            std::uint32_t flags) noexcept
+    {
+        auto *const native = ring.native_handle();
+        return task_ == nullptr
+                   ? EPERM
+                   : monad_async_recv_stream_begin(task_, &stream_, socket, native, flags).error;
+    }
+
     [[nodiscard]] MONAD_ASYNC_LOCAL monad_async_result take(monad_async_view &received)
     {
         return detail::interruptible(

@@ -170,6 +170,18 @@ public:
         detail::check(r.error, "monad::async::buffer_set");
     }
 
+    /** As that constructor.
+     *  @param ex the executor
+     *  @param count how many
+     *  @param bytes the size of each
+     *  @param[out] ec the error: then it has no buffers */
+    buffer_set(executor const &ex, std::uint32_t count, std::uint32_t bytes,
+               std::error_code &ec) noexcept
+    {
+        auto const r = monad_async_buffers_register(ex.native_handle(), &set_, count, bytes);
+        detail::report(r.error, ec);
+    }
+
     /** The same buffers for another executor, whose thread this is. EXPENSIVE.
      *  @param ex the other executor
      *  @param shared a set on which `share` was called
@@ -179,6 +191,17 @@ public:
         auto const r =
             monad_async_buffers_clone(ex.native_handle(), &set_, shared.native_handle());
         detail::check(r.error, "monad::async::buffer_set");
+    }
+
+    /** As that constructor.
+     *  @param ex the other executor
+     *  @param shared a set on which `share` was called
+     *  @param[out] ec the error: then it has no buffers */
+    buffer_set(executor const &ex, buffer_set const &shared, std::error_code &ec) noexcept
+    {
+        auto const r =
+            monad_async_buffers_clone(ex.native_handle(), &set_, shared.native_handle());
+        detail::report(r.error, ec);
     }
 
     /** Takes the set over.

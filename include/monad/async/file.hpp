@@ -244,28 +244,28 @@ public:
      *  @throws std::system_error its errno: a write that had returned may have failed since */
     MONAD_ASYNC_LOCAL void sync()
     {
-        detail::check(flush().error, "monad::async::file::sync");
+        detail::check(call(monad_async_file_sync).error, "monad::async::file::sync");
     }
 
     /** As the other `sync`.
      *  @param[out] ec the error */
     MONAD_ASYNC_LOCAL void sync(std::error_code &ec) noexcept
     {
-        detail::report(flush().error, ec);
+        detail::report(call(monad_async_file_sync).error, ec);
     }
 
     /** As `sync`, without what is not needed to read the data. SUSPENDS.
      *  @throws std::system_error its errno */
     MONAD_ASYNC_LOCAL void sync_data()
     {
-        detail::check(flush_data().error, "monad::async::file::sync_data");
+        detail::check(call(monad_async_file_sync_data).error, "monad::async::file::sync_data");
     }
 
     /** As the other `sync_data`.
      *  @param[out] ec the error */
     MONAD_ASYNC_LOCAL void sync_data(std::error_code &ec) noexcept
     {
-        detail::report(flush_data().error, ec);
+        detail::report(call(monad_async_file_sync_data).error, ec);
     }
 
     /** As `sync_file_range`. SUSPENDS.
@@ -315,7 +315,8 @@ public:
      *  @throws std::system_error its errno */
     MONAD_ASYNC_LOCAL void truncate(std::int64_t length)
     {
-        detail::check(cut(length).error, "monad::async::file::truncate");
+        auto const r = call(monad_async_file_truncate, length);
+        detail::check(r.error, "monad::async::file::truncate");
     }
 
     /** As the other `truncate`.
@@ -323,7 +324,7 @@ public:
      *  @param[out] ec the error */
     MONAD_ASYNC_LOCAL void truncate(std::int64_t length, std::error_code &ec) noexcept
     {
-        detail::report(cut(length).error, ec);
+        detail::report(call(monad_async_file_truncate, length).error, ec);
     }
 
     /** As `posix_fadvise`. SUSPENDS.
@@ -333,7 +334,8 @@ public:
      *  @throws std::system_error its errno */
     MONAD_ASYNC_LOCAL void advise(std::int64_t offset, std::int64_t count, int advice)
     {
-        detail::check(hint(offset, count, advice).error, "monad::async::file::advise");
+        auto const r = call(monad_async_file_advise, offset, count, advice);
+        detail::check(r.error, "monad::async::file::advise");
     }
 
     /** As the other `advise`.
@@ -344,7 +346,7 @@ public:
     MONAD_ASYNC_LOCAL void advise(std::int64_t offset, std::int64_t count, int advice,
                                   std::error_code &ec) noexcept
     {
-        detail::report(hint(offset, count, advice).error, ec);
+        detail::report(call(monad_async_file_advise, offset, count, advice).error, ec);
     }
 
     /** What is known of it. SUSPENDS.
@@ -395,6 +397,22 @@ private:
             [=](monad_async_task self) { return function(self, on, args...); });
     }
 
+    // Made again where an exception unwinds the stack, it goes on where it was.
+    template <class Function, class Bytes>
+    MONAD_ASYNC_LOCAL monad_async_result call_on(Function function, Bytes data,
+                                                 std::int64_t offset) const
+    {
+        std::size_t done = 0;
+        auto r = detail::own_call([&](monad_async_task self) {
+            auto const at = offset == current ? current : offset + std::int64_t(done);
+            auto const more = function(self, file_, data.data() + done, data.size() - done, at);
+            done += more.value > 0 ? size_of(more.value) : 0;
+            return more;
+        });
+        r.value = static_cast<std::intptr_t>(done);
+        return r;
+    }
+
     MONAD_ASYNC_LOCAL int start(pathname path, int open_flags, open_options const &o) noexcept
     {
         return detail::own_call([&](monad_async_task self) {
@@ -411,7 +429,7 @@ private:
 
     MONAD_ASYNC_LOCAL monad_async_result get_all(bytes to, std::int64_t offset) const
     {
-        return call(monad_async_file_read_all, to.data(), to.size(), offset);
+        return call_on(monad_async_file_read_all, to, offset);
     }
 
     MONAD_ASYNC_LOCAL monad_async_result get_parts(iovec const *parts, int count,
@@ -427,20 +445,13 @@ private:
 
     MONAD_ASYNC_LOCAL monad_async_result put_all(const_bytes from, std::int64_t offset) const
     {
-        return call(monad_async_file_write_all, from.data(), from.size(), offset);
+        return call_on(monad_async_file_write_all, from, offset);
     }
 
     MONAD_ASYNC_LOCAL monad_async_result put_parts(iovec const *parts, int count,
                                                    std::int64_t offset, int flags) const
     {
         return call(monad_async_file_writev, parts, count, offset, flags);
-    }
-
-    MONAD_ASYNC_LOCAL monad_async_result flush() const { return call(monad_async_file_sync); }
-
-    MONAD_ASYNC_LOCAL monad_async_result flush_data() const
-    {
-        return call(monad_async_file_sync_data);
     }
 
     MONAD_ASYNC_LOCAL monad_async_result flush_range(std::int64_t offset, std::int64_t count,
@@ -453,17 +464,6 @@ private:
                                                  int mode) const
     {
         return call(monad_async_file_allocate, mode, offset, count);
-    }
-
-    MONAD_ASYNC_LOCAL monad_async_result cut(std::int64_t length) const
-    {
-        return call(monad_async_file_truncate, length);
-    }
-
-    MONAD_ASYNC_LOCAL monad_async_result hint(std::int64_t offset, std::int64_t count,
-                                              int advice) const
-    {
-        return call(monad_async_file_advise, offset, count, advice);
     }
 
     MONAD_ASYNC_LOCAL monad_async_result ask(struct statx &status) const

@@ -43,20 +43,16 @@ public:
      *  @throws std::system_error `EINVAL`: no such signal */
     signals(std::initializer_list<int> numbers)
     {
-        int const saved = errno;
-        sigemptyset(&set_);
-        int error = 0;
-        for (int const number : numbers) {
-            if (sigaddset(&set_, number) != 0) {
-                error = EINVAL;
-            }
-        }
-        errno = saved;
-        if (error == 0) {
-            error = pthread_sigmask(SIG_BLOCK, &set_, &before_);
-        }
-        detail::check(error, "monad::async::signals");
+        detail::check(block(numbers), "monad::async::signals");
     }
+    /** As that constructor.
+     *  @param numbers `SIGTERM` and so on
+     *  @param[out] ec the error: then none is blocked */
+    signals(std::initializer_list<int> numbers, std::error_code &ec) noexcept
+    {
+        detail::report(block(numbers), ec);
+    }
+
     /** `SIGTERM`, `SIGINT` and `SIGHUP`: what asks a program to end. */
     signals() : signals({SIGTERM, SIGINT, SIGHUP}) {}
     ~signals() { (void)pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
@@ -82,6 +78,27 @@ public:
     }
 
 private:
+    // The errno.
+    int block(std::initializer_list<int> numbers) noexcept
+    {
+        int const saved = errno;
+        sigemptyset(&set_);
+        int error = 0;
+        for (int const number : numbers) {
+            if (sigaddset(&set_, number) != 0) {
+                error = EINVAL;
+            }
+        }
+        errno = saved;
+        if (error == 0) {
+            error = pthread_sigmask(SIG_BLOCK, &set_, &before_);
+        } else {
+            sigemptyset(&set_);
+            (void)pthread_sigmask(SIG_BLOCK, &set_, &before_); // For the destructor.
+        }
+        return error;
+    }
+
     MONAD_ASYNC_LOCAL monad_async_result take()
     {
         auto *const self = monad_async_task_current();

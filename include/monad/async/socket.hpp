@@ -11,10 +11,11 @@
 
 #include "bytes.hpp"
 #include "config.h"
-#include "detail/die.hpp"
 #include "detail/runtime.hpp"
 #include "error.hpp"
 #include "socket.h"
+#include "socket_address.hpp"
+#include "socket_handle.hpp"
 #include "task.h"
 
 #include <cerrno>
@@ -23,10 +24,7 @@
 #include <system_error>
 #include <utility>
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 namespace monad::async {
 inline namespace v0 {
@@ -41,151 +39,37 @@ public:
     }
 };
 
-/** @cond no API */
-namespace detail {
-
-// A call on a handle by the running task.
-template <class Call>
-[[nodiscard]] MONAD_ASYNC_LOCAL monad_async_result socket_call(Call call)
-{
-    auto *const self = monad_async_task_current();
-    return interruptible(self, [self, call] { return call(self); });
-}
-
-struct internet_address {
-    sockaddr_storage storage = {};
-    socklen_t length = 0;
-    // False: not an address in figures.
-    [[nodiscard]] bool parse(char const *text, std::uint16_t port) noexcept
-    {
-        auto *const four = reinterpret_cast<sockaddr_in *>(&storage);
-        if (inet_pton(AF_INET, text, &four->sin_addr) == 1) {
-            four->sin_family = AF_INET;
-            four->sin_port = htons(port);
-            length = sizeof(sockaddr_in);
-            return true;
-        }
-        auto *const six = reinterpret_cast<sockaddr_in6 *>(&storage);
-        if (inet_pton(AF_INET6, text, &six->sin6_addr) == 1) {
-            six->sin6_family = AF_INET6;
-            six->sin6_port = htons(port);
-            length = sizeof(sockaddr_in6);
-            return true;
-        }
-        return false;
-    }
-    [[nodiscard]] sockaddr *native() noexcept { return reinterpret_cast<sockaddr *>(&storage); }
-};
-
-// What a socket and a listener have in common: a handle that is closed with them.
-class socket_handle {
-public:
-    socket_handle() noexcept = default;
-    explicit socket_handle(monad_async_socket native) noexcept : socket_(native) {}
-    socket_handle(socket_handle &&other) noexcept
-        : socket_(std::exchange(other.socket_, monad_async_socket{-1, 0}))
-    {
-    }
-    /** Exchanges the handles: the other closes what this one had, when it ends.
-     *  @param other has what this one had
-     *  @return this handle */
-    socket_handle &operator=(socket_handle &&other) noexcept
-    {
-        std::swap(socket_, other.socket_);
-        return *this;
-    }
-
-    /** SUSPENDS inside a task, whatever scopes have fired: closes it, after what any task has in
-     *  flight on it was ended. Outside tasks a plain descriptor is closed, and a direct one stays
-     *  until its executor ends. */
-    ~socket_handle() { (void)shut(); }
-
-    /** Closes it now; SUSPENDS as the destructor. Nothing happens where there is none.
-     *  @throws std::system_error the errno of the close */
-    void close() { check(shut(), "monad::async::socket::close"); }
-
-    /** As the other `close`.
-     *  @param[out] ec the error */
-    void close(std::error_code &ec) noexcept { report(shut(), ec); }
-
-    /** @return whether there is one */
-    [[nodiscard]] bool is_open() const noexcept { return socket_.fd >= 0; }
-
-    /** @return the handle of the C API; -1 in it if there is none */
-    [[nodiscard]] monad_async_socket native_handle() const noexcept { return socket_; }
-
-    /** Gives the handle up.
-     *  @return the handle, to be closed by the caller */
-    [[nodiscard]] monad_async_socket release() noexcept
-    {
-        return std::exchange(socket_, monad_async_socket{-1, 0});
-    }
-
-    /** @return the local port, in the machine's byte order; 0 where it has none
-     *  @throws std::system_error as `getsockname` */
-    [[nodiscard]] std::uint16_t port() const
-    {
-        internet_address at;
-        at.length = sizeof at.storage;
-        int const saved = errno;
-        int const error = getsockname(socket_.fd, at.native(), &at.length) == 0 ? 0 : errno;
-        errno = saved;
-        check(error, "monad::async::socket::port");
-        if (at.storage.ss_family == AF_INET) {
-            return ntohs(reinterpret_cast<sockaddr_in *>(&at.storage)->sin_port);
-        }
-        if (at.storage.ss_family == AF_INET6) {
-            return ntohs(reinterpret_cast<sockaddr_in6 *>(&at.storage)->sin6_port);
-        }
-        return 0;
-    }
-
-protected:
-    monad_async_socket socket_ = {-1, 0};
-
-private:
-    MONAD_ASYNC_LOCAL int shut() noexcept
-    {
-        auto const socket = release();
-        if (socket.fd < 0) {
-            return 0;
-        }
-        auto *const self = monad_async_task_current();
-        auto const call = [&] { return monad_async_socket_close(self, socket); };
-        int const error = self != nullptr ? suspending(call).error : EPERM;
-        bool const is_plain = (socket.flags & MONAD_ASYNC_SOCKET_DIRECT) == 0;
-        if ((error == EPERM || error == ENOTSUP) && is_plain) {
-            int const saved = errno;
-            ::close(socket.fd);
-            errno = saved;
-            return 0;
-        }
-        return error;
-    }
-};
-
-} // namespace detail
-/** @endcond */
-
 /** A connection, or a socket for messages. Move-only. All calls are made by the task that runs;
  *  outside tasks they throw `EPERM`. */
-class socket : public detail::socket_handle {
+class socket : public socket_handle {
 public:
     /** None. */
     socket() noexcept = default;
 
     /** Takes over a socket of the C API; a descriptor by `monad_async_socket_adopt(fd)`.
      *  @param native to be closed by this object */
-    explicit socket(monad_async_socket native) noexcept : detail::socket_handle(native) {}
+    explicit socket(monad_async_socket native) noexcept : socket_handle(native) {}
 
     /** Makes a socket. EXPENSIVE.
      *  @param domain `AF_INET` and so on
      *  @param type `SOCK_STREAM` and so on
      *  @param protocol 0, or `IPPROTO_...`
+     *  @param flags 0, or `MONAD_ASYNC_SOCKET_DIRECT`: SUSPENDS
      *  @throws std::system_error its errno */
-    explicit socket(int domain, int type, int protocol = 0)
+    explicit socket(int domain, int type, int protocol = 0, std::uint32_t flags = 0)
     {
-        detail::check(open(domain, type, protocol), "monad::async::socket");
+        detail::check(open(domain, type, protocol, flags), "monad::async::socket");
+    }
+
+    /** As that constructor.
+     *  @param domain `AF_INET` and so on
+     *  @param type `SOCK_STREAM` and so on
+     *  @param protocol 0, or `IPPROTO_...`
+     *  @param flags 0, or `MONAD_ASYNC_SOCKET_DIRECT`
+     *  @param[out] ec the error */
+    socket(int domain, int type, int protocol, std::uint32_t flags, std::error_code &ec) noexcept
+    {
+        detail::report(open(domain, type, protocol, flags), ec);
     }
 
     /** Connects to an address in figures, by TCP. SUSPENDS.
@@ -209,12 +93,11 @@ public:
     [[nodiscard]] static MONAD_ASYNC_LOCAL socket tcp(char const *address, std::uint16_t port,
                                                       std::error_code &ec) noexcept
     {
-        detail::internet_address to;
+        auto const to = socket_address::internet(address, port);
         socket made;
-        int error = to.parse(address, port) ? made.open(to.storage.ss_family, SOCK_STREAM, 0)
-                                            : EINVAL;
+        int error = to.empty() ? EINVAL : made.open(to.family(), SOCK_STREAM, 0, 0);
         if (error == 0) {
-            error = made.begin_connect(to.native(), to.length).error;
+            error = made.begin_connect(to.native(), to.size()).error;
         }
         detail::report(error, ec);
         return error == 0 ? std::move(made) : socket();
@@ -241,11 +124,23 @@ public:
 
     /** SUSPENDS until there is data.
      *  @param to where it goes
+     *  @param flags `MSG_...`
      *  @return how many bytes came; 0: the peer sends no more
      *  @throws std::system_error its errno */
-    [[nodiscard]] MONAD_ASYNC_LOCAL std::size_t recv(bytes to)
+    [[nodiscard]] MONAD_ASYNC_LOCAL std::size_t recv(bytes to, int flags = 0)
     {
-        return size(value_or_throw(receive(to, 0), "monad::async::socket::recv"));
+        return size(value_or_throw(receive(to, flags), "monad::async::socket::recv"));
+    }
+
+    /** As the other `recv`.
+     *  @param to where it goes
+     *  @param flags `MSG_...`
+     *  @param[out] ec the error
+     *  @return how many bytes came; 0 with an error */
+    [[nodiscard]] MONAD_ASYNC_LOCAL std::size_t recv(bytes to, int flags,
+                                                     std::error_code &ec) noexcept
+    {
+        return counted(receive(to, flags), ec);
     }
 
     /** As the other `recv`.
@@ -277,29 +172,36 @@ public:
      *  @return how many bytes came, with an error too */
     MONAD_ASYNC_LOCAL std::size_t recv_exact(bytes to, std::error_code &ec) noexcept
     {
+        // Made again where an exception unwinds the stack: it goes on then.
         std::size_t done = 0;
-        ec.clear();
-        while (done < to.size()) {
-            auto const n =
-                counted(receive(bytes(to.data() + done, to.size() - done), MSG_WAITALL), ec);
-            if (n == 0 && !ec) {
-                detail::report(ENODATA, ec);
-            }
-            if (ec) {
-                break;
-            }
-            done += n;
-        }
+        auto const r = detail::socket_call([&](monad_async_task self) {
+            auto const more = monad_async_socket_recv_exact(self, socket_, to.data() + done,
+                                                            to.size() - done);
+            done += more.value > 0 ? size(more.value) : 0;
+            return more;
+        });
+        detail::report(r.error == 0 && done < to.size() ? ENODATA : r.error, ec);
         return done;
     }
 
     /** SUSPENDS until some is sent.
      *  @param from what to send
+     *  @param flags `MSG_...`
      *  @return how many bytes were sent
      *  @throws std::system_error its errno */
-    MONAD_ASYNC_LOCAL std::size_t send(const_bytes from)
+    MONAD_ASYNC_LOCAL std::size_t send(const_bytes from, int flags = 0)
     {
-        return size(value_or_throw(transmit(from, 0), "monad::async::socket::send"));
+        return size(value_or_throw(transmit(from, flags), "monad::async::socket::send"));
+    }
+
+    /** As the other `send`.
+     *  @param from what to send
+     *  @param flags `MSG_...`
+     *  @param[out] ec the error
+     *  @return how many bytes were sent; 0 with an error */
+    MONAD_ASYNC_LOCAL std::size_t send(const_bytes from, int flags, std::error_code &ec) noexcept
+    {
+        return counted(transmit(from, flags), ec);
     }
 
     /** As the other `send`.
@@ -327,13 +229,60 @@ public:
      *  @return how many bytes were sent, with an error too */
     MONAD_ASYNC_LOCAL std::size_t send_all(const_bytes from, std::error_code &ec) noexcept
     {
-        std::size_t done = 0;
-        ec.clear();
-        while (done < from.size() && !ec) {
-            const_bytes const rest(from.data() + done, from.size() - done);
-            done += counted(transmit(rest, MSG_WAITALL), ec);
-        }
+        std::size_t done = 0; // As in `recv_exact`.
+        auto const r = detail::socket_call([&](monad_async_task self) {
+            auto const more = monad_async_socket_send_all(self, socket_, from.data() + done,
+                                                          from.size() - done);
+            done += more.value > 0 ? size(more.value) : 0;
+            return more;
+        });
+        detail::report(r.error, ec);
         return done;
+    }
+
+    /** As `recvmsg`. SUSPENDS until there is a message. Descriptors that come with it are the
+     *  caller's, with `FD_CLOEXEC`.
+     *  @param[in,out] message where it goes
+     *  @param flags `MSG_...`
+     *  @return how many bytes came
+     *  @throws std::system_error its errno */
+    [[nodiscard]] MONAD_ASYNC_LOCAL std::size_t recvmsg(msghdr &message, int flags = 0)
+    {
+        auto const r = receive_message(message, flags);
+        return size(value_or_throw(r, "monad::async::socket::recvmsg"));
+    }
+
+    /** As the other `recvmsg`.
+     *  @param[in,out] message where it goes
+     *  @param flags `MSG_...`
+     *  @param[out] ec the error
+     *  @return how many bytes came; 0 with an error */
+    [[nodiscard]] MONAD_ASYNC_LOCAL std::size_t recvmsg(msghdr &message, int flags,
+                                                        std::error_code &ec) noexcept
+    {
+        return counted(receive_message(message, flags), ec);
+    }
+
+    /** As `sendmsg`. SUSPENDS until there is room.
+     *  @param message what to send
+     *  @param flags `MSG_...`
+     *  @return how many bytes were sent
+     *  @throws std::system_error its errno */
+    MONAD_ASYNC_LOCAL std::size_t sendmsg(msghdr const &message, int flags = 0)
+    {
+        auto const r = transmit_message(message, flags);
+        return size(value_or_throw(r, "monad::async::socket::sendmsg"));
+    }
+
+    /** As the other `sendmsg`.
+     *  @param message what to send
+     *  @param flags `MSG_...`
+     *  @param[out] ec the error
+     *  @return how many bytes were sent; 0 with an error */
+    MONAD_ASYNC_LOCAL std::size_t sendmsg(msghdr const &message, int flags,
+                                          std::error_code &ec) noexcept
+    {
+        return counted(transmit_message(message, flags), ec);
     }
 
     /** SUSPENDS. Ends one direction, or both.
@@ -364,10 +313,10 @@ private:
         return r.error == 0 ? size(r.value) : 0;
     }
 
-    MONAD_ASYNC_LOCAL int open(int domain, int type, int protocol) noexcept
+    MONAD_ASYNC_LOCAL int open(int domain, int type, int protocol, std::uint32_t flags) noexcept
     {
         return detail::socket_call([&](monad_async_task self) {
-                   return monad_async_socket_open(self, &socket_, domain, type, protocol, 0);
+                   return monad_async_socket_open(self, &socket_, domain, type, protocol, flags);
                })
             .error;
     }
@@ -393,6 +342,20 @@ private:
         });
     }
 
+    MONAD_ASYNC_LOCAL monad_async_result receive_message(msghdr &message, int flags)
+    {
+        return detail::socket_call([&](monad_async_task self) {
+            return monad_async_socket_recvmsg(self, socket_, &message, flags);
+        });
+    }
+
+    MONAD_ASYNC_LOCAL monad_async_result transmit_message(msghdr const &message, int flags)
+    {
+        return detail::socket_call([&](monad_async_task self) {
+            return monad_async_socket_sendmsg(self, socket_, &message, flags);
+        });
+    }
+
     MONAD_ASYNC_LOCAL monad_async_result end(int how)
     {
         return detail::socket_call([&](monad_async_task self) {
@@ -401,87 +364,10 @@ private:
     }
 };
 
-/** A socket that listens. Move-only. Made inside tasks and outside. */
-class listener : public detail::socket_handle {
-public:
-    /** None. */
-    listener() noexcept = default;
-
-    /** Takes over a socket of the C API that listens.
-     *  @param native to be closed by this object */
-    explicit listener(monad_async_socket native) noexcept : detail::socket_handle(native) {}
-
-    /** Listens for TCP connections, with `SO_REUSEADDR`. EXPENSIVE; does not suspend.
-     *  @param port the port; 0: a free one, see `port()`
-     *  @param address where, in figures: `::` and `0.0.0.0` are all of the machine's
-     *  @param backlog how many connections may wait
-     *  @return the listener
-     *  @throws std::system_error its errno; `EINVAL`: not an address */
-    [[nodiscard]] static listener tcp(std::uint16_t port, char const *address = "127.0.0.1",
-                                      int backlog = SOMAXCONN)
-    {
-        std::error_code ec;
-        auto made = tcp(port, address, backlog, ec);
-        detail::check(ec.value(), "monad::async::listener::tcp");
-        return made;
-    }
-
-    /** As the other `tcp`.
-     *  @param port the port
-     *  @param address where
-     *  @param backlog how many connections may wait
-     *  @param[out] ec the error
-     *  @return the listener; none with an error */
-    [[nodiscard]] static listener tcp(std::uint16_t port, char const *address, int backlog,
-                                      std::error_code &ec) noexcept
-    {
-        detail::internet_address at;
-        listener made;
-        int const saved = errno;
-        errno = EINVAL;
-        int const on = 1;
-        bool const listens =
-            at.parse(address, port) &&
-            (made.socket_.fd =
-                 ::socket(at.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0)) >= 0 &&
-            setsockopt(made.socket_.fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
-            bind(made.socket_.fd, at.native(), at.length) == 0 &&
-            listen(made.socket_.fd, backlog) == 0;
-        detail::report(listens ? 0 : errno, ec);
-        errno = saved;
-        return listens ? std::move(made) : listener();
-    }
-
-    /** SUSPENDS until there is a connection.
-     *  @return the connection
-     *  @throws std::system_error its errno */
-    [[nodiscard]] MONAD_ASYNC_LOCAL socket accept()
-    {
-        monad_async_socket made = {-1, 0};
-        detail::check(take(made).error, "monad::async::listener::accept");
-        return socket(made);
-    }
-
-    /** As the other `accept`.
-     *  @param[out] ec the error
-     *  @return the connection; none with an error */
-    [[nodiscard]] MONAD_ASYNC_LOCAL socket accept(std::error_code &ec) noexcept
-    {
-        monad_async_socket made = {-1, 0};
-        detail::report(take(made).error, ec);
-        return socket(made);
-    }
-
-private:
-    MONAD_ASYNC_LOCAL monad_async_result take(monad_async_socket &made)
-    {
-        return detail::socket_call([&](monad_async_task self) {
-            return monad_async_socket_accept(self, socket_, &made, nullptr, nullptr, 0);
-        });
-    }
-};
-
 } // namespace v0
 } // namespace monad::async
+
+// One of them gives the other.
+#include "listener.hpp" // IWYU pragma: export
 
 #endif

@@ -1,0 +1,186 @@
+#ifndef MONAD_ASYNC_LISTENER_HPP
+#define MONAD_ASYNC_LISTENER_HPP
+
+/** @file listener.hpp
+ *  Sockets that listen. Each call has two forms: one throws, one takes a `std::error_code &`.
+ *
+ *  The words EXPENSIVE and SUSPENDS are those of executor.h, the rules those of socket.h. */
+
+#include "config.h"
+#include "error.hpp"
+#include "socket.h"
+#include "socket.hpp"
+#include "socket_address.hpp"
+#include "socket_handle.hpp"
+#include "task.h"
+
+#include <cerrno>
+#include <cstdint>
+#include <system_error>
+#include <utility>
+
+#include <sys/socket.h>
+
+namespace monad::async {
+inline namespace v0 {
+
+/** A socket that listens. Move-only. Made inside tasks and outside. */
+class listener : public socket_handle {
+public:
+    /** None. */
+    listener() noexcept = default;
+
+    /** Takes over a socket of the C API that listens.
+     *  @param native to be closed by this object */
+    explicit listener(monad_async_socket native) noexcept : socket_handle(native) {}
+
+    /** Listens for TCP connections, with `SO_REUSEADDR`. EXPENSIVE; does not suspend.
+     *  @param port the port; 0: a free one, see `port()`
+     *  @param address where, in figures: `::` and `0.0.0.0` are all of the machine's
+     *  @param backlog how many connections may wait
+     *  @return the listener
+     *  @throws std::system_error its errno; `EINVAL`: not an address */
+    [[nodiscard]] static listener tcp(std::uint16_t port, char const *address = "127.0.0.1",
+                                      int backlog = SOMAXCONN)
+    {
+        std::error_code ec;
+        auto made = tcp(port, address, backlog, ec);
+        detail::check(ec.value(), "monad::async::listener::tcp");
+        return made;
+    }
+
+    /** As the other `tcp`.
+     *  @param port the port
+     *  @param address where
+     *  @param backlog how many connections may wait
+     *  @param[out] ec the error
+     *  @return the listener; none with an error */
+    [[nodiscard]] static listener tcp(std::uint16_t port, char const *address, int backlog,
+                                      std::error_code &ec) noexcept
+    {
+        auto const at = socket_address::internet(address, port);
+        listener made;
+        int const saved = errno;
+        errno = EINVAL;
+        int const on = 1;
+        bool const listens =
+            !at.empty() &&
+            (made.socket_.fd = ::socket(at.family(), SOCK_STREAM | SOCK_CLOEXEC, 0)) >= 0 &&
+            setsockopt(made.socket_.fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
+            ::bind(made.socket_.fd, at.native(), at.size()) == 0 &&
+            ::listen(made.socket_.fd, backlog) == 0;
+        detail::report(listens ? 0 : errno, ec);
+        errno = saved;
+        return listens ? std::move(made) : listener();
+    }
+
+    /** Has a socket that is bound listen. EXPENSIVE; a direct one: SUSPENDS.
+     *  @param bound is a listener from now on
+     *  @param backlog how many connections may wait
+     *  @return the listener
+     *  @throws std::system_error its errno; then `bound` is as it was */
+    [[nodiscard]] static MONAD_ASYNC_LOCAL listener on(socket &&bound, int backlog = SOMAXCONN)
+    {
+        std::error_code ec;
+        auto made = on(std::move(bound), backlog, ec);
+        detail::check(ec.value(), "monad::async::listener::on");
+        return made;
+    }
+
+    /** As the other `on`.
+     *  @param bound is a listener from now on
+     *  @param backlog how many connections may wait
+     *  @param[out] ec the error
+     *  @return the listener; none with an error, and `bound` is as it was */
+    [[nodiscard]] static MONAD_ASYNC_LOCAL listener on(socket &&bound, int backlog,
+                                                       std::error_code &ec) noexcept
+    {
+        auto const r = detail::socket_call([&](monad_async_task self) {
+            return monad_async_socket_listen(self, bound.native_handle(), backlog);
+        });
+        detail::report(r.error, ec);
+        return r.error == 0 ? listener(bound.release()) : listener();
+    }
+
+    /** SUSPENDS until there is a connection.
+     *  @param flags 0, or `MONAD_ASYNC_SOCKET_DIRECT`
+     *  @return the connection
+     *  @throws std::system_error its errno */
+    [[nodiscard]] MONAD_ASYNC_LOCAL socket accept(std::uint32_t flags = 0)
+    {
+        monad_async_socket made = {-1, 0};
+        detail::check(take(made, flags).error, "monad::async::listener::accept");
+        return socket(made);
+    }
+
+    /** As the other `accept`.
+     *  @param flags 0, or `MONAD_ASYNC_SOCKET_DIRECT`
+     *  @param[out] ec the error
+     *  @return the connection; none with an error */
+    [[nodiscard]] MONAD_ASYNC_LOCAL socket accept(std::uint32_t flags,
+                                                  std::error_code &ec) noexcept
+    {
+        monad_async_socket made = {-1, 0};
+        detail::report(take(made, flags).error, ec);
+        return socket(made);
+    }
+
+    /** SUSPENDS until there is a connection.
+     *  @param[out] from the peer's address
+     *  @param flags 0, or `MONAD_ASYNC_SOCKET_DIRECT`
+     *  @return the connection
+     *  @throws std::system_error its errno */
+    [[nodiscard]] MONAD_ASYNC_LOCAL socket accept(socket_address &from, std::uint32_t flags = 0)
+    {
+        monad_async_socket made = {-1, 0};
+        detail::check(take(made, flags, from).error, "monad::async::listener::accept");
+        return socket(made);
+    }
+
+    /** As the other `accept`.
+     *  @param[out] from the peer's address
+     *  @param flags 0, or `MONAD_ASYNC_SOCKET_DIRECT`
+     *  @param[out] ec the error
+     *  @return the connection; none with an error */
+    [[nodiscard]] MONAD_ASYNC_LOCAL socket accept(socket_address &from, std::uint32_t flags,
+                                                  std::error_code &ec) noexcept
+    {
+        monad_async_socket made = {-1, 0};
+        detail::report(take(made, flags, from).error, ec);
+        return socket(made);
+    }
+
+    /** As the other `accept`.
+     *  @param[out] ec the error
+     *  @return the connection; none with an error */
+    [[nodiscard]] MONAD_ASYNC_LOCAL socket accept(std::error_code &ec) noexcept
+    {
+        monad_async_socket made = {-1, 0};
+        detail::report(take(made, 0).error, ec);
+        return socket(made);
+    }
+
+private:
+    MONAD_ASYNC_LOCAL monad_async_result take(monad_async_socket &made, std::uint32_t flags)
+    {
+        return detail::socket_call([&](monad_async_task self) {
+            return monad_async_socket_accept(self, socket_, &made, nullptr, nullptr, flags);
+        });
+    }
+
+    MONAD_ASYNC_LOCAL monad_async_result take(monad_async_socket &made, std::uint32_t flags,
+                                              socket_address &from)
+    {
+        auto length = static_cast<socklen_t>(from.capacity());
+        auto const r = detail::socket_call([&](monad_async_task self) {
+            return monad_async_socket_accept(self, socket_, &made, from.native(), &length, flags);
+        });
+        from.resize(r.error == 0 ? length : 0);
+        return r;
+    }
+};
+
+} // namespace v0
+} // namespace monad::async
+
+#endif

@@ -1,0 +1,143 @@
+// Direct descriptors in C++: made, used, made plain ones, passed to another executor.
+
+#include "support.hpp"
+
+#include <cstring>
+#include <string>
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace {
+
+constexpr std::uint32_t direct_file = MONAD_ASYNC_FILE_DIRECT;
+constexpr std::uint32_t direct_socket = MONAD_ASYNC_SOCKET_DIRECT;
+
+ma::executor_options with_table(std::uint32_t places)
+{
+    ma::executor_options options;
+    options.direct_descriptors = places;
+    return options;
+}
+
+ma::file temporary(std::uint32_t flags)
+{
+    ma::open_options options;
+    options.mode = 0600;
+    options.flags = flags;
+    return ma::file("/tmp", O_RDWR | O_TMPFILE, options);
+}
+
+// Ends the test where the kernel is too old for it.
+template <class F> void unless_old(F &&f)
+{
+    try {
+        f();
+    } catch (std::system_error const &e) {
+        if (e.code().value() == EOPNOTSUPP) {
+            GTEST_SKIP() << "this kernel cannot";
+        }
+        throw;
+    }
+}
+
+} // namespace
+
+TEST(CxxDirect, a_file_is_used_made_plain_and_closed)
+{
+    ma::executor ex(with_table(2));
+    unless_old([&] {
+        run_task(ex, [&] {
+            for (int i = 0; i < 5; ++i) {
+                auto f = temporary(direct_file);
+                EXPECT_EQ(f.native_handle().flags, direct_file);
+                f.write_all(std::string("hello"), 0);
+                EXPECT_EQ(f.stat().stx_size, 5u);
+                auto const plain = ma::to_plain(f);
+                EXPECT_EQ(plain.native_handle().flags, 0u);
+                std::error_code ec;
+                auto const again = ma::to_plain(f, ec);
+                EXPECT_FALSE(ec);
+                EXPECT_NE(again.native_handle().fd, plain.native_handle().fd);
+                f.close();
+                char got[8];
+                EXPECT_EQ(pread(plain.native_handle().fd, got, 8, 0), 5);
+                EXPECT_FALSE(ma::to_plain(f, ec).is_open());
+                EXPECT_EQ(ec.value(), EBADF);
+                EXPECT_EQ(errno_thrown_by([&] { (void)ma::to_plain(f); }), EBADF);
+            }
+        });
+    });
+}
+
+TEST(CxxDirect, sockets_are_opened_bound_and_accepted)
+{
+    ma::executor ex(with_table(4));
+    unless_old([&] {
+        run_task(ex, [&] {
+            ma::socket bound(AF_INET, SOCK_STREAM, 0, direct_socket);
+            EXPECT_EQ(bound.native_handle().flags, direct_socket);
+            bound.set_option(SOL_SOCKET, SO_REUSEADDR, 1);
+            bound.bind(ma::socket_address::internet("127.0.0.1", 0));
+            auto listener = ma::listener::on(std::move(bound));
+            EXPECT_FALSE(bound.is_open()); // NOLINT: that is what is tested
+            EXPECT_NE(listener.port(), 0);
+            std::error_code ec;
+            ma::socket client(AF_INET, SOCK_STREAM, 0, direct_socket, ec);
+            EXPECT_FALSE(ec);
+            auto const at = ma::socket_address::internet("127.0.0.1", listener.port());
+            client.connect(at.native(), at.size());
+            auto server = listener.accept(direct_socket);
+            EXPECT_EQ(server.native_handle().flags, direct_socket);
+            EXPECT_EQ(server.peer_address().port(), client.local_address().port());
+            client.send_all(std::string("ping"));
+            char got[4];
+            server.recv_exact(got);
+            EXPECT_EQ(std::string(got, 4), "ping");
+            auto const plain = ma::to_plain(server);
+            EXPECT_EQ(plain.native_handle().flags, 0u);
+            EXPECT_EQ(plain.peer_address().port(), client.local_address().port());
+        });
+    });
+}
+
+TEST(CxxDirect, a_connection_goes_to_another_executor)
+{
+    ma::executor here(with_table(2)), there(with_table(1));
+    auto const to = there.ref();
+    int fds[2];
+    ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    monad_async_socket passed = {-1, 0};
+    monad_async_file file_passed = {-1, 0};
+    unless_old([&] {
+        run_task(here, [&] {
+            auto listener = ma::listener::tcp(0);
+            auto const client = ma::socket::tcp("127.0.0.1", listener.port());
+            auto server = listener.accept(direct_socket);
+            std::error_code ec;
+            passed = ma::pass(server, to);
+            EXPECT_EQ(passed.flags, direct_socket);
+            EXPECT_EQ(ma::pass(server, to, ec).fd, -1);
+            EXPECT_EQ(ec.value(), ENFILE);
+            EXPECT_EQ(errno_thrown_by([&] { (void)ma::pass(server, here.ref()); }), EINVAL);
+            auto const f = temporary(direct_file);
+            file_passed = ma::pass(f, to, ec);
+            EXPECT_EQ(ec.value(), ENFILE);
+            EXPECT_EQ(errno_thrown_by([&] { (void)ma::pass(f, to); }), ENFILE);
+            dup2(client.native_handle().fd, fds[0]);
+        });
+        EXPECT_EQ(write(fds[0], "ping", 4), 4);
+        run_task(there, [&] {
+            ma::socket mine(passed);
+            char got[4];
+            mine.recv_exact(got);
+            EXPECT_EQ(std::string(got, 4), "ping");
+        });
+        char got;
+        EXPECT_EQ(read(fds[0], &got, 1), 0) << "closed by its last handle";
+    });
+    EXPECT_EQ(file_passed.fd, -1);
+    close(fds[0]);
+    close(fds[1]);
+}

@@ -1,0 +1,189 @@
+//! The table of calls on files, sockets, buffers, processes and signals: each has its form in C++,
+//! which throws or takes a `std::error_code &`, and an operation that is filled and begun. Read from
+//! the headers, so that none is forgotten.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The headers of the table.
+const CALLS: &[&str] =
+    &["file", "path", "socket", "buffer", "buffer_set", "poll", "process", "direct"];
+
+/// What has no operation of its own, and why.
+const NO_TWIN: &[(&str, &str)] = &[
+    ("monad_async_file_set_ordered", "asks the kernel for nothing that waits"),
+    ("monad_async_file_row_error", "tells what the library knows"),
+    ("monad_async_file_close", "ends what is in flight on the file first"),
+    ("monad_async_socket_close", "ends what is in flight on the socket first"),
+    ("monad_async_file_read_all", "several reads"),
+    ("monad_async_file_write_all", "several writes"),
+    ("monad_async_socket_recv_exact", "several receives"),
+    ("monad_async_socket_send_all", "several sends"),
+    ("monad_async_socket_local_address", "no operation of the kernel's before 6.19"),
+    ("monad_async_socket_peer_address", "no operation of the kernel's before 6.19"),
+    ("monad_async_recv_stream_begin", "begins one itself"),
+    ("monad_async_buffers_claim", "waits for other tasks, not for the kernel"),
+    ("monad_async_buffers_claim_until", "waits for other tasks, not for the kernel"),
+    ("monad_async_buffers_try_claim", "does not wait"),
+    ("monad_async_signal_wait", "a descriptor is made, polled and read"),
+];
+
+/// What has no form of its own in C++, and why.
+const NO_CPP: &[(&str, &str)] =
+    &[("monad_async_buffers_claim_until", "a scope around `buffer_set::claim`")];
+
+fn headers() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("include/monad/async")
+}
+
+fn read(name: &str) -> String {
+    let path = headers().join(name);
+    fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// Without comments.
+fn code(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("/*") {
+        out += &rest[..at];
+        let end = rest[at..].find("*/").expect("a comment ends") + at + 2;
+        rest = &rest[end..];
+    }
+    out += rest;
+    out.lines().map(|line| line.split("//").next().unwrap().to_owned() + "\n").collect()
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|word| !word.is_empty())
+}
+
+/// The functions of a C header that take the running task first.
+fn calls(header: &str) -> Vec<String> {
+    let code = code(&read(&format!("{header}.h")));
+    let before_task =
+        |open: usize| code[open + 1..].trim_start().starts_with("monad_async_task task");
+    let opens = code.match_indices('(').map(|(at, _)| at).filter(|&at| before_task(at));
+    opens.map(|at| words(&code[..at]).last().unwrap().to_owned()).collect()
+}
+
+/// The name of its operation: without what it is a call on.
+fn twin(call: &str) -> String {
+    let name = call.strip_prefix("monad_async_").unwrap();
+    match name {
+        "socket_open" => "monad_async_op_socket".into(), // `open` is that of files.
+        "process_wait" | "signal_wait" | "poll" => format!("monad_async_op_{name}"),
+        _ => format!("monad_async_op_{}", name.split_once('_').map_or(name, |(_, verb)| verb)),
+    }
+}
+
+fn all_of(ending: &str) -> String {
+    let mut text = String::new();
+    for directory in [headers(), headers().join("detail")] {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|e| e == ending) {
+                text += &code(&fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    text
+}
+
+/// `lacking` is just what `exempt` says.
+fn compare(what: &str, lacking: BTreeSet<String>, exempt: &[(&str, &str)]) -> Vec<String> {
+    let known: BTreeSet<String> = exempt.iter().map(|(name, _)| (*name).into()).collect();
+    let forgotten = lacking.difference(&known).map(|name| format!("{name} has no {what}"));
+    let stale = known.difference(&lacking).map(|name| format!("{name} has a {what}, or is gone"));
+    forgotten.chain(stale).collect()
+}
+
+#[test]
+fn each_call_has_an_operation() {
+    let text = all_of("h");
+    let defined: BTreeSet<&str> =
+        words(&text).filter(|w| w.starts_with("monad_async_op_")).collect();
+    let all: Vec<String> = CALLS.iter().flat_map(|header| calls(header)).collect();
+    assert!(all.len() > 50, "only {} calls were found", all.len());
+    let lacking = all.into_iter().filter(|call| !defined.contains(&*twin(call))).collect();
+    let wrong = compare("operation", lacking, NO_TWIN);
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn each_call_has_its_form_in_cpp() {
+    let text = all_of("hpp");
+    let used: BTreeSet<&str> = words(&text).collect();
+    let all = CALLS.iter().flat_map(|header| calls(header));
+    let lacking = all.filter(|call| !used.contains(&**call)).collect();
+    let wrong = compare("form in C++", lacking, NO_CPP);
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// The names of what a comment says of that it throws an errno.
+fn throwing(text: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for (at, _) in text.match_indices("@throws std::system_error") {
+        let end = text[at..].find("*/").expect("a comment ends") + at + 2;
+        let mut declared = &text[end..];
+        if let Some(rest) = declared.trim_start().strip_prefix("template <") {
+            declared = &rest[rest.find('>').unwrap() + 1..];
+        }
+        // An attribute has no parentheses here.
+        let open = declared.find('(').expect("a function follows");
+        names.insert(words(&declared[..open]).last().unwrap().to_owned());
+    }
+    names
+}
+
+/// Those whose last parameter takes the error.
+fn reporting(text: &str) -> BTreeSet<String> {
+    let code = code(text);
+    let mut names = BTreeSet::new();
+    for (at, _) in code.match_indices("std::error_code &ec)") {
+        // The parenthesis that this one closes.
+        let mut depth = 0;
+        let open = code[..at].char_indices().rev().find(|&(_, c)| {
+            depth += i32::from(c == ')') - i32::from(c == '(');
+            depth < 0
+        });
+        let (open, _) = open.expect("a parenthesis opens");
+        names.insert(words(&code[..open]).last().unwrap().to_owned());
+    }
+    names
+}
+
+#[test]
+fn each_form_that_throws_has_one_that_does_not() {
+    let more = ["socket_handle", "listener", "ordered", "writer"];
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for header in CALLS.iter().chain(&more) {
+        let name = format!("{header}.hpp");
+        if !headers().join(&name).exists() {
+            continue;
+        }
+        let text = read(&name);
+        let (throwing, reporting) = (throwing(&text), reporting(&text));
+        seen += throwing.len();
+        wrong.extend(throwing.difference(&reporting).map(|f| format!("{name}: {f}")));
+    }
+    assert!(seen > 50, "only {seen} were found");
+    assert!(wrong.is_empty(), "no form with std::error_code &: {wrong:#?}");
+}
+
+/// That the comparisons above can fail.
+#[test]
+fn what_is_forgotten_is_seen() {
+    let lacking: BTreeSet<String> = ["a".to_owned(), "b".to_owned()].into();
+    assert!(compare("form", lacking.clone(), &[("a", ""), ("b", "")]).is_empty());
+    assert_eq!(compare("form", lacking.clone(), &[("a", "")]), ["b has no form"]);
+    let stale = compare("form", lacking, &[("a", ""), ("b", ""), ("c", "")]);
+    assert_eq!(stale, ["c has a form, or is gone"]);
+    let text = "/** x\n * @throws std::system_error */\n int f(int a);\n\
+                /** @throws std::system_error */ template <class T> void g(T);\n\
+                int f(int (*a)(int), std::error_code &ec) noexcept;";
+    assert_eq!(throwing(text), ["f".to_owned(), "g".to_owned()].into());
+    assert_eq!(reporting(text), ["f".to_owned()].into());
+}
