@@ -96,6 +96,11 @@ impl Wait {
         self.word.claim()
     }
 
+    /// Who may claim or cancel is of one thread.
+    pub(super) fn is_local(&self) -> bool {
+        self.is_local
+    }
+
     /// Not ended yet, as far as one can see.
     #[inline]
     pub fn is_armed(&self) -> bool {

@@ -30,7 +30,10 @@ pub enum Left {
 #[repr(C)]
 pub struct LeftWait {
     link: Link,
-    wait: Wait,
+    /// On the same stack.
+    wait: NonNull<Wait>,
+    /// Which case of that.
+    index: u32,
     at_most: usize,
     what: Left,
     /// Under the lock of the queue.
@@ -42,9 +45,14 @@ const _: () = assert!(core::mem::offset_of!(LeftWait, link) == 0);
 
 impl LeftWait {
     /// `wake` is `Wait::wake` of the waiter's kind of kernel.
-    fn new(wait: Wait, at_most: usize, what: Left, wake: unsafe fn(&Wait)) -> Self {
-        let is_listed = Cell::new(false);
-        Self { link: Link::new(), wait, at_most, what, is_listed, wake }
+    fn new(wait: &Wait, at_most: usize, what: Left, wake: unsafe fn(&Wait)) -> Self {
+        let (is_listed, wait) = (Cell::new(false), NonNull::from(wait));
+        Self { link: Link::new(), wait, index: 0, at_most, what, is_listed, wake }
+    }
+
+    fn claim(&self) -> bool {
+        // SAFETY: a wait outlives what lists it.
+        unsafe { self.wait.as_ref() }.claim_case(self.index)
     }
 }
 
@@ -72,7 +80,7 @@ impl State {
             if over {
                 wait.is_listed.set(false);
             }
-            if !over || wait.wait.claim() {
+            if !over || wait.claim() {
                 // SAFETY: in no list; it stays until it is out of this one, or woken.
                 let _ = unsafe { if over { &woken } else { &self.waits }.push_back(link) };
             }
@@ -87,7 +95,7 @@ pub(super) fn wake_all(woken: &Fifo) {
         // SAFETY: claimed, so it stays until it is woken; the function is that of its kernel.
         unsafe {
             let wait = link.cast::<LeftWait>().as_ref();
-            (wait.wake)(&wait.wait);
+            (wait.wake)(wait.wait.as_ref());
         }
     }
 }
@@ -98,7 +106,7 @@ pub(super) fn leaves(task: TaskRef, woken: &Fifo) {
         // SAFETY: only records of those who wait are in this list.
         let wait = unsafe { link.cast::<LeftWait>().as_ref() };
         wait.is_listed.set(false);
-        if wait.wait.claim() {
+        if wait.claim() {
             // SAFETY: in no list; it stays until it is woken.
             let _ = unsafe { woken.push_back(link) };
         }
@@ -116,6 +124,41 @@ pub(super) fn until_unqueued<K: Kernel>(
     Some((run, queue.until_it_leaves(caller, task, run, until_ns)))
 }
 
+/// That a task leaves its queue, as one case of a wait for several things: see `join_case`.
+pub struct LeaveCase {
+    wait: LeftWait,
+    queue: &'static Queue,
+    task: TaskRef,
+}
+
+impl LeaveCase {
+    /// Of a task that is queued; None: it is not any more.
+    pub fn of<K: Kernel>(task: TaskRef, wait: &Wait, index: u32) -> Option<(Run, Self)> {
+        let (run, queue) = queue_of(task)?;
+        let mut wait = LeftWait::new(wait, 0, Left::Queued, |wait| wait.wake::<K>());
+        wait.index = index;
+        Some((run, Self { wait, queue, task }))
+    }
+
+    /// EPERM: the queue is another process's.
+    pub fn check_process(&self) -> Res<()> {
+        self.queue.check_process()
+    }
+
+    /// False: that run is not queued any more.
+    ///
+    /// # Safety
+    /// It stays in place until it is woken, or `unlist` has returned.
+    pub unsafe fn list(&self, run: Run) -> bool {
+        // SAFETY: the caller's.
+        unsafe { self.queue.list_leave(self.task, run, &self.wait) }
+    }
+
+    pub fn unlist(&self) {
+        self.queue.unlist_leave(self.task, &self.wait);
+    }
+}
+
 impl Queue {
     /// SUSPENDS, or blocks, until that run of `task` is not in here; false: it is at `until_ns` of
     /// the boot-time clock. Its errors are those of an interruption.
@@ -128,28 +171,39 @@ impl Queue {
     ) -> Res<bool> {
         self.check_process()?;
         caller.start()?;
-        let wake = |wait: &Wait| wait.wake::<K>();
-        let wait = LeftWait::new(caller.wait(false), 0, Left::Queued, wake);
-        let at = NonNull::from(&wait).cast();
-        let listed = self.with_queued(task, run, |_| {
-            wait.is_listed.set(true);
-            // SAFETY: in place until it was woken, or taken out below.
-            let _ = unsafe { task.joiners.push_back(at) };
-        });
-        if listed.is_none() {
+        let granted = caller.wait(false);
+        let wait = LeftWait::new(&granted, 0, Left::Queued, |wait| wait.wake::<K>());
+        // SAFETY: in place until it was woken, or taken out below.
+        if !unsafe { self.list_leave(task, run, &wait) } {
             return Ok(true);
         }
-        drop(listed);
-        let waited = caller.granted_until(&wait.wait, until_ns);
+        let waited = caller.granted_until(&granted, until_ns);
         if waited != Ok(true) {
-            let state = self.lock();
-            if wait.is_listed.replace(false) {
-                // SAFETY: in there, says `is_listed`: the task has not left.
-                unsafe { task.joiners.remove(at) };
-            }
-            drop(state);
+            self.unlist_leave(task, &wait);
         }
         waited
+    }
+
+    /// ANY THREAD. Lists a wait for that run of `task` to leave. False: it is not in here.
+    ///
+    /// # Safety
+    /// `wait` stays until it is woken, or `unlist_leave` has returned.
+    unsafe fn list_leave(&self, task: TaskRef, run: Run, wait: &LeftWait) -> bool {
+        let listed = self.with_queued(task, run, |_| {
+            wait.is_listed.set(true);
+            // SAFETY: the caller's; in no list.
+            let _ = unsafe { task.joiners.push_back(NonNull::from(wait).cast()) };
+        });
+        listed.is_some()
+    }
+
+    /// ANY THREAD. Nobody wants to know any more.
+    fn unlist_leave(&self, task: TaskRef, wait: &LeftWait) {
+        let _state = self.lock();
+        if wait.is_listed.replace(false) {
+            // SAFETY: in there, says `is_listed`: the task has not left.
+            unsafe { task.joiners.remove(NonNull::from(wait).cast()) };
+        }
     }
 
     /// SUSPENDS, or blocks, until so few are left. Its errors are those of an interruption.
@@ -160,12 +214,13 @@ impl Queue {
         what: Left,
     ) -> Res<()> {
         caller.start()?;
-        let wait = LeftWait::new(caller.wait(false), at_most, what, |wait| wait.wake::<K>());
+        let granted = caller.wait(false);
+        let wait = LeftWait::new(&granted, at_most, what, |wait| wait.wake::<K>());
         // SAFETY: in place until it was woken, or taken out below.
         if !unsafe { self.list_wait(&wait) } {
             return Ok(());
         }
-        let waited = caller.until_granted(&wait.wait, NEVER_NS);
+        let waited = caller.until_granted(&granted, NEVER_NS);
         if waited.is_err() {
             self.unlist_wait(&wait);
         }

@@ -8,6 +8,8 @@
 //!    claimed, and serves the next.
 //! 3. Every case is withdrawn before the call returns: its node taken out, its join unregistered.
 //!    An operation that has not won stays as it is: in flight, or with its completion to be taken.
+//! 4. A joined task that leaves the queue of a pool ends the wait, too: then all cases are
+//!    withdrawn, and the call begins anew, with the deadline and the runs that it had.
 
 use core::cell::Cell;
 use core::mem::{offset_of, MaybeUninit};
@@ -17,11 +19,12 @@ use super::side::{Local, Shared, Side};
 use super::waiters::{Node, Woken};
 use crate::error::{Errno, RawResult, Res};
 use crate::executor::grant::{Caller, Wait};
-use crate::executor::join_case::JoinCase;
+use crate::executor::join_case::{Begun, JoinCase, Withdrawn};
 use crate::executor::scope::NEVER_NS;
 use crate::executor::Executor;
 use crate::reactor::operation::Op;
 use crate::task::header::TaskRef;
+use crate::task::state::Run;
 use crate::uring::kernel::Kernel;
 
 /// So many cases at most: their order is on the stack.
@@ -48,6 +51,8 @@ pub struct Case {
     element: *mut u8,
     timeout_ns: u64,
     result: Cell<RawResult>,
+    /// Which run is joined; 0: not known yet.
+    joined: Cell<Run>,
     place: Place,
 }
 
@@ -56,11 +61,11 @@ pub struct Case {
 union Place {
     node: core::mem::ManuallyDrop<MaybeUninit<Node>>,
     join: core::mem::ManuallyDrop<MaybeUninit<JoinCase>>,
-    _room: [u64; 16],
+    _room: [u64; 15],
 }
 
 // As in select.h.
-const _: () = assert!(size_of::<Case>() == 176 && offset_of!(Case, place) == 48);
+const _: () = assert!(size_of::<Case>() == 176 && offset_of!(Case, joined) == 48);
 
 enum What<'a> {
     Channel(&'a Channel<Shared>, Direction),
@@ -81,7 +86,8 @@ impl Case {
             element,
             timeout_ns,
             result: Cell::new(RawResult::success(0)),
-            place: Place { _room: [0; 16] },
+            joined: Cell::new(0),
+            place: Place { _room: [0; 15] },
         }
     }
 
@@ -230,8 +236,26 @@ pub unsafe fn select<K: Kernel>(caller: &Caller<'_, K>, cases: &[Case]) -> Res<u
         check(caller, unsafe { case.what() }?)?;
     }
     caller.start()?;
-    let by_priority = Order::by(cases, |case| Some(case.priority));
-    let is_local = !cases.iter().any(|case| shared_address(case).is_some());
+    cases.iter().for_each(|case| case.joined.set(0));
+    let mut deadline = Deadline::of(cases);
+    loop {
+        // SAFETY: the caller's.
+        if let Some(happened) = unsafe { look_and_wait(caller, cases, &mut deadline) }? {
+            return Ok(happened);
+        }
+    }
+}
+
+/// None: rule 4.
+///
+/// # Safety
+/// As `select`.
+unsafe fn look_and_wait<K: Kernel>(
+    caller: &Caller<'_, K>,
+    cases: &[Case],
+    deadline: &mut Deadline,
+) -> Res<Option<usize>> {
+    let is_local = !cases.iter().any(|case| shared_address(case).is_some() || is_queued(case));
     let mut selecting = Selecting { wait: caller.wait(is_local), cases };
     if cases.iter().any(|case| case.kind == kind::OPERATION) {
         selecting.wait.watcher.set(Some(watches));
@@ -239,13 +263,13 @@ pub unsafe fn select<K: Kernel>(caller: &Caller<'_, K>, cases: &[Case]) -> Res<u
     {
         let mut woken = Woken::none();
         let closed = Closed::close(cases, caller)?;
-        for i in by_priority.iter() {
+        for i in deadline.by_priority.iter() {
             // SAFETY: the caller's; the sides are closed.
             if let Some(result) = unsafe { attempt(caller, &cases[i], &mut woken) } {
                 cases[i].result.set(result);
                 drop(closed);
                 woken.wake::<K>();
-                return Ok(i);
+                return Ok(Some(i));
             }
         }
         for (i, case) in cases.iter().enumerate() {
@@ -254,12 +278,46 @@ pub unsafe fn select<K: Kernel>(caller: &Caller<'_, K>, cases: &[Case]) -> Res<u
         }
     }
     // SAFETY: the caller's; withdrawn below.
-    let waited = unsafe { wait(caller, &mut selecting, &by_priority) };
+    let waited = unsafe { wait(caller, &mut selecting, deadline) };
+    let mut again = waited == Ok(None);
     for (i, case) in cases.iter().enumerate() {
         // SAFETY: queued above.
-        unsafe { withdraw(caller, case, waited == Ok(i)) };
+        again |= unsafe { withdraw(caller, case, waited == Ok(Some(i))) };
+    }
+    if again {
+        caller.start()?;
+        return Ok(None);
     }
     waited
+}
+
+/// In which order cases are looked at, and when the first time-out is.
+struct Deadline {
+    by_priority: Order,
+    first: Option<usize>,
+    /// None: not known yet, as nothing was waited for.
+    until_ns: Option<u64>,
+}
+
+impl Deadline {
+    fn of(cases: &[Case]) -> Self {
+        let by_priority = Order::by(cases, |case| Some(case.priority));
+        let time = |i: &usize| (cases[*i].kind == kind::TIMEOUT).then_some(cases[*i].timeout_ns);
+        let first = by_priority.iter().filter(|i| time(i).is_some()).min_by_key(time);
+        Self { by_priority, first, until_ns: None }
+    }
+
+    fn until_ns<K: Kernel>(&mut self, caller: &Caller<'_, K>, cases: &[Case]) -> u64 {
+        *self.until_ns.get_or_insert_with(|| match self.first.map(|i| cases[i].timeout_ns) {
+            None | Some(NEVER_NS) => NEVER_NS,
+            Some(ns) => caller.now_ns().saturating_add(ns),
+        })
+    }
+}
+
+fn is_queued(case: &Case) -> bool {
+    // SAFETY: what its kind says, by the caller's word.
+    matches!(unsafe { case.what() }, Ok(What::Join(other)) if other.is_queued())
 }
 
 fn check<K: Kernel>(caller: &Caller<'_, K>, what: What<'_>) -> Res<()> {
@@ -291,7 +349,7 @@ unsafe fn attempt<K: Kernel>(
         match case.what().ok()? {
             What::Channel(ch, way) => of_channel(ch.attempt(way, case.element, woken)),
             What::Local(ch, way) => of_channel(ch.attempt(way, case.element, woken)),
-            What::Join(other) => Executor::<K>::join_result(other),
+            What::Join(other) => Executor::<K>::join_result(other, case.joined.get()),
             What::Operation(op) => caller.executor()?.0.take_completion(op),
             What::Timeout => (case.timeout_ns == 0).then_some(RawResult::success(0)),
         }
@@ -317,13 +375,15 @@ unsafe fn queue(case: &Case, wait: &Wait, index: u32) {
     }
 }
 
+/// None: rule 4.
+///
 /// # Safety
 /// As `select`; all channels are queued.
 unsafe fn wait<K: Kernel>(
     caller: &Caller<'_, K>,
     selecting: &mut Selecting<'_>,
-    by_priority: &Order,
-) -> Res<usize> {
+    deadline: &mut Deadline,
+) -> Res<Option<usize>> {
     let (wait, cases) = (&selecting.wait, selecting.cases);
     let mut decided = None;
     for (i, case) in cases.iter().enumerate() {
@@ -332,39 +392,38 @@ unsafe fn wait<K: Kernel>(
         {
             let place = (&raw const case.place).cast_mut().cast();
             // SAFETY: the place is the call's; ended by `withdraw`.
-            let over = unsafe { ex.begin_join_case(other, wait, i as u32, place) };
-            if let Some(result) = over.filter(|_| decided.is_none() && wait.claim()) {
-                case.result.set(result);
-                decided = Some(i);
+            match unsafe { ex.begin_join_case(other, &case.joined, wait, i as u32, place) } {
+                Begun::Waits => {}
+                Begun::Over(result) if decided.is_none() && wait.claim() => {
+                    case.result.set(result);
+                    decided = Some(Some(i));
+                }
+                Begun::Elsewhere if decided.is_none() && wait.claim() => decided = Some(None),
+                Begun::Over(_) | Begun::Elsewhere => {}
             }
         }
     }
-    if let Some(i) = decided {
-        return Ok(i);
+    if let Some(decided) = decided {
+        return Ok(decided);
     }
-    let time = |i: &usize| (cases[*i].kind == kind::TIMEOUT).then_some(cases[*i].timeout_ns);
-    let first = by_priority.iter().filter(|i| time(i).is_some()).min_by_key(time);
-    let until_ns = match first.and_then(|i| time(&i)) {
-        None | Some(NEVER_NS) => NEVER_NS,
-        Some(ns) => caller.now_ns().saturating_add(ns),
-    };
-    match (caller.granted_until(wait, until_ns)?, first) {
-        (true, _) => Ok(wait.index.get() as usize),
+    let until_ns = deadline.until_ns(caller, cases);
+    match (caller.granted_until(wait, until_ns)?, deadline.first) {
+        (true, _) => Ok(Some(wait.index.get() as usize)),
         (false, Some(i)) => {
             cases[i].result.set(RawResult::success(0));
-            Ok(i)
+            Ok(Some(i))
         }
         (false, None) => Err(Errno(libc::ETIME)), // There was no deadline.
     }
 }
 
-/// Takes the case back, or, if it won, its result.
+/// Takes the case back, or, if it won, its result. True: it has won by what is no result (rule 4).
 ///
 /// # Safety
 /// `case` was queued by this caller.
-unsafe fn withdraw<K: Kernel>(caller: &Caller<'_, K>, case: &Case, won: bool) {
+unsafe fn withdraw<K: Kernel>(caller: &Caller<'_, K>, case: &Case, won: bool) -> bool {
     // SAFETY: the caller's.
-    let Ok(what) = (unsafe { case.what() }) else { return };
+    let Ok(what) = (unsafe { case.what() }) else { return false };
     let mut result = RawResult::success(0);
     match what {
         What::Channel(channel, way) => {
@@ -374,10 +433,13 @@ unsafe fn withdraw<K: Kernel>(caller: &Caller<'_, K>, case: &Case, won: bool) {
             let _ = take_out(channel, caller, way, case.node());
         }
         What::Join(_) => {
-            let Some((ex, task)) = caller.executor() else { return };
-            // SAFETY: the record that `begin_join_case` wrote, if it did.
-            let joined = unsafe { ex.end_join_case(task, (&raw const case.place).cast()) };
-            result = joined.unwrap_or(case.result.get());
+            let Some((ex, task)) = caller.executor() else { return false };
+            // SAFETY: what `begin_join_case` wrote.
+            result = match unsafe { ex.end_join_case(task, (&raw const case.place).cast()) } {
+                Withdrawn::Over(result) => result,
+                Withdrawn::Nothing => case.result.get(),
+                Withdrawn::Left => return won,
+            };
         }
         What::Operation(op) => {
             let completed = caller.executor().filter(|_| won);
@@ -390,6 +452,7 @@ unsafe fn withdraw<K: Kernel>(caller: &Caller<'_, K>, case: &Case, won: bool) {
             matches!(what, What::Channel(..) | What::Local(..)) && case.node().is_refused.get();
         case.result.set(if refused { RawResult::failure(EPIPE) } else { result });
     }
+    false
 }
 
 fn take_out<S: Side, K: Kernel>(

@@ -185,6 +185,110 @@ TEST(pool, a_task_object_is_destroyed_while_its_task_is_queued)
     EXPECT_FALSE(ran);
 }
 
+// A task of the C API, as the pool of the C API takes it: it returns what `user_ptr` points to.
+ma::task made_for_pool(std::atomic<int> &value)
+{
+    ma::task t;
+    t.native_handle()->user_code = [](monad_async_task self) {
+        auto &own = *static_cast<std::atomic<int> *>(self->user_ptr);
+        return monad_async_make_success(own);
+    };
+    t.native_handle()->user_ptr = &value;
+    return t;
+}
+
+TEST(pool, a_select_joins_a_task_that_is_queued)
+{
+    ma::thread_pool pool(1);
+    gate g;
+    pool.spawn([&g] { g.pass(); });
+    g.wait_for(1);
+    std::atomic<int> value{7};
+    auto t = made_for_pool(value);
+    auto canceled = made_for_pool(value);
+    monad_async_task const both[] = {t.native_handle(), canceled.native_handle()};
+    ASSERT_EQ(monad_async_pool_submit_many(pool.native_handle(), both, 2).value, 2);
+    ma::executor ex;
+    run_task(ex, [&] {
+        auto *const self = ma::this_task::current();
+        monad_async_select_case cases[] = {monad_async_case_join(t.native_handle()),
+            monad_async_case_join(canceled.native_handle()),
+            monad_async_case_timeout(1'000'000)};
+        EXPECT_EQ(monad_async_select(self, cases, 3).value, 2);
+        EXPECT_TRUE(monad_async_task_is_queued(t.native_handle()));
+        // Interrupted, it leaves nothing in the queue.
+        cases[2] = monad_async_case_timeout(UINT64_MAX);
+        EXPECT_EQ(errno_thrown_by([&] {
+            ma::with_timeout(1ms, [&] {
+                auto const r = monad_async_select(self, cases, 3);
+                EXPECT_EQ(r.error, ETIME);
+                ma::this_task::yield();
+            });
+        }),
+            ETIME);
+        // One ends without having begun.
+        auto cancels = ex.submit([&] {
+            EXPECT_EQ(monad_async_task_cancel(nullptr, canceled.native_handle()).error, 0);
+        });
+        EXPECT_EQ(monad_async_select(self, cases, 2).value, 1);
+        EXPECT_EQ(cases[1].result.error, ECANCELED);
+        cancels.get();
+        // The other begins while it is waited for, beside a channel that nobody sends to.
+        ma::channel<int> never;
+        monad_async_channel *const channel = never.native_handle();
+        int element = 0;
+        cases[1] = monad_async_case_recv(channel, &element);
+        auto opens = ex.submit([&] {
+            ma::this_task::sleep_for(1ms);
+            g.open = true;
+        });
+        EXPECT_EQ(monad_async_select(self, cases, 3).value, 0);
+        EXPECT_EQ(cases[0].result.value, 7);
+        opens.get();
+    });
+}
+
+// The task leaves the queue, ends and is queued again beside the select: what it says is of the run
+// that was under way, or that this is gone. Nothing is lost, and nobody waits for ever.
+TEST(pool, a_select_beside_tasks_that_come_and_go)
+{
+    ma::thread_pool pool(2);
+    std::atomic<int> value{0};
+    auto t = made_for_pool(value);
+    auto *const task = t.native_handle();
+    ASSERT_EQ(monad_async_pool_submit(pool.native_handle(), task).error, 0);
+    std::atomic<bool> stop{false};
+    std::thread again([&] {
+        while (!stop) {
+            ++value;
+            (void)monad_async_pool_submit(pool.native_handle(), task);
+            if (value % 7 == 0) {
+                (void)monad_async_task_cancel(nullptr, task);
+            }
+        }
+    });
+    ma::executor ex;
+    run_task(ex, [&] {
+        auto *const self = ma::this_task::current();
+        int joined = 0;
+        for (int i = 0; i != 3000; ++i) {
+            monad_async_select_case cases[] = {
+                monad_async_case_join(task), monad_async_case_timeout(i % 5 == 0 ? 20'000 : UINT64_MAX)};
+            auto const r = monad_async_select(self, cases, 2);
+            ASSERT_EQ(r.error, 0);
+            if (r.value == 0) {
+                int const error = cases[0].result.error;
+                EXPECT_TRUE(error == 0 || error == ECANCELED || error == ESRCH) << error;
+                ++joined;
+            }
+        }
+        EXPECT_GT(joined, 2000);
+    });
+    stop = true;
+    again.join();
+    pool.wait();
+}
+
 TEST(pool, a_worker_can_be_launched_on_directly)
 {
     ma::thread_pool pool(2);

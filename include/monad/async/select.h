@@ -8,6 +8,9 @@
  *  that did not keeps its element. An operation that did not win stays as it is, in flight or with
  *  a completion: no byte is lost, as `monad_async_op_wait` or another select takes it.
  *
+ *  A joined task may still wait in the queue of a pool. When it leaves the queue, all cases are
+ *  looked at anew, and the caller goes to the end of the queues of channels that it waits in.
+ *
  *  Of several that can happen at once the one with the lowest `priority` does; among those the
  *  first.
  *
@@ -153,7 +156,6 @@ static inline monad_async_select_case monad_async_case_timeout(uint64_t timeout_
  *  @retval EINVAL NULL, no case or too many, an unknown kind, a task that was never attached, an
  *  operation of another task, a join or an operation of a thread; nothing happened
  *  @retval ENOENT an operation that is not in flight
- *  @retval EBUSY a join of a task that waits in the queue of a pool
  *  @retval EDEADLK a join of the caller; NULL for the task inside a task
  *  @retval ECANCELED, ETIME interrupted by a cancel or a scope: nothing happened
  *  @retval EPERM not the running task, another thread, or a local channel of another executor */
