@@ -2,6 +2,7 @@
 
 use core::cell::Cell;
 use core::sync::atomic::{AtomicUsize, Ordering};
+use std::io::Write;
 
 use super::side::Side;
 use super::waiters::{Node, Waiters, Woken};
@@ -9,6 +10,7 @@ use crate::error::{Errno, Res};
 use crate::executor::grant::{Caller, Wait};
 use crate::executor::mailbox::Mailbox;
 use crate::task::header::TaskRef;
+use crate::task::named::Named;
 use crate::uring::kernel::Kernel;
 
 const EPERM: Errno = Errno(libc::EPERM);
@@ -222,10 +224,12 @@ const _: () = assert!(OWNER_AT == core::mem::offset_of!(Mutex<super::Local>, own
 fn report(chain: &[TaskRef]) {
     for (i, task) in chain.iter().enumerate() {
         let next = chain[(i + 1) % chain.len()];
-        eprintln!(
-            "monad_async: task {:#x} waits for a mutex that task {:#x} holds",
-            task.addr(),
-            next.addr()
+        // Nobody may listen.
+        let _ = writeln!(
+            std::io::stderr(),
+            "monad_async: {} waits for a mutex that {} holds",
+            Named(*task),
+            Named(next)
         );
     }
 }

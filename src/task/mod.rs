@@ -11,6 +11,8 @@ pub mod header;
 pub mod latch;
 #[cfg(not(loom))]
 pub mod list;
+#[cfg(not(loom))]
+pub mod named;
 pub mod permit;
 pub mod queued;
 pub mod requests;

@@ -89,10 +89,13 @@ TEST(Sync, a_cycle_of_locks_is_refused_and_its_tasks_are_named)
         said = testing::internal::GetCapturedStderr();
         return monad_async_mutex_unlock(self, &third);
     });
+    ASSERT_EQ(monad_async_task_set_name(b, "the second").error, 0);
     for (auto *task : {&a, &b, &c}) {
         task->attach(ex);
     }
     ex.finish();
+    EXPECT_NE(said.find(" \"the second\" waits for a mutex that task "), std::string::npos) << said;
+    EXPECT_NE(said.find(" \"the second\" holds\n"), std::string::npos) << said;
     for (monad_async_task task : {monad_async_task(a), monad_async_task(b), monad_async_task(c)}) {
         char name[32];
         snprintf(name, sizeof name, "%#zx", reinterpret_cast<size_t>(task));

@@ -1,6 +1,7 @@
 // Making, running, waking, moving executors.
 #include "support.hpp"
 
+#include <algorithm>
 #include <string>
 #include <thread>
 #include <type_traits>
@@ -142,6 +143,48 @@ TEST(Executor, moving_keeps_tasks_and_handles)
     EXPECT_EQ(errno_thrown_by([&] { a.run(); }), EINVAL); // NOLINT(bugprone-use-after-move)
     EXPECT_FALSE(a.has_work());
     EXPECT_EQ(a.config(), "");
+}
+
+// The same by the C API's attribute, which the option fills in.
+TEST(Executor, a_share_lets_a_low_task_run_beside_high_ones)
+{
+    auto const items = [](std::uint32_t share) {
+        auto options = ma::executor_options::compute_only();
+        options.share[2] = share;
+        ma::executor ex(options);
+        std::string text;
+        auto const writes = [&text](char letter) {
+            return [&text, letter] {
+                for (int i = 0; i != 12; ++i) {
+                    text += letter;
+                    ma::this_task::yield();
+                }
+            };
+        };
+        ma::task_options high, low;
+        high.priority = ma::priority::high;
+        low.priority = ma::priority::low;
+        ma::task first(high), second(low);
+        first.attach(ex, writes('h'));
+        second.attach(ex, writes('l'));
+        ex.run_until_idle();
+        return text;
+    };
+    EXPECT_EQ(items(0), std::string(12, 'h') + std::string(12, 'l'));
+    auto const shared = items(4).substr(0, 12);
+    for (std::size_t i = 0; i + 4 <= shared.size(); ++i) {
+        EXPECT_NE(shared.substr(i, 4).find('l'), std::string::npos) << shared << ", from " << i;
+    }
+    EXPECT_GE(std::count(shared.begin(), shared.end(), 'h'), 8) << shared;
+
+    monad_async_executor_attr attr = {};
+    attr.share[0] = attr.share[1] = attr.share[2] = 2; // Three halves.
+    monad_async_executor ex = nullptr;
+    EXPECT_EQ(monad_async_executor_create(&ex, &attr).error, EINVAL);
+    EXPECT_NE(std::string(monad_async_last_create_error()).find("share"), std::string::npos);
+    attr.share[0] = 0;
+    ASSERT_EQ(monad_async_executor_create(&ex, &attr).error, 0);
+    EXPECT_EQ(monad_async_executor_destroy(ex).error, 0);
 }
 
 TEST(Executor, several_on_one_thread)

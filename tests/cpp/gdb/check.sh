@@ -3,7 +3,7 @@
 # Runs gdb on states.cpp and compares what its commands print. Writes to a temporary directory only.
 set -u
 case=$1 static=$2 shared=$3 library=$4
-script=$(cd "$(dirname "$0")/../../gdb" && pwd)/monad-async-gdb.py
+script=$(cd "$(dirname "$0")/../../../gdb" && pwd)/monad-async-gdb.py
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 out=$work/out
@@ -84,12 +84,14 @@ I/O: READ.*|code_late
 I/O: READ, waits for a submission entry|code_late
 I/O: READ, waits for a submission entry|code_late
 running|code_stopping
+running|code_holding
+queued in a pool|code_queued
 END
-    expect list '^16 tasks$'
-    # Priorities; two executors; ticks; used stack below that of the whole.
+    expect list '^18 tasks$'
+    # Priorities; three executors; ticks; used stack below that of the whole.
     expect list '^ *6  0x[0-9a-f]+  h/n ' && expect list '^ *8  0x[0-9a-f]+  n/h '
-    [ "$(section list | awk '$4 ~ /^0x/ { print $4 }' | sort -u | wc -l)" = 2 ] ||
-        fail 'list: not two executors'
+    [ "$(section list | awk '$4 ~ /^0x/ { print $4 }' | sort -u | wc -l)" = 3 ] ||
+        fail 'list: not three executors'
     section list | awk '$1 == 1 { split($6, used, "/") } $1 == 1 && $5 > 0 && used[1] > 200 &&
         used[1] < 16384 { ok = 1 } END { exit !ok }' || fail 'list: ticks or stack of task 1'
 }

@@ -26,12 +26,12 @@ namespace {
 
 enum : std::size_t {
     never, exited, pending, yielding, sleeping, forever, reading, joining, joining_remote, remote,
-    nested, late_1, late_2, late_3, late_4, stopping, count
+    nested, late_1, late_2, late_3, late_4, stopping, holding, queued, count
 };
 task tasks[count];
 monad_async_executor here;
 int pipe_fds[2];
-bool stopped;
+bool stopped, held;
 char byte;
 
 void check(result r)
@@ -51,6 +51,17 @@ result read_pipe(task self)
     sqe.len = 1;
     return monad_async_task_io(self, &sqe);
 }
+
+// Keeps the one worker of a pool.
+result code_holding(task self)
+{
+    __atomic_store_n(&held, true, __ATOMIC_RELEASE);
+    for (;;) {
+        pause();
+        depth = self == nullptr;
+    }
+}
+result code_queued(task) { return monad_async_result{}; }
 
 result code_never(task) { return monad_async_result{}; }
 result code_exited(task) { return monad_async_result{}; }
@@ -98,6 +109,7 @@ struct at {
     {reading, code_reading}, {joining, code_joining}, {joining_remote, code_joining_remote},
     {remote, code_remote}, {late_1, code_late}, {late_2, code_late}, {late_3, code_late},
     {late_4, code_late}, {stopping, code_stopping},
+    {holding, code_holding}, {queued, code_queued},
 };
 
 monad_async_executor make_executor(unsigned entries)
@@ -160,6 +172,15 @@ int main()
     while (!__atomic_load_n(&tasks[remote]->is_suspended_awaiting, __ATOMIC_ACQUIRE)) {
         std::this_thread::yield();
     }
+    monad_async_pool_attr pool_attr{};
+    pool_attr.workers = 1;
+    monad_async_pool pool;
+    check(monad_async_pool_create(&pool, &pool_attr));
+    check(monad_async_pool_submit(pool, tasks[holding]));
+    while (!__atomic_load_n(&held, __ATOMIC_ACQUIRE)) {
+        std::this_thread::yield();
+    }
+    check(monad_async_pool_submit(pool, tasks[queued]));
     for (auto const which : {exited, yielding, sleeping, forever, reading, joining, joining_remote,
              late_1, late_2, late_3, late_4, stopping}) {
         check(monad_async_task_attach(here, tasks[which]));
