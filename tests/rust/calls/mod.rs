@@ -6,6 +6,7 @@
 //!
 //! Task bodies never panic, as that would end the process: they note what is wrong.
 
+mod elsewhere;
 mod rooms;
 
 use monad_async::capi::{executor as cx, task as ct, ExecutorPtr};
@@ -30,6 +31,7 @@ struct World {
     running: Cell<(ExecutorPtr, TaskPtr)>,
     pipe: [i32; 2],
     rooms: rooms::Rooms,
+    elsewhere: elsewhere::Elsewhere,
     log: RefCell<Vec<String>>,
     wrong: Cell<bool>,
 }
@@ -47,6 +49,7 @@ pub fn replay(bytes: &[u8]) -> Result<usize, String> {
         running: Cell::new((null_mut(), null())),
         pipe,
         rooms: rooms::Rooms::new(),
+        elsewhere: Default::default(),
         log: RefCell::default(),
         wrong: Cell::new(false),
     };
@@ -112,7 +115,8 @@ impl World {
                 + head.tasks_running.get()
                 + head.tasks_suspended.get();
             let attached = self.attached_to(ex);
-            if counted != attached {
+            let least = attached - self.elsewhere.posted_to(ex);
+            if !(least..=attached).contains(&counted) {
                 self.log.borrow_mut().push(format!("{counted} counted, {attached} attached"));
                 self.wrong.set(true);
             }
@@ -122,7 +126,7 @@ impl World {
     /// One call, of `me`'s body or, null, from outside.
     fn step(&self, me: TaskPtr) {
         self.running.set((Self::home(me).cast(), me));
-        let (what, a, b) = (self.byte() % 29, self.byte(), self.byte());
+        let (what, a, b) = (self.byte() % 35, self.byte(), self.byte());
         let (ex, task) = (self.executors[a % EXECUTORS].get(), self.tasks[b % TASKS].get());
         // Mostly the caller's own task where only that makes sense.
         let this = if a % 8 == 7 || me.is_null() { task } else { me };
@@ -154,6 +158,9 @@ impl World {
                     _ => 0,
                 };
                 self.said("attach", r, &[want]);
+                if r.error == 0 {
+                    self.elsewhere.attached(task);
+                }
             }
             6 | 7 => self.run(ex, b),
             8 => {
@@ -212,6 +219,9 @@ impl World {
                     _ => libc::ENOENT,
                 };
                 self.said("cancel", r, &[want]);
+                if r.error == 0 {
+                    self.elsewhere.canceled(task);
+                }
             }
             14 if a & 64 == 0 => {
                 let (cpu, io) = ((a % 5) as u8, (b % 4) as u8);
@@ -233,7 +243,8 @@ impl World {
                     self.tasks[b % TASKS].set(null());
                 }
             }
-            16.. => self.step_in_rooms(what - 16, a, b, me, this),
+            16..29 => self.step_in_rooms(what - 16, a, b, me, this),
+            29.. => self.step_elsewhere(what - 29, a, b),
             _ if b % 4 == 0 => self.destroy_executor(a),
             _ => {
                 // SAFETY: as said above.
@@ -291,8 +302,17 @@ impl World {
         let nsec = if b & 64 == 0 { 20_000 * i64::from(b & 1 != 0) } else { -1 };
         let timeout = libc::timespec { tv_sec: 0, tv_nsec: nsec };
         let most = [0, 1, 3, usize::MAX][b / 2 % 4];
+        let posted = self.elsewhere.posted.take();
         // SAFETY: null or not destroyed; the timeout lives here.
         let r = unsafe { cx::monad_async_executor_run(ex, most, &timeout) };
+        // What it was sent before has arrived.
+        let looked = !inside && [0, libc::ETIME].contains(&r.error);
+        let mut posted_now = self.elsewhere.posted.borrow_mut();
+        for task in posted.into_iter().filter(|&t| !looked || Self::home(t) != ex.cast()) {
+            posted_now.retain(|&other| other != task);
+            posted_now.push(task);
+        }
+        drop(posted_now);
         let want: &[i32] = match (ex.is_null() || nsec < 0, inside) {
             (true, true) => &[libc::EINVAL, libc::EDEADLK],
             (true, false) => &[libc::EINVAL],
@@ -309,6 +329,9 @@ impl World {
         let place = &self.executors[a % EXECUTORS];
         let ex = place.get();
         let busy = self.attached_to(ex) != 0;
+        // Those that were cancelled before they began are over once it has looked at its mail.
+        let mut tasks = self.tasks.iter().map(Cell::get);
+        let may_be_over = tasks.all(|t| Self::home(t) != ex.cast() || self.elsewhere.is_asked(t));
         // SAFETY: null or not destroyed.
         let r = unsafe { cx::monad_async_executor_destroy(ex) };
         let want = match (ex.is_null(), ex == self.running.get().0, busy) {
@@ -317,9 +340,11 @@ impl World {
             (.., true) => libc::EBUSY,
             _ => 0,
         };
-        self.said("destroy executor", r, &[want]);
+        let or = if want == libc::EBUSY && may_be_over { 0 } else { want };
+        self.said("destroy executor", r, &[want, or]);
         if r.error == 0 {
             place.set(null_mut());
+            self.elsewhere.gone(ex);
         }
     }
 
@@ -356,6 +381,7 @@ impl World {
             // SAFETY: as above.
             self.said("last destroy", unsafe { cx::monad_async_executor_destroy(ex) }, &[0]);
         }
+        self.elsewhere.end();
     }
 }
 
