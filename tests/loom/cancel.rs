@@ -296,7 +296,7 @@ fn another_owner_meets_the_mark() {
         None
     }
     check_both_ways(
-        3,
+        2,
         both_full,
         |w| w.suspend_until_cancelled(A, 1),
         &[World::cancel_remote, other],

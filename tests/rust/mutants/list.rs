@@ -104,6 +104,42 @@ pub const LOOP: &[Mutant] = &[
         wrong: "false",
     },
     Mutant {
+        bug: "one look takes in what two should",
+        file: "src/executor/budget.rs",
+        right: "Budget { left: BUDGET, begun, ticks: self.look_ticks }",
+        wrong: "Budget { left: 2 * BUDGET, begun, ticks: self.look_ticks }",
+    },
+    Mutant {
+        bug: "a budget that is used up is as one that nobody has touched",
+        file: "src/executor/budget.rs",
+        right: "self.left == 0 || self.ticks != u64::MAX && late()",
+        wrong: "self.ticks != u64::MAX && late()",
+    },
+    Mutant {
+        bug: "what a look has left of the mail is forgotten",
+        file: "src/executor/remote.rs",
+        right: "self.mail_taken.set(!is_over)",
+        wrong: "self.mail_taken.set(!self.walk.get().is_over())",
+    },
+    Mutant {
+        bug: "what a look has left of those that are marked is forgotten",
+        file: "src/executor/remote.rs",
+        right: "turning.is_empty() && self.walk.get().is_over()",
+        wrong: "turning.is_empty()",
+    },
+    Mutant {
+        bug: "a time-out is told while mail is left over",
+        file: "src/executor/run.rs",
+        right: "if left_over { Ok(false) } else { Err(Errno(libc::ETIME)) }",
+        wrong: "Err(Errno(libc::ETIME))",
+    },
+    Mutant {
+        bug: "the executor sleeps on mail that it has begun to read",
+        file: "src/executor/run.rs",
+        right: "self.reactor.could_submit() || self.mail_taken.get() || self.has_woken_joins()",
+        wrong: "self.reactor.could_submit() || self.has_woken_joins()",
+    },
+    Mutant {
         bug: "the mail is looked at only when nothing is ready",
         file: "src/executor/run.rs",
         right: "self.has_mail_left()",

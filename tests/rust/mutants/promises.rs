@@ -23,5 +23,6 @@ pub const PROMISES: &[(&str, &[&str])] = &[
     ("whatever way run is left, nothing is unsubmitted", &["run leaves operations"]),
     ("a record tells the outcome with its flags", &["record 0 of task", "record 1 of task"]),
     ("completions are taken in their order", &["is given"]),
+    ("one look takes in so many of each, and nothing is left over", &["a crowd"]),
     ("every call in a scope returns what the rules say", &["predicted"]),
 ];

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::crowd;
 use crate::program::Program;
 use crate::world::World;
 
@@ -50,6 +51,9 @@ fn drop_text(drops: &BTreeSet<usize>) -> String {
 /// In a process of its own: plays the program SIM_SEED, without the pieces SIM_DROP.
 pub fn play_one(seed: u64) {
     limit_cpu_s(20);
+    if crowd::is_one(seed) {
+        return crowd::play(seed);
+    }
     let mut program = Program::new(seed);
     for d in drops() {
         program.drop_piece(d);
@@ -79,7 +83,10 @@ pub fn play_range(from: u64, count: u64, status: &str) {
     let world = World::make();
     for seed in from..from + count {
         seed_now.store(seed, Ordering::Relaxed);
-        world.play(Program::new(seed), false);
+        match crowd::is_one(seed) {
+            true => crowd::play(seed),
+            false => world.play(Program::new(seed), false),
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 mod body;
 mod calls;
 mod comings;
+mod crowd;
 mod draw;
 mod driver;
 mod hunt;
