@@ -98,7 +98,7 @@ impl Kernel for CrowdKernel {
         self.0.clock_ns.get()
     }
     fn waker(&self) -> Waker {
-        Waker { eventfd: -1 }
+        Waker::of_eventfd(-1)
     }
 }
 
