@@ -1,8 +1,10 @@
 // What calls on files cost next to raw io_uring in C doing the same, in one process, in turns:
 // processor time of the thread. The best of the rounds counts, as only others can make one slower.
 //
-// Reads: 4 KiB of a cached file at random offsets, 64 in flight. Writes: 4 KiB to a cached file by
-// 64 tasks, ordered beside unordered, wall time, as some file systems write by kernel threads.
+// Reads: 4 KiB of a cached file at random offsets, 64 in flight; and the same into registered
+// buffers by a registered file. Writes: 4 KiB to a cached file by 64 tasks, ordered beside unordered,
+// each behind the one before or at random offsets; wall time, as some file systems write by kernel
+// threads.
 
 #include <monad/async.hpp>
 
@@ -69,9 +71,9 @@ int temporary(char const *directory)
     return fd;
 }
 
-void raw_reads(int fd)
+io_uring *raw_ring(int fd)
 {
-    static io_uring *const ring = [] {
+    static io_uring *const ring = [fd] {
         static io_uring made;
         io_uring_params p = {};
         p.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN;
@@ -79,14 +81,34 @@ void raw_reads(int fd)
             die("io_uring_queue_init_params");
         }
         io_uring_register_ring_fd(&made);
+        std::array<iovec, in_flight> pieces;
+        for (unsigned slot = 0; slot < in_flight; ++slot) {
+            pieces[slot] = {room() + slot * block, block};
+        }
+        if (io_uring_register_buffers(&made, pieces.data(), in_flight) != 0 ||
+            io_uring_register_files(&made, &fd, 1) != 0) {
+            die("io_uring_register");
+        }
         return &made;
     }();
+    return ring;
+}
+
+void raw_reads(int fd, bool fixed)
+{
+    auto *const ring = raw_ring(fd);
     random_offsets at;
     unsigned begun = 0, done = 0;
     auto const begin = [&](unsigned slot) {
         auto *const sqe = io_uring_get_sqe(ring);
-        io_uring_prep_read(sqe, fd, room() + slot * block, block,
-                           static_cast<std::uint64_t>(at.next()));
+        auto *const to = room() + slot * block;
+        auto const offset = static_cast<std::uint64_t>(at.next());
+        if (fixed) {
+            io_uring_prep_read_fixed(sqe, 0, to, block, offset, static_cast<int>(slot));
+            io_uring_sqe_set_flags(sqe, IOSQE_FIXED_FILE);
+        } else {
+            io_uring_prep_read(sqe, fd, to, block, offset);
+        }
         io_uring_sqe_set_data64(sqe, slot);
         ++begun;
     };
@@ -132,6 +154,39 @@ void by_tasks(ma::executor &ex, int fd)
     ex.run_until_idle();
 }
 
+// Into registered buffers, by a direct descriptor.
+void by_tasks_fixed(ma::executor &ex, int fd)
+{
+    static std::vector<ma::task> tasks(in_flight);
+    static monad_async_file file = {-1, 0};
+    static ma::buffer_set set(ex, in_flight, block);
+    if (file.fd < 0) {
+        tasks[0].attach(ex, [fd] {
+            ma::open_options options;
+            options.flags = MONAD_ASYNC_FILE_DIRECT;
+            file = ma::file("/proc/self/fd/" + std::to_string(fd), O_RDONLY, options).release();
+        });
+        ex.run_until_idle();
+        tasks[0].get();
+    }
+    random_offsets at;
+    for (auto &task : tasks) {
+        task.attach(ex, [&at] {
+            auto *const self = monad_async_task_current();
+            auto const buffer = set.claim();
+            auto const *const native = buffer.native_handle();
+            for (unsigned i = 0; i < reads / in_flight; ++i) {
+                auto const r =
+                    monad_async_file_read_fixed(self, file, native, 0, block, at.next());
+                if (r.value != block) {
+                    die("monad_async_file_read_fixed");
+                }
+            }
+        });
+    }
+    ex.run_until_idle();
+}
+
 void by_operations(ma::executor &ex, int fd)
 {
     static ma::task task;
@@ -163,7 +218,7 @@ void by_operations(ma::executor &ex, int fd)
     ex.run_until_idle();
 }
 
-void write_by_tasks(ma::executor &ex, int fd, bool ordered)
+void write_by_tasks(ma::executor &ex, int fd, bool ordered, bool at_random)
 {
     static std::vector<ma::task> tasks(in_flight);
     auto file = monad_async_file_adopt(fd);
@@ -174,11 +229,13 @@ void write_by_tasks(ma::executor &ex, int fd, bool ordered)
         ex.run_until_idle();
     }
     std::size_t next = 0;
+    random_offsets random;
     for (auto &task : tasks) {
-        task.attach(ex, [&next, file] {
+        task.attach(ex, [&next, &random, at_random, file] {
             auto *const self = monad_async_task_current();
             for (unsigned i = 0; i < writes / in_flight; ++i) {
-                auto const at = static_cast<std::int64_t>(next++ % blocks * block);
+                auto const at = at_random ? random.next()
+                                          : static_cast<std::int64_t>(next++ % blocks * block);
                 if (monad_async_file_write(self, file, room(), block, at).value != block) {
                     die("monad_async_file_write");
                 }
@@ -216,21 +273,33 @@ int main(int argc, char **argv)
     char const *const directory = argc > 1 ? argv[1] : "/tmp";
     int const fd = temporary(directory), written = temporary(directory),
               in_memory = temporary("/dev/shm");
-    ma::executor ex;
+    ma::executor_options options;
+    options.direct_descriptors = 1;
+    ma::executor ex(options);
     std::printf("the last column: the rate as a part of the first line's\n\n");
     std::vector<measured> all = {
-        {"read 4 KiB, raw ring", [&] { raw_reads(fd); }},
+        {"read 4 KiB, raw ring", [&] { raw_reads(fd, false); }},
         {"... 64 tasks", [&] { by_tasks(ex, fd); }},
         {"... one task, op_begin and wait_any", [&] { by_operations(ex, fd); }},
     };
     measure(all, CLOCK_THREAD_CPUTIME_ID, reads);
+    std::printf("\n");
+    all = {
+        {"... raw ring, registered file and buffers", [&] { raw_reads(fd, true); }},
+        {"... 64 tasks, the same", [&] { by_tasks_fixed(ex, fd); }},
+    };
+    measure(all, CLOCK_THREAD_CPUTIME_ID, reads);
     for (int const to : {written, in_memory}) {
         std::printf("\n");
-        all = {
-            {to == written ? "write 4 KiB, unordered, a disk's file" : "... tmpfs, unordered",
-             [&] { write_by_tasks(ex, to, false); }},
-            {"... ordered", [&] { write_by_tasks(ex, to, true); }},
-        };
-        measure(all, CLOCK_MONOTONIC, writes);
+        for (bool const at_random : {false, true}) {
+            std::string const name =
+                std::string(to == written ? "write 4 KiB, a disk's file" : "... tmpfs") +
+                (at_random ? ", at random" : ", one behind the other");
+            all = {
+                {name.c_str(), [&] { write_by_tasks(ex, to, false, at_random); }},
+                {"... ordered", [&] { write_by_tasks(ex, to, true, at_random); }},
+            };
+            measure(all, CLOCK_MONOTONIC, writes);
+        }
     }
 }

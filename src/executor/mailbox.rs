@@ -41,6 +41,8 @@ pub mod kind {
     pub const UNPARK: usize = 5;
     /// `grant::Wait::link`: the same.
     pub const GRANT: usize = 6;
+    /// `reactor::batch::Batch::link`: its writes are done, as far as they are.
+    pub const BATCH: usize = 7;
 }
 
 /// What became of a message about a run.

@@ -1,11 +1,14 @@
 //! Ordered writes: what a task does with its row. OWNER'S THREAD. How rows work: `reactor::rows`.
 
 use core::mem::MaybeUninit;
+use core::ptr::NonNull;
 
 use super::head::add;
 use super::scope::{NEVER_NS, SHIELD};
 use super::Executor;
 use crate::error::{Errno, RawResult, Res};
+use crate::intrusive::Link;
+use crate::reactor::batch::{Batch, Worker};
 use crate::reactor::operation::{bit, Op};
 use crate::reactor::rows::{self, Broken, Row};
 use crate::sys::file;
@@ -24,10 +27,32 @@ pub struct Ordered {
 }
 
 impl<K: Kernel> Executor<K> {
-    /// EXPENSIVE. From here on writes to that handle may be ordered.
-    pub fn open_row(&self, fd: i32, direct: bool) -> Res<u16> {
+    /// EXPENSIVE. From here on writes to that handle may be ordered. `worker` performs rows of a
+    /// regular file that is not written past the kernel's memory.
+    pub fn open_row(
+        &self,
+        fd: i32,
+        direct: bool,
+        worker: impl FnOnce() -> Res<Box<dyn Worker>>,
+    ) -> Res<u16> {
         let merges = !direct && file::is_regular(fd);
-        self.reactor.rows.open(fd, direct, merges)
+        let worker = if merges && file::is_buffered(fd) { Some(worker()?) } else { None };
+        self.reactor.rows.open(fd, direct, merges, worker)
+    }
+
+    /// BATCH has arrived.
+    ///
+    /// # Safety
+    /// `link` is that of a batch of ours.
+    #[cold]
+    #[inline(never)]
+    pub(super) unsafe fn batch_is_back(&self, link: NonNull<Link>) {
+        // SAFETY: the caller's.
+        self.reactor.batch_is_back(unsafe { Batch::from_link(link) });
+        let now = self.stamp();
+        while let Some(record) = self.reactor.pop_ended() {
+            self.record_completed(record, true, now);
+        }
     }
 
     fn row(&self, file: Ordered) -> Res<&Row> {

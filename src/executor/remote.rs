@@ -239,6 +239,7 @@ impl<K: Kernel> Executor<K> {
                 kind::UNJOINED => self.join_answered(JoinRecord::from_unlink(link)),
                 kind::UNPARK => self.unparked(ParkRecord::task_of(link)),
                 kind::GRANT => self.grant_arrived(link),
+                kind::BATCH => self.batch_is_back(link),
                 _ => debug_assert!(false, "no such message"),
             }
         }

@@ -1,18 +1,87 @@
 //! The calls on ordered files: writes, one after the other.
 
+use core::cell::Cell;
 use core::ffi::c_void;
+use core::mem::offset_of;
+use core::ptr::NonNull;
 
 use super::call::{Call, BYTES_MAX, DIRECT};
 use super::file::{behind, File, Parts};
 use crate::error::{Errno, RawResult, Res};
+use crate::executor::mailbox::{kind, Mailbox};
 use crate::executor::ordered::Ordered;
 use crate::executor::Executor;
+use crate::pool::helpers::{Job, Kind, ROWS};
+use crate::reactor::batch::{Batch, Worker};
 use crate::reactor::rows::{self, Broken};
+use crate::sys::alloc;
+use crate::task::header::NORMAL;
 use crate::uring::kernel::{op, Kernel};
 
 /// Of a file's flags: it is ordered, and the lower half is the number of its row.
 pub const ORDERED: u32 = 1 << 30;
 const ROW: u32 = 0xffff;
+
+/// Has the rows of one file performed by helper threads.
+#[repr(C)]
+struct Helper {
+    job: Job,
+    batch: Cell<Option<NonNull<Batch>>>,
+    home: &'static Mailbox,
+}
+
+const _: () = assert!(offset_of!(Helper, job) == 0);
+
+static KIND: Kind = Kind { begins: |_| true, runs, fails };
+
+/// # Safety
+/// `job` is that of a helper whose batch is out.
+unsafe fn back(job: NonNull<Job>, f: impl FnOnce(&Batch)) {
+    // SAFETY: the row stays while its batch is out, and so does this.
+    let helper = unsafe { job.cast::<Helper>().as_ref() };
+    let (home, batch) = (helper.home, helper.batch.get().expect("there is one while it is out"));
+    // SAFETY: as above; the link is in no list. Its executor has the records' tasks attached. Our
+    // last touch.
+    unsafe {
+        f(batch.as_ref());
+        let posted = home.post_pinned(batch.cast(), kind::BATCH);
+        debug_assert!(posted, "its executor waits for it");
+    }
+}
+
+/// # Safety
+/// As `back`.
+unsafe fn runs(job: NonNull<Job>) -> bool {
+    // SAFETY: the caller's; it is out, and this its thread.
+    unsafe { back(job, |batch| batch.perform()) };
+    true
+}
+
+/// # Safety
+/// As `back`.
+unsafe fn fails(job: NonNull<Job>, _: Errno) {
+    // SAFETY: the caller's.
+    unsafe { back(job, Batch::refuse) };
+}
+
+impl Helper {
+    fn new(home: &'static Mailbox) -> Self {
+        Self { job: Job::new(&KIND), batch: Cell::new(None), home }
+    }
+}
+
+impl Worker for Helper {
+    unsafe fn submit(&self, batch: NonNull<Batch>) {
+        self.batch.set(Some(batch));
+        let job = NonNull::from(self).cast();
+        // SAFETY: the caller's: it stays until the batch is back.
+        unsafe {
+            if let Err(e) = ROWS.submit(job, NORMAL) {
+                fails(job, e);
+            }
+        }
+    }
+}
 
 /// Flags that a file may have.
 pub fn are_flags(flags: u32) -> bool {
@@ -25,7 +94,8 @@ pub fn order<K: Kernel>(ex: &Executor<K>, file: File) -> Res<File> {
     if file.flags & ORDERED != 0 {
         return Err(Errno(libc::EINVAL));
     }
-    let row = ex.open_row(file.fd, file.flags & DIRECT != 0)?;
+    let worker = || Ok(alloc::try_box(Helper::new(ex.mailbox()))? as Box<dyn Worker>);
+    let row = ex.open_row(file.fd, file.flags & DIRECT != 0, worker)?;
     Ok(File { fd: file.fd, flags: file.flags | ORDERED | u32::from(row) })
 }
 

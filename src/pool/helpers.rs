@@ -35,7 +35,7 @@ pub const HELPERS_MAX: u32 = 64;
 const IDLE_NS: u64 = 5_000_000_000;
 
 /// What helpers do with a job. All are called once at most; `begins` under the lock.
-pub(super) struct Kind {
+pub(crate) struct Kind {
     /// False: nobody wants it any more, and it may be gone once the lock is open.
     pub begins: unsafe fn(NonNull<Job>) -> bool,
     /// Of one that has begun. False: it forked, and this is the child.
@@ -46,7 +46,7 @@ pub(super) struct Kind {
 
 /// The first field of what is to run.
 #[repr(C)]
-pub(super) struct Job {
+pub(crate) struct Job {
     link: Link,
     is_queued: Cell<bool>,
     kind: &'static Kind,
@@ -79,7 +79,7 @@ struct State {
 // SAFETY: the lists are touched under the lock alone, and their entries stay until they are out.
 unsafe impl Send for State {}
 
-pub(super) struct Helpers {
+pub(crate) struct Helpers {
     state: ForkLock<State>,
     name: &'static CStr,
 }
@@ -88,19 +88,23 @@ pub(super) struct Helpers {
 pub(super) static WORK: Helpers = Helpers::new(c"blocking");
 /// For name services: a slow one does not keep the others waiting.
 pub(super) static NAMES: Helpers = Helpers::new(c"resolve");
+/// For rows of ordered writes, which are to go on whatever else blocks.
+pub(crate) static ROWS: Helpers = Helpers::new(c"ordered");
 
 extern "C" fn before_fork() {
     WORK.state.hold();
     NAMES.state.hold();
+    ROWS.state.hold();
 }
 
 extern "C" fn in_parent() {
     WORK.state.let_go(|_| {});
     NAMES.state.let_go(|_| {});
+    ROWS.state.let_go(|_| {});
 }
 
 extern "C" fn in_child() {
-    for helpers in [&WORK, &NAMES] {
+    for helpers in [&WORK, &NAMES, &ROWS] {
         helpers.state.let_go(|state| {
             state.jobs = [Fifo::new(), Fifo::new(), Fifo::new()];
             state.idle = None;

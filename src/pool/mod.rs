@@ -1,6 +1,6 @@
 //! Threads of the library's own, for what must not run on an executor's.
 
 pub mod blocking;
-mod helpers;
+pub(crate) mod helpers;
 pub mod resolve;
 pub mod workers;

@@ -25,6 +25,7 @@
 //! followed (`stack::headers`), and the task there must wait for just this; a record's is sealed
 //! with a number that only this reactor knows. Numbers that people choose have no seal.
 
+pub mod batch;
 pub mod buffers;
 mod cancel;
 mod closing;

@@ -16,7 +16,8 @@
 //!    begun until the one that failed was taken by its task, which is then the first to know.
 //! 4. Writes that go on where the one before ends are one entry, a vectored one, where the file is
 //!    a regular one: links cost a switch between this thread and one of the kernel's for each write
-//!    that may not be done at once.
+//!    that may not be done at once. Where they do not go on so, a thread that may block performs
+//!    them, if the file has one: see `batch`.
 //! 5. Links end at the border of what one call of the kernel submits. It takes all that is offered,
 //!    unless it has no memory for a request; kernels that stop at a bad entry get rows of one.
 
@@ -25,6 +26,7 @@ use core::ptr::{self, NonNull};
 
 pub use super::ordered::{is_marked, name, named_by};
 
+use super::batch::{Elsewhere, Worker};
 use super::closing::handle;
 use super::operation::{bit, is_not_performed, Op, State, KEPT_FROM, RETRIES_MAX};
 use super::ordered::{part_of, rest, wanted, BYTES_MAX, NO_PART};
@@ -36,7 +38,7 @@ use crate::uring::abi::sqe as flag;
 use crate::uring::kernel::{op, Kernel, Sqe};
 
 /// The longest row, so that what others wait for is not behind thousands.
-const LENGTH_MAX: u32 = 64;
+pub(super) const LENGTH_MAX: u32 = 64;
 
 /// Why a row has ended.
 #[derive(Clone, Copy, Default)]
@@ -54,15 +56,17 @@ pub struct Row {
     link: Link,
     is_ready: Cell<bool>,
     handle: u64,
-    waiting: Fifo,
-    flying: Fifo,
-    /// Entries in the kernel; and how many records the first of them is of.
-    in_kernel: Cell<u32>,
-    merged: Cell<u32>,
+    pub(super) waiting: Fifo,
+    pub(super) flying: Fifo,
+    /// Entries in the kernel, or writes that are elsewhere; and how many records the first of them is of.
+    pub(super) in_kernel: Cell<u32>,
+    pub(super) merged: Cell<u32>,
     /// Of a merged entry. `None`: what is written has borders, as a message has.
     parts: Option<Box<[Cell<libc::iovec>; LENGTH_MAX as usize]>>,
+    /// Where a row is performed instead, if there is such a place.
+    pub(super) elsewhere: Option<Elsewhere>,
     /// The row in the kernel has been broken: what is not performed is no fault of its own.
-    breaks: Cell<bool>,
+    pub(super) breaks: Cell<bool>,
     is_closing: Cell<bool>,
     /// The write that has failed, until it is taken (rule 3).
     failed: Cell<*const Op>,
@@ -85,10 +89,17 @@ impl Rows {
         self.ready.is_empty()
     }
 
-    /// EXPENSIVE. `merges`: two writes may be done as one. ENFILE: there are too many; ENOMEM.
-    pub fn open(&self, fd: i32, direct: bool, merges: bool) -> Res<u16> {
+    /// EXPENSIVE. `merges`: two writes may be done as one. `worker`: see `batch`. ENFILE: there are
+    /// too many; ENOMEM.
+    pub fn open(
+        &self,
+        fd: i32,
+        direct: bool,
+        merges: bool,
+        worker: Option<Box<dyn Worker>>,
+    ) -> Res<u16> {
         let no_parts = || alloc::try_box([const { Cell::new(NO_PART) }; LENGTH_MAX as usize]);
-        let row = alloc::try_box(Row {
+        let mut row = alloc::try_box(Row {
             link: Link::new(),
             is_ready: Cell::new(false),
             handle: handle(fd, direct),
@@ -97,6 +108,7 @@ impl Rows {
             in_kernel: Cell::new(0),
             merged: Cell::new(1),
             parts: if merges { Some(no_parts()?) } else { None },
+            elsewhere: None,
             breaks: Cell::new(false),
             is_closing: Cell::new(false),
             failed: Cell::new(ptr::null()),
@@ -112,6 +124,9 @@ impl Rows {
             table.try_reserve(1).map_err(|_| Errno(libc::ENOMEM))?;
             table.push(None);
         }
+        if let Some(worker) = worker {
+            row.elsewhere = Some(Elsewhere::new(worker, number, fd)?);
+        }
         if let Some(old) = table[index].replace(row) {
             self.end_turn(&old);
         }
@@ -123,7 +138,7 @@ impl Rows {
         self.at(number).filter(|row| row.handle == handle(fd, direct) && !row.is_closing.get())
     }
 
-    fn at(&self, number: u16) -> Option<&Row> {
+    pub(super) fn at(&self, number: u16) -> Option<&Row> {
         let table = self.table.borrow();
         let row = ptr::from_ref(&**table.get(number as usize)?.as_ref()?);
         // SAFETY: in its box until `close`, which is for one that nobody refers to.
@@ -169,7 +184,7 @@ impl Row {
     }
 
     /// The record that is to be handed over next.
-    fn take_off(&self) -> Option<&Op> {
+    pub(super) fn take_off(&self) -> Option<&Op> {
         let link = self.waiting.pop_front()?;
         // SAFETY: records in flight are in there, by this link; out of it now.
         let record = unsafe {
@@ -275,10 +290,16 @@ impl<K: Kernel> Reactor<K> {
             // A part of a vectored one: the rest of it is to come before others.
             let is_part = wanted(&whole) > u64::from(done) + wanted(&sqe);
             if n == 1 && !is_part && row.merge(&mut sqe, ioprio) {
+                if self.goes_elsewhere(row) {
+                    return 0;
+                }
                 // SAFETY: promised to `begin`; the parts stay until the row is back.
                 let pushed = unsafe { self.kernel.try_push(&sqe, ioprio, self.sealed(record)) };
                 debug_assert!(pushed);
                 break;
+            }
+            if n == 1 && !is_part && self.goes_elsewhere(row) {
+                return 0;
             }
             let is_last = is_part || n == room || row.waiting.is_empty();
             if !is_last {
@@ -412,7 +433,7 @@ impl<K: Kernel> Reactor<K> {
     }
 
     /// The next record that is over, and whose task has to be told.
-    pub(super) fn pop_ended(&self) -> Option<&Op> {
+    pub fn pop_ended(&self) -> Option<&Op> {
         let link = self.rows.ended.pop_front()?;
         // SAFETY: records in flight are in there, by this link.
         let record = unsafe { Op::from_link(link) };

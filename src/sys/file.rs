@@ -29,6 +29,30 @@ pub fn is_regular(fd: i32) -> bool {
     known && status.st_mode & libc::S_IFMT == libc::S_IFREG
 }
 
+/// What is written to it goes to memory first, and nothing waits for the disk.
+pub fn is_buffered(fd: i32) -> bool {
+    const WAITS: c_int = libc::O_DIRECT | libc::O_DSYNC | libc::O_SYNC;
+    // SAFETY: refers to no memory.
+    quietly(|| unsafe { libc::fcntl(fd, libc::F_GETFL) }).is_ok_and(|flags| flags & WAITS == 0)
+}
+
+/// `pwritev2`; the offset -1 is the current position.
+///
+/// # Safety
+/// So many parts are there, and what they name.
+pub unsafe fn write_parts(
+    fd: i32,
+    parts: *const libc::iovec,
+    count: u32,
+    offset: u64,
+    flags: u32,
+) -> Res<usize> {
+    let (count, offset, flags) = (count as c_int, offset as i64, flags as c_int);
+    // SAFETY: the caller's. As much as one call moves fits.
+    let written = quietly(|| unsafe { libc::pwritev2(fd, parts, count, offset, flags) as c_int })?;
+    Ok(written as usize)
+}
+
 /// `pread` or `pwrite`, or, where the offset is -1, `read` or `write`.
 ///
 /// # Safety

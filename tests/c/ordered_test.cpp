@@ -168,6 +168,184 @@ TEST(Ordered, five_thousand_writes_of_a_hundred_tasks)
     }
 }
 
+// Each is written over by the next one of its place: what is left tells the order.
+TEST(Ordered, writes_that_do_not_go_on_keep_their_order)
+{
+    constexpr uint32_t writers = 100, each = 50, places = 61;
+    for (unsigned const way : {0u, 1u, 2u, 3u}) {
+        bool const operations = (way & 1) != 0, vectored = (way & 2) != 0;
+        Executor ex(way == 0 ? 4 : 64);
+        Fd const fd = nameless();
+        File f{};
+        run_one(ex, [&](monad_async_task self) { return ordered(self, fd, &f); });
+        uint32_t called = 0, last_done = 0;
+        std::vector<uint32_t> numbers(writers * each);
+        auto tasks = make_tasks(
+            writers,
+            [&](monad_async_task self, size_t) -> monad_async_result {
+                std::array<monad_async_op, each> ops{};
+                std::array<iovec, each * 2> parts{};
+                for (uint32_t i = 0; i < each; ++i) {
+                    auto *const number = &numbers[called];
+                    *number = called++;
+                    auto *const bytes = reinterpret_cast<char *>(number);
+                    // Now and then two that go on, and one that is behind the end of the file.
+                    int64_t const at = (*number % places) * 4 * (*number % 3 == 0 ? 1 : 64);
+                    auto *const part = &parts[i * 2];
+                    part[0] = {bytes, 1};
+                    part[1] = {bytes + 1, 3};
+                    if (operations) {
+                        if (vectored && i % 2 == 0) {
+                            monad_async_op_writev(&ops[i], f, part, 2, at, 0);
+                        } else {
+                            monad_async_op_write(&ops[i], f, number, 4, at);
+                        }
+                        TRY(monad_async_op_begin(self, &ops[i]));
+                        if (i % 7 == 0) {
+                            TRY(yield(self));
+                        }
+                        continue;
+                    }
+                    auto const r = vectored ? monad_async_file_writev(self, f, part, 2, at, 0)
+                                            : monad_async_file_write(self, f, number, 4, at);
+                    TRY(r);
+                    EXPECT_EQ(r.value, 4);
+                    EXPECT_GE(*number + 1, last_done) << "told of out of turn";
+                    last_done = *number;
+                }
+                for (auto &op : ops) {
+                    if (operations) {
+                        TRY(monad_async_op_wait(self, &op));
+                        EXPECT_EQ(op.result.value, 4);
+                    }
+                }
+                return success();
+            },
+            65536);
+        attach_all(tasks, ex);
+        ex.finish();
+        std::vector<uint32_t> expected(places * 64, 0);
+        for (uint32_t n = 0; n < writers * each; ++n) {
+            expected[(n % places) * (n % 3 == 0 ? 1 : 64)] = n;
+        }
+        auto const text = content(fd);
+        std::vector<uint32_t> found(places * 64, 0);
+        memcpy(found.data(), text.data(), text.size());
+        EXPECT_TRUE(found == expected) << "not in the order of the calls, way " << way;
+    }
+}
+
+TEST(Ordered, an_error_among_writes_that_do_not_go_on)
+{
+    Executor ex;
+    Fd const fd = nameless();
+    signal(SIGXFSZ, SIG_IGN);
+    rlimit old{};
+    getrlimit(RLIMIT_FSIZE, &old);
+    rlimit const small{4608, old.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &small);
+    run_one(ex, [&](monad_async_task self) {
+        File f{};
+        TRY(ordered(self, fd, &f));
+        std::string const block(1024, 'x');
+        std::array<monad_async_op, 10> ops{};
+        for (size_t i = 0; i < ops.size(); ++i) {
+            int64_t const at = i == 4 ? 4096 : int64_t(i % 3) * 1024;
+            monad_async_op_write(&ops[i], f, block.data(), block.size(), at);
+            TRY(monad_async_op_begin(self, &ops[i]));
+        }
+        for (size_t i = 0; i < 4; ++i) {
+            TRY(monad_async_op_wait(self, &ops[i]));
+            EXPECT_EQ(ops[i].result.value, 1024);
+        }
+        TRY(sleep_ns(self, ms));
+        EXPECT_EQ(monad_async_file_write(self, f, "y", 1, 0).error, ECANCELED);
+        auto const failed = monad_async_op_wait(self, &ops[4]);
+        EXPECT_EQ(failed.error, EFBIG);
+        EXPECT_EQ(failed.value, 512) << "what was written of it";
+        for (size_t i = 5; i < ops.size(); ++i) {
+            EXPECT_EQ(monad_async_op_wait(self, &ops[i]).error, ECANCELED);
+        }
+        int64_t where = 7;
+        auto const broken = monad_async_file_row_error(self, f, &where);
+        EXPECT_EQ(broken.error, EFBIG);
+        EXPECT_EQ(broken.value, 6);
+        EXPECT_EQ(where, 4608);
+        TRY(monad_async_file_write(self, f, "z", 1, 0));
+        return success();
+    });
+    setrlimit(RLIMIT_FSIZE, &old);
+    auto const text = content(fd);
+    EXPECT_EQ(text.size(), 4608u);
+    EXPECT_EQ(text[0], 'z');
+    EXPECT_EQ(text.find('y'), std::string::npos);
+}
+
+// Cancelled, closed, abandoned by their tasks while others perform them: each ends once, what is told
+// as written is, and the memory is nobody's afterwards.
+TEST(Ordered, ends_of_writes_that_do_not_go_on)
+{
+    size_t const before = entries_of("/proc/self/fd");
+    for (unsigned round = 0; round < 60; ++round) {
+        Executor ex;
+        int const fd = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+        File f{};
+        run_one(ex, [&](monad_async_task self) { return ordered(self, fd, &f); });
+        constexpr size_t writers = 40;
+        std::vector<std::vector<char>> blocks(writers, std::vector<char>(3000, 'a'));
+        std::array<bool, writers> abandons{};
+        auto tasks = make_tasks(writers, [&](monad_async_task self, size_t i) {
+            auto const at = int64_t(i * 7 % writers) * 8192;
+            if (!abandons[i]) {
+                return monad_async_file_write(self, f, blocks[i].data(), blocks[i].size(), at);
+            }
+            monad_async_op op{};
+            monad_async_op_write(&op, f, blocks[i].data(), blocks[i].size(), at);
+            auto const r = monad_async_op_begin(self, &op);
+            return r.error == 0 ? yield(self) : r;
+        });
+        for (size_t i = 0; i < writers; ++i) {
+            abandons[i] = round % 3 == 2 && i % 3 == 0;
+            tasks[i].attach(ex);
+        }
+        for (unsigned i = 0; i < round % 5; ++i) {
+            ex.poll();
+        }
+        if (round % 3 == 0) {
+            for (size_t i = round % 4; i < writers; i += 3) {
+                (void)monad_async_task_cancel(ex, tasks[i]);
+            }
+        }
+        bool const closes = round % 3 == 1;
+        Task const closer([&](monad_async_task self) { return monad_async_file_close(self, f); });
+        if (closes) {
+            closer.attach(ex);
+        }
+        ex.finish();
+        for (size_t i = 0; i < writers; ++i) {
+            auto const r = tasks[i]->result;
+            if (abandons[i]) {
+                continue;
+            }
+            EXPECT_TRUE(r.error == 0 || r.error == ECANCELED || (closes && r.error == EBADF)) << r.error;
+            if (r.error == 0) {
+                EXPECT_EQ(r.value, 3000);
+            }
+            if (r.error == 0 && !closes) {
+                char byte = 0;
+                EXPECT_EQ(pread(fd, &byte, 1, off_t(i * 7 % writers) * 8192), 1);
+                EXPECT_EQ(byte, 'a');
+            }
+        }
+        if (closes) {
+            EXPECT_EQ(closer->result.error, 0);
+        } else {
+            close(fd);
+        }
+    }
+    EXPECT_EQ(entries_of("/proc/self/fd"), before);
+}
+
 TEST(Ordered, an_error_stops_the_row_and_says_where)
 {
     Executor ex;

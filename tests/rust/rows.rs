@@ -318,3 +318,71 @@ fn a_cancel_that_waits_for_room_when_its_write_is_over() {
     assert!(merged.kernel.taken.borrow().is_empty(), "a cancel of what is over");
     merged.end([RawResult::success(10); 2]);
 }
+
+/// Eight letters, each over another, then what is in the file.
+fn write_over_each_other(task: TaskRef, ordered: File) {
+    let letters = c"abcdefgh";
+    let ops: Vec<Op> = (0..8)
+        .map(|i| write(op::WRITE, ordered, letters.as_ptr() as u64 + i, 1, i % 3 * 2))
+        .collect();
+    for op in &ops {
+        // SAFETY: the task that runs, and operations in place until they are over.
+        let r = unsafe { monad_async_op_begin(task.as_head(), core::ptr::from_ref(op).cast_mut()) };
+        assert_eq!(r.error, 0);
+    }
+    for op in &ops {
+        // SAFETY: as above.
+        let r = unsafe { monad_async_op_wait(task.as_head(), core::ptr::from_ref(op).cast_mut()) };
+        assert_eq!(r, RawResult::success(1));
+    }
+    let mut written = [0; 5];
+    let path = format!("/proc/self/fd/{}\0", ordered.fd);
+    // SAFETY: a string, and room for five.
+    unsafe {
+        let fd = libc::open(path.as_ptr().cast(), libc::O_RDONLY);
+        assert_eq!(libc::read(fd, written.as_mut_ptr().cast(), 5), 5);
+        libc::close(fd);
+    }
+    assert_eq!(&written, b"g\0h\0f");
+}
+
+/// Writes that do not go on where the one before ends are performed by a thread, in their order.
+/// Where none can be made they are linked: each is done, once, in its turn.
+#[test]
+fn a_thread_for_a_row_and_none() {
+    alone("a_thread_for_a_row_and_none", || {
+        in_task(|task, _| {
+            let limit = |soft| {
+                // SAFETY: reads and writes a record of ours.
+                unsafe {
+                    let mut limit: libc::rlimit = zeroed();
+                    assert_eq!(libc::getrlimit(libc::RLIMIT_AS, &mut limit), 0);
+                    let before = limit.rlim_cur;
+                    limit.rlim_cur = soft;
+                    assert_eq!(libc::setrlimit(libc::RLIMIT_AS, &limit), 0);
+                    before
+                }
+            };
+            for can in [false, true] {
+                let file = tempfile();
+                let ordered = set_ordered(task, file.as_raw_fd());
+                let kept = if can { None } else { Some(limit(1)) };
+                write_over_each_other(task, ordered);
+                kept.map(limit);
+                // From then on without a try.
+                write_over_each_other(task, ordered);
+                // Those of the kernel's are listed, too.
+                let names = std::fs::read_dir("/proc/self/task").unwrap().filter(|thread| {
+                    let name = thread.as_ref().unwrap().path().join("comm");
+                    std::fs::read_to_string(name).is_ok_and(|name| name == "ordered\n")
+                });
+                assert_eq!(names.count(), usize::from(can));
+                // SAFETY: the task that runs.
+                let r = unsafe { monad_async_file_close(task.as_head(), ordered) };
+                assert_eq!(r.error, 0);
+                std::mem::forget(file);
+            }
+            RawResult::success(0)
+        })
+    });
+}

@@ -62,8 +62,10 @@ MONAD_ASYNC_EXTERN_C_BEGIN
  *  Writes of any number of tasks, and operations, take their places in the order in which they are
  *  called or begun; each is done as a whole, short transfers finished, before the next one. Reads,
  *  and all else, are not held up. What waits goes to the kernel in rows: in a regular file those
- *  that go on where the one before ends as one vectored write, else linked to each other. A row is
- *  of one executor: others that write to the file are not in it.
+ *  that go on where the one before ends as one vectored write, else linked to each other; those to
+ *  a regular file that do not go on are performed by a helper thread, one after the other, unless
+ *  the file is a direct one or has `O_DIRECT` or `O_SYNC`. A row is of one executor: others that
+ *  write to the file are not in it.
  *
  *  An error ends the row: the write that has it returns it, with how much of it was written as the
  *  value; what came behind returns `ECANCELED`, and is not written; and so does what is called
