@@ -217,6 +217,7 @@ public:
     }
 
 protected:
+    /** -1 in it if there is none. */
     monad_async_socket socket_ = {-1, 0};
 
 private:
