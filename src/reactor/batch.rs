@@ -44,8 +44,8 @@ const _: () = assert!(offset_of!(Batch, link) == 0);
 
 /// Who has batches performed.
 pub trait Worker {
-    /// Has `batch` performed on another thread, and its link posted to the executor then. EXPENSIVE:
-    /// a lock, and a system call, or a new thread.
+    /// Has `batch` performed on another thread, and its link posted to the executor then.
+    /// EXPENSIVE: a lock, and a system call, or a new thread.
     ///
     /// # Safety
     /// It stays until it is back, and what its writes refer to.

@@ -58,7 +58,8 @@ pub struct Row {
     handle: u64,
     pub(super) waiting: Fifo,
     pub(super) flying: Fifo,
-    /// Entries in the kernel, or writes that are elsewhere; and how many records the first of them is of.
+    /// Entries in the kernel, or writes that are elsewhere; and how many records the first of them
+    /// is of.
     pub(super) in_kernel: Cell<u32>,
     pub(super) merged: Cell<u32>,
     /// Of a merged entry. `None`: what is written has borders, as a message has.
