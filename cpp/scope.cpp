@@ -1,6 +1,8 @@
 // What the scopes, operations and references of the headers need of the library.
 
 #include "monad-async/src/bridge.rs.h"
+#include "monad/async/buffer.h"
+#include "monad/async/buffer_set.h"
 #include "monad/async/executor.h"
 #include "monad/async/scope.h"
 #include "monad/async/task.h"
@@ -74,6 +76,16 @@ MONAD_ASYNC_API bool is_of_a_parent(monad_async_task task) noexcept
     }
     auto *const ex = __atomic_load_n(&task->current_executor, __ATOMIC_ACQUIRE);
     return ex != nullptr && monad_async_executor_wake(ex).error == EPERM;
+}
+
+MONAD_ASYNC_API bool is_of_a_parent(monad_async_buffer_ring ring) noexcept
+{
+    return async_bridge::ring_is_of_a_parent(ring);
+}
+
+MONAD_ASYNC_API bool is_of_a_parent(monad_async_buffer_set set) noexcept
+{
+    return async_bridge::set_is_of_a_parent(set);
 }
 
 } // namespace detail

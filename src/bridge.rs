@@ -6,24 +6,34 @@
 //! not export. Nor a `Box`: one that cannot be had would end the process. Errors are errnos, and
 //! become exceptions in the headers.
 
+use core::ffi::c_void;
 use core::ptr;
 
 use crate::api::{self, Handle};
 use crate::capi::{executor as c_executor, task as c_task, ExecutorPtr};
 use crate::executor::scope::Scope;
+use crate::reactor::buffers::Buffers;
+use crate::sync::buffer_set::Set;
 use crate::sys::alloc::try_box;
 use crate::sys::thread;
 use crate::task::header::{TaskHead, TaskRef};
 use crate::task::state::Run;
+use crate::uring::RealKernel;
 
 #[cxx::bridge(namespace = "monad::async_bridge")]
 mod ffi {
     // The structs of the C API. C++ and Rust each declare them; pointers pass through.
     #[namespace = ""]
     unsafe extern "C++" {
+        include!("monad/async/buffer.h");
+        include!("monad/async/buffer_set.h");
         include!("monad/async/executor.h");
         include!("monad/async/scope.h");
         include!("monad/async/task.h");
+        #[cxx_name = "monad_async_buffer_ring_object"]
+        type BufferRing;
+        #[cxx_name = "monad_async_buffer_set_object"]
+        type BufferSet;
         #[cxx_name = "monad_async_executor_attr"]
         type ExecutorAttr;
         #[cxx_name = "monad_async_executor_head"]
@@ -52,6 +62,8 @@ mod ffi {
         fn close(self: &mut Task) -> i32;
 
         unsafe fn scope_has_fired(scope: *const Scope) -> bool;
+        unsafe fn ring_is_of_a_parent(ring: *const BufferRing) -> bool;
+        unsafe fn set_is_of_a_parent(set: *const BufferSet) -> bool;
 
         fn process_number() -> u32;
     }
@@ -179,6 +191,32 @@ impl Task {
             },
         )
     }
+}
+
+/// Whether the process forked since its executor was made, and this is the child.
+///
+/// # Safety
+/// `ring` was not destroyed.
+unsafe fn ring_is_of_a_parent(ring: *const ffi::BufferRing) -> bool {
+    // SAFETY: the caller's.
+    let owner = unsafe { ring.cast::<Buffers>().as_ref() }.and_then(Buffers::owner);
+    owner.is_some_and(|ex| is_of_a_parent(ex.as_ptr()))
+}
+
+/// As `ring_is_of_a_parent`.
+///
+/// # Safety
+/// `set` was not unregistered.
+unsafe fn set_is_of_a_parent(set: *const ffi::BufferSet) -> bool {
+    // SAFETY: the caller's.
+    let owner = unsafe { set.cast::<Set>().as_ref() }.map_or(ptr::null(), Set::owner);
+    !owner.is_null() && is_of_a_parent(owner.cast_mut().cast())
+}
+
+/// Of an executor that has not ended.
+fn is_of_a_parent(ex: *mut c_void) -> bool {
+    // SAFETY: it has not ended, or would not be named.
+    unsafe { Handle::<RealKernel>::from_ptr(ex.cast()) }.is_ok_and(|ex| !ex.is_of_this_process())
 }
 
 /// # Safety

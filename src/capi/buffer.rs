@@ -29,19 +29,21 @@ pub struct View {
 const EINVAL: Errno = Errno(libc::EINVAL);
 const EPERM: Errno = Errno(libc::EPERM);
 
-/// The ring's executor, if that is the calling thread's.
+/// The ring's executor, whose thread this is: None after its end.
 ///
 /// # Safety
 /// `ring` is null or a ring that was not destroyed.
-unsafe fn ring<'a>(ring: RingPtr) -> Res<(Handle<RealKernel>, &'a Buffers)> {
+unsafe fn ring<'a>(ring: RingPtr) -> Res<(Option<Handle<RealKernel>>, &'a Buffers)> {
     // SAFETY: the caller's.
     let buffers = unsafe { ring.as_ref() }.ok_or(EINVAL)?;
-    // SAFETY: a ring goes with its executor.
-    let ex = unsafe { Handle::from_ptr(buffers.owner.cast()) }?;
+    let Some(owner) = buffers.owner() else { return Ok((None, buffers)) };
+    // SAFETY: it has not ended, or would not be there; asked from another thread it is compared by
+    // what never changes.
+    let ex = unsafe { Handle::<RealKernel>::from_ptr(owner.as_ptr().cast()) }?;
     if !ex.executor().is_mine() {
         return Err(EPERM);
     }
-    Ok((ex, buffers))
+    Ok((Some(ex), buffers))
 }
 
 /// # Safety
@@ -77,8 +79,11 @@ pub unsafe extern "C" fn monad_async_buffer_ring_destroy(at: RingPtr) -> RawResu
     }
     // SAFETY: the caller's ring.
     let gone = unsafe { ring(at) }.and_then(|(ex, buffers)| {
-        // SAFETY: the caller gives it up.
-        unsafe { ex.executor().remove_buffers(NonNull::from(buffers)) }
+        let buffers = NonNull::from(buffers);
+        // SAFETY: the caller gives it up; its executor's, or nobody's.
+        unsafe {
+            ex.map_or_else(|| Buffers::free(buffers), |ex| ex.executor().remove_buffers(buffers))
+        }
     });
     gone.map(|()| 0).into()
 }
@@ -138,7 +143,9 @@ pub unsafe extern "C" fn monad_async_view_release(view: *mut View) -> RawResult 
         if !buffers.give_back(number) {
             return Err(EINVAL);
         }
-        ex.executor().buffer_freed(buffers);
+        if let Some(ex) = ex {
+            ex.executor().buffer_freed(buffers);
+        }
         Ok(0)
     });
     if released.is_ok() {
@@ -172,7 +179,7 @@ pub unsafe extern "C" fn monad_async_recv_stream_begin(
     // SAFETY: the caller's ring.
     let begun = unsafe { ring(at) }.and_then(|(ex, buffers)| {
         let running = Handle::<RealKernel>::running(task)?;
-        if !core::ptr::eq(running.executor(), ex.executor()) {
+        if !ex.is_some_and(|ex| core::ptr::eq(running.executor(), ex.executor())) {
             return Err(EPERM);
         }
         let (buffers, flags) = (NonNull::from(buffers), flags | socket.flags);

@@ -66,7 +66,7 @@ impl<K: Kernel> Executor<K> {
         self.drop_meter();
         mailbox.set_gone();
         self.settle();
-        self.reactor.remove_all_buffers();
+        self.reactor.disown_buffers();
         self.reactor.forget_all_fixed();
         self.release_reference();
         mailbox.recycle();

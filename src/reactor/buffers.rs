@@ -17,8 +17,12 @@
 
 use core::cell::Cell;
 use core::ffi::c_void;
+use core::ptr;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU16, Ordering::Release};
+use core::sync::atomic::{
+    AtomicPtr, AtomicU16,
+    Ordering::{Relaxed, Release},
+};
 
 use crate::error::{Errno, Res};
 use crate::intrusive::Fifo;
@@ -61,8 +65,8 @@ const COUNT_MAX: u32 = 1 << 15;
 
 /// Buffers of one size, registered as a group.
 pub struct Buffers {
-    /// The executor.
-    pub owner: *mut c_void,
+    /// The executor; null after its end.
+    owner: AtomicPtr<c_void>,
     pub group: u16,
     count: u16,
     bytes: u32,
@@ -106,7 +110,7 @@ impl Buffers {
             unsafe { memory::unmap(entries, ring_bytes) };
         })?;
         let made = crate::sys::alloc::try_box(Self {
-            owner,
+            owner: AtomicPtr::new(owner),
             group,
             count: count as u16,
             bytes,
@@ -129,6 +133,31 @@ impl Buffers {
         })?;
         (0..count as u16).for_each(|number| made.put(number));
         Ok(made)
+    }
+
+    /// The executor, while it lives.
+    pub fn owner(&self) -> Option<NonNull<c_void>> {
+        // Relaxed: whoever asks from another thread compares it at most.
+        NonNull::new(self.owner.load(Relaxed))
+    }
+
+    /// At the end of the executor: they stay for the views that are out, until they are freed.
+    pub(super) fn disown(&self) {
+        self.owner.store(ptr::null_mut(), Relaxed);
+    }
+
+    /// EBUSY: one is held.
+    ///
+    /// # Safety
+    /// Leaked, without an owner or out of its list, and not used afterwards.
+    pub unsafe fn free(at: NonNull<Self>) -> Res<()> {
+        // SAFETY: the caller's.
+        if !unsafe { at.as_ref() }.is_idle() {
+            return Err(Errno(libc::EBUSY));
+        }
+        // SAFETY: as above.
+        drop(unsafe { Box::from_raw(at.as_ptr()) });
+        Ok(())
     }
 
     /// Where the kernel finds its ring, and how many entries that has.

@@ -172,15 +172,20 @@ impl<K: Kernel> Reactor<K> {
             return Err(Errno(libc::EBUSY));
         }
         // SAFETY: as above.
-        unsafe { self.forget_buffers(at) };
-        Ok(())
+        unsafe {
+            self.forget_buffers(at);
+            Buffers::free(at)
+        }
     }
 
-    /// At the end of the executor: all that are left.
-    pub fn remove_all_buffers(&self) {
+    /// At the end of the executor: those that are left have no owner then.
+    pub fn disown_buffers(&self) {
         while let Some(at) = self.buffers.get() {
             // SAFETY: no task is attached, so no record is in flight.
-            unsafe { self.forget_buffers(at) };
+            unsafe {
+                self.forget_buffers(at);
+                at.as_ref().disown();
+            }
         }
     }
 
@@ -199,8 +204,6 @@ impl<K: Kernel> Reactor<K> {
             // SAFETY: in the list.
             place = unsafe { &other.as_ref().next };
         }
-        // SAFETY: leaked by `add_buffers`, out of the list now.
-        drop(unsafe { Box::from_raw(at.as_ptr()) });
     }
 
     /// The `user_data` of a record.

@@ -4,7 +4,9 @@
 
 #include <monad/async/buffer.hpp>
 
+#include <memory>
 #include <string>
+#include <thread>
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -85,6 +87,36 @@ TEST(RecvStream, ends_with_its_task_and_gives_all_buffers_back)
         EXPECT_THROW(t.get(), ma::cancelled_error);
         EXPECT_EQ(std::string(kept.begin(), kept.end()), "one");
     }
+}
+
+TEST(RecvStream, its_ring_and_views_may_outlive_the_executor)
+{
+    Connection c;
+    ma::view kept;
+    std::unique_ptr<ma::buffer_ring> ring;
+    {
+        ma::executor ex;
+        ring = std::make_unique<ma::buffer_ring>(ex, 2, 16);
+        ma::buffer_ring const unused(ex, 2, 16);
+        ma::task t;
+        t.attach(ex, [&] {
+            ma::recv_stream stream(c.fds[0], *ring);
+            c.send("kept");
+            kept = stream.next();
+        });
+        ex.run_until_idle();
+        t.get();
+    }
+    EXPECT_EQ(std::string(kept.begin(), kept.end()), "kept");
+    EXPECT_EQ(monad_async_buffer_ring_destroy(ring->native_handle()).error, EBUSY);
+    ma::executor another;
+    run_task(another, [&] {
+        EXPECT_EQ(errno_thrown_by([&] { ma::recv_stream const s(c.fds[0], *ring); }), EPERM);
+    });
+    std::thread([&] {
+        kept.release();
+        ring.reset();
+    }).join();
 }
 
 TEST(RecvStream, has_errors_of_both_kinds)

@@ -43,6 +43,26 @@ TEST(Fork, the_child_may_destroy_the_parents_objects_and_nothing_happens)
     EXPECT_EQ(ends, 1);
 }
 
+TEST(Fork, the_child_may_leave_the_parents_buffers)
+{
+    ma::executor ex;
+    pid_t child = -1;
+    {
+        ma::buffer_ring const ring(ex, 2, 64);
+        ma::buffer_set set(ex, 2, 64);
+        ma::fixed_buffer claimed;
+        run_task(ex, [&] { claimed = set.claim(); });
+        child = ::fork();
+        ASSERT_GE(child, 0);
+    }
+    if (child == 0) {
+        ::_exit(0);
+    }
+    int status = -1;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+}
+
 TEST(Fork, inside_a_task_the_child_may_leave_scopes_and_operations)
 {
     ma::executor ex;

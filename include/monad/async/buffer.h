@@ -71,7 +71,8 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_view, 24);
 /** @endcond */
 
 /** Makes a ring of buffers and registers it. OWNER'S THREAD. EXPENSIVE. Memory is taken when a
- *  buffer is first filled. What is left when the executor is destroyed goes with it. Linux 5.19.
+ *  buffer is first filled. It stays until it is destroyed, after its executor has ended too.
+ *  Linux 5.19.
  *  @param ex the executor
  *  @param[out] ring the ring; untouched on an error
  *  @param count how many buffers: a power of two, 32,768 at most
@@ -88,7 +89,7 @@ MONAD_ASYNC_API monad_async_result
 monad_async_buffer_ring_create(monad_async_executor ex, monad_async_buffer_ring *ring,
                                uint32_t count, uint32_t bytes) MONAD_ASYNC_NOEXCEPT;
 
-/** Takes a ring away. OWNER'S THREAD. EXPENSIVE.
+/** Takes a ring away. OWNER'S THREAD, or any after its executor has ended. EXPENSIVE.
  *  @param ring the ring, or NULL
  *  @retval 0 gone
  *  @retval EBUSY a stream receives into it, a task waits for a buffer, or a view was not released
@@ -116,7 +117,8 @@ monad_async_buffer_ring_view(monad_async_buffer_ring ring, monad_async_op const 
                              monad_async_view *view) MONAD_ASYNC_NOEXCEPT;
 
 /** Gives a buffer back to its ring, and wakes a task that waits for one. OWNER'S THREAD, inside
- *  tasks and outside; a few nanoseconds, no system call.
+ *  tasks and outside, or one thread after its executor has ended; a few nanoseconds, no system
+ *  call.
  *  @param view from `monad_async_recv_stream_next` or `monad_async_buffer_ring_view`; emptied
  *  @retval 0 given back
  *  @retval EINVAL NULL, or no view that is out: it was released already

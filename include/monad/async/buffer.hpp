@@ -25,9 +25,18 @@
 namespace monad::async {
 inline namespace v0 {
 
+/** @cond no API */
+namespace detail {
+
+// Whether the ring's executor is this process's parent's.
+MONAD_ASYNC_API bool is_of_a_parent(monad_async_buffer_ring ring) noexcept;
+
+} // namespace detail
+/** @endcond */
+
 /** A ring of equal buffers, which the kernel chooses from. Must outlive its streams and views; it
- *  ends the process, with a message, where it does not. Gone with its executor at the latest.
- *  Move-only. */
+ *  ends the process, with a message, where it does not. It and its views may outlive the executor.
+ *  Move-only. OWNER'S THREAD, or any after its executor has ended. */
 class buffer_ring {
 public:
     /** EXPENSIVE. OWNER'S THREAD. Linux 5.19.
@@ -61,8 +70,10 @@ public:
     buffer_ring &operator=(buffer_ring &&) = delete;
     ~buffer_ring()
     {
-        if (monad_async_buffer_ring_destroy(ring_).error == EBUSY) {
-            detail::die("a buffer_ring was destroyed before its streams and views");
+        int const error = monad_async_buffer_ring_destroy(ring_).error;
+        if (error != 0 && !detail::is_of_a_parent(ring_)) {
+            detail::die("a buffer_ring was destroyed before its streams and views, or by another "
+                        "thread than its executor's");
         }
     }
 
@@ -80,7 +91,7 @@ private:
 };
 
 /** Data that was received, in a buffer of a ring, which gets it back when the view ends. A range of
- *  bytes. Move-only. OWNER'S THREAD. */
+ *  bytes. Move-only. OWNER'S THREAD, or that which has the ring after its executor has ended. */
 class view {
 public:
     /** Of nothing. */

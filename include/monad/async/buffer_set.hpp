@@ -25,6 +25,15 @@
 namespace monad::async {
 inline namespace v0 {
 
+/** @cond no API */
+namespace detail {
+
+// Whether the set's executor is this process's parent's.
+MONAD_ASYNC_API bool is_of_a_parent(monad_async_buffer_set set) noexcept;
+
+} // namespace detail
+/** @endcond */
+
 /** A buffer that was claimed from a set, which gets it back when this ends. Move-only. Ends the
  *  process, with a message, where an operation on it is in flight. */
 class fixed_buffer {
@@ -69,7 +78,8 @@ public:
     /** Gives the buffer back now; there is none then. */
     void release() noexcept
     {
-        if (buffer_.data != nullptr && monad_async_buffers_release(&buffer_).error != 0) {
+        if (buffer_.data != nullptr && monad_async_buffers_release(&buffer_).error != 0 &&
+            !detail::is_of_a_parent(buffer_.set)) {
             detail::die("a fixed_buffer was destroyed with an operation on it in flight, or by "
                         "another thread than its executor's");
         }
@@ -210,7 +220,8 @@ public:
     buffer_set &operator=(buffer_set &&) = delete;
     ~buffer_set()
     {
-        if (monad_async_buffers_unregister(set_).error != 0) {
+        int const error = monad_async_buffers_unregister(set_).error;
+        if (error != 0 && !detail::is_of_a_parent(set_)) {
             detail::die("a buffer_set was destroyed before what was claimed from it, or by "
                         "another thread than its executor's");
         }
