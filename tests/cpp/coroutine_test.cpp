@@ -59,6 +59,39 @@ ma::coroutine<int> depth(int n)
 }
 
 #if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__)
+TEST(Coroutine, of_a_lambda_uses_what_that_has_captured_until_its_end)
+{
+    ma::executor ex{ma::executor_options::compute_only()};
+    int ends = 0;
+    auto const kept = std::make_shared<counts_end>(ends);
+    auto f = ma::run_coroutine(ex, [kept, text = std::string(100, 'x')]() -> ma::coroutine<std::size_t> {
+        co_await 1ms;
+        co_return text.size() + static_cast<std::size_t>(kept.use_count());
+    });
+    auto g = ma::run_coroutine(ex.ref(), [kept]() -> ma::coroutine<> { co_await 1ms; });
+    EXPECT_EQ(kept.use_count(), 3);
+    ex.run_until_idle();
+    EXPECT_EQ(f.get(), 103u);
+    g.get();
+    EXPECT_EQ(kept.use_count(), 1);
+}
+
+TEST(Coroutine, that_was_moved_from_is_an_error)
+{
+    ma::executor ex{ma::executor_options::compute_only()};
+    auto const one = []() -> ma::coroutine<int> { co_return 1; };
+    run_task(ex, [&] {
+        auto first = one();
+        auto second = std::move(first);
+        EXPECT_EQ(errno_thrown_by([&] { (void)ma::await(std::move(first)); }), EINVAL);
+        auto const waits = [](ma::coroutine<int> c) -> ma::coroutine<int> {
+            co_return co_await std::move(c);
+        };
+        EXPECT_EQ(errno_thrown_by([&] { (void)ma::await(waits(std::move(first))); }), EINVAL);
+        EXPECT_EQ(ma::await(std::move(second)), 1);
+    });
+}
+
 TEST(Coroutine, however_deep_takes_no_stack)
 {
     ma::executor ex{ma::executor_options::compute_only()};

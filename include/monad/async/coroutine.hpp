@@ -27,7 +27,12 @@
  *  | a `channel` | `recv()` of it: an optional, empty when it is closed |
  *  | any other awaitable | what it gives, resumed on any thread; a cancel waits for it |
  *
- *  Errors, cancels and deadlines are the exceptions of the calls that stand on the right. The words
+ *  Errors, cancels and deadlines are the exceptions of the calls that stand on the right.
+ *
+ *  A coroutine that is a lambda uses what it has captured, which is gone with the lambda: in
+ *  `run_coroutine(ex, [text]() -> ma::coroutine<> { ... }())` at the semicolon. Without the last
+ *  pair of brackets `run_coroutine` takes the lambda itself, and keeps it until the coroutine has
+ *  ended. The words
  *  SUSPENDS and ANY THREAD are those of executor.h. */
 
 #include "config.h"
@@ -50,6 +55,7 @@
 #include <coroutine>
 #include <cstddef>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <new>
 #include <optional>
@@ -249,7 +255,7 @@ struct promise_base {
     [[nodiscard]] std::suspend_always initial_suspend() const noexcept { return {}; }
     [[nodiscard]] to_continuation final_suspend() const noexcept { return {}; }
 
-    template <class T> auto await_transform(coroutine<T> &&c) const noexcept
+    template <class T> auto await_transform(coroutine<T> &&c) const
     {
         return std::move(c).awaited();
     }
@@ -331,14 +337,27 @@ template <> struct coroutine_promise<void> : promise_base {
 
 template <class T> T run_to_end(coroutine<T> &&c);
 
+template <class C> struct result_of_coroutine {};
+template <class T> struct result_of_coroutine<coroutine<T>> {
+    using type = T;
+};
+// Of the coroutine that a callable gives.
+template <class F>
+using coroutine_result =
+    typename result_of_coroutine<std::invoke_result_t<std::decay_t<F> &>>::type;
+
 } // namespace detail
 /** @endcond */
 
 /** A coroutine that has not begun. Begins when it is awaited, by another coroutine, or by `await`
  *  or `run_coroutine`; once. Its frame comes from `operator new`, or from the allocator that the
  *  coroutine takes as its first two parameters, `std::allocator_arg_t` and the allocator.
- *  Move-only; the destructor destroys the frame, also of one that never began. */
+ *  Move-only; the destructor destroys the frame, also of one that never began. One that was moved
+ *  from is not there to be awaited: `EINVAL`. */
 template <class T = void> class [[nodiscard]] coroutine {
+    static_assert(!std::is_reference_v<T>,
+        "what a coroutine returns is moved out of its frame: return a pointer");
+
 public:
     /** For the compiler. */
     using promise_type = detail::coroutine_promise<T>;
@@ -385,7 +404,11 @@ private:
         }
         T await_resume() { return of.handle_.promise().take(); }
     };
-    awaiter awaited() && noexcept { return awaiter{std::move(*this)}; }
+    awaiter awaited() &&
+    {
+        detail::check(handle_ ? 0 : EINVAL, "monad::async::coroutine");
+        return awaiter{std::move(*this)};
+    }
 
     handle handle_;
 };
@@ -406,6 +429,7 @@ inline coroutine<void> coroutine_promise<void>::get_return_object() noexcept
 template <class T> T run_to_end(coroutine<T> &&c)
 {
     auto const mine = std::move(c);
+    check(mine.handle_ ? 0 : EINVAL, "monad::async::await"); // Moved from.
     // It suspends the task where it awaits, so it comes back at its end.
     mine.handle_.resume();
     return mine.handle_.promise().take();
@@ -417,7 +441,8 @@ template <class T> T run_to_end(coroutine<T> &&c)
 /** Runs a coroutine to its end, in the task that calls. SUSPENDS where the coroutine awaits.
  *  @param c which has not begun
  *  @return what it returns
- *  @throws what it throws; std::system_error `EPERM`: outside a task */
+ *  @throws what it throws
+ *  @throws std::system_error `EPERM`: outside a task; `EINVAL`: it was moved from */
 template <class T> T await(coroutine<T> c)
 {
     if (monad_async_task_current() == nullptr) {
@@ -444,6 +469,33 @@ template <class T> [[nodiscard]] future<T> run_coroutine(executor const &ex, cor
 template <class T> [[nodiscard]] future<T> run_coroutine(executor_ref const &ex, coroutine<T> c)
 {
     return ex.submit([c = std::move(c)]() mutable -> T { return await(std::move(c)); });
+}
+
+/** Runs the coroutine that a callable gives, most often a lambda, and keeps the callable, with what
+ *  it has captured, until the coroutine has ended. ANY THREAD.
+ *  @param ex the executor
+ *  @param f called without arguments, by the task; returns a `coroutine`
+ *  @return its result
+ *  @throws as `executor::submit` */
+template <class F>
+[[nodiscard]] future<detail::coroutine_result<F>> run_coroutine(executor const &ex, F &&f)
+{
+    return ex.submit([f = std::decay_t<F>(std::forward<F>(f))]() mutable {
+        return await(std::invoke(f));
+    });
+}
+
+/** As the other `run_coroutine`.
+ *  @param ex refers to the executor
+ *  @param f called without arguments, by the task; returns a `coroutine`
+ *  @return its result
+ *  @throws as `executor_ref::submit` */
+template <class F>
+[[nodiscard]] future<detail::coroutine_result<F>> run_coroutine(executor_ref const &ex, F &&f)
+{
+    return ex.submit([f = std::decay_t<F>(std::forward<F>(f))]() mutable {
+        return await(std::invoke(f));
+    });
 }
 
 } // namespace v0
