@@ -139,6 +139,37 @@ TEST(pool, quit_hands_back_what_has_not_begun)
 }
 
 // A future that is let go cancels its task, in the queue too, at once.
+TEST(pool, of_what_nobody_got_from_a_future_on_unobserved_is_told)
+{
+    std::vector<std::string> told;
+    auto const note = [&](std::exception_ptr const &what) {
+        try {
+            std::rethrow_exception(what);
+        } catch (std::exception const &e) {
+            told.emplace_back(e.what());
+        }
+    };
+    ma::thread_pool_options options;
+    options.workers = 1;
+    options.executor.on_unobserved = note;
+    ma::thread_pool pool(options);
+    ma::executor_options of_executor = ma::executor_options::compute_only();
+    of_executor.on_unobserved = note;
+    ma::executor ex(of_executor);
+    auto const throws = [](char const *what) { return [what] { throw std::runtime_error(what); }; };
+    {
+        auto one = pool.submit(throws("of the pool"));
+        one.wait();
+        auto two = ex.submit(throws("of the executor"));
+        ex.run_until_idle();
+        auto asked = pool.submit(throws("asked for"));
+        EXPECT_THROW(asked.get(), std::runtime_error);
+        auto cancelled = ex.submit([] { ma::this_task::sleep_for(1h); });
+        ex.poll();
+    }
+    EXPECT_EQ(told, (std::vector<std::string>{"of the executor", "of the pool"}));
+}
+
 TEST(pool, a_future_may_be_let_go_and_may_outlive_the_pool)
 {
     ma::future<int> kept;

@@ -387,7 +387,8 @@ public:
     [[nodiscard]] int poll_fd() const
     {
         return static_cast<int>(
-            value_or_throw(monad_async_executor_poll_fd(native_handle()), "poll_fd"));
+            value_or_throw(monad_async_executor_poll_fd(native_handle()),
+            "monad::async::executor::poll_fd"));
     }
 
     /** The handle of the C API, which may be used together with this object but not destroyed. Its

@@ -36,9 +36,9 @@ struct executor_options {
      *  `monad_async_executor_attr` says more. */
     std::uint32_t share[3] = {0, 0, 0};
     /** Told of an exception that left a task's body and that nobody asked for with `get`, `join` or
-     *  `wait`, before the task is launched again or once its object is gone; by the thread that
-     *  does that. Not of a `cancelled_error`, with which a cancelled task leaves. Must not throw.
-     *  Default: nothing. */
+     *  `wait`, before the task is launched again or once its object is gone; and of one that nobody
+     *  got from a `future`, once that is gone. By the thread that does that. Not of a
+     *  `cancelled_error`, with which a cancelled task leaves. Must not throw. Default: nothing. */
     std::function<void(std::exception_ptr)> on_unobserved = {};
 
     /** Told of an exception that left a background task (`executor::spawn`), by the executor's

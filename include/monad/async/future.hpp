@@ -56,6 +56,15 @@ struct future_base {
         return (__atomic_load_n(&marks, __ATOMIC_ACQUIRE) & over) != 0;
     }
 
+    // Done, and its future goes without having asked what was thrown.
+    void tell_of_thrown() const noexcept
+    {
+        auto const &told = of->block->on_unobserved;
+        if (thrown && error != ECANCELED && told) {
+            told(thrown);
+        }
+    }
+
     void finished() noexcept
     {
         unsigned before = 0;
@@ -154,6 +163,8 @@ template <class R, class Target, class F>
 MONAD_ASYNC_LOCAL future_base *
 submit_by(executor_block &block, bool here, Target target, F &&body, char const *what)
 {
+    static_assert(!std::is_reference_v<R>,
+        "what a submitted callable returns is moved into its future: return a pointer");
     using state_type = future_state<R>;
     auto &s = take_or_throw(block, here, what);
     state_type *state = nullptr;
@@ -192,9 +203,8 @@ submit_by(executor_block &block, bool here, Target target, F &&body, char const 
 }
 
 template <class R, class F>
-MONAD_ASYNC_LOCAL future_base *submit_to(executor_block *block, F &&body)
+MONAD_ASYNC_LOCAL future_base *submit_to(executor_block *block, F &&body, char const *what)
 {
-    char const *const what = "monad::async::executor::submit";
     check(block == nullptr ? EINVAL : 0, what);
     bool const here = is_here(*block);
     return submit_by<R>(
@@ -205,7 +215,8 @@ MONAD_ASYNC_LOCAL future_base *submit_to(executor_block *block, F &&body)
 /** @endcond */
 
 /** The result of a task that `submit` began. Move-only. Destroyed before the task has ended, it
- *  cancels the task and waits for its end. */
+ *  cancels the task and waits for its end. Of an exception that nobody got from it
+ *  `executor_options::on_unobserved` is told. */
 template <class R> class [[nodiscard]] future {
 public:
     /** Of nothing. */
@@ -330,6 +341,9 @@ private:
                 cancel();
                 state_->wait_for_sure();
             }
+            if (state_->is_done()) {
+                state_->tell_of_thrown();
+            }
             std::exchange(state_, nullptr)->release();
         }
     }
@@ -340,25 +354,27 @@ private:
 /** @cond as declared */
 template <class F> void executor::spawn(F &&body) const
 {
-    detail::spawn_background(block_, std::forward<F>(body));
+    detail::spawn_background(block_, std::forward<F>(body), "monad::async::executor::spawn");
 }
 
 template <class F> future<std::invoke_result_t<std::decay_t<F>>> executor::submit(F &&body) const
 {
     using result = std::invoke_result_t<std::decay_t<F>>;
-    return future<result>(detail::submit_to<result>(block_, std::forward<F>(body)));
+    return future<result>(detail::submit_to<result>(
+        block_, std::forward<F>(body), "monad::async::executor::submit"));
 }
 
 template <class F> void executor_ref::spawn(F &&body) const
 {
-    detail::spawn_background(block_, std::forward<F>(body));
+    detail::spawn_background(block_, std::forward<F>(body), "monad::async::executor_ref::spawn");
 }
 
 template <class F>
 future<std::invoke_result_t<std::decay_t<F>>> executor_ref::submit(F &&body) const
 {
     using result = std::invoke_result_t<std::decay_t<F>>;
-    return future<result>(detail::submit_to<result>(block_, std::forward<F>(body)));
+    return future<result>(detail::submit_to<result>(
+        block_, std::forward<F>(body), "monad::async::executor_ref::submit"));
 }
 /** @endcond */
 

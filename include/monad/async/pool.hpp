@@ -43,7 +43,7 @@ struct thread_pool_options {
     /** The CPUs of the workers, one each, in turn. Empty: the kernel chooses. */
     std::vector<std::uint32_t> cpus = {};
     /** How to make each worker's executor: without a ring, unless it says otherwise. Of the rest,
-     *  `name` and `on_unobserved` are not used. */
+     *  `name` is not used. */
     executor_options executor = executor_options::compute_only();
 };
 
@@ -120,6 +120,7 @@ public:
         attr.cpus_count = static_cast<std::uint32_t>(options.cpus.size());
         auto block = std::make_unique<detail::executor_block>();
         block->on_exception = options.executor.on_exception;
+        block->on_unobserved = options.executor.on_unobserved;
         auto const r = monad_async_pool_create(&pool_, &attr);
         detail::check(r.error, monad_async_last_create_error());
         block_ = block.release();
@@ -262,6 +263,7 @@ public:
     {
         auto block = std::make_unique<detail::executor_block>();
         block->on_exception = block_->on_exception;
+        block->on_unobserved = block_->on_unobserved;
         auto const r = monad_async_pool_worker(pool_, index, &block->remote);
         detail::check(r.error, "monad::async::thread_pool::worker");
         return executor_ref(block.release());

@@ -305,9 +305,9 @@ inline spawned &take_or_throw(executor_block &block, bool here, char const *what
     return *s;
 }
 
-template <class F> MONAD_ASYNC_LOCAL void spawn_background(executor_block *block, F &&body)
+template <class F>
+MONAD_ASYNC_LOCAL void spawn_background(executor_block *block, F &&body, char const *what)
 {
-    char const *const what = "monad::async::executor::spawn";
     check(block == nullptr ? EINVAL : 0, what);
     bool const here = is_here(*block);
     auto &s = take_or_throw(*block, here, what);
