@@ -11,6 +11,7 @@
 #include "async/buffer_set.hpp"
 #include "async/bytes.hpp"
 #include "async/channel.hpp"
+#include "async/connect.hpp"
 #include "async/coroutine.hpp"
 #include "async/error.hpp"
 #include "async/direct.hpp"

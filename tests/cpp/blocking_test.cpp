@@ -1,6 +1,7 @@
 // offload and resolve: results, exceptions, interruptions.
 #include "support.hpp"
 
+#include <atomic>
 #include <cstring>
 #include <memory>
 #include <stdexcept>
@@ -50,17 +51,22 @@ TEST(offload, gives_results_and_exceptions_while_others_run)
 TEST(offload, what_has_begun_is_waited_for)
 {
     ma::executor ex;
-    run_task(ex, [] {
+    std::atomic<bool> began{false};
+    run_task(ex, [&] {
         bool ended = false;
-        EXPECT_THROW(ma::with_timeout(1ms,
-                         [&ended] {
-                             ma::offload([&ended] {
-                                 std::this_thread::sleep_for(20ms);
-                                 ended = true;
-                             });
-                             ma::this_task::yield();
-                         }),
-            ma::timeout_error);
+        ma::scope s;
+        ma::this_task::executor().spawn([&] {
+            while (!began) {
+                ma::this_task::sleep_for(100us);
+            }
+            s.cancel();
+        });
+        ma::offload([&] {
+            began = true;
+            std::this_thread::sleep_for(20ms);
+            ended = true;
+        });
+        EXPECT_THROW(ma::this_task::yield(), ma::cancelled_error);
         EXPECT_TRUE(ended);
     });
 }
@@ -93,6 +99,31 @@ TEST(resolve, finds_addresses_in_figures_and_tells_what_there_is_not)
 }
 
 // A cancel, or a deadline, does not wait for the name service.
+TEST(connect, goes_to_a_host_by_name_and_tries_its_addresses)
+{
+    ma::executor ex;
+    run_task(ex, [] {
+        auto listener = ma::listener::tcp(0);
+        auto const port = std::to_string(listener.port());
+        // Of the two of localhost one listens.
+        auto peer = ma::connect("localhost", port);
+        EXPECT_TRUE(peer.is_open());
+        EXPECT_TRUE(listener.accept().is_open());
+        listener.close();
+        std::error_code ec;
+        EXPECT_FALSE(ma::connect("127.0.0.1", port, ec).is_open());
+        EXPECT_EQ(ec.value(), ECONNREFUSED);
+        EXPECT_FALSE(ma::connect("127.0.0.1", "no-such-service", ec).is_open());
+        EXPECT_TRUE(ec);
+        EXPECT_FALSE(ma::connect(ma::address_list(), ec).is_open());
+        EXPECT_EQ(ec.value(), ENOENT);
+        EXPECT_EQ(errno_thrown_by([&] { (void)ma::connect("127.0.0.1", port); }), ECONNREFUSED);
+        auto const found = ma::resolve("127.0.0.1", port);
+        ma::scope const s{0s};
+        EXPECT_THROW((void)ma::connect(found), ma::timeout_error);
+    });
+}
+
 TEST(resolve, is_interrupted_at_once_and_leaves_nothing)
 {
     ma::executor ex;

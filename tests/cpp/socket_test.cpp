@@ -90,6 +90,22 @@ TEST(CxxSocket, is_closed_with_its_object_inside_tasks_and_outside)
     close(kept);
 }
 
+TEST(CxxSocket, a_listener_that_cannot_be_made_in_a_task_does_not_suspend_it)
+{
+    ma::executor ex;
+    run_task(ex, [] {
+        bool others_ran = false;
+        ma::this_task::executor().spawn([&] { others_ran = true; });
+        auto const first = ma::listener::tcp(0);
+        std::error_code ec;
+        EXPECT_FALSE(ma::listener::tcp(first.port(), "127.0.0.1", 1, ec).is_open());
+        EXPECT_EQ(ec.value(), EADDRINUSE);
+        EXPECT_FALSE(others_ran);
+        ma::this_task::yield();
+        EXPECT_TRUE(others_ran);
+    });
+}
+
 TEST(CxxSocket, is_closed_by_a_task_that_was_cancelled)
 {
     ma::executor ex;

@@ -198,7 +198,7 @@ MONAD_ASYNC_LOCAL inline monad_async_result find_addresses(
  *  @param[out] ec the error
  *  @return none on an error */
 [[nodiscard]] MONAD_ASYNC_LOCAL inline address_list resolve(std::string const &host,
-    std::string const &service, int kind, int family, std::error_code &ec)
+    std::string const &service, int kind, int family, std::error_code &ec) noexcept
 {
     addrinfo *list = nullptr;
     detail::report(detail::find_addresses(host, service, kind, family, list), ec);

@@ -20,6 +20,7 @@
 #include <utility>
 
 #include <sys/socket.h>
+#include <unistd.h>
 
 namespace monad::async {
 inline namespace v0 {
@@ -59,19 +60,20 @@ public:
                                       std::error_code &ec) noexcept
     {
         auto const at = socket_address::internet(address, port);
-        listener made;
         int const saved = errno;
         errno = EINVAL;
         int const on = 1;
+        int fd = -1;
         bool const listens =
-            !at.empty() &&
-            (made.socket_.fd = ::socket(at.family(), SOCK_STREAM | SOCK_CLOEXEC, 0)) >= 0 &&
-            setsockopt(made.socket_.fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
-            ::bind(made.socket_.fd, at.native(), at.size()) == 0 &&
-            ::listen(made.socket_.fd, backlog) == 0;
+            !at.empty() && (fd = ::socket(at.family(), SOCK_STREAM | SOCK_CLOEXEC, 0)) >= 0 &&
+            setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
+            ::bind(fd, at.native(), at.size()) == 0 && ::listen(fd, backlog) == 0;
         detail::report(listens ? 0 : errno, ec);
+        if (!listens && fd >= 0) {
+            ::close(fd); // At once: nothing was ever in flight on it.
+        }
         errno = saved;
-        return listens ? std::move(made) : listener();
+        return listens ? listener(monad_async_socket_adopt(fd)) : listener();
     }
 
     /** Has a socket that is bound listen. EXPENSIVE; a direct one: SUSPENDS.

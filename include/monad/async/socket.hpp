@@ -72,7 +72,7 @@ public:
         detail::report(open(domain, type, protocol, flags), ec);
     }
 
-    /** Connects to an address in figures, by TCP. SUSPENDS.
+    /** Connects to an address in figures, by TCP; to a name: connect.hpp. SUSPENDS.
      *  @param address as `127.0.0.1` or `::1`
      *  @param port the port
      *  @return the connection
