@@ -14,6 +14,7 @@
 #endif
 #if defined(__cpp_lib_jthread)
 
+    #include "detail/spawn.hpp"
     #include "error.hpp"
     #include "executor_ref.hpp"
     #include "future.hpp"
@@ -36,11 +37,11 @@ inline namespace v0 {
  *  effect with the executor's next look. */
 class stop_scope {
 public:
-    /** Enters the scope. One or two mallocs.
+    /** Enters the scope, and takes what a request needs, so that none can fail. One or two mallocs
+     *  once the executor has tasks to spare; EXPENSIVE before.
      *  @param token who asks for the stop
-     *  @throws std::system_error `EPERM`: outside a task. std::bad_alloc */
-    explicit stop_scope(std::stop_token token)
-        : link_(std::make_shared<link>(link{&scope_, this_task::executor()}))
+     *  @throws std::system_error `EPERM`: outside a task; `ENOMEM`. std::bad_alloc */
+    explicit stop_scope(std::stop_token token) : link_(std::make_shared<link>(&scope_))
     {
         if (token.stop_requested()) {
             scope_.cancel();
@@ -67,17 +68,36 @@ private:
     struct link {
         scope *of;
         executor_ref to;
+        // The task of the message: taken beforehand, as a request must not fail for want of memory.
+        detail::spawned *message;
+
+        explicit link(scope *s) : of(s), to(this_task::executor())
+        {
+            message = &detail::take_or_throw(*to.block(), false, "monad::async::stop_scope");
+        }
+        link(link const &) = delete;
+        link &operator=(link const &) = delete;
+        ~link()
+        {
+            if (message != nullptr) {
+                detail::keep_spawned(*message, false);
+            }
+        }
     };
     struct request {
         std::shared_ptr<link> to;
-        void operator()() const
+        void operator()() const noexcept
         {
+            auto &message = *std::exchange(to->message, nullptr);
+            auto cancel = [to = to] {
+                if (to->of != nullptr) {
+                    to->of->cancel();
+                }
+            };
+            static_assert(detail::task_state::fits<decltype(cancel)>);
             try {
-                to->to.spawn([to = to] {
-                    if (to->of != nullptr) {
-                        to->of->cancel();
-                    }
-                });
+                detail::launch_spawned(message, detail::background_target{to->to.block(), false},
+                    std::move(cancel), "monad::async::stop_scope");
             } catch (std::system_error const &) {
                 // ESHUTDOWN: the executor is gone, and the scope with it.
             }
