@@ -32,7 +32,13 @@ int main(int argc, char **argv)
     serving.attach(ex, [&] {
         ma::task_group connections(MONAD_ASYNC_GROUP_INDEPENDENT);
         while (true) {
-            connections.spawn([peer = listener.accept()]() mutable { echo(std::move(peer)); });
+            std::error_code ec;
+            auto peer = listener.accept(ec);
+            if (ec) { // Cancelled, which the sleep says, or no descriptors until some are closed.
+                ma::this_task::sleep_for(std::chrono::milliseconds(100));
+            } else {
+                connections.spawn([p = std::move(peer)]() mutable { echo(std::move(p)); });
+            }
         }
     });
     ending.attach(ex, [&] { ends.wait(), serving.cancel(); });
