@@ -137,7 +137,7 @@ TEST(RecvStream, has_errors_of_both_kinds)
         std::error_code ec;
         EXPECT_TRUE(stream.next(ec).empty());
         EXPECT_EQ(ec.value(), EDEADLK);
-        ma::recv_stream closed(-1, ring);
+        EXPECT_EQ(errno_thrown_by([&] { ma::recv_stream const closed(-1, ring); }), EBADF);
     });
     ex.run_until_idle();
     t.get();

@@ -136,6 +136,7 @@ monad_async_view_release(monad_async_view *view) MONAD_ASYNC_NOEXCEPT;
  *  @retval 0 begun
  *  @retval EBUSY it has not ended
  *  @retval EINVAL NULL, no such flag
+ *  @retval EBADF no such socket
  *  @retval EPERM not the running task, or another executor's ring */
 MONAD_ASYNC_API monad_async_result monad_async_recv_stream_begin(
     monad_async_task task, monad_async_recv_stream *stream, monad_async_socket socket,
