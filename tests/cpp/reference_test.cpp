@@ -279,4 +279,22 @@ TEST(Park, a_permit_is_kept)
     EXPECT_EQ(t.wait(), 0);
 }
 
+// Their numbers have 32 bits: what is taken elsewhere and given back here must not add up.
+TEST(Reference, of_background_tasks_are_given_back_for_good)
+{
+    ma::executor ex{ma::executor_options::compute_only()};
+    unsigned done = 0;
+    constexpr unsigned rounds = 100, at_once = 100;
+    for (unsigned i = 0; i < rounds; ++i) {
+        std::thread([&done, to = ex.ref()] {
+            for (unsigned j = 0; j < at_once; ++j) {
+                to.spawn([&done] { ++done; });
+            }
+        }).join();
+        ex.run_until_idle();
+    }
+    EXPECT_EQ(done, rounds * at_once);
+    EXPECT_LT(ex.block()->users, rounds * at_once / 2);
+}
+
 } // namespace

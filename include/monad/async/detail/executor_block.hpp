@@ -89,10 +89,11 @@ struct executor_block {
         }
     }
 
-    // OWNER'S THREAD, while there is an executor object: as `use` and `leave`.
+    // OWNER'S THREAD, while there is an executor object: as `use` and `leave`. What others have
+    // taken may be given back here, so both have a bound: neither number may run over.
+    static constexpr unsigned at_once = 1024;
     void use_here() noexcept
     {
-        constexpr unsigned at_once = 1024;
         if (spare_users == 0) {
             __atomic_fetch_add(&users, at_once, __ATOMIC_RELAXED);
             spare_users = at_once;
@@ -100,7 +101,13 @@ struct executor_block {
         --spare_users;
     }
 
-    void leave_here() noexcept { ++spare_users; }
+    void leave_here() noexcept
+    {
+        if (++spare_users == 2 * at_once) {
+            spare_users = at_once;
+            __atomic_fetch_sub(&users, at_once, __ATOMIC_RELEASE);
+        }
+    }
 
     // The executor object lets go.
     void leave_with_spare() noexcept
