@@ -80,8 +80,6 @@ pub(super) fn rest(sqe: &Sqe, done: u32) -> Sqe {
     rest
 }
 
-pub(super) const NO_PART: libc::iovec = libc::iovec { iov_base: core::ptr::null_mut(), iov_len: 0 };
-
 /// What a plain write's entry is to write, as a part of a vectored one.
 pub(super) fn part_of(sqe: &Sqe) -> libc::iovec {
     libc::iovec { iov_base: sqe.addr() as *mut _, iov_len: sqe.len() as usize }

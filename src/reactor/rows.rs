@@ -29,7 +29,7 @@ pub use super::ordered::{is_marked, name, named_by};
 use super::batch::{Elsewhere, Worker};
 use super::closing::handle;
 use super::operation::{bit, is_not_performed, Op, State, KEPT_FROM, RETRIES_MAX};
-use super::ordered::{part_of, rest, wanted, BYTES_MAX, NO_PART};
+use super::ordered::{part_of, rest, wanted, BYTES_MAX};
 use super::{priority, Reactor};
 use crate::error::{Errno, Res};
 use crate::intrusive::{Fifo, Link};
@@ -99,7 +99,8 @@ impl Rows {
         merges: bool,
         worker: Option<Box<dyn Worker>>,
     ) -> Res<u16> {
-        let no_parts = || alloc::try_box([const { Cell::new(NO_PART) }; LENGTH_MAX as usize]);
+        // SAFETY: zeros are parts of nothing.
+        let parts = merges.then(|| unsafe { alloc::try_zeroed() }).transpose()?;
         let mut row = alloc::try_box(Row {
             link: Link::new(),
             is_ready: Cell::new(false),
@@ -108,7 +109,7 @@ impl Rows {
             flying: Fifo::new(),
             in_kernel: Cell::new(0),
             merged: Cell::new(1),
-            parts: if merges { Some(no_parts()?) } else { None },
+            parts,
             elsewhere: None,
             breaks: Cell::new(false),
             is_closing: Cell::new(false),

@@ -5,19 +5,23 @@ use core::ffi::{c_int, c_void};
 use core::mem::zeroed;
 use core::ptr::{null, null_mut};
 use core::sync::atomic::{
-    AtomicPtr, AtomicUsize,
+    AtomicBool, AtomicPtr, AtomicUsize,
     Ordering::{Acquire, Relaxed, Release},
 };
 
 use crate::error::{Errno, Res};
 
-/// The function that is asked first; and, of the handler before ours, address and flags.
+/// The function that is asked first; of the handler before ours, address and flags; and whether
+/// ours was ever installed.
 static FIRST: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
 static PREVIOUS: AtomicUsize = AtomicUsize::new(libc::SIG_DFL);
 static PREVIOUS_FLAGS: AtomicUsize = AtomicUsize::new(0);
+static INSTALLED: AtomicBool = AtomicBool::new(false);
 
-/// `first` says whether the signal was ours. Once: a later call leaves it as it is. On the
-/// alternate stack, where the thread has one; system calls that can be are restarted.
+/// `first` says whether the signal was ours. Once: a later call leaves it as it is, also behind a
+/// handler that was installed since and may pass signals on to ours: behind that again, each would
+/// pass them on to the other for ever. On the alternate stack, where the thread has one; system
+/// calls that can be are restarted.
 pub fn catch(signal: c_int, first: fn() -> bool) -> Res<()> {
     FIRST.store(first as *mut c_void, Release);
     // SAFETY: all zeros is a valid sigaction; sigaction reads and writes only those given, and
@@ -27,7 +31,9 @@ pub fn catch(signal: c_int, first: fn() -> bool) -> Res<()> {
         if libc::sigaction(signal, null(), &mut previous) != 0 {
             return Err(Errno::last());
         }
-        if previous.sa_sigaction == on_signal as *const () as usize {
+        let is_ours = previous.sa_sigaction == on_signal as *const () as usize;
+        let passes_on = ![libc::SIG_DFL, libc::SIG_IGN].contains(&previous.sa_sigaction);
+        if is_ours || (passes_on && INSTALLED.load(Relaxed)) {
             return Ok(());
         }
         PREVIOUS.store(previous.sa_sigaction, Relaxed);
@@ -39,6 +45,7 @@ pub fn catch(signal: c_int, first: fn() -> bool) -> Res<()> {
         if libc::sigaction(signal, &ours, null_mut()) != 0 {
             return Err(Errno::last());
         }
+        INSTALLED.store(true, Relaxed);
     }
     Ok(())
 }
