@@ -67,6 +67,9 @@ pub(super) struct State {
     /// Threads of workers.
     pub(super) workers: usize,
     pub(super) waits: Fifo,
+    /// The most that anybody waits for, by what is counted; or more than that, once somebody has
+    /// left the list. None: nobody.
+    pub(super) nearest: [Option<usize>; 3],
 }
 
 // SAFETY: what it points to is touched under the lock alone, and stays until it is out of it.
@@ -188,6 +191,7 @@ impl Queue {
                 drains: false,
                 workers: 0,
                 waits: Fifo::new(),
+                nearest: [None; 3],
             }),
         }
     }

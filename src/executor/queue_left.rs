@@ -57,32 +57,47 @@ impl LeftWait {
 }
 
 impl State {
+    fn left(&self) -> [usize; 3] {
+        [self.queued, self.queued + self.begun, self.workers]
+    }
+
     fn is_over(&self, wait: &LeftWait) -> bool {
-        let left = match wait.what {
-            Left::Queued => self.queued,
-            Left::Unfinished => self.queued + self.begun,
-            Left::Workers => self.workers,
-        };
-        left <= wait.at_most
+        self.left()[wait.what as usize] <= wait.at_most
+    }
+
+    /// One that waits and is not over.
+    ///
+    /// # Safety
+    /// In no list; it stays until it is out of this one.
+    unsafe fn list(&mut self, wait: &LeftWait) {
+        let nearest = &mut self.nearest[wait.what as usize];
+        *nearest = Some(nearest.map_or(wait.at_most, |most| most.max(wait.at_most)));
+        // SAFETY: the caller's.
+        let _ = unsafe { self.waits.push_back(NonNull::from(wait).cast()) };
     }
 
     /// Those whose wait is over, claimed: to be woken with the lock open.
     pub(super) fn satisfied(&mut self) -> Fifo {
         let woken = Fifo::new();
-        if self.waits.is_empty() {
+        let mut nearest = self.nearest.iter().zip(self.left());
+        // This is asked for each task, and there may be many who wait.
+        if !nearest.any(|(nearest, left)| nearest.is_some_and(|most| left <= most)) {
             return woken;
         }
+        self.nearest = [None; 3];
         let all = self.waits.take_all();
         while let Some(link) = all.pop_front() {
             // SAFETY: only records of those who wait are in this list.
             let wait = unsafe { link.cast::<LeftWait>().as_ref() };
-            let over = self.is_over(wait);
-            if over {
-                wait.is_listed.set(false);
+            if !self.is_over(wait) {
+                // SAFETY: in no list any more; it waits on.
+                unsafe { self.list(wait) };
+                continue;
             }
-            if !over || wait.claim() {
-                // SAFETY: in no list; it stays until it is out of this one, or woken.
-                let _ = unsafe { if over { &woken } else { &self.waits }.push_back(link) };
+            wait.is_listed.set(false);
+            if wait.claim() {
+                // SAFETY: in no list; it stays until it is woken.
+                let _ = unsafe { woken.push_back(link) };
             }
         }
         woken
@@ -232,13 +247,13 @@ impl Queue {
     /// # Safety
     /// `wait` stays until it is woken, or `unlist_wait` has returned.
     unsafe fn list_wait(&self, wait: &LeftWait) -> bool {
-        let state = self.lock();
+        let mut state = self.lock();
         if state.is_over(wait) {
             return false;
         }
         wait.is_listed.set(true);
         // SAFETY: the caller's; in no list.
-        let _ = unsafe { state.waits.push_back(NonNull::from(wait).cast()) };
+        unsafe { state.list(wait) };
         true
     }
 

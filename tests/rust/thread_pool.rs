@@ -594,3 +594,58 @@ fn the_later_of_two_that_resize_at_a_time_counts() {
     println!("{met} of 50 met");
     assert!(met > 0);
 }
+
+fn process_cpu_ns() -> u64 {
+    // SAFETY: zeros are a time, to which the clock's is written.
+    unsafe {
+        let mut at: libc::timespec = std::mem::zeroed();
+        assert_eq!(libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut at), 0);
+        at.tv_sec as u64 * 1_000_000_000 + at.tv_nsec as u64
+    }
+}
+
+/// All who wait until few are left used to be looked at behind the queue's lock, for each task.
+#[test]
+fn who_waits_for_the_end_takes_no_time_before() {
+    let pool = pool(1);
+    let tasks: Vec<_> = (0..4_000).map(|_| new_task()).collect();
+    for &task in &tasks {
+        set_body(task, |_| RawResult::success(0));
+    }
+    let drained_ns = || {
+        let (gate, held) = hold(pool, 1);
+        tasks.iter().for_each(|&task| assert_eq!(submit(pool, task).error, 0));
+        let before = process_cpu_ns();
+        gate.open.store(true, SeqCst);
+        // SAFETY: alive.
+        while unsafe { monad_async_pool_left(pool, UNFINISHED) }.value != 0 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        destroy_all(held);
+        process_cpu_ns() - before
+    };
+    let alone_ns = (0..3).map(|_| drained_ns()).min().unwrap();
+    let ex = executor(0);
+    let (gate, held) = hold(pool, 1);
+    let waiters: Vec<_> = (0..2_000).map(|_| new_task()).collect();
+    for &task in &waiters {
+        set_body(task, move |_| {
+            until(pool, 0, UNFINISHED);
+            RawResult::success(0)
+        });
+        ex.attach(task).unwrap();
+    }
+    while ex.run(usize::MAX, Some(0)).is_ok() {}
+    tasks.iter().for_each(|&task| assert_eq!(submit(pool, task).error, 0));
+    let before = process_cpu_ns();
+    gate.open.store(true, SeqCst);
+    while ex.has_work() {
+        ex.run(usize::MAX, None).unwrap();
+    }
+    let beside_ns = process_cpu_ns() - before;
+    println!("measured: 4,000 tasks {alone_ns} ns, beside 2,000 that wait {beside_ns} ns");
+    assert!(beside_ns < 15 * alone_ns, "{beside_ns} ns, {alone_ns} without");
+    destroy(ex, waiters);
+    destroy_all(held.into_iter().chain(tasks.iter().copied()));
+    end(pool);
+}
