@@ -97,6 +97,39 @@ TEST(Executor, errors_are_system_errors_with_the_errno)
     }
 }
 
+TEST(Executor, background_tasks_and_groups_have_the_stack_that_is_asked_for)
+{
+    auto options = ma::executor_options::compute_only();
+    options.stack_size = 1 << 20;
+    ma::executor ex{options};
+    auto const bytes = [] {
+        void *low = nullptr, *high = nullptr;
+        EXPECT_EQ(monad_async_task_stack_bounds(ma::this_task::current(), &low, &high).error, 0);
+        return static_cast<char *>(high) - static_cast<char *>(low);
+    };
+    std::ptrdiff_t spawned = 0, of_a_group = 0;
+    ex.spawn([&] {
+        spawned = bytes();
+        ma::task_group group;
+        group.spawn([&] { of_a_group = bytes(); });
+        group.wait();
+    });
+    ex.run_until_idle();
+    EXPECT_GE(spawned, 1 << 20);
+    EXPECT_GE(of_a_group, 1 << 20);
+
+    ma::thread_pool_options of_pool;
+    of_pool.workers = 1;
+    of_pool.executor.stack_size = 1 << 19;
+    ma::thread_pool pool(of_pool);
+    EXPECT_GE(pool.submit(bytes).get(), 1 << 19);
+    EXPECT_GE(pool.worker(0).submit(bytes).get(), 1 << 19);
+
+    options.stack_size = SIZE_MAX;
+    ma::executor const absurd{options};
+    EXPECT_EQ(errno_thrown_by([&] { absurd.spawn([] {}); }), EINVAL);
+}
+
 TEST(Executor, options_reach_the_ring)
 {
     ma::executor const compute{ma::executor_options::compute_only()};

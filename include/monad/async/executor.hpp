@@ -101,6 +101,7 @@ public:
         auto block = std::make_unique<detail::executor_block>();
         block->on_unobserved = options.on_unobserved;
         block->on_exception = options.on_exception;
+        block->stack_size = options.stack_size;
         auto const r = detail::executor_open(&attr, block.get());
         detail::check(r.error, monad_async_last_create_error());
         block_ = block.release();

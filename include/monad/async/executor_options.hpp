@@ -6,6 +6,7 @@
 
 #include "config.h"
 
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <functional>
@@ -35,6 +36,11 @@ struct executor_options {
      *  that level while it has any ready. 0: none, as with strict priority.
      *  `monad_async_executor_attr` says more. */
     std::uint32_t share[3] = {0, 0, 0};
+    /** Bytes of stack that the body of a background task (`executor::spawn`, `executor::submit`) or
+     *  of a group's task may use; 0: the default, 128 KiB. With an absurd size those calls fail
+     *  with `EINVAL`. */
+    std::size_t stack_size = 0;
+
     /** Told of an exception that left a task's body and that nobody asked for with `get`, `join` or
      *  `wait`, before the task is launched again or once its object is gone; and of one that nobody
      *  got from a `future`, once that is gone. By the thread that does that. Not of a

@@ -121,6 +121,7 @@ public:
         auto block = std::make_unique<detail::executor_block>();
         block->on_exception = options.executor.on_exception;
         block->on_unobserved = options.executor.on_unobserved;
+        block->stack_size = options.executor.stack_size;
         auto const r = monad_async_pool_create(&pool_, &attr);
         detail::check(r.error, monad_async_last_create_error());
         block_ = block.release();
@@ -264,6 +265,7 @@ public:
         auto block = std::make_unique<detail::executor_block>();
         block->on_exception = block_->on_exception;
         block->on_unobserved = block_->on_unobserved;
+        block->stack_size = block_->stack_size;
         auto const r = monad_async_pool_worker(pool_, index, &block->remote);
         detail::check(r.error, "monad::async::thread_pool::worker");
         return executor_ref(block.release());

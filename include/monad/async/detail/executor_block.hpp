@@ -9,7 +9,7 @@
 //      lives task_state --'   head, stop, ...      +------------------+
 //
 // `head`, `owner` and `next` belong to the executor's thread. `users` and `stop` are atomic,
-// `remote`, `on_unobserved` and `on_exception` do not change.
+// `remote`, `on_unobserved`, `on_exception` and `stack_size` do not change.
 
 #include "../config.h"
 #include "../error.hpp"
@@ -17,6 +17,7 @@
 #include "../remote.h"
 
 #include <cerrno>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <functional>
@@ -46,6 +47,7 @@ struct executor_block {
     // See executor_options.
     std::function<void(std::exception_ptr)> on_unobserved;
     std::function<void(std::exception_ptr)> on_exception;
+    std::size_t stack_size = 0;
     // Tasks that are kept for the next spawn; see spawn.hpp. Of the owner's thread, and of others,
     // under the lock.
     spawned *warm = nullptr;

@@ -108,6 +108,7 @@ make_spawned(executor_block &block, bool here, int &error) noexcept
         return nullptr;
     }
     monad_async_task_attr attr = {};
+    attr.stack_size = block.stack_size;
     error = task_open(&attr, s).error;
     if (error != 0) {
         delete s;
