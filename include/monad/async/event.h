@@ -11,8 +11,9 @@
  *  one executor, the one that uses it first; it does without atomics, and elsewhere every call is
  *  `EPERM`.
  *
- *  An object is its memory: set it up by the initialiser, keep it in place while anybody uses it,
- *  and let it go. Nothing is allocated. A call on an object that is NULL is `EINVAL`.
+ *  An object is its memory: set it up by the initialiser, or with zeros as `calloc` does, keep
+ *  it in place while anybody uses it, and let it go. Nothing is allocated. A call on an object that
+ *  is NULL is `EINVAL`.
  *
  *  The words ANY THREAD and SUSPENDS are those of executor.h. */
 
