@@ -87,7 +87,8 @@ fn steps(markdown: bool, raw: &mut RawRing) {
     }
     t.print(markdown);
     println!(
-        "\nRatio: to a NOP on the bare ring, 64 a batch. At most: half of the first version's.\n"
+        "\nRatio: to a NOP on the bare ring, 64 a batch. First version: what this library took when\n\
+         it began. At most: half of that.\n"
     );
 }
 
