@@ -71,6 +71,7 @@ impl<K: Kernel> Executor<K> {
 
     /// One of `buffers` is free: who waits longest has its turn.
     pub fn buffer_freed(&self, buffers: &Buffers) {
+        self.reactor.provide(buffers);
         while let Some(link) = buffers.hungry.pop_front() {
             // SAFETY: in the list, so on the stack of a task that waits.
             let hungry = unsafe { link.cast::<Hungry<'_>>().as_ref() };

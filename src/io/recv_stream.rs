@@ -10,7 +10,8 @@
 //! ```
 //!
 //! A kernel without multishot receives (before 6.0) says EINVAL to the first: from then on each
-//! receive is one of its own, with the same results.
+//! receive is one of its own, with the same results. One without rings of buffers (before 5.19)
+//! keeps a buffer for a receive that waits: there a poll waits in its place.
 
 use core::cell::Cell;
 use core::ptr::NonNull;
@@ -39,7 +40,10 @@ pub struct RecvStream {
     flags: Cell<u32>,
     over: Cell<bool>,
     single: Cell<bool>,
-    reserved: [u8; 6],
+    /// What is in flight is a poll, ahead of a receive; it has said that there is data.
+    polls: Cell<bool>,
+    polled: Cell<bool>,
+    reserved: [u8; 4],
     _rest: u64,
 }
 
@@ -81,7 +85,8 @@ impl RecvStream {
         self.fd.set(fd);
         self.flags.set(flags);
         self.over.set(false);
-        self.single.set(false);
+        self.single.set(!ex.kernel().receives_in_streams());
+        self.polled.set(false);
         // SAFETY: the caller's.
         unsafe { self.arm(ex, task, buffers.as_ref()) }
     }
@@ -89,13 +94,24 @@ impl RecvStream {
     /// # Safety
     /// As `begin`.
     unsafe fn arm<K: Kernel>(&self, ex: &Executor<K>, task: TaskRef, buffers: &Buffers) -> Res<()> {
-        let mut sqe = Sqe::new(op::RECV, self.fd.get(), 0, 0, 0, 0);
-        let direct = if self.flags.get() & DIRECT != 0 { flag::FIXED_FILE } else { 0 };
-        sqe.0[0] |= u64::from(flag::BUFFER_SELECT | direct) << 8;
-        if !self.single.get() {
-            sqe.0[0] |= u64::from(send_recv::RECV_MULTISHOT) << 16;
+        let single = self.single.get();
+        self.polls.set(single && buffers.is_provided() && !self.polled.replace(false));
+        let (opcode, flags) = match self.polls.get() {
+            true => (op::POLL_ADD, libc::POLLIN as u32),
+            false if single && buffers.is_provided() => (op::RECV, libc::MSG_DONTWAIT as u32),
+            false => (op::RECV, 0),
+        };
+        let mut sqe = Sqe::new(opcode, self.fd.get(), 0, 0, 0, flags);
+        if self.flags.get() & DIRECT != 0 {
+            sqe.0[0] |= u64::from(flag::FIXED_FILE) << 8;
         }
-        sqe.0[5] = u64::from(buffers.group);
+        if opcode == op::RECV {
+            sqe.0[0] |= u64::from(flag::BUFFER_SELECT) << 8;
+            sqe.0[5] = u64::from(buffers.group);
+            if !single {
+                sqe.0[0] |= u64::from(send_recv::RECV_MULTISHOT) << 16;
+            }
+        }
         self.op.sqe.set(sqe);
         // SAFETY: the caller's.
         unsafe { ex.begin_operation(task, &self.op) }?;
@@ -126,6 +142,7 @@ impl RecvStream {
             let result = ex.wait_operation(task, &self.op);
             let flags = self.op.cqe_flags.get();
             match result.error {
+                0 if self.polls.get() => self.polled.set(true),
                 0 if flags & cqe::BUFFER != 0 => {
                     let number = (flags >> cqe_buffer::SHIFT) as u16;
                     let (data, length) = (buffers.data(number), result.value as usize);

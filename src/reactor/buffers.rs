@@ -58,6 +58,12 @@ struct Place {
     flags: Cell<u32>,
 }
 
+/// Buffers that lie behind each other.
+pub(super) struct Run {
+    pub first: u16,
+    pub count: u16,
+}
+
 /// No buffer's number.
 pub(super) const NONE: u16 = u16::MAX;
 /// As many as the kernel takes.
@@ -74,6 +80,12 @@ pub struct Buffers {
     memory: NonNull<u8>,
     mapped: [usize; 2],
     tail: Cell<u16>,
+    /// The kernel has no rings of them: see `provide`.
+    is_provided: Cell<bool>,
+    /// Then: the first of a list of those that are free, and not the kernel's yet; its last.
+    unprovided: Cell<[u16; 2]>,
+    /// And entries for them wait for room.
+    pub(super) waits: Cell<bool>,
     free: Cell<u32>,
     /// Records in flight that receive into them.
     pub streams: Cell<u32>,
@@ -118,6 +130,9 @@ impl Buffers {
             memory: data,
             mapped: [ring_bytes, data_bytes],
             tail: Cell::new(0),
+            is_provided: Cell::new(false),
+            unprovided: Cell::new([NONE; 2]),
+            waits: Cell::new(false),
             free: Cell::new(0),
             streams: Cell::new(0),
             places,
@@ -198,6 +213,10 @@ impl Buffers {
         let place = self.place(number);
         debug_assert!(place.is.get() != Is::Free);
         place.is.set(Is::Free);
+        self.free.set(self.free.get() + 1);
+        if self.is_provided.get() {
+            return self.add_unprovided(number);
+        }
         let at = (self.tail.get() & (self.count - 1)) as usize;
         // SAFETY: within the ring; the kernel reads it once the tail below tells of it (rule 2).
         let (entry, first) = unsafe { (self.entries.add(at).as_ref(), self.entries.as_ref()) };
@@ -207,7 +226,53 @@ impl Buffers {
         self.tail.set(self.tail.get().wrapping_add(1));
         // Release: the entry.
         first.tail.store(self.tail.get(), Release);
-        self.free.set(self.free.get() + 1);
+    }
+
+    fn add_unprovided(&self, number: u16) {
+        let [first, last] = self.unprovided.get();
+        self.place(number).next.set(NONE);
+        if first == NONE {
+            return self.unprovided.set([number; 2]);
+        }
+        self.place(last).next.set(number);
+        self.unprovided.set([first, number]);
+    }
+
+    /// From now on each is handed to the kernel by an entry; none is its yet.
+    pub(super) fn provide_by_entries(&self) {
+        self.is_provided.set(true);
+        (0..self.count).for_each(|number| self.add_unprovided(number));
+    }
+
+    /// Each is handed to the kernel by an entry.
+    pub fn is_provided(&self) -> bool {
+        self.is_provided.get()
+    }
+
+    #[inline]
+    pub(super) fn has_unprovided(&self) -> bool {
+        self.unprovided.get()[0] != NONE
+    }
+
+    /// The first of those, and those behind it that lie behind it. There are some.
+    pub(super) fn take_unprovided(&self) -> Run {
+        let [first, last] = self.unprovided.get();
+        let mut count = 1;
+        let mut next = self.place(first).next.replace(NONE);
+        while next != NONE && next == first + count {
+            next = self.place(next).next.replace(NONE);
+            count += 1;
+        }
+        self.unprovided.set([next, last]);
+        Run { first, count }
+    }
+
+    pub(super) fn bytes(&self) -> u32 {
+        self.bytes
+    }
+
+    pub(super) fn count(&self) -> u16 {
+        self.count
     }
 
     /// The kernel has filled one, for the record of `task` whose list ends with `last`. False: no

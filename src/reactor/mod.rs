@@ -33,6 +33,7 @@ pub mod fixed;
 pub mod operation;
 mod ordered;
 mod priority;
+mod provide;
 mod reap;
 pub mod rows;
 mod submit;
@@ -80,6 +81,8 @@ pub struct Reactor<K> {
     secret: u64,
     /// Those of its operations that complete as a stream.
     buffers: Cell<Option<NonNull<Buffers>>>,
+    /// How many of those have entries that wait for room: see `provide`.
+    providing: Cell<usize>,
     /// Registered buffers.
     fixed: Cell<Option<NonNull<Fixed>>>,
     pub closings: Closings,
@@ -100,6 +103,7 @@ impl<K: Kernel> Reactor<K> {
             cancels: Cell::new(0),
             secret: number.wrapping_mul(0xd6e8_feb8_6659_fd93),
             buffers: Cell::new(None),
+            providing: Cell::new(0),
             fixed: Cell::new(None),
             closings: Closings::new(),
             rows: Rows::default(),
@@ -137,8 +141,8 @@ impl<K: Kernel> Reactor<K> {
         None
     }
 
-    /// Registers buffers under a number that is free, and takes them in. ENOTSUP, EOPNOTSUPP: there
-    /// is no such thing here.
+    /// Registers buffers under a number that is free, and takes them in. ENOTSUP: there is no such
+    /// thing here.
     pub fn add_buffers(&self, owner: *mut c_void, count: u32, bytes: u32) -> Res<NonNull<Buffers>> {
         for group in validate::FIRST_GROUP..u16::MAX {
             if self.buffers_of(group).is_some() {
@@ -148,15 +152,17 @@ impl<K: Kernel> Reactor<K> {
             let (at, entries) = made.registration();
             // SAFETY: mapped until `remove_buffers`, or the end of the ring.
             match unsafe { self.kernel.register_buffers(at, entries, group) } {
-                Ok(()) => {
-                    made.next.set(self.buffers.get());
-                    let made = NonNull::from(Box::leak(made));
-                    self.buffers.set(Some(made));
-                    return Ok(made);
-                }
-                Err(Errno(libc::EEXIST)) => {}
+                Ok(()) => {}
+                Err(Errno(libc::EEXIST)) => continue,
+                Err(Errno(libc::EOPNOTSUPP)) => made.provide_by_entries(),
                 Err(e) => return Err(e),
             }
+            made.next.set(self.buffers.get());
+            let made = NonNull::from(Box::leak(made));
+            self.buffers.set(Some(made));
+            // SAFETY: leaked just now.
+            self.provide(unsafe { made.as_ref() });
+            return Ok(made);
         }
         Err(Errno(libc::ENOSPC))
     }
@@ -169,6 +175,9 @@ impl<K: Kernel> Reactor<K> {
         // SAFETY: the caller's.
         let buffers = unsafe { at.as_ref() };
         if buffers.streams.get() != 0 || !buffers.is_idle() {
+            return Err(Errno(libc::EBUSY));
+        }
+        if buffers.is_provided() && !self.withdraw(buffers) {
             return Err(Errno(libc::EBUSY));
         }
         // SAFETY: as above.
@@ -194,7 +203,9 @@ impl<K: Kernel> Reactor<K> {
     unsafe fn forget_buffers(&self, at: NonNull<Buffers>) {
         // SAFETY: the caller's.
         let buffers = unsafe { at.as_ref() };
-        self.kernel.unregister_buffers(buffers.group);
+        if !buffers.is_provided() {
+            self.kernel.unregister_buffers(buffers.group);
+        }
         let mut place = &self.buffers;
         while let Some(other) = place.get() {
             if other == at {

@@ -123,7 +123,7 @@ impl<K: Kernel> Reactor<K> {
 
     /// Moves queued entries into the submission queue while it has room.
     fn fill(&self) -> usize {
-        let mut moved = 0;
+        let mut moved = self.fill_provided();
         while self.queued.get() != 0 && self.kernel.sq_space() != 0 {
             if !self.push_queued_cancel() {
                 let Some(link) = self.entry_queues.iter().find_map(|q| q.pop_front()) else {

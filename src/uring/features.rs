@@ -18,6 +18,7 @@ pub(super) fn learn(ring: &mut Ring, mask: u32, dropped: &mut Text) -> Result<()
     try_no_iowait(ring, mask, dropped);
     learn_opcodes(ring, mask, dropped);
     learn_no_signal(ring, mask, dropped);
+    learn_receiving(ring, mask, dropped);
     try_fixed(ring, mask, dropped);
     first_poll(ring, mask, dropped)
 }
@@ -113,6 +114,22 @@ fn learn_no_signal(ring: &mut Ring, mask: u32, dropped: &mut Text) {
     }
 }
 
+/// Of receiving into buffers that the kernel chooses. Rings of them tell by themselves, when one is
+/// made; streams came with the same kernel as sends without a copy.
+fn learn_receiving(ring: &mut Ring, mask: u32, dropped: &mut Text) {
+    if mask & mask::BUFFER_RING != 0 {
+        ring.lacks_buffer_rings = true;
+        dropped.item(", ", format_args!("buffer rings (masked)"));
+    }
+    ring.receives_in_streams = ring.opcodes >> op::SEND_ZC & 1 != 0;
+    if mask & mask::RECV_STREAM != 0 {
+        ring.receives_in_streams = false;
+        dropped.item(", ", format_args!("streams of receives (masked)"));
+    } else if !ring.receives_in_streams {
+        dropped.item(", ", format_args!("streams of receives (not in this kernel)"));
+    }
+}
+
 /// Registered buffers: a table that can be filled place by place, and shared.
 fn try_fixed(ring: &Ring, mask: u32, dropped: &mut Text) {
     let [table, share] = ring.fixed.probe(&ring.submitter);
@@ -169,6 +186,9 @@ pub(super) fn register_wishes(ring: &Ring, o: &RingOptions) -> Result<(), Create
         let mut most = o.max_kernel_workers;
         let set = ring.submitter.register_iowq_max_workers(&mut most);
         set.map_err(|e| refusal::workers(Errno::from(e), o))?;
+    }
+    if o.direct_descriptors != 0 && o.mask & mask::DIRECT_TABLE != 0 {
+        return Err(refusal::descriptors(Errno(libc::EINVAL), o));
     }
     if o.direct_descriptors != 0 {
         let made = ring.submitter.register_files_sparse(o.direct_descriptors);

@@ -249,6 +249,11 @@ pub trait Kernel {
         true
     }
 
+    /// A receive may complete as a stream (6.0).
+    fn receives_in_streams(&self) -> bool {
+        true
+    }
+
     /// A ring of `entries` buffers at `at`, which the kernel chooses from for operations of that
     /// group (5.19). ENOTSUP: not here; EOPNOTSUPP: an older kernel; EEXIST: there is that group.
     ///

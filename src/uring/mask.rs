@@ -29,6 +29,12 @@ pub const FD_INSTALL: u32 = 1 << 14;
 pub const FD_PASS: u32 = 1 << 15;
 /// Operations of direct sockets that came later: bind, listen (6.11).
 pub const SOCKET_OPCODES: u32 = 1 << 16;
+/// Rings of buffers that the kernel chooses from (5.19).
+pub const BUFFER_RING: u32 = 1 << 17;
+/// Receives that complete as a stream (6.0).
+pub const RECV_STREAM: u32 = 1 << 18;
+/// Tables of direct descriptors (5.19).
+pub const DIRECT_TABLE: u32 = 1 << 19;
 
 /// Every bit of the ring's. Bits from 24 on belong to other parts of `sys`.
-pub const ALL: u32 = (1 << 17) - 1;
+pub const ALL: u32 = (1 << 20) - 1;

@@ -158,12 +158,19 @@ impl Kernel for RealKernel {
         self.ring().is_some_and(|ring| ring.knows_no_signal)
     }
 
+    fn receives_in_streams(&self) -> bool {
+        self.ring().is_some_and(|ring| ring.receives_in_streams)
+    }
+
     fn knows(&self, opcode: u8) -> bool {
         self.ring().is_some_and(|ring| ring.opcodes >> opcode & 1 != 0)
     }
 
     unsafe fn register_buffers(&self, at: u64, entries: u16, group: u16) -> Result<(), Errno> {
         let ring = self.ring().ok_or(Errno(libc::ENOTSUP))?;
+        if ring.lacks_buffer_rings {
+            return Err(Errno(libc::EOPNOTSUPP));
+        }
         // SAFETY: the caller's.
         match unsafe { ring.submitter.register_buf_ring_with_flags(at, entries, group, 0) } {
             Ok(()) => Ok(()),

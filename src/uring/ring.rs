@@ -64,6 +64,9 @@ pub(super) struct Ring {
     pub(super) no_iowait: EnterFlags,
     pub(super) registered: bool,
     pub(super) knows_no_signal: bool,
+    pub(super) receives_in_streams: bool,
+    /// Whatever the kernel says.
+    pub(super) lacks_buffer_rings: bool,
     /// An `enter` takes all that is offered, a bad entry too.
     pub(super) submits_all: bool,
     /// Those that the kernel performs, a bit each.
@@ -95,6 +98,8 @@ impl Ring {
             no_iowait: EnterFlags::empty(),
             registered: false,
             knows_no_signal: false,
+            receives_in_streams: false,
+            lacks_buffer_rings: false,
             submits_all: false,
             opcodes: 0,
             taken: Cell::new(0),

@@ -37,9 +37,6 @@ public:
     Ring(monad_async_executor ex, uint32_t count, uint32_t bytes)
     {
         auto const r = monad_async_buffer_ring_create(ex, &ring_, count, bytes);
-        if (r.error == EOPNOTSUPP) {
-            skip("no buffer rings before Linux 5.19");
-        }
         EXPECT_EQ(r.error, 0) << monad_async_result_message(r);
     }
     // Every buffer came back.

@@ -72,7 +72,7 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_view, 24);
 
 /** Makes a ring of buffers and registers it. OWNER'S THREAD. EXPENSIVE. Memory is taken when a
  *  buffer is first filled. It stays until it is destroyed, after its executor has ended too.
- *  Linux 5.19.
+ *  Before Linux 5.19 each buffer is handed to the kernel by an entry, and costs more.
  *  @param ex the executor
  *  @param[out] ring the ring; untouched on an error
  *  @param count how many buffers: a power of two, 32,768 at most
@@ -80,7 +80,6 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_view, 24);
  *  @retval 0 made
  *  @retval EINVAL NULL, or no such count or size
  *  @retval ENOTSUP a compute-only executor
- *  @retval EOPNOTSUPP the kernel has none
  *  @retval ENOMEM memory, or the limit of locked memory
  *  @retval ENOSPC the executor has 32,767 of them
  *  @retval EPERM another thread

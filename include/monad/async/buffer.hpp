@@ -39,7 +39,7 @@ MONAD_ASYNC_API bool is_of_a_parent(monad_async_buffer_ring ring) noexcept;
  *  Move-only. OWNER'S THREAD, or any after its executor has ended. */
 class buffer_ring {
 public:
-    /** EXPENSIVE. OWNER'S THREAD. Linux 5.19.
+    /** EXPENSIVE. OWNER'S THREAD.
      *  @param ex the executor
      *  @param count how many: a power of two, 32,768 at most
      *  @param bytes the size of each

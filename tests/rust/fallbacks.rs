@@ -1,0 +1,282 @@
+//! Receiving by view and registered buffers where the kernel lacks what they are made of: the same
+//! results, and the config string says so. The kernel of this machine is told to lack it by masks.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use monad_async::api::Handle;
+use monad_async::capi::buffer_set::{
+    monad_async_buffers_claim, monad_async_buffers_clone, monad_async_buffers_register,
+    monad_async_buffers_release, monad_async_buffers_share, monad_async_buffers_unregister,
+    monad_async_file_read_fixed, monad_async_file_write_fixed, Buffer,
+};
+use monad_async::error::{Errno, RawResult};
+use monad_async::io::file::File;
+use monad_async::io::recv_stream::{RecvStream, NO_WAIT};
+use monad_async::reactor::buffers::Buffers;
+use monad_async::task::header::TaskRef;
+use monad_async::uring::{mask, RealKernel, RingOptions};
+use std::cell::{Cell, RefCell};
+use std::io::Write;
+use std::mem::zeroed;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::ptr::{null_mut, NonNull};
+use std::rc::Rc;
+use support::programme::attach_all;
+use support::rings::ring;
+use support::*;
+
+const RECEIVING: [u32; 4] =
+    [0, mask::RECV_STREAM, mask::BUFFER_RING, mask::BUFFER_RING | mask::RECV_STREAM];
+
+fn executor_without(mask: u32, entries: u32) -> Option<Handle<Real>> {
+    let kernel = ring(RingOptions { entries, mask, ..Default::default() })?;
+    for (bit, name) in [
+        (mask::RECV_STREAM, "streams of receives (masked)"),
+        (mask::BUFFER_RING, "buffer rings (masked)"),
+        (mask::FIXED_TABLE, "registered buffers (masked)"),
+        (mask::CLONE_BUFFERS, "shared registered buffers (masked)"),
+    ] {
+        let dropped = kernel.config().lines().find(|l| l.starts_with("dropped")).unwrap();
+        let says = dropped.split(", ").any(|d| d.trim_start_matches("dropped: ") == name);
+        assert_eq!(says, mask & bit != 0, "{name} in {dropped}");
+    }
+    Some(Handle::new(kernel, true).unwrap())
+}
+
+fn finish(ex: Handle<Real>) {
+    while ex.has_work() {
+        let _ = ex.run(usize::MAX, None);
+    }
+}
+
+/// Nothing happens any more but by others.
+fn settle(ex: Handle<Real>) {
+    while ex.run(usize::MAX, Some(0)).is_ok_and(|ran| ran != 0) {}
+}
+
+fn is_taken(buffers: NonNull<Buffers>) -> bool {
+    // SAFETY: not removed yet.
+    !unsafe { buffers.as_ref() }.is_idle()
+}
+
+/// A task that echoes by view what comes on `fd`, to the end; what it got, joined.
+fn echoes(
+    ex: Handle<Real>,
+    buffers: NonNull<Buffers>,
+    fd: i32,
+    got: Rc<RefCell<Vec<u8>>>,
+) -> TaskRef {
+    let task = new_task();
+    // SAFETY: zeros are a stream that was never begun.
+    let stream: Box<RecvStream> = Box::new(unsafe { zeroed() });
+    set_body(task, move |task| {
+        let ex = ex.executor();
+        // SAFETY: in its box until the task's body goes, which is after its end.
+        unsafe { stream.begin(ex, task, fd, buffers, 0) }.unwrap();
+        let ended = loop {
+            match stream.next(ex, task) {
+                Ok(Some(view)) => {
+                    // SAFETY: a buffer that we hold, and this much of it is filled.
+                    let data =
+                        unsafe { std::slice::from_raw_parts(view.data.as_ptr(), view.length) };
+                    got.borrow_mut().extend_from_slice(data);
+                    // Others run while it is held.
+                    let _ = ex.sleep(task, 0);
+                    // SAFETY: not removed yet.
+                    let buffers = unsafe { buffers.as_ref() };
+                    let number = buffers.number_of(view.data.as_ptr()).unwrap();
+                    assert!(buffers.give_back(number));
+                    ex.buffer_freed(buffers);
+                }
+                Ok(None) => break RawResult::success(0),
+                Err(e) => break RawResult::failure(e),
+            }
+        };
+        stream.finish(ex, task).unwrap();
+        ended
+    });
+    task
+}
+
+/// A hundred connections, idle between messages, on a ring of four buffers, with two entries of the
+/// submission queue, so that buffers wait to be handed to the kernel.
+#[test]
+fn many_connections_and_few_buffers() {
+    const CONNECTIONS: usize = 100;
+    for bits in RECEIVING {
+        let Some(ex) = executor_without(bits, 2) else { return };
+        let buffers = ex.executor().add_buffers(4, 16).unwrap();
+        let pairs: Vec<_> = (0..CONNECTIONS).map(|_| UnixStream::pair().unwrap()).collect();
+        let got: Vec<_> = pairs.iter().map(|_| Rc::new(RefCell::new(Vec::new()))).collect();
+        let each = pairs.iter().zip(&got);
+        let tasks: Vec<TaskRef> =
+            each.map(|(pair, got)| echoes(ex, buffers, pair.0.as_raw_fd(), got.clone())).collect();
+        attach_all(ex, &tasks);
+        let mut expected = vec![Vec::new(); CONNECTIONS];
+        for round in 0..3 {
+            settle(ex);
+            assert!(!is_taken(buffers), "an idle connection holds a buffer: mask {bits:#x}");
+            for (i, pair) in pairs.iter().enumerate() {
+                // Some are longer than a buffer.
+                let text = format!("{i} in round {round}, {}", "x".repeat(i % 40));
+                (&pair.1).write_all(text.as_bytes()).unwrap();
+                expected[i].extend_from_slice(text.as_bytes());
+            }
+        }
+        let (_kept, ends): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+        settle(ex);
+        drop(ends);
+        finish(ex);
+        for (i, task) in tasks.iter().enumerate() {
+            assert_eq!(*got[i].borrow(), expected[i], "connection {i}, mask {bits:#x}");
+            assert_eq!(task.head.result.get(), RawResult::success(0));
+        }
+        // SAFETY: given up here.
+        assert_eq!(unsafe { ex.executor().remove_buffers(buffers) }, Ok(()));
+        // Its number is the next one's, and its memory is not the kernel's any more.
+        let again = ex.executor().add_buffers(2, 64).unwrap();
+        let (here, there) = UnixStream::pair().unwrap();
+        (&there).write_all(b"again").unwrap();
+        drop(there);
+        let got = Rc::new(RefCell::new(Vec::new()));
+        let last = echoes(ex, again, here.as_raw_fd(), got.clone());
+        ex.attach(last).unwrap();
+        finish(ex);
+        assert_eq!((last.head.result.get().error, &**got.borrow()), (0, &b"again"[..]));
+        // SAFETY: as above.
+        assert_eq!(unsafe { ex.executor().remove_buffers(again) }, Ok(()));
+        destroy(ex, tasks.into_iter().chain([last]));
+    }
+}
+
+/// A consumer that keeps all its views: no buffer without waiting, EDEADLK to one that would wait
+/// for itself; a cancel loses nothing.
+#[test]
+fn all_views_are_kept() {
+    for bits in RECEIVING {
+        let Some(ex) = executor_without(bits, 8) else { return };
+        let buffers = ex.executor().add_buffers(2, 8).unwrap();
+        let (here, there) = UnixStream::pair().unwrap();
+        let fd = here.as_raw_fd();
+        let task = new_task();
+        let checked = Rc::new(Cell::new(false));
+        let out = checked.clone();
+        set_body(task, move |task| {
+            let ex = ex.executor();
+            // SAFETY: zeros are a stream that was never begun; it ends in here.
+            let stream: RecvStream = unsafe { zeroed() };
+            let begin = |flags| {
+                // SAFETY: in place until it has ended.
+                unsafe { stream.begin(ex, task, fd, buffers, flags) }.unwrap();
+            };
+            // SAFETY: not removed yet.
+            let of = unsafe { buffers.as_ref() };
+            (&there).write_all(b"0123456789abcdefXYZ").unwrap();
+            let mut views = Vec::new();
+            for flags in [NO_WAIT, 0] {
+                begin(flags);
+                while views.len() < 2 {
+                    views.push(stream.next(ex, task).unwrap().unwrap());
+                }
+                let full = stream.next(ex, task).err();
+                let expected = if flags == NO_WAIT { libc::ENOBUFS } else { libc::EDEADLK };
+                assert_eq!(full, Some(Errno(expected)), "mask {bits:#x}");
+                stream.finish(ex, task).unwrap();
+            }
+            for view in views {
+                assert_eq!(view.length, 8);
+                assert!(of.give_back(of.number_of(view.data.as_ptr()).unwrap()));
+                ex.buffer_freed(of);
+            }
+            begin(0);
+            let last = stream.next(ex, task).unwrap().unwrap();
+            // SAFETY: a buffer that we hold.
+            let data = unsafe { std::slice::from_raw_parts(last.data.as_ptr(), last.length) };
+            assert_eq!(data, b"XYZ");
+            assert!(of.give_back(of.number_of(last.data.as_ptr()).unwrap()));
+            ex.buffer_freed(of);
+            stream.finish(ex, task).unwrap();
+            out.set(true);
+            RawResult::success(0)
+        });
+        ex.attach(task).unwrap();
+        finish(ex);
+        assert!(checked.get());
+        // SAFETY: given up here.
+        assert_eq!(unsafe { ex.executor().remove_buffers(buffers) }, Ok(()));
+        destroy(ex, [task]);
+    }
+}
+
+#[test]
+fn registered_buffers_and_their_clones() {
+    for bits in [0, mask::CLONE_BUFFERS, mask::FIXED_TABLE, mask::FIXED_TABLE | mask::CLONE_BUFFERS]
+    {
+        let (Some(ex), Some(other)) = (executor_without(bits, 8), executor_without(bits, 8)) else {
+            return;
+        };
+        let name = std::env::temp_dir().join(format!("monad_async_fixed_{}", std::process::id()));
+        let file = std::fs::File::options();
+        let file = file.clone().read(true).write(true).create(true).truncate(true).open(&name);
+        let file = file.unwrap();
+        std::fs::remove_file(name).unwrap();
+        let fd = file.as_raw_fd();
+        let (mut set, mut clone) = (null_mut(), null_mut());
+        // SAFETY: executors of this thread, and ours to write.
+        unsafe {
+            let r = monad_async_buffers_register(ex.as_ptr().cast(), &mut set, 2, 4096);
+            assert_eq!(r, RawResult::success(0));
+            assert_eq!(monad_async_buffers_share(set), RawResult::success(0));
+            let r = monad_async_buffers_clone(other.as_ptr().cast(), &mut clone, set);
+            assert_eq!(r, RawResult::success(0), "mask {bits:#x}");
+        }
+        for (turn, (on, of)) in [(ex, set), (other, clone)].into_iter().enumerate() {
+            let task = new_task();
+            set_body(task, move |task| {
+                let file = File { fd, flags: 0 };
+                // SAFETY: the task that runs, and memory in place.
+                unsafe {
+                    let mut buffer: Buffer = zeroed();
+                    let r = monad_async_buffers_claim(task.as_head(), of, &mut buffer);
+                    assert_eq!(r, RawResult::success(0));
+                    let at = (turn * 5) as i64;
+                    let data: *mut u8 = (&raw const buffer).cast::<*mut u8>().read();
+                    data.copy_from(c"hello".as_ptr().cast(), 5);
+                    let wrote =
+                        monad_async_file_write_fixed(task.as_head(), file, &buffer, 0, 5, at);
+                    assert_eq!(wrote, RawResult::success(5), "mask {bits:#x}");
+                    let read = monad_async_file_read_fixed(task.as_head(), file, &buffer, 8, 5, at);
+                    assert_eq!(read, RawResult::success(5));
+                    assert_eq!(std::slice::from_raw_parts(data.add(8), 5), b"hello");
+                    monad_async_buffers_release(&mut buffer)
+                }
+            });
+            on.attach(task).unwrap();
+            finish(on);
+            assert_eq!(task.head.result.get(), RawResult::success(0));
+            destroy_task(task);
+        }
+        // SAFETY: given up here.
+        unsafe {
+            assert_eq!(monad_async_buffers_unregister(clone), RawResult::success(0));
+            assert_eq!(monad_async_buffers_unregister(set), RawResult::success(0));
+        }
+        destroy(ex, []);
+        destroy(other, []);
+    }
+}
+
+#[test]
+fn no_table_of_direct_descriptors() {
+    if ring(RingOptions { entries: 8, ..Default::default() }).is_none() {
+        return;
+    }
+    let mask = mask::DIRECT_TABLE;
+    let options = RingOptions { entries: 8, direct_descriptors: 4, mask, ..Default::default() };
+    let Err(refused) = RealKernel::new(&options) else { panic!("made") };
+    assert_eq!(refused.errno.0, libc::EINVAL);
+    let text = refused.text.to_string();
+    assert!(text.contains("5.19") && text.contains("direct_descriptors to 0"), "{text}");
+}
