@@ -318,11 +318,18 @@ fn work(pool: &'static Pool, options: &Options, cpu: Option<u32>) {
     };
     let seat = Seat::new(&pool.queue, ex.mailbox());
     started(None, Some(Worker { seat: &seat, reference }));
+    let mut backoff = Backoff::new();
     loop {
-        if ex.run_fed(&seat) == Err(Errno(libc::EPERM)) {
+        let ran = ex.run_fed(&seat);
+        if !ex.is_of_this_process() {
             // A task forked, and this is the child: everything here is the parent's.
             mem::forget(ex);
             return;
+        }
+        match ran {
+            Ok(()) => backoff = Backoff::new(),
+            // The kernel's: a sandbox may forbid what it has allowed before. What is due goes on.
+            Err(_) => backoff.wait(),
         }
         if seat.is_leaving() && !ex.has_work() {
             leave(pool, &seat);

@@ -649,3 +649,59 @@ fn who_waits_for_the_end_takes_no_time_before() {
     destroy_all(held.into_iter().chain(tasks.iter().copied()));
     end(pool);
 }
+
+/// From here on, and for all threads, the kernel answers so.
+fn forbid(call: libc::c_long, errno: i32) -> bool {
+    let code = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
+    let (load, jump) = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, libc::BPF_JMP | libc::BPF_JEQ);
+    let filter = [
+        code(load, 0, 0, 0),
+        code(jump | libc::BPF_K, 0, 1, call as u32),
+        code(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | errno as u32),
+        code(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog { len: 4, filter: filter.as_ptr().cast_mut() };
+    // SAFETY: the program, which is only read, outlives the calls.
+    unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+            && libc::syscall(
+                libc::SYS_seccomp,
+                libc::SECCOMP_SET_MODE_FILTER,
+                libc::SECCOMP_FILTER_FLAG_TSYNC,
+                &program,
+            ) == 0
+    }
+}
+
+/// A sandbox that closes behind a pool: its workers took the kernel's EPERM for the child of a fork,
+/// and were gone without a word.
+#[test]
+fn a_pool_ends_where_its_rings_are_forbidden() {
+    support::child::alone("a_pool_ends_where_its_rings_are_forbidden", || {
+        let mut with_rings = attr(2);
+        with_rings[0] = 8;
+        let mut pool = ptr::null_mut();
+        // SAFETY: attributes of that size, and memory for the pool.
+        let r = unsafe { monad_async_pool_create(&mut pool, with_rings.as_ptr().cast()) };
+        if r.error != 0 {
+            return skip::skip("no io_uring");
+        }
+        if !forbid(libc::SYS_io_uring_enter, libc::EPERM) {
+            return skip::skip("no seccomp");
+        }
+        // One that waits for ever is killed.
+        // SAFETY: no preconditions.
+        unsafe { libc::alarm(60) };
+        let tasks = [new_task(), new_task()];
+        for task in tasks {
+            set_body(task, |task| {
+                // SAFETY: the running task.
+                unsafe { monad_async_task_suspend_for_duration(task.as_head(), 1_000_000) }
+            });
+            assert_eq!(submit(pool, task), RawResult::success(0));
+        }
+        until(pool, 0, UNFINISHED);
+        end(pool);
+        destroy_all(tasks);
+    });
+}
