@@ -291,11 +291,11 @@ impl Ring {
         let (capacity, head) = (h.capacity.load(Relaxed), h.head.load(Acquire));
         let mut lost = 0;
         // The oldest place may be half of what comes next.
-        let first = (head + 1).saturating_sub(capacity);
+        let first = head.saturating_sub(capacity - 1);
         for i in first..head {
             let words = self.slot(i % capacity).each_ref().map(|word| word.load(Relaxed));
             fence(Acquire);
-            if h.head.load(Relaxed) >= i + capacity {
+            if h.head.load(Relaxed).wrapping_sub(i) >= capacity {
                 lost += 1; // Overwritten while it was read.
                 continue;
             }
@@ -304,7 +304,7 @@ impl Ring {
             let (task, what) = (named & ADDRESS, (named >> 56) as u8);
             each(Event { kind, what, task, from, to, a, b, c });
         }
-        first + lost
+        first.saturating_add(lost)
     }
 
     /// False: too many.
@@ -399,6 +399,20 @@ mod tests {
         assert_eq!(read(found).0, seen);
         // SAFETY: as above.
         assert!(unsafe { Ring::find(memory.as_ptr().cast(), BYTES_MIN - 8) }.is_none());
+    }
+
+    /// As a process leaves it that has written over its own memory.
+    #[test]
+    fn a_count_of_events_that_cannot_be_is_read_to_an_end() {
+        let mut memory = vec![0u64; BYTES_MIN / 8];
+        // SAFETY: ours alone.
+        let ring = unsafe { Ring::lay(memory.as_mut_ptr().cast(), BYTES_MIN, &WHOSE) }.unwrap();
+        let mut writer = ring.begin();
+        (0..200).for_each(|n| writer.push(event(n)));
+        for head in [u64::MAX, u64::MAX - 1, u64::MAX - 100, 1 << 63] {
+            ring.header().head.store(head, Relaxed);
+            assert!(read(ring).0.len() <= 200);
+        }
     }
 
     #[test]
