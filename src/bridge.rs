@@ -199,8 +199,8 @@ impl Task {
 /// `ring` was not destroyed.
 unsafe fn ring_is_of_a_parent(ring: *const ffi::BufferRing) -> bool {
     // SAFETY: the caller's.
-    let owner = unsafe { ring.cast::<Buffers>().as_ref() }.and_then(Buffers::owner);
-    owner.is_some_and(|ex| is_of_a_parent(ex.as_ptr()))
+    let owner = unsafe { ring.cast::<Buffers>().as_ref() }.map_or(ptr::null_mut(), Buffers::owner);
+    is_of_a_parent(owner)
 }
 
 /// As `ring_is_of_a_parent`.
@@ -210,10 +210,10 @@ unsafe fn ring_is_of_a_parent(ring: *const ffi::BufferRing) -> bool {
 unsafe fn set_is_of_a_parent(set: *const ffi::BufferSet) -> bool {
     // SAFETY: the caller's.
     let owner = unsafe { set.cast::<Set>().as_ref() }.map_or(ptr::null(), Set::owner);
-    !owner.is_null() && is_of_a_parent(owner.cast_mut().cast())
+    is_of_a_parent(owner.cast_mut().cast())
 }
 
-/// Of an executor that has not ended.
+/// Of an executor that has not ended, or null.
 fn is_of_a_parent(ex: *mut c_void) -> bool {
     // SAFETY: it has not ended, or would not be named.
     unsafe { Handle::<RealKernel>::from_ptr(ex.cast()) }.is_ok_and(|ex| !ex.is_of_this_process())

@@ -3,10 +3,12 @@
 use core::ffi::c_void;
 use core::ptr::NonNull;
 
+use super::border::{done, give, mine, owner};
 use super::task::TaskPtr;
 use super::ExecutorPtr;
 use crate::api::{self, Handle};
 use crate::error::{Errno, RawResult, Res};
+use crate::executor::Executor;
 use crate::io::recv_stream::{RecvStream, NO_WAIT};
 use crate::io::socket::{Socket, DIRECT};
 use crate::reactor::buffers::Buffers;
@@ -29,21 +31,16 @@ pub struct View {
 const EINVAL: Errno = Errno(libc::EINVAL);
 const EPERM: Errno = Errno(libc::EPERM);
 
-/// The ring's executor, whose thread this is: None after its end.
+/// A ring, and its executor, whose thread this is: None after its end.
 ///
 /// # Safety
 /// `ring` is null or a ring that was not destroyed.
-unsafe fn ring<'a>(ring: RingPtr) -> Res<(Option<Handle<RealKernel>>, &'a Buffers)> {
+unsafe fn ring<'a>(ring: RingPtr) -> Res<(Option<&'a Executor<RealKernel>>, &'a Buffers)> {
     // SAFETY: the caller's.
     let buffers = unsafe { ring.as_ref() }.ok_or(EINVAL)?;
-    let Some(owner) = buffers.owner() else { return Ok((None, buffers)) };
-    // SAFETY: it has not ended, or would not be there; asked from another thread it is compared by
-    // what never changes.
-    let ex = unsafe { Handle::<RealKernel>::from_ptr(owner.as_ptr().cast()) }?;
-    if !ex.executor().is_mine() {
-        return Err(EPERM);
-    }
-    Ok((Some(ex), buffers))
+    // SAFETY: it is named while it lives.
+    let ex = unsafe { owner(buffers.owner().cast()) }?;
+    Ok((ex, buffers))
 }
 
 /// # Safety
@@ -55,19 +52,8 @@ pub unsafe extern "C" fn monad_async_buffer_ring_create(
     count: u32,
     bytes: u32,
 ) -> RawResult {
-    // SAFETY: the caller's handle.
-    let made = match unsafe { Handle::<RealKernel>::from_ptr(ex) } {
-        Ok(_) if out.is_null() => Err(EINVAL),
-        Ok(ex) if !ex.executor().is_mine() => Err(EPERM),
-        Ok(ex) => ex.executor().add_buffers(count, bytes),
-        Err(e) => Err(e),
-    };
-    made.map(|made| {
-        // SAFETY: not null, and the caller's to write.
-        unsafe { *out = made.as_ptr() };
-        0
-    })
-    .into()
+    // SAFETY: the caller's handle, and null or the caller's memory.
+    unsafe { give(out, || Ok(mine(ex)?.add_buffers(count, bytes)?.as_ptr())) }
 }
 
 /// # Safety
@@ -81,11 +67,9 @@ pub unsafe extern "C" fn monad_async_buffer_ring_destroy(at: RingPtr) -> RawResu
     let gone = unsafe { ring(at) }.and_then(|(ex, buffers)| {
         let buffers = NonNull::from(buffers);
         // SAFETY: the caller gives it up; its executor's, or nobody's.
-        unsafe {
-            ex.map_or_else(|| Buffers::free(buffers), |ex| ex.executor().remove_buffers(buffers))
-        }
+        unsafe { ex.map_or_else(|| Buffers::free(buffers), |ex| ex.remove_buffers(buffers)) }
     });
-    gone.map(|()| 0).into()
+    done(gone)
 }
 
 /// # Safety
@@ -144,7 +128,7 @@ pub unsafe extern "C" fn monad_async_view_release(view: *mut View) -> RawResult 
             return Err(EINVAL);
         }
         if let Some(ex) = ex {
-            ex.executor().buffer_freed(buffers);
+            ex.buffer_freed(buffers);
         }
         Ok(0)
     });
@@ -179,14 +163,14 @@ pub unsafe extern "C" fn monad_async_recv_stream_begin(
     // SAFETY: the caller's ring.
     let begun = unsafe { ring(at) }.and_then(|(ex, buffers)| {
         let running = Handle::<RealKernel>::running(task)?;
-        if !ex.is_some_and(|ex| core::ptr::eq(running.executor(), ex.executor())) {
+        if !ex.is_some_and(|ex| core::ptr::eq(running.executor(), ex)) {
             return Err(EPERM);
         }
         let (buffers, flags) = (NonNull::from(buffers), flags | socket.flags);
         // SAFETY: the stream and the ring are the caller's to keep.
         unsafe { stream.begin(running.executor(), task, socket.fd, buffers, flags) }
     });
-    begun.map(|()| 0).into()
+    done(begun)
 }
 
 /// Its task, which runs, and the executor.
@@ -229,5 +213,5 @@ pub unsafe extern "C" fn monad_async_recv_stream_end(stream: *mut RecvStream) ->
     if stream.task().is_none() {
         return RawResult::success(0); // Never begun.
     }
-    of(stream).and_then(|(ex, task)| stream.finish(ex.executor(), task)).map(|()| 0).into()
+    done(of(stream).and_then(|(ex, task)| stream.finish(ex.executor(), task)))
 }

@@ -3,15 +3,16 @@
 use core::ffi::c_void;
 use core::ptr::NonNull;
 
-use super::file::{caller, of};
+use super::border::{self, done, mine, of};
+use super::file::call;
 use super::task::TaskPtr;
 use super::ExecutorPtr;
 use crate::api::{self, Handle};
 use crate::error::{Errno, RawResult, Res};
 use crate::executor::scope::NEVER_NS;
+use crate::executor::Executor;
 use crate::io::call::DIRECT;
 use crate::io::file::File;
-use crate::io::ordered::{are_flags, ORDERED};
 use crate::sync::buffer_set::{Claim, Set};
 use crate::uring::abi::sqe as flag;
 use crate::uring::kernel::{op, Kernel, Sqe};
@@ -35,7 +36,6 @@ pub struct Buffer {
 const _: () = assert!(size_of::<Buffer>() == 32);
 
 const EINVAL: Errno = Errno(libc::EINVAL);
-const EPERM: Errno = Errno(libc::EPERM);
 
 /// # Safety
 /// `set` is null or a set that was not unregistered.
@@ -45,17 +45,9 @@ unsafe fn set<'a>(set: SetPtr) -> Res<&'a Set> {
 }
 
 /// The set's executor, whose thread this is: None after its end.
-fn owner(set: &Set) -> Res<Option<Handle<RealKernel>>> {
-    if set.owner().is_null() {
-        return Ok(None);
-    }
-    // SAFETY: it has not ended, or would not be there; asked from another thread it is compared by
-    // what never changes.
-    let ex = unsafe { Handle::<RealKernel>::from_ptr(set.owner().cast_mut().cast()) }?;
-    if !ex.executor().is_mine() {
-        return Err(EPERM);
-    }
-    Ok(Some(ex))
+fn owner(set: &Set) -> Res<Option<&Executor<RealKernel>>> {
+    // SAFETY: it is named while it lives.
+    unsafe { border::owner(set.owner().cast_mut()) }
 }
 
 /// The claim that a buffer is, and its set, which the calling thread may use.
@@ -106,19 +98,8 @@ pub unsafe extern "C" fn monad_async_buffers_register(
     count: u32,
     bytes: u32,
 ) -> RawResult {
-    // SAFETY: the caller's handle.
-    let made = match unsafe { Handle::<RealKernel>::from_ptr(ex) } {
-        Ok(_) if out.is_null() => Err(EINVAL),
-        Ok(ex) if !ex.executor().is_mine() => Err(EPERM),
-        Ok(ex) => Set::register(ex.executor(), count, bytes),
-        Err(e) => Err(e),
-    };
-    made.map(|made| {
-        // SAFETY: not null, and the caller's to write.
-        unsafe { *out = made.as_ptr() };
-        0
-    })
-    .into()
+    // SAFETY: the caller's handle, and null or the caller's memory.
+    unsafe { border::give(out, || Ok(Set::register(mine(ex)?, count, bytes)?.as_ptr())) }
 }
 
 /// # Safety
@@ -127,7 +108,7 @@ pub unsafe extern "C" fn monad_async_buffers_register(
 pub unsafe extern "C" fn monad_async_buffers_share(at: SetPtr) -> RawResult {
     // SAFETY: the caller's set.
     let shared = unsafe { set(at) }.and_then(|set| owner(set).and_then(|_| set.share()));
-    shared.map(|()| 0).into()
+    done(shared)
 }
 
 /// # Safety
@@ -138,19 +119,8 @@ pub unsafe extern "C" fn monad_async_buffers_clone(
     out: *mut SetPtr,
     at: SetPtr,
 ) -> RawResult {
-    // SAFETY: the caller's handle and set.
-    let made = match unsafe { (Handle::<RealKernel>::from_ptr(ex), set(at)) } {
-        (Ok(_), Ok(_)) if out.is_null() => Err(EINVAL),
-        (Ok(ex), Ok(_)) if !ex.executor().is_mine() => Err(EPERM),
-        (Ok(ex), Ok(set)) => set.clone_to(ex.executor()),
-        (Err(e), _) | (_, Err(e)) => Err(e),
-    };
-    made.map(|made| {
-        // SAFETY: not null, and the caller's to write.
-        unsafe { *out = made.as_ptr() };
-        0
-    })
-    .into()
+    // SAFETY: the caller's handle and set, and null or the caller's memory.
+    unsafe { border::give(out, || Ok(set(at)?.clone_to(mine(ex)?)?.as_ptr())) }
 }
 
 /// # Safety
@@ -163,9 +133,9 @@ pub unsafe extern "C" fn monad_async_buffers_unregister(at: SetPtr) -> RawResult
     // SAFETY: the caller's set.
     let gone = unsafe { set(at) }.and_then(owner).and_then(|ex| {
         // SAFETY: the caller gives it up; its executor, or none.
-        unsafe { Set::unregister(NonNull::new_unchecked(at), ex.map(Handle::executor)) }
+        unsafe { Set::unregister(NonNull::new_unchecked(at), ex) }
     });
-    gone.map(|()| 0).into()
+    done(gone)
 }
 
 /// # Safety
@@ -245,7 +215,7 @@ pub unsafe extern "C" fn monad_async_buffers_release(buffer: *mut Buffer) -> Raw
             (*buffer).length = 0;
         }
     }
-    released.map(|()| 0).into()
+    done(released)
 }
 
 /// # Safety
@@ -259,7 +229,7 @@ pub unsafe extern "C" fn monad_async_buffers_give(
     let task = unsafe { api::task(task) }.ok();
     // SAFETY: the caller's buffer.
     let given = unsafe { claimed(buffer) }.and_then(|(set, claim)| set.give(claim, task));
-    given.map(|()| 0).into()
+    done(given)
 }
 
 /// A read or a write of a part of a buffer.
@@ -277,15 +247,9 @@ unsafe fn transfer(
 ) -> RawResult {
     let moved = || {
         // SAFETY: the caller's handle.
-        let (ex, task) = unsafe { caller(task) }?;
-        if !are_flags(file.flags) {
-            return Err(EINVAL);
-        }
-        if file.fd < 0 {
-            return Err(Errno(libc::EBADF));
-        }
+        let c = unsafe { call(task, file) }?;
         let writes = opcode == op::WRITE_FIXED;
-        if writes && file.flags & ORDERED != 0 {
+        if writes && c.is_ordered() {
             return Err(Errno(libc::EOPNOTSUPP));
         }
         // SAFETY: the caller's buffer.
@@ -295,10 +259,10 @@ unsafe fn transfer(
             sqe.0[0] |= u64::from(flag::FIXED_FILE) << 8;
         }
         if writes {
-            sqe = sqe.raising_no_signal(ex.kernel().knows_no_signal());
+            sqe = sqe.raising_no_signal(c.ex.kernel().knows_no_signal());
         }
         // SAFETY: refers to the buffer alone.
-        unsafe { set.io(ex, task, claim, part, &sqe) }
+        unsafe { set.io(c.ex, c.task, claim, part, &sqe) }
     };
     of(moved())
 }

@@ -1,16 +1,15 @@
 //! direct.h: check, one call below, map the result.
 
-use super::file::{self, done};
+use super::border::give;
+use super::file;
 use super::remote::{reference, RemotePtr};
 use super::socket;
 use super::task::TaskPtr;
-use crate::error::{Errno, RawResult, Res};
+use crate::error::{RawResult, Res};
 use crate::io::call::{Call, DIRECT};
 use crate::io::file::File;
 use crate::io::socket::Socket;
 use crate::uring::RealKernel;
-
-const EINVAL: Errno = Errno(libc::EINVAL);
 
 /// The other executor's index of a handle.
 ///
@@ -30,14 +29,8 @@ pub unsafe extern "C" fn monad_async_file_to_plain(
     file: File,
     plain: *mut File,
 ) -> RawResult {
-    if plain.is_null() {
-        return RawResult::failure(EINVAL);
-    }
-    // SAFETY: the caller's handle and memory.
-    done(unsafe { file::call(task, file) }.and_then(|c| c.to_plain()).map(|fd| {
-        // SAFETY: not null, and the caller's to write.
-        unsafe { plain.write(File { fd, flags: 0 }) };
-    }))
+    // SAFETY: the caller's handle, and null or the caller's memory.
+    unsafe { give(plain, || Ok(File { fd: file::call(task, file)?.to_plain()?, flags: 0 })) }
 }
 
 /// # Safety
@@ -49,14 +42,8 @@ pub unsafe extern "C" fn monad_async_file_pass(
     to: RemotePtr,
     passed: *mut File,
 ) -> RawResult {
-    if passed.is_null() {
-        return RawResult::failure(EINVAL);
-    }
-    // SAFETY: the caller's handle, reference and memory.
-    done(unsafe { pass(file::call(task, file), to) }.map(|fd| {
-        // SAFETY: not null, and the caller's to write.
-        unsafe { passed.write(File { fd, flags: DIRECT }) };
-    }))
+    // SAFETY: the caller's handle and reference, and null or the caller's memory.
+    unsafe { give(passed, || Ok(File { fd: pass(file::call(task, file), to)?, flags: DIRECT })) }
 }
 
 /// # Safety
@@ -67,14 +54,8 @@ pub unsafe extern "C" fn monad_async_socket_to_plain(
     socket: Socket,
     plain: *mut Socket,
 ) -> RawResult {
-    if plain.is_null() {
-        return RawResult::failure(EINVAL);
-    }
-    // SAFETY: the caller's handle and memory.
-    done(unsafe { socket::call(task, socket) }.and_then(|c| c.to_plain()).map(|fd| {
-        // SAFETY: not null, and the caller's to write.
-        unsafe { plain.write(Socket { fd, flags: 0 }) };
-    }))
+    // SAFETY: the caller's handle, and null or the caller's memory.
+    unsafe { give(plain, || Ok(Socket { fd: socket::call(task, socket)?.to_plain()?, flags: 0 })) }
 }
 
 /// # Safety
@@ -86,12 +67,8 @@ pub unsafe extern "C" fn monad_async_socket_pass(
     to: RemotePtr,
     passed: *mut Socket,
 ) -> RawResult {
-    if passed.is_null() {
-        return RawResult::failure(EINVAL);
+    // SAFETY: the caller's handle and reference, and null or the caller's memory.
+    unsafe {
+        give(passed, || Ok(Socket { fd: pass(socket::call(task, socket), to)?, flags: DIRECT }))
     }
-    // SAFETY: the caller's handle, reference and memory.
-    done(unsafe { pass(socket::call(task, socket), to) }.map(|fd| {
-        // SAFETY: not null, and the caller's to write.
-        unsafe { passed.write(Socket { fd, flags: DIRECT }) };
-    }))
 }

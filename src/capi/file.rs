@@ -2,57 +2,24 @@
 
 use core::ffi::{c_char, c_void};
 
+use super::border::{self, caller, done, give, of};
 use super::task::TaskPtr;
-use crate::api::{self, Handle};
 use crate::error::{Errno, RawResult, Res};
-use crate::executor::Executor;
 use crate::io::call::{Call, DIRECT};
 use crate::io::file::{self, File, How, Parts};
 use crate::io::ordered::{self, ORDERED};
-use crate::task::header::TaskRef;
-use crate::uring::kernel::Kernel;
 use crate::uring::RealKernel;
 
 const EINVAL: Errno = Errno(libc::EINVAL);
 
-/// EPERM unless `task` runs, ENOTSUP without a ring.
+/// What a call on a file needs.
 ///
 /// # Safety
-/// `task` is null or a live handle.
-#[inline(always)]
-pub(super) unsafe fn caller<'a>(task: TaskPtr) -> Res<(&'a Executor<RealKernel>, TaskRef)> {
-    // SAFETY: the caller's.
-    let task = unsafe { api::task(task) }?;
-    let ex = Handle::<RealKernel>::running(task)?.executor();
-    if !ex.kernel().has_ring() {
-        return Err(Errno(libc::ENOTSUP));
-    }
-    Ok((ex, task))
-}
-
-/// What a call on a file needs: as `caller`; EBADF for a handle of nothing.
-///
-/// # Safety
-/// As `caller`.
+/// As `border::caller`.
 #[inline(always)]
 pub(super) unsafe fn call<'a>(task: TaskPtr, file: File) -> Res<Call<'a, RealKernel>> {
     // SAFETY: the caller's.
-    let (ex, task) = unsafe { caller(task) }?;
-    if !ordered::are_flags(file.flags) {
-        return Err(EINVAL);
-    }
-    if file.fd < 0 {
-        return Err(Errno(libc::EBADF));
-    }
-    Ok(Call { ex, task, fd: file.fd, flags: file.flags })
-}
-
-pub(super) fn of(moved: Res<usize>) -> RawResult {
-    moved.map(|n| n as isize).into()
-}
-
-pub(super) fn done(r: Res<()>) -> RawResult {
-    r.map(|()| 0).into()
+    unsafe { border::call(task, file.fd, file.flags, ordered::are_flags(file.flags)) }
 }
 
 fn parts(at: *const libc::iovec, count: i32) -> Res<Parts> {
@@ -75,39 +42,33 @@ pub unsafe extern "C" fn monad_async_file_open(
     resolve: u64,
     flags: u32,
 ) -> RawResult {
-    if out.is_null() || path.is_null() || flags & !(DIRECT | ORDERED) != 0 {
-        return RawResult::failure(EINVAL);
-    }
     let how = How { flags: u64::from(open_flags as u32), mode: mode.into(), resolve };
-    // SAFETY: the caller's handle, path and memory.
-    done(unsafe {
-        caller(task)
-            .and_then(|(ex, task)| {
-                let made = file::open(ex, task, directory, path, how, flags & DIRECT != 0)?;
-                if flags & ORDERED == 0 {
-                    return Ok(made);
-                }
-                ordered::order(ex, made).inspect_err(|_| {
-                    // What it would have said is of no use to anybody.
-                    let _ = ex.close_handle(task, made.fd, flags & DIRECT != 0);
-                })
-            })
-            .map(|made| out.write(made))
-    })
+    let open = || {
+        if path.is_null() || flags & !(DIRECT | ORDERED) != 0 {
+            return Err(EINVAL);
+        }
+        // SAFETY: the caller's handle.
+        let (ex, task) = unsafe { caller(task) }?;
+        // SAFETY: the caller's path.
+        let made = unsafe { file::open(ex, task, directory, path, how, flags & DIRECT != 0) }?;
+        if flags & ORDERED == 0 {
+            return Ok(made);
+        }
+        ordered::order(ex, made).inspect_err(|_| {
+            // What it would have said is of no use to anybody.
+            let _ = ex.close_handle(task, made.fd, flags & DIRECT != 0);
+        })
+    };
+    // SAFETY: null, or the caller's memory.
+    unsafe { give(out, open) }
 }
 
 /// # Safety
 /// See file.h.
 #[no_mangle]
 pub unsafe extern "C" fn monad_async_file_set_ordered(task: TaskPtr, file: *mut File) -> RawResult {
-    if file.is_null() {
-        return RawResult::failure(EINVAL);
-    }
-    // SAFETY: the caller's handle and file.
-    done(unsafe { call(task, *file).and_then(|c| ordered::order(c.ex, *file)) }.map(|ordered| {
-        // SAFETY: not null, and the caller's.
-        unsafe { file.write(ordered) };
-    }))
+    // SAFETY: null, or the caller's file, which is read where it is not null; the caller's handle.
+    unsafe { give(file, || call(task, *file).and_then(|c| ordered::order(c.ex, *file))) }
 }
 
 /// # Safety
@@ -123,7 +84,10 @@ pub unsafe extern "C" fn monad_async_file_row_error(
         true => c.row_error(),
         false => Err(EINVAL),
     });
-    let Ok(broken) = broken.inspect_err(|_| {}) else { return done(broken.map(drop)) };
+    let broken = match broken {
+        Ok(broken) => broken,
+        Err(e) => return RawResult::failure(e),
+    };
     if !offset.is_null() {
         // SAFETY: the caller's to write.
         unsafe { offset.write(broken.offset) };

@@ -3,6 +3,7 @@
 
 pub mod barrier;
 pub mod blocking;
+mod border;
 pub mod buffer;
 pub mod buffer_set;
 pub mod channel;

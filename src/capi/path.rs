@@ -2,7 +2,7 @@
 
 use core::ffi::c_char;
 
-use super::file::{caller, done};
+use super::border::{caller, done};
 use super::task::TaskPtr;
 use crate::error::{Errno, RawResult, Res};
 use crate::io::path::{Path, Walk};

@@ -2,7 +2,7 @@
 
 use core::ffi::c_void;
 
-use super::file::{caller, done, of};
+use super::border::{self, caller, done, give, of};
 use super::task::TaskPtr;
 use crate::error::{Errno, RawResult, Res};
 use crate::io::call::{Call, DIRECT};
@@ -11,32 +11,14 @@ use crate::uring::RealKernel;
 
 const EINVAL: Errno = Errno(libc::EINVAL);
 
-/// What a call on a socket needs: as `caller`; EBADF for a handle of nothing.
+/// What a call on a socket needs.
 ///
 /// # Safety
-/// As `caller`.
+/// As `border::caller`.
 #[inline(always)]
 pub(super) unsafe fn call<'a>(task: TaskPtr, socket: Socket) -> Res<Call<'a, RealKernel>> {
     // SAFETY: the caller's.
-    let (ex, task) = unsafe { caller(task) }?;
-    if socket.flags & !DIRECT != 0 {
-        return Err(EINVAL);
-    }
-    if socket.fd < 0 {
-        return Err(Errno(libc::EBADF));
-    }
-    Ok(Call { ex, task, fd: socket.fd, flags: socket.flags })
-}
-
-/// Hands a socket out.
-///
-/// # Safety
-/// `out` is the caller's to write.
-unsafe fn give(made: Res<Socket>, out: *mut Socket) -> RawResult {
-    done(made.map(|made| {
-        // SAFETY: the caller's.
-        unsafe { out.write(made) };
-    }))
+    unsafe { border::call(task, socket.fd, socket.flags, socket.flags & !DIRECT == 0) }
 }
 
 /// # Safety
@@ -50,14 +32,16 @@ pub unsafe extern "C" fn monad_async_socket_open(
     protocol: i32,
     flags: u32,
 ) -> RawResult {
-    if out.is_null() || flags & !DIRECT != 0 {
-        return RawResult::failure(EINVAL);
-    }
-    // SAFETY: the caller's handle; `out` is not null.
-    unsafe {
-        let open = |(ex, task)| socket::open(ex, task, domain, kind, protocol, flags & DIRECT != 0);
-        give(caller(task).and_then(open), out)
-    }
+    let open = || {
+        if flags & !DIRECT != 0 {
+            return Err(EINVAL);
+        }
+        // SAFETY: the caller's handle.
+        let (ex, task) = unsafe { caller(task) }?;
+        socket::open(ex, task, domain, kind, protocol, flags & DIRECT != 0)
+    };
+    // SAFETY: null, or the caller's memory.
+    unsafe { give(out, open) }
 }
 
 /// # Safety
@@ -96,14 +80,15 @@ pub unsafe extern "C" fn monad_async_socket_accept(
     length: *mut libc::socklen_t,
     flags: u32,
 ) -> RawResult {
-    if out.is_null() || flags & !DIRECT != 0 || address.is_null() != length.is_null() {
-        return RawResult::failure(EINVAL);
-    }
-    // SAFETY: the caller's handle and memory; `out` is not null.
-    unsafe {
-        let accept = |c: Call<'_, _>| c.accept(address, length, flags & DIRECT != 0);
-        give(call(task, listener).and_then(accept), out)
-    }
+    let accept = || {
+        if flags & !DIRECT != 0 || address.is_null() != length.is_null() {
+            return Err(EINVAL);
+        }
+        // SAFETY: the caller's handle and memory.
+        unsafe { call(task, listener)?.accept(address, length, flags & DIRECT != 0) }
+    };
+    // SAFETY: null, or the caller's memory.
+    unsafe { give(out, accept) }
 }
 
 /// # Safety

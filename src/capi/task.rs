@@ -3,13 +3,14 @@
 use core::ffi::c_void;
 
 use crate::api::{self, Handle};
-use crate::error::{Errno, RawResult, Res};
+use crate::error::{Errno, RawResult};
 use crate::executor::wait;
 use crate::sys::clock;
 use crate::task::header::{TaskHead, TaskRef};
 use crate::uring::kernel::Sqe;
 use crate::uring::RealKernel;
 
+use super::border::done;
 use super::ExecutorPtr;
 
 /// `struct monad_async_task_attr`
@@ -31,11 +32,6 @@ type IoUringSqe = c_void;
 
 /// `monad_async_task`
 pub(super) type TaskPtr = *const TaskHead;
-
-#[inline(always)]
-fn done(r: Res<()>) -> RawResult {
-    r.map(|()| 0).into()
-}
 
 /// # Safety
 /// See task.h.

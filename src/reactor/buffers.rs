@@ -150,10 +150,10 @@ impl Buffers {
         Ok(made)
     }
 
-    /// The executor, while it lives.
-    pub fn owner(&self) -> Option<NonNull<c_void>> {
+    /// The executor; null after its end.
+    pub fn owner(&self) -> *mut c_void {
         // Relaxed: whoever asks from another thread compares it at most.
-        NonNull::new(self.owner.load(Relaxed))
+        self.owner.load(Relaxed)
     }
 
     /// At the end of the executor: they stay for the views that are out, until they are freed.

@@ -1,0 +1,95 @@
+//! What the calls have in common at the border: who calls, whose thread it is, what is handed out.
+
+use super::task::TaskPtr;
+use super::ExecutorPtr;
+use crate::api::{self, Handle};
+use crate::error::{Errno, RawResult, Res};
+use crate::executor::Executor;
+use crate::io::call::Call;
+use crate::task::header::TaskRef;
+use crate::uring::kernel::Kernel;
+use crate::uring::RealKernel;
+
+/// EPERM unless `task` runs, ENOTSUP without a ring.
+///
+/// # Safety
+/// `task` is null or a live handle.
+#[inline(always)]
+pub(super) unsafe fn caller<'a>(task: TaskPtr) -> Res<(&'a Executor<RealKernel>, TaskRef)> {
+    // SAFETY: the caller's.
+    let task = unsafe { api::task(task) }?;
+    let ex = Handle::<RealKernel>::running(task)?.executor();
+    if !ex.kernel().has_ring() {
+        return Err(Errno(libc::ENOTSUP));
+    }
+    Ok((ex, task))
+}
+
+/// What a call on a handle needs: as `caller`; EBADF for a handle of nothing.
+///
+/// # Safety
+/// As `caller`.
+#[inline(always)]
+pub(super) unsafe fn call<'a>(
+    task: TaskPtr,
+    fd: i32,
+    flags: u32,
+    are_flags: bool,
+) -> Res<Call<'a, RealKernel>> {
+    // SAFETY: the caller's.
+    let (ex, task) = unsafe { caller(task) }?;
+    if !are_flags {
+        return Err(Errno(libc::EINVAL));
+    }
+    if fd < 0 {
+        return Err(Errno(libc::EBADF));
+    }
+    Ok(Call { ex, task, fd, flags })
+}
+
+/// An executor, whose thread this is: else EPERM.
+///
+/// # Safety
+/// `ex` is null or a live handle.
+pub(super) unsafe fn mine<'a>(ex: ExecutorPtr) -> Res<&'a Executor<RealKernel>> {
+    // SAFETY: the caller's; asked from another thread it is compared by what never changes.
+    let ex = unsafe { Handle::<RealKernel>::from_ptr(ex) }?.executor();
+    match ex.is_mine() {
+        true => Ok(ex),
+        false => Err(Errno(libc::EPERM)),
+    }
+}
+
+/// The executor that something belongs to, whose thread this is: None, null, after its end.
+///
+/// # Safety
+/// As `mine`: what belongs to an executor names it no longer than it lives.
+pub(super) unsafe fn owner<'a>(ex: *mut ()) -> Res<Option<&'a Executor<RealKernel>>> {
+    if ex.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: the caller's.
+    unsafe { mine(ex.cast()) }.map(Some)
+}
+
+/// Hands something out; `out` stays untouched on an error. EINVAL: null.
+///
+/// # Safety
+/// `out` is null or the caller's to write.
+pub(super) unsafe fn give<T>(out: *mut T, make: impl FnOnce() -> Res<T>) -> RawResult {
+    if out.is_null() {
+        return RawResult::failure(Errno(libc::EINVAL));
+    }
+    // SAFETY: not null, and the caller's.
+    done(make().map(|made| unsafe { out.write(made) }))
+}
+
+#[inline(always)]
+pub(super) fn of(moved: Res<usize>) -> RawResult {
+    moved.map(|n| n as isize).into()
+}
+
+#[inline(always)]
+pub(super) fn done(r: Res<()>) -> RawResult {
+    r.map(|()| 0).into()
+}
