@@ -444,9 +444,12 @@ TEST(Buffer, mistakes_are_errors)
     other.finish();
     Task bad([&](monad_async_task self) {
         monad_async_recv_stream stream{};
-        EXPECT_EQ(monad_async_recv_stream_begin(self, &stream, monad_async_socket_adopt(-1), made, 0)
-                      .error,
-                  0);
+        auto const begin = [&](int fd) {
+            auto const socket = monad_async_socket_adopt(fd);
+            return monad_async_recv_stream_begin(self, &stream, socket, made, 0).error;
+        };
+        EXPECT_EQ(begin(-1), EBADF);
+        EXPECT_EQ(begin(1 << 20), 0); // Which is not open.
         EXPECT_EQ(monad_async_recv_stream_next(&stream, &empty).error, EBADF);
         EXPECT_EQ(monad_async_recv_stream_next(&stream, &empty).error, EBADF);
         return success();
