@@ -31,6 +31,19 @@ bool is_open(int fd)
 
 } // namespace
 
+// What is taken for memory, and what is not: asked for by overloads, so it must not be an error.
+struct own_memory {
+    operator ma::bytes() const { return {nullptr, 0}; }
+    operator ma::const_bytes() const { return {nullptr, 0}; }
+};
+static_assert(std::is_convertible_v<own_memory &, ma::bytes>);
+static_assert(std::is_convertible_v<own_memory const &, ma::const_bytes>);
+static_assert(std::is_convertible_v<std::vector<int> &, ma::bytes>);
+static_assert(!std::is_convertible_v<std::string const &, ma::bytes>);
+static_assert(std::is_convertible_v<std::string const &, ma::const_bytes>);
+static_assert(!std::is_convertible_v<int, ma::bytes> && !std::is_convertible_v<int, ma::const_bytes>);
+static_assert(!std::is_convertible_v<std::vector<std::string> &, ma::bytes>);
+
 TEST(CxxSocket, tcp_both_ways_and_the_end_of_a_stream)
 {
     ma::executor ex;

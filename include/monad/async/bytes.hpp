@@ -28,9 +28,10 @@ struct is_plain_range<Range, std::void_t<element_of<Range>, decltype(std::size(
                                                                 std::declval<Range &>()))>>
     : std::is_trivially_copyable<element_of<Range>> {};
 
-template <class Range>
-inline constexpr bool is_writable_range =
-    is_plain_range<Range>::value && !std::is_const_v<element_of<Range>>;
+// Asks for the element only where there is one: what is no range is refused, and no error.
+template <class Range, bool = is_plain_range<Range>::value>
+inline constexpr bool is_writable_range = !std::is_const_v<element_of<Range>>;
+template <class Range> inline constexpr bool is_writable_range<Range, false> = false;
 
 } // namespace detail
 /** @endcond */
