@@ -6,6 +6,7 @@
 use crate::error::{Errno, RawResult, Res};
 use crate::executor::Executor;
 use crate::reactor::operation::KEPT_FROM;
+use crate::sys::valgrind;
 use crate::task::header::TaskRef;
 use crate::uring::abi::sqe as flag;
 use crate::uring::kernel::{op, Kernel, Sqe};
@@ -29,6 +30,49 @@ pub struct Call<'a, K: Kernel> {
 /// An answer of the kernel as a result.
 pub(super) fn answer(res: i32) -> Res<usize> {
     usize::try_from(res).map_err(|_| Errno(res.saturating_neg()))
+}
+
+/// As `answer`, to `sqe`.
+#[inline(always)]
+pub(super) fn answer_to(sqe: &Sqe, res: i32) -> Res<usize> {
+    if valgrind::is_here() && res >= 0 {
+        tell_valgrind(sqe, res as usize);
+    }
+    answer(res)
+}
+
+/// What the kernel has written for `sqe`, whose result is `res`.
+#[cold]
+#[inline(never)]
+fn tell_valgrind(sqe: &Sqe, res: usize) {
+    let parts = |at: *const libc::iovec, count: usize| {
+        let mut left = res;
+        for n in 0..count {
+            // SAFETY: the kernel has just read it there.
+            let part = unsafe { *at.add(n) };
+            valgrind::defined(part.iov_base as u64, part.iov_len.min(left));
+            left -= part.iov_len.min(left);
+        }
+    };
+    match sqe.opcode() {
+        op::READ | op::RECV => valgrind::defined(sqe.addr(), res.min(sqe.len() as usize)),
+        op::READV => parts(sqe.addr() as *const libc::iovec, sqe.len() as usize),
+        op::RECVMSG => {
+            // SAFETY: as above.
+            let message = unsafe { &*(sqe.addr() as *const libc::msghdr) };
+            valgrind::defined(sqe.addr(), size_of::<libc::msghdr>());
+            valgrind::defined(message.msg_name as u64, message.msg_namelen as usize);
+            valgrind::defined(message.msg_control as u64, message.msg_controllen);
+            parts(message.msg_iov, message.msg_iovlen);
+        }
+        op::STATX => valgrind::defined(sqe.off(), size_of::<libc::statx>()),
+        op::ACCEPT if sqe.off() != 0 => {
+            // SAFETY: as above.
+            let length = unsafe { *(sqe.off() as *const libc::socklen_t) };
+            valgrind::defined(sqe.addr(), length as usize);
+        }
+        _ => {}
+    }
 }
 
 /// How much was moved before what stopped it: the value, with its error.
@@ -62,7 +106,7 @@ impl<K: Kernel> Call<'_, K> {
     #[inline(always)]
     pub(super) unsafe fn io(&self, sqe: &Sqe) -> Res<usize> {
         // SAFETY: the caller's.
-        answer(unsafe { self.ex.io(self.task, sqe) })
+        answer_to(sqe, unsafe { self.ex.io(self.task, sqe) })
     }
 
     /// As `io`; where the kernel would not wait, waits for these events of poll and asks again.
@@ -75,7 +119,7 @@ impl<K: Kernel> Call<'_, K> {
         match unsafe { self.ex.io(self.task, sqe) } {
             // SAFETY: the caller's.
             KEPT_FROM if !dont_wait => unsafe { self.io_after_poll(sqe, events) },
-            res => answer(res),
+            res => answer_to(sqe, res),
         }
     }
 
@@ -94,7 +138,7 @@ impl<K: Kernel> Call<'_, K> {
                 self.io(&poll)?;
                 match self.ex.io(self.task, sqe) {
                     KEPT_FROM => {}
-                    res => return answer(res),
+                    res => return answer_to(sqe, res),
                 }
             }
             // A connect to a Unix socket whose queue is full: it is told to be writable.

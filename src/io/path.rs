@@ -2,7 +2,7 @@
 
 use core::ffi::{c_char, c_int};
 
-use super::call::answer;
+use super::call::{answer, answer_to};
 use super::file::on_helper;
 use crate::error::Res;
 use crate::executor::Executor;
@@ -91,7 +91,7 @@ impl<K: Kernel> Walk<'_, K> {
         let path = at.path as u64;
         let sqe = Sqe::new(op::STATX, at.directory, to as u64, path, mask, flags as u32);
         // SAFETY: the caller's.
-        answer(unsafe { self.ex.io(self.task, &sqe) }).map(drop)
+        answer_to(&sqe, unsafe { self.ex.io(self.task, &sqe) }).map(drop)
     }
 }
 

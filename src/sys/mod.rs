@@ -27,3 +27,4 @@ pub mod thread_pointer;
 pub mod timerfd;
 mod unload;
 pub mod unwind;
+pub mod valgrind;

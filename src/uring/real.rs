@@ -16,6 +16,7 @@ use crate::error::Errno;
 use crate::sys::host;
 use crate::sys::reckoner::Reckoner;
 use crate::sys::text::{text, Text};
+use crate::sys::valgrind;
 
 /// [`Kernel`] as the running Linux has it.
 pub struct RealKernel {
@@ -37,6 +38,7 @@ impl RealKernel {
     pub fn new(options: &RingOptions) -> Result<Self, CreateError> {
         let explain = |e| refusal::explain(e, options);
         let release = host::Release::running();
+        valgrind::look();
         if options.entries == 0 {
             setup::check_without_ring(options)?;
             let way = Way::ComputeOnly(Sleeper::new().map_err(explain)?);

@@ -127,6 +127,10 @@ if have valgrind; then
     check 'valgrind, C++ tests' "${memcheck[@]}" "$work/memcheck" --gtest_filter="$filter"
     check 'valgrind, hello, built' compile g++ "$work/hello" -- "$root/examples/hello.cpp"
     check 'valgrind, hello' "${memcheck[@]}" "$work/hello"
+    check 'valgrind, received, built' \
+        compile g++ "$work/received" -- "$root/tests/package/received.cpp"
+    check 'valgrind takes what a ring brought as set' \
+        "${memcheck[@]}" "$work/received" "$work/received.file"
     check 'valgrind, mistakes, built' compile g++ "$work/mistakes" -- "$mistakes"
     check "valgrind sees an unset value on a task's stack" \
         seen 'uninitialised' "${memcheck[@]}" "$work/mistakes" unset
