@@ -36,6 +36,9 @@ use crate::task::header::{mark, TaskRef, Waits, PRIORITIES};
 use crate::task::list::TaskList;
 use crate::ticks;
 
+/// From so many waiting tasks on fetching the next pays for itself.
+const MANY: usize = 256;
+
 /// What `Queue::level` gives when nothing waits.
 pub const NO_LEVEL: u8 = PRIORITIES as u8;
 
@@ -132,6 +135,18 @@ impl State {
         task.waits.set(Waits::Nothing);
         self.queued -= 1;
         Some(task)
+    }
+
+    /// Fetches the stack of the task that `pop` would give, and the header of the one after it: see
+    /// `Ready::prefetch`. Where few wait they are in the caches.
+    fn prefetch(&self) {
+        let Some(level) = self.levels.iter().find(|level| !level.is_empty()) else { return };
+        if let Some(next) = level.front().filter(|_| self.queued > MANY) {
+            next.prefetch_stack();
+            if let Some(after) = level.after(next) {
+                after.prefetch_header();
+            }
+        }
     }
 
     /// Rule 3.
@@ -374,6 +389,7 @@ impl Queue {
         let task = if seat.is_leaving() { None } else { state.pop(lowest) };
         if let Some(task) = task {
             state.begun += 1;
+            state.prefetch();
             task.state().taken(executor, ptr::from_ref(seat.mailbox).cast_mut().cast());
             self.note(&state);
         }

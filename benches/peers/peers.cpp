@@ -1,0 +1,220 @@
+// Empty tasks to two workers, from one thread and from two: ma::thread_pool beside what others have,
+// in one process, in turns. Wall time a task, the median of the rounds: from the first submission until
+// all have run.
+
+#include <monad/async.hpp>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <cstdio>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#if __has_include(<boost/asio/thread_pool.hpp>)
+    #include <boost/asio/post.hpp>
+    #include <boost/asio/thread_pool.hpp>
+    #define HAS_ASIO 1
+#endif
+#if __has_include(<BS_thread_pool.hpp>)
+    #include <BS_thread_pool.hpp>
+    #define HAS_BS 1
+#endif
+
+namespace ma = monad::async;
+
+namespace {
+
+constexpr unsigned workers = 2, rounds = 15;
+constexpr long tasks = 100'000;
+
+std::atomic<long> ran{0};
+
+// What a program writes first.
+class plain {
+public:
+    plain()
+    {
+        for (unsigned i = 0; i != workers; ++i) {
+            threads_.emplace_back([this] { work(); });
+        }
+    }
+    ~plain()
+    {
+        {
+            std::lock_guard const lock(mutex_);
+            ends_ = true;
+        }
+        some_.notify_all();
+        for (auto &thread : threads_) {
+            thread.join();
+        }
+    }
+    void post(std::function<void()> f)
+    {
+        {
+            std::lock_guard const lock(mutex_);
+            queue_.push_back(std::move(f));
+        }
+        some_.notify_one();
+    }
+
+private:
+    void work()
+    {
+        std::unique_lock lock(mutex_);
+        for (;;) {
+            some_.wait(lock, [this] { return ends_ || !queue_.empty(); });
+            if (queue_.empty()) {
+                return;
+            }
+            auto const f = std::move(queue_.front());
+            queue_.pop_front();
+            lock.unlock();
+            f();
+            lock.lock();
+        }
+    }
+    std::mutex mutex_;
+    std::condition_variable some_;
+    std::deque<std::function<void()>> queue_;
+    bool ends_ = false;
+    std::vector<std::thread> threads_;
+};
+
+struct pool {
+    char const *name;
+    // Submits one task, which counts; from any thread.
+    std::function<void()> submit;
+    std::array<std::vector<double>, 2> ns{};
+
+    pool(char const *its_name, std::function<void()> its_submit)
+        : name(its_name), submit(std::move(its_submit))
+    {
+    }
+};
+
+double round(pool const &p, unsigned submitters)
+{
+    using clock = std::chrono::steady_clock;
+    ran = 0;
+    auto const begun = clock::now();
+    std::vector<std::thread> others;
+    auto const half = [&] {
+        for (long i = 0; i != tasks / submitters; ++i) {
+            p.submit();
+        }
+    };
+    for (unsigned i = 1; i != submitters; ++i) {
+        others.emplace_back(half);
+    }
+    half();
+    for (auto &other : others) {
+        other.join();
+    }
+    while (ran != tasks / submitters * submitters) {
+        std::this_thread::yield();
+    }
+    std::chrono::duration<double, std::nano> const took = clock::now() - begun;
+    return took.count() / tasks;
+}
+
+// ns an element through a channel between tasks of two executors, each on a thread of its own.
+double channel_round()
+{
+    constexpr long elements = 1'000'000;
+    ma::channel<std::uint64_t> channel(256);
+    long received = 0;
+    auto const begun = std::chrono::steady_clock::now();
+    std::thread sender([&] {
+        ma::executor ex(ma::executor_options::compute_only());
+        ma::task t;
+        t.attach(ex, [&] {
+            for (long n = 0; n != elements; ++n) {
+                channel.send(static_cast<std::uint64_t>(n));
+            }
+            (void)channel.close();
+        });
+        ex.run_until_idle();
+    });
+    ma::executor ex(ma::executor_options::compute_only());
+    ma::task t;
+    t.attach(ex, [&] {
+        for (auto const element : channel) {
+            received += element == static_cast<std::uint64_t>(received) ? 1 : 0;
+        }
+    });
+    ex.run_until_idle();
+    sender.join();
+    std::chrono::duration<double, std::nano> const took = std::chrono::steady_clock::now() - begun;
+    return received == elements ? took.count() / elements : -1;
+}
+
+double median(std::vector<double> v)
+{
+    std::sort(v.begin(), v.end());
+    return v[v.size() / 2];
+}
+
+} // namespace
+
+int main(int argc, char **argv)
+{
+    bool const quick = argc > 1 && std::string(argv[1]) == "--test";
+    auto const count = [] { ran.fetch_add(1, std::memory_order_relaxed); };
+    ma::thread_pool ours(workers);
+    ma::thread_pool bounded(workers);
+    plain boxes;
+    std::vector<pool> pools;
+    pools.emplace_back("monad_async thread_pool", [&] { ours.spawn(count); });
+    // Its submitters wait while more than so many have not begun: tasks stay in the caches.
+    std::atomic<unsigned> submitted{0};
+    pools.emplace_back("monad_async thread_pool, wait_begun(256)", [&] {
+        bounded.spawn(count);
+        if (submitted.fetch_add(1, std::memory_order_relaxed) % 128 == 0) {
+            bounded.wait_begun(256);
+        }
+    });
+    pools.emplace_back("boxes behind a mutex", [&] { boxes.post(count); });
+#ifdef HAS_ASIO
+    boost::asio::thread_pool asio(workers);
+    pools.emplace_back("Boost.Asio thread_pool", [&] { boost::asio::post(asio, count); });
+#else
+    std::printf("skipped: Boost.Asio is not installed (libboost-dev)\n");
+#endif
+#ifdef HAS_BS
+    BS::thread_pool bs(workers);
+    #ifdef BS_THREAD_POOL_VERSION_MAJOR
+    pools.emplace_back("BS::thread_pool", [&] { bs.detach_task(count); });
+    #else
+    pools.emplace_back("BS::thread_pool", [&] { bs.push_task(count); });
+    #endif
+#else
+    std::printf("skipped: no BS_thread_pool.hpp of BS::thread_pool here\n");
+#endif
+    for (unsigned r = 0; r != (quick ? 1 : rounds); ++r) {
+        for (auto &p : pools) {
+            for (unsigned submitters : {1u, 2u}) {
+                p.ns[submitters - 1].push_back(round(p, submitters));
+            }
+        }
+    }
+    std::vector<double> channels;
+    for (unsigned r = 0; r != (quick ? 1 : rounds); ++r) {
+        channels.push_back(channel_round());
+    }
+    std::printf("| 256 elements between two threads, ns each | |\n|---|--:|\n");
+    std::printf("| monad_async channel | %.0f |\n", median(channels));
+    std::printf("| empty tasks, ns each | 1 to 2 | 2 to 2 |\n|---|--:|--:|\n");
+    for (auto const &p : pools) {
+        std::printf("| %s | %.0f | %.0f |\n", p.name, median(p.ns[0]), median(p.ns[1]));
+    }
+}
