@@ -241,6 +241,167 @@ double per_answer(bool gathered)
     return spent / (times * answers);
 }
 
+// Messages of a child process over 64 Unix sockets, received and no more.
+struct senders {
+    static constexpr int each = 4000;
+    std::vector<int> fds;
+    pid_t child = -1;
+
+    senders()
+    {
+        std::vector<int> theirs;
+        for (int i = 0; i < connections; ++i) {
+            int pair[2];
+            if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
+                die("socketpair");
+            }
+            fds.push_back(pair[0]);
+            theirs.push_back(pair[1]);
+        }
+        child = fork();
+        if (child == 0) {
+            char const data[message_bytes] = {};
+            for (int i = 0; i < each; ++i) {
+                for (int const fd : theirs) {
+                    (void)!::send(fd, data, sizeof data, 0);
+                }
+            }
+            _exit(0);
+        }
+        for (int const fd : theirs) {
+            ::close(fd);
+        }
+    }
+    ~senders() { waitpid(child, nullptr, 0); }
+};
+
+constexpr unsigned view_buffers = 256;
+
+void receive_by_view(std::vector<int> const &fds)
+{
+    ma::executor ex;
+    ma::buffer_ring const ring(ex, view_buffers, message_bytes);
+    std::vector<ma::task> tasks(fds.size());
+    std::size_t received = 0;
+    for (std::size_t i = 0; i < fds.size(); ++i) {
+        tasks[i].attach(ex, [&, fd = fds[i]] {
+            ma::socket const s(monad_async_socket_adopt(fd));
+            ma::recv_stream stream(s.native_handle(), ring);
+            while (auto const data = stream.next()) {
+                received += data.size() == message_bytes;
+            }
+        });
+    }
+    ex.run_until_idle();
+    if (received != fds.size() * senders::each) {
+        die("recv_stream");
+    }
+}
+
+void receive_raw(std::vector<int> const &fds)
+{
+    io_uring ring;
+    if (io_uring_queue_init(256, &ring, IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN) !=
+        0) {
+        die("io_uring_queue_init");
+    }
+    // As older versions of liburing have it.
+    void *memory_of_ring = nullptr;
+    io_uring_buf_reg registered = {};
+    if (posix_memalign(&memory_of_ring, 4096, view_buffers * sizeof(io_uring_buf)) != 0) {
+        die("posix_memalign");
+    }
+    auto *const buffers = static_cast<io_uring_buf_ring *>(memory_of_ring);
+    registered.ring_addr = reinterpret_cast<std::uintptr_t>(buffers);
+    registered.ring_entries = view_buffers;
+    io_uring_buf_ring_init(buffers);
+    if (io_uring_register_buf_ring(&ring, &registered, 0) != 0) {
+        die("io_uring_register_buf_ring");
+    }
+    std::vector<char> memory(view_buffers * message_bytes);
+    int const mask = io_uring_buf_ring_mask(view_buffers);
+    auto const give = [&](unsigned id, int at) {
+        io_uring_buf_ring_add(buffers, memory.data() + id * message_bytes, message_bytes,
+                              static_cast<unsigned short>(id), mask, at);
+    };
+    for (unsigned id = 0; id < view_buffers; ++id) {
+        give(id, static_cast<int>(id));
+    }
+    io_uring_buf_ring_advance(buffers, static_cast<int>(view_buffers));
+    auto const receive = [&](std::size_t i) {
+        auto *const sqe = io_uring_get_sqe(&ring);
+        io_uring_prep_recv_multishot(sqe, fds[i], nullptr, 0, 0);
+        io_uring_sqe_set_flags(sqe, IOSQE_BUFFER_SELECT);
+        sqe->buf_group = 0;
+        sqe->user_data = i;
+    };
+    for (std::size_t i = 0; i < fds.size(); ++i) {
+        receive(i);
+    }
+    std::size_t received = 0;
+    for (std::size_t open = fds.size(); open != 0;) {
+        io_uring_submit_and_wait(&ring, 1);
+        unsigned head, seen = 0;
+        int given = 0;
+        io_uring_cqe *cqe;
+        io_uring_for_each_cqe(&ring, head, cqe)
+        {
+            ++seen;
+            if (cqe->res > 0) {
+                received += cqe->res == int(message_bytes);
+                give(cqe->flags >> IORING_CQE_BUFFER_SHIFT, given++);
+            }
+            if ((cqe->flags & IORING_CQE_F_MORE) != 0) {
+                continue;
+            }
+            if (cqe->res > 0 || cqe->res == -ENOBUFS) {
+                receive(cqe->user_data);
+            } else {
+                ::close(fds[cqe->user_data]);
+                --open;
+            }
+        }
+        io_uring_buf_ring_cq_advance(&ring, buffers, given);
+        io_uring_cq_advance(&ring, seen - static_cast<unsigned>(given));
+    }
+    io_uring_queue_exit(&ring);
+    std::free(buffers);
+    if (received != fds.size() * senders::each) {
+        die("recv");
+    }
+}
+
+void receive_by_epoll(std::vector<int> const &fds)
+{
+    int const ep = epoll_create1(0);
+    for (int const fd : fds) {
+        epoll_event e = {};
+        e.events = EPOLLIN;
+        e.data.fd = fd;
+        epoll_ctl(ep, EPOLL_CTL_ADD, fd, &e);
+    }
+    for (std::size_t open = fds.size(); open != 0;) {
+        epoll_event events[connections];
+        int const n = epoll_wait(ep, events, connections, -1);
+        for (int i = 0; i < n; ++i) {
+            char data[message_bytes];
+            if (::recv(events[i].data.fd, data, sizeof data, MSG_DONTWAIT) == 0) {
+                ::close(events[i].data.fd);
+                --open;
+            }
+        }
+    }
+    ::close(ep);
+}
+
+double per_message(std::function<void(std::vector<int> const &)> const &receive)
+{
+    senders const s;
+    double const before = cpu_ns();
+    receive(s.fds);
+    return (cpu_ns() - before) / (connections * senders::each);
+}
+
 struct side {
     char const *name;
     std::function<double()> measure;
@@ -269,6 +430,10 @@ int main()
             {{"ours", [] { return per_round_trip(serve_ours); }},
              {"raw io_uring", [] { return per_round_trip(serve_raw); }},
              {"epoll", [] { return per_round_trip(serve_epoll); }}});
+    compare("receiving 64 bytes, 64 Unix sockets, processor time of a message",
+            {{"by view", [] { return per_message(receive_by_view); }},
+             {"raw io_uring", [] { return per_message(receive_raw); }},
+             {"epoll", [] { return per_message(receive_by_epoll); }}});
     compare("64 answers of 64 bytes on a connection, processor time of an answer",
             {{"writer", [] { return per_answer(true); }},
              {"send each", [] { return per_answer(false); }}});
