@@ -20,10 +20,14 @@ use crate::uring::abi::{cancel, sqe as flag};
 use crate::uring::kernel::{op, Kernel, Sqe};
 
 const KEPT: usize = 64;
+const BUCKETS: usize = 256;
 
 pub struct Closings {
     count: Cell<u64>,
     latest: [Cell<u64>; KEPT],
+    /// How many records wait for an entry, by their handles, so that a close does not look for one
+    /// among those of all others.
+    waiting: [Cell<u32>; BUCKETS],
 }
 
 /// The descriptor, and whether it is a direct one.
@@ -37,7 +41,21 @@ fn handle_of(sqe: &Sqe) -> u64 {
 
 impl Closings {
     pub const fn new() -> Self {
-        Self { count: Cell::new(0), latest: [const { Cell::new(0) }; KEPT] }
+        Self {
+            count: Cell::new(0),
+            latest: [const { Cell::new(0) }; KEPT],
+            waiting: [const { Cell::new(0) }; BUCKETS],
+        }
+    }
+
+    fn waiting_of(&self, handle: u64) -> &Cell<u32> {
+        &self.waiting[handle as usize % BUCKETS]
+    }
+
+    /// A record with that entry begins to wait, or does no more.
+    pub(super) fn waits(&self, sqe: &Sqe, does: bool) {
+        let waiting = self.waiting_of(handle_of(sqe));
+        waiting.set(waiting.get().wrapping_add_signed(if does { 1 } else { -1 }));
     }
 
     /// How many handles have been closed.
@@ -80,7 +98,7 @@ impl<K: Kernel> Reactor<K> {
     pub fn closing(&self, fd: i32, direct: bool, mut each: impl FnMut(&Op)) -> Sqe {
         let closed = handle(fd, direct);
         self.closings.add(closed);
-        if self.queued.get() != 0 {
+        if self.closings.waiting_of(closed).get() != 0 {
             for queue in &self.entry_queues {
                 let others = Fifo::new();
                 while let Some(link) = queue.pop_front() {
@@ -88,6 +106,7 @@ impl<K: Kernel> Reactor<K> {
                     let record = unsafe { Op::from_link(link) };
                     debug_assert!(record.state.get() == State::Queued);
                     if handle_of(&record.sqe.get()) == closed {
+                        self.closings.waits(&record.sqe.get(), false);
                         self.queued.set(self.queued.get() - 1);
                         record.completed(-libc::ECANCELED, 0, true);
                         each(record);

@@ -60,6 +60,7 @@ impl<K: Kernel> Reactor<K> {
         let level = record.task().io_level();
         record.level.set(level);
         record.state.set(State::Queued);
+        self.closings.waits(&record.sqe.get(), true);
         // SAFETY: in no queue, and it stays where it is while in flight.
         unsafe { self.entry_queues[level as usize].push_back(record.link()) };
     }
@@ -81,6 +82,7 @@ impl<K: Kernel> Reactor<K> {
 
     fn leave_queue(&self, record: &Op) {
         debug_assert!(record.state.get() == State::Queued);
+        self.closings.waits(&record.sqe.get(), false);
         // SAFETY: its state says that it is in that queue.
         unsafe { self.entry_queues[record.level.get() as usize].remove(record.link()) };
     }
@@ -130,7 +132,9 @@ impl<K: Kernel> Reactor<K> {
                     break;
                 };
                 // SAFETY: only links of records in flight are in these queues.
-                let pushed = self.push_record(unsafe { Op::from_link(link) });
+                let record = unsafe { Op::from_link(link) };
+                self.closings.waits(&record.sqe.get(), false);
+                let pushed = self.push_record(record);
                 debug_assert!(pushed);
             }
             self.queued.set(self.queued.get() - 1);
