@@ -5,6 +5,7 @@
 //! environment chooses, and the copy's simulation runs once for each. The project's own source
 //! knows nothing of it. The models of the threads are tested in the same way, by another list.
 
+mod files;
 mod list;
 mod models;
 mod promises;
@@ -13,6 +14,7 @@ mod rules;
 mod seeds;
 mod together;
 
+use files::FILES;
 use list::{Mutant, LOOP};
 use models::WEAKENED;
 use promises::PROMISES;
@@ -87,6 +89,7 @@ fn every_bug_has_its_place() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let lost: Vec<_> = mutants()
         .chain(TOGETHER)
+        .chain(FILES)
         .chain(WEAKENED.iter().map(|(mutant, _)| mutant))
         .filter_map(|m| {
             let text = fs::read_to_string(root.join(m.file)).unwrap_or_default();
@@ -96,26 +99,36 @@ fn every_bug_has_its_place() {
     assert!(lost.is_empty(), "keep the lists of mutants up to date: {lost:#?}");
 }
 
-/// Each bug in what tasks wait for of each other is found by the random programs of tests/sim/sync.
+/// Each bug in what tasks wait for of each other is found by the random programs of tests/sim/sync,
+/// and each in what becomes of files by those of tests/sim/files.
 #[test]
 #[ignore = "builds the project once more; tests/run runs it"]
 fn every_mutant_of_sync_dies() {
     let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("together");
     copy_project(&copy);
-    plant(&copy, TOGETHER.iter());
-    let programs = build(&copy, &["sync"], "");
-    let [program] = &programs[..] else { panic!("one program: {programs:?}") };
-    if let Some(text) = run_sync(program, 0) {
+    let all = || TOGETHER.iter().chain(FILES);
+    plant(&copy, all());
+    let programs = build(&copy, &["sync", "files_sim"], "");
+    let of = |name: &str| {
+        let is_it = |p: &&PathBuf| p.file_name().unwrap().to_str().unwrap().starts_with(name);
+        programs.iter().find(is_it).expect("a program that was built")
+    };
+    let (sync, files) = (of("sync"), of("files_sim"));
+    if let Some(text) = run_sync(sync, 0).or_else(|| run_files(files, 0)) {
         panic!("the copy goes wrong with no bug in it: {text}");
     }
     let mut alive = Vec::new();
-    for (n, mutant) in TOGETHER.iter().enumerate() {
-        match run_sync(program, n + 1) {
+    for (n, mutant) in all().enumerate() {
+        let found = match n < TOGETHER.len() {
+            true => run_sync(sync, n + 1),
+            false => run_files(files, n + 1),
+        };
+        match found {
             Some(text) => println!("{}\n    {text}", mutant.bug),
             None => alive.push(mutant.bug),
         }
     }
-    println!("{} of {} mutants died", TOGETHER.len() - alive.len(), TOGETHER.len());
+    println!("{} of {} mutants died", all().count() - alive.len(), all().count());
     assert!(alive.is_empty(), "nobody noticed: {alive:#?}");
 }
 
@@ -289,6 +302,11 @@ fn run_scopes(scopes: &Path, mutant: usize) -> Option<String> {
 /// What the random programs of tests/sim/sync say with this bug in it.
 fn run_sync(program: &Path, mutant: usize) -> Option<String> {
     run_model(program, mutant, &[("SYNC_COUNT", "30000"), ("SYNC_CPU_S", "10")])
+}
+
+/// What those of tests/sim/files say with this bug in it.
+fn run_files(program: &Path, mutant: usize) -> Option<String> {
+    run_model(program, mutant, &[("FILES_COUNT", "10000"), ("FILES_CPU_S", "10")])
 }
 
 fn run_model(program: &Path, mutant: usize, how_long: &[(&str, &str)]) -> Option<String> {

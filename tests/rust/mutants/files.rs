@@ -1,0 +1,125 @@
+//! Bugs that are planted in what becomes of ordered writes, registered buffers and closed handles:
+//! one or more for each rule. The random programs of tests/sim/files find each.
+
+use crate::list::Mutant;
+
+const ROWS: &str = "src/reactor/rows.rs";
+
+const fn of(
+    file: &'static str,
+    bug: &'static str,
+    right: &'static str,
+    wrong: &'static str,
+) -> Mutant {
+    Mutant { bug, file, right, wrong }
+}
+
+pub const FILES: &[Mutant] = &[
+    of(ROWS, "what is called behind an error is written", "!row.failed.get().is_null()", "false"),
+    of(
+        ROWS,
+        "what waits behind an error is written",
+        "if row.failed.get().is_null() { row.waiting.append(back); self.rows.make_ready(row); return; }",
+        "row.waiting.append(back); self.rows.make_ready(row); return;",
+    ),
+    of(
+        ROWS,
+        "what came back goes behind what waits",
+        "back.append(row.waiting.take_all());",
+        "let waiting = row.waiting.take_all(); row.waiting.append(waiting);
+         while let Some(link) = back.pop_front() { let _ = unsafe { row.waiting.push_back(link) }; }",
+    ),
+    of(
+        ROWS,
+        "a row is handed over before the last one is back",
+        "row.in_kernel.set(n);",
+        "row.in_kernel.set(n.min(1));",
+    ),
+    of(ROWS, "a row is not linked", "u64::from(flag::IO_LINK) << 8", "0"),
+    of(
+        ROWS,
+        "a row of links where the kernel takes a part of what is offered",
+        "if self.kernel.submits_all() { LENGTH_MAX } else { 1 }",
+        "LENGTH_MAX",
+    ),
+    of(
+        ROWS,
+        "a row ends with a link",
+        "is_part || n == room || row.waiting.is_empty()",
+        "is_part || row.waiting.is_empty()",
+    ),
+    of(
+        ROWS,
+        "what was written before is forgotten",
+        "record.progress.set(record.progress.get() + done);",
+        "record.progress.set(done);",
+    ),
+    of(
+        ROWS,
+        "what another's error kept from being done is over",
+        "if broke_before { return None; }",
+        "if broke_before { return Some(record.withdrawn()); }",
+    ),
+    of(
+        ROWS,
+        "any write that was taken lets its row go on",
+        "ptr::eq(row.failed.get(), record)",
+        "true",
+    ),
+    of(
+        ROWS,
+        "a device that takes nothing is asked for ever",
+        "res == 0 && wanted(&record.sqe.get()) != 0",
+        "false",
+    ),
+    of(
+        ROWS,
+        "writes are one that do not go on",
+        "next.off() == off + bytes",
+        "{ let _ = off; true }",
+    ),
+    of(ROWS, "a row takes more while its file is closed", "row.is_closing.set(true);", ""),
+    of(
+        "src/reactor/ordered.rs",
+        "the rest of a write goes where it began",
+        "sqe.off() + u64::from(done)",
+        "sqe.off()",
+    ),
+    of("src/reactor/closing.rs", "a close is not noted", "self.closings.add(closed);", ""),
+    of(
+        "src/reactor/reap.rs",
+        "what was begun before its handle was closed is begun again",
+        "is_not_performed(res) && self.is_handle_closed(record)",
+        "false",
+    ),
+    of(
+        "src/executor/ordered.rs",
+        "a file is closed while the kernel has its row",
+        "self.pass_through(task, file.row, &Sqe::new(op::NOP, -1, 0, 0, 0, 0));",
+        "break;",
+    ),
+    of(
+        "src/executor/ordered.rs",
+        "what waits for its row outlives the close",
+        "self.reactor.row_closes(row, |record| self.record_completed(record, true, now));",
+        "",
+    ),
+    of(
+        "src/reactor/fixed.rs",
+        "a buffer that nobody has is written",
+        "claimed.then_some(Some((fixed, number)))",
+        "Some(Some((fixed, number)))",
+    ),
+    of(
+        "src/reactor/fixed.rs",
+        "places of the table stay filled",
+        "(0..fixed.memory().slots()).for_each(|n| self.empty_slot(fixed.first + n));",
+        "",
+    ),
+    of(
+        "src/executor/operations.rs",
+        "a buffer in use is given back",
+        "record.uses(fixed.users(number))",
+        "{ let _ = (fixed, number); }",
+    ),
+];

@@ -1,0 +1,324 @@
+//! A kernel with two files: what is written to them is noted, in the order in which it is. Linked
+//! entries begin one after the other; a write may come short, fail, or not be performed, which ends
+//! the links behind it; entries that are not linked are performed in any order.
+
+use crate::support::rng::Rng;
+use monad_async::error::Errno;
+use monad_async::uring::abi::{cancel, sqe as flag};
+use monad_async::uring::kernel::{op, Cqe, Kernel, Sqe, Wait, Waker};
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+/// One piece that was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    pub fd: i32,
+    /// Of the file that had this number then.
+    pub opened: u32,
+    pub at: u64,
+    /// What it was, and how many bytes of it.
+    pub byte: u8,
+    pub bytes: u32,
+}
+
+/// What goes wrong: one in so many; 0: never.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Temper {
+    pub short: u32,
+    pub fails: u32,
+    pub not_performed: u32,
+    pub takes_part: u32,
+    pub refuses: u32,
+    pub slow: u32,
+    pub submits_all: bool,
+}
+
+pub struct State {
+    pub temper: Temper,
+    pub entries: u32,
+    pub rng: RefCell<Rng>,
+    pub pieces: RefCell<Vec<Piece>>,
+    /// How often the files were opened.
+    pub opened: [Cell<u32>; 2],
+    pub is_open: [Cell<bool>; 2],
+    /// Errors that were the kernel's own, by what was to be written.
+    pub failed: RefCell<Vec<u8>>,
+    sq: RefCell<VecDeque<Sqe>>,
+    rows: RefCell<Vec<Row>>,
+    cq: RefCell<VecDeque<Cqe>>,
+    clock_ns: Cell<u64>,
+    /// Places of the table of registered buffers.
+    pub table: RefCell<Vec<(u64, usize)>>,
+    pub broken: RefCell<Option<String>>,
+}
+
+/// Entries that are linked; the first one has begun, and has the file that had its number then: how
+/// often that was opened, if it was open.
+struct Row {
+    entries: VecDeque<Sqe>,
+    file: Option<u32>,
+}
+
+#[derive(Clone)]
+pub struct Sim(pub Rc<State>);
+
+pub const ERRNO: i32 = libc::ENOSPC;
+
+impl Sim {
+    pub fn new(seed: u64, temper: Temper, entries: u32) -> Self {
+        Self(Rc::new(State {
+            temper,
+            entries,
+            rng: RefCell::new(Rng::new(seed, 1)),
+            pieces: RefCell::default(),
+            opened: [Cell::new(1), Cell::new(1)],
+            is_open: [Cell::new(true), Cell::new(true)],
+            failed: RefCell::default(),
+            sq: RefCell::default(),
+            rows: RefCell::default(),
+            cq: RefCell::default(),
+            clock_ns: Cell::new(1),
+            table: RefCell::default(),
+            broken: RefCell::default(),
+        }))
+    }
+
+    pub fn breaks(&self, what: String) {
+        self.0.broken.borrow_mut().get_or_insert(what);
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.0.sq.borrow().is_empty() && self.0.rows.borrow().is_empty()
+    }
+
+    fn one_in(&self, n: u32) -> bool {
+        n != 0 && self.0.rng.borrow_mut().one_in(n)
+    }
+
+    fn post(&self, sqe: &Sqe, res: i32) {
+        self.0.cq.borrow_mut().push_back(Cqe { user_data: sqe.user_data(), res, flags: 0 });
+    }
+
+    /// The rest of a row is not performed.
+    fn sever(&self, row: VecDeque<Sqe>) {
+        row.iter().for_each(|sqe| self.post(sqe, -libc::ECANCELED));
+    }
+
+    fn cancel(&self, sqe: &Sqe) {
+        let by_file = (sqe.0[3] >> 32) as u32 & cancel::FD != 0;
+        let mut found = 0;
+        let mut at = 0;
+        while at < self.0.rows.borrow().len() {
+            let head = *self.0.rows.borrow()[at].entries.front().expect("no row is empty");
+            let meant = match by_file {
+                true => head.fd() == sqe.fd() && head.opcode() != op::CLOSE,
+                false => head.user_data() == sqe.addr(),
+            };
+            if meant && !self.one_in(3) {
+                let mut row = self.0.rows.borrow_mut().remove(at);
+                row.entries.pop_front();
+                self.post(&head, -libc::ECANCELED);
+                self.sever(row.entries);
+                found += 1;
+            } else {
+                at += 1;
+            }
+        }
+        self.post(sqe, if found == 0 { -libc::ENOENT } else { found });
+    }
+
+    fn take(&self, entries: Vec<Sqe>) {
+        let mut row = VecDeque::new();
+        for sqe in entries {
+            row.push_back(sqe);
+            if sqe.flags() & flag::IO_LINK == 0 {
+                self.start(std::mem::take(&mut row));
+            }
+        }
+        if !row.is_empty() {
+            self.breaks("a row of links without an end".into());
+        }
+    }
+
+    fn start(&self, entries: VecDeque<Sqe>) {
+        let n = entries[0].fd() as usize % 2;
+        let file = self.0.is_open[n].get().then(|| self.0.opened[n].get());
+        self.0.rows.borrow_mut().push(Row { entries, file });
+    }
+
+    /// Performs one entry, of any row.
+    fn perform(&self) {
+        let rows = self.0.rows.borrow().len() as u32;
+        if rows == 0 {
+            return;
+        }
+        let at = self.0.rng.borrow_mut().below(rows) as usize;
+        let Row { entries: mut row, file } = self.0.rows.borrow_mut().remove(at);
+        let sqe = row.pop_front().expect("no row is empty");
+        let goes_on = match sqe.opcode() {
+            op::ASYNC_CANCEL => {
+                self.cancel(&sqe);
+                true
+            }
+            op::CLOSE => {
+                let n = sqe.fd() as usize % 2;
+                let was = self.0.is_open[n].replace(false);
+                self.post(&sqe, if was { 0 } else { -libc::EBADF });
+                was
+            }
+            op::NOP => {
+                self.post(&sqe, 0);
+                true
+            }
+            op::WRITE | op::WRITEV | op::WRITE_FIXED | op::READ_FIXED => self.write(&sqe, file),
+            opcode => {
+                self.breaks(format!("an entry of opcode {opcode}"));
+                true
+            }
+        };
+        if !goes_on {
+            self.sever(row);
+        } else if !row.is_empty() {
+            self.start(row);
+        }
+    }
+
+    /// Whether what is linked to it goes on.
+    fn write(&self, sqe: &Sqe, file: Option<u32>) -> bool {
+        if matches!(sqe.opcode(), op::WRITE_FIXED | op::READ_FIXED) {
+            let place = (sqe.0[5] & 0xffff) as usize;
+            let (at, bytes) = self.0.table.borrow().get(place).copied().unwrap_or_default();
+            let end = sqe.addr() + u64::from(sqe.len());
+            if sqe.addr() < at || end > at + bytes as u64 {
+                self.breaks("an operation on a buffer that is not registered".into());
+            }
+        }
+        let Some(opened) = file else {
+            self.post(sqe, -libc::EBADF);
+            return false;
+        };
+        if self.one_in(self.0.temper.not_performed) {
+            let errno = self.0.rng.borrow_mut().pick(&[libc::EINTR, libc::ECANCELED, 512]);
+            self.post(sqe, -errno);
+            return false;
+        }
+        // SAFETY: the executor answers for what its entries refer to.
+        let parts: Vec<libc::iovec> = unsafe {
+            match sqe.opcode() {
+                op::WRITEV => {
+                    let parts = sqe.addr() as *const libc::iovec;
+                    std::slice::from_raw_parts(parts, sqe.len() as usize).to_vec()
+                }
+                _ => vec![libc::iovec {
+                    iov_base: sqe.addr() as *mut _,
+                    iov_len: sqe.len() as usize,
+                }],
+            }
+        };
+        let wanted = parts.iter().map(|part| part.iov_len as u32).sum::<u32>();
+        // SAFETY: as above.
+        let first = unsafe { parts[0].iov_base.cast::<u8>().read() };
+        if self.one_in(self.0.temper.fails) {
+            self.0.failed.borrow_mut().push(first);
+            // As a device that takes nothing, and has no error for it.
+            let res = self.0.rng.borrow_mut().pick(&[-ERRNO, 0]);
+            self.post(sqe, res);
+            return false;
+        }
+        let short = wanted > 1 && self.one_in(self.0.temper.short);
+        let done = if short { 1 + self.0.rng.borrow_mut().below(wanted - 1) } else { wanted };
+        let (mut left, mut at) = (done, sqe.off());
+        for part in parts {
+            // SAFETY: as above.
+            let data =
+                unsafe { std::slice::from_raw_parts(part.iov_base.cast::<u8>(), part.iov_len) };
+            let bytes = left.min(data.len() as u32);
+            if bytes != 0 {
+                if data.iter().any(|&byte| byte != data[0]) {
+                    self.breaks("data of more than one write".into());
+                }
+                let piece = Piece { fd: sqe.fd(), opened, at, byte: data[0], bytes };
+                self.0.pieces.borrow_mut().push(piece);
+            }
+            left -= bytes;
+            if at != u64::MAX {
+                at += u64::from(bytes);
+            }
+        }
+        self.post(sqe, done as i32);
+        !short
+    }
+}
+
+impl Kernel for Sim {
+    fn has_ring(&self) -> bool {
+        true
+    }
+    fn sq_space(&self) -> u32 {
+        self.0.entries - self.0.sq.borrow().len() as u32
+    }
+    fn sq_pending(&self) -> u32 {
+        self.0.sq.borrow().len() as u32
+    }
+    unsafe fn push(&self, sqe: &Sqe) {
+        assert_ne!(self.sq_space(), 0);
+        self.0.sq.borrow_mut().push_back(*sqe);
+    }
+    fn pop(&self) -> Option<Cqe> {
+        self.0.cq.borrow_mut().pop_front()
+    }
+    fn needs_enter(&self) -> bool {
+        false
+    }
+    fn submits_all(&self) -> bool {
+        self.0.temper.submits_all
+    }
+    fn enter(&self, wait: Wait) -> Result<(), Errno> {
+        if self.one_in(self.0.temper.refuses) {
+            return Err(Errno(libc::EAGAIN));
+        }
+        let mut n = self.0.sq.borrow().len();
+        if !self.0.temper.submits_all && self.one_in(self.0.temper.takes_part) {
+            n = self.0.rng.borrow_mut().below(n as u32 + 1) as usize;
+        }
+        let taken = self.0.sq.borrow_mut().drain(..n).collect();
+        self.take(taken);
+        let mut times = self.0.rng.borrow_mut().below(6);
+        if wait != Wait::No && self.0.cq.borrow().is_empty() {
+            times = times.max(1);
+            self.0.clock_ns.set(self.0.clock_ns.get() + 1000);
+        }
+        if self.one_in(self.0.temper.slow) {
+            times = times.min(1);
+        }
+        for _ in 0..times {
+            self.perform();
+        }
+        Ok(())
+    }
+    fn now_boot_ns(&self) -> u64 {
+        self.0.clock_ns.set(self.0.clock_ns.get() + 10);
+        self.0.clock_ns.get()
+    }
+    fn stamp(&self) -> u64 {
+        self.0.clock_ns.get()
+    }
+    fn ns_since(&self, stamp: u64) -> u64 {
+        self.stamp() - stamp
+    }
+    fn look_ticks() -> u64 {
+        u64::MAX
+    }
+    fn make_fixed_table(&self, places: u32) -> Result<(), Errno> {
+        self.0.table.borrow_mut().resize(places as usize, (0, 0));
+        Ok(())
+    }
+    unsafe fn set_fixed(&self, place: u32, at: u64, bytes: usize) -> Result<(), Errno> {
+        self.0.table.borrow_mut()[place as usize] = (at, bytes);
+        Ok(())
+    }
+    fn waker(&self) -> Waker {
+        Waker::of_eventfd(-1)
+    }
+}
