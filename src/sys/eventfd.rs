@@ -45,7 +45,14 @@ impl Waker {
     /// a wake is for.
     pub fn wake(self) {
         // SAFETY: null, or a word of the kernel object's, which the thread that wakes keeps alive.
-        if unsafe { self.word.as_ref() }.is_some_and(wake_word) || self.eventfd < 0 {
+        if !unsafe { self.word.as_ref() }.is_some_and(wake_word) {
+            self.write();
+        }
+    }
+
+    /// As `wake`, by the eventfd alone.
+    pub(crate) fn write(self) {
+        if self.eventfd < 0 {
             return;
         }
         let saved = errno();

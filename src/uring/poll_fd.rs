@@ -80,7 +80,7 @@ impl PollFd {
 
     /// Readable at once, with an edge.
     pub(super) fn kick(&self) {
-        self.eventfd.waker().wake();
+        self.eventfd.waker().write();
     }
 
     /// Readable from that time on; `None`: not by time. A system call only if that changes.

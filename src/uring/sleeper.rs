@@ -41,7 +41,9 @@ impl Sleeper {
         Waker { word: &raw const *self.word, ..self.eventfd.waker() }
     }
 
-    /// Wakes written since the last sleep end this one at once: the counter keeps them.
+    /// Wakes written since the last sleep end this one at once: the counter keeps them. A function
+    /// of its own, at which the local path ends.
+    #[inline(never)]
     pub(super) fn sleep(&self, wait: Wait) -> Result<(), Errno> {
         match wait {
             Wait::No => return Ok(()),

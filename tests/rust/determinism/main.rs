@@ -143,6 +143,8 @@ const REMOTE: &[&str] = &[
     "has_late_work",
     // run, when nothing is ready: announces that it sleeps
     "Executor<K>>::wait",
+    // run, when nothing is ready, without a ring
+    "Sleeper::sleep",
     // run, when a task exits that others join, maybe from another thread
     "finish_joined",
     // run, when it wakes a joiner that is elsewhere
