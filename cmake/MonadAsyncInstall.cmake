@@ -31,6 +31,10 @@ install(DIRECTORY docs DESTINATION "${doc_dir}" COMPONENT documentation FILES_MA
 install(DIRECTORY examples DESTINATION "${doc_dir}" COMPONENT ${examples_component}
   FILES_MATCHING PATTERN "*.c" PATTERN "*.h" PATTERN "*.cpp" PATTERN "CMakeLists.txt")
 install(PROGRAMS tools/monad-async-trace TYPE BIN COMPONENT development)
+if(NOT MONAD_ASYNC_PACKAGES) # Which have it compressed.
+  install(FILES docs/monad-async-trace.1 DESTINATION "${CMAKE_INSTALL_MANDIR}/man1"
+    COMPONENT development)
+endif()
 install(FILES cmake/tsan.supp DESTINATION "${CMAKE_INSTALL_DATADIR}/monad_async"
   COMPONENT development)
 # One export set a flavour: a distribution may leave one out, and the config file copes.

@@ -20,7 +20,7 @@ set(CPACK_DEBIAN_RUNTIME_PACKAGE_SECTION libs)
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SECTION libdevel)
 set(CPACK_DEBIAN_DOCUMENTATION_PACKAGE_SECTION doc)
 set(CPACK_DEBIAN_DOCUMENTATION_PACKAGE_ARCHITECTURE all)
-set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS "${runtime_package} (= ${PROJECT_VERSION}), libc6-dev")
+set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS "${runtime_package} (= ${PROJECT_VERSION}), libc6-dev, python3:any")
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SUGGESTS ${documentation_package})
 set(CPACK_DEBIAN_RUNTIME_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_RUNTIME_DEBUGINFO_PACKAGE ON)
@@ -52,7 +52,23 @@ foreach(archive ${archives})
 endforeach()
 ]])
 
-# Not CPack's own shlibs: it adds scripts that call ldconfig, where Debian has a trigger for that.
+# Where Debian has a trigger for it, CPack adds scripts that call ldconfig, asked or not: the package
+# is put together again without them.
+find_program(dpkg_deb dpkg-deb REQUIRED)
+set(CPACK_POST_BUILD_SCRIPTS "${CMAKE_CURRENT_BINARY_DIR}/packages/no-scripts.cmake")
+file(CONFIGURE OUTPUT packages/no-scripts.cmake @ONLY CONTENT [[
+foreach(package ${CPACK_PACKAGE_FILES})
+  if(package MATCHES "/@runtime_package@_[^/]*[.]deb$")
+    set(unpacked "${CPACK_TEMPORARY_DIRECTORY}/unpacked")
+    execute_process(COMMAND "@dpkg_deb@" --raw-extract "${package}" "${unpacked}"
+      COMMAND_ERROR_IS_FATAL ANY)
+    file(REMOVE "${unpacked}/DEBIAN/postinst" "${unpacked}/DEBIAN/postrm")
+    execute_process(COMMAND "@dpkg_deb@" --root-owner-group --build "${unpacked}" "${package}"
+      COMMAND_ERROR_IS_FATAL ANY)
+    file(REMOVE_RECURSE "${unpacked}")
+  endif()
+endforeach()
+]])
 file(WRITE "${CMAKE_CURRENT_BINARY_DIR}/packages/shlibs"
   "libmonad_async ${MONAD_ASYNC_COMPATIBILITY} ${runtime_package} (>= ${PROJECT_VERSION})\n")
 file(WRITE "${CMAKE_CURRENT_BINARY_DIR}/packages/triggers" "activate-noawait ldconfig\n")
@@ -71,6 +87,11 @@ file(WRITE "${CMAKE_CURRENT_BINARY_DIR}/packages/changelog"
 # -n: no date in it.
 execute_process(COMMAND "${gzip}" -9nkf "${CMAKE_CURRENT_BINARY_DIR}/packages/changelog"
   COMMAND_ERROR_IS_FATAL ANY)
+file(COPY docs/monad-async-trace.1 DESTINATION "${CMAKE_CURRENT_BINARY_DIR}/packages")
+execute_process(COMMAND "${gzip}" -9nkf "${CMAKE_CURRENT_BINARY_DIR}/packages/monad-async-trace.1"
+  COMMAND_ERROR_IS_FATAL ANY)
+install(FILES "${CMAKE_CURRENT_BINARY_DIR}/packages/monad-async-trace.1.gz"
+  DESTINATION "${CMAKE_INSTALL_MANDIR}/man1" COMPONENT development)
 foreach(component runtime development documentation)
   install(FILES "${CMAKE_CURRENT_BINARY_DIR}/packages/copyright"
     "${CMAKE_CURRENT_BINARY_DIR}/packages/changelog.gz"
