@@ -209,9 +209,13 @@ MONAD_ASYNC_API monad_async_result monad_async_file_write_fixed(monad_async_task
                                                                 int64_t offset);
 
 #if defined(__cplusplus)
-    /* The casts below are C's. */
+    /* What is below is C. */
     #pragma GCC diagnostic push
     #pragma GCC diagnostic ignored "-Wold-style-cast"
+    #pragma GCC diagnostic ignored "-Wzero-as-null-pointer-constant"
+    #if !defined(__clang__)
+        #pragma GCC diagnostic ignored "-Wuseless-cast"
+    #endif
 #endif
 
 /** @cond what the functions below share */

@@ -82,9 +82,13 @@ MONAD_ASYNC_API monad_async_result monad_async_socket_pass(monad_async_task task
                                                            monad_async_socket *passed);
 
 #if defined(__cplusplus)
-    /* The casts below are C's. */
+    /* What is below is C. */
     #pragma GCC diagnostic push
     #pragma GCC diagnostic ignored "-Wold-style-cast"
+    #pragma GCC diagnostic ignored "-Wzero-as-null-pointer-constant"
+    #if !defined(__clang__)
+        #pragma GCC diagnostic ignored "-Wuseless-cast"
+    #endif
 #endif
 
 /** Fills an idle operation that makes a plain descriptor of a direct one, with `FD_CLOEXEC`, which

@@ -294,9 +294,13 @@ MONAD_ASYNC_API monad_async_result monad_async_file_stat(monad_async_task task,
                                                          struct statx *status);
 
 #if defined(__cplusplus)
-    /* The casts below are C's. */
+    /* What is below is C. */
     #pragma GCC diagnostic push
     #pragma GCC diagnostic ignored "-Wold-style-cast"
+    #pragma GCC diagnostic ignored "-Wzero-as-null-pointer-constant"
+    #if !defined(__clang__)
+        #pragma GCC diagnostic ignored "-Wuseless-cast"
+    #endif
 #endif
 
 /** @cond by which the library knows a write, and an ordered file's row */

@@ -142,9 +142,13 @@ monad_async_op_cancel(monad_async_task task, monad_async_op *op) MONAD_ASYNC_NOE
 
 /** @cond what the functions of other headers that fill an operation share */
 #if defined(__cplusplus)
-    /* The casts below are C's. */
+    /* What is below is C. */
     #pragma GCC diagnostic push
     #pragma GCC diagnostic ignored "-Wold-style-cast"
+    #pragma GCC diagnostic ignored "-Wzero-as-null-pointer-constant"
+    #if !defined(__clang__)
+        #pragma GCC diagnostic ignored "-Wuseless-cast"
+    #endif
 #endif
 
 /* `flags`: those of a handle, whose bit 31 says that it is direct. */

@@ -87,9 +87,13 @@ MONAD_ASYNC_API monad_async_result monad_async_path_stat(monad_async_task task, 
                                                          uint32_t mask, struct statx *status);
 
 #if defined(__cplusplus)
-    /* The casts below are C's. */
+    /* What is below is C. */
     #pragma GCC diagnostic push
     #pragma GCC diagnostic ignored "-Wold-style-cast"
+    #pragma GCC diagnostic ignored "-Wzero-as-null-pointer-constant"
+    #if !defined(__clang__)
+        #pragma GCC diagnostic ignored "-Wuseless-cast"
+    #endif
 #endif
 
 /** Fills an idle operation with a `statx`. ANY THREAD.

@@ -30,6 +30,16 @@ MONAD_ASYNC_EXTERN_C_BEGIN
 MONAD_ASYNC_API monad_async_result monad_async_poll(monad_async_task task, int fd,
                                                     uint32_t events);
 
+#if defined(__cplusplus)
+    /* What is below is C. */
+    #pragma GCC diagnostic push
+    #pragma GCC diagnostic ignored "-Wold-style-cast"
+    #pragma GCC diagnostic ignored "-Wzero-as-null-pointer-constant"
+    #if !defined(__clang__)
+        #pragma GCC diagnostic ignored "-Wuseless-cast"
+    #endif
+#endif
+
 /** Fills an idle operation with a poll. ANY THREAD. Its result is the events there are.
  *  @param[out] op the operation
  *  @param fd any descriptor that can be polled
@@ -39,6 +49,10 @@ static inline void monad_async_op_poll(monad_async_op *op, int fd, uint32_t even
     monad_async_op_fill(op, IORING_OP_POLL_ADD, fd, 0, NULL, 0, 0);
     op->sqe.poll32_events = events;
 }
+
+#if defined(__cplusplus)
+    #pragma GCC diagnostic pop
+#endif
 
 MONAD_ASYNC_EXTERN_C_END
 

@@ -66,6 +66,16 @@ MONAD_ASYNC_API monad_async_result monad_async_process_wait(monad_async_task tas
 MONAD_ASYNC_API monad_async_result monad_async_signal_wait(monad_async_task task,
                                                            sigset_t const *set);
 
+#if defined(__cplusplus)
+    /* What is below is C. */
+    #pragma GCC diagnostic push
+    #pragma GCC diagnostic ignored "-Wold-style-cast"
+    #pragma GCC diagnostic ignored "-Wzero-as-null-pointer-constant"
+    #if !defined(__clang__)
+        #pragma GCC diagnostic ignored "-Wuseless-cast"
+    #endif
+#endif
+
 /** Fills an idle operation with a `waitid` of one process. ANY THREAD. Linux 6.7.
  *  @param[out] op the operation
  *  @param pid a child of this process
@@ -79,6 +89,10 @@ static inline void monad_async_op_process_wait(monad_async_op *op, int32_t pid, 
     monad_async_op_fill(op, 50, pid, 0, NULL, at, 1);
     op->sqe.file_index = (uint32_t)options;
 }
+
+#if defined(__cplusplus)
+    #pragma GCC diagnostic pop
+#endif
 
 MONAD_ASYNC_EXTERN_C_END
 

@@ -60,6 +60,16 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_select_case, 176);
 /** The most cases of a call. */
 #define MONAD_ASYNC_SELECT_MAX 256
 
+#if defined(__cplusplus)
+    /* What is below is C. */
+    #pragma GCC diagnostic push
+    #pragma GCC diagnostic ignored "-Wold-style-cast"
+    #pragma GCC diagnostic ignored "-Wzero-as-null-pointer-constant"
+    #if !defined(__clang__)
+        #pragma GCC diagnostic ignored "-Wuseless-cast"
+    #endif
+#endif
+
 /** @cond no API */
 static inline monad_async_select_case monad_async_make_case(
     uint8_t kind, void *object, void *element, uint64_t timeout_ns)
@@ -161,6 +171,10 @@ static inline monad_async_select_case monad_async_case_timeout(uint64_t timeout_
  *  @retval EPERM not the running task, another thread, or a local channel of another executor */
 MONAD_ASYNC_API monad_async_result monad_async_select(monad_async_task task,
     monad_async_select_case *cases, size_t count) MONAD_ASYNC_NOEXCEPT;
+
+#if defined(__cplusplus)
+    #pragma GCC diagnostic pop
+#endif
 
 MONAD_ASYNC_EXTERN_C_END
 

@@ -259,9 +259,13 @@ MONAD_ASYNC_API monad_async_result monad_async_socket_close(monad_async_task tas
                                                             monad_async_socket socket);
 
 #if defined(__cplusplus)
-    /* The casts below are C's. */
+    /* What is below is C. */
     #pragma GCC diagnostic push
     #pragma GCC diagnostic ignored "-Wold-style-cast"
+    #pragma GCC diagnostic ignored "-Wzero-as-null-pointer-constant"
+    #if !defined(__clang__)
+        #pragma GCC diagnostic ignored "-Wuseless-cast"
+    #endif
 #endif
 
 /** Fills an idle operation with a `socket`, whose result is the descriptor. ANY THREAD. Linux 5.19.
