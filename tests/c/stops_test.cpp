@@ -1,0 +1,338 @@
+// Tasks that are stopped in every kind of call, in every state of it: cancelled, out of time, their
+// handle closed, or with what they wait for arriving at that moment. Once the task has ended, what the
+// call referred to is overwritten, and what would still come is sent: nothing of it arrives there. No
+// descriptor and no buffer is left.
+
+#include "support.hpp"
+
+#include <array>
+#include <functional>
+#include <string>
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+using namespace support;
+
+namespace {
+
+using Result = monad_async_result;
+
+size_t descriptors()
+{
+    DIR *const d = opendir("/proc/self/fd");
+    size_t n = 0;
+    while (readdir(d) != nullptr) {
+        ++n;
+    }
+    closedir(d);
+    return n;
+}
+
+constexpr char poison = 0x5a;
+
+// What a call may be about. Each has its own.
+struct Stage {
+    Executor ex{4};
+    Fd here, there, listener;
+    Pipe pipe, full;
+    std::array<char, 256> room{};
+    std::vector<char> much = std::vector<char>(4 << 20, 'x');
+    monad_async_buffer_ring ring = nullptr;
+    monad_async_buffer_set set = nullptr;
+    // What a call may be about, and another close: descriptors of their own.
+    monad_async_socket mine{-1, 0};
+    monad_async_file row{-1, 0};
+
+    Stage()
+    {
+        int fds[2];
+        EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+        here = Fd(fds[0]);
+        there = Fd(fds[1]);
+        mine = monad_async_socket_adopt(dup(here));
+        listener = Fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        EXPECT_EQ(listen(listener, 4), 0);
+        fcntl(full.writer, F_SETFL, O_NONBLOCK);
+        while (write(full.writer, much.data(), 4096) > 0) {
+        }
+        fcntl(full.writer, F_SETFL, 0);
+        row = monad_async_file_adopt(dup(full.writer));
+        EXPECT_EQ(monad_async_buffer_ring_create(ex, &ring, 2, 64).error, 0);
+        EXPECT_EQ(monad_async_buffers_register(ex, &set, 1, 4096).error, 0);
+    }
+    ~Stage()
+    {
+        for (int const fd : {mine.fd, row.fd}) {
+            if (fd >= 0) {
+                close(fd);
+            }
+        }
+        EXPECT_EQ(monad_async_buffer_ring_destroy(ring).error, 0) << "a buffer is held";
+        EXPECT_EQ(monad_async_buffers_unregister(set).error, 0) << "a buffer is claimed";
+    }
+};
+
+struct Kind {
+    char const *name;
+    std::function<Result(monad_async_task, Stage &)> call;
+    // What a close of its handle is; empty: it has none that may be closed.
+    std::function<Result(monad_async_task, Stage &)> close;
+    // Has it go on; empty: a time.
+    std::function<void(Stage &)> feed;
+};
+
+void to_here(Stage &s)
+{
+    (void)!send(s.there, "0123456789", 10, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+void to_pipe(Stage &s)
+{
+    (void)!write(s.pipe.writer, "0123456789", 10);
+}
+void drain(Stage &s)
+{
+    char data[65536];
+    fcntl(s.full.reader, F_SETFL, O_NONBLOCK);
+    while (read(s.full.reader, data, sizeof data) > 0) {
+    }
+}
+void drain_there(Stage &s)
+{
+    char data[65536];
+    while (recv(s.there, data, sizeof data, MSG_DONTWAIT) > 0) {
+    }
+}
+Result close_here(monad_async_task self, Stage &s)
+{
+    auto const closed = monad_async_socket_close(self, s.mine);
+    s.mine.fd = -1;
+    return closed;
+}
+
+// One operation, begun and awaited; what nobody takes is ended.
+Result operate(monad_async_task self, monad_async_op &op)
+{
+    auto r = monad_async_op_begin(self, &op);
+    if (r.error != 0) {
+        return r;
+    }
+    r = monad_async_op_wait(self, &op);
+    if (r.error != 0 && op.is_in_flight) {
+        EXPECT_EQ(monad_async_op_end(self, &op).error, 0);
+    }
+    EXPECT_FALSE(op.is_in_flight);
+    return r;
+}
+
+std::vector<Kind> kinds()
+{
+    auto const file = [](int fd) { return monad_async_file_adopt(fd); };
+    return {
+        {"recv",
+         [](auto self, Stage &s) {
+             return monad_async_socket_recv(self, s.mine, s.room.data(), 64, 0);
+         },
+         close_here, to_here},
+        {"recv_exact",
+         [](auto self, Stage &s) {
+             return monad_async_socket_recv_exact(self, s.mine, s.room.data(), 64);
+         },
+         close_here, to_here},
+        {"recvmsg",
+         [](auto self, Stage &s) {
+             iovec part{s.room.data(), 64};
+             msghdr message{};
+             message.msg_iov = &part;
+             message.msg_iovlen = 1;
+             return monad_async_socket_recvmsg(self, s.mine, &message, 0);
+         },
+         close_here, to_here},
+        {"send_all",
+         [](auto self, Stage &s) {
+             return monad_async_socket_send_all(self, s.mine, s.much.data(), s.much.size());
+         },
+         close_here, drain_there},
+        {"accept",
+         [](auto self, Stage &s) {
+             monad_async_socket made{-1, 0};
+             sockaddr_in at{};
+             socklen_t length = sizeof at;
+             auto const r = monad_async_socket_accept(
+                 self, monad_async_socket_adopt(s.listener), &made,
+                 reinterpret_cast<sockaddr *>(&at), &length, 0);
+             return r.error == 0 ? monad_async_socket_close(self, made) : r;
+         },
+         nullptr,
+         [](Stage &s) {
+             sockaddr_in at{};
+             socklen_t length = sizeof at;
+             auto *const any = reinterpret_cast<sockaddr *>(&at);
+             getsockname(s.listener, any, &length);
+             Fd const peer(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+             (void)connect(peer, any, length);
+         }},
+        {"poll",
+         [](auto self, Stage &s) { return monad_async_poll(self, s.pipe.reader, 1); }, nullptr,
+         to_pipe},
+        {"read",
+         [file](auto self, Stage &s) {
+             return monad_async_file_read(self, file(s.pipe.reader), s.room.data(), 64, -1);
+         },
+         nullptr, to_pipe},
+        {"readv",
+         [file](auto self, Stage &s) {
+             iovec const parts[] = {{s.room.data(), 5}, {s.room.data() + 5, 59}};
+             return monad_async_file_readv(self, file(s.pipe.reader), parts, 2, -1, 0);
+         },
+         nullptr, to_pipe},
+        {"write_all",
+         [file](auto self, Stage &s) {
+             return monad_async_file_write_all(self, file(s.full.writer), s.much.data(), 100000,
+                                               -1);
+         },
+         nullptr, drain},
+        {"an ordered write",
+         [](auto self, Stage &s) {
+             EXPECT_EQ(monad_async_file_set_ordered(self, &s.row).error, 0);
+             return monad_async_file_write(self, s.row, s.much.data(), 100000, -1);
+         },
+         [](auto self, Stage &s) {
+             auto const closed = monad_async_file_close(self, s.row);
+             s.row.fd = -1;
+             return closed;
+         },
+         drain},
+        {"an operation",
+         [](auto self, Stage &s) {
+             monad_async_op op{};
+             monad_async_op_recv(&op, s.mine, s.room.data(), 64, 0);
+             return operate(self, op);
+         },
+         close_here, to_here},
+        {"into a registered buffer",
+         [file](auto self, Stage &s) {
+             monad_async_buffer buffer{};
+             auto r = monad_async_buffers_claim(self, s.set, &buffer);
+             if (r.error == 0) {
+                 r = monad_async_file_read_fixed(self, file(s.pipe.reader), &buffer, 0, 64, -1);
+                 EXPECT_EQ(monad_async_buffers_release(&buffer).error, 0);
+             }
+             return r;
+         },
+         nullptr, to_pipe},
+        {"by view",
+         [](auto self, Stage &s) {
+             monad_async_recv_stream stream{};
+             auto r = monad_async_recv_stream_begin(self, &stream, s.mine, s.ring, 0);
+             if (r.error == 0) {
+                 monad_async_view view{};
+                 r = monad_async_recv_stream_next(&stream, &view);
+                 if (r.error == 0 && r.value != 0) {
+                     EXPECT_EQ(monad_async_view_release(&view).error, 0);
+                 }
+                 EXPECT_EQ(monad_async_recv_stream_end(&stream).error, 0);
+             }
+             return r;
+         },
+         close_here, to_here},
+        {"open and close",
+         [](auto self, Stage &) {
+             monad_async_file f{-1, 0};
+             Result r{};
+             for (int i = 0; i < 4 && r.error == 0; ++i) {
+                 r = monad_async_file_open(self, &f, AT_FDCWD, "/dev/zero", O_RDONLY, 0, 0, 0);
+                 if (r.error == 0) {
+                     EXPECT_EQ(monad_async_file_close(self, f).error, 0);
+                 }
+             }
+             return r;
+         },
+         nullptr, nullptr},
+    };
+}
+
+enum class Stop { by_cancel, by_deadline, by_close, at_arrival };
+
+void stop(Kind const &kind, Stop how, unsigned passes)
+{
+    Stage s;
+    bool const is_timed = how == Stop::by_deadline;
+    Task const task([&](monad_async_task self) {
+        monad_async_scope scope;
+        EXPECT_EQ(monad_async_scope_enter(self, &scope, is_timed ? passes * 100000 : UINT64_MAX, 0)
+                      .error,
+                  0);
+        auto const r = kind.call(self, s);
+        EXPECT_EQ(monad_async_scope_leave(self, &scope).error, 0);
+        // The kernel is done with it.
+        s.room.fill(poison);
+        std::fill(s.much.begin(), s.much.end(), poison);
+        return r;
+    });
+    task.attach(s.ex);
+    for (unsigned i = 0; i < passes; ++i) {
+        s.ex.poll(1);
+    }
+    Task const closer([&](monad_async_task self) { return kind.close(self, s); });
+    switch (how) {
+    case Stop::by_close:
+        closer.attach(s.ex);
+        break;
+    case Stop::at_arrival:
+        if (kind.feed) {
+            kind.feed(s);
+        }
+        [[fallthrough]];
+    case Stop::by_cancel:
+        (void)monad_async_task_cancel(s.ex, task);
+        break;
+    case Stop::by_deadline:
+        break;
+    }
+    s.ex.finish();
+    auto const r = task->result;
+    EXPECT_TRUE(r.error == 0 || r.error == ECANCELED || r.error == ETIME ||
+                (how == Stop::by_close && (r.error == EBADF || r.error == EINVAL)))
+        << monad_async_result_message(r);
+    if (how == Stop::by_close) {
+        EXPECT_EQ(closer->result.error, 0);
+    }
+    // What would still come.
+    if (kind.feed && how != Stop::by_close) {
+        kind.feed(s);
+    }
+    s.ex.poll();
+    for (char const byte : s.room) {
+        // Never launched: nothing was overwritten either.
+        ASSERT_TRUE(byte == poison || (byte == 0 && r.error == ECANCELED))
+            << "written after its call has returned";
+    }
+}
+
+} // namespace
+
+TEST(Stops, in_every_call_and_state)
+{
+    size_t before = descriptors();
+    for (auto const &kind : kinds()) {
+        for (auto const how :
+             {Stop::by_cancel, Stop::by_deadline, Stop::by_close, Stop::at_arrival}) {
+            for (unsigned passes = 0; passes < 4; ++passes) {
+                // Without a handle, or before there is a row to close.
+                if (how == Stop::by_close && (!kind.close || passes == 0)) {
+                    continue;
+                }
+                if (how == Stop::by_deadline && !kind.feed) {
+                    continue;
+                }
+                SCOPED_TRACE(std::string(kind.name) + ", way " + std::to_string(int(how)) +
+                             ", after " + std::to_string(passes) + " passes");
+                stop(kind, how, passes);
+                ASSERT_EQ(descriptors(), before);
+            }
+        }
+    }
+}
