@@ -138,7 +138,7 @@ std::vector<Kind> kinds()
          close_here, to_here},
         {"recv_exact",
          [](auto self, Stage &s) {
-             return monad_async_socket_recv_exact(self, s.mine, s.room.data(), 64);
+             return monad_async_socket_recv_exact(self, s.mine, s.room.data(), 10);
          },
          close_here, to_here},
         {"recvmsg",
@@ -254,9 +254,10 @@ std::vector<Kind> kinds()
     };
 }
 
-enum class Stop { by_cancel, by_deadline, by_close, at_arrival };
+enum class Stop { by_cancel, by_deadline, by_close, at_arrival, after_arrival };
 
-void stop(Kind const &kind, Stop how, unsigned passes)
+// Whether the call has succeeded all the same.
+bool stop(Kind const &kind, Stop how, unsigned passes)
 {
     Stage s;
     bool const is_timed = how == Stop::by_deadline;
@@ -281,9 +282,13 @@ void stop(Kind const &kind, Stop how, unsigned passes)
     case Stop::by_close:
         closer.attach(s.ex);
         break;
+    case Stop::after_arrival:
     case Stop::at_arrival:
         if (kind.feed) {
             kind.feed(s);
+        }
+        if (how == Stop::after_arrival) {
+            s.ex.poll(0); // It has come, and the task has not run.
         }
         [[fallthrough]];
     case Stop::by_cancel:
@@ -307,19 +312,22 @@ void stop(Kind const &kind, Stop how, unsigned passes)
     s.ex.poll();
     for (char const byte : s.room) {
         // Never launched: nothing was overwritten either.
-        ASSERT_TRUE(byte == poison || (byte == 0 && r.error == ECANCELED))
+        EXPECT_TRUE(byte == poison || (byte == 0 && r.error == ECANCELED))
             << "written after its call has returned";
     }
+    return r.error == 0;
 }
 
 } // namespace
 
 TEST(Stops, in_every_call_and_state)
 {
-    size_t before = descriptors();
+    size_t const before = descriptors();
     for (auto const &kind : kinds()) {
+        unsigned succeeded = 0;
         for (auto const how :
-             {Stop::by_cancel, Stop::by_deadline, Stop::by_close, Stop::at_arrival}) {
+             {Stop::by_cancel, Stop::by_deadline, Stop::by_close, Stop::at_arrival,
+              Stop::after_arrival}) {
             for (unsigned passes = 0; passes < 4; ++passes) {
                 // Without a handle, or before there is a row to close.
                 if (how == Stop::by_close && (!kind.close || passes == 0)) {
@@ -330,9 +338,12 @@ TEST(Stops, in_every_call_and_state)
                 }
                 SCOPED_TRACE(std::string(kind.name) + ", way " + std::to_string(int(how)) +
                              ", after " + std::to_string(passes) + " passes");
-                stop(kind, how, passes);
+                succeeded += stop(kind, how, passes);
                 ASSERT_EQ(descriptors(), before);
             }
         }
+        // Those that need more than one go are not done by one.
+        bool const takes_several = std::string(kind.name).find("_all") != std::string::npos;
+        EXPECT_TRUE(succeeded > 0 || takes_several || !kind.feed) << kind.name << " is never there first";
     }
 }
