@@ -144,6 +144,10 @@ impl<K: Kernel> Reactor<K> {
     /// Registers buffers under a number that is free, and takes them in. ENOTSUP: there is no such
     /// thing here.
     pub fn add_buffers(&self, owner: *mut c_void, count: u32, bytes: u32) -> Res<NonNull<Buffers>> {
+        // By a number the two errors are one.
+        if !self.kernel.has_ring() {
+            return Err(Errno(libc::ENOTSUP));
+        }
         for group in validate::FIRST_GROUP..u16::MAX {
             if self.buffers_of(group).is_some() {
                 continue;

@@ -268,6 +268,15 @@ fn registered_buffers_and_their_clones() {
     }
 }
 
+/// ENOTSUP and what an older kernel says are one number.
+#[test]
+fn no_buffers_without_a_ring() {
+    let kernel = RealKernel::new(&RingOptions::default()).unwrap();
+    let ex = Handle::new(kernel, true).unwrap();
+    assert_eq!(ex.executor().add_buffers(4, 16).err(), Some(Errno(libc::ENOTSUP)));
+    destroy(ex, []);
+}
+
 #[test]
 fn no_table_of_direct_descriptors() {
     if ring(RingOptions { entries: 8, ..Default::default() }).is_none() {
