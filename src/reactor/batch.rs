@@ -62,8 +62,7 @@ pub struct Elsewhere {
 
 impl Elsewhere {
     pub(super) fn new(worker: Box<dyn Worker>, row: u16, fd: i32) -> Res<Self> {
-        let batch = alloc::try_box(Batch::new(row, fd))?;
-        Ok(Self { worker, batch, is_over: Cell::new(false) })
+        Ok(Self { worker, batch: Batch::new(row, fd)?, is_over: Cell::new(false) })
     }
 }
 
@@ -127,16 +126,12 @@ impl<K: Kernel> Reactor<K> {
 }
 
 impl Batch {
-    fn new(row: u16, fd: i32) -> Self {
-        Self {
-            link: Link::new(),
-            row,
-            fd,
-            count: Cell::new(0),
-            writes: [const { Cell::new(Sqe::zeroed()) }; LENGTH_MAX as usize],
-            results: [const { Cell::new(0) }; LENGTH_MAX as usize],
-            refused: Cell::new(false),
-        }
+    /// Never on the stack, of which a task may have no more than this takes.
+    fn new(row: u16, fd: i32) -> Res<Box<Self>> {
+        // SAFETY: zeros are a batch of nothing.
+        let mut batch = unsafe { alloc::try_zeroed::<Self>() }?;
+        (batch.row, batch.fd) = (row, fd);
+        Ok(batch)
     }
 
     /// # Safety
