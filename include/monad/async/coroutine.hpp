@@ -8,9 +8,9 @@
  *  of background tasks, or the one that calls `await`. Where the coroutine awaits, the task
  *  suspends, as in any of its calls. So a coroutine is a task for scopes, groups, cancels, names,
  *  and traces, what it calls may suspend like a task does, and a suspended read costs what it costs
- *  a task. Coroutines that await each other are run by one task, and need no stack of their own:
- *  the switch between them is a jump, however deep they are. Where many are to go on at once, begin
- *  each with `run_coroutine`. Before C++20 this header is empty.
+ *  a task. Coroutines that await each other are run by one task, and need no stack of their own,
+ *  however deep they are and however often they await, in a build for debugging too. Where many are
+ *  to go on at once, begin each with `run_coroutine`. Before C++20 this header is empty.
  *
  *  @snippet coroutines.cpp coroutines
  *
@@ -217,7 +217,11 @@ template <class Allocator> struct frames_of {
 };
 
 struct promise_base {
-    std::coroutine_handle<> continuation = std::noop_coroutine();
+    // Who awaits it; null: the task, by `run_to_end`. The next coroutine that runs is left in
+    // `*next`, for the loop there: what is resumed inside of `await_suspend` would take stack
+    // wherever the compiler does not make a jump of it, unoptimised for one.
+    std::coroutine_handle<> continuation = nullptr;
+    std::coroutine_handle<> *next = nullptr;
 
     static void *operator new(std::size_t bytes)
     {
@@ -246,9 +250,10 @@ struct promise_base {
     struct to_continuation {
         [[nodiscard]] bool await_ready() const noexcept { return false; }
         template <class Promise>
-        std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> h) const noexcept
+        void await_suspend(std::coroutine_handle<Promise> h) const noexcept
         {
-            return h.promise().continuation;
+            auto &promise = h.promise();
+            *promise.next = promise.continuation;
         }
         void await_resume() const noexcept {}
     };
@@ -397,10 +402,13 @@ private:
     struct awaiter {
         coroutine of;
         [[nodiscard]] bool await_ready() const noexcept { return false; }
-        std::coroutine_handle<> await_suspend(std::coroutine_handle<> by) const noexcept
+        template <class Promise>
+        void await_suspend(std::coroutine_handle<Promise> by) const noexcept
         {
-            of.handle_.promise().continuation = by;
-            return of.handle_;
+            auto &promise = of.handle_.promise();
+            promise.continuation = by;
+            promise.next = by.promise().next;
+            *promise.next = of.handle_;
         }
         T await_resume() { return of.handle_.promise().take(); }
     };
@@ -430,8 +438,12 @@ template <class T> T run_to_end(coroutine<T> &&c)
 {
     auto const mine = std::move(c);
     check(mine.handle_ ? 0 : EINVAL, "monad::async::await"); // Moved from.
-    // It suspends the task where it awaits, so it comes back at its end.
-    mine.handle_.resume();
+    // They suspend the task where they await, so the last one comes back at its end.
+    std::coroutine_handle<> next = mine.handle_;
+    mine.handle_.promise().next = &next;
+    while (next) {
+        std::exchange(next, nullptr).resume();
+    }
     return mine.handle_.promise().take();
 }
 
