@@ -142,6 +142,17 @@ monad_async_result nothing(monad_async_task)
     return {0, 0, 0};
 }
 
+// Uses as much stack as a body with a few calls and a small buffer does.
+template <size_t bytes>
+monad_async_result deep(monad_async_task)
+{
+    char volatile used[bytes];
+    for (size_t i = 0; i < bytes; i += 64) {
+        used[i] = 1;
+    }
+    return {used[0], 0, 0};
+}
+
 monad_async_result sleeps(monad_async_task task)
 {
     auto &stage = of(task);
@@ -398,6 +409,19 @@ int main(int argc, char **argv)
         {"launch, 16 at a time", [](Build const &b) { return launches(b, on, 16); }},
         {"launch, 64 at a time", [](Build const &b) { return launches(b, on, 64); }},
         {"launch, 256 at a time", [](Build const &b) { return launches(b, on, 256); }},
+        {"launch, 512 bytes of stack",
+         [](Build const &b) { return launches(b, on, 400, deep<512>); }},
+        {"launch, 2 KiB of stack",
+         [](Build const &b) { return launches(b, on, 400, deep<2048>); }},
+        {"launch, 6 KiB of stack",
+         [](Build const &b) { return launches(b, on, 400, deep<6144>); }},
+        {"launch, 2 KiB of stack, no time tracking",
+         [](Build const &b) { return launches(b, off, 400, deep<2048>); }},
+        {"launch, 10,000 tasks", [](Build const &b) { return launches(b, on, 10000); }},
+        {"launch, 10,000 tasks, 2 KiB of stack",
+         [](Build const &b) { return launches(b, on, 10000, deep<2048>); }},
+        {"launch, 10,000 tasks, no time tracking",
+         [](Build const &b) { return launches(b, off, 10000); }},
         {"launch, one at a time", [](Build const &b) { return launches(b, on, 1); }},
         {"launch, one yield, finish", [](Build const &b) { return launches(b, on, 400, sleeps); }},
         {"same, no time tracking", [](Build const &b) { return launches(b, off, 400, sleeps); }},
@@ -430,7 +454,7 @@ int main(int argc, char **argv)
     };
     cpu_set_t all;
     sched_getaffinity(0, sizeof all, &all);
-    std::printf("%-30s %10s %10s %8s %16s\n", "ns each, medians", "before", "after", "ratio",
+    std::printf("%-42s %10s %10s %8s %16s\n", "ns each, medians", "before", "after", "ratio",
                 "25% to 75%");
     for (auto const &workload : workloads) {
         if (argc > 4 && std::strstr(workload.name, argv[4]) == nullptr) {
@@ -448,7 +472,7 @@ int main(int argc, char **argv)
             ratios.push_back(of_b.back() / of_a.back());
         }
         std::sort(ratios.begin(), ratios.end());
-        std::printf("%-30s %10.1f %10.1f %8.3f    %.3f to %.3f\n", workload.name, median(of_a),
+        std::printf("%-42s %10.1f %10.1f %8.3f    %.3f to %.3f\n", workload.name, median(of_a),
                     median(of_b), median(ratios), ratios[ratios.size() / 4],
                     ratios[ratios.size() * 3 / 4]);
         std::fflush(stdout);
