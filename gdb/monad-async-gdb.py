@@ -8,6 +8,7 @@ Reads what src/debug.rs describes, so it needs no debug information of the libra
 to the process: a suspended task's frames are shown by an unwinder, as callers of where the selected
 thread stands.
 """
+import bisect
 import collections
 import contextlib
 import functools
@@ -23,7 +24,7 @@ def monad_async_debugger():
     """One function, so that nothing of it meets what else gdb has loaded: all scripts share one
     namespace. Loading it again replaces it."""
     SECTION = "monad_async_debug"
-    VERSION = 2
+    VERSION = 3
     MASK = (1 << 64) - 1
     LEVELS = ("high", "normal", "low")
     # include/uapi/linux/io_uring.h, from 0.
@@ -67,14 +68,32 @@ def monad_async_debugger():
             while at:
                 found.append(Slab(self, at))
                 at = found[-1].next
-            return reversed(found)
+            return found[::-1]
+
+        @functools.cached_property
+        def slabs_by_address(self):
+            slabs = sorted(self.all_slabs(), key=lambda slab: slab.address)
+            return [slab.address for slab in slabs], slabs
+
+        def stack_limit(self, base):
+            """The lowest address of the stack with this base; the base, if there is none."""
+            addresses, slabs = self.slabs_by_address
+            place = bisect.bisect_right(addresses, base - 1)
+            if not place:
+                return base
+            slab = slabs[place - 1]
+            first = slab.address + slab.slots_at
+            index = (base - 1 - first) // slab.slot_bytes
+            there = 0 <= index < slab.carved
+            return first + index * slab.slot_bytes + slab.guard_bytes if there else base
 
     class Slab:
         def __init__(self, library, address):
             self.library, self.address, at = library, address, library.at
             data = read(address, at["slab.size"])
-            self.next, self.headers_at, self.header_bytes = (
-                number(data, at["slab." + name]) for name in ("next", "headers_at", "header_bytes"))
+            (self.next, self.headers_at, self.header_bytes, self.slots_at, self.slot_bytes,
+             self.guard_bytes) = (number(data, at["slab." + name]) for name in (
+                 "next", "headers_at", "header_bytes", "slots_at", "slot_bytes", "guard_bytes"))
             self.slots, self.carved = (number(data, at[n], 4) for n in ("slab.slots", "slab.carved"))
 
         def in_use(self):
@@ -91,12 +110,21 @@ def monad_async_debugger():
             self.data = data = read(address, at["task.size"])
             self.pending, self.running, awaiting, self.completed = (
                 data[at["task.flags"] + i] for i in range(4))
+            closing = awaiting and data[at["task.waits"]] == at["waits.closing"]
             self.suspended = awaiting or self.completed
+            self.has_frames = self.suspended and not closing
             self.priority = (data[at["task.cpu"]], data[at["task.io"]])
-            self.user_code, self.user_ptr, self.executor, self.ticks, self.base, self.limit = (
+            self.user_code, self.user_ptr, self.executor, self.ticks, self.base, self.annex = (
                 number(data, at["task." + name]) for name in (
-                    "user_code", "user_ptr", "executor", "ticks", "stack_base", "stack_limit"))
-            self.sp = number(data, at["task.switch"] + at["switch.sp"])
+                    "user_code", "user_ptr", "executor", "ticks", "stack_base", "annex"))
+            self.base &= ~1
+            # The stack that it ran on last; where each has its own, there is no link.
+            if at["switch.link_below"]:
+                self.base = number(data, at["task.switch"]) + at["switch.link_below"]
+            self.limit = library.stack_limit(self.base)
+            self.sp = self.base
+            if self.has_frames:
+                self.sp = number(data, at["task.switch"] + at["switch.sp"])
             if not at["switch.by_jumps"]:
                 self.sp = self.exact_sp()
 
@@ -104,7 +132,7 @@ def monad_async_debugger():
             at = self.library.at
             if not self.data[at["task.notes"]] & at["note.named"]:
                 return ""
-            text = read(word(self.base - at["name.below_base"]), 32)
+            text = read(word(self.annex + at["annex.name"]), 32)
             return text.split(b"\0")[0].decode(errors="replace")
 
         def exists(self):
@@ -413,7 +441,7 @@ def monad_async_debugger():
             words = command.split()
             if task.running:
                 on_its_thread(task, command)
-            elif not task.suspended:
+            elif not task.has_frames:
                 print("It has no frames.")
             else:
                 with frames_of(task) as (first, count):

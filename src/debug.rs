@@ -21,15 +21,14 @@ use crate::executor::Executor;
 use crate::intrusive::TimerNode;
 use crate::reactor::operation::{Op, State};
 use crate::stack::layout::{SLABS_AT, SLAB_FIELDS};
-use crate::stack::pool::Slot;
+use crate::stack::pool::Held;
 use crate::sync::mutex;
 use crate::task::annex;
-use crate::task::create::ANNEX_BYTES;
 use crate::task::header::{mark, Task, TaskHead, Ticks, Waits};
 use crate::task::state;
 use crate::uring::RealKernel;
 
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const NAME_BYTES: usize = 24;
 
 #[derive(Clone, Copy)]
@@ -52,10 +51,6 @@ struct Table {
 // SAFETY: nothing writes it, and nothing but a debugger follows its addresses.
 unsafe impl Sync for Table {}
 
-/// `Slot` in `task.slot`: the option has no room of its own, so the slot is at its beginning.
-const SLOT_AT: usize = offset_of!(Task, slot);
-const _: () = assert!(size_of::<Option<Slot>>() == size_of::<Slot>());
-
 const TASK_FIELDS: [(&str, usize); 38] = [
     ("task.size", size_of::<Task>()),
     ("task.cpu", offset_of!(TaskHead, cpu)),
@@ -72,12 +67,12 @@ const TASK_FIELDS: [(&str, usize); 38] = [
     ("task.switch", offset_of!(Task, switch)),
     ("task.deadline_ns", offset_of!(Task, timer) + offset_of!(TimerNode, deadline_ns)),
     ("task.peer", offset_of!(Task, peer)),
-    ("task.stack_base", SLOT_AT + offset_of!(Slot, stack_base)),
-    ("task.stack_limit", SLOT_AT + offset_of!(Slot, stack_limit)),
+    ("task.stack_base", offset_of!(Task, stack) + Held::BASE_AT),
+    ("task.annex", offset_of!(Task, annex)),
     ("record.other", JoinRecord::OTHER_AT),
     ("task.notes", offset_of!(Task, notes)),
     ("note.named", annex::note::NAMED as usize),
-    ("name.below_base", ANNEX_BYTES - annex::NAME_AT),
+    ("annex.name", annex::NAME_AT),
     ("wait.object", Wait::OBJECT_AT),
     ("mutex.owner", mutex::OWNER_AT),
     ("op.state", offset_of!(Op, state)),

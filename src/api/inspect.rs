@@ -7,8 +7,7 @@ use crate::error::{Errno, Res};
 use crate::stack::backtrace;
 use crate::sys::{memory, unwind};
 use crate::task::annex::{Name, TaskLocal};
-use crate::task::create::ANNEX_BYTES;
-use crate::task::header::{Flags, TaskRef};
+use crate::task::header::{Flags, TaskRef, Waits};
 use crate::uring::kernel::Kernel;
 
 impl<K: Kernel> Handle<K> {
@@ -80,6 +79,7 @@ impl<K: Kernel> Handle<K> {
         }
         Self::owns(task)?;
         match task.head.flags.get() {
+            Flags::AWAITING if task.waits.get() == Waits::Closing => return Ok(0),
             Flags::AWAITING | Flags::COMPLETED => {}
             Flags::RUNNING => return Err(Errno(libc::EBUSY)),
             _ => return Ok(0),
@@ -113,6 +113,6 @@ pub fn stack_bounds(task: TaskRef) -> (usize, usize) {
 /// Bytes from the stack's base to the lowest page in memory. EXPENSIVE.
 pub fn stack_used(task: TaskRef) -> Res<usize> {
     let (low, high) = stack_bounds(task);
-    let end = (high + ANNEX_BYTES).next_multiple_of(memory::page_bytes());
+    let end = high.next_multiple_of(memory::page_bytes());
     Ok(memory::lowest_resident(low, end)?.map_or(0, |lowest| high.saturating_sub(lowest)))
 }

@@ -56,6 +56,7 @@ use crate::sys::cxx_eh::{self, Exceptions};
 use crate::sys::thread::{self, Owner};
 use crate::task::annex::Name;
 use crate::task::header::{Flags, TaskRef};
+use crate::task::warm::WarmStacks;
 use crate::ticks;
 use crate::uring::kernel::Kernel;
 use head::ExecutorHead;
@@ -78,6 +79,7 @@ pub struct Executor<K: Kernel> {
     /// Since when the items that run are of one kind, and which: PENDING_LAUNCH or COMPLETED.
     span: Cell<(u64, Flags)>,
     next: Next,
+    warm: WarmStacks,
     /// Items run since the kernel was last asked.
     since_enter: Cell<u32>,
     /// When the kernel was last asked, and how long after that it is asked again whatever runs.
@@ -130,6 +132,7 @@ impl<K: Kernel> Executor<K> {
             ready: Ready::new(),
             span: Cell::new((0, Flags::COMPLETED)),
             next: Next::new(),
+            warm: WarmStacks::new(),
             since_enter: Cell::new(0),
             last_enter: Cell::new(0),
             look_ticks: if track { K::look_ticks() } else { u64::MAX },

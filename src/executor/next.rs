@@ -65,7 +65,7 @@ impl<K: Kernel> Executor<K> {
         }
         let Some(next) = self.ready.pop() else { return false };
         if self.next.many.get() {
-            self.ready.prefetch();
+            self.ready.prefetch(self.warm.keeps());
         }
         task.suspended(now);
         let flags = next.head.flags.get();
@@ -79,7 +79,13 @@ impl<K: Kernel> Executor<K> {
         self.head.current_task.set(next.as_head());
         // SAFETY: on the stack of `task`; `next` was ready, so it does not run, unless it is
         // `task`.
-        unsafe { task.switch.pass(&next.switch) };
+        unsafe {
+            if flags == Flags::PENDING_LAUNCH {
+                self.warm.pass_to_launch(task, next);
+            } else {
+                task.switch.pass(&next.switch);
+            }
+        }
         true
     }
 }

@@ -137,12 +137,12 @@ impl State {
         Some(task)
     }
 
-    /// Fetches the stack of the task that `pop` would give, and the header of the one after it: see
-    /// `Ready::prefetch`. Where few wait they are in the caches.
+    /// Fetches the stack of the task that `pop` would give, where launches do not borrow one, and
+    /// the header of the one after: see `Ready::prefetch`. Where few wait they are in the caches.
     fn prefetch(&self) {
         let Some(level) = self.levels.iter().find(|level| !level.is_empty()) else { return };
         if let Some(next) = level.front().filter(|_| self.queued > MANY) {
-            next.prefetch_stack();
+            next.prefetch_stack(false);
             if let Some(after) = level.after(next) {
                 after.prefetch_header();
             }

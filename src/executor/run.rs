@@ -170,7 +170,7 @@ impl<K: Kernel> Executor<K> {
         while self.ready.popped() != last && now.wrapping_sub(begun) < self.look_ticks {
             let Some(task) = self.next_item::<WATCHED>() else { break };
             if many {
-                self.ready.prefetch();
+                self.ready.prefetch(self.warm.keeps());
             }
             let flags = task.head.flags.get();
             self.spans(flags, now);
@@ -237,10 +237,17 @@ impl<K: Kernel> Executor<K> {
     #[inline(always)]
     pub(super) fn run_item<const WATCHED: bool>(&self, task: TaskRef, now: u64) -> (u64, bool) {
         let ready = if WATCHED { self.watched_begin(task, now) } else { 0 };
+        let launches = task.head.flags.get() == Flags::PENDING_LAUNCH;
         task.running(now);
         self.head.current_task.set(task.as_head());
         // SAFETY: ready, so not running, and this is its executor's thread.
-        unsafe { task.switch.resume() };
+        unsafe {
+            if launches {
+                self.warm.launch(task);
+            } else {
+                task.switch.resume();
+            }
+        }
         let end = self.stamp();
         if WATCHED {
             self.watched_end(task, ready, now, end);
@@ -250,7 +257,10 @@ impl<K: Kernel> Executor<K> {
         if task.head.flags.get() == Flags::RUNNING {
             task.returned(end);
             let closing = task.has(mark::SCOPED | mark::OPERATIONS) && self.closes(task, end);
-            if !closing {
+            if closing {
+                self.warm.keep(task);
+            } else {
+                self.warm.give_back(task);
                 self.finish(task, end);
             }
             self.forget_exceptions();

@@ -156,6 +156,7 @@ impl<K: Kernel> Executor<K> {
     /// As `leave`; `now` is of `stamp_ahead`.
     #[inline(always)]
     fn leave_at(&self, task: TaskRef, now: Ahead) {
+        self.warm.keep(task);
         // SAFETY: `exceptions` is the owner thread's, which this is.
         if unsafe { (*self.exceptions).is_none() } {
             if !self.passes(task, now) {

@@ -107,13 +107,14 @@ impl Ready {
 
     /// Fetches the stack of the task that `pop` would give, and the header of the one after it,
     /// whose stack is fetched next time: two steps, as where the stack is stands in the header.
+    /// `keeps`: launches suspend, of late.
     #[inline(always)]
-    pub fn prefetch(&self) {
+    pub fn prefetch(&self, keeps: bool) {
         let Some(list) = self.levels.get(self.occupied.get().trailing_zeros() as usize) else {
             return;
         };
         if let Some(next) = list.front() {
-            next.prefetch_stack();
+            next.prefetch_stack(keeps);
             if let Some(after) = list.after(next) {
                 after.prefetch_header();
             }

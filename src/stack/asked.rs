@@ -4,7 +4,7 @@
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering::Acquire;
 
-use super::pool::Slot;
+use super::claims::Header;
 use super::slab::{Slab, SLABS};
 use crate::intrusive::Marks;
 
@@ -16,8 +16,8 @@ pub struct Place {
 }
 
 impl Place {
-    pub fn of(slot: &Slot) -> Self {
-        Self { slab: slot.slab(), index: slot.index }
+    pub fn of(header: &Header) -> Self {
+        Self { slab: header.slab, index: header.index }
     }
 
     fn marks<'a>(self) -> Marks<'a> {

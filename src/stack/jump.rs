@@ -8,18 +8,23 @@
 //!
 //! ```text
 //!   the executor's stack               the task's stack
-//!   | ...         |                    | within `base`      |  <- stack base
-//!   | saved RBX   |                    | link               |  <- holds the executor's RSP
-//!   | saved RIP   |                    | the body           |     while the task runs
-//!   | saved RBP   |  <- RSP kept in    | what `base` calls  |
+//!   | ...         |                    | the task           |  <- stack base
+//!   | saved RBX   |                    | RIP within `base`  |
+//!   | saved RIP   |                    | link               |  <- holds the executor's RSP
+//!   | saved RBP   |  <- RSP kept in    | RIP within `base`  |     while the task runs
 //!   |             |     the link       | frames             |
 //!                                      | saved RBP          |
 //!                                      | saved RBX          |
 //!                                      | saved RIP          |  <- RSP kept in `sp` while it waits
 //! ```
 //!
-//! The link and what lies there are laid out as frame records, so that a profiler that follows
-//! frame pointers gets from the task to the executor.
+//! What is above the frames is laid once, but for the link and the task. The link and what lies
+//! there are laid out as frame records, so that a profiler that follows frame pointers gets from
+//! the task to the executor.
+//!
+//! A launch and the end of a run are jumps, too. With a `call` and a `ret` here, a task that has
+//! suspended has three returns to make, and not two: of as many entries as the predictor has, the
+//! third is another task's (launch, one yield, finish: 1.14 of what it takes now).
 //!
 //! **Unwinding.** A signal may arrive at any instruction, and its handler may unwind: a sampling
 //! profiler does. So each instruction's unwind information is exact, which an `asm!` block in the
@@ -35,12 +40,12 @@
 //! tests/c/unwind_test.cpp unwinds at every instruction.
 
 use core::arch::{asm, naked_asm};
+use core::mem::offset_of;
 
 /// Runs the task whose saved RSP is `sp` until it leaves.
 ///
 /// # Safety
-/// `sp` was kept by [`leave`] on a stack whose link is `link`, or is what [`lay`] returned for it,
-/// and is used for the first time.
+/// `sp` was kept by [`leave`] on a stack whose link is `link`.
 #[inline(always)]
 pub unsafe fn enter(sp: usize, link: *mut usize) {
     // SAFETY: `enter_at` and then `leave_at` restore RSP, RBX and RBP; everything else that the
@@ -54,6 +59,28 @@ pub unsafe fn enter(sp: usize, link: *mut usize) {
             enter_at = sym enter_at,
             inout("rsi") link => _,
             inout("rdx") sp => _,
+            lateout("r12") _, lateout("r13") _, lateout("r14") _, lateout("r15") _,
+            clobber_abi("sysv64"),
+        );
+    }
+}
+
+/// Runs `call(arg)` on a stack until it leaves.
+///
+/// # Safety
+/// The stack was laid, `link` is its link, and nothing runs on it.
+#[inline(always)]
+pub unsafe fn launch(link: *mut usize, call: Call, arg: *mut u8) {
+    // SAFETY: as in `enter`; the stack begins below what was laid.
+    unsafe {
+        asm!(
+            "lea rax, [rip + 2f]",
+            "jmp {launch_at}",
+            "2:",
+            launch_at = sym launch_at,
+            inout("rsi") link => _,
+            inout("rdx") call => _,
+            inout("rdi") arg => _,
             lateout("r12") _, lateout("r13") _, lateout("r14") _, lateout("r15") _,
             clobber_abi("sysv64"),
         );
@@ -80,6 +107,26 @@ pub unsafe fn leave(sp: *mut usize, link: *mut usize) {
             inout("rdx") link => _,
             lateout("r12") _, lateout("r13") _, lateout("r14") _, lateout("r15") _,
             clobber_abi("sysv64"),
+        );
+    }
+}
+
+/// Leaves the running task for who entered it, for good.
+///
+/// # Safety
+/// Called on the task's stack, whose link is `link`.
+#[inline(always)]
+pub unsafe fn exit(link: *const usize) -> ! {
+    // SAFETY: who entered the task finds its registers restored; of this side nothing is kept.
+    unsafe {
+        asm!(
+            "lea rax, [rip + 2f]",
+            "jmp {exit_at}",
+            "2:",
+            "ud2",
+            exit_at = sym exit_at,
+            in("rdx") link,
+            options(noreturn),
         );
     }
 }
@@ -112,6 +159,96 @@ pub unsafe fn pass(
             clobber_abi("sysv64"),
         );
     }
+}
+
+/// Leaves the running task for `call(arg)`, which then runs as if who entered this one had launched
+/// it; keeps the RSP in `sp`. Returns when it is entered.
+///
+/// # Safety
+/// Called on the stack whose link is `link`; `next_link`, `call` and `arg` are as for [`launch`].
+#[inline(always)]
+pub unsafe fn pass_to_launch(
+    sp: *mut usize,
+    link: *const usize,
+    next_link: *mut usize,
+    call: Call,
+    arg: *mut u8,
+) {
+    // SAFETY: as in `pass` and `launch`.
+    unsafe {
+        next_link.write(link.read());
+        asm!(
+            "lea rax, [rip + 2f]",
+            "jmp {pass_to_launch_at}",
+            "2:",
+            "nop",
+            pass_to_launch_at = sym pass_to_launch_at,
+            inout("rcx") sp => _,
+            inout("rsi") next_link => _,
+            inout("rdx") call => _,
+            inout("rdi") arg => _,
+            lateout("r12") _, lateout("r13") _, lateout("r14") _, lateout("r15") _,
+            clobber_abi("sysv64"),
+        );
+    }
+}
+
+/// RAX: where the caller goes on. RSI: the link. RDX, RDI: what is called, with what.
+#[unsafe(naked)]
+unsafe extern "C" fn launch_at() {
+    naked_asm!(
+        ".cfi_startproc",
+        ".cfi_def_cfa rsp, 0",
+        ".cfi_register rip, rax",
+        "push rbx",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_offset rbx, -8",
+        "push rax",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_offset rip, -16",
+        "push rbp",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_offset rbp, -24",
+        "mov [rsi], rsp",
+        "lea rsp, [rsi - 8]",
+        // As if `base` had called.
+        ".cfi_def_cfa rsp, 8",
+        ".cfi_offset rip, -8",
+        ".cfi_same_value rbx",
+        ".cfi_same_value rbp",
+        "mov rbp, rsi",
+        "jmp rdx",
+        ".cfi_endproc",
+    );
+}
+
+/// RAX: where the caller goes on. RCX: where its RSP is kept. The rest as for `launch_at`.
+#[unsafe(naked)]
+unsafe extern "C" fn pass_to_launch_at() {
+    naked_asm!(
+        ".cfi_startproc",
+        ".cfi_def_cfa rsp, 0",
+        ".cfi_register rip, rax",
+        "push rbp",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_offset rbp, -8",
+        "push rbx",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_offset rbx, -16",
+        "push rax",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_offset rip, -24",
+        "mov [rcx], rsp",
+        "lea rsp, [rsi - 8]",
+        // As if `base` had called.
+        ".cfi_def_cfa rsp, 8",
+        ".cfi_offset rip, -8",
+        ".cfi_same_value rbx",
+        ".cfi_same_value rbp",
+        "mov rbp, rsi",
+        "jmp rdx",
+        ".cfi_endproc",
+    );
 }
 
 /// RAX: where the caller goes on. RDX: the task's saved RSP. RSI: the link.
@@ -186,6 +323,33 @@ unsafe extern "C" fn leave_at() {
     );
 }
 
+/// RAX: where the caller would go on. RDX: the link.
+#[unsafe(naked)]
+unsafe extern "C" fn exit_at() {
+    naked_asm!(
+        ".cfi_startproc",
+        ".cfi_def_cfa rsp, 0",
+        ".cfi_register rip, rax",
+        "mov rsp, [rdx]",
+        // The executor's stack, as `enter_at` left it.
+        ".cfi_adjust_cfa_offset 24",
+        ".cfi_offset rbp, -24",
+        ".cfi_offset rip, -16",
+        ".cfi_offset rbx, -8",
+        "pop rbp",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_same_value rbp",
+        "pop rax",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_register rip, rax",
+        "pop rbx",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_same_value rbx",
+        "jmp rax",
+        ".cfi_endproc",
+    );
+}
+
 /// RAX: where the caller goes on. RCX: where its RSP is kept. RDX: where that of the task is that
 /// is entered.
 #[unsafe(naked)]
@@ -221,63 +385,74 @@ unsafe extern "C" fn pass_at() {
     );
 }
 
-/// The outermost function of every task. RBX: its argument; on top of the stack: what it calls.
+/// The outermost function of every task, as far as one that unwinds can see. Nobody comes here.
 #[unsafe(naked)]
 unsafe extern "C" fn base() {
     naked_asm!(
         ".cfi_startproc",
         // Nobody called it.
         ".cfi_undefined rip",
-        // It is entered behind this, at what an unwinder takes for the return address of a call.
+        // What it calls returns behind this, or so it seems.
         "nop",
-        "mov rdi, rbx",
-        "call [rsp]",
         "ud2",
         ".cfi_endproc",
     );
 }
 
-/// What a task that was never entered has on its stack, from the saved RSP up.
-#[repr(C)]
-struct Laid {
-    rip: usize,
-    rbx: *mut u8,
-    rbp: *mut Top,
-    /// 16-aligned, as a stack is where a function is called.
-    call: extern "C" fn(*mut u8) -> !,
-    _align: usize,
-}
+/// What runs on a stack at a launch; it leaves by [`exit`].
+pub type Call = extern "C" fn(*mut u8) -> !;
 
-/// The hot end of the stack.
-#[repr(C)]
+/// The hot end of the stack: in one line.
+#[repr(C, align(16))]
 struct Top {
+    _align: usize,
+    /// The return address of what runs there: 8 above a multiple of 16, as where a function is
+    /// called.
+    ret: usize,
     link: usize,
     /// The return address that belongs to `link` as a frame record.
     rip: usize,
+    /// What the launch was given.
+    arg: *mut u8,
+    _align_too: usize,
 }
 
-/// Lays the first frame on a stack: entered for the first time, the task runs `call(body)`. Returns
-/// the RSP to enter it with, and the link.
+pub const LINK_BELOW_BASE: usize = size_of::<Top>() - offset_of!(Top, link);
+
+const _: () = assert!(size_of::<Top>() == 48 && offset_of!(Top, ret) == 8);
+
+fn top(link: *mut usize) -> *mut Top {
+    link.wrapping_byte_sub(offset_of!(Top, link)).cast()
+}
+
+/// Lays the end of a stack.
 ///
 /// # Safety
-/// The 1 KiB below `base_of_stack`, a multiple of 16, is writable memory that nobody else uses;
-/// `Body` fits into half of it.
-pub unsafe fn lay<Body>(
-    base_of_stack: usize,
-    body: Body,
-    call: extern "C" fn(*mut u8) -> !,
-) -> (usize, *mut usize) {
-    debug_assert!(base_of_stack.is_multiple_of(16) && size_of::<Body>() <= 512);
-    // SAFETY: below the base there is room for all three, by this function's contract.
+/// The link of a stack of the pool's that is the caller's, and on which nothing runs.
+pub unsafe fn lay(link: *mut usize) {
+    let rip = base as *const () as usize + 1;
+    // SAFETY: by this function's contract; a stack begins at a multiple of 128.
     unsafe {
-        let top = (base_of_stack as *mut Top).sub(1);
-        let rip = base as *const () as usize + 1;
-        top.write(Top { link: 0, rip });
-        let place = top as usize - size_of::<Body>();
-        let place = (place & !(align_of::<Body>().max(16) - 1)) as *mut Body;
-        place.write(body);
-        let laid = place.cast::<Laid>().byte_sub(size_of::<Laid>());
-        laid.write(Laid { rip, rbx: place.cast(), rbp: top, call, _align: 0 });
-        (laid as usize, &raw mut (*top).link)
+        (*top(link)).ret = rip;
+        (*top(link)).rip = rip;
     }
+}
+
+/// Notes what the next launch is given, for [`launched_at`].
+///
+/// # Safety
+/// As [`lay`].
+#[inline(always)]
+pub unsafe fn note(link: *mut usize, arg: *mut u8) {
+    // SAFETY: by this function's contract.
+    unsafe { (*top(link)).arg = arg };
+}
+
+/// What the last launch on a stack was given; any word, without one.
+///
+/// # Safety
+/// The end of the stack is memory.
+pub unsafe fn launched_at(link: *mut usize) -> *mut u8 {
+    // SAFETY: the caller's.
+    unsafe { (*top(link)).arg }
 }

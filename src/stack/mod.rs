@@ -4,6 +4,7 @@
 pub mod asked;
 mod backing;
 pub mod backtrace;
+mod claims;
 pub mod headers;
 #[cfg(all(target_arch = "x86_64", not(feature = "asan")))]
 mod jump;

@@ -3,38 +3,36 @@
 use core::cell::Cell;
 
 use super::jump;
-use super::switch::launches;
+pub use super::jump::Call;
 
-/// One persistent coroutine.
+/// Where a task runs, and where it stands there.
 ///
 /// All methods take `&self`: the switch is entered from the executor's stack, and left from its
 /// own, while the other side's borrow is still open.
 #[repr(C)]
 pub struct Switch {
-    link: *mut usize,
+    /// Of the stack that it runs on, or last ran on.
+    link: Cell<*mut usize>,
     /// Where the stack ended when the task last left it.
     sp: Cell<usize>,
 }
 
 impl Switch {
     pub(super) const SP_AT: usize = core::mem::offset_of!(Switch, sp);
+    /// Where the link is, whose address is the first word of a switch; 0: not there.
+    pub(super) const LINK_BELOW_BASE: usize = jump::LINK_BELOW_BASE;
 
-    /// Lays the first frame on the stack. `body` is called at every launch; when it returns the
-    /// switch is back where the next launch finds it.
+    /// A task can switch to another.
+    pub const PASSES: bool = true;
+    /// A launch may run on any stack.
+    pub const BORROWS: bool = true;
+
+    /// Of a task whose stack has this base. The stack is not touched.
     ///
     /// # Safety
-    /// `limit..base` is writable memory that nobody else uses until the last `resume` has returned;
-    /// `base` is 16-aligned. The switch must be moved to its final, pinned place, which is `this`,
-    /// and `settle` be called there, before anything else.
-    pub unsafe fn new<Body: Fn() + 'static>(
-        base: usize,
-        _limit: usize,
-        body: Body,
-        this: *const Switch,
-    ) -> Switch {
-        // SAFETY: by this function's contract; any stack has more than 1 KiB.
-        let (sp, link) = unsafe { jump::lay(base, (body, this), launches::<Body>) };
-        Switch { link, sp: Cell::new(sp) }
+    /// None here: as `routine`.
+    pub unsafe fn new(base: usize, _limit: usize, _: Call, _: *mut u8, _: *const Switch) -> Switch {
+        Switch { link: Cell::new(Self::link_of(base)), sp: Cell::new(base) }
     }
 
     /// The task is where launches find it from the beginning.
@@ -43,14 +41,84 @@ impl Switch {
     /// Once, after `new`, at the pinned place.
     pub unsafe fn settle(&self) {}
 
-    /// Runs the task until it suspends or its body returns.
+    #[inline(always)]
+    fn link_of(base: usize) -> *mut usize {
+        (base - jump::LINK_BELOW_BASE) as *mut usize
+    }
+
+    /// Makes a stack one that launches may run on.
     ///
     /// # Safety
-    /// Settled; called off this stack, by the one thread that runs the task, and not while it runs.
+    /// `base` is that of a stack of the pool's that is the caller's, and on which nothing runs.
+    #[inline(always)]
+    pub unsafe fn lay(base: usize) {
+        // SAFETY: the caller's.
+        unsafe { jump::lay(Self::link_of(base)) };
+    }
+
+    /// Runs `call(arg)` as the task, on the stack with this base, until it suspends or exits.
+    ///
+    /// # Safety
+    /// As `lay`, and laid; called off any task's stack. `call` leaves by `exit`.
+    #[inline(always)]
+    pub unsafe fn launch(&self, base: usize, call: Call, arg: *mut u8) {
+        let link = Self::link_of(base);
+        self.link.set(link);
+        // SAFETY: the caller's.
+        unsafe {
+            jump::note(link, arg);
+            jump::launch(link, call, arg);
+        }
+    }
+
+    /// Leaves the task for the launch of `next`, as in `pass` and `launch`; returns when it is
+    /// resumed.
+    ///
+    /// # Safety
+    /// Called on this stack; `next` is not this switch. The rest as for `launch`.
+    #[inline(always)]
+    pub unsafe fn pass_to_launch(&self, next: &Switch, base: usize, call: Call, arg: *mut u8) {
+        let link = Self::link_of(base);
+        next.link.set(link);
+        // SAFETY: the caller's.
+        unsafe {
+            jump::note(link, arg);
+            jump::pass_to_launch(self.sp.as_ptr(), self.link.get(), link, call, arg);
+        }
+    }
+
+    /// It runs, or last ran, on the stack with this base.
+    #[inline(always)]
+    pub fn is_on(&self, base: usize) -> bool {
+        self.link.get() == Self::link_of(base)
+    }
+
+    /// The base of the stack that it runs on, or last ran on.
+    #[inline(always)]
+    pub fn stack_base(&self) -> Option<usize> {
+        // SAFETY: the field of a live switch. Volatile, as its executor may change it meanwhile.
+        let link = unsafe { self.link.as_ptr().read_volatile() };
+        Some(link as usize + jump::LINK_BELOW_BASE)
+    }
+
+    /// The argument of the launch that was the last on a stack, if one was: else any word.
+    ///
+    /// # Safety
+    /// The stack is memory.
+    pub(super) unsafe fn launched_at(base: usize) -> *mut u8 {
+        // SAFETY: the caller's.
+        unsafe { jump::launched_at(Self::link_of(base)) }
+    }
+
+    /// Runs the task until it suspends or exits.
+    ///
+    /// # Safety
+    /// Suspended; called off this stack, by the one thread that runs the task, and
+    /// not while it runs.
     #[inline(always)]
     pub unsafe fn resume(&self) {
-        // SAFETY: `sp` was laid, or kept by the last `suspend`.
-        unsafe { jump::enter(self.sp.get(), self.link) };
+        // SAFETY: `sp` was kept by the last `suspend`.
+        unsafe { jump::enter(self.sp.get(), self.link.get()) };
     }
 
     /// Leaves the task; returns when it is resumed.
@@ -60,27 +128,34 @@ impl Switch {
     #[inline(always)]
     pub unsafe fn suspend(&self) {
         // SAFETY: on this stack, whose link it is.
-        unsafe { jump::leave(self.sp.as_ptr(), self.link) };
+        unsafe { jump::leave(self.sp.as_ptr(), self.link.get()) };
     }
 
-    /// A task can switch to another.
-    pub const PASSES: bool = true;
+    /// Leaves the task; does not return.
+    ///
+    /// # Safety
+    /// Called on this stack, by what was launched.
+    #[inline(always)]
+    pub unsafe fn exit(&self) {
+        // SAFETY: as in `suspend`.
+        unsafe { jump::exit(self.link.get()) }
+    }
 
     /// Leaves the task for `next`, for which it is then as if `resume` had been called where it was
     /// for this one; returns when it is resumed.
     ///
     /// # Safety
-    /// Called on this stack; `next` is this switch or may be resumed.
+    /// Called on this stack; `next` is this switch or is suspended.
     #[inline(always)]
     pub unsafe fn pass(&self, next: &Switch) {
-        // SAFETY: on this stack, and the other's `sp` was laid or kept.
-        unsafe { jump::pass(self.sp.as_ptr(), self.link, next.sp.as_ptr(), next.link) };
+        // SAFETY: on this stack, and the other's `sp` was kept.
+        unsafe { jump::pass(self.sp.as_ptr(), self.link.get(), next.sp.as_ptr(), next.link.get()) };
     }
 
     /// The hot end of the stack's base: the link.
     #[inline(always)]
     pub fn base(&self) -> usize {
-        self.link as usize
+        self.link.get() as usize
     }
 
     /// Where the stack ended when the task last left it: what to prefetch before a resume.

@@ -1,5 +1,6 @@
-//! Who has which slot: acquire and release, from any thread, under one lock. Creating a task is
-//! documented as expensive; nothing on the way of a launch comes here.
+//! Who has which header and which stack: acquire and release, from any thread, under one lock.
+//! Creating a task is documented as expensive; no launch comes here but an executor's first of a
+//! size.
 //!
 //! Invariants, cited by number:
 //!
@@ -7,12 +8,16 @@
 //!    pointer to a task that was destroyed may be read (as atomics) for ever. It then shows what
 //!    the task left there, zeros, or a newer task in the same slot: compare a number. Zeros mean
 //!    that a count kept in the header restarts; [`Slot::generation`] never does.
-//! 2. A slot belongs to the holder of its [`Slot`]; between a list and another, to the thread that
-//!    is releasing one. Its pages are dropped then, outside the lock.
-//! 3. `SlotMeta`s, lists and `carved` change only under the lock.
+//! 2. A header belongs to the holder of its [`Header`], a stack to that of its [`Stack`]; between a
+//!    list and another, to the thread that is releasing it. Its pages are dropped then, outside the
+//!    lock.
+//! 3. `SlotMeta`s, lists and `carved` change only under the lock; `registration`, by who has the
+//!    stack.
 //! 4. The free lists never touch a slot's own memory: links live in the slab's `SlotMeta`s.
+//! 5. A class has as many free headers as free stacks, or more: whoever finds a stack finds a
+//!    header. Executors take stacks without.
 //!
-//! **What stays resident.** A free slot keeps its pages (it is *warm*) as long as fewer than 1,024
+//! **What stays resident.** A free stack keeps its pages (it is *warm*) as long as fewer than 1,024
 //! of its shape do, and 64 MiB in all shapes; beyond, its pages are dropped (it is *cold*), or
 //! rather those of a shape that was not used for longer. So memory is flat again after a million
 //! tasks were destroyed, and a program that creates and destroys few at a time never asks the
@@ -31,10 +36,15 @@ use super::slab::{Shape, Slab, SlotMeta};
 use crate::error::{Errno, Res};
 use crate::sys::fork::{ForkLock, Watch};
 use crate::sys::memory;
+use core::mem::MaybeUninit;
 use core::ptr::{null_mut, NonNull};
-use core::sync::atomic::Ordering::{Relaxed, Release};
+use core::sync::atomic::{
+    AtomicPtr,
+    Ordering::{Relaxed, Release},
+};
 use std::sync::MutexGuard;
 
+pub use super::claims::{Header, Held, Slot, Stack};
 pub use super::walk::for_each_in_use;
 pub use crate::sys::memory::{guard_kind, GuardKind};
 
@@ -44,43 +54,6 @@ const WARM_BYTES_MAX: usize = 64 << 20;
 const EVICTED_MAX: usize = 16;
 /// More than there are sizes up to `MAX_STACK_BYTES`; a unit test of `slab` counts them.
 pub(super) const CLASS_COUNT: usize = 256;
-
-/// A header and a stack, the caller's alone until [`release`]. The picture is in `slab`.
-#[derive(Debug)]
-#[must_use = "a slot that is not released is lost"]
-pub struct Slot {
-    /// Start of the header: 128-aligned. `header_bytes` from here are the caller's.
-    pub header: NonNull<u8>,
-    /// 128-aligned; the stack grows down from here.
-    pub stack_base: usize,
-    /// Lowest usable address of the stack; page-aligned, and the guard lies below.
-    pub stack_limit: usize,
-    slab: NonNull<Slab>,
-    /// The slot's number in its slab.
-    pub index: u32,
-    /// Odd; differs from that of every earlier use of the same slot (until it wraps, after two
-    /// thousand million uses).
-    pub generation: u32,
-    /// The stack reads as zeros: never used, or dropped since. Else it holds what the previous task
-    /// left. The header may read as zeros or as the previous task's either way.
-    pub known_zero: bool,
-}
-
-// SAFETY: a Slot is a claim on memory that no thread owns in particular (invariant 2).
-unsafe impl Send for Slot {}
-
-impl Slot {
-    pub(super) fn slab(&self) -> NonNull<Slab> {
-        self.slab
-    }
-
-    /// Bytes of stack that user code may count on: what was asked for, rounded up. There is a
-    /// little more between `stack_limit` and `stack_base`.
-    pub fn stack_bytes(&self) -> usize {
-        // SAFETY: a Slot's slab is published, and its shape never changes.
-        unsafe { (*self.slab.as_ptr()).shape.stack_bytes }
-    }
-}
 
 /// How much the pool holds, process-wide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -95,6 +68,7 @@ pub struct Stats {
 /// The slots of one shape.
 struct Class {
     shape: Shape,
+    headers: *mut SlotMeta,
     warm: *mut SlotMeta,
     warm_len: usize,
     cold: *mut SlotMeta,
@@ -147,7 +121,9 @@ pub(super) fn pool() -> MutexGuard<'static, Pool> {
 /// [`GuardKind::Mprotect`], VMAs end; all slots given so far stay good. ANY THREAD. EXPENSIVE.
 pub fn acquire(stack_bytes: usize, header_bytes: usize) -> Res<Slot> {
     let shape = Shape::new(stack_bytes, header_bytes)?;
-    pool().acquire(shape)
+    let slot = pool().acquire(shape)?;
+    Stack { base: slot.stack_base, meta: slot.stack }.register();
+    Ok(slot)
 }
 
 /// Takes a slot back. Its header stays readable (invariant 1). ANY THREAD. EXPENSIVE.
@@ -155,12 +131,33 @@ pub fn acquire(stack_bytes: usize, header_bytes: usize) -> Res<Slot> {
 /// # Safety
 /// Nothing runs on the stack any more, and nobody writes to the slot any more.
 pub unsafe fn release(slot: Slot) {
-    // SAFETY: the Slot is proof that its slab is published and the index in it.
-    let meta = unsafe { Slab::meta(slot.slab, slot.index) };
-    let mut to_drop = pool().release(meta, slot.generation);
-    // The lock is not held over the system calls: a million releases may come from many threads.
+    let (header, stack, _) = slot.parts();
+    // SAFETY: the caller's.
+    unsafe { release_parts(header, stack) };
+}
+
+/// As [`release`]; the two need not have come together.
+///
+/// # Safety
+/// As `release`; of one size.
+pub unsafe fn release_parts(header: Header, stack: Stack) {
+    // SAFETY: the caller's; the Header is proof that its slab is published and the index in it.
+    unsafe {
+        stack.unregister();
+        let meta = Slab::meta(header.slab, header.index);
+        let to_drop = pool().release(meta, header.generation, stack.meta);
+        drop_stacks(to_drop);
+    }
+}
+
+/// Drops the pages of a list of stacks. The pool's lock is not held over the system calls: a
+/// million releases may come from many threads.
+///
+/// # Safety
+/// The stacks are the caller's (invariant 2), and nobody needs their contents.
+pub(super) unsafe fn drop_stacks(mut to_drop: *mut SlotMeta) {
     while let Some(meta) = pop(&mut to_drop) {
-        // SAFETY: the slots of this list are ours (invariant 2), and nobody needs their contents.
+        // SAFETY: the caller's.
         let left = unsafe { Slab::drop_stack(Slab::of(meta), (*meta.as_ptr()).index) };
         pool().give(meta, left);
     }
@@ -173,6 +170,7 @@ pub fn stats() -> Stats {
 impl Class {
     const NONE: Self = Self {
         shape: Shape { stack_bytes: 0, guard_bytes: 0, slot_bytes: 0, header_bytes: 0 },
+        headers: null_mut(),
         warm: null_mut(),
         warm_len: 0,
         cold: null_mut(),
@@ -186,7 +184,7 @@ impl Class {
     }
 }
 
-/// Makes the slot the first of a list.
+/// Makes the stack the first of a list.
 ///
 /// # Safety
 /// The SlotMeta is that of a carved slot, which is the caller's (invariant 2).
@@ -196,7 +194,7 @@ unsafe fn push(list: &mut *mut SlotMeta, meta: NonNull<SlotMeta>) {
     *list = meta.as_ptr();
 }
 
-/// Takes the newest of a list of slots.
+/// Takes the newest of a list of stacks.
 fn pop(list: &mut *mut SlotMeta) -> Option<NonNull<SlotMeta>> {
     let meta = NonNull::new(*list)?;
     // SAFETY: lists hold SlotMetas of carved slots, which live as long as the process; the pool is
@@ -220,35 +218,24 @@ impl Pool {
 
     fn acquire(&mut self, shape: Shape) -> Res<Slot> {
         let i = self.class(shape)?;
-        self.touch(i);
-        let (meta, known_zero) = if let Some(meta) = self.pop_warm(i) {
-            (meta, false)
-        } else if let Some(meta) = pop(&mut self.classes[i].cold) {
-            // SAFETY: of a carved slot, on no list, and the pool is locked (invariant 3).
-            unsafe {
-                if let Err(e) = self.open(Slab::of(meta), (*meta.as_ptr()).index, meta) {
-                    push(&mut self.classes[i].cold, meta);
-                    return Err(e);
-                }
-            }
-            (meta, true)
-        } else {
-            (self.carve(i)?, true)
-        };
+        let (stack, known_zero) = self.acquire_stack(i)?;
+        let meta = self.pop_header(i);
         self.stats.slots_in_use += 1;
-        // SAFETY: the SlotMeta is that of a carved slot, on no list any more, and the pool is
-        // locked (invariant 3); all addresses lie in its slab.
+        let stack_base = Self::stack_base(stack);
+        // SAFETY: the SlotMetas are those of carved slots, on no list any more, and the pool is
+        // locked (invariant 3); all addresses lie in their slabs.
         unsafe {
             let m = &mut *meta.as_ptr();
-            assert!(m.generation % 2 == 0, "a free slot was in use");
+            assert!(m.generation.is_multiple_of(2), "a free header was in use");
             m.generation = m.generation.wrapping_add(1);
             let slab = Slab::of(meta);
-            let slot = Slab::slot(slab, m.index);
-            m.cold = false;
+            let header = Slab::header(slab, m.index);
+            (*stack.as_ptr()).owner.store(header.as_ptr(), Relaxed);
             Ok(Slot {
-                header: Slab::header(slab, m.index),
-                stack_base: slot.as_ptr() as usize + shape.stack_offset(m.index),
-                stack_limit: slot.as_ptr() as usize + shape.guard_bytes,
+                header,
+                stack_base,
+                stack_limit: shape.stack_limit(stack_base),
+                stack,
                 slab,
                 index: m.index,
                 generation: m.generation,
@@ -257,8 +244,52 @@ impl Pool {
         }
     }
 
-    /// A slot that nobody had before. On an error nothing has changed, so the next call tries
-    /// the same one again.
+    /// A stack of a class, and whether it reads as zeros.
+    pub(super) fn acquire_stack(&mut self, i: usize) -> Res<(NonNull<SlotMeta>, bool)> {
+        self.touch(i);
+        if let Some(meta) = self.pop_warm(i) {
+            return Ok((meta, false));
+        }
+        let Some(meta) = pop(&mut self.classes[i].cold) else { return Ok((self.carve(i)?, true)) };
+        // SAFETY: of a carved slot, on no list, and the pool is locked (invariant 3).
+        unsafe {
+            if let Err(e) = self.open(Slab::of(meta), (*meta.as_ptr()).index, meta) {
+                push(&mut self.classes[i].cold, meta);
+                return Err(e);
+            }
+        }
+        Ok((meta, true))
+    }
+
+    /// Who has a stack of the class gets a header (invariant 5).
+    fn pop_header(&mut self, class: usize) -> NonNull<SlotMeta> {
+        let list = &mut self.classes[class].headers;
+        let meta = NonNull::new(*list).expect("as many free headers as free stacks");
+        // SAFETY: as in `pop`.
+        *list = unsafe { (*meta.as_ptr()).next_header };
+        meta
+    }
+
+    /// # Safety
+    /// The SlotMeta is that of a carved slot, whose header is the caller's.
+    unsafe fn push_header(&mut self, class: usize, meta: NonNull<SlotMeta>) {
+        let list = &mut self.classes[class].headers;
+        // SAFETY: the caller's.
+        unsafe { (*meta.as_ptr()).next_header = *list };
+        *list = meta.as_ptr();
+    }
+
+    /// The base of a stack that was carved.
+    pub(super) fn stack_base(meta: NonNull<SlotMeta>) -> usize {
+        // SAFETY: a carved slot's SlotMeta, whose index never changes; its slab is published.
+        unsafe {
+            let (slab, index) = (Slab::of(meta), (*meta.as_ptr()).index);
+            Slab::slot(slab, index).as_ptr() as usize + slab.as_ref().shape.stack_offset(index)
+        }
+    }
+
+    /// A stack that nobody had before; its header goes to the free ones. On an error nothing has
+    /// changed, so the next call tries the same one again.
     fn carve(&mut self, class: usize) -> Res<NonNull<SlotMeta>> {
         let c = &mut self.classes[class];
         let slab = match NonNull::new(c.slab) {
@@ -279,15 +310,18 @@ impl Pool {
             let meta = Slab::meta(slab, index);
             meta.write(SlotMeta {
                 next: null_mut(),
+                next_header: null_mut(),
+                owner: AtomicPtr::new(null_mut()),
                 index,
                 generation: 0,
-                cold: false,
+                registration: MaybeUninit::uninit(),
                 open: false,
             });
             self.open(slab, index, meta)?;
             // Release: who sees the slot carved may read its header.
             s.carved.store(index + 1, Release);
             headers::add(Slab::header(slab, index), s.shape.header_bytes);
+            self.push_header(class, meta);
             Ok(meta)
         }
     }
@@ -330,14 +364,40 @@ impl Pool {
         Some(meta)
     }
 
-    /// Takes a slot back. The list returned is of slots whose stacks the caller drops before each
-    /// goes to [`Pool::give`].
-    fn release(&mut self, meta: NonNull<SlotMeta>, generation: u32) -> *mut SlotMeta {
+    /// Takes header and stack back. The list returned is of stacks that the caller drops before
+    /// each goes to [`Pool::give`].
+    ///
+    /// # Safety
+    /// Both are the caller's (invariant 2).
+    unsafe fn release(
+        &mut self,
+        header: NonNull<SlotMeta>,
+        generation: u32,
+        stack: NonNull<SlotMeta>,
+    ) -> *mut SlotMeta {
+        // SAFETY: SlotMetas of carved slots, and the pool is locked (invariant 3).
+        unsafe {
+            let (m, slab) = (&mut *header.as_ptr(), Slab::of(header));
+            assert!(m.generation == generation, "a slot was released twice");
+            m.generation = generation.wrapping_add(1);
+            self.stats.slots_in_use -= 1;
+            self.push_header(slab.as_ref().class as usize, header);
+            let to_drop = self.release_stack(stack);
+            if !to_drop.is_null() {
+                Slab::drop_free_headers(slab, (*header.as_ptr()).index);
+            }
+            to_drop
+        }
+    }
+
+    /// As `release`.
+    ///
+    /// # Safety
+    /// The stack is the caller's (invariant 2).
+    pub(super) unsafe fn release_stack(&mut self, meta: NonNull<SlotMeta>) -> *mut SlotMeta {
         // SAFETY: the SlotMeta is that of a carved slot, and the pool is locked (invariant 3).
-        let (m, i) = unsafe { (&mut *meta.as_ptr(), Slab::of(meta).as_ref().class as usize) };
-        assert!(m.generation == generation, "a slot was released twice");
-        m.generation = generation.wrapping_add(1);
-        self.stats.slots_in_use -= 1;
+        let (m, i) = unsafe { (&*meta.as_ptr(), Slab::of(meta).as_ref().class as usize) };
+        m.owner.store(null_mut(), Relaxed);
         self.touch(i);
         let mut to_drop = null_mut();
         if self.classes[i].warm_len < WARM_SLOTS_MAX && self.make_room(i, &mut to_drop) {
@@ -369,7 +429,7 @@ impl Pool {
         false
     }
 
-    /// Puts a slot on the list of those that are as it was left.
+    /// Puts a stack on the list of those that are as it was left.
     fn give(&mut self, meta: NonNull<SlotMeta>, left: Left) {
         // SAFETY: as in `release`; the slot is on no list.
         let (m, slab) = unsafe { (&mut *meta.as_ptr(), Slab::of(meta)) };
@@ -388,11 +448,10 @@ impl Pool {
             m.open = false;
             self.mappings -= s.mappings_each();
         }
-        m.cold = true;
         // SAFETY: as above, and the pool is locked (invariant 3).
         unsafe {
             push(&mut class.cold, meta);
-            Slab::drop_cold_headers(slab, m.index);
+            Slab::drop_free_headers(slab, m.index);
         }
     }
 }

@@ -5,8 +5,6 @@ use core::cell::{Cell, UnsafeCell};
 use core::mem::ManuallyDrop;
 use core::num::NonZeroUsize;
 
-use super::switch::launches;
-
 use corosensei::stack::{Stack, StackPointer};
 use corosensei::{Coroutine, Yielder};
 
@@ -29,6 +27,9 @@ unsafe impl Stack for Bounds {
     }
 }
 
+/// What the base of a stack calls: with the task, at the first launch.
+pub type Call = extern "C" fn(*mut u8) -> !;
+
 type Routine = Coroutine<(), (), (), Bounds>;
 type Back = Yielder<(), ()>;
 
@@ -47,18 +48,19 @@ pub struct Switch {
 
 impl Switch {
     pub(super) const SP_AT: usize = core::mem::offset_of!(Switch, sp);
+    pub(super) const LINK_BELOW_BASE: usize = 0;
 
-    /// Lays the first frames on the stack. `body` is called at every launch; when it returns the
-    /// switch is back where the next launch finds it.
+    /// Lays the first frames on the stack. `call` is called with `arg` at the first launch.
     ///
     /// # Safety
     /// `limit..stack_base` is writable memory that nobody else uses until the last `resume` has
     /// returned; `stack_base` is 16-aligned. The switch must be moved to its final, pinned place,
     /// which is `this`, and `settle` be called there, before anything else.
-    pub unsafe fn new<Body: Fn() + 'static>(
+    pub unsafe fn new(
         stack_base: usize,
         limit: usize,
-        body: Body,
+        call: Call,
+        arg: *mut u8,
         this: *const Switch,
     ) -> Switch {
         let bounds = Bounds {
@@ -66,12 +68,11 @@ impl Switch {
             limit: NonZeroUsize::new(limit).expect("a stack is not at address 0"),
         };
         let routine = Coroutine::with_stack(bounds, move |back: &Back, ()| {
-            let mut both = (body, this);
             // SAFETY: `this` is where the switch was pinned before the first resume; on this stack.
             unsafe {
                 (*this).back.set(back);
                 (*this).suspend();
-                base((&raw mut both).cast(), launches::<Body>)
+                base(arg, call)
             }
         });
         Switch {
@@ -114,8 +115,54 @@ impl Switch {
         unsafe { (*self.back.get()).suspend(()) };
     }
 
+    /// Leaves the task; returns when it is launched again.
+    ///
+    /// # Safety
+    /// Called on this stack, by what the base called.
+    #[inline(always)]
+    pub unsafe fn exit(&self) {
+        // SAFETY: the caller's.
+        unsafe { self.suspend() };
+    }
+
     /// A task can switch to another: not here.
     pub const PASSES: bool = false;
+    /// A launch may run on any stack: not here.
+    pub const BORROWS: bool = false;
+
+    /// # Safety
+    /// None: it does nothing.
+    pub unsafe fn lay(_base: usize) {}
+
+    /// # Safety
+    /// As `resume`.
+    #[inline(always)]
+    pub unsafe fn launch(&self, _base: usize, _: Call, _arg: *mut u8) {
+        // SAFETY: the caller's.
+        unsafe { self.resume() };
+    }
+
+    /// # Safety
+    /// Never called: see `PASSES`.
+    pub unsafe fn pass_to_launch(&self, _next: &Switch, _base: usize, _: Call, _arg: *mut u8) {
+        unreachable!("a coroutine is left for who resumed it");
+    }
+
+    /// Always on its own.
+    pub fn is_on(&self, _base: usize) -> bool {
+        true
+    }
+
+    /// That of the task's own.
+    pub fn stack_base(&self) -> Option<usize> {
+        None
+    }
+
+    /// # Safety
+    /// None: nobody knows.
+    pub(super) unsafe fn launched_at(_base: usize) -> *mut u8 {
+        core::ptr::null_mut()
+    }
 
     /// # Safety
     /// Never called: see `PASSES`.

@@ -3,19 +3,21 @@
 //!
 //! ```text
 //!             one slab: one range of addresses, never unmapped
-//!  low   +------+--------------+--------------+--------+-----+----------+
-//!        | Slab | SlotMeta [n] | headers [n]  | slot 0 | ... | slot n-1 |   whole pages each but
-//!        |      | a bit each   |              |        |     |          |   for the first
-//!        +------+--------------+--------------+--------+-----+----------+
+//!  low   +------+--------------+-------------+-------------+--------+-----+----------+
+//!        | Slab | SlotMeta [n] | headers [n] | annexes [n] | slot 0 | ... | slot n-1 |   whole
+//!        |      | a bit each   |             |             |        |     |          |   pages
+//!        +------+--------------+-------------+-------------+--------+-----+----------+
 //!
-//!             one slot: an odd number of pages
+//!             one slot, the place of a stack: an odd number of pages
 //!  low   +---------+--------------------------------------+---------+  high
 //!        | guard   |  . . . free stack              <---- | colour  |
 //!        +---------+--------------------------------------+---------+
 //!                  ^ stack_limit               stack_base ^         ^ end of a page
 //! ```
 //!
-//! A task that is idle takes the hot page of its stack and its header; creating it takes no malloc.
+//! Header i and stack i are carved at the same time; after that each has an owner of its own, as
+//! tasks exchange stacks with executors (`task::warm`). A task that never suspended takes its
+//! header and nothing of its stack; creating it takes no malloc.
 //!
 //! **Dense headers.** A header at the top of its own slot costs a miss of the translation cache at
 //! each of the two times it is touched: when its task becomes ready, and when it runs. Side by side
@@ -38,12 +40,13 @@
 //! percent and holds the frames that real C has (a PATH_MAX buffer and then some); 64 KiB would
 //! hold few more for five times the price.
 
+use super::switch::Registration;
 use super::walk;
 use crate::error::{Errno, Res};
 use crate::intrusive::marks::{Marks, IN_WORD};
 use crate::sys::memory::{self, GuardKind, Reserved};
 use crate::sys::stack_overflow::{self, Locate};
-use core::mem::size_of;
+use core::mem::{size_of, MaybeUninit};
 use core::ptr::NonNull;
 use core::sync::atomic::{
     AtomicPtr, AtomicU32, AtomicU64,
@@ -60,6 +63,8 @@ pub(crate) const MIN_STACK_BYTES: usize = 16 << 10;
 pub(crate) const MAX_STACK_BYTES: usize = 1 << 40;
 /// Rounded up to whole pages. See the top of this file.
 pub const GUARD_BYTES: usize = 16 << 10;
+/// Next to each header, for what few tasks need: `task::annex`. A multiple of 16.
+pub const ANNEX_BYTES: usize = 64;
 /// Headers start at multiples of it: two lines, what the adjacent-line prefetcher fetches.
 pub const HEADER_ALIGN: usize = 128;
 /// How much address space one mapping takes, unless a single slot needs more.
@@ -131,16 +136,21 @@ impl Shape {
     }
 }
 
-/// What the pool knows of one slot. Outlives the slot's own pages.
+/// What the pool knows of header i and of stack i. Outlives their pages.
 pub(super) struct SlotMeta {
-    /// In the list of free slots.
+    /// In a list of free stacks.
     pub next: *mut SlotMeta,
+    /// In the list of free headers.
+    pub next_header: *mut SlotMeta,
+    /// Whose stack it was when it was acquired; null, free or an executor's.
+    pub owner: AtomicPtr<u8>,
     pub index: u32,
-    /// Odd: in use. Grows by one with each acquire and each release, and is never set back.
+    /// Odd: the header is in use. Grows by one with each acquire and each release, and is never set
+    /// back.
     pub generation: u32,
-    /// Free, and its pages were dropped.
-    pub cold: bool,
-    /// Its stack is memory: see `backing`.
+    /// While the stack is in use.
+    pub registration: MaybeUninit<Registration>,
+    /// The stack is memory: see `backing`.
     pub open: bool,
 }
 
@@ -152,6 +162,8 @@ pub(super) struct Slab {
     pub shape: Shape,
     /// Offset of header 0.
     pub headers_at: usize,
+    /// Offset of annex 0.
+    pub annexes_at: usize,
     /// Offset of slot 0.
     pub slots_at: usize,
     pub slots: u32,
@@ -174,17 +186,15 @@ impl Slab {
     /// Maps and publishes a slab: of 64 MiB, or of less where the kernel has no more, or of more
     /// where one slot needs it. Under the pool's lock.
     pub fn create(shape: Shape, class: u32) -> Res<NonNull<Slab>> {
-        stack_overflow::set_locate(&Locate {
-            around: walk::find,
-            with_header: walk::find_by_header,
-        });
+        stack_overflow::set_locate(&Locate { around: walk::find, is_header: walk::is_header });
         let page = memory::page_bytes();
         let mut slots = (SLAB_BYTES / shape.slot_bytes).max(1);
         loop {
             let words_at = size_of::<Slab>() + slots * size_of::<SlotMeta>();
             let words_end = words_at + slots.div_ceil(IN_WORD as usize) * size_of::<u64>();
             let headers_at = words_end.next_multiple_of(page);
-            let slots_at = (headers_at + slots * shape.header_bytes).next_multiple_of(page);
+            let annexes_at = (headers_at + slots * shape.header_bytes).next_multiple_of(page);
+            let slots_at = (annexes_at + slots * ANNEX_BYTES).next_multiple_of(page);
             match Self::map(slots_at, slots_at + slots * shape.slot_bytes) {
                 Ok(Reserved { at, locked }) => {
                     let slab = at.cast::<Slab>();
@@ -194,6 +204,7 @@ impl Slab {
                             next: SLABS.load(Relaxed),
                             shape,
                             headers_at,
+                            annexes_at,
                             slots_at,
                             slots: slots as u32,
                             class,
@@ -286,17 +297,42 @@ impl Slab {
         }
     }
 
-    /// Drops the pages of the headers around slot `index` if no slot that has its header there is
-    /// warm or in use. Headers and pages meet every few pages only, so they go by such groups: of
-    /// 3 pages, for headers of 384 bytes. Under the pool's lock.
+    /// Annex of the header.
+    ///
+    /// # Safety
+    /// `slab` is published; `index` below its `slots`.
+    pub unsafe fn annex(slab: NonNull<Slab>, index: u32) -> NonNull<u8> {
+        // SAFETY: annexes lie in the slab's mapping, `slots` of them from `annexes_at`.
+        unsafe {
+            let s = &*slab.as_ptr();
+            slab.cast::<u8>().add(s.annexes_at + index as usize * ANNEX_BYTES)
+        }
+    }
+
+    /// Drops the pages around header `index` and around its annex in which nobody has any more.
+    /// Under the pool's lock.
     ///
     /// # Safety
     /// `slab` is published; `index` below its `carved`.
-    pub(crate) unsafe fn drop_cold_headers(slab: NonNull<Slab>, index: u32) {
+    pub(crate) unsafe fn drop_free_headers(slab: NonNull<Slab>, index: u32) {
+        // SAFETY: published.
+        let s = unsafe { slab.as_ref() };
+        // SAFETY: the caller's; so many of these bytes lie there.
+        unsafe {
+            Self::drop_free(slab, index, s.headers_at, s.shape.header_bytes);
+            Self::drop_free(slab, index, s.annexes_at, ANNEX_BYTES);
+        }
+    }
+
+    /// Things and pages meet every few pages only, so they go by such groups: of 3 pages, for
+    /// headers of 384 bytes.
+    ///
+    /// # Safety
+    /// As `drop_free_headers`; `bytes` of each header's lie side by side from `at` on.
+    unsafe fn drop_free(slab: NonNull<Slab>, index: u32, at: usize, bytes: usize) {
         // SAFETY: published.
         let s = unsafe { slab.as_ref() };
         let page = memory::page_bytes();
-        let bytes = s.shape.header_bytes;
         // The greatest power of two in `bytes` divides the page, as both are such multiples.
         let group_bytes = (bytes >> bytes.trailing_zeros()) * page.max(1 << bytes.trailing_zeros());
         let group_slots = (group_bytes / bytes) as u32;
@@ -304,12 +340,12 @@ impl Slab {
         let end = (first + group_slots).min(s.slots);
         let carved = end.min(s.carved.load(Relaxed));
         // SAFETY: SlotMetas of carved slots are initialised, and the pool is locked.
-        let all_cold = (first..carved).all(|i| unsafe { (*Slab::meta(slab, i).as_ptr()).cold });
-        if all_cold {
-            // SAFETY: whole pages, or up to the end of the headers' last, in which nothing else is;
-            // their slots are free, and a header that reads as zeros is what the pool promises.
+        let is_free = |i| unsafe { (*Slab::meta(slab, i).as_ptr()).generation.is_multiple_of(2) };
+        if (first..carved).all(is_free) {
+            // SAFETY: whole pages, or up to the end of the last of its kind, in which nothing else
+            // is; their headers are free, and one that reads as zeros is what the pool promises.
             unsafe {
-                let from = Slab::header(slab, first);
+                let from = slab.cast::<u8>().add(at + first as usize * bytes);
                 let bytes = ((end - first) as usize * bytes).next_multiple_of(page);
                 // An error leaves them as they are, which costs memory and nothing else.
                 let _ = memory::drop_pages(from, bytes);
@@ -319,6 +355,13 @@ impl Slab {
 }
 
 impl Shape {
+    /// The lowest address of the stack with this base.
+    pub(super) fn stack_limit(&self, stack_base: usize) -> usize {
+        // The colour is less than a page.
+        let end = stack_base.next_multiple_of(memory::page_bytes());
+        end - self.slot_bytes + self.guard_bytes
+    }
+
     /// From the slot's lowest address to the base of its stack.
     pub(super) fn stack_offset(&self, index: u32) -> usize {
         self.slot_bytes - COLOURS[index as usize % COLOUR_COUNT] as usize

@@ -1,14 +1,13 @@
-//! Switching stacks: a task's stack has one entry, made once with the task, that is resumed for
-//! every launch and every resumption, never finished and never unwound. Its body is a loop, so that
-//! a launch is a plain switch into a frame that already exists.
+//! Switching stacks: every launch enters its stack the same way, and every resumption where the
+//! task left it. What a stack's base calls is never finished and never unwound.
 //!
-//! On x86-64 the switch is our own, in `jump`; elsewhere and under AddressSanitizer, which must be
-//! told of each switch, it is corosensei's, in `routine`.
+//! On x86-64 the switch is our own, in `jump`, and a launch may run on any stack: see `task::warm`.
+//! Elsewhere and under AddressSanitizer, which must be told of each switch, it is corosensei's, in
+//! `routine`, and each task has a stack of its own, on which it waits for launches.
 //!
 //! ```text
 //!   stack_base  +-----------------------------+
 //!               | the link to the executor    |
-//!               | the loop's frame            |  <- while the task is idle, it is suspended here
 //!               | user_code's frames          |
 //!               |            ...              |
 //!   sp          | registers of the suspension |  <- while the task is suspended
@@ -20,9 +19,9 @@
 use corosensei::stack::valgrind::ValgrindStackRegistration;
 
 #[cfg(all(target_arch = "x86_64", not(feature = "asan")))]
-pub use super::own::Switch;
+pub use super::own::{Call, Switch};
 #[cfg(not(all(target_arch = "x86_64", not(feature = "asan"))))]
-pub use super::routine::Switch;
+pub use super::routine::{Call, Switch};
 
 /// Tells Valgrind and LeakSanitizer of a stack for as long as it lives; a few instructions of
 /// nothing elsewhere.
@@ -39,18 +38,5 @@ impl Registration {
             #[cfg(feature = "asan")]
             _lsan: crate::sys::lsan::Root::new(limit, base),
         }
-    }
-}
-
-/// What the base of the stack calls: the first launch, and all later ones. Nothing unwinds out of
-/// it, as nothing unwinds out of a body. `at` is that of a `(Body, *const Switch)` that stays for
-/// good.
-pub(super) extern "C" fn launches<Body: Fn()>(at: *mut u8) -> ! {
-    // SAFETY: who laid the stack put both there; the switch is where the caller of `new` promised.
-    let (body, this) = unsafe { &*at.cast::<(Body, *const Switch)>() };
-    loop {
-        body();
-        // SAFETY: on this stack.
-        unsafe { (**this).suspend() };
     }
 }

@@ -5,6 +5,7 @@ use core::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use super::pool::pool;
 use super::slab::{Slab, SLABS};
+use super::switch::Switch;
 use crate::sys::stack_overflow::Hit;
 
 /// Slots that are looked at while the pool is locked.
@@ -55,17 +56,22 @@ pub(super) fn for_each(mut f: impl FnMut(NonNull<Slab>)) {
 /// The slot that an address lies in, guard included; None outside carved slots. ASYNC-SIGNAL-SAFE;
 /// time grows with the number of slabs.
 pub fn find(address: usize) -> Option<Hit> {
-    find_at(address, |s| (s.slots_at, s.shape.slot_bytes))
+    let (slab, index) = find_at(address, |s| (s.slots_at, s.shape.slot_bytes))?;
+    // SAFETY: of a carved slot.
+    Some(unsafe { hit(slab, index) })
 }
 
-/// The slot whose header is at an address. As [`find`].
-pub(super) fn find_by_header(header: *const u8) -> Option<Hit> {
-    find_at(header as usize, |s| (s.headers_at, s.shape.header_bytes))
+/// Whether a header begins at an address. As [`find`].
+pub(super) fn is_header(address: *const u8) -> bool {
+    let at = address as usize;
+    let found = find_at(at, |s| (s.headers_at, s.shape.header_bytes));
+    // SAFETY: of a carved slot.
+    found.is_some_and(|(slab, index)| unsafe { Slab::header(slab, index) }.as_ptr() as usize == at)
 }
 
 /// The slot a part of which an address lies in; where the parts of a slab begin, and their size,
 /// says `part`.
-fn find_at(address: usize, part: impl Fn(&Slab) -> (usize, usize)) -> Option<Hit> {
+fn find_at(address: usize, part: impl Fn(&Slab) -> (usize, usize)) -> Option<(NonNull<Slab>, u32)> {
     // Acquire: pairs with the Release in `create`.
     let mut at = SLABS.load(Acquire);
     while let Some(slab) = NonNull::new(at) {
@@ -76,8 +82,7 @@ fn find_at(address: usize, part: impl Fn(&Slab) -> (usize, usize)) -> Option<Hit
         if let Some(offset) = address.checked_sub(slab.as_ptr() as usize + parts_at) {
             let index = offset / part_bytes;
             if index < s.carved.load(Relaxed) as usize {
-                // SAFETY: the index is that of a carved slot.
-                return Some(unsafe { hit(slab, index as u32) });
+                return Some((slab, index as u32));
             }
         }
         at = s.next.cast_mut();
@@ -88,15 +93,22 @@ fn find_at(address: usize, part: impl Fn(&Slab) -> (usize, usize)) -> Option<Hit
 /// # Safety
 /// `slab` is published; `index` below its `carved`.
 unsafe fn hit(slab: NonNull<Slab>, index: u32) -> Hit {
-    // SAFETY: published, and the index is that of a carved slot.
-    let (s, slot, header) =
-        unsafe { (slab.as_ref(), Slab::slot(slab, index), Slab::header(slab, index)) };
+    // SAFETY: published, and the index is that of a carved slot. `open` may be changed by another
+    // thread, which then has the stack: nobody runs on it.
+    let (s, slot, owner, open) = unsafe {
+        let meta = Slab::meta(slab, index).as_ptr();
+        let owner = (*meta).owner.load(Relaxed);
+        (slab.as_ref(), Slab::slot(slab, index), owner, (&raw const (*meta).open).read_volatile())
+    };
     let guard_start = slot.as_ptr() as usize;
+    let stack_base = guard_start + s.shape.stack_offset(index);
+    // SAFETY: memory, while it is open.
+    let launched = if open { unsafe { Switch::launched_at(stack_base) } } else { null_mut() };
     Hit {
-        header: header.as_ptr(),
+        header: if is_header(launched) { launched } else { owner },
         guard_start,
         stack_limit: guard_start + s.shape.guard_bytes,
-        stack_base: guard_start + s.shape.stack_offset(index),
+        stack_base,
         stack_bytes: s.shape.stack_bytes,
     }
 }

@@ -37,7 +37,7 @@ use libc::{c_int, c_void, siginfo_t};
 /// The slot around an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Hit {
-    /// The task's header.
+    /// The header of the task that runs on the stack, or last did.
     pub header: *const u8,
     /// The guard reaches from here to `stack_limit`, the stack from there to `stack_base`.
     pub guard_start: usize,
@@ -51,8 +51,8 @@ pub struct Hit {
 pub struct Locate {
     /// The slot that an address lies in, guard included.
     pub around: fn(address: usize) -> Option<Hit>,
-    /// The slot whose header is at an address.
-    pub with_header: fn(header: *const u8) -> Option<Hit>,
+    /// Whether a header that was ever given to anybody is at an address.
+    pub is_header: fn(at: *const u8) -> bool,
 }
 
 /// Says what the task with this header runs, as "user_code 0x.., user_ptr 0x.."; false if it does
@@ -61,8 +61,13 @@ pub struct Locate {
 /// known to run on this thread, whatever its header says.
 pub type Describe = fn(header: *const u8, here: bool, line: &mut Line) -> bool;
 
+/// An address in the stack on which the task with this header runs, or last ran; called as
+/// [`Describe`] is.
+pub type StackOf = fn(header: *const u8) -> usize;
+
 static LOCATE: AtomicPtr<Locate> = AtomicPtr::new(null_mut());
 static DESCRIBE: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
+static STACK_OF: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
 
 /// By the stack pool, before it gives the first slot.
 pub(crate) fn set_locate(locate: &'static Locate) {
@@ -74,6 +79,11 @@ pub fn set_describe(describe: Describe) {
     DESCRIBE.store(describe as *mut c_void, Release);
 }
 
+/// As [`set_describe`].
+pub fn set_stack_of(stack_of: StackOf) {
+    STACK_OF.store(stack_of as *mut c_void, Release);
+}
+
 fn locate() -> Option<&'static Locate> {
     // SAFETY: null, or what `set_locate` was given.
     unsafe { LOCATE.load(Acquire).as_ref() }
@@ -82,6 +92,11 @@ fn locate() -> Option<&'static Locate> {
 fn describe() -> Option<Describe> {
     // SAFETY: null, or what `set_describe` was given; a function's address is not null.
     unsafe { transmute::<*mut c_void, Option<Describe>>(DESCRIBE.load(Acquire)) }
+}
+
+fn stack_of() -> Option<StackOf> {
+    // SAFETY: as in `describe`.
+    unsafe { transmute::<*mut c_void, Option<StackOf>>(STACK_OF.load(Acquire)) }
 }
 
 /// The action that was there before ours. Written once, before ours is installed.
@@ -249,10 +264,19 @@ impl Hit {
     }
 }
 
+/// The stack of the task that runs on this thread.
+fn of_running_task(locate: &Locate) -> Option<Hit> {
+    let header = thread::running_task().cast();
+    if !(locate.is_header)(header) {
+        return None;
+    }
+    Some(Hit { header, ..(locate.around)(stack_of()?(header))? })
+}
+
 /// The stack that overflowed, if one did, and whether its task is known to run on this thread.
 fn overflowed(fault: &Fault) -> Option<(Hit, bool)> {
     let locate = locate()?;
-    if let Some(hit) = (locate.with_header)(thread::running_task().cast()) {
+    if let Some(hit) = of_running_task(locate) {
         if hit.holds_in_its_guard(fault)
             || hit.has_a_frame_at(fault, locate)
             || hit.has_no_room_for_a_signal(fault)

@@ -1,18 +1,15 @@
-//! What the base of each stack keeps for its task, as the header is full.
+//! What lies next to each header, for what few tasks need. Nobody touches it before it is needed.
 //!
 //! ```text
-//!   stack_base  +------------------------------------+
-//!         -8    | locals: the newest record          |  of the run that is under way
-//!         -16   | name: memory of its own, or null   |  of the task, from its first name on
-//!         -64   | the exit hook: executor::exit      |
-//!               +------------------------------------+
-//!               | the link to the executor ...       |  see stack::switch
+//!    0  | the exit hook: executor::exit      |
+//!   48  | name: memory of its own            |  of the task, from its first name on
+//!   56  | locals: the newest record          |  of the run that is under way
 //! ```
 //!
 //! 1. The name changes while the task is idle, or on its executor's thread; it is read there, and
-//!    by a debugger. `note::NAMED` says that there is one, so that no launch reads this line.
+//!    by a debugger. `note::NAMED` says that there is one.
 //! 2. Locals are the run's: added and removed by the running task, and what is left is destroyed on
-//!    its stack when `user_code` has returned. `note::LOCALS` says that there may be some.
+//!    its stack when `user_code` has returned. `note::LOCALS` says that the list has a beginning.
 
 use core::cell::Cell;
 use core::ffi::{c_char, c_void};
@@ -20,9 +17,9 @@ use core::mem::{offset_of, size_of};
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::create::ANNEX_BYTES;
 use super::header::TaskRef;
 use crate::error::Res;
+use crate::stack::slab::ANNEX_BYTES;
 use crate::sys::alloc;
 
 /// Bytes that the hook of an exit may take.
@@ -127,21 +124,16 @@ const _: () = assert!(size_of::<Annex>() == ANNEX_BYTES);
 
 pub const NAME_AT: usize = offset_of!(Annex, name);
 
-/// # Safety
-/// `at` is the annex of a stack that is the caller's alone.
-pub(super) unsafe fn clear(at: NonNull<u8>) {
-    // SAFETY: the caller's, and aligned as the base of a stack is.
-    unsafe {
-        let annex = at.cast::<Annex>().as_ptr();
-        (&raw mut (*annex).name).write(Cell::new(ptr::null_mut()));
-        (&raw mut (*annex).locals).write(Cell::new(ptr::null()));
-    }
-}
-
 impl TaskRef {
+    /// `ANNEX_BYTES` of its own; of a task that was not destroyed. What is in it, the notes and
+    /// marks say.
+    pub fn annex(self) -> NonNull<u8> {
+        self.annex.get()
+    }
+
     /// Not the hook, which may be uninitialised: no reference to the whole is made.
     fn annex_name<'a>(self) -> &'a Cell<*mut Name> {
-        // SAFETY: within the annex, which `clear` has initialised; of a task that is there.
+        // SAFETY: within the annex, in which any word is a pointer.
         unsafe { self.annex().byte_add(NAME_AT).cast().as_ref() }
     }
 
@@ -156,12 +148,11 @@ impl TaskRef {
         self.notes.set(if on { others | note::POOLED } else { others });
     }
 
-    /// Lowest address of its stack, and the one above the highest.
+    /// Lowest address of the stack that it runs on, or ran on last, or was created with; and the
+    /// one above the highest. Any thread.
     pub fn stack_bounds(self) -> (usize, usize) {
-        let base = self.annex().as_ptr() as usize;
-        // SAFETY: changed by who creates and destroys the task alone.
-        let slot = unsafe { (*self.slot.as_ptr()).as_ref() };
-        (slot.map_or(base, |slot| slot.stack_limit), base)
+        let base = self.switch.stack_base().unwrap_or(self.stack.base());
+        (self.stack.look(|own| own.limit_of(base)).unwrap_or(base), base)
     }
 
     pub fn notes(self, notes: u8) -> bool {
@@ -174,7 +165,7 @@ impl TaskRef {
     /// As [`Name::set`].
     pub unsafe fn set_name(self, text: *const c_char) -> Res<()> {
         let at = self.annex_name();
-        if at.get().is_null() {
+        if !self.notes(note::NAMED) {
             at.set(Box::into_raw(alloc::try_box(Name::default())?));
             self.notes.set(self.notes.get() | note::NAMED);
         }
@@ -197,13 +188,21 @@ impl TaskRef {
         if self.notes(note::NAMED) {
             self.notes.set(self.notes.get() & !note::NAMED);
             // SAFETY: made by `set_name`, and taken once.
-            drop(unsafe { Box::from_raw(self.annex_name().replace(ptr::null_mut())) });
+            drop(unsafe { Box::from_raw(self.annex_name().get()) });
+        }
+    }
+
+    fn first_local(self) -> *const TaskLocal {
+        if self.notes(note::LOCALS) {
+            self.annex_locals().get()
+        } else {
+            ptr::null()
         }
     }
 
     /// Of the running task. Null: there is none.
     pub fn local(self, key: *const c_void) -> *const TaskLocal {
-        let mut at = self.annex_locals().get();
+        let mut at = self.first_local();
         // SAFETY: records in the list stay in place until they are taken out.
         while let Some(local) = unsafe { at.as_ref() } {
             if local.key.get() == key {
@@ -216,13 +215,16 @@ impl TaskRef {
 
     /// Of the running task, which has none of that key.
     pub fn add_local(self, local: &TaskLocal) {
-        local.next.set(self.annex_locals().get());
+        local.next.set(self.first_local());
         self.annex_locals().set(local);
         self.notes.set(self.notes.get() | note::LOCALS);
     }
 
     /// Of the running task. Null: there was none.
     pub fn remove_local(self, key: *const c_void) -> *const TaskLocal {
+        if !self.notes(note::LOCALS) {
+            return ptr::null();
+        }
         let mut link = self.annex_locals();
         // SAFETY: as in `local`.
         while let Some(local) = unsafe { link.get().as_ref() } {

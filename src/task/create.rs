@@ -2,39 +2,41 @@
 
 use core::cell::Cell;
 use core::ffi::c_void;
-use core::ptr::{self, NonNull};
+use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicU8, Ordering};
 
-use super::annex::{self, note};
+use super::annex::note;
 use super::header::*;
 use super::permit::Permit;
-use super::state;
+use super::{state, warm};
 use crate::error::{Errno, RawResult, Res};
 use crate::intrusive::{Circular, Fifo, Link, TimerNode};
-use crate::stack::pool;
-use crate::stack::switch::{Registration, Switch};
+use crate::stack::pool::{self, Held};
+use crate::stack::switch::Switch;
 use crate::sys::stack_overflow;
-
-/// At the base of each stack; see `annex`. A multiple of 16.
-pub const ANNEX_BYTES: usize = 64;
 
 /// Run numbers of new headers start in a range of their own, so that one that was forgotten by
 /// the kernel (`MADV_DONTNEED`) never repeats a number a stale message may hold.
 static EPOCH: AtomicU64 = AtomicU64::new(1);
 
-/// What the base of every stack calls at every launch: runs user_code and keeps its result.
+/// What the base of every stack calls at a launch: runs user_code and keeps its result.
 ///
 /// A panic or a foreign exception that leaves `user_code` ends the process: it is called through
 /// `extern "C"`, which nothing may unwind out of.
-#[inline(always)]
-fn launch(task: TaskRef) {
-    if let Some(code) = task.head.user_code.get() {
-        // SAFETY: the user's function, with the handle it expects.
-        let result = unsafe { code(task.as_head()) };
-        task.set_result(result);
-        if task.notes(note::LOCALS) {
-            task.end_locals();
+pub(super) extern "C" fn launches(task: *mut u8) -> ! {
+    // SAFETY: what the task was launched with, or its switch was made with.
+    let task = unsafe { TaskRef::from_head(task.cast()) };
+    loop {
+        if let Some(code) = task.head.user_code.get() {
+            // SAFETY: the user's function, with the handle it expects.
+            let result = unsafe { code(task.as_head()) };
+            task.set_result(result);
+            if task.notes(note::LOCALS) {
+                task.end_locals();
+            }
         }
+        // SAFETY: on its stack. A stack that launches borrow is not come back to.
+        unsafe { task.switch.exit() };
     }
 }
 
@@ -52,13 +54,19 @@ fn describe(header: *const u8, here: bool, line: &mut stack_overflow::Line) -> b
     true
 }
 
+/// As [`describe`]: an address in the stack of the task that runs.
+fn stack_of(header: *const u8) -> usize {
+    // SAFETY: as in `describe`.
+    let task = unsafe { TaskRef::from_head(header.cast()) };
+    task.stack_bounds().1.wrapping_sub(1)
+}
+
 /// EXPENSIVE. A task that was never attached. ENOMEM where memory ends.
 pub fn create(stack_bytes: usize) -> Res<TaskRef> {
     stack_overflow::set_describe(describe);
+    stack_overflow::set_stack_of(stack_of);
     let slot = pool::acquire(stack_bytes, size_of::<Task>())?;
     let at = slot.header.cast::<Task>();
-    // SAFETY: the stack is ours, and larger than that.
-    unsafe { annex::clear(NonNull::new_unchecked((slot.stack_base - ANNEX_BYTES) as *mut u8)) };
     // SAFETY: the slot is ours, and its header bytes are zeros or the previous task's.
     let run = match unsafe { (*ptr::addr_of!((*at.as_ptr()).run)).load(Ordering::Relaxed) } {
         0 => EPOCH.fetch_add(1, Ordering::Relaxed) << 32,
@@ -69,9 +77,9 @@ pub fn create(stack_bytes: usize) -> Res<TaskRef> {
     // header before anyone can resume it.
     let switch = unsafe {
         let place = ptr::addr_of!((*at.as_ptr()).switch);
-        let task = TaskRef::new(at);
-        Switch::new(slot.stack_base - ANNEX_BYTES, slot.stack_limit, move || launch(task), place)
+        Switch::new(slot.stack_base, slot.stack_limit, launches, at.as_ptr().cast(), place)
     };
+    let (header, stack, annex) = slot.parts();
     let task = Task {
         head: TaskHead {
             cpu: NORMAL.into(),
@@ -93,6 +101,8 @@ pub fn create(stack_bytes: usize) -> Res<TaskRef> {
         opcode: 0.into(),
         notes: 0.into(),
         switch,
+        stack_size: warm::size_of_stack(&stack).into(),
+        stack: Held::new(stack),
         outcome: 0.into(),
         cqe_flags: 0.into(),
         timer: TimerNode::new(),
@@ -105,8 +115,8 @@ pub fn create(stack_bytes: usize) -> Res<TaskRef> {
         park: Permit::new(),
         cancel_run: AtomicU64::new(0),
         mailbox: AtomicPtr::new(ptr::null_mut()),
-        registration: Cell::new(Some(Registration::new(slot.stack_base, slot.stack_limit))),
-        slot: Cell::new(Some(slot)),
+        header: Cell::new(Some(header)),
+        annex: Cell::new(annex),
     };
     // SAFETY: the header is ours. A stale reader (a message that compares `run`) sees the old or
     // the next number, which no run has, or a new range's.
@@ -126,12 +136,10 @@ pub fn destroy(task: TaskRef) -> Res<()> {
     task.head.user_code.set(None);
     task.state().forget();
     task.forget_name();
-    let Some(slot) = task.slot.take() else {
+    let (Some(header), Some(stack)) = (task.header.take(), task.stack.take()) else {
         return Err(Errno(libc::EINVAL)); // Destroyed already, as far as one can tell.
     };
-    drop(task.registration.take());
-    // SAFETY: idle, so nothing runs on the stack; the routine is suspended in its loop and owns
-    // nothing that would need dropping.
-    unsafe { pool::release(slot) };
+    // SAFETY: idle, so nothing runs on the stack, and nothing on it needs dropping.
+    unsafe { pool::release_parts(header, stack) };
     Ok(())
 }

@@ -28,9 +28,8 @@ use crate::error::{Errno, RawResult};
 use crate::intrusive::{Circular, Fifo, Link, TimerNode};
 use crate::prefetch;
 use crate::stack::asked::Place;
-use crate::stack::pool::Slot;
-use crate::stack::switch::{Registration, Switch};
-use crate::task::create::ANNEX_BYTES;
+use crate::stack::pool::{Header, Held};
+use crate::stack::switch::Switch;
 use crate::task::permit::Permit;
 use crate::task::state::{self, TaskState};
 
@@ -190,8 +189,11 @@ pub struct Task {
     pub run: AtomicU64,
     /// The type-stable mailbox of the executor it was last attached to.
     pub mailbox: AtomicPtr<c_void>,
-    /// Its first two words are hot; the rest, over the line's end, is cold.
+    /// Its first two words are hot, and all of it on x86-64.
     pub switch: Switch,
+    /// The stack to its name, and the number of its size: see `warm`.
+    pub stack: Held,
+    pub stack_size: Cell<u8>,
     // --- lines 3 and 4
     pub timer: TimerNode,
     /// The record of what this task waits for, where `waits` names one; on its stack, or in memory
@@ -210,8 +212,9 @@ pub struct Task {
     /// See [`TaskState`].
     pub cancel_run: AtomicU64,
     /// Given back to the pool by destroy.
-    pub slot: Cell<Option<Slot>>,
-    pub registration: Cell<Option<Registration>>,
+    pub header: Cell<Option<Header>>,
+    /// See `annex`.
+    pub annex: Cell<NonNull<u8>>,
 }
 
 const _: () = {
@@ -221,6 +224,7 @@ const _: () = {
     assert!(core::mem::offset_of!(Task, notes) == 127);
     assert!(core::mem::offset_of!(Task, outcome) == 128);
     assert!(core::mem::offset_of!(Task, switch) + 16 <= 192);
+    assert!(core::mem::offset_of!(Task, stack_size) < 192 || !Switch::BORROWS);
     // The sanitizer's switch is larger, and so is what it is told of a stack.
     assert!(size_of::<Task>() == 384 || cfg!(feature = "asan"));
 };
@@ -303,10 +307,20 @@ impl TaskRef {
         prefetch::line_to_write(at + 128);
     }
 
-    /// What a resume touches of the stack: its base, where the coroutine's link is, and the lowest
-    /// frames. Reads the header.
+    /// What a resume touches of the stack: its base, where the link is, and the lowest frames; of a
+    /// launch, which runs on another, what comes after it if it `keeps` that one. Reads the header.
     #[inline(always)]
-    pub(crate) fn prefetch_stack(self) {
+    pub(crate) fn prefetch_stack(self, keeps: bool) {
+        if Switch::BORROWS && self.head.flags.get() == Flags::PENDING_LAUNCH {
+            if keeps {
+                let base = self.stack.base();
+                prefetch::line(base - 64);
+                prefetch::line(base - 128);
+                prefetch::line(base - 192);
+                prefetch::line(base - 256);
+            }
+            return;
+        }
         let sp = self.switch.sp();
         prefetch::line(self.switch.base());
         prefetch::line(sp - 64);
@@ -315,20 +329,10 @@ impl TaskRef {
         prefetch::line(sp + 128);
     }
 
-    /// `ANNEX_BYTES` at the base of its stack; of a task that was not destroyed.
-    pub fn annex(self) -> NonNull<u8> {
-        // SAFETY: changed by who creates and destroys the task alone.
-        let slot = unsafe { (*self.slot.as_ptr()).as_ref() };
-        let base = slot.map_or(0, |slot| slot.stack_base);
-        debug_assert!(base != 0, "a task that was destroyed");
-        // SAFETY: a stack is not at address 0, and larger than that.
-        unsafe { NonNull::new_unchecked((base - ANNEX_BYTES) as *mut u8) }
-    }
-
     /// Where it may be marked; None: it was destroyed. The caller vouches for it.
     pub(crate) fn place(self) -> Option<Place> {
-        // SAFETY: as in `annex`.
-        unsafe { (*self.slot.as_ptr()).as_ref() }.map(Place::of)
+        // SAFETY: changed by who creates and destroys the task alone.
+        unsafe { (*self.header.as_ptr()).as_ref() }.map(Place::of)
     }
 
     #[inline(always)]

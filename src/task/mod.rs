@@ -19,3 +19,5 @@ pub mod requests;
 pub mod state;
 #[cfg(not(loom))]
 pub mod transition;
+#[cfg(not(loom))]
+pub mod warm;

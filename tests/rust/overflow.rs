@@ -168,29 +168,46 @@ fn assert_task_named(outcome: Option<(i32, String)>) {
     assert_eq!(said.matches("overflowed its stack of").count(), 1, "{said}");
 }
 
-/// Of three tasks, runs `body` in the second with the slots of the first and of itself: neighbours.
-fn in_a_task(body: impl Fn(TaskRef, Hit, Hit) + 'static) {
+/// Of three tasks, runs `body` in the second with the slot below the stack that it runs on, a
+/// task's, and that stack's own. It is the executor's, or, where the task has suspended before, its
+/// own.
+fn in_a_task_that(suspends: bool, body: impl Fn(TaskRef, Hit, Hit) + 'static) {
     stack_overflow::install().unwrap();
     let ex = executor(8);
     let tasks = [new_task(), new_task(), new_task()];
-    let slot = |task: TaskRef| find(task.switch.sp()).unwrap();
-    let (below, own) = (slot(tasks[0]), slot(tasks[1]));
-    assert!(below.stack_base <= own.guard_start);
     set_body(tasks[1], move |task| {
-        body(task, below, own);
+        if suspends {
+            support::nop(task);
+        }
+        let own = find((&raw const task) as usize).unwrap();
+        assert_eq!(own.header, task.addr() as *const u8);
+        assert_eq!(task.stack_bounds(), (own.stack_limit, own.stack_base));
+        body(task, find(own.guard_start - 1).unwrap(), own);
         RawResult::success(0)
     });
-    eprintln!("expected: {:p}", own.header);
+    eprintln!("expected: {:#x}", tasks[1].addr());
     ex.attach(tasks[1]).unwrap();
     while ex.has_work() {
         ex.run(usize::MAX, None).unwrap();
     }
 }
 
+fn in_a_task(body: impl Fn(TaskRef, Hit, Hit) + 'static) {
+    in_a_task_that(false, body);
+}
+
 #[test]
 fn a_task_that_has_no_room_for_a_signal_is_named() {
     assert_task_named(dying("a_task_that_has_no_room_for_a_signal_is_named", || {
         in_a_task(|_, _, own| take_a_signal_deep_down(own.stack_limit));
+    }));
+}
+
+#[test]
+fn a_task_that_has_no_room_for_a_signal_after_a_suspension_is_named() {
+    let name = "a_task_that_has_no_room_for_a_signal_after_a_suspension_is_named";
+    assert_task_named(dying(name, || {
+        in_a_task_that(true, |_, _, own| take_a_signal_deep_down(own.stack_limit));
     }));
 }
 

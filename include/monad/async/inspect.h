@@ -57,7 +57,8 @@ monad_async_executor_set_name(monad_async_executor ex, char const *text) MONAD_A
 MONAD_ASYNC_API size_t monad_async_executor_name(
     monad_async_executor ex, char *buffer, size_t bytes) MONAD_ASYNC_NOEXCEPT;
 
-/** Where the stack of a task lies. ANY THREAD; two loads.
+/** Where the stack lies that a task runs on, or ran on last, or was made with: a launch may begin
+ *  on another than the one before, and stays on it. ANY THREAD; a few loads.
  *  @param task the task, which must not be destroyed meanwhile
  *  @param[out] low the lowest address
  *  @param[out] high the address above the highest one
@@ -66,10 +67,10 @@ MONAD_ASYNC_API size_t monad_async_executor_name(
 MONAD_ASYNC_API monad_async_result monad_async_task_stack_bounds(
     monad_async_task task, void **low, void **high) MONAD_ASYNC_NOEXCEPT;
 
-/** How much of its stack a task has used at most, to a page: by what of it is in memory. What an
- *  earlier task has used of the same stack counts too, as stacks are used again, and what is
- *  swapped out does not. ANY THREAD. EXPENSIVE: system calls, one a MiB.
- *  @param task the task, which must not be destroyed meanwhile
+/** How much was used at most of the stack that `monad_async_task_stack_bounds` tells of, to a page:
+ *  by what of it is in memory. What other tasks have used of the same stack counts too, as stacks
+ *  are used again, and what is swapped out does not. ANY THREAD. EXPENSIVE: system calls, one a
+ *  MiB. @param task the task, which must not be destroyed meanwhile
  *  @return value: bytes
  *  @retval EINVAL NULL
  *  @retval ENOSYS,EPERM the machine forbids `mincore` */

@@ -19,6 +19,11 @@
  *  state of C++ exceptions; not `errno`, nor the control words of floating point (rounding, masks):
  *  what a task changes of them, the others see.
  *
+ *  A task has a stack reserved from the time it is made. A launch runs on one that the executor
+ *  keeps warm, of the same size; a task that suspends keeps that one, and the executor gets the
+ *  task's. So it is on one stack for the whole of a run, maybe on another in the next, and a task
+ *  that never suspends takes hardly any memory. What a run has left on its stack, others overwrite.
+ *
  *  To the rest of the program all tasks of an executor are one thread. So a task must not suspend
  *  while it holds a mutex that another task of the thread may want, nor while it initialises a
  *  static variable of a C++ function; and what it keeps in a thread-local variable, the others

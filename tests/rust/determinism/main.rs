@@ -160,6 +160,8 @@ const REMOTE: &[&str] = &[
     // run, between two runs in a foreign loop
     "end_rest",
     "Executor<K>>::rest",
+    // run, at an executor's first launch of a task with stacks of a size
+    "WarmStacks::first",
     // scopes with a deadline, the first time in the process
     "Rate::learn",
 ];

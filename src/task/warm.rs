@@ -1,0 +1,165 @@
+//! Which stack a launch runs on. Each task has a stack to its name, reserved when it is created;
+//! but a launch begins on one of the executor's, the one that the launch before it has just left
+//! and that is in the nearest cache. Most launches end there. One that suspends keeps it:
+//!
+//! ```text
+//!                    the task has     it runs on     the executor has
+//!   idle             A                               W
+//!   launched         A                W              W
+//!   suspends         W                W              A
+//!   resumed          W                W              A
+//!   exits            A                               W  <- warm, and so the executor's again
+//! ```
+//!
+//! So a stack is touched only when a task has to be suspended while all those that were touched are
+//! taken: tasks that run to their end take their header, and nothing of a stack.
+//!
+//! 1. An exchange is of two words, of stacks of one size; it cannot fail.
+//! 2. Who has A while the task runs on W is the task: it may be destroyed only once it has exited.
+//! 3. The exchange at an exit comes before the exit is published; after that the task is others'.
+//! 4. A task that has returned while operations are in flight suspends, too: they may be on its
+//!    stack.
+
+use core::cell::Cell;
+
+use super::create::launches;
+use super::header::TaskRef;
+use crate::stack::pool::{Held, Stack};
+use crate::stack::switch::Switch;
+
+/// Of so many sizes at most an executor has a stack.
+const SIZES: usize = 64;
+/// Tasks with larger stacks launch on their own: an executor's stays as deep as it once was used.
+const LARGEST_BYTES: usize = 1 << 20;
+/// Not one of an executor's sizes.
+const NO_SIZE: u8 = SIZES as u8 - 1;
+
+/// The number of a stack's size.
+pub(super) fn size_of_stack(stack: &Stack) -> u8 {
+    if stack.bytes() > LARGEST_BYTES {
+        return NO_SIZE;
+    }
+    stack.class().min(NO_SIZE as usize) as u8
+}
+
+/// An executor's stacks, one a size; each is taken at the first launch of its size.
+pub struct WarmStacks {
+    of: [Held; SIZES],
+    /// Bit n: there was no memory for that of size n; it is not asked for again.
+    refused: Cell<u64>,
+    /// The launch before suspended, and so, most likely, does the next.
+    keeps: Cell<bool>,
+}
+
+impl WarmStacks {
+    #[allow(clippy::new_without_default)]
+    pub const fn new() -> Self {
+        let refused = Cell::new(1 << NO_SIZE);
+        Self { of: [const { Held::none() }; SIZES], refused, keeps: Cell::new(false) }
+    }
+
+    #[inline(always)]
+    fn of(&self, task: TaskRef) -> &Held {
+        &self.of[(task.stack_size.get() & (SIZES as u8 - 1)) as usize]
+    }
+
+    /// The launch before suspended, which takes the stack of the task from the next but one.
+    #[inline(always)]
+    pub fn keeps(&self) -> bool {
+        self.keeps.get()
+    }
+
+    /// Runs the task from its launch until it suspends or exits.
+    ///
+    /// # Safety
+    /// Called on the executor's stack; the task is pending launch there.
+    #[inline(always)]
+    pub unsafe fn launch(&self, task: TaskRef) {
+        let (base, at) = (self.next(task), task.addr() as *mut u8);
+        // SAFETY: laid, and nothing runs there: it is the executor's, or the task's own.
+        unsafe { task.switch.launch(base, launches, at) };
+    }
+
+    /// Leaves the task, which has kept its stack, for the launch of `next`; returns when it is
+    /// resumed.
+    ///
+    /// # Safety
+    /// Called on its stack; `next` is as in `launch`.
+    #[inline(always)]
+    pub unsafe fn pass_to_launch(&self, task: TaskRef, next: TaskRef) {
+        let (base, at) = (self.next(next), next.addr() as *mut u8);
+        // SAFETY: as in `launch`.
+        unsafe { task.switch.pass_to_launch(&next.switch, base, launches, at) };
+    }
+
+    /// The base of the stack on which a task launches.
+    #[inline(always)]
+    fn next(&self, task: TaskRef) -> usize {
+        if !Switch::BORROWS {
+            return 0;
+        }
+        match self.of(task).laid_base() {
+            0 => self.first(task),
+            base => base,
+        }
+    }
+
+    /// As `next`, of the first task of its size.
+    #[cold]
+    #[inline(never)]
+    fn first(&self, task: TaskRef) -> usize {
+        let (warm, bit) = (self.of(task), 1u64 << task.stack_size.get());
+        if self.refused.get() & bit == 0 {
+            match task.stack.look(|own| own.acquire_another()) {
+                Some(Ok(stack)) => warm.put(stack),
+                _ => self.refused.set(self.refused.get() | bit),
+            }
+        }
+        let held = if warm.base() != 0 { warm } else { &task.stack };
+        held.lay();
+        held.laid_base()
+    }
+
+    /// The task is about to suspend.
+    #[inline(always)]
+    pub fn keep(&self, task: TaskRef) {
+        if Switch::BORROWS && !task.stack.is(&task.switch) {
+            self.exchange(task);
+        }
+    }
+
+    #[inline(never)]
+    fn exchange(&self, task: TaskRef) {
+        let warm = self.of(task);
+        warm.exchange(&task.stack);
+        warm.lay();
+        self.keeps.set(true);
+    }
+
+    /// The task has exited, and nothing of it is left on its stack.
+    #[inline(always)]
+    pub fn give_back(&self, task: TaskRef) {
+        if !Switch::BORROWS {
+            return;
+        }
+        if !task.stack.is(&task.switch) {
+            if self.keeps.get() {
+                self.keeps.set(false);
+            }
+            return;
+        }
+        let warm = self.of(task);
+        if warm.base() != 0 {
+            warm.exchange(&task.stack);
+        }
+    }
+}
+
+impl Drop for WarmStacks {
+    fn drop(&mut self) {
+        for stack in self.of.iter().filter_map(Held::take) {
+            // SAFETY: no task runs on it.
+            unsafe { stack.release() };
+        }
+    }
+}

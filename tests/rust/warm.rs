@@ -1,0 +1,197 @@
+//! Which stack a launch runs on, and who has it afterwards. Where the switch is corosensei's, each
+//! task stays on its own: then there is nothing to see here.
+#![cfg(all(target_arch = "x86_64", not(feature = "asan")))]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use monad_async::api::{self, Handle};
+use monad_async::error::RawResult;
+use monad_async::reactor::operation::Op;
+use monad_async::stack::pool::stats;
+use monad_async::stack::slab::find;
+use monad_async::sys::memory::lowest_resident;
+use monad_async::task::header::TaskRef;
+use monad_async::uring::kernel::{op, Sqe};
+use support::child::alone;
+use support::rng::Rng;
+use support::{destroy, errno, executor, new_task, nop, set_body, Real};
+
+/// The base of the stack that the caller runs on.
+fn here() -> usize {
+    let on_it = 0u8;
+    find((&raw const on_it) as usize).expect("called by a task").stack_base
+}
+
+fn finish(ex: Handle<Real>) {
+    while ex.has_work() {
+        ex.run(usize::MAX, None).unwrap();
+    }
+}
+
+fn is_touched(task: TaskRef) -> bool {
+    let (low, high) = task.stack_bounds();
+    lowest_resident(low, high.next_multiple_of(4096)).unwrap().is_some()
+}
+
+/// What never suspends takes no stack but the executor's.
+#[test]
+fn launches_that_do_not_suspend_share_a_stack() {
+    alone("launches_that_do_not_suspend_share_a_stack", share_a_stack);
+}
+
+fn share_a_stack() {
+    let ex = executor(8);
+    let tasks: Vec<_> = (0..100).map(|_| new_task()).collect();
+    assert!(!tasks.iter().any(|&task| is_touched(task)), "by being created");
+    let own: BTreeSet<_> = tasks.iter().map(|task| task.stack_bounds().1).collect();
+    assert_eq!(own.len(), 100, "a stack to the name of each");
+    let seen = Rc::new(RefCell::new(BTreeSet::new()));
+    for &task in &tasks {
+        let seen = seen.clone();
+        set_body(task, move |task| {
+            assert_eq!(task.stack_bounds().1, here());
+            seen.borrow_mut().insert(here());
+            RawResult::success(0)
+        });
+        ex.attach(task).unwrap();
+    }
+    finish(ex);
+    assert_eq!(seen.borrow().len(), 1);
+    assert!(seen.borrow().is_disjoint(&own));
+    destroy(ex, tasks);
+}
+
+/// A task stays where it began, whoever is launched meanwhile; and what it leaves is the next
+/// one's.
+#[test]
+fn who_suspends_keeps_its_stack() {
+    let ex = executor(8);
+    let [waiter, other, third] = [new_task(), new_task(), new_task()];
+    let at = Rc::new(Cell::new(0));
+    let waits = at.clone();
+    set_body(waiter, move |task| {
+        waits.set(here());
+        for _ in 0..3 {
+            nop(task);
+            assert_eq!(here(), waits.get());
+            assert_eq!(task.stack_bounds().1, here());
+        }
+        RawResult::success(0)
+    });
+    let is_held = at.clone();
+    set_body(other, move |_| {
+        assert_ne!(here(), is_held.get());
+        RawResult::success(0)
+    });
+    let is_free = at.clone();
+    set_body(third, move |_| {
+        assert_eq!(here(), is_free.get(), "the warmest is used next");
+        RawResult::success(0)
+    });
+    ex.attach(waiter).unwrap();
+    ex.attach(other).unwrap();
+    finish(ex);
+    ex.attach(third).unwrap();
+    finish(ex);
+    destroy(ex, [waiter, other, third]);
+}
+
+/// A task that has returned may have operations in flight that write to its stack.
+#[test]
+fn the_stack_of_a_task_that_is_closing_is_nobody_elses() {
+    let ex = executor(8);
+    let [closing, other] = [new_task(), new_task()];
+    let mut pipe = [0; 2];
+    // SAFETY: two descriptors.
+    assert_eq!(unsafe { libc::pipe(pipe.as_mut_ptr()) }, 0);
+    let at = Rc::new(Cell::new(0));
+    let closes = at.clone();
+    let reads = pipe[0];
+    set_body(closing, move |task| {
+        closes.set(here());
+        let buffer = [0u8; 64];
+        // SAFETY: as a C program makes one: all zeroes.
+        let record: Op = unsafe { std::mem::zeroed() };
+        record.sqe.set(Sqe::new(op::READ, reads, buffer.as_ptr() as u64, 64, 0, 0));
+        // SAFETY: on the stack, which stays until the operation is over: what is tested.
+        unsafe { ex.executor().begin_operation(task, &record) }.unwrap();
+        RawResult::success(0)
+    });
+    let is_held = at.clone();
+    let ran = Rc::new(Cell::new(false));
+    let runs = ran.clone();
+    set_body(other, move |_| {
+        assert!(closing.is_attached(), "it closes still");
+        assert_ne!(here(), is_held.get());
+        runs.set(true);
+        RawResult::success(0)
+    });
+    ex.attach(closing).unwrap();
+    ex.attach(other).unwrap();
+    finish(ex);
+    assert!(ran.get());
+    // SAFETY: ours.
+    assert_eq!(unsafe { pipe.map(|fd| libc::close(fd)) }, [0; 2]);
+    destroy(ex, [closing, other]);
+}
+
+/// Tasks of sizes that no two of which may stand in for each other, on two executors, that come and
+/// go in any order: each finds on its stack what it left there.
+#[test]
+fn nobody_finds_its_stack_changed() {
+    const SIZES: [usize; 5] = [16 << 10, 16 << 10, 64 << 10, 256 << 10, 2 << 20];
+    let before = stats().slots_in_use;
+    let executors = [executor(64), executor(64)];
+    let rng = Rc::new(RefCell::new(Rng::new(1, 0)));
+    let mut tasks: Vec<(TaskRef, usize)> = Vec::new();
+    for round in 0..400 {
+        let size = rng.borrow_mut().pick(&SIZES);
+        if tasks.len() < 60 {
+            let task = api::create_task(size).unwrap();
+            let draws = rng.clone();
+            set_body(task, move |task| {
+                let mine = here();
+                let hit = find(mine - 1).unwrap();
+                assert!(hit.stack_bytes >= size && hit.header as usize == task.addr());
+                let marks = [task.addr() as u64 ^ draws.borrow_mut().next(); 64];
+                let kept = std::hint::black_box(&marks);
+                let (first, times) = (kept[0], draws.borrow_mut().below(4));
+                for _ in 0..times {
+                    let on_a_nop = draws.borrow_mut().one_in(2);
+                    let _ = if on_a_nop { nop(task) } else { Handle::<Real>::sleep(task, 0) };
+                    assert!(kept.iter().all(|&mark| mark == first) && here() == mine);
+                }
+                RawResult::success(0)
+            });
+            tasks.push((task, size));
+        }
+        for _ in 0..10 {
+            let at = rng.borrow_mut().below(tasks.len() as u32) as usize;
+            let ex = executors[rng.borrow_mut().below(2) as usize];
+            let _ = ex.attach(tasks[at].0); // EBUSY, often.
+        }
+        let most = rng.borrow_mut().below(12) as usize;
+        for ex in executors {
+            let _ = ex.run(most, Some(0));
+        }
+        if round % 3 == 0 {
+            let at = rng.borrow_mut().below(tasks.len() as u32) as usize;
+            let (task, _) = tasks[at];
+            if !task.is_attached() {
+                tasks.swap_remove(at);
+                support::destroy_task(task);
+            } else {
+                assert_eq!(api::destroy_task(task), errno(libc::EBUSY));
+            }
+        }
+    }
+    executors.into_iter().for_each(finish);
+    tasks.into_iter().for_each(|(task, _)| support::destroy_task(task));
+    executors.into_iter().for_each(|ex| ex.destroy().unwrap());
+    assert!(stats().slots_in_use <= before + 203, "those of the other tests");
+}
