@@ -1,5 +1,5 @@
 //! Programs of which more is due at a time than one look takes in: hundreds of launches by mail,
-//! sleepers, completions, joiners, cancels from other threads. A seed in some thousand is one of
+//! sleepers, completions, joiners, cancels from other threads. A seed in many thousand is one of
 //! these. What each pass runs, and in which order, follows from how much a look takes in of each.
 
 use crate::rng::Rng;
@@ -24,8 +24,9 @@ const BOUND: usize = 64;
 const NEVER_NS: u64 = u64::MAX;
 const LATE_NS: u64 = 1_000_000;
 
+/// Few, and none before the others have found the bugs that are theirs to find.
 pub fn is_one(seed: u64) -> bool {
-    seed % 2048 == 1111
+    seed % 16384 == 16001
 }
 
 /// In the order in which they come.
