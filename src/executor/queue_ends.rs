@@ -7,7 +7,9 @@ use super::queue::{Queue, State, NO_LEVEL};
 use super::queue_left::{leaves, wake_all};
 use crate::error::{RawResult, Res};
 use crate::intrusive::Fifo;
+use crate::sys::backoff::Backoff;
 use crate::task::header::{TaskRef, ECANCELED};
+use crate::task::queued::Place;
 use crate::task::state::Run;
 
 impl Queue {
@@ -93,11 +95,19 @@ impl OverUnbegun {
     }
 }
 
-/// Where a task is queued, and which run of it.
+/// Where a task is queued, and which run of it. None: it is in no queue, and so, if a run of it is
+/// under way, attached by now: a cancel that came while a worker takes it was lost, before there
+/// was `Place::Leaving`.
 pub(super) fn queue_of(task: TaskRef) -> Option<(Run, &'static Queue)> {
-    let (run, at) = task.state().queued_run()?;
-    // SAFETY: read in the task.
-    Some((run, unsafe { Queue::from_ptr(at) }))
+    let mut backoff = Backoff::new();
+    loop {
+        match task.state().place_of_run() {
+            // SAFETY: read in the task.
+            Place::Queue(run, at) => return Some((run, unsafe { Queue::from_ptr(at) })),
+            Place::Leaving => backoff.wait(),
+            Place::Elsewhere => return None,
+        }
+    }
 }
 
 /// ANY THREAD. Ends the run of a task that is in a queue. None: it is in none, and so it is

@@ -27,6 +27,15 @@ pub fn marked_queue(at: *mut c_void) -> Option<*mut c_void> {
     is_queue(at).then(|| at.map_addr(|at| at & !QUEUE_BIT))
 }
 
+/// Where a look from outside finds a run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    Queue(Run, *mut c_void),
+    Leaving,
+    /// Attached, over, or not begun.
+    Elsewhere,
+}
+
 /// Any thread, at any time.
 impl TaskState<'_> {
     /// The run that is queued, and where; None if it is not. Out of date at once, but for who holds
@@ -40,11 +49,15 @@ impl TaskState<'_> {
         (queued && self.run.load(Relaxed) == run).then_some((run, queue))
     }
 
-    /// The run is queued, attached, or about to go from the one to the other.
-    pub fn is_under(self, run: Run) -> bool {
-        // In this order: it does not go back.
-        let now = self.queued_run().or_else(|| self.attached_run());
-        now.is_some_and(|(now, _)| now == run)
+    /// As `queued_run`; and a run that is about to leave its queue is told from one that is in
+    /// none: an executor takes it, and has it attached a handful of instructions later.
+    pub fn place_of_run(self) -> Place {
+        match self.queued_run() {
+            Some((run, queue)) => Place::Queue(run, queue),
+            // In this order: the place shows it first.
+            None if self.run_state() == QUEUED && !is_queue(self.place()) => Place::Leaving,
+            None => Place::Elsewhere,
+        }
     }
 }
 

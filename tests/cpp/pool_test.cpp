@@ -320,6 +320,27 @@ TEST(pool, a_select_beside_tasks_that_come_and_go)
     pool.wait();
 }
 
+// Its run does not end before it is cancelled. A cancel that came while a worker took the task found
+// it nowhere, and was lost.
+TEST(pool, a_cancel_finds_a_task_that_is_being_taken)
+{
+    ma::thread_pool pool(2);
+    ma::task t;
+    auto *const task = t.native_handle();
+    task->user_code = [](monad_async_task self) {
+        while (monad_async_task_suspend_for_duration(self, 0).error == 0) {
+        }
+        return monad_async_make_success(1);
+    };
+    for (int i = 0; i != 5000; ++i) {
+        ASSERT_EQ(monad_async_pool_submit(pool.native_handle(), task).error, 0);
+        for (int volatile spins = i % 400; spins != 0; spins = spins - 1) {
+        }
+        ASSERT_EQ(monad_async_task_cancel(nullptr, task).error, 0) << "round " << i;
+        (void)monad_async_task_wait(task, UINT64_MAX);
+    }
+}
+
 TEST(pool, a_worker_can_be_launched_on_directly)
 {
     ma::thread_pool pool(2);

@@ -11,6 +11,7 @@
 pub mod grant;
 pub mod join;
 pub mod park;
+pub mod queue;
 
 use loom::cell::Cell;
 use loom::sync::atomic::{

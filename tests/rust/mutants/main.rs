@@ -29,7 +29,8 @@ use together::TOGETHER;
 const PROGRAMS: u64 = 400_000;
 
 /// The programs of the models.
-const LOOM: &[&str] = &["loom_inbox", "loom_cancel", "loom_join", "loom_park", "loom_grant"];
+const LOOM: &[&str] =
+    &["loom_inbox", "loom_cancel", "loom_join", "loom_park", "loom_grant", "loom_queue"];
 
 fn mutants() -> impl Iterator<Item = &'static Mutant> {
     LOOP.iter().chain(RULES)

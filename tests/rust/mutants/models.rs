@@ -7,11 +7,13 @@ const STATE: &str = "src/task/state.rs";
 const MARKS: &str = "src/intrusive/marks.rs";
 const REQUESTS: &str = "src/task/requests.rs";
 const PERMIT: &str = "src/task/permit.rs";
+const QUEUED: &str = "src/task/queued.rs";
 const WAIT: &str = "src/task/grant.rs";
 const LATCH: &str = "src/task/latch.rs";
 const INBOX: &str = "src/intrusive/mpsc.rs";
 const WORLD: &str = "tests/loom/world/mod.rs";
 const JOIN: &str = "tests/loom/world/join.rs";
+const QUEUES: &str = "tests/loom/world/queue.rs";
 
 const fn of(
     file: &'static str,
@@ -378,4 +380,32 @@ pub const WEAKENED: &[(Mutant, &str)] = &[
         "self.0.store(0, Release);",
         "self.0.store(0, Relaxed);",
         "loom_grant a_grant_meets_a_wait"),
+    of(QUEUED, "a run that leaves its queue is in none",
+        "self.run_state() == QUEUED && !is_queue(self.place())",
+        "false",
+        "loom_queue a_cancel_meets_the_worker_that_takes"),
+    of(QUEUED, "a run that was taken does not publish",
+        "self.run_state.store(ATTACHED, Release);",
+        "self.run_state.store(ATTACHED, Relaxed);",
+        "loom_queue who_is_seen_to_be_attached_is_seen_where"),
+    of(QUEUED, "a run that was taken keeps its queue's place",
+        "self.mailbox.store(mailbox, Release);",
+        "",
+        "loom_queue who_is_seen_to_be_attached_is_seen_where"),
+    of(QUEUED, "runs in a queue are not counted",
+        "self.run.store(self.run.load(Relaxed) + 1, Release);",
+        "",
+        "loom_queue one_of_several_gets_the_run"),
+    of(QUEUED, "a run in a queue does not publish its number",
+        "self.run_state.store(QUEUED, Release);",
+        "self.run_state.store(QUEUED, Relaxed);",
+        "loom_queue who_is_seen_to_be_queued_is_seen_with_its_run"),
+    of(QUEUED, "the place in a queue does not publish",
+        "self.mailbox.store(queue_mark(queue), Release);",
+        "self.mailbox.store(queue_mark(queue), Relaxed);",
+        "loom_queue a_cancel_beside_the_next_submission"),
+    of(QUEUES, "who has the lock does not look again",
+        "self.state().queued_run() == Some((run, at))",
+        "true",
+        "loom_queue a_cancel_beside_the_next_submission"),
 ];
