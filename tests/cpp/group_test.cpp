@@ -220,6 +220,29 @@ TEST(WhenAny, gives_the_first)
     });
 }
 
+// Interrupted, it waits for its children, which still leave what they return.
+TEST(WhenAny, that_is_interrupted_keeps_nothing_of_its_children)
+{
+    struct counted {
+        int *alive;
+        explicit counted(int &n) : alive(&n) { ++*alive; }
+        counted(counted &&other) noexcept : alive(other.alive) { ++*alive; }
+        ~counted() { --*alive; }
+    };
+    ma::executor ex;
+    run_task(ex, [] {
+        int alive = 0;
+        auto const late = [&] {
+            ma::shield const until_it_returns;
+            ma::this_task::sleep_for(3ms);
+            return counted(alive);
+        };
+        auto const in_time = [&] { ma::with_timeout(1ms, [&] { (void)ma::when_any(late); }); };
+        EXPECT_EQ(errno_thrown_by(in_time), ETIME);
+        EXPECT_EQ(alive, 0);
+    });
+}
+
 TEST(Background, runs_from_any_thread)
 {
     ma::executor ex;

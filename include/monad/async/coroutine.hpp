@@ -356,7 +356,8 @@ using coroutine_result =
 
 /** A coroutine that has not begun. Begins when it is awaited, by another coroutine, or by `await`
  *  or `run_coroutine`; once. Its frame comes from `operator new`, or from the allocator that the
- *  coroutine takes as its first two parameters, `std::allocator_arg_t` and the allocator.
+ *  coroutine takes as its first two parameters, `std::allocator_arg_t` and the allocator. (gcc 12
+ *  without optimisation warns of that by mistake: `-Wmismatched-new-delete`.)
  *  Move-only; the destructor destroys the frame, also of one that never began. One that was moved
  *  from is not there to be awaited: `EINVAL`. */
 template <class T = void> class [[nodiscard]] coroutine {

@@ -197,10 +197,11 @@ template <class F> child_result<F> call_child(F &f)
 
 // Which child was first, and how it ended.
 template <class Variant> struct first_of {
-    task_group group{MONAD_ASYNC_GROUP_INDEPENDENT};
     std::optional<Variant> value;
     std::exception_ptr thrown;
     bool decided = false;
+    // Destroyed before the rest, in which its children leave what they have.
+    task_group group{MONAD_ASYNC_GROUP_INDEPENDENT};
 };
 
 template <std::size_t I, class F, class Variant> void run_any(F &f, first_of<Variant> &first)
