@@ -8,11 +8,12 @@
 //!   launched         A                W              W
 //!   suspends         W                W              A
 //!   resumed          W                W              A
-//!   exits            A                               W  <- warm, and so the executor's again
+//!   exits            A                               W  <- the executor's again, if it is warmer
 //! ```
 //!
-//! So a stack is touched only when a task has to be suspended while all those that were touched are
-//! taken: tasks that run to their end take their header, and nothing of a stack.
+//! So tasks that run to their end take their header, and nothing of a stack. At an exit there is an
+//! exchange only where no launch has ended on the executor's since it got it: with one at every
+//! exit, tasks that are resumed in their order find stacks in none (a sleep among 10,000: 1.15).
 //!
 //! 1. An exchange is of two words, of stacks of one size; it cannot fail.
 //! 2. Who has A while the task runs on W is the task: it may be destroyed only once it has exited.
@@ -47,7 +48,8 @@ pub struct WarmStacks {
     of: [Held; SIZES],
     /// Bit n: there was no memory for that of size n; it is not asked for again.
     refused: Cell<u64>,
-    /// The launch before suspended, and so, most likely, does the next.
+    /// The launch before suspended, and so, most likely, does the next; and the executor's stack is
+    /// one that nobody has just used.
     keeps: Cell<bool>,
 }
 
@@ -142,14 +144,12 @@ impl WarmStacks {
         if !Switch::BORROWS {
             return;
         }
-        if !task.stack.is(&task.switch) {
-            if self.keeps.get() {
-                self.keeps.set(false);
-            }
-            return;
+        if !self.keeps.get() {
+            return; // The executor's is warm.
         }
+        self.keeps.set(false);
         let warm = self.of(task);
-        if warm.base() != 0 {
+        if task.stack.is(&task.switch) && warm.base() != 0 {
             warm.exchange(&task.stack);
         }
     }

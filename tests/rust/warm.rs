@@ -96,6 +96,8 @@ fn who_suspends_keeps_its_stack() {
     ex.attach(waiter).unwrap();
     ex.attach(other).unwrap();
     finish(ex);
+    ex.attach(waiter).unwrap();
+    finish(ex);
     ex.attach(third).unwrap();
     finish(ex);
     destroy(ex, [waiter, other, third]);
