@@ -334,7 +334,8 @@ TEST(pool, a_cancel_finds_a_task_that_is_being_taken)
     };
     for (int i = 0; i != 5000; ++i) {
         ASSERT_EQ(monad_async_pool_submit(pool.native_handle(), task).error, 0);
-        for (int volatile spins = i % 400; spins != 0; spins = spins - 1) {
+        for (int spins = i % 400; spins != 0; --spins) {
+            asm volatile("");
         }
         ASSERT_EQ(monad_async_task_cancel(nullptr, task).error, 0) << "round " << i;
         (void)monad_async_task_wait(task, UINT64_MAX);
