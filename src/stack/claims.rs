@@ -27,7 +27,7 @@ pub struct Header {
     pub(super) generation: u32,
 }
 
-/// A header and a stack, the caller's alone until [`release`]. The picture is in `slab`.
+/// A header and a stack, the caller's alone until `pool::release`. The picture is in `slab`.
 #[derive(Debug)]
 #[must_use = "a slot that is not released is lost"]
 pub struct Slot {
@@ -95,7 +95,7 @@ impl Stack {
         unsafe { &(*Slab::of(self.meta).as_ptr()).shape }
     }
 
-    /// Another of the same size, an executor's. As [`acquire`].
+    /// Another of the same size, an executor's. As `pool::acquire`.
     pub fn acquire_another(&self) -> Res<Self> {
         let meta = pool().acquire_stack(self.class())?.0;
         let another = Self { base: Pool::stack_base(meta), meta };
@@ -106,7 +106,7 @@ impl Stack {
     /// Takes one back that an executor has.
     ///
     /// # Safety
-    /// As [`release`].
+    /// As `pool::release`.
     pub unsafe fn release(self) {
         // SAFETY: the caller's.
         unsafe {

@@ -22,13 +22,11 @@ unsafe impl Send for Waker {}
 // SAFETY: as above.
 unsafe impl Sync for Waker {}
 
-/// What the word of a [`Waker`] says.
+/// What the word of a [`Waker`] says: whether its thread sleeps on it, and, in steps of `WRITTEN`,
+/// how many wakes were or will be written to the eventfd that were not taken from there.
 pub mod word {
-    /// Or asleep on the eventfd.
-    pub const AWAKE: u32 = 0;
     pub const ASLEEP: u32 = 1;
-    /// Woken, without having been asleep on it.
-    pub const WOKEN: u32 = 2;
+    pub const WRITTEN: u32 = 2;
 }
 
 impl Waker {
@@ -65,8 +63,20 @@ impl Waker {
         set_errno(saved);
     }
 
-    /// THE OWNER. Takes all wakes written so far; how many there were.
+    /// THE OWNER. Takes all wakes written so far; how many there were. A function of its own, at
+    /// which the local path ends.
+    #[inline(never)]
     pub(crate) fn take(self) -> u64 {
+        let count = self.read();
+        // SAFETY: as in `wake`.
+        if let (Some(word), true) = (unsafe { self.word.as_ref() }, count != 0) {
+            // What was written was counted before. Acquire: what the wakes were for.
+            word.fetch_sub((count as u32).wrapping_mul(word::WRITTEN), Ordering::Acquire);
+        }
+        count
+    }
+
+    fn read(self) -> u64 {
         let saved = errno();
         let mut count = [0u8; 8];
         loop {
@@ -85,7 +95,7 @@ impl Waker {
 fn wake_word(at: &AtomicU32) -> bool {
     let address = at.as_ptr() as usize;
     // Release: what the sleeper is woken for.
-    let was_asleep = at.swap(word::WOKEN, Ordering::Release) == word::ASLEEP;
+    let was_asleep = at.fetch_add(word::WRITTEN, Ordering::Release) & word::ASLEEP != 0;
     if was_asleep {
         let saved = errno();
         futex::wake(address);

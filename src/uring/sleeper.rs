@@ -2,7 +2,7 @@
 //! deadline, by `ppoll` on the wake-up eventfd and on a timerfd, as no futex knows the boot-time
 //! clock. No io_uring system call is made here, so this works where a sandbox forbids them.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering::Acquire};
 
 use super::kernel::{Wait, Waker};
 use crate::error::Errno;
@@ -23,18 +23,24 @@ impl Sleeper {
         Ok(Self {
             eventfd: EventFd::new()?,
             timer: TimerFd::new()?,
-            word: alloc::try_box(AtomicU32::new(word::AWAKE))?,
+            word: alloc::try_box(AtomicU32::new(0))?,
         })
     }
 
     /// Until `Waker::wake`, or for no reason at all.
     fn sleep_on_word(&self) {
-        use Ordering::{Acquire, Relaxed};
-        // A wake-up that came since the last sleep, which cannot know how this one sleeps, ends it.
-        if self.word.compare_exchange(word::AWAKE, word::ASLEEP, Acquire, Relaxed).is_ok() {
-            futex::wait(&self.word, word::ASLEEP, None);
+        match self.word.compare_exchange(0, word::ASLEEP, Acquire, Acquire) {
+            Ok(_) => {
+                futex::wait(&self.word, word::ASLEEP, None);
+                // All who saw it asleep have written nothing.
+                self.word.swap(0, Acquire);
+            }
+            // A wake that came since the last sleep, which cannot know how this one sleeps, ends
+            // it. Its write may be on its way still, and ends the next as well.
+            Err(_) => {
+                self.waker().take();
+            }
         }
-        self.word.store(word::AWAKE, Relaxed);
     }
 
     pub(super) fn waker(&self) -> Waker {
@@ -61,7 +67,7 @@ impl Sleeper {
             return Err(Errno::last());
         }
         if fds[0].revents != 0 {
-            self.eventfd.take();
+            self.waker().take();
         }
         Ok(())
     }

@@ -145,6 +145,7 @@ const REMOTE: &[&str] = &[
     "Executor<K>>::wait",
     // run, when nothing is ready, without a ring
     "Sleeper::sleep",
+    "Waker::take",
     // run, when a task exits that others join, maybe from another thread
     "finish_joined",
     // run, when it wakes a joiner that is elsewhere
