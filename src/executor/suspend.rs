@@ -55,6 +55,7 @@ impl<K: Kernel> Executor<K> {
         self.await_time(task, boot_ns)
     }
 
+    #[inline(always)]
     fn await_time(&self, task: TaskRef, deadline_ns: u64) -> i32 {
         task.outcome.set(0);
         task.awaits();
