@@ -28,8 +28,9 @@ use super::header::TaskRef;
 use crate::stack::pool::{Held, Stack};
 use crate::stack::switch::Switch;
 
-/// Of so many sizes at most an executor has a stack.
-const SIZES: usize = 64;
+/// An executor has a stack of the first sizes of the process, one fewer than this: it is made on a
+/// small stack, where each takes its two words.
+const SIZES: usize = 8;
 /// Tasks with larger stacks launch on their own: an executor's stays as deep as it once was used.
 const LARGEST_BYTES: usize = 1 << 20;
 /// Not one of an executor's sizes.
