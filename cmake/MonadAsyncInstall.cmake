@@ -29,7 +29,7 @@ install(FILES README.md CHANGELOG.md DESTINATION "${doc_dir}" COMPONENT document
 install(DIRECTORY docs DESTINATION "${doc_dir}" COMPONENT documentation FILES_MATCHING PATTERN "*.md" PATTERN "*.svg")
 # The headers quote them.
 install(DIRECTORY examples DESTINATION "${doc_dir}" COMPONENT ${examples_component}
-  FILES_MATCHING PATTERN "*.c" PATTERN "*.h" PATTERN "*.cpp" PATTERN "CMakeLists.txt")
+  FILES_MATCHING PATTERN "*.c" PATTERN "*.h" PATTERN "*.[ch]pp" PATTERN "CMakeLists.txt")
 install(PROGRAMS tools/monad-async-trace TYPE BIN COMPONENT development)
 if(NOT MONAD_ASYNC_PACKAGES) # Which have it compressed.
   install(FILES docs/monad-async-trace.1 DESTINATION "${CMAKE_INSTALL_MANDIR}/man1"
