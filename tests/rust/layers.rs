@@ -126,10 +126,7 @@ fn string(rest: &str) -> Option<usize> {
 /// What is wrong with one file; `name` is its path below src.
 fn check(name: &str, source: &str) -> Vec<String> {
     let mut wrong = Vec::new();
-    let lines = source.lines().count();
-    if lines > LINES_MAX {
-        wrong.push(format!("{name}: {lines} lines, {LINES_MAX} at most"));
-    }
+    wrong.extend(too_long(name, source));
     wrong.extend(too_wide(name, source));
     let own = name.split('/').next().unwrap().trim_end_matches(".rs");
     if own == "lib" {
@@ -361,15 +358,22 @@ fn files(below: &Path, out: &mut Vec<PathBuf>) {
     }
 }
 
+fn too_long(name: &str, source: &str) -> Option<String> {
+    let lines = source.lines().count();
+    (lines > LINES_MAX).then(|| format!("{name}: {lines} lines, {LINES_MAX} at most"))
+}
+
 #[test]
-fn no_line_of_a_header_is_too_wide() {
+fn no_header_is_too_long_nor_a_line_of_it_too_wide() {
     let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("include/monad");
     let mut wrong = Vec::new();
     for entry in [include.clone(), include.join("async"), include.join("async/detail")] {
         for file in std::fs::read_dir(entry).into_iter().flatten().map(|e| e.unwrap().path()) {
             if file.is_file() {
                 let name = file.file_name().unwrap().to_str().unwrap();
-                wrong.extend(too_wide(name, &std::fs::read_to_string(&file).unwrap()));
+                let source = std::fs::read_to_string(&file).unwrap();
+                wrong.extend(too_wide(name, &source));
+                wrong.extend(too_long(name, &source));
             }
         }
     }
