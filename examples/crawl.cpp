@@ -1,6 +1,6 @@
 // How often each word stands in the files of trees. A task walks, some tasks read, a pool counts, and
 // channels lie between them: a stage that is slower than the one before it makes that one wait. The
-// blocks that are read come from a fixed number, so memory is bounded but for the words themselves.
+// blocks that are read come from a fixed number, so memory is bounded, except for the words.
 //
 //   crawl [--threads N] [--progress] [DIRECTORY...]
 //

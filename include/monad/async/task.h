@@ -112,7 +112,7 @@ struct monad_async_task_attr {
      *  into another task's stack, unless the code is compiled with `-fstack-clash-protection`.
      *
      *  Of the library's calls that SUSPEND, none takes more than 2 KiB of it in a release build,
-     *  but for `monad_async_select`, 4 KiB, and those that make a helper thread, 8 KiB (blocking.h,
+     *  except for `monad_async_select`, 4 KiB, and those that make a helper thread, 8 KiB (blocking.h,
      *  and what the ring lacks). The handler of a signal takes its frame, unless it has an
      *  alternate stack; and the dynamic loader some KiB, at the first call of a function of a
      *  shared library that is not linked with `-z now`. */
