@@ -111,11 +111,11 @@ struct monad_async_task_attr {
      *  must not be touched. A single frame may be larger (a buffer, `alloca`) and step over them
      *  into another task's stack, unless the code is compiled with `-fstack-clash-protection`.
      *
-     *  Of the library's calls that SUSPEND, none takes more than 2 KiB of it in a release build,
-     *  except for `monad_async_select`, 4 KiB, and those that make a helper thread, 8 KiB (blocking.h,
-     *  and what the ring lacks). The handler of a signal takes its frame, unless it has an
-     *  alternate stack; and the dynamic loader some KiB, at the first call of a function of a
-     *  shared library that is not linked with `-z now`. */
+     *  Of the library's calls that SUSPEND, none takes more than 2 KiB of it in a release
+     *  build, except for `monad_async_select`, 4 KiB, and those that make a helper thread, 8
+     *  KiB (blocking.h, and what the ring lacks). The handler of a signal takes its frame,
+     *  unless it has an alternate stack; and the dynamic loader some KiB, at the first call of
+     *  a function of a shared library that is not linked with `-z now`. */
     size_t stack_size;
     /** Must be 0, else `EINVAL`. */
     uint64_t reserved[7];
