@@ -1,8 +1,40 @@
-/* A task that sleeps, and the value it leaves behind. */
+/* Counts a file's lines in a task, and gives up after a second. hello [FILE] */
+#define _GNU_SOURCE
+
 #include <monad/async.h>
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+static monad_async_result count_lines(monad_async_task task)
+{
+    monad_async_file in;
+    monad_async_result r =
+        monad_async_file_open(task, &in, AT_FDCWD, task->user_ptr, O_RDONLY, 0, 0, 0);
+    if (monad_async_result_has_error(r)) {
+        return r;
+    }
+    char data[4096];
+    intptr_t lines = 0;
+    do { /* other tasks run meanwhile */
+        r = monad_async_file_read(task, in, data, sizeof data, -1);
+        for (intptr_t i = 0; i < r.value; ++i) {
+            lines += data[i] == '\n';
+        }
+    } while (r.value > 0);
+    (void)monad_async_file_close(task, in);
+    return monad_async_result_has_error(r) ? r : monad_async_make_success(lines);
+}
+
+static monad_async_result body(monad_async_task task)
+{
+    monad_async_scope second; /* what is called until it is left ends in time, or with ETIME */
+    (void)monad_async_scope_enter(task, &second, 1000000000, 0);
+    monad_async_result const r = count_lines(task);
+    (void)monad_async_scope_leave(task, &second);
+    return r;
+}
 
 static intptr_t check(monad_async_result r)
 {
@@ -13,18 +45,11 @@ static intptr_t check(monad_async_result r)
     return r.value;
 }
 
-static monad_async_result body(monad_async_task task)
+int main(int argc, char **argv)
 {
-    printf("hello, %s\n", (char const *)task->user_ptr);
-    monad_async_result r = monad_async_task_suspend_for_duration(task, 1000000000ULL);
-    return monad_async_result_has_error(r) ? r : monad_async_make_success(42);
-}
-
-int main(void)
-{
-    monad_async_executor ex;
+    monad_async_executor ex; /* of this thread, with an io_uring of its own */
     struct monad_async_executor_attr ex_attr = MONAD_ASYNC_EXECUTOR_ATTR_INIT;
-    ex_attr.io_uring_ring.entries = 64;
+    ex_attr.io_uring_ring.entries = 256;
     check(monad_async_executor_create(&ex, &ex_attr));
 
     monad_async_task task; /* expensive, reusable */
@@ -32,13 +57,13 @@ int main(void)
     check(monad_async_task_create(&task, &attr));
     task->priority.cpu = monad_async_priority_high;
     task->user_code = body;
-    task->user_ptr = "world";
+    task->user_ptr = argc > 1 ? argv[1] : "/etc/passwd";
     check(monad_async_task_attach(ex, task));
 
     while (monad_async_executor_has_work(ex)) {
         check(monad_async_executor_run(ex, SIZE_MAX, NULL));
     }
-    printf("%jd\n", (intmax_t)check(task->result));
+    printf("%jd lines\n", (intmax_t)check(task->result));
     check(monad_async_task_destroy(task));
     check(monad_async_executor_destroy(ex));
     return EXIT_SUCCESS;

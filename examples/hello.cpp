@@ -1,24 +1,37 @@
-// A task that sleeps, and the value it leaves behind.
+// Counts a file's lines in a task, and gives up after a second. hello [FILE]
 #include <monad/async.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
+#include <exception>
 
 namespace ma = monad::async;
 
-int main()
+int main(int argc, char **argv)
 {
-    ma::executor ex{ma::executor_options{.io_uring_entries = 64}};
+    char const *const path = argc > 1 ? argv[1] : "/etc/passwd";
+    ma::executor ex;                // of this thread, with an io_uring of its own
     ma::task t{ma::task_options{}}; // expensive, reusable
     t.priority(ma::priority::high);
-    t.attach(ex, [&] { // any callable; captured state is moved in
-        ma::this_task::sleep_for(std::chrono::seconds{1});
-        return 42;
+    t.attach(ex, [path] { // any callable; captured state is moved in
+        return ma::with_timeout(std::chrono::seconds{1}, [path] {
+            ma::file in(path); // throws std::system_error, or ma::timeout_error
+            char data[4096];
+            std::intmax_t lines = 0;
+            while (std::size_t const n = in.read(data)) { // other tasks run meanwhile
+                lines += std::count(data, data + n, '\n');
+            }
+            return lines;
+        });
     });
-    while (!t.done()) {
-        ex.run();
+    ex.run_until_idle();
+    try {
+        std::printf("%jd lines\n", std::intmax_t{t.get()}); // rethrows what the body threw
+    } catch (std::exception const &e) {
+        std::fprintf(stderr, "%s: %s\n", path, e.what());
+        return EXIT_FAILURE;
     }
-    std::intptr_t const v = t.get(); // rethrows what the body threw
-    std::printf("%jd\n", std::intmax_t{v});
 }
