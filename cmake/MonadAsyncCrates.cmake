@@ -38,8 +38,8 @@ function(ask variable)
 endfunction()
 
 # Macros run in the compiler and leave nothing of theirs behind.
-ask(tree "${CARGO}" tree --locked ${flags} ${target} -e normal,no-proc-macro --prefix none
-  --format "{p}|{l}")
+ask(tree "${CARGO}" tree --locked ${flags} ${target} -e normal,no-proc-macro --prefix depth
+  --no-dedupe --format "{p}|{l}")
 ask(metadata "${CARGO}" metadata --locked ${flags} --format-version 1)
 get_filename_component(bin "${CARGO}" DIRECTORY)
 find_program(rustc rustc HINTS "${bin}" NO_CACHE REQUIRED)
@@ -48,9 +48,33 @@ ask(sysroot "${rustc}" --print sysroot)
 string(REGEX REPLACE "^rustc ([^ ]+).*" "\\1" rust "${rust}")
 
 string(REPLACE "\n" ";" tree "${tree}")
-list(TRANSFORM tree REPLACE " \\(\\*\\)" "")
+
+# Who depends on whom: a line's parent is the last line before it that is one level less deep.
+foreach(line ${tree})
+  if(NOT line MATCHES "^([0-9]+)([^ ]+) v([^ |]+)")
+    message(FATAL_ERROR "cannot read \"${line}\" of cargo tree")
+  endif()
+  set(depth ${CMAKE_MATCH_1})
+  set(at_${depth} "${CMAKE_MATCH_2}_${CMAKE_MATCH_3}")
+  set(purl_${at_${depth}} "pkg:cargo/${CMAKE_MATCH_2}@${CMAKE_MATCH_3}")
+  if(depth GREATER 0)
+    math(EXPR above "${depth} - 1")
+    list(APPEND needs_${at_${above}} "${purl_${at_${depth}}}")
+  endif()
+endforeach()
+list(TRANSFORM tree REPLACE "^[0-9]+" "")
 list(REMOVE_DUPLICATES tree)
 list(SORT tree)
+
+# edges REFERENCE NEEDED...   Appends to the list of dependencies: REFERENCE depends on those.
+macro(edges reference)
+  set(needed ${ARGN})
+  list(REMOVE_DUPLICATES needed)
+  list(SORT needed)
+  list(TRANSFORM needed REPLACE "(.+)" "\n        \"\\1\"")
+  list(JOIN needed "," needed)
+  string(APPEND depends ",\n    {\n      \"ref\": \"${reference}\",\n      \"dependsOn\": [${needed}]\n    }")
+endmacro()
 
 # Where each package lies.
 string(JSON count LENGTH "${metadata}" packages)
@@ -113,7 +137,7 @@ foreach(line ${tree})
       \"purl\": \"pkg:cargo/${name}@${version}\",
       \"licenses\": [{ \"expression\": \"${licence}\" }]${hashes}
     }")
-  string(APPEND depends ",\n        \"pkg:cargo/${name}@${version}\"")
+  edges("pkg:cargo/${name}@${version}" ${needs_${name}_${version}})
 endforeach()
 
 # Rust's library. A toolchain of a distribution may leave its texts out.
@@ -134,7 +158,14 @@ string(APPEND components ",\n    {
       \"licenses\": [{ \"expression\": \"MIT OR Apache-2.0\" }]
     }")
 string(REGEX REPLACE "^,\n" "\n" components "${components}")
-string(REGEX REPLACE "^,\n" "\n" depends "${depends},\n        \"rust-std@${rust}\"")
+edges(monad_async ${needs_monad-async_${VERSION}} "rust-std@${rust}")
+string(REGEX REPLACE "^,\n" "\n" depends "${depends}")
+# A date only where the build has been given one.
+set(timestamp "")
+if(DEFINED ENV{SOURCE_DATE_EPOCH})
+  string(TIMESTAMP timestamp "%Y-%m-%dT%H:%M:%SZ" UTC)
+  set(timestamp "\n    \"timestamp\": \"${timestamp}\",")
+endif()
 
 file(WRITE "${LICENCES}" "monad_async ${VERSION} holds, next to its own code (LICENSE):\n\n${table}")
 foreach(key ${texts})
@@ -148,23 +179,19 @@ file(WRITE "${SBOM}" "{
   \"bomFormat\": \"CycloneDX\",
   \"specVersion\": \"1.5\",
   \"version\": 1,
-  \"metadata\": {
+  \"metadata\": {${timestamp}
     \"component\": {
       \"type\": \"library\",
       \"bom-ref\": \"monad_async\",
       \"name\": \"monad_async\",
       \"version\": \"${VERSION}\",
+      \"purl\": \"pkg:generic/monad_async@${VERSION}\",
       \"licenses\": [{ \"license\": { \"id\": \"Apache-2.0\" } }]
     }
   },
   \"components\": [${components}
   ],
-  \"dependencies\": [
-    {
-      \"ref\": \"monad_async\",
-      \"dependsOn\": [${depends}
-      ]
-    }
+  \"dependencies\": [${depends}
   ]
 }
 ")

@@ -47,6 +47,20 @@ want_packages() {
     (need_packages "$@") >"$work/packages" 2>&1 || cat "$work/packages"
 }
 
+# python_tools NAME PACKAGE...   Programs of these Python packages, in $python: kept below $build for
+# the next time. False where they cannot be had.
+python_tools() {
+    python=$build/python/$1
+    shift
+    [ "$(cat "$python/made-of" 2>/dev/null)" != "$*" ] || return 0
+    python3 -c 'import ensurepip' 2>/dev/null ||
+        want_packages python3:python3 /no/ensurepip:python3-venv
+    rm -rf "$python"
+    python3 -m venv "$python" >"$work/python.log" 2>&1 &&
+        "$python/bin/pip" install --quiet --disable-pip-version-check "$@" \
+            >>"$work/python.log" 2>&1 && echo "$*" >"$python/made-of"
+}
+
 # Whether clang has its own C++ library beside the one it shares with gcc.
 have_libcxx() {
     printf '#include <exception>\nint main() { throw 1; }\n' >"$work/libcxx.cpp"
