@@ -6,10 +6,13 @@
 # same functions, symbols.sh shows.
 #
 # After a deliberate change:  tests/package/abi.sh --record
+# When a version is released: tests/package/abi.sh --release
 . "$(dirname "$0")/common.sh"
 
 architecture=$(uname -m)
 recorded=$root/tests/package/$architecture.abi
+# VERSION.ARCHITECTURE.abi, and VERSION.deprecated: the names of what that release had marked.
+released=$root/tests/package/released
 
 # witness INCLUDE_DIRECTORY OUT   Preprocessed, so that the bodies stay; with line markers, so that
 # types are known by the headers they come from.
@@ -36,6 +39,18 @@ if ! have abidiff || ! have g++; then
 fi
 if [ "${1:-}" = --record ]; then
     dump "$root/include" "$recorded"
+    exit
+fi
+# deprecated INCLUDE_DIRECTORY   The functions that are marked, by name.
+deprecated() {
+    cat "$1"/monad/async/*.h | tr '\n' ' ' | grep -oE 'MONAD_ASYNC_DEPRECATED\("[^;]*;' |
+        grep -oE 'monad_async_[a-z0-9_]+ *\(' | tr -d ' (' | sort -u
+}
+if [ "${1:-}" = --release ]; then
+    mkdir -p "$released" && cd "$released" || exit
+    [ ! -e "$(version).$architecture.abi" ] || die "$(version) has been released"
+    deprecated "$root/include" >"$(version).deprecated"
+    dump "$root/include" "$(version).$architecture.abi"
     exit
 fi
 if [ ! -e "$recorded" ]; then
@@ -74,14 +89,101 @@ changed() {
         dump "$work/include" "$work/changed.abi" && differs "$recorded" "$work/changed.abi"
 }
 
+# The number in a version that changes when a program has to be compiled anew.
+series() {
+    case $1 in
+    0.*) echo "${1%.*}" ;;
+    *) echo "${1%%.*}" ;;
+    esac
+}
+functions_of() {
+    grep -oE "<elf-symbol name='monad_async_[a-z0-9_]+'" "$1" | cut -d "'" -f 2 | sort -u
+}
+# may_follow WAS IS WAS_DUMP IS_DUMP DEPRECATED   The rule of docs/versioning.md: whether IS_DUMP may
+# have the version IS, after WAS.
+may_follow() {
+    local was=$1 is=$2 gone
+    at_least "$is" "$was" || { echo "$is is older than $was"; return 1; }
+    if [ "$(series "$was")" != "$(series "$is")" ]; then
+        gone=$(comm -23 <(functions_of "$3") <(functions_of "$4") | comm -23 - "$5")
+        [ -z "$gone" ] || { echo "never deprecated: $gone"; return 1; }
+    elif [ "${was%.*}" = "${is%.*}" ]; then
+        ! differs "$3" "$4"
+    else
+        ! differs --no-added-syms "$3" "$4"
+    fi
+}
+may_not_follow() {
+    ! may_follow "$@"
+}
+newest_release() {
+    find "$released" -name "*.$architecture.abi" -printf '%f\n' 2>/dev/null |
+        sed "s/\.$architecture\.abi$//" | sort -V | tail -n 1
+}
+# The state that is kept is one that was released, by the changelog.
+release_in_changelog() {
+    [ "$(grep -m 1 -E '^## [0-9]' "$root/CHANGELOG.md")" = "## $newest" ]
+}
+
+# other NAME SED_EXPRESSION FILE   The interface with a change, in $work/NAME.abi.
+other() {
+    rm -rf "$work/include" && cp -r "$root/include" "$work/include" &&
+        sed -i -E "$2" "$work/include/monad/async/$3" &&
+        ! diff -q "$root/include/monad/async/$3" "$work/include/monad/async/$3" &&
+        dump "$work/include" "$work/$1.abi"
+}
+
 dump "$root/include" "$work/now.abi"
 check 'ABI as recorded' as_recorded
 check 'ABI has nothing unrecorded' nothing_unrecorded
 check 'ABI dump has every exported function' every_function_is_in_it
-check 'an ABI change would be seen: a field' \
-    changed 's/bool is_pending_launch;/bool added, is_pending_launch;/; /MONAD_ASYNC_ASSERT/d' task.h
-check 'an ABI change would be seen: a parameter' \
-    changed 's/monad_async_ticks_to_ns\(/monad_async_ticks_to_ns(int more, /' ticks.h
-check 'an ABI change would be seen: what a task object holds' \
-    changed 's/std::exception_ptr thrown;/int more; std::exception_ptr thrown;/' detail/task_state.hpp
+
+newest=$(newest_release)
+if [ -n "$newest" ]; then
+    check 'the newest release that is kept is the changelog'"'"'s' release_in_changelog
+    check "the interface may be that of $(version), after $newest" may_follow "$newest" "$(version)" \
+        "$released/$newest.$architecture.abi" "$work/now.abi" "$released/$newest.deprecated"
+else
+    skip_check 'the interface since the newest release' "none is kept for $architecture"
+fi
+
+# The same rule on changes that were made for it.
+changed() {
+    other field 's/bool is_pending_launch;/bool added, is_pending_launch;/; /MONAD_ASYNC_ASSERT/d' task.h &&
+        other parameter 's/monad_async_ticks_to_ns\(/monad_async_ticks_to_ns(int more, /' ticks.h &&
+        other object 's/std::exception_ptr thrown;/int more; std::exception_ptr thrown;/' \
+            detail/task_state.hpp &&
+        other added 's/^MONAD_ASYNC_EXTERN_C_END/MONAD_ASYNC_API void monad_async_more(void);\n&/' ticks.h &&
+        other function 's/\bmonad_async_ticks_to_ns\(/monad_async_ticks_other(/' ticks.h
+    : >"$work/none"
+    echo monad_async_ticks_to_ns >"$work/marked"
+}
+# rule WHETHER WAS IS CHANGE [DEPRECATED]
+rule() {
+    "$1" "$2" "$3" "$work/now.abi" "$work/$4.abi" "$work/${5:-none}"
+}
+marked_ones() {
+    mkdir -p "$work/marks/monad/async" && cat >"$work/marks/monad/async/some.h" <<'END'
+MONAD_ASYNC_API MONAD_ASYNC_DEPRECATED("use other instead") int
+monad_async_some(int a, int b);
+MONAD_ASYNC_API int monad_async_other(int a);
+END
+    [ "$(deprecated "$work/marks")" = monad_async_some ]
+}
+check 'the interface, changed for what follows' changed
+for change in field parameter object function; do
+    check "a changed $change is seen in a patch" rule may_not_follow 0.2.0 0.2.1 $change
+    check "a changed $change is seen in a minor version, too" rule may_not_follow 1.3.0 1.4.0 $change
+done
+for change in field parameter object; do
+    check "a changed $change may be the next series" rule may_follow 0.2.0 0.3.0 $change
+done
+check 'nothing is added in a patch' rule may_not_follow 1.3.0 1.3.1 added
+check 'before 1.0, what is added is the next series' rule may_not_follow 0.2.0 0.2.1 added
+check 'from 1.0 on, a minor version may add' rule may_follow 1.3.0 1.4.0 added
+check 'the same in a patch' rule may_follow 0.2.0 0.2.1 now
+check 'no older version' rule may_not_follow 0.2.1 0.2.0 now
+check 'what was not deprecated is not removed' rule may_not_follow 1.3.0 2.0.0 function
+check 'what was deprecated may be removed' rule may_follow 1.3.0 2.0.0 function marked
+check 'what is marked is found' marked_ones
 exit $status

@@ -47,6 +47,11 @@ want_packages() {
     (need_packages "$@") >"$work/packages" 2>&1 || cat "$work/packages"
 }
 
+# The version, as Cargo.toml has it.
+version() {
+    sed -n 's/^version = "\(.*\)"/\1/p' "$root/Cargo.toml"
+}
+
 # python_tools NAME PACKAGE...   Programs of these Python packages, in $python: kept below $build for
 # the next time. False where they cannot be had.
 python_tools() {

@@ -84,7 +84,7 @@ an_unknown_field_is_seen() {
 # With a date of its own, the build has no other; without, none.
 dated() {
     grep -q timestamp "$sbom" && return 1
-    SOURCE_DATE_EPOCH=1700000000 cmake -DCARGO="$(command -v cargo)" -DVERSION=0.1.0 \
+    SOURCE_DATE_EPOCH=1700000000 cmake -DCARGO="$(command -v cargo)" -DVERSION="$(version)" \
         -DLICENCES="$work/again" -DSBOM="$work/sbom" -P cmake/MonadAsyncCrates.cmake &&
         grep -qF '"timestamp": "2023-11-14T22:13:20Z"' "$work/sbom"
 }

@@ -31,13 +31,26 @@ pkg_config() {
 cmake_package() {
     grep -qF "set(PACKAGE_VERSION \"$version\")" "$libdir/cmake/monad_async/monad_async-config-version.cmake"
 }
-# Headings go down from what is not released yet to the first; the newest release is this version.
+# Headings go down from what is not released yet to the first. While there is something that is not,
+# the version has been stepped over the newest release; otherwise it is that.
 changelog() {
-    local releases
-    releases=$(sed -n 's/^## \([0-9][0-9.]*\)$/\1/p' "$root/CHANGELOG.md")
+    local releases newest unreleased log=${1:-$root/CHANGELOG.md} version=${2:-$version}
+    releases=$(sed -n 's/^## \([0-9][0-9.]*\)$/\1/p' "$log")
+    newest=$(head -n 1 <<<"$releases")
+    unreleased=$(sed -n '/^## Unreleased$/,/^## [0-9]/p' "$log" | grep -c '^- ')
     [ "$releases" = "$(sort -rV <<<"$releases")" ] &&
-        [ "$(head -n 1 <<<"$releases")" = "$version" ] &&
-        [ "$(grep -m 1 '^## ' "$root/CHANGELOG.md")" = '## Unreleased' ]
+        [ "$(grep -m 1 '^## ' "$log")" = '## Unreleased' ] || return
+    if [ "$unreleased" = 0 ]; then
+        [ "$newest" = "$version" ]
+    else
+        at_least "$version" "$newest" && [ "$newest" != "$version" ]
+    fi
+}
+no_step_is_seen() {
+    printf '## Unreleased\n\n- new\n\n## 0.2.0\n' >"$work/log"
+    changelog "$work/log" 0.2.1 && ! changelog "$work/log" 0.2.0 || return
+    printf '## Unreleased\n\n## 0.2.0\n' >"$work/log"
+    changelog "$work/log" 0.2.0 && ! changelog "$work/log" 0.2.1
 }
 # C++ of another layout must not link.
 inline_namespace() {
@@ -50,5 +63,6 @@ check 'Cargo.toml' cargo_manifest
 check 'pkg-config' pkg_config
 check 'find_package' cmake_package
 check 'changelog' changelog
+check 'a version that was not stepped would be seen' no_step_is_seen
 check 'inline namespace' inline_namespace
 exit $status
