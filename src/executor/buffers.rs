@@ -89,15 +89,14 @@ impl<K: Kernel> Executor<K> {
         // Odd: no lock, for those that follow chains of those.
         let object = core::ptr::from_ref(buffers).addr() | 1;
         let hungers = |holder: TaskRef| {
-            holder == task
-                || self.waits_here(holder).is_some_and(|wait| wait.object.get() == object)
+            holder == task || self.waits_here(holder).is_some_and(|wait| wait.object() == object)
         };
         if buffers.all_held_by(hungers) {
             return Err(Errno(libc::EDEADLK));
         }
         let caller = Caller::task(self, task);
         let wait = caller.wait(true);
-        wait.object.set(object);
+        wait.set_object(object);
         let hungry = Hungry { link: Link::new(), waits: Cell::new(true), wait: &wait };
         let link = NonNull::from(&hungry).cast();
         // SAFETY: in place until it is out of the list: taken out by who wakes us, or below.

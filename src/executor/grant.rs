@@ -14,6 +14,7 @@
 use core::cell::Cell;
 use core::mem::offset_of;
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use super::mailbox::{kind, Mailbox};
 use super::scope::{self, Scope, NEVER_NS};
@@ -40,8 +41,9 @@ pub struct Wait {
     who: Who,
     /// Says which of several things was granted; written by who claimed it, before the wake.
     pub index: Cell<u32>,
-    /// The object that it waits for, for those that follow chains of waits; an address.
-    pub object: Cell<usize>,
+    /// The object that it waits for, for those that follow chains of waits; an address. Another
+    /// thread that notifies writes it while they read.
+    object: AtomicUsize,
     /// Completions of operations are looked at as well; see `select`.
     pub watcher: Cell<Option<Watcher>>,
 }
@@ -61,7 +63,7 @@ impl Wait {
             is_local,
             who,
             index: Cell::new(0),
-            object: Cell::new(0),
+            object: AtomicUsize::new(0),
             watcher: Cell::new(None),
         }
     }
@@ -138,6 +140,18 @@ impl Wait {
             self.index.set(index);
         }
         claimed
+    }
+
+    /// 0: it notes none.
+    #[inline]
+    pub fn object(&self) -> usize {
+        // Relaxed: an address to compare with; what is there is the waiter's to keep.
+        self.object.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub fn set_object(&self, object: usize) {
+        self.object.store(object, Ordering::Relaxed); // As above.
     }
 
     /// In which order waiters are served.

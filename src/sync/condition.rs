@@ -47,7 +47,10 @@ impl<S: Side> Condition<S> {
         // SAFETY: taken out before this returns: by who notifies, or below.
         unsafe { self.waiters.push(&place.node) };
         self.side.open();
-        mutex.unlock(caller)?;
+        // Who notifies without the mutex may have come in between.
+        if mutex.unlock_to_wait(caller, &raw const wait)? {
+            return Ok(());
+        }
         let notified = caller.until_granted(&wait, until_ns);
         if notified.is_err() {
             self.side.close(caller.mailbox())?;

@@ -1,6 +1,7 @@
 //! `monad_async_mutex`, and `monad_async_local_mutex`.
 
 use core::cell::Cell;
+use core::ptr;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use std::io::Write;
 
@@ -81,7 +82,7 @@ impl<S: Side> Mutex<S> {
     /// Waits its turn; the side is closed.
     #[inline(never)]
     fn lock_slowly<K: Kernel>(&self, caller: &Caller<'_, K>, wait: Wait, until_ns: u64) -> Res<()> {
-        wait.object.set(core::ptr::from_ref(self) as usize);
+        wait.set_object(ptr::from_ref(self) as usize);
         let node = Node::new(&wait, 0, caller.identity());
         // SAFETY: taken out before this returns: by who unlocks, or below.
         unsafe { self.waiters.push(&node) };
@@ -108,6 +109,16 @@ impl<S: Side> Mutex<S> {
 
     /// EPERM: it is not the caller's.
     pub fn unlock<K: Kernel>(&self, caller: &Caller<'_, K>) -> Res<()> {
+        self.unlock_to_wait(caller, ptr::null()).map(|_| ())
+    }
+
+    /// As `unlock`, by one that may be among those who wait already, by `own`. True: it was the
+    /// next, and still has it.
+    pub(super) fn unlock_to_wait<K: Kernel>(
+        &self,
+        caller: &Caller<'_, K>,
+        own: *const Wait,
+    ) -> Res<bool> {
         self.side.close(caller.mailbox())?;
         if self.owner() != caller.identity() {
             self.side.open();
@@ -116,10 +127,12 @@ impl<S: Side> Mutex<S> {
         let next = self.waiters.claim();
         self.set_owner(next.map_or(0, |node| identity(node.wait(), node)));
         self.side.open();
-        if let Some(node) = next {
+        let Some(node) = next else { return Ok(false) };
+        let kept = ptr::eq(node.wait(), own);
+        if !kept {
             node.wait().wake::<K>();
         }
-        Ok(())
+        Ok(kept)
     }
 
     /// EPERM unless it is the caller's.
@@ -158,7 +171,7 @@ impl<S: Side> Mutex<S> {
     ) -> Res<()> {
         self.side.close(here)?;
         let wait = node.wait();
-        wait.object.set(core::ptr::from_ref(self) as usize);
+        wait.set_object(ptr::from_ref(self) as usize);
         if self.owner() == 0 {
             self.set_owner(identity(wait, node));
             woken.add(wait);
@@ -181,8 +194,8 @@ impl<S: Side> Mutex<S> {
         let mut chain = [me; CHAIN_MAX];
         let mut owner = self.owner();
         for n in 1..CHAIN_MAX {
-            if owner & 1 != 0 {
-                return false; // A thread.
+            if owner == 0 || owner & 1 != 0 {
+                return false; // Another thread is just giving it to somebody; or it is a thread's.
             }
             // SAFETY: the identity of a task, and their headers are never unmapped.
             let task = unsafe { TaskRef::from_head(owner as *const _) };
@@ -191,11 +204,11 @@ impl<S: Side> Mutex<S> {
                 return true;
             }
             chain[n] = task;
-            let waits = ex.waits_here(task).filter(|wait| is_mutex(wait.object.get()));
+            let waits = ex.waits_here(task).filter(|wait| is_mutex(wait.object()));
             let Some(wait) = waits else { return false };
             // SAFETY: the object of a wait of a task of ours that is suspended: a mutex,
             // as it is even. Its owner is read as a number.
-            let other = unsafe { &*(wait.object.get() as *const Self) };
+            let other = unsafe { &*(wait.object() as *const Self) };
             owner = other.owner();
         }
         false

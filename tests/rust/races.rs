@@ -4,8 +4,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+use core::mem::zeroed;
 use monad_async::api::Handle;
 use monad_async::error::{Errno, RawResult};
+use monad_async::executor::grant::Caller;
+use monad_async::sync::condition::Condition;
+use monad_async::sync::mutex::Mutex;
+use monad_async::sync::Shared as AnyThread;
 use monad_async::task::header::TaskRef;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc;
@@ -115,4 +120,60 @@ fn launch_cancel_and_join_cross() {
     assert_eq!(ran.load(Relaxed) + canceled, ROUNDS);
     println!("{ROUNDS} launches, {canceled} cancelled before they began, {joins} joins");
     destroy_task(t);
+}
+
+/// Who notifies without the mutex may do so after its waiter has come into the queue and before that
+/// unlocks: then the mutex is the waiter's again at once, which goes on as if it had waited.
+#[test]
+fn a_notification_meets_its_waiter_before_it_unlocks() {
+    const WAITS: u64 = 20_000;
+    // SAFETY: zeros are a mutex that is free, and a condition that nobody waits for.
+    let objects: (Box<Mutex<AnyThread>>, Box<Condition<AnyThread>>) =
+        unsafe { (Box::new(zeroed()), Box::new(zeroed())) };
+    let (mutex, condition) = (Shared(&raw const *objects.0), Shared(&raw const *objects.1));
+    let stop = Arc::new(AtomicBool::new(false));
+    let until = stop.clone();
+    let notifier = thread::spawn(move || {
+        // SAFETY: they outlive the thread.
+        let condition = unsafe { &*condition.get() };
+        let mut notified = 0_u64;
+        while !until.load(Relaxed) {
+            condition.notify::<Real>(None, 1).unwrap();
+            notified += 1;
+            for _ in 0..notified % 64 {
+                std::hint::spin_loop(); // The waiter wants the condition's latch as well.
+            }
+        }
+    });
+    let ex = executor(0);
+    let (waiter, other) = (new_task(), new_task());
+    let done = stop.clone();
+    set_body(waiter, move |me| {
+        // SAFETY: they outlive the task.
+        let (mutex, condition) = unsafe { (&*mutex.get(), &*condition.get()) };
+        let caller = Caller::<Real>::task(ex.executor(), me);
+        for _ in 0..WAITS {
+            mutex.lock(&caller, u64::MAX).unwrap();
+            condition.wait(&caller, mutex, u64::MAX).unwrap();
+            assert_eq!(mutex.try_lock(&caller), Err(Errno(libc::EBUSY)));
+            mutex.unlock(&caller).unwrap();
+        }
+        done.store(true, Relaxed);
+        RawResult::success(0)
+    });
+    let done = stop.clone();
+    set_body(other, move |me| {
+        while !done.load(Relaxed) {
+            Handle::<Real>::sleep(me, 0); // The executor does not fall asleep.
+        }
+        RawResult::success(0)
+    });
+    for t in [waiter, other] {
+        ex.attach(t).unwrap();
+    }
+    while ex.has_work() {
+        ex.run(usize::MAX, None).unwrap();
+    }
+    notifier.join().unwrap();
+    destroy(ex, [waiter, other]);
 }
