@@ -6,6 +6,10 @@
 #include <mutex>
 #include <thread>
 
+#include <sched.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 namespace {
 
 // A thread that owns an executor and runs it until told to stop.
@@ -251,6 +255,71 @@ TEST(Threads, exceptions_of_many_threads_at_once)
         wait_for(t);
         EXPECT_TRUE(t.get());
     }
+}
+
+// The calling thread, on the first processor that it may have.
+void on_one_processor()
+{
+    cpu_set_t all;
+    ASSERT_EQ(sched_getaffinity(0, sizeof all, &all), 0);
+    int first = 0;
+    while (!CPU_ISSET(first, &all)) {
+        ++first;
+    }
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(first, &one);
+    ASSERT_EQ(sched_setaffinity(0, sizeof one, &one), 0);
+}
+
+TEST(Threads, a_lock_is_had_whose_holder_waits_for_this_processor)
+{
+    int word = 0;
+    std::atomic<bool> held{false}, wanted{false};
+    unsigned attempts = 0;
+    bool real_time = false;
+    std::thread low([&] {
+        on_one_processor();
+        ma::detail::spin_lock(word);
+        held.store(true);
+        while (!wanted.load()) {
+            std::this_thread::yield();
+        }
+        ma::detail::spin_unlock(word);
+    });
+    std::thread high([&] {
+        on_one_processor();
+        while (!held.load()) {
+            std::this_thread::yield();
+        }
+        sched_param parameter = {};
+        parameter.sched_priority = 1;
+        real_time = sched_setscheduler(0, SCHED_FIFO, &parameter) == 0;
+        wanted.store(true);
+        while (!ma::detail::try_spin(word, attempts)) {
+        }
+    });
+    low.join();
+    high.join();
+    if (!real_time) {
+        GTEST_SKIP() << "no real-time priority";
+    }
+    EXPECT_LT(attempts, 1000U); // One that only spins does so until the kernel stops it.
+}
+
+TEST(Threads, a_lock_that_a_fork_has_left_closed_is_not_waited_for)
+{
+    ma::executor ex(ma::executor_options::compute_only());
+    auto &block = *ex.block();
+    ma::detail::spin_lock(block.elsewhere_lock); // As by another thread, which the child lacks.
+    pid_t const child = fork();
+    if (child == 0) {
+        _exit(ma::detail::lock_elsewhere(block) ? 1 : 0);
+    }
+    ma::detail::spin_unlock(block.elsewhere_lock);
+    int status = -1;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    EXPECT_EQ(status, 0);
 }
 
 } // namespace

@@ -17,6 +17,7 @@
 #include "die.hpp"
 #include "executor_block.hpp"
 #include "launch.hpp"
+#include "spin_lock.hpp"
 #include "task_state.hpp"
 
 #include <cerrno>
@@ -27,7 +28,6 @@
 #include <new>
 #include <system_error>
 #include <type_traits>
-#include <thread>
 #include <utility>
 
 namespace monad::async {
@@ -47,20 +47,19 @@ struct spawned : task_state {
     alignas(std::max_align_t) unsigned char future_room[192];
 };
 
-inline void lock_elsewhere(executor_block &block) noexcept
+// False: this is the child of a fork, and a thread that it does not have holds it for ever.
+inline bool lock_elsewhere(executor_block &block) noexcept
 {
-    auto &lock = block.elsewhere_lock;
-    for (unsigned i = 0; __atomic_exchange_n(&lock, 1, __ATOMIC_ACQUIRE) != 0; ++i) {
-        if (i > 100) {
-            std::this_thread::yield(); // Who holds it may wait for this processor.
+    unsigned attempts = 0;
+    while (!try_spin(block.elsewhere_lock, attempts)) {
+        if (attempts > spins_before_sleep && !block.is_of_this_process()) {
+            return false;
         }
     }
+    return true;
 }
 
-inline void unlock_elsewhere(executor_block &block) noexcept
-{
-    __atomic_store_n(&block.elsewhere_lock, 0, __ATOMIC_RELEASE);
-}
+inline void unlock_elsewhere(executor_block &block) noexcept { spin_unlock(block.elsewhere_lock); }
 
 // The calling thread owns the executor, which is there. False where the C API made it.
 inline bool is_here(executor_block const &block) noexcept
@@ -71,7 +70,9 @@ inline bool is_here(executor_block const &block) noexcept
 // The block's own end.
 inline void drop_spawned(executor_block &block) noexcept
 {
-    lock_elsewhere(block);
+    if (!lock_elsewhere(block)) {
+        return;
+    }
     spawned *lists[] = {
         std::exchange(block.warm, nullptr), std::exchange(block.elsewhere, nullptr)};
     unlock_elsewhere(block);
@@ -122,7 +123,9 @@ make_spawned(executor_block &block, bool here, int &error) noexcept
 
 inline spawned *take_from_elsewhere(executor_block &block) noexcept
 {
-    lock_elsewhere(block);
+    if (!lock_elsewhere(block)) {
+        return nullptr;
+    }
     auto *const s = block.elsewhere;
     if (s != nullptr) {
         block.elsewhere = s->next;
@@ -169,10 +172,11 @@ inline void keep_spawned(spawned &s, bool here) noexcept
         block.warm = &s;
     } else {
         s.is_from_elsewhere = true;
-        lock_elsewhere(block);
-        s.next = block.elsewhere;
-        block.elsewhere = &s;
-        unlock_elsewhere(block);
+        if (lock_elsewhere(block)) { // Else it is left to lie.
+            s.next = block.elsewhere;
+            block.elsewhere = &s;
+            unlock_elsewhere(block);
+        }
     }
     if (!holds_block) {
         return;

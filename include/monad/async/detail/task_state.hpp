@@ -35,6 +35,7 @@
 #include "../error.hpp"
 #include "../task.h"
 #include "executor_block.hpp"
+#include "spin_lock.hpp"
 #include "tsan.hpp"
 
 #include <algorithm>
@@ -75,7 +76,7 @@ struct task_state {
     // may touch the state, under the lock; read by others under the lock.
     std::exception_ptr thrown;
     std::int32_t throws = 0;
-    mutable std::int32_t thrown_lock = 0;
+    mutable int thrown_lock = 0;
     // Under the lock too: somebody asked for it, or it is a cancelled task's way to leave.
     mutable bool asked = false;
     // The body of the last attach has begun. Atomic.
@@ -277,14 +278,9 @@ private:
         return what;
     }
 
-    // Held for a few instructions.
-    void lock_thrown() const noexcept
-    {
-        while (__atomic_exchange_n(&thrown_lock, 1, __ATOMIC_ACQUIRE) != 0) {
-        }
-    }
+    void lock_thrown() const noexcept { spin_lock(thrown_lock); }
 
-    void unlock_thrown() const noexcept { __atomic_store_n(&thrown_lock, 0, __ATOMIC_RELEASE); }
+    void unlock_thrown() const noexcept { spin_unlock(thrown_lock); }
 
     [[gnu::cold, gnu::noinline]] bool grow(std::size_t bytes, std::size_t alignment) noexcept
     {
