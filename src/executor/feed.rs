@@ -38,6 +38,13 @@ impl<K: Kernel> Executor<K> {
         core::ptr::eq(self.fed_by.get(), queue)
     }
 
+    /// OWNER'S THREAD. A task waits in the queue that feeds it.
+    pub(super) fn is_fed(&self) -> bool {
+        // SAFETY: null, or a queue, and they are never freed.
+        let queue = unsafe { self.fed_by.get().as_ref() };
+        queue.is_some_and(|queue| queue.level() != NO_LEVEL)
+    }
+
     fn fed_pass(&self, begun: u64, seat: &Seat) -> (u64, Res<()>) {
         let (mut now, collected) = self.collect(begun);
         self.tell_ended(seat);

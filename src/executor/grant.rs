@@ -240,6 +240,11 @@ impl<'a, K: Kernel> Caller<'a, K> {
         Some((self.ex?, self.task?))
     }
 
+    /// Nothing else is ready on this thread, as far as it knows.
+    pub fn has_nothing_else(&self) -> bool {
+        self.ex.is_none_or(|ex| ex.ready.is_empty() && !ex.is_fed())
+    }
+
     /// Of the boot-time clock.
     pub fn now_ns(&self) -> u64 {
         self.ex.map_or_else(clock::boot_ns, |ex| ex.reactor.kernel.now_boot_ns())

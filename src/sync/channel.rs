@@ -4,38 +4,53 @@
 //! 1. A receiver waits only while nothing is inside and no sender waits; a sender only while it is
 //!    full. So an element is moved straight from one waiter to the other, or into and out of the
 //!    ring.
-//! 2. Elements are moved under the side, by `relocate`, once for each move: they have one owner at
+//! 2. Elements are moved behind a side, by `relocate`, once for each move: they have one owner at
 //!    a time. One that a sender was not relieved of stays with the sender.
 //! 3. Closed: what is inside is still given; nobody waits.
+//! 4. A shared channel with a capacity has two ends (`task::end`), behind a latch each. All of it is
+//!    behind both, the senders' closed first. While nobody waits and it is open, who sends or
+//!    receives closes the latch of its own end alone: so two threads do not take a line from each
+//!    other for each element.
+//! 5. Who would wait for another thread looks again for some microseconds first, if its executor
+//!    has nothing else to run: that is less than a sleep and a wake-up. Where it was of no use, it
+//!    is left out the next times.
 
 use core::cell::Cell;
 use core::ffi::c_void;
 use core::ptr;
 
-use super::side::Side;
+use super::side::{close_latch, Side};
+use super::spin::Spin;
 use super::waiters::{Node, Waiters, Woken};
 use crate::error::{Errno, Res};
 use crate::executor::grant::Caller;
 use crate::executor::mailbox::Mailbox;
+use crate::task::end::{self, End};
+use crate::task::latch::Latch;
 use crate::uring::kernel::Kernel;
 
 /// Moves an element, and ends the one it was.
 pub type Relocate = unsafe extern "C" fn(*mut c_void, *mut c_void, usize);
 
+/// What senders write, what receivers write, and between them what is written seldom, are lines
+/// apart from each other.
 #[repr(C)]
 pub struct Channel<S: Side> {
-    pub(super) side: S,
+    /// The senders'; of a local channel, and of one without a capacity, everybody's.
+    side: S,
+    sending: End,
+    senders: Waiters,
     storage: Cell<*mut u8>,
     capacity: Cell<usize>,
     element_bytes: Cell<usize>,
-    /// Of the oldest element.
-    first: Cell<usize>,
-    count: Cell<usize>,
     relocate: Cell<Option<Relocate>>,
-    is_closed: Cell<bool>,
-    senders: Waiters,
     receivers: Waiters,
-    _reserved: [u64; 4],
+    /// The receivers' (rule 4).
+    latch: Latch,
+    is_closed: Cell<bool>,
+    /// Of senders and of receivers (rule 5).
+    spins: [Spin; 2],
+    receiving: End,
 }
 
 // As in channel.h.
@@ -76,7 +91,8 @@ impl<S: Side> Channel<S> {
             return Err(Errno(libc::EINVAL));
         }
         self.storage.set(storage);
-        self.capacity.set(capacity);
+        // Of elements that are nothing as many may be inside as can be counted.
+        self.capacity.set(capacity.min(isize::MAX as usize));
         self.element_bytes.set(element_bytes);
         Ok(())
     }
@@ -101,16 +117,112 @@ impl<S: Side> Channel<S> {
         }
     }
 
-    /// The place of the `n`th element from the oldest; `n` is at most the capacity.
-    fn place(&self, n: usize) -> *mut u8 {
-        let (first, capacity) = (self.first.get(), self.capacity.get());
-        // Without overflow, and without a division.
-        let at = if n < capacity - first { first + n } else { n - (capacity - first) };
-        // SAFETY: within the storage.
-        unsafe { self.storage.get().add(at * self.element_bytes.get()) }
+    /// Rule 4.
+    #[inline(always)]
+    fn has_two_ends(&self) -> bool {
+        !S::IS_LOCAL && self.capacity.get() != 0
     }
 
-    /// Under the side.
+    /// All of it is the caller's. `here`, EPERM: as `Side::close`.
+    #[inline(always)]
+    pub fn close_all(&self, here: Option<&'static Mailbox>) -> Res<()> {
+        self.side.close(here)?;
+        if self.has_two_ends() {
+            close_latch(&self.latch);
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    pub fn open_all(&self) {
+        if self.has_two_ends() {
+            let nobody_waits = self.senders.is_empty() && self.receivers.is_empty();
+            let alone = nobody_waits && !self.is_closed.get();
+            self.sending.set_alone(alone);
+            self.receiving.set_alone(alone);
+            self.latch.open();
+        }
+        self.side.open();
+    }
+
+    /// The place that is next at an end.
+    #[inline(always)]
+    fn place(&self, end: &End) -> *mut u8 {
+        let slot = end.slot(self.capacity.get());
+        // SAFETY: within the storage.
+        unsafe { self.storage.get().add(slot * self.element_bytes.get()) }
+    }
+
+    #[inline(always)]
+    fn has_room(&self) -> bool {
+        self.sending.has_room(&self.receiving, self.capacity.get())
+    }
+
+    #[inline(always)]
+    fn has_some(&self) -> bool {
+        self.receiving.has_some(&self.sending)
+    }
+
+    /// Behind the senders' latch, with room.
+    ///
+    /// # Safety
+    /// `element` is one.
+    #[inline(always)]
+    unsafe fn put(&self, element: *mut u8) {
+        // SAFETY: the caller's; a free place, rule 2.
+        unsafe { self.relocate(self.place(&self.sending), element) };
+        self.sending.advance(self.capacity.get());
+    }
+
+    /// Behind the receivers' latch, with something inside.
+    ///
+    /// # Safety
+    /// `element` is memory for one.
+    #[inline(always)]
+    unsafe fn take(&self, element: *mut u8) {
+        // SAFETY: the caller's; the oldest element, rule 2.
+        unsafe { self.relocate(element, self.place(&self.receiving)) };
+        self.receiving.advance(self.capacity.get());
+    }
+
+    /// By the latch of one end (rule 4). False: not so, and nothing has happened.
+    ///
+    /// # Safety
+    /// As `attempt`.
+    #[inline(always)]
+    unsafe fn transfer_at_end(&self, direction: Direction, element: *mut u8) -> bool {
+        let end = match direction {
+            Send => &self.sending,
+            Receive => &self.receiving,
+        };
+        if S::IS_LOCAL || !end.is_alone() {
+            return false;
+        }
+        match direction {
+            Send => {
+                let _ = self.side.close(None); // Shared.
+                let done = end.is_alone() && self.has_room();
+                if done {
+                    // SAFETY: the caller's.
+                    unsafe { self.put(element) };
+                }
+                self.side.open();
+                done
+            }
+            Receive => {
+                close_latch(&self.latch);
+                let done = end.is_alone() && self.has_some();
+                if done {
+                    // SAFETY: the caller's.
+                    unsafe { self.take(element) };
+                }
+                self.latch.open();
+                done
+            }
+        }
+    }
+
+    /// Behind all sides.
     ///
     /// # Safety
     /// `element` is an element to be sent, or memory for one.
@@ -136,28 +248,24 @@ impl<S: Side> Channel<S> {
         if self.is_closed.get() {
             return Attempt::Closed;
         }
-        let receiver = self.receivers.claim();
-        let to = match receiver {
-            Some(node) => node.data.get() as *mut u8,
-            None if self.count.get() < self.capacity.get() => {
-                let place = self.place(self.count.get());
-                self.count.set(self.count.get() + 1);
-                place
-            }
-            None => return Attempt::WouldWait,
-        };
-        // SAFETY: the caller's; a place that waits for an element, rule 2.
-        unsafe { self.relocate(to, element) };
-        if let Some(node) = receiver {
-            woken.add(node.wait());
+        if let Some(receiver) = self.receivers.claim() {
+            // SAFETY: the caller's; a place that waits for an element, rule 2.
+            unsafe { self.relocate(receiver.data.get() as *mut u8, element) };
+            woken.add(receiver.wait());
+            return Attempt::Done;
         }
+        if !self.has_room() {
+            return Attempt::WouldWait;
+        }
+        // SAFETY: the caller's.
+        unsafe { self.put(element) };
         Attempt::Done
     }
 
     /// # Safety
     /// As `attempt`.
     unsafe fn receive_now(&self, element: *mut u8, woken: &mut Woken) -> Attempt {
-        if self.count.get() == 0 {
+        if !self.has_some() {
             let Some(sender) = self.senders.claim() else {
                 return if self.is_closed.get() { Attempt::Closed } else { Attempt::WouldWait };
             };
@@ -166,29 +274,27 @@ impl<S: Side> Channel<S> {
             woken.add(sender.wait());
             return Attempt::Done;
         }
-        // SAFETY: the caller's; the oldest element.
-        unsafe { self.relocate(element, self.place(0)) };
-        let next = self.first.get() + 1;
-        self.first.set(if next == self.capacity.get() { 0 } else { next });
-        self.count.set(self.count.get() - 1);
+        // SAFETY: the caller's.
+        unsafe { self.take(element) };
         if let Some(sender) = self.senders.claim() {
-            // SAFETY: the element of a sender that waits; the place behind the youngest, free since
-            // now.
-            unsafe { self.relocate(self.place(self.count.get()), sender.data.get() as *mut u8) };
-            self.count.set(self.count.get() + 1);
+            // There is; but the end is to know it.
+            let has_room = self.has_room();
+            debug_assert!(has_room);
+            // SAFETY: the element of a sender that waits; the place is free since now.
+            unsafe { self.put(sender.data.get() as *mut u8) };
             woken.add(sender.wait());
         }
         Attempt::Done
     }
 
     /// # Safety
-    /// Under the side; `node` stays until it was taken out.
+    /// Behind all sides; `node` stays until it was taken out.
     pub unsafe fn enqueue(&self, direction: Direction, node: &Node) {
         // SAFETY: the caller's.
         unsafe { self.waiters(direction).push(node) };
     }
 
-    /// Under the side. Takes a node out, if it is still in there.
+    /// Behind all sides. Takes a node out, if it is still in there.
     pub fn dequeue(&self, direction: Direction, node: &Node) {
         self.waiters(direction).remove(node);
     }
@@ -198,6 +304,28 @@ impl<S: Side> Channel<S> {
             Send => &self.senders,
             Receive => &self.receivers,
         }
+    }
+
+    /// By all sides. Where it would wait they stay closed.
+    ///
+    /// # Safety
+    /// As `attempt`.
+    #[inline(always)]
+    unsafe fn attempt_closed<K: Kernel>(
+        &self,
+        here: Option<&'static Mailbox>,
+        direction: Direction,
+        element: *mut u8,
+    ) -> Res<Attempt> {
+        self.close_all(here)?;
+        let mut woken = Woken::none();
+        // SAFETY: the caller's.
+        let attempt = unsafe { self.attempt(direction, element, &mut woken) };
+        if attempt != Attempt::WouldWait {
+            self.open_all();
+            woken.wake::<K>();
+        }
+        Ok(attempt)
     }
 
     /// SUSPENDS. EPIPE: closed.
@@ -212,13 +340,49 @@ impl<S: Side> Channel<S> {
         until_ns: u64,
     ) -> Res<()> {
         caller.start()?;
-        self.side.close(caller.mailbox())?;
-        let mut woken = Woken::none();
         // SAFETY: the caller's.
-        let attempt = unsafe { self.attempt(direction, element, &mut woken) };
+        if unsafe { self.transfer_at_end(direction, element) } {
+            return Ok(());
+        }
+        // SAFETY: the caller's.
+        let attempt = unsafe { self.attempt_closed::<K>(caller.mailbox(), direction, element) }?;
         if attempt != Attempt::WouldWait {
-            self.side.open();
-            woken.wake::<K>();
+            return attempt.result();
+        }
+        if self.has_two_ends() {
+            self.open_all();
+            // SAFETY: the caller's.
+            return unsafe { self.transfer_late(caller, direction, element, until_ns) };
+        }
+        // SAFETY: the caller's.
+        unsafe { self.transfer_slowly(caller, direction, element, until_ns) }
+    }
+
+    /// As `transfer`, once it would have had to wait: rule 5.
+    ///
+    /// # Safety
+    /// As `attempt`.
+    #[inline(never)]
+    unsafe fn transfer_late<K: Kernel>(
+        &self,
+        caller: &Caller<'_, K>,
+        direction: Direction,
+        element: *mut u8,
+        until_ns: u64,
+    ) -> Res<()> {
+        let spin = &self.spins[direction as usize];
+        if caller.has_nothing_else() && spin.is_due() {
+            let capacity = self.capacity.get();
+            let blocked_at = if direction == Send { capacity } else { 0 };
+            let moved = || end::count(&self.sending, &self.receiving, capacity) != blocked_at;
+            // SAFETY: the caller's.
+            if spin.until(moved) && unsafe { self.transfer_at_end(direction, element) } {
+                return Ok(());
+            }
+        }
+        // SAFETY: the caller's.
+        let attempt = unsafe { self.attempt_closed::<K>(None, direction, element) }?;
+        if attempt != Attempt::WouldWait {
             return attempt.result();
         }
         // SAFETY: the caller's.
@@ -226,7 +390,7 @@ impl<S: Side> Channel<S> {
     }
 
     /// # Safety
-    /// As `attempt`; the side is closed.
+    /// As `attempt`; the sides are closed.
     #[inline(never)]
     unsafe fn transfer_slowly<K: Kernel>(
         &self,
@@ -239,12 +403,12 @@ impl<S: Side> Channel<S> {
         let node = Node::new(&wait, 0, element as usize);
         // SAFETY: taken out before this returns: by who claims it, or below.
         unsafe { self.enqueue(direction, &node) };
-        self.side.open();
+        self.open_all();
         let granted = caller.until_granted(&wait, until_ns);
         if granted.is_err() {
-            self.side.close(caller.mailbox())?;
+            self.close_all(caller.mailbox())?;
             self.dequeue(direction, &node);
-            self.side.open();
+            self.open_all();
         }
         granted.and_then(|()| if node.is_refused.get() { Err(EPIPE) } else { Ok(()) })
     }
@@ -259,19 +423,22 @@ impl<S: Side> Channel<S> {
         direction: Direction,
         element: *mut u8,
     ) -> Res<()> {
-        self.side.close(here)?;
-        let mut woken = Woken::none();
         // SAFETY: the caller's.
-        let attempt = unsafe { self.attempt(direction, element, &mut woken) };
-        self.side.open();
-        woken.wake::<K>();
+        if unsafe { self.transfer_at_end(direction, element) } {
+            return Ok(());
+        }
+        // SAFETY: the caller's.
+        let attempt = unsafe { self.attempt_closed::<K>(here, direction, element) }?;
+        if attempt == Attempt::WouldWait {
+            self.open_all();
+        }
         attempt.result()
     }
 
     /// Whether it was open.
     pub fn close<K: Kernel>(&self, here: Option<&'static Mailbox>) -> Res<bool> {
         let mut woken = Woken::none();
-        self.side.close(here)?;
+        self.close_all(here)?;
         let was_open = !self.is_closed.replace(true);
         for waiters in [&self.receivers, &self.senders] {
             while let Some(node) = waiters.claim() {
@@ -279,16 +446,16 @@ impl<S: Side> Channel<S> {
                 woken.add(node.wait());
             }
         }
-        self.side.open();
+        self.open_all();
         woken.wake::<K>();
         Ok(was_open)
     }
 
     /// How many elements are inside.
     pub fn count(&self, here: Option<&'static Mailbox>) -> Res<usize> {
-        self.side.close(here)?;
-        let count = self.count.get();
-        self.side.open();
+        self.close_all(here)?;
+        let count = end::count(&self.sending, &self.receiving, self.capacity.get());
+        self.open_all();
         Ok(count)
     }
 }

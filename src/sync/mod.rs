@@ -29,6 +29,7 @@ pub mod rw_lock;
 pub mod select;
 pub mod semaphore;
 pub mod side;
+mod spin;
 pub mod wait_group;
 pub mod waiters;
 

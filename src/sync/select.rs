@@ -189,11 +189,11 @@ impl<'a> Closed<'a> {
         for case in cases {
             // SAFETY: what its kind says, by the caller's word.
             if let What::Local(channel, _) = unsafe { case.what() }? {
-                channel.side.close(caller.mailbox())?;
+                channel.close_all(caller.mailbox())?;
             }
         }
         let this = Self { cases, order: Order::by(cases, shared_address) };
-        this.each_shared(|channel| channel.side.close(None))?;
+        this.each_shared(|channel| channel.close_all(None))?;
         Ok(this)
     }
 
@@ -216,7 +216,7 @@ impl<'a> Closed<'a> {
 impl Drop for Closed<'_> {
     fn drop(&mut self) {
         let _ = self.each_shared(|channel| {
-            channel.side.open();
+            channel.open_all();
             Ok(())
         });
     }
@@ -461,8 +461,8 @@ fn take_out<S: Side, K: Kernel>(
     way: Direction,
     node: &Node,
 ) -> Res<()> {
-    channel.side.close(caller.mailbox())?;
+    channel.close_all(caller.mailbox())?;
     channel.dequeue(way, node);
-    channel.side.open();
+    channel.open_all();
     Ok(())
 }

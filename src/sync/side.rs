@@ -30,9 +30,7 @@ impl Side for Shared {
 
     #[inline(always)]
     fn close(&self, _: Option<&'static Mailbox>) -> Res<()> {
-        if !self.0.try_close() {
-            self.close_slowly();
-        }
+        close_latch(&self.0);
         Ok(())
     }
 
@@ -47,23 +45,30 @@ impl Shared {
     pub fn open_one() -> Self {
         Self(Latch::new())
     }
+}
 
-    /// Another thread holds it, for some instructions, unless it was interrupted there.
-    #[cold]
-    #[inline(never)]
-    fn close_slowly(&self) {
-        /// About as long as the longest that is done under a latch.
-        const SPINS: u32 = 200;
-        let mut backoff = Backoff::new();
-        loop {
-            for _ in 0..SPINS {
-                if !self.0.is_closed() && self.0.try_close() {
-                    return;
-                }
-                spin_loop();
+#[inline(always)]
+pub fn close_latch(latch: &Latch) {
+    if !latch.try_close() {
+        close_slowly(latch);
+    }
+}
+
+/// Another thread holds it, for some instructions, unless it was interrupted there.
+#[cold]
+#[inline(never)]
+fn close_slowly(latch: &Latch) {
+    /// About as long as the longest that is done under a latch.
+    const SPINS: u32 = 200;
+    let mut backoff = Backoff::new();
+    loop {
+        for _ in 0..SPINS {
+            if !latch.is_closed() && latch.try_close() {
+                return;
             }
-            backoff.wait();
+            spin_loop();
         }
+        backoff.wait();
     }
 }
 

@@ -1,10 +1,11 @@
-//! The task: one pinned object with a stack of its own. `state`, `requests`, `permit`, `grant` and
-//! `latch` are what threads share of it and of its waits; loom builds those alone.
+//! The task: one pinned object with a stack of its own. `state`, `requests`, `permit`, `grant`,
+//! `latch` and `end` are what threads share of it and of its waits; loom builds those alone.
 
 #[cfg(not(loom))]
 pub mod annex;
 #[cfg(not(loom))]
 pub mod create;
+pub mod end;
 pub mod grant;
 #[cfg(not(loom))]
 pub mod header;

@@ -33,8 +33,8 @@
 MONAD_ASYNC_EXTERN_C_BEGIN
 
 /** Moves an element of `bytes` from one place to another: what it was at `from` has ended. Called
- *  for one element at a time, while others may have to wait for it: it must be short, must not
- *  suspend and must not throw. */
+ *  for one element that is sent and one that is received at a time, while others may have to wait
+ *  for it: it must be short, must not suspend and must not throw. */
 typedef void (*monad_async_relocate)(void *to, void *from, size_t bytes);
 
 /** A channel, for every thread. Its content is the library's. */

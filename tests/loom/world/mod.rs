@@ -8,6 +8,7 @@
 // Each model uses its part.
 #![allow(dead_code)]
 
+pub mod channel;
 pub mod grant;
 pub mod join;
 pub mod park;

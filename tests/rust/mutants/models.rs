@@ -10,6 +10,7 @@ const PERMIT: &str = "src/task/permit.rs";
 const QUEUED: &str = "src/task/queued.rs";
 const WAIT: &str = "src/task/grant.rs";
 const LATCH: &str = "src/task/latch.rs";
+const END: &str = "src/task/end.rs";
 const INBOX: &str = "src/intrusive/mpsc.rs";
 const WORLD: &str = "tests/loom/world/mod.rs";
 const JOIN: &str = "tests/loom/world/join.rs";
@@ -28,6 +29,18 @@ const fn of(
 /// One a line: the file, the bug, what is right, what is wrong, and the model.
 #[rustfmt::skip]
 pub const WEAKENED: &[(Mutant, &str)] = &[
+    of(END, "an element does not come with its position",
+        "self.at.store(if next == 2 * capacity { 0 } else { next }, Release);",
+        "self.at.store(if next == 2 * capacity { 0 } else { next }, Relaxed);",
+        "loom_channel an_element_crosses"),
+    of(END, "who looks at the other end does not acquire",
+        "self.at.load(Acquire)",
+        "self.at.load(Relaxed)",
+        "loom_channel an_element_crosses"),
+    of(END, "an end is used alone while somebody waits",
+        "if self.alone.load(Relaxed) != alone {",
+        "if alone {",
+        "loom_channel a_sender_is_kept_waiting"),
     of(STATE, "an exit does not publish",
         "self.run_state.store(EXITED, Release);",
         "self.run_state.store(EXITED, Relaxed);",

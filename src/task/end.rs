@@ -1,0 +1,127 @@
+//! One end of a bounded queue whose two ends are used at the same time, each behind a latch of its
+//! own: where it stands, and what it knows of the other. The loom models run this code.
+//!
+//! ```text
+//!   latch -- End (putting)   at --->  slot slot slot slot  <--- at   End (taking) -- latch
+//! ```
+//!
+//! 1. A position counts slots, and starts again after twice the capacity: so a full queue is told
+//!    from an empty one. Each end moves its own, with its latch closed, once the slot is written or
+//!    read; the other end learns of it by that.
+//! 2. As long as it knows of room, or of something to take, an end does not look at the other: its
+//!    line stays with the thread that uses it.
+//! 3. `alone` says that this end may be used behind its latch alone: nobody waits at either, and
+//!    the queue is open. It changes behind both latches, so who holds one of them may go by it.
+
+#[cfg(not(loom))]
+use core::cell::Cell;
+#[cfg(not(loom))]
+use core::sync::atomic::{
+    AtomicBool, AtomicUsize,
+    Ordering::{Acquire, Relaxed, Release},
+};
+#[cfg(loom)]
+use loom::cell::Cell;
+#[cfg(loom)]
+use loom::sync::atomic::{
+    AtomicBool, AtomicUsize,
+    Ordering::{Acquire, Relaxed, Release},
+};
+
+/// Zeros are the end of an empty queue, that takes both latches.
+#[repr(C)]
+pub struct End {
+    at: AtomicUsize,
+    /// Where the other end was when it was looked at last.
+    other: Cell<usize>,
+    alone: AtomicBool,
+}
+
+/// How many slots lie between the two positions.
+fn between(put: usize, taken: usize, capacity: usize) -> usize {
+    if put >= taken {
+        put - taken
+    } else {
+        2 * capacity - (taken - put)
+    }
+}
+
+/// The latch of this end is closed, and `capacity` is at most `isize::MAX` and never changes.
+impl End {
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        Self { at: AtomicUsize::new(0), other: Cell::new(0), alone: AtomicBool::new(false) }
+    }
+
+    /// Also without the latch: a hint then.
+    #[inline(always)]
+    pub fn is_alone(&self) -> bool {
+        // Relaxed: rule 3.
+        self.alone.load(Relaxed)
+    }
+
+    /// Both latches are closed.
+    #[inline(always)]
+    pub fn set_alone(&self, alone: bool) {
+        // Not written where it is so already: the line is the end's.
+        if self.alone.load(Relaxed) != alone {
+            self.alone.store(alone, Relaxed);
+        }
+    }
+
+    /// The slot that is next at this end.
+    #[inline(always)]
+    pub fn slot(&self, capacity: usize) -> usize {
+        let at = self.at.load(Relaxed);
+        if at < capacity {
+            at
+        } else {
+            at - capacity
+        }
+    }
+
+    /// The slot that is next is written, or read.
+    #[inline(always)]
+    pub fn advance(&self, capacity: usize) {
+        let next = self.at.load(Relaxed) + 1;
+        // Release: what was done with the slot, for the other end.
+        self.at.store(if next == 2 * capacity { 0 } else { next }, Release);
+    }
+
+    /// Of the end that puts: whether there is room for one more.
+    #[inline(always)]
+    pub fn has_room(&self, taking: &End, capacity: usize) -> bool {
+        let at = self.at.load(Relaxed);
+        if between(at, self.other.get(), capacity) < capacity {
+            return true;
+        }
+        self.other.set(taking.look());
+        between(at, self.other.get(), capacity) < capacity
+    }
+
+    /// Of the end that takes: whether there is something.
+    #[inline(always)]
+    pub fn has_some(&self, putting: &End) -> bool {
+        let at = self.at.load(Relaxed);
+        if self.other.get() != at {
+            return true;
+        }
+        self.other.set(putting.look());
+        self.other.get() != at
+    }
+
+    /// The other end, at any time.
+    #[inline(always)]
+    fn look(&self) -> usize {
+        // Acquire: rule 1.
+        self.at.load(Acquire)
+    }
+}
+
+/// ANY THREAD, with both latches closed, or for a hint: how many are inside.
+#[inline(always)]
+pub fn count(putting: &End, taking: &End, capacity: usize) -> usize {
+    // In this order: of a hint, the taking end is never ahead of the other.
+    let taken = taking.look();
+    between(putting.look(), taken, capacity)
+}
