@@ -7,8 +7,8 @@
 //! 2. Elements are moved behind a side, by `relocate`, once for each move: they have one owner at
 //!    a time. One that a sender was not relieved of stays with the sender.
 //! 3. Closed: what is inside is still given; nobody waits.
-//! 4. A shared channel with a capacity has two ends (`task::end`), behind a latch each. All of it is
-//!    behind both, the senders' closed first. While nobody waits and it is open, who sends or
+//! 4. A shared channel with a capacity has two ends (`task::end`), behind a latch each. All of it
+//!    is behind both, the senders' closed first. While nobody waits and it is open, who sends or
 //!    receives closes the latch of its own end alone: so two threads do not take a line from each
 //!    other for each element.
 //! 5. Who would wait for another thread looks again for some microseconds first, if its executor
