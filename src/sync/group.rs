@@ -184,7 +184,10 @@ impl<K: Kernel> Group<K> {
             let wait = caller.wait(true);
             self.waiter.set(Some(NonNull::from(&wait)));
             let waited = here.await_grant(task, &wait);
-            self.waiter.set(None);
+            // Another's by now, if this one was woken before that came.
+            if self.waiter.get() == Some(NonNull::from(&wait)) {
+                self.waiter.set(None);
+            }
             waited?;
         }
         let failed = self.has_failed.replace(false);

@@ -91,6 +91,10 @@ impl Case {
         }
     }
 
+    pub fn with_priority(self, priority: u8) -> Self {
+        Self { priority, ..self }
+    }
+
     pub fn result(&self) -> RawResult {
         self.result.get()
     }

@@ -23,6 +23,11 @@ const GROUP: &str = "src/sync/wait_group.rs";
 const CHANNEL: &str = "src/sync/channel.rs";
 const SELECT: &str = "src/sync/select.rs";
 const GRANT: &str = "src/executor/grant.rs";
+const TEAM: &str = "src/sync/group.rs";
+const HOOK: &str = "src/executor/exit.rs";
+const EXIT: &str = "src/executor/join.rs";
+const JOIN: &str = "src/executor/join_case.rs";
+const PARK: &str = "src/executor/park.rs";
 
 /// One a line: the file, the bug, what is right, what is wrong.
 #[rustfmt::skip]
@@ -59,4 +64,34 @@ pub const TOGETHER: &[Mutant] = &[
     of(GRANT, "a cancel takes back what was granted", "stopped != 0 && wait.cancel()", "stopped != 0"),
     of(GRANT, "a claimed wait is cancelled", "Self::wait_of(task).is_some_and(Wait::cancel)", "{ let _ = Self::wait_of(task).map(Wait::cancel); true }"),
     of(GRANT, "who was cancelled waits all the same", "task.has(mark::INTERRUPTED)", "false"),
+    of(TEAM, "a child that fails cancels nobody", "let _ = this.cancel();", ""),
+    of(TEAM, "a child that fails cancels others that are independent", "this.flags.get() & INDEPENDENT == 0", "true"),
+    of(TEAM, "the last error of a group is told", "result.error != 0 && !this.has_failed.replace(true)", "{ this.has_failed.set(true); result.error != 0 }"),
+    of(TEAM, "a child outlives its group", "self.count.get() != 0", "self.count.get() > 1"),
+    of(TEAM, "the end of a group is told too early", "this.count.get() == 0", "this.count.get() <= 1"),
+    of(TEAM, "the end of a group wakes nobody", "this.wake(now);", ""),
+    of(TEAM, "nobody is told of a child's exit", "unsafe { on_exit(task.as_head(), result) };", ""),
+    of(TEAM, "a group that was cancelled takes a child", "if self.is_cancelled.get() { return Err(Errno(libc::ECANCELED)); }", ""),
+    of(TEAM, "a group that was cancelled takes several", "return (0, Err(Errno(libc::ECANCELED)));", ""),
+    of(TEAM, "of several children one counts", "self.count.set(self.count.get() + spawned.0);", "self.count.set(self.count.get() + 1);"),
+    of(TEAM, "a cancel of a group leaves a child out", "0..self.count.get()", "1..self.count.get()"),
+    of(TEAM, "a child waits for its group", "ExitHook::of(task) == ptr::from_ref(self).cast()", "false"),
+    of(TEAM, "two wait for a group", "self.waiter.get().is_some()", "false"),
+    of(TEAM, "who goes on takes another's place as the waiter", "self.waiter.get() == Some(NonNull::from(&wait))", "true"),
+    of(TEAM, "an error of a group is told for ever", "self.has_failed.replace(false)", "self.has_failed.get()"),
+    of(TEAM, "a group that was waited for is cancelled still", "self.is_cancelled.set(false);", ""),
+    of(HOOK, "a run that never began is not told of", "task.mark(HAS_HOOK);", "task.mark(mark::HOOKED);"),
+    of(HOOK, "a hook is another run's, too", "task.unmark(mark::HOOKED);", ""),
+    of(HOOK, "a child that has exited stays in its group", "list.remove(task.annex().cast());", ""),
+    of(HOOK, "of several children the refused ones are passed over", "return (attached, Err(e));", "continue;"),
+    of(EXIT, "an exit is told and not published", "task.unmark(mark::JOINED); task.state().exited();", "task.unmark(mark::JOINED); if told.is_none() { task.state().exited(); }"),
+    of(EXIT, "of those who join one is woken", "self.woken_joins.append(joiners);", "if let Some(first) = joiners.pop_front() { let _ = unsafe { self.woken_joins.push_back(first) }; }"),
+    of(JOIN, "a select says that another case happened", "wait.claim_case(index)", "wait.claim_case(0)"),
+    of(JOIN, "a task that was joined wakes no select", "wait.wake::<K>();", ""),
+    of(SELECT, "a join that is over is waited for", "Executor::<K>::join_result(other, case.joined.get())", "None"),
+    of(SELECT, "a time-out of nothing is waited for", "(case.timeout_ns == 0).then_some(RawResult::success(0))", "None"),
+    of(SELECT, "the last time-out counts", "by_priority.iter().filter(|i| time(i).is_some()).min_by_key(time)", "by_priority.iter().filter(|i| time(i).is_some()).max_by_key(time)"),
+    of(SELECT, "the cases of a select go in order alone", "Some(case.priority)", "Some(0u8)"),
+    of(PARK, "a permit is taken and kept", "if task.park.take() { return 0; }", "if task.park.take() { let _ = task.park.unpark(); return 0; }"),
+    of(PARK, "an unpark wakes nobody", "self.make_ready(task, self.stamp());", ""),
 ];

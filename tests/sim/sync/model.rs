@@ -1,7 +1,9 @@
 //! What each step returns, by a model as simple as can be: queues are vectors of tasks, and the run
 //! queue one of each level.
 
+use crate::crossings::Crossings;
 use crate::program::*;
+use crate::team::{deadline, Team};
 use std::collections::VecDeque;
 
 /// Of a step: its value, or minus the errno.
@@ -10,17 +12,18 @@ pub type Out = i64;
 const fn err(errno: i32) -> Out {
     -(errno as Out)
 }
-const EPIPE: Out = err(libc::EPIPE);
-const EBUSY: Out = err(libc::EBUSY);
-const EAGAIN: Out = err(libc::EAGAIN);
+pub const EPIPE: Out = err(libc::EPIPE);
+pub const EBUSY: Out = err(libc::EBUSY);
+pub const EAGAIN: Out = err(libc::EAGAIN);
+pub const EIO: Out = err(libc::EIO);
 const EPERM: Out = err(libc::EPERM);
-const EDEADLK: Out = err(libc::EDEADLK);
-const EINVAL: Out = err(libc::EINVAL);
-const ECANCELED: Out = err(libc::ECANCELED);
-const ETIME: Out = err(libc::ETIME);
+pub const EDEADLK: Out = err(libc::EDEADLK);
+pub const EINVAL: Out = err(libc::EINVAL);
+pub const ECANCELED: Out = err(libc::ECANCELED);
+pub const ETIME: Out = err(libc::ETIME);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Queue {
+pub enum Queue {
     Mutex,
     Condition,
     Semaphore,
@@ -31,11 +34,12 @@ enum Queue {
     Readers,
     Writers,
     Group,
+    Joiners(usize),
 }
 
-struct Entry {
-    task: usize,
-    queue: Queue,
+pub struct Entry {
+    pub task: usize,
+    pub queue: Queue,
     /// Of a semaphore: how many. Of a sender: what.
     what: Out,
     /// Of a select: the case.
@@ -43,35 +47,60 @@ struct Entry {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum State {
+pub enum State {
     Ready,
     /// `armed`: neither granted nor ended by a cancel.
     Waits {
         armed: bool,
     },
     Sleeps,
+    /// Or never attached, if there is no result.
     Done,
 }
 
-struct Task {
-    at: usize,
-    state: State,
-    canceled: bool,
+#[derive(Clone)]
+pub struct Task {
+    pub at: usize,
+    pub state: State,
+    pub canceled: bool,
     /// What the wait that is over gives; None: it was granted.
-    outcome: Option<Out>,
-    given: Out,
-    in_step: bool,
-    begun: bool,
+    pub outcome: Option<Out>,
+    pub given: Out,
+    pub in_step: bool,
+    pub begun: bool,
+    /// Of the last run.
+    pub result: Option<Out>,
+    pub in_team: bool,
+    pub permit: bool,
+}
+
+impl Task {
+    pub fn new(state: State) -> Self {
+        Self {
+            at: 0,
+            state,
+            canceled: false,
+            outcome: None,
+            given: 0,
+            in_step: false,
+            begun: false,
+            result: None,
+            in_team: false,
+            permit: false,
+        }
+    }
 }
 
 pub struct Model<'a> {
-    program: &'a Program,
-    tasks: Vec<Task>,
+    pub program: &'a Program,
+    pub tasks: Vec<Task>,
+    pub team: Team,
+    pub crossings: &'a mut Crossings,
     ready: [VecDeque<usize>; 3],
     timers: Vec<(u64, usize)>,
     now: u64,
     /// In order of arrival.
-    entries: Vec<Entry>,
+    pub entries: Vec<Entry>,
     owner: Option<usize>,
     permits: u64,
     inside: [VecDeque<Out>; 2],
@@ -84,24 +113,20 @@ pub struct Model<'a> {
     pub log: Vec<(usize, Out)>,
 }
 
+/// Somebody was told of the exit of a child, with its result.
+pub const TOLD: Out = 1_000_000;
 pub const CAPACITY: [usize; 2] = [0, 1];
 pub const PERMITS: u64 = 1;
-pub const PARTIES: u64 = 2;
+pub const PARTIES: u64 = 3;
 
 impl<'a> Model<'a> {
-    pub fn predict(program: &'a Program) -> Vec<(usize, Out)> {
-        let task = || Task {
-            at: 0,
-            state: State::Ready,
-            canceled: false,
-            outcome: None,
-            given: 0,
-            in_step: false,
-            begun: false,
-        };
+    pub fn predict(program: &'a Program, crossings: &'a mut Crossings) -> Vec<(usize, Out)> {
+        let first = |t| if t < program.tasks() { State::Ready } else { State::Done };
         let mut m = Model {
             program,
-            tasks: program.bodies.iter().map(|_| task()).collect(),
+            tasks: (0..program.bodies.len()).map(|t| Task::new(first(t))).collect(),
+            team: Team::default(),
+            crossings,
             ready: Default::default(),
             timers: Vec::new(),
             now: 0,
@@ -117,7 +142,7 @@ impl<'a> Model<'a> {
             left: 0,
             log: Vec::new(),
         };
-        for t in 0..m.tasks.len() {
+        for t in 0..program.tasks() {
             m.ready[program.bodies[t].level as usize].push_back(t);
         }
         m.run();
@@ -156,12 +181,13 @@ impl<'a> Model<'a> {
         self.program.bodies[t].level as usize
     }
 
-    fn make_ready(&mut self, t: usize) {
+    pub fn make_ready(&mut self, t: usize) {
         self.tasks[t].state = State::Ready;
         self.ready[self.level(t)].push_back(t);
     }
 
-    fn interrupt(&mut self, t: usize, why: Out) {
+    pub fn interrupt(&mut self, t: usize, why: Out) {
+        self.note_interruption(t, why == ETIME);
         match self.tasks[t].state {
             State::Waits { armed: true } => self.tasks[t].outcome = Some(why),
             State::Sleeps => self.tasks[t].outcome = Some(if why == ETIME { 0 } else { why }),
@@ -171,7 +197,7 @@ impl<'a> Model<'a> {
         self.make_ready(t);
     }
 
-    fn cancel(&mut self, t: usize) {
+    pub fn cancel(&mut self, t: usize) {
         if self.tasks[t].state == State::Done
             || std::mem::replace(&mut self.tasks[t].canceled, true)
         {
@@ -180,14 +206,15 @@ impl<'a> Model<'a> {
         if !self.tasks[t].begun {
             // Pending launch: never runs.
             self.ready.iter_mut().for_each(|q| q.retain(|&of| of != t));
-            self.tasks[t].state = State::Done;
+            self.exit(t, ECANCELED);
             return;
         }
         self.interrupt(t, ECANCELED);
     }
 
     /// Waiters of a queue whose wait is not over: by level, then in order.
-    fn first(&self, queue: Queue) -> Option<usize> {
+    fn first(&mut self, queue: Queue) -> Option<usize> {
+        self.note_passed(queue);
         let of = |i: &usize| {
             let e = &self.entries[*i];
             e.queue == queue && self.tasks[e.task].state == (State::Waits { armed: true })
@@ -203,14 +230,18 @@ impl<'a> Model<'a> {
         Some(entry)
     }
 
-    fn grant(&mut self, entry: &Entry, given: Out) {
-        let t = entry.task;
+    pub fn grant(&mut self, entry: &Entry, given: Out) {
+        self.wake(entry.task, given);
+    }
+
+    /// The wait of `t` is granted.
+    pub fn wake(&mut self, t: usize, given: Out) {
         self.tasks[t].given = given;
         self.timers.retain(|&(_, of)| of != t);
         self.make_ready(t);
     }
 
-    fn stand(&mut self, t: usize, queue: Queue, what: Out, case: Out) {
+    pub fn stand(&mut self, t: usize, queue: Queue, what: Out, case: Out) {
         self.entries.push(Entry { task: t, queue, what, case });
     }
 
@@ -222,7 +253,7 @@ impl<'a> Model<'a> {
                 if self.owner == Some(t) {
                     self.unlock(); // Those who were notified cannot be cancelled.
                 }
-                self.tasks[t].state = State::Done;
+                self.exit(t, if self.program.bodies[t].fails { EIO } else { 0 });
                 return;
             };
             let out = if std::mem::replace(&mut self.tasks[t].in_step, false) {
@@ -251,7 +282,18 @@ impl<'a> Model<'a> {
 
     /// After a wait.
     fn goes_on(&mut self, t: usize, step: Step) -> Out {
+        if let Step::Select(cases) = step {
+            self.note_ready_beside(t, &cases);
+        }
         let outcome = self.tasks[t].outcome.take();
+        match step {
+            Step::WaitTeam => return self.team_waited(t, outcome),
+            Step::Park if outcome.is_none() => {
+                self.tasks[t].permit = false;
+                return 0;
+            }
+            _ => {}
+        }
         if let Step::Yield | Step::Sleep(_) = step {
             return outcome.unwrap_or(0);
         }
@@ -261,6 +303,8 @@ impl<'a> Model<'a> {
         let stood = self.entries.iter().any(|e| e.task == t);
         self.entries.retain(|e| e.task != t);
         match step {
+            // Its own time-out.
+            Step::Select(cases) if e == ETIME => return of_case(deadline(&cases).1 as Out, 0),
             Step::Meet if !stood => return 0, // They had met.
             Step::Meet => self.met -= 1,
             Step::Acquire(_) => self.serve_semaphore(),
@@ -283,6 +327,10 @@ impl<'a> Model<'a> {
 
     /// None: it waits.
     fn begin(&mut self, t: usize, step: Step, timeout: Option<u64>) -> Option<Out> {
+        if let Some(refused) = self.refused(t, step) {
+            return Some(refused);
+        }
+        let timeout = if let Step::Select(cases) = step { deadline(&cases).0 } else { timeout };
         let waits = !matches!(
             step,
             Step::TryLock
@@ -302,12 +350,19 @@ impl<'a> Model<'a> {
                 | Step::GroupAdd
                 | Step::GroupDone
                 | Step::Cancel(_)
+                | Step::Spawn(_)
+                | Step::SpawnAll
+                | Step::CancelTeam
+                | Step::Unpark(_)
         );
         if step == Step::CondWait && self.owner != Some(t) {
             return Some(EPERM);
         }
         if waits && self.tasks[t].canceled {
             return Some(ECANCELED);
+        }
+        if timeout == Some(0) && matches!(step, Step::Join(_) | Step::Park) {
+            return Some(ETIME); // A scope that is over.
         }
         let now = self.at_once(t, step);
         if now.is_some() {
@@ -413,20 +468,24 @@ impl<'a> Model<'a> {
                 }
                 out => out,
             },
-            Step::Select(first) => {
-                let (s, r) = if first { (0, 1) } else { (1, 0) };
-                let value = value(t, self.tasks[t].at);
-                match (self.send(s, value), r) {
-                    (EAGAIN, _) => {}
-                    (out, _) => return Some(of_case(0, out)),
-                }
-                match self.recv(r) {
-                    EAGAIN => {}
-                    out => return Some(of_case(1, out)),
-                }
-                self.stand(t, Queue::Senders(s), value, SELECT);
-                self.stand(t, Queue::Receivers(r), 0, SELECT + 1);
+            Step::Select(cases) => return self.select_at_once(t, &cases),
+            Step::Spawn(child) => self.spawn(self.program.tasks() + child),
+            Step::SpawnAll => self.spawn_all(),
+            Step::CancelTeam => self.cancel_team(),
+            Step::WaitTeam if self.team.members.is_empty() => self.team_waited(t, None),
+            Step::WaitTeam => {
+                self.team.waiter = Some(t);
                 return None;
+            }
+            Step::Join(other) => return self.join_at_once(t, other),
+            Step::Park if self.tasks[t].permit => {
+                self.tasks[t].permit = false;
+                0
+            }
+            Step::Park => return None,
+            Step::Unpark(other) => {
+                self.unpark(other);
+                0
             }
             Step::Close(c) => {
                 let was_open = !std::mem::replace(&mut self.closed[c], true);
@@ -450,6 +509,7 @@ impl<'a> Model<'a> {
             Step::EventReset => std::mem::take(&mut self.event).into(),
             Step::Meet if self.met + 1 == PARTIES as usize => {
                 self.met = 0;
+                self.note_passed(Queue::Barrier);
                 while let Some(i) = self.first_standing(Queue::Barrier) {
                     let entry = self.entries.remove(i);
                     if self.tasks[entry.task].state == (State::Waits { armed: true }) {
@@ -506,6 +566,7 @@ impl<'a> Model<'a> {
     }
 
     fn unlock(&mut self) {
+        self.note_passed(Queue::Mutex);
         // Those who were notified are claimed already, so they are not armed.
         let of = |i: &usize| {
             let e = &self.entries[*i];
@@ -535,7 +596,7 @@ impl<'a> Model<'a> {
         }
     }
 
-    fn send(&mut self, c: usize, value: Out) -> Out {
+    pub fn send(&mut self, c: usize, value: Out) -> Out {
         if self.closed[c] {
             return EPIPE;
         }
@@ -550,7 +611,21 @@ impl<'a> Model<'a> {
         EAGAIN
     }
 
-    fn recv(&mut self, c: usize) -> Out {
+    pub fn could_send(&mut self, c: usize) -> bool {
+        let waited_for = self.armed(Queue::Receivers(c));
+        self.closed[c] || waited_for || self.inside[c].len() < CAPACITY[c]
+    }
+
+    pub fn could_recv(&mut self, c: usize) -> bool {
+        self.closed[c] || !self.inside[c].is_empty() || self.armed(Queue::Senders(c))
+    }
+
+    fn armed(&self, queue: Queue) -> bool {
+        let waits = |t: usize| self.tasks[t].state == (State::Waits { armed: true });
+        self.entries.iter().any(|e| e.queue == queue && waits(e.task))
+    }
+
+    pub fn recv(&mut self, c: usize) -> Out {
         if let Some(value) = self.inside[c].pop_front() {
             if let Some(entry) = self.take(Queue::Senders(c)) {
                 self.inside[c].push_back(entry.what);
@@ -603,7 +678,7 @@ impl<'a> Model<'a> {
 
     /// Nobody reads or writes: whose turn it is.
     fn serve_lock(&mut self, after_readers: bool) {
-        let level = |m: &Self, q| m.first(q).map(|i| m.level(m.entries[i].task));
+        let level = |m: &mut Self, q| m.first(q).map(|i| m.level(m.entries[i].task));
         let (reads, writes) = (level(self, Queue::Readers), level(self, Queue::Writers));
         let writer_first = match (reads, writes) {
             (_, None) => false,
@@ -649,14 +724,14 @@ const NOTIFIED: Out = -1;
 /// The mutex is to be locked first.
 const AGAIN: Out = -1_000_000;
 /// The case of a select, plus its index.
-const SELECT: Out = 1;
+pub const SELECT: Out = 1;
 
 /// What a select returns: 10,000 a case, and what the case gave.
 pub fn of_case(case: Out, out: Out) -> Out {
     (case + 1) * 10_000 + out
 }
 
-fn of_entry(entry: &Entry, out: Out) -> Out {
+pub fn of_entry(entry: &Entry, out: Out) -> Out {
     match entry.case {
         0 => out,
         case => of_case(case - SELECT, out),

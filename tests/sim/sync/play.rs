@@ -1,23 +1,24 @@
 //! A program on the executor: the objects are the real ones, in either form.
 
 use crate::kernel::Sim;
-use crate::model::{of_case, value, Out, CAPACITY, PARTIES, PERMITS};
+use crate::model::{of_case, value, Out, CAPACITY, PARTIES, PERMITS, TOLD};
 use crate::program::*;
 use monad_async::api::{create_task, destroy_task, Handle};
 use monad_async::error::{Errno, RawResult, Res};
 use monad_async::executor::grant::Caller;
-
+use monad_async::executor::scope::Scope;
 use monad_async::sync::barrier::Barrier;
 use monad_async::sync::channel::{Channel, Direction};
 use monad_async::sync::condition::Condition;
 use monad_async::sync::event::Event;
+use monad_async::sync::group::{Group, INDEPENDENT};
 use monad_async::sync::mutex::Mutex;
 use monad_async::sync::rw_lock::{Access, RwLock};
-use monad_async::sync::select::{kind, select, Case};
+use monad_async::sync::select::{kind, select, Case as Record};
 use monad_async::sync::semaphore::Semaphore;
 use monad_async::sync::wait_group::WaitGroup;
 use monad_async::sync::Side;
-use monad_async::task::header::{TaskHead, TaskRef};
+use monad_async::task::header::{mark, TaskHead, TaskRef};
 use std::cell::{Cell, RefCell};
 
 const NEVER_NS: u64 = u64::MAX;
@@ -46,6 +47,7 @@ struct Stage<S: Side> {
     barrier: Box<Barrier<S>>,
     lock: Box<RwLock<S>>,
     group: Box<WaitGroup<S>>,
+    team: Group<Sim>,
 }
 
 struct Actor<S: Side> {
@@ -59,6 +61,20 @@ fn out(r: Res<Out>) -> Out {
 
 fn done(r: Res<()>) -> Out {
     out(r.map(|()| 0))
+}
+
+/// Of a call that has no time-out of its own: in a scope.
+fn within(task: TaskRef, timeout: Option<u64>, call: impl FnOnce() -> RawResult) -> Out {
+    let Some(slots) = timeout else { return done(result(call())) };
+    let mut scope = std::mem::MaybeUninit::<Scope>::zeroed();
+    // SAFETY: zeros are a scope that is not entered; it stays until it has been left.
+    unsafe {
+        let scope = scope.as_mut_ptr();
+        Handle::<Sim>::enter_scope(task, scope, slots * SLOT_NS, 0).expect("the running task");
+        let out = done(result(call()));
+        Handle::<Sim>::leave_scope(task, scope).expect("the innermost one");
+        out
+    }
 }
 
 impl<S: Side> Stage<S> {
@@ -110,7 +126,24 @@ impl<S: Side> Stage<S> {
             Step::GroupAdd => done(self.group.add(here, 1)),
             Step::GroupDone => done(self.group.done::<Sim>(here, 1)),
             Step::GroupWait => done(self.group.wait(caller, until)),
-            Step::Select(first) => self.select(caller, first, timeout, value(t, at)),
+            Step::Select(cases) => self.select(caller, &cases, value(t, at)),
+            Step::Spawn(child) => done(self.team.spawn(self.child(child))),
+            Step::SpawnAll => match self.team.spawn_many((0..CHILDREN).map(|c| self.child(c))) {
+                (0, Err(Errno(e))) => -Out::from(e),
+                (count, _) => count as Out,
+            },
+            Step::CancelTeam => done(self.team.cancel()),
+            Step::WaitTeam => {
+                within(task, timeout, || self.team.wait(caller).unwrap_or_else(RawResult::failure))
+            }
+            Step::Join(other) => {
+                within(task, timeout, || Handle::<Sim>::join(task, self.tasks[other]))
+            }
+            Step::Park => within(task, timeout, || Handle::<Sim>::park(task)),
+            Step::Unpark(other) => {
+                Handle::<Sim>::unpark(self.tasks[other]);
+                0
+            }
             Step::Yield => done(result(Handle::<Sim>::sleep(task, 0))),
             Step::Sleep(slots) => done(result(Handle::<Sim>::sleep(task, slots * SLOT_NS))),
             Step::Cancel(other) => {
@@ -120,38 +153,59 @@ impl<S: Side> Stage<S> {
         }
     }
 
+    fn child(&self, n: usize) -> TaskRef {
+        self.tasks[self.program.tasks() + n]
+    }
+
     fn select(
         &self,
         caller: &Caller<'_, Sim>,
-        first: bool,
-        timeout: Option<u64>,
+        cases: &[Option<Case>; CASES_MAX],
         value: Out,
     ) -> Out {
-        let (to, from) = if first { (0, 1) } else { (1, 0) };
-        let (mut sent, mut got): (Out, Out) = (value, 0);
         let kinds = match S::IS_LOCAL {
             true => (kind::LOCAL_SEND, kind::LOCAL_RECEIVE),
             false => (kind::SEND, kind::RECEIVE),
         };
+        let cases: Vec<Case> = cases.iter().flatten().copied().collect();
+        let null = std::ptr::null_mut();
         let channel = |c: usize| (&raw const *self.channels[c]).cast_mut().cast::<u8>();
-        let timeout_ns = timeout.map_or(NEVER_NS, |slots| slots * SLOT_NS);
-        let cases = [
-            Case::new(kinds.0, channel(to), (&raw mut sent).cast(), 0),
-            Case::new(kinds.1, channel(from), (&raw mut got).cast(), 0),
-            Case::new(kind::TIMEOUT, std::ptr::null_mut(), std::ptr::null_mut(), timeout_ns),
-        ];
-        // SAFETY: the channels are what their kinds say, and the elements live as long.
-        let won = match unsafe { select(caller, &cases) } {
-            Ok(won) => won,
+        // An element each: what a case that lost received, or gave away, would be seen.
+        let elements: [Cell<Out>; CASES_MAX] = std::array::from_fn(|_| Cell::new(0));
+        let record = |(i, &Case(what, priority)): (usize, &Case)| {
+            let element = elements[i].as_ptr().cast();
+            let record = match what {
+                What::Send(c) => {
+                    elements[i].set(value);
+                    Record::new(kinds.0, channel(c), element, 0)
+                }
+                What::Recv(c) => Record::new(kinds.1, channel(c), element, 0),
+                What::Join(other) => {
+                    let head = self.tasks[other].as_head().cast_mut().cast();
+                    Record::new(kind::JOIN, head, null, 0)
+                }
+                What::Timeout(slots) => Record::new(kind::TIMEOUT, null, null, slots * SLOT_NS),
+            };
+            record.with_priority(priority)
+        };
+        let records: Vec<Record> = cases.iter().enumerate().map(record).collect();
+        // SAFETY: the objects are what their kinds say, and the elements live as long.
+        let won = match unsafe { select(caller, &records) } {
+            Ok(won) => Some(won),
             Err(Errno(e)) => return -Out::from(e),
         };
-        assert_eq!(sent, value);
-        match (won, cases[won].result().error) {
-            (2, _) => -Out::from(libc::ETIME),
-            (0, e) => of_case(0, -Out::from(e)),
-            (_, 0) => of_case(1, got),
-            (_, e) => of_case(1, -Out::from(e)),
+        for (i, &Case(what, _)) in cases.iter().enumerate() {
+            let unchanged = if let What::Send(_) = what { value } else { 0 };
+            assert!(won == Some(i) || elements[i].get() == unchanged, "case {i} left a trace");
         }
+        let won = won.unwrap_or_default();
+        of_case(
+            won as Out,
+            match (cases[won].0, done(result(records[won].result()))) {
+                (What::Recv(_), 0) => elements[won].get(),
+                (_, out) => out,
+            },
+        )
     }
 }
 
@@ -161,6 +215,19 @@ fn result(r: RawResult) -> Res<()> {
     } else {
         Err(Errno(r.error))
     }
+}
+
+/// Told of a child: its exit is published, nothing of it is left, and no task runs.
+unsafe extern "C" fn exited<S: Side>(head: *const TaskHead, r: RawResult) {
+    // SAFETY: the stage outlives its tasks.
+    let (stage, t) = unsafe {
+        let actor = &*(*head).user_ptr.get().cast::<Actor<S>>();
+        (&*actor.stage, actor.index)
+    };
+    let task = stage.tasks[t];
+    assert!(task.has_exited() && !task.is_attached() && !task.has(mark::HOOKED));
+    assert_eq!(task.head.result.get(), r);
+    stage.log.borrow_mut().push((t, TOLD + done(result(r))));
 }
 
 unsafe extern "C" fn body<S: Side>(head: *const TaskHead) -> RawResult {
@@ -174,7 +241,10 @@ unsafe extern "C" fn body<S: Side>(head: *const TaskHead) -> RawResult {
         stage.log.borrow_mut().push((t, out));
     }
     let _ = stage.mutex.unlock(&Caller::task(stage.ex.executor(), stage.tasks[t]));
-    RawResult::success(0)
+    match stage.program.bodies[t].fails {
+        true => RawResult::failure(Errno(libc::EIO)),
+        false => RawResult::success(0),
+    }
 }
 
 pub fn play<S: Side>(program: &Program) -> Vec<(usize, Out)> {
@@ -196,8 +266,10 @@ pub fn play<S: Side>(program: &Program) -> Vec<(usize, Out)> {
             barrier: object(PARTIES),
             lock: object(0),
             group: object(0),
+            team: Group::new(ex.executor(), if program.independent { INDEPENDENT } else { 0 }),
         }
     };
+    stage.team.set_on_exit(Some(exited::<S>));
     for (c, channel) in stage.channels.iter().enumerate() {
         let storage = stage._storage.as_ptr().cast_mut().cast();
         channel.set_up(storage, CAPACITY[c], size_of::<Out>()).expect("room");
@@ -208,7 +280,9 @@ pub fn play<S: Side>(program: &Program) -> Vec<(usize, Out)> {
         task.head.cpu.set(program.bodies[t].level);
         task.head.user_code.set(Some(body::<S>));
         task.head.user_ptr.set((&raw const actors[t]).cast_mut().cast());
-        ex.attach(*task).expect("idle");
+        if t < program.tasks() {
+            ex.attach(*task).expect("idle");
+        }
     }
     let mut rounds = 0;
     while ex.has_work() {
@@ -218,6 +292,7 @@ pub fn play<S: Side>(program: &Program) -> Vec<(usize, Out)> {
             assert!(rounds < 4, "nobody ends it: {:?}", stage.log.borrow());
         }
     }
+    assert_eq!(stage.team.count(), 0, "of children that have exited");
     stage.tasks.iter().for_each(|&task| destroy_task(task).expect("exited"));
     ex.destroy().expect("idle");
     stage.log.take()

@@ -3,6 +3,9 @@
 use crate::support::rng::Rng;
 
 pub const TASKS_MAX: usize = 5;
+/// Tasks that are not attached at first: children of the team, for `Spawn`.
+pub const CHILDREN: usize = 3;
+pub const CASES_MAX: usize = 4;
 /// A unit of time.
 pub const SLOT_NS: u64 = 1_000;
 
@@ -34,27 +37,84 @@ pub enum Step {
     GroupAdd,
     GroupDone,
     GroupWait,
-    /// Over the two channels: send to the first or receive from the second, and the other way round.
-    Select(bool),
+    Select([Option<Case>; CASES_MAX]),
+    /// Of the nth child.
+    Spawn(usize),
+    SpawnAll,
+    CancelTeam,
+    WaitTeam,
+    Join(usize),
+    Park,
+    Unpark(usize),
     Yield,
     Sleep(u64),
     Cancel(usize),
 }
 
+/// A case of a select, and its priority.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Case(pub What, pub u8);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum What {
+    Send(usize),
+    Recv(usize),
+    Join(usize),
+    Timeout(u64),
+}
+
+impl What {
+    pub const KINDS: usize = 4;
+
+    pub fn kind(self) -> usize {
+        match self {
+            What::Send(_) => 0,
+            What::Recv(_) => 1,
+            What::Join(_) => 2,
+            What::Timeout(_) => 3,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Body {
     pub level: u8,
+    /// The task returns an error.
+    pub fails: bool,
     /// With a time-out in slots, where the step may wait.
     pub steps: Vec<(Step, Option<u64>)>,
 }
 
 #[derive(Clone, Debug)]
 pub struct Program {
+    /// The children last.
     pub bodies: Vec<Body>,
+    /// A child that fails does not cancel the others.
+    pub independent: bool,
 }
 
-fn step(r: &mut Rng, tasks: usize, about: u32) -> Step {
+fn select(r: &mut Rng, tasks: usize) -> Step {
+    let count = 1 + r.below(CASES_MAX as u32) as usize;
+    Step::Select(std::array::from_fn(|i| {
+        let what = match r.below(7) {
+            0 | 1 => What::Send(r.below(2) as usize),
+            2 | 3 => What::Recv(r.below(2) as usize),
+            4 => What::Timeout(r.below(4).into()),
+            _ => What::Join(r.below(tasks as u32) as usize),
+        };
+        let priority = if r.one_in(3) { r.below(2) as u8 } else { 0 };
+        (i < count).then_some(Case(what, priority))
+    }))
+}
+
+/// What a step is about: the objects first.
+const OBJECTS: u32 = 8;
+const SLEEP: u32 = OBJECTS;
+const CANCEL: u32 = OBJECTS + 1;
+
+fn step(r: &mut Rng, tasks: usize, is_child: bool, about: u32) -> Step {
     let channel = r.below(2) as usize;
+    let anybody = r.below(tasks as u32) as usize;
     match about {
         0 => [
             Step::Lock,
@@ -63,9 +123,11 @@ fn step(r: &mut Rng, tasks: usize, about: u32) -> Step {
             Step::Unlock,
             Step::TryLock,
             Step::CondWait,
+            Step::CondWait,
+            Step::CondWait,
             Step::Notify(1),
             Step::Notify(9),
-        ][r.below(8) as usize],
+        ][r.below(10) as usize],
         1 => [
             Step::Acquire(1),
             Step::Acquire(2),
@@ -80,8 +142,8 @@ fn step(r: &mut Rng, tasks: usize, about: u32) -> Step {
             Step::TryRecv(channel),
             Step::Send(channel),
             Step::Recv(channel),
-            Step::Select(channel == 0),
-            Step::Select(channel == 1),
+            select(r, tasks),
+            select(r, tasks),
         ][r.below(8) as usize],
         3 => [
             Step::EventWait,
@@ -95,16 +157,29 @@ fn step(r: &mut Rng, tasks: usize, about: u32) -> Step {
         5 => [
             Step::Read,
             Step::Write,
+            Step::Read,
+            Step::Write,
             Step::EndRead,
             Step::EndWrite,
             Step::EndRead,
             Step::EndWrite,
             Step::TryRead,
             Step::TryWrite,
-        ][r.below(8) as usize],
-        6 => Step::Sleep(r.below(4).into()),
-        7 => Step::Cancel(r.below(tasks as u32) as usize),
-        8 if r.below(6) == 0 => Step::Close(channel),
+        ][r.below(10) as usize],
+        // Children spawn nobody, so that every program ends.
+        6 if is_child => [Step::WaitTeam, Step::CancelTeam, Step::Yield][r.below(3) as usize],
+        6 => [
+            Step::Spawn(r.below(CHILDREN as u32) as usize),
+            Step::Spawn(r.below(CHILDREN as u32) as usize),
+            Step::SpawnAll,
+            Step::CancelTeam,
+            Step::WaitTeam,
+            Step::WaitTeam,
+        ][r.below(6) as usize],
+        7 => [Step::Park, Step::Unpark(anybody), Step::Join(anybody)][r.below(3) as usize],
+        SLEEP => Step::Sleep(r.below(4).into()),
+        CANCEL => Step::Cancel(anybody),
+        10 if r.below(6) == 0 => Step::Close(channel),
         _ => Step::Yield,
     }
 }
@@ -113,19 +188,33 @@ impl Program {
     pub fn new(seed: u64) -> Self {
         let r = &mut Rng::new(seed, 0);
         let tasks = 2 + r.below(TASKS_MAX as u32 - 1) as usize;
-        // Each about few objects, so that tasks meet.
-        let first = r.below(6);
-        let kinds = [first, if r.one_in(2) { first } else { r.below(6) }];
-        let body = |r: &mut Rng| {
+        let all = tasks + CHILDREN;
+        // Each about few objects, so that tasks meet; every pair of them in turn.
+        let kinds = [seed, seed / u64::from(OBJECTS)].map(|n| (n % u64::from(OBJECTS)) as u32);
+        // How many steps have a time-out, and in how many programs time passes often.
+        let (timed, sleepy) = (1 + r.below(5), r.below(4));
+        let body = |r: &mut Rng, is_child: bool| {
             let level = if r.one_in(2) { r.below(3) as u8 } else { 1 };
-            let count = 2 + r.below(8);
+            let count = if is_child { r.below(5) } else { 2 + r.below(8) };
             let one = |r: &mut Rng| {
-                let about = if r.below(10) < 6 { kinds[r.below(2) as usize] } else { r.below(10) };
-                let step = step(r, tasks, about);
-                (step, (r.below(4) == 0).then(|| r.below(4).into()))
+                let about = match r.below(20) {
+                    0..=12 => kinds[r.below(2) as usize],
+                    13 => CANCEL,
+                    14..=16 if sleepy == 0 => SLEEP,
+                    _ => r.below(OBJECTS + 4),
+                };
+                let step = step(r, all, is_child, about);
+                (step, r.one_in(timed).then(|| r.below(4).into()))
             };
-            Body { level, steps: (0..count).map(|_| one(r)).collect() }
+            let steps = (0..count).map(|_| one(r)).collect();
+            Body { level, fails: is_child && r.one_in(3), steps }
         };
-        Self { bodies: (0..tasks).map(|_| body(r)).collect() }
+        let bodies = (0..all).map(|t| body(r, t >= tasks)).collect();
+        Self { bodies, independent: r.one_in(3) }
+    }
+
+    /// Those that are attached at first.
+    pub fn tasks(&self) -> usize {
+        self.bodies.len() - CHILDREN
     }
 }
