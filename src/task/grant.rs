@@ -91,18 +91,18 @@ impl Grant {
         self.0.store(GRANTED, Release);
     }
 
-    /// The thread that waits.
-    pub fn is_granted(&self) -> bool {
+    /// The thread that waits: the word as it is until it is granted.
+    pub fn pending(&self) -> Option<u32> {
         // Acquire: rule 3.
-        self.0.load(Acquire) == GRANTED
+        match self.0.load(Acquire) {
+            GRANTED => None,
+            word => Some(word),
+        }
     }
 
     /// What a futex compares. None: granted.
     #[cfg(not(loom))]
     pub fn futex_word(&self) -> Option<(&AtomicU32, u32)> {
-        match self.0.load(Acquire) {
-            GRANTED => None,
-            word => Some((&self.0, word)),
-        }
+        self.pending().map(|word| (&self.0, word))
     }
 }

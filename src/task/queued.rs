@@ -73,10 +73,11 @@ impl TaskState<'_> {
     /// The run that is queued leaves for an executor of these addresses; by the executor's thread,
     /// which holds the queue's lock.
     pub fn taken(self, executor: *mut c_void, mailbox: *mut c_void) {
-        // Release, all: as in `begin`, and `attached`. The place before the state: who sees it
+        // Release, both: as in `begin`, and `attached`. The place before the state: who sees it
         // attached must not take the queue for its mailbox.
         self.mailbox.store(mailbox, Release);
-        self.executor.store(executor, Release);
+        // Relaxed: only the executor's own thread, which this is, looks for this address there.
+        self.executor.store(executor, Relaxed);
         self.run_state.store(ATTACHED, Release);
     }
 

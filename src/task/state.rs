@@ -180,8 +180,9 @@ impl TaskState<'_> {
     /// A run that is attached is to be cancelled, and its executor has not taken that in: the
     /// mailbox of that.
     pub(super) fn cancel_asked(self) -> Option<*mut c_void> {
-        // Acquire: pairs with `ask_cancel`.
-        let asked = self.cancel_run.load(Acquire);
+        // Relaxed: it is at least what was asked by whom the mark is of, which the caller took by
+        // an acquire. Who has asked since tells the executor itself.
+        let asked = self.cancel_run.load(Relaxed);
         self.attached_run().and_then(|(run, mailbox)| (run == asked).then_some(mailbox))
     }
 
@@ -219,9 +220,11 @@ impl TaskState<'_> {
     /// one before.
     pub fn unclaim(self, before: u8) {
         let unused = self.run.load(Relaxed) + 1;
-        // Release, all: as in `exited`.
+        // Relaxed: told by the next. Who sees that number must not see it attached.
+        self.run_state.store(CLAIMED, Relaxed);
+        // Release, both: as in `begin`, and in `exited`.
         self.run.store(unused, Release);
-        self.executor.store(ptr::null_mut(), Release);
+        self.executor.store(ptr::null_mut(), Relaxed); // As in `exited`.
         self.run_state.store(before, Release);
     }
 
@@ -235,8 +238,9 @@ impl TaskState<'_> {
     /// The last touch of a run: from here on the task may be attached elsewhere, or destroyed.
     #[inline(always)]
     pub fn exited(self) {
-        // Release, both: the result, all stamps and what user_code wrote come first.
-        self.executor.store(ptr::null_mut(), Release);
+        // Relaxed: tells nothing; an executor only looks for its own address.
+        self.executor.store(ptr::null_mut(), Relaxed);
+        // Release: the result, all stamps and what user_code wrote come first.
         self.run_state.store(EXITED, Release);
     }
 
@@ -276,13 +280,14 @@ impl TaskState<'_> {
     /// other runs stay: those of earlier ones do no harm, and a later one is another executor's.
     #[must_use]
     pub fn take_cancel(self, executor: *mut c_void) -> bool {
-        // Acquire: pairs with `ask_cancel`.
-        let run = self.cancel_run.load(Acquire);
+        // Relaxed: a number to compare with.
+        let run = self.cancel_run.load(Relaxed);
         if run == 0 || !self.is_run_attached_to(executor, run) {
             return false;
         }
         // It cannot have grown, as this run is attached. Who asks from here on must tell us again.
-        self.cancel_run.swap(0, AcqRel) == run
+        // Acquire: pairs with `ask_cancel`.
+        self.cancel_run.swap(0, Acquire) == run
     }
 
     /// As of now. In EXITED, or on the thread that writes the next.

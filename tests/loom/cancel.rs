@@ -229,6 +229,27 @@ fn an_attach_that_fails_hands_the_task_on() {
     );
 }
 
+/// The number that keeps the result of a run that came to nothing apart from the one before is no
+/// run's: nobody sees it attached.
+#[test]
+fn a_run_that_came_to_nothing_is_not_seen() {
+    fn b_is_gone() -> Arc<World> {
+        let world = attached_to_a();
+        world.destroy(B);
+        world
+    }
+    fn owner(w: &World) {
+        w.run(A);
+        assert!(!w.attach_remote(B));
+    }
+    fn look(w: &World) {
+        if let Some((run, _)) = w.task().state().attached_run() {
+            assert!(run < 3, "run {run}");
+        }
+    }
+    check_both_ways(0, b_is_gone, owner, &[look], |_, (), _| {});
+}
+
 /// The same with two threads: the one may be about to ask for the run that is over, when the other
 /// asks for the next.
 #[test]

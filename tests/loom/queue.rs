@@ -145,3 +145,16 @@ fn who_is_seen_to_be_queued_is_seen_with_its_run() {
         other.join().unwrap();
     });
 }
+
+/// The queue was closed: the next submission, by another thread, finds the task as it was.
+#[test]
+fn a_submission_that_is_refused_hands_the_task_on() {
+    check(3, || {
+        let world = World::new();
+        let other = spawn(&world, World::submit_in_vain);
+        let submitted = world.submit();
+        other.join().unwrap();
+        assert!(submitted || world.submit());
+        assert_eq!(world.work(0), Some(1));
+    });
+}

@@ -182,7 +182,7 @@ impl World {
             return Outcome::AtOnce;
         }
         let mut outcome = Outcome::Granted;
-        while !self.word.is_granted() {
+        while self.word.pending().is_some() {
             if times_out && self.word.cancel() {
                 outcome = Outcome::Canceled;
                 break;
