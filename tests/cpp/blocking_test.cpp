@@ -1,16 +1,85 @@
-// offload and resolve: results, exceptions, interruptions.
+// offload and resolve: results, exceptions, interruptions; forks, exits and ends of executors while
+// helpers are busy.
 #include "support.hpp"
 
 #include <atomic>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <stdexcept>
 #include <string>
 #include <thread>
 
+#include <dlfcn.h>
+#include <netdb.h>
 #include <netinet/in.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 namespace {
+
+// A name service that does not answer before it is told to.
+std::atomic<int> asked{0}, answered{0};
+std::atomic<bool> answers{false};
+
+using lookup = int(char const *, char const *, addrinfo const *, addrinfo **);
+
+} // namespace
+
+// In place of the C library's, for this program.
+extern "C" int
+getaddrinfo(char const *host, char const *service, addrinfo const *hints, addrinfo **list)
+{
+    static auto *const real = reinterpret_cast<lookup *>(::dlsym(RTLD_NEXT, "getaddrinfo"));
+    if (host == nullptr || std::strcmp(host, "slow.test") != 0) {
+        return real(host, service, hints, list);
+    }
+    ++asked;
+    while (!answers) {
+        std::this_thread::sleep_for(100us);
+    }
+    int const r = real("127.0.0.1", service, hints, list);
+    ++answered;
+    return r;
+}
+
+namespace {
+
+// A task on `ex` that waits for the slow name.
+ma::task asking(ma::executor &ex)
+{
+    answers = false;
+    int const before = asked;
+    ma::task t;
+    t.attach(ex, [] { return static_cast<int>(ma::resolve("slow.test", "80").empty()); });
+    while (asked == before) {
+        ex.poll();
+    }
+    return t;
+}
+
+// Lets the service answer, once for each that asked.
+void answer()
+{
+    answers = true;
+    while (answered != asked) {
+        std::this_thread::sleep_for(100us);
+    }
+}
+
+// How a child that runs `body` ends.
+template <class F> int status_of_child(F &&body)
+{
+    pid_t const child = ::fork();
+    if (child == 0) {
+        ::alarm(60); // One that waits for ever.
+        body();
+        ::_exit(1);
+    }
+    int status = 0;
+    EXPECT_EQ(::waitpid(child, &status, 0), child);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
 
 TEST(offload, gives_results_and_exceptions_while_others_run)
 {
@@ -98,7 +167,6 @@ TEST(resolve, finds_addresses_in_figures_and_tells_what_there_is_not)
     EXPECT_EQ(errno_thrown_by([] { (void)ma::resolve("127.0.0.1", "80"); }), EPERM);
 }
 
-// A cancel, or a deadline, does not wait for the name service.
 TEST(connect, goes_to_a_host_by_name_and_tries_its_addresses)
 {
     ma::executor ex;
@@ -124,6 +192,7 @@ TEST(connect, goes_to_a_host_by_name_and_tries_its_addresses)
     });
 }
 
+// A cancel, or a deadline, does not wait for the name service.
 TEST(resolve, is_interrupted_at_once_and_leaves_nothing)
 {
     ma::executor ex;
@@ -135,6 +204,115 @@ TEST(resolve, is_interrupted_at_once_and_leaves_nothing)
         while (!t.done()) {
             ex.run();
         }
+    }
+}
+
+// A name service that does not answer keeps neither other helpers nor who was interrupted waiting.
+TEST(resolve, a_slow_name_delays_nobody_else)
+{
+    ma::executor ex;
+    // One helper for blocking work, and it is to be free.
+    ASSERT_EQ(monad_async_blocking_set_limits(1, 5'000'000'000).error, 0);
+    auto slow = asking(ex);
+    run_task(ex, [] {
+        EXPECT_EQ(ma::offload([] { return 7; }), 7);
+        EXPECT_FALSE(ma::resolve("127.0.0.1", "80").empty());
+        ma::scope const s{1ms};
+        EXPECT_THROW((void)ma::resolve("slow.test", "80"), ma::timeout_error);
+    });
+    EXPECT_FALSE(slow.done());
+    slow.cancel();
+    while (!slow.done()) {
+        ex.run();
+    }
+    EXPECT_THROW(slow.get(), ma::cancelled_error);
+    answer();
+    ASSERT_EQ(monad_async_blocking_set_limits(64, 5'000'000'000).error, 0);
+}
+
+// Whose executor is gone when the answer comes: the helper frees what it has found.
+TEST(resolve, an_executor_ends_before_the_answer)
+{
+    {
+        ma::executor ex;
+        auto slow = asking(ex);
+        ex.spawn([] { (void)ma::resolve("slow.test", "80"); });
+        ex.poll();
+    }
+    answer();
+}
+
+// The child of a fork has none of the parent's helpers, and makes its own; nothing waits for theirs.
+TEST(resolve, a_child_of_a_fork_and_an_exit_beside_a_busy_helper)
+{
+    ma::executor ex;
+    auto slow = asking(ex);
+    EXPECT_EQ(status_of_child([] {
+        ma::executor own;
+        bool const found = run_task(own, [] { return ma::resolve("127.0.0.1", "80").empty(); }) == 0;
+        ::_exit(found ? 5 : 6);
+    }),
+        5);
+    EXPECT_EQ(status_of_child([] {
+        ma::executor own;
+        auto const own_slow = asking(own);
+        std::exit(5);
+    }),
+        5);
+    EXPECT_FALSE(slow.done());
+    answers = true;
+    while (!slow.done()) {
+        ex.run();
+    }
+    EXPECT_EQ(slow.get(), 0);
+}
+
+// The end of an executor waits for a function that has begun, which uses the task's stack.
+TEST(offload, an_executor_ends_after_what_has_begun)
+{
+    std::atomic<bool> began{false}, ended{false};
+    bool left = false;
+    {
+        ma::executor ex;
+        ex.spawn([&] {
+            ma::offload([&] {
+                began = true;
+                std::this_thread::sleep_for(5ms);
+                ended = true;
+            });
+            left = ended;
+        });
+        while (!began) {
+            ex.poll();
+        }
+    }
+    EXPECT_TRUE(left);
+}
+
+// Whether the main thread, a task or a helper calls it.
+TEST(offload, the_process_exits_while_helpers_are_busy)
+{
+    for (int who = 0; who != 3; ++who) {
+        EXPECT_EQ(status_of_child([who] {
+            ma::executor ex;
+            std::atomic<bool> began{false};
+            ex.spawn([&] {
+                ma::offload([&] {
+                    began = true;
+                    std::this_thread::sleep_for(1h);
+                });
+            });
+            while (!began) {
+                ex.poll();
+            }
+            if (who == 0) {
+                std::exit(5);
+            }
+            run_task(ex, [who] {
+                who == 1 ? std::exit(5) : ma::offload([] { std::exit(5); });
+            });
+        }),
+            5);
     }
 }
 

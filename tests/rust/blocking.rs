@@ -234,6 +234,103 @@ fn a_bound_that_grows_serves_what_waits() {
     destroy(ex, tasks);
 }
 
+/// 1,000 calls of 10 ms by 64 helpers: a task that ticks each millisecond beside them comes to its
+/// turn as a thread does that ticks in the same time.
+#[test]
+fn a_ticker_goes_on_beside_a_thousand_calls() {
+    const CALLS: u32 = 1000;
+    let _alone = alone(64);
+    let ex = executor(8);
+    let left: &AtomicU32 = leak(AtomicU32::new(CALLS));
+    let ticks: &AtomicU32 = leak(AtomicU32::new(0));
+    let calls: Vec<TaskRef> = (0..CALLS).map(|_| new_task()).collect();
+    for &task in &calls {
+        set_body(task, move |t| {
+            blocking(t, &move || {
+                thread::sleep(Duration::from_millis(10));
+                left.fetch_sub(1, SeqCst) as isize
+            })
+        });
+        ex.attach(task).unwrap();
+    }
+    let ticker = new_task();
+    set_body(ticker, move |t| {
+        while left.load(SeqCst) != 0 {
+            assert_eq!(Handle::sleep(t, 1_000_000), RawResult::success(0));
+            ticks.fetch_add(1, SeqCst);
+        }
+        RawResult::success(0)
+    });
+    ex.attach(ticker).unwrap();
+    let of_thread = thread::spawn(move || {
+        let mut ticks = 0;
+        while left.load(SeqCst) != 0 {
+            thread::sleep(Duration::from_millis(1));
+            ticks += 1;
+        }
+        ticks
+    });
+    run_until_idle(ex);
+    let (of_task, of_thread): (u32, u32) = (ticks.load(SeqCst), of_thread.join().unwrap());
+    println!("measured: {of_task} ticks of a task, {of_thread} of a thread");
+    assert!(of_task > 10 && of_task * 2 > of_thread, "{of_task} ticks, a thread {of_thread}");
+    assert!((2..=64).contains(&helpers()));
+    destroy(ex, calls.into_iter().chain([ticker]));
+}
+
+/// A process ends while its helpers are busy, by whichever thread, and says what it was to say.
+#[test]
+fn a_process_ends_while_helpers_are_busy() {
+    let _alone = alone(2);
+    for from_helper in [false, true] {
+        // SAFETY: the child has a helper of its own, and ends.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let ex = executor(8);
+            let gate: &Gate = leak(Gate::default()); // Stays shut.
+            let tasks = [new_task(), new_task()];
+            set_body(tasks[0], move |t| blocking(t, &|| gate.pass()));
+            set_body(tasks[1], move |t| {
+                // SAFETY: ends the child.
+                blocking(t, &|| if from_helper { unsafe { libc::exit(7) } } else { gate.pass() })
+            });
+            tasks.iter().for_each(|&task| ex.attach(task).unwrap());
+            while !gate.begun.load(SeqCst) || from_helper {
+                let _ = ex.run(usize::MAX, Some(1_000_000));
+            }
+            // SAFETY: as above.
+            unsafe { libc::exit(7) };
+        }
+        let mut status = 0;
+        // SAFETY: the child's status is written to where one is kept.
+        assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+        assert_eq!((libc::WIFEXITED(status), libc::WEXITSTATUS(status)), (true, 7));
+    }
+}
+
+/// An executor has a task that waits for a helper: it is not destroyed. Once cancelled, the task ends
+/// when its function has, and the executor goes.
+#[test]
+fn an_executor_is_not_destroyed_under_a_function() {
+    let _alone = alone(1);
+    let ex = executor(8);
+    let gate: &Gate = leak(Gate::default());
+    let task = new_task();
+    set_body(task, move |t| blocking(t, &|| gate.pass()));
+    ex.attach(task).unwrap();
+    while !gate.begun.load(SeqCst) {
+        let _ = ex.run(usize::MAX, Some(0));
+    }
+    assert_eq!(ex.destroy(), Err(Errno(libc::EBUSY)));
+    ex.cancel_all().unwrap();
+    let _ = ex.run(usize::MAX, Some(0));
+    assert_eq!(ex.destroy(), Err(Errno(libc::EBUSY)));
+    gate.open.store(true, SeqCst);
+    run_until_idle(ex);
+    assert_eq!(task.head.result.get(), RawResult::success(7));
+    destroy(ex, [task]);
+}
+
 /// The child has no helper of its parent's, and makes its own.
 #[test]
 fn a_child_of_a_fork_has_helpers_of_its_own() {
