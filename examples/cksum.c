@@ -9,6 +9,8 @@
 #define _GNU_SOURCE
 
 #include "cksum.h"
+
+#include <monad/async/metrics.h>
 #include "posix_crc.h"
 
 #include <errno.h>
@@ -303,6 +305,9 @@ int main(int argc, char **argv)
     posix_crc_init();
     raise_descriptor_limit();
     make_executor(&job);
+    if (wants_stats && monad_async_metrics_start(job.executor).error != 0) {
+        fputs("cksum: no memory to count in\n", stderr);
+    }
     job.began = monad_async_get_ticks_count();
     job.wants_progress = isatty(STDERR_FILENO) == 1;
     job.progress_due = job.began + monad_async_ticks_per_second() * PROGRESS_FROM_MS / 1000;

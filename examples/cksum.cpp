@@ -4,6 +4,7 @@
 #include "posix_crc.h"
 
 #include <monad/async.hpp>
+#include <monad/async/metrics.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -77,6 +78,13 @@ unsigned descriptors_to_spare()
     return static_cast<unsigned>(std::clamp<rlim_t>(limit.rlim_cur, 17, 16 + 256) - 16);
 }
 
+void must(monad_async_result r)
+{
+    if (r.error != 0) {
+        throw std::system_error(r.error, std::system_category(), "metrics");
+    }
+}
+
 class job {
 public:
     explicit job(std::vector<char *> paths)
@@ -108,6 +116,9 @@ public:
     // True if all went well.
     bool run(bool wants_stats)
     {
+        if (wants_stats) {
+            must(monad_async_metrics_start(ex_.native_handle()));
+        }
         for (launch(); !busy_.empty(); launch()) {
             ex_.run();
         }
@@ -205,14 +216,24 @@ private:
 
     void say_stats() const
     {
-        auto const &ex = *ex_.native_handle();
+        monad_async_metrics m;
+        must(monad_async_executor_metrics(ex_.native_handle(), &m));
         auto const ms = [](auto ticks) { return static_cast<double>(monad_async_ticks_to_ns(ticks)) / 1e6; };
         std::fprintf(stderr,
             "cksum: %" PRIu64 " files, %" PRIu64 " bytes in %.3f ms: %.1f MB/s; at most %zu in flight\n"
             "cksum: launching %.3f ms, completing %.3f ms, I/O %.3f ms, sleeping %.3f ms\n",
             files_, bytes_, elapsed_ms(), static_cast<double>(bytes_) / 1e3 / elapsed_ms(), idle_.size(),
-            ms(ex.total_ticks_in_task_launch), ms(ex.total_ticks_in_task_completion),
-            ms(ex.total_ticks_in_io_uring), ms(ex.total_ticks_sleeping));
+            ms(m.ticks_in_task_launch), ms(m.ticks_in_task_completion), ms(m.ticks_in_io_uring),
+            ms(m.ticks_sleeping));
+        for (auto const &ready : m.ready) {
+            if (ready.sum_ticks != 0) {
+                auto const us = [&](unsigned n) {
+                    return static_cast<double>(monad_async_histogram_percentile_ns(&ready, n)) / 1e3;
+                };
+                std::fprintf(stderr, "cksum: ready before it ran, priority %td: median %.1f us, 99%% %.1f\n",
+                    &ready - m.ready, us(500), us(990));
+            }
+        }
     }
 
     [[nodiscard]] double elapsed_ms() const

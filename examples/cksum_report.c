@@ -1,8 +1,10 @@
 /* What the example cksum says: its lines, its complaints, a progress line on a terminal, and where
- * the time went. Reads the job and the executor's totals; changes neither but for what it notes of
+ * the time went. Reads the job and the executor's metrics; changes neither but for what it notes of
  * its own output. */
 
 #include "cksum.h"
+
+#include <monad/async/metrics.h>
 
 #include <errno.h>
 #include <inttypes.h>
@@ -62,24 +64,39 @@ void show_progress(struct job *job)
     job->shows_progress = true;
 }
 
+static double us_ready(struct monad_async_metrics const *m, int class, uint32_t per_mille)
+{
+    return (double)monad_async_histogram_percentile_ns(&m->ready[class], per_mille) / 1e3;
+}
+
 void say_stats(struct job *job)
 {
-    struct monad_async_executor_head const *const ex = job->executor;
+    static struct monad_async_metrics m;
     double const wall = ms_of(monad_async_get_ticks_count() - job->began);
-    double const run = ms_of(ex->total_ticks_in_run);
     hide_progress(job);
+    if (monad_async_executor_metrics(job->executor, &m).error != 0) {
+        return; /* Nothing was counted. */
+    }
+    double const run = ms_of(m.ticks_in_run), launching = ms_of(m.ticks_in_task_launch);
+    double const completing = ms_of(m.ticks_in_task_completion);
     fprintf(stderr, "cksum: %" PRIu64 " files, %" PRIu64 " bytes in %.3f ms: %.1f MB/s\n",
             job->files, job->bytes, wall, (double)job->bytes / 1e3 / wall);
     fprintf(stderr,
             "cksum: running tasks %.3f ms (launching %.3f, completing %.3f), I/O %.3f ms, "
             "sleeping %.3f ms\n",
-            ms_of(ex->total_ticks_in_task_launch) + ms_of(ex->total_ticks_in_task_completion),
-            ms_of(ex->total_ticks_in_task_launch), ms_of(ex->total_ticks_in_task_completion),
-            ms_of(ex->total_ticks_in_io_uring), ms_of(ex->total_ticks_sleeping));
+            launching + completing, launching, completing, ms_of(m.ticks_in_io_uring),
+            ms_of(m.ticks_sleeping));
     fprintf(stderr, "cksum: in the executor %.3f ms, finding files and the rest %.3f ms\n", run,
             wall - run);
     fprintf(stderr,
-            "cksum: %" PRIu64 " operations submitted, %" PRIu64 " completed; %u tasks, "
-            "at most %u in flight\n",
-            ex->total_io_submitted, ex->total_io_completed, job->slots_made, job->most_in_flight);
+            "cksum: %" PRIu64 " operations submitted, %" PRIu64 " completed, %" PRIu64
+            " reads; %u tasks, at most %u in flight\n",
+            m.io_submitted, m.io_completed, m.operations[IORING_OP_READ], job->slots_made,
+            job->most_in_flight);
+    for (int class = 0; class < 3; ++class) {
+        if (m.ready[class].sum_ticks != 0) {
+            fprintf(stderr, "cksum: ready before it ran, priority %d: median %.1f us, 99%% %.1f\n",
+                    class, us_ready(&m, class, 500), us_ready(&m, class, 990));
+        }
+    }
 }

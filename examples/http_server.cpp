@@ -1,6 +1,7 @@
 // An HTTP/1.1 server of the files below a directory: GET and HEAD, ranges, conditional requests,
 // keep-alive. A pool of threads, each with a listener of its own; a task a connection. SIGTERM ends it
-// with every answer that was begun sent; SIGUSR1 prints what it has done.
+// with every answer that was begun sent; SIGUSR1 prints what it has done, --stats at the end too, with
+// the metrics of the executors for Prometheus.
 //
 //   http_server [--port N] [--threads N] [--connections N] [--idle MS] [--log FILE] [--stats] DIRECTORY
 //
@@ -8,6 +9,7 @@
 #include "http_answer.hpp"
 
 #include <monad/async.hpp>
+#include <monad/async/metrics.h>
 
 #include <boost/beast/http/empty_body.hpp>
 #include <boost/beast/http/parser.hpp>
@@ -63,6 +65,30 @@ struct counts {
             log_lines_dropped.load());
     }
 } done;
+
+//! [metrics of the workers of a pool]
+// What each worker counts, from now on.
+std::vector<monad_async_executor> start_metrics(ma::thread_pool const &pool)
+{
+    std::vector<monad_async_executor> executors;
+    for (std::size_t i = 0; i != pool.workers(); ++i) {
+        executors.push_back(pool.worker(i).submit([] {
+            auto *const ex = ma::this_task::current()->current_executor;
+            return monad_async_metrics_start(ex).error == 0 ? ex : nullptr;
+        }).get());
+    }
+    return executors;
+}
+
+void print_metrics(std::vector<monad_async_executor> const &executors)
+{
+    std::string text(executors.size() * 16384, ' ');
+    auto const r = monad_async_metrics_text(executors.data(), executors.size(), text.data(), text.size());
+    if (r.error == 0) {
+        std::fputs(text.c_str(), stderr);
+    }
+}
+//! [metrics of the workers of a pool]
 
 // Lines for the access log. A disk that is slower than the requests costs lines, not answers.
 ma::channel<std::string> log_lines{4096};
@@ -410,6 +436,7 @@ try {
     options.workers = set.threads;
     options.executor = ma::executor_options();
     ma::thread_pool pool(options);
+    auto const executors = set.stats ? start_metrics(pool) : std::vector<monad_async_executor>();
     std::vector<ma::future<void>> serving;
     std::uint16_t port = set.port;
     for (std::size_t i = 0; i != pool.workers(); ++i) {
@@ -437,9 +464,7 @@ try {
     });
     ending.attach(ex, [&] {
         while (signals.wait() == SIGUSR1) {
-            if (set.stats) {
-                done.print();
-            }
+            done.print();
         }
         for (auto &one : serving) {
             one.cancel();
@@ -454,6 +479,7 @@ try {
     ending.get();
     if (set.stats) {
         done.print();
+        print_metrics(executors);
     }
 }
 catch (std::exception const &e) {

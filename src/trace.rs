@@ -34,7 +34,8 @@ pub const BYTES_MIN: usize = 4096;
 pub enum Kind {
     /// A task ran: from, to; when it became ready; what it waits for now, and of what.
     Run = 1,
-    /// A wait was over: from, to; by which task; the outcome; what it waited for.
+    /// A wait was over: from, to; by which task; the outcome; what it waited for, and in `what`
+    /// whether in a run of the executor.
     Wake,
     /// A task was launched: when; by which task. `what`: 1 from another thread.
     Launch,
@@ -236,6 +237,10 @@ impl Ring {
         let place = |i: usize| &entries[(first + i) % entries.len()];
         let known = |i: &usize| [0, task].contains(&place(*i).task.load(Relaxed));
         let entry = place((0..PROBES).find(known).unwrap_or(0));
+        if entry.task.load(Relaxed) != task {
+            entry.task.store(0, Relaxed); // Not that one's for a moment, under another name.
+            fence(Release);
+        }
         for (word, value) in entry.name.iter().zip(name) {
             word.store(value, Relaxed);
         }

@@ -8,7 +8,6 @@ use crate::observe::{json, prometheus, waits};
 use crate::stack::pool;
 use crate::trace::Ring;
 use crate::uring::kernel::Kernel;
-use core::ffi::c_void;
 use core::sync::atomic::Ordering::Relaxed;
 
 impl<K: Kernel> Handle<K> {
@@ -104,11 +103,11 @@ pub unsafe fn write_memory(memory: *const u8, bytes: usize, fd: i32) -> Res<()> 
 }
 
 /// ANY THREAD. As [`watchdog::start`]; None: it is said on standard error.
-pub fn start_watchdog(limit_ns: u64, tell: Option<Tell>, of: *mut c_void) -> Res<()> {
+pub fn start_watchdog(limit_ns: u64, tell: Option<Tell>) -> Res<()> {
     if limit_ns == 0 {
         return Err(EINVAL);
     }
-    watchdog::start(limit_ns, tell.unwrap_or(watchdog::say), of)
+    watchdog::start(limit_ns, tell.unwrap_or(watchdog::say))
 }
 
 /// ANY THREAD.

@@ -15,6 +15,7 @@ use crate::pool::workers::{self, How, Options, Pool};
 use crate::sys::{affinity, thread};
 use crate::task::header::TaskRef;
 use crate::ticks;
+use crate::trace;
 use crate::uring::{CreateError, RealKernel};
 
 const EINVAL: Errno = Errno(libc::EINVAL);
@@ -32,14 +33,15 @@ pub struct PoolAttr {
     cpus: *const u32,
     cpus_count: u32,
     workers: u32,
-    reserved: [u64; 6],
+    trace_bytes: usize,
+    reserved: [u64; 5],
 }
 
 // As in pool.h.
 const _: () = {
     use core::mem::offset_of;
     assert!(offset_of!(PoolAttr, cpus) == 192 && offset_of!(PoolAttr, cpus_count) == 200);
-    assert!(offset_of!(PoolAttr, workers) == 204 && offset_of!(PoolAttr, reserved) == 208);
+    assert!(offset_of!(PoolAttr, workers) == 204 && offset_of!(PoolAttr, trace_bytes) == 208);
     assert!(size_of::<PoolAttr>() == 256);
 };
 
@@ -57,7 +59,7 @@ unsafe fn object(pool: PoolPtr) -> Res<&'static Pool> {
 unsafe fn create(attr: Option<&PoolAttr>) -> Result<&'static Pool, CreateError> {
     // SAFETY: plain integers, and a pointer that may be null.
     let attr = attr.unwrap_or(const { &unsafe { core::mem::zeroed() } });
-    if attr.reserved != [0; 6] {
+    if attr.reserved != [0; 5] {
         return Err(c_executor::invalid(
             "reserved fields of the attributes are not 0: memset them first.",
         ));
@@ -66,6 +68,10 @@ unsafe fn create(attr: Option<&PoolAttr>) -> Result<&'static Pool, CreateError> 
         return Err(c_executor::invalid("a pool is strict: its workers' levels have no shares."));
     }
     let (ring, track) = c_executor::options(&attr.executor)?;
+    let trace_bytes = attr.trace_bytes;
+    if trace_bytes != 0 && trace_bytes < trace::BYTES_MIN {
+        return Err(c_executor::invalid("a trace takes 4096 bytes at least."));
+    }
     let mut cpus = Vec::new();
     if !attr.cpus.is_null() && attr.cpus_count != 0 {
         let count = attr.cpus_count as usize;
@@ -81,7 +87,7 @@ unsafe fn create(attr: Option<&PoolAttr>) -> Result<&'static Pool, CreateError> 
         n => n,
     };
     ticks::anchor();
-    workers::create(Options { ring, track }, workers, cpus)
+    workers::create(Options { ring, track, trace_bytes }, workers, cpus)
 }
 
 /// # Safety

@@ -1,13 +1,11 @@
 //! watchdog.h: check, one call into `observe`, map the result.
 
-use core::ffi::c_void;
-
 use crate::api::observe;
 use crate::error::RawResult;
 use crate::observe::watchdog::Report;
 
 /// `monad_async_watchdog_callback`
-pub type Callback = Option<unsafe extern "C" fn(*const Report, *mut c_void)>;
+pub type Callback = Option<unsafe extern "C" fn(*const Report)>;
 
 /// # Safety
 /// See watchdog.h.
@@ -15,9 +13,8 @@ pub type Callback = Option<unsafe extern "C" fn(*const Report, *mut c_void)>;
 pub unsafe extern "C" fn monad_async_watchdog_start(
     limit_ns: u64,
     callback: Callback,
-    user_ptr: *mut c_void,
 ) -> RawResult {
-    observe::start_watchdog(limit_ns, callback, user_ptr).map(|()| 0).into()
+    observe::start_watchdog(limit_ns, callback).map(|()| 0).into()
 }
 
 #[no_mangle]

@@ -30,6 +30,7 @@ use super::mailbox::{kind, Mailbox, Posted};
 use super::queue_left::until_unqueued;
 use super::scope::NEVER_NS;
 use super::wait::Waiter;
+use super::watch::by;
 use super::Executor;
 use crate::error::{Errno, RawResult};
 use crate::intrusive::Link;
@@ -401,7 +402,11 @@ impl<K: Kernel> Executor<K> {
             // No task runs, for who is told: a call that suspends is refused, and does not suspend
             // the one that has just exited, or that cancels.
             let current = self.head.current_task.replace(ptr::null());
-            told.call(task, result);
+            if self.watches(by::TRACED) {
+                self.watched_told(task, || told.call(task, result));
+            } else {
+                told.call(task, result);
+            }
             self.head.current_task.set(current);
         }
     }

@@ -293,6 +293,9 @@ impl<K: Kernel> Executor<K> {
     pub(super) fn closed(&self, task: TaskRef, now: u64) {
         dec(&self.head.tasks_suspended);
         task.head.ticks.when_detached.set(now);
+        if self.watches(by::TRACED) {
+            self.watched_closed(task, now);
+        }
         self.finish(task, now);
         // As where a launch is cancelled: its caller may wait for just this.
         if self.is_in_run() {

@@ -45,6 +45,8 @@ pub mod ended {
 }
 
 const REASON_SHIFT: u32 = 4;
+/// Of a wake's `what`: whether it was in a call of `run`.
+pub const INSIDE_SHIFT: u32 = 4;
 const _: () = assert!(Waits::Queue as u8 as u32 <= 13 && note::ALL < 1 << REASON_SHIFT);
 
 /// The trace of an executor, the owner's.
@@ -107,6 +109,7 @@ impl<K: Kernel> Executor<K> {
             let task = unsafe { TaskRef::new(header.cast()) };
             if task.state().is_attached_to(self.address()) {
                 name_in(ring, task);
+                Self::note_wait(task);
             }
         });
         ring.publish();
@@ -114,6 +117,20 @@ impl<K: Kernel> Executor<K> {
         unsafe { *self.trace.0.get() = Some(ring.begin()) };
         self.set_watch(by::TRACED, true);
         Ok(())
+    }
+
+    /// What a task of ours waits for that has suspended with no trace: an earlier one's note would
+    /// tell of an earlier wait.
+    fn note_wait(task: TaskRef) {
+        let flags = task.head.flags.get();
+        if flags != Flags::AWAITING && flags != Flags::COMPLETED {
+            return; // In the inbox, say: not ours to write yet.
+        }
+        let waits = if flags == Flags::AWAITING { task.waits.get() } else { Waits::Nothing };
+        task.notes.set(task.notes.get() & note::ALL | (waits as u8) << REASON_SHIFT);
+        if matches!(waits, Waits::Completion | Waits::CompletionCancelQueued) {
+            task.peer.set(ptr::without_provenance(u32::MAX as usize)); // Of no descriptor.
+        }
     }
 
     /// OWNER'S THREAD. The memory is the caller's again, and keeps what was recorded. ENOENT: there
@@ -279,7 +296,7 @@ impl<K: Kernel> Executor<K> {
     pub(super) fn watched_launch(&self, task: TaskRef, elsewhere: bool) {
         self.named_before(task);
         let at = task.head.ticks_when_attached.get();
-        let by = if elsewhere { 0 } else { name(self.current_task()) };
+        let by = if elsewhere { 0 } else { self.doer() };
         let level = u64::from(task.cpu_level());
         self.record(Kind::Launch, elsewhere.into(), name(Some(task)), (at, at), [by, level, 0]);
     }
@@ -372,8 +389,34 @@ impl<K: Kernel> Executor<K> {
         };
         let since = task.head.ticks.when_suspended_awaiting.get();
         let outcome = task.outcome.get() as i64 as u64;
-        let by = name(self.current_task());
+        let by = self.doer();
+        let what = what | u8::from(self.is_in_run()) << INSIDE_SHIFT;
         self.record(Kind::Wake, what, name(Some(task)), (since, now), [by, outcome, c]);
+    }
+
+    /// The operations of a task that has returned are over.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn watched_closed(&self, task: TaskRef, now: u64) {
+        let since = task.head.ticks.when_suspended_awaiting.get();
+        self.record(Kind::Wake, Waits::Closing as u8, name(Some(task)), (since, now), [0; 3]);
+    }
+
+    /// Who is told of the exit of `task` wakes and launches others in its name, as no task runs.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn watched_told(&self, task: TaskRef, tell: impl FnOnce()) {
+        let set = |task, since| self.trace.with(|writer| writer.ring.set_running(task, since));
+        let before = self.trace().map_or((0, 0), Ring::running);
+        set(name(Some(task)), task.head.ticks.when_detached.get());
+        tell();
+        set(before.0, before.1);
+    }
+
+    /// Who does this: the task that runs, or has just exited; 0: none.
+    fn doer(&self) -> u64 {
+        let running = || self.trace().map_or(0, |ring| ring.running().0);
+        self.current_task().map_or_else(running, |task| task.addr() as u64)
     }
 
     /// The inline operation of the task that runs.
@@ -411,7 +454,7 @@ impl<K: Kernel> Executor<K> {
     #[inline(never)]
     pub(super) fn watched_cancel(&self, task: TaskRef) {
         let at = ticks::now();
-        let by = name(self.current_task());
+        let by = self.doer();
         self.record(Kind::Cancel, 0, name(Some(task)), (at, at), [by, 0, 0]);
     }
 

@@ -11,7 +11,7 @@ use core::fmt::{self, Write};
 
 use super::names;
 use crate::error::{Errno, Res};
-use crate::executor::watch::ended;
+use crate::executor::watch::{ended, INSIDE_SHIFT};
 use crate::sys::fd;
 use crate::task::header::Waits;
 use crate::trace::{span, Event, Kind, Ring, NAME_WORDS};
@@ -277,13 +277,17 @@ impl Document<'_> {
     }
 
     fn wake(&mut self, e: &Event, tid: u64) -> fmt::Result {
+        let what = e.what & ((1 << INSIDE_SHIFT) - 1);
         self.slice(tid, e.from, e.to, "wait")?;
-        write!(self.out, ",\"outcome\":{}", e.b as i64)?;
-        let is_inline = is_operation(e.what) && !is(e.what, Waits::Operation);
+        write!(self.out, ",\"outcome\":{},\"cause\":\"{}\"", e.b as i64, cause(e, what))?;
+        if e.a != 0 && e.a != e.task {
+            write!(self.out, ",\"by\":\"{:#x}\"", e.a)?;
+        }
+        let is_inline = is_operation(what) && !is(what, Waits::Operation);
         if is_inline {
             self.operation(e.c)?;
         }
-        let name = if is_inline { names::opcode(e.c as u8) } else { names::wait(e.what) };
+        let name = if is_inline { names::opcode(e.c as u8) } else { names::wait(what) };
         write!(self.out, "}},\"name\":\"{name}\"}}")?;
         if e.a != 0 && e.a != e.task {
             self.arrow(e.a, e.task, e.to, "wake")?;
@@ -313,4 +317,20 @@ fn is_operation(what: u8) -> bool {
     is(what, Waits::Completion)
         || is(what, Waits::CompletionCancelQueued)
         || is(what, Waits::Operation)
+}
+
+/// Why a wait for `what` was over.
+fn cause(e: &Event, what: u8) -> &'static str {
+    const ETIME: i64 = -(libc::ETIME as i64);
+    const ECANCELED: i64 = -(libc::ECANCELED as i64);
+    match e.b as i64 {
+        _ if e.a != 0 && e.a != e.task => "task",
+        ETIME => "deadline",
+        ECANCELED => "cancel",
+        _ if is_operation(what) || is(what, Waits::Closing) => "kernel",
+        _ if is(what, Waits::Deadline) => "timer",
+        _ if is(what, Waits::Join) => "exit",
+        _ if e.what >> INSIDE_SHIFT != 0 => "another thread",
+        _ => "outside its tasks",
+    }
 }

@@ -20,6 +20,7 @@ use core::sync::atomic::{
 use crate::error::{Errno, Res};
 use crate::executor::mailbox::{self, Mailbox};
 use crate::executor::Executor;
+use crate::sys::fork::Watch;
 use crate::sys::{clock, futex, helper, signal, thread, unwind};
 use crate::task::annex::NAME_BYTES;
 use crate::task::header::TaskRef;
@@ -44,55 +45,97 @@ pub struct Report {
 
 const _: () = assert!(size_of::<Report>() == 112);
 
-/// Called with a report, and what it was started with.
-pub type Tell = unsafe extern "C" fn(*const Report, *mut c_void);
+/// Called with a report.
+pub type Tell = unsafe extern "C" fn(*const Report);
 
-/// 0: none. Else odd: it goes; even: it is to end. Counts up: each one is another.
-static STATE: AtomicU32 = AtomicU32::new(0);
-/// `thread::forks` of the process that started it.
-static FORKS: AtomicU32 = AtomicU32::new(0);
-static ENDED: AtomicU32 = AtomicU32::new(1);
+/// The watchdog of the process: a phase, and above it a number that each start counts up, so that a
+/// thread knows whether it is meant still.
+///
+/// ```text
+///          start           the thread's           stop               the thread's end
+///   NONE ---------> BEGINS ------------> GOES ------------> ENDS ------------------------> NONE
+/// ```
+static WORD: AtomicU32 = AtomicU32::new(phase::NONE);
+/// `thread::number` of its thread; 0: none.
+static ITS_THREAD: AtomicU64 = AtomicU64::new(0);
+
+mod phase {
+    pub const NONE: u32 = 0;
+    /// Is being started: not there yet.
+    pub const BEGINS: u32 = 1;
+    pub const GOES: u32 = 2;
+    /// Was told to end.
+    pub const ENDS: u32 = 3;
+    pub const ALL: u32 = 3;
+    /// What a start adds.
+    pub const ONE: u32 = 4;
+}
+
+extern "C" fn at_fork() {}
+
+/// The thread is the parent's, and so is what it asks.
+extern "C" fn in_child() {
+    WORD.store(WORD.load(Relaxed) & !phase::ALL, Relaxed);
+    STEP.store(step::IDLE, Relaxed);
+    ITS_THREAD.store(0, Relaxed);
+}
 
 /// EXPENSIVE. EBUSY: there is one; EAGAIN: no more threads.
-pub fn start(limit_ns: u64, tell: Tell, of: *mut c_void) -> Res<()> {
-    struct Callback(Tell, *mut c_void);
-    // SAFETY: the user's, who says that any thread may call it.
-    unsafe impl Send for Callback {}
-
-    if FORKS.swap(thread::forks(), Relaxed) != thread::forks() && ENDED.load(Relaxed) == 0 {
-        ENDED.store(1, Relaxed); // The thread is the parent's.
-    }
-    if ENDED.compare_exchange(1, 0, AcqRel, Relaxed).is_err() {
+pub fn start(limit_ns: u64, tell: Tell) -> Res<()> {
+    let before = WORD.load(Relaxed);
+    let begins = (before & !phase::ALL).wrapping_add(phase::ONE) | phase::BEGINS;
+    if before & phase::ALL != phase::NONE
+        || WORD.compare_exchange(before, begins, AcqRel, Relaxed).is_err()
+    {
         return Err(Errno(libc::EBUSY));
     }
-    let callback = Callback(tell, of);
+    static WATCH: Watch = Watch::new();
+    WATCH.ensure(at_fork, at_fork, in_child);
     unwind::frames(&mut |_| true); // What the unwinder loads and allocates the first time.
-    let begun = signal::catch(libc::SIGURG, on_signal);
-    let state = STATE.load(Relaxed).wrapping_add(1) | 1;
-    STATE.store(state, Release);
-    let begun = begun.and_then(|()| {
+    let goes = begins & !phase::ALL | phase::GOES;
+    let begun = signal::catch(libc::SIGURG, on_signal).and_then(|()| {
+        WORD.store(goes, Release);
         helper::spawn(c"ma-watchdog", move || {
-            let callback = callback;
-            watch(limit_ns.max(1_000), state, callback.0, callback.1);
-            ENDED.store(1, Release);
-            futex::wake(ENDED.as_ptr() as usize);
+            ITS_THREAD.store(thread::own_number(), Relaxed);
+            watch(limit_ns.max(1_000), goes, tell);
+            ITS_THREAD.store(0, Relaxed);
+            ended(goes);
         })
     });
     if begun.is_err() {
-        ENDED.store(1, Release);
+        ended(goes);
     }
     begun
 }
 
-/// Returns when the callback is called no more. ENOENT: there is none.
+/// The one that `goes` said is no more. In the child of a fork, another one may be there by now.
+fn ended(goes: u32) {
+    let none = goes & !phase::ALL;
+    for phase in [phase::GOES, phase::ENDS, phase::BEGINS] {
+        let _ = WORD.compare_exchange(none | phase, none, AcqRel, Relaxed);
+    }
+    futex::wake_all(WORD.as_ptr() as usize);
+}
+
+/// Returns when the callback is called no more. ENOENT: there is none; EDEADLK: from the callback.
 pub fn stop() -> Res<()> {
-    if ENDED.load(Acquire) == 1 || FORKS.load(Relaxed) != thread::forks() {
+    let mut word = WORD.load(Acquire);
+    if word & phase::ALL == phase::GOES {
+        if ITS_THREAD.load(Relaxed) == thread::own_number() {
+            return Err(Errno(libc::EDEADLK));
+        }
+        let ends = word & !phase::ALL | phase::ENDS;
+        word = match WORD.compare_exchange(word, ends, AcqRel, Acquire) {
+            Ok(_) => ends,
+            Err(now) => now, // Another thread was faster.
+        };
+        futex::wake_all(WORD.as_ptr() as usize);
+    }
+    if word & phase::ALL != phase::ENDS {
         return Err(Errno(libc::ENOENT));
     }
-    STATE.fetch_add(1, Release);
-    futex::wake(STATE.as_ptr() as usize);
-    while ENDED.load(Acquire) == 0 {
-        futex::wait(&ENDED, 0, None);
+    while WORD.load(Acquire) == word {
+        futex::wait(&WORD, word, None);
     }
     Ok(())
 }
@@ -107,29 +150,33 @@ struct Seen {
     told: bool,
 }
 
-fn watch(limit_ns: u64, state: u32, tell: Tell, of: *mut c_void) {
+fn watch(limit_ns: u64, goes: u32, tell: Tell) {
+    // Oldest first; those that came since the last look are in front of the list of all.
     let mut all: Vec<Seen> = Vec::new();
-    while STATE.load(Acquire) == state {
-        futex::wait(&STATE, state, Some((limit_ns / 4).max(1_000_000)));
+    while WORD.load(Acquire) == goes {
+        futex::wait(&WORD, goes, Some((limit_ns / 4).max(1_000_000)));
+        let (known, newest) = (all.len(), all.last().map(|seen| seen.mailbox));
+        let mut is_new = true;
         mailbox::for_each(|mailbox| {
-            if all.iter().all(|seen| !ptr::eq(seen.mailbox, mailbox)) && all.try_reserve(1).is_ok()
-            {
+            is_new = is_new && !newest.is_some_and(|newest| ptr::eq(newest, mailbox));
+            if is_new && all.try_reserve(1).is_ok() {
                 let (task, since_ns) = (ptr::null(), clock::boot_ns());
                 all.push(Seen { mailbox, epoch: 0, task, items: 0, since_ns, told: true });
             }
         });
+        all[known..].reverse();
         for seen in &mut all {
             let mailbox = seen.mailbox;
             if mailbox.is_of_this_process() {
                 // Rule 2.
                 let epoch = mailbox.epoch();
-                mailbox.with_owner(epoch, || look(seen, epoch, limit_ns, tell, of));
+                mailbox.with_owner(epoch, || look(seen, epoch, limit_ns, tell));
             }
         }
     }
 }
 
-fn look(seen: &mut Seen, epoch: u64, limit_ns: u64, tell: Tell, of: *mut c_void) {
+fn look(seen: &mut Seen, epoch: u64, limit_ns: u64, tell: Tell) {
     // SAFETY: null, or the owner, which is pinned; every executor of the library's users is of this
     // type.
     let ex = unsafe { seen.mailbox.executor_made().cast::<Executor<RealKernel>>().as_ref() };
@@ -156,8 +203,8 @@ fn look(seen: &mut Seen, epoch: u64, limit_ns: u64, tell: Tell, of: *mut c_void)
         pcs: pcs.as_ptr(),
         count: pcs.len(),
     };
-    // SAFETY: the user's function, for its own pointer.
-    unsafe { tell(&report, of) };
+    // SAFETY: the user's function.
+    unsafe { tell(&report) };
 }
 
 fn text(words: [u64; NAME_BYTES / 8]) -> [u8; NAME_BYTES + 1] {
@@ -270,7 +317,7 @@ fn on_signal() -> bool {
 ///
 /// # Safety
 /// `report` is one.
-pub unsafe extern "C" fn say(report: *const Report, _: *mut c_void) {
+pub unsafe extern "C" fn say(report: *const Report) {
     // SAFETY: the caller's; so many addresses.
     let (report, pcs) = unsafe {
         let report = &*report;

@@ -14,6 +14,7 @@
 
 use core::mem;
 use core::ptr::{self, NonNull};
+use std::io::Write;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Errno, Res};
@@ -25,6 +26,7 @@ use crate::executor::Executor;
 use crate::sys::backoff::Backoff;
 use crate::sys::fork::{ForkLock, Watch};
 use crate::sys::{affinity, alloc, helper, stack_overflow, thread};
+use crate::task::annex::NAME_BYTES;
 use crate::uring::{CreateError, RealKernel, RingOptions};
 
 /// How many workers a pool may have.
@@ -35,6 +37,8 @@ pub const WORKERS_MAX: u32 = 4096;
 pub struct Options {
     pub ring: RingOptions,
     pub track: bool,
+    /// Of each worker's trace; 0: none.
+    pub trace_bytes: usize,
 }
 
 struct Worker {
@@ -205,10 +209,11 @@ impl Pool {
             n => Some(state.cpus[state.next_cpu % n]),
         };
         state.next_cpu += 1;
+        let number = state.next_cpu;
         state.starting += 1;
         let options = state.options;
         self.queue.add_worker();
-        if let Err(errno) = helper::spawn(c"pool", move || work(self, &options, cpu)) {
+        if let Err(errno) = helper::spawn(c"pool", move || work(self, &options, cpu, number)) {
             self.queue.remove_worker();
             state.starting -= 1;
             state.failed =
@@ -288,7 +293,8 @@ impl Pool {
 }
 
 /// A worker's life.
-fn work(pool: &'static Pool, options: &Options, cpu: Option<u32>) {
+fn work(pool: &'static Pool, options: &Options, cpu: Option<u32>, number: usize) {
+    let mut trace = Vec::new(); // Outlives the executor.
     let started = |failed: Option<CreateError>, worker: Option<Worker>| {
         let mut state = pool.lock();
         state.starting -= 1;
@@ -301,7 +307,7 @@ fn work(pool: &'static Pool, options: &Options, cpu: Option<u32>) {
         }
         pool.started.notify_all();
     };
-    let mut ex = match executor(options, cpu) {
+    let mut ex = match executor(options, cpu, number, &mut trace) {
         Ok(ex) => ex,
         Err(e) => {
             started(Some(e), None);
@@ -323,7 +329,7 @@ fn work(pool: &'static Pool, options: &Options, cpu: Option<u32>) {
         let ran = ex.run_fed(&seat);
         if !ex.is_of_this_process() {
             // A task forked, and this is the child: everything here is the parent's.
-            mem::forget(ex);
+            mem::forget((ex, trace));
             return;
         }
         match ran {
@@ -353,7 +359,13 @@ fn leave(pool: &Pool, seat: &Seat) {
     pool.queue.leave(seat);
 }
 
-fn executor(options: &Options, cpu: Option<u32>) -> Result<Box<Executor<RealKernel>>, CreateError> {
+/// Called "pool worker" and its number. It records a trace into `trace`, if one is asked for.
+fn executor(
+    options: &Options,
+    cpu: Option<u32>,
+    number: usize,
+    trace: &mut Vec<u64>,
+) -> Result<Box<Executor<RealKernel>>, CreateError> {
     if let Some(cpu) = cpu {
         affinity::pin(cpu).map_err(|errno| CreateError {
             errno,
@@ -364,5 +376,21 @@ fn executor(options: &Options, cpu: Option<u32>) -> Result<Box<Executor<RealKern
         errno: refused.errno(),
         text: refused.sentence().into(),
     })?;
-    Executor::new(RealKernel::new(&options.ring)?, options.track).map_err(no_memory)
+    let words = options.trace_bytes / size_of::<u64>();
+    trace.try_reserve_exact(words).map_err(|_| no_memory(Errno(libc::ENOMEM)))?;
+    let ex = Executor::new(RealKernel::new(&options.ring)?, options.track).map_err(no_memory)?;
+    let mut name = [0; NAME_BYTES + 1];
+    let _ = write!(&mut name[..NAME_BYTES], "pool worker {number}"); // It fits.
+                                                                     // SAFETY: a zero is left at the end.
+    unsafe { ex.set_name(name.as_ptr().cast()) };
+    if words != 0 {
+        // SAFETY: so many words, which stay where they are until the executor is gone.
+        let begun = unsafe { ex.start_trace(trace.as_mut_ptr().cast(), words * size_of::<u64>()) };
+        if let Err(errno) = begun {
+            let _ = ex.destroy();
+            let text = "the traces of a pool's workers need time tracking.";
+            return Err(CreateError { errno, text: text.into() });
+        }
+    }
+    Ok(ex)
 }

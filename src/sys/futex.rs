@@ -20,7 +20,16 @@ pub fn wait(word: &AtomicU32, expected: u32, timeout_ns: Option<u64>) {
 /// Wakes the thread that waits for the word at `address`, which need not exist any more: then
 /// nobody waits.
 pub fn wake(address: usize) {
+    wake_some(address, 1);
+}
+
+/// Wakes all of them.
+pub fn wake_all(address: usize) {
+    wake_some(address, i32::MAX);
+}
+
+fn wake_some(address: usize, count: i32) {
     let op = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
     // SAFETY: the kernel takes the address for a name.
-    unsafe { libc::syscall(libc::SYS_futex, address, op, 1) };
+    unsafe { libc::syscall(libc::SYS_futex, address, op, count) };
 }

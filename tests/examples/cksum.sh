@@ -192,7 +192,7 @@ write_error() {
 stats() {
     theirs sizes
     run 0 --stats sizes && same && says 'MB/s' && says launching && says I/O && says sleeping &&
-        says completing && says "$(wc -l <expected) files"
+        says completing && says "$(wc -l <expected) files" && says ', priority ' && says median
 }
 
 usage() {

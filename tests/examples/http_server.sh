@@ -160,7 +160,9 @@ ends() {
     rm -f got
     curl -s --limit-rate 60M "$url/large" -o got & local curl=$!
     until [ -s got ]; do sleep 0.005; done
-    stop && wait $curl && cmp got www/large && grep -q '"GET /large" 200 30000000$' log
+    stop && wait $curl && cmp got www/large && grep -q '"GET /large" 200 30000000$' log &&
+        grep -qE '^monad_async_operations_total\{executor="pool worker 1",opcode="[A-Z_]+"\} [1-9]' said &&
+        grep -q '^monad_async_ready_seconds_count{executor="pool worker 2",priority="normal"} [1-9]' said
     local ok=$?
     exec 4>&-
     return $ok

@@ -29,7 +29,7 @@ extern "C" fn passes_on(
 
 fn start() {
     // SAFETY: no callback.
-    assert_eq!(unsafe { monad_async_watchdog_start(1_000_000_000, None, null_mut()) }.error, 0);
+    assert_eq!(unsafe { monad_async_watchdog_start(1_000_000_000, None) }.error, 0);
 }
 
 /// Each passed the signal on to the other, until the stack was full.

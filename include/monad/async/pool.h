@@ -50,8 +50,11 @@ struct monad_async_pool_attr {
     uint32_t cpus_count;
     /** How many workers; 0: as many as the calling thread may use CPUs. At most 4096. */
     uint32_t workers;
+    /** Each worker records a trace (trace.h) into so much memory, from its beginning to its end,
+     *  for `monad_async_trace_write` with NULL; at least 4096. 0: none. */
+    size_t trace_bytes;
     /** Must be 0, else `EINVAL`. */
-    uint64_t reserved[6];
+    uint64_t reserved[5];
 };
 
 /** Initialises a `monad_async_pool_attr` with the defaults: all 0. */
@@ -61,7 +64,8 @@ struct monad_async_pool_attr {
 MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_pool_attr, cpus, 192);
 MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_pool_attr, cpus_count, 200);
 MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_pool_attr, workers, 204);
-MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_pool_attr, reserved, 208);
+MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_pool_attr, trace_bytes, 208);
+MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_pool_attr, reserved, 216);
 MONAD_ASYNC_ASSERT_SIZE(struct monad_async_pool_attr, 256);
 /** @endcond */
 
@@ -82,7 +86,8 @@ MONAD_ASYNC_ASSERT_SIZE(struct monad_async_pool_attr, 256);
  *  @param attr how to make it; NULL: the defaults
  *  @retval 0 made
  *  @return else as `monad_async_executor_create`, and `monad_async_last_create_error` explains it;
- *  `EAGAIN`: no more threads; `EINVAL`: attributes, or a CPU that the process may not use */
+ *  `EAGAIN`: no more threads; `EINVAL`: attributes, or a CPU that the process may not use;
+ *  `ENOTSUP`: traces without time tracking */
 MONAD_ASYNC_API monad_async_result monad_async_pool_create(
     monad_async_pool *pool, struct monad_async_pool_attr const *attr) MONAD_ASYNC_NOEXCEPT;
 

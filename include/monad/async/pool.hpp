@@ -43,8 +43,10 @@ struct thread_pool_options {
     /** The CPUs of the workers, one each, in turn. Empty: the kernel chooses. */
     std::vector<std::uint32_t> cpus = {};
     /** How to make each worker's executor: without a ring, unless it says otherwise. Of the rest,
-     *  `name` is not used. */
+     *  `name` is not used: they are called "pool worker" and a number. */
     executor_options executor = executor_options::compute_only();
+    /** Of the trace that each worker records: see `monad_async_pool_attr`. 0: none. */
+    std::size_t trace_bytes = 0;
 };
 
 /** @cond no API */
@@ -118,6 +120,7 @@ public:
         attr.workers = options.workers;
         attr.cpus = options.cpus.data();
         attr.cpus_count = static_cast<std::uint32_t>(options.cpus.size());
+        attr.trace_bytes = options.trace_bytes;
         auto block = std::make_unique<detail::executor_block>();
         block->on_exception = options.executor.on_exception;
         block->on_unobserved = options.executor.on_unobserved;

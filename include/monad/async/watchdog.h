@@ -25,7 +25,7 @@ struct monad_async_watchdog_report {
     monad_async_executor executor; /**< Which the task keeps. */
     monad_async_task task;         /**< That runs. */
     char executor_name[MONAD_ASYNC_NAME_BYTES + 1]; /**< Empty: none. */
-    char task_name[MONAD_ASYNC_NAME_BYTES + 1];     /**< Empty: none. */
+    char task_name[MONAD_ASYNC_NAME_BYTES + 1];     /**< Empty: none, or `count` is 0. */
     uint64_t ran_ns;                                /**< For how long, at least. */
     void *const *pcs; /**< Where its frames go on, newest first. */
     size_t count;     /**< How many; 0: its thread does not take the signal. */
@@ -37,10 +37,8 @@ MONAD_ASYNC_ASSERT_SIZE(struct monad_async_watchdog_report, 112);
 /** @endcond */
 
 /** Called by the watchdog's thread, once for each run of a task that is too long.
- *  @param report what was found
- *  @param user_ptr what the watchdog was started with */
-typedef void (*monad_async_watchdog_callback)(
-    struct monad_async_watchdog_report const *report, void *user_ptr);
+ *  @param report what was found */
+typedef void (*monad_async_watchdog_callback)(struct monad_async_watchdog_report const *report);
 
 /** Starts the watchdog, one a process, for all its executors. ANY THREAD. EXPENSIVE.
  *
@@ -50,18 +48,18 @@ typedef void (*monad_async_watchdog_callback)(
  *  where the kernel does not restart it.
  *  @param limit_ns how long a task may run without suspending; told of at most a quarter later, or
  *  a millisecond
- *  @param callback NULL: a message on standard error, with the functions
- *  @param user_ptr handed to the callback
+ *  @param callback NULL: a message on standard error, with the functions. While it runs, the
+ *  executor that is told of is not destroyed: do not wait for that in there
  *  @retval 0 it goes
  *  @retval EINVAL `limit_ns` is 0
  *  @retval EBUSY there is one
  *  @retval EAGAIN no more threads */
-MONAD_ASYNC_API monad_async_result monad_async_watchdog_start(uint64_t limit_ns,
-    monad_async_watchdog_callback callback, void *user_ptr) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_watchdog_start(
+    uint64_t limit_ns, monad_async_watchdog_callback callback) MONAD_ASYNC_NOEXCEPT;
 
-/** Ends the watchdog; the callback is not called any more when it returns. ANY THREAD, but not
- *  from the callback. EXPENSIVE.
+/** Ends the watchdog; the callback is not called any more when it returns. ANY THREAD. EXPENSIVE.
  *  @retval 0 ended
+ *  @retval EDEADLK from the callback
  *  @retval ENOENT there is none */
 MONAD_ASYNC_API monad_async_result monad_async_watchdog_stop(void) MONAD_ASYNC_NOEXCEPT;
 
