@@ -380,12 +380,13 @@ fn executor(
     trace.try_reserve_exact(words).map_err(|_| no_memory(Errno(libc::ENOMEM)))?;
     let ex = Executor::new(RealKernel::new(&options.ring)?, options.track).map_err(no_memory)?;
     let mut name = [0; NAME_BYTES + 1];
-    let _ = write!(&mut name[..NAME_BYTES], "pool worker {number}"); // It fits.
-                                                                     // SAFETY: a zero is left at the end.
+    // It fits.
+    let _ = write!(&mut name[..NAME_BYTES], "pool worker {number}");
+    // SAFETY: a zero is left at the end.
     unsafe { ex.set_name(name.as_ptr().cast()) };
     if words != 0 {
         // SAFETY: so many words, which stay where they are until the executor is gone.
-        let begun = unsafe { ex.start_trace(trace.as_mut_ptr().cast(), words * size_of::<u64>()) };
+        let begun = unsafe { ex.start_trace(trace.as_mut_ptr().cast(), words * 8) };
         if let Err(errno) = begun {
             let _ = ex.destroy();
             let text = "the traces of a pool's workers need time tracking.";

@@ -1,5 +1,5 @@
-"""Looks at a trace: trace_check.py TRACE CHECKS. The document is read by two readers (python's json, and
-jq where it is installed), compared with docs/trace.schema.json where python3-jsonschema is
+"""Looks at a trace: trace_check.py TRACE CHECKS. The document is read by two readers (python's json,
+and jq where it is installed), compared with docs/trace.schema.json where python3-jsonschema is
 installed, and held to what every trace must be; then the file CHECKS is run, which sees `document`,
 `events` and the functions below. Exit status 0: all of it holds. What is missing is said."""
 import collections
@@ -40,7 +40,8 @@ def ticks(found):
 
 def track(name):
     """Process and thread of who has that name."""
-    found = {(e["pid"], e["tid"]) for e in of(ph="M", name="thread_name") if e["args"]["name"] == name}
+    found = {(e["pid"], e["tid"]) for e in of(ph="M", name="thread_name")
+             if e["args"]["name"] == name}
     assert len(found) == 1, (name, found)
     return dict(zip(("pid", "tid"), found.pop()))
 
@@ -82,7 +83,8 @@ for i, e in starts.items():
 # A task runs once at a time, and waits once at a time, give or take the rounding of two numbers.
 for key, found in by_track.items():
     for category in ("task", "ready", "wait"):
-        mine = sorted((e["ts"], e["ts"] + e["dur"]) for e in found if e.get("cat") == category and "dur" in e)
+        mine = sorted((e["ts"], e["ts"] + e["dur"]) for e in found
+                      if e.get("cat") == category and "dur" in e)
         for (_, end), (begin, _) in zip(mine, mine[1:]):
             assert begin >= end - 0.0021, (key, category, end, begin)
 try:
