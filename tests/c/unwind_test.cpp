@@ -4,7 +4,6 @@
 
 #include "support.hpp"
 
-#include <algorithm>
 #include <csetjmp>
 #include <csignal>
 #include <cstdlib>
@@ -34,13 +33,6 @@ constexpr int frames_max = 100;
 struct Backtrace {
     int count = 0;
     void *frames[frames_max];
-
-    bool holds(uintptr_t from, size_t bytes) const
-    {
-        return std::any_of(frames, frames + count, [&](void *at) {
-            return reinterpret_cast<uintptr_t>(at) - from < bytes;
-        });
-    }
 };
 
 [[maybe_unused]] _Unwind_Reason_Code add_frame(_Unwind_Context *context, void *to)
@@ -100,11 +92,78 @@ private:
 
 #if defined(__x86_64__) && !defined(UNDER_ASAN)
 
+// Calls `f` of `arg` with the marks of `number` in rbx and rbp, which a switch keeps; gives what they
+// are afterwards.
+struct Marks {
+    uint64_t rbx, rbp;
+};
+constexpr uint64_t rbx_mark = 0xbb00000000000000, rbp_mark = 0x5500000000000000;
+extern "C" Marks unwind_test_marked(void (*f)(void *), void *arg, uint64_t rbx, uint64_t rbp);
+extern "C" char const unwind_test_marked_return[];
+asm(R"(
+    .pushsection .text
+    .type unwind_test_marked, @function
+unwind_test_marked:
+    .cfi_startproc
+    pushq %rbx
+    .cfi_adjust_cfa_offset 8
+    .cfi_rel_offset %rbx, 0
+    pushq %rbp
+    .cfi_adjust_cfa_offset 8
+    .cfi_rel_offset %rbp, 0
+    subq $8, %rsp
+    .cfi_adjust_cfa_offset 8
+    movq %rdi, %rax
+    movq %rsi, %rdi
+    movq %rdx, %rbx
+    movq %rcx, %rbp
+    call *%rax
+unwind_test_marked_return:
+    movq %rbx, %rax
+    movq %rbp, %rdx
+    addq $8, %rsp
+    .cfi_adjust_cfa_offset -8
+    popq %rbp
+    .cfi_adjust_cfa_offset -8
+    .cfi_restore %rbp
+    popq %rbx
+    .cfi_adjust_cfa_offset -8
+    .cfi_restore %rbx
+    ret
+    .cfi_endproc
+    .size unwind_test_marked, . - unwind_test_marked
+    .popsection
+)");
+
+template <class F> void marked(uint64_t number, F f)
+{
+    auto const call = [](void *arg) { (*static_cast<F *>(arg))(); };
+    auto const after = unwind_test_marked(call, &f, rbx_mark | number, rbp_mark | number);
+    EXPECT_EQ(after.rbx, rbx_mark | number);
+    EXPECT_EQ(after.rbp, rbp_mark | number);
+}
+
 struct Step {
     uintptr_t at;
     bool crashed;
+    // Of the frame of `unwind_test_marked`: its number, 0 if there is none; and whether rbx and rbp
+    // are what they were there.
+    uint64_t number;
+    bool right;
     Backtrace trace;
 };
+
+_Unwind_Reason_Code look_at_frame(_Unwind_Context *context, void *to)
+{
+    auto &step = *static_cast<Step *>(to);
+    constexpr int rbx = 3, rbp = 6; // As debug information has them.
+    if (_Unwind_GetIP(context) == reinterpret_cast<uintptr_t>(unwind_test_marked_return)) {
+        uint64_t const number = _Unwind_GetGR(context, rbx) ^ rbx_mark;
+        step.right = number - 1 < 3 && _Unwind_GetGR(context, rbp) == (rbp_mark | number);
+        step.number = number;
+    }
+    return add_frame(context, &step.trace);
+}
 
 std::vector<Step> steps; // reserved: the handler does not allocate
 sigjmp_buf out_of_the_unwinder;
@@ -116,10 +175,10 @@ void on_step(int, siginfo_t *, void *context)
         return;
     }
     auto const &registers = static_cast<ucontext_t *>(context)->uc_mcontext.gregs;
-    steps.push_back({static_cast<uintptr_t>(registers[REG_RIP]), false, {}});
+    steps.push_back({static_cast<uintptr_t>(registers[REG_RIP]), false, 0, true, {}});
     unwinding = 1;
     if (sigsetjmp(out_of_the_unwinder, 1) == 0) {
-        _Unwind_Backtrace(add_frame, &steps.back().trace);
+        _Unwind_Backtrace(look_at_frame, &steps.back());
     } else {
         steps.back().crashed = true;
     }
@@ -147,7 +206,8 @@ __attribute__((noinline)) void drive(monad_async_executor ex)
 
 }
 
-// The trap flag stops the program after each instruction of launch, yield, resume, I/O and exit.
+// The trap flag stops the program after each instruction of launch, yield, resume, I/O and exit. At
+// each, the frames are found, and what rbx and rbp were in those that have marks there.
 TEST(Unwind, at_every_instruction)
 {
 #if !defined(__x86_64__)
@@ -156,12 +216,22 @@ TEST(Unwind, at_every_instruction)
     GTEST_SKIP() << "AddressSanitizer's switch is corosensei's";
 #else
     warm_up();
+    constexpr uint64_t by_drive = 3;
     Executor ex(8);
     std::vector<Task> tasks;
     tasks.emplace_back([](monad_async_task self) {
         (void)yield(self);
         return yield(self);
     });
+    for (uint64_t number : {1, 2}) {
+        tasks.emplace_back([number](monad_async_task self) {
+            marked(number, [self] {
+                (void)yield(self);
+                (void)yield(self);
+            });
+            return success();
+        });
+    }
     tasks.emplace_back([](monad_async_task self) {
         try {
             throw std::runtime_error{"suspended while this is caught"};
@@ -173,11 +243,11 @@ TEST(Unwind, at_every_instruction)
     for (auto const &task : tasks) {
         ASSERT_NO_FATAL_FAILURE(task.attach(ex));
     }
-    steps.reserve(60000);
+    steps.reserve(100000);
     AlternateStack const alternate;
     {
         Handler const trap{SIGTRAP, on_step}, segv{SIGSEGV, on_crash}, bus{SIGBUS, on_crash};
-        drive(ex);
+        marked(by_drive, [&] { drive(ex); });
     }
     ASSERT_FALSE(monad_async_executor_has_work(ex));
     ASSERT_LT(steps.size(), steps.capacity());
@@ -186,10 +256,9 @@ TEST(Unwind, at_every_instruction)
 
     // Who is not called by `drive` is called by the base of a task's stack, a few instructions
     // long.
-    auto const driver = reinterpret_cast<uintptr_t>(&drive);
     std::set<char *> ends_of_tasks;
-    size_t in_tasks = 0;
-    for (auto const &[at, crashed, trace] : steps) {
+    size_t in_tasks = 0, marked_in_tasks = 0;
+    for (auto const &[at, crashed, number, right, trace] : steps) {
         auto const where = [at = at] {
             Dl_info info{};
             dladdr(reinterpret_cast<void *>(at), &info);
@@ -205,13 +274,16 @@ TEST(Unwind, at_every_instruction)
         ASSERT_FALSE(crashed) << where();
         ASSERT_GT(trace.count, 0) << where();
         ASSERT_LT(trace.count, frames_max) << where();
-        if (!trace.holds(driver, 256)) {
+        ASSERT_TRUE(right) << where() << ": rbx or rbp of a frame is not what it was there";
+        if (number != by_drive) {
+            marked_in_tasks += number != 0;
             ++in_tasks;
             ends_of_tasks.insert(static_cast<char *>(trace.frames[trace.count - 1]));
             ASSERT_LE(*ends_of_tasks.rbegin() - *ends_of_tasks.begin(), 16) << where();
         }
     }
     EXPECT_GT(in_tasks, 100u);
+    EXPECT_GT(marked_in_tasks, 500u);
 #endif
 }
 
