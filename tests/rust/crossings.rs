@@ -6,11 +6,12 @@
 mod support;
 
 use core::ffi::c_void;
-use monad_async::api::Handle;
+use monad_async::api::{self, Handle};
 use monad_async::error::{Errno, RawResult, Res};
 use monad_async::executor::grant::Caller;
 use monad_async::executor::scope::Scope;
 use monad_async::pool::blocking;
+use monad_async::pool::workers::{self, How, Options};
 use monad_async::sync::barrier::Barrier;
 use monad_async::sync::channel::{Channel, Direction};
 use monad_async::sync::condition::Condition;
@@ -22,6 +23,7 @@ use monad_async::sync::semaphore::Semaphore;
 use monad_async::sync::wait_group::WaitGroup;
 use monad_async::sync::Shared as Any;
 use monad_async::task::header::TaskRef;
+use monad_async::uring::RingOptions;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::Arc;
@@ -32,6 +34,10 @@ use support::*;
 const EXECUTORS: usize = 3;
 const TASKS: usize = 6;
 const THREADS: usize = 2;
+/// Of the pool; they are submitted again and again.
+const POOLED: usize = 6;
+const POOLED_STEPS: u64 = 10;
+const WORKERS: u32 = 2;
 const PERMITS: u64 = 3;
 const PARTIES: u64 = 3;
 const CAPACITY: usize = 3;
@@ -70,6 +76,7 @@ struct World {
     /// Sums of what was sent, less what was received.
     inside: [AtomicU64; 2],
     next: AtomicU64,
+    /// Of the executors, and behind them the pool's.
     tasks: Vec<TaskRef>,
     granted: AtomicU64,
     refused: AtomicU64,
@@ -81,6 +88,7 @@ unsafe impl Sync for World {}
 unsafe impl Send for World {}
 
 /// Nothing but an interruption or a time-out, which the caller of the test expects.
+#[track_caller]
 fn expected<T>(r: &Res<T>) {
     if let Err(Errno(e)) = r {
         assert!(matches!(*e, libc::ECANCELED | libc::ETIME), "{e}");
@@ -88,6 +96,7 @@ fn expected<T>(r: &Res<T>) {
 }
 
 impl World {
+    #[track_caller]
     fn count<T>(&self, r: &Res<T>) -> bool {
         expected(r);
         let counter = if r.is_ok() { &self.granted } else { &self.refused };
@@ -237,8 +246,9 @@ impl World {
     }
 
     /// What a task alone does.
-    fn task_step(&self, ex: Handle<Real>, me: TaskRef, rng: &mut Rng) {
-        let caller = Caller::task(ex.executor(), me);
+    fn task_step(&self, me: TaskRef, rng: &mut Rng) {
+        // SAFETY: it runs.
+        let caller = unsafe { api::caller(me.as_head()) }.unwrap();
         let wait_ns = u64::from(rng.below(LONGEST_NS));
         match rng.below(12) {
             0 | 1 => self.selects(&caller, wait_ns, me, rng),
@@ -276,7 +286,7 @@ impl World {
 
 fn cross(seed: u64) {
     let storage = Box::leak(Box::new([0_u64; CAPACITY]));
-    let tasks = (0..EXECUTORS * TASKS).map(|_| new_task()).collect::<Vec<_>>();
+    let tasks = (0..EXECUTORS * TASKS + POOLED).map(|_| new_task()).collect::<Vec<_>>();
     let world = Arc::new(World {
         mutexes: [object(0), object(0)],
         condition: object(0),
@@ -295,7 +305,7 @@ fn cross(seed: u64) {
         next: AtomicU64::new(1),
         granted: Default::default(),
         refused: Default::default(),
-        still_running: AtomicUsize::new(tasks.len()),
+        still_running: AtomicUsize::new(EXECUTORS * TASKS),
         tasks,
     });
     world.mutexes[1].set_flags(mutex::CHECKED);
@@ -303,9 +313,24 @@ fn cross(seed: u64) {
         let channel = &world.channels[at];
         channel.set_up(storage.as_mut_ptr().cast(), capacity, size_of::<u64>()).unwrap();
     }
+    let ring = RingOptions { entries: 0, ..RingOptions::default() };
+    let pool = workers::create(Options { ring, track: true }, WORKERS, Vec::new()).unwrap();
+    let runs = Arc::new(AtomicU64::new(0));
+    for (i, &task) in world.tasks[EXECUTORS * TASKS..].iter().enumerate() {
+        let (world, runs) = (world.clone(), runs.clone());
+        let mut rng = Rng::new(seed, 2000 + i as u64);
+        // Bodies of one task never run at a time, on whatever thread.
+        set_body(task, move |me| {
+            for _ in 0..POOLED_STEPS {
+                world.task_step(me, &mut rng);
+            }
+            runs.fetch_add(1, SeqCst);
+            RawResult::success(0)
+        });
+    }
     let mut threads = Vec::new();
     // Nobody joins one that was never attached.
-    let attached = Arc::new(std::sync::Barrier::new(EXECUTORS));
+    let attached = Arc::new(std::sync::Barrier::new(EXECUTORS + 1));
     for n in 0..EXECUTORS {
         let (world, attached) = (world.clone(), attached.clone());
         threads.push(thread::spawn(move || {
@@ -316,12 +341,13 @@ fn cross(seed: u64) {
                 task.head.cpu.set(rng.below(3) as u8);
                 set_body(task, move |me| {
                     for _ in 0..STEPS {
-                        world.task_step(ex, me, &mut rng);
+                        world.task_step(me, &mut rng);
                     }
                     RawResult::success(0)
                 });
                 ex.attach(task).unwrap();
             }
+            attached.wait();
             attached.wait();
             while ex.has_work() {
                 ex.run(usize::MAX, None).unwrap();
@@ -334,18 +360,35 @@ fn cross(seed: u64) {
             ex.destroy().unwrap();
         }));
     }
+    attached.wait();
+    // At once, for the same reason.
+    let pooled = world.tasks[EXECUTORS * TASKS..].iter().copied();
+    assert_eq!(pool.queue.submit_many(pooled), (POOLED, Ok(())));
+    attached.wait();
     for n in 0..THREADS {
         let (world, mut rng) = (world.clone(), Rng::new(seed, 1000 + n as u64));
         threads.push(thread::spawn(move || {
             let caller = Caller::thread().unwrap();
             for _ in 0..STEPS {
                 world.step(&caller, None, &mut rng);
+                let task = world.tasks[EXECUTORS * TASKS + rng.below(POOLED as u32) as usize];
+                match rng.below(8) {
+                    // EBUSY: it is not over.
+                    0..4 => _ = pool.queue.submit(task, || 0),
+                    4 => _ = Handle::<Real>::set_priorities(task, rng.below(3) as u8, 1),
+                    5 => pool.resize(1 + rng.below(WORKERS)).unwrap(),
+                    6 => _ = Handle::<Real>::cancel_anywhere(task),
+                    _ => {}
+                }
             }
         }));
     }
     threads.into_iter().for_each(|thread| thread.join().unwrap());
-    // What is still inside the channels is all that was sent and not received.
+    pool.quit(if seed.is_multiple_of(2) { How::Drain } else { How::Return });
     let caller = Caller::<Real>::thread().unwrap();
+    // SAFETY: nobody uses it any more.
+    unsafe { pool.end(&caller) }.unwrap();
+    // What is still inside the channels is all that was sent and not received.
     loop {
         let mut got = 0_u64;
         let channel = &world.channels[1];
@@ -365,9 +408,10 @@ fn cross(seed: u64) {
     world.lock.try_lock(&caller, Access::Write).expect("nobody has it");
     world.tasks.iter().for_each(|&task| destroy_task(task));
     println!(
-        "seed {seed}: {} granted, {} timed out or cancelled",
+        "seed {seed}: {} granted, {} timed out or cancelled; {} runs in the pool",
         world.granted.load(SeqCst),
-        world.refused.load(SeqCst)
+        world.refused.load(SeqCst),
+        runs.load(SeqCst)
     );
 }
 
