@@ -8,7 +8,7 @@ use crate::error::{Errno, RawResult, Res};
 use crate::reactor::operation::CLOSED;
 use crate::sys::fd;
 use crate::task::header::TaskRef;
-use crate::uring::abi::file;
+use crate::uring::abi::{file, sqe as flag};
 use crate::uring::kernel::{op, Kernel, Sqe};
 
 /// The entry that closes a handle.
@@ -21,6 +21,23 @@ fn close(fd: i32, direct: bool) -> Sqe {
 }
 
 impl<K: Kernel> Executor<K> {
+    /// How many handles have been closed: for `is_closed_since`.
+    #[inline(always)]
+    pub fn closings(&self) -> u64 {
+        self.reactor.closings.count()
+    }
+
+    /// Whether a handle of that number has been closed since. What is there now is another.
+    #[inline(always)]
+    pub fn is_closed_since(&self, fd: i32, direct: bool, closings: u64) -> bool {
+        self.reactor.closings.is_closed(fd, direct, closings)
+    }
+
+    /// The same of the handle that an entry is for.
+    pub(super) fn is_handle_closed(&self, sqe: &Sqe, closings: u64) -> bool {
+        self.is_closed_since(sqe.fd(), sqe.flags() & flag::FIXED_FILE != 0, closings)
+    }
+
     /// SUSPENDS, shielded. `task` runs now. Ends what any task of ours has in flight on a handle,
     /// with ECANCELED, and closes it. EBADF: no such handle.
     pub fn close_handle(&self, task: TaskRef, fd: i32, direct: bool) -> Res<()> {

@@ -135,7 +135,7 @@ impl<K: Kernel> Executor<K> {
                     return slept;
                 }
             }
-            if self.reactor.closings.concern(sqe, closings) {
+            if self.is_handle_closed(sqe, closings) {
                 return -libc::ECANCELED;
             }
             // SAFETY: the caller's.

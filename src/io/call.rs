@@ -109,16 +109,34 @@ impl<K: Kernel> Call<'_, K> {
         answer_to(sqe, unsafe { self.ex.io(self.task, sqe) })
     }
 
+    /// How many handles had been closed when the call began; see `goes_on`.
+    #[inline(always)]
+    pub(super) fn begun(&self) -> u64 {
+        self.ex.closings()
+    }
+
+    /// Before each operation of a call but the first. ECANCELED: the handle has been closed, by
+    /// another task, while this one had nothing in flight that the close could find. Its number may
+    /// be another's by now.
+    #[inline(always)]
+    pub(super) fn goes_on(&self, begun: u64) -> Res<()> {
+        if self.ex.is_closed_since(self.fd, self.is_direct(), begun) {
+            return Err(Errno(libc::ECANCELED));
+        }
+        Ok(())
+    }
+
     /// As `io`; where the kernel would not wait, waits for these events of poll and asks again.
     ///
     /// # Safety
     /// As `io`.
     #[inline(always)]
     pub(super) unsafe fn io_when(&self, sqe: &Sqe, events: i16, dont_wait: bool) -> Res<usize> {
+        let begun = self.begun();
         // SAFETY: the caller's.
         match unsafe { self.ex.io(self.task, sqe) } {
             // SAFETY: the caller's.
-            KEPT_FROM if !dont_wait => unsafe { self.io_after_poll(sqe, events) },
+            KEPT_FROM if !dont_wait => unsafe { self.io_after_poll(sqe, events, begun) },
             res => answer_to(sqe, res),
         }
     }
@@ -127,15 +145,17 @@ impl<K: Kernel> Call<'_, K> {
     /// As `io`.
     #[cold]
     #[inline(never)]
-    unsafe fn io_after_poll(&self, sqe: &Sqe, events: i16) -> Res<usize> {
+    unsafe fn io_after_poll(&self, sqe: &Sqe, events: i16, begun: u64) -> Res<usize> {
         const FIRST_PAUSE_NS: u64 = 50_000;
         const LONGEST_PAUSE_NS: u64 = 10_000_000;
         let mut pause_ns = 0;
         loop {
             let poll = self.entry(op::POLL_ADD, 0, 0, 0, events as u16 as u32);
+            self.goes_on(begun)?;
             // SAFETY: refers to no memory; then the caller's.
             unsafe {
                 self.io(&poll)?;
+                self.goes_on(begun)?;
                 match self.ex.io(self.task, sqe) {
                     KEPT_FROM => {}
                     res => return answer_to(sqe, res),

@@ -13,7 +13,7 @@ const EINVAL: Errno = Errno(libc::EINVAL);
 const EOPNOTSUPP: Errno = Errno(libc::EOPNOTSUPP);
 
 /// Closed at its end.
-struct Own(i32);
+pub(super) struct Own(pub(super) i32);
 
 impl Drop for Own {
     fn drop(&mut self) {

@@ -4,6 +4,7 @@
 use core::ffi::{c_char, c_int, c_void};
 
 use super::call::{answer, moved, Call, BYTES_MAX, DIRECT};
+use super::direct::Own;
 use crate::error::{Errno, RawResult, Res};
 use crate::executor::grant::Caller;
 use crate::executor::Executor;
@@ -86,9 +87,12 @@ impl<K: Kernel> Call<'_, K> {
         self.ex.kernel().knows(opcode)
     }
 
-    /// On a helper, for what the ring has no operation for. EOPNOTSUPP: see `with_plain`.
+    /// On a helper, for what the ring has no operation for: by a descriptor of its own, as the
+    /// handle may be closed, and its number be another's, before a helper comes to it. EMFILE;
+    /// EOPNOTSUPP: see `to_plain`.
     fn on_helper(&self, job: impl Fn(i32) -> Res<i32>) -> Res<()> {
-        self.with_plain(|fd| on_helper(self.ex, self.task, || job(fd)))
+        let own = Own(self.to_plain()?);
+        on_helper(self.ex, self.task, || job(own.0))
     }
 
     /// SUSPENDS.
@@ -99,10 +103,11 @@ impl<K: Kernel> Call<'_, K> {
     pub unsafe fn read(&self, to: *mut c_void, bytes: usize, offset: i64) -> Res<usize> {
         let len = bytes.min(BYTES_MAX) as u32;
         let sqe = self.entry(op::READ, offset as u64, to as u64, len, 0);
+        let begun = self.begun();
         // SAFETY: the caller's.
         match unsafe { self.io_when(&sqe, libc::POLLIN, self.may_be_regular()) } {
             // SAFETY: the caller's.
-            Err(Errno(libc::EAGAIN)) => unsafe { self.without_nonblock(&sqe, libc::POLLIN) },
+            Err(Errno(libc::EAGAIN)) => unsafe { self.without_nonblock(&sqe, libc::POLLIN, begun) },
             done => done,
         }
     }
@@ -116,10 +121,13 @@ impl<K: Kernel> Call<'_, K> {
         let len = bytes.min(BYTES_MAX) as u32;
         let sqe = self.entry(op::WRITE, offset as u64, from as u64, len, 0);
         let sqe = sqe.raising_no_signal(self.ex.kernel().knows_no_signal());
+        let begun = self.begun();
         // SAFETY: the caller's.
         match unsafe { self.io_when(&sqe, libc::POLLOUT, self.may_be_regular()) } {
             // SAFETY: the caller's.
-            Err(Errno(libc::EAGAIN)) => unsafe { self.without_nonblock(&sqe, libc::POLLOUT) },
+            Err(Errno(libc::EAGAIN)) => unsafe {
+                self.without_nonblock(&sqe, libc::POLLOUT, begun)
+            },
             done => done,
         }
     }
@@ -136,7 +144,8 @@ impl<K: Kernel> Call<'_, K> {
     /// As `io`, for a READ or a WRITE.
     #[cold]
     #[inline(never)]
-    unsafe fn without_nonblock(&self, sqe: &Sqe, events: i16) -> Res<usize> {
+    unsafe fn without_nonblock(&self, sqe: &Sqe, events: i16, begun: u64) -> Res<usize> {
+        self.goes_on(begun)?;
         if !calls::is_regular(self.fd) {
             // SAFETY: the caller's.
             return unsafe { self.io_when(sqe, events, false) };
@@ -188,8 +197,11 @@ impl<K: Kernel> Call<'_, K> {
     /// # Safety
     /// As `read`.
     pub unsafe fn read_all(&self, to: *mut c_void, bytes: usize, offset: i64) -> RawResult {
-        let mut done = 0;
+        let (mut done, begun) = (0, self.begun());
         while done < bytes {
+            if let Err(e) = self.goes_on(begun) {
+                return moved(done, Err(e));
+            }
             // SAFETY: the caller's.
             match unsafe { self.read(to.byte_add(done), bytes - done, behind(offset, done)) } {
                 Ok(0) => break,
@@ -205,8 +217,11 @@ impl<K: Kernel> Call<'_, K> {
     /// # Safety
     /// As `write`.
     pub unsafe fn write_all(&self, from: *const c_void, bytes: usize, offset: i64) -> RawResult {
-        let mut done = 0;
+        let (mut done, begun) = (0, self.begun());
         while done < bytes {
+            if let Err(e) = self.goes_on(begun) {
+                return moved(done, Err(e));
+            }
             // SAFETY: the caller's.
             match unsafe { self.write(from.byte_add(done), bytes - done, behind(offset, done)) } {
                 // A device that takes nothing, and has no error for it.

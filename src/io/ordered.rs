@@ -5,7 +5,7 @@ use core::ffi::c_void;
 use core::mem::offset_of;
 use core::ptr::NonNull;
 
-use super::call::{Call, BYTES_MAX, DIRECT};
+use super::call::{moved, Call, BYTES_MAX, DIRECT};
 use super::file::{behind, File, Parts};
 use crate::error::{Errno, RawResult, Res};
 use crate::executor::mailbox::{kind, Mailbox};
@@ -131,14 +131,17 @@ impl<K: Kernel> Call<'_, K> {
         bytes: usize,
         offset: i64,
     ) -> RawResult {
-        let mut done = 0;
+        let (mut done, begun) = (0, self.begun());
         loop {
             let at = behind(offset, done);
             // SAFETY: the caller's.
             let r = unsafe { self.write_in_order(from.byte_add(done), bytes - done, at) };
-            done += r.value as usize;
+            done += r.value.max(0) as usize; // -1 where it was refused.
             if r.error != 0 || done == bytes || r.value == 0 {
                 return RawResult { value: done as isize, ..r };
+            }
+            if let Err(e) = self.goes_on(begun) {
+                return moved(done, Err(e));
             }
         }
     }

@@ -44,7 +44,8 @@ pub struct RecvStream {
     polls: Cell<bool>,
     polled: Cell<bool>,
     reserved: [u8; 4],
-    _rest: u64,
+    /// `Executor::closings` when it began: it is not armed again on another's number.
+    begun: Cell<u64>,
 }
 
 // As in buffer.h.
@@ -87,6 +88,7 @@ impl RecvStream {
         self.over.set(false);
         self.single.set(!ex.kernel().receives_in_streams());
         self.polled.set(false);
+        self.begun.set(ex.closings());
         // SAFETY: the caller's.
         unsafe { self.arm(ex, task, buffers.as_ref()) }
     }
@@ -135,6 +137,11 @@ impl RecvStream {
                         return Err(Errno(libc::ENOBUFS));
                     }
                     ex.await_buffer(task, buffers)?;
+                }
+                let direct = self.flags.get() & DIRECT != 0;
+                if ex.is_closed_since(self.fd.get(), direct, self.begun.get()) {
+                    self.end(RawResult::failure(Errno(libc::ECANCELED)));
+                    continue;
                 }
                 // SAFETY: as `begin` was promised.
                 unsafe { self.arm(ex, task, buffers) }?;

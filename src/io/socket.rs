@@ -59,8 +59,11 @@ impl<K: Kernel> Call<'_, K> {
     /// # Safety
     /// As `recv`.
     pub unsafe fn recv_exact(&self, to: *mut c_void, bytes: usize) -> RawResult {
-        let mut done = 0;
+        let (mut done, begun) = (0, self.begun());
         while done < bytes {
+            if let Err(e) = self.goes_on(begun) {
+                return moved(done, Err(e));
+            }
             // SAFETY: the caller's.
             match unsafe { self.recv(to.byte_add(done), bytes - done, libc::MSG_WAITALL) } {
                 Ok(0) => break,
@@ -76,8 +79,11 @@ impl<K: Kernel> Call<'_, K> {
     /// # Safety
     /// As `send`.
     pub unsafe fn send_all(&self, from: *const c_void, bytes: usize) -> RawResult {
-        let mut done = 0;
+        let (mut done, begun) = (0, self.begun());
         while done < bytes {
+            if let Err(e) = self.goes_on(begun) {
+                return moved(done, Err(e));
+            }
             // SAFETY: the caller's.
             match unsafe { self.send(from.byte_add(done), bytes - done, libc::MSG_WAITALL) } {
                 Ok(0) => break,

@@ -6,25 +6,37 @@
 //! 2. Completions that were cancelled may arrive behind that of the close, and a retry may be
 //!    pausing. So each operation notes how many handles had been closed when it began, and
 //!    compares: what was begun before its handle was closed is not begun again.
-//! 3. The latest closings are kept; older ones count as closings of every handle. At worst an
-//!    operation that the kernel would not perform for a reason of its own is not tried again.
+//! 3. A call of several operations compares in the same way before each but the first: a task that
+//!    is ready and has not gone on has nothing in flight that a close could find.
+//! 4. Of each number it is kept when a handle was last closed that had it. Where there is no memory
+//!    for that, it counts as a closing of every handle.
 
-use core::cell::Cell;
+use core::cell::{Cell, RefCell};
 
 use super::operation::{Op, State};
 use super::{name, Reactor, TAG_CANCEL, TAG_MASK};
 use crate::error::Errno;
 use crate::intrusive::Fifo;
+use crate::sys::fd;
 use crate::task::header::TaskRef;
 use crate::uring::abi::{cancel, sqe as flag};
 use crate::uring::kernel::{op, Kernel, Sqe};
 
-const KEPT: usize = 64;
 const BUCKETS: usize = 256;
+
+/// Larger numbers are made room for if there is such a descriptor.
+const BELIEVED: usize = 1 << 16;
+
+/// As many places as the kernel allows in a table of direct descriptors.
+const DIRECT_MAX: usize = 1 << 20;
 
 pub struct Closings {
     count: Cell<u64>,
-    latest: [Cell<u64>; KEPT],
+    /// By descriptor, and by place in the table of direct ones: what `count` became when that was
+    /// last closed. 0: never.
+    last: [RefCell<Vec<u64>>; 2],
+    /// The same for all numbers that there was no memory for.
+    unknown: Cell<u64>,
     /// How many records wait for an entry, by their handles, so that a close does not look for one
     /// among those of all others.
     waiting: [Cell<u32>; BUCKETS],
@@ -39,11 +51,17 @@ fn handle_of(sqe: &Sqe) -> u64 {
     handle(sqe.fd(), sqe.flags() & flag::FIXED_FILE != 0)
 }
 
+/// Where it is in `last`.
+fn place(handle: u64) -> (usize, usize) {
+    ((handle >> 32) as usize, handle as u32 as usize)
+}
+
 impl Closings {
     pub const fn new() -> Self {
         Self {
             count: Cell::new(0),
-            latest: [const { Cell::new(0) }; KEPT],
+            last: [const { RefCell::new(Vec::new()) }; 2],
+            unknown: Cell::new(0),
             waiting: [const { Cell::new(0) }; BUCKETS],
         }
     }
@@ -65,18 +83,39 @@ impl Closings {
     }
 
     fn add(&self, handle: u64) {
-        let count = self.count.get();
-        self.latest[count as usize % KEPT].set(handle);
-        self.count.set(count + 1);
+        let count = self.count.get() + 1;
+        self.count.set(count);
+        let (table, at) = place(handle);
+        let mut last = self.last[table].borrow_mut();
+        if at >= last.len() {
+            let is_one = match table {
+                0 => at < BELIEVED || fd::is_open(at as i32),
+                _ => at < DIRECT_MAX,
+            };
+            if !is_one {
+                return; // Nothing can be in flight on it.
+            }
+            let more = (at + 1).next_power_of_two() - last.len();
+            if last.try_reserve_exact(more).is_err() {
+                return self.unknown.set(count);
+            }
+            let room = last.capacity();
+            last.resize(room, 0);
+        }
+        last[at] = count;
     }
 
-    /// Whether the handle of `sqe` has been closed since the count was `since`.
+    /// Whether a handle of that number has been closed since the count was `since`.
+    #[inline(always)]
+    pub fn is_closed(&self, fd: i32, direct: bool, since: u64) -> bool {
+        since != self.count.get() && self.concern(handle(fd, direct), since)
+    }
+
     #[cold]
-    pub fn concern(&self, sqe: &Sqe, since: u64) -> bool {
-        let count = self.count.get();
-        let handle = handle_of(sqe);
-        count - since > KEPT as u64
-            || (since..count).any(|n| self.latest[n as usize % KEPT].get() == handle)
+    fn concern(&self, handle: u64, since: u64) -> bool {
+        let (table, at) = place(handle);
+        let last = self.last[table].borrow().get(at).copied();
+        self.unknown.get().max(last.unwrap_or(0)) > since
     }
 }
 
@@ -89,8 +128,9 @@ impl Default for Closings {
 impl<K: Kernel> Reactor<K> {
     /// Whether the handle of `record` has been closed since that was begun.
     pub(super) fn is_handle_closed(&self, record: &Op) -> bool {
-        let since = record.closings.get();
-        since != self.closings.count() && self.closings.concern(&record.sqe.get(), since)
+        let sqe = record.sqe.get();
+        let direct = sqe.flags() & flag::FIXED_FILE != 0;
+        self.closings.is_closed(sqe.fd(), direct, record.closings.get())
     }
 
     /// The handle is about to be closed: ends what waits for an entry, and says so to `each`.
@@ -146,26 +186,26 @@ mod tests {
     #[test]
     fn what_was_begun_before_its_handle_was_closed_is_concerned() {
         let closings = Closings::new();
-        let on = |fd, flags: u8| {
-            let mut sqe = Sqe::new(op::RECV, fd, 0, 0, 0, 0);
-            sqe.0[0] |= u64::from(flags) << 8;
-            sqe
-        };
         closings.add(handle(5, false));
         let (one, two) = (closings.count(), closings.count() + 1);
-        assert!(closings.concern(&on(5, 0), 0));
-        assert!(!closings.concern(&on(5, 0), one), "the next one of that number");
-        assert!(!closings.concern(&on(6, 0), 0));
-        assert!(!closings.concern(&on(5, flag::FIXED_FILE), 0));
+        assert!(closings.is_closed(5, false, 0));
+        assert!(!closings.is_closed(5, false, one), "the next one of that number");
+        assert!(!closings.is_closed(6, false, 0));
+        assert!(!closings.is_closed(5, true, 0));
         closings.add(handle(7, true));
-        assert!(closings.concern(&on(7, flag::FIXED_FILE), one));
-        assert!(!closings.concern(&on(7, flag::FIXED_FILE), two));
-        for _ in 0..KEPT {
-            assert!(!closings.concern(&on(9, 0), two), "kept so far");
-            closings.add(handle(8, false));
+        assert!(closings.is_closed(7, true, one));
+        assert!(!closings.is_closed(7, true, two));
+        assert!(!closings.is_closed(7, false, one));
+        for n in 0..1000 {
+            closings.add(handle(100 + n, false));
         }
-        assert!(!closings.concern(&on(9, 0), two));
-        closings.add(handle(8, false));
-        assert!(closings.concern(&on(9, 0), two), "nobody knows any more");
+        assert!(!closings.is_closed(9, false, two), "however many others were");
+        assert!(!closings.is_closed(7, true, two));
+        assert!(closings.is_closed(5, false, 0));
+        let before = closings.count();
+        closings.add(handle(i32::MAX, false));
+        closings.add(handle(i32::MAX, true));
+        assert!(!closings.is_closed(9, false, before), "there is no such handle");
+        assert!(closings.last[0].borrow().len() <= BELIEVED);
     }
 }

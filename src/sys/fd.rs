@@ -36,6 +36,12 @@ pub fn write_all(fd: i32, mut bytes: &[u8]) -> Res<()> {
     Ok(())
 }
 
+/// Whether there is a descriptor of that number.
+pub fn is_open(fd: i32) -> bool {
+    // SAFETY: refers to no memory.
+    quietly(|| unsafe { libc::fcntl(fd, libc::F_GETFD) }).is_ok()
+}
+
 /// One more of the same open file, closed by an exec, and none of the standard streams.
 pub fn duplicate(fd: i32) -> Res<i32> {
     let first = libc::STDERR_FILENO + 1;

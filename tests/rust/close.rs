@@ -1,11 +1,13 @@
-//! An IORING_OP_CLOSE that is interrupted has closed its descriptor: it is not begun again, as the
-//! number may be another file's by then. Against a kernel that answers as it is told.
+//! A descriptor's number may be another file's at once: an IORING_OP_CLOSE that is interrupted has
+//! closed it, and is not begun again; and a call of several operations goes on with none of them
+//! once its handle was closed. Against a kernel that answers as it is told.
 
 #[path = "../support/mod.rs"]
 mod support;
 
 use monad_async::api::Handle;
-use monad_async::error::{Errno, RawResult};
+use monad_async::error::{Errno, RawResult, Res};
+use monad_async::io::call::Call;
 use monad_async::reactor::operation::Op;
 use monad_async::uring::kernel::{op, Cqe, Kernel, Sqe, Wait, Waker};
 use std::cell::{Cell, RefCell};
@@ -102,4 +104,63 @@ fn an_interrupted_close_is_not_begun_again() {
 fn a_close_that_was_not_performed_is_begun_again() {
     assert_eq!(get(op::CLOSE, &[-libc::ECANCELED, -libc::ECANCELED, 0]), [0; 2]);
     assert_eq!(get(op::CLOSE, &[-libc::ECANCELED, -libc::EINTR]), [libc::EINPROGRESS; 2]);
+}
+
+/// What a call gives whose operations end so, if another task closes its handle then, while the call
+/// has nothing in flight.
+fn closed_after(
+    answers: &[i32],
+    call: impl Fn(&Call<'_, Told>) -> RawResult + 'static,
+) -> (isize, i32) {
+    let kernel = Told::default();
+    let left = kernel.answers.clone();
+    left.borrow_mut().extend(answers);
+    let ex = Handle::new(kernel, true).unwrap();
+    let (caller, closer) = (new_task(), new_task());
+    set_body(caller, move |task| call(&Call { ex: ex.executor(), task, fd: 5, flags: 0 }));
+    let told = left.clone();
+    set_body(closer, move |task| {
+        // The last has ended when there is no answer left; and its task is ready, behind this one.
+        while !told.borrow().is_empty() {
+            Handle::<Told>::sleep(task, 0);
+        }
+        told.borrow_mut().extend([-libc::ENOENT, 0]); // What the cancel finds, and the close.
+        ex.executor().close_handle(task, 5, false).unwrap();
+        RawResult::success(0)
+    });
+    ex.attach(caller).unwrap();
+    ex.attach(closer).unwrap();
+    while ex.has_work() {
+        ex.run(usize::MAX, None).unwrap();
+    }
+    assert!(left.borrow().is_empty(), "not closed");
+    let r = caller.head.result.get();
+    destroy(ex, [caller, closer]);
+    (r.value, r.error)
+}
+
+#[test]
+fn a_call_does_not_go_on_by_the_number_of_a_closed_handle() {
+    const BYTES: usize = 30;
+    let room = Box::leak(Box::new([0_u8; BYTES])).as_mut_ptr();
+    let of = |r: Res<usize>| r.map(|n| n as isize).into();
+    let room = move || room.cast();
+    // SAFETY, all: nobody performs them, and the room stays.
+    let calls: [(&str, Box<dyn Fn(&Call<'_, Told>) -> RawResult>); 4] = [
+        ("recv_exact", Box::new(move |c| unsafe { c.recv_exact(room(), BYTES) })),
+        ("send_all", Box::new(move |c| unsafe { c.send_all(room(), BYTES) })),
+        ("read_all", Box::new(move |c| unsafe { c.read_all(room(), BYTES, 0) })),
+        ("write_all", Box::new(move |c| unsafe { c.write_all(room(), BYTES, 0) })),
+    ];
+    for (name, call) in calls {
+        assert_eq!(closed_after(&[10, 5], call), (15, libc::ECANCELED), "{name}");
+    }
+    // SAFETY: as above.
+    let recv = move |c: &Call<'_, Told>| of(unsafe { c.recv(room(), BYTES, 0) });
+    let would_wait = -libc::EAGAIN;
+    let readable = i32::from(libc::POLLIN);
+    for answers in [&[would_wait] as &[i32], &[would_wait, readable]] {
+        assert_eq!(closed_after(answers, recv), (-1, libc::ECANCELED), "{answers:?}");
+    }
+    assert_eq!(closed_after(&[10], recv), (10, 0), "over before");
 }

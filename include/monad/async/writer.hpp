@@ -136,8 +136,9 @@ private:
     // What was gathered, and behind it `more` as far as it would not fit then.
     MONAD_ASYNC_LOCAL void send(const_bytes more, std::error_code &ec) noexcept
     {
-        auto const handle = connection_.native_handle();
         while (begin_ != end_ || more.size() - taken_ > room_) {
+            // Each time: another task may have closed it.
+            auto const handle = connection_.native_handle();
             iovec parts[2] = {{gathered_.get() + begin_, end_ - begin_},
                               {const_cast<unsigned char *>(more.data()) + taken_,
                                more.size() - taken_}};
