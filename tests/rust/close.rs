@@ -145,18 +145,24 @@ fn a_call_does_not_go_on_by_the_number_of_a_closed_handle() {
     let room = Box::leak(Box::new([0_u8; BYTES])).as_mut_ptr();
     let of = |r: Res<usize>| r.map(|n| n as isize).into();
     let room = move || room.cast();
-    // SAFETY, all: nobody performs them, and the room stays.
-    let calls: [(&str, Box<dyn Fn(&Call<'_, Told>) -> RawResult>); 4] = [
+    type Calls = Box<dyn Fn(&Call<'_, Told>) -> RawResult>;
+    let calls: [(&str, Calls); 4] = [
+        // SAFETY: nobody performs it, and the room stays.
         ("recv_exact", Box::new(move |c| unsafe { c.recv_exact(room(), BYTES) })),
+        // SAFETY: nobody performs it, and the room stays.
         ("send_all", Box::new(move |c| unsafe { c.send_all(room(), BYTES) })),
+        // SAFETY: nobody performs it, and the room stays.
         ("read_all", Box::new(move |c| unsafe { c.read_all(room(), BYTES, 0) })),
+        // SAFETY: nobody performs it, and the room stays.
         ("write_all", Box::new(move |c| unsafe { c.write_all(room(), BYTES, 0) })),
     ];
     for (name, call) in calls {
         assert_eq!(closed_after(&[10, 5], call), (15, libc::ECANCELED), "{name}");
     }
-    // SAFETY: as above.
-    let recv = move |c: &Call<'_, Told>| of(unsafe { c.recv(room(), BYTES, 0) });
+    let recv = move |c: &Call<'_, Told>| {
+        // SAFETY: as above.
+        of(unsafe { c.recv(room(), BYTES, 0) })
+    };
     let would_wait = -libc::EAGAIN;
     let readable = i32::from(libc::POLLIN);
     for answers in [&[would_wait] as &[i32], &[would_wait, readable]] {

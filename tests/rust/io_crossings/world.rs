@@ -1,10 +1,4 @@
-//! Real files and sockets, used by tasks at random, with deadlines, cancels from another thread and
-//! closes that cross every call: no byte is lost or seen twice, a descriptor of a failed call is not
-//! leaked, what is closed says so, and all buffers are there at the end. Assertions of the core
-//! stand guard, as this is a debug build.
-
-#[path = "../support/mod.rs"]
-mod support;
+//! What the tasks share, and what each does with it.
 
 use core::ffi::c_void;
 use monad_async::api::Handle;
@@ -17,31 +11,23 @@ use monad_async::executor::scope::Scope;
 use monad_async::io::file::File;
 use monad_async::io::recv_stream::RecvStream;
 use monad_async::io::socket::Socket;
+use monad_async::reactor::buffers::Buffers;
+use monad_async::sync::buffer_set::Set;
 use monad_async::task::header::TaskRef;
-use monad_async::uring::{mask, RingOptions};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::ffi::CString;
-use std::fs;
 use std::mem::{zeroed, MaybeUninit};
-use std::os::unix::fs::FileExt;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
-use std::sync::Arc;
-use std::thread;
-use support::rings::ring;
-use support::rng::Rng;
-use support::*;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
-const TASKS: usize = 12;
-const STEPS: u32 = 150;
+use super::support::rng::Rng;
+use super::support::*;
+use super::{DIRECT, PAIRS, TASKS};
+
+/// The longest that a scope gives a task.
 const LONGEST_NS: u32 = 400_000;
-/// Connected pairs of sockets that all share.
-const PAIRS: usize = 3;
-const BUFFERS: u32 = 4;
-const BUFFER_BYTES: u32 = 64;
-/// A direct descriptor, and an ordered file: socket.h, file.h.
-const ORDERED: u32 = 0x4000_0000;
 
 /// buffer.h
 #[repr(C)]
@@ -52,37 +38,38 @@ struct Seen {
 }
 
 /// One end sends, the other receives; each byte says its place in the stream.
-struct Pair {
-    from: Socket,
-    to: Socket,
-    sent: Cell<u64>,
-    received: Cell<u64>,
+pub struct Pair {
+    pub from: Socket,
+    pub to: Socket,
+    pub sent: Cell<u64>,
+    pub received: Cell<u64>,
     /// Somebody sends, or receives: the order of bytes of two at a time would not be known.
-    sends: Cell<bool>,
-    receives: Cell<bool>,
+    pub sends: Cell<bool>,
+    pub receives: Cell<bool>,
     /// A receive that was interrupted may have taken bytes: never, says the contract.
-    closed: Cell<bool>,
+    pub closed: Cell<bool>,
 }
 
-struct World {
-    ex: Handle<Real>,
-    tasks: Vec<TaskRef>,
-    pairs: std::cell::RefCell<Vec<std::rc::Rc<Pair>>>,
-    listener: Socket,
-    port: u16,
-    path: CString,
-    ordered: Cell<File>,
+pub struct World {
+    pub ex: Handle<Real>,
+    pub tasks: Vec<TaskRef>,
+    pub pairs: RefCell<Vec<Rc<Pair>>>,
+    pub listener: Socket,
+    pub port: u16,
+    pub path: CString,
+    pub ordered: Cell<File>,
     /// Numbers of records that were acknowledged, in the order of the calls.
-    acknowledged: std::cell::RefCell<VecDeque<u64>>,
-    next_record: Cell<u64>,
-    set: *mut monad_async::sync::buffer_set::Set,
-    views: *mut monad_async::reactor::buffers::Buffers,
-    done: Cell<u64>,
-    cut_short: Cell<u64>,
+    pub acknowledged: RefCell<VecDeque<u64>>,
+    pub next_record: Cell<u64>,
+    pub set: *mut Set,
+    pub views: *mut Buffers,
+    pub has_direct: bool,
+    pub done: Cell<u64>,
+    pub cut_short: Cell<u64>,
 }
 
 /// Every other one would not wait, but by poll.
-fn pair() -> std::rc::Rc<Pair> {
+pub fn connected() -> Rc<Pair> {
     static MADE: AtomicU64 = AtomicU64::new(0);
     let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC;
     let kind = kind | [0, libc::SOCK_NONBLOCK][MADE.fetch_add(1, SeqCst) as usize % 2];
@@ -90,7 +77,7 @@ fn pair() -> std::rc::Rc<Pair> {
     // SAFETY: two descriptors are written.
     let r = unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, fds.as_mut_ptr()) };
     assert_eq!(r, 0);
-    std::rc::Rc::new(Pair {
+    Rc::new(Pair {
         from: Socket { fd: fds[0], flags: 0 },
         to: Socket { fd: fds[1], flags: 0 },
         sent: Cell::new(0),
@@ -112,16 +99,6 @@ fn moved(r: RawResult, most: usize) -> usize {
     r.value.max(0) as usize
 }
 
-/// Of this process, by number, with what each is.
-fn descriptors() -> Vec<String> {
-    let entries = fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().path());
-    let mut all: Vec<_> =
-        entries.map(|path| format!("{path:?} {:?}", fs::read_link(&path))).collect();
-    all.retain(|name| !name.contains("/fd\"")); // The folder that is being read.
-    all.sort();
-    all
-}
-
 impl World {
     /// The value; None: interrupted, timed out, or its handle closed.
     #[track_caller]
@@ -136,7 +113,7 @@ impl World {
         None
     }
 
-    fn pick(&self, rng: &mut Rng) -> std::rc::Rc<Pair> {
+    fn pick(&self, rng: &mut Rng) -> Rc<Pair> {
         self.pairs.borrow()[rng.below(PAIRS as u32) as usize].clone()
     }
 
@@ -242,17 +219,17 @@ impl World {
     }
 
     /// Who is in a call on it gets ECANCELED; the next one has new ones, often of the same numbers.
-    fn close_pair(&self, me: TaskRef, pair: &std::rc::Rc<Pair>) {
+    fn close_pair(&self, me: TaskRef, pair: &Rc<Pair>) {
         if pair.closed.replace(true) {
             return;
         }
-        let at = self.pairs.borrow().iter().position(|p| std::rc::Rc::ptr_eq(p, pair)).unwrap();
+        let at = self.pairs.borrow().iter().position(|p| Rc::ptr_eq(p, pair)).unwrap();
         for socket in [pair.to, pair.from] {
             // SAFETY: the running task.
             let r = unsafe { monad_async_socket_close(me.as_head(), socket) };
             assert_eq!(r.error, 0, "a close is shielded");
         }
-        self.pairs.borrow_mut()[at] = self::pair();
+        self.pairs.borrow_mut()[at] = connected();
     }
 
     fn connect_and_accept(&self, me: TaskRef, rng: &mut Rng) {
@@ -261,12 +238,20 @@ impl World {
             let mut got = Socket { fd: -1, flags: 0 };
             if rng.one_in(2) {
                 let (at, null) = (me.as_head(), ptr::null_mut());
-                let r =
-                    monad_async_socket_accept(at, self.listener, &mut got, null, null.cast(), 0);
+                let flags = self.kind(rng);
+                let r = monad_async_socket_accept(
+                    at,
+                    self.listener,
+                    &mut got,
+                    null,
+                    null.cast(),
+                    flags,
+                );
                 self.outcome(r, &[]);
             } else {
                 let (kind, at) = (libc::SOCK_STREAM, me.as_head());
-                let r = monad_async_socket_open(at, &mut got, libc::AF_INET, kind, 0, 0);
+                let r =
+                    monad_async_socket_open(at, &mut got, libc::AF_INET, kind, 0, self.kind(rng));
                 if self.outcome(r, &[]).is_some() {
                     let mut to: libc::sockaddr_in = zeroed();
                     to.sin_family = libc::AF_INET as u16;
@@ -274,12 +259,21 @@ impl World {
                     to.sin_addr.s_addr = u32::from_ne_bytes([127, 0, 0, 1]);
                     let length = size_of::<libc::sockaddr_in>() as u32;
                     let r = monad_async_socket_connect(at, got, (&raw const to).cast(), length);
-                    self.outcome(r, &[libc::EINTR]);
+                    self.outcome(r, &[]);
                 }
             }
             if got.fd >= 0 {
                 assert_eq!(monad_async_socket_close(me.as_head(), got).error, 0);
             }
+        }
+    }
+
+    /// A direct descriptor, or a plain one.
+    fn kind(&self, rng: &mut Rng) -> u32 {
+        if self.has_direct && rng.one_in(2) {
+            DIRECT
+        } else {
+            0
         }
     }
 
@@ -296,7 +290,7 @@ impl World {
                 flags,
                 0o600,
                 0,
-                0,
+                self.kind(rng),
             );
             if self.outcome(r, &[]).is_none() {
                 assert_eq!(file.fd, -1, "a failed open has left something");
@@ -354,7 +348,7 @@ impl World {
         }
     }
 
-    fn step(&self, me: TaskRef, rng: &mut Rng) {
+    pub fn step(&self, me: TaskRef, rng: &mut Rng) {
         let mut scope = MaybeUninit::<Scope>::uninit();
         let timeout_ns = u64::from(rng.below(LONGEST_NS));
         // SAFETY: in place until it is left, and the innermost one then.
@@ -374,147 +368,5 @@ impl World {
         if Handle::<Real>::cancel_requested(me) {
             Handle::<Real>::uncancel(me).unwrap();
         }
-    }
-}
-
-fn cross(seed: u64, mask: u32) {
-    let options = RingOptions { entries: 4, mask, ..RingOptions::default() };
-    let before = descriptors();
-    let Some(kernel) = ring(options) else { return };
-    let ex = Handle::new(kernel, true).unwrap();
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let directory = std::env::temp_dir();
-    let log = directory.join(format!("monad_async_crossings_{}", std::process::id()));
-    let ordered = fs::OpenOptions::new()
-        .append(true)
-        .read(true)
-        .create(true)
-        .truncate(false)
-        .open(&log)
-        .unwrap();
-    fs::remove_file(&log).unwrap();
-    let (mut set, mut views) = (ptr::null_mut(), ptr::null_mut());
-    // SAFETY: memory for handles.
-    unsafe {
-        let at = ex.as_ptr();
-        assert_eq!(monad_async_buffers_register(at, &mut set, 2, 4096).error, 0);
-        let r = monad_async_buffer_ring_create(at, &mut views, BUFFERS, BUFFER_BYTES);
-        assert_eq!(r.error, 0);
-    }
-    use std::os::fd::AsRawFd;
-    let world = Arc::new(Shared(World {
-        ex,
-        tasks: (0..TASKS).map(|_| api_task()).collect(),
-        pairs: (0..PAIRS).map(|_| pair()).collect::<Vec<_>>().into(),
-        listener: Socket { fd: listener.as_raw_fd(), flags: 0 },
-        port: listener.local_addr().unwrap().port(),
-        path: CString::new(directory.to_str().unwrap()).unwrap(),
-        ordered: Cell::new(File { fd: ordered.as_raw_fd(), flags: 0 }),
-        acknowledged: Default::default(),
-        next_record: Cell::new(1),
-        set,
-        views,
-        done: Cell::new(0),
-        cut_short: Cell::new(0),
-    }));
-    let set_up = new_task();
-    let of_task = world.clone();
-    set_body(set_up, move |me| {
-        let world = &of_task.0;
-        let mut file = world.ordered.get();
-        // SAFETY: the running task, and a handle to write.
-        let r = unsafe { monad_async_file_set_ordered(me.as_head(), &mut file) };
-        assert!(r.error == 0 && file.flags & ORDERED != 0);
-        world.ordered.set(file);
-        r
-    });
-    ex.attach(set_up).unwrap();
-    while ex.has_work() {
-        ex.run(usize::MAX, None).unwrap();
-    }
-    for (i, &task) in world.0.tasks.iter().enumerate() {
-        let (of_task, mut rng) = (world.clone(), Rng::new(seed, i as u64));
-        task.head.cpu.set(rng.below(3) as u8);
-        set_body(task, move |me| {
-            for _ in 0..STEPS {
-                of_task.0.step(me, &mut rng);
-            }
-            RawResult::success(0)
-        });
-        ex.attach(task).unwrap();
-    }
-    let over = Arc::new(AtomicBool::new(false));
-    let (until, tasks) = (over.clone(), Shared(world.0.tasks.clone()));
-    let canceller = thread::spawn(move || {
-        let (tasks, mut rng) = (tasks.get(), Rng::new(seed, 1000));
-        while !until.load(SeqCst) {
-            let _ = Handle::<Real>::cancel_anywhere(tasks[rng.below(TASKS as u32) as usize]);
-            thread::sleep(std::time::Duration::from_micros(u64::from(rng.below(300))));
-        }
-    });
-    while ex.has_work() {
-        ex.run(usize::MAX, None).unwrap();
-    }
-    over.store(true, SeqCst);
-    canceller.join().unwrap();
-    let world = &world.0;
-    // The log: whole records, each once, in the order of the calls, with all that were acknowledged.
-    let bytes = ordered.metadata().unwrap().len();
-    assert_eq!(bytes % 16, 0, "a record is torn");
-    let mut log = vec![0_u8; bytes as usize];
-    ordered.read_exact_at(&mut log, 0).unwrap();
-    let mut last = 0;
-    let mut acknowledged = world.acknowledged.borrow_mut();
-    for record in log.chunks(16) {
-        let word = |at: usize| u64::from_ne_bytes(record[at..at + 8].try_into().unwrap());
-        let number = word(0);
-        assert!(word(8) == !number && number > last, "{number} behind {last}");
-        last = number;
-        if let Some(at) = acknowledged.iter().position(|&a| a == number) {
-            acknowledged.remove(at);
-        }
-    }
-    assert!(acknowledged.is_empty(), "acknowledged and not there: {acknowledged:?}");
-    for pair in world.pairs.borrow().iter() {
-        // SAFETY: nobody uses them any more.
-        unsafe {
-            libc::close(pair.from.fd);
-            libc::close(pair.to.fd);
-        }
-    }
-    println!(
-        "seed {seed}, mask {mask:x}: {} done, {} cut short, {} records",
-        world.done.get(),
-        world.cut_short.get(),
-        log.len() / 16
-    );
-    // SAFETY: nobody has any of it any more.
-    unsafe {
-        assert_eq!(monad_async_buffers_unregister(world.set).error, 0);
-        assert_eq!(monad_async_buffer_ring_destroy(world.views).error, 0);
-    }
-    let tasks = world.tasks.clone();
-    destroy(ex, tasks.into_iter().chain([set_up]));
-    drop((listener, ordered));
-    assert_eq!(descriptors(), before, "descriptors are leaked");
-}
-
-/// With the stack that a test's prints take.
-fn api_task() -> TaskRef {
-    monad_async::api::create_task(64 << 10).unwrap()
-}
-
-/// `MONAD_ASYNC_CROSSINGS=n`: so many seeds; `MONAD_ASYNC_SEED`: from that one on. A seed says what
-/// each does, and not when.
-#[test]
-fn calls_deadlines_cancels_and_closes_cross() {
-    let number = |name, default| {
-        std::env::var(name).map_or(default, |text: String| text.parse().expect("a number"))
-    };
-    let first = number("MONAD_ASYNC_SEED", 1);
-    for seed in first..first + number("MONAD_ASYNC_CROSSINGS", 4) {
-        // A kernel that has all, an old one, and those between.
-        let masks = [0, mask::ALL, mask::RECV_STREAM, mask::BUFFER_RING | mask::RECV_STREAM];
-        cross(seed, masks[seed as usize % masks.len()]);
     }
 }
