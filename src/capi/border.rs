@@ -91,5 +91,15 @@ pub(super) fn of(moved: Res<usize>) -> RawResult {
 
 #[inline(always)]
 pub(super) fn done(r: Res<()>) -> RawResult {
-    r.map(|()| 0).into()
+    match r {
+        Ok(()) => RawResult::success(0),
+        Err(e) => failed(e),
+    }
+}
+
+/// Out of line, so that success need not be told from failure twice.
+#[cold]
+#[inline(never)]
+fn failed(e: Errno) -> RawResult {
+    RawResult::failure(e)
 }

@@ -108,7 +108,7 @@ impl<K: Kernel> Executor<K> {
             } else if !one_more {
                 dec(&head.tasks_suspended);
             }
-            (now, one_more) = self.run_item::<WATCHED>(task, now);
+            (now, one_more) = self.run_item::<WATCHED>(task, flags, now);
             if !(one_more || self.is_mine()) {
                 break; // The child of a fork.
             }

@@ -55,10 +55,12 @@ impl<K: Kernel> Executor<K> {
         Ahead(Some(self.stamp()))
     }
 
+    /// `READY`: `task` waits for nothing but its turn.
+    ///
     /// Returns when `task`, which is about to suspend, is resumed. False: it is the loop's turn,
     /// and nothing was done.
     #[inline(always)]
-    pub(super) fn passes(&self, task: TaskRef, now: Ahead) -> bool {
+    pub(super) fn passes<const READY: bool>(&self, task: TaskRef, now: Ahead) -> bool {
         let Ahead(Some(now)) = now else { return false };
         if now.wrapping_sub(self.next.begun.get()) >= self.look_ticks {
             return false;
@@ -67,7 +69,11 @@ impl<K: Kernel> Executor<K> {
         if self.next.many.get() {
             self.ready.prefetch(self.warm.keeps());
         }
-        task.suspended(now);
+        if READY {
+            task.suspended_ready(now);
+        } else {
+            task.suspended(now);
+        }
         let flags = next.head.flags.get();
         self.spans(flags, now);
         // One that suspends and one that is resumed leave the count as it is.

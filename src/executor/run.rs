@@ -182,7 +182,7 @@ impl<K: Kernel> Executor<K> {
             } else if !one_more {
                 dec(&head.tasks_suspended);
             }
-            (now, one_more) = self.run_item::<WATCHED>(task, now);
+            (now, one_more) = self.run_item::<WATCHED>(task, flags, now);
             if !(one_more || self.is_mine()) {
                 break; // The task has forked, and this is the child: see `pass`.
             }
@@ -232,12 +232,17 @@ impl<K: Kernel> Executor<K> {
         }
     }
 
-    /// Runs a task, and those that it and they pass to, until one suspends (true) or exits; `now`
-    /// is the stamp that ended what came before.
+    /// Runs a task, whose flags these are, and those that it and they pass to, until one suspends
+    /// (true) or exits; `now` is the stamp that ended what came before.
     #[inline(always)]
-    pub(super) fn run_item<const WATCHED: bool>(&self, task: TaskRef, now: u64) -> (u64, bool) {
+    pub(super) fn run_item<const WATCHED: bool>(
+        &self,
+        task: TaskRef,
+        flags: Flags,
+        now: u64,
+    ) -> (u64, bool) {
         let ready = if WATCHED { self.watched_begin(task, now) } else { 0 };
-        let launches = task.head.flags.get() == Flags::PENDING_LAUNCH;
+        let launches = flags == Flags::PENDING_LAUNCH;
         task.running(now);
         self.head.current_task.set(task.as_head());
         // SAFETY: ready, so not running, and this is its executor's thread.
@@ -256,18 +261,30 @@ impl<K: Kernel> Executor<K> {
         let task = unsafe { TaskRef::from_head(self.head.current_task.get()) };
         if task.head.flags.get() == Flags::RUNNING {
             task.returned(end);
-            let closing = task.has(mark::SCOPED | mark::OPERATIONS) && self.closes(task, end);
-            if closing {
-                self.warm.keep(task);
-            } else {
-                self.warm.give_back(task);
-                self.finish(task, end);
-            }
             self.forget_exceptions();
-            return (end, closing);
+            if task.has(mark::ENDS) {
+                return (end, self.ends(task, end));
+            }
+            self.warm.give_back(task);
+            task.exited();
+            task.state().exited();
+            return (end, false);
         }
         task.suspended(end);
         (end, true)
+    }
+
+    /// `task` has returned, with more to do than to say so. True: it has to wait.
+    #[cold]
+    #[inline(never)]
+    fn ends(&self, task: TaskRef, now: u64) -> bool {
+        if task.has(mark::SCOPED | mark::OPERATIONS) && self.closes(task, now) {
+            self.warm.keep(task);
+            return true;
+        }
+        self.warm.give_back(task);
+        self.finish(task, now);
+        false
     }
 
     /// `task` has returned, with scopes open or operations in flight. True: it has to wait for the
@@ -394,6 +411,14 @@ impl<K: Kernel> Executor<K> {
 
     #[inline(always)]
     fn reap(&self, now: u64) {
+        if self.reactor.has_completed() {
+            self.reap_some(now);
+        }
+    }
+
+    /// Out of line, so that a look that finds nothing need not make room for what only this uses.
+    #[inline(never)]
+    fn reap_some(&self, now: u64) {
         let mut completed = 0;
         let mut budget = self.budget(now);
         loop {

@@ -26,7 +26,7 @@ impl<K: Kernel> Executor<K> {
         let now = self.stamp_ahead();
         task.yields();
         self.ready.push(task);
-        self.leave_at(task, now);
+        self.leave_at::<true>(task, now);
         // It waited for nothing that could have failed, or that a cancel could have ended.
         0
     }
@@ -105,7 +105,7 @@ impl<K: Kernel> Executor<K> {
             self.watched_io(task, sqe);
         }
         task.awaits();
-        self.leave_at(task, now);
+        self.leave_at::<false>(task, now);
         task.outcome.get()
     }
 
@@ -151,16 +151,16 @@ impl<K: Kernel> Executor<K> {
     /// items there are no exceptions: who has some takes them along, so who has none finds none.
     #[inline(always)]
     pub(super) fn leave(&self, task: TaskRef) {
-        self.leave_at(task, self.stamp_ahead());
+        self.leave_at::<false>(task, self.stamp_ahead());
     }
 
-    /// As `leave`; `now` is of `stamp_ahead`.
+    /// As `leave`; `now` is of `stamp_ahead`; `READY` as in `passes`.
     #[inline(always)]
-    fn leave_at(&self, task: TaskRef, now: Ahead) {
+    fn leave_at<const READY: bool>(&self, task: TaskRef, now: Ahead) {
         self.warm.keep(task);
         // SAFETY: `exceptions` is the owner thread's, which this is.
         if unsafe { (*self.exceptions).is_none() } {
-            if !self.passes(task, now) {
+            if !self.passes::<READY>(task, now) {
                 // SAFETY: called by the task that runs, hence on its stack.
                 unsafe { task.switch.suspend() };
             }

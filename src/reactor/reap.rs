@@ -21,6 +21,12 @@ pub enum Completed<'a> {
 }
 
 impl<K: Kernel> Reactor<K> {
+    /// `reap` would find something. (It may find nothing: a wake of the kernel object's own.)
+    #[inline(always)]
+    pub fn has_completed(&self) -> bool {
+        self.kernel.has_completions() || self.has_ended()
+    }
+
     /// Takes the completions that are visible, `max` at most, for the executor at `executor`;
     /// `each` is called in the order of completion. How many there were.
     #[inline(always)]

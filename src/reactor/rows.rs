@@ -434,6 +434,12 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
+    /// `pop_ended` has one.
+    #[inline(always)]
+    pub(super) fn has_ended(&self) -> bool {
+        !self.rows.ended.is_empty()
+    }
+
     /// The next record that is over, and whose task has to be told.
     pub fn pop_ended(&self) -> Option<&Op> {
         let link = self.rows.ended.pop_front()?;

@@ -163,6 +163,8 @@ pub mod mark {
     pub const HOOKED: u8 = 1 << 7;
 
     pub const STOPS: u8 = INTERRUPTED | UNARMED;
+    /// An exit has more to do than to say that the task has exited.
+    pub const ENDS: u8 = SCOPED | OPERATIONS | JOINED;
 }
 
 /// The whole task. 128-aligned; lives among the headers of its stack's slab.

@@ -62,6 +62,15 @@ impl TaskRef {
         }
     }
 
+    /// As `suspended`, of one that yields.
+    #[inline(always)]
+    pub fn suspended_ready(self, now: u64) {
+        debug_assert_eq!(self.head.flags.get(), Flags::COMPLETED);
+        self.executed(now);
+        self.head.ticks.when_suspended_awaiting.set(now);
+        self.head.ticks.when_suspended_completed.set(now);
+    }
+
     /// What it waited for is there.
     #[inline(always)]
     pub fn completed(self, now: u64) {

@@ -131,7 +131,8 @@ impl WarmStacks {
         }
     }
 
-    #[inline(never)]
+    /// In line: a call in the middle of a suspension would have each of them save two registers.
+    #[inline(always)]
     fn exchange(&self, task: TaskRef) {
         let warm = self.of(task);
         warm.exchange(&task.stack);

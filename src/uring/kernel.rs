@@ -177,6 +177,12 @@ pub trait Kernel {
         true
     }
 
+    /// A completion may be visible without a system call; false: none is.
+    #[inline(always)]
+    fn has_completions(&self) -> bool {
+        true
+    }
+
     /// Oldest completion that is visible without a system call.
     fn pop(&self) -> Option<Cqe>;
 

@@ -117,6 +117,11 @@ impl Kernel for RealKernel {
     }
 
     #[inline(always)]
+    fn has_completions(&self) -> bool {
+        self.ring().is_some_and(Ring::has_completions)
+    }
+
+    #[inline(always)]
     fn for_each_completion(&self, max: usize, each: impl FnMut(Cqe)) -> usize {
         self.ring().map_or(0, |ring| ring.for_each_completion(max, each))
     }

@@ -196,6 +196,12 @@ impl Ring {
         Some(Cqe { user_data: cqe.user_data(), res: cqe.result(), flags: cqe.flags() })
     }
 
+    #[inline(always)]
+    pub(super) fn has_completions(&self) -> bool {
+        // SAFETY: rule 1.
+        !unsafe { self.uring().completion_shared() }.is_empty()
+    }
+
     /// Completions that `pop` would find.
     fn visible(&self) -> u64 {
         // SAFETY: rule 1.
