@@ -91,15 +91,5 @@ pub(super) fn of(moved: Res<usize>) -> RawResult {
 
 #[inline(always)]
 pub(super) fn done(r: Res<()>) -> RawResult {
-    match r {
-        Ok(()) => RawResult::success(0),
-        Err(e) => failed(e),
-    }
-}
-
-/// Out of line, so that success need not be told from failure twice.
-#[cold]
-#[inline(never)]
-fn failed(e: Errno) -> RawResult {
-    RawResult::failure(e)
+    r.map(|()| 0).into()
 }

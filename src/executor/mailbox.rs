@@ -261,15 +261,18 @@ impl Mailbox {
     /// What was posted is in the inbox then.
     pub(crate) fn await_askers(&self) {
         let mut backoff = Backoff::new();
-        loop {
-            // See `post_of_run`.
-            fence(Ordering::SeqCst);
-            // Acquire: pairs with who asked last.
-            if self.askers.load(Ordering::Acquire) == 0 {
-                return;
-            }
+        while self.has_askers() {
             backoff.wait();
         }
+    }
+
+    /// The owner: somebody may be about to post what concerns a run that is over.
+    #[inline(always)]
+    pub(crate) fn has_askers(&self) -> bool {
+        // See `post_of_run`.
+        fence(Ordering::SeqCst);
+        // Acquire: pairs with who asked last.
+        self.askers.load(Ordering::Acquire) != 0
     }
 
     /// ANY THREAD, also in a signal handler. Has a `run` that sleeps, or the next one, return.

@@ -238,8 +238,17 @@ impl<K: Kernel> Executor<K> {
     }
 
     /// True while a task is attached.
+    #[inline(always)]
     pub fn has_work(&self) -> bool {
-        self.attached() != 0 || self.has_late_work()
+        if self.attached() != 0 {
+            return true;
+        }
+        if !self.is_mine() {
+            return false; // The child of a fork: those who ask are in the parent.
+        }
+        let has_some = || self.has_mail_left() || self.has_woken_joins();
+        // In this order: who no longer asks has left what there is.
+        (has_some() || self.mailbox.has_askers() || has_some()) && self.has_late_work()
     }
 
     /// The caller may not come again: who joins what has exited is woken, and who is about to ask
@@ -247,9 +256,6 @@ impl<K: Kernel> Executor<K> {
     #[cold]
     #[inline(never)]
     fn has_late_work(&self) -> bool {
-        if !self.is_mine() {
-            return false; // The child of a fork: those who ask are in the parent.
-        }
         loop {
             while self.has_mail_left() || self.has_woken_joins() {
                 let now = self.stamp();

@@ -1,7 +1,11 @@
 //! From a task that suspends straight to the next one that is ready: what `run_chunk` does between
 //! two items is done by the task, on its own stack, so that there is a switch less, and the frame
-//! of the loop stays untouched. A task that exits goes by way of the loop, as nothing may be
-//! published on the stack of who is published.
+//! of the loop stays untouched.
+//!
+//! From a launch that ends to the next one without any switch: both run on the executor's stack, so
+//! what has called the one calls the other. Any other task that exits goes by way of the loop, as
+//! nothing may be published on the stack of who is published: so does one that has suspended, which
+//! has kept the stack that it was launched on.
 //!
 //! Where the switch is corosensei's every task goes that way.
 
@@ -10,7 +14,7 @@ use core::cell::Cell;
 use super::head::{dec, inc};
 use super::Executor;
 use crate::stack::switch::Switch;
-use crate::task::header::{Flags, TaskRef};
+use crate::task::header::{mark, Flags, TaskRef};
 use crate::uring::kernel::Kernel;
 
 /// What a task has to know of the chunk of items that it is one of.
@@ -20,6 +24,8 @@ pub(super) struct Next {
     begun: Cell<u64>,
     /// The tasks are more than the caches hold.
     many: Cell<bool>,
+    /// The loop wants to see each item.
+    alone: Cell<bool>,
 }
 
 /// When a task suspends; None: the loop will say.
@@ -28,7 +34,12 @@ pub(super) struct Ahead(Option<u64>);
 
 impl Next {
     pub(super) const fn new() -> Self {
-        Self { last: Cell::new(0), begun: Cell::new(0), many: Cell::new(false) }
+        Self {
+            last: Cell::new(0),
+            begun: Cell::new(0),
+            many: Cell::new(false),
+            alone: Cell::new(false),
+        }
     }
 
     #[inline(always)]
@@ -36,11 +47,13 @@ impl Next {
         self.last.set(last);
         self.begun.set(begun);
         self.many.set(many);
+        self.alone.set(false);
     }
 
     /// The loop wants to see each item of the chunk: its time is over from the beginning.
     pub(super) fn begin_alone(&self, begun: u64, look_ticks: u64) {
         self.begun.set(begun.wrapping_sub(look_ticks));
+        self.alone.set(true);
     }
 }
 
@@ -87,11 +100,66 @@ impl<K: Kernel> Executor<K> {
         // `task`.
         unsafe {
             if flags == Flags::PENDING_LAUNCH {
-                self.warm.pass_to_launch(task, next);
+                self.warm.pass_to_launch(task, next, launches::<K>);
             } else {
                 task.switch.pass(&next.switch);
             }
         }
         true
+    }
+
+    /// What is to run where `task`, a launch, has just returned: the next one, if that is a launch
+    /// on the same stack. None: it is the loop's turn, and nothing was done.
+    #[inline(always)]
+    fn next_launch(&self, task: TaskRef) -> Option<TaskRef> {
+        if self.ready.popped() == self.next.last.get() || self.next.alone.get() {
+            return None;
+        }
+        // SAFETY: `exceptions` is the owner thread's; who finds that it is not does not use them.
+        let plain = !task.has(mark::ENDS) && unsafe { (*self.exceptions).is_none() };
+        if !plain || self.warm.keeps() || !self.is_mine() {
+            return None;
+        }
+        let mut now = 0;
+        let next = self.ready.pop_if(|next| {
+            if next.head.flags.get() != Flags::PENDING_LAUNCH
+                || !self.warm.launches_there(next, task)
+            {
+                return false;
+            }
+            now = self.stamp();
+            now.wrapping_sub(self.next.begun.get()) < self.look_ticks
+        })?;
+        if self.next.many.get() {
+            self.ready.prefetch(false);
+        }
+        task.returned(now);
+        task.exited();
+        // The stack is the executor's, and of the task nothing is left on it.
+        task.state().exited();
+        dec(&self.head.tasks_pending_launch);
+        next.running(now);
+        self.head.current_task.set(next.as_head());
+        // SAFETY: on the stack of `task`, called by `launches`.
+        unsafe { task.switch.hand_over(&next.switch, next.addr() as *mut u8) };
+        Some(next)
+    }
+}
+
+/// What is called on a stack that launches borrow. The executor stays in a register, so that from
+/// one launch to the next the processor waits for nothing but the ready list.
+pub(super) extern "C" fn launches<K: Kernel>(task: *mut u8) -> ! {
+    // SAFETY: what it was launched with; its executor runs it, so it is of this kind and lives.
+    let (mut task, ex) = unsafe {
+        let task = TaskRef::from_head(task.cast());
+        (task, &*task.executor().cast::<Executor<K>>())
+    };
+    loop {
+        task.performs();
+        match ex.next_launch(task) {
+            Some(next) => task = next,
+            // SAFETY: on its stack, which it does not come back to.
+            None => unsafe { task.switch.exit() },
+        }
     }
 }

@@ -10,6 +10,7 @@
 
 use super::budget::STEP;
 use super::head::{add, dec, inc};
+use super::next::launches;
 use super::scope::Scope;
 use super::watch::by;
 use super::Executor;
@@ -242,13 +243,13 @@ impl<K: Kernel> Executor<K> {
         now: u64,
     ) -> (u64, bool) {
         let ready = if WATCHED { self.watched_begin(task, now) } else { 0 };
-        let launches = flags == Flags::PENDING_LAUNCH;
+        let is_launch = flags == Flags::PENDING_LAUNCH;
         task.running(now);
         self.head.current_task.set(task.as_head());
         // SAFETY: ready, so not running, and this is its executor's thread.
         unsafe {
-            if launches {
-                self.warm.launch(task);
+            if is_launch {
+                self.warm.launch(task, launches::<K>);
             } else {
                 task.switch.resume();
             }

@@ -74,6 +74,12 @@ impl Ready {
     /// The oldest of the highest level.
     #[inline(always)]
     pub fn pop(&self) -> Option<TaskRef> {
+        self.pop_if(|_| true)
+    }
+
+    /// As `pop`, if it is wanted.
+    #[inline(always)]
+    pub fn pop_if(&self, wanted: impl FnOnce(TaskRef) -> bool) -> Option<TaskRef> {
         let occupied = self.occupied.get();
         if occupied == 0 {
             return None;
@@ -81,8 +87,13 @@ impl Ready {
         // SAFETY: a bit stands for a level, and only those of levels that are not empty are set.
         let (list, task) = unsafe {
             let list = self.levels.get_unchecked(occupied.trailing_zeros() as usize);
-            (list, list.pop_front().unwrap_unchecked())
+            (list, list.front().unwrap_unchecked())
         };
+        if !wanted(task) {
+            return None;
+        }
+        // SAFETY: it has a front.
+        unsafe { list.pop_front().unwrap_unchecked() };
         if list.is_empty() {
             self.occupied.set(occupied & (occupied - 1));
         }

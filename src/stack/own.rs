@@ -87,10 +87,22 @@ impl Switch {
         }
     }
 
-    /// It runs, or last ran, on the stack with this base.
+    /// `next` is launched where this one, which has ended, ran: all of a launch but the switch.
+    ///
+    /// # Safety
+    /// Called on the stack of this one, by what was launched, which is to run `next` with `arg`.
+    #[inline(always)]
+    pub unsafe fn hand_over(&self, next: &Switch, arg: *mut u8) {
+        let link = self.link.get();
+        next.link.set(link);
+        // SAFETY: the stack was laid, as there was a launch.
+        unsafe { jump::note(link, arg) };
+    }
+
+    /// It runs, or last ran, on the stack with this base; 0: false.
     #[inline(always)]
     pub fn is_on(&self, base: usize) -> bool {
-        self.link.get() == Self::link_of(base)
+        self.link.get() as usize == base.wrapping_sub(jump::LINK_BELOW_BASE)
     }
 
     /// The base of the stack that it runs on, or last ran on.

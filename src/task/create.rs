@@ -19,24 +19,33 @@ use crate::sys::stack_overflow;
 /// the kernel (`MADV_DONTNEED`) never repeats a number a stale message may hold.
 static EPOCH: AtomicU64 = AtomicU64::new(1);
 
-/// What the base of every stack calls at a launch: runs user_code and keeps its result.
-///
-/// A panic or a foreign exception that leaves `user_code` ends the process: it is called through
-/// `extern "C"`, which nothing may unwind out of.
-pub(super) extern "C" fn launches(task: *mut u8) -> ! {
-    // SAFETY: what the task was launched with, or its switch was made with.
+/// What the base of a task's own stack calls at a launch: runs user_code and keeps its result. Where
+/// launches borrow a stack it is `executor::next` that calls.
+extern "C" fn launches(task: *mut u8) -> ! {
+    // SAFETY: what the task's switch was made with.
     let task = unsafe { TaskRef::from_head(task.cast()) };
     loop {
-        if let Some(code) = task.head.user_code.get() {
+        task.performs();
+        // SAFETY: on its stack.
+        unsafe { task.switch.exit() };
+    }
+}
+
+impl TaskRef {
+    /// What a launch does on the task's stack.
+    ///
+    /// A panic or a foreign exception that leaves `user_code` ends the process: it is called
+    /// through `extern "C"`, which nothing may unwind out of.
+    #[inline(always)]
+    pub(crate) fn performs(self) {
+        if let Some(code) = self.head.user_code.get() {
             // SAFETY: the user's function, with the handle it expects.
-            let result = unsafe { code(task.as_head()) };
-            task.set_result(result);
-            if task.notes(note::LOCALS) {
-                task.end_locals();
+            let result = unsafe { code(self.as_head()) };
+            self.set_result(result);
+            if self.notes(note::LOCALS) {
+                self.end_locals();
             }
         }
-        // SAFETY: on its stack. A stack that launches borrow is not come back to.
-        unsafe { task.switch.exit() };
     }
 }
 

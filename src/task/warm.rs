@@ -23,10 +23,9 @@
 
 use core::cell::Cell;
 
-use super::create::launches;
 use super::header::TaskRef;
 use crate::stack::pool::{Held, Stack};
-use crate::stack::switch::Switch;
+use crate::stack::switch::{Call, Switch};
 
 /// An executor has a stack of the first sizes of the process, one fewer than this: it is made on a
 /// small stack, where each takes its two words.
@@ -72,15 +71,16 @@ impl WarmStacks {
         self.keeps.get()
     }
 
-    /// Runs the task from its launch until it suspends or exits.
+    /// Runs the task from its launch until it suspends or exits: `call`, where launches borrow a
+    /// stack.
     ///
     /// # Safety
     /// Called on the executor's stack; the task is pending launch there.
     #[inline(always)]
-    pub unsafe fn launch(&self, task: TaskRef) {
+    pub unsafe fn launch(&self, task: TaskRef, call: Call) {
         let (base, at) = (self.next(task), task.addr() as *mut u8);
         // SAFETY: laid, and nothing runs there: it is the executor's, or the task's own.
-        unsafe { task.switch.launch(base, launches, at) };
+        unsafe { task.switch.launch(base, call, at) };
     }
 
     /// Leaves the task, which has kept its stack, for the launch of `next`; returns when it is
@@ -89,10 +89,17 @@ impl WarmStacks {
     /// # Safety
     /// Called on its stack; `next` is as in `launch`.
     #[inline(always)]
-    pub unsafe fn pass_to_launch(&self, task: TaskRef, next: TaskRef) {
+    pub unsafe fn pass_to_launch(&self, task: TaskRef, next: TaskRef, call: Call) {
         let (base, at) = (self.next(next), next.addr() as *mut u8);
         // SAFETY: as in `launch`.
-        unsafe { task.switch.pass_to_launch(&next.switch, base, launches, at) };
+        unsafe { task.switch.pass_to_launch(&next.switch, base, call, at) };
+    }
+
+    /// `next` launches where `task` runs: on the executor's stack, which the launch of `task` did
+    /// not keep.
+    #[inline(always)]
+    pub fn launches_there(&self, next: TaskRef, task: TaskRef) -> bool {
+        self.of(next).is(&task.switch)
     }
 
     /// The base of the stack on which a task launches.
