@@ -10,6 +10,7 @@ mod budget;
 pub mod buffers;
 pub mod cancel;
 mod closing;
+mod end;
 pub mod exit;
 mod feed;
 pub mod grant;

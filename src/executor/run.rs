@@ -14,11 +14,11 @@ use super::next::launches;
 use super::scope::Scope;
 use super::watch::by;
 use super::Executor;
-use crate::error::{Errno, RawResult, Res};
+use crate::error::{Errno, Res};
 use crate::reactor::Completed;
 use crate::sched::timers::Due;
 use crate::sys::cxx_eh::Exceptions;
-use crate::task::header::{mark, Flags, TaskRef, Waits};
+use crate::task::header::{mark, Flags, TaskRef};
 use crate::trace::span;
 use crate::uring::kernel::{Kernel, Wait};
 
@@ -273,75 +273,6 @@ impl<K: Kernel> Executor<K> {
         }
         task.suspended(end);
         (end, true)
-    }
-
-    /// `task` has returned, with more to do than to say so. True: it has to wait.
-    #[cold]
-    #[inline(never)]
-    fn ends(&self, task: TaskRef, now: u64) -> bool {
-        if task.has(mark::SCOPED | mark::OPERATIONS) && self.closes(task, now) {
-            self.warm.keep(task);
-            return true;
-        }
-        self.warm.give_back(task);
-        self.finish(task, now);
-        false
-    }
-
-    /// `task` has returned, with scopes open or operations in flight. True: it has to wait for the
-    /// end of some.
-    #[cold]
-    #[inline(never)]
-    fn closes(&self, task: TaskRef, now: u64) -> bool {
-        if !self.is_mine() {
-            return false; // The child of a fork: ring, timers and operations are the parent's.
-        }
-        if self.close_scopes(task) {
-            task.set_result(RawResult::failure(Errno(libc::EINVAL)));
-        }
-        if task.has(mark::OPERATIONS) && self.close_operations(task) {
-            task.waits.set(Waits::Closing);
-            task.closes(now);
-            return true;
-        }
-        false
-    }
-
-    /// The last operation of a task that has returned is over.
-    pub(super) fn closed(&self, task: TaskRef, now: u64) {
-        dec(&self.head.tasks_suspended);
-        task.head.ticks.when_detached.set(now);
-        if self.watches(by::TRACED) {
-            self.watched_closed(task, now);
-        }
-        self.finish(task, now);
-        // As where a launch is cancelled: its caller may wait for just this.
-        if self.is_in_run() {
-            self.woken.set(true);
-        }
-    }
-
-    /// A task has exited. It has no exceptions any more, unless it jumped out of a `catch`, which
-    /// must not become the next one's.
-    #[inline(always)]
-    fn forget_exceptions(&self) {
-        // SAFETY: the owner thread's, which this is.
-        unsafe {
-            if !(*self.exceptions).is_none() {
-                *self.exceptions = Exceptions::NONE;
-            }
-        }
-    }
-
-    /// The run of `task` is over: wake who joins it, publish. Never on the task's stack.
-    #[inline(always)]
-    pub(super) fn finish(&self, task: TaskRef, now: u64) {
-        task.exited();
-        if task.has(mark::JOINED) {
-            self.finish_joined(task, now);
-        } else {
-            task.state().exited();
-        }
     }
 
     /// A suspended task's wait is over: in no list, outcome set. Back to the ready ones.

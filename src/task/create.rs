@@ -19,8 +19,8 @@ use crate::sys::stack_overflow;
 /// the kernel (`MADV_DONTNEED`) never repeats a number a stale message may hold.
 static EPOCH: AtomicU64 = AtomicU64::new(1);
 
-/// What the base of a task's own stack calls at a launch: runs user_code and keeps its result. Where
-/// launches borrow a stack it is `executor::next` that calls.
+/// What the base of a task's own stack calls at a launch: runs user_code and keeps its result.
+/// Where launches borrow a stack it is `executor::next` that calls.
 extern "C" fn launches(task: *mut u8) -> ! {
     // SAFETY: what the task's switch was made with.
     let task = unsafe { TaskRef::from_head(task.cast()) };
