@@ -197,3 +197,128 @@ fn nobody_finds_its_stack_changed() {
     executors.into_iter().for_each(|ex| ex.destroy().unwrap());
     assert!(stats().slots_in_use <= before + 203, "those of the other tests");
 }
+
+/// What an executor has taken is the pool's again, a stack of each size.
+#[test]
+fn an_executor_that_ends_gives_its_stacks_back() {
+    alone("an_executor_that_ends_gives_its_stacks_back", gives_back);
+}
+
+fn gives_back() {
+    let before = stats().slots_in_use;
+    for _ in 0..50 {
+        let ex = executor(8);
+        for size in [16 << 10, 64 << 10, 256 << 10] {
+            let task = api::create_task(size).unwrap();
+            set_body(task, |_| RawResult::success(0));
+            ex.attach(task).unwrap();
+            finish(ex);
+            support::destroy_task(task);
+        }
+        ex.destroy().unwrap();
+    }
+    assert_eq!(stats().slots_in_use, before);
+}
+
+/// Its own stack is another than the one that it runs on, and either would be somebody else's.
+#[test]
+fn a_task_that_runs_is_not_destroyed() {
+    let ex = executor(8);
+    let task = new_task();
+    let refused = Rc::new(Cell::new(0));
+    let says = refused.clone();
+    set_body(task, move |task| {
+        says.set(says.get() + usize::from(api::destroy_task(task) == errno(libc::EBUSY)));
+        nop(task);
+        says.set(says.get() + usize::from(api::destroy_task(task) == errno(libc::EBUSY)));
+        RawResult::success(0)
+    });
+    ex.attach(task).unwrap();
+    finish(ex);
+    assert_eq!(refused.get(), 2);
+    destroy(ex, [task]);
+}
+
+/// A launch that forks: the tasks that are ready are the parent's alone, and what calls the next
+/// launch is a copy in the child.
+#[test]
+fn the_child_of_a_fork_launches_nothing() {
+    alone("the_child_of_a_fork_launches_nothing", fork_in_a_launch);
+}
+
+fn fork_in_a_launch() {
+    let ex = executor(8);
+    let tasks: Vec<_> = (0..3).map(|_| new_task()).collect();
+    let launched = Rc::new(Cell::new(0));
+    let child = Rc::new(Cell::new(-1));
+    for (n, &task) in tasks.iter().enumerate() {
+        let (launched, child) = (launched.clone(), child.clone());
+        set_body(task, move |_| {
+            launched.set(launched.get() + 1);
+            if n == 0 {
+                // SAFETY: the child leaves by `_exit` below.
+                child.set(unsafe { libc::fork() });
+            }
+            RawResult::success(0)
+        });
+        ex.attach(task).unwrap();
+    }
+    let ran = ex.run(usize::MAX, None);
+    if child.get() == 0 {
+        let right = ran == errno(libc::EPERM) && launched.get() == 1;
+        // SAFETY: the child ends here.
+        unsafe { libc::_exit(i32::from(!right)) };
+    }
+    assert_eq!((ran, launched.get()), (Ok(3), 3));
+    let mut status = 0;
+    // SAFETY: a place for the status.
+    assert_eq!(unsafe { libc::waitpid(child.get(), &mut status, 0) }, child.get());
+    assert_eq!(status, 0, "the child was told, and launched none of the parent's tasks");
+    destroy(ex, tasks);
+}
+
+/// A launch that calls the next one counts as the loop does.
+#[test]
+fn no_more_is_launched_than_was_asked_for() {
+    let ex = executor(8);
+    let tasks: Vec<_> = (0..10).map(|_| new_task()).collect();
+    for &task in &tasks {
+        set_body(task, |_| RawResult::success(0));
+        ex.attach(task).unwrap();
+    }
+    for (asked, left) in [(1, 9), (4, 5), (0, 5), (3, 2), (9, 0)] {
+        let before = tasks.iter().filter(|task| !task.has_exited()).count();
+        assert_eq!(ex.run(asked, Some(0)).unwrap(), before - left);
+        assert_eq!(tasks.iter().filter(|task| !task.has_exited()).count(), left);
+    }
+    destroy(ex, tasks);
+}
+
+/// A task that has suspended is on its own stack when it exits, which is nobody's to launch on.
+#[test]
+fn a_launch_behind_one_that_has_suspended_runs_elsewhere() {
+    let ex = executor(8);
+    let [waiter, other, last] = [new_task(), new_task(), new_task()];
+    let at = Rc::new(Cell::new(0));
+    let (waits, is_held) = (at.clone(), at);
+    set_body(waiter, move |task| {
+        waits.set(here());
+        let _ = Handle::<Real>::sleep(task, 0);
+        RawResult::success(0)
+    });
+    set_body(other, move |_| {
+        ex.attach(last).unwrap();
+        RawResult::success(0)
+    });
+    let elsewhere = Rc::new(Cell::new(false));
+    let is_elsewhere = elsewhere.clone();
+    set_body(last, move |_| {
+        is_elsewhere.set(here() != is_held.get());
+        RawResult::success(0)
+    });
+    ex.attach(waiter).unwrap();
+    ex.attach(other).unwrap();
+    finish(ex);
+    assert!(elsewhere.get());
+    destroy(ex, [waiter, other, last]);
+}

@@ -101,13 +101,13 @@ pub const RULES: &[Mutant] = &[
     },
     Mutant {
         bug: "a scope left open is no mistake",
-        file: "src/executor/run.rs",
+        file: "src/executor/end.rs",
         right: "task.set_result(RawResult::failure(Errno(libc::EINVAL)));",
         wrong: "",
     },
     Mutant {
         bug: "an exit does not wait for operations",
-        file: "src/executor/run.rs",
+        file: "src/executor/end.rs",
         right: "task.has(mark::OPERATIONS) && self.close_operations(task)",
         wrong: "task.has(mark::OPERATIONS) && self.close_operations(task) && false",
     },
@@ -119,7 +119,7 @@ pub const RULES: &[Mutant] = &[
     },
     Mutant {
         bug: "run does not return when the last task's operations have ended",
-        file: "src/executor/run.rs",
+        file: "src/executor/end.rs",
         right: "if self.is_in_run() { self.woken.set(true); }",
         wrong: "",
     },
