@@ -3,6 +3,10 @@
   info monad-tasks          each task of the process: state, priorities, executor, ticks, stack
   monad-task N bt           the stack of task N, also of one that is suspended
   monad-task N COMMAND      any gdb command among the frames of task N
+  info monad-operations     what the kernel and the queues have of each task
+  info monad-scopes         the scopes that each task is in, innermost first
+  info monad-locks          mutexes that somebody waits for: who holds them, who waits
+  info monad-pools          tasks that wait for a worker, in their order
 
 Reads what src/debug.rs describes, so it needs no debug information of the library. Writes nothing
 to the process: a suspended task's frames are shown by an unwinder, as callers of where the selected
@@ -24,7 +28,7 @@ def monad_async_debugger():
     """One function, so that nothing of it meets what else gdb has loaded: all scripts share one
     namespace. Loading it again replaces it."""
     SECTION = "monad_async_debug"
-    VERSION = 3
+    VERSION = 4
     MASK = (1 << 64) - 1
     LEVELS = ("high", "normal", "low")
     # include/uapi/linux/io_uring.h, from 0.
@@ -51,6 +55,9 @@ def monad_async_debugger():
 
     def number(data, at, size=8):
         return int.from_bytes(data[at:at + size], "little")
+
+    def opcode(number):
+        return OPCODES[number] if number < len(OPCODES) else "operation %d" % number
 
     class Library:
         """One copy of the library in the process: a program and its plugins may have one each."""
@@ -165,9 +172,6 @@ def monad_async_debugger():
                 return "ready"
             waits, peer = data[at["task.waits"]], number(data, at["task.peer"])
 
-            def opcode(number):
-                return OPCODES[number] if number < len(OPCODES) else "operation %d" % number
-
             def operation(record):
                 if not record:
                     return "waiting for any of its operations"
@@ -182,7 +186,9 @@ def monad_async_debugger():
 
             def granted(record):
                 mutex = word(record + at["wait.object"])
-                if not mutex or mutex & 1:
+                if mutex & 7 == at["group.tag"]:
+                    return "waiting for the children of a group"
+                if not is_mutex(mutex):
                     return "waiting for a lock, a channel or another task"
                 owner = word(mutex + at["mutex.owner"])
                 return "waiting for mutex %#x, held by %s" % (
@@ -201,6 +207,61 @@ def monad_async_debugger():
                 at["waits.grant"]: lambda: granted(peer) + canceled,
                 at["waits.closing"]: lambda: "returned, its operations are being cancelled",
             }.get(waits, lambda: "suspended (%d)" % waits)()
+
+        def marked(self, name):
+            return self.data[self.library.at["task.marks"]] & self.library.at["mark." + name]
+
+        def waits_for(self, what):
+            """The record of its wait, if it waits for that; else 0."""
+            at = self.library.at
+            if not self.suspended or self.completed or self.data[at["task.waits"]] != at["waits." + what]:
+                return 0
+            return number(self.data, at["task.peer"])
+
+        def mutex(self):
+            """That it waits for, or 0."""
+            record = self.waits_for("grant")
+            found = word(record + self.library.at["wait.object"]) if record else 0
+            return found if is_mutex(found) else 0
+
+        def group(self):
+            """That it is a child of, or 0."""
+            at = self.library.at
+            return word(self.annex + at["hook.of"]) if self.marked("hooked") else 0
+
+        def waits_for_tasks(self, children):
+            """The addresses of those that have to go on first, as far as one can tell; `children`:
+            those of each group."""
+            at, record = self.library.at, self.waits_for("join")
+            if record:
+                return [word(record + at["record.other"])]
+            record = self.waits_for("grant")
+            found = word(record + at["wait.object"]) if record else 0
+            if found & 7 == at["group.tag"]:
+                return children[found & ~7]
+            owner = word(found + at["mutex.owner"]) if is_mutex(found) else 0
+            return [owner] if owner and not owner & 1 else []
+
+        def operations(self):
+            """The addresses of its records that are in flight, oldest first."""
+            at = self.library.at
+            if not self.marked("operations"):
+                return
+            youngest = link = number(self.data, at["task.operations"])
+            while link:
+                link = word(link)
+                yield link - at["op.of_task"]
+                if link == youngest:
+                    return
+
+        def scopes(self):
+            at, scope = self.library.at, number(self.data, self.library.at["task.scope"])
+            while scope and self.marked("scoped"):
+                yield scope
+                scope = word(scope + at["scope.outer"])
+
+    def is_mutex(address):
+        return address and not address & 7
 
     def deadline(ns):
         text = "sleeping until %d.%09d" % divmod(ns, 10**9)
@@ -420,6 +481,135 @@ def monad_async_debugger():
                     task.ticks, task.base - sps[0] if sps else "?", task.base - task.limit, state,
                     symbol_of(task.user_code), task.user_ptr, quoted[task.num]))
             print("%d tasks" % len(found))
+            children = collections.defaultdict(list)
+            for task in found:
+                children[task.group()].append(task.address)
+            for cycle in cycles({task.address: task.waits_for_tasks(children) for task in found}):
+                print("deadlock: " + " -> ".join(names[address] for address in cycle))
+
+    def cycles(after):
+        """Those who wait for each other: each from its lowest to that one again."""
+        left, way, on_the_way = set(), [], set()
+        for begin in after:
+            if begin not in left:
+                way.append((begin, iter(after[begin])))
+                on_the_way.add(begin)
+            while way:
+                at, others = way[-1]
+                other = next(others, None)
+                if other is None:
+                    way.pop()
+                    on_the_way.remove(at)
+                    left.add(at)
+                elif other in on_the_way:
+                    cycle = [address for address, _ in way]
+                    cycle = cycle[cycle.index(other):]
+                    lowest = cycle.index(min(cycle))
+                    yield cycle[lowest:] + cycle[:lowest + 1]
+                elif other in after and other not in left:
+                    way.append((other, iter(after[other])))
+                    on_the_way.add(other)
+
+    def all_tasks():
+        """Each task, and a function that gives a task's name by its address."""
+        found = [task for task in (Task(*place) for place in places()) if task.exists()]
+        named = {task.address: "task %d" % task.num + (' "%s"' % task.name() if task.name() else "")
+                 for task in found}
+        return found, lambda address: named.get(address, "a task that is gone")
+
+    def lines_command(name, help_text, lines):
+        """A command that prints what `lines` gives, and how many those are."""
+        class Lines(gdb.Command):
+            __doc__ = help_text
+
+            def __init__(self):
+                super().__init__("info monad-" + name, gdb.COMMAND_STACK)
+
+            def invoke(self, _argument, _from_tty):
+                count = 0
+                for line in lines():
+                    count += not line.startswith(" ")
+                    print(line)
+                print("%d %s" % (count, name))
+        Lines()
+
+    def operations():
+        found, named = all_tasks()
+        for task in found:
+            at = task.library.at
+            if not task.suspended or task.completed:
+                waits = None
+            else:
+                waits = task.data[at["task.waits"]]
+            if waits in (at["waits.completion"], at["waits.cancel_queued"]):
+                asked = ", cancel asked" if task.marked("asked") else ""
+                yield "%s: %s, which it waits for%s" % (
+                    named(task.address), opcode(task.data[at["task.opcode"]]), asked)
+            for op in task.operations():
+                data = read(op, 192)
+                state, bits = data[at["op.state"]], data[at["op.bits"]]
+                how = {at["op.queued"]: "waits for a submission entry", at["op.done"]: "over",
+                       at["op.row"]: "waits for its turn"}.get(state, "in flight")
+                pending = number(data, at["op.pending"], 4)
+                yield "%s: %s of %d at %#x, %s%s%s%s" % (
+                    named(task.address), opcode(data[0]),
+                    number(data, 4, 4) - ((number(data, 4, 4) & 1 << 31) << 1), op, how,
+                    ", a stream" if bits & at["op.stream"] else "",
+                    ", %d completions not taken" % pending if pending else "",
+                    ", cancel asked" if bits & at["op.asked"] else "")
+
+    def scopes():
+        found, named = all_tasks()
+        for task in found:
+            at = task.library.at
+            for scope in task.scopes():
+                fired = number(read(scope + at["scope.fired"], 4), 0, 4)
+                unarmed = read(scope + at["scope.unarmed"], 1)[0]
+                timeout = word(scope + at["scope.timeout_ns"])
+                if fired:
+                    when = "fired: errno %d" % fired
+                elif timeout == MASK:
+                    when = "no deadline"
+                elif unarmed:
+                    when = "%d ns from its first suspension on" % timeout
+                else:
+                    ns = word(scope + at["scope.deadline_ns"])
+                    when = deadline(ns).replace("sleeping until", "until")
+                shield = ", a shield" if read(scope + at["scope.shields"], 1)[0] else ""
+                yield "%s: scope %#x, %s%s" % (named(task.address), scope, when, shield)
+
+    def locks():
+        found, named = all_tasks()
+        waiters = collections.defaultdict(list)
+        for task in found:
+            if task.mutex():
+                waiters[task.library, task.mutex()].append(named(task.address))
+        for (library, mutex), waiting in waiters.items():
+            owner = word(mutex + library.at["mutex.owner"])
+            holder = "a thread" if owner & 1 else named(owner) if owner else "nobody"
+            yield "mutex %#x: held by %s; %s" % (mutex, holder, "waits" if len(waiting) == 1 else "wait")
+            for name in waiting:
+                yield "    " + name
+
+    def pools():
+        found, named = all_tasks()
+        queues = collections.defaultdict(list)
+        for task in found:
+            if task.data[task.library.at["task.state"]] == task.library.at["state.queued"]:
+                queue = number(task.data, task.library.at["task.mailbox"]) & ~1
+                queues[task.library, queue].append(task)
+        for (library, queue), tasks in queues.items():
+            yield "pool with the queue at %#x: %d wait for a worker" % (queue, len(tasks))
+            for level, level_name in enumerate(LEVELS):
+                link = library.at["task.link"]
+                here = {task.address + link: task for task in tasks
+                        if task.data[library.at["task.level"]] == level}
+                later = {number(task.data, link) for task in here.values()}
+                # The oldest is behind nobody. What a list is that changes meanwhile is not followed.
+                at = next((address for address in here if address not in later), None)
+                while at in here:
+                    yield "    %s: %s" % (level_name, named(here[at].address))
+                    at = number(here.pop(at).data, link)
 
     class TaskCommand(gdb.Command):
         """monad-task N bt [full] [COUNT]: the stack of task N of info monad-tasks.
@@ -455,6 +645,12 @@ def monad_async_debugger():
 
     InfoTasks()
     TaskCommand()
+    for name, text, lines in (
+            ("operations", "Lists the operations that tasks have begun and not taken.", operations),
+            ("scopes", "Lists the scopes that tasks are in, those of a task from inside.", scopes),
+            ("locks", "Lists the mutexes that tasks wait for, and who holds them.", locks),
+            ("pools", "Lists the tasks that wait for a worker of a pool, in order.", pools)):
+        lines_command(name, text, lines)
 
 
 monad_async_debugger()

@@ -15,20 +15,23 @@ use core::ffi::c_void;
 use core::hint::black_box;
 use core::mem::{offset_of, size_of};
 
+use crate::executor::exit::ExitHook;
 use crate::executor::grant::Wait;
 use crate::executor::join::JoinRecord;
+use crate::executor::scope::Scope;
 use crate::executor::Executor;
 use crate::intrusive::TimerNode;
-use crate::reactor::operation::{Op, State};
+use crate::reactor::operation::{bit, Op, State};
 use crate::stack::layout::{SLABS_AT, SLAB_FIELDS};
 use crate::stack::pool::Held;
+use crate::sync::group::GROUP_TAG;
 use crate::sync::mutex;
 use crate::task::annex;
 use crate::task::header::{mark, Task, TaskHead, Ticks, Waits};
 use crate::task::state;
 use crate::uring::RealKernel;
 
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 const NAME_BYTES: usize = 24;
 
 #[derive(Clone, Copy)]
@@ -46,12 +49,13 @@ struct Table {
     slabs: *const c_void,
     slab_entries: [Entry; SLAB_FIELDS.len()],
     task_entries: [Entry; TASK_FIELDS.len()],
+    scope_entries: [Entry; Scope::FIELDS.len()],
 }
 
 // SAFETY: nothing writes it, and nothing but a debugger follows its addresses.
 unsafe impl Sync for Table {}
 
-const TASK_FIELDS: [(&str, usize); 38] = [
+const TASK_FIELDS: [(&str, usize); 55] = [
     ("task.size", size_of::<Task>()),
     ("task.cpu", offset_of!(TaskHead, cpu)),
     ("task.io", offset_of!(TaskHead, io)),
@@ -90,6 +94,23 @@ const TASK_FIELDS: [(&str, usize); 38] = [
     ("waits.park", Waits::Park as usize),
     ("waits.grant", Waits::Grant as usize),
     ("waits.closing", Waits::Closing as usize),
+    ("task.scope", offset_of!(Task, scope)),
+    ("task.mailbox", offset_of!(Task, mailbox)),
+    ("task.operations", offset_of!(Task, operations)),
+    ("task.link", offset_of!(Task, link)),
+    ("task.level", offset_of!(Task, level)),
+    ("op.of_task", offset_of!(Op, of_task)),
+    ("op.bits", offset_of!(Op, bits)),
+    ("op.asked", (bit::ASKED | bit::CANCEL_QUEUED) as usize),
+    ("op.stream", bit::STREAM as usize),
+    ("op.pending", offset_of!(Op, pending)),
+    ("op.done", State::Done as usize),
+    ("op.row", State::Row as usize),
+    ("mark.scoped", mark::SCOPED as usize),
+    ("mark.hooked", mark::HOOKED as usize),
+    ("hook.of", ExitHook::OF_AT),
+    ("group.tag", GROUP_TAG),
+    ("mark.operations", mark::OPERATIONS as usize),
 ];
 
 const fn entries<const N: usize>(fields: [(&str, usize); N]) -> [Entry; N] {
@@ -114,10 +135,11 @@ const fn entries<const N: usize>(fields: [(&str, usize); N]) -> [Entry; N] {
 static TABLE: Table = Table {
     magic: *b"monad_async.dbg\0",
     version: VERSION,
-    count: (SLAB_FIELDS.len() + TASK_FIELDS.len()) as u32,
+    count: (SLAB_FIELDS.len() + TASK_FIELDS.len() + Scope::FIELDS.len()) as u32,
     slabs: SLABS_AT,
     slab_entries: entries(SLAB_FIELDS),
     task_entries: entries(TASK_FIELDS),
+    scope_entries: entries(Scope::FIELDS),
 };
 
 /// Called where tasks are made: a linker that collects what nobody refers to keeps the table then.

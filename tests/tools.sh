@@ -30,29 +30,7 @@ as_root() {
 # need_packages WHAT:PACKAGE...   WHAT is a command, or a file if it begins with a slash. Installs
 # the packages of those that are not there.
 need_packages() {
-    local missing=()
-    find_missing "$@"
-    [ ${#missing[@]} -gt 0 ] || return 0
-    command -v apt-get >/dev/null ||
-        die "no apt-get here; please install what Debian calls: ${missing[*]}"
-    install_missing || {
-        tail -n 15 "$logs/apt-get.log" >&2
-        die "apt-get could not install ${missing[*]}"
-    }
-}
-
-# The same, of what some tests are skipped without.
-want_packages() {
-    local missing=()
-    find_missing "$@"
-    [ ${#missing[@]} -gt 0 ] || return 0
-    if ! command -v apt-get >/dev/null || ! (install_missing); then
-        printf 'not to be had: %s\n' "${missing[*]}"
-    fi
-}
-
-find_missing() {
-    local pair what
+    local pair what missing=()
     for pair in "$@"; do
         what=${pair%%:*}
         case $what in
@@ -60,16 +38,25 @@ find_missing() {
         *) command -v "$what" >/dev/null || missing+=("${pair#*:}") ;;
         esac
     done
-}
-
-install_missing() {
+    [ ${#missing[@]} -gt 0 ] || return 0
+    command -v apt-get >/dev/null ||
+        die "no apt-get here; please install what Debian calls: ${missing[*]}"
     mkdir -p "$logs"
     printf 'installing %s\n' "${missing[*]}"
     {
         as_root env DEBIAN_FRONTEND=noninteractive apt-get update &&
             as_root env DEBIAN_FRONTEND=noninteractive \
                 apt-get install -y --no-install-recommends "${missing[@]}"
-    } >"$logs/apt-get.log" 2>&1 </dev/null
+    } >"$logs/apt-get.log" 2>&1 </dev/null || {
+        tail -n 15 "$logs/apt-get.log" >&2
+        die "apt-get could not install ${missing[*]}"
+    }
+}
+
+# As need_packages, for what a check is skipped without.
+want_packages() {
+    mkdir -p "$logs"
+    (need_packages "$@") >"$logs/wanted.log" 2>&1 || cat "$logs/wanted.log"
 }
 
 # True if version $1 is at least version $2.

@@ -65,7 +65,7 @@ impl<K: Kernel> Handle<K> {
         let mut tasks = Vec::new();
         self.executor().list_attached(&mut tasks);
         let mut out = prometheus::Out::new(buffer);
-        let _ = waits::write(self.executor(), &tasks, &mut out);
+        let _ = waits::write(self.executor(), &mut tasks, &mut out);
         Ok(out.whole())
     }
 

@@ -43,6 +43,8 @@ const _: () = assert!(size_of::<ExitHook>() <= HOOK_BYTES && offset_of!(ExitHook
 const HAS_HOOK: u8 = mark::HOOKED | mark::JOINED;
 
 impl ExitHook {
+    pub(crate) const OF_AT: usize = offset_of!(Self, of);
+
     /// # Safety
     /// `link` is that of a hook.
     pub unsafe fn task_of(link: NonNull<Link>) -> TaskRef {

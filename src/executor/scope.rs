@@ -54,6 +54,16 @@ pub struct Scope {
 const _: () = assert!(size_of::<Scope>() <= 96 && align_of::<Scope>() == 8);
 
 impl Scope {
+    /// What a debugger is told: see `debug`.
+    pub(crate) const FIELDS: [(&str, usize); 6] = [
+        ("scope.outer", offset_of!(Self, outer)),
+        ("scope.deadline_ns", offset_of!(Self, timer) + offset_of!(TimerNode, deadline_ns)),
+        ("scope.timeout_ns", offset_of!(Self, timeout_ns)),
+        ("scope.fired", offset_of!(Self, fired)),
+        ("scope.shields", offset_of!(Self, shields)),
+        ("scope.unarmed", offset_of!(Self, unarmed)),
+    ];
+
     fn new(task: TaskRef, timeout_ns: u64, entered: u64, shields: bool) -> Self {
         Self {
             outer: Cell::new(task.scope.get().cast()),

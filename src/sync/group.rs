@@ -23,6 +23,9 @@ use crate::uring::kernel::Kernel;
 /// A flag of `monad_async_group_init`: a child that fails cancels nobody.
 pub const INDEPENDENT: u32 = 1;
 
+/// In the address of a group that a wait notes as its object. Odd: no lock.
+pub(crate) const GROUP_TAG: usize = 3;
+
 /// Told of each child that has exited.
 pub type OnExit = unsafe extern "C" fn(*const crate::task::header::TaskHead, RawResult);
 
@@ -182,6 +185,7 @@ impl<K: Kernel> Group<K> {
         caller.start()?;
         if self.count.get() != 0 {
             let wait = caller.wait(true);
+            wait.set_object(ptr::from_ref(self).addr() | GROUP_TAG);
             self.waiter.set(Some(NonNull::from(&wait)));
             let waited = here.await_grant(task, &wait);
             // Another's by now, if this one was woken before that came.

@@ -2,6 +2,7 @@
 
 #include "support.hpp"
 
+#include <algorithm>
 #include <string>
 
 #include <monad/async/mutex.h>
@@ -328,6 +329,42 @@ TEST(Waits, tell_who_waits_for_whom_and_where_it_is_a_ring)
     std::thread([&] {
         EXPECT_EQ(monad_async_executor_waits_text(ex, nullptr, 0).error, EPERM);
     }).join();
+}
+
+// A task that holds what a child of its group wants.
+TEST(Waits, tell_of_a_ring_through_a_group)
+{
+    Executor ex(0);
+    monad_async_mutex held = MONAD_ASYNC_MUTEX_INIT;
+    Task idles([](monad_async_task self) { return monad_async_task_park(self); });
+    Task wants([&](monad_async_task self) { return monad_async_mutex_lock(self, &held); });
+    Task parent([&](monad_async_task self) {
+        monad_async_group group;
+        EXPECT_EQ(monad_async_mutex_lock(self, &held).error, 0);
+        EXPECT_EQ(monad_async_group_init(self, &group, 0).error, 0);
+        EXPECT_EQ(monad_async_group_spawn(&group, idles).error, 0);
+        EXPECT_EQ(monad_async_group_spawn(&group, wants).error, 0);
+        EXPECT_EQ(monad_async_group_wait(self, &group).error, ECANCELED);
+        EXPECT_EQ(monad_async_group_cancel(&group).error, 0);
+        monad_async_scope shield;
+        EXPECT_EQ(monad_async_scope_enter(self, &shield, UINT64_MAX, MONAD_ASYNC_SCOPE_SHIELD).error, 0);
+        EXPECT_EQ(monad_async_group_wait(self, &group).error, ECANCELED);
+        EXPECT_EQ(monad_async_scope_leave(self, &shield).error, 0);
+        return monad_async_mutex_unlock(self, &held);
+    });
+    EXPECT_EQ(monad_async_task_set_name(parent, "parent").error, 0);
+    EXPECT_EQ(monad_async_task_set_name(wants, "wants").error, 0);
+    parent.attach(ex);
+    while (ex.poll() != 0) {
+    }
+    auto const text = waits_of(ex);
+    EXPECT_NE(text.find("\"parent\": waits for the children of a group\n"), std::string::npos) << text;
+    auto const deadlock = text.substr(std::min(text.find("deadlock: "), text.size()));
+    EXPECT_NE(deadlock.find("\"parent\" -> "), std::string::npos) << text;
+    EXPECT_NE(deadlock.find("\"wants\" -> "), std::string::npos) << text;
+    EXPECT_EQ(std::count(deadlock.begin(), deadlock.end(), '\n'), 1) << text;
+    EXPECT_EQ(monad_async_task_cancel(ex, parent).error, 0);
+    ex.finish();
 }
 
 } // namespace

@@ -140,8 +140,8 @@ END
 
 # Half a header, and silence: the connection ends. One too many is refused.
 limits() {
-    start --idle 200 --connections 3 || return 1
-    [ -z "$(raw 'GET / HTT')" ] && [ -z "$(raw '')" ] || return 1
+    start --idle 200 || return 1
+    [ -z "$(raw 'GET / HTT')" ] && [ -z "$(raw '')" ] && stop && start --connections 3 || return 1
     exec 4<>"/dev/tcp/127.0.0.1/$port" 5<>"/dev/tcp/127.0.0.1/$port" 6<>"/dev/tcp/127.0.0.1/$port"
     until kill -USR1 $pid && grep -q 'open 3' said; do sleep 0.01; done
     local refused

@@ -42,11 +42,6 @@ compilers() {
     done
 }
 
-# As need_packages, for what a check is skipped without.
-want_packages() {
-    (need_packages "$@") >"$work/packages" 2>&1 || cat "$work/packages"
-}
-
 # The version, as Cargo.toml has it.
 version() {
     sed -n 's/^version = "\(.*\)"/\1/p' "$root/Cargo.toml"

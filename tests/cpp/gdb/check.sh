@@ -30,7 +30,9 @@ commands=(-ex 'echo == list\n' -ex 'info monad-tasks'
     -ex 'echo == registers\n' -ex 'monad-task 1 regs'
     -ex 'echo == thread\n' -ex 'bt'
     -ex 'echo == selection\n' -ex 'select-frame 2' -ex 'info monad-tasks' -ex 'monad-task 7 bt 1'
-    -ex 'frame' -ex 'thread')
+    -ex 'frame' -ex 'thread'
+    -ex 'echo == operations\n' -ex 'info monad-operations' -ex 'echo == scopes\n' -ex 'info monad-scopes'
+    -ex 'echo == locks\n' -ex 'info monad-locks' -ex 'echo == pools\n' -ex 'info monad-pools')
 # Task 5 is the next to resume there. Then main traps.
 later=(-ex 'echo == later\n' -ex 'monad-task 5 set $pc_5 = $pc' -ex 'monad-task 5 set $sp_5 = $sp'
     -ex 'monad-task 5 set $rbx_5 = $rbx' -ex 'monad-task 5 set $rbp_5 = $rbp'
@@ -86,8 +88,28 @@ I/O: READ, waits for a submission entry|code_late
 running|code_stopping
 running|code_holding
 queued in a pool|code_queued
+parked|code_begun
+joining task 21|code_locking
+waiting for mutex 0x[0-9a-f]+, held by task 20|code_waiting
+queued in a pool|code_queued
+waiting for the children of a group|code_grouping
+joining task 23|code_grouped
 END
-    expect list '^18 tasks$'
+    expect list '^24 tasks$' && expect list '^deadlock: task 20 -> task 21 -> task 20$'
+    expect list '^deadlock: task 23 -> task 24 -> task 23$'
+    # What is in flight, of whom: read by a task that waits for it, begun by one that does not.
+    expect operations '^task 8: READ, which it waits for$'
+    expect operations '^task 19: READ of [0-9]+ at 0x[0-9a-f]+, in flight$'
+    expect operations '^task 14: READ of [0-9]+ at 0x[0-9a-f]+, waits for a submission entry$'
+    expect operations '^6 operations$'
+    expect scopes '^task 19: scope 0x[0-9a-f]+, no deadline, a shield$'
+    expect scopes '^task 19: scope 0x[0-9a-f]+, until [0-9.]+( \([0-9.]+ s from now\))?$'
+    expect scopes '^2 scopes$'
+    expect locks '^mutex 0x[0-9a-f]+: held by task 20; waits$'
+    expect locks '^    task 21$' && expect locks '^1 locks$'
+    expect pools '^pool with the queue at 0x[0-9a-f]+: 2 wait for a worker$'
+    [ "$(section pools | sed -n 2,3p | xargs)" = 'high: task 22 normal: task 18' ] ||
+        fail 'pools: not in their order'
     # Priorities; three executors; ticks; used stack below that of the whole.
     expect list '^ *6  0x[0-9a-f]+  h/n ' && expect list '^ *8  0x[0-9a-f]+  n/h '
     [ "$(section list | awk '$4 ~ /^0x/ { print $4 }' | sort -u | wc -l)" = 3 ] ||

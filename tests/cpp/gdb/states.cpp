@@ -26,7 +26,8 @@ namespace {
 
 enum : std::size_t {
     never, exited, pending, yielding, sleeping, forever, reading, joining, joining_remote, remote,
-    nested, late_1, late_2, late_3, late_4, stopping, holding, queued, count
+    nested, late_1, late_2, late_3, late_4, stopping, holding, queued, begun, locking, waiting,
+    queued_high, grouping, grouped, count
 };
 task tasks[count];
 monad_async_executor here;
@@ -87,6 +88,36 @@ result code_late(task self)
     check(monad_async_task_suspend_for_duration(self, 0));
     return read_pipe(self);
 }
+// An operation record in flight, within two scopes.
+result code_begun(task self)
+{
+    monad_async_scope outer, inner;
+    check(monad_async_scope_enter(self, &outer, 1000'000'000'000, 0));
+    check(monad_async_scope_enter(self, &inner, UINT64_MAX, MONAD_ASYNC_SCOPE_SHIELD));
+    monad_async_op op{};
+    op.sqe.opcode = IORING_OP_READ;
+    op.sqe.fd = pipe_fds[0];
+    op.sqe.addr = reinterpret_cast<std::uintptr_t>(&byte);
+    op.sqe.len = 1;
+    check(monad_async_op_begin(self, &op));
+    return monad_async_task_park(self);
+}
+// Two that wait for each other.
+monad_async_mutex mutex = MONAD_ASYNC_MUTEX_INIT;
+result code_locking(task self)
+{
+    check(monad_async_mutex_lock(self, &mutex));
+    return monad_async_task_join(self, tasks[waiting]);
+}
+result code_waiting(task self) { return monad_async_mutex_lock(self, &mutex); }
+result code_grouping(task self)
+{
+    monad_async_group group;
+    check(monad_async_group_init(self, &group, 0));
+    check(monad_async_group_spawn(&group, tasks[grouped]));
+    return monad_async_group_wait(self, &group);
+}
+result code_grouped(task self) { return monad_async_task_join(self, tasks[grouping]); }
 FRAME void stop_here()
 {
     check(monad_async_task_attach(here, tasks[pending]));
@@ -109,7 +140,9 @@ struct at {
     {reading, code_reading}, {joining, code_joining}, {joining_remote, code_joining_remote},
     {remote, code_remote}, {late_1, code_late}, {late_2, code_late}, {late_3, code_late},
     {late_4, code_late}, {stopping, code_stopping},
-    {holding, code_holding}, {queued, code_queued},
+    {holding, code_holding}, {queued, code_queued}, {begun, code_begun}, {locking, code_locking},
+    {waiting, code_waiting}, {queued_high, code_queued},
+    {grouping, code_grouping}, {grouped, code_grouped},
 };
 
 monad_async_executor make_executor(unsigned entries)
@@ -181,8 +214,10 @@ int main()
         std::this_thread::yield();
     }
     check(monad_async_pool_submit(pool, tasks[queued]));
+    tasks[queued_high]->priority.cpu = monad_async_priority_high;
+    check(monad_async_pool_submit(pool, tasks[queued_high]));
     for (auto const which : {exited, yielding, sleeping, forever, reading, joining, joining_remote,
-             late_1, late_2, late_3, late_4, stopping}) {
+             begun, locking, waiting, grouping, late_1, late_2, late_3, late_4, stopping}) {
         check(monad_async_task_attach(here, tasks[which]));
     }
     for (int passes_since = 0; passes_since < 2; passes_since += stopped) {
