@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 #include <sys/stat.h>
 
@@ -26,6 +27,16 @@ public:
         return text_;
     }
 
+    // Of a file: most often the one of before.
+    std::string const &of(std::time_t t)
+    {
+        if (t != file_at_) {
+            file_at_ = t;
+            file_text_ = date(t);
+        }
+        return file_text_;
+    }
+
     // RFC 9110, 5.6.7.
     static std::string date(std::time_t t)
     {
@@ -38,6 +49,9 @@ public:
     // Of no date nothing is known.
     static std::optional<std::time_t> parse(std::string_view text)
     {
+        if (text.empty()) {
+            return std::nullopt;
+        }
         std::tm parts = {};
         std::string const copy(text);
         char const *const end = ::strptime(copy.c_str(), "%a, %d %b %Y %H:%M:%S GMT", &parts);
@@ -48,8 +62,8 @@ public:
     }
 
 private:
-    std::time_t at_ = -1;
-    std::string text_;
+    std::time_t at_ = -1, file_at_ = -1;
+    std::string text_, file_text_ = date(-1);
 };
 
 // The path below the directory that a request's target names. False: it is no path.
@@ -101,13 +115,13 @@ struct answer {
     std::uint64_t first = 0, last = 0;
     std::string page;
 
-    void set_file(std::string_view name, struct statx const &s)
+    void set_file(std::string_view name, struct stat const &s)
     {
-        size = last = s.stx_size;
-        modified = s.stx_mtime.tv_sec;
+        size = last = static_cast<std::uint64_t>(s.st_size);
+        modified = s.st_mtim.tv_sec;
         char tag[64];
-        std::snprintf(tag, sizeof tag, "\"%llx-%llx-%x\"", static_cast<unsigned long long>(size),
-            static_cast<unsigned long long>(modified), s.stx_mtime.tv_nsec);
+        std::snprintf(tag, sizeof tag, "\"%llx-%llx-%lx\"", static_cast<unsigned long long>(size),
+            static_cast<unsigned long long>(modified), static_cast<unsigned long>(s.st_mtim.tv_nsec));
         etag = tag;
         static constexpr std::pair<std::string_view, char const *> types[] = {
             {".html", "text/html"}, {".css", "text/css"}, {".js", "text/javascript"},
@@ -157,30 +171,37 @@ struct answer {
         }
     }
 
-    [[nodiscard]] std::string header(std::string const &now, bool keep_alive) const
+    // Behind what `to` has. No string is made for it.
+    void put_header(std::string &to, clock_text &clock, bool keep_alive) const
     {
-        std::string h = "HTTP/1.1 " + std::to_string(status) + " " + reason() + "\r\nDate: " + now +
-            "\r\nServer: monad_async-example\r\n";
+        auto const put = [&to](auto const &...parts) { (put_part(to, parts), ...); };
+        put("HTTP/1.1 ", status, " ", reason(), "\r\nDate: ", clock.now(),
+            "\r\nServer: monad_async-example\r\n");
         if (has_file()) {
-            h += "ETag: " + etag + "\r\nLast-Modified: " + clock_text::date(modified) +
-                "\r\nAccept-Ranges: bytes\r\n";
+            put("ETag: ", etag, "\r\nLast-Modified: ", clock.of(modified),
+                "\r\nAccept-Ranges: bytes\r\n");
         }
         if (status != 304) {
-            h += std::string("Content-Type: ") + type + "\r\nContent-Length: " +
-                std::to_string(last - first) + "\r\n";
+            put("Content-Type: ", type, "\r\nContent-Length: ", last - first, "\r\n");
         }
         if (status == 206) {
-            h += "Content-Range: bytes " + std::to_string(first) + "-" + std::to_string(last - 1) +
-                "/" + std::to_string(size) + "\r\n";
+            put("Content-Range: bytes ", first, "-", last - 1, "/", size, "\r\n");
         } else if (status == 416) {
-            h += "Content-Range: bytes */" + std::to_string(size) + "\r\n";
+            put("Content-Range: bytes */", size, "\r\n");
         } else if (status == 405) {
-            h += "Allow: GET, HEAD\r\n";
+            put("Allow: GET, HEAD\r\n");
         } else if (status == 301) {
-            h += "Location: " + location + "\r\n";
+            put("Location: ", location, "\r\n");
         }
-        h += keep_alive ? "Connection: keep-alive\r\n\r\n" : "Connection: close\r\n\r\n";
-        return h;
+        put(keep_alive ? "Connection: keep-alive\r\n\r\n" : "Connection: close\r\n\r\n");
+    }
+
+    static void put_part(std::string &to, std::string_view text) { to += text; }
+    template <class Number, class = std::enable_if_t<std::is_integral_v<Number>>>
+    static void put_part(std::string &to, Number n)
+    {
+        char digits[24];
+        to.append(digits, std::to_chars(digits, digits + sizeof digits, n).ptr);
     }
 
     // Nothing that came is written as it is: no line of the log is another's.

@@ -17,6 +17,7 @@
 #include <arpa/inet.h>
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -252,9 +253,11 @@ private:
         std::string const name = is_directory ? path + "index.html" : path;
         std::error_code ec;
         file = ma::file(name, O_RDONLY | O_NONBLOCK, options, ec);
-        struct statx status = {};
-        if (!ec) {
-            status = file.stat(ec);
+        // By a system call: of an open file the kernel has it at hand, and a ring would have one of its
+        // threads fetch it.
+        struct stat status = {};
+        if (!ec && ::fstat(file.native_handle().fd, &status) != 0) {
+            ec = std::error_code(errno, std::generic_category());
         }
         if (ec) {
             return ec.value() == EACCES || ec.value() == EPERM ? 403
@@ -262,12 +265,12 @@ private:
                 : ec.value() == ENAMETOOLONG ? 414
                                              : 404;
         }
-        if (S_ISDIR(status.stx_mode)) {
+        if (S_ISDIR(status.st_mode)) {
             a.location = a.target.substr(0, a.target.find('?'));
             a.location += '/';
             return 301;
         }
-        if (!S_ISREG(status.stx_mode)) {
+        if (!S_ISREG(status.st_mode)) {
             return 403;
         }
         a.set_file(name, status);
@@ -282,7 +285,8 @@ private:
             a.make_page();
         }
         keep_alive = keep_alive && a.status != 400 && a.status != 503;
-        out_ = a.header(clock_.now(), keep_alive);
+        out_.clear();
+        a.put_header(out_, clock_, keep_alive);
         auto left = head || a.status == 304 ? 0 : a.last - a.first;
         if (!has_file && left != 0) {
             out_ += a.page;

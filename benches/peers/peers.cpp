@@ -1,6 +1,9 @@
-// Empty tasks to two workers, from one thread and from two: ma::thread_pool beside what others have,
-// in one process, in turns. Wall time a task, the median of the rounds: from the first submission until
-// all have run.
+// Empty tasks to two workers, from one thread and from two, and elements through a channel: ours beside
+// what others have, in one process, in turns. Of a task or an element the wall time, from the first
+// submission until all have run, and the processor time of all threads, on a busy machine the better
+// measure; the medians of the rounds.
+//
+//   peers [--test] [part of a name]
 
 #include <monad/async.hpp>
 
@@ -11,6 +14,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -18,6 +22,8 @@
 #include <string>
 #include <thread>
 #include <vector>
+
+#include <time.h>
 
 #if __has_include(<boost/asio/thread_pool.hpp>)
     #include <boost/asio/post.hpp>
@@ -90,11 +96,23 @@ private:
     std::vector<std::thread> threads_;
 };
 
+double cpu_ns()
+{
+    timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return static_cast<double>(t.tv_sec) * 1e9 + static_cast<double>(t.tv_nsec);
+}
+
+struct figures {
+    std::vector<double> wall, cpu;
+};
+
 struct pool {
     char const *name;
     // Submits one task, which counts; from any thread.
     std::function<void()> submit;
-    std::array<std::vector<double>, 2> ns{};
+    // By submitters - 1.
+    std::array<figures, 2> ns{};
 
     pool(char const *its_name, std::function<void()> its_submit)
         : name(its_name), submit(std::move(its_submit))
@@ -102,10 +120,11 @@ struct pool {
     }
 };
 
-double round(pool const &p, unsigned submitters)
+void round(pool &p, unsigned submitters)
 {
     using clock = std::chrono::steady_clock;
     ran = 0;
+    double const cpu_begun = cpu_ns();
     auto const begun = clock::now();
     std::vector<std::thread> others;
     auto const half = [&] {
@@ -121,18 +140,20 @@ double round(pool const &p, unsigned submitters)
         other.join();
     }
     while (ran != tasks / submitters * submitters) {
-        std::this_thread::yield();
+        std::this_thread::sleep_for(std::chrono::microseconds(20));
     }
     std::chrono::duration<double, std::nano> const took = clock::now() - begun;
-    return took.count() / tasks;
+    p.ns[submitters - 1].wall.push_back(took.count() / tasks);
+    p.ns[submitters - 1].cpu.push_back((cpu_ns() - cpu_begun) / tasks);
 }
 
-// ns an element through a channel between tasks of two executors, each on a thread of its own.
-double channel_round()
+// Of an element through a channel between tasks of two executors, each on a thread of its own.
+void channel_round(figures &ns)
 {
     constexpr long elements = 1'000'000;
     ma::channel<std::uint64_t> channel(256);
     long received = 0;
+    double const cpu_begun = cpu_ns();
     auto const begun = std::chrono::steady_clock::now();
     std::thread sender([&] {
         ma::executor ex(ma::executor_options::compute_only());
@@ -155,7 +176,12 @@ double channel_round()
     ex.run_until_idle();
     sender.join();
     std::chrono::duration<double, std::nano> const took = std::chrono::steady_clock::now() - begun;
-    return received == elements ? took.count() / elements : -1;
+    if (received != elements) {
+        std::fprintf(stderr, "elements were lost\n");
+        std::exit(EXIT_FAILURE);
+    }
+    ns.wall.push_back(took.count() / elements);
+    ns.cpu.push_back((cpu_ns() - cpu_begun) / elements);
 }
 
 double median(std::vector<double> v)
@@ -164,11 +190,21 @@ double median(std::vector<double> v)
     return v[v.size() / 2];
 }
 
+// "name | ns wall | ns CPU"
+void print(char const *name, char const *more, figures const &ns)
+{
+    if (!ns.wall.empty()) {
+        std::printf("%s%s | %.0f | %.0f\n", name, more, median(ns.wall), median(ns.cpu));
+    }
+}
+
 } // namespace
 
 int main(int argc, char **argv)
 {
     bool const quick = argc > 1 && std::string(argv[1]) == "--test";
+    std::string const part = argc > 1 + quick ? argv[1 + quick] : "";
+    auto const wanted = [&](std::string const &name) { return name.find(part) != name.npos; };
     auto const count = [] { ran.fetch_add(1, std::memory_order_relaxed); };
     ma::thread_pool ours(workers);
     ma::thread_pool bounded(workers);
@@ -203,18 +239,23 @@ int main(int argc, char **argv)
     for (unsigned r = 0; r != (quick ? 1 : rounds); ++r) {
         for (auto &p : pools) {
             for (unsigned submitters : {1u, 2u}) {
-                p.ns[submitters - 1].push_back(round(p, submitters));
+                if (wanted(p.name)) {
+                    round(p, submitters);
+                }
             }
         }
     }
-    std::vector<double> channels;
+    figures channels;
+    char const *const channel = "monad_async channel";
     for (unsigned r = 0; r != (quick ? 1 : rounds); ++r) {
-        channels.push_back(channel_round());
+        if (wanted(channel)) {
+            channel_round(channels);
+        }
     }
-    std::printf("| 256 elements between two threads, ns each | |\n|---|--:|\n");
-    std::printf("| monad_async channel | %.0f |\n", median(channels));
-    std::printf("| empty tasks, ns each | 1 to 2 | 2 to 2 |\n|---|--:|--:|\n");
     for (auto const &p : pools) {
-        std::printf("| %s | %.0f | %.0f |\n", p.name, median(p.ns[0]), median(p.ns[1]));
+        for (unsigned submitters : {1u, 2u}) {
+            print(p.name, submitters == 1 ? ", 1 to 2" : ", 2 to 2", p.ns[submitters - 1]);
+        }
     }
+    print(channel, "", channels);
 }

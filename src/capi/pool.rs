@@ -1,5 +1,6 @@
 //! pool.h: check, one call into `pool`, map the result.
 
+use core::ffi::c_void;
 use core::ptr;
 
 use super::executor::{self as c_executor, ExecutorAttr};
@@ -9,11 +10,12 @@ use super::task::TaskPtr;
 use crate::api;
 use crate::error::{Errno, RawResult, Res};
 use crate::executor::exit;
+use crate::executor::jobs::{Job, JOB_BYTES};
 use crate::executor::queue_left::Left;
 use crate::executor::scope::{Scope, NEVER_NS, SHIELD};
 use crate::pool::workers::{self, How, Options, Pool};
 use crate::sys::{affinity, thread};
-use crate::task::header::TaskRef;
+use crate::task::header::{TaskRef, PRIORITIES};
 use crate::ticks;
 use crate::trace;
 use crate::uring::{CreateError, RealKernel};
@@ -34,7 +36,8 @@ pub struct PoolAttr {
     cpus_count: u32,
     workers: u32,
     trace_bytes: usize,
-    reserved: [u64; 5],
+    stack_size: usize,
+    reserved: [u64; 4],
 }
 
 // As in pool.h.
@@ -42,6 +45,7 @@ const _: () = {
     use core::mem::offset_of;
     assert!(offset_of!(PoolAttr, cpus) == 192 && offset_of!(PoolAttr, cpus_count) == 200);
     assert!(offset_of!(PoolAttr, workers) == 204 && offset_of!(PoolAttr, trace_bytes) == 208);
+    assert!(offset_of!(PoolAttr, stack_size) == 216 && offset_of!(PoolAttr, reserved) == 224);
     assert!(size_of::<PoolAttr>() == 256);
 };
 
@@ -59,7 +63,7 @@ unsafe fn object(pool: PoolPtr) -> Res<&'static Pool> {
 unsafe fn create(attr: Option<&PoolAttr>) -> Result<&'static Pool, CreateError> {
     // SAFETY: plain integers, and a pointer that may be null.
     let attr = attr.unwrap_or(const { &unsafe { core::mem::zeroed() } });
-    if attr.reserved != [0; 5] {
+    if attr.reserved != [0; 4] {
         return Err(c_executor::invalid(
             "reserved fields of the attributes are not 0: memset them first.",
         ));
@@ -87,7 +91,8 @@ unsafe fn create(attr: Option<&PoolAttr>) -> Result<&'static Pool, CreateError> 
         n => n,
     };
     ticks::anchor();
-    workers::create(Options { ring, track, trace_bytes }, workers, cpus)
+    let stack_bytes = attr.stack_size;
+    workers::create(Options { ring, track, trace_bytes, stack_bytes }, workers, cpus)
 }
 
 /// # Safety
@@ -196,6 +201,33 @@ pub unsafe extern "C" fn monad_async_pool_spawn(
         pool.queue.submit(task, || unsafe { exit::hook(task, tell, of) }).map(|()| 0)
     };
     spawn().into()
+}
+
+/// `struct monad_async_pool_job`
+pub(super) type PoolJob = Job;
+
+/// # Safety
+/// See pool.h.
+#[no_mangle]
+pub unsafe extern "C" fn monad_async_pool_post(
+    pool: PoolPtr,
+    priority: u8,
+    job: *const PoolJob,
+    bytes: *const c_void,
+    size: usize,
+) -> RawResult {
+    let post = || -> Res<isize> {
+        // SAFETY: the caller's pool and job.
+        let (pool, job) = unsafe { (object(pool)?, job.as_ref().ok_or(EINVAL)?) };
+        let is_level = usize::from(priority) < PRIORITIES;
+        let has_bytes = size == 0 || (size <= JOB_BYTES && !bytes.is_null());
+        if job.code.is_none() || job.reserved != 0 || !is_level || !has_bytes {
+            return Err(EINVAL);
+        }
+        // SAFETY: so many, says the caller.
+        unsafe { pool.queue.post(job, priority, bytes.cast(), size) }.map(|()| 0)
+    };
+    post().into()
 }
 
 /// Of what so few are to be left.

@@ -52,7 +52,8 @@ impl ExitHook {
         unsafe { link.cast::<Self>().as_ref() }.task
     }
 
-    fn write(task: TaskRef, on_exit: OnExit, of: *const c_void) {
+    /// The run of `task` has not begun, and nobody else uses it.
+    pub(super) fn write(task: TaskRef, on_exit: OnExit, of: *const c_void) {
         // SAFETY: the annex is the run's, which has not begun (rule 1).
         unsafe {
             task.annex().cast::<Self>().write(Self {

@@ -6,7 +6,10 @@
 //! the highest; what has begun here and is ready again competes by its level, and takes turns with
 //! what is new at the same one. A plain executor pays nothing for this: it is another loop.
 
+use std::time::Duration;
+
 use super::head::{add, dec, inc};
+use super::jobs::Next;
 use super::queue::{Queue, Seat, NO_LEVEL};
 use super::run::{Inside, BOUND};
 use super::watch::by;
@@ -90,7 +93,7 @@ impl<K: Kernel> Executor<K> {
         let mut one_more = false;
         let mut items = 0;
         while items < BOUND && now.wrapping_sub(begun) < self.look_ticks {
-            let Some((task, is_new)) = self.next_fed(seat) else { break };
+            let Some((task, is_new)) = self.next_fed(seat, now) else { break };
             items += 1;
             let flags = task.head.flags.get();
             self.spans(flags, now);
@@ -128,16 +131,25 @@ impl<K: Kernel> Executor<K> {
 
     /// What is to run next, and whether it comes from the queue.
     #[inline(always)]
-    fn next_fed(&self, seat: &Seat) -> Option<(TaskRef, bool)> {
+    fn next_fed(&self, seat: &Seat, now: u64) -> Option<(TaskRef, bool)> {
         let (new, ready) = (seat.level(), self.ready.level());
         let takes_turns = new == ready && !self.fed_last.get();
         if new < ready || (takes_turns && new != NO_LEVEL) {
             // What is ready here goes before what is below it, or level with it in its turn.
             let lowest = if takes_turns || ready == NO_LEVEL { ready } else { ready - 1 };
             let ended = self.pooled_ended.take();
-            if let Some(task) = seat.queue().take(seat, lowest, ended, self.address()) {
+            let has_hand = seat.hands.ensure().is_ok();
+            let taken = seat.queue().take(seat, lowest, has_hand, ended, self.address());
+            if let Some((next, level)) = taken {
                 self.fed_last.set(true);
+                let task = match next {
+                    Next::Task(task) => task,
+                    Next::Job(job) => self.begin_job(seat, &job, level, now),
+                };
                 return Some((task, true));
+            }
+            if !has_hand && ready == NO_LEVEL {
+                no_hand();
             }
         } else {
             self.tell_ended(seat);
@@ -154,4 +166,12 @@ impl<K: Kernel> Executor<K> {
             seat.queue().ended(ended);
         }
     }
+}
+
+/// There is no memory for the task of a job. What waits does so until one of this worker ends, or
+/// another takes it; this one gives the others time.
+#[cold]
+#[inline(never)]
+fn no_hand() {
+    std::thread::sleep(Duration::from_millis(1));
 }

@@ -1,7 +1,7 @@
-//! Tasks that wait for one of several executors to begin them: the queue of a pool.
+//! Tasks and jobs that wait for one of several executors to begin them: the queue of a pool.
 //!
 //! ```text
-//!   levels  0: task --> task --> task       high: begun first, whoever comes
+//!   levels  0: task --> job --> task        high: begun first, whoever comes
 //!           1:
 //!           2: task --> task                low
 //!   idle    seat --> seat                   workers that sleep; the last to fall asleep is woken
@@ -27,13 +27,14 @@ use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU8, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::hands::Hands;
+use super::jobs::{Level, Next, Spare};
 use super::mailbox::Mailbox;
 use super::queue_left::{leaves, wake_all};
 use crate::error::{Errno, Res};
 use crate::intrusive::Fifo;
 use crate::sys::thread;
 use crate::task::header::{mark, TaskRef, Waits, PRIORITIES};
-use crate::task::list::TaskList;
 use crate::ticks;
 
 /// From so many waiting tasks on fetching the next pays for itself.
@@ -54,7 +55,10 @@ pub struct Queue {
 }
 
 pub(super) struct State {
-    pub(super) levels: [TaskList; PRIORITIES],
+    pub(super) levels: [Level; PRIORITIES],
+    pub(super) spare: Spare,
+    /// How many were ever put in.
+    pub(super) number: usize,
     /// In the levels.
     pub(super) queued: usize,
     /// Begun, and not over.
@@ -88,6 +92,8 @@ pub struct Seat {
     /// Under the lock of the queue.
     pub(super) next: Cell<*const Seat>,
     pub(super) is_idle: Cell<bool>,
+    /// The worker's.
+    pub hands: Hands,
 }
 
 // SAFETY: others touch `leaves`, which is atomic, and what is under the lock.
@@ -114,36 +120,40 @@ impl State {
     pub(super) fn push(&mut self, task: TaskRef) {
         let level = task.cpu_level();
         task.wait_in(Waits::Queue, level);
-        let _ = self.levels[level as usize].push_back(task);
+        self.number = self.number.wrapping_add(1);
+        self.levels[level as usize].push_task(task, self.number);
         self.queued += 1;
     }
 
     /// `task` is in here.
     pub(super) fn remove(&mut self, task: TaskRef) {
-        self.levels[task.level.get() as usize].remove(task);
+        self.levels[task.level.get() as usize].tasks.remove(task);
         task.waits.set(Waits::Nothing);
         self.queued -= 1;
     }
 
-    /// The oldest of the highest level, if that is `lowest` or higher.
-    pub(super) fn pop(&mut self, lowest: u8) -> Option<TaskRef> {
+    /// The oldest of the highest level, if that is `lowest` or higher, and that level. None also
+    /// for a job, unless `takes_jobs`.
+    pub(super) fn pop(&mut self, lowest: u8, takes_jobs: bool) -> Option<(Next, u8)> {
         let level = self.level();
         if level > lowest {
             return None;
         }
-        let task = self.levels.get(level as usize)?.pop_front()?;
-        task.waits.set(Waits::Nothing);
+        let next = self.levels.get(level as usize)?.pop(&self.spare, takes_jobs)?;
+        if let Next::Task(task) = &next {
+            task.waits.set(Waits::Nothing);
+        }
         self.queued -= 1;
-        Some(task)
+        Some((next, level))
     }
 
     /// Fetches the stack of the task that `pop` would give, where launches do not borrow one, and
     /// the header of the one after: see `Ready::prefetch`. Where few wait they are in the caches.
     fn prefetch(&self) {
         let Some(level) = self.levels.iter().find(|level| !level.is_empty()) else { return };
-        if let Some(next) = level.front().filter(|_| self.queued > MANY) {
+        if let Some(next) = level.tasks.front().filter(|_| self.queued > MANY) {
             next.prefetch_stack(false);
-            if let Some(after) = level.after(next) {
+            if let Some(after) = level.tasks.after(next) {
                 after.prefetch_header();
             }
         }
@@ -197,7 +207,9 @@ impl Queue {
             tracks: AtomicBool::new(false),
             forks: AtomicU32::new(0),
             state: Mutex::new(State {
-                levels: [TaskList::new(), TaskList::new(), TaskList::new()],
+                levels: [Level::new(), Level::new(), Level::new()],
+                spare: Spare::new(),
+                number: 0,
                 queued: 0,
                 begun: 0,
                 idle: ptr::null(),
@@ -235,7 +247,7 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn lock_of_worker(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock_soon(&self) -> MutexGuard<'_, State> {
         // Held for some instructions: spinning for a moment is less than a sleep.
         for _ in 0..100 {
             if let Ok(guard) = self.state.try_lock() {
@@ -314,7 +326,7 @@ impl Queue {
     pub fn submit(&self, task: TaskRef, fill: impl FnOnce() -> u8) -> Res<()> {
         self.check_process()?;
         let before = self.claim(task, fill)?;
-        let mut state = self.lock();
+        let mut state = self.lock_soon();
         if state.closed {
             drop(state);
             refuse(task, before);
@@ -374,39 +386,44 @@ impl Queue {
         state.push(task);
     }
 
-    /// The worker's thread. The oldest of the highest level, if that is `lowest` or higher,
-    /// attached to `executor`. So many that it took before have `ended`.
-    pub fn take(
+    /// The worker's thread. The oldest of the highest level, if that is `lowest` or higher; a task
+    /// is attached to `executor`. So many that it took before have `ended`.
+    pub(super) fn take(
         &self,
         seat: &Seat,
         lowest: u8,
+        takes_jobs: bool,
         ended: usize,
         executor: *mut c_void,
-    ) -> Option<TaskRef> {
-        let mut state = self.lock_of_worker();
+    ) -> Option<(Next, u8)> {
+        let mut state = self.lock_soon();
         state.begun -= ended;
         state.looked(seat);
-        let task = if seat.is_leaving() { None } else { state.pop(lowest) };
-        if let Some(task) = task {
+        let next = if seat.is_leaving() { None } else { state.pop(lowest, takes_jobs) };
+        if let Some((next, _)) = &next {
             state.begun += 1;
             state.prefetch();
-            task.state().taken(executor, ptr::from_ref(seat.mailbox).cast_mut().cast());
+            if let Next::Task(task) = next {
+                task.state().taken(executor, ptr::from_ref(seat.mailbox).cast_mut().cast());
+            }
             self.note(&state);
         }
         let woken = state.wake_one();
         let satisfied = state.satisfied();
-        if let Some(task) = task.filter(|task| !task.joiners.is_empty()) {
-            leaves(task, &satisfied);
+        if let Some((Next::Task(task), _)) = &next {
+            if !task.joiners.is_empty() {
+                leaves(*task, &satisfied);
+            }
         }
         drop(state);
         woken.wake();
         wake_all(&satisfied);
-        task
+        next
     }
 
     /// The worker's thread. So many that it took have ended.
     pub fn ended(&self, count: usize) {
-        let mut state = self.lock_of_worker();
+        let mut state = self.lock_soon();
         state.begun -= count;
         let satisfied = state.satisfied();
         drop(state);
@@ -433,7 +450,7 @@ impl Default for Queue {
 
 impl Seat {
     /// The worker's thread, for its executor's mailbox.
-    pub fn new(queue: &'static Queue, mailbox: &'static Mailbox) -> Self {
+    pub fn new(queue: &'static Queue, mailbox: &'static Mailbox, hands: Hands) -> Self {
         Self {
             queue,
             mailbox,
@@ -441,6 +458,7 @@ impl Seat {
             leaves: AtomicBool::new(false),
             next: Cell::new(ptr::null()),
             is_idle: Cell::new(false),
+            hands,
         }
     }
 

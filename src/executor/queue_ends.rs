@@ -3,6 +3,7 @@
 use std::sync::MutexGuard;
 
 use super::exit::Told;
+use super::jobs::Next;
 use super::queue::{Queue, State, NO_LEVEL};
 use super::queue_left::{leaves, wake_all};
 use crate::error::{RawResult, Res};
@@ -51,13 +52,21 @@ impl Queue {
         let mut count = 0;
         loop {
             let mut state = self.lock();
-            let Some(task) = state.pop(NO_LEVEL) else { break };
-            let ended = self.end(task);
+            let ended = match state.pop(NO_LEVEL, true) {
+                Some((Next::Task(task), _)) => Ok(self.end(task)),
+                Some((Next::Job(job), _)) => Err(job),
+                None => break,
+            };
             self.note(&state);
             let satisfied = state.satisfied();
-            satisfied.append(ended.waiters.take_all());
+            if let Ok(ended) = &ended {
+                satisfied.append(ended.waiters.take_all());
+            }
             drop(state);
-            ended.tell();
+            match ended {
+                Ok(ended) => ended.tell(),
+                Err(job) => job.give_back(),
+            }
             wake_all(&satisfied);
             count += 1;
         }

@@ -7,7 +7,7 @@ use super::queue::{Queue, Seat, Woken};
 impl Queue {
     /// The worker's thread, about to sleep. False: it is not to, as there is something to take.
     pub fn rest(&self, seat: &Seat) -> bool {
-        let mut state = self.lock_of_worker();
+        let mut state = self.lock_soon();
         state.looked(seat);
         if seat.is_leaving() {
             let woken = state.wake_one(); // What this one leaves.
@@ -31,7 +31,7 @@ impl Queue {
     /// The worker's thread, which has slept, and has something of level `ready` to run. What waits
     /// here and does not go before that is another's to begin.
     pub fn end_rest(&self, seat: &Seat, ready: u8) {
-        let mut state = self.lock_of_worker();
+        let mut state = self.lock_soon();
         state.looked(seat);
         state.unlist(seat);
         let begins = state.level() < ready && !seat.is_leaving();

@@ -19,6 +19,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Errno, Res};
 use crate::executor::grant::Caller;
+use crate::executor::hands::Hands;
 use crate::executor::queue::{Queue, Seat};
 use crate::executor::queue_left::Left;
 use crate::executor::reference::Reference;
@@ -39,6 +40,8 @@ pub struct Options {
     pub track: bool,
     /// Of each worker's trace; 0: none.
     pub trace_bytes: usize,
+    /// Of the tasks that jobs become; 0: the default.
+    pub stack_bytes: usize,
 }
 
 struct Worker {
@@ -98,6 +101,10 @@ fn spare() -> MutexGuard<'static, Option<&'static Pool>> {
 
 fn no_memory(errno: Errno) -> CreateError {
     CreateError { errno, text: "no memory for the pool.".into() }
+}
+
+fn no_hand(errno: Errno) -> CreateError {
+    CreateError { errno, text: "no task for what is posted, with a stack of that size.".into() }
 }
 
 /// EXPENSIVE. With so many workers, whose executors exist when it returns.
@@ -322,14 +329,21 @@ fn work(pool: &'static Pool, options: &Options, cpu: Option<u32>, number: usize)
             return pool.queue.remove_worker();
         }
     };
-    let seat = Seat::new(&pool.queue, ex.mailbox());
+    let seat = Seat::new(&pool.queue, ex.mailbox(), Hands::new(options.stack_bytes));
+    if let Err(e) = seat.hands.ensure() {
+        started(Some(no_hand(e)), None);
+        // SAFETY: just acquired.
+        unsafe { Reference::release(reference) };
+        let _ = ex.destroy();
+        return pool.queue.remove_worker();
+    }
     started(None, Some(Worker { seat: &seat, reference }));
     let mut backoff = Backoff::new();
     loop {
         let ran = ex.run_fed(&seat);
         if !ex.is_of_this_process() {
             // A task forked, and this is the child: everything here is the parent's.
-            mem::forget((ex, trace));
+            mem::forget((ex, trace, seat));
             return;
         }
         match ran {
@@ -345,6 +359,7 @@ fn work(pool: &'static Pool, options: &Options, cpu: Option<u32>, number: usize)
             }
         }
     }
+    drop(seat); // Its hands, before somebody counts what is left.
     pool.queue.remove_worker();
 }
 

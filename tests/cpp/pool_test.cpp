@@ -10,6 +10,7 @@
 #include <thread>
 #include <utility>
 
+#include <malloc.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -117,6 +118,102 @@ TEST(pool, its_destructor_drains)
         }
     }
     EXPECT_EQ(ran, 500);
+}
+
+// One that is plain bytes waits as those, and one that is not as a task: in one order.
+TEST(pool, callables_of_both_kinds_keep_their_order)
+{
+    ma::thread_pool pool(1);
+    gate g;
+    pool.spawn([&g] { g.pass(); });
+    g.wait_for(1);
+    std::vector<int> order;
+    auto const owner = std::make_shared<int>(0);
+    for (int i = 0; i != 300; ++i) {
+        if (i % 3 == 0) {
+            pool.spawn([&order, i, owner] { order.push_back(i + *owner); });
+        } else {
+            pool.spawn([&order, i] { order.push_back(i); });
+        }
+    }
+    EXPECT_EQ(pool.queued(), 300u);
+    EXPECT_EQ(pool.unfinished(), 301u);
+    g.open = true;
+    pool.wait();
+    ASSERT_EQ(order.size(), 300u);
+    for (std::size_t i = 0; i != order.size(); ++i) {
+        ASSERT_EQ(order[i], static_cast<int>(i));
+    }
+}
+
+TEST(pool, a_plain_callable_is_a_task_that_suspends_and_throws)
+{
+    std::atomic<int> ended{0}, told{0};
+    ma::thread_pool_options options;
+    options.workers = 2;
+    options.executor.on_exception = [&told](std::exception_ptr e) {
+        EXPECT_THROW(std::rethrow_exception(e), std::runtime_error);
+        EXPECT_EQ(ma::this_task::current(), nullptr); // Outside the tasks, as of every other.
+        ++told;
+    };
+    options.executor.stack_size = 256 * 1024;
+    ma::thread_pool pool(options);
+    std::array<long, 3> const numbers = {1, 2, 3};
+    for (int i = 0; i != 100; ++i) {
+        pool.spawn([&ended, numbers, i] {
+            char volatile used[128 * 1024];
+            used[0] = used[sizeof used - 1] = 1;
+            ma::this_task::sleep_for(std::chrono::microseconds(i));
+            ended += static_cast<int>(numbers[2]);
+            if (i % 2 == 0) {
+                throw std::runtime_error("after a sleep");
+            }
+            throw ma::cancelled_error("left");
+        });
+    }
+    pool.wait();
+    EXPECT_EQ(ended, 300);
+    EXPECT_EQ(told, 50);
+}
+
+TEST(pool, plain_callables_are_handed_back)
+{
+    ma::thread_pool pool(1);
+    gate g;
+    pool.spawn([&g] { g.pass(); });
+    g.wait_for(1);
+    bool ran = false;
+    for (int i = 0; i != 100; ++i) {
+        pool.spawn([&ran] { ran = true; });
+    }
+    EXPECT_EQ(pool.quit(), 100u);
+    EXPECT_EQ(pool.queued(), 0u);
+    EXPECT_EQ(errno_thrown_by([&] { pool.spawn([&ran] { ran = true; }); }), ESHUTDOWN);
+    g.open = true;
+    pool.wait();
+    EXPECT_FALSE(ran);
+}
+
+TEST(pool, plain_callables_allocate_nothing_once_warm)
+{
+    ma::thread_pool pool(1);
+    std::atomic<int> ran{0};
+    auto const batch = [&] {
+        gate g;
+        pool.spawn([&g] { g.pass(); });
+        for (int i = 0; i != 1000; ++i) {
+            pool.spawn([&ran] { ++ran; });
+        }
+        g.open = true;
+        pool.wait();
+    };
+    batch();
+    auto const before = mallinfo2();
+    for (int i = 0; i != 100; ++i) {
+        batch();
+    }
+    EXPECT_EQ(mallinfo2().uordblks, before.uordblks);
+    EXPECT_EQ(ran, 101'000);
 }
 
 TEST(pool, quit_hands_back_what_has_not_begun)

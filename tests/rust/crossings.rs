@@ -314,8 +314,8 @@ fn cross(seed: u64) {
         channel.set_up(storage.as_mut_ptr().cast(), capacity, size_of::<u64>()).unwrap();
     }
     let ring = RingOptions { entries: 0, ..RingOptions::default() };
-    let pool = workers::create(Options { ring, track: true, trace_bytes: 0 }, WORKERS, Vec::new())
-        .unwrap();
+    let options = Options { ring, track: true, trace_bytes: 0, stack_bytes: 0 };
+    let pool = workers::create(options, WORKERS, Vec::new()).unwrap();
     let runs = Arc::new(AtomicU64::new(0));
     for (i, &task) in world.tasks[EXECUTORS * TASKS..].iter().enumerate() {
         let (world, runs) = (world.clone(), runs.clone());

@@ -8,10 +8,13 @@ use monad_async::capi::pool::*;
 use monad_async::capi::remote::*;
 use monad_async::capi::task::*;
 use monad_async::error::{Errno, RawResult};
+use monad_async::executor::jobs::Job;
 use monad_async::pool::workers::Pool;
 use monad_async::task::header::{Flags, TaskHead, TaskRef};
+use std::ffi::c_void;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::SeqCst};
+use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 use support::*;
@@ -437,7 +440,7 @@ fn each_ran_once_or_was_handed_back() {
             thread::sleep(Duration::from_millis(1));
         }
         let returned = quit(pool_at as PoolPtr, how) as u32;
-        let tallies: Vec<Tally> = submitters.into_iter().map(|t| t.join().unwrap()).collect();
+        let tallies: Vec<&Tally> = submitters.into_iter().map(|t| t.join().unwrap()).collect();
         stop.store(true, SeqCst);
         resizer.join().unwrap();
         assert_eq!(end(pool_at as PoolPtr), 0);
@@ -456,7 +459,8 @@ fn submitted() -> usize {
     SUBMITTED.load(SeqCst)
 }
 
-fn submit_all(pool: PoolPtr, count: usize, tasks: usize) -> Tally {
+/// Every other one is a job. Of those the last may not be over when this returns.
+fn submit_all(pool: PoolPtr, count: usize, tasks: usize) -> &'static Tally {
     let tally: &Tally = leak(Tally {
         ran: AtomicU32::new(0),
         submitted: AtomicU32::new(0),
@@ -489,6 +493,15 @@ fn submit_all(pool: PoolPtr, count: usize, tasks: usize) -> Tally {
         // SAFETY: alive.
         unsafe { monad_async_task_set_priorities(tasks[at].as_head(), (n % 3) as u8, 1) };
         SUBMITTED.fetch_add(1, SeqCst);
+        if n % 2 == 1 {
+            // SAFETY: alive, and the tally is never freed.
+            match unsafe { post(pool, (n % 3) as u8, &TALLIED, ptr::from_ref(tally)) }.error {
+                0 => tally.submitted.fetch_add(1, SeqCst),
+                libc::ESHUTDOWN => 0,
+                e => panic!("error {e}"),
+            };
+            continue;
+        }
         match submit(pool, tasks[at]).error {
             0 => {
                 tally.submitted.fetch_add(1, SeqCst);
@@ -502,11 +515,129 @@ fn submit_all(pool: PoolPtr, count: usize, tasks: usize) -> Tally {
         settle(at, &mut counted);
     }
     destroy_all(tasks.iter().copied());
-    Tally {
-        ran: tally.ran.load(SeqCst).into(),
-        submitted: tally.submitted.load(SeqCst).into(),
-        returned: tally.returned.load(SeqCst).into(),
+    tally
+}
+
+/// Posts a job with one word.
+///
+/// # Safety
+/// As the job wants it.
+unsafe fn post<T>(pool: PoolPtr, level: u8, job: &'static Job, word: *const T) -> RawResult {
+    // SAFETY: alive; the word is read during the call.
+    unsafe { monad_async_pool_post(pool, level, job, (&raw const word).cast(), size_of_val(&word)) }
+}
+
+/// What came with the job of a task.
+///
+/// # Safety
+/// The running task's, or one's that is told of, of a job that `post` posted.
+unsafe fn posted_with<'a, T>(task: *const TaskHead) -> &'a T {
+    // SAFETY: the caller's.
+    unsafe { &**(*task).user_ptr.get().cast::<*const T>() }
+}
+
+/// Half of `submit_all`'s: what the task of a job and its end count is one.
+static TALLIED: Job = {
+    unsafe extern "C" fn code(task: *const TaskHead) -> RawResult {
+        // SAFETY: the running task; some of them suspend, so that a worker has several.
+        unsafe {
+            if posted_with::<Tally>(task).ran.load(SeqCst).is_multiple_of(8) {
+                let _ = monad_async_task_suspend_for_duration(task, 1000);
+            }
+        }
+        RawResult::success(7)
     }
+    unsafe extern "C" fn on_exit(task: *const TaskHead, result: RawResult) {
+        assert_eq!(result, RawResult::success(7));
+        // SAFETY: told of its end.
+        unsafe { posted_with::<Tally>(task) }.ran.fetch_add(1, SeqCst);
+    }
+    unsafe extern "C" fn returned(bytes: *mut c_void) {
+        // SAFETY: the word that was posted.
+        unsafe { &**bytes.cast::<*const Tally>() }.returned.fetch_add(1, SeqCst);
+    }
+    Job { code: Some(code), on_exit: Some(on_exit), returned: Some(returned), reserved: 0 }
+};
+
+/// Tasks and jobs of one priority begin in the order in which they came, also where a task was
+/// taken out or moved; and what is of a higher one before them.
+#[test]
+fn jobs_and_tasks_keep_their_order() {
+    static BEGUN: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+    static NOTES: Job = {
+        unsafe extern "C" fn code(task: *const TaskHead) -> RawResult {
+            // SAFETY: the running task; a number was posted in the place of an address.
+            let n = unsafe { (*task).user_ptr.get().cast::<usize>().read() };
+            BEGUN.lock().unwrap().push(n);
+            RawResult::success(0)
+        }
+        Job { code: Some(code), on_exit: None, returned: None, reserved: 0 }
+    };
+    const COUNT: usize = 1000; // Some chunks.
+    let pool = pool(1);
+    let (gate, held) = hold(pool, 1);
+    let mut tasks = Vec::new();
+    for n in 0..COUNT {
+        if n % 3 == 0 {
+            let task = new_task();
+            set_body(task, move |_| {
+                BEGUN.lock().unwrap().push(n);
+                RawResult::success(0)
+            });
+            assert_eq!(submit(pool, task), RawResult::success(0));
+            tasks.push(task);
+        } else {
+            let number = ptr::without_provenance::<u8>(n);
+            // SAFETY: a number, and it is read as one.
+            assert_eq!(unsafe { post(pool, 1, &NOTES, number) }, RawResult::success(0));
+        }
+    }
+    // SAFETY: alive; as above.
+    unsafe {
+        assert_eq!(post(pool, 0, &NOTES, ptr::without_provenance::<u8>(COUNT)).error, 0);
+        assert_eq!(monad_async_pool_left(pool, QUEUED).value as usize, COUNT + 1);
+        assert_eq!(monad_async_task_cancel(ptr::null_mut(), tasks[1].as_head()).error, 0);
+        assert_eq!(monad_async_task_set_priorities(tasks[2].as_head(), 2, 1).error, 0);
+    }
+    gate.open.store(true, SeqCst);
+    until(pool, 0, UNFINISHED);
+    let mut expected = vec![COUNT];
+    expected.extend((0..COUNT).filter(|&n| n != 3 && n != 6));
+    expected.push(6);
+    assert_eq!(*BEGUN.lock().unwrap(), expected);
+    assert_eq!(end(pool), 0);
+    destroy_all(tasks.into_iter().chain(held));
+}
+
+/// Jobs that wait for each other: each is a task of its own, and more of them are under way than
+/// ever were.
+#[test]
+fn jobs_suspend() {
+    static BEGUN: AtomicUsize = AtomicUsize::new(0);
+    static ENDED: AtomicUsize = AtomicUsize::new(0);
+    const COUNT: usize = 200;
+    static MEETS: Job = {
+        unsafe extern "C" fn code(task: *const TaskHead) -> RawResult {
+            BEGUN.fetch_add(1, SeqCst);
+            while BEGUN.load(SeqCst) < COUNT {
+                // SAFETY: the running task.
+                let r = unsafe { monad_async_task_suspend_for_duration(task, 100_000) };
+                assert_eq!(r.error, 0);
+            }
+            ENDED.fetch_add(1, SeqCst);
+            RawResult::success(0)
+        }
+        Job { code: Some(code), on_exit: None, returned: None, reserved: 0 }
+    };
+    let pool = pool(2);
+    for _ in 0..COUNT {
+        // SAFETY: alive; no bytes.
+        let r = unsafe { monad_async_pool_post(pool, 1, &MEETS, ptr::null(), 0) };
+        assert_eq!(r, RawResult::success(0));
+    }
+    until(pool, 0, UNFINISHED);
+    assert_eq!(ENDED.load(SeqCst), COUNT);
+    assert_eq!(end(pool), 0);
 }
 
 #[test]
@@ -529,6 +660,13 @@ fn mistakes_are_told() {
         assert_eq!(monad_async_pool_submit(pool, ptr::null::<TaskHead>()), einval);
         assert_eq!(monad_async_pool_wait(pool, 0, 9), einval);
         assert_eq!(monad_async_pool_quit(pool, 9), einval);
+        assert_eq!(monad_async_pool_post(pool, 1, ptr::null(), ptr::null(), 0), einval);
+        let none = Job { code: None, on_exit: None, returned: None, reserved: 0 };
+        assert_eq!(post(pool, 1, leak(none), ptr::null::<u8>()), einval);
+        assert_eq!(post(pool, 3, &TALLIED, ptr::null::<u8>()), einval);
+        let bytes = [0u8; 49];
+        assert_eq!(monad_async_pool_post(pool, 1, &TALLIED, bytes.as_ptr().cast(), 49), einval);
+        assert_eq!(monad_async_pool_post(pool, 1, &TALLIED, ptr::null(), 1), einval);
         let task = new_task();
         task.head.user_code.set(None);
         assert_eq!(submit(pool, task), einval);

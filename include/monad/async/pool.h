@@ -53,8 +53,11 @@ struct monad_async_pool_attr {
     /** Each worker records a trace (trace.h) into so much memory, from its beginning to its end,
      *  for `monad_async_trace_write` with NULL; at least 4096. 0: none. */
     size_t trace_bytes;
+    /** Bytes of the stacks of the tasks that posted jobs become, as for `monad_async_task_create`;
+     *  0: the default. */
+    size_t stack_size;
     /** Must be 0, else `EINVAL`. */
-    uint64_t reserved[5];
+    uint64_t reserved[4];
 };
 
 /** Initialises a `monad_async_pool_attr` with the defaults: all 0. */
@@ -65,7 +68,8 @@ MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_pool_attr, cpus, 192);
 MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_pool_attr, cpus_count, 200);
 MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_pool_attr, workers, 204);
 MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_pool_attr, trace_bytes, 208);
-MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_pool_attr, reserved, 216);
+MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_pool_attr, stack_size, 216);
+MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_pool_attr, reserved, 224);
 MONAD_ASYNC_ASSERT_SIZE(struct monad_async_pool_attr, 256);
 /** @endcond */
 
@@ -132,6 +136,50 @@ MONAD_ASYNC_API monad_async_result monad_async_pool_submit_many(
  *  @return as `monad_async_pool_submit` */
 MONAD_ASYNC_API monad_async_result monad_async_pool_spawn(
     monad_async_pool pool, monad_async_task task, monad_async_exit on_exit) MONAD_ASYNC_NOEXCEPT;
+
+/** How many bytes may go with a posted job. */
+#define MONAD_ASYNC_POOL_JOB_BYTES 48u
+
+/** What a worker is to do with some bytes, for `monad_async_pool_post`; it stays as long as the
+ *  pool. Set all of it to 0 first, then what you need. */
+struct monad_async_pool_job {
+    /** The body of the task that it becomes. Its `user_ptr` points to a copy of the bytes,
+     *  aligned to 8, and its own until `on_exit` has returned. */
+    monad_async_result (*code)(monad_async_task task);
+    /** Who is told of its end, as by `monad_async_pool_spawn`; the task stays the pool's. NULL:
+     *  nobody. */
+    monad_async_exit on_exit;
+    /** Who is told if it is handed back and never begins, with the bytes, on the thread that has
+     *  the pool quit. NULL: nobody. */
+    void (*returned)(void *bytes);
+    /** Must be 0, else `EINVAL`. */
+    uint64_t reserved;
+};
+
+/** @cond the layout is checked here and in the library */
+MONAD_ASYNC_ASSERT_SIZE(struct monad_async_pool_job, 32);
+/** @endcond */
+
+/** Puts a job into the queue: a function, and some bytes, which are copied. It becomes a task of
+ *  the worker that begins it, and can do all that a task can; until then it costs a line of memory,
+ *  and has no handle: it cannot be joined, cancelled or moved. It begins in its order among the
+ *  tasks of the same priority, and counts as one of them. ANY THREAD, inside tasks too. Does not
+ *  suspend; no malloc once so many jobs have waited before; a lock that is held for some
+ *  instructions, and a system call if a worker that sleeps is to be woken. What the caller wrote
+ *  before is visible to the task.
+ *  @param pool the pool
+ *  @param priority at which it begins, and the task's CPU priority
+ *  @param job what is to be done
+ *  @param bytes copied during the call; NULL only with `size` 0
+ *  @param size at most `MONAD_ASYNC_POOL_JOB_BYTES`
+ *  @retval 0 queued
+ *  @retval EINVAL NULL, no `code`, no such priority, or too many bytes
+ *  @retval ESHUTDOWN the pool was told to quit
+ *  @retval ENOMEM no memory
+ *  @retval EPERM after `fork` */
+MONAD_ASYNC_API monad_async_result monad_async_pool_post(
+    monad_async_pool pool, monad_async_priority priority, struct monad_async_pool_job const *job,
+    void const *bytes, size_t size) MONAD_ASYNC_NOEXCEPT;
 
 /** Waits until at most so many are left. SUSPENDS inside a task; blocks outside. Others may submit
  *  meanwhile: then it may have been so for a moment only.

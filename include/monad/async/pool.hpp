@@ -9,6 +9,7 @@
  *  The words ANY THREAD and SUSPENDS are those of executor.h. */
 
 #include "detail/executor_block.hpp"
+#include "detail/posted.hpp"
 #include "detail/runtime.hpp"
 #include "detail/spawn.hpp"
 #include "detail/waiting.hpp"
@@ -119,6 +120,7 @@ public:
         detail::fill(attr.executor, options.executor);
         attr.workers = options.workers;
         attr.cpus = options.cpus.data();
+        attr.stack_size = options.executor.stack_size;
         attr.cpus_count = static_cast<std::uint32_t>(options.cpus.size());
         attr.trace_bytes = options.trace_bytes;
         auto block = std::make_unique<detail::executor_block>();
@@ -167,13 +169,24 @@ public:
     }
 
     /** As `submit`, for whose result nobody waits: an exception goes to
-     *  `executor_options::on_exception`.
+     *  `executor_options::on_exception`. A callable that is trivially copyable and has 40 bytes at
+     *  most waits as a copy, and becomes a task when it begins.
      *  @param body any callable; moved in
      *  @param level what begins first
      *  @throws std::system_error, std::bad_alloc as `submit` */
     template <class F> void spawn(F &&body, priority level = priority::normal)
     {
         char const *const what = "monad::async::thread_pool::spawn";
+        using body_type = std::decay_t<F>;
+        if constexpr (detail::is_plain<body_type>) {
+            static_assert(std::is_invocable_v<body_type>, "it is called without arguments");
+            auto const at = static_cast<monad_async_priority>(level);
+            int const error = detail::post<body_type>(*block_, pool_, at, body);
+            if (error == ENOMEM) {
+                throw std::bad_alloc();
+            }
+            return detail::check(error, what);
+        }
         auto &s = detail::take_or_throw(*block_, false, what);
         detail::launch_spawned(
             s, detail::pool_target{pool_, level}, std::forward<F>(body), what);

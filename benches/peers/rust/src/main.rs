@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const WORKERS: usize = 2;
 const ROUNDS: usize = 15;
@@ -18,10 +18,16 @@ fn median(mut v: Vec<f64>) -> f64 {
     v[v.len() / 2]
 }
 
-/// ns a task.
-fn spawn(runtime: &tokio::runtime::Runtime, submitters: usize) -> f64 {
+fn cpu_ns() -> f64 {
+    let mut t = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a place for the time.
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut t) };
+    t.tv_sec as f64 * 1e9 + t.tv_nsec as f64
+}
+
+/// Until all tasks have run.
+fn spawn(runtime: &tokio::runtime::Runtime, submitters: usize) -> usize {
     RAN.store(0, Relaxed);
-    let begun = Instant::now();
     thread::scope(|s| {
         for _ in 0..submitters {
             s.spawn(|| {
@@ -34,19 +40,18 @@ fn spawn(runtime: &tokio::runtime::Runtime, submitters: usize) -> f64 {
         }
     });
     while RAN.load(Relaxed) != TASKS / submitters * submitters {
-        thread::yield_now();
+        thread::sleep(Duration::from_micros(20));
     }
-    begun.elapsed().as_nanos() as f64 / TASKS as f64
+    TASKS
 }
 
 fn single() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().build().unwrap()
 }
 
-/// ns an element, from one runtime of one thread to another.
-fn mpsc() -> f64 {
+/// Elements from one runtime of one thread to another.
+fn mpsc() -> usize {
     let (to, mut from) = tokio::sync::mpsc::channel::<u64>(CAPACITY);
-    let begun = Instant::now();
     let sender = thread::spawn(move || {
         single().block_on(async move {
             for n in 0..ELEMENTS as u64 {
@@ -63,12 +68,11 @@ fn mpsc() -> f64 {
     });
     sender.join().unwrap();
     assert_eq!(received, ELEMENTS);
-    begun.elapsed().as_nanos() as f64 / ELEMENTS as f64
+    ELEMENTS
 }
 
-fn flume() -> f64 {
+fn flume() -> usize {
     let (to, from) = flume::bounded::<u64>(CAPACITY);
-    let begun = Instant::now();
     let sender = thread::spawn(move || {
         for n in 0..ELEMENTS as u64 {
             to.send(n).unwrap();
@@ -76,19 +80,35 @@ fn flume() -> f64 {
     });
     assert_eq!(from.iter().count(), ELEMENTS);
     sender.join().unwrap();
-    begun.elapsed().as_nanos() as f64 / ELEMENTS as f64
+    ELEMENTS
+}
+
+/// "name | ns wall | ns CPU", the medians.
+fn measure(rounds: usize, name: &str, work: impl Fn() -> usize) {
+    let (mut wall, mut cpu) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        let (begun, cpu_begun) = (Instant::now(), cpu_ns());
+        let count = work() as f64;
+        wall.push(begun.elapsed().as_nanos() as f64 / count);
+        cpu.push((cpu_ns() - cpu_begun) / count);
+    }
+    println!("{name} | {:.0} | {:.0}", median(wall), median(cpu));
 }
 
 fn main() {
-    let rounds = if std::env::args().any(|a| a == "--test") { 1 } else { ROUNDS };
+    let mut arguments: Vec<_> = std::env::args().skip(1).collect();
+    let rounds = if arguments.first().is_some_and(|a| a == "--test") { 1 } else { ROUNDS };
+    arguments.retain(|a| a != "--test");
+    let part = arguments.first().map_or("", String::as_str);
+    let measure = |name: &str, work: &dyn Fn() -> usize| {
+        if name.contains(part) {
+            measure(rounds, name, work);
+        }
+    };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).build().unwrap();
-    let measured = |f: &dyn Fn() -> f64| median((0..rounds).map(|_| f()).collect());
-    println!(
-        "| tokio, multi-thread | {:.0} | {:.0} |",
-        measured(&|| spawn(&runtime, 1)),
-        measured(&|| spawn(&runtime, 2))
-    );
-    println!("| tokio mpsc | {:.0} |", measured(&mpsc));
-    println!("| flume, two threads | {:.0} |", measured(&flume));
+    measure("tokio multi-thread, 1 to 2", &|| spawn(&runtime, 1));
+    measure("tokio multi-thread, 2 to 2", &|| spawn(&runtime, 2));
+    measure("tokio mpsc, channel", &mpsc);
+    measure("flume, two threads, channel", &flume);
 }

@@ -193,15 +193,16 @@ inline spawned &spawned_of(monad_async_task task) noexcept
     return *static_cast<spawned *>(static_cast<task_state *>(task->user_ptr));
 }
 
-[[gnu::cold, gnu::noinline]] inline void left_by_exception(spawned &s, int error) noexcept
+[[gnu::cold, gnu::noinline]] inline void left_by_exception(
+    executor_block const &block, std::exception_ptr const &thrown, int error) noexcept
 {
     if (error == ECANCELED) {
         return; // A cancelled task's way to leave.
     }
-    if (!s.block->on_exception) {
+    if (!block.on_exception) {
         die("an exception left a background task, and executor_options::on_exception is not set");
     }
-    s.block->on_exception(s.thrown);
+    block.on_exception(thrown);
 }
 
 // The monad_async_exit of all of them.
@@ -213,7 +214,7 @@ inline void spawned_exited(monad_async_task task, monad_async_result r) noexcept
         return s.on_done(s, r);
     }
     if (s.thrown) {
-        left_by_exception(s, r.error);
+        left_by_exception(*s.block, s.thrown, r.error);
     }
     keep_spawned(s, true);
 }

@@ -77,24 +77,17 @@ monad_async_result call(task_state &state)
     }
 }
 
-// The user_code of every task that runs a callable. noexcept twice over: whatever is thrown is kept
-// for get(), and what cannot be kept ends the process here.
+// What `call` returns; or, of what it threw, `keep`, with an errno, inside the handler. noexcept
+// twice over: whatever is thrown is kept, and what cannot be kept ends the process here.
 //
 // Unsanitized in one respect: what is caught of a forced unwind is a reference to nothing, and the
 // undefined behaviour sanitizer would end the process before we say why it ends.
-template <class F>
+template <class Call, class Keep>
 __attribute__((no_sanitize("null"))) MONAD_ASYNC_LOCAL monad_async_result
-trampoline(monad_async_task head) noexcept
+guarded(Call call, Keep keep) noexcept
 {
-    tsan_acquire(head);
-    auto &state = *static_cast<task_state *>(head->user_ptr);
-    if (state.drop == nullptr) {
-        return nothing_to_call();
-    }
-    __atomic_store_n(&state.begun, true, __ATOMIC_RELAXED);
-    monad_async_result r;
     try {
-        r = call<F>(state);
+        return call();
     }
 #if defined(__GLIBCXX__)
     catch (abi::__forced_unwind &) {
@@ -104,14 +97,27 @@ trampoline(monad_async_task head) noexcept
     }
 #endif
     catch (std::system_error const &e) {
-        r = keep_exception(state, errno_of(e.code()));
+        return keep(errno_of(e.code()));
     }
     catch (std::bad_alloc const &) {
-        r = keep_exception(state, ENOMEM);
+        return keep(ENOMEM);
     }
     catch (...) {
-        r = keep_exception(state, ENOTRECOVERABLE);
+        return keep(ENOTRECOVERABLE);
     }
+}
+
+// The user_code of every task that runs a callable: what that throws is kept for get().
+template <class F> MONAD_ASYNC_LOCAL monad_async_result trampoline(monad_async_task head) noexcept
+{
+    tsan_acquire(head);
+    auto &state = *static_cast<task_state *>(head->user_ptr);
+    if (state.drop == nullptr) {
+        return nothing_to_call();
+    }
+    __atomic_store_n(&state.begun, true, __ATOMIC_RELAXED);
+    monad_async_result const r = guarded([&state] { return call<F>(state); },
+        [&state](int error) { return keep_exception(state, error); });
     drop_callable<F>(state);
     tsan_release(head);
     return r;

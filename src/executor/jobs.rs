@@ -1,0 +1,230 @@
+//! Jobs: a function and some bytes, by value, that wait in the queue of a pool for a worker to make
+//! a task of them. So what waits takes a line each, and is in the caches of nobody.
+//!
+//! ```text
+//!   Jobs --> Chunk [63 jobs] --> Chunk --> Chunk <-- what comes
+//!   spare -> Chunk                                   what was emptied, for the next
+//! ```
+//!
+//! All of it is behind the lock of the queue, which allocates nothing: who finds no room brings a
+//! chunk.
+
+use core::cell::Cell;
+use core::ffi::c_void;
+use core::mem::{size_of, MaybeUninit};
+use core::ptr::{self, NonNull};
+
+use crate::error::RawResult;
+use crate::error::Res;
+use crate::sys::alloc;
+use crate::task::header::{TaskHead, TaskRef, UserCode};
+use crate::task::list::TaskList;
+
+/// `monad_async_exit`
+pub type JobExit = unsafe extern "C" fn(*const TaskHead, RawResult);
+
+/// `struct monad_async_pool_job`
+#[repr(C)]
+pub struct Job {
+    pub code: Option<UserCode>,
+    pub on_exit: Option<JobExit>,
+    pub returned: Option<unsafe extern "C" fn(*mut c_void)>,
+    pub reserved: u64,
+}
+
+/// How many bytes go with one.
+pub const JOB_BYTES: usize = 48;
+
+pub type Bytes = [MaybeUninit<u64>; JOB_BYTES / 8];
+
+/// One that waits: a line.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+pub struct Posted {
+    pub job: &'static Job,
+    /// In which order it came, among tasks and jobs.
+    pub number: usize,
+    pub bytes: Bytes,
+}
+
+const _: () = assert!(size_of::<Posted>() == 64);
+
+impl Posted {
+    /// It was taken out, and no worker is to have it.
+    pub fn give_back(mut self) {
+        if let Some(returned) = self.job.returned {
+            // SAFETY: the caller's function, with the bytes it wants.
+            unsafe { returned(self.bytes.as_mut_ptr().cast()) };
+        }
+    }
+}
+
+const CHUNK_JOBS: usize = 63;
+
+#[repr(C, align(64))]
+pub struct Chunk {
+    next: Cell<*mut Chunk>,
+    jobs: [Cell<MaybeUninit<Posted>>; CHUNK_JOBS],
+}
+
+const _: () = assert!(size_of::<Chunk>() == 4096);
+
+impl Chunk {
+    pub fn new() -> Res<NonNull<Self>> {
+        // SAFETY: zeros are one without a next, and with nothing in it.
+        unsafe { alloc::try_zeroed::<Self>() }.map(|chunk| NonNull::from(Box::leak(chunk)))
+    }
+
+    /// # Safety
+    /// Nobody has it.
+    pub unsafe fn free(chunk: NonNull<Self>) {
+        // SAFETY: leaked by `new`.
+        drop(unsafe { Box::from_raw(chunk.as_ptr()) });
+    }
+}
+
+/// Empty chunks, kept for ever as the queue is.
+pub struct Spare(Cell<*mut Chunk>);
+
+impl Spare {
+    #[allow(clippy::new_without_default)]
+    pub const fn new() -> Self {
+        Self(Cell::new(ptr::null_mut()))
+    }
+
+    /// It is in no list.
+    pub fn push(&self, chunk: NonNull<Chunk>) {
+        // SAFETY: chunks live until somebody frees what he has taken out.
+        unsafe { chunk.as_ref() }.next.set(self.0.get());
+        self.0.set(chunk.as_ptr());
+    }
+
+    fn pop(&self) -> Option<NonNull<Chunk>> {
+        let chunk = NonNull::new(self.0.get())?;
+        // SAFETY: as above.
+        self.0.set(unsafe { chunk.as_ref() }.next.replace(ptr::null_mut()));
+        Some(chunk)
+    }
+}
+
+/// In order.
+struct Jobs {
+    first: Cell<*mut Chunk>,
+    last: Cell<*mut Chunk>,
+    /// The oldest in `first`, and the place behind the youngest in `last`. Both 0, and no chunks,
+    /// if there are none.
+    oldest: Cell<usize>,
+    end: Cell<usize>,
+}
+
+impl Jobs {
+    const fn new() -> Self {
+        Self {
+            first: Cell::new(ptr::null_mut()),
+            last: Cell::new(ptr::null_mut()),
+            oldest: Cell::new(0),
+            end: Cell::new(0),
+        }
+    }
+
+    #[inline(always)]
+    fn is_empty(&self) -> bool {
+        self.first.get() == self.last.get() && self.oldest.get() == self.end.get()
+    }
+
+    /// False: there is no chunk.
+    fn push(&self, job: Posted, spare: &Spare) -> bool {
+        if self.last.get().is_null() || self.end.get() == CHUNK_JOBS {
+            let Some(chunk) = spare.pop() else { return false };
+            // SAFETY: the chunks of a list live as long as they are in it.
+            match unsafe { self.last.get().as_ref() } {
+                Some(last) => last.next.set(chunk.as_ptr()),
+                None => self.first.set(chunk.as_ptr()),
+            }
+            self.last.set(chunk.as_ptr());
+            self.end.set(0);
+        }
+        // SAFETY: as above.
+        unsafe { &*self.last.get() }.jobs[self.end.get()].set(MaybeUninit::new(job));
+        self.end.set(self.end.get() + 1);
+        true
+    }
+
+    /// There is one.
+    #[inline(always)]
+    fn number(&self) -> usize {
+        // SAFETY: as above; it was written.
+        unsafe { (*self.first.get()).jobs[self.oldest.get()].get().assume_init() }.number
+    }
+
+    fn pop(&self, spare: &Spare) -> Option<Posted> {
+        if self.is_empty() {
+            return None;
+        }
+        // SAFETY: there is one, in a chunk.
+        let first = unsafe { &*self.first.get() };
+        // SAFETY: it was written.
+        let job = unsafe { first.jobs[self.oldest.get()].get().assume_init() };
+        self.oldest.set(self.oldest.get() + 1);
+        if self.is_empty() {
+            // The chunk stays: the next one that comes goes to its beginning.
+            self.oldest.set(0);
+            self.end.set(0);
+        } else if self.oldest.get() == CHUNK_JOBS {
+            self.first.set(first.next.replace(ptr::null_mut()));
+            self.oldest.set(0);
+            spare.push(NonNull::from(first));
+        }
+        Some(job)
+    }
+}
+
+/// What waits at one priority.
+pub struct Level {
+    pub tasks: TaskList,
+    jobs: Jobs,
+}
+
+/// What is to begin.
+pub enum Next {
+    Task(TaskRef),
+    Job(Posted),
+}
+
+impl Level {
+    #[allow(clippy::new_without_default)]
+    pub const fn new() -> Self {
+        Self { tasks: TaskList::new(), jobs: Jobs::new() }
+    }
+
+    #[inline(always)]
+    pub fn is_empty(&self) -> bool {
+        self.tasks.is_empty() && self.jobs.is_empty()
+    }
+
+    /// At the end; `number` is greater than any before.
+    #[inline(always)]
+    pub fn push_task(&self, task: TaskRef, number: usize) {
+        task.peer.set(ptr::without_provenance(number));
+        let _ = self.tasks.push_back(task);
+    }
+
+    /// As `push_task`. False: there is no room for it.
+    pub fn push_job(&self, job: Posted, spare: &Spare) -> bool {
+        self.jobs.push(job, spare)
+    }
+
+    /// The oldest; None also where that is a job, and `takes_jobs` is not so.
+    #[inline(always)]
+    pub fn pop(&self, spare: &Spare, takes_jobs: bool) -> Option<Next> {
+        let is_task = self.tasks.front().is_some_and(|task| {
+            // By their difference: the number may start again.
+            let ahead = |job: usize| job.wrapping_sub(task.peer.get().addr()) as isize > 0;
+            self.jobs.is_empty() || ahead(self.jobs.number())
+        });
+        if is_task {
+            return self.tasks.pop_front().map(Next::Task);
+        }
+        takes_jobs.then(|| self.jobs.pop(spare)).flatten().map(Next::Job)
+    }
+}

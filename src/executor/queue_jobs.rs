@@ -1,0 +1,77 @@
+//! Jobs that are put into the queue of a pool, and begin as tasks of a worker.
+
+use core::mem::MaybeUninit;
+
+use super::exit::ExitHook;
+use super::hands;
+use super::jobs::{Bytes, Chunk, Job, Posted, JOB_BYTES};
+use super::queue::{Queue, Seat};
+use super::Executor;
+use crate::error::{Errno, Res};
+use crate::task::header::{mark, TaskRef, NORMAL};
+use crate::uring::kernel::Kernel;
+
+impl Queue {
+    /// ANY THREAD. Puts a job at the end of a level. ESHUTDOWN: closed.
+    ///
+    /// # Safety
+    /// `from` are so many bytes, `JOB_BYTES` at most.
+    pub unsafe fn post(
+        &self,
+        job: &'static Job,
+        level: u8,
+        from: *const u8,
+        size: usize,
+    ) -> Res<()> {
+        self.check_process()?;
+        debug_assert!(size <= JOB_BYTES);
+        let mut bytes: Bytes = [MaybeUninit::zeroed(); JOB_BYTES / 8];
+        if size != 0 {
+            // SAFETY: the caller's; there is room for them.
+            unsafe { from.copy_to_nonoverlapping(bytes.as_mut_ptr().cast(), size) };
+        }
+        let mut chunk = None;
+        loop {
+            let mut state = self.lock_soon();
+            if let Some(chunk) = chunk.take() {
+                state.spare.push(chunk);
+            }
+            if state.closed {
+                return Err(Errno(libc::ESHUTDOWN));
+            }
+            let number = state.number.wrapping_add(1);
+            let posted = Posted { job, number, bytes };
+            if !state.levels[level as usize].push_job(posted, &state.spare) {
+                drop(state);
+                chunk = Some(Chunk::new()?);
+                continue;
+            }
+            state.number = number;
+            state.queued += 1;
+            self.note(&state);
+            let woken = state.wake_one();
+            drop(state);
+            woken.wake();
+            return Ok(());
+        }
+    }
+}
+
+impl<K: Kernel> Executor<K> {
+    /// The worker's thread, outside its tasks: the task that is to do a job which was taken, ready
+    /// to be launched. There is a hand.
+    pub(super) fn begin_job(&self, seat: &Seat, posted: &Posted, level: u8, now: u64) -> TaskRef {
+        let hand = seat.hands.take();
+        hand.take_up(posted);
+        let task = hand.task();
+        task.head.cpu.set(level);
+        task.head.io.set(NORMAL);
+        task.head.user_code.set(posted.job.code);
+        task.head.user_ptr.set(hand.bytes());
+        ExitHook::write(task, hands::done, hand.address());
+        task.set_pooled(true);
+        let mailbox = core::ptr::from_ref(self.mailbox).cast_mut().cast();
+        task.prepare(self.address(), mailbox, now, mark::HOOKED | mark::JOINED);
+        task
+    }
+}
