@@ -32,7 +32,7 @@ use super::jobs::{Level, Next, Spare};
 use super::mailbox::Mailbox;
 use super::queue_left::{leaves, wake_all};
 use crate::error::{Errno, Res};
-use crate::intrusive::Fifo;
+use crate::intrusive::TimerQueue;
 use crate::sys::thread;
 use crate::task::header::{mark, TaskRef, Waits, PRIORITIES};
 use crate::ticks;
@@ -73,10 +73,8 @@ pub(super) struct State {
     pub(super) drains: bool,
     /// Threads of workers.
     pub(super) workers: usize,
-    pub(super) waits: Fifo,
-    /// The most that anybody waits for, by what is counted; or more than that, once somebody has
-    /// left the list. None: nobody.
-    pub(super) nearest: [Option<usize>; 3],
+    /// By what is counted.
+    pub(super) waits: [TimerQueue; 3],
 }
 
 // SAFETY: what it points to is touched under the lock alone, and stays until it is out of it.
@@ -217,8 +215,7 @@ impl Queue {
                 closed: true,
                 drains: false,
                 workers: 0,
-                waits: Fifo::new(),
-                nearest: [None; 3],
+                waits: [const { TimerQueue::new() }; 3],
             }),
         }
     }

@@ -3,6 +3,7 @@
 //! While a task is queued, its list of joiners holds the records of those who wait for it to leave.
 
 use core::cell::Cell;
+use core::mem::offset_of;
 use core::ptr::NonNull;
 
 use super::grant::{Caller, Wait};
@@ -10,7 +11,7 @@ use super::queue::{Queue, State};
 use super::queue_ends::queue_of;
 use super::scope::NEVER_NS;
 use crate::error::Res;
-use crate::intrusive::{Fifo, Link};
+use crate::intrusive::{Fifo, Link, TimerNode};
 use crate::task::header::TaskRef;
 use crate::task::state::Run;
 use crate::uring::kernel::Kernel;
@@ -34,20 +35,47 @@ pub struct LeftWait {
     wait: NonNull<Wait>,
     /// Which case of that.
     index: u32,
-    at_most: usize,
-    what: Left,
     /// Under the lock of the queue.
     is_listed: Cell<bool>,
     wake: unsafe fn(&Wait),
 }
 
-const _: () = assert!(core::mem::offset_of!(LeftWait, link) == 0);
+const _: () = assert!(offset_of!(LeftWait, link) == 0);
+
+/// Who waits until few are left.
+#[repr(C)]
+struct CountWait {
+    left: LeftWait,
+    /// In the queue's `waits`, by `deadline`.
+    node: TimerNode,
+}
+
+const _: () = assert!(offset_of!(CountWait, left) == 0);
+
+/// The order of those who wait until `at_most` are left: the first is the one that waits for most.
+fn deadline(at_most: usize) -> u64 {
+    u64::MAX - at_most as u64
+}
+
+impl CountWait {
+    fn node(&self) -> NonNull<TimerNode> {
+        // SAFETY: within the record.
+        unsafe { NonNull::from(self).byte_add(offset_of!(Self, node)).cast() }
+    }
+
+    /// # Safety
+    /// `node` is that of a record whose waiter waits.
+    unsafe fn from_node<'a>(node: NonNull<TimerNode>) -> &'a Self {
+        // SAFETY: the caller's; it was made of a pointer to the whole record.
+        unsafe { node.byte_sub(offset_of!(Self, node)).cast().as_ref() }
+    }
+}
 
 impl LeftWait {
     /// `wake` is `Wait::wake` of the waiter's kind of kernel.
-    fn new(wait: &Wait, at_most: usize, what: Left, wake: unsafe fn(&Wait)) -> Self {
+    fn new(wait: &Wait, wake: unsafe fn(&Wait)) -> Self {
         let (is_listed, wait) = (Cell::new(false), NonNull::from(wait));
-        Self { link: Link::new(), wait, index: 0, at_most, what, is_listed, wake }
+        Self { link: Link::new(), wait, index: 0, is_listed, wake }
     }
 
     fn claim(&self) -> bool {
@@ -61,43 +89,19 @@ impl State {
         [self.queued, self.queued + self.begun, self.workers]
     }
 
-    fn is_over(&self, wait: &LeftWait) -> bool {
-        self.left()[wait.what as usize] <= wait.at_most
-    }
-
-    /// One that waits and is not over.
-    ///
-    /// # Safety
-    /// In no list; it stays until it is out of this one.
-    unsafe fn list(&mut self, wait: &LeftWait) {
-        let nearest = &mut self.nearest[wait.what as usize];
-        *nearest = Some(nearest.map_or(wait.at_most, |most| most.max(wait.at_most)));
-        // SAFETY: the caller's.
-        let _ = unsafe { self.waits.push_back(NonNull::from(wait).cast()) };
-    }
-
-    /// Those whose wait is over, claimed: to be woken with the lock open.
+    /// Those whose wait is over, claimed: to be woken with the lock open. O(those), but for waits
+    /// that come in no order: O(log waits) each.
     pub(super) fn satisfied(&mut self) -> Fifo {
         let woken = Fifo::new();
-        let mut nearest = self.nearest.iter().zip(self.left());
-        // This is asked for each task, and there may be many who wait.
-        if !nearest.any(|(nearest, left)| nearest.is_some_and(|most| left <= most)) {
-            return woken;
-        }
-        self.nearest = [None; 3];
-        let all = self.waits.take_all();
-        while let Some(link) = all.pop_front() {
-            // SAFETY: only records of those who wait are in this list.
-            let wait = unsafe { link.cast::<LeftWait>().as_ref() };
-            if !self.is_over(wait) {
-                // SAFETY: in no list any more; it waits on.
-                unsafe { self.list(wait) };
-                continue;
-            }
-            wait.is_listed.set(false);
-            if wait.claim() {
-                // SAFETY: in no list; it stays until it is woken.
-                let _ = unsafe { woken.push_back(link) };
+        for (waits, left) in self.waits.iter().zip(self.left()) {
+            while let Some(node) = waits.pop_expired(deadline(left)) {
+                // SAFETY: only records of those who wait are in there.
+                let wait = unsafe { &CountWait::from_node(node).left };
+                wait.is_listed.set(false);
+                if wait.claim() {
+                    // SAFETY: in no list; it stays until it is woken.
+                    let _ = unsafe { woken.push_back(NonNull::from(wait).cast()) };
+                }
             }
         }
         woken
@@ -150,7 +154,7 @@ impl LeaveCase {
     /// Of a task that is queued; None: it is not any more.
     pub fn of<K: Kernel>(task: TaskRef, wait: &Wait, index: u32) -> Option<(Run, Self)> {
         let (run, queue) = queue_of(task)?;
-        let mut wait = LeftWait::new(wait, 0, Left::Queued, |wait| wait.wake::<K>());
+        let mut wait = LeftWait::new(wait, |wait| wait.wake::<K>());
         wait.index = index;
         Some((run, Self { wait, queue, task }))
     }
@@ -187,7 +191,7 @@ impl Queue {
         self.check_process()?;
         caller.start()?;
         let granted = caller.wait(false);
-        let wait = LeftWait::new(&granted, 0, Left::Queued, |wait| wait.wake::<K>());
+        let wait = LeftWait::new(&granted, |wait| wait.wake::<K>());
         // SAFETY: in place until it was woken, or taken out below.
         if !unsafe { self.list_leave(task, run, &wait) } {
             return Ok(true);
@@ -230,14 +234,15 @@ impl Queue {
     ) -> Res<()> {
         caller.start()?;
         let granted = caller.wait(false);
-        let wait = LeftWait::new(&granted, at_most, what, |wait| wait.wake::<K>());
+        let left = LeftWait::new(&granted, |wait| wait.wake::<K>());
+        let wait = CountWait { left, node: TimerNode::new() };
         // SAFETY: in place until it was woken, or taken out below.
-        if !unsafe { self.list_wait(&wait) } {
+        if !unsafe { self.list_wait(&wait, at_most, what) } {
             return Ok(());
         }
         let waited = caller.until_granted(&granted, NEVER_NS);
         if waited.is_err() {
-            self.unlist_wait(&wait);
+            self.unlist_wait(&wait, what);
         }
         waited
     }
@@ -246,23 +251,24 @@ impl Queue {
     ///
     /// # Safety
     /// `wait` stays until it is woken, or `unlist_wait` has returned.
-    unsafe fn list_wait(&self, wait: &LeftWait) -> bool {
-        let mut state = self.lock();
-        if state.is_over(wait) {
+    unsafe fn list_wait(&self, wait: &CountWait, at_most: usize, what: Left) -> bool {
+        let state = self.lock();
+        if state.left()[what as usize] <= at_most {
             return false;
         }
-        wait.is_listed.set(true);
+        wait.left.is_listed.set(true);
+        wait.node.deadline_ns.set(deadline(at_most));
         // SAFETY: the caller's; in no list.
-        unsafe { state.list(wait) };
+        unsafe { state.waits[what as usize].insert(wait.node()) };
         true
     }
 
     /// ANY THREAD. The wait was interrupted.
-    fn unlist_wait(&self, wait: &LeftWait) {
+    fn unlist_wait(&self, wait: &CountWait, what: Left) {
         let state = self.lock();
-        if wait.is_listed.replace(false) {
+        if wait.left.is_listed.replace(false) {
             // SAFETY: it is in there, says `is_listed`.
-            unsafe { state.waits.remove(NonNull::from(wait).cast()) };
+            unsafe { state.waits[what as usize].remove(wait.node()) };
         }
     }
 }

@@ -55,7 +55,7 @@ pub const WEAKENED: &[(Mutant, &str)] = &[
         "loom_cancel an_exit_hands_the_task_on"),
     of(STATE, "a claim is a load and a store",
         "self.run_state.compare_exchange(idle, CLAIMED, Acquire, Relaxed)",
-        "self.run_state.store(CLAIMED, Relaxed); fence(Acquire); Ok::<u8, u8>(idle)",
+        "Ok::<u8, u8>(self.run_state.swap(CLAIMED, Acquire))",
         "loom_cancel of_two_threads_that_attach_one_wins"),
     of(STATE, "a task that is taken is claimed",
         "!is_taken(idle)",
