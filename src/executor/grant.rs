@@ -403,6 +403,7 @@ impl<K: Kernel> Executor<K> {
     pub(super) unsafe fn grant_arrived(&self, link: NonNull<Link>) {
         // SAFETY: the caller's.
         if let Some(task) = unsafe { Wait::from_link(link) }.task() {
+            debug_assert!(task.state().is_attached_to(self.address()));
             self.granted(task);
         }
     }

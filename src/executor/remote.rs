@@ -248,6 +248,8 @@ impl<K: Kernel> Executor<K> {
     #[inline(always)]
     fn launched(&self, task: TaskRef) {
         debug_assert!(task.waits.get() == Waits::Nothing);
+        // The link of a header is in no other inbox than that of who has the task.
+        debug_assert!(task.state().is_attached_to(self.address()));
         if task.has(mark::ASKED) {
             return self.never_launch(task);
         }

@@ -5,6 +5,8 @@ mod support;
 
 use monad_async::api::Handle;
 use monad_async::error::{Errno, RawResult};
+use monad_async::executor::grant::Caller;
+use monad_async::sync::{self, event::Event};
 use monad_async::task::header::TaskRef;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
@@ -274,4 +276,45 @@ fn a_remote_join_survives_cancel_and_the_other_executors_end() {
     println!("{joined} joined, {canceled} canceled");
     assert!(joined != 0);
     destroy(ex, [joiner]);
+}
+
+/// Threads that wake one task as often as they like, in every way that there is, leave one message:
+/// one item runs, and (debug) none arrives for a wait that is over.
+#[test]
+fn all_who_wake_a_task_leave_one_message() {
+    const THREADS: usize = 4;
+    const EACH: usize = 500;
+    let ex = executor(4);
+    let (parks, waits) = (new_task(), new_task());
+    // SAFETY: zeros are an event that is not set, and a semaphore without permits.
+    let event: &'static Event<sync::Shared> = Box::leak(unsafe { Box::new(std::mem::zeroed()) });
+    set_body(parks, Handle::<Real>::park);
+    set_body(waits, move |t| {
+        let waited = event.wait(&Caller::task(ex.executor(), t), u64::MAX);
+        waited.map_or_else(RawResult::failure, |()| RawResult::success(1))
+    });
+    for _ in 0..20 {
+        [parks, waits].iter().for_each(|&task| ex.attach(task).unwrap());
+        assert_eq!(ex.run(usize::MAX, Some(0)), Ok(2));
+        let all = Shared((parks, waits, event));
+        let threads = [(); THREADS].map(|()| {
+            thread::spawn(move || {
+                let (parks, waits, event) = all.get();
+                for _ in 0..EACH {
+                    Handle::<Real>::unpark(parks);
+                    event.set::<Real>(None).unwrap();
+                    let _ = Handle::<Real>::cancel_anywhere(waits);
+                }
+            })
+        });
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        let mut ran = 0;
+        while ex.has_work() {
+            ran += ex.run(usize::MAX, Some(0)).unwrap_or(0);
+        }
+        assert_eq!(ran, 2);
+        assert_eq!(waits.head.result.get(), RawResult::success(1));
+        event.reset(None).unwrap();
+    }
+    destroy(ex, [parks, waits]);
 }
