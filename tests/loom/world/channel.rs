@@ -143,7 +143,7 @@ impl World {
         place.buffer.set(element);
         side.waits.set(true);
         self.open_all();
-        while !place.word.is_granted() {
+        while place.word.pending().is_some() {
             side.futex.wait();
         }
         place.buffer.get()

@@ -32,6 +32,7 @@ const PROGRAMS: u64 = 400_000;
 const SHARED: &[&str] = &[
     "src/intrusive/marks.rs",
     "src/intrusive/mpsc.rs",
+    "src/task/end.rs",
     "src/task/grant.rs",
     "src/task/latch.rs",
     "src/task/permit.rs",
@@ -41,8 +42,15 @@ const SHARED: &[&str] = &[
 ];
 
 /// The programs of the models.
-const LOOM: &[&str] =
-    &["loom_inbox", "loom_cancel", "loom_join", "loom_park", "loom_grant", "loom_queue"];
+const LOOM: &[&str] = &[
+    "loom_inbox",
+    "loom_cancel",
+    "loom_join",
+    "loom_park",
+    "loom_grant",
+    "loom_queue",
+    "loom_channel",
+];
 
 fn mutants() -> impl Iterator<Item = &'static Mutant> {
     LOOP.iter().chain(RULES)
