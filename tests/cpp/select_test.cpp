@@ -25,8 +25,22 @@ io_uring_sqe read_of(int fd, char *to, unsigned bytes)
     return sqe;
 }
 
-enum class kind { recv, send, local_recv, local_send, meet_recv, meet_send, join, op, other_join };
-constexpr int kinds = 9;
+enum class kind {
+    recv,
+    send,
+    local_recv,
+    local_send,
+    meet_recv,
+    meet_send,
+    join,
+    op,
+    other_join,
+    closed_recv,
+    closed_send,
+    timeout
+};
+constexpr int kinds = 12;
+constexpr auto time_out = 300us;
 
 // One thing to wait for, what makes it happen, and what must be left if it lost.
 struct thing {
@@ -42,6 +56,7 @@ struct thing {
     char bytes[8] = {};
     std::optional<ma::operation> op;
     bool triggered = false, delivered = false;
+    std::optional<std::chrono::steady_clock::time_point> begun;
 
     thing(kind which, ma::executor &e, ma::executor_ref other) : k(which), ex(e), elsewhere(other)
     {
@@ -59,7 +74,8 @@ struct thing {
     void prepare()
     {
         switch (k) {
-        case kind::send: ch.send("full"); break;
+        case kind::send:
+        case kind::closed_send: ch.send("full"); break;
         case kind::local_send: local.send("full"); break;
         case kind::join:
             task.attach(ex, [] { ma::this_task::park(); });
@@ -79,8 +95,13 @@ struct thing {
     {
         void *const to = &slot;
         switch (k) {
-        case kind::recv: return monad_async_case_recv(ch.native_handle(), to);
-        case kind::send: return monad_async_case_send(ch.native_handle(), make());
+        case kind::recv:
+        case kind::closed_recv: return monad_async_case_recv(ch.native_handle(), to);
+        case kind::timeout:
+            begun = std::chrono::steady_clock::now();
+            return monad_async_case_timeout(std::chrono::nanoseconds(time_out).count());
+        case kind::send:
+        case kind::closed_send: return monad_async_case_send(ch.native_handle(), make());
         case kind::local_recv: return monad_async_case_local_recv(local.native_handle(), to);
         case kind::local_send: return monad_async_case_local_send(local.native_handle(), make());
         case kind::meet_recv: return monad_async_case_recv(meet.native_handle(), to);
@@ -110,8 +131,17 @@ struct thing {
         case kind::join:
         case kind::other_join: EXPECT_EQ(monad_async_task_unpark(task.native_handle()).error, 0); break;
         case kind::op: ASSERT_EQ(write(fds[1], "data", 4), 4); break;
+        case kind::closed_recv:
+        case kind::closed_send: ch.close(); break;
+        case kind::timeout: // Over by the time anybody looks; not begun yet, if it is `before`.
+            std::this_thread::sleep_until(
+                begun.value_or(std::chrono::steady_clock::now()) + 2 * time_out);
+            break;
         }
     }
+
+    // Whether it may have won: what passes by itself needs nobody.
+    [[nodiscard]] bool may_win() const { return triggered || k == kind::timeout; }
 
     // In the selecting task, afterwards.
     void check(bool won, monad_async_result r)
@@ -146,6 +176,25 @@ struct thing {
                 EXPECT_EQ(op->wait(), 4); // no byte is lost
             }
             EXPECT_EQ(std::string(bytes, 4), "data");
+            break;
+        case kind::closed_recv:
+            if (won) {
+                EXPECT_EQ(r.error, EPIPE);
+            }
+            break;
+        case kind::closed_send:
+            EXPECT_EQ(slot.value, mine); // It was not moved away.
+            slot.value.~basic_string();
+            if (won) {
+                EXPECT_EQ(r.error, EPIPE);
+            }
+            EXPECT_EQ(ch.recv(), "full");
+            break;
+        case kind::timeout:
+            if (won) {
+                EXPECT_EQ(r.error, 0);
+                EXPECT_GE(std::chrono::steady_clock::now() - *begun, time_out);
+            }
             break;
         }
     }
@@ -206,7 +255,8 @@ TEST(Select, every_pair_in_one_pass_in_either_order)
         }
     });
     auto const elsewhere = future.get();
-    int wins[2] = {0, 0};
+    // By pair and case, where both had come before the task went on.
+    int wins[kinds][kinds][2] = {};
     for (int a = 0; a < kinds; ++a) {
         for (int b = 0; b < kinds; ++b) {
             for (int how = 0; how < 12; ++how) {
@@ -240,8 +290,10 @@ TEST(Select, every_pair_in_one_pass_in_either_order)
                     ASSERT_EQ(r.error, 0) << monad_async_result_message(r);
                     ASSERT_LT(r.value, 3);
                     if (r.value < 2) {
-                        ++wins[r.value];
-                        EXPECT_TRUE(r.value == 0 ? one.triggered : two.triggered);
+                        EXPECT_TRUE((r.value == 0 ? one : two).may_win());
+                        if (one.triggered && two.triggered) {
+                            ++wins[a][b][r.value];
+                        }
                     }
                     one.check(r.value == 0, cases[0].result);
                     two.check(r.value == 1, cases[1].result);
@@ -259,8 +311,20 @@ TEST(Select, every_pair_in_one_pass_in_either_order)
     }
     stop = true;
     thread.join();
-    EXPECT_GT(wins[0], 100);
-    EXPECT_GT(wins[1], 100);
+    for (int a = 0; a < kinds; ++a) {
+        for (int b = 0; b < kinds; ++b) {
+            // Four times each; two that meet nobody before the select waits have not come then.
+            auto const meets = [](kind k) { return k == kind::meet_recv || k == kind::meet_send; };
+            auto const one = static_cast<kind>(a), two = static_cast<kind>(b);
+            EXPECT_EQ(wins[a][b][0] + wins[a][b][1], meets(one) && meets(two) ? 2 : 4)
+                << a << ", " << b;
+            // Each of the two has won some, as it came first or stands first: but for what is seen
+            // when the pass ends, after all that came in it.
+            if (one != kind::timeout && one != kind::other_join) {
+                EXPECT_GT(wins[a][b][0] + wins[b][a][1], 0) << a << ", " << b;
+            }
+        }
+    }
 }
 
 TEST(Select, ready_ones_go_by_priority_then_in_order)
