@@ -15,6 +15,9 @@
  *  returns. A plugin with the archive of this library inside is not unloaded any more by `dlclose`
  *  once it has had a helper.
  *
+ *  @snippet waiting.c blocking work
+ *  @snippet waiting.c a name
+ *
  *  The words ANY THREAD, EXPENSIVE and SUSPENDS are those of executor.h. */
 
 #include "config.h"

@@ -271,6 +271,9 @@ monad_async_task_cancel_requested(monad_async_task task) MONAD_ASYNC_NOEXCEPT;
 /** SUSPENDS until `monad_async_task_unpark`, or returns at once if there was one since the last
  *  return: one permit is kept, however many came, and stays from one run of the task to the next.
  *  What waits are made of: the task writes down what it waits for, parks, and looks again.
+ *
+ *  @snippet waiting.c a park
+ *
  *  @param task the task that runs, which is the caller
  *  @retval 0 a permit was taken
  *  @retval ECANCELED the task or a scope was cancelled; no permit was taken
