@@ -13,11 +13,29 @@ set(cargo_flags --locked --profile ${cargo_profile})
 # What cargo compiles of C++ is compiled as CMake would, but for what the project may ask of its own
 # code and the library's cannot do with: bitcode, which `ld.bfd -r` does not read; no exceptions,
 # another language version; and errors out of warnings that we do not know. -w never: warnings are
-# ours to see.
+# ours to see. The flags are in a shell's words, as CMake's are.
 set(cargo_cxxflags "${CMAKE_CXX_FLAGS} -fno-lto -fexceptions -std=c++17 -Wno-error")
 if(MONAD_ASYNC_ASAN)
   list(APPEND cargo_flags --features asan)
   string(APPEND cargo_cxxflags " -fsanitize=address -fno-omit-frame-pointer")
+endif()
+if(MONAD_ASYNC_REMAP_PATHS)
+  # The same names wherever it is built. The last that fits counts: what lies inside another, later.
+  set(cargo_home "$ENV{CARGO_HOME}")
+  if(NOT cargo_home)
+    set(cargo_home "$ENV{HOME}/.cargo")
+  endif()
+  set(source_name "/usr/src/monad_async-${MONAD_ASYNC_VERSION}")
+  set(remapped "")
+  foreach(pair "${cargo_home}=/usr/src/cargo" "${CMAKE_CURRENT_SOURCE_DIR}=${source_name}"
+      "${CMAKE_CURRENT_BINARY_DIR}=${source_name}/build")
+    list(APPEND remapped "\"--remap-path-prefix=${pair}\"")
+    string(APPEND cargo_cxxflags " '-ffile-prefix-map=${pair}'")
+  endforeach()
+  list(JOIN remapped "," remapped)
+  # Added to what cargo's configuration has there. RUSTFLAGS has precedence over it: who sets that,
+  # as distributions do, has to say it there.
+  list(APPEND cargo_flags --config "build.rustflags=[${remapped}]")
 endif()
 set(cargo_target_dir "${CMAKE_CURRENT_BINARY_DIR}/cargo")
 set(cargo_out_dir "${cargo_target_dir}/${cargo_profile_dir}")
@@ -33,9 +51,11 @@ add_custom_command(
   # MAKEFLAGS: cargo would take make's job server for its own.
   COMMAND "${CMAKE_COMMAND}" -E env --unset=MAKEFLAGS --unset=CARGO_TARGET_DIR
     "CC=${CMAKE_C_COMPILER}" "CXX=${CMAKE_CXX_COMPILER}" "AR=${CMAKE_AR}"
-    "CXXFLAGS=${cargo_cxxflags}"
+    "CXXFLAGS=${cargo_cxxflags}" CC_SHELL_ESCAPED_FLAGS=1
     "${MONAD_ASYNC_CARGO}" rustc ${cargo_flags} ${cargo_more_flags} --lib --crate-type staticlib
       --target-dir "${cargo_target_dir}"
+  # Where cargo found nothing to do the archive is as old as it was, and make would ask again.
+  COMMAND "${CMAKE_COMMAND}" -E touch "${archive}"
   DEPFILE "${cargo_out_dir}/libmonad_async.d"
   DEPENDS Cargo.toml Cargo.lock build.rs
   WORKING_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}"

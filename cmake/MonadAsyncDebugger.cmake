@@ -4,6 +4,9 @@ set(MONAD_ASYNC_GDB_AUTO_LOAD_DIR "" CACHE STRING
   "Where the auto-loaded copy goes; empty: below gdb's own directory for /usr, else beside the library")
 install(FILES gdb/monad-async-gdb.py DESTINATION "${CMAKE_INSTALL_DATADIR}/monad_async"
   COMPONENT development)
+if(NOT "shared" IN_LIST MONAD_ASYNC_LIBRARIES)
+  return()
+endif()
 set(auto_loaded "${CMAKE_CURRENT_BINARY_DIR}/libmonad_async.so.${PROJECT_VERSION}-gdb.py")
 configure_file(gdb/monad-async-gdb.py "${auto_loaded}" COPYONLY)
 if(MONAD_ASYNC_GDB_AUTO_LOAD_DIR)

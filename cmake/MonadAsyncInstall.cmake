@@ -38,7 +38,7 @@ endif()
 install(FILES cmake/tsan.supp DESTINATION "${CMAKE_INSTALL_DATADIR}/monad_async"
   COMPONENT development)
 # One export set a flavour: a distribution may leave one out, and the config file copes.
-foreach(flavour static shared)
+foreach(flavour ${MONAD_ASYNC_LIBRARIES})
   install(TARGETS monad_async_${flavour} EXPORT monad_async_${flavour}
     ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}" COMPONENT development
     LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}" COMPONENT runtime
@@ -75,7 +75,16 @@ set(pc_sanitizer "")
 if(MONAD_ASYNC_ASAN)
   set(pc_sanitizer " -fsanitize=address")
 endif()
-foreach(pc monad_async monad_async_static)
+# A linker that finds the archive alone takes it for -lmonad_async, and needs what it refers to.
+set(pc_runtime "")
+set(pc_modules monad_async monad_async_static)
+if(NOT "shared" IN_LIST MONAD_ASYNC_LIBRARIES)
+  set(pc_runtime " ${runtime}")
+  string(REPLACE ";" " " pc_runtime "${pc_runtime}")
+elseif(NOT "static" IN_LIST MONAD_ASYNC_LIBRARIES)
+  set(pc_modules monad_async)
+endif()
+foreach(pc ${pc_modules})
   configure_file(cmake/${pc}.pc.in ${pc}.pc @ONLY)
   install(FILES "${CMAKE_CURRENT_BINARY_DIR}/${pc}.pc"
     DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig" COMPONENT development)

@@ -37,8 +37,9 @@ set_target_properties(monad_async_shared PROPERTIES
   VERSION ${PROJECT_VERSION} SOVERSION ${MONAD_ASYNC_COMPATIBILITY}
   LINK_DEPENDS "${version_script}")
 # nodelete: the handler that reports stack overflows stays installed, so its code must stay too.
+# -Xlinker: a comma in the name of a directory would end the option.
 target_link_options(monad_async_shared PRIVATE -Wl,-z,nodelete
-  "-Wl,--version-script=${version_script}" -Wl,--gc-sections -Wl,--as-needed)
+  "SHELL:-Xlinker '--version-script=${version_script}'" -Wl,--gc-sections -Wl,--as-needed)
 target_link_libraries(monad_async_shared PRIVATE -lpthread -lm -ldl)
 if(MONAD_ASYNC_ASAN)
   # Undefined symbols of the sanitizer's runtime come from the program with clang.
@@ -50,6 +51,9 @@ endif()
 
 foreach(flavour static shared)
   add_dependencies(monad_async_${flavour} monad_async_object)
+  if(NOT flavour IN_LIST MONAD_ASYNC_LIBRARIES)
+    set_target_properties(monad_async_${flavour} PROPERTIES EXCLUDE_FROM_ALL ON)
+  endif()
   add_library(monad::async_${flavour} ALIAS monad_async_${flavour})
   target_include_directories(monad_async_${flavour} INTERFACE
     "$<BUILD_INTERFACE:${monad_async_include}>")
@@ -58,7 +62,7 @@ endforeach()
 # In the build tree, and for add_subdirectory and FetchContent. An installed package makes these two
 # in its config file, where the consumer's components are known.
 set(flavour static)
-if(MONAD_ASYNC_SHARED)
+if(MONAD_ASYNC_SHARED OR MONAD_ASYNC_LIBRARIES STREQUAL "shared")
   set(flavour shared)
 endif()
 add_library(monad_async_cxx INTERFACE)

@@ -19,6 +19,24 @@ if(NOT found MATCHES "cargo ([0-9]+\\.[0-9]+\\.[0-9]+)" OR CMAKE_MATCH_1 VERSION
     "\"${found}\". To get it: rustup update stable. Another cargo: -DMONAD_ASYNC_CARGO=<path>.")
 endif()
 
+# The compiler that cargo would run: a package of its own in distributions, and not always of one age.
+if(DEFINED ENV{RUSTC})
+  set(MONAD_ASYNC_RUSTC "$ENV{RUSTC}" CACHE FILEPATH "rustc, asked for its version and targets")
+else()
+  get_filename_component(rustc "${MONAD_ASYNC_CARGO}" DIRECTORY)
+  find_program(MONAD_ASYNC_RUSTC rustc HINTS "${rustc}" DOC "rustc, asked for its version and targets")
+endif()
+mark_as_advanced(MONAD_ASYNC_RUSTC)
+if(MONAD_ASYNC_RUSTC)
+  execute_process(COMMAND "${MONAD_ASYNC_RUSTC}" --version
+    WORKING_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}" OUTPUT_VARIABLE found ERROR_VARIABLE found)
+  if(found MATCHES "rustc ([0-9]+\\.[0-9]+\\.[0-9]+)" AND CMAKE_MATCH_1 VERSION_LESS wanted)
+    string(STRIP "${found}" found)
+    message(FATAL_ERROR "monad_async needs Rust ${wanted} or newer, and ${MONAD_ASYNC_RUSTC} says "
+      "\"${found}\". To get it: rustup update stable. Another rustc: RUSTC=<path> in the environment.")
+  endif()
+endif()
+
 if(CMAKE_CROSSCOMPILING AND NOT MONAD_ASYNC_RUST_TARGET)
   set(machine "${CMAKE_CXX_COMPILER_TARGET}")
   if(NOT machine)
@@ -36,10 +54,7 @@ if(CMAKE_CROSSCOMPILING AND NOT MONAD_ASYNC_RUST_TARGET)
 endif()
 
 if(MONAD_ASYNC_RUST_TARGET)
-  # Asked of the rustc that cargo would run; without rustup's help, the build will tell.
-  get_filename_component(rustc "${MONAD_ASYNC_CARGO}" DIRECTORY)
-  find_program(MONAD_ASYNC_RUSTC rustc HINTS "${rustc}" DOC "rustc, asked for its targets")
-  mark_as_advanced(MONAD_ASYNC_RUSTC)
+  # Without a rustc that answers, the build will tell.
   if(MONAD_ASYNC_RUSTC)
     execute_process(
       COMMAND "${MONAD_ASYNC_RUSTC}" --print target-libdir --target "${MONAD_ASYNC_RUST_TARGET}"

@@ -96,13 +96,13 @@ soname_is() {
     readelf -d "$work"/prefix-usual/lib/libmonad_async.so | grep -qF "[libmonad_async.so.$1]"
 }
 
-# with_flags NAME CC:CXX FLAGS   A project with these flags for its own code adds the library's
-# source, for its C API alone.
+# with_flags NAME CC:CXX CXXFLAGS [CFLAGS]   A project with these flags for its own code adds the
+# library's source, for its C API alone.
 with_flags() {
     local pair=$2
     consumer "flags-$1" '' "add_subdirectory(\"$root\" monad_async)" \
         -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_COMPILER="${pair%:*}" \
-        -DCMAKE_CXX_COMPILER="${pair#*:}" -DCMAKE_CXX_FLAGS="$3"
+        -DCMAKE_CXX_COMPILER="${pair#*:}" -DCMAKE_C_FLAGS="${4:-}" -DCMAKE_CXX_FLAGS="$3"
 }
 
 # refused PATTERN COMMAND...   Configuring fails, and says what the pattern says.
@@ -156,6 +156,12 @@ old_cargo() {
     printf '#!/bin/sh\necho "cargo 1.63.0 (fd9c4297c 2022-07-01)"\n' >"$work/cargo"
     chmod +x "$work/cargo"
     cmake -S "$root" -B "$work/old" -G Ninja -DMONAD_ASYNC_CARGO="$work/cargo"
+}
+# A cargo that would do, and a compiler that would not.
+old_rustc() {
+    printf '#!/bin/sh\necho "rustc 1.63.0 (4b91a6ea7 2022-08-08)"\n' >"$work/rustc"
+    chmod +x "$work/rustc"
+    RUSTC=$work/rustc cmake -S "$root" -B "$work/old-rustc" -G Ninja
 }
 
 # A parent whose own modules and target have the names that a library might use, too. It must keep
@@ -230,7 +236,8 @@ check 'the SONAME goes by the same rule' soname_is 0.2
 check 'the rule before 1.0' next_version 0.2.7 '0.2 SameMinorVersion'
 check 'the rule from 1.0 on' next_version 1.3.0 '1 SameMajorVersion'
 
-check 'a project with -fno-exceptions' with_flags exceptions gcc:g++ -fno-exceptions
+check 'a project with -fno-exceptions -flto=auto, gcc' \
+    with_flags exceptions gcc:g++ '-fno-exceptions -flto=auto' '-flto=auto'
 check 'a project with -std=c++14 -Werror -Wold-style-cast' \
     with_flags standard gcc:g++ '-std=c++14 -Werror -Wold-style-cast'
 if have clang++; then
@@ -243,5 +250,6 @@ check 'a parent project with the same names' parent
 check 'cross build: the Rust target is derived' derives_the_triple
 check 'cross build: a machine that nobody knows' refused 'MONAD_ASYNC_RUST_TARGET' unknown_machine
 check 'cross build: a Rust target that is not there' refused 'rustup target add nonsense' unknown_target
+check 'rustc that is too old' refused 'needs Rust [0-9.]+ or newer.*rustc 1\.63\.0.*rustup update' old_rustc
 check 'Rust that is too old' refused 'needs Rust [0-9.]+ or newer.*cargo 1\.63\.0.*rustup update' old_cargo
 exit $status
