@@ -46,11 +46,15 @@ deprecated() {
     cat "$1"/monad/async/*.h | tr '\n' ' ' | grep -oE 'MONAD_ASYNC_DEPRECATED\("[^;]*;' |
         grep -oE 'monad_async_[a-z0-9_]+ *\(' | tr -d ' (' | sort -u
 }
+# record_release DIRECTORY
+record_release() {
+    local to=$1/$(version)
+    [ ! -e "$to.$architecture.abi" ] || { echo "$(version) has been released"; return 1; }
+    mkdir -p "$1" && deprecated "$root/include" >"$to.deprecated"
+    dump "$root/include" "$to.$architecture.abi"
+}
 if [ "${1:-}" = --release ]; then
-    mkdir -p "$released" && cd "$released" || exit
-    [ ! -e "$(version).$architecture.abi" ] || die "$(version) has been released"
-    deprecated "$root/include" >"$(version).deprecated"
-    dump "$root/include" "$(version).$architecture.abi"
+    record_release "$released"
     exit
 fi
 if [ ! -e "$recorded" ]; then
@@ -117,12 +121,30 @@ may_not_follow() {
     ! may_follow "$@"
 }
 newest_release() {
-    find "$released" -name "*.$architecture.abi" -printf '%f\n' 2>/dev/null |
+    find "$1" -name "*.$architecture.abi" -printf '%f\n' 2>/dev/null |
         sed "s/\.$architecture\.abi$//" | sort -V | tail -n 1
 }
-# The state that is kept is one that was released, by the changelog.
+# What is kept is what was released, by the changelog: both none, or both the same.
 release_in_changelog() {
-    [ "$(grep -m 1 -E '^## [0-9]' "$root/CHANGELOG.md")" = "## $newest" ]
+    [ "$(sed -n 's/^## \([0-9].*\)/\1/p' "${1:-$root/CHANGELOG.md}" | head -n 1)" = "$newest" ]
+}
+a_release_that_is_not_kept_is_seen() {
+    printf '## Unreleased\n\n## 7.0.0\n' >"$work/log"
+    ! release_in_changelog "$work/log"
+}
+# may_be_next DIRECTORY   Whether the headers may have the present version, after the newest release.
+may_be_next() {
+    local was
+    was=$(newest_release "$1")
+    [ -z "$was" ] || may_follow "$was" "$(version)" "$1/$was.$architecture.abi" "$work/now.abi" "$1/$was.deprecated"
+}
+# A release that is made up here, of a version before this one: what is in it may not be missed.
+made_up_release() {
+    local kept=$work/kept
+    record_release "$kept" && [ "$(newest_release "$kept")" = "$(version)" ] && may_be_next "$kept" &&
+        ! record_release "$kept" || return
+    cp "$work/added.abi" "$kept/$(version).$architecture.abi"
+    ! may_be_next "$kept"
 }
 
 # other NAME SED_EXPRESSION FILE   The interface with a change, in $work/NAME.abi.
@@ -138,14 +160,10 @@ check 'ABI as recorded' as_recorded
 check 'ABI has nothing unrecorded' nothing_unrecorded
 check 'ABI dump has every exported function' every_function_is_in_it
 
-newest=$(newest_release)
-if [ -n "$newest" ]; then
-    check 'the newest release that is kept is the changelog'"'"'s' release_in_changelog
-    check "the interface may be that of $(version), after $newest" may_follow "$newest" "$(version)" \
-        "$released/$newest.$architecture.abi" "$work/now.abi" "$released/$newest.deprecated"
-else
-    skip_check 'the interface since the newest release' "none is kept for $architecture"
-fi
+newest=$(newest_release "$released")
+check 'a release is kept if the changelog has one' release_in_changelog
+check 'one that is not kept would be seen' a_release_that_is_not_kept_is_seen
+check "the interface may be that of $(version), after ${newest:-no release}" may_be_next "$released"
 
 # The same rule on changes that were made for it.
 changed() {
@@ -171,6 +189,7 @@ END
     [ "$(deprecated "$work/marks")" = monad_async_some ]
 }
 check 'the interface, changed for what follows' changed
+check 'a release that is made up is kept, and looked at' made_up_release
 for change in field parameter object function; do
     check "a changed $change is seen in a patch" rule may_not_follow 0.2.0 0.2.1 $change
     check "a changed $change is seen in a minor version, too" rule may_not_follow 1.3.0 1.4.0 $change

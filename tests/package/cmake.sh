@@ -31,7 +31,7 @@ END
         -DCMAKE_FIND_USE_PACKAGE_REGISTRY=OFF "$@" &&
         cmake --build "$dir/build" && "$dir/build/consumer"
 }
-find='find_package(monad_async 0.2 CONFIG REQUIRED)'
+find='find_package(monad_async 0.1 CONFIG REQUIRED)'
 
 # by_pkg_config PREFIX LIBDIR   A program by either module, where no directory is the usual one.
 by_pkg_config() {
@@ -57,7 +57,7 @@ installed() {
 flavour_of() {
     local wanted=$1
     shift
-    consumer "components" "$work/prefix-usual" "find_package(monad_async 0.2 CONFIG REQUIRED $*)
+    consumer "components" "$work/prefix-usual" "find_package(monad_async 0.1 CONFIG REQUIRED $*)
 get_target_property(libraries monad::async_c INTERFACE_LINK_LIBRARIES)
 if(NOT libraries STREQUAL \"monad::async_$wanted\")
   message(FATAL_ERROR \"monad::async_c is \${libraries}\")
@@ -228,11 +228,11 @@ check 'both components' flavour_of static COMPONENTS shared static
 check 'a component that nobody knows is refused' refused 'NOT FOUND' \
     flavour_of static COMPONENTS shared tools
 
-check 'version 0.2 is found' answers 1 0.2
-check 'version 0.3 is not found' answers 0 0.3
-check 'version 0.1 is not found' answers 0 0.1
+check 'version 0.1 is found' answers 1 0.1
+check 'version 0.2 is not found' answers 0 0.2
+check 'version 0.0 is not found' answers 0 0.0
 check 'version 1.0 is not found' answers 0 1.0
-check 'the SONAME goes by the same rule' soname_is 0.2
+check 'the SONAME goes by the same rule' soname_is 0.1
 check 'the rule before 1.0' next_version 0.2.7 '0.2 SameMinorVersion'
 check 'the rule from 1.0 on' next_version 1.3.0 '1 SameMajorVersion'
 

@@ -64,7 +64,7 @@ refuses_other_component() {
 }
 
 refuses_other_version() {
-    sed 's/monad_async 0\.2/monad_async 0.3/' "$consumers/CMakeLists.txt" >"$work/CMakeLists.txt"
+    sed 's/monad_async 0\.1/monad_async 0.2/' "$consumers/CMakeLists.txt" >"$work/CMakeLists.txt"
     cp "$consumers"/consumer.* "$work"
     ! cmake -S "$work" -B "$work/version" -G Ninja -DHOW=package -DCONSUMER=C -DFLAVOUR=static \
         -DCMAKE_PREFIX_PATH="$prefix"

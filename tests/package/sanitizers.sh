@@ -58,7 +58,7 @@ asan_consumer() {
     cat >"$work/CMakeLists.txt" <<'END'
 cmake_minimum_required(VERSION 3.22)
 project(sanitized LANGUAGES CXX)
-find_package(monad_async 0.2 CONFIG REQUIRED COMPONENTS ${FLAVOUR})
+find_package(monad_async 0.1 CONFIG REQUIRED COMPONENTS ${FLAVOUR})
 find_package(GTest REQUIRED)
 add_executable(tests ${SOURCES})
 target_link_libraries(tests PRIVATE monad::async GTest::gtest_main)

@@ -32,7 +32,7 @@ cmake_package() {
     grep -qF "set(PACKAGE_VERSION \"$version\")" "$libdir/cmake/monad_async/monad_async-config-version.cmake"
 }
 # Headings go down from what is not released yet to the first. While there is something that is not,
-# the version has been stepped over the newest release; otherwise it is that.
+# the version has been stepped over the newest release, if there is one; otherwise it is that.
 changelog() {
     local releases newest unreleased log=${1:-$root/CHANGELOG.md} version=${2:-$version}
     releases=$(sed -n 's/^## \([0-9][0-9.]*\)$/\1/p' "$log")
@@ -43,12 +43,14 @@ changelog() {
     if [ "$unreleased" = 0 ]; then
         [ "$newest" = "$version" ]
     else
-        at_least "$version" "$newest" && [ "$newest" != "$version" ]
+        [ -z "$newest" ] || { at_least "$version" "$newest" && [ "$newest" != "$version" ]; }
     fi
 }
 no_step_is_seen() {
     printf '## Unreleased\n\n- new\n\n## 0.2.0\n' >"$work/log"
     changelog "$work/log" 0.2.1 && ! changelog "$work/log" 0.2.0 || return
+    printf '## Unreleased\n\n- new\n' >"$work/log"
+    changelog "$work/log" 0.1.0 || return
     printf '## Unreleased\n\n## 0.2.0\n' >"$work/log"
     changelog "$work/log" 0.2.0 && ! changelog "$work/log" 0.2.1
 }

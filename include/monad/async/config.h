@@ -8,12 +8,12 @@
  *  `monad_async_version` tells the one it runs with.
  *
  *  While the major version is 0, a program has to be compiled anew, and may have to be changed,
- *  when the minor version changes: the name of the shared library (`libmonad_async.so.0.2`) changes
- *  with it, and `find_package(monad_async 0.2)` accepts 0.2.x alone. From 1.0 on, both go by the
+ *  when the minor version changes: the name of the shared library (`libmonad_async.so.0.1`) changes
+ *  with it, and `find_package(monad_async 0.1)` accepts 0.1.x alone. From 1.0 on, both go by the
  *  major version.
  *  @{ */
 #define MONAD_ASYNC_VERSION_MAJOR 0 /**< Changes when a program has to be compiled anew. */
-#define MONAD_ASYNC_VERSION_MINOR 2 /**< Something was added; before 1.0, as the major. */
+#define MONAD_ASYNC_VERSION_MINOR 1 /**< Something was added; before 1.0, as the major. */
 #define MONAD_ASYNC_VERSION_PATCH 0 /**< Changes when something is mended. */
 /** @} */
 

@@ -251,7 +251,7 @@ monad_async_executor_poll_fd(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
 MONAD_ASYNC_API void monad_async_free(void *p) MONAD_ASYNC_NOEXCEPT;
 
 /** The version of the library that the program runs with. ANY THREAD.
- *  @return such as "0.2.0"; static. `MONAD_ASYNC_VERSION_MAJOR` and the others say what the program
+ *  @return such as "0.1.0"; static. `MONAD_ASYNC_VERSION_MAJOR` and the others say what the program
  *  was compiled with */
 MONAD_ASYNC_API char const *monad_async_version(void) MONAD_ASYNC_NOEXCEPT;
 
