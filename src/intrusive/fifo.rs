@@ -86,6 +86,19 @@ impl Fifo {
         Some(first)
     }
 
+    /// Whether `is` holds of an entry; asked of each from the oldest on, until it does.
+    pub(crate) fn any(&self, mut is: impl FnMut(NonNull<Link>) -> bool) -> bool {
+        let mut at = self.front();
+        while let Some(link) = at {
+            if is(link) {
+                return true;
+            }
+            // SAFETY: an entry; `is` takes none out. The last one's is null (rule 4).
+            at = NonNull::new(unsafe { link.as_ref() }.next.get());
+        }
+        false
+    }
+
     /// All entries, in a queue of their own; this one is empty afterwards.
     #[inline]
     pub(crate) fn take_all(&self) -> Fifo {

@@ -182,14 +182,19 @@ impl Batch {
     /// # Safety
     /// It is out (rule 1), and this is its thread.
     pub unsafe fn perform(&self) {
-        let until_ns = clock::boot_ns().saturating_add(LONGEST_NS);
+        // SAFETY: what the writes refer to is in place while their records are in flight.
+        self.perform_by(clock::boot_ns, |sqe| unsafe { write(self.fd, sqe) });
+    }
+
+    /// `write` performs one of them; `now_ns` is the time.
+    pub fn perform_by(&self, now_ns: impl Fn() -> u64, write: impl Fn(&Sqe) -> i32) {
+        let until_ns = now_ns().saturating_add(LONGEST_NS);
         for n in 0..self.count.get() {
-            if n != 0 && clock::boot_ns() > until_ns {
+            if n != 0 && now_ns() > until_ns {
                 return;
             }
             let sqe = self.writes[n as usize].get();
-            // SAFETY: what the write refers to is in place while its record is in flight.
-            let written = unsafe { write(self.fd, &sqe) };
+            let written = write(&sqe);
             self.results[n as usize].set(written);
             if u64::try_from(written) != Ok(wanted(&sqe)) {
                 return;

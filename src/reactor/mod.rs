@@ -12,6 +12,7 @@
 //! +------------+---------------------------+------+-------+
 //! | generation | address of the task       |  0   |   0   |   inline
 //! | seal       | address of the record            |   2   |   record
+//! |                                               |   6   |   a record that its chain was cut before
 //! | of what it is to cancel                       |   1   |   cancel request
 //! +------------+----------------------------------+-------+
 //! ```
@@ -48,7 +49,7 @@ use crate::error::{Errno, Res};
 use crate::intrusive::Fifo;
 use crate::task::header::{Task, TaskRef, PRIORITIES};
 use crate::task::list::TaskList;
-use crate::uring::kernel::Kernel;
+use crate::uring::kernel::{Kernel, CUT};
 use buffers::Buffers;
 use closing::Closings;
 use fixed::Fixed;
@@ -62,6 +63,8 @@ const TAG_INLINE: u64 = 0;
 const TAG_CANCEL: u64 = 1;
 const TAG_RECORD: u64 = 2;
 const TAG_MASK: u64 = 7;
+/// What completes for a record that was in a chain, and not performed.
+const TAG_CUT: u64 = TAG_RECORD | CUT;
 const ADDRESS_MASK: u64 = (1 << 48) - 1;
 
 const _: () = assert!(align_of::<Task>() > TAG_MASK as usize);

@@ -6,11 +6,11 @@ use core::ptr::NonNull;
 use super::operation::{
     bit, is_closed, is_not_performed, Op, State, CLOSED, KEPT_FROM, RETRIES_MAX,
 };
-use super::{Reactor, ADDRESS_MASK, TAG_CANCEL, TAG_MASK, TAG_RECORD};
+use super::{Reactor, ADDRESS_MASK, TAG_CANCEL, TAG_CUT, TAG_MASK, TAG_RECORD};
 use crate::stack::headers;
 use crate::task::header::{Task, TaskRef, Waits};
 use crate::uring::abi::cqe;
-use crate::uring::kernel::{Cqe, Kernel};
+use crate::uring::kernel::{Cqe, Kernel, CUT};
 
 /// What a completion has come to.
 pub enum Completed<'a> {
@@ -99,6 +99,13 @@ impl<K: Kernel> Reactor<K> {
                 None
             }
             TAG_RECORD => self.complete_record(self.unsealed(cqe.user_data)?, cqe),
+            TAG_CUT => {
+                let record = self.unsealed(cqe.user_data & !CUT)?;
+                if record.state.get() == State::Kernel && record.has(bit::ORDERED) {
+                    self.row_cut(record);
+                }
+                None
+            }
             _ => None,
         }
     }

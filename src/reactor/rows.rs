@@ -19,7 +19,8 @@
 //!    that may not be done at once. Where they do not go on so, a thread that may block performs
 //!    them, if the file has one: see `batch`.
 //! 5. Links end at the border of what one call of the kernel submits. It takes all that is offered,
-//!    unless it has no memory for a request; kernels that stop at a bad entry get rows of one.
+//!    unless it has no memory for a request: then the rest of the row is not performed, see
+//!    `uring::chain`, and comes back. Kernels that stop at a bad entry get rows of one.
 
 use core::cell::{Cell, RefCell};
 use core::ptr::{self, NonNull};
@@ -71,6 +72,8 @@ pub struct Row {
     is_closing: Cell<bool>,
     /// The write that has failed, until it is taken (rule 3).
     failed: Cell<*const Op>,
+    /// It was taken before all of its row came back: what is flying is behind an error.
+    is_behind: Cell<bool>,
     broken: Cell<Broken>,
 }
 
@@ -114,6 +117,7 @@ impl Rows {
             breaks: Cell::new(false),
             is_closing: Cell::new(false),
             failed: Cell::new(ptr::null()),
+            is_behind: Cell::new(false),
             broken: Cell::default(),
         })?;
         let mut table = self.table.borrow_mut();
@@ -349,6 +353,13 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
+    /// An entry of a row was not performed, as the kernel did not take all of it (rule 5).
+    pub(super) fn row_cut(&self, record: &Op) {
+        let row = self.rows.at(record.row()).expect("it stays while it has records");
+        row.breaks.set(true);
+        self.row_completed(record, -libc::ECANCELED);
+    }
+
     /// So many bytes were written from the beginning of `record`; how many of those are of the next
     /// one. `None`: not all of this one.
     fn row_wrote(&self, row: &Row, record: &Op, bytes: u32) -> Option<u32> {
@@ -417,12 +428,16 @@ impl<K: Kernel> Reactor<K> {
                 back.push_back(link);
             }
         }
-        back.append(row.waiting.take_all());
-        if row.failed.get().is_null() {
+        let is_behind = row.is_behind.replace(false);
+        if !is_behind || !row.failed.get().is_null() {
+            back.append(row.waiting.take_all());
+        }
+        if !is_behind && row.failed.get().is_null() {
             row.waiting.append(back);
             self.rows.make_ready(row);
             return;
         }
+        self.rows.make_ready(row);
         while let Some(link) = back.pop_front() {
             row.one_more_canceled();
             // SAFETY: records in flight are in there, by this link; out of the other list.
@@ -456,13 +471,16 @@ impl<K: Kernel> Reactor<K> {
         unsafe { row.waiting.remove(record.link()) };
     }
 
-    /// The task has taken how `record` ended: if that has stopped its row, it goes on.
+    /// The task has taken how `record` ended: if that has stopped its row, it goes on. What was
+    /// begun so far is behind the error still, where some of the row is not back.
     pub fn row_goes_on(&self, record: &Op) {
-        if let Some(row) = self.rows.at(record.row()) {
-            if ptr::eq(row.failed.get(), record) {
-                row.failed.set(ptr::null());
-            }
+        let Some(row) = self.rows.at(record.row()) else { return };
+        if !ptr::eq(row.failed.get(), record) {
+            return;
         }
+        row.failed.set(ptr::null());
+        row.is_behind.set(row.is_in_kernel());
+        while row.is_in_kernel() && row.take_off().is_some() {}
     }
 
     /// Its handle is about to be closed: nothing is begun any more, and what waits is over, which

@@ -132,6 +132,24 @@ impl Core {
         }
     }
 
+    /// It is another task's from now on, stuck if that one waits. False, and it is whose it was:
+    /// all would be stuck (rule 2).
+    pub fn hand_over(&self, number: u32, task: Option<TaskRef>) -> bool {
+        let place = self.place(number);
+        let was_stuck = place.is_stuck.get();
+        let is_stuck = task.is_some_and(|task| self.waiters.has(task));
+        if is_stuck && self.stuck.get() + u32::from(!was_stuck) == self.memory.count {
+            return false;
+        }
+        self.unchain(number);
+        self.chain(number, task);
+        if is_stuck {
+            place.is_stuck.set(true);
+            self.stuck.set(self.stuck.get() + 1);
+        }
+        true
+    }
+
     /// Marks it.
     pub fn claim(&self, number: u32, task: Option<TaskRef>) -> Claim {
         let place = self.place(number);

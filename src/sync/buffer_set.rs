@@ -333,16 +333,18 @@ impl Set {
         woken.add(node.wait());
     }
 
-    /// It is that task's from now on; None: nobody's who waits.
+    /// It is that task's from now on; None: nobody's who waits. EDEADLK, and nothing changed: all
+    /// would be with tasks that wait for one more.
     pub fn give(&self, claim: Claim, task: Option<TaskRef>) -> Res<()> {
+        let core = self.core();
         self.close();
-        let is_claimed = self.core().is_claimed(claim);
-        if is_claimed {
-            self.core().unchain(claim.number);
-            self.core().chain(claim.number, task);
-        }
+        let given = match () {
+            () if !core.is_claimed(claim) => Err(Errno(libc::EINVAL)),
+            () if !core.hand_over(claim.number, task) => Err(Errno(libc::EDEADLK)),
+            () => Ok(()),
+        };
         self.open();
-        is_claimed.then_some(()).ok_or(Errno(libc::EINVAL))
+        given
     }
 
     /// The registration of these buffers with `ex`. EINVAL: no such claim; EPERM: there is none.

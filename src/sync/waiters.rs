@@ -6,7 +6,7 @@ use core::ptr::NonNull;
 
 use crate::executor::grant::Wait;
 use crate::intrusive::{Fifo, Link};
-use crate::task::header::PRIORITIES;
+use crate::task::header::{TaskRef, PRIORITIES};
 use crate::uring::kernel::Kernel;
 
 /// A place in one queue, on the waiter's stack. A wait for several things has several.
@@ -131,6 +131,14 @@ impl Waiters {
             }
         }
         None
+    }
+
+    /// Whether `task` waits in here. As many steps as there are waiters.
+    pub fn has(&self, task: TaskRef) -> bool {
+        // SAFETY: as above.
+        let node = |link| unsafe { Node::from_link(link) };
+        let is_its = |wait: &Wait| wait.task() == Some(task) && wait.is_armed();
+        self.levels.iter().any(|level| level.any(|link| is_its(node(link).wait())))
     }
 
     /// Takes the first one out, whatever has become of its wait.

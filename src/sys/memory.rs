@@ -167,6 +167,20 @@ pub fn map(bytes: usize) -> Res<NonNull<u8>> {
     }
 }
 
+/// So many bytes of a file or a device from `offset` on, shared with it; no child has them.
+pub(crate) fn map_file(fd: i32, offset: i64, bytes: usize) -> Res<NonNull<u8>> {
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    let (flags, anywhere) = (libc::MAP_SHARED, core::ptr::null_mut());
+    // SAFETY: where the kernel likes.
+    let at = unsafe { libc::mmap(anywhere, bytes, access, flags, fd, offset) };
+    if at == libc::MAP_FAILED {
+        return Err(Errno::last());
+    }
+    // SAFETY: mapped just now.
+    unsafe { libc::madvise(at, bytes, libc::MADV_DONTFORK) };
+    NonNull::new(at.cast()).ok_or(Errno(libc::ENOMEM))
+}
+
 /// Takes away what [`map`] or [`reserve`] gave.
 ///
 /// # Safety

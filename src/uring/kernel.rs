@@ -28,6 +28,10 @@ pub struct Cqe {
 /// any.
 pub(crate) const FIRST_RESERVED_USER_DATA: u64 = u64::MAX - 15;
 
+/// In the `user_data` of a completion: the kernel has taken the beginning of its chain alone, and
+/// this entry was not performed. Those of linked entries have no such bit when they are pushed.
+pub const CUT: u64 = 1 << 2;
+
 /// How long an [`Kernel::enter`] may sleep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
@@ -203,7 +207,8 @@ pub trait Kernel {
     /// Submits what is pending, as much as the kernel takes, and makes what completed visible to
     /// `pop`; sleeps as `wait` says if no completion is there. Returns for any reason, early too: a
     /// completion, a wake-up, the time, a signal (`EINTR`), a refusal (`EAGAIN`, `EBUSY`): the
-    /// caller looks again, nothing is lost. Entries not taken stay pending, in order.
+    /// caller looks again, nothing is lost. Entries not taken stay pending, in order; those that are
+    /// linked to one that was taken complete with [`CUT`].
     fn enter(&self, wait: Wait) -> Result<(), Errno>;
 
     /// As `enter` without waiting, where entries that were pushed are linked: what follows another

@@ -10,6 +10,7 @@
 //! setup     how it is made, rung by rung
 //! features  what a new ring's kernel can do besides
 //! fixed     its table of registered buffers
+//! chain     what is left of a chain that the kernel has taken in part
 //! ring      the queues, and io_uring_enter
 //! wakeup    how another thread ends a sleep in the ring
 //! sleeper   how a compute-only executor sleeps
@@ -19,6 +20,7 @@
 //! No two of these files import each other.
 
 pub mod abi;
+mod chain;
 mod features;
 mod fixed;
 pub mod kernel;

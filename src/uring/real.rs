@@ -11,7 +11,7 @@ use super::options::{CreateError, RingOptions};
 use super::poll_fd::PollFd;
 use super::ring::Ring;
 use super::sleeper::Sleeper;
-use super::{abi, features, refusal, setup};
+use super::{abi, features, mask, refusal, setup};
 use crate::error::Errno;
 use crate::sys::host;
 use crate::sys::reckoner::Reckoner;
@@ -56,6 +56,9 @@ impl RealKernel {
         let (flags, mut dropped) = (made.flags, made.dropped);
         let mut ring = Ring::new(made.uring).map_err(explain)?;
         ring.submits_all = flags & abi::setup::SUBMIT_ALL != 0;
+        if options.mask & mask::TAKES_FEW != 0 {
+            ring.offers_max = 2;
+        }
         features::learn(&mut ring, options.mask, &mut dropped).map_err(explain)?;
         features::register_wishes(&ring, options)?;
         let config: Text = text!(

@@ -35,6 +35,7 @@ use std::ptr::NonNull;
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{squeue, EnterFlags, IoUring, Submitter};
 
+use super::chain::Entries;
 use super::fixed::FixedTable;
 use super::kernel::{Cqe, Sqe, Wait, Waker, FIRST_RESERVED_USER_DATA};
 use super::wakeup::Wakeup;
@@ -69,6 +70,11 @@ pub(super) struct Ring {
     pub(super) lacks_buffer_rings: bool,
     /// An `enter` takes all that is offered, a bad entry too.
     pub(super) submits_all: bool,
+    /// As many entries as an `enter` offers at most: see [`mask::TAKES_FEW`](super::mask).
+    pub(super) offers_max: u32,
+    entries: Entries,
+    /// Entries that the kernel has taken so far.
+    submitted: Cell<u32>,
     /// Those that the kernel performs, a bit each.
     pub(super) opcodes: u64,
     /// Completions taken so far; and up to which of them wakes are satisfied (rule 3).
@@ -88,6 +94,7 @@ impl Ring {
     /// Uses nothing yet that a kernel might lack, and has no poll in flight.
     pub(super) fn new(uring: IoUring) -> Result<Self, Errno> {
         let wakeup = Wakeup::new()?;
+        let entries = Entries::map(uring.as_raw_fd(), uring.params().sq_entries())?;
         let uring = NonNull::from(Box::leak(alloc::try_box(uring)?));
         // SAFETY: leaked, so valid until `drop` frees it, after the last use of `submitter`.
         let submitter = unsafe { uring.as_ref() }.submitter();
@@ -101,6 +108,9 @@ impl Ring {
             receives_in_streams: false,
             lacks_buffer_rings: false,
             submits_all: false,
+            offers_max: u32::MAX,
+            entries,
+            submitted: Cell::new(0),
             opcodes: 0,
             taken: Cell::new(0),
             satisfied: Cell::new(0),
@@ -276,8 +286,10 @@ impl Ring {
 
     pub(super) fn enter_now(&self, to_submit: u32) -> Result<(), Errno> {
         let flags = EnterFlags::GETEVENTS.bits();
+        let offered = to_submit.min(self.offers_max);
         // SAFETY: what is in the queue was pushed under `push`'s promise; no argument.
-        outcome(unsafe { self.submitter.enter::<libc::sigset_t>(to_submit, 0, flags, None) })
+        let taken = unsafe { self.submitter.enter::<libc::sigset_t>(offered, 0, flags, None) };
+        self.outcome(to_submit, taken)
     }
 
     /// Until one completion is there, or the time.
@@ -288,11 +300,15 @@ impl Ring {
     /// Until so many completions are there, or the time.
     fn enter_for(&self, to_submit: u32, wanted: u32, wait: Wait) -> Result<(), Errno> {
         let mut flags = EnterFlags::GETEVENTS | self.no_iowait;
+        if to_submit > self.offers_max {
+            return self.enter_now(to_submit);
+        }
         let Wait::Until { boot_ns: at_ns } = wait else {
             // SAFETY: as in `enter_now`.
-            return outcome(unsafe {
+            let taken = unsafe {
                 self.submitter.enter::<libc::sigset_t>(to_submit, wanted, flags.bits(), None)
-            });
+            };
+            return self.outcome(to_submit, taken);
         };
         flags |= EnterFlags::EXT_ARG;
         let ns = match self.clock {
@@ -302,7 +318,26 @@ impl Ring {
         let ts = Timespec::new().sec(ns / NS_PER_S).nsec((ns % NS_PER_S) as u32);
         let args = SubmitArgs::new().timespec(&ts);
         // SAFETY: as in `enter_now`; the argument is what EXT_ARG says, alive for the call.
-        outcome(unsafe { self.submitter.enter(to_submit, wanted, flags.bits(), Some(&args)) })
+        let taken = unsafe { self.submitter.enter(to_submit, wanted, flags.bits(), Some(&args)) };
+        self.outcome(to_submit, taken)
+    }
+
+    /// Of an enter with so many entries.
+    #[inline]
+    fn outcome(&self, to_submit: u32, taken: io::Result<usize>) -> Result<(), Errno> {
+        match taken {
+            Ok(taken) => {
+                let taken = taken as u32;
+                self.submitted.set(self.submitted.get().wrapping_add(taken));
+                if taken < to_submit && taken != 0 {
+                    self.entries.cut(self.submitted.get(), self.sq_pending());
+                }
+                Ok(())
+            }
+            // The time is up: that is one of the reasons to return.
+            Err(e) if e.raw_os_error() == Some(libc::ETIME) => Ok(()),
+            Err(e) => Err(Errno::from(e)),
+        }
     }
 }
 
@@ -315,15 +350,6 @@ impl Drop for Ring {
         // SAFETY: `new` leaked it from a box; the only other reference, `submitter`, has no `drop`
         // and is not used any more.
         drop(unsafe { Box::from_raw(self.uring.as_ptr()) });
-    }
-}
-
-/// The time is up: that is one of the reasons to return.
-fn outcome(result: io::Result<usize>) -> Result<(), Errno> {
-    match result {
-        Ok(_) => Ok(()),
-        Err(e) if e.raw_os_error() == Some(libc::ETIME) => Ok(()),
-        Err(e) => Err(Errno::from(e)),
     }
 }
 

@@ -20,10 +20,11 @@ use monad_async::io::ordered::order;
 use monad_async::reactor::operation::Op;
 use monad_async::task::header::TaskRef;
 use monad_async::uring::kernel::{op, Cqe, Kernel, Sqe, Wait, Waker};
-use monad_async::uring::RingOptions;
+use monad_async::uring::{mask, RingOptions};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::io::{Read, Write};
 use std::mem::zeroed;
 use std::os::fd::AsRawFd;
 use std::ptr::null_mut;
@@ -65,7 +66,10 @@ fn write(opcode: u8, file: File, at: u64, bytes: u32, offset: u64) -> Op {
 }
 
 fn in_task(body: fn(TaskRef, Handle<Real>) -> RawResult) {
-    let options = RingOptions { entries: 8, ..Default::default() };
+    in_task_of(RingOptions { entries: 8, ..Default::default() }, body);
+}
+
+fn in_task_of(options: RingOptions, body: fn(TaskRef, Handle<Real>) -> RawResult) {
     let Some(kernel) = ring(options) else { return };
     let ex = Handle::new(kernel, true).unwrap();
     let task = new_task();
@@ -128,6 +132,51 @@ fn tempfile() -> std::fs::File {
     let options = std::fs::File::options().write(true).create(true).truncate(true).open(&name);
     std::fs::remove_file(name).unwrap();
     options.unwrap()
+}
+
+/// The kernel takes two entries of a row of eight, as if it had no memory for more requests, and
+/// they wait for room in a pipe: what is left of the row does not begin meanwhile. It did, as a row
+/// of its own, and came between the two.
+#[test]
+fn a_row_of_which_the_kernel_takes_the_beginning() {
+    alone("a_row_of_which_the_kernel_takes_the_beginning", || {
+        let mask = mask::TAKES_FEW;
+        in_task_of(RingOptions { entries: 16, mask, ..Default::default() }, |task, ex| {
+            const FULL: usize = 4096;
+            let (mut reader, mut writer) = std::io::pipe().unwrap();
+            // SAFETY: a descriptor of our own.
+            let size = unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_SETPIPE_SZ, FULL) };
+            let mut filler = vec![b'-'; size.max(1) as usize];
+            writer.write_all(&filler).unwrap();
+            let ordered = set_ordered(task, writer.as_raw_fd());
+            let text = c"abcdefgh";
+            let ops: Vec<Op> = (0..8)
+                .map(|n| write(op::WRITE, ordered, text.as_ptr() as u64 + n, 1, u64::MAX))
+                .collect();
+            for op in &ops {
+                // SAFETY: the task that runs, and operations in place until they are over.
+                let r =
+                    unsafe { monad_async_op_begin(task.as_head(), (&raw const *op).cast_mut()) };
+                assert_eq!(r.error, 0);
+            }
+            for _ in 0..20 {
+                assert_eq!(ex.executor().sleep(task, 0), 0);
+            }
+            reader.read_exact(&mut filler).unwrap();
+            for op in &ops {
+                // SAFETY: as above.
+                let r = unsafe { monad_async_op_wait(task.as_head(), (&raw const *op).cast_mut()) };
+                assert_eq!(r, RawResult::success(1));
+            }
+            let mut got = [0; 8];
+            reader.read_exact(&mut got).unwrap();
+            assert_eq!(got, *b"abcdefgh");
+            // SAFETY: as above.
+            assert_eq!(unsafe { monad_async_file_close(task.as_head(), ordered) }.error, 0);
+            std::mem::forget(writer);
+            RawResult::success(0)
+        })
+    });
 }
 
 /// Behind one that has failed a write is over at once, and its buffer in use by nobody.

@@ -168,6 +168,8 @@ monad_async_buffers_release(monad_async_buffer *buffer) MONAD_ASYNC_NOEXCEPT;
  *  @param buffer from a claim, which stands as it is
  *  @param task who has it from now on; NULL: nobody who claims
  *  @retval 0 noted
+ *  @retval EDEADLK that task waits for one more here, and all others are claimed by tasks that do:
+ *          the claim is whose it was, who may release it
  *  @retval EINVAL NULL, or no claim that stands
  *  @retval EPERM another thread, and the set is not shared */
 MONAD_ASYNC_API monad_async_result monad_async_buffers_give(

@@ -3,6 +3,7 @@
 
 use crate::list::Mutant;
 
+const BATCH: &str = "src/reactor/batch.rs";
 const ROWS: &str = "src/reactor/rows.rs";
 
 const fn of(
@@ -19,8 +20,52 @@ pub const FILES: &[Mutant] = &[
     of(
         ROWS,
         "what waits behind an error is written",
-        "if row.failed.get().is_null() { row.waiting.append(back); self.rows.make_ready(row); return; }",
-        "row.waiting.append(back); self.rows.make_ready(row); return;",
+        "if !is_behind && row.failed.get().is_null() { row.waiting.append(back);",
+        "if true { row.waiting.append(back);",
+    ),
+    of(
+        ROWS,
+        "what is not back when an error is taken is written",
+        "row.is_behind.set(row.is_in_kernel());",
+        "",
+    ),
+    of(
+        ROWS,
+        "what waits when an error is taken is written",
+        "while row.is_in_kernel() && row.take_off().is_some() {}",
+        "",
+    ),
+    of(
+        ROWS,
+        "what the kernel did not take of a row is taken for written",
+        "self.row_completed(record, -libc::ECANCELED);",
+        "self.row_completed(record, record.sqe.get().len() as i32);",
+    ),
+    of(
+        BATCH,
+        "a batch goes on behind a write that was not done as a whole",
+        "if u64::try_from(written) != Ok(wanted(&sqe)) { return; }",
+        "",
+    ),
+    of(BATCH, "what a batch did not begin is to blame", "row.breaks.set(true); // By", "// By"),
+    of(
+        BATCH,
+        "a batch writes again what was written",
+        "rest(&record.sqe.get(), record.progress.get())",
+        "record.sqe.get()",
+    ),
+    of(BATCH, "a row is handed over while its batch is out", "row.in_kernel.set(to.batch.count.get());", ""),
+    of(
+        BATCH,
+        "what was taken off first goes behind what waits",
+        "to.batch.add(Op::from_link(link)); let _ = row.flying.push_back(link);",
+        "row.waiting.push_back(link); let _ = to;",
+    ),
+    of(
+        BATCH,
+        "what has no end in a batch took nothing",
+        "self.results[n as usize].set(NOT_BEGUN);",
+        "self.results[n as usize].set(0);",
     ),
     of(
         ROWS,

@@ -1,13 +1,18 @@
 //! A kernel with two files: what is written to them is noted, in the order in which it is. Linked
 //! entries begin one after the other; a write may come short, fail, or not be performed, which ends
-//! the links behind it; entries that are not linked are performed in any order.
+//! the links behind it; entries that are not linked are performed in any order. It may take a part of
+//! what it is offered, also the beginning of a row alone. Beside it, a thread that performs batches
+//! of writes, or has gone.
 
 use crate::support::rng::Rng;
 use monad_async::error::Errno;
+use monad_async::executor::mailbox::{kind, Mailbox};
+use monad_async::reactor::batch::{Batch, Worker};
 use monad_async::uring::abi::{cancel, sqe as flag};
-use monad_async::uring::kernel::{op, Cqe, Kernel, Sqe, Wait, Waker};
+use monad_async::uring::kernel::{op, Cqe, Kernel, Sqe, Wait, Waker, CUT};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::ptr::NonNull;
 use std::rc::Rc;
 
 /// One piece that was written.
@@ -29,6 +34,7 @@ pub struct Temper {
     pub fails: u32,
     pub not_performed: u32,
     pub takes_part: u32,
+    pub has_no_thread: u32,
     pub refuses: u32,
     pub slow: u32,
     pub submits_all: bool,
@@ -46,6 +52,7 @@ pub struct State {
     pub failed: RefCell<Vec<u8>>,
     sq: RefCell<VecDeque<Sqe>>,
     rows: RefCell<Vec<Row>>,
+    batches: RefCell<Vec<Out>>,
     cq: RefCell<VecDeque<Cqe>>,
     clock_ns: Cell<u64>,
     /// Places of the table of registered buffers.
@@ -58,6 +65,27 @@ pub struct State {
 struct Row {
     entries: VecDeque<Sqe>,
     file: Option<u32>,
+}
+
+/// A batch that is out, of the file that was opened as its row was handed over; and whose it is.
+pub struct Out {
+    batch: NonNull<Batch>,
+    n: usize,
+    home: &'static Mailbox,
+}
+
+/// Who has the batches of one file performed.
+pub struct Helper {
+    pub sim: Sim,
+    pub n: usize,
+    pub home: &'static Mailbox,
+}
+
+impl Worker for Helper {
+    unsafe fn submit(&self, batch: NonNull<Batch>) {
+        let (n, home) = (self.n, self.home);
+        self.sim.0.batches.borrow_mut().push(Out { batch, n, home });
+    }
 }
 
 #[derive(Clone)]
@@ -77,6 +105,7 @@ impl Sim {
             failed: RefCell::default(),
             sq: RefCell::default(),
             rows: RefCell::default(),
+            batches: RefCell::default(),
             cq: RefCell::default(),
             clock_ns: Cell::new(1),
             table: RefCell::default(),
@@ -89,7 +118,8 @@ impl Sim {
     }
 
     pub fn is_idle(&self) -> bool {
-        self.0.sq.borrow().is_empty() && self.0.rows.borrow().is_empty()
+        let none_out = self.0.batches.borrow().is_empty();
+        self.0.sq.borrow().is_empty() && self.0.rows.borrow().is_empty() && none_out
     }
 
     fn one_in(&self, n: u32) -> bool {
@@ -128,7 +158,20 @@ impl Sim {
         self.post(sqe, if found == 0 { -libc::ENOENT } else { found });
     }
 
-    fn take(&self, entries: Vec<Sqe>) {
+    /// A row of which it takes the beginning alone: what is left of it is not performed.
+    fn take(&self, mut entries: Vec<Sqe>) {
+        if entries.last().is_some_and(|sqe| sqe.flags() & flag::IO_LINK != 0) {
+            entries.last_mut().expect("just seen").0[0] &= !(u64::from(flag::IO_LINK) << 8);
+            for left in self.0.sq.borrow_mut().iter_mut() {
+                let is_last = left.flags() & flag::IO_LINK == 0;
+                let mut nop = Sqe::new(op::NOP, -1, 0, 0, 0, 0);
+                nop.set_user_data(left.user_data() | CUT);
+                *left = nop;
+                if is_last {
+                    break;
+                }
+            }
+        }
         let mut row = VecDeque::new();
         for sqe in entries {
             row.push_back(sqe);
@@ -147,10 +190,30 @@ impl Sim {
         self.0.rows.borrow_mut().push(Row { entries, file });
     }
 
-    /// Performs one entry, of any row.
+    /// A batch, as far as it comes.
+    fn perform_batch(&self, out: Out) {
+        // SAFETY: it is out, and stays until it is posted.
+        let batch = unsafe { out.batch.as_ref() };
+        if self.one_in(self.0.temper.has_no_thread) {
+            batch.refuse();
+        } else {
+            let slow = u64::from(self.0.rng.borrow_mut().below(200_000));
+            let now = || self.0.clock_ns.replace(self.0.clock_ns.get() + slow);
+            batch.perform_by(now, |sqe| {
+                let file = self.0.is_open[out.n].get().then(|| self.0.opened[out.n].get());
+                self.write(sqe, file).0
+            });
+        }
+        // SAFETY: as above; its executor waits for it. Our last touch.
+        unsafe { out.home.post_pinned(batch.link(), kind::BATCH) };
+    }
+
+    /// Performs one entry, of any row, or a batch.
     fn perform(&self) {
         let rows = self.0.rows.borrow().len() as u32;
-        if rows == 0 {
+        if rows == 0 || self.one_in(3) {
+            let out = self.0.batches.borrow_mut().pop();
+            out.into_iter().for_each(|out| self.perform_batch(out));
             return;
         }
         let at = self.0.rng.borrow_mut().below(rows) as usize;
@@ -171,7 +234,11 @@ impl Sim {
                 self.post(&sqe, 0);
                 true
             }
-            op::WRITE | op::WRITEV | op::WRITE_FIXED | op::READ_FIXED => self.write(&sqe, file),
+            op::WRITE | op::WRITEV | op::WRITE_FIXED | op::READ_FIXED => {
+                let (res, goes_on) = self.write(&sqe, file);
+                self.post(&sqe, res);
+                goes_on
+            }
             opcode => {
                 self.breaks(format!("an entry of opcode {opcode}"));
                 true
@@ -184,8 +251,8 @@ impl Sim {
         }
     }
 
-    /// Whether what is linked to it goes on.
-    fn write(&self, sqe: &Sqe, file: Option<u32>) -> bool {
+    /// What it comes to, and whether what is linked to it goes on.
+    fn write(&self, sqe: &Sqe, file: Option<u32>) -> (i32, bool) {
         if matches!(sqe.opcode(), op::WRITE_FIXED | op::READ_FIXED) {
             let place = (sqe.0[5] & 0xffff) as usize;
             let (at, bytes) = self.0.table.borrow().get(place).copied().unwrap_or_default();
@@ -195,13 +262,11 @@ impl Sim {
             }
         }
         let Some(opened) = file else {
-            self.post(sqe, -libc::EBADF);
-            return false;
+            return (-libc::EBADF, false);
         };
         if self.one_in(self.0.temper.not_performed) {
             let errno = self.0.rng.borrow_mut().pick(&[libc::EINTR, libc::ECANCELED, 512]);
-            self.post(sqe, -errno);
-            return false;
+            return (-errno, false);
         }
         // SAFETY: the executor answers for what its entries refer to.
         let parts: Vec<libc::iovec> = unsafe {
@@ -223,8 +288,7 @@ impl Sim {
             self.0.failed.borrow_mut().push(first);
             // As a device that takes nothing, and has no error for it.
             let res = self.0.rng.borrow_mut().pick(&[-ERRNO, 0]);
-            self.post(sqe, res);
-            return false;
+            return (res, false);
         }
         let short = wanted > 1 && self.one_in(self.0.temper.short);
         let done = if short { 1 + self.0.rng.borrow_mut().below(wanted - 1) } else { wanted };
@@ -246,8 +310,7 @@ impl Sim {
                 at += u64::from(bytes);
             }
         }
-        self.post(sqe, done as i32);
-        !short
+        (done as i32, !short)
     }
 }
 
@@ -279,7 +342,7 @@ impl Kernel for Sim {
             return Err(Errno(libc::EAGAIN));
         }
         let mut n = self.0.sq.borrow().len();
-        if !self.0.temper.submits_all && self.one_in(self.0.temper.takes_part) {
+        if self.one_in(self.0.temper.takes_part) {
             n = self.0.rng.borrow_mut().below(n as u32 + 1) as usize;
         }
         let taken = self.0.sq.borrow_mut().drain(..n).collect();

@@ -8,15 +8,16 @@
 //! 5. What a write refers to is the caller's again once it is told of: it is overwritten at once.
 //! 6. A registered buffer with an operation in flight is not given back.
 
-use crate::kernel::{Piece, Sim, Temper, ERRNO};
+use crate::kernel::{Helper, Piece, Sim, Temper, ERRNO};
 use crate::support::rng::Rng;
 use crate::support::*;
 use monad_async::api::Handle;
-use monad_async::error::{Errno, RawResult};
+use monad_async::error::{Errno, RawResult, Res};
 use monad_async::executor::grant::Caller;
 use monad_async::io::call::Call;
 use monad_async::io::file::File;
 use monad_async::io::ordered::{are_flags, ORDERED};
+use monad_async::reactor::batch::Worker;
 use monad_async::reactor::operation::Op;
 use monad_async::sync::buffer_set::Set;
 use monad_async::task::header::TaskRef;
@@ -33,8 +34,9 @@ pub struct Broken(pub String);
 const TASKS: usize = 4;
 const STEPS: u32 = 10;
 /// The simulated kernel's files. The second number is that of a regular file, too, whose writes may
-/// be one; it is not written to.
+/// be one; it is not written to. Or of another one, whose rows a thread may perform.
 const FDS: [i32; 2] = [1000, 1001];
+const CACHED: i32 = 1003;
 const GONE: u8 = 0xee;
 
 /// A write, as its task knows it.
@@ -59,6 +61,7 @@ struct Written {
 struct World {
     ex: Handle<Sim>,
     sim: Sim,
+    fds: [i32; 2],
     files: [Cell<File>; 2],
     is_closing: [Cell<bool>; 2],
     moment: Cell<u32>,
@@ -99,7 +102,7 @@ impl World {
         };
         let at = if at > u64::from(u32::MAX) { u64::MAX } else { at };
         let opened = self.sim.0.opened[n].get();
-        let (fd, called) = (FDS[n], self.now());
+        let (fd, called) = (self.fds[n], self.now());
         self.writes.borrow_mut().push(Written {
             byte,
             fd,
@@ -180,7 +183,7 @@ impl World {
     fn unordered(&self, task: TaskRef, n: usize) {
         let Some((index, mut data)) = self.begin(n, false) else { return };
         let at = self.writes.borrow()[index].at as i64;
-        let call = self.call(task, File { fd: FDS[n], flags: 0 });
+        let call = self.call(task, File { fd: self.fds[n], flags: 0 });
         // SAFETY: in place until the call returns.
         let result = match unsafe { call.write(data.as_ptr().cast(), data.len(), at) } {
             Ok(n) => RawResult::success(n as isize),
@@ -204,7 +207,7 @@ impl World {
         }
         self.sim.0.opened[n].set(self.sim.0.opened[n].get() + 1);
         self.sim.0.is_open[n].set(true);
-        self.files[n].set(ordered(self.ex, FDS[n]));
+        self.files[n].set(ordered(self.ex, &self.sim, self.fds[n]));
         self.is_closing[n].set(false);
     }
 
@@ -272,21 +275,27 @@ impl World {
     }
 }
 
-/// Sees to the regular file.
+/// Sees to the regular files.
 fn open_regular() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        let flags = libc::O_TMPFILE | libc::O_WRONLY | libc::O_SYNC;
-        // SAFETY: a string.
-        let fd = unsafe { libc::open(c"/tmp".as_ptr(), flags, 0o600) };
-        // SAFETY: our own.
-        assert_eq!(unsafe { libc::dup2(fd, FDS[1]) }, FDS[1]);
+        for (number, more) in [(FDS[1], libc::O_SYNC), (CACHED, 0)] {
+            let flags = libc::O_TMPFILE | libc::O_WRONLY | more;
+            // SAFETY: a string.
+            let fd = unsafe { libc::open(c"/tmp".as_ptr(), flags, 0o600) };
+            // SAFETY: our own.
+            assert_eq!(unsafe { libc::dup2(fd, number) }, number);
+        }
     });
 }
 
-fn ordered(ex: Handle<Sim>, fd: i32) -> File {
-    let worker = || Err(Errno(libc::ENOTSUP)); // O_SYNC: nobody asks for one.
-    let row = ex.executor().open_row(fd, false, worker).expect("there are not so many");
+fn ordered(ex: Handle<Sim>, sim: &Sim, fd: i32) -> File {
+    let ex = ex.executor();
+    let worker = || -> Res<Box<dyn Worker>> {
+        assert_eq!(fd, CACHED, "nobody asks for one of another");
+        Ok(Box::new(Helper { sim: sim.clone(), n: 1, home: ex.mailbox() }))
+    };
+    let row = ex.open_row(fd, false, worker).expect("there are not so many");
     let flags = ORDERED | u32::from(row);
     assert!(are_flags(flags));
     File { fd, flags }
@@ -302,17 +311,20 @@ pub fn play(seed: u64) -> Result<u64, Broken> {
         fails: rng.pick(&[0, 0, 0, 10]),
         not_performed: often(&mut rng),
         takes_part: often(&mut rng),
+        has_no_thread: rng.pick(&[0, 0, 10]),
         refuses: rng.pick(&[0, 0, 5]),
         slow: rng.pick(&[0, 2]),
         submits_all: rng.below(3) != 0,
     };
     let sim = Sim::new(seed, temper, rng.pick(&[2, 4, 16]));
+    let fds = [FDS[0], rng.pick(&[FDS[1], CACHED])];
     let ex = Handle::new(sim.clone(), false).unwrap();
     let set = Set::register(ex.executor(), 2, 8).map_err(|e| Broken(format!("a set: {e}")))?;
     let world = Rc::new(World {
         ex,
         sim: sim.clone(),
-        files: FDS.map(|fd| Cell::new(ordered(ex, fd))),
+        fds,
+        files: fds.map(|fd| Cell::new(ordered(ex, &sim, fd))),
         is_closing: Default::default(),
         moment: Cell::new(0),
         next_byte: Cell::new(0),
