@@ -1,33 +1,27 @@
-// A TCP echo server: one task a connection, a time-out for idle ones; SIGTERM ends it with every
-// answer sent. echo_server [PORT]
+// A TCP echo server: a task a connection, a time-out; SIGTERM ends it, every answer sent. [PORT]
 #include <monad/async.hpp>
-
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
-
 namespace ma = monad::async;
-
+using namespace std::chrono_literals;
 //! [a connection]
 void echo(ma::socket peer)
 {
     char data[4096];
     auto const next = [&] { return peer.recv(data); };
-    while (auto const n = ma::with_timeout(std::chrono::seconds(30), next)) {
+    while (auto const n = ma::with_timeout(30s, next)) {
         ma::shield const answering; // SIGTERM finds it at the next receive.
         peer.send_all({data, n});
     }
 }
 //! [a connection]
-
 int main(int argc, char **argv)
 {
     ma::signals ends; // SIGTERM, SIGINT, SIGHUP
     ma::executor ex;
     int const port = argc > 1 ? std::atoi(argv[1]) : 0;
     auto listener = ma::listener::tcp(static_cast<std::uint16_t>(port));
-    std::printf("port %d\n", listener.port());
-    std::fflush(stdout);
+    std::printf("port %d\n", listener.port()), std::fflush(stdout);
     ma::task serving, ending;
     serving.attach(ex, [&] {
         ma::task_group connections(MONAD_ASYNC_GROUP_INDEPENDENT);
@@ -35,10 +29,10 @@ int main(int argc, char **argv)
             std::error_code ec;
             auto peer = listener.accept(ec);
             if (ec) { // Cancelled, which the sleep says, or no descriptors until some are closed.
-                ma::this_task::sleep_for(std::chrono::milliseconds(100));
-            } else {
-                connections.spawn([p = std::move(peer)]() mutable { echo(std::move(p)); });
+                ma::this_task::sleep_for(100ms);
+                continue;
             }
+            connections.spawn([p = std::move(peer)]() mutable { echo(std::move(p)); });
         }
     });
     ending.attach(ex, [&] { ends.wait(), serving.cancel(); });

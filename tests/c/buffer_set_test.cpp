@@ -278,6 +278,83 @@ TEST(BufferSet, what_others_will_release_is_no_deadlock)
     ex.finish();
 }
 
+// What a task that waits is given is of use to nobody either: who would make that all is told, and
+// who waits for one when it is all.
+TEST(BufferSet, what_is_given_to_a_task_that_waits_counts_for_a_deadlock)
+{
+    Executor ex(8);
+    Set set(ex, 2, 64);
+    monad_async_buffer first{}, second{};
+    Task waiter([&](monad_async_task self) {
+        monad_async_buffer more{};
+        EXPECT_EQ(claim(self, set, first), 0);
+        EXPECT_EQ(claim(self, set, more), 0);
+        EXPECT_EQ(release(more), 0);
+        EXPECT_EQ(release(first), 0);
+        return success();
+    });
+    Task giver([&](monad_async_task self) {
+        EXPECT_EQ(claim(self, set, second), 0);
+        for (int i = 0; i < 5; ++i) {
+            (void)yield(self);
+        }
+        EXPECT_TRUE(waiter->is_suspended_awaiting);
+        EXPECT_EQ(monad_async_buffers_give(&second, waiter).error, EDEADLK);
+        // Nothing has changed: it is this one's, who would wait for what it has.
+        monad_async_buffer more{};
+        EXPECT_EQ(monad_async_buffers_claim_until(self, set, &more, monad_async_now_ns() + 1000 * ms)
+                      .error,
+                  EDEADLK);
+        // Nobody's who claims: the waiter's is the only one that is held for nothing.
+        EXPECT_EQ(monad_async_buffers_give(&second, nullptr).error, 0);
+        EXPECT_EQ(monad_async_buffers_give(&second, waiter).error, EDEADLK);
+        EXPECT_EQ(release(second), 0);
+        return success();
+    });
+    giver.attach(ex); // It is the first to claim.
+    waiter.attach(ex);
+    ex.finish();
+}
+
+TEST(BufferSet, who_waits_when_the_last_was_given_to_one_that_waits_is_told)
+{
+    Executor ex(8);
+    Set set(ex, 3, 64);
+    monad_async_buffer kept{}, given{};
+    bool is_told = false;
+    Task waiter([&](monad_async_task self) {
+        monad_async_buffer more{};
+        EXPECT_EQ(claim(self, set, kept), 0);
+        EXPECT_EQ(claim(self, set, given), 0);
+        auto other = given;
+        (void)yield(self); // It is given to `third`, and back while this one waits.
+        EXPECT_EQ(claim(self, set, more), 0);
+        for (auto *const b : {&more, &other, &kept}) {
+            EXPECT_EQ(release(*b), 0);
+        }
+        return success();
+    });
+    Task third([&](monad_async_task self) {
+        monad_async_buffer mine{}, more{};
+        EXPECT_EQ(monad_async_buffers_give(&given, self).error, 0);
+        EXPECT_EQ(claim(self, set, mine), 0);
+        for (int i = 0; i < 5; ++i) {
+            (void)yield(self);
+        }
+        EXPECT_TRUE(waiter->is_suspended_awaiting);
+        EXPECT_EQ(monad_async_buffers_give(&given, waiter).error, 0);
+        // All three are with tasks that wait: two of the first one's, and this one's.
+        auto const until = monad_async_now_ns() + 1000 * ms;
+        is_told = monad_async_buffers_claim_until(self, set, &more, until).error == EDEADLK;
+        EXPECT_EQ(release(mine), 0);
+        return success();
+    });
+    waiter.attach(ex);
+    third.attach(ex);
+    ex.finish();
+    EXPECT_TRUE(is_told);
+}
+
 TEST(BufferSet, a_claim_ends_by_a_cancel_a_scope_and_a_time_and_leaves_nothing)
 {
     Executor ex(8);

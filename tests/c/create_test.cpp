@@ -170,6 +170,27 @@ TEST(Create, config_string_tells_kernel_and_ring)
     EXPECT_TRUE(says(text, "SINGLE_ISSUER") || says(text, "single_issuer")) << text;
 }
 
+TEST(Create, entries_are_rounded_up_and_cut_at_the_limit)
+{
+    constexpr std::pair<unsigned, char const *> expected[] = {
+        {0, "ring: none"},
+        {1, "ring: 1 submission entries, 2 completion"},
+        {3, "ring: 4 submission entries, 8 completion"},
+        {4, "ring: 4 submission entries, 8 completion"},
+        {32768, "ring: 32768 submission entries, 65536 completion"},
+        {32769, "ring: 32768 submission entries, 65536 completion"},
+        {1u << 20, "ring: 32768 submission entries, 65536 completion"},
+        {UINT32_MAX, "ring: 32768 submission entries, 65536 completion"}};
+    for (auto const &[entries, text] : expected) {
+        Executor ex(entries);
+        EXPECT_TRUE(says(config_of(ex), text)) << entries << ": " << config_of(ex);
+        Task task([&](monad_async_task self) { return entries == 0 ? success() : nop(self); });
+        task.attach(ex);
+        ex.finish();
+        EXPECT_EQ(task->result.error, 0);
+    }
+}
+
 TEST(Create, config_string_of_compute_only_says_so)
 {
     Executor ex(0);

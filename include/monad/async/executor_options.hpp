@@ -17,8 +17,8 @@ inline namespace v0 {
 
 /** How to make an executor. */
 struct executor_options {
-    /** Submission entries of its io_uring, rounded up to a power of two. 0: a compute-only
-     *  executor; it has timers and takes work from other threads, and I/O fails with `ENOTSUP`. */
+    /** Submission entries of its io_uring, rounded up to a power of two, and down to the kernel's
+     *  limit (32,768). 0: a compute-only executor; it has timers and takes work from other threads, and I/O fails with `ENOTSUP`. */
     unsigned io_uring_entries = 256;
     /** Completion entries; 0: twice as many as submission entries. */
     unsigned completion_entries = 0;

@@ -16,7 +16,12 @@ const fn of(
 }
 
 pub const FILES: &[Mutant] = &[
-    of(ROWS, "what is called behind an error is written", "!row.failed.get().is_null()", "false"),
+    of(
+        ROWS,
+        "what is called behind an error is written",
+        "if !row.failed.get().is_null() { row.one_more",
+        "if false { row.one_more",
+    ),
     of(
         ROWS,
         "what waits behind an error is written",
