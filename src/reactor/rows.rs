@@ -428,11 +428,11 @@ impl<K: Kernel> Reactor<K> {
                 back.push_back(link);
             }
         }
-        let is_behind = row.is_behind.replace(false);
-        if !is_behind || !row.failed.get().is_null() {
+        let (is_behind, goes_on) = (row.is_behind.replace(false), row.failed.get().is_null());
+        if !is_behind || !goes_on {
             back.append(row.waiting.take_all());
         }
-        if !is_behind && row.failed.get().is_null() {
+        if !is_behind && goes_on {
             row.waiting.append(back);
             self.rows.make_ready(row);
             return;

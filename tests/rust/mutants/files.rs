@@ -19,14 +19,14 @@ pub const FILES: &[Mutant] = &[
     of(
         ROWS,
         "what is called behind an error is written",
-        "if !row.failed.get().is_null() { row.one_more",
-        "if false { row.one_more",
+        "!row.failed.get().is_null()",
+        "false",
     ),
     of(
         ROWS,
         "what waits behind an error is written",
-        "if !is_behind && row.failed.get().is_null() { row.waiting.append(back);",
-        "if true { row.waiting.append(back);",
+        "!is_behind && goes_on",
+        "true",
     ),
     of(
         ROWS,
@@ -52,7 +52,7 @@ pub const FILES: &[Mutant] = &[
         "if u64::try_from(written) != Ok(wanted(&sqe)) { return; }",
         "",
     ),
-    of(BATCH, "what a batch did not begin is to blame", "row.breaks.set(true); // By", "// By"),
+    of(BATCH, "what a batch did not begin is to blame", "result == NOT_BEGUN", "false"),
     of(
         BATCH,
         "a batch writes again what was written",
@@ -64,7 +64,7 @@ pub const FILES: &[Mutant] = &[
         BATCH,
         "what was taken off first goes behind what waits",
         "to.batch.add(Op::from_link(link)); let _ = row.flying.push_back(link);",
-        "row.waiting.push_back(link); let _ = to;",
+        "let _ = (row.waiting.push_back(link), to);",
     ),
     of(
         BATCH,
