@@ -275,11 +275,14 @@ struct senders {
     ~senders() { waitpid(child, nullptr, 0); }
 };
 
-constexpr unsigned view_buffers = 256;
+// So many that no stream has to be begun anew, for want of a buffer or of room for its completion.
+constexpr unsigned view_buffers = 4096, view_completions = 8192;
 
 void receive_by_view(std::vector<int> const &fds)
 {
-    ma::executor ex;
+    ma::executor_options options;
+    options.completion_entries = view_completions;
+    ma::executor ex(options);
     ma::buffer_ring const ring(ex, view_buffers, message_bytes);
     std::vector<ma::task> tasks(fds.size());
     std::size_t received = 0;
@@ -301,9 +304,11 @@ void receive_by_view(std::vector<int> const &fds)
 void receive_raw(std::vector<int> const &fds)
 {
     io_uring ring;
-    if (io_uring_queue_init(256, &ring, IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN) !=
-        0) {
-        die("io_uring_queue_init");
+    io_uring_params params = {};
+    params.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE;
+    params.cq_entries = view_completions;
+    if (io_uring_queue_init_params(256, &ring, &params) != 0) {
+        die("io_uring_queue_init_params");
     }
     // As older versions of liburing have it.
     void *memory_of_ring = nullptr;

@@ -12,7 +12,7 @@
 //! +------------+---------------------------+------+-------+
 //! | generation | address of the task       |  0   |   0   |   inline
 //! | seal       | address of the record            |   2   |   record
-//! |                                               |   6   |   a record that its chain was cut before
+//! | seal       | address of the record            |   6   |   record, not performed: see `CUT`
 //! | of what it is to cancel                       |   1   |   cancel request
 //! +------------+----------------------------------+-------+
 //! ```

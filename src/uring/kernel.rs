@@ -207,8 +207,8 @@ pub trait Kernel {
     /// Submits what is pending, as much as the kernel takes, and makes what completed visible to
     /// `pop`; sleeps as `wait` says if no completion is there. Returns for any reason, early too: a
     /// completion, a wake-up, the time, a signal (`EINTR`), a refusal (`EAGAIN`, `EBUSY`): the
-    /// caller looks again, nothing is lost. Entries not taken stay pending, in order; those that are
-    /// linked to one that was taken complete with [`CUT`].
+    /// caller looks again, nothing is lost. Entries not taken stay pending, in order; those that
+    /// are linked to one that was taken complete with [`CUT`].
     fn enter(&self, wait: Wait) -> Result<(), Errno>;
 
     /// As `enter` without waiting, where entries that were pushed are linked: what follows another

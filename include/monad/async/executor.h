@@ -90,8 +90,9 @@ struct monad_async_executor_head {
 struct monad_async_executor_attr {
     /** The executor's io_uring. */
     struct {
-        /** Submission entries, rounded up to a power of two; more than the kernel's limit (32,768)
-         *  are that many, which is no error. How many there are: `config_string`. 0: a compute-only executor, without a ring. Timers, launches and wake-ups from other
+        /** Submission entries, rounded up to a power of two; more than the kernel's limit of
+         *  32,768 are that many, which is no error. The config string tells how many.
+         *  0: a compute-only executor, without a ring. Timers, launches and wake-ups from other
          *  threads work all the same; I/O fails with `ENOTSUP`. */
         unsigned entries;
         /** Wishes to the kernel: `flags` may hold `IORING_SETUP_CQSIZE` (with `cq_entries`),

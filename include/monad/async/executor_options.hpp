@@ -17,10 +17,13 @@ inline namespace v0 {
 
 /** How to make an executor. */
 struct executor_options {
-    /** Submission entries of its io_uring, rounded up to a power of two, and down to the kernel's
-     *  limit (32,768). 0: a compute-only executor; it has timers and takes work from other threads, and I/O fails with `ENOTSUP`. */
+    /** Submission entries of its io_uring, rounded up to a power of two; more than the kernel's
+     *  limit of 32,768 are that many. 0: a compute-only executor; it has timers and
+     *  takes work from other threads, and I/O fails with `ENOTSUP`. */
     unsigned io_uring_entries = 256;
-    /** Completion entries; 0: twice as many as submission entries. */
+    /** Completion entries; 0: twice as many as submission entries. Streams of receives are begun
+     *  anew when their completions fill the queue: as many as there are buffers in rings spare
+     *  that. */
     unsigned completion_entries = 0;
     /** The descriptor of another ring whose kernel worker threads to share; -1: none. An
      *  executor gives its own by `ring_fd`. Without a ring of its own: ignored. */

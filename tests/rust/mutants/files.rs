@@ -52,7 +52,6 @@ pub const FILES: &[Mutant] = &[
         "if u64::try_from(written) != Ok(wanted(&sqe)) { return; }",
         "",
     ),
-    of(BATCH, "what a batch did not begin is to blame", "result == NOT_BEGUN", "false"),
     of(
         BATCH,
         "a batch writes again what was written",
