@@ -4,7 +4,8 @@
 // Reads: 4 KiB of a cached file at random offsets, 64 in flight; and the same into registered
 // buffers by a registered file. Writes: 4 KiB to a cached file by 64 tasks, ordered beside unordered,
 // each behind the one before or at random offsets; wall time, as some file systems write by kernel
-// threads.
+// threads. Scopes: what one costs that is entered and left and does not fire, with nothing inside, and
+// with an operation.
 
 #include <monad/async.hpp>
 
@@ -245,6 +246,66 @@ void write_by_tasks(ma::executor &ex, int fd, bool ordered, bool at_random)
     ex.run_until_idle();
 }
 
+constexpr unsigned nops = 64 * 4000;
+
+// By 64 tasks, each in a scope of its own or in none.
+void nops_by_tasks(ma::executor &ex, bool in_scope)
+{
+    static std::vector<ma::task> tasks(in_flight);
+    for (auto &task : tasks) {
+        task.attach(ex, [in_scope] {
+            auto *const self = monad_async_task_current();
+            io_uring_sqe sqe = {}; // IORING_OP_NOP
+            monad_async_scope scope;
+            for (unsigned i = 0; i < nops / in_flight; ++i) {
+                if (in_scope) {
+                    (void)monad_async_scope_enter(self, &scope, 1000000000, 0);
+                }
+                if (monad_async_task_io(self, &sqe).error != 0) {
+                    die("monad_async_task_io");
+                }
+                if (in_scope) {
+                    (void)monad_async_scope_leave(self, &scope);
+                }
+            }
+        });
+    }
+    ex.run_until_idle();
+}
+
+void empty_scopes(ma::executor &ex)
+{
+    static ma::task task;
+    task.attach(ex, [] {
+        auto *const self = monad_async_task_current();
+        monad_async_scope scope;
+        for (unsigned i = 0; i < nops; ++i) {
+            (void)monad_async_scope_enter(self, &scope, 1000000000, 0);
+            (void)monad_async_scope_leave(self, &scope);
+        }
+    });
+    ex.run_until_idle();
+}
+
+// What each is a call of `run`, the best of the rounds.
+void measure_scopes(ma::executor &ex)
+{
+    double empty = 1e18, without = 1e18, within = 1e18;
+    auto const ns = [](auto const &run) {
+        double const begun = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+        run();
+        return (clock_ns(CLOCK_THREAD_CPUTIME_ID) - begun) / nops;
+    };
+    for (unsigned round = 0; round < rounds; ++round) {
+        empty = std::min(empty, ns([&] { empty_scopes(ex); }));
+        without = std::min(without, ns([&] { nops_by_tasks(ex, false); }));
+        within = std::min(within, ns([&] { nops_by_tasks(ex, true); }));
+    }
+    std::printf("\na scope with nothing inside, at most 6:         %8.1f ns\n", empty);
+    std::printf("a NOP among 64 tasks: %.1f ns; in a scope, at most 25 more: %.1f ns, %.1f more\n",
+                without, within, within - without);
+}
+
 struct measured {
     char const *name;
     std::function<void()> run;
@@ -289,6 +350,7 @@ int main(int argc, char **argv)
         {"... 64 tasks, the same", [&] { by_tasks_fixed(ex, fd); }},
     };
     measure(all, CLOCK_THREAD_CPUTIME_ID, reads);
+    measure_scopes(ex);
     for (int const to : {written, in_memory}) {
         std::printf("\n");
         for (bool const at_random : {false, true}) {

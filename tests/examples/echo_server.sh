@@ -1,17 +1,26 @@
 #!/usr/bin/env bash
-# An example echo server that runs out of descriptors: it goes on, answers when some are free, and
-# ends at SIGTERM. Takes the program's path; prints "ok NAME" or "not ok NAME".
+# An example echo server: as short as it is to be; out of descriptors it goes on, and answers when some
+# are free; SIGTERM ends it with the answers that it owes. In the long form, an idle connection is
+# closed. Takes the program's path; prints "ok NAME" or "not ok NAME".
 set -uo pipefail
 
+sources=$(realpath -e "$(dirname "$0")/../../examples") || exit 1
 . "$(dirname "$0")/example.sh"
 
-outlives_a_shortage() {
-    local server port fd answer fds=()
+short() { [ "$(wc -l <"$sources/echo_server.c")" -le 60 ] && [ "$(wc -l <"$sources/echo_server.cpp")" -le 40 ]; }
+
+# start DESCRIPTORS   Its process in `server`, its port in `port`.
+start() {
     : >port
-    (ulimit -n 16 && exec "$program") >port &
+    (ulimit -n "$1" && exec "$program") >port &
     server=$!
     until grep -q port port; do kill -0 $server || return 1; sleep 0.005; done
     read -r _ port <port
+}
+
+outlives_a_shortage() {
+    local fd answer fds=()
+    start 16 || return 1
     # More than it can take: the rest waits in the listener's queue.
     for _ in {1..20}; do
         exec {fd}<>"/dev/tcp/127.0.0.1/$port" || return 1
@@ -23,5 +32,47 @@ outlives_a_shortage() {
         kill -TERM $server && wait $server
 }
 
+# It sends more than the buffers of a connection hold, and reads next to nothing: an answer is under
+# way when the signal comes. All that comes back is what was sent, in its order.
+owes_no_answer() {
+    local fd n
+    start 1000 || return 1
+    head -c 8000000 /dev/urandom >sent
+    exec {fd}<>"/dev/tcp/127.0.0.1/$port" || return 1
+    cat sent >&"$fd" 2>/dev/null &
+    head -c 4096 <&"$fd" >got && kill -TERM $server || return 1
+    cat <&"$fd" >>got 2>/dev/null
+    exec {fd}>&-
+    n=$(stat -c %s got)
+    wait $server && [ "$n" -ge 4096 ] && cmp -n "$n" sent got
+}
+
+# Many at once, each answered before the end.
+many() {
+    local fd answer fds=()
+    start 1000 || return 1
+    for _ in {1..60}; do
+        exec {fd}<>"/dev/tcp/127.0.0.1/$port" || return 1
+        fds+=("$fd")
+    done
+    for fd in "${fds[@]}"; do echo "this is $fd" >&"$fd" || return 1; done
+    for fd in "${fds[@]}"; do read -r answer <&"$fd" && [ "$answer" = "this is $fd" ] || return 1; done
+    kill -TERM $server && wait $server || return 1
+    # All were closed by the server.
+    for fd in "${fds[@]}"; do ! read -r answer <&"$fd" || return 1; done
+}
+
+idle() {
+    local fd answer
+    start 1000 || return 1
+    exec {fd}<>"/dev/tcp/127.0.0.1/$port" || return 1
+    echo here >&"$fd" && read -r answer <&"$fd" && [ "$answer" = here ] || return 1
+    ! read -r answer <&"$fd" && kill -TERM $server && wait $server
+}
+
+check 'as short as they are to be' short
 check 'a server without descriptors waits for some' outlives_a_shortage
+check 'sixty connections' many
+check 'SIGTERM in the middle of an answer' owes_no_answer
+[ -z "${MONAD_ASYNC_LONG:-}" ] || check 'an idle connection is closed' idle
 exit $status
