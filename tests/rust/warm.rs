@@ -17,6 +17,7 @@ use monad_async::stack::slab::find;
 use monad_async::sys::memory::lowest_resident;
 use monad_async::task::header::TaskRef;
 use monad_async::uring::kernel::{op, Sqe};
+use monad_async::uring::{RealKernel, RingOptions};
 use support::child::alone;
 use support::rng::Rng;
 use support::{destroy, errno, executor, new_task, nop, set_body, Real};
@@ -198,26 +199,30 @@ fn nobody_finds_its_stack_changed() {
     assert!(stats().slots_in_use <= before + 203, "those of the other tests");
 }
 
-/// What an executor has taken is the pool's again, a stack of each size.
+/// What an executor has taken is the pool's again, and the next executor's.
 #[test]
 fn an_executor_that_ends_gives_its_stacks_back() {
     alone("an_executor_that_ends_gives_its_stacks_back", gives_back);
 }
 
 fn gives_back() {
-    let before = stats().slots_in_use;
+    let seen = Rc::new(RefCell::new(BTreeSet::new()));
     for _ in 0..50 {
         let ex = executor(8);
         for size in [16 << 10, 64 << 10, 256 << 10] {
             let task = api::create_task(size).unwrap();
-            set_body(task, |_| RawResult::success(0));
+            let sees = seen.clone();
+            set_body(task, move |_| {
+                sees.borrow_mut().insert(here());
+                RawResult::success(0)
+            });
             ex.attach(task).unwrap();
             finish(ex);
             support::destroy_task(task);
         }
         ex.destroy().unwrap();
     }
-    assert_eq!(stats().slots_in_use, before);
+    assert!(seen.borrow().len() <= 6, "each executor has others: {}", seen.borrow().len());
 }
 
 /// Its own stack is another than the one that it runs on, and either would be somebody else's.
@@ -247,7 +252,9 @@ fn the_child_of_a_fork_launches_nothing() {
 }
 
 fn fork_in_a_launch() {
-    let ex = executor(8);
+    // Without time tracking, as a fork takes longer than a look may be late.
+    let kernel = RealKernel::new(&RingOptions { entries: 8, ..RingOptions::default() });
+    let ex = Handle::new(kernel.unwrap_or_else(|e| panic!("{}", e.text)), false).unwrap();
     let tasks: Vec<_> = (0..3).map(|_| new_task()).collect();
     let launched = Rc::new(Cell::new(0));
     let child = Rc::new(Cell::new(-1));

@@ -12,6 +12,7 @@ mod promises;
 mod rules;
 #[path = "../../sim/executor/seeds.rs"]
 mod seeds;
+mod stacks;
 mod together;
 
 use files::FILES;
@@ -19,6 +20,7 @@ use list::{Mutant, LOOP};
 use models::WEAKENED;
 use promises::PROMISES;
 use rules::RULES;
+use stacks::STACKS;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -51,6 +53,9 @@ const LOOM: &[&str] = &[
     "loom_queue",
     "loom_channel",
 ];
+
+/// The one program of tests/rust that finds some.
+const WARM: &str = "tests/rust/warm.rs";
 
 fn mutants() -> impl Iterator<Item = &'static Mutant> {
     LOOP.iter().chain(RULES)
@@ -111,6 +116,7 @@ fn every_bug_has_its_place() {
     let lost: Vec<_> = mutants()
         .chain(TOGETHER)
         .chain(FILES)
+        .chain(STACKS.iter().map(|(mutant, _)| mutant))
         .chain(WEAKENED.iter().map(|(mutant, _)| mutant))
         .filter_map(|m| {
             let text = fs::read_to_string(root.join(m.file)).unwrap_or_default();
@@ -161,28 +167,32 @@ fn every_ordering_is_weakened() {
 }
 
 /// Each bug in what tasks wait for of each other is found by the random programs of tests/sim/sync,
-/// and each in what becomes of files by those of tests/sim/files.
+/// each in what becomes of files by those of tests/sim/files, and each in who has which stack by the
+/// test that the list names.
 #[test]
 #[ignore = "builds the project once more; tests/run runs it"]
 fn every_mutant_of_sync_dies() {
     let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("together");
     copy_project(&copy);
-    let all = || TOGETHER.iter().chain(FILES);
+    let all = || TOGETHER.iter().chain(FILES).chain(STACKS.iter().map(|(mutant, _)| mutant));
     plant(&copy, all());
-    let programs = build(&copy, &["sync", "files_sim"], "");
+    let programs = build(&copy, &["sync", "files_sim", "warm"], "");
     let of = |name: &str| {
         let is_it = |p: &&PathBuf| p.file_name().unwrap().to_str().unwrap().starts_with(name);
         programs.iter().find(is_it).expect("a program that was built")
     };
-    let (sync, files) = (of("sync"), of("files_sim"));
-    if let Some(text) = run_sync(sync, 0).or_else(|| run_files(files, 0)) {
+    let (sync, files, warm) = (of("sync"), of("files_sim"), of("warm"));
+    let stacks = |n, test: &str| run_named(warm, n, test);
+    let unharmed = || STACKS.iter().find_map(|(_, test)| stacks(0, test));
+    if let Some(text) = run_sync(sync, 0).or_else(|| run_files(files, 0)).or_else(unharmed) {
         panic!("the copy goes wrong with no bug in it: {text}");
     }
     let mut alive = Vec::new();
     for (n, mutant) in all().enumerate() {
-        let found = match n < TOGETHER.len() {
-            true => run_sync(sync, n + 1),
-            false => run_files(files, n + 1),
+        let found = match n.checked_sub(TOGETHER.len() + FILES.len()) {
+            None if n < TOGETHER.len() => run_sync(sync, n + 1),
+            None => run_files(files, n + 1),
+            Some(at) => stacks(n + 1, STACKS[at].1),
         };
         match found {
             Some(text) => println!("{}\n    {text}", mutant.bug),
@@ -204,15 +214,7 @@ fn every_model_can_fail() {
     let fails = |n: usize, model: &str| {
         let (program, test) = model.split_once(' ').expect("a program and its test");
         let is_it = |p: &&PathBuf| p.file_name().unwrap().to_str().unwrap().starts_with(program);
-        let out = Command::new(programs.iter().find(is_it).expect("a program that was built"))
-            .args(["--exact", test, "--nocapture", "--test-threads=1"])
-            .env("MUTANT", n.to_string())
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();
-        assert!(text.contains("running 1 test"), "no test of that name: {model}");
-        let said = text.lines().skip_while(|l| !l.contains("panicked")).take(2);
-        (!out.status.success()).then(|| said.collect::<Vec<_>>().join(" "))
+        run_named(programs.iter().find(is_it).expect("a program that was built"), n, test)
     };
     let mut alive = Vec::new();
     for (n, (mutant, model)) in WEAKENED.iter().enumerate() {
@@ -225,6 +227,19 @@ fn every_model_can_fail() {
     assert!(alive.is_empty(), "no model noticed: {alive:#?}");
 }
 
+/// What one test of a program says that fails with this bug; None: it passes.
+fn run_named(program: &Path, mutant: usize, test: &str) -> Option<String> {
+    let out = Command::new(program)
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env("MUTANT", mutant.to_string())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();
+    assert!(text.contains("running 1 test"), "no test of that name: {test}");
+    let said = text.lines().skip_while(|l| !l.contains("panicked")).take(2);
+    (!out.status.success()).then(|| said.collect::<Vec<_>>().join(" "))
+}
+
 fn copy_project(to: &Path) {
     let from = Path::new(env!("CARGO_MANIFEST_DIR"));
     for file in ["Cargo.lock", "build.rs"] {
@@ -234,10 +249,12 @@ fn copy_project(to: &Path) {
     for dir in ["src", "cpp", "include", "gdb", "tests/sim", "tests/support", "tests/loom"] {
         copy_dir(&from.join(dir), &to.join(dir));
     }
+    write(&to.join(WARM), &fs::read(from.join(WARM)).unwrap());
     // What only the benchmarks need would take the longest to build.
     let manifest = fs::read_to_string(from.join("Cargo.toml")).unwrap();
     let sections = manifest.split("\n[").filter(|s| {
         let elsewhere = s.starts_with("[test")
+            && !s.contains(WARM)
             && !["sim", "loom"].iter().any(|d| s.contains(&format!("\"tests/{d}/")));
         !elsewhere && !s.starts_with("[bench") && !s.starts_with("dev-")
     });

@@ -1,0 +1,97 @@
+//! Bugs that are planted in which stack a launch runs on, and who has it afterwards: one or more
+//! for each rule of `task::warm` and `executor::next`. The named test of tests/rust/warm.rs finds it.
+
+use crate::list::Mutant;
+
+const WARM: &str = "src/task/warm.rs";
+const NEXT: &str = "src/executor/next.rs";
+
+const fn of(
+    file: &'static str,
+    bug: &'static str,
+    right: &'static str,
+    wrong: &'static str,
+    test: &'static str,
+) -> (Mutant, &'static str) {
+    (Mutant { bug, file, right, wrong }, test)
+}
+
+pub const STACKS: &[(Mutant, &str)] = &[
+    of(
+        WARM,
+        "a first suspension does not note the exchange: its stack is the next launch's, too",
+        "self.exchange(task);",
+        "",
+        "who_suspends_keeps_its_stack",
+    ),
+    of(
+        "src/stack/claims.rs",
+        "an exchange leaves one stack with two owners",
+        "self.base.swap(&other.base); self.meta.swap(&other.meta);",
+        "other.base.set(self.base.get()); other.meta.set(self.meta.get());",
+        "nobody_finds_its_stack_changed",
+    ),
+    of(
+        WARM,
+        "the executor's stack is not taken back at an exit",
+        "if task.stack.is(&task.switch) && warm.base() != 0 { warm.exchange(&task.stack); }",
+        "let _ = warm;",
+        "who_suspends_keeps_its_stack",
+    ),
+    of(
+        WARM,
+        "a stack is exchanged with a task of another size",
+        "&self.of[(task.stack_size.get() & (SIZES as u8 - 1)) as usize]",
+        "{ let _ = task; &self.of[0] }",
+        "nobody_finds_its_stack_changed",
+    ),
+    of(
+        WARM,
+        "an executor that ends keeps its stacks",
+        "unsafe { stack.release() };",
+        "core::mem::forget(stack);",
+        "an_executor_that_ends_gives_its_stacks_back",
+    ),
+    of(
+        "src/executor/end.rs",
+        "a task that has returned and waits for its operations leaves its stack to others",
+        "self.warm.keep(task);",
+        "",
+        "the_stack_of_a_task_that_is_closing_is_nobody_elses",
+    ),
+    of(
+        "src/task/create.rs",
+        "a task is destroyed while it is on the executor's stack",
+        "if task.state().is_taken() { return Err(Errno(libc::EBUSY)); }",
+        "",
+        "a_task_that_runs_is_not_destroyed",
+    ),
+    of(
+        NEXT,
+        "the child of a fork in a launch goes on with the parent's launches",
+        "!self.is_mine()",
+        "false",
+        "the_child_of_a_fork_launches_nothing",
+    ),
+    of(
+        NEXT,
+        "a launch that has kept its stack calls the next one there",
+        "!self.warm.launches_there(next, task)",
+        "false",
+        "a_launch_behind_one_that_has_suspended_runs_elsewhere",
+    ),
+    of(
+        NEXT,
+        "who returns with operations in flight is over all the same",
+        "!task.has(mark::ENDS)",
+        "true",
+        "the_stack_of_a_task_that_is_closing_is_nobody_elses",
+    ),
+    of(
+        NEXT,
+        "one launch goes on behind the number of items that was asked for",
+        "self.ready.popped() == self.next.last.get() || self.next.alone.get()",
+        "self.next.alone.get()",
+        "no_more_is_launched_than_was_asked_for",
+    ),
+];
