@@ -11,6 +11,7 @@ set(runtime -lstdc++ -lpthread -lm -ldl)
 set_source_files_properties("${monad_async_object}" PROPERTIES GENERATED ON EXTERNAL_OBJECT ON)
 # One rule makes the object for both: without this, make would run cargo twice side by side.
 add_custom_target(monad_async_object DEPENDS "${monad_async_object}")
+add_dependencies(monad_async_object monad_async_cargo)
 
 add_library(monad_async_static STATIC "${monad_async_object}")
 set_target_properties(monad_async_static PROPERTIES

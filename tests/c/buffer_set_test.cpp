@@ -4,6 +4,12 @@
 #include "scopes.hpp"
 #include "support.hpp"
 
+#include <monad/async/buffer_set.h>
+#include <monad/async/file.h>
+#include <monad/async/op.h>
+#include <monad/async/scope.h>
+#include <monad/async/socket.h>
+
 #include <algorithm>
 #include <array>
 #include <atomic>

@@ -3,6 +3,11 @@
 
 #include "support.hpp"
 
+#include <monad/async/buffer.h>
+#include <monad/async/op.h>
+#include <monad/async/scope.h>
+#include <monad/async/socket.h>
+
 #include <atomic>
 #include <string>
 #include <thread>

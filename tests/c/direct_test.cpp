@@ -3,6 +3,12 @@
 
 #include "support.hpp"
 
+#include <monad/async/direct.h>
+#include <monad/async/file.h>
+#include <monad/async/op.h>
+#include <monad/async/remote.h>
+#include <monad/async/socket.h>
+
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>

@@ -2,6 +2,12 @@
 
 #include "support.hpp"
 
+#include <monad/async/file.h>
+#include <monad/async/op.h>
+#include <monad/async/path.h>
+#include <monad/async/poll.h>
+#include <monad/async/scope.h>
+
 #include <array>
 #include <string>
 

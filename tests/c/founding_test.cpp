@@ -1,7 +1,8 @@
 // The example of use that the project was founded on, with nullptr for NULL: an executor of 64
 // entries, one task of high priority that sleeps a second.
 
-#include <monad/async.h>
+#include <monad/async/executor.h>
+#include <monad/async/task.h>
 
 #include <gtest/gtest.h>
 

@@ -2,6 +2,10 @@
 
 #include "support.hpp"
 
+#include <monad/async/group.h>
+#include <monad/async/remote.h>
+#include <monad/async/scope.h>
+
 #include <atomic>
 #include <string>
 #include <thread>

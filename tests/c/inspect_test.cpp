@@ -2,10 +2,14 @@
 
 #include "support.hpp"
 
+#include <monad/async/group.h>
+#include <monad/async/inspect.h>
+#include <monad/async/mutex.h>
+#include <monad/async/scope.h>
+#include <monad/async/task_local.h>
+
 #include <algorithm>
 #include <string>
-
-#include <monad/async/mutex.h>
 
 #include <dlfcn.h>
 

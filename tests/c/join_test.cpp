@@ -3,6 +3,8 @@
 #include "scopes.hpp"
 #include "support.hpp"
 
+#include <monad/async/scope.h>
+
 #include <atomic>
 #include <thread>
 

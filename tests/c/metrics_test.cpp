@@ -2,6 +2,10 @@
 
 #include "support.hpp"
 
+#include <monad/async/inspect.h>
+#include <monad/async/metrics.h>
+#include <monad/async/op.h>
+
 #include <atomic>
 #include <fstream>
 #include <numeric>

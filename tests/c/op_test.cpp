@@ -3,6 +3,9 @@
 
 #include "support.hpp"
 
+#include <monad/async/op.h>
+#include <monad/async/scope.h>
+
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/wait.h>

@@ -3,6 +3,9 @@
 
 #include "support.hpp"
 
+#include <monad/async/file.h>
+#include <monad/async/op.h>
+
 #include <algorithm>
 #include <array>
 #include <csignal>

@@ -2,6 +2,8 @@
 
 #include "support.hpp"
 
+#include <monad/async/scope.h>
+
 #include <atomic>
 #include <thread>
 

@@ -2,6 +2,10 @@
 
 #include "support.hpp"
 
+#include <monad/async/op.h>
+#include <monad/async/process.h>
+#include <monad/async/scope.h>
+
 #include <csignal>
 
 #include <sys/wait.h>

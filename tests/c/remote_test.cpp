@@ -2,6 +2,8 @@
 
 #include "support.hpp"
 
+#include <monad/async/remote.h>
+
 #include <atomic>
 #include <thread>
 

@@ -2,6 +2,8 @@
 
 #include "scopes.hpp"
 
+#include <monad/async/op.h>
+
 #include <atomic>
 #include <thread>
 

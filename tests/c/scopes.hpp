@@ -4,6 +4,8 @@
 
 #include "support.hpp"
 
+#include <monad/async/scope.h>
+
 namespace support {
 
 constexpr uint64_t never = UINT64_MAX;

@@ -2,6 +2,10 @@
 
 #include "support.hpp"
 
+#include <monad/async/op.h>
+#include <monad/async/scope.h>
+#include <monad/async/socket.h>
+
 #include <algorithm>
 #include <array>
 #include <numeric>

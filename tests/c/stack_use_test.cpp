@@ -4,6 +4,31 @@
 
 #include "support.hpp"
 
+#include <monad/async/barrier.h>
+#include <monad/async/blocking.h>
+#include <monad/async/buffer.h>
+#include <monad/async/buffer_set.h>
+#include <monad/async/channel.h>
+#include <monad/async/condition.h>
+#include <monad/async/direct.h>
+#include <monad/async/event.h>
+#include <monad/async/file.h>
+#include <monad/async/group.h>
+#include <monad/async/inspect.h>
+#include <monad/async/mutex.h>
+#include <monad/async/op.h>
+#include <monad/async/path.h>
+#include <monad/async/poll.h>
+#include <monad/async/pool.h>
+#include <monad/async/process.h>
+#include <monad/async/remote.h>
+#include <monad/async/rw_lock.h>
+#include <monad/async/scope.h>
+#include <monad/async/select.h>
+#include <monad/async/semaphore.h>
+#include <monad/async/socket.h>
+#include <monad/async/wait_group.h>
+
 #include <cstddef>
 #include <filesystem>
 #include <fstream>

@@ -5,6 +5,14 @@
 
 #include "support.hpp"
 
+#include <monad/async/buffer.h>
+#include <monad/async/buffer_set.h>
+#include <monad/async/file.h>
+#include <monad/async/op.h>
+#include <monad/async/poll.h>
+#include <monad/async/scope.h>
+#include <monad/async/socket.h>
+
 #include <array>
 #include <functional>
 #include <string>

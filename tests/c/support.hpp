@@ -2,7 +2,8 @@
 // that may be any lambda, clocks, descriptors. Knows of the C API and GoogleTest only.
 #pragma once
 
-#include <monad/async.h>
+#include <monad/async/executor.h>
+#include <monad/async/task.h>
 
 #include <gtest/gtest.h>
 

@@ -2,6 +2,17 @@
 
 #include "support.hpp"
 
+#include <monad/async/barrier.h>
+#include <monad/async/channel.h>
+#include <monad/async/condition.h>
+#include <monad/async/event.h>
+#include <monad/async/inspect.h>
+#include <monad/async/mutex.h>
+#include <monad/async/rw_lock.h>
+#include <monad/async/select.h>
+#include <monad/async/semaphore.h>
+#include <monad/async/wait_group.h>
+
 #include <atomic>
 #include <string>
 #include <thread>

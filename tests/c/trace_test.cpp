@@ -5,6 +5,11 @@
 #include "../support/trace_file.hpp"
 #include "support.hpp"
 
+#include <monad/async/inspect.h>
+#include <monad/async/op.h>
+#include <monad/async/scope.h>
+#include <monad/async/trace.h>
+
 #include <string>
 
 #include <csignal>

@@ -2,6 +2,9 @@
 
 #include "support.hpp"
 
+#include <monad/async/remote.h>
+#include <monad/async/select.h>
+
 #include <atomic>
 #include <thread>
 

@@ -2,6 +2,9 @@
 
 #include "support.hpp"
 
+#include <monad/async/inspect.h>
+#include <monad/async/watchdog.h>
+
 #include <algorithm>
 #include <atomic>
 #include <mutex>

@@ -2,6 +2,12 @@
 // helpers are busy.
 #include "support.hpp"
 
+#include <monad/async/blocking.hpp>
+#include <monad/async/connect.hpp>
+#include <monad/async/future.hpp>
+#include <monad/async/listener.hpp>
+#include <monad/async/scope.hpp>
+
 #include <atomic>
 #include <cstdlib>
 #include <cstring>

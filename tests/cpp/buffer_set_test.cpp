@@ -2,6 +2,9 @@
 
 #include "support.hpp"
 
+#include <monad/async/buffer_set.hpp>
+#include <monad/async/file.h>
+
 #include <cstring>
 #include <string>
 #include <system_error>

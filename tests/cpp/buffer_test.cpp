@@ -3,6 +3,7 @@
 #include "support.hpp"
 
 #include <monad/async/buffer.hpp>
+#include <monad/async/scope.hpp>
 
 #include <memory>
 #include <string>

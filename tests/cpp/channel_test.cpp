@@ -2,6 +2,9 @@
 
 #include "support.hpp"
 
+#include <monad/async/channel.hpp>
+#include <monad/async/scope.hpp>
+
 #include <atomic>
 #include <memory>
 #include <string>

@@ -2,7 +2,12 @@
 
 #include "support.hpp"
 
+#include <monad/async/channel.hpp>
 #include <monad/async/coroutine.hpp>
+#include <monad/async/future.hpp>
+#include <monad/async/group.hpp>
+#include <monad/async/operation.hpp>
+#include <monad/async/scope.hpp>
 
 #include <atomic>
 #include <memory_resource>

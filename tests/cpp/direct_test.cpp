@@ -2,6 +2,13 @@
 
 #include "support.hpp"
 
+#include <monad/async/direct.hpp>
+#include <monad/async/file.hpp>
+#include <monad/async/listener.hpp>
+#include <monad/async/open_options.hpp>
+#include <monad/async/socket.hpp>
+#include <monad/async/socket_address.hpp>
+
 #include <cstring>
 #include <string>
 

@@ -1,6 +1,11 @@
 // Making, running, waking, moving executors.
 #include "support.hpp"
 
+#include <monad/async/future.hpp>
+#include <monad/async/group.hpp>
+#include <monad/async/inspect.h>
+#include <monad/async/pool.hpp>
+
 #include <algorithm>
 #include <string>
 #include <thread>

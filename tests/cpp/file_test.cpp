@@ -2,6 +2,12 @@
 
 #include "support.hpp"
 
+#include <monad/async/file.hpp>
+#include <monad/async/open_options.hpp>
+#include <monad/async/ordered.hpp>
+#include <monad/async/path.hpp>
+#include <monad/async/scope.hpp>
+
 #include <filesystem>
 #include <string>
 #include <vector>

@@ -1,6 +1,14 @@
 // After fork the child has copies of the parent's objects, and must be able to drop them.
 #include "support.hpp"
 
+#include <monad/async/buffer.hpp>
+#include <monad/async/buffer_set.hpp>
+#include <monad/async/future.hpp>
+#include <monad/async/group.hpp>
+#include <monad/async/io_batch.hpp>
+#include <monad/async/operation.hpp>
+#include <monad/async/scope.hpp>
+
 #include <sys/wait.h>
 #include <unistd.h>
 

@@ -2,6 +2,10 @@
 
 #include "support.hpp"
 
+#include <monad/async/future.hpp>
+#include <monad/async/group.hpp>
+#include <monad/async/scope.hpp>
+
 #include <array>
 #include <atomic>
 #include <memory>

@@ -2,6 +2,8 @@
 // the end of the process.
 #include "support.hpp"
 
+#include <monad/async/scope.hpp>
+
 #include <atomic>
 #include <cstdlib>
 #include <future>

@@ -2,6 +2,14 @@
 
 #include "support.hpp"
 
+#include <monad/async/buffer.hpp>
+#include <monad/async/buffer_set.hpp>
+#include <monad/async/listener.hpp>
+#include <monad/async/poll.hpp>
+#include <monad/async/process.hpp>
+#include <monad/async/socket.hpp>
+#include <monad/async/socket_address.hpp>
+
 #include <array>
 #include <cstring>
 #include <string>

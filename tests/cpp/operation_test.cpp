@@ -1,6 +1,10 @@
 // Operations that are begun and awaited apart, and batches of them.
 #include "support.hpp"
 
+#include <monad/async/io_batch.hpp>
+#include <monad/async/operation.hpp>
+#include <monad/async/scope.hpp>
+
 #include <array>
 #include <string>
 

@@ -1,6 +1,12 @@
 // thread_pool: results, exceptions, priorities, for_each, its end, and a fork.
 #include "support.hpp"
 
+#include <monad/async/channel.hpp>
+#include <monad/async/future.hpp>
+#include <monad/async/pool.hpp>
+#include <monad/async/scope.hpp>
+#include <monad/async/select.h>
+
 #include <array>
 #include <atomic>
 #include <memory>

@@ -1,6 +1,8 @@
 // References that outlive their executor, loops that are stopped, waiting from plain threads.
 #include "support.hpp"
 
+#include <monad/async/future.hpp>
+
 #include <atomic>
 #include <future>
 #include <optional>

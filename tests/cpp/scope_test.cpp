@@ -1,6 +1,8 @@
 // Scopes, shields, time-outs, and what unwinding keeps away.
 #include "support.hpp"
 
+#include <monad/async/scope.hpp>
+
 #include <stdexcept>
 #include <string>
 

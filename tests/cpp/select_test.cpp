@@ -3,6 +3,12 @@
 
 #include "support.hpp"
 
+#include <monad/async/channel.hpp>
+#include <monad/async/op.h>
+#include <monad/async/operation.hpp>
+#include <monad/async/scope.hpp>
+#include <monad/async/select.hpp>
+
 #include <atomic>
 #include <future>
 #include <memory>

@@ -2,6 +2,15 @@
 
 #include "support.hpp"
 
+#include <monad/async/buffer.hpp>
+#include <monad/async/bytes.hpp>
+#include <monad/async/future.hpp>
+#include <monad/async/listener.hpp>
+#include <monad/async/process.hpp>
+#include <monad/async/scope.hpp>
+#include <monad/async/socket.hpp>
+#include <monad/async/writer.hpp>
+
 #include <string>
 #include <vector>
 

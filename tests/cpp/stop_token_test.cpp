@@ -2,6 +2,8 @@
 
 #include "support.hpp"
 
+#include <monad/async/future.hpp>
+#include <monad/async/scope.hpp>
 #include <monad/async/stop_token.hpp>
 
 #if defined(__cpp_lib_jthread)

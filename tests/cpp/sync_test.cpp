@@ -2,6 +2,15 @@
 
 #include "support.hpp"
 
+#include <monad/async/barrier.hpp>
+#include <monad/async/condition.hpp>
+#include <monad/async/event.hpp>
+#include <monad/async/mutex.hpp>
+#include <monad/async/rw_lock.hpp>
+#include <monad/async/scope.hpp>
+#include <monad/async/semaphore.hpp>
+#include <monad/async/wait_group.hpp>
+
 #include <atomic>
 #include <mutex>
 #include <shared_mutex>

@@ -2,6 +2,9 @@
 
 #include "support.hpp"
 
+#include <monad/async/inspect.h>
+#include <monad/async/task_local.hpp>
+
 #include <string>
 
 namespace {

@@ -4,10 +4,18 @@
 #include "../support/trace_file.hpp"
 #include "support.hpp"
 
+#include <monad/async/channel.hpp>
+#include <monad/async/coroutine.hpp>
+#include <monad/async/future.hpp>
+#include <monad/async/group.hpp>
+#include <monad/async/inspect.h>
+#include <monad/async/mutex.hpp>
+#include <monad/async/op.h>
+#include <monad/async/operation.hpp>
+#include <monad/async/pool.hpp>
+#include <monad/async/scope.hpp>
 #include <monad/async/trace.h>
-#if defined(__cpp_impl_coroutine)
-    #include <monad/async/coroutine.hpp>
-#endif
+
 
 #include <cstdint>
 #include <string>
