@@ -57,7 +57,8 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_local_barrier, 80);
  *  @retval ECANCELED, ETIME the task, or a scope around the call, was cancelled, or its deadline
  *  has passed
  *  @retval EDEADLK NULL for the task inside a task, which must not block its executor
- *  @retval EPERM not the running task, or another thread */
+ *  @retval EPERM not the running task, or another thread
+ *  @see monad_async_barrier_wait_until() */
 MONAD_ASYNC_API monad_async_result monad_async_barrier_wait(
     monad_async_task task, monad_async_barrier *barrier) MONAD_ASYNC_NOEXCEPT;
 
@@ -68,7 +69,8 @@ MONAD_ASYNC_API monad_async_result monad_async_barrier_wait(
  *  @return value 1 for the one that came last; else 0
  *  @retval ETIME not all came before; the caller does not count any more
  *  @retval EINVAL, ECANCELED, EDEADLK as `monad_async_barrier_wait`
- *  @retval EPERM not the running task, or another thread */
+ *  @retval EPERM not the running task, or another thread
+ *  @see monad_async_barrier_wait() */
 MONAD_ASYNC_API monad_async_result monad_async_barrier_wait_until(
     monad_async_task task, monad_async_barrier *barrier, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
 
@@ -76,7 +78,8 @@ MONAD_ASYNC_API monad_async_result monad_async_barrier_wait_until(
  *  @param task the task that runs, which is the caller
  *  @param barrier which
  *  @return as `monad_async_barrier_wait`
- *  @retval EPERM another executor's, or no task */
+ *  @retval EPERM another executor's, or no task
+ *  @see monad_async_barrier_wait() */
 MONAD_ASYNC_API monad_async_result monad_async_local_barrier_wait(
     monad_async_task task, monad_async_local_barrier *barrier) MONAD_ASYNC_NOEXCEPT;
 
@@ -85,7 +88,8 @@ MONAD_ASYNC_API monad_async_result monad_async_local_barrier_wait(
  *  @param barrier which
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
  *  @return as `monad_async_barrier_wait_until`
- *  @retval EPERM another executor's, or no task */
+ *  @retval EPERM another executor's, or no task
+ *  @see monad_async_barrier_wait_until() */
 MONAD_ASYNC_API monad_async_result monad_async_local_barrier_wait_until(
     monad_async_task task, monad_async_local_barrier *barrier,
     uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;

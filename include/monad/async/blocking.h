@@ -50,7 +50,7 @@ typedef monad_async_result (*monad_async_blocking_fn)(void *ptr);
  *  @retval EAGAIN, ENOMEM there is no helper, and none could be made
  *  @retval EINVAL NULL for the task or the function
  *  @retval EPERM not the running task, or another thread
- *  @see monad_async_blocking_set_limits */
+ *  @see monad_async_blocking_set_limits() */
 MONAD_ASYNC_API monad_async_result
 monad_async_run_blocking(monad_async_task task, monad_async_blocking_fn fn, void *ptr);
 
@@ -74,7 +74,8 @@ monad_async_run_blocking(monad_async_task task, monad_async_blocking_fn fn, void
  *  @retval ECANCELED, ETIME the task or a scope was cancelled, or a scope's deadline passed
  *  @retval EINVAL NULL, or hints that contradict each other; `EAFNOSUPPORT`: an address family or a
  *  kind of socket that there is not; `ENOMEM`
- *  @retval EPERM not the running task, or another thread */
+ *  @retval EPERM not the running task, or another thread
+ *  @see monad_async_socket_connect() */
 MONAD_ASYNC_API monad_async_result monad_async_resolve(
     monad_async_task task, char const *host, char const *service, struct addrinfo const *hints,
     struct addrinfo **list);
@@ -85,12 +86,14 @@ MONAD_ASYNC_API monad_async_result monad_async_resolve(
  *  @param helpers_max at most so many; 64 unless set
  *  @param idle_ns so long, in nanoseconds; 5 seconds unless set; 0: not at all
  *  @retval 0 done
- *  @retval EINVAL no helper at all */
+ *  @retval EINVAL no helper at all
+ *  @see monad_async_blocking_helpers() */
 MONAD_ASYNC_API monad_async_result monad_async_blocking_set_limits(
     uint32_t helpers_max, uint64_t idle_ns) MONAD_ASYNC_NOEXCEPT;
 
 /** How many helpers there are, busy or idle. ANY THREAD.
- *  @return at this moment */
+ *  @return at this moment
+ *  @see monad_async_blocking_set_limits() */
 MONAD_ASYNC_API uint32_t monad_async_blocking_helpers(void) MONAD_ASYNC_NOEXCEPT;
 
 MONAD_ASYNC_EXTERN_C_END

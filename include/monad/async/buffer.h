@@ -83,7 +83,7 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_view, 24);
  *  @retval ENOMEM memory, or the limit of locked memory
  *  @retval ENOSPC the executor has 32,767 of them
  *  @retval EPERM another thread
- *  @see monad_async_buffer_ring_destroy */
+ *  @see monad_async_buffer_ring_destroy() */
 MONAD_ASYNC_API monad_async_result
 monad_async_buffer_ring_create(monad_async_executor ex, monad_async_buffer_ring *ring,
                                uint32_t count, uint32_t bytes) MONAD_ASYNC_NOEXCEPT;
@@ -92,13 +92,15 @@ monad_async_buffer_ring_create(monad_async_executor ex, monad_async_buffer_ring 
  *  @param ring the ring, or NULL
  *  @retval 0 gone
  *  @retval EBUSY a stream receives into it, a task waits for a buffer, or a view was not released
- *  @retval EPERM another thread */
+ *  @retval EPERM another thread
+ *  @see monad_async_buffer_ring_create(), monad_async_view_release() */
 MONAD_ASYNC_API monad_async_result
 monad_async_buffer_ring_destroy(monad_async_buffer_ring ring) MONAD_ASYNC_NOEXCEPT;
 
 /** What an entry's `buf_group` is to hold. ANY THREAD.
  *  @param ring the ring
- *  @return its number; 0, which no ring has, for NULL */
+ *  @return its number; 0, which no ring has, for NULL
+ *  @see monad_async_buffer_ring_view() */
 MONAD_ASYNC_API uint16_t
 monad_async_buffer_ring_group(monad_async_buffer_ring ring) MONAD_ASYNC_NOEXCEPT;
 
@@ -110,7 +112,8 @@ monad_async_buffer_ring_group(monad_async_buffer_ring ring) MONAD_ASYNC_NOEXCEPT
  *  @return the length
  *  @retval ENODATA the completion took no buffer: end of file, or an error
  *  @retval EINVAL NULL, or the ring has no such buffer out
- *  @retval EPERM another thread */
+ *  @retval EPERM another thread
+ *  @see monad_async_view_release() */
 MONAD_ASYNC_API monad_async_result
 monad_async_buffer_ring_view(monad_async_buffer_ring ring, monad_async_op const *op,
                              monad_async_view *view) MONAD_ASYNC_NOEXCEPT;
@@ -121,7 +124,8 @@ monad_async_buffer_ring_view(monad_async_buffer_ring ring, monad_async_op const 
  *  @param view from `monad_async_recv_stream_next` or `monad_async_buffer_ring_view`; emptied
  *  @retval 0 given back
  *  @retval EINVAL NULL, or no view that is out: it was released already
- *  @retval EPERM another thread */
+ *  @retval EPERM another thread
+ *  @see monad_async_recv_stream_next() */
 MONAD_ASYNC_API monad_async_result
 monad_async_view_release(monad_async_view *view) MONAD_ASYNC_NOEXCEPT;
 
@@ -136,7 +140,8 @@ monad_async_view_release(monad_async_view *view) MONAD_ASYNC_NOEXCEPT;
  *  @retval EBUSY it has not ended
  *  @retval EINVAL NULL, no such flag
  *  @retval EBADF no such socket
- *  @retval EPERM not the running task, or another executor's ring */
+ *  @retval EPERM not the running task, or another executor's ring
+ *  @see monad_async_recv_stream_next(), monad_async_recv_stream_end() */
 MONAD_ASYNC_API monad_async_result monad_async_recv_stream_begin(
     monad_async_task task, monad_async_recv_stream *stream, monad_async_socket socket,
     monad_async_buffer_ring ring, uint32_t flags) MONAD_ASYNC_NOEXCEPT;
@@ -154,7 +159,8 @@ MONAD_ASYNC_API monad_async_result monad_async_recv_stream_begin(
  *  @retval ETIME a scope's deadline passed
  *  @retval ECONNRESET and others: as `recv`; the stream has ended
  *  @retval EINVAL NULL, or never begun
- *  @retval EPERM not its task */
+ *  @retval EPERM not its task
+ *  @see monad_async_view_release() */
 MONAD_ASYNC_API monad_async_result
 monad_async_recv_stream_next(monad_async_recv_stream *stream, monad_async_view *view);
 
@@ -163,7 +169,8 @@ monad_async_recv_stream_next(monad_async_recv_stream *stream, monad_async_view *
  *  @param stream one that its task has begun; ended already: nothing happens
  *  @retval 0 ended
  *  @retval EINVAL NULL
- *  @retval EPERM not its task */
+ *  @retval EPERM not its task
+ *  @see monad_async_recv_stream_begin() */
 MONAD_ASYNC_API monad_async_result
 monad_async_recv_stream_end(monad_async_recv_stream *stream);
 

@@ -76,7 +76,7 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_buffer, 32);
  *  @retval ENOSPC the executor has 256 pieces of 1 GiB or less
  *  @retval EBUSY the program has registered buffers of its own with the ring
  *  @retval EPERM another thread
- *  @see monad_async_buffers_unregister */
+ *  @see monad_async_buffers_unregister() */
 MONAD_ASYNC_API monad_async_result
 monad_async_buffers_register(monad_async_executor ex, monad_async_buffer_set *set, uint32_t count,
                              uint32_t bytes) MONAD_ASYNC_NOEXCEPT;
@@ -87,7 +87,8 @@ monad_async_buffers_register(monad_async_executor ex, monad_async_buffer_set *se
  *  @retval 0 shared
  *  @retval EBUSY a task waits for a buffer
  *  @retval EINVAL NULL
- *  @retval EPERM another thread */
+ *  @retval EPERM another thread
+ *  @see monad_async_buffers_clone() */
 MONAD_ASYNC_API monad_async_result
 monad_async_buffers_share(monad_async_buffer_set set) MONAD_ASYNC_NOEXCEPT;
 
@@ -98,7 +99,8 @@ monad_async_buffers_share(monad_async_buffer_set set) MONAD_ASYNC_NOEXCEPT;
  *  @param set any executor's handle of the set
  *  @retval 0 made
  *  @retval EPERM the set was not shared, or another thread
- *  @retval EINVAL and others: as `monad_async_buffers_register` */
+ *  @retval EINVAL and others: as `monad_async_buffers_register`
+ *  @see monad_async_buffers_share() */
 MONAD_ASYNC_API monad_async_result
 monad_async_buffers_clone(monad_async_executor ex, monad_async_buffer_set *clone,
                           monad_async_buffer_set set) MONAD_ASYNC_NOEXCEPT;
@@ -108,7 +110,8 @@ monad_async_buffers_clone(monad_async_executor ex, monad_async_buffer_set *clone
  *  @param set the handle, or NULL
  *  @retval 0 gone
  *  @retval EBUSY a buffer that was claimed by this handle was not released, or a task waits for one
- *  @retval EPERM another thread */
+ *  @retval EPERM another thread
+ *  @see monad_async_buffers_register() */
 MONAD_ASYNC_API monad_async_result
 monad_async_buffers_unregister(monad_async_buffer_set set) MONAD_ASYNC_NOEXCEPT;
 
@@ -123,7 +126,8 @@ monad_async_buffers_unregister(monad_async_buffer_set set) MONAD_ASYNC_NOEXCEPT;
  *  @retval ECANCELED the task or a scope was cancelled
  *  @retval ETIME a scope's deadline passed
  *  @retval EINVAL NULL
- *  @retval EPERM not the running task, or another executor's set */
+ *  @retval EPERM not the running task, or another executor's set
+ *  @see monad_async_buffers_release() */
 MONAD_ASYNC_API monad_async_result monad_async_buffers_claim(monad_async_task task,
                                                              monad_async_buffer_set set,
                                                              monad_async_buffer *buffer);
@@ -135,7 +139,8 @@ MONAD_ASYNC_API monad_async_result monad_async_buffers_claim(monad_async_task ta
  *  @param boot_ns of `monad_async_now_ns`
  *  @retval 0 claimed
  *  @retval ETIME it was too late, or a scope's deadline passed
- *  @retval EDEADLK and others: as there */
+ *  @retval EDEADLK and others: as there
+ *  @see monad_async_buffers_claim() */
 MONAD_ASYNC_API monad_async_result
 monad_async_buffers_claim_until(monad_async_task task, monad_async_buffer_set set,
                                 monad_async_buffer *buffer, uint64_t boot_ns);
@@ -147,7 +152,8 @@ monad_async_buffers_claim_until(monad_async_task task, monad_async_buffer_set se
  *  @retval 0 claimed
  *  @retval EAGAIN none is free, or others wait
  *  @retval EINVAL NULL
- *  @retval EPERM not the running task, or another executor's set */
+ *  @retval EPERM not the running task, or another executor's set
+ *  @see monad_async_buffers_claim() */
 MONAD_ASYNC_API monad_async_result
 monad_async_buffers_try_claim(monad_async_task task, monad_async_buffer_set set,
                               monad_async_buffer *buffer) MONAD_ASYNC_NOEXCEPT;
@@ -158,7 +164,8 @@ monad_async_buffers_try_claim(monad_async_task task, monad_async_buffer_set set,
  *  @retval 0 given back
  *  @retval EBUSY an operation on it is in flight
  *  @retval EINVAL NULL, or no claim that stands: it was released already
- *  @retval EPERM another thread, and the set is not shared */
+ *  @retval EPERM another thread, and the set is not shared
+ *  @see monad_async_buffers_claim() */
 MONAD_ASYNC_API monad_async_result
 monad_async_buffers_release(monad_async_buffer *buffer) MONAD_ASYNC_NOEXCEPT;
 
@@ -171,7 +178,8 @@ monad_async_buffers_release(monad_async_buffer *buffer) MONAD_ASYNC_NOEXCEPT;
  *  @retval EDEADLK that task waits for one more here, and all others are claimed by tasks that do:
  *          the claim is whose it was, who may release it
  *  @retval EINVAL NULL, or no claim that stands
- *  @retval EPERM another thread, and the set is not shared */
+ *  @retval EPERM another thread, and the set is not shared
+ *  @see monad_async_buffers_release() */
 MONAD_ASYNC_API monad_async_result monad_async_buffers_give(
     monad_async_buffer const *buffer, monad_async_task task) MONAD_ASYNC_NOEXCEPT;
 
@@ -187,7 +195,8 @@ MONAD_ASYNC_API monad_async_result monad_async_buffers_give(
  *  @retval EBADF no such descriptor
  *  @retval ECANCELED the task or a scope was cancelled, or the file was closed
  *  @retval ETIME a scope's deadline passed
- *  @retval EPERM not the running task, or of an executor that the set was not cloned to */
+ *  @retval EPERM not the running task, or of an executor that the set was not cloned to
+ *  @see monad_async_buffers_claim(), monad_async_file_read() */
 MONAD_ASYNC_API monad_async_result monad_async_file_read_fixed(monad_async_task task,
                                                                monad_async_file file,
                                                                monad_async_buffer const *buffer,
@@ -203,7 +212,8 @@ MONAD_ASYNC_API monad_async_result monad_async_file_read_fixed(monad_async_task 
  *  @param offset in the file; -1: the current position
  *  @return how many bytes were written
  *  @retval EOPNOTSUPP an ordered file: write by the operation
- *  @retval EINVAL and others: as `monad_async_file_read_fixed` */
+ *  @retval EINVAL and others: as `monad_async_file_read_fixed`
+ *  @see monad_async_buffers_claim(), monad_async_file_write() */
 MONAD_ASYNC_API monad_async_result monad_async_file_write_fixed(monad_async_task task,
                                                                 monad_async_file file,
                                                                 monad_async_buffer const *buffer,
@@ -240,7 +250,8 @@ static inline void monad_async_op_fill_fixed(monad_async_op *op, uint8_t opcode,
  *  @param buffer from a claim
  *  @param at where in the buffer the part begins
  *  @param bytes its length
- *  @param offset in the file; -1: the current position */
+ *  @param offset in the file; -1: the current position
+ *  @see monad_async_file_read_fixed(), monad_async_op_begin() */
 static inline void monad_async_op_read_fixed(monad_async_op *op, monad_async_file file,
                                              monad_async_buffer const *buffer, size_t at,
                                              size_t bytes, int64_t offset)
@@ -255,7 +266,8 @@ static inline void monad_async_op_read_fixed(monad_async_op *op, monad_async_fil
  *  @param buffer from a claim
  *  @param at where in the buffer the part begins
  *  @param bytes its length
- *  @param offset in the file; -1: the current position */
+ *  @param offset in the file; -1: the current position
+ *  @see monad_async_file_write_fixed(), monad_async_op_begin() */
 static inline void monad_async_op_write_fixed(monad_async_op *op, monad_async_file file,
                                               monad_async_buffer const *buffer, size_t at,
                                               size_t bytes, int64_t offset)

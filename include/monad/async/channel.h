@@ -61,7 +61,8 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_local_channel, 192);
  *  @param capacity how many may be inside; 0: each sender meets a receiver
  *  @param element_size bytes of an element; 0: nothing is moved
  *  @retval 0 done
- *  @retval EINVAL NULL, or more bytes than there can be */
+ *  @retval EINVAL NULL, or more bytes than there can be
+ *  @see monad_async_channel_send(), monad_async_channel_recv() */
 MONAD_ASYNC_API monad_async_result monad_async_channel_init(
     monad_async_channel *channel,
     void *storage, size_t capacity, size_t element_size) MONAD_ASYNC_NOEXCEPT;
@@ -71,7 +72,8 @@ MONAD_ASYNC_API monad_async_result monad_async_channel_init(
  *  @param channel which
  *  @param relocate how; NULL: their bytes are copied
  *  @retval 0 done
- *  @retval EINVAL NULL for the channel */
+ *  @retval EINVAL NULL for the channel
+ *  @see monad_async_channel_init() */
 MONAD_ASYNC_API monad_async_result monad_async_channel_set_relocate(
     monad_async_channel *channel, monad_async_relocate relocate) MONAD_ASYNC_NOEXCEPT;
 
@@ -84,7 +86,8 @@ MONAD_ASYNC_API monad_async_result monad_async_channel_set_relocate(
  *  @retval ECANCELED, ETIME interrupted by a cancel or a scope: not sent
  *  @retval EDEADLK NULL for the task inside a task
  *  @retval EPERM not the running task, or another thread
- *  @retval EINVAL NULL */
+ *  @retval EINVAL NULL
+ *  @see monad_async_channel_recv(), monad_async_channel_close() */
 MONAD_ASYNC_API monad_async_result monad_async_channel_send(
     monad_async_task task, monad_async_channel *channel, void *element) MONAD_ASYNC_NOEXCEPT;
 
@@ -95,7 +98,8 @@ MONAD_ASYNC_API monad_async_result monad_async_channel_send(
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
  *  @retval 0 sent
  *  @retval ETIME too late: not sent
- *  @retval EPIPE, ECANCELED, EDEADLK, EPERM, EINVAL as `monad_async_channel_send` */
+ *  @retval EPIPE, ECANCELED, EDEADLK, EPERM, EINVAL as `monad_async_channel_send`
+ *  @see monad_async_channel_send() */
 MONAD_ASYNC_API monad_async_result monad_async_channel_send_until(
     monad_async_task task, monad_async_channel *channel,
     void *element, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
@@ -109,7 +113,8 @@ MONAD_ASYNC_API monad_async_result monad_async_channel_send_until(
  *  @retval ECANCELED, ETIME interrupted by a cancel or a scope: nothing was taken
  *  @retval EDEADLK NULL for the task inside a task
  *  @retval EPERM not the running task, or another thread
- *  @retval EINVAL NULL */
+ *  @retval EINVAL NULL
+ *  @see monad_async_channel_send(), monad_async_channel_close() */
 MONAD_ASYNC_API monad_async_result monad_async_channel_recv(
     monad_async_task task, monad_async_channel *channel, void *element) MONAD_ASYNC_NOEXCEPT;
 
@@ -120,7 +125,8 @@ MONAD_ASYNC_API monad_async_result monad_async_channel_recv(
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
  *  @retval 0 received
  *  @retval ETIME too late: nothing was taken
- *  @retval EPIPE, ECANCELED, EDEADLK, EPERM, EINVAL as `monad_async_channel_recv` */
+ *  @retval EPIPE, ECANCELED, EDEADLK, EPERM, EINVAL as `monad_async_channel_recv`
+ *  @see monad_async_channel_recv() */
 MONAD_ASYNC_API monad_async_result monad_async_channel_recv_until(
     monad_async_task task, monad_async_channel *channel,
     void *element, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
@@ -131,7 +137,8 @@ MONAD_ASYNC_API monad_async_result monad_async_channel_recv_until(
  *  @retval 0 sent
  *  @retval EAGAIN it would have to wait
  *  @retval EPIPE closed
- *  @retval EINVAL NULL */
+ *  @retval EINVAL NULL
+ *  @see monad_async_channel_send() */
 MONAD_ASYNC_API monad_async_result monad_async_channel_try_send(
     monad_async_channel *channel, void *element) MONAD_ASYNC_NOEXCEPT;
 
@@ -141,7 +148,8 @@ MONAD_ASYNC_API monad_async_result monad_async_channel_try_send(
  *  @retval 0 received
  *  @retval EAGAIN it would have to wait
  *  @retval EPIPE closed, and nothing is inside
- *  @retval EINVAL NULL */
+ *  @retval EINVAL NULL
+ *  @see monad_async_channel_recv() */
 MONAD_ASYNC_API monad_async_result monad_async_channel_try_recv(
     monad_async_channel *channel, void *element) MONAD_ASYNC_NOEXCEPT;
 
@@ -149,7 +157,8 @@ MONAD_ASYNC_API monad_async_result monad_async_channel_try_recv(
  *  `EPIPE` and keep their elements; so do receivers that wait. O(those who wait).
  *  @param channel which
  *  @return value 1 if it was open; else 0
- *  @retval EINVAL NULL */
+ *  @retval EINVAL NULL
+ *  @see monad_async_channel_send(), monad_async_channel_recv() */
 MONAD_ASYNC_API monad_async_result monad_async_channel_close(
     monad_async_channel *channel) MONAD_ASYNC_NOEXCEPT;
 
@@ -157,7 +166,8 @@ MONAD_ASYNC_API monad_async_result monad_async_channel_close(
  *  at once.
  *  @param channel which
  *  @return how many
- *  @retval EINVAL NULL */
+ *  @retval EINVAL NULL
+ *  @see monad_async_channel_init() */
 MONAD_ASYNC_API monad_async_result monad_async_channel_count(
     monad_async_channel *channel) MONAD_ASYNC_NOEXCEPT;
 
@@ -166,7 +176,8 @@ MONAD_ASYNC_API monad_async_result monad_async_channel_count(
  *  @param storage memory for `capacity` elements, for as long as the channel; NULL for none
  *  @param capacity how many may be inside; 0: each sender meets a receiver
  *  @param element_size bytes of an element; 0: nothing is moved
- *  @return as `monad_async_channel_init` */
+ *  @return as `monad_async_channel_init`
+ *  @see monad_async_channel_init() */
 MONAD_ASYNC_API monad_async_result monad_async_local_channel_init(
     monad_async_local_channel *channel,
     void *storage, size_t capacity, size_t element_size) MONAD_ASYNC_NOEXCEPT;
@@ -174,7 +185,8 @@ MONAD_ASYNC_API monad_async_result monad_async_local_channel_init(
 /** As `monad_async_channel_set_relocate`, for the tasks of one executor.
  *  @param channel which
  *  @param relocate how; NULL: their bytes are copied
- *  @return as `monad_async_channel_set_relocate` */
+ *  @return as `monad_async_channel_set_relocate`
+ *  @see monad_async_channel_set_relocate() */
 MONAD_ASYNC_API monad_async_result monad_async_local_channel_set_relocate(
     monad_async_local_channel *channel, monad_async_relocate relocate) MONAD_ASYNC_NOEXCEPT;
 
@@ -183,7 +195,8 @@ MONAD_ASYNC_API monad_async_result monad_async_local_channel_set_relocate(
  *  @param channel which
  *  @param element which, read until the call returns; sent, it has been moved away
  *  @return as `monad_async_channel_send`
- *  @retval EPERM another executor's, or no task */
+ *  @retval EPERM another executor's, or no task
+ *  @see monad_async_channel_send() */
 MONAD_ASYNC_API monad_async_result monad_async_local_channel_send(
     monad_async_task task, monad_async_local_channel *channel, void *element) MONAD_ASYNC_NOEXCEPT;
 
@@ -193,7 +206,8 @@ MONAD_ASYNC_API monad_async_result monad_async_local_channel_send(
  *  @param element as for `monad_async_channel_send`
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
  *  @return as `monad_async_channel_send_until`
- *  @retval EPERM another executor's, or no task */
+ *  @retval EPERM another executor's, or no task
+ *  @see monad_async_channel_send_until() */
 MONAD_ASYNC_API monad_async_result monad_async_local_channel_send_until(
     monad_async_task task, monad_async_local_channel *channel,
     void *element, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
@@ -203,7 +217,8 @@ MONAD_ASYNC_API monad_async_result monad_async_local_channel_send_until(
  *  @param channel which
  *  @param[out] element memory for one
  *  @return as `monad_async_channel_recv`
- *  @retval EPERM another executor's, or no task */
+ *  @retval EPERM another executor's, or no task
+ *  @see monad_async_channel_recv() */
 MONAD_ASYNC_API monad_async_result monad_async_local_channel_recv(
     monad_async_task task, monad_async_local_channel *channel, void *element) MONAD_ASYNC_NOEXCEPT;
 
@@ -213,7 +228,8 @@ MONAD_ASYNC_API monad_async_result monad_async_local_channel_recv(
  *  @param[out] element memory for one
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
  *  @return as `monad_async_channel_recv_until`
- *  @retval EPERM another executor's, or no task */
+ *  @retval EPERM another executor's, or no task
+ *  @see monad_async_channel_recv_until() */
 MONAD_ASYNC_API monad_async_result monad_async_local_channel_recv_until(
     monad_async_task task, monad_async_local_channel *channel,
     void *element, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
@@ -222,7 +238,8 @@ MONAD_ASYNC_API monad_async_result monad_async_local_channel_recv_until(
  *  @param channel which
  *  @param element as for `monad_async_channel_send`
  *  @return as `monad_async_channel_try_send`
- *  @retval EPERM another executor's, or no task */
+ *  @retval EPERM another executor's, or no task
+ *  @see monad_async_channel_try_send() */
 MONAD_ASYNC_API monad_async_result monad_async_local_channel_try_send(
     monad_async_local_channel *channel, void *element) MONAD_ASYNC_NOEXCEPT;
 
@@ -230,21 +247,24 @@ MONAD_ASYNC_API monad_async_result monad_async_local_channel_try_send(
  *  @param channel which
  *  @param[out] element memory for one
  *  @return as `monad_async_channel_try_recv`
- *  @retval EPERM another executor's, or no task */
+ *  @retval EPERM another executor's, or no task
+ *  @see monad_async_channel_try_recv() */
 MONAD_ASYNC_API monad_async_result monad_async_local_channel_try_recv(
     monad_async_local_channel *channel, void *element) MONAD_ASYNC_NOEXCEPT;
 
 /** As `monad_async_channel_close`, for the tasks of one executor.
  *  @param channel which
  *  @return as `monad_async_channel_close`
- *  @retval EPERM another executor's, or no task */
+ *  @retval EPERM another executor's, or no task
+ *  @see monad_async_channel_close() */
 MONAD_ASYNC_API monad_async_result monad_async_local_channel_close(
     monad_async_local_channel *channel) MONAD_ASYNC_NOEXCEPT;
 
 /** As `monad_async_channel_count`, for the tasks of one executor.
  *  @param channel which
  *  @return as `monad_async_channel_count`
- *  @retval EPERM another executor's, or no task */
+ *  @retval EPERM another executor's, or no task
+ *  @see monad_async_channel_count() */
 MONAD_ASYNC_API monad_async_result monad_async_local_channel_count(
     monad_async_local_channel *channel) MONAD_ASYNC_NOEXCEPT;
 

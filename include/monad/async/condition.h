@@ -67,7 +67,8 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_local_condition, 64);
  *  @retval ECANCELED, ETIME the task, or a scope around the call, was cancelled, or its deadline
  *  has passed
  *  @retval EDEADLK NULL for the task inside a task, which must not block its executor
- *  @retval EINVAL NULL */
+ *  @retval EINVAL NULL
+ *  @see monad_async_condition_notify_one(), monad_async_mutex_lock() */
 MONAD_ASYNC_API monad_async_result monad_async_condition_wait(
     monad_async_task task, monad_async_condition *condition,
     monad_async_mutex *mutex) MONAD_ASYNC_NOEXCEPT;
@@ -80,7 +81,8 @@ MONAD_ASYNC_API monad_async_result monad_async_condition_wait(
  *  @retval 0 done
  *  @retval ETIME nobody notified the caller before; the mutex is locked again
  *  @retval EPERM, ECANCELED, EDEADLK as `monad_async_condition_wait`
- *  @retval EINVAL NULL */
+ *  @retval EINVAL NULL
+ *  @see monad_async_condition_wait() */
 MONAD_ASYNC_API monad_async_result monad_async_condition_wait_until(
     monad_async_task task, monad_async_condition *condition,
     monad_async_mutex *mutex, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
@@ -88,14 +90,16 @@ MONAD_ASYNC_API monad_async_result monad_async_condition_wait_until(
 /** ANY THREAD. Does not suspend. Notifies the first who waits.
  *  @param condition which
  *  @retval 0 done
- *  @retval EINVAL NULL */
+ *  @retval EINVAL NULL
+ *  @see monad_async_condition_notify_all() */
 MONAD_ASYNC_API monad_async_result monad_async_condition_notify_one(
     monad_async_condition *condition) MONAD_ASYNC_NOEXCEPT;
 
 /** ANY THREAD. Does not suspend. Notifies all who wait. O(waiters).
  *  @param condition which
  *  @retval 0 done
- *  @retval EINVAL NULL */
+ *  @retval EINVAL NULL
+ *  @see monad_async_condition_notify_one() */
 MONAD_ASYNC_API monad_async_result monad_async_condition_notify_all(
     monad_async_condition *condition) MONAD_ASYNC_NOEXCEPT;
 
@@ -104,7 +108,8 @@ MONAD_ASYNC_API monad_async_result monad_async_condition_notify_all(
  *  @param condition which
  *  @param mutex the caller's
  *  @return as `monad_async_condition_wait`
- *  @retval EPERM another executor's, or no task */
+ *  @retval EPERM another executor's, or no task
+ *  @see monad_async_condition_wait() */
 MONAD_ASYNC_API monad_async_result monad_async_local_condition_wait(
     monad_async_task task, monad_async_local_condition *condition,
     monad_async_local_mutex *mutex) MONAD_ASYNC_NOEXCEPT;
@@ -115,7 +120,8 @@ MONAD_ASYNC_API monad_async_result monad_async_local_condition_wait(
  *  @param mutex the caller's
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
  *  @return as `monad_async_condition_wait_until`
- *  @retval EPERM another executor's, or no task */
+ *  @retval EPERM another executor's, or no task
+ *  @see monad_async_condition_wait_until() */
 MONAD_ASYNC_API monad_async_result monad_async_local_condition_wait_until(
     monad_async_task task, monad_async_local_condition *condition,
     monad_async_local_mutex *mutex, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
@@ -123,14 +129,16 @@ MONAD_ASYNC_API monad_async_result monad_async_local_condition_wait_until(
 /** As `monad_async_condition_notify_one`, for the tasks of one executor.
  *  @param condition which
  *  @return as `monad_async_condition_notify_one`
- *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs */
+ *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs
+ *  @see monad_async_condition_notify_one() */
 MONAD_ASYNC_API monad_async_result monad_async_local_condition_notify_one(
     monad_async_local_condition *condition) MONAD_ASYNC_NOEXCEPT;
 
 /** As `monad_async_condition_notify_all`, for the tasks of one executor.
  *  @param condition which
  *  @return as `monad_async_condition_notify_all`
- *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs */
+ *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs
+ *  @see monad_async_condition_notify_all() */
 MONAD_ASYNC_API monad_async_result monad_async_local_condition_notify_all(
     monad_async_local_condition *condition) MONAD_ASYNC_NOEXCEPT;
 

@@ -33,7 +33,8 @@ MONAD_ASYNC_EXTERN_C_BEGIN
  *  @param[out] plain the new one; untouched on an error
  *  @retval 0 made
  *  @retval EOPNOTSUPP a direct one, and the kernel cannot
- *  @retval EMFILE no descriptor is left */
+ *  @retval EMFILE no descriptor is left
+ *  @see monad_async_file_pass() */
 MONAD_ASYNC_API monad_async_result monad_async_file_to_plain(monad_async_task task,
                                                              monad_async_file file,
                                                              monad_async_file *plain);
@@ -44,7 +45,8 @@ MONAD_ASYNC_API monad_async_result monad_async_file_to_plain(monad_async_task ta
  *  @param[out] plain the new one; untouched on an error
  *  @retval 0 made
  *  @retval EOPNOTSUPP a direct one, and the kernel cannot
- *  @retval EMFILE no descriptor is left */
+ *  @retval EMFILE no descriptor is left
+ *  @see monad_async_socket_pass() */
 MONAD_ASYNC_API monad_async_result monad_async_socket_to_plain(monad_async_task task,
                                                                monad_async_socket socket,
                                                                monad_async_socket *plain);
@@ -63,7 +65,8 @@ MONAD_ASYNC_API monad_async_result monad_async_socket_to_plain(monad_async_task 
  *  @retval ESHUTDOWN that executor is gone
  *  @retval ENOTSUP also: that one is compute-only
  *  @retval EOPNOTSUPP the kernel cannot
- *  @retval EMFILE no descriptor is left, of which the call takes one */
+ *  @retval EMFILE no descriptor is left, of which the call takes one
+ *  @see monad_async_file_to_plain() */
 MONAD_ASYNC_API monad_async_result monad_async_file_pass(monad_async_task task,
                                                          monad_async_file file,
                                                          monad_async_remote to,
@@ -75,7 +78,8 @@ MONAD_ASYNC_API monad_async_result monad_async_file_pass(monad_async_task task,
  *  @param to the other executor
  *  @param[out] passed the socket for tasks of that executor alone; untouched on an error
  *  @retval 0 passed
- *  @retval EINVAL and others: as `monad_async_file_pass` */
+ *  @retval EINVAL and others: as `monad_async_file_pass`
+ *  @see monad_async_socket_to_plain() */
 MONAD_ASYNC_API monad_async_result monad_async_socket_pass(monad_async_task task,
                                                            monad_async_socket socket,
                                                            monad_async_remote to,
@@ -94,7 +98,8 @@ MONAD_ASYNC_API monad_async_result monad_async_socket_pass(monad_async_task task
 /** Fills an idle operation that makes a plain descriptor of a direct one, with `FD_CLOEXEC`, which
  *  is its result. ANY THREAD. Linux 6.8. Where nobody takes the completion, it is closed.
  *  @param[out] op the operation
- *  @param index of the direct one: `fd` of its handle */
+ *  @param index of the direct one: `fd` of its handle
+ *  @see monad_async_file_to_plain(), monad_async_op_begin() */
 static inline void monad_async_op_to_plain(monad_async_op *op, int32_t index)
 {
     /* IORING_OP_FIXED_FD_INSTALL, which older headers lack. */
@@ -106,7 +111,8 @@ static inline void monad_async_op_to_plain(monad_async_op *op, int32_t index)
  *  @param[out] op the operation
  *  @param index of the direct one: `fd` of its handle
  *  @param ring the other ring's descriptor, `monad_async_executor_ring_fd` of an executor that
- *  stays until the operation is over */
+ *  stays until the operation is over
+ *  @see monad_async_file_pass(), monad_async_op_begin() */
 static inline void monad_async_op_pass(monad_async_op *op, int32_t index, int ring)
 {
     /* IORING_OP_MSG_RING, IORING_MSG_SEND_FD, IORING_FILE_INDEX_ALLOC, IORING_MSG_RING_CQE_SKIP,

@@ -57,7 +57,8 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_local_event, 64);
  *  has passed
  *  @retval EDEADLK NULL for the task inside a task, which must not block its executor
  *  @retval EPERM not the running task, or another thread
- *  @retval EINVAL NULL */
+ *  @retval EINVAL NULL
+ *  @see monad_async_event_set() */
 MONAD_ASYNC_API monad_async_result monad_async_event_wait(
     monad_async_task task, monad_async_event *event) MONAD_ASYNC_NOEXCEPT;
 
@@ -69,28 +70,32 @@ MONAD_ASYNC_API monad_async_result monad_async_event_wait(
  *  @retval ETIME it was not set before
  *  @retval ECANCELED, EDEADLK as `monad_async_event_wait`
  *  @retval EPERM not the running task, or another thread
- *  @retval EINVAL NULL */
+ *  @retval EINVAL NULL
+ *  @see monad_async_event_wait() */
 MONAD_ASYNC_API monad_async_result monad_async_event_wait_until(
     monad_async_task task, monad_async_event *event, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
 
 /** ANY THREAD. Does not suspend. Sets it: all who wait go on. O(waiters).
  *  @param event which
  *  @retval 0 done
- *  @retval EINVAL NULL */
+ *  @retval EINVAL NULL
+ *  @see monad_async_event_wait(), monad_async_event_reset() */
 MONAD_ASYNC_API monad_async_result monad_async_event_set(
     monad_async_event *event) MONAD_ASYNC_NOEXCEPT;
 
 /** ANY THREAD. Does not suspend. Takes it back.
  *  @param event which
  *  @return value 1 if it was set; else 0
- *  @retval EINVAL NULL */
+ *  @retval EINVAL NULL
+ *  @see monad_async_event_set() */
 MONAD_ASYNC_API monad_async_result monad_async_event_reset(
     monad_async_event *event) MONAD_ASYNC_NOEXCEPT;
 
 /** ANY THREAD. Does not suspend. Asks.
  *  @param event which
  *  @return value 1 if it is set; else 0
- *  @retval EINVAL NULL */
+ *  @retval EINVAL NULL
+ *  @see monad_async_event_set() */
 MONAD_ASYNC_API monad_async_result monad_async_event_is_set(
     monad_async_event *event) MONAD_ASYNC_NOEXCEPT;
 
@@ -98,7 +103,8 @@ MONAD_ASYNC_API monad_async_result monad_async_event_is_set(
  *  @param task the task that runs, which is the caller
  *  @param event which
  *  @return as `monad_async_event_wait`
- *  @retval EPERM another executor's, or no task */
+ *  @retval EPERM another executor's, or no task
+ *  @see monad_async_event_wait() */
 MONAD_ASYNC_API monad_async_result monad_async_local_event_wait(
     monad_async_task task, monad_async_local_event *event) MONAD_ASYNC_NOEXCEPT;
 
@@ -107,28 +113,32 @@ MONAD_ASYNC_API monad_async_result monad_async_local_event_wait(
  *  @param event which
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
  *  @return as `monad_async_event_wait_until`
- *  @retval EPERM another executor's, or no task */
+ *  @retval EPERM another executor's, or no task
+ *  @see monad_async_event_wait_until() */
 MONAD_ASYNC_API monad_async_result monad_async_local_event_wait_until(
     monad_async_task task, monad_async_local_event *event, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
 
 /** As `monad_async_event_set`, for the tasks of one executor.
  *  @param event which
  *  @return as `monad_async_event_set`
- *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs */
+ *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs
+ *  @see monad_async_event_set() */
 MONAD_ASYNC_API monad_async_result monad_async_local_event_set(
     monad_async_local_event *event) MONAD_ASYNC_NOEXCEPT;
 
 /** As `monad_async_event_reset`, for the tasks of one executor.
  *  @param event which
  *  @return as `monad_async_event_reset`
- *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs */
+ *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs
+ *  @see monad_async_event_reset() */
 MONAD_ASYNC_API monad_async_result monad_async_local_event_reset(
     monad_async_local_event *event) MONAD_ASYNC_NOEXCEPT;
 
 /** As `monad_async_event_is_set`, for the tasks of one executor.
  *  @param event which
  *  @return as `monad_async_event_is_set`
- *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs */
+ *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs
+ *  @see monad_async_event_is_set() */
 MONAD_ASYNC_API monad_async_result monad_async_local_event_is_set(
     monad_async_local_event *event) MONAD_ASYNC_NOEXCEPT;
 

@@ -158,23 +158,32 @@ MONAD_ASYNC_ASSERT_SIZE(struct monad_async_executor_attr, 192);
  *  also one that was installed without `SA_ONSTACK`.
  *  @param[out] ex the executor; untouched on an error
  *  @param attr how to make it; NULL: the defaults
- *  @return 0 or an error, which `monad_async_last_create_error` explains: `ENOSYS`: the kernel has
- *  no io_uring; `EPERM`: a sysctl or a seccomp filter forbids it; `ENOMEM`: memory, or the limit of
- *  locked memory; `EINVAL`: attributes; `EMFILE`, `ENFILE`: file descriptors */
+ *  @retval 0 made; every error is explained by `monad_async_last_create_error`
+ *  @retval ENOSYS the kernel has no io_uring
+ *  @retval EPERM a sysctl or a seccomp filter forbids it
+ *  @retval ENOMEM no memory, or the limit of locked memory
+ *  @retval EINVAL attributes that are not known, or contradict each other
+ *  @retval EMFILE, ENFILE no more file descriptors
+ *  @see monad_async_executor_destroy(), monad_async_executor_config_string() */
 MONAD_ASYNC_API monad_async_result monad_async_executor_create(
     monad_async_executor *ex, struct monad_async_executor_attr const *attr) MONAD_ASYNC_NOEXCEPT;
 
 /** Why the calling thread's last `monad_async_executor_create` that failed did, and what to do
  *  about it. ANY THREAD: each has its own.
  *  @return one plain sentence, good until the thread's next failure; empty if there was none; never
- *  NULL */
+ *  NULL
+ *  @see monad_async_executor_create() */
 MONAD_ASYNC_API char const *monad_async_last_create_error(void) MONAD_ASYNC_NOEXCEPT;
 
 /** Gives ring and memory back. OWNER'S THREAD, outside its tasks. EXPENSIVE: waits for the kernel
  *  to let go of operations that were cancelled.
  *  @param ex the executor; no longer to be used, unless there is an error
- *  @return 0, or with nothing changed: `EBUSY`: a task is attached; `EDEADLK`: inside a task of its
- *  own; `EPERM`: another thread */
+ *  @retval 0 done
+ *  @retval EBUSY a task is attached; nothing changed
+ *  @retval EDEADLK inside a task of its own; nothing changed
+ *  @retval EPERM another thread; nothing changed
+ *  @retval EINVAL NULL
+ *  @see monad_async_executor_has_work() */
 MONAD_ASYNC_API monad_async_result
 monad_async_executor_destroy(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
 
@@ -193,15 +202,23 @@ monad_async_executor_destroy(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
  *  @param timeout how long to wait if nothing is ready: NULL for ever, {0, 0} not at all
  *  @return how many items ran; 0 also after `monad_async_executor_wake`, when a task that the wait
  *  was for has been cancelled, and when more has come in than one pass takes in, none of it an
- *  item. `ETIME`: nothing by then; `EPERM`: another thread; `EDEADLK`: inside a task; `EINVAL`: no
- *  valid `timeout` */
+ *  item
+ *  @retval ETIME nothing became ready in that time
+ *  @retval EPERM another thread
+ *  @retval EDEADLK inside a task
+ *  @retval EINVAL NULL, or no valid `timeout`
+ *  @retval EBADR the kernel had no memory to note a completion, and no item ran
+ *  @see monad_async_executor_has_work(), monad_async_executor_wake() */
 MONAD_ASYNC_API monad_async_result monad_async_executor_run(
     monad_async_executor ex, size_t max_items, struct timespec const *timeout);
 
 /** Makes a `run` that sleeps return; one that does not sleep, or the next one, will not. ANY
  *  THREAD; async-signal-safe. A system call only if it sleeps.
  *  @param ex the executor, which must outlive the call
- *  @return 0 or `EPERM`: after `fork` */
+ *  @retval 0 done
+ *  @retval EPERM in the child of a `fork`
+ *  @retval EINVAL NULL
+ *  @see monad_async_remote_wake() */
 MONAD_ASYNC_API monad_async_result
 monad_async_executor_wake(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
 
@@ -210,14 +227,16 @@ monad_async_executor_wake(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
  *  exited here; so a thread that will not `run` this executor any more, and does not destroy it
  *  either, asks it once. Then EXPENSIVE; a load or two while a task is attached.
  *  @param ex the executor
- *  @return false also for NULL */
+ *  @return false also for NULL
+ *  @see monad_async_executor_run() */
 MONAD_ASYNC_API bool
 monad_async_executor_has_work(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
 
 /** What was detected and chosen: kernel, ring flags, features in use or degraded and why. OWNER'S
  *  THREAD. EXPENSIVE.
  *  @param ex the executor
- *  @return text for people, to be freed with `monad_async_free`; NULL without memory */
+ *  @return text for people, to be freed with `monad_async_free`; NULL without memory
+ *  @see monad_async_free() */
 MONAD_ASYNC_API char *
 monad_async_executor_config_string(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
 
@@ -225,7 +244,8 @@ monad_async_executor_config_string(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT
  *  It is the executor's: not to be closed, nor to be waited on with `io_uring_enter`. OWNER'S
  *  THREAD.
  *  @param ex the executor
- *  @return -1 for a compute-only executor, another thread, and NULL */
+ *  @return -1 for a compute-only executor, another thread, and NULL
+ *  @see monad_async_executor_poll_fd() */
 MONAD_ASYNC_API int
 monad_async_executor_ring_fd(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
 
@@ -241,14 +261,18 @@ monad_async_executor_ring_fd(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
  *  the first time; three descriptors. The ring's own descriptor, and an eventfd that the program
  *  registers itself, do not tell of deadlines and of other threads.
  *  @param ex the executor
- *  @return the descriptor, always the same; it is the executor's, not to be read or closed.
- *  `EPERM`: another thread; `EINVAL`: NULL; `EMFILE`, `ENFILE`, `ENOMEM`: no descriptor; `EBUSY`:
- *  the program has registered an eventfd with the ring */
+ *  @return the descriptor, always the same; it is the executor's, not to be read or closed
+ *  @retval EPERM another thread
+ *  @retval EINVAL NULL
+ *  @retval EMFILE, ENFILE, ENOMEM no descriptor
+ *  @retval EBUSY the program has registered an eventfd with the ring
+ *  @see monad_async_executor_run() */
 MONAD_ASYNC_API monad_async_result
 monad_async_executor_poll_fd(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
 
 /** Frees what the library allocated for the caller. ANY THREAD.
- *  @param p from `monad_async_executor_config_string`, or NULL */
+ *  @param p from `monad_async_executor_config_string`, or NULL
+ *  @see monad_async_executor_config_string() */
 MONAD_ASYNC_API void monad_async_free(void *p) MONAD_ASYNC_NOEXCEPT;
 
 /** The version of the library that the program runs with. ANY THREAD.

@@ -88,7 +88,8 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_file, 8);
 
 /** A descriptor as a file. ANY THREAD.
  *  @param fd any descriptor; whose it is does not change
- *  @return the file */
+ *  @return the file
+ *  @see monad_async_file_open() */
 static inline monad_async_file monad_async_file_adopt(int fd)
 {
     monad_async_file file;
@@ -110,7 +111,7 @@ static inline monad_async_file monad_async_file_adopt(int fd)
  *  @param flags 0, or `MONAD_ASYNC_FILE_DIRECT` (Linux 5.19), `MONAD_ASYNC_FILE_ORDERED`
  *  @retval 0 opened
  *  @retval ENFILE also: 65,535 ordered files of one executor
- *  @see monad_async_file_close */
+ *  @see monad_async_file_close() */
 MONAD_ASYNC_API monad_async_result
 monad_async_file_open(monad_async_task task, monad_async_file *file, int directory,
                       char const *path, int open_flags, uint32_t mode, uint64_t resolve,
@@ -132,7 +133,8 @@ MONAD_ASYNC_API monad_async_result monad_async_file_set_ordered(monad_async_task
  *  current position; may be NULL
  *  @return with the error: how many writes were cancelled for it
  *  @retval 0 none was
- *  @retval EINVAL not an ordered file; `offset` is untouched */
+ *  @retval EINVAL not an ordered file; `offset` is untouched
+ *  @see monad_async_file_set_ordered() */
 MONAD_ASYNC_API monad_async_result monad_async_file_row_error(monad_async_task task,
                                                               monad_async_file file,
                                                               int64_t *offset);
@@ -142,7 +144,8 @@ MONAD_ASYNC_API monad_async_result monad_async_file_row_error(monad_async_task t
  *  reaches what gets the same number next.
  *  @param task the task that runs
  *  @param file not to be used any more
- *  @retval 0 closed */
+ *  @retval 0 closed
+ *  @see monad_async_file_open() */
 MONAD_ASYNC_API monad_async_result monad_async_file_close(monad_async_task task,
                                                           monad_async_file file);
 
@@ -152,7 +155,10 @@ MONAD_ASYNC_API monad_async_result monad_async_file_close(monad_async_task task,
  *  @param[out] data where it goes
  *  @param bytes the room there
  *  @param offset where in the file; -1: the current position
- *  @return how many bytes were read, which may be fewer; 0: the end of the file */
+ *  @return how many bytes were read, which may be fewer; 0: the end of the file
+ *  @retval EISDIR a folder
+ *  @retval EIO the disk cannot
+ *  @see monad_async_file_read_all(), monad_async_file_readv() */
 MONAD_ASYNC_API monad_async_result
 monad_async_file_read(monad_async_task task, monad_async_file file, void *data, size_t bytes,
                       int64_t offset);
@@ -166,7 +172,8 @@ monad_async_file_read(monad_async_task task, monad_async_file file, void *data, 
  *  @return how many bytes were written, which may be fewer
  *  @retval ENOSPC, EDQUOT there is no room
  *  @retval EFBIG beyond what a file may be
- *  @retval EPIPE a pipe whose reader is gone; there is no SIGPIPE */
+ *  @retval EPIPE a pipe whose reader is gone; there is no SIGPIPE
+ *  @see monad_async_file_write_all(), monad_async_file_writev() */
 MONAD_ASYNC_API monad_async_result
 monad_async_file_write(monad_async_task task, monad_async_file file, void const *data,
                        size_t bytes, int64_t offset);
@@ -179,7 +186,8 @@ monad_async_file_write(monad_async_task task, monad_async_file file, void const 
  *  @param offset where in the file; -1: the current position
  *  @param flags 0, or `RWF_...`
  *  @return how many bytes were read, which may be fewer; 0: the end of the file
- *  @retval EAGAIN with `RWF_NOWAIT`: it would have to wait */
+ *  @retval EAGAIN with `RWF_NOWAIT`: it would have to wait
+ *  @see monad_async_file_read() */
 MONAD_ASYNC_API monad_async_result
 monad_async_file_readv(monad_async_task task, monad_async_file file, struct iovec const *parts,
                        int count, int64_t offset, int flags);
@@ -192,7 +200,8 @@ monad_async_file_readv(monad_async_task task, monad_async_file file, struct iove
  *  @param offset where in the file; -1: the current position
  *  @param flags 0, or `RWF_...`
  *  @return how many bytes were written, which may be fewer
- *  @retval EAGAIN with `RWF_NOWAIT`: it would have to wait */
+ *  @retval EAGAIN with `RWF_NOWAIT`: it would have to wait
+ *  @see monad_async_file_write() */
 MONAD_ASYNC_API monad_async_result
 monad_async_file_writev(monad_async_task task, monad_async_file file, struct iovec const *parts,
                         int count, int64_t offset, int flags);
@@ -203,7 +212,9 @@ monad_async_file_writev(monad_async_task task, monad_async_file file, struct iov
  *  @param[out] data where it goes
  *  @param bytes how many are to come
  *  @param offset where in the file; -1: the current position
- *  @return how many bytes came, with an error too; fewer without one: the file ended */
+ *  @return how many bytes came, with an error too; fewer without one: the file ended
+ *  @retval EISDIR, EIO as `monad_async_file_read`
+ *  @see monad_async_file_read() */
 MONAD_ASYNC_API monad_async_result
 monad_async_file_read_all(monad_async_task task, monad_async_file file, void *data, size_t bytes,
                           int64_t offset);
@@ -215,7 +226,8 @@ monad_async_file_read_all(monad_async_task task, monad_async_file file, void *da
  *  @param bytes how much
  *  @param offset where in the file; -1: the current position
  *  @return how many bytes were written, with an error too; without one all
- *  @retval EIO a device that takes nothing */
+ *  @retval EIO a device that takes nothing
+ *  @see monad_async_file_write() */
 MONAD_ASYNC_API monad_async_result
 monad_async_file_write_all(monad_async_task task, monad_async_file file, void const *data,
                            size_t bytes, int64_t offset);
@@ -224,7 +236,8 @@ monad_async_file_write_all(monad_async_task task, monad_async_file file, void co
  *  @param task the task that runs
  *  @param file the file
  *  @retval 0 it is
- *  @retval EIO, ENOSPC a write that had returned has failed since */
+ *  @retval EIO, ENOSPC a write that had returned has failed since
+ *  @see monad_async_file_sync_data() */
 MONAD_ASYNC_API monad_async_result monad_async_file_sync(monad_async_task task,
                                                          monad_async_file file);
 
@@ -232,7 +245,8 @@ MONAD_ASYNC_API monad_async_result monad_async_file_sync(monad_async_task task,
  *  @param task the task that runs
  *  @param file the file
  *  @retval 0 what is needed to read the data is on the disk
- *  @retval EIO, ENOSPC a write that had returned has failed since */
+ *  @retval EIO, ENOSPC a write that had returned has failed since
+ *  @see monad_async_file_sync(), monad_async_file_sync_range() */
 MONAD_ASYNC_API monad_async_result monad_async_file_sync_data(monad_async_task task,
                                                               monad_async_file file);
 
@@ -243,7 +257,8 @@ MONAD_ASYNC_API monad_async_result monad_async_file_sync_data(monad_async_task t
  *  @param offset the first byte
  *  @param bytes how many; 0: to the end
  *  @param flags `SYNC_FILE_RANGE_...`
- *  @retval 0 done */
+ *  @retval 0 done
+ *  @see monad_async_file_sync_data() */
 MONAD_ASYNC_API monad_async_result
 monad_async_file_sync_range(monad_async_task task, monad_async_file file, int64_t offset,
                             int64_t bytes, uint32_t flags);
@@ -255,7 +270,8 @@ monad_async_file_sync_range(monad_async_task task, monad_async_file file, int64_
  *  @param offset the first byte
  *  @param bytes how many
  *  @retval 0 done
- *  @retval EOPNOTSUPP the file system cannot */
+ *  @retval EOPNOTSUPP the file system cannot
+ *  @see monad_async_file_truncate() */
 MONAD_ASYNC_API monad_async_result
 monad_async_file_allocate(monad_async_task task, monad_async_file file, int mode, int64_t offset,
                           int64_t bytes);
@@ -264,7 +280,8 @@ monad_async_file_allocate(monad_async_task task, monad_async_file file, int mode
  *  @param task the task that runs
  *  @param file the file
  *  @param bytes its new length
- *  @retval 0 done */
+ *  @retval 0 done
+ *  @see monad_async_file_allocate() */
 MONAD_ASYNC_API monad_async_result monad_async_file_truncate(monad_async_task task,
                                                              monad_async_file file,
                                                              int64_t bytes);
@@ -276,7 +293,8 @@ MONAD_ASYNC_API monad_async_result monad_async_file_truncate(monad_async_task ta
  *  @param bytes how many; 0: to the end
  *  @param advice `POSIX_FADV_...`
  *  @retval 0 taken
- *  @retval ESPIPE a pipe */
+ *  @retval ESPIPE a pipe
+ *  @see monad_async_file_read() */
 MONAD_ASYNC_API monad_async_result
 monad_async_file_advise(monad_async_task task, monad_async_file file, int64_t offset,
                         int64_t bytes, int advice);
@@ -288,7 +306,7 @@ monad_async_file_advise(monad_async_task task, monad_async_file file, int64_t of
  *  @param[out] status what is known of it
  *  @retval 0 told
  *  @retval EOPNOTSUPP a direct one, before Linux 6.8
- *  @see monad_async_file_to_plain */
+ *  @see monad_async_file_to_plain() */
 MONAD_ASYNC_API monad_async_result monad_async_file_stat(monad_async_task task,
                                                          monad_async_file file, uint32_t mask,
                                                          struct statx *status);
@@ -303,7 +321,8 @@ MONAD_ASYNC_API monad_async_result monad_async_file_stat(monad_async_task task,
     #endif
 #endif
 
-/** @cond by which the library knows a write, and an ordered file's row */
+/** @cond by which the library knows a write, and an ordered file's row
+ *  @see monad_async_file_set_ordered() */
 static inline void monad_async_op_fill_row(monad_async_op *op, monad_async_file file)
 {
     bool const is_ordered = (file.flags & MONAD_ASYNC_FILE_ORDERED) != 0;

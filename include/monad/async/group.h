@@ -46,7 +46,8 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_group, 104);
  *  @param flags 0 or `MONAD_ASYNC_GROUP_INDEPENDENT`
  *  @retval 0 made
  *  @retval EINVAL NULL, or flags that this version does not know
- *  @retval EPERM not the running task, or another thread */
+ *  @retval EPERM not the running task, or another thread
+ *  @see monad_async_group_spawn(), monad_async_group_wait() */
 MONAD_ASYNC_API monad_async_result monad_async_group_init(
     monad_async_task task, monad_async_group *group, uint32_t flags) MONAD_ASYNC_NOEXCEPT;
 
@@ -55,7 +56,8 @@ MONAD_ASYNC_API monad_async_result monad_async_group_init(
  *  @param group which
  *  @param on_exit whom; NULL: nobody
  *  @retval 0 done
- *  @retval EINVAL NULL for the group */
+ *  @retval EINVAL NULL for the group
+ *  @see monad_async_group_spawn() */
 MONAD_ASYNC_API monad_async_result
 monad_async_group_on_exit(monad_async_group *group, monad_async_exit on_exit) MONAD_ASYNC_NOEXCEPT;
 
@@ -66,7 +68,8 @@ monad_async_group_on_exit(monad_async_group *group, monad_async_exit on_exit) MO
  *  @retval 0 attached
  *  @retval ECANCELED the group was cancelled, or a child has failed; nothing changed
  *  @retval EBUSY, EINVAL as `monad_async_task_attach`
- *  @retval EPERM another thread than that of the group's executor */
+ *  @retval EPERM another thread than that of the group's executor
+ *  @see monad_async_group_wait(), monad_async_group_spawn_many() */
 MONAD_ASYNC_API monad_async_result
 monad_async_group_spawn(monad_async_group *group, monad_async_task task) MONAD_ASYNC_NOEXCEPT;
 
@@ -76,7 +79,9 @@ monad_async_group_spawn(monad_async_group *group, monad_async_task task) MONAD_A
  *  @param tasks idle, their `user_code` set
  *  @param count how many
  *  @return how many were attached: if fewer than `count`, the one behind them was refused, and what
- *  comes after it not tried. If the first was: the error, as `monad_async_group_spawn` */
+ *  comes after it not tried
+ *  @retval ECANCELED, EBUSY, EINVAL, EPERM the first was refused: as `monad_async_group_spawn`
+ *  @see monad_async_group_spawn() */
 MONAD_ASYNC_API monad_async_result monad_async_group_spawn_many(
     monad_async_group *group, monad_async_task const *tasks, size_t count) MONAD_ASYNC_NOEXCEPT;
 
@@ -89,7 +94,8 @@ MONAD_ASYNC_API monad_async_result monad_async_group_spawn_many(
  *  @retval EDEADLK the caller is a child
  *  @retval EBUSY another task waits
  *  @retval EINVAL NULL
- *  @retval EPERM not the running task, or another executor's */
+ *  @retval EPERM not the running task, or another executor's
+ *  @see monad_async_group_cancel() */
 MONAD_ASYNC_API monad_async_result
 monad_async_group_wait(monad_async_task self, monad_async_group *group) MONAD_ASYNC_NOEXCEPT;
 
@@ -98,14 +104,16 @@ monad_async_group_wait(monad_async_task self, monad_async_group *group) MONAD_AS
  *  @param group which
  *  @retval 0 done
  *  @retval EINVAL NULL
- *  @retval EPERM another thread than that of the group's executor */
+ *  @retval EPERM another thread than that of the group's executor
+ *  @see monad_async_group_wait() */
 MONAD_ASYNC_API monad_async_result
 monad_async_group_cancel(monad_async_group *group) MONAD_ASYNC_NOEXCEPT;
 
 /** Asks how many children have not exited. OWNER'S THREAD. Does not suspend.
  *  @param group which
  *  @return how many
- *  @retval EINVAL NULL */
+ *  @retval EINVAL NULL
+ *  @see monad_async_group_wait() */
 MONAD_ASYNC_API monad_async_result
 monad_async_group_count(monad_async_group *group) MONAD_ASYNC_NOEXCEPT;
 
@@ -114,7 +122,8 @@ monad_async_group_count(monad_async_group *group) MONAD_ASYNC_NOEXCEPT;
  *  @param ex the executor, which must outlive the call
  *  @param task idle, its `user_code` set
  *  @param on_exit who is told; NULL: nobody
- *  @return as `monad_async_task_attach` */
+ *  @return as `monad_async_task_attach`
+ *  @see monad_async_group_spawn(), monad_async_remote_spawn() */
 MONAD_ASYNC_API monad_async_result monad_async_task_spawn(
     monad_async_executor ex, monad_async_task task, monad_async_exit on_exit) MONAD_ASYNC_NOEXCEPT;
 
@@ -122,7 +131,8 @@ MONAD_ASYNC_API monad_async_result monad_async_task_spawn(
  *  @param remote the executor
  *  @param task idle, its `user_code` set
  *  @param on_exit who is told; NULL: nobody
- *  @return as `monad_async_remote_attach` */
+ *  @return as `monad_async_remote_attach`
+ *  @see monad_async_task_spawn() */
 MONAD_ASYNC_API monad_async_result monad_async_remote_spawn(
     monad_async_remote remote, monad_async_task task,
     monad_async_exit on_exit) MONAD_ASYNC_NOEXCEPT;

@@ -27,7 +27,8 @@ MONAD_ASYNC_EXTERN_C_BEGIN
  *  @retval 0 done
  *  @retval EINVAL `task` is NULL
  *  @retval ENOMEM no memory: it has the name that it had
- *  @retval EPERM attached, and another thread */
+ *  @retval EPERM attached, and another thread
+ *  @see monad_async_task_name() */
 MONAD_ASYNC_API monad_async_result
 monad_async_task_set_name(monad_async_task task, char const *text) MONAD_ASYNC_NOEXCEPT;
 
@@ -35,7 +36,8 @@ monad_async_task_set_name(monad_async_task task, char const *text) MONAD_ASYNC_N
  *  @param task the task
  *  @param[out] buffer receives the name, as far as it fits, and a zero; may be NULL
  *  @param bytes of the buffer; `MONAD_ASYNC_NAME_BYTES + 1` fits every name
- *  @return the length of the name; 0: none, or it may not be asked here */
+ *  @return the length of the name; 0: none, or it may not be asked here
+ *  @see monad_async_task_set_name() */
 MONAD_ASYNC_API size_t monad_async_task_name(
     monad_async_task task, char *buffer, size_t bytes) MONAD_ASYNC_NOEXCEPT;
 
@@ -44,7 +46,8 @@ MONAD_ASYNC_API size_t monad_async_task_name(
  *  @param text copied; NULL or empty: no name
  *  @retval 0 done
  *  @retval EINVAL `ex` is NULL
- *  @retval EPERM another thread */
+ *  @retval EPERM another thread
+ *  @see monad_async_executor_name() */
 MONAD_ASYNC_API monad_async_result
 monad_async_executor_set_name(monad_async_executor ex, char const *text) MONAD_ASYNC_NOEXCEPT;
 
@@ -53,7 +56,8 @@ monad_async_executor_set_name(monad_async_executor ex, char const *text) MONAD_A
  *  @param ex the executor, which must outlive the call
  *  @param[out] buffer receives the name, as far as it fits, and a zero; may be NULL
  *  @param bytes of the buffer
- *  @return the length of the name; 0: none */
+ *  @return the length of the name; 0: none
+ *  @see monad_async_executor_set_name() */
 MONAD_ASYNC_API size_t monad_async_executor_name(
     monad_async_executor ex, char *buffer, size_t bytes) MONAD_ASYNC_NOEXCEPT;
 
@@ -63,7 +67,8 @@ MONAD_ASYNC_API size_t monad_async_executor_name(
  *  @param[out] low the lowest address
  *  @param[out] high the address above the highest one
  *  @retval 0 done
- *  @retval EINVAL NULL */
+ *  @retval EINVAL NULL
+ *  @see monad_async_task_stack_used() */
 MONAD_ASYNC_API monad_async_result monad_async_task_stack_bounds(
     monad_async_task task, void **low, void **high) MONAD_ASYNC_NOEXCEPT;
 
@@ -73,7 +78,8 @@ MONAD_ASYNC_API monad_async_result monad_async_task_stack_bounds(
  *  MiB. @param task the task, which must not be destroyed meanwhile
  *  @return value: bytes
  *  @retval EINVAL NULL
- *  @retval ENOSYS,EPERM the machine forbids `mincore` */
+ *  @retval ENOSYS, EPERM the machine forbids `mincore`
+ *  @see monad_async_task_stack_bounds() */
 MONAD_ASYNC_API monad_async_result
 monad_async_task_stack_used(monad_async_task task) MONAD_ASYNC_NOEXCEPT;
 
@@ -88,7 +94,8 @@ monad_async_task_stack_used(monad_async_task task) MONAD_ASYNC_NOEXCEPT;
  *  @retval EINVAL NULL
  *  @retval EPERM attached, and another thread
  *  @retval EBUSY it runs, and is not the caller
- *  @retval ENOTSUP a suspended task elsewhere than on x86-64, or under AddressSanitizer */
+ *  @retval ENOTSUP a suspended task elsewhere than on x86-64, or under AddressSanitizer
+ *  @see monad_async_executor_waits_text() */
 MONAD_ASYNC_API monad_async_result monad_async_task_backtrace(
     monad_async_task task, void **pcs, size_t count) MONAD_ASYNC_NOEXCEPT;
 
@@ -101,7 +108,8 @@ MONAD_ASYNC_API monad_async_result monad_async_task_backtrace(
  *  @param bytes of the buffer
  *  @return value: the length of the whole text; 0: nobody waits
  *  @retval EINVAL NULL
- *  @retval EPERM another thread */
+ *  @retval EPERM another thread
+ *  @see monad_async_task_backtrace() */
 MONAD_ASYNC_API monad_async_result monad_async_executor_waits_text(
     monad_async_executor ex, char *buffer, size_t bytes) MONAD_ASYNC_NOEXCEPT;
 

@@ -67,7 +67,8 @@ MONAD_ASYNC_ASSERT_SIZE(struct monad_async_metrics, 17968);
  *  @retval EINVAL NULL
  *  @retval ENOMEM no memory
  *  @retval ENOTSUP it has no time tracking
- *  @retval EPERM another thread */
+ *  @retval EPERM another thread
+ *  @see monad_async_executor_metrics() */
 MONAD_ASYNC_API monad_async_result
 monad_async_metrics_start(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
 
@@ -77,7 +78,8 @@ monad_async_metrics_start(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
  *  @param[out] out untouched on an error
  *  @retval 0 done
  *  @retval EINVAL NULL
- *  @retval ENODATA `monad_async_metrics_start` was not called */
+ *  @retval ENODATA `monad_async_metrics_start` was not called
+ *  @see monad_async_metrics_start(), monad_async_metrics_text() */
 MONAD_ASYNC_API monad_async_result monad_async_executor_metrics(
     monad_async_executor ex, struct monad_async_metrics *out) MONAD_ASYNC_NOEXCEPT;
 
@@ -91,19 +93,22 @@ MONAD_ASYNC_API monad_async_result monad_async_executor_metrics(
  *  @return value: the length of the whole text, some 6 KiB an executor
  *  @retval EINVAL NULL
  *  @retval ENOMEM no memory
- *  @retval ENODATA `monad_async_metrics_start` was not called for one of them */
+ *  @retval ENODATA `monad_async_metrics_start` was not called for one of them
+ *  @see monad_async_executor_metrics() */
 MONAD_ASYNC_API monad_async_result monad_async_metrics_text(monad_async_executor const *executors,
     size_t count, char *buffer, size_t bytes) MONAD_ASYNC_NOEXCEPT;
 
 /** The first number of nanoseconds that is above a bucket. ANY THREAD.
  *  @param bucket its index
- *  @return nanoseconds; above the last: some hours */
+ *  @return nanoseconds; above the last: some hours
+ *  @see monad_async_histogram_percentile_ns() */
 MONAD_ASYNC_API uint64_t monad_async_histogram_bound_ns(size_t bucket) MONAD_ASYNC_NOEXCEPT;
 
 /** The time that so many of a thousand values do not exceed. ANY THREAD.
  *  @param histogram of an executor's metrics
  *  @param per_mille 500: the median; 1000: the longest
- *  @return nanoseconds, at most a sixteenth too many; 0 without values */
+ *  @return nanoseconds, at most a sixteenth too many; 0 without values
+ *  @see monad_async_histogram_bound_ns() */
 MONAD_ASYNC_API uint64_t monad_async_histogram_percentile_ns(
     monad_async_histogram const *histogram, uint32_t per_mille) MONAD_ASYNC_NOEXCEPT;
 

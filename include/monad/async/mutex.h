@@ -66,7 +66,8 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_local_mutex, 88);
  *  @param mutex memory that nobody uses
  *  @param flags 0 or `MONAD_ASYNC_MUTEX_CHECKED`
  *  @retval 0 done
- *  @retval EINVAL flags that this version does not know */
+ *  @retval EINVAL flags that this version does not know
+ *  @see monad_async_mutex_lock() */
 MONAD_ASYNC_API monad_async_result monad_async_mutex_init(
     monad_async_mutex *mutex, uint32_t flags) MONAD_ASYNC_NOEXCEPT;
 
@@ -79,7 +80,9 @@ MONAD_ASYNC_API monad_async_result monad_async_mutex_init(
  *  @retval ECANCELED, ETIME the task, or a scope around the call, was cancelled, or its deadline
  *  has passed
  *  @retval EPERM not the running task, or another thread
- *  @retval EINVAL NULL */
+ *  @retval EINVAL NULL
+ *  @see monad_async_mutex_unlock(), monad_async_mutex_try_lock(),
+ *  monad_async_mutex_lock_until() */
 MONAD_ASYNC_API monad_async_result monad_async_mutex_lock(
     monad_async_task task, monad_async_mutex *mutex) MONAD_ASYNC_NOEXCEPT;
 
@@ -91,7 +94,8 @@ MONAD_ASYNC_API monad_async_result monad_async_mutex_lock(
  *  @retval ETIME too late; it is not locked
  *  @retval EDEADLK, ECANCELED as `monad_async_mutex_lock`
  *  @retval EPERM not the running task, or another thread
- *  @retval EINVAL NULL */
+ *  @retval EINVAL NULL
+ *  @see monad_async_mutex_lock() */
 MONAD_ASYNC_API monad_async_result monad_async_mutex_lock_until(
     monad_async_task task, monad_async_mutex *mutex, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
 
@@ -102,7 +106,8 @@ MONAD_ASYNC_API monad_async_result monad_async_mutex_lock_until(
  *  @retval EBUSY somebody has it, the caller it may be
  *  @retval EDEADLK NULL for the task inside a task
  *  @retval EPERM not the running task, or another thread
- *  @retval EINVAL NULL */
+ *  @retval EINVAL NULL
+ *  @see monad_async_mutex_lock() */
 MONAD_ASYNC_API monad_async_result monad_async_mutex_try_lock(
     monad_async_task task, monad_async_mutex *mutex) MONAD_ASYNC_NOEXCEPT;
 
@@ -113,14 +118,16 @@ MONAD_ASYNC_API monad_async_result monad_async_mutex_try_lock(
  *  @retval 0 done
  *  @retval EPERM the caller does not have it; nothing changed
  *  @retval EDEADLK NULL for the task inside a task
- *  @retval EINVAL NULL */
+ *  @retval EINVAL NULL
+ *  @see monad_async_mutex_lock() */
 MONAD_ASYNC_API monad_async_result monad_async_mutex_unlock(
     monad_async_task task, monad_async_mutex *mutex) MONAD_ASYNC_NOEXCEPT;
 
 /** As `monad_async_mutex_init`, for the tasks of one executor: the one that uses it first.
  *  @param mutex memory that nobody uses
  *  @param flags 0 or `MONAD_ASYNC_MUTEX_CHECKED`
- *  @return as `monad_async_mutex_init` */
+ *  @return as `monad_async_mutex_init`
+ *  @see monad_async_mutex_init() */
 MONAD_ASYNC_API monad_async_result monad_async_local_mutex_init(
     monad_async_local_mutex *mutex, uint32_t flags) MONAD_ASYNC_NOEXCEPT;
 
@@ -128,7 +135,8 @@ MONAD_ASYNC_API monad_async_result monad_async_local_mutex_init(
  *  @param task the task that runs, which is the caller
  *  @param mutex which
  *  @return as `monad_async_mutex_lock`
- *  @retval EPERM another executor's, or no task */
+ *  @retval EPERM another executor's, or no task
+ *  @see monad_async_mutex_lock() */
 MONAD_ASYNC_API monad_async_result monad_async_local_mutex_lock(
     monad_async_task task, monad_async_local_mutex *mutex) MONAD_ASYNC_NOEXCEPT;
 
@@ -137,7 +145,8 @@ MONAD_ASYNC_API monad_async_result monad_async_local_mutex_lock(
  *  @param mutex which
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
  *  @return as `monad_async_mutex_lock_until`
- *  @retval EPERM another executor's, or no task */
+ *  @retval EPERM another executor's, or no task
+ *  @see monad_async_mutex_lock_until() */
 MONAD_ASYNC_API monad_async_result monad_async_local_mutex_lock_until(
     monad_async_task task, monad_async_local_mutex *mutex, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
 
@@ -145,7 +154,8 @@ MONAD_ASYNC_API monad_async_result monad_async_local_mutex_lock_until(
  *  @param task the task that runs, which is the caller
  *  @param mutex which
  *  @return as `monad_async_mutex_try_lock`
- *  @retval EPERM another executor's, or no task */
+ *  @retval EPERM another executor's, or no task
+ *  @see monad_async_mutex_try_lock() */
 MONAD_ASYNC_API monad_async_result monad_async_local_mutex_try_lock(
     monad_async_task task, monad_async_local_mutex *mutex) MONAD_ASYNC_NOEXCEPT;
 
@@ -153,7 +163,8 @@ MONAD_ASYNC_API monad_async_result monad_async_local_mutex_try_lock(
  *  @param task the task that runs, which is the caller
  *  @param mutex which
  *  @return as `monad_async_mutex_unlock`
- *  @retval EPERM another executor's, or no task */
+ *  @retval EPERM another executor's, or no task
+ *  @see monad_async_mutex_unlock() */
 MONAD_ASYNC_API monad_async_result monad_async_local_mutex_unlock(
     monad_async_task task, monad_async_local_mutex *mutex) MONAD_ASYNC_NOEXCEPT;
 

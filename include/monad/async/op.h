@@ -86,7 +86,8 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_op, 192);
  *  than the above, an opcode that names another operation (`IORING_OP_ASYNC_CANCEL`), sends
  *  completions elsewhere (`IORING_OP_MSG_RING`), or is not known to this version
  *  @retval ENOTSUP a compute-only executor
- *  @retval EPERM not the running task, or another thread */
+ *  @retval EPERM not the running task, or another thread
+ *  @see monad_async_op_wait(), monad_async_op_wait_any(), monad_async_op_cancel() */
 MONAD_ASYNC_API monad_async_result
 monad_async_op_begin(monad_async_task task, monad_async_op *op) MONAD_ASYNC_NOEXCEPT;
 
@@ -101,7 +102,8 @@ monad_async_op_begin(monad_async_task task, monad_async_op *op) MONAD_ASYNC_NOEX
  *  @retval ETIME a scope's deadline passed
  *  @retval ENOENT not in flight
  *  @retval EINVAL NULL, or another task's
- *  @retval EPERM not the running task, or another thread */
+ *  @retval EPERM not the running task, or another thread
+ *  @see monad_async_op_begin() */
 MONAD_ASYNC_API monad_async_result
 monad_async_op_wait(monad_async_task task, monad_async_op *op);
 
@@ -114,7 +116,8 @@ monad_async_op_wait(monad_async_task task, monad_async_op *op);
  *  @retval ECANCELED the task or a scope was cancelled; none was taken
  *  @retval ETIME a scope's deadline passed; none was taken
  *  @retval EINVAL NULL
- *  @retval EPERM not the running task, or another thread */
+ *  @retval EPERM not the running task, or another thread
+ *  @see monad_async_op_begin() */
 MONAD_ASYNC_API monad_async_result
 monad_async_op_wait_any(monad_async_task task, monad_async_op **op);
 
@@ -125,7 +128,8 @@ monad_async_op_wait_any(monad_async_task task, monad_async_op **op);
  *  @param op an operation that it began; not in flight: nothing happens
  *  @retval 0 over
  *  @retval EINVAL NULL, or another task's
- *  @retval EPERM not the running task, or another thread */
+ *  @retval EPERM not the running task, or another thread
+ *  @see monad_async_op_cancel() */
 MONAD_ASYNC_API monad_async_result
 monad_async_op_end(monad_async_task task, monad_async_op *op);
 
@@ -136,7 +140,8 @@ monad_async_op_end(monad_async_task task, monad_async_op *op);
  *  @retval 0 asked
  *  @retval ENOENT not in flight
  *  @retval EINVAL NULL
- *  @retval EPERM not the running task, or the operation of another executor's task */
+ *  @retval EPERM not the running task, or the operation of another executor's task
+ *  @see monad_async_op_end(), monad_async_task_cancel() */
 MONAD_ASYNC_API monad_async_result
 monad_async_op_cancel(monad_async_task task, monad_async_op *op) MONAD_ASYNC_NOEXCEPT;
 

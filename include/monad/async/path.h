@@ -27,7 +27,8 @@ struct statx;
  *  @param directory where a relative path begins: a descriptor, or `AT_FDCWD`
  *  @param path what goes
  *  @param flags 0, or `AT_REMOVEDIR`
- *  @retval 0 gone */
+ *  @retval 0 gone
+ *  @see monad_async_op_unlink() */
 MONAD_ASYNC_API monad_async_result monad_async_path_unlink(monad_async_task task, int directory,
                                                            char const *path, int flags);
 
@@ -38,7 +39,8 @@ MONAD_ASYNC_API monad_async_result monad_async_path_unlink(monad_async_task task
  *  @param new_directory where a relative new path begins
  *  @param new_path the new name
  *  @param flags 0, or `RENAME_...`
- *  @retval 0 renamed */
+ *  @retval 0 renamed
+ *  @see monad_async_op_rename() */
 MONAD_ASYNC_API monad_async_result
 monad_async_path_rename(monad_async_task task, int directory, char const *path, int new_directory,
                         char const *new_path, uint32_t flags);
@@ -48,7 +50,8 @@ monad_async_path_rename(monad_async_task task, int directory, char const *path, 
  *  @param directory where a relative path begins
  *  @param path its name
  *  @param mode of it, without what the umask takes
- *  @retval 0 made */
+ *  @retval 0 made
+ *  @see monad_async_op_mkdir() */
 MONAD_ASYNC_API monad_async_result monad_async_path_mkdir(monad_async_task task, int directory,
                                                           char const *path, uint32_t mode);
 
@@ -59,7 +62,8 @@ MONAD_ASYNC_API monad_async_result monad_async_path_mkdir(monad_async_task task,
  *  @param new_directory where a relative new path begins
  *  @param new_path the name there is to be
  *  @param flags 0, or `AT_SYMLINK_FOLLOW`, `AT_EMPTY_PATH`
- *  @retval 0 linked */
+ *  @retval 0 linked
+ *  @see monad_async_op_link() */
 MONAD_ASYNC_API monad_async_result
 monad_async_path_link(monad_async_task task, int directory, char const *path, int new_directory,
                       char const *new_path, int flags);
@@ -69,7 +73,8 @@ monad_async_path_link(monad_async_task task, int directory, char const *path, in
  *  @param target what the link says
  *  @param directory where a relative path begins
  *  @param path the link's name
- *  @retval 0 made */
+ *  @retval 0 made
+ *  @see monad_async_op_symlink() */
 MONAD_ASYNC_API monad_async_result monad_async_path_symlink(monad_async_task task,
                                                             char const *target, int directory,
                                                             char const *path);
@@ -81,7 +86,8 @@ MONAD_ASYNC_API monad_async_result monad_async_path_symlink(monad_async_task tas
  *  @param flags 0, or `AT_SYMLINK_NOFOLLOW` and so on
  *  @param mask `STATX_BASIC_STATS` and so on
  *  @param[out] status what is known of it
- *  @retval 0 told */
+ *  @retval 0 told
+ *  @see monad_async_file_stat() */
 MONAD_ASYNC_API monad_async_result monad_async_path_stat(monad_async_task task, int directory,
                                                          char const *path, int flags,
                                                          uint32_t mask, struct statx *status);

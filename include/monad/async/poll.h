@@ -26,7 +26,8 @@ MONAD_ASYNC_EXTERN_C_BEGIN
  *  @retval ETIME a scope's deadline passed
  *  @retval EINVAL NULL, or events that this version does not know
  *  @retval ENOTSUP a compute-only executor
- *  @retval EPERM not the running task, or another thread */
+ *  @retval EPERM not the running task, or another thread
+ *  @see monad_async_op_poll() */
 MONAD_ASYNC_API monad_async_result monad_async_poll(monad_async_task task, int fd,
                                                     uint32_t events);
 
@@ -43,7 +44,8 @@ MONAD_ASYNC_API monad_async_result monad_async_poll(monad_async_task task, int f
 /** Fills an idle operation with a poll. ANY THREAD. Its result is the events there are.
  *  @param[out] op the operation
  *  @param fd any descriptor that can be polled
- *  @param events `POLLIN` and so on */
+ *  @param events `POLLIN` and so on
+ *  @see monad_async_poll(), monad_async_op_begin() */
 static inline void monad_async_op_poll(monad_async_op *op, int fd, uint32_t events)
 {
     monad_async_op_fill(op, IORING_OP_POLL_ADD, fd, 0, NULL, 0, 0);

@@ -89,9 +89,11 @@ MONAD_ASYNC_ASSERT_SIZE(struct monad_async_pool_attr, 256);
  *  @param[out] pool the pool; untouched on an error
  *  @param attr how to make it; NULL: the defaults
  *  @retval 0 made
- *  @return else as `monad_async_executor_create`, and `monad_async_last_create_error` explains it;
- *  `EAGAIN`: no more threads; `EINVAL`: attributes, or a CPU that the process may not use;
- *  `ENOTSUP`: traces without time tracking */
+ *  @return else as `monad_async_executor_create`, and `monad_async_last_create_error` explains it
+ *  @retval EAGAIN no more threads
+ *  @retval EINVAL attributes, or a CPU that the process may not use
+ *  @retval ENOTSUP traces without time tracking
+ *  @see monad_async_pool_submit(), monad_async_pool_quit(), monad_async_pool_destroy() */
 MONAD_ASYNC_API monad_async_result monad_async_pool_create(
     monad_async_pool *pool, struct monad_async_pool_attr const *attr) MONAD_ASYNC_NOEXCEPT;
 
@@ -102,7 +104,8 @@ MONAD_ASYNC_API monad_async_result monad_async_pool_create(
  *  @return how many tasks were handed back
  *  @retval EDEADLK inside a task of one of its workers
  *  @retval EINVAL NULL
- *  @retval EPERM after `fork` */
+ *  @retval EPERM after `fork`
+ *  @see monad_async_pool_quit() */
 MONAD_ASYNC_API monad_async_result monad_async_pool_destroy(monad_async_pool pool);
 
 /** Puts a task into the queue, at its CPU priority. ANY THREAD, inside tasks too. Does not suspend,
@@ -114,7 +117,8 @@ MONAD_ASYNC_API monad_async_result monad_async_pool_destroy(monad_async_pool poo
  *  @retval EBUSY the task is attached or queued
  *  @retval EINVAL NULL, or no `user_code`
  *  @retval ESHUTDOWN the pool was told to quit; the task is as it was
- *  @retval EPERM after `fork` */
+ *  @retval EPERM after `fork`
+ *  @see monad_async_pool_wait(), monad_async_task_is_queued() */
 MONAD_ASYNC_API monad_async_result
 monad_async_pool_submit(monad_async_pool pool, monad_async_task task) MONAD_ASYNC_NOEXCEPT;
 
@@ -123,7 +127,9 @@ monad_async_pool_submit(monad_async_pool pool, monad_async_task task) MONAD_ASYN
  *  @param tasks idle, their `user_code` set
  *  @param count how many
  *  @return how many were queued: if fewer than `count`, the one behind them was refused, and what
- *  comes after it not tried. If the first was: the error, as `monad_async_pool_submit` */
+ *  comes after it not tried
+ *  @retval EBUSY, EINVAL, ESHUTDOWN, EPERM the first was refused: as `monad_async_pool_submit`
+ *  @see monad_async_pool_submit() */
 MONAD_ASYNC_API monad_async_result monad_async_pool_submit_many(
     monad_async_pool pool, monad_async_task const *tasks, size_t count) MONAD_ASYNC_NOEXCEPT;
 
@@ -133,7 +139,8 @@ MONAD_ASYNC_API monad_async_result monad_async_pool_submit_many(
  *  @param pool the pool
  *  @param task idle, its `user_code` set
  *  @param on_exit who is told; NULL: nobody
- *  @return as `monad_async_pool_submit` */
+ *  @return as `monad_async_pool_submit`
+ *  @see monad_async_pool_submit() */
 MONAD_ASYNC_API monad_async_result monad_async_pool_spawn(
     monad_async_pool pool, monad_async_task task, monad_async_exit on_exit) MONAD_ASYNC_NOEXCEPT;
 
@@ -189,7 +196,8 @@ MONAD_ASYNC_API monad_async_result monad_async_pool_post(
  *  @retval 0 no more were left
  *  @retval ECANCELED, ETIME interrupted by a cancel or a scope
  *  @retval EINVAL NULL, or no such `of`
- *  @retval EPERM after `fork` */
+ *  @retval EPERM after `fork`
+ *  @see monad_async_pool_left() */
 MONAD_ASYNC_API monad_async_result
 monad_async_pool_wait(monad_async_pool pool, size_t at_most, uint32_t of);
 
@@ -198,7 +206,8 @@ monad_async_pool_wait(monad_async_pool pool, size_t at_most, uint32_t of);
  *  @param of `MONAD_ASYNC_POOL_QUEUED` or `MONAD_ASYNC_POOL_UNFINISHED`
  *  @return how many, at this moment
  *  @retval EINVAL NULL, or no such `of`
- *  @retval EPERM after `fork` */
+ *  @retval EPERM after `fork`
+ *  @see monad_async_pool_wait() */
 MONAD_ASYNC_API monad_async_result
 monad_async_pool_left(monad_async_pool pool, uint32_t of) MONAD_ASYNC_NOEXCEPT;
 
@@ -209,7 +218,8 @@ monad_async_pool_left(monad_async_pool pool, uint32_t of) MONAD_ASYNC_NOEXCEPT;
  *  @param workers how many there are to be, 1 to 4096
  *  @retval 0 so many begin tasks now
  *  @return else as `monad_async_pool_create`: those that could be made were
- *  @retval ESHUTDOWN the pool was told to quit */
+ *  @retval ESHUTDOWN the pool was told to quit
+ *  @see monad_async_pool_workers() */
 MONAD_ASYNC_API monad_async_result
 monad_async_pool_resize(monad_async_pool pool, uint32_t workers) MONAD_ASYNC_NOEXCEPT;
 
@@ -220,7 +230,8 @@ monad_async_pool_resize(monad_async_pool pool, uint32_t workers) MONAD_ASYNC_NOE
  *  @param how `MONAD_ASYNC_POOL_DRAIN` or `MONAD_ASYNC_POOL_RETURN`
  *  @return how many tasks were handed back
  *  @retval EINVAL NULL, or no such `how`
- *  @retval EPERM after `fork` */
+ *  @retval EPERM after `fork`
+ *  @see monad_async_pool_destroy() */
 MONAD_ASYNC_API monad_async_result
 monad_async_pool_quit(monad_async_pool pool, uint32_t how) MONAD_ASYNC_NOEXCEPT;
 
@@ -228,7 +239,8 @@ monad_async_pool_quit(monad_async_pool pool, uint32_t how) MONAD_ASYNC_NOEXCEPT;
  *  @param pool the pool
  *  @return how many, at this moment
  *  @retval EINVAL NULL
- *  @retval EPERM after `fork` */
+ *  @retval EPERM after `fork`
+ *  @see monad_async_pool_resize() */
 MONAD_ASYNC_API monad_async_result
 monad_async_pool_workers(monad_async_pool pool) MONAD_ASYNC_NOEXCEPT;
 
@@ -240,13 +252,15 @@ monad_async_pool_workers(monad_async_pool pool) MONAD_ASYNC_NOEXCEPT;
  *  @retval 0 given
  *  @retval ENOENT there is no such worker
  *  @retval EINVAL NULL
- *  @retval EPERM after `fork` */
+ *  @retval EPERM after `fork`
+ *  @see monad_async_pool_workers() */
 MONAD_ASYNC_API monad_async_result monad_async_pool_worker(
     monad_async_pool pool, size_t index, monad_async_remote *remote) MONAD_ASYNC_NOEXCEPT;
 
 /** Whether a task waits in the queue of a pool. ANY THREAD.
  *  @param task the task
- *  @return at this moment; false also for NULL */
+ *  @return at this moment; false also for NULL
+ *  @see monad_async_pool_submit() */
 MONAD_ASYNC_API bool monad_async_task_is_queued(monad_async_task task) MONAD_ASYNC_NOEXCEPT;
 
 MONAD_ASYNC_EXTERN_C_END

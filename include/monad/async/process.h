@@ -48,7 +48,8 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_process_info, 16);
  *  @retval ETIME a scope's deadline passed
  *  @retval EINVAL NULL, or no such number
  *  @retval ENOTSUP a compute-only executor
- *  @retval EPERM not the running task, or another thread */
+ *  @retval EPERM not the running task, or another thread
+ *  @see monad_async_signal_wait(), monad_async_op_process_wait() */
 MONAD_ASYNC_API monad_async_result monad_async_process_wait(monad_async_task task, int32_t pid,
                                                             monad_async_process_info *info);
 
@@ -62,7 +63,8 @@ MONAD_ASYNC_API monad_async_result monad_async_process_wait(monad_async_task tas
  *  @retval EMFILE no descriptor is left
  *  @retval EINVAL NULL
  *  @retval ENOTSUP a compute-only executor
- *  @retval EPERM not the running task, or another thread */
+ *  @retval EPERM not the running task, or another thread
+ *  @see monad_async_process_wait() */
 MONAD_ASYNC_API monad_async_result monad_async_signal_wait(monad_async_task task,
                                                            sigset_t const *set);
 
@@ -80,7 +82,8 @@ MONAD_ASYNC_API monad_async_result monad_async_signal_wait(monad_async_task task
  *  @param[out] op the operation
  *  @param pid a child of this process
  *  @param info a `siginfo_t`, which ISO C does not have, or NULL: how it ended goes there
- *  @param options `WEXITED` and so on */
+ *  @param options `WEXITED` and so on
+ *  @see monad_async_process_wait(), monad_async_op_begin() */
 static inline void monad_async_op_process_wait(monad_async_op *op, int32_t pid, void *info,
                                                int options)
 {

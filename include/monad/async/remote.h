@@ -28,18 +28,20 @@ typedef struct monad_async_remote_reference *monad_async_remote;
  *  @retval ENOMEM no memory
  *  @retval EINVAL NULL
  *  @retval EPERM another thread
- *  @see monad_async_remote_release */
+ *  @see monad_async_remote_release() */
 MONAD_ASYNC_API monad_async_result monad_async_remote_acquire(
     monad_async_executor ex, monad_async_remote *remote) MONAD_ASYNC_NOEXCEPT;
 
 /** Takes another reference to the same executor. ANY THREAD that holds one. One atomic addition.
  *  @param remote a reference, or NULL
- *  @return `remote` */
+ *  @return `remote`
+ *  @see monad_async_remote_release() */
 MONAD_ASYNC_API monad_async_remote
 monad_async_remote_retain(monad_async_remote remote) MONAD_ASYNC_NOEXCEPT;
 
 /** Gives a reference back; the last frees it. ANY THREAD.
- *  @param remote a reference, or NULL */
+ *  @param remote a reference, or NULL
+ *  @see monad_async_remote_acquire() */
 MONAD_ASYNC_API void monad_async_remote_release(monad_async_remote remote) MONAD_ASYNC_NOEXCEPT;
 
 /** As `monad_async_task_attach`. ANY THREAD. Lock-free.
@@ -50,7 +52,8 @@ MONAD_ASYNC_API void monad_async_remote_release(monad_async_remote remote) MONAD
  *  are those of this attempt, and who joined the run that came to nothing gets `ESRCH`
  *  @retval EBUSY it is attached
  *  @retval EINVAL NULL, or no `user_code`
- *  @retval EPERM after `fork` */
+ *  @retval EPERM after `fork`
+ *  @see monad_async_task_attach() */
 MONAD_ASYNC_API monad_async_result
 monad_async_remote_attach(monad_async_remote remote, monad_async_task task) MONAD_ASYNC_NOEXCEPT;
 
@@ -61,7 +64,8 @@ monad_async_remote_attach(monad_async_remote remote, monad_async_task task) MONA
  *  @retval ENOENT not attached there
  *  @retval ESHUTDOWN the executor is gone
  *  @retval EINVAL NULL
- *  @retval EPERM after `fork` */
+ *  @retval EPERM after `fork`
+ *  @see monad_async_task_cancel() */
 MONAD_ASYNC_API monad_async_result
 monad_async_remote_cancel(monad_async_remote remote, monad_async_task task) MONAD_ASYNC_NOEXCEPT;
 
@@ -70,7 +74,8 @@ monad_async_remote_cancel(monad_async_remote remote, monad_async_task task) MONA
  *  @retval 0 woken
  *  @retval ESHUTDOWN the executor is gone
  *  @retval EINVAL NULL
- *  @retval EPERM after `fork` */
+ *  @retval EPERM after `fork`
+ *  @see monad_async_executor_wake() */
 MONAD_ASYNC_API monad_async_result
 monad_async_remote_wake(monad_async_remote remote) MONAD_ASYNC_NOEXCEPT;
 

@@ -32,7 +32,8 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_result, 16);
 /** @endcond */
 
 /** The result of a success. ANY THREAD.
- *  @param value what it is to hold */
+ *  @param value what it is to hold
+ *  @see monad_async_make_failure() */
 static inline monad_async_result monad_async_make_success(intptr_t value)
 {
     monad_async_result r;
@@ -43,7 +44,8 @@ static inline monad_async_result monad_async_make_success(intptr_t value)
 }
 
 /** The result of a failure. ANY THREAD.
- *  @param errno_ a positive errno */
+ *  @param errno_ a positive errno
+ *  @see monad_async_make_success() */
 static inline monad_async_result monad_async_make_failure(int errno_)
 {
     monad_async_result r;
@@ -54,14 +56,16 @@ static inline monad_async_result monad_async_make_failure(int errno_)
 }
 
 /** True if `r` is a success, its value to be used. ANY THREAD.
- *  @param r any result */
+ *  @param r any result
+ *  @see monad_async_result_has_error() */
 static inline bool monad_async_result_has_value(monad_async_result r)
 {
     return r.error == 0;
 }
 
 /** True if `r` is a failure, its error to be looked at. ANY THREAD.
- *  @param r any result */
+ *  @param r any result
+ *  @see monad_async_result_message() */
 static inline bool monad_async_result_has_error(monad_async_result r)
 {
     return r.error != 0;
@@ -71,7 +75,8 @@ static inline bool monad_async_result_has_error(monad_async_result r)
  *  load.
  *  @param r any result
  *  @return static text, never to be freed; "Success" where there is no error, "Unknown error" for a
- *  number that is no errno of Linux */
+ *  number that is no errno of Linux
+ *  @see monad_async_result_has_error() */
 MONAD_ASYNC_API char const *monad_async_result_message(monad_async_result r) MONAD_ASYNC_NOEXCEPT;
 
 MONAD_ASYNC_EXTERN_C_END

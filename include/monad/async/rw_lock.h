@@ -63,7 +63,8 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_local_rw_lock, 128);
  *  @retval ECANCELED, ETIME the task, or a scope around the call, was cancelled, or its deadline
  *  has passed
  *  @retval EPERM not the running task, or another thread
- *  @retval EINVAL NULL */
+ *  @retval EINVAL NULL
+ *  @see monad_async_rw_lock_unlock_shared() */
 MONAD_ASYNC_API monad_async_result monad_async_rw_lock_lock_shared(
     monad_async_task task, monad_async_rw_lock *lock) MONAD_ASYNC_NOEXCEPT;
 
@@ -75,7 +76,8 @@ MONAD_ASYNC_API monad_async_result monad_async_rw_lock_lock_shared(
  *  @retval ETIME too late; it is not locked
  *  @retval EDEADLK, ECANCELED as without a time
  *  @retval EPERM not the running task, or another thread
- *  @retval EINVAL NULL */
+ *  @retval EINVAL NULL
+ *  @see monad_async_rw_lock_lock_shared() */
 MONAD_ASYNC_API monad_async_result monad_async_rw_lock_lock_shared_until(
     monad_async_task task, monad_async_rw_lock *lock, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
 
@@ -87,7 +89,8 @@ MONAD_ASYNC_API monad_async_result monad_async_rw_lock_lock_shared_until(
  *  @retval EBUSY it is not
  *  @retval EDEADLK NULL for the task inside a task
  *  @retval EPERM not the running task, or another thread
- *  @retval EINVAL NULL */
+ *  @retval EINVAL NULL
+ *  @see monad_async_rw_lock_lock_shared() */
 MONAD_ASYNC_API monad_async_result monad_async_rw_lock_try_lock_shared(
     monad_async_task task, monad_async_rw_lock *lock) MONAD_ASYNC_NOEXCEPT;
 
@@ -97,7 +100,8 @@ MONAD_ASYNC_API monad_async_result monad_async_rw_lock_try_lock_shared(
  *  @retval 0 done
  *  @retval EPERM nobody reads
  *  @retval EDEADLK NULL for the task inside a task
- *  @retval EINVAL NULL */
+ *  @retval EINVAL NULL
+ *  @see monad_async_rw_lock_lock_shared() */
 MONAD_ASYNC_API monad_async_result monad_async_rw_lock_unlock_shared(
     monad_async_task task, monad_async_rw_lock *lock) MONAD_ASYNC_NOEXCEPT;
 
@@ -109,7 +113,8 @@ MONAD_ASYNC_API monad_async_result monad_async_rw_lock_unlock_shared(
  *  @retval ECANCELED, ETIME the task, or a scope around the call, was cancelled, or its deadline
  *  has passed
  *  @retval EPERM not the running task, or another thread
- *  @retval EINVAL NULL */
+ *  @retval EINVAL NULL
+ *  @see monad_async_rw_lock_unlock() */
 MONAD_ASYNC_API monad_async_result monad_async_rw_lock_lock(
     monad_async_task task, monad_async_rw_lock *lock) MONAD_ASYNC_NOEXCEPT;
 
@@ -121,7 +126,8 @@ MONAD_ASYNC_API monad_async_result monad_async_rw_lock_lock(
  *  @retval ETIME too late; it is not locked
  *  @retval EDEADLK, ECANCELED as without a time
  *  @retval EPERM not the running task, or another thread
- *  @retval EINVAL NULL */
+ *  @retval EINVAL NULL
+ *  @see monad_async_rw_lock_lock() */
 MONAD_ASYNC_API monad_async_result monad_async_rw_lock_lock_until(
     monad_async_task task, monad_async_rw_lock *lock, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
 
@@ -133,7 +139,8 @@ MONAD_ASYNC_API monad_async_result monad_async_rw_lock_lock_until(
  *  @retval EBUSY it is not
  *  @retval EDEADLK NULL for the task inside a task
  *  @retval EPERM not the running task, or another thread
- *  @retval EINVAL NULL */
+ *  @retval EINVAL NULL
+ *  @see monad_async_rw_lock_lock() */
 MONAD_ASYNC_API monad_async_result monad_async_rw_lock_try_lock(
     monad_async_task task, monad_async_rw_lock *lock) MONAD_ASYNC_NOEXCEPT;
 
@@ -143,7 +150,8 @@ MONAD_ASYNC_API monad_async_result monad_async_rw_lock_try_lock(
  *  @retval 0 done
  *  @retval EPERM the caller does not write
  *  @retval EDEADLK NULL for the task inside a task
- *  @retval EINVAL NULL */
+ *  @retval EINVAL NULL
+ *  @see monad_async_rw_lock_lock() */
 MONAD_ASYNC_API monad_async_result monad_async_rw_lock_unlock(
     monad_async_task task, monad_async_rw_lock *lock) MONAD_ASYNC_NOEXCEPT;
 
@@ -151,7 +159,8 @@ MONAD_ASYNC_API monad_async_result monad_async_rw_lock_unlock(
  *  @param task the task that runs, which is the caller
  *  @param lock which
  *  @return as `monad_async_rw_lock_lock_shared`
- *  @retval EPERM another executor's, or no task */
+ *  @retval EPERM another executor's, or no task
+ *  @see monad_async_rw_lock_lock_shared() */
 MONAD_ASYNC_API monad_async_result monad_async_local_rw_lock_lock_shared(
     monad_async_task task, monad_async_local_rw_lock *lock) MONAD_ASYNC_NOEXCEPT;
 
@@ -160,7 +169,8 @@ MONAD_ASYNC_API monad_async_result monad_async_local_rw_lock_lock_shared(
  *  @param lock which
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
  *  @return as `monad_async_rw_lock_lock_shared_until`
- *  @retval EPERM another executor's, or no task */
+ *  @retval EPERM another executor's, or no task
+ *  @see monad_async_rw_lock_lock_shared_until() */
 MONAD_ASYNC_API monad_async_result monad_async_local_rw_lock_lock_shared_until(
     monad_async_task task, monad_async_local_rw_lock *lock, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
 
@@ -168,7 +178,8 @@ MONAD_ASYNC_API monad_async_result monad_async_local_rw_lock_lock_shared_until(
  *  @param task the task that runs, which is the caller
  *  @param lock which
  *  @return as `monad_async_rw_lock_try_lock_shared`
- *  @retval EPERM another executor's, or no task */
+ *  @retval EPERM another executor's, or no task
+ *  @see monad_async_rw_lock_try_lock_shared() */
 MONAD_ASYNC_API monad_async_result monad_async_local_rw_lock_try_lock_shared(
     monad_async_task task, monad_async_local_rw_lock *lock) MONAD_ASYNC_NOEXCEPT;
 
@@ -176,7 +187,8 @@ MONAD_ASYNC_API monad_async_result monad_async_local_rw_lock_try_lock_shared(
  *  @param task the task that runs, which is the caller
  *  @param lock which
  *  @return as `monad_async_rw_lock_unlock_shared`
- *  @retval EPERM another executor's, or no task */
+ *  @retval EPERM another executor's, or no task
+ *  @see monad_async_rw_lock_unlock_shared() */
 MONAD_ASYNC_API monad_async_result monad_async_local_rw_lock_unlock_shared(
     monad_async_task task, monad_async_local_rw_lock *lock) MONAD_ASYNC_NOEXCEPT;
 
@@ -184,7 +196,8 @@ MONAD_ASYNC_API monad_async_result monad_async_local_rw_lock_unlock_shared(
  *  @param task the task that runs, which is the caller
  *  @param lock which
  *  @return as `monad_async_rw_lock_lock`
- *  @retval EPERM another executor's, or no task */
+ *  @retval EPERM another executor's, or no task
+ *  @see monad_async_rw_lock_lock() */
 MONAD_ASYNC_API monad_async_result monad_async_local_rw_lock_lock(
     monad_async_task task, monad_async_local_rw_lock *lock) MONAD_ASYNC_NOEXCEPT;
 
@@ -193,7 +206,8 @@ MONAD_ASYNC_API monad_async_result monad_async_local_rw_lock_lock(
  *  @param lock which
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
  *  @return as `monad_async_rw_lock_lock_until`
- *  @retval EPERM another executor's, or no task */
+ *  @retval EPERM another executor's, or no task
+ *  @see monad_async_rw_lock_lock_until() */
 MONAD_ASYNC_API monad_async_result monad_async_local_rw_lock_lock_until(
     monad_async_task task, monad_async_local_rw_lock *lock, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
 
@@ -201,7 +215,8 @@ MONAD_ASYNC_API monad_async_result monad_async_local_rw_lock_lock_until(
  *  @param task the task that runs, which is the caller
  *  @param lock which
  *  @return as `monad_async_rw_lock_try_lock`
- *  @retval EPERM another executor's, or no task */
+ *  @retval EPERM another executor's, or no task
+ *  @see monad_async_rw_lock_try_lock() */
 MONAD_ASYNC_API monad_async_result monad_async_local_rw_lock_try_lock(
     monad_async_task task, monad_async_local_rw_lock *lock) MONAD_ASYNC_NOEXCEPT;
 
@@ -209,7 +224,8 @@ MONAD_ASYNC_API monad_async_result monad_async_local_rw_lock_try_lock(
  *  @param task the task that runs, which is the caller
  *  @param lock which
  *  @return as `monad_async_rw_lock_unlock`
- *  @retval EPERM another executor's, or no task */
+ *  @retval EPERM another executor's, or no task
+ *  @see monad_async_rw_lock_unlock() */
 MONAD_ASYNC_API monad_async_result monad_async_local_rw_lock_unlock(
     monad_async_task task, monad_async_local_rw_lock *lock) MONAD_ASYNC_NOEXCEPT;
 

@@ -53,7 +53,7 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_scope, 96);
  *  @retval EINVAL NULL, or flags that this version does not know
  *  @retval EBUSY the task is in this very scope; nothing changed
  *  @retval EPERM not the running task, or another thread
- *  @see monad_async_scope_leave */
+ *  @see monad_async_scope_leave() */
 MONAD_ASYNC_API monad_async_result monad_async_scope_enter(monad_async_task task,
     monad_async_scope *scope, uint64_t timeout_ns, uint32_t flags) MONAD_ASYNC_NOEXCEPT;
 
@@ -64,7 +64,8 @@ MONAD_ASYNC_API monad_async_result monad_async_scope_enter(monad_async_task task
  *  @param scope the scope that was entered last
  *  @return value 1 if the scope has fired, by its deadline or by a cancel of its own; else 0
  *  @retval EINVAL not the innermost scope; nothing changed
- *  @retval EPERM not the running task, or another thread */
+ *  @retval EPERM not the running task, or another thread
+ *  @see monad_async_scope_enter() */
 MONAD_ASYNC_API monad_async_result
 monad_async_scope_leave(monad_async_task task, monad_async_scope *scope) MONAD_ASYNC_NOEXCEPT;
 
@@ -73,13 +74,15 @@ monad_async_scope_leave(monad_async_task task, monad_async_scope *scope) MONAD_A
  *  @param scope a scope that is entered
  *  @retval 0 it has fired
  *  @retval EINVAL NULL, or not entered
- *  @retval EPERM no task of this executor runs on this thread */
+ *  @retval EPERM no task of this executor runs on this thread
+ *  @see monad_async_task_cancel() */
 MONAD_ASYNC_API monad_async_result
 monad_async_scope_cancel(monad_async_scope *scope) MONAD_ASYNC_NOEXCEPT;
 
 /** From now until `boot_ns`, as a scope takes it. ANY THREAD; reads the clock.
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
- *  @return nanoseconds; 0 if that is over */
+ *  @return nanoseconds; 0 if that is over
+ *  @see monad_async_scope_enter(), monad_async_now_ns() */
 static inline uint64_t monad_async_timeout_until(uint64_t boot_ns)
 {
     if (boot_ns == UINT64_MAX) {
@@ -94,7 +97,8 @@ static inline uint64_t monad_async_timeout_until(uint64_t boot_ns)
  *  @param sqe as for `monad_async_task_io`
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
  *  @return as `monad_async_task_io`
- *  @retval ETIME the deadline passed before the operation completed */
+ *  @retval ETIME the deadline passed before the operation completed
+ *  @see monad_async_task_io() */
 static inline monad_async_result monad_async_task_io_until(
     monad_async_task task, struct io_uring_sqe const *sqe, uint64_t boot_ns)
 {
@@ -113,7 +117,8 @@ static inline monad_async_result monad_async_task_io_until(
  *  @param other as for `monad_async_task_join`
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
  *  @return as `monad_async_task_join`
- *  @retval ETIME the deadline passed before `other` exited; or `other`'s own result */
+ *  @retval ETIME the deadline passed before `other` exited; or `other`'s own result
+ *  @see monad_async_task_join() */
 static inline monad_async_result monad_async_task_join_until(
     monad_async_task self, monad_async_task other, uint64_t boot_ns)
 {
@@ -131,7 +136,8 @@ static inline monad_async_result monad_async_task_join_until(
  *  @param task the task that runs, which is the caller
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
  *  @return as `monad_async_task_park`
- *  @retval ETIME the deadline passed first; no permit was taken */
+ *  @retval ETIME the deadline passed first; no permit was taken
+ *  @see monad_async_task_park() */
 static inline monad_async_result
 monad_async_task_park_until(monad_async_task task, uint64_t boot_ns)
 {

@@ -70,7 +70,8 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_select_case, 176);
     #endif
 #endif
 
-/** @cond no API */
+/** @cond no API
+ *  @see monad_async_select() */
 static inline monad_async_select_case monad_async_make_case(
     uint8_t kind, void *object, void *element, uint64_t timeout_ns)
 {
@@ -95,7 +96,8 @@ static inline monad_async_select_case monad_async_make_case(
 /** A case that sends.
  *  @param channel to which
  *  @param element moved away if it is sent
- *  @return the case */
+ *  @return the case
+ *  @see monad_async_select(), monad_async_channel_send() */
 static inline monad_async_select_case monad_async_case_send(
     monad_async_channel *channel, void *element)
 {
@@ -105,7 +107,8 @@ static inline monad_async_select_case monad_async_case_send(
 /** A case that receives.
  *  @param channel from which
  *  @param[out] element memory for one
- *  @return the case */
+ *  @return the case
+ *  @see monad_async_select(), monad_async_channel_recv() */
 static inline monad_async_select_case monad_async_case_recv(
     monad_async_channel *channel, void *element)
 {
@@ -115,7 +118,8 @@ static inline monad_async_select_case monad_async_case_recv(
 /** A case that sends to a local channel.
  *  @param channel to which
  *  @param element moved away if it is sent
- *  @return the case */
+ *  @return the case
+ *  @see monad_async_select(), monad_async_local_channel_send() */
 static inline monad_async_select_case monad_async_case_local_send(
     monad_async_local_channel *channel, void *element)
 {
@@ -125,7 +129,8 @@ static inline monad_async_select_case monad_async_case_local_send(
 /** A case that receives from a local channel.
  *  @param channel from which
  *  @param[out] element memory for one
- *  @return the case */
+ *  @return the case
+ *  @see monad_async_select(), monad_async_local_channel_recv() */
 static inline monad_async_select_case monad_async_case_local_recv(
     monad_async_local_channel *channel, void *element)
 {
@@ -134,7 +139,8 @@ static inline monad_async_select_case monad_async_case_local_recv(
 
 /** A case that waits for the exit of a task, of any executor.
  *  @param task which; it must not be destroyed before the call returns
- *  @return the case */
+ *  @return the case
+ *  @see monad_async_select(), monad_async_task_join() */
 static inline monad_async_select_case monad_async_case_join(monad_async_task task)
 {
     return monad_async_make_case(monad_async_select_join, task, NULL, 0);
@@ -142,7 +148,8 @@ static inline monad_async_select_case monad_async_case_join(monad_async_task tas
 
 /** A case that waits for a completion of an operation, and takes it.
  *  @param op in flight, of the calling task
- *  @return the case */
+ *  @return the case
+ *  @see monad_async_select(), monad_async_op_begin() */
 static inline monad_async_select_case monad_async_case_op(monad_async_op *op)
 {
     return monad_async_make_case(monad_async_select_op, op, NULL, 0);
@@ -150,7 +157,8 @@ static inline monad_async_select_case monad_async_case_op(monad_async_op *op)
 
 /** A case that waits for time to pass.
  *  @param timeout_ns nanoseconds from now on; 0: at once; `UINT64_MAX`: never
- *  @return the case */
+ *  @return the case
+ *  @see monad_async_select() */
 static inline monad_async_select_case monad_async_case_timeout(uint64_t timeout_ns)
 {
     return monad_async_make_case(monad_async_select_timeout, NULL, NULL, timeout_ns);
@@ -168,7 +176,9 @@ static inline monad_async_select_case monad_async_case_timeout(uint64_t timeout_
  *  @retval ENOENT an operation that is not in flight
  *  @retval EDEADLK a join of the caller; NULL for the task inside a task
  *  @retval ECANCELED, ETIME interrupted by a cancel or a scope: nothing happened
- *  @retval EPERM not the running task, another thread, or a local channel of another executor */
+ *  @retval EPERM not the running task, another thread, or a local channel of another executor
+ *  @see monad_async_case_send(), monad_async_case_recv(), monad_async_case_join(),
+ *  monad_async_case_op(), monad_async_case_timeout() */
 MONAD_ASYNC_API monad_async_result monad_async_select(monad_async_task task,
     monad_async_select_case *cases, size_t count) MONAD_ASYNC_NOEXCEPT;
 

@@ -59,7 +59,8 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_local_semaphore, 64);
  *  has passed
  *  @retval EDEADLK NULL for the task inside a task, which must not block its executor
  *  @retval EPERM not the running task, or another thread
- *  @retval EINVAL NULL */
+ *  @retval EINVAL NULL
+ *  @see monad_async_semaphore_release() */
 MONAD_ASYNC_API monad_async_result monad_async_semaphore_acquire(
     monad_async_task task, monad_async_semaphore *semaphore, uint64_t count) MONAD_ASYNC_NOEXCEPT;
 
@@ -72,7 +73,8 @@ MONAD_ASYNC_API monad_async_result monad_async_semaphore_acquire(
  *  @retval ETIME too late; none was taken
  *  @retval ECANCELED, EDEADLK as `monad_async_semaphore_acquire`
  *  @retval EPERM not the running task, or another thread
- *  @retval EINVAL NULL */
+ *  @retval EINVAL NULL
+ *  @see monad_async_semaphore_acquire() */
 MONAD_ASYNC_API monad_async_result monad_async_semaphore_acquire_until(
     monad_async_task task, monad_async_semaphore *semaphore,
     uint64_t count, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
@@ -82,7 +84,8 @@ MONAD_ASYNC_API monad_async_result monad_async_semaphore_acquire_until(
  *  @param count how many
  *  @retval 0 done
  *  @retval EAGAIN they are not, or others wait
- *  @retval EINVAL NULL */
+ *  @retval EINVAL NULL
+ *  @see monad_async_semaphore_acquire() */
 MONAD_ASYNC_API monad_async_result monad_async_semaphore_try_acquire(
     monad_async_semaphore *semaphore, uint64_t count) MONAD_ASYNC_NOEXCEPT;
 
@@ -92,7 +95,8 @@ MONAD_ASYNC_API monad_async_result monad_async_semaphore_try_acquire(
  *  @param count how many
  *  @retval 0 done
  *  @retval EOVERFLOW more than 64 bits count; nothing changed
- *  @retval EINVAL NULL */
+ *  @retval EINVAL NULL
+ *  @see monad_async_semaphore_acquire() */
 MONAD_ASYNC_API monad_async_result monad_async_semaphore_release(
     monad_async_semaphore *semaphore, uint64_t count) MONAD_ASYNC_NOEXCEPT;
 
@@ -101,7 +105,8 @@ MONAD_ASYNC_API monad_async_result monad_async_semaphore_release(
  *  @param semaphore which
  *  @param count how many
  *  @return as `monad_async_semaphore_acquire`
- *  @retval EPERM another executor's, or no task */
+ *  @retval EPERM another executor's, or no task
+ *  @see monad_async_semaphore_acquire() */
 MONAD_ASYNC_API monad_async_result monad_async_local_semaphore_acquire(
     monad_async_task task, monad_async_local_semaphore *semaphore,
     uint64_t count) MONAD_ASYNC_NOEXCEPT;
@@ -112,7 +117,8 @@ MONAD_ASYNC_API monad_async_result monad_async_local_semaphore_acquire(
  *  @param count how many
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
  *  @return as `monad_async_semaphore_acquire_until`
- *  @retval EPERM another executor's, or no task */
+ *  @retval EPERM another executor's, or no task
+ *  @see monad_async_semaphore_acquire_until() */
 MONAD_ASYNC_API monad_async_result monad_async_local_semaphore_acquire_until(
     monad_async_task task, monad_async_local_semaphore *semaphore,
     uint64_t count, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
@@ -121,7 +127,8 @@ MONAD_ASYNC_API monad_async_result monad_async_local_semaphore_acquire_until(
  *  @param semaphore which
  *  @param count how many
  *  @return as `monad_async_semaphore_try_acquire`
- *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs */
+ *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs
+ *  @see monad_async_semaphore_try_acquire() */
 MONAD_ASYNC_API monad_async_result monad_async_local_semaphore_try_acquire(
     monad_async_local_semaphore *semaphore, uint64_t count) MONAD_ASYNC_NOEXCEPT;
 
@@ -129,7 +136,8 @@ MONAD_ASYNC_API monad_async_result monad_async_local_semaphore_try_acquire(
  *  @param semaphore which
  *  @param count how many
  *  @return as `monad_async_semaphore_release`
- *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs */
+ *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs
+ *  @see monad_async_semaphore_release() */
 MONAD_ASYNC_API monad_async_result monad_async_local_semaphore_release(
     monad_async_local_semaphore *semaphore, uint64_t count) MONAD_ASYNC_NOEXCEPT;
 

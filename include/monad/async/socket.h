@@ -59,7 +59,8 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_socket, 8);
 
 /** A descriptor as a socket. ANY THREAD.
  *  @param fd a socket's descriptor; whose it is does not change
- *  @return the socket */
+ *  @return the socket
+ *  @see monad_async_socket_open() */
 static inline monad_async_socket monad_async_socket_adopt(int fd)
 {
     monad_async_socket socket;
@@ -76,7 +77,7 @@ static inline monad_async_socket monad_async_socket_adopt(int fd)
  *  @param protocol 0, or `IPPROTO_...`
  *  @param flags 0 or `MONAD_ASYNC_SOCKET_DIRECT`
  *  @retval 0 made
- *  @see monad_async_socket_close */
+ *  @see monad_async_socket_close() */
 MONAD_ASYNC_API monad_async_result
 monad_async_socket_open(monad_async_task task, monad_async_socket *socket, int domain, int type,
                         int protocol, uint32_t flags);
@@ -86,7 +87,8 @@ monad_async_socket_open(monad_async_task task, monad_async_socket *socket, int d
  *  @param socket the socket
  *  @param address where it is to be
  *  @param length the bytes of that
- *  @retval 0 bound */
+ *  @retval 0 bound
+ *  @see monad_async_socket_listen() */
 MONAD_ASYNC_API monad_async_result
 monad_async_socket_bind(monad_async_task task, monad_async_socket socket,
                         struct sockaddr const *address, socklen_t length);
@@ -95,7 +97,8 @@ monad_async_socket_bind(monad_async_task task, monad_async_socket socket,
  *  @param task the task that runs
  *  @param socket the socket
  *  @param backlog how many connections may wait
- *  @retval 0 it listens */
+ *  @retval 0 it listens
+ *  @see monad_async_socket_accept() */
 MONAD_ASYNC_API monad_async_result monad_async_socket_listen(monad_async_task task,
                                                              monad_async_socket socket,
                                                              int backlog);
@@ -107,7 +110,8 @@ MONAD_ASYNC_API monad_async_result monad_async_socket_listen(monad_async_task ta
  *  @param[out] address the peer's, or NULL
  *  @param[in,out] length the room for it, then its bytes; NULL with `address`
  *  @param flags 0 or `MONAD_ASYNC_SOCKET_DIRECT`
- *  @retval 0 accepted */
+ *  @retval 0 accepted
+ *  @see monad_async_socket_listen() */
 MONAD_ASYNC_API monad_async_result
 monad_async_socket_accept(monad_async_task task, monad_async_socket listener,
                           monad_async_socket *socket, struct sockaddr *address, socklen_t *length,
@@ -118,7 +122,8 @@ monad_async_socket_accept(monad_async_task task, monad_async_socket listener,
  *  @param socket the socket
  *  @param address the peer's
  *  @param length the bytes of that
- *  @retval 0 connected */
+ *  @retval 0 connected
+ *  @see monad_async_resolve() */
 MONAD_ASYNC_API monad_async_result
 monad_async_socket_connect(monad_async_task task, monad_async_socket socket,
                            struct sockaddr const *address, socklen_t length);
@@ -130,7 +135,8 @@ monad_async_socket_connect(monad_async_task task, monad_async_socket socket,
  *  @param bytes the room there
  *  @param flags `MSG_...`
  *  @return how many bytes came; 0: the peer sends no more
- *  @retval EAGAIN with `MSG_DONTWAIT`: there is nothing */
+ *  @retval EAGAIN with `MSG_DONTWAIT`: there is nothing
+ *  @see monad_async_socket_recv_exact(), monad_async_recv_stream_begin() */
 MONAD_ASYNC_API monad_async_result
 monad_async_socket_recv(monad_async_task task, monad_async_socket socket, void *data, size_t bytes,
                         int flags);
@@ -143,7 +149,8 @@ monad_async_socket_recv(monad_async_task task, monad_async_socket socket, void *
  *  @param flags `MSG_...`
  *  @return how many bytes were sent
  *  @retval EPIPE the connection is shut
- *  @retval EAGAIN with `MSG_DONTWAIT`: there is no room */
+ *  @retval EAGAIN with `MSG_DONTWAIT`: there is no room
+ *  @see monad_async_socket_send_all() */
 MONAD_ASYNC_API monad_async_result
 monad_async_socket_send(monad_async_task task, monad_async_socket socket, void const *data,
                         size_t bytes, int flags);
@@ -154,7 +161,9 @@ monad_async_socket_send(monad_async_task task, monad_async_socket socket, void c
  *  @param[out] data where they go
  *  @param bytes how many
  *  @return how many came; fewer: the peer sends no more. With an error too, `value` says how many
- *  had come before it. */
+ *  had come before it
+ *  @retval ECONNRESET, ETIMEDOUT the connection is lost
+ *  @see monad_async_socket_recv() */
 MONAD_ASYNC_API monad_async_result
 monad_async_socket_recv_exact(monad_async_task task, monad_async_socket socket, void *data,
                               size_t bytes);
@@ -165,7 +174,10 @@ monad_async_socket_recv_exact(monad_async_task task, monad_async_socket socket, 
  *  @param data what to send
  *  @param bytes how much
  *  @return how many bytes were sent: all. With an error too, `value` says how many were sent
- *  before it. */
+ *  before it
+ *  @retval EPIPE the connection is shut
+ *  @retval ECONNRESET, ETIMEDOUT the connection is lost
+ *  @see monad_async_socket_send() */
 MONAD_ASYNC_API monad_async_result
 monad_async_socket_send_all(monad_async_task task, monad_async_socket socket, void const *data,
                             size_t bytes);
@@ -177,7 +189,8 @@ monad_async_socket_send_all(monad_async_task task, monad_async_socket socket, vo
  *  @param[in,out] message where it goes
  *  @param flags `MSG_...`
  *  @return how many bytes came
- *  @retval EAGAIN with `MSG_DONTWAIT`: there is none */
+ *  @retval EAGAIN with `MSG_DONTWAIT`: there is none
+ *  @see monad_async_socket_sendmsg() */
 MONAD_ASYNC_API monad_async_result
 monad_async_socket_recvmsg(monad_async_task task, monad_async_socket socket,
                            struct msghdr *message, int flags);
@@ -189,7 +202,8 @@ monad_async_socket_recvmsg(monad_async_task task, monad_async_socket socket,
  *  @param flags `MSG_...`
  *  @return how many bytes were sent
  *  @retval EPIPE the connection is shut
- *  @retval EAGAIN with `MSG_DONTWAIT`: there is no room */
+ *  @retval EAGAIN with `MSG_DONTWAIT`: there is no room
+ *  @see monad_async_socket_recvmsg() */
 MONAD_ASYNC_API monad_async_result
 monad_async_socket_sendmsg(monad_async_task task, monad_async_socket socket,
                            struct msghdr const *message, int flags);
@@ -198,7 +212,8 @@ monad_async_socket_sendmsg(monad_async_task task, monad_async_socket socket,
  *  @param task the task that runs
  *  @param socket the socket
  *  @param how `SHUT_RD`, `SHUT_WR` or `SHUT_RDWR`
- *  @retval 0 shut */
+ *  @retval 0 shut
+ *  @see monad_async_socket_close() */
 MONAD_ASYNC_API monad_async_result monad_async_socket_shutdown(monad_async_task task,
                                                                monad_async_socket socket, int how);
 
@@ -210,7 +225,8 @@ MONAD_ASYNC_API monad_async_result monad_async_socket_shutdown(monad_async_task 
  *  @param name `SO_...` and so on
  *  @param[out] value the option
  *  @param[in,out] length the room for it, then its bytes
- *  @retval 0 told */
+ *  @retval 0 told
+ *  @see monad_async_socket_option_set() */
 MONAD_ASYNC_API monad_async_result
 monad_async_socket_option_get(monad_async_task task, monad_async_socket socket, int level,
                               int name, void *value, socklen_t *length);
@@ -222,7 +238,8 @@ monad_async_socket_option_get(monad_async_task task, monad_async_socket socket, 
  *  @param name `SO_...` and so on
  *  @param value the option
  *  @param length the bytes of that
- *  @retval 0 set */
+ *  @retval 0 set
+ *  @see monad_async_socket_option_get() */
 MONAD_ASYNC_API monad_async_result
 monad_async_socket_option_set(monad_async_task task, monad_async_socket socket, int level,
                               int name, void const *value, socklen_t length);
@@ -233,7 +250,8 @@ monad_async_socket_option_set(monad_async_task task, monad_async_socket socket, 
  *  @param[out] address its own address
  *  @param[in,out] length the room for it, then its bytes
  *  @retval 0 told
- *  @retval EOPNOTSUPP a direct one, before Linux 6.8 */
+ *  @retval EOPNOTSUPP a direct one, before Linux 6.8
+ *  @see monad_async_socket_peer_address() */
 MONAD_ASYNC_API monad_async_result
 monad_async_socket_local_address(monad_async_task task, monad_async_socket socket,
                                  struct sockaddr *address, socklen_t *length);
@@ -244,7 +262,8 @@ monad_async_socket_local_address(monad_async_task task, monad_async_socket socke
  *  @param[out] address the peer's
  *  @param[in,out] length the room for it, then its bytes
  *  @retval 0 told
- *  @retval EOPNOTSUPP a direct one, before Linux 6.8 */
+ *  @retval EOPNOTSUPP a direct one, before Linux 6.8
+ *  @see monad_async_socket_local_address() */
 MONAD_ASYNC_API monad_async_result
 monad_async_socket_peer_address(monad_async_task task, monad_async_socket socket,
                                 struct sockaddr *address, socklen_t *length);
@@ -254,7 +273,8 @@ monad_async_socket_peer_address(monad_async_task task, monad_async_socket socket
  *  same number next. Before Linux 5.19 what is in flight goes on, and keeps the connection open.
  *  @param task the task that runs
  *  @param socket not to be used any more
- *  @retval 0 closed */
+ *  @retval 0 closed
+ *  @see monad_async_socket_open() */
 MONAD_ASYNC_API monad_async_result monad_async_socket_close(monad_async_task task,
                                                             monad_async_socket socket);
 
@@ -402,7 +422,8 @@ static inline void monad_async_op_shutdown(monad_async_op *op, monad_async_socke
     op->sqe.len = (uint32_t)how;
 }
 
-/** @cond what the two below share: IORING_OP_URING_CMD, whose fields older headers lack */
+/** @cond what the two below share: IORING_OP_URING_CMD, whose fields older headers lack
+ *  @see monad_async_op_option_get(), monad_async_op_option_set() */
 static inline void monad_async_op_fill_option(monad_async_op *op, monad_async_socket socket,
                                               uint32_t command, int level, int name,
                                               void const *value, socklen_t length)

@@ -151,14 +151,20 @@ MONAD_ASYNC_ASSERT_SIZE(struct monad_async_task_attr, 64);
  *  again.
  *  @param[out] task the task; untouched on an error
  *  @param attr how to make it; NULL: the defaults
- *  @return 0; `ENOMEM`: memory, address space or, before Linux 6.13, mappings, of which a fifth of
- *  what a process may have is left to others; `EINVAL`: attributes */
+ *  @retval 0 made
+ *  @retval ENOMEM no memory, no address space or, before Linux 6.13, no more mappings, of which a
+ *  fifth of what a process may have is left to others
+ *  @retval EINVAL NULL, or attributes that are not known
+ *  @see monad_async_task_destroy(), monad_async_task_attach() */
 MONAD_ASYNC_API monad_async_result monad_async_task_create(
     monad_async_task *task, struct monad_async_task_attr const *attr) MONAD_ASYNC_NOEXCEPT;
 
 /** Gives the task's memory back. ANY THREAD. EXPENSIVE.
  *  @param task an idle task; no longer to be used, unless there is an error
- *  @return 0, or with nothing changed `EBUSY`: it is attached */
+ *  @retval 0 done
+ *  @retval EBUSY it is attached; nothing changed
+ *  @retval EINVAL NULL
+ *  @see monad_async_task_has_exited() */
 MONAD_ASYNC_API monad_async_result
 monad_async_task_destroy(monad_async_task task) MONAD_ASYNC_NOEXCEPT;
 
@@ -170,7 +176,11 @@ monad_async_task_destroy(monad_async_task task) MONAD_ASYNC_NOEXCEPT;
  *  the executor's own thread takes no lock and must not be one of them.
  *  @param ex the executor, which must outlive the call
  *  @param task an idle task whose `user_code` is set; must live until it has exited
- *  @return 0, or with nothing changed: `EINVAL`: no `user_code`; `EBUSY`: it is attached */
+ *  @retval 0 launched
+ *  @retval EINVAL NULL, or no `user_code`; nothing changed
+ *  @retval EBUSY it is attached; nothing changed
+ *  @retval EPERM in the child of a `fork`
+ *  @see monad_async_task_has_exited(), monad_async_task_join(), monad_async_remote_attach() */
 MONAD_ASYNC_API monad_async_result
 monad_async_task_attach(monad_async_executor ex, monad_async_task task) MONAD_ASYNC_NOEXCEPT;
 
@@ -183,7 +193,8 @@ monad_async_task_attach(monad_async_executor ex, monad_async_task task) MONAD_AS
  *  @retval 0 the time has passed
  *  @retval ECANCELED the task or a scope was cancelled
  *  @retval ETIME a scope's deadline passed
- *  @retval EPERM not the running task, or another thread */
+ *  @retval EPERM not the running task, or another thread
+ *  @see monad_async_task_suspend_until(), monad_async_scope_enter() */
 MONAD_ASYNC_API monad_async_result
 monad_async_task_suspend_for_duration(monad_async_task task, uint64_t ns);
 
@@ -192,13 +203,15 @@ monad_async_task_suspend_for_duration(monad_async_task task, uint64_t ns);
  *  @param task the task that runs, which is the caller
  *  @param boot_ns nanoseconds of the boot-time clock, as of `monad_async_now_ns`; what is over
  *  yields; `UINT64_MAX`: until cancelled
- *  @return as `monad_async_task_suspend_for_duration` */
+ *  @return as `monad_async_task_suspend_for_duration`
+ *  @see monad_async_now_ns() */
 MONAD_ASYNC_API monad_async_result
 monad_async_task_suspend_until(monad_async_task task, uint64_t boot_ns);
 
 /** The boot-time clock, which goes on while the machine sleeps. ANY THREAD; no system call where
  *  the machine has a vDSO.
- *  @return nanoseconds since the machine was started */
+ *  @return nanoseconds since the machine was started
+ *  @see monad_async_task_suspend_until(), monad_async_timeout_until() */
 MONAD_ASYNC_API uint64_t monad_async_now_ns(void) MONAD_ASYNC_NOEXCEPT;
 
 /** SUSPENDS the running task until an operation of io_uring is complete; about 100 ns on top of the
@@ -226,7 +239,7 @@ MONAD_ASYNC_API uint64_t monad_async_now_ns(void) MONAD_ASYNC_NOEXCEPT;
  *  send is complete when its buffers are free again)
  *  @retval ETIME a scope's deadline passed before it completed
  *  @retval EPERM not the running task, or another thread
- *  @see monad_async_task_io_until */
+ *  @see monad_async_task_io_until() */
 MONAD_ASYNC_API monad_async_result
 monad_async_task_io(monad_async_task task, struct io_uring_sqe const *sqe);
 
@@ -250,21 +263,23 @@ monad_async_task_io(monad_async_task task, struct io_uring_sqe const *sqe);
  *  @retval ENOENT not attached to `ex`, or, with NULL, to any; nothing happens
  *  @retval EINVAL `task` is NULL
  *  @retval EPERM after `fork`
- *  @see monad_async_scope_cancel for a part of a task, monad_async_op_cancel for one operation */
+ *  @see monad_async_scope_cancel() for a part of a task, monad_async_op_cancel() for an operation */
 MONAD_ASYNC_API monad_async_result
 monad_async_task_cancel(monad_async_executor ex, monad_async_task task) MONAD_ASYNC_NOEXCEPT;
 
 /** Takes the cancel of the running task back: its calls suspend again. Does not suspend.
  *  @param task the task that runs, which is the caller
  *  @return value 1 if it had been cancelled, else 0
- *  @retval EPERM not the running task, or another thread */
+ *  @retval EPERM not the running task, or another thread
+ *  @see monad_async_task_cancel_requested() */
 MONAD_ASYNC_API monad_async_result
 monad_async_task_uncancel(monad_async_task task) MONAD_ASYNC_NOEXCEPT;
 
 /** Whether the running task was cancelled: for loops that do not suspend. Inside a shield too. A
  *  load.
  *  @param task the task that runs, which is the caller
- *  @return what was seen at the last look at other threads, at the latest; false for NULL */
+ *  @return what was seen at the last look at other threads, at the latest; false for NULL
+ *  @see monad_async_task_cancel() */
 MONAD_ASYNC_API bool
 monad_async_task_cancel_requested(monad_async_task task) MONAD_ASYNC_NOEXCEPT;
 
@@ -279,7 +294,7 @@ monad_async_task_cancel_requested(monad_async_task task) MONAD_ASYNC_NOEXCEPT;
  *  @retval ECANCELED the task or a scope was cancelled; no permit was taken
  *  @retval ETIME a scope's deadline passed; no permit was taken
  *  @retval EPERM not the running task, or another thread
- *  @see monad_async_task_park_until */
+ *  @see monad_async_task_park_until() */
 MONAD_ASYNC_API monad_async_result monad_async_task_park(monad_async_task task);
 
 /** Ends a `monad_async_task_park`, the present or the next one. ANY THREAD. Wait-free; no malloc; a
@@ -287,7 +302,8 @@ MONAD_ASYNC_API monad_async_result monad_async_task_park(monad_async_task task);
  *  task after park.
  *  @param task the task, running or not; must outlive the call
  *  @retval 0 done
- *  @retval EINVAL NULL */
+ *  @retval EINVAL NULL
+ *  @see monad_async_task_park() */
 MONAD_ASYNC_API monad_async_result
 monad_async_task_unpark(monad_async_task task) MONAD_ASYNC_NOEXCEPT;
 
@@ -306,7 +322,7 @@ monad_async_task_unpark(monad_async_task task) MONAD_ASYNC_NOEXCEPT;
  *  @retval ETIME a scope's deadline passed
  *  @retval EPERM not the running task, or another thread; in the child of a `fork`, `other` is
  *  attached in the parent
- *  @see monad_async_task_join_until */
+ *  @see monad_async_task_join_until() */
 MONAD_ASYNC_API monad_async_result
 monad_async_task_join(monad_async_task self, monad_async_task other);
 
@@ -320,7 +336,8 @@ monad_async_task_join(monad_async_task self, monad_async_task other);
  *  @retval EINVAL NULL, or never attached
  *  @retval ESRCH as `monad_async_task_join`
  *  @retval EPERM in the child of a `fork`: `other` is attached in the parent
- *  @retval ENOMEM no memory */
+ *  @retval ENOMEM no memory
+ *  @see monad_async_task_join() */
 MONAD_ASYNC_API monad_async_result
 monad_async_task_wait(monad_async_task other, uint64_t timeout_ns);
 
@@ -330,30 +347,36 @@ monad_async_task_wait(monad_async_task other, uint64_t timeout_ns);
  *  @param cpu decides what runs next
  *  @param io decides who gets the next free submission entry, and goes to the kernel with reads and
  *  writes that begin afterwards
- *  @return 0; `EINVAL`: no such level; `EPERM`: attached, and another thread */
+ *  @retval 0 set
+ *  @retval EINVAL NULL, or no such level
+ *  @retval EPERM attached, and another thread than its executor's */
 MONAD_ASYNC_API monad_async_result monad_async_task_set_priorities(
     monad_async_task task, monad_async_priority cpu, monad_async_priority io) MONAD_ASYNC_NOEXCEPT;
 
 /** Whether the task's last run is over. ANY THREAD. A load, which acquires: once true, `result` may
  *  be read, what the task wrote is visible, and it may be launched again or destroyed.
  *  @param task the task
- *  @return true after its exit until it is attached again; false before its first launch */
+ *  @return true after its exit until it is attached again; false before its first launch
+ *  @see monad_async_task_is_attached(), monad_async_task_join() */
 MONAD_ASYNC_API bool monad_async_task_has_exited(monad_async_task task) MONAD_ASYNC_NOEXCEPT;
 
 /** ANY THREAD. A nanosecond.
  *  @param task the task
  *  @return true from its launch until it has exited: it may be neither launched nor destroyed.
- *  False for NULL, and before the first launch */
+ *  False for NULL, and before the first launch
+ *  @see monad_async_task_has_exited() */
 MONAD_ASYNC_API bool monad_async_task_is_attached(monad_async_task task) MONAD_ASYNC_NOEXCEPT;
 
 /** The task that runs on the calling thread. ANY THREAD; a nanosecond.
- *  @return NULL outside a task */
+ *  @return NULL outside a task
+ *  @see monad_async_executor_run() */
 MONAD_ASYNC_API monad_async_task monad_async_task_current(void) MONAD_ASYNC_NOEXCEPT;
 
 /** The flags of the completion that the task's last `monad_async_task_io` ended with: the buffer
  *  that `IOSQE_BUFFER_SELECT` chose, for one. The executor's thread; a load.
  *  @param task the task
- *  @return `IORING_CQE_F_*` */
+ *  @return `IORING_CQE_F_*`
+ *  @see monad_async_task_io() */
 MONAD_ASYNC_API uint32_t
 monad_async_task_io_cqe_flags(monad_async_task task) MONAD_ASYNC_NOEXCEPT;
 

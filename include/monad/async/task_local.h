@@ -37,7 +37,8 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_task_local, 24);
 /** Looks for a local of the running task. Does not suspend; a load for each local that is newer.
  *  @param task the task that runs, which is the caller
  *  @param key which variable
- *  @return its record; NULL: it has none, or is not the running task */
+ *  @return its record; NULL: it has none, or is not the running task
+ *  @see monad_async_task_local_add() */
 MONAD_ASYNC_API monad_async_task_local *
 monad_async_task_local_find(monad_async_task task, void const *key) MONAD_ASYNC_NOEXCEPT;
 
@@ -47,14 +48,16 @@ monad_async_task_local_find(monad_async_task task, void const *key) MONAD_ASYNC_
  *  @retval 0 done
  *  @retval EEXIST it has one of that key
  *  @retval EINVAL NULL, or without a key
- *  @retval EPERM not the running task, or another thread */
+ *  @retval EPERM not the running task, or another thread
+ *  @see monad_async_task_local_find(), monad_async_task_local_remove() */
 MONAD_ASYNC_API monad_async_result monad_async_task_local_add(
     monad_async_task task, monad_async_task_local *local) MONAD_ASYNC_NOEXCEPT;
 
 /** Takes a local from the running task, without destroying it.
  *  @param task the task that runs, which is the caller
  *  @param key which variable
- *  @return its record, the caller's again; NULL: there was none, or it is not the running task */
+ *  @return its record, the caller's again; NULL: there was none, or it is not the running task
+ *  @see monad_async_task_local_add() */
 MONAD_ASYNC_API monad_async_task_local *
 monad_async_task_local_remove(monad_async_task task, void const *key) MONAD_ASYNC_NOEXCEPT;
 

@@ -37,7 +37,8 @@ MONAD_ASYNC_EXTERN_C_BEGIN
  *  @retval EBUSY it has a trace
  *  @retval ENOTSUP it has no time tracking
  *  @retval EPERM another thread
- *  @retval EDEADLK inside one of its tasks */
+ *  @retval EDEADLK inside one of its tasks
+ *  @see monad_async_trace_stop(), monad_async_trace_write() */
 MONAD_ASYNC_API monad_async_result monad_async_trace_start(
     monad_async_executor ex, void *memory, size_t bytes) MONAD_ASYNC_NOEXCEPT;
 
@@ -48,7 +49,8 @@ MONAD_ASYNC_API monad_async_result monad_async_trace_start(
  *  @retval ENOENT there was no trace
  *  @retval EINVAL NULL
  *  @retval EPERM another thread
- *  @retval EDEADLK inside one of its tasks */
+ *  @retval EDEADLK inside one of its tasks
+ *  @see monad_async_trace_start() */
 MONAD_ASYNC_API monad_async_result
 monad_async_trace_stop(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
 
@@ -60,7 +62,8 @@ monad_async_trace_stop(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
  *  @param fd where to; not at an offset
  *  @retval 0 written
  *  @retval ENOENT there is no trace
- *  @return or what `write` said */
+ *  @return or what `write` said
+ *  @see monad_async_trace_write_memory() */
 MONAD_ASYNC_API monad_async_result
 monad_async_trace_write(monad_async_executor ex, int fd) MONAD_ASYNC_NOEXCEPT;
 
@@ -71,7 +74,8 @@ monad_async_trace_write(monad_async_executor ex, int fd) MONAD_ASYNC_NOEXCEPT;
  *  @param fd where to
  *  @retval 0 written
  *  @retval EINVAL no trace is in there
- *  @return or what `write` said */
+ *  @return or what `write` said
+ *  @see monad_async_trace_write() */
 MONAD_ASYNC_API monad_async_result monad_async_trace_write_memory(
     void const *memory, size_t bytes, int fd) MONAD_ASYNC_NOEXCEPT;
 

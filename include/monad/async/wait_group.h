@@ -52,7 +52,8 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_local_wait_group, 64);
  *  @param count how many
  *  @retval 0 done
  *  @retval EOVERFLOW more than 64 bits count; nothing changed
- *  @retval EINVAL NULL */
+ *  @retval EINVAL NULL
+ *  @see monad_async_wait_group_done(), monad_async_wait_group_wait() */
 MONAD_ASYNC_API monad_async_result monad_async_wait_group_add(
     monad_async_wait_group *group, uint64_t count) MONAD_ASYNC_NOEXCEPT;
 
@@ -60,7 +61,8 @@ MONAD_ASYNC_API monad_async_result monad_async_wait_group_add(
  *  @param group which
  *  @param count how many
  *  @retval 0 done
- *  @retval EINVAL more than are left; nothing changed */
+ *  @retval EINVAL more than are left; nothing changed
+ *  @see monad_async_wait_group_add() */
 MONAD_ASYNC_API monad_async_result monad_async_wait_group_done(
     monad_async_wait_group *group, uint64_t count) MONAD_ASYNC_NOEXCEPT;
 
@@ -72,7 +74,8 @@ MONAD_ASYNC_API monad_async_result monad_async_wait_group_done(
  *  has passed
  *  @retval EDEADLK NULL for the task inside a task, which must not block its executor
  *  @retval EPERM not the running task, or another thread
- *  @retval EINVAL NULL */
+ *  @retval EINVAL NULL
+ *  @see monad_async_wait_group_done() */
 MONAD_ASYNC_API monad_async_result monad_async_wait_group_wait(
     monad_async_task task, monad_async_wait_group *group) MONAD_ASYNC_NOEXCEPT;
 
@@ -84,7 +87,8 @@ MONAD_ASYNC_API monad_async_result monad_async_wait_group_wait(
  *  @retval ETIME something was left then
  *  @retval ECANCELED, EDEADLK as `monad_async_wait_group_wait`
  *  @retval EPERM not the running task, or another thread
- *  @retval EINVAL NULL */
+ *  @retval EINVAL NULL
+ *  @see monad_async_wait_group_wait() */
 MONAD_ASYNC_API monad_async_result monad_async_wait_group_wait_until(
     monad_async_task task, monad_async_wait_group *group, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
 
@@ -92,7 +96,8 @@ MONAD_ASYNC_API monad_async_result monad_async_wait_group_wait_until(
  *  @param group which
  *  @param count how many
  *  @return as `monad_async_wait_group_add`
- *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs */
+ *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs
+ *  @see monad_async_wait_group_add() */
 MONAD_ASYNC_API monad_async_result monad_async_local_wait_group_add(
     monad_async_local_wait_group *group, uint64_t count) MONAD_ASYNC_NOEXCEPT;
 
@@ -100,7 +105,8 @@ MONAD_ASYNC_API monad_async_result monad_async_local_wait_group_add(
  *  @param group which
  *  @param count how many
  *  @return as `monad_async_wait_group_done`
- *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs */
+ *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs
+ *  @see monad_async_wait_group_done() */
 MONAD_ASYNC_API monad_async_result monad_async_local_wait_group_done(
     monad_async_local_wait_group *group, uint64_t count) MONAD_ASYNC_NOEXCEPT;
 
@@ -108,7 +114,8 @@ MONAD_ASYNC_API monad_async_result monad_async_local_wait_group_done(
  *  @param task the task that runs, which is the caller
  *  @param group which
  *  @return as `monad_async_wait_group_wait`
- *  @retval EPERM another executor's, or no task */
+ *  @retval EPERM another executor's, or no task
+ *  @see monad_async_wait_group_wait() */
 MONAD_ASYNC_API monad_async_result monad_async_local_wait_group_wait(
     monad_async_task task, monad_async_local_wait_group *group) MONAD_ASYNC_NOEXCEPT;
 
@@ -117,7 +124,8 @@ MONAD_ASYNC_API monad_async_result monad_async_local_wait_group_wait(
  *  @param group which
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
  *  @return as `monad_async_wait_group_wait_until`
- *  @retval EPERM another executor's, or no task */
+ *  @retval EPERM another executor's, or no task
+ *  @see monad_async_wait_group_wait_until() */
 MONAD_ASYNC_API monad_async_result monad_async_local_wait_group_wait_until(
     monad_async_task task, monad_async_local_wait_group *group,
     uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;

@@ -53,14 +53,16 @@ typedef void (*monad_async_watchdog_callback)(struct monad_async_watchdog_report
  *  @retval 0 it goes
  *  @retval EINVAL `limit_ns` is 0
  *  @retval EBUSY there is one
- *  @retval EAGAIN no more threads */
+ *  @retval EAGAIN no more threads
+ *  @see monad_async_watchdog_stop() */
 MONAD_ASYNC_API monad_async_result monad_async_watchdog_start(
     uint64_t limit_ns, monad_async_watchdog_callback callback) MONAD_ASYNC_NOEXCEPT;
 
 /** Ends the watchdog; the callback is not called any more when it returns. ANY THREAD. EXPENSIVE.
  *  @retval 0 ended
  *  @retval EDEADLK from the callback
- *  @retval ENOENT there is none */
+ *  @retval ENOENT there is none
+ *  @see monad_async_watchdog_start() */
 MONAD_ASYNC_API monad_async_result monad_async_watchdog_stop(void) MONAD_ASYNC_NOEXCEPT;
 
 MONAD_ASYNC_EXTERN_C_END

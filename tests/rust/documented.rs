@@ -1,0 +1,147 @@
+//! What the public C headers say of each function: which errors it gives, and what belongs to it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+struct Function {
+    header: String,
+    name: String,
+    /// Its comment, without the stars.
+    comment: String,
+    /// Whether it returns a `monad_async_result`.
+    gives_result: bool,
+}
+
+/// All functions that the C headers declare, with the comment before each.
+fn functions() -> Vec<Function> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("include/monad/async");
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "h") {
+            let header = path.file_name().unwrap().to_string_lossy().into_owned();
+            collect(&header, &fs::read_to_string(&path).unwrap(), &mut found);
+        }
+    }
+    found
+}
+
+fn collect(header: &str, text: &str, found: &mut Vec<Function>) {
+    let mut rest = text;
+    while let Some((_, after)) = rest.split_once("/**") {
+        let (comment, after) = after.split_once("*/").expect("a comment that ends");
+        rest = after;
+        let declaration = after.trim_start();
+        let begins =
+            ["MONAD_ASYNC_API ", "static inline "].iter().any(|b| declaration.starts_with(b));
+        let until = declaration.find(['(', ';', '{']).unwrap_or(0);
+        if !begins || !declaration[until..].starts_with('(') {
+            continue;
+        }
+        let words = &declaration[..until];
+        let name = words.split([' ', '\n', '*']).next_back().unwrap().to_owned();
+        let gives_result = words.split([' ', '\n']).any(|word| word == "monad_async_result");
+        let comment = comment.replace("\n *", "\n");
+        found.push(Function { header: header.to_owned(), name, comment, gives_result });
+    }
+}
+
+/// What follows each `word` of a comment, up to the next command.
+fn sections<'a>(comment: &'a str, word: &str) -> Vec<&'a str> {
+    comment.split('@').filter_map(|part| part.strip_prefix(word)).collect()
+}
+
+/// Fails with all of `wrong`, a line each.
+fn none(wrong: Vec<String>) {
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+// What a caller must be ready for is a list to be read by machines too: `@retval` lines, or the
+// name of the function that has them.
+#[test]
+fn every_function_lists_its_errors() {
+    let functions = functions();
+    let named = |name: &str| functions.iter().find(|f| f.name == name);
+    let listed = |f: &Function| !sections(&f.comment, "retval").is_empty();
+    let referred = |f: &Function| {
+        let refers =
+            sections(&f.comment, "return").into_iter().find_map(|s| s.trim().strip_prefix("as `"));
+        refers.and_then(|s| named(s.split('`').next().unwrap())).is_some_and(listed)
+    };
+    // Which make one, and never fail.
+    let makers = ["monad_async_make_success", "monad_async_make_failure"];
+    let giving: Vec<_> =
+        functions.iter().filter(|f| f.gives_result && !makers.contains(&f.name.as_str())).collect();
+    println!(
+        "measured: {} functions give a result, {} list their errors themselves",
+        giving.len(),
+        giving.iter().filter(|f| listed(f)).count()
+    );
+    assert!(giving.len() > 200, "the headers were not understood: {}", giving.len());
+    none(
+        giving
+            .iter()
+            .filter(|f| !listed(f) && !referred(f))
+            .map(|f| {
+                format!(
+                    "{}: {} has no @retval, nor `@return as` a function that has",
+                    f.header, f.name
+                )
+            })
+            .collect(),
+    );
+}
+
+// A name that is no errno would be a promise that nobody keeps.
+#[test]
+fn errors_have_names_of_the_kernels() {
+    let mut known = BTreeSet::from(["ENOTSUP".to_owned(), "EWOULDBLOCK".to_owned()]);
+    for file in ["errno-base.h", "errno.h"] {
+        let text = fs::read_to_string(Path::new("/usr/include/asm-generic").join(file)).unwrap();
+        let names = text.lines().filter_map(|line| line.strip_prefix("#define\t"));
+        known.extend(names.map(|name| name.split_whitespace().next().unwrap().to_owned()));
+    }
+    let mut wrong = Vec::new();
+    for f in functions() {
+        for section in sections(&f.comment, "retval") {
+            let values = section.trim_start().split_inclusive(' ').scan(true, |more, word| {
+                let take = *more;
+                *more = word.ends_with(", ");
+                take.then(|| word.trim_end_matches([' ', ',']).trim())
+            });
+            for value in values.filter(|v| v.starts_with('E')) {
+                if !known.contains(value) {
+                    wrong.push(format!("{}: {}: no errno {value}", f.header, f.name));
+                }
+            }
+        }
+    }
+    none(wrong);
+}
+
+// Who reads of one function finds those that go with it. What only fills an operation goes with op.h,
+// which its header says once.
+#[test]
+fn every_function_names_what_goes_with_it() {
+    let functions = functions();
+    let names: BTreeSet<&str> = functions.iter().map(|f| f.name.as_str()).collect();
+    let alone = ["monad_async_version", "monad_async_task_set_priorities"];
+    let mut wrong = Vec::new();
+    for f in &functions {
+        let see = sections(&f.comment, "see");
+        let fills = f.name.starts_with("monad_async_op_") && f.header != "op.h";
+        if see.is_empty() && !fills && !alone.contains(&f.name.as_str()) {
+            wrong.push(format!("{}: {} has no @see", f.header, f.name));
+        }
+        for word in see.iter().flat_map(|s| s.split([' ', ',', '\n'])) {
+            // With parentheses, or Doxygen makes no link of it.
+            match word.strip_suffix("()") {
+                Some(name) if names.contains(name) && name != f.name => {}
+                None if !word.starts_with("monad_async_") => {}
+                _ => wrong.push(format!("{}: {}: @see {word}", f.header, f.name)),
+            }
+        }
+    }
+    none(wrong);
+}
