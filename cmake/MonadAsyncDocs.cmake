@@ -1,18 +1,46 @@
-# The target monad_async_docs: Doxygen over the public headers, into docs/html of the build tree. A warning, such
-# as a parameter that is not described, is an error.
+# The target monad_async_docs: Doxygen over the public headers, the pages of docs/ and the examples, into docs/html of
+# the build tree. The README is its main page. A warning, such as a parameter that is not described, is an error.
 find_package(Doxygen QUIET)
 if(NOT DOXYGEN_FOUND)
   return()
 endif()
 
+# In the order in which they are read.
+set(pages README.md)
+foreach(page tour lifetimes cancellation priorities errors buffers signals_and_fork coming_from debugging tracing
+    performance linking versioning reliability architecture)
+  list(APPEND pages docs/${page}.md)
+endforeach()
+list(APPEND pages CONTRIBUTING.md CHANGELOG.md SECURITY.md)
+list(TRANSFORM pages PREPEND "${CMAKE_CURRENT_SOURCE_DIR}/")
+
+# A page for each example: the headers quote parts of them.
+file(GLOB examples "${CMAKE_CURRENT_SOURCE_DIR}/examples/*.c"
+  "${CMAKE_CURRENT_SOURCE_DIR}/examples/*.h" "${CMAKE_CURRENT_SOURCE_DIR}/examples/*.[ch]pp")
+set(listed "")
+foreach(example ${examples})
+  get_filename_component(name "${example}" NAME)
+  string(APPEND listed "/** @example ${name} */\n")
+endforeach()
+file(CONFIGURE OUTPUT "${CMAKE_CURRENT_BINARY_DIR}/docs/examples.dox" CONTENT "${listed}" @ONLY)
+
 set(DOXYGEN_QUIET YES)
 set(DOXYGEN_WARN_AS_ERROR FAIL_ON_WARNINGS)
 set(DOXYGEN_WARN_NO_PARAMDOC YES)
 set(DOXYGEN_OUTPUT_DIRECTORY "${CMAKE_CURRENT_BINARY_DIR}/docs")
-set(DOXYGEN_STRIP_FROM_PATH "${CMAKE_CURRENT_SOURCE_DIR}/include")
+set(DOXYGEN_STRIP_FROM_PATH "${CMAKE_CURRENT_SOURCE_DIR}/include" "${CMAKE_CURRENT_SOURCE_DIR}"
+  "${CMAKE_CURRENT_BINARY_DIR}")
 set(DOXYGEN_STRIP_FROM_INC_PATH "${CMAKE_CURRENT_SOURCE_DIR}/include")
 set(DOXYGEN_INCLUDE_PATH "${CMAKE_CURRENT_SOURCE_DIR}/include")
 set(DOXYGEN_EXAMPLE_PATH "${CMAKE_CURRENT_SOURCE_DIR}/examples")
+set(DOXYGEN_IMAGE_PATH "${CMAKE_CURRENT_SOURCE_DIR}/docs")
+set(DOXYGEN_USE_MDFILE_AS_MAINPAGE "${CMAKE_CURRENT_SOURCE_DIR}/README.md")
+set(DOXYGEN_FILTER_PATTERNS "\"*.md=sed -E -f '${CMAKE_CURRENT_SOURCE_DIR}/docs/doxygen/links.sed'\"")
+set(DOXYGEN_HTML_EXTRA_STYLESHEET "${CMAKE_CURRENT_SOURCE_DIR}/docs/doxygen/style.css")
+set(DOXYGEN_GENERATE_TREEVIEW YES)
+set(DOXYGEN_TREEVIEW_WIDTH 300)
+set(DOXYGEN_HTML_TIMESTAMP NO)
+set(DOXYGEN_TOC_INCLUDE_HEADINGS 0)
 # What is for the headers alone, not for those who include them.
 set(DOXYGEN_EXCLUDE "${CMAKE_CURRENT_SOURCE_DIR}/include/monad/async/detail")
 set(DOXYGEN_EXCLUDE_SYMBOLS "monad::async::v0::detail*" "monad::async_bridge*")
@@ -29,4 +57,5 @@ set(DOXYGEN_INLINE_SOURCES NO)
 set(DOXYGEN_SORT_MEMBER_DOCS NO)
 set(DOXYGEN_GENERATE_HTML YES)
 set(DOXYGEN_GENERATE_LATEX NO)
-doxygen_add_docs(monad_async_docs "${CMAKE_CURRENT_SOURCE_DIR}/include" COMMENT "Generating the documentation")
+doxygen_add_docs(monad_async_docs "${CMAKE_CURRENT_SOURCE_DIR}/include" ${pages}
+  "${CMAKE_CURRENT_BINARY_DIR}/docs/examples.dox" COMMENT "Generating the documentation")
