@@ -25,3 +25,7 @@ set(MONAD_ASYNC_CARGO_FLAGS "" CACHE STRING "More flags for cargo, such as --off
 if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES AND top_level)
   set(CMAKE_BUILD_TYPE Release CACHE STRING "Build type" FORCE)
 endif()
+# compile_commands.json, for clangd and clang-tidy: of the tests, of cpp/ and of what cxx generates.
+if(top_level)
+  set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+endif()

@@ -9,6 +9,10 @@ jobs=$(nproc 2>/dev/null || echo 2)
 passed=0 failed=0 skipped=0
 # Parts of names: where there are any, steps with another name are left out.
 only=() taken=()
+# Parts of names of steps that are left out, said, and counted as skipped.
+left_out=()
+# "SECONDS NAME" of each step.
+times=()
 
 die() {
     printf '%s: %s\n' "$(basename "$(dirname "$0")")/$(basename "$0")" "$*" >&2
@@ -70,6 +74,11 @@ need_rust() {
     if ! command -v cargo >/dev/null && [ -x "$HOME/.cargo/bin/cargo" ]; then
         PATH=$HOME/.cargo/bin:$PATH
     fi
+    # Where rust-toolchain.toml names one that is not installed, the default one will do, if it is new enough.
+    if command -v rustup >/dev/null && ! (cd "$root" && RUSTUP_AUTO_INSTALL=0 rustc --version) >/dev/null 2>&1; then
+        found=$(cd / && rustup show active-toolchain 2>/dev/null | cut -d ' ' -f 1)
+        [ -z "$found" ] || export RUSTUP_TOOLCHAIN=$found
+    fi
     # From $root: a toolchain file or override there is what the build will use.
     found=$(cd "$root" && rustc --version 2>/dev/null | cut -d ' ' -f 2)
     if [ -n "$found" ] && command -v cargo >/dev/null && at_least "$found" "$wanted"; then
@@ -112,6 +121,13 @@ fetch_crates() {
 # wanted NAME   Whether the step with this name is to run.
 wanted() {
     local part
+    for part in "${left_out[@]}"; do
+        if [[ $1 = *"$part"* ]]; then
+            printf '%-34s skipped: --short\n' "$1"
+            count 0 0 1
+            return 1
+        fi
+    done
     [ ${#only[@]} -gt 0 ] || return 0
     for part in "${only[@]}"; do
         if [[ ${1,,} = *"${part,,}"* ]]; then
@@ -142,12 +158,28 @@ step() {
     log=$logs/$(printf %s "$name" | tr -c 'A-Za-z0-9_.-' _).log
     printf '%-34s ' "$name"
     "$@" >"$log" 2>&1 </dev/null || status=$?
+    times+=("$((SECONDS - began)) $name")
     if [ $status = 0 ]; then
         printf 'ok      %4d s' $((SECONDS - began))
     else
         printf 'FAILED  %4d s' $((SECONDS - began))
     fi
     return $status
+}
+
+# What took longest, those first that did: nine tenths of the time.
+show_times() {
+    local sum=0 shown=0 line
+    for line in "${times[@]}"; do
+        sum=$((sum + ${line%% *}))
+    done
+    printf 'seconds  step\n'
+    while read -r line; do
+        [ $((shown * 10)) -lt $((sum * 9)) ] || break
+        shown=$((shown + ${line%% *}))
+        printf '%7d  %s\n' "${line%% *}" "${line#* }"
+    done < <(printf '%s\n' "${times[@]}" | sort -rn)
+    printf '%7d  %s\n' $((sum - shown)) 'all others'
 }
 
 # Ends the line that `step` began, with what is to be said of it.

@@ -29,6 +29,19 @@ test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
 END
 }
 
+# A step that is left out is said and counted, and what took its time is listed.
+left_out_and_listed() {
+    local left_out=(slow) times=() passed=0 failed=0 skipped=0 logs=$work/logs said
+    said=$(counted_step 'very slow' of_check false
+        counted_step 'quick' of_check true
+        times=('9 long' '1 quick')
+        show_times
+        echo "$passed $failed $skipped")
+    echo "$said"
+    grep -q '^very slow .* skipped: --short' <<<"$said" && grep -q '^1 0 1$' <<<"$said" &&
+        grep -q '^ *9  long$' <<<"$said" && grep -q '^ *1  all others$' <<<"$said"
+}
+
 built() {
     gcc -std=gnu11 -Wall -Wextra -Werror "$root/tests/support/without_io_uring.c" -o "$work/without"
 }
@@ -50,6 +63,7 @@ c_tests_skip() {
 
 check 'passed, failed and ignored' passed_failed_and_ignored
 check 'skipped by themselves' skipped_by_themselves
+check 'left out, and what took its time' left_out_and_listed
 check 'no io_uring, made' built
 if "$work/without" true 2>"$work/seccomp"; then
     check 'tests of the ring without io_uring' ring_tests_skip

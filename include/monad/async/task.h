@@ -263,7 +263,8 @@ monad_async_task_io(monad_async_task task, struct io_uring_sqe const *sqe);
  *  @retval ENOENT not attached to `ex`, or, with NULL, to any; nothing happens
  *  @retval EINVAL `task` is NULL
  *  @retval EPERM after `fork`
- *  @see monad_async_scope_cancel() for a part of a task, monad_async_op_cancel() for an operation */
+ *  @see monad_async_scope_cancel() for a part of a task, monad_async_op_cancel() for an operation,
+ *  monad_async_task_uncancel() */
 MONAD_ASYNC_API monad_async_result
 monad_async_task_cancel(monad_async_executor ex, monad_async_task task) MONAD_ASYNC_NOEXCEPT;
 
