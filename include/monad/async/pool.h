@@ -183,7 +183,8 @@ MONAD_ASYNC_ASSERT_SIZE(struct monad_async_pool_job, 32);
  *  @retval EINVAL NULL, no `code`, no such priority, or too many bytes
  *  @retval ESHUTDOWN the pool was told to quit
  *  @retval ENOMEM no memory
- *  @retval EPERM after `fork` */
+ *  @retval EPERM after `fork`
+ *  @see monad_async_pool_submit(), monad_async_pool_wait() */
 MONAD_ASYNC_API monad_async_result monad_async_pool_post(
     monad_async_pool pool, monad_async_priority priority, struct monad_async_pool_job const *job,
     void const *bytes, size_t size) MONAD_ASYNC_NOEXCEPT;
