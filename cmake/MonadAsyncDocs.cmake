@@ -5,12 +5,15 @@ if(NOT DOXYGEN_FOUND)
   return()
 endif()
 
-# In the order in which they are read.
-set(pages README.md)
-foreach(page tour lifetimes cancellation priorities errors buffers signals_and_fork coming_from debugging tracing
-    performance linking versioning reliability architecture)
-  list(APPEND pages docs/${page}.md)
-endforeach()
+# In the order in which they are read; what is not named, behind.
+set(topics tour lifetimes cancellation priorities errors buffers signals_and_fork coming_from debugging tracing
+  performance linking versioning reliability)
+file(GLOB others "${CMAKE_CURRENT_SOURCE_DIR}/docs/*.md")
+list(TRANSFORM others REPLACE "^.*/([^/]*)\\.md$" "\\1")
+list(APPEND topics ${others})
+list(REMOVE_DUPLICATES topics)
+list(TRANSFORM topics REPLACE "(.+)" "docs/\\1.md")
+set(pages README.md ${topics})
 list(APPEND pages CONTRIBUTING.md CHANGELOG.md SECURITY.md)
 list(TRANSFORM pages PREPEND "${CMAKE_CURRENT_SOURCE_DIR}/")
 
