@@ -140,8 +140,9 @@ impl Fixed {
     }
 
     /// `sqe`, which reads or writes that buffer, as the kernel knows it.
+    #[inline(always)]
     pub fn entry(&self, number: u32, sqe: &Sqe) -> Sqe {
-        let mut sqe = *sqe;
+        let mut sqe = sqe.copied();
         if self.is_registered() {
             sqe.0[5] = sqe.0[5] & !0xffff | u64::from(self.index(number));
             return sqe;

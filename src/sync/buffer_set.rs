@@ -369,6 +369,7 @@ impl Set {
     ///
     /// # Safety
     /// What else `sqe` refers to is valid.
+    #[inline(always)]
     pub unsafe fn io<K: Kernel>(
         &self,
         ex: &Executor<K>,
@@ -388,24 +389,40 @@ impl Set {
         let users = fixed.users(claim.number);
         fixed::used(users);
         // SAFETY: the buffer stays its claimer's while in use; the rest is the caller's.
-        let mut res = unsafe { ex.io(task, &sqe) };
-        while res == KEPT_FROM {
-            // O_NONBLOCK, which others may have set: it waits by a poll, and asks again.
-            let events = match sqe.opcode() {
-                op::WRITE | op::WRITE_FIXED => libc::POLLOUT,
-                _ => libc::POLLIN,
-            };
-            let mut poll = Sqe::new(op::POLL_ADD, sqe.fd(), 0, 0, 0, events as u16 as u32);
-            poll.0[0] |= u64::from(sqe.flags()) << 8;
-            // SAFETY: refers to no memory; then as above.
-            res = unsafe {
-                match ex.io(task, &poll) {
-                    0.. => ex.io(task, &sqe),
-                    stopped => stopped,
-                }
-            };
-        }
+        let res = unsafe {
+            match ex.io(task, &sqe) {
+                KEPT_FROM => io_after_poll(ex, task, &sqe),
+                res => res,
+            }
+        };
         fixed::unused(users);
         usize::try_from(res).map_err(|_| Errno(res.saturating_neg()))
+    }
+}
+
+/// O_NONBLOCK, which others may have set: it waits by a poll, and asks again.
+///
+/// # Safety
+/// As `Executor::io`.
+#[cold]
+#[inline(never)]
+unsafe fn io_after_poll<K: Kernel>(ex: &Executor<K>, task: TaskRef, sqe: &Sqe) -> i32 {
+    let events = match sqe.opcode() {
+        op::WRITE | op::WRITE_FIXED => libc::POLLOUT,
+        _ => libc::POLLIN,
+    };
+    let mut poll = Sqe::new(op::POLL_ADD, sqe.fd(), 0, 0, 0, events as u16 as u32);
+    poll.0[0] |= u64::from(sqe.flags()) << 8;
+    loop {
+        // SAFETY: refers to no memory; then the caller's.
+        let res = unsafe {
+            match ex.io(task, &poll) {
+                0.. => ex.io(task, sqe),
+                stopped => stopped,
+            }
+        };
+        if res != KEPT_FROM {
+            return res;
+        }
     }
 }

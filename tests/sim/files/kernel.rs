@@ -91,7 +91,8 @@ impl Worker for Helper {
 #[derive(Clone)]
 pub struct Sim(pub Rc<State>);
 
-pub const ERRNO: i32 = libc::ENOSPC;
+/// Of a disk that is full, a user with no more of it, and one that is broken.
+pub const ERRNOS: [i32; 3] = [libc::ENOSPC, libc::EDQUOT, libc::EIO];
 
 impl Sim {
     pub fn new(seed: u64, temper: Temper, entries: u32) -> Self {
@@ -287,7 +288,8 @@ impl Sim {
         if self.one_in(self.0.temper.fails) {
             self.0.failed.borrow_mut().push(first);
             // As a device that takes nothing, and has no error for it.
-            let res = self.0.rng.borrow_mut().pick(&[-ERRNO, 0]);
+            let [full, quota, broken] = ERRNOS;
+            let res = self.0.rng.borrow_mut().pick(&[-full, -quota, -broken, 0]);
             return (res, false);
         }
         let short = wanted > 1 && self.one_in(self.0.temper.short);

@@ -8,7 +8,7 @@
 //! 5. What a write refers to is the caller's again once it is told of: it is overwritten at once.
 //! 6. A registered buffer with an operation in flight is not given back.
 
-use crate::kernel::{Helper, Piece, Sim, Temper, ERRNO};
+use crate::kernel::{Helper, Piece, Sim, Temper, ERRNOS};
 use crate::support::rng::Rng;
 use crate::support::*;
 use monad_async::api::Handle;
@@ -434,7 +434,7 @@ fn check(
             0 if done == write.bytes || ended || !write.is_ordered => {}
             0 => return wrong("half of it"),
             libc::ECANCELED if ended || behind => {}
-            ERRNO | libc::EIO if failed.contains(&write.byte) => {}
+            errno if ERRNOS.contains(&errno) && failed.contains(&write.byte) => {}
             libc::EAGAIN if temper.not_performed != 0 => {}
             _ => return wrong("an error of nobody's"),
         }
