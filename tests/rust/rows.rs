@@ -72,7 +72,7 @@ fn in_task(body: fn(TaskRef, Handle<Real>) -> RawResult) {
 fn in_task_of(options: RingOptions, body: fn(TaskRef, Handle<Real>) -> RawResult) {
     let Some(kernel) = ring(options) else { return };
     let ex = Handle::new(kernel, true).unwrap();
-    let task = new_task();
+    let task = new_large_task();
     set_body(task, move |task| body(task, ex));
     ex.attach(task).unwrap();
     while ex.has_work() {

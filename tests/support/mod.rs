@@ -47,6 +47,11 @@ pub fn new_task() -> TaskRef {
     api::create_task(16 << 10).unwrap()
 }
 
+/// For bodies that call into the library where a build without optimisation has large frames.
+pub fn new_large_task() -> TaskRef {
+    api::create_task(64 << 10).unwrap()
+}
+
 unsafe extern "C" fn call(head: *const TaskHead) -> RawResult {
     // SAFETY: the executor passes the handle of the task that runs.
     let task = unsafe { TaskRef::from_head(head) };

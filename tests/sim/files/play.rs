@@ -334,7 +334,7 @@ pub fn play(seed: u64) -> Result<u64, Broken> {
     });
     let tasks: Vec<TaskRef> = (0..TASKS)
         .map(|_| {
-            let (task, world) = (new_task(), world.clone());
+            let (task, world) = (new_large_task(), world.clone());
             set_body(task, move |task| {
                 for _ in 0..STEPS {
                     world.step(task);
