@@ -40,6 +40,9 @@ use crate::ticks;
 /// From so many waiting tasks on fetching the next pays for itself.
 const MANY: usize = 256;
 
+/// Looks at a lock that is held, before a sleep.
+const TRIES: u32 = 7;
+
 /// What `Queue::level` gives when nothing waits.
 pub const NO_LEVEL: u8 = PRIORITIES as u8;
 
@@ -245,12 +248,13 @@ impl Queue {
     }
 
     pub(super) fn lock_soon(&self) -> MutexGuard<'_, State> {
-        // Held for some instructions: spinning for a moment is less than a sleep.
-        for _ in 0..100 {
+        // Held for some instructions: looking again for a moment is less than a sleep. More and more
+        // seldom, as each look takes the line from who holds it.
+        for n in 0..TRIES {
             if let Ok(guard) = self.state.try_lock() {
                 return guard;
             }
-            core::hint::spin_loop();
+            (0..1 << n).for_each(|_| core::hint::spin_loop());
         }
         self.lock()
     }
