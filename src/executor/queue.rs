@@ -248,8 +248,8 @@ impl Queue {
     }
 
     pub(super) fn lock_soon(&self) -> MutexGuard<'_, State> {
-        // Held for some instructions: looking again for a moment is less than a sleep. More and more
-        // seldom, as each look takes the line from who holds it.
+        // Held for some instructions: looking again for a moment is less than a sleep. More and
+        // more seldom, as each look takes the line from who holds it.
         for n in 0..TRIES {
             if let Ok(guard) = self.state.try_lock() {
                 return guard;

@@ -182,6 +182,24 @@ TEST(pool, a_plain_callable_is_a_task_that_suspends_and_throws)
     EXPECT_EQ(told, 50);
 }
 
+// Its result is an error then, and nothing was thrown.
+TEST(pool, a_plain_callable_leaves_a_scope_open)
+{
+    std::atomic<int> ended{0};
+    ma::thread_pool pool(1);
+    std::array<std::uintptr_t, 4> const bytes = {1, 2, 3, 4};
+    pool.spawn([&ended, bytes] {
+        monad_async_scope left;
+        EXPECT_EQ(monad_async_scope_enter(
+                      monad_async_task_current(), &left, UINT64_MAX, 0)
+                      .error,
+            0);
+        ended += static_cast<int>(bytes[0]);
+    });
+    pool.wait();
+    EXPECT_EQ(ended, 1);
+}
+
 TEST(pool, plain_callables_are_handed_back)
 {
     ma::thread_pool pool(1);

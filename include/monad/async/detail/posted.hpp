@@ -13,6 +13,7 @@
 #include "tsan.hpp"
 
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <functional>
 #include <new>
@@ -25,7 +26,9 @@ namespace detail {
 
 // What a worker has of one. The block outlives the pool's workers.
 template <class F> struct posted {
-    executor_block *block;
+    // The address of the block; odd once the callable has thrown. The result does not tell: that
+    // of a task that leaves a scope open is an error, too.
+    std::uintptr_t block;
     // Room for the callable; once that has been called, for what it threw.
     alignas(std::exception_ptr) unsigned char room[MONAD_ASYNC_POOL_JOB_BYTES - sizeof(block)];
 };
@@ -38,7 +41,7 @@ inline constexpr bool is_plain =
 template <class F> MONAD_ASYNC_LOCAL monad_async_result posted_code(monad_async_task task) noexcept
 {
     auto &p = *static_cast<posted<F> *>(task->user_ptr);
-    tsan_acquire(p.block);
+    tsan_acquire(reinterpret_cast<void *>(p.block));
     return guarded(
         [&p] {
             (void)std::invoke(std::move(*std::launder(reinterpret_cast<F *>(p.room))));
@@ -46,20 +49,22 @@ template <class F> MONAD_ASYNC_LOCAL monad_async_result posted_code(monad_async_
         },
         [&p](int error) {
             ::new (static_cast<void *>(p.room)) std::exception_ptr(std::current_exception());
+            p.block |= 1;
             return monad_async_make_failure(error);
         });
 }
 
 template <class F> void posted_exited(monad_async_task task, monad_async_result r) noexcept
 {
-    if (__builtin_expect(r.error == 0, true)) {
+    auto &p = *static_cast<posted<F> *>(task->user_ptr);
+    if (__builtin_expect((p.block & 1) == 0, true)) {
         return;
     }
-    auto &p = *static_cast<posted<F> *>(task->user_ptr);
+    auto const &block = *reinterpret_cast<executor_block const *>(p.block & ~std::uintptr_t(1));
     auto *const at = std::launder(reinterpret_cast<std::exception_ptr *>(p.room));
     auto const thrown = std::exchange(*at, nullptr);
     at->~exception_ptr();
-    left_by_exception(*p.block, thrown, r.error);
+    left_by_exception(block, thrown, r.error);
 }
 
 template <class F>
@@ -71,7 +76,7 @@ MONAD_ASYNC_LOCAL int
 post(executor_block &block, monad_async_pool pool, monad_async_priority at, F const &body) noexcept
 {
     posted<F> p;
-    p.block = &block;
+    p.block = reinterpret_cast<std::uintptr_t>(&block);
     ::new (static_cast<void *>(p.room)) F(body);
     tsan_release(&block);
     return monad_async_pool_post(
