@@ -18,7 +18,7 @@ const fn bit(opcode: u8) -> u64 {
 /// LINK_TIMEOUT), what is multishot by its opcode (READ_MULTISHOT, RECV_ZC), and what is not known
 /// here.
 const ALLOWED: u64 = {
-    let all = (1 << (LAST_OP + 1)) - 1;
+    let all = u64::MAX >> (63 - LAST_OP);
     all & !(bit(op::POLL_REMOVE)
         | bit(op::TIMEOUT_REMOVE)
         | bit(op::ASYNC_CANCEL)
