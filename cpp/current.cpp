@@ -15,8 +15,10 @@
 // initial-exec: one load relative to the thread pointer. Their 16 bytes fit into what the C library
 // reserves for libraries that are loaded late.
 extern "C" {
-__attribute__((visibility("hidden"), tls_model("initial-exec"))) __thread void const *monad_async_running;
-__attribute__((visibility("hidden"), tls_model("initial-exec"))) __thread uint64_t monad_async_thread;
+__attribute__((visibility("hidden"),
+               tls_model("initial-exec"))) __thread void const *monad_async_running;
+__attribute__((visibility("hidden"),
+               tls_model("initial-exec"))) __thread uint64_t monad_async_thread;
 }
 
 extern "C" void const **monad_async_running_slot(void) noexcept
@@ -31,6 +33,7 @@ extern "C" uint64_t *monad_async_thread_slot(void) noexcept
 
 extern "C" monad_async_task monad_async_task_current(void) noexcept
 {
-    auto const *const executor = static_cast<monad_async_executor_head const *>(monad_async_running);
+    auto const *const executor =
+        static_cast<monad_async_executor_head const *>(monad_async_running);
     return executor != nullptr ? executor->current_task : nullptr;
 }

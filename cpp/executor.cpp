@@ -66,8 +66,8 @@ void forget(executor_block *block) noexcept
 
 } // namespace
 
-monad_async_result
-executor_open(monad_async_executor_attr const *attr, executor_block *block) noexcept
+monad_async_result executor_open(monad_async_executor_attr const *attr,
+                                 executor_block *block) noexcept
 {
     std::int32_t error = 0;
     auto *const opened = async_bridge::open_executor(attr, error);

@@ -72,7 +72,8 @@ void patience::look(monad_async_task task) noexcept
     char name[sizeof task_label::name] = {};
     name_of(task, name);
     char line[160];
-    int const n = std::snprintf(line, sizeof line,
+    int const n = std::snprintf(
+        line, sizeof line,
         "monad::async: %s has waited for 5 s for task %p%s%s%s, which was cancelled and does not "
         "end\n",
         who_, static_cast<void *>(task), name[0] != 0 ? " \"" : "", name, name[0] != 0 ? "\"" : "");
