@@ -93,6 +93,9 @@ public:
         return (now_ns() - from) / static_cast<double>(steps_ - begun);
     }
 
+    // From each one's next step on.
+    void does(std::function<void()> step) { step_ = std::move(step); }
+
     ma::executor ex;
 
 private:
@@ -105,6 +108,13 @@ private:
 void yield()
 {
     (void)monad_async_task_suspend_for_duration(monad_async_task_current(), 0);
+}
+
+void nop()
+{
+    io_uring_sqe sqe{};
+    sqe.opcode = IORING_OP_NOP;
+    must(monad_async_task_io(monad_async_task_current(), &sqe));
 }
 
 // Two of the same in turns: ns of each, the ratio, and the difference.
@@ -150,13 +160,8 @@ void looked_at()
     {
         Loop off(many, yield), on(many, yield);
         must(monad_async_metrics_start(on.ex.native_handle()));
-        say("a yield, counted", Pairs(off, on), 1, 4, "ns an item");
+        say("a yield, counted", Pairs(off, on), 1, 15, "ns an item");
     }
-    auto const nop = [] {
-        io_uring_sqe sqe{};
-        sqe.opcode = IORING_OP_NOP;
-        must(monad_async_task_io(monad_async_task_current(), &sqe));
-    };
     {
         Loop off(many, nop), on(many, nop);
         trace(on);
@@ -252,46 +257,49 @@ void coroutines()
         median(tasks), median(awaits), r, "times", 1.02, r <= 1.02 ? "met" : "missed");
 }
 
-// Of so many tasks that yield, of so many that wait for a NOP: items a second, and how long they were
-// ready before they ran.
-void series_of(char const *what, std::size_t tasks, std::function<void()> step, bool last)
+// Items a second of the thread's processor time, and how long tasks were ready before they ran.
+void measure(char const *what, std::size_t tasks, Loop const &loop)
 {
-    Loop loop(tasks, std::move(step));
+    static monad_async_metrics before, after;
     auto *const ex = loop.ex.native_handle();
-    must(monad_async_executor_run(ex, SIZE_MAX, nullptr)); // Launched.
-    must(monad_async_metrics_start(ex));
+    must(monad_async_executor_metrics(ex, &before));
     std::uint64_t items = 0;
-    double const begun = now_ns(CLOCK_MONOTONIC), least = 2e8;
+    double const begun = now_ns();
     double spent = 0;
-    for (int i = 0; i < 3 || spent < least; ++i) {
+    while (spent < 1e8) {
         auto const r = monad_async_executor_run(ex, SIZE_MAX, nullptr);
         must(r);
         items += static_cast<std::uint64_t>(r.value);
-        spent = now_ns(CLOCK_MONOTONIC) - begun;
+        spent = now_ns() - begun;
     }
-    static monad_async_metrics m;
-    must(monad_async_executor_metrics(ex, &m));
+    must(monad_async_executor_metrics(ex, &after));
+    auto &ready = after.ready[1];
+    for (std::size_t i = 0; i != MONAD_ASYNC_HISTOGRAM_BUCKETS; ++i) {
+        ready.buckets[i] -= before.ready[1].buckets[i];
+    }
     std::printf("  {\"what\": \"%s\", \"tasks\": %zu, \"items_per_second\": %.0f, \"ready_ns\": [", what,
         tasks, static_cast<double>(items) * 1e9 / spent);
     for (std::uint32_t n = 0; n <= 1000; n += n < 980 ? 20 : 1) {
         std::printf("%s%llu", n == 0 ? "" : ", ", static_cast<unsigned long long>(
-            monad_async_histogram_percentile_ns(&m.ready[1], n)));
+            monad_async_histogram_percentile_ns(&ready, n)));
     }
-    std::printf("]}%s\n", last ? "" : ",");
     std::fflush(stdout);
 }
 
 void series(std::size_t most)
 {
     std::printf("[\n");
-    auto const nop = [] {
-        io_uring_sqe sqe{};
-        sqe.opcode = IORING_OP_NOP;
-        must(monad_async_task_io(monad_async_task_current(), &sqe));
-    };
     for (std::size_t tasks = 1; tasks <= most; tasks *= 10) {
-        series_of("yield", tasks, yield, false);
-        series_of("NOP", tasks, nop, tasks * 10 > most);
+        Loop loop(tasks, yield);
+        auto *const ex = loop.ex.native_handle();
+        must(monad_async_executor_run(ex, SIZE_MAX, nullptr)); // Launched.
+        must(monad_async_metrics_start(ex));
+        measure("yield", tasks, loop);
+        std::printf("]},\n");
+        loop.does(nop);
+        must(monad_async_executor_run(ex, SIZE_MAX, nullptr));
+        measure("NOP", tasks, loop);
+        std::printf("]}%s\n", tasks * 10 > most ? "" : ",");
     }
     std::printf("]\n");
 }

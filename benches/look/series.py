@@ -32,7 +32,7 @@ for what, colour in COLOURS.items():
 axes.set_xscale("log")
 axes.set_ylim(bottom=0)
 axes.set_xlabel("tasks on one executor")
-axes.set_ylabel("million items a second")
+axes.set_ylabel("million items a second of processor time")
 axes.grid(True, color="#ddd")
 axes.legend()
 save(figure, "throughput.svg")

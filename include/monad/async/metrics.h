@@ -60,8 +60,8 @@ MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_metrics, ready, 640);
 MONAD_ASYNC_ASSERT_SIZE(struct monad_async_metrics, 17968);
 /** @endcond */
 
-/** Starts to count, for the executor's life: 2 to 3 ns an item, from the stamps that are taken
- *  anyway. OWNER'S THREAD. EXPENSIVE: 18 KiB.
+/** Starts to count, for the executor's life: some 5 to 15 ns an item, from the stamps that are
+ *  taken anyway (docs/performance.md). OWNER'S THREAD. EXPENSIVE: 18 KiB.
  *  @param ex the executor
  *  @retval 0 counting, from now on or before
  *  @retval EINVAL NULL
