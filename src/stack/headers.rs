@@ -19,7 +19,10 @@ use super::slab::{Slab, HEADER_ALIGN};
 use super::walk::for_each;
 
 const REGION_SHIFT: u32 = 26;
-const PLACES: usize = 1024;
+/// 512 GiB: what a million stacks of the default size take lies within it, so that a completion of
+/// one of a million tasks is looked up as fast as of one.
+const PLACES: usize = 8192;
+const _: () = assert!(PLACES << REGION_SHIFT >= 1_000_000 * (160 << 10));
 
 struct Range {
     start: AtomicUsize,
