@@ -4,6 +4,14 @@
 
 #include "support.hpp"
 
+#include <monad/async/buffer.h>
+#include <monad/async/buffer_set.h>
+#include <monad/async/file.h>
+#include <monad/async/op.h>
+#include <monad/async/process.h>
+#include <monad/async/remote.h>
+#include <monad/async/socket.h>
+
 #include <algorithm>
 #include <climits>
 #include <filesystem>

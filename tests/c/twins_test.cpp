@@ -2,6 +2,13 @@
 
 #include "support.hpp"
 
+#include <monad/async/direct.h>
+#include <monad/async/file.h>
+#include <monad/async/op.h>
+#include <monad/async/process.h>
+#include <monad/async/remote.h>
+#include <monad/async/socket.h>
+
 #include <array>
 #include <cstring>
 #include <filesystem>

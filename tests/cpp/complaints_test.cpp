@@ -2,6 +2,16 @@
 // complained of, tried here.
 #include "support.hpp"
 
+#include <monad/async/channel.hpp>
+#include <monad/async/condition.hpp>
+#include <monad/async/future.hpp>
+#include <monad/async/group.hpp>
+#include <monad/async/mutex.hpp>
+#include <monad/async/pool.hpp>
+#include <monad/async/scope.hpp>
+#include <monad/async/semaphore.hpp>
+#include <monad/async/wait_group.hpp>
+
 #include <atomic>
 #include <memory>
 #include <mutex>

@@ -16,7 +16,6 @@
 #include <monad/async/scope.hpp>
 #include <monad/async/trace.h>
 
-
 #include <cstdint>
 #include <string>
 #include <thread>
