@@ -150,6 +150,9 @@ for pair in $(sanitizing_compilers); do
         -fsanitize=thread -- "$mistakes"
     check "tsan sees a race between tasks of two threads, $compiler" \
         seen 'data race' "$work/tsan-mistakes-$compiler" race
+    check "tsan, 10,000 suspended tasks, built, $compiler" compile "${pair#*:}" \
+        "$work/tsan-deep-$compiler" -fsanitize=thread -- "$root/tests/package/deep.cpp"
+    check "tsan, 10,000 suspended tasks, $compiler" "$work/tsan-deep-$compiler"
 done
 if [ -z "$long" ]; then
     skip_check 'sanitizers, clang and the other C++ tests' 'some minutes more; MONAD_ASYNC_LONG=1'

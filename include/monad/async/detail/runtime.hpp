@@ -20,6 +20,7 @@
 #include "../result.h"
 #include "../scope.h"
 #include "../task.h"
+#include "tsan.hpp"
 
 #include <cerrno>
 #include <cstdint>
@@ -77,6 +78,9 @@ template <class Call>
 template <class Call>
 [[gnu::always_inline]] MONAD_ASYNC_LOCAL inline auto suspending(Call call)
 {
+#if defined(MONAD_ASYNC_TSAN)
+    tsan_left const left;
+#endif
     if (__builtin_expect(has_own_runtime, false)) {
         return with_exceptions_kept(call);
     }

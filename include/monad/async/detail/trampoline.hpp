@@ -10,6 +10,7 @@
 #include "die.hpp"
 #include "runtime.hpp"
 #include "task_state.hpp"
+#include "tsan.hpp"
 
 #include <cerrno>
 #include <cstdint>
@@ -83,9 +84,12 @@ monad_async_result call(task_state &state)
 // Unsanitized in one respect: what is caught of a forced unwind is a reference to nothing, and the
 // undefined behaviour sanitizer would end the process before we say why it ends.
 template <class Call, class Keep>
-__attribute__((no_sanitize("null"))) MONAD_ASYNC_LOCAL monad_async_result
+__attribute__((no_sanitize("null"))) MONAD_ASYNC_TSAN_SWITCHES MONAD_ASYNC_LOCAL monad_async_result
 guarded(Call call, Keep keep) noexcept
 {
+#if defined(MONAD_ASYNC_TSAN)
+    tsan_run const run;
+#endif
     try {
         return call();
     }
