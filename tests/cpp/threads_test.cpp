@@ -1,6 +1,8 @@
 // Tasks and executors of several threads.
 #include "support.hpp"
 
+#include <monad/async/future.hpp>
+
 #include <atomic>
 #include <future>
 #include <mutex>
