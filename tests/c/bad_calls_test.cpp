@@ -4,13 +4,8 @@
 
 #include "support.hpp"
 
-#include <monad/async/buffer.h>
-#include <monad/async/buffer_set.h>
-#include <monad/async/file.h>
-#include <monad/async/op.h>
-#include <monad/async/process.h>
-#include <monad/async/remote.h>
-#include <monad/async/socket.h>
+// All of it: each call is tried.
+#include <monad/async.h>
 
 #include <algorithm>
 #include <climits>
