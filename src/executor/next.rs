@@ -134,14 +134,15 @@ impl<K: Kernel> Executor<K> {
             self.ready.prefetch(false);
         }
         task.returned(now);
+        // SAFETY: on the stack of `task`, called by `launches`.
+        unsafe { task.switch.hand_over(&next.switch, next.addr() as *mut u8) };
         task.exited();
-        // The stack is the executor's, and of the task nothing is left on it.
+        // The last touch: another thread may launch it at once. The stack is the executor's, and of
+        // the task nothing is left on it.
         task.state().exited();
         dec(&self.head.tasks_pending_launch);
         next.running(now);
         self.head.current_task.set(next.as_head());
-        // SAFETY: on the stack of `task`, called by `launches`.
-        unsafe { task.switch.hand_over(&next.switch, next.addr() as *mut u8) };
         Some(next)
     }
 }

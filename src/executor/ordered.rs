@@ -18,6 +18,9 @@ use crate::uring::kernel::{op, Kernel, Sqe};
 
 const EBADF: Errno = Errno(libc::EBADF);
 
+/// Between two looks at a row that is on its way back.
+const PAUSE_NS: u64 = 20_000;
+
 /// An ordered file: its handle, and the number of its row.
 #[derive(Clone, Copy)]
 pub struct Ordered {
@@ -138,6 +141,11 @@ impl<K: Kernel> Executor<K> {
                 // Behind what is in the kernel.
                 while row.is_in_kernel() {
                     self.pass_through(task, file.row, &Sqe::new(op::NOP, -1, 0, 0, 0, 0));
+                    // Refused at once, if the row has failed, and the one that has that error has
+                    // not taken it.
+                    if row.is_in_kernel() && self.sleep(task, PAUSE_NS) != 0 {
+                        break;
+                    }
                 }
                 self.leave_scope(task, shield.as_ptr())?;
             }
