@@ -2,7 +2,9 @@
 //! time, and the hot loops, beside a bare ring in the same process.
 //!
 //! `cargo run --release --example latency` takes some 30 s and prints tables for people;
-//! `-- --markdown` prints them for docs/performance.md. The exit status is 0 whatever the figures.
+//! `-- --markdown` prints them for docs/performance.md; `-- --draw DIRECTORY` measures the steps alone,
+//! and draws how long they take into `steps.svg` there, by matplotlib. The exit status is 0 whatever the
+//! figures.
 //!
 //! Nanoseconds are this machine's at this moment; ratios carry over. Every figure is a median,
 //! every ratio the median of ratios of rounds that took turns, and the targets are ratios.
@@ -10,6 +12,8 @@
 #[path = "../benches/common/mod.rs"]
 mod common;
 
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use common::hot::{Launch, Looping};
@@ -30,6 +34,9 @@ const FIRST_RAW_NS: f64 = 72.0;
 fn main() {
     let markdown = std::env::args().skip(1).any(|a| a == "--markdown");
     ticks::anchor();
+    if let Some(directory) = std::env::args().skip_while(|a| a != "--draw").nth(1) {
+        return draw(&PathBuf::from(directory));
+    }
     println!("{}\n", common::machine());
     let raw = &mut RawRing::new();
     if raw.plain {
@@ -41,6 +48,41 @@ fn main() {
     lives(markdown, raw);
     wakes(markdown);
     stamps(&stamp);
+}
+
+/// With what the first version took.
+const STEPS: [(Step, f64); 5] = [
+    (Step::AttachToBegin, 630.0),
+    (Step::BeginToEnd, 290.0),
+    (Step::BeginToSuspended, 440.0),
+    (Step::CompletedToResumed, 450.0),
+    (Step::ResumedToEnd, 580.0),
+];
+
+/// The distribution of each step, as a picture.
+fn draw(directory: &Path) {
+    let steps = STEPS.map(|(step, _)| {
+        let mut s = Steps::new(step);
+        let mut all: Vec<f64> = (0..ROUNDS).flat_map(|_| s.round()).collect();
+        let at = |per_mille: u32| common::rounds::quantile(&mut all, f64::from(per_mille) / 1000.0);
+        let ns: Vec<String> = (0..1000).step_by(5).map(at).map(|ns| format!("{ns:.1}")).collect();
+        format!("{{\"step\": \"{}\", \"ns\": [{}]}}", step.name(), ns.join(", "))
+    });
+    let file = directory.join("steps.json");
+    std::fs::write(&file, format!("[{}]\n", steps.join(",\n"))).expect("a directory to write to");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/look/steps.py");
+    // The distribution's, where another comes first.
+    let drawn = ["python3", "/usr/bin/python3"].iter().any(|python| {
+        let run = Command::new(python).arg(script).args([&file, directory]).output();
+        run.is_ok_and(|run| run.status.success())
+    });
+    match drawn {
+        true => {
+            println!("{}", directory.join("steps.svg").display());
+            let _ = std::fs::remove_file(file);
+        }
+        false => println!("no picture (python3-matplotlib); the figures are in {}", file.display()),
+    }
 }
 
 /// Medians and 99th percentiles of each step of a task that is alone.
@@ -57,13 +99,7 @@ fn steps(markdown: bool, raw: &mut RawRing) {
             ("", Align::Left),
         ],
     );
-    for (step, first_ns) in [
-        (Step::AttachToBegin, 630.0),
-        (Step::BeginToEnd, 290.0),
-        (Step::BeginToSuspended, 440.0),
-        (Step::CompletedToResumed, 450.0),
-        (Step::ResumedToEnd, 580.0),
-    ] {
+    for (step, first_ns) in STEPS {
         let mut s = Steps::new(step);
         let (mut all, mut pairs) = (Vec::new(), Pairs::default());
         for _ in 0..ROUNDS {

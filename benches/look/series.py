@@ -2,27 +2,15 @@
 """Draws what `look --series` measured: series.py SERIES.json DIRECTORY writes throughput.svg and
 latency.svg, by matplotlib (python3-matplotlib)."""
 import json
-import pathlib
 import sys
 
-import matplotlib
-matplotlib.use("svg")
-matplotlib.rcParams["svg.hashsalt"] = "monad_async"  # The same figures give the same file.
-matplotlib.rcParams["font.family"] = "sans-serif"
-matplotlib.rcParams["svg.fonttype"] = "none"  # Text stays text.
-import matplotlib.pyplot as plt
+from drawing import plt, save
 
 series = json.load(open(sys.argv[1]))
-out = pathlib.Path(sys.argv[2])
+out = sys.argv[2]
 # Per mille, as look.cpp prints them.
 PER_MILLE = list(range(0, 980, 20)) + list(range(980, 1001))
 COLOURS = {"yield": "#2a7f3f", "NOP": "#5570c0"}
-
-
-def save(figure, name):
-    figure.tight_layout()
-    figure.savefig(out / name, metadata={"Date": None})
-
 
 figure, axes = plt.subplots(figsize=(8, 4.5))
 for what, colour in COLOURS.items():
@@ -35,7 +23,7 @@ axes.set_xlabel("tasks on one executor")
 axes.set_ylabel("million items a second of processor time")
 axes.grid(True, color="#ddd")
 axes.legend()
-save(figure, "throughput.svg")
+save(figure, out, "throughput.svg")
 
 figure, axes = plt.subplots(figsize=(8, 4.5))
 wanted = [s for s in series if s["what"] == "NOP"]
@@ -49,4 +37,4 @@ axes.set_xlabel("ns between the completion of a NOP and the run of its task")
 axes.set_ylabel("per cent that were not longer")
 axes.grid(True, color="#ddd")
 axes.legend()
-save(figure, "latency.svg")
+save(figure, out, "latency.svg")

@@ -266,8 +266,9 @@ impl Mailbox {
         }
     }
 
-    /// The owner: somebody may be about to post what concerns a run that is over.
-    #[inline(always)]
+    /// The owner: somebody may be about to post what concerns a run that is over. A function of its
+    /// own: the local path ends here, at the fence.
+    #[inline(never)]
     pub(crate) fn has_askers(&self) -> bool {
         // See `post_of_run`.
         fence(Ordering::SeqCst);

@@ -139,7 +139,9 @@ const REMOTE: &[&str] = &[
     "Handle<K>::attach_remote",
     // run, when another thread left something
     "collect_mailbox",
-    // has_work, when nothing is attached: waits for those who are about to join from elsewhere
+    // has_work, when nothing is attached: looks for those who are about to join from elsewhere, and
+    // waits for them
+    "has_askers",
     "has_late_work",
     // run, when nothing is ready: announces that it sleeps
     "Executor<K>>::wait",
