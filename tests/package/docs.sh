@@ -26,7 +26,7 @@ links() {
 dead_links_are_seen() {
     mkdir -p "$work/dead" && cp "$site"/*.html "$work/dead" &&
         sed -i 's/href="md_docs_tour.html"/href="md_docs_tuor.html"/' "$work/dead/index.html" || return
-    links "$work/dead" | grep -F 'index.html: md_docs_tuor.html'
+    ! links "$work/dead" >"$work/dead.links" && grep -F 'index.html: md_docs_tuor.html' "$work/dead.links"
 }
 # What a page of the repository links to, before the site's own links are made of it.
 sources_of_links() {
