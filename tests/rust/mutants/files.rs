@@ -87,12 +87,6 @@ pub const FILES: &[Mutant] = &[
     of(ROWS, "a row is not linked", "u64::from(flag::IO_LINK) << 8", "0"),
     of(
         ROWS,
-        "a row of links where the kernel takes a part of what is offered",
-        "if self.kernel.submits_all() { LENGTH_MAX } else { 1 }",
-        "LENGTH_MAX",
-    ),
-    of(
-        ROWS,
         "a row ends with a link",
         "is_part || n == room || row.waiting.is_empty()",
         "is_part || row.waiting.is_empty()",
