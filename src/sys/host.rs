@@ -66,10 +66,12 @@ fn number(text: &str) -> Option<i64> {
 }
 
 /// The kernel's clocks are reckoned from the counter that `ticks` reads: it is one for all
-/// processors, and goes on in every idle state.
+/// processors, and goes on in every idle state. (Not of a program for another architecture, which
+/// is emulated.)
 pub(crate) fn clock_is_counter() -> bool {
+    let counter = if cfg!(target_arch = "x86_64") { "tsc" } else { "arch_sys_counter" };
     let source = read::<32>("/sys/devices/system/clocksource/clocksource0/current_clocksource");
-    source.is_some_and(|name| ["tsc", "arch_sys_counter"].contains(&name.trim()))
+    source.is_some_and(|name| name.trim() == counter)
 }
 
 /// True if this thread runs under a seccomp filter.
