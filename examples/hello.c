@@ -17,7 +17,7 @@ static monad_async_result count_lines(monad_async_task task)
     }
     char data[4096];
     intptr_t lines = 0;
-    do { /* other tasks run meanwhile */
+    do { /* others run while it waits */
         r = monad_async_file_read(task, in, data, sizeof data, -1);
         for (intptr_t i = 0; i < r.value; ++i) {
             lines += data[i] == '\n';

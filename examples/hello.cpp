@@ -21,7 +21,7 @@ int main(int argc, char **argv)
             ma::file in(path); // throws std::system_error, or ma::timeout_error
             char data[4096];
             std::intmax_t lines = 0;
-            while (std::size_t const n = in.read(data)) { // other tasks run meanwhile
+            while (std::size_t const n = in.read(data)) { // others run while it waits
                 lines += std::count(data, data + n, '\n');
             }
             return lines;

@@ -1,4 +1,4 @@
-/* What a task waits for beside locks and channels: an unpark by a thread, a function that blocks, and the
+/* What a task waits for besides locks and channels: an unpark by a thread, a function that blocks, and the
  * addresses of a host. */
 #define _POSIX_C_SOURCE 200809L /* nanosleep, getaddrinfo */
 #include <monad/async.h>

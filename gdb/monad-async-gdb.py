@@ -605,7 +605,7 @@ def monad_async_debugger():
                 here = {task.address + link: task for task in tasks
                         if task.data[library.at["task.level"]] == level}
                 later = {number(task.data, link) for task in here.values()}
-                # The oldest is behind nobody. What a list is that changes meanwhile is not followed.
+                # The oldest is behind nobody. A list that changes under it is not followed.
                 at = next((address for address in here if address not in later), None)
                 while at in here:
                     yield "    %s: %s" % (level_name, named(here[at].address))

@@ -96,7 +96,7 @@ pub fn write<K: Kernel>(
             },
         }
     }
-    // Read once: who holds a mutex may change meanwhile.
+    // Read once: who holds a mutex may change at any time.
     let Some((edges, mut met)) = edges(ex, tasks, |task| place(task).ok()) else { return Ok(()) };
     cycles(&edges, &mut met, |cycle| {
         write!(out, "deadlock: {}", Named(tasks[cycle[0]].0))?;

@@ -1,6 +1,6 @@
 //! The objects of `sync` between threads: tasks of several executors and threads without tasks use
 //! the same few, with deadlines, scopes and cancels that cross every grant. What an object promises
-//! is counted beside it; assertions of the core stand guard, as this is a debug build.
+//! is counted next to it; assertions of the core stand guard, as this is a debug build.
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -92,7 +92,7 @@ fn byte_at(place: u64) -> u8 {
     (place % 251) as u8
 }
 
-/// How many bytes; of a call that finishes short transfers they are counted beside an error, too.
+/// How many bytes; of a call that finishes short transfers they are counted with an error, too.
 #[track_caller]
 fn moved(r: RawResult, most: usize) -> usize {
     assert!(r.value <= most as isize && (r.value >= 0 || r.error != 0), "{r:?}");
