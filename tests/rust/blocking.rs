@@ -308,12 +308,8 @@ fn a_process_ends_while_helpers_are_busy() {
     }
 }
 
-/// An executor has a task that waits for a helper: it is not destroyed. Once cancelled, the task ends
-/// when its function has, and the executor goes.
-#[test]
-fn an_executor_is_not_destroyed_under_a_function() {
-    let _alone = alone(1);
-    let ex = executor(8);
+/// A task whose function has begun, on its helper, and waits at the gate.
+fn held(ex: Handle) -> (&'static Gate, TaskRef) {
     let gate: &Gate = leak(Gate::default());
     let task = new_task();
     set_body(task, move |t| blocking(t, &|| gate.pass()));
@@ -321,6 +317,16 @@ fn an_executor_is_not_destroyed_under_a_function() {
     while !gate.begun.load(SeqCst) {
         let _ = ex.run(usize::MAX, Some(0));
     }
+    (gate, task)
+}
+
+/// An executor has a task that waits for a helper: it is not destroyed. Once cancelled, the task ends
+/// when its function has, and the executor goes.
+#[test]
+fn an_executor_is_not_destroyed_under_a_function() {
+    let _alone = alone(1);
+    let ex = executor(8);
+    let (gate, task) = held(ex);
     assert_eq!(ex.destroy(), Err(Errno(libc::EBUSY)));
     ex.cancel_all().unwrap();
     let _ = ex.run(usize::MAX, Some(0));
@@ -336,13 +342,7 @@ fn an_executor_is_not_destroyed_under_a_function() {
 fn a_child_of_a_fork_has_helpers_of_its_own() {
     let _alone = alone(1);
     let ex = executor(8);
-    let gate: &Gate = leak(Gate::default());
-    let task = new_task();
-    set_body(task, move |t| blocking(t, &|| gate.pass()));
-    ex.attach(task).unwrap();
-    while !gate.begun.load(SeqCst) {
-        let _ = ex.run(usize::MAX, Some(0));
-    }
+    let (gate, task) = held(ex);
     // SAFETY: the child runs a task of its own and exits.
     let child = unsafe { libc::fork() };
     if child == 0 {
