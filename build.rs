@@ -62,9 +62,9 @@ fn collect_includes(file: &Path, included: &mut BTreeSet<PathBuf>) {
         let Some(name) = line.strip_prefix('"').and_then(|rest| rest.split('"').next()) else {
             continue;
         };
-        let beside = file.with_file_name(name);
+        let sibling = file.with_file_name(name);
         let found =
-            [beside, Path::new("include").join(name)].into_iter().find(|path| path.is_file());
+            [sibling, Path::new("include").join(name)].into_iter().find(|path| path.is_file());
         if let Some(header) = found {
             // Without "..": one name a file.
             let header = header.canonicalize().expect("a header that is there");

@@ -1,6 +1,6 @@
-//! `cargo bench --bench pool`: the pool beside what a program would write without it, in one run:
+//! `cargo bench --bench pool`: the pool and what a program would write without it, in one run:
 //! empty tasks from one thread and from two to two workers; tasks of 10 us; from the submission to
-//! the beginning on a worker that sleeps; and a ticker beside functions that block.
+//! the beginning on a worker that sleeps; and a ticker while functions block.
 
 mod common;
 
@@ -287,7 +287,7 @@ unsafe extern "C" fn blocks_once(task: TaskPtr) -> RawResult {
     r
 }
 
-/// How late a ticker of 1 ms is in the median and in the worst of 100, beside 1,000 calls of 10 ms
+/// How late a ticker of 1 ms is in the median and in the worst of 100, during 1,000 calls of 10 ms
 /// by 64 helpers: a task's, and a plain thread's.
 fn ticker() -> [(f64, f64); 2] {
     let late = |v: &mut Vec<f64>| {
@@ -352,7 +352,7 @@ fn main() {
     );
     let [task, plain] = ticker();
     println!(
-        "1 ms ticker beside 1,000 calls of 10 ms: late by {:.0} us, worst of 100 {:.0}; a thread \
+        "1 ms ticker during 1,000 calls of 10 ms: late by {:.0} us, worst of 100 {:.0}; a thread \
          {:.0}, {:.0}",
         task.0, task.1, plain.0, plain.1
     );

@@ -25,7 +25,7 @@ fn main() {
     };
     for (name, how, against, other, target) in [
         ("wake by a launch", How::Attach, "eventfd of a bare ring", How::Eventfd, true),
-        ("wake by a launch, beside the floor", How::Attach, "futex", How::Futex, false),
+        ("wake by a launch, and the floor", How::Attach, "futex", How::Futex, false),
         ("wake by executor_wake", How::Wake, "eventfd of a bare ring", How::Eventfd, true),
     ] {
         let target = target.then_some(targets::WAKE);

@@ -1,7 +1,7 @@
 # Installs gdb's commands (docs/debugging.md): to be sourced, and where gdb finds them by itself when
 # a program loads the shared library. Programs with the static library carry them along.
 set(MONAD_ASYNC_GDB_AUTO_LOAD_DIR "" CACHE STRING
-  "Where the auto-loaded copy goes; empty: below gdb's own directory for /usr, else beside the library")
+  "Where the auto-loaded copy goes; empty: below gdb's own for /usr, else next to the library")
 install(FILES gdb/monad-async-gdb.py DESTINATION "${CMAKE_INSTALL_DATADIR}/monad_async"
   COMPONENT development)
 if(NOT "shared" IN_LIST MONAD_ASYNC_LIBRARIES)

@@ -1,4 +1,4 @@
-# What a build may choose. Beside these: CMAKE_BUILD_TYPE (Debug builds the Rust side unoptimised,
+# What a build may choose. Besides these: CMAKE_BUILD_TYPE (Debug builds the Rust side unoptimised,
 # everything else optimised) and the usual CMAKE_INSTALL_* directories.
 
 string(COMPARE EQUAL "${CMAKE_SOURCE_DIR}" "${CMAKE_CURRENT_SOURCE_DIR}" top_level)

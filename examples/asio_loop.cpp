@@ -65,7 +65,7 @@ int main()
         }
         done();
     });
-    // Asio's own work goes on beside it.
+    // Asio's own work goes on in the same loop.
     unsigned ticks = 0;
     asio::steady_timer timer(loop, 1ms);
     auto tick = [&](auto const &self) -> void {

@@ -1,5 +1,5 @@
 // cp: copies files and trees, many files in flight; holes, modes, times and links are kept. No file
-// stands half-written under its final name, whenever this is killed: it is written beside it, and
+// stands half-written under its final name, whenever this is killed: it has another name first, and
 // renamed when it is whole.
 //
 //   cp [--verify] FROM... TO       TO is a directory, or is made for the one FROM
@@ -58,7 +58,7 @@ void take_over(struct statx const &status, int fd)
     });
 }
 
-// A file beside the one that is to be; removed again unless it was renamed.
+// A file next to the one that is to be; removed again unless it was renamed.
 class draft {
 public:
     explicit draft(fs::path final) : final_(std::move(final))

@@ -303,7 +303,7 @@ private:
             out_.resize(begin + room);
             if (room != 0) {
                 std::size_t const n = file->read_all(ma::bytes(out_.data() + begin, room), std::int64_t(at));
-                whole = n == room; // Else it was cut meanwhile.
+                whole = n == room; // Else it was cut since.
                 out_.resize(begin + n);
                 at += n;
                 left -= n;

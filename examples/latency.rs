@@ -1,5 +1,5 @@
 //! Where the time goes, as the executor's own time tracking tells it: the steps of a task one at a
-//! time, and the hot loops, beside a bare ring in the same process.
+//! time, and the hot loops, and a bare ring in the same process.
 //!
 //! `cargo run --release --example latency` takes some 30 s and prints tables for people;
 //! `-- --markdown` prints them for docs/performance.md; `-- --draw DIRECTORY` measures the steps alone,
@@ -230,7 +230,7 @@ fn wakes(markdown: bool) {
         &[
             ("from the call to", Align::Left),
             ("ns", Align::Right),
-            ("beside it ns", Align::Right),
+            ("compared ns", Align::Right),
             ("ratio", Align::Right),
             ("10% to 90%", Align::Left),
             ("at most", Align::Right),

@@ -47,7 +47,7 @@ pub enum Kind {
     Cancel,
     /// A scope was entered (`what` 0) or left (1), or has fired (2): when; the scope; its time-out.
     Scope,
-    /// What the executor did beside running tasks: from, to. `what`: [`span`].
+    /// What the executor did besides running tasks: from, to. `what`: [`span`].
     Span,
 }
 

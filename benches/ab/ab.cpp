@@ -179,7 +179,7 @@ monad_async_result nops(monad_async_task task)
     return {0, 0, 0};
 }
 
-// The same but for where it suspends.
+// The same except for where it suspends.
 monad_async_result sleeps_elsewhere(monad_async_task task)
 {
     auto &stage = of(task);

@@ -119,7 +119,7 @@ pub struct Outcome {
     pub high: f64,
 }
 
-/// What `ratio` is worth beside `target`.
+/// What `ratio` is worth against `target`.
 pub fn verdict(ratio: f64, target: Option<f64>) -> &'static str {
     match target {
         None => "no target",

@@ -41,7 +41,7 @@ unsafe impl Sync for Shared {}
 
 /// One other thread attaches as fast as it can, in turn from a pool of 1,024 tasks, each again as
 /// soon as it has exited. Only rounds count in which both threads had a processor whenever they
-/// wanted one, but for a twentieth of the time: what the others show is the scheduler's turns.
+/// wanted one, except for a twentieth of the time: what the others show is the scheduler's turns.
 pub struct Remote {
     ex: Executor,
     tasks: Vec<Task>,

@@ -2,7 +2,7 @@
 // processor time of the thread. The best of the rounds counts, as only others can make one slower.
 //
 // Reads: 4 KiB of a cached file at random offsets, 64 in flight; and the same into registered
-// buffers by a registered file. Writes: 4 KiB to a cached file by 64 tasks, ordered beside unordered,
+// buffers by a registered file. Writes: 4 KiB to a cached file by 64 tasks, ordered and unordered,
 // each behind the one before or at random offsets; wall time, as some file systems write by kernel
 // threads. Scopes: what one costs that is entered and left and does not fire, with nothing inside, and
 // with an operation.

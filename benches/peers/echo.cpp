@@ -1,4 +1,4 @@
-// TCP echo servers beside each other: 64 connections, 64 bytes, one message at a time on each. All
+// TCP echo servers compared: 64 connections, 64 bytes, one message at a time on each. All
 // servers run from the beginning, pinned to one processor; the one whose turn it is is asked from
 // another. What counts is the processor time of the server's process a round trip; the median of the
 // rounds.

@@ -1,4 +1,4 @@
-// Empty tasks to two workers, from one thread and from two, and elements through a channel: ours beside
+// Empty tasks to two workers, from one thread and from two, and elements through a channel: ours and
 // what others have, in one process, in turns. Of a task or an element the wall time, from the first
 // submission until all have run, and the processor time of all threads, on a busy machine the better
 // measure; the medians of the rounds.

@@ -10,7 +10,7 @@
 //! 1. `registered` belongs to the thread of the joined task's executor, `owed` and `asked` to that
 //!    of the joiner's; `result` and `canceled` are written by the former before it posts JOINED,
 //!    and read by the latter after.
-//! 2. Whoever posts a link back never touches it afterwards.
+//! 2. A thread that posts a link back never touches it afterwards.
 //! 3. Mailboxes outlive everything; a closed one means its executor is gone, and with it `other`
 //!    has exited: an executor is not destroyed while a task is attached, and answers all JOINs it
 //!    has when it is. A launch that it refused is undone by the thread that asked for it, which

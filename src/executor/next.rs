@@ -59,7 +59,7 @@ impl Next {
 
 impl<K: Kernel> Executor<K> {
     /// The stamp of a suspension, where the call that suspends begins: what comes after it in the
-    /// program runs beside the counter's microcode, and those few nanoseconds are the next item's.
+    /// program runs while the counter is read, and those few nanoseconds are the next item's.
     #[inline(always)]
     pub(super) fn stamp_ahead(&self) -> Ahead {
         if !Switch::PASSES || self.ready.popped() == self.next.last.get() {

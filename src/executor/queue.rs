@@ -1,7 +1,7 @@
 //! Tasks and jobs that wait for one of several executors to begin them: the queue of a pool.
 //!
 //! ```text
-//!   levels  0: task --> job --> task        high: begun first, whoever comes
+//!   levels  0: task --> job --> task        high: begun first, whatever came first
 //!           1:
 //!           2: task --> task                low
 //!   idle    seat --> seat                   workers that sleep; the last to fall asleep is woken
@@ -13,7 +13,7 @@
 //!    or a call of the user's. Queues are never freed, only recycled: who has read the address of
 //!    one in a task may lock it, and finds out there whether the task is in it still.
 //! 2. A task leaves the queue under the lock: attached to the executor of who takes it, or ended.
-//!    So whoever finds it in the queue under the lock may take it out, and who does not find it
+//!    So who finds it in the queue under the lock may take it out, and who does not find it
 //!    there finds it attached, or its run over.
 //! 3. A worker goes to sleep under the lock, with nothing in the queue. A task that is put in takes
 //!    one sleeper out and wakes it, unless one is on its way; that one wakes the next when it has

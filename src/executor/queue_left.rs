@@ -89,8 +89,8 @@ impl State {
         [self.queued, self.queued + self.begun, self.workers]
     }
 
-    /// Those whose wait is over, claimed: to be woken with the lock open. O(those), but for waits
-    /// that come in no order: O(log waits) each.
+    /// Those whose wait is over, claimed: to be woken with the lock open. O(those), and for waits
+    /// that come in no order O(log waits) each.
     pub(super) fn satisfied(&mut self) -> Fifo {
         let woken = Fifo::new();
         for (waits, left) in self.waits.iter().zip(self.left()) {

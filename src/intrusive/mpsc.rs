@@ -30,7 +30,7 @@
 //!    pin from before its push until after the wake-up, and the owner, once closed, waits for the
 //!    pins. (A push that found the word open before `close` has its pin seen; a later one is
 //!    refused.)
-//! 7. A queue may change owners while it is closed. Whoever is told to wake wakes the new one.
+//! 7. A queue may change owners while it is closed. Who is told to wake wakes the new one.
 
 use super::link::Link;
 use crate::prefetch;

@@ -1,5 +1,5 @@
 //! Direct descriptors and others: a direct one is put into another executor's table, or gets a
-//! plain descriptor beside it. What the kernel does for plain ones alone is done by one that is
+//! plain descriptor next to it. What the kernel does for plain ones alone is done by one that is
 //! made for the call.
 
 use super::call::Call;
@@ -57,7 +57,7 @@ impl<K: Kernel> Call<'_, K> {
         if !self.ex.kernel().knows(op::MSG_RING) {
             return Err(EOPNOTSUPP);
         }
-        // Of our own: the executor may go meanwhile, and another file get the number.
+        // Of our own: the executor may go until then, and another file get the number.
         let ring = Own(to.ring_descriptor::<K>()?);
         let mut sqe = Sqe::new(op::MSG_RING, ring.0, 0, message::SEND_FD, 0, msg_ring::CQE_SKIP);
         sqe.0[5] = u64::from(file::INDEX_ALLOC) << 32;

@@ -24,7 +24,7 @@ pub struct File {
 
 const _: () = assert!(size_of::<File>() == 8);
 
-/// What `open` is asked for, beside the name: the kernel's `struct open_how`.
+/// What `open` is asked for, besides the name: the kernel's `struct open_how`.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct How {

@@ -99,7 +99,7 @@ fn track(task: u64) -> u64 {
     task >> 7 & 0x7fff_ffff
 }
 
-/// Writes traces of several executors as one document. What is recorded meanwhile may be missing.
+/// Writes traces of several executors as one document. What is recorded by then may be missing.
 pub fn write(rings: impl Iterator<Item = Ring> + Clone, fd: i32) -> Res<()> {
     let mut out = Out { fd, bytes: [0; GATHERED], len: 0, error: None, first: true };
     let _ = document(rings, &mut out);

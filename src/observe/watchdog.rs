@@ -218,7 +218,7 @@ struct Question {
     mailbox: Option<&'static Mailbox>,
     task: *const c_void,
     items: usize,
-    /// It has gone on meanwhile.
+    /// It has gone on since.
     gone: bool,
     name: [u64; NAME_BYTES / 8],
     pcs: [usize; FRAMES_MAX],

@@ -152,7 +152,7 @@ impl Buffers {
 
     /// The executor; null after its end.
     pub fn owner(&self) -> *mut c_void {
-        // Relaxed: whoever asks from another thread compares it at most.
+        // Relaxed: another thread compares it at most.
         self.owner.load(Relaxed)
     }
 

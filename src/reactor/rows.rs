@@ -411,7 +411,7 @@ impl<K: Kernel> Reactor<K> {
     }
 
     /// Nothing of it is in the kernel: what came back is first in the next row, or over. So is what
-    /// was to be cancelled meanwhile, and was part of another's entry, of which the kernel knew.
+    /// was to be cancelled then, and was part of another's entry, of which the kernel knew.
     fn row_is_back(&self, row: &Row) {
         let back = Fifo::new();
         while let Some(link) = row.flying.pop_front() {

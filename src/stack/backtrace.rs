@@ -35,7 +35,7 @@ pub unsafe fn suspended(switch: &Switch, base: usize, pcs: &mut [usize]) -> Res<
     }
     let mut found = Found { stack: switch.sp()..base + 1, pcs, count: 0 };
     // SAFETY: suspended, so the three registers are at `sp`; `collect` takes what is handed over.
-    unsafe { beside(switch.sp(), collect, (&raw mut found).cast()) };
+    unsafe { called_from(switch.sp(), collect, (&raw mut found).cast()) };
     Ok(found.count)
 }
 
@@ -50,7 +50,7 @@ pub unsafe fn suspended(_: &Switch, _: usize, _: &mut [usize]) -> Res<usize> {
 /// the caller: what it saved there are the return address, RBX and RBP.
 #[cfg(all(target_arch = "x86_64", not(feature = "asan")))]
 #[unsafe(naked)]
-unsafe extern "C" fn beside(sp: usize, f: extern "C" fn(*mut u8), arg: *mut u8) {
+unsafe extern "C" fn called_from(sp: usize, f: extern "C" fn(*mut u8), arg: *mut u8) {
     core::arch::naked_asm!(
         ".cfi_startproc",
         "push rbx",

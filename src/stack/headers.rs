@@ -7,7 +7,7 @@
 //! found by a walk over the slabs. A miss costs time, never a wrong answer.
 //!
 //! 1. Ranges change under the pool's lock; they only grow. An empty place has `end` 0.
-//! 2. Whoever has a task of a range sees the range (the task was created after it grew).
+//! 2. A thread that has a task of a range sees the range (the task was created after it grew).
 
 use core::ptr::NonNull;
 use core::sync::atomic::{

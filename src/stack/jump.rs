@@ -18,7 +18,7 @@
 //!                                      | saved RIP          |  <- RSP kept in `sp` while it waits
 //! ```
 //!
-//! What is above the frames is laid once, but for the link and the task. The link and what lies
+//! What is above the frames is laid once, except for the link and the task. The link and what lies
 //! there are laid out as frame records, so that a profiler that follows frame pointers gets from
 //! the task to the executor.
 //!

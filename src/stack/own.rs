@@ -108,7 +108,7 @@ impl Switch {
     /// The base of the stack that it runs on, or last ran on.
     #[inline(always)]
     pub fn stack_base(&self) -> Option<usize> {
-        // SAFETY: the field of a live switch. Volatile, as its executor may change it meanwhile.
+        // SAFETY: the field of a live switch. Volatile, as its executor may change it at any time.
         let link = unsafe { self.link.as_ptr().read_volatile() };
         Some(link as usize + jump::LINK_BELOW_BASE)
     }

@@ -14,7 +14,7 @@
 //! 3. `SlotMeta`s, lists and `carved` change only under the lock; `registration`, by who has the
 //!    stack.
 //! 4. The free lists never touch a slot's own memory: links live in the slab's `SlotMeta`s.
-//! 5. A class has as many free headers as free stacks, or more: whoever finds a stack finds a
+//! 5. A class has as many free headers as free stacks, or more: who finds a stack finds a
 //!    header. Executors take stacks without.
 //!
 //! **What stays resident.** A free stack keeps its pages (it is *warm*) as long as fewer than 1,024

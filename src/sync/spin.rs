@@ -3,7 +3,7 @@
 use core::hint::spin_loop;
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
-/// Pauses between two looks: 1, 2, 4, ... to this. What is handed over meanwhile is found at one
+/// Pauses between two looks: 1, 2, 4, ... to this. What is handed over during them is found at one
 /// look, so long ones leave the lines to who writes them.
 const LONGEST: u32 = 64;
 /// Looks of the longest kind, after which it is given up: some microseconds in all.

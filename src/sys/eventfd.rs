@@ -17,7 +17,7 @@ pub struct Waker {
     pub word: *const AtomicU32,
 }
 
-// SAFETY: the word is atomic, and whoever wakes keeps alive whose it is.
+// SAFETY: the word is atomic, and who wakes keeps its owner alive.
 unsafe impl Send for Waker {}
 // SAFETY: as above.
 unsafe impl Sync for Waker {}

@@ -237,8 +237,8 @@ impl TaskRef {
         ptr::null()
     }
 
-    /// The run has returned, and is on its stack still: newest first, also those that are added
-    /// meanwhile.
+    /// The run has returned, and is on its stack still: newest first, also those that their
+    /// destructors add.
     #[cold]
     #[inline(never)]
     pub(super) fn end_locals(self) {

@@ -38,7 +38,7 @@ pub enum Place {
 
 /// Any thread, at any time.
 impl TaskState<'_> {
-    /// The run that is queued, and where; None if it is not. Out of date at once, but for who holds
+    /// The run that is queued, and where; None if it is not. Out of date at once, unless one holds
     /// the lock of that queue.
     pub fn queued_run(self) -> Option<(Run, *mut c_void)> {
         let run = self.run_begun();

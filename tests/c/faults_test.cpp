@@ -214,7 +214,7 @@ TEST(Faults, one_pass_collects_a_bounded_number_of_launches)
     }
 }
 
-// The bound of 64 items had none in time: beside items of 1 ms, a NOP waited for 64 of them.
+// The bound of 64 items had none in time: among items of 1 ms, a NOP waited for 64 of them.
 TEST(Faults, high_priority_operation_waits_for_few_long_items)
 {
     Executor ex(64);

@@ -1,5 +1,5 @@
 /* The C API as a C program meets it: every function and every field once, strict C11 and C17, no
- * test library. What each does in every case is tested beside this file. */
+ * test library. What each does in every case is tested in the other files here. */
 
 #if defined(__STRICT_ANSI__)
     #define _POSIX_C_SOURCE 200809L

@@ -597,7 +597,7 @@ void processes_and_helpers(Measure &measure)
             return r;
         },
         [](T) { kill(getpid(), SIGUSR2); });
-    // Whoever makes the helper needs most.
+    // The caller that makes the helper needs most.
     for (int i = 0; i < 2; ++i) {
         measure("monad_async_run_blocking",
                 [](T self) {

@@ -87,7 +87,7 @@ TEST(Complaints, what_is_inside_a_channel_ends_with_it)
     EXPECT_EQ(watched.use_count(), 1);
 }
 
-// Many that wait for a time on a condition, beside one that notifies: an assertion of the scheduler's.
+// Many that wait for a time on a condition, and one that notifies: an assertion of the scheduler's.
 TEST(Complaints, notifications_and_times_that_cross_on_a_condition)
 {
     ma::executor ex;

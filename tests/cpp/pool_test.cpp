@@ -386,7 +386,7 @@ TEST(pool, a_select_joins_a_task_that_is_queued)
         EXPECT_EQ(monad_async_select(self, cases, 2).value, 1);
         EXPECT_EQ(cases[1].result.error, ECANCELED);
         cancels.get();
-        // The other begins while it is waited for, beside a channel that nobody sends to.
+        // The other begins while it is waited for, with a channel that nobody sends to.
         ma::channel<int> never;
         monad_async_channel *const channel = never.native_handle();
         int element = 0;
@@ -401,7 +401,7 @@ TEST(pool, a_select_joins_a_task_that_is_queued)
     });
 }
 
-// The task leaves the queue, ends and is queued again beside the select: what it says is of the run
+// The task leaves the queue, ends and is queued again during the select: what it says is of the run
 // that was under way, or that this is gone. Nothing is lost, and nobody waits for ever.
 TEST(pool, a_select_beside_tasks_that_come_and_go)
 {

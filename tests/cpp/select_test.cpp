@@ -324,7 +324,7 @@ TEST(Select, every_pair_in_one_pass_in_either_order)
             auto const one = static_cast<kind>(a), two = static_cast<kind>(b);
             EXPECT_EQ(wins[a][b][0] + wins[a][b][1], meets(one) && meets(two) ? 2 : 4)
                 << a << ", " << b;
-            // Each of the two has won some, as it came first or stands first: but for what is seen
+            // Each of the two has won some, as it came first or stands first, except what is seen
             // when the pass ends, after all that came in it.
             if (one != kind::timeout && one != kind::other_join) {
                 EXPECT_GT(wins[a][b][0] + wins[b][a][1], 0) << a << ", " << b;

@@ -183,7 +183,7 @@ TEST(Threads, destroying_a_task_elsewhere_from_inside_a_task)
         here.run();
     }
     EXPECT_EQ(ends.load(), 1);
-    EXPECT_GT(others, 0) << "the thread went on meanwhile";
+    EXPECT_GT(others, 0) << "the thread went on";
 }
 
 TEST(Threads, join_across_executors)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The example cksum beside cksum(1), on what a file system can hold against a program. Takes the
+# The example cksum and cksum(1), on what a file system can hold against a program. Takes the
 # program's path; prints "ok NAME", "not ok NAME" or "skip NAME: WHY", a line each.
 set -uo pipefail
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# The example cp beside cp -a: trees, holes, modes, times, links; killed at any moment; what cannot be
+# The example cp and cp -a: trees, holes, modes, times, links; killed at any moment; what cannot be
 # copied. Takes the program's path; prints "ok NAME", "not ok NAME" or "skip NAME: WHY", a line each.
 set -uo pipefail
 
 . "$(dirname "$0")/example.sh"
 
-# What a tree is, but for its contents.
+# What a tree is, except for its contents.
 listed() { (cd "$1" && find . -printf '%p %y %m %U %G %T@ %l\n' | sort); }
 same_tree() { diff -r --no-dereference "$1" "$2" && diff <(listed "$1") <(listed "$2"); }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The example crawl beside find, tr, sort and uniq: trees, words across blocks, what cannot be read, and
+# The example crawl and find, tr, sort and uniq: trees, words across blocks, what cannot be read, and
 # how much memory it takes. Takes the program's path; prints "ok NAME", "not ok NAME" or
 # "skip NAME: WHY", a line each.
 set -uo pipefail

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The example tail beside tail(1), and following files that grow, are cut and are replaced. Takes the
+# The example tail and tail(1), and following files that grow, are cut and are replaced. Takes the
 # program's path; prints "ok NAME", "not ok NAME" or "skip NAME: WHY", a line each.
 set -uo pipefail
 

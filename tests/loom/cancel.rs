@@ -426,7 +426,7 @@ fn an_exit_hands_the_task_on() {
         assert!(world.attach(A));
         let others = [B, B].map(|ex| spawn(&world, move |w| w.attach_remote(ex)));
         assert!(world.run(A));
-        // No join: whoever launched it tells by the inbox.
+        // No join: who launched it tells by the inbox.
         world.collect(B);
         world.run(B);
         let won = others.map(|t| t.join().unwrap());

@@ -21,7 +21,7 @@ fn sends(world: &Arc<World>, elements: &'static [u64]) -> thread::JoinHandle<()>
     thread::spawn(move || elements.iter().for_each(|&element| world.send(element)))
 }
 
-/// One sends and one receives: all of it, in order, whoever has to wait.
+/// One sends and one receives: all of it, in order, whichever has to wait.
 fn in_order(capacity: usize, elements: &'static [u64], receiver_is_main: bool) {
     check(2, move || {
         let world = World::new(capacity);

@@ -185,7 +185,7 @@ fn notifications_and_a_sleeper() {
 
 /// A notification and a push that meet in the word: neither wipes the other out.
 #[test]
-fn notification_beside_a_push() {
+fn notification_during_a_push() {
     check(|| {
         let world = World::new();
         let (a, b) = (world.clone(), world.clone());

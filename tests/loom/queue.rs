@@ -69,7 +69,7 @@ fn one_of_several_gets_the_run() {
 /// The run ends, and the task is submitted again by another thread, to the next worker: a cancel
 /// ends one of the runs, once, or neither, and never takes the one's place for the other's.
 #[test]
-fn a_cancel_beside_the_next_submission() {
+fn a_cancel_during_the_next_submission() {
     fn again(w: &World) {
         if w.submit() {
             w.work(1);

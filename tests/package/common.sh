@@ -61,7 +61,7 @@ python_tools() {
             >>"$work/python.log" 2>&1 && echo "$*" >"$python/made-of"
 }
 
-# Whether clang has its own C++ library beside the one it shares with gcc.
+# Whether clang has its own C++ library besides the one it shares with gcc.
 have_libcxx() {
     printf '#include <exception>\nint main() { throw 1; }\n' >"$work/libcxx.cpp"
     have clang++ && clang++ -stdlib=libc++ "$work/libcxx.cpp" -o "$work/libcxx" >"$work/libcxx.log" 2>&1

@@ -31,11 +31,11 @@ template <class Body> int run(Body body)
 }
 
 // What is on no other stack and in no register by the time of the check.
-__attribute__((noinline)) void hold(void (*meanwhile)())
+__attribute__((noinline)) void hold(void (*held)())
 {
     auto const array = std::make_unique<int[]>(1000);
     asm volatile("" ::"r"(array.get()) : "memory");
-    meanwhile();
+    held();
     asm volatile("" ::"r"(array.get()) : "memory");
 }
 

@@ -77,6 +77,6 @@ check 'two Rust static libraries, ours first' both first "$libdir/libmonad_async
 check 'two Rust static libraries, ours last' both last libother.a "$libdir/libmonad_async.a"
 check 'two Rust static libraries, whole archives' both whole \
     -Wl,--whole-archive "$libdir/libmonad_async.a" libother.a -Wl,--no-whole-archive
-check 'a Rust static library beside our shared one' both shared libother.a \
+check 'a Rust static library and our shared one' both shared libother.a \
     "$libdir/libmonad_async.so" "-Wl,-rpath,$libdir"
 exit $status

@@ -234,7 +234,7 @@ fn a_bound_that_grows_serves_what_waits() {
     destroy(ex, tasks);
 }
 
-/// 1,000 calls of 10 ms by 64 helpers: a task that ticks each millisecond beside them comes to its
+/// 1,000 calls of 10 ms by 64 helpers: a task that ticks each millisecond during them comes to its
 /// turn as a thread does that ticks in the same time.
 #[test]
 fn a_ticker_goes_on_beside_a_thousand_calls() {

@@ -50,7 +50,7 @@ fn is_canceled(task: TaskRef) -> bool {
     task.has_exited() && task.head.result.get().error == libc::ECANCELED
 }
 
-/// One look takes in some, and the rest stays for the next ones. Whoever was not meant sleeps on.
+/// One look takes in some, and the rest stays for the next ones. One that was not meant sleeps on.
 #[test]
 fn a_look_takes_in_some_of_many() {
     let ex = executor(0);

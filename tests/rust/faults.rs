@@ -66,7 +66,7 @@ fn three_thousand_completions_at_once_overflow_a_queue_of_four() {
     }
 }
 
-/// The ring's own poll, by which other threads wake it, is in the kernel beside the users'
+/// The ring's own poll, by which other threads wake it, is in the kernel with the users'
 /// operations, and IORING_ASYNC_CANCEL_ANY does not tell them apart.
 #[test]
 fn a_user_who_cancels_everything_does_not_silence_wake_ups() {
@@ -232,7 +232,7 @@ fn no_memory_may_be_locked() {
 fn c_create(entries: u32) -> Result<capi::ExecutorPtr, (i32, String)> {
     let attr = [entries].into_iter().chain([0; 47]).collect::<Vec<u32>>();
     let mut ex = std::ptr::null_mut();
-    // SAFETY: 192 bytes of attributes, zeroed but for the entries; the sentence is copied at once.
+    // SAFETY: 192 bytes of attributes, zeroed except the entries; the sentence is copied at once.
     unsafe {
         let r = capi::executor::monad_async_executor_create(&mut ex, attr.as_ptr().cast());
         if r.error == 0 {

@@ -142,7 +142,7 @@ fn eight_threads_on_two_executors() {
         io += completed;
     }
     let total = launched[0] + launched[1];
-    // One run in sixteen is a NOP, another a yield: as many of each, but for each task's last few.
+    // One run in sixteen is a NOP, another a yield: as many of each, except each task's last few.
     let suspended = items - total;
     assert!(suspended.abs_diff(2 * io) <= (THREADS * TASKS) as u64, "{suspended} and {io}");
     assert!(launched[0] != 0 && launched[1] != 0);

@@ -31,7 +31,7 @@ fn forked(f: impl FnOnce() -> bool) -> bool {
 }
 
 /// Runs `f` in a forked child of a process in which another thread has begun `other`.
-fn forked_beside(other: fn(), f: impl FnOnce() -> bool) -> bool {
+fn forked_during(other: fn(), f: impl FnOnce() -> bool) -> bool {
     forked(|| {
         static BEGUN: AtomicBool = AtomicBool::new(false);
         thread::spawn(move || {
@@ -53,7 +53,7 @@ fn a_child_learns_the_frequency_while_its_parent_measures_it() {
             let measures = || {
                 ticks::per_second();
             };
-            let learned = forked_beside(measures, || {
+            let learned = forked_during(measures, || {
                 let hz = ticks::per_second();
                 ticks::to_ns(hz).abs_diff(1_000_000_000) <= 1
             });
@@ -73,7 +73,7 @@ fn executor_works() -> bool {
 fn a_child_owns_its_own_while_its_parent_creates_its_first() {
     alone("a_child_owns_its_own_while_its_parent_creates_its_first", || {
         for round in 0..200 {
-            let owned = forked_beside(
+            let owned = forked_during(
                 || {
                     executor_works();
                 },

@@ -242,7 +242,7 @@ fn inbox_handshake() {
     }
     assert!(!inbox.end_sleep());
     assert!(!inbox.try_sleep());
-    // A notification beside what is queued.
+    // A notification next to what is queued.
     assert!(!inbox.notify());
     let Some(taken) = inbox.has_any().then(|| inbox.take()) else { panic!() };
     assert!(taken.notified);

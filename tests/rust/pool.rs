@@ -90,7 +90,7 @@ fn memory_that_nobody_touched_is_not_locked() {
         let slots: Vec<_> = SIZES.iter().map(|&bytes| acquire_many(1, bytes)).collect();
         let taken = (status_kib("VmRSS:") - before.0, status_kib("VmLck:") - before.1);
         println!("measured: {} KiB resident, {} KiB lockable, for {SIZES:?}", taken.0, taken.1);
-        // Three pages each, and page tables; of address space, the stacks and what lies beside
+        // Three pages each, and page tables; of address space, the stacks and what lies around
         // them.
         assert!(taken.0 < 2 << 10, "{} KiB resident", taken.0);
         assert!(taken.1 < 32 << 10, "{} KiB locked", taken.1);

@@ -1,5 +1,5 @@
 //! Each C prototype against its Rust function, by the compiler: every exported function of `src` is
-//! declared once more, with the types that its Rust signature has, beside the headers. As C a type
+//! declared once more, with the types that its Rust signature has, next to the headers. As C a type
 //! that differs is a conflict of two declarations; as C++ a pointer of the wrong type, and what no
 //! header declares is unknown.
 //!

@@ -1,5 +1,5 @@
 //! A task that threads launch, cancel and join all at once, with no order among them but the
-//! library's own: whoever comes in the middle of another's call finds the task before or after it.
+//! library's own: who comes in the middle of another's call finds the task before or after it.
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -49,7 +49,7 @@ fn a_thread_wakes_a_sleeper_again_and_again() {
     });
 }
 
-/// Also if its completion was taken by the way meanwhile, by an `enter` that did not sleep.
+/// Also if its completion was taken by the way before, by an `enter` that did not sleep.
 #[test]
 fn a_wake_before_the_sleep_ends_the_sleep() {
     on_every_kind(|k| {

@@ -135,7 +135,7 @@ fn tempfile() -> std::fs::File {
 }
 
 /// The kernel takes two entries of a row of eight, as if it had no memory for more requests, and
-/// they wait for room in a pipe: what is left of the row does not begin meanwhile. It did, as a row
+/// they wait for room in a pipe: what is left of the row does not begin before. It did, as a row
 /// of its own, and came between the two.
 #[test]
 fn a_row_of_which_the_kernel_takes_the_beginning() {

@@ -132,7 +132,7 @@ fn million() {
     for (at, &i) in order.iter().enumerate() {
         let (seat, task) = (&seats[i as usize], tasks[i as usize]);
         assert_eq!(task.head.result.get(), RawResult::success(i as isize));
-        // Resumed in the order of the cancels, each once; but for those whose timers were due by
+        // Resumed in the order of the cancels, each once; except for those whose timers were due by
         // then, all after the last.
         assert!(seat.cancelled_at.get() > at as u32);
         assert!(seat.expired_at.get() > seat.cancelled_at.get());

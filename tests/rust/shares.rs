@@ -1,4 +1,4 @@
-//! Fairness on request: what a share guarantees among tasks that are always ready, beside strict
+//! Fairness on request: what a share guarantees among tasks that are always ready, next to strict
 //! priority, with and without time tracking.
 
 #[path = "../support/mod.rs"]

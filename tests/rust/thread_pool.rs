@@ -354,7 +354,7 @@ fn a_workers_executor_can_be_launched_on_directly() {
     destroy_all([task]);
 }
 
-/// A pool is waited for, and ended, inside a task of another executor, which goes on meanwhile.
+/// A pool is waited for, and ended, inside a task of another executor, which goes on.
 #[test]
 fn inside_a_task_the_calls_suspend() {
     let ex = executor(8);
@@ -771,7 +771,7 @@ fn who_waits_for_the_end_takes_no_time_before() {
     let alone_ns = (0..3).map(|_| drained_ns()).min().unwrap();
     let ex = executor(0);
     let waiters: Vec<_> = (0..TASKS / 2).map(|_| new_task()).collect();
-    let beside_ns = |step: usize| {
+    let crowded_ns = |step: usize| {
         // The first waits for the fewest, then in turn, so that nothing comes in order.
         for (n, &task) in waiters.iter().enumerate() {
             let at_most = n * 701 % waiters.len() * step;
@@ -798,10 +798,10 @@ fn who_waits_for_the_end_takes_no_time_before() {
         ns
     };
     // The time is the process's, and other tests take some; what was wrong took 33 times as long.
-    let least = |step: usize| (0..5).map(|_| beside_ns(step)).min().unwrap();
+    let least = |step: usize| (0..5).map(|_| crowded_ns(step)).min().unwrap();
     let (same_ns, each_ns) = (least(0), least(2));
     println!(
-        "measured: 4,000 tasks {alone_ns} ns, beside 2,000 that wait for their end {same_ns} ns, \
+        "measured: 4,000 tasks {alone_ns} ns, with 2,000 that wait for their end {same_ns} ns, \
          each for another number {each_ns}"
     );
     assert!(same_ns.max(each_ns) < 12 * alone_ns, "{alone_ns}, {same_ns}, {each_ns}");

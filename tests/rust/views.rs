@@ -88,7 +88,7 @@ fn may_open(count: usize) -> usize {
     }
 }
 
-/// Whoever has something to do has done it.
+/// Each that has something to do has done it.
 fn settle(ex: Handle<Real>) {
     while ex.run(usize::MAX, Some(0)).is_ok_and(|ran| ran != 0) {}
 }

@@ -67,7 +67,7 @@ fn share_a_stack() {
     destroy(ex, tasks);
 }
 
-/// A task stays where it began, whoever is launched meanwhile; and what it leaves is the next
+/// A task stays where it began, whatever is launched since; and what it leaves is the next
 /// one's.
 #[test]
 fn who_suspends_keeps_its_stack() {

@@ -1,4 +1,4 @@
-//! The watchdog's handler beside another one that passes signals on to it, as runtimes of other
+//! The watchdog's handler with another one that passes signals on to it, as runtimes of other
 //! languages have them.
 
 #[path = "../support/mod.rs"]

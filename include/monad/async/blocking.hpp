@@ -67,7 +67,7 @@ template <class F> struct offloaded {
 /** @endcond */
 
 /** SUSPENDS until `f` has returned on a helper thread, as `monad_async_run_blocking`: other tasks
- *  of the executor go on meanwhile. EXPENSIVE. Once it runs, a cancel waits for its return, so it
+ *  of the executor go on. EXPENSIVE. Once it runs, a cancel waits for its return, so it
  *  may use what is on the task's stack.
  *  @param f called once, on another thread, outside every task
  *  @return what `f` returns; a movable value

@@ -52,7 +52,7 @@ MONAD_ASYNC_API monad_async_result monad_async_socket_to_plain(monad_async_task 
                                                                monad_async_socket *plain);
 
 /** Puts a direct descriptor into the table of another executor of this process, for a task there.
- *  SUSPENDS. EXPENSIVE. Linux 6.0. That executor need not run meanwhile, and is not told: how the
+ *  SUSPENDS. EXPENSIVE. Linux 6.0. That executor need not run for that, and is not told: how the
  *  handle comes to its task is the program's affair, a channel's say (channel.h). What nobody takes
  *  there stays open until that executor ends.
  *  @param task the task that runs

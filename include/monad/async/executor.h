@@ -109,7 +109,7 @@ struct monad_async_executor_attr {
     /** Places in the ring's table of direct descriptors; 0: no table. Linux 5.19. */
     uint32_t direct_descriptors;
     /** Fairness on request, for each level of CPU priority: n guarantees that 1 item in n is of
-     *  that level while it has any ready: no n items of other levels run in a row meanwhile (n + 2,
+     *  that level while it has any ready: no n items of other levels run in a row then (n + 2,
      *  where all three levels have a share). Everything else is strict priority. 0: no share. They
      *  must not add up to more than all: 1/n + 1/n + 1/n <= 1, else `EINVAL`. Costs some
      *  nanoseconds an item; nothing where no level has a share. Not for the workers of a pool,

@@ -15,7 +15,7 @@
  *
  *  What the kernel's ring cannot do is done on a helper thread (blocking.h), with the same results:
  *  `monad_async_executor_config_string` tells what that is. A direct descriptor gets a plain one
- *  beside it for that, for the time of the call (Linux 6.8; before it: `EOPNOTSUPP`).
+ *  next to it for that, for the time of the call (Linux 6.8; before it: `EOPNOTSUPP`).
  *
  *  An offset counts bytes from the start of the file; -1 is the current position, which the call
  *  moves; pipes and sockets have no other. (Before Linux 6.18 a write at -1 is performed by a
@@ -410,7 +410,7 @@ static inline void monad_async_op_writev(monad_async_op *op, monad_async_file fi
 }
 
 /** Fills an idle operation with an `fsync`. ANY THREAD. It is about writes that have returned, not
- *  about those in flight beside it.
+ *  about others in flight.
  *  @param[out] op the operation
  *  @param file the file */
 static inline void monad_async_op_sync(monad_async_op *op, monad_async_file file)

@@ -63,7 +63,7 @@ MONAD_ASYNC_API size_t monad_async_executor_name(
 
 /** Where the stack lies that a task runs on, or ran on last, or was made with: a launch may begin
  *  on another than the one before, and stays on it. ANY THREAD; a few loads.
- *  @param task the task, which must not be destroyed meanwhile
+ *  @param task the task, which must not be destroyed during the call
  *  @param[out] low the lowest address
  *  @param[out] high the address above the highest one
  *  @retval 0 done
@@ -75,7 +75,7 @@ MONAD_ASYNC_API monad_async_result monad_async_task_stack_bounds(
 /** How much was used at most of the stack that `monad_async_task_stack_bounds` tells of, to a page:
  *  by what of it is in memory. What other tasks have used of the same stack counts too, as stacks
  *  are used again, and what is swapped out does not. ANY THREAD. EXPENSIVE: system calls, one a
- *  MiB. @param task the task, which must not be destroyed meanwhile
+ *  MiB. @param task the task, which must not be destroyed during the call
  *  @return value: bytes
  *  @retval EINVAL NULL
  *  @retval ENOSYS, EPERM the machine forbids `mincore`

@@ -73,7 +73,7 @@ MONAD_ASYNC_API monad_async_result
 monad_async_metrics_start(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
 
 /** Reads what was counted. ANY THREAD; no lock but that of the stacks' pool. Each number is whole;
- *  those that change meanwhile may not fit each other.
+ *  those that change during the call may not fit each other.
  *  @param ex the executor, which must outlive the call
  *  @param[out] out untouched on an error
  *  @retval 0 done

@@ -190,7 +190,7 @@ MONAD_ASYNC_API monad_async_result monad_async_pool_post(
     void const *bytes, size_t size) MONAD_ASYNC_NOEXCEPT;
 
 /** Waits until at most so many are left. SUSPENDS inside a task; blocks outside. Others may submit
- *  meanwhile: then it may have been so for a moment only.
+ *  more by then: it may have been so for a moment only.
  *  @param pool the pool
  *  @param at_most so many
  *  @param of `MONAD_ASYNC_POOL_QUEUED` or `MONAD_ASYNC_POOL_UNFINISHED`

@@ -5,7 +5,7 @@
  *  What belongs to one run of a task, as thread-local variables belong to a thread. A task that is
  *  launched again begins without.
  *
- *  A local is a record in the caller's memory, beside the value that it stands for. The library
+ *  A local is a record in the caller's memory, next to the value that it stands for. The library
  *  keeps a list of them, and allocates nothing. */
 
 #include "config.h"

@@ -56,9 +56,9 @@ monad_async_trace_stop(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
 
 /** Writes what was recorded, as one JSON document; the trace goes on. Async-signal-safe: no malloc,
  *  no lock, no call but `write`, some 12 KiB of stack; so a handler of SIGSEGV may write it. ANY
- *  THREAD; what happens meanwhile may be missing.
- *  @param ex the executor, which must not be destroyed meanwhile; NULL: the traces of all executors
- *  of the process (256 at most) in one document, none of which may be stopped meanwhile
+ *  THREAD; what happens during the call may be missing.
+ *  @param ex the executor, not destroyed during the call; NULL: the traces of all executors
+ *  of the process (256 at most) in one document, none of which may be stopped during the call
  *  @param fd where to; not at an offset
  *  @retval 0 written
  *  @retval ENOENT there is no trace

@@ -56,7 +56,7 @@ pub fn count(test: &str, body: fn()) -> Option<Counts> {
 fn request(what: libc::c_uint, pid: i32, data: usize) {
     // SAFETY: these requests read and write no memory of ours.
     let rc = unsafe { libc::ptrace(what, pid, 0, data) };
-    // ESRCH: killed meanwhile, which the next wait tells.
+    // ESRCH: killed by now, which the next wait tells.
     let e = std::io::Error::last_os_error();
     assert!(rc == 0 || e.raw_os_error() == Some(libc::ESRCH), "ptrace {what}: {e}");
 }

@@ -1,11 +1,11 @@
 //! The bugs that are planted, each in place of one piece of the source, and the promises that they
-//! break. Some were ours, once; their stories stand beside them.
+//! break. Some were ours, once; their stories stand next to them.
 
 /// A piece of the source, and what a bug would have made of it.
 pub struct Mutant {
     pub bug: &'static str,
     pub file: &'static str,
-    /// Once in the file, but for spaces and line ends: statements or one expression.
+    /// Once in the file, except for spaces and line ends: statements or one expression.
     pub right: &'static str,
     pub wrong: &'static str,
 }

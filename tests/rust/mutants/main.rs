@@ -278,7 +278,7 @@ fn write(to: &Path, bytes: &[u8]) {
     fs::write(to, bytes).unwrap();
 }
 
-/// Puts every bug into the copy, beside what is right.
+/// Puts every bug into the copy, next to what is right.
 fn plant(copy: &Path, mutants: impl Iterator<Item = &'static Mutant>) {
     let mut places: BTreeMap<(&str, &str), Vec<(usize, &Mutant)>> = BTreeMap::new();
     for (n, mutant) in mutants.enumerate() {

@@ -428,9 +428,9 @@ pub const WEAKENED: &[(Mutant, &str)] = &[
     of(QUEUED, "the place in a queue does not publish",
         "self.mailbox.store(queue_mark(queue), Release);",
         "self.mailbox.store(queue_mark(queue), Relaxed);",
-        "loom_queue a_cancel_beside_the_next_submission"),
+        "loom_queue a_cancel_during_the_next_submission"),
     of(QUEUES, "who has the lock does not look again",
         "self.state().queued_run() == Some((run, at))",
         "true",
-        "loom_queue a_cancel_beside_the_next_submission"),
+        "loom_queue a_cancel_during_the_next_submission"),
 ];

@@ -39,7 +39,7 @@ pub const TOGETHER: &[Mutant] = &[
     of(MUTEX, "a mutex is locked twice", "self.owner() == me || self.closes_cycle(caller)", "self.closes_cycle(caller)"),
     of(MUTEX, "anybody unlocks", "self.owner() != caller.identity()", "false"),
     of(MUTEX, "an unlock hands over to nobody", "self.set_owner(next.map_or(0, |node| identity(node.wait(), node)));", "self.set_owner(0);"),
-    of(CONDITION, "who is notified has the mutex, whoever has it", "unsafe { &*place.mutex }.hand_to(here, &place.node, &mut woken)?;", "woken.add(place.node.wait());"),
+    of(CONDITION, "who is notified has the mutex at once", "unsafe { &*place.mutex }.hand_to(here, &place.node, &mut woken)?;", "woken.add(place.node.wait());"),
     of(CONDITION, "a wait that has ended does not lock again", "mutex.lock_for_sure(caller);", ""),
     of(CONDITION, "one notification is for all", "0..count", "0..usize::MAX"),
     of(SEMAPHORE, "who wants few passes who wants many", "self.permits.get() >= count && self.waiters.first().is_none()", "self.permits.get() >= count"),

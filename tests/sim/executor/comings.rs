@@ -49,7 +49,7 @@ impl World {
         }
         let idle = {
             let mut st = self.st.borrow_mut();
-            // Whoever is in the middle of attaching knows that the executor lives.
+            // A thread in the middle of attaching knows that the executor lives.
             if st.claims.iter().any(|c| c.1 == ex) {
                 return;
             }
@@ -108,7 +108,7 @@ impl World {
         for i in 0..st.tasks.len() as u8 {
             let task = self.task(i);
             let here = task.executor() == self.handle(ex).as_ptr().cast();
-            // Nobody is looked at beside one that another thread is attaching.
+            // Nobody is looked at next to one that another thread is attaching.
             let arrives = st.tasks[i as usize].stage == Stage::Claimed;
             if here && task.is_attached() && !arrives && !task.has(mark::ASKED) {
                 self.check(Err(format!("cancel_all leaves out task {i}: {:?}", api::state(task))));

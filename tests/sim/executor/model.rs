@@ -104,7 +104,7 @@ pub struct Executor {
     pub alive: bool,
     /// It is being destroyed: nobody may call it, and it looks at no mail.
     pub closing: bool,
-    /// It cancels all: what comes meanwhile comes later, as the model does it in one go.
+    /// It cancels all: what comes during that comes later, as the model does it in one go.
     pub sweeping: bool,
     pub in_run: bool,
     pub current: Option<u8>,
@@ -293,7 +293,7 @@ impl State {
 
     pub fn never_launched(&mut self, i: u8) {
         let ex = self.t(i).ex as usize;
-        // It may have been the last: whoever runs the executor must see that.
+        // It may have been the last: who runs the executor must see that.
         self.ex[ex].woken |= self.ex[ex].in_run;
         self.finish(i, CANCELED);
     }

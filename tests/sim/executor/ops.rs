@@ -57,7 +57,7 @@ impl State {
         &mut self.tasks[i as usize].ops[n as usize]
     }
 
-    /// Nobody waits, and there is room beside what is pushed at this moment.
+    /// Nobody waits, and there is room besides what is pushed at this moment.
     fn has_room(&self, ex: u8) -> bool {
         let e = &self.ex[ex as usize];
         e.queued() == 0 && e.ring.sq_space() as usize > e.due_pushes.len()
@@ -178,7 +178,7 @@ impl State {
         }
     }
 
-    /// Whoever waits for it goes on.
+    /// The one that waits for it goes on.
     fn came(&mut self, place: Place, over: bool) {
         let (i, n) = place;
         let ex = self.t(i).ex as usize;
@@ -204,7 +204,7 @@ impl State {
         }
     }
 
-    /// What it gave, and the flags beside it.
+    /// What it gave, and the flags with it.
     pub fn take(&mut self, (i, n): Place) -> (RawResult, u32) {
         let t = self.t(i);
         remove(&mut t.done, n);

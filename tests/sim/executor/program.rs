@@ -1,5 +1,5 @@
 //! What a program is: the tasks and their steps, what the driver does between passes, what
-//! other threads do meanwhile, and how the simulated kernel is disposed. Any piece may be taken
+//! other threads do at that time, and how the simulated kernel is disposed. Any piece may be taken
 //! out, so that a program that fails can be shrunk.
 
 /// What an operation's end looks like to the kernel.
@@ -182,7 +182,7 @@ pub struct Temper {
     pub partial: bool,
     /// One sleep in so many ends for no reason; 0: none.
     pub spurious: u32,
-    /// A completion of nobody's comes beside one in so many; 0: none.
+    /// A completion of nobody's comes with one in so many; 0: none.
     pub garbage: u32,
     /// How far the clock goes each time it is looked at, at most.
     pub step_ns: u32,

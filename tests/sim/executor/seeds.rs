@@ -1,5 +1,5 @@
 //! Programs that once failed, and what they found. The bugs are among those that `tests/rust/mutants`
-//! plants again: it checks that each program here still finds its own. Whoever changes the
+//! plants again: it checks that each program here still finds its own. Who changes the
 //! generator changes what a seed stands for, and is told there which of these to look for anew.
 
 pub struct Found {

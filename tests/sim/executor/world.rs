@@ -259,7 +259,7 @@ impl World {
 
     pub fn act(&'static self, action: Foreign) {
         trace!(self.st.borrow(), "another thread: {action:?}");
-        // Whoever calls an executor knows that it lives.
+        // A caller of an executor knows that it lives.
         match action {
             Foreign::Wake(ex) if self.lives(ex) => self.wake(ex),
             Foreign::Attach { task, ex, slow } if self.lives(ex) => {

@@ -1,7 +1,7 @@
 //! A kernel with two files: what is written to them is noted, in the order in which it is. Linked
 //! entries begin one after the other; a write may come short, fail, or not be performed, which ends
 //! the links behind it; entries that are not linked are performed in any order. It may take a part of
-//! what it is offered, also the beginning of a row alone. Beside it, a thread that performs batches
+//! what it is offered, also the beginning of a row alone. With it, a thread that performs batches
 //! of writes, or has gone.
 
 use crate::support::rng::Rng;

@@ -85,7 +85,7 @@ impl World {
         Call { ex: self.ex.executor(), task, fd: file.fd, flags: file.flags }
     }
 
-    /// What is to be written. To a file that is being closed nothing is, whoever tries.
+    /// What is to be written. To a file that is being closed nothing is, whatever tries.
     fn begin(&self, n: usize, is_ordered: bool) -> Option<(usize, Vec<u8>)> {
         let was_late = self.is_closing[n].get();
         if was_late && (!is_ordered || self.below(2) == 0) || self.next_byte.get() == GONE - 1 {
@@ -179,7 +179,7 @@ impl World {
         self.told(index, &mut data, RawResult { value, ..result });
     }
 
-    /// Beside the row.
+    /// Next to the row.
     fn unordered(&self, task: TaskRef, n: usize) {
         let Some((index, mut data)) = self.begin(n, false) else { return };
         let at = self.writes.borrow()[index].at as i64;

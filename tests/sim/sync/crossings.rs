@@ -1,4 +1,4 @@
-//! What the programs have crossed: which waits were interrupted beside which, whether the grant came
+//! What the programs have crossed: which waits were interrupted with which, whether the grant came
 //! first, and which cases of a select were ready in the same pass. All of it must have been.
 
 use crate::model::*;
@@ -59,7 +59,7 @@ pub struct Crossings {
     /// Before a select waits: of the one case, the other being ready too.
     at_once: [[u64; M]; M],
     /// While it waits: the one happened, and the other could, too, before the task went on.
-    beside: [[u64; M]; M],
+    together: [[u64; M]; M],
 }
 
 impl Crossings {
@@ -72,12 +72,12 @@ impl Crossings {
             }
         };
         for (a, of) in KINDS.iter().enumerate() {
-            for (b, beside) in KINDS.iter().enumerate() {
-                if (*of, *beside) == ("group", "group") {
+            for (b, other) in KINDS.iter().enumerate() {
+                if (*of, *other) == ("group", "group") {
                     continue; // One task waits for it at a time.
                 }
-                none(self.interrupted[0][a][b], format!("{of}, cancelled beside {beside}"));
-                none(self.interrupted[1][a][b], format!("{of}, timed out beside {beside}"));
+                none(self.interrupted[0][a][b], format!("{of}, cancelled next to {other}"));
+                none(self.interrupted[1][a][b], format!("{of}, timed out next to {other}"));
             }
             none(self.granted_first[a], format!("{of}, granted and then cancelled"));
             // A join leaves its list when it is interrupted; a park and a group have no queue.
@@ -89,7 +89,7 @@ impl Crossings {
                 none(self.at_once[a][b], format!("select: {one} and {other} at once"));
                 // All that is due is looked at in one go, before any task runs.
                 let due = *other == "time-out";
-                none(u64::from(due) + self.beside[a][b], format!("select: {one}, then {other}"));
+                none(u64::from(due) + self.together[a][b], format!("select: {one}, then {other}"));
             }
         }
         missing
@@ -109,7 +109,7 @@ impl fmt::Display for Crossings {
             least(&self.interrupted[0]).unwrap_or(0),
             least(&self.interrupted[1]).unwrap_or(0),
             self.at_once,
-            self.beside,
+            self.together,
         )
     }
 }
@@ -174,7 +174,7 @@ impl Model<'_> {
     }
 
     /// A select goes on.
-    pub fn note_ready_beside(&mut self, t: usize, cases: &[Option<Case>; CASES_MAX]) {
+    pub fn note_ready_together(&mut self, t: usize, cases: &[Option<Case>; CASES_MAX]) {
         let won = match self.tasks[t].outcome {
             None => (self.tasks[t].given + 1000) / 10_000 - 1,
             Some(ETIME) => crate::team::deadline(cases).1 as Out,
@@ -184,7 +184,7 @@ impl Model<'_> {
         for i in (0..CASES_MAX).filter(|&i| i as Out != won) {
             let Some(Case(other, _)) = cases[i] else { continue };
             if self.is_ready(other) {
-                self.crossings.beside[one.kind()][other.kind()] += 1;
+                self.crossings.together[one.kind()][other.kind()] += 1;
             }
         }
     }

@@ -283,7 +283,7 @@ impl<'a> Model<'a> {
     /// After a wait.
     fn goes_on(&mut self, t: usize, step: Step) -> Out {
         if let Step::Select(cases) = step {
-            self.note_ready_beside(t, &cases);
+            self.note_ready_together(t, &cases);
         }
         let outcome = self.tasks[t].outcome.take();
         match step {
