@@ -237,7 +237,7 @@ fn a_bound_that_grows_serves_what_waits() {
 /// 1,000 calls of 10 ms by 64 helpers: a task that ticks each millisecond during them comes to its
 /// turn as a thread does that ticks in the same time.
 #[test]
-fn a_ticker_goes_on_beside_a_thousand_calls() {
+fn a_ticker_goes_on_during_a_thousand_calls() {
     const CALLS: u32 = 1000;
     let _alone = alone(64);
     let ex = executor(8);
