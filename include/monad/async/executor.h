@@ -180,7 +180,8 @@ MONAD_ASYNC_API char const *monad_async_last_create_error(void) MONAD_ASYNC_NOEX
  *  @param ex the executor; no longer to be used, unless there is an error
  *  @retval 0 done
  *  @retval EBUSY a task is attached; nothing changed
- *  @retval EDEADLK inside a task of its own, or by who is told of an exit (group.h); nothing changed
+ *  @retval EDEADLK inside a task of its own, or by who is told of an exit (group.h); nothing
+ *  changed
  *  @retval EPERM another thread; nothing changed
  *  @retval EINVAL NULL
  *  @see monad_async_executor_has_work() */
