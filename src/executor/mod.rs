@@ -96,6 +96,8 @@ pub struct Executor<K: Kernel> {
     turning: Cell<Reversal>,
     mail: Cell<Chain>,
     mail_taken: Cell<bool>,
+    /// In the middle of it: there is more, for who is told of an exit by that and asks `has_work`.
+    more_mail: Cell<bool>,
     /// The look at tasks that were marked for the want of a place, and whether to look once more.
     walk: Cell<Walk>,
     walk_again: Cell<bool>,
@@ -148,6 +150,7 @@ impl<K: Kernel> Executor<K> {
             turning: Cell::new(Reversal::NONE),
             mail: Cell::new(Chain::EMPTY),
             mail_taken: Cell::new(false),
+            more_mail: Cell::new(false),
             walk: Cell::new(Walk::OVER),
             walk_again: Cell::new(false),
             woken_joins: Fifo::new(),
@@ -259,6 +262,9 @@ impl<K: Kernel> Executor<K> {
         }
         if !self.is_mine() {
             return false; // The child of a fork: those who ask are in the parent.
+        }
+        if self.more_mail.get() {
+            return true;
         }
         let has_some = || self.has_mail_left() || self.has_woken_joins();
         // In this order: who no longer asks has left what there is.

@@ -145,8 +145,7 @@ impl<K: Kernel> Executor<K> {
             if turning.is_empty() && self.mailbox.inbox.has_any() {
                 let taken = self.mailbox.inbox.take();
                 turning = taken.entries;
-                // Here and below: who is told of an exit in the middle of this may ask `has_work`.
-                self.mail_taken.set(!turning.is_empty());
+                self.more_mail.set(!turning.is_empty());
                 if taken.notified {
                     self.notified();
                 }
@@ -160,18 +159,19 @@ impl<K: Kernel> Executor<K> {
             mail = turned.unwrap_or(Chain::EMPTY);
         }
         let turns = !turning.is_empty();
-        self.mail_taken.set(turns || !mail.is_empty());
+        self.more_mail.set(turns || !mail.is_empty());
         if !self.walk.get().is_over() {
             self.walk_marked(now);
         }
         let mut budget = self.budget(now);
         while budget.take() {
             let Some((link, what)) = mail.pop() else { break };
-            self.mail_taken.set(turns || !mail.is_empty());
+            self.more_mail.set(turns || !mail.is_empty());
             self.deal_with(link, what);
         }
         let is_over = mail.is_empty() && turning.is_empty() && self.walk.get().is_over();
         self.mail_taken.set(!is_over);
+        self.more_mail.set(false);
         self.turning.set(turning);
         self.mail.set(mail);
     }
