@@ -124,7 +124,7 @@ impl<K: Kernel> Handle<K> {
         if !ex.is_mine() {
             return Err(EPERM);
         }
-        if ex.is_thread_in_run() || ex.tells() {
+        if ex.is_thread_in_run() {
             return Err(Errno(libc::EDEADLK));
         }
         ex.run(max_items, timeout_ns)
@@ -172,7 +172,7 @@ impl<K: Kernel> Handle<K> {
         if !ex.is_mine() {
             return Err(EPERM);
         }
-        if ex.is_in_run() || ex.tells() {
+        if ex.is_in_run() {
             return Err(Errno(libc::EDEADLK));
         }
         // SAFETY: made by `new`; the caller gives the handle up, unless it is refused.
@@ -291,7 +291,7 @@ impl<K: Kernel> Handle<K> {
             return Self::refused(task, e);
         }
         // SAFETY: the caller's.
-        RawResult::from_kernel(unsafe { ex.io(task, &sqe) })
+        RawResult::from_kernel(unsafe { ex.io(task, sqe) })
     }
 
     /// Refuses an operation that came without an entry. The flags are another task's to keep unless

@@ -11,11 +11,9 @@ use crate::api::{self, Handle};
 use crate::error::{Errno, RawResult, Res};
 use crate::executor::scope::NEVER_NS;
 use crate::executor::Executor;
-use crate::io::call::DIRECT;
 use crate::io::file::File;
 use crate::sync::buffer_set::{Claim, Set};
-use crate::uring::abi::sqe as flag;
-use crate::uring::kernel::{op, Kernel, Sqe};
+use crate::uring::kernel::{op, Kernel};
 use crate::uring::RealKernel;
 
 /// `monad_async_buffer_set`
@@ -50,19 +48,30 @@ fn owner(set: &Set) -> Res<Option<&Executor<RealKernel>>> {
     unsafe { border::owner(set.owner().cast_mut()) }
 }
 
-/// The claim that a buffer is, and its set, which the calling thread may use.
+/// The claim that a buffer is, and its set.
 ///
 /// # Safety
 /// `buffer` is null, or valid, and its set null or one that was not unregistered.
-unsafe fn claimed<'a>(buffer: *const Buffer) -> Res<(&'a Set, Claim)> {
+#[inline(always)]
+unsafe fn claim_of<'a>(buffer: *const Buffer) -> Res<(&'a Set, Claim)> {
     // SAFETY: the caller's.
     let buffer = unsafe { buffer.as_ref() }.ok_or(EINVAL)?;
     // SAFETY: as above.
     let set = unsafe { set(buffer.set) }?;
+    Ok((set, Claim { number: buffer.number, turn: buffer.turn }))
+}
+
+/// The same, where the calling thread may use it.
+///
+/// # Safety
+/// As `claim_of`.
+unsafe fn claimed<'a>(buffer: *const Buffer) -> Res<(&'a Set, Claim)> {
+    // SAFETY: the caller's.
+    let (set, claim) = unsafe { claim_of(buffer) }?;
     if !set.is_shared() {
         owner(set)?;
     }
-    Ok((set, Claim { number: buffer.number, turn: buffer.turn }))
+    Ok((set, claim))
 }
 
 /// Hands a claim out.
@@ -244,27 +253,21 @@ unsafe fn transfer(
     buffer: *const Buffer,
     part: (usize, usize),
     offset: i64,
-) -> RawResult {
-    let moved = || {
-        // SAFETY: the caller's handle.
-        let c = unsafe { call(task, file) }?;
-        let writes = opcode == op::WRITE_FIXED;
-        if writes && c.is_ordered() {
-            return Err(Errno(libc::EOPNOTSUPP));
-        }
-        // SAFETY: the caller's buffer.
-        let (set, claim) = unsafe { claimed(buffer) }?;
-        let mut sqe = Sqe::new(opcode, file.fd, offset as u64, 0, 0, 0);
-        if file.flags & DIRECT != 0 {
-            sqe.0[0] |= u64::from(flag::FIXED_FILE) << 8;
-        }
-        if writes {
-            sqe = sqe.raising_no_signal(c.ex.kernel().knows_no_signal());
-        }
-        // SAFETY: refers to the buffer alone.
-        unsafe { set.io(c.ex, c.task, claim, part, &sqe) }
-    };
-    of(moved())
+) -> Res<usize> {
+    // SAFETY: the caller's handle.
+    let c = unsafe { call(task, file) }?;
+    let writes = opcode == op::WRITE_FIXED;
+    if writes && c.is_ordered() {
+        return Err(Errno(libc::EOPNOTSUPP));
+    }
+    // SAFETY: the caller's buffer.
+    let (set, claim) = unsafe { claim_of(buffer) }?;
+    let mut sqe = c.entry(opcode, offset as u64, 0, 0, 0);
+    if writes {
+        sqe = sqe.raising_no_signal(c.ex.kernel().knows_no_signal());
+    }
+    // SAFETY: refers to the buffer alone.
+    unsafe { set.io(c.ex, c.task, claim, part, sqe) }
 }
 
 /// # Safety
@@ -279,7 +282,7 @@ pub unsafe extern "C" fn monad_async_file_read_fixed(
     offset: i64,
 ) -> RawResult {
     // SAFETY: the caller's handle and buffer.
-    unsafe { transfer(op::READ_FIXED, task, file, buffer, (at, bytes), offset) }
+    of(unsafe { transfer(op::READ_FIXED, task, file, buffer, (at, bytes), offset) })
 }
 
 /// # Safety
@@ -294,5 +297,5 @@ pub unsafe extern "C" fn monad_async_file_write_fixed(
     offset: i64,
 ) -> RawResult {
     // SAFETY: the caller's handle and buffer.
-    unsafe { transfer(op::WRITE_FIXED, task, file, buffer, (at, bytes), offset) }
+    of(unsafe { transfer(op::WRITE_FIXED, task, file, buffer, (at, bytes), offset) })
 }

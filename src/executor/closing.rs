@@ -50,16 +50,15 @@ impl<K: Kernel> Executor<K> {
         let now = self.stamp();
         let ends = |record: &_| self.record_completed(record, true, now);
         let cancel = self.reactor.closing(fd, direct, ends);
-        self.buffers_close((fd, direct));
         let mut shield = MaybeUninit::uninit();
         // SAFETY: in place until it is left below; the entries refer to no memory. What the cancel
         // has found does not matter, nor that a kernel before 5.19 does not know it.
         let res = unsafe {
             self.enter_scope(task, shield.as_mut_ptr(), NEVER_NS, SHIELD);
             if self.reactor.push_closing(task, cancel).is_err() {
-                self.io(task, &cancel);
+                self.io(task, cancel);
             }
-            let res = self.io(task, &close(fd, direct));
+            let res = self.io(task, close(fd, direct));
             self.leave_scope(task, shield.as_ptr())?;
             res
         };

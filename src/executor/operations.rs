@@ -41,7 +41,22 @@ impl<K: Kernel> Executor<K> {
         if !self.reactor.kernel.has_ring() {
             return Err(Errno(libc::ENOTSUP));
         }
-        let sqe = record.sqe.get();
+        let sqe = record.entry();
+        if validate::is_plain(&sqe) {
+            // SAFETY: the caller's.
+            unsafe { self.begin(task, record, sqe, 0, None, 0) };
+            return Ok(());
+        }
+        // SAFETY: the caller's.
+        unsafe { self.begin_noted(task, record, sqe) }
+    }
+
+    /// The rest of `begin_operation`.
+    ///
+    /// # Safety
+    /// As that.
+    #[inline(never)]
+    unsafe fn begin_noted(&self, task: TaskRef, record: &Op, sqe: Sqe) -> Res<()> {
         let on = if fixed::is_on_buffer(&sqe) { self.reactor.fixed_of(&sqe)? } else { None };
         let row = if is_marked(&sqe) { self.prepare_write(record, &sqe)? } else { None };
         let (bits, buffers) = match validate::record(&sqe)? {
@@ -54,10 +69,10 @@ impl<K: Kernel> Executor<K> {
             }
         };
         if let Some((fixed, number)) = on {
-            record.sqe.set(fixed.entry(number, &record.sqe.get()));
+            record.sqe.set(fixed.entry(number, record.entry()));
         }
         // SAFETY: the caller's.
-        unsafe { self.begin(task, record, bits, buffers, row.unwrap_or_default()) };
+        unsafe { self.begin(task, record, record.entry(), bits, buffers, row.unwrap_or_default()) };
         match on {
             // Over at once, behind a write that has failed.
             Some(_) if record.state.get() == State::Done => {
@@ -70,11 +85,13 @@ impl<K: Kernel> Executor<K> {
     }
 
     /// # Safety
-    /// As `begin_operation`; idle, checked, and there is a ring.
+    /// As `begin_operation`; idle, its entry is `sqe`, which was checked, and there is a ring.
+    #[inline(always)]
     pub(super) unsafe fn begin(
         &self,
         task: TaskRef,
         record: &Op,
+        sqe: Sqe,
         bits: u8,
         buffers: Option<&Buffers>,
         row: u16,
@@ -93,7 +110,7 @@ impl<K: Kernel> Executor<K> {
             return self.begin_ordered(record);
         }
         // SAFETY: the caller's.
-        unsafe { self.reactor.begin(record) };
+        unsafe { self.reactor.begin(record, sqe) };
     }
 
     /// SUSPENDS. `task` runs now.
@@ -182,7 +199,7 @@ impl<K: Kernel> Executor<K> {
     pub(super) unsafe fn io_queued(&self, task: TaskRef, sqe: &Sqe) -> i32 {
         let record = Op::internal(sqe);
         // SAFETY: in place until it is over, which is waited for below; the rest is the caller's.
-        unsafe { self.begin(task, &record, noted(sqe) | bit::INTERNAL, None, 0) };
+        unsafe { self.begin(task, &record, *sqe, noted(sqe) | bit::INTERNAL, None, 0) };
         self.suspend_for(task, Some(&record));
         debug_assert!(record.state.get() == State::Done, "such a wait ends with its operation");
         record.take();
@@ -206,16 +223,24 @@ impl<K: Kernel> Executor<K> {
     }
 
     /// A record has a completion to be taken; `over`: its last.
-    #[cold]
-    #[inline(never)]
+    #[inline(always)]
     pub(super) fn record_completed(&self, record: &Op, over: bool, now: u64) {
-        let task = record.task();
         if self.watches(by::TRACED) {
             self.watched_operation(record, Kind::Complete, over);
         }
         if over {
             add(&self.head.total_io_completed, 1);
         }
+        let waits = record.task().waits.get();
+        if matches!(waits, Waits::Operation | Waits::Grant | Waits::Closing) {
+            self.waiter_completed(record, now);
+        }
+    }
+
+    /// The task of `record` waits for it, or for something else.
+    #[inline(never)]
+    fn waiter_completed(&self, record: &Op, now: u64) {
+        let task = record.task();
         match task.waits.get() {
             Waits::Operation
                 if task.peer.get().is_null() || ptr::eq(task.peer.get().cast(), record) =>

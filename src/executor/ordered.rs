@@ -52,7 +52,12 @@ impl<K: Kernel> Executor<K> {
     pub(super) unsafe fn batch_is_back(&self, link: NonNull<Link>) {
         // SAFETY: the caller's.
         self.reactor.batch_is_back(unsafe { Batch::from_link(link) });
-        let now = self.stamp();
+        self.tell_of_rows(self.stamp());
+    }
+
+    /// Tells the tasks whose records are over by what became of their rows.
+    #[inline(never)]
+    pub(super) fn tell_of_rows(&self, now: u64) {
         while let Some(record) = self.reactor.pop_ended() {
             self.record_completed(record, true, now);
         }
@@ -106,7 +111,7 @@ impl<K: Kernel> Executor<K> {
     unsafe fn pass_through(&self, task: TaskRef, row: u16, sqe: &Sqe) -> RawResult {
         let record = Op::internal(sqe);
         // SAFETY: in place until it is over, which is waited for below; the rest is the caller's.
-        unsafe { self.begin(task, &record, bit::ORDERED | bit::INTERNAL, None, row) };
+        unsafe { self.begin(task, &record, *sqe, bit::ORDERED | bit::INTERNAL, None, row) };
         if record.pending.get() == 0 {
             self.suspend_for(task, Some(&record));
         }
@@ -136,7 +141,7 @@ impl<K: Kernel> Executor<K> {
                     self.record_completed(record, true, now);
                 });
                 if self.reactor.push_closing(task, cancel).is_err() {
-                    self.io(task, &cancel);
+                    self.io(task, cancel);
                 }
                 // Behind what is in the kernel.
                 while row.is_in_kernel() {

@@ -15,7 +15,6 @@ use super::scope::Scope;
 use super::watch::by;
 use super::Executor;
 use crate::error::{Errno, Res};
-use crate::reactor::Completed;
 use crate::sched::timers::Due;
 use crate::sys::cxx_eh::Exceptions;
 use crate::task::header::{mark, Flags, TaskRef};
@@ -355,13 +354,18 @@ impl<K: Kernel> Executor<K> {
         let mut budget = self.budget(now);
         loop {
             let step = budget.take_step();
-            let reaped = self.reactor.reap(self.address(), step, |what| match what {
-                Completed::Inline(task) => {
+            let reaped = self.reactor.reap(
+                self.address(),
+                step,
+                |task| {
                     completed += 1;
                     self.make_ready(task, now);
-                }
-                Completed::Record { record, over } => self.record_completed(record, over, now),
-            });
+                },
+                |record, over| self.record_completed(record, over, now),
+            );
+            if self.reactor.has_ended() {
+                self.tell_of_rows(now);
+            }
             if reaped < STEP {
                 break;
             }

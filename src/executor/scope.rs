@@ -308,10 +308,8 @@ impl<K: Kernel> Executor<K> {
 
     /// Inserts the timer of a scope; one that is due fires.
     fn arm(&self, scope: &Scope) {
-        let kernel = &self.reactor.kernel;
-        let now_ns = kernel.now_or_later_boot_ns();
+        let (passed_ns, now_ns) = self.reactor.kernel.since(scope.entered.get());
         // Never early, though the counter's rate is known to a thousandth only.
-        let passed_ns = kernel.ns_since(scope.entered.get());
         let left_ns = scope.timeout_ns.get().saturating_sub(passed_ns - passed_ns / 512);
         if left_ns == 0 {
             scope.fired.set(libc::ETIME);

@@ -2,6 +2,7 @@
 
 use super::Executor;
 use crate::error::{Errno, Res};
+use crate::reactor::operation::Op;
 use crate::stack::pool;
 use crate::task::header::TaskRef;
 use crate::task::state::Run;
@@ -84,7 +85,10 @@ impl<K: Kernel> Executor<K> {
 
     fn settle_once(&self) -> Res<()> {
         let soon = self.reactor.kernel.now_boot_ns().saturating_add(1_000_000);
-        let reap = || self.reactor.reap(self.address(), usize::MAX, |_| debug_assert!(false));
+        let reap = || {
+            let none = |_: &Op, _| debug_assert!(false);
+            self.reactor.reap(self.address(), usize::MAX, |_| debug_assert!(false), none)
+        };
         self.reactor.submit()?;
         reap();
         if self.reactor.is_idle() {

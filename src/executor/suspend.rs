@@ -68,12 +68,13 @@ impl<K: Kernel> Executor<K> {
         task.outcome.get()
     }
 
-    /// SUSPENDS. `task` runs now; `sqe` was checked, and is the library's own copy.
+    /// SUSPENDS. `task` runs now; `sqe` was checked, and is the library's own copy. By value, and
+    /// copied (`{ sqe }`) for what is rare: so it is made in the queue, and nowhere before.
     ///
     /// # Safety
     /// What `sqe` refers to stays valid until the call returns.
     #[inline(always)]
-    pub unsafe fn io(&self, task: TaskRef, sqe: &Sqe) -> i32 {
+    pub unsafe fn io(&self, task: TaskRef, sqe: Sqe) -> i32 {
         if task.has(mark::STOPS) {
             let stopped = self.stop(task);
             if stopped != 0 {
@@ -85,7 +86,7 @@ impl<K: Kernel> Executor<K> {
         let res = unsafe { self.io_once(task, sqe) };
         if res < 0 && is_not_performed(res) {
             // SAFETY: the caller's.
-            return unsafe { self.not_performed(task, sqe, res, closings) };
+            return unsafe { self.not_performed(task, &{ sqe }, res, closings) };
         }
         res
     }
@@ -93,16 +94,16 @@ impl<K: Kernel> Executor<K> {
     /// # Safety
     /// As `io`.
     #[inline(always)]
-    unsafe fn io_once(&self, task: TaskRef, sqe: &Sqe) -> i32 {
+    unsafe fn io_once(&self, task: TaskRef, sqe: Sqe) -> i32 {
         let now = self.stamp_ahead();
         // SAFETY: the caller's promise; the call does not return before the task is woken.
         if !unsafe { self.reactor.start(task, sqe) } {
             // SAFETY: the caller's.
-            return unsafe { self.io_queued(task, sqe) };
+            return unsafe { self.io_queued(task, &{ sqe }) };
         }
         add(&self.head.total_io_submitted, 1);
         if self.watches(by::ITEMS) {
-            self.watched_io(task, sqe);
+            self.watched_io(task, &{ sqe });
         }
         task.awaits();
         self.leave_at::<false>(task, now);
@@ -139,7 +140,7 @@ impl<K: Kernel> Executor<K> {
                 return -libc::ECANCELED;
             }
             // SAFETY: the caller's.
-            res = unsafe { self.io_once(task, sqe) };
+            res = unsafe { self.io_once(task, *sqe) };
             if res >= 0 || !is_not_performed(res) {
                 return res;
             }

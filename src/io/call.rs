@@ -82,6 +82,7 @@ pub(super) fn moved(bytes: usize, stopped: Res<()>) -> RawResult {
 }
 
 impl<K: Kernel> Call<'_, K> {
+    #[inline(always)]
     pub(super) fn is_direct(&self) -> bool {
         self.flags & DIRECT != 0
     }
@@ -91,7 +92,8 @@ impl<K: Kernel> Call<'_, K> {
         (!self.is_direct()).then_some(self.fd)
     }
 
-    pub(super) fn entry(&self, opcode: u8, off: u64, addr: u64, len: u32, op_flags: u32) -> Sqe {
+    #[inline(always)]
+    pub fn entry(&self, opcode: u8, off: u64, addr: u64, len: u32, op_flags: u32) -> Sqe {
         let mut sqe = Sqe::new(opcode, self.fd, off, addr, len, op_flags);
         if self.is_direct() {
             sqe.0[0] |= u64::from(flag::FIXED_FILE) << 8;
@@ -106,7 +108,7 @@ impl<K: Kernel> Call<'_, K> {
     #[inline(always)]
     pub(super) unsafe fn io(&self, sqe: &Sqe) -> Res<usize> {
         // SAFETY: the caller's.
-        answer_to(sqe, unsafe { self.ex.io(self.task, sqe) })
+        answer_to(sqe, unsafe { self.ex.io(self.task, *sqe) })
     }
 
     /// How many handles had been closed when the call began; see `goes_on`.
@@ -131,10 +133,29 @@ impl<K: Kernel> Call<'_, K> {
     /// # Safety
     /// As `io`.
     #[inline(always)]
-    pub(super) unsafe fn io_when(&self, sqe: &Sqe, events: i16, dont_wait: bool) -> Res<usize> {
+    pub(super) unsafe fn io_when(&self, sqe: Sqe, events: i16, dont_wait: bool) -> Res<usize> {
         let begun = self.begun();
         // SAFETY: the caller's.
-        match unsafe { self.ex.io(self.task, sqe) } {
+        let res = unsafe { self.ex.io(self.task, sqe) };
+        if res >= 0 && !valgrind::is_here() {
+            return Ok(res as usize);
+        }
+        // SAFETY: the caller's.
+        unsafe { self.io_ended(&{ sqe }, res, (events, dont_wait), begun) }
+    }
+
+    /// # Safety
+    /// As `io`.
+    #[cold]
+    #[inline(never)]
+    unsafe fn io_ended(
+        &self,
+        sqe: &Sqe,
+        res: i32,
+        (events, dont_wait): (i16, bool),
+        begun: u64,
+    ) -> Res<usize> {
+        match res {
             // SAFETY: the caller's.
             KEPT_FROM if !dont_wait => unsafe { self.io_after_poll(sqe, events, begun) },
             res => answer_to(sqe, res),
@@ -143,8 +164,6 @@ impl<K: Kernel> Call<'_, K> {
 
     /// # Safety
     /// As `io`.
-    #[cold]
-    #[inline(never)]
     unsafe fn io_after_poll(&self, sqe: &Sqe, events: i16, begun: u64) -> Res<usize> {
         const FIRST_PAUSE_NS: u64 = 50_000;
         const LONGEST_PAUSE_NS: u64 = 10_000_000;
@@ -156,7 +175,7 @@ impl<K: Kernel> Call<'_, K> {
             unsafe {
                 self.io(&poll)?;
                 self.goes_on(begun)?;
-                match self.ex.io(self.task, sqe) {
+                match self.ex.io(self.task, *sqe) {
                     KEPT_FROM => {}
                     res => return answer_to(sqe, res),
                 }

@@ -78,7 +78,7 @@ pub unsafe fn open<K: Kernel>(
     let mut sqe = Sqe::new(op::OPENAT2, directory, (&raw const how) as u64, path as u64, size, 0);
     sqe.0[5] = u64::from(if direct { file::INDEX_ALLOC } else { 0 }) << 32;
     // SAFETY: the caller's; `how` is in place until the call returns.
-    let fd = answer(unsafe { ex.io(task, &sqe) })? as i32;
+    let fd = answer(unsafe { ex.io(task, sqe) })? as i32;
     Ok(File { fd, flags: if direct { DIRECT } else { 0 } })
 }
 
@@ -105,9 +105,11 @@ impl<K: Kernel> Call<'_, K> {
         let sqe = self.entry(op::READ, offset as u64, to as u64, len, 0);
         let begun = self.begun();
         // SAFETY: the caller's.
-        match unsafe { self.io_when(&sqe, libc::POLLIN, self.may_be_regular()) } {
+        match unsafe { self.io_when(sqe, libc::POLLIN, self.may_be_regular()) } {
             // SAFETY: the caller's.
-            Err(Errno(libc::EAGAIN)) => unsafe { self.without_nonblock(&sqe, libc::POLLIN, begun) },
+            Err(Errno(libc::EAGAIN)) => unsafe {
+                self.without_nonblock(&{ sqe }, libc::POLLIN, begun)
+            },
             done => done,
         }
     }
@@ -123,10 +125,10 @@ impl<K: Kernel> Call<'_, K> {
         let sqe = sqe.raising_no_signal(self.ex.kernel().knows_no_signal());
         let begun = self.begun();
         // SAFETY: the caller's.
-        match unsafe { self.io_when(&sqe, libc::POLLOUT, self.may_be_regular()) } {
+        match unsafe { self.io_when(sqe, libc::POLLOUT, self.may_be_regular()) } {
             // SAFETY: the caller's.
             Err(Errno(libc::EAGAIN)) => unsafe {
-                self.without_nonblock(&sqe, libc::POLLOUT, begun)
+                self.without_nonblock(&{ sqe }, libc::POLLOUT, begun)
             },
             done => done,
         }
@@ -148,7 +150,7 @@ impl<K: Kernel> Call<'_, K> {
         self.goes_on(begun)?;
         if !calls::is_regular(self.fd) {
             // SAFETY: the caller's.
-            return unsafe { self.io_when(sqe, events, false) };
+            return unsafe { self.io_when(*sqe, events, false) };
         }
         let mut done = 0;
         let out = &raw mut done;
@@ -177,7 +179,7 @@ impl<K: Kernel> Call<'_, K> {
         let (at, count) = (parts.at as u64, parts.count);
         let sqe = self.entry(op::READV, offset as u64, at, count, flags as u32);
         // SAFETY: the caller's.
-        unsafe { self.io_when(&sqe, libc::POLLIN, flags & libc::RWF_NOWAIT != 0) }
+        unsafe { self.io_when(sqe, libc::POLLIN, flags & libc::RWF_NOWAIT != 0) }
     }
 
     /// SUSPENDS. As `pwritev2`.
@@ -189,7 +191,7 @@ impl<K: Kernel> Call<'_, K> {
         let sqe = self.entry(op::WRITEV, offset as u64, at, count, flags as u32);
         let sqe = sqe.raising_no_signal(self.ex.kernel().knows_no_signal());
         // SAFETY: the caller's.
-        unsafe { self.io_when(&sqe, libc::POLLOUT, flags & libc::RWF_NOWAIT != 0) }
+        unsafe { self.io_when(sqe, libc::POLLOUT, flags & libc::RWF_NOWAIT != 0) }
     }
 
     /// SUSPENDS until all is read, or the file ends.

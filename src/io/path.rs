@@ -27,7 +27,7 @@ impl<K: Kernel> Walk<'_, K> {
             return on_helper(self.ex, self.task, otherwise);
         }
         // SAFETY: the caller's.
-        answer(unsafe { self.ex.io(self.task, sqe) }).map(drop)
+        answer(unsafe { self.ex.io(self.task, *sqe) }).map(drop)
     }
 
     /// SUSPENDS. As `unlinkat`.
@@ -91,7 +91,7 @@ impl<K: Kernel> Walk<'_, K> {
         let path = at.path as u64;
         let sqe = Sqe::new(op::STATX, at.directory, to as u64, path, mask, flags as u32);
         // SAFETY: the caller's.
-        answer_to(&sqe, unsafe { self.ex.io(self.task, &sqe) }).map(drop)
+        answer_to(&sqe, unsafe { self.ex.io(self.task, sqe) }).map(drop)
     }
 }
 

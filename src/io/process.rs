@@ -19,7 +19,7 @@ impl Drop for Own {
 fn readable<K: Kernel>(ex: &Executor<K>, task: TaskRef, fd: i32) -> Res<()> {
     let poll = Sqe::new(op::POLL_ADD, fd, 0, 0, 0, libc::POLLIN as u32);
     // SAFETY: refers to no memory.
-    match unsafe { ex.io(task, &poll) } {
+    match unsafe { ex.io(task, poll) } {
         0.. => Ok(()),
         e => Err(Errno(-e)),
     }

@@ -39,7 +39,7 @@ impl<K: Kernel> Call<'_, K> {
         let len = bytes.min(BYTES_MAX) as u32;
         let sqe = self.entry(op::RECV, 0, to as u64, len, flags as u32);
         // SAFETY: the caller's.
-        unsafe { self.io_when(&sqe, libc::POLLIN, flags & libc::MSG_DONTWAIT != 0) }
+        unsafe { self.io_when(sqe, libc::POLLIN, flags & libc::MSG_DONTWAIT != 0) }
     }
 
     /// SUSPENDS.
@@ -51,7 +51,7 @@ impl<K: Kernel> Call<'_, K> {
         let (len, quiet) = (bytes.min(BYTES_MAX) as u32, flags | libc::MSG_NOSIGNAL);
         let sqe = self.entry(op::SEND, 0, from as u64, len, quiet as u32);
         // SAFETY: the caller's.
-        unsafe { self.io_when(&sqe, libc::POLLOUT, flags & libc::MSG_DONTWAIT != 0) }
+        unsafe { self.io_when(sqe, libc::POLLOUT, flags & libc::MSG_DONTWAIT != 0) }
     }
 
     /// SUSPENDS until all has come, or no more does.
@@ -102,7 +102,7 @@ impl<K: Kernel> Call<'_, K> {
         let flags = flags | libc::MSG_CMSG_CLOEXEC;
         let sqe = self.entry(op::RECVMSG, 0, message as u64, 1, flags as u32);
         // SAFETY: the caller's.
-        unsafe { self.io_when(&sqe, libc::POLLIN, flags & libc::MSG_DONTWAIT != 0) }
+        unsafe { self.io_when(sqe, libc::POLLIN, flags & libc::MSG_DONTWAIT != 0) }
     }
 
     /// SUSPENDS.
@@ -113,7 +113,7 @@ impl<K: Kernel> Call<'_, K> {
         let quiet = flags | libc::MSG_NOSIGNAL;
         let sqe = self.entry(op::SENDMSG, 0, message as u64, 1, quiet as u32);
         // SAFETY: the caller's.
-        unsafe { self.io_when(&sqe, libc::POLLOUT, flags & libc::MSG_DONTWAIT != 0) }
+        unsafe { self.io_when(sqe, libc::POLLOUT, flags & libc::MSG_DONTWAIT != 0) }
     }
 
     /// SUSPENDS.
@@ -130,7 +130,7 @@ impl<K: Kernel> Call<'_, K> {
         let mut sqe = self.entry(op::ACCEPT, length as u64, address as u64, 0, on as u32);
         sqe.0[5] = u64::from(if direct { file::INDEX_ALLOC } else { 0 }) << 32;
         // SAFETY: the caller's.
-        let fd = unsafe { self.io_when(&sqe, libc::POLLIN, false) }? as i32;
+        let fd = unsafe { self.io_when(sqe, libc::POLLIN, false) }? as i32;
         Ok(Socket { fd, flags: if direct { DIRECT } else { 0 } })
     }
 
@@ -141,7 +141,7 @@ impl<K: Kernel> Call<'_, K> {
     pub unsafe fn connect(&self, to: Address) -> Res<()> {
         let sqe = self.entry(op::CONNECT, to.length.into(), to.at as u64, 0, 0);
         // SAFETY: the caller's.
-        unsafe { self.io_when(&sqe, libc::POLLOUT, false) }.map(drop)
+        unsafe { self.io_when(sqe, libc::POLLOUT, false) }.map(drop)
     }
 
     /// SUSPENDS.
@@ -271,6 +271,6 @@ pub fn open<K: Kernel>(
     let mut sqe = Sqe::new(op::SOCKET, domain, kind as u64, 0, protocol as u32, 0);
     sqe.0[5] = u64::from(file::INDEX_ALLOC) << 32;
     // SAFETY: refers to no memory.
-    let fd = answer(unsafe { ex.io(task, &sqe) })? as i32;
+    let fd = answer(unsafe { ex.io(task, sqe) })? as i32;
     Ok(Socket { fd, flags: DIRECT })
 }

@@ -130,6 +130,8 @@ impl Fixed {
     pub fn index(&self, number: u32) -> u16 {
         match self.first {
             NONE => u16::MAX,
+            // Most sets have one place: no division.
+            first if number < self.memory().in_slot => first as u16,
             first => (first + number / self.memory().in_slot) as u16,
         }
     }
@@ -141,8 +143,7 @@ impl Fixed {
 
     /// `sqe`, which reads or writes that buffer, as the kernel knows it.
     #[inline(always)]
-    pub fn entry(&self, number: u32, sqe: &Sqe) -> Sqe {
-        let mut sqe = sqe.copied();
+    pub fn entry(&self, number: u32, mut sqe: Sqe) -> Sqe {
         if self.is_registered() {
             sqe.0[5] = sqe.0[5] & !0xffff | u64::from(self.index(number));
             return sqe;

@@ -56,8 +56,6 @@ use fixed::Fixed;
 use operation::Op;
 use rows::Rows;
 
-pub use reap::Completed;
-
 /// What a `user_data` names.
 const TAG_INLINE: u64 = 0;
 const TAG_CANCEL: u64 = 1;
@@ -130,16 +128,18 @@ impl<K: Kernel> Reactor<K> {
         self.queued.get() != 0 || self.kernel.sq_pending() != 0 || !self.rows.is_empty()
     }
 
-    /// None of them is destroyed in between.
-    pub fn all_buffers(&self) -> impl Iterator<Item = &Buffers> {
-        // SAFETY: in the list until they are destroyed.
-        let at = |at: Option<NonNull<Buffers>>| at.map(|at| unsafe { at.as_ref() });
-        core::iter::successors(at(self.buffers.get()), move |buffers| at(buffers.next.get()))
-    }
-
     /// The buffers that are this group.
     pub fn buffers_of(&self, group: u16) -> Option<&Buffers> {
-        self.all_buffers().find(|buffers| buffers.group == group)
+        let mut next = self.buffers.get();
+        while let Some(at) = next {
+            // SAFETY: in the list until they are destroyed.
+            let buffers = unsafe { at.as_ref() };
+            if buffers.group == group {
+                return Some(buffers);
+            }
+            next = buffers.next.get();
+        }
+        None
     }
 
     /// Registers buffers under a number that is free, and takes them in. ENOTSUP: there is no such
@@ -223,18 +223,21 @@ impl<K: Kernel> Reactor<K> {
     }
 
     /// The `user_data` of a record.
+    #[inline(always)]
     fn sealed(&self, op: &Op) -> u64 {
         let address = core::ptr::from_ref(op) as u64;
         address | TAG_RECORD | self.seal(address)
     }
 
     /// Never 0: what people choose is small, or an address.
+    #[inline(always)]
     fn seal(&self, address: u64) -> u64 {
         let mixed = (address ^ self.secret).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (mixed | 1 << 63) & !ADDRESS_MASK
     }
 
     /// The record that `user_data`, with the tag of one, names; None if it is not ours.
+    #[inline(always)]
     fn unsealed(&self, user_data: u64) -> Option<&Op> {
         let address = user_data & ADDRESS_MASK & !TAG_MASK;
         let op = NonNull::new(address as *mut Op)?;

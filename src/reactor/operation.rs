@@ -181,7 +181,15 @@ impl Op {
         unsafe { link.byte_sub(offset_of!(Op, cancel)).cast().as_ref() }
     }
 
+    /// What the record holds, read once.
+    #[inline(always)]
+    pub fn entry(&self) -> Sqe {
+        // SAFETY: a Cell of ours or the caller's; nothing writes it while it is read.
+        unsafe { &*self.sqe.as_ptr() }.copied()
+    }
+
     /// Whose it is. In flight.
+    #[inline(always)]
     pub fn task(&self) -> TaskRef {
         self.task.get().expect("an operation in flight is a task's")
     }
@@ -201,6 +209,7 @@ impl Op {
         Ok(())
     }
 
+    #[inline(always)]
     pub fn has(&self, bits: u8) -> bool {
         self.bits.get() & bits != 0
     }
@@ -213,7 +222,15 @@ impl Op {
         self.bits.set(self.bits.get() & !bits);
     }
 
+    /// It completes once, with a result that is its caller's as it is, unless that is an error, and
+    /// the kernel was not asked to cancel it.
+    #[inline(always)]
+    pub(super) fn is_plain(&self) -> bool {
+        self.bits.get() & !bit::INTERNAL == 0
+    }
+
     /// From idle to in flight.
+    #[inline(always)]
     pub fn begun(&self, task: TaskRef, bits: u8) {
         self.task.set(Some(task));
         self.bits.set(bits);
@@ -260,18 +277,24 @@ impl Op {
     }
 
     /// The kernel is done with it.
+    #[inline(always)]
     fn done(&self) {
         self.state.set(State::Done);
-        let kept = self.buffers.get();
-        if kept.addr() & 1 != 0 {
-            self.buffers.set(ptr::null());
-            // SAFETY: bit 0 says that it is one; a registration stays while one of its buffers is
-            // in use.
-            fixed::unused(unsafe { &*kept.wrapping_sub(1).cast::<AtomicU32>() });
-            self.sqe.set(fixed::as_given(&self.sqe.get()));
+        if self.buffers.get().addr() & 1 != 0 {
+            self.done_with_buffer();
         }
     }
 
+    #[inline(never)]
+    fn done_with_buffer(&self) {
+        let users = self.buffers.replace(ptr::null()).wrapping_sub(1);
+        // SAFETY: bit 0 says that it is one; a registration stays while one of its buffers is in
+        // use.
+        fixed::unused(unsafe { &*users.cast::<AtomicU32>() });
+        self.sqe.set(fixed::as_given(&self.sqe.get()));
+    }
+
+    #[inline(always)]
     fn buffers(&self) -> Option<&Buffers> {
         let kept = self.buffers.get();
         if kept.addr() & 1 != 0 {
@@ -300,12 +323,23 @@ impl Op {
     }
 
     /// One more to be taken.
+    #[inline(always)]
     fn pend(&self) {
         if self.pending.get() == 0 {
             // SAFETY: not pending, so not in that list (rule 2), nor in a queue.
             unsafe { self.task().completed.push_back(self.link()) };
         }
         self.pending.set(self.pending.get() + 1);
+    }
+
+    /// The only completion of a plain one has come.
+    #[inline(always)]
+    pub(super) fn ends(&self, res: i32, flags: u32) {
+        debug_assert!(self.pending.get() == 0);
+        self.outcome.set(res);
+        self.outcome_flags.set(flags);
+        self.pend();
+        self.done();
     }
 
     /// A completion has come; `over`: the last one. What it brings and its flags are one.
@@ -325,18 +359,14 @@ impl Op {
     }
 
     /// Takes what is pending. True: that was the last.
+    #[inline(always)]
     pub fn take(&self) -> bool {
         debug_assert!(self.pending.get() != 0);
         let task = self.task();
-        let (mut res, mut flags) = (self.outcome.get(), self.outcome_flags.get());
-        if let (Some(buffers), false) = (self.buffers(), self.first.get() == NONE) {
-            let next;
-            (res, flags, next) = buffers.taken(self.first.get(), task);
-            self.first.set(next);
-            if next == NONE {
-                self.last.set(NONE);
-            }
-        }
+        let (res, flags) = match self.buffers() {
+            Some(buffers) if self.first.get() != NONE => self.take_buffer(buffers),
+            _ => (self.outcome.get(), self.outcome_flags.get()),
+        };
         self.pending.set(self.pending.get() - 1);
         // SAFETY: pending, so in that list (rule 2); to its end, where others have their turn.
         unsafe {
@@ -356,6 +386,17 @@ impl Op {
             self.ended();
         }
         over
+    }
+
+    /// The oldest that a stream has brought: its result and its flags.
+    #[inline(never)]
+    fn take_buffer(&self, buffers: &Buffers) -> (i32, u32) {
+        let (res, flags, next) = buffers.taken(self.first.get(), self.task());
+        self.first.set(next);
+        if next == NONE {
+            self.last.set(NONE);
+        }
+        (res, flags)
     }
 
     /// Takes all that is pending, for nobody: buffers go back. Those that were given back to, if it
@@ -380,6 +421,7 @@ impl Op {
     }
 
     /// From DONE to idle.
+    #[inline(always)]
     fn ended(&self) {
         let task = self.task();
         self.state.set(State::Idle);

@@ -6,19 +6,11 @@ use core::ptr::NonNull;
 use super::operation::{
     bit, is_closed, is_not_performed, Op, State, CLOSED, KEPT_FROM, RETRIES_MAX,
 };
-use super::{Reactor, ADDRESS_MASK, TAG_CANCEL, TAG_CUT, TAG_MASK, TAG_RECORD};
+use super::{Reactor, ADDRESS_MASK, TAG_CANCEL, TAG_CUT, TAG_INLINE, TAG_MASK, TAG_RECORD};
 use crate::stack::headers;
 use crate::task::header::{Task, TaskRef, Waits};
 use crate::uring::abi::cqe;
 use crate::uring::kernel::{Cqe, Kernel, CUT};
-
-/// What a completion has come to.
-pub enum Completed<'a> {
-    /// The task's inline operation is over, the task in no list.
-    Inline(TaskRef),
-    /// The record has a completion to be taken; `over`: the operation is.
-    Record { record: &'a Op, over: bool },
-}
 
 impl<K: Kernel> Reactor<K> {
     /// `reap` would find something. (It may find nothing: a wake of the kernel object's own.)
@@ -27,28 +19,33 @@ impl<K: Kernel> Reactor<K> {
         self.kernel.has_completions() || self.has_ended()
     }
 
-    /// Takes the completions that are visible, `max` at most, for the executor at `executor`;
-    /// `each` is called in the order of completion. How many there were.
+    /// Takes the completions that are visible, `max` at most, for the executor at `executor`. In
+    /// the order of completion `inline` is told of each task whose inline operation is over, in no
+    /// list; `record` of each record that has a completion to be taken, and whether it is over. How
+    /// many there were. What has ended in rows is for `pop_ended`, if there `has_ended` some.
     #[inline(always)]
     pub fn reap(
         &self,
         executor: *mut c_void,
         max: usize,
-        mut each: impl FnMut(Completed<'_>),
+        mut inline: impl FnMut(TaskRef),
+        mut record: impl FnMut(&Op, bool),
     ) -> usize {
-        let taken = self.kernel.for_each_completion(max, |cqe| {
-            if cqe.user_data & TAG_MASK != 0 {
-                if let Some(completed) = self.complete_other(cqe) {
-                    each(completed);
+        self.kernel.for_each_completion(max, |cqe| {
+            if cqe.user_data & TAG_MASK == TAG_INLINE {
+                if let Some(task) = self.complete(cqe, executor) {
+                    inline(task);
                 }
-            } else if let Some(task) = self.complete(cqe, executor) {
-                each(Completed::Inline(task));
+                return;
             }
-        });
-        while let Some(record) = self.pop_ended() {
-            each(Completed::Record { record, over: true });
-        }
-        taken
+            let completed = match self.complete_plain(cqe) {
+                Some(plain) => Some((plain, true)),
+                None => self.complete_other(cqe),
+            };
+            if let Some((completed, over)) = completed {
+                record(completed, over);
+            }
+        })
     }
 
     #[inline(always)]
@@ -77,6 +74,22 @@ impl<K: Kernel> Reactor<K> {
         Some(task)
     }
 
+    /// What most records complete with: a result, of an operation of which nothing else is noted.
+    /// The rest is for `complete_other`.
+    #[inline(always)]
+    fn complete_plain(&self, cqe: Cqe) -> Option<&Op> {
+        if cqe.user_data & TAG_MASK != TAG_RECORD {
+            return None;
+        }
+        let record = self.unsealed(cqe.user_data)?;
+        let flagged = cqe.flags & (cqe::MORE | cqe::NOTIF | cqe::BUFFER) != 0;
+        if record.state.get() != State::Kernel || !record.is_plain() || flagged || cqe.res < 0 {
+            return None;
+        }
+        record.ends(cqe.res, cqe.flags);
+        Some(record)
+    }
+
     /// A zero-copy send: its result, then the notification that its buffers are free. True: over.
     #[cold]
     fn complete_twice(task: TaskRef, cqe: Cqe) -> bool {
@@ -89,7 +102,7 @@ impl<K: Kernel> Reactor<K> {
 
     #[cold]
     #[inline(never)]
-    fn complete_other(&self, cqe: Cqe) -> Option<Completed<'_>> {
+    fn complete_other(&self, cqe: Cqe) -> Option<(&Op, bool)> {
         match cqe.user_data & TAG_MASK {
             // Its answer says nothing that the operation's own completion does not.
             TAG_CANCEL => {
@@ -117,7 +130,7 @@ impl<K: Kernel> Reactor<K> {
         headers::contains(address as usize) || user_data & !TAG_MASK == address | self.seal(address)
     }
 
-    fn complete_record<'a>(&self, record: &'a Op, cqe: Cqe) -> Option<Completed<'a>> {
+    fn complete_record<'a>(&self, record: &'a Op, cqe: Cqe) -> Option<(&'a Op, bool)> {
         if record.state.get() != State::Kernel {
             return None;
         }
@@ -133,7 +146,7 @@ impl<K: Kernel> Reactor<K> {
             if cqe.flags & cqe::BUFFER == 0 || !record.received(cqe.res, cqe.flags, !more) {
                 record.completed(self.outcome(record, cqe.res), cqe.flags, !more);
             }
-            return Some(Completed::Record { record, over: !more });
+            return Some((record, !more));
         }
         if cqe.flags & cqe::NOTIF == 0 {
             record.outcome.set(cqe.res);
@@ -146,18 +159,18 @@ impl<K: Kernel> Reactor<K> {
         let (res, flags) = (record.outcome.get(), record.outcome_flags.get());
         if record.has(bit::CLOSES) && is_closed(res) {
             record.completed(CLOSED, flags, true);
-            return Some(Completed::Record { record, over: true });
+            return Some((record, true));
         }
         if is_not_performed(res) && self.is_handle_closed(record) {
             record.completed(-libc::ECANCELED, flags, true);
-            return Some(Completed::Record { record, over: true });
+            return Some((record, true));
         }
         if is_not_performed(res) && !record.has(bit::ASKED) && record.retries.get() < RETRIES_MAX {
             self.begin_again(record);
             return None;
         }
         record.completed(self.outcome(record, res), flags, true);
-        Some(Completed::Record { record, over: true })
+        Some((record, true))
     }
 
     /// What the kernel's `res` is to the record's owner.

@@ -121,9 +121,8 @@ impl Rows {
             broken: Cell::default(),
         })?;
         let mut table = self.table.borrow_mut();
-        // One that was closed behind our back leaves its number to the next of that descriptor. Not
-        // one whose close is under way: that one closes it, and by its number.
-        let same = |old: &Row| old.handle == row.handle && old.is_idle() && !old.is_closing.get();
+        // One that was closed behind our back leaves its number to the next of that descriptor.
+        let same = |old: &Row| old.handle == row.handle && old.is_idle();
         let free = table.iter().position(|old| old.as_ref().is_none_or(|old| same(old)));
         let index = free.unwrap_or(table.len());
         let number = u16::try_from(index).map_err(|_| Errno(libc::ENFILE))?;
@@ -301,7 +300,8 @@ impl<K: Kernel> Reactor<K> {
                     return 0;
                 }
                 // SAFETY: promised to `begin`; the parts stay until the row is back.
-                let pushed = unsafe { self.kernel.try_push(&sqe, ioprio, self.sealed(record)) };
+                let pushed =
+                    unsafe { self.kernel.try_push(&sqe.with(ioprio, self.sealed(record))) };
                 debug_assert!(pushed);
                 break;
             }
@@ -313,7 +313,7 @@ impl<K: Kernel> Reactor<K> {
                 sqe.0[0] |= u64::from(flag::IO_LINK) << 8;
             }
             // SAFETY: promised to `begin`.
-            let pushed = unsafe { self.kernel.try_push(&sqe, ioprio, self.sealed(record)) };
+            let pushed = unsafe { self.kernel.try_push(&sqe.with(ioprio, self.sealed(record))) };
             debug_assert!(pushed);
             if is_last {
                 break;
@@ -452,7 +452,7 @@ impl<K: Kernel> Reactor<K> {
 
     /// `pop_ended` has one.
     #[inline(always)]
-    pub(super) fn has_ended(&self) -> bool {
+    pub fn has_ended(&self) -> bool {
         !self.rows.ended.is_empty()
     }
 

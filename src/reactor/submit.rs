@@ -18,38 +18,45 @@ impl<K: Kernel> Reactor<K> {
     /// # Safety
     /// All that `sqe` refers to stays valid until the task is woken by `reap`.
     #[inline(always)]
-    pub unsafe fn start(&self, task: TaskRef, sqe: &Sqe) -> bool {
+    pub unsafe fn start(&self, task: TaskRef, sqe: Sqe) -> bool {
         debug_assert!(task.waits.get() == Waits::Nothing);
         task.op.set(task.op.get().wrapping_add(1));
         task.opcode.set(sqe.opcode());
-        let ioprio = priority::of(sqe, task.io_level());
+        let sqe = sqe.with(priority::of(&sqe, task.io_level()), name(task));
         // SAFETY: the caller's promise.
-        let started =
-            self.queued.get() == 0 && unsafe { self.kernel.try_push(sqe, ioprio, name(task)) };
+        let started = self.queued.get() == 0 && unsafe { self.kernel.try_push(&sqe) };
         if started {
             task.waits.set(Waits::Completion);
         }
         started
     }
 
-    /// Begins a record, which its task has in flight from here on. It was checked.
+    /// Begins a record, which its task has in flight from here on. Its entry is `sqe`, which was
+    /// checked.
     ///
     /// # Safety
-    /// All that its entry refers to stays valid until its last completion.
-    pub unsafe fn begin(&self, record: &Op) {
-        if self.queued.get() == 0 && self.push_record(record) {
+    /// All that `sqe` refers to stays valid until its last completion.
+    #[inline(always)]
+    pub unsafe fn begin(&self, record: &Op, sqe: Sqe) {
+        if self.queued.get() == 0 && self.push_record(record, sqe) {
             return;
         }
+        self.begin_later(record);
+    }
+
+    #[inline(never)]
+    fn begin_later(&self, record: &Op) {
         self.enqueue(record);
         self.queued.set(self.queued.get() + 1);
     }
 
-    /// False if there is no room.
-    fn push_record(&self, record: &Op) -> bool {
-        let sqe = record.sqe.get();
+    /// `sqe` is its entry. False if there is no room.
+    #[inline(always)]
+    fn push_record(&self, record: &Op, sqe: Sqe) -> bool {
         let ioprio = priority::of(&sqe, record.task().io_level());
+        let sqe = sqe.with(ioprio, self.sealed(record));
         // SAFETY: promised to `begin`.
-        let pushed = unsafe { self.kernel.try_push(&sqe, ioprio, self.sealed(record)) };
+        let pushed = unsafe { self.kernel.try_push(&sqe) };
         if pushed {
             record.state.set(State::Kernel);
         }
@@ -68,8 +75,7 @@ impl<K: Kernel> Reactor<K> {
     /// The kernel did not perform it: to be begun again, after those that wait.
     pub(super) fn begin_again(&self, record: &Op) {
         record.retries.set(record.retries.get() + 1);
-        self.enqueue(record);
-        self.queued.set(self.queued.get() + 1);
+        self.begin_later(record);
     }
 
     /// Moves a record that waits for an entry to the queue of its task's present I/O priority.
@@ -134,7 +140,7 @@ impl<K: Kernel> Reactor<K> {
                 // SAFETY: only links of records in flight are in these queues.
                 let record = unsafe { Op::from_link(link) };
                 self.closings.waits(&record.sqe.get(), false);
-                let pushed = self.push_record(record);
+                let pushed = self.push_record(record, record.entry());
                 debug_assert!(pushed);
             }
             self.queued.set(self.queued.get() - 1);

@@ -37,6 +37,30 @@ const LOOKED_AT: u64 = bit(op::POLL_ADD)
     | bit(op::URING_CMD)
     | bit(op::MSG_RING);
 
+/// Opcodes that are no record's whole story: a descriptor may come of it, or one go; it may be a
+/// write with a place in a row, or on a registered buffer.
+const NOTED: u64 = bit(op::CLOSE)
+    | bit(op::ACCEPT)
+    | bit(op::OPENAT)
+    | bit(op::OPENAT2)
+    | bit(op::SOCKET)
+    | bit(op::FIXED_FD_INSTALL)
+    | bit(op::WRITE)
+    | bit(op::WRITEV)
+    | bit(op::READ_FIXED)
+    | bit(op::WRITE_FIXED)
+    | bit(op::SEND)
+    | bit(op::SEND_ZC);
+
+/// Of most entries of records this is all there is to ask: they pass, and nothing has to be noted.
+#[inline(always)]
+pub fn is_plain(sqe: &Sqe) -> bool {
+    let opcode = sqe.opcode();
+    opcode <= LAST_OP
+        && (ALLOWED & !LOOKED_AT & !NOTED) >> opcode & 1 != 0
+        && sqe.flags() & !(flag::FIXED_FILE | flag::ASYNC) == 0
+}
+
 /// EINVAL for what does not complete exactly once.
 #[inline(always)]
 pub fn once(sqe: &Sqe) -> Res<()> {

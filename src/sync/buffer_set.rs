@@ -348,15 +348,24 @@ impl Set {
     }
 
     /// The registration of these buffers with `ex`. EINVAL: no such claim; EPERM: there is none.
+    #[inline(always)]
     fn registration<K: Kernel>(&self, ex: &Executor<K>, claim: Claim) -> Res<&Fixed> {
+        if !self.is_of(ex) {
+            return self.shared_registration(ex, claim);
+        }
         if !self.core().is_claimed(claim) {
             return Err(Errno(libc::EINVAL));
         }
-        if self.is_of(ex) {
-            return Ok(self.fixed());
-        }
+        Ok(self.fixed())
+    }
+
+    #[inline(never)]
+    fn shared_registration<K: Kernel>(&self, ex: &Executor<K>, claim: Claim) -> Res<&Fixed> {
         if !self.is_shared() {
             return Err(Errno(libc::EPERM));
+        }
+        if !self.core().is_claimed(claim) {
+            return Err(Errno(libc::EINVAL));
         }
         self.close();
         let set = self.core().all().find(|set| set.is_of(ex));
@@ -376,22 +385,23 @@ impl Set {
         task: TaskRef,
         claim: Claim,
         (at, bytes): (usize, usize),
-        sqe: &Sqe,
+        sqe: Sqe,
     ) -> Res<usize> {
         let fixed = self.registration(ex, claim)?;
         let size = self.memory().bytes as usize;
         if at > size || bytes > size - at {
             return Err(Errno(libc::EINVAL));
         }
+        let data = self.memory().data(claim.number).as_ptr() as u64 + at as u64;
         let mut sqe = fixed.entry(claim.number, sqe);
-        sqe.0[2] = self.memory().data(claim.number).as_ptr() as u64 + at as u64;
+        sqe.0[2] = data;
         sqe.0[3] = sqe.0[3] & !0xffff_ffff | bytes as u64;
         let users = fixed.users(claim.number);
         fixed::used(users);
         // SAFETY: the buffer stays its claimer's while in use; the rest is the caller's.
         let res = unsafe {
-            match ex.io(task, &sqe) {
-                KEPT_FROM => io_after_poll(ex, task, &sqe),
+            match ex.io(task, sqe) {
+                KEPT_FROM => io_after_poll(ex, task, &{ sqe }),
                 res => res,
             }
         };
@@ -416,8 +426,8 @@ unsafe fn io_after_poll<K: Kernel>(ex: &Executor<K>, task: TaskRef, sqe: &Sqe) -
     loop {
         // SAFETY: refers to no memory; then the caller's.
         let res = unsafe {
-            match ex.io(task, &poll) {
-                0.. => ex.io(task, sqe),
+            match ex.io(task, poll) {
+                0.. => ex.io(task, *sqe),
                 stopped => stopped,
             }
         };

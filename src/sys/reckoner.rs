@@ -57,7 +57,13 @@ impl Reckoner {
     /// Not before the clock, and at most 17 us behind it.
     #[inline]
     pub fn now_or_later_boot_ns(&self) -> u64 {
-        let passed = ticks::now().wrapping_sub(self.ticks.get());
+        self.boot_ns_at(ticks::now())
+    }
+
+    /// The same, for who has just read the counter.
+    #[inline]
+    pub fn boot_ns_at(&self, now: u64) -> u64 {
+        let passed = now.wrapping_sub(self.ticks.get());
         if passed >= self.within.get() {
             return self.now_boot_ns();
         }

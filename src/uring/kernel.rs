@@ -104,22 +104,22 @@ impl Sqe {
     pub fn set_user_data(&mut self, v: u64) {
         self.0[4] = v;
     }
-    /// The same entry, read word by word: see `with`.
+    /// The same entry, read word by word, whatever the optimiser would rather do: the caller has
+    /// just written it, and a load that is wider than the stores it reads from waits until they
+    /// have left the store buffer.
     #[inline(always)]
     pub fn copied(&self) -> Self {
-        // SAFETY: as there.
+        // SAFETY: a word of ours. Volatile, or two loads become a wider one.
         let word = |i: usize| unsafe { (&raw const self.0[i]).read_volatile() };
         Self([word(0), word(1), word(2), word(3), word(4), word(5), word(6), word(7)])
     }
-    /// The same entry with these two fields. Read word by word, whatever the optimiser would rather
-    /// do: the caller has just written the entry, and a load that is wider than the stores it reads
-    /// from waits until they have left the store buffer.
+    /// The same entry with these two fields. By value, from where the entry is made to the queue:
+    /// in memory of its own it would be written once more.
     #[inline(always)]
-    pub fn with(&self, ioprio: u16, user_data: u64) -> Self {
-        // SAFETY: a word of ours. Volatile, or two loads become a wider one.
-        let word = |i: usize| unsafe { (&raw const self.0[i]).read_volatile() };
-        let head = (word(0) & !(0xffff << 16)) | (ioprio as u64) << 16;
-        Self([head, word(1), word(2), word(3), user_data, word(5), word(6), word(7)])
+    pub fn with(self, ioprio: u16, user_data: u64) -> Self {
+        let [head, off, addr, len, _, rest @ ..] = self.0;
+        let head = (head & !(0xffff << 16)) | (ioprio as u64) << 16;
+        Self([head, off, addr, len, user_data, rest[0], rest[1], rest[2]])
     }
     /// The entry of a write, so that it raises no SIGPIPE: by its own flag, where the kernel knows
     /// that. Else one to the current position, as those to a pipe or a socket are, is performed by
@@ -165,19 +165,17 @@ pub trait Kernel {
     /// All memory the entry refers to stays valid until its last completion.
     unsafe fn push(&self, sqe: &Sqe);
 
-    /// The hot way in: if there is room, pushes `sqe` with these two fields in place of its own;
-    /// else false, and nothing is done. Builds the entry where the kernel reads it: copying it,
-    /// then changing it, then copying it again stalls on the store buffer.
+    /// The hot way in: if there is room, as `push`; else false, and nothing is done.
     ///
     /// # Safety
     /// As `push`.
     #[inline(always)]
-    unsafe fn try_push(&self, sqe: &Sqe, ioprio: u16, user_data: u64) -> bool {
+    unsafe fn try_push(&self, sqe: &Sqe) -> bool {
         if self.sq_space() == 0 {
             return false;
         }
         // SAFETY: there is room; the caller answers for the rest.
-        unsafe { self.push(&sqe.with(ioprio, user_data)) };
+        unsafe { self.push(sqe) };
         true
     }
 
@@ -236,6 +234,12 @@ pub trait Kernel {
     /// Nanoseconds since a `stamp`, right to a thousandth.
     fn ns_since(&self, stamp: u64) -> u64 {
         ticks::to_ns(ticks::now().wrapping_sub(stamp))
+    }
+
+    /// `ns_since`, and `now_or_later_boot_ns`, by one look at the counter.
+    fn since(&self, stamp: u64) -> (u64, u64) {
+        let now_ns = self.now_or_later_boot_ns();
+        (self.ns_since(stamp), now_ns)
     }
 
     /// How many ticks may pass at most, with time tracking, between two looks at completions,

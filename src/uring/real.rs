@@ -17,6 +17,7 @@ use crate::sys::host;
 use crate::sys::reckoner::Reckoner;
 use crate::sys::text::{text, Text};
 use crate::sys::valgrind;
+use crate::ticks;
 
 /// [`Kernel`] as the running Linux has it.
 pub struct RealKernel {
@@ -112,11 +113,11 @@ impl Kernel for RealKernel {
     }
 
     #[inline(always)]
-    unsafe fn try_push(&self, sqe: &Sqe, ioprio: u16, user_data: u64) -> bool {
-        debug_assert!(user_data < FIRST_RESERVED_USER_DATA);
+    unsafe fn try_push(&self, sqe: &Sqe) -> bool {
+        debug_assert!(sqe.user_data() < FIRST_RESERVED_USER_DATA);
         let ring = self.ring().expect("nothing is pushed on a compute-only executor");
         // SAFETY: the caller's promise, passed on.
-        unsafe { ring.try_push(&sqe.with(ioprio, user_data)) }
+        unsafe { ring.try_push(sqe) }
     }
 
     #[inline(always)]
@@ -158,6 +159,12 @@ impl Kernel for RealKernel {
     #[inline]
     fn now_or_later_boot_ns(&self) -> u64 {
         self.clock.now_or_later_boot_ns()
+    }
+
+    #[inline]
+    fn since(&self, stamp: u64) -> (u64, u64) {
+        let now = ticks::now();
+        (ticks::to_ns(now.wrapping_sub(stamp)), self.clock.boot_ns_at(now))
     }
 
     fn submits_all(&self) -> bool {

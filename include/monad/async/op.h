@@ -161,13 +161,16 @@ static inline void monad_async_op_fill(monad_async_op *op, uint8_t opcode, int32
                                        uint32_t flags, void const *address, uint64_t offset,
                                        size_t length)
 {
-    memset(&op->sqe, 0, sizeof op->sqe);
-    op->sqe.opcode = opcode;
-    op->sqe.flags = (uint8_t)(flags >> 31); /* IOSQE_FIXED_FILE */
-    op->sqe.fd = fd;
-    op->sqe.off = offset;
-    op->sqe.addr = (uint64_t)(uintptr_t)address;
-    op->sqe.len = length < 0x7ffff000u ? (uint32_t)length : 0x7ffff000u;
+    /* Word by word, as it is read again at once: a load that is wider than the stores it reads from
+       waits until they have left the store buffer. Opcode, IOSQE_FIXED_FILE and descriptor are the
+       first word. */
+    uint64_t const words[8] = {
+        opcode | (uint64_t)(flags >> 31) << 8 | (uint64_t)(uint32_t)fd << 32,
+        offset,
+        (uint64_t)(uintptr_t)address,
+        length < 0x7ffff000u ? length : 0x7ffff000u,
+    };
+    memcpy(&op->sqe, words, sizeof words);
 }
 
 #if defined(__cplusplus)

@@ -62,8 +62,8 @@ pub const LOOP: &[Mutant] = &[
     Mutant {
         bug: "an operation goes before those that wait for an entry",
         file: "src/reactor/submit.rs",
-        right: "self.queued.get() == 0 && unsafe { self.kernel.try_push(sqe, ioprio, name(task)) }",
-        wrong: "unsafe { self.kernel.try_push(sqe, ioprio, name(task)) }",
+        right: "self.queued.get() == 0 && unsafe { self.kernel.try_push(&sqe) }",
+        wrong: "unsafe { self.kernel.try_push(&sqe) }",
     },
     Mutant {
         bug: "EBUSY from the kernel fails the pass",

@@ -216,8 +216,20 @@ pub const RULES: &[Mutant] = &[
     Mutant {
         bug: "an operation record goes before those that wait for an entry",
         file: "src/reactor/submit.rs",
-        right: "self.queued.get() == 0 && self.push_record(record)",
-        wrong: "self.push_record(record)",
+        right: "self.queued.get() == 0 && self.push_record(record, sqe)",
+        wrong: "self.push_record(record, sqe)",
+    },
+    Mutant {
+        bug: "an error is a plain completion",
+        file: "src/reactor/reap.rs",
+        right: "flagged || cqe.res < 0",
+        wrong: "flagged",
+    },
+    Mutant {
+        bug: "what becomes of a stream is a plain completion",
+        file: "src/reactor/reap.rs",
+        right: "!record.is_plain() || flagged",
+        wrong: "false",
     },
     Mutant {
         bug: "any completion is a task's",

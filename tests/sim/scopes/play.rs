@@ -4,7 +4,7 @@ use crate::calls::{self, Op, Scope};
 use crate::kernel::Sim;
 use crate::model::{failure, ok, Out};
 use crate::program::*;
-use crate::support::{new_task, set_body};
+use crate::support::{new_large_task, new_task, set_body};
 use monad_async::api::Handle;
 use monad_async::error::{Errno, RawResult};
 use monad_async::task::header::TaskRef;
@@ -170,7 +170,7 @@ impl Stage {
         let ex = Handle::new(Sim::default(), false).expect("memory for an executor");
         let shared = Rc::new(Shared {
             ex,
-            subject: new_task(),
+            subject: new_large_task(),
             actor: new_task(),
             targets: [(); TARGETS].map(new_task_of),
             program: RefCell::new(Rc::new(Program::new(0))),
