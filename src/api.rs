@@ -124,7 +124,7 @@ impl<K: Kernel> Handle<K> {
         if !ex.is_mine() {
             return Err(EPERM);
         }
-        if ex.is_thread_in_run() {
+        if ex.is_thread_in_run() || ex.tells() {
             return Err(Errno(libc::EDEADLK));
         }
         ex.run(max_items, timeout_ns)
@@ -172,7 +172,7 @@ impl<K: Kernel> Handle<K> {
         if !ex.is_mine() {
             return Err(EPERM);
         }
-        if ex.is_in_run() {
+        if ex.is_in_run() || ex.tells() {
             return Err(Errno(libc::EDEADLK));
         }
         // SAFETY: made by `new`; the caller gives the handle up, unless it is refused.

@@ -24,7 +24,12 @@ struct Hungry<'a> {
     link: Link,
     waits: Cell<bool>,
     wait: &'a Wait,
+    /// What it would receive from.
+    from: Handle,
 }
+
+/// A descriptor, and whether it is a direct one.
+pub type Handle = (i32, bool);
 
 const _: () = assert!(offset_of!(Hungry<'static>, link) == 0);
 
@@ -83,9 +88,30 @@ impl<K: Kernel> Executor<K> {
         }
     }
 
-    /// SUSPENDS until a buffer may be free. `task` runs now. EDEADLK: all are held, by tasks that
-    /// wait for one.
-    pub fn await_buffer(&self, task: TaskRef, buffers: &Buffers) -> Res<()> {
+    /// A handle is about to be closed: who would receive from it, and waits for a buffer, goes on.
+    pub(super) fn buffers_close(&self, handle: Handle) {
+        for buffers in self.reactor.all_buffers() {
+            let waiting = buffers.hungry.take_all();
+            while let Some(link) = waiting.pop_front() {
+                // SAFETY: as above; out of one list, and into the other.
+                unsafe {
+                    let hungry = link.cast::<Hungry<'_>>().as_ref();
+                    if hungry.from != handle {
+                        let _ = buffers.hungry.push_back(link);
+                        continue;
+                    }
+                    hungry.waits.set(false);
+                    if hungry.wait.claim() {
+                        hungry.wait.wake::<K>();
+                    }
+                }
+            }
+        }
+    }
+
+    /// SUSPENDS until a buffer may be free, or `from` is closed. `task` runs now. EDEADLK: all are
+    /// held, by tasks that wait for one.
+    pub fn await_buffer(&self, task: TaskRef, buffers: &Buffers, from: Handle) -> Res<()> {
         // Odd: no lock, for those that follow chains of those.
         let object = core::ptr::from_ref(buffers).addr() | 1;
         let hungers = |holder: TaskRef| {
@@ -97,7 +123,7 @@ impl<K: Kernel> Executor<K> {
         let caller = Caller::task(self, task);
         let wait = caller.wait(true);
         wait.set_object(object);
-        let hungry = Hungry { link: Link::new(), waits: Cell::new(true), wait: &wait };
+        let hungry = Hungry { link: Link::new(), waits: Cell::new(true), wait: &wait, from };
         let link = NonNull::from(&hungry).cast();
         // SAFETY: in place until it is out of the list: taken out by who wakes us, or below.
         unsafe { buffers.hungry.push_back(link) };
@@ -109,7 +135,7 @@ impl<K: Kernel> Executor<K> {
         granted
     }
 
-    /// A stream has begun again, which takes no buffer: the next may, too.
+    /// A stream has begun again, which takes no buffer, or has ended: the next has its turn, too.
     pub fn stream_begun(&self, buffers: &Buffers) {
         if buffers.has_free() {
             self.buffer_freed(buffers);

@@ -50,6 +50,7 @@ impl<K: Kernel> Executor<K> {
         let now = self.stamp();
         let ends = |record: &_| self.record_completed(record, true, now);
         let cancel = self.reactor.closing(fd, direct, ends);
+        self.buffers_close((fd, direct));
         let mut shield = MaybeUninit::uninit();
         // SAFETY: in place until it is left below; the entries refer to no memory. What the cancel
         // has found does not matter, nor that a kernel before 5.19 does not know it.

@@ -394,6 +394,7 @@ impl<K: Kernel> Executor<K> {
         debug_assert!(task.waits.get() == Waits::Grant);
         task.waits.set(Waits::Nothing);
         self.make_ready(task, now);
+        self.tell_poll_fd(); // Its thread may be between two runs.
     }
 
     /// GRANT has arrived.

@@ -402,11 +402,13 @@ impl<K: Kernel> Executor<K> {
             // No task runs, for who is told: a call that suspends is refused, and does not suspend
             // the one that has just exited, or that cancels.
             let current = self.head.current_task.replace(ptr::null());
+            let tells = self.tells.replace(true);
             if self.watches(by::TRACED) {
                 self.watched_told(task, || told.call(task, result));
             } else {
                 told.call(task, result);
             }
+            self.tells.set(tells);
             self.head.current_task.set(current);
         }
     }

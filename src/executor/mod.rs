@@ -96,6 +96,8 @@ pub struct Executor<K: Kernel> {
     turning: Cell<Reversal>,
     mail: Cell<Chain>,
     mail_taken: Cell<bool>,
+    /// In the middle of it: there is more, for who is told of an exit by that and asks `has_work`.
+    more_mail: Cell<bool>,
     /// The look at tasks that were marked for the want of a place, and whether to look once more.
     walk: Cell<Walk>,
     walk_again: Cell<bool>,
@@ -104,6 +106,8 @@ pub struct Executor<K: Kernel> {
     reference: Cell<Option<NonNull<Reference>>>,
     /// A wake-up arrived that no `run` has answered yet.
     woken: Cell<bool>,
+    /// A function of the user's is being told of an exit, in the middle of whatever led to that.
+    tells: Cell<bool>,
     /// A pool's worker: tasks of the pool that have ended, and are not counted yet; whether the
     /// item before came from its queue.
     pooled_ended: Cell<usize>,
@@ -146,11 +150,13 @@ impl<K: Kernel> Executor<K> {
             turning: Cell::new(Reversal::NONE),
             mail: Cell::new(Chain::EMPTY),
             mail_taken: Cell::new(false),
+            more_mail: Cell::new(false),
             walk: Cell::new(Walk::OVER),
             walk_again: Cell::new(false),
             woken_joins: Fifo::new(),
             reference: Cell::new(None),
             woken: Cell::new(false),
+            tells: Cell::new(false),
             pooled_ended: Cell::new(0),
             fed_last: Cell::new(false),
             fed_by: Cell::new(core::ptr::null()),
@@ -241,7 +247,14 @@ impl<K: Kernel> Executor<K> {
         !self.woken_joins.is_empty()
     }
 
-    /// True while a task is attached.
+    /// OWNER'S THREAD. The caller is told of an exit: neither `run` nor `destroy` may be called.
+    #[inline(always)]
+    pub fn tells(&self) -> bool {
+        self.tells.get()
+    }
+
+    /// True while a task is attached. To who is told of an exit also while mail is left, which may
+    /// be of no task.
     #[inline(always)]
     pub fn has_work(&self) -> bool {
         if self.attached() != 0 {
@@ -250,9 +263,13 @@ impl<K: Kernel> Executor<K> {
         if !self.is_mine() {
             return false; // The child of a fork: those who ask are in the parent.
         }
+        if self.more_mail.get() {
+            return true;
+        }
         let has_some = || self.has_mail_left() || self.has_woken_joins();
         // In this order: who no longer asks has left what there is.
-        (has_some() || self.mailbox.has_askers() || has_some()) && self.has_late_work()
+        (has_some() || self.mailbox.has_askers() || has_some())
+            && (self.tells() || self.has_late_work())
     }
 
     /// The caller may not come again: who joins what has exited is woken, and who is about to ask

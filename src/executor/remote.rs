@@ -63,7 +63,9 @@ pub fn attach_end(mailbox: &'static Mailbox, task: TaskRef, before: u8) -> Res<(
     let post = || unsafe { mailbox.post(task.link_ptr(), kind::LAUNCH) };
     let mut backoff = Backoff::new();
     while !post() {
-        if mailbox.is_gone() {
+        // Closed by this very thread: who is told of an exit during the last mail, and would wait
+        // for itself.
+        if mailbox.is_gone() || mailbox.is_mine() {
             return Err(refused(task, before));
         }
         backoff.wait(); // It goes, or has found work, and opens again.
@@ -142,10 +144,11 @@ impl<K: Kernel> Executor<K> {
         if mail.is_empty() {
             if turning.is_empty() && self.mailbox.inbox.has_any() {
                 let taken = self.mailbox.inbox.take();
+                turning = taken.entries;
+                self.more_mail.set(!turning.is_empty());
                 if taken.notified {
                     self.notified();
                 }
-                turning = taken.entries;
             }
             let turned = turning.step(TURNED_MAX, |link, what| {
                 if what == kind::LAUNCH {
@@ -155,16 +158,20 @@ impl<K: Kernel> Executor<K> {
             });
             mail = turned.unwrap_or(Chain::EMPTY);
         }
+        let turns = !turning.is_empty();
+        self.more_mail.set(turns || !mail.is_empty());
         if !self.walk.get().is_over() {
             self.walk_marked(now);
         }
         let mut budget = self.budget(now);
         while budget.take() {
             let Some((link, what)) = mail.pop() else { break };
+            self.more_mail.set(turns || !mail.is_empty());
             self.deal_with(link, what);
         }
         let is_over = mail.is_empty() && turning.is_empty() && self.walk.get().is_over();
         self.mail_taken.set(!is_over);
+        self.more_mail.set(false);
         self.turning.set(turning);
         self.mail.set(mail);
     }

@@ -62,6 +62,10 @@ impl RecvStream {
         self.task.get()
     }
 
+    fn is_direct(&self) -> bool {
+        self.flags.get() & DIRECT != 0
+    }
+
     pub fn ring(&self) -> *mut Buffers {
         self.buffers.get().map_or(core::ptr::null_mut(), NonNull::as_ptr)
     }
@@ -104,7 +108,7 @@ impl RecvStream {
             false => (op::RECV, 0),
         };
         let mut sqe = Sqe::new(opcode, self.fd.get(), 0, 0, 0, flags);
-        if self.flags.get() & DIRECT != 0 {
+        if self.is_direct() {
             sqe.0[0] |= u64::from(flag::FIXED_FILE) << 8;
         }
         if opcode == op::RECV {
@@ -116,9 +120,9 @@ impl RecvStream {
         }
         self.op.sqe.set(sqe);
         // SAFETY: the caller's.
-        unsafe { ex.begin_operation(task, &self.op) }?;
+        let begun = unsafe { ex.begin_operation(task, &self.op) };
         ex.stream_begun(buffers);
-        Ok(())
+        begun
     }
 
     /// SUSPENDS until there is data: `None` at the end of the stream, at which it stays.
@@ -136,11 +140,11 @@ impl RecvStream {
                     if self.flags.get() & NO_WAIT != 0 {
                         return Err(Errno(libc::ENOBUFS));
                     }
-                    ex.await_buffer(task, buffers)?;
+                    ex.await_buffer(task, buffers, (self.fd.get(), self.is_direct()))?;
                 }
-                let direct = self.flags.get() & DIRECT != 0;
-                if ex.is_closed_since(self.fd.get(), direct, self.begun.get()) {
+                if ex.is_closed_since(self.fd.get(), self.is_direct(), self.begun.get()) {
                     self.end(RawResult::failure(Errno(libc::ECANCELED)));
+                    ex.stream_begun(buffers);
                     continue;
                 }
                 // SAFETY: as `begin` was promised.

@@ -128,18 +128,16 @@ impl<K: Kernel> Reactor<K> {
         self.queued.get() != 0 || self.kernel.sq_pending() != 0 || !self.rows.is_empty()
     }
 
+    /// None of them is destroyed in between.
+    pub fn all_buffers(&self) -> impl Iterator<Item = &Buffers> {
+        // SAFETY: in the list until they are destroyed.
+        let at = |at: Option<NonNull<Buffers>>| at.map(|at| unsafe { at.as_ref() });
+        core::iter::successors(at(self.buffers.get()), move |buffers| at(buffers.next.get()))
+    }
+
     /// The buffers that are this group.
     pub fn buffers_of(&self, group: u16) -> Option<&Buffers> {
-        let mut next = self.buffers.get();
-        while let Some(at) = next {
-            // SAFETY: in the list until they are destroyed.
-            let buffers = unsafe { at.as_ref() };
-            if buffers.group == group {
-                return Some(buffers);
-            }
-            next = buffers.next.get();
-        }
-        None
+        self.all_buffers().find(|buffers| buffers.group == group)
     }
 
     /// Registers buffers under a number that is free, and takes them in. ENOTSUP: there is no such

@@ -121,8 +121,9 @@ impl Rows {
             broken: Cell::default(),
         })?;
         let mut table = self.table.borrow_mut();
-        // One that was closed behind our back leaves its number to the next of that descriptor.
-        let same = |old: &Row| old.handle == row.handle && old.is_idle();
+        // One that was closed behind our back leaves its number to the next of that descriptor. Not
+        // one whose close is under way: that one closes it, and by its number.
+        let same = |old: &Row| old.handle == row.handle && old.is_idle() && !old.is_closing.get();
         let free = table.iter().position(|old| old.as_ref().is_none_or(|old| same(old)));
         let index = free.unwrap_or(table.len());
         let number = u16::try_from(index).map_err(|_| Errno(libc::ENFILE))?;

@@ -200,7 +200,10 @@ impl<S: Side> Mutex<S> {
             // SAFETY: the identity of a task, and their headers are never unmapped.
             let task = unsafe { TaskRef::from_head(owner as *const _) };
             if task == me {
+                // Not behind the side: who reads it may take any time.
+                self.side.open();
                 report(&chain[..n]);
+                let _ = self.side.close(caller.mailbox()); // As before.
                 return true;
             }
             chain[n] = task;

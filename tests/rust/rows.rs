@@ -26,7 +26,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::mem::zeroed;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, IntoRawFd};
 use std::ptr::null_mut;
 use std::rc::Rc;
 use support::child::alone;
@@ -88,6 +88,58 @@ fn set_ordered(task: TaskRef, fd: i32) -> File {
     let r = unsafe { monad_async_file_set_ordered(task.as_head(), &mut file) };
     assert_eq!(r, RawResult::success(0));
     file
+}
+
+/// A file is closed; and before its task goes on, another has its number, and is ordered.
+#[test]
+fn a_number_that_is_another_files_before_the_close_returns() {
+    alone("a_number_that_is_another_files_before_the_close_returns", || {
+        let Some(kernel) = ring(RingOptions { entries: 8, ..Default::default() }) else { return };
+        let ex = Handle::new(kernel, true).unwrap();
+        let (closer, opener) = (new_large_task(), new_large_task());
+        let fd = tempfile().into_raw_fd();
+        let closed = Rc::new(Cell::new(false));
+        let has_closed = closed.clone();
+        set_body(closer, move |task| {
+            let file = set_ordered(task, fd);
+            // SAFETY: the task that runs.
+            let r = unsafe { monad_async_file_close(task.as_head(), file) };
+            has_closed.set(true);
+            r
+        });
+        set_body(opener, move |task| {
+            // SAFETY: refers to no memory.
+            while unsafe { libc::fcntl(fd, libc::F_GETFD) } == 0 {
+                Handle::<Real>::sleep(task, 0);
+            }
+            assert_eq!(tempfile().into_raw_fd(), fd, "the lowest that is free");
+            let file = set_ordered(task, fd);
+            assert!(!closed.get(), "of a lower priority");
+            while !closed.get() {
+                Handle::<Real>::sleep(task, 100_000);
+            }
+            let op = write(op::WRITE, file, c"ab".as_ptr() as u64, 2, 0);
+            let at = (&raw const op).cast_mut();
+            // SAFETY: the task that runs, and an operation in place until it is over.
+            unsafe {
+                assert_eq!(monad_async_op_begin(task.as_head(), at).error, 0);
+                assert_eq!(monad_async_op_wait(task.as_head(), at), RawResult::success(2));
+                monad_async_file_close(task.as_head(), file)
+            }
+        });
+        closer.head.cpu.set(2);
+        opener.head.cpu.set(0);
+        ex.attach(closer).unwrap();
+        ex.run(usize::MAX, Some(0)).unwrap();
+        ex.attach(opener).unwrap();
+        while ex.has_work() {
+            ex.run(usize::MAX, None).unwrap();
+        }
+        for task in [closer, opener] {
+            assert_eq!(task.head.result.get(), RawResult::success(0));
+        }
+        destroy(ex, [closer, opener]);
+    });
 }
 
 /// A row has its turn although its only write was cancelled: its file is closed by `close`, and

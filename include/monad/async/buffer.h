@@ -155,7 +155,7 @@ MONAD_ASYNC_API monad_async_result monad_async_recv_stream_begin(
  *  @retval ENOBUFS no buffer is free, with `MONAD_ASYNC_RECV_STREAM_NO_WAIT`
  *  @retval EDEADLK every buffer of the ring is held by a task that waits for one, this one among
  *  them, or filled for another stream of such a task: release or take some
- *  @retval ECANCELED the task or a scope was cancelled, or the stream
+ *  @retval ECANCELED the task or a scope was cancelled, or the stream, or its socket was closed
  *  @retval ETIME a scope's deadline passed
  *  @retval ECONNRESET and others: as `recv`; the stream has ended
  *  @retval EINVAL NULL, or never begun

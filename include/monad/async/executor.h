@@ -180,7 +180,8 @@ MONAD_ASYNC_API char const *monad_async_last_create_error(void) MONAD_ASYNC_NOEX
  *  @param ex the executor; no longer to be used, unless there is an error
  *  @retval 0 done
  *  @retval EBUSY a task is attached; nothing changed
- *  @retval EDEADLK inside a task of its own; nothing changed
+ *  @retval EDEADLK inside a task of its own, or by who is told of an exit (group.h); nothing
+ *  changed
  *  @retval EPERM another thread; nothing changed
  *  @retval EINVAL NULL
  *  @see monad_async_executor_has_work() */
@@ -205,7 +206,7 @@ monad_async_executor_destroy(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
  *  item
  *  @retval ETIME nothing became ready in that time
  *  @retval EPERM another thread
- *  @retval EDEADLK inside a task
+ *  @retval EDEADLK inside a task, or by who is told of an exit (group.h)
  *  @retval EINVAL NULL, or no valid `timeout`
  *  @retval EBADR the kernel had no memory to note a completion, and no item ran
  *  @see monad_async_executor_has_work(), monad_async_executor_wake() */

@@ -1,0 +1,267 @@
+//! What the owner's thread does between two runs of its executor, and what those do who are told of
+//! an exit: the executor is in the middle of something then.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use core::ffi::c_void;
+use monad_async::api::Handle;
+use monad_async::capi::buffer::{
+    monad_async_recv_stream_begin, monad_async_recv_stream_end, monad_async_recv_stream_next,
+    monad_async_view_release, View,
+};
+use monad_async::capi::event::{
+    monad_async_event_set, monad_async_event_wait, monad_async_local_event_set,
+    monad_async_local_event_wait,
+};
+use monad_async::capi::group::{
+    monad_async_group_count, monad_async_group_init, monad_async_group_on_exit,
+    monad_async_group_spawn,
+};
+use monad_async::capi::socket::monad_async_socket_close;
+use monad_async::error::RawResult;
+use monad_async::io::recv_stream::RecvStream;
+use monad_async::io::socket::Socket;
+use monad_async::sync::event::Event;
+use monad_async::sync::group::Group;
+use monad_async::sync::{Local, Shared as ForAll};
+use monad_async::task::header::{TaskHead, TaskRef};
+use monad_async::uring::RingOptions;
+use std::cell::{Cell, RefCell};
+use std::io::Write;
+use std::mem::zeroed;
+use std::os::fd::IntoRawFd;
+use std::os::unix::net::UnixStream;
+use std::ptr::from_ref;
+use std::rc::Rc;
+use support::rings::ring;
+use support::*;
+
+fn is_readable(fd: i32) -> bool {
+    let mut entry = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    // SAFETY: one entry of ours.
+    unsafe { libc::poll(&mut entry, 1, 0) == 1 }
+}
+
+fn run_now(ex: Handle<Real>) {
+    let _ = ex.run(usize::MAX, Some(0));
+}
+
+fn leaked<T>() -> &'static T {
+    // SAFETY: of what is asked for here, zeros are one.
+    Box::leak(Box::new(unsafe { zeroed() }))
+}
+
+/// A task that waits is ready when its own thread has granted what it waits for: a foreign loop is
+/// told.
+#[test]
+fn a_loop_is_told_of_what_its_own_thread_grants() {
+    let ex = executor(0);
+    let fd = ex.executor().poll_fd().unwrap();
+    let (shared, local) = (leaked::<Event<ForAll>>(), leaked::<Event<Local>>());
+    let (of_shared, of_local) = (new_large_task(), new_large_task());
+    // SAFETY: the task that runs, and an event that stays.
+    set_body(of_shared, move |task| unsafe {
+        monad_async_event_wait(task.as_head(), from_ref(shared).cast_mut())
+    });
+    // SAFETY: as above.
+    set_body(of_local, move |task| unsafe {
+        monad_async_local_event_wait(task.as_head(), from_ref(local).cast_mut())
+    });
+    for (task, is_local) in [(of_shared, false), (of_local, true)] {
+        ex.attach(task).unwrap();
+        run_now(ex);
+        assert!(ex.has_work() && !is_readable(fd));
+        // SAFETY: as above.
+        let set = unsafe {
+            match is_local {
+                true => monad_async_local_event_set(from_ref(local).cast_mut()),
+                false => monad_async_event_set(from_ref(shared).cast_mut()),
+            }
+        };
+        assert_eq!(set, RawResult::success(0));
+        assert!(is_readable(fd), "nobody would call `run`");
+        run_now(ex);
+        assert!(!ex.has_work());
+    }
+    destroy(ex, [of_shared, of_local]);
+}
+
+/// What is told of an exit: a closure.
+type Told<'a> = RefCell<Box<dyn FnMut() + 'a>>;
+
+unsafe fn on_exit(of: *const c_void, _: TaskRef, _: RawResult, _: u64) {
+    // SAFETY: what the hook was written with.
+    unsafe { &*of.cast::<Told<'_>>() }.borrow_mut()();
+}
+
+/// Calls that free or run the executor, in the middle of a cancel outside its runs.
+#[test]
+fn who_is_told_of_an_exit_neither_runs_nor_destroys_the_executor() {
+    let ex = executor(0);
+    let task = new_task();
+    set_body(task, |_| RawResult::success(0));
+    let answers = Cell::new(None);
+    let told: Told<'_> = RefCell::new(Box::new(|| {
+        answers.set(Some((ex.run(usize::MAX, Some(0)), ex.has_work(), ex.destroy())));
+    }));
+    // SAFETY: it is told before this returns.
+    unsafe { ex.attach_hooked(task, on_exit, (&raw const told).cast()) }.unwrap();
+    ex.cancel(task).unwrap();
+    assert_eq!(answers.get(), Some((errno(libc::EDEADLK), false, errno(libc::EDEADLK))));
+    destroy(ex, [task]);
+}
+
+/// A launch that was cancelled before it came is over as it comes: who is told of that, in the
+/// middle of the mail, asks whether there is more. None of what has come is lost.
+#[test]
+fn who_is_told_of_an_exit_asks_for_more_work() {
+    const MANY: usize = 600; // More than one look takes in.
+    let ex = executor(0);
+    let ran = Rc::new(Cell::new(0));
+    let tasks: Vec<TaskRef> = (0..MANY).map(|_| new_task()).collect();
+    for &task in &tasks {
+        let ran = ran.clone();
+        set_body(task, move |_| {
+            ran.set(ran.get() + 1);
+            RawResult::success(0)
+        });
+    }
+    let first = new_task();
+    set_body(first, |_| RawResult::success(0));
+    let has_work = Cell::new(false);
+    let told: Told<'_> = RefCell::new(Box::new(|| {
+        let (ex, tasks) = (Shared(ex), Shared(tasks.as_slice()));
+        std::thread::scope(|s| {
+            s.spawn(move || tasks.get().iter().for_each(|&task| ex.get().attach(task).unwrap()));
+        });
+        has_work.set(ex.get().has_work());
+    }));
+    let (there, at) = (Shared((ex, first)), Shared((&raw const told).cast::<c_void>()));
+    std::thread::scope(|s| {
+        s.spawn(move || {
+            let (ex, first) = there.get();
+            // SAFETY: it is told before this test returns.
+            unsafe { ex.attach_hooked(first, on_exit, at.get()) }.unwrap();
+            ex.cancel(first).unwrap();
+        });
+    });
+    run_now(ex);
+    assert!(has_work.get());
+    while ex.has_work() {
+        run_now(ex);
+    }
+    assert_eq!(ran.get(), MANY);
+    drop(told);
+    destroy(ex, tasks.into_iter().chain([first]));
+}
+
+thread_local!(static GROUP: Cell<*mut Group<Real>> = const { Cell::new(std::ptr::null_mut()) });
+
+/// Who is told of the last child's exit frees the group, for which nobody waits.
+#[test]
+fn a_group_is_freed_by_who_is_told_of_its_last_child() {
+    unsafe extern "C" fn on_exit(_: *const TaskHead, _: RawResult) {
+        let group = GROUP.get();
+        // SAFETY: the group has no children any more. What is freed is overwritten: 0 is a count of
+        // children, and nothing else a waiter.
+        unsafe {
+            assert_eq!(monad_async_group_count(group).value, 0);
+            for at in 0..size_of::<Group<Real>>() / 8 {
+                group.cast::<u64>().add(at).write(if at == 3 { 0 } else { 8 });
+            }
+        }
+        GROUP.set(std::ptr::null_mut());
+    }
+    let ex = executor(0);
+    let (parent, child) = (new_large_task(), new_task());
+    set_body(child, |_| RawResult::success(0));
+    set_body(parent, move |task| {
+        let group: *mut Group<Real> = from_ref(leaked::<[u64; 13]>()).cast_mut().cast();
+        GROUP.set(group);
+        // SAFETY: the task that runs, and memory for a group.
+        unsafe {
+            assert_eq!(monad_async_group_init(task.as_head(), group, 0).error, 0);
+            assert_eq!(monad_async_group_on_exit(group, Some(on_exit)).error, 0);
+            assert_eq!(monad_async_group_spawn(group, child.as_head()).error, 0);
+        }
+        RawResult::success(0)
+    });
+    ex.attach(parent).unwrap();
+    while ex.has_work() {
+        run_now(ex);
+    }
+    assert!(GROUP.get().is_null());
+    destroy(ex, [parent, child]);
+}
+
+/// Three receive by view on a ring of one buffer. One holds it; of the two that wait, the first
+/// has its socket closed: it is told so, and the buffer is the other's.
+#[test]
+fn who_waits_for_a_buffer_is_told_of_the_close_and_keeps_nobody_waiting() {
+    let Some(kernel) = ring(RingOptions { entries: 16, ..Default::default() }) else { return };
+    let ex = Handle::new(kernel, true).unwrap();
+    let buffers = ex.executor().add_buffers(1, 64).unwrap();
+    let results: Rc<RefCell<Vec<(usize, i32)>>> = Rc::default();
+    let (peers, sockets): (Vec<_>, Vec<_>) = (0..3)
+        .map(|_| {
+            let (mut peer, socket) = UnixStream::pair().unwrap();
+            peer.write_all(b"x").unwrap();
+            (peer, Socket { fd: socket.into_raw_fd(), flags: 0 })
+        })
+        .unzip();
+    let goes_on = Rc::new(Cell::new(false));
+    let mut tasks = Vec::new();
+    for (n, &socket) in sockets.iter().enumerate() {
+        let (results, goes_on) = (results.clone(), goes_on.clone());
+        let task = new_large_task();
+        set_body(task, move |task| {
+            let stream = from_ref(leaked::<RecvStream>()).cast_mut();
+            let view = from_ref(leaked::<View>()).cast_mut();
+            // SAFETY: the task that runs; a stream, a view and buffers that stay.
+            unsafe {
+                let begun = monad_async_recv_stream_begin(
+                    task.as_head(),
+                    stream,
+                    socket,
+                    buffers.as_ptr(),
+                    0,
+                );
+                assert_eq!(begun.error, 0);
+                let next = monad_async_recv_stream_next(stream, view);
+                results.borrow_mut().push((n, next.error));
+                while n == 0 && !goes_on.get() {
+                    Handle::<Real>::sleep(task, 0);
+                }
+                if next.error == 0 {
+                    assert_eq!(monad_async_view_release(view).error, 0);
+                }
+                assert_eq!(monad_async_recv_stream_end(stream).error, 0);
+            }
+            RawResult::success(0)
+        });
+        ex.attach(task).unwrap();
+        (0..20).for_each(|_| run_now(ex));
+        tasks.push(task);
+    }
+    assert_eq!(*results.borrow(), [(0, 0)]);
+    let closer = new_large_task();
+    let closed = sockets[1];
+    // SAFETY: the task that runs.
+    set_body(closer, move |task| unsafe { monad_async_socket_close(task.as_head(), closed) });
+    ex.attach(closer).unwrap();
+    (0..20).for_each(|_| run_now(ex));
+    assert_eq!(*results.borrow(), [(0, 0), (1, libc::ECANCELED)]);
+    goes_on.set(true);
+    (0..200).for_each(|_| run_now(ex));
+    assert_eq!(*results.borrow(), [(0, 0), (1, libc::ECANCELED), (2, 0)]);
+    assert!(!ex.has_work());
+    drop(peers);
+    // SAFETY: all streams have ended; descriptors of ours.
+    unsafe {
+        ex.executor().remove_buffers(buffers).unwrap();
+        libc::close(sockets[0].fd);
+        libc::close(sockets[2].fd);
+    }
+    destroy(ex, tasks.into_iter().chain([closer]));
+}
