@@ -142,6 +142,7 @@ impl<K: Kernel> Executor<K> {
             let taken = seat.queue().take(seat, lowest, has_hand, ended, self.address());
             if let Some((next, level)) = taken {
                 self.fed_last.set(true);
+                self.ready.count_one();
                 let task = match next {
                     Next::Task(task) => task,
                     Next::Job(job) => self.begin_job(seat, &job, level, now),

@@ -93,7 +93,7 @@ pub fn start(limit_ns: u64, tell: Tell) -> Res<()> {
     WATCH.ensure(at_fork, at_fork, in_child);
     unwind::frames(&mut |_| true); // What the unwinder loads and allocates the first time.
     let goes = begins & !phase::ALL | phase::GOES;
-    let begun = signal::catch(libc::SIGURG, on_signal).and_then(|()| {
+    let begun = signal::catch(signal::BACKTRACE, on_signal).and_then(|()| {
         WORD.store(goes, Release);
         helper::spawn(c"ma-watchdog", move || {
             ITS_THREAD.store(thread::own_number(), Relaxed);
@@ -260,7 +260,7 @@ fn ask(seen: &Seen) -> Option<(&'static [usize], [u64; NAME_BYTES / 8])> {
     let to = seen.mailbox.kernel_thread();
     THREAD.store(to, Relaxed);
     STEP.store(step::ASKED, Release);
-    if signal::send(to, libc::SIGURG).is_ok() {
+    if signal::send(to, signal::BACKTRACE).is_ok() {
         let end_ns = clock::boot_ns() + ANSWER_NS;
         while STEP.load(Acquire) == step::ASKED && clock::boot_ns() < end_ns {
             futex::wait(&STEP, step::ASKED, Some(1_000_000));

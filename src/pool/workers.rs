@@ -26,7 +26,7 @@ use crate::executor::reference::Reference;
 use crate::executor::Executor;
 use crate::sys::backoff::Backoff;
 use crate::sys::fork::{ForkLock, Watch};
-use crate::sys::{affinity, alloc, helper, stack_overflow, thread};
+use crate::sys::{affinity, alloc, helper, signal, stack_overflow, thread};
 use crate::task::annex::NAME_BYTES;
 use crate::uring::{CreateError, RealKernel, RingOptions};
 
@@ -301,6 +301,7 @@ impl Pool {
 
 /// A worker's life.
 fn work(pool: &'static Pool, options: &Options, cpu: Option<u32>, number: usize) {
+    signal::take(signal::BACKTRACE); // Helpers take none; this one runs tasks.
     let mut trace = Vec::new(); // Outlives the executor.
     let started = |failed: Option<CreateError>, worker: Option<Worker>| {
         let mut state = pool.lock();

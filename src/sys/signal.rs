@@ -11,6 +11,9 @@ use core::sync::atomic::{
 
 use crate::error::{Errno, Res};
 
+/// By which a thread is asked for the backtrace of its task. Ignored by default.
+pub const BACKTRACE: c_int = libc::SIGURG;
+
 /// How often ours is installed anew, above handlers that were installed since.
 const TIMES: usize = 8;
 
@@ -65,6 +68,18 @@ pub fn catch(signal: c_int, first: fn() -> bool) -> Res<()> {
         INSTALLED.store(n + 1, Relaxed);
     }
     Ok(())
+}
+
+/// The calling thread, which may have it blocked, takes it from now on.
+pub fn take(signal: c_int) {
+    // SAFETY: zeros are room for a set, which the first call fills in; the rest concerns the
+    // calling thread, and fails for no signal that there is.
+    unsafe {
+        let mut set: libc::sigset_t = zeroed();
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, signal);
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &set, null_mut());
+    }
 }
 
 /// To a thread of this process, by the kernel's number.
