@@ -64,6 +64,7 @@ impl<K: Kernel> Executor<K> {
         let hand = seat.hands.take();
         hand.take_up(posted);
         let task = hand.task();
+        task.begin_anew();
         task.head.cpu.set(level);
         task.head.io.set(NORMAL);
         task.head.user_code.set(posted.job.code);

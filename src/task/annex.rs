@@ -183,6 +183,22 @@ impl TaskRef {
         unsafe { self.annex_name().get().as_ref() }
     }
 
+    /// The next run is for others than the last: what that has left, a name or a permit, is none of
+    /// its. Idle.
+    #[inline(always)]
+    pub fn begin_anew(self) {
+        if self.notes(note::NAMED) || !self.park.is_none() {
+            self.forget_past();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn forget_past(self) {
+        self.forget_name();
+        self.park.take_any();
+    }
+
     /// The task is being destroyed.
     pub(super) fn forget_name(self) {
         if self.notes(note::NAMED) {

@@ -42,6 +42,13 @@ impl Permit {
         self.0.compare_exchange(PERMIT, NONE, Acquire, Relaxed).is_ok()
     }
 
+    /// There is none, or one is on its way.
+    #[inline(always)]
+    pub fn is_none(&self) -> bool {
+        // Relaxed: who takes one acquires.
+        self.0.load(Relaxed) == NONE
+    }
+
     /// Stores the address of a record, whose task is parked from here on. False: there is a permit,
     /// for `take_any`.
     pub fn arm(&self, record: usize) -> bool {

@@ -4,8 +4,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+use monad_async::capi::inspect::*;
 use monad_async::capi::pool::*;
 use monad_async::capi::remote::*;
+use monad_async::capi::scope::*;
 use monad_async::capi::task::*;
 use monad_async::error::{Errno, RawResult};
 use monad_async::executor::jobs::Job;
@@ -610,6 +612,51 @@ fn jobs_and_tasks_keep_their_order() {
     assert_eq!(*BEGUN.lock().unwrap(), expected);
     assert_eq!(end(pool), 0);
     destroy_all(tasks.into_iter().chain(held));
+}
+
+/// A job has neither the name nor the permit of the one before, whose task it has.
+#[test]
+fn a_job_begins_with_nothing() {
+    static TASKS: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+    static FIRST: Job = {
+        unsafe extern "C" fn code(task: *const TaskHead) -> RawResult {
+            // SAFETY: the running task.
+            unsafe {
+                TASKS.lock().unwrap().push(task.addr());
+                assert_eq!(monad_async_task_name(task, ptr::null_mut(), 0), 0);
+                assert_eq!(monad_async_task_set_name(task, c"first".as_ptr()).error, 0);
+                monad_async_task_unpark(task)
+            }
+        }
+        Job { code: Some(code), on_exit: None, returned: None, reserved: 0 }
+    };
+    static SECOND: Job = {
+        unsafe extern "C" fn code(task: *const TaskHead) -> RawResult {
+            // SAFETY: the running task.
+            unsafe {
+                TASKS.lock().unwrap().push(task.addr());
+                assert_eq!(monad_async_task_name(task, ptr::null_mut(), 0), 0);
+                let mut room = [0u64; 12];
+                let scope = room.as_mut_ptr().cast();
+                assert_eq!(monad_async_scope_enter(task, scope, 1_000_000, 0).error, 0);
+                assert_eq!(monad_async_task_park(task).error, libc::ETIME);
+                monad_async_scope_leave(task, scope);
+            }
+            RawResult::success(0)
+        }
+        Job { code: Some(code), on_exit: None, returned: None, reserved: 0 }
+    };
+    let pool = pool(1);
+    for job in [&FIRST, &SECOND] {
+        // SAFETY: alive; no bytes.
+        let r = unsafe { monad_async_pool_post(pool, 1, job, ptr::null(), 0) };
+        assert_eq!(r, RawResult::success(0));
+        until(pool, 0, UNFINISHED);
+    }
+    assert_eq!(end(pool), 0);
+    let tasks = TASKS.lock().unwrap();
+    assert_eq!(tasks.len(), 2);
+    assert_eq!(tasks[0], tasks[1], "not what is to be tested");
 }
 
 /// Jobs that wait for each other: each is a task of its own, and more of them are under way than

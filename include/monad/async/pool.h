@@ -15,8 +15,8 @@
  *  (`monad_async_task_set_priorities`) from ANY THREAD.
  *
  *  Workers without work sleep; a submission wakes one, and that one the next if there is more. They
- *  take no signal of the process but those of their own faults, `SIGABRT` and `SIGPROF`. In the
- *  child of a `fork` a pool is the parent's: every call returns `EPERM`.
+ *  take no signal of the process but those of their own faults, `SIGABRT`, `SIGPROF`, and `SIGURG`
+ *  for the watchdog. In the child of a `fork` a pool is the parent's: every call returns `EPERM`.
  *
  *  @snippet pool.c a pool
  *
@@ -151,7 +151,7 @@ MONAD_ASYNC_API monad_async_result monad_async_pool_spawn(
  *  pool. Set all of it to 0 first, then what you need. */
 struct monad_async_pool_job {
     /** The body of the task that it becomes. Its `user_ptr` points to a copy of the bytes,
-     *  aligned to 8, and its own until `on_exit` has returned. */
+     *  aligned to 8, and its own until `on_exit` has returned. It has no name, and no permit. */
     monad_async_result (*code)(monad_async_task task);
     /** Who is told of its end, as by `monad_async_pool_spawn`; the task stays the pool's. NULL:
      *  nobody. */
