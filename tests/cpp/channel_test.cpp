@@ -10,6 +10,10 @@
 #include <string>
 #include <thread>
 
+#if __cplusplus >= 202002L
+    #include <ranges>
+#endif
+
 namespace {
 
 template <class Objects> struct Channel : testing::Test {
@@ -229,4 +233,62 @@ TEST(ChannelLocal, is_one_executors)
     run_task(ex, [&] { ch.send(1); });
     EXPECT_EQ(ch.try_recv(), 1); // its thread
     std::thread([&] { EXPECT_EQ(errno_thrown_by([&] { (void)ch.recv(); }), EPERM); }).join();
+}
+
+TYPED_TEST(Channel, takes_copies)
+{
+    typename TestFixture::template channel<std::string> ch(2);
+    std::string const text = "ours, and too long for the inside of a string";
+    run_task(this->ex, [&] {
+        std::error_code ec;
+        EXPECT_TRUE(ch.try_send(text));
+        ch.send(text, ec);
+        EXPECT_FALSE(ec);
+        EXPECT_FALSE(ch.try_send(text));
+        ch.close();
+        ch.send(text, ec);
+        EXPECT_EQ(ec.value(), EPIPE);
+        int received = 0;
+        for (auto const &x : ch) {
+            EXPECT_EQ(x, text);
+            ++received;
+        }
+        EXPECT_EQ(received, 2);
+    });
+}
+
+// As a range, of what cannot be copied, or assigned, too.
+TYPED_TEST(Channel, is_a_range_of_what_can_only_be_moved)
+{
+    struct fixed {
+        int const number;
+    };
+    using pointers = typename TestFixture::template channel<std::unique_ptr<int>>;
+    using constants = typename TestFixture::template channel<fixed>;
+#if __cplusplus >= 202002L
+    static_assert(std::ranges::input_range<pointers>);
+    static_assert(std::ranges::input_range<constants>);
+    static_assert(std::ranges::common_range<constants>);
+    static_assert(std::ranges::input_range<typename TestFixture::template channel<std::string>>);
+#endif
+    run_task(this->ex, [&] {
+        pointers ch(3);
+        for (int i = 1; i <= 3; ++i) {
+            ch.send(std::make_unique<int>(i));
+        }
+        ch.close();
+        int sum = 0;
+        for (auto &p : ch) {
+            sum = 10 * sum + *p;
+        }
+        EXPECT_EQ(sum, 123);
+        constants two(2);
+        two.send(fixed{4});
+        two.send(fixed{5});
+        auto at = two.begin(), next = two.begin();
+        at = std::move(next);
+        EXPECT_EQ(at->number, 5);
+        at = typename constants::iterator();
+        EXPECT_TRUE(at == typename constants::iterator());
+    });
 }

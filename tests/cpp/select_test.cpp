@@ -424,6 +424,37 @@ TEST(Select, two_selects_meet)
     EXPECT_EQ(got, 11);
 }
 
+// The case that was named second sent what the first had left of it: nothing.
+TEST(Select, one_object_is_offered_to_several_channels)
+{
+    ma::executor ex{ma::executor_options::compute_only()};
+    std::string const text = "mine, and too long for the inside of a string";
+    run_task(ex, [&] {
+        for (std::size_t open = 0; open != 4; ++open) {
+            ma::channel<std::string> a, b(open == 1 ? 1 : 0);
+            ma::local_channel<std::string> c(open == 2 ? 1 : 0);
+            std::string mine = text;
+            bool was_sent = false;
+            auto const sent = [&](bool s) { was_sent = s; };
+            auto const offer = [&] {
+                return ma::select(ma::on_send(a, mine, sent), ma::on_send(b, mine, sent),
+                    ma::on_send(c, mine, sent), ma::on_timeout(1ms, [] {}));
+            };
+            if (open == 0) {
+                a.close(); // Refused: it stays.
+                EXPECT_EQ(offer(), 0u);
+                EXPECT_EQ(mine, text);
+                continue;
+            }
+            EXPECT_EQ(offer(), open);
+            EXPECT_EQ(was_sent, open != 3);
+            EXPECT_EQ(b.try_recv().value_or(""), open == 1 ? text : "");
+            EXPECT_EQ(c.try_recv().value_or(""), open == 2 ? text : "");
+            EXPECT_EQ(mine, open == 3 ? text : "");
+        }
+    });
+}
+
 // Threads and executors whose selects meet on the same channels in either order: nothing is lost.
 TEST(Select, real_threads_lose_nothing)
 {

@@ -57,6 +57,9 @@ template <class T> void relocate(void *to, void *from, std::size_t) noexcept
  *  As a range it gives what is received, until it is closed and empty:
  *  `for (auto &&x : ch) { ... }`. */
 template <class T, class Objects = detail::shared_objects> class channel {
+    static_assert(std::is_object_v<T> && !std::is_array_v<T> &&
+                      std::is_same_v<T, std::remove_cv_t<T>>,
+        "a channel holds objects that can be moved: no references, arrays or constants");
     static_assert(std::is_nothrow_move_constructible_v<T> && std::is_nothrow_destructible_v<T>,
         "what a channel holds is moved by other threads, which could not catch what that throws");
 
@@ -118,6 +121,16 @@ public:
         send(std::move(copy));
     }
 
+    /** As the other `send`.
+     *  @param value is copied
+     *  @param[out] ec the error
+     *  @throws what copying does */
+    void send(T const &value, std::error_code &ec) noexcept(std::is_nothrow_copy_constructible_v<T>)
+    {
+        T copy(value);
+        send(std::move(copy), ec);
+    }
+
     /** Does not suspend.
      *  @param value is moved away if it was sent; else it stays
      *  @return whether there was room, or a receiver
@@ -130,6 +143,16 @@ public:
             detail::fail(error, "monad::async::channel::try_send");
         }
         return error == 0;
+    }
+
+    /** As the other `try_send`.
+     *  @param value is copied
+     *  @return whether there was room, or a receiver
+     *  @throws as the other `try_send`, and what copying does */
+    [[nodiscard]] bool try_send(T const &value)
+    {
+        T copy(value);
+        return try_send(std::move(copy));
     }
 
     /** SUSPENDS while it is empty; a thread blocks.
@@ -197,8 +220,21 @@ public:
         using reference = T &;
         iterator() noexcept = default;
         explicit iterator(channel &of) : of_(&of), value_(of.recv()) {}
+        iterator(iterator const &) = default;
+        iterator(iterator &&) = default;
+        // Of what can be made but not assigned, too.
+        iterator &operator=(iterator other) noexcept
+        {
+            of_ = other.of_;
+            value_.reset();
+            if (other.value_) {
+                value_.emplace(std::move(*other.value_));
+            }
+            return *this;
+        }
+        ~iterator() = default;
         T &operator*() const noexcept { return *value_; }
-        T *operator->() const noexcept { return &*value_; }
+        T *operator->() const noexcept { return std::addressof(*value_); }
         iterator &operator++()
         {
             value_.reset();
@@ -213,6 +249,7 @@ public:
             return a.value_.has_value() == b.value_.has_value();
         }
         friend bool operator!=(iterator const &a, iterator const &b) noexcept { return !(a == b); }
+        [[nodiscard]] bool is_at_end() const noexcept { return !value_.has_value(); }
         /** @endcond */
 
     private:
@@ -220,11 +257,24 @@ public:
         mutable std::optional<T> value_;
     };
 
+    /** The end of a range whose iterators cannot be copied, as its elements cannot. */
+    struct end_of_range {
+        /** @cond as every end of a range */
+        friend bool operator==(iterator const &a, end_of_range) noexcept { return a.is_at_end(); }
+        friend bool operator==(end_of_range, iterator const &a) noexcept { return a.is_at_end(); }
+        friend bool operator!=(iterator const &a, end_of_range) noexcept { return !a.is_at_end(); }
+        friend bool operator!=(end_of_range, iterator const &a) noexcept { return !a.is_at_end(); }
+        /** @endcond */
+    };
+    /** What `end` gives: an iterator where it can be copied. */
+    using end_type =
+        std::conditional_t<std::is_copy_constructible_v<T>, iterator, end_of_range>;
+
     /** SUSPENDS, as `recv`.
      *  @return of what is received */
     [[nodiscard]] iterator begin() { return iterator(*this); }
     /** @return of a channel that is closed and empty */
-    [[nodiscard]] iterator end() noexcept { return iterator(); }
+    [[nodiscard]] end_type end() noexcept { return end_type(); }
 
     /** @return the record, for the C API */
     [[nodiscard]] native_type *native_handle() noexcept { return &native_; }
@@ -237,8 +287,9 @@ private:
             return call(static_cast<void *>(std::addressof(value)));
         } else {
             detail::room<T> room;
-            ::new (static_cast<void *>(&room.value)) T(std::move(value));
-            int const error = call(static_cast<void *>(&room.value));
+            auto *const element = std::addressof(room.value);
+            ::new (static_cast<void *>(element)) T(std::move(value));
+            int const error = call(static_cast<void *>(element));
             if (error != 0) {
                 value.~T();
                 ::new (static_cast<void *>(std::addressof(value))) T(std::move(room.value));
@@ -252,7 +303,7 @@ private:
     {
         detail::room<T> room;
         std::optional<T> value;
-        error = call(static_cast<void *>(&room.value));
+        error = call(static_cast<void *>(std::addressof(room.value)));
         if (error == 0) {
             value.emplace(std::move(room.value));
             room.value.~T();

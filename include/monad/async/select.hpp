@@ -54,6 +54,9 @@ inline monad_async_select_case case_of_recv(monad_async_local_channel *ch, void 
 
 // A case has `make`, which gives the record; then `happened` with its result, or `lost`.
 template <class T, class Objects, class F> struct recv_case {
+    static_assert(std::is_invocable_v<F, std::optional<T>>,
+        "the callable of on_recv takes a std::optional, which is empty where the channel is closed");
+
     channel<T, Objects> *from;
     F f;
     room<T> element;
@@ -61,8 +64,11 @@ template <class T, class Objects, class F> struct recv_case {
     recv_case(channel<T, Objects> &ch, F &&callable) : from(&ch), f(std::move(callable)) {}
     recv_case(recv_case &&other) : from(other.from), f(std::move(other.f)) {}
 
-    monad_async_select_case make() { return case_of_recv(from->native_handle(), &element.value); }
-    void lost() noexcept {}
+    monad_async_select_case make()
+    {
+        return case_of_recv(from->native_handle(), std::addressof(element.value));
+    }
+    void lost(void const *) noexcept {}
     void happened(monad_async_result r)
     {
         std::optional<T> value;
@@ -75,45 +81,66 @@ template <class T, class Objects, class F> struct recv_case {
 };
 
 template <class T, class Objects, class F> struct send_case {
+    static_assert(std::is_invocable_v<F, bool>,
+        "the callable of on_send takes a bool: false where the channel is closed");
+
     channel<T, Objects> *to;
     T *value;
+    // Where the value lies while it is offered: in `element`, or in that of an earlier case.
+    T *offered = nullptr;
     F f;
     room<T> element;
 
     send_case(channel<T, Objects> &ch, T &v, F &&callable)
-        : to(&ch), value(&v), f(std::move(callable))
+        : to(&ch), value(std::addressof(v)), f(std::move(callable))
     {
     }
     send_case(send_case &&other) : to(other.to), value(other.value), f(std::move(other.f)) {}
 
     monad_async_select_case make()
     {
-        ::new (static_cast<void *>(&element.value)) T(std::move(*value));
-        return case_of_send(to->native_handle(), &element.value);
+        if (offered == nullptr) {
+            offered = std::addressof(element.value);
+            ::new (static_cast<void *>(offered)) T(std::move(*value));
+        }
+        return case_of_send(to->native_handle(), offered);
     }
-    void lost() noexcept
+    // `sent`: the element that left by another case, or null.
+    void lost(void const *sent) noexcept
     {
-        value->~T();
-        ::new (static_cast<void *>(value)) T(std::move(element.value));
-        element.value.~T();
+        if (offered == std::addressof(element.value) && offered != sent) {
+            value->~T();
+            ::new (static_cast<void *>(value)) T(std::move(element.value));
+            element.value.~T();
+        }
     }
     void happened(monad_async_result r)
     {
         if (r.error != 0) {
-            lost();
-        } else if constexpr (std::is_trivially_copyable_v<T>) {
-            element.value.~T(); // Its bytes were copied.
+            lost(nullptr);
         }
         std::move(f)(r.error == 0);
     }
 };
+
+// Two cases that send the same object offer one element: whichever happens takes it.
+template <class Case, class Earlier> void share_value(Case &, Earlier &) noexcept {}
+
+template <class T, class Objects, class F, class OtherObjects, class OtherF>
+void share_value(
+    send_case<T, Objects, F> &later, send_case<T, OtherObjects, OtherF> &earlier) noexcept
+{
+    if (later.value == earlier.value) {
+        later.offered = earlier.offered;
+    }
+}
 
 template <class F> struct join_case {
     monad_async_task task;
     F f;
 
     monad_async_select_case make() const noexcept { return monad_async_case_join(task); }
-    void lost() noexcept {}
+    void lost(void const *) noexcept {}
     void happened(monad_async_result) { std::move(f)(); }
 };
 
@@ -125,7 +152,7 @@ template <class F> struct op_case {
     {
         return monad_async_case_op(op->native_handle());
     }
-    void lost() noexcept {}
+    void lost(void const *) noexcept {}
     void happened(monad_async_result r) { std::move(f)(r); }
 };
 
@@ -134,21 +161,32 @@ template <class F> struct timeout_case {
     F f;
 
     monad_async_select_case make() const noexcept { return monad_async_case_timeout(ns); }
-    void lost() noexcept {}
+    void lost(void const *) noexcept {}
     void happened(monad_async_result) { std::move(f)(); }
 };
+
+template <std::size_t I, class... Cases, std::size_t... Earlier>
+monad_async_select_case record_of(std::tuple<Cases...> &cases, std::index_sequence<Earlier...>)
+{
+    auto &made = std::get<I>(cases);
+    (detail::share_value(made, std::get<Earlier>(cases)), ...);
+    return made.make();
+}
 
 template <class... Cases, std::size_t... I>
 MONAD_ASYNC_LOCAL std::size_t select_of(
     std::tuple<Cases...> &cases, std::index_sequence<I...>)
 {
-    monad_async_select_case records[] = {std::get<I>(cases).make()...};
+    monad_async_select_case records[] = {
+        detail::record_of<I>(cases, std::make_index_sequence<I>())...};
     auto *const first = &records[0];
     auto const r = waiting([first](monad_async_task self) {
         return monad_async_select(self, first, sizeof...(Cases));
     });
     auto const won = r.error == 0 ? static_cast<std::size_t>(r.value) : sizeof...(Cases);
-    ((I == won ? void() : std::get<I>(cases).lost()), ...);
+    void const *const sent =
+        r.error == 0 && records[won].result.error == 0 ? records[won].element : nullptr;
+    ((I == won ? void() : std::get<I>(cases).lost(sent)), ...);
     check(r.error, "monad::async::select");
     ((I == won ? std::get<I>(cases).happened(records[I].result) : void()), ...);
     return won;
@@ -170,7 +208,8 @@ template <class T, class Objects, class F>
 
 /** A case of `select` that sends.
  *  @param ch to which
- *  @param value moved away if it was sent; else it stays. Lives until `select` returns
+ *  @param value moved away if it was sent; else it stays. Lives until `select` returns. Several
+ *  cases may offer the same object: one of them sends it
  *  @param f called with true if it was sent, false if the channel is closed
  *  @return the case */
 template <class T, class Objects, class F>
