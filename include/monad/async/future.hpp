@@ -187,7 +187,7 @@ submit_by(executor_block &block, bool here, Target target, F &&body, char const 
                 state->value.emplace(std::invoke(std::move(f)));
             }
         };
-        if (!put_body(s, std::move(call))) {
+        if (!detail::put_body(s, std::move(call))) {
             throw std::bad_alloc();
         }
         check(target == nullptr ? EINVAL : start(target, s.head).error, what);
@@ -207,7 +207,7 @@ MONAD_ASYNC_LOCAL future_base *submit_to(executor_block *block, F &&body, char c
 {
     check(block == nullptr ? EINVAL : 0, what);
     bool const here = is_here(*block);
-    return submit_by<R>(
+    return detail::submit_by<R>(
         *block, here, background_target{block, here}, std::forward<F>(body), what);
 }
 

@@ -53,7 +53,7 @@ MONAD_ASYNC_LOCAL inline monad_async_result end_group(monad_async_group &native)
  *  it; its children may spawn too.
  *
  *  @snippet groups.cpp a group of tasks */
-class task_group {
+class [[nodiscard]] task_group {
 public:
     /** Without children.
      *  @param flags 0 or `MONAD_ASYNC_GROUP_INDEPENDENT`: one that throws cancels nobody
@@ -84,8 +84,7 @@ public:
         detail::check(self != nullptr && self->current_executor == head_ ? 0 : EPERM, what);
         auto &s = detail::take_or_throw(*block_, true, what);
         s.of = this;
-        detail::launch_spawned(
-            s, detail::group_target{&native_}, dropped(std::forward<F>(body)), what);
+        detail::launch_spawned(s, detail::group_target{&native_}, std::forward<F>(body), what);
     }
 
     /** SUSPENDS until no child is left. The group is as new then.
@@ -132,19 +131,6 @@ public:
     /** @endcond */
 
 private:
-    // A body that returns nothing a task could not.
-    template <class F> static auto dropped(F &&body)
-    {
-        using body_type = std::decay_t<F>;
-        if constexpr (detail::is_result<std::invoke_result_t<body_type>>()) {
-            return body_type(std::forward<F>(body));
-        } else {
-            return [f = body_type(std::forward<F>(body))]() mutable {
-                (void)std::invoke(std::move(f));
-            };
-        }
-    }
-
     // Told of the exit of any child, by the C group.
     static void exited(monad_async_task task, monad_async_result) noexcept
     {
@@ -207,7 +193,7 @@ template <class Variant> struct first_of {
 template <std::size_t I, class F, class Variant> void run_any(F &f, first_of<Variant> &first)
 {
     try {
-        auto value = call_child<F>(f);
+        auto value = detail::call_child<F>(f);
         if (!std::exchange(first.decided, true)) {
             first.value.emplace(std::in_place_index<I>, std::move(value));
             first.group.cancel();
@@ -356,7 +342,7 @@ MONAD_ASYNC_LOCAL auto all_of(std::index_sequence<I...>, F &&...f)
     std::tuple<std::optional<child_result<F>>...> results;
     if constexpr (sizeof...(F) != 0) {
         children<sizeof...(F)> all(self);
-        (all.set(I, [&f, &r = std::get<I>(results)] { r.emplace(call_child<F>(f)); }), ...);
+        (all.set(I, [&f, &r = std::get<I>(results)] { r.emplace(detail::call_child<F>(f)); }), ...);
         all.run();
     }
     return std::tuple<child_result<F>...>(std::move(*std::get<I>(results))...);
@@ -367,7 +353,7 @@ MONAD_ASYNC_LOCAL auto any_of(std::index_sequence<I...>, F &&...f)
 {
     using variant = std::variant<child_result<F>...>;
     first_of<variant> first;
-    (first.group.spawn([&f, &first] { run_any<I, F>(f, first); }), ...);
+    (first.group.spawn([&f, &first] { detail::run_any<I, F>(f, first); }), ...);
     int const error = first.group.wait_for_children();
     if (!first.decided || first.group.size() != 0) {
         check(error, "monad::async::when_any");

@@ -65,6 +65,13 @@ inline monad_async_result start(pool_target to, monad_async_task task) noexcept
     return monad_async_pool_spawn(to.pool, task, &spawned_exited);
 }
 
+// By what is done with them: not every such iterator of C++20 has the tag.
+template <class Begin, class End, class = void> inline constexpr bool has_random_access = false;
+template <class Begin, class End>
+inline constexpr bool has_random_access<Begin, End,
+    std::void_t<decltype(std::declval<End>() - std::declval<Begin>()),
+        decltype(std::declval<Begin>() + std::ptrdiff_t())>> = true;
+
 // What the workers of one for_each share: on the stack of who waits for them.
 template <class Iterator, class F> struct each {
     Iterator begin;
@@ -104,7 +111,8 @@ template <class Iterator, class F> struct each {
  *  among equals. Neither copied nor moved; ANY THREAD may use it. */
 class thread_pool {
 public:
-    /** EXPENSIVE.
+    /** EXPENSIVE. Executors without rings: I/O is `ENOTSUP` in their tasks; the other constructor
+     *  gives them rings.
      *  @param workers how many; 0: as many as the calling thread may use CPUs
      *  @throws std::system_error as the other constructor */
     explicit thread_pool(unsigned workers = 0) : thread_pool(with(workers)) {}
@@ -205,6 +213,8 @@ public:
     {
         using std::begin;
         using std::end;
+        static_assert(detail::has_random_access<decltype(begin(range)), decltype(end(range))>,
+            "for_each takes a range with random access");
         auto first = begin(range);
         auto const size = static_cast<std::size_t>(end(range) - first);
         auto const workers = std::max<std::size_t>(this->workers(), 1);

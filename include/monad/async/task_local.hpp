@@ -59,7 +59,7 @@ public:
     [[nodiscard]] T *find() const noexcept
     {
         auto *const local = monad_async_task_local_find(monad_async_task_current(), this);
-        return local != nullptr ? &static_cast<node *>(local)->value : nullptr;
+        return local != nullptr ? std::addressof(static_cast<node *>(local)->value) : nullptr;
     }
 
     /** Destroys the running task's own value, if it has one. */
@@ -74,7 +74,7 @@ public:
     T &operator*() { return get(); }
 
     /** @return as `get` */
-    T *operator->() { return &get(); }
+    T *operator->() { return std::addressof(get()); }
 
 private:
     struct node : monad_async_task_local {

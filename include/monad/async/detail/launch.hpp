@@ -80,7 +80,7 @@ MONAD_ASYNC_LOCAL int launch(
     }
     state.clear();
     auto const code_before = state.head->user_code;
-    if (!put_body(state, std::forward<F>(body))) {
+    if (!detail::put_body(state, std::forward<F>(body))) {
         return no_room;
     }
     state.tell_from_now_on(block);

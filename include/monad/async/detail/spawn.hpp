@@ -245,6 +245,16 @@ inline monad_async_result start(background_target to, monad_async_task task) noe
                    : monad_async_remote_spawn(to.block->remote, task, &spawned_exited);
 }
 
+// What nobody asks for is dropped, where a task could not return it.
+template <class F> constexpr bool returns_too_much() noexcept
+{
+    if constexpr (std::is_invocable_v<F>) {
+        return !is_result<std::invoke_result_t<F>>();
+    } else {
+        return false; // `put_body` says so.
+    }
+}
+
 // Launches `body` by `s`, which was taken, and goes back where it cannot. Throws as
 // `task::attach`.
 template <class Target, class F>
@@ -260,7 +270,16 @@ MONAD_ASYNC_LOCAL void launch_spawned(spawned &s, Target target, F &&body, char 
             }
         }
     } g{&s, !s.is_from_elsewhere};
-    if (!put_body(s, std::forward<F>(body))) {
+    using body_type = std::decay_t<F>;
+    bool fits = false;
+    if constexpr (returns_too_much<body_type>()) {
+        fits = detail::put_body(s, [f = body_type(std::forward<F>(body))]() mutable {
+            (void)std::invoke(std::move(f));
+        });
+    } else {
+        fits = detail::put_body(s, std::forward<F>(body));
+    }
+    if (!fits) {
         throw std::bad_alloc();
     }
     check(target == nullptr ? EINVAL : start(target, s.head).error, what);
@@ -317,7 +336,7 @@ MONAD_ASYNC_LOCAL void spawn_background(executor_block *block, F &&body, char co
     check(block == nullptr ? EINVAL : 0, what);
     bool const here = is_here(*block);
     auto &s = take_or_throw(*block, here, what);
-    launch_spawned(s, background_target{block, here}, std::forward<F>(body), what);
+    detail::launch_spawned(s, background_target{block, here}, std::forward<F>(body), what);
 }
 
 } // namespace detail
