@@ -98,8 +98,10 @@ public:
      *  @return this object */
     coroutine &operator=(coroutine &&other) noexcept
     {
-        std::swap(handle_, other.handle_);
-        coroutine(std::move(other));
+        if (this != &other) {
+            std::swap(handle_, other.handle_);
+            coroutine(std::move(other));
+        }
         return *this;
     }
     coroutine(coroutine const &) = delete;

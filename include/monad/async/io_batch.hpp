@@ -116,6 +116,11 @@ public:
             idle_.reserve(records_.size() + 1);
             idle_.push_back(&records_.emplace_back());
         }
+        // And for what the wait of another batch may bring, one completion each.
+        auto const room = done_.size() + in_flight_ + 1;
+        if (done_.capacity() < room) {
+            done_.reserve(room * 2);
+        }
         auto &next = *idle_.back();
         next.sqe = sqe;
         next.user_ptr = &link_;
@@ -191,7 +196,7 @@ private:
     // The errno.
     MONAD_ASYNC_LOCAL int take(io_completion &c)
     {
-        while (done_.empty()) {
+        while (taken_ == done_.size()) {
             if (in_flight_ == 0) {
                 return ENOENT;
             }
@@ -216,8 +221,11 @@ private:
                 }
             }
         }
-        c = done_.front();
-        done_.pop_front();
+        c = done_[taken_++];
+        if (taken_ * 2 >= done_.size()) {
+            done_.erase(done_.begin(), done_.begin() + static_cast<std::ptrdiff_t>(taken_));
+            taken_ = 0;
+        }
         in_flight_ -= (c.cqe_flags & IORING_CQE_F_MORE) == 0;
         return 0;
     }
@@ -244,7 +252,8 @@ private:
     detail::batch_link link_ = {nullptr, nullptr, &delivered, this};
     std::deque<record> records_; // Which do not move.
     std::vector<record *> idle_;
-    std::deque<io_completion> done_;
+    std::vector<io_completion> done_; // Of which `taken_` were taken.
+    std::size_t taken_ = 0;
     std::size_t begun_ = 0;
     std::size_t in_flight_ = 0;
 };
