@@ -110,7 +110,7 @@ private:
  *  nanoseconds if nothing inside suspends.
  *
  *  @snippet scopes.cpp a deadline around two operations */
-class scope {
+class [[nodiscard]] scope {
 public:
     /** Without a deadline: to be cancelled.
      *  @throws std::system_error `EPERM`: outside a task */
@@ -171,7 +171,7 @@ private:
 /** Keeps the scopes around it, and a cancel of the task, from the calls inside until it ends: for
  *  clean-up that has to suspend. Its own deadline, if there is one, holds. As `scope` in everything
  *  else. */
-class shield {
+class [[nodiscard]] shield {
 public:
     /** Without a deadline.
      *  @throws std::system_error `EPERM`: outside a task */

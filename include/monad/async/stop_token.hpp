@@ -35,7 +35,7 @@ inline namespace v0 {
 /** A scope that a stop request cancels, from ANY THREAD. From then on every suspending call inside
  *  it throws `cancelled_error`. It is at once where the request was there before; else it takes
  *  effect with the executor's next look. */
-class stop_scope {
+class [[nodiscard]] stop_scope {
 public:
     /** Enters the scope, and takes what a request needs, so that none can fail. One or two mallocs
      *  once the executor has tasks to spare; EXPENSIVE before.
