@@ -75,7 +75,8 @@ MONAD_ASYNC_API monad_async_result monad_async_task_stack_bounds(
 /** How much was used at most of the stack that `monad_async_task_stack_bounds` tells of, to a page:
  *  by what of it is in memory. What other tasks have used of the same stack counts too, as stacks
  *  are used again, and what is swapped out does not. ANY THREAD. EXPENSIVE: system calls, one a
- *  MiB. @param task the task, which must not be destroyed during the call
+ *  MiB.
+ *  @param task the task, which must not be destroyed during the call
  *  @return value: bytes
  *  @retval EINVAL NULL
  *  @retval ENOSYS, EPERM the machine forbids `mincore`

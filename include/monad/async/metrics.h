@@ -2,7 +2,10 @@
 #define MONAD_ASYNC_METRICS_H
 
 /** @file metrics.h
- *  What executors have done, in numbers that any thread may read, and as text for Prometheus.
+ *  What executors have done, in numbers that any thread may read, and as text for Prometheus. The
+ *  executors of a pool are told of by their tasks:
+ *
+ *  @snippet http_server.cpp metrics of the workers of a pool
  *
  *  The words OWNER'S THREAD, ANY THREAD and EXPENSIVE are those of executor.h. */
 
