@@ -55,7 +55,7 @@ inline monad_async_select_case case_of_recv(monad_async_local_channel *ch, void 
 // A case has `make`, which gives the record; then `happened` with its result, or `lost`.
 template <class T, class Objects, class F> struct recv_case {
     static_assert(std::is_invocable_v<F, std::optional<T>>,
-        "the callable of on_recv takes a std::optional, which is empty where the channel is closed");
+        "the callable of on_recv takes a std::optional: empty where the channel is closed");
 
     channel<T, Objects> *from;
     F f;

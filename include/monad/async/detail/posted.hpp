@@ -35,8 +35,8 @@ template <class F> struct posted {
 
 template <class F>
 inline constexpr bool is_plain =
-    std::is_trivially_copyable_v<F> && std::is_copy_constructible_v<F> && sizeof(F) <= sizeof(posted<F>::room) &&
-    alignof(F) <= alignof(std::exception_ptr);
+    std::is_trivially_copyable_v<F> && std::is_copy_constructible_v<F> &&
+    sizeof(F) <= sizeof(posted<F>::room) && alignof(F) <= alignof(std::exception_ptr);
 
 template <class F> MONAD_ASYNC_LOCAL monad_async_result posted_code(monad_async_task task) noexcept
 {
