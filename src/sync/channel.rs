@@ -13,7 +13,10 @@
 //!    other for each element.
 //! 5. Who would wait for another thread looks again for some microseconds first, if its executor
 //!    has nothing else to run: that is less than a sleep and a wake-up. Where it was of no use, it
-//!    is left out the next times.
+//!    is left out the next times. Where elements come without an end it looks later, as each look
+//!    takes the line from who writes it.
+//! 6. One end alone also tells, behind its latch, that there is nothing to be had: then nobody
+//!    waits, and the other end has not moved. The other's latch is left to the other thread.
 
 use core::cell::Cell;
 use core::ffi::c_void;
@@ -110,7 +113,12 @@ impl<S: Side> Channel<S> {
     unsafe fn relocate(&self, to: *mut u8, from: *mut u8) {
         let bytes = self.element_bytes.get();
         match self.relocate.get() {
+            // Without a call for what is as large as a pointer.
             // SAFETY: the caller's; two different places.
+            None if bytes == size_of::<usize>() => unsafe {
+                ptr::copy_nonoverlapping(from, to, size_of::<usize>());
+            },
+            // SAFETY: as above.
             None => unsafe { ptr::copy_nonoverlapping(from, to, bytes) },
             // SAFETY: the caller's.
             Some(relocate) => unsafe { relocate(to.cast(), from.cast(), bytes) },
@@ -143,6 +151,14 @@ impl<S: Side> Channel<S> {
             self.latch.open();
         }
         self.side.open();
+    }
+
+    #[inline(always)]
+    fn end(&self, direction: Direction) -> &End {
+        match direction {
+            Send => &self.sending,
+            Receive => &self.receiving,
+        }
     }
 
     /// The place that is next at an end.
@@ -185,39 +201,41 @@ impl<S: Side> Channel<S> {
         self.receiving.advance(self.capacity.get());
     }
 
-    /// By the latch of one end (rule 4). False: not so, and nothing has happened.
+    /// By the latch of one end (rule 4). None: not so, and nothing has happened.
     ///
     /// # Safety
     /// As `attempt`.
     #[inline(always)]
-    unsafe fn transfer_at_end(&self, direction: Direction, element: *mut u8) -> bool {
-        let end = match direction {
-            Send => &self.sending,
-            Receive => &self.receiving,
-        };
-        if S::IS_LOCAL || !end.is_alone() {
-            return false;
+    unsafe fn attempt_at_end(&self, direction: Direction, element: *mut u8) -> Option<Attempt> {
+        if S::IS_LOCAL || !self.end(direction).is_alone() {
+            return None;
         }
         match direction {
             Send => {
                 let _ = self.side.close(None); // Shared.
-                let done = end.is_alone() && self.has_room();
-                if done {
+                let attempt = self.sending.is_alone().then(|| {
+                    if !self.has_room() {
+                        return Attempt::WouldWait;
+                    }
                     // SAFETY: the caller's.
                     unsafe { self.put(element) };
-                }
+                    Attempt::Done
+                });
                 self.side.open();
-                done
+                attempt
             }
             Receive => {
                 close_latch(&self.latch);
-                let done = end.is_alone() && self.has_some();
-                if done {
+                let attempt = self.receiving.is_alone().then(|| {
+                    if !self.has_some() {
+                        return Attempt::WouldWait;
+                    }
                     // SAFETY: the caller's.
                     unsafe { self.take(element) };
-                }
+                    Attempt::Done
+                });
                 self.latch.open();
-                done
+                attempt
             }
         }
     }
@@ -332,6 +350,7 @@ impl<S: Side> Channel<S> {
     ///
     /// # Safety
     /// As `attempt`.
+    #[inline(always)]
     pub unsafe fn transfer<K: Kernel>(
         &self,
         caller: &Caller<'_, K>,
@@ -341,24 +360,24 @@ impl<S: Side> Channel<S> {
     ) -> Res<()> {
         caller.start()?;
         // SAFETY: the caller's.
-        if unsafe { self.transfer_at_end(direction, element) } {
+        if unsafe { self.attempt_at_end(direction, element) } == Some(Attempt::Done) {
             return Ok(());
+        }
+        if self.has_two_ends() {
+            // SAFETY: the caller's.
+            return unsafe { self.transfer_late(caller, direction, element, until_ns) };
         }
         // SAFETY: the caller's.
         let attempt = unsafe { self.attempt_closed::<K>(caller.mailbox(), direction, element) }?;
         if attempt != Attempt::WouldWait {
             return attempt.result();
         }
-        if self.has_two_ends() {
-            self.open_all();
-            // SAFETY: the caller's.
-            return unsafe { self.transfer_late(caller, direction, element, until_ns) };
-        }
         // SAFETY: the caller's.
         unsafe { self.transfer_slowly(caller, direction, element, until_ns) }
     }
 
-    /// As `transfer`, once it would have had to wait: rule 5.
+    /// As `transfer`, of two ends, where its own was not enough: rule 5. The other thread's latch
+    /// is closed only once looking was of no use.
     ///
     /// # Safety
     /// As `attempt`.
@@ -371,12 +390,14 @@ impl<S: Side> Channel<S> {
         until_ns: u64,
     ) -> Res<()> {
         let spin = &self.spins[direction as usize];
-        if caller.has_nothing_else() && spin.is_due() {
+        if self.end(direction).is_alone() && caller.has_nothing_else() && spin.is_due() {
             let capacity = self.capacity.get();
-            let blocked_at = if direction == Send { capacity } else { 0 };
-            let moved = || end::count(&self.sending, &self.receiving, capacity) != blocked_at;
+            let count = || end::count(&self.sending, &self.receiving, capacity);
+            let moved =
+                || if direction == Send { capacity.saturating_sub(count()) } else { count() };
             // SAFETY: the caller's.
-            if spin.until(moved) && unsafe { self.transfer_at_end(direction, element) } {
+            let done = || unsafe { self.attempt_at_end(direction, element) };
+            if spin.until(moved) && done() == Some(Attempt::Done) {
                 return Ok(());
             }
         }
@@ -424,8 +445,8 @@ impl<S: Side> Channel<S> {
         element: *mut u8,
     ) -> Res<()> {
         // SAFETY: the caller's.
-        if unsafe { self.transfer_at_end(direction, element) } {
-            return Ok(());
+        if let Some(attempt) = unsafe { self.attempt_at_end(direction, element) } {
+            return attempt.result();
         }
         // SAFETY: the caller's.
         let attempt = unsafe { self.attempt_closed::<K>(here, direction, element) }?;

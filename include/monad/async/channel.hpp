@@ -302,13 +302,16 @@ private:
     template <class Call> static std::optional<T> received(int &error, Call call)
     {
         detail::room<T> room;
-        std::optional<T> value;
         error = call(static_cast<void *>(std::addressof(room.value)));
-        if (error == 0) {
-            value.emplace(std::move(room.value));
-            room.value.~T();
+        if (error != 0) {
+            return std::nullopt;
         }
-        return value;
+        // Made where the caller has it: a copy would be loaded right after it was stored in parts.
+        struct ending {
+            T &value;
+            ~ending() { value.~T(); }
+        } const ends{room.value};
+        return std::optional<T>(std::in_place, std::move(room.value));
     }
 
     int do_send(T &value)
