@@ -319,6 +319,10 @@ impl<K: Kernel> Handle<K> {
 
     /// ANY THREAD. Wait-free.
     pub fn unpark(task: TaskRef) {
+        let running = NonNull::new(thread::running().cast_mut().cast()).map(Self);
+        if running.is_some_and(|this| this.executor().unpark_here(task)) {
+            return;
+        }
         let Some(parked) = park::unpark(task) else { return };
         // Parked, so attached to the executor of that thread.
         match NonNull::new(task.executor().cast::<Executor<K>>()).map(Self) {

@@ -2,7 +2,7 @@
 
 use core::ffi::c_void;
 
-use super::sync::{of, with};
+use super::sync::{both, of};
 use super::task::TaskPtr;
 use crate::error::{Errno, RawResult, Res};
 use crate::executor::scope::NEVER_NS;
@@ -51,13 +51,14 @@ unsafe fn transfer<S: Side>(
     element: *mut c_void,
     boot_ns: u64,
 ) -> RawResult {
-    // SAFETY: the caller's.
-    unsafe {
-        with(task, ch, |caller, ch| {
-            let element = check(ch, element)?;
-            ch.transfer(caller, direction, element, boot_ns).map(|()| 0)
-        })
-    }
+    let transfer = || -> Res<()> {
+        // SAFETY: the caller's.
+        let (caller, ch) = unsafe { both(task, ch) }?;
+        let element = check(ch, element)?;
+        // SAFETY: the caller's.
+        unsafe { ch.transfer(&caller, direction, element, boot_ns) }
+    };
+    transfer().map(|()| 0).into()
 }
 
 /// # Safety

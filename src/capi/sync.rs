@@ -26,10 +26,25 @@ pub(super) unsafe fn with<T>(
     f: impl FnOnce(&Caller<'_, RealKernel>, &T) -> Res<isize>,
 ) -> RawResult {
     // SAFETY: the caller's.
-    match unsafe { (object(at), api::caller(task)) } {
-        (Ok(object), Ok(caller)) => f(&caller, object).into(),
-        (Err(e), _) | (_, Err(e)) => RawResult::failure(e),
+    match unsafe { both(task, at) } {
+        Ok((caller, object)) => f(&caller, object).into(),
+        Err(e) => RawResult::failure(e),
     }
+}
+
+/// What `with` calls `f` with, for those that are not to be called.
+///
+/// # Safety
+/// As `with`.
+#[inline(always)]
+pub(super) unsafe fn both<'a, T>(
+    task: TaskPtr,
+    at: *mut T,
+) -> Res<(Caller<'a, RealKernel>, &'a T)> {
+    // SAFETY: the caller's.
+    let object = unsafe { object(at) }?;
+    // SAFETY: the caller's.
+    Ok((unsafe { api::caller(task) }?, object))
 }
 
 /// Calls `f` with the mailbox of the executor that runs here.

@@ -1,7 +1,9 @@
 //! Park and unpark: one permit, kept in a word of the task's header, see `task::permit`.
 //!
 //! 1. Exactly one thread takes a record out of the word (see `task::permit`).
-//! 2. An unpark that took the record out from another thread posts its link to the task's executor.
+//! 2. One from the executor's own thread takes the record out and leaves no permit, as the park
+//!    that it ends would only take it.
+//! 3. An unpark that took the record out from another thread posts its link to the task's executor.
 //!    The task does not leave its park before that mail has come, so the record stays valid, and
 //!    nobody touches it after it was posted.
 
@@ -66,7 +68,26 @@ impl<K: Kernel> Executor<K> {
     /// A cancel of a parked task. False: an unpark was faster, and its mail is on the way (rule 1).
     #[inline(never)]
     pub(super) fn unpark_canceled(&self, task: TaskRef) -> bool {
+        Self::takes_record(task)
+    }
+
+    /// Of a task of ours that is parked: rule 1.
+    #[inline(always)]
+    fn takes_record(task: TaskRef) -> bool {
         task.park.disarm(task.peer.get() as usize)
+    }
+
+    /// OWNER'S THREAD. True: the task was parked here, and goes on (rule 2). False: nothing was
+    /// done.
+    #[inline(always)]
+    pub fn unpark_here(&self, task: TaskRef) -> bool {
+        let is_parked =
+            task.state().is_attached_to(self.address()) && task.waits.get() == Waits::Park;
+        let taken = is_parked && Self::takes_record(task);
+        if taken {
+            self.unparked(task);
+        }
+        taken
     }
 
     /// The task of ours is to go on: UNPARK has arrived, or its own thread took the record out.
@@ -85,7 +106,7 @@ pub struct Parked(NonNull<ParkRecord>);
 impl Parked {
     /// The calling thread is the task's executor's.
     pub fn is_here(&self) -> bool {
-        // SAFETY: taken out, so ours, and valid until its mail has come (rule 2).
+        // SAFETY: taken out, so ours, and valid until its mail has come (rule 3).
         unsafe { self.0.as_ref() }.home.is_mine()
     }
 

@@ -425,7 +425,7 @@ impl<S: Side> Channel<S> {
         // SAFETY: taken out before this returns: by who claims it, or below.
         unsafe { self.enqueue(direction, &node) };
         self.open_all();
-        let granted = caller.until_granted(&wait, until_ns);
+        let granted = caller.until_granted_inline(&wait, until_ns);
         if granted.is_err() {
             self.close_all(caller.mailbox())?;
             self.dequeue(direction, &node);

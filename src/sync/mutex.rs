@@ -62,6 +62,7 @@ impl<S: Side> Mutex<S> {
     }
 
     /// SUSPENDS. EDEADLK: it is the caller's already, or, checked, a cycle of locks would close.
+    #[inline(always)]
     pub fn lock<K: Kernel>(&self, caller: &Caller<'_, K>, until_ns: u64) -> Res<()> {
         caller.start()?;
         self.side.close(caller.mailbox())?;
@@ -87,7 +88,7 @@ impl<S: Side> Mutex<S> {
         // SAFETY: taken out before this returns: by who unlocks, or below.
         unsafe { self.waiters.push(&node) };
         self.side.open();
-        let granted = caller.until_granted(&wait, until_ns);
+        let granted = caller.until_granted_inline(&wait, until_ns);
         if granted.is_err() {
             self.side.close(caller.mailbox())?;
             self.waiters.remove(&node);
@@ -108,12 +109,14 @@ impl<S: Side> Mutex<S> {
     }
 
     /// EPERM: it is not the caller's.
+    #[inline(always)]
     pub fn unlock<K: Kernel>(&self, caller: &Caller<'_, K>) -> Res<()> {
         self.unlock_to_wait(caller, ptr::null()).map(|_| ())
     }
 
     /// As `unlock`, by one that may be among those who wait already, by `own`. True: it was the
     /// next, and still has it.
+    #[inline(always)]
     pub(super) fn unlock_to_wait<K: Kernel>(
         &self,
         caller: &Caller<'_, K>,

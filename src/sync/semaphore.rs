@@ -46,6 +46,7 @@ impl<S: Side> Semaphore<S> {
     }
 
     /// SUSPENDS.
+    #[inline(always)]
     pub fn acquire<K: Kernel>(&self, caller: &Caller<'_, K>, count: u64, until_ns: u64) -> Res<()> {
         caller.start()?;
         self.side.close(caller.mailbox())?;
@@ -68,7 +69,7 @@ impl<S: Side> Semaphore<S> {
         // SAFETY: taken out before this returns: by who serves it, or below.
         unsafe { self.waiters.push(&node) };
         self.side.open();
-        let granted = caller.until_granted(&wait, until_ns);
+        let granted = caller.until_granted_inline(&wait, until_ns);
         if granted.is_err() {
             let mut woken = Woken::none();
             self.side.close(caller.mailbox())?;

@@ -7,10 +7,10 @@
 //!              record   the task is parked; the thread that takes the record out must wake it
 //! ```
 //!
-//! The owner's thread alone stores a record, and takes it out again to cancel the park, both by an
-//! exchange; any thread swaps PERMIT in. So exactly one of them takes the record out. Every change
-//! after the first is a read-modify-write: what one unpark released stays so when another one
-//! follows.
+//! The owner's thread alone stores a record, and takes it out again, to cancel the park or as its
+//! own unpark, by an exchange each; any thread swaps PERMIT in. So exactly one of them takes the
+//! record out. Every change after the first is a read-modify-write: what one unpark released stays
+//! so when another one follows.
 
 #[cfg(not(loom))]
 use core::sync::atomic::{
@@ -38,8 +38,10 @@ impl Permit {
 
     /// Takes the permit. False: there is none.
     pub fn take(&self) -> bool {
-        // Acquire: what came before the unpark is visible.
-        self.0.compare_exchange(PERMIT, NONE, Acquire, Relaxed).is_ok()
+        // Acquire: what came before the unpark is visible. Where it is seen not to be there, `arm`
+        // is what decides.
+        self.0.load(Relaxed) == PERMIT
+            && self.0.compare_exchange(PERMIT, NONE, Acquire, Relaxed).is_ok()
     }
 
     /// There is none, or one is on its way.
@@ -64,8 +66,12 @@ impl Permit {
 
     /// At the end of a park: there is one permit at most, however many unparks came until now.
     pub fn take_any(&self) {
-        // Acquire: as in `take`.
-        self.0.swap(NONE, Acquire);
+        // None for who was woken by its own thread. One that comes after this look is the next
+        // park's.
+        if self.0.load(Relaxed) != NONE {
+            // Acquire: as in `take`.
+            self.0.swap(NONE, Acquire);
+        }
     }
 }
 

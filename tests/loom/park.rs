@@ -98,3 +98,22 @@ fn two_unparks_meet_a_park() {
     }
     check_both_ways(3, owner, &[|p| p.unpark(0), |p| p.unpark(1)], after);
 }
+
+/// An unpark of its executor's thread and another's: who goes on has seen the other's, or its
+/// permit is left.
+#[test]
+fn its_own_thread_and_another_unpark() {
+    fn owner(p: &Park) -> bool {
+        p.park_and_unpark(0);
+        if !p.sees() {
+            assert!(p.park(1, false));
+            assert_eq!(p.read(0), 1);
+        }
+        true
+    }
+    fn after(p: &Park, _: bool) {
+        p.take();
+        assert_eq!(p.read(0), 1);
+    }
+    check_both_ways(3, owner, &[|p| p.unpark(0)], after);
+}

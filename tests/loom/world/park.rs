@@ -3,6 +3,7 @@
 
 use super::kind;
 use loom::cell::Cell;
+use loom::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use loom::sync::Notify;
 use loom::thread;
 use monad_async::intrusive::{Link, MpscQueue, Push};
@@ -25,6 +26,8 @@ pub struct Park {
     waker: Notify,
     /// What those who unpark wrote before.
     wrote: [Cell<u64>; 2],
+    /// The same, to be looked at before it is known.
+    seen: AtomicBool,
 }
 
 // SAFETY: the checked cells and links are the point; loom fails the model if they are shared.
@@ -43,6 +46,7 @@ impl Park {
             inbox: MpscQueue::new(),
             waker: Notify::new(),
             wrote: [Cell::new(0), Cell::new(0)],
+            seen: AtomicBool::new(false),
         })
     }
 
@@ -53,6 +57,7 @@ impl Park {
     /// ANY THREAD, which writes something first.
     pub fn unpark(&self, writer: usize) {
         self.wrote[writer].set(1);
+        self.seen.store(true, Relaxed);
         let Some(at) = self.permit.unpark() else { return };
         let record = (0..2).find(|&i| self.address(i) == at).expect("a record");
         let record = &self.records[record];
@@ -75,6 +80,15 @@ impl Park {
     /// The task parks; if `canceled`, a cancel is asked from the start, and takes effect between.
     /// False: cancelled.
     pub fn park(&self, i: usize, canceled: bool) -> bool {
+        self.park_while(i, canceled, false)
+    }
+
+    /// As `park`; its executor's thread unparks it, once, before it looks at its mail.
+    pub fn park_and_unpark(&self, i: usize) {
+        assert!(self.park_while(i, false, true));
+    }
+
+    fn park_while(&self, i: usize, canceled: bool, mut unparks: bool) -> bool {
         if self.permit.take() {
             return true;
         }
@@ -86,6 +100,9 @@ impl Park {
         while waits {
             if std::mem::take(&mut cancels) && self.permit.disarm(self.address(i)) {
                 unparked = false;
+                break;
+            }
+            if std::mem::take(&mut unparks) && self.permit.disarm(self.address(i)) {
                 break;
             }
             if !self.inbox.has_any() && self.inbox.try_sleep() {
@@ -114,6 +131,11 @@ impl Park {
     /// What that thread wrote before its unpark, of which the task knows.
     pub fn read(&self, writer: usize) -> u64 {
         self.wrote[writer].get()
+    }
+
+    /// Whether one has begun to unpark.
+    pub fn sees(&self) -> bool {
+        self.seen.load(Relaxed)
     }
 
     /// Consumes the permit that is there.
