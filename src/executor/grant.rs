@@ -287,7 +287,8 @@ impl<'a, K: Kernel> Caller<'a, K> {
     }
 
     /// SUSPENDS, or blocks, until `wait`, which others can reach, is granted. ETIME at `until_ns`
-    /// of the boot-time clock, ECANCELED or what a scope's end says: then it was not, and never is.
+    /// of the boot-time clock, ECANCELED or what a scope's end says, EPERM to a thread where tasks
+    /// alone may wait: then it was not, and never is.
     pub fn until_granted(&self, wait: &Wait, until_ns: u64) -> Res<()> {
         self.until_granted_inline(wait, until_ns)
     }
@@ -307,6 +308,8 @@ impl<'a, K: Kernel> Caller<'a, K> {
     pub fn granted_until(&self, wait: &Wait, until_ns: u64) -> Res<bool> {
         match self.executor() {
             Some((ex, task)) => ex.await_grant_until(task, wait, until_ns),
+            // No task: it would wait for itself.
+            None if wait.is_local && wait.cancel() => Err(Errno(libc::EPERM)),
             None => Ok(block(wait, until_ns)),
         }
     }

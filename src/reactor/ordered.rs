@@ -34,18 +34,20 @@ pub(super) fn wanted(sqe: &Sqe) -> u64 {
     match sqe.opcode() {
         op::WRITEV => {
             // SAFETY: the record's owner keeps what its entry refers to while it is in flight.
-            let sum = unsafe { parts(sqe) }.iter().map(|p| p.iov_len as u64).sum::<u64>();
-            sum.min(BYTES_MAX)
+            let lengths = unsafe { parts(sqe) }.iter().map(|p| p.iov_len as u64);
+            lengths.fold(0, |sum, n| BYTES_MAX.min(n.saturating_add(sum)))
         }
         op::NOP => 0,
         _ => sqe.len().into(),
     }
 }
 
+/// None where the kernel refuses all of it, for their number or for their place.
+///
 /// # Safety
 /// Of a WRITEV that the kernel has taken, or whose owner vouches for it.
 unsafe fn parts(sqe: &Sqe) -> &[libc::iovec] {
-    if sqe.len() == 0 {
+    if sqe.len() == 0 || sqe.len() > libc::UIO_MAXIOV as u32 || sqe.addr() == 0 {
         return &[];
     }
     // SAFETY: the caller's.

@@ -216,7 +216,7 @@ impl Row {
             let next = record.sqe.get();
             let goes_on = match sqe.off() {
                 u64::MAX => next.off() == u64::MAX,
-                off => next.off() == off + bytes,
+                off => next.off() == off.wrapping_add(bytes),
             };
             let alike = next.0[0] as u16 == sqe.0[0] as u16 && next.op_flags() == sqe.op_flags();
             let ioprio_too = priority::of(&next, record.task().io_level()) == ioprio;

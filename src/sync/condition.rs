@@ -7,7 +7,7 @@
 use super::mutex::Mutex;
 use super::side::Side;
 use super::waiters::{Node, Waiters, Woken};
-use crate::error::Res;
+use crate::error::{Errno, Res};
 use crate::executor::grant::Caller;
 use crate::executor::mailbox::Mailbox;
 use crate::intrusive::Fifo;
@@ -41,6 +41,9 @@ impl<S: Side> Condition<S> {
     ) -> Res<()> {
         mutex.check_owner(caller)?;
         caller.start()?;
+        if S::IS_LOCAL && caller.executor().is_none() {
+            return Err(Errno(libc::EPERM)); // It would wait for itself, and for the mutex.
+        }
         let wait = caller.wait(S::IS_LOCAL);
         let place = Place { node: Node::new(&wait, 0, caller.identity()), mutex };
         self.side.close(caller.mailbox())?;

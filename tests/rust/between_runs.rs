@@ -10,20 +10,23 @@ use monad_async::capi::buffer::{
     monad_async_recv_stream_begin, monad_async_recv_stream_end, monad_async_recv_stream_next,
     monad_async_view_release, View,
 };
-use monad_async::capi::event::{
-    monad_async_event_set, monad_async_event_wait, monad_async_local_event_set,
-    monad_async_local_event_wait,
-};
+use monad_async::capi::condition::*;
+use monad_async::capi::event::*;
 use monad_async::capi::group::{
     monad_async_group_count, monad_async_group_init, monad_async_group_on_exit,
     monad_async_group_spawn,
 };
+use monad_async::capi::mutex::*;
+use monad_async::capi::semaphore::*;
 use monad_async::capi::socket::monad_async_socket_close;
 use monad_async::error::RawResult;
 use monad_async::io::recv_stream::RecvStream;
 use monad_async::io::socket::Socket;
+use monad_async::sync::condition::Condition;
 use monad_async::sync::event::Event;
 use monad_async::sync::group::Group;
+use monad_async::sync::mutex::Mutex;
+use monad_async::sync::semaphore::Semaphore;
 use monad_async::sync::{Local, Shared as ForAll};
 use monad_async::task::header::{TaskHead, TaskRef};
 use monad_async::uring::RingOptions;
@@ -85,6 +88,48 @@ fn a_loop_is_told_of_what_its_own_thread_grants() {
         assert!(!ex.has_work());
     }
     destroy(ex, [of_shared, of_local]);
+}
+
+/// The thread of an executor that is not in a run would wait for itself where only tasks of it may
+/// wait: refused, and nothing is left behind.
+#[test]
+fn a_thread_does_not_wait_at_what_is_its_own_tasks() {
+    let ex = executor(0);
+    let (m, s) = (leaked::<Mutex<Local>>(), leaked::<Semaphore<Local>>());
+    let (c, e) = (leaked::<Condition<Local>>(), leaked::<Event<Local>>());
+    let owner = new_large_task();
+    // SAFETY: the task that runs, and objects that stay.
+    set_body(owner, move |task| unsafe {
+        let (m, task) = (from_ref(m).cast_mut(), task.as_head());
+        assert_eq!(monad_async_local_mutex_lock(task, m).error, 0);
+        assert_eq!(monad_async_local_event_reset(from_ref(e).cast_mut()).error, 0);
+        assert_eq!(monad_async_local_semaphore_release(from_ref(s).cast_mut(), 0).error, 0);
+        let c = from_ref(c).cast_mut();
+        assert_eq!(monad_async_local_condition_notify_one(c).error, 0);
+        assert_eq!(monad_async_local_event_wait(task, from_ref(e).cast_mut()).error, 0);
+        monad_async_local_mutex_unlock(task, m)
+    });
+    ex.attach(owner).unwrap();
+    run_now(ex);
+    let (m, s) = (from_ref(m).cast_mut(), from_ref(s).cast_mut());
+    let (c, e) = (from_ref(c).cast_mut(), from_ref(e).cast_mut());
+    // SAFETY: no task; objects that stay.
+    unsafe {
+        let none = std::ptr::null();
+        assert_eq!(monad_async_local_mutex_lock(none, m).error, libc::EPERM);
+        assert_eq!(monad_async_local_mutex_lock_until(none, m, u64::MAX - 1).error, libc::EPERM);
+        assert_eq!(monad_async_local_event_wait(none, e).error, libc::EPERM);
+        assert_eq!(monad_async_local_semaphore_acquire(none, s, 1).error, libc::EPERM);
+        assert_eq!(monad_async_local_event_set(e).error, 0);
+        assert_eq!(monad_async_local_semaphore_release(s, 1).error, 0);
+        assert_eq!(monad_async_local_semaphore_try_acquire(s, 1).error, 0);
+        run_now(ex);
+        assert!(!ex.has_work());
+        assert_eq!(monad_async_local_mutex_lock(none, m).error, 0);
+        assert_eq!(monad_async_local_condition_wait(none, c, m).error, libc::EPERM);
+        assert_eq!(monad_async_local_mutex_unlock(none, m).error, 0);
+    }
+    destroy(ex, [owner]);
 }
 
 /// What is told of an exit: a closure.

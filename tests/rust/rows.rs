@@ -447,6 +447,40 @@ fn write_over_each_other(task: TaskRef, ordered: File) {
     assert_eq!(&written, b"g\0h\0f");
 }
 
+/// Parts that the kernel refuses are not looked at, nor is the end of a write that has none.
+#[test]
+fn parts_that_are_none() {
+    alone("parts_that_are_none", || {
+        in_task(|task, _| {
+            let file = tempfile();
+            let ordered = set_ordered(task, file.as_raw_fd());
+            let part = libc::iovec { iov_base: c"a".as_ptr().cast_mut().cast(), iov_len: 1 };
+            let parts = (&raw const part) as u64;
+            let huge = [libc::iovec { iov_base: null_mut(), iov_len: usize::MAX }; 2];
+            for (opcode, at, count, offset, error) in [
+                (op::WRITEV, parts, u32::MAX, 0, libc::EINVAL),
+                (op::WRITEV, 0, 1, 0, libc::EFAULT),
+                (op::WRITEV, huge.as_ptr() as u64, 2, 0, libc::EINVAL),
+                (op::WRITE, c"a".as_ptr() as u64, 1, -5_i64 as u64, libc::EINVAL),
+            ] {
+                let ops = [0, 1].map(|_| write(opcode, ordered, at, count, offset));
+                let at = ops.each_ref().map(|op| core::ptr::from_ref(op).cast_mut());
+                // SAFETY: the task that runs, and operations in place until they are over.
+                unsafe {
+                    at.map(|at| assert_eq!(monad_async_op_begin(task.as_head(), at).error, 0));
+                    assert_eq!(monad_async_op_wait(task.as_head(), at[0]).error, error);
+                    let r = monad_async_op_wait(task.as_head(), at[1]);
+                    assert_eq!(r.error, libc::ECANCELED);
+                }
+            }
+            // SAFETY: the task that runs.
+            let r = unsafe { monad_async_file_close(task.as_head(), ordered) };
+            std::mem::forget(file);
+            r
+        })
+    });
+}
+
 /// Writes that do not go on where the one before ends are performed by a thread, in their order.
 /// Where none can be made they are linked: each is done, once, in its turn.
 #[test]

@@ -118,7 +118,7 @@ pub const FILES: &[Mutant] = &[
     of(
         ROWS,
         "writes are one that do not go on",
-        "next.off() == off + bytes",
+        "next.off() == off.wrapping_add(bytes)",
         "{ let _ = off; true }",
     ),
     of(ROWS, "a row takes more while its file is closed", "row.is_closing.set(true);", ""),
