@@ -8,7 +8,7 @@ use crate::error::{Errno, RawResult, Res};
 use crate::reactor::operation::CLOSED;
 use crate::sys::fd;
 use crate::task::header::TaskRef;
-use crate::uring::abi::{file, sqe as flag};
+use crate::uring::abi::file;
 use crate::uring::kernel::{op, Kernel, Sqe};
 
 /// The entry that closes a handle.
@@ -35,7 +35,7 @@ impl<K: Kernel> Executor<K> {
 
     /// The same of the handle that an entry is for.
     pub(super) fn is_handle_closed(&self, sqe: &Sqe, closings: u64) -> bool {
-        self.is_closed_since(sqe.fd(), sqe.flags() & flag::FIXED_FILE != 0, closings)
+        self.reactor.closings.concern_entry(sqe, closings)
     }
 
     /// SUSPENDS, shielded. `task` runs now. Ends what any task of ours has in flight on a handle,
@@ -77,12 +77,16 @@ impl<K: Kernel> Executor<K> {
             return;
         }
         let opened = result.value as i32;
-        if !direct {
-            fd::close(opened);
-            return;
-        }
         // With an index of the caller's the result is 0.
-        let slot = if index == file::INDEX_ALLOC { opened } else { index.wrapping_sub(1) as i32 };
-        self.reactor.kernel.close_direct(slot as u32);
+        let given = direct && index != file::INDEX_ALLOC;
+        self.close_end(if given { index.wrapping_sub(1) as i32 } else { opened }, direct);
+    }
+
+    /// The same of an end of a pipe.
+    pub(super) fn close_end(&self, end: i32, direct: bool) {
+        match direct {
+            true => self.reactor.kernel.close_direct(end as u32),
+            false => fd::close(end),
+        }
     }
 }

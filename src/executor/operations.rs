@@ -328,8 +328,16 @@ impl<K: Kernel> Executor<K> {
             // SAFETY: they stay while the executor does, unless nothing is held of them.
             self.buffer_freed(unsafe { buffers.as_ref() });
         }
-        if opens != 0 && !record.is_in_flight.get() {
+        if record.is_in_flight.get() {
+            return;
+        }
+        if opens != 0 {
             self.close_unclaimed(record.result.get(), opens == bit::OPENS_DIRECT, index);
+        }
+        if record.sqe.get().opcode() == op::PIPE && record.result.get().error == 0 {
+            // SAFETY: what its entry refers to is there until its task goes on.
+            let ends = unsafe { (record.sqe.get().addr() as *const [i32; 2]).read_unaligned() };
+            ends.iter().for_each(|&end| self.close_end(end, index != 0));
         }
     }
 

@@ -47,8 +47,16 @@ pub(super) fn handle(fd: i32, direct: bool) -> u64 {
     u64::from(fd as u32) | u64::from(direct) << 32
 }
 
+/// The handle that an entry is for. Some operations have another number in that place, a process's
+/// for one: they are for none, and -1 is never closed.
 fn handle_of(sqe: &Sqe) -> u64 {
-    handle(sqe.fd(), sqe.flags() & flag::FIXED_FILE != 0)
+    match sqe.opcode() {
+        op::NOP | op::TIMEOUT | op::FILES_UPDATE | op::MADVISE => handle(-1, false),
+        op::PROVIDE_BUFFERS | op::REMOVE_BUFFERS => handle(-1, false),
+        op::SETXATTR | op::GETXATTR | op::SOCKET | op::WAITID => handle(-1, false),
+        op::FUTEX_WAIT..=op::FUTEX_WAITV | op::PIPE => handle(-1, false),
+        _ => handle(sqe.fd(), sqe.flags() & flag::FIXED_FILE != 0),
+    }
 }
 
 /// Where it is in `last`.
@@ -111,6 +119,11 @@ impl Closings {
         since != self.count.get() && self.concern(handle(fd, direct), since)
     }
 
+    /// The same of the handle that an entry is for.
+    pub fn concern_entry(&self, sqe: &Sqe, since: u64) -> bool {
+        since != self.count.get() && self.concern(handle_of(sqe), since)
+    }
+
     #[cold]
     fn concern(&self, handle: u64, since: u64) -> bool {
         let (table, at) = place(handle);
@@ -128,9 +141,7 @@ impl Default for Closings {
 impl<K: Kernel> Reactor<K> {
     /// Whether the handle of `record` has been closed since that was begun.
     pub(super) fn is_handle_closed(&self, record: &Op) -> bool {
-        let sqe = record.sqe.get();
-        let direct = sqe.flags() & flag::FIXED_FILE != 0;
-        self.closings.is_closed(sqe.fd(), direct, record.closings.get())
+        self.closings.concern_entry(&record.sqe.get(), record.closings.get())
     }
 
     /// The handle is about to be closed: ends what waits for an entry, and says so to `each`.
@@ -182,6 +193,16 @@ impl<K: Kernel> Reactor<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_for_no_handle_is_not_concerned() {
+        let closings = Closings::new();
+        closings.add(handle(7, false));
+        let concerned = |opcode| closings.concern_entry(&Sqe::new(opcode, 7, 0, 0, 0, 0), 0);
+        assert!(concerned(op::READ) && concerned(op::OPENAT2) && concerned(op::FIXED_FD_INSTALL));
+        let none = [op::NOP, op::TIMEOUT, op::SOCKET, op::WAITID, op::FUTEX_WAKE, op::PIPE];
+        assert!(!none.into_iter().any(concerned), "7 is no descriptor there");
+    }
 
     #[test]
     fn what_was_begun_before_its_handle_was_closed_is_concerned() {

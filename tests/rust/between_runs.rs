@@ -22,6 +22,7 @@ use monad_async::capi::socket::monad_async_socket_close;
 use monad_async::error::RawResult;
 use monad_async::io::recv_stream::RecvStream;
 use monad_async::io::socket::Socket;
+use monad_async::reactor::operation::Op;
 use monad_async::sync::condition::Condition;
 use monad_async::sync::event::Event;
 use monad_async::sync::group::Group;
@@ -29,6 +30,7 @@ use monad_async::sync::mutex::Mutex;
 use monad_async::sync::semaphore::Semaphore;
 use monad_async::sync::{Local, Shared as ForAll};
 use monad_async::task::header::{TaskHead, TaskRef};
+use monad_async::uring::kernel::{op, Kernel, Sqe};
 use monad_async::uring::RingOptions;
 use std::cell::{Cell, RefCell};
 use std::io::Write;
@@ -38,6 +40,7 @@ use std::os::unix::net::UnixStream;
 use std::ptr::from_ref;
 use std::rc::Rc;
 use support::rings::ring;
+use support::skip::skip;
 use support::*;
 
 fn is_readable(fd: i32) -> bool {
@@ -309,4 +312,39 @@ fn who_waits_for_a_buffer_is_told_of_the_close_and_keeps_nobody_waiting() {
         libc::close(sockets[2].fd);
     }
     destroy(ex, tasks.into_iter().chain([closer]));
+}
+
+/// A task ends without a look at what its operation has opened.
+#[test]
+fn both_ends_of_a_pipe_that_nobody_takes_are_closed() {
+    let Some(kernel) = ring(RingOptions { entries: 8, ..Default::default() }) else { return };
+    if !kernel.knows(op::PIPE) {
+        return skip(format_args!("no pipes from this kernel's ring"));
+    }
+    let ex = Handle::new(kernel, true).unwrap();
+    let task = new_large_task();
+    let (ends, record) = (leaked::<[Cell<i32>; 2]>(), leaked::<Op>());
+    set_body(task, move |task| {
+        record.sqe.set(Sqe::new(op::PIPE, 0, 0, ends.as_ptr() as u64, 0, 0));
+        // SAFETY: both stay.
+        unsafe { ex.executor().begin_operation(task, record) }.unwrap();
+        while record.pending.get() == 0 {
+            Handle::<Real>::sleep(task, 100_000);
+        }
+        assert!(ends[0].get() > 2 && ends[1].get() > 2);
+        RawResult::success(0)
+    });
+    ex.attach(task).unwrap();
+    while ex.has_work() {
+        ex.run(usize::MAX, None).unwrap();
+    }
+    // Other tests open descriptors, but no pipes.
+    for end in ends {
+        // SAFETY: plain numbers.
+        let mut status: libc::stat = unsafe { zeroed() };
+        // SAFETY: our own record.
+        let is_there = unsafe { libc::fstat(end.get(), &mut status) } == 0;
+        assert!(!is_there || status.st_mode & libc::S_IFMT != libc::S_IFIFO);
+    }
+    destroy(ex, [task]);
 }

@@ -112,6 +112,15 @@ fn closed_after(
     answers: &[i32],
     call: impl Fn(&Call<'_, Told>) -> RawResult + 'static,
 ) -> (isize, i32) {
+    closed_between(answers, &[], call)
+}
+
+/// The same, of one that goes on all the same, and whose operations end so then.
+fn closed_between(
+    answers: &[i32],
+    then: &'static [i32],
+    call: impl Fn(&Call<'_, Told>) -> RawResult + 'static,
+) -> (isize, i32) {
     let kernel = Told::default();
     let left = kernel.answers.clone();
     left.borrow_mut().extend(answers);
@@ -125,6 +134,7 @@ fn closed_after(
             Handle::<Told>::sleep(task, 0);
         }
         told.borrow_mut().extend([-libc::ENOENT, 0]); // What the cancel finds, and the close.
+        told.borrow_mut().extend(then);
         ex.executor().close_handle(task, 5, false).unwrap();
         RawResult::success(0)
     });
@@ -169,4 +179,21 @@ fn a_call_does_not_go_on_by_the_number_of_a_closed_handle() {
         assert_eq!(closed_after(answers, recv), (-1, libc::ECANCELED), "{answers:?}");
     }
     assert_eq!(closed_after(&[10], recv), (10, 0), "over before");
+}
+
+/// Where an entry has something else in the place of a descriptor, a process's number for one, a
+/// close of what has that number is none of its.
+#[test]
+fn what_is_no_descriptor_is_not_closed() {
+    let io = |opcode| {
+        move |c: &Call<'_, Told>| {
+            // SAFETY: nobody performs it.
+            unsafe { Handle::<Told>::io(c.task, &Sqe::new(opcode, c.fd, 0, 0, 0, 0)) }
+        }
+    };
+    let interrupted = &[-libc::EINTR];
+    assert_eq!(closed_after(interrupted, io(op::READ)), (-1, libc::ECANCELED));
+    for opcode in [op::WAITID, op::SOCKET, op::TIMEOUT, op::FUTEX_WAIT] {
+        assert_eq!(closed_between(interrupted, &[3], io(opcode)), (3, 0), "{opcode}");
+    }
 }

@@ -467,7 +467,9 @@ fn parts_that_are_none() {
                 let at = ops.each_ref().map(|op| core::ptr::from_ref(op).cast_mut());
                 // SAFETY: the task that runs, and operations in place until they are over.
                 unsafe {
-                    at.map(|at| assert_eq!(monad_async_op_begin(task.as_head(), at).error, 0));
+                    for at in at {
+                        assert_eq!(monad_async_op_begin(task.as_head(), at).error, 0);
+                    }
                     assert_eq!(monad_async_op_wait(task.as_head(), at[0]).error, error);
                     let r = monad_async_op_wait(task.as_head(), at[1]);
                     assert_eq!(r.error, libc::ECANCELED);
