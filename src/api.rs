@@ -286,8 +286,8 @@ impl<K: Kernel> Handle<K> {
         }
         // Read once: what is checked here is what is submitted, whatever the caller's memory holds
         // then.
-        let sqe = sqe.copied();
-        if let Err(e) = validate::once(&sqe) {
+        let sqe = &sqe.copied();
+        if let Err(e) = validate::once(sqe) {
             return Self::refused(task, e);
         }
         // SAFETY: the caller's.

@@ -277,11 +277,16 @@ impl<K: Kernel> Executor<K> {
     /// A suspended task's wait is over: in no list, outcome set. Back to the ready ones.
     #[inline(always)]
     pub(super) fn make_ready(&self, task: TaskRef, now: u64) {
+        self.wait_over(task, now);
+        self.ready.push(task);
+    }
+
+    #[inline(always)]
+    fn wait_over(&self, task: TaskRef, now: u64) {
         task.completed(now);
         if self.watches(by::TRACED) {
             self.watched_wake(task, now);
         }
-        self.ready.push(task);
     }
 
     /// Takes in what completed, expired or arrived, without waiting; asks the kernel only if it has
@@ -351,6 +356,7 @@ impl<K: Kernel> Executor<K> {
     #[inline(never)]
     fn reap_some(&self, now: u64) {
         let mut completed = 0;
+        let ready = self.ready.several();
         let mut budget = self.budget(now);
         loop {
             let step = budget.take_step();
@@ -359,11 +365,16 @@ impl<K: Kernel> Executor<K> {
                 step,
                 |task| {
                     completed += 1;
-                    self.make_ready(task, now);
+                    self.wait_over(task, now);
+                    ready.push(task);
                 },
-                |record, over| self.record_completed(record, over, now),
+                |record, over| {
+                    ready.finish();
+                    self.record_completed(record, over, now);
+                },
             );
             if self.reactor.has_ended() {
+                ready.finish();
                 self.tell_of_rows(now);
             }
             if reaped < STEP {

@@ -10,6 +10,35 @@ use crate::sys::cxx_eh::Exceptions;
 use crate::task::header::{mark, TaskRef, Waits};
 use crate::uring::kernel::{op, Kernel, Sqe};
 
+/// An entry of a call's. By value it is made in the queue, and nowhere before: again (`{ sqe }`)
+/// for what is rare. A copy of the caller's, which has to be kept meanwhile, is in memory once.
+pub trait Given: Copy {
+    fn entry(self) -> Sqe;
+    fn rarely<R>(self, how: impl FnOnce(&Sqe) -> R) -> R;
+}
+
+impl Given for Sqe {
+    #[inline(always)]
+    fn entry(self) -> Sqe {
+        self
+    }
+    #[inline(always)]
+    fn rarely<R>(self, how: impl FnOnce(&Sqe) -> R) -> R {
+        how(&{ self })
+    }
+}
+
+impl Given for &Sqe {
+    #[inline(always)]
+    fn entry(self) -> Sqe {
+        *self
+    }
+    #[inline(always)]
+    fn rarely<R>(self, how: impl FnOnce(&Sqe) -> R) -> R {
+        how(self)
+    }
+}
+
 impl<K: Kernel> Executor<K> {
     /// SUSPENDS. `task` runs now. 0 yields; `u64::MAX` waits for a cancel.
     #[inline(always)]
@@ -68,25 +97,45 @@ impl<K: Kernel> Executor<K> {
         task.outcome.get()
     }
 
-    /// SUSPENDS. `task` runs now; `sqe` was checked, and is the library's own copy. By value, and
-    /// copied (`{ sqe }`) for what is rare: so it is made in the queue, and nowhere before.
+    /// SUSPENDS. `task` runs now; `sqe` was checked, and is the library's own copy.
     ///
     /// # Safety
     /// What `sqe` refers to stays valid until the call returns.
     #[inline(always)]
-    pub unsafe fn io(&self, task: TaskRef, sqe: Sqe) -> i32 {
+    pub unsafe fn io(&self, task: TaskRef, sqe: impl Given) -> i32 {
         if task.has(mark::STOPS) {
-            let stopped = self.stop(task);
-            if stopped != 0 {
-                return stopped;
-            }
+            // SAFETY: the caller's.
+            return sqe.rarely(|sqe| unsafe { self.io_after_stop(task, sqe) });
         }
+        // SAFETY: the caller's.
+        unsafe { self.io_begun(task, sqe) }
+    }
+
+    /// Out of line, with what comes after it: see `validate::completes_once`.
+    ///
+    /// # Safety
+    /// As `io`.
+    #[cold]
+    #[inline(never)]
+    unsafe fn io_after_stop(&self, task: TaskRef, sqe: &Sqe) -> i32 {
+        let stopped = self.stop(task);
+        if stopped != 0 {
+            return stopped;
+        }
+        // SAFETY: the caller's.
+        unsafe { self.io_begun(task, sqe) }
+    }
+
+    /// # Safety
+    /// As `io`.
+    #[inline(always)]
+    unsafe fn io_begun(&self, task: TaskRef, sqe: impl Given) -> i32 {
         let closings = self.reactor.closings.count();
         // SAFETY: the caller's.
         let res = unsafe { self.io_once(task, sqe) };
         if res < 0 && is_not_performed(res) {
             // SAFETY: the caller's.
-            return unsafe { self.not_performed(task, &{ sqe }, res, closings) };
+            return sqe.rarely(|sqe| unsafe { self.not_performed(task, sqe, res, closings) });
         }
         res
     }
@@ -94,16 +143,16 @@ impl<K: Kernel> Executor<K> {
     /// # Safety
     /// As `io`.
     #[inline(always)]
-    unsafe fn io_once(&self, task: TaskRef, sqe: Sqe) -> i32 {
+    unsafe fn io_once(&self, task: TaskRef, sqe: impl Given) -> i32 {
         let now = self.stamp_ahead();
         // SAFETY: the caller's promise; the call does not return before the task is woken.
-        if !unsafe { self.reactor.start(task, sqe) } {
+        if !unsafe { self.reactor.start(task, sqe.entry()) } {
             // SAFETY: the caller's.
-            return unsafe { self.io_queued(task, &{ sqe }) };
+            return sqe.rarely(|sqe| unsafe { self.io_queued(task, sqe) });
         }
         add(&self.head.total_io_submitted, 1);
         if self.watches(by::ITEMS) {
-            self.watched_io(task, &{ sqe });
+            sqe.rarely(|sqe| self.watched_io(task, sqe));
         }
         task.awaits();
         self.leave_at::<false>(task, now);
@@ -140,7 +189,7 @@ impl<K: Kernel> Executor<K> {
                 return -libc::ECANCELED;
             }
             // SAFETY: the caller's.
-            res = unsafe { self.io_once(task, *sqe) };
+            res = unsafe { self.io_once(task, sqe) };
             if res >= 0 || !is_not_performed(res) {
                 return res;
             }

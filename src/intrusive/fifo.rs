@@ -123,6 +123,17 @@ impl Fifo {
         self.tail.set(other.tail.get());
     }
 
+    /// As `append`, of a batch.
+    #[inline(always)]
+    pub fn append_batch(&self, batch: Batch) {
+        // SAFETY: the batch's entries are lent until they have left the list they go to.
+        unsafe { (*batch.last.as_ptr()).next.set(ptr::null_mut()) };
+        self.append(Fifo {
+            head: Cell::new(batch.first.as_ptr()),
+            tail: Cell::new(batch.last.as_ptr()),
+        });
+    }
+
     /// Takes `link` out, wherever it is.
     ///
     /// # Safety
@@ -147,6 +158,34 @@ impl Fifo {
                 (*next).prev.set(prev);
             }
         }
+    }
+}
+
+/// Entries on their way into a queue, one at least. Both ends are the holder's: where several are
+/// pushed, each costs the stores to its link and to the one before.
+#[derive(Clone, Copy)]
+pub struct Batch {
+    first: NonNull<Link>,
+    last: NonNull<Link>,
+}
+
+impl Batch {
+    /// The batch, or none, with `link` behind it.
+    ///
+    /// # Safety
+    /// As `Fifo::push_back`: the list is this batch, then the one that it is appended to. What is
+    /// appended, once, is the batch that was had last.
+    #[inline(always)]
+    pub unsafe fn with(batch: Option<Batch>, link: NonNull<Link>) -> Self {
+        let Some(Batch { first, last }) = batch else {
+            return Self { first: link, last: link };
+        };
+        // SAFETY: both are lent.
+        unsafe {
+            (*link.as_ptr()).prev.set(last.as_ptr());
+            (*last.as_ptr()).next.set(link.as_ptr());
+        }
+        Self { first, last: link }
     }
 }
 

@@ -1,6 +1,7 @@
 //! A task's I/O priority as the kernel's `ioprio`, on reads and writes only: on receive and accept
 //! the field means something else, and elsewhere nothing.
 
+use crate::task::header::NORMAL;
 use crate::uring::kernel::{op, Sqe};
 
 /// Best effort, which needs no privilege; a real-time class would.
@@ -12,6 +13,10 @@ const IOPRIO: [u16; 3] = [IOPRIO_CLASS_BE, 0, IOPRIO_CLASS_BE | 7];
 /// The `ioprio` to submit `sqe` with: one that its caller has set is left alone.
 #[inline(always)]
 pub fn of(sqe: &Sqe, level: u8) -> u16 {
+    // That of the process: what most tasks have, and the shortest way.
+    if level == NORMAL {
+        return sqe.ioprio();
+    }
     let ioprio = IOPRIO[level as usize];
     if ioprio != 0 && sqe.ioprio() == 0 && is_read_or_write(sqe.opcode()) {
         ioprio

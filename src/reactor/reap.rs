@@ -40,7 +40,7 @@ impl<K: Kernel> Reactor<K> {
             }
             let completed = match self.complete_plain(cqe) {
                 Some(plain) => Some((plain, true)),
-                None => self.complete_other(cqe),
+                None => self.complete_other(cqe.user_data, cqe.res, cqe.flags),
             };
             if let Some((completed, over)) = completed {
                 record(completed, over);
@@ -70,7 +70,7 @@ impl<K: Kernel> Reactor<K> {
         if task.waits.get() == Waits::CompletionCancelQueued {
             self.unqueue_cancel(task);
         }
-        task.waits.set(Waits::Nothing);
+        // Its `waits` goes on saying what it waited for, until it is ready.
         Some(task)
     }
 
@@ -100,9 +100,11 @@ impl<K: Kernel> Reactor<K> {
         cqe.flags & cqe::MORE == 0
     }
 
+    /// Of a completion by its fields: where it is called, they are in registers.
     #[cold]
     #[inline(never)]
-    fn complete_other(&self, cqe: Cqe) -> Option<(&Op, bool)> {
+    fn complete_other(&self, user_data: u64, res: i32, flags: u32) -> Option<(&Op, bool)> {
+        let cqe = Cqe { user_data, res, flags };
         match cqe.user_data & TAG_MASK {
             // Its answer says nothing that the operation's own completion does not.
             TAG_CANCEL => {

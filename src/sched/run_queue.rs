@@ -4,6 +4,7 @@
 use core::cell::Cell;
 
 use super::shares::Shares;
+use crate::intrusive::Batch;
 use crate::task::header::{TaskRef, Waits, PRIORITIES};
 use crate::task::list::TaskList;
 
@@ -79,6 +80,12 @@ impl Ready {
         self.pushed.set(self.pushed.get().wrapping_add(1));
     }
 
+    /// For tasks that become ready one after another, with nothing between that looks at the queue.
+    #[inline(always)]
+    pub fn several(&self) -> Several<'_> {
+        Several { ready: self, batch: Cell::new(None), level: Cell::new(0), count: Cell::new(0) }
+    }
+
     /// The oldest of the highest level.
     #[inline(always)]
     pub fn pop(&self) -> Option<TaskRef> {
@@ -150,5 +157,48 @@ impl Ready {
         }
         self.pushed.set(self.pushed.get().wrapping_sub(1));
         task.waits.set(Waits::Nothing);
+    }
+}
+
+/// Tasks on their way into the queue: those of one level in a row are a batch, so that each costs
+/// fewer stores than a push.
+pub struct Several<'a> {
+    ready: &'a Ready,
+    batch: Cell<Option<Batch>>,
+    level: Cell<u8>,
+    count: Cell<usize>,
+}
+
+impl Several<'_> {
+    /// As `Ready::push`, from the next `finish` on; whatever its `waits` said is over.
+    #[inline(always)]
+    pub fn push(&self, task: TaskRef) {
+        let level = task.cpu_level();
+        task.wait_in(Waits::Ready, level);
+        if level != self.level.get() {
+            self.finish();
+            self.level.set(level);
+        }
+        self.count.set(self.count.get() + 1);
+        // SAFETY: in no list; it lives until it has exited, and is in one from `finish` on.
+        let batch = unsafe { Batch::with(self.batch.get(), task.link_ptr()) };
+        self.batch.set(Some(batch));
+    }
+
+    /// All that were pushed are in the queue.
+    #[inline(always)]
+    pub fn finish(&self) {
+        let Some(batch) = self.batch.take() else { return };
+        let (ready, level) = (self.ready, self.level.get());
+        ready.levels[level as usize].append_batch(batch);
+        ready.occupied.set(ready.occupied.get() | 1 << level);
+        ready.pushed.set(ready.pushed.get().wrapping_add(self.count.take()));
+    }
+}
+
+impl Drop for Several<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.finish();
     }
 }

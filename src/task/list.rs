@@ -4,7 +4,7 @@
 use core::ptr::NonNull;
 
 use super::header::TaskRef;
-use crate::intrusive::{Fifo, WasEmpty};
+use crate::intrusive::{Batch, Fifo, WasEmpty};
 
 pub struct TaskList(Fifo);
 
@@ -25,6 +25,12 @@ impl TaskList {
         // SAFETY: the rule at the file's top; a task lives until it has exited, and none exits
         // while it is in a list.
         unsafe { self.0.push_back(task.link_ptr()) }
+    }
+
+    /// Behind all that are in the list.
+    #[inline(always)]
+    pub fn append_batch(&self, batch: Batch) {
+        self.0.append_batch(batch);
     }
 
     #[inline(always)]

@@ -10,8 +10,10 @@
 //! setup     how it is made, rung by rung
 //! features  what a new ring's kernel can do besides
 //! fixed     its table of registered buffers
+//! queues    the two queues, in memory shared with the kernel
+//! mapping   that memory
 //! chain     what is left of a chain that the kernel has taken in part
-//! ring      the queues, and io_uring_enter
+//! ring      io_uring_enter, and closing the ring
 //! wakeup    how another thread ends a sleep in the ring
 //! sleeper   how a compute-only executor sleeps
 //! real      the face of it all
@@ -24,9 +26,11 @@ mod chain;
 mod features;
 mod fixed;
 pub mod kernel;
+mod mapping;
 pub mod mask;
 mod options;
 mod poll_fd;
+pub mod queues;
 mod real;
 mod refusal;
 mod ring;

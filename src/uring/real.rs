@@ -94,12 +94,12 @@ impl Kernel for RealKernel {
         self.ring().is_some()
     }
 
-    #[inline]
+    #[inline(always)]
     fn sq_space(&self) -> u32 {
         self.ring().map_or(0, Ring::sq_space)
     }
 
-    #[inline]
+    #[inline(always)]
     fn sq_pending(&self) -> u32 {
         self.ring().map_or(0, Ring::sq_pending)
     }
@@ -115,9 +115,8 @@ impl Kernel for RealKernel {
     #[inline(always)]
     unsafe fn try_push(&self, sqe: &Sqe) -> bool {
         debug_assert!(sqe.user_data() < FIRST_RESERVED_USER_DATA);
-        let ring = self.ring().expect("nothing is pushed on a compute-only executor");
-        // SAFETY: the caller's promise, passed on.
-        unsafe { ring.try_push(sqe) }
+        // SAFETY: the caller's promises, passed on.
+        unsafe { self.ring().unwrap_unchecked().try_push(*sqe) }
     }
 
     #[inline(always)]
@@ -135,7 +134,7 @@ impl Kernel for RealKernel {
         self.ring()?.pop()
     }
 
-    #[inline]
+    #[inline(always)]
     fn needs_enter(&self) -> bool {
         self.ring().is_some_and(Ring::needs_enter)
     }

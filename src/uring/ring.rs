@@ -1,10 +1,11 @@
-//! The ring itself: its queues, `io_uring_enter` in its two forms (collect, sleep), and closing it.
-//! What makes a sleep end on a wake is in `wakeup.rs`. Touched by the owning thread only.
+//! The ring itself: `io_uring_enter` in its two forms (collect, sleep), and closing it. Its queues
+//! are in `queues.rs`, what makes a sleep end on a wake is in `wakeup.rs`. Touched by the owning
+//! thread only.
 //!
 //! Rules:
 //!
-//! 1. No `SubmissionQueue` or `CompletionQueue` of the crate outlives the method that borrowed it,
-//!    and no method calls another while it holds one: that is what `*_shared` asks for.
+//! 1. No `SubmissionQueue` or `CompletionQueue` of the crate is made: the queues are `Queues`'
+//!    alone. Each enter publishes what was pushed, and sees what was taken.
 //! 2. Whenever `enter` sleeps in `io_uring_enter`, a poll on the eventfd is in flight, or its last
 //!    completion is in the completion queue, which ends the sleep at once. So a poll that somebody
 //!    cancelled, or the kernel ended, cannot lose a wake.
@@ -33,11 +34,12 @@ use std::os::fd::AsRawFd;
 use std::ptr::NonNull;
 
 use io_uring::types::{SubmitArgs, Timespec};
-use io_uring::{squeue, EnterFlags, IoUring, Submitter};
+use io_uring::{EnterFlags, IoUring, Submitter};
 
-use super::chain::Entries;
+use super::chain;
 use super::fixed::FixedTable;
 use super::kernel::{Cqe, Sqe, Wait, Waker, FIRST_RESERVED_USER_DATA};
+use super::mapping::Mapping;
 use super::wakeup::Wakeup;
 use crate::error::Errno;
 use crate::sys::alloc;
@@ -72,9 +74,7 @@ pub(super) struct Ring {
     pub(super) submits_all: bool,
     /// As many entries as an `enter` offers at most: see [`mask::TAKES_FEW`](super::mask).
     pub(super) offers_max: u32,
-    entries: Entries,
-    /// Entries that the kernel has taken so far.
-    submitted: Cell<u32>,
+    queues: Mapping,
     /// Those that the kernel performs, a bit each.
     pub(super) opcodes: u64,
     /// Completions taken so far; and up to which of them wakes are satisfied (rule 3).
@@ -85,16 +85,12 @@ pub(super) struct Ring {
     _owner_only: PhantomData<*mut ()>,
 }
 
-const _: () = assert!(
-    size_of::<Sqe>() == size_of::<squeue::Entry>()
-        && align_of::<Sqe>() == align_of::<squeue::Entry>()
-);
-
 impl Ring {
     /// Uses nothing yet that a kernel might lack, and has no poll in flight.
     pub(super) fn new(uring: IoUring) -> Result<Self, Errno> {
         let wakeup = Wakeup::new()?;
-        let entries = Entries::map(uring.as_raw_fd(), uring.params().sq_entries())?;
+        // SAFETY: rule 1.
+        let queues = unsafe { Mapping::new(&uring) }?;
         let uring = NonNull::from(Box::leak(alloc::try_box(uring)?));
         // SAFETY: leaked, so valid until `drop` frees it, after the last use of `submitter`.
         let submitter = unsafe { uring.as_ref() }.submitter();
@@ -109,8 +105,7 @@ impl Ring {
             lacks_buffer_rings: false,
             submits_all: false,
             offers_max: u32::MAX,
-            entries,
-            submitted: Cell::new(0),
+            queues,
             opcodes: 0,
             taken: Cell::new(0),
             satisfied: Cell::new(0),
@@ -134,17 +129,14 @@ impl Ring {
         unsafe { self.uring.as_ref() }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn sq_space(&self) -> u32 {
-        // SAFETY: rule 1.
-        let sq = unsafe { self.uring().submission_shared() };
-        (sq.capacity() - sq.len()) as u32
+        self.queues.space()
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn sq_pending(&self) -> u32 {
-        // SAFETY: rule 1.
-        unsafe { self.uring().submission_shared() }.len() as u32
+        self.queues.pending()
     }
 
     /// # Safety
@@ -152,39 +144,31 @@ impl Ring {
     #[inline]
     pub(super) unsafe fn push(&self, sqe: &Sqe) {
         // SAFETY: the caller's promise, passed on.
-        let pushed = unsafe { self.try_push(sqe) };
+        let pushed = unsafe { self.try_push(*sqe) };
         assert!(pushed, "the caller has seen room in the submission queue");
     }
 
     /// # Safety
     /// As [`Kernel::push`](super::kernel::Kernel::push).
     #[inline(always)]
-    pub(super) unsafe fn try_push(&self, sqe: &Sqe) -> bool {
-        // SAFETY: both are the kernel's 64 bytes of plain integers, of one alignment (asserted
-        // above); any bits are valid.
-        let entry = unsafe { &*std::ptr::from_ref(sqe).cast::<squeue::Entry>() };
-        // SAFETY: rule 1; the memory behind the entry is the caller's promise.
-        unsafe { self.uring().submission_shared().push(entry) }.is_ok()
+    pub(super) unsafe fn try_push(&self, sqe: Sqe) -> bool {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { self.queues.try_push(sqe) }
     }
 
-    /// As `pop` until there is none, with the queue borrowed once. (Neither `each` nor `wakeup`
-    /// touches it: rule 1.)
+    /// As `pop` until there is none, `max` times at most.
     #[inline(always)]
     pub(super) fn for_each_completion(&self, max: usize, mut each: impl FnMut(Cqe)) -> usize {
         let before = self.taken.get();
-        let mut taken = before;
-        // SAFETY: rule 1.
-        for cqe in unsafe { self.uring().completion_shared() }.take(max) {
-            taken += 1;
-            let cqe = Cqe { user_data: cqe.user_data(), res: cqe.result(), flags: cqe.flags() };
+        let taken = self.queues.drain(max, |n, cqe| {
             if cqe.user_data < FIRST_RESERVED_USER_DATA {
                 each(cqe);
             } else {
-                self.wakeup.completed(cqe, taken <= self.satisfied.get());
+                self.wakeup.completed(cqe, before + u64::from(n) < self.satisfied.get());
             }
-        }
-        self.taken.set(taken);
-        taken.wrapping_sub(before) as usize
+        });
+        self.taken.set(before + taken as u64);
+        taken
     }
 
     #[inline]
@@ -200,30 +184,26 @@ impl Ring {
 
     #[inline]
     pub(super) fn take(&self) -> Option<Cqe> {
-        // SAFETY: rule 1.
-        let cqe = unsafe { self.uring().completion_shared() }.next()?;
+        let cqe = self.queues.take()?;
         self.taken.set(self.taken.get() + 1);
-        Some(Cqe { user_data: cqe.user_data(), res: cqe.result(), flags: cqe.flags() })
+        Some(cqe)
     }
 
     #[inline(always)]
     pub(super) fn has_completions(&self) -> bool {
-        // SAFETY: rule 1.
-        !unsafe { self.uring().completion_shared() }.is_empty()
+        self.visible() != 0
     }
 
     /// Completions that `pop` would find.
-    fn visible(&self) -> u64 {
-        // SAFETY: rule 1.
-        unsafe { self.uring().completion_shared() }.len() as u64
+    #[inline(always)]
+    fn visible(&self) -> u32 {
+        self.queues.visible()
     }
 
     /// Why this is enough whatever the setup flags: see the table in `setup.rs`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn needs_enter(&self) -> bool {
-        // SAFETY: rule 1.
-        let sq = unsafe { self.uring().submission_shared() };
-        sq.taskrun() || sq.cq_overflow()
+        self.queues.needs_enter()
     }
 
     pub(super) fn enter(&self, wait: Wait) -> Result<(), Errno> {
@@ -236,7 +216,7 @@ impl Ring {
             // not long, as nothing says that it is, and as the poll may be among the refused.
             let _ = self.enter_until(0, soon(wait));
         }
-        self.satisfied.set(self.taken.get() + self.visible());
+        self.satisfied.set(self.taken.get() + u64::from(self.visible()));
         result
     }
 
@@ -276,7 +256,7 @@ impl Ring {
 
     /// With DEFER_TASKRUN, an `enter` that asks for no completion begins one follower at most.
     pub(super) fn enter_linked(&self, completions: u32) -> Result<(), Errno> {
-        let wanted = self.visible() as u32 + completions;
+        let wanted = self.visible() + completions;
         let result = self.enter_for(self.sq_pending(), wanted, Wait::Until { boot_ns: 0 });
         if result.is_err_and(refused) {
             let _ = self.enter_now(0);
@@ -287,6 +267,7 @@ impl Ring {
     pub(super) fn enter_now(&self, to_submit: u32) -> Result<(), Errno> {
         let flags = EnterFlags::GETEVENTS.bits();
         let offered = to_submit.min(self.offers_max);
+        self.queues.publish();
         // SAFETY: what is in the queue was pushed under `push`'s promise; no argument.
         let taken = unsafe { self.submitter.enter::<libc::sigset_t>(offered, 0, flags, None) };
         self.outcome(to_submit, taken)
@@ -304,6 +285,7 @@ impl Ring {
             return self.enter_now(to_submit);
         }
         let Wait::Until { boot_ns: at_ns } = wait else {
+            self.queues.publish();
             // SAFETY: as in `enter_now`.
             let taken = unsafe {
                 self.submitter.enter::<libc::sigset_t>(to_submit, wanted, flags.bits(), None)
@@ -317,6 +299,7 @@ impl Ring {
         };
         let ts = Timespec::new().sec(ns / NS_PER_S).nsec((ns % NS_PER_S) as u32);
         let args = SubmitArgs::new().timespec(&ts);
+        self.queues.publish();
         // SAFETY: as in `enter_now`; the argument is what EXT_ARG says, alive for the call.
         let taken = unsafe { self.submitter.enter(to_submit, wanted, flags.bits(), Some(&args)) };
         self.outcome(to_submit, taken)
@@ -325,12 +308,12 @@ impl Ring {
     /// Of an enter with so many entries.
     #[inline]
     fn outcome(&self, to_submit: u32, taken: io::Result<usize>) -> Result<(), Errno> {
+        self.queues.taken();
         match taken {
             Ok(taken) => {
                 let taken = taken as u32;
-                self.submitted.set(self.submitted.get().wrapping_add(taken));
                 if taken < to_submit && taken != 0 {
-                    self.entries.cut(self.submitted.get(), self.sq_pending());
+                    chain::cut(&self.queues);
                 }
                 Ok(())
             }

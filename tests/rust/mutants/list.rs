@@ -38,8 +38,20 @@ pub const LOOP: &[Mutant] = &[
     Mutant {
         bug: "a completion is lost",
         file: "src/executor/run.rs",
-        right: "completed += 1; self.make_ready(task, now);",
-        wrong: "completed += 1; if task.op.get() % 7 != 3 { self.make_ready(task, now); }",
+        right: "completed += 1; self.wait_over(task, now); ready.push(task);",
+        wrong: "completed += 1; if task.op.get() % 7 != 3 { self.wait_over(task, now); ready.push(task); }",
+    },
+    Mutant {
+        bug: "tasks that are ready at once go to the level of the first",
+        file: "src/sched/run_queue.rs",
+        right: "self.finish(); self.level.set(level);",
+        wrong: "if self.batch.get().is_none() { self.level.set(level); }",
+    },
+    Mutant {
+        bug: "of tasks that are ready at once one is counted",
+        file: "src/sched/run_queue.rs",
+        right: "ready.pushed.set(ready.pushed.get().wrapping_add(self.count.take()));",
+        wrong: "ready.pushed.set(ready.pushed.get().wrapping_add(1));",
     },
     Mutant {
         bug: "a cancel is forgotten once a call has returned it",

@@ -9,6 +9,7 @@ mod files;
 mod list;
 mod models;
 mod promises;
+mod queues;
 mod rules;
 #[path = "../../sim/executor/seeds.rs"]
 mod seeds;
@@ -19,6 +20,7 @@ use files::FILES;
 use list::{Mutant, LOOP};
 use models::WEAKENED;
 use promises::PROMISES;
+use queues::QUEUES;
 use rules::RULES;
 use stacks::STACKS;
 use std::collections::BTreeMap;
@@ -54,8 +56,8 @@ const LOOM: &[&str] = &[
     "loom_channel",
 ];
 
-/// The one program of tests/rust that finds some.
-const WARM: &str = "tests/rust/warm.rs";
+/// The programs of tests/rust that find some.
+const ALONE: [&str; 2] = ["tests/rust/warm.rs", "tests/rust/queues.rs"];
 
 fn mutants() -> impl Iterator<Item = &'static Mutant> {
     LOOP.iter().chain(RULES)
@@ -116,7 +118,7 @@ fn every_bug_has_its_place() {
     let lost: Vec<_> = mutants()
         .chain(TOGETHER)
         .chain(FILES)
-        .chain(STACKS.iter().map(|(mutant, _)| mutant))
+        .chain(STACKS.iter().chain(QUEUES).map(|(mutant, _)| mutant))
         .chain(WEAKENED.iter().map(|(mutant, _)| mutant))
         .filter_map(|m| {
             let text = fs::read_to_string(root.join(m.file)).unwrap_or_default();
@@ -167,23 +169,25 @@ fn every_ordering_is_weakened() {
 }
 
 /// Each bug in what tasks wait for of each other is found by the random programs of tests/sim/sync,
-/// each in what becomes of files by those of tests/sim/files, and each in who has which stack by the
-/// test that the list names.
+/// each in what becomes of files by those of tests/sim/files, and each in who has which stack, or in
+/// a ring's queues, by the test that the list names.
 #[test]
 #[ignore = "builds the project once more; tests/run runs it"]
 fn every_mutant_of_sync_dies() {
     let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("together");
     copy_project(&copy);
-    let all = || TOGETHER.iter().chain(FILES).chain(STACKS.iter().map(|(mutant, _)| mutant));
+    let alone: Vec<_> = STACKS.iter().chain(QUEUES).collect();
+    let all = || TOGETHER.iter().chain(FILES).chain(alone.iter().map(|(mutant, _)| mutant));
     plant(&copy, all());
-    let programs = build(&copy, &["sync", "files_sim", "warm"], "");
+    let programs = build(&copy, &["sync", "files_sim", "warm", "queues"], "");
     let of = |name: &str| {
         let is_it = |p: &&PathBuf| p.file_name().unwrap().to_str().unwrap().starts_with(name);
         programs.iter().find(is_it).expect("a program that was built")
     };
-    let (sync, files, warm) = (of("sync"), of("files_sim"), of("warm"));
-    let stacks = |n, test: &str| run_named(warm, n, test);
-    let unharmed = || STACKS.iter().find_map(|(_, test)| stacks(0, test));
+    let (sync, files, warm, queues) = (of("sync"), of("files_sim"), of("warm"), of("queues"));
+    let named =
+        |n, at: usize| run_named(if at < STACKS.len() { warm } else { queues }, n, alone[at].1);
+    let unharmed = || (0..alone.len()).find_map(|at| named(0, at));
     if let Some(text) = run_sync(sync, 0).or_else(|| run_files(files, 0)).or_else(unharmed) {
         panic!("the copy goes wrong with no bug in it: {text}");
     }
@@ -192,7 +196,7 @@ fn every_mutant_of_sync_dies() {
         let found = match n.checked_sub(TOGETHER.len() + FILES.len()) {
             None if n < TOGETHER.len() => run_sync(sync, n + 1),
             None => run_files(files, n + 1),
-            Some(at) => stacks(n + 1, STACKS[at].1),
+            Some(at) => named(n + 1, at),
         };
         match found {
             Some(text) => println!("{}\n    {text}", mutant.bug),
@@ -249,12 +253,14 @@ fn copy_project(to: &Path) {
     for dir in ["src", "cpp", "include", "gdb", "tests/sim", "tests/support", "tests/loom"] {
         copy_dir(&from.join(dir), &to.join(dir));
     }
-    write(&to.join(WARM), &fs::read(from.join(WARM)).unwrap());
+    for program in ALONE {
+        write(&to.join(program), &fs::read(from.join(program)).unwrap());
+    }
     // What only the benchmarks need would take the longest to build.
     let manifest = fs::read_to_string(from.join("Cargo.toml")).unwrap();
     let sections = manifest.split("\n[").filter(|s| {
         let elsewhere = s.starts_with("[test")
-            && !s.contains(WARM)
+            && !ALONE.iter().any(|program| s.contains(program))
             && !["sim", "loom"].iter().any(|d| s.contains(&format!("\"tests/{d}/")));
         !elsewhere && !s.starts_with("[bench") && !s.starts_with("dev-")
     });
