@@ -53,6 +53,31 @@ int wrong_of(int id, ma::task &other)
     return wrong;
 }
 
+void throws_5()
+{
+    throw 5;
+}
+
+// What a callable of the plugin throws on a pool is caught by the plugin's runtime.
+int wrong_of_pool()
+{
+    int thrown = 0;
+    ma::thread_pool_options options;
+    options.workers = 1;
+    options.executor.on_exception = [&](std::exception_ptr what) {
+        try {
+            std::rethrow_exception(what);
+        } catch (int caught) {
+            thrown = caught;
+        }
+    };
+    {
+        ma::thread_pool pool(options);
+        pool.spawn(&throws_5);
+    }
+    return thrown != 5;
+}
+
 } // namespace
 
 // How many exceptions were another task's. The executor is the host's.
@@ -72,5 +97,5 @@ extern "C" __attribute__((visibility("default"))) int plugin_main(monad_async_ex
             return -1;
         }
     }
-    return static_cast<int>(a.get() + b.get());
+    return static_cast<int>(a.get() + b.get()) + wrong_of_pool();
 }

@@ -54,7 +54,8 @@ template <class F> MONAD_ASYNC_LOCAL monad_async_result posted_code(monad_async_
         });
 }
 
-template <class F> void posted_exited(monad_async_task task, monad_async_result r) noexcept
+template <class F>
+MONAD_ASYNC_LOCAL void posted_exited(monad_async_task task, monad_async_result r) noexcept
 {
     auto &p = *static_cast<posted<F> *>(task->user_ptr);
     if (__builtin_expect((p.block & 1) == 0, true)) {
@@ -67,8 +68,11 @@ template <class F> void posted_exited(monad_async_task task, monad_async_result 
     left_by_exception(block, thrown, r.error);
 }
 
+// Each module's own, as the functions are: one for the whole process would be called by all of
+// them, and keep its own from being unloaded.
 template <class F>
-inline constexpr monad_async_pool_job posted_job{&posted_code<F>, &posted_exited<F>, nullptr, 0};
+MONAD_ASYNC_LOCAL inline constexpr monad_async_pool_job posted_job{
+    &posted_code<F>, &posted_exited<F>, nullptr, 0};
 
 // The errno.
 template <class F>
