@@ -1,5 +1,6 @@
 #include "patience.hpp"
 
+#include "monad/async/detail/die.hpp"
 #include "monad/async/detail/task_state.hpp"
 #include "monad/async/scope.h"
 
@@ -118,3 +119,16 @@ void suspend_shielded(monad_async_task self, std::uint64_t ns) noexcept
 }
 
 } // namespace monad::async_cpp
+
+namespace monad::async {
+inline namespace v0 {
+namespace detail {
+
+bool process_exits() noexcept
+{
+    return async_cpp::is_in_exit();
+}
+
+} // namespace detail
+} // namespace v0
+} // namespace monad::async

@@ -2,6 +2,7 @@
 // the end of the process.
 #include "support.hpp"
 
+#include <monad/async/pool.hpp>
 #include <monad/async/scope.hpp>
 
 #include <atomic>
@@ -361,6 +362,21 @@ TEST_F(Exit, on_another_thread_while_the_static_executor_runs)
             s.suspended.attach(s.ex, [] { ma::this_task::sleep_for(1h); });
             s.exits.attach(s.ex, [] { std::thread([] { std::exit(7); }).detach(); });
             s.ex.run_until_idle();
+        },
+        testing::ExitedWithCode(7), "^$");
+}
+
+TEST_F(Exit, in_a_task_of_a_static_pool)
+{
+    if (under_asan) {
+        GTEST_SKIP() << "LeakSanitizer does not look at the main stack from a task's";
+    }
+    EXPECT_EXIT(
+        {
+            static ma::thread_pool pool(2);
+            pool.spawn([] { ma::this_task::sleep_for(1h); });
+            pool.spawn([] { std::exit(7); });
+            pool.wait();
         },
         testing::ExitedWithCode(7), "^$");
 }

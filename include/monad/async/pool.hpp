@@ -143,13 +143,17 @@ public:
     /** Drains, and waits until the workers have left: until everything that was submitted, or
      *  launched on a worker's executor, has ended. SUSPENDS inside a task, shielded; blocks
      *  outside. Call `quit` before, to have what has not begun handed back. Ends the process, with
-     *  a message, inside a task of the pool's own; does nothing in a child after `fork`. */
+     *  a message, inside a task of the pool's own; but where that called `exit`, which destroys a
+     *  static pool, and in a child after `fork`, it leaves the pool as it is. */
     ~thread_pool()
     {
         auto *const pool = pool_;
         (void)monad_async_pool_quit(pool, MONAD_ASYNC_POOL_DRAIN);
         auto const r = detail::suspending([pool] { return monad_async_pool_destroy(pool); });
         if (r.error == EDEADLK) {
+            if (detail::process_exits()) {
+                return; // In a task of ours, which is in the middle of it.
+            }
             detail::die("a thread_pool was destroyed inside one of its own tasks");
         }
         block_->leave();

@@ -11,6 +11,8 @@ namespace detail {
 
 // Says why on standard error, then std::terminate.
 [[noreturn]] MONAD_ASYNC_API void die(char const *why) noexcept;
+// Whether exit() has called this, so that nobody needs what cannot be done in good order.
+MONAD_ASYNC_API bool process_exits() noexcept;
 
 } // namespace detail
 } // namespace v0
