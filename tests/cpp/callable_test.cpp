@@ -15,6 +15,7 @@
 #include <array>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <utility>
 
@@ -226,5 +227,35 @@ TEST(Callable, whose_copy_throws_costs_no_task)
             EXPECT_THROW((void)ex.submit(body), std::runtime_error);
         }
         EXPECT_EQ(stacks(), before);
+    });
+}
+
+// What the first gave could not be moved: that is how it ended. It was taken for a result.
+TEST(Callable, whose_result_throws_when_moved)
+{
+    struct throws_when_moved {
+        bool once = false;
+        explicit throws_when_moved(bool now) : once(now) {}
+        throws_when_moved(throws_when_moved &&other) : once(other.once)
+        {
+            if (once) {
+                throw std::runtime_error("moved");
+            }
+        }
+    };
+    ma::executor ex{ma::executor_options::compute_only()};
+    bool other_was_cancelled = false;
+    run_task(ex, [&] {
+        auto const gives = [] { return throws_when_moved(true); };
+        auto const waits = [&] {
+            std::error_code ec;
+            ma::this_task::sleep_for(1h, ec);
+            other_was_cancelled = ec == ma::cancelled;
+        };
+        EXPECT_THROW(ma::when_any(waits, gives), std::runtime_error);
+        EXPECT_TRUE(other_was_cancelled);
+        EXPECT_THROW(ma::when_all(gives), std::runtime_error);
+        EXPECT_THROW(ma::offload(gives), std::runtime_error);
+        EXPECT_THROW(ex.submit(gives).get(), std::runtime_error);
     });
 }

@@ -192,15 +192,18 @@ template <class Variant> struct first_of {
 
 template <std::size_t I, class F, class Variant> void run_any(F &f, first_of<Variant> &first)
 {
+    bool is_first = false;
     try {
         auto value = detail::call_child<F>(f);
-        if (!std::exchange(first.decided, true)) {
+        is_first = !std::exchange(first.decided, true);
+        if (is_first) {
             first.value.emplace(std::in_place_index<I>, std::move(value));
             first.group.cancel();
         }
     }
     catch (...) {
-        if (!std::exchange(first.decided, true)) {
+        // Moving its result may have thrown.
+        if (is_first || !std::exchange(first.decided, true)) {
             first.thrown = std::current_exception();
             first.group.cancel();
         }
