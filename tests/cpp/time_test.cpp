@@ -6,6 +6,7 @@
 namespace {
 
 using ma::detail::forever_ns;
+using ma::detail::ns_between;
 using ma::detail::to_ns;
 
 TEST(Time, exact_where_exact_is_possible)
@@ -45,6 +46,26 @@ TEST(Time, what_does_not_fit_is_for_ever)
         forever_ns);
     // 292 years less a day.
     EXPECT_LT(to_ns(std::chrono::hours(24) * 106'750), forever_ns);
+}
+
+// Neither where the clock is before its epoch, as that of files is today: such a time was over at
+// once. At compile time, where an overflow is an error.
+TEST(Time, between_two_times_nothing_overflows)
+{
+    using time = std::chrono::system_clock::time_point;
+    static_assert(ns_between(time(-1s), time::max()) == forever_ns);
+    static_assert(ns_between(time(-1h), time(1h)) == to_ns(2h));
+    static_assert(ns_between(time(-1h), time(-59min)) == to_ns(1min));
+    static_assert(ns_between(time::min(), time::max()) == forever_ns);
+    static_assert(ns_between(time::max(), time::min()) == 0);
+    static_assert(ns_between(time(1h), time::min()) == 0);
+    using hours = std::chrono::time_point<std::chrono::system_clock, std::chrono::hours>;
+    static_assert(ns_between(time(-1ns), hours::max()) == forever_ns);
+    static_assert(ns_between(time(-1ns), hours(1h)) == to_ns(1h) + 1);
+    using real = std::chrono::duration<double>;
+    using real_time = std::chrono::time_point<std::chrono::system_clock, real>;
+    static_assert(ns_between(time(-1s), real_time(real(1.5))) == to_ns(2500ms));
+    static_assert(ns_between(time(-1s), real_time::max()) == forever_ns);
 }
 
 } // namespace

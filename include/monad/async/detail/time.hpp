@@ -45,6 +45,12 @@ constexpr std::uint64_t ns_between(
     if (!(floor < time)) {
         return 0;
     }
+    // A clock may be before its epoch: that of files is, until 2174.
+    auto const since_epoch = floor.time_since_epoch();
+    if (since_epoch < Duration::zero() &&
+        time.time_since_epoch() > Duration::max() + since_epoch) {
+        return forever_ns;
+    }
     auto const left_ns = to_ns(time - floor);
     auto const over_ns = to_ns(now - floor);
     if (left_ns == forever_ns) {
