@@ -214,9 +214,10 @@ MONAD_ASYNC_LOCAL future_base *submit_to(executor_block *block, F &&body, char c
 } // namespace detail
 /** @endcond */
 
-/** The result of a task that `submit` began. Move-only. Destroyed before the task has ended, it
- *  cancels the task and waits for its end. Of an exception that nobody got from it
- *  `executor_options::on_unobserved` is told. */
+/** The result of a task that `submit` began. Move-only. One thread at a time may use the object,
+ *  except where ANY THREAD is said, and there while no other one gets, moves or destroys it.
+ *  Destroyed before the task has ended, it cancels the task and waits for its end. Of an exception
+ *  that nobody got from it `executor_options::on_unobserved` is told. */
 template <class R> class [[nodiscard]] future {
 public:
     /** Of nothing. */
