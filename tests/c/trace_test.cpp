@@ -222,56 +222,88 @@ assert {e["pid"] for e in events} == {1, 2}
     EXPECT_EQ(monad_async_trace_write_memory(kept.data(), kept.size() * 8, file.fd).error, EINVAL);
 }
 
-TEST(Trace, is_written_by_the_handler_of_a_crash_and_found_in_shared_memory_after_it)
-{
-    size_t constexpr bytes = 1 << 20;
-    void *const shared =
-        mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    ASSERT_NE(shared, MAP_FAILED);
-    static File file;
-    pid_t const child = fork();
-    if (child == 0) {
+// A task of a traced process yields, and then ends the process by `end`. What it leaves is in `shared`.
+struct Crash {
+    static constexpr size_t bytes = 1 << 20;
+    void *shared = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    File file;
+    int status = 0;
+
+    Crash() { EXPECT_NE(shared, MAP_FAILED); }
+    Crash(Crash const &) = delete;
+    ~Crash() { munmap(shared, bytes); }
+
+    void in_a_child(void (*end)())
+    {
         static monad_async_executor ex;
-        monad_async_executor_attr attr{};
-        if (monad_async_executor_create(&ex, &attr).error != 0) {
-            _exit(1);
-        }
-        if (monad_async_trace_start(ex, shared, bytes).error != 0) {
-            _exit(2);
-        }
-        struct sigaction action{};
-        action.sa_handler = [](int) {
-            _exit(monad_async_trace_write(ex, file.fd).error == 0 ? 42 : 3);
-        };
-        sigaction(SIGSEGV, &action, nullptr);
-        monad_async_task task;
-        if (monad_async_task_create(&task, nullptr).error != 0) {
-            _exit(4);
-        }
-        task->user_code = [](monad_async_task self) {
-            if (monad_async_task_suspend_for_duration(self, 0).error == 0) {
-                raise(SIGSEGV);
+        static int written_to;
+        written_to = file.fd;
+        pid_t const child = fork();
+        if (child == 0) {
+            monad_async_executor_attr attr{};
+            if (monad_async_executor_create(&ex, &attr).error != 0) {
+                _exit(1);
             }
-            return success();
-        };
-        static_cast<void>(monad_async_task_attach(ex, task));
-        while (monad_async_executor_has_work(ex)) {
-            static_cast<void>(monad_async_executor_run(ex, SIZE_MAX, nullptr));
+            if (monad_async_trace_start(ex, shared, bytes).error != 0) {
+                _exit(2);
+            }
+            // On a stack of its own, as for a task that has used up its own.
+            static std::vector<char> handler_stack(65536);
+            stack_t const alternate{handler_stack.data(), 0, handler_stack.size()};
+            sigaltstack(&alternate, nullptr);
+            struct sigaction action{};
+            action.sa_flags = SA_ONSTACK;
+            action.sa_handler = [](int) {
+                _exit(monad_async_trace_write(ex, written_to).error == 0 ? 42 : 3);
+            };
+            sigaction(SIGSEGV, &action, nullptr);
+            monad_async_task task;
+            if (monad_async_task_create(&task, nullptr).error != 0) {
+                _exit(4);
+            }
+            task->user_ptr = reinterpret_cast<void *>(end);
+            task->user_code = [](monad_async_task self) {
+                if (monad_async_task_suspend_for_duration(self, 0).error == 0) {
+                    reinterpret_cast<void (*)()>(self->user_ptr)();
+                }
+                return success();
+            };
+            static_cast<void>(monad_async_task_attach(ex, task));
+            while (monad_async_executor_has_work(ex)) {
+                static_cast<void>(monad_async_executor_run(ex, SIZE_MAX, nullptr));
+            }
+            _exit(5);
         }
-        _exit(5);
+        ASSERT_EQ(waitpid(child, &status, 0), child);
     }
-    int status;
-    ASSERT_EQ(waitpid(child, &status, 0), child);
-    ASSERT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 42) << status;
-    char const *const open_run = R"(
+    void check_what_is_left() const
+    {
+        File left;
+        ASSERT_EQ(monad_async_trace_write_memory(shared, bytes, left.fd).error, 0);
+        check(left, open_run);
+    }
+
+    static constexpr char const *open_run = R"(
 assert len(of(ph="B", name="run")) == 1
 assert [e["args"]["then"] for e in of(ph="X", name="run", cat="task")] == ["yield"]
 )";
-    check(file, open_run);
-    File left;
-    ASSERT_EQ(monad_async_trace_write_memory(shared, bytes, left.fd).error, 0);
-    check(left, open_run);
-    munmap(shared, bytes);
+};
+
+TEST(Trace, is_written_by_the_handler_of_a_crash_and_found_in_shared_memory_after_it)
+{
+    Crash crash;
+    crash.in_a_child([] { static_cast<void>(raise(SIGSEGV)); });
+    ASSERT_TRUE(WIFEXITED(crash.status) && WEXITSTATUS(crash.status) == 42) << crash.status;
+    check(crash.file, Crash::open_run);
+    crash.check_what_is_left();
+}
+
+TEST(Trace, is_found_in_shared_memory_of_a_process_that_was_killed)
+{
+    Crash crash;
+    crash.in_a_child([] { static_cast<void>(raise(SIGKILL)); });
+    ASSERT_TRUE(WIFSIGNALED(crash.status) && WTERMSIG(crash.status) == SIGKILL) << crash.status;
+    crash.check_what_is_left();
 }
 
 TEST(Trace, refuses_what_cannot_be)

@@ -38,9 +38,85 @@ summary() {
     "$tool" trace.json --html page.html >said && cat said &&
         grep -q '2 executors, 17 tasks, 0 events overwritten' said && grep -q 'load / client 7' said &&
         grep -qE '^ +normal +[0-9]{4} ' said && "$tool" trace.json --top 3 | wc -l | grep -qx 28 || return 1
-    # What is no trace is said in a line.
-    echo '{"traceEvents": [{}]}' >none.json
-    ! "$tool" none.json 2>said && [ "$(wc -l <said)" = 1 ] && grep -q 'no trace' said
+    # Who reads it may go; the page is written all the same.
+    rm page2.html; "$tool" trace.json --html page2.html | head -n 1 >said && cmp page.html page2.html
+}
+
+# says STATUS PATTERN ARGUMENT...   Of the tool, in one line.
+says() {
+    local status=$1 pattern=$2 got=0
+    shift 2
+    "$tool" "$@" >out 2>said || got=$?
+    [ "$got" = "$status" ] && [ ! -s out ] && [ "$(wc -l <said)" = 1 ] && grep -q "$pattern" said ||
+        { echo "$*: $got"; cat out said; return 1; }
+}
+errors() {
+    echo '{"traceEvents": [{}]}' >none.json && echo '{"displayTimeUnit"' >half.json && : >empty.json &&
+        echo '[1]' >list.json && head -c 9999 /dev/urandom >noise && printf 'ma.trace\1\0\0' >memory &&
+        python3 -c 'print("[" * 100000)' >deep.json || return 1
+    for file in none.json list.json noise deep.json; do
+        says 1 'no trace' "$file" || return 1
+    done
+    says 1 'it is empty' empty.json && says 1 'no trace' half.json && says 1 'trace_write_memory' memory &&
+        says 1 'No such file' nowhere.json && says 1 'directory' . && says 1 'directory' trace.json --svg . &&
+        says 1 'No such file' trace.json --html no/page.html && says 2 'see --help' trace.json --top -1 &&
+        says 2 'FROM is not before TO' trace.json --window 5 5 && says 2 'FILE' &&
+        says 2 'see --help' trace.json --unknown && "$tool" --help | grep -q 'Exit status: 0;' || return 1
+    [ ! -e /dev/full ] || { ! "$tool" trace.json >/dev/full 2>said && grep -q 'No space' said; }
+}
+
+# What a program leaves that was ended while it wrote: as many events as there are.
+cut_off() {
+    local whole bytes
+    whole=$(wc -c <trace.json)
+    for bytes in 50 60 $((whole / 3)) $((whole / 2)) $((whole - 120)) $((whole - 1)) $((whole - 2)); do
+        head -c "$bytes" trace.json >cut.json
+        "$tool" cut.json --html cut.html --svg cut.svg >out 2>said || { cat said; return 1; }
+        # But for its last line break it is whole.
+        [ "$bytes" = $((whole - 1)) ] || grep -q 'cut.json: it ends too early' said || return 1
+    done
+    "$tool" - <trace.json | diff - <("$tool" trace.json) && "$tool" cut.json 2>said | diff - <("$tool" trace.json)
+}
+
+# Names that would end what they stand in, in an encoding that has them and in one that has not.
+odd_names() {
+    python3 - <<'END' && "$tool" odd.json --html odd.html --svg odd.svg >out && python3 - <<'END2' || return 1
+import json
+names = ["</script><b>x", "a\"'&<>", "\u00fcn\u00ef \u4efb\u52a1 \u2028", "tab\tand \x01", "%s %(x)d {}"]
+at = [dict(ph="M", pid=1, tid=i + 1, name="thread_name", args={"name": n}) for i, n in enumerate(names)]
+at += [dict(ph="X", pid=1, tid=i + 1, ts=i, dur=1, cat="task", name="run", args={"then": "exit"})
+       for i in range(len(names))]
+at += [dict(ph="M", pid=1, tid=0, name="process_name", args={"name": "</pre></script>"})]
+json.dump({"traceEvents": at}, open("odd.json", "w"))
+END
+import html.parser, json, xml.dom.minidom
+names = [e["args"]["name"] for e in json.load(open("odd.json"))["traceEvents"] if e["name"] == "thread_name"]
+class Page(html.parser.HTMLParser):
+    tags, data, inside = [], {}, None
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.inside = dict(attributes).get("id")
+    def handle_data(self, text):
+        self.data[self.inside] = self.data.get(self.inside, "") + text
+page = Page()
+page.feed(open("odd.html", encoding="utf-8").read())
+assert page.tags.count("script") == 2 and page.tags.count("b") == 1, page.tags
+assert sorted(t["name"] for t in json.loads(page.data["data"])["tracks"]) == sorted(names + ["</pre></script>"])
+assert "</script><b>x" in page.data["summary"]
+texts = [t.firstChild.data for t in xml.dom.minidom.parse("odd.svg").getElementsByTagName("text")]
+assert "  </script><b>x" in texts, texts
+END2
+    PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 LC_ALL=C "$tool" odd.json >plain && grep -q '?n? ?? ?' plain
+}
+
+# No row is longer than the terminal; where all fit, it is what a pipe gets.
+on_a_terminal() {
+    script -qec "stty cols $1; '$tool' trace.json" /dev/null </dev/null | tr -d '\r' >seen &&
+        awk -v most="$1" '/^  / && length($0) > most { print; bad = 1 } END { exit bad }' seen &&
+        grep -q 'load / client 7' seen
+}
+terminals() {
+    on_a_terminal 40 && on_a_terminal 20 && on_a_terminal 200 && "$tool" trace.json | cmp - seen
 }
 
 # browse FILE ARGUMENT...   Where there is no network to be had.
@@ -142,6 +218,10 @@ if [ $status = 0 ]; then
     reader 'the recording is read by jq' jq
 fi
 check 'a summary of a trace' summary
+check 'what is wrong is said in a line' errors
+check 'a trace that was cut off' cut_off
+check 'odd names in a trace' odd_names
+check 'a summary on terminals' terminals
 browser=
 for name in chromium chromium-browser google-chrome; do
     command -v $name >/dev/null && browser=$name && break
