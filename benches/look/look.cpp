@@ -140,22 +140,68 @@ void say(char const *what, Pairs const &p, double per, double goal, char const *
         goal, figure <= goal ? "met" : "missed");
 }
 
+// The middle of a sorted list, and what half of it lies between.
+struct Spread {
+    double low, middle, high;
+    explicit Spread(std::vector<double> v)
+    {
+        std::sort(v.begin(), v.end());
+        low = v[v.size() / 4], middle = v[v.size() / 2], high = v[v.size() * 3 / 4];
+    }
+};
+
+// Items of an executor before its trace, under it and after it, and of one that never has a trace; all
+// in one round, and the next round the other way round. Each against the one that never has one: what
+// the two differ by before the trace is where their memory lies, and the rest is the trace's.
+void traced(char const *what, void (*step)(), std::vector<std::uint64_t> &memory)
+{
+    Loop never(many, step), loop(many, step);
+    auto *const ex = loop.ex.native_handle();
+    std::vector<double> ns_never, ns[3], ratios[3];
+    for (int i = 0; i != rounds; ++i) {
+        for (int n = 0; n != 3; ++n) {
+            if (n == 1) {
+                must(monad_async_trace_start(ex, memory.data(), memory.size() * 8));
+            }
+            double const first = i % 2 == 0 ? never.round() : loop.round();
+            double const second = i % 2 == 0 ? loop.round() : never.round();
+            ns[n].push_back(i % 2 == 0 ? second : first);
+            ns_never.push_back(i % 2 == 0 ? first : second);
+            ratios[n].push_back(ns[n].back() / ns_never.back());
+            if (n == 1) {
+                must(monad_async_trace_stop(ex));
+            }
+        }
+    }
+    std::vector<double> left;
+    for (int i = 0; i != rounds; ++i) {
+        left.push_back(ratios[2][static_cast<std::size_t>(i)] / ratios[0][static_cast<std::size_t>(i)]);
+    }
+    char const *const when[] = {"before a trace", "under it", "after it"};
+    for (int n = 0; n != 3; ++n) {
+        Spread const r(ratios[n]);
+        std::printf("%-44s %8.1f %8.1f %8.3f times, half of them %.3f to %.3f\n",
+            (std::string(what) + ", " + when[n]).c_str(), Spread(ns_never).middle, Spread(ns[n]).middle,
+            r.middle, r.low, r.high);
+    }
+    Spread const after(left);
+    std::printf("%-44s %8.1f %8.1f %8.3f times, half of them %.3f to %.3f, goal 1.010: %s\n",
+        (std::string(what) + ", after it / before it").c_str(), Spread(ns[0]).middle, Spread(ns[2]).middle,
+        after.middle, after.low, after.high, after.middle <= 1.01 ? "met" : "missed");
+}
+
 void looked_at()
 {
     std::vector<std::uint64_t> memory(1 << 17);
     auto const trace = [&](Loop &loop) {
         must(monad_async_trace_start(loop.ex.native_handle(), memory.data(), memory.size() * 8));
     };
+    traced("a yield", yield, memory);
+    traced("an inline NOP", nop, memory);
     {
         Loop off(many, yield), on(many, yield);
         trace(on);
         say("a yield, traced", Pairs(off, on), 2, 12, "ns a transition");
-    }
-    {
-        Loop never(many, yield), stopped(many, yield);
-        trace(stopped);
-        must(monad_async_trace_stop(stopped.ex.native_handle()));
-        say("a yield, no longer traced", Pairs(never, stopped), 2, 1.01, "times");
     }
     {
         Loop off(many, yield), on(many, yield);

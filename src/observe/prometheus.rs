@@ -193,3 +193,46 @@ fn histogram(out: &mut Out<'_>, label: &Label<'_>, priority: &str, words: &[u64]
     labels(out, "count")?;
     writeln!(out, "}} {count}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(executors: &[Read]) -> String {
+        let mut bytes = vec![0; 1 << 16];
+        let mut out = Out::new(&mut bytes);
+        write(executors, 3, &mut out).unwrap();
+        let whole = out.whole();
+        String::from_utf8(bytes[..whole].to_vec()).unwrap()
+    }
+
+    /// Each value is counted by every bound that it does not exceed, to a bucket's sixteenth; those
+    /// above all bounds by the last line alone; and the sum is theirs.
+    #[test]
+    fn a_histogram_is_cumulative() {
+        let ticks = |ns: u64| (u128::from(ns) * u128::from(ticks::per_second()) / 1_000_000_000) as u64;
+        let values_ns = [150, 150, 3_000, 70_000, 15_000_000, 3_000_000_000, 700_000_000_000];
+        let mut read = Read { name: [0; NAME_BYTES], words: [0; WORDS] };
+        read.name[..3].copy_from_slice(b"a\xff\n");
+        let normal = FIRST_HISTOGRAM + HISTOGRAM_WORDS;
+        for ns in values_ns {
+            read.words[normal + 2 + meter::bucket(ticks(ns))] += 1;
+            read.words[normal] += ticks(ns);
+        }
+        let text = text(&[read]);
+        let value = |what: &str, le: &str| {
+            let line = format!("ready_seconds_{what}{{executor=\"a\u{fffd}\\n\",priority=\"normal\"{le}}} ");
+            let after = text.split(&line).nth(1).unwrap_or_else(|| panic!("no {line}in {text}"));
+            after.lines().next().unwrap().parse::<f64>().unwrap()
+        };
+        for (bound, ns) in BOUNDS {
+            let below = values_ns.iter().filter(|&&value| value <= ns).count();
+            assert_eq!(value("bucket", &format!(",le=\"{bound}\"")), below as f64, "{bound}");
+        }
+        assert_eq!(value("bucket", ",le=\"+Inf\""), 7.0);
+        assert_eq!(value("count", ""), 7.0);
+        let sum = values_ns.iter().sum::<u64>() as f64 / 1e9;
+        assert!((value("sum", "") / sum - 1.0).abs() < 1e-6, "{text}");
+        assert!(text.contains("\nmonad_async_stacks_in_use 3\n"));
+    }
+}

@@ -335,6 +335,23 @@ TEST(Waits, tell_who_waits_for_whom_and_where_it_is_a_ring)
     }).join();
 }
 
+TEST(Waits, tell_of_a_mutex_that_a_thread_holds)
+{
+    Executor ex(0);
+    monad_async_mutex held = MONAD_ASYNC_MUTEX_INIT;
+    ASSERT_EQ(monad_async_mutex_lock(nullptr, &held).error, 0);
+    Task wants([&](monad_async_task self) { return monad_async_mutex_lock(self, &held); });
+    wants.attach(ex);
+    while (ex.poll() != 0) {
+    }
+    auto const text = waits_of(ex);
+    EXPECT_NE(text.find(", which a thread holds\n"), std::string::npos) << text;
+    EXPECT_EQ(text.find("deadlock"), std::string::npos) << text;
+    EXPECT_EQ(monad_async_mutex_unlock(nullptr, &held).error, 0);
+    ex.finish();
+    EXPECT_EQ(wants->result.error, 0);
+}
+
 // A task that holds what a child of its group wants.
 TEST(Waits, tell_of_a_ring_through_a_group)
 {

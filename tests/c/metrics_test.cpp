@@ -91,6 +91,8 @@ TEST(Metrics, tell_how_long_a_task_was_ready)
     EXPECT_GE(median, 3 * ms * 99 / 100);
     EXPECT_LE(median, exact + exact / 16);
     EXPECT_GE(median, exact - exact / 1000);
+    EXPECT_EQ(m.ready[1].sum_ticks, task->ticks_when_resumed - task->ticks_when_attached);
+    EXPECT_EQ(m.ready[1].max_ticks, m.ready[1].sum_ticks);
     EXPECT_EQ(monad_async_histogram_percentile_ns(&m.ready[0], 500), 0u);
     EXPECT_LE(exact, monad_async_histogram_bound_ns(MONAD_ASYNC_HISTOGRAM_BUCKETS - 1));
 }

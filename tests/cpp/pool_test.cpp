@@ -237,7 +237,7 @@ TEST(pool, plain_callables_allocate_nothing_once_warm)
     for (int i = 0; i != 100; ++i) {
         batch();
     }
-    EXPECT_EQ(mallinfo2().uordblks, before.uordblks);
+    EXPECT_LE(mallinfo2().uordblks, before.uordblks);
     EXPECT_EQ(ran, 101'000);
 }
 
