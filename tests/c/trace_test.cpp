@@ -36,7 +36,7 @@ struct Trace {
 TEST(Trace, adds_up_to_what_the_executor_and_its_tasks_have_counted)
 {
     Executor ex(64);
-    EXPECT_EQ(monad_async_executor_set_name(ex, "the \"first\"").error, 0);
+    EXPECT_EQ(monad_async_executor_set_name(ex, "the \"first\"\n\xff").error, 0);
     Trace trace(ex);
     uint64_t const run = ex->total_ticks_in_run, sleeping = ex->total_ticks_sleeping;
     uint64_t const io = ex->total_ticks_in_io_uring;
@@ -98,7 +98,7 @@ assert join["of"] == exit["task"]
 assert arrows("wake") >= {("waker", "parked")}
 for e in of(ph="s", name="wake", **track("waker")):
     assert any(r["ts"] <= e["ts"] <= r["ts"] + r["dur"] + 0.001 for r in runs("waker")), e
-assert [e["args"]["name"] for e in of(name="process_name")] == ['the "first"']
+assert [e["args"]["name"] for e in of(name="process_name")] == ['the "first"\n\ufffd']
 assert len(of(name="launch", ph="i")) == 3
 assert document["otherData"]["overwritten"] == 0
 )" + R"(
@@ -110,7 +110,7 @@ def tool(*arguments):
     return done.stdout.decode()
 page, picture = sys.argv[1] + ".html", sys.argv[1] + ".svg"
 summary = tool("--html", page, "--svg", picture)
-assert 'the "first" / reader' in summary and "NOP" in summary, summary
+assert 'the "first"?\ufffd / reader' in summary and "NOP" in summary, summary
 ready = [line.split() for line in summary.splitlines() if line.startswith("  normal")]
 assert int(ready[0][1]) == len(of(ph="X", cat="ready")), summary
 text = open(page).read()

@@ -7,9 +7,13 @@
 #include <monad/async/executor_ref.hpp>
 #include <monad/async/future.hpp>
 #include <monad/async/group.hpp>
+#include <monad/async/metrics.h>
+#include <monad/async/pool.hpp>
 #include <monad/async/scope.hpp>
 
+#include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <new>
 #include <stdexcept>
 #include <utility>
@@ -124,6 +128,13 @@ TYPED_TEST(Result, of_a_future)
     });
     leaves_nothing("thrown, and not asked for", [&] {
         auto const f = ex.submit(throws);
+        ex.run_until_idle();
+    });
+    leaves_nothing("and then a background task has its place", [&] {
+        auto f = ex.submit(gives);
+        ex.run_until_idle();
+        (void)f.get();
+        ex.spawn([captured] {});
         ex.run_until_idle();
     });
     leaves_nothing("cancelled before it began", [&] {
@@ -346,22 +357,84 @@ TYPED_TEST(Result, of_when_all_and_when_any)
     alive = own;
 }
 
-// A callable that cannot be copied: none of the children begins, and the next call is as ever.
-TEST(Result, of_when_all_whose_callables_find_no_memory)
+// Interrupted after the first has ended and before the others have: nothing is returned.
+TEST(Result, of_when_any_is_dropped_by_an_interruption)
 {
     ma::executor ex{ma::executor_options::compute_only()};
-    run_task(ex, [&] {
-        for (int i = 0; i < 3; ++i) {
-            auto const [a, b] = ma::when_all([] { return 1; }, [] { return 2; });
-            EXPECT_EQ(a + b, 3);
-        }
-        // By a group that takes none any more: as a task that was cancelled.
-        EXPECT_THROW(ma::with_timeout(0ns, [] {
-            ma::when_all([] { ADD_FAILURE(); }, [] { ADD_FAILURE(); });
-        }), ma::timeout_error);
-        auto const [a, b] = ma::when_all([] { return 3; }, [] { return 4; });
-        EXPECT_EQ(a + b, 7);
+    run_task(ex, [] {
+        bool over = false;
+        ma::scope const s{1ms};
+        EXPECT_THROW((void)ma::when_any(
+                         [] {
+                             ma::this_task::yield();
+                             return 1;
+                         },
+                         [&] {
+                             ma::shield const until_it_returns;
+                             ma::this_task::sleep_for(3ms);
+                             over = true;
+                             return 2;
+                         }),
+            ma::timeout_error);
+        EXPECT_TRUE(over);
     });
+}
+
+// By tasks that lie with an executor which has no object, for as long as they are used.
+TEST(Result, of_children_on_an_executor_of_the_c_api)
+{
+    leaves_nothing("an executor, its group, its futures", [] {
+        monad_async_executor ex = nullptr;
+        monad_async_executor_attr attr = {};
+        ASSERT_EQ(monad_async_executor_create(&ex, &attr).error, 0);
+        monad_async_task task = nullptr;
+        ASSERT_EQ(monad_async_task_create(&task, nullptr).error, 0);
+        task->user_code = [](monad_async_task) {
+            (void)ma::when_all([] { return large(); }, [] { return small(); });
+            ma::task_group g;
+            g.spawn([t = small()] {});
+            g.spawn([t = large()] { sleep_long(); });
+            return monad_async_make_success(0);
+        };
+        (void)monad_async_task_attach(ex, task);
+        while (!monad_async_task_has_exited(task)) {
+            (void)monad_async_executor_run(ex, SIZE_MAX, nullptr);
+        }
+        EXPECT_EQ(monad_async_task_destroy(task).error, 0);
+        EXPECT_EQ(monad_async_executor_destroy(ex).error, 0);
+    });
+}
+
+std::uint64_t stacks_in_use()
+{
+    ma::executor ex{ma::executor_options::compute_only()};
+    monad_async_metrics m = {};
+    EXPECT_EQ(monad_async_metrics_start(ex.native_handle()).error, 0);
+    EXPECT_EQ(monad_async_executor_metrics(ex.native_handle(), &m).error, 0);
+    return m.stacks_in_use;
+}
+
+// Plain callables run in tasks of the workers, which go with these. Each has its own priority, whatever
+// the one before has done to the task.
+TEST(Result, of_a_pool_are_the_tasks_of_its_workers)
+{
+    auto const before = stacks_in_use();
+    for (int i = 0; i < 3; ++i) {
+        ma::thread_pool pool(1);
+        std::atomic<int> wrong{0};
+        for (auto const level : {ma::priority::high, ma::priority::low, ma::priority::normal}) {
+            pool.spawn([&wrong, level] {
+                auto *const self = ma::this_task::current();
+                wrong += self->priority.cpu != static_cast<monad_async_priority>(level);
+                wrong += self->priority.io != monad_async_priority_normal;
+                (void)monad_async_task_set_priorities(
+                    self, monad_async_priority_low, monad_async_priority_high);
+            }, level);
+            pool.wait();
+        }
+        EXPECT_EQ(wrong, 0);
+    }
+    EXPECT_EQ(stacks_in_use(), before);
 }
 
 } // namespace
