@@ -210,7 +210,8 @@ mod tests {
     /// above all bounds by the last line alone; and the sum is theirs.
     #[test]
     fn a_histogram_is_cumulative() {
-        let ticks = |ns: u64| (u128::from(ns) * u128::from(ticks::per_second()) / 1_000_000_000) as u64;
+        let ticks =
+            |ns: u64| (u128::from(ns) * u128::from(ticks::per_second()) / 1_000_000_000) as u64;
         let values_ns = [150, 150, 3_000, 70_000, 15_000_000, 3_000_000_000, 700_000_000_000];
         let mut read = Read { name: [0; NAME_BYTES], words: [0; WORDS] };
         read.name[..3].copy_from_slice(b"a\xff\n");
@@ -221,7 +222,9 @@ mod tests {
         }
         let text = text(&[read]);
         let value = |what: &str, le: &str| {
-            let line = format!("ready_seconds_{what}{{executor=\"a\u{fffd}\\n\",priority=\"normal\"{le}}} ");
+            let line = format!(
+                "ready_seconds_{what}{{executor=\"a\u{fffd}\\n\",priority=\"normal\"{le}}} "
+            );
             let after = text.split(&line).nth(1).unwrap_or_else(|| panic!("no {line}in {text}"));
             after.lines().next().unwrap().parse::<f64>().unwrap()
         };

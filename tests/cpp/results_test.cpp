@@ -73,7 +73,8 @@ template <class F> void leaves_nothing(char const *name, F &&way)
     alive = 0;
 }
 
-template <class T> class Result : public testing::Test {};
+template <class T> class Result : public testing::Test {
+};
 using Kinds = testing::Types<small, large>;
 TYPED_TEST_SUITE(Result, Kinds, );
 
@@ -99,9 +100,7 @@ TYPED_TEST(Result, of_a_future)
         ex.run_until_idle();
         EXPECT_TRUE(f.ready());
     });
-    leaves_nothing("got by a task", [&] {
-        run_task(ex, [&] { (void)ex.submit(gives).get(); });
-    });
+    leaves_nothing("got by a task", [&] { run_task(ex, [&] { (void)ex.submit(gives).get(); }); });
     leaves_nothing("of one that has not begun", [&] { auto const f = ex.submit(gives); });
     leaves_nothing("of one that has begun", [&] {
         auto const f = ex.submit(sleeps);
@@ -251,64 +250,60 @@ TEST(Result, its_end_is_waited_for_by_a_task_that_is_cancelled)
 TYPED_TEST(Result, of_the_children_of_a_group)
 {
     ma::executor ex{ma::executor_options::compute_only()};
-    auto const in_a_task = [&](auto &&body) {
-        return [&ex, body] { run_task(ex, body); };
-    };
+    auto const in_a_task = [&](auto &&body) { return [&ex, body] { run_task(ex, body); }; };
     auto const sleeps = [] {
         TypeParam const guard;
         sleep_long();
     };
     leaves_nothing("waited for", in_a_task([] {
-        ma::task_group g;
-        for (int i = 0; i < 3; ++i) {
-            g.spawn([t = TypeParam()] { return t; });
-        }
-        g.wait();
-    }));
+                       ma::task_group g;
+                       for (int i = 0; i < 3; ++i) {
+                           g.spawn([t = TypeParam()] { return t; });
+                       }
+                       g.wait();
+                   }));
     leaves_nothing("ended", in_a_task([sleeps] {
-        ma::task_group g;
-        g.spawn(sleeps);
-        ma::this_task::yield();
-        g.spawn([t = TypeParam()] {}); // Never begins.
-    }));
+                       ma::task_group g;
+                       g.spawn(sleeps);
+                       ma::this_task::yield();
+                       g.spawn([t = TypeParam()] {}); // Never begins.
+                   }));
     leaves_nothing("one throws", in_a_task([sleeps] {
-        ma::task_group g;
-        g.spawn(sleeps);
-        g.spawn([t = TypeParam()] { throw boom(); });
-        EXPECT_THROW(g.wait(), boom);
-        // As new: what was thrown is told once.
-        g.spawn([t = TypeParam()] {});
-        g.wait();
-    }));
+                       ma::task_group g;
+                       g.spawn(sleeps);
+                       g.spawn([t = TypeParam()] { throw boom(); });
+                       EXPECT_THROW(g.wait(), boom);
+                       // As new: what was thrown is told once.
+                       g.spawn([t = TypeParam()] {});
+                       g.wait();
+                   }));
     leaves_nothing("refused", in_a_task([] {
-        ma::task_group g;
-        g.spawn([] { sleep_long(); });
-        g.cancel();
-        EXPECT_THROW(g.spawn([t = TypeParam()] {}), ma::cancelled_error);
-    }));
+                       ma::task_group g;
+                       g.spawn([] { sleep_long(); });
+                       g.cancel();
+                       EXPECT_THROW(g.spawn([t = TypeParam()] {}), ma::cancelled_error);
+                   }));
     leaves_nothing("the wait is interrupted after one has thrown", in_a_task([] {
-        ma::task_group g;
-        bool over = false;
-        g.spawn([&over, t = TypeParam()] {
-            ma::shield const until_it_returns;
-            ma::this_task::sleep_for(2ms);
-            over = true;
-        });
-        g.spawn([] { throw boom(); });
-        // Not the exception, while a child is left that may use what the catch destroys.
-        EXPECT_THROW(ma::with_timeout(200us, [&] { g.wait(); }), ma::timeout_error);
-        EXPECT_FALSE(over);
-        EXPECT_THROW(g.wait(), boom);
-        EXPECT_TRUE(over);
-    }));
+                       ma::task_group g;
+                       bool over = false;
+                       g.spawn([&over, t = TypeParam()] {
+                           ma::shield const until_it_returns;
+                           ma::this_task::sleep_for(2ms);
+                           over = true;
+                       });
+                       g.spawn([] { throw boom(); });
+                       // Not the exception, while a child is left that may use what the catch destroys.
+                       EXPECT_THROW(ma::with_timeout(200us, [&] { g.wait(); }), ma::timeout_error);
+                       EXPECT_FALSE(over);
+                       EXPECT_THROW(g.wait(), boom);
+                       EXPECT_TRUE(over);
+                   }));
 }
 
 TYPED_TEST(Result, of_when_all_and_when_any)
 {
     ma::executor ex{ma::executor_options::compute_only()};
-    auto const in_a_task = [&](auto &&body) {
-        return [&ex, body] { run_task(ex, body); };
-    };
+    auto const in_a_task = [&](auto &&body) { return [&ex, body] { run_task(ex, body); }; };
     auto const gives = [t = TypeParam()] { return TypeParam(t); };
     auto const throws = [t = TypeParam()]() -> TypeParam {
         TypeParam const guard;
@@ -322,38 +317,45 @@ TYPED_TEST(Result, of_when_all_and_when_any)
     int const own = std::exchange(alive, 0);
     leaves_nothing("all", in_a_task([&] { (void)ma::when_all(gives, gives, gives); }));
     leaves_nothing("all, one throws", in_a_task([&] {
-        EXPECT_THROW((void)ma::when_all(sleeps, throws, gives), boom);
-    }));
+                       EXPECT_THROW((void)ma::when_all(sleeps, throws, gives), boom);
+                   }));
     leaves_nothing("all, interrupted", in_a_task([&] {
-        EXPECT_THROW(
-            ma::with_timeout(200us, [&] { (void)ma::when_all(sleeps, gives); }), ma::timeout_error);
-    }));
+                       EXPECT_THROW(
+                           ma::with_timeout(200us, [&] { (void)ma::when_all(sleeps, gives); }),
+                           ma::timeout_error);
+                   }));
     leaves_nothing("all, cancelled before they begin", in_a_task([&] {
-        EXPECT_THROW(ma::with_timeout(0ns, [&] { (void)ma::when_all(gives, gives); }), ma::timeout_error);
-    }));
+                       EXPECT_THROW(
+                           ma::with_timeout(0ns, [&] { (void)ma::when_all(gives, gives); }),
+                           ma::timeout_error);
+                   }));
     leaves_nothing("any", in_a_task([&] { (void)ma::when_any(sleeps, gives, sleeps); }));
-    leaves_nothing("any, that throws", in_a_task([&] {
-        EXPECT_THROW((void)ma::when_any(sleeps, throws), boom);
-    }));
+    leaves_nothing("any, that throws",
+                   in_a_task([&] { EXPECT_THROW((void)ma::when_any(sleeps, throws), boom); }));
     // The first counts, whatever the others do on their way out.
     leaves_nothing("any, others end later", in_a_task([&] {
-        auto const late = [&] {
-            ma::shield const until_it_returns;
-            ma::this_task::sleep_for(100us);
-            return 2;
-        };
-        auto const fails = [&]() -> int {
-            ma::shield const until_it_throws;
-            ma::this_task::sleep_for(100us);
-            throw boom();
-        };
-        EXPECT_EQ(std::get<1>(ma::when_any(late, [] { return 1; })), 1);
-        EXPECT_EQ(std::get<1>(ma::when_any(fails, [] { return 1; })), 1);
-        EXPECT_THROW((void)ma::when_any(late, []() -> int { throw boom(); }), boom);
-        EXPECT_THROW((void)ma::when_any(
-            [] { ma::shield const s; ma::this_task::sleep_for(100us); throw std::logic_error(""); },
-            [] { throw boom(); }), boom);
-    }));
+                       auto const late = [&] {
+                           ma::shield const until_it_returns;
+                           ma::this_task::sleep_for(100us);
+                           return 2;
+                       };
+                       auto const fails = [&]() -> int {
+                           ma::shield const until_it_throws;
+                           ma::this_task::sleep_for(100us);
+                           throw boom();
+                       };
+                       EXPECT_EQ(std::get<1>(ma::when_any(late, [] { return 1; })), 1);
+                       EXPECT_EQ(std::get<1>(ma::when_any(fails, [] { return 1; })), 1);
+                       EXPECT_THROW((void)ma::when_any(late, []() -> int { throw boom(); }), boom);
+                       EXPECT_THROW((void)ma::when_any(
+                                        [] {
+                                            ma::shield const s;
+                                            ma::this_task::sleep_for(100us);
+                                            throw std::logic_error("");
+                                        },
+                                        [] { throw boom(); }),
+                                    boom);
+                   }));
     alive = own;
 }
 
@@ -375,7 +377,7 @@ TEST(Result, of_when_any_is_dropped_by_an_interruption)
                              over = true;
                              return 2;
                          }),
-            ma::timeout_error);
+                     ma::timeout_error);
         EXPECT_TRUE(over);
     });
 }
@@ -423,13 +425,15 @@ TEST(Result, of_a_pool_are_the_tasks_of_its_workers)
         ma::thread_pool pool(1);
         std::atomic<int> wrong{0};
         for (auto const level : {ma::priority::high, ma::priority::low, ma::priority::normal}) {
-            pool.spawn([&wrong, level] {
-                auto *const self = ma::this_task::current();
-                wrong += self->priority.cpu != static_cast<monad_async_priority>(level);
-                wrong += self->priority.io != monad_async_priority_normal;
-                (void)monad_async_task_set_priorities(
-                    self, monad_async_priority_low, monad_async_priority_high);
-            }, level);
+            pool.spawn(
+                [&wrong, level] {
+                    auto *const self = ma::this_task::current();
+                    wrong += self->priority.cpu != static_cast<monad_async_priority>(level);
+                    wrong += self->priority.io != monad_async_priority_normal;
+                    (void)monad_async_task_set_priorities(self, monad_async_priority_low,
+                                                          monad_async_priority_high);
+                },
+                level);
             pool.wait();
         }
         EXPECT_EQ(wrong, 0);
