@@ -4,6 +4,11 @@
 /** @file group.hpp
  *  Callables that run as children of the task: `task_group`, `when_all`, `when_any`.
  *
+ *  Their tasks come from a store that the executor keeps warm. An executor that the C API made,
+ *  those of a pool's workers among them, has one only as long as a group lives: there a `when_all`
+ *  makes its tasks each time, which takes microseconds, and one `task_group` for many rounds does
+ *  not.
+ *
  *  The rules are those of group.h. The word SUSPENDS is that of executor.h. */
 
 #include "detail/executor_block.hpp"
