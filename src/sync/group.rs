@@ -129,13 +129,11 @@ impl<K: Kernel> Group<K> {
                 let _ = this.cancel();
             }
         }
-        let is_awaited = this.waiter.get().is_some();
         if let Some(on_exit) = this.on_exit.get() {
             // SAFETY: the caller's function, with the handle it expects.
             unsafe { on_exit(task.as_head(), result) };
         }
-        // Who waits keeps the group. Else whom the last child's exit is told to may have freed it.
-        if is_awaited && this.count.get() == 0 {
+        if this.count.get() == 0 {
             this.wake(now);
         }
     }

@@ -12,10 +12,6 @@ use monad_async::capi::buffer::{
 };
 use monad_async::capi::condition::*;
 use monad_async::capi::event::*;
-use monad_async::capi::group::{
-    monad_async_group_count, monad_async_group_init, monad_async_group_on_exit,
-    monad_async_group_spawn,
-};
 use monad_async::capi::mutex::*;
 use monad_async::capi::semaphore::*;
 use monad_async::capi::socket::monad_async_socket_close;
@@ -25,11 +21,10 @@ use monad_async::io::socket::Socket;
 use monad_async::reactor::operation::Op;
 use monad_async::sync::condition::Condition;
 use monad_async::sync::event::Event;
-use monad_async::sync::group::Group;
 use monad_async::sync::mutex::Mutex;
 use monad_async::sync::semaphore::Semaphore;
 use monad_async::sync::{Local, Shared as ForAll};
-use monad_async::task::header::{TaskHead, TaskRef};
+use monad_async::task::header::TaskRef;
 use monad_async::uring::kernel::{op, Kernel, Sqe};
 use monad_async::uring::RingOptions;
 use std::cell::{Cell, RefCell};
@@ -202,45 +197,6 @@ fn who_is_told_of_an_exit_asks_for_more_work() {
     assert_eq!(ran.get(), MANY);
     drop(told);
     destroy(ex, tasks.into_iter().chain([first]));
-}
-
-thread_local!(static GROUP: Cell<*mut Group<Real>> = const { Cell::new(std::ptr::null_mut()) });
-
-/// Who is told of the last child's exit frees the group, for which nobody waits.
-#[test]
-fn a_group_is_freed_by_who_is_told_of_its_last_child() {
-    unsafe extern "C" fn on_exit(_: *const TaskHead, _: RawResult) {
-        let group = GROUP.get();
-        // SAFETY: the group has no children any more. What is freed is overwritten: 0 is a count of
-        // children, and nothing else a waiter.
-        unsafe {
-            assert_eq!(monad_async_group_count(group).value, 0);
-            for at in 0..size_of::<Group<Real>>() / 8 {
-                group.cast::<u64>().add(at).write(if at == 3 { 0 } else { 8 });
-            }
-        }
-        GROUP.set(std::ptr::null_mut());
-    }
-    let ex = executor(0);
-    let (parent, child) = (new_large_task(), new_task());
-    set_body(child, |_| RawResult::success(0));
-    set_body(parent, move |task| {
-        let group: *mut Group<Real> = from_ref(leaked::<[u64; 13]>()).cast_mut().cast();
-        GROUP.set(group);
-        // SAFETY: the task that runs, and memory for a group.
-        unsafe {
-            assert_eq!(monad_async_group_init(task.as_head(), group, 0).error, 0);
-            assert_eq!(monad_async_group_on_exit(group, Some(on_exit)).error, 0);
-            assert_eq!(monad_async_group_spawn(group, child.as_head()).error, 0);
-        }
-        RawResult::success(0)
-    });
-    ex.attach(parent).unwrap();
-    while ex.has_work() {
-        run_now(ex);
-    }
-    assert!(GROUP.get().is_null());
-    destroy(ex, [parent, child]);
 }
 
 /// Three receive by view on a ring of one buffer. One holds it; of the two that wait, the first

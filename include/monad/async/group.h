@@ -23,13 +23,13 @@
 MONAD_ASYNC_EXTERN_C_BEGIN
 
 /** Told that a run of `task` has exited, with its result. On the executor's thread, after the exit
- *  was published: it may attach the task again, or destroy it; told of the last child of a group
- *  for which nobody waits, it may free the group. It must not suspend, nor throw; it may neither
- *  run the executor nor destroy it, both of which return `EDEADLK`. */
+ *  was published: it may attach the task again, or destroy it. It must not suspend, nor throw, nor
+ *  free a group whose child the task was; it may neither run the executor nor destroy it, both of
+ *  which return `EDEADLK`. */
 typedef void (*monad_async_exit)(monad_async_task task, monad_async_result result);
 
 /** A group. Its content is the library's. It must not move, and lives until its children have
- *  exited. */
+ *  exited and who is told of that has returned. */
 typedef struct monad_async_group {
     /** The library's. */
     uint64_t reserved[13];
