@@ -255,7 +255,7 @@ pub fn play<S: Side>(program: &Program) -> Vec<(usize, Out)> {
         Stage::<S> {
             ex,
             program: program.clone(),
-            tasks: program.bodies.iter().map(|_| create_task(16 << 10).expect("a task")).collect(),
+            tasks: program.bodies.iter().map(|_| create_task(64 << 10).expect("a task")).collect(),
             log: RefCell::default(),
             mutex: object(0),
             condition: object(0),
