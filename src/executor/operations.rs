@@ -48,7 +48,7 @@ impl<K: Kernel> Executor<K> {
             return Ok(());
         }
         // SAFETY: the caller's.
-        unsafe { self.begin_noted(task, record, sqe) }
+        unsafe { self.begin_noted(task, record) }
     }
 
     /// The rest of `begin_operation`.
@@ -56,7 +56,9 @@ impl<K: Kernel> Executor<K> {
     /// # Safety
     /// As that.
     #[inline(never)]
-    unsafe fn begin_noted(&self, task: TaskRef, record: &Op, sqe: Sqe) -> Res<()> {
+    unsafe fn begin_noted(&self, task: TaskRef, record: &Op) -> Res<()> {
+        // With its `user_data`, which names its row.
+        let sqe = record.sqe.get();
         let on = if fixed::is_on_buffer(&sqe) { self.reactor.fixed_of(&sqe)? } else { None };
         let row = if is_marked(&sqe) { self.prepare_write(record, &sqe)? } else { None };
         let (bits, buffers) = match validate::record(&sqe)? {
@@ -69,10 +71,12 @@ impl<K: Kernel> Executor<K> {
             }
         };
         if let Some((fixed, number)) = on {
-            record.sqe.set(fixed.entry(number, record.entry()));
+            record.sqe.set(fixed.entry(number, record.sqe.get()));
         }
         // SAFETY: the caller's.
-        unsafe { self.begin(task, record, record.entry(), bits, buffers, row.unwrap_or_default()) };
+        unsafe {
+            self.begin(task, record, record.sqe.get(), bits, buffers, row.unwrap_or_default())
+        };
         match on {
             // Over at once, behind a write that has failed.
             Some(_) if record.state.get() == State::Done => {

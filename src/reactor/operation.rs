@@ -181,7 +181,7 @@ impl Op {
         unsafe { link.byte_sub(offset_of!(Op, cancel)).cast().as_ref() }
     }
 
-    /// What the record holds, read once.
+    /// What the record holds, without its `user_data`: each word read once.
     #[inline(always)]
     pub fn entry(&self) -> Sqe {
         // SAFETY: a Cell of ours or the caller's; nothing writes it while it is read.
