@@ -65,7 +65,6 @@ impl<K: Kernel> Call<'_, K> {
         // SAFETY: refers to no memory.
         match unsafe { self.io(&sqe) } {
             Ok(index) => Ok(index as i32),
-            Err(Errno(libc::ENXIO)) => Err(Errno(libc::ENFILE)),
             // Its thread has ended, or its ring is on its way out.
             Err(Errno(libc::EOWNERDEAD | libc::EBADFD)) => Err(Errno(libc::ESHUTDOWN)),
             // Before 6.0 it passes numbers alone.

@@ -193,8 +193,11 @@ impl Buffers {
     /// The number of the buffer that lies there.
     pub fn number_of(&self, data: *const u8) -> Option<u16> {
         let offset = (data as usize).checked_sub(self.memory.as_ptr() as usize)?;
-        let number = offset / self.bytes as usize;
-        let exact = offset.is_multiple_of(self.bytes as usize);
+        let bytes = self.bytes as usize;
+        let (number, exact) = match bytes.is_power_of_two() {
+            true => (offset >> bytes.trailing_zeros(), offset & (bytes - 1) == 0),
+            false => (offset / bytes, offset.is_multiple_of(bytes)),
+        };
         (exact && number < self.count as usize).then_some(number as u16)
     }
 

@@ -101,7 +101,6 @@ impl<K: Kernel> Reactor<K> {
     }
 
     /// Of a completion by its fields: where it is called, they are in registers.
-    #[cold]
     #[inline(never)]
     fn complete_other(&self, user_data: u64, res: i32, flags: u32) -> Option<(&Op, bool)> {
         let cqe = Cqe { user_data, res, flags };

@@ -304,6 +304,40 @@ TEST(Direct, an_executor_that_waits_or_is_gone)
     monad_async_remote_release(to);
 }
 
+// Its thread has ended, and nobody can end the executor any more: there the kernel says EOWNERDEAD.
+TEST(Direct, an_executor_whose_thread_has_ended)
+{
+    static DirectExecutor *left = nullptr; // It stays, and is found by who looks for leaks.
+    DirectExecutor const here(4);
+    monad_async_remote to = nullptr;
+    int ring = -1;
+    std::thread([&] {
+        left = new DirectExecutor(4);
+        if (*left != nullptr) {
+            to = remote_of(*left);
+            ring = monad_async_executor_ring_fd(*left);
+        }
+    }).join();
+    size_t const before = descriptors();
+    run(here, [&](monad_async_task self) {
+        File f{-1, 0}, passed{-7, 0};
+        TRY(open_temporary(self, &f, MONAD_ASYNC_FILE_DIRECT));
+        auto const gone = monad_async_file_pass(self, f, to, &passed);
+        if (gone.error != EOPNOTSUPP) {
+            EXPECT_EQ(gone.error, ESHUTDOWN) << monad_async_result_message(gone);
+            EXPECT_EQ(passed.fd, -7);
+            monad_async_op op{};
+            monad_async_op_pass(&op, f.fd, ring);
+            TRY(monad_async_op_begin(self, &op));
+            EXPECT_EQ(monad_async_op_wait(self, &op).error, EOWNERDEAD) << "as it is";
+        }
+        TRY(monad_async_file_close(self, f));
+        return gone.error == EOPNOTSUPP ? gone : success();
+    });
+    EXPECT_EQ(descriptors(), before) << "the call has closed what it took";
+    monad_async_remote_release(to);
+}
+
 TEST(Direct, bad_input)
 {
     DirectExecutor const ex(2);
