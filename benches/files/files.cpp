@@ -177,8 +177,7 @@ void by_tasks_fixed(ma::executor &ex, int fd)
             auto const buffer = set.claim();
             auto const *const native = buffer.native_handle();
             for (unsigned i = 0; i < reads / in_flight; ++i) {
-                auto const r =
-                    monad_async_file_read_fixed(self, file, native, 0, block, at.next());
+                auto const r = monad_async_file_read_fixed(self, file, native, 0, block, at.next());
                 if (r.value != block) {
                     die("monad_async_file_read_fixed");
                 }
@@ -224,9 +223,8 @@ void write_by_tasks(ma::executor &ex, int fd, bool ordered, bool at_random)
     static std::vector<ma::task> tasks(in_flight);
     auto file = monad_async_file_adopt(fd);
     if (ordered) {
-        tasks[0].attach(ex, [&] {
-            (void)monad_async_file_set_ordered(monad_async_task_current(), &file);
-        });
+        tasks[0].attach(
+            ex, [&] { (void)monad_async_file_set_ordered(monad_async_task_current(), &file); });
         ex.run_until_idle();
     }
     std::size_t next = 0;
@@ -235,8 +233,8 @@ void write_by_tasks(ma::executor &ex, int fd, bool ordered, bool at_random)
         task.attach(ex, [&next, &random, at_random, file] {
             auto *const self = monad_async_task_current();
             for (unsigned i = 0; i < writes / in_flight; ++i) {
-                auto const at = at_random ? random.next()
-                                          : static_cast<std::int64_t>(next++ % blocks * block);
+                auto const at =
+                    at_random ? random.next() : static_cast<std::int64_t>(next++ % blocks * block);
                 if (monad_async_file_write(self, file, room(), block, at).value != block) {
                     die("monad_async_file_write");
                 }

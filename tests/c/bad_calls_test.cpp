@@ -63,7 +63,10 @@ struct Call {
     monad_async_result (*make)(monad_async_task, Args const &);
 };
 
-template <class T> T *as(Args const &a) { return static_cast<T *>(a.data); }
+template <class T> T *as(Args const &a)
+{
+    return static_cast<T *>(a.data);
+}
 
 monad_async_recv_stream stream;
 monad_async_op op;
@@ -78,7 +81,8 @@ monad_async_op op;
     }
 
 Call const calls[] = {
-    CALL(file_open, directory | result_out, as<monad_async_file>(a), a.fd, a.path, O_RDONLY, 0, 0, 0),
+    CALL(file_open, directory | result_out, as<monad_async_file>(a), a.fd, a.path, O_RDONLY, 0, 0,
+         0),
     CALL(file_set_ordered, result_out, as<monad_async_file>(a)),
     CALL(file_row_error, handle, a.file(), as<int64_t>(a)),
     CALL(file_close, handle, a.file()),
@@ -104,8 +108,8 @@ Call const calls[] = {
     CALL(socket_open, result_out, as<monad_async_socket>(a), AF_INET, SOCK_STREAM, 0, 0),
     CALL(socket_bind, handle | memory_in, a.socket(), as<sockaddr>(a), bytes),
     CALL(socket_listen, handle, a.socket(), 1),
-    CALL(socket_accept, handle | result_out, a.socket(), as<monad_async_socket>(a), nullptr, nullptr,
-         0),
+    CALL(socket_accept, handle | result_out, a.socket(), as<monad_async_socket>(a), nullptr,
+         nullptr, 0),
     CALL(socket_connect, handle | memory_in, a.socket(), as<sockaddr>(a), bytes),
     CALL(socket_recv, handle | memory_in, a.socket(), a.data, bytes, 0),
     CALL(socket_send, handle | memory_in, a.socket(), a.data, bytes, 0),
@@ -133,8 +137,9 @@ Call const calls[] = {
     CALL(socket_to_plain, handle | result_out, a.socket(), as<monad_async_socket>(a)),
     CALL(file_pass, handle | result_out, a.file(), a.remote, as<monad_async_file>(a)),
     CALL(socket_pass, handle | result_out, a.socket(), a.remote, as<monad_async_socket>(a)),
-    CALL(run_blocking, result_out,
-         a.data == nullptr ? nullptr : +[](void *) { return success(); }, nullptr),
+    CALL(
+        run_blocking, result_out, a.data == nullptr ? nullptr : +[](void *) { return success(); },
+        nullptr),
     CALL(resolve, result_out, "127.0.0.1", nullptr, nullptr, as<addrinfo *>(a)),
     CALL(op_begin, quick | result_out, a.data == nullptr ? nullptr : &op),
     CALL(op_wait, result_out, a.data == nullptr ? nullptr : &op),
@@ -250,9 +255,9 @@ TEST(BadCalls, a_task_that_does_not_run_is_EPERM)
     auto const all_are_refused = [&](monad_async_task task) {
         on_each([&](Call const &call) { EXPECT_EQ(call.make(task, whole.args).error, EPERM); });
     };
-    for (monad_async_task const task : {idle.operator monad_async_task(),
-                                        suspended.operator monad_async_task(),
-                                        elsewhere.operator monad_async_task()}) {
+    for (monad_async_task const task :
+         {idle.operator monad_async_task(), suspended.operator monad_async_task(),
+          elsewhere.operator monad_async_task()}) {
         // Outside tasks, and by another task.
         all_are_refused(task);
         Task runs([&](monad_async_task) {
@@ -303,7 +308,8 @@ TEST(BadCalls, no_such_descriptor_is_EBADF)
                     // Of direct ones, and of ordered ones alone.
                     bool const narrow = is_of(call, {"to_plain", "pass", "row_error"});
                     int const error = call.make(self, a).error;
-                    EXPECT_TRUE(error == EBADF || (narrow && error == EINVAL)) << fd << ": " << error;
+                    EXPECT_TRUE(error == EBADF || (narrow && error == EINVAL))
+                        << fd << ": " << error;
                     a.flags = MONAD_ASYNC_SOCKET_DIRECT; // No table.
                     int const direct = call.make(self, a).error;
                     EXPECT_TRUE(direct == EBADF || direct == EINVAL || direct == EOPNOTSUPP)
@@ -354,8 +360,8 @@ TEST(BadCalls, no_memory_is_EINVAL_or_EFAULT)
 TEST(BadCalls, the_table_has_each_call)
 {
     std::set<std::string> declared, in_table;
-    for (char const *const name : {"file", "path", "socket", "buffer", "buffer_set", "poll", "process",
-                                   "direct", "blocking", "op"}) {
+    for (char const *const name : {"file", "path", "socket", "buffer", "buffer_set", "poll",
+                                   "process", "direct", "blocking", "op"}) {
         std::stringstream all;
         all << std::ifstream(std::string(MONAD_ASYNC_HEADERS) + "/" + name + ".h").rdbuf();
         auto const text = all.str();

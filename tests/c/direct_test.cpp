@@ -24,13 +24,13 @@
 
 using namespace support;
 
-#define TRY(call)                                                                              \
-    do {                                                                                       \
-        auto const r_ = (call);                                                                \
-        if (r_.error != 0) {                                                                   \
-            ADD_FAILURE() << #call << ": " << monad_async_result_message(r_);                  \
-            return r_;                                                                         \
-        }                                                                                      \
+#define TRY(call)                                                                                  \
+    do {                                                                                           \
+        auto const r_ = (call);                                                                    \
+        if (r_.error != 0) {                                                                       \
+            ADD_FAILURE() << #call << ": " << monad_async_result_message(r_);                      \
+            return r_;                                                                             \
+        }                                                                                          \
     } while (0)
 
 namespace {
@@ -151,7 +151,7 @@ TEST(Direct, what_the_kernel_does_for_plain_ones_alone)
     run(ex, [&](monad_async_task self) {
         File f{-1, 0};
         TRY(open_temporary(self, &f, MONAD_ASYNC_FILE_DIRECT));
-        struct statx status{};
+        struct statx status {};
         auto const told = monad_async_file_stat(self, f, STATX_SIZE, &status);
         if (told.error == EOPNOTSUPP) {
             return told;
@@ -364,7 +364,7 @@ TEST(Direct, bad_input)
         EXPECT_EQ(monad_async_file_pass(nullptr, f, tableless, &out).error, EINVAL);
         EXPECT_EQ(monad_async_file_to_plain(self, f, nullptr).error, EINVAL);
         // Handles of nothing, closed ones, and places that the table does not have.
-        struct statx status{};
+        struct statx status {};
         for (int32_t const fd : {-1, 1, 2, 1000000, INT32_MAX}) {
             File const none{fd, MONAD_ASYNC_FILE_DIRECT};
             Socket const no_socket{fd, MONAD_ASYNC_SOCKET_DIRECT};
