@@ -38,3 +38,21 @@ pub(crate) fn line_to_write(address: usize) {
     #[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
     let _ = address;
 }
+
+/// Of elements in a row that one thread writes and another reads, the one at `next` is the next of
+/// the caller's: asks for a line that it will come to, once a line, if the other thread is `far`
+/// elements from there, so that it is taken from nobody who still uses it.
+#[inline(always)]
+pub(crate) fn ahead(next: usize, element_bytes: usize, writes: bool, far: impl FnOnce() -> usize) {
+    const LINE: usize = 64;
+    const AHEAD: usize = 2 * LINE;
+    let is_first_of_line = next % LINE < element_bytes;
+    if is_first_of_line && far().saturating_mul(element_bytes) > 2 * AHEAD {
+        let line_ahead = next.wrapping_add(AHEAD);
+        if writes {
+            line_to_write(line_ahead);
+        } else {
+            line(line_ahead);
+        }
+    }
+}

@@ -28,6 +28,7 @@ use super::waiters::{Node, Waiters, Woken};
 use crate::error::{Errno, Res};
 use crate::executor::grant::Caller;
 use crate::executor::mailbox::Mailbox;
+use crate::prefetch;
 use crate::task::end::{self, End};
 use crate::task::latch::Latch;
 use crate::uring::kernel::Kernel;
@@ -219,6 +220,7 @@ impl<S: Side> Channel<S> {
                     }
                     // SAFETY: the caller's.
                     unsafe { self.put(element) };
+                    self.fetch_ahead(Send);
                     Attempt::Done
                 });
                 self.side.open();
@@ -232,12 +234,27 @@ impl<S: Side> Channel<S> {
                     }
                     // SAFETY: the caller's.
                     unsafe { self.take(element) };
+                    self.fetch_ahead(Receive);
                     Attempt::Done
                 });
                 self.latch.open();
                 attempt
             }
         }
+    }
+
+    /// An element was moved at an end; the next close of the latch would wait for its line.
+    #[inline(always)]
+    fn fetch_ahead(&self, direction: Direction) {
+        let (end, writes, capacity) = (self.end(direction), direction == Send, self.capacity.get());
+        prefetch::ahead(self.place(end) as usize, self.element_bytes.get(), writes, || {
+            let inside = end.known_inside(writes, capacity);
+            if writes {
+                capacity - inside
+            } else {
+                inside
+            }
+        });
     }
 
     /// Behind all sides.

@@ -110,6 +110,18 @@ impl End {
         self.other.get() != at
     }
 
+    /// So many are inside as far as this end knows: at most, if it is the one that puts; at least,
+    /// if it takes.
+    #[inline(always)]
+    pub fn known_inside(&self, puts: bool, capacity: usize) -> usize {
+        let (at, other) = (self.at.load(Relaxed), self.other.get());
+        if puts {
+            between(at, other, capacity)
+        } else {
+            between(other, at, capacity)
+        }
+    }
+
     /// The other end, at any time.
     #[inline(always)]
     fn look(&self) -> usize {
@@ -124,4 +136,39 @@ pub fn count(putting: &End, taking: &End, capacity: usize) -> usize {
     // In this order: of a hint, the taking end is never ahead of the other.
     let taken = taking.look();
     between(putting.look(), taken, capacity)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_inside_is_a_bound_on_each_side() {
+        const CAPACITY: usize = 3;
+        let (putting, taking) = (End::new(), End::new());
+        let known = || {
+            let puts = putting.known_inside(true, CAPACITY);
+            (puts, taking.known_inside(false, CAPACITY))
+        };
+        for inside in 1..=CAPACITY {
+            assert!(putting.has_room(&taking, CAPACITY));
+            putting.advance(CAPACITY);
+            assert_eq!(known(), (inside, 0));
+        }
+        assert!(!putting.has_room(&taking, CAPACITY));
+        for left in (0..CAPACITY).rev() {
+            assert!(taking.has_some(&putting));
+            taking.advance(CAPACITY);
+            assert_eq!(known(), (CAPACITY, left));
+        }
+        // Around the end, where positions start again.
+        for _ in 0..3 * CAPACITY {
+            assert!(putting.has_room(&taking, CAPACITY));
+            putting.advance(CAPACITY);
+            assert!(taking.has_some(&putting));
+            taking.advance(CAPACITY);
+            let (most, least) = known();
+            assert!((0..=CAPACITY).contains(&most) && least == 0, "{most} {least}");
+        }
+    }
 }
