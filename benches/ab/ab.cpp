@@ -5,6 +5,8 @@
 //
 //   ab BEFORE.so AFTER.so [rounds [part of a workload's name]]
 
+#include "floors.hpp"
+
 #include <monad/async.h>
 
 #include <algorithm>
@@ -13,8 +15,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <ctime>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <thread>
@@ -25,13 +27,6 @@
 #include <unistd.h>
 
 namespace {
-
-uint64_t now_ns(clockid_t clock)
-{
-    timespec ts{};
-    clock_gettime(clock, &ts);
-    return static_cast<uint64_t>(ts.tv_sec) * 1000000000 + static_cast<uint64_t>(ts.tv_nsec);
-}
 
 // One build. Its functions, under the names of the headers.
 struct Build {
@@ -192,9 +187,6 @@ monad_async_result sleeps_elsewhere(monad_async_task task)
     }
     return {1, 0, 0};
 }
-
-// Nanoseconds an operation, of one round.
-using Round = std::function<double()>;
 
 struct Workload {
     char const *name;
@@ -452,15 +444,8 @@ int main(int argc, char **argv)
         {"idle task, resident bytes", [](Build const &b) { return residents(b, false); }},
         {"suspended, resident bytes", [](Build const &b) { return residents(b, true); }},
     };
-    cpu_set_t all;
-    sched_getaffinity(0, sizeof all, &all);
-    std::printf("%-42s %10s %10s %8s %16s\n", "ns each, medians", "before", "after", "ratio",
-                "25% to 75%");
-    for (auto const &workload : workloads) {
-        if (argc > 4 && std::strstr(workload.name, argv[4]) == nullptr) {
-            continue;
-        }
-        Round const a = workload.make(before), b = workload.make(after);
+    // A row: the one in turns with the other.
+    auto const compare = [&](char const *name, Round const &a, Round const &b) {
         a();
         b();
         std::vector<double> of_a, of_b, ratios;
@@ -472,9 +457,37 @@ int main(int argc, char **argv)
             ratios.push_back(of_b.back() / of_a.back());
         }
         std::sort(ratios.begin(), ratios.end());
-        std::printf("%-42s %10.1f %10.1f %8.3f    %.3f to %.3f\n", workload.name, median(of_a),
-                    median(of_b), median(ratios), ratios[ratios.size() / 4],
-                    ratios[ratios.size() * 3 / 4]);
+        std::printf("%-42s %10.1f %10.1f %8.3f    %.3f to %.3f\n", name, median(of_a), median(of_b),
+                    median(ratios), ratios[ratios.size() / 4], ratios[ratios.size() * 3 / 4]);
         std::fflush(stdout);
+    };
+    auto const wanted = [&](char const *name) {
+        return argc <= 4 || std::strstr(name, argv[4]) != nullptr;
+    };
+    std::printf("%-42s %10s %10s %8s %16s\n", "ns each, medians", "before", "after", "ratio",
+                "25% to 75%");
+    for (auto const &workload : workloads) {
+        if (wanted(workload.name)) {
+            compare(workload.name, workload.make(before), workload.make(after));
+        }
+    }
+    // What holds them back: the same next to the least that does it.
+    auto const yields = [&](bool tracks) {
+        return loops(after, tracks, sleeps, 0, 64, 1000, 0, cpu);
+    };
+    Workload const floors[] = {
+        {"floor: two stamps; launch", [](Build const &) { return stamps(2); }},
+        {"floor: bare launch; launch", [](Build const &) { return bare_launches(on); }},
+        {"floor: bare launch; no time tracking", [](Build const &) { return bare_launches(off); }},
+        {"floor: one stamp; yield", [](Build const &) { return stamps(1); }},
+    };
+    Round const against[] = {launches(after, on, 400), launches(after, on, 400),
+                             launches(after, off, 400), yields(on)};
+    std::printf("%-42s %10s %10s %8s %16s\n", "the same next to a floor", "floor", "after", "ratio",
+                "25% to 75%");
+    for (size_t i = 0; i < std::size(floors); ++i) {
+        if (wanted(floors[i].name)) {
+            compare(floors[i].name, floors[i].make(after), against[i]);
+        }
     }
 }
