@@ -104,16 +104,16 @@ impl Sqe {
     pub fn set_user_data(&mut self, v: u64) {
         self.0[4] = v;
     }
-    /// The same entry, without its `user_data`. Each word is read once, and alone, whatever the
-    /// optimiser would rather do: the caller has just written the entry, and a load that is wider
-    /// than the stores it reads from waits until they have left the store buffer.
+    /// The same entry. Each word is read once, and alone, whatever the optimiser would rather do:
+    /// the caller has just written the entry, and a load that is wider than the stores it reads
+    /// from waits until they have left the store buffer.
     #[inline(always)]
     pub fn copied(&self) -> Self {
         // SAFETY: a word of ours. Volatile, or two loads become a wider one.
         let word = |i: usize| unsafe { (&raw const self.0[i]).read_volatile() };
         let mut sqe = Self([word(0), 0, 0, 0, 0, word(5), 0, 0]);
         pair::put(&mut sqe.0, 1, [word(1), word(2)]);
-        pair::put(&mut sqe.0, 3, [word(3), 0]);
+        pair::put(&mut sqe.0, 3, [word(3), word(4)]);
         pair::put(&mut sqe.0, 6, [word(6), word(7)]);
         sqe
     }

@@ -228,14 +228,13 @@ fn what_waits_inside_the_kernel_is_seen() {
     assert!(!queues.needs_enter());
 }
 
-/// A copy has all that was given but the `user_data`; what goes to the kernel has that, too.
+/// Neither of a copy nor on the way to the kernel.
 #[test]
 fn no_word_of_an_entry_is_lost() {
     let mut rng = Rng::new(0, 2);
     for _ in 0..100 {
         let sqe = entry(&mut rng);
         let mut expected = sqe.0;
-        expected[4] = 0;
         assert_eq!(sqe.copied().0, expected);
         let (ioprio, user_data) = (rng.next() as u16, rng.next());
         expected[0] = expected[0] & !0xffff_0000 | u64::from(ioprio) << 16;
