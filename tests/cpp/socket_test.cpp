@@ -6,12 +6,15 @@
 #include <monad/async/bytes.hpp>
 #include <monad/async/future.hpp>
 #include <monad/async/listener.hpp>
+#include <monad/async/pool.hpp>
 #include <monad/async/process.hpp>
 #include <monad/async/scope.hpp>
 #include <monad/async/socket.hpp>
 #include <monad/async/writer.hpp>
 
+#include <atomic>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <fcntl.h>
@@ -251,6 +254,41 @@ TEST(Signals, come_to_the_task_that_waits)
     EXPECT_EQ(got, (std::vector<int>{SIGTERM, SIGUSR1}));
     EXPECT_EQ(errno_thrown_by([] { ma::signals const none({-1}); }), EINVAL);
     EXPECT_EQ(errno_thrown_by([&] { ends.wait(); }), EPERM);
+}
+
+// Those that end a server, by default; the other threads, made later, are not disturbed by them, and
+// SIGCHLD stays the program's own.
+TEST(Signals, that_end_a_server_come_to_its_task_and_SIGCHLD_does_not)
+{
+    static std::atomic<int> children{0};
+    struct sigaction own = {};
+    own.sa_handler = [](int) { ++children; };
+    ASSERT_EQ(sigaction(SIGCHLD, &own, nullptr), 0);
+    ma::signals ends;
+    std::atomic<bool> over{false};
+    std::thread quiet([&] {
+        while (!over.load()) {
+            usleep(1000);
+        }
+    });
+    ma::thread_pool pool(1);
+    ma::executor ex;
+    std::vector<int> got;
+    run_task(ex, [&] {
+        ma::process p({"true"});
+        EXPECT_EQ(p.wait().status, 0);
+        for (int const number : {SIGHUP, SIGTERM, SIGINT}) {
+            kill(getpid(), number);
+            got.push_back(ends.wait());
+        }
+    });
+    EXPECT_EQ(got, (std::vector<int>{SIGHUP, SIGTERM, SIGINT}));
+    EXPECT_EQ(children.load(), 1) << "by the handler of the program";
+    struct sigaction after = {};
+    ASSERT_EQ(sigaction(SIGCHLD, nullptr, &after), 0);
+    EXPECT_EQ(after.sa_handler, own.sa_handler);
+    over.store(true);
+    quiet.join();
 }
 
 namespace {
