@@ -125,7 +125,7 @@ fn closed_between(
     let left = kernel.answers.clone();
     left.borrow_mut().extend(answers);
     let ex = Handle::new(kernel, true).unwrap();
-    let (caller, closer) = (new_task(), new_task());
+    let (caller, closer) = (new_large_task(), new_task());
     set_body(caller, move |task| call(&Call { ex: ex.executor(), task, fd: 5, flags: 0 }));
     let told = left.clone();
     set_body(closer, move |task| {
