@@ -138,6 +138,24 @@ END
     until [ "$(descriptors)" -le "$before" ]; do sleep 0.05; done
 }
 
+# A listener a worker: each takes a part of the connections, and answers them itself. (That all of 60 come to
+# one has a chance of 2 to the 59.)
+each_worker_accepts() {
+    local worker i
+    start || return 1
+    is "$(awk -v port=":$(printf %04X "$port")" '$4 == "0A" && index($2, port)' /proc/net/tcp | wc -l)" 2 || return 1
+    for i in {1..60}; do
+        is "$(http_status "$url/")" 200 || return 1
+    done
+    stop || return 1
+    for worker in 1 2; do
+        for i in ACCEPT SEND; do
+            grep -qE "^monad_async_operations_total\{executor=\"pool worker $worker\",opcode=\"$i\"\} [1-9][0-9]*$" said &&
+                [ "$(sed -n "s/.*worker $worker\",opcode=\"$i\"} //p" said)" -gt 2 ] || { grep "$i" said; return 1; }
+        done
+    done
+}
+
 # Half a header, and silence: the connection ends. One too many is refused.
 limits() {
     start --idle 200 || return 1
@@ -186,6 +204,7 @@ check 'conditional requests' conditional
 check 'keep-alive and requests in a row' keeps_alive
 check 'what is no request is a 4xx, and nothing leaks' malformed
 check 'it ends' stop
+check 'each worker accepts, by a listener of its own' each_worker_accepts
 check 'limits of time and number' limits
 check 'it tells, and ends with what was begun' ends
 if command -v wrk >/dev/null && [ "$(ulimit -Hn)" = unlimited ] || [ "$(ulimit -Hn)" -gt 3000 ]; then

@@ -101,8 +101,8 @@ END
     expect list '^deadlock: task 23 -> task 24 -> task 23$'
     # What is in flight, of whom: read by a task that waits for it, begun by one that does not.
     expect operations '^task 8: READ, which it waits for$'
-    expect operations '^task 19: READ of [0-9]+ at 0x[0-9a-f]+, in flight$'
-    expect operations '^task 14: READ of [0-9]+ at 0x[0-9a-f]+, waits for a submission entry$'
+    expect operations '^task 19: READ of 77 at 0x[0-9a-f]+, in flight$'
+    expect operations '^task 14: READ of 77 at 0x[0-9a-f]+, waits for a submission entry$'
     expect operations '^6 operations$'
     expect scopes '^task 19: scope 0x[0-9a-f]+, no deadline, a shield$'
     expect scopes '^task 19: scope 0x[0-9a-f]+, until [0-9.]+( \([0-9.]+ s from now\))?$'
