@@ -9,7 +9,7 @@
 #[path = "../support/rng.rs"]
 mod rng;
 
-use monad_async::intrusive::{Fifo, Link, MpscQueue, Push, TimerNode, TimerQueue};
+use monad_async::intrusive::{Batch, Fifo, Link, MpscQueue, Push, TimerNode, TimerQueue};
 use rng::Rng;
 use std::collections::{BTreeMap, VecDeque};
 use std::ptr::NonNull;
@@ -30,7 +30,17 @@ fn fifo_agrees_with_a_deque() {
         let mut model: VecDeque<NonNull<Link>> = VecDeque::new();
         let mut idle: Vec<NonNull<Link>> = links.iter().map(ptr).collect();
         for _ in 0..STEPS {
-            match rng.below(5) {
+            match rng.below(6) {
+                5 if !idle.is_empty() => {
+                    let mut batch = None;
+                    for _ in 0..=rng.below(3.min(idle.len() as u32)) {
+                        let link = idle.swap_remove(rng.below(idle.len() as u32) as usize);
+                        // SAFETY: as below.
+                        batch = Some(unsafe { Batch::with(batch, link) });
+                        model.push_back(link);
+                    }
+                    fifo.append_batch(batch.unwrap());
+                }
                 0 | 1 if !idle.is_empty() => {
                     let link = idle.swap_remove(rng.below(idle.len() as u32) as usize);
                     // SAFETY: an idle link; `links` outlives the list.
