@@ -266,7 +266,7 @@ TEST(IoFaults, completion_flags_are_0_where_there_was_no_completion)
     Executor ex(8);
     Pipe pipe;
     Task task([&](monad_async_task self) {
-        char buffer[16];
+        char buffer[16]{};
         auto provide = make_sqe(IORING_OP_PROVIDE_BUFFERS, 1, buffer, sizeof buffer, 5);
         provide.buf_group = 3;
         auto read = make_sqe(IORING_OP_READ, pipe.reader, nullptr, sizeof buffer, current_position);
