@@ -11,8 +11,10 @@ passed=0 failed=0 skipped=0
 only=() taken=()
 # Parts of names of steps that are left out, said, and counted as skipped.
 left_out=()
-# "SECONDS NAME" of each step.
+# "SECONDS PROCESSOR_SECONDS NAME" of each step.
 times=()
+# Where steps run in lanes, beside each other: this one's name.
+lane=
 
 die() {
     printf '%s: %s\n' "$(basename "$(dirname "$0")")/$(basename "$0")" "$*" >&2
@@ -47,11 +49,12 @@ need_packages() {
         die "no apt-get here; please install what Debian calls: ${missing[*]}"
     mkdir -p "$logs"
     printf 'installing %s\n' "${missing[*]}"
+    # One at a time, as scripts run beside each other.
     {
-        as_root env DEBIAN_FRONTEND=noninteractive apt-get update &&
+        flock 9 && as_root env DEBIAN_FRONTEND=noninteractive apt-get update &&
             as_root env DEBIAN_FRONTEND=noninteractive \
-                apt-get install -y --no-install-recommends "${missing[@]}"
-    } >"$logs/apt-get.log" 2>&1 </dev/null || {
+                apt-get install -y --no-install-recommends "${missing[@]}" 9>&-
+    } >>"$logs/apt-get.log" 2>&1 </dev/null 9>"$logs/apt-get.lock" || {
         tail -n 15 "$logs/apt-get.log" >&2
         die "apt-get could not install ${missing[*]}"
     }
@@ -59,8 +62,8 @@ need_packages() {
 
 # As need_packages, for what a check is skipped without.
 want_packages() {
-    mkdir -p "$logs"
-    (need_packages "$@") >"$logs/wanted.log" 2>&1 || cat "$logs/wanted.log"
+    local said
+    said=$( (need_packages "$@") 2>&1) || printf '%s\n' "$said"
 }
 
 # True if version $1 is at least version $2.
@@ -149,16 +152,26 @@ check_taken() {
     done
 }
 
+# What this shell's children have used of processors, in seconds: `processor_seconds VARIABLE`.
+processor_seconds() {
+    local user system file=$logs/times.$lane
+    times >"$file"
+    read -r user system < <(tail -n 1 "$file" | sed 's/[.,][0-9]*s//g')
+    printf -v "$1" %d $((${user%m*} * 60 + 10#${user#*m} + ${system%m*} * 60 + 10#${system#*m}))
+}
+
 # step NAME COMMAND...   Runs COMMAND with its output in a log, says how it went on one line, and
 # the end of the log where it failed. Returns what COMMAND returned; $log is the log's name.
 step() {
-    local name=$1 began=$SECONDS status=0
+    local name=$1 began=$SECONDS status=0 before=0 after=0
     shift
     mkdir -p "$logs"
     log=$logs/$(printf %s "$name" | tr -c 'A-Za-z0-9_.-' _).log
     printf '%-34s ' "$name"
+    processor_seconds before
     "$@" >"$log" 2>&1 </dev/null || status=$?
-    times+=("$((SECONDS - began)) $name")
+    processor_seconds after
+    times+=("$((SECONDS - began)) $((after - before)) $name")
     if [ $status = 0 ]; then
         printf 'ok      %4d s' $((SECONDS - began))
     else
@@ -169,17 +182,37 @@ step() {
 
 # What took longest, those first that did: nine tenths of the time.
 show_times() {
-    local sum=0 shown=0 line
-    for line in "${times[@]}"; do
-        sum=$((sum + ${line%% *}))
-    done
-    printf 'seconds  step\n'
-    while read -r line; do
+    local sum=0 all=0 shown=0 used=0 seconds processors name
+    while read -r seconds processors name; do
+        sum=$((sum + seconds)) all=$((all + processors))
+    done < <(printf '%s\n' "${times[@]}")
+    printf 'seconds  of processors  step\n'
+    while read -r seconds processors name; do
         [ $((shown * 10)) -lt $((sum * 9)) ] || break
-        shown=$((shown + ${line%% *}))
-        printf '%7d  %s\n' "${line%% *}" "${line#* }"
+        shown=$((shown + seconds)) used=$((used + processors))
+        printf '%7d  %13d  %s\n' "$seconds" "$processors" "$name"
     done < <(printf '%s\n' "${times[@]}" | sort -rn)
-    printf '%7d  %s\n' $((sum - shown)) 'all others'
+    printf '%7d  %13d  %s\n' $((sum - shown)) $((all - used)) 'all others'
+}
+
+# ---- Lanes ----
+
+# in_lane NAME COMMAND...   Runs COMMAND, whose steps come out with their lines whole, as those of
+# another lane come between. To be run with &, and then joined.
+in_lane() {
+    lane=$1 passed=0 failed=0 skipped=0 taken=() times=()
+    shift
+    "$@"
+    declare -p passed failed skipped taken times >"$logs/lane.$lane"
+}
+
+# join_lane NAME   Takes what the steps of a lane have come to. False where it did not reach its end.
+join_lane() {
+    local p=$passed f=$failed s=$skipped names=("${taken[@]}") before=("${times[@]}")
+    # shellcheck disable=SC1090
+    . <(sed 's/^declare \(-[-a-z]*\)/declare -g \1/' "$logs/lane.$1") || { count 0 1 0; return 1; }
+    passed=$((p + passed)) failed=$((f + failed)) skipped=$((s + skipped))
+    taken=("${names[@]}" "${taken[@]}") times=("${before[@]}" "${times[@]}")
 }
 
 # Ends the line that `step` began, with what is to be said of it.
@@ -202,6 +235,14 @@ count() {
 # counted_step NAME HOW COMMAND...   A step whose tests are counted: HOW reads its log and prints
 # three numbers. A command that fails with no test of its own to blame counts as one failure.
 counted_step() {
+    if [ -z "$lane" ]; then
+        counted_step_at_once "$@"
+    else
+        counted_step_at_once "$@" >"$logs/lane.$lane.said"
+        cat "$logs/lane.$lane.said"
+    fi
+}
+counted_step_at_once() {
     local name=$1 how=$2 status=0 p f s
     wanted "$name" || return 0
     shift 2
@@ -259,8 +300,16 @@ skip() {
 
 # ---- The build that examples and tests share ----
 
+# one_at_a_time COMMAND...   Of those that would be in each other's way in the tree of build_library.
+one_at_a_time() {
+    mkdir -p "$build" && (flock 9 && "$@" 9>&-) 9>"$build/release.lock"
+}
+
 # build_library [CMAKE OPTION...]
 build_library() {
+    one_at_a_time make_library "$@"
+}
+make_library() {
     cmake -S "$root" -B "$build/release" -G Ninja -DCMAKE_BUILD_TYPE=Release "$@" &&
         cmake --build "$build/release" -j "$jobs"
 }

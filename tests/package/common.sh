@@ -61,6 +61,14 @@ python_tools() {
             >>"$work/python.log" 2>&1 && echo "$*" >"$python/made-of"
 }
 
+# taken_over DIRECTORY   A build tree in which cargo finds all done that it did for the tree of
+# build_library. What it writes anew without removing it first must not be the other's.
+taken_over() {
+    rm -rf "$1" && mkdir "$1" && cp -al "$build/release/cargo" "$1/cargo" &&
+        find "$1/cargo" -name 'libmonad_async*.a' -exec sh -c 'cp -p "$1" "$1.own" &&
+            mv "$1.own" "$1"' _ {} \;
+}
+
 # Whether clang has its own C++ library besides the one it shares with gcc.
 have_libcxx() {
     printf '#include <exception>\nint main() { throw 1; }\n' >"$work/libcxx.cpp"

@@ -8,12 +8,12 @@ if ! have dpkg-deb || ! have dpkg; then
     exit 0
 fi
 want_packages dpkg-shlibdeps:dpkg-dev lintian:lintian fakeroot:fakeroot
-# It is the packages that are tried, not what the optimiser makes of them.
-export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
 tree=$work/tree system=$work/system
 
 make_packages() {
-    cmake -S "$root" -B "$tree" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_INSTALL_PREFIX=/usr \
+    build_library && taken_over "$tree" &&
+        cmake -S "$root" -B "$tree" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+        -DCMAKE_INSTALL_PREFIX=/usr \
         -DCMAKE_INSTALL_LIBDIR="lib/$(dpkg-architecture -qDEB_HOST_MULTIARCH)" \
         -DMONAD_ASYNC_PACKAGES=ON &&
         cmake --build "$tree" -j "$jobs" &&

@@ -16,9 +16,7 @@ cmake=cmake
 tree() {
     local generator=$1
     shift
-    rm -rf "$work/tree" && mkdir "$work/tree" && cp -al "$build/release/cargo" "$work/tree/cargo" &&
-        find "$work/tree/cargo" -name 'libmonad_async*.a' -exec sh -c 'cp -p "$1" "$1.own" &&
-            mv "$1.own" "$1"' _ {} \; &&
+    taken_over "$work/tree" &&
         "$cmake" -Werror=dev -Werror=deprecated -S "$root" -B "$work/tree" -G "$generator" "$@"
 }
 # consumer LANGUAGE FLAVOUR GENERATOR OPTION...   Against $work/prefix, with $cmake.
