@@ -5,6 +5,7 @@ use core::fmt::{self, Write};
 use super::names;
 use crate::executor::meter::{self, BUCKETS, WORDS};
 use crate::task::annex::NAME_BYTES;
+use crate::task::header::PRIORITIES;
 use crate::ticks;
 
 /// What was read of one executor.
@@ -130,7 +131,7 @@ const BOUNDS: [(&str, u64); 22] = [
     ("100.0", 100_000_000_000),
 ];
 
-const PRIORITY_NAMES: [&str; 3] = ["high", "normal", "low"];
+const PRIORITY_NAMES: [&str; PRIORITIES] = ["high", "normal", "low"];
 
 pub fn write(executors: &[Read], stacks_in_use: usize, out: &mut Out<'_>) -> fmt::Result {
     for (word, (name, how, help)) in COUNTERS.iter().enumerate() {

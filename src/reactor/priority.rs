@@ -1,6 +1,7 @@
 //! A task's I/O priority as the kernel's `ioprio`, on reads and writes only: on receive and accept
 //! the field means something else, and elsewhere nothing.
 
+use crate::task::header::PRIORITIES;
 use crate::task::header::NORMAL;
 use crate::uring::kernel::{op, Sqe};
 
@@ -8,7 +9,7 @@ use crate::uring::kernel::{op, Sqe};
 const IOPRIO_CLASS_BE: u16 = 2 << 13;
 
 /// By level: the best of its class, whatever the process has, the last of its class.
-const IOPRIO: [u16; 3] = [IOPRIO_CLASS_BE, 0, IOPRIO_CLASS_BE | 7];
+const IOPRIO: [u16; PRIORITIES] = [IOPRIO_CLASS_BE, 0, IOPRIO_CLASS_BE | 7];
 
 /// The `ioprio` to submit `sqe` with: one that its caller has set is left alone.
 #[inline(always)]
