@@ -13,7 +13,7 @@ only=() taken=()
 left_out=()
 # "SECONDS PROCESSOR_SECONDS NAME" of each step.
 times=()
-# Where steps run in lanes, beside each other: this one's name.
+# Where steps run in lanes, at the same time: this one's name.
 lane=
 
 die() {
@@ -49,7 +49,7 @@ need_packages() {
         die "no apt-get here; please install what Debian calls: ${missing[*]}"
     mkdir -p "$logs"
     printf 'installing %s\n' "${missing[*]}"
-    # One at a time, as scripts run beside each other.
+    # One at a time, as scripts run at the same time.
     {
         flock 9 && as_root env DEBIAN_FRONTEND=noninteractive apt-get update &&
             as_root env DEBIAN_FRONTEND=noninteractive \
