@@ -1,8 +1,7 @@
 //! A task's I/O priority as the kernel's `ioprio`, on reads and writes only: on receive and accept
 //! the field means something else, and elsewhere nothing.
 
-use crate::task::header::PRIORITIES;
-use crate::task::header::NORMAL;
+use crate::task::header::{NORMAL, PRIORITIES};
 use crate::uring::kernel::{op, Sqe};
 
 /// Best effort, which needs no privilege; a real-time class would.
