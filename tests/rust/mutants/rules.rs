@@ -222,14 +222,14 @@ pub const RULES: &[Mutant] = &[
     Mutant {
         bug: "an error is a plain completion",
         file: "src/reactor/reap.rs",
-        right: "flagged || cqe.res < 0",
-        wrong: "flagged",
+        right: "!record.is_plain() || flagged || cqe.res < 0",
+        wrong: "!record.is_plain() || flagged",
     },
     Mutant {
         bug: "what becomes of a stream is a plain completion",
         file: "src/reactor/reap.rs",
-        right: "!record.is_plain() || flagged",
-        wrong: "false",
+        right: "!record.is_plain() || flagged || cqe.res < 0",
+        wrong: "cqe.res < 0",
     },
     Mutant {
         bug: "any completion is a task's",
