@@ -120,10 +120,11 @@ fn ended(goes: u32) {
 /// Returns when the callback is called no more. ENOENT: there is none; EDEADLK: from the callback.
 pub fn stop() -> Res<()> {
     let mut word = WORD.load(Acquire);
+    // Also if another thread has told it to end by now, which waits for this callback to return.
+    if ITS_THREAD.load(Relaxed) == thread::own_number() {
+        return Err(Errno(libc::EDEADLK));
+    }
     if word & phase::ALL == phase::GOES {
-        if ITS_THREAD.load(Relaxed) == thread::own_number() {
-            return Err(Errno(libc::EDEADLK));
-        }
         let ends = word & !phase::ALL | phase::ENDS;
         word = match WORD.compare_exchange(word, ends, AcqRel, Acquire) {
             Ok(_) => ends,

@@ -276,6 +276,34 @@ TEST(Watchdog, takes_no_other_threads_signal_for_an_answer)
     ASSERT_EQ(monad_async_watchdog_stop().error, 0);
 }
 
+// The callback's own stop waited for itself, where another thread's had come first.
+TEST(Watchdog, is_not_stopped_by_its_callback_while_another_thread_stops_it)
+{
+    static std::atomic<bool> is_told;
+    is_told = false;
+    auto const tell_late = [](monad_async_watchdog_report const *) {
+        is_told = true;
+        std::this_thread::sleep_for(std::chrono::milliseconds{50}); // for the other one to be first
+        EXPECT_EQ(monad_async_watchdog_stop().error, EDEADLK);
+    };
+    ASSERT_EQ(monad_async_watchdog_start(limit, tell_late).error, 0);
+    std::thread stops([] {
+        while (!is_told) {
+            std::this_thread::yield();
+        }
+        EXPECT_EQ(monad_async_watchdog_stop().error, 0);
+    });
+    Executor ex(0);
+    Task spins([](monad_async_task) {
+        while (!is_told) {
+        }
+        return success();
+    });
+    spins.attach(ex);
+    ex.finish();
+    stops.join();
+}
+
 // The periods are those of a machine that lets the watchdog's thread run: one of five times is enough.
 TEST(Watchdog, names_a_task_that_spins_for_a_second_within_two_periods)
 {
