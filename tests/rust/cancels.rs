@@ -117,7 +117,7 @@ fn a_look_does_not_walk_over_all_tasks() {
             again(ex, &crowd[round * 128..][..128]);
             looked
         };
-        (0..20).map(look).min().unwrap()
+        (0..150).map(look).min().unwrap() // the machine may be busy
     };
     let (few, many) = (least_ns(60), least_ns(128));
     println!("measured: a look at 60 cancels {few} ns, at 128 {many} ns, among 20,000 tasks");
