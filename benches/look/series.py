@@ -31,10 +31,10 @@ for i, one in enumerate(wanted):
     assert len(one["ready_ns"]) == len(PER_MILLE), len(one["ready_ns"])
     shade = plt.get_cmap("viridis")(i / max(1, len(wanted)))
     points = [(ns, p / 10) for ns, p in zip(one["ready_ns"], PER_MILLE) if ns > 0]
-    axes.plot(*zip(*points), color=shade, label="{:,} tasks".format(one["tasks"]))
+    axes.plot(*zip(*points), color=shade, label="{:,}".format(one["tasks"]))
 axes.set_xscale("log")
 axes.set_xlabel("ns between the completion of a NOP and the run of its task")
 axes.set_ylabel("per cent that were not longer")
 axes.grid(True, color="#ddd")
-axes.legend()
+axes.legend(title="tasks", loc="upper left", bbox_to_anchor=(1, 1))  # next to the curves, not on one
 save(figure, out, "latency.svg")
