@@ -11,8 +11,6 @@ using namespace support;
 
 namespace {
 
-constexpr uint64_t never = UINT64_MAX;
-
 int park(monad_async_task self)
 {
     return monad_async_task_park(self).error;
