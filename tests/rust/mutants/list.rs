@@ -10,6 +10,17 @@ pub struct Mutant {
     pub wrong: &'static str,
 }
 
+/// One that the named test finds.
+pub const fn found_by(
+    file: &'static str,
+    bug: &'static str,
+    right: &'static str,
+    wrong: &'static str,
+    test: &'static str,
+) -> (Mutant, &'static str) {
+    (Mutant { bug, file, right, wrong }, test)
+}
+
 pub const LOOP: &[Mutant] = &[
     Mutant {
         bug: "a zero-copy send is over when its first completion comes",

@@ -1,20 +1,10 @@
 //! Bugs that are planted in the view of a ring's two queues. The named test of tests/rust/queues.rs
 //! finds it. (That an ordering is too weak, Miri finds there.)
 
-use crate::list::Mutant;
+use crate::list::{found_by as of, Mutant};
 
 const QUEUE: &str = "src/uring/queues.rs";
 const KERNEL: &str = "src/uring/kernel.rs";
-
-const fn of(
-    file: &'static str,
-    bug: &'static str,
-    right: &'static str,
-    wrong: &'static str,
-    test: &'static str,
-) -> (Mutant, &'static str) {
-    (Mutant { bug, file, right, wrong }, test)
-}
 
 const ENTRIES: &str = "entries_arrive_whole_and_in_order";
 const COMPLETIONS: &str = "completions_arrive_whole_once_and_in_order";

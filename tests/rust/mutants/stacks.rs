@@ -1,20 +1,10 @@
 //! Bugs that are planted in which stack a launch runs on, and who has it afterwards: one or more
 //! for each rule of `task::warm` and `executor::next`. The named test of tests/rust/warm.rs finds it.
 
-use crate::list::Mutant;
+use crate::list::{found_by as of, Mutant};
 
 const WARM: &str = "src/task/warm.rs";
 const NEXT: &str = "src/executor/next.rs";
-
-const fn of(
-    file: &'static str,
-    bug: &'static str,
-    right: &'static str,
-    wrong: &'static str,
-    test: &'static str,
-) -> (Mutant, &'static str) {
-    (Mutant { bug, file, right, wrong }, test)
-}
 
 pub const STACKS: &[(Mutant, &str)] = &[
     of(
