@@ -1,5 +1,6 @@
 //! What other threads may ask, and how the owner takes it in.
 
+use core::cell::Cell;
 use core::ptr::{self, NonNull};
 
 use super::head::inc;
@@ -163,17 +164,46 @@ impl<K: Kernel> Executor<K> {
         if !self.walk.get().is_over() {
             self.walk_marked(now);
         }
-        let mut budget = self.budget(now);
-        while budget.take() {
-            let Some((link, what)) = mail.pop() else { break };
-            self.more_mail.set(turns || !mail.is_empty());
-            self.deal_with(link, what);
-        }
+        self.deal_with_mail(&mut mail, turns, now);
         let is_over = mail.is_empty() && turning.is_empty() && self.walk.get().is_over();
         self.mail_taken.set(!is_over);
         self.more_mail.set(false);
         self.turning.set(turning);
         self.mail.set(mail);
+    }
+
+    /// Some of what was taken out, in order; `turns`: more comes behind it.
+    ///
+    /// Most mail is launches: those in a row become ready as a batch, and are counted as one. What
+    /// may call a function of others', which may look at the executor, finds all settled.
+    #[inline(always)]
+    fn deal_with_mail(&self, mail: &mut Chain, turns: bool, now: u64) {
+        let (ready, launches) = (self.ready.several(), Cell::new(0));
+        let settle = || {
+            ready.finish();
+            let pending = &self.head.tasks_pending_launch;
+            pending.set(pending.get() + launches.take());
+        };
+        let mut budget = self.budget(now);
+        loop {
+            let step = budget.take_step();
+            for _ in 0..step {
+                let Some((link, what)) = mail.pop() else { return settle() };
+                // SAFETY: `kind` says what the link is part of.
+                if what == kind::LAUNCH && self.is_launched(unsafe { TaskRef::from_link(link) }) {
+                    // SAFETY: as above.
+                    ready.push(unsafe { TaskRef::from_link(link) });
+                    launches.set(launches.get() + 1);
+                    continue;
+                }
+                settle();
+                self.more_mail.set(turns || !mail.is_empty());
+                self.deal_with(link, what);
+            }
+            if step == 0 {
+                return settle();
+            }
+        }
     }
 
     /// As `collect_mailbox`, all that is there.
@@ -252,18 +282,26 @@ impl<K: Kernel> Executor<K> {
         }
     }
 
+    /// What was launched elsewhere is to become ready; false: it was cancelled before it came.
     #[inline(always)]
-    fn launched(&self, task: TaskRef) {
+    fn is_launched(&self, task: TaskRef) -> bool {
         debug_assert!(task.waits.get() == Waits::Nothing);
         // The link of a header is in no other inbox than that of who has the task.
         debug_assert!(task.state().is_attached_to(self.address()));
         if task.has(mark::ASKED) {
-            return self.never_launch(task);
+            return false;
         }
-        inc(&self.head.tasks_pending_launch);
         if self.watches(by::TRACED) {
             self.watched_launch(task, true);
         }
+        true
+    }
+
+    fn launched(&self, task: TaskRef) {
+        if !self.is_launched(task) {
+            return self.never_launch(task);
+        }
+        inc(&self.head.tasks_pending_launch);
         self.ready.push(task);
     }
 }
