@@ -266,8 +266,8 @@ unsafe fn transfer(
     if writes {
         sqe = sqe.raising_no_signal(c.ex.kernel().knows_no_signal());
     }
-    // SAFETY: refers to the buffer alone.
-    unsafe { set.io(c.ex, c.task, claim, part, sqe) }
+    // SAFETY: refers to the buffer alone, which the set keeps.
+    set.io(c.ex, claim, part, sqe, |sqe| unsafe { c.transfer(sqe, false) })
 }
 
 /// # Safety

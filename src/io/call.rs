@@ -134,6 +134,24 @@ impl<K: Kernel> Call<'_, K> {
     /// As `io`.
     #[inline(always)]
     pub(super) unsafe fn io_when(&self, sqe: Sqe, events: i16, dont_wait: bool) -> Res<usize> {
+        // SAFETY: the caller's.
+        unsafe { self.io_or_wait(sqe, (Some(events), dont_wait)) }
+    }
+
+    /// As `io`, of a read or a write, which waits by a descriptor with O_NONBLOCK, too.
+    ///
+    /// # Safety
+    /// As `io`.
+    #[inline(always)]
+    pub unsafe fn transfer(&self, sqe: Sqe, dont_wait: bool) -> Res<usize> {
+        // SAFETY: the caller's.
+        unsafe { self.io_or_wait(sqe, (None, dont_wait)) }
+    }
+
+    /// # Safety
+    /// As `io`.
+    #[inline(always)]
+    unsafe fn io_or_wait(&self, sqe: Sqe, how: (Option<i16>, bool)) -> Res<usize> {
         let begun = self.begun();
         // SAFETY: the caller's.
         let res = unsafe { self.ex.io(self.task, sqe) };
@@ -141,7 +159,7 @@ impl<K: Kernel> Call<'_, K> {
             return Ok(res as usize);
         }
         // SAFETY: the caller's.
-        unsafe { self.io_ended(&{ sqe }, res, (events, dont_wait), begun) }
+        unsafe { self.io_ended(&{ sqe }, res, how, begun) }
     }
 
     /// # Safety
@@ -152,19 +170,24 @@ impl<K: Kernel> Call<'_, K> {
         &self,
         sqe: &Sqe,
         res: i32,
-        (events, dont_wait): (i16, bool),
+        (events, dont_wait): (Option<i16>, bool),
         begun: u64,
     ) -> Res<usize> {
-        match res {
-            // SAFETY: the caller's.
-            KEPT_FROM if !dont_wait => unsafe { self.io_after_poll(sqe, events, begun) },
-            res => answer_to(sqe, res),
+        if res != KEPT_FROM || dont_wait {
+            return answer_to(sqe, res);
+        }
+        // SAFETY: the caller's.
+        unsafe {
+            match events {
+                Some(events) => self.io_after_poll(sqe, events, begun),
+                None => self.without_nonblock(sqe, begun),
+            }
         }
     }
 
     /// # Safety
     /// As `io`.
-    unsafe fn io_after_poll(&self, sqe: &Sqe, events: i16, begun: u64) -> Res<usize> {
+    pub(super) unsafe fn io_after_poll(&self, sqe: &Sqe, events: i16, begun: u64) -> Res<usize> {
         const FIRST_PAUSE_NS: u64 = 50_000;
         const LONGEST_PAUSE_NS: u64 = 10_000_000;
         let mut pause_ns = 0;

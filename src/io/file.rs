@@ -103,15 +103,8 @@ impl<K: Kernel> Call<'_, K> {
     pub unsafe fn read(&self, to: *mut c_void, bytes: usize, offset: i64) -> Res<usize> {
         let len = bytes.min(BYTES_MAX) as u32;
         let sqe = self.entry(op::READ, offset as u64, to as u64, len, 0);
-        let begun = self.begun();
         // SAFETY: the caller's.
-        match unsafe { self.io_when(sqe, libc::POLLIN, self.may_be_regular()) } {
-            // SAFETY: the caller's.
-            Err(Errno(libc::EAGAIN)) => unsafe {
-                self.without_nonblock(&{ sqe }, libc::POLLIN, begun)
-            },
-            done => done,
-        }
+        unsafe { self.transfer(sqe, false) }
     }
 
     /// SUSPENDS.
@@ -123,52 +116,8 @@ impl<K: Kernel> Call<'_, K> {
         let len = bytes.min(BYTES_MAX) as u32;
         let sqe = self.entry(op::WRITE, offset as u64, from as u64, len, 0);
         let sqe = sqe.raising_no_signal(self.ex.kernel().knows_no_signal());
-        let begun = self.begun();
         // SAFETY: the caller's.
-        match unsafe { self.io_when(sqe, libc::POLLOUT, self.may_be_regular()) } {
-            // SAFETY: the caller's.
-            Err(Errno(libc::EAGAIN)) => unsafe {
-                self.without_nonblock(&{ sqe }, libc::POLLOUT, begun)
-            },
-            done => done,
-        }
-    }
-
-    fn may_be_regular(&self) -> bool {
-        !self.is_direct()
-    }
-
-    /// A descriptor with O_NONBLOCK. For a pipe and its like there is poll; of a file whose file
-    /// system cannot promise that it will not wait, /proc for one, the ring never reads then: a
-    /// helper does, as `read` itself takes no notice of the flag there.
-    ///
-    /// # Safety
-    /// As `io`, for a READ or a WRITE.
-    #[cold]
-    #[inline(never)]
-    unsafe fn without_nonblock(&self, sqe: &Sqe, events: i16, begun: u64) -> Res<usize> {
-        self.goes_on(begun)?;
-        if !calls::is_regular(self.fd) {
-            // SAFETY: the caller's.
-            return unsafe { self.io_when(*sqe, events, false) };
-        }
-        let mut done = 0;
-        let out = &raw mut done;
-        self.on_helper(|fd| {
-            // SAFETY: the caller's; `out` is in place until the helper has returned.
-            unsafe {
-                let moved = calls::transfer(
-                    fd,
-                    sqe.opcode() == op::WRITE,
-                    sqe.addr(),
-                    sqe.len(),
-                    sqe.off(),
-                )?;
-                out.write(moved);
-            }
-            Ok(0)
-        })?;
-        Ok(done)
+        unsafe { self.transfer(sqe, false) }
     }
 
     /// SUSPENDS. As `preadv2`.
@@ -179,7 +128,7 @@ impl<K: Kernel> Call<'_, K> {
         let (at, count) = (parts.at as u64, parts.count);
         let sqe = self.entry(op::READV, offset as u64, at, count, flags as u32);
         // SAFETY: the caller's.
-        unsafe { self.io_when(sqe, libc::POLLIN, flags & libc::RWF_NOWAIT != 0) }
+        unsafe { self.transfer(sqe, flags & libc::RWF_NOWAIT != 0) }
     }
 
     /// SUSPENDS. As `pwritev2`.
@@ -191,7 +140,39 @@ impl<K: Kernel> Call<'_, K> {
         let sqe = self.entry(op::WRITEV, offset as u64, at, count, flags as u32);
         let sqe = sqe.raising_no_signal(self.ex.kernel().knows_no_signal());
         // SAFETY: the caller's.
-        unsafe { self.io_when(sqe, libc::POLLOUT, flags & libc::RWF_NOWAIT != 0) }
+        unsafe { self.transfer(sqe, flags & libc::RWF_NOWAIT != 0) }
+    }
+
+    /// A descriptor with O_NONBLOCK. For a pipe and its like there is poll; of a file whose file
+    /// system cannot promise that it will not wait, /proc for one, the ring never reads then, and
+    /// poll says that it may: a helper does, as `read` itself takes no notice of the flag there.
+    ///
+    /// # Safety
+    /// As `transfer`.
+    pub(super) unsafe fn without_nonblock(&self, sqe: &Sqe, begun: u64) -> Res<usize> {
+        let (writes, of_parts) = match sqe.opcode() {
+            op::READ | op::READ_FIXED => (false, false),
+            op::READV => (false, true),
+            op::WRITE | op::WRITE_FIXED => (true, false),
+            _ => (true, true),
+        };
+        if !self.with_plain(|fd| Ok(calls::is_regular(fd))).unwrap_or(false) {
+            let events = if writes { libc::POLLOUT } else { libc::POLLIN };
+            // SAFETY: the caller's.
+            return unsafe { self.io_after_poll(sqe, events, begun) };
+        }
+        let (at, len) = (sqe.addr() as *mut c_void, sqe.len());
+        let whole = libc::iovec { iov_base: at, iov_len: len as usize };
+        let parts = if of_parts { (at.cast_const().cast(), len) } else { (&raw const whole, 1) };
+        let mut done = 0;
+        let out = &raw mut done;
+        self.goes_on(begun)?;
+        self.on_helper(|fd| {
+            // SAFETY: the caller's; `out` is in place until the helper has returned.
+            unsafe { out.write(calls::transfer(fd, writes, parts, sqe.off(), sqe.op_flags())?) };
+            Ok(0)
+        })?;
+        Ok(done)
     }
 
     /// SUSPENDS until all is read, or the file ends.

@@ -212,7 +212,7 @@ unsafe fn write(fd: i32, sqe: &Sqe) -> i32 {
         _ => (&raw const part, 1),
     };
     // SAFETY: the caller's.
-    match unsafe { file::write_parts(fd, at, count, sqe.off(), sqe.op_flags()) } {
+    match unsafe { file::transfer(fd, true, (at, count), sqe.off(), sqe.op_flags()) } {
         Ok(bytes) => bytes as i32,
         Err(e) => -e.0,
     }

@@ -26,10 +26,9 @@ use crate::error::{Errno, Res};
 use crate::executor::grant::Caller;
 use crate::executor::Executor;
 use crate::reactor::fixed::{self, Fixed, Memory};
-use crate::reactor::operation::KEPT_FROM;
 use crate::sys::alloc;
 use crate::task::header::TaskRef;
-use crate::uring::kernel::{op, Kernel, Sqe};
+use crate::uring::kernel::{Kernel, Sqe};
 
 /// A handle of one executor.
 pub struct Set {
@@ -374,18 +373,16 @@ impl Set {
         set.map(Set::fixed).ok_or(Errno(libc::EPERM))
     }
 
-    /// SUSPENDS. The operation of `sqe` on `bytes` of a buffer from `at` on. EINVAL: not inside.
-    ///
-    /// # Safety
-    /// What else `sqe` refers to is valid.
+    /// SUSPENDS, as `perform` does: the operation of `sqe` on `bytes` of a buffer from `at` on.
+    /// EINVAL: not inside.
     #[inline(always)]
-    pub unsafe fn io<K: Kernel>(
+    pub fn io<K: Kernel>(
         &self,
         ex: &Executor<K>,
-        task: TaskRef,
         claim: Claim,
         (at, bytes): (usize, usize),
         sqe: Sqe,
+        perform: impl FnOnce(Sqe) -> Res<usize>,
     ) -> Res<usize> {
         let fixed = self.registration(ex, claim)?;
         let size = self.memory().bytes as usize;
@@ -397,42 +394,10 @@ impl Set {
         sqe.0[2] = data;
         sqe.0[3] = sqe.0[3] & !0xffff_ffff | bytes as u64;
         let users = fixed.users(claim.number);
+        // The buffer stays its claimer's while in use.
         fixed::used(users);
-        // SAFETY: the buffer stays its claimer's while in use; the rest is the caller's.
-        let res = unsafe {
-            match ex.io(task, sqe) {
-                KEPT_FROM => io_after_poll(ex, task, &{ sqe }),
-                res => res,
-            }
-        };
+        let done = perform(sqe);
         fixed::unused(users);
-        usize::try_from(res).map_err(|_| Errno(res.saturating_neg()))
-    }
-}
-
-/// O_NONBLOCK, which others may have set: it waits by a poll, and asks again.
-///
-/// # Safety
-/// As `Executor::io`.
-#[cold]
-#[inline(never)]
-unsafe fn io_after_poll<K: Kernel>(ex: &Executor<K>, task: TaskRef, sqe: &Sqe) -> i32 {
-    let events = match sqe.opcode() {
-        op::WRITE | op::WRITE_FIXED => libc::POLLOUT,
-        _ => libc::POLLIN,
-    };
-    let mut poll = Sqe::new(op::POLL_ADD, sqe.fd(), 0, 0, 0, events as u16 as u32);
-    poll.0[0] |= u64::from(sqe.flags()) << 8;
-    loop {
-        // SAFETY: refers to no memory; then the caller's.
-        let res = unsafe {
-            match ex.io(task, poll) {
-                0.. => ex.io(task, *sqe),
-                stopped => stopped,
-            }
-        };
-        if res != KEPT_FROM {
-            return res;
-        }
+        done
     }
 }

@@ -36,36 +36,23 @@ pub fn is_buffered(fd: i32) -> bool {
     quietly(|| unsafe { libc::fcntl(fd, libc::F_GETFL) }).is_ok_and(|flags| flags & WAITS == 0)
 }
 
-/// `pwritev2`; the offset -1 is the current position.
+/// `preadv2` or `pwritev2`; the offset -1 is the current position.
 ///
 /// # Safety
 /// So many parts are there, and what they name.
-pub unsafe fn write_parts(
+pub unsafe fn transfer(
     fd: i32,
-    parts: *const libc::iovec,
-    count: u32,
+    writes: bool,
+    (parts, count): (*const libc::iovec, u32),
     offset: u64,
     flags: u32,
 ) -> Res<usize> {
     let (count, offset, flags) = (count as c_int, offset as i64, flags as c_int);
     // SAFETY: the caller's. As much as one call moves fits.
-    let written = quietly(|| unsafe { libc::pwritev2(fd, parts, count, offset, flags) as c_int })?;
-    Ok(written as usize)
-}
-
-/// `pread` or `pwrite`, or, where the offset is -1, `read` or `write`.
-///
-/// # Safety
-/// So many bytes are there.
-pub unsafe fn transfer(fd: i32, writes: bool, at: u64, len: u32, offset: u64) -> Res<usize> {
-    let (at, len, offset) = (at as *mut core::ffi::c_void, len as usize, offset as i64);
-    // SAFETY: the caller's. As much as one call moves fits.
     let moved = quietly(|| unsafe {
-        match (writes, offset) {
-            (false, -1) => libc::read(fd, at, len) as c_int,
-            (false, _) => libc::pread(fd, at, len, offset) as c_int,
-            (true, -1) => libc::write(fd, at, len) as c_int,
-            (true, _) => libc::pwrite(fd, at, len, offset) as c_int,
+        match writes {
+            false => libc::preadv2(fd, parts, count, offset, flags) as c_int,
+            true => libc::pwritev2(fd, parts, count, offset, flags) as c_int,
         }
     })?;
     Ok(moved as usize)

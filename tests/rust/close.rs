@@ -7,11 +7,15 @@ mod support;
 
 use monad_async::api::Handle;
 use monad_async::error::{Errno, RawResult, Res};
+use monad_async::executor::grant::Caller;
 use monad_async::io::call::Call;
+use monad_async::io::file::Parts;
 use monad_async::reactor::operation::Op;
+use monad_async::sync::buffer_set::Set;
 use monad_async::uring::kernel::{op, Cqe, Kernel, Sqe, Wait, Waker};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use support::*;
 
@@ -51,6 +55,9 @@ impl Kernel for Told {
     }
     fn now_boot_ns(&self) -> u64 {
         0
+    }
+    fn make_fixed_table(&self, _: u32) -> Result<(), Errno> {
+        Err(Errno(libc::EOPNOTSUPP))
     }
     fn waker(&self) -> Waker {
         Waker::of_eventfd(-1)
@@ -106,6 +113,9 @@ fn a_close_that_was_not_performed_is_begun_again() {
     assert_eq!(get(op::CLOSE, &[-libc::ECANCELED, -libc::EINTR]), [libc::EINPROGRESS; 2]);
 }
 
+/// A number that no descriptor of this process has, so that only the kernel that is told knows of it.
+const NO_FILE: i32 = 60_000;
+
 /// What a call gives whose operations end so, if another task closes its handle then, while the call
 /// has nothing in flight.
 fn closed_after(
@@ -121,12 +131,22 @@ fn closed_between(
     then: &'static [i32],
     call: impl Fn(&Call<'_, Told>) -> RawResult + 'static,
 ) -> (isize, i32) {
+    closed(NO_FILE, answers, then, call)
+}
+
+/// The same of that handle.
+fn closed(
+    fd: i32,
+    answers: &[i32],
+    then: &'static [i32],
+    call: impl Fn(&Call<'_, Told>) -> RawResult + 'static,
+) -> (isize, i32) {
     let kernel = Told::default();
     let left = kernel.answers.clone();
     left.borrow_mut().extend(answers);
     let ex = Handle::new(kernel, true).unwrap();
     let (caller, closer) = (new_large_task(), new_task());
-    set_body(caller, move |task| call(&Call { ex: ex.executor(), task, fd: 5, flags: 0 }));
+    set_body(caller, move |task| call(&Call { ex: ex.executor(), task, fd, flags: 0 }));
     let told = left.clone();
     set_body(closer, move |task| {
         // The last has ended when there is no answer left; and its task is ready, behind this one.
@@ -135,7 +155,7 @@ fn closed_between(
         }
         told.borrow_mut().extend([-libc::ENOENT, 0]); // What the cancel finds, and the close.
         told.borrow_mut().extend(then);
-        ex.executor().close_handle(task, 5, false).unwrap();
+        ex.executor().close_handle(task, fd, false).unwrap();
         RawResult::success(0)
     });
     ex.attach(caller).unwrap();
@@ -179,6 +199,82 @@ fn a_call_does_not_go_on_by_the_number_of_a_closed_handle() {
         assert_eq!(closed_after(answers, recv), (-1, libc::ECANCELED), "{answers:?}");
     }
     assert_eq!(closed_after(&[10], recv), (10, 0), "over before");
+}
+
+/// Reads into memory that stays: `read`, `readv`, or on a registered buffer.
+type Read = fn(&Call<'_, Told>) -> Res<usize>;
+const READS: [(&str, Read); 3] = [("read", read), ("readv", readv), ("fixed", read_fixed)];
+
+fn room() -> &'static mut [u8; 30] {
+    Box::leak(Box::new([0; 30]))
+}
+
+fn read(c: &Call<'_, Told>) -> Res<usize> {
+    // SAFETY: it stays.
+    unsafe { c.read(room().as_mut_ptr().cast(), 30, -1) }
+}
+
+fn readv(c: &Call<'_, Told>) -> Res<usize> {
+    let part = libc::iovec { iov_base: room().as_mut_ptr().cast(), iov_len: 30 };
+    // SAFETY: it stays, and the part until this returns.
+    unsafe { c.readv(Parts { at: &part, count: 1 }, -1, 0) }
+}
+
+fn read_fixed(c: &Call<'_, Told>) -> Res<usize> {
+    let at = Set::register(c.ex, 1, 30)?;
+    // SAFETY: it is there until it is unregistered.
+    let set = unsafe { at.as_ref() };
+    let claim = set.claim(&Caller::task(c.ex, c.task), u64::MAX)?;
+    let sqe = c.entry(op::READ_FIXED, -1_i64 as u64, 0, 0, 0);
+    // SAFETY: refers to the buffer alone.
+    let got = set.io(c.ex, claim, (0, 30), sqe, |sqe| unsafe { c.transfer(sqe, false) });
+    set.release::<Told>(claim)?;
+    // SAFETY: nobody has it any more.
+    unsafe { Set::unregister(at, Some(c.ex)) }?;
+    got
+}
+
+const WOULD_WAIT: i32 = -libc::EAGAIN;
+
+/// Before 6.1 a descriptor with O_NONBLOCK makes the kernel say that it would have waited: then a
+/// read waits by a poll, and asks again.
+#[test]
+fn a_read_that_waited_by_a_poll_does_not_go_on_by_the_number_of_a_closed_handle() {
+    let regular = std::fs::File::open("/proc/self/limits").unwrap();
+    for (name, read) in READS {
+        let of = move |c: &Call<'_, Told>| read(c).map(|n| n as isize).into();
+        for answers in [&[WOULD_WAIT] as &[i32], &[WOULD_WAIT, libc::POLLIN.into()]] {
+            assert_eq!(closed_after(answers, of), (-1, libc::ECANCELED), "{name}, {answers:?}");
+        }
+        let got = closed(regular.as_raw_fd(), &[WOULD_WAIT], &[], of);
+        assert_eq!(got, (-1, libc::ECANCELED), "{name}");
+    }
+}
+
+/// There the ring never reads a file of /proc, by such a descriptor, and poll says that it may be
+/// read: `read` itself takes no notice of the flag, and no call asks for ever.
+#[test]
+fn a_file_that_the_ring_does_not_wait_for_is_read_by_a_helper() {
+    for (name, read) in READS {
+        let file = std::fs::File::open("/proc/self/limits").unwrap();
+        let kernel = Told::default();
+        let answers = kernel.answers.clone();
+        answers.borrow_mut().extend([WOULD_WAIT, libc::POLLIN.into(), WOULD_WAIT]);
+        let ex = Handle::new(kernel, true).unwrap();
+        let task = new_large_task();
+        let fd = file.as_raw_fd();
+        set_body(task, move |task| {
+            let got = read(&Call { ex: ex.executor(), task, fd, flags: 0 });
+            got.map(|n| n as isize).into()
+        });
+        ex.attach(task).unwrap();
+        while ex.has_work() {
+            let _ = ex.run(usize::MAX, Some(0));
+        }
+        assert_eq!(task.head.result.get(), RawResult::success(30), "{name}");
+        assert_eq!(answers.borrow().len(), 2, "{name}");
+        destroy(ex, [task]);
+    }
 }
 
 /// Where an entry has something else in the place of a descriptor, a process's number for one, a

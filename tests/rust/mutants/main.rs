@@ -15,6 +15,7 @@ mod rules;
 mod seeds;
 mod stacks;
 mod together;
+mod told;
 
 use files::FILES;
 use list::{Mutant, LOOP};
@@ -28,6 +29,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use together::TOGETHER;
+use told::{CLOSE, POLL_FD};
 
 /// Programs to find a bug in: seconds.
 const PROGRAMS: u64 = 400_000;
@@ -56,8 +58,9 @@ const LOOM: &[&str] = &[
     "loom_channel",
 ];
 
-/// The programs of tests/rust that find some.
-const ALONE: [&str; 2] = ["tests/rust/warm.rs", "tests/rust/queues.rs"];
+/// The programs of tests/rust that find some, each by the test that its list names.
+const ALONE: [(&str, &[(Mutant, &str)]); 4] =
+    [("warm", STACKS), ("queues", QUEUES), ("poll_fd", POLL_FD), ("close", CLOSE)];
 
 fn mutants() -> impl Iterator<Item = &'static Mutant> {
     LOOP.iter().chain(RULES)
@@ -118,7 +121,7 @@ fn every_bug_has_its_place() {
     let lost: Vec<_> = mutants()
         .chain(TOGETHER)
         .chain(FILES)
-        .chain(STACKS.iter().chain(QUEUES).map(|(mutant, _)| mutant))
+        .chain(ALONE.iter().flat_map(|(_, list)| list.iter().map(|(mutant, _)| mutant)))
         .chain(WEAKENED.iter().map(|(mutant, _)| mutant))
         .filter_map(|m| {
             let text = fs::read_to_string(root.join(m.file)).unwrap_or_default();
@@ -169,24 +172,29 @@ fn every_ordering_is_weakened() {
 }
 
 /// Each bug in what tasks wait for of each other is found by the random programs of tests/sim/sync,
-/// each in what becomes of files by those of tests/sim/files, and each in who has which stack, or in
-/// a ring's queues, by the test that the list names.
+/// each in what becomes of files by those of tests/sim/files, and each of `ALONE` by the test that
+/// its list names.
 #[test]
 #[ignore = "builds the project once more; tests/run runs it"]
 fn every_mutant_of_sync_dies() {
     let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("together");
     copy_project(&copy);
-    let alone: Vec<_> = STACKS.iter().chain(QUEUES).collect();
-    let all = || TOGETHER.iter().chain(FILES).chain(alone.iter().map(|(mutant, _)| mutant));
+    let of_list = |(program, list): (&'static str, &'static [(Mutant, &'static str)])| {
+        list.iter().map(move |(mutant, test)| (mutant, program, *test))
+    };
+    let alone: Vec<_> = ALONE.into_iter().flat_map(of_list).collect();
+    let all = || TOGETHER.iter().chain(FILES).chain(alone.iter().map(|(mutant, ..)| *mutant));
     plant(&copy, all());
-    let programs = build(&copy, &["sync", "files_sim", "warm", "queues"], "");
+    let names = ["sync", "files_sim"].into_iter().chain(ALONE.map(|(program, _)| program));
+    let programs = build(&copy, &names.collect::<Vec<_>>(), "");
     let of = |name: &str| {
-        let is_it = |p: &&PathBuf| p.file_name().unwrap().to_str().unwrap().starts_with(name);
+        let is_it = |p: &&PathBuf| {
+            p.file_name().unwrap().to_str().unwrap().rsplit_once('-').unwrap().0 == name
+        };
         programs.iter().find(is_it).expect("a program that was built")
     };
-    let (sync, files, warm, queues) = (of("sync"), of("files_sim"), of("warm"), of("queues"));
-    let named =
-        |n, at: usize| run_named(if at < STACKS.len() { warm } else { queues }, n, alone[at].1);
+    let (sync, files) = (of("sync"), of("files_sim"));
+    let named = |n, at: usize| run_named(of(alone[at].1), n, alone[at].2);
     let unharmed = || (0..alone.len()).find_map(|at| named(0, at));
     if let Some(text) = run_sync(sync, 0).or_else(|| run_files(files, 0)).or_else(unharmed) {
         panic!("the copy goes wrong with no bug in it: {text}");
@@ -253,14 +261,15 @@ fn copy_project(to: &Path) {
     for dir in ["src", "cpp", "include", "gdb", "tests/sim", "tests/support", "tests/loom"] {
         copy_dir(&from.join(dir), &to.join(dir));
     }
-    for program in ALONE {
+    let alone = ALONE.map(|(program, _)| format!("tests/rust/{program}.rs"));
+    for program in &alone {
         write(&to.join(program), &fs::read(from.join(program)).unwrap());
     }
     // What only the benchmarks need would take the longest to build.
     let manifest = fs::read_to_string(from.join("Cargo.toml")).unwrap();
     let sections = manifest.split("\n[").filter(|s| {
         let elsewhere = s.starts_with("[test")
-            && !ALONE.iter().any(|program| s.contains(program))
+            && !alone.iter().any(|program| s.contains(program))
             && !["sim", "loom"].iter().any(|d| s.contains(&format!("\"tests/{d}/")));
         !elsewhere && !s.starts_with("[bench") && !s.starts_with("dev-")
     });
