@@ -60,21 +60,14 @@ template <class T>
 concept task_result = std::is_void_v<T> || (std::integral<T> && detail::is_result<T>());
 
 /** What a task can run: can be moved into it, has a destructor that does not throw, is called
- *  without arguments, and returns nothing or an integer. */
+ *  without arguments, and returns nothing or an integer. What else is given to `task::attach` does
+ *  not compile, with one message that says why. */
 template <class F>
 concept task_body =
     std::constructible_from<std::decay_t<F>, F> && std::invocable<std::decay_t<F>> &&
     task_result<std::invoke_result_t<std::decay_t<F>>>;
 
 #endif
-
-/** @cond no API */
-#if MONAD_ASYNC_HAS_CONCEPTS
-    #define MONAD_ASYNC_TASK_BODY ::monad::async::task_body
-#else
-    #define MONAD_ASYNC_TASK_BODY class
-#endif
-/** @endcond */
 
 /** A function with a stack of its own, that an executor runs. Reusable: attach it again when it is
  *  done. Movable, while it runs too; the task underneath never moves. One thread at a time may use
@@ -154,7 +147,7 @@ public:
      *  this object was moved from
      *  @throws std::bad_alloc and what moving the callable throws; then the task is idle, and what
      *  its last run threw is gone */
-    template <MONAD_ASYNC_TASK_BODY F>
+    template <class F>
     void attach(executor const &ex, F &&body)
     {
         attached(detail::launch(state_, ex.block(), ex.native_handle(), std::forward<F>(body)));
@@ -164,7 +157,7 @@ public:
      *  @param ex the executor
      *  @param body any callable; throws only if moving it does
      *  @param[out] ec the error; `ENOMEM` too */
-    template <MONAD_ASYNC_TASK_BODY F>
+    template <class F>
     void attach(executor const &ex, F &&body, std::error_code &ec) noexcept(
         detail::moves_without_throw<F>)
     {
@@ -175,7 +168,7 @@ public:
      *  @param ex the executor
      *  @param body any callable
      *  @throws std::system_error as the other `attach`; `ESHUTDOWN`: the executor is gone */
-    template <MONAD_ASYNC_TASK_BODY F>
+    template <class F>
     void attach(executor_ref const &ex, F &&body)
     {
         attached(detail::launch(state_, ex.block(), ex.native_handle(), std::forward<F>(body)));
@@ -185,7 +178,7 @@ public:
      *  @param ex the executor
      *  @param body any callable; throws only if moving it does
      *  @param[out] ec the error; `ENOMEM` too */
-    template <MONAD_ASYNC_TASK_BODY F>
+    template <class F>
     void attach(executor_ref const &ex, F &&body, std::error_code &ec) noexcept(
         detail::moves_without_throw<F>)
     {
@@ -196,7 +189,7 @@ public:
      *  @param ex the executor, which must outlive the call
      *  @param body any callable
      *  @throws std::system_error as the other `attach` */
-    template <MONAD_ASYNC_TASK_BODY F>
+    template <class F>
     void attach(monad_async_executor ex, F &&body)
     {
         attached(detail::launch(state_, nullptr, ex, std::forward<F>(body)));
@@ -206,7 +199,7 @@ public:
      *  @param ex the executor
      *  @param body any callable; throws only if moving it does
      *  @param[out] ec the error; `ENOMEM` too */
-    template <MONAD_ASYNC_TASK_BODY F>
+    template <class F>
     void attach(monad_async_executor ex, F &&body, std::error_code &ec) noexcept(
         detail::moves_without_throw<F>)
     {

@@ -39,31 +39,46 @@ inline constexpr int no_room = -1;
 template <class F>
 inline constexpr bool moves_without_throw = std::is_nothrow_constructible_v<std::decay_t<F>, F>;
 
+// Says what is wrong with a task's body, which is not instantiated then: so that is the only
+// message. True: nothing.
+template <class F> constexpr bool is_body() noexcept
+{
+    using body_type = std::decay_t<F>;
+    constexpr bool moves = std::is_constructible_v<body_type, F>;
+    static_assert(moves,
+        "a task's body is moved in: pass an rvalue, or something that can be copied");
+    constexpr bool ends = std::is_nothrow_destructible_v<body_type>;
+    static_assert(
+        ends, "a task's body is destroyed where nobody could catch what its destructor throws");
+    constexpr bool is_called = std::is_invocable_v<body_type>;
+    static_assert(is_called, "a task's body is called without arguments");
+    if constexpr (is_called) {
+        constexpr bool returns = is_result<std::invoke_result_t<body_type>>();
+        static_assert(returns, "a task's body returns nothing or an integer");
+        return moves && ends && returns;
+    }
+    return false;
+}
+
 // Has the next run of a task, which is idle and has no callable, call `body`. False: no room.
 // Throws what moving the callable does.
 template <class F>
 MONAD_ASYNC_LOCAL bool put_body(task_state &state, F &&body) noexcept(moves_without_throw<F>)
 {
-    using body_type = std::decay_t<F>;
-    static_assert(std::is_constructible_v<body_type, F>,
-        "a task's body is moved in: pass an rvalue, or something that can be copied");
-    static_assert(std::is_nothrow_destructible_v<body_type>,
-        "a task's body is destroyed where nobody could catch what its destructor throws");
-    static_assert(std::is_invocable_v<body_type>, "a task's body is called without arguments");
-    if constexpr (std::is_invocable_v<body_type>) {
-        static_assert(is_result<std::invoke_result_t<body_type>>(),
-            "a task's body returns nothing or an integer");
+    if constexpr (is_body<F>()) {
+        using body_type = std::decay_t<F>;
+        if (!state.prepare<body_type>()) {
+            return false;
+        }
+        ::new (state.place<body_type>()) body_type(std::forward<F>(body));
+        state.drop = &drop_callable<body_type>;
+        state.begun = false;
+        state.head->user_ptr = &state;
+        state.head->user_code = &trampoline<body_type>;
+        tsan_release(state.head);
+        return true;
     }
-    if (!state.prepare<body_type>()) {
-        return false;
-    }
-    ::new (state.place<body_type>()) body_type(std::forward<F>(body));
-    state.drop = &drop_callable<body_type>;
-    state.begun = false;
-    state.head->user_ptr = &state;
-    state.head->user_code = &trampoline<body_type>;
-    tsan_release(state.head);
-    return true;
+    return false;
 }
 
 // The errno, or `no_room`. Throws what moving the callable does.
