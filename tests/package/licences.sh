@@ -102,6 +102,24 @@ deny_reads_the_same() {
         done
     done < <(table)
 }
+# A database of our own, under the name of the real one, with one advisory of each kind, against a
+# crate that is there because of another. So it is known without a network that they would be seen.
+advisory_is_seen() {
+    local kind=$1 db=$work/advisories
+    mkdir -p "$db/crates/foldhash" "$work/databases" && git -C "$db" init --quiet -b main || return
+    {
+        printf '```toml\n[advisory]\nid = "RUSTSEC-2026-9999"\npackage = "foldhash"\ndate = "2026-01-01"\n'
+        [ "$kind" = vulnerability ] || printf 'informational = "%s"\n' "$kind"
+        printf '\n[versions]\npatched = []\n```\n\n# Made up\n\nFor a test.\n'
+    } >"$db/crates/foldhash/RUSTSEC-2026-9999.md"
+    git -C "$db" add --all && git -C "$db" -c user.name=test -c user.email=test@invalid commit --quiet -m "$kind" &&
+        sed "/^\[advisories\]/a db-path = \"$work/databases\"" deny.toml >"$work/deny.toml" || return
+    GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0="url.file://$db.insteadOf" \
+        GIT_CONFIG_VALUE_0=https://github.com/RustSec/advisory-db \
+        cargo deny --config "$work/deny.toml" fetch db || return
+    ! cargo deny --offline --config "$work/deny.toml" check advisories >"$work/advised" 2>&1 &&
+        grep -F RUSTSEC-2026-9999 "$work/advised"
+}
 no_paths_in_them() {
     ! grep -nF -e "$root" -e "$HOME/.cargo" "$texts" "$sbom"
 }
@@ -126,6 +144,9 @@ if cargo deny --version >/dev/null 2>&1; then
     check 'cargo deny: licences, duplicates, sources' \
         cargo deny --offline check -D warnings licenses bans sources
     check 'cargo deny reads the same licences' deny_reads_the_same
+    for kind in vulnerability unsound unmaintained; do
+        check "cargo deny: an advisory would be seen, $kind" advisory_is_seen $kind
+    done
     # The advisories are a database of their own, which a machine without a network cannot have.
     if timeout 60 cargo deny fetch db >/dev/null 2>&1; then
         check 'cargo deny: advisories' cargo deny check advisories
