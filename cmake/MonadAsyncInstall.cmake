@@ -27,7 +27,7 @@ install(FILES LICENSE "${monad_async_licences}" "${monad_async_sbom}" DESTINATIO
   COMPONENT runtime)
 install(FILES README.md CHANGELOG.md DESTINATION "${doc_dir}" COMPONENT documentation)
 install(DIRECTORY docs DESTINATION "${doc_dir}" COMPONENT documentation
-  FILES_MATCHING PATTERN "*.md" PATTERN "*.svg" PATTERN doxygen EXCLUDE)
+  FILES_MATCHING PATTERN "*.md" PATTERN "*.svg" PATTERN "*.json" PATTERN doxygen EXCLUDE)
 # The headers quote them.
 install(DIRECTORY examples DESTINATION "${doc_dir}" COMPONENT ${examples_component}
   FILES_MATCHING PATTERN "*.c" PATTERN "*.h" PATTERN "*.[ch]pp" PATTERN "CMakeLists.txt")

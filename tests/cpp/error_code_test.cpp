@@ -2,11 +2,18 @@
 // that nobody asked for.
 #include "support.hpp"
 
+#include <monad/async/file.hpp>
+#include <monad/async/listener.hpp>
+
 #include <array>
 #include <new>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <type_traits>
+
+#include <fcntl.h>
+#include <sys/mman.h>
 
 namespace {
 
@@ -197,6 +204,62 @@ TEST(Task, started)
     t.cancel();
     EXPECT_TRUE(t.done());
     EXPECT_FALSE(t.started());
+}
+
+template <class F>
+std::string told_by(F &&f)
+{
+    try {
+        f();
+    } catch (std::system_error const &e) {
+        return e.what();
+    }
+    return "";
+}
+
+bool says(std::string const &text, char const *part)
+{
+    return text.find(part) != std::string::npos;
+}
+
+// "Operation not permitted" alone, of a file that anybody may read, sends its reader the wrong way.
+TEST(ErrorText, a_mistake_of_the_call_is_named)
+{
+    ma::executor ex;
+    auto const open = [] { ma::file const f("/proc/self/stat"); };
+    EXPECT_TRUE(says(told_by(open), "outside a task"));
+    EXPECT_EQ(told_by([&] { run_task(ex, open); }), "");
+    EXPECT_TRUE(says(told_by([] { ma::this_task::yield(); }), "outside a task"));
+    EXPECT_TRUE(says(told_by([] { (void)ma::listener::tcp(0, "localhost"); }), "in figures"));
+    EXPECT_TRUE(says(
+        told_by([&] { run_task(ex, [] { (void)ma::socket::tcp("localhost", 1); }); }), "connect"));
+
+    ma::task t;
+    t.attach(ex, [] { ma::this_task::yield(); });
+    EXPECT_TRUE(says(told_by([&] { t.get(); }), "run its executor"));
+    EXPECT_TRUE(says(told_by([&] { t.wait(); }), "wait for itself"));
+
+    auto without = ma::executor_options::compute_only();
+    ma::executor computes{without};
+    EXPECT_TRUE(says(told_by([&] { run_task(computes, open); }), "has no ring"));
+}
+
+// What the kernel says of what was asked for stays as it is.
+TEST(ErrorText, of_the_kernels_refusal_nothing_is_guessed)
+{
+    ma::executor ex;
+    auto const opened = [] { ma::file const f("/nonexistent/file"); };
+    EXPECT_FALSE(says(told_by([&] { run_task(ex, opened); }), "("));
+    // EPERM inside a task: a seal, which nobody may take off again.
+    auto const sealed = [] {
+        int const fd = memfd_create("sealed", MFD_ALLOW_SEALING | MFD_CLOEXEC);
+        ASSERT_EQ(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE), 0);
+        ma::file f(monad_async_file_adopt(fd));
+        f.write_all(std::string_view("x"), 0);
+    };
+    auto const told = told_by([&] { run_task(ex, sealed); });
+    EXPECT_TRUE(says(told, "not permitted")) << told;
+    EXPECT_FALSE(says(told, "(")) << told;
 }
 
 class Unobserved : public testing::Test {

@@ -58,6 +58,16 @@ documents_are_apart() {
         ! files "$work/part/examples" | grep -v '^\./share/doc/monad_async/examples/' &&
         [ -e "$work/part/examples/share/doc/monad_async/examples/hello.c" ]
 }
+# A page finds what it links to where it is installed, too.
+links_of_documents() {
+    local page link wrong=0
+    for page in "$work"/whole/share/doc/monad_async/docs/*.md; do
+        while read -r link; do
+            [ -e "$(dirname "$page")/$link" ] || { echo "${page##*/}: no $link"; wrong=1; }
+        done < <(grep -oE '\]\([^):# ]+' "$page" | sed 's/^](//' | grep -v '^http')
+    done
+    return $wrong
+}
 # What a program that was linked needs is the runtime's, with what it was compiled against gone.
 runs_with_the_runtime_alone() {
     local flags
@@ -122,6 +132,7 @@ check 'the components are the whole, and no file is in two' parts_are_the_whole
 check 'component runtime' runtime_has
 check 'component development' development_has
 check 'components documentation and examples' documents_are_apart
+check 'links between installed documents' links_of_documents
 check 'the runtime is enough to run' runs_with_the_runtime_alone
 check 'DESTDIR' staged
 check 'DESTDIR, absolute directories' staged -DCMAKE_INSTALL_LIBDIR="$work/absolute/lib" \

@@ -9,10 +9,13 @@
  *  or sets, and does not throw. Both carry the errno in `std::system_category`. */
 
 #include "config.h"
+#include "executor.h"
 #include "result.h"
+#include "task.h"
 
 #include <cerrno>
 #include <cstdint>
+#include <string>
 #include <system_error>
 
 #if !defined(__cpp_exceptions)
@@ -53,6 +56,22 @@ public:
 
 namespace detail {
 
+// What an errno means where it is of the call, not of what it asked for: a file that cannot be opened
+// outside tasks has all the permissions it needs.
+inline char const *mistake(int error) noexcept
+{
+    auto *const self = monad_async_task_current();
+    if (error == EPERM && self == nullptr) {
+        return " (outside a task, or not on the executor's thread)";
+    }
+    if (error == EDEADLK) {
+        return " (it would wait for itself)";
+    }
+    bool const without_ring = error == ENOTSUP && self != nullptr &&
+                              monad_async_executor_ring_fd(self->current_executor) < 0;
+    return without_ring ? " (this task's executor has no ring)" : "";
+}
+
 // Out of the way: a hot call's good path stays one compare.
 [[noreturn, gnu::cold, gnu::noinline]] inline void fail(int error, char const *what)
 {
@@ -62,13 +81,24 @@ namespace detail {
     if (error == ETIME) {
         throw timeout_error(what);
     }
-    throw std::system_error(error, std::system_category(), what);
+    std::string text(what);
+    text += mistake(error);
+    throw std::system_error(error, std::system_category(), text);
 }
 
 inline void check(int error, char const *what)
 {
     if (error != 0) {
         fail(error, what);
+    }
+}
+
+// For what makes an executor: the sentence that explains it says all.
+inline void check_created(int error)
+{
+    if (error != 0) {
+        throw std::system_error(
+            error, std::system_category(), monad_async_last_create_error());
     }
 }
 

@@ -103,7 +103,7 @@ public:
         block->on_exception = options.on_exception;
         block->stack_size = options.stack_size;
         auto const r = detail::executor_open(&attr, block.get());
-        detail::check(r.error, monad_async_last_create_error());
+        detail::check_created(r.error);
         block_ = block.release();
         char name[MONAD_ASYNC_NAME_BYTES + 1] = {};
         std::copy_n(options.name.data(),

@@ -46,7 +46,9 @@ public:
     {
         std::error_code ec;
         auto made = tcp(port, address, backlog, ec);
-        detail::check(ec.value(), "monad::async::listener::tcp");
+        detail::check(ec.value(), ec.value() == EINVAL
+                ? "monad::async::listener::tcp (no address in figures?)"
+                : "monad::async::listener::tcp");
         return made;
     }
 

@@ -136,7 +136,7 @@ public:
         block->on_unobserved = options.executor.on_unobserved;
         block->stack_size = options.executor.stack_size;
         auto const r = monad_async_pool_create(&pool_, &attr);
-        detail::check(r.error, monad_async_last_create_error());
+        detail::check_created(r.error);
         block_ = block.release();
     }
 

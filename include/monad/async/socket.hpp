@@ -81,7 +81,9 @@ public:
     {
         std::error_code ec;
         auto made = tcp(address, port, ec);
-        detail::check(ec.value(), "monad::async::socket::tcp");
+        detail::check(ec.value(), ec.value() == EINVAL
+                ? "monad::async::socket::tcp (no address in figures? for names there is connect)"
+                : "monad::async::socket::tcp");
         return made;
     }
 

@@ -230,7 +230,9 @@ public:
     std::intptr_t get() const
     {
         constexpr char const *what = "monad::async::task::get";
-        detail::check(not_ended(), what);
+        int const error = not_ended();
+        detail::check(error,
+            error == EBUSY ? "monad::async::task::get (it has not exited: run its executor)" : what);
         return state_->outcome(state_->head->result, what);
     }
 
