@@ -18,13 +18,19 @@ if(NOT top_level)
 endif()
 # A licence goes with what it is of; the documentation is what may be left away.
 include("${monad_async_cmake}/MonadAsyncCrates.cmake")
-# Debian's packages have one for all that is to be read.
+# Debian's packages have one for all that is to be read. What goes with a library there has its SONAME
+# in its path: the packages of two series lie next to each other. LICENSE is in their copyright file.
 set(examples_component examples)
+set(licence LICENSE)
+set(runtime_doc_dir "${doc_dir}")
+set(runtime_package "libmonad-async${MONAD_ASYNC_COMPATIBILITY}")
 if(MONAD_ASYNC_PACKAGES)
   set(examples_component documentation)
+  set(licence "")
+  set(runtime_doc_dir "${CMAKE_INSTALL_DATAROOTDIR}/doc/${runtime_package}")
 endif()
-install(FILES LICENSE "${monad_async_licences}" "${monad_async_sbom}" DESTINATION "${doc_dir}"
-  COMPONENT runtime)
+install(FILES ${licence} "${monad_async_licences}" "${monad_async_sbom}"
+  DESTINATION "${runtime_doc_dir}" COMPONENT runtime)
 install(FILES README.md CHANGELOG.md DESTINATION "${doc_dir}" COMPONENT documentation)
 install(DIRECTORY docs DESTINATION "${doc_dir}" COMPONENT documentation
   FILES_MATCHING PATTERN "*.md" PATTERN "*.svg" PATTERN "*.json" PATTERN doxygen EXCLUDE)

@@ -41,7 +41,7 @@ packaged() {
     dir=$(find "$CONAN_HOME/p/b" -path '*/p/conaninfo.txt' -printf '%T@ %h\n' | sort -n | tail -n 1)
     dir=${dir#* }
     [ -e "$dir/lib/$1" ] && [ ! -e "$dir/lib/$2" ] && [ -s "$dir/licenses/LICENSE" ] &&
-        [ -s "$dir/licenses/THIRD_PARTY_LICENSES" ] && [ -s "$dir/lib/pkgconfig/monad_async.pc" ] &&
+        [ -s "$dir/licenses/THIRD_PARTY_LICENSES" ] && [ -s "$dir/share/doc/monad_async/monad_async.cdx.json" ] && [ -s "$dir/lib/pkgconfig/monad_async.pc" ] &&
         ! strings -a "$dir/lib/$1" | grep -F -e "$work" -e "$root" -e "$HOME/"
 }
 # A program by pkg-config's file, for which one library is all there is.

@@ -27,6 +27,18 @@ lintian_likes_them() {
     lintian --allow-root --fail-on error,warning "$tree"/*.deb
 }
 
+# The licences and the list of what is linked in go with the library. A program of an older series needs
+# that library, too: nothing in its package may be in the next one's.
+runtime_stands_alone() {
+    local files package
+    package=$(echo "$tree"/libmonad-async[0-9]*_*.deb)
+    series=${package##*/libmonad-async} && series=${series%%_*}
+    files=$(dpkg-deb --contents "$package" | awk '$1 !~ /^d/ { print $6 }') || return
+    grep -x "./usr/share/doc/libmonad-async$series/THIRD_PARTY_LICENSES" <<<"$files" &&
+        grep -x "./usr/share/doc/libmonad-async$series/monad_async.cdx.json" <<<"$files" &&
+        ! grep -vF "$series" <<<"$files"
+}
+
 # What dpkg is told by: a system of its own, in which nothing is installed.
 in_system() {
     fakeroot dpkg --root="$system" --force-not-root --force-script-chrootless --force-depends \
@@ -77,6 +89,7 @@ if have lintian; then
 else
     skip_check 'lintian likes them' 'no lintian here'
 fi
+check 'two series next to each other' runtime_stands_alone
 if have fakeroot; then
     check 'installed' installed
     check 'built against' built_against

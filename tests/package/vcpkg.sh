@@ -38,7 +38,7 @@ layout() {
     local dir=$work/$1/packages with=$2 without=$3
     [ -e "$dir/lib/$with" ] && [ -e "$dir/debug/lib/$with" ] && [ -s "$dir/share/monad-async/copyright" ] &&
         [ -s "$dir/share/monad-async/usage" ] && [ -s "$dir/include/monad/async.h" ] &&
-        [ -x "$dir/tools/monad-async/monad-async-trace" ] &&
+        [ -x "$dir/tools/monad-async/monad-async-trace" ] && [ -s "$dir/share/doc/monad_async/monad_async.cdx.json" ] &&
         grep -q 'Apache License' "$dir/share/monad-async/copyright" &&
         grep -q 'corosensei' "$dir/share/monad-async/copyright" || return
     # No library of the other kind, no programs, nothing twice, no empty directory.
