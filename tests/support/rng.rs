@@ -34,3 +34,9 @@ impl Rng {
         from[self.below(from.len() as u32) as usize]
     }
 }
+
+/// What a failure ends with: the command that plays its program alone, built as it was here.
+pub fn replay(settings: &str, test: &str) -> String {
+    let profile = if cfg!(debug_assertions) { "" } else { " --release" };
+    format!("replay:\n  {settings} cargo test{profile} --test {test} --nocapture")
+}

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::crowd;
 use crate::program::Program;
+use crate::rng::replay;
 use crate::world::World;
 
 /// Exit status of a process in which a promise was broken.
@@ -151,12 +152,9 @@ fn shrink(seed: u64) -> (BTreeSet<usize>, String) {
 /// All that there is to say about a seed that fails.
 pub fn report(seed: u64) -> String {
     let (drops, text) = shrink(seed);
-    let profile = if cfg!(debug_assertions) { "" } else { " --release" };
-    let drop = drop_text(&drops);
-    format!(
-        "program {seed} breaks a promise: {text}\nreplay:\n  SIM_SEED={seed} SIM_DROP={drop} \
-         cargo test{profile} --test sim programs -- --exact --nocapture"
-    )
+    let settings = format!("SIM_SEED={seed} SIM_DROP={}", drop_text(&drops));
+    let again = replay(&settings, "sim programs -- --exact");
+    format!("program {seed} breaks a promise: {text}\n{again}")
 }
 
 /// Plays `count` programs on all processors; None if all is well, else what failed first.

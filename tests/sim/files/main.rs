@@ -10,6 +10,7 @@ mod play;
 mod support;
 
 use play::{play, Broken};
+use support::rng::replay;
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
@@ -38,7 +39,9 @@ fn what_is_told_is_what_was_written() {
     for seed in one.map_or(1..count + 1, |seed| seed..seed + 1) {
         match play(seed) {
             Ok(n) => writes += n,
-            Err(Broken(text)) => panic!("FILES_SEED={seed} cargo test --test files_sim: {text}"),
+            Err(Broken(text)) => {
+                panic!("{text}\n{}", replay(&format!("FILES_SEED={seed}"), "files_sim --"))
+            }
         }
     }
     assert!(one.is_some() || writes > count, "the programs write next to nothing");

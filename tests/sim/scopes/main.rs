@@ -15,6 +15,7 @@ mod support;
 
 use program::Program;
 use std::rc::Rc;
+use support::rng::replay;
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
@@ -77,7 +78,7 @@ fn every_call_returns_what_the_model_says() {
         }
         let predicted = model::predict(&program);
         if let Err(text) = agree(&program, &predicted, stage.play(&program, seed % 4 == 0)) {
-            panic!("SCOPES_SEED={seed}, {text}");
+            panic!("{text}\n{}", replay(&format!("SCOPES_SEED={seed}"), "scopes --"));
         }
         calls += predicted.0.len();
     }

@@ -19,6 +19,7 @@ use model::Model;
 use monad_async::sync::{Local, Shared};
 use play::play;
 use program::Program;
+use support::rng::replay;
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
@@ -57,7 +58,8 @@ fn every_step_returns_what_the_model_says() {
                 (0..played.len().max(predicted.len())).find(|&i| played.get(i) != predicted.get(i));
             if let Some(i) = differ {
                 let (got, due) = (played.get(i), predicted.get(i));
-                panic!("SYNC_SEED={seed}, {form}, step {i}: {got:?}, predicted {due:?}");
+                let again = replay(&format!("SYNC_SEED={seed}"), "sync --");
+                panic!("{form}, step {i}: {got:?}, predicted {due:?}\n{again}");
             }
         }
         steps += predicted.len();

@@ -109,7 +109,7 @@ struct task_state {
     void set_name(std::string_view name) noexcept
     {
         auto const n = std::min(name.size(), sizeof label.name - 1);
-        std::copy_n(name.data(), n, label.name);
+        name.copy(label.name, n);
     }
 
     // Of what the next run throws.
