@@ -148,3 +148,65 @@ fn every_function_names_what_goes_with_it() {
     none(wrong);
     assert!(without <= 4, "{without} functions have no @see");
 }
+
+/// Comments of what stands at the beginning of a line in a C++ header, without what is no API.
+fn top_level_comments(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut is_api = true;
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if line.contains("@cond") || line.contains("@endcond") {
+            is_api = line.contains("@endcond");
+        } else if line.starts_with("/** ") {
+            let mut comment = line.to_owned();
+            while !comment.ends_with("*/") {
+                comment.push('\n');
+                comment
+                    .push_str(lines.next().expect("a comment that ends").trim_start_matches(" *"));
+            }
+            let declaration = lines.next().unwrap_or("");
+            let names_another = ["using ", "namespace ", "inline namespace "];
+            let is_other = names_another.iter().any(|n| declaration.starts_with(n));
+            let is_form = comment.starts_with("/** As the") || comment.starts_with("/** As that");
+            if is_api && !is_other && !is_form && !comment.contains("@file") {
+                found.push(comment);
+            }
+        }
+    }
+    found
+}
+
+// A class of the C++ API leads to its C functions, whose pages have the rules, and to its neighbours.
+#[test]
+fn every_class_names_what_goes_with_it() {
+    let functions = functions();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("include/monad/async");
+    let mut wrong = Vec::new();
+    let mut looked_at = 0;
+    for entry in fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "hpp") {
+            continue;
+        }
+        let header = path.file_name().unwrap().to_string_lossy().into_owned();
+        for comment in top_level_comments(&fs::read_to_string(&path).unwrap()) {
+            looked_at += 1;
+            let first = comment.lines().next().unwrap();
+            let see = sections(&comment, "see");
+            if see.is_empty() {
+                wrong.push(format!("{header}: no @see: {first}"));
+            }
+            for word in see.iter().flat_map(|s| s.split([' ', ',', '\n', '*', '/'])) {
+                let is_known = match word.strip_suffix("()") {
+                    Some(name) => functions.iter().any(|f| f.name == name),
+                    None => word.is_empty() || (word.contains('.') && folder.join(word).exists()),
+                };
+                if !is_known {
+                    wrong.push(format!("{header}: @see {word}: {first}"));
+                }
+            }
+        }
+    }
+    assert!(looked_at > 80, "the headers were not understood: {looked_at}");
+    none(wrong);
+}

@@ -18,7 +18,8 @@
 namespace monad::async {
 inline namespace v0 {
 
-/** The two forms of a barrier: `barrier` and `local_barrier`. */
+/** The two forms of a barrier: `barrier` and `local_barrier`.
+ *  @see barrier.h, wait_group.hpp */
 template <class Objects> class basic_barrier {
 public:
     /** The record of the C API. */

@@ -73,7 +73,8 @@ template <class F> struct offloaded {
  *  @return what `f` returns; a movable value
  *  @throws what `f` throws
  *  @throws cancelled_error, timeout_error interrupted before `f` began: it never runs
- *  @throws std::system_error `EPERM`: outside a task; `EAGAIN`, `ENOMEM`: no helper */
+ *  @throws std::system_error `EPERM`: outside a task; `EAGAIN`, `ENOMEM`: no helper
+ *  @see monad_async_run_blocking(), pool.hpp */
 template <class F> MONAD_ASYNC_LOCAL std::invoke_result_t<F> offload(F &&f)
 {
     static_assert(!std::is_reference_v<std::invoke_result_t<F>>,
@@ -93,7 +94,8 @@ template <class F> MONAD_ASYNC_LOCAL std::invoke_result_t<F> offload(F &&f)
 }
 
 /** Addresses that `resolve` found, in the order in which they are to be tried. Move-only; a range
- *  of `addrinfo`. */
+ *  of `addrinfo`.
+ *  @see monad_async_resolve(), connect.hpp */
 class address_list {
 public:
     /** Over the addresses. */
@@ -179,7 +181,8 @@ MONAD_ASYNC_LOCAL inline monad_async_result find_addresses(
  *  @return one or more
  *  @throws std::system_error `ENOENT`: there is no such host or service, as its text says;
  *  `EAGAIN`: the name service does not answer for now; `EPERM`: outside a task
- *  @throws cancelled_error, timeout_error */
+ *  @throws cancelled_error, timeout_error
+ *  @see monad_async_resolve(), connect.hpp */
 [[nodiscard]] MONAD_ASYNC_LOCAL inline address_list resolve(std::string const &host,
     std::string const &service, int kind = SOCK_STREAM, int family = AF_UNSPEC)
 {

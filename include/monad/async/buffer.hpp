@@ -36,7 +36,8 @@ MONAD_ASYNC_API bool is_of_a_parent(monad_async_buffer_ring ring) noexcept;
 
 /** A ring of equal buffers, which the kernel chooses from. Must outlive its streams and views; it
  *  ends the process, with a message, where it does not. It and its views may outlive the executor.
- *  Move-only. OWNER'S THREAD, or any after its executor has ended. */
+ *  Move-only. OWNER'S THREAD, or any after its executor has ended.
+ *  @see monad_async_buffer_ring_create(), buffer_set.hpp */
 class buffer_ring {
 public:
     /** EXPENSIVE. OWNER'S THREAD.
@@ -91,7 +92,8 @@ private:
 };
 
 /** Data that was received, in a buffer of a ring, which gets it back when the view ends. A range of
- *  bytes. Move-only. OWNER'S THREAD, or that which has the ring after its executor has ended. */
+ *  bytes. Move-only. OWNER'S THREAD, or that which has the ring after its executor has ended.
+ *  @see monad_async_view_release() */
 class view {
 public:
     /** Of nothing. */
@@ -144,7 +146,8 @@ private:
 };
 
 /** What comes on a socket, view by view: `while (auto data = stream.next()) ...`. Begun by the task
- *  that uses it. Does not move. */
+ *  that uses it. Does not move.
+ *  @see monad_async_recv_stream_begin(), monad_async_recv_stream_next() */
 class recv_stream {
 public:
     /** Begins to receive. Does not suspend.

@@ -35,7 +35,8 @@ MONAD_ASYNC_API bool is_of_a_parent(monad_async_buffer_set set) noexcept;
 /** @endcond */
 
 /** A buffer that was claimed from a set, which gets it back when this ends. Move-only. Ends the
- *  process, with a message, where an operation on it is in flight. */
+ *  process, with a message, where an operation on it is in flight.
+ *  @see buffer_set.h, file.hpp */
 class fixed_buffer {
 public:
     /** None. */
@@ -166,7 +167,8 @@ private:
 
 /** A set of registered buffers, as one executor has it. Must outlive what was claimed from it; it
  *  ends the process, with a message, where it does not. Move-only. OWNER'S THREAD, or any after
- *  its executor has ended. */
+ *  its executor has ended.
+ *  @see buffer_set.h, buffer.hpp */
 class buffer_set {
 public:
     /** EXPENSIVE. OWNER'S THREAD.

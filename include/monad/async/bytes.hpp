@@ -37,7 +37,8 @@ template <class Range> inline constexpr bool is_writable_range<Range, false> = f
 /** @endcond */
 
 /** Memory to be written: from a pointer and a size, a vector, a string, an array, a `std::span`.
- *  Owns nothing. */
+ *  Owns nothing.
+ *  @see socket.hpp, file.hpp */
 class bytes {
 public:
     /** @param data the first byte
@@ -71,7 +72,8 @@ private:
 };
 
 /** Memory to be read: as `bytes`, and from what is constant. Not from a literal, whose array ends
- *  with a 0 that is hardly meant: `"text"sv`. Owns nothing. */
+ *  with a 0 that is hardly meant: `"text"sv`. Owns nothing.
+ *  @see socket.hpp, file.hpp */
 class const_bytes {
 public:
     /** @param data the first byte

@@ -55,7 +55,8 @@ template <class T> void relocate(void *to, void *from, std::size_t) noexcept
  *  executor.
  *
  *  As a range it gives what is received, until it is closed and empty:
- *  `for (auto &&x : ch) { ... }`. */
+ *  `for (auto &&x : ch) { ... }`.
+ *  @see channel.h, select.hpp */
 template <class T, class Objects = detail::shared_objects> class channel {
     static_assert(std::is_object_v<T> && !std::is_array_v<T> &&
                       std::is_same_v<T, std::remove_cv_t<T>>,
@@ -350,7 +351,8 @@ private:
     native_type native_;
 };
 
-/** For the tasks of one executor: no atomics. */
+/** For the tasks of one executor: no atomics.
+ *  @see channel.h */
 template <class T> using local_channel = channel<T, detail::local_objects>;
 
 } // namespace v0

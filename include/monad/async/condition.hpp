@@ -21,7 +21,8 @@ namespace monad::async {
 inline namespace v0 {
 
 /** The two forms of a condition variable: `condition` and `local_condition`. Who is notified goes
- *  on when it has the mutex again. No spurious wake-ups. */
+ *  on when it has the mutex again. No spurious wake-ups.
+ *  @see condition.h, mutex.hpp */
 template <class Objects> class basic_condition {
 public:
     /** The record of the C API. */

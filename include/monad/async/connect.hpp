@@ -24,7 +24,8 @@ inline namespace v0 {
  *  SUSPENDS. A time-out is a scope around it.
  *  @param addresses what `resolve` found
  *  @param[out] ec the error of the last address; `ENOENT`: there is none
- *  @return the connection; none with an error */
+ *  @return the connection; none with an error
+ *  @see monad_async_socket_connect(), blocking.hpp */
 [[nodiscard]] MONAD_ASYNC_LOCAL inline socket
 connect(address_list const &addresses, std::error_code &ec) noexcept
 {
@@ -63,7 +64,8 @@ connect(address_list const &addresses, std::error_code &ec) noexcept
  *  @param service a name, or a port in figures
  *  @return the connection, by TCP
  *  @throws std::system_error as `resolve` and the other `connect`
- *  @throws cancelled_error, timeout_error */
+ *  @throws cancelled_error, timeout_error
+ *  @see monad_async_socket_connect(), blocking.hpp */
 [[nodiscard]] MONAD_ASYNC_LOCAL inline socket
 connect(std::string const &host, std::string const &service)
 {

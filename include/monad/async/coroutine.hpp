@@ -80,7 +80,8 @@ using coroutine_result =
  *  coroutine takes as its first two parameters, `std::allocator_arg_t` and the allocator. (gcc 12
  *  without optimisation warns of that by mistake: `-Wmismatched-new-delete`.)
  *  Move-only; the destructor destroys the frame, also of one that never began. One that was moved
- *  from is not there to be awaited: `EINVAL`. */
+ *  from is not there to be awaited: `EINVAL`.
+ *  @see executor.hpp, operation.hpp */
 template <class T = void> class [[nodiscard]] coroutine {
     static_assert(!std::is_reference_v<T>,
         "what a coroutine returns is moved out of its frame: return a pointer");
@@ -178,7 +179,8 @@ template <class T> T run_to_end(coroutine<T> &&c)
  *  @param c which has not begun
  *  @return what it returns
  *  @throws what it throws
- *  @throws std::system_error `EPERM`: outside a task; `EINVAL`: it was moved from */
+ *  @throws std::system_error `EPERM`: outside a task; `EINVAL`: it was moved from
+ *  @see this_task.hpp */
 template <class T> T await(coroutine<T> c)
 {
     if (monad_async_task_current() == nullptr) {
@@ -191,7 +193,8 @@ template <class T> T await(coroutine<T> c)
  *  @param ex the executor
  *  @param c which has not begun
  *  @return its result, as of `executor::submit`: destroyed before it is done, it cancels and waits
- *  @throws as `executor::submit` */
+ *  @throws as `executor::submit`
+ *  @see future.hpp */
 template <class T> [[nodiscard]] future<T> run_coroutine(executor const &ex, coroutine<T> c)
 {
     return ex.submit([c = std::move(c)]() mutable -> T { return await(std::move(c)); });
@@ -212,7 +215,8 @@ template <class T> [[nodiscard]] future<T> run_coroutine(executor_ref const &ex,
  *  @param ex the executor
  *  @param f called without arguments, by the task; returns a `coroutine`
  *  @return its result
- *  @throws as `executor::submit` */
+ *  @throws as `executor::submit`
+ *  @see future.hpp */
 template <class F>
 [[nodiscard]] future<detail::coroutine_result<F>> run_coroutine(executor const &ex, F &&f)
 {

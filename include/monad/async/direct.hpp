@@ -50,7 +50,8 @@ template <class Native, class Call>
 /** Makes a plain descriptor of the same open file. EXPENSIVE. A direct one: SUSPENDS, Linux 6.8.
  *  @param f stays open
  *  @return the new one
- *  @throws std::system_error its errno */
+ *  @throws std::system_error its errno
+ *  @see monad_async_file_to_plain() */
 [[nodiscard]] MONAD_ASYNC_LOCAL inline file to_plain(file const &f)
 {
     monad_async_file made = {-1, 0};
@@ -73,7 +74,8 @@ template <class Native, class Call>
 /** As the `to_plain` of files.
  *  @param s stays open
  *  @return the new one
- *  @throws std::system_error its errno */
+ *  @throws std::system_error its errno
+ *  @see monad_async_socket_to_plain() */
 [[nodiscard]] MONAD_ASYNC_LOCAL inline socket to_plain(socket_handle const &s)
 {
     monad_async_socket made = {-1, 0};
@@ -98,7 +100,8 @@ template <class Native, class Call>
  *  @param f a direct one, which stays open
  *  @param to the other executor
  *  @return for a `file` that a task of that executor makes of it: its destructor closes it there
- *  @throws std::system_error its errno */
+ *  @throws std::system_error its errno
+ *  @see monad_async_file_pass() */
 [[nodiscard]] MONAD_ASYNC_LOCAL inline monad_async_file pass(file const &f,
                                                              executor_ref const &to)
 {
@@ -125,7 +128,8 @@ pass(file const &f, executor_ref const &to, std::error_code &ec) noexcept
  *  @param s a direct one, which stays open
  *  @param to the other executor
  *  @return for a `socket`, or a `listener`, that a task of that executor makes of it
- *  @throws std::system_error its errno */
+ *  @throws std::system_error its errno
+ *  @see monad_async_socket_pass() */
 [[nodiscard]] MONAD_ASYNC_LOCAL inline monad_async_socket pass(socket_handle const &s,
                                                                executor_ref const &to)
 {

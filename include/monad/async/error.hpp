@@ -30,11 +30,13 @@ namespace monad::async {
 inline namespace v0 {
 
 /** What an operation that was cancelled reports, for comparison:
- *  `if (ec == ma::cancelled) ...`. */
+ *  `if (ec == ma::cancelled) ...`.
+ *  @see task.hpp, scope.hpp */
 inline constexpr std::errc cancelled = std::errc::operation_canceled;
 
 /** `ECANCELED`: the task or a scope around the call was cancelled. A handler of I/O errors that is
- *  to let it pass catches it first: `catch (ma::cancelled_error const &) { throw; }`. */
+ *  to let it pass catches it first: `catch (ma::cancelled_error const &) { throw; }`.
+ *  @see task.hpp, scope.hpp */
 class MONAD_ASYNC_API cancelled_error : public std::system_error {
 public:
     /** @param what which call it was; opens the exception's text */
@@ -44,7 +46,8 @@ public:
     }
 };
 
-/** `ETIME`: the deadline of a scope around the call passed. */
+/** `ETIME`: the deadline of a scope around the call passed.
+ *  @see scope.hpp */
 class MONAD_ASYNC_API timeout_error : public std::system_error {
 public:
     /** @param what which call it was; opens the exception's text */
@@ -56,8 +59,8 @@ public:
 
 namespace detail {
 
-// What an errno means where it is of the call, not of what it asked for: a file that cannot be opened
-// outside tasks has all the permissions it needs.
+// What an errno means where it is of the call, not of what it asked for: a file that cannot be
+// opened outside tasks has all the permissions it needs.
 inline char const *mistake(int error) noexcept
 {
     auto *const self = monad_async_task_current();
@@ -123,7 +126,8 @@ inline std::intptr_t report(monad_async_result r, std::error_code &ec) noexcept
  *  @param what which operation it was; opens the exception's text
  *  @return `r.value`
  *  @throws cancelled_error, timeout_error for `ECANCELED` and `ETIME`
- *  @throws std::system_error any other errno */
+ *  @throws std::system_error any other errno
+ *  @see monad_async_result_has_error(), monad_async_result_message() */
 inline std::intptr_t value_or_throw(monad_async_result r, char const *what)
 {
     detail::check(r.error, what);

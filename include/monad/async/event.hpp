@@ -18,7 +18,8 @@
 namespace monad::async {
 inline namespace v0 {
 
-/** The two forms of an event: `event` and `local_event`. */
+/** The two forms of an event: `event` and `local_event`.
+ *  @see event.h, condition.hpp */
 template <class Objects> class basic_event {
 public:
     /** The record of the C API. */

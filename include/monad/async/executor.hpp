@@ -77,7 +77,8 @@ inline void fill(monad_async_executor_attr &attr, executor_options const &option
  *
  *  A program whose parts have a C++ runtime each (a plugin linked with `-static-libstdc++`)
  *  suspends its tasks by this API, not by the C API: only so are the exceptions of each part kept
- *  apart. */
+ *  apart.
+ *  @see executor.h, executor_options.hpp, executor_ref.hpp */
 class executor {
 public:
     /** As many items as are ready. */

@@ -15,7 +15,8 @@
 namespace monad::async {
 inline namespace v0 {
 
-/** How to make an executor. */
+/** How to make an executor.
+ *  @see monad_async_executor_create() */
 struct executor_options {
     /** Submission entries of its io_uring, rounded up to a power of two; more than the kernel's
      *  limit of 32,768 are that many. 0: a compute-only executor; it has timers and

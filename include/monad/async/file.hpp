@@ -28,8 +28,8 @@
 namespace monad::async {
 inline namespace v0 {
 
-/** An open file. Move-only. All calls are made by the task that runs; outside tasks they throw
- *  `EPERM`. */
+/** An open file. Move-only. All calls are made by the task that runs; outside: `EPERM`.
+ *  @see file.h, path.hpp, ordered.hpp */
 class file {
 public:
     /** The offset that stands for the current position. */

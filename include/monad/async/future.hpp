@@ -217,7 +217,8 @@ MONAD_ASYNC_LOCAL future_base *submit_to(executor_block *block, F &&body, char c
 /** The result of a task that `submit` began. Move-only. One thread at a time may use the object,
  *  except where ANY THREAD is said, and there while no other one gets, moves or destroys it.
  *  Destroyed before the task has ended, it cancels the task and waits for its end. Of an exception
- *  that nobody got from it `executor_options::on_unobserved` is told. */
+ *  that nobody got from it `executor_options::on_unobserved` is told.
+ *  @see executor.hpp, pool.hpp */
 template <class R> class [[nodiscard]] future {
 public:
     /** Of nothing. */

@@ -57,7 +57,8 @@ MONAD_ASYNC_LOCAL inline monad_async_result end_group(monad_async_group &native)
  *  that throws cancels the others. Lies on the stack of the task that makes it, which alone uses
  *  it; its children may spawn too.
  *
- *  @snippet groups.cpp a group of tasks */
+ *  @snippet groups.cpp a group of tasks
+ *  @see group.h, scope.hpp */
 class [[nodiscard]] task_group {
 public:
     /** Without children.
@@ -380,7 +381,8 @@ MONAD_ASYNC_LOCAL auto any_of(std::index_sequence<I...>, F &&...f)
  *  @param f callables
  *  @return a tuple of what they returned; `std::monostate` for nothing
  *  @throws what the first that threw did; cancelled_error, timeout_error: interrupted
- *  @throws std::system_error `EPERM`: outside a task; `ENOMEM`. std::bad_alloc */
+ *  @throws std::system_error `EPERM`: outside a task; `ENOMEM`. std::bad_alloc
+ *  @see monad_async_group_spawn_many(), select.hpp */
 template <class... F> auto when_all(F &&...f)
 {
     return detail::all_of(std::index_sequence_for<F...>(), std::forward<F>(f)...);
@@ -392,7 +394,8 @@ template <class... F> auto when_all(F &&...f)
  *  @return a variant of what the first returned; its index says which; `std::monostate` for nothing
  *  @throws what the first did; cancelled_error, timeout_error: interrupted, with all of them
  *  cancelled and awaited
- *  @throws std::system_error `EPERM`: outside a task; `ENOMEM`. std::bad_alloc */
+ *  @throws std::system_error `EPERM`: outside a task; `ENOMEM`. std::bad_alloc
+ *  @see select.hpp, scope.hpp */
 template <class... F> auto when_any(F &&...f)
 {
     static_assert(sizeof...(F) != 0, "the first of none would never end");

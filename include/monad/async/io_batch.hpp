@@ -40,7 +40,8 @@ MONAD_ASYNC_API batch_link **batches() noexcept;
 } // namespace detail
 /** @endcond */
 
-/** A completion of an operation of an `io_batch`. */
+/** A completion of an operation of an `io_batch`.
+ *  @see monad_async_op_wait_any() */
 struct io_completion {
     /** What `io_batch::begin` returned. */
     std::size_t id;
@@ -57,7 +58,8 @@ struct io_completion {
 /** Operations that one task has in flight at the same time. The destructor cancels what is left and
  *  waits until the kernel has let go of it. Belongs to the task that first begins one.
  *
- *  @snippet scopes.cpp four reads at once */
+ *  @snippet scopes.cpp four reads at once
+ *  @see op.h, operation.hpp */
 class io_batch {
 public:
     /** Without operations. ANY THREAD. */

@@ -25,7 +25,8 @@
 namespace monad::async {
 inline namespace v0 {
 
-/** A socket that listens. Move-only. Made inside tasks and outside. */
+/** A socket that listens. Move-only. Made inside tasks and outside.
+ *  @see monad_async_socket_accept(), socket.hpp */
 class listener : public socket_handle {
 public:
     /** None. */

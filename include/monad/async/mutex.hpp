@@ -18,7 +18,8 @@ namespace monad::async {
 inline namespace v0 {
 
 /** The two forms of a mutex: `mutex` and `local_mutex`. Who waits is served by CPU priority, then
- *  in order, and has the mutex when it goes on. */
+ *  in order, and has the mutex when it goes on.
+ *  @see mutex.h, condition.hpp, rw_lock.hpp */
 template <class Objects> class basic_mutex {
 public:
     /** The record of the C API. */

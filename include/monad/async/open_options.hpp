@@ -11,7 +11,8 @@
 namespace monad::async {
 inline namespace v0 {
 
-/** What may be said of how a file is opened. */
+/** What may be said of how a file is opened.
+ *  @see file.hpp, monad_async_file_open() */
 struct open_options {
     /** Of a file that is made, without what the umask takes. */
     std::uint32_t mode = 0666;

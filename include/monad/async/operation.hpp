@@ -60,7 +60,8 @@ MONAD_ASYNC_LOCAL inline void end_op(monad_async_task task, monad_async_op &op) 
  *  operation is over.
  *
  *  Where a task has an `io_batch` too, the batch's `wait_any` may take this operation's completion;
- *  `wait` gives it then all the same, the last one of a stream. */
+ *  `wait` gives it then all the same, the last one of a stream.
+ *  @see op.h, io_batch.hpp */
 class operation {
 public:
     /** Idle. */

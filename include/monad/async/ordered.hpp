@@ -20,7 +20,8 @@
 namespace monad::async {
 inline namespace v0 {
 
-/** How a row of writes was ended by an error. */
+/** How a row of writes was ended by an error.
+ *  @see monad_async_file_row_error() */
 struct row_error {
     /** The errno of the write that failed; 0: none has. */
     int error = 0;
@@ -52,7 +53,8 @@ namespace detail {
 
 /** Makes a file an ordered one. EXPENSIVE.
  *  @param f open, and not ordered
- *  @throws std::system_error its errno */
+ *  @throws std::system_error its errno
+ *  @see monad_async_file_set_ordered() */
 MONAD_ASYNC_LOCAL inline void order(file &f)
 {
     detail::check(detail::try_order(f), "monad::async::order");
@@ -68,7 +70,8 @@ MONAD_ASYNC_LOCAL inline void order(file &f, std::error_code &ec) noexcept
 
 /** How a row of an ordered file was last ended by an error.
  *  @param f ordered
- *  @return all 0 where none was, or where the file is not ordered */
+ *  @return all 0 where none was, or where the file is not ordered
+ *  @see monad_async_file_row_error() */
 [[nodiscard]] MONAD_ASYNC_LOCAL inline row_error last_row_error(file const &f) noexcept
 {
     std::int64_t offset = INT64_MIN; // Written only where there is a row.

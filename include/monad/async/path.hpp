@@ -26,7 +26,8 @@ namespace monad::async {
 inline namespace v0 {
 
 /** A file's name as a call takes it: from a string, a literal, a `std::filesystem::path`. Owns
- *  nothing. */
+ *  nothing.
+ *  @see path.h */
 class pathname {
 public:
     /** @param text ends with a 0 */
@@ -118,7 +119,8 @@ template <class Call>
 /** Removes a name. SUSPENDS.
  *  @param path what goes
  *  @param flags 0, or `AT_REMOVEDIR`
- *  @throws std::system_error its errno */
+ *  @throws std::system_error its errno
+ *  @see monad_async_path_unlink() */
 MONAD_ASYNC_LOCAL inline void path_unlink(pathname path, int flags = 0)
 {
     detail::check(detail::try_unlink(path, flags), "monad::async::path_unlink");
@@ -137,7 +139,8 @@ MONAD_ASYNC_LOCAL inline void path_unlink(pathname path, int flags, std::error_c
  *  @param from the old name
  *  @param to the new name
  *  @param flags 0, or `RENAME_...`
- *  @throws std::system_error its errno */
+ *  @throws std::system_error its errno
+ *  @see monad_async_path_rename() */
 MONAD_ASYNC_LOCAL inline void path_rename(pathname from, pathname to, std::uint32_t flags = 0)
 {
     detail::check(detail::try_rename(from, to, flags), "monad::async::path_rename");
@@ -157,7 +160,8 @@ MONAD_ASYNC_LOCAL inline void path_rename(pathname from, pathname to, std::uint3
 /** Makes a directory. SUSPENDS.
  *  @param path its name
  *  @param mode of it, without what the umask takes
- *  @throws std::system_error its errno */
+ *  @throws std::system_error its errno
+ *  @see monad_async_path_mkdir() */
 MONAD_ASYNC_LOCAL inline void path_mkdir(pathname path, std::uint32_t mode = 0777)
 {
     detail::check(detail::try_mkdir(path, mode), "monad::async::path_mkdir");
@@ -176,7 +180,8 @@ MONAD_ASYNC_LOCAL inline void path_mkdir(pathname path, std::uint32_t mode,
 /** Gives a file one name more. SUSPENDS.
  *  @param from the name there is
  *  @param to the name there is to be
- *  @throws std::system_error its errno */
+ *  @throws std::system_error its errno
+ *  @see monad_async_path_link() */
 MONAD_ASYNC_LOCAL inline void path_link(pathname from, pathname to)
 {
     detail::check(detail::try_link(from, to), "monad::async::path_link");
@@ -194,7 +199,8 @@ MONAD_ASYNC_LOCAL inline void path_link(pathname from, pathname to, std::error_c
 /** Makes a symbolic link. SUSPENDS.
  *  @param target what the link says
  *  @param path the link's name
- *  @throws std::system_error its errno */
+ *  @throws std::system_error its errno
+ *  @see monad_async_path_symlink() */
 MONAD_ASYNC_LOCAL inline void path_symlink(pathname target, pathname path)
 {
     detail::check(detail::try_symlink(target, path), "monad::async::path_symlink");
@@ -214,7 +220,8 @@ MONAD_ASYNC_LOCAL inline void path_symlink(pathname target, pathname path,
  *  @param path the file's name
  *  @param flags 0, or `AT_SYMLINK_NOFOLLOW` and so on
  *  @return what is known of it
- *  @throws std::system_error its errno */
+ *  @throws std::system_error its errno
+ *  @see monad_async_path_stat() */
 [[nodiscard]] MONAD_ASYNC_LOCAL inline struct statx path_stat(pathname path, int flags = 0)
 {
     struct statx status = {};

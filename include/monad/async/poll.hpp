@@ -38,7 +38,8 @@ namespace detail {
  *  @return which of them there are, and `POLLERR`, `POLLHUP`
  *  @throws std::system_error its errno; `EPERM`: outside a task
  *  @throws cancelled_error the task or a scope was cancelled
- *  @throws timeout_error a scope's deadline passed */
+ *  @throws timeout_error a scope's deadline passed
+ *  @see monad_async_poll() */
 [[nodiscard]] MONAD_ASYNC_LOCAL inline std::uint32_t poll(int fd, std::uint32_t events)
 {
     return static_cast<std::uint32_t>(

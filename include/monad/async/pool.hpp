@@ -37,7 +37,8 @@
 namespace monad::async {
 inline namespace v0 {
 
-/** How to make a pool. */
+/** How to make a pool.
+ *  @see monad_async_pool_create() */
 struct thread_pool_options {
     /** How many workers; 0: as many as the calling thread may use CPUs. */
     unsigned workers = 0;
@@ -108,7 +109,8 @@ template <class Iterator, class F> struct each {
 
 /** Threads that run callables, each as a task of an executor of its own: what they run may suspend,
  *  and do I/O if the executors have rings. What has a higher priority begins first, and the oldest
- *  among equals. Neither copied nor moved; ANY THREAD may use it. */
+ *  among equals. Neither copied nor moved; ANY THREAD may use it.
+ *  @see pool.h, future.hpp */
 class thread_pool {
 public:
     /** EXPENSIVE. Executors without rings: I/O is `ENOTSUP` in their tasks; the other constructor

@@ -11,7 +11,8 @@
 namespace monad::async {
 inline namespace v0 {
 
-/** Whenever an executor picks what to run, it takes the oldest ready task of the highest level. */
+/** Whenever an executor picks what to run, it takes the oldest ready task of the highest level.
+ *  @see monad_async_task_set_priorities() */
 enum class priority : std::uint8_t {
     high = monad_async_priority_high,     /**< before everything else */
     normal = monad_async_priority_normal, /**< what a new task has */

@@ -35,7 +35,8 @@ inline namespace v0 {
 
 /** Signals that come to a task, and not to a handler. They are blocked in the thread that makes
  *  the object and in the threads that it makes later: so make it at the beginning of `main`. Its
- *  destructor puts the thread's mask back. Does not move. */
+ *  destructor puts the thread's mask back. Does not move.
+ *  @see monad_async_signal_wait() */
 class signals {
 public:
     /** Blocks them. EXPENSIVE.
@@ -113,7 +114,8 @@ private:
  *  child that is gone is `EPIPE` and no SIGPIPE. The child begins without blocked signals.
  *
  *  The destructor kills it and reaps it, if nobody has waited for it. `SIGCHLD` stays the program's
- *  own. Used by one task; does not move. */
+ *  own. Used by one task; does not move.
+ *  @see monad_async_process_wait() */
 class process {
 public:
     /** Starts a program. EXPENSIVE; does not suspend.

@@ -19,7 +19,8 @@
 namespace monad::async {
 inline namespace v0 {
 
-/** The two forms of a lock for readers and writers: `rw_lock` and `local_rw_lock`. */
+/** The two forms of a lock for readers and writers: `rw_lock` and `local_rw_lock`.
+ *  @see rw_lock.h, mutex.hpp */
 template <class Objects> class basic_rw_lock {
 public:
     /** The record of the C API. */

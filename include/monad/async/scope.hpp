@@ -109,7 +109,8 @@ private:
  *  Lies on the task's stack; scopes end in the opposite order of their beginning. Costs a few
  *  nanoseconds if nothing inside suspends.
  *
- *  @snippet scopes.cpp a deadline around two operations */
+ *  @snippet scopes.cpp a deadline around two operations
+ *  @see scope.h, stop_token.hpp */
 class [[nodiscard]] scope {
 public:
     /** Without a deadline: to be cancelled.
@@ -170,7 +171,8 @@ private:
 
 /** Keeps the scopes around it, and a cancel of the task, from the calls inside until it ends: for
  *  clean-up that has to suspend. Its own deadline, if there is one, holds. As `scope` in everything
- *  else. */
+ *  else.
+ *  @see monad_async_scope_enter() */
 class [[nodiscard]] shield {
 public:
     /** Without a deadline.
@@ -217,7 +219,8 @@ private:
  *  @throws timeout_error the deadline passed, and `f` left by the error of a call that was cut
  *  short
  *  @throws std::system_error `EPERM`: outside a task
- *  @throws what else `f` throws */
+ *  @throws what else `f` throws
+ *  @see monad_async_scope_enter(), monad_async_scope_leave() */
 template <class Timeout, class F>
 MONAD_ASYNC_LOCAL decltype(auto) with_timeout(Timeout timeout, F &&f)
 {

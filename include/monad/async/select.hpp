@@ -198,7 +198,8 @@ MONAD_ASYNC_LOCAL std::size_t select_of(
 /** A case of `select` that receives.
  *  @param ch from which
  *  @param f called with a `std::optional<T>`, which is empty if the channel is closed and empty
- *  @return the case */
+ *  @return the case
+ *  @see monad_async_select() */
 template <class T, class Objects, class F>
 [[nodiscard]] detail::recv_case<T, Objects, std::decay_t<F>> on_recv(
     channel<T, Objects> &ch, F &&f)
@@ -211,7 +212,8 @@ template <class T, class Objects, class F>
  *  @param value moved away if it was sent; else it stays. Lives until `select` returns. Several
  *  cases may offer the same object: one of them sends it
  *  @param f called with true if it was sent, false if the channel is closed
- *  @return the case */
+ *  @return the case
+ *  @see monad_async_select() */
 template <class T, class Objects, class F>
 [[nodiscard]] detail::send_case<T, Objects, std::decay_t<F>> on_send(
     channel<T, Objects> &ch, T &value, F &&f)
@@ -222,7 +224,8 @@ template <class T, class Objects, class F>
 /** A case of `select` that waits for the exit of a task.
  *  @param t which; `get` gives its result
  *  @param f called without arguments
- *  @return the case */
+ *  @return the case
+ *  @see monad_async_select() */
 template <class F>
 [[nodiscard]] detail::join_case<std::decay_t<F>> on_join(task &t, F &&f)
 {
@@ -232,7 +235,8 @@ template <class F>
 /** A case of `select` that waits for a completion of an operation, and takes it.
  *  @param op in flight
  *  @param f called with its `monad_async_result`
- *  @return the case */
+ *  @return the case
+ *  @see monad_async_select() */
 template <class F>
 [[nodiscard]] detail::op_case<std::decay_t<F>> on_operation(operation &op, F &&f)
 {
@@ -242,7 +246,8 @@ template <class F>
 /** A case of `select` that waits for time to pass.
  *  @param timeout from now on; zero: at once, if nothing before it can happen
  *  @param f called without arguments
- *  @return the case */
+ *  @return the case
+ *  @see monad_async_select() */
 template <class Rep, class Period, class F>
 [[nodiscard]] detail::timeout_case<std::decay_t<F>> on_timeout(
     std::chrono::duration<Rep, Period> timeout, F &&f)
@@ -257,7 +262,8 @@ template <class Rep, class Period, class F>
  *  @param cases made by `on_recv`, `on_send`, `on_join`, `on_operation`, `on_timeout`
  *  @return which happened, from 0
  *  @throws std::system_error as `monad_async_select`; nothing happened
- *  @throws cancelled_error, timeout_error the wait was interrupted; nothing happened */
+ *  @throws cancelled_error, timeout_error the wait was interrupted; nothing happened
+ *  @see monad_async_select(), channel.hpp */
 template <class... Cases> std::size_t select(Cases... cases)
 {
     static_assert(sizeof...(Cases) != 0, "a select of nothing would wait for ever");

@@ -19,7 +19,8 @@
 namespace monad::async {
 inline namespace v0 {
 
-/** The two forms of a counting semaphore: `semaphore` and `local_semaphore`. */
+/** The two forms of a counting semaphore: `semaphore` and `local_semaphore`.
+ *  @see semaphore.h, mutex.hpp */
 template <class Objects> class basic_semaphore {
 public:
     /** The record of the C API. */

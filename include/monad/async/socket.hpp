@@ -29,7 +29,8 @@
 namespace monad::async {
 inline namespace v0 {
 
-/** The peer sends no more, where more was to come. As an error code: `ENODATA`. */
+/** The peer sends no more, where more was to come. As an error code: `ENODATA`.
+ *  @see monad_async_socket_recv_exact() */
 class MONAD_ASYNC_API end_of_stream : public std::system_error {
 public:
     /** @param what which call it was; opens the exception's text */
@@ -40,7 +41,8 @@ public:
 };
 
 /** A connection, or a socket for messages. Move-only. All calls are made by the task that runs;
- *  outside tasks they throw `EPERM`. */
+ *  outside tasks they throw `EPERM`.
+ *  @see socket.h, listener.hpp, connect.hpp, writer.hpp */
 class socket : public socket_handle {
 public:
     /** None. */

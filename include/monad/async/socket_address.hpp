@@ -18,7 +18,8 @@
 namespace monad::async {
 inline namespace v0 {
 
-/** Where a socket is: an Internet address with a port, a path, or what else the kernel knows. */
+/** Where a socket is: an Internet address with a port, a path, or what else the kernel knows.
+ *  @see socket.hpp, listener.hpp */
 class socket_address {
 public:
     /** None. */

@@ -41,7 +41,8 @@ template <class Call>
 /** @endcond */
 
 /** What a socket and a listener have in common: a handle that is closed with them, addresses and
- *  options. Move-only. */
+ *  options. Move-only.
+ *  @see socket.hpp, listener.hpp */
 class socket_handle {
 public:
     /** None. */

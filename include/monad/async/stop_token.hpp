@@ -34,7 +34,8 @@ inline namespace v0 {
 
 /** A scope that a stop request cancels, from ANY THREAD. From then on every suspending call inside
  *  it throws `cancelled_error`. It is at once where the request was there before; else it takes
- *  effect with the executor's next look. */
+ *  effect with the executor's next look.
+ *  @see scope.hpp */
 class [[nodiscard]] stop_scope {
 public:
     /** Enters the scope, and takes what a request needs, so that none can fail. One or two mallocs
@@ -115,7 +116,8 @@ private:
  *  to other threads and wait for them.
  *  @param f called with a `std::stop_token`
  *  @return what it returns
- *  @throws what it throws; std::system_error, std::bad_alloc as `executor::submit` */
+ *  @throws what it throws; std::system_error, std::bad_alloc as `executor::submit`
+ *  @see scope.hpp */
 template <class F> std::invoke_result_t<F &, std::stop_token> with_stop_token(F f)
 {
     std::stop_source source;

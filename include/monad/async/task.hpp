@@ -41,7 +41,8 @@
 namespace monad::async {
 inline namespace v0 {
 
-/** How to make a task. */
+/** How to make a task.
+ *  @see monad_async_task_create() */
 struct task_options {
     /** Bytes of stack that the body may use; 0: the default, 128 KiB. */
     std::size_t stack_size = 0;
@@ -55,13 +56,15 @@ struct task_options {
 };
 
 #if MONAD_ASYNC_HAS_CONCEPTS
-/** What a body may return: nothing, or an integer of up to 64 bits. */
+/** What a body may return: nothing, or an integer of up to 64 bits.
+ *  @see task.h */
 template <class T>
 concept task_result = std::is_void_v<T> || (std::integral<T> && detail::is_result<T>());
 
 /** What a task can run: can be moved into it, has a destructor that does not throw, is called
  *  without arguments, and returns nothing or an integer. What else is given to `task::attach` does
- *  not compile, with one message that says why. */
+ *  not compile, with one message that says why.
+ *  @see task.h */
 template <class F>
 concept task_body =
     std::constructible_from<std::decay_t<F>, F> && std::invocable<std::decay_t<F>> &&
@@ -73,7 +76,8 @@ concept task_body =
  *  done. Movable, while it runs too; the task underneath never moves. One thread at a time may use
  *  the object, except where ANY THREAD is said; `join` and `wait` use it until they wait.
  *
- *  @include hello.cpp */
+ *  @include hello.cpp
+ *  @see task.h, future.hpp, group.hpp */
 class task {
 public:
     /** EXPENSIVE: a stack, and one malloc. Any thread.
@@ -231,8 +235,9 @@ public:
     {
         constexpr char const *what = "monad::async::task::get";
         int const error = not_ended();
-        detail::check(error,
-            error == EBUSY ? "monad::async::task::get (it has not exited: run its executor)" : what);
+        detail::check(error, error == EBUSY
+                ? "monad::async::task::get (it has not exited: run its executor)"
+                : what);
         return state_->outcome(state_->head->result, what);
     }
 

@@ -20,7 +20,8 @@ inline namespace v0 {
  *
  *  The object names the variable and holds no value; it may be static, and must outlive the runs
  *  that have one. Any task of any executor may use it. Making a value is one malloc; finding it
- *  costs a load for each variable that the run has made since. */
+ *  costs a load for each variable that the run has made since.
+ *  @see task_local.h */
 template <class T> class task_local {
 public:
     task_local() = default;

@@ -68,7 +68,8 @@ suspend_until(std::chrono::time_point<Clock, Duration> const &time)
 namespace this_task {
 
 /** ANY THREAD; does not suspend; a nanosecond.
- *  @return the task that runs on the calling thread, for the C API; null outside a task */
+ *  @return the task that runs on the calling thread, for the C API; null outside a task
+ *  @see monad_async_task_current() */
 [[nodiscard]] inline monad_async_task current() noexcept
 {
     return monad_async_task_current();
@@ -77,7 +78,8 @@ namespace this_task {
 /** A reference to the executor that runs the calling task. Does not suspend. An atomic addition;
  *  EXPENSIVE if the executor was made by the C API.
  *  @return to attach other tasks to
- *  @throws std::system_error `EPERM`: outside a task; `ENOMEM`. std::bad_alloc */
+ *  @throws std::system_error `EPERM`: outside a task; `ENOMEM`. std::bad_alloc
+ *  @see executor_ref.hpp */
 [[nodiscard]] inline executor_ref executor()
 {
     auto *const self = monad_async_task_current();
@@ -87,21 +89,24 @@ namespace this_task {
 
 /** Whether the calling task was cancelled, for loops that do not suspend; inside a shield too. A
  *  load.
- *  @return false outside a task */
+ *  @return false outside a task
+ *  @see monad_async_task_cancel_requested() */
 [[nodiscard]] inline bool cancel_requested() noexcept
 {
     return monad_async_task_cancel_requested(monad_async_task_current());
 }
 
 /** Takes a cancel of the calling task back: its calls suspend again. Does not suspend.
- *  @return whether it had been cancelled; false outside a task */
+ *  @return whether it had been cancelled; false outside a task
+ *  @see monad_async_task_uncancel() */
 inline bool uncancel() noexcept
 {
     auto const r = monad_async_task_uncancel(monad_async_task_current());
     return r.error == 0 && r.value != 0;
 }
 
-/** SUSPENDS. Lets every ready task of the same or a higher priority run first. No system call. */
+/** SUSPENDS. Lets every ready task of the same or a higher priority run first. No system call.
+ *  @see monad_async_task_suspend_for_duration() */
 MONAD_ASYNC_LOCAL inline void yield()
 {
     detail::check(detail::suspend(0).error, "monad::async::this_task::yield");
@@ -115,7 +120,8 @@ MONAD_ASYNC_LOCAL inline void yield(std::error_code &ec) noexcept
 }
 
 /** SUSPENDS for a while, by a clock that goes on while the machine sleeps; never short.
- *  @param time zero and less yields; what exceeds 292 years sleeps until the task is cancelled */
+ *  @param time zero and less yields; what exceeds 292 years sleeps until the task is cancelled
+ *  @see monad_async_task_suspend_for_duration() */
 template <class Rep, class Period>
 MONAD_ASYNC_LOCAL void sleep_for(std::chrono::duration<Rep, Period> time)
 {
@@ -136,7 +142,8 @@ sleep_for(std::chrono::duration<Rep, Period> time, std::error_code &ec) noexcept
 /** SUSPENDS until a clock shows a time or later; at least yields. A clock that is set back in that
  *  time is waited for. One that is set forward is not noticed: the sleep is as long as it was to be
  *  when it began.
- *  @param time of any clock that has `now()` */
+ *  @param time of any clock that has `now()`
+ *  @see monad_async_task_suspend_until() */
 template <class Clock, class Duration>
 MONAD_ASYNC_LOCAL void sleep_until(std::chrono::time_point<Clock, Duration> time)
 {
@@ -154,7 +161,8 @@ sleep_until(std::chrono::time_point<Clock, Duration> time, std::error_code &ec) 
 }
 
 /** SUSPENDS until `task::unpark`, or returns at once if there was one since the last return. One
- *  permit is kept, however many came. */
+ *  permit is kept, however many came.
+ *  @see monad_async_task_park(), monad_async_task_unpark() */
 MONAD_ASYNC_LOCAL inline void park()
 {
     detail::check(detail::do_park().error, "monad::async::this_task::park");
@@ -174,7 +182,8 @@ MONAD_ASYNC_LOCAL inline void park(std::error_code &ec) noexcept
  *  @param sqe any operation that completes exactly once; copied; `user_data` is the library's
  *  @return the completion's `res`
  *  @throws std::system_error its errno; `EINVAL`: an entry that may not pass, as for
- *  `monad_async_task_io`; `ENOTSUP`: the executor has no io_uring */
+ *  `monad_async_task_io`; `ENOTSUP`: the executor has no io_uring
+ *  @see monad_async_task_io(), operation.hpp */
 MONAD_ASYNC_LOCAL inline std::intptr_t io(io_uring_sqe const &sqe)
 {
     return value_or_throw(detail::do_io(sqe), "monad::async::this_task::io");

@@ -19,7 +19,8 @@
 namespace monad::async {
 inline namespace v0 {
 
-/** The two forms of a wait group: `wait_group` and `local_wait_group`. */
+/** The two forms of a wait group: `wait_group` and `local_wait_group`.
+ *  @see wait_group.h, group.hpp */
 template <class Objects> class basic_wait_group {
 public:
     /** The record of the C API. */

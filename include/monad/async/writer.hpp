@@ -27,7 +27,8 @@ inline namespace v0 {
  *  full, and before its `recv` would suspend. What was not flushed when it ends is dropped.
  *
  *  A call that is interrupted keeps what was not sent, and nothing is sent twice; another error
- *  drops it, as the connection is of no use. Does not move. */
+ *  drops it, as the connection is of no use. Does not move.
+ *  @see monad_async_socket_send_all(), socket.hpp */
 class writer {
 public:
     /** EXPENSIVE.
