@@ -26,7 +26,7 @@ pub const BOUND: usize = 64;
 
 /// From so many tasks on they do not fit the nearest caches, and fetching the next while one runs
 /// pays for itself.
-const MANY: usize = 256;
+const MANY: usize = 96;
 
 /// While the kernel refuses entries, waiting ends after so long, to offer them again.
 pub(super) const RETRY_NS: u64 = 1_000_000;
