@@ -77,13 +77,18 @@ impl<K: Kernel> Executor<K> {
         task.park.disarm(task.peer.get() as usize)
     }
 
-    /// OWNER'S THREAD. True: the task was parked here, and goes on (rule 2). False: nothing was
-    /// done.
+    /// OWNER'S THREAD. True: the task is one of ours, and was parked and goes on (rule 2), or has
+    /// its permit. False: nothing was done.
     #[inline(always)]
     pub fn unpark_here(&self, task: TaskRef) -> bool {
-        let is_parked =
-            task.state().is_attached_to(self.address()) && task.waits.get() == Waits::Park;
-        let taken = is_parked && Self::takes_record(task);
+        if !task.state().is_attached_to(self.address()) {
+            return false;
+        }
+        if task.waits.get() != Waits::Park {
+            task.park.leave_here();
+            return true;
+        }
+        let taken = Self::takes_record(task);
         if taken {
             self.unparked(task);
         }
@@ -93,9 +98,7 @@ impl<K: Kernel> Executor<K> {
     /// The task of ours is to go on: UNPARK has arrived, or its own thread took the record out.
     pub fn unparked(&self, task: TaskRef) {
         debug_assert!(task.waits.get() == Waits::Park);
-        task.waits.set(Waits::Nothing);
-        self.make_ready(task, self.stamp());
-        self.tell_poll_fd();
+        self.ready_again(task, self.stamp());
     }
 }
 

@@ -7,16 +7,23 @@
 //!              record   the task is parked; the thread that takes the record out must wake it
 //! ```
 //!
+//! A permit that the owner's thread leaves for a task that is not parked is a byte of that thread's
+//! own, which no instruction locks: it and one in the word are one permit.
+//!
 //! The owner's thread alone stores a record, and takes it out again, to cancel the park or as its
 //! own unpark, by an exchange each; any thread swaps PERMIT in. So exactly one of them takes the
 //! record out. Every change after the first is a read-modify-write: what one unpark released stays
 //! so when another one follows.
 
 #[cfg(not(loom))]
+use core::cell::Cell;
+#[cfg(not(loom))]
 use core::sync::atomic::{
     AtomicUsize,
     Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
+#[cfg(loom)]
+use loom::cell::Cell;
 #[cfg(loom)]
 use loom::sync::atomic::{
     AtomicUsize,
@@ -26,51 +33,69 @@ use loom::sync::atomic::{
 const NONE: usize = 0;
 pub const PERMIT: usize = 1;
 
-#[repr(transparent)]
-pub struct Permit(AtomicUsize);
+#[repr(C)]
+pub struct Permit {
+    word: AtomicUsize,
+    here: Cell<bool>,
+}
 
 /// The thread of the task's executor.
 impl Permit {
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
-        Self(AtomicUsize::new(NONE))
+        Self { word: AtomicUsize::new(NONE), here: Cell::new(false) }
+    }
+
+    /// Leaves a permit, for a task that is not parked.
+    #[inline(always)]
+    pub fn leave_here(&self) {
+        self.here.set(true);
     }
 
     /// Takes the permit. False: there is none.
+    #[inline(always)]
     pub fn take(&self) -> bool {
+        if self.here.get() {
+            self.take_any(); // The two are one.
+            return true;
+        }
         // Acquire: what came before the unpark is visible. Where it is seen not to be there, `arm`
         // is what decides.
-        self.0.load(Relaxed) == PERMIT
-            && self.0.compare_exchange(PERMIT, NONE, Acquire, Relaxed).is_ok()
+        self.word.load(Relaxed) == PERMIT
+            && self.word.compare_exchange(PERMIT, NONE, Acquire, Relaxed).is_ok()
     }
 
     /// There is none, or one is on its way.
     #[inline(always)]
     pub fn is_none(&self) -> bool {
         // Relaxed: who takes one acquires.
-        self.0.load(Relaxed) == NONE
+        self.word.load(Relaxed) == NONE && !self.here.get()
     }
 
     /// Stores the address of a record, whose task is parked from here on. False: there is a permit,
     /// for `take_any`.
+    #[inline(always)]
     pub fn arm(&self, record: usize) -> bool {
         // Release: the record, to the acquire of `unpark`.
-        self.0.compare_exchange(NONE, record, Release, Relaxed).is_ok()
+        self.word.compare_exchange(NONE, record, Release, Relaxed).is_ok()
     }
 
     /// Takes the record out. False: an unpark was faster.
+    #[inline(always)]
     pub fn disarm(&self, record: usize) -> bool {
         // Relaxed: the record is our own, and tells nobody anything.
-        self.0.compare_exchange(record, NONE, Relaxed, Relaxed).is_ok()
+        self.word.compare_exchange(record, NONE, Relaxed, Relaxed).is_ok()
     }
 
     /// At the end of a park: there is one permit at most, however many unparks came until now.
+    #[inline(always)]
     pub fn take_any(&self) {
+        self.here.set(false);
         // None for who was woken by its own thread. One that comes after this look is the next
         // park's.
-        if self.0.load(Relaxed) != NONE {
+        if self.word.load(Relaxed) != NONE {
             // Acquire: as in `take`.
-            self.0.swap(NONE, Acquire);
+            self.word.swap(NONE, Acquire);
         }
     }
 }
@@ -81,7 +106,7 @@ impl Permit {
     #[must_use]
     pub fn unpark(&self) -> Option<usize> {
         // Release: what the caller wrote is visible to who takes the permit. Acquire: the record.
-        match self.0.swap(PERMIT, AcqRel) {
+        match self.word.swap(PERMIT, AcqRel) {
             NONE | PERMIT => None,
             record => Some(record),
         }

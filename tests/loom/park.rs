@@ -117,3 +117,23 @@ fn its_own_thread_and_another_unpark() {
     }
     check_both_ways(3, owner, &[|p| p.unpark(0)], after);
 }
+
+/// The same, before it parks: the two are one permit, or the other is left.
+#[test]
+fn its_own_thread_and_another_leave_a_permit() {
+    fn owner(p: &Park) -> bool {
+        p.leave_here();
+        assert!(p.park(0, false));
+        if !p.sees() {
+            assert!(p.park(1, false));
+            assert_eq!(p.read(0), 1);
+        }
+        true
+    }
+    fn after(p: &Park, _: bool) {
+        p.take();
+        assert!(!p.take(), "one permit too many");
+        assert_eq!(p.read(0), 1);
+    }
+    check_both_ways(3, owner, &[|p| p.unpark(0)], after);
+}

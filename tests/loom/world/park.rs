@@ -70,6 +70,11 @@ impl Park {
         }
     }
 
+    /// The executor's thread unparks the task, which is not parked.
+    pub fn leave_here(&self) {
+        self.permit.leave_here();
+    }
+
     /// ANY THREAD. Asks to cancel, by a notification.
     pub fn ask_cancel(&self) {
         if self.inbox.notify() {
