@@ -36,6 +36,14 @@ impl RawResult {
         Self { value: -1, error: errno.0, reserved: 0 }
     }
 
+    /// Whether it is one of a success.
+    pub const fn done(self) -> Res<()> {
+        match self.error {
+            0 => Ok(()),
+            error => Err(Errno(error)),
+        }
+    }
+
     /// As two registers, or two words of memory, hold it.
     #[inline(always)]
     pub const fn words(self) -> [u64; 2] {

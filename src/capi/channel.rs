@@ -51,14 +51,14 @@ unsafe fn transfer<S: Side>(
     element: *mut c_void,
     boot_ns: u64,
 ) -> RawResult {
-    let transfer = || -> Res<()> {
+    // SAFETY: the caller's.
+    let checked =
+        unsafe { both(task, ch) }.and_then(|(caller, ch)| Ok((caller, ch, check(ch, element)?)));
+    match checked {
         // SAFETY: the caller's.
-        let (caller, ch) = unsafe { both(task, ch) }?;
-        let element = check(ch, element)?;
-        // SAFETY: the caller's.
-        unsafe { ch.transfer(&caller, direction, element, boot_ns) }
-    };
-    transfer().map(|()| 0).into()
+        Ok((caller, ch, element)) => unsafe { ch.transfer(&caller, direction, element, boot_ns) },
+        Err(e) => RawResult::failure(e),
+    }
 }
 
 /// # Safety

@@ -1,6 +1,6 @@
 //! mutex.h: check, one call into `sync`, map the result.
 
-use super::sync::with;
+use super::sync::{both, with};
 use super::task::TaskPtr;
 use crate::error::RawResult;
 use crate::error::{Errno, Res};
@@ -31,6 +31,18 @@ unsafe fn init<S: Side>(m: *mut Mutex<S>, flags: u32) -> RawResult {
     };
     init().into()
 }
+
+/// # Safety
+/// The caller's handle and object.
+#[inline(always)]
+unsafe fn lock<S: Side>(task: TaskPtr, m: *mut Mutex<S>, boot_ns: u64) -> RawResult {
+    // SAFETY: the caller's.
+    match unsafe { both(task, m) } {
+        Ok((caller, m)) => m.lock(&caller, boot_ns),
+        Err(e) => RawResult::failure(e),
+    }
+}
+
 /// # Safety
 /// See mutex.h.
 #[no_mangle]
@@ -44,7 +56,7 @@ pub unsafe extern "C" fn monad_async_mutex_init(m: *mut SharedMutex, flags: u32)
 #[no_mangle]
 pub unsafe extern "C" fn monad_async_mutex_lock(task: TaskPtr, m: *mut SharedMutex) -> RawResult {
     // SAFETY: the caller's handle and object.
-    unsafe { with(task, m, |caller, m| m.lock(caller, NEVER_NS).map(|()| 0)) }
+    unsafe { lock(task, m, NEVER_NS) }
 }
 
 /// # Safety
@@ -56,7 +68,7 @@ pub unsafe extern "C" fn monad_async_mutex_lock_until(
     boot_ns: u64,
 ) -> RawResult {
     // SAFETY: the caller's handle and object.
-    unsafe { with(task, m, |caller, m| m.lock(caller, boot_ns).map(|()| 0)) }
+    unsafe { lock(task, m, boot_ns) }
 }
 
 /// # Safety
@@ -94,7 +106,7 @@ pub unsafe extern "C" fn monad_async_local_mutex_lock(
     m: *mut LocalMutex,
 ) -> RawResult {
     // SAFETY: the caller's handle and object.
-    unsafe { with(task, m, |caller, m| m.lock(caller, NEVER_NS).map(|()| 0)) }
+    unsafe { lock(task, m, NEVER_NS) }
 }
 
 /// # Safety
@@ -106,7 +118,7 @@ pub unsafe extern "C" fn monad_async_local_mutex_lock_until(
     boot_ns: u64,
 ) -> RawResult {
     // SAFETY: the caller's handle and object.
-    unsafe { with(task, m, |caller, m| m.lock(caller, boot_ns).map(|()| 0)) }
+    unsafe { lock(task, m, boot_ns) }
 }
 
 /// # Safety

@@ -1,11 +1,12 @@
 //! semaphore.h: check, one call into `sync`, map the result.
 
-use super::sync::{of, with};
+use super::sync::{both, object, of};
 use super::task::TaskPtr;
+use crate::api;
 use crate::error::RawResult;
 use crate::executor::scope::NEVER_NS;
 use crate::sync::semaphore::Semaphore;
-use crate::sync::{Local, Shared};
+use crate::sync::{Local, Shared, Side};
 use crate::uring::RealKernel;
 
 /// `monad_async_semaphore`
@@ -13,6 +14,34 @@ type SharedSemaphore = Semaphore<Shared>;
 
 /// `monad_async_local_semaphore`
 type LocalSemaphore = Semaphore<Local>;
+
+/// # Safety
+/// The caller's handle and object.
+#[inline(always)]
+unsafe fn acquire<S: Side>(
+    task: TaskPtr,
+    s: *mut Semaphore<S>,
+    count: u64,
+    boot_ns: u64,
+) -> RawResult {
+    // SAFETY: the caller's.
+    match unsafe { both(task, s) } {
+        Ok((caller, s)) => s.acquire(&caller, count, boot_ns),
+        Err(e) => RawResult::failure(e),
+    }
+}
+
+/// # Safety
+/// The caller's object.
+#[inline(always)]
+unsafe fn release<S: Side>(s: *mut Semaphore<S>, count: u64) -> RawResult {
+    // SAFETY: the caller's.
+    match unsafe { object(s) } {
+        Ok(s) => s.release::<RealKernel>(api::here::<RealKernel>(), count),
+        Err(e) => RawResult::failure(e),
+    }
+}
+
 /// # Safety
 /// See semaphore.h.
 #[no_mangle]
@@ -22,7 +51,7 @@ pub unsafe extern "C" fn monad_async_semaphore_acquire(
     count: u64,
 ) -> RawResult {
     // SAFETY: the caller's handle and object.
-    unsafe { with(task, s, |caller, s| s.acquire(caller, count, NEVER_NS).map(|()| 0)) }
+    unsafe { acquire(task, s, count, NEVER_NS) }
 }
 
 /// # Safety
@@ -35,7 +64,7 @@ pub unsafe extern "C" fn monad_async_semaphore_acquire_until(
     boot_ns: u64,
 ) -> RawResult {
     // SAFETY: the caller's handle and object.
-    unsafe { with(task, s, |caller, s| s.acquire(caller, count, boot_ns).map(|()| 0)) }
+    unsafe { acquire(task, s, count, boot_ns) }
 }
 
 /// # Safety
@@ -57,7 +86,7 @@ pub unsafe extern "C" fn monad_async_semaphore_release(
     count: u64,
 ) -> RawResult {
     // SAFETY: the caller's object.
-    unsafe { of(s, |here, s| s.release::<RealKernel>(here, count).map(|()| 0)) }
+    unsafe { release(s, count) }
 }
 
 /// # Safety
@@ -69,7 +98,7 @@ pub unsafe extern "C" fn monad_async_local_semaphore_acquire(
     count: u64,
 ) -> RawResult {
     // SAFETY: the caller's handle and object.
-    unsafe { with(task, s, |caller, s| s.acquire(caller, count, NEVER_NS).map(|()| 0)) }
+    unsafe { acquire(task, s, count, NEVER_NS) }
 }
 
 /// # Safety
@@ -82,7 +111,7 @@ pub unsafe extern "C" fn monad_async_local_semaphore_acquire_until(
     boot_ns: u64,
 ) -> RawResult {
     // SAFETY: the caller's handle and object.
-    unsafe { with(task, s, |caller, s| s.acquire(caller, count, boot_ns).map(|()| 0)) }
+    unsafe { acquire(task, s, count, boot_ns) }
 }
 
 /// # Safety
@@ -104,5 +133,5 @@ pub unsafe extern "C" fn monad_async_local_semaphore_release(
     count: u64,
 ) -> RawResult {
     // SAFETY: the caller's object.
-    unsafe { of(s, |here, s| s.release::<RealKernel>(here, count).map(|()| 0)) }
+    unsafe { release(s, count) }
 }

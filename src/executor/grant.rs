@@ -18,6 +18,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use super::mailbox::{kind, Mailbox};
 use super::scope::{self, Scope, NEVER_NS};
+use super::watch::by;
 use super::Executor;
 use crate::error::{Errno, Res};
 use crate::intrusive::Link;
@@ -36,16 +37,16 @@ enum Who {
 pub struct Wait {
     link: Link,
     word: Grant,
-    /// Who may claim or cancel is of one thread.
-    is_local: bool,
-    who: Who,
     /// Says which of several things was granted; written by who claimed it, before the wake.
     pub index: Cell<u32>,
+    who: Who,
     /// The object that it waits for, for those that follow chains of waits; an address. Another
     /// thread that notifies writes it while they read.
     object: AtomicUsize,
     /// Completions of operations are looked at as well; see `select`.
     pub watcher: Cell<Option<Watcher>>,
+    /// Who may claim or cancel is of one thread.
+    is_local: bool,
 }
 
 /// Whether a wait is for the operation record at this address, too; then the index of that case.
@@ -56,15 +57,16 @@ const _: () = assert!(offset_of!(Wait, link) == 0);
 impl Wait {
     pub(crate) const OBJECT_AT: usize = offset_of!(Wait, object);
 
-    fn new(who: Who, word: Grant, is_local: bool) -> Self {
+    #[inline(always)]
+    fn new(who: Who, word: Grant, is_local: bool, object: usize) -> Self {
         Self {
             link: Link::new(),
             word,
-            is_local,
-            who,
             index: Cell::new(0),
-            object: AtomicUsize::new(0),
+            who,
+            object: AtomicUsize::new(object),
             watcher: Cell::new(None),
+            is_local,
         }
     }
 
@@ -81,7 +83,7 @@ impl Wait {
 
     /// ANY THREAD, under the latch of the queue it was found in. True: what it waits for is the
     /// caller's to give, and the wait to be woken.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn claim(&self) -> bool {
         if self.is_local {
@@ -155,6 +157,7 @@ impl Wait {
     }
 
     /// In which order waiters are served.
+    #[inline(always)]
     pub fn level(&self) -> u8 {
         match self.who {
             Who::Task(task, _) => task.cpu_level(),
@@ -162,6 +165,7 @@ impl Wait {
         }
     }
 
+    #[inline(always)]
     pub fn task(&self) -> Option<TaskRef> {
         match self.who {
             Who::Task(task, _) => Some(task),
@@ -170,16 +174,19 @@ impl Wait {
     }
 
     /// ANY THREAD, which has claimed it, as its last touch (rule 2).
+    #[inline(always)]
     pub fn wake<K: Kernel>(&self) {
         match self.who {
-            Who::Task(task, home) if self.is_local || home.is_mine() => {
-                // SAFETY: it waits, so it is attached to the executor of this thread, which is
-                // alive.
-                let ex = unsafe { &*task.executor().cast::<Executor<K>>() };
-                ex.granted(task);
-            }
+            Who::Task(task, home) if self.is_local || home.is_mine() => wake_here::<K>(task),
             _ => self.wake_elsewhere(),
         }
+    }
+
+    /// The task that waits, if who may claim it is of this thread. Under the side of the queue
+    /// that it was found in.
+    #[inline(always)]
+    pub fn waits_here(&self) -> Option<TaskRef> {
+        self.task().filter(|_| self.is_local)
     }
 
     /// As `wake`, of one that is local, by a stamp that was taken already.
@@ -208,18 +215,35 @@ impl Wait {
     }
 }
 
-/// Who calls a function of `sync`: a task that runs, or a thread that runs none.
-pub struct Caller<'a, K: Kernel> {
-    ex: Option<&'a Executor<K>>,
-    task: Option<TaskRef>,
-    number: u64,
+/// As `Wait::wake`, of a wait of this thread's that `Wait::waits_here` found.
+#[inline(always)]
+pub fn wake_here<K: Kernel>(task: TaskRef) {
+    // SAFETY: it waits, so it is attached to the executor of this thread, which is alive.
+    unsafe { &*task.executor().cast::<Executor<K>>() }.granted(task);
 }
+
+/// Who calls a function of `sync`: a task that runs, or a thread that runs none. Two words, which
+/// travel in registers.
+#[repr(C)]
+pub struct Caller<'a, K: Kernel> {
+    /// None: a thread.
+    ex: Option<&'a Executor<K>>,
+    identity: usize,
+}
+
+impl<K: Kernel> Clone for Caller<'_, K> {
+    #[inline(always)]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<K: Kernel> Copy for Caller<'_, K> {}
 
 impl<'a, K: Kernel> Caller<'a, K> {
     /// `task` runs now.
     #[inline(always)]
     pub fn task(ex: &'a Executor<K>, task: TaskRef) -> Self {
-        Self { ex: Some(ex), task: Some(task), number: 0 }
+        Self { ex: Some(ex), identity: task.addr() }
     }
 
     /// A thread, outside every task. EDEADLK inside one.
@@ -227,7 +251,7 @@ impl<'a, K: Kernel> Caller<'a, K> {
         if !thread::running().is_null() {
             return Err(Errno(libc::EDEADLK));
         }
-        Ok(Self { ex: None, task: None, number: thread::own_number() })
+        Ok(Self { ex: None, identity: (thread::own_number() as usize) << 1 | 1 })
     }
 
     /// The mailbox of the executor that runs here.
@@ -236,8 +260,11 @@ impl<'a, K: Kernel> Caller<'a, K> {
         self.ex.map(|ex| ex.mailbox)
     }
 
+    #[inline(always)]
     pub fn executor(&self) -> Option<(&'a Executor<K>, TaskRef)> {
-        Some((self.ex?, self.task?))
+        let ex = self.ex?;
+        // SAFETY: with an executor it was made by `task`, of that task's address.
+        Some((ex, unsafe { TaskRef::from_head(self.identity as *const _) }))
     }
 
     /// Nothing else is ready on this thread, as far as it knows.
@@ -250,40 +277,42 @@ impl<'a, K: Kernel> Caller<'a, K> {
         self.ex.map_or_else(clock::boot_ns, |ex| ex.reactor.kernel.now_boot_ns())
     }
 
-    /// What tells it from every other owner of a lock. Never 0.
+    /// What tells it from every other owner of a lock: the task's address, or a thread's number,
+    /// odd. Never 0.
     #[inline(always)]
     pub fn identity(&self) -> usize {
-        match self.task {
-            Some(task) => task.addr(),
-            None => (self.number as usize) << 1 | 1,
-        }
+        self.identity
     }
 
     /// At the start of a call that may suspend: the error, if a level of the task has fired.
     #[inline(always)]
     pub fn start(&self) -> Res<()> {
-        match self.task {
-            Some(task) if task.has(mark::INTERRUPTED) => Err(Errno(scope::interruption(task))),
+        match self.executor() {
+            Some((_, task)) if task.has(mark::INTERRUPTED) => Err(Errno(scope::interruption(task))),
             _ => Ok(()),
         }
     }
 
     /// A record to wait by. `is_local`: all that may end the wait are of this thread.
+    #[inline(always)]
     pub fn wait(&self, is_local: bool) -> Wait {
-        self.record(Grant::armed(), is_local)
+        self.wait_for(is_local, 0)
     }
 
-    /// The same, which neither a cancel nor a deadline ends.
+    /// As `wait`; the record notes `object`.
+    #[inline(always)]
+    pub fn wait_for(&self, is_local: bool, object: usize) -> Wait {
+        Wait::new(self.who(), Grant::armed(), is_local, object)
+    }
+
+    /// As `wait`, which neither a cancel nor a deadline ends.
     pub fn wait_for_sure(&self, is_local: bool) -> Wait {
-        self.record(Grant::claimed(), is_local)
+        Wait::new(self.who(), Grant::claimed(), is_local, 0)
     }
 
-    fn record(&self, word: Grant, is_local: bool) -> Wait {
-        let who = match (self.ex, self.task) {
-            (Some(ex), Some(task)) => Who::Task(task, ex.mailbox),
-            _ => Who::Thread,
-        };
-        Wait::new(who, word, is_local)
+    #[inline(always)]
+    fn who(&self) -> Who {
+        self.executor().map_or(Who::Thread, |(ex, task)| Who::Task(task, ex.mailbox))
     }
 
     /// SUSPENDS, or blocks, until `wait`, which others can reach, is granted. ETIME at `until_ns`
@@ -298,9 +327,13 @@ impl<'a, K: Kernel> Caller<'a, K> {
     pub fn until_granted_inline(&self, wait: &Wait, until_ns: u64) -> Res<()> {
         match self.executor() {
             Some((ex, task)) if until_ns == NEVER_NS => ex.await_grant(task, wait),
-            _ if self.granted_until(wait, until_ns)? => Ok(()),
-            _ => Err(Errno(libc::ETIME)),
+            _ => self.granted_in_time(wait, until_ns),
         }
+    }
+
+    #[inline(never)]
+    fn granted_in_time(&self, wait: &Wait, until_ns: u64) -> Res<()> {
+        self.granted_until(wait, until_ns)?.then_some(()).ok_or(Errno(libc::ETIME))
     }
 
     /// As `until_granted`; false: `until_ns` came first, before any level around the call fired.
@@ -395,17 +428,33 @@ impl<K: Kernel> Executor<K> {
     }
 
     /// The task of ours is to go on: its wait is granted.
-    #[inline]
+    #[inline(always)]
     pub fn granted(&self, task: TaskRef) {
         self.granted_at(task, self.stamp());
     }
 
-    #[inline]
+    #[inline(always)]
     fn granted_at(&self, task: TaskRef, now: u64) {
         debug_assert!(task.waits.get() == Waits::Grant);
+        self.ready_again(task, now);
+    }
+
+    /// What a task of ours waits for in no list has come. The thread may be between two runs.
+    #[inline(always)]
+    pub(super) fn ready_again(&self, task: TaskRef, now: u64) {
+        if self.watches(by::TRACED | by::POLLED) {
+            return self.ready_again_watched(task, now);
+        }
+        task.completed(now);
+        self.ready.push_over(task);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn ready_again_watched(&self, task: TaskRef, now: u64) {
         task.waits.set(Waits::Nothing);
         self.make_ready(task, now);
-        self.tell_poll_fd(); // Its thread may be between two runs.
+        self.tell_poll_fd();
     }
 
     /// GRANT has arrived.

@@ -85,7 +85,7 @@ impl<K: Kernel> Executor<K> {
         if READY {
             task.suspended_ready(now);
         } else {
-            task.suspended(now);
+            task.suspended_awaiting(now);
         }
         let flags = next.head.flags.get();
         self.spans(flags, now);

@@ -72,6 +72,12 @@ impl Ready {
     #[inline(always)]
     pub fn push(&self, task: TaskRef) {
         debug_assert!(task.waits.get() == Waits::Nothing);
+        self.push_over(task);
+    }
+
+    /// As `push`; whatever its `waits` said is over.
+    #[inline(always)]
+    pub fn push_over(&self, task: TaskRef) {
         let level = task.cpu_level();
         task.wait_in(Waits::Ready, level);
         if self.levels[level as usize].push_back(task).0 {

@@ -26,9 +26,7 @@ use super::side::{close_latch, Side};
 use super::spin::Spin;
 use super::waiters::{Node, Waiters, Woken};
 use crate::error::{Errno, Res};
-use crate::executor::grant::Caller;
 use crate::executor::mailbox::Mailbox;
-use crate::prefetch;
 use crate::task::end::{self, End};
 use crate::task::latch::Latch;
 use crate::uring::kernel::Kernel;
@@ -41,26 +39,27 @@ pub type Relocate = unsafe extern "C" fn(*mut c_void, *mut c_void, usize);
 #[repr(C)]
 pub struct Channel<S: Side> {
     /// The senders'; of a local channel, and of one without a capacity, everybody's.
-    side: S,
-    sending: End,
-    senders: Waiters,
+    pub(super) side: S,
+    pub(super) sending: End,
+    pub(super) senders: Waiters,
     storage: Cell<*mut u8>,
-    capacity: Cell<usize>,
-    element_bytes: Cell<usize>,
+    pub(super) capacity: Cell<usize>,
+    pub(super) element_bytes: Cell<usize>,
     relocate: Cell<Option<Relocate>>,
-    receivers: Waiters,
+    pub(super) receivers: Waiters,
     /// The receivers' (rule 4).
-    latch: Latch,
-    is_closed: Cell<bool>,
+    pub(super) latch: Latch,
+    pub(super) is_closed: Cell<bool>,
     /// Of senders and of receivers (rule 5).
-    spins: [Spin; 2],
-    receiving: End,
+    pub(super) spins: [Spin; 2],
+    pub(super) receiving: End,
 }
 
 // As in channel.h.
 const _: () = assert!(size_of::<Channel<super::Shared>>() == 192);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Direction {
     Send,
     Receive,
@@ -76,7 +75,7 @@ pub enum Attempt {
 }
 
 impl Attempt {
-    fn result(self) -> Res<()> {
+    pub(super) fn result(self) -> Res<()> {
         match self {
             Attempt::Done => Ok(()),
             Attempt::Closed => Err(EPIPE),
@@ -111,7 +110,8 @@ impl<S: Side> Channel<S> {
 
     /// # Safety
     /// `from` is an element, `to` memory for one, by the caller's word for what it gave us.
-    unsafe fn relocate(&self, to: *mut u8, from: *mut u8) {
+    #[inline(always)]
+    pub(super) unsafe fn relocate(&self, to: *mut u8, from: *mut u8) {
         let bytes = self.element_bytes.get();
         match self.relocate.get() {
             // Without a call for what is as large as a pointer.
@@ -128,7 +128,7 @@ impl<S: Side> Channel<S> {
 
     /// Rule 4.
     #[inline(always)]
-    fn has_two_ends(&self) -> bool {
+    pub(super) fn has_two_ends(&self) -> bool {
         !S::IS_LOCAL && self.capacity.get() != 0
     }
 
@@ -155,7 +155,7 @@ impl<S: Side> Channel<S> {
     }
 
     #[inline(always)]
-    fn end(&self, direction: Direction) -> &End {
+    pub(super) fn end(&self, direction: Direction) -> &End {
         match direction {
             Send => &self.sending,
             Receive => &self.receiving,
@@ -164,19 +164,20 @@ impl<S: Side> Channel<S> {
 
     /// The place that is next at an end.
     #[inline(always)]
-    fn place(&self, end: &End) -> *mut u8 {
+    pub(super) fn place(&self, end: &End) -> *mut u8 {
         let slot = end.slot(self.capacity.get());
         // SAFETY: within the storage.
         unsafe { self.storage.get().add(slot * self.element_bytes.get()) }
     }
 
     #[inline(always)]
-    fn has_room(&self) -> bool {
-        self.sending.has_room(&self.receiving, self.capacity.get())
+    pub(super) fn has_room(&self) -> bool {
+        let capacity = self.capacity.get();
+        capacity != 0 && self.sending.has_room(&self.receiving, capacity)
     }
 
     #[inline(always)]
-    fn has_some(&self) -> bool {
+    pub(super) fn has_some(&self) -> bool {
         self.receiving.has_some(&self.sending)
     }
 
@@ -185,7 +186,7 @@ impl<S: Side> Channel<S> {
     /// # Safety
     /// `element` is one.
     #[inline(always)]
-    unsafe fn put(&self, element: *mut u8) {
+    pub(super) unsafe fn put(&self, element: *mut u8) {
         // SAFETY: the caller's; a free place, rule 2.
         unsafe { self.relocate(self.place(&self.sending), element) };
         self.sending.advance(self.capacity.get());
@@ -196,72 +197,17 @@ impl<S: Side> Channel<S> {
     /// # Safety
     /// `element` is memory for one.
     #[inline(always)]
-    unsafe fn take(&self, element: *mut u8) {
+    pub(super) unsafe fn take(&self, element: *mut u8) {
         // SAFETY: the caller's; the oldest element, rule 2.
         unsafe { self.relocate(element, self.place(&self.receiving)) };
         self.receiving.advance(self.capacity.get());
-    }
-
-    /// By the latch of one end (rule 4). None: not so, and nothing has happened.
-    ///
-    /// # Safety
-    /// As `attempt`.
-    #[inline(always)]
-    unsafe fn attempt_at_end(&self, direction: Direction, element: *mut u8) -> Option<Attempt> {
-        if S::IS_LOCAL || !self.end(direction).is_alone() {
-            return None;
-        }
-        match direction {
-            Send => {
-                let _ = self.side.close(None); // Shared.
-                let attempt = self.sending.is_alone().then(|| {
-                    if !self.has_room() {
-                        return Attempt::WouldWait;
-                    }
-                    // SAFETY: the caller's.
-                    unsafe { self.put(element) };
-                    self.fetch_ahead(Send);
-                    Attempt::Done
-                });
-                self.side.open();
-                attempt
-            }
-            Receive => {
-                close_latch(&self.latch);
-                let attempt = self.receiving.is_alone().then(|| {
-                    if !self.has_some() {
-                        return Attempt::WouldWait;
-                    }
-                    // SAFETY: the caller's.
-                    unsafe { self.take(element) };
-                    self.fetch_ahead(Receive);
-                    Attempt::Done
-                });
-                self.latch.open();
-                attempt
-            }
-        }
-    }
-
-    /// An element was moved at an end; the next close of the latch would wait for its line.
-    #[inline(always)]
-    fn fetch_ahead(&self, direction: Direction) {
-        let (end, writes, capacity) = (self.end(direction), direction == Send, self.capacity.get());
-        prefetch::ahead(self.place(end) as usize, self.element_bytes.get(), writes, || {
-            let inside = end.known_inside(writes, capacity);
-            if writes {
-                capacity - inside
-            } else {
-                inside
-            }
-        });
     }
 
     /// Behind all sides.
     ///
     /// # Safety
     /// `element` is an element to be sent, or memory for one.
-    #[inline]
+    #[inline(always)]
     pub unsafe fn attempt(
         &self,
         direction: Direction,
@@ -279,6 +225,7 @@ impl<S: Side> Channel<S> {
 
     /// # Safety
     /// As `attempt`.
+    #[inline(always)]
     unsafe fn send_now(&self, element: *mut u8, woken: &mut Woken) -> Attempt {
         if self.is_closed.get() {
             return Attempt::Closed;
@@ -299,6 +246,7 @@ impl<S: Side> Channel<S> {
 
     /// # Safety
     /// As `attempt`.
+    #[inline(always)]
     unsafe fn receive_now(&self, element: *mut u8, woken: &mut Woken) -> Attempt {
         if !self.has_some() {
             let Some(sender) = self.senders.claim() else {
@@ -324,6 +272,7 @@ impl<S: Side> Channel<S> {
 
     /// # Safety
     /// Behind all sides; `node` stays until it was taken out.
+    #[inline(always)]
     pub unsafe fn enqueue(&self, direction: Direction, node: &Node) {
         // SAFETY: the caller's.
         unsafe { self.waiters(direction).push(node) };
@@ -334,143 +283,12 @@ impl<S: Side> Channel<S> {
         self.waiters(direction).remove(node);
     }
 
+    #[inline(always)]
     fn waiters(&self, direction: Direction) -> &Waiters {
         match direction {
             Send => &self.senders,
             Receive => &self.receivers,
         }
-    }
-
-    /// By all sides. Where it would wait they stay closed.
-    ///
-    /// # Safety
-    /// As `attempt`.
-    #[inline(always)]
-    unsafe fn attempt_closed<K: Kernel>(
-        &self,
-        here: Option<&'static Mailbox>,
-        direction: Direction,
-        element: *mut u8,
-    ) -> Res<Attempt> {
-        self.close_all(here)?;
-        let mut woken = Woken::none();
-        // SAFETY: the caller's.
-        let attempt = unsafe { self.attempt(direction, element, &mut woken) };
-        if attempt != Attempt::WouldWait {
-            self.open_all();
-            woken.wake::<K>();
-        }
-        Ok(attempt)
-    }
-
-    /// SUSPENDS. EPIPE: closed.
-    ///
-    /// # Safety
-    /// As `attempt`.
-    #[inline(always)]
-    pub unsafe fn transfer<K: Kernel>(
-        &self,
-        caller: &Caller<'_, K>,
-        direction: Direction,
-        element: *mut u8,
-        until_ns: u64,
-    ) -> Res<()> {
-        caller.start()?;
-        // SAFETY: the caller's.
-        if unsafe { self.attempt_at_end(direction, element) } == Some(Attempt::Done) {
-            return Ok(());
-        }
-        if self.has_two_ends() {
-            // SAFETY: the caller's.
-            return unsafe { self.transfer_late(caller, direction, element, until_ns) };
-        }
-        // SAFETY: the caller's.
-        let attempt = unsafe { self.attempt_closed::<K>(caller.mailbox(), direction, element) }?;
-        if attempt != Attempt::WouldWait {
-            return attempt.result();
-        }
-        // SAFETY: the caller's.
-        unsafe { self.transfer_slowly(caller, direction, element, until_ns) }
-    }
-
-    /// As `transfer`, of two ends, where its own was not enough: rule 5. The other thread's latch
-    /// is closed only once looking was of no use.
-    ///
-    /// # Safety
-    /// As `attempt`.
-    #[inline(never)]
-    unsafe fn transfer_late<K: Kernel>(
-        &self,
-        caller: &Caller<'_, K>,
-        direction: Direction,
-        element: *mut u8,
-        until_ns: u64,
-    ) -> Res<()> {
-        let spin = &self.spins[direction as usize];
-        if self.end(direction).is_alone() && caller.has_nothing_else() && spin.is_due() {
-            let capacity = self.capacity.get();
-            let count = || end::count(&self.sending, &self.receiving, capacity);
-            let moved =
-                || if direction == Send { capacity.saturating_sub(count()) } else { count() };
-            // SAFETY: the caller's.
-            let done = || unsafe { self.attempt_at_end(direction, element) };
-            if spin.until(moved) && done() == Some(Attempt::Done) {
-                return Ok(());
-            }
-        }
-        // SAFETY: the caller's.
-        let attempt = unsafe { self.attempt_closed::<K>(None, direction, element) }?;
-        if attempt != Attempt::WouldWait {
-            return attempt.result();
-        }
-        // SAFETY: the caller's.
-        unsafe { self.transfer_slowly(caller, direction, element, until_ns) }
-    }
-
-    /// # Safety
-    /// As `attempt`; the sides are closed.
-    #[inline(never)]
-    unsafe fn transfer_slowly<K: Kernel>(
-        &self,
-        caller: &Caller<'_, K>,
-        direction: Direction,
-        element: *mut u8,
-        until_ns: u64,
-    ) -> Res<()> {
-        let wait = caller.wait(S::IS_LOCAL);
-        let node = Node::new(&wait, 0, element as usize);
-        // SAFETY: taken out before this returns: by who claims it, or below.
-        unsafe { self.enqueue(direction, &node) };
-        self.open_all();
-        let granted = caller.until_granted_inline(&wait, until_ns);
-        if granted.is_err() {
-            self.close_all(caller.mailbox())?;
-            self.dequeue(direction, &node);
-            self.open_all();
-        }
-        granted.and_then(|()| if node.is_refused.get() { Err(EPIPE) } else { Ok(()) })
-    }
-
-    /// EAGAIN: it would have to wait.
-    ///
-    /// # Safety
-    /// As `attempt`.
-    pub unsafe fn try_transfer<K: Kernel>(
-        &self,
-        here: Option<&'static Mailbox>,
-        direction: Direction,
-        element: *mut u8,
-    ) -> Res<()> {
-        // SAFETY: the caller's.
-        if let Some(attempt) = unsafe { self.attempt_at_end(direction, element) } {
-            return attempt.result();
-        }
-        // SAFETY: the caller's.
-        let attempt = unsafe { self.attempt_closed::<K>(here, direction, element) }?;
-        if attempt == Attempt::WouldWait {
-            self.open_all();
-        }
-        attempt.result()
     }
 
     /// Whether it was open.
@@ -480,7 +298,7 @@ impl<S: Side> Channel<S> {
         let was_open = !self.is_closed.replace(true);
         for waiters in [&self.receivers, &self.senders] {
             while let Some(node) = waiters.claim() {
-                node.is_refused.set(true);
+                node.refuse();
                 woken.add(node.wait());
             }
         }

@@ -30,6 +30,7 @@ pub mod select;
 pub mod semaphore;
 pub mod side;
 mod spin;
+mod transfer;
 pub mod wait_group;
 pub mod waiters;
 

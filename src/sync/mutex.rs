@@ -6,9 +6,9 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use std::io::Write;
 
 use super::side::Side;
-use super::waiters::{Node, Waiters, Woken};
-use crate::error::{Errno, Res};
-use crate::executor::grant::{Caller, Wait};
+use super::waiters::{First, Node, Waiters, Woken};
+use crate::error::{Errno, RawResult, Res};
+use crate::executor::grant::{wake_here, Caller, Wait};
 use crate::executor::mailbox::Mailbox;
 use crate::task::header::TaskRef;
 use crate::task::named::Named;
@@ -63,38 +63,47 @@ impl<S: Side> Mutex<S> {
 
     /// SUSPENDS. EDEADLK: it is the caller's already, or, checked, a cycle of locks would close.
     #[inline(always)]
-    pub fn lock<K: Kernel>(&self, caller: &Caller<'_, K>, until_ns: u64) -> Res<()> {
-        caller.start()?;
-        self.side.close(caller.mailbox())?;
-        let me = caller.identity();
+    pub fn lock<K: Kernel>(&self, caller: &Caller<'_, K>, until_ns: u64) -> RawResult {
+        if let Err(e) = caller.start().and_then(|()| self.side.close(caller.mailbox())) {
+            return RawResult::failure(e);
+        }
         if self.owner() == 0 {
-            self.set_owner(me);
+            self.set_owner(caller.identity());
             self.side.open();
-            return Ok(());
+            return RawResult::success(0);
         }
-        if self.owner() == me || self.closes_cycle(caller) {
-            self.side.open();
-            return Err(Errno(libc::EDEADLK));
-        }
-        let wait = caller.wait(S::IS_LOCAL);
-        self.lock_slowly(caller, wait, until_ns)
+        self.lock_slowly(*caller, until_ns)
     }
 
-    /// Waits its turn; the side is closed.
+    /// Waits its turn; the side is closed. Of C's kind: a C function ends in it by a jump.
     #[inline(never)]
-    fn lock_slowly<K: Kernel>(&self, caller: &Caller<'_, K>, wait: Wait, until_ns: u64) -> Res<()> {
-        wait.set_object(ptr::from_ref(self) as usize);
-        let node = Node::new(&wait, 0, caller.identity());
+    extern "C" fn lock_slowly<K: Kernel>(&self, caller: Caller<'_, K>, until_ns: u64) -> RawResult {
+        let me = caller.identity();
+        if self.owner() == me || self.closes_cycle(&caller) {
+            self.side.open();
+            return RawResult::failure(Errno(libc::EDEADLK));
+        }
+        let wait = caller.wait_for(S::IS_LOCAL, ptr::from_ref(self) as usize);
+        let node = Node::new(&wait, 0, me);
         // SAFETY: taken out before this returns: by who unlocks, or below.
         unsafe { self.waiters.push(&node) };
         self.side.open();
-        let granted = caller.until_granted_inline(&wait, until_ns);
-        if granted.is_err() {
-            self.side.close(caller.mailbox())?;
-            self.waiters.remove(&node);
-            self.side.open();
+        match caller.until_granted_inline(&wait, until_ns) {
+            Ok(()) => RawResult::success(0),
+            Err(e) => RawResult::failure(self.withdraw(&caller, &node, e)),
         }
-        granted
+    }
+
+    /// Out of those who wait; `e` is why.
+    #[cold]
+    #[inline(never)]
+    fn withdraw<K: Kernel>(&self, caller: &Caller<'_, K>, node: &Node, e: Errno) -> Errno {
+        if let Err(e) = self.side.close(caller.mailbox()) {
+            return e;
+        }
+        self.waiters.remove(node);
+        self.side.open();
+        e
     }
 
     /// EBUSY: it is somebody's.
@@ -127,15 +136,36 @@ impl<S: Side> Mutex<S> {
             self.side.open();
             return Err(EPERM);
         }
+        if S::IS_LOCAL {
+            match self.waiters.claim_here() {
+                First::Nobody => self.set_owner(0),
+                First::Here(node, task) => {
+                    self.set_owner(task.addr());
+                    let kept = ptr::eq(node.wait(), own);
+                    if !kept {
+                        wake_here::<K>(task);
+                    }
+                    return Ok(kept);
+                }
+                First::Other => return Ok(self.hand_on::<K>(own)),
+            }
+            return Ok(false);
+        }
+        Ok(self.hand_on::<K>(own))
+    }
+
+    /// To the next that waits, or to nobody; the side is closed. True: it has `own`.
+    #[inline(never)]
+    fn hand_on<K: Kernel>(&self, own: *const Wait) -> bool {
         let next = self.waiters.claim();
         self.set_owner(next.map_or(0, |node| identity(node.wait(), node)));
         self.side.open();
-        let Some(node) = next else { return Ok(false) };
+        let Some(node) = next else { return false };
         let kept = ptr::eq(node.wait(), own);
         if !kept {
             node.wait().wake::<K>();
         }
-        Ok(kept)
+        kept
     }
 
     /// EPERM unless it is the caller's.
@@ -189,10 +219,13 @@ impl<S: Side> Mutex<S> {
 
     /// The caller is about to wait for the owner, who waits for the caller, through others it may
     /// be: all of them tasks of this executor, and all mutexes checked. Says so.
+    #[inline(always)]
     fn closes_cycle<K: Kernel>(&self, caller: &Caller<'_, K>) -> bool {
-        if self.flags.get() & CHECKED == 0 {
-            return false;
-        }
+        self.flags.get() & CHECKED != 0 && self.has_cycle(caller)
+    }
+
+    #[inline(never)]
+    fn has_cycle<K: Kernel>(&self, caller: &Caller<'_, K>) -> bool {
         let Some((ex, me)) = caller.executor() else { return false };
         let mut chain = [me; CHAIN_MAX];
         let mut owner = self.owner();

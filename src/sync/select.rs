@@ -453,7 +453,7 @@ unsafe fn withdraw<K: Kernel>(caller: &Caller<'_, K>, case: &Case, won: bool) ->
     }
     if won {
         let refused =
-            matches!(what, What::Channel(..) | What::Local(..)) && case.node().is_refused.get();
+            matches!(what, What::Channel(..) | What::Local(..)) && case.node().is_refused();
         case.result.set(if refused { RawResult::failure(EPIPE) } else { result });
     }
     false

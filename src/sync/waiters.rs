@@ -14,29 +14,32 @@ use crate::uring::kernel::Kernel;
 pub struct Node {
     link: Link,
     wait: NonNull<Wait>,
-    level: u8,
-    is_queued: Cell<bool>,
-    /// The wait was claimed before it came here.
-    is_claimed: Cell<bool>,
-    /// Claimed, and not given what it waited for: that has come to its end.
-    pub is_refused: Cell<bool>,
+    /// The level in its low byte, and bits of [`is`]: one word, which one store sets up.
+    state: Cell<u32>,
     /// For `Wait::index`.
     pub index: u32,
     /// What its object keeps with it.
     pub data: Cell<usize>,
 }
 
+mod is {
+    pub const LEVEL: u32 = 0xff;
+    pub const QUEUED: u32 = 1 << 8;
+    /// The wait was claimed before it came here.
+    pub const CLAIMED: u32 = 1 << 9;
+    /// Claimed, and not given what it waited for: that has come to its end.
+    pub const REFUSED: u32 = 1 << 10;
+}
+
 const _: () = assert!(offset_of!(Node, link) == 0);
 
 impl Node {
+    #[inline(always)]
     pub fn new(wait: &Wait, index: u32, data: usize) -> Self {
         Self {
             link: Link::new(),
             wait: NonNull::from(wait),
-            level: wait.level(),
-            is_queued: Cell::new(false),
-            is_claimed: Cell::new(false),
-            is_refused: Cell::new(false),
+            state: Cell::new(u32::from(wait.level())),
             index,
             data: Cell::new(data),
         }
@@ -53,30 +56,65 @@ impl Node {
         NonNull::from(self).cast()
     }
 
+    #[inline(always)]
     pub fn wait(&self) -> &Wait {
         // SAFETY: a wait outlives its nodes, on the same stack.
         unsafe { self.wait.as_ref() }
     }
 
+    #[inline(always)]
+    fn level(&self) -> usize {
+        (self.state.get() & is::LEVEL) as usize
+    }
+
+    #[inline(always)]
+    fn has(&self, bit: u32) -> bool {
+        self.state.get() & bit != 0
+    }
+
+    #[inline(always)]
+    fn set(&self, bit: u32) {
+        self.state.set(self.state.get() | bit);
+    }
+
     /// Under the object's side.
     pub fn is_queued(&self) -> bool {
-        self.is_queued.get()
+        self.has(is::QUEUED)
     }
 
     /// It was claimed already: who takes it out next need not.
     pub fn set_claimed(&self) {
-        self.is_claimed.set(true);
+        self.set(is::CLAIMED);
+    }
+
+    /// Claimed, and told that what it waited for has come to its end.
+    pub fn refuse(&self) {
+        self.set(is::REFUSED);
+    }
+
+    #[inline(always)]
+    pub fn is_refused(&self) -> bool {
+        self.has(is::REFUSED)
     }
 
     /// Out of the queue. True: the caller serves it.
-    #[inline]
+    #[inline(always)]
     pub fn claim(&self) -> bool {
-        let claimed = self.is_claimed.get() || self.wait().claim();
+        let claimed = self.has(is::CLAIMED) || self.wait().claim();
         if claimed {
             self.wait().index.set(self.index);
         }
         claimed
     }
+}
+
+/// What `Waiters::claim_here` found.
+pub enum First<'a> {
+    Nobody,
+    /// Claimed, and out of the queue: the task is to be woken by `grant::wake_here`.
+    Here(&'a Node, TaskRef),
+    /// Nothing was done: it is one for `Waiters::claim`.
+    Other,
 }
 
 /// All of it behind the object's side. Zeros are an empty one.
@@ -101,30 +139,32 @@ impl Waiters {
 
     /// # Safety
     /// In no queue; it stays until it has been taken out.
-    #[inline]
+    #[inline(always)]
     pub unsafe fn push(&self, node: &Node) {
-        node.is_queued.set(true);
+        node.set(is::QUEUED);
         // SAFETY: the caller's.
-        let _ = unsafe { self.levels[node.level as usize].push_back(node.link()) };
+        let _ = unsafe { self.levels[node.level()].push_back(node.link()) };
     }
 
     /// Takes a node out, if it is still in here.
     pub fn remove(&self, node: &Node) -> bool {
-        let queued = node.is_queued.replace(false);
+        let queued = node.is_queued();
         if queued {
+            node.state.set(node.state.get() & !is::QUEUED);
             // SAFETY: a node is in the queue of its object, says `is_queued`.
-            unsafe { self.levels[node.level as usize].remove(node.link()) };
+            unsafe { self.levels[node.level()].remove(node.link()) };
         }
         queued
     }
 
     /// The first, which stays. Those who were cancelled are left out, and taken out.
+    #[inline]
     pub fn first(&self) -> Option<&Node> {
         for level in &self.levels {
             while let Some(link) = level.front() {
                 // SAFETY: a node leaves the queue before it ends.
                 let node = unsafe { Node::from_link(link) };
-                if node.is_claimed.get() || node.wait().is_armed() {
+                if node.has(is::CLAIMED) || node.wait().is_armed() {
                     return Some(node);
                 }
                 self.remove(node);
@@ -142,17 +182,17 @@ impl Waiters {
     }
 
     /// Takes the first one out, whatever has become of its wait.
-    #[inline]
+    #[inline(always)]
     pub fn pop(&self) -> Option<&Node> {
         let level = self.levels.iter().find(|level| !level.is_empty())?;
         // SAFETY: as above.
         let node = level.pop_front().map(|link| unsafe { Node::from_link(link) })?;
-        node.is_queued.set(false);
+        node.state.set(node.state.get() & !is::QUEUED);
         Some(node)
     }
 
     /// Takes the first one out that can be claimed, and claims it (rule 2 of `sync`).
-    #[inline]
+    #[inline(always)]
     pub fn claim(&self) -> Option<&Node> {
         loop {
             let node = self.pop()?;
@@ -160,6 +200,26 @@ impl Waiters {
                 return Some(node);
             }
         }
+    }
+
+    /// As `claim`, of one that no other thread may end, which needs no call.
+    #[inline(always)]
+    pub fn claim_here(&self) -> First<'_> {
+        let Some(level) = self.levels.iter().find(|level| !level.is_empty()) else {
+            return First::Nobody;
+        };
+        // SAFETY: as above; it is not empty.
+        let node = unsafe { Node::from_link(level.front().unwrap_unchecked()) };
+        let wait = node.wait();
+        let Some(task) = wait.waits_here() else { return First::Other };
+        // Cancelled; or claimed before it came here.
+        if !wait.claim() {
+            return First::Other;
+        }
+        level.pop_front();
+        node.state.set(node.state.get() & !is::QUEUED);
+        wait.index.set(node.index);
+        First::Here(node, task)
     }
 
     /// The level of the first, waiting or cancelled.

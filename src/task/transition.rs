@@ -71,6 +71,14 @@ impl TaskRef {
         self.head.ticks.when_suspended_completed.set(now);
     }
 
+    /// As `suspended`, of one that waits.
+    #[inline(always)]
+    pub fn suspended_awaiting(self, now: u64) {
+        debug_assert_eq!(self.head.flags.get(), Flags::AWAITING);
+        self.executed(now);
+        self.head.ticks.when_suspended_awaiting.set(now);
+    }
+
     /// What it waited for is there.
     #[inline(always)]
     pub fn completed(self, now: u64) {

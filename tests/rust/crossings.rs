@@ -130,7 +130,7 @@ impl World {
         // SAFETY: an element, or memory for one, until the call returns.
         let r = unsafe {
             match until_ns {
-                Some(until_ns) => channel.transfer(caller, direction, to, until_ns),
+                Some(until_ns) => channel.transfer(caller, direction, to, until_ns).done(),
                 None => channel.try_transfer::<Real>(caller.mailbox(), direction, to),
             }
         };
@@ -183,14 +183,14 @@ impl World {
         match rng.below(16) {
             0 | 1 => {
                 let mutex = &*self.mutexes[at];
-                if self.count(&mutex.lock(caller, until_ns)) {
+                if self.count(&mutex.lock(caller, until_ns).done()) {
                     self.owned(at, me, rng);
                     mutex.unlock(caller).unwrap();
                 }
             }
             2 | 3 => {
                 let mutex = &*self.mutexes[0];
-                if self.count(&mutex.lock(caller, until_ns)) {
+                if self.count(&mutex.lock(caller, until_ns).done()) {
                     self.owned(0, me, rng);
                     self.count(&self.condition.wait(caller, mutex, until_ns + wait_ns));
                     self.owned(0, me, rng); // Whatever it was, it has the mutex.
@@ -200,12 +200,12 @@ impl World {
             4 => self.condition.notify::<Real>(here, 1 + at * PARTIES as usize).unwrap(),
             5 => {
                 let count = u64::from(1 + rng.below(PERMITS as u32));
-                if self.count(&self.semaphore.acquire(caller, count, until_ns)) {
+                if self.count(&self.semaphore.acquire(caller, count, until_ns).done()) {
                     let held = self.permits.fetch_add(count as i64, SeqCst) + count as i64;
                     assert!(held <= PERMITS as i64, "{held} permits of {PERMITS}");
                     self.linger(me, rng);
                     self.permits.fetch_sub(count as i64, SeqCst);
-                    self.semaphore.release::<Real>(here, count).unwrap();
+                    assert_eq!(self.semaphore.release::<Real>(here, count).error, 0);
                 }
             }
             6 | 7 => {
@@ -286,7 +286,7 @@ impl World {
 
 fn cross(seed: u64) {
     let storage = Box::leak(Box::new([0_u64; CAPACITY]));
-    let tasks = (0..EXECUTORS * TASKS + POOLED).map(|_| new_task()).collect::<Vec<_>>();
+    let tasks = (0..EXECUTORS * TASKS + POOLED).map(|_| new_large_task()).collect::<Vec<_>>();
     let world = Arc::new(World {
         mutexes: [object(0), object(0)],
         condition: object(0),

@@ -153,7 +153,7 @@ fn a_notification_meets_its_waiter_before_it_unlocks() {
         let (mutex, condition) = unsafe { (&*mutex.get(), &*condition.get()) };
         let caller = Caller::<Real>::task(ex.executor(), me);
         for _ in 0..WAITS {
-            mutex.lock(&caller, u64::MAX).unwrap();
+            assert_eq!(mutex.lock(&caller, u64::MAX).error, 0);
             condition.wait(&caller, mutex, u64::MAX).unwrap();
             assert_eq!(mutex.try_lock(&caller), Err(Errno(libc::EBUSY)));
             mutex.unlock(&caller).unwrap();

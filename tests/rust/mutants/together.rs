@@ -21,6 +21,7 @@ const BARRIER: &str = "src/sync/barrier.rs";
 const LOCK: &str = "src/sync/rw_lock.rs";
 const GROUP: &str = "src/sync/wait_group.rs";
 const CHANNEL: &str = "src/sync/channel.rs";
+const TRANSFER: &str = "src/sync/transfer.rs";
 const SELECT: &str = "src/sync/select.rs";
 const GRANT: &str = "src/executor/grant.rs";
 const TEAM: &str = "src/sync/group.rs";
@@ -33,17 +34,21 @@ const PARK: &str = "src/executor/park.rs";
 #[rustfmt::skip]
 pub const TOGETHER: &[Mutant] = &[
     of(WAITERS, "waiters are served in order alone", "wait.level()", "1"),
-    of(WAITERS, "who was cancelled is served", "self.is_claimed.get() || self.wait().claim()", "true"),
-    of(WAITERS, "who was notified is claimed twice", "self.is_claimed.get() || self.wait().claim()", "self.wait().claim()"),
+    of(WAITERS, "who was cancelled is served", "self.has(is::CLAIMED) || self.wait().claim()", "true"),
+    of(WAITERS, "who was notified is claimed twice", "self.has(is::CLAIMED) || self.wait().claim()", "self.wait().claim()"),
     of(WAITERS, "a grant does not say of which case", "self.wait().index.set(self.index);", ""),
-    of(MUTEX, "a mutex is locked twice", "self.owner() == me || self.closes_cycle(caller)", "self.closes_cycle(caller)"),
+    of(WAITERS, "who was cancelled is served by its own thread", "if !wait.claim() {", "if !wait.claim() && false {"),
+    of(WAITERS, "a grant of its own thread does not say of which case", "wait.index.set(node.index);", ""),
+    of(MUTEX, "a mutex is locked twice", "self.owner() == me || self.closes_cycle(&caller)", "self.closes_cycle(&caller)"),
     of(MUTEX, "anybody unlocks", "self.owner() != caller.identity()", "false"),
     of(MUTEX, "an unlock hands over to nobody", "self.set_owner(next.map_or(0, |node| identity(node.wait(), node)));", "self.set_owner(0);"),
+    of(MUTEX, "an unlock of a local mutex hands over to nobody", "self.set_owner(task.addr());", "self.set_owner(0);"),
     of(CONDITION, "who is notified has the mutex at once", "unsafe { &*place.mutex }.hand_to(here, &place.node, &mut woken)?;", "woken.add(place.node.wait());"),
     of(CONDITION, "a wait that has ended does not lock again", "mutex.lock_for_sure(caller);", ""),
     of(CONDITION, "one notification is for all", "0..count", "0..usize::MAX"),
-    of(SEMAPHORE, "who wants few passes who wants many", "self.permits.get() >= count && self.waiters.first().is_none()", "self.permits.get() >= count"),
+    of(SEMAPHORE, "who wants few passes who wants many", "self.permits.get() >= count && nobody_waits()", "self.permits.get() >= count"),
     of(SEMAPHORE, "permits are given and kept", "self.permits.set(self.permits.get() - count); woken.add(node.wait());", "woken.add(node.wait());"),
+    of(SEMAPHORE, "a release serves nobody", "self.permits.set(sum); if self.waiters.is_empty() {", "self.permits.set(sum); if true {"),
     of(EVENT, "a reset does nothing", "self.is_set.replace(false)", "self.is_set.get()"),
     of(EVENT, "a set wakes nobody", "self.waiters.claim_all(&mut woken);", ""),
     of(BARRIER, "who leaves still counts", "self.waiting.set(self.waiting.get() - 1);", ""),
@@ -55,10 +60,14 @@ pub const TOGETHER: &[Mutant] = &[
     of(LOCK, "who keeps readers waiting and leaves still does", "self.serve(Write, &mut woken);", ""),
     of(GROUP, "a wait group is done too early", "left == 0", "left <= 1"),
     of(CHANNEL, "a channel that is closed takes more", "if self.is_closed.get() { return Attempt::Closed; }", ""),
-    of(CHANNEL, "who waits when it is closed is told that all went well", "node.is_refused.set(true);", ""),
+    of(CHANNEL, "who waits when it is closed is told that all went well", "node.refuse();", ""),
     of(CHANNEL, "an element is not counted", "self.sending.advance(self.capacity.get());", ""),
     of(CHANNEL, "an element is received twice", "self.receiving.advance(self.capacity.get());", ""),
     of(CHANNEL, "who receives is passed", "self.receivers.claim()", "None::<&Node>"),
+    of(TRANSFER, "a local channel that is closed takes more", "if is_sent && self.is_closed.get()", "if false"),
+    of(TRANSFER, "who receives from a local channel is passed", "match other.claim_here() {", "match if is_sent { First::Nobody } else { other.claim_here() } {"),
+    of(TRANSFER, "an element stays with a sender that waits at a local channel", "if is_sent { (at, element) } else { (element, at) }", "if is_sent { (at, element) } else { (element, element) }"),
+    of(TRANSFER, "a sender that waits at a local channel is passed", "if !self.senders.is_empty() {", "if false {"),
     of(SELECT, "a case that lost stays", "channel.dequeue(way, node);", ""),
     of(SELECT, "a case of a closed channel says that all went well", "if refused { RawResult::failure(EPIPE) } else { result }", "result"),
     of(GRANT, "a cancel takes back what was granted", "stopped != 0 && wait.cancel()", "stopped != 0"),
@@ -93,5 +102,6 @@ pub const TOGETHER: &[Mutant] = &[
     of(SELECT, "the last time-out counts", "by_priority.iter().filter(|i| time(i).is_some()).min_by_key(time)", "by_priority.iter().filter(|i| time(i).is_some()).max_by_key(time)"),
     of(SELECT, "the cases of a select go in order alone", "Some(case.priority)", "Some(0u8)"),
     of(PARK, "a permit is taken and kept", "if task.park.take() { return 0; }", "if task.park.take() { let _ = task.park.unpark(); return 0; }"),
-    of(PARK, "an unpark wakes nobody", "self.make_ready(task, self.stamp());", ""),
+    of(PARK, "a permit of its own thread is lost", "task.park.leave_here();", ""),
+    of(PARK, "an unpark wakes nobody", "self.ready_again(task, self.stamp());", ""),
 ];

@@ -65,13 +65,13 @@ fn done(r: Res<()>) -> Out {
 
 /// Of a call that has no time-out of its own: in a scope.
 fn within(task: TaskRef, timeout: Option<u64>, call: impl FnOnce() -> RawResult) -> Out {
-    let Some(slots) = timeout else { return done(result(call())) };
+    let Some(slots) = timeout else { return done(call().done()) };
     let mut scope = std::mem::MaybeUninit::<Scope>::zeroed();
     // SAFETY: zeros are a scope that is not entered; it stays until it has been left.
     unsafe {
         let scope = scope.as_mut_ptr();
         Handle::<Sim>::enter_scope(task, scope, slots * SLOT_NS, 0).expect("the running task");
-        let out = done(result(call()));
+        let out = done(call().done());
         Handle::<Sim>::leave_scope(task, scope).expect("the innermost one");
         out
     }
@@ -92,7 +92,7 @@ impl<S: Side> Stage<S> {
             // SAFETY: an element, or memory for one, until the call returns.
             let r = unsafe {
                 match waits {
-                    true => channel.transfer(caller, way, to, until),
+                    true => channel.transfer(caller, way, to, until).done(),
                     false => channel.try_transfer::<Sim>(here, way, to),
                 }
             };
@@ -100,14 +100,14 @@ impl<S: Side> Stage<S> {
             out(r.map(|()| if way == receive { unsafe { to.cast::<Out>().read() } } else { 0 }))
         };
         match step {
-            Step::Lock => done(self.mutex.lock(caller, until)),
+            Step::Lock => done(self.mutex.lock(caller, until).done()),
             Step::TryLock => done(self.mutex.try_lock(caller)),
             Step::Unlock => done(self.mutex.unlock(caller)),
             Step::CondWait => done(self.condition.wait(caller, &self.mutex, until)),
             Step::Notify(count) => done(self.condition.notify::<Sim>(here, count)),
-            Step::Acquire(n) => done(self.semaphore.acquire(caller, n, until)),
+            Step::Acquire(n) => done(self.semaphore.acquire(caller, n, until).done()),
             Step::TryAcquire(n) => done(self.semaphore.try_acquire(here, n)),
-            Step::Release(n) => done(self.semaphore.release::<Sim>(here, n)),
+            Step::Release(n) => done(self.semaphore.release::<Sim>(here, n).done()),
             Step::Send(c) => transfer(c, send, true),
             Step::Recv(c) => transfer(c, receive, true),
             Step::TrySend(c) => transfer(c, send, false),
@@ -144,8 +144,8 @@ impl<S: Side> Stage<S> {
                 Handle::<Sim>::unpark(self.tasks[other]);
                 0
             }
-            Step::Yield => done(result(Handle::<Sim>::sleep(task, 0))),
-            Step::Sleep(slots) => done(result(Handle::<Sim>::sleep(task, slots * SLOT_NS))),
+            Step::Yield => done(Handle::<Sim>::sleep(task, 0).done()),
+            Step::Sleep(slots) => done(Handle::<Sim>::sleep(task, slots * SLOT_NS).done()),
             Step::Cancel(other) => {
                 let _ = ex.cancel(self.tasks[other]); // ENOENT: it has exited.
                 0
@@ -201,19 +201,11 @@ impl<S: Side> Stage<S> {
         let won = won.unwrap_or_default();
         of_case(
             won as Out,
-            match (cases[won].0, done(result(records[won].result()))) {
+            match (cases[won].0, done(records[won].result().done())) {
                 (What::Recv(_), 0) => elements[won].get(),
                 (_, out) => out,
             },
         )
-    }
-}
-
-fn result(r: RawResult) -> Res<()> {
-    if r.error == 0 {
-        Ok(())
-    } else {
-        Err(Errno(r.error))
     }
 }
 
@@ -227,7 +219,7 @@ unsafe extern "C" fn exited<S: Side>(head: *const TaskHead, r: RawResult) {
     let task = stage.tasks[t];
     assert!(task.has_exited() && !task.is_attached() && !task.has(mark::HOOKED));
     assert_eq!(task.head.result.get(), r);
-    stage.log.borrow_mut().push((t, TOLD + done(result(r))));
+    stage.log.borrow_mut().push((t, TOLD + done(r.done())));
 }
 
 unsafe extern "C" fn body<S: Side>(head: *const TaskHead) -> RawResult {

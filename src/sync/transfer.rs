@@ -1,0 +1,359 @@
+//! Sending to a channel and receiving from it: by the latch of one end, by all sides, or after a
+//! wait. The rules are those of `channel`.
+
+use super::channel::Direction::{self, Receive, Send};
+use super::channel::{Attempt, Channel, EPIPE};
+use super::side::{close_latch, Side};
+use super::waiters::{First, Node, Woken};
+use crate::error::{Errno, RawResult, Res};
+use crate::executor::grant::{wake_here, Caller};
+use crate::executor::mailbox::Mailbox;
+use crate::prefetch;
+use crate::task::end;
+use crate::uring::kernel::Kernel;
+
+impl<S: Side> Channel<S> {
+    /// By the latch of one end (rule 4). None: not so, and nothing has happened.
+    ///
+    /// # Safety
+    /// As `attempt`.
+    #[inline(always)]
+    unsafe fn attempt_at_end(&self, direction: Direction, element: *mut u8) -> Option<Attempt> {
+        if S::IS_LOCAL || !self.end(direction).is_alone() {
+            return None;
+        }
+        match direction {
+            Send => {
+                let _ = self.side.close(None); // Shared.
+                let attempt = self.sending.is_alone().then(|| {
+                    if !self.has_room() {
+                        return Attempt::WouldWait;
+                    }
+                    // SAFETY: the caller's.
+                    unsafe { self.put(element) };
+                    self.fetch_ahead(Send);
+                    Attempt::Done
+                });
+                self.side.open();
+                attempt
+            }
+            Receive => {
+                close_latch(&self.latch);
+                let attempt = self.receiving.is_alone().then(|| {
+                    if !self.has_some() {
+                        return Attempt::WouldWait;
+                    }
+                    // SAFETY: the caller's.
+                    unsafe { self.take(element) };
+                    self.fetch_ahead(Receive);
+                    Attempt::Done
+                });
+                self.latch.open();
+                attempt
+            }
+        }
+    }
+
+    /// An element was moved at an end; the next close of the latch would wait for its line.
+    #[inline(always)]
+    fn fetch_ahead(&self, direction: Direction) {
+        let (end, writes, capacity) = (self.end(direction), direction == Send, self.capacity.get());
+        prefetch::ahead(self.place(end) as usize, self.element_bytes.get(), writes, || {
+            let inside = end.known_inside(writes, capacity);
+            if writes {
+                capacity - inside
+            } else {
+                inside
+            }
+        });
+    }
+
+    /// By all sides. Where it would wait they stay closed.
+    ///
+    /// # Safety
+    /// As `attempt`.
+    #[inline(always)]
+    unsafe fn attempt_closed<K: Kernel>(
+        &self,
+        here: Option<&'static Mailbox>,
+        direction: Direction,
+        element: *mut u8,
+    ) -> Res<Attempt> {
+        self.close_all(here)?;
+        let mut woken = Woken::none();
+        // SAFETY: the caller's.
+        let attempt = unsafe { self.attempt(direction, element, &mut woken) };
+        if attempt != Attempt::WouldWait {
+            self.open_all();
+            woken.wake::<K>();
+        }
+        Ok(attempt)
+    }
+
+    /// SUSPENDS. EPIPE: closed.
+    ///
+    /// # Safety
+    /// As `attempt`.
+    #[inline(always)]
+    pub unsafe fn transfer<K: Kernel>(
+        &self,
+        caller: &Caller<'_, K>,
+        direction: Direction,
+        element: *mut u8,
+        until_ns: u64,
+    ) -> RawResult {
+        if let Err(e) = caller.start() {
+            return RawResult::failure(e);
+        }
+        // SAFETY: the caller's.
+        if unsafe { self.attempt_at_end(direction, element) } == Some(Attempt::Done) {
+            return RawResult::success(0);
+        }
+        if self.has_two_ends() {
+            // SAFETY: the caller's.
+            return unsafe { self.transfer_late(*caller, direction, element, until_ns) };
+        }
+        if S::IS_LOCAL {
+            // SAFETY: the caller's.
+            return unsafe { self.transfer_here(caller, direction, element, until_ns) };
+        }
+        // SAFETY: the caller's.
+        unsafe { self.transfer_at_once(caller, direction, element, until_ns) }
+    }
+
+    /// As `transfer`, of a local one: without a call, unless it has to wait, or there is more to do
+    /// than for a waiter of a task's, or for none.
+    ///
+    /// # Safety
+    /// As `attempt`.
+    #[inline(always)]
+    unsafe fn transfer_here<K: Kernel>(
+        &self,
+        caller: &Caller<'_, K>,
+        direction: Direction,
+        element: *mut u8,
+        until_ns: u64,
+    ) -> RawResult {
+        if let Err(e) = self.side.close(caller.mailbox()) {
+            return RawResult::failure(e);
+        }
+        let is_sent = direction == Send;
+        if is_sent && self.is_closed.get() {
+            return RawResult::failure(EPIPE);
+        }
+        if !is_sent && self.has_some() {
+            if !self.senders.is_empty() {
+                // SAFETY: the caller's.
+                return unsafe { self.transfer_with_others(*caller, direction, element, until_ns) };
+            }
+            // SAFETY: the caller's.
+            unsafe { self.take(element) };
+            return RawResult::success(0);
+        }
+        let other = if is_sent { &self.receivers } else { &self.senders };
+        match other.claim_here() {
+            First::Here(node, task) => {
+                let at = node.data.get() as *mut u8;
+                let (to, from) = if is_sent { (at, element) } else { (element, at) };
+                // SAFETY: the caller's; the other's waits for an element, or is one (rule 2).
+                unsafe { self.relocate(to, from) };
+                wake_here::<K>(task);
+                RawResult::success(0)
+            }
+            // SAFETY: the caller's.
+            First::Other => unsafe {
+                self.transfer_with_others(*caller, direction, element, until_ns)
+            },
+            First::Nobody if is_sent && self.has_room() => {
+                // SAFETY: the caller's.
+                unsafe { self.put(element) };
+                RawResult::success(0)
+            }
+            First::Nobody if !is_sent && self.is_closed.get() => RawResult::failure(EPIPE),
+            // SAFETY: the caller's.
+            First::Nobody => unsafe { self.wait_for_other(caller, direction, element, until_ns) },
+        }
+    }
+
+    /// # Safety
+    /// As `attempt`.
+    #[inline(never)]
+    unsafe extern "C" fn transfer_with_others<K: Kernel>(
+        &self,
+        caller: Caller<'_, K>,
+        direction: Direction,
+        element: *mut u8,
+        until_ns: u64,
+    ) -> RawResult {
+        // SAFETY: the caller's.
+        unsafe { self.transfer_at_once(&caller, direction, element, until_ns) }
+    }
+
+    /// As `transfer`, by all sides.
+    ///
+    /// # Safety
+    /// As `attempt`.
+    #[inline(always)]
+    unsafe fn transfer_at_once<K: Kernel>(
+        &self,
+        caller: &Caller<'_, K>,
+        direction: Direction,
+        element: *mut u8,
+        until_ns: u64,
+    ) -> RawResult {
+        // SAFETY: the caller's.
+        match unsafe { self.attempt_closed::<K>(caller.mailbox(), direction, element) } {
+            Ok(Attempt::Done) => RawResult::success(0),
+            Ok(Attempt::Closed) => RawResult::failure(EPIPE),
+            Err(e) => RawResult::failure(e),
+            // SAFETY: the caller's.
+            Ok(Attempt::WouldWait) => unsafe {
+                self.wait_for_other(caller, direction, element, until_ns)
+            },
+        }
+    }
+
+    /// # Safety
+    /// As `wait_to_send`.
+    #[inline(always)]
+    unsafe fn wait_for_other<K: Kernel>(
+        &self,
+        caller: &Caller<'_, K>,
+        direction: Direction,
+        element: *mut u8,
+        until_ns: u64,
+    ) -> RawResult {
+        // SAFETY: the caller's.
+        unsafe {
+            match direction {
+                Send => self.wait_to_send(*caller, element, until_ns),
+                Receive => self.wait_to_receive(*caller, element, until_ns),
+            }
+        }
+    }
+
+    /// As `transfer`, of two ends, where its own was not enough: rule 5. The other thread's latch
+    /// is closed only once looking was of no use.
+    ///
+    /// # Safety
+    /// As `attempt`.
+    #[inline(never)]
+    unsafe extern "C" fn transfer_late<K: Kernel>(
+        &self,
+        caller: Caller<'_, K>,
+        direction: Direction,
+        element: *mut u8,
+        until_ns: u64,
+    ) -> RawResult {
+        let spin = &self.spins[direction as usize];
+        if self.end(direction).is_alone() && caller.has_nothing_else() && spin.is_due() {
+            let capacity = self.capacity.get();
+            let count = || end::count(&self.sending, &self.receiving, capacity);
+            let moved =
+                || if direction == Send { capacity.saturating_sub(count()) } else { count() };
+            // SAFETY: the caller's.
+            let done = || unsafe { self.attempt_at_end(direction, element) };
+            if spin.until(moved) && done() == Some(Attempt::Done) {
+                return RawResult::success(0);
+            }
+        }
+        // SAFETY: the caller's.
+        match unsafe { self.attempt_closed::<K>(None, direction, element) } {
+            // SAFETY: the caller's.
+            Ok(Attempt::WouldWait) => unsafe {
+                self.transfer_slowly(&caller, direction, element, until_ns)
+            },
+            attempt => attempt.and_then(Attempt::result).map(|()| 0).into(),
+        }
+    }
+
+    /// Of C's kind: a C function ends in it by a jump.
+    ///
+    /// # Safety
+    /// As `attempt`; the sides are closed.
+    #[inline(never)]
+    unsafe extern "C" fn wait_to_send<K: Kernel>(
+        &self,
+        caller: Caller<'_, K>,
+        element: *mut u8,
+        until_ns: u64,
+    ) -> RawResult {
+        // SAFETY: the caller's.
+        unsafe { self.transfer_slowly(&caller, Send, element, until_ns) }
+    }
+
+    /// # Safety
+    /// As `wait_to_send`.
+    #[inline(never)]
+    unsafe extern "C" fn wait_to_receive<K: Kernel>(
+        &self,
+        caller: Caller<'_, K>,
+        element: *mut u8,
+        until_ns: u64,
+    ) -> RawResult {
+        // SAFETY: the caller's.
+        unsafe { self.transfer_slowly(&caller, Receive, element, until_ns) }
+    }
+
+    /// # Safety
+    /// As `attempt`; the sides are closed.
+    #[inline(always)]
+    unsafe fn transfer_slowly<K: Kernel>(
+        &self,
+        caller: &Caller<'_, K>,
+        direction: Direction,
+        element: *mut u8,
+        until_ns: u64,
+    ) -> RawResult {
+        let wait = caller.wait(S::IS_LOCAL);
+        let node = Node::new(&wait, 0, element as usize);
+        // SAFETY: taken out before this returns: by who claims it, or below.
+        unsafe { self.enqueue(direction, &node) };
+        self.open_all();
+        match caller.until_granted_inline(&wait, until_ns) {
+            Ok(()) if node.is_refused() => RawResult::failure(EPIPE),
+            Ok(()) => RawResult::success(0),
+            Err(e) => RawResult::failure(self.withdraw(caller, direction, &node, e)),
+        }
+    }
+
+    /// Out of those who wait; `e` is why.
+    #[cold]
+    #[inline(never)]
+    fn withdraw<K: Kernel>(
+        &self,
+        caller: &Caller<'_, K>,
+        direction: Direction,
+        node: &Node,
+        e: Errno,
+    ) -> Errno {
+        if let Err(e) = self.close_all(caller.mailbox()) {
+            return e;
+        }
+        self.dequeue(direction, node);
+        self.open_all();
+        e
+    }
+
+    /// EAGAIN: it would have to wait.
+    ///
+    /// # Safety
+    /// As `attempt`.
+    pub unsafe fn try_transfer<K: Kernel>(
+        &self,
+        here: Option<&'static Mailbox>,
+        direction: Direction,
+        element: *mut u8,
+    ) -> Res<()> {
+        // SAFETY: the caller's.
+        if let Some(attempt) = unsafe { self.attempt_at_end(direction, element) } {
+            return attempt.result();
+        }
+        // SAFETY: the caller's.
+        let attempt = unsafe { self.attempt_closed::<K>(here, direction, element) }?;
+        if attempt == Attempt::WouldWait {
+            self.open_all();
+        }
+        attempt.result()
+    }
+}
