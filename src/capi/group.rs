@@ -129,7 +129,12 @@ pub unsafe extern "C" fn monad_async_group_count(group: *mut Group) -> RawResult
 
 /// # Safety
 /// `of` is a `group::OnExit`, or null.
-pub(super) unsafe fn tell(of: *const c_void, task: TaskRef, result: RawResult, _now: u64) {
+pub(super) unsafe extern "C" fn tell(
+    of: *const c_void,
+    task: TaskRef,
+    result: RawResult,
+    _now: u64,
+) {
     // SAFETY: the caller's; an option of a function is a pointer that may be null.
     let on_exit = unsafe { core::mem::transmute::<*const c_void, OnExit>(of) };
     if let Some(on_exit) = on_exit {

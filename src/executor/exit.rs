@@ -24,7 +24,7 @@ use crate::task::header::{mark, TaskRef};
 use crate::uring::kernel::Kernel;
 
 /// What is told: the hook's `of`, the task, the result of its run, and the stamp of its end.
-pub type OnExit = unsafe fn(*const c_void, TaskRef, RawResult, u64);
+pub type OnExit = unsafe extern "C" fn(*const c_void, TaskRef, RawResult, u64);
 
 #[repr(C)]
 pub struct ExitHook {

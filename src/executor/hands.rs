@@ -113,7 +113,7 @@ impl Hand {
 ///
 /// # Safety
 /// `of` is the hand of `task`.
-pub(super) unsafe fn done(of: *const c_void, task: TaskRef, result: RawResult, _: u64) {
+pub(super) unsafe extern "C" fn done(of: *const c_void, task: TaskRef, result: RawResult, _: u64) {
     // SAFETY: the caller's; hands are freed when their worker leaves.
     let hand = unsafe { &*of.cast::<Hand>() };
     if let Some(on_exit) = hand.on_exit.get() {

@@ -119,7 +119,7 @@ impl<K: Kernel> Group<K> {
 
     /// # Safety
     /// `of` is the group that `task` was spawned in.
-    unsafe fn exited(of: *const c_void, task: TaskRef, result: RawResult, now: u64) {
+    unsafe extern "C" fn exited(of: *const c_void, task: TaskRef, result: RawResult, now: u64) {
         // SAFETY: the caller's.
         let this = unsafe { &*of.cast::<Self>() };
         this.count.set(this.count.get() - 1);

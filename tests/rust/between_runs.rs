@@ -133,7 +133,7 @@ fn a_thread_does_not_wait_at_what_is_its_own_tasks() {
 /// What is told of an exit: a closure.
 type Told<'a> = RefCell<Box<dyn FnMut() + 'a>>;
 
-unsafe fn on_exit(of: *const c_void, _: TaskRef, _: RawResult, _: u64) {
+unsafe extern "C" fn on_exit(of: *const c_void, _: TaskRef, _: RawResult, _: u64) {
     // SAFETY: what the hook was written with.
     unsafe { &*of.cast::<Told<'_>>() }.borrow_mut()();
 }

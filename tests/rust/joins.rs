@@ -182,7 +182,7 @@ fn an_exit_hook_may_cancel_and_does_not_suspend() {
         others: RefCell<Vec<TaskRef>>,
         log: RefCell<Vec<i32>>,
     }
-    unsafe fn on_exit(of: *const c_void, task: TaskRef, result: RawResult, _: u64) {
+    unsafe extern "C" fn on_exit(of: *const c_void, task: TaskRef, result: RawResult, _: u64) {
         // SAFETY: what the hook was written with.
         let told = unsafe { &*of.cast::<Told>() };
         told.log.borrow_mut().push(result.error);
