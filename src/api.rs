@@ -193,6 +193,12 @@ impl<K: Kernel> Handle<K> {
         }
     }
 
+    /// An attach is one by the owner, and nobody is to be told of it.
+    #[inline(always)]
+    pub(crate) fn attaches_plainly(self) -> bool {
+        self.executor().is_mine() && !self.executor().is_watched()
+    }
+
     /// As `attach`, with a hook.
     ///
     /// # Safety

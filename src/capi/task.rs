@@ -64,10 +64,23 @@ pub unsafe extern "C" fn monad_async_task_destroy(task: TaskPtr) -> RawResult {
 #[no_mangle]
 pub unsafe extern "C" fn monad_async_task_attach(ex: ExecutorPtr, task: TaskPtr) -> RawResult {
     // SAFETY: the caller's handles.
-    match unsafe { (Handle::from_ptr(ex), api::task(task)) } {
-        (Ok(ex), Ok(task)) => done(ex.attach(task)),
-        _ => RawResult::failure(Errno(libc::EINVAL)),
+    let (Ok(ex), Ok(task)) = (unsafe { (Handle::from_ptr(ex), api::task(task)) }) else {
+        return RawResult::failure(Errno(libc::EINVAL));
+    };
+    // One call for all that needs one: so the rest has no frame.
+    if !ex.attaches_plainly() {
+        return attach_otherwise(ex, task);
     }
+    match ex.executor().attach_plain(task) {
+        Ok(()) => RawResult::success(0),
+        Err(e) => RawResult::failure(e),
+    }
+}
+
+/// From another thread, or somebody looks.
+#[inline(never)]
+extern "C" fn attach_otherwise(ex: Handle<RealKernel>, task: TaskRef) -> RawResult {
+    done(ex.attach(task))
 }
 
 /// # Safety

@@ -12,8 +12,16 @@ impl<K: Kernel> Executor<K> {
     /// OWNER'S THREAD. No lock, no atomic read-modify-write, no malloc, no system call, no loop.
     #[inline(always)]
     pub fn attach(&self, task: TaskRef) -> Res<()> {
+        self.attach_plain(task)?;
+        self.tell_attached(task);
+        Ok(())
+    }
+
+    /// As `attach`, while nobody is to be told of it.
+    #[inline(always)]
+    pub(crate) fn attach_plain(&self, task: TaskRef) -> Res<()> {
         self.may_attach(task)?;
-        self.attach_at(task, self.stamp());
+        self.attach_plain_at(task, self.stamp());
         Ok(())
     }
 
@@ -32,13 +40,30 @@ impl<K: Kernel> Executor<K> {
     /// OWNER'S THREAD. What `may_attach` lets pass, with a stamp that several may share.
     #[inline(always)]
     pub(super) fn attach_at(&self, task: TaskRef, now: u64) {
-        let mailbox = ptr::from_ref(self.mailbox).cast_mut().cast();
-        task.prepare(self.address(), mailbox, now, 0);
-        inc(&self.head.tasks_pending_launch);
-        self.ready.push(task);
-        if self.watch.get() != 0 {
+        self.attach_plain_at(task, now);
+        self.tell_attached(task);
+    }
+
+    #[inline(always)]
+    fn tell_attached(&self, task: TaskRef) {
+        if self.is_watched() {
             self.watched_attach(task);
         }
+    }
+
+    /// OWNER'S THREAD. Somebody is told of what happens here.
+    #[inline(always)]
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watch.get() != 0
+    }
+
+    #[inline(always)]
+    fn attach_plain_at(&self, task: TaskRef, now: u64) {
+        let mailbox = ptr::from_ref(self.mailbox).cast_mut().cast();
+        let level = task.cpu_level();
+        task.prepare(self.address(), mailbox, now, (Waits::Ready, level), 0);
+        inc(&self.head.tasks_pending_launch);
+        self.ready.push_in(task, level);
     }
 
     /// OWNER'S THREAD. Takes effect at the next decision: a task that is ready goes to the back of

@@ -45,6 +45,7 @@ impl<K: Kernel> Executor<K> {
     pub(super) fn closed(&self, task: TaskRef, now: u64) {
         dec(&self.head.tasks_suspended);
         task.head.ticks.when_detached.set(now);
+        self.warm.forget(task);
         if self.watches(by::TRACED) {
             self.watched_closed(task, now);
         }

@@ -15,6 +15,7 @@ use super::head::{dec, inc};
 use super::Executor;
 use crate::stack::switch::Switch;
 use crate::task::header::{mark, Flags, TaskRef};
+use crate::ticks;
 use crate::uring::kernel::Kernel;
 
 /// What a task has to know of the chunk of items that it is one of.
@@ -24,8 +25,6 @@ pub(super) struct Next {
     begun: Cell<u64>,
     /// The tasks are more than the caches hold.
     many: Cell<bool>,
-    /// The loop wants to see each item.
-    alone: Cell<bool>,
 }
 
 /// When a task suspends; None: the loop will say.
@@ -34,12 +33,7 @@ pub(super) struct Ahead(Option<u64>);
 
 impl Next {
     pub(super) const fn new() -> Self {
-        Self {
-            last: Cell::new(0),
-            begun: Cell::new(0),
-            many: Cell::new(false),
-            alone: Cell::new(false),
-        }
+        Self { last: Cell::new(0), begun: Cell::new(0), many: Cell::new(false) }
     }
 
     #[inline(always)]
@@ -47,13 +41,12 @@ impl Next {
         self.last.set(last);
         self.begun.set(begun);
         self.many.set(many);
-        self.alone.set(false);
     }
 
-    /// The loop wants to see each item of the chunk: its time is over from the beginning.
-    pub(super) fn begin_alone(&self, begun: u64, look_ticks: u64) {
-        self.begun.set(begun.wrapping_sub(look_ticks));
-        self.alone.set(true);
+    /// The loop wants to see each item: the one that was just popped is the last.
+    #[inline(always)]
+    pub(super) fn is_last(&self, popped: usize) {
+        self.last.set(popped);
     }
 }
 
@@ -112,28 +105,46 @@ impl<K: Kernel> Executor<K> {
     /// on the same stack. None: it is the loop's turn, and nothing was done.
     #[inline(always)]
     fn next_launch(&self, task: TaskRef) -> Option<TaskRef> {
-        if self.ready.popped() == self.next.last.get() || self.next.alone.get() {
+        if self.next.last.get() == self.ready.popped() {
             return None;
         }
         // SAFETY: `exceptions` is the owner thread's; who finds that it is not does not use them.
         let plain = !task.has(mark::ENDS) && unsafe { (*self.exceptions).is_none() };
-        if !plain || self.warm.keeps() || !self.is_mine() {
+        if !plain || self.warm.keeps() || !self.is_of_this_process() {
             return None;
         }
+        // No call before this, optimised or not: operations in flight may lie below this frame.
+        if self.track {
+            self.next_launch_stamped::<true>(task)
+        } else {
+            self.next_launch_stamped::<false>(task)
+        }
+    }
+
+    /// The rest of it. Without time tracking all stamps are 0, as the attach has left them, and no
+    /// time runs out.
+    #[inline]
+    fn next_launch_stamped<const TRACK: bool>(&self, task: TaskRef) -> Option<TaskRef> {
         let mut now = 0;
-        let next = self.ready.pop_if(|next| {
+        let (next, then) = self.ready.pop_if(|next| {
             if next.head.flags.get() != Flags::PENDING_LAUNCH
                 || !self.warm.launches_there(next, task)
             {
                 return false;
             }
-            now = self.stamp();
-            now.wrapping_sub(self.next.begun.get()) < self.look_ticks
+            if TRACK {
+                now = ticks::now();
+            }
+            !TRACK || now.wrapping_sub(self.next.begun.get()) < self.look_ticks
         })?;
-        if self.next.many.get() {
-            self.ready.prefetch(false);
+        if let Some(then) = then {
+            if self.next.many.get() {
+                self.ready.prefetch_behind(then); // A launch, most likely.
+            }
         }
-        task.returned(now);
+        if TRACK {
+            task.returned(now);
+        }
         // SAFETY: on the stack of `task`, called by `launches`.
         unsafe { task.switch.hand_over(&next.switch, next.addr() as *mut u8) };
         task.exited();
@@ -141,7 +152,11 @@ impl<K: Kernel> Executor<K> {
         // the task nothing is left on it.
         task.state().exited();
         dec(&self.head.tasks_pending_launch);
-        next.running(now);
+        if TRACK {
+            next.running(now);
+        } else {
+            next.running_unstamped();
+        }
         self.head.current_task.set(next.as_head());
         Some(next)
     }

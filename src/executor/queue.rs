@@ -35,6 +35,7 @@ use crate::error::{Errno, Res};
 use crate::intrusive::TimerQueue;
 use crate::sys::thread;
 use crate::task::header::{mark, TaskRef, Waits, PRIORITIES};
+use crate::task::list::TaskList;
 use crate::ticks;
 
 /// From so many waiting tasks on fetching the next pays for itself.
@@ -154,7 +155,7 @@ impl State {
         let Some(level) = self.levels.iter().find(|level| !level.is_empty()) else { return };
         if let Some(next) = level.tasks.front().filter(|_| self.queued > MANY) {
             next.prefetch_stack(false);
-            if let Some(after) = level.tasks.after(next) {
+            if let Some(after) = TaskList::after(next) {
                 after.prefetch_header();
             }
         }

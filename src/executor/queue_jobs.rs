@@ -8,7 +8,7 @@ use super::jobs::{Bytes, Chunk, Job, Posted, JOB_BYTES};
 use super::queue::{Queue, Seat};
 use super::Executor;
 use crate::error::{Errno, Res};
-use crate::task::header::{mark, TaskRef, NORMAL};
+use crate::task::header::{mark, TaskRef, Waits, NORMAL};
 use crate::uring::kernel::Kernel;
 
 impl Queue {
@@ -72,7 +72,13 @@ impl<K: Kernel> Executor<K> {
         ExitHook::write(task, hands::done, hand.address());
         task.set_pooled(true);
         let mailbox = core::ptr::from_ref(self.mailbox).cast_mut().cast();
-        task.prepare(self.address(), mailbox, now, mark::HOOKED | mark::JOINED);
+        task.prepare(
+            self.address(),
+            mailbox,
+            now,
+            (Waits::Nothing, 0),
+            mark::HOOKED | mark::JOINED,
+        );
         task
     }
 }

@@ -53,7 +53,8 @@ pub(super) fn attach_begin_with(
     let before = task.state().claim().ok_or(Errno(libc::EBUSY))?;
     let now = if mailbox.tracks() { ticks::now() } else { 0 };
     let marks = fill();
-    task.prepare(mailbox.executor(), ptr::from_ref(mailbox).cast_mut().cast(), now, marks);
+    let mailbox_at = ptr::from_ref(mailbox).cast_mut().cast();
+    task.prepare(mailbox.executor(), mailbox_at, now, (Waits::Nothing, 0), marks);
     Ok(before)
 }
 
@@ -104,17 +105,19 @@ pub fn cancel(expected: Option<&'static Mailbox>, task: TaskRef) -> Res<()> {
 }
 
 impl TaskRef {
-    /// Readies an idle task, the caller's, for its launch, and says that it is attached.
+    /// Readies an idle task, the caller's, for its launch, and says that it is attached; `place` is
+    /// where it waits for that, and at which level.
     #[inline(always)]
     pub(super) fn prepare(
         self,
         executor: *mut core::ffi::c_void,
         mailbox: *mut core::ffi::c_void,
         now: u64,
+        place: (Waits, u8),
         marks: u8,
     ) {
         self.state().begin(executor, mailbox);
-        self.marks.set(marks);
+        self.begin_in(place, marks);
         self.launched(now);
         self.state().attached();
     }

@@ -158,9 +158,6 @@ impl<K: Kernel> Executor<K> {
         let last = first.wrapping_add(max);
         let many = self.attached() > MANY;
         self.next.begin(last, begun, many);
-        if WATCHED {
-            self.next.begin_alone(begun, self.look_ticks);
-        }
         head.tasks_running.set(1);
         let mut now = begun;
         self.span.set((begun, Flags::COMPLETED));
@@ -169,6 +166,9 @@ impl<K: Kernel> Executor<K> {
         let mut one_more = false;
         while self.ready.popped() != last && now.wrapping_sub(begun) < self.look_ticks {
             let Some(task) = self.next_item::<WATCHED>() else { break };
+            if WATCHED {
+                self.next.is_last(self.ready.popped());
+            }
             if many {
                 self.ready.prefetch(self.warm.keeps());
             }

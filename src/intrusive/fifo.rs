@@ -80,10 +80,23 @@ impl Fifo {
     #[inline(always)]
     pub fn pop_front(&self) -> Option<NonNull<Link>> {
         let first = NonNull::new(self.head.get())?;
+        // SAFETY: it is.
+        unsafe { self.take_front(first) };
+        Some(first)
+    }
+
+    /// Takes the oldest entry, which `first` is; the one behind it.
+    ///
+    /// # Safety
+    /// It is.
+    #[inline(always)]
+    pub unsafe fn take_front(&self, first: NonNull<Link>) -> Option<NonNull<Link>> {
+        debug_assert_eq!(self.head.get(), first.as_ptr());
         // SAFETY: `first` is an entry, valid until it leaves. Its successor's `prev` is left as it
         // is (rule 3), and so is `tail` when this was the last (rule 2).
-        self.head.set(unsafe { (*first.as_ptr()).next.get() });
-        Some(first)
+        let next = unsafe { (*first.as_ptr()).next.get() };
+        self.head.set(next);
+        NonNull::new(next)
     }
 
     /// Whether `is` holds of an entry; asked of each from the oldest on, until it does.

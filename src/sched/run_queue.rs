@@ -80,6 +80,13 @@ impl Ready {
     pub fn push_over(&self, task: TaskRef) {
         let level = task.cpu_level();
         task.wait_in(Waits::Ready, level);
+        self.push_in(task, level);
+    }
+
+    /// As `push`, of one that says that it is ready, and at which level.
+    #[inline(always)]
+    pub fn push_in(&self, task: TaskRef, level: u8) {
+        debug_assert!(task.waits.get() == Waits::Ready);
         if self.levels[level as usize].push_back(task).0 {
             self.occupied.set(self.occupied.get() | 1 << level);
         }
@@ -95,12 +102,15 @@ impl Ready {
     /// The oldest of the highest level.
     #[inline(always)]
     pub fn pop(&self) -> Option<TaskRef> {
-        self.pop_if(|_| true)
+        self.pop_if(|_| true).map(|(task, _)| task)
     }
 
-    /// As `pop`, if it is wanted.
+    /// As `pop`, if it is wanted; and the one behind it at its level.
     #[inline(always)]
-    pub fn pop_if(&self, wanted: impl FnOnce(TaskRef) -> bool) -> Option<TaskRef> {
+    pub fn pop_if(
+        &self,
+        wanted: impl FnOnce(TaskRef) -> bool,
+    ) -> Option<(TaskRef, Option<TaskRef>)> {
         let occupied = self.occupied.get();
         if occupied == 0 {
             return None;
@@ -113,14 +123,14 @@ impl Ready {
         if !wanted(task) {
             return None;
         }
-        // SAFETY: it has a front.
-        unsafe { list.pop_front().unwrap_unchecked() };
-        if list.is_empty() {
+        // SAFETY: it is the front.
+        let then = unsafe { list.take_front(task) };
+        if then.is_none() {
             self.occupied.set(occupied & (occupied - 1));
         }
         self.popped.set(self.popped.get().wrapping_add(1));
         task.waits.set(Waits::Nothing);
-        Some(task)
+        Some((task, then))
     }
 
     /// As `pop`, by shares.
@@ -147,9 +157,15 @@ impl Ready {
         };
         if let Some(next) = list.front() {
             next.prefetch_stack(keeps);
-            if let Some(after) = list.after(next) {
-                after.prefetch_header();
-            }
+            self.prefetch_behind(next);
+        }
+    }
+
+    /// The second step of `prefetch`, where `next` is that task.
+    #[inline(always)]
+    pub fn prefetch_behind(&self, next: TaskRef) {
+        if let Some(after) = TaskList::after(next) {
+            after.prefetch_header();
         }
     }
 

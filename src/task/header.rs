@@ -176,11 +176,11 @@ pub struct Task {
     pub level: Cell<u8>,
     /// Bits of [`mark`].
     pub marks: Cell<u8>,
-    pub run_state: AtomicU8,
-    /// Generation of the inline operation: part of its user_data.
-    pub op: Cell<u16>,
-    /// IORING_OP_* of that operation, for who debugs.
+    /// IORING_OP_* of the last inline operation, for who debugs.
     pub opcode: Cell<u8>,
+    /// Generation of that operation: part of its user_data.
+    pub op: Cell<u16>,
+    pub run_state: AtomicU8,
     /// Bits of [`note`](crate::task::annex::note): what the annex has.
     pub notes: Cell<u8>,
     // --- line 2
@@ -223,6 +223,8 @@ const _: () = {
     assert!(core::mem::offset_of!(Task, link) == 104);
     assert!(core::mem::offset_of!(Task, waits) == 120);
     assert!(core::mem::offset_of!(Task, level) == 121);
+    assert!(core::mem::offset_of!(Task, marks) == 122);
+    assert!(core::mem::offset_of!(Task, opcode) == 123);
     assert!(core::mem::offset_of!(Task, notes) == 127);
     assert!(core::mem::offset_of!(Task, outcome) == 128);
     assert!(core::mem::offset_of!(Task, switch) + 16 <= 192);
@@ -363,6 +365,14 @@ impl TaskRef {
         // SAFETY: the two are neighbours in the task, in this order and aligned for it (asserted
         // at `Task`), and each byte is valid for its field.
         unsafe { self.0.byte_add(core::mem::offset_of!(Task, waits)).cast::<u16>().write(both) };
+    }
+
+    /// Sets `waits`, `level` and `marks`, and that no operation was begun, by one store.
+    #[inline(always)]
+    pub(crate) fn begin_in(self, (waits, level): (Waits, u8), marks: u8) {
+        let all = u32::from_ne_bytes([waits as u8, level, marks, 0]);
+        // SAFETY: as in `wait_in`; the four are neighbours, each of one byte.
+        unsafe { self.0.byte_add(core::mem::offset_of!(Task, waits)).cast::<u32>().write(all) };
     }
 
     /// The CPU level the user asks for; anything above low counts as low.

@@ -33,6 +33,16 @@ impl TaskList {
         self.0.append_batch(batch);
     }
 
+    /// Takes the front, which `task` is; the one behind it.
+    ///
+    /// # Safety
+    /// It is.
+    #[inline(always)]
+    pub unsafe fn take_front(&self, task: TaskRef) -> Option<TaskRef> {
+        // SAFETY: the caller's; only tasks' links are pushed here.
+        unsafe { self.0.take_front(task.link_ptr()).map(|link| TaskRef::from_link(link)) }
+    }
+
     #[inline(always)]
     pub fn pop_front(&self) -> Option<TaskRef> {
         // SAFETY: only tasks' links are pushed here.
@@ -52,9 +62,9 @@ impl TaskList {
         unsafe { self.0.remove(task.link_ptr()) }
     }
 
-    /// The task behind `task`, which is in this list.
+    /// The task behind `task`, which is in a list.
     #[inline(always)]
-    pub fn after(&self, task: TaskRef) -> Option<TaskRef> {
+    pub fn after(task: TaskRef) -> Option<TaskRef> {
         // SAFETY: in a list of tasks, says the caller, so its neighbour is one.
         NonNull::new(task.link.peek_next()).map(|link| unsafe { TaskRef::from_link(link) })
     }

@@ -31,6 +31,14 @@ impl TaskRef {
         self.head.ticks.when_resumed.set(now);
     }
 
+    /// As `running`, at its launch without time tracking: all its stamps are 0.
+    #[inline(always)]
+    pub fn running_unstamped(self) {
+        debug_assert_eq!(self.head.flags.get(), Flags::PENDING_LAUNCH);
+        debug_assert_eq!(self.head.ticks.when_resumed.get(), 0);
+        self.head.flags.set(Flags::RUNNING);
+    }
+
     /// It is about to suspend, for something to wait for.
     #[inline(always)]
     pub(crate) fn awaits(self) {

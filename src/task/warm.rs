@@ -35,12 +35,21 @@ const LARGEST_BYTES: usize = 1 << 20;
 /// Not one of an executor's sizes.
 const NO_SIZE: u8 = SIZES as u8 - 1;
 
+/// With the number of a stack's size, while the task has a run under way: it runs, or has run, on
+/// its own stack, where nobody else launches.
+const OWN: u8 = 1 << 7;
+
 /// The number of a stack's size.
 pub(super) fn size_of_stack(stack: &Stack) -> u8 {
     if stack.bytes() > LARGEST_BYTES {
         return NO_SIZE;
     }
     stack.class().min(NO_SIZE as usize) as u8
+}
+
+#[inline(always)]
+fn is_on_its_own(task: TaskRef) {
+    task.stack_size.set(task.stack_size.get() | OWN);
 }
 
 /// An executor's stacks, one a size; each is taken at the first launch of its size.
@@ -95,11 +104,12 @@ impl WarmStacks {
         unsafe { task.switch.pass_to_launch(&next.switch, base, call, at) };
     }
 
-    /// `next` launches where `task` runs: on the executor's stack, which the launch of `task` did
-    /// not keep.
+    /// `next`, pending launch, launches where `task` runs: on the executor's stack, which the
+    /// launch of `task` did not keep.
     #[inline(always)]
     pub fn launches_there(&self, next: TaskRef, task: TaskRef) -> bool {
-        self.of(next).is(&task.switch)
+        debug_assert!(next.stack_size.get() & OWN == 0, "it has not begun");
+        next.stack_size.get() == task.stack_size.get()
     }
 
     /// The base of the stack on which a task launches.
@@ -108,6 +118,7 @@ impl WarmStacks {
         if !Switch::BORROWS {
             return 0;
         }
+        debug_assert!(task.stack_size.get() & OWN == 0, "it has not begun");
         match self.of(task).laid_base() {
             0 => self.first(task),
             base => base,
@@ -125,7 +136,12 @@ impl WarmStacks {
                 _ => self.refused.set(self.refused.get() | bit),
             }
         }
-        let held = if warm.base() != 0 { warm } else { &task.stack };
+        let held = if warm.base() != 0 {
+            warm
+        } else {
+            is_on_its_own(task);
+            &task.stack
+        };
         held.lay();
         held.laid_base()
     }
@@ -133,7 +149,7 @@ impl WarmStacks {
     /// The task is about to suspend.
     #[inline(always)]
     pub fn keep(&self, task: TaskRef) {
-        if Switch::BORROWS && !task.stack.is(&task.switch) {
+        if Switch::BORROWS && task.stack_size.get() & OWN == 0 {
             self.exchange(task);
         }
     }
@@ -144,7 +160,13 @@ impl WarmStacks {
         let warm = self.of(task);
         warm.exchange(&task.stack);
         warm.lay();
+        is_on_its_own(task);
         self.keeps.set(true);
+    }
+
+    /// The task has exited, long after it left its stack.
+    pub fn forget(&self, task: TaskRef) {
+        task.stack_size.set(task.stack_size.get() & !OWN);
     }
 
     /// The task has exited, and nothing of it is left on its stack.
@@ -153,12 +175,14 @@ impl WarmStacks {
         if !Switch::BORROWS {
             return;
         }
+        let size = task.stack_size.get();
+        task.stack_size.set(size & !OWN);
         if !self.keeps.get() {
             return; // The executor's is warm.
         }
         self.keeps.set(false);
         let warm = self.of(task);
-        if task.stack.is(&task.switch) && warm.base() != 0 {
+        if size & OWN != 0 && warm.base() != 0 {
             warm.exchange(&task.stack);
         }
     }

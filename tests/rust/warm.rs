@@ -138,6 +138,20 @@ fn the_stack_of_a_task_that_is_closing_is_nobody_elses() {
     ex.attach(other).unwrap();
     finish(ex);
     assert!(ran.get());
+    // And its next run is one like any other: if that suspends, it keeps its stack.
+    let suspends = at.clone();
+    set_body(closing, move |task| {
+        suspends.set(here());
+        nop(task);
+        RawResult::success(0)
+    });
+    set_body(other, move |_| {
+        assert_ne!(here(), at.get());
+        RawResult::success(0)
+    });
+    ex.attach(closing).unwrap();
+    ex.attach(other).unwrap();
+    finish(ex);
     // SAFETY: ours.
     assert_eq!(unsafe { pipe.map(|fd| libc::close(fd)) }, [0; 2]);
     destroy(ex, [closing, other]);
@@ -328,4 +342,28 @@ fn a_launch_behind_one_that_has_suspended_runs_elsewhere() {
     finish(ex);
     assert!(elsewhere.get());
     destroy(ex, [waiter, other, last]);
+}
+
+/// Stacks above 1 MiB are no executor's: each such task launches on its own, also behind another.
+#[test]
+fn large_stacks_are_launched_on_by_their_tasks() {
+    let ex = executor(8);
+    let tasks: Vec<_> = (0..3).map(|_| api::create_task(2 << 20).unwrap()).collect();
+    let ran = Rc::new(Cell::new(0));
+    for &task in &tasks {
+        let (own, runs) = (task.stack_bounds().1, ran.clone());
+        set_body(task, move |_| {
+            assert_eq!(here(), own);
+            runs.set(runs.get() + 1);
+            RawResult::success(0)
+        });
+    }
+    for round in 1..3 {
+        for &task in &tasks {
+            ex.attach(task).unwrap();
+        }
+        finish(ex);
+        assert_eq!(ran.get(), 3 * round);
+    }
+    destroy(ex, tasks);
 }

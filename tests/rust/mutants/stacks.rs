@@ -24,7 +24,7 @@ pub const STACKS: &[(Mutant, &str)] = &[
     of(
         WARM,
         "the executor's stack is not taken back at an exit",
-        "if task.stack.is(&task.switch) && warm.base() != 0 { warm.exchange(&task.stack); }",
+        "if size & OWN != 0 && warm.base() != 0 { warm.exchange(&task.stack); }",
         "let _ = warm;",
         "who_suspends_keeps_its_stack",
     ),
@@ -59,7 +59,7 @@ pub const STACKS: &[(Mutant, &str)] = &[
     of(
         NEXT,
         "the child of a fork in a launch goes on with the parent's launches",
-        "!self.is_mine()",
+        "!self.is_of_this_process()",
         "false",
         "the_child_of_a_fork_launches_nothing",
     ),
@@ -80,8 +80,29 @@ pub const STACKS: &[(Mutant, &str)] = &[
     of(
         NEXT,
         "one launch goes on behind the number of items that was asked for",
-        "self.ready.popped() == self.next.last.get() || self.next.alone.get()",
-        "self.next.alone.get()",
+        "if self.next.last.get() == self.ready.popped() { return None; }",
+        "",
         "no_more_is_launched_than_was_asked_for",
+    ),
+    of(
+        WARM,
+        "a launch on its task's own stack does not say so: the next one is called there, too",
+        "} else { is_on_its_own(task); &task.stack }",
+        "} else { &task.stack }",
+        "large_stacks_are_launched_on_by_their_tasks",
+    ),
+    of(
+        "src/executor/end.rs",
+        "a task that was closing is taken for one that has a stack of its own at its next launch",
+        "self.warm.forget(task);",
+        "",
+        "the_stack_of_a_task_that_is_closing_is_nobody_elses",
+    ),
+    of(
+        WARM,
+        "a task that was suspended is taken for such a one at its next launch",
+        "task.stack_size.set(size & !OWN);",
+        "",
+        "who_suspends_keeps_its_stack",
     ),
 ];
