@@ -29,7 +29,7 @@ pub(super) struct Next {
 
 /// When a task suspends; None: the loop will say.
 #[derive(Clone, Copy)]
-pub(super) struct Ahead(Option<u64>);
+pub(super) struct Ahead(pub(super) Option<u64>);
 
 impl Next {
     pub(super) const fn new() -> Self {

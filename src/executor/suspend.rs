@@ -63,11 +63,21 @@ impl<K: Kernel> Executor<K> {
     /// Out of line, so that a yield need not save what only this uses.
     #[inline(never)]
     fn sleep_for(&self, task: TaskRef, ns: u64) -> i32 {
+        let now = self.stamp_ahead();
         let deadline_ns = match ns {
             u64::MAX => u64::MAX,
-            ns => self.reactor.kernel.now_or_later_boot_ns().saturating_add(ns),
+            ns => self.boot_ns_of(now).saturating_add(ns),
         };
-        self.await_time(task, deadline_ns)
+        self.await_time(task, deadline_ns, now)
+    }
+
+    /// The time of a stamp that was just taken: one look at the counter for both, where it can be.
+    #[inline(always)]
+    fn boot_ns_of(&self, now: Ahead) -> u64 {
+        match now {
+            Ahead(Some(now)) if self.track => self.reactor.kernel.boot_ns_at(now),
+            _ => self.reactor.kernel.now_or_later_boot_ns(),
+        }
     }
 
     /// SUSPENDS. `task` runs now. What is over yields; `u64::MAX` waits for a cancel.
@@ -81,11 +91,11 @@ impl<K: Kernel> Executor<K> {
                 return stopped;
             }
         }
-        self.await_time(task, boot_ns)
+        self.await_time(task, boot_ns, self.stamp_ahead())
     }
 
     #[inline(always)]
-    fn await_time(&self, task: TaskRef, deadline_ns: u64) -> i32 {
+    fn await_time(&self, task: TaskRef, deadline_ns: u64, now: Ahead) -> i32 {
         task.outcome.set(0);
         task.awaits();
         if deadline_ns == u64::MAX {
@@ -93,7 +103,7 @@ impl<K: Kernel> Executor<K> {
         } else {
             self.timers.insert(task, deadline_ns);
         }
-        self.leave(task);
+        self.leave_at::<false>(task, now);
         task.outcome.get()
     }
 

@@ -261,6 +261,11 @@ pub trait Kernel {
         ticks::to_ns(ticks::now().wrapping_sub(stamp))
     }
 
+    /// `now_or_later_boot_ns`, for who has just read the counter.
+    fn boot_ns_at(&self, _now: u64) -> u64 {
+        self.now_or_later_boot_ns()
+    }
+
     /// `ns_since`, and `now_or_later_boot_ns`, by one look at the counter.
     fn since(&self, stamp: u64) -> (u64, u64) {
         let now_ns = self.now_or_later_boot_ns();

@@ -161,6 +161,11 @@ impl Kernel for RealKernel {
     }
 
     #[inline]
+    fn boot_ns_at(&self, now: u64) -> u64 {
+        self.clock.boot_ns_at(now)
+    }
+
+    #[inline]
     fn since(&self, stamp: u64) -> (u64, u64) {
         let now = ticks::now();
         (ticks::to_ns(now.wrapping_sub(stamp)), self.clock.boot_ns_at(now))

@@ -319,8 +319,8 @@ pub const LOOP: &[Mutant] = &[
     Mutant {
         bug: "a sleep ends in half its time",
         file: "src/executor/suspend.rs",
-        right: "self.reactor.kernel.now_or_later_boot_ns().saturating_add(ns)",
-        wrong: "self.reactor.kernel.now_or_later_boot_ns().saturating_add(ns / 2)",
+        right: "self.boot_ns_of(now).saturating_add(ns)",
+        wrong: "self.boot_ns_of(now).saturating_add(ns / 2)",
     },
     Mutant {
         bug: "a sleeper is woken early",
