@@ -127,7 +127,7 @@ struct set_back {
     using period = std::milli;
     using duration = std::chrono::duration<rep, period>;
     using time_point = std::chrono::time_point<set_back>;
-    static constexpr bool is_steady = false;
+    [[maybe_unused]] static constexpr bool is_steady = false;
     static inline int asked = 0;
     static time_point now()
     {

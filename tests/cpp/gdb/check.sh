@@ -123,7 +123,8 @@ END
 # Beyond the base is the executor as it stood at some earlier time.
 expect_stacks() {
     local nested
-    nested=$(section nested | grep -oE ' (innermost|middle|operator\(\)) \(' | tr -d ' ()' | xargs)
+    nested=$(section nested | grep -oE '( |::)(innermost|middle|operator\(\)) \(' | tr -d ' ():' |
+        xargs)
     # What calls the body is an operator(), too, where the compiler says so of what it has inlined.
     [ "${nested% operator}" = 'innermost middle middle middle middle operator' ] ||
         [ "$nested" = 'innermost middle middle middle middle operator' ] ||

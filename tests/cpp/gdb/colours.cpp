@@ -6,7 +6,11 @@
 #include <cstdlib>
 
 // Not to be inlined.
+#ifdef __clang__
+#define FRAME __attribute__((noinline))
+#else
 #define FRAME __attribute__((noinline, noclone))
+#endif
 
 FRAME void innermost() { asm volatile(""); }
 

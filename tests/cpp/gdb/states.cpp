@@ -20,7 +20,11 @@ using task = monad_async_task;
 
 // What stands in debugged code: a value the optimiser does not know, and frames it keeps.
 volatile int depth = 3;
+#ifdef __clang__
+#define FRAME __attribute__((noinline))
+#else
 #define FRAME __attribute__((noinline, noclone))
+#endif
 
 namespace {
 
