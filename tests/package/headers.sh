@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Every header alone, and twice over, in the oldest language version that it promises and in the
-# newest, with every compiler that is here, without a warning. With MONAD_ASYNC_LONG=1 in those
-# between, too.
+# Every header in the oldest language version that it promises and in the newest, with every compiler
+# that is here, without a warning; alone, and twice over. What a header lacks shows with whichever
+# compiler reads it with the same standard library: so each of the two does that in one of the
+# language versions, and reads all headers together, in both orders, in the other one. With
+# MONAD_ASYNC_LONG=1 every header alone in each, and in those versions between, too.
 . "$(dirname "$0")/common.sh"
 
 want_packages clang:clang /usr/include/liburing.h:liburing-dev
@@ -16,33 +18,46 @@ warnings='-Wall -Wextra -Wpedantic -Werror -Wshadow -Wconversion -Wundef'
 c_warnings='-Wstrict-prototypes -Wc++-compat'
 cxx_warnings='-Wold-style-cast -Wnon-virtual-dtor -Wsuggest-override'
 
-# compiles COMPILER STANDARD LANGUAGE HEADER The last includes are the header's own business.
+# compiles COMPILER STANDARD LANGUAGE NAME HEADER...   A unit of this name that includes these.
 # COMPILER may be followed by flags.
 compiles() {
-    local compiler=$1 standard=$2 language=$3 header=$4 more=$cxx_warnings
+    local compiler=$1 standard=$2 language=$3 unit=$work/$4.$3 more=$cxx_warnings
+    shift 4
     # gcc sees a null pointer of its own making in each coroutine; clang does not know the other.
     case $compiler in
     clang*) more+=' -Wzero-as-null-pointer-constant' ;;
     *) more+=' -Wuseless-cast' ;;
     esac
     [ "$language" = c ] && more=$c_warnings
-    local unit=$work/${header//\//_}.$language
-    printf '#include <%s>\n#include <%s>\n' "$header" "$header" >"$unit"
+    printf '#include <%s>\n' "$@" >"$unit"
     # -I, not -isystem: warnings inside the headers must show.
     # shellcheck disable=SC2086
     $compiler -std="$standard" $warnings $more -fsyntax-only -I"$root/include" -x "$language" \
         "$unit"
 }
 
-# all_compile COMPILER STANDARD LANGUAGE HEADER...   As many at once as there are processors.
-all_compile() {
+# all_together COMPILER STANDARD LANGUAGE HEADER...   In this order, and in the other one.
+all_together() {
+    local compiler=$1 standard=$2 language=$3 header
+    local backwards=()
+    shift 3
+    for header in "$@"; do
+        backwards=("$header" "${backwards[@]}")
+    done
+    compiles "$compiler" "$standard" "$language" together "$@" "${backwards[@]}" &&
+        compiles "$compiler" "$standard" "$language" backwards "${backwards[@]}"
+}
+
+# all_alone COMPILER STANDARD LANGUAGE HEADER...   As many at once as there are processors.
+all_alone() {
     local compiler=$1 standard=$2 language=$3 jobs i j pids=() failed=0
     shift 3
     local headers=("$@")
     jobs=$(nproc)
     for ((j = 0; j < jobs; ++j)); do
         for ((i = j; i < ${#headers[@]}; i += jobs)); do
-            compiles "$compiler" "$standard" "$language" "${headers[i]}" || {
+            compiles "$compiler" "$standard" "$language" "${headers[i]//\//_}" \
+                "${headers[i]}" "${headers[i]}" || {
                 echo "^ ${headers[i]}"
                 exit 1
             }
@@ -58,21 +73,28 @@ all_compile() {
 cd "$root/include" || exit 1
 mapfile -t c_headers < <(find monad -name '*.h' | sort)
 mapfile -t cxx_headers < <(find monad -name '*.h' -o -name '*.hpp' | sort)
+# how_read COMPILER STANDARD   The oldest versions with gcc alone, and the newest with clang.
+how_read() {
+    case ${MONAD_ASYNC_LONG:+long}:$1:$2 in
+    long:* | *:g*:c11 | *:g*:c++17 | *:clang*:c2x | *:clang*:c++2b) echo all_alone ;;
+    *) have clang && echo all_together || echo all_alone ;;
+    esac
+}
 for pair in $(compilers); do
     for standard in $c_standards; do
         check "headers as $standard, ${pair%:*}" \
-            all_compile "${pair%:*}" "$standard" c "${c_headers[@]}"
+            "$(how_read "${pair%:*}" "$standard")" "${pair%:*}" "$standard" c "${c_headers[@]}"
     done
     for standard in $cxx_standards; do
         check "headers as $standard, ${pair#*:}" \
-            all_compile "${pair#*:}" "$standard" c++ "${cxx_headers[@]}"
+            "$(how_read "${pair#*:}" "$standard")" "${pair#*:}" "$standard" c++ "${cxx_headers[@]}"
     done
 done
 have clang || skip_check 'headers, clang' 'no clang here'
 if have clang++ && have_libcxx; then
     for standard in $libcxx_standards; do
         check "headers as $standard, clang++ and libc++" \
-            all_compile 'clang++ -stdlib=libc++' "$standard" c++ "${cxx_headers[@]}"
+            all_alone 'clang++ -stdlib=libc++' "$standard" c++ "${cxx_headers[@]}"
     done
 else
     skip_check 'headers, clang++ and libc++' 'no clang or no libc++ here'
