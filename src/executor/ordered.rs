@@ -31,7 +31,7 @@ pub struct Ordered {
 
 impl<K: Kernel> Executor<K> {
     /// EXPENSIVE. From here on writes to that handle may be ordered. `worker` performs rows of a
-    /// regular file that is not written past the kernel's memory.
+    /// regular file that is written to the kernel's memory, if that may block.
     pub fn open_row(
         &self,
         fd: i32,
@@ -39,7 +39,10 @@ impl<K: Kernel> Executor<K> {
         worker: impl FnOnce() -> Res<Box<dyn Worker>>,
     ) -> Res<u16> {
         let merges = !direct && file::is_regular(fd);
-        let worker = if merges && file::is_buffered(fd) { Some(worker()?) } else { None };
+        // SENDMSG_ZC: as new as the file systems that do not block, see there.
+        let at_once = self.kernel().knows(op::SENDMSG_ZC) && file::writes_at_once(fd);
+        let blocks = merges && file::is_buffered(fd) && !at_once;
+        let worker = if blocks { Some(worker()?) } else { None };
         self.reactor.rows.open(fd, direct, merges, worker)
     }
 

@@ -11,8 +11,9 @@ use crate::error::{Errno, RawResult, Res};
 use crate::executor::mailbox::{kind, Mailbox};
 use crate::executor::ordered::Ordered;
 use crate::executor::Executor;
+use crate::intrusive::Link;
 use crate::pool::helpers::{Job, Kind, ROWS};
-use crate::reactor::batch::{Batch, Worker};
+use crate::reactor::batch::{Batches, Worker};
 use crate::reactor::rows::{self, Broken};
 use crate::sys::alloc;
 use crate::task::header::NORMAL;
@@ -26,7 +27,7 @@ const ROW: u32 = 0xffff;
 #[repr(C)]
 struct Helper {
     job: Job,
-    batch: Cell<Option<NonNull<Batch>>>,
+    batches: Cell<Option<NonNull<Batches>>>,
     home: &'static Mailbox,
 }
 
@@ -35,46 +36,45 @@ const _: () = assert!(offset_of!(Helper, job) == 0);
 static KIND: Kind = Kind { begins: |_| true, runs, fails };
 
 /// # Safety
-/// `job` is that of a helper whose batch is out.
-unsafe fn back(job: NonNull<Job>, f: impl FnOnce(&Batch)) {
-    // SAFETY: the row stays while its batch is out, and so does this.
+/// `job` is that of a helper whose batches are out.
+unsafe fn with(job: NonNull<Job>, f: impl FnOnce(NonNull<Batches>, &dyn Fn(NonNull<Link>))) {
+    // SAFETY: the row stays until the last batch is posted, and so does this.
     let helper = unsafe { job.cast::<Helper>().as_ref() };
-    let (home, batch) = (helper.home, helper.batch.get().expect("there is one while it is out"));
-    // SAFETY: as above; the link is in no list. Its executor has the records' tasks attached. Our
-    // last touch.
-    unsafe {
-        f(batch.as_ref());
-        let posted = home.post_pinned(batch.cast(), kind::BATCH);
+    let home = helper.home;
+    let batches = helper.batches.get().expect("there are some while they are out");
+    f(batches, &|link| {
+        // SAFETY: the link is in no list. Its executor has the records' tasks attached.
+        let posted = unsafe { home.post_pinned(link, kind::BATCH) };
         debug_assert!(posted, "its executor waits for it");
-    }
+    });
 }
 
 /// # Safety
-/// As `back`.
+/// As `with`.
 unsafe fn runs(job: NonNull<Job>) -> bool {
-    // SAFETY: the caller's; it is out, and this its thread.
-    unsafe { back(job, |batch| batch.perform()) };
+    // SAFETY: the caller's; they are out, and this is their thread.
+    unsafe { with(job, |batches, post| Batches::perform(batches, post)) };
     true
 }
 
 /// # Safety
-/// As `back`.
+/// As `with`.
 unsafe fn fails(job: NonNull<Job>, _: Errno) {
     // SAFETY: the caller's.
-    unsafe { back(job, Batch::refuse) };
+    unsafe { with(job, |batches, post| Batches::refuse(batches, post)) };
 }
 
 impl Helper {
     fn new(home: &'static Mailbox) -> Self {
-        Self { job: Job::new(&KIND), batch: Cell::new(None), home }
+        Self { job: Job::new(&KIND), batches: Cell::new(None), home }
     }
 }
 
 impl Worker for Helper {
-    unsafe fn submit(&self, batch: NonNull<Batch>) {
-        self.batch.set(Some(batch));
+    unsafe fn submit(&self, batches: NonNull<Batches>) {
+        self.batches.set(Some(batches));
         let job = NonNull::from(self).cast();
-        // SAFETY: the caller's: it stays until the batch is back.
+        // SAFETY: the caller's: it stays until the batches are back.
         unsafe {
             if let Err(e) = ROWS.submit(job, NORMAL) {
                 fails(job, e);

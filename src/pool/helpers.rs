@@ -34,6 +34,11 @@ use crate::task::header::PRIORITIES;
 pub const HELPERS_MAX: u32 = 64;
 const IDLE_NS: u64 = 5_000_000_000;
 
+/// How long a helper may look for the next job before it sleeps, and how soon that came the last
+/// time, if it does: to be woken takes some tens of microseconds.
+const LOOK_NS: u64 = 50_000;
+const SOON_NS: u64 = 100_000;
+
 /// What helpers do with a job. All are called once at most; `begins` under the lock.
 pub(crate) struct Kind {
     /// False: nobody wants it any more, and it may be gone once the lock is open.
@@ -82,14 +87,16 @@ unsafe impl Send for State {}
 pub(crate) struct Helpers {
     state: ForkLock<State>,
     name: &'static CStr,
+    /// Jobs come soon after each other, and are short: see `LOOK_NS`.
+    looks: bool,
 }
 
 /// For functions that block.
-pub(super) static WORK: Helpers = Helpers::new(c"blocking");
+pub(super) static WORK: Helpers = Helpers::new(c"blocking", false);
 /// For name services: a slow one does not keep the others waiting.
-pub(super) static NAMES: Helpers = Helpers::new(c"resolve");
+pub(super) static NAMES: Helpers = Helpers::new(c"resolve", false);
 /// For rows of ordered writes, which are to go on whatever else blocks.
-pub(crate) static ROWS: Helpers = Helpers::new(c"ordered");
+pub(crate) static ROWS: Helpers = Helpers::new(c"ordered", true);
 
 extern "C" fn before_fork() {
     WORK.state.hold();
@@ -205,7 +212,7 @@ impl State {
 }
 
 impl Helpers {
-    const fn new(name: &'static CStr) -> Self {
+    const fn new(name: &'static CStr, looks: bool) -> Self {
         let state = State {
             jobs: [Fifo::new(), Fifo::new(), Fifo::new()],
             idle: None,
@@ -213,7 +220,7 @@ impl Helpers {
             helpers_max: HELPERS_MAX,
             idle_ns: IDLE_NS,
         };
-        Self { state: ForkLock::new(state), name }
+        Self { state: ForkLock::new(state), name, looks }
     }
 
     fn lock(&'static self) -> MutexGuard<'static, State> {
@@ -280,6 +287,7 @@ impl Helpers {
     /// A helper's life.
     fn help(&'static self) {
         let process = thread::forks();
+        let mut soon = false;
         let mut state = self.lock();
         while state.helpers <= state.helpers_max {
             if let Some(job) = state.pop() {
@@ -298,14 +306,23 @@ impl Helpers {
             }
             let idle = Idle { next: Cell::new(state.idle), word: AtomicU32::new(0) };
             state.idle = Some(NonNull::from(&idle));
-            let until_ns = clock::boot_ns().saturating_add(state.idle_ns);
+            let since_ns = clock::boot_ns();
+            let until_ns = since_ns.saturating_add(state.idle_ns);
             drop(state);
+            // Who waits for this processor gets it.
+            while soon
+                && idle.word.load(Acquire) == 0
+                && clock::boot_ns().saturating_sub(since_ns) < LOOK_NS
+            {
+                std::thread::yield_now();
+            }
             let mut left_ns = until_ns.saturating_sub(clock::boot_ns());
             // Acquire: pairs with `pop_idle`.
             while idle.word.load(Acquire) == 0 && left_ns != 0 {
                 futex::wait(&idle.word, 0, Some(left_ns));
                 left_ns = until_ns.saturating_sub(clock::boot_ns());
             }
+            soon = self.looks && clock::boot_ns().saturating_sub(since_ns) < SOON_NS;
             state = self.lock();
             if idle.word.load(Acquire) == 0 {
                 state.remove_idle(&idle);

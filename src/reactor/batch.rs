@@ -3,18 +3,26 @@
 //! the kernel hands each linked write to a thread of its own and back, which costs several times
 //! what the write does.
 //!
-//! 1. While a batch is out it is the thread's that performs it, with the records' memory: its row
-//!    counts as one in the kernel, stays where it is, and nothing of it is looked at.
+//! 1. While a batch is out it is the thread's that performs it, with the records' memory: its
+//!    writes count as in the kernel, stay where they are, and nothing of them is looked at.
 //! 2. It ends at the first write that is not done as a whole, as links do, and after a while: what
-//!    is done is to be told of.
+//!    is done is to be told of. Those that are out behind it end too, with nothing of them begun.
+//! 3. A file has several, which go out one behind the other: while tasks are told of one, and begin
+//!    more, the thread performs the next. It leaves when it finds none, and says so in `state`
+//!    before its last touch, which is to post the last one.
+//! 4. Whoever performs them, they are taken back in the order in which they went out.
 
 use core::cell::Cell;
 use core::mem::offset_of;
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{
+    AtomicU32,
+    Ordering::{AcqRel, Acquire, Relaxed},
+};
 
 use super::operation::Op;
-use super::ordered::{part_of, rest, wanted};
-use super::rows::{Row, LENGTH_MAX};
+use super::ordered::{goes_on, part_of, rest, vectored, wanted};
+use super::rows::Row;
 use super::Reactor;
 use crate::error::Res;
 use crate::intrusive::Link;
@@ -27,113 +35,248 @@ const LONGEST_NS: u64 = 1_000_000;
 /// What a write ends with that was not begun.
 const NOT_BEGUN: i32 = -libc::ECANCELED;
 
+/// Of a file; a power of two.
+const BATCHES: usize = 4;
+const WRITES_MAX: usize = 16;
+
+/// Of `Batches::state`: a thread performs, or is about to. Above it is how many have gone out.
+const BUSY: u32 = 1;
+const ONE: u32 = 2;
+
 #[repr(C)]
 pub struct Batch {
     /// On its way back: in the executor's inbox.
     link: Link,
     row: u16,
-    fd: i32,
     count: Cell<u32>,
-    writes: [Cell<Sqe>; LENGTH_MAX as usize],
-    results: [Cell<i32>; LENGTH_MAX as usize],
+    writes: [Cell<Sqe>; WRITES_MAX],
+    results: [Cell<i32>; WRITES_MAX],
+    /// Whose they are. Not the thread's.
+    records: [Cell<*const Op>; WRITES_MAX],
     /// There was no thread for it.
     refused: Cell<bool>,
+    /// All of it was done.
+    is_whole: Cell<bool>,
+    /// It has arrived, and waits for those before it (rule 4).
+    is_back: Cell<bool>,
 }
 
 const _: () = assert!(offset_of!(Batch, link) == 0);
 
+/// Those of one file, used in turn.
+pub struct Batches {
+    all: [Batch; BATCHES],
+    fd: i32,
+    state: AtomicU32,
+    /// How many are performed; of who is `BUSY`.
+    performed: Cell<u32>,
+    /// One was not performed as a whole. Of who is `BUSY`, and the executor's while none is out.
+    broken: Cell<bool>,
+}
+
 /// Who has batches performed.
 pub trait Worker {
-    /// Has `batch` performed on another thread, and its link posted to the executor then.
-    /// EXPENSIVE: a lock, and a system call, or a new thread.
+    /// Has `Batches::perform` called on another thread. EXPENSIVE: a lock, and a system call, or a
+    /// new thread.
     ///
     /// # Safety
-    /// It stays until it is back, and what its writes refer to.
-    unsafe fn submit(&self, batch: NonNull<Batch>);
+    /// They stay until the last one is posted, and what their writes refer to.
+    unsafe fn submit(&self, batches: NonNull<Batches>);
 }
 
 /// Where the rows of one file are performed.
 pub struct Elsewhere {
     worker: Box<dyn Worker>,
-    batch: Box<Batch>,
+    batches: Box<Batches>,
+    /// How many have gone out, and how many of them were taken back.
+    gone: Cell<u32>,
+    taken: Cell<u32>,
     /// There was no thread once: links have to do from then on.
     is_over: Cell<bool>,
 }
 
 impl Elsewhere {
     pub(super) fn new(worker: Box<dyn Worker>, row: u16, fd: i32) -> Res<Self> {
-        Ok(Self { worker, batch: Batch::new(row, fd)?, is_over: Cell::new(false) })
+        // SAFETY: zeros are batches of nothing. Never on the stack, of which a task may have no
+        // more than this takes.
+        let mut batches = unsafe { alloc::try_zeroed::<Batches>() }?;
+        batches.fd = fd;
+        batches.all.iter_mut().for_each(|batch| batch.row = row);
+        let (gone, taken) = (Cell::new(0), Cell::new(0));
+        Ok(Self { worker, batches, gone, taken, is_over: Cell::new(false) })
+    }
+
+    fn out(&self) -> u32 {
+        self.gone.get().wrapping_sub(self.taken.get())
+    }
+
+    /// Some are out, and there is room behind them.
+    pub(super) fn takes_more(&self) -> bool {
+        (1..BATCHES as u32).contains(&self.out()) && !self.is_over.get()
+    }
+
+    /// The next one to go out, emptied. There is one.
+    fn next(&self) -> &Batch {
+        let batch = &self.batches.all[self.gone.get() as usize % BATCHES];
+        batch.count.set(0);
+        batch.refused.set(false);
+        batch.is_whole.set(false);
+        batch.is_back.set(false);
+        batch
+    }
+
+    /// Sends off what `next` gave.
+    #[inline(never)]
+    fn send(&self) {
+        if self.out() == 0 {
+            self.batches.broken.set(false);
+        }
+        self.gone.set(self.gone.get().wrapping_add(1));
+        // Release what is in it; acquire what the thread that left has written.
+        let before = self.batches.state.fetch_add(ONE, AcqRel);
+        if before & BUSY == 0 {
+            // Relaxed: there is nobody else, and the worker publishes it.
+            self.batches.state.store(before.wrapping_add(ONE) | BUSY, Relaxed);
+            // SAFETY: in a box, which stays while its row has something in the kernel; the records'
+            // owners vouch for the rest.
+            unsafe { self.worker.submit(NonNull::from(&*self.batches)) };
+        }
+    }
+}
+
+impl Batches {
+    /// Blocks. Performs all that are out, and posts each.
+    ///
+    /// # Safety
+    /// `this` is out (rule 1), and this is its thread. `post` sends a batch back.
+    pub unsafe fn perform(this: NonNull<Self>, post: impl Fn(NonNull<Link>)) {
+        loop {
+            // SAFETY: the caller's; while one is out that was not posted, all stay. What the writes
+            // refer to is in place while their records are in flight.
+            let (link, leaves) = unsafe {
+                let fd = this.as_ref().fd;
+                this.as_ref().step(|batch| {
+                    batch.perform_by(clock::boot_ns, |sqe| write(fd, sqe));
+                })
+            };
+            post(link); // The last touch, if it leaves.
+            if leaves {
+                return;
+            }
+        }
+    }
+
+    /// There is no thread for them: posts all that are out.
+    ///
+    /// # Safety
+    /// As `perform`.
+    pub unsafe fn refuse(this: NonNull<Self>, post: impl Fn(NonNull<Link>)) {
+        loop {
+            // SAFETY: as in `perform`.
+            let (link, leaves) = unsafe { this.as_ref() }.step(Batch::refuse);
+            post(link);
+            if leaves {
+                return;
+            }
+        }
+    }
+
+    /// Has the next one performed: its link, which is to be posted, and whether that is the last
+    /// touch. Of who is `BUSY`.
+    pub fn step(&self, performs: impl FnOnce(&Batch)) -> (NonNull<Link>, bool) {
+        let n = self.performed.get();
+        let batch = &self.all[n as usize % BATCHES];
+        if !self.broken.get() {
+            performs(batch);
+            self.broken.set(!batch.is_whole.get());
+        }
+        let done = n.wrapping_add(1);
+        self.performed.set(done);
+        let all = done.wrapping_mul(ONE);
+        // Acquire what has gone out since; release what we leave to who comes next.
+        let left = self.state.compare_exchange(all | BUSY, all, AcqRel, Acquire);
+        (NonNull::from(&batch.link), left.is_ok())
     }
 }
 
 impl<K: Kernel> Reactor<K> {
     /// Has what waits performed elsewhere, behind what was taken off already, if that is better:
-    /// not where that is most of it, and goes to the kernel as one write.
+    /// not where that is all, and goes to the kernel as one short write.
     pub(super) fn goes_elsewhere(&self, row: &Row) -> bool {
         let Some(to) = row.elsewhere.as_ref().filter(|to| !to.is_over.get()) else { return false };
-        // SAFETY: records in flight are in a row's lists, by this link.
-        let takes = |link| Batch::takes(unsafe { Op::from_link(link) });
-        if row.merged.get() > LENGTH_MAX / 2 || !row.waiting.front().is_some_and(takes) {
+        let is_all = row.waiting.is_empty() && row.merged.get() as usize <= WRITES_MAX;
+        let fits = row.flying.front().is_some_and(takes);
+        if is_all || !fits || !row.waiting.front().is_none_or(takes) {
             return false;
-        }
-        let taken = row.flying.take_all();
-        let fits = taken.front().is_some_and(takes);
-        to.batch.clear();
-        while let Some(link) = taken.pop_front() {
-            // SAFETY: as above; out of the other list, and in place while in flight.
-            unsafe {
-                to.batch.add(Op::from_link(link));
-                let _ = row.flying.push_back(link);
-            }
-        }
-        if !fits {
-            return false;
-        }
-        while !to.batch.is_full() && row.waiting.front().is_some_and(takes) {
-            let Some(record) = row.take_off() else { break };
-            to.batch.add(record);
         }
         row.merged.set(1);
-        row.in_kernel.set(to.batch.count.get());
-        // SAFETY: in the row's box, which stays while it has something in the kernel; the records'
-        // owners vouch for the rest.
-        unsafe { to.worker.submit(NonNull::from(&*to.batch)) };
+        // What was taken off comes first.
+        let taken = row.flying.take_all();
+        taken.append(row.waiting.take_all());
+        row.waiting.append(taken);
+        self.send_elsewhere(row, to);
         true
+    }
+
+    /// Sends off what waits, behind what is out.
+    pub(super) fn goes_on_elsewhere(&self, row: &Row) {
+        if let Some(to) = row.elsewhere.as_ref().filter(|to| to.takes_more()) {
+            self.send_elsewhere(row, to);
+        }
+    }
+
+    fn send_elsewhere(&self, row: &Row, to: &Elsewhere) {
+        while to.out() != BATCHES as u32 && row.waiting.front().is_some_and(takes) {
+            let batch = to.next();
+            while !batch.is_full() && row.waiting.front().is_some_and(takes) {
+                let Some(record) = row.take_off() else { break };
+                batch.add(record);
+            }
+            row.in_kernel.set(row.in_kernel.get() + batch.count.get());
+            to.send();
+        }
     }
 
     /// A batch is back: what is over by that is to be had from `pop_ended`.
     pub fn batch_is_back(&self, batch: &Batch) {
         let row = self.rows.at(batch.row).expect("it stays while it has records");
-        if batch.refused.get() {
-            row.breaks.set(true);
-            row.elsewhere.as_ref().inspect(|to| to.is_over.set(true));
-        }
-        let flying = row.flying.take_all();
-        for n in 0..batch.count.get() as usize {
-            let link = flying.pop_front().expect("as many as were taken off");
-            // SAFETY: records in flight are in there, by this link.
-            let record = unsafe {
-                let _ = row.flying.push_back(link);
-                Op::from_link(link)
-            };
-            let result = batch.results[n].get();
-            if result == NOT_BEGUN {
-                row.breaks.set(true); // By who came before, or for the time.
+        let to = row.elsewhere.as_ref().expect("it is where the batch was");
+        batch.is_back.set(true);
+        while to.out() != 0 {
+            let batch = &to.batches.all[to.taken.get() as usize % BATCHES];
+            if !batch.is_back.get() {
+                break;
             }
-            self.row_completed(record, result);
+            if batch.refused.get() {
+                to.is_over.set(true);
+            }
+            to.taken.set(to.taken.get().wrapping_add(1));
+            for n in 0..batch.count.get() as usize {
+                let result = batch.results[n].get();
+                if result == NOT_BEGUN {
+                    row.breaks.set(true); // By who came before, or for the time.
+                }
+                // SAFETY: in flight until it has ended, and so in place.
+                self.row_completed(unsafe { &*batch.records[n].get() }, result);
+            }
         }
+        self.rows.make_ready(row);
+    }
+}
+
+/// Whether a batch can do the write of a record. Of a vectored one that came short the kernel is
+/// given part by part.
+fn takes(link: NonNull<Link>) -> bool {
+    // SAFETY: records in flight are in a row's lists, by this link.
+    let record = unsafe { Op::from_link(link) };
+    match record.sqe.get().opcode() {
+        op::WRITE => true,
+        op::WRITEV => record.progress.get() == 0,
+        _ => false,
     }
 }
 
 impl Batch {
-    /// Never on the stack, of which a task may have no more than this takes.
-    fn new(row: u16, fd: i32) -> Res<Box<Self>> {
-        // SAFETY: zeros are a batch of nothing.
-        let mut batch = unsafe { alloc::try_zeroed::<Self>() }?;
-        (batch.row, batch.fd) = (row, fd);
-        Ok(batch)
-    }
-
     /// # Safety
     /// `link` is that of a batch that is back.
     pub unsafe fn from_link<'a>(link: NonNull<Link>) -> &'a Self {
@@ -141,27 +284,8 @@ impl Batch {
         unsafe { link.cast().as_ref() }
     }
 
-    pub fn link(&self) -> NonNull<Link> {
-        NonNull::from(self).cast()
-    }
-
-    /// Whether it can do such a write. Of a vectored one that came short the kernel is given part
-    /// by part.
-    fn takes(record: &Op) -> bool {
-        match record.sqe.get().opcode() {
-            op::WRITE => true,
-            op::WRITEV => record.progress.get() == 0,
-            _ => false,
-        }
-    }
-
-    fn clear(&self) {
-        self.count.set(0);
-        self.refused.set(false);
-    }
-
     fn is_full(&self) -> bool {
-        self.count.get() == LENGTH_MAX
+        self.count.get() as usize == WRITES_MAX
     }
 
     /// There is room.
@@ -169,6 +293,7 @@ impl Batch {
         let n = self.count.get();
         self.writes[n as usize].set(rest(&record.sqe.get(), record.progress.get()));
         self.results[n as usize].set(NOT_BEGUN);
+        self.records[n as usize].set(ptr::from_ref(record));
         self.count.set(n + 1);
     }
 
@@ -177,31 +302,54 @@ impl Batch {
         self.refused.set(true);
     }
 
-    /// Blocks.
-    ///
-    /// # Safety
-    /// It is out (rule 1), and this is its thread.
-    pub unsafe fn perform(&self) {
-        // SAFETY: what the writes refer to is in place while their records are in flight.
-        self.perform_by(clock::boot_ns, |sqe| unsafe { write(self.fd, sqe) });
-    }
-
-    /// `write` performs one of them; `now_ns` is the time.
+    /// `write` performs one of them, or some that go on where the one before ends; `now_ns` is the
+    /// time.
     pub fn perform_by(&self, now_ns: impl Fn() -> u64, write: impl Fn(&Sqe) -> i32) {
         let until_ns = now_ns().saturating_add(LONGEST_NS);
-        for n in 0..self.count.get() {
+        let count = self.count.get() as usize;
+        let parts = [const { Cell::new(NO_PART) }; WRITES_MAX];
+        let mut n = 0;
+        while n < count {
             if n != 0 && now_ns() > until_ns {
                 return;
             }
-            let sqe = self.writes[n as usize].get();
+            let mut sqe = self.writes[n].get();
+            let begin = n;
+            let mut bytes = wanted(&sqe);
+            parts[0].set(part_of(&sqe));
+            n += 1;
+            while n < count && goes_on(&sqe, bytes, &self.writes[n].get()) {
+                parts[n - begin].set(part_of(&self.writes[n].get()));
+                bytes += wanted(&self.writes[n].get());
+                n += 1;
+            }
+            if n - begin > 1 {
+                vectored(&mut sqe, &parts, (n - begin) as u32);
+            }
             let written = write(&sqe);
-            self.results[n as usize].set(written);
-            if u64::try_from(written) != Ok(wanted(&sqe)) {
+            let Ok(mut left) = u64::try_from(written) else {
+                self.results[begin].set(written);
+                return;
+            };
+            let is_whole = left == bytes;
+            for n in begin..n {
+                // The first one also with nothing: a device that takes nothing.
+                if left == 0 && n != begin {
+                    break;
+                }
+                let of_it = left.min(wanted(&self.writes[n].get()));
+                self.results[n].set(of_it as i32);
+                left -= of_it;
+            }
+            if !is_whole {
                 return;
             }
         }
+        self.is_whole.set(true);
     }
 }
+
+const NO_PART: libc::iovec = libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 };
 
 /// # Safety
 /// What it refers to is valid.

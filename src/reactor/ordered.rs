@@ -1,5 +1,7 @@
 //! Entries of ordered writes: how one is known, how much it is to write, and what is left of it.
 
+use core::cell::Cell;
+
 use crate::uring::kernel::{op, Sqe};
 
 /// As much as one write moves: MAX_RW_COUNT.
@@ -85,6 +87,25 @@ pub(super) fn rest(sqe: &Sqe, done: u32) -> Sqe {
 /// What a plain write's entry is to write, as a part of a vectored one.
 pub(super) fn part_of(sqe: &Sqe) -> libc::iovec {
     libc::iovec { iov_base: sqe.addr() as *mut _, iov_len: sqe.len() as usize }
+}
+
+/// Whether `next` goes on where a plain write of so many bytes ends, and may be one with it.
+pub(super) fn goes_on(sqe: &Sqe, bytes: u64, next: &Sqe) -> bool {
+    let there = match sqe.off() {
+        u64::MAX => next.off() == u64::MAX,
+        off => next.off() == off.wrapping_add(bytes),
+    };
+    // Opcode and flags.
+    let alike = next.0[0] as u16 == sqe.0[0] as u16 && next.op_flags() == sqe.op_flags();
+    let fits = bytes + u64::from(next.len()) <= BYTES_MAX;
+    sqe.opcode() == op::WRITE && there && alike && fits
+}
+
+/// Makes the first of some writes that go on so the entry of all of them.
+pub(super) fn vectored(sqe: &mut Sqe, parts: &[Cell<libc::iovec>], n: u32) {
+    sqe.0[0] = sqe.0[0] & !0xff | u64::from(op::WRITEV);
+    sqe.0[2] = parts.as_ptr() as u64;
+    sqe.0[3] = sqe.0[3] >> 32 << 32 | u64::from(n);
 }
 
 #[cfg(test)]

@@ -16,8 +16,8 @@
 //!    begun until the one that failed was taken by its task, which is then the first to know.
 //! 4. Writes that go on where the one before ends are one entry, a vectored one, where the file is
 //!    a regular one: links cost a switch between this thread and one of the kernel's for each write
-//!    that may not be done at once. Where they do not go on so, a thread that may block performs
-//!    them, if the file has one: see `batch`.
+//!    that may not be done at once. Where they do not, or are many, a thread that may block
+//!    performs them, if the file has one: see `batch`.
 //! 5. Links end at the border of what one call of the kernel submits. It takes all that is offered,
 //!    unless it has no memory for a request: then the rest of the row is not performed, see
 //!    `uring::chain`, and comes back. Kernels that stop at a bad entry get rows of one.
@@ -30,7 +30,7 @@ pub use super::ordered::{is_marked, name, named_by};
 use super::batch::{Elsewhere, Worker};
 use super::closing::handle;
 use super::operation::{bit, is_not_performed, Op, State, KEPT_FROM, RETRIES_MAX};
-use super::ordered::{part_of, rest, wanted, BYTES_MAX};
+use super::ordered::{goes_on, part_of, rest, vectored, wanted};
 use super::{priority, Reactor};
 use crate::error::{Errno, Res};
 use crate::intrusive::{Fifo, Link};
@@ -39,7 +39,7 @@ use crate::uring::abi::sqe as flag;
 use crate::uring::kernel::{op, Kernel, Sqe};
 
 /// The longest row, so that what others wait for is not behind thousands.
-pub(super) const LENGTH_MAX: u32 = 64;
+const LENGTH_MAX: u32 = 64;
 
 /// Why a row has ended.
 #[derive(Clone, Copy, Default)]
@@ -169,8 +169,9 @@ impl Rows {
         }
     }
 
-    fn make_ready(&self, row: &Row) {
-        if row.in_kernel.get() == 0 && !row.waiting.is_empty() && !row.is_ready.replace(true) {
+    pub(super) fn make_ready(&self, row: &Row) {
+        let may = !row.is_in_kernel() || row.goes_on_elsewhere();
+        if may && !row.waiting.is_empty() && !row.is_ready.replace(true) {
             // SAFETY: it was not in there; in its box.
             let _ = unsafe { self.ready.push_back(NonNull::from(row).cast()) };
         }
@@ -184,6 +185,11 @@ impl Row {
 
     pub fn is_in_kernel(&self) -> bool {
         self.in_kernel.get() != 0
+    }
+
+    /// Something of it is out that more may follow.
+    fn goes_on_elsewhere(&self) -> bool {
+        !self.breaks.get() && self.elsewhere.as_ref().is_some_and(Elsewhere::takes_more)
     }
 
     pub fn broken(&self) -> Broken {
@@ -214,26 +220,17 @@ impl Row {
             // SAFETY: records in flight are in there, by this link.
             let record = unsafe { Op::from_link(link) };
             let next = record.sqe.get();
-            let goes_on = match sqe.off() {
-                u64::MAX => next.off() == u64::MAX,
-                off => next.off() == off.wrapping_add(bytes),
-            };
-            let alike = next.0[0] as u16 == sqe.0[0] as u16 && next.op_flags() == sqe.op_flags();
             let ioprio_too = priority::of(&next, record.task().io_level()) == ioprio;
-            let sum = bytes + u64::from(next.len());
-            let fits = sum <= BYTES_MAX && record.progress.get() == 0;
-            if !(goes_on && alike && ioprio_too && fits) {
+            if !(goes_on(sqe, bytes, &next) && ioprio_too && record.progress.get() == 0) {
                 break;
             }
             parts[n as usize].set(part_of(&next));
             self.take_off();
-            (n, bytes) = (n + 1, sum);
+            (n, bytes) = (n + 1, bytes + u64::from(next.len()));
         }
         self.merged.set(n);
         if n > 1 {
-            sqe.0[0] = sqe.0[0] & !0xff | u64::from(op::WRITEV);
-            sqe.0[2] = parts.as_ptr() as u64;
-            sqe.0[3] = sqe.0[3] >> 32 << 32 | u64::from(n);
+            vectored(sqe, &**parts, n);
         }
         n > 1
     }
@@ -282,7 +279,10 @@ impl<K: Kernel> Reactor<K> {
     }
 
     fn push_row(&self, row: &Row) -> usize {
-        debug_assert!(row.in_kernel.get() == 0);
+        if row.is_in_kernel() {
+            self.goes_on_elsewhere(row);
+            return 0;
+        }
         let longest = if self.kernel.submits_all() { LENGTH_MAX } else { 1 };
         let room = self.kernel.sq_space().min(longest);
         let mut n = 0;

@@ -36,6 +36,21 @@ pub fn is_buffered(fd: i32) -> bool {
     quietly(|| unsafe { libc::fcntl(fd, libc::F_GETFL) }).is_ok_and(|flags| flags & WAITS == 0)
 }
 
+/// Of a file system that writes to memory without blocking if it can (since Linux 6.0 and 6.1; what
+/// blocks all the same is the kernel's to pass on). The others refuse to try.
+pub fn writes_at_once(fd: i32) -> bool {
+    const XFS: u64 = 0x5846_5342;
+    const BTRFS: u64 = 0x9123_683e;
+    // SAFETY: plain numbers.
+    let mut status: libc::statfs = unsafe { core::mem::zeroed() };
+    // SAFETY: our own record.
+    let known = quietly(|| unsafe { libc::fstatfs(fd, &mut status) }).is_ok();
+    // Its type differs between architectures.
+    #[allow(clippy::unnecessary_cast)]
+    let kind = status.f_type as u64;
+    known && (kind == XFS || kind == BTRFS)
+}
+
 /// `preadv2` or `pwritev2`; the offset -1 is the current position.
 ///
 /// # Safety

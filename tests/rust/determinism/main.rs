@@ -160,6 +160,8 @@ const REMOTE: &[&str] = &[
     "cancel_shared",
     "claim_shared",
     "wake_elsewhere",
+    // run, when ordered writes go to a thread that may block
+    "Elsewhere::send",
     // run, between two runs in a foreign loop
     "end_rest",
     "Executor<K>>::rest",

@@ -49,7 +49,7 @@ pub const FILES: &[Mutant] = &[
     of(
         BATCH,
         "a batch goes on behind a write that was not done as a whole",
-        "if u64::try_from(written) != Ok(wanted(&sqe)) { return; }",
+        "if !is_whole { return; }",
         "",
     ),
     of(
@@ -58,12 +58,42 @@ pub const FILES: &[Mutant] = &[
         "rest(&record.sqe.get(), record.progress.get())",
         "record.sqe.get()",
     ),
-    of(BATCH, "a row is handed over while its batch is out", "row.in_kernel.set(to.batch.count.get());", ""),
+    of(
+        BATCH,
+        "a row is handed over while its batch is out",
+        "row.in_kernel.set(row.in_kernel.get() + batch.count.get());",
+        "row.in_kernel.set(batch.count.get());",
+    ),
+    of(
+        BATCH,
+        "a batch is performed behind one that was not done as a whole",
+        "self.broken.set(!batch.is_whole.get());",
+        "",
+    ),
+    of(
+        BATCH,
+        "what failed before keeps later batches from being performed",
+        "self.batches.broken.set(false);",
+        "",
+    ),
+    of(BATCH, "batches are taken as they arrive", "if !batch.is_back.get() { break; }", ""),
+    of(
+        BATCH,
+        "what was written as one is written whole",
+        "left.min(wanted(&self.writes[n].get()))",
+        "wanted(&self.writes[n].get())",
+    ),
+    of(
+        ROWS,
+        "more goes out behind what is broken",
+        "!self.breaks.get() && self.elsewhere.as_ref().is_some_and(Elsewhere::takes_more)",
+        "self.elsewhere.as_ref().is_some_and(Elsewhere::takes_more)",
+    ),
     of(
         BATCH,
         "what was taken off first goes behind what waits",
-        "to.batch.add(Op::from_link(link)); let _ = row.flying.push_back(link);",
-        "let _ = (row.waiting.push_back(link), to);",
+        "taken.append(row.waiting.take_all()); row.waiting.append(taken);",
+        "row.waiting.append(taken);",
     ),
     of(
         BATCH,
@@ -116,7 +146,7 @@ pub const FILES: &[Mutant] = &[
         "false",
     ),
     of(
-        ROWS,
+        "src/reactor/ordered.rs",
         "writes are one that do not go on",
         "next.off() == off.wrapping_add(bytes)",
         "{ let _ = off; true }",

@@ -7,7 +7,8 @@
 use crate::support::rng::Rng;
 use monad_async::error::Errno;
 use monad_async::executor::mailbox::{kind, Mailbox};
-use monad_async::reactor::batch::{Batch, Worker};
+use monad_async::intrusive::Link;
+use monad_async::reactor::batch::{Batches, Worker};
 use monad_async::uring::abi::{cancel, sqe as flag};
 use monad_async::uring::kernel::{op, Cqe, Kernel, Sqe, Wait, Waker, CUT};
 use std::cell::{Cell, RefCell};
@@ -53,6 +54,8 @@ pub struct State {
     sq: RefCell<VecDeque<Sqe>>,
     rows: RefCell<Vec<Row>>,
     batches: RefCell<Vec<Out>>,
+    /// Batches that are performed, and not posted yet.
+    late: RefCell<Vec<(NonNull<Link>, &'static Mailbox)>>,
     cq: RefCell<VecDeque<Cqe>>,
     clock_ns: Cell<u64>,
     /// Places of the table of registered buffers.
@@ -67,9 +70,9 @@ struct Row {
     file: Option<u32>,
 }
 
-/// A batch that is out, of the file that was opened as its row was handed over; and whose it is.
-pub struct Out {
-    batch: NonNull<Batch>,
+/// Batches that are out, of which file; and whose they are.
+struct Out {
+    batches: NonNull<Batches>,
     n: usize,
     home: &'static Mailbox,
 }
@@ -82,9 +85,9 @@ pub struct Helper {
 }
 
 impl Worker for Helper {
-    unsafe fn submit(&self, batch: NonNull<Batch>) {
+    unsafe fn submit(&self, batches: NonNull<Batches>) {
         let (n, home) = (self.n, self.home);
-        self.sim.0.batches.borrow_mut().push(Out { batch, n, home });
+        self.sim.0.batches.borrow_mut().push(Out { batches, n, home });
     }
 }
 
@@ -107,6 +110,7 @@ impl Sim {
             sq: RefCell::default(),
             rows: RefCell::default(),
             batches: RefCell::default(),
+            late: RefCell::default(),
             cq: RefCell::default(),
             clock_ns: Cell::new(1),
             table: RefCell::default(),
@@ -119,7 +123,7 @@ impl Sim {
     }
 
     pub fn is_idle(&self) -> bool {
-        let none_out = self.0.batches.borrow().is_empty();
+        let none_out = self.0.batches.borrow().is_empty() && self.0.late.borrow().is_empty();
         self.0.sq.borrow().is_empty() && self.0.rows.borrow().is_empty() && none_out
     }
 
@@ -191,26 +195,42 @@ impl Sim {
         self.0.rows.borrow_mut().push(Row { entries, file });
     }
 
-    /// A batch, as far as it comes.
+    /// The next of a file's batches, as far as it comes.
     fn perform_batch(&self, out: Out) {
-        // SAFETY: it is out, and stays until it is posted.
-        let batch = unsafe { out.batch.as_ref() };
-        if self.one_in(self.0.temper.has_no_thread) {
-            batch.refuse();
-        } else {
+        // SAFETY: they are out, and stay until the last one is posted.
+        let (link, leaves) = unsafe { out.batches.as_ref() }.step(|batch| {
+            if self.one_in(self.0.temper.has_no_thread) {
+                return batch.refuse();
+            }
             let slow = u64::from(self.0.rng.borrow_mut().below(200_000));
             let now = || self.0.clock_ns.replace(self.0.clock_ns.get() + slow);
             batch.perform_by(now, |sqe| {
                 let file = self.0.is_open[out.n].get().then(|| self.0.opened[out.n].get());
                 self.write(sqe, file).0
             });
+        });
+        self.0.late.borrow_mut().push((link, out.home));
+        if !leaves {
+            self.0.batches.borrow_mut().push(out);
         }
-        // SAFETY: as above; its executor waits for it. Our last touch.
-        unsafe { out.home.post_pinned(batch.link(), kind::BATCH) };
     }
 
-    /// Performs one entry, of any row, or a batch.
+    /// Posts a batch that is performed, of any file and any thread.
+    fn post_batch(&self) {
+        let late = self.0.late.borrow().len() as u32;
+        if late != 0 {
+            let at = self.0.rng.borrow_mut().below(late) as usize;
+            let (link, home) = self.0.late.borrow_mut().remove(at);
+            // SAFETY: its executor waits for it. The last touch, if its thread has left.
+            unsafe { home.post_pinned(link, kind::BATCH) };
+        }
+    }
+
+    /// Performs one entry, of any row, or a batch; or posts one.
     fn perform(&self) {
+        if self.one_in(2) {
+            self.post_batch();
+        }
         let rows = self.0.rows.borrow().len() as u32;
         if rows == 0 || self.one_in(3) {
             let out = self.0.batches.borrow_mut().pop();
