@@ -293,11 +293,29 @@ impl<K: Kernel> Handle<K> {
         // Read once: what is checked here is what is submitted, whatever the caller's memory holds
         // then.
         let sqe = &sqe.copied();
+        if !validate::is_plain_once(sqe) {
+            // SAFETY: the caller's.
+            return unsafe { this.io_looked_at(task, sqe) };
+        }
+        // SAFETY: the caller's.
+        RawResult::from_kernel(unsafe { ex.io(task, sqe) })
+    }
+
+    /// Out of line: what has to be looked at, or counted.
+    ///
+    /// # Safety
+    /// As `io`; there is a ring.
+    #[inline(never)]
+    unsafe fn io_looked_at(&self, task: TaskRef, sqe: &Sqe) -> RawResult {
+        let ex = self.executor();
         if let Err(e) = validate::once(sqe) {
             return Self::refused(task, e);
         }
         // SAFETY: the caller's.
-        RawResult::from_kernel(unsafe { ex.io(task, sqe) })
+        match unsafe { ex.io_on_buffer(task, sqe) } {
+            Ok(res) => RawResult::from_kernel(res),
+            Err(e) => Self::refused(task, e),
+        }
     }
 
     /// Refuses an operation that came without an entry. The flags are another task's to keep unless

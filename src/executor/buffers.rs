@@ -14,9 +14,9 @@ use super::Executor;
 use crate::error::{Errno, Res};
 use crate::intrusive::Link;
 use crate::reactor::buffers::Buffers;
-use crate::reactor::fixed::{Fixed, Memory};
+use crate::reactor::fixed::{self, Fixed, Memory};
 use crate::task::header::TaskRef;
-use crate::uring::kernel::Kernel;
+use crate::uring::kernel::{Kernel, Sqe};
 
 /// On the stack of who waits.
 #[repr(C)]
@@ -72,6 +72,25 @@ impl<K: Kernel> Executor<K> {
     pub unsafe fn unregister_fixed(&self, at: NonNull<Fixed>) {
         // SAFETY: the caller's.
         unsafe { self.reactor.unregister_fixed(at) };
+    }
+
+    /// SUSPENDS. An entry that was filled by hand, maybe on a registered buffer of ours, which is
+    /// in use then. EINVAL: not inside one that somebody has.
+    ///
+    /// # Safety
+    /// As `io`.
+    pub unsafe fn io_on_buffer(&self, task: TaskRef, sqe: &Sqe) -> Res<i32> {
+        let on = if fixed::is_on_buffer(sqe) { self.reactor.fixed_of(sqe)? } else { None };
+        let Some((set, number)) = on else {
+            // SAFETY: the caller's.
+            return Ok(unsafe { self.io(task, sqe) });
+        };
+        let users = set.users(number);
+        fixed::used(users);
+        // SAFETY: the caller's; the buffer stays its claimer's while in use.
+        let res = unsafe { self.io(task, set.entry(number, *sqe)) };
+        fixed::unused(users);
+        Ok(res)
     }
 
     /// One of `buffers` is free: who waits longest has its turn.

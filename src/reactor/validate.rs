@@ -37,24 +37,24 @@ const LOOKED_AT: u64 = bit(op::POLL_ADD)
     | bit(op::URING_CMD)
     | bit(op::MSG_RING);
 
+/// What may be on a registered buffer that is ours, and is counted there.
+const BUFFERED: u64 = bit(op::READ_FIXED) | bit(op::WRITE_FIXED) | bit(op::SEND) | bit(op::SEND_ZC);
+
 /// Of which nothing but the flags is looked at, where these are none but the first two.
-const PLAIN: u64 = ALLOWED & !LOOKED_AT;
+const PLAIN: u64 = ALLOWED & !LOOKED_AT & !BUFFERED;
 const PLAIN_FLAGS: u8 = flag::FIXED_FILE | flag::ASYNC;
 
 /// Opcodes that are no record's whole story: a descriptor may come of it, or one go; it may be a
 /// write with a place in a row, or on a registered buffer.
-const NOTED: u64 = bit(op::CLOSE)
+const NOTED: u64 = BUFFERED
+    | bit(op::CLOSE)
     | bit(op::ACCEPT)
     | bit(op::OPENAT)
     | bit(op::OPENAT2)
     | bit(op::SOCKET)
     | bit(op::FIXED_FD_INSTALL)
     | bit(op::WRITE)
-    | bit(op::WRITEV)
-    | bit(op::READ_FIXED)
-    | bit(op::WRITE_FIXED)
-    | bit(op::SEND)
-    | bit(op::SEND_ZC);
+    | bit(op::WRITEV);
 
 /// Of most entries of records this is all there is to ask: they pass, and nothing has to be noted.
 #[inline(always)]
@@ -63,11 +63,17 @@ pub fn is_plain(sqe: &Sqe) -> bool {
     opcode <= LAST_OP && (PLAIN & !NOTED) >> opcode & 1 != 0 && sqe.flags() & !PLAIN_FLAGS == 0
 }
 
+/// The same of entries of calls: it completes exactly once, and there is nothing to be counted.
+#[inline(always)]
+pub fn is_plain_once(sqe: &Sqe) -> bool {
+    let opcode = sqe.opcode();
+    opcode <= LAST_OP && PLAIN >> opcode & 1 != 0 && sqe.flags() & !PLAIN_FLAGS == 0
+}
+
 /// EINVAL for what does not complete exactly once.
 #[inline(always)]
 pub fn once(sqe: &Sqe) -> Res<()> {
-    let opcode = sqe.opcode();
-    if opcode <= LAST_OP && PLAIN >> opcode & 1 != 0 && sqe.flags() & !PLAIN_FLAGS == 0 {
+    if is_plain_once(sqe) {
         return Ok(());
     }
     looked_at(sqe)

@@ -97,8 +97,9 @@ TEST(BufferSet, a_claim_stands_until_it_is_released)
         EXPECT_EQ(c.data, copy.data);
         auto stale = copy;
         EXPECT_EQ(release(stale), EINVAL);
-        EXPECT_EQ(monad_async_file_read_fixed(self, monad_async_file_adopt(0), &stale, 0, 1, 0).error,
-                  EINVAL);
+        EXPECT_EQ(
+            monad_async_file_read_fixed(self, monad_async_file_adopt(0), &stale, 0, 1, 0).error,
+            EINVAL);
         EXPECT_EQ(release(c), 0);
         EXPECT_EQ(release(b), 0);
     });
@@ -108,7 +109,8 @@ TEST(BufferSet, what_is_wrong_is_said)
 {
     run_alone([](monad_async_executor ex, monad_async_task self) {
         monad_async_buffer_set none = nullptr;
-        for (auto const &[count, bytes] : {std::pair{0u, 8u}, {8u, 0u}, {1u << 25, 8u}, {1u, 1u << 31}}) {
+        for (auto const &[count, bytes] :
+             {std::pair{0u, 8u}, {8u, 0u}, {1u << 25, 8u}, {1u, 1u << 31}}) {
             EXPECT_EQ(monad_async_buffers_register(ex, &none, count, bytes).error, EINVAL);
         }
         EXPECT_EQ(monad_async_buffers_register(ex, nullptr, 1, 1).error, EINVAL);
@@ -308,9 +310,10 @@ TEST(BufferSet, what_is_given_to_a_task_that_waits_counts_for_a_deadlock)
         EXPECT_EQ(monad_async_buffers_give(&second, waiter).error, EDEADLK);
         // Nothing has changed: it is this one's, who would wait for what it has.
         monad_async_buffer more{};
-        EXPECT_EQ(monad_async_buffers_claim_until(self, set, &more, monad_async_now_ns() + 1000 * ms)
-                      .error,
-                  EDEADLK);
+        EXPECT_EQ(
+            monad_async_buffers_claim_until(self, set, &more, monad_async_now_ns() + 1000 * ms)
+                .error,
+            EDEADLK);
         // Nobody's who claims: the waiter's is the only one that is held for nothing.
         EXPECT_EQ(monad_async_buffers_give(&second, nullptr).error, 0);
         EXPECT_EQ(monad_async_buffers_give(&second, waiter).error, EDEADLK);
@@ -375,7 +378,8 @@ TEST(BufferSet, a_claim_ends_by_a_cancel_a_scope_and_a_time_and_leaves_nothing)
     bool timed_out = false;
     Task task([&](monad_async_task self) {
         monad_async_buffer b{};
-        EXPECT_EQ(monad_async_buffers_claim_until(self, set, &b, monad_async_now_ns() + ms).error, ETIME);
+        EXPECT_EQ(monad_async_buffers_claim_until(self, set, &b, monad_async_now_ns() + ms).error,
+                  ETIME);
         monad_async_scope scope;
         EXPECT_EQ(enter(self, scope, ms), 0);
         EXPECT_EQ(claim(self, set, b), ETIME);
@@ -444,7 +448,8 @@ TEST(BufferSet, the_kernel_is_done_with_a_buffer_before_another_has_it)
                     EXPECT_EQ(monad_async_op_end(self, &op).error, 0);
                     break;
                 case by_close:
-                    EXPECT_EQ(monad_async_socket_close(self, monad_async_socket_adopt(reader)).error, 0);
+                    EXPECT_EQ(
+                        monad_async_socket_close(self, monad_async_socket_adopt(reader)).error, 0);
                     break;
                 case by_scope: {
                     monad_async_scope scope;
@@ -486,17 +491,17 @@ TEST(BufferSet, the_kernel_is_done_with_a_buffer_before_another_has_it)
     }
 }
 
-// A call that is suspended holds the buffer, too.
-TEST(BufferSet, a_read_that_waits_keeps_its_buffer_until_it_is_cancelled)
+// The task of `body` is suspended on its buffer, of 64 bytes, and is cancelled: so long it keeps it.
+static void keep_until_cancelled(
+    std::function<void(monad_async_task, monad_async_buffer const &, Pipe const &)> const &body)
 {
     Executor ex(8);
-    Set set(ex, 1, 64);
+    Set set(ex, 2, 64);
     Pipe pipe;
     monad_async_buffer buffer{};
     Task task([&](monad_async_task self) {
         EXPECT_EQ(claim(self, set, buffer), 0);
-        auto const file = monad_async_file_adopt(pipe.reader);
-        EXPECT_EQ(monad_async_file_read_fixed(self, file, &buffer, 0, 64, -1).error, ECANCELED);
+        body(self, buffer, pipe);
         return success();
     });
     task.attach(ex);
@@ -505,6 +510,37 @@ TEST(BufferSet, a_read_that_waits_keeps_its_buffer_until_it_is_cancelled)
     EXPECT_EQ(monad_async_task_cancel(ex, task).error, 0);
     ex.finish();
     EXPECT_EQ(release(buffer), 0);
+}
+
+// A call that is suspended holds the buffer, too.
+TEST(BufferSet, a_read_that_waits_keeps_its_buffer_until_it_is_cancelled)
+{
+    keep_until_cancelled([](monad_async_task self, auto const &buffer, Pipe const &pipe) {
+        auto const file = monad_async_file_adopt(pipe.reader);
+        EXPECT_EQ(monad_async_file_read_fixed(self, file, &buffer, 0, 64, -1).error, ECANCELED);
+    });
+}
+
+// So does an entry that was filled by hand; one on a buffer that nobody has is refused.
+TEST(BufferSet, an_entry_filled_by_hand_keeps_its_buffer)
+{
+    keep_until_cancelled([](monad_async_task self, auto const &buffer, Pipe const &pipe) {
+        auto sqe = make_sqe(IORING_OP_READ_FIXED);
+        sqe.fd = pipe.reader;
+        sqe.off = static_cast<uint64_t>(-1);
+        sqe.addr = reinterpret_cast<uintptr_t>(buffer.data);
+        sqe.len = 64;
+        sqe.buf_index = buffer.index;
+        EXPECT_EQ(monad_async_task_io(self, &sqe).error, ECANCELED);
+        EXPECT_EQ(monad_async_task_uncancel(self).error, 0);
+        EXPECT_EQ(::write(pipe.writer, "data", 4), 4);
+        EXPECT_EQ(monad_async_task_io(self, &sqe).value, 4);
+        EXPECT_EQ(memcmp(buffer.data, "data", 4), 0);
+        for (uint64_t const wrong : std::array<uint64_t, 3>{sqe.addr + 64, sqe.addr + 1, 64}) {
+            sqe.addr = wrong;
+            EXPECT_EQ(monad_async_task_io(self, &sqe).error, EINVAL);
+        }
+    });
 }
 
 TEST(BufferSet, a_descriptor_that_would_not_wait_is_waited_for)

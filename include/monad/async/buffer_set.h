@@ -13,7 +13,10 @@
  *   @endverbatim
  *
  *  The kernel is done with a buffer before anybody else gets it: one with operations in flight is
- *  not released (`EBUSY`).
+ *  not released (`EBUSY`). Operations and entries that were filled by hand count too, if they are
+ *  `IORING_OP_READ_FIXED`, `WRITE_FIXED`, `SEND` or `SEND_ZC`; `EINVAL` if they are not inside a
+ *  buffer that somebody has. Those of several parts, and commands, are not seen: who begins one
+ *  releases its buffers when it is over.
  *
  *  **Several executors.** A set that was shared may be cloned to other executors, whose tasks then
  *  claim from the same buffers, and may use those that another's task has claimed. The memory is
