@@ -44,9 +44,10 @@ torn() {
     done
 }
 
-# A full disk: those sets are told so, and what was answered before stays.
+# A full disk, or a user with no more of it: those sets are told so, and what was answered before
+# stays. $1: what mounts it.
 full() {
-    mkdir tiny && mount -t tmpfs -o size=256k none tiny 2>/dev/null || return 77
+    mkdir -p tiny && "$1" tiny 2>/dev/null || return 77
     start tiny && "$program" load tiny 5 >answered_full
     local r=$?
     "$program" check tiny answered_full && [ -s answered_full ] || r=1
@@ -57,12 +58,29 @@ full() {
     return $r
 }
 
+small() {
+    mount -t tmpfs -o size=256k none "$1"
+}
+
+limited() {
+    truncate -s 128M image && mkfs.btrfs -q image >/dev/null && mount -o loop image "$1" || return 1
+    btrfs quota enable "$1" && btrfs qgroup limit 512K "$1" && return
+    umount "$1"
+    return 1
+}
+
+# As `check`, of one that may be skipped. $1: its name; $2: what mounts; $3: why it is skipped.
+check_full() {
+    full "$2" >output 2>&1
+    case $? in
+    0) printf 'ok %s\n' "$1" ;;
+    77) printf 'skip %s: %s\n' "$1" "$3" ;;
+    *) printf 'not ok %s\n' "$1"; tail -n 20 output; status=1 ;;
+    esac
+}
+
 check "killed $kills times" killed
 check 'torn' torn
-full >output 2>&1
-case $? in
-0) printf 'ok a full disk\n' ;;
-77) printf 'skip a full disk: no tmpfs may be mounted\n' ;;
-*) printf 'not ok a full disk\n'; tail -n 20 output; status=1 ;;
-esac
+check_full 'a full disk' small 'no tmpfs may be mounted'
+check_full 'a quota' limited 'no Btrfs with a quota may be mounted'
 exit $status
