@@ -326,7 +326,8 @@ TEST(Background, a_million_allocate_nothing_once_warm)
     for (int i = 0; i < 10000; ++i) {
         batch();
     }
-    EXPECT_EQ(mallinfo2().uordblks, before.uordblks);
+    // Threads of tests before this one may leave meanwhile, and free what was theirs.
+    EXPECT_LE(mallinfo2().uordblks, before.uordblks);
     EXPECT_EQ(ran, 1000100);
 }
 

@@ -199,7 +199,8 @@ assert [a["timeout_ns"] for a in args(name="scope entered", **track("bounded"))]
 assert [a["errno"] for a in args(name="scope fired", **track("bounded"))] == [62]
 assert len(of(name="scope left", **track("bounded"))) == 1
 assert {a["from"] for a in args(name="launch", ph="i")} == {"here"}
-assert {e["name"] for e in of(ph="X", cat="executor")} == {"run", "io_uring", "sleep"}
+# On a busy machine all deadlines may be over whenever it looks.
+assert {e["name"] for e in of(ph="X", cat="executor")} - {"sleep"} == {"run", "io_uring"}
 )");
 }
 
