@@ -210,3 +210,14 @@ fn every_class_names_what_goes_with_it() {
     assert!(looked_at > 80, "the headers were not understood: {looked_at}");
     none(wrong);
 }
+
+// The first sentence stands alone next to the name in every list of the site, and in an editor.
+#[test]
+fn every_comment_begins_with_what_it_is() {
+    let words = ["ANY THREAD", "OWNER'S THREAD", "SUSPENDS", "EXPENSIVE", "Does not suspend"];
+    let wrong = functions().into_iter().filter(|f| {
+        let first = f.comment.trim_start().split(['.', ';']).next().unwrap();
+        words.contains(&first)
+    });
+    none(wrong.map(|f| format!("{}: {}", f.header, f.name)).collect());
+}

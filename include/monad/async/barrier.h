@@ -49,7 +49,7 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_barrier, 80);
 MONAD_ASYNC_ASSERT_SIZE(monad_async_local_barrier, 80);
 /** @endcond */
 
-/** ANY THREAD. SUSPENDS; a thread blocks. Waits for the others.
+/** Waits for the others to arrive. ANY THREAD. SUSPENDS; a thread blocks.
  *  @param task the task that runs, which is the caller; NULL: a thread outside every task
  *  @param barrier which
  *  @return value 1 for the one that came last; else 0
@@ -62,7 +62,7 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_local_barrier, 80);
 MONAD_ASYNC_API monad_async_result monad_async_barrier_wait(
     monad_async_task task, monad_async_barrier *barrier) MONAD_ASYNC_NOEXCEPT;
 
-/** ANY THREAD. SUSPENDS; a thread blocks. The same, until a time.
+/** Waits for the others to arrive, until a time. ANY THREAD. SUSPENDS; a thread blocks.
  *  @param task the task that runs, which is the caller; NULL: a thread outside every task
  *  @param barrier which
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never

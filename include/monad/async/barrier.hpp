@@ -25,7 +25,7 @@ public:
     /** The record of the C API. */
     using native_type = typename Objects::barrier;
 
-    /** ANY THREAD.
+    /** Makes a barrier. ANY THREAD.
      *  @param parties how many wait for each other */
     constexpr explicit basic_barrier(std::uint64_t parties) noexcept : native_{{0, parties}} {}
     basic_barrier(basic_barrier const &) = delete;

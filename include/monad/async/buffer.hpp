@@ -40,7 +40,7 @@ MONAD_ASYNC_API bool is_of_a_parent(monad_async_buffer_ring ring) noexcept;
  *  @see monad_async_buffer_ring_create(), buffer_set.hpp */
 class buffer_ring {
 public:
-    /** EXPENSIVE. OWNER'S THREAD.
+    /** Makes a ring of buffers. EXPENSIVE. OWNER'S THREAD.
      *  @param ex the executor
      *  @param count how many: a power of two, 32,768 at most
      *  @param bytes the size of each

@@ -171,7 +171,7 @@ private:
  *  @see buffer_set.h, buffer.hpp */
 class buffer_set {
 public:
-    /** EXPENSIVE. OWNER'S THREAD.
+    /** Makes a set and registers it. EXPENSIVE. OWNER'S THREAD.
      *  @param ex the executor
      *  @param count how many
      *  @param bytes the size of each
@@ -265,7 +265,7 @@ public:
         return fixed_buffer(claimed);
     }
 
-    /** Does not suspend.
+    /** Claims a buffer that is free. Does not suspend.
      *  @return the buffer; none where none is free, outside tasks, and on another executor */
     [[nodiscard]] fixed_buffer try_claim() noexcept
     {

@@ -54,7 +54,7 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_channel, 192);
 MONAD_ASYNC_ASSERT_SIZE(monad_async_local_channel, 192);
 /** @endcond */
 
-/** ANY THREAD. Makes an open, empty channel. Nothing need be done at its end; elements that are
+/** Makes an open, empty channel. ANY THREAD. Nothing need be done at its end; elements that are
  *  inside then are the caller's to find in `storage`, or to receive before.
  *  @param channel memory that nobody uses
  *  @param storage memory for `capacity` elements, for as long as the channel; NULL for none
@@ -67,8 +67,8 @@ MONAD_ASYNC_API monad_async_result monad_async_channel_init(
     monad_async_channel *channel,
     void *storage, size_t capacity, size_t element_size) MONAD_ASYNC_NOEXCEPT;
 
-/** ANY THREAD. Says how elements are moved, before anybody uses the channel. Without it their
- *  bytes are copied.
+/** Says how elements are moved, before anybody uses the channel. ANY THREAD. Without it their bytes
+ *  are copied.
  *  @param channel which
  *  @param relocate how; NULL: their bytes are copied
  *  @retval 0 done
@@ -77,7 +77,7 @@ MONAD_ASYNC_API monad_async_result monad_async_channel_init(
 MONAD_ASYNC_API monad_async_result monad_async_channel_set_relocate(
     monad_async_channel *channel, monad_async_relocate relocate) MONAD_ASYNC_NOEXCEPT;
 
-/** ANY THREAD. SUSPENDS while the channel is full; a thread blocks. Sends an element.
+/** Sends an element. ANY THREAD. SUSPENDS while the channel is full; a thread blocks.
  *  @param task the task that runs, which is the caller; NULL: a thread outside every task
  *  @param channel which
  *  @param element which, read until the call returns; sent, it has been moved away
@@ -91,7 +91,8 @@ MONAD_ASYNC_API monad_async_result monad_async_channel_set_relocate(
 MONAD_ASYNC_API monad_async_result monad_async_channel_send(
     monad_async_task task, monad_async_channel *channel, void *element) MONAD_ASYNC_NOEXCEPT;
 
-/** ANY THREAD. SUSPENDS while the channel is full, until a time; a thread blocks.
+/** Sends an element, until a time. ANY THREAD. SUSPENDS while the channel is full, until a time; a
+ *  thread blocks.
  *  @param task the task that runs, which is the caller; NULL: a thread outside every task
  *  @param channel which
  *  @param element as for `monad_async_channel_send`
@@ -104,7 +105,7 @@ MONAD_ASYNC_API monad_async_result monad_async_channel_send_until(
     monad_async_task task, monad_async_channel *channel,
     void *element, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
 
-/** ANY THREAD. SUSPENDS while the channel is empty; a thread blocks. Receives an element.
+/** Receives an element. ANY THREAD. SUSPENDS while the channel is empty; a thread blocks.
  *  @param task the task that runs, which is the caller; NULL: a thread outside every task
  *  @param channel which
  *  @param[out] element memory for one
@@ -118,7 +119,8 @@ MONAD_ASYNC_API monad_async_result monad_async_channel_send_until(
 MONAD_ASYNC_API monad_async_result monad_async_channel_recv(
     monad_async_task task, monad_async_channel *channel, void *element) MONAD_ASYNC_NOEXCEPT;
 
-/** ANY THREAD. SUSPENDS while the channel is empty, until a time; a thread blocks.
+/** Receives an element, until a time. ANY THREAD. SUSPENDS while the channel is empty, until a
+ *  time; a thread blocks.
  *  @param task the task that runs, which is the caller; NULL: a thread outside every task
  *  @param channel which
  *  @param[out] element memory for one
@@ -131,7 +133,7 @@ MONAD_ASYNC_API monad_async_result monad_async_channel_recv_until(
     monad_async_task task, monad_async_channel *channel,
     void *element, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
 
-/** ANY THREAD. Does not suspend. Sends an element if there is room, or a receiver waits.
+/** Sends an element if there is room, or a receiver waits. ANY THREAD. Does not suspend.
  *  @param channel which
  *  @param element as for `monad_async_channel_send`
  *  @retval 0 sent
@@ -142,7 +144,7 @@ MONAD_ASYNC_API monad_async_result monad_async_channel_recv_until(
 MONAD_ASYNC_API monad_async_result monad_async_channel_try_send(
     monad_async_channel *channel, void *element) MONAD_ASYNC_NOEXCEPT;
 
-/** ANY THREAD. Does not suspend. Receives an element if there is one, or a sender waits.
+/** Receives an element if there is one, or a sender waits. ANY THREAD. Does not suspend.
  *  @param channel which
  *  @param[out] element memory for one
  *  @retval 0 received
@@ -153,8 +155,8 @@ MONAD_ASYNC_API monad_async_result monad_async_channel_try_send(
 MONAD_ASYNC_API monad_async_result monad_async_channel_try_recv(
     monad_async_channel *channel, void *element) MONAD_ASYNC_NOEXCEPT;
 
-/** ANY THREAD. Does not suspend. Closes it: nothing can be sent any more. Senders that wait get
- *  `EPIPE` and keep their elements; so do receivers that wait. O(those who wait).
+/** Closes the channel: nothing can be sent any more. ANY THREAD. Does not suspend. Senders that
+ *  wait get `EPIPE` and keep their elements; so do receivers that wait. O(those who wait).
  *  @param channel which
  *  @return value 1 if it was open; else 0
  *  @retval EINVAL NULL
@@ -162,8 +164,8 @@ MONAD_ASYNC_API monad_async_result monad_async_channel_try_recv(
 MONAD_ASYNC_API monad_async_result monad_async_channel_close(
     monad_async_channel *channel) MONAD_ASYNC_NOEXCEPT;
 
-/** ANY THREAD. Does not suspend. Asks how many elements are inside, of which others may take some
- *  at once.
+/** Asks how many elements are inside, of which others may take some at once. ANY THREAD. Does not
+ *  suspend.
  *  @param channel which
  *  @return how many
  *  @retval EINVAL NULL

@@ -132,7 +132,7 @@ public:
         send(std::move(copy), ec);
     }
 
-    /** Does not suspend.
+    /** Sends if there is room, or a receiver. Does not suspend.
      *  @param value is moved away if it was sent; else it stays
      *  @return whether there was room, or a receiver
      *  @throws std::system_error `EPIPE`: closed; `EPERM`: a local one, elsewhere */
@@ -181,7 +181,7 @@ public:
         return value;
     }
 
-    /** Does not suspend.
+    /** Receives if there is something. Does not suspend.
      *  @return what was sent; nothing: it is empty
      *  @throws std::system_error `EPERM`: a local one, elsewhere */
     [[nodiscard]] std::optional<T> try_recv()

@@ -56,9 +56,8 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_condition, 64);
 MONAD_ASYNC_ASSERT_SIZE(monad_async_local_condition, 64);
 /** @endcond */
 
-/** ANY THREAD. SUSPENDS; a thread blocks. Unlocks the mutex, waits to be notified, locks the
- *  mutex again. Whatever is returned but `EPERM`, `EINVAL` and `EDEADLK`, the mutex is the
- *  caller's.
+/** Unlocks the mutex, waits to be notified, locks the mutex again. ANY THREAD. SUSPENDS; a thread
+ *  blocks. Whatever is returned but `EPERM`, `EINVAL` and `EDEADLK`, the mutex is the caller's.
  *  @param task the task that runs, which is the caller; NULL: a thread outside every task
  *  @param condition which
  *  @param mutex the caller's
@@ -73,7 +72,8 @@ MONAD_ASYNC_API monad_async_result monad_async_condition_wait(
     monad_async_task task, monad_async_condition *condition,
     monad_async_mutex *mutex) MONAD_ASYNC_NOEXCEPT;
 
-/** ANY THREAD. SUSPENDS; a thread blocks. The same, until a time.
+/** Waits to be notified as `monad_async_condition_wait`, until a time. ANY THREAD. SUSPENDS; a
+ *  thread blocks.
  *  @param task the task that runs, which is the caller; NULL: a thread outside every task
  *  @param condition which
  *  @param mutex the caller's
@@ -87,7 +87,7 @@ MONAD_ASYNC_API monad_async_result monad_async_condition_wait_until(
     monad_async_task task, monad_async_condition *condition,
     monad_async_mutex *mutex, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
 
-/** ANY THREAD. Does not suspend. Notifies the first who waits.
+/** Notifies the first who waits. ANY THREAD. Does not suspend.
  *  @param condition which
  *  @retval 0 done
  *  @retval EINVAL NULL
@@ -95,7 +95,7 @@ MONAD_ASYNC_API monad_async_result monad_async_condition_wait_until(
 MONAD_ASYNC_API monad_async_result monad_async_condition_notify_one(
     monad_async_condition *condition) MONAD_ASYNC_NOEXCEPT;
 
-/** ANY THREAD. Does not suspend. Notifies all who wait. O(waiters).
+/** Notifies all who wait. ANY THREAD. Does not suspend. O(waiters).
  *  @param condition which
  *  @retval 0 done
  *  @retval EINVAL NULL

@@ -48,8 +48,8 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_event, 64);
 MONAD_ASYNC_ASSERT_SIZE(monad_async_local_event, 64);
 /** @endcond */
 
-/** ANY THREAD. SUSPENDS; a thread blocks. Waits until it is set; not at all if it is. Who waits
- *  when it is set passes, also if it is reset at once.
+/** Waits until the event is set; not at all if it is. ANY THREAD. SUSPENDS; a thread blocks. Who
+ *  waits when it is set passes, also if it is reset at once.
  *  @param task the task that runs, which is the caller; NULL: a thread outside every task
  *  @param event which
  *  @retval 0 done
@@ -62,7 +62,7 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_local_event, 64);
 MONAD_ASYNC_API monad_async_result monad_async_event_wait(
     monad_async_task task, monad_async_event *event) MONAD_ASYNC_NOEXCEPT;
 
-/** ANY THREAD. SUSPENDS; a thread blocks. The same, until a time.
+/** Waits until the event is set, until a time. ANY THREAD. SUSPENDS; a thread blocks.
  *  @param task the task that runs, which is the caller; NULL: a thread outside every task
  *  @param event which
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
@@ -75,7 +75,7 @@ MONAD_ASYNC_API monad_async_result monad_async_event_wait(
 MONAD_ASYNC_API monad_async_result monad_async_event_wait_until(
     monad_async_task task, monad_async_event *event, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
 
-/** ANY THREAD. Does not suspend. Sets it: all who wait go on. O(waiters).
+/** Sets the event: all who wait go on. ANY THREAD. Does not suspend. O(waiters).
  *  @param event which
  *  @retval 0 done
  *  @retval EINVAL NULL
@@ -83,7 +83,7 @@ MONAD_ASYNC_API monad_async_result monad_async_event_wait_until(
 MONAD_ASYNC_API monad_async_result monad_async_event_set(
     monad_async_event *event) MONAD_ASYNC_NOEXCEPT;
 
-/** ANY THREAD. Does not suspend. Takes it back.
+/** Takes the event back. ANY THREAD. Does not suspend.
  *  @param event which
  *  @return value 1 if it was set; else 0
  *  @retval EINVAL NULL
@@ -91,7 +91,7 @@ MONAD_ASYNC_API monad_async_result monad_async_event_set(
 MONAD_ASYNC_API monad_async_result monad_async_event_reset(
     monad_async_event *event) MONAD_ASYNC_NOEXCEPT;
 
-/** ANY THREAD. Does not suspend. Asks.
+/** Asks whether the event is set. ANY THREAD. Does not suspend.
  *  @param event which
  *  @return value 1 if it is set; else 0
  *  @retval EINVAL NULL

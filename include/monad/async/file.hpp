@@ -100,7 +100,7 @@ public:
         return std::exchange(file_, monad_async_file{-1, 0});
     }
 
-    /** SUSPENDS.
+    /** Reads. SUSPENDS.
      *  @param to where it goes
      *  @param offset where in the file
      *  @return how many bytes were read; 0: the end of the file
@@ -142,7 +142,7 @@ public:
         return partly(get_all(to, offset), ec);
     }
 
-    /** SUSPENDS.
+    /** Writes. SUSPENDS.
      *  @param from what to write
      *  @param offset where in the file
      *  @return how many bytes were written
@@ -184,7 +184,7 @@ public:
         return partly(put_all(from, offset), ec);
     }
 
-    /** SUSPENDS. As `preadv2`.
+    /** As `preadv2`. SUSPENDS.
      *  @param parts where it goes
      *  @param count how many parts
      *  @param offset where in the file
@@ -212,7 +212,7 @@ public:
         return counted(get_parts(parts, count, offset, flags), ec);
     }
 
-    /** SUSPENDS. As `pwritev2`.
+    /** As `pwritev2`. SUSPENDS.
      *  @param parts what to write
      *  @param count how many parts
      *  @param offset where in the file

@@ -62,7 +62,7 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_mutex, 88);
 MONAD_ASYNC_ASSERT_SIZE(monad_async_local_mutex, 88);
 /** @endcond */
 
-/** ANY THREAD. Makes an unlocked one, as the initialiser does. Nothing need be done at its end.
+/** Makes an unlocked mutex, as the initialiser does. ANY THREAD. Nothing need be done at its end.
  *  @param mutex memory that nobody uses
  *  @param flags 0 or `MONAD_ASYNC_MUTEX_CHECKED`
  *  @retval 0 done
@@ -71,7 +71,7 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_local_mutex, 88);
 MONAD_ASYNC_API monad_async_result monad_async_mutex_init(
     monad_async_mutex *mutex, uint32_t flags) MONAD_ASYNC_NOEXCEPT;
 
-/** ANY THREAD. SUSPENDS; a thread blocks. Locks it.
+/** Locks the mutex. ANY THREAD. SUSPENDS; a thread blocks.
  *  @param task the task that runs, which is the caller; NULL: a thread outside every task
  *  @param mutex which
  *  @retval 0 done
@@ -86,7 +86,7 @@ MONAD_ASYNC_API monad_async_result monad_async_mutex_init(
 MONAD_ASYNC_API monad_async_result monad_async_mutex_lock(
     monad_async_task task, monad_async_mutex *mutex) MONAD_ASYNC_NOEXCEPT;
 
-/** ANY THREAD. SUSPENDS; a thread blocks. Locks it, unless it becomes free too late.
+/** Locks the mutex, unless it becomes free too late. ANY THREAD. SUSPENDS; a thread blocks.
  *  @param task the task that runs, which is the caller; NULL: a thread outside every task
  *  @param mutex which
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
@@ -99,7 +99,7 @@ MONAD_ASYNC_API monad_async_result monad_async_mutex_lock(
 MONAD_ASYNC_API monad_async_result monad_async_mutex_lock_until(
     monad_async_task task, monad_async_mutex *mutex, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
 
-/** ANY THREAD. Does not suspend. Locks it if it is free.
+/** Locks the mutex if it is free. ANY THREAD. Does not suspend.
  *  @param task the task that runs, which is the caller; NULL: a thread outside every task
  *  @param mutex which
  *  @retval 0 done
@@ -111,7 +111,7 @@ MONAD_ASYNC_API monad_async_result monad_async_mutex_lock_until(
 MONAD_ASYNC_API monad_async_result monad_async_mutex_try_lock(
     monad_async_task task, monad_async_mutex *mutex) MONAD_ASYNC_NOEXCEPT;
 
-/** ANY THREAD. Does not suspend. Unlocks it: the first who waits has it from here on. Never
+/** Unlocks the mutex: the first who waits has it from here on. ANY THREAD. Does not suspend. Never
  *  interrupted.
  *  @param task the task that runs, which is the caller; NULL: a thread outside every task
  *  @param mutex which

@@ -45,7 +45,7 @@ public:
         detail::report(do_lock(detail::forever_ns).error, ec);
     }
 
-    /** Does not suspend.
+    /** Locks it if it is free. Does not suspend.
      *  @return whether it was free, and is the caller's now
      *  @throws std::system_error `EPERM`: a local one, elsewhere */
     [[nodiscard]] bool try_lock()

@@ -55,7 +55,7 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_rw_lock, 128);
 MONAD_ASYNC_ASSERT_SIZE(monad_async_local_rw_lock, 128);
 /** @endcond */
 
-/** ANY THREAD. SUSPENDS; a thread blocks. Locks it to read, with others that read.
+/** Locks to read, with others that read. ANY THREAD. SUSPENDS; a thread blocks.
  *  @param task the task that runs, which is the caller; NULL: a thread outside every task
  *  @param lock which
  *  @retval 0 done
@@ -68,7 +68,7 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_local_rw_lock, 128);
 MONAD_ASYNC_API monad_async_result monad_async_rw_lock_lock_shared(
     monad_async_task task, monad_async_rw_lock *lock) MONAD_ASYNC_NOEXCEPT;
 
-/** ANY THREAD. SUSPENDS; a thread blocks. The same, until a time.
+/** Locks to read, until a time. ANY THREAD. SUSPENDS; a thread blocks.
  *  @param task the task that runs, which is the caller; NULL: a thread outside every task
  *  @param lock which
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
@@ -81,8 +81,8 @@ MONAD_ASYNC_API monad_async_result monad_async_rw_lock_lock_shared(
 MONAD_ASYNC_API monad_async_result monad_async_rw_lock_lock_shared_until(
     monad_async_task task, monad_async_rw_lock *lock, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
 
-/** ANY THREAD. Does not suspend. Locks it to read, with others that read, if that is possible and
- *  nobody waits who comes first.
+/** Locks to read, with others that read, if that is possible and nobody waits who comes first. ANY
+ *  THREAD. Does not suspend.
  *  @param task the task that runs, which is the caller; NULL: a thread outside every task
  *  @param lock which
  *  @retval 0 done
@@ -94,7 +94,7 @@ MONAD_ASYNC_API monad_async_result monad_async_rw_lock_lock_shared_until(
 MONAD_ASYNC_API monad_async_result monad_async_rw_lock_try_lock_shared(
     monad_async_task task, monad_async_rw_lock *lock) MONAD_ASYNC_NOEXCEPT;
 
-/** ANY THREAD. Does not suspend. Ends what `monad_async_rw_lock_lock_shared` began.
+/** Ends what `monad_async_rw_lock_lock_shared` began. ANY THREAD. Does not suspend.
  *  @param task the task that runs, which is the caller; NULL: a thread outside every task
  *  @param lock which
  *  @retval 0 done
@@ -105,7 +105,7 @@ MONAD_ASYNC_API monad_async_result monad_async_rw_lock_try_lock_shared(
 MONAD_ASYNC_API monad_async_result monad_async_rw_lock_unlock_shared(
     monad_async_task task, monad_async_rw_lock *lock) MONAD_ASYNC_NOEXCEPT;
 
-/** ANY THREAD. SUSPENDS; a thread blocks. Locks it to write, alone.
+/** Locks to write, alone. ANY THREAD. SUSPENDS; a thread blocks.
  *  @param task the task that runs, which is the caller; NULL: a thread outside every task
  *  @param lock which
  *  @retval 0 done
@@ -118,7 +118,7 @@ MONAD_ASYNC_API monad_async_result monad_async_rw_lock_unlock_shared(
 MONAD_ASYNC_API monad_async_result monad_async_rw_lock_lock(
     monad_async_task task, monad_async_rw_lock *lock) MONAD_ASYNC_NOEXCEPT;
 
-/** ANY THREAD. SUSPENDS; a thread blocks. The same, until a time.
+/** Locks to write, until a time. ANY THREAD. SUSPENDS; a thread blocks.
  *  @param task the task that runs, which is the caller; NULL: a thread outside every task
  *  @param lock which
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
@@ -131,8 +131,8 @@ MONAD_ASYNC_API monad_async_result monad_async_rw_lock_lock(
 MONAD_ASYNC_API monad_async_result monad_async_rw_lock_lock_until(
     monad_async_task task, monad_async_rw_lock *lock, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
 
-/** ANY THREAD. Does not suspend. Locks it to write, alone, if that is possible and nobody waits
- *  who comes first.
+/** Locks to write, alone, if that is possible and nobody waits who comes first. ANY THREAD. Does
+ *  not suspend.
  *  @param task the task that runs, which is the caller; NULL: a thread outside every task
  *  @param lock which
  *  @retval 0 done
@@ -144,7 +144,7 @@ MONAD_ASYNC_API monad_async_result monad_async_rw_lock_lock_until(
 MONAD_ASYNC_API monad_async_result monad_async_rw_lock_try_lock(
     monad_async_task task, monad_async_rw_lock *lock) MONAD_ASYNC_NOEXCEPT;
 
-/** ANY THREAD. Does not suspend. Ends what `monad_async_rw_lock_lock` began.
+/** Ends what `monad_async_rw_lock_lock` began. ANY THREAD. Does not suspend.
  *  @param task the task that runs, which is the caller; NULL: a thread outside every task
  *  @param lock which
  *  @retval 0 done

@@ -66,7 +66,7 @@ public:
         return lock_by(detail::boot_time(deadline));
     }
 
-    /** Does not suspend.
+    /** Locks it to write, if that is possible. Does not suspend.
      *  @return whether the caller may write now
      *  @throws std::system_error `EPERM`: a local one, elsewhere */
     [[nodiscard]] bool try_lock()
@@ -123,7 +123,7 @@ public:
         return lock_shared_by(detail::boot_time(deadline));
     }
 
-    /** Does not suspend.
+    /** Locks it to read, if that is possible. Does not suspend.
      *  @return whether the caller may read now
      *  @throws std::system_error `EPERM`: a local one, elsewhere */
     [[nodiscard]] bool try_lock_shared()

@@ -92,7 +92,7 @@ static inline uint64_t monad_async_timeout_until(uint64_t boot_ns)
     return boot_ns > now_ns ? boot_ns - now_ns : 0;
 }
 
-/** SUSPENDS. `monad_async_task_io` inside a scope of its own.
+/** `monad_async_task_io` inside a scope of its own. SUSPENDS.
  *  @param task the task that runs, which is the caller
  *  @param sqe as for `monad_async_task_io`
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
@@ -112,7 +112,7 @@ static inline monad_async_result monad_async_task_io_until(
     return r;
 }
 
-/** SUSPENDS. `monad_async_task_join` inside a scope of its own.
+/** `monad_async_task_join` inside a scope of its own. SUSPENDS.
  *  @param self the task that runs, which is the caller
  *  @param other as for `monad_async_task_join`
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
@@ -132,7 +132,7 @@ static inline monad_async_result monad_async_task_join_until(
     return r;
 }
 
-/** SUSPENDS. `monad_async_task_park` inside a scope of its own.
+/** `monad_async_task_park` inside a scope of its own. SUSPENDS.
  *  @param task the task that runs, which is the caller
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
  *  @return as `monad_async_task_park`

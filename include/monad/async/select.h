@@ -164,8 +164,8 @@ static inline monad_async_select_case monad_async_case_timeout(uint64_t timeout_
     return monad_async_make_case(monad_async_select_timeout, NULL, NULL, timeout_ns);
 }
 
-/** ANY THREAD. SUSPENDS until one of the cases happens; a thread blocks. No malloc, no system call;
- *  O(cases), and O(cases squared) compares where they are not in order.
+/** Waits until one of the cases happens. ANY THREAD. SUSPENDS; a thread blocks. No malloc, no
+ *  system call; O(cases), and O(cases squared) compares where they are not in order.
  *  @param task the task that runs, which is the caller; NULL: a thread outside every task, for
  *  channels and time-outs
  *  @param cases what to wait for; must stay in place until the call returns

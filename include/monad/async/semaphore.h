@@ -50,7 +50,7 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_semaphore, 64);
 MONAD_ASYNC_ASSERT_SIZE(monad_async_local_semaphore, 64);
 /** @endcond */
 
-/** ANY THREAD. SUSPENDS; a thread blocks. Takes permits, all of them at once.
+/** Takes permits, all of them at once. ANY THREAD. SUSPENDS; a thread blocks.
  *  @param task the task that runs, which is the caller; NULL: a thread outside every task
  *  @param semaphore which
  *  @param count how many
@@ -64,7 +64,7 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_local_semaphore, 64);
 MONAD_ASYNC_API monad_async_result monad_async_semaphore_acquire(
     monad_async_task task, monad_async_semaphore *semaphore, uint64_t count) MONAD_ASYNC_NOEXCEPT;
 
-/** ANY THREAD. SUSPENDS; a thread blocks. The same, until a time.
+/** Takes permits, until a time. ANY THREAD. SUSPENDS; a thread blocks.
  *  @param task the task that runs, which is the caller; NULL: a thread outside every task
  *  @param semaphore which
  *  @param count how many
@@ -79,7 +79,7 @@ MONAD_ASYNC_API monad_async_result monad_async_semaphore_acquire_until(
     monad_async_task task, monad_async_semaphore *semaphore,
     uint64_t count, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
 
-/** ANY THREAD. Does not suspend. Takes permits if they are there and nobody waits.
+/** Takes permits if they are there and nobody waits. ANY THREAD. Does not suspend.
  *  @param semaphore which
  *  @param count how many
  *  @retval 0 done
@@ -89,8 +89,7 @@ MONAD_ASYNC_API monad_async_result monad_async_semaphore_acquire_until(
 MONAD_ASYNC_API monad_async_result monad_async_semaphore_try_acquire(
     monad_async_semaphore *semaphore, uint64_t count) MONAD_ASYNC_NOEXCEPT;
 
-/** ANY THREAD. Does not suspend. Gives permits, which need not have been taken. O(those who go
- *  on).
+/** Gives permits, which need not have been taken. ANY THREAD. Does not suspend. O(those who go on).
  *  @param semaphore which
  *  @param count how many
  *  @retval 0 done

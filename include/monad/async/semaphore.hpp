@@ -26,7 +26,7 @@ public:
     /** The record of the C API. */
     using native_type = typename Objects::semaphore;
 
-    /** ANY THREAD.
+    /** Makes a semaphore. ANY THREAD.
      *  @param permits how many there are */
     constexpr explicit basic_semaphore(std::uint64_t permits) noexcept : native_{{0, permits}} {}
     basic_semaphore(basic_semaphore const &) = delete;
@@ -74,7 +74,7 @@ public:
         return acquire_by(count, detail::boot_time(deadline));
     }
 
-    /** Does not suspend.
+    /** Takes permits if they are there. Does not suspend.
      *  @param count how many
      *  @return whether they were there, nobody waited, and they are the caller's now
      *  @throws std::system_error `EPERM`: a local one, elsewhere */

@@ -289,7 +289,7 @@ public:
         return counted(transmit_message(message, flags), ec);
     }
 
-    /** SUSPENDS. Ends one direction, or both.
+    /** Ends one direction, or both. SUSPENDS.
      *  @param how `SHUT_RD`, `SHUT_WR` or `SHUT_RDWR`
      *  @throws std::system_error its errno */
     MONAD_ASYNC_LOCAL void shutdown(int how)

@@ -361,7 +361,7 @@ MONAD_ASYNC_API monad_async_result monad_async_task_set_priorities(
  *  @see monad_async_task_is_attached(), monad_async_task_join() */
 MONAD_ASYNC_API bool monad_async_task_has_exited(monad_async_task task) MONAD_ASYNC_NOEXCEPT;
 
-/** ANY THREAD. A nanosecond.
+/** Asks whether a task is attached. ANY THREAD. A nanosecond.
  *  @param task the task
  *  @return true from its launch until it has exited: it may be neither launched nor destroyed.
  *  False for NULL, and before the first launch

@@ -210,12 +210,12 @@ public:
         attached(detail::launch(state_, nullptr, ex, std::forward<F>(body)), ec);
     }
 
-    /** ANY THREAD.
+    /** Asks whether it may be launched. ANY THREAD.
      *  @return true when no run of it is under way: its last one is over, or there was none; then
      *  `get` may be called, and `attach` */
     [[nodiscard]] bool done() const noexcept { return state_ == nullptr || !state_->is_attached(); }
 
-    /** ANY THREAD.
+    /** Asks whether its body has begun. ANY THREAD.
      *  @return true once the body of the last `attach` has begun; false still, when it is done: it
      *  was cancelled before it began */
     [[nodiscard]] bool started() const noexcept
@@ -403,7 +403,7 @@ public:
         return async::priority{checked("monad::async::task::io_priority").head->priority.io};
     }
 
-    /** ANY THREAD.
+    /** Its name. ANY THREAD.
      *  @return of its options; empty after it was moved from */
     [[nodiscard]] std::string_view name() const noexcept
     {

@@ -67,7 +67,7 @@ suspend_until(std::chrono::time_point<Clock, Duration> const &time)
 /** Functions that act on the task that calls them, as `std::this_thread` does for threads. */
 namespace this_task {
 
-/** ANY THREAD; does not suspend; a nanosecond.
+/** The task that runs. ANY THREAD; does not suspend; a nanosecond.
  *  @return the task that runs on the calling thread, for the C API; null outside a task
  *  @see monad_async_task_current() */
 [[nodiscard]] inline monad_async_task current() noexcept

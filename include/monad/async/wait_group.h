@@ -47,7 +47,7 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_wait_group, 64);
 MONAD_ASYNC_ASSERT_SIZE(monad_async_local_wait_group, 64);
 /** @endcond */
 
-/** ANY THREAD. Does not suspend. Adds.
+/** Adds to the count. ANY THREAD. Does not suspend.
  *  @param group which
  *  @param count how many
  *  @retval 0 done
@@ -57,7 +57,7 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_local_wait_group, 64);
 MONAD_ASYNC_API monad_async_result monad_async_wait_group_add(
     monad_async_wait_group *group, uint64_t count) MONAD_ASYNC_NOEXCEPT;
 
-/** ANY THREAD. Does not suspend. Takes away; at 0 all who wait go on. O(waiters).
+/** Takes away from the count; at 0 all who wait go on. ANY THREAD. Does not suspend. O(waiters).
  *  @param group which
  *  @param count how many
  *  @retval 0 done
@@ -66,7 +66,7 @@ MONAD_ASYNC_API monad_async_result monad_async_wait_group_add(
 MONAD_ASYNC_API monad_async_result monad_async_wait_group_done(
     monad_async_wait_group *group, uint64_t count) MONAD_ASYNC_NOEXCEPT;
 
-/** ANY THREAD. SUSPENDS; a thread blocks. Waits until nothing is left; not at all if nothing is.
+/** Waits until nothing is left; not at all if nothing is. ANY THREAD. SUSPENDS; a thread blocks.
  *  @param task the task that runs, which is the caller; NULL: a thread outside every task
  *  @param group which
  *  @retval 0 done
@@ -79,7 +79,7 @@ MONAD_ASYNC_API monad_async_result monad_async_wait_group_done(
 MONAD_ASYNC_API monad_async_result monad_async_wait_group_wait(
     monad_async_task task, monad_async_wait_group *group) MONAD_ASYNC_NOEXCEPT;
 
-/** ANY THREAD. SUSPENDS; a thread blocks. The same, until a time.
+/** Waits until nothing is left, until a time. ANY THREAD. SUSPENDS; a thread blocks.
  *  @param task the task that runs, which is the caller; NULL: a thread outside every task
  *  @param group which
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never

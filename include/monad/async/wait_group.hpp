@@ -26,7 +26,7 @@ public:
     /** The record of the C API. */
     using native_type = typename Objects::wait_group;
 
-    /** ANY THREAD.
+    /** Makes a count. ANY THREAD.
      *  @param count how many are to be done at first */
     constexpr explicit basic_wait_group(std::uint64_t count = 0) noexcept : native_{{0, count}} {}
     basic_wait_group(basic_wait_group const &) = delete;

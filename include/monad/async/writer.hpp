@@ -31,7 +31,7 @@ inline namespace v0 {
  *  @see monad_async_socket_send_all(), socket.hpp */
 class writer {
 public:
-    /** EXPENSIVE.
+    /** Makes a writer for a connection. EXPENSIVE.
      *  @param connection must outlive it, and be written by it alone
      *  @param room how many bytes are gathered
      *  @throws std::bad_alloc */
