@@ -3,6 +3,7 @@
 #include "monad-async/src/bridge.rs.h"
 #include "monad/async/detail/die.hpp"
 #include "monad/async/detail/executor_block.hpp"
+#include "monad/async/detail/spawned.hpp"
 #include "patience.hpp"
 #include "thread_lists.hpp"
 
@@ -10,6 +11,8 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <new>
+#include <utility>
 
 namespace monad::async {
 inline namespace v0 {
@@ -54,8 +57,17 @@ void make_progress(monad_async_executor ex, std::uint64_t ns, std::uint64_t &pau
     suspend_shielded(self, std::min(pause_ns, ns));
 }
 
+void list(executor_block *block) noexcept
+{
+    auto &first = lists_of_this_thread().executors;
+    block->next = first;
+    block->is_kept = true;
+    first = block;
+}
+
 void forget(executor_block *block) noexcept
 {
+    block->is_kept = false;
     for (auto **at = &lists_of_this_thread().executors; *at != nullptr; at = &(*at)->next) {
         if (*at == block) {
             *at = block->next;
@@ -82,10 +94,58 @@ monad_async_result executor_open(monad_async_executor_attr const *attr,
         return referred;
     }
     block->owner = opened;
-    auto &first = lists_of_this_thread().executors;
-    block->next = first;
-    first = block;
+    list(block);
     return monad_async_make_success(0);
+}
+
+executor_block *keep_block(monad_async_executor ex) noexcept
+{
+    auto *const block = new (std::nothrow) executor_block;
+    if (block == nullptr) {
+        return nullptr;
+    }
+    block->head = ex;
+    if (monad_async_remote_acquire(ex, &block->remote).error != 0) {
+        delete block;
+        return nullptr;
+    }
+    if (auto const *const of_pool = async_bridge::block_of_pool(ex)) {
+        block->set_options_of(*of_pool);
+    }
+    list(block);
+    async_bridge::tell_end(ex, block);
+    return block;
+}
+
+void set_block_of_pool(monad_async_pool_object *pool, executor_block *block) noexcept
+{
+    async_bridge::set_block_of_pool(pool, block);
+}
+
+void executor_ended(executor_block *block) noexcept
+{
+    forget(block);
+    block->forget_spawned();
+    block->leave_with_spare();
+}
+
+// What is kept has no callable and has thrown nothing: nothing of it is a module's own.
+void drop_spawned(executor_block *block) noexcept
+{
+    if (!lock_elsewhere(*block)) {
+        return;
+    }
+    spawned *lists[] = {
+        std::exchange(block->warm, nullptr), std::exchange(block->elsewhere, nullptr)};
+    unlock_elsewhere(*block);
+    for (auto *list : lists) {
+        while (auto *const s = list) {
+            list = s->next;
+            if (task_close(s)) {
+                delete s;
+            }
+        }
+    }
 }
 
 bool executor_close(executor_block *block) noexcept

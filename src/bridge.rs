@@ -12,6 +12,7 @@ use core::ptr;
 use crate::api::{self, Handle};
 use crate::capi::{executor as c_executor, task as c_task, ExecutorPtr};
 use crate::executor::scope::Scope;
+use crate::pool::workers::Pool;
 use crate::reactor::buffers::Buffers;
 use crate::sync::buffer_set::Set;
 use crate::sys::alloc::try_box;
@@ -27,7 +28,9 @@ mod ffi {
     unsafe extern "C++" {
         include!("monad/async/buffer.h");
         include!("monad/async/buffer_set.h");
+        include!("monad/async/detail/executor_block.hpp");
         include!("monad/async/executor.h");
+        include!("monad/async/pool.h");
         include!("monad/async/scope.h");
         include!("monad/async/task.h");
         #[cxx_name = "monad_async_buffer_ring_object"]
@@ -38,12 +41,22 @@ mod ffi {
         type ExecutorAttr;
         #[cxx_name = "monad_async_executor_head"]
         type ExecutorHead;
+        #[cxx_name = "monad_async_pool_object"]
+        type Pool;
         #[cxx_name = "monad_async_task_attr"]
         type TaskAttr;
         #[cxx_name = "monad_async_task_head"]
         type TaskHead;
         #[cxx_name = "monad_async_scope"]
         type Scope;
+    }
+
+    #[namespace = "monad::async::v0::detail"]
+    unsafe extern "C++" {
+        #[cxx_name = "executor_block"]
+        type Block;
+        // cpp/executor.cpp
+        unsafe fn executor_ended(block: *mut Block);
     }
 
     extern "Rust" {
@@ -60,6 +73,10 @@ mod ffi {
         fn head(self: &Task) -> *mut TaskHead;
         fn run(self: &Task) -> u64;
         fn close(self: &mut Task) -> i32;
+
+        unsafe fn tell_end(ex: *mut ExecutorHead, block: *mut Block);
+        unsafe fn set_block_of_pool(pool: *mut Pool, block: *mut Block);
+        unsafe fn block_of_pool(ex: *mut ExecutorHead) -> *mut Block;
 
         unsafe fn scope_has_fired(scope: *const Scope) -> bool;
         unsafe fn ring_is_of_a_parent(ring: *const BufferRing) -> bool;
@@ -191,6 +208,42 @@ impl Task {
             },
         )
     }
+}
+
+unsafe extern "C" fn ended(block: *mut c_void) {
+    // SAFETY: `tell_end`'s.
+    unsafe { ffi::executor_ended(block.cast()) };
+}
+
+/// Has the executor tell `block` of its end.
+///
+/// # Safety
+/// An executor that was not destroyed; the calling thread owns it.
+unsafe fn tell_end(ex: *mut ffi::ExecutorHead, block: *mut ffi::Block) {
+    // SAFETY: the caller's.
+    if let Ok(ex) = unsafe { Handle::<RealKernel>::from_ptr(ex.cast()) } {
+        // SAFETY: the function takes a block, on the executor's thread.
+        unsafe { ex.executor().set_at_end(Some((ended, block.cast()))) };
+    }
+}
+
+/// # Safety
+/// A pool that was not destroyed; `block` stays until its workers have left.
+unsafe fn set_block_of_pool(pool: *mut ffi::Pool, block: *mut ffi::Block) {
+    // SAFETY: the caller's.
+    if let Some(pool) = unsafe { pool.cast::<Pool>().as_ref() } {
+        pool.queue.set_note(block.cast());
+    }
+}
+
+/// Of the pool whose worker's executor it is; null: of none.
+///
+/// # Safety
+/// As `tell_end`.
+unsafe fn block_of_pool(ex: *mut ffi::ExecutorHead) -> *mut ffi::Block {
+    // SAFETY: the caller's.
+    let ex = unsafe { Handle::<RealKernel>::from_ptr(ex.cast()) };
+    ex.map_or(ptr::null_mut(), |ex| ex.executor().note_of_queue().cast())
 }
 
 /// Whether the process forked since its executor was made, and this is the child.

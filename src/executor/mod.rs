@@ -32,6 +32,7 @@ pub mod queue;
 pub mod queue_ends;
 pub mod queue_jobs;
 pub mod queue_left;
+mod queue_owner;
 pub mod queue_rest;
 pub mod reference;
 pub mod remote;
@@ -68,6 +69,7 @@ use mailbox::Mailbox;
 use next::Next;
 use queue::Queue;
 use reference::Reference;
+use shutdown::AtEnd;
 
 #[repr(C, align(128))]
 pub struct Executor<K: Kernel> {
@@ -114,6 +116,8 @@ pub struct Executor<K: Kernel> {
     fed_last: Cell<bool>,
     fed_by: Cell<*const Queue>,
     shares: Shares,
+    /// Called by `destroy`, with what it is of.
+    at_end: Cell<Option<AtEnd>>,
     no_exceptions: UnsafeCell<Exceptions>,
     name: Name,
     trace: watch::Trace,
@@ -161,6 +165,7 @@ impl<K: Kernel> Executor<K> {
             fed_last: Cell::new(false),
             fed_by: Cell::new(core::ptr::null()),
             shares: Shares::default(),
+            at_end: Cell::new(None),
             no_exceptions: UnsafeCell::new(Exceptions::NONE),
             name: Name::default(),
             trace: watch::Trace::none(),

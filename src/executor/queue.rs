@@ -24,7 +24,7 @@
 use core::cell::Cell;
 use core::ffi::c_void;
 use core::ptr;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU8, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU8, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::hands::Hands;
@@ -33,7 +33,6 @@ use super::mailbox::Mailbox;
 use super::queue_left::{leaves, wake_all};
 use crate::error::{Errno, Res};
 use crate::intrusive::TimerQueue;
-use crate::sys::thread;
 use crate::task::header::{mark, TaskRef, Waits, PRIORITIES};
 use crate::task::list::TaskList;
 use crate::ticks;
@@ -54,7 +53,9 @@ pub struct Queue {
     occupied: AtomicU8,
     tracks: AtomicBool,
     /// `thread::forks` of the process that it is of.
-    forks: AtomicU32,
+    pub(super) forks: AtomicU32,
+    /// See `queue_owner`.
+    pub(super) note: AtomicPtr<c_void>,
     state: Mutex<State>,
 }
 
@@ -208,6 +209,7 @@ impl Queue {
             occupied: AtomicU8::new(0),
             tracks: AtomicBool::new(false),
             forks: AtomicU32::new(0),
+            note: AtomicPtr::new(ptr::null_mut()),
             state: Mutex::new(State {
                 levels: [Level::new(), Level::new(), Level::new()],
                 spare: Spare::new(),
@@ -279,22 +281,9 @@ impl Queue {
         occupied.trailing_zeros() as u8
     }
 
-    /// ANY THREAD. False in the child of a fork, where another thread may hold the lock for ever.
-    pub fn is_of_this_process(&self) -> bool {
-        self.forks.load(Relaxed) == thread::forks()
-    }
-
-    pub(super) fn check_process(&self) -> Res<()> {
-        if self.is_of_this_process() {
-            Ok(())
-        } else {
-            Err(Errno(libc::EPERM))
-        }
-    }
-
     /// Takes tasks from now on, of the calling process.
     pub fn open(&self, tracks: bool) {
-        self.forks.store(thread::forks(), Relaxed);
+        self.adopt();
         self.tracks.store(tracks, Relaxed);
         let mut state = self.lock();
         (state.closed, state.drains) = (false, false);

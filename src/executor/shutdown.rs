@@ -1,5 +1,7 @@
 //! The end of an executor.
 
+use core::ffi::c_void;
+
 use super::Executor;
 use crate::error::{Errno, Res};
 use crate::reactor::operation::Op;
@@ -8,7 +10,19 @@ use crate::task::header::TaskRef;
 use crate::task::state::Run;
 use crate::uring::kernel::{Kernel, Wait};
 
+/// What is told of the end, and what it is of.
+pub type AtEnd = (unsafe extern "C" fn(*mut c_void), *mut c_void);
+
 impl<K: Kernel> Executor<K> {
+    /// OWNER'S THREAD. `destroy` calls it once the executor cannot be launched on any more. One at
+    /// a time: the last that was set.
+    ///
+    /// # Safety
+    /// The function may be called until then, on this thread, outside a task of this executor.
+    pub unsafe fn set_at_end(&self, at_end: Option<AtEnd>) {
+        self.at_end.set(at_end);
+    }
+
     /// OWNER'S THREAD, inside its tasks too. Cancels every task that is attached. EXPENSIVE: no
     /// list of them is kept, as every launch would pay for it; all stacks of the process are looked
     /// at.
@@ -69,6 +83,10 @@ impl<K: Kernel> Executor<K> {
         self.settle();
         self.reactor.disown_buffers();
         self.reactor.forget_all_fixed();
+        if let Some((call, of)) = self.at_end.take() {
+            // SAFETY: who set it said so.
+            unsafe { call(of) };
+        }
         self.release_reference();
         mailbox.recycle();
         Ok(())

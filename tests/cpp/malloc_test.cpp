@@ -1,6 +1,10 @@
 // Which launches allocate, counted at malloc; and what happens where an allocation fails.
 #include "support.hpp"
 
+#include <monad/async/future.hpp>
+#include <monad/async/group.hpp>
+#include <monad/async/pool.hpp>
+
 #include <array>
 #include <atomic>
 #include <cstdlib>
@@ -8,6 +12,8 @@
 #include <new>
 #include <string>
 #include <thread>
+#include <tuple>
+#include <variant>
 
 #include <dlfcn.h>
 
@@ -219,6 +225,153 @@ TEST(Malloc, a_launch_without_memory_leaves_the_task_idle)
     t.attach(ex, [payload] { return payload[999]; });
     ex.run_until_idle();
     EXPECT_EQ(t.get(), 7);
+}
+
+// Children, background tasks and futures of the executor that runs the calling task.
+void use_warm_tasks()
+{
+    auto const all = ma::when_all([] { return 1; }, [] { ma::this_task::yield(); return 2; },
+        [] { return 3; });
+    EXPECT_EQ(std::get<0>(all) + std::get<1>(all) + std::get<2>(all), 6);
+    auto const any = ma::when_any([] { return 4; }, [] { ma::this_task::sleep_for(1h); });
+    EXPECT_EQ(std::get<0>(any), 4);
+    ma::task_group group;
+    for (int i = 0; i != 4; ++i) {
+        group.spawn([] {});
+    }
+    group.wait();
+    auto const here = ma::this_task::executor();
+    here.spawn([] {});
+    EXPECT_EQ(here.submit([] { return 5; }).get(), 5);
+    ma::this_task::yield();
+}
+
+long allocations_when_warm()
+{
+    for (int i = 0; i != 3; ++i) {
+        use_warm_tasks();
+    }
+    return allocations_in([] {
+        for (int i = 0; i != 100; ++i) {
+            use_warm_tasks();
+        }
+    });
+}
+
+// Each call used to make its tasks anew there: only an executor object kept any.
+TEST(Malloc, none_for_children_of_a_pools_worker_once_warm)
+{
+    ma::thread_pool pool(1);
+    EXPECT_EQ(pool.submit([] { return allocations_when_warm(); }).get(), 0);
+    // Another worker has its own.
+    pool.resize(2);
+    pool.resize(1);
+    EXPECT_EQ(pool.submit([] { return allocations_when_warm(); }).get(), 0);
+}
+
+TEST(Malloc, none_for_children_on_an_executor_of_the_C_API_once_warm)
+{
+    monad_async_executor ex = nullptr;
+    ASSERT_EQ(monad_async_executor_create(&ex, nullptr).error, 0);
+    {
+        ma::task t;
+        long count = -1;
+        auto const body = [&count] { count = allocations_when_warm(); };
+        monad_async_remote remote = nullptr;
+        ASSERT_EQ(monad_async_remote_acquire(ex, &remote).error, 0);
+        ma::executor_ref kept;
+        t.attach(ex, [&] {
+            body();
+            kept = ma::this_task::executor();
+        });
+        while (!t.done()) {
+            ASSERT_EQ(monad_async_executor_run(ex, SIZE_MAX, nullptr).error, 0);
+        }
+        EXPECT_EQ(count, 0);
+        EXPECT_EQ(kept.native_handle(), remote);
+        monad_async_remote_release(remote);
+        EXPECT_EQ(monad_async_executor_destroy(ex).error, 0);
+        // A reference outlives it, with what it kept.
+        EXPECT_EQ(errno_thrown_by([&] { kept.spawn([] {}); }), ESHUTDOWN);
+    }
+}
+
+// The nth allocation of `story` inside a task of a fresh executor fails, for n = 0, 1, ...; it works
+// the next time. How often it threw.
+template <class Run, class F>
+int failures_in_a_task(Run run, F const &story)
+{
+    int thrown = 0;
+    for (long n = 0; n != 1000; ++n) {
+        bool all_had = false;
+        run([&] {
+            bool threw = false;
+            until_failure = n;
+            try {
+                story();
+            } catch (std::bad_alloc const &) {
+                threw = true;
+            } catch (std::system_error const &e) {
+                threw = e.code() == std::errc::not_enough_memory;
+            }
+            all_had = until_failure >= 0;
+            until_failure = -1;
+            EXPECT_NE(threw, all_had) << "allocation " << n;
+            thrown += threw;
+            story();
+        });
+        if (all_had) {
+            return thrown;
+        }
+    }
+    ADD_FAILURE() << "it has no end";
+    return thrown;
+}
+
+void in_an_executor(std::function<void()> const &body)
+{
+    ma::executor ex(ma::executor_options::compute_only());
+    run_task(ex, body);
+}
+
+void in_a_pool(std::function<void()> const &body)
+{
+    ma::thread_pool pool(1);
+    pool.submit(body).get();
+}
+
+TEST(Malloc, when_all_without_memory_runs_nothing_and_leaves_nothing_behind)
+{
+    int ran = 0;
+    auto const story = [&ran] {
+        int const before = ran;
+        try {
+            ma::when_all([&ran] { ++ran; }, [&ran] { ++ran; }, [&ran] { ++ran; });
+        } catch (...) {
+            EXPECT_EQ(ran, before);
+            throw;
+        }
+        EXPECT_EQ(ran, before + 3);
+    };
+    // The object and the task of each child; on a worker what keeps them comes first.
+    int const plain = failures_in_a_task(&in_an_executor, story);
+    EXPECT_GE(plain, 6);
+    EXPECT_GT(failures_in_a_task(&in_a_pool, story), plain);
+}
+
+TEST(Malloc, when_any_and_groups_without_memory_run_nothing)
+{
+    auto const any = [] {
+        EXPECT_EQ(std::get<0>(ma::when_any([] { return 1; }, [] { return 2; })), 1);
+    };
+    EXPECT_GE(failures_in_a_task(&in_a_pool, any), 5);
+    auto const group = [] {
+        ma::task_group g;
+        g.spawn([] {});
+        g.spawn([] {});
+        g.wait();
+    };
+    EXPECT_GE(failures_in_a_task(&in_a_pool, group), 5);
 }
 
 } // namespace

@@ -11,114 +11,15 @@ use monad_async::capi::scope::*;
 use monad_async::capi::task::*;
 use monad_async::error::{Errno, RawResult};
 use monad_async::executor::jobs::Job;
-use monad_async::pool::workers::Pool;
-use monad_async::task::header::{Flags, TaskHead, TaskRef};
+use monad_async::task::header::{Flags, TaskHead};
 use std::ffi::c_void;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::SeqCst};
 use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
+use support::pool::*;
 use support::*;
-
-type PoolPtr = *mut Pool;
-
-const DRAIN: u32 = 0;
-const RETURN: u32 = 1;
-const QUEUED: u32 = 0;
-const UNFINISHED: u32 = 1;
-const SECOND_NS: u64 = 1_000_000_000;
-
-fn attr(workers: u32) -> [u64; 32] {
-    let mut attr = [0u64; 32];
-    attr[25] = u64::from(workers) << 32;
-    attr
-}
-
-/// Compute-only.
-fn pool(workers: u32) -> PoolPtr {
-    let mut made = ptr::null_mut();
-    // SAFETY: attributes of that size, and memory for the pool.
-    let r = unsafe { monad_async_pool_create(&mut made, attr(workers).as_ptr().cast()) };
-    assert_eq!(r, RawResult::success(0));
-    made
-}
-
-fn end(pool: PoolPtr) -> isize {
-    // SAFETY: from `pool`, and not used any more.
-    let r = unsafe { monad_async_pool_destroy(pool) };
-    assert_eq!(r.error, 0);
-    r.value
-}
-
-fn submit(pool: PoolPtr, task: TaskRef) -> RawResult {
-    // SAFETY: both are alive.
-    unsafe { monad_async_pool_submit(pool, task.as_head()) }
-}
-
-fn wait(task: TaskRef) -> RawResult {
-    // SAFETY: alive.
-    unsafe { monad_async_task_wait(task.as_head(), 60 * SECOND_NS) }
-}
-
-fn until(pool: PoolPtr, at_most: usize, what: u32) {
-    // SAFETY: alive.
-    assert_eq!(unsafe { monad_async_pool_wait(pool, at_most, what) }, RawResult::success(0));
-}
-
-fn quit(pool: PoolPtr, how: u32) -> isize {
-    // SAFETY: alive.
-    let r = unsafe { monad_async_pool_quit(pool, how) };
-    assert_eq!(r.error, 0);
-    r.value
-}
-
-fn leak<T>(value: T) -> &'static T {
-    Box::leak(Box::new(value))
-}
-
-fn destroy_all(tasks: impl IntoIterator<Item = TaskRef>) {
-    for task in tasks {
-        destroy_task(task);
-    }
-}
-
-/// A gate that a task keeps its worker at.
-#[derive(Default)]
-struct Gate {
-    begun: AtomicUsize,
-    open: AtomicBool,
-}
-
-impl Gate {
-    fn pass(&self) {
-        self.begun.fetch_add(1, SeqCst);
-        while !self.open.load(SeqCst) {
-            thread::sleep(Duration::from_micros(50));
-        }
-    }
-
-    fn wait_for(&self, begun: usize) {
-        while self.begun.load(SeqCst) < begun {
-            thread::sleep(Duration::from_micros(50));
-        }
-    }
-}
-
-/// One task a worker, which all wait at the gate.
-fn hold(pool: PoolPtr, workers: usize) -> (&'static Gate, Vec<TaskRef>) {
-    let gate: &Gate = leak(Gate::default());
-    let tasks: Vec<_> = (0..workers).map(|_| new_task()).collect();
-    for &task in &tasks {
-        set_body(task, move |_| {
-            gate.pass();
-            RawResult::success(0)
-        });
-        assert_eq!(submit(pool, task), RawResult::success(0));
-    }
-    gate.wait_for(workers);
-    (gate, tasks)
-}
 
 #[test]
 fn each_runs_once_and_gives_its_result() {

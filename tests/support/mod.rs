@@ -4,6 +4,7 @@
 
 pub mod child;
 pub mod panics;
+pub mod pool;
 pub mod programme;
 pub mod rings;
 pub mod rng;

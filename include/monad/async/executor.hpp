@@ -100,8 +100,7 @@ public:
         monad_async_executor_attr attr = {};
         detail::fill(attr, options);
         auto block = std::make_unique<detail::executor_block>();
-        block->on_unobserved = options.on_unobserved;
-        block->on_exception = options.on_exception;
+        block->set_functions(options.on_unobserved, options.on_exception);
         block->stack_size = options.stack_size;
         auto const r = detail::executor_open(&attr, block.get());
         detail::check_created(r.error);

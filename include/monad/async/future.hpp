@@ -59,9 +59,9 @@ struct future_base {
     // Done, and its future goes without having asked what was thrown.
     void tell_of_thrown() const noexcept
     {
-        auto const &told = of->block->on_unobserved;
-        if (thrown && error != ECANCELED && told) {
-            told(thrown);
+        auto const *const told = of->block->on_unobserved();
+        if (thrown && error != ECANCELED && told != nullptr) {
+            (*told)(thrown);
         }
     }
 

@@ -4,10 +4,8 @@
 /** @file group.hpp
  *  Callables that run as children of the task: `task_group`, `when_all`, `when_any`.
  *
- *  Their tasks come from a store that the executor keeps warm. An executor that the C API made,
- *  those of a pool's workers among them, has one only as long as a group lives: there a `when_all`
- *  makes its tasks each time, which takes microseconds, and one `task_group` for many rounds does
- *  not.
+ *  Their tasks come from a store that each executor keeps warm until it ends, a pool's workers
+ *  among them.
  *
  *  The rules are those of group.h. The word SUSPENDS is that of executor.h. */
 
@@ -65,7 +63,7 @@ public:
      *  @param flags 0 or `MONAD_ASYNC_GROUP_INDEPENDENT`: one that throws cancels nobody
      *  @throws std::system_error `EPERM`: outside a task. std::bad_alloc */
     explicit task_group(std::uint32_t flags = 0)
-        : head_(executor_of(monad_async_task_current())), block_(head_)
+        : head_(executor_of(monad_async_task_current())), block_(detail::block_here(head_))
     {
         (void)monad_async_group_init(monad_async_task_current(), &native_, flags);
         (void)monad_async_group_on_exit(&native_, &exited);
@@ -88,7 +86,7 @@ public:
         char const *const what = "monad::async::task_group::spawn";
         auto *const self = monad_async_task_current();
         detail::check(self != nullptr && self->current_executor == head_ ? 0 : EPERM, what);
-        auto &s = detail::take_or_throw(*block_, true, what);
+        auto &s = detail::take_or_throw(block_, true, what);
         s.of = this;
         detail::launch_spawned(s, detail::group_target{&native_}, std::forward<F>(body), what);
     }
@@ -167,7 +165,7 @@ private:
 
     monad_async_group native_;
     monad_async_executor head_;
-    detail::block_here block_;
+    detail::executor_block &block_;
     std::exception_ptr first_;
 };
 
@@ -223,18 +221,17 @@ template <std::size_t N> class children {
 public:
     static constexpr char const *what = "monad::async::when_all";
 
-    explicit children(monad_async_task self) : self_(self), block_(self->current_executor)
+    explicit children(monad_async_task self) : self_(self), block_(block_here(self->current_executor))
     {
-        auto &block = *block_;
-        auto *next = block.warm;
+        auto *next = block_.warm;
         while (size_ != N && next != nullptr) {
             all_[size_++] = next;
             next = next->next;
         }
-        if (__builtin_expect(size_ != N || block.owner == nullptr, false)) {
+        if (__builtin_expect(size_ != N, false)) {
             take_each();
         } else {
-            block.warm = next;
+            block_.warm = next;
         }
         (void)monad_async_group_init(self, &group_, 0);
     }
@@ -246,18 +243,16 @@ public:
     ~children()
     {
         if (__builtin_expect(is_chain_, true)) {
-            all_[N - 1]->next = std::exchange((*block_).warm, all_[0]);
+            all_[N - 1]->next = std::exchange(block_.warm, all_[0]);
         } else {
             keep_each();
         }
     }
 
-    template <class F> void set(std::size_t i, F body)
+    template <class F> void set(std::size_t i, F body) noexcept
     {
-        if (!put_body(*all_[i], body)) {
-            is_chain_ = false;
-            throw std::bad_alloc();
-        }
+        static_assert(task_state::fits<F>, "it would take memory");
+        (void)put_body(*all_[i], body);
         heads_[i] = all_[i]->head;
     }
 
@@ -287,7 +282,7 @@ private:
         size_ = 0;
         try {
             while (size_ != N) {
-                all_[size_] = &take_or_throw(*block_, true, what);
+                all_[size_] = &take_or_throw(block_, true, what);
                 ++size_;
             }
         }
@@ -334,7 +329,7 @@ private:
     }
 
     monad_async_task self_;
-    block_here block_;
+    executor_block &block_;
     monad_async_group group_;
     std::size_t size_ = 0;
     // As they were in the list, and with nothing of what they ran to be destroyed.

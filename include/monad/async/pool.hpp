@@ -134,12 +134,12 @@ public:
         attr.cpus_count = static_cast<std::uint32_t>(options.cpus.size());
         attr.trace_bytes = options.trace_bytes;
         auto block = std::make_unique<detail::executor_block>();
-        block->on_exception = options.executor.on_exception;
-        block->on_unobserved = options.executor.on_unobserved;
+        block->set_functions(options.executor.on_unobserved, options.executor.on_exception);
         block->stack_size = options.executor.stack_size;
         auto const r = monad_async_pool_create(&pool_, &attr);
         detail::check_created(r.error);
         block_ = block.release();
+        detail::set_block_of_pool(pool_, block_);
     }
 
     /** Drains, and waits until the workers have left: until everything that was submitted, or
@@ -295,9 +295,7 @@ public:
     [[nodiscard]] executor_ref worker(std::size_t index) const
     {
         auto block = std::make_unique<detail::executor_block>();
-        block->on_exception = block_->on_exception;
-        block->on_unobserved = block_->on_unobserved;
-        block->stack_size = block_->stack_size;
+        block->set_options_of(*block_);
         auto const r = monad_async_pool_worker(pool_, index, &block->remote);
         detail::check(r.error, "monad::async::thread_pool::worker");
         return executor_ref(block.release());

@@ -76,7 +76,7 @@ namespace this_task {
 }
 
 /** A reference to the executor that runs the calling task. Does not suspend. An atomic addition;
- *  EXPENSIVE if the executor was made by the C API.
+ *  EXPENSIVE the first time on an executor that the C API or a pool made.
  *  @return to attach other tasks to
  *  @throws std::system_error `EPERM`: outside a task; `ENOMEM`. std::bad_alloc
  *  @see executor_ref.hpp */

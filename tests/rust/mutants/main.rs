@@ -8,6 +8,7 @@
 mod files;
 mod list;
 mod models;
+mod pool;
 mod promises;
 mod queues;
 mod rules;
@@ -26,6 +27,7 @@ use rules::RULES;
 use stacks::STACKS;
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use together::TOGETHER;
@@ -59,8 +61,19 @@ const LOOM: &[&str] = &[
 ];
 
 /// The programs of tests/rust that find some, each by the test that its list names.
-const ALONE: [(&str, &[(Mutant, &str)]); 4] =
-    [("warm", STACKS), ("queues", QUEUES), ("poll_fd", POLL_FD), ("close", CLOSE)];
+const ALONE: [(&str, &[(Mutant, &str)]); 6] = [
+    ("warm", STACKS),
+    ("queues", QUEUES),
+    ("poll_fd", POLL_FD),
+    ("close", CLOSE),
+    ("pool_rules", pool::RULES),
+    ("thread_pool", pool::WHOLE),
+];
+
+/// Who waits in vain with a bug of the pool's in it is ended after so long: with none in it nobody
+/// is, however long it takes.
+const IN_VAIN_S: u32 = 10;
+const IN_VAIN_AT_ONCE: usize = 16;
 
 fn mutants() -> impl Iterator<Item = &'static Mutant> {
     LOOP.iter().chain(RULES)
@@ -194,22 +207,36 @@ fn every_mutant_of_sync_dies() {
         programs.iter().find(is_it).expect("a program that was built")
     };
     let (sync, files) = (of("sync"), of("files_sim"));
-    let named = |n, at: usize| run_named(of(alone[at].1), n, alone[at].2);
+    let named = |n, at: usize| {
+        let (_, program, test) = alone[at];
+        run_named(of(program), n, test, if n == 0 { 0 } else { IN_VAIN_S })
+    };
     let unharmed = || (0..alone.len()).find_map(|at| named(0, at));
     if let Some(text) = run_sync(sync, 0).or_else(|| run_files(files, 0)).or_else(unharmed) {
         panic!("the copy goes wrong with no bug in it: {text}");
     }
     let mut alive = Vec::new();
-    for (n, mutant) in all().enumerate() {
-        let found = match n.checked_sub(TOGETHER.len() + FILES.len()) {
-            None if n < TOGETHER.len() => run_sync(sync, n + 1),
-            None => run_files(files, n + 1),
-            Some(at) => named(n + 1, at),
-        };
-        match found {
-            Some(text) => println!("{}\n    {text}", mutant.bug),
-            None => alive.push(mutant.bug),
-        }
+    let mut note = |mutant: &Mutant, found: Option<String>| match found {
+        Some(text) => println!("{}\n    {text}", mutant.bug),
+        None => alive.push(mutant.bug),
+    };
+    let random = TOGETHER.len() + FILES.len();
+    for (n, mutant) in all().take(random).enumerate() {
+        let of_sync = n < TOGETHER.len();
+        note(mutant, if of_sync { run_sync(sync, n + 1) } else { run_files(files, n + 1) });
+    }
+    // Some at a time: those that wait in vain take no processor.
+    let ats: Vec<_> = (0..alone.len()).collect();
+    for ats in ats.chunks(IN_VAIN_AT_ONCE) {
+        std::thread::scope(|scope| {
+            let runs = ats.iter().map(|&at| {
+                let named = &named;
+                (at, scope.spawn(move || named(random + at + 1, at)))
+            });
+            for (at, run) in runs.collect::<Vec<_>>() {
+                note(alone[at].0, run.join().unwrap());
+            }
+        });
     }
     println!("{} of {} mutants died", all().count() - alive.len(), all().count());
     assert!(alive.is_empty(), "nobody noticed: {alive:#?}");
@@ -226,7 +253,7 @@ fn every_model_can_fail() {
     let fails = |n: usize, model: &str| {
         let (program, test) = model.split_once(' ').expect("a program and its test");
         let is_it = |p: &&PathBuf| p.file_name().unwrap().to_str().unwrap().starts_with(program);
-        run_named(programs.iter().find(is_it).expect("a program that was built"), n, test)
+        run_named(programs.iter().find(is_it).expect("a program that was built"), n, test, 0)
     };
     let mut alive = Vec::new();
     for (n, (mutant, model)) in WEAKENED.iter().enumerate() {
@@ -239,17 +266,29 @@ fn every_model_can_fail() {
     assert!(alive.is_empty(), "no model noticed: {alive:#?}");
 }
 
-/// What one test of a program says that fails with this bug; None: it passes.
-fn run_named(program: &Path, mutant: usize, test: &str) -> Option<String> {
-    let out = Command::new(program)
+/// What one test of a program says that fails with this bug, or takes so long; None: it passes.
+fn run_named(program: &Path, mutant: usize, test: &str, limit_s: u32) -> Option<String> {
+    let mut command = Command::new(program);
+    // SAFETY: one system call, which may be made there; the alarm outlives the exec. 0: none.
+    unsafe {
+        command.pre_exec(move || {
+            libc::alarm(limit_s);
+            Ok(())
+        })
+    };
+    let out = command
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env("MUTANT", mutant.to_string())
+        .env("RUST_BACKTRACE", "0")
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();
     assert!(text.contains("running 1 test"), "no test of that name: {test}");
-    let said = text.lines().skip_while(|l| !l.contains("panicked")).take(2);
-    (!out.status.success()).then(|| said.collect::<Vec<_>>().join(" "))
+    if out.status.success() {
+        return None;
+    }
+    let said: Vec<_> = text.lines().skip_while(|l| !l.contains("panicked")).take(2).collect();
+    Some(if said.is_empty() { out.status.to_string() } else { said.join(" ") })
 }
 
 fn copy_project(to: &Path) {

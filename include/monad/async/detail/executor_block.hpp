@@ -8,8 +8,15 @@
 //      executor_ref --> executor_block ----> | remote (counted) | --> the core's executor, while it
 //      lives task_state --'   head, stop, ...      +------------------+
 //
-// `head`, `owner` and `next` belong to the executor's thread. `users` and `stop` are atomic,
-// `remote`, `on_unobserved`, `on_exception` and `stack_size` do not change.
+// `head`, `owner`, `is_kept` and `next` belong to the executor's thread. `users` and `stop` are
+// atomic, `remote`, `functions` and `stack_size` do not change.
+//
+// An executor keeps one block for its life, in a list of its thread: that of the executor object;
+// or, where the C API or a pool made it, the one that the library makes when C++ asks for the first
+// time. Other blocks of it are those of a pool's references to its workers.
+//
+// The library makes blocks and drops what is warm: so nothing of it points into the module that
+// spawned, which may be unloaded before. Of std there is nothing in a block but behind `functions`.
 
 #include "../config.h"
 #include "../error.hpp"
@@ -21,39 +28,59 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
-#include <memory>
 #include <utility>
 
 namespace monad::async_bridge {
 struct Executor; // Rust's; never seen through.
 }
 
+struct monad_async_pool_object;
+
 namespace monad::async {
 inline namespace v0 {
 namespace detail {
 
 struct spawned;
+struct executor_block;
 
 // Differs between a process and its children; no system call.
 MONAD_ASYNC_API std::uint32_t process_number() noexcept;
+
+// Of executor_options: of the module that said them, as their kind of std is. Counted.
+struct executor_functions {
+    unsigned users = 1;
+    void (*const end)(executor_functions *) noexcept;
+    std::function<void(std::exception_ptr)> on_unobserved;
+    std::function<void(std::exception_ptr)> on_exception;
+
+    void leave() noexcept
+    {
+        if (__atomic_fetch_sub(&users, 1, __ATOMIC_ACQ_REL) == 1) {
+            end(this);
+        }
+    }
+};
+
+// The block's own end, and the executor's. None is attached.
+MONAD_ASYNC_API void drop_spawned(executor_block *block) noexcept;
 
 struct executor_block {
     monad_async_executor head = nullptr;
     // Null where the C API made the executor.
     async_bridge::Executor *owner = nullptr;
     monad_async_remote remote = nullptr;
-    // The next executor object of this thread.
+    // The next one that is kept by an executor of this thread.
     executor_block *next = nullptr;
-    // See executor_options.
-    std::function<void(std::exception_ptr)> on_unobserved;
-    std::function<void(std::exception_ptr)> on_exception;
+    // See executor_options. Null: neither is set.
+    executor_functions *functions = nullptr;
     std::size_t stack_size = 0;
     // Tasks that are kept for the next spawn; see spawn.hpp. Of the owner's thread, and of others,
     // under the lock.
     spawned *warm = nullptr;
     spawned *elsewhere = nullptr;
     int elsewhere_lock = 0;
-    void (*drop_spawned)(executor_block &) noexcept = nullptr;
+    // Atomic: there was one.
+    bool has_spawned = false;
     unsigned users = 1;
     // Of `users`, so many are nobody's yet: the owner's thread takes them and gives them back
     // without an atomic operation.
@@ -61,6 +88,8 @@ struct executor_block {
     std::uint32_t const process = process_number();
     // Asked for, and no loop has answered it yet.
     bool stop = false;
+    // In the list of the executor's thread.
+    bool is_kept = false;
 
     executor_block() = default;
     executor_block(executor_block const &) = delete;
@@ -69,14 +98,49 @@ struct executor_block {
     {
         forget_spawned();
         monad_async_remote_release(remote);
+        if (functions != nullptr) {
+            functions->leave();
+        }
     }
 
-    // None is attached.
     void forget_spawned() noexcept
     {
-        if (drop_spawned != nullptr) {
-            drop_spawned(*this);
+        if (has_spawned) {
+            drop_spawned(this);
         }
+    }
+
+    // Before anybody uses it.
+    void
+    set_functions(std::function<void(std::exception_ptr)> const &on_unobserved,
+        std::function<void(std::exception_ptr)> const &on_exception)
+    {
+        if (on_unobserved || on_exception) {
+            auto *const end = +[](executor_functions *f) noexcept { delete f; };
+            functions = new executor_functions{1, end, on_unobserved, on_exception};
+        }
+    }
+
+    void set_options_of(executor_block const &other) noexcept
+    {
+        stack_size = other.stack_size;
+        functions = other.functions;
+        if (functions != nullptr) {
+            __atomic_fetch_add(&functions->users, 1, __ATOMIC_RELAXED);
+        }
+    }
+
+    // Null: nobody is told.
+    [[nodiscard]] std::function<void(std::exception_ptr)> const *on_unobserved() const noexcept
+    {
+        return functions != nullptr && functions->on_unobserved ? &functions->on_unobserved
+                                                                : nullptr;
+    }
+
+    [[nodiscard]] std::function<void(std::exception_ptr)> const *on_exception() const noexcept
+    {
+        return functions != nullptr && functions->on_exception ? &functions->on_exception
+                                                               : nullptr;
     }
 
     // False in the child of a fork: what is not over there never will be.
@@ -143,20 +207,35 @@ executor_open(monad_async_executor_attr const *attr, executor_block *block) noex
 // process's, or this process is about to exit and the executor cannot be run here; everything stays
 // as it was. Ends the process where it is impossible.
 MONAD_ASYNC_API bool executor_close(executor_block *block) noexcept;
-// Gives the block of an executor object of the calling thread; null for an executor of the C API.
+// Gives the block that an executor of the calling thread keeps, or null.
 MONAD_ASYNC_API executor_block *find_block(monad_async_executor ex) noexcept;
+// Has an executor of the calling thread keep a block, until it ends. Null: no memory. EXPENSIVE.
+MONAD_ASYNC_API executor_block *keep_block(monad_async_executor ex) noexcept;
+// Has each worker's block say what this one says, which outlives the workers.
+MONAD_ASYNC_API void
+set_block_of_pool(monad_async_pool_object *pool, executor_block *block) noexcept;
+// The library's own: the executor that keeps the block is gone.
+void executor_ended(executor_block *block) noexcept;
+
+// The one that the executor keeps, as long as it has tasks. OWNER'S THREAD.
+inline executor_block &block_here(monad_async_executor ex)
+{
+    auto *block = find_block(ex);
+    if (__builtin_expect(block == nullptr, false)) {
+        block = keep_block(ex);
+        if (block == nullptr) {
+            fail(ENOMEM, "monad::async::executor_ref");
+        }
+    }
+    return *block;
+}
 
 // Counted. OWNER'S THREAD.
 inline executor_block *block_of(monad_async_executor ex)
 {
-    if (auto *const known = find_block(ex)) {
-        known->use();
-        return known;
-    }
-    auto made = std::make_unique<executor_block>();
-    made->head = ex;
-    check(monad_async_remote_acquire(ex, &made->remote).error, "monad::async::executor_ref");
-    return made.release();
+    auto &block = block_here(ex);
+    block.use();
+    return &block;
 }
 
 } // namespace detail

@@ -17,7 +17,7 @@
 #include "die.hpp"
 #include "executor_block.hpp"
 #include "launch.hpp"
-#include "spin_lock.hpp"
+#include "spawned.hpp"
 #include "task_state.hpp"
 
 #include <cerrno>
@@ -34,65 +34,19 @@ namespace monad::async {
 inline namespace v0 {
 namespace detail {
 
-struct spawned : task_state {
-    spawned *next = nullptr;
-    executor_block *block = nullptr;
-    bool is_from_elsewhere = false;
-    // It keeps the block, for as long as it is taken.
-    bool holds_block = false;
-    // Told of the exit, on the executor's thread; then `of` has it. Null: a background task.
-    void (*on_done)(spawned &, monad_async_result) noexcept = nullptr;
-    void *of = nullptr;
-    // What stands behind a future, where it fits.
-    alignas(std::max_align_t) unsigned char future_room[192];
-};
-
-// False: this is the child of a fork, and a thread that it does not have holds it for ever.
-inline bool lock_elsewhere(executor_block &block) noexcept
-{
-    unsigned attempts = 0;
-    while (!try_spin(block.elsewhere_lock, attempts)) {
-        if (attempts > spins_before_sleep && !block.is_of_this_process()) {
-            return false;
-        }
-    }
-    return true;
-}
-
-inline void unlock_elsewhere(executor_block &block) noexcept { spin_unlock(block.elsewhere_lock); }
-
-// The calling thread owns the executor, which is there. False where the C API made it.
+// The calling thread owns the executor, which is there and keeps the block.
 inline bool is_here(executor_block const &block) noexcept
 {
     return find_block(block.head) == &block;
 }
 
-// The block's own end.
-inline void drop_spawned(executor_block &block) noexcept
-{
-    if (!lock_elsewhere(block)) {
-        return;
-    }
-    spawned *lists[] = {
-        std::exchange(block.warm, nullptr), std::exchange(block.elsewhere, nullptr)};
-    unlock_elsewhere(block);
-    for (auto *list : lists) {
-        while (auto *const s = list) {
-            list = s->next;
-            if (task_close(s)) {
-                delete s;
-            }
-        }
-    }
-}
-
-// `here`: the calling thread owns the executor. Without an executor object it counts as another.
+// `here`: the calling thread owns the executor, which keeps the block.
 inline void hold_block(spawned &s, bool here) noexcept
 {
     if (std::exchange(s.holds_block, true)) {
         return;
     }
-    if (here && s.block->owner != nullptr) {
+    if (here) {
         s.block->use_here();
     } else {
         s.block->use();
@@ -117,7 +71,7 @@ make_spawned(executor_block &block, bool here, int &error) noexcept
     }
     s->is_from_elsewhere = !here;
     s->block = &block;
-    __atomic_store_n(&block.drop_spawned, &drop_spawned, __ATOMIC_RELAXED);
+    __atomic_store_n(&block.has_spawned, true, __ATOMIC_RELAXED);
     return s;
 }
 
@@ -152,9 +106,8 @@ inline spawned *take_spawned(executor_block &block, bool here, int &error) noexc
             return nullptr;
         }
     }
-    // Elsewhere the executor may end during the call, and of one that the C API made nobody else
-    // keeps the block.
-    if (!here || block.owner == nullptr) {
+    // Elsewhere the executor may end during the call.
+    if (!here) {
         hold_block(*s, false);
     }
     return s;
@@ -181,7 +134,7 @@ inline void keep_spawned(spawned &s, bool here) noexcept
     if (!holds_block) {
         return;
     }
-    if (here && block.owner != nullptr) {
+    if (here && block.is_kept) {
         block.leave_here();
     } else {
         block.leave();
@@ -199,10 +152,11 @@ inline spawned &spawned_of(monad_async_task task) noexcept
     if (error == ECANCELED) {
         return; // A cancelled task's way to leave.
     }
-    if (!block.on_exception) {
+    auto const *const told = block.on_exception();
+    if (told == nullptr) {
         die("an exception left a background task, and executor_options::on_exception is not set");
     }
-    block.on_exception(thrown);
+    (*told)(thrown);
 }
 
 // The monad_async_exit of all of them.
@@ -285,32 +239,6 @@ MONAD_ASYNC_LOCAL void launch_spawned(spawned &s, Target target, F &&body, char 
     check(target == nullptr ? EINVAL : start(target, s.head).error, what);
     g.s = nullptr;
 }
-
-// The block of the executor that runs the calling task. The executor's own object keeps it for as
-// long as there is a task; one that the C API made has a block only while somebody uses it.
-class block_here {
-public:
-    explicit block_here(monad_async_executor ex) : block_(find_block(ex))
-    {
-        if (block_ == nullptr) {
-            block_ = block_of(ex);
-            is_held_ = true;
-        }
-    }
-    block_here(block_here const &) = delete;
-    block_here &operator=(block_here const &) = delete;
-    ~block_here()
-    {
-        if (is_held_) {
-            block_->leave();
-        }
-    }
-    executor_block &operator*() const noexcept { return *block_; }
-
-private:
-    executor_block *block_;
-    bool is_held_ = false;
-};
 
 [[noreturn, gnu::cold, gnu::noinline]] inline void fail_to_take(int error, char const *what)
 {

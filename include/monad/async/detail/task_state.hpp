@@ -115,7 +115,7 @@ struct task_state {
     // Of what the next run throws.
     void tell_from_now_on(executor_block *block) noexcept
     {
-        auto *const next = block != nullptr && block->on_unobserved ? block : nullptr;
+        auto *const next = block != nullptr && block->on_unobserved() != nullptr ? block : nullptr;
         if (next != told) {
             if (next != nullptr) {
                 next->use();
@@ -179,7 +179,7 @@ struct task_state {
         bool const tell = !asked && told != nullptr;
         unlock_thrown();
         if (tell) {
-            told->on_unobserved(std::move(what));
+            (*told->on_unobserved())(std::move(what));
         }
     }
 

@@ -1,0 +1,333 @@
+//! One test for each rule of the pool's queue, small enough for tests/rust/mutants/pool.rs to run it
+//! with a bug in the rule.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use monad_async::capi::pool::*;
+use monad_async::capi::remote::*;
+use monad_async::capi::task::*;
+use monad_async::error::{Errno, RawResult};
+use monad_async::executor::jobs::Job;
+use monad_async::task::header::{TaskHead, TaskRef};
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::Mutex;
+use std::thread;
+use std::time::Duration;
+use support::pool::*;
+use support::*;
+
+const HIGH: u8 = 0;
+const NORMAL: u8 = 1;
+const LOW: u8 = 2;
+
+fn thread_number() -> isize {
+    // SAFETY: no preconditions.
+    unsafe { libc::gettid() as isize }
+}
+
+fn left(pool: PoolPtr, what: u32) -> usize {
+    // SAFETY: alive.
+    unsafe { monad_async_pool_left(pool, what) }.value as usize
+}
+
+fn set_level(task: TaskRef, level: u8) {
+    // SAFETY: alive.
+    let set = unsafe { monad_async_task_set_priorities(task.as_head(), level, NORMAL) };
+    assert_eq!(set, RawResult::success(0));
+}
+
+/// Tasks that note their numbers in `order`.
+fn noting(count: usize, order: &'static Mutex<Vec<usize>>) -> Vec<TaskRef> {
+    let tasks: Vec<_> = (0..count).map(|_| new_task()).collect();
+    for (n, &task) in tasks.iter().enumerate() {
+        set_body(task, move |_| {
+            order.lock().unwrap().push(n);
+            RawResult::success(0)
+        });
+    }
+    tasks
+}
+
+fn submit_all(pool: PoolPtr, tasks: &[TaskRef]) {
+    tasks.iter().for_each(|&task| assert_eq!(submit(pool, task), RawResult::success(0)));
+}
+
+/// Those that are dismissed end what they have begun. What waits is for those that stay.
+#[test]
+fn a_worker_that_was_dismissed_begins_nothing() {
+    let pool = pool(3);
+    let first = new_task();
+    set_body(first, |_| RawResult::success(thread_number()));
+    let mut stays = ptr::null_mut();
+    // SAFETY: all are alive.
+    unsafe {
+        assert_eq!(monad_async_pool_worker(pool, 0, &mut stays).error, 0);
+        assert_eq!(monad_async_remote_attach(stays, first.as_head()).error, 0);
+        monad_async_remote_release(stays);
+    }
+    let stays = wait(first).value;
+    let (gate, held) = hold(pool, 3);
+    // SAFETY: alive.
+    assert_eq!(unsafe { monad_async_pool_resize(pool, 1) }, RawResult::success(0));
+    let tasks: Vec<_> = (0..60).map(|_| new_task()).collect();
+    for &task in &tasks {
+        set_body(task, |_| {
+            thread::sleep(Duration::from_micros(100));
+            RawResult::success(thread_number())
+        });
+    }
+    submit_all(pool, &tasks);
+    gate.open.store(true, SeqCst);
+    for &task in &tasks {
+        assert_eq!(wait(task), RawResult::success(stays));
+    }
+    end(pool);
+    destroy_all(held.into_iter().chain(tasks).chain([first]));
+}
+
+/// While many low ones wait, and are begun all the time, what is submitted as high is the next that
+/// any worker begins.
+#[test]
+fn a_high_one_is_next_among_many_low_ones() {
+    const WORKERS: usize = 2;
+    static BEGUN: AtomicUsize = AtomicUsize::new(0);
+    static MAY_END: AtomicUsize = AtomicUsize::new(0);
+    static ENDED: AtomicUsize = AtomicUsize::new(0);
+    let pool = pool(WORKERS as u32);
+    let low: Vec<_> = (0..1000).map(|_| new_task()).collect();
+    for &task in &low {
+        set_body(task, |_| {
+            BEGUN.fetch_add(1, SeqCst);
+            let is_next = |n: usize| (n < MAY_END.load(SeqCst)).then_some(n + 1);
+            while ENDED.fetch_update(SeqCst, SeqCst, is_next).is_err() {
+                thread::sleep(Duration::from_micros(20));
+            }
+            RawResult::success(0)
+        });
+        set_level(task, LOW);
+    }
+    submit_all(pool, &low);
+    let high = new_task();
+    set_body(high, |_| RawResult::success(BEGUN.load(SeqCst) as isize));
+    set_level(high, HIGH);
+    for round in 0..100 {
+        // Each worker has one.
+        while BEGUN.load(SeqCst) != round + WORKERS {
+            thread::sleep(Duration::from_micros(20));
+        }
+        assert_eq!(submit(pool, high), RawResult::success(0));
+        MAY_END.store(round + 1, SeqCst);
+        assert_eq!(wait(high).value as usize, round + WORKERS, "a low one was the next");
+    }
+    MAY_END.store(low.len(), SeqCst);
+    quit(pool, RETURN);
+    end(pool);
+    destroy_all(low.into_iter().chain([high]));
+}
+
+/// All sleep when many come at once: each that wakes has the next one woken, as long as there is
+/// more. Those that come meet, so all must have begun.
+#[test]
+fn as_many_workers_wake_as_there_is_work_for() {
+    const WORKERS: usize = 3;
+    static MET: AtomicUsize = AtomicUsize::new(0);
+    let pool = pool(WORKERS as u32);
+    let tasks: Vec<_> = (0..WORKERS).map(|_| new_task()).collect();
+    let heads: Vec<_> = tasks.iter().map(|task| task.as_head()).collect();
+    for &task in &tasks {
+        set_body(task, |_| {
+            MET.fetch_add(1, SeqCst);
+            while !MET.load(SeqCst).is_multiple_of(WORKERS) {
+                thread::yield_now();
+            }
+            RawResult::success(0)
+        });
+    }
+    for _ in 0..20 {
+        // SAFETY: alive, and so many.
+        let put = unsafe { monad_async_pool_submit_many(pool, heads.as_ptr(), heads.len()) };
+        assert_eq!(put, RawResult::success(WORKERS as isize));
+        until(pool, 0, UNFINISHED);
+        thread::sleep(Duration::from_micros(200)); // They sleep, most likely.
+    }
+    end(pool);
+    destroy_all(tasks);
+}
+
+/// Of one priority, what was begun and is ready again takes turns with what is new: neither keeps
+/// the other waiting.
+#[test]
+fn what_has_begun_and_what_is_new_take_turns() {
+    static ORDER: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+    const YIELDS: usize = 100;
+    let pool = pool(1);
+    let (gate, held) = hold(pool, 1);
+    let begun = new_task();
+    set_body(begun, |t| {
+        for _ in 0..4 {
+            ORDER.lock().unwrap().push(YIELDS);
+            // SAFETY: the running task.
+            assert_eq!(unsafe { monad_async_task_suspend_for_duration(t.as_head(), 0) }.error, 0);
+        }
+        RawResult::success(0)
+    });
+    let new = noting(10, &ORDER);
+    submit_all(pool, &[begun]);
+    submit_all(pool, &new);
+    gate.open.store(true, SeqCst);
+    until(pool, 0, UNFINISHED);
+    let order = ORDER.lock().unwrap();
+    let at = |n: usize| order.iter().position(|&o| o == n).unwrap();
+    let last = order.iter().rposition(|&o| o == YIELDS).unwrap();
+    assert!(at(0) < last, "what is new waits: {order:?}");
+    assert!(last < at(9), "what was begun waits: {order:?}");
+    end(pool);
+    destroy_all(held.into_iter().chain(new).chain([begun]));
+}
+
+/// Who waits until so many are left goes on when it is so, and not before.
+#[test]
+fn a_wait_is_over_when_so_few_are_left() {
+    const TASKS: usize = 6;
+    for what in [QUEUED, UNFINISHED] {
+        let pool = pool(1);
+        let (gate, held) = hold(pool, 1);
+        // Each task waits until it may end.
+        let may_end: &AtomicUsize = leak(AtomicUsize::new(0));
+        let tasks: Vec<_> = (0..TASKS).map(|_| new_task()).collect();
+        for (n, &task) in tasks.iter().enumerate() {
+            set_body(task, move |_| {
+                while may_end.load(SeqCst) <= n {
+                    thread::sleep(Duration::from_micros(50));
+                }
+                RawResult::success(0)
+            });
+        }
+        submit_all(pool, &tasks);
+        gate.open.store(true, SeqCst);
+        until(pool, TASKS - 1, QUEUED); // The first has begun.
+        let mut ended = 0;
+        for at_most in [4, 2, 1, 0] {
+            let is_over: &AtomicBool = leak(AtomicBool::new(false));
+            let at = Shared(pool);
+            let waits = thread::spawn(move || {
+                until(at.get(), at_most, what);
+                is_over.store(true, SeqCst);
+            });
+            // So many have ended, and one has begun.
+            let enough = TASKS - at_most - usize::from(what == QUEUED);
+            while ended != enough {
+                thread::sleep(Duration::from_millis(2));
+                assert!(!is_over.load(SeqCst), "{} are left, not {at_most}", left(pool, what));
+                ended += 1;
+                may_end.store(ended, SeqCst);
+                until(pool, TASKS - ended, UNFINISHED);
+            }
+            waits.join().unwrap();
+            assert!(left(pool, what) <= at_most);
+        }
+        may_end.store(TASKS, SeqCst);
+        end(pool);
+        destroy_all(held.into_iter().chain(tasks));
+    }
+}
+
+/// Who waits for the end of a task that is queued is told when that is cancelled, or handed back.
+#[test]
+fn who_joins_what_is_queued_is_told_of_its_end() {
+    let pool = pool(1);
+    let (gate, held) = hold(pool, 1);
+    let tasks = [new_task(), new_task()];
+    let waits = tasks.map(|task| {
+        set_body(task, |_| RawResult::success(1));
+        submit_all(pool, &[task]);
+        let task = Shared(task);
+        let waits = thread::spawn(move || wait(task.get()));
+        thread::sleep(Duration::from_millis(2)); // It waits, most likely.
+        waits
+    });
+    // SAFETY: alive.
+    let cancelled = unsafe { monad_async_task_cancel(ptr::null_mut(), tasks[0].as_head()) };
+    assert_eq!(cancelled, RawResult::success(0));
+    assert_eq!(left(pool, QUEUED), 1);
+    assert_eq!(quit(pool, RETURN), 1);
+    for waits in waits {
+        assert_eq!(waits.join().unwrap(), RawResult::failure(Errno(libc::ECANCELED)));
+    }
+    gate.open.store(true, SeqCst);
+    end(pool);
+    destroy_all(held.into_iter().chain(tasks));
+}
+
+/// Those before it are in, those behind it are not.
+#[test]
+fn the_first_of_many_that_is_refused_ends_the_submission() {
+    static ORDER: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+    let pool = pool(1);
+    let (gate, held) = hold(pool, 1);
+    let tasks = noting(4, &ORDER);
+    let heads = [0, 1, 0, 2, 3].map(|n| tasks[n].as_head());
+    // SAFETY: alive, and so many.
+    let put = unsafe { monad_async_pool_submit_many(pool, heads.as_ptr(), heads.len()) };
+    assert_eq!(put, RawResult::success(2));
+    assert!(!tasks[2].is_attached() && !tasks[3].is_attached());
+    // SAFETY: as above.
+    let none = unsafe { monad_async_pool_submit_many(pool, heads.as_ptr(), heads.len()) };
+    assert_eq!(none, RawResult::failure(Errno(libc::EBUSY)));
+    assert_eq!(left(pool, QUEUED), 2);
+    gate.open.store(true, SeqCst);
+    until(pool, 0, UNFINISHED);
+    assert_eq!(*ORDER.lock().unwrap(), [0, 1]);
+    end(pool);
+    destroy_all(held.into_iter().chain(tasks));
+}
+
+/// A task whose priority is set to what it is keeps its place; the task of a job has its level.
+#[test]
+fn a_priority_that_is_set_again_moves_nothing() {
+    static ORDER: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+    static LEVELS: Job = {
+        unsafe extern "C" fn code(task: *const TaskHead) -> RawResult {
+            // SAFETY: the running task; its level was posted.
+            let (level, posted) =
+                unsafe { ((*task).cpu.get(), (*task).user_ptr.get().cast::<u8>().read()) };
+            assert_eq!(level, posted);
+            RawResult::success(0)
+        }
+        Job { code: Some(code), on_exit: None, returned: None, reserved: 0 }
+    };
+    let pool = pool(1);
+    let (gate, held) = hold(pool, 1);
+    let tasks = noting(4, &ORDER);
+    submit_all(pool, &tasks);
+    set_level(tasks[1], NORMAL);
+    set_level(tasks[3], HIGH);
+    for level in [LOW, NORMAL, HIGH] {
+        // SAFETY: alive; a byte.
+        let posted =
+            unsafe { monad_async_pool_post(pool, level, &LEVELS, (&raw const level).cast(), 1) };
+        assert_eq!(posted, RawResult::success(0));
+    }
+    gate.open.store(true, SeqCst);
+    until(pool, 0, UNFINISHED);
+    assert_eq!(*ORDER.lock().unwrap(), [3, 0, 1, 2]);
+    end(pool);
+    destroy_all(held.into_iter().chain(tasks));
+}
+
+/// Neither more workers nor fewer: those that are there drain it.
+#[test]
+fn what_was_told_to_quit_is_not_resized() {
+    for how in [DRAIN, RETURN] {
+        let pool = pool(2);
+        quit(pool, how);
+        for workers in [1, 3] {
+            // SAFETY: alive.
+            let resized = unsafe { monad_async_pool_resize(pool, workers) };
+            assert_eq!(resized, RawResult::failure(Errno(libc::ESHUTDOWN)));
+        }
+        end(pool);
+    }
+}
