@@ -122,14 +122,8 @@ void set_block_of_pool(monad_async_pool_object *pool, executor_block *block) noe
     async_bridge::set_block_of_pool(pool, block);
 }
 
-void executor_ended(executor_block *block) noexcept
-{
-    forget(block);
-    block->forget_spawned();
-    block->leave_with_spare();
-}
-
-// What is kept has no callable and has thrown nothing: nothing of it is a module's own.
+// What is kept has no callable and has thrown nothing: nothing of it is a module's own, and no
+// destructor need run.
 void drop_spawned(executor_block *block) noexcept
 {
     if (!lock_elsewhere(*block)) {
@@ -142,7 +136,8 @@ void drop_spawned(executor_block *block) noexcept
         while (auto *const s = list) {
             list = s->next;
             if (task_close(s)) {
-                delete s;
+                ::operator delete(s->heap, std::align_val_t{s->heap_alignment});
+                ::operator delete(static_cast<void *>(s));
             }
         }
     }
@@ -191,3 +186,14 @@ bool executor_close(executor_block *block) noexcept
 } // namespace detail
 } // namespace v0
 } // namespace monad::async
+
+namespace monad::async_cpp {
+
+void executor_ended(async::detail::executor_block *block) noexcept
+{
+    async::detail::forget(block);
+    block->forget_spawned();
+    block->leave_with_spare();
+}
+
+} // namespace monad::async_cpp

@@ -51,11 +51,11 @@ mod ffi {
         type Scope;
     }
 
-    #[namespace = "monad::async::v0::detail"]
     unsafe extern "C++" {
+        #[namespace = "monad::async::v0::detail"]
         #[cxx_name = "executor_block"]
         type Block;
-        // cpp/executor.cpp
+        #[namespace = "monad::async_cpp"]
         unsafe fn executor_ended(block: *mut Block);
     }
 

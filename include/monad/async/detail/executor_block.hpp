@@ -214,8 +214,6 @@ MONAD_ASYNC_API executor_block *keep_block(monad_async_executor ex) noexcept;
 // Has each worker's block say what this one says, which outlives the workers.
 MONAD_ASYNC_API void
 set_block_of_pool(monad_async_pool_object *pool, executor_block *block) noexcept;
-// The library's own: the executor that keeps the block is gone.
-void executor_ended(executor_block *block) noexcept;
 
 // The one that the executor keeps, as long as it has tasks. OWNER'S THREAD.
 inline executor_block &block_here(monad_async_executor ex)
@@ -241,5 +239,13 @@ inline executor_block *block_of(monad_async_executor ex)
 } // namespace detail
 } // namespace v0
 } // namespace monad::async
+
+// The library's own.
+namespace monad::async_cpp {
+
+// The executor that keeps the block is gone.
+void executor_ended(async::detail::executor_block *block) noexcept;
+
+} // namespace monad::async_cpp
 
 #endif
