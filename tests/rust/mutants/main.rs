@@ -70,7 +70,7 @@ const ALONE: [(&str, &[(Mutant, &str)]); 6] = [
     ("thread_pool", pool::WHOLE),
 ];
 
-/// Who waits in vain with a bug of the pool's in it is ended after so long: with none in it nobody
+/// Who waits in vain with a bug in it is ended after so long: with none in it nobody
 /// is, however long it takes.
 const IN_VAIN_S: u32 = 10;
 const IN_VAIN_AT_ONCE: usize = 16;
