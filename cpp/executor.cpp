@@ -129,14 +129,14 @@ void drop_spawned(executor_block *block) noexcept
     if (!lock_elsewhere(*block)) {
         return;
     }
-    spawned *lists[] = {
-        std::exchange(block->warm, nullptr), std::exchange(block->elsewhere, nullptr)};
+    spawned *lists[] = {std::exchange(block->warm, nullptr),
+                        std::exchange(block->elsewhere, nullptr)};
     unlock_elsewhere(*block);
     for (auto *list : lists) {
         while (auto *const s = list) {
             list = s->next;
             if (task_close(s)) {
-                ::operator delete(s->heap, std::align_val_t{s->heap_alignment});
+                ::operator delete (s->heap, std::align_val_t{s->heap_alignment});
                 ::operator delete(static_cast<void *>(s));
             }
         }

@@ -100,7 +100,8 @@ TEST(PoolComplaints, the_only_worker_waits_for_its_own_tasks)
         ma::thread_pool &pool;
         int operator()(int level) const
         {
-            return level == 0 ? 0 : 1 + pool.submit([this, level] { return (*this)(level - 1); }).get();
+            return level == 0 ? 0
+                              : 1 + pool.submit([this, level] { return (*this)(level - 1); }).get();
         }
     };
     nest const nested{pool};
@@ -184,7 +185,7 @@ TEST(PoolComplaints, times_at_the_ends_of_their_types)
         ma::scope const far{std::chrono::hours::max()};
         ma::with_timeout(std::chrono::seconds::max(), [] { ma::this_task::sleep_for(1us); });
         EXPECT_THROW(ma::with_timeout(std::chrono::hours::min(), [&ch] { (void)ch.recv(); }),
-            ma::timeout_error);
+                     ma::timeout_error);
     });
 }
 
@@ -274,8 +275,7 @@ void ends_with_its_wait(ma::thread_pool &pool, Release release, Wait wait)
 }
 
 // With times that cross, too: one that is granted at its time goes on by the time, not by the grant.
-template <class F>
-auto again_and_again(F try_for)
+template <class F> auto again_and_again(F try_for)
 {
     return [try_for](auto &object) {
         for (auto time = 1us;; time = std::min(time * 2, std::chrono::microseconds(40))) {

@@ -70,10 +70,11 @@ TEST(Worker, a_reference_and_a_future_outlive_it)
     {
         ma::thread_pool pool(1);
         pool.submit([&] {
-            EXPECT_EQ(add_up(), 6);
-            worker = ma::this_task::executor();
-            of_worker = worker.submit([] { return 7; });
-        }).get();
+                EXPECT_EQ(add_up(), 6);
+                worker = ma::this_task::executor();
+                of_worker = worker.submit([] { return 7; });
+            })
+            .get();
     }
     EXPECT_EQ(of_worker.get(), 7);
     EXPECT_EQ(errno_thrown_by([&] { worker.spawn([] {}); }), ESHUTDOWN);
@@ -142,21 +143,22 @@ TEST(Worker, has_the_options_of_its_pool)
     {
         ma::thread_pool pool(options);
         pool.submit([&worker] {
-            worker = ma::this_task::executor();
-            worker.spawn([] { throw std::runtime_error("nobody waits"); });
-            {
-                auto const dropped =
-                    worker.submit([] { throw std::runtime_error("nobody asks"); });
-                ma::this_task::yield();
-            }
-            // Deeper than the default of a task's stack.
-            (void)ma::when_all([] {
-                std::array<char volatile, 400'000> deep;
-                for (auto &byte : deep) {
-                    byte = 1;
+                worker = ma::this_task::executor();
+                worker.spawn([] { throw std::runtime_error("nobody waits"); });
+                {
+                    auto const dropped =
+                        worker.submit([] { throw std::runtime_error("nobody asks"); });
+                    ma::this_task::yield();
                 }
-            });
-        }).get();
+                // Deeper than the default of a task's stack.
+                (void)ma::when_all([] {
+                    std::array<char volatile, 400'000> deep;
+                    for (auto &byte : deep) {
+                        byte = 1;
+                    }
+                });
+            })
+            .get();
     }
     EXPECT_EQ(told, 1);
     EXPECT_EQ(unobserved, 1);

@@ -207,8 +207,9 @@ check 'it ends' stop
 check 'each worker accepts, by a listener of its own' each_worker_accepts
 check 'limits of time and number' limits
 check 'it tells, and ends with what was begun' ends
-if command -v wrk >/dev/null && [ "$(ulimit -Hn)" = unlimited ] || [ "$(ulimit -Hn)" -gt 3000 ]; then
-    ulimit -Sn "$(ulimit -Hn)" 2>/dev/null
+most=$(ulimit -Hn)
+if command -v wrk >/dev/null && { [ "$most" = unlimited ] || [ "$most" -gt 3000 ]; }; then
+    ulimit -Sn "$most" 2>/dev/null
     check '1,000 connections of wrk' flood
 else
     echo 'skip 1,000 connections of wrk: no wrk here, or too few descriptors'

@@ -221,7 +221,8 @@ template <std::size_t N> class children {
 public:
     static constexpr char const *what = "monad::async::when_all";
 
-    explicit children(monad_async_task self) : self_(self), block_(block_here(self->current_executor))
+    explicit children(monad_async_task self)
+        : self_(self), block_(block_here(self->current_executor))
     {
         auto *next = block_.warm;
         while (size_ != N && next != nullptr) {

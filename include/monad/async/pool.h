@@ -20,6 +20,13 @@
  *
  *  @snippet pool.c a pool
  *
+ *  What its owner may do with what is in it:
+ *
+ *  @snippet pool_control.c within a bound
+ *  @snippet pool_control.c a task that is queued
+ *  @snippet pool_control.c a job by value
+ *  @snippet pool_control.c a worker
+ *
  *  The words ANY THREAD, EXPENSIVE and SUSPENDS are those of executor.h. */
 
 #include "config.h"

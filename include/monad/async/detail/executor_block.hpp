@@ -111,9 +111,8 @@ struct executor_block {
     }
 
     // Before anybody uses it.
-    void
-    set_functions(std::function<void(std::exception_ptr)> const &on_unobserved,
-        std::function<void(std::exception_ptr)> const &on_exception)
+    void set_functions(std::function<void(std::exception_ptr)> const &on_unobserved,
+                       std::function<void(std::exception_ptr)> const &on_exception)
     {
         if (on_unobserved || on_exception) {
             auto *const end = +[](executor_functions *f) noexcept { delete f; };
@@ -139,8 +138,7 @@ struct executor_block {
 
     [[nodiscard]] std::function<void(std::exception_ptr)> const *on_exception() const noexcept
     {
-        return functions != nullptr && functions->on_exception ? &functions->on_exception
-                                                               : nullptr;
+        return functions != nullptr && functions->on_exception ? &functions->on_exception : nullptr;
     }
 
     // False in the child of a fork: what is not over there never will be.
@@ -201,8 +199,8 @@ struct executor_block {
 // std.
 
 // Makes the executor that `block` is for. The calling thread owns it.
-MONAD_ASYNC_API monad_async_result
-executor_open(monad_async_executor_attr const *attr, executor_block *block) noexcept;
+MONAD_ASYNC_API monad_async_result executor_open(monad_async_executor_attr const *attr,
+                                                 executor_block *block) noexcept;
 // Cancels what is attached, runs it to its end, destroys. False: the executor is the parent
 // process's, or this process is about to exit and the executor cannot be run here; everything stays
 // as it was. Ends the process where it is impossible.
@@ -212,8 +210,8 @@ MONAD_ASYNC_API executor_block *find_block(monad_async_executor ex) noexcept;
 // Has an executor of the calling thread keep a block, until it ends. Null: no memory. EXPENSIVE.
 MONAD_ASYNC_API executor_block *keep_block(monad_async_executor ex) noexcept;
 // Has each worker's block say what this one says, which outlives the workers.
-MONAD_ASYNC_API void
-set_block_of_pool(monad_async_pool_object *pool, executor_block *block) noexcept;
+MONAD_ASYNC_API void set_block_of_pool(monad_async_pool_object *pool,
+                                       executor_block *block) noexcept;
 
 // The one that the executor keeps, as long as it has tasks. OWNER'S THREAD.
 inline executor_block &block_here(monad_async_executor ex)

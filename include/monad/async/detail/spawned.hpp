@@ -39,7 +39,10 @@ inline bool lock_elsewhere(executor_block &block) noexcept
     return true;
 }
 
-inline void unlock_elsewhere(executor_block &block) noexcept { spin_unlock(block.elsewhere_lock); }
+inline void unlock_elsewhere(executor_block &block) noexcept
+{
+    spin_unlock(block.elsewhere_lock);
+}
 
 } // namespace detail
 } // namespace v0
