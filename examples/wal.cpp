@@ -43,8 +43,8 @@ struct header {
 std::uint32_t sum_of(string_view record, std::uint64_t offset)
 {
     auto const *const data = reinterpret_cast<unsigned char const *>(record.data());
-    std::uint32_t const crc = posix_crc_update(0, data + sizeof(header::crc),
-                                               record.size() - sizeof(header::crc));
+    std::uint32_t const crc =
+        posix_crc_update(0, data + sizeof(header::crc), record.size() - sizeof(header::crc));
     return posix_crc_finish(crc, offset);
 }
 
@@ -62,16 +62,16 @@ string record_of(string_view key, string_view value, std::uint64_t offset)
 
 class store {
 public:
-    // By the running task: reads the log, and cuts off what is torn.
-    explicit store(string const &directory)
-        : log_(directory + "/log", O_RDWR | O_CREAT, in_order())
+    // By the running task: reads the log, and cuts off what is torn. Where the disk is too full for
+    // that, it is written over: a record's sum is right in one place only.
+    explicit store(string const &directory) : log_(directory + "/log", O_RDWR | O_CREAT, in_order())
     {
         string all(log_.stat().stx_size, 0);
         all.resize(log_.read_all(all, 0));
         while (auto const bytes = take(string_view(all).substr(end_))) {
             end_ += bytes;
         }
-        log_.truncate(static_cast<std::int64_t>(end_));
+        cut(end_);
         log_.sync();
         // The name of a new log is on the disk too.
         ma::file(directory, O_RDONLY | O_DIRECTORY).sync();
@@ -139,6 +139,15 @@ private:
         return bytes;
     }
 
+    void cut(std::uint64_t end)
+    {
+        std::error_code ec;
+        log_.truncate(static_cast<std::int64_t>(end), ec);
+        if (ec && ec.value() != EDQUOT && ec.value() != ENOSPC) {
+            throw std::system_error(ec);
+        }
+    }
+
     // The first whose write failed cuts the log there; those behind it were not written.
     void repair(std::error_code ec, std::uint64_t at)
     {
@@ -148,7 +157,7 @@ private:
         ma::shield const whatever_happens;
         repairing_ = true;
         repaired_.reset();
-        log_.truncate(static_cast<std::int64_t>(at));
+        cut(at);
         end_ = at;
         repairing_ = false;
         repaired_.set();

@@ -8,9 +8,9 @@ kills=${2:-200}
 
 # Starts the server of a directory, and waits until it answers.
 start() {
-    : >"$1/said"
-    "$program" serve "$1" >"$1/said" & server=$!
-    until grep -q ready "$1/said"; do kill -0 $server 2>/dev/null || return 1; sleep 0.002; done
+    : >said
+    "$program" serve "$1" >said & server=$!
+    until grep -q ready said; do kill -0 $server 2>/dev/null || return 1; sleep 0.002; done
 }
 
 killed() {
@@ -50,8 +50,12 @@ full() {
     mkdir -p tiny && "$1" tiny 2>/dev/null || return 77
     start tiny && "$program" load tiny 5 >answered_full
     local r=$?
+    # It goes on: who asks again is told again.
+    "$program" load tiny 5 >>answered_full || r=1
     "$program" check tiny answered_full && [ -s answered_full ] || r=1
     kill -9 $server; wait $server 2>/dev/null
+    # Over its quota there is no new socket either.
+    btrfs qgroup limit none tiny 2>/dev/null
     start tiny && "$program" check tiny answered_full || r=1
     kill $server; wait $server
     umount tiny
