@@ -9,7 +9,8 @@ if(NOT CMAKE_SCRIPT_MODE_FILE)
   set(monad_async_sbom "${CMAKE_CURRENT_BINARY_DIR}/monad_async.cdx.json")
   add_custom_command(OUTPUT "${monad_async_licences}" "${monad_async_sbom}"
     COMMAND "${CMAKE_COMMAND}" -E env --unset=MAKEFLAGS
-      "${CMAKE_COMMAND}" "-DCARGO=${MONAD_ASYNC_CARGO}" "-DTARGET=${MONAD_ASYNC_RUST_TARGET}"
+      "${CMAKE_COMMAND}" "-DCARGO=${MONAD_ASYNC_CARGO}" "-DRUSTC=${MONAD_ASYNC_RUSTC}"
+      "-DTARGET=${MONAD_ASYNC_RUST_TARGET}"
       "-DFLAGS=${MONAD_ASYNC_CARGO_FLAGS}" "-DVERSION=${MONAD_ASYNC_VERSION}"
       "-DLICENCES=${monad_async_licences}" "-DSBOM=${monad_async_sbom}"
       -P "${monad_async_cmake}/MonadAsyncCrates.cmake"
@@ -41,10 +42,12 @@ endfunction()
 ask(tree "${CARGO}" tree --locked ${flags} ${target} -e normal,no-proc-macro --prefix depth
   --no-dedupe --format "{p}|{l}")
 ask(metadata "${CARGO}" metadata --locked ${flags} --format-version 1)
-get_filename_component(bin "${CARGO}" DIRECTORY)
-find_program(rustc rustc HINTS "${bin}" NO_CACHE REQUIRED)
-ask(rust "${rustc}" --version)
-ask(sysroot "${rustc}" --print sysroot)
+if(NOT RUSTC)
+  get_filename_component(bin "${CARGO}" DIRECTORY)
+  find_program(RUSTC rustc HINTS "${bin}" NO_CACHE REQUIRED)
+endif()
+ask(rust "${RUSTC}" --version)
+ask(sysroot "${RUSTC}" --print sysroot)
 string(REGEX REPLACE "^rustc ([^ ]+).*" "\\1" rust "${rust}")
 
 string(REPLACE "\n" ";" tree "${tree}")

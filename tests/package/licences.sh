@@ -24,7 +24,9 @@ every_crate_has_a_text() {
         grep -qE "^(.*, )?${crate//./\\.}(, .*)?$" "$texts" || { echo "no text of $crate"; return 1; }
         table | grep -qF "$crate: " || { echo "no line of $crate"; return 1; }
     done <"$work/linked"
-    # And Rust's own library.
+    # And Rust's own library: its texts, where the compiler came with them.
+    [ ! -e "$(rustc --print sysroot)/share/doc/rust/COPYRIGHT-library.html" ] ||
+        grep -qE '^(.*, )?Rust [0-9.]+ \(std\)(, .*)?$' "$texts" || { echo "no text of Rust's"; return 1; }
     [ "$(table | wc -l)" = $(($(wc -l <"$work/linked") + 1)) ]
 }
 # An expression of ORs is allowed if one of its licences is: deny.toml says which.
@@ -88,6 +90,17 @@ dated() {
         -DLICENCES="$work/again" -DSBOM="$work/sbom" -P cmake/MonadAsyncCrates.cmake &&
         grep -qF '"timestamp": "2023-11-14T22:13:20Z"' "$work/sbom"
 }
+# The compiler that cargo runs is not always the one next to it.
+another_rustc_is_named() {
+    cat >"$work/rustc" <<'END'
+#!/bin/sh
+[ "$1" != --version ] || { echo 'rustc 1.99.7 (of this test)'; exit; }
+exec rustc "$@"
+END
+    chmod +x "$work/rustc" && cmake -DCARGO="$(command -v cargo)" -DRUSTC="$work/rustc" -DVERSION="$(version)" \
+        -DLICENCES="$work/again" -DSBOM="$work/sbom" -P cmake/MonadAsyncCrates.cmake &&
+        grep -F '"version": "1.99.7"' "$work/sbom" && grep -F 'Rust 1.99.7 (std, core, alloc)' "$work/again"
+}
 # What a crate's manifest says is what its texts say, by deny's reading of them.
 deny_reads_the_same() {
     cargo deny --offline list --layout crate --format tsv >"$work/denied" || return
@@ -130,6 +143,7 @@ check 'a licence that is not allowed would be seen' another_licence_is_seen
 check 'the list for machines names them' sbom_names_them
 check 'no path of this machine' no_paths_in_them
 check 'a date only if it is given' dated
+check 'the rustc that was used' another_rustc_is_named
 if python_tools sbom 'cyclonedx-python-lib[json-validation]==11.12.0'; then
     check 'the list for machines, read by others' sbom_read_by_others
     check 'a missing edge would be seen' a_missing_edge_is_seen
