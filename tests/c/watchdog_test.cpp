@@ -113,6 +113,7 @@ TEST(Watchdog, names_the_task_that_spins_with_its_stack)
         for (size_t seen = count; told_of(self) == 0; ++seen) {
             watchdog_test_spin(&count, seen + 1);
         }
+        spin_for(3 * limit); // and is not named again
         return success();
     });
     spins.attach(ex);
@@ -385,6 +386,28 @@ TEST(Watchdog, of_a_parent_is_not_the_childs_which_may_have_its_own)
     ASSERT_EQ(waitpid(child, &status, 0), child);
     EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
     ASSERT_EQ(monad_async_watchdog_stop().error, 0);
+}
+
+// In the child it runs for ever, as far as one can see, and on an executor of the parent's.
+TEST(Watchdog, of_a_child_does_not_name_the_task_that_has_forked)
+{
+    Executor ex(0);
+    Task forks([](monad_async_task) {
+        pid_t const child = fork();
+        if (child == 0) {
+            int failed = start().error != 0;
+            spin_for(5 * limit);
+            failed += monad_async_watchdog_stop().error != 0;
+            failed += !told.empty();
+            _exit(failed);
+        }
+        int status = -1;
+        EXPECT_EQ(waitpid(child, &status, 0), child);
+        EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+        return success();
+    });
+    forks.attach(ex);
+    ex.finish();
 }
 
 } // namespace
