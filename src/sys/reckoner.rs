@@ -71,6 +71,29 @@ impl Reckoner {
         self.boot_ns.get() + (((passed + 1) * self.ns_each.get()) >> 32)
     }
 
+    /// A moment, for `since`: the counter, or the clock where rule 3 says so, as a thread that has
+    /// gone to another processor would find the counter of that before this one's.
+    #[inline(always)]
+    pub fn stamp(&self) -> u64 {
+        if self.may {
+            ticks::now()
+        } else {
+            clock::boot_ns()
+        }
+    }
+
+    /// How many nanoseconds have passed since a `stamp`, right to a thousandth; and
+    /// `now_or_later_boot_ns`. Of a counter that has begun anew since, 0.
+    #[inline(always)]
+    pub fn since(&self, stamp: u64) -> (u64, u64) {
+        if !self.may {
+            let now_ns = self.now_boot_ns();
+            return (now_ns.saturating_sub(stamp), now_ns);
+        }
+        let now = ticks::now();
+        (ticks::to_ns(now.saturating_sub(stamp)), self.boot_ns_at(now))
+    }
+
     #[cold]
     fn learn(&self) {
         if let Some(hz) = ticks::known_per_second() {
@@ -121,6 +144,28 @@ mod tests {
             let before = clock::boot_ns();
             assert!(it.now_or_later_boot_ns() >= before);
         }
+    }
+
+    /// On a processor whose counter is behind, or after a suspension: no deadline is over for that.
+    #[test]
+    fn a_moment_to_come_is_no_time_ago() {
+        for may in [false, true] {
+            let it = Reckoner { may, ..reckoner() };
+            let (passed_ns, now_ns) = it.since(it.stamp() + (1 << 40));
+            assert_eq!(passed_ns, 0);
+            assert!(now_ns <= clock::boot_ns() + 17_300);
+        }
+    }
+
+    /// The counter is not the clock's: another processor's may be anywhere.
+    #[test]
+    fn where_counters_differ_none_is_compared() {
+        let it = Reckoner { may: false, ..reckoner() };
+        let before = clock::boot_ns();
+        let stamp = it.stamp();
+        assert!((before..=clock::boot_ns()).contains(&stamp));
+        let (passed_ns, now_ns) = it.since(stamp - 1_000_000);
+        assert!(now_ns >= stamp && passed_ns == now_ns - (stamp - 1_000_000));
     }
 
     #[test]

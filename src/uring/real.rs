@@ -17,7 +17,6 @@ use crate::sys::host;
 use crate::sys::reckoner::Reckoner;
 use crate::sys::text::{text, Text};
 use crate::sys::valgrind;
-use crate::ticks;
 
 /// [`Kernel`] as the running Linux has it.
 pub struct RealKernel {
@@ -166,9 +165,13 @@ impl Kernel for RealKernel {
     }
 
     #[inline]
+    fn stamp(&self) -> u64 {
+        self.clock.stamp()
+    }
+
+    #[inline]
     fn since(&self, stamp: u64) -> (u64, u64) {
-        let now = ticks::now();
-        (ticks::to_ns(now.wrapping_sub(stamp)), self.clock.boot_ns_at(now))
+        self.clock.since(stamp)
     }
 
     fn submits_all(&self) -> bool {
