@@ -380,13 +380,22 @@ impl Line {
     }
 
     pub fn text(&mut self, text: &str) -> &mut Self {
-        for &b in text.as_bytes() {
-            if self.len < self.bytes.len() {
-                self.bytes[self.len] = b;
-                self.len += 1;
-            }
-        }
+        text.bytes().for_each(|b| self.push(b));
         self
+    }
+
+    /// A name that others gave, up to its zero: what would move a terminal's cursor is left out.
+    pub(crate) fn name(&mut self, name: &[u8]) -> &mut Self {
+        let bytes = name.iter().take_while(|&&b| b != 0);
+        bytes.filter(|b| !b.is_ascii_control()).for_each(|&b| self.push(b));
+        self
+    }
+
+    fn push(&mut self, byte: u8) {
+        if let Some(place) = self.bytes.get_mut(self.len) {
+            *place = byte;
+            self.len += 1;
+        }
     }
 
     /// With "0x", as `%p` prints it.

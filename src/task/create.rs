@@ -60,6 +60,9 @@ fn describe(header: *const u8, here: bool, line: &mut stack_overflow::Line) -> b
     }
     let code = task.head.user_code.get().map_or(0, |code| code as usize);
     line.text("user_code ").hex(code).text(", user_ptr ").hex(task.head.user_ptr.get() as usize);
+    if let Some(name) = task.name().filter(|name| !name.is_empty()) {
+        line.text(", called \"").name(name.words().map(u64::to_ne_bytes).as_flattened()).text("\"");
+    }
     true
 }
 

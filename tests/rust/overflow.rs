@@ -165,7 +165,8 @@ fn assert_task_named(outcome: Option<(i32, String)>) {
         1,
         "{said}"
     );
-    assert_eq!(said.matches("overflowed its stack of").count(), 1, "{said}");
+    let called = ", called \"the [2Jsecond\") overflowed its stack of";
+    assert_eq!(said.matches(called).count(), 1, "{said}");
 }
 
 /// Of three tasks, runs `body` in the second with the slot below the stack that it runs on, a
@@ -185,6 +186,9 @@ fn in_a_task_that(suspends: bool, body: impl Fn(TaskRef, Hit, Hit) + 'static) {
         body(task, find(own.guard_start - 1).unwrap(), own);
         RawResult::success(0)
     });
+    // What clears a terminal is not written to one.
+    // SAFETY: a string.
+    unsafe { tasks[1].set_name(c"the \x1b[2Jsecond".as_ptr()) }.unwrap();
     eprintln!("expected: {:#x}", tasks[1].addr());
     ex.attach(tasks[1]).unwrap();
     while ex.has_work() {
