@@ -2,9 +2,10 @@
 
 mod common;
 
+use common::compare::{compare, criterion};
 use common::hot::{Launch, Looping};
 use common::raw::RawRing;
-use common::rounds::{compare, criterion, By};
+use common::rounds::By;
 use common::targets::Stamp;
 use common::{OFF, ON};
 

@@ -3,9 +3,10 @@
 
 mod common;
 
+use common::compare::{compare, criterion};
 use common::many::{Million, Sleepers};
 use common::raw::RawRing;
-use common::rounds::{compare, criterion, By};
+use common::rounds::By;
 use common::{targets, OFF, ON};
 
 fn main() {

@@ -4,8 +4,9 @@ mod common;
 
 use std::cell::RefCell;
 
+use common::compare::{compare, criterion};
 use common::raw::RawRing;
-use common::rounds::{compare, criterion, By};
+use common::rounds::By;
 use common::threads::{How, Remote, Wakes};
 use common::{targets, OFF, ON};
 

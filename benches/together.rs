@@ -2,8 +2,9 @@
 
 mod common;
 
+use common::compare::{compare, criterion};
 use common::raw::RawRing;
-use common::rounds::{compare, criterion, By};
+use common::rounds::By;
 use common::together::Together;
 use common::{targets, OFF, ON};
 

@@ -4,6 +4,8 @@
 #![allow(dead_code)]
 
 pub mod api;
+#[cfg(feature = "bench")]
+pub mod compare;
 pub mod hot;
 pub mod life;
 pub mod many;

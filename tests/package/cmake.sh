@@ -100,6 +100,7 @@ soname_is() {
 # library's source, for its C API alone.
 with_flags() {
     local pair=$2
+    cargo_from "$tree" "$work/flags-$1/build/monad_async" || return
     consumer "flags-$1" '' "add_subdirectory(\"$root\" monad_async)" \
         -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_COMPILER="${pair%:*}" \
         -DCMAKE_CXX_COMPILER="${pair#*:}" -DCMAKE_C_FLAGS="${4:-}" -DCMAKE_CXX_FLAGS="$3"

@@ -69,6 +69,14 @@ taken_over() {
             mv "$1.own" "$1"' _ {} \;
 }
 
+# cargo_from TREE DIRECTORY   Gives this build directory, which is not there yet, a copy of what cargo has
+# built in TREE. What another compiler or feature has no part in, the crates that only build others among
+# it, is not built again; cargo sees to that.
+cargo_from() {
+    [ ! -d "$1/cargo" ] || [ -d "$2/cargo" ] ||
+        { mkdir -p "$2" && cp -a "$1/cargo" "$2/cargo" && rm -rf "$2"/cargo/*/incremental; }
+}
+
 # Whether clang has its own C++ library besides the one it shares with gcc.
 have_libcxx() {
     printf '#include <exception>\nint main() { throw 1; }\n' >"$work/libcxx.cpp"

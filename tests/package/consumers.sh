@@ -23,11 +23,18 @@ linked_as() {
 }
 
 # cmake_consumer HOW LANGUAGE FLAVOUR CC:CXX [CMAKE OPTION...]
+built_before=
 cmake_consumer() {
     local how=$1 language=$2 flavour=$3 pair=$4 dir=$work/$1-$2-$3-${4%:*}
     # Those that build the library take a minute of CPU each, so they share a build tree, in which
     # the project changes its language and its flavour.
-    [ "$how" = package ] || dir=$work/$how-${pair%:*}
+    if [ "$how" != package ]; then
+        dir=$work/$how-${pair%:*}
+        local tree=$dir/monad_async
+        [ "$how" != FetchContent ] || tree=$dir/_deps/monad_async-build
+        [ -z "$built_before" ] || cargo_from "$built_before" "$tree" || return
+        built_before=$tree
+    fi
     shift 4
     cmake -S "$consumers" -B "$dir" -G Ninja -DHOW="$how" -DCONSUMER="$language" \
         -DFLAVOUR="$flavour" -DSOURCE="$root" -DCMAKE_C_COMPILER="${pair%:*}" \

@@ -47,7 +47,7 @@ has_runtimes() {
 } >"$work/runtimes" 2>&1
 
 asan_tree() {
-    cmake --preset asan -S "$root" -B "$1" -G Ninja -DMONAD_ASYNC_BUILD_TESTS=OFF \
+    cargo_from "$build/release" "$1" && cmake --preset asan -S "$root" -B "$1" -G Ninja -DMONAD_ASYNC_BUILD_TESTS=OFF \
         -DCMAKE_C_COMPILER="${2%:*}" -DCMAKE_CXX_COMPILER="${2#*:}" &&
         cmake --build "$1" && cmake --install "$1" --prefix "$1/prefix"
 }

@@ -304,13 +304,13 @@ fn copy_project(to: &Path) {
     for program in &alone {
         write(&to.join(program), &fs::read(from.join(program)).unwrap());
     }
-    // What only the benchmarks need would take the longest to build.
+    // No benchmark's source is copied.
     let manifest = fs::read_to_string(from.join("Cargo.toml")).unwrap();
     let sections = manifest.split("\n[").filter(|s| {
         let elsewhere = s.starts_with("[test")
             && !alone.iter().any(|program| s.contains(program))
             && !["sim", "loom"].iter().any(|d| s.contains(&format!("\"tests/{d}/")));
-        !elsewhere && !s.starts_with("[bench") && !s.starts_with("dev-")
+        !elsewhere && !s.starts_with("[bench")
     });
     write(&to.join("Cargo.toml"), sections.collect::<Vec<_>>().join("\n[").as_bytes());
 }
@@ -384,16 +384,18 @@ fn find(text: &str, piece: &str) -> Result<(usize, usize), String> {
 }
 
 /// The test programs of the copy. Without debug assertions: they would find too much.
+/// All copies are built in one directory: what builds the crates of others has no part in their flags.
 fn build(copy: &Path, tests: &[&str], flags: &str) -> Vec<PathBuf> {
     let out = Command::new(env!("CARGO"))
         .current_dir(copy)
-        .args(["test", "--no-run", "--message-format=json"])
+        .args(["test", "--no-run", "--message-format=json", "--target", &this_machine()])
         .args(tests.iter().flat_map(|test| ["--test", test]))
-        .env("CARGO_TARGET_DIR", copy.join("target"))
+        .env("CARGO_TARGET_DIR", copy.with_file_name("planted"))
         .env("CARGO_PROFILE_TEST_OPT_LEVEL", "1")
         .env("CARGO_PROFILE_TEST_DEBUG_ASSERTIONS", "false")
         .env("CARGO_PROFILE_TEST_OVERFLOW_CHECKS", "true")
         .env("CARGO_PROFILE_TEST_DEBUG", "0")
+        .env("CARGO_INCREMENTAL", "0")
         .env("RUSTFLAGS", format!("-Awarnings {flags}"))
         .stderr(Stdio::inherit())
         .output()
@@ -402,6 +404,15 @@ fn build(copy: &Path, tests: &[&str], flags: &str) -> Vec<PathBuf> {
     let text = String::from_utf8(out.stdout).unwrap();
     let after = text.split("\"executable\":\"").skip(1);
     after.map(|path| PathBuf::from(path.split('"').next().unwrap())).collect()
+}
+
+/// As rustc calls it. Named to cargo, whose flags then are for this crate's programs alone, and not
+/// for what runs while they are built.
+fn this_machine() -> String {
+    let out = Command::new("rustc").arg("-vV").output().unwrap();
+    let text = String::from_utf8(out.stdout).unwrap();
+    let host = text.lines().find_map(|l| l.strip_prefix("host: "));
+    host.expect("rustc's host").to_owned()
 }
 
 /// What the simulation says of these programs with this bug in it; None: nothing.
