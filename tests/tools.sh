@@ -77,8 +77,10 @@ need_rust() {
     if ! command -v cargo >/dev/null && [ -x "$HOME/.cargo/bin/cargo" ]; then
         PATH=$HOME/.cargo/bin:$PATH
     fi
-    # Where rust-toolchain.toml names one that is not installed, the default one will do, if it is new enough.
-    if command -v rustup >/dev/null && ! (cd "$root" && RUSTUP_AUTO_INSTALL=0 rustc --version) >/dev/null 2>&1; then
+    # Where rust-toolchain.toml names one that is not installed, the default one will do, if it is
+    # new enough.
+    if command -v rustup >/dev/null && ! (cd "$root" &&
+        RUSTUP_AUTO_INSTALL=0 rustc --version) >/dev/null 2>&1; then
         found=$(cd / && rustup show active-toolchain 2>/dev/null | cut -d ' ' -f 1)
         [ -z "$found" ] || export RUSTUP_TOOLCHAIN=$found
     fi
@@ -88,9 +90,11 @@ need_rust() {
         return
     fi
     if command -v rustup >/dev/null; then
-        die "Rust $wanted or newer is needed, found ${found:-none}. To get it: rustup update stable && rustup default stable"
+        die "Rust $wanted or newer is needed, found ${found:-none}. To get it:
+    rustup update stable && rustup default stable"
     fi
-    die "Rust $wanted or newer is needed, found ${found:-none}; distributions are often behind. To get it, with curl:
+    die "Rust $wanted or newer is needed, found ${found:-none}; distributions are often behind.
+To get it, with curl:
     curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y
 and run this again."
 }
@@ -206,7 +210,8 @@ in_lane() {
     declare -p passed failed skipped taken times >"$logs/lane.$lane"
 }
 
-# join_lane NAME   Takes what the steps of a lane have come to. False where it did not reach its end.
+# join_lane NAME   Takes what the steps of a lane have come to. False where it did not reach its
+# end.
 join_lane() {
     local p=$passed f=$failed s=$skipped names=("${taken[@]}") before=("${times[@]}")
     # shellcheck disable=SC1090
@@ -253,7 +258,8 @@ counted_step_at_once() {
     count "$p" "$f" "$s"
     step_note "$p passed, $f failed, $s skipped"
     if [ "$f" -gt 0 ]; then
-        grep -hE '^(not ok|test .* FAILED|error(\[|:)|.*\*\*\*(Failed|Exception|Timeout))' "$log" | head -n 20
+        grep -hE '^(not ok|test .* FAILED|error(\[|:)|.*\*\*\*(Failed|Exception|Timeout))' "$log" |
+            head -n 20
         show_log_tail
     fi
     grep -hE '^skip(ped:)? |^test .* [.]{3} ignored' "$log" | sed 's/^/    /' || true
@@ -300,7 +306,8 @@ skip() {
 
 # ---- The build that examples and tests share ----
 
-# one_at_a_time COMMAND...   Of those that would be in each other's way in the tree of build_library.
+# one_at_a_time COMMAND...   Of those that would be in each other's way in the tree of
+# build_library.
 one_at_a_time() {
     mkdir -p "$build" && (flock 9 && "$@" 9>&-) 9>"$build/release.lock"
 }

@@ -42,7 +42,8 @@ same_as_cksum() {
 odd_names() {
     mkdir -p names/-dir names/$'new\nline.d'
     local name
-    for name in 'a b' ' lead' 'trail ' $'new\nline' $'tab\t' 'back\slash' '-n' '--stats' '*' "quo'te" \
+    for name in 'a b' ' lead' 'trail ' $'new\nline' $'tab\t' 'back\slash' '-n' '--stats' '*' \
+        "quo'te" \
         'dou"ble' $'bad\xff\xfeutf8' 'ümlaut' "$(printf '%0255d' 0)"; do
         printf '%s' "$name" >"names/$name"
         printf '%s' "$name" >"names/-dir/$name"
@@ -152,7 +153,8 @@ little_memory() {
 
 proc_files() {
     local f files=()
-    for f in /proc/version /proc/filesystems /proc/self/limits /proc/cmdline /sys/kernel/mm/transparent_hugepage/enabled; do
+    for f in /proc/version /proc/filesystems /proc/self/limits /proc/cmdline \
+        /sys/kernel/mm/transparent_hugepage/enabled; do
         [ -r $f ] && files+=("$f")
     done
     cksum "${files[@]}" | sort >expected

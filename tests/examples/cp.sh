@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The example cp and cp -a: trees, holes, modes, times, links; killed at any moment; what cannot be
-# copied. Takes the program's path; prints "ok NAME", "not ok NAME" or "skip NAME: WHY", a line each.
+# copied. Takes the program's path; prints "ok NAME", "not ok NAME" or "skip NAME: WHY", a line
+# each.
 set -uo pipefail
 
 . "$(dirname "$0")/example.sh"
@@ -24,7 +25,10 @@ make_tree() {
 
 trees() { make_tree && "$program" tree copied && same_tree tree copied; }
 again() { "$program" tree copied 2>err; [ -d copied/tree ] && same_tree tree copied/tree; }
-into() { mkdir into && "$program" tree/a/4097 tree/b into && same_tree tree/b into/b && cmp tree/a/4097 into/4097; }
+into() {
+    mkdir into && "$program" tree/a/4097 tree/b into && same_tree tree/b into/b &&
+        cmp tree/a/4097 into/4097
+}
 over() { echo old >target && "$program" tree/a/4097 target && cmp tree/a/4097 target; }
 verified() { "$program" --verify tree verified && same_tree tree verified; }
 include() {
@@ -97,7 +101,10 @@ case $? in
 esac
 if command -v script >/dev/null; then
     # A terminal sees the bar.
-    bar() { script -qec "$program tree shown" typescript </dev/null >/dev/null && grep -q 'MB/s.*left' typescript; }
+    bar() {
+        script -qec "$program tree shown" typescript </dev/null >/dev/null &&
+            grep -q 'MB/s.*left' typescript
+    }
     check 'progress on a terminal' bar
 else
     printf 'skip progress on a terminal: no script(1)\n'

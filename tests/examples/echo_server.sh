@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
-# An example echo server: as short as it is to be; out of descriptors it goes on, and answers when some
-# are free; SIGTERM ends it with the answers that it owes. In the long form, an idle connection is
-# closed. Takes the program's path; prints "ok NAME" or "not ok NAME".
+# An example echo server: as short as it is to be; out of descriptors it goes on, and answers when
+# some are free; SIGTERM ends it with the answers that it owes. In the long form, an idle connection
+# is closed. Takes the program's path; prints "ok NAME" or "not ok NAME".
 set -uo pipefail
 
 sources=$(realpath -e "$(dirname "$0")/../../examples") || exit 1
 . "$(dirname "$0")/example.sh"
 
-short() { [ "$(wc -l <"$sources/echo_server.c")" -le 60 ] && [ "$(wc -l <"$sources/echo_server.cpp")" -le 40 ]; }
+short() {
+    [ "$(wc -l <"$sources/echo_server.c")" -le 60 ] &&
+        [ "$(wc -l <"$sources/echo_server.cpp")" -le 40 ]
+}
 
 # start DESCRIPTORS   Its process in `server`, its port in `port`.
 start() {
@@ -56,7 +59,9 @@ many() {
         fds+=("$fd")
     done
     for fd in "${fds[@]}"; do echo "this is $fd" >&"$fd" || return 1; done
-    for fd in "${fds[@]}"; do read -r answer <&"$fd" && [ "$answer" = "this is $fd" ] || return 1; done
+    for fd in "${fds[@]}"; do
+        read -r answer <&"$fd" && [ "$answer" = "this is $fd" ] || return 1
+    done
     kill -TERM $server && wait $server || return 1
     # All were closed by the server.
     for fd in "${fds[@]}"; do ! read -r answer <&"$fd" || return 1; done

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The example http_server with curl, with requests that are none, with 1,000 connections of wrk, and at
-# its end. Takes the program's path; prints "ok NAME", "not ok NAME" or "skip NAME: WHY", a line each.
+# The example http_server with curl, with requests that are none, with 1,000 connections of wrk, and
+# at its end. Takes the program's path; prints "ok NAME", "not ok NAME" or "skip NAME: WHY", a line
+# each.
 set -uo pipefail
 
 . "$(dirname "$0")/example.sh"
@@ -41,32 +42,41 @@ is() { [ "$1" = "$2" ] || { echo "$1, and not $2"; return 1; }; }
 
 files() {
     curl -s "$url/" | cmp - www/index.html && curl -s "$url/big?x=/../" | cmp - www/big &&
-        curl -s "$url/sub/" | cmp - www/sub/index.html && curl -s "$url//sub/../sub/" | cmp - www/sub/index.html &&
-        curl -s "$url/a%20b/100%25.txt" | cmp - 'www/a b/100%.txt' && curl -s "$url/in" | cmp - www/sub/index.html &&
+        curl -s "$url/sub/" | cmp - www/sub/index.html && curl -s "$url//sub/../sub/" |
+        cmp - www/sub/index.html &&
+        curl -s "$url/a%20b/100%25.txt" | cmp - 'www/a b/100%.txt' && curl -s "$url/in" |
+        cmp - www/sub/index.html &&
         is "$(http_status "$url/nothing")" 200 && cmp body www/nothing &&
         is "$(curl -sI "$url/big" | tr -d '\r' | awk '/^Content-Length/ { print $2 }')" 300000 &&
         is "$(http_status -o body -w '%{redirect_url}' "$url/sub")" "$url/sub/" &&
-        is "$(http_status "$url/sub")" 301 && is "$(http_status "$url/empty/")" 404 && is "$(http_status "$url/no")" 404
+        is "$(http_status "$url/sub")" 301 && is "$(http_status "$url/empty/")" 404 &&
+        is "$(http_status "$url/no")" 404
 }
 
 # A path cannot leave the directory, however it is written.
 outside() {
     local path
-    for path in /../secret /%2e%2e/secret /sub/../../secret /..%2fsecret /sub/%2e%2e/%2e%2e/secret /out \
+    for path in /../secret /%2e%2e/secret /sub/../../secret /..%2fsecret \
+        /sub/%2e%2e/%2e%2e/secret /out \
         /out2 /%2fsecret "/$PWD/secret" //..//secret; do
         case $(http_status "$url$path") in 403 | 404) ;; *) echo "$path"; return 1 ;; esac
         ! grep -q secret body || return 1
     done
-    is "$(http_status "$url/pipe")" 403 && { [ "$(id -u)" = 0 ] || is "$(http_status "$url/closed")" 403; }
+    is "$(http_status "$url/pipe")" 403 && { [ "$(id -u)" = 0 ] ||
+        is "$(http_status "$url/closed")" 403; }
 }
 
 ranges() {
     curl -s -r 0-0 "$url/big" | cmp - <(head -c 1 www/big) && curl -s -r 100-199 "$url/big" |
-        cmp - <(tail -c +101 www/big | head -c 100) && curl -s -r -10 "$url/big" | cmp - <(tail -c 10 www/big) &&
-        curl -s -r 299990- "$url/big" | cmp - <(tail -c 10 www/big) && is "$(http_status -r 5-9 "$url/big")" 206 &&
-        curl -s -r 0-999999999999999999999 "$url/big" | cmp - www/big && is "$(http_status -r 300000- "$url/big")" 416 &&
+        cmp - <(tail -c +101 www/big | head -c 100) && curl -s -r -10 "$url/big" |
+        cmp - <(tail -c 10 www/big) &&
+        curl -s -r 299990- "$url/big" | cmp - <(tail -c 10 www/big) &&
+        is "$(http_status -r 5-9 "$url/big")" 206 &&
+        curl -s -r 0-999999999999999999999 "$url/big" | cmp - www/big &&
+        is "$(http_status -r 300000- "$url/big")" 416 &&
         is "$(http_status -r -0 "$url/big")" 416 && is "$(http_status -r 9-5 "$url/big")" 200 &&
-        is "$(http_status -r 1-2,4-5 "$url/big")" 200 && is "$(http_status -H 'Range: lines=1-2' "$url/big")" 200
+        is "$(http_status -r 1-2,4-5 "$url/big")" 200 &&
+        is "$(http_status -H 'Range: lines=1-2' "$url/big")" 200
 }
 
 conditional() {
@@ -74,12 +84,15 @@ conditional() {
     tag=$(curl -sI "$url/big" | tr -d '\r' | sed -n 's/^ETag: //p')
     date=$(curl -sI "$url/big" | tr -d '\r' | sed -n 's/^Last-Modified: //p')
     is "$(http_status -H "If-None-Match: \"x\", W/$tag" "$url/big")" 304 && [ ! -s body ] &&
-        is "$(http_status -H 'If-None-Match: *' "$url/big")" 304 && is "$(http_status -H 'If-None-Match: "x"' "$url/big")" 200 &&
+        is "$(http_status -H 'If-None-Match: *' "$url/big")" 304 &&
+        is "$(http_status -H 'If-None-Match: "x"' "$url/big")" 200 &&
         is "$(http_status -H "If-Modified-Since: $date" "$url/big")" 304 &&
         is "$(http_status -H 'If-Modified-Since: Thu, 01 Jan 1970 00:00:00 GMT' "$url/big")" 200 &&
         is "$(http_status -H 'If-Modified-Since: yesterday' "$url/big")" 200 &&
-        is "$(http_status -H 'If-Match: "x"' "$url/big")" 412 && is "$(http_status -H "If-Match: $tag" "$url/big")" 200 &&
-        is "$(http_status -H 'If-Unmodified-Since: Thu, 01 Jan 1970 00:00:00 GMT' "$url/big")" 412 &&
+        is "$(http_status -H 'If-Match: "x"' "$url/big")" 412 &&
+        is "$(http_status -H "If-Match: $tag" "$url/big")" 200 &&
+        is "$(http_status -H 'If-Unmodified-Since: Thu, 01 Jan 1970 00:00:00 GMT' "$url/big")" \
+        412 &&
         is "$(http_status -r 1-2 -H "If-Range: $tag" "$url/big")" 206 &&
         is "$(http_status -r 1-2 -H 'If-Range: "x"' "$url/big")" 200
 }
@@ -105,7 +118,8 @@ malformed() {
     before=$(descriptors_at_rest)
     while IFS='#' read -r n request; do
         raw "$request" >said_back 2>/dev/null
-        head -c 12 said_back | grep -qaE "^HTTP/1.1 $n" || { echo "$request"; head -c 100 said_back; return 1; }
+        head -c 12 said_back | grep -qaE "^HTTP/1.1 $n" ||
+            { echo "$request"; head -c 100 said_back; return 1; }
     done <<END
 400#GET\r\n\r\n
 400#\r\nGET / HTTP/1.1\r\n\r\n
@@ -138,12 +152,13 @@ END
     until [ "$(descriptors)" -le "$before" ]; do sleep 0.05; done
 }
 
-# A listener a worker: each takes a part of the connections, and answers them itself. (That all of 60 come to
-# one has a chance of 2 to the 59.)
+# A listener a worker: each takes a part of the connections, and answers them itself. (That all of
+# 60 come to one has a chance of 2 to the 59.)
 each_worker_accepts() {
     local worker i
     start || return 1
-    is "$(awk -v port=":$(printf %04X "$port")" '$4 == "0A" && index($2, port)' /proc/net/tcp | wc -l)" 2 || return 1
+    is "$(awk -v port=":$(printf %04X "$port")" '$4 == "0A" && index($2, port)' /proc/net/tcp |
+        wc -l)" 2 || return 1
     for i in {1..60}; do
         is "$(http_status "$url/")" 200 || return 1
     done
@@ -151,7 +166,8 @@ each_worker_accepts() {
     for worker in 1 2; do
         for i in ACCEPT SEND; do
             grep -qE "^monad_async_operations_total\{executor=\"pool worker $worker\",opcode=\"$i\"\} [1-9][0-9]*$" said &&
-                [ "$(sed -n "s/.*worker $worker\",opcode=\"$i\"} //p" said)" -gt 2 ] || { grep "$i" said; return 1; }
+                [ "$(sed -n "s/.*worker $worker\",opcode=\"$i\"} //p" said)" -gt 2 ] ||
+                { grep "$i" said; return 1; }
         done
     done
 }
@@ -192,7 +208,8 @@ flood() {
     before=$(descriptors_at_rest)
     said=$(wrk -t 2 -c 1000 -d 2s "$url/index.html") || return 1
     echo "$said"
-    ! grep -qE 'Socket errors|Non-2xx' <<<"$said" && [ "$(awk '/requests in/ { print $1 }' <<<"$said")" -gt 1000 ] &&
+    ! grep -qE 'Socket errors|Non-2xx' <<<"$said" &&
+        [ "$(awk '/requests in/ { print $1 }' <<<"$said")" -gt 1000 ] &&
         until [ "$(descriptors)" -le "$before" ]; do sleep 0.05; done && stop
 }
 

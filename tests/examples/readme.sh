@@ -12,7 +12,8 @@ check() {
 
 # The code between ```LANGUAGE and ```.
 quoted() {
-    awk -v open="\`\`\`$1" '$0 == "```" { inside = 0 } inside { print } $0 == open { inside = 1 }' README.md
+    awk -v open="\`\`\`$1" '$0 == "```" { inside = 0 } inside { print } $0 == open { inside = 1 }' \
+        README.md
 }
 
 same_as() {

@@ -30,7 +30,8 @@ several() {
 }
 
 errors() {
-    ! "$program" nothing open_end >ours 2>err && grep -q 'nothing: No such file' err && [ -s ours ] &&
+    ! "$program" nothing open_end >ours 2>err && grep -q 'nothing: No such file' err &&
+        [ -s ours ] &&
         ! "$program" -x 2>err && grep -q usage err && ! "$program" numbers >/dev/full 2>err &&
         grep -q 'No space' err
 }
@@ -47,9 +48,11 @@ followed() {
     for i in {1..200}; do echo "line $i" >>log; done
     until_seen 'line 200' || return 1
     echo cut >log && until_seen cut || return 1
-    mv log log.1 && echo new >log && until_seen new && echo newer >>log && until_seen newer || return 1
+    mv log log.1 && echo new >log && until_seen new && echo newer >>log && until_seen newer ||
+        return 1
     kill $pid && wait $pid || return 1
-    { echo first; echo second; for i in {1..200}; do echo "line $i"; done; echo cut; echo new; echo newer; } >expected
+    { echo first; echo second; for i in {1..200}; do echo "line $i"; done; echo cut; echo new; \
+        echo newer; } >expected
     cmp seen expected
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The example trace, an echo server under load: its recording adds up, and monad-async-trace shows it, on
-# the terminal and as a page that a browser draws. Takes the program's path; prints "ok NAME",
-# "not ok NAME" or "skip NAME: WHY", a line each.
+# The example trace, an echo server under load: its recording adds up, and monad-async-trace shows
+# it, on the terminal and as a page that a browser draws. Takes the program's path; prints "ok
+# NAME", "not ok NAME" or "skip NAME: WHY", a line each.
 set -uo pipefail
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -16,14 +16,15 @@ records() {
 assert process("echo server") != process("load")
 for i in range(8):
     server, client = runs("connection %d" % i), runs("client %d" % i)
-    # 200 rounds each; a send that finds room may be over at once. It was written when the clients had
-    # ended.
+    # 200 rounds each; a send that finds room may be over at once. It was written when the clients
+    # had ended.
     assert len(server) >= 200 and len(client) > 200, (i, len(server), len(client))
     assert client[-1]["args"]["then"] == "exit" and len(waits("client %d" % i, "RECV")) >= 200, i
     assert ("listener", "connection %d" % i) in arrows("launch")
 assert document["otherData"]["overwritten"] == 0
 END
-    "$program" trace.json && python3 "$root/tests/support/trace_check.py" trace.json checks | tee missing
+    "$program" trace.json && python3 "$root/tests/support/trace_check.py" trace.json checks |
+        tee missing
 }
 # What was left out of the checks is one that was skipped.
 reader() {
@@ -36,10 +37,13 @@ reader() {
 
 summary() {
     "$tool" trace.json --html page.html >said && cat said &&
-        grep -q '2 executors, 17 tasks, 0 events overwritten' said && grep -q 'load / client 7' said &&
-        grep -qE '^ +normal +[0-9]{4} ' said && "$tool" trace.json --top 3 | wc -l | grep -qx 28 || return 1
+        grep -q '2 executors, 17 tasks, 0 events overwritten' said &&
+        grep -q 'load / client 7' said &&
+        grep -qE '^ +normal +[0-9]{4} ' said && "$tool" trace.json --top 3 | wc -l | grep -qx 28 ||
+        return 1
     # Who reads it may go; the page is written all the same.
-    rm page2.html; "$tool" trace.json --html page2.html | head -n 1 >said && cmp page.html page2.html
+    rm page2.html; "$tool" trace.json --html page2.html | head -n 1 >said &&
+        cmp page.html page2.html
 }
 
 # says STATUS PATTERN ARGUMENT...   Of the tool, in one line.
@@ -51,17 +55,23 @@ says() {
         { echo "$*: $got"; cat out said; return 1; }
 }
 errors() {
-    echo '{"traceEvents": [{}]}' >none.json && echo '{"displayTimeUnit"' >half.json && : >empty.json &&
-        echo '[1]' >list.json && head -c 9999 /dev/urandom >noise && printf 'ma.trace\1\0\0' >memory &&
+    echo '{"traceEvents": [{}]}' >none.json && echo '{"displayTimeUnit"' >half.json &&
+        : >empty.json &&
+        echo '[1]' >list.json && head -c 9999 /dev/urandom >noise &&
+        printf 'ma.trace\1\0\0' >memory &&
         python3 -c 'print("[" * 100000)' >deep.json || return 1
     for file in none.json list.json noise deep.json; do
         says 1 'no trace' "$file" || return 1
     done
-    says 1 'it is empty' empty.json && says 1 'no trace' half.json && says 1 'trace_write_memory' memory &&
-        says 1 'No such file' nowhere.json && says 1 'directory' . && says 1 'directory' trace.json --svg . &&
-        says 1 'No such file' trace.json --html no/page.html && says 2 'see --help' trace.json --top -1 &&
+    says 1 'it is empty' empty.json && says 1 'no trace' half.json &&
+        says 1 'trace_write_memory' memory &&
+        says 1 'No such file' nowhere.json && says 1 'directory' . &&
+        says 1 'directory' trace.json --svg . &&
+        says 1 'No such file' trace.json --html no/page.html &&
+        says 2 'see --help' trace.json --top -1 &&
         says 2 'FROM is not before TO' trace.json --window 5 5 && says 2 'FILE' &&
-        says 2 'see --help' trace.json --unknown && "$tool" --help | grep -q 'Exit status: 0;' || return 1
+        says 2 'see --help' trace.json --unknown && "$tool" --help | grep -q 'Exit status: 0;' ||
+        return 1
     [ ! -e /dev/full ] || { ! "$tool" trace.json >/dev/full 2>said && grep -q 'No space' said; }
 }
 
@@ -69,28 +79,33 @@ errors() {
 cut_off() {
     local whole bytes
     whole=$(wc -c <trace.json)
-    for bytes in 50 60 $((whole / 3)) $((whole / 2)) $((whole - 120)) $((whole - 1)) $((whole - 2)); do
+    for bytes in 50 60 $((whole / 3)) $((whole / 2)) $((whole - 120)) $((whole - 1)) \
+        $((whole - 2)); do
         head -c "$bytes" trace.json >cut.json
         "$tool" cut.json --html cut.html --svg cut.svg >out 2>said || { cat said; return 1; }
         # But for its last line break it is whole.
         [ "$bytes" = $((whole - 1)) ] || grep -q 'cut.json: it ends too early' said || return 1
     done
-    "$tool" - <trace.json | diff - <("$tool" trace.json) && "$tool" cut.json 2>said | diff - <("$tool" trace.json)
+    "$tool" - <trace.json | diff - <("$tool" trace.json) && "$tool" cut.json 2>said |
+        diff - <("$tool" trace.json)
 }
 
 # Names that would end what they stand in, in an encoding that has them and in one that has not.
 odd_names() {
     python3 - <<'END' && "$tool" odd.json --html odd.html --svg odd.svg >out && python3 - <<'END2' || return 1
 import json
-names = ["</script><b>x", "a\"'&<>", "\u00fcn\u00ef \u4efb\u52a1 \u2028", "tab\tand \x01", "%s %(x)d {}"]
-at = [dict(ph="M", pid=1, tid=i + 1, name="thread_name", args={"name": n}) for i, n in enumerate(names)]
+names = ["</script><b>x", "a\"'&<>", "\u00fcn\u00ef \u4efb\u52a1 \u2028", "tab\tand \x01",
+    "%s %(x)d {}"]
+at = [dict(ph="M", pid=1, tid=i + 1, name="thread_name", args={"name": n})
+    for i, n in enumerate(names)]
 at += [dict(ph="X", pid=1, tid=i + 1, ts=i, dur=1, cat="task", name="run", args={"then": "exit"})
        for i in range(len(names))]
 at += [dict(ph="M", pid=1, tid=0, name="process_name", args={"name": "</pre></script>"})]
 json.dump({"traceEvents": at}, open("odd.json", "w"))
 END
 import html.parser, json, xml.dom.minidom
-names = [e["args"]["name"] for e in json.load(open("odd.json"))["traceEvents"] if e["name"] == "thread_name"]
+names = [e["args"]["name"] for e in json.load(open("odd.json"))["traceEvents"]
+    if e["name"] == "thread_name"]
 class Page(html.parser.HTMLParser):
     tags, data, inside = [], {}, None
     def handle_starttag(self, tag, attributes):
@@ -101,7 +116,8 @@ class Page(html.parser.HTMLParser):
 page = Page()
 page.feed(open("odd.html", encoding="utf-8").read())
 assert page.tags.count("script") == 2 and page.tags.count("b") == 1, page.tags
-assert sorted(t["name"] for t in json.loads(page.data["data"])["tracks"]) == sorted(names + ["</pre></script>"])
+tracks = json.loads(page.data["data"])["tracks"]
+assert sorted(t["name"] for t in tracks) == sorted(names + ["</pre></script>"])
 assert "</script><b>x" in page.data["summary"]
 texts = [t.firstChild.data for t in xml.dom.minidom.parse("odd.svg").getElementsByTagName("text")]
 assert "  </script><b>x" in texts, texts
@@ -143,7 +159,8 @@ from = run[0] - 1; to = run[0] + run[1] + 1; draw();
 point("mousemove", x(run[0] + run[1] / 2, canvas.clientWidth), top_ + row * high + 9 - scrolled());
 say.tip = tip.textContent;
 const before = to - from;
-canvas.dispatchEvent(new WheelEvent("wheel", { clientX: 600, clientY: 100, deltaY: 100, ctrlKey: true,
+canvas.dispatchEvent(new WheelEvent("wheel", {
+    clientX: 600, clientY: 100, deltaY: 100, ctrlKey: true,
   cancelable: true }));
 say.wider = to - from > before;
 const begun = from;
@@ -156,13 +173,14 @@ say.requests = performance.getEntriesByType("resource").length; }
 </script></body>"""))
 END
     browse tried.html --dump-dom >dom && sed -n 's/.*\(<body[^>]*>\).*/\1/p' dom | tee body &&
-        for what in 'drawn="19"' 'tip="client 2.run, ' 'wider="true"' 'moved="true"' 'all="true"' 'requests="0"'; do
+        for what in 'drawn="19"' 'tip="client 2.run, ' 'wider="true"' 'moved="true"' 'all="true"' \
+        'requests="0"'; do
             tr '\n' '.' <dom | grep -q "<body[^>]*data-$what" || { echo "no $what"; return 1; }
         done
 }
 
-# Each colour of the timeline is there, and most of what is there is none. Where somebody is ready and
-# runs for about as long as each other: what is narrower than a dot has no colour of its own.
+# Each colour of the timeline is there, and most of what is there is none. Where somebody is ready
+# and runs for about as long as each other: what is narrower than a dot has no colour of its own.
 page_is_seen() {
     python3 - <<'END' || return 1
 text = open("page.html").read()
@@ -203,7 +221,8 @@ for y in range(height):
         line[i] = (line[i] + (0, a, b, (a + b) // 2, paeth)[how]) & 255
     row = line
     rows.append(line)
-count = collections.Counter(bytes(line[i:i + 3]) for line in rows for i in range(0, len(line), size))
+count = collections.Counter(bytes(line[i:i + 3]) for line in rows
+    for i in range(0, len(line), size))
 print(width, height, count.most_common(8))
 assert (width, height) == (1200, 700)
 for name in "2a7f3f", "e0a020", "c9d6e4", "5570c0":

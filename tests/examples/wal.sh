@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The example wal, killed 200 times in the middle of its work: nothing answered is lost, nothing torn
-# is read. Takes the program's path, and how often; prints "ok NAME", "not ok NAME" or "skip NAME: WHY", a line each.
+# The example wal, killed 200 times in the middle of its work: nothing answered is lost, nothing
+# torn is read. Takes the program's path, and how often; prints "ok NAME", "not ok NAME" or "skip
+# NAME: WHY", a line each.
 set -uo pipefail
 
 . "$(dirname "$0")/example.sh"

@@ -103,8 +103,8 @@ series() {
 functions_of() {
     grep -oE "<elf-symbol name='monad_async_[a-z0-9_]+'" "$1" | cut -d "'" -f 2 | sort -u
 }
-# may_follow WAS IS WAS_DUMP IS_DUMP DEPRECATED   The rule of docs/versioning.md: whether IS_DUMP may
-# have the version IS, after WAS.
+# may_follow WAS IS WAS_DUMP IS_DUMP DEPRECATED   The rule of docs/versioning.md: whether IS_DUMP
+# may have the version IS, after WAS.
 may_follow() {
     local was=$1 is=$2 gone
     at_least "$is" "$was" || { echo "$is is older than $was"; return 1; }
@@ -132,16 +132,19 @@ a_release_that_is_not_kept_is_seen() {
     printf '## Unreleased\n\n## 7.0.0\n' >"$work/log"
     ! release_in_changelog "$work/log"
 }
-# may_be_next DIRECTORY   Whether the headers may have the present version, after the newest release.
+# may_be_next DIRECTORY   Whether the headers may have the present version, after the newest
+# release.
 may_be_next() {
     local was
     was=$(newest_release "$1")
-    [ -z "$was" ] || may_follow "$was" "$(version)" "$1/$was.$architecture.abi" "$work/now.abi" "$1/$was.deprecated"
+    [ -z "$was" ] || may_follow "$was" "$(version)" "$1/$was.$architecture.abi" "$work/now.abi" \
+        "$1/$was.deprecated"
 }
 # A release that is made up here, of a version before this one: what is in it may not be missed.
 made_up_release() {
     local kept=$work/kept
-    record_release "$kept" && [ "$(newest_release "$kept")" = "$(version)" ] && may_be_next "$kept" &&
+    record_release "$kept" && [ "$(newest_release "$kept")" = "$(version)" ] &&
+        may_be_next "$kept" &&
         ! record_release "$kept" || return
     cp "$work/added.abi" "$kept/$(version).$architecture.abi"
     ! may_be_next "$kept"
@@ -167,11 +170,13 @@ check "the interface may be that of $(version), after ${newest:-no release}" may
 
 # The same rule on changes that were made for it.
 changed() {
-    other field 's/bool is_pending_launch;/bool added, is_pending_launch;/; /MONAD_ASYNC_ASSERT/d' task.h &&
+    other field 's/bool is_pending_launch;/bool added, is_pending_launch;/; /MONAD_ASYNC_ASSERT/d' \
+        task.h &&
         other parameter 's/monad_async_ticks_to_ns\(/monad_async_ticks_to_ns(int more, /' ticks.h &&
         other object 's/std::exception_ptr thrown;/int more; std::exception_ptr thrown;/' \
             detail/task_state.hpp &&
-        other added 's/^MONAD_ASYNC_EXTERN_C_END/MONAD_ASYNC_API void monad_async_more(void);\n&/' ticks.h &&
+        other added 's/^MONAD_ASYNC_EXTERN_C_END/MONAD_ASYNC_API void monad_async_more(void);\n&/' \
+        ticks.h &&
         other function 's/\bmonad_async_ticks_to_ns\(/monad_async_ticks_other(/' ticks.h
     : >"$work/none"
     echo monad_async_ticks_to_ns >"$work/marked"
@@ -192,7 +197,8 @@ check 'the interface, changed for what follows' changed
 check 'a release that is made up is kept, and looked at' made_up_release
 for change in field parameter object function; do
     check "a changed $change is seen in a patch" rule may_not_follow 0.2.0 0.2.1 $change
-    check "a changed $change is seen in a minor version, too" rule may_not_follow 1.3.0 1.4.0 $change
+    check "a changed $change is seen in a minor version, too" rule may_not_follow 1.3.0 1.4.0 \
+        $change
 done
 for change in field parameter object; do
     check "a changed $change may be the next series" rule may_follow 0.2.0 0.3.0 $change

@@ -48,7 +48,8 @@ installed() {
     local prefix=$work/prefix-$1 libdir=$3
     [[ $libdir = /* ]] || libdir=$prefix/$libdir
     configure -DCMAKE_INSTALL_PREFIX="$prefix" -DCMAKE_INSTALL_INCLUDEDIR="$2" \
-        -DCMAKE_INSTALL_LIBDIR="$3" && cmake --build "$tree" -j "$jobs" && cmake --install "$tree" &&
+        -DCMAKE_INSTALL_LIBDIR="$3" && cmake --build "$tree" -j "$jobs" &&
+        cmake --install "$tree" &&
         consumer "installed-$1" "$prefix" "$find" -Dmonad_async_DIR="$libdir/cmake/monad_async" &&
         by_pkg_config "$prefix" "$libdir"
 }
@@ -119,7 +120,8 @@ refused() {
 }
 cross() {
     rm -rf "$work/cross"
-    cmake -S "$root" -B "$work/cross" -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_SYSTEM_NAME=Linux "$@"
+    cmake -S "$root" -B "$work/cross" -G Ninja -DCMAKE_BUILD_TYPE=Debug \
+        -DCMAKE_SYSTEM_NAME=Linux "$@"
 }
 # compilers_for MACHINE   As far as CMake can tell before anything is built.
 compilers_for() {
@@ -206,7 +208,8 @@ examples_in() {
     local dir name
     dir=$(find "$1" -type d -name examples) && [ -d "$dir" ] || return
     [ -e "$dir/../LICENSE" ] && [ -e "$dir/../CHANGELOG.md" ] || return
-    for name in $(grep -rhoE '@(include|snippet) [a-z_]+\.[a-z]+' "$root/include" | cut -d ' ' -f 2); do
+    for name in $(grep -rhoE '@(include|snippet) [a-z_]+\.[a-z]+' "$root/include" |
+        cut -d ' ' -f 2); do
         [ -e "$dir/$name" ] || { echo "not installed: $name"; return 1; }
     done
     cmake -S "$dir" -B "$work/examples" -G Ninja -DCMAKE_PREFIX_PATH="$1" &&
@@ -250,7 +253,10 @@ fi
 check 'a parent project with the same names' parent
 check 'cross build: the Rust target is derived' derives_the_triple
 check 'cross build: a machine that nobody knows' refused 'MONAD_ASYNC_RUST_TARGET' unknown_machine
-check 'cross build: a Rust target that is not there' refused 'rustup target add nonsense' unknown_target
-check 'rustc that is too old' refused 'needs Rust [0-9.]+ or newer.*rustc 1\.63\.0.*rustup update' old_rustc
-check 'Rust that is too old' refused 'needs Rust [0-9.]+ or newer.*cargo 1\.63\.0.*rustup update' old_cargo
+check 'cross build: a Rust target that is not there' refused \
+    'rustup target add nonsense' unknown_target
+check 'rustc that is too old' refused 'needs Rust [0-9.]+ or newer.*rustc 1\.63\.0.*rustup update' \
+    old_rustc
+check 'Rust that is too old' refused 'needs Rust [0-9.]+ or newer.*cargo 1\.63\.0.*rustup update' \
+    old_cargo
 exit $status

@@ -60,7 +60,8 @@ pkg_config_consumer() {
 # A program without any shared library, the C library included.
 all_static() {
     local flags
-    flags=$(PKG_CONFIG_PATH=$libdir/pkgconfig pkg-config --cflags --libs monad_async_static) || return
+    flags=$(PKG_CONFIG_PATH=$libdir/pkgconfig pkg-config --cflags --libs monad_async_static) ||
+        return
     eval "g++ -std=c++17 -static '$consumers/consumer.cpp' -o '$work/all-static' $flags" &&
         ! readelf -d "$work/all-static" | grep -q NEEDED && "$work/all-static"
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What a change builds again, counted and not timed: ninja is asked, with a header that is newer than
-# what was built from it, and builds nothing. What it took when it was last built is printed.
+# What a change builds again, counted and not timed: ninja is asked, with a header that is newer
+# than what was built from it, and builds nothing. What it took when it was last built is printed.
 . "$(dirname "$0")/common.sh"
 
 tree=$build/release
@@ -9,7 +9,8 @@ if ! have ninja || ! [ -x "$tree/tests/cpp/cpp20_tests" ]; then
     exit 0
 fi
 
-# asked FILE...   What ninja would do if these were changed, in $work/asked. They get their times back.
+# asked FILE...   What ninja would do if these were changed, in $work/asked. They get their times
+# back.
 asked() {
     one_at_a_time ask "$@"
 }
@@ -42,7 +43,8 @@ up_to_date() {
 # Nothing of it is Rust, also where the library's own C++ includes it.
 headers_build_no_rust() {
     : >"$work/asked"
-    asked "$root"/include/monad/async/{error.hpp,executor.h,task.h,detail/*.hpp} "$root"/cpp/* || return
+    asked "$root"/include/monad/async/{error.hpp,executor.h,task.h,detail/*.hpp} "$root"/cpp/* ||
+        return
     ! grep 'Building the Rust core' "$work/asked" && grep -q 'cpp/executor.cpp' "$work/asked"
 }
 rust_would_be_seen() {
@@ -58,15 +60,16 @@ few_tests() {
     done
     cat "$work/asked"
 }
-# What is read once for all tests holds nothing of the project's, or each header would build all of them.
-# Of the tests of the C API a C++ header builds none.
+# What is read once for all tests holds nothing of the project's, or each header would build all of
+# them. Of the tests of the C API a C++ header builds none.
 a_header_of_all() {
     compiled executor.hpp || return
     ! grep -E 'cmake_pch|c_api_tests' "$work/objects" && grep cpp20_tests "$work/objects"
 }
 # Or a change of any header would build all.
 tests_include_what_they_try() {
-    ! grep -lE '#include <monad/async\.hp*>' "$root"/tests/{c,cpp}/*_test.cpp "$root"/tests/{c,cpp}/*.hpp |
+    ! grep -lE '#include <monad/async\.hp*>' "$root"/tests/{c,cpp}/*_test.cpp \
+        "$root"/tests/{c,cpp}/*.hpp |
         grep -v bad_calls_test.cpp # Which tries every call.
 }
 

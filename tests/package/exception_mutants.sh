@@ -13,7 +13,8 @@ plant() {
     text=$(<"$file")
     before=${text%%"$right"*} after=${text#*"$right"}
     if [ "$before" = "$text" ] || [ "$after" != "${after%%"$right"*}" ]; then
-        printf 'not ok %s\nnot once in %s: %s\nkeep the list of bugs up to date\n' "$bug" "$2" "$right"
+        printf 'not ok %s\nnot once in %s: %s\nkeep the list of bugs up to date\n' "$bug" "$2" \
+            "$right"
         status=1
         return
     fi
@@ -34,7 +35,8 @@ END
     (cd "$copy" && RUSTFLAGS=-Awarnings cargo rustc --locked --lib --crate-type staticlib \
         --target-dir "$build/cargo-exceptions") &&
         g++ -std=c++17 -O1 -I"$copy/include" "$root/tests/cpp/exception_test.cpp" \
-            "$build/cargo-exceptions/debug/libmonad_async.a" -lgtest -lgtest_main -lpthread -lm -ldl \
+            "$build/cargo-exceptions/debug/libmonad_async.a" -lgtest -lgtest_main \
+            -lpthread -lm -ldl \
             -o "$work/tests"
 }
 

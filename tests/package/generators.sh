@@ -12,7 +12,8 @@ if ! build_library >"$work/build.log" 2>&1; then
 fi
 cmake=cmake
 
-# tree GENERATOR OPTION...   Configured with $cmake, in $work/tree; a warning of CMake's is an error.
+# tree GENERATOR OPTION...   Configured with $cmake, in $work/tree; a warning of CMake's is an
+# error.
 tree() {
     local generator=$1
     shift
@@ -23,8 +24,10 @@ tree() {
 consumer() {
     local language=$1 flavour=$2 generator=$3
     shift 3
-    rm -rf "$work/consumer" && "$cmake" -Werror=dev -Werror=deprecated -S "$root/tests/package/consumers" \
-        -B "$work/consumer" -G "$generator" -DHOW=package -DCONSUMER="$language" -DFLAVOUR="$flavour" \
+    rm -rf "$work/consumer" &&
+        "$cmake" -Werror=dev -Werror=deprecated -S "$root/tests/package/consumers" \
+        -B "$work/consumer" -G "$generator" -DHOW=package -DCONSUMER="$language" \
+        -DFLAVOUR="$flavour" \
         -DCMAKE_PREFIX_PATH="$work/prefix" "$@" && "$cmake" --build "$work/consumer"
 }
 # Cargo is asked, and has nothing to do; nor has anything when it is built again.
@@ -46,10 +49,13 @@ several() {
     rm -rf "$work/prefix" && tree 'Ninja Multi-Config' -DCMAKE_DEBUG_POSTFIX=d || return
     for configuration in Debug Release; do
         "$cmake" --build "$work/tree" --config $configuration &&
-            "$cmake" --install "$work/tree" --config $configuration --prefix "$work/prefix" || return
+            "$cmake" --install "$work/tree" --config $configuration --prefix "$work/prefix" ||
+            return
     done
-    [ -e "$work/prefix/lib/libmonad_asyncd.a" ] && [ -e "$work/prefix/lib/libmonad_async.a" ] || return
-    consumer CXX shared 'Ninja Multi-Config' && "$cmake" --build "$work/consumer" --config Release || return
+    [ -e "$work/prefix/lib/libmonad_asyncd.a" ] && [ -e "$work/prefix/lib/libmonad_async.a" ] ||
+        return
+    consumer CXX shared 'Ninja Multi-Config' &&
+        "$cmake" --build "$work/consumer" --config Release || return
     readelf -d "$work/consumer/Debug/consumer" | grep -qF 'libmonad_asyncd.so.' &&
         readelf -d "$work/consumer/Release/consumer" | grep -qF 'libmonad_async.so.' &&
         "$work/consumer/Debug/consumer" && "$work/consumer/Release/consumer"
@@ -58,16 +64,20 @@ several() {
 # As a distribution sets them for all it builds: for the program, and when our shared library is
 # linked. (What these do to our own C++, cmake.sh builds.)
 distribution_flags() {
-    local flags='-flto=auto -ffat-lto-objects -fcf-protection -fstack-clash-protection -D_FORTIFY_SOURCE=2'
+    local flags='-flto=auto -ffat-lto-objects -fcf-protection -fstack-clash-protection'
+    flags+=' -D_FORTIFY_SOURCE=2'
     rm -rf "$work/prefix" && tree Ninja -DCMAKE_BUILD_TYPE=Release \
-        -DCMAKE_SHARED_LINKER_FLAGS='-flto=auto -Wl,-z,relro -Wl,-z,now -Wl,--as-needed' && built_once &&
+        -DCMAKE_SHARED_LINKER_FLAGS='-flto=auto -Wl,-z,relro -Wl,-z,now -Wl,--as-needed' &&
+        built_once &&
         "$cmake" --install "$work/tree" --prefix "$work/prefix" &&
         readelf -d "$work/prefix/lib/libmonad_async.so" | grep -F BIND_NOW || return
     local language flavour
     for language in C CXX; do
         for flavour in static shared; do
-            consumer $language $flavour Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_FLAGS="-O2 $flags" \
-                -DCMAKE_CXX_FLAGS="-O2 $flags" -DCMAKE_EXE_LINKER_FLAGS='-flto=auto -Wl,-z,now -pie' &&
+            consumer $language $flavour Ninja -DCMAKE_BUILD_TYPE=Release \
+                -DCMAKE_C_FLAGS="-O2 $flags" \
+                -DCMAKE_CXX_FLAGS="-O2 $flags" \
+                -DCMAKE_EXE_LINKER_FLAGS='-flto=auto -Wl,-z,now -pie' &&
                 "$work/consumer/consumer" || return
         done
     done
@@ -76,7 +86,8 @@ distribution_flags() {
 hardened() {
     local library=$build/release/libmonad_async.so
     # No stack that may be executed, no relocations in code, no directory to search libraries in.
-    readelf -lW "$library" | grep -E 'GNU_STACK .* RW +0x' && ! readelf -d "$library" | grep -E 'TEXTREL|R(UN)?PATH' &&
+    readelf -lW "$library" | grep -E 'GNU_STACK .* RW +0x' && ! readelf -d "$library" |
+        grep -E 'TEXTREL|R(UN)?PATH' &&
         readelf -lW "$library" | grep -F GNU_RELRO
 }
 

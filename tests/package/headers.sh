@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Every header in the oldest language version that it promises and in the newest, with every compiler
-# that is here, without a warning; alone, and twice over. What a header lacks shows with whichever
-# compiler reads it with the same standard library: so each of the two does that in one of the
-# language versions, and reads all headers together, in both orders, in the other one. With
+# Every header in the oldest language version that it promises and in the newest, with every
+# compiler that is here, without a warning; alone, and twice over. What a header lacks shows with
+# whichever compiler reads it with the same standard library: so each of the two does that in one of
+# the language versions, and reads all headers together, in both orders, in the other one. With
 # MONAD_ASYNC_LONG=1 every header alone in each, and in those versions between, too.
 . "$(dirname "$0")/common.sh"
 
@@ -212,7 +212,8 @@ END
 both_orders() {
     local header=monad/async.h language=$1
     [ "$language" = c ] || header=monad/async.hpp
-    printf '#include <liburing.h>\n#include <%s>\nint main(void) { return 0; }\n' $header | unit "$@" &&
+    printf '#include <liburing.h>\n#include <%s>\nint main(void) { return 0; }\n' $header |
+        unit "$@" &&
         printf '#include <%s>\n#include <liburing.h>\nint main(void) { return 0; }\n' $header |
         unit "$@"
 }

@@ -13,7 +13,8 @@ most=64
 compile() {
     local out=$1 source=$2
     shift 2
-    gcc -std=gnu11 -O1 -g -Wall -Wextra -Werror "-I$prefix/include" "$sources/$source" -o "$out" "$@"
+    gcc -std=gnu11 -O1 -g -Wall -Wextra -Werror "-I$prefix/include" "$sources/$source" \
+        -o "$out" "$@"
 }
 archive=("$libdir/libmonad_async.a" -lstdc++ -lpthread -lm -ldl)
 all_built() {

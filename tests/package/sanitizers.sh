@@ -47,7 +47,8 @@ has_runtimes() {
 } >"$work/runtimes" 2>&1
 
 asan_tree() {
-    cargo_from "$build/release" "$1" && cmake --preset asan -S "$root" -B "$1" -G Ninja -DMONAD_ASYNC_BUILD_TESTS=OFF \
+    cargo_from "$build/release" "$1" &&
+        cmake --preset asan -S "$root" -B "$1" -G Ninja -DMONAD_ASYNC_BUILD_TESTS=OFF \
         -DCMAKE_C_COMPILER="${2%:*}" -DCMAKE_CXX_COMPILER="${2#*:}" &&
         cmake --build "$1" && cmake --install "$1" --prefix "$1/prefix"
 }
@@ -113,7 +114,8 @@ compile() {
         shift
     done
     shift
-    "$compiler" -std=c++20 -g -O1 "${flags[@]}" "-I$prefix/include" "$@" "$libdir/libmonad_async.a" \
+    "$compiler" -std=c++20 -g -O1 "${flags[@]}" "-I$prefix/include" "$@" \
+        "$libdir/libmonad_async.a" \
         -lstdc++ -lpthread -lm -ldl -o "$out"
 }
 gtest=(-lgtest -lgtest_main)
@@ -143,7 +145,8 @@ fi
 export TSAN_OPTIONS="suppressions='$prefix/share/monad_async/tsan.supp'"
 for pair in $(sanitizing_compilers); do
     compiler=${pair%:*}
-    check "tsan, built, $compiler" compile "${pair#*:}" "$work/tsan-$compiler" -fsanitize=thread -- \
+    check "tsan, built, $compiler" compile "${pair#*:}" "$work/tsan-$compiler" \
+        -fsanitize=thread -- \
         "${sources[@]}" "${gtest[@]}"
     check "tsan, C++ tests, $compiler" "$work/tsan-$compiler" --gtest_filter=-Fork*
     check "tsan, mistakes, built, $compiler" compile "${pair#*:}" "$work/tsan-mistakes-$compiler" \
@@ -159,6 +162,7 @@ if [ -z "$long" ]; then
 elif ! have clang; then
     skip_check 'sanitizers, clang' 'no clang here'
 elif ! has_runtimes clang++; then
-    skip_check 'sanitizers, clang' "no runtimes; apt-get install libclang-rt-$(clang -dumpversion | cut -d . -f 1)-dev"
+    skip_check 'sanitizers, clang' \
+        "no runtimes; apt-get install libclang-rt-$(clang -dumpversion | cut -d . -f 1)-dev"
 fi
 exit $status

@@ -54,7 +54,8 @@ END
 both() {
     local name=$1
     shift
-    g++ -std=c++17 -I"$prefix/include" both.cpp "$@" -lstdc++ -lpthread -lm -ldl -o "$name" && "./$name"
+    g++ -std=c++17 -I"$prefix/include" both.cpp "$@" -lstdc++ -lpthread -lm -ldl -o "$name" &&
+        "./$name"
 }
 other_is_built() {
     rustc -O --edition 2021 --crate-type staticlib -o libother.a other.rs
@@ -71,7 +72,8 @@ archive=$(find "$build" -path '*cargo/release/libmonad_async.a' 2>/dev/null | he
 if [ -n "$archive" ]; then
     check 'before they are localised, symbols would clash' they_would_clash
 else
-    skip_check 'before they are localised, symbols would clash' 'no archive of cargo below the build'
+    skip_check 'before they are localised, symbols would clash' \
+        'no archive of cargo below the build'
 fi
 check 'two Rust static libraries, ours first' both first "$libdir/libmonad_async.a" libother.a
 check 'two Rust static libraries, ours last' both last libother.a "$libdir/libmonad_async.a"

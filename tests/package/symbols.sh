@@ -33,7 +33,8 @@ only_ours() {
 declared_is_exported() {
     local name missing=0
     for name in $(cat "$root"/include/monad/async/*.h | tr '\n' ' ' |
-        grep -oE 'MONAD_ASYNC_API [^;]*' | grep -oE 'monad_async_[a-z_]+ *\(' | tr -d ' (' | sort -u); do
+        grep -oE 'MONAD_ASYNC_API [^;]*' | grep -oE 'monad_async_[a-z_]+ *\(' | tr -d ' (' |
+        sort -u); do
         grep -q "^$name T" "$golden" || { echo "not exported: $name"; missing=1; }
     done
     return $missing
@@ -42,7 +43,8 @@ declared_is_exported() {
 exported_is_declared() {
     local name missing=0
     for name in $(grep -oE '^monad_async_[a-z_]+' "$golden"); do
-        grep -q "$name(" "$root"/include/monad/async/*.h || { echo "not declared: $name"; missing=1; }
+        grep -q "$name(" "$root"/include/monad/async/*.h ||
+            { echo "not declared: $name"; missing=1; }
     done
     return $missing
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The source tarball: the same bits twice; with the network off, no home and the source not writable,
-# all of it is there to be built; and what is built has the same bits in another directory.
+# The source tarball: the same bits twice; with the network off, no home and the source not
+# writable, all of it is there to be built; and what is built has the same bits in another
+# directory.
 #
 # MONAD_ASYNC_LONG=1: built as it is shipped, and every test and benchmark as well.
 . "$(dirname "$0")/common.sh"
@@ -54,7 +55,8 @@ built() {
 # What is installed is enough for a program; to install needs neither cargo nor the source's vendor.
 installed() {
     offline a env PATH=/usr/bin:/bin cmake --install "$work/a/build" --prefix "$work/prefix" &&
-        cmake -S "$root/tests/package/consumers" -B "$work/consumer" -G Ninja -DHOW=package -DCONSUMER=C \
+        cmake -S "$root/tests/package/consumers" -B "$work/consumer" -G Ninja -DHOW=package \
+        -DCONSUMER=C \
             -DFLAVOUR=shared -DCMAKE_PREFIX_PATH="$work/prefix" &&
         cmake --build "$work/consumer" && "$work/consumer/consumer"
 }
@@ -64,7 +66,8 @@ every_crate() {
         offline a cargo tree --locked -e all --target all --manifest-path fuzz/Cargo.toml
 }
 every_program() {
-    offline a cargo test --locked --no-run --features bench --benches --tests --target-dir "$work/a/target" &&
+    offline a cargo test --locked --no-run --features bench \
+        --benches --tests --target-dir "$work/a/target" &&
         offline a cmake -S . -B "$work/a/build" -DMONAD_ASYNC_BUILD_TESTS=ON &&
         offline a cmake --build "$work/a/build" -j "$jobs"
 }
@@ -75,7 +78,8 @@ a_missing_crate_is_seen() {
 }
 same_bits() {
     local file
-    for file in "libmonad_async.so.$(version)" libmonad_async.a monad_async.cdx.json THIRD_PARTY_LICENSES; do
+    for file in "libmonad_async.so.$(version)" libmonad_async.a monad_async.cdx.json \
+        THIRD_PARTY_LICENSES; do
         cmp "$work/a/build/$file" "$work/elsewhere, and longer/build/$file" || return
     done
 }

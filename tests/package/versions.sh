@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The rule of docs/versioning.md in every place that follows it: library, symbols, macros, pkg-config,
-# CMake, changelog.
+# The rule of docs/versioning.md in every place that follows it: library, symbols, macros,
+# pkg-config, CMake, changelog.
 . "$(dirname "$0")/common.sh"
 
 moved_prefix
@@ -14,7 +14,8 @@ series=$major
 [ "$major" != 0 ] || series=0.$minor
 
 soname() {
-    readelf -d "$libdir/libmonad_async.so" | grep -qF "Library soname: [libmonad_async.so.$series]" &&
+    readelf -d "$libdir/libmonad_async.so" |
+        grep -qF "Library soname: [libmonad_async.so.$series]" &&
         [ -e "$libdir/libmonad_async.so.$version" ]
 }
 # One node, and it is the series'.
@@ -29,7 +30,8 @@ pkg_config() {
     [ "$(PKG_CONFIG_PATH=$libdir/pkgconfig pkg-config --modversion monad_async)" = "$version" ]
 }
 cmake_package() {
-    grep -qF "set(PACKAGE_VERSION \"$version\")" "$libdir/cmake/monad_async/monad_async-config-version.cmake"
+    grep -qF "set(PACKAGE_VERSION \"$version\")" \
+        "$libdir/cmake/monad_async/monad_async-config-version.cmake"
 }
 # Headings go down from what is not released yet to the first. While there is something that is not,
 # the version has been stepped over the newest release, if there is one; otherwise it is that.

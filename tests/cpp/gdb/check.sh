@@ -31,7 +31,8 @@ commands=(-ex 'echo == list\n' -ex 'info monad-tasks'
     -ex 'echo == thread\n' -ex 'bt'
     -ex 'echo == selection\n' -ex 'select-frame 2' -ex 'info monad-tasks' -ex 'monad-task 7 bt 1'
     -ex 'frame' -ex 'thread'
-    -ex 'echo == operations\n' -ex 'info monad-operations' -ex 'echo == scopes\n' -ex 'info monad-scopes'
+    -ex 'echo == operations\n' -ex 'info monad-operations' -ex 'echo == scopes\n' \
+        -ex 'info monad-scopes'
     -ex 'echo == locks\n' -ex 'info monad-locks' -ex 'echo == pools\n' -ex 'info monad-pools')
 # Task 5 is the next to resume there. Then main traps.
 later=(-ex 'echo == later\n' -ex 'monad-task 5 set $pc_5 = $pc' -ex 'monad-task 5 set $sp_5 = $sp'
@@ -183,7 +184,8 @@ stripped-program)
 stripped-library)
     soname=$(readelf -d "$library" | sed -n 's/.*SONAME.*\[\(.*\)\]/\1/p')
     strip -s -o "$work/$soname" "$library"
-    debug "${source[@]}" -ex "set environment LD_LIBRARY_PATH $work" -ex run "${commands[@]}" "$shared"
+    debug "${source[@]}" -ex "set environment LD_LIBRARY_PATH $work" -ex run "${commands[@]}" \
+        "$shared"
     expect_list symbols
     expect_stacks
     ;;
@@ -220,7 +222,8 @@ usr)
     # stays as it is: below a mount that only this gdb sees.
     DESTDIR=$work/package cmake --install "$library" --prefix /usr >/dev/null || fail 'installation'
     inside=(unshare --map-root-user --mount sh -c
-        'mount -t overlay overlay -o "lowerdir=$1/usr:/usr" /usr && shift && exec "$@"' sh "$work/package")
+        'mount -t overlay overlay -o "lowerdir=$1/usr:/usr" /usr && shift && exec "$@"' sh \
+            "$work/package")
     "${inside[@]}" true 2>"$out" || skip "no overlay can be mounted here: $(tail -n 1 "$out")"
     within=("${inside[@]}")
     debug -ex "set environment LD_LIBRARY_PATH $(dirname "$(find "$work/package" -name libmonad_async.so |
