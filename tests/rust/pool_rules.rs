@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+use monad_async::capi::metrics::*;
 use monad_async::capi::pool::*;
 use monad_async::capi::remote::*;
 use monad_async::capi::task::*;
@@ -154,6 +155,56 @@ fn as_many_workers_wake_as_there_is_work_for() {
     }
     end(pool);
     destroy_all(tasks);
+}
+
+/// All sleep when one comes: one wakes for it, and no other.
+#[test]
+fn one_worker_wakes_for_one_task() {
+    const WORKERS: usize = 3;
+    const ROUNDS: usize = 50;
+    static EXECUTORS: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+    let pool = pool(WORKERS as u32);
+    let task = new_task();
+    set_body(task, |t| {
+        let ex = t.head.current_executor.load(SeqCst);
+        EXECUTORS.lock().unwrap().push(ex.addr());
+        // SAFETY: the executor that runs here.
+        unsafe { monad_async_metrics_start(ex.cast()) }
+    });
+    for n in 0..WORKERS {
+        let mut worker = ptr::null_mut();
+        // SAFETY: all are alive.
+        unsafe {
+            assert_eq!(monad_async_pool_worker(pool, n, &mut worker).error, 0);
+            assert_eq!(monad_async_remote_attach(worker, task.as_head()).error, 0);
+            monad_async_remote_release(worker);
+        }
+        assert_eq!(wait(task), RawResult::success(0));
+    }
+    let wakeups = || {
+        let executors = EXECUTORS.lock().unwrap();
+        let of_one = |&at: &usize| {
+            let mut metrics = vec![0u64; 17_968 / 8];
+            let ex = ptr::with_exposed_provenance_mut(at);
+            // SAFETY: a worker that stays until the pool ends; room for all of them.
+            let read = unsafe { monad_async_executor_metrics(ex, metrics.as_mut_ptr().cast()) };
+            assert_eq!(read, RawResult::success(0));
+            metrics[2] as usize
+        };
+        executors.iter().map(of_one).sum::<usize>()
+    };
+    set_body(task, |_| RawResult::success(1));
+    let before = wakeups();
+    for _ in 0..ROUNDS {
+        thread::sleep(Duration::from_micros(300)); // They sleep, most likely.
+        assert_eq!(submit(pool, task), RawResult::success(0));
+        assert_eq!(wait(task), RawResult::success(1));
+    }
+    let woken = wakeups() - before;
+    assert!(woken <= ROUNDS, "{woken} wake-ups for {ROUNDS} tasks");
+    assert!(woken > ROUNDS / 2, "not what is to be tested: {woken}");
+    end(pool);
+    destroy_all([task]);
 }
 
 /// Of one priority, what was begun and is ready again takes turns with what is new: neither keeps
