@@ -6,11 +6,12 @@
 //   ab BEFORE.so AFTER.so [rounds [part of a workload's name]]
 
 #include "floors.hpp"
+#include "foreign.hpp"
+#include "stage.hpp"
 
 #include <monad/async.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -19,127 +20,14 @@
 #include <iterator>
 #include <memory>
 #include <string>
-#include <thread>
 #include <vector>
 
-#include <dlfcn.h>
-#include <sched.h>
 #include <unistd.h>
 
 namespace {
 
-// One build. Its functions, under the names of the headers.
-struct Build {
-    void *handle;
-    explicit Build(char const *path) : handle(dlopen(path, RTLD_NOW | RTLD_LOCAL))
-    {
-        if (handle == nullptr) {
-            std::fprintf(stderr, "%s\n", dlerror());
-            std::exit(1);
-        }
-        auto const need = [&](char const *name) {
-            auto *const found = dlsym(handle, name);
-            if (found == nullptr) {
-                std::fprintf(stderr, "%s: %s\n", path, dlerror());
-                std::exit(1);
-            }
-            return found;
-        };
-#define LOAD(name) name = reinterpret_cast<decltype(name)>(need("monad_async_" #name))
-        LOAD(executor_create);
-        LOAD(executor_run);
-        LOAD(executor_has_work);
-        LOAD(executor_destroy);
-        LOAD(task_create);
-        LOAD(task_destroy);
-        LOAD(task_attach);
-        LOAD(task_has_exited);
-        LOAD(task_suspend_for_duration);
-        LOAD(task_io);
-#undef LOAD
-    }
-    decltype(&monad_async_executor_create) executor_create;
-    decltype(&monad_async_executor_run) executor_run;
-    decltype(&monad_async_executor_has_work) executor_has_work;
-    decltype(&monad_async_executor_destroy) executor_destroy;
-    decltype(&monad_async_task_create) task_create;
-    decltype(&monad_async_task_destroy) task_destroy;
-    decltype(&monad_async_task_attach) task_attach;
-    decltype(&monad_async_task_has_exited) task_has_exited;
-    decltype(&monad_async_task_suspend_for_duration) task_suspend_for_duration;
-    decltype(&monad_async_task_io) task_io;
-};
-
-void must(monad_async_result r, char const *what)
-{
-    if (r.error != 0) {
-        std::fprintf(stderr, "%s: error %d\n", what, r.error);
-        std::exit(1);
-    }
-}
-
-// An executor of one build with its tasks, all of which run one body.
-struct Stage {
-    Build const &build;
-    monad_async_executor ex = nullptr;
-    std::vector<monad_async_task> tasks;
-    // What a body reads.
-    unsigned left = 0;
-    uint64_t sleep_ns = 0;
-
-    Stage(Build const &build, unsigned entries, bool tracks, size_t count,
-          monad_async_result (*body)(monad_async_task))
-        : build(build)
-    {
-        monad_async_executor_attr attr{};
-        attr.io_uring_ring.entries = entries;
-        attr.flags = tracks ? 0 : MONAD_ASYNC_EXECUTOR_NO_TIME_TRACKING;
-        must(build.executor_create(&ex, &attr), "executor");
-        for (size_t i = 0; i < count; ++i) {
-            monad_async_task task = nullptr;
-            monad_async_task_attr task_attr{};
-            task_attr.stack_size = 16384;
-            must(build.task_create(&task, &task_attr), "task");
-            task->user_code = body;
-            task->user_ptr = this;
-            tasks.push_back(task);
-        }
-    }
-    Stage(Stage const &) = delete;
-    ~Stage()
-    {
-        for (auto *task : tasks) {
-            must(build.task_destroy(task), "destroy");
-        }
-        must(build.executor_destroy(ex), "destroy");
-    }
-    void attach_all()
-    {
-        for (auto *task : tasks) {
-            must(build.task_attach(ex, task), "attach");
-        }
-    }
-    void finish()
-    {
-        while (build.executor_has_work(ex)) {
-            must(build.executor_run(ex, SIZE_MAX, nullptr), "run");
-        }
-    }
-};
-
-Stage &of(monad_async_task task)
-{
-    return *static_cast<Stage *>(task->user_ptr);
-}
-
-monad_async_result nothing(monad_async_task)
-{
-    return {0, 0, 0};
-}
-
 // Uses as much stack as a body with a few calls and a small buffer does.
-template <size_t bytes>
-monad_async_result deep(monad_async_task)
+template <size_t bytes> monad_async_result deep(monad_async_task)
 {
     char volatile used[bytes];
     for (size_t i = 0; i < bytes; i += 64) {
@@ -343,37 +231,6 @@ Round residents(Build const &build, bool suspended)
     };
 }
 
-// A thread launches, this one runs.
-Round foreign(Build const &build)
-{
-    auto stage = std::make_shared<Stage>(build, 0, true, 512, nothing);
-    return [stage] {
-        constexpr unsigned times = 100;
-        std::atomic<bool> done{false};
-        auto const begun = now_ns(CLOCK_MONOTONIC);
-        std::thread other([&] {
-            for (unsigned i = 0; i < times; ++i) {
-                for (auto *task : stage->tasks) {
-                    while (i != 0 && !stage->build.task_has_exited(task)) {
-                    }
-                    must(stage->build.task_attach(stage->ex, task), "attach");
-                }
-            }
-            for (auto *task : stage->tasks) {
-                while (!stage->build.task_has_exited(task)) {
-                }
-            }
-            done = true;
-        });
-        timespec const at_once{0, 0};
-        while (!done) {
-            (void)stage->build.executor_run(stage->ex, SIZE_MAX, &at_once).error;
-        }
-        other.join();
-        return double(now_ns(CLOCK_MONOTONIC) - begun) / (times * double(stage->tasks.size()));
-    };
-}
-
 double median(std::vector<double> values)
 {
     std::sort(values.begin(), values.end());
@@ -403,10 +260,8 @@ int main(int argc, char **argv)
         {"launch, 256 at a time", [](Build const &b) { return launches(b, on, 256); }},
         {"launch, 512 bytes of stack",
          [](Build const &b) { return launches(b, on, 400, deep<512>); }},
-        {"launch, 2 KiB of stack",
-         [](Build const &b) { return launches(b, on, 400, deep<2048>); }},
-        {"launch, 6 KiB of stack",
-         [](Build const &b) { return launches(b, on, 400, deep<6144>); }},
+        {"launch, 2 KiB of stack", [](Build const &b) { return launches(b, on, 400, deep<2048>); }},
+        {"launch, 6 KiB of stack", [](Build const &b) { return launches(b, on, 400, deep<6144>); }},
         {"launch, 2 KiB of stack, no time tracking",
          [](Build const &b) { return launches(b, off, 400, deep<2048>); }},
         {"launch, 10,000 tasks", [](Build const &b) { return launches(b, on, 10000); }},
@@ -479,9 +334,13 @@ int main(int argc, char **argv)
         {"floor: two stamps; launch", [](Build const &) { return stamps(2); }},
         {"floor: bare launch; launch", [](Build const &) { return bare_launches(on); }},
         {"floor: bare launch; no time tracking", [](Build const &) { return bare_launches(off); }},
+        {"floor: whole launch; launch", [](Build const &) { return whole_launches(on); }},
+        {"floor: whole launch; no time tracking",
+         [](Build const &) { return whole_launches(off); }},
         {"floor: one stamp; yield", [](Build const &) { return stamps(1); }},
     };
-    Round const against[] = {launches(after, on, 400), launches(after, on, 400),
+    Round const against[] = {launches(after, on, 400),  launches(after, on, 400),
+                             launches(after, off, 400), launches(after, on, 400),
                              launches(after, off, 400), yields(on)};
     std::printf("%-42s %10s %10s %8s %16s\n", "the same next to a floor", "floor", "after", "ratio",
                 "25% to 75%");

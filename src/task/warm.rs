@@ -136,12 +136,10 @@ impl WarmStacks {
                 _ => self.refused.set(self.refused.get() | bit),
             }
         }
-        let held = if warm.base() != 0 {
-            warm
-        } else {
+        let held = if warm.base() != 0 { warm } else { &task.stack };
+        if warm.base() == 0 {
             is_on_its_own(task);
-            &task.stack
-        };
+        }
         held.lay();
         held.laid_base()
     }

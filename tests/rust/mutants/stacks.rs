@@ -87,8 +87,8 @@ pub const STACKS: &[(Mutant, &str)] = &[
     of(
         WARM,
         "a launch on its task's own stack does not say so: the next one is called there, too",
-        "} else { is_on_its_own(task); &task.stack }",
-        "} else { &task.stack }",
+        "if warm.base() == 0 { is_on_its_own(task); }",
+        "",
         "large_stacks_are_launched_on_by_their_tasks",
     ),
     of(
