@@ -1,16 +1,20 @@
 //! The end of a run of a task: what it has to do before it is published, and who is told.
 
+use core::ptr;
+
+use super::exit::Told;
 use super::head::dec;
 use super::watch::by;
 use super::Executor;
 use crate::error::{Errno, RawResult};
 use crate::sys::cxx_eh::Exceptions;
+use crate::task::annex::note;
 use crate::task::header::{mark, TaskRef, Waits};
 use crate::uring::kernel::Kernel;
 
 impl<K: Kernel> Executor<K> {
-    /// `task` has returned, with more to do than to say so. True: it has to wait.
-    #[cold]
+    /// `task`, which was the item that ran, has returned, with more to do than to say so. True: it
+    /// has to wait.
     #[inline(never)]
     pub(super) fn ends(&self, task: TaskRef, now: u64) -> bool {
         if task.has(mark::SCOPED | mark::OPERATIONS) && self.closes(task, now) {
@@ -18,8 +22,31 @@ impl<K: Kernel> Executor<K> {
             return true;
         }
         self.warm.give_back(task);
-        self.finish(task, now);
+        let alone = task.joiners.is_empty() && !task.notes(note::POOLED);
+        if task.has(mark::HOOKED) && alone && !self.watches(by::TRACED) {
+            self.finish_told(task);
+        } else {
+            self.finish(task, now);
+        }
         false
+    }
+
+    /// As `finish_joined`, after an item, of one whose hook alone is told: the next item, or the
+    /// end of the chunk, says who runs then; and nobody else is being told.
+    #[inline(always)]
+    fn finish_told(&self, task: TaskRef) {
+        debug_assert!(self.is_in_run() && !self.tells.get());
+        let result = task.result();
+        task.exited();
+        let told = Told::take(task);
+        task.unmark(mark::JOINED);
+        task.state().exited();
+        if let Some(told) = told {
+            self.head.current_task.set(ptr::null());
+            self.tells.set(true);
+            told.call(task, result);
+            self.tells.set(false);
+        }
     }
 
     /// `task` has returned, with scopes open or operations in flight. True: it has to wait for the
