@@ -203,6 +203,7 @@ impl<K: Kernel> Handle<K> {
     ///
     /// # Safety
     /// As `exit::attach_hooked`.
+    #[inline(always)]
     pub unsafe fn attach_hooked(
         self,
         task: TaskRef,

@@ -121,6 +121,7 @@ impl<K: Kernel> Executor<K> {
     ///
     /// # Safety
     /// `of` is what `on_exit` takes, and lives until it has been told.
+    #[inline(always)]
     pub unsafe fn attach_hooked(
         &self,
         task: TaskRef,

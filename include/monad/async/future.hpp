@@ -43,7 +43,8 @@ struct future_base {
     // Of `marks`.
     static constexpr unsigned over = 1, waited = 2, task_left = 4, future_left = 8;
 
-    monad_async_event done = MONAD_ASYNC_EVENT_INIT;
+    // Who announces itself first sets it up: most futures need none, and it is a line of its own.
+    monad_async_event done;
     spawned *of = nullptr;
     std::exception_ptr thrown;
     int error = 0;
@@ -90,9 +91,12 @@ struct future_base {
         }
     }
 
-    // Whether it is to be waited for by the event; false: it is done.
+    // Whether it is to be waited for by the event; false: it is done. One thread at a time waits.
     bool announce() noexcept
     {
+        if ((__atomic_load_n(&marks, __ATOMIC_RELAXED) & waited) == 0) {
+            done = MONAD_ASYNC_EVENT_INIT;
+        }
         return (__atomic_fetch_or(&marks, waited, __ATOMIC_ACQ_REL) & over) == 0;
     }
 
@@ -140,7 +144,9 @@ template <class R> struct future_state : future_base {
 inline void future_done(spawned &s, monad_async_result r) noexcept
 {
     auto &shared = *static_cast<future_base *>(s.of);
-    shared.thrown = std::exchange(s.thrown, nullptr);
+    if (__builtin_expect(s.thrown != nullptr, false)) {
+        shared.thrown = std::exchange(s.thrown, nullptr);
+    }
     shared.error = r.error;
     s.clear(); // A callable that never ran.
     shared.finished();
