@@ -48,17 +48,17 @@ impl<K: Kernel> Executor<K> {
             return 0;
         }
         let record = ParkRecord { link: Link::new(), task, home: self.mailbox };
-        let at = (&raw const record) as usize;
+        // Before all that this thread alone reads: the instruction waits for the stores before it.
+        if !task.park.arm((&raw const record) as usize) {
+            let taken = task.park.take();
+            debug_assert!(taken, "a permit, which nobody else takes");
+            return 0;
+        }
         task.peer.set((&raw const record).cast());
         task.waits.set(Waits::Park);
-        task.awaits();
         task.outcome.set(0);
-        if task.park.arm(at) {
-            self.leave(task);
-        } else {
-            task.waits.set(Waits::Nothing);
-            task.goes_on();
-        }
+        task.awaits();
+        self.leave(task);
         if task.outcome.get() == 0 {
             task.park.take_any();
         }

@@ -73,7 +73,7 @@ impl Permit {
     }
 
     /// Stores the address of a record, whose task is parked from here on. False: there is a permit,
-    /// for `take_any`.
+    /// for `take`.
     #[inline(always)]
     pub fn arm(&self, record: usize) -> bool {
         // Release: the record, to the acquire of `unpark`.

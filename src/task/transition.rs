@@ -46,13 +46,6 @@ impl TaskRef {
         self.head.flags.set(Flags::AWAITING);
     }
 
-    /// It was about to suspend, and need not.
-    #[inline(always)]
-    pub(crate) fn goes_on(self) {
-        debug_assert_eq!(self.head.flags.get(), Flags::AWAITING);
-        self.head.flags.set(Flags::RUNNING);
-    }
-
     /// It is about to suspend, to let others go first.
     #[inline(always)]
     pub fn yields(self) {
