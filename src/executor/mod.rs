@@ -100,6 +100,8 @@ pub struct Executor<K: Kernel> {
     mail_taken: Cell<bool>,
     /// In the middle of it: there is more, for who is told of an exit by that and asks `has_work`.
     more_mail: Cell<bool>,
+    /// Launches among what was taken last.
+    launches_came: Cell<usize>,
     /// The look at tasks that were marked for the want of a place, and whether to look once more.
     walk: Cell<Walk>,
     walk_again: Cell<bool>,
@@ -155,6 +157,7 @@ impl<K: Kernel> Executor<K> {
             mail: Cell::new(Chain::EMPTY),
             mail_taken: Cell::new(false),
             more_mail: Cell::new(false),
+            launches_came: Cell::new(0),
             walk: Cell::new(Walk::OVER),
             walk_again: Cell::new(false),
             woken_joins: Fifo::new(),

@@ -112,6 +112,13 @@ impl MpscQueue {
         Self { head: AtomicPtr::new(ptr::null_mut()), pins: AtomicUsize::new(0) }
     }
 
+    /// Fetches what a push writes, for who is about to push. Otherwise it would be fetched twice:
+    /// to be read, then to be written.
+    #[inline(always)]
+    pub fn prefetch(&self) {
+        prefetch::line_to_write(ptr::from_ref(self).addr());
+    }
+
     /// Queues `link`; the owner gets it back together with `kind`. Lock-free.
     ///
     /// # Safety
