@@ -136,7 +136,7 @@ void drop_spawned(executor_block *block) noexcept
         while (auto *const s = list) {
             list = s->next;
             if (task_close(s)) {
-                ::operator delete (s->heap, std::align_val_t{s->heap_alignment});
+                ::operator delete(s->heap, std::align_val_t{s->heap_alignment});
                 ::operator delete(static_cast<void *>(s));
             }
         }

@@ -33,13 +33,13 @@ private:
     void wait()
     {
         descriptor_.async_wait(asio::posix::stream_descriptor::wait_read,
-            [this](boost::system::error_code const &ec) {
-                if (!ec) {
-                    ++runs;
-                    for_nothing += ex_.poll() == 0;
-                    wait();
-                }
-            });
+                               [this](boost::system::error_code const &ec) {
+                                   if (!ec) {
+                                       ++runs;
+                                       for_nothing += ex_.poll() == 0;
+                                       wait();
+                                   }
+                               });
     }
 
     ma::executor &ex_;
@@ -85,7 +85,7 @@ int main()
     loop.run();
     other.join();
     std::printf("%u runs of the executor, %u for nothing; %s\n", inside.runs, inside.for_nothing,
-        ticks != 0 ? "Asio's timer went on" : "Asio's timer stood still");
+                ticks != 0 ? "Asio's timer went on" : "Asio's timer stood still");
     // A launch, a sleep and a message from elsewhere are one each.
     bool const spins = inside.runs > 2 * (sleeps + from_elsewhere) + 10;
     return spins || ticks == 0 ? 1 : 0;

@@ -46,12 +46,14 @@ static monad_async_result answer_slowly(monad_async_task task)
 
 //! [a select]
 /* The answer of a task, or a message, whichever comes first; asked again every millisecond. */
-static intptr_t first_of(monad_async_task self, monad_async_task other, monad_async_channel *messages)
+static intptr_t first_of(monad_async_task self, monad_async_task other,
+                         monad_async_channel *messages)
 {
     int message;
     for (;;) {
         monad_async_select_case cases[] = {monad_async_case_recv(messages, &message),
-            monad_async_case_join(other), monad_async_case_timeout(1000000)};
+                                           monad_async_case_join(other),
+                                           monad_async_case_timeout(1000000)};
         switch (check(monad_async_select(self, cases, 3))) {
         case 0: return message;
         case 1: return check(cases[1].result);
@@ -91,7 +93,7 @@ int main(void)
         check(monad_async_executor_run(ex, SIZE_MAX, NULL));
     }
     printf("sum %jd, answer %jd\n", (intmax_t)check(tasks[1]->result),
-        (intmax_t)check(tasks[2]->result));
+           (intmax_t)check(tasks[2]->result));
     int const good = tasks[1]->result.value == 55 && tasks[2]->result.value == 42;
     for (int i = 0; i < 4; ++i) {
         check(monad_async_task_destroy(tasks[i]));

@@ -53,9 +53,8 @@ static int check_opened(int fd, uint64_t *size)
 
 /* 0 or an errno. Reads to the end of file, wherever that is by then: the size is no more than a
  * hint, of a file that grows or shrinks, and of one of /proc, whose size is said to be 0. */
-static int
-sum_opened(monad_async_task task, unsigned char *buffer, monad_async_file file, uint32_t *crc,
-           uint64_t *bytes)
+static int sum_opened(monad_async_task task, unsigned char *buffer, monad_async_file file,
+                      uint32_t *crc, uint64_t *bytes)
 {
     uint64_t size = 0;
     int error = check_opened(file.fd, &size);

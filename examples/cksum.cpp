@@ -95,7 +95,8 @@ public:
         }
         paths.push_back(nullptr);
         if (paths.size() > 1) {
-            walk_.reset(::fts_open(paths.data(), FTS_PHYSICAL | FTS_COMFOLLOW | FTS_NOCHDIR, nullptr));
+            walk_.reset(
+                ::fts_open(paths.data(), FTS_PHYSICAL | FTS_COMFOLLOW | FTS_NOCHDIR, nullptr));
             if (!walk_) {
                 throw std::system_error(errno, std::system_category(), "directories");
             }
@@ -105,7 +106,8 @@ public:
                 for (auto pause = 1000ms;; pause = 200ms) {
                     ma::this_task::sleep_for(pause);
                     std::fflush(stdout);
-                    std::fprintf(stderr, "\r\033[Kcksum: %" PRIu64 " files, %.1f MB/s, %zu in flight",
+                    std::fprintf(
+                        stderr, "\r\033[Kcksum: %" PRIu64 " files, %.1f MB/s, %zu in flight",
                         files_, static_cast<double>(bytes_) / 1e3 / elapsed_ms(), busy_.size());
                     shows_progress_ = true;
                 }
@@ -183,7 +185,8 @@ private:
             auto const s = busy_.begin();
             auto found = waiting_.extract(waiting_.begin());
             s->task.priority(found.key(), found.key());
-            s->task.attach(ex_, [this, s, found = std::move(found)] { do_file(s, found.mapped()); });
+            s->task.attach(ex_,
+                           [this, s, found = std::move(found)] { do_file(s, found.mapped()); });
         }
     }
 
@@ -209,28 +212,35 @@ private:
         hide_progress();
         failed_ = true;
         // A name must not drive the terminal that reads about it.
-        std::replace_if(path.begin(), path.end(), [](unsigned char c) { return c < ' ' || c == 127; }, '?');
+        std::replace_if(
+            path.begin(), path.end(), [](unsigned char c) { return c < ' ' || c == 127; }, '?');
         std::fprintf(stderr, "cksum: %s: %s\n", path.c_str(),
-            error == ENXIO ? "No regular file" : std::strerror(error));
+                     error == ENXIO ? "No regular file" : std::strerror(error));
     }
 
     void say_stats() const
     {
         monad_async_metrics m;
         must(monad_async_executor_metrics(ex_.native_handle(), &m));
-        auto const ms = [](auto ticks) { return static_cast<double>(monad_async_ticks_to_ns(ticks)) / 1e6; };
-        std::fprintf(stderr,
-            "cksum: %" PRIu64 " files, %" PRIu64 " bytes in %.3f ms: %.1f MB/s; at most %zu in flight\n"
+        auto const ms = [](auto ticks) {
+            return static_cast<double>(monad_async_ticks_to_ns(ticks)) / 1e6;
+        };
+        std::fprintf(
+            stderr,
+            "cksum: %" PRIu64 " files, %" PRIu64
+            " bytes in %.3f ms: %.1f MB/s; at most %zu in flight\n"
             "cksum: launching %.3f ms, completing %.3f ms, I/O %.3f ms, sleeping %.3f ms\n",
-            files_, bytes_, elapsed_ms(), static_cast<double>(bytes_) / 1e3 / elapsed_ms(), idle_.size(),
-            ms(m.ticks_in_task_launch), ms(m.ticks_in_task_completion), ms(m.ticks_in_io_uring),
-            ms(m.ticks_sleeping));
+            files_, bytes_, elapsed_ms(), static_cast<double>(bytes_) / 1e3 / elapsed_ms(),
+            idle_.size(), ms(m.ticks_in_task_launch), ms(m.ticks_in_task_completion),
+            ms(m.ticks_in_io_uring), ms(m.ticks_sleeping));
         for (auto const &ready : m.ready) {
             if (ready.sum_ticks != 0) {
                 auto const us = [&](unsigned n) {
-                    return static_cast<double>(monad_async_histogram_percentile_ns(&ready, n)) / 1e3;
+                    return static_cast<double>(monad_async_histogram_percentile_ns(&ready, n)) /
+                           1e3;
                 };
-                std::fprintf(stderr, "cksum: ready before it ran, priority %td: median %.1f us, 99%% %.1f\n",
+                std::fprintf(
+                    stderr, "cksum: ready before it ran, priority %td: median %.1f us, 99%% %.1f\n",
                     &ready - m.ready, us(500), us(990));
             }
         }
@@ -238,7 +248,8 @@ private:
 
     [[nodiscard]] double elapsed_ms() const
     {
-        return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - began_).count();
+        return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - began_)
+            .count();
     }
 
     void hide_progress()
@@ -272,7 +283,8 @@ try {
         paths.erase(paths.begin());
     } else if (!paths.empty() && paths[0][0] == '-' && paths[0][1] != '\0') {
         bool const asked = paths[0] == std::string_view("--help");
-        std::fputs("usage: cksum_cpp [--stats] [--] [FILE|DIRECTORY]...\n", asked ? stdout : stderr);
+        std::fputs("usage: cksum_cpp [--stats] [--] [FILE|DIRECTORY]...\n",
+                   asked ? stdout : stderr);
         return asked ? 0 : 1;
     }
     if (paths.empty()) {

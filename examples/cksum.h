@@ -45,7 +45,7 @@ struct slot {
 
 struct job {
     monad_async_executor executor;
-    FTS *walk; /* NULL: everything has been found */
+    FTS *walk;               /* NULL: everything has been found */
     struct queue waiting[3]; /* by class */
     unsigned waiting_count, in_flight, most_in_flight;
     unsigned may_be_in_flight; /* falls where memory or descriptors run short */
@@ -70,8 +70,8 @@ bool is_shortage(int error);
 /* cksum_report.c */
 
 /* "cksum: PATH: ..." on standard error; the exit status will be 1. */
-__attribute__((format(printf, 3, 4))) void
-complain(struct job *job, char const *path, char const *format, ...);
+__attribute__((format(printf, 3, 4))) void complain(struct job *job, char const *path,
+                                                    char const *format, ...);
 void say_sum(struct job *job, uint32_t crc, uint64_t bytes, char const *path);
 void show_progress(struct job *job);
 void hide_progress(struct job *job);

@@ -55,9 +55,7 @@ void find_files(struct job *job)
             return;
         }
         switch (entry->fts_info) {
-        case FTS_F:
-            found_file(job, entry);
-            break;
+        case FTS_F: found_file(job, entry); break;
         case FTS_DNR:
             if (is_shortage(entry->fts_errno) && job->in_flight > 0) {
                 /* Tried again, and fewer are launched until it succeeds. What is left in fts_errno
@@ -70,23 +68,16 @@ void find_files(struct job *job)
             complain(job, entry->fts_path, "%s", strerror(entry->fts_errno));
             break;
         case FTS_ERR:
-        case FTS_NS:
-            complain(job, entry->fts_path, "%s", strerror(entry->fts_errno));
-            break;
-        case FTS_DC:
-            complain(job, entry->fts_path, "Directory contains itself");
-            break;
-        case FTS_SLNONE:
-            complain(job, entry->fts_path, "%s", strerror(ENOENT));
-            break;
+        case FTS_NS: complain(job, entry->fts_path, "%s", strerror(entry->fts_errno)); break;
+        case FTS_DC: complain(job, entry->fts_path, "Directory contains itself"); break;
+        case FTS_SLNONE: complain(job, entry->fts_path, "%s", strerror(ENOENT)); break;
         case FTS_DEFAULT:
             /* Devices, pipes and sockets: passed over below a directory, as find -type f does. */
             if (entry->fts_level == FTS_ROOTLEVEL) {
                 complain(job, entry->fts_path, "Neither a regular file nor a directory");
             }
             break;
-        default: /* directories on the way in and out, symbolic links */
-            break;
+        default: /* directories on the way in and out, symbolic links */ break;
         }
     }
 }

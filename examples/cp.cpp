@@ -105,8 +105,7 @@ std::pair<std::int64_t, std::int64_t> data_behind(int fd, std::int64_t at, std::
     return {begin, end < 0 ? size : end};
 }
 
-void copy_data(ma::file &in, ma::file &out, std::int64_t size, std::vector<char> &buffer,
-               totals &t)
+void copy_data(ma::file &in, ma::file &out, std::int64_t size, std::vector<char> &buffer, totals &t)
 {
     int const fd = in.native_handle().fd;
     in.advise(0, 0, POSIX_FADV_SEQUENTIAL);
@@ -283,9 +282,9 @@ void show_progress(totals const &t)
     for (std::string bar;; ma::this_task::sleep_for(milliseconds(250))) {
         double const seconds = duration<double>(steady_clock::now() - begun).count();
         double const rate = seconds > 0 ? static_cast<double>(t.bytes) / seconds : 0;
-        double const part = t.found_bytes == 0 ? 0
-                                               : static_cast<double>(t.bytes) /
-                                                     static_cast<double>(t.found_bytes);
+        double const part = t.found_bytes == 0
+                                ? 0
+                                : static_cast<double>(t.bytes) / static_cast<double>(t.found_bytes);
         bar.assign(static_cast<std::size_t>(std::min(part, 1.0) * 30), '#');
         double const left = rate > 0 && t.found_bytes > t.bytes
                                 ? static_cast<double>(t.found_bytes - t.bytes) / rate

@@ -122,7 +122,7 @@ public:
                     paths_.send(std::move(path));
                 }
                 left.insert(left.end(), std::make_move_iterator(found.directories.begin()),
-                    std::make_move_iterator(found.directories.end()));
+                            std::make_move_iterator(found.directories.end()));
             }
         }
         paths_.close();
@@ -159,10 +159,7 @@ public:
     }
 
 private:
-    static bool is_letter(char c)
-    {
-        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-    }
+    static bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 
     void read(ma::file &file, std::error_code &ec)
     {
@@ -174,7 +171,8 @@ private:
             block.resize(begun + block_bytes);
             std::copy(rest.begin(), rest.end(), block.begin());
             rest.clear();
-            std::size_t const n = file.read({block.data() + begun, block_bytes}, std::int64_t(at), ec);
+            std::size_t const n =
+                file.read({block.data() + begun, block_bytes}, std::int64_t(at), ec);
             at += n;
             now.bytes += n;
             block.resize(begun + n);
@@ -293,8 +291,7 @@ try {
     }
     bool const written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
     return written && now.failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-}
-catch (std::exception const &e) {
+} catch (std::exception const &e) {
     std::fprintf(stderr, "crawl: %s\n", e.what());
     return EXIT_FAILURE;
 }

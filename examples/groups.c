@@ -74,10 +74,11 @@ int main(void)
     while (monad_async_executor_has_work(ex)) {
         check(monad_async_executor_run(ex, SIZE_MAX, NULL));
     }
-    printf("the group: %s; the others: %s; let go: %d\n", monad_async_result_message(parent->result),
-        monad_async_result_message(children[0]->result), let_go);
+    printf("the group: %s; the others: %s; let go: %d\n",
+           monad_async_result_message(parent->result),
+           monad_async_result_message(children[0]->result), let_go);
     int const good = parent->result.error == EIO && children[0]->result.error == ECANCELED &&
-        children[2]->result.error == ECANCELED && let_go == 1;
+                     children[2]->result.error == ECANCELED && let_go == 1;
     for (int i = 0; i < 3; ++i) {
         check(monad_async_task_destroy(children[i]));
     }

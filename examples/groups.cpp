@@ -69,11 +69,11 @@ int through_a_channel()
             int all = 0;
             for (bool open = true; open;) {
                 ma::select(ma::on_recv(numbers,
-                               [&](auto x) {
-                                   open = x.has_value();
-                                   all += x.value_or(0);
-                               }),
-                    ma::on_timeout(1s, [] { std::cout << "still waiting\n"; }));
+                                       [&](auto x) {
+                                           open = x.has_value();
+                                           all += x.value_or(0);
+                                       }),
+                           ma::on_timeout(1s, [] { std::cout << "still waiting\n"; }));
             }
             return all;
         });
@@ -104,5 +104,5 @@ int main()
     std::cout << words << " words, " << answer << ", sum " << sum << ", from a thread "
               << from_thread << '\n';
     return words == 6 && answer == "fast" && sum == 65 && from_thread == 3 ? EXIT_SUCCESS
-                                                                            : EXIT_FAILURE;
+                                                                           : EXIT_FAILURE;
 }

@@ -84,7 +84,8 @@ inline bool path_of(std::string_view target, std::string &path)
         if (c == '%') {
             unsigned char byte = 0;
             auto const *const digits = target.data() + i + 1;
-            if (target.size() - i < 3 || std::from_chars(digits, digits + 2, byte, 16).ptr != digits + 2) {
+            if (target.size() - i < 3 ||
+                std::from_chars(digits, digits + 2, byte, 16).ptr != digits + 2) {
                 return false;
             }
             c = static_cast<char>(byte);
@@ -100,7 +101,8 @@ inline bool path_of(std::string_view target, std::string &path)
 }
 
 struct conditions {
-    std::string_view if_match, if_none_match, if_modified_since, if_unmodified_since, if_range, range;
+    std::string_view if_match, if_none_match, if_modified_since, if_unmodified_since, if_range,
+        range;
 };
 
 struct answer {
@@ -121,16 +123,18 @@ struct answer {
         modified = s.st_mtim.tv_sec;
         char tag[64];
         std::snprintf(tag, sizeof tag, "\"%llx-%llx-%lx\"", static_cast<unsigned long long>(size),
-            static_cast<unsigned long long>(modified), static_cast<unsigned long>(s.st_mtim.tv_nsec));
+                      static_cast<unsigned long long>(modified),
+                      static_cast<unsigned long>(s.st_mtim.tv_nsec));
         etag = tag;
         static constexpr std::pair<std::string_view, char const *> types[] = {
-            {".html", "text/html"}, {".css", "text/css"}, {".js", "text/javascript"},
-            {".json", "application/json"}, {".txt", "text/plain"}, {".svg", "image/svg+xml"},
-            {".png", "image/png"}, {".jpg", "image/jpeg"}, {".gif", "image/gif"},
+            {".html", "text/html"},        {".css", "text/css"},       {".js", "text/javascript"},
+            {".json", "application/json"}, {".txt", "text/plain"},     {".svg", "image/svg+xml"},
+            {".png", "image/png"},         {".jpg", "image/jpeg"},     {".gif", "image/gif"},
             {".wasm", "application/wasm"}, {".pdf", "application/pdf"}};
         type = "application/octet-stream";
         for (auto const &[ending, is] : types) {
-            if (name.size() >= ending.size() && name.substr(name.size() - ending.size()) == ending) {
+            if (name.size() >= ending.size() &&
+                name.substr(name.size() - ending.size()) == ending) {
                 type = is;
             }
         }
@@ -290,7 +294,8 @@ inline void decide(conditions const &c, answer &a)
             a.status = 412;
             return;
         }
-    } else if (auto const since = clock_text::parse(c.if_unmodified_since); since && a.modified > *since) {
+    } else if (auto const since = clock_text::parse(c.if_unmodified_since);
+               since && a.modified > *since) {
         a.status = 412;
         return;
     }
@@ -299,12 +304,13 @@ inline void decide(conditions const &c, answer &a)
             a.status = 304;
             return;
         }
-    } else if (auto const since = clock_text::parse(c.if_modified_since); since && a.modified <= *since) {
+    } else if (auto const since = clock_text::parse(c.if_modified_since);
+               since && a.modified <= *since) {
         a.status = 304;
         return;
     }
     bool const same = c.if_range.empty() || c.if_range == a.etag ||
-        clock_text::parse(c.if_range) == std::optional(a.modified);
+                      clock_text::parse(c.if_range) == std::optional(a.modified);
     if (!c.range.empty() && same) {
         cut(c.range, a);
     }

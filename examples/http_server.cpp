@@ -58,12 +58,12 @@ struct counts {
     void print() const
     {
         std::fprintf(stderr, "connections %lu, open %d, refused %lu; answers", connections.load(),
-            open.load(), refused.load());
+                     open.load(), refused.load());
         for (std::size_t digit = 2; digit != answers.size(); ++digit) {
             std::fprintf(stderr, " %zuxx %lu", digit, answers[digit].load());
         }
         std::fprintf(stderr, "; body bytes %lu; log lines dropped %lu\n", bytes.load(),
-            log_lines_dropped.load());
+                     log_lines_dropped.load());
     }
 } done;
 
@@ -73,10 +73,12 @@ std::vector<monad_async_executor> start_metrics(ma::thread_pool const &pool)
 {
     std::vector<monad_async_executor> executors;
     for (std::size_t i = 0; i != pool.workers(); ++i) {
-        executors.push_back(pool.worker(i).submit([] {
-            auto *const ex = ma::this_task::current()->current_executor;
-            return monad_async_metrics_start(ex).error == 0 ? ex : nullptr;
-        }).get());
+        executors.push_back(pool.worker(i)
+                                .submit([] {
+                                    auto *const ex = ma::this_task::current()->current_executor;
+                                    return monad_async_metrics_start(ex).error == 0 ? ex : nullptr;
+                                })
+                                .get());
     }
     return executors;
 }
@@ -84,7 +86,8 @@ std::vector<monad_async_executor> start_metrics(ma::thread_pool const &pool)
 void print_metrics(std::vector<monad_async_executor> const &executors)
 {
     std::string text(executors.size() * 16384, ' ');
-    auto const r = monad_async_metrics_text(executors.data(), executors.size(), text.data(), text.size());
+    auto const r =
+        monad_async_metrics_text(executors.data(), executors.size(), text.data(), text.size());
     if (r.error == 0) {
         std::fputs(text.c_str(), stderr);
     }
@@ -115,12 +118,9 @@ public:
         try {
             while (serve_one()) {
             }
-        }
-        catch (ma::timeout_error const &) { // Idle, or reading the answer too slowly.
-        }
-        catch (ma::cancelled_error const &) { // The server ends.
-        }
-        catch (std::system_error const &) { // The peer is gone.
+        } catch (ma::timeout_error const &) {   // Idle, or reading the answer too slowly.
+        } catch (ma::cancelled_error const &) { // The server ends.
+        } catch (std::system_error const &) {   // The peer is gone.
         }
     }
 
@@ -235,9 +235,9 @@ private:
         }
         if (a.status == 200) {
             auto const said = [&](field f) { return view(request[f]); };
-            conditions const c{said(field::if_match), said(field::if_none_match),
-                said(field::if_modified_since), said(field::if_unmodified_since),
-                said(field::if_range), said(field::range)};
+            conditions const c{said(field::if_match),          said(field::if_none_match),
+                               said(field::if_modified_since), said(field::if_unmodified_since),
+                               said(field::if_range),          said(field::range)};
             decide(c, a);
         }
         return send(a, head, keep_alive, &file);
@@ -260,10 +260,10 @@ private:
             ec = std::error_code(errno, std::generic_category());
         }
         if (ec) {
-            return ec.value() == EACCES || ec.value() == EPERM ? 403
-                : ec.value() == EMFILE || ec.value() == ENFILE || ec.value() == ENOMEM ? 503
-                : ec.value() == ENAMETOOLONG ? 414
-                                             : 404;
+            return ec.value() == EACCES || ec.value() == EPERM                            ? 403
+                   : ec.value() == EMFILE || ec.value() == ENFILE || ec.value() == ENOMEM ? 503
+                   : ec.value() == ENAMETOOLONG                                           ? 414
+                                                                                          : 404;
         }
         if (S_ISDIR(status.st_mode)) {
             a.location = a.target.substr(0, a.target.find('?'));
@@ -302,7 +302,8 @@ private:
             std::size_t const room = std::min<std::uint64_t>(left, most);
             out_.resize(begin + room);
             if (room != 0) {
-                std::size_t const n = file->read_all(ma::bytes(out_.data() + begin, room), std::int64_t(at));
+                std::size_t const n =
+                    file->read_all(ma::bytes(out_.data() + begin, room), std::int64_t(at));
                 whole = n == room; // Else it was cut since.
                 out_.resize(begin + n);
                 at += n;
@@ -334,8 +335,7 @@ private:
                 for (int i = 0; i != 64 && peer_.recv(block, ec) != 0; ++i) {
                 }
             });
-        }
-        catch (ma::timeout_error const &) {
+        } catch (ma::timeout_error const &) {
         }
     }
 
@@ -400,9 +400,10 @@ void serve(int fd)
 
 void read_arguments(int argc, char **argv)
 {
-    option const long_options[] = {{"port", 1, nullptr, 'p'}, {"threads", 1, nullptr, 't'},
-        {"connections", 1, nullptr, 'c'}, {"idle", 1, nullptr, 'i'}, {"log", 1, nullptr, 'l'},
-        {"stats", 0, nullptr, 's'}, {nullptr, 0, nullptr, 0}};
+    option const long_options[] = {{"port", 1, nullptr, 'p'},        {"threads", 1, nullptr, 't'},
+                                   {"connections", 1, nullptr, 'c'}, {"idle", 1, nullptr, 'i'},
+                                   {"log", 1, nullptr, 'l'},         {"stats", 0, nullptr, 's'},
+                                   {nullptr, 0, nullptr, 0}};
     for (int o; (o = ::getopt_long(argc, argv, "", long_options, nullptr)) != -1;) {
         switch (o) {
         case 'p': set.port = static_cast<std::uint16_t>(std::atoi(optarg)); break;
@@ -415,8 +416,10 @@ void read_arguments(int argc, char **argv)
         }
     }
     if (optind + 1 != argc) {
-        std::fprintf(stderr, "usage: %s [--port N] [--threads N] [--connections N] [--idle MS] "
-                             "[--log FILE] [--stats] DIRECTORY\n", argv[0]);
+        std::fprintf(stderr,
+                     "usage: %s [--port N] [--threads N] [--connections N] [--idle MS] "
+                     "[--log FILE] [--stats] DIRECTORY\n",
+                     argv[0]);
         std::exit(2);
     }
     set.directory = ::open(argv[optind], O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -485,8 +488,7 @@ try {
         done.print();
         print_metrics(executors);
     }
-}
-catch (std::exception const &e) {
+} catch (std::exception const &e) {
     std::fprintf(stderr, "http_server: %s\n", e.what());
     return EXIT_FAILURE;
 }

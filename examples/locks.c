@@ -121,8 +121,9 @@ int main(void)
         check(monad_async_executor_run(ex, SIZE_MAX, NULL));
     }
     printf("balance %d, items %d, at most %d inside, met %d time(s), table %d\n", balance, items,
-        most_inside, met, table);
-    int const good = balance == 40 && items == 0 && most_inside == 2 && met == 1 && table == workers;
+           most_inside, met, table);
+    int const good =
+        balance == 40 && items == 0 && most_inside == 2 && met == 1 && table == workers;
     for (int i = 0; i <= workers; ++i) {
         check(tasks[i]->result);
         check(monad_async_task_destroy(tasks[i]));

@@ -71,9 +71,8 @@ static inline uint32_t posix_crc_by_table(uint32_t crc, unsigned char const *p, 
 __attribute__((target("pclmul,ssse3"))) static inline __m128i
 posix_crc_fold_one(__m128i block, __m128i by, __m128i next)
 {
-    return _mm_xor_si128(
-        next,
-        _mm_xor_si128(_mm_clmulepi64_si128(block, by, 0x11), _mm_clmulepi64_si128(block, by, 0x00)));
+    return _mm_xor_si128(next, _mm_xor_si128(_mm_clmulepi64_si128(block, by, 0x11),
+                                             _mm_clmulepi64_si128(block, by, 0x00)));
 }
 
 /* Wants at least 128 bytes. Folding replaces all blocks but the last four by four of the same

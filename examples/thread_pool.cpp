@@ -12,7 +12,7 @@ int main()
     std::vector<unsigned long> squares(100'000);
     std::iota(squares.begin(), squares.end(), 0ul);
     auto background = pool.submit([&] { pool.for_each(squares, [](auto &n) { n *= n; }); },
-        monad::async::priority::low);
+                                  monad::async::priority::low);
     auto urgent = pool.submit([] { return 6 * 7; }, monad::async::priority::high);
     std::printf("the urgent one says %d\n", urgent.get());
     background.get();

@@ -101,7 +101,7 @@ int main(void)
     uv_run(loop, UV_RUN_DEFAULT);
     uv_thread_join(&other);
     printf("%u runs of the executor, %u for nothing; %s\n", runs, for_nothing,
-        ticks != 0 ? "libuv's timer went on" : "libuv's timer stood still");
+           ticks != 0 ? "libuv's timer went on" : "libuv's timer stood still");
     for (int i = 0; i <= from_elsewhere; ++i) {
         must(monad_async_task_destroy(tasks[i]));
     }

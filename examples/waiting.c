@@ -107,7 +107,7 @@ static monad_async_result wait_for_all(monad_async_task self)
     (void)pthread_join(thread, NULL);
     int const sum = add_elsewhere(self), addresses = count_addresses(self, "127.0.0.1");
     printf("answer %d, sum %d, %d address, %s\n", answered, sum, addresses,
-        ticks > 0 ? "and others ran" : "and nobody ran");
+           ticks > 0 ? "and others ran" : "and nobody ran");
     return monad_async_make_success(answered == 42 && sum == 10 && addresses == 1 && ticks > 0);
 }
 

@@ -122,7 +122,7 @@ try {
         overtaken_least = std::min<int>(overtaken_least, background_n + urgent_n - last_urgent);
     }
     std::printf("the urgent ones came last and overtook %d of %zu or more on every worker\n",
-        overtaken_least, background_n);
+                overtaken_least, background_n);
     return overtaken_least > 0 ? 0 : 1;
 } catch (std::exception const &e) {
     std::fprintf(stderr, "workers: %s\n", e.what());

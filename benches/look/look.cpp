@@ -137,7 +137,7 @@ void say(char const *what, Pairs const &p, double per, double goal, char const *
 {
     double const figure = *unit == 'n' ? p.more / per : p.ratio;
     std::printf("%-44s %8.1f %8.1f %8.2f %-16s %6.2f  %s\n", what, p.first, p.second, figure, unit,
-        goal, figure <= goal ? "met" : "missed");
+                goal, figure <= goal ? "met" : "missed");
 }
 
 // The middle of a sorted list, and what half of it lies between.
@@ -175,19 +175,21 @@ void traced(char const *what, void (*step)(), std::vector<std::uint64_t> &memory
     }
     std::vector<double> left;
     for (int i = 0; i != rounds; ++i) {
-        left.push_back(ratios[2][static_cast<std::size_t>(i)] / ratios[0][static_cast<std::size_t>(i)]);
+        left.push_back(ratios[2][static_cast<std::size_t>(i)] /
+                       ratios[0][static_cast<std::size_t>(i)]);
     }
     char const *const when[] = {"before a trace", "under it", "after it"};
     for (int n = 0; n != 3; ++n) {
         Spread const r(ratios[n]);
         std::printf("%-44s %8.1f %8.1f %8.3f times, half of them %.3f to %.3f\n",
-            (std::string(what) + ", " + when[n]).c_str(), Spread(ns_never).middle, Spread(ns[n]).middle,
-            r.middle, r.low, r.high);
+                    (std::string(what) + ", " + when[n]).c_str(), Spread(ns_never).middle,
+                    Spread(ns[n]).middle, r.middle, r.low, r.high);
     }
     Spread const after(left);
     std::printf("%-44s %8.1f %8.1f %8.3f times, half of them %.3f to %.3f, goal 1.010: %s\n",
-        (std::string(what) + ", after it / before it").c_str(), Spread(ns[0]).middle, Spread(ns[2]).middle,
-        after.middle, after.low, after.high, after.middle <= 1.01 ? "met" : "missed");
+                (std::string(what) + ", after it / before it").c_str(), Spread(ns[0]).middle,
+                Spread(ns[2]).middle, after.middle, after.low, after.high,
+                after.middle <= 1.01 ? "met" : "missed");
 }
 
 void looked_at()
@@ -292,7 +294,8 @@ void coroutines()
         if (i % 2 == 0) {
             by_task();
         }
-        awaits.push_back(reads(ex, pipe, turns, [](int fd, int n) { ma::await(read_by_coroutine(fd, n)); }));
+        awaits.push_back(
+            reads(ex, pipe, turns, [](int fd, int n) { ma::await(read_by_coroutine(fd, n)); }));
         if (i % 2 != 0) {
             by_task();
         }
@@ -300,7 +303,7 @@ void coroutines()
     }
     double const r = median(ratios);
     std::printf("%-44s %8.1f %8.1f %8.2f %-16s %6.2f  %s\n", "a suspended read, in a coroutine",
-        median(tasks), median(awaits), r, "times", 1.02, r <= 1.02 ? "met" : "missed");
+                median(tasks), median(awaits), r, "times", 1.02, r <= 1.02 ? "met" : "missed");
 }
 
 // Items a second of the thread's processor time, and how long tasks were ready before they ran.
@@ -323,11 +326,12 @@ void measure(char const *what, std::size_t tasks, Loop const &loop)
     for (std::size_t i = 0; i != MONAD_ASYNC_HISTOGRAM_BUCKETS; ++i) {
         ready.buckets[i] -= before.ready[1].buckets[i];
     }
-    std::printf("  {\"what\": \"%s\", \"tasks\": %zu, \"items_per_second\": %.0f, \"ready_ns\": [", what,
-        tasks, static_cast<double>(items) * 1e9 / spent);
+    std::printf("  {\"what\": \"%s\", \"tasks\": %zu, \"items_per_second\": %.0f, \"ready_ns\": [",
+                what, tasks, static_cast<double>(items) * 1e9 / spent);
     for (std::uint32_t n = 0; n <= 1000; n += n < 980 ? 20 : 1) {
-        std::printf("%s%llu", n == 0 ? "" : ", ", static_cast<unsigned long long>(
-            monad_async_histogram_percentile_ns(&ready, n)));
+        std::printf(
+            "%s%llu", n == 0 ? "" : ", ",
+            static_cast<unsigned long long>(monad_async_histogram_percentile_ns(&ready, n)));
     }
     std::fflush(stdout);
 }
@@ -364,8 +368,7 @@ try {
     std::printf("%-44s %8s %8s %8s %-16s %6s\n", "ns", "without", "with", "", "", "goal");
     looked_at();
     coroutines();
-}
-catch (std::system_error const &e) {
+} catch (std::system_error const &e) {
     std::printf("skipped: %s\n", e.what()); // No io_uring here.
     return 77;
 }

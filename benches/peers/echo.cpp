@@ -163,8 +163,9 @@ int main(int argc, char **argv)
         std::fprintf(stderr, "usage: echo ROUNDS ROUND_TRIPS PROGRAM...; or a server went wrong\n");
         return EXIT_FAILURE;
     }
-    std::printf("| TCP echo, 64 connections, 64 bytes: the server's processor time a round trip | ns | "
-                "ours / it |\n|---|--:|--:|\n");
+    std::printf(
+        "| TCP echo, 64 connections, 64 bytes: the server's processor time a round trip | ns | "
+        "ours / it |\n|---|--:|--:|\n");
     for (auto const &s : servers) {
         auto const name = s.name.substr(s.name.rfind('/') + 1);
         std::printf("| %s | %.0f | %.2f |\n", name.c_str(), median(s.ns),

@@ -11,21 +11,23 @@ struct connection : std::enable_shared_from_this<connection> {
     explicit connection(tcp::socket its) : peer(std::move(its)) {}
     void go_on()
     {
-        peer.async_read_some(boost::asio::buffer(data),
-                             [self = shared_from_this()](boost::system::error_code e, std::size_t n) {
-                                 if (!e) {
-                                     self->answer(n);
-                                 }
-                             });
+        peer.async_read_some(
+            boost::asio::buffer(data),
+            [self = shared_from_this()](boost::system::error_code e, std::size_t n) {
+                if (!e) {
+                    self->answer(n);
+                }
+            });
     }
     void answer(std::size_t n)
     {
-        boost::asio::async_write(peer, boost::asio::buffer(data, n),
-                                 [self = shared_from_this()](boost::system::error_code e, std::size_t) {
-                                     if (!e) {
-                                         self->go_on();
-                                     }
-                                 });
+        boost::asio::async_write(
+            peer, boost::asio::buffer(data, n),
+            [self = shared_from_this()](boost::system::error_code e, std::size_t) {
+                if (!e) {
+                    self->go_on();
+                }
+            });
     }
     tcp::socket peer;
     std::array<char, 4096> data;

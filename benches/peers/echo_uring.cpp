@@ -20,7 +20,8 @@ int main()
     io_uring ring;
     if (bind(listener, a, length) != 0 || listen(listener, 128) != 0 ||
         getsockname(listener, a, &length) != 0 ||
-        io_uring_queue_init(256, &ring, IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN) != 0) {
+        io_uring_queue_init(256, &ring, IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN) !=
+            0) {
         return EXIT_FAILURE;
     }
     enum : unsigned long long { accepted, received, sent };
@@ -36,10 +37,12 @@ int main()
         sqe->user_data = user_data;
     };
     auto const receive = [&](int fd) {
-        begin(entry(received, fd), io_uring_prep_recv, fd, data[static_cast<size_t>(fd)].data(), 4096, 0);
+        begin(entry(received, fd), io_uring_prep_recv, fd, data[static_cast<size_t>(fd)].data(),
+              4096, 0);
     };
     auto const listen_on = [&] {
-        begin(entry(accepted, listener), io_uring_prep_accept, listener, nullptr, nullptr, SOCK_CLOEXEC);
+        begin(entry(accepted, listener), io_uring_prep_accept, listener, nullptr, nullptr,
+              SOCK_CLOEXEC);
     };
     std::printf("port %d\n", ntohs(at.sin_port));
     std::fflush(stdout);
@@ -61,14 +64,14 @@ int main()
             }
             case received:
                 if (cqe->res > 0) {
-                    begin(entry(sent, fd), io_uring_prep_send, fd, data[static_cast<size_t>(fd)].data(),
-                          static_cast<size_t>(cqe->res), MSG_NOSIGNAL);
+                    begin(entry(sent, fd), io_uring_prep_send, fd,
+                          data[static_cast<size_t>(fd)].data(), static_cast<size_t>(cqe->res),
+                          MSG_NOSIGNAL);
                 } else {
                     close(fd);
                 }
                 break;
-            default:
-                receive(fd);
+            default: receive(fd);
             }
         }
         io_uring_cq_advance(&ring, seen);

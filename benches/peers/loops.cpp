@@ -319,17 +319,21 @@ void by_fiber()
         launches += all(launched, count);
     }
     say("launch", launches, times * launched);
-    say("yield", all(among, [] {
-            for (size_t i = 0; i != yields; ++i) {
-                boost::this_fiber::yield();
-            }
-        }),
+    say("yield",
+        all(among,
+            [] {
+                for (size_t i = 0; i != yields; ++i) {
+                    boost::this_fiber::yield();
+                }
+            }),
         yields * among);
-    say("sleep", all(sleepers, [] {
-            for (size_t i = 0; i != sleeps; ++i) {
-                boost::this_fiber::sleep_for(std::chrono::milliseconds(1));
-            }
-        }),
+    say("sleep",
+        all(sleepers,
+            [] {
+                for (size_t i = 0; i != sleeps; ++i) {
+                    boost::this_fiber::sleep_for(std::chrono::milliseconds(1));
+                }
+            }),
         sleepers * sleeps);
     say("creation", all(created, count), created);
 }
@@ -341,7 +345,8 @@ int main(int argc, char **argv)
 {
     std::string const which = argc > 1 ? argv[1] : "ours";
     if (argc > 2 && std::string(argv[2]) == "--test") {
-        times = 2, yields = 20, nops = 20, sleepers = 100, sleeps = 2, created = 100, foreign_times = 2;
+        times = 2, yields = 20, nops = 20, sleepers = 100, sleeps = 2, created = 100,
+        foreign_times = 2;
     }
     pin(0);
     if (which == "ours" || which == "untracked") {

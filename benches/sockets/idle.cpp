@@ -102,7 +102,8 @@ struct server {
                     errno = r.error;
                     die("accept");
                 }
-                ex.spawn([this, &ring, p = ma::socket(peer)]() mutable { echo(std::move(p), ring); });
+                ex.spawn(
+                    [this, &ring, p = ma::socket(peer)]() mutable { echo(std::move(p), ring); });
             }
         });
         ex.run_until_idle();
@@ -210,7 +211,8 @@ int main(int argc, char **argv)
     }
     // The last ones wait for data.
     std::this_thread::sleep_for(std::chrono::milliseconds(200));
-    double const each = static_cast<double>(resident_bytes() - before) / static_cast<double>(wanted);
+    double const each =
+        static_cast<double>(resident_bytes() - before) / static_cast<double>(wanted);
     each_child(asks[1]);
     bool good = each < static_cast<double>(most_bytes);
     for (pid_t const child : children) {
@@ -224,8 +226,9 @@ int main(int argc, char **argv)
         ::close(s->listening);
     }
     good = answered == wanted && good;
-    std::printf("measured: %zu idle connections, %zu executors with %zu buffers each: %.0f bytes of "
-                "resident memory a connection (at most %zu), %zu answered\n",
-                wanted, servers.size(), buffers, each, most_bytes, answered);
+    std::printf(
+        "measured: %zu idle connections, %zu executors with %zu buffers each: %.0f bytes of "
+        "resident memory a connection (at most %zu), %zu answered\n",
+        wanted, servers.size(), buffers, each, most_bytes, answered);
     return good ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -422,8 +422,7 @@ void compare(char const *what, std::vector<side> sides)
     }
     std::printf("%s\n", what);
     for (auto const &s : sides) {
-        std::printf("  %-12s %8.1f ns   ours / it: %.2f\n", s.name, s.best,
-                    sides[0].best / s.best);
+        std::printf("  %-12s %8.1f ns   ours / it: %.2f\n", s.name, s.best, sides[0].best / s.best);
     }
 }
 

@@ -108,7 +108,7 @@ double median(std::vector<double> v)
 }
 
 void compare(ma::executor &ex, char const *name, std::size_t count, double goal,
-    std::function<double()> work)
+             std::function<double()> work)
 {
     launches outside_launches(ex, count, false);
     launches inside_launches(ex, count, true);
@@ -122,7 +122,8 @@ void compare(ma::executor &ex, char const *name, std::size_t count, double goal,
     }
     double const r = median(ratio);
     std::printf("%-34s %7.1f %9.1f %6.2f %9.1f %6.2f %6.2f  %s\n", name, median(own),
-        median(launch), r, median(inner), median(inner_ratio), goal, r <= goal ? "met" : "missed");
+                median(launch), r, median(inner), median(inner_ratio), goal,
+                r <= goal ? "met" : "missed");
 }
 
 void all(bool tracking)
@@ -145,9 +146,8 @@ void all(bool tracking)
             g.wait();
         });
     });
-    compare(ex, name("future").c_str(), 1, 1.5, [&ex] {
-        return each([&ex] { ex.submit([] {}).get(); });
-    });
+    compare(ex, name("future").c_str(), 1, 1.5,
+            [&ex] { return each([&ex] { ex.submit([] {}).get(); }); });
     compare(ex, name("64 futures").c_str(), 64, 1.5, [&ex] {
         std::array<ma::future<void>, 64> all;
         return each([&] {
@@ -166,7 +166,7 @@ void all(bool tracking)
 int main()
 {
     std::printf("%-34s %7s %9s %6s %9s %6s %6s\n", "ns", "own", "launches", "ratio", "by a task",
-        "ratio", "goal");
+                "ratio", "goal");
     all(true);
     all(false);
 }

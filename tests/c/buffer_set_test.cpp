@@ -439,14 +439,9 @@ TEST(BufferSet, the_kernel_is_done_with_a_buffer_before_another_has_it)
                     EXPECT_EQ(release(buffer), EBUSY);
                 }
                 switch (end) {
-                case by_exit:
-                    return success();
-                case by_op_cancel:
-                    EXPECT_EQ(monad_async_op_cancel(self, &op).error, 0);
-                    break;
-                case by_op_end:
-                    EXPECT_EQ(monad_async_op_end(self, &op).error, 0);
-                    break;
+                case by_exit: return success();
+                case by_op_cancel: EXPECT_EQ(monad_async_op_cancel(self, &op).error, 0); break;
+                case by_op_end: EXPECT_EQ(monad_async_op_end(self, &op).error, 0); break;
                 case by_close:
                     EXPECT_EQ(
                         monad_async_socket_close(self, monad_async_socket_adopt(reader)).error, 0);

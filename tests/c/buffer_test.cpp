@@ -257,8 +257,8 @@ TEST(Buffer, what_nobody_took_goes_back_when_the_task_exits)
         Task task([&](monad_async_task self) {
             // Zeroed, begun and forgotten; the task's stack stays until it is over.
             monad_async_recv_stream stream{};
-            EXPECT_EQ(monad_async_recv_stream_begin(self, &stream,
-                                                    monad_async_socket_adopt(c.here), ring, 0)
+            EXPECT_EQ(monad_async_recv_stream_begin(self, &stream, monad_async_socket_adopt(c.here),
+                                                    ring, 0)
                           .error,
                       0);
             c.send("never taken");
@@ -364,8 +364,7 @@ TEST(Buffer, an_operation_keeps_every_completion)
             EXPECT_EQ(monad_async_op_wait_any(self, &any).error, 0);
             EXPECT_EQ(any, &op);
             EXPECT_NE(op.cqe_flags & IORING_CQE_F_MORE, 0u);
-            EXPECT_EQ(monad_async_buffer_ring_view(ring, &op, &view).value,
-                      intptr_t(strlen(text)));
+            EXPECT_EQ(monad_async_buffer_ring_view(ring, &op, &view).value, intptr_t(strlen(text)));
             EXPECT_EQ(text_of(view), text);
             EXPECT_EQ(release(view), 0);
             EXPECT_EQ(monad_async_buffer_ring_view(ring, &op, &view).error, EINVAL);

@@ -144,19 +144,20 @@ TEST(Cancel, operation_completed_and_not_resumed)
     Executor ex;
     Pipe pipe;
     char bytes[8] = {};
-    expect_cancelled_next(
-        outcome_of(
-            ex,
-            [&](monad_async_task self) { return read_some(self, pipe.reader, bytes, sizeof bytes); },
-            [&](monad_async_task task) {
-                ex.poll();
-                EXPECT_EQ(write(pipe.writer, "four", 4), 4);
-                while (!task->is_suspended_completed) {
-                    ex.run(0);
-                }
-                EXPECT_EQ(cancel(ex, task), 0);
-            }),
-        4);
+    expect_cancelled_next(outcome_of(
+                              ex,
+                              [&](monad_async_task self) {
+                                  return read_some(self, pipe.reader, bytes, sizeof bytes);
+                              },
+                              [&](monad_async_task task) {
+                                  ex.poll();
+                                  EXPECT_EQ(write(pipe.writer, "four", 4), 4);
+                                  while (!task->is_suspended_completed) {
+                                      ex.run(0);
+                                  }
+                                  EXPECT_EQ(cancel(ex, task), 0);
+                              }),
+                          4);
     EXPECT_EQ(std::string(bytes), "four");
 }
 

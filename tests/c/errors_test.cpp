@@ -91,10 +91,9 @@ TEST(Errors, suspend_of_a_task_that_does_not_run)
     EXPECT_EQ(monad_async_task_join(idle, idle).error, EPERM);
     EXPECT_EQ(error_inside(ex, [&](monad_async_task) { return sleep_ns(idle, 0); }), EPERM);
     EXPECT_EQ(error_inside(ex, [&](monad_async_task) { return nop(idle); }), EPERM);
-    EXPECT_EQ(error_inside(ex, [&](monad_async_task self) {
-                  return monad_async_task_join(idle, self);
-              }),
-              EPERM);
+    EXPECT_EQ(
+        error_inside(ex, [&](monad_async_task self) { return monad_async_task_join(idle, self); }),
+        EPERM);
 }
 
 // ---- from inside a task: EDEADLK ----
@@ -102,13 +101,12 @@ TEST(Errors, suspend_of_a_task_that_does_not_run)
 TEST(Errors, run_inside_a_task)
 {
     Executor ex, other;
-    EXPECT_EQ(error_inside(ex, [&](monad_async_task) {
-                  return monad_async_executor_run(other, 1, &at_once);
-              }),
-              EDEADLK);
-    EXPECT_EQ(error_inside(ex, [&](monad_async_task) {
-                  return monad_async_executor_run(ex, 1, &at_once);
-              }),
+    EXPECT_EQ(
+        error_inside(
+            ex, [&](monad_async_task) { return monad_async_executor_run(other, 1, &at_once); }),
+        EDEADLK);
+    EXPECT_EQ(error_inside(
+                  ex, [&](monad_async_task) { return monad_async_executor_run(ex, 1, &at_once); }),
               EDEADLK);
 }
 
@@ -123,10 +121,9 @@ TEST(Errors, destroy_executor_inside_a_task)
 TEST(Errors, join_itself)
 {
     Executor ex;
-    EXPECT_EQ(error_inside(ex, [](monad_async_task self) {
-                  return monad_async_task_join(self, self);
-              }),
-              EDEADLK);
+    EXPECT_EQ(
+        error_inside(ex, [](monad_async_task self) { return monad_async_task_join(self, self); }),
+        EDEADLK);
 }
 
 // ---- wrong state: EBUSY, nothing changed ----
@@ -189,7 +186,8 @@ TEST(Errors, attach_attached_task)
 TEST(Errors, reserved_tails_and_unknown_flags)
 {
     monad_async_executor ex = nullptr;
-    constexpr size_t executor_words = sizeof(monad_async_executor_attr::reserved) / sizeof(uint32_t);
+    constexpr size_t executor_words =
+        sizeof(monad_async_executor_attr::reserved) / sizeof(uint32_t);
     for (size_t i = 0; i < executor_words; ++i) {
         monad_async_executor_attr attr{};
         attr.reserved[i] = 1;
@@ -217,9 +215,9 @@ TEST(Errors, reserved_tails_and_unknown_flags)
 TEST(Errors, ring_wishes_that_would_change_what_the_executor_does)
 {
     monad_async_executor ex = nullptr;
-    for (uint32_t const bit : {IORING_SETUP_IOPOLL, IORING_SETUP_SQPOLL, IORING_SETUP_SQ_AFF,
-                               IORING_SETUP_R_DISABLED, IORING_SETUP_SQE128, IORING_SETUP_CQE32,
-                               1u << 30, 1u << 31}) {
+    for (uint32_t const bit :
+         {IORING_SETUP_IOPOLL, IORING_SETUP_SQPOLL, IORING_SETUP_SQ_AFF, IORING_SETUP_R_DISABLED,
+          IORING_SETUP_SQE128, IORING_SETUP_CQE32, 1u << 30, 1u << 31}) {
         monad_async_executor_attr attr{};
         attr.io_uring_ring.entries = 8;
         attr.io_uring_ring.params.flags = bit;
@@ -250,13 +248,11 @@ TEST(Errors, null_where_an_object_is_wanted)
     EXPECT_EQ(sleep_ns(nullptr, 0).error, EINVAL);
     EXPECT_EQ(nop(nullptr).error, EINVAL);
     EXPECT_EQ(monad_async_task_set_priorities(nullptr, 0, 0).error, EINVAL);
-    EXPECT_EQ(error_inside(ex, [](monad_async_task self) {
-                  return monad_async_task_io(self, nullptr);
-              }),
-              EINVAL);
-    EXPECT_EQ(error_inside(ex, [](monad_async_task self) {
-                  return monad_async_task_join(self, nullptr);
-              }),
+    EXPECT_EQ(
+        error_inside(ex, [](monad_async_task self) { return monad_async_task_io(self, nullptr); }),
+        EINVAL);
+    EXPECT_EQ(error_inside(
+                  ex, [](monad_async_task self) { return monad_async_task_join(self, nullptr); }),
               EINVAL);
 }
 
@@ -345,10 +341,9 @@ TEST(Errors, join_a_task_that_was_never_attached)
 {
     Executor ex;
     Task never([](monad_async_task) { return success(); });
-    EXPECT_EQ(error_inside(ex, [&](monad_async_task self) {
-                  return monad_async_task_join(self, never);
-              }),
-              EINVAL);
+    EXPECT_EQ(
+        error_inside(ex, [&](monad_async_task self) { return monad_async_task_join(self, never); }),
+        EINVAL);
 }
 
 // ---- the rest ----

@@ -65,7 +65,7 @@ TEST(Faults, cancel_from_another_thread_never_hits_the_next_run)
         EXPECT_EQ(monad_async_task_cancel(shared, task).error, 0);
         posted = k;
         spin_until([&] { return monad_async_task_has_exited(task); });
-        for (volatile unsigned i = 0; i < k % 40; i = i + 1) {
+        for (unsigned volatile i = 0; i < k % 40; i = i + 1) {
         }
     }
     stop = true;
@@ -200,9 +200,8 @@ TEST(Faults, one_pass_collects_a_bounded_number_of_launches)
 {
     constexpr size_t count = 20000;
     Executor ex(0);
-    auto tasks = make_tasks(count, [](monad_async_task, size_t i) {
-        return success(static_cast<intptr_t>(i));
-    });
+    auto tasks = make_tasks(
+        count, [](monad_async_task, size_t i) { return success(static_cast<intptr_t>(i)); });
     std::thread([&] { attach_all(tasks, ex); }).join();
     EXPECT_EQ(ex.run(1), 1);
     EXPECT_LE(ex->tasks_pending_launch, 1024u);

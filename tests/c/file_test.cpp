@@ -117,7 +117,7 @@ TEST(File, what_is_written_is_read)
         r = monad_async_file_writev(self, f, parts, 2, 0, RWF_APPEND);
         TRY(r);
         EXPECT_EQ(r.value, 6);
-        struct statx status{};
+        struct statx status {};
         TRY(monad_async_file_stat(self, f, STATX_SIZE | STATX_MODE, &status));
         EXPECT_EQ(status.stx_size, 14u);
         EXPECT_EQ(status.stx_mode & 0777u, 0640u);
@@ -162,7 +162,7 @@ TEST(File, lengths_and_what_the_disk_is_told)
         File f{-1, 0};
         TRY(open_new(self, scratch, "a", &f));
         TRY(monad_async_file_allocate(self, f, 0, 0, 10000));
-        struct statx status{};
+        struct statx status {};
         TRY(monad_async_file_stat(self, f, STATX_SIZE, &status));
         EXPECT_EQ(status.stx_size, 10000u);
         TRY(monad_async_file_truncate(self, f, 77));
@@ -198,15 +198,15 @@ TEST(File, names)
         TRY(monad_async_file_close(self, f));
         TRY(monad_async_path_link(self, scratch.fd, "d/a", scratch.fd, "b", 0));
         TRY(monad_async_path_symlink(self, "d/a", scratch.fd, "c"));
-        struct statx status{};
+        struct statx status {};
         TRY(monad_async_path_stat(self, scratch.fd, "c", 0, STATX_BASIC_STATS, &status));
         EXPECT_TRUE(S_ISREG(status.stx_mode));
         EXPECT_EQ(status.stx_nlink, 2u);
         TRY(monad_async_path_stat(self, scratch.fd, "c", AT_SYMLINK_NOFOLLOW, STATX_TYPE, &status));
         EXPECT_TRUE(S_ISLNK(status.stx_mode));
-        EXPECT_EQ(monad_async_path_rename(self, scratch.fd, "b", scratch.fd, "c", RENAME_NOREPLACE)
-                      .error,
-                  EEXIST);
+        EXPECT_EQ(
+            monad_async_path_rename(self, scratch.fd, "b", scratch.fd, "c", RENAME_NOREPLACE).error,
+            EEXIST);
         TRY(monad_async_path_rename(self, scratch.fd, "b", scratch.fd, "e", RENAME_NOREPLACE));
         EXPECT_EQ(monad_async_path_unlink(self, scratch.fd, "d", 0).error, EISDIR);
         EXPECT_EQ(monad_async_path_unlink(self, scratch.fd, "d", AT_REMOVEDIR).error, ENOTEMPTY);
@@ -214,8 +214,8 @@ TEST(File, names)
             TRY(monad_async_path_unlink(self, scratch.fd, name, 0));
         }
         TRY(monad_async_path_unlink(self, scratch.fd, "d", AT_REMOVEDIR));
-        EXPECT_EQ(
-            monad_async_path_stat(self, scratch.fd, "d", 0, STATX_TYPE, &status).error, ENOENT);
+        EXPECT_EQ(monad_async_path_stat(self, scratch.fd, "d", 0, STATX_TYPE, &status).error,
+                  ENOENT);
         return success();
     });
 }
@@ -266,7 +266,7 @@ TEST(File, the_same_by_operations)
         TRY(perform());
         monad_async_op_symlink(&op, "b", scratch.fd, "c");
         TRY(perform());
-        struct statx status{};
+        struct statx status {};
         monad_async_op_stat(&op, scratch.fd, "c", 0, STATX_BASIC_STATS, &status);
         TRY(perform());
         EXPECT_EQ(status.stx_nlink, 2u);
@@ -452,7 +452,7 @@ TEST(File, too_large_and_no_room)
             std::string const data(100000, 'x');
             auto const r = monad_async_file_write_all(self, f, data.data(), data.size(), 0);
             EXPECT_EQ(r.error, ENOSPC);
-            struct statx status{};
+            struct statx status {};
             TRY(monad_async_file_stat(self, f, STATX_SIZE, &status));
             EXPECT_EQ(r.value, intptr_t(status.stx_size)) << "the bytes that are there";
             EXPECT_GT(r.value, 0);
@@ -560,9 +560,8 @@ TEST(File, a_close_ends_what_is_in_flight)
     Pipe pipe;
     char byte = 0;
     File const f = monad_async_file_adopt(dup(pipe.reader));
-    Task reader([&](monad_async_task self) {
-        return monad_async_file_read(self, f, &byte, 1, -1);
-    });
+    Task reader(
+        [&](monad_async_task self) { return monad_async_file_read(self, f, &byte, 1, -1); });
     reader.attach(ex);
     run_until_suspended(ex, reader);
     run_one(ex, [&](monad_async_task self) { return monad_async_file_close(self, f); });

@@ -55,7 +55,8 @@ TEST(Founding, example)
     EXPECT_EQ(task->result.value, 5);
 
     clock_gettime(CLOCK_BOOTTIME, &ended);
-    long long const ns = (ended.tv_sec - began.tv_sec) * 1000000000LL + ended.tv_nsec - began.tv_nsec;
+    long long const ns =
+        (ended.tv_sec - began.tv_sec) * 1000000000LL + ended.tv_nsec - began.tv_nsec;
     EXPECT_GE(ns, 1000000000LL);
 
     CHECK_RESULT(monad_async_task_destroy(task));

@@ -93,7 +93,8 @@ TEST(Group, takes_many_at_once)
 TEST(Group, the_first_child_that_fails_cancels_the_others)
 {
     Executor ex(0);
-    Task waiting(sleep_long), other(sleep_long), pending([](monad_async_task) { return success(); });
+    Task waiting(sleep_long), other(sleep_long),
+        pending([](monad_async_task) { return success(); });
     Task failing([&](monad_async_task task) {
         (void)yield(task);
         return failure(EIO);

@@ -87,15 +87,17 @@ TEST(Names, of_an_attached_task_are_its_executors_threads)
 TEST(Stack, has_bounds_around_its_variables)
 {
     Executor ex(0);
-    Task task([](monad_async_task self) {
-        void *low, *high;
-        EXPECT_EQ(monad_async_task_stack_bounds(self, &low, &high).error, 0);
-        int here = 0;
-        EXPECT_LT(low, static_cast<void *>(&here));
-        EXPECT_GT(high, static_cast<void *>(&here));
-        EXPECT_GE(static_cast<char *>(high) - static_cast<char *>(low), 65536);
-        return success();
-    }, 65536);
+    Task task(
+        [](monad_async_task self) {
+            void *low, *high;
+            EXPECT_EQ(monad_async_task_stack_bounds(self, &low, &high).error, 0);
+            int here = 0;
+            EXPECT_LT(low, static_cast<void *>(&here));
+            EXPECT_GT(high, static_cast<void *>(&here));
+            EXPECT_GE(static_cast<char *>(high) - static_cast<char *>(low), 65536);
+            return success();
+        },
+        65536);
     task.attach(ex);
     ex.finish();
     EXPECT_EQ(monad_async_task_stack_bounds(task, nullptr, nullptr).error, EINVAL);
@@ -105,14 +107,16 @@ TEST(Stack, tells_how_much_was_used)
 {
     Executor ex(0);
     size_t constexpr size = 1 << 20, used = 300000;
-    Task task([](monad_async_task) {
-        // Page by page, as a stack grows.
-        auto *const bytes = static_cast<char volatile *>(__builtin_alloca(used));
-        for (size_t at = used; at > 4096; at -= 4096) {
-            bytes[at - 4096] = 1;
-        }
-        return success();
-    }, size);
+    Task task(
+        [](monad_async_task) {
+            // Page by page, as a stack grows.
+            auto *const bytes = static_cast<char volatile *>(__builtin_alloca(used));
+            for (size_t at = used; at > 4096; at -= 4096) {
+                bytes[at - 4096] = 1;
+            }
+            return success();
+        },
+        size);
     auto const before = monad_async_task_stack_used(task);
     ASSERT_EQ(before.error, 0) << monad_async_result_message(before);
     EXPECT_LT(before.value, 65536);
@@ -135,7 +139,8 @@ std::vector<std::string> backtrace(monad_async_task task)
     for (intptr_t i = 0; i < r.value; ++i) {
         Dl_info info{};
         auto *const before = static_cast<char *>(pcs[i]) - 1;
-        names.push_back(dladdr(before, &info) != 0 && info.dli_sname != nullptr ? info.dli_sname : "");
+        names.push_back(dladdr(before, &info) != 0 && info.dli_sname != nullptr ? info.dli_sname
+                                                                                : "");
     }
     return names;
 }
@@ -190,9 +195,7 @@ TEST(Backtrace, of_a_suspended_task)
     EXPECT_EQ(monad_async_task_backtrace(task, two, 2).value, 2);
     EXPECT_EQ(monad_async_task_backtrace(task, nullptr, 0).value, 0);
     EXPECT_EQ(monad_async_task_backtrace(task, nullptr, 1).error, EINVAL);
-    std::thread([&] {
-        EXPECT_EQ(monad_async_task_backtrace(task, two, 2).error, EPERM);
-    }).join();
+    std::thread([&] { EXPECT_EQ(monad_async_task_backtrace(task, two, 2).error, EPERM); }).join();
     // Looking has not hurt it.
     EXPECT_EQ(monad_async_task_unpark(task).error, 0);
     ex.finish();
@@ -323,7 +326,8 @@ TEST(Waits, tell_who_waits_for_whom_and_where_it_is_a_ring)
     EXPECT_TRUE(has("task " + hex(joins) + ": joins " + i)) << text;
     EXPECT_TRUE(has("task " + hex(sleeps) + ": sleeps for ever")) << text;
     EXPECT_TRUE(has("deadlock: " + i + " -> " + ii + " -> " + i) ||
-                has("deadlock: " + ii + " -> " + i + " -> " + ii)) << text;
+                has("deadlock: " + ii + " -> " + i + " -> " + ii))
+        << text;
     EXPECT_EQ(text.find("deadlock"), text.rfind("deadlock")) << "once: " << text;
     for (auto const task : all) {
         EXPECT_EQ(monad_async_task_cancel(ex, task).error, 0);
@@ -368,7 +372,8 @@ TEST(Waits, tell_of_a_ring_through_a_group)
         EXPECT_EQ(monad_async_group_wait(self, &group).error, ECANCELED);
         EXPECT_EQ(monad_async_group_cancel(&group).error, 0);
         monad_async_scope shield;
-        EXPECT_EQ(monad_async_scope_enter(self, &shield, UINT64_MAX, MONAD_ASYNC_SCOPE_SHIELD).error, 0);
+        EXPECT_EQ(
+            monad_async_scope_enter(self, &shield, UINT64_MAX, MONAD_ASYNC_SCOPE_SHIELD).error, 0);
         EXPECT_EQ(monad_async_group_wait(self, &group).error, ECANCELED);
         EXPECT_EQ(monad_async_scope_leave(self, &shield).error, 0);
         return monad_async_mutex_unlock(self, &held);
@@ -379,7 +384,8 @@ TEST(Waits, tell_of_a_ring_through_a_group)
     while (ex.poll() != 0) {
     }
     auto const text = waits_of(ex);
-    EXPECT_NE(text.find("\"parent\": waits for the children of a group\n"), std::string::npos) << text;
+    EXPECT_NE(text.find("\"parent\": waits for the children of a group\n"), std::string::npos)
+        << text;
     auto const deadlock = text.substr(std::min(text.find("deadlock: "), text.size()));
     EXPECT_NE(deadlock.find("\"parent\" -> "), std::string::npos) << text;
     EXPECT_NE(deadlock.find("\"wants\" -> "), std::string::npos) << text;

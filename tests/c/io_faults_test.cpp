@@ -110,11 +110,15 @@ TEST(IoFaults, completions_that_are_not_ours_are_dropped)
     sleeper.attach(ex);
     run_until_suspended(ex, reader);
     auto const completed = ex->total_io_completed;
-    std::vector<uint64_t> names{
-        0, 0xdeadbeef, ~uint64_t{0}, uint64_t{1} << 63, 0x7fffffffffffffff, 4096,
-        reinterpret_cast<uintptr_t>(static_cast<monad_async_task>(reader)),
-        reinterpret_cast<uintptr_t>(static_cast<monad_async_task>(sleeper)),
-        reinterpret_cast<uintptr_t>(static_cast<monad_async_executor>(ex))};
+    std::vector<uint64_t> names{0,
+                                0xdeadbeef,
+                                ~uint64_t{0},
+                                uint64_t{1} << 63,
+                                0x7fffffffffffffff,
+                                4096,
+                                reinterpret_cast<uintptr_t>(static_cast<monad_async_task>(reader)),
+                                reinterpret_cast<uintptr_t>(static_cast<monad_async_task>(sleeper)),
+                                reinterpret_cast<uintptr_t>(static_cast<monad_async_executor>(ex))};
     for (uint64_t low = 1; low < 80; ++low) {
         names.push_back(low);
         names.push_back(~low);

@@ -99,7 +99,8 @@ TEST(Io, many_tasks_read_one_file)
     size_t const block = 4096, blocks = expected.size() / block;
     std::vector<unsigned char> got(blocks * block);
     auto tasks = make_tasks(blocks, [&](monad_async_task self, size_t i) {
-        auto const r = do_io(self, make_sqe(IORING_OP_READ, fd, got.data() + i * block, block, i * block));
+        auto const r =
+            do_io(self, make_sqe(IORING_OP_READ, fd, got.data() + i * block, block, i * block));
         EXPECT_EQ(r.value, intptr_t{4096});
         return r;
     });
@@ -286,7 +287,8 @@ TEST(Io, chosen_buffer_is_in_the_completion_flags)
         }
         EXPECT_EQ(monad_async_task_io_cqe_flags(self), 0u);
         EXPECT_EQ(write(pipe.writer, "provided", 8), 8);
-        auto read = make_sqe(IORING_OP_READ, pipe.reader, nullptr, sizeof buffers[0], current_position);
+        auto read =
+            make_sqe(IORING_OP_READ, pipe.reader, nullptr, sizeof buffers[0], current_position);
         read.flags = IOSQE_BUFFER_SELECT;
         read.buf_group = 7;
         r = do_io(self, read);

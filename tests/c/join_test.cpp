@@ -64,9 +64,8 @@ TEST(Join, many_wait_for_one)
         auto const r = sleep_ns(self, ms);
         return r.error != 0 ? r : success(5);
     });
-    auto const joiners = make_tasks(1000, [&](monad_async_task self, size_t) {
-        return monad_async_task_join(self, other);
-    });
+    auto const joiners = make_tasks(
+        1000, [&](monad_async_task self, size_t) { return monad_async_task_join(self, other); });
     other.attach(ex);
     attach_all(joiners, ex);
     ex.finish();
@@ -118,9 +117,8 @@ TEST(Join, cancelled_joiners_leave_the_others_waiting)
         auto const r = sleep_ns(self, 5 * ms);
         return r.error != 0 ? r : success(3);
     });
-    auto const joiners = make_tasks(10, [&](monad_async_task self, size_t) {
-        return monad_async_task_join(self, other);
-    });
+    auto const joiners = make_tasks(
+        10, [&](monad_async_task self, size_t) { return monad_async_task_join(self, other); });
     other.attach(ex);
     attach_all(joiners, ex);
     EXPECT_EQ(ex.run(), 11);
@@ -140,7 +138,8 @@ TEST(Join, across_executors_and_threads)
     for (int round = 0; round < 200; ++round) {
         std::atomic<bool> attached{false};
         Task other([&](monad_async_task self) {
-            auto const r = round % 3 == 0 ? yield(self) : sleep_ns(self, 10000u * unsigned(round % 5));
+            auto const r =
+                round % 3 == 0 ? yield(self) : sleep_ns(self, 10000u * unsigned(round % 5));
             return r.error != 0 ? r : success(round);
         });
         std::thread elsewhere([&] {
@@ -152,9 +151,8 @@ TEST(Join, across_executors_and_threads)
         });
         Executor ex;
         spin_until([&] { return attached.load(); });
-        auto const joiners = make_tasks(5, [&](monad_async_task self, size_t) {
-            return monad_async_task_join(self, other);
-        });
+        auto const joiners = make_tasks(
+            5, [&](monad_async_task self, size_t) { return monad_async_task_join(self, other); });
         attach_all(joiners, ex);
         ex.finish();
         for (auto const &joiner : joiners) {

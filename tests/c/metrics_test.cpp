@@ -87,7 +87,8 @@ TEST(Metrics, tell_how_long_a_task_was_ready)
     ex.finish();
     auto const m = read(ex);
     auto const median = monad_async_histogram_percentile_ns(&m.ready[1], 500);
-    auto const exact = monad_async_ticks_to_ns(task->ticks_when_resumed - task->ticks_when_attached);
+    auto const exact =
+        monad_async_ticks_to_ns(task->ticks_when_resumed - task->ticks_when_attached);
     EXPECT_GE(median, 3 * ms * 99 / 100);
     EXPECT_LE(median, exact + exact / 16);
     EXPECT_GE(median, exact - exact / 1000);
@@ -151,7 +152,8 @@ std::string text_of(std::vector<monad_async_executor> const &executors)
 TEST(Metrics, as_text_are_read_by_prometheus_readers)
 {
     Executor ex(64), other(0);
-    for (monad_async_executor e : {static_cast<monad_async_executor>(ex), static_cast<monad_async_executor>(other)}) {
+    for (monad_async_executor e :
+         {static_cast<monad_async_executor>(ex), static_cast<monad_async_executor>(other)}) {
         EXPECT_EQ(monad_async_metrics_start(e).error, 0);
     }
     EXPECT_EQ(monad_async_executor_set_name(ex, "a \"name\"\\\n").error, 0);
@@ -167,7 +169,8 @@ TEST(Metrics, as_text_are_read_by_prometheus_readers)
     char const *const name = "executor=\"a \\\"name\\\"\\\\\\n\"";
     EXPECT_TRUE(has((std::string("monad_async_launches_total{") + name + "} 1\n").c_str())) << text;
     EXPECT_TRUE(has("monad_async_launches_total{executor=\"2\"} 0\n"));
-    EXPECT_TRUE(has((std::string("ready_seconds_count{") + name + ",priority=\"normal\"} 2\n").c_str()));
+    EXPECT_TRUE(
+        has((std::string("ready_seconds_count{") + name + ",priority=\"normal\"} 2\n").c_str()));
     EXPECT_TRUE(has((std::string("operations_total{") + name + ",opcode=\"NOP\"} 1\n").c_str()));
     std::string const path = testing::TempDir() + "monad_async_metrics_" + std::to_string(getpid());
     std::ofstream(path) << text;
@@ -209,7 +212,7 @@ TEST(Metrics, as_text_are_cut_where_the_buffer_ends)
     auto const whole = text_of({ex});
     std::string part(100, '?');
     EXPECT_EQ(monad_async_metrics_text(executors, 1, part.data(), 50).value,
-        static_cast<intptr_t>(whole.size()));
+              static_cast<intptr_t>(whole.size()));
     EXPECT_EQ(part.substr(0, 49), whole.substr(0, 49));
     EXPECT_EQ(part[49], '\0');
     EXPECT_EQ(part[50], '?');

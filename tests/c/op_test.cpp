@@ -206,8 +206,8 @@ TEST(Op, entries_that_may_not_pass)
             EXPECT_EQ(do_io(self, sqe).error, EINVAL);
             EXPECT_EQ(monad_async_task_io_cqe_flags(self), 0u);
         };
-        for (unsigned const flag : {IOSQE_IO_LINK, IOSQE_IO_HARDLINK, IOSQE_IO_DRAIN,
-                                    IOSQE_CQE_SKIP_SUCCESS}) {
+        for (unsigned const flag :
+             {IOSQE_IO_LINK, IOSQE_IO_HARDLINK, IOSQE_IO_DRAIN, IOSQE_CQE_SKIP_SUCCESS}) {
             auto sqe = make_sqe(IORING_OP_NOP);
             sqe.flags = static_cast<uint8_t>(flag);
             refused(sqe);

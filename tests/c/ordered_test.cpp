@@ -330,7 +330,8 @@ TEST(Ordered, ends_of_writes_that_do_not_go_on)
             if (abandons[i]) {
                 continue;
             }
-            EXPECT_TRUE(r.error == 0 || r.error == ECANCELED || (closes && r.error == EBADF)) << r.error;
+            EXPECT_TRUE(r.error == 0 || r.error == ECANCELED || (closes && r.error == EBADF))
+                << r.error;
             if (r.error == 0) {
                 EXPECT_EQ(r.value, 3000);
             }
@@ -446,15 +447,13 @@ TEST(Ordered, a_vectored_write_is_one)
         for (auto const &part : parts) {
             vector.push_back({const_cast<char *>(part.data()), part.size()});
         }
-        auto const r =
-            monad_async_file_writev(self, f, vector.data(), int(vector.size()), -1, 0);
+        auto const r = monad_async_file_writev(self, f, vector.data(), int(vector.size()), -1, 0);
         TRY(r);
         EXPECT_EQ(r.value, 250007);
         return success();
     });
-    Task const second([&](monad_async_task self) {
-        return monad_async_file_write(self, f, "second", 6, -1);
-    });
+    Task const second(
+        [&](monad_async_task self) { return monad_async_file_write(self, f, "second", 6, -1); });
     writer.attach(ex);
     second.attach(ex);
     std::string got(250013, 0);

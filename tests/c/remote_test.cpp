@@ -122,9 +122,7 @@ TEST(Remote, refusals)
     monad_async_remote remote = nullptr;
     EXPECT_EQ(monad_async_remote_acquire(nullptr, &remote).error, EINVAL);
     EXPECT_EQ(monad_async_remote_acquire(ex, nullptr).error, EINVAL);
-    std::thread([&] {
-        EXPECT_EQ(monad_async_remote_acquire(ex, &remote).error, EPERM);
-    }).join();
+    std::thread([&] { EXPECT_EQ(monad_async_remote_acquire(ex, &remote).error, EPERM); }).join();
     EXPECT_EQ(remote, nullptr);
     EXPECT_EQ(monad_async_remote_retain(nullptr), nullptr);
     monad_async_remote_release(nullptr);

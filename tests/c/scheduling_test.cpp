@@ -10,8 +10,7 @@ using namespace support;
 namespace {
 
 constexpr monad_async_priority high = monad_async_priority_high,
-                               normal = monad_async_priority_normal,
-                               low = monad_async_priority_low;
+                               normal = monad_async_priority_normal, low = monad_async_priority_low;
 
 // Writes its letter at each of its `steps` steps, yielding in between.
 Task writer(std::string &text, char letter, int steps, monad_async_priority cpu)

@@ -12,7 +12,7 @@ constexpr uint64_t never = UINT64_MAX;
 constexpr uint64_t hour = 3600000 * ms;
 
 inline int enter(monad_async_task self, monad_async_scope &scope, uint64_t timeout_ns = never,
-          uint32_t flags = 0)
+                 uint32_t flags = 0)
 {
     return monad_async_scope_enter(self, &scope, timeout_ns, flags).error;
 }

@@ -105,7 +105,8 @@ TEST(Signals, while_it_sleeps_and_works)
         ex.finish();
     }
     for (size_t i = 0; i < tasks.size(); ++i) {
-        EXPECT_EQ(tasks[i]->result.error, 0) << i << ": " << monad_async_result_message(tasks[i]->result);
+        EXPECT_EQ(tasks[i]->result.error, 0)
+            << i << ": " << monad_async_result_message(tasks[i]->result);
     }
     EXPECT_EQ(bytes_read, bytes_written);
     EXPECT_GT(nops, 0u);

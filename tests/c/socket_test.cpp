@@ -480,8 +480,8 @@ TEST(Socket, byte_counts_of_a_call_that_was_stopped_add_up)
         EXPECT_GT(r.value, 0);
         TRY(monad_async_socket_shutdown(self, a, SHUT_WR));
         std::string into(text.size(), 0);
-        auto const all = monad_async_socket_recv_exact(
-            self, monad_async_socket_adopt(pair.b), into.data(), into.size());
+        auto const all = monad_async_socket_recv_exact(self, monad_async_socket_adopt(pair.b),
+                                                       into.data(), into.size());
         EXPECT_EQ(all.value, r.value);
         return success();
     });
@@ -533,8 +533,8 @@ TEST(Socket, direct_ones)
         }
         int on = 1;
         TRY(monad_async_socket_open(self, &s, AF_INET, SOCK_STREAM, 0, MONAD_ASYNC_SOCKET_DIRECT));
-        auto const set = monad_async_socket_option_set(self, s, SOL_SOCKET, SO_KEEPALIVE, &on,
-                                                       sizeof on);
+        auto const set =
+            monad_async_socket_option_set(self, s, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
         if (set.error == 0) {
             on = 0;
             socklen_t length = sizeof on;

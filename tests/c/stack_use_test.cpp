@@ -63,7 +63,10 @@ constexpr size_t margin = 400;
 using Call = std::function<monad_async_result(monad_async_task)>;
 
 // Says of a call that is not measured that it went well.
-void done(monad_async_result r) { EXPECT_EQ(r.error, 0) << monad_async_result_message(r); }
+void done(monad_async_result r)
+{
+    EXPECT_EQ(r.error, 0) << monad_async_result_message(r);
+}
 
 // With a table of direct descriptors.
 class Direct {
@@ -132,17 +135,17 @@ public:
 
 private:
     __attribute__((noinline)) static size_t use_of(monad_async_task self, Call const &call,
-                                                    monad_async_result &result)
+                                                   monad_async_result &result)
     {
         void *low = nullptr, *high = nullptr;
         EXPECT_EQ(monad_async_task_stack_bounds(self, &low, &high).error, 0);
         auto *const top = static_cast<unsigned char *>(__builtin_frame_address(0));
         auto *const from = static_cast<unsigned char *>(low) + 64;
-        for (volatile unsigned char *at = from; at < top - margin; ++at) {
+        for (unsigned char volatile *at = from; at < top - margin; ++at) {
             *at = paint;
         }
         result = call(self);
-        volatile unsigned char const *lowest = from;
+        unsigned char const volatile *lowest = from;
         while (lowest < top - margin && *lowest == paint) {
             ++lowest;
         }
@@ -153,7 +156,10 @@ private:
     int expected_ = 0;
 };
 
-uint64_t soon() { return monad_async_now_ns() + 200000; }
+uint64_t soon()
+{
+    return monad_async_now_ns() + 200000;
+}
 
 // Whose comments in the headers have the word.
 std::set<std::string> suspending_calls()
@@ -188,12 +194,12 @@ void tasks_and_operations(Measure &measure)
     Pipe pipe;
     char byte = 0;
     auto const fill = [&](T) { EXPECT_EQ(write(pipe.writer, "x", 1), 1); };
-    measure("monad_async_task_io", [&](T self) { return read_some(self, pipe.reader, &byte, 1); },
-            fill);
+    measure(
+        "monad_async_task_io", [&](T self) { return read_some(self, pipe.reader, &byte, 1); },
+        fill);
     auto const sqe = make_sqe(IORING_OP_READ, pipe.reader, &byte, 1, current_position);
-    measure.expect(ETIME)("monad_async_task_io_until", [&](T self) {
-        return monad_async_task_io_until(self, &sqe, soon());
-    });
+    measure.expect(ETIME)("monad_async_task_io_until",
+                          [&](T self) { return monad_async_task_io_until(self, &sqe, soon()); });
     T parked = nullptr;
     measure(
         "monad_async_task_park",
@@ -202,9 +208,8 @@ void tasks_and_operations(Measure &measure)
             return monad_async_task_park(self);
         },
         [&](T) { done(monad_async_task_unpark(parked)); });
-    measure.expect(ETIME)("monad_async_task_park_until", [](T self) {
-        return monad_async_task_park_until(self, soon());
-    });
+    measure.expect(ETIME)("monad_async_task_park_until",
+                          [](T self) { return monad_async_task_park_until(self, soon()); });
     Task sleeper([](T self) { return sleep_ns(self, 2 * ms); });
     sleeper.attach(measure.ex);
     measure("monad_async_task_join", [&](T self) { return monad_async_task_join(self, sleeper); });
@@ -232,8 +237,8 @@ void tasks_and_operations(Measure &measure)
         done(begin(self));
         return monad_async_op_end(self, &op);
     });
-    measure("monad_async_poll", [&](T self) { return monad_async_poll(self, pipe.reader, 1); },
-            fill);
+    measure(
+        "monad_async_poll", [&](T self) { return monad_async_poll(self, pipe.reader, 1); }, fill);
 }
 
 void tasks_together(Measure &measure)
@@ -264,13 +269,13 @@ void tasks_together(Measure &measure)
         return r;
     });
     monad_async_condition condition = MONAD_ASYNC_CONDITION_INIT;
-    measure("monad_async_condition_wait", held([&](T self) {
-                return monad_async_condition_wait(self, &condition, &mutex);
-            }),
+    measure("monad_async_condition_wait",
+            held([&](T self) { return monad_async_condition_wait(self, &condition, &mutex); }),
             [&](T) { done(monad_async_condition_notify_all(&condition)); });
     measure.expect(ETIME)("monad_async_condition_wait_until", held([&](T self) {
-        return monad_async_condition_wait_until(self, &condition, &mutex, soon());
-    }));
+                              return monad_async_condition_wait_until(self, &condition, &mutex,
+                                                                      soon());
+                          }));
     monad_async_semaphore semaphore = MONAD_ASYNC_SEMAPHORE_INIT(0);
     measure.expect(ETIME)("monad_async_semaphore_acquire_until", [&](T self) {
         return monad_async_semaphore_acquire_until(self, &semaphore, 1, soon());
@@ -283,26 +288,29 @@ void tasks_together(Measure &measure)
     measure.expect(ETIME)("monad_async_event_wait_until", [&](T self) {
         return monad_async_event_wait_until(self, &event, soon());
     });
-    measure("monad_async_event_wait", [&](T self) { return monad_async_event_wait(self, &event); },
-            [&](T) { done(monad_async_event_set(&event)); });
+    measure(
+        "monad_async_event_wait", [&](T self) { return monad_async_event_wait(self, &event); },
+        [&](T) { done(monad_async_event_set(&event)); });
     monad_async_barrier barrier = MONAD_ASYNC_BARRIER_INIT(2);
     measure.expect(ETIME)("monad_async_barrier_wait_until", [&](T self) {
         return monad_async_barrier_wait_until(self, &barrier, soon());
     });
-    measure("monad_async_barrier_wait",
-            [&](T self) {
-                auto r = monad_async_barrier_wait(self, &barrier);
-                r.value = 0;
-                return r;
-            },
-            [&](T self) { done(monad_async_barrier_wait(self, &barrier)); });
+    measure(
+        "monad_async_barrier_wait",
+        [&](T self) {
+            auto r = monad_async_barrier_wait(self, &barrier);
+            r.value = 0;
+            return r;
+        },
+        [&](T self) { done(monad_async_barrier_wait(self, &barrier)); });
     monad_async_wait_group group = MONAD_ASYNC_WAIT_GROUP_INIT(1);
     measure.expect(ETIME)("monad_async_wait_group_wait_until", [&](T self) {
         return monad_async_wait_group_wait_until(self, &group, soon());
     });
-    measure("monad_async_wait_group_wait",
-            [&](T self) { return monad_async_wait_group_wait(self, &group); },
-            [&](T) { done(monad_async_wait_group_done(&group, 1)); });
+    measure(
+        "monad_async_wait_group_wait",
+        [&](T self) { return monad_async_wait_group_wait(self, &group); },
+        [&](T) { done(monad_async_wait_group_done(&group, 1)); });
     monad_async_rw_lock lock = MONAD_ASYNC_RW_LOCK_INIT;
     for (bool const shared : {false, true}) {
         Task writer([&](T self) {
@@ -322,12 +330,13 @@ void tasks_together(Measure &measure)
                               : monad_async_rw_lock_lock_until(self, &lock, soon());
             });
         writer.attach(measure.ex);
-        measure(shared ? "monad_async_rw_lock_lock_shared" : "monad_async_rw_lock_lock", [&](T self) {
-            auto const r = shared ? monad_async_rw_lock_lock_shared(self, &lock)
-                                  : monad_async_rw_lock_lock(self, &lock);
-            done(unlock(self));
-            return r;
-        });
+        measure(shared ? "monad_async_rw_lock_lock_shared" : "monad_async_rw_lock_lock",
+                [&](T self) {
+                    auto const r = shared ? monad_async_rw_lock_lock_shared(self, &lock)
+                                          : monad_async_rw_lock_lock(self, &lock);
+                    done(unlock(self));
+                    return r;
+                });
     }
     monad_async_channel channel;
     EXPECT_EQ(monad_async_channel_init(&channel, nullptr, 0, 1).error, 0);
@@ -338,12 +347,14 @@ void tasks_together(Measure &measure)
     measure.expect(ETIME)("monad_async_channel_recv_until", [&](T self) {
         return monad_async_channel_recv_until(self, &channel, &byte, soon());
     });
-    measure("monad_async_channel_send",
-            [&](T self) { return monad_async_channel_send(self, &channel, &byte); },
-            [&](T self) { done(monad_async_channel_recv(self, &channel, &other)); });
-    measure("monad_async_channel_recv",
-            [&](T self) { return monad_async_channel_recv(self, &channel, &byte); },
-            [&](T self) { done(monad_async_channel_send(self, &channel, &other)); });
+    measure(
+        "monad_async_channel_send",
+        [&](T self) { return monad_async_channel_send(self, &channel, &byte); },
+        [&](T self) { done(monad_async_channel_recv(self, &channel, &other)); });
+    measure(
+        "monad_async_channel_recv",
+        [&](T self) { return monad_async_channel_recv(self, &channel, &byte); },
+        [&](T self) { done(monad_async_channel_send(self, &channel, &other)); });
     measure(
         "monad_async_select",
         [&](T self) {
@@ -364,14 +375,15 @@ void tasks_together(Measure &measure)
 void files(Measure &measure)
 {
     using T = monad_async_task;
-    std::string const folder = testing::TempDir() + "monad_async_stack_use." + std::to_string(getpid());
+    std::string const folder =
+        testing::TempDir() + "monad_async_stack_use." + std::to_string(getpid());
     std::string const name = folder + "/a", second = folder + "/b", third = folder + "/c";
-    measure("monad_async_path_mkdir", [&](T self) {
-        return monad_async_path_mkdir(self, AT_FDCWD, folder.c_str(), 0700);
-    });
+    measure("monad_async_path_mkdir",
+            [&](T self) { return monad_async_path_mkdir(self, AT_FDCWD, folder.c_str(), 0700); });
     monad_async_file file{};
     measure("monad_async_file_open", [&](T self) {
-        return monad_async_file_open(self, &file, AT_FDCWD, name.c_str(), O_RDWR | O_CREAT, 0600, 0, 0);
+        return monad_async_file_open(self, &file, AT_FDCWD, name.c_str(), O_RDWR | O_CREAT, 0600, 0,
+                                     0);
     });
     char data[64] = "0123456789";
     iovec const part{data, 16};
@@ -408,9 +420,9 @@ void files(Measure &measure)
             [&](T self) { return monad_async_file_sync_range(self, file, 0, 64, 2); });
     on_file("monad_async_file_allocate",
             [&](T self) { return monad_async_file_allocate(self, file, 0, 0, 128); });
-    measure("monad_async_file_truncate",
-            [&](T self) { return monad_async_file_truncate(self, file, 32); }, {},
-            bound_with_helper);
+    measure(
+        "monad_async_file_truncate",
+        [&](T self) { return monad_async_file_truncate(self, file, 32); }, {}, bound_with_helper);
     on_file("monad_async_file_advise",
             [&](T self) { return monad_async_file_advise(self, file, 0, 0, POSIX_FADV_NORMAL); });
     on_file("monad_async_file_stat",
@@ -427,12 +439,10 @@ void files(Measure &measure)
     measure("monad_async_buffers_claim",
             [&](T self) { return monad_async_buffers_claim(self, set, &buffer); });
     monad_async_file const plain = monad_async_file_adopt(file.fd);
-    on_file("monad_async_file_write_fixed", [&](T self) {
-        return monad_async_file_write_fixed(self, plain, &buffer, 0, 64, 0);
-    });
-    on_file("monad_async_file_read_fixed", [&](T self) {
-        return monad_async_file_read_fixed(self, plain, &buffer, 0, 64, 0);
-    });
+    on_file("monad_async_file_write_fixed",
+            [&](T self) { return monad_async_file_write_fixed(self, plain, &buffer, 0, 64, 0); });
+    on_file("monad_async_file_read_fixed",
+            [&](T self) { return monad_async_file_read_fixed(self, plain, &buffer, 0, 64, 0); });
     EXPECT_EQ(monad_async_buffers_release(&buffer).error, 0);
     EXPECT_EQ(monad_async_buffers_unregister(set).error, 0);
     measure("monad_async_file_close", [&](T self) { return monad_async_file_close(self, file); });
@@ -442,15 +452,13 @@ void files(Measure &measure)
     on_file("monad_async_path_link", [&](T self) {
         return monad_async_path_link(self, AT_FDCWD, name.c_str(), AT_FDCWD, second.c_str(), 0);
     });
-    on_file("monad_async_path_symlink", [&](T self) {
-        return monad_async_path_symlink(self, "a", AT_FDCWD, third.c_str());
-    });
+    on_file("monad_async_path_symlink",
+            [&](T self) { return monad_async_path_symlink(self, "a", AT_FDCWD, third.c_str()); });
     on_file("monad_async_path_rename", [&](T self) {
         return monad_async_path_rename(self, AT_FDCWD, second.c_str(), AT_FDCWD, third.c_str(), 0);
     });
-    on_file("monad_async_path_unlink", [&](T self) {
-        return monad_async_path_unlink(self, AT_FDCWD, third.c_str(), 0);
-    });
+    on_file("monad_async_path_unlink",
+            [&](T self) { return monad_async_path_unlink(self, AT_FDCWD, third.c_str(), 0); });
     Direct elsewhere;
     monad_async_remote remote = nullptr;
     done(monad_async_remote_acquire(elsewhere, &remote));
@@ -464,7 +472,8 @@ void files(Measure &measure)
     measure("monad_async_file_to_plain",
             [&](T self) { return monad_async_file_to_plain(self, direct, &made); });
     for (auto const &one : {direct, made}) {
-        measure("monad_async_file_close", [&](T self) { return monad_async_file_close(self, one); });
+        measure("monad_async_file_close",
+                [&](T self) { return monad_async_file_close(self, one); });
     }
     monad_async_remote_release(remote);
     std::filesystem::remove_all(folder);
@@ -490,7 +499,9 @@ void sockets(Measure &measure)
     EXPECT_EQ(getsockname(listener.fd, at, &length), 0);
     measure(
         "monad_async_socket_accept",
-        [&](T self) { return monad_async_socket_accept(self, listener, &server, nullptr, nullptr, 0); },
+        [&](T self) {
+            return monad_async_socket_accept(self, listener, &server, nullptr, nullptr, 0);
+        },
         [&](T self) {
             EXPECT_EQ(open(self, client).error, 0);
             EXPECT_EQ(monad_async_socket_connect(self, client, at, length).error, 0);
@@ -504,12 +515,10 @@ void sockets(Measure &measure)
     iovec part{data, 8};
     sockaddr_in whose{};
     auto *const told = reinterpret_cast<sockaddr *>(&whose);
-    measure("monad_async_socket_local_address", [&](T self) {
-        return monad_async_socket_local_address(self, client, told, &length);
-    });
-    measure("monad_async_socket_peer_address", [&](T self) {
-        return monad_async_socket_peer_address(self, client, told, &length);
-    });
+    measure("monad_async_socket_local_address",
+            [&](T self) { return monad_async_socket_local_address(self, client, told, &length); });
+    measure("monad_async_socket_peer_address",
+            [&](T self) { return monad_async_socket_peer_address(self, client, told, &length); });
     msghdr message{};
     message.msg_iov = &part;
     message.msg_iovlen = 1;
@@ -524,12 +533,15 @@ void sockets(Measure &measure)
             },
             release);
     };
-    moved("monad_async_socket_recv",
-          [&](T self) { return monad_async_socket_recv(self, server, data, 8, 0); }, fill);
-    moved("monad_async_socket_recv_exact",
-          [&](T self) { return monad_async_socket_recv_exact(self, server, data, 8); }, fill);
-    moved("monad_async_socket_recvmsg",
-          [&](T self) { return monad_async_socket_recvmsg(self, server, &message, 0); }, fill);
+    moved(
+        "monad_async_socket_recv",
+        [&](T self) { return monad_async_socket_recv(self, server, data, 8, 0); }, fill);
+    moved(
+        "monad_async_socket_recv_exact",
+        [&](T self) { return monad_async_socket_recv_exact(self, server, data, 8); }, fill);
+    moved(
+        "monad_async_socket_recvmsg",
+        [&](T self) { return monad_async_socket_recvmsg(self, server, &message, 0); }, fill);
     moved("monad_async_socket_send",
           [&](T self) { return monad_async_socket_send(self, client, data, 8, 0); }, {});
     moved("monad_async_socket_send_all",
@@ -542,7 +554,8 @@ void sockets(Measure &measure)
         return monad_async_socket_option_set(self, client, SOL_SOCKET, SO_KEEPALIVE, &value, bytes);
     });
     measure("monad_async_socket_option_get", [&](T self) {
-        return monad_async_socket_option_get(self, client, SOL_SOCKET, SO_KEEPALIVE, &value, &bytes);
+        return monad_async_socket_option_get(self, client, SOL_SOCKET, SO_KEEPALIVE, &value,
+                                             &bytes);
     });
     monad_async_buffer_ring ring = nullptr;
     EXPECT_EQ(monad_async_buffer_ring_create(measure.ex, &ring, 4, 256).error, 0);
@@ -568,9 +581,8 @@ void sockets(Measure &measure)
         return monad_async_recv_stream_end(&stream);
     });
     EXPECT_EQ(monad_async_buffer_ring_destroy(ring).error, 0);
-    measure("monad_async_socket_shutdown", [&](T self) {
-        return monad_async_socket_shutdown(self, client, SHUT_RDWR);
-    });
+    measure("monad_async_socket_shutdown",
+            [&](T self) { return monad_async_socket_shutdown(self, client, SHUT_RDWR); });
     for (auto const &socket : {client, server, more, listener}) {
         measure("monad_async_socket_close",
                 [&](T self) { return monad_async_socket_close(self, socket); });
@@ -582,7 +594,8 @@ void processes_and_helpers(Measure &measure)
     using T = monad_async_task;
     char const *const arguments[] = {"sh", "-c", "sleep 0.02", nullptr};
     pid_t pid = 0;
-    EXPECT_EQ(posix_spawnp(&pid, "sh", nullptr, nullptr, const_cast<char **>(arguments), environ), 0);
+    EXPECT_EQ(posix_spawnp(&pid, "sh", nullptr, nullptr, const_cast<char **>(arguments), environ),
+              0);
     monad_async_process_info info{};
     measure("monad_async_process_wait",
             [&](T self) { return monad_async_process_wait(self, pid, &info); });
@@ -599,25 +612,27 @@ void processes_and_helpers(Measure &measure)
         [](T) { kill(getpid(), SIGUSR2); });
     // The caller that makes the helper needs most.
     for (int i = 0; i < 2; ++i) {
-        measure("monad_async_run_blocking",
-                [](T self) {
-                    return monad_async_run_blocking(
-                        self,
-                        [](void *) {
-                            usleep(1000);
-                            return success();
-                        },
-                        nullptr);
-                },
-                {}, i == 0 ? bound_with_helper : bound);
-        measure("monad_async_resolve",
-                [](T self) {
-                    addrinfo *list = nullptr;
-                    auto const r = monad_async_resolve(self, "127.0.0.1", "80", nullptr, &list);
-                    freeaddrinfo(list);
-                    return r;
-                },
-                {}, i == 0 ? bound_with_helper : bound);
+        measure(
+            "monad_async_run_blocking",
+            [](T self) {
+                return monad_async_run_blocking(
+                    self,
+                    [](void *) {
+                        usleep(1000);
+                        return success();
+                    },
+                    nullptr);
+            },
+            {}, i == 0 ? bound_with_helper : bound);
+        measure(
+            "monad_async_resolve",
+            [](T self) {
+                addrinfo *list = nullptr;
+                auto const r = monad_async_resolve(self, "127.0.0.1", "80", nullptr, &list);
+                freeaddrinfo(list);
+                return r;
+            },
+            {}, i == 0 ? bound_with_helper : bound);
     }
     monad_async_pool pool = nullptr;
     monad_async_pool_attr attr{};

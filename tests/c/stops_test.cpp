@@ -168,9 +168,9 @@ std::vector<Kind> kinds()
              monad_async_socket made{-1, 0};
              sockaddr_in at{};
              socklen_t length = sizeof at;
-             auto const r = monad_async_socket_accept(
-                 self, monad_async_socket_adopt(s.listener), &made,
-                 reinterpret_cast<sockaddr *>(&at), &length, 0);
+             auto const r =
+                 monad_async_socket_accept(self, monad_async_socket_adopt(s.listener), &made,
+                                           reinterpret_cast<sockaddr *>(&at), &length, 0);
              return r.error == 0 ? monad_async_socket_close(self, made) : r;
          },
          nullptr,
@@ -182,9 +182,8 @@ std::vector<Kind> kinds()
              Fd const peer(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
              (void)connect(peer, any, length);
          }},
-        {"poll",
-         [](auto self, Stage &s) { return monad_async_poll(self, s.pipe.reader, 1); }, nullptr,
-         to_pipe},
+        {"poll", [](auto self, Stage &s) { return monad_async_poll(self, s.pipe.reader, 1); },
+         nullptr, to_pipe},
         {"read",
          [file](auto self, Stage &s) {
              return monad_async_file_read(self, file(s.pipe.reader), s.room.data(), 64, -1);
@@ -271,9 +270,9 @@ bool stop(Kind const &kind, Stop how, unsigned passes)
     bool const is_timed = how == Stop::by_deadline;
     Task const task([&](monad_async_task self) {
         monad_async_scope scope;
-        EXPECT_EQ(monad_async_scope_enter(self, &scope, is_timed ? passes * 100000 : UINT64_MAX, 0)
-                      .error,
-                  0);
+        EXPECT_EQ(
+            monad_async_scope_enter(self, &scope, is_timed ? passes * 100000 : UINT64_MAX, 0).error,
+            0);
         auto const r = kind.call(self, s);
         EXPECT_EQ(monad_async_scope_leave(self, &scope).error, 0);
         // The kernel is done with it.
@@ -287,9 +286,7 @@ bool stop(Kind const &kind, Stop how, unsigned passes)
     }
     Task const closer([&](monad_async_task self) { return kind.close(self, s); });
     switch (how) {
-    case Stop::by_close:
-        closer.attach(s.ex);
-        break;
+    case Stop::by_close: closer.attach(s.ex); break;
     case Stop::after_arrival:
     case Stop::at_arrival:
         if (kind.feed) {
@@ -299,11 +296,8 @@ bool stop(Kind const &kind, Stop how, unsigned passes)
             s.ex.poll(0); // It has come, and the task has not run.
         }
         [[fallthrough]];
-    case Stop::by_cancel:
-        (void)monad_async_task_cancel(s.ex, task);
-        break;
-    case Stop::by_deadline:
-        break;
+    case Stop::by_cancel: (void)monad_async_task_cancel(s.ex, task); break;
+    case Stop::by_deadline: break;
     }
     s.ex.finish();
     auto const r = task->result;
@@ -333,9 +327,8 @@ TEST(Stops, in_every_call_and_state)
     size_t const before = descriptors();
     for (auto const &kind : kinds()) {
         unsigned succeeded = 0;
-        for (auto const how :
-             {Stop::by_cancel, Stop::by_deadline, Stop::by_close, Stop::at_arrival,
-              Stop::after_arrival}) {
+        for (auto const how : {Stop::by_cancel, Stop::by_deadline, Stop::by_close, Stop::at_arrival,
+                               Stop::after_arrival}) {
             for (unsigned passes = 0; passes < 4; ++passes) {
                 // Without a handle, or before there is a row to close.
                 if (how == Stop::by_close && (!kind.close || passes == 0)) {
@@ -352,6 +345,7 @@ TEST(Stops, in_every_call_and_state)
         }
         // Those that need more than one go are not done by one.
         bool const takes_several = std::string(kind.name).find("_all") != std::string::npos;
-        EXPECT_TRUE(succeeded > 0 || takes_several || !kind.feed) << kind.name << " is never there first";
+        EXPECT_TRUE(succeeded > 0 || takes_several || !kind.feed)
+            << kind.name << " is never there first";
     }
 }

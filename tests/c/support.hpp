@@ -123,7 +123,8 @@ using Body = std::function<monad_async_result(monad_async_task)>;
 
 class Task {
 public:
-    explicit Task(Body body = {}, size_t stack_size = 0) : body_(std::make_unique<Body>(std::move(body)))
+    explicit Task(Body body = {}, size_t stack_size = 0)
+        : body_(std::make_unique<Body>(std::move(body)))
     {
         monad_async_task_attr attr{};
         attr.stack_size = stack_size;
@@ -249,14 +250,14 @@ inline constexpr uint64_t current_position = ~uint64_t{0};
 
 inline monad_async_result read_some(monad_async_task task, int fd, void *to, size_t bytes)
 {
-    return do_io(task, make_sqe(IORING_OP_READ, fd, to, static_cast<uint32_t>(bytes),
-                                current_position));
+    return do_io(task,
+                 make_sqe(IORING_OP_READ, fd, to, static_cast<uint32_t>(bytes), current_position));
 }
 
 inline monad_async_result write_some(monad_async_task task, int fd, void const *from, size_t bytes)
 {
-    return do_io(task, make_sqe(IORING_OP_WRITE, fd, from, static_cast<uint32_t>(bytes),
-                                current_position));
+    return do_io(
+        task, make_sqe(IORING_OP_WRITE, fd, from, static_cast<uint32_t>(bytes), current_position));
 }
 
 inline monad_async_result sleep_ns(monad_async_task task, uint64_t ns)

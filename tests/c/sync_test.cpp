@@ -155,8 +155,8 @@ TEST(Sync, threads_wait_and_are_served)
         EXPECT_EQ(monad_async_mutex_unlock(nullptr, &mutex).error, 0);
         EXPECT_EQ(monad_async_semaphore_acquire(nullptr, &semaphore, 2).error, 0);
         EXPECT_EQ(monad_async_channel_recv_until(nullptr, &channel, &got, never).error, 0);
-        monad_async_select_case cases[] = {
-            monad_async_case_recv(&channel, &got), monad_async_case_timeout(ms)};
+        monad_async_select_case cases[] = {monad_async_case_recv(&channel, &got),
+                                           monad_async_case_timeout(ms)};
         EXPECT_EQ(monad_async_select(nullptr, cases, 2).value, 1);
         EXPECT_EQ(monad_async_channel_recv_until(nullptr, &channel, &got, 1).error, ETIME);
     });

@@ -156,12 +156,13 @@ TEST(Task, attaches_others_and_destroys_them_from_inside)
 TEST(Task, stack_holds_what_was_asked_for)
 {
     Executor ex;
-    for (size_t const bytes : {size_t{16} << 10, size_t{100} << 10, size_t{1} << 20, size_t{64} << 20}) {
+    for (size_t const bytes :
+         {size_t{16} << 10, size_t{100} << 10, size_t{1} << 20, size_t{64} << 20}) {
         Task task(
             [&](monad_async_task self) {
                 // Leaves 4 KiB for the frames in between.
                 size_t const room = bytes - 4096;
-                auto *const array = static_cast<volatile char *>(alloca(room));
+                auto *const array = static_cast<char volatile *>(alloca(room));
                 for (size_t i = 0; i < room; i += 1024) {
                     array[i] = 1;
                 }
@@ -183,7 +184,7 @@ TEST(Task, smallest_stack_is_16_KiB)
     Executor ex;
     Task task(
         [&](monad_async_task self) {
-            auto *const array = static_cast<volatile char *>(alloca(12288));
+            auto *const array = static_cast<char volatile *>(alloca(12288));
             for (int i = 0; i < 12288; ++i) {
                 array[i] = 1;
             }

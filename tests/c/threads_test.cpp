@@ -141,9 +141,9 @@ TEST(Threads, a_task_goes_from_executor_to_executor)
         ran_on[which] = std::this_thread::get_id();
         auto const r = sleep_ns(self, 1000);
         // A started task never migrates.
-        return r.error != 0                                    ? r
+        return r.error != 0                                  ? r
                : ran_on[which] == std::this_thread::get_id() ? success()
-                                                               : monad_async_make_failure(EXDEV);
+                                                             : monad_async_make_failure(EXDEV);
     });
     for (int i = 0; i < 300; ++i) {
         which = i % 2;
@@ -244,7 +244,8 @@ namespace {
 // place, so that they are the same pthread_t.
 class SameThread {
 public:
-    SameThread() : stack_(mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))
+    SameThread()
+        : stack_(mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))
     {
         EXPECT_EQ(pthread_attr_init(&attr_), 0);
         EXPECT_EQ(pthread_attr_setstack(&attr_, stack_, bytes), 0);
@@ -296,14 +297,16 @@ TEST(Threads, a_later_thread_with_the_same_pthread_t_is_no_owner)
             EXPECT_EQ(monad_async_executor_run(gone, 0, nullptr).error, EPERM);
             EXPECT_FALSE(monad_async_executor_has_work(gone));
             EXPECT_EQ(monad_async_task_set_priorities(left, monad_async_priority_high,
-                                                      monad_async_priority_high).error,
+                                                      monad_async_priority_high)
+                          .error,
                       EPERM);
             EXPECT_EQ(monad_async_executor_destroy(gone).error, EPERM);
         };
         pthread_t const second = thread.run([&] {
             calls(); // As a thread that has no executor.
             Executor own(entries);
-            Task task([&](monad_async_task self) { return entries == 0 ? yield(self) : nop(self); });
+            Task task(
+                [&](monad_async_task self) { return entries == 0 ? yield(self) : nop(self); });
             for (int i = 0; i < 3; ++i) {
                 task.attach(own);
                 own.finish();

@@ -16,7 +16,8 @@ uint64_t ns_between(monad_async_cpu_ticks_count_t from, monad_async_cpu_ticks_co
 
 void spin_ticks(uint64_t ns)
 {
-    auto const end = monad_async_get_ticks_count() + monad_async_ticks_per_second() * ns / 1000000000;
+    auto const end =
+        monad_async_get_ticks_count() + monad_async_ticks_per_second() * ns / 1000000000;
     while (monad_async_get_ticks_count() < end) {
     }
 }
@@ -148,9 +149,8 @@ TEST(Ticks, executed_agrees_with_what_the_task_measures_itself)
                 return executed < own || monad_async_ticks_to_ns(executed - own) <
                                              monad_async_ticks_to_ns(own) / 50 + switches_ns;
             };
-            EXPECT_TRUE(holds_once(agrees))
-                << executed << " ticks, " << own << " measured; " << spin_ns << " ns, "
-                << suspensions << " suspensions";
+            EXPECT_TRUE(holds_once(agrees)) << executed << " ticks, " << own << " measured; "
+                                            << spin_ns << " ns, " << suspensions << " suspensions";
             EXPECT_GE(executed, own) << spin_ns << " ns, " << suspensions << " suspensions";
         }
     }

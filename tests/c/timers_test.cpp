@@ -25,7 +25,8 @@ TEST(Timers, never_early)
 {
     for (unsigned entries : {0u, 64u}) {
         Executor ex(entries);
-        for (uint64_t const ns : {uint64_t{1}, uint64_t{999}, uint64_t{12345}, ms - 1, ms, 3 * ms + 1}) {
+        for (uint64_t const ns :
+             {uint64_t{1}, uint64_t{999}, uint64_t{12345}, ms - 1, ms, 3 * ms + 1}) {
             Task task([&](monad_async_task self) { return checked_sleep(self, ns); });
             task.attach(ex);
             ex.finish();

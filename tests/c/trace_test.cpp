@@ -78,13 +78,23 @@ TEST(Trace, adds_up_to_what_the_executor_and_its_tasks_have_counted)
     File file;
     ASSERT_EQ(monad_async_trace_write(ex, file.fd).error, 0);
     auto const number = [](uint64_t n) { return std::to_string(n); };
-    check(file, "assert ticks(runs('reader')) == " + number(reader->total_ticks_executed) + "\n"
-        "assert ticks(runs('parked')) == " + number(parked->total_ticks_executed) + "\n"
-        "assert ticks(runs('waker')) == " + number(waker->total_ticks_executed) + "\n"
-        "own = lambda name: ticks(of(ph='X', cat='executor', name=name))\n"
-        "assert own('run') == " + number(ex->total_ticks_in_run - run) + "\n"
-        "assert own('sleep') == " + number(ex->total_ticks_sleeping - sleeping) + "\n"
-        "assert own('io_uring') == " + number(ex->total_ticks_in_io_uring - io) + R"(
+    check(file, "assert ticks(runs('reader')) == " + number(reader->total_ticks_executed) +
+                    "\n"
+                    "assert ticks(runs('parked')) == " +
+                    number(parked->total_ticks_executed) +
+                    "\n"
+                    "assert ticks(runs('waker')) == " +
+                    number(waker->total_ticks_executed) +
+                    "\n"
+                    "own = lambda name: ticks(of(ph='X', cat='executor', name=name))\n"
+                    "assert own('run') == " +
+                    number(ex->total_ticks_in_run - run) +
+                    "\n"
+                    "assert own('sleep') == " +
+                    number(ex->total_ticks_sleeping - sleeping) +
+                    "\n"
+                    "assert own('io_uring') == " +
+                    number(ex->total_ticks_in_io_uring - io) + R"(
 assert len(then("reader", "I/O")) == 100 and len(then("reader", "yield")) == 100
 assert len(then("reader", "sleep")) == 10 and len(then("parked", "park")) >= 10
 nop = then("reader", "I/O")[0]
@@ -101,11 +111,13 @@ for e in of(ph="s", name="wake", **track("waker")):
 assert [e["args"]["name"] for e in of(name="process_name")] == ['the "first"\n\ufffd']
 assert len(of(name="launch", ph="i")) == 3
 assert document["otherData"]["overwritten"] == 0
-)" + R"(
+)" +
+                    R"(
 # The installed program: a summary, a page and a picture of the same.
 import html, re, subprocess
 def tool(*arguments):
-    done = subprocess.run([sys.executable, ")" MONAD_ASYNC_TRACE_TOOL R"(", sys.argv[1], *arguments],
+    done = subprocess.run([sys.executable, ")" MONAD_ASYNC_TRACE_TOOL
+                    R"(", sys.argv[1], *arguments],
                           stdout=subprocess.PIPE, check=True)
     return done.stdout.decode()
 page, picture = sys.argv[1] + ".html", sys.argv[1] + ".svg"
@@ -251,7 +263,7 @@ struct Crash {
             static std::vector<char> handler_stack(65536);
             stack_t const alternate{handler_stack.data(), 0, handler_stack.size()};
             sigaltstack(&alternate, nullptr);
-            struct sigaction action{};
+            struct sigaction action {};
             action.sa_flags = SA_ONSTACK;
             action.sa_handler = [](int) {
                 _exit(monad_async_trace_write(ex, written_to).error == 0 ? 42 : 3);
@@ -313,15 +325,14 @@ TEST(Trace, refuses_what_cannot_be)
     EXPECT_EQ(monad_async_trace_start(nullptr, memory, sizeof memory).error, EINVAL);
     EXPECT_EQ(monad_async_trace_start(ex, nullptr, sizeof memory).error, EINVAL);
     EXPECT_EQ(monad_async_trace_start(ex, memory, sizeof memory - 1).error, EINVAL);
-    EXPECT_EQ(monad_async_trace_start(ex, reinterpret_cast<char *>(memory) + 1, 8192).error, EINVAL);
+    EXPECT_EQ(monad_async_trace_start(ex, reinterpret_cast<char *>(memory) + 1, 8192).error,
+              EINVAL);
     EXPECT_EQ(monad_async_trace_stop(ex).error, ENOENT);
     EXPECT_EQ(monad_async_trace_write(ex, 1).error, ENOENT);
     EXPECT_EQ(monad_async_trace_start(ex, memory, sizeof memory).error, 0);
     EXPECT_EQ(monad_async_trace_start(ex, memory, sizeof memory).error, EBUSY);
     EXPECT_EQ(monad_async_trace_write(ex, -1).error, EBADF);
-    std::thread([&] {
-        EXPECT_EQ(monad_async_trace_stop(ex).error, EPERM);
-    }).join();
+    std::thread([&] { EXPECT_EQ(monad_async_trace_stop(ex).error, EPERM); }).join();
     Task task([&](monad_async_task) {
         EXPECT_EQ(monad_async_trace_stop(ex).error, EDEADLK);
         return success();

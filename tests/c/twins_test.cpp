@@ -168,7 +168,8 @@ TEST(Twins, the_length_of_an_option_is_told)
             EXPECT_EQ(monad_async_socket_open(self, &s, AF_INET, SOCK_DGRAM, 0, flags).error, 0);
             int value[4] = {};
             socklen_t length = sizeof value;
-            auto const r = monad_async_socket_option_get(self, s, SOL_SOCKET, SO_TYPE, value, &length);
+            auto const r =
+                monad_async_socket_option_get(self, s, SOL_SOCKET, SO_TYPE, value, &length);
             if (r.error != EOPNOTSUPP) {
                 EXPECT_EQ(r.error, 0);
                 EXPECT_EQ(length, sizeof(int)) << flags;

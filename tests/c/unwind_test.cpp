@@ -211,7 +211,7 @@ __attribute__((noinline)) void drive(monad_async_executor ex)
 
 #endif
 
-}
+} // namespace
 
 // The trap flag stops the program after each instruction of launch, yield, resume, I/O and exit. At
 // each, the frames are found, and what rbx and rbp were in those that have marks there.
@@ -271,8 +271,8 @@ TEST(Unwind, at_every_instruction)
         auto const where = [at = at] {
             Dl_info info{};
             dladdr(reinterpret_cast<void *>(at), &info);
-            return ::testing::Message() << "at " << (info.dli_sname ? info.dli_sname : "?") << " "
-                                        << std::hex << at;
+            return ::testing::Message()
+                   << "at " << (info.dli_sname ? info.dli_sname : "?") << " " << std::hex << at;
         };
         // Where it installs a context, libgcc is between two frames of its own.
         Dl_info whose{};
@@ -314,13 +314,13 @@ TEST(Unwind, by_a_sampling_profiler)
     });
     attach_all(tasks, ex);
     Handler const profiler{SIGPROF, [](int, siginfo_t *, void *) {
-        int const kept = errno;
-        void *frames[64];
-        if (backtrace(frames, 64) < 64) {
-            samples = samples + 1;
-        }
-        errno = kept;
-    }};
+                               int const kept = errno;
+                               void *frames[64];
+                               if (backtrace(frames, 64) < 64) {
+                                   samples = samples + 1;
+                               }
+                               errno = kept;
+                           }};
     sigevent event{};
     event.sigev_notify = SIGEV_THREAD_ID;
     event.sigev_signo = SIGPROF;
@@ -375,15 +375,18 @@ TEST(Unwind, tasks_of_every_colour_by_libunwind)
     ASSERT_NE(unwind, nullptr);
     Executor ex(64);
     std::set<int> counts;
-    auto const tasks = make_tasks(256, [&](monad_async_task self, size_t) {
-        // The first call fills a cache, and the later ones read it.
-        for (int i = 0; i < 3; ++i) {
-            Backtrace trace;
-            counts.insert(unwind(trace.frames, frames_max));
-            (void)yield(self);
-        }
-        return success();
-    }, 65536);
+    auto const tasks = make_tasks(
+        256,
+        [&](monad_async_task self, size_t) {
+            // The first call fills a cache, and the later ones read it.
+            for (int i = 0; i < 3; ++i) {
+                Backtrace trace;
+                counts.insert(unwind(trace.frames, frames_max));
+                (void)yield(self);
+            }
+            return success();
+        },
+        65536);
     attach_all(tasks, ex);
     ex.finish();
     EXPECT_GT(*counts.begin(), 2);

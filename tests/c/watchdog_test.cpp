@@ -230,7 +230,7 @@ std::atomic<int> others{0};
 
 TEST(Watchdog, passes_on_a_signal_that_is_not_its_own)
 {
-    struct sigaction action{};
+    struct sigaction action {};
     action.sa_handler = [](int) { ++others; };
     others = 0;
     ASSERT_EQ(sigaction(SIGURG, &action, nullptr), 0);
@@ -252,7 +252,7 @@ TEST(Watchdog, passes_on_a_signal_that_is_not_its_own)
 // One that comes to another thread while the watchdog waits for the answer of its own.
 TEST(Watchdog, takes_no_other_threads_signal_for_an_answer)
 {
-    struct sigaction action{};
+    struct sigaction action {};
     action.sa_handler = [](int) { ++others; };
     others = 0;
     ASSERT_EQ(sigaction(SIGURG, &action, nullptr), 0);

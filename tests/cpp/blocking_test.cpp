@@ -24,14 +24,14 @@
 #include <unistd.h>
 
 #ifdef __SANITIZE_ADDRESS__
-#define MONAD_ASYNC_TESTS_ASAN 1
+    #define MONAD_ASYNC_TESTS_ASAN 1
 #elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define MONAD_ASYNC_TESTS_ASAN 1
-#endif
+    #if __has_feature(address_sanitizer)
+        #define MONAD_ASYNC_TESTS_ASAN 1
+    #endif
 #endif
 #ifndef MONAD_ASYNC_TESTS_ASAN
-#define MONAD_ASYNC_TESTS_ASAN 0
+    #define MONAD_ASYNC_TESTS_ASAN 0
 #endif
 
 namespace {
@@ -45,8 +45,8 @@ using lookup = int(char const *, char const *, addrinfo const *, addrinfo **);
 } // namespace
 
 // In place of the C library's, for this program.
-extern "C" int
-getaddrinfo(char const *host, char const *service, addrinfo const *hints, addrinfo **list)
+extern "C" int getaddrinfo(char const *host, char const *service, addrinfo const *hints,
+                           addrinfo **list)
 {
     static auto *const real = reinterpret_cast<lookup *>(::dlsym(RTLD_NEXT, "getaddrinfo"));
     if (host == nullptr || std::strcmp(host, "slow.test") != 0) {
@@ -290,18 +290,19 @@ TEST(resolve, a_child_of_a_fork_and_an_exit_beside_a_busy_helper)
     ma::executor ex;
     auto slow = asking(ex);
     EXPECT_EQ(status_of_child([] {
-        ma::executor own;
-        bool const found = run_task(own, [] { return ma::resolve("127.0.0.1", "80").empty(); }) == 0;
-        ::_exit(found ? 5 : 6);
-    }),
-        5);
+                  ma::executor own;
+                  bool const found =
+                      run_task(own, [] { return ma::resolve("127.0.0.1", "80").empty(); }) == 0;
+                  ::_exit(found ? 5 : 6);
+              }),
+              5);
     if (!looks_for_leaks) {
         EXPECT_EQ(status_of_child([] {
-            ma::executor own;
-            auto const own_slow = asking(own);
-            std::exit(5);
-        }),
-            5);
+                      ma::executor own;
+                      auto const own_slow = asking(own);
+                      std::exit(5);
+                  }),
+                  5);
     }
     EXPECT_FALSE(slow.done());
     answers = true;
@@ -341,25 +342,25 @@ TEST(offload, the_process_exits_while_helpers_are_busy)
     }
     for (int who = 0; who != 3; ++who) {
         EXPECT_EQ(status_of_child([who] {
-            ma::executor ex;
-            std::atomic<bool> began{false};
-            ex.spawn([&] {
-                ma::offload([&] {
-                    began = true;
-                    std::this_thread::sleep_for(1h);
-                });
-            });
-            while (!began) {
-                ex.poll();
-            }
-            if (who == 0) {
-                std::exit(5);
-            }
-            run_task(ex, [who] {
-                who == 1 ? std::exit(5) : ma::offload([] { std::exit(5); });
-            });
-        }),
-            5);
+                      ma::executor ex;
+                      std::atomic<bool> began{false};
+                      ex.spawn([&] {
+                          ma::offload([&] {
+                              began = true;
+                              std::this_thread::sleep_for(1h);
+                          });
+                      });
+                      while (!began) {
+                          ex.poll();
+                      }
+                      if (who == 0) {
+                          std::exit(5);
+                      }
+                      run_task(ex, [who] {
+                          who == 1 ? std::exit(5) : ma::offload([] { std::exit(5); });
+                      });
+                  }),
+                  5);
     }
 }
 

@@ -110,57 +110,61 @@ TEST(Callable, of_a_namespace_that_takes_anything)
     ma::thread_pool pool(1);
     EXPECT_EQ(run_task(ex, greedy::gives_number()), 7);
     greedy::gives_number number;
-    EXPECT_EQ(run_task(ex, [&] {
-        ma::task t;
-        std::error_code ec;
-        t.attach(ex.ref(), number, ec);
-        int sum = ec ? 1 : static_cast<int>(t.join());
-        t.attach(ex.native_handle(), number);
-        sum += static_cast<int>(t.join());
-        ex.spawn(number);
-        ex.spawn(greedy::gives_value());
-        pool.spawn(number);
-        pool.spawn(greedy::gives_value());
-        ma::task_group group;
-        group.spawn(number);
-        group.spawn(greedy::gives_value());
-        group.wait();
-        sum += ex.submit(greedy::gives_value()).get().number;
-        sum += pool.submit(greedy::gives_value()).get().number;
-        sum += std::get<1>(ma::when_all(number, greedy::gives_value())).number;
-        sum += std::get<0>(ma::when_any(greedy::gives_value())).number;
-        sum += ma::offload(greedy::gives_value()).number;
-        sum += ma::with_timeout(1h, greedy::gives_value()).number;
-        std::array<greedy::value, 3> three{
-            greedy::value(1), greedy::value(2), greedy::value(4)};
-        pool.for_each(three, greedy::takes_value{&sum});
-        greedy::local->number = 7;
-        sum += greedy::local.get().number + greedy::local.emplace(7).number;
-        return sum;
-    }), 11 * 7);
+    EXPECT_EQ(run_task(ex,
+                       [&] {
+                           ma::task t;
+                           std::error_code ec;
+                           t.attach(ex.ref(), number, ec);
+                           int sum = ec ? 1 : static_cast<int>(t.join());
+                           t.attach(ex.native_handle(), number);
+                           sum += static_cast<int>(t.join());
+                           ex.spawn(number);
+                           ex.spawn(greedy::gives_value());
+                           pool.spawn(number);
+                           pool.spawn(greedy::gives_value());
+                           ma::task_group group;
+                           group.spawn(number);
+                           group.spawn(greedy::gives_value());
+                           group.wait();
+                           sum += ex.submit(greedy::gives_value()).get().number;
+                           sum += pool.submit(greedy::gives_value()).get().number;
+                           sum += std::get<1>(ma::when_all(number, greedy::gives_value())).number;
+                           sum += std::get<0>(ma::when_any(greedy::gives_value())).number;
+                           sum += ma::offload(greedy::gives_value()).number;
+                           sum += ma::with_timeout(1h, greedy::gives_value()).number;
+                           std::array<greedy::value, 3> three{greedy::value(1), greedy::value(2),
+                                                              greedy::value(4)};
+                           pool.for_each(three, greedy::takes_value{&sum});
+                           greedy::local->number = 7;
+                           sum += greedy::local.get().number + greedy::local.emplace(7).number;
+                           return sum;
+                       }),
+              11 * 7);
 }
 
 TEST(Callable, elements_of_a_namespace_that_takes_anything)
 {
     ma::executor ex{ma::executor_options::compute_only()};
-    EXPECT_EQ(run_task(ex, [&] {
-        ma::channel<greedy::value> ch(3);
-        greedy::value v(1);
-        int sum = 0;
-        greedy::takes_value const takes{&sum};
-        ch.send(v);
-        ch.send(greedy::value(2));
-        EXPECT_TRUE(ch.try_send(greedy::value(4)));
-        EXPECT_FALSE(ch.try_send(v));
-        sum += ch.recv()->number + ch.try_recv()->number;
-        ma::select(ma::on_recv(ch, takes), ma::on_timeout(1h, takes));
-        ma::select(ma::on_send(ch, v, takes), ma::on_timeout(1h, takes));
-        ch.close();
-        for (auto at = ch.begin(); at != ch.end(); ++at) {
-            sum += at->number + (*at).number;
-        }
-        return sum;
-    }), 1 + 2 + 4 + 1 + 2);
+    EXPECT_EQ(run_task(ex,
+                       [&] {
+                           ma::channel<greedy::value> ch(3);
+                           greedy::value v(1);
+                           int sum = 0;
+                           greedy::takes_value const takes{&sum};
+                           ch.send(v);
+                           ch.send(greedy::value(2));
+                           EXPECT_TRUE(ch.try_send(greedy::value(4)));
+                           EXPECT_FALSE(ch.try_send(v));
+                           sum += ch.recv()->number + ch.try_recv()->number;
+                           ma::select(ma::on_recv(ch, takes), ma::on_timeout(1h, takes));
+                           ma::select(ma::on_send(ch, v, takes), ma::on_timeout(1h, takes));
+                           ch.close();
+                           for (auto at = ch.begin(); at != ch.end(); ++at) {
+                               sum += at->number + (*at).number;
+                           }
+                           return sum;
+                       }),
+              1 + 2 + 4 + 1 + 2);
 }
 
 TEST(Callable, what_a_background_task_returns_is_dropped)

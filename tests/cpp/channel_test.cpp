@@ -174,7 +174,7 @@ TYPED_TEST(Channel, a_receiver_that_is_cancelled_takes_nothing)
     ma::task first, second;
     int got = 0;
     first.attach(this->ex,
-        [&] { EXPECT_EQ(errno_thrown_by([&] { (void)ch.recv(); }), ECANCELED); });
+                 [&] { EXPECT_EQ(errno_thrown_by([&] { (void)ch.recv(); }), ECANCELED); });
     this->until_waiting(first);
     second.attach(this->ex, [&] { got = *ch.recv(); });
     this->until_waiting(second);

@@ -135,8 +135,7 @@ TEST(Complaints, a_group_tells_what_a_child_threw_though_spawning_was_refused)
         try {
             g.wait();
             FAIL() << "nothing";
-        }
-        catch (std::runtime_error const &e) {
+        } catch (std::runtime_error const &e) {
             EXPECT_STREQ(e.what(), "the cause");
         }
         g.spawn([] {}); // As new.
@@ -214,8 +213,7 @@ TEST(Complaints, tasks_that_submit_while_their_pool_ends)
                 ++ran;
                 try {
                     pool.spawn([&] { ++ran; });
-                }
-                catch (std::system_error const &e) {
+                } catch (std::system_error const &e) {
                     refused += e.code().value() == ESHUTDOWN;
                 }
             });
@@ -275,14 +273,16 @@ TEST(Complaints, a_mutex_that_its_owner_locks_again)
 TEST(Complaints, a_future_and_a_group_end_while_the_stack_unwinds)
 {
     ma::executor ex;
-    EXPECT_THROW(run_task(ex, [&] {
-        auto f = ma::this_task::executor().submit([] { ma::this_task::sleep_for(1h); });
-        ma::task_group g;
-        g.spawn([] { ma::this_task::sleep_for(1h); });
-        ma::this_task::yield();
-        throw std::logic_error("on");
-    }),
-        std::logic_error);
+    EXPECT_THROW(run_task(ex,
+                          [&] {
+                              auto f = ma::this_task::executor().submit(
+                                  [] { ma::this_task::sleep_for(1h); });
+                              ma::task_group g;
+                              g.spawn([] { ma::this_task::sleep_for(1h); });
+                              ma::this_task::yield();
+                              throw std::logic_error("on");
+                          }),
+                 std::logic_error);
 }
 
 } // namespace

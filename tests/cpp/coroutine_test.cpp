@@ -257,8 +257,8 @@ TEST(Coroutine, stays_on_its_executor_whoever_resumes_it)
 #endif
 
 // (Inline, clang makes no frame at all.)
-[[gnu::noinline]] ma::coroutine<int>
-from(std::allocator_arg_t, std::pmr::polymorphic_allocator<>, int n)
+[[gnu::noinline]] ma::coroutine<int> from(std::allocator_arg_t, std::pmr::polymorphic_allocator<>,
+                                          int n)
 {
     co_return n;
 }

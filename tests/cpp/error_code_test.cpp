@@ -22,21 +22,21 @@ static_assert(std::is_base_of_v<std::system_error, ma::timeout_error>);
 
 // All of them can be called where nothing may be thrown.
 static_assert(noexcept(ma::this_task::yield(std::declval<std::error_code &>())));
-static_assert(noexcept(ma::this_task::sleep_for(
-    std::declval<std::chrono::seconds>(), std::declval<std::error_code &>())));
+static_assert(noexcept(ma::this_task::sleep_for(std::declval<std::chrono::seconds>(),
+                                                std::declval<std::error_code &>())));
 static_assert(noexcept(ma::this_task::sleep_until(
     std::declval<std::chrono::steady_clock::time_point>(), std::declval<std::error_code &>())));
 static_assert(noexcept(ma::this_task::park(std::declval<std::error_code &>())));
-static_assert(noexcept(ma::this_task::io(
-    std::declval<io_uring_sqe>(), std::declval<std::error_code &>())));
+static_assert(noexcept(ma::this_task::io(std::declval<io_uring_sqe>(),
+                                         std::declval<std::error_code &>())));
 static_assert(noexcept(std::declval<ma::task &>().join(std::declval<std::error_code &>())));
 static_assert(noexcept(std::declval<ma::task &>().get(std::declval<std::error_code &>())));
-static_assert(noexcept(std::declval<ma::task &>().attach(
-    std::declval<ma::executor &>(), std::declval<void (*)()>(),
-    std::declval<std::error_code &>())));
+static_assert(noexcept(std::declval<ma::task &>().attach(std::declval<ma::executor &>(),
+                                                         std::declval<void (*)()>(),
+                                                         std::declval<std::error_code &>())));
 static_assert(noexcept(std::declval<ma::executor &>().run(std::declval<std::error_code &>())));
-static_assert(noexcept(std::declval<ma::executor &>().run_for(
-    std::declval<std::chrono::seconds>(), std::declval<std::error_code &>())));
+static_assert(noexcept(std::declval<ma::executor &>().run_for(std::declval<std::chrono::seconds>(),
+                                                              std::declval<std::error_code &>())));
 
 std::error_code stale()
 {
@@ -48,29 +48,32 @@ TEST(ErrorCode, is_cleared_by_success)
     ma::executor ex;
     ma::task t, other;
     std::error_code ec = stale();
-    t.attach(ex, [&] {
-        ec = stale();
-        ma::this_task::yield(ec);
-        EXPECT_FALSE(ec);
-        ec = stale();
-        ma::this_task::sleep_for(1us, ec);
-        EXPECT_FALSE(ec);
-        ec = stale();
-        ma::this_task::sleep_until(std::chrono::steady_clock::now(), ec);
-        EXPECT_FALSE(ec);
-        ec = stale();
-        io_uring_sqe nop = {};
-        nop.opcode = IORING_OP_NOP;
-        EXPECT_EQ(ma::this_task::io(nop, ec), 0);
-        EXPECT_FALSE(ec);
-        ec = stale();
-        other.attach(ex, [] { return 6; }, ec);
-        EXPECT_FALSE(ec);
-        ec = stale();
-        EXPECT_EQ(other.join(ec), 6);
-        EXPECT_FALSE(ec);
-        return 3;
-    }, ec);
+    t.attach(
+        ex,
+        [&] {
+            ec = stale();
+            ma::this_task::yield(ec);
+            EXPECT_FALSE(ec);
+            ec = stale();
+            ma::this_task::sleep_for(1us, ec);
+            EXPECT_FALSE(ec);
+            ec = stale();
+            ma::this_task::sleep_until(std::chrono::steady_clock::now(), ec);
+            EXPECT_FALSE(ec);
+            ec = stale();
+            io_uring_sqe nop = {};
+            nop.opcode = IORING_OP_NOP;
+            EXPECT_EQ(ma::this_task::io(nop, ec), 0);
+            EXPECT_FALSE(ec);
+            ec = stale();
+            other.attach(ex, [] { return 6; }, ec);
+            EXPECT_FALSE(ec);
+            ec = stale();
+            EXPECT_EQ(other.join(ec), 6);
+            EXPECT_FALSE(ec);
+            return 3;
+        },
+        ec);
     EXPECT_FALSE(ec);
     ec = stale();
     ex.run_until_idle(ec);
@@ -79,8 +82,8 @@ TEST(ErrorCode, is_cleared_by_success)
     EXPECT_EQ(t.get(ec), 3);
     EXPECT_FALSE(ec);
     for (auto const &call : {+[](ma::executor &e, std::error_code &c) { e.run(1, 0s, c); },
-             +[](ma::executor &e, std::error_code &c) { e.poll(c); },
-             +[](ma::executor &e, std::error_code &c) { e.wake(c); }}) {
+                             +[](ma::executor &e, std::error_code &c) { e.poll(c); },
+                             +[](ma::executor &e, std::error_code &c) { e.wake(c); }}) {
         ec = stale();
         call(ex, ec);
         EXPECT_FALSE(ec);
@@ -118,17 +121,16 @@ TEST(ErrorCode, has_the_errno_that_the_other_form_throws)
     EXPECT_EQ(ec, ma::cancelled);
     ma::task const to = std::move(from);
     // NOLINTBEGIN(bugprone-use-after-move): that is the point
-    for (auto const &call : {+[](ma::task &m, std::error_code &c) {
-                                 m.attach(ma::executor_ref{}, [] {}, c);
-                             },
-             +[](ma::task &m, std::error_code &c) { (void)m.get(c); },
-             +[](ma::task &m, std::error_code &c) { (void)m.join(c); },
-             +[](ma::task &m, std::error_code &c) { (void)m.wait(c); },
-             +[](ma::task &m, std::error_code &c) { (void)m.cancel(c); },
-             +[](ma::task &m, std::error_code &c) { m.unpark(c); },
-             +[](ma::task &m, std::error_code &c) {
-                 m.priority(ma::priority::low, ma::priority::low, c);
-             }}) {
+    for (auto const &call :
+         {+[](ma::task &m, std::error_code &c) { m.attach(ma::executor_ref{}, [] {}, c); },
+          +[](ma::task &m, std::error_code &c) { (void)m.get(c); },
+          +[](ma::task &m, std::error_code &c) { (void)m.join(c); },
+          +[](ma::task &m, std::error_code &c) { (void)m.wait(c); },
+          +[](ma::task &m, std::error_code &c) { (void)m.cancel(c); },
+          +[](ma::task &m, std::error_code &c) { m.unpark(c); },
+          +[](ma::task &m, std::error_code &c) {
+              m.priority(ma::priority::low, ma::priority::low, c);
+          }}) {
         ec.clear();
         call(from, ec);
         EXPECT_EQ(ec.value(), EINVAL);
@@ -206,8 +208,7 @@ TEST(Task, started)
     EXPECT_FALSE(t.started());
 }
 
-template <class F>
-std::string told_by(F &&f)
+template <class F> std::string told_by(F &&f)
 {
     try {
         f();
@@ -231,8 +232,8 @@ TEST(ErrorText, a_mistake_of_the_call_is_named)
     EXPECT_EQ(told_by([&] { run_task(ex, open); }), "");
     EXPECT_TRUE(says(told_by([] { ma::this_task::yield(); }), "outside a task"));
     EXPECT_TRUE(says(told_by([] { (void)ma::listener::tcp(0, "localhost"); }), "in figures"));
-    EXPECT_TRUE(says(
-        told_by([&] { run_task(ex, [] { (void)ma::socket::tcp("localhost", 1); }); }), "connect"));
+    EXPECT_TRUE(says(told_by([&] { run_task(ex, [] { (void)ma::socket::tcp("localhost", 1); }); }),
+                     "connect"));
 
     ma::task t;
     t.attach(ex, [] { ma::this_task::yield(); });

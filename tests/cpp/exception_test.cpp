@@ -11,12 +11,12 @@
 #include <cxxabi.h>
 
 // Nothing leaves a body but through get(): what the executor calls cannot throw, by its type.
-static_assert(std::is_nothrow_invocable_v<decltype(&ma::detail::trampoline<void (*)()>), monad_async_task>);
+static_assert(
+    std::is_nothrow_invocable_v<decltype(&ma::detail::trampoline<void (*)()>), monad_async_task>);
 
 namespace {
 
-template <class E>
-bool get_throws(ma::task const &t)
+template <class E> bool get_throws(ma::task const &t)
 {
     try {
         (void)t.get();

@@ -76,9 +76,7 @@ TEST(Executor, run_until_idle_is_refused_where_run_is)
     ma::task t;
     int error = 0;
     t.attach(ex, [&] { error = errno_thrown_by([&] { ex.run_until_idle(); }); });
-    std::thread([&] {
-        EXPECT_EQ(errno_thrown_by([&] { ex.run_until_idle(); }), EPERM);
-    }).join();
+    std::thread([&] { EXPECT_EQ(errno_thrown_by([&] { ex.run_until_idle(); }), EPERM); }).join();
     EXPECT_EQ(ex.run_until_idle(), 1u);
     EXPECT_EQ(error, EDEADLK);
     ma::executor const moved = std::move(ex);

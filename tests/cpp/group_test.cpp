@@ -116,9 +116,10 @@ TEST(WhenAll, gives_all_results)
     ma::executor ex;
     run_task(ex, [&] {
         auto r = ma::when_all([] { return 1; }, [] { return std::make_unique<int>(2); },
-            [] { ma::this_task::yield(); }, [] { return std::string(100, 'x'); });
-        static_assert(std::is_same_v<decltype(r),
-            std::tuple<int, std::unique_ptr<int>, std::monostate, std::string>>);
+                              [] { ma::this_task::yield(); }, [] { return std::string(100, 'x'); });
+        static_assert(
+            std::is_same_v<decltype(r),
+                           std::tuple<int, std::unique_ptr<int>, std::monostate, std::string>>);
         EXPECT_EQ(std::get<0>(r), 1);
         EXPECT_EQ(*std::get<1>(r), 2);
         EXPECT_EQ(std::get<3>(r).size(), 100u);
@@ -129,17 +130,17 @@ TEST(WhenAll, gives_all_results)
                              sleep_long();
                          },
                          []() -> int { throw boom(); }),
-            boom);
+                     boom);
         EXPECT_EQ(ends, 1);
         EXPECT_EQ(errno_thrown_by([&] {
-            ma::with_timeout(1ms, [&] {
-                ma::when_all([&] {
-                    counts_end const end(ends);
-                    sleep_long();
-                });
-            });
-        }),
-            ETIME);
+                      ma::with_timeout(1ms, [&] {
+                          ma::when_all([&] {
+                              counts_end const end(ends);
+                              sleep_long();
+                          });
+                      });
+                  }),
+                  ETIME);
         EXPECT_EQ(ends, 2);
     });
 }
@@ -154,16 +155,19 @@ TEST(WhenAll, throws_what_was_thrown_first_and_leaves_nothing_behind)
                 counts_end const end(ends);
                 sleep_long();
             };
-            EXPECT_THROW(ma::when_all(waits,
+            EXPECT_THROW(ma::when_all(
+                             waits,
                              [] {
                                  ma::this_task::yield();
                                  throw std::out_of_range("second");
                              },
                              waits, []() -> int { throw boom(); }),
-                boom);
+                         boom);
             EXPECT_EQ(ends, 2);
             // More of them than there were before, and inside each other.
-            auto const three = [&] { return ma::when_all([] { return 1; }, [] { return 2; }, [] {}); };
+            auto const three = [&] {
+                return ma::when_all([] { return 1; }, [] { return 2; }, [] {});
+            };
             auto const nine = ma::when_all(three, three, three);
             EXPECT_EQ(std::get<1>(std::get<2>(nine)), 2);
             EXPECT_EQ(ma::when_all(), std::tuple<>());
@@ -211,16 +215,15 @@ TEST(WhenAny, gives_the_first)
                 sleep_long();
                 return 1;
             });
-        static_assert(std::is_same_v<decltype(r),
-            std::variant<std::monostate, std::unique_ptr<int>, int>>);
+        static_assert(
+            std::is_same_v<decltype(r), std::variant<std::monostate, std::unique_ptr<int>, int>>);
         ASSERT_EQ(r.index(), 1u);
         EXPECT_EQ(*std::get<1>(r), 7);
         EXPECT_EQ(ends, 2);
         EXPECT_THROW(ma::when_any([] { sleep_long(); }, [] { throw boom(); }), boom);
-        EXPECT_EQ(errno_thrown_by([&] {
-            ma::with_timeout(1ms, [&] { ma::when_any([] { sleep_long(); }); });
-        }),
-            ETIME);
+        EXPECT_EQ(errno_thrown_by(
+                      [&] { ma::with_timeout(1ms, [&] { ma::when_any([] { sleep_long(); }); }); }),
+                  ETIME);
     });
 }
 
@@ -420,7 +423,7 @@ TEST(Future, awaited_by_a_task_of_its_own_executor)
     last->run_until_idle();
     kept.erase(kept.begin(), kept.begin() + 1000);
     std::thread([some = std::vector(std::make_move_iterator(kept.begin() + 500),
-                     std::make_move_iterator(kept.end()))]() mutable {
+                                    std::make_move_iterator(kept.end()))]() mutable {
         EXPECT_EQ(some.back().get(), 2999);
         some.clear();
     }).join();

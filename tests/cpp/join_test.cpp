@@ -36,8 +36,8 @@ TEST(Join, of_a_task_that_is_destroyed_meanwhile)
             throw std::runtime_error(std::string(100, 'x'));
         });
         joins_value.attach(ex, [&] { joined = static_cast<int>(value.join()); });
-        joins_canceled.attach(ex,
-            [&] { canceled = errno_thrown_by([&] { (void)canceled_task.join(); }); });
+        joins_canceled.attach(
+            ex, [&] { canceled = errno_thrown_by([&] { (void)canceled_task.join(); }); });
         joins_thrown.attach(ex, [&] {
             try {
                 (void)throws.join();
@@ -60,9 +60,7 @@ TEST(Join, is_cancelled_and_the_task_destroyed)
     int error = 0;
     {
         ma::task sleeps;
-        sleeps.attach(ex, [] {
-            (void)errno_thrown_by([] { ma::this_task::sleep_for(1h); });
-        });
+        sleeps.attach(ex, [] { (void)errno_thrown_by([] { ma::this_task::sleep_for(1h); }); });
         joins.attach(ex, [&] { error = errno_thrown_by([&] { (void)sleeps.join(); }); });
         ex.run();
         joins.cancel();
@@ -253,7 +251,10 @@ TEST(Join, what_a_launch_that_never_began_has_captured_goes_with_the_task)
     EXPECT_EQ(error, ECANCELED);
 }
 
-monad_async_result nine(monad_async_task) { return monad_async_make_success(9); }
+monad_async_result nine(monad_async_task)
+{
+    return monad_async_make_success(9);
+}
 
 TEST(Join, a_task_with_code_of_c_that_was_never_launched)
 {
@@ -280,7 +281,10 @@ TEST(Join, code_of_c_neither_hides_nor_brings_back_what_was_thrown)
 
 // C hands on the error of a task that threw, as a task that threw itself once.
 monad_async_task other_task;
-monad_async_result joins_other(monad_async_task self) { return monad_async_task_join(self, other_task); }
+monad_async_result joins_other(monad_async_task self)
+{
+    return monad_async_task_join(self, other_task);
+}
 
 TEST(Join, an_error_of_anothers_throw_does_not_bring_back_ones_own)
 {

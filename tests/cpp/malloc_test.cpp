@@ -40,7 +40,7 @@ bool counted_may_succeed()
 }
 #endif
 
-}
+} // namespace
 
 #if !defined(UNDER_ASAN)
 // malloc itself: operator new, Rust and the C library all end there.
@@ -62,8 +62,7 @@ extern "C" int posix_memalign(void **out, std::size_t alignment, std::size_t byt
 
 namespace {
 
-template <class F>
-long allocations_in(F &&f)
+template <class F> long allocations_in(F &&f)
 {
     auto const before = allocations.load();
     f();
@@ -74,9 +73,9 @@ TEST(Malloc, the_counter_counts)
 {
     EXPECT_GE(allocations_in([] { ::operator delete(::operator new(sizeof(int))); }), 1);
     EXPECT_GE(allocations_in([] {
-        ::operator delete(::operator new(64, std::align_val_t{64}), std::align_val_t{64});
-    }),
-        1);
+                  ::operator delete(::operator new(64, std::align_val_t{64}), std::align_val_t{64});
+              }),
+              1);
 }
 
 TEST(Malloc, none_for_a_callable_of_64_bytes_not_even_the_first_time)
@@ -89,12 +88,12 @@ TEST(Malloc, none_for_a_callable_of_64_bytes_not_even_the_first_time)
     auto const body = [payload] { return payload[63]; };
     static_assert(sizeof body == 64);
     EXPECT_EQ(allocations_in([&] {
-        for (int i = 0; i < 1000; ++i) {
-            t.attach(ex, body);
-            ex.run();
-        }
-    }),
-        0);
+                  for (int i = 0; i < 1000; ++i) {
+                      t.attach(ex, body);
+                      ex.run();
+                  }
+              }),
+              0);
     EXPECT_EQ(t.get(), 1);
 }
 
@@ -108,20 +107,20 @@ TEST(Malloc, none_for_a_larger_one_from_the_second_time_on)
     t.attach(ex, large);
     ex.run();
     EXPECT_EQ(allocations_in([&] {
-        for (int i = 0; i < 100; ++i) {
-            t.attach(ex, small);
-            ex.run();
-            t.attach(ex, large);
-            ex.run();
-        }
-    }),
-        0);
+                  for (int i = 0; i < 100; ++i) {
+                      t.attach(ex, small);
+                      ex.run();
+                      t.attach(ex, large);
+                      ex.run();
+                  }
+              }),
+              0);
     std::array<char, 1010> slightly_larger{};
     EXPECT_EQ(allocations_in([&] {
-        t.attach(ex, [slightly_larger] { return slightly_larger[0]; });
-        ex.run();
-    }),
-        0);
+                  t.attach(ex, [slightly_larger] { return slightly_larger[0]; });
+                  ex.run();
+              }),
+              0);
 }
 
 TEST(Malloc, none_for_suspensions_and_priorities)
@@ -136,18 +135,17 @@ TEST(Malloc, none_for_suspensions_and_priorities)
     });
     ex.run();
     EXPECT_EQ(allocations_in([&] {
-        for (int i = 0; i < 100; ++i) {
-            ex.run(1, 1s);
-            t.priority(i % 2 == 0 ? ma::priority::high : ma::priority::low);
-        }
-    }),
-        0);
+                  for (int i = 0; i < 100; ++i) {
+                      ex.run(1, 1s);
+                      t.priority(i % 2 == 0 ? ma::priority::high : ma::priority::low);
+                  }
+              }),
+              0);
 }
 
 // The nth allocation of `story` fails, for n = 0, 1, ... until it asks for no more. How often it
 // threw.
-template <class F>
-int failures_of(F &&story)
+template <class F> int failures_of(F &&story)
 {
     int thrown = 0;
     for (long n = 0;; ++n) {
@@ -175,7 +173,9 @@ int failures_of(F &&story)
 TEST(Malloc, an_executor_without_memory_is_an_exception)
 {
     // The box in which the bridge hands it over used to end the process.
-    { ma::executor const what_is_made_once_a_thread; }
+    {
+        ma::executor const what_is_made_once_a_thread;
+    }
     EXPECT_GE(failures_of([] { ma::executor const ex; }), 2);
     try {
         until_failure = 1; // The first is the object's own: a std::bad_alloc.
@@ -201,7 +201,8 @@ TEST(Malloc, a_failure_that_cannot_be_explained_for_want_of_memory_has_a_sentenc
         until_failure = -1;
         EXPECT_EQ(r.error, EINVAL);
         EXPECT_TRUE(asked_for_memory);
-        EXPECT_NE(std::string(monad_async_last_create_error()).find("no memory"), std::string::npos);
+        EXPECT_NE(std::string(monad_async_last_create_error()).find("no memory"),
+                  std::string::npos);
         EXPECT_EQ(monad_async_executor_create(&ex, &attr).error, EINVAL);
         EXPECT_NE(std::string(monad_async_last_create_error()).find("flags"), std::string::npos);
     }}.join();
@@ -230,8 +231,12 @@ TEST(Malloc, a_launch_without_memory_leaves_the_task_idle)
 // Children, background tasks and futures of the executor that runs the calling task.
 void use_warm_tasks()
 {
-    auto const all = ma::when_all([] { return 1; }, [] { ma::this_task::yield(); return 2; },
-        [] { return 3; });
+    auto const all = ma::when_all([] { return 1; },
+                                  [] {
+                                      ma::this_task::yield();
+                                      return 2;
+                                  },
+                                  [] { return 3; });
     EXPECT_EQ(std::get<0>(all) + std::get<1>(all) + std::get<2>(all), 6);
     auto const any = ma::when_any([] { return 4; }, [] { ma::this_task::sleep_for(1h); });
     EXPECT_EQ(std::get<0>(any), 4);
@@ -298,8 +303,7 @@ TEST(Malloc, none_for_children_on_an_executor_of_the_C_API_once_warm)
 
 // The nth allocation of `story` inside a task of a fresh executor fails, for n = 0, 1, ...; it works
 // the next time. How often it threw.
-template <class Run, class F>
-int failures_in_a_task(Run run, F const &story)
+template <class Run, class F> int failures_in_a_task(Run run, F const &story)
 {
     int thrown = 0;
     for (long n = 0; n != 1000; ++n) {

@@ -79,17 +79,16 @@ TEST(Mixing, c_calls_inside_a_cpp_body)
 {
     ma::executor ex;
     EXPECT_EQ(run_task(ex,
-                  [] {
-                      auto *const self = ma::this_task::current();
-                      EXPECT_EQ(self, monad_async_task_current());
-                      EXPECT_EQ(self, self->current_executor->current_task);
-                      return ma::value_or_throw(monad_async_task_suspend_for_duration(self, 1), "nap");
-                  }),
-        0);
-    EXPECT_EQ(errno_thrown_by([] {
-        ma::value_or_throw(monad_async_make_failure(ENOTTY), "x");
-    }),
-        ENOTTY);
+                       [] {
+                           auto *const self = ma::this_task::current();
+                           EXPECT_EQ(self, monad_async_task_current());
+                           EXPECT_EQ(self, self->current_executor->current_task);
+                           return ma::value_or_throw(monad_async_task_suspend_for_duration(self, 1),
+                                                     "nap");
+                       }),
+              0);
+    EXPECT_EQ(errno_thrown_by([] { ma::value_or_throw(monad_async_make_failure(ENOTTY), "x"); }),
+              ENOTTY);
 }
 
 TEST(Mixing, destroying_through_c_is_refused_while_attached)

@@ -77,9 +77,8 @@ TEST(Operation, refused)
 {
     EXPECT_EQ(errno_thrown_by([] { ma::operation const op{nop()}; }), EPERM);
     ma::executor compute{ma::executor_options::compute_only()};
-    run_task(compute, [] {
-        EXPECT_EQ(errno_thrown_by([] { ma::operation const op{nop()}; }), ENOTSUP);
-    });
+    run_task(compute,
+             [] { EXPECT_EQ(errno_thrown_by([] { ma::operation const op{nop()}; }), ENOTSUP); });
     ma::executor ex;
     run_task(ex, [] {
         auto linked = nop();
@@ -173,17 +172,17 @@ TEST(IoBatch, its_destructor_cancels_and_awaits_what_is_left)
     ma::executor ex;
     std::array<pipe_ends, 8> pipes;
     EXPECT_THROW(run_task(ex,
-                     [&] {
-                         std::array<char, 8> bytes = {};
-                         ma::io_batch batch;
-                         for (std::size_t i = 0; i < 8; ++i) {
-                             batch.begin(read_of(pipes[i], bytes[i]));
-                         }
-                         pipes[5].put("x");
-                         EXPECT_EQ(batch.wait_any().id, 5u);
-                         throw std::runtime_error("out");
-                     }),
-        std::runtime_error);
+                          [&] {
+                              std::array<char, 8> bytes = {};
+                              ma::io_batch batch;
+                              for (std::size_t i = 0; i < 8; ++i) {
+                                  batch.begin(read_of(pipes[i], bytes[i]));
+                              }
+                              pipes[5].put("x");
+                              EXPECT_EQ(batch.wait_any().id, 5u);
+                              throw std::runtime_error("out");
+                          }),
+                 std::runtime_error);
     auto const *const head = ex.native_handle();
     EXPECT_EQ(head->total_io_submitted, 8u);
     EXPECT_EQ(head->total_io_completed, 8u);

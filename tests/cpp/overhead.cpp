@@ -20,8 +20,7 @@ constexpr int rounds = 3000; // Short ones: some fall between the disturbances.
 constexpr int calls = 500;
 constexpr double limit_ns = 3; // More than C, for each hot call.
 
-template <class F>
-double ns_per_call(F &&f)
+template <class F> double ns_per_call(F &&f)
 {
     auto const begun = std::chrono::steady_clock::now();
     for (int i = 0; i < calls; ++i) {
@@ -32,8 +31,7 @@ double ns_per_call(F &&f)
 }
 
 // One line: what `calls_n` hot calls cost, and what they may cost more in C++.
-template <class C, class Cpp>
-void compare(char const *what, int calls_n, C &&c, Cpp &&cpp)
+template <class C, class Cpp> void compare(char const *what, int calls_n, C &&c, Cpp &&cpp)
 {
     double best_c = std::numeric_limits<double>::max();
     double best_cpp = best_c;
@@ -42,7 +40,7 @@ void compare(char const *what, int calls_n, C &&c, Cpp &&cpp)
         best_cpp = std::min(best_cpp, ns_per_call(cpp));
     }
     std::printf("%-44s %8.1f %8.1f %+8.1f %8.1f\n", what, best_c, best_cpp, best_cpp - best_c,
-        limit_ns * calls_n);
+                limit_ns * calls_n);
 }
 
 ma::executor make_executor()
@@ -71,7 +69,8 @@ int main()
 {
     auto ex = make_executor();
     auto *const native = ex.native_handle();
-    std::printf("%-44s %8s %8s %8s %8s\n", "ns, the least of many rounds", "C", "C++", "more", "limit");
+    std::printf("%-44s %8s %8s %8s %8s\n", "ns, the least of many rounds", "C", "C++", "more",
+                "limit");
 
     timespec const no_wait = {};
     compare(

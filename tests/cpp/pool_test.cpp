@@ -68,8 +68,9 @@ TEST(pool, what_is_more_urgent_begins_first)
     pool.spawn([&g] { g.pass(); });
     g.wait_for(1);
     std::string order;
-    for (auto const &[name, level] : {std::pair('l', ma::priority::low),
-             std::pair('n', ma::priority::normal), std::pair('h', ma::priority::high)}) {
+    for (auto const &[name, level] :
+         {std::pair('l', ma::priority::low), std::pair('n', ma::priority::normal),
+          std::pair('h', ma::priority::high)}) {
         pool.spawn([&order, name = name] { order += name; }, level);
     }
     EXPECT_EQ(pool.queued(), 3u);
@@ -191,7 +192,8 @@ TEST(pool, a_plain_callable_leaves_a_scope_open)
     ma::thread_pool pool(1);
     std::array<std::uintptr_t, 3> const bytes = {1, 2, 3};
     auto const leaves = [&ended, &left, bytes] {
-        EXPECT_EQ(monad_async_scope_enter(monad_async_task_current(), &left, UINT64_MAX, 0).error, 0);
+        EXPECT_EQ(monad_async_scope_enter(monad_async_task_current(), &left, UINT64_MAX, 0).error,
+                  0);
         ended += static_cast<int>(bytes[0]);
     };
     static_assert(ma::detail::is_plain<decltype(leaves)>);
@@ -364,20 +366,20 @@ TEST(pool, a_select_joins_a_task_that_is_queued)
     run_task(ex, [&] {
         auto *const self = ma::this_task::current();
         monad_async_select_case cases[] = {monad_async_case_join(t.native_handle()),
-            monad_async_case_join(canceled.native_handle()),
-            monad_async_case_timeout(1'000'000)};
+                                           monad_async_case_join(canceled.native_handle()),
+                                           monad_async_case_timeout(1'000'000)};
         EXPECT_EQ(monad_async_select(self, cases, 3).value, 2);
         EXPECT_TRUE(monad_async_task_is_queued(t.native_handle()));
         // Interrupted, it leaves nothing in the queue.
         cases[2] = monad_async_case_timeout(UINT64_MAX);
         EXPECT_EQ(errno_thrown_by([&] {
-            ma::with_timeout(1ms, [&] {
-                auto const r = monad_async_select(self, cases, 3);
-                EXPECT_EQ(r.error, ETIME);
-                ma::this_task::yield();
-            });
-        }),
-            ETIME);
+                      ma::with_timeout(1ms, [&] {
+                          auto const r = monad_async_select(self, cases, 3);
+                          EXPECT_EQ(r.error, ETIME);
+                          ma::this_task::yield();
+                      });
+                  }),
+                  ETIME);
         // One ends without having begun.
         auto cancels = ex.submit([&] {
             EXPECT_EQ(monad_async_task_cancel(nullptr, canceled.native_handle()).error, 0);
@@ -425,7 +427,8 @@ TEST(pool, a_select_beside_tasks_that_come_and_go)
         int joined = 0;
         for (int i = 0; i != 3000; ++i) {
             monad_async_select_case cases[] = {
-                monad_async_case_join(task), monad_async_case_timeout(i % 5 == 0 ? 20'000 : UINT64_MAX)};
+                monad_async_case_join(task),
+                monad_async_case_timeout(i % 5 == 0 ? 20'000 : UINT64_MAX)};
             auto const r = monad_async_select(self, cases, 2);
             ASSERT_EQ(r.error, 0);
             if (r.value == 0) {

@@ -84,7 +84,7 @@ TEST(Reference, outlives_the_executor_and_then_says_so)
     EXPECT_EQ(errno_thrown_by([&] { ref.wake(); }), ESHUTDOWN);
     EXPECT_EQ(errno_thrown_by([&] { ref.stop(); }), ESHUTDOWN);
     EXPECT_EQ(errno_thrown_by([&] { t.attach(ref, [c = std::make_unique<counts_end>(ends)] {}); }),
-        ESHUTDOWN);
+              ESHUTDOWN);
     EXPECT_EQ(ends, 1) << "the callable is not kept";
     EXPECT_TRUE(t.done());
 }
@@ -217,7 +217,7 @@ TEST(Loops, are_refused_where_run_is)
     });
     ma::executor const other = std::move(ex);
     EXPECT_EQ(errno_thrown_by([&] { ex.run_until_stopped(); }), EINVAL); // NOLINT
-    ex.stop();                                                            // NOLINT
+    ex.stop();                                                           // NOLINT
 }
 
 TEST(Wait, a_plain_thread_waits_for_a_task)

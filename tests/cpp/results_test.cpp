@@ -73,8 +73,7 @@ template <class F> void leaves_nothing(char const *name, F &&way)
     alive = 0;
 }
 
-template <class T> class Result : public testing::Test {
-};
+template <class T> class Result : public testing::Test {};
 using Kinds = testing::Types<small, large>;
 TYPED_TEST_SUITE(Result, Kinds, );
 

@@ -131,20 +131,20 @@ TEST(Scope, with_timeout_gives_what_the_callable_gives)
         EXPECT_THROW(ma::with_timeout(1ms, sleeps), ma::timeout_error);
         // Swallowed inside: the callable has an answer, so it counts.
         EXPECT_EQ(ma::with_timeout(1ms,
-                      [] {
-                          std::error_code ec;
-                          ma::this_task::sleep_for(1h, ec);
-                          return ec.value();
-                      }),
-            ETIME);
+                                   [] {
+                                       std::error_code ec;
+                                       ma::this_task::sleep_for(1h, ec);
+                                       return ec.value();
+                                   }),
+                  ETIME);
         // By the C API.
         EXPECT_THROW(ma::with_timeout(1ms,
-                         [] {
-                             auto const r = monad_async_task_suspend_for_duration(
-                                 ma::this_task::current(), UINT64_MAX);
-                             throw std::system_error(r.error, std::system_category());
-                         }),
-            ma::timeout_error);
+                                      [] {
+                                          auto const r = monad_async_task_suspend_for_duration(
+                                              ma::this_task::current(), UINT64_MAX);
+                                          throw std::system_error(r.error, std::system_category());
+                                      }),
+                     ma::timeout_error);
         std::error_code ec = std::make_error_code(std::errc::io_error);
         ma::with_timeout(1h, [] {}, ec);
         EXPECT_FALSE(ec);

@@ -23,8 +23,8 @@ TEST(Select, ready_ones_go_by_priority_then_in_order)
         b.send(2);
         int x = 0;
         monad_async_select_case cases[] = {monad_async_case_timeout(0),
-            monad_async_case_local_recv(a.native_handle(), &x),
-            monad_async_case_local_recv(b.native_handle(), &x)};
+                                           monad_async_case_local_recv(a.native_handle(), &x),
+                                           monad_async_case_local_recv(b.native_handle(), &x)};
         auto *const self = monad_async_task_current();
         EXPECT_EQ(monad_async_select(self, cases, 3).value, 0);
         cases[0].priority = 2;
@@ -54,14 +54,14 @@ TEST(Select, callables_get_what_happened)
     run_task(ex, [&] {
         auto mine = std::make_unique<int>(7);
         EXPECT_EQ(ma::select(ma::on_recv(in, [&](auto) { log += 'r'; }),
-                      ma::on_send(out, mine, [&](bool) { log += 's'; }),
-                      ma::on_timeout(1ms, [&] { log += 't'; })),
-            2u);
+                             ma::on_send(out, mine, [&](bool) { log += 's'; }),
+                             ma::on_timeout(1ms, [&] { log += 't'; })),
+                  2u);
         ASSERT_NE(mine, nullptr); // It was not sent.
         peer.attach(ex, [&] { log += std::to_string(**out.recv()); });
         EXPECT_EQ(ma::select(ma::on_recv(in, [&](auto) { log += 'r'; }),
-                      ma::on_send(out, mine, [&](bool sent) { log += sent ? 'S' : 's'; })),
-            1u);
+                             ma::on_send(out, mine, [&](bool sent) { log += sent ? 'S' : 's'; })),
+                  1u);
         EXPECT_EQ(mine, nullptr);
         EXPECT_EQ(ma::select(ma::on_join(peer, [&] { log += 'j'; })), 0u);
         in.close();
@@ -70,15 +70,15 @@ TEST(Select, callables_get_what_happened)
         ma::select(ma::on_send(in, again, [&](bool sent) { log += sent ? 'S' : 'n'; }));
         EXPECT_NE(again, nullptr);
         EXPECT_EQ(errno_thrown_by([&] {
-            ma::with_timeout(1ms, [&] { ma::select(ma::on_recv(out, [](auto) {})); });
-        }),
-            ETIME);
+                      ma::with_timeout(1ms, [&] { ma::select(ma::on_recv(out, [](auto) {})); });
+                  }),
+                  ETIME);
         ma::scope s;
         s.cancel();
         EXPECT_EQ(errno_thrown_by([&] {
-            ma::select(ma::on_send(out, again, [](bool) {}), ma::on_timeout(0ms, [] {}));
-        }),
-            ECANCELED);
+                      ma::select(ma::on_send(out, again, [](bool) {}), ma::on_timeout(0ms, [] {}));
+                  }),
+                  ECANCELED);
         EXPECT_NE(again, nullptr);
     });
     EXPECT_EQ(log, "t7Sjcn");
@@ -93,7 +93,7 @@ TEST(Select, two_selects_meet)
     sender.attach(ex, [&] {
         int x = 5, y = 6;
         ma::select(ma::on_recv(ch, [](auto) { FAIL() << "its own"; }),
-            ma::on_send(ch, x, [](bool) {}));
+                   ma::on_send(ch, x, [](bool) {}));
         ma::select(ma::on_send(ch, y, [](bool) {}), ma::on_recv(ch, [](auto) { FAIL(); }));
     });
     run_task(ex, [&] {
@@ -119,7 +119,7 @@ TEST(Select, one_object_is_offered_to_several_channels)
             auto const sent = [&](bool s) { was_sent = s; };
             auto const offer = [&] {
                 return ma::select(ma::on_send(a, mine, sent), ma::on_send(b, mine, sent),
-                    ma::on_send(c, mine, sent), ma::on_timeout(1ms, [] {}));
+                                  ma::on_send(c, mine, sent), ma::on_timeout(1ms, [] {}));
             };
             if (open == 0) {
                 a.close(); // Refused: it stays.
@@ -148,8 +148,8 @@ TEST(Select, real_threads_lose_nothing)
             bool done = false;
             while (!done) {
                 ma::select(ma::on_send(b, x, [&](bool) { done = true; }),
-                    ma::on_send(a, y, [&](bool) { done = true; }),
-                    ma::on_timeout(std::chrono::microseconds(i % 20), [] {}));
+                           ma::on_send(a, y, [&](bool) { done = true; }),
+                           ma::on_timeout(std::chrono::microseconds(i % 20), [] {}));
             }
         }
     };

@@ -83,12 +83,8 @@ struct thing {
         case kind::send:
         case kind::closed_send: ch.send("full"); break;
         case kind::local_send: local.send("full"); break;
-        case kind::join:
-            task.attach(ex, [] { ma::this_task::park(); });
-            break;
-        case kind::other_join:
-            task.attach(elsewhere, [] { ma::this_task::park(); });
-            break;
+        case kind::join: task.attach(ex, [] { ma::this_task::park(); }); break;
+        case kind::other_join: task.attach(elsewhere, [] { ma::this_task::park(); }); break;
         case kind::op:
             ASSERT_EQ(pipe(fds), 0);
             op.emplace(read_of(fds[0], bytes, 4));
@@ -135,13 +131,15 @@ struct thing {
             }
             break;
         case kind::join:
-        case kind::other_join: EXPECT_EQ(monad_async_task_unpark(task.native_handle()).error, 0); break;
+        case kind::other_join:
+            EXPECT_EQ(monad_async_task_unpark(task.native_handle()).error, 0);
+            break;
         case kind::op: ASSERT_EQ(write(fds[1], "data", 4), 4); break;
         case kind::closed_recv:
         case kind::closed_send: ch.close(); break;
         case kind::timeout: // Over by the time anybody looks; not begun yet, if it is `before`.
-            std::this_thread::sleep_until(
-                begun.value_or(std::chrono::steady_clock::now()) + 2 * time_out);
+            std::this_thread::sleep_until(begun.value_or(std::chrono::steady_clock::now()) +
+                                          2 * time_out);
             break;
         }
     }
@@ -273,7 +271,7 @@ TEST(Select, every_pair_in_one_pass_in_either_order)
                 bool waiting = false;
                 ma::task selecting;
                 SCOPED_TRACE("pair " + std::to_string(a) + ", " + std::to_string(b) + ", " +
-                    std::to_string(how));
+                             std::to_string(how));
                 auto const trigger = [&] {
                     thing *const order[] = {b_first ? &two : &one, b_first ? &one : &two};
                     for (auto *t : order) {
@@ -293,7 +291,8 @@ TEST(Select, every_pair_in_one_pass_in_either_order)
                     auto const comes = [](thing const &t) {
                         return t.triggered && t.k == kind::other_join;
                     };
-                    monad_async_select_case cases[] = {one.record(), two.record(),
+                    monad_async_select_case cases[] = {
+                        one.record(), two.record(),
                         monad_async_case_timeout(comes(one) || comes(two) ? UINT64_MAX : 1000000)};
                     auto const r =
                         monad_async_select(monad_async_task_current(), cases, before ? 3 : 2);

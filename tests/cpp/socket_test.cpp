@@ -53,7 +53,8 @@ static_assert(std::is_convertible_v<own_memory const &, ma::const_bytes>);
 static_assert(std::is_convertible_v<std::vector<int> &, ma::bytes>);
 static_assert(!std::is_convertible_v<std::string const &, ma::bytes>);
 static_assert(std::is_convertible_v<std::string const &, ma::const_bytes>);
-static_assert(!std::is_convertible_v<int, ma::bytes> && !std::is_convertible_v<int, ma::const_bytes>);
+static_assert(!std::is_convertible_v<int, ma::bytes> &&
+              !std::is_convertible_v<int, ma::const_bytes>);
 static_assert(!std::is_convertible_v<std::vector<std::string> &, ma::bytes>);
 
 TEST(CxxSocket, tcp_both_ways_and_the_end_of_a_stream)
@@ -223,8 +224,7 @@ TEST(CxxSocket, errors_in_both_forms)
         auto gone = ma::listener::tcp(0);
         auto const port = gone.port();
         gone.close();
-        EXPECT_EQ(errno_thrown_by([&] { (void)ma::socket::tcp("127.0.0.1", port); }),
-                  ECONNREFUSED);
+        EXPECT_EQ(errno_thrown_by([&] { (void)ma::socket::tcp("127.0.0.1", port); }), ECONNREFUSED);
         EXPECT_FALSE(ma::socket::tcp("::x", port, ec).is_open());
         EXPECT_EQ(ec.value(), EINVAL);
     });

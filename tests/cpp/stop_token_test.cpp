@@ -89,11 +89,11 @@ TEST(StopToken, is_asked_when_a_scope_fires_or_the_task_is_cancelled)
     ex.run_until_idle();
     t.get();
     run_task(ex, [&] {
-        EXPECT_EQ(ma::with_stop_token([](std::stop_token token) {
-            return token.stop_requested() ? 1 : 0;
-        }), 0);
+        EXPECT_EQ(ma::with_stop_token(
+                      [](std::stop_token token) { return token.stop_requested() ? 1 : 0; }),
+                  0);
         EXPECT_THROW(ma::with_stop_token([](std::stop_token) { throw std::runtime_error("its"); }),
-            std::runtime_error);
+                     std::runtime_error);
     });
 }
 

@@ -26,8 +26,7 @@ namespace ma = monad::async;
 using namespace std::chrono_literals;
 
 // The errno that `f` throws, 0 if it throws nothing; another exception is the test's failure.
-template <class F>
-int errno_thrown_by(F &&f)
+template <class F> int errno_thrown_by(F &&f)
 {
     try {
         f();
@@ -39,8 +38,7 @@ int errno_thrown_by(F &&f)
 }
 
 // Runs `body` as a task to its end, and gives what it returned or throws what it threw.
-template <class F>
-std::intptr_t run_task(ma::executor &ex, F &&body)
+template <class F> std::intptr_t run_task(ma::executor &ex, F &&body)
 {
     ma::task t;
     t.attach(ex, std::forward<F>(body));

@@ -58,7 +58,7 @@ TYPED_TEST(Sync, a_mutex_is_handed_over_by_priority_and_then_in_order)
     ma::task owner;
     std::vector<ma::task> waiters;
     ma::priority const levels[] = {ma::priority::low, ma::priority::normal, ma::priority::high,
-        ma::priority::normal, ma::priority::high};
+                                   ma::priority::normal, ma::priority::high};
     owner.attach(this->ex, [&] {
         std::lock_guard const lock(m);
         ma::this_task::park();
@@ -155,7 +155,7 @@ TYPED_TEST(Sync, a_cancel_after_the_hand_over_takes_nothing_back)
     owner.attach(this->ex, [&] {
         m.lock();
         ma::this_task::park();
-        m.unlock(); // handed over
+        m.unlock();      // handed over
         second.cancel(); // too late for that wait
     });
     this->until_waiting(owner);
@@ -275,8 +275,7 @@ TYPED_TEST(Sync, a_condition_whose_time_is_over_locks_again)
         std::unique_lock lock(m);
         EXPECT_EQ(c.wait_for(lock, 1ms), std::cv_status::timeout);
         EXPECT_FALSE(c.wait_for(lock, 1ms, [] { return false; }));
-        EXPECT_TRUE(c.wait_until(
-            lock, std::chrono::steady_clock::now() - 1s, [] { return true; }));
+        EXPECT_TRUE(c.wait_until(lock, std::chrono::steady_clock::now() - 1s, [] { return true; }));
         EXPECT_FALSE(m.try_lock());
         lock.unlock();
         EXPECT_EQ(errno_thrown_by([&] { c.wait(lock); }), EPERM);
@@ -303,7 +302,11 @@ TYPED_TEST(Sync, a_semaphore_is_not_passed_by_who_wants_less)
         ma::this_task::yield();
         EXPECT_EQ(this->log, "");
         s.release(2);
-        EXPECT_EQ(errno_thrown_by([&] { s.release(UINT64_MAX); s.release(); }), EOVERFLOW);
+        EXPECT_EQ(errno_thrown_by([&] {
+                      s.release(UINT64_MAX);
+                      s.release();
+                  }),
+                  EOVERFLOW);
     });
     this->ex.run_until_idle();
     EXPECT_EQ(this->log, "mf");
@@ -313,8 +316,7 @@ TYPED_TEST(Sync, who_wants_many_and_is_cancelled_lets_others_pass)
 {
     typename TestFixture::semaphore s(1);
     ma::task many, few;
-    many.attach(this->ex,
-        [&] { EXPECT_EQ(errno_thrown_by([&] { s.acquire(3); }), ECANCELED); });
+    many.attach(this->ex, [&] { EXPECT_EQ(errno_thrown_by([&] { s.acquire(3); }), ECANCELED); });
     this->until_waiting(many);
     few.attach(this->ex, [&] {
         s.acquire();
@@ -372,7 +374,7 @@ TYPED_TEST(Sync, who_leaves_a_barrier_does_not_count)
     typename TestFixture::barrier b(2);
     ma::task victim, other;
     victim.attach(this->ex,
-        [&] { EXPECT_EQ(errno_thrown_by([&] { b.arrive_and_wait(); }), ECANCELED); });
+                  [&] { EXPECT_EQ(errno_thrown_by([&] { b.arrive_and_wait(); }), ECANCELED); });
     this->until_waiting(victim);
     victim.cancel();
     this->ex.run_until_idle();

@@ -65,10 +65,12 @@ TEST(TaskLocal, is_destroyed_with_the_run_and_may_suspend_then)
         EXPECT_EQ(guard.find(), nullptr);
     });
     EXPECT_EQ(ends, 3);
-    EXPECT_THROW(run_task(ex, [&] {
-        local.emplace(ends);
-        throw std::runtime_error("out of the body");
-    }), std::runtime_error);
+    EXPECT_THROW(run_task(ex,
+                          [&] {
+                              local.emplace(ends);
+                              throw std::runtime_error("out of the body");
+                          }),
+                 std::runtime_error);
     EXPECT_EQ(ends, 4);
 }
 

@@ -26,11 +26,11 @@ TEST(Task, returns_integers_of_every_kind)
     EXPECT_EQ(run_task(ex, [] { return 'x'; }), 'x');
     EXPECT_EQ(run_task(ex, [] { return -1; }), -1);
     EXPECT_EQ(run_task(ex, [] { return std::numeric_limits<std::int64_t>::min(); }),
-        std::numeric_limits<std::int64_t>::min());
+              std::numeric_limits<std::int64_t>::min());
     // The 64 bits survive; the sign is the reader's.
     EXPECT_EQ(static_cast<std::uint64_t>(
                   run_task(ex, [] { return std::numeric_limits<std::uint64_t>::max(); })),
-        std::numeric_limits<std::uint64_t>::max());
+              std::numeric_limits<std::uint64_t>::max());
 }
 
 TEST(Task, runs_any_callable)
@@ -142,7 +142,10 @@ TEST(Task, takes_callables_of_any_size_and_alignment)
 
     struct alignas(256) wide {
         char c = 3;
-        std::uintptr_t operator()() const { return reinterpret_cast<std::uintptr_t>(this) % 256 + 3; }
+        std::uintptr_t operator()() const
+        {
+            return reinterpret_cast<std::uintptr_t>(this) % 256 + 3;
+        }
     };
     t.attach(ex, wide{});
     ex.run_until_idle();
@@ -213,7 +216,8 @@ TEST(Task, refuses_a_second_launch_and_changes_nothing)
     t.attach(ex, [] { return 1; });
     EXPECT_FALSE(t.done());
     auto owned = std::make_unique<int>(1);
-    EXPECT_EQ(errno_thrown_by([&] { t.attach(ex, [owned = std::move(owned)] { return 2; }); }), EBUSY);
+    EXPECT_EQ(errno_thrown_by([&] { t.attach(ex, [owned = std::move(owned)] { return 2; }); }),
+              EBUSY);
     EXPECT_EQ(errno_thrown_by([&] { (void)t.get(); }), EBUSY);
     ex.run_until_idle();
     EXPECT_EQ(t.get(), 1);

@@ -21,7 +21,8 @@ TEST(ThisTask, outside_a_task)
     EXPECT_EQ(ma::this_task::current(), nullptr);
     EXPECT_EQ(errno_thrown_by([] { ma::this_task::yield(); }), EPERM);
     EXPECT_EQ(errno_thrown_by([] { ma::this_task::sleep_for(1s); }), EPERM);
-    EXPECT_EQ(errno_thrown_by([] { ma::this_task::sleep_until(std::chrono::steady_clock::now()); }), EPERM);
+    EXPECT_EQ(errno_thrown_by([] { ma::this_task::sleep_until(std::chrono::steady_clock::now()); }),
+              EPERM);
     EXPECT_EQ(errno_thrown_by([] { (void)ma::this_task::io(io_uring_sqe{}); }), EPERM);
     ma::executor ex;
     run_task(ex, [] {});
@@ -103,7 +104,8 @@ TEST(ThisTask, sleep_until_the_end_of_time)
     using namespace std::chrono;
     ma::executor ex;
     ma::task tasks[3];
-    tasks[0].attach(ex, [] { ma::this_task::sleep_until(time_point<steady_clock, seconds>::max()); });
+    tasks[0].attach(ex,
+                    [] { ma::this_task::sleep_until(time_point<steady_clock, seconds>::max()); });
     tasks[1].attach(ex, [] { ma::this_task::sleep_until(time_point<system_clock, hours>::max()); });
     tasks[2].attach(ex, [] { ma::this_task::sleep_until(system_clock::time_point::max()); });
     ex.run();
@@ -154,10 +156,8 @@ TEST(ThisTask, an_endless_sleep_ends_by_a_cancel)
         t.attach(ex, [how] {
             return errno_thrown_by([how] {
                 switch (how) {
-                case 0:
-                    return ma::this_task::sleep_for(std::chrono::hours::max());
-                case 1:
-                    return ma::this_task::sleep_for(std::chrono::nanoseconds::max());
+                case 0: return ma::this_task::sleep_for(std::chrono::hours::max());
+                case 1: return ma::this_task::sleep_for(std::chrono::nanoseconds::max());
                 default:
                     return ma::this_task::sleep_until(std::chrono::steady_clock::time_point::max());
                 }

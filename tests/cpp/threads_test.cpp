@@ -142,7 +142,9 @@ TEST(Threads, destroying_a_task_elsewhere_waits_for_its_end)
         while (!begun.load()) {
             std::this_thread::yield();
         }
-        { ma::task const gone = std::move(t); }
+        {
+            ma::task const gone = std::move(t);
+        }
         EXPECT_EQ(ends.load(), i + 1) << "has ended when the destructor returns";
     }
 }

@@ -39,11 +39,12 @@ TEST(Time, what_does_not_fit_is_for_ever)
     EXPECT_EQ(to_ns(std::chrono::hours::max()), forever_ns);
     EXPECT_EQ(to_ns(std::chrono::seconds::max()), forever_ns);
     EXPECT_EQ(to_ns(std::chrono::nanoseconds::max()), forever_ns);
-    EXPECT_EQ(to_ns(std::chrono::duration<double>(std::numeric_limits<double>::infinity())), forever_ns);
+    EXPECT_EQ(to_ns(std::chrono::duration<double>(std::numeric_limits<double>::infinity())),
+              forever_ns);
     EXPECT_EQ(to_ns(std::chrono::duration<double>(1e300)), forever_ns);
     EXPECT_EQ(to_ns(std::chrono::duration<std::uint64_t, std::nano>(
                   std::numeric_limits<std::uint64_t>::max())),
-        forever_ns);
+              forever_ns);
     // 292 years less a day.
     EXPECT_LT(to_ns(std::chrono::hours(24) * 106'750), forever_ns);
 }

@@ -32,12 +32,14 @@ struct Traced {
     std::vector<std::uint64_t> memory = std::vector<std::uint64_t>(1 << 16);
     ma::executor ex;
 
-    explicit Traced(char const *name, ma::executor_options options = {}) : ex([&] {
-        options.name = name;
-        return options;
-    }())
+    explicit Traced(char const *name, ma::executor_options options = {})
+        : ex([&] {
+              options.name = name;
+              return options;
+          }())
     {
-        EXPECT_EQ(monad_async_trace_start(ex.native_handle(), memory.data(), memory.size() * 8).error, 0);
+        EXPECT_EQ(
+            monad_async_trace_start(ex.native_handle(), memory.data(), memory.size() * 8).error, 0);
     }
 };
 
@@ -94,7 +96,8 @@ TEST(Trace, shows_why_a_task_suspends_and_what_wakes_it)
     yields.attach(ex, [] { ma::this_task::yield(); });
     sleeps.attach(ex, [] { ma::this_task::sleep_for(1ms); });
     forever.attach(ex, [] {
-        EXPECT_EQ(monad_async_task_suspend_for_duration(ma::this_task::current(), UINT64_MAX).error, ECANCELED);
+        EXPECT_EQ(monad_async_task_suspend_for_duration(ma::this_task::current(), UINT64_MAX).error,
+                  ECANCELED);
     });
     reads.attach(ex, [&] { EXPECT_EQ(ma::this_task::io(pipe.read(c)), 1); });
     operates.attach(ex, [&] {
@@ -139,7 +142,9 @@ TEST(Trace, shows_why_a_task_suspends_and_what_wakes_it)
         EXPECT_EQ(monad_async_task_unpark(parks.native_handle()).error, 0);
         channel.send(7);
         forever.cancel();
-        std::thread([&] { EXPECT_EQ(monad_async_task_unpark(afar.native_handle()).error, 0); }).join();
+        std::thread([&] {
+            EXPECT_EQ(monad_async_task_unpark(afar.native_handle()).error, 0);
+        }).join();
         ma::this_task::sleep_for(1ms);
         pipe.put();
         other_pipe.put();
@@ -147,14 +152,17 @@ TEST(Trace, shows_why_a_task_suspends_and_what_wakes_it)
     ex.poll();
     EXPECT_EQ(monad_async_task_unpark(outside.native_handle()).error, 0);
     ex.run_until_idle();
-    for (ma::task *task : {&yields, &sleeps, &reads, &operates, &joins, &locks, &receives, &drives}) {
+    for (ma::task *task :
+         {&yields, &sleeps, &reads, &operates, &joins, &locks, &receives, &drives}) {
         task->get();
     }
     File file;
     ASSERT_EQ(monad_async_trace_write(ex.native_handle(), file.fd).error, 0);
-    check(file, "mutex = '%#x' % int(" + address(mutex.native_handle()) + ")\n"
-        "pipe, other, never = " + std::to_string(pipe.fds[0]) + ", " + std::to_string(other_pipe.fds[0]) +
-        ", " + std::to_string(never.fds[0]) + R"(
+    check(file, "mutex = '%#x' % int(" + address(mutex.native_handle()) +
+                    ")\n"
+                    "pipe, other, never = " +
+                    std::to_string(pipe.fds[0]) + ", " + std::to_string(other_pipe.fds[0]) + ", " +
+                    std::to_string(never.fds[0]) + R"(
 reasons = {"yields": "yield", "sleeps": "sleep", "forever": "sleep for ever", "reads": "I/O",
            "operates": "operation", "closing": "yield", "joins": "join", "parks": "park",
            "locks": "lock, channel or group", "receives": "lock, channel or group",
@@ -257,7 +265,8 @@ TEST(Trace, begun_again_knows_what_tasks_wait_for_by_then)
     char c = 0;
     std::vector<std::uint64_t> memory(1 << 13);
     auto const start = [&] {
-        EXPECT_EQ(monad_async_trace_start(ex.native_handle(), memory.data(), memory.size() * 8).error, 0);
+        EXPECT_EQ(
+            monad_async_trace_start(ex.native_handle(), memory.data(), memory.size() * 8).error, 0);
     };
     ma::task task(called("task"));
     task.attach(ex, [&] {

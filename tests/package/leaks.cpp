@@ -98,7 +98,7 @@ int main(int argc, char **argv)
         int (*body)();
     };
     for (auto const &[name, body] : {test{"suspended", suspended}, test{"running", running},
-             test{"below", below}, test{"leak", leak}}) {
+                                     test{"below", below}, test{"leak", leak}}) {
         if (argc == 2 && std::strcmp(argv[1], name) == 0) {
             std::fflush(stdout);
             _exit(body());

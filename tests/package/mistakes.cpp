@@ -91,7 +91,7 @@ int main(int argc, char **argv)
         void (*body)();
     };
     for (auto const &[name, body] : {mistake{"overflow", overflow}, mistake{"integer", integer},
-             mistake{"unset", unset}, mistake{"leak", leak}}) {
+                                     mistake{"unset", unset}, mistake{"leak", leak}}) {
         if (is(name)) {
             run(body);
         }

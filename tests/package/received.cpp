@@ -52,7 +52,8 @@ bool sockets()
     msghdr message = {};
     message.msg_iov = parts;
     message.msg_iovlen = 2;
-    auto const r = monad_async_socket_recvmsg(ma::this_task::current(), here.native_handle(), &message, 0);
+    auto const r =
+        monad_async_socket_recvmsg(ma::this_task::current(), here.native_handle(), &message, 0);
     return good && r.value == 100 && first.holds('x', 60) && second.holds('x', 40);
 }
 

@@ -59,8 +59,8 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_local_barrier, 80);
  *  @retval EDEADLK NULL for the task inside a task, which must not block its executor
  *  @retval EPERM not the running task, or another thread
  *  @see monad_async_barrier_wait_until() */
-MONAD_ASYNC_API monad_async_result monad_async_barrier_wait(
-    monad_async_task task, monad_async_barrier *barrier) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result
+monad_async_barrier_wait(monad_async_task task, monad_async_barrier *barrier) MONAD_ASYNC_NOEXCEPT;
 
 /** Waits for the others to arrive, until a time. ANY THREAD. SUSPENDS; a thread blocks.
  *  @param task the task that runs, which is the caller; NULL: a thread outside every task
@@ -90,9 +90,9 @@ MONAD_ASYNC_API monad_async_result monad_async_local_barrier_wait(
  *  @return as `monad_async_barrier_wait_until`
  *  @retval EPERM another executor's, or no task
  *  @see monad_async_barrier_wait_until() */
-MONAD_ASYNC_API monad_async_result monad_async_local_barrier_wait_until(
-    monad_async_task task, monad_async_local_barrier *barrier,
-    uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result
+monad_async_local_barrier_wait_until(monad_async_task task, monad_async_local_barrier *barrier,
+                                     uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
 
 MONAD_ASYNC_EXTERN_C_END
 

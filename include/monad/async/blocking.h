@@ -51,8 +51,8 @@ typedef monad_async_result (*monad_async_blocking_fn)(void *ptr);
  *  @retval EINVAL NULL for the task or the function
  *  @retval EPERM not the running task, or another thread
  *  @see monad_async_blocking_set_limits() */
-MONAD_ASYNC_API monad_async_result
-monad_async_run_blocking(monad_async_task task, monad_async_blocking_fn fn, void *ptr);
+MONAD_ASYNC_API monad_async_result monad_async_run_blocking(monad_async_task task,
+                                                            monad_async_blocking_fn fn, void *ptr);
 
 /** Finds the addresses of a host, the port of a service: `getaddrinfo`, on a helper thread. The
  *  helpers of names are others than those of functions: a slow name service keeps no function
@@ -76,9 +76,10 @@ monad_async_run_blocking(monad_async_task task, monad_async_blocking_fn fn, void
  *  kind of socket that there is not; `ENOMEM`
  *  @retval EPERM not the running task, or another thread
  *  @see monad_async_socket_connect() */
-MONAD_ASYNC_API monad_async_result monad_async_resolve(
-    monad_async_task task, char const *host, char const *service, struct addrinfo const *hints,
-    struct addrinfo **list);
+MONAD_ASYNC_API monad_async_result monad_async_resolve(monad_async_task task, char const *host,
+                                                       char const *service,
+                                                       struct addrinfo const *hints,
+                                                       struct addrinfo **list);
 
 /** Sets how many helpers the process may have, and how long one stays without work. ANY THREAD.
  *  EXPENSIVE: wakes those that are idle. Takes effect at once: those that are too many leave as
@@ -88,8 +89,8 @@ MONAD_ASYNC_API monad_async_result monad_async_resolve(
  *  @retval 0 done
  *  @retval EINVAL no helper at all
  *  @see monad_async_blocking_helpers() */
-MONAD_ASYNC_API monad_async_result monad_async_blocking_set_limits(
-    uint32_t helpers_max, uint64_t idle_ns) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result
+monad_async_blocking_set_limits(uint32_t helpers_max, uint64_t idle_ns) MONAD_ASYNC_NOEXCEPT;
 
 /** How many helpers there are, busy or idle. ANY THREAD.
  *  @return at this moment

@@ -55,8 +55,7 @@ template <class F> struct offloaded {
             } else {
                 self.value.emplace(std::invoke(std::forward<F>(self.f)));
             }
-        }
-        catch (...) {
+        } catch (...) {
             self.thrown = std::current_exception();
         }
         return monad_async_make_success(0);
@@ -78,7 +77,7 @@ template <class F> struct offloaded {
 template <class F> MONAD_ASYNC_LOCAL std::invoke_result_t<F> offload(F &&f)
 {
     static_assert(!std::is_reference_v<std::invoke_result_t<F>>,
-        "what an offloaded callable returns is moved out: return a pointer");
+                  "what an offloaded callable returns is moved out: return a pointer");
     detail::offloaded<F> call{std::forward<F>(f)};
     auto *const self = monad_async_task_current();
     auto const r = detail::interruptible(self, [self, &call] {
@@ -156,8 +155,9 @@ private:
 /** @cond no API */
 namespace detail {
 
-MONAD_ASYNC_LOCAL inline monad_async_result find_addresses(
-    std::string const &host, std::string const &service, int kind, int family, addrinfo *&list)
+MONAD_ASYNC_LOCAL inline monad_async_result find_addresses(std::string const &host,
+                                                           std::string const &service, int kind,
+                                                           int family, addrinfo *&list)
 {
     addrinfo hints = {};
     hints.ai_socktype = kind;
@@ -165,8 +165,8 @@ MONAD_ASYNC_LOCAL inline monad_async_result find_addresses(
     auto const *const name = host.empty() ? nullptr : host.c_str();
     auto const *const port = service.empty() ? nullptr : service.c_str();
     auto *const self = monad_async_task_current();
-    return interruptible(
-        self, [&] { return monad_async_resolve(self, name, port, &hints, &list); });
+    return interruptible(self,
+                         [&] { return monad_async_resolve(self, name, port, &hints, &list); });
 }
 
 } // namespace detail
@@ -184,12 +184,14 @@ MONAD_ASYNC_LOCAL inline monad_async_result find_addresses(
  *  @throws cancelled_error, timeout_error
  *  @see monad_async_resolve(), connect.hpp */
 [[nodiscard]] MONAD_ASYNC_LOCAL inline address_list resolve(std::string const &host,
-    std::string const &service, int kind = SOCK_STREAM, int family = AF_UNSPEC)
+                                                            std::string const &service,
+                                                            int kind = SOCK_STREAM,
+                                                            int family = AF_UNSPEC)
 {
     addrinfo *list = nullptr;
     auto const r = detail::find_addresses(host, service, kind, family, list);
-    detail::check(r.error,
-        r.value != 0 ? ::gai_strerror(static_cast<int>(r.value)) : "monad::async::resolve");
+    detail::check(r.error, r.value != 0 ? ::gai_strerror(static_cast<int>(r.value))
+                                        : "monad::async::resolve");
     return address_list(list);
 }
 
@@ -201,7 +203,9 @@ MONAD_ASYNC_LOCAL inline monad_async_result find_addresses(
  *  @param[out] ec the error
  *  @return none on an error */
 [[nodiscard]] MONAD_ASYNC_LOCAL inline address_list resolve(std::string const &host,
-    std::string const &service, int kind, int family, std::error_code &ec) noexcept
+                                                            std::string const &service, int kind,
+                                                            int family,
+                                                            std::error_code &ec) noexcept
 {
     addrinfo *list = nullptr;
     detail::report(detail::find_addresses(host, service, kind, family, list), ec);

@@ -94,15 +94,15 @@ monad_async_buffer_ring_create(monad_async_executor ex, monad_async_buffer_ring 
  *  @retval EBUSY a stream receives into it, a task waits for a buffer, or a view was not released
  *  @retval EPERM another thread
  *  @see monad_async_buffer_ring_create(), monad_async_view_release() */
-MONAD_ASYNC_API monad_async_result
-monad_async_buffer_ring_destroy(monad_async_buffer_ring ring) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_buffer_ring_destroy(monad_async_buffer_ring ring)
+    MONAD_ASYNC_NOEXCEPT;
 
 /** What an entry's `buf_group` is to hold. ANY THREAD.
  *  @param ring the ring
  *  @return its number; 0, which no ring has, for NULL
  *  @see monad_async_buffer_ring_view() */
-MONAD_ASYNC_API uint16_t
-monad_async_buffer_ring_group(monad_async_buffer_ring ring) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API uint16_t monad_async_buffer_ring_group(monad_async_buffer_ring ring)
+    MONAD_ASYNC_NOEXCEPT;
 
 /** What an operation's completion brought. OWNER'S THREAD; does not suspend.
  *  @param ring the ring that the operation takes its buffers from
@@ -126,8 +126,8 @@ monad_async_buffer_ring_view(monad_async_buffer_ring ring, monad_async_op const 
  *  @retval EINVAL NULL, or no view that is out: it was released already
  *  @retval EPERM another thread
  *  @see monad_async_recv_stream_next() */
-MONAD_ASYNC_API monad_async_result
-monad_async_view_release(monad_async_view *view) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_view_release(monad_async_view *view)
+    MONAD_ASYNC_NOEXCEPT;
 
 /** Begins to receive. Does not suspend, no system call, no malloc. From now on data is taken off
  *  the socket as it comes, as far as there are buffers.
@@ -161,8 +161,8 @@ MONAD_ASYNC_API monad_async_result monad_async_recv_stream_begin(
  *  @retval EINVAL NULL, or never begun
  *  @retval EPERM not its task
  *  @see monad_async_view_release() */
-MONAD_ASYNC_API monad_async_result
-monad_async_recv_stream_next(monad_async_recv_stream *stream, monad_async_view *view);
+MONAD_ASYNC_API monad_async_result monad_async_recv_stream_next(monad_async_recv_stream *stream,
+                                                                monad_async_view *view);
 
 /** SUSPENDS until the kernel has let go of a stream, whatever scopes have fired; what it has
  *  brought, and nobody took, is dropped and its buffers go back. Views that were handed out stay.
@@ -171,8 +171,7 @@ monad_async_recv_stream_next(monad_async_recv_stream *stream, monad_async_view *
  *  @retval EINVAL NULL
  *  @retval EPERM not its task
  *  @see monad_async_recv_stream_begin() */
-MONAD_ASYNC_API monad_async_result
-monad_async_recv_stream_end(monad_async_recv_stream *stream);
+MONAD_ASYNC_API monad_async_result monad_async_recv_stream_end(monad_async_recv_stream *stream);
 
 MONAD_ASYNC_EXTERN_C_END
 

@@ -47,8 +47,7 @@ public:
      *  @throws std::system_error as `monad_async_buffer_ring_create` */
     buffer_ring(executor const &ex, std::uint32_t count, std::uint32_t bytes)
     {
-        auto const r =
-            monad_async_buffer_ring_create(ex.native_handle(), &ring_, count, bytes);
+        auto const r = monad_async_buffer_ring_create(ex.native_handle(), &ring_, count, bytes);
         detail::check(r.error, "monad::async::buffer_ring");
     }
 
@@ -60,8 +59,7 @@ public:
     buffer_ring(executor const &ex, std::uint32_t count, std::uint32_t bytes,
                 std::error_code &ec) noexcept
     {
-        auto const r =
-            monad_async_buffer_ring_create(ex.native_handle(), &ring_, count, bytes);
+        auto const r = monad_async_buffer_ring_create(ex.native_handle(), &ring_, count, bytes);
         detail::report(r.error, ec);
     }
 

@@ -92,8 +92,8 @@ monad_async_buffers_register(monad_async_executor ex, monad_async_buffer_set *se
  *  @retval EINVAL NULL
  *  @retval EPERM another thread
  *  @see monad_async_buffers_clone() */
-MONAD_ASYNC_API monad_async_result
-monad_async_buffers_share(monad_async_buffer_set set) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_buffers_share(monad_async_buffer_set set)
+    MONAD_ASYNC_NOEXCEPT;
 
 /** Gives another executor the same buffers. OWNER'S THREAD of that one. EXPENSIVE. `set` and its
  *  executor must stay until the call has returned.
@@ -115,8 +115,8 @@ monad_async_buffers_clone(monad_async_executor ex, monad_async_buffer_set *clone
  *  @retval EBUSY a buffer that was claimed by this handle was not released, or a task waits for one
  *  @retval EPERM another thread
  *  @see monad_async_buffers_register() */
-MONAD_ASYNC_API monad_async_result
-monad_async_buffers_unregister(monad_async_buffer_set set) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_buffers_unregister(monad_async_buffer_set set)
+    MONAD_ASYNC_NOEXCEPT;
 
 /** Claims a buffer. SUSPENDS until one is free: those of a higher CPU priority are served first,
  *  then in order. What it holds is what its last claimer left. A few nanoseconds where one is free.
@@ -144,9 +144,10 @@ MONAD_ASYNC_API monad_async_result monad_async_buffers_claim(monad_async_task ta
  *  @retval ETIME it was too late, or a scope's deadline passed
  *  @retval EDEADLK and others: as there
  *  @see monad_async_buffers_claim() */
-MONAD_ASYNC_API monad_async_result
-monad_async_buffers_claim_until(monad_async_task task, monad_async_buffer_set set,
-                                monad_async_buffer *buffer, uint64_t boot_ns);
+MONAD_ASYNC_API monad_async_result monad_async_buffers_claim_until(monad_async_task task,
+                                                                   monad_async_buffer_set set,
+                                                                   monad_async_buffer *buffer,
+                                                                   uint64_t boot_ns);
 
 /** Claims a buffer if one is free. Does not suspend.
  *  @param task the task that runs
@@ -169,8 +170,8 @@ monad_async_buffers_try_claim(monad_async_task task, monad_async_buffer_set set,
  *  @retval EINVAL NULL, or no claim that stands: it was released already
  *  @retval EPERM another thread, and the set is not shared
  *  @see monad_async_buffers_claim() */
-MONAD_ASYNC_API monad_async_result
-monad_async_buffers_release(monad_async_buffer *buffer) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_buffers_release(monad_async_buffer *buffer)
+    MONAD_ASYNC_NOEXCEPT;
 
 /** Says who will release a buffer, where that is not its claimer: what a task holds that waits for
  *  one more is held for nothing, and a claim may end with `EDEADLK` for it. Threads as for

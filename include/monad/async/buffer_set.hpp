@@ -97,9 +97,9 @@ public:
     MONAD_ASYNC_LOCAL std::size_t read(monad_async_file file, std::int64_t offset,
                                        std::size_t bytes = SIZE_MAX)
     {
-        return static_cast<std::size_t>(value_or_throw(
-            move_data(monad_async_file_read_fixed, file, offset, bytes),
-            "monad::async::fixed_buffer::read"));
+        return static_cast<std::size_t>(
+            value_or_throw(move_data(monad_async_file_read_fixed, file, offset, bytes),
+                           "monad::async::fixed_buffer::read"));
     }
 
     /** As the other `read`.
@@ -125,9 +125,9 @@ public:
     MONAD_ASYNC_LOCAL std::size_t write(monad_async_file file, std::int64_t offset,
                                         std::size_t bytes = SIZE_MAX)
     {
-        return static_cast<std::size_t>(value_or_throw(
-            move_data(monad_async_file_write_fixed, file, offset, bytes),
-            "monad::async::fixed_buffer::write"));
+        return static_cast<std::size_t>(
+            value_or_throw(move_data(monad_async_file_write_fixed, file, offset, bytes),
+                           "monad::async::fixed_buffer::write"));
     }
 
     /** As the other `write`.
@@ -147,13 +147,14 @@ public:
 
 private:
     template <class Call>
-    [[nodiscard]] MONAD_ASYNC_LOCAL monad_async_result
-    move_data(Call call, monad_async_file file, std::int64_t offset, std::size_t bytes)
+    [[nodiscard]] MONAD_ASYNC_LOCAL monad_async_result move_data(Call call, monad_async_file file,
+                                                                 std::int64_t offset,
+                                                                 std::size_t bytes)
     {
         auto *const self = monad_async_task_current();
         std::size_t const count = bytes < buffer_.length ? bytes : buffer_.length;
-        return detail::interruptible(
-            self, [&] { return call(self, file, &buffer_, 0, count, offset); });
+        return detail::interruptible(self,
+                                     [&] { return call(self, file, &buffer_, 0, count, offset); });
     }
 
     [[nodiscard]] static std::size_t counted(monad_async_result r, std::error_code &ec) noexcept
@@ -200,8 +201,7 @@ public:
      *  @throws std::system_error as `monad_async_buffers_clone` */
     buffer_set(executor const &ex, buffer_set const &shared)
     {
-        auto const r =
-            monad_async_buffers_clone(ex.native_handle(), &set_, shared.native_handle());
+        auto const r = monad_async_buffers_clone(ex.native_handle(), &set_, shared.native_handle());
         detail::check(r.error, "monad::async::buffer_set");
     }
 
@@ -211,8 +211,7 @@ public:
      *  @param[out] ec the error: then it has no buffers */
     buffer_set(executor const &ex, buffer_set const &shared, std::error_code &ec) noexcept
     {
-        auto const r =
-            monad_async_buffers_clone(ex.native_handle(), &set_, shared.native_handle());
+        auto const r = monad_async_buffers_clone(ex.native_handle(), &set_, shared.native_handle());
         detail::report(r.error, ec);
     }
 

@@ -24,8 +24,8 @@ using element_of = std::remove_pointer_t<decltype(std::data(std::declval<Range &
 // Contiguous, of plain bytes or what can be copied as such.
 template <class Range, class = void> struct is_plain_range : std::false_type {};
 template <class Range>
-struct is_plain_range<Range, std::void_t<element_of<Range>, decltype(std::size(
-                                                                std::declval<Range &>()))>>
+struct is_plain_range<Range,
+                      std::void_t<element_of<Range>, decltype(std::size(std::declval<Range &>()))>>
     : std::is_trivially_copyable<element_of<Range>> {};
 
 // Asks for the element only where there is one: what is no range is refused, and no error.

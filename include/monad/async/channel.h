@@ -63,9 +63,9 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_local_channel, 192);
  *  @retval 0 done
  *  @retval EINVAL NULL, or more bytes than there can be
  *  @see monad_async_channel_send(), monad_async_channel_recv() */
-MONAD_ASYNC_API monad_async_result monad_async_channel_init(
-    monad_async_channel *channel,
-    void *storage, size_t capacity, size_t element_size) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result
+monad_async_channel_init(monad_async_channel *channel, void *storage, size_t capacity,
+                         size_t element_size) MONAD_ASYNC_NOEXCEPT;
 
 /** Says how elements are moved, before anybody uses the channel. ANY THREAD. Without it their bytes
  *  are copied.
@@ -88,8 +88,9 @@ MONAD_ASYNC_API monad_async_result monad_async_channel_set_relocate(
  *  @retval EPERM not the running task, or another thread
  *  @retval EINVAL NULL
  *  @see monad_async_channel_recv(), monad_async_channel_close() */
-MONAD_ASYNC_API monad_async_result monad_async_channel_send(
-    monad_async_task task, monad_async_channel *channel, void *element) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_channel_send(monad_async_task task,
+                                                            monad_async_channel *channel,
+                                                            void *element) MONAD_ASYNC_NOEXCEPT;
 
 /** Sends an element, until a time. ANY THREAD. SUSPENDS while the channel is full, until a time; a
  *  thread blocks.
@@ -101,9 +102,9 @@ MONAD_ASYNC_API monad_async_result monad_async_channel_send(
  *  @retval ETIME too late: not sent
  *  @retval EPIPE, ECANCELED, EDEADLK, EPERM, EINVAL as `monad_async_channel_send`
  *  @see monad_async_channel_send() */
-MONAD_ASYNC_API monad_async_result monad_async_channel_send_until(
-    monad_async_task task, monad_async_channel *channel,
-    void *element, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result
+monad_async_channel_send_until(monad_async_task task, monad_async_channel *channel, void *element,
+                               uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
 
 /** Receives an element. ANY THREAD. SUSPENDS while the channel is empty; a thread blocks.
  *  @param task the task that runs, which is the caller; NULL: a thread outside every task
@@ -116,8 +117,9 @@ MONAD_ASYNC_API monad_async_result monad_async_channel_send_until(
  *  @retval EPERM not the running task, or another thread
  *  @retval EINVAL NULL
  *  @see monad_async_channel_send(), monad_async_channel_close() */
-MONAD_ASYNC_API monad_async_result monad_async_channel_recv(
-    monad_async_task task, monad_async_channel *channel, void *element) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_channel_recv(monad_async_task task,
+                                                            monad_async_channel *channel,
+                                                            void *element) MONAD_ASYNC_NOEXCEPT;
 
 /** Receives an element, until a time. ANY THREAD. SUSPENDS while the channel is empty, until a
  *  time; a thread blocks.
@@ -129,9 +131,9 @@ MONAD_ASYNC_API monad_async_result monad_async_channel_recv(
  *  @retval ETIME too late: nothing was taken
  *  @retval EPIPE, ECANCELED, EDEADLK, EPERM, EINVAL as `monad_async_channel_recv`
  *  @see monad_async_channel_recv() */
-MONAD_ASYNC_API monad_async_result monad_async_channel_recv_until(
-    monad_async_task task, monad_async_channel *channel,
-    void *element, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result
+monad_async_channel_recv_until(monad_async_task task, monad_async_channel *channel, void *element,
+                               uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
 
 /** Sends an element if there is room, or a receiver waits. ANY THREAD. Does not suspend.
  *  @param channel which
@@ -141,8 +143,8 @@ MONAD_ASYNC_API monad_async_result monad_async_channel_recv_until(
  *  @retval EPIPE closed
  *  @retval EINVAL NULL
  *  @see monad_async_channel_send() */
-MONAD_ASYNC_API monad_async_result monad_async_channel_try_send(
-    monad_async_channel *channel, void *element) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_channel_try_send(monad_async_channel *channel,
+                                                                void *element) MONAD_ASYNC_NOEXCEPT;
 
 /** Receives an element if there is one, or a sender waits. ANY THREAD. Does not suspend.
  *  @param channel which
@@ -152,8 +154,8 @@ MONAD_ASYNC_API monad_async_result monad_async_channel_try_send(
  *  @retval EPIPE closed, and nothing is inside
  *  @retval EINVAL NULL
  *  @see monad_async_channel_recv() */
-MONAD_ASYNC_API monad_async_result monad_async_channel_try_recv(
-    monad_async_channel *channel, void *element) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_channel_try_recv(monad_async_channel *channel,
+                                                                void *element) MONAD_ASYNC_NOEXCEPT;
 
 /** Closes the channel: nothing can be sent any more. ANY THREAD. Does not suspend. Senders that
  *  wait get `EPIPE` and keep their elements; so do receivers that wait. O(those who wait).
@@ -161,8 +163,8 @@ MONAD_ASYNC_API monad_async_result monad_async_channel_try_recv(
  *  @return value 1 if it was open; else 0
  *  @retval EINVAL NULL
  *  @see monad_async_channel_send(), monad_async_channel_recv() */
-MONAD_ASYNC_API monad_async_result monad_async_channel_close(
-    monad_async_channel *channel) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_channel_close(monad_async_channel *channel)
+    MONAD_ASYNC_NOEXCEPT;
 
 /** Asks how many elements are inside, of which others may take some at once. ANY THREAD. Does not
  *  suspend.
@@ -170,8 +172,8 @@ MONAD_ASYNC_API monad_async_result monad_async_channel_close(
  *  @return how many
  *  @retval EINVAL NULL
  *  @see monad_async_channel_init() */
-MONAD_ASYNC_API monad_async_result monad_async_channel_count(
-    monad_async_channel *channel) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_channel_count(monad_async_channel *channel)
+    MONAD_ASYNC_NOEXCEPT;
 
 /** As `monad_async_channel_init`, for the tasks of one executor.
  *  @param channel memory that nobody uses
@@ -180,9 +182,9 @@ MONAD_ASYNC_API monad_async_result monad_async_channel_count(
  *  @param element_size bytes of an element; 0: nothing is moved
  *  @return as `monad_async_channel_init`
  *  @see monad_async_channel_init() */
-MONAD_ASYNC_API monad_async_result monad_async_local_channel_init(
-    monad_async_local_channel *channel,
-    void *storage, size_t capacity, size_t element_size) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result
+monad_async_local_channel_init(monad_async_local_channel *channel, void *storage, size_t capacity,
+                               size_t element_size) MONAD_ASYNC_NOEXCEPT;
 
 /** As `monad_async_channel_set_relocate`, for the tasks of one executor.
  *  @param channel which
@@ -210,9 +212,9 @@ MONAD_ASYNC_API monad_async_result monad_async_local_channel_send(
  *  @return as `monad_async_channel_send_until`
  *  @retval EPERM another executor's, or no task
  *  @see monad_async_channel_send_until() */
-MONAD_ASYNC_API monad_async_result monad_async_local_channel_send_until(
-    monad_async_task task, monad_async_local_channel *channel,
-    void *element, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result
+monad_async_local_channel_send_until(monad_async_task task, monad_async_local_channel *channel,
+                                     void *element, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
 
 /** As `monad_async_channel_recv`, for the tasks of one executor.
  *  @param task the task that runs, which is the caller
@@ -232,9 +234,9 @@ MONAD_ASYNC_API monad_async_result monad_async_local_channel_recv(
  *  @return as `monad_async_channel_recv_until`
  *  @retval EPERM another executor's, or no task
  *  @see monad_async_channel_recv_until() */
-MONAD_ASYNC_API monad_async_result monad_async_local_channel_recv_until(
-    monad_async_task task, monad_async_local_channel *channel,
-    void *element, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result
+monad_async_local_channel_recv_until(monad_async_task task, monad_async_local_channel *channel,
+                                     void *element, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
 
 /** As `monad_async_channel_try_send`, for the tasks of one executor.
  *  @param channel which
@@ -259,16 +261,16 @@ MONAD_ASYNC_API monad_async_result monad_async_local_channel_try_recv(
  *  @return as `monad_async_channel_close`
  *  @retval EPERM another executor's, or no task
  *  @see monad_async_channel_close() */
-MONAD_ASYNC_API monad_async_result monad_async_local_channel_close(
-    monad_async_local_channel *channel) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result
+monad_async_local_channel_close(monad_async_local_channel *channel) MONAD_ASYNC_NOEXCEPT;
 
 /** As `monad_async_channel_count`, for the tasks of one executor.
  *  @param channel which
  *  @return as `monad_async_channel_count`
  *  @retval EPERM another executor's, or no task
  *  @see monad_async_channel_count() */
-MONAD_ASYNC_API monad_async_result monad_async_local_channel_count(
-    monad_async_local_channel *channel) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result
+monad_async_local_channel_count(monad_async_local_channel *channel) MONAD_ASYNC_NOEXCEPT;
 
 MONAD_ASYNC_EXTERN_C_END
 

@@ -60,8 +60,9 @@ template <class T> void relocate(void *to, void *from, std::size_t) noexcept
 template <class T, class Objects = detail::shared_objects> class channel {
     static_assert(std::is_object_v<T> && !std::is_array_v<T> &&
                       std::is_same_v<T, std::remove_cv_t<T>>,
-        "a channel holds objects that can be moved: no references, arrays or constants");
-    static_assert(std::is_nothrow_move_constructible_v<T> && std::is_nothrow_destructible_v<T>,
+                  "a channel holds objects that can be moved: no references, arrays or constants");
+    static_assert(
+        std::is_nothrow_move_constructible_v<T> && std::is_nothrow_destructible_v<T>,
         "what a channel holds is moved by other threads, which could not catch what that throws");
 
 public:
@@ -138,8 +139,9 @@ public:
      *  @throws std::system_error `EPIPE`: closed; `EPERM`: a local one, elsewhere */
     [[nodiscard]] bool try_send(T &&value)
     {
-        int const error = sent(value,
-            [this](void *element) { return detail::channel_try_send(native_, element).error; });
+        int const error = sent(value, [this](void *element) {
+            return detail::channel_try_send(native_, element).error;
+        });
         if (error != 0 && error != EAGAIN) {
             detail::fail(error, "monad::async::channel::try_send");
         }
@@ -268,8 +270,7 @@ public:
         /** @endcond */
     };
     /** What `end` gives: an iterator where it can be copied. */
-    using end_type =
-        std::conditional_t<std::is_copy_constructible_v<T>, iterator, end_of_range>;
+    using end_type = std::conditional_t<std::is_copy_constructible_v<T>, iterator, end_of_range>;
 
     /** SUSPENDS, as `recv`.
      *  @return of what is received */
@@ -338,8 +339,9 @@ private:
     std::optional<T> try_receive(int *errno_out = nullptr)
     {
         int error = 0;
-        auto value = received(error,
-            [this](void *element) { return detail::channel_try_recv(native_, element).error; });
+        auto value = received(error, [this](void *element) {
+            return detail::channel_try_recv(native_, element).error;
+        });
         if (errno_out != nullptr) {
             *errno_out = error;
         }

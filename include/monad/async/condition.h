@@ -68,9 +68,9 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_local_condition, 64);
  *  @retval EDEADLK NULL for the task inside a task, which must not block its executor
  *  @retval EINVAL NULL
  *  @see monad_async_condition_notify_one(), monad_async_mutex_lock() */
-MONAD_ASYNC_API monad_async_result monad_async_condition_wait(
-    monad_async_task task, monad_async_condition *condition,
-    monad_async_mutex *mutex) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result
+monad_async_condition_wait(monad_async_task task, monad_async_condition *condition,
+                           monad_async_mutex *mutex) MONAD_ASYNC_NOEXCEPT;
 
 /** Waits to be notified as `monad_async_condition_wait`, until a time. ANY THREAD. SUSPENDS; a
  *  thread blocks.
@@ -83,25 +83,25 @@ MONAD_ASYNC_API monad_async_result monad_async_condition_wait(
  *  @retval EPERM, ECANCELED, EDEADLK as `monad_async_condition_wait`
  *  @retval EINVAL NULL
  *  @see monad_async_condition_wait() */
-MONAD_ASYNC_API monad_async_result monad_async_condition_wait_until(
-    monad_async_task task, monad_async_condition *condition,
-    monad_async_mutex *mutex, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result
+monad_async_condition_wait_until(monad_async_task task, monad_async_condition *condition,
+                                 monad_async_mutex *mutex, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
 
 /** Notifies the first who waits. ANY THREAD. Does not suspend.
  *  @param condition which
  *  @retval 0 done
  *  @retval EINVAL NULL
  *  @see monad_async_condition_notify_all() */
-MONAD_ASYNC_API monad_async_result monad_async_condition_notify_one(
-    monad_async_condition *condition) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result
+monad_async_condition_notify_one(monad_async_condition *condition) MONAD_ASYNC_NOEXCEPT;
 
 /** Notifies all who wait. ANY THREAD. Does not suspend. O(waiters).
  *  @param condition which
  *  @retval 0 done
  *  @retval EINVAL NULL
  *  @see monad_async_condition_notify_one() */
-MONAD_ASYNC_API monad_async_result monad_async_condition_notify_all(
-    monad_async_condition *condition) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result
+monad_async_condition_notify_all(monad_async_condition *condition) MONAD_ASYNC_NOEXCEPT;
 
 /** As `monad_async_condition_wait`, for the tasks of one executor.
  *  @param task the task that runs, which is the caller
@@ -110,9 +110,9 @@ MONAD_ASYNC_API monad_async_result monad_async_condition_notify_all(
  *  @return as `monad_async_condition_wait`
  *  @retval EPERM another executor's, or no task
  *  @see monad_async_condition_wait() */
-MONAD_ASYNC_API monad_async_result monad_async_local_condition_wait(
-    monad_async_task task, monad_async_local_condition *condition,
-    monad_async_local_mutex *mutex) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result
+monad_async_local_condition_wait(monad_async_task task, monad_async_local_condition *condition,
+                                 monad_async_local_mutex *mutex) MONAD_ASYNC_NOEXCEPT;
 
 /** As `monad_async_condition_wait_until`, for the tasks of one executor.
  *  @param task the task that runs, which is the caller
@@ -123,24 +123,24 @@ MONAD_ASYNC_API monad_async_result monad_async_local_condition_wait(
  *  @retval EPERM another executor's, or no task
  *  @see monad_async_condition_wait_until() */
 MONAD_ASYNC_API monad_async_result monad_async_local_condition_wait_until(
-    monad_async_task task, monad_async_local_condition *condition,
-    monad_async_local_mutex *mutex, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
+    monad_async_task task, monad_async_local_condition *condition, monad_async_local_mutex *mutex,
+    uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
 
 /** As `monad_async_condition_notify_one`, for the tasks of one executor.
  *  @param condition which
  *  @return as `monad_async_condition_notify_one`
  *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs
  *  @see monad_async_condition_notify_one() */
-MONAD_ASYNC_API monad_async_result monad_async_local_condition_notify_one(
-    monad_async_local_condition *condition) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result
+monad_async_local_condition_notify_one(monad_async_local_condition *condition) MONAD_ASYNC_NOEXCEPT;
 
 /** As `monad_async_condition_notify_all`, for the tasks of one executor.
  *  @param condition which
  *  @return as `monad_async_condition_notify_all`
  *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs
  *  @see monad_async_condition_notify_all() */
-MONAD_ASYNC_API monad_async_result monad_async_local_condition_notify_all(
-    monad_async_local_condition *condition) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result
+monad_async_local_condition_notify_all(monad_async_local_condition *condition) MONAD_ASYNC_NOEXCEPT;
 
 MONAD_ASYNC_EXTERN_C_END
 

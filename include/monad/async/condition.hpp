@@ -63,7 +63,7 @@ public:
      *  @throws std::system_error, cancelled_error as `wait` */
     template <class Clock, class Duration>
     std::cv_status wait_until(std::unique_lock<mutex_type> &lock,
-        std::chrono::time_point<Clock, Duration> const &deadline)
+                              std::chrono::time_point<Clock, Duration> const &deadline)
     {
         return check(do_wait(lock, detail::boot_time(deadline)));
     }
@@ -76,7 +76,7 @@ public:
      *  @throws std::system_error, cancelled_error as `wait` */
     template <class Clock, class Duration, class Predicate>
     bool wait_until(std::unique_lock<mutex_type> &lock,
-        std::chrono::time_point<Clock, Duration> const &deadline, Predicate ready)
+                    std::chrono::time_point<Clock, Duration> const &deadline, Predicate ready)
     {
         return ready_by(lock, detail::boot_time(deadline), ready);
     }
@@ -87,8 +87,8 @@ public:
      *  @return which it was
      *  @throws std::system_error, cancelled_error as `wait` */
     template <class Rep, class Period>
-    std::cv_status wait_for(
-        std::unique_lock<mutex_type> &lock, std::chrono::duration<Rep, Period> timeout)
+    std::cv_status wait_for(std::unique_lock<mutex_type> &lock,
+                            std::chrono::duration<Rep, Period> timeout)
     {
         return check(do_wait(lock, detail::boot_time(timeout)));
     }
@@ -101,7 +101,7 @@ public:
      *  @throws std::system_error, cancelled_error as `wait` */
     template <class Rep, class Period, class Predicate>
     bool wait_for(std::unique_lock<mutex_type> &lock, std::chrono::duration<Rep, Period> timeout,
-        Predicate ready)
+                  Predicate ready)
     {
         return ready_by(lock, detail::boot_time(timeout), ready);
     }
@@ -110,16 +110,16 @@ public:
      *  @throws std::system_error `EPERM`: a local one, elsewhere */
     void notify_one()
     {
-        detail::check(
-            detail::condition_notify_one(native_).error, "monad::async::condition::notify_one");
+        detail::check(detail::condition_notify_one(native_).error,
+                      "monad::async::condition::notify_one");
     }
 
     /** Notifies all who wait. Does not suspend.
      *  @throws std::system_error `EPERM`: a local one, elsewhere */
     void notify_all()
     {
-        detail::check(
-            detail::condition_notify_all(native_).error, "monad::async::condition::notify_all");
+        detail::check(detail::condition_notify_all(native_).error,
+                      "monad::async::condition::notify_all");
     }
 
     /** @return the record, for the C API */

@@ -26,8 +26,8 @@ inline namespace v0 {
  *  @param[out] ec the error of the last address; `ENOENT`: there is none
  *  @return the connection; none with an error
  *  @see monad_async_socket_connect(), blocking.hpp */
-[[nodiscard]] MONAD_ASYNC_LOCAL inline socket
-connect(address_list const &addresses, std::error_code &ec) noexcept
+[[nodiscard]] MONAD_ASYNC_LOCAL inline socket connect(address_list const &addresses,
+                                                      std::error_code &ec) noexcept
 {
     detail::report(ENOENT, ec);
     for (auto const &address : addresses) {
@@ -66,8 +66,8 @@ connect(address_list const &addresses, std::error_code &ec) noexcept
  *  @throws std::system_error as `resolve` and the other `connect`
  *  @throws cancelled_error, timeout_error
  *  @see monad_async_socket_connect(), blocking.hpp */
-[[nodiscard]] MONAD_ASYNC_LOCAL inline socket
-connect(std::string const &host, std::string const &service)
+[[nodiscard]] MONAD_ASYNC_LOCAL inline socket connect(std::string const &host,
+                                                      std::string const &service)
 {
     return connect(resolve(host, service));
 }

@@ -39,19 +39,19 @@
 
 #if defined(__cpp_impl_coroutine)
 
-#include "detail/coroutine_promise.hpp"
-#include "error.hpp"
-#include "executor.hpp"
-#include "executor_ref.hpp"
-#include "future.hpp"
-#include "task.hpp"
+    #include "detail/coroutine_promise.hpp"
+    #include "error.hpp"
+    #include "executor.hpp"
+    #include "executor_ref.hpp"
+    #include "future.hpp"
+    #include "task.hpp"
 
-#include <coroutine>
-#include <exception>
-#include <functional>
-#include <optional>
-#include <type_traits>
-#include <utility>
+    #include <coroutine>
+    #include <exception>
+    #include <functional>
+    #include <optional>
+    #include <type_traits>
+    #include <utility>
 
 namespace monad::async {
 inline namespace v0 {
@@ -84,7 +84,7 @@ using coroutine_result =
  *  @see executor.hpp, operation.hpp */
 template <class T = void> class [[nodiscard]] coroutine {
     static_assert(!std::is_reference_v<T>,
-        "what a coroutine returns is moved out of its frame: return a pointer");
+                  "what a coroutine returns is moved out of its frame: return a pointer");
 
 public:
     /** For the compiler. */
@@ -220,9 +220,8 @@ template <class T> [[nodiscard]] future<T> run_coroutine(executor_ref const &ex,
 template <class F>
 [[nodiscard]] future<detail::coroutine_result<F>> run_coroutine(executor const &ex, F &&f)
 {
-    return ex.submit([f = std::decay_t<F>(std::forward<F>(f))]() mutable {
-        return await(std::invoke(f));
-    });
+    return ex.submit(
+        [f = std::decay_t<F>(std::forward<F>(f))]() mutable { return await(std::invoke(f)); });
 }
 
 /** As the other `run_coroutine`.
@@ -233,9 +232,8 @@ template <class F>
 template <class F>
 [[nodiscard]] future<detail::coroutine_result<F>> run_coroutine(executor_ref const &ex, F &&f)
 {
-    return ex.submit([f = std::decay_t<F>(std::forward<F>(f))]() mutable {
-        return await(std::invoke(f));
-    });
+    return ex.submit(
+        [f = std::decay_t<F>(std::forward<F>(f))]() mutable { return await(std::invoke(f)); });
 }
 
 } // namespace v0

@@ -102,8 +102,7 @@ template <class Native, class Call>
  *  @return for a `file` that a task of that executor makes of it: its destructor closes it there
  *  @throws std::system_error its errno
  *  @see monad_async_file_pass() */
-[[nodiscard]] MONAD_ASYNC_LOCAL inline monad_async_file pass(file const &f,
-                                                             executor_ref const &to)
+[[nodiscard]] MONAD_ASYNC_LOCAL inline monad_async_file pass(file const &f, executor_ref const &to)
 {
     monad_async_file made = {-1, 0};
     detail::check(detail::direct_call(monad_async_file_pass, f.native_handle(), to, made),
@@ -116,8 +115,8 @@ template <class Native, class Call>
  *  @param to the other executor
  *  @param[out] ec the error
  *  @return as there; -1 in it with an error */
-[[nodiscard]] MONAD_ASYNC_LOCAL inline monad_async_file
-pass(file const &f, executor_ref const &to, std::error_code &ec) noexcept
+[[nodiscard]] MONAD_ASYNC_LOCAL inline monad_async_file pass(file const &f, executor_ref const &to,
+                                                             std::error_code &ec) noexcept
 {
     monad_async_file made = {-1, 0};
     detail::report(detail::direct_call(monad_async_file_pass, f.native_handle(), to, made), ec);

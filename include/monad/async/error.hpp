@@ -100,8 +100,7 @@ inline void check(int error, char const *what)
 inline void check_created(int error)
 {
     if (error != 0) {
-        throw std::system_error(
-            error, std::system_category(), monad_async_last_create_error());
+        throw std::system_error(error, std::system_category(), monad_async_last_create_error());
     }
 }
 

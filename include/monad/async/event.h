@@ -59,8 +59,8 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_local_event, 64);
  *  @retval EPERM not the running task, or another thread
  *  @retval EINVAL NULL
  *  @see monad_async_event_set() */
-MONAD_ASYNC_API monad_async_result monad_async_event_wait(
-    monad_async_task task, monad_async_event *event) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result
+monad_async_event_wait(monad_async_task task, monad_async_event *event) MONAD_ASYNC_NOEXCEPT;
 
 /** Waits until the event is set, until a time. ANY THREAD. SUSPENDS; a thread blocks.
  *  @param task the task that runs, which is the caller; NULL: a thread outside every task
@@ -80,24 +80,24 @@ MONAD_ASYNC_API monad_async_result monad_async_event_wait_until(
  *  @retval 0 done
  *  @retval EINVAL NULL
  *  @see monad_async_event_wait(), monad_async_event_reset() */
-MONAD_ASYNC_API monad_async_result monad_async_event_set(
-    monad_async_event *event) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_event_set(monad_async_event *event)
+    MONAD_ASYNC_NOEXCEPT;
 
 /** Takes the event back. ANY THREAD. Does not suspend.
  *  @param event which
  *  @return value 1 if it was set; else 0
  *  @retval EINVAL NULL
  *  @see monad_async_event_set() */
-MONAD_ASYNC_API monad_async_result monad_async_event_reset(
-    monad_async_event *event) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_event_reset(monad_async_event *event)
+    MONAD_ASYNC_NOEXCEPT;
 
 /** Asks whether the event is set. ANY THREAD. Does not suspend.
  *  @param event which
  *  @return value 1 if it is set; else 0
  *  @retval EINVAL NULL
  *  @see monad_async_event_set() */
-MONAD_ASYNC_API monad_async_result monad_async_event_is_set(
-    monad_async_event *event) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_event_is_set(monad_async_event *event)
+    MONAD_ASYNC_NOEXCEPT;
 
 /** As `monad_async_event_wait`, for the tasks of one executor.
  *  @param task the task that runs, which is the caller
@@ -123,24 +123,24 @@ MONAD_ASYNC_API monad_async_result monad_async_local_event_wait_until(
  *  @return as `monad_async_event_set`
  *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs
  *  @see monad_async_event_set() */
-MONAD_ASYNC_API monad_async_result monad_async_local_event_set(
-    monad_async_local_event *event) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_local_event_set(monad_async_local_event *event)
+    MONAD_ASYNC_NOEXCEPT;
 
 /** As `monad_async_event_reset`, for the tasks of one executor.
  *  @param event which
  *  @return as `monad_async_event_reset`
  *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs
  *  @see monad_async_event_reset() */
-MONAD_ASYNC_API monad_async_result monad_async_local_event_reset(
-    monad_async_local_event *event) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_local_event_reset(monad_async_local_event *event)
+    MONAD_ASYNC_NOEXCEPT;
 
 /** As `monad_async_event_is_set`, for the tasks of one executor.
  *  @param event which
  *  @return as `monad_async_event_is_set`
  *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs
  *  @see monad_async_event_is_set() */
-MONAD_ASYNC_API monad_async_result monad_async_local_event_is_set(
-    monad_async_local_event *event) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_local_event_is_set(monad_async_local_event *event)
+    MONAD_ASYNC_NOEXCEPT;
 
 MONAD_ASYNC_EXTERN_C_END
 

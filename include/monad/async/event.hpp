@@ -33,10 +33,7 @@ public:
     /** SUSPENDS until it is set; a thread blocks.
      *  @throws std::system_error `EPERM`: a local one, elsewhere
      *  @throws cancelled_error, timeout_error the wait was interrupted */
-    void wait()
-    {
-        detail::check(do_wait(detail::forever_ns).error, "monad::async::event::wait");
-    }
+    void wait() { detail::check(do_wait(detail::forever_ns).error, "monad::async::event::wait"); }
 
     /** As the other `wait`.
      *  @param[out] ec the error */

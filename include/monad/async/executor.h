@@ -185,8 +185,8 @@ MONAD_ASYNC_API char const *monad_async_last_create_error(void) MONAD_ASYNC_NOEX
  *  @retval EPERM another thread; nothing changed
  *  @retval EINVAL NULL
  *  @see monad_async_executor_has_work() */
-MONAD_ASYNC_API monad_async_result
-monad_async_executor_destroy(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_executor_destroy(monad_async_executor ex)
+    MONAD_ASYNC_NOEXCEPT;
 
 /** One bounded pass. OWNER'S THREAD, outside all tasks.
  *
@@ -210,8 +210,9 @@ monad_async_executor_destroy(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
  *  @retval EINVAL NULL, or no valid `timeout`
  *  @retval EBADR the kernel had no memory to note a completion, and no item ran
  *  @see monad_async_executor_has_work(), monad_async_executor_wake() */
-MONAD_ASYNC_API monad_async_result monad_async_executor_run(
-    monad_async_executor ex, size_t max_items, struct timespec const *timeout);
+MONAD_ASYNC_API monad_async_result monad_async_executor_run(monad_async_executor ex,
+                                                            size_t max_items,
+                                                            struct timespec const *timeout);
 
 /** Makes a `run` that sleeps return; one that does not sleep, or the next one, will not. ANY
  *  THREAD; async-signal-safe. A system call only if it sleeps.
@@ -220,8 +221,8 @@ MONAD_ASYNC_API monad_async_result monad_async_executor_run(
  *  @retval EPERM in the child of a `fork`
  *  @retval EINVAL NULL
  *  @see monad_async_remote_wake() */
-MONAD_ASYNC_API monad_async_result
-monad_async_executor_wake(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_executor_wake(monad_async_executor ex)
+    MONAD_ASYNC_NOEXCEPT;
 
 /** Whether a task is attached, pending or suspended: whether running it makes sense. OWNER'S
  *  THREAD; false on any other. Before it says no it answers all who join, from elsewhere, what has
@@ -230,8 +231,7 @@ monad_async_executor_wake(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
  *  @param ex the executor
  *  @return false also for NULL
  *  @see monad_async_executor_run() */
-MONAD_ASYNC_API bool
-monad_async_executor_has_work(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API bool monad_async_executor_has_work(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
 
 /** What was detected and chosen: kernel, ring flags, features in use or degraded and why. OWNER'S
  *  THREAD. EXPENSIVE.
@@ -247,8 +247,7 @@ monad_async_executor_config_string(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT
  *  @param ex the executor
  *  @return -1 for a compute-only executor, another thread, and NULL
  *  @see monad_async_executor_poll_fd() */
-MONAD_ASYNC_API int
-monad_async_executor_ring_fd(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API int monad_async_executor_ring_fd(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
 
 /** A descriptor for a foreign event loop (epoll, poll, libuv, GLib, Asio): readable whenever a
  *  `monad_async_executor_run` that does not wait has something to do, be it a completion, a
@@ -268,8 +267,8 @@ monad_async_executor_ring_fd(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
  *  @retval EMFILE, ENFILE, ENOMEM no descriptor
  *  @retval EBUSY the program has registered an eventfd with the ring
  *  @see monad_async_executor_run() */
-MONAD_ASYNC_API monad_async_result
-monad_async_executor_poll_fd(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_executor_poll_fd(monad_async_executor ex)
+    MONAD_ASYNC_NOEXCEPT;
 
 /** Frees what the library allocated for the caller. ANY THREAD.
  *  @param p from `monad_async_executor_config_string`, or NULL

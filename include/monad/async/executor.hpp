@@ -33,8 +33,8 @@ inline namespace v0 {
 namespace detail {
 
 // One pass; 0 where the time ran out.
-MONAD_ASYNC_LOCAL inline std::size_t
-executor_run(monad_async_executor ex, std::size_t max_items, std::uint64_t wait_ns, int &error)
+MONAD_ASYNC_LOCAL inline std::size_t executor_run(monad_async_executor ex, std::size_t max_items,
+                                                  std::uint64_t wait_ns, int &error)
 {
     constexpr std::uint64_t second_ns = 1'000'000'000;
     timespec ts = {};
@@ -107,7 +107,7 @@ public:
         block_ = block.release();
         char name[MONAD_ASYNC_NAME_BYTES + 1] = {};
         std::copy_n(options.name.data(),
-            std::min(options.name.size(), std::size_t{MONAD_ASYNC_NAME_BYTES}), name);
+                    std::min(options.name.size(), std::size_t{MONAD_ASYNC_NAME_BYTES}), name);
         static_cast<void>(monad_async_executor_set_name(native_handle(), name));
     }
 
@@ -187,7 +187,7 @@ public:
      *  @return how many ran */
     template <class Rep, class Period>
     std::size_t run(std::size_t max_items, std::chrono::duration<Rep, Period> timeout,
-        std::error_code &ec) noexcept
+                    std::error_code &ec) noexcept
     {
         return pass(max_items, detail::to_ns(timeout), ec);
     }
@@ -207,8 +207,7 @@ public:
      *  @param time how long, by a clock that goes on while the machine sleeps
      *  @return how many items ran
      *  @throws std::system_error as `run` */
-    template <class Rep, class Period>
-    std::size_t run_for(std::chrono::duration<Rep, Period> time)
+    template <class Rep, class Period> std::size_t run_for(std::chrono::duration<Rep, Period> time)
     {
         std::error_code ec;
         auto const items = run_for(time, ec);
@@ -249,8 +248,8 @@ public:
      *  @param[out] ec the error
      *  @return how many items ran */
     template <class Clock, class Duration>
-    std::size_t
-    run_until(std::chrono::time_point<Clock, Duration> time, std::error_code &ec) noexcept
+    std::size_t run_until(std::chrono::time_point<Clock, Duration> time,
+                          std::error_code &ec) noexcept
     {
         return run_while(ec, [&] { return detail::ns_between(Clock::now(), time); });
     }
@@ -316,8 +315,8 @@ public:
      *  @throws std::system_error `EPERM` in a child after `fork`; `EINVAL`: moved from */
     void wake()
     {
-        detail::check(
-            monad_async_executor_wake(native_handle()).error, "monad::async::executor::wake");
+        detail::check(monad_async_executor_wake(native_handle()).error,
+                      "monad::async::executor::wake");
     }
 
     /** As the other `wake`.
@@ -354,8 +353,8 @@ public:
      *  @param body any callable
      *  @return for what it returns or throws
      *  @throws as `spawn` */
-    template <class F> [[nodiscard]] future<std::invoke_result_t<std::decay_t<F>>> submit(
-        F &&body) const;
+    template <class F>
+    [[nodiscard]] future<std::invoke_result_t<std::decay_t<F>>> submit(F &&body) const;
 
     /** Whether running it makes sense. OWNER'S THREAD.
      *  @return true while a task is attached */
@@ -387,9 +386,8 @@ public:
      *  @throws std::system_error `EMFILE`, `ENFILE`, `ENOMEM`: no descriptor */
     [[nodiscard]] int poll_fd() const
     {
-        return static_cast<int>(
-            value_or_throw(monad_async_executor_poll_fd(native_handle()),
-            "monad::async::executor::poll_fd"));
+        return static_cast<int>(value_or_throw(monad_async_executor_poll_fd(native_handle()),
+                                               "monad::async::executor::poll_fd"));
     }
 
     /** The handle of the C API, which may be used together with this object but not destroyed. Its
@@ -422,8 +420,7 @@ private:
     }
 
     // Passes until `left_ns` says 0, or `stop`.
-    template <class Left>
-    std::size_t run_while(std::error_code &ec, Left left_ns) noexcept
+    template <class Left> std::size_t run_while(std::error_code &ec, Left left_ns) noexcept
     {
         std::size_t items = run(0, ec);
         for (auto wait_ns = left_ns(); !ec && !block_->is_to_stop();) {

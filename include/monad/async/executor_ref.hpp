@@ -82,8 +82,8 @@ public:
      *  @param body any callable
      *  @return for what it returns or throws
      *  @throws std::system_error `ESHUTDOWN`: the executor is gone; as `executor::spawn` */
-    template <class F> [[nodiscard]] future<std::invoke_result_t<std::decay_t<F>>> submit(
-        F &&body) const;
+    template <class F>
+    [[nodiscard]] future<std::invoke_result_t<std::decay_t<F>>> submit(F &&body) const;
 
     /** @return false: it refers to none. True though the executor is gone */
     [[nodiscard]] explicit operator bool() const noexcept { return block_ != nullptr; }

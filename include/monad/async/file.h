@@ -113,10 +113,11 @@ static inline monad_async_file monad_async_file_adopt(int fd)
  *  @retval 0 opened
  *  @retval ENFILE also: 65,535 ordered files of one executor
  *  @see monad_async_file_close() */
-MONAD_ASYNC_API monad_async_result
-monad_async_file_open(monad_async_task task, monad_async_file *file, int directory,
-                      char const *path, int open_flags, uint32_t mode, uint64_t resolve,
-                      uint32_t flags);
+MONAD_ASYNC_API monad_async_result monad_async_file_open(monad_async_task task,
+                                                         monad_async_file *file, int directory,
+                                                         char const *path, int open_flags,
+                                                         uint32_t mode, uint64_t resolve,
+                                                         uint32_t flags);
 
 /** Makes a file that is open an ordered one. EXPENSIVE; does not suspend.
  *  @param task the task that runs
@@ -160,9 +161,9 @@ MONAD_ASYNC_API monad_async_result monad_async_file_close(monad_async_task task,
  *  @retval EISDIR a folder
  *  @retval EIO the disk cannot
  *  @see monad_async_file_read_all(), monad_async_file_readv() */
-MONAD_ASYNC_API monad_async_result
-monad_async_file_read(monad_async_task task, monad_async_file file, void *data, size_t bytes,
-                      int64_t offset);
+MONAD_ASYNC_API monad_async_result monad_async_file_read(monad_async_task task,
+                                                         monad_async_file file, void *data,
+                                                         size_t bytes, int64_t offset);
 
 /** As `pwrite` or `write`. SUSPENDS.
  *  @param task the task that runs
@@ -175,9 +176,9 @@ monad_async_file_read(monad_async_task task, monad_async_file file, void *data, 
  *  @retval EFBIG beyond what a file may be
  *  @retval EPIPE a pipe whose reader is gone; there is no SIGPIPE
  *  @see monad_async_file_write_all(), monad_async_file_writev() */
-MONAD_ASYNC_API monad_async_result
-monad_async_file_write(monad_async_task task, monad_async_file file, void const *data,
-                       size_t bytes, int64_t offset);
+MONAD_ASYNC_API monad_async_result monad_async_file_write(monad_async_task task,
+                                                          monad_async_file file, void const *data,
+                                                          size_t bytes, int64_t offset);
 
 /** As `preadv2`. SUSPENDS.
  *  @param task the task that runs
@@ -189,9 +190,10 @@ monad_async_file_write(monad_async_task task, monad_async_file file, void const 
  *  @return how many bytes were read, which may be fewer; 0: the end of the file
  *  @retval EAGAIN with `RWF_NOWAIT`: it would have to wait
  *  @see monad_async_file_read() */
-MONAD_ASYNC_API monad_async_result
-monad_async_file_readv(monad_async_task task, monad_async_file file, struct iovec const *parts,
-                       int count, int64_t offset, int flags);
+MONAD_ASYNC_API monad_async_result monad_async_file_readv(monad_async_task task,
+                                                          monad_async_file file,
+                                                          struct iovec const *parts, int count,
+                                                          int64_t offset, int flags);
 
 /** As `pwritev2`. SUSPENDS.
  *  @param task the task that runs
@@ -203,9 +205,10 @@ monad_async_file_readv(monad_async_task task, monad_async_file file, struct iove
  *  @return how many bytes were written, which may be fewer
  *  @retval EAGAIN with `RWF_NOWAIT`: it would have to wait
  *  @see monad_async_file_write() */
-MONAD_ASYNC_API monad_async_result
-monad_async_file_writev(monad_async_task task, monad_async_file file, struct iovec const *parts,
-                        int count, int64_t offset, int flags);
+MONAD_ASYNC_API monad_async_result monad_async_file_writev(monad_async_task task,
+                                                           monad_async_file file,
+                                                           struct iovec const *parts, int count,
+                                                           int64_t offset, int flags);
 
 /** Reads until the room is full or the file ends. SUSPENDS.
  *  @param task the task that runs
@@ -216,9 +219,9 @@ monad_async_file_writev(monad_async_task task, monad_async_file file, struct iov
  *  @return how many bytes came, with an error too; fewer without one: the file ended
  *  @retval EISDIR, EIO as `monad_async_file_read`
  *  @see monad_async_file_read() */
-MONAD_ASYNC_API monad_async_result
-monad_async_file_read_all(monad_async_task task, monad_async_file file, void *data, size_t bytes,
-                          int64_t offset);
+MONAD_ASYNC_API monad_async_result monad_async_file_read_all(monad_async_task task,
+                                                             monad_async_file file, void *data,
+                                                             size_t bytes, int64_t offset);
 
 /** Writes all. SUSPENDS.
  *  @param task the task that runs
@@ -229,9 +232,10 @@ monad_async_file_read_all(monad_async_task task, monad_async_file file, void *da
  *  @return how many bytes were written, with an error too; without one all
  *  @retval EIO a device that takes nothing
  *  @see monad_async_file_write() */
-MONAD_ASYNC_API monad_async_result
-monad_async_file_write_all(monad_async_task task, monad_async_file file, void const *data,
-                           size_t bytes, int64_t offset);
+MONAD_ASYNC_API monad_async_result monad_async_file_write_all(monad_async_task task,
+                                                              monad_async_file file,
+                                                              void const *data, size_t bytes,
+                                                              int64_t offset);
 
 /** As `fsync`. SUSPENDS until the file is on the disk: writes that have returned.
  *  @param task the task that runs
@@ -260,9 +264,10 @@ MONAD_ASYNC_API monad_async_result monad_async_file_sync_data(monad_async_task t
  *  @param flags `SYNC_FILE_RANGE_...`
  *  @retval 0 done
  *  @see monad_async_file_sync_data() */
-MONAD_ASYNC_API monad_async_result
-monad_async_file_sync_range(monad_async_task task, monad_async_file file, int64_t offset,
-                            int64_t bytes, uint32_t flags);
+MONAD_ASYNC_API monad_async_result monad_async_file_sync_range(monad_async_task task,
+                                                               monad_async_file file,
+                                                               int64_t offset, int64_t bytes,
+                                                               uint32_t flags);
 
 /** As `fallocate`. SUSPENDS.
  *  @param task the task that runs
@@ -273,9 +278,9 @@ monad_async_file_sync_range(monad_async_task task, monad_async_file file, int64_
  *  @retval 0 done
  *  @retval EOPNOTSUPP the file system cannot
  *  @see monad_async_file_truncate() */
-MONAD_ASYNC_API monad_async_result
-monad_async_file_allocate(monad_async_task task, monad_async_file file, int mode, int64_t offset,
-                          int64_t bytes);
+MONAD_ASYNC_API monad_async_result monad_async_file_allocate(monad_async_task task,
+                                                             monad_async_file file, int mode,
+                                                             int64_t offset, int64_t bytes);
 
 /** As `ftruncate`. SUSPENDS. Linux 6.9; before it on a helper.
  *  @param task the task that runs
@@ -284,8 +289,7 @@ monad_async_file_allocate(monad_async_task task, monad_async_file file, int mode
  *  @retval 0 done
  *  @see monad_async_file_allocate() */
 MONAD_ASYNC_API monad_async_result monad_async_file_truncate(monad_async_task task,
-                                                             monad_async_file file,
-                                                             int64_t bytes);
+                                                             monad_async_file file, int64_t bytes);
 
 /** As `posix_fadvise`: with `POSIX_FADV_WILLNEED` it reads ahead. SUSPENDS.
  *  @param task the task that runs
@@ -296,9 +300,9 @@ MONAD_ASYNC_API monad_async_result monad_async_file_truncate(monad_async_task ta
  *  @retval 0 taken
  *  @retval ESPIPE a pipe
  *  @see monad_async_file_read() */
-MONAD_ASYNC_API monad_async_result
-monad_async_file_advise(monad_async_task task, monad_async_file file, int64_t offset,
-                        int64_t bytes, int advice);
+MONAD_ASYNC_API monad_async_result monad_async_file_advise(monad_async_task task,
+                                                           monad_async_file file, int64_t offset,
+                                                           int64_t bytes, int advice);
 
 /** As `statx` of the descriptor. SUSPENDS.
  *  @param task the task that runs
@@ -370,8 +374,8 @@ static inline void monad_async_op_read(monad_async_op *op, monad_async_file file
  *  @param data what to write
  *  @param bytes how much
  *  @param offset where in the file; -1: the current position */
-static inline void monad_async_op_write(monad_async_op *op, monad_async_file file,
-                                        void const *data, size_t bytes, int64_t offset)
+static inline void monad_async_op_write(monad_async_op *op, monad_async_file file, void const *data,
+                                        size_t bytes, int64_t offset)
 {
     monad_async_op_fill(op, IORING_OP_WRITE, file.fd, file.flags, data, (uint64_t)offset, bytes);
     monad_async_op_fill_row(op, file);
@@ -437,8 +441,8 @@ static inline void monad_async_op_sync_data(monad_async_op *op, monad_async_file
 static inline void monad_async_op_sync_range(monad_async_op *op, monad_async_file file,
                                              int64_t offset, uint32_t bytes, uint32_t flags)
 {
-    monad_async_op_fill(op, IORING_OP_SYNC_FILE_RANGE, file.fd, file.flags, NULL,
-                        (uint64_t)offset, 0);
+    monad_async_op_fill(op, IORING_OP_SYNC_FILE_RANGE, file.fd, file.flags, NULL, (uint64_t)offset,
+                        0);
     op->sqe.len = bytes;
     op->sqe.sync_range_flags = flags;
 }
@@ -461,8 +465,7 @@ static inline void monad_async_op_allocate(monad_async_op *op, monad_async_file 
  *  @param[out] op the operation
  *  @param file the file
  *  @param bytes its new length */
-static inline void monad_async_op_truncate(monad_async_op *op, monad_async_file file,
-                                           int64_t bytes)
+static inline void monad_async_op_truncate(monad_async_op *op, monad_async_file file, int64_t bytes)
 {
     /* IORING_OP_FTRUNCATE, which older headers lack. */
     monad_async_op_fill(op, 55, file.fd, file.flags, NULL, (uint64_t)bytes, 0);

@@ -191,8 +191,8 @@ public:
      *  @param flags 0, or `RWF_...`
      *  @return how many bytes were read; 0: the end of the file
      *  @throws std::system_error its errno */
-    [[nodiscard]] MONAD_ASYNC_LOCAL std::size_t
-    readv(iovec const *parts, int count, std::int64_t offset = current, int flags = 0)
+    [[nodiscard]] MONAD_ASYNC_LOCAL std::size_t readv(iovec const *parts, int count,
+                                                      std::int64_t offset = current, int flags = 0)
     {
         return size_of(
             value_or_throw(get_parts(parts, count, offset, flags), "monad::async::file::readv"));
@@ -219,8 +219,8 @@ public:
      *  @param flags 0, or `RWF_...`
      *  @return how many bytes were written
      *  @throws std::system_error its errno */
-    [[nodiscard]] MONAD_ASYNC_LOCAL std::size_t
-    writev(iovec const *parts, int count, std::int64_t offset = current, int flags = 0)
+    [[nodiscard]] MONAD_ASYNC_LOCAL std::size_t writev(iovec const *parts, int count,
+                                                       std::int64_t offset = current, int flags = 0)
     {
         return size_of(
             value_or_throw(put_parts(parts, count, offset, flags), "monad::async::file::writev"));
@@ -393,8 +393,7 @@ private:
     MONAD_ASYNC_LOCAL monad_async_result call(Function function, Args... args) const
     {
         auto const on = file_;
-        return detail::own_call(
-            [=](monad_async_task self) { return function(self, on, args...); });
+        return detail::own_call([=](monad_async_task self) { return function(self, on, args...); });
     }
 
     // Made again where an exception unwinds the stack, it goes on where it was.
@@ -416,8 +415,8 @@ private:
     MONAD_ASYNC_LOCAL int start(pathname path, int open_flags, open_options const &o) noexcept
     {
         return detail::own_call([&](monad_async_task self) {
-                   return monad_async_file_open(self, &file_, o.directory, path.c_str(),
-                                                open_flags, o.mode, o.resolve, o.flags);
+                   return monad_async_file_open(self, &file_, o.directory, path.c_str(), open_flags,
+                                                o.mode, o.resolve, o.flags);
                })
             .error;
     }

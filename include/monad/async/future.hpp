@@ -70,8 +70,8 @@ struct future_base {
     {
         unsigned before = 0;
         // The common case: nobody has waited, nor let go.
-        if (!__atomic_compare_exchange_n(&marks, &before, over | task_left, false,
-                __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+        if (!__atomic_compare_exchange_n(&marks, &before, over | task_left, false, __ATOMIC_ACQ_REL,
+                                         __ATOMIC_ACQUIRE)) {
             if ((__atomic_fetch_or(&marks, over, __ATOMIC_ACQ_REL) & waited) != 0) {
                 (void)monad_async_event_set(&done);
             }
@@ -152,7 +152,8 @@ inline void future_done(spawned &s, monad_async_result r) noexcept
     shared.finished();
 }
 
-template <class State> inline constexpr bool fits_spawned =
+template <class State>
+inline constexpr bool fits_spawned =
     sizeof(State) <= sizeof(spawned::future_room) && alignof(State) <= alignof(std::max_align_t);
 
 template <class State> void end_future(future_base &base) noexcept
@@ -166,11 +167,11 @@ template <class State> void end_future(future_base &base) noexcept
 }
 
 template <class R, class Target, class F>
-MONAD_ASYNC_LOCAL future_base *
-submit_by(executor_block &block, bool here, Target target, F &&body, char const *what)
+MONAD_ASYNC_LOCAL future_base *submit_by(executor_block &block, bool here, Target target, F &&body,
+                                         char const *what)
 {
     static_assert(!std::is_reference_v<R>,
-        "what a submitted callable returns is moved into its future: return a pointer");
+                  "what a submitted callable returns is moved into its future: return a pointer");
     using state_type = future_state<R>;
     auto &s = take_or_throw(block, here, what);
     state_type *state = nullptr;
@@ -197,8 +198,7 @@ submit_by(executor_block &block, bool here, Target target, F &&body, char const 
             throw std::bad_alloc();
         }
         check(target == nullptr ? EINVAL : start(target, s.head).error, what);
-    }
-    catch (...) {
+    } catch (...) {
         if (state != nullptr) {
             end_future<state_type>(*state);
         }
@@ -213,8 +213,8 @@ MONAD_ASYNC_LOCAL future_base *submit_to(executor_block *block, F &&body, char c
 {
     check(block == nullptr ? EINVAL : 0, what);
     bool const here = is_here(*block);
-    return detail::submit_by<R>(
-        *block, here, background_target{block, here}, std::forward<F>(body), what);
+    return detail::submit_by<R>(*block, here, background_target{block, here}, std::forward<F>(body),
+                                what);
 }
 
 } // namespace detail
@@ -338,8 +338,8 @@ private:
         }
         auto *const done = &state_->done;
         int const error = detail::waiting([done, boot_ns](monad_async_task caller) {
-            return monad_async_event_wait_until(caller, done, boot_ns);
-        }).error;
+                              return monad_async_event_wait_until(caller, done, boot_ns);
+                          }).error;
         // What the task did comes before, ThreadSanitizer sees here: the event is the library's.
         return state_->is_done() ? 0 : error;
     }
@@ -370,8 +370,8 @@ template <class F> void executor::spawn(F &&body) const
 template <class F> future<std::invoke_result_t<std::decay_t<F>>> executor::submit(F &&body) const
 {
     using result = std::invoke_result_t<std::decay_t<F>>;
-    return future<result>(detail::submit_to<result>(
-        block_, std::forward<F>(body), "monad::async::executor::submit"));
+    return future<result>(
+        detail::submit_to<result>(block_, std::forward<F>(body), "monad::async::executor::submit"));
 }
 
 template <class F> void executor_ref::spawn(F &&body) const
@@ -383,8 +383,8 @@ template <class F>
 future<std::invoke_result_t<std::decay_t<F>>> executor_ref::submit(F &&body) const
 {
     using result = std::invoke_result_t<std::decay_t<F>>;
-    return future<result>(detail::submit_to<result>(
-        block_, std::forward<F>(body), "monad::async::executor_ref::submit"));
+    return future<result>(detail::submit_to<result>(block_, std::forward<F>(body),
+                                                    "monad::async::executor_ref::submit"));
 }
 /** @endcond */
 

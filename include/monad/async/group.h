@@ -50,8 +50,9 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_group, 104);
  *  @retval EINVAL NULL, or flags that this version does not know
  *  @retval EPERM not the running task, or another thread
  *  @see monad_async_group_spawn(), monad_async_group_wait() */
-MONAD_ASYNC_API monad_async_result monad_async_group_init(
-    monad_async_task task, monad_async_group *group, uint32_t flags) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_group_init(monad_async_task task,
+                                                          monad_async_group *group,
+                                                          uint32_t flags) MONAD_ASYNC_NOEXCEPT;
 
 /** Says who is told of each child that has exited, when it is in the group no more. Does not
  *  suspend.
@@ -84,8 +85,9 @@ monad_async_group_spawn(monad_async_group *group, monad_async_task task) MONAD_A
  *  comes after it not tried
  *  @retval ECANCELED, EBUSY, EINVAL, EPERM the first was refused: as `monad_async_group_spawn`
  *  @see monad_async_group_spawn() */
-MONAD_ASYNC_API monad_async_result monad_async_group_spawn_many(
-    monad_async_group *group, monad_async_task const *tasks, size_t count) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_group_spawn_many(monad_async_group *group,
+                                                                monad_async_task const *tasks,
+                                                                size_t count) MONAD_ASYNC_NOEXCEPT;
 
 /** SUSPENDS until no child is left. Interrupted, it leaves the children as they are: wait again,
  *  shielded, before the group's memory goes. After it has returned the group is as new.
@@ -108,16 +110,16 @@ monad_async_group_wait(monad_async_task self, monad_async_group *group) MONAD_AS
  *  @retval EINVAL NULL
  *  @retval EPERM another thread than that of the group's executor
  *  @see monad_async_group_wait() */
-MONAD_ASYNC_API monad_async_result
-monad_async_group_cancel(monad_async_group *group) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_group_cancel(monad_async_group *group)
+    MONAD_ASYNC_NOEXCEPT;
 
 /** Asks how many children have not exited. OWNER'S THREAD. Does not suspend.
  *  @param group which
  *  @return how many
  *  @retval EINVAL NULL
  *  @see monad_async_group_wait() */
-MONAD_ASYNC_API monad_async_result
-monad_async_group_count(monad_async_group *group) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_group_count(monad_async_group *group)
+    MONAD_ASYNC_NOEXCEPT;
 
 /** Attaches a task and lets it go: who is told of its end may keep it for later, or destroy it.
  *  ANY THREAD. Costs as `monad_async_task_attach`.
@@ -135,9 +137,9 @@ MONAD_ASYNC_API monad_async_result monad_async_task_spawn(
  *  @param on_exit who is told; NULL: nobody
  *  @return as `monad_async_remote_attach`
  *  @see monad_async_task_spawn() */
-MONAD_ASYNC_API monad_async_result monad_async_remote_spawn(
-    monad_async_remote remote, monad_async_task task,
-    monad_async_exit on_exit) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result
+monad_async_remote_spawn(monad_async_remote remote, monad_async_task task,
+                         monad_async_exit on_exit) MONAD_ASYNC_NOEXCEPT;
 
 MONAD_ASYNC_EXTERN_C_END
 

@@ -128,8 +128,8 @@ public:
     {
         auto *const self = monad_async_task_current();
         auto *const group = &native_;
-        return detail::interruptible(
-            self, [self, group] { return monad_async_group_wait(self, group); })
+        return detail::interruptible(self,
+                                     [self, group] { return monad_async_group_wait(self, group); })
             .error;
     }
     /** @endcond */
@@ -172,8 +172,9 @@ private:
 /** @cond no API */
 namespace detail {
 
-template <class F> using child_result = std::conditional_t<
-    std::is_void_v<std::invoke_result_t<F>>, std::monostate, std::decay_t<std::invoke_result_t<F>>>;
+template <class F>
+using child_result = std::conditional_t<std::is_void_v<std::invoke_result_t<F>>, std::monostate,
+                                        std::decay_t<std::invoke_result_t<F>>>;
 
 template <class F> child_result<F> call_child(F &f)
 {
@@ -204,8 +205,7 @@ template <std::size_t I, class F, class Variant> void run_any(F &f, first_of<Var
             first.value.emplace(std::in_place_index<I>, std::move(value));
             first.group.cancel();
         }
-    }
-    catch (...) {
+    } catch (...) {
         // Moving its result may have thrown.
         if (is_first || !std::exchange(first.decided, true)) {
             first.thrown = std::current_exception();
@@ -286,8 +286,7 @@ private:
                 all_[size_] = &take_or_throw(block_, true, what);
                 ++size_;
             }
-        }
-        catch (...) {
+        } catch (...) {
             keep_each();
             throw;
         }

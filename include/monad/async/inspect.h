@@ -29,8 +29,8 @@ MONAD_ASYNC_EXTERN_C_BEGIN
  *  @retval ENOMEM no memory: it has the name that it had
  *  @retval EPERM attached, and another thread
  *  @see monad_async_task_name() */
-MONAD_ASYNC_API monad_async_result
-monad_async_task_set_name(monad_async_task task, char const *text) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_task_set_name(monad_async_task task,
+                                                             char const *text) MONAD_ASYNC_NOEXCEPT;
 
 /** The name of a task. Threads as for `monad_async_task_set_name`.
  *  @param task the task
@@ -38,8 +38,8 @@ monad_async_task_set_name(monad_async_task task, char const *text) MONAD_ASYNC_N
  *  @param bytes of the buffer; `MONAD_ASYNC_NAME_BYTES + 1` fits every name
  *  @return the length of the name; 0: none, or it may not be asked here
  *  @see monad_async_task_set_name() */
-MONAD_ASYNC_API size_t monad_async_task_name(
-    monad_async_task task, char *buffer, size_t bytes) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API size_t monad_async_task_name(monad_async_task task, char *buffer,
+                                             size_t bytes) MONAD_ASYNC_NOEXCEPT;
 
 /** Names an executor. OWNER'S THREAD.
  *  @param ex the executor
@@ -58,8 +58,8 @@ monad_async_executor_set_name(monad_async_executor ex, char const *text) MONAD_A
  *  @param bytes of the buffer
  *  @return the length of the name; 0: none
  *  @see monad_async_executor_set_name() */
-MONAD_ASYNC_API size_t monad_async_executor_name(
-    monad_async_executor ex, char *buffer, size_t bytes) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API size_t monad_async_executor_name(monad_async_executor ex, char *buffer,
+                                                 size_t bytes) MONAD_ASYNC_NOEXCEPT;
 
 /** Where the stack lies that a task runs on, or ran on last, or was made with: a launch may begin
  *  on another than the one before, and stays on it. ANY THREAD; a few loads.
@@ -69,8 +69,8 @@ MONAD_ASYNC_API size_t monad_async_executor_name(
  *  @retval 0 done
  *  @retval EINVAL NULL
  *  @see monad_async_task_stack_used() */
-MONAD_ASYNC_API monad_async_result monad_async_task_stack_bounds(
-    monad_async_task task, void **low, void **high) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_task_stack_bounds(monad_async_task task, void **low,
+                                                                 void **high) MONAD_ASYNC_NOEXCEPT;
 
 /** How much was used at most of the stack that `monad_async_task_stack_bounds` tells of, to a page:
  *  by what of it is in memory. What other tasks have used of the same stack counts too, as stacks
@@ -81,8 +81,8 @@ MONAD_ASYNC_API monad_async_result monad_async_task_stack_bounds(
  *  @retval EINVAL NULL
  *  @retval ENOSYS, EPERM the machine forbids `mincore`
  *  @see monad_async_task_stack_bounds() */
-MONAD_ASYNC_API monad_async_result
-monad_async_task_stack_used(monad_async_task task) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_task_stack_used(monad_async_task task)
+    MONAD_ASYNC_NOEXCEPT;
 
 /** Where the frames of a task go on: what a debugger would show, for `dladdr`, `addr2line` or
  *  `backtrace_symbols`. Found by unwind information, so frames of code without it end the list. The
@@ -97,8 +97,8 @@ monad_async_task_stack_used(monad_async_task task) MONAD_ASYNC_NOEXCEPT;
  *  @retval EBUSY it runs, and is not the caller
  *  @retval ENOTSUP a suspended task elsewhere than on x86-64, or under AddressSanitizer
  *  @see monad_async_executor_waits_text() */
-MONAD_ASYNC_API monad_async_result monad_async_task_backtrace(
-    monad_async_task task, void **pcs, size_t count) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_task_backtrace(monad_async_task task, void **pcs,
+                                                              size_t count) MONAD_ASYNC_NOEXCEPT;
 
 /** Who waits for whom: a line for each task of the executor that is suspended and not ready, with
  *  what it waits for, the holder of a mutex included; then a line that begins with `deadlock:` for

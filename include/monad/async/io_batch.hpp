@@ -207,8 +207,8 @@ private:
             if (self != link_.task) {
                 return EPERM;
             }
-            auto const r = detail::interruptible(
-                self, [&] { return monad_async_op_wait_any(self, &op); });
+            auto const r =
+                detail::interruptible(self, [&] { return monad_async_op_wait_any(self, &op); });
             if (r.error != 0) {
                 return r.error;
             }

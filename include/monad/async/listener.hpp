@@ -48,8 +48,8 @@ public:
         std::error_code ec;
         auto made = tcp(port, address, backlog, ec);
         detail::check(ec.value(), ec.value() == EINVAL
-                ? "monad::async::listener::tcp (no address in figures?)"
-                : "monad::async::listener::tcp");
+                                      ? "monad::async::listener::tcp (no address in figures?)"
+                                      : "monad::async::listener::tcp");
         return made;
     }
 
@@ -67,10 +67,10 @@ public:
         errno = EINVAL;
         int const on = 1;
         int fd = -1;
-        bool const listens =
-            !at.empty() && (fd = ::socket(at.family(), SOCK_STREAM | SOCK_CLOEXEC, 0)) >= 0 &&
-            setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
-            ::bind(fd, at.native(), at.size()) == 0 && ::listen(fd, backlog) == 0;
+        bool const listens = !at.empty() &&
+                             (fd = ::socket(at.family(), SOCK_STREAM | SOCK_CLOEXEC, 0)) >= 0 &&
+                             setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
+                             ::bind(fd, at.native(), at.size()) == 0 && ::listen(fd, backlog) == 0;
         detail::report(listens ? 0 : errno, ec);
         if (!listens && fd >= 0) {
             ::close(fd); // At once: nothing was ever in flight on it.
@@ -122,8 +122,7 @@ public:
      *  @param flags 0, or `MONAD_ASYNC_SOCKET_DIRECT`
      *  @param[out] ec the error
      *  @return the connection; none with an error */
-    [[nodiscard]] MONAD_ASYNC_LOCAL socket accept(std::uint32_t flags,
-                                                  std::error_code &ec) noexcept
+    [[nodiscard]] MONAD_ASYNC_LOCAL socket accept(std::uint32_t flags, std::error_code &ec) noexcept
     {
         monad_async_socket made = {-1, 0};
         detail::report(take(made, flags).error, ec);

@@ -35,23 +35,23 @@ typedef struct monad_async_histogram {
 /** What an executor has counted since `monad_async_metrics_start`; what begins with `ticks` or
  *  `io`, since it was made. */
 struct monad_async_metrics {
-    uint64_t launches;             /**< Runs of tasks that began. */
-    uint64_t sleeps;               /**< Waits with nothing ready. */
-    uint64_t wakeups;              /**< By other threads. */
-    uint64_t enters;               /**< Times that the kernel was asked. */
-    uint64_t tasks_pending_launch; /**< At the end of the last `run`, as the next two. */
-    uint64_t tasks_running;        /**< 0 or 1. */
-    uint64_t tasks_suspended;      /**< As of the executor's head. */
-    uint64_t ticks_in_run;         /**< As of the executor's head, as the next four. */
-    uint64_t ticks_in_task_launch; /**< In tasks from their launch to a suspension. */
-    uint64_t ticks_in_io_uring;    /**< With the kernel. */
-    uint64_t ticks_sleeping;       /**< With nothing to do. */
+    uint64_t launches;                 /**< Runs of tasks that began. */
+    uint64_t sleeps;                   /**< Waits with nothing ready. */
+    uint64_t wakeups;                  /**< By other threads. */
+    uint64_t enters;                   /**< Times that the kernel was asked. */
+    uint64_t tasks_pending_launch;     /**< At the end of the last `run`, as the next two. */
+    uint64_t tasks_running;            /**< 0 or 1. */
+    uint64_t tasks_suspended;          /**< As of the executor's head. */
+    uint64_t ticks_in_run;             /**< As of the executor's head, as the next four. */
+    uint64_t ticks_in_task_launch;     /**< In tasks from their launch to a suspension. */
+    uint64_t ticks_in_io_uring;        /**< With the kernel. */
+    uint64_t ticks_sleeping;           /**< With nothing to do. */
     uint64_t ticks_in_task_completion; /**< In tasks after a resumption. */
-    uint64_t io_submitted;         /**< Operations that were begun. */
-    uint64_t io_completed;         /**< And that are over. */
-    uint64_t stacks_in_use;        /**< Of the whole process. */
-    uint64_t ticks_per_second;     /**< As `monad_async_ticks_per_second`. */
-    uint64_t operations[64];       /**< That were begun, by `IORING_OP_*`. */
+    uint64_t io_submitted;             /**< Operations that were begun. */
+    uint64_t io_completed;             /**< And that are over. */
+    uint64_t stacks_in_use;            /**< Of the whole process. */
+    uint64_t ticks_per_second;         /**< As `monad_async_ticks_per_second`. */
+    uint64_t operations[64];           /**< That were begun, by `IORING_OP_*`. */
     /** How long a task was ready before it ran, for each priority. Its buckets' sum is the number
      *  of items that ran. */
     monad_async_histogram ready[3];
@@ -72,8 +72,8 @@ MONAD_ASYNC_ASSERT_SIZE(struct monad_async_metrics, 17968);
  *  @retval ENOTSUP it has no time tracking
  *  @retval EPERM another thread
  *  @see monad_async_executor_metrics() */
-MONAD_ASYNC_API monad_async_result
-monad_async_metrics_start(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_metrics_start(monad_async_executor ex)
+    MONAD_ASYNC_NOEXCEPT;
 
 /** Reads what was counted. ANY THREAD; no lock but that of the stacks' pool. Each number is whole;
  *  those that change during the call may not fit each other.
@@ -99,7 +99,8 @@ MONAD_ASYNC_API monad_async_result monad_async_executor_metrics(
  *  @retval ENODATA `monad_async_metrics_start` was not called for one of them
  *  @see monad_async_executor_metrics() */
 MONAD_ASYNC_API monad_async_result monad_async_metrics_text(monad_async_executor const *executors,
-    size_t count, char *buffer, size_t bytes) MONAD_ASYNC_NOEXCEPT;
+                                                            size_t count, char *buffer,
+                                                            size_t bytes) MONAD_ASYNC_NOEXCEPT;
 
 /** The first number of nanoseconds that is above a bucket. ANY THREAD.
  *  @param bucket its index

@@ -68,8 +68,8 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_local_mutex, 88);
  *  @retval 0 done
  *  @retval EINVAL flags that this version does not know
  *  @see monad_async_mutex_lock() */
-MONAD_ASYNC_API monad_async_result monad_async_mutex_init(
-    monad_async_mutex *mutex, uint32_t flags) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_mutex_init(monad_async_mutex *mutex,
+                                                          uint32_t flags) MONAD_ASYNC_NOEXCEPT;
 
 /** Locks the mutex. ANY THREAD. SUSPENDS; a thread blocks.
  *  @param task the task that runs, which is the caller; NULL: a thread outside every task
@@ -83,8 +83,8 @@ MONAD_ASYNC_API monad_async_result monad_async_mutex_init(
  *  @retval EINVAL NULL
  *  @see monad_async_mutex_unlock(), monad_async_mutex_try_lock(),
  *  monad_async_mutex_lock_until() */
-MONAD_ASYNC_API monad_async_result monad_async_mutex_lock(
-    monad_async_task task, monad_async_mutex *mutex) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result
+monad_async_mutex_lock(monad_async_task task, monad_async_mutex *mutex) MONAD_ASYNC_NOEXCEPT;
 
 /** Locks the mutex, unless it becomes free too late. ANY THREAD. SUSPENDS; a thread blocks.
  *  @param task the task that runs, which is the caller; NULL: a thread outside every task
@@ -108,8 +108,8 @@ MONAD_ASYNC_API monad_async_result monad_async_mutex_lock_until(
  *  @retval EPERM not the running task, or another thread
  *  @retval EINVAL NULL
  *  @see monad_async_mutex_lock() */
-MONAD_ASYNC_API monad_async_result monad_async_mutex_try_lock(
-    monad_async_task task, monad_async_mutex *mutex) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result
+monad_async_mutex_try_lock(monad_async_task task, monad_async_mutex *mutex) MONAD_ASYNC_NOEXCEPT;
 
 /** Unlocks the mutex: the first who waits has it from here on. ANY THREAD. Does not suspend. Never
  *  interrupted.
@@ -120,16 +120,16 @@ MONAD_ASYNC_API monad_async_result monad_async_mutex_try_lock(
  *  @retval EDEADLK NULL for the task inside a task
  *  @retval EINVAL NULL
  *  @see monad_async_mutex_lock() */
-MONAD_ASYNC_API monad_async_result monad_async_mutex_unlock(
-    monad_async_task task, monad_async_mutex *mutex) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result
+monad_async_mutex_unlock(monad_async_task task, monad_async_mutex *mutex) MONAD_ASYNC_NOEXCEPT;
 
 /** As `monad_async_mutex_init`, for the tasks of one executor: the one that uses it first.
  *  @param mutex memory that nobody uses
  *  @param flags 0 or `MONAD_ASYNC_MUTEX_CHECKED`
  *  @return as `monad_async_mutex_init`
  *  @see monad_async_mutex_init() */
-MONAD_ASYNC_API monad_async_result monad_async_local_mutex_init(
-    monad_async_local_mutex *mutex, uint32_t flags) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result
+monad_async_local_mutex_init(monad_async_local_mutex *mutex, uint32_t flags) MONAD_ASYNC_NOEXCEPT;
 
 /** As `monad_async_mutex_lock`, for the tasks of one executor.
  *  @param task the task that runs, which is the caller

@@ -33,10 +33,7 @@ public:
     /** SUSPENDS until it is the caller's; a thread blocks.
      *  @throws std::system_error `EDEADLK`: it is already; `EPERM`: a local one, elsewhere
      *  @throws cancelled_error, timeout_error the wait was interrupted: it is not locked */
-    void lock()
-    {
-        detail::check(do_lock(detail::forever_ns).error, "monad::async::mutex::lock");
-    }
+    void lock() { detail::check(do_lock(detail::forever_ns).error, "monad::async::mutex::lock"); }
 
     /** As the other `lock`.
      *  @param[out] ec the error */
@@ -82,7 +79,7 @@ public:
     void unlock()
     {
         detail::check(detail::mutex_unlock(monad_async_task_current(), native_).error,
-            "monad::async::mutex::unlock");
+                      "monad::async::mutex::unlock");
     }
 
     /** As the other `unlock`.

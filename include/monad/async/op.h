@@ -88,8 +88,8 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_op, 192);
  *  @retval ENOTSUP a compute-only executor
  *  @retval EPERM not the running task, or another thread
  *  @see monad_async_op_wait(), monad_async_op_wait_any(), monad_async_op_cancel() */
-MONAD_ASYNC_API monad_async_result
-monad_async_op_begin(monad_async_task task, monad_async_op *op) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_op_begin(monad_async_task task,
+                                                        monad_async_op *op) MONAD_ASYNC_NOEXCEPT;
 
 /** SUSPENDS until an operation has a completion, and takes it. If it has one already: at once. A
  *  wait that is cancelled or times out leaves the operation in flight.
@@ -104,8 +104,7 @@ monad_async_op_begin(monad_async_task task, monad_async_op *op) MONAD_ASYNC_NOEX
  *  @retval EINVAL NULL, or another task's
  *  @retval EPERM not the running task, or another thread
  *  @see monad_async_op_begin() */
-MONAD_ASYNC_API monad_async_result
-monad_async_op_wait(monad_async_task task, monad_async_op *op);
+MONAD_ASYNC_API monad_async_result monad_async_op_wait(monad_async_task task, monad_async_op *op);
 
 /** SUSPENDS until any of the task's operations has a completion, and takes it, in the order of
  *  completion. If one has already: at once. O(1).
@@ -118,8 +117,8 @@ monad_async_op_wait(monad_async_task task, monad_async_op *op);
  *  @retval EINVAL NULL
  *  @retval EPERM not the running task, or another thread
  *  @see monad_async_op_begin() */
-MONAD_ASYNC_API monad_async_result
-monad_async_op_wait_any(monad_async_task task, monad_async_op **op);
+MONAD_ASYNC_API monad_async_result monad_async_op_wait_any(monad_async_task task,
+                                                           monad_async_op **op);
 
 /** SUSPENDS until an operation is over, which is cancelled first, whatever scopes have fired: the
  *  clean-up that `monad_async_op_cancel` and waits in a shield would be. Nobody takes what it
@@ -130,8 +129,7 @@ monad_async_op_wait_any(monad_async_task task, monad_async_op **op);
  *  @retval EINVAL NULL, or another task's
  *  @retval EPERM not the running task, or another thread
  *  @see monad_async_op_cancel() */
-MONAD_ASYNC_API monad_async_result
-monad_async_op_end(monad_async_task task, monad_async_op *op);
+MONAD_ASYNC_API monad_async_result monad_async_op_end(monad_async_task task, monad_async_op *op);
 
 /** Asks the kernel to end an operation. Does not suspend. Its one outcome, `ECANCELED` or the real
  *  result, is to be waited for as ever. Asked already, or complete: nothing happens.
@@ -142,8 +140,8 @@ monad_async_op_end(monad_async_task task, monad_async_op *op);
  *  @retval EINVAL NULL
  *  @retval EPERM not the running task, or the operation of another executor's task
  *  @see monad_async_op_end(), monad_async_task_cancel() */
-MONAD_ASYNC_API monad_async_result
-monad_async_op_cancel(monad_async_task task, monad_async_op *op) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_op_cancel(monad_async_task task,
+                                                         monad_async_op *op) MONAD_ASYNC_NOEXCEPT;
 
 /** @cond what the functions of other headers that fill an operation share */
 #if defined(__cplusplus)

@@ -39,8 +39,7 @@ namespace detail {
     auto native = f.native_handle();
     int const error = own_call([&](monad_async_task self) {
                           return monad_async_file_set_ordered(self, &native);
-                      })
-                          .error;
+                      }).error;
     if (error == 0) {
         (void)f.release();
         f = file(native);

@@ -41,9 +41,9 @@ MONAD_ASYNC_API monad_async_result monad_async_path_unlink(monad_async_task task
  *  @param flags 0, or `RENAME_...`
  *  @retval 0 renamed
  *  @see monad_async_op_rename() */
-MONAD_ASYNC_API monad_async_result
-monad_async_path_rename(monad_async_task task, int directory, char const *path, int new_directory,
-                        char const *new_path, uint32_t flags);
+MONAD_ASYNC_API monad_async_result monad_async_path_rename(monad_async_task task, int directory,
+                                                           char const *path, int new_directory,
+                                                           char const *new_path, uint32_t flags);
 
 /** As `mkdirat`. SUSPENDS. Linux 5.15; before it on a helper.
  *  @param task the task that runs
@@ -64,9 +64,9 @@ MONAD_ASYNC_API monad_async_result monad_async_path_mkdir(monad_async_task task,
  *  @param flags 0, or `AT_SYMLINK_FOLLOW`, `AT_EMPTY_PATH`
  *  @retval 0 linked
  *  @see monad_async_op_link() */
-MONAD_ASYNC_API monad_async_result
-monad_async_path_link(monad_async_task task, int directory, char const *path, int new_directory,
-                      char const *new_path, int flags);
+MONAD_ASYNC_API monad_async_result monad_async_path_link(monad_async_task task, int directory,
+                                                         char const *path, int new_directory,
+                                                         char const *new_path, int flags);
 
 /** As `symlinkat`. SUSPENDS. Linux 5.15; before it on a helper.
  *  @param task the task that runs
@@ -89,8 +89,8 @@ MONAD_ASYNC_API monad_async_result monad_async_path_symlink(monad_async_task tas
  *  @retval 0 told
  *  @see monad_async_file_stat() */
 MONAD_ASYNC_API monad_async_result monad_async_path_stat(monad_async_task task, int directory,
-                                                         char const *path, int flags,
-                                                         uint32_t mask, struct statx *status);
+                                                         char const *path, int flags, uint32_t mask,
+                                                         struct statx *status);
 
 #if defined(__cplusplus)
     /* What is below is C. */
@@ -139,8 +139,8 @@ static inline void monad_async_op_unlink(monad_async_op *op, int directory, char
 static inline void monad_async_op_rename(monad_async_op *op, int directory, char const *path,
                                          int new_directory, char const *new_path, uint32_t flags)
 {
-    monad_async_op_fill(op, IORING_OP_RENAMEAT, directory, 0, path,
-                        (uint64_t)(uintptr_t)new_path, 0);
+    monad_async_op_fill(op, IORING_OP_RENAMEAT, directory, 0, path, (uint64_t)(uintptr_t)new_path,
+                        0);
     op->sqe.len = (uint32_t)new_directory;
     op->sqe.rename_flags = flags;
 }
@@ -167,8 +167,7 @@ static inline void monad_async_op_mkdir(monad_async_op *op, int directory, char 
 static inline void monad_async_op_link(monad_async_op *op, int directory, char const *path,
                                        int new_directory, char const *new_path, int flags)
 {
-    monad_async_op_fill(op, IORING_OP_LINKAT, directory, 0, path, (uint64_t)(uintptr_t)new_path,
-                        0);
+    monad_async_op_fill(op, IORING_OP_LINKAT, directory, 0, path, (uint64_t)(uintptr_t)new_path, 0);
     op->sqe.len = (uint32_t)new_directory;
     op->sqe.hardlink_flags = (uint32_t)flags;
 }

@@ -34,10 +34,10 @@ public:
     pathname(char const *text) noexcept : text_(text) {} // NOLINT: meant to convert
 
     /** @param name has a `c_str()` of plain characters */
-    template <class Name, std::enable_if_t<std::is_convertible_v<
-                                               decltype(std::declval<Name const &>().c_str()),
-                                               char const *>,
-                                           int> = 0>
+    template <class Name,
+              std::enable_if_t<std::is_convertible_v<decltype(std::declval<Name const &>().c_str()),
+                                                     char const *>,
+                               int> = 0>
     pathname(Name const &name) noexcept // NOLINT: meant to convert
         : text_(name.c_str())
     {
@@ -54,8 +54,7 @@ private:
 namespace detail {
 
 // A call of the C API by the running task.
-template <class Call>
-[[nodiscard]] MONAD_ASYNC_LOCAL monad_async_result own_call(Call call)
+template <class Call> [[nodiscard]] MONAD_ASYNC_LOCAL monad_async_result own_call(Call call)
 {
     auto *const self = monad_async_task_current();
     return interruptible(self, [self, call] { return call(self); });
@@ -103,8 +102,8 @@ template <class Call>
         .error;
 }
 
-[[nodiscard]] MONAD_ASYNC_LOCAL inline int try_stat(pathname path, int flags, struct statx &to)
-    noexcept
+[[nodiscard]] MONAD_ASYNC_LOCAL inline int try_stat(pathname path, int flags,
+                                                    struct statx &to) noexcept
 {
     return own_call([&](monad_async_task self) {
                return monad_async_path_stat(self, AT_FDCWD, path.c_str(), flags,

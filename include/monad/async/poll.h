@@ -28,8 +28,7 @@ MONAD_ASYNC_EXTERN_C_BEGIN
  *  @retval ENOTSUP a compute-only executor
  *  @retval EPERM not the running task, or another thread
  *  @see monad_async_op_poll() */
-MONAD_ASYNC_API monad_async_result monad_async_poll(monad_async_task task, int fd,
-                                                    uint32_t events);
+MONAD_ASYNC_API monad_async_result monad_async_poll(monad_async_task task, int fd, uint32_t events);
 
 #if defined(__cplusplus)
     /* What is below is C. */

@@ -137,8 +137,9 @@ monad_async_pool_submit(monad_async_pool pool, monad_async_task task) MONAD_ASYN
  *  comes after it not tried
  *  @retval EBUSY, EINVAL, ESHUTDOWN, EPERM the first was refused: as `monad_async_pool_submit`
  *  @see monad_async_pool_submit() */
-MONAD_ASYNC_API monad_async_result monad_async_pool_submit_many(
-    monad_async_pool pool, monad_async_task const *tasks, size_t count) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_pool_submit_many(monad_async_pool pool,
+                                                                monad_async_task const *tasks,
+                                                                size_t count) MONAD_ASYNC_NOEXCEPT;
 
 /** As `monad_async_pool_submit`, and lets the task go: who is told of its end may keep it for
  *  later, or destroy it. ANY THREAD. It is told on the worker's thread; of a task that is cancelled
@@ -192,9 +193,11 @@ MONAD_ASYNC_ASSERT_SIZE(struct monad_async_pool_job, 32);
  *  @retval ENOMEM no memory
  *  @retval EPERM after `fork`
  *  @see monad_async_pool_submit(), monad_async_pool_wait() */
-MONAD_ASYNC_API monad_async_result monad_async_pool_post(
-    monad_async_pool pool, monad_async_priority priority, struct monad_async_pool_job const *job,
-    void const *bytes, size_t size) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_pool_post(monad_async_pool pool,
+                                                         monad_async_priority priority,
+                                                         struct monad_async_pool_job const *job,
+                                                         void const *bytes,
+                                                         size_t size) MONAD_ASYNC_NOEXCEPT;
 
 /** Waits until at most so many are left. SUSPENDS inside a task; blocks outside. Others may submit
  *  more by then: it may have been so for a moment only.
@@ -206,8 +209,8 @@ MONAD_ASYNC_API monad_async_result monad_async_pool_post(
  *  @retval EINVAL NULL, or no such `of`
  *  @retval EPERM after `fork`
  *  @see monad_async_pool_left() */
-MONAD_ASYNC_API monad_async_result
-monad_async_pool_wait(monad_async_pool pool, size_t at_most, uint32_t of);
+MONAD_ASYNC_API monad_async_result monad_async_pool_wait(monad_async_pool pool, size_t at_most,
+                                                         uint32_t of);
 
 /** Asks how many are left. ANY THREAD. Does not suspend.
  *  @param pool the pool
@@ -216,8 +219,8 @@ monad_async_pool_wait(monad_async_pool pool, size_t at_most, uint32_t of);
  *  @retval EINVAL NULL, or no such `of`
  *  @retval EPERM after `fork`
  *  @see monad_async_pool_wait() */
-MONAD_ASYNC_API monad_async_result
-monad_async_pool_left(monad_async_pool pool, uint32_t of) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_pool_left(monad_async_pool pool,
+                                                         uint32_t of) MONAD_ASYNC_NOEXCEPT;
 
 /** Makes workers, or dismisses some. ANY THREAD. EXPENSIVE; blocks until the new ones are there.
  *  One that is dismissed begins nothing more, and leaves when what it has begun has ended, which
@@ -228,8 +231,8 @@ monad_async_pool_left(monad_async_pool pool, uint32_t of) MONAD_ASYNC_NOEXCEPT;
  *  @return else as `monad_async_pool_create`: those that could be made were
  *  @retval ESHUTDOWN the pool was told to quit
  *  @see monad_async_pool_workers() */
-MONAD_ASYNC_API monad_async_result
-monad_async_pool_resize(monad_async_pool pool, uint32_t workers) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_pool_resize(monad_async_pool pool,
+                                                           uint32_t workers) MONAD_ASYNC_NOEXCEPT;
 
 /** Takes no task any more; the workers leave when they have nothing to do. ANY THREAD, while others
  *  submit too. Does not wait: see `monad_async_pool_wait`, `monad_async_pool_destroy`. What is
@@ -240,8 +243,8 @@ monad_async_pool_resize(monad_async_pool pool, uint32_t workers) MONAD_ASYNC_NOE
  *  @retval EINVAL NULL, or no such `how`
  *  @retval EPERM after `fork`
  *  @see monad_async_pool_destroy() */
-MONAD_ASYNC_API monad_async_result
-monad_async_pool_quit(monad_async_pool pool, uint32_t how) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_pool_quit(monad_async_pool pool,
+                                                         uint32_t how) MONAD_ASYNC_NOEXCEPT;
 
 /** Asks how many workers begin tasks. ANY THREAD. Does not suspend.
  *  @param pool the pool
@@ -249,8 +252,8 @@ monad_async_pool_quit(monad_async_pool pool, uint32_t how) MONAD_ASYNC_NOEXCEPT;
  *  @retval EINVAL NULL
  *  @retval EPERM after `fork`
  *  @see monad_async_pool_resize() */
-MONAD_ASYNC_API monad_async_result
-monad_async_pool_workers(monad_async_pool pool) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_pool_workers(monad_async_pool pool)
+    MONAD_ASYNC_NOEXCEPT;
 
 /** Gives a reference to the executor of a worker, to launch tasks there directly: a listener a
  *  worker, say. ANY THREAD.

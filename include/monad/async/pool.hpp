@@ -69,9 +69,10 @@ inline monad_async_result start(pool_target to, monad_async_task task) noexcept
 // By what is done with them: not every such iterator of C++20 has the tag.
 template <class Begin, class End, class = void> inline constexpr bool has_random_access = false;
 template <class Begin, class End>
-inline constexpr bool has_random_access<Begin, End,
-    std::void_t<decltype(std::declval<End>() - std::declval<Begin>()),
-        decltype(std::declval<Begin>() + std::ptrdiff_t())>> = true;
+inline constexpr bool
+    has_random_access<Begin, End,
+                      std::void_t<decltype(std::declval<End>() - std::declval<Begin>()),
+                                  decltype(std::declval<Begin>() + std::ptrdiff_t())>> = true;
 
 // What the workers of one for_each share: on the stack of who waits for them.
 template <class Iterator, class F> struct each {
@@ -94,8 +95,7 @@ template <class Iterator, class F> struct each {
             for (std::size_t n = std::min(step, size - from); n != 0; --n, ++at) {
                 try {
                     std::invoke(*f, *at);
-                }
-                catch (...) {
+                } catch (...) {
                     __atomic_store_n(&next, size, __ATOMIC_RELAXED); // The others stop, too.
                     throw;
                 }
@@ -173,13 +173,14 @@ public:
      *  @throws std::system_error `ESHUTDOWN`: the pool was told to quit; `ENOMEM`: no task
      *  @throws std::bad_alloc
      *  @throws what moving `body` does */
-    template <class F> [[nodiscard]] future<std::invoke_result_t<std::decay_t<F>>> submit(
-        F &&body, priority level = priority::normal)
+    template <class F>
+    [[nodiscard]] future<std::invoke_result_t<std::decay_t<F>>>
+    submit(F &&body, priority level = priority::normal)
     {
         using result = std::invoke_result_t<std::decay_t<F>>;
-        return future<result>(detail::submit_by<result>(*block_, false,
-            detail::pool_target{pool_, level}, std::forward<F>(body),
-            "monad::async::thread_pool::submit"));
+        return future<result>(
+            detail::submit_by<result>(*block_, false, detail::pool_target{pool_, level},
+                                      std::forward<F>(body), "monad::async::thread_pool::submit"));
     }
 
     /** As `submit`, for whose result nobody waits: an exception goes to
@@ -202,8 +203,7 @@ public:
             return detail::check(error, what);
         }
         auto &s = detail::take_or_throw(*block_, false, what);
-        detail::launch_spawned(
-            s, detail::pool_target{pool_, level}, std::forward<F>(body), what);
+        detail::launch_spawned(s, detail::pool_target{pool_, level}, std::forward<F>(body), what);
     }
 
     /** Has the workers call `f` with each element, some at a time, in no order; returns when all
@@ -220,14 +220,14 @@ public:
         using std::begin;
         using std::end;
         static_assert(detail::has_random_access<decltype(begin(range)), decltype(end(range))>,
-            "for_each takes a range with random access");
+                      "for_each takes a range with random access");
         auto first = begin(range);
         auto const size = static_cast<std::size_t>(end(range) - first);
         auto const workers = std::max<std::size_t>(this->workers(), 1);
         using shared_type = detail::each<decltype(first), std::remove_reference_t<F>>;
         // Some rounds each, so that one slow element does not keep the others waiting.
         shared_type shared{first, size, std::max<std::size_t>(size / (workers * 8), 1),
-            std::addressof(f)};
+                           std::addressof(f)};
         // Destroyed before `shared`: a future waits for its task.
         std::vector<future<void>> all;
         all.reserve(std::min(workers, size));
@@ -238,8 +238,7 @@ public:
         for (auto &one : all) {
             try {
                 one.get();
-            }
-            catch (...) {
+            } catch (...) {
                 __atomic_store_n(&shared.next, size, __ATOMIC_RELAXED);
                 thrown = thrown ? thrown : std::current_exception();
             }

@@ -36,8 +36,8 @@ MONAD_ASYNC_API monad_async_result monad_async_remote_acquire(
  *  @param remote a reference, or NULL
  *  @return `remote`
  *  @see monad_async_remote_release() */
-MONAD_ASYNC_API monad_async_remote
-monad_async_remote_retain(monad_async_remote remote) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_remote monad_async_remote_retain(monad_async_remote remote)
+    MONAD_ASYNC_NOEXCEPT;
 
 /** Gives a reference back; the last frees it. ANY THREAD.
  *  @param remote a reference, or NULL
@@ -76,8 +76,8 @@ monad_async_remote_cancel(monad_async_remote remote, monad_async_task task) MONA
  *  @retval EINVAL NULL
  *  @retval EPERM after `fork`
  *  @see monad_async_executor_wake() */
-MONAD_ASYNC_API monad_async_result
-monad_async_remote_wake(monad_async_remote remote) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_remote_wake(monad_async_remote remote)
+    MONAD_ASYNC_NOEXCEPT;
 
 MONAD_ASYNC_EXTERN_C_END
 

@@ -115,8 +115,8 @@ MONAD_ASYNC_API monad_async_result monad_async_rw_lock_unlock_shared(
  *  @retval EPERM not the running task, or another thread
  *  @retval EINVAL NULL
  *  @see monad_async_rw_lock_unlock() */
-MONAD_ASYNC_API monad_async_result monad_async_rw_lock_lock(
-    monad_async_task task, monad_async_rw_lock *lock) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result
+monad_async_rw_lock_lock(monad_async_task task, monad_async_rw_lock *lock) MONAD_ASYNC_NOEXCEPT;
 
 /** Locks to write, until a time. ANY THREAD. SUSPENDS; a thread blocks.
  *  @param task the task that runs, which is the caller; NULL: a thread outside every task
@@ -141,8 +141,8 @@ MONAD_ASYNC_API monad_async_result monad_async_rw_lock_lock_until(
  *  @retval EPERM not the running task, or another thread
  *  @retval EINVAL NULL
  *  @see monad_async_rw_lock_lock() */
-MONAD_ASYNC_API monad_async_result monad_async_rw_lock_try_lock(
-    monad_async_task task, monad_async_rw_lock *lock) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result
+monad_async_rw_lock_try_lock(monad_async_task task, monad_async_rw_lock *lock) MONAD_ASYNC_NOEXCEPT;
 
 /** Ends what `monad_async_rw_lock_lock` began. ANY THREAD. Does not suspend.
  *  @param task the task that runs, which is the caller; NULL: a thread outside every task
@@ -152,8 +152,8 @@ MONAD_ASYNC_API monad_async_result monad_async_rw_lock_try_lock(
  *  @retval EDEADLK NULL for the task inside a task
  *  @retval EINVAL NULL
  *  @see monad_async_rw_lock_lock() */
-MONAD_ASYNC_API monad_async_result monad_async_rw_lock_unlock(
-    monad_async_task task, monad_async_rw_lock *lock) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result
+monad_async_rw_lock_unlock(monad_async_task task, monad_async_rw_lock *lock) MONAD_ASYNC_NOEXCEPT;
 
 /** As `monad_async_rw_lock_lock_shared`, for the tasks of one executor.
  *  @param task the task that runs, which is the caller

@@ -34,10 +34,7 @@ public:
     /** SUSPENDS until it may write; a thread blocks.
      *  @throws std::system_error `EPERM`: a local one, elsewhere
      *  @throws cancelled_error, timeout_error the wait was interrupted */
-    void lock()
-    {
-        detail::check(do_lock(detail::forever_ns).error, "monad::async::rw_lock::lock");
-    }
+    void lock() { detail::check(do_lock(detail::forever_ns).error, "monad::async::rw_lock::lock"); }
 
     /** As the other `lock`.
      *  @param[out] ec the error */
@@ -83,7 +80,7 @@ public:
     void unlock()
     {
         detail::check(detail::rw_lock_unlock(monad_async_task_current(), native_).error,
-            "monad::async::rw_lock::unlock");
+                      "monad::async::rw_lock::unlock");
     }
 
     /** SUSPENDS until it may read; a thread blocks.
@@ -92,7 +89,7 @@ public:
     void lock_shared()
     {
         detail::check(do_lock_shared(detail::forever_ns).error,
-            "monad::async::rw_lock::lock_shared");
+                      "monad::async::rw_lock::lock_shared");
     }
 
     /** As the other `lock_shared`.
@@ -117,8 +114,8 @@ public:
      *  @return false: too late
      *  @throws std::system_error, cancelled_error as `lock_shared` */
     template <class Clock, class Duration>
-    [[nodiscard]] bool try_lock_shared_until(
-        std::chrono::time_point<Clock, Duration> const &deadline)
+    [[nodiscard]] bool
+    try_lock_shared_until(std::chrono::time_point<Clock, Duration> const &deadline)
     {
         return lock_shared_by(detail::boot_time(deadline));
     }
@@ -141,7 +138,7 @@ public:
     void unlock_shared()
     {
         detail::check(detail::rw_lock_unlock_shared(monad_async_task_current(), native_).error,
-            "monad::async::rw_lock::unlock_shared");
+                      "monad::async::rw_lock::unlock_shared");
     }
 
     /** @return the record, for the C API */

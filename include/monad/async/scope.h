@@ -55,7 +55,9 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_scope, 96);
  *  @retval EPERM not the running task, or another thread
  *  @see monad_async_scope_leave() */
 MONAD_ASYNC_API monad_async_result monad_async_scope_enter(monad_async_task task,
-    monad_async_scope *scope, uint64_t timeout_ns, uint32_t flags) MONAD_ASYNC_NOEXCEPT;
+                                                           monad_async_scope *scope,
+                                                           uint64_t timeout_ns,
+                                                           uint32_t flags) MONAD_ASYNC_NOEXCEPT;
 
 /** Leaves the innermost scope. Does not suspend; O(1), or O(log n) of the armed timers.
  *
@@ -76,8 +78,8 @@ monad_async_scope_leave(monad_async_task task, monad_async_scope *scope) MONAD_A
  *  @retval EINVAL NULL, or not entered
  *  @retval EPERM no task of this executor runs on this thread
  *  @see monad_async_task_cancel() */
-MONAD_ASYNC_API monad_async_result
-monad_async_scope_cancel(monad_async_scope *scope) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_scope_cancel(monad_async_scope *scope)
+    MONAD_ASYNC_NOEXCEPT;
 
 /** From now until `boot_ns`, as a scope takes it. ANY THREAD; reads the clock.
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
@@ -99,8 +101,8 @@ static inline uint64_t monad_async_timeout_until(uint64_t boot_ns)
  *  @return as `monad_async_task_io`
  *  @retval ETIME the deadline passed before the operation completed
  *  @see monad_async_task_io() */
-static inline monad_async_result monad_async_task_io_until(
-    monad_async_task task, struct io_uring_sqe const *sqe, uint64_t boot_ns)
+static inline monad_async_result
+monad_async_task_io_until(monad_async_task task, struct io_uring_sqe const *sqe, uint64_t boot_ns)
 {
     monad_async_scope scope;
     monad_async_result r =
@@ -119,8 +121,8 @@ static inline monad_async_result monad_async_task_io_until(
  *  @return as `monad_async_task_join`
  *  @retval ETIME the deadline passed before `other` exited; or `other`'s own result
  *  @see monad_async_task_join() */
-static inline monad_async_result monad_async_task_join_until(
-    monad_async_task self, monad_async_task other, uint64_t boot_ns)
+static inline monad_async_result
+monad_async_task_join_until(monad_async_task self, monad_async_task other, uint64_t boot_ns)
 {
     monad_async_scope scope;
     monad_async_result r =
@@ -138,8 +140,8 @@ static inline monad_async_result monad_async_task_join_until(
  *  @return as `monad_async_task_park`
  *  @retval ETIME the deadline passed first; no permit was taken
  *  @see monad_async_task_park() */
-static inline monad_async_result
-monad_async_task_park_until(monad_async_task task, uint64_t boot_ns)
+static inline monad_async_result monad_async_task_park_until(monad_async_task task,
+                                                             uint64_t boot_ns)
 {
     monad_async_scope scope;
     monad_async_result r =

@@ -121,8 +121,7 @@ public:
      *  @param timeout from now on, by a clock that goes on while the machine sleeps; never early.
      *  Zero and less: the first call inside that would suspend throws
      *  @throws std::system_error `EPERM`: outside a task */
-    template <class Rep, class Period>
-    explicit scope(std::chrono::duration<Rep, Period> timeout)
+    template <class Rep, class Period> explicit scope(std::chrono::duration<Rep, Period> timeout)
     {
         begin(detail::to_ns(timeout));
     }
@@ -182,8 +181,7 @@ public:
     /** With a deadline.
      *  @param timeout as for `scope`
      *  @throws std::system_error `EPERM`: outside a task */
-    template <class Rep, class Period>
-    explicit shield(std::chrono::duration<Rep, Period> timeout)
+    template <class Rep, class Period> explicit shield(std::chrono::duration<Rep, Period> timeout)
     {
         begin(detail::to_ns(timeout));
     }

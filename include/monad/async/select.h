@@ -72,8 +72,8 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_select_case, 176);
 
 /** @cond no API
  *  @see monad_async_select() */
-static inline monad_async_select_case monad_async_make_case(
-    uint8_t kind, void *object, void *element, uint64_t timeout_ns)
+static inline monad_async_select_case monad_async_make_case(uint8_t kind, void *object,
+                                                            void *element, uint64_t timeout_ns)
 {
     monad_async_select_case c;
     unsigned i;
@@ -98,8 +98,8 @@ static inline monad_async_select_case monad_async_make_case(
  *  @param element moved away if it is sent
  *  @return the case
  *  @see monad_async_select(), monad_async_channel_send() */
-static inline monad_async_select_case monad_async_case_send(
-    monad_async_channel *channel, void *element)
+static inline monad_async_select_case monad_async_case_send(monad_async_channel *channel,
+                                                            void *element)
 {
     return monad_async_make_case(monad_async_select_send, channel, element, 0);
 }
@@ -109,8 +109,8 @@ static inline monad_async_select_case monad_async_case_send(
  *  @param[out] element memory for one
  *  @return the case
  *  @see monad_async_select(), monad_async_channel_recv() */
-static inline monad_async_select_case monad_async_case_recv(
-    monad_async_channel *channel, void *element)
+static inline monad_async_select_case monad_async_case_recv(monad_async_channel *channel,
+                                                            void *element)
 {
     return monad_async_make_case(monad_async_select_recv, channel, element, 0);
 }
@@ -120,8 +120,8 @@ static inline monad_async_select_case monad_async_case_recv(
  *  @param element moved away if it is sent
  *  @return the case
  *  @see monad_async_select(), monad_async_local_channel_send() */
-static inline monad_async_select_case monad_async_case_local_send(
-    monad_async_local_channel *channel, void *element)
+static inline monad_async_select_case
+monad_async_case_local_send(monad_async_local_channel *channel, void *element)
 {
     return monad_async_make_case(monad_async_select_local_send, channel, element, 0);
 }
@@ -131,8 +131,8 @@ static inline monad_async_select_case monad_async_case_local_send(
  *  @param[out] element memory for one
  *  @return the case
  *  @see monad_async_select(), monad_async_local_channel_recv() */
-static inline monad_async_select_case monad_async_case_local_recv(
-    monad_async_local_channel *channel, void *element)
+static inline monad_async_select_case
+monad_async_case_local_recv(monad_async_local_channel *channel, void *element)
 {
     return monad_async_make_case(monad_async_select_local_recv, channel, element, 0);
 }
@@ -180,7 +180,8 @@ static inline monad_async_select_case monad_async_case_timeout(uint64_t timeout_
  *  @see monad_async_case_send(), monad_async_case_recv(), monad_async_case_join(),
  *  monad_async_case_op(), monad_async_case_timeout() */
 MONAD_ASYNC_API monad_async_result monad_async_select(monad_async_task task,
-    monad_async_select_case *cases, size_t count) MONAD_ASYNC_NOEXCEPT;
+                                                      monad_async_select_case *cases,
+                                                      size_t count) MONAD_ASYNC_NOEXCEPT;
 
 #if defined(__cplusplus)
     #pragma GCC diagnostic pop

@@ -54,7 +54,8 @@ inline monad_async_select_case case_of_recv(monad_async_local_channel *ch, void 
 
 // A case has `make`, which gives the record; then `happened` with its result, or `lost`.
 template <class T, class Objects, class F> struct recv_case {
-    static_assert(std::is_invocable_v<F, std::optional<T>>,
+    static_assert(
+        std::is_invocable_v<F, std::optional<T>>,
         "the callable of on_recv takes a std::optional: empty where the channel is closed");
 
     channel<T, Objects> *from;
@@ -82,7 +83,7 @@ template <class T, class Objects, class F> struct recv_case {
 
 template <class T, class Objects, class F> struct send_case {
     static_assert(std::is_invocable_v<F, bool>,
-        "the callable of on_send takes a bool: false where the channel is closed");
+                  "the callable of on_send takes a bool: false where the channel is closed");
 
     channel<T, Objects> *to;
     T *value;
@@ -127,8 +128,8 @@ template <class T, class Objects, class F> struct send_case {
 template <class Case, class Earlier> void share_value(Case &, Earlier &) noexcept {}
 
 template <class T, class Objects, class F, class OtherObjects, class OtherF>
-void share_value(
-    send_case<T, Objects, F> &later, send_case<T, OtherObjects, OtherF> &earlier) noexcept
+void share_value(send_case<T, Objects, F> &later,
+                 send_case<T, OtherObjects, OtherF> &earlier) noexcept
 {
     if (later.value == earlier.value) {
         later.offered = earlier.offered;
@@ -174,8 +175,7 @@ monad_async_select_case record_of(std::tuple<Cases...> &cases, std::index_sequen
 }
 
 template <class... Cases, std::size_t... I>
-MONAD_ASYNC_LOCAL std::size_t select_of(
-    std::tuple<Cases...> &cases, std::index_sequence<I...>)
+MONAD_ASYNC_LOCAL std::size_t select_of(std::tuple<Cases...> &cases, std::index_sequence<I...>)
 {
     monad_async_select_case records[] = {
         detail::record_of<I>(cases, std::make_index_sequence<I>())...};
@@ -201,8 +201,7 @@ MONAD_ASYNC_LOCAL std::size_t select_of(
  *  @return the case
  *  @see monad_async_select() */
 template <class T, class Objects, class F>
-[[nodiscard]] detail::recv_case<T, Objects, std::decay_t<F>> on_recv(
-    channel<T, Objects> &ch, F &&f)
+[[nodiscard]] detail::recv_case<T, Objects, std::decay_t<F>> on_recv(channel<T, Objects> &ch, F &&f)
 {
     return {ch, std::decay_t<F>(std::forward<F>(f))};
 }
@@ -215,8 +214,8 @@ template <class T, class Objects, class F>
  *  @return the case
  *  @see monad_async_select() */
 template <class T, class Objects, class F>
-[[nodiscard]] detail::send_case<T, Objects, std::decay_t<F>> on_send(
-    channel<T, Objects> &ch, T &value, F &&f)
+[[nodiscard]] detail::send_case<T, Objects, std::decay_t<F>> on_send(channel<T, Objects> &ch,
+                                                                     T &value, F &&f)
 {
     return {ch, value, std::decay_t<F>(std::forward<F>(f))};
 }
@@ -226,8 +225,7 @@ template <class T, class Objects, class F>
  *  @param f called without arguments
  *  @return the case
  *  @see monad_async_select() */
-template <class F>
-[[nodiscard]] detail::join_case<std::decay_t<F>> on_join(task &t, F &&f)
+template <class F> [[nodiscard]] detail::join_case<std::decay_t<F>> on_join(task &t, F &&f)
 {
     return {t.native_handle(), std::forward<F>(f)};
 }
@@ -237,8 +235,7 @@ template <class F>
  *  @param f called with its `monad_async_result`
  *  @return the case
  *  @see monad_async_select() */
-template <class F>
-[[nodiscard]] detail::op_case<std::decay_t<F>> on_operation(operation &op, F &&f)
+template <class F> [[nodiscard]] detail::op_case<std::decay_t<F>> on_operation(operation &op, F &&f)
 {
     return {&op, std::forward<F>(f)};
 }
@@ -249,8 +246,8 @@ template <class F>
  *  @return the case
  *  @see monad_async_select() */
 template <class Rep, class Period, class F>
-[[nodiscard]] detail::timeout_case<std::decay_t<F>> on_timeout(
-    std::chrono::duration<Rep, Period> timeout, F &&f)
+[[nodiscard]] detail::timeout_case<std::decay_t<F>>
+on_timeout(std::chrono::duration<Rep, Period> timeout, F &&f)
 {
     return {detail::to_ns(timeout), std::forward<F>(f)};
 }

@@ -75,9 +75,9 @@ MONAD_ASYNC_API monad_async_result monad_async_semaphore_acquire(
  *  @retval EPERM not the running task, or another thread
  *  @retval EINVAL NULL
  *  @see monad_async_semaphore_acquire() */
-MONAD_ASYNC_API monad_async_result monad_async_semaphore_acquire_until(
-    monad_async_task task, monad_async_semaphore *semaphore,
-    uint64_t count, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result
+monad_async_semaphore_acquire_until(monad_async_task task, monad_async_semaphore *semaphore,
+                                    uint64_t count, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
 
 /** Takes permits if they are there and nobody waits. ANY THREAD. Does not suspend.
  *  @param semaphore which
@@ -106,9 +106,9 @@ MONAD_ASYNC_API monad_async_result monad_async_semaphore_release(
  *  @return as `monad_async_semaphore_acquire`
  *  @retval EPERM another executor's, or no task
  *  @see monad_async_semaphore_acquire() */
-MONAD_ASYNC_API monad_async_result monad_async_local_semaphore_acquire(
-    monad_async_task task, monad_async_local_semaphore *semaphore,
-    uint64_t count) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result
+monad_async_local_semaphore_acquire(monad_async_task task, monad_async_local_semaphore *semaphore,
+                                    uint64_t count) MONAD_ASYNC_NOEXCEPT;
 
 /** As `monad_async_semaphore_acquire_until`, for the tasks of one executor.
  *  @param task the task that runs, which is the caller
@@ -119,8 +119,8 @@ MONAD_ASYNC_API monad_async_result monad_async_local_semaphore_acquire(
  *  @retval EPERM another executor's, or no task
  *  @see monad_async_semaphore_acquire_until() */
 MONAD_ASYNC_API monad_async_result monad_async_local_semaphore_acquire_until(
-    monad_async_task task, monad_async_local_semaphore *semaphore,
-    uint64_t count, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
+    monad_async_task task, monad_async_local_semaphore *semaphore, uint64_t count,
+    uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
 
 /** As `monad_async_semaphore_try_acquire`, for the tasks of one executor.
  *  @param semaphore which

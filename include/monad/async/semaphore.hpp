@@ -39,7 +39,7 @@ public:
     void acquire(std::uint64_t count = 1)
     {
         detail::check(do_acquire(count, detail::forever_ns).error,
-            "monad::async::semaphore::acquire");
+                      "monad::async::semaphore::acquire");
     }
 
     /** As the other `acquire`.
@@ -56,8 +56,8 @@ public:
      *  @return false: too late
      *  @throws std::system_error, cancelled_error as `acquire` */
     template <class Rep, class Period>
-    [[nodiscard]] bool try_acquire_for(
-        std::chrono::duration<Rep, Period> timeout, std::uint64_t count = 1)
+    [[nodiscard]] bool try_acquire_for(std::chrono::duration<Rep, Period> timeout,
+                                       std::uint64_t count = 1)
     {
         return acquire_by(count, detail::boot_time(timeout));
     }
@@ -68,8 +68,8 @@ public:
      *  @return false: too late
      *  @throws std::system_error, cancelled_error as `acquire` */
     template <class Clock, class Duration>
-    [[nodiscard]] bool try_acquire_until(
-        std::chrono::time_point<Clock, Duration> const &deadline, std::uint64_t count = 1)
+    [[nodiscard]] bool try_acquire_until(std::chrono::time_point<Clock, Duration> const &deadline,
+                                         std::uint64_t count = 1)
     {
         return acquire_by(count, detail::boot_time(deadline));
     }
@@ -92,8 +92,8 @@ public:
      *  @throws std::system_error `EOVERFLOW`; `EPERM`: a local one, elsewhere */
     void release(std::uint64_t count = 1)
     {
-        detail::check(
-            detail::semaphore_release(native_, count).error, "monad::async::semaphore::release");
+        detail::check(detail::semaphore_release(native_, count).error,
+                      "monad::async::semaphore::release");
     }
 
     /** @return the record, for the C API */

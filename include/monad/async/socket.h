@@ -78,9 +78,9 @@ static inline monad_async_socket monad_async_socket_adopt(int fd)
  *  @param flags 0 or `MONAD_ASYNC_SOCKET_DIRECT`
  *  @retval 0 made
  *  @see monad_async_socket_close() */
-MONAD_ASYNC_API monad_async_result
-monad_async_socket_open(monad_async_task task, monad_async_socket *socket, int domain, int type,
-                        int protocol, uint32_t flags);
+MONAD_ASYNC_API monad_async_result monad_async_socket_open(monad_async_task task,
+                                                           monad_async_socket *socket, int domain,
+                                                           int type, int protocol, uint32_t flags);
 
 /** As `bind`. EXPENSIVE; does not suspend. A direct socket: SUSPENDS, Linux 6.8.
  *  @param task the task that runs
@@ -89,9 +89,10 @@ monad_async_socket_open(monad_async_task task, monad_async_socket *socket, int d
  *  @param length the bytes of that
  *  @retval 0 bound
  *  @see monad_async_socket_listen() */
-MONAD_ASYNC_API monad_async_result
-monad_async_socket_bind(monad_async_task task, monad_async_socket socket,
-                        struct sockaddr const *address, socklen_t length);
+MONAD_ASYNC_API monad_async_result monad_async_socket_bind(monad_async_task task,
+                                                           monad_async_socket socket,
+                                                           struct sockaddr const *address,
+                                                           socklen_t length);
 
 /** As `listen`. EXPENSIVE; does not suspend. A direct socket: SUSPENDS, Linux 6.8.
  *  @param task the task that runs
@@ -112,10 +113,11 @@ MONAD_ASYNC_API monad_async_result monad_async_socket_listen(monad_async_task ta
  *  @param flags 0 or `MONAD_ASYNC_SOCKET_DIRECT`
  *  @retval 0 accepted
  *  @see monad_async_socket_listen() */
-MONAD_ASYNC_API monad_async_result
-monad_async_socket_accept(monad_async_task task, monad_async_socket listener,
-                          monad_async_socket *socket, struct sockaddr *address, socklen_t *length,
-                          uint32_t flags);
+MONAD_ASYNC_API monad_async_result monad_async_socket_accept(monad_async_task task,
+                                                             monad_async_socket listener,
+                                                             monad_async_socket *socket,
+                                                             struct sockaddr *address,
+                                                             socklen_t *length, uint32_t flags);
 
 /** As `connect`. SUSPENDS until it is connected. After an error the socket is to be closed.
  *  @param task the task that runs
@@ -124,9 +126,10 @@ monad_async_socket_accept(monad_async_task task, monad_async_socket listener,
  *  @param length the bytes of that
  *  @retval 0 connected
  *  @see monad_async_resolve() */
-MONAD_ASYNC_API monad_async_result
-monad_async_socket_connect(monad_async_task task, monad_async_socket socket,
-                           struct sockaddr const *address, socklen_t length);
+MONAD_ASYNC_API monad_async_result monad_async_socket_connect(monad_async_task task,
+                                                              monad_async_socket socket,
+                                                              struct sockaddr const *address,
+                                                              socklen_t length);
 
 /** As `recv`. SUSPENDS until there is data.
  *  @param task the task that runs
@@ -137,9 +140,9 @@ monad_async_socket_connect(monad_async_task task, monad_async_socket socket,
  *  @return how many bytes came; 0: the peer sends no more
  *  @retval EAGAIN with `MSG_DONTWAIT`: there is nothing
  *  @see monad_async_socket_recv_exact(), monad_async_recv_stream_begin() */
-MONAD_ASYNC_API monad_async_result
-monad_async_socket_recv(monad_async_task task, monad_async_socket socket, void *data, size_t bytes,
-                        int flags);
+MONAD_ASYNC_API monad_async_result monad_async_socket_recv(monad_async_task task,
+                                                           monad_async_socket socket, void *data,
+                                                           size_t bytes, int flags);
 
 /** As `send`, with `MSG_NOSIGNAL`. SUSPENDS until there is room for some.
  *  @param task the task that runs
@@ -151,9 +154,10 @@ monad_async_socket_recv(monad_async_task task, monad_async_socket socket, void *
  *  @retval EPIPE the connection is shut
  *  @retval EAGAIN with `MSG_DONTWAIT`: there is no room
  *  @see monad_async_socket_send_all() */
-MONAD_ASYNC_API monad_async_result
-monad_async_socket_send(monad_async_task task, monad_async_socket socket, void const *data,
-                        size_t bytes, int flags);
+MONAD_ASYNC_API monad_async_result monad_async_socket_send(monad_async_task task,
+                                                           monad_async_socket socket,
+                                                           void const *data, size_t bytes,
+                                                           int flags);
 
 /** Receives until so many bytes have come. SUSPENDS.
  *  @param task the task that runs
@@ -164,9 +168,9 @@ monad_async_socket_send(monad_async_task task, monad_async_socket socket, void c
  *  had come before it
  *  @retval ECONNRESET, ETIMEDOUT the connection is lost
  *  @see monad_async_socket_recv() */
-MONAD_ASYNC_API monad_async_result
-monad_async_socket_recv_exact(monad_async_task task, monad_async_socket socket, void *data,
-                              size_t bytes);
+MONAD_ASYNC_API monad_async_result monad_async_socket_recv_exact(monad_async_task task,
+                                                                 monad_async_socket socket,
+                                                                 void *data, size_t bytes);
 
 /** Sends all. SUSPENDS until it is done.
  *  @param task the task that runs
@@ -178,9 +182,9 @@ monad_async_socket_recv_exact(monad_async_task task, monad_async_socket socket, 
  *  @retval EPIPE the connection is shut
  *  @retval ECONNRESET, ETIMEDOUT the connection is lost
  *  @see monad_async_socket_send() */
-MONAD_ASYNC_API monad_async_result
-monad_async_socket_send_all(monad_async_task task, monad_async_socket socket, void const *data,
-                            size_t bytes);
+MONAD_ASYNC_API monad_async_result monad_async_socket_send_all(monad_async_task task,
+                                                               monad_async_socket socket,
+                                                               void const *data, size_t bytes);
 
 /** As `recvmsg`. SUSPENDS until there is a message. Descriptors that come with it are the
  *  caller's, with `FD_CLOEXEC`.
@@ -191,9 +195,9 @@ monad_async_socket_send_all(monad_async_task task, monad_async_socket socket, vo
  *  @return how many bytes came
  *  @retval EAGAIN with `MSG_DONTWAIT`: there is none
  *  @see monad_async_socket_sendmsg() */
-MONAD_ASYNC_API monad_async_result
-monad_async_socket_recvmsg(monad_async_task task, monad_async_socket socket,
-                           struct msghdr *message, int flags);
+MONAD_ASYNC_API monad_async_result monad_async_socket_recvmsg(monad_async_task task,
+                                                              monad_async_socket socket,
+                                                              struct msghdr *message, int flags);
 
 /** As `sendmsg`, with `MSG_NOSIGNAL`. SUSPENDS until there is room.
  *  @param task the task that runs
@@ -204,9 +208,10 @@ monad_async_socket_recvmsg(monad_async_task task, monad_async_socket socket,
  *  @retval EPIPE the connection is shut
  *  @retval EAGAIN with `MSG_DONTWAIT`: there is no room
  *  @see monad_async_socket_recvmsg() */
-MONAD_ASYNC_API monad_async_result
-monad_async_socket_sendmsg(monad_async_task task, monad_async_socket socket,
-                           struct msghdr const *message, int flags);
+MONAD_ASYNC_API monad_async_result monad_async_socket_sendmsg(monad_async_task task,
+                                                              monad_async_socket socket,
+                                                              struct msghdr const *message,
+                                                              int flags);
 
 /** As `shutdown`. SUSPENDS. Linux 5.11.
  *  @param task the task that runs
@@ -227,9 +232,10 @@ MONAD_ASYNC_API monad_async_result monad_async_socket_shutdown(monad_async_task 
  *  @param[in,out] length the room for it, then its bytes
  *  @retval 0 told
  *  @see monad_async_socket_option_set() */
-MONAD_ASYNC_API monad_async_result
-monad_async_socket_option_get(monad_async_task task, monad_async_socket socket, int level,
-                              int name, void *value, socklen_t *length);
+MONAD_ASYNC_API monad_async_result monad_async_socket_option_get(monad_async_task task,
+                                                                 monad_async_socket socket,
+                                                                 int level, int name, void *value,
+                                                                 socklen_t *length);
 
 /** As `setsockopt`. EXPENSIVE; does not suspend. A direct socket: SUSPENDS, Linux 6.7.
  *  @param task the task that runs
@@ -240,9 +246,11 @@ monad_async_socket_option_get(monad_async_task task, monad_async_socket socket, 
  *  @param length the bytes of that
  *  @retval 0 set
  *  @see monad_async_socket_option_get() */
-MONAD_ASYNC_API monad_async_result
-monad_async_socket_option_set(monad_async_task task, monad_async_socket socket, int level,
-                              int name, void const *value, socklen_t length);
+MONAD_ASYNC_API monad_async_result monad_async_socket_option_set(monad_async_task task,
+                                                                 monad_async_socket socket,
+                                                                 int level, int name,
+                                                                 void const *value,
+                                                                 socklen_t length);
 
 /** As `getsockname`. EXPENSIVE; does not suspend. A direct socket: SUSPENDS, Linux 6.8.
  *  @param task the task that runs
@@ -252,9 +260,10 @@ monad_async_socket_option_set(monad_async_task task, monad_async_socket socket, 
  *  @retval 0 told
  *  @retval EOPNOTSUPP a direct one, before Linux 6.8
  *  @see monad_async_socket_peer_address() */
-MONAD_ASYNC_API monad_async_result
-monad_async_socket_local_address(monad_async_task task, monad_async_socket socket,
-                                 struct sockaddr *address, socklen_t *length);
+MONAD_ASYNC_API monad_async_result monad_async_socket_local_address(monad_async_task task,
+                                                                    monad_async_socket socket,
+                                                                    struct sockaddr *address,
+                                                                    socklen_t *length);
 
 /** As `getpeername`. EXPENSIVE; does not suspend. A direct socket: SUSPENDS, Linux 6.8.
  *  @param task the task that runs
@@ -264,9 +273,10 @@ monad_async_socket_local_address(monad_async_task task, monad_async_socket socke
  *  @retval 0 told
  *  @retval EOPNOTSUPP a direct one, before Linux 6.8
  *  @see monad_async_socket_local_address() */
-MONAD_ASYNC_API monad_async_result
-monad_async_socket_peer_address(monad_async_task task, monad_async_socket socket,
-                                struct sockaddr *address, socklen_t *length);
+MONAD_ASYNC_API monad_async_result monad_async_socket_peer_address(monad_async_task task,
+                                                                   monad_async_socket socket,
+                                                                   struct sockaddr *address,
+                                                                   socklen_t *length);
 
 /** Ends what any task of the executor has in flight on the socket, with `ECANCELED`, and closes
  *  it. SUSPENDS, whatever scopes have fired. What was meant for it never reaches what gets the
@@ -322,8 +332,7 @@ static inline void monad_async_op_bind(monad_async_op *op, monad_async_socket so
  *  @param[out] op the operation
  *  @param socket the socket
  *  @param backlog how many connections may wait */
-static inline void monad_async_op_listen(monad_async_op *op, monad_async_socket socket,
-                                         int backlog)
+static inline void monad_async_op_listen(monad_async_op *op, monad_async_socket socket, int backlog)
 {
     /* IORING_OP_LISTEN, as above. */
     monad_async_op_fill(op, 57, socket.fd, socket.flags, NULL, 0, 0);

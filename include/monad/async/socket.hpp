@@ -83,7 +83,9 @@ public:
     {
         std::error_code ec;
         auto made = tcp(address, port, ec);
-        detail::check(ec.value(), ec.value() == EINVAL
+        detail::check(
+            ec.value(),
+            ec.value() == EINVAL
                 ? "monad::async::socket::tcp (no address in figures? for names there is connect)"
                 : "monad::async::socket::tcp");
         return made;
@@ -179,8 +181,8 @@ public:
         // Made again where an exception unwinds the stack: it goes on then.
         std::size_t done = 0;
         auto const r = detail::socket_call([&](monad_async_task self) {
-            auto const more = monad_async_socket_recv_exact(self, socket_, to.data() + done,
-                                                            to.size() - done);
+            auto const more =
+                monad_async_socket_recv_exact(self, socket_, to.data() + done, to.size() - done);
             done += more.value > 0 ? size(more.value) : 0;
             return more;
         });
@@ -235,8 +237,8 @@ public:
     {
         std::size_t done = 0; // As in `recv_exact`.
         auto const r = detail::socket_call([&](monad_async_task self) {
-            auto const more = monad_async_socket_send_all(self, socket_, from.data() + done,
-                                                          from.size() - done);
+            auto const more =
+                monad_async_socket_send_all(self, socket_, from.data() + done, from.size() - done);
             done += more.value > 0 ? size(more.value) : 0;
             return more;
         });
@@ -362,9 +364,8 @@ private:
 
     MONAD_ASYNC_LOCAL monad_async_result end(int how)
     {
-        return detail::socket_call([&](monad_async_task self) {
-            return monad_async_socket_shutdown(self, socket_, how);
-        });
+        return detail::socket_call(
+            [&](monad_async_task self) { return monad_async_socket_shutdown(self, socket_, how); });
     }
 };
 

@@ -30,8 +30,7 @@ inline namespace v0 {
 namespace detail {
 
 // A call on a handle by the running task.
-template <class Call>
-[[nodiscard]] MONAD_ASYNC_LOCAL monad_async_result socket_call(Call call)
+template <class Call> [[nodiscard]] MONAD_ASYNC_LOCAL monad_async_result socket_call(Call call)
 {
     auto *const self = monad_async_task_current();
     return interruptible(self, [self, call] { return call(self); });
@@ -170,8 +169,7 @@ public:
      *  @param name `SO_...` and so on
      *  @return the option; what the kernel does not fill is 0
      *  @throws std::system_error its errno */
-    template <class T = int>
-    [[nodiscard]] MONAD_ASYNC_LOCAL T option(int level, int name) const
+    template <class T = int> [[nodiscard]] MONAD_ASYNC_LOCAL T option(int level, int name) const
     {
         T value = {};
         detail::check(read_option(level, name, &value, sizeof value).error,

@@ -165,8 +165,8 @@ MONAD_ASYNC_API monad_async_result monad_async_task_create(
  *  @retval EBUSY it is attached; nothing changed
  *  @retval EINVAL NULL
  *  @see monad_async_task_has_exited() */
-MONAD_ASYNC_API monad_async_result
-monad_async_task_destroy(monad_async_task task) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_task_destroy(monad_async_task task)
+    MONAD_ASYNC_NOEXCEPT;
 
 /** Launches an idle task: the executor will call its `user_code`, when it is the oldest of the
  *  highest priority. ANY THREAD. From the executor's own, tasks included: no lock, no atomic
@@ -195,8 +195,8 @@ monad_async_task_attach(monad_async_executor ex, monad_async_task task) MONAD_AS
  *  @retval ETIME a scope's deadline passed
  *  @retval EPERM not the running task, or another thread
  *  @see monad_async_task_suspend_until(), monad_async_scope_enter() */
-MONAD_ASYNC_API monad_async_result
-monad_async_task_suspend_for_duration(monad_async_task task, uint64_t ns);
+MONAD_ASYNC_API monad_async_result monad_async_task_suspend_for_duration(monad_async_task task,
+                                                                         uint64_t ns);
 
 /** SUSPENDS the running task until a time. As `monad_async_task_suspend_for_duration`, without the
  *  drift of a loop that measures for itself.
@@ -205,8 +205,8 @@ monad_async_task_suspend_for_duration(monad_async_task task, uint64_t ns);
  *  yields; `UINT64_MAX`: until cancelled
  *  @return as `monad_async_task_suspend_for_duration`
  *  @see monad_async_now_ns() */
-MONAD_ASYNC_API monad_async_result
-monad_async_task_suspend_until(monad_async_task task, uint64_t boot_ns);
+MONAD_ASYNC_API monad_async_result monad_async_task_suspend_until(monad_async_task task,
+                                                                  uint64_t boot_ns);
 
 /** The boot-time clock, which goes on while the machine sleeps. ANY THREAD; no system call where
  *  the machine has a vDSO.
@@ -240,8 +240,8 @@ MONAD_ASYNC_API uint64_t monad_async_now_ns(void) MONAD_ASYNC_NOEXCEPT;
  *  @retval ETIME a scope's deadline passed before it completed
  *  @retval EPERM not the running task, or another thread
  *  @see monad_async_task_io_until() */
-MONAD_ASYNC_API monad_async_result
-monad_async_task_io(monad_async_task task, struct io_uring_sqe const *sqe);
+MONAD_ASYNC_API monad_async_result monad_async_task_io(monad_async_task task,
+                                                       struct io_uring_sqe const *sqe);
 
 /** Asks a task to end. Cancelling is cooperative: the task leaves by its own returns, and may
  *  choose not to. ANY THREAD; no malloc. From another than the executor's, it takes effect when the
@@ -273,16 +273,15 @@ monad_async_task_cancel(monad_async_executor ex, monad_async_task task) MONAD_AS
  *  @return value 1 if it had been cancelled, else 0
  *  @retval EPERM not the running task, or another thread
  *  @see monad_async_task_cancel_requested() */
-MONAD_ASYNC_API monad_async_result
-monad_async_task_uncancel(monad_async_task task) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_task_uncancel(monad_async_task task)
+    MONAD_ASYNC_NOEXCEPT;
 
 /** Whether the running task was cancelled: for loops that do not suspend. Inside a shield too. A
  *  load.
  *  @param task the task that runs, which is the caller
  *  @return what was seen at the last look at other threads, at the latest; false for NULL
  *  @see monad_async_task_cancel() */
-MONAD_ASYNC_API bool
-monad_async_task_cancel_requested(monad_async_task task) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API bool monad_async_task_cancel_requested(monad_async_task task) MONAD_ASYNC_NOEXCEPT;
 
 /** SUSPENDS until `monad_async_task_unpark`, or returns at once if there was one since the last
  *  return: one permit is kept, however many came, and stays from one run of the task to the next.
@@ -305,8 +304,8 @@ MONAD_ASYNC_API monad_async_result monad_async_task_park(monad_async_task task);
  *  @retval 0 done
  *  @retval EINVAL NULL
  *  @see monad_async_task_park() */
-MONAD_ASYNC_API monad_async_result
-monad_async_task_unpark(monad_async_task task) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_task_unpark(monad_async_task task)
+    MONAD_ASYNC_NOEXCEPT;
 
 /** SUSPENDS the running task until another one has exited, on this executor or on another, which
  *  must go on to be run until its answer has come, or be destroyed.
@@ -324,8 +323,8 @@ monad_async_task_unpark(monad_async_task task) MONAD_ASYNC_NOEXCEPT;
  *  @retval EPERM not the running task, or another thread; in the child of a `fork`, `other` is
  *  attached in the parent
  *  @see monad_async_task_join_until() */
-MONAD_ASYNC_API monad_async_result
-monad_async_task_join(monad_async_task self, monad_async_task other);
+MONAD_ASYNC_API monad_async_result monad_async_task_join(monad_async_task self,
+                                                         monad_async_task other);
 
 /** Blocks the calling thread, which runs no task, until `other` has exited. ANY THREAD but one
  *  inside a task. EXPENSIVE: allocates.
@@ -339,8 +338,8 @@ monad_async_task_join(monad_async_task self, monad_async_task other);
  *  @retval EPERM in the child of a `fork`: `other` is attached in the parent
  *  @retval ENOMEM no memory
  *  @see monad_async_task_join() */
-MONAD_ASYNC_API monad_async_result
-monad_async_task_wait(monad_async_task other, uint64_t timeout_ns);
+MONAD_ASYNC_API monad_async_result monad_async_task_wait(monad_async_task other,
+                                                         uint64_t timeout_ns);
 
 /** Sets both priorities. They hold from the next scheduling decision on: a task that is ready goes
  *  to the end of its new level. The executor's thread; any one while the task is idle.
@@ -378,8 +377,7 @@ MONAD_ASYNC_API monad_async_task monad_async_task_current(void) MONAD_ASYNC_NOEX
  *  @param task the task
  *  @return `IORING_CQE_F_*`
  *  @see monad_async_task_io() */
-MONAD_ASYNC_API uint32_t
-monad_async_task_io_cqe_flags(monad_async_task task) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API uint32_t monad_async_task_io_cqe_flags(monad_async_task task) MONAD_ASYNC_NOEXCEPT;
 
 MONAD_ASYNC_EXTERN_C_END
 

@@ -96,8 +96,8 @@ public:
         std::error_code ec;
         priority(options.priority, options.io_priority, ec);
         if (!ec && name[0] != 0) {
-            ec = std::error_code(
-                monad_async_task_set_name(native_handle(), name).error, std::system_category());
+            ec = std::error_code(monad_async_task_set_name(native_handle(), name).error,
+                                 std::system_category());
         }
         if (ec) {
             close();
@@ -151,8 +151,7 @@ public:
      *  this object was moved from
      *  @throws std::bad_alloc and what moving the callable throws; then the task is idle, and what
      *  its last run threw is gone */
-    template <class F>
-    void attach(executor const &ex, F &&body)
+    template <class F> void attach(executor const &ex, F &&body)
     {
         attached(detail::launch(state_, ex.block(), ex.native_handle(), std::forward<F>(body)));
     }
@@ -162,8 +161,8 @@ public:
      *  @param body any callable; throws only if moving it does
      *  @param[out] ec the error; `ENOMEM` too */
     template <class F>
-    void attach(executor const &ex, F &&body, std::error_code &ec) noexcept(
-        detail::moves_without_throw<F>)
+    void attach(executor const &ex, F &&body,
+                std::error_code &ec) noexcept(detail::moves_without_throw<F>)
     {
         attached(detail::launch(state_, ex.block(), ex.native_handle(), std::forward<F>(body)), ec);
     }
@@ -172,8 +171,7 @@ public:
      *  @param ex the executor
      *  @param body any callable
      *  @throws std::system_error as the other `attach`; `ESHUTDOWN`: the executor is gone */
-    template <class F>
-    void attach(executor_ref const &ex, F &&body)
+    template <class F> void attach(executor_ref const &ex, F &&body)
     {
         attached(detail::launch(state_, ex.block(), ex.native_handle(), std::forward<F>(body)));
     }
@@ -183,8 +181,8 @@ public:
      *  @param body any callable; throws only if moving it does
      *  @param[out] ec the error; `ENOMEM` too */
     template <class F>
-    void attach(executor_ref const &ex, F &&body, std::error_code &ec) noexcept(
-        detail::moves_without_throw<F>)
+    void attach(executor_ref const &ex, F &&body,
+                std::error_code &ec) noexcept(detail::moves_without_throw<F>)
     {
         attached(detail::launch(state_, ex.block(), ex.native_handle(), std::forward<F>(body)), ec);
     }
@@ -193,8 +191,7 @@ public:
      *  @param ex the executor, which must outlive the call
      *  @param body any callable
      *  @throws std::system_error as the other `attach` */
-    template <class F>
-    void attach(monad_async_executor ex, F &&body)
+    template <class F> void attach(monad_async_executor ex, F &&body)
     {
         attached(detail::launch(state_, nullptr, ex, std::forward<F>(body)));
     }
@@ -204,8 +201,8 @@ public:
      *  @param body any callable; throws only if moving it does
      *  @param[out] ec the error; `ENOMEM` too */
     template <class F>
-    void attach(monad_async_executor ex, F &&body, std::error_code &ec) noexcept(
-        detail::moves_without_throw<F>)
+    void attach(monad_async_executor ex, F &&body,
+                std::error_code &ec) noexcept(detail::moves_without_throw<F>)
     {
         attached(detail::launch(state_, nullptr, ex, std::forward<F>(body)), ec);
     }
@@ -236,8 +233,8 @@ public:
         constexpr char const *what = "monad::async::task::get";
         int const error = not_ended();
         detail::check(error, error == EBUSY
-                ? "monad::async::task::get (it has not exited: run its executor)"
-                : what);
+                                 ? "monad::async::task::get (it has not exited: run its executor)"
+                                 : what);
         return state_->outcome(state_->head->result, what);
     }
 
@@ -280,8 +277,8 @@ public:
      *  where nobody would run it; `ESRCH`: as `join`; `ENOMEM` */
     std::intptr_t wait() const
     {
-        return detail::await_or_throw(
-            state_, detail::blocking(detail::forever_ns), "monad::async::task::wait");
+        return detail::await_or_throw(state_, detail::blocking(detail::forever_ns),
+                                      "monad::async::task::wait");
     }
 
     /** As the other `wait`.
@@ -299,8 +296,8 @@ public:
     template <class Rep, class Period>
     std::intptr_t wait_for(std::chrono::duration<Rep, Period> time) const
     {
-        return detail::await_or_throw(
-            state_, detail::blocking(detail::to_ns(time)), "monad::async::task::wait_for");
+        return detail::await_or_throw(state_, detail::blocking(detail::to_ns(time)),
+                                      "monad::async::task::wait_for");
     }
 
     /** As the other `wait_for`.
@@ -308,8 +305,8 @@ public:
      *  @param[out] ec the error; `ETIME`: it was not done by then
      *  @return what the body returned; -1 with an error */
     template <class Rep, class Period>
-    std::intptr_t
-    wait_for(std::chrono::duration<Rep, Period> time, std::error_code &ec) const noexcept
+    std::intptr_t wait_for(std::chrono::duration<Rep, Period> time,
+                           std::error_code &ec) const noexcept
     {
         return detail::await_or_report(state_, detail::blocking(detail::to_ns(time)), ec);
     }
@@ -346,8 +343,7 @@ public:
      *  @throws std::system_error `EINVAL`: this object was moved from */
     void unpark()
     {
-        detail::check(
-            monad_async_task_unpark(native_handle()).error, "monad::async::task::unpark");
+        detail::check(monad_async_task_unpark(native_handle()).error, "monad::async::task::unpark");
     }
 
     /** As the other `unpark`.
@@ -382,8 +378,9 @@ public:
      *  @param[out] ec the error */
     void priority(async::priority cpu, async::priority io, std::error_code &ec) noexcept
     {
-        auto const r = monad_async_task_set_priorities(native_handle(),
-            static_cast<monad_async_priority>(cpu), static_cast<monad_async_priority>(io));
+        auto const r =
+            monad_async_task_set_priorities(native_handle(), static_cast<monad_async_priority>(cpu),
+                                            static_cast<monad_async_priority>(io));
         detail::report(r.error, ec);
     }
 

@@ -50,9 +50,8 @@ public:
         made->destroy = &destroy;
         auto *const self = monad_async_task_current();
         reset();
-        detail::check(
-            self == nullptr ? EPERM : monad_async_task_local_add(self, made.get()).error,
-            "monad::async::task_local");
+        detail::check(self == nullptr ? EPERM : monad_async_task_local_add(self, made.get()).error,
+                      "monad::async::task_local");
         return made.release()->value;
     }
 

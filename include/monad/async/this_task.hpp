@@ -32,8 +32,7 @@ namespace detail {
 [[gnu::always_inline]] MONAD_ASYNC_LOCAL inline monad_async_result suspend(std::uint64_t ns)
 {
     auto *const self = monad_async_task_current();
-    return interruptible(
-        self, [=] { return monad_async_task_suspend_for_duration(self, ns); });
+    return interruptible(self, [=] { return monad_async_task_suspend_for_duration(self, ns); });
 }
 
 [[gnu::always_inline]] MONAD_ASYNC_LOCAL inline monad_async_result do_io(io_uring_sqe const &sqe)
@@ -125,16 +124,15 @@ MONAD_ASYNC_LOCAL inline void yield(std::error_code &ec) noexcept
 template <class Rep, class Period>
 MONAD_ASYNC_LOCAL void sleep_for(std::chrono::duration<Rep, Period> time)
 {
-    detail::check(
-        detail::suspend(detail::to_ns(time)).error, "monad::async::this_task::sleep_for");
+    detail::check(detail::suspend(detail::to_ns(time)).error, "monad::async::this_task::sleep_for");
 }
 
 /** As the other `sleep_for`.
  *  @param time how long
  *  @param[out] ec why it was interrupted */
 template <class Rep, class Period>
-MONAD_ASYNC_LOCAL void
-sleep_for(std::chrono::duration<Rep, Period> time, std::error_code &ec) noexcept
+MONAD_ASYNC_LOCAL void sleep_for(std::chrono::duration<Rep, Period> time,
+                                 std::error_code &ec) noexcept
 {
     detail::report(detail::suspend(detail::to_ns(time)).error, ec);
 }
@@ -154,8 +152,8 @@ MONAD_ASYNC_LOCAL void sleep_until(std::chrono::time_point<Clock, Duration> time
  *  @param time of any clock that has `now()`
  *  @param[out] ec why it was interrupted */
 template <class Clock, class Duration>
-MONAD_ASYNC_LOCAL void
-sleep_until(std::chrono::time_point<Clock, Duration> time, std::error_code &ec) noexcept
+MONAD_ASYNC_LOCAL void sleep_until(std::chrono::time_point<Clock, Duration> time,
+                                   std::error_code &ec) noexcept
 {
     detail::report(detail::suspend_until(time).error, ec);
 }

@@ -39,8 +39,8 @@ MONAD_ASYNC_EXTERN_C_BEGIN
  *  @retval EPERM another thread
  *  @retval EDEADLK inside one of its tasks
  *  @see monad_async_trace_stop(), monad_async_trace_write() */
-MONAD_ASYNC_API monad_async_result monad_async_trace_start(
-    monad_async_executor ex, void *memory, size_t bytes) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_trace_start(monad_async_executor ex, void *memory,
+                                                           size_t bytes) MONAD_ASYNC_NOEXCEPT;
 
 /** Ends the trace. The memory is the caller's again, and holds what was recorded, for
  *  `monad_async_trace_write_memory`. OWNER'S THREAD, outside its tasks.
@@ -51,8 +51,8 @@ MONAD_ASYNC_API monad_async_result monad_async_trace_start(
  *  @retval EPERM another thread
  *  @retval EDEADLK inside one of its tasks
  *  @see monad_async_trace_start() */
-MONAD_ASYNC_API monad_async_result
-monad_async_trace_stop(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_trace_stop(monad_async_executor ex)
+    MONAD_ASYNC_NOEXCEPT;
 
 /** Writes what was recorded, as one JSON document; the trace goes on. Async-signal-safe: no malloc,
  *  no lock, no call but `write`, some 12 KiB of stack; so a handler of SIGSEGV may write it. ANY
@@ -64,8 +64,8 @@ monad_async_trace_stop(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;
  *  @retval ENOENT there is no trace
  *  @return or what `write` said
  *  @see monad_async_trace_write_memory() */
-MONAD_ASYNC_API monad_async_result
-monad_async_trace_write(monad_async_executor ex, int fd) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_trace_write(monad_async_executor ex,
+                                                           int fd) MONAD_ASYNC_NOEXCEPT;
 
 /** Writes what an executor has left in its memory: after the trace was stopped, the executor
  *  destroyed, or its process gone. ANY THREAD. Async-signal-safe.
@@ -76,8 +76,8 @@ monad_async_trace_write(monad_async_executor ex, int fd) MONAD_ASYNC_NOEXCEPT;
  *  @retval EINVAL no trace is in there
  *  @return or what `write` said
  *  @see monad_async_trace_write() */
-MONAD_ASYNC_API monad_async_result monad_async_trace_write_memory(
-    void const *memory, size_t bytes, int fd) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_trace_write_memory(void const *memory, size_t bytes,
+                                                                  int fd) MONAD_ASYNC_NOEXCEPT;
 
 MONAD_ASYNC_EXTERN_C_END
 

@@ -54,8 +54,8 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_local_wait_group, 64);
  *  @retval EOVERFLOW more than 64 bits count; nothing changed
  *  @retval EINVAL NULL
  *  @see monad_async_wait_group_done(), monad_async_wait_group_wait() */
-MONAD_ASYNC_API monad_async_result monad_async_wait_group_add(
-    monad_async_wait_group *group, uint64_t count) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_wait_group_add(monad_async_wait_group *group,
+                                                              uint64_t count) MONAD_ASYNC_NOEXCEPT;
 
 /** Takes away from the count; at 0 all who wait go on. ANY THREAD. Does not suspend. O(waiters).
  *  @param group which
@@ -63,8 +63,8 @@ MONAD_ASYNC_API monad_async_result monad_async_wait_group_add(
  *  @retval 0 done
  *  @retval EINVAL more than are left; nothing changed
  *  @see monad_async_wait_group_add() */
-MONAD_ASYNC_API monad_async_result monad_async_wait_group_done(
-    monad_async_wait_group *group, uint64_t count) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result monad_async_wait_group_done(monad_async_wait_group *group,
+                                                               uint64_t count) MONAD_ASYNC_NOEXCEPT;
 
 /** Waits until nothing is left; not at all if nothing is. ANY THREAD. SUSPENDS; a thread blocks.
  *  @param task the task that runs, which is the caller; NULL: a thread outside every task
@@ -126,9 +126,9 @@ MONAD_ASYNC_API monad_async_result monad_async_local_wait_group_wait(
  *  @return as `monad_async_wait_group_wait_until`
  *  @retval EPERM another executor's, or no task
  *  @see monad_async_wait_group_wait_until() */
-MONAD_ASYNC_API monad_async_result monad_async_local_wait_group_wait_until(
-    monad_async_task task, monad_async_local_wait_group *group,
-    uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
+MONAD_ASYNC_API monad_async_result
+monad_async_local_wait_group_wait_until(monad_async_task task, monad_async_local_wait_group *group,
+                                        uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
 
 MONAD_ASYNC_EXTERN_C_END
 

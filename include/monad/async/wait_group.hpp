@@ -73,7 +73,7 @@ public:
     void add(std::uint64_t count = 1)
     {
         detail::check(detail::wait_group_add(native_, count).error,
-            "monad::async::wait_group::add");
+                      "monad::async::wait_group::add");
     }
 
     /** Takes away; at 0 all who wait go on. Does not suspend.
@@ -81,8 +81,8 @@ public:
      *  @throws std::system_error `EINVAL`: more than are left; `EPERM`: a local one, elsewhere */
     void done(std::uint64_t count = 1)
     {
-        detail::check(
-            detail::wait_group_done(native_, count).error, "monad::async::wait_group::done");
+        detail::check(detail::wait_group_done(native_, count).error,
+                      "monad::async::wait_group::done");
     }
 
     /** @return the record, for the C API */

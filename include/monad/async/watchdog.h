@@ -22,13 +22,13 @@ MONAD_ASYNC_EXTERN_C_BEGIN
 /** A task that has run for too long. Valid while the callback runs; the task and the executor are
  *  names: they are in use by another thread. */
 struct monad_async_watchdog_report {
-    monad_async_executor executor; /**< Which the task keeps. */
-    monad_async_task task;         /**< That runs. */
+    monad_async_executor executor;                  /**< Which the task keeps. */
+    monad_async_task task;                          /**< That runs. */
     char executor_name[MONAD_ASYNC_NAME_BYTES + 1]; /**< Empty: none. */
     char task_name[MONAD_ASYNC_NAME_BYTES + 1];     /**< Empty: none, or `count` is 0. */
     uint64_t ran_ns;                                /**< For how long, at least. */
-    void *const *pcs; /**< Where its frames go on, newest first. */
-    size_t count;     /**< How many; 0: its thread does not take the signal. */
+    void *const *pcs;                               /**< Where its frames go on, newest first. */
+    size_t count; /**< How many; 0: its thread does not take the signal. */
 };
 
 /** @cond the layout is checked here and in the library */

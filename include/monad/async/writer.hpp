@@ -140,9 +140,9 @@ private:
         while (begin_ != end_ || more.size() - taken_ > room_) {
             // Each time: another task may have closed it.
             auto const handle = connection_.native_handle();
-            iovec parts[2] = {{gathered_.get() + begin_, end_ - begin_},
-                              {const_cast<unsigned char *>(more.data()) + taken_,
-                               more.size() - taken_}};
+            iovec parts[2] = {
+                {gathered_.get() + begin_, end_ - begin_},
+                {const_cast<unsigned char *>(more.data()) + taken_, more.size() - taken_}};
             msghdr message = {};
             message.msg_iov = parts;
             message.msg_iovlen = 2;

@@ -7,12 +7,15 @@
 
 // Not to be inlined.
 #ifdef __clang__
-#define FRAME __attribute__((noinline))
+    #define FRAME __attribute__((noinline))
 #else
-#define FRAME __attribute__((noinline, noclone))
+    #define FRAME __attribute__((noinline, noclone))
 #endif
 
-FRAME void innermost() { asm volatile(""); }
+FRAME void innermost()
+{
+    asm volatile("");
+}
 
 FRAME monad_async_result stopping(monad_async_task self)
 {

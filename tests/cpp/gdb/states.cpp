@@ -19,19 +19,41 @@ using result = monad_async_result;
 using task = monad_async_task;
 
 // What stands in debugged code: a value the optimiser does not know, and frames it keeps.
-volatile int depth = 3;
+int volatile depth = 3;
 #ifdef __clang__
-#define FRAME __attribute__((noinline))
+    #define FRAME __attribute__((noinline))
 #else
-#define FRAME __attribute__((noinline, noclone))
+    #define FRAME __attribute__((noinline, noclone))
 #endif
 
 namespace {
 
 enum : std::size_t {
-    never, exited, pending, yielding, sleeping, forever, reading, joining, joining_remote, remote,
-    nested, late_1, late_2, late_3, late_4, stopping, holding, queued, begun, locking, waiting,
-    queued_high, grouping, grouped, count
+    never,
+    exited,
+    pending,
+    yielding,
+    sleeping,
+    forever,
+    reading,
+    joining,
+    joining_remote,
+    remote,
+    nested,
+    late_1,
+    late_2,
+    late_3,
+    late_4,
+    stopping,
+    holding,
+    queued,
+    begun,
+    locking,
+    waiting,
+    queued_high,
+    grouping,
+    grouped,
+    count
 };
 task tasks[count];
 monad_async_executor here;
@@ -49,7 +71,7 @@ void check(result r)
 
 result read_pipe(task self)
 {
-    struct io_uring_sqe sqe{};
+    struct io_uring_sqe sqe {};
     sqe.opcode = IORING_OP_READ;
     sqe.fd = pipe_fds[0];
     sqe.addr = reinterpret_cast<std::uintptr_t>(&byte);
@@ -66,11 +88,23 @@ result code_holding(task self)
         depth = self == nullptr;
     }
 }
-result code_queued(task) { return monad_async_result{}; }
+result code_queued(task)
+{
+    return monad_async_result{};
+}
 
-result code_never(task) { return monad_async_result{}; }
-result code_exited(task) { return monad_async_result{}; }
-result code_pending(task) { return monad_async_result{}; }
+result code_never(task)
+{
+    return monad_async_result{};
+}
+result code_exited(task)
+{
+    return monad_async_result{};
+}
+result code_pending(task)
+{
+    return monad_async_result{};
+}
 result code_yielding(task self)
 {
     for (;;) {
@@ -81,11 +115,26 @@ result code_sleeping(task self)
 {
     return monad_async_task_suspend_for_duration(self, 1000'000'000'000);
 }
-result code_forever(task self) { return monad_async_task_suspend_for_duration(self, UINT64_MAX); }
-result code_remote(task self) { return monad_async_task_suspend_for_duration(self, UINT64_MAX); }
-result code_reading(task self) { return read_pipe(self); }
-result code_joining(task self) { return monad_async_task_join(self, tasks[sleeping]); }
-result code_joining_remote(task self) { return monad_async_task_join(self, tasks[remote]); }
+result code_forever(task self)
+{
+    return monad_async_task_suspend_for_duration(self, UINT64_MAX);
+}
+result code_remote(task self)
+{
+    return monad_async_task_suspend_for_duration(self, UINT64_MAX);
+}
+result code_reading(task self)
+{
+    return read_pipe(self);
+}
+result code_joining(task self)
+{
+    return monad_async_task_join(self, tasks[sleeping]);
+}
+result code_joining_remote(task self)
+{
+    return monad_async_task_join(self, tasks[remote]);
+}
 // More at once than the ring takes.
 result code_late(task self)
 {
@@ -113,7 +162,10 @@ result code_locking(task self)
     check(monad_async_mutex_lock(self, &mutex));
     return monad_async_task_join(self, tasks[waiting]);
 }
-result code_waiting(task self) { return monad_async_mutex_lock(self, &mutex); }
+result code_waiting(task self)
+{
+    return monad_async_mutex_lock(self, &mutex);
+}
 result code_grouping(task self)
 {
     monad_async_group group;
@@ -121,7 +173,10 @@ result code_grouping(task self)
     check(monad_async_group_spawn(&group, tasks[grouped]));
     return monad_async_group_wait(self, &group);
 }
-result code_grouped(task self) { return monad_async_task_join(self, tasks[grouping]); }
+result code_grouped(task self)
+{
+    return monad_async_task_join(self, tasks[grouping]);
+}
 FRAME void stop_here()
 {
     check(monad_async_task_attach(here, tasks[pending]));
@@ -139,13 +194,13 @@ struct at {
     std::size_t which;
     result (*code)(task);
 } const codes[] = {
-    {never, code_never}, {exited, code_exited}, {pending, code_pending},
+    {never, code_never},       {exited, code_exited},     {pending, code_pending},
     {yielding, code_yielding}, {sleeping, code_sleeping}, {forever, code_forever},
-    {reading, code_reading}, {joining, code_joining}, {joining_remote, code_joining_remote},
-    {remote, code_remote}, {late_1, code_late}, {late_2, code_late}, {late_3, code_late},
-    {late_4, code_late}, {stopping, code_stopping},
-    {holding, code_holding}, {queued, code_queued}, {begun, code_begun}, {locking, code_locking},
-    {waiting, code_waiting}, {queued_high, code_queued},
+    {reading, code_reading},   {joining, code_joining},   {joining_remote, code_joining_remote},
+    {remote, code_remote},     {late_1, code_late},       {late_2, code_late},
+    {late_3, code_late},       {late_4, code_late},       {stopping, code_stopping},
+    {holding, code_holding},   {queued, code_queued},     {begun, code_begun},
+    {locking, code_locking},   {waiting, code_waiting},   {queued_high, code_queued},
     {grouping, code_grouping}, {grouped, code_grouped},
 };
 
@@ -158,7 +213,7 @@ monad_async_executor make_executor(unsigned entries)
     return ex;
 }
 
-}
+} // namespace
 
 FRAME void innermost(int marker)
 {
@@ -221,8 +276,9 @@ int main()
     check(monad_async_pool_submit(pool, tasks[queued]));
     tasks[queued_high]->priority.cpu = monad_async_priority_high;
     check(monad_async_pool_submit(pool, tasks[queued_high]));
-    for (auto const which : {exited, yielding, sleeping, forever, reading, joining, joining_remote,
-             begun, locking, waiting, grouping, late_1, late_2, late_3, late_4, stopping}) {
+    for (auto const which :
+         {exited, yielding, sleeping, forever, reading, joining, joining_remote, begun, locking,
+          waiting, grouping, late_1, late_2, late_3, late_4, stopping}) {
         check(monad_async_task_attach(here, tasks[which]));
     }
     for (int passes_since = 0; passes_since < 2; passes_since += stopped) {

@@ -29,12 +29,8 @@ int wrong_of(int id, ma::task &other)
                 throw id;
             } catch (int) {
                 switch (i) {
-                case 0:
-                    ma::this_task::yield();
-                    break;
-                case 1:
-                    ma::this_task::sleep_for(std::chrono::microseconds{10});
-                    break;
+                case 0: ma::this_task::yield(); break;
+                case 1: ma::this_task::sleep_for(std::chrono::microseconds{10}); break;
                 case 2: {
                     io_uring_sqe nop = {};
                     nop.opcode = IORING_OP_NOP;

@@ -53,6 +53,8 @@ int main()
     if (!threw(throws_too, "too")) {
         return 3;
     }
-    { ma::task const gone = std::move(sleeps); }
+    {
+        ma::task const gone = std::move(sleeps);
+    }
     return cleaned_up ? 0 : 4;
 }

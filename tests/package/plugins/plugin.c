@@ -25,7 +25,8 @@ int plug(void)
     ((char volatile *)scratch)[SCRATCH - 1] = 1;
 #endif
     attr.reserved[0] = 1;
-    if (monad_async_executor_create(&ex, &attr).error == 0 || *monad_async_last_create_error() == 0) {
+    if (monad_async_executor_create(&ex, &attr).error == 0 ||
+        *monad_async_last_create_error() == 0) {
         return 1;
     }
     attr.reserved[0] = 0;

@@ -8,27 +8,27 @@
 
 #if defined(__cpp_impl_coroutine)
 
-#include "../channel.hpp"
-#include "../error.hpp"
-#include "../event.h"
-#include "../executor.hpp"
-#include "../executor_ref.hpp"
-#include "../future.hpp"
-#include "../operation.hpp"
-#include "../scope.hpp"
-#include "../task.hpp"
-#include "../this_task.hpp"
+    #include "../channel.hpp"
+    #include "../error.hpp"
+    #include "../event.h"
+    #include "../executor.hpp"
+    #include "../executor_ref.hpp"
+    #include "../future.hpp"
+    #include "../operation.hpp"
+    #include "../scope.hpp"
+    #include "../task.hpp"
+    #include "../this_task.hpp"
 
-#include <cerrno>
-#include <chrono>
-#include <coroutine>
-#include <cstddef>
-#include <exception>
-#include <memory>
-#include <new>
-#include <type_traits>
-#include <utility>
-#include <variant>
+    #include <cerrno>
+    #include <chrono>
+    #include <coroutine>
+    #include <cstddef>
+    #include <exception>
+    #include <memory>
+    #include <new>
+    #include <type_traits>
+    #include <utility>
+    #include <variant>
 
 namespace monad::async {
 inline namespace v0 {
@@ -57,7 +57,8 @@ template <class T> decltype(auto) awaiter_of(T &&value)
     }
 }
 
-template <class T> concept is_awaitable = requires(T &&value) {
+template <class T>
+concept is_awaitable = requires(T &&value) {
     awaiter_of(std::forward<T>(value)).await_ready();
     awaiter_of(std::forward<T>(value)).await_resume();
 };
@@ -154,8 +155,7 @@ struct alignas(std::max_align_t) frame_block {
 };
 
 template <class Allocator> struct frames_of {
-    using allocator =
-        typename std::allocator_traits<Allocator>::template rebind_alloc<frame_block>;
+    using allocator = typename std::allocator_traits<Allocator>::template rebind_alloc<frame_block>;
     struct end : frame_end {
         allocator from;
     };
@@ -173,12 +173,12 @@ template <class Allocator> struct frames_of {
     static void release(void *frame, std::size_t bytes) noexcept
     {
         auto const room = frame_bytes(bytes);
-        auto *const at = std::launder(
-            reinterpret_cast<end *>(static_cast<std::byte *>(frame) + room));
+        auto *const at =
+            std::launder(reinterpret_cast<end *>(static_cast<std::byte *>(frame) + room));
         allocator from(std::move(at->from));
         at->~end();
-        std::allocator_traits<allocator>::deallocate(
-            from, static_cast<frame_block *>(frame), (room + end_bytes) / frame_unit);
+        std::allocator_traits<allocator>::deallocate(from, static_cast<frame_block *>(frame),
+                                                     (room + end_bytes) / frame_unit);
     }
 };
 
@@ -196,14 +196,14 @@ struct promise_base {
     // `coroutine<T> f(std::allocator_arg_t, Allocator, ...)`
     template <class Allocator, class... Arguments>
     static void *operator new(std::size_t bytes, std::allocator_arg_t, Allocator const &allocator,
-        Arguments const &...)
+                              Arguments const &...)
     {
         return frames_of<Allocator>::allocate(bytes, allocator);
     }
     // The same of a member function.
     template <class Object, class Allocator, class... Arguments>
     static void *operator new(std::size_t bytes, Object const &, std::allocator_arg_t,
-        Allocator const &allocator, Arguments const &...)
+                              Allocator const &allocator, Arguments const &...)
     {
         return frames_of<Allocator>::allocate(bytes, allocator);
     }
@@ -215,8 +215,7 @@ struct promise_base {
 
     struct to_continuation {
         [[nodiscard]] bool await_ready() const noexcept { return false; }
-        template <class Promise>
-        void await_suspend(std::coroutine_handle<Promise> h) const noexcept
+        template <class Promise> void await_suspend(std::coroutine_handle<Promise> h) const noexcept
         {
             auto &promise = h.promise();
             *promise.next = promise.continuation;
@@ -260,8 +259,7 @@ struct promise_base {
     {
         return now{[&f]() -> R { return f.get(); }};
     }
-    template <class T, class Objects>
-    auto await_transform(channel<T, Objects> &c) const noexcept
+    template <class T, class Objects> auto await_transform(channel<T, Objects> &c) const noexcept
     {
         return now{[&c] { return c.recv(); }};
     }

@@ -46,10 +46,10 @@ template <class F> constexpr bool is_body() noexcept
     using body_type = std::decay_t<F>;
     constexpr bool moves = std::is_constructible_v<body_type, F>;
     static_assert(moves,
-        "a task's body is moved in: pass an rvalue, or something that can be copied");
+                  "a task's body is moved in: pass an rvalue, or something that can be copied");
     constexpr bool ends = std::is_nothrow_destructible_v<body_type>;
-    static_assert(
-        ends, "a task's body is destroyed where nobody could catch what its destructor throws");
+    static_assert(ends,
+                  "a task's body is destroyed where nobody could catch what its destructor throws");
     constexpr bool is_called = std::is_invocable_v<body_type>;
     static_assert(is_called, "a task's body is called without arguments");
     if constexpr (is_called) {
@@ -83,8 +83,8 @@ MONAD_ASYNC_LOCAL bool put_body(task_state &state, F &&body) noexcept(moves_with
 
 // The errno, or `no_room`. Throws what moving the callable does.
 template <class F, class Executor>
-MONAD_ASYNC_LOCAL int launch(
-    task_state *of, executor_block *block, Executor ex, F &&body) noexcept(moves_without_throw<F>)
+MONAD_ASYNC_LOCAL int launch(task_state *of, executor_block *block, Executor ex,
+                             F &&body) noexcept(moves_without_throw<F>)
 {
     if (of == nullptr || ex == nullptr) {
         return EINVAL;
@@ -139,18 +139,18 @@ MONAD_ASYNC_LOCAL std::intptr_t await_or_throw(task_state *state, Wait wait, cha
 {
     check(state == nullptr ? EINVAL : 0, what);
     return await(*state, wait,
-        [what](task_state const &s, monad_async_result r) { return s.outcome(r, what); });
+                 [what](task_state const &s, monad_async_result r) { return s.outcome(r, what); });
 }
 
 template <class Wait>
-MONAD_ASYNC_LOCAL std::intptr_t
-await_or_report(task_state *state, Wait wait, std::error_code &ec) noexcept
+MONAD_ASYNC_LOCAL std::intptr_t await_or_report(task_state *state, Wait wait,
+                                                std::error_code &ec) noexcept
 {
     if (state == nullptr) {
         return report(monad_async_make_failure(EINVAL), ec);
     }
     return await(*state, wait,
-        [&ec](task_state const &s, monad_async_result r) { return s.outcome(r, ec); });
+                 [&ec](task_state const &s, monad_async_result r) { return s.outcome(r, ec); });
 }
 
 } // namespace detail

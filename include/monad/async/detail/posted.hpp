@@ -71,20 +71,20 @@ MONAD_ASYNC_LOCAL void posted_exited(monad_async_task task, monad_async_result r
 // Each module's own, as the functions are: one for the whole process would be called by all of
 // them, and keep its own from being unloaded.
 template <class F>
-MONAD_ASYNC_LOCAL inline constexpr monad_async_pool_job posted_job{
-    &posted_code<F>, &posted_exited<F>, nullptr, 0};
+MONAD_ASYNC_LOCAL inline constexpr monad_async_pool_job posted_job{&posted_code<F>,
+                                                                   &posted_exited<F>, nullptr, 0};
 
 // The errno.
 template <class F>
-MONAD_ASYNC_LOCAL int
-post(executor_block &block, monad_async_pool pool, monad_async_priority at, F const &body) noexcept
+MONAD_ASYNC_LOCAL int post(executor_block &block, monad_async_pool pool, monad_async_priority at,
+                           F const &body) noexcept
 {
     posted<F> p;
     p.block = reinterpret_cast<std::uintptr_t>(&block);
     ::new (static_cast<void *>(p.room)) F(body);
     tsan_release(&block);
-    return monad_async_pool_post(
-               pool, at, &posted_job<F>, &p, offsetof(posted<F>, room) + sizeof(F))
+    return monad_async_pool_post(pool, at, &posted_job<F>, &p,
+                                 offsetof(posted<F>, room) + sizeof(F))
         .error;
 }
 

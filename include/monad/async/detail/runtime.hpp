@@ -75,8 +75,7 @@ template <class Call>
 
 // A call during which other tasks may run. It goes to the cold functions by value: so its captures
 // need not be in memory where it is called here.
-template <class Call>
-[[gnu::always_inline]] MONAD_ASYNC_LOCAL inline auto suspending(Call call)
+template <class Call> [[gnu::always_inline]] MONAD_ASYNC_LOCAL inline auto suspending(Call call)
 {
 #if defined(MONAD_ASYNC_TSAN)
     tsan_left const left;
@@ -119,8 +118,8 @@ MONAD_ASYNC_LOCAL inline bool is_interruption(monad_async_result r) noexcept
 }
 
 template <class Call>
-[[gnu::cold, gnu::noinline]] MONAD_ASYNC_LOCAL monad_async_result again_if_unwinding(
-    monad_async_task self, monad_async_result r, Call call)
+[[gnu::cold, gnu::noinline]] MONAD_ASYNC_LOCAL monad_async_result
+again_if_unwinding(monad_async_task self, monad_async_result r, Call call)
 {
     if (self == nullptr) {
         return monad_async_make_failure(EPERM); // The C API takes null for a wrong argument.

@@ -54,8 +54,8 @@ inline void hold_block(spawned &s, bool here) noexcept
 }
 
 // Null: no memory, or another errno.
-[[gnu::cold, gnu::noinline]] inline spawned *
-make_spawned(executor_block &block, bool here, int &error) noexcept
+[[gnu::cold, gnu::noinline]] inline spawned *make_spawned(executor_block &block, bool here,
+                                                          int &error) noexcept
 {
     auto *const s = new (std::nothrow) spawned;
     if (s == nullptr) {
@@ -146,8 +146,8 @@ inline spawned &spawned_of(monad_async_task task) noexcept
     return *static_cast<spawned *>(static_cast<task_state *>(task->user_ptr));
 }
 
-[[gnu::cold, gnu::noinline]] inline void left_by_exception(
-    executor_block const &block, std::exception_ptr const &thrown, int error) noexcept
+[[gnu::cold, gnu::noinline]] inline void
+left_by_exception(executor_block const &block, std::exception_ptr const &thrown, int error) noexcept
 {
     if (error == ECANCELED) {
         return; // A cancelled task's way to leave.

@@ -37,7 +37,10 @@ inline void spin_lock(int &word) noexcept
     }
 }
 
-inline void spin_unlock(int &word) noexcept { __atomic_store_n(&word, 0, __ATOMIC_RELEASE); }
+inline void spin_unlock(int &word) noexcept
+{
+    __atomic_store_n(&word, 0, __ATOMIC_RELEASE);
+}
 
 } // namespace detail
 } // namespace v0

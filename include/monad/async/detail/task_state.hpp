@@ -130,8 +130,7 @@ struct task_state {
     static constexpr bool fits = sizeof(F) <= room_bytes && alignof(F) <= alignof(std::max_align_t);
 
     // Where a callable of type F goes; the same answer until the next `prepare`.
-    template <class F>
-    void *place() noexcept
+    template <class F> void *place() noexcept
     {
         if constexpr (fits<F>) {
             return room;
@@ -140,16 +139,14 @@ struct task_state {
         }
     }
 
-    template <class F>
-    F &callable() noexcept
+    template <class F> F &callable() noexcept
     {
         return *std::launder(static_cast<F *>(place<F>()));
     }
 
     // Makes room for a callable of type F; allocates only for one larger than all before. False: no
     // memory.
-    template <class F>
-    [[nodiscard]] bool prepare() noexcept
+    template <class F> [[nodiscard]] bool prepare() noexcept
     {
         if constexpr (!fits<F>) {
             if (heap_bytes < sizeof(F) || heap_alignment < alignof(F)) {
@@ -317,8 +314,8 @@ private:
 };
 
 // Plain data only across the border, as in executor_block.hpp.
-MONAD_ASYNC_API monad_async_result
-task_open(monad_async_task_attr const *attr, task_state *state) noexcept;
+MONAD_ASYNC_API monad_async_result task_open(monad_async_task_attr const *attr,
+                                             task_state *state) noexcept;
 // Cancels once, runs the executor or waits for its thread to, until the task has exited; destroys
 // it. False: the process forked since and the body is the parent's, or it is about to exit and
 // nobody would run the task to its end: the state must stay as it is.

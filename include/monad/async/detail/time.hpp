@@ -38,8 +38,8 @@ constexpr std::uint64_t to_ns(std::chrono::duration<Rep, Period> d)
 // From `now` until `time`; 0 if that is over. In the unit of `time` as far as it goes: neither the
 // remote past nor the remote future need fit into that of the clock.
 template <class Clock, class Now, class Duration>
-constexpr std::uint64_t ns_between(
-    std::chrono::time_point<Clock, Now> now, std::chrono::time_point<Clock, Duration> time)
+constexpr std::uint64_t ns_between(std::chrono::time_point<Clock, Now> now,
+                                   std::chrono::time_point<Clock, Duration> time)
 {
     auto const floor = std::chrono::floor<Duration>(now);
     if (!(floor < time)) {
@@ -47,8 +47,7 @@ constexpr std::uint64_t ns_between(
     }
     // A clock may be before its epoch: that of files is, until 2174.
     auto const since_epoch = floor.time_since_epoch();
-    if (since_epoch < Duration::zero() &&
-        time.time_since_epoch() > Duration::max() + since_epoch) {
+    if (since_epoch < Duration::zero() && time.time_since_epoch() > Duration::max() + since_epoch) {
         return forever_ns;
     }
     auto const left_ns = to_ns(time - floor);

@@ -29,8 +29,7 @@ namespace monad::async {
 inline namespace v0 {
 namespace detail {
 
-template <class T>
-constexpr bool is_result() noexcept
+template <class T> constexpr bool is_result() noexcept
 {
     if constexpr (std::is_integral_v<T>) {
         return sizeof(T) <= sizeof(std::intptr_t);
@@ -47,8 +46,8 @@ inline int errno_of(std::error_code const &code) noexcept
     return has_errno && code.value() > 0 ? code.value() : ENOTRECOVERABLE;
 }
 
-[[gnu::cold, gnu::noinline]] inline monad_async_result
-keep_exception(task_state &state, int error) noexcept
+[[gnu::cold, gnu::noinline]] inline monad_async_result keep_exception(task_state &state,
+                                                                      int error) noexcept
 {
     return state.threw(std::current_exception(), error);
 }
@@ -59,15 +58,13 @@ keep_exception(task_state &state, int error) noexcept
     return monad_async_make_failure(EINVAL);
 }
 
-template <class F>
-void drop_callable(task_state &state) noexcept
+template <class F> void drop_callable(task_state &state) noexcept
 {
     state.drop = nullptr;
     state.callable<F>().~F();
 }
 
-template <class F>
-monad_async_result call(task_state &state)
+template <class F> monad_async_result call(task_state &state)
 {
     if constexpr (std::is_void_v<std::invoke_result_t<F>>) {
         std::invoke(std::move(state.callable<F>()));
@@ -85,8 +82,9 @@ monad_async_result call(task_state &state)
 // reference to nothing, and it would end the process before we say why it ends. (gcc heeds no
 // narrower name there.)
 template <class Call, class Keep>
-__attribute__((no_sanitize("undefined"))) MONAD_ASYNC_TSAN_SWITCHES MONAD_ASYNC_LOCAL
-monad_async_result guarded(Call call, Keep keep) noexcept
+__attribute__((no_sanitize("undefined")))
+MONAD_ASYNC_TSAN_SWITCHES MONAD_ASYNC_LOCAL monad_async_result
+guarded(Call call, Keep keep) noexcept
 {
 #if defined(MONAD_ASYNC_TSAN)
     tsan_run const run;
@@ -103,11 +101,9 @@ monad_async_result guarded(Call call, Keep keep) noexcept
 #endif
     catch (std::system_error const &e) {
         return keep(errno_of(e.code()));
-    }
-    catch (std::bad_alloc const &) {
+    } catch (std::bad_alloc const &) {
         return keep(ENOMEM);
-    }
-    catch (...) {
+    } catch (...) {
         return keep(ENOTRECOVERABLE);
     }
 }
@@ -121,8 +117,9 @@ template <class F> MONAD_ASYNC_LOCAL monad_async_result trampoline(monad_async_t
         return nothing_to_call();
     }
     __atomic_store_n(&state.begun, true, __ATOMIC_RELAXED);
-    monad_async_result const r = guarded([&state] { return call<F>(state); },
-        [&state](int error) { return keep_exception(state, error); });
+    monad_async_result const r =
+        guarded([&state] { return call<F>(state); },
+                [&state](int error) { return keep_exception(state, error); });
     drop_callable<F>(state);
     tsan_release(head);
     return r;
