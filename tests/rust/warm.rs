@@ -101,6 +101,10 @@ fn who_suspends_keeps_its_stack() {
     finish(ex);
     ex.attach(third).unwrap();
     finish(ex);
+    // That it was on a stack of its own says nothing of its next launch.
+    ex.attach(waiter).unwrap();
+    ex.attach(other).unwrap();
+    finish(ex);
     destroy(ex, [waiter, other, third]);
 }
 
