@@ -55,8 +55,9 @@ impl Permit {
     /// Takes the permit. False: there is none.
     #[inline(always)]
     pub fn take(&self) -> bool {
+        // It and one that another thread left are one.
         if self.here.get() {
-            self.take_any(); // The two are one.
+            self.take_any();
             return true;
         }
         // Acquire: what came before the unpark is visible. Where it is seen not to be there, `arm`

@@ -122,8 +122,10 @@ fn its_own_thread_and_another_unpark() {
 #[test]
 fn its_own_thread_and_another_leave_a_permit() {
     fn owner(p: &Park) -> bool {
+        let has_come = !p.is_none();
         p.leave_here();
         assert!(p.park(0, false));
+        assert!(!has_come || p.is_none(), "two permits");
         if !p.sees() {
             assert!(p.park(1, false));
             assert_eq!(p.read(0), 1);

@@ -57,8 +57,10 @@ plant 'a task leaves its exceptions to the others when it suspends' $suspend \
 plant 'a task does not get its exceptions back when it resumes' $suspend \
     'self.exceptions.write(exceptions);' ''
 plant 'no task takes its exceptions along' $suspend '(*self.exceptions).is_none()' 'true'
-plant 'only exceptions that were caught count' $state 'self.uncaught == 0' 'true'
-plant 'only exceptions that were not caught count' $state 'self.caught.is_null()' 'true'
+plant 'only exceptions that were caught count' $state \
+    'self.caught.addr() | self.uncaught as usize == 0' 'self.caught.is_null()'
+plant 'only exceptions that were not caught count' $state \
+    'self.caught.addr() | self.uncaught as usize == 0' 'self.uncaught == 0'
 plant "the tasks see the caller's exceptions" $run \
     'ex.exceptions.replace(Exceptions::NONE)' '*ex.exceptions'
 plant 'the caller does not get its exceptions back' $run '*self.0.exceptions = self.1;' ''

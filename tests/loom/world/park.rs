@@ -143,6 +143,11 @@ impl Park {
         self.seen.load(Relaxed)
     }
 
+    /// Whether there is no permit, or one is on its way.
+    pub fn is_none(&self) -> bool {
+        self.permit.is_none()
+    }
+
     /// Consumes the permit that is there.
     pub fn take(&self) -> bool {
         self.permit.take()

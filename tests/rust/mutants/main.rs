@@ -360,6 +360,8 @@ fn plant(copy: &Path, mutants: impl Iterator<Item = &'static Mutant>) {
             panic!("{file}: {e}: {right}\nkeep the list of mutants up to date")
         });
         let found = &text[from..to];
+        let last = found.lines().next_back().unwrap();
+        assert!(!last.contains("//"), "{file}: what is put behind would be a comment: {right}");
         let mut planted = String::new();
         let root = if file.starts_with("src/") { "crate" } else { "monad_async" };
         for (n, mutant) in &mutants {

@@ -48,7 +48,7 @@ pub const RULES: &[(Mutant, &str)] = &[
     of(QUEUE, "who was woken is waited for after it has looked",
         "if ptr::eq(self.waking, seat) { self.waking = ptr::null(); }",
         "",
-        "a_high_one_is_next_among_many_low_ones"),
+        "as_many_workers_wake_as_there_is_work_for"),
     of(ENDS, "a task that was cancelled stays in the queue",
         "state.remove(task); self.end(task)",
         "self.end(task)",
