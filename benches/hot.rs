@@ -1,4 +1,5 @@
-//! `cargo bench --bench hot`: launch, yield and NOP on one thread, with time tracking and without.
+//! `cargo bench --features bench --bench hot`: launch, yield and NOP on one thread, with time
+//! tracking and without.
 
 mod common;
 

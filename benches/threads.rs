@@ -1,4 +1,5 @@
-//! `cargo bench --bench threads`: launches from one other thread, and the latency of a wake-up.
+//! `cargo bench --features bench --bench threads`: launches from one other thread, and the latency
+//! of a wake-up.
 
 mod common;
 

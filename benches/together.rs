@@ -1,4 +1,5 @@
-//! `cargo bench --bench together`: what tasks hand to each other, next to the bare ring's NOP.
+//! `cargo bench --features bench --bench together`: what tasks hand to each other, next to the bare
+//! ring's NOP.
 
 mod common;
 
