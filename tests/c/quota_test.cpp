@@ -41,7 +41,7 @@ struct Limited {
     Limited(Limited const &) = delete;
     ~Limited()
     {
-        (void)run("umount " + place + "/on");
+        (void)run("umount -l " + place + "/on"); // Files that were closed may be busy a moment.
         (void)run("rm -rf " + place);
     }
     int create(char const *name) const
