@@ -1,5 +1,4 @@
-//! `cargo bench --features bench --bench hot`: launch, yield and NOP on one thread, with time
-//! tracking and without.
+//! `cargo bench --bench hot`: launch, yield and NOP on one thread, with time tracking and without.
 
 mod common;
 

@@ -1,5 +1,5 @@
-//! `cargo bench --features bench --bench many`: CPU time of a sleep among 10,000 sleepers, and the
-//! resumption of the oldest of a million suspended tasks.
+//! `cargo bench --bench many`: CPU time of a sleep among 10,000 sleepers, and the resumption of the
+//! oldest of a million suspended tasks.
 
 mod common;
 

@@ -1,6 +1,6 @@
-//! `cargo bench --features bench --bench pool`: the pool and what a program would write without it,
-//! in one run: empty tasks from one thread and from two to two workers; tasks of 10 us; from the
-//! submission to the beginning on a worker that sleeps; and a ticker while functions block.
+//! `cargo bench --bench pool`: the pool and what a program would write without it, in one run:
+//! empty tasks from one thread and from two to two workers; tasks of 10 us; from the submission to
+//! the beginning on a worker that sleeps; and a ticker while functions block.
 
 mod common;
 

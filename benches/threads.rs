@@ -1,5 +1,4 @@
-//! `cargo bench --features bench --bench threads`: launches from one other thread, and the latency
-//! of a wake-up.
+//! `cargo bench --bench threads`: launches from one other thread, and the latency of a wake-up.
 
 mod common;
 

@@ -1,5 +1,4 @@
-//! `cargo bench --features bench --bench together`: what tasks hand to each other, next to the bare
-//! ring's NOP.
+//! `cargo bench --bench together`: what tasks hand to each other, next to the bare ring's NOP.
 
 mod common;
 

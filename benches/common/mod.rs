@@ -4,7 +4,6 @@
 #![allow(dead_code)]
 
 pub mod api;
-#[cfg(feature = "bench")]
 pub mod compare;
 pub mod hot;
 pub mod life;

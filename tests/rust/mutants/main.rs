@@ -319,13 +319,13 @@ fn copy_project(to: &Path) {
     for program in &alone {
         write(&to.join(program), &fs::read(from.join(program)).unwrap());
     }
-    // No benchmark's source is copied.
+    // What only the benchmarks need would take the longest to build.
     let manifest = fs::read_to_string(from.join("Cargo.toml")).unwrap();
     let sections = manifest.split("\n[").filter(|s| {
         let elsewhere = s.starts_with("[test")
             && !alone.iter().any(|program| s.contains(program))
             && !["sim", "loom"].iter().any(|d| s.contains(&format!("\"tests/{d}/")));
-        !elsewhere && !s.starts_with("[bench")
+        !elsewhere && !s.starts_with("[bench") && !s.starts_with("dev-")
     });
     write(&to.join("Cargo.toml"), sections.collect::<Vec<_>>().join("\n[").as_bytes());
 }
