@@ -51,10 +51,10 @@ int main(int argc, char **argv)
         getsockname(listening, (struct sockaddr *)&at, &(socklen_t){sizeof at}) != 0)
         return perror("echo_server"), EXIT_FAILURE;
     printf("port %d\n", ntohs(at.sin_port)), fflush(stdout);
-    check(monad_async_executor_create(&ex, NULL));
+    struct monad_async_executor_attr const attr = {.io_uring_ring.entries = 256};
+    check(monad_async_executor_create(&ex, &attr));
     for (int i = 0; i < tasks_max; ++i) check(monad_async_task_create(&tasks[i], NULL));
-    tasks[0]->user_code = serve;
-    check(monad_async_task_attach(ex, tasks[0]));
+    tasks[0]->user_code = serve, check(monad_async_task_attach(ex, tasks[0]));
     signal(SIGTERM, on_sigterm);
     while (monad_async_executor_has_work(ex)) check(monad_async_executor_run(ex, SIZE_MAX, NULL));
 }
