@@ -1,9 +1,11 @@
-/* A channel between two tasks, and a select over a channel, a task's end and a time-out. */
+/* A channel between two tasks, and a select over a channel, a task's end and a time-out. Elements that
+ * are moved by a function. */
 #include <monad/async.h>
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static intptr_t check(monad_async_result r)
 {
@@ -63,6 +65,44 @@ static intptr_t first_of(monad_async_task self, monad_async_task other,
 }
 //! [a select]
 
+//! [elements that are moved]
+/* A name that lies inside, or elsewhere: a copy of its bytes would point into what it was copied from. */
+struct name {
+    char const *text;
+    char inside[8];
+};
+
+static void move_name(void *to, void *from, size_t bytes)
+{
+    struct name *const target = to, *const source = from;
+    memcpy(target, source, bytes);
+    if (source->text == source->inside) {
+        target->text = target->inside;
+    }
+}
+
+static int pass_name(monad_async_task self)
+{
+    monad_async_channel names;
+    struct name one_place[1], sent = {NULL, "short"}, received;
+    sent.text = sent.inside;
+    check(monad_async_channel_init(&names, one_place, 1, sizeof *one_place));
+    check(monad_async_channel_set_relocate(&names, move_name));
+    check(monad_async_channel_send(self, &names, &sent));
+    sent.inside[0] = '\0';
+    check(monad_async_channel_recv(self, &names, &received));
+    return strcmp(received.text, "short") == 0;
+}
+//! [elements that are moved]
+
+/* A message for the first who takes it; 0: nobody did in time, and it is ours. */
+static int offer(monad_async_task self, monad_async_channel *messages, int message)
+{
+    monad_async_select_case cases[] = {monad_async_case_send(messages, &message),
+                                       monad_async_case_timeout(1000000)};
+    return check(monad_async_select(self, cases, 2)) == 0 && cases[0].result.error == 0;
+}
+
 static monad_async_task slow;
 static monad_async_executor ex;
 
@@ -71,7 +111,9 @@ static monad_async_result ask(monad_async_task self)
     monad_async_channel nobody;
     check(monad_async_channel_init(&nobody, NULL, 0, sizeof(int))); /* senders meet receivers */
     check(monad_async_task_attach(ex, slow));
-    return monad_async_make_success(first_of(self, slow, &nobody));
+    intptr_t const answer = first_of(self, slow, &nobody);
+    int const was_taken = offer(self, &nobody, 1); /* by whom? */
+    return monad_async_make_success(pass_name(self) && !was_taken ? answer : 0);
 }
 
 int main(void)

@@ -1,5 +1,5 @@
 /* Four reads at once: one task reads the four quarters of a file, its own program, and takes them
- * in the order in which they come. */
+ * in the order in which they come. And a read of a pipe that a message on a channel ends. */
 #define _GNU_SOURCE
 
 #include <monad/async.h>
@@ -54,9 +54,44 @@ static monad_async_result read_quarters(monad_async_task task, struct file const
 }
 //! [four reads at once]
 
+//! [a read or a message]
+/* 1 if a message came before anything could be read. */
+static int read_or_be_told(monad_async_task task, int fd, monad_async_channel *messages)
+{
+    char data[16];
+    int message;
+    monad_async_op read;
+    memset(&read, 0, sizeof read);
+    read.sqe.opcode = IORING_OP_READ;
+    read.sqe.fd = fd;
+    read.sqe.off = (__u64)-1;
+    read.sqe.addr = (__u64)(uintptr_t)data;
+    read.sqe.len = sizeof data;
+    check(monad_async_op_begin(task, &read));
+    monad_async_select_case cases[] = {monad_async_case_op(&read),
+                                       monad_async_case_recv(messages, &message)};
+    intptr_t const which = check(monad_async_select(task, cases, 2));
+    if (which == 1) { /* the read goes on: it uses our memory until it has ended */
+        check(monad_async_op_cancel(task, &read));
+        return monad_async_op_wait(task, &read).error == ECANCELED;
+    }
+    return 0;
+}
+//! [a read or a message]
+
 static monad_async_result body(monad_async_task task)
 {
-    return read_quarters(task, task->user_ptr);
+    monad_async_channel messages;
+    int storage[1], message = 1, pipe_fds[2];
+    check(monad_async_channel_init(&messages, storage, 1, sizeof *storage));
+    if (pipe(pipe_fds) != 0) {
+        return monad_async_make_failure(errno);
+    }
+    check(monad_async_channel_send(task, &messages, &message));
+    int const told = read_or_be_told(task, pipe_fds[0], &messages);
+    close(pipe_fds[0]);
+    close(pipe_fds[1]);
+    return told ? read_quarters(task, task->user_ptr) : monad_async_make_failure(EIO);
 }
 
 int main(int argc, char **argv)

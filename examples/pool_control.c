@@ -1,5 +1,6 @@
 /* What a pool's owner may do with what is in it: cancel a task that has not begun, change its
- * priority, keep within a bound, resize, launch on one worker, have what waits handed back. */
+ * priority, keep within a bound, resize, launch on one worker, let a task go, have what waits handed
+ * back. */
 #include <monad/async.h>
 
 #include <errno.h>
@@ -18,7 +19,7 @@ static intptr_t check(monad_async_result r)
 }
 
 static atomic_int order, done, returned;
-static atomic_bool is_computed;
+static atomic_bool is_computed, is_destroyed;
 
 /* Takes the processor, and does not suspend: so what is submitted after it waits. */
 static monad_async_result compute(monad_async_task task)
@@ -59,6 +60,14 @@ static void post_one(monad_async_pool pool)
     check(monad_async_pool_post(pool, monad_async_priority_normal, &addition, &one, sizeof one));
 }
 //! [a job by value]
+
+/* On the worker's thread. */
+static void destroy(monad_async_task task, monad_async_result result)
+{
+    check(result);
+    check(monad_async_task_destroy(task));
+    atomic_store(&is_destroyed, true);
+}
 
 int main(void)
 {
@@ -102,6 +111,15 @@ int main(void)
     monad_async_remote_release(second);
     //! [a worker]
 
+    //! [a task that is let go]
+    monad_async_task background;
+    check(monad_async_task_create(&background, NULL));
+    background->user_code = note_order;
+    check(monad_async_pool_spawn(pool, background, destroy)); /* ours no more */
+    check(monad_async_pool_wait(pool, 0, MONAD_ASYNC_POOL_UNFINISHED));
+    //! [a task that is let go]
+    int const has_two = check(monad_async_pool_workers(pool)) == 2;
+
     check(monad_async_pool_resize(pool, 1));
     atomic_store(&is_computed, false);
     check(monad_async_pool_submit(pool, tasks[0]));
@@ -120,6 +138,7 @@ int main(void)
         check(monad_async_task_destroy(tasks[i]));
     }
     int const good = one_is_queued && overtook && atomic_load(&done) == 1000 && left == 6 &&
-                     handed_back == 5 && atomic_load(&returned) == 5 && refused == ESHUTDOWN;
+                     handed_back == 5 && atomic_load(&returned) == 5 && refused == ESHUTDOWN &&
+                     has_two && atomic_load(&is_destroyed);
     return good ? EXIT_SUCCESS : EXIT_FAILURE;
 }

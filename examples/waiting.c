@@ -1,5 +1,5 @@
-/* What a task waits for besides locks and channels: an unpark by a thread, a function that blocks, and the
- * addresses of a host. */
+/* What a task waits for besides locks and channels: an unpark by a thread, a function that blocks, the
+ * addresses of a host, and another task's end. */
 #define _POSIX_C_SOURCE 200809L /* nanosleep, getaddrinfo */
 #include <monad/async.h>
 
@@ -70,6 +70,8 @@ static int add_elsewhere(monad_async_task self)
 {
     int const numbers[] = {1, 2, 3, 4};
     struct sum of = {numbers, 4};
+    /* Of the whole process: two threads at most, and one without work leaves after a second. */
+    check(monad_async_blocking_set_limits(2, 1000000000));
     return (int)check(monad_async_run_blocking(self, add_up, &of));
 }
 //! [blocking work]
@@ -95,6 +97,24 @@ static int count_addresses(monad_async_task self, char const *host)
 }
 //! [a name]
 
+static monad_async_result seven(monad_async_task task)
+{
+    (void)task;
+    return monad_async_make_success(7);
+}
+
+//! [a join]
+static monad_async_task other;
+static monad_async_remote home; /* the executor, should it be gone when it is used */
+
+/* Launched here or by another thread: its result, once it has exited. */
+static int join_seven(monad_async_task self)
+{
+    check(monad_async_remote_attach(home, other));
+    return (int)check(monad_async_task_join(self, other));
+}
+//! [a join]
+
 static int ticks;
 
 static monad_async_result wait_for_all(monad_async_task self)
@@ -106,9 +126,12 @@ static monad_async_result wait_for_all(monad_async_task self)
     int const answered = await_answer(self);
     (void)pthread_join(thread, NULL);
     int const sum = add_elsewhere(self), addresses = count_addresses(self, "127.0.0.1");
+    int const helpers = (int)monad_async_blocking_helpers();
+    int const joined = join_seven(self);
     printf("answer %d, sum %d, %d address, %s\n", answered, sum, addresses,
            ticks > 0 ? "and others ran" : "and nobody ran");
-    return monad_async_make_success(answered == 42 && sum == 10 && addresses == 1 && ticks > 0);
+    return monad_async_make_success(answered == 42 && sum == 10 && addresses == 1 && ticks > 0 &&
+                                    helpers <= 2 && joined == 7);
 }
 
 static monad_async_result tick(monad_async_task self)
@@ -126,6 +149,9 @@ int main(void)
     attr.share[monad_async_priority_low] = 10; /* one item in 10 at least, whatever else is ready */
     monad_async_task waiting, ticking;
     check(monad_async_executor_create(&ex, &attr));
+    check(monad_async_remote_acquire(ex, &home));
+    check(monad_async_task_create(&other, NULL));
+    other->user_code = seven;
     check(monad_async_task_create(&waiting, NULL));
     check(monad_async_task_create(&ticking, NULL));
     waiting->user_code = wait_for_all;
@@ -136,13 +162,15 @@ int main(void)
     while (!monad_async_task_has_exited(waiting)) {
         check(monad_async_executor_run(ex, SIZE_MAX, NULL));
     }
-    check(monad_async_task_cancel(ex, ticking));
+    check(monad_async_remote_cancel(home, ticking)); /* as any thread may */
     while (monad_async_executor_has_work(ex)) {
         check(monad_async_executor_run(ex, SIZE_MAX, NULL));
     }
     int const good = check(waiting->result) == 1;
     check(monad_async_task_destroy(waiting));
     check(monad_async_task_destroy(ticking));
+    check(monad_async_task_destroy(other));
     check(monad_async_executor_destroy(ex));
+    monad_async_remote_release(home);
     return good ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -331,3 +331,8 @@ build_examples() {
         -DCMAKE_PREFIX_PATH="$build/prefix" -DCMAKE_FIND_USE_PACKAGE_REGISTRY=OFF &&
         cmake --build "$build/examples" -j "$jobs"
 }
+
+# Those that want nothing, and end by themselves: 0 if what they did was right.
+small_examples=(hello_c hello_cpp thread_pool workers exceptions scopes_c operations_c scopes_cpp
+    locks_c local_c not_for_long_c channels_c groups_c groups_cpp pool_c pool_control_c waiting_c
+    receive_by_view_c asio_loop uv_loop coroutines)

@@ -221,3 +221,41 @@ fn every_comment_begins_with_what_it_is() {
     });
     none(wrong.map(|f| format!("{}: {}", f.header, f.name)).collect());
 }
+
+// Who writes C finds a program that does it. Of the local forms, whose functions are the shared
+// ones' twins, each type, and what most use.
+#[test]
+fn tasks_together_have_examples_in_c() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let mut words = BTreeSet::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "c") {
+            let text = fs::read_to_string(&path).unwrap();
+            let is_of_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            words.extend(text.split(|c| !is_of_word(c)).map(str::to_owned));
+        }
+    }
+    let headers = "barrier blocking channel condition event group mutex pool rw_lock select \
+        semaphore wait_group";
+    let mut wrong = Vec::new();
+    let mut looked_at = 0;
+    for function in functions() {
+        let stem = function.header.trim_end_matches(".h");
+        if !headers.split_whitespace().any(|header| header == stem) {
+            continue;
+        }
+        looked_at += 1;
+        let rare = ["_until", "_try_", "_set_relocate", "_count", "_init", "_make_case", "_all"]
+            .iter()
+            .chain(&["_event_reset", "_event_is_set", "_group_add"])
+            .any(|part| function.name.contains(part));
+        let twin = function.name.replace("_local_", "_");
+        let by_twin = twin != function.name && rare && words.contains(&twin);
+        if !words.contains(&function.name) && !by_twin && function.name != "monad_async_make_case" {
+            wrong.push(format!("{}: {}", function.header, function.name));
+        }
+    }
+    assert!(looked_at > 100, "{looked_at} functions");
+    none(wrong);
+}

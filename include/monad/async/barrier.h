@@ -78,7 +78,7 @@ MONAD_ASYNC_API monad_async_result monad_async_barrier_wait_until(
  *  @param task the task that runs, which is the caller
  *  @param barrier which
  *  @return as `monad_async_barrier_wait`
- *  @retval EPERM another executor's, or no task
+ *  @retval EPERM another executor's; or no task, where one would have to wait
  *  @see monad_async_barrier_wait() */
 MONAD_ASYNC_API monad_async_result monad_async_local_barrier_wait(
     monad_async_task task, monad_async_local_barrier *barrier) MONAD_ASYNC_NOEXCEPT;
@@ -88,7 +88,7 @@ MONAD_ASYNC_API monad_async_result monad_async_local_barrier_wait(
  *  @param barrier which
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
  *  @return as `monad_async_barrier_wait_until`
- *  @retval EPERM another executor's, or no task
+ *  @retval EPERM another executor's; or no task, where one would have to wait
  *  @see monad_async_barrier_wait_until() */
 MONAD_ASYNC_API monad_async_result
 monad_async_local_barrier_wait_until(monad_async_task task, monad_async_local_barrier *barrier,

@@ -199,7 +199,7 @@ MONAD_ASYNC_API monad_async_result monad_async_local_channel_set_relocate(
  *  @param channel which
  *  @param element which, read until the call returns; sent, it has been moved away
  *  @return as `monad_async_channel_send`
- *  @retval EPERM another executor's, or no task
+ *  @retval EPERM another executor's; or no task, where one would have to wait
  *  @see monad_async_channel_send() */
 MONAD_ASYNC_API monad_async_result monad_async_local_channel_send(
     monad_async_task task, monad_async_local_channel *channel, void *element) MONAD_ASYNC_NOEXCEPT;
@@ -210,7 +210,7 @@ MONAD_ASYNC_API monad_async_result monad_async_local_channel_send(
  *  @param element as for `monad_async_channel_send`
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
  *  @return as `monad_async_channel_send_until`
- *  @retval EPERM another executor's, or no task
+ *  @retval EPERM another executor's; or no task, where one would have to wait
  *  @see monad_async_channel_send_until() */
 MONAD_ASYNC_API monad_async_result
 monad_async_local_channel_send_until(monad_async_task task, monad_async_local_channel *channel,
@@ -221,7 +221,7 @@ monad_async_local_channel_send_until(monad_async_task task, monad_async_local_ch
  *  @param channel which
  *  @param[out] element memory for one
  *  @return as `monad_async_channel_recv`
- *  @retval EPERM another executor's, or no task
+ *  @retval EPERM another executor's; or no task, where one would have to wait
  *  @see monad_async_channel_recv() */
 MONAD_ASYNC_API monad_async_result monad_async_local_channel_recv(
     monad_async_task task, monad_async_local_channel *channel, void *element) MONAD_ASYNC_NOEXCEPT;
@@ -232,7 +232,7 @@ MONAD_ASYNC_API monad_async_result monad_async_local_channel_recv(
  *  @param[out] element memory for one
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
  *  @return as `monad_async_channel_recv_until`
- *  @retval EPERM another executor's, or no task
+ *  @retval EPERM another executor's; or no task, where one would have to wait
  *  @see monad_async_channel_recv_until() */
 MONAD_ASYNC_API monad_async_result
 monad_async_local_channel_recv_until(monad_async_task task, monad_async_local_channel *channel,
@@ -242,7 +242,7 @@ monad_async_local_channel_recv_until(monad_async_task task, monad_async_local_ch
  *  @param channel which
  *  @param element as for `monad_async_channel_send`
  *  @return as `monad_async_channel_try_send`
- *  @retval EPERM another executor's, or no task
+ *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs
  *  @see monad_async_channel_try_send() */
 MONAD_ASYNC_API monad_async_result monad_async_local_channel_try_send(
     monad_async_local_channel *channel, void *element) MONAD_ASYNC_NOEXCEPT;
@@ -251,7 +251,7 @@ MONAD_ASYNC_API monad_async_result monad_async_local_channel_try_send(
  *  @param channel which
  *  @param[out] element memory for one
  *  @return as `monad_async_channel_try_recv`
- *  @retval EPERM another executor's, or no task
+ *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs
  *  @see monad_async_channel_try_recv() */
 MONAD_ASYNC_API monad_async_result monad_async_local_channel_try_recv(
     monad_async_local_channel *channel, void *element) MONAD_ASYNC_NOEXCEPT;
@@ -259,7 +259,7 @@ MONAD_ASYNC_API monad_async_result monad_async_local_channel_try_recv(
 /** As `monad_async_channel_close`, for the tasks of one executor.
  *  @param channel which
  *  @return as `monad_async_channel_close`
- *  @retval EPERM another executor's, or no task
+ *  @retval EPERM another executor's; or no task, where one would have to wait
  *  @see monad_async_channel_close() */
 MONAD_ASYNC_API monad_async_result
 monad_async_local_channel_close(monad_async_local_channel *channel) MONAD_ASYNC_NOEXCEPT;
@@ -267,7 +267,7 @@ monad_async_local_channel_close(monad_async_local_channel *channel) MONAD_ASYNC_
 /** As `monad_async_channel_count`, for the tasks of one executor.
  *  @param channel which
  *  @return as `monad_async_channel_count`
- *  @retval EPERM another executor's, or no task
+ *  @retval EPERM another executor's; or no task, where one would have to wait
  *  @see monad_async_channel_count() */
 MONAD_ASYNC_API monad_async_result
 monad_async_local_channel_count(monad_async_local_channel *channel) MONAD_ASYNC_NOEXCEPT;

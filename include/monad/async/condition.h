@@ -108,7 +108,7 @@ monad_async_condition_notify_all(monad_async_condition *condition) MONAD_ASYNC_N
  *  @param condition which
  *  @param mutex the caller's
  *  @return as `monad_async_condition_wait`
- *  @retval EPERM another executor's, or no task
+ *  @retval EPERM another executor's; or no task, where one would have to wait
  *  @see monad_async_condition_wait() */
 MONAD_ASYNC_API monad_async_result
 monad_async_local_condition_wait(monad_async_task task, monad_async_local_condition *condition,
@@ -120,7 +120,7 @@ monad_async_local_condition_wait(monad_async_task task, monad_async_local_condit
  *  @param mutex the caller's
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
  *  @return as `monad_async_condition_wait_until`
- *  @retval EPERM another executor's, or no task
+ *  @retval EPERM another executor's; or no task, where one would have to wait
  *  @see monad_async_condition_wait_until() */
 MONAD_ASYNC_API monad_async_result monad_async_local_condition_wait_until(
     monad_async_task task, monad_async_local_condition *condition, monad_async_local_mutex *mutex,

@@ -103,7 +103,7 @@ MONAD_ASYNC_API monad_async_result monad_async_event_is_set(monad_async_event *e
  *  @param task the task that runs, which is the caller
  *  @param event which
  *  @return as `monad_async_event_wait`
- *  @retval EPERM another executor's, or no task
+ *  @retval EPERM another executor's; or no task, where one would have to wait
  *  @see monad_async_event_wait() */
 MONAD_ASYNC_API monad_async_result monad_async_local_event_wait(
     monad_async_task task, monad_async_local_event *event) MONAD_ASYNC_NOEXCEPT;
@@ -113,7 +113,7 @@ MONAD_ASYNC_API monad_async_result monad_async_local_event_wait(
  *  @param event which
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
  *  @return as `monad_async_event_wait_until`
- *  @retval EPERM another executor's, or no task
+ *  @retval EPERM another executor's; or no task, where one would have to wait
  *  @see monad_async_event_wait_until() */
 MONAD_ASYNC_API monad_async_result monad_async_local_event_wait_until(
     monad_async_task task, monad_async_local_event *event, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;

@@ -135,7 +135,7 @@ monad_async_local_mutex_init(monad_async_local_mutex *mutex, uint32_t flags) MON
  *  @param task the task that runs, which is the caller
  *  @param mutex which
  *  @return as `monad_async_mutex_lock`
- *  @retval EPERM another executor's, or no task
+ *  @retval EPERM another executor's; or no task, where one would have to wait
  *  @see monad_async_mutex_lock() */
 MONAD_ASYNC_API monad_async_result monad_async_local_mutex_lock(
     monad_async_task task, monad_async_local_mutex *mutex) MONAD_ASYNC_NOEXCEPT;
@@ -145,7 +145,7 @@ MONAD_ASYNC_API monad_async_result monad_async_local_mutex_lock(
  *  @param mutex which
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
  *  @return as `monad_async_mutex_lock_until`
- *  @retval EPERM another executor's, or no task
+ *  @retval EPERM another executor's; or no task, where one would have to wait
  *  @see monad_async_mutex_lock_until() */
 MONAD_ASYNC_API monad_async_result monad_async_local_mutex_lock_until(
     monad_async_task task, monad_async_local_mutex *mutex, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
@@ -154,7 +154,7 @@ MONAD_ASYNC_API monad_async_result monad_async_local_mutex_lock_until(
  *  @param task the task that runs, which is the caller
  *  @param mutex which
  *  @return as `monad_async_mutex_try_lock`
- *  @retval EPERM another executor's, or no task
+ *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs
  *  @see monad_async_mutex_try_lock() */
 MONAD_ASYNC_API monad_async_result monad_async_local_mutex_try_lock(
     monad_async_task task, monad_async_local_mutex *mutex) MONAD_ASYNC_NOEXCEPT;
@@ -163,7 +163,7 @@ MONAD_ASYNC_API monad_async_result monad_async_local_mutex_try_lock(
  *  @param task the task that runs, which is the caller
  *  @param mutex which
  *  @return as `monad_async_mutex_unlock`
- *  @retval EPERM another executor's, or no task
+ *  @retval EPERM another executor's; or no task, where one would have to wait
  *  @see monad_async_mutex_unlock() */
 MONAD_ASYNC_API monad_async_result monad_async_local_mutex_unlock(
     monad_async_task task, monad_async_local_mutex *mutex) MONAD_ASYNC_NOEXCEPT;

@@ -159,7 +159,7 @@ monad_async_rw_lock_unlock(monad_async_task task, monad_async_rw_lock *lock) MON
  *  @param task the task that runs, which is the caller
  *  @param lock which
  *  @return as `monad_async_rw_lock_lock_shared`
- *  @retval EPERM another executor's, or no task
+ *  @retval EPERM another executor's; or no task, where one would have to wait
  *  @see monad_async_rw_lock_lock_shared() */
 MONAD_ASYNC_API monad_async_result monad_async_local_rw_lock_lock_shared(
     monad_async_task task, monad_async_local_rw_lock *lock) MONAD_ASYNC_NOEXCEPT;
@@ -169,7 +169,7 @@ MONAD_ASYNC_API monad_async_result monad_async_local_rw_lock_lock_shared(
  *  @param lock which
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
  *  @return as `monad_async_rw_lock_lock_shared_until`
- *  @retval EPERM another executor's, or no task
+ *  @retval EPERM another executor's; or no task, where one would have to wait
  *  @see monad_async_rw_lock_lock_shared_until() */
 MONAD_ASYNC_API monad_async_result monad_async_local_rw_lock_lock_shared_until(
     monad_async_task task, monad_async_local_rw_lock *lock, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
@@ -178,7 +178,7 @@ MONAD_ASYNC_API monad_async_result monad_async_local_rw_lock_lock_shared_until(
  *  @param task the task that runs, which is the caller
  *  @param lock which
  *  @return as `monad_async_rw_lock_try_lock_shared`
- *  @retval EPERM another executor's, or no task
+ *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs
  *  @see monad_async_rw_lock_try_lock_shared() */
 MONAD_ASYNC_API monad_async_result monad_async_local_rw_lock_try_lock_shared(
     monad_async_task task, monad_async_local_rw_lock *lock) MONAD_ASYNC_NOEXCEPT;
@@ -187,7 +187,7 @@ MONAD_ASYNC_API monad_async_result monad_async_local_rw_lock_try_lock_shared(
  *  @param task the task that runs, which is the caller
  *  @param lock which
  *  @return as `monad_async_rw_lock_unlock_shared`
- *  @retval EPERM another executor's, or no task
+ *  @retval EPERM another executor's; or no task, where one would have to wait
  *  @see monad_async_rw_lock_unlock_shared() */
 MONAD_ASYNC_API monad_async_result monad_async_local_rw_lock_unlock_shared(
     monad_async_task task, monad_async_local_rw_lock *lock) MONAD_ASYNC_NOEXCEPT;
@@ -196,7 +196,7 @@ MONAD_ASYNC_API monad_async_result monad_async_local_rw_lock_unlock_shared(
  *  @param task the task that runs, which is the caller
  *  @param lock which
  *  @return as `monad_async_rw_lock_lock`
- *  @retval EPERM another executor's, or no task
+ *  @retval EPERM another executor's; or no task, where one would have to wait
  *  @see monad_async_rw_lock_lock() */
 MONAD_ASYNC_API monad_async_result monad_async_local_rw_lock_lock(
     monad_async_task task, monad_async_local_rw_lock *lock) MONAD_ASYNC_NOEXCEPT;
@@ -206,7 +206,7 @@ MONAD_ASYNC_API monad_async_result monad_async_local_rw_lock_lock(
  *  @param lock which
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
  *  @return as `monad_async_rw_lock_lock_until`
- *  @retval EPERM another executor's, or no task
+ *  @retval EPERM another executor's; or no task, where one would have to wait
  *  @see monad_async_rw_lock_lock_until() */
 MONAD_ASYNC_API monad_async_result monad_async_local_rw_lock_lock_until(
     monad_async_task task, monad_async_local_rw_lock *lock, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
@@ -215,7 +215,7 @@ MONAD_ASYNC_API monad_async_result monad_async_local_rw_lock_lock_until(
  *  @param task the task that runs, which is the caller
  *  @param lock which
  *  @return as `monad_async_rw_lock_try_lock`
- *  @retval EPERM another executor's, or no task
+ *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs
  *  @see monad_async_rw_lock_try_lock() */
 MONAD_ASYNC_API monad_async_result monad_async_local_rw_lock_try_lock(
     monad_async_task task, monad_async_local_rw_lock *lock) MONAD_ASYNC_NOEXCEPT;
@@ -224,7 +224,7 @@ MONAD_ASYNC_API monad_async_result monad_async_local_rw_lock_try_lock(
  *  @param task the task that runs, which is the caller
  *  @param lock which
  *  @return as `monad_async_rw_lock_unlock`
- *  @retval EPERM another executor's, or no task
+ *  @retval EPERM another executor's; or no task, where one would have to wait
  *  @see monad_async_rw_lock_unlock() */
 MONAD_ASYNC_API monad_async_result monad_async_local_rw_lock_unlock(
     monad_async_task task, monad_async_local_rw_lock *lock) MONAD_ASYNC_NOEXCEPT;

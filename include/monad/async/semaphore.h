@@ -104,7 +104,7 @@ MONAD_ASYNC_API monad_async_result monad_async_semaphore_release(
  *  @param semaphore which
  *  @param count how many
  *  @return as `monad_async_semaphore_acquire`
- *  @retval EPERM another executor's, or no task
+ *  @retval EPERM another executor's; or no task, where one would have to wait
  *  @see monad_async_semaphore_acquire() */
 MONAD_ASYNC_API monad_async_result
 monad_async_local_semaphore_acquire(monad_async_task task, monad_async_local_semaphore *semaphore,
@@ -116,7 +116,7 @@ monad_async_local_semaphore_acquire(monad_async_task task, monad_async_local_sem
  *  @param count how many
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
  *  @return as `monad_async_semaphore_acquire_until`
- *  @retval EPERM another executor's, or no task
+ *  @retval EPERM another executor's; or no task, where one would have to wait
  *  @see monad_async_semaphore_acquire_until() */
 MONAD_ASYNC_API monad_async_result monad_async_local_semaphore_acquire_until(
     monad_async_task task, monad_async_local_semaphore *semaphore, uint64_t count,

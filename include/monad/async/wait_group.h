@@ -114,7 +114,7 @@ MONAD_ASYNC_API monad_async_result monad_async_local_wait_group_done(
  *  @param task the task that runs, which is the caller
  *  @param group which
  *  @return as `monad_async_wait_group_wait`
- *  @retval EPERM another executor's, or no task
+ *  @retval EPERM another executor's; or no task, where one would have to wait
  *  @see monad_async_wait_group_wait() */
 MONAD_ASYNC_API monad_async_result monad_async_local_wait_group_wait(
     monad_async_task task, monad_async_local_wait_group *group) MONAD_ASYNC_NOEXCEPT;
@@ -124,7 +124,7 @@ MONAD_ASYNC_API monad_async_result monad_async_local_wait_group_wait(
  *  @param group which
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
  *  @return as `monad_async_wait_group_wait_until`
- *  @retval EPERM another executor's, or no task
+ *  @retval EPERM another executor's; or no task, where one would have to wait
  *  @see monad_async_wait_group_wait_until() */
 MONAD_ASYNC_API monad_async_result
 monad_async_local_wait_group_wait_until(monad_async_task task, monad_async_local_wait_group *group,
