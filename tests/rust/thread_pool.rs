@@ -322,10 +322,11 @@ fn each_ran_once_or_was_handed_back() {
     let total: usize = if long { 10_000_000 } else { 60_000 };
     const THREADS: usize = 8;
     const TASKS: usize = 64;
-    for how in [RETURN, DRAIN] {
+    // The first time it quits with all workers busy, and none of them made or dismissed.
+    for (how, is_held) in [(RETURN, true), (RETURN, false), (DRAIN, false)] {
         let pool_at = pool(4) as usize;
         let stop: &AtomicBool = leak(AtomicBool::new(false));
-        let resizer = thread::spawn(move || {
+        let mut resizer = Some(thread::spawn(move || {
             let mut n = 0;
             while !stop.load(SeqCst) {
                 n = n * 7 % 5 + 1;
@@ -333,25 +334,44 @@ fn each_ran_once_or_was_handed_back() {
                 unsafe { monad_async_pool_resize(pool_at as PoolPtr, n) };
                 thread::sleep(Duration::from_micros(300));
             }
-        });
-        let submitters: Vec<_> = (0..THREADS)
-            .map(|_| thread::spawn(move || submit_all(pool_at as PoolPtr, total / THREADS, TASKS)))
-            .collect();
-        let left_at = total / 10;
+        }));
+        let (each, left_at) = (total / THREADS, total / 10);
+        let gate: &Gate = leak(Gate::default());
+        let stops_at = if is_held { each - left_at / THREADS } else { usize::MAX };
+        let submit = move || submit_all(pool_at as PoolPtr, each, TASKS, (stops_at, gate));
+        let submitters: Vec<_> = (0..THREADS).map(|_| thread::spawn(submit)).collect();
         // Quits while they submit.
-        while submitted() < total - left_at {
+        let holders = is_held.then(|| {
+            gate.wait_for(THREADS);
+            stop.store(true, SeqCst);
+            resizer.take().into_iter().for_each(|resizer| resizer.join().unwrap());
+            // SAFETY: alive.
+            assert_eq!(unsafe { monad_async_pool_resize(pool_at as PoolPtr, 4) }.error, 0);
+            let holders = hold(pool_at as PoolPtr, 4);
+            gate.open.store(true, SeqCst);
+            // SAFETY: alive.
+            while unsafe { monad_async_pool_left(pool_at as PoolPtr, QUEUED) }.value == 0 {
+                thread::sleep(Duration::from_micros(50));
+            }
+            holders
+        });
+        while !is_held && submitted() < total - left_at {
             thread::sleep(Duration::from_millis(1));
         }
         let returned = quit(pool_at as PoolPtr, how) as u32;
+        if let Some((gate, _)) = &holders {
+            gate.open.store(true, SeqCst);
+        }
         let tallies: Vec<&Tally> = submitters.into_iter().map(|t| t.join().unwrap()).collect();
         stop.store(true, SeqCst);
-        resizer.join().unwrap();
+        resizer.into_iter().for_each(|resizer| resizer.join().unwrap());
         assert_eq!(end(pool_at as PoolPtr), 0);
+        destroy_all(holders.into_iter().flat_map(|(_, tasks)| tasks));
         let sum =
             |f: fn(&Tally) -> &AtomicU32| tallies.iter().map(|t| f(t).load(SeqCst)).sum::<u32>();
         assert_eq!(sum(|t| &t.ran) + sum(|t| &t.returned), sum(|t| &t.submitted));
         assert_eq!(sum(|t| &t.returned), returned);
-        assert!(how == RETURN || returned == 0);
+        assert!(if is_held { returned > 0 } else { how == RETURN || returned == 0 });
         let ran = sum(|t| &t.ran);
         println!("measured: {ran} ran, {returned} were handed back");
         assert!(ran as usize > total / 2);
@@ -365,8 +385,14 @@ fn submitted() -> usize {
     SUBMITTED.load(SeqCst)
 }
 
-/// Every other one is a job. Of those the last may not be over when this returns.
-fn submit_all(pool: PoolPtr, count: usize, tasks: usize) -> &'static Tally {
+/// Every other one is a job. Of those the last may not be over when this returns. Passes a gate before
+/// the one with that number.
+fn submit_all(
+    pool: PoolPtr,
+    count: usize,
+    tasks: usize,
+    (stops_at, gate): (usize, &Gate),
+) -> &'static Tally {
     let tally: &Tally = leak(Tally {
         ran: AtomicU32::new(0),
         submitted: AtomicU32::new(0),
@@ -394,6 +420,9 @@ fn submit_all(pool: PoolPtr, count: usize, tasks: usize) -> &'static Tally {
         }
     };
     for n in 0..count {
+        if n == stops_at {
+            gate.pass();
+        }
         let at = n % tasks.len();
         settle(at, &mut counted);
         // SAFETY: alive.
