@@ -267,7 +267,7 @@ unsafe fn transfer(
         sqe = sqe.raising_no_signal(c.ex.kernel().knows_no_signal());
     }
     // SAFETY: refers to the buffer alone, which the set keeps.
-    set.io(c.ex, claim, part, sqe, |sqe| unsafe { c.transfer(sqe, false) })
+    set.io(c.ex, claim, part, sqe, |sqe| unsafe { c.moves(sqe, false) })
 }
 
 /// # Safety

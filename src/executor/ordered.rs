@@ -10,6 +10,7 @@ use crate::error::{Errno, RawResult, Res};
 use crate::intrusive::Link;
 use crate::reactor::batch::{Batch, Worker};
 use crate::reactor::operation::{bit, Op};
+use crate::reactor::place::Place;
 use crate::reactor::rows::{self, Broken, Row};
 use crate::sys::file;
 use crate::task::header::{mark, TaskRef};
@@ -43,7 +44,8 @@ impl<K: Kernel> Executor<K> {
         let at_once = self.kernel().knows(op::SENDMSG_ZC) && file::writes_at_once(fd);
         let blocks = merges && file::is_buffered(fd) && !at_once;
         let worker = if blocks { Some(worker()?) } else { None };
-        self.reactor.rows.open(fd, direct, merges, worker)
+        let place = Place::new(!direct && file::is_unbuffered(fd));
+        self.reactor.rows.open(fd, direct, merges, place, worker)
     }
 
     /// BATCH has arrived.

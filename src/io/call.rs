@@ -166,7 +166,7 @@ impl<K: Kernel> Call<'_, K> {
     /// As `io`.
     #[cold]
     #[inline(never)]
-    unsafe fn io_ended(
+    pub(super) unsafe fn io_ended(
         &self,
         sqe: &Sqe,
         res: i32,

@@ -24,6 +24,9 @@ pub struct File {
 
 const _: () = assert!(size_of::<File>() == 8);
 
+/// Of a file's flags: it was opened with O_DIRECT. See `Call::moves`.
+pub const UNBUFFERED: u32 = 1 << 29;
+
 /// What `open` is asked for, besides the name: the kernel's `struct open_how`.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -79,7 +82,9 @@ pub unsafe fn open<K: Kernel>(
     sqe.0[5] = u64::from(if direct { file::INDEX_ALLOC } else { 0 }) << 32;
     // SAFETY: the caller's; `how` is in place until the call returns.
     let fd = answer(unsafe { ex.io(task, sqe) })? as i32;
-    Ok(File { fd, flags: if direct { DIRECT } else { 0 } })
+    let unbuffered = how.flags & libc::O_DIRECT as u64 != 0;
+    let flags = if direct { DIRECT } else { 0 } | if unbuffered { UNBUFFERED } else { 0 };
+    Ok(File { fd, flags })
 }
 
 impl<K: Kernel> Call<'_, K> {
@@ -104,7 +109,7 @@ impl<K: Kernel> Call<'_, K> {
         let len = bytes.min(BYTES_MAX) as u32;
         let sqe = self.entry(op::READ, offset as u64, to as u64, len, 0);
         // SAFETY: the caller's.
-        unsafe { self.transfer(sqe, false) }
+        unsafe { self.moves(sqe, false) }
     }
 
     /// SUSPENDS.
@@ -117,7 +122,7 @@ impl<K: Kernel> Call<'_, K> {
         let sqe = self.entry(op::WRITE, offset as u64, from as u64, len, 0);
         let sqe = sqe.raising_no_signal(self.ex.kernel().knows_no_signal());
         // SAFETY: the caller's.
-        unsafe { self.transfer(sqe, false) }
+        unsafe { self.moves(sqe, false) }
     }
 
     /// SUSPENDS. As `preadv2`.
@@ -128,7 +133,7 @@ impl<K: Kernel> Call<'_, K> {
         let (at, count) = (parts.at as u64, parts.count);
         let sqe = self.entry(op::READV, offset as u64, at, count, flags as u32);
         // SAFETY: the caller's.
-        unsafe { self.transfer(sqe, flags & libc::RWF_NOWAIT != 0) }
+        unsafe { self.moves(sqe, flags & libc::RWF_NOWAIT != 0) }
     }
 
     /// SUSPENDS. As `pwritev2`.
@@ -140,7 +145,7 @@ impl<K: Kernel> Call<'_, K> {
         let sqe = self.entry(op::WRITEV, offset as u64, at, count, flags as u32);
         let sqe = sqe.raising_no_signal(self.ex.kernel().knows_no_signal());
         // SAFETY: the caller's.
-        unsafe { self.transfer(sqe, flags & libc::RWF_NOWAIT != 0) }
+        unsafe { self.moves(sqe, flags & libc::RWF_NOWAIT != 0) }
     }
 
     /// A descriptor with O_NONBLOCK. For a pipe and its like there is poll; of a file whose file

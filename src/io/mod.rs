@@ -5,6 +5,7 @@ pub mod direct;
 pub mod file;
 pub mod ordered;
 pub mod path;
+mod position;
 pub mod process;
 pub mod recv_stream;
 pub mod socket;

@@ -6,7 +6,7 @@ use core::mem::offset_of;
 use core::ptr::NonNull;
 
 use super::call::{moved, Call, BYTES_MAX, DIRECT};
-use super::file::{behind, File, Parts};
+use super::file::{behind, File, Parts, UNBUFFERED};
 use crate::error::{Errno, RawResult, Res};
 use crate::executor::mailbox::{kind, Mailbox};
 use crate::executor::ordered::Ordered;
@@ -86,7 +86,7 @@ impl Worker for Helper {
 /// Flags that a file may have.
 pub fn are_flags(flags: u32) -> bool {
     let row = if flags & ORDERED != 0 { ROW } else { 0 };
-    flags & !(DIRECT | ORDERED | row) == 0
+    flags & !(DIRECT | ORDERED | UNBUFFERED | row) == 0
 }
 
 /// EXPENSIVE. The same file, ordered.

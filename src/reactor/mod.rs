@@ -33,6 +33,7 @@ mod closing;
 pub mod fixed;
 pub mod operation;
 mod ordered;
+pub mod place;
 mod priority;
 mod provide;
 mod reap;

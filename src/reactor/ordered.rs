@@ -32,7 +32,7 @@ pub fn name(sqe: &mut Sqe, row: u16) {
 }
 
 /// How many bytes such an entry is to write.
-pub(super) fn wanted(sqe: &Sqe) -> u64 {
+pub fn wanted(sqe: &Sqe) -> u64 {
     match sqe.opcode() {
         op::WRITEV => {
             // SAFETY: the record's owner keeps what its entry refers to while it is in flight.

@@ -136,7 +136,7 @@ impl<K: Kernel> Reactor<K> {
             return None;
         }
         if record.has(bit::ORDERED) {
-            self.row_completed(record, cqe.res);
+            self.row_performed(record, cqe.res);
             return None; // See `pop_ended`.
         }
         let more = cqe.flags & cqe::MORE != 0;

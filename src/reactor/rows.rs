@@ -25,12 +25,13 @@
 use core::cell::{Cell, RefCell};
 use core::ptr::{self, NonNull};
 
-pub use super::ordered::{is_marked, name, named_by};
+pub use super::ordered::{is_marked, name, named_by, wanted};
 
 use super::batch::{Elsewhere, Worker};
 use super::closing::handle;
 use super::operation::{bit, is_not_performed, Op, State, KEPT_FROM, RETRIES_MAX};
-use super::ordered::{goes_on, part_of, rest, vectored, wanted};
+use super::ordered::{goes_on, part_of, rest, vectored};
+use super::place::Place;
 use super::{priority, Reactor};
 use crate::error::{Errno, Res};
 use crate::intrusive::{Fifo, Link};
@@ -64,7 +65,8 @@ pub struct Row {
     pub(super) in_kernel: Cell<u32>,
     pub(super) merged: Cell<u32>,
     /// Of a merged entry. `None`: what is written has borders, as a message has.
-    parts: Option<Box<[Cell<libc::iovec>; LENGTH_MAX as usize]>>,
+    pub(super) parts: Option<Box<[Cell<libc::iovec>; LENGTH_MAX as usize]>>,
+    pub(super) place: Place,
     /// Where a row is performed instead, if there is such a place.
     pub(super) elsewhere: Option<Elsewhere>,
     /// The row in the kernel has been broken: what is not performed is no fault of its own.
@@ -85,7 +87,7 @@ pub struct Rows {
     table: RefCell<Vec<Option<Box<Row>>>>,
     ready: Fifo,
     /// Records behind an error, to be told.
-    ended: Fifo,
+    pub(super) ended: Fifo,
 }
 
 impl Rows {
@@ -93,13 +95,14 @@ impl Rows {
         self.ready.is_empty()
     }
 
-    /// EXPENSIVE. `merges`: two writes may be done as one. `worker`: see `batch`. ENFILE: there are
-    /// too many; ENOMEM.
+    /// EXPENSIVE. `merges`: two writes may be done as one. `place`: see there. `worker`: see
+    /// `batch`. ENFILE: there are too many; ENOMEM.
     pub fn open(
         &self,
         fd: i32,
         direct: bool,
         merges: bool,
+        place: Place,
         worker: Option<Box<dyn Worker>>,
     ) -> Res<u16> {
         // SAFETY: zeros are parts of nothing.
@@ -113,6 +116,7 @@ impl Rows {
             in_kernel: Cell::new(0),
             merged: Cell::new(1),
             parts,
+            place,
             elsewhere: None,
             breaks: Cell::new(false),
             is_closing: Cell::new(false),
@@ -292,7 +296,7 @@ impl<K: Kernel> Reactor<K> {
             let Some(record) = row.take_off() else { break };
             n += 1;
             let (whole, done) = (record.sqe.get(), record.progress.get());
-            let mut sqe = rest(&whole, done);
+            let mut sqe = row.place.of(rest(&whole, done), n);
             let ioprio = priority::of(&sqe, record.task().io_level());
             // A part of a vectored one: the rest of it is to come before others.
             let is_part = wanted(&whole) > u64::from(done) + wanted(&sqe);
@@ -449,21 +453,6 @@ impl<K: Kernel> Reactor<K> {
                 self.rows.ended.push_back(link);
             }
         }
-    }
-
-    /// `pop_ended` has one.
-    #[inline(always)]
-    pub fn has_ended(&self) -> bool {
-        !self.rows.ended.is_empty()
-    }
-
-    /// The next record that is over, and whose task has to be told.
-    pub fn pop_ended(&self) -> Option<&Op> {
-        let link = self.rows.ended.pop_front()?;
-        // SAFETY: records in flight are in there, by this link.
-        let record = unsafe { Op::from_link(link) };
-        record.completed(record.outcome.get(), 0, true);
-        Some(record)
     }
 
     /// Takes a record out of its row.

@@ -36,6 +36,13 @@ pub fn is_buffered(fd: i32) -> bool {
     quietly(|| unsafe { libc::fcntl(fd, libc::F_GETFL) }).is_ok_and(|flags| flags & WAITS == 0)
 }
 
+/// What is read and written goes past the kernel's memory.
+pub fn is_unbuffered(fd: i32) -> bool {
+    // SAFETY: refers to no memory.
+    let flags = quietly(|| unsafe { libc::fcntl(fd, libc::F_GETFL) });
+    flags.is_ok_and(|flags| flags & libc::O_DIRECT != 0)
+}
+
 /// Of a file system that writes to memory without blocking if it can (since Linux 6.0 and 6.1; what
 /// blocks all the same is the kernel's to pass on). The others refuse to try.
 pub fn writes_at_once(fd: i32) -> bool {
@@ -71,6 +78,51 @@ pub unsafe fn transfer(
         }
     })?;
     Ok(moved as usize)
+}
+
+/// The current position. ESPIPE: there is none.
+pub fn position(fd: i32) -> Res<i64> {
+    moved(fd, 0, libc::SEEK_CUR)
+}
+
+/// Sets the current position.
+pub fn set_position(fd: i32, at: i64) -> Res<i64> {
+    moved(fd, at, libc::SEEK_SET)
+}
+
+/// Moves the current position on.
+pub fn move_on(fd: i32, bytes: i64) -> Res<i64> {
+    moved(fd, bytes, libc::SEEK_CUR)
+}
+
+/// `lseek`, of which no part waits for a disk.
+fn moved(fd: i32, bytes: i64, from: c_int) -> Res<i64> {
+    let mut at = -1;
+    // SAFETY: refers to no memory.
+    quietly(|| unsafe {
+        at = libc::lseek(fd, bytes, from);
+        at.min(0) as c_int
+    })?;
+    Ok(at)
+}
+
+/// Sees to it that the current position is behind `bytes`, which a short write has put there,
+/// by a kernel that may have left it where it was.
+pub fn came_short(fd: i32, bytes: usize) {
+    // SAFETY: plain numbers.
+    let mut status: libc::stat = unsafe { core::mem::zeroed() };
+    // SAFETY: our own record.
+    let known = quietly(|| unsafe { libc::fstat(fd, &mut status) }).is_ok();
+    let (kind, bytes) = (status.st_mode & libc::S_IFMT, bytes as i64);
+    let left_it = match position(fd) {
+        // Were the bytes behind it, the file would not end before they do.
+        Ok(at) if kind == libc::S_IFREG => status.st_size >= at.saturating_add(bytes),
+        Ok(_) => kind == libc::S_IFBLK,
+        Err(_) => false,
+    };
+    if known && left_it {
+        let _ = move_on(fd, bytes);
+    }
 }
 
 pub fn truncate(fd: i32, bytes: i64) -> Res<i32> {

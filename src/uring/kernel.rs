@@ -284,6 +284,12 @@ pub trait Kernel {
         true
     }
 
+    /// Leaves the current position of a regular file where it was when a write there comes short
+    /// (6.0): it has one of its threads try the rest, and forgets to move it when that fails.
+    fn leaves_position(&self) -> bool {
+        false
+    }
+
     /// Whether it performs such operations.
     fn knows(&self, _opcode: u8) -> bool {
         true

@@ -6,7 +6,7 @@
 
 use std::cell::OnceCell;
 
-use super::kernel::{Cqe, Kernel, Sqe, Wait, Waker, FIRST_RESERVED_USER_DATA};
+use super::kernel::{op, Cqe, Kernel, Sqe, Wait, Waker, FIRST_RESERVED_USER_DATA};
 use super::options::{CreateError, RingOptions};
 use super::poll_fd::PollFd;
 use super::ring::Ring;
@@ -180,6 +180,10 @@ impl Kernel for RealKernel {
 
     fn knows_no_signal(&self) -> bool {
         self.ring().is_some_and(|ring| ring.knows_no_signal)
+    }
+
+    fn leaves_position(&self) -> bool {
+        self.knows(op::SEND_ZC) // As new.
     }
 
     fn receives_in_streams(&self) -> bool {

@@ -20,7 +20,10 @@
  *  An offset counts bytes from the start of the file; -1 is the current position, which the call
  *  moves; pipes and sockets have no other. (Before Linux 6.18 a write at -1 is performed by a
  *  thread of the kernel's, as it might raise SIGPIPE.) Where several tasks use that of one file at
- *  once, their order is not defined.
+ *  once, their order is not defined. The kernel's ring does not move the position of a file with
+ *  `O_DIRECT`, nor, since Linux 6.0, behind a write that comes short: there the calls do, by a few
+ *  system calls. They cannot where an adopted descriptor has `O_DIRECT` and is not ordered, nor by
+ *  one that is direct and ordered; and operations do not, unless the file is ordered: give offsets.
  *
  *  The last functions only fill an operation (op.h), for `monad_async_op_begin`. They name what the
  *  ring does, in the kernel version that is given, and have no helper behind them. What they point
@@ -79,7 +82,8 @@ MONAD_ASYNC_EXTERN_C_BEGIN
 typedef struct monad_async_file {
     /** The descriptor, or the index of a direct one. */
     int32_t fd;
-    /** 0, or `MONAD_ASYNC_FILE_DIRECT` and `MONAD_ASYNC_FILE_ORDERED` with the row. */
+    /** 0, or `MONAD_ASYNC_FILE_DIRECT`, `MONAD_ASYNC_FILE_ORDERED` with the row, and a bit of the
+     *  library's own. */
     uint32_t flags;
 } monad_async_file;
 

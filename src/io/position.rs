@@ -1,0 +1,105 @@
+//! The current position of a file, which the ring does not always move. How it is for writes in a
+//! row: `reactor::place`.
+
+use super::call::Call;
+use super::direct::Own;
+use super::file::UNBUFFERED;
+use crate::error::{Errno, Res};
+use crate::reactor::place::HERE;
+use crate::reactor::rows::wanted;
+use crate::sys::file;
+use crate::uring::kernel::{op, Kernel, Sqe};
+
+#[inline(always)]
+fn is_write(sqe: &Sqe) -> bool {
+    matches!(sqe.opcode(), op::WRITE | op::WRITEV | op::WRITE_FIXED)
+}
+
+impl<K: Kernel> Call<'_, K> {
+    /// As `transfer`, of a file: a read or a write at the current position moves that.
+    ///
+    /// # Safety
+    /// As `io`.
+    #[inline(always)]
+    pub unsafe fn moves(&self, sqe: Sqe, dont_wait: bool) -> Res<usize> {
+        if sqe.off() == HERE && (is_write(&sqe) || self.flags & UNBUFFERED != 0) {
+            // SAFETY: the caller's.
+            return unsafe { self.moves_on(&{ sqe }, dont_wait) };
+        }
+        // SAFETY: the caller's.
+        unsafe { self.transfer(sqe, dont_wait) }
+    }
+
+    /// # Safety
+    /// As `io`.
+    #[inline(never)]
+    unsafe fn moves_on(&self, sqe: &Sqe, dont_wait: bool) -> Res<usize> {
+        let begun = self.begun();
+        if self.flags & UNBUFFERED != 0 {
+            // SAFETY: the caller's.
+            if let Some(moved) = unsafe { self.moves_unbuffered(sqe, dont_wait, begun) } {
+                return moved;
+            }
+        }
+        // SAFETY: the caller's.
+        let res = unsafe { self.ex.io(self.task, *sqe) };
+        let is_short = is_write(sqe) && res > 0 && (res as u64) < wanted(sqe);
+        if is_short && self.ex.kernel().leaves_position() {
+            self.came_short(res as usize, begun);
+        }
+        // SAFETY: the caller's.
+        unsafe { self.io_ended(sqe, res, (None, dont_wait), begun) }
+    }
+
+    /// A write that did, and has written so much.
+    #[cold]
+    #[inline(never)]
+    fn came_short(&self, bytes: usize, begun: u64) {
+        if self.goes_on(begun).is_ok() {
+            let moved = |fd| {
+                file::came_short(fd, bytes);
+                Ok(())
+            };
+            let _ = self.with_plain(moved);
+        }
+    }
+
+    /// Past the kernel's memory. `None`: there is no position.
+    ///
+    /// # Safety
+    /// As `io`.
+    #[cold]
+    #[inline(never)]
+    unsafe fn moves_unbuffered(
+        &self,
+        sqe: &Sqe,
+        dont_wait: bool,
+        begun: u64,
+    ) -> Option<Res<usize>> {
+        let made = match self.plain() {
+            Some(_) => None,
+            None => match self.to_plain() {
+                Ok(fd) => Some(Own(fd)),
+                Err(e) => return Some(Err(e)),
+            },
+        };
+        let fd = made.as_ref().map_or(self.fd, |made| made.0);
+        let mut there = *sqe;
+        match file::position(fd) {
+            Ok(at) => there.0[1] = at as u64,
+            Err(Errno(libc::ESPIPE)) => return None,
+            Err(e) => return Some(Err(e)),
+        }
+        if let Err(e) = self.goes_on(begun) {
+            return Some(Err(e));
+        }
+        // SAFETY: the caller's.
+        let moved = unsafe { self.transfer(there, dont_wait) };
+        if let Ok(bytes) = moved {
+            if made.is_some() || self.goes_on(begun).is_ok() {
+                let _ = file::set_position(fd, there.off() as i64 + bytes as i64);
+            }
+        }
+        Some(moved)
+    }
+}

@@ -1,0 +1,97 @@
+//! The current position of an ordered file, where the ring does not move it; and what comes out of
+//! rows.
+//!
+//! 1. With O_DIRECT the ring never moves it: the disk is still at work when it would have to. So
+//!    such writes are handed over with the offsets that they come to, and it is moved when they are
+//!    done.
+//! 2. Of a write that came short see [`Kernel::leaves_position`].
+
+use core::cell::Cell;
+
+use super::operation::Op;
+use super::ordered::{rest, wanted};
+use super::Reactor;
+use crate::sys::file;
+use crate::uring::abi::sqe as flag;
+use crate::uring::kernel::{Kernel, Sqe};
+
+/// The offset of what is written at the current position.
+pub const HERE: u64 = u64::MAX;
+
+/// Where writes at the current position go.
+pub struct Place {
+    /// Rule 1.
+    is_ours: bool,
+    /// Where the next one of this row goes; below 0: not known.
+    next: Cell<i64>,
+}
+
+impl Place {
+    pub fn new(is_ours: bool) -> Self {
+        Self { is_ours, next: Cell::new(-1) }
+    }
+
+    /// The entry that is the `n`th of a row, with the offset that it comes to.
+    pub(super) fn of(&self, mut sqe: Sqe, n: u32) -> Sqe {
+        if n == 1 {
+            self.next.set(-1);
+        }
+        if self.is_ours && sqe.off() == HERE {
+            if self.next.get() < 0 {
+                self.next.set(file::position(sqe.fd()).unwrap_or(-1));
+            }
+            if let Ok(at) = u64::try_from(self.next.get()) {
+                self.next.set(at.saturating_add(wanted(&sqe)) as i64);
+                sqe.0[1] = at;
+            }
+        }
+        sqe
+    }
+}
+
+impl<K: Kernel> Reactor<K> {
+    /// As `row_completed`, of an entry that the ring has performed.
+    pub(super) fn row_performed(&self, record: &Op, res: i32) {
+        if res > 0 && record.sqe.get().off() == HERE {
+            self.moves_on(record, res as u32);
+        }
+        self.row_completed(record, res);
+    }
+
+    fn moves_on(&self, record: &Op, bytes: u32) {
+        let (sqe, done) = (record.sqe.get(), record.progress.get());
+        if sqe.flags() & flag::FIXED_FILE != 0 {
+            return; // There is no call for those.
+        }
+        let row = self.rows.at(record.row()).expect("it stays while it has records");
+        if row.place.is_ours {
+            let _ = file::move_on(sqe.fd(), bytes.into()); // A pipe has none.
+            return;
+        }
+        let all = match &row.parts {
+            Some(parts) if row.merged.get() > 1 => {
+                let merged = &parts[..row.merged.get() as usize];
+                merged.iter().map(|part| part.get().iov_len as u64).sum()
+            }
+            _ => wanted(&rest(&sqe, done)),
+        };
+        if u64::from(bytes) < all && self.kernel.leaves_position() {
+            file::came_short(sqe.fd(), bytes as usize);
+        }
+    }
+
+    /// `pop_ended` has one.
+    #[inline(always)]
+    pub fn has_ended(&self) -> bool {
+        !self.rows.ended.is_empty()
+    }
+
+    /// The next record that is over, and whose task has to be told.
+    pub fn pop_ended(&self) -> Option<&Op> {
+        let link = self.rows.ended.pop_front()?;
+        // SAFETY: records in flight are in there, by this link.
+        let record = unsafe { Op::from_link(link) };
+        record.completed(record.outcome.get(), 0, true);
+        Some(record)
+    }
+}
