@@ -17,7 +17,7 @@ static intptr_t check(monad_async_result r)
 
 enum { counters = 3, lines_n = 6 };
 
-static char const *const text[lines_n] = {"one", "one two", "a line of five words",
+static char const *const text[lines_n] = {"one", "one two",          "a line of five words",
                                           "",    "three more words", "the end"};
 static char const *storage[2];
 static monad_async_local_channel lines;

@@ -17,8 +17,14 @@ static intptr_t check(monad_async_result r)
 }
 
 /* A time of `monad_async_now_ns`. What should not happen ends then, and does not hang. */
-static uint64_t in_10_s(void) { return monad_async_now_ns() + 10000000000ULL; }
-static uint64_t in_1_ms(void) { return monad_async_now_ns() + 1000000; }
+static uint64_t in_10_s(void)
+{
+    return monad_async_now_ns() + 10000000000ULL;
+}
+static uint64_t in_1_ms(void)
+{
+    return monad_async_now_ns() + 1000000;
+}
 
 static monad_async_channel requests;
 static int storage[4];
@@ -76,8 +82,7 @@ static void take_token(monad_async_task task)
     if (monad_async_semaphore_try_acquire(&tokens, 1).error != EAGAIN) {
         return;
     }
-    monad_async_result const r =
-        monad_async_semaphore_acquire_until(task, &tokens, 1, in_1_ms());
+    monad_async_result const r = monad_async_semaphore_acquire_until(task, &tokens, 1, in_1_ms());
     if (r.error != ETIME) {
         check(r);
     }
@@ -178,5 +183,5 @@ int main(void)
     }
     check(monad_async_executor_destroy(ex));
     return answered == 20 && sum == 210 && seen == &table && gave_way == 1 ? EXIT_SUCCESS
-                                                                          : EXIT_FAILURE;
+                                                                           : EXIT_FAILURE;
 }

@@ -29,7 +29,7 @@ template <class Objects> struct Channel : testing::Test {
 };
 
 using Forms = testing::Types<ma::detail::shared_objects, ma::detail::local_objects>;
-TYPED_TEST_SUITE(Channel, Forms);
+TYPED_TEST_SUITE(Channel, Forms, );
 
 // Tells when it is not where it thinks it is, as a copy of its bytes would.
 struct knows_its_place {

@@ -41,7 +41,7 @@ template <class Objects> struct Sync : testing::Test {
 };
 
 using Forms = testing::Types<ma::detail::shared_objects, ma::detail::local_objects>;
-TYPED_TEST_SUITE(Sync, Forms);
+TYPED_TEST_SUITE(Sync, Forms, );
 
 ma::task_options with_priority(ma::priority p)
 {

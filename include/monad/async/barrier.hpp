@@ -70,7 +70,7 @@ private:
     monad_async_result do_wait(std::uint64_t boot_ns)
     {
         return detail::waiting([this, boot_ns](monad_async_task self) {
-            return detail::barrier_wait_until(self, native_, boot_ns);
+            return Objects::barrier_wait_until(self, &native_, boot_ns);
         });
     }
 

@@ -7,7 +7,6 @@
  *  The rules are those of channel.h. The words ANY THREAD and SUSPENDS are those of executor.h. */
 
 #include "channel.h"
-#include "detail/channel_calls.hpp"
 #include "detail/sync_calls.hpp"
 #include "detail/waiting.hpp"
 #include "error.hpp"
@@ -83,9 +82,9 @@ public:
             storage_ = std::allocator<T>().allocate(capacity);
             capacity_ = capacity;
         }
-        (void)detail::channel_init(native_, storage_, capacity, sizeof(T));
+        (void)Objects::channel_init(&native_, storage_, capacity, sizeof(T));
         if constexpr (!std::is_trivially_copyable_v<T>) {
-            (void)detail::channel_set_relocate(native_, &detail::relocate<T>);
+            (void)Objects::channel_set_relocate(&native_, &detail::relocate<T>);
         }
     }
 
@@ -140,7 +139,7 @@ public:
     [[nodiscard]] bool try_send(T &&value)
     {
         int const error = sent(value, [this](void *element) {
-            return detail::channel_try_send(native_, element).error;
+            return Objects::channel_try_send(&native_, element).error;
         });
         if (error != 0 && error != EAGAIN) {
             detail::fail(error, "monad::async::channel::try_send");
@@ -201,7 +200,8 @@ public:
      *  @throws std::system_error `EPERM`: a local one, elsewhere */
     bool close()
     {
-        return value_or_throw(detail::channel_close(native_), "monad::async::channel::close") != 0;
+        return value_or_throw(Objects::channel_close(&native_), "monad::async::channel::close") !=
+               0;
     }
 
     /** @return how many are inside, of which others may take some at once
@@ -209,7 +209,7 @@ public:
     [[nodiscard]] std::size_t size()
     {
         return static_cast<std::size_t>(
-            value_or_throw(detail::channel_count(native_), "monad::async::channel::size"));
+            value_or_throw(Objects::channel_count(&native_), "monad::async::channel::size"));
     }
 
     /** What has been received, once each: an input iterator, whose increment SUSPENDS. */
@@ -320,7 +320,7 @@ private:
     {
         return sent(value, [this](void *element) {
             auto const call = [this, element](monad_async_task self) {
-                return detail::channel_send(self, native_, element);
+                return Objects::channel_send(self, &native_, element);
             };
             return detail::waiting(call).error;
         });
@@ -330,7 +330,7 @@ private:
     {
         return received(error, [this](void *element) {
             auto const call = [this, element](monad_async_task self) {
-                return detail::channel_recv(self, native_, element);
+                return Objects::channel_recv(self, &native_, element);
             };
             return detail::waiting(call).error;
         });
@@ -340,7 +340,7 @@ private:
     {
         int error = 0;
         auto value = received(error, [this](void *element) {
-            return detail::channel_try_recv(native_, element).error;
+            return Objects::channel_try_recv(&native_, element).error;
         });
         if (errno_out != nullptr) {
             *errno_out = error;

@@ -110,7 +110,7 @@ public:
      *  @throws std::system_error `EPERM`: a local one, elsewhere */
     void notify_one()
     {
-        detail::check(detail::condition_notify_one(native_).error,
+        detail::check(Objects::condition_notify_one(&native_).error,
                       "monad::async::condition::notify_one");
     }
 
@@ -118,7 +118,7 @@ public:
      *  @throws std::system_error `EPERM`: a local one, elsewhere */
     void notify_all()
     {
-        detail::check(detail::condition_notify_all(native_).error,
+        detail::check(Objects::condition_notify_all(&native_).error,
                       "monad::async::condition::notify_all");
     }
 
@@ -142,7 +142,7 @@ private:
         }
         auto &m = *lock.mutex()->native_handle();
         auto const r = detail::waiting([this, &m, boot_ns](monad_async_task self) {
-            return detail::condition_wait_until(self, native_, m, boot_ns);
+            return Objects::condition_wait_until(self, &native_, &m, boot_ns);
         });
         if (r.error == ETIME && boot_ns == detail::forever_ns) {
             detail::fail(ETIME, "monad::async::condition::wait");

@@ -64,21 +64,21 @@ public:
 
     /** Sets it: all who wait go on. Does not suspend.
      *  @throws std::system_error `EPERM`: a local one, elsewhere */
-    void set() { detail::check(detail::event_set(native_).error, "monad::async::event::set"); }
+    void set() { detail::check(Objects::event_set(&native_).error, "monad::async::event::set"); }
 
     /** Takes it back. Does not suspend.
      *  @return whether it was set
      *  @throws std::system_error `EPERM`: a local one, elsewhere */
     bool reset()
     {
-        return value_or_throw(detail::event_reset(native_), "monad::async::event::reset") != 0;
+        return value_or_throw(Objects::event_reset(&native_), "monad::async::event::reset") != 0;
     }
 
     /** @return whether it is set
      *  @throws std::system_error `EPERM`: a local one, elsewhere */
     [[nodiscard]] bool is_set()
     {
-        return value_or_throw(detail::event_is_set(native_), "monad::async::event::is_set") != 0;
+        return value_or_throw(Objects::event_is_set(&native_), "monad::async::event::is_set") != 0;
     }
 
     /** @return the record, for the C API */
@@ -88,7 +88,7 @@ private:
     monad_async_result do_wait(std::uint64_t boot_ns)
     {
         return detail::waiting([this, boot_ns](monad_async_task self) {
-            return detail::event_wait_until(self, native_, boot_ns);
+            return Objects::event_wait_until(self, &native_, boot_ns);
         });
     }
 

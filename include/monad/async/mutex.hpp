@@ -47,7 +47,7 @@ public:
      *  @throws std::system_error `EPERM`: a local one, elsewhere */
     [[nodiscard]] bool try_lock()
     {
-        int const error = detail::mutex_try_lock(monad_async_task_current(), native_).error;
+        int const error = Objects::mutex_try_lock(monad_async_task_current(), &native_).error;
         if (error != 0 && error != EBUSY) {
             detail::fail(error, "monad::async::mutex::try_lock");
         }
@@ -78,7 +78,7 @@ public:
      *  @throws std::system_error `EPERM`: it is not the caller's */
     void unlock()
     {
-        detail::check(detail::mutex_unlock(monad_async_task_current(), native_).error,
+        detail::check(Objects::mutex_unlock(monad_async_task_current(), &native_).error,
                       "monad::async::mutex::unlock");
     }
 
@@ -86,7 +86,7 @@ public:
      *  @param[out] ec the error */
     void unlock(std::error_code &ec) noexcept
     {
-        detail::report(detail::mutex_unlock(monad_async_task_current(), native_).error, ec);
+        detail::report(Objects::mutex_unlock(monad_async_task_current(), &native_).error, ec);
     }
 
     /** @return the record, for the C API */
@@ -96,7 +96,7 @@ private:
     monad_async_result do_lock(std::uint64_t boot_ns)
     {
         return detail::waiting([this, boot_ns](monad_async_task self) {
-            return detail::mutex_lock_until(self, native_, boot_ns);
+            return Objects::mutex_lock_until(self, &native_, boot_ns);
         });
     }
 

@@ -68,7 +68,7 @@ public:
      *  @throws std::system_error `EPERM`: a local one, elsewhere */
     [[nodiscard]] bool try_lock()
     {
-        int const error = detail::rw_lock_try_lock(monad_async_task_current(), native_).error;
+        int const error = Objects::rw_lock_try_lock(monad_async_task_current(), &native_).error;
         if (error != 0 && error != EBUSY) {
             detail::fail(error, "monad::async::rw_lock::try_lock");
         }
@@ -79,7 +79,7 @@ public:
      *  @throws std::system_error `EPERM`: the caller does not write */
     void unlock()
     {
-        detail::check(detail::rw_lock_unlock(monad_async_task_current(), native_).error,
+        detail::check(Objects::rw_lock_unlock(monad_async_task_current(), &native_).error,
                       "monad::async::rw_lock::unlock");
     }
 
@@ -126,7 +126,7 @@ public:
     [[nodiscard]] bool try_lock_shared()
     {
         int const error =
-            detail::rw_lock_try_lock_shared(monad_async_task_current(), native_).error;
+            Objects::rw_lock_try_lock_shared(monad_async_task_current(), &native_).error;
         if (error != 0 && error != EBUSY) {
             detail::fail(error, "monad::async::rw_lock::try_lock_shared");
         }
@@ -137,7 +137,7 @@ public:
      *  @throws std::system_error `EPERM`: nobody reads */
     void unlock_shared()
     {
-        detail::check(detail::rw_lock_unlock_shared(monad_async_task_current(), native_).error,
+        detail::check(Objects::rw_lock_unlock_shared(monad_async_task_current(), &native_).error,
                       "monad::async::rw_lock::unlock_shared");
     }
 
@@ -148,7 +148,7 @@ private:
     monad_async_result do_lock(std::uint64_t boot_ns)
     {
         return detail::waiting([this, boot_ns](monad_async_task self) {
-            return detail::rw_lock_lock_until(self, native_, boot_ns);
+            return Objects::rw_lock_lock_until(self, &native_, boot_ns);
         });
     }
 
@@ -164,7 +164,7 @@ private:
     monad_async_result do_lock_shared(std::uint64_t boot_ns)
     {
         return detail::waiting([this, boot_ns](monad_async_task self) {
-            return detail::rw_lock_lock_shared_until(self, native_, boot_ns);
+            return Objects::rw_lock_lock_shared_until(self, &native_, boot_ns);
         });
     }
 

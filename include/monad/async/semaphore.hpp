@@ -80,7 +80,7 @@ public:
      *  @throws std::system_error `EPERM`: a local one, elsewhere */
     [[nodiscard]] bool try_acquire(std::uint64_t count = 1)
     {
-        int const error = detail::semaphore_try_acquire(native_, count).error;
+        int const error = Objects::semaphore_try_acquire(&native_, count).error;
         if (error != 0 && error != EAGAIN) {
             detail::fail(error, "monad::async::semaphore::try_acquire");
         }
@@ -92,7 +92,7 @@ public:
      *  @throws std::system_error `EOVERFLOW`; `EPERM`: a local one, elsewhere */
     void release(std::uint64_t count = 1)
     {
-        detail::check(detail::semaphore_release(native_, count).error,
+        detail::check(Objects::semaphore_release(&native_, count).error,
                       "monad::async::semaphore::release");
     }
 
@@ -103,7 +103,7 @@ private:
     monad_async_result do_acquire(std::uint64_t count, std::uint64_t boot_ns)
     {
         return detail::waiting([this, count, boot_ns](monad_async_task self) {
-            return detail::semaphore_acquire_until(self, native_, count, boot_ns);
+            return Objects::semaphore_acquire_until(self, &native_, count, boot_ns);
         });
     }
 

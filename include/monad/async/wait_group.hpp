@@ -72,7 +72,7 @@ public:
      *  @throws std::system_error `EOVERFLOW`; `EPERM`: a local one, elsewhere */
     void add(std::uint64_t count = 1)
     {
-        detail::check(detail::wait_group_add(native_, count).error,
+        detail::check(Objects::wait_group_add(&native_, count).error,
                       "monad::async::wait_group::add");
     }
 
@@ -81,7 +81,7 @@ public:
      *  @throws std::system_error `EINVAL`: more than are left; `EPERM`: a local one, elsewhere */
     void done(std::uint64_t count = 1)
     {
-        detail::check(detail::wait_group_done(native_, count).error,
+        detail::check(Objects::wait_group_done(&native_, count).error,
                       "monad::async::wait_group::done");
     }
 
@@ -92,7 +92,7 @@ private:
     monad_async_result do_wait(std::uint64_t boot_ns)
     {
         return detail::waiting([this, boot_ns](monad_async_task self) {
-            return detail::wait_group_wait_until(self, native_, boot_ns);
+            return Objects::wait_group_wait_until(self, &native_, boot_ns);
         });
     }
 
