@@ -25,17 +25,33 @@ fn readable<K: Kernel>(ex: &Executor<K>, task: TaskRef, fd: i32) -> Res<()> {
     }
 }
 
+/// Between two looks at a child of which there is no descriptor: at first, and at most.
+const PAUSE_NS: u64 = 100_000;
+const PAUSE_MAX_NS: u64 = 20_000_000;
+
 /// SUSPENDS until a child has ended, which is reaped by this. By a descriptor of the process, which
-/// a cancel leaves as it was.
+/// a cancel leaves as it was; where there are none (valgrind, gVisor), by looking at it now and
+/// then.
 pub fn wait<K: Kernel>(ex: &Executor<K>, task: TaskRef, pid: i32) -> Res<Ended> {
-    let process = Own(process::pidfd(pid)?);
+    let process = match process::pidfd(pid) {
+        Err(Errno(libc::ENOSYS)) => None,
+        made => Some(Own(made?)),
+    };
+    let mut pause_ns = PAUSE_NS;
     // Not a child of ours, or reaped: ECHILD at once. Else it stays a zombie until it is asked
     // for, so that nobody else gets its number.
     loop {
         if let Some(ended) = process::ended(pid)? {
             return Ok(ended);
         }
-        readable(ex, task, process.0)?;
+        if let Some(process) = &process {
+            readable(ex, task, process.0)?;
+            continue;
+        }
+        match ex.sleep(task, pause_ns) {
+            0.. => pause_ns = (pause_ns * 2).min(PAUSE_MAX_NS),
+            e => return Err(Errno(-e)),
+        }
     }
 }
 

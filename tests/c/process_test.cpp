@@ -7,7 +7,12 @@
 #include <monad/async/scope.h>
 
 #include <csignal>
+#include <cstddef>
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 using namespace support;
@@ -48,6 +53,40 @@ TEST(Process, by_an_operation)
         EXPECT_EQ(info.si_pid, pid);
         EXPECT_EQ(info.si_status, SIGKILL);
         EXPECT_EQ(waitpid(pid, nullptr, 0), -1) << "reaped";
+        return success();
+    });
+    task.attach(ex);
+    ex.finish();
+}
+
+// As under valgrind.
+TEST(Process, is_waited_for_where_there_are_no_descriptors_of_processes)
+{
+    Executor ex;
+    sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_pidfd_open, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    sock_fprog program{sizeof filter / sizeof *filter, filter};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) {
+        skip("no seccomp filter may be set");
+    }
+    Task const task([&](monad_async_task self) {
+        monad_async_process_info info{};
+        EXPECT_EQ(monad_async_process_wait(self, child(7), &info).error, 0);
+        EXPECT_EQ(info.status, 7);
+        pid_t const stays = child(0);
+        monad_async_scope scope;
+        EXPECT_EQ(monad_async_scope_enter(self, &scope, ms, 0).error, 0);
+        EXPECT_EQ(monad_async_process_wait(self, stays, &info).error, ETIME);
+        EXPECT_EQ(monad_async_scope_leave(self, &scope).error, 0);
+        kill(stays, SIGKILL);
+        EXPECT_EQ(monad_async_process_wait(self, stays, &info).error, 0);
+        EXPECT_EQ(info.status, SIGKILL);
+        EXPECT_EQ(monad_async_process_wait(self, getpid(), &info).error, ECHILD);
         return success();
     });
     task.attach(ex);

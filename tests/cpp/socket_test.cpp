@@ -466,6 +466,15 @@ TEST(CxxProcess, is_killed_and_reaped_with_its_object)
         outside = p.pid();
     }
     EXPECT_EQ(kill(outside, 0), -1);
+    // SIGPIPE ends it, which ignores it here.
+    auto *const before = signal(SIGPIPE, SIG_IGN);
+    run_task(ex, [&] {
+        ma::process p({"sh", "-c", "kill -s PIPE $$"});
+        auto const ended = p.wait();
+        EXPECT_EQ(ended.code, CLD_KILLED);
+        EXPECT_EQ(ended.status, SIGPIPE);
+    });
+    signal(SIGPIPE, before);
     // A signal that is blocked here reaches the child.
     run_task(ex, [&] {
         ma::signals const ends;

@@ -37,7 +37,8 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_process_info, 16);
 /** @endcond */
 
 /** Waits for a child and reaps it, as `waitid` with `P_PID` and `WEXITED`. SUSPENDS until it has
- *  ended. EXPENSIVE. Interrupted, it has reaped nothing. Linux 5.3.
+ *  ended. EXPENSIVE. Interrupted, it has reaped nothing. Where the kernel has no descriptors of
+ *  processes (Linux 5.3; valgrind hides them), it looks at the child every 20 ms.
  *  @param task the task that runs, which is the caller
  *  @param pid a child of this process
  *  @param[out] info how it ended; untouched on an error

@@ -111,7 +111,9 @@ private:
 };
 
 /** A child process and its three streams. They are pairs of Unix sockets, so that a write to a
- *  child that is gone is `EPIPE` and no SIGPIPE. The child begins without blocked signals.
+ *  child that is gone is `EPIPE` and no SIGPIPE; sockets cannot be opened by a name, so that
+ *  `> /dev/stderr` fails in the child (`>&2` does not). The child begins without blocked signals,
+ *  and with SIGPIPE as it is by default, though this process may ignore it.
  *
  *  The destructor kills it and reaps it, if nobody has waited for it. `SIGCHLD` stays the program's
  *  own. Used by one task; does not move.
@@ -254,8 +256,14 @@ private:
             if (wrong == 0) {
                 wrong = posix_spawnattr_setsigmask(&attributes, &none);
             }
+            // Programs count on being ended by it; this one may ignore it, as servers do.
+            sigaddset(&none, SIGPIPE);
             if (wrong == 0) {
-                wrong = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+                wrong = posix_spawnattr_setsigdefault(&attributes, &none);
+            }
+            if (wrong == 0) {
+                auto const flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF;
+                wrong = posix_spawnattr_setflags(&attributes, static_cast<short>(flags));
             }
             if (wrong == 0) {
                 wrong = posix_spawnp(&pid_, words[0], &files, &attributes, words, environ);
