@@ -1,6 +1,8 @@
 // Where nothing is safe the process ends, and says why. Each case dies in a child.
 #include "support.hpp"
 
+#include <monad/async/future.hpp>
+
 #include <optional>
 #include <stdexcept>
 #include <thread>
@@ -69,6 +71,18 @@ TEST_F(Death, pthread_cancel_inside_a_task)
             });
         },
         "the thread was made to exit");
+}
+
+// Which one is what its author has to know.
+TEST_F(Death, an_exception_out_of_a_background_task)
+{
+    EXPECT_DEATH(
+        {
+            ma::executor ex;
+            ex.spawn([] { throw std::runtime_error("out of the background"); });
+            ex.run_until_idle();
+        },
+        "on_exception is not set(.|\n)*out of the background");
 }
 
 TEST_F(Death, an_exception_out_of_a_body_of_the_c_api)

@@ -154,7 +154,12 @@ left_by_exception(executor_block const &block, std::exception_ptr const &thrown,
     }
     auto const *const told = block.on_exception();
     if (told == nullptr) {
-        die("an exception left a background task, and executor_options::on_exception is not set");
+        try {
+            std::rethrow_exception(thrown);
+        } catch (...) { // So that the terminate handler sees it, and says what it is.
+            die("an exception left a background task, and executor_options::on_exception is not "
+                "set");
+        }
     }
     (*told)(thrown);
 }
