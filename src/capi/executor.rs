@@ -67,7 +67,7 @@ const _: () = {
 static LAST_ERROR: ThreadPointer = ThreadPointer::new(free_sentence);
 
 /// Stands for a sentence that there was no memory to keep.
-const UNSAID: &CStr = c"no memory for the executor, nor for the sentence that would say why.";
+const UNSAID: &CStr = c"no memory for the executor, nor for the sentence that would say why";
 
 /// A thread's failure could not be noted at all: it has no sentence, and may ask for it.
 static UNNOTED: AtomicBool = AtomicBool::new(false);
@@ -110,10 +110,10 @@ pub(super) fn invalid(text: &'static str) -> CreateError {
 /// What the attributes ask for; whether it tracks time.
 pub(super) fn options(attr: &ExecutorAttr) -> Result<(RingOptions, bool), CreateError> {
     if attr.reserved != [0; 9] {
-        return Err(invalid("reserved fields of the attributes are not 0: memset them first."));
+        return Err(invalid("reserved fields of the attributes are not 0: memset them first"));
     }
     if attr.flags & !NO_TIME_TRACKING != 0 {
-        return Err(invalid("flags holds bits that this version does not know: clear them."));
+        return Err(invalid("flags holds bits that this version does not know: clear them"));
     }
     let params = &attr.params;
     let ring = RingOptions {
@@ -137,7 +137,7 @@ fn create(attr: Option<&ExecutorAttr>) -> Result<Handle<RealKernel>, CreateError
         text: refused.sentence().into(),
     })?;
     Shares::default().set(attr.share).map_err(|_| {
-        invalid("the shares of the levels add up to more than one: make the numbers larger.")
+        invalid("the shares of the levels add up to more than one: make the numbers larger")
     })?;
     let ex = Handle::new(RealKernel::new(&ring)?, track).map_err(out_of_memory)?;
     ex.executor().set_shares(attr.share).map_err(out_of_memory)?;
@@ -176,7 +176,7 @@ pub(crate) fn no_memory() -> RawResult {
 }
 
 fn out_of_memory(errno: Errno) -> CreateError {
-    CreateError { errno, text: "no memory for the executor.".into() }
+    CreateError { errno, text: "no memory for the executor".into() }
 }
 
 #[no_mangle]

@@ -65,22 +65,22 @@ unsafe fn create(attr: Option<&PoolAttr>) -> Result<&'static Pool, CreateError> 
     let attr = attr.unwrap_or(const { &unsafe { core::mem::zeroed() } });
     if attr.reserved != [0; 4] {
         return Err(c_executor::invalid(
-            "reserved fields of the attributes are not 0: memset them first.",
+            "reserved fields of the attributes are not 0: memset them first",
         ));
     }
     if attr.executor.share != [0; 3] {
-        return Err(c_executor::invalid("a pool is strict: its workers' levels have no shares."));
+        return Err(c_executor::invalid("a pool is strict: its workers' levels have no shares"));
     }
     let (ring, track) = c_executor::options(&attr.executor)?;
     let trace_bytes = attr.trace_bytes;
     if trace_bytes != 0 && trace_bytes < trace::BYTES_MIN {
-        return Err(c_executor::invalid("a trace takes 4096 bytes at least."));
+        return Err(c_executor::invalid("a trace takes 4096 bytes at least"));
     }
     let mut cpus = Vec::new();
     if !attr.cpus.is_null() && attr.cpus_count != 0 {
         let count = attr.cpus_count as usize;
         if cpus.try_reserve_exact(count).is_err() {
-            let (errno, text) = (Errno(libc::ENOMEM), "no memory for the pool.".into());
+            let (errno, text) = (Errno(libc::ENOMEM), "no memory for the pool".into());
             return Err(CreateError { errno, text });
         }
         // SAFETY: so many, says the caller.

@@ -136,7 +136,7 @@ impl Refused {
 
     pub fn sentence(self) -> &'static str {
         match self {
-            Self::Memory => "no memory for the signal stack on which a stack overflow is reported.",
+            Self::Memory => "no memory for the signal stack on which a stack overflow is reported",
             Self::SignalStack(_) => {
                 "sigaltstack fails, which gives a thread the stack on which a stack overflow is \
                  reported: does a seccomp filter forbid it?"

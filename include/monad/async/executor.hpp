@@ -341,7 +341,8 @@ public:
 
     /** Runs `body` in the background: by a task that the executor owns until it has ended, and
      *  keeps for the next. ANY THREAD. An exception that leaves it goes to
-     *  `executor_options::on_exception`. The destructor cancels it and runs it to its end.
+     *  `executor_options::on_exception`. The destructor cancels it and runs it to its end. To call
+     *  it takes future.hpp.
      *
      *  No malloc once so many have been spawned and have ended, where the callable has at most 64
      *  bytes.
@@ -349,7 +350,7 @@ public:
      *  @throws std::system_error `ENOMEM`; `EPERM` in a child after `fork`. std::bad_alloc */
     template <class F> void spawn(F &&body) const;
 
-    /** As `spawn`, with an object for its result. ANY THREAD.
+    /** As `spawn`, with an object for its result. ANY THREAD. To call it takes future.hpp.
      *  @param body any callable
      *  @return for what it returns or throws
      *  @throws as `spawn` */

@@ -73,12 +73,12 @@ public:
      *  @param[out] ec the error */
     void stop(std::error_code &ec) const noexcept { detail::report(try_stop(), ec); }
 
-    /** As `executor::spawn`.
+    /** As `executor::spawn`; takes future.hpp.
      *  @param body any callable
      *  @throws std::system_error `ESHUTDOWN`: the executor is gone; as `executor::spawn` */
     template <class F> void spawn(F &&body) const;
 
-    /** As `executor::submit`.
+    /** As `executor::submit`; takes future.hpp.
      *  @param body any callable
      *  @return for what it returns or throws
      *  @throws std::system_error `ESHUTDOWN`: the executor is gone; as `executor::spawn` */

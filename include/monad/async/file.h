@@ -190,7 +190,7 @@ MONAD_ASYNC_API monad_async_result monad_async_file_write(monad_async_task task,
  *  @param parts where it goes, in that order
  *  @param count how many parts
  *  @param offset where in the file; -1: the current position
- *  @param flags 0, or `RWF_...`
+ *  @param flags 0, or `RWF_...`; `RWF_HIPRI` is `EINVAL` in the ring
  *  @return how many bytes were read, which may be fewer; 0: the end of the file
  *  @retval EAGAIN with `RWF_NOWAIT`: it would have to wait
  *  @see monad_async_file_read() */

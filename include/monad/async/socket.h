@@ -8,8 +8,9 @@
  *
  *  @snippet echo_server.c a connection
  *
- *  A time-out of a call is a scope around it (scope.h). A cancel or a deadline never loses what a
- *  call has done: its real result is returned if it was there first.
+ *  A time-out of a call is a scope around it (scope.h): `SO_RCVTIMEO` and `SO_SNDTIMEO` mean
+ *  nothing to the kernel's ring. A cancel or a deadline never loses what a call has done: its real
+ *  result is returned if it was there first.
  *
  *  A descriptor with `O_NONBLOCK` may be used: a call waits all the same, unless `MSG_DONTWAIT` is
  *  among its flags.
