@@ -154,21 +154,28 @@ MONAD_ASYNC_API monad_async_result monad_async_op_cancel(monad_async_task task,
     #endif
 #endif
 
-/* `flags`: those of a handle, whose bit 31 says that it is direct. */
+/* Word by word, as it is read again at once: a load that is wider than the stores it reads from
+   waits until they have left the store buffer. Not by way of an array, which is copied in pairs of
+   words that were just written one by one. */
+static inline void monad_async_op_fill_word(monad_async_op *op, size_t n, uint64_t word)
+{
+    memcpy((unsigned char *)&op->sqe + n * sizeof word, &word, sizeof word);
+}
+
+/* `flags`: those of a handle, whose bit 31 says that it is direct. Opcode, IOSQE_FIXED_FILE and
+   descriptor are the first word. */
 static inline void monad_async_op_fill(monad_async_op *op, uint8_t opcode, int32_t fd,
                                        uint32_t flags, void const *address, uint64_t offset,
                                        size_t length)
 {
-    /* Word by word, as it is read again at once: a load that is wider than the stores it reads from
-       waits until they have left the store buffer. Opcode, IOSQE_FIXED_FILE and descriptor are the
-       first word. */
-    uint64_t const words[8] = {
-        opcode | (uint64_t)(flags >> 31) << 8 | (uint64_t)(uint32_t)fd << 32,
-        offset,
-        (uint64_t)(uintptr_t)address,
-        length < 0x7ffff000u ? length : 0x7ffff000u,
-    };
-    memcpy(&op->sqe, words, sizeof words);
+    monad_async_op_fill_word(op, 0,
+                             opcode | (uint64_t)(flags >> 31) << 8 | (uint64_t)(uint32_t)fd << 32);
+    monad_async_op_fill_word(op, 1, offset);
+    monad_async_op_fill_word(op, 2, (uint64_t)(uintptr_t)address);
+    monad_async_op_fill_word(op, 3, length < 0x7ffff000u ? length : 0x7ffff000u);
+    for (size_t n = 4; n < 8; ++n) {
+        monad_async_op_fill_word(op, n, 0);
+    }
 }
 
 #if defined(__cplusplus)
