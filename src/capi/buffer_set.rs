@@ -12,6 +12,7 @@ use crate::error::{Errno, RawResult, Res};
 use crate::executor::scope::NEVER_NS;
 use crate::executor::Executor;
 use crate::io::file::File;
+use crate::reactor::fixed;
 use crate::sync::buffer_set::{Claim, Set};
 use crate::uring::kernel::{op, Kernel};
 use crate::uring::RealKernel;
@@ -266,8 +267,13 @@ unsafe fn transfer(
     if writes {
         sqe = sqe.raising_no_signal(c.ex.kernel().knows_no_signal());
     }
+    let (sqe, users) = set.entry(c.ex, claim, part, sqe)?;
+    // The buffer stays its claimer's while in use.
+    fixed::used(users);
     // SAFETY: refers to the buffer alone, which the set keeps.
-    set.io(c.ex, claim, part, sqe, |sqe| unsafe { c.moves(sqe, false) })
+    let moved = unsafe { c.moves(sqe, false) };
+    fixed::unused(users);
+    moved
 }
 
 /// # Safety

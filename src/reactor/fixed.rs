@@ -17,7 +17,7 @@
 use core::cell::Cell;
 use core::ffi::c_void;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering::Relaxed};
 
 use super::Reactor;
 use crate::error::{Errno, Res};
@@ -41,8 +41,9 @@ pub struct Memory {
     pub bytes: u32,
     /// Buffers in one place of a table.
     in_slot: u32,
-    /// Of each buffer, whether somebody has it. Written behind the set's side.
-    pub claimed: Box<[AtomicBool]>,
+    /// Of each buffer, how often it was claimed, so that an old copy of a claim is told from the
+    /// present one; and in bit 0 whether somebody has it. Written behind the set's side.
+    turns: Box<[AtomicU32]>,
 }
 
 /// `count` of them, or ENOMEM.
@@ -65,8 +66,32 @@ impl Memory {
             return Err(Errno(libc::EINVAL));
         }
         let mapped = (count as usize * bytes as usize).next_multiple_of(memory::page_bytes());
-        let claimed = boxed(count, |_| AtomicBool::new(false))?;
-        Ok(Self { at: memory::map(mapped)?, mapped, count, bytes, in_slot, claimed })
+        let turns = boxed(count, |_| AtomicU32::new(0))?;
+        Ok(Self { at: memory::map(mapped)?, mapped, count, bytes, in_slot, turns })
+    }
+
+    /// Somebody has that buffer from now on: which time it is.
+    pub fn claimed(&self, number: u32) -> u16 {
+        let word = &self.turns[number as usize];
+        let turn = ((word.load(Relaxed) >> 1) as u16).wrapping_add(1);
+        word.store(u32::from(turn) << 1 | 1, Relaxed);
+        turn
+    }
+
+    pub fn released(&self, number: u32) {
+        let word = &self.turns[number as usize];
+        word.store(word.load(Relaxed) & !1, Relaxed);
+    }
+
+    pub fn is_claimed(&self, number: u32) -> bool {
+        self.turns[number as usize].load(Relaxed) & 1 != 0
+    }
+
+    /// It is claimed, for that time.
+    #[inline(always)]
+    pub fn is_turn(&self, number: u32, turn: u16) -> bool {
+        let word = self.turns.get(number as usize);
+        word.is_some_and(|word| word.load(Relaxed) == u32::from(turn) << 1 | 1)
     }
 
     /// Places of a table that it takes.
@@ -290,7 +315,7 @@ impl<K: Kernel> Reactor<K> {
         }
         for fixed in self.all_fixed() {
             if let Some(number) = fixed.memory().number_of(sqe.addr(), sqe.len() as usize) {
-                let claimed = fixed.memory().claimed[number as usize].load(Relaxed);
+                let claimed = fixed.memory().is_claimed(number);
                 return claimed.then_some(Some((fixed, number))).ok_or(Errno(libc::EINVAL));
             }
         }

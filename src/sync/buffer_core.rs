@@ -3,7 +3,7 @@
 
 use core::cell::Cell;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::buffer_set::Set;
 use super::side::Shared;
@@ -25,8 +25,6 @@ pub struct Place {
     pub holder: Cell<Option<TaskRef>>,
     /// Its holder waits for one more.
     pub is_stuck: Cell<bool>,
-    /// How often it was claimed, so that an old copy of a claim is told from the present one.
-    pub turn: AtomicU16,
 }
 
 pub struct Core {
@@ -58,7 +56,6 @@ impl Core {
             before: Cell::new(NONE),
             holder: Cell::new(None),
             is_stuck: Cell::new(false),
-            turn: AtomicU16::new(0),
         };
         let core = alloc::try_box(Self {
             memory,
@@ -152,10 +149,7 @@ impl Core {
 
     /// Marks it.
     pub fn claim(&self, number: u32, task: Option<TaskRef>) -> Claim {
-        let place = self.place(number);
-        let turn = place.turn.load(Ordering::Relaxed).wrapping_add(1);
-        place.turn.store(turn, Ordering::Relaxed);
-        self.memory.claimed[number as usize].store(true, Ordering::Relaxed);
+        let turn = self.memory.claimed(number);
         self.chain(number, task);
         Claim { number, turn }
     }
@@ -170,9 +164,8 @@ impl Core {
     }
 
     /// Of a claim that the caller has, anywhere; of another, behind the side.
+    #[inline(always)]
     pub fn is_claimed(&self, claim: Claim) -> bool {
-        claim.number < self.memory.count
-            && self.memory.claimed[claim.number as usize].load(Ordering::Relaxed)
-            && self.place(claim.number).turn.load(Ordering::Relaxed) == claim.turn
+        self.memory.is_turn(claim.number, claim.turn)
     }
 }

@@ -16,7 +16,7 @@
 
 use core::cell::Cell;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 pub use super::buffer_core::Claim;
 use super::buffer_core::{Core, NONE};
@@ -315,7 +315,7 @@ impl Set {
         core.unchain(number);
         self.claimed.set(self.claimed.get() - 1);
         let Some(node) = core.waiters.claim() else {
-            core.memory.claimed[number as usize].store(false, Ordering::Relaxed);
+            core.memory.released(number);
             core.place(number).next.set(core.free.get());
             core.free.set(number);
             return;
@@ -373,31 +373,24 @@ impl Set {
         set.map(Set::fixed).ok_or(Errno(libc::EPERM))
     }
 
-    /// SUSPENDS, as `perform` does: the operation of `sqe` on `bytes` of a buffer from `at` on.
-    /// EINVAL: not inside.
+    /// The entry `sqe` for `bytes` of a buffer from `at` on; and the buffer's count of operations
+    /// in flight, for `fixed::used` and `unused` around this one. EINVAL: not inside.
     #[inline(always)]
-    pub fn io<K: Kernel>(
+    pub fn entry<K: Kernel>(
         &self,
         ex: &Executor<K>,
         claim: Claim,
         (at, bytes): (usize, usize),
         sqe: Sqe,
-        perform: impl FnOnce(Sqe) -> Res<usize>,
-    ) -> Res<usize> {
+    ) -> Res<(Sqe, &AtomicU32)> {
         let fixed = self.registration(ex, claim)?;
         let size = self.memory().bytes as usize;
         if at > size || bytes > size - at {
             return Err(Errno(libc::EINVAL));
         }
-        let data = self.memory().data(claim.number).as_ptr() as u64 + at as u64;
         let mut sqe = fixed.entry(claim.number, sqe);
-        sqe.0[2] = data;
+        sqe.0[2] = self.memory().data(claim.number).as_ptr() as u64 + at as u64;
         sqe.0[3] = sqe.0[3] & !0xffff_ffff | bytes as u64;
-        let users = fixed.users(claim.number);
-        // The buffer stays its claimer's while in use.
-        fixed::used(users);
-        let done = perform(sqe);
-        fixed::unused(users);
-        done
+        Ok((sqe, fixed.users(claim.number)))
     }
 }

@@ -226,8 +226,9 @@ fn read_fixed(c: &Call<'_, Told>) -> Res<usize> {
     let set = unsafe { at.as_ref() };
     let claim = set.claim(&Caller::task(c.ex, c.task), u64::MAX)?;
     let sqe = c.entry(op::READ_FIXED, -1_i64 as u64, 0, 0, 0);
+    let (sqe, _) = set.entry(c.ex, claim, (0, 30), sqe)?;
     // SAFETY: refers to the buffer alone.
-    let got = set.io(c.ex, claim, (0, 30), sqe, |sqe| unsafe { c.transfer(sqe, false) });
+    let got = unsafe { c.transfer(sqe, false) };
     set.release::<Told>(claim)?;
     // SAFETY: nobody has it any more.
     unsafe { Set::unregister(at, Some(c.ex)) }?;

@@ -26,7 +26,6 @@ use std::cell::{Cell, RefCell};
 use std::mem::zeroed;
 use std::ptr::NonNull;
 use std::rc::Rc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Once;
 
 pub struct Broken(pub String);
@@ -246,7 +245,7 @@ impl World {
         if let Err(e) = set.release::<Sim>(claim) {
             self.sim.breaks(format!("a release: {e}"));
         }
-        if !set.memory().claimed[claim.number as usize].load(Relaxed) {
+        if !set.memory().is_claimed(claim.number) {
             let at = set.memory().data(claim.number).as_ptr();
             // SAFETY: mapped while the set is.
             let data = unsafe { std::slice::from_raw_parts(at, 1) };
