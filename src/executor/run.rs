@@ -25,7 +25,8 @@ use crate::uring::kernel::{Kernel, Wait};
 pub const BOUND: usize = 64;
 
 /// From so many tasks on they do not fit the nearest caches, and fetching the next while one runs
-/// pays for itself.
+/// pays for itself. So does it for however few that were in the kernel just now: what it has copied
+/// for them has taken their place (64 reads of 4 KiB: 15 to 25 ns of each; a NOP: 2).
 const MANY: usize = 96;
 
 /// While the kernel refuses entries, waiting ends after so long, to offer them again.
@@ -156,7 +157,7 @@ impl<K: Kernel> Executor<K> {
         let head = &self.head;
         let first = self.ready.popped();
         let last = first.wrapping_add(max);
-        let many = self.attached() > MANY;
+        let many = self.attached() > MANY || self.since_enter.get() == 0;
         self.next.begin(last, begun, many);
         head.tasks_running.set(1);
         let mut now = begun;
