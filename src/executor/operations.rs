@@ -34,6 +34,7 @@ impl<K: Kernel> Executor<K> {
     /// # Safety
     /// `record` stays in place and the library's, and what its entry refers to valid, while in
     /// flight.
+    #[inline(always)]
     pub unsafe fn begin_operation(&self, task: TaskRef, record: &Op) -> Res<()> {
         if record.is_in_flight.get() {
             return Err(Errno(libc::EBUSY));
@@ -114,7 +115,7 @@ impl<K: Kernel> Executor<K> {
             return self.begin_ordered(record);
         }
         // SAFETY: the caller's.
-        unsafe { self.reactor.begin(record, sqe) };
+        unsafe { self.reactor.begin(record, sqe, task.io_level()) };
     }
 
     /// SUSPENDS. `task` runs now.
@@ -124,16 +125,24 @@ impl<K: Kernel> Executor<K> {
         }
         match self.await_record(task, Some(record)) {
             0 => {
-                self.take(record);
+                self.take(task, record);
                 record.result.get()
             }
             e => RawResult::from_kernel(e),
         }
     }
 
-    /// Takes what is pending of `record`.
-    #[inline]
-    pub(super) fn take(&self, record: &Op) {
+    /// Takes what is pending of `record`, of `task`.
+    #[inline(always)]
+    pub(super) fn take(&self, task: TaskRef, record: &Op) {
+        if !record.take_plain(task) {
+            self.take_noted(record);
+        }
+    }
+
+    /// The rest of `take`.
+    #[inline(never)]
+    fn take_noted(&self, record: &Op) {
         record.take();
         if record.has(bit::ORDERED) {
             self.reactor.row_goes_on(record);
@@ -145,11 +154,12 @@ impl<K: Kernel> Executor<K> {
         if record.pending.get() == 0 {
             return None;
         }
-        self.take(record);
+        self.take(record.task(), record);
         Some(record.result.get())
     }
 
     /// SUSPENDS. `task` runs now. The record whose completion was taken.
+    #[inline(always)]
     pub fn wait_any(&self, task: TaskRef) -> Res<&Op> {
         if task.operations.is_empty() {
             return Err(ENOENT);
@@ -159,7 +169,7 @@ impl<K: Kernel> Executor<K> {
                 let link = task.completed.front().ok_or(ENOENT)?;
                 // SAFETY: only records of the task that are in flight are in that list.
                 let record = unsafe { Op::from_link(link) };
-                self.take(record);
+                self.take(task, record);
                 Ok(record)
             }
             e => Err(Errno(-e)),
@@ -167,6 +177,7 @@ impl<K: Kernel> Executor<K> {
     }
 
     /// Until that record of the task, or any, has a completion to be taken: 0.
+    #[inline(always)]
     fn await_record(&self, task: TaskRef, record: Option<&Op>) -> i32 {
         if task.has(mark::STOPS) {
             let stopped = self.stop(task);
@@ -185,6 +196,7 @@ impl<K: Kernel> Executor<K> {
         task.outcome.get()
     }
 
+    #[inline(never)]
     pub(super) fn suspend_for(&self, task: TaskRef, record: Option<&Op>) {
         task.peer.set(record.map_or(ptr::null(), |record| ptr::from_ref(record).cast()));
         task.waits.set(Waits::Operation);

@@ -120,7 +120,7 @@ impl<K: Kernel> Executor<K> {
         if record.pending.get() == 0 {
             self.suspend_for(task, Some(&record));
         }
-        self.take(&record);
+        self.take(task, &record);
         record.result.get()
     }
 

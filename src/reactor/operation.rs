@@ -358,8 +358,31 @@ impl Op {
         }
     }
 
-    /// Takes what is pending. True: that was the last.
+    /// Takes the only completion of a plain one, of `task`. False: that is not what is pending, and
+    /// nothing was done.
     #[inline(always)]
+    pub fn take_plain(&self, task: TaskRef) -> bool {
+        if !self.is_plain() || self.state.get() != State::Done {
+            return false;
+        }
+        debug_assert!(self.pending.get() == 1 && self.buffers.get().is_null());
+        self.pending.set(0);
+        self.result.set(RawResult::from_kernel(self.outcome.get()));
+        self.cqe_flags.set(self.outcome_flags.get());
+        self.state.set(State::Idle);
+        self.is_in_flight.set(false);
+        // SAFETY: pending, and in flight until now, so in these lists (rule 2).
+        unsafe {
+            task.completed.remove(self.link());
+            task.operations.remove(self.of_task());
+        }
+        if task.operations.is_empty() {
+            task.unmark(mark::OPERATIONS);
+        }
+        true
+    }
+
+    /// Takes what is pending. True: that was the last.
     pub fn take(&self) -> bool {
         debug_assert!(self.pending.get() != 0);
         let task = self.task();

@@ -38,12 +38,12 @@ impl<K: Kernel> Reactor<K> {
                 }
                 return;
             }
-            let completed = match self.complete_plain(cqe) {
-                Some(plain) => Some((plain, true)),
-                None => self.complete_other(cqe.user_data, cqe.res, cqe.flags),
-            };
-            if let Some((completed, over)) = completed {
-                record(completed, over);
+            if let Some(plain) = self.complete_plain(cqe) {
+                record(plain, true);
+            } else if let Some((other, over)) =
+                self.complete_other(cqe.user_data, cqe.res, cqe.flags)
+            {
+                record(other, over);
             }
         })
     }

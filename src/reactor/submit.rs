@@ -31,14 +31,14 @@ impl<K: Kernel> Reactor<K> {
         started
     }
 
-    /// Begins a record, which its task has in flight from here on. Its entry is `sqe`, which was
-    /// checked.
+    /// Begins a record, which its task, of that I/O priority, has in flight from here on. Its entry
+    /// is `sqe`, which was checked.
     ///
     /// # Safety
     /// All that `sqe` refers to stays valid until its last completion.
     #[inline(always)]
-    pub unsafe fn begin(&self, record: &Op, sqe: Sqe) {
-        if self.queued.get() == 0 && self.push_record(record, sqe) {
+    pub unsafe fn begin(&self, record: &Op, sqe: Sqe, level: u8) {
+        if self.queued.get() == 0 && self.push_record(record, sqe, level) {
             return;
         }
         self.begin_later(record);
@@ -52,8 +52,8 @@ impl<K: Kernel> Reactor<K> {
 
     /// `sqe` is its entry. False if there is no room.
     #[inline(always)]
-    fn push_record(&self, record: &Op, sqe: Sqe) -> bool {
-        let ioprio = priority::of(&sqe, record.task().io_level());
+    fn push_record(&self, record: &Op, sqe: Sqe, level: u8) -> bool {
+        let ioprio = priority::of(&sqe, level);
         let sqe = sqe.with(ioprio, self.sealed(record));
         // SAFETY: promised to `begin`.
         let pushed = unsafe { self.kernel.try_push(&sqe) };
@@ -140,7 +140,7 @@ impl<K: Kernel> Reactor<K> {
                 // SAFETY: only links of records in flight are in these queues.
                 let record = unsafe { Op::from_link(link) };
                 self.closings.waits(&record.sqe.get(), false);
-                let pushed = self.push_record(record, record.entry());
+                let pushed = self.push_record(record, record.entry(), record.task().io_level());
                 debug_assert!(pushed);
             }
             self.queued.set(self.queued.get() - 1);
