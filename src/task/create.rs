@@ -41,11 +41,20 @@ impl TaskRef {
         if let Some(code) = self.head.user_code.get() {
             // SAFETY: the user's function, with the handle it expects.
             let result = unsafe { code(self.as_head()) };
-            self.set_result(result);
             if self.notes(note::LOCALS) {
-                self.end_locals();
+                return self.ends_with_locals(result);
             }
+            self.set_result(result);
         }
+    }
+
+    /// They may suspend: until they have ended, the result there is that of the run before, for who
+    /// joins it still.
+    #[cold]
+    #[inline(never)]
+    fn ends_with_locals(self, result: RawResult) {
+        self.end_locals();
+        self.set_result(result);
     }
 }
 

@@ -7,9 +7,14 @@ mod support;
 use monad_async::api::Handle;
 use monad_async::error::RawResult;
 use monad_async::executor::remote;
-use monad_async::task::header::TaskRef;
+use monad_async::task::annex::TaskLocal;
+use monad_async::task::header::{TaskHead, TaskRef};
+use monad_async::uring::RingOptions;
 use std::cell::Cell;
+use std::ptr;
 use std::rc::Rc;
+use std::sync::mpsc;
+use std::thread;
 use support::*;
 
 /// More than one look wakes.
@@ -208,4 +213,73 @@ fn an_exit_hook_may_cancel_and_does_not_suspend() {
     let canceled = libc::ECANCELED;
     assert_eq!(*told.log.borrow(), [0, canceled, canceled, canceled, canceled]);
     destroy(ex, tasks);
+}
+
+/// `monad_async_task_local`.
+#[repr(C)]
+struct Local {
+    next: *const TaskLocal,
+    /// Its task.
+    key: *const TaskHead,
+    destroy: unsafe extern "C" fn(*const TaskLocal),
+}
+
+unsafe extern "C" fn yields(local: *const TaskLocal) {
+    // SAFETY: a record of ours, of the task that runs.
+    let task = unsafe { TaskRef::from_head((*local.cast::<Local>()).key) };
+    assert_eq!(Handle::<Real>::sleep(task, 0), RawResult::success(0));
+}
+
+/// The join of a run comes to be looked at once the next one has returned, and ends what it has of
+/// its own: it got the next one's result.
+#[test]
+fn a_join_that_meets_the_next_run_at_its_end_gets_its_own_result() {
+    // Without time tracking: no look comes early, however long the first run takes.
+    let ex = Handle::new(Real::new(&RingOptions::default()).unwrap(), false).unwrap();
+    let (task, again, third) = (new_task(), new_task(), new_task());
+    task.head.cpu.set(0); // Launched again, it is the next.
+    let (asks, asked) = mpsc::channel();
+    let at = Shared(task);
+    let joined = thread::spawn(move || {
+        let (home, task) = (executor(0), at.get());
+        let (joiners, got) = joiners(task, 1);
+        home.attach(joiners[0]).unwrap();
+        asks.send(()).unwrap();
+        while home.has_work() {
+            home.run(usize::MAX, None).unwrap();
+        }
+        destroy(home, joiners);
+        got[0].get()
+    });
+    let mut local = Local { next: ptr::null(), key: task.as_head(), destroy: yields };
+    let mut run = 0;
+    set_body(task, move |me| {
+        run += 1;
+        if run == 1 {
+            asked.recv().unwrap();
+            while !ex.executor().has_mail() {
+                thread::yield_now();
+            }
+        } else {
+            let at = (&raw mut local).cast::<TaskLocal>();
+            // SAFETY: a record of that kind, which stays until it has ended.
+            Handle::<Real>::add_local(me, unsafe { &*at }).unwrap();
+        }
+        RawResult::success(run)
+    });
+    set_body(again, move |_| {
+        ex.attach(task).unwrap();
+        RawResult::success(0)
+    });
+    set_body(third, |_| RawResult::success(0));
+    for task in [task, again, third] {
+        ex.attach(task).unwrap();
+    }
+    // The first run, and the second until it yields at its end: with no look in between.
+    assert_eq!(ex.run(usize::MAX, Some(0)), Ok(3));
+    assert!(task.is_attached());
+    run_dry(ex);
+    assert_eq!(joined.join().unwrap(), RawResult::success(1));
+    assert!(!ex.has_work());
+    destroy(ex, [task, again, third]);
 }
