@@ -326,7 +326,13 @@ impl Batch {
             if n - begin > 1 {
                 vectored(&mut sqe, &parts, (n - begin) as u32);
             }
-            let written = write(&sqe);
+            let mut written = write(&sqe);
+            if written < 0 && n - begin > 1 {
+                // Nothing says for which of them: one alone is to blame for its own.
+                n = begin + 1;
+                bytes = wanted(&self.writes[begin].get());
+                written = write(&self.writes[begin].get());
+            }
             let Ok(mut left) = u64::try_from(written) else {
                 self.results[begin].set(written);
                 return;

@@ -52,6 +52,13 @@ impl<K: Kernel> Reactor<K> {
         false
     }
 
+    /// Takes a record out of its row.
+    fn leave_row(&self, record: &Op) {
+        let row = self.rows.at(record.row()).expect("it stays while it has records");
+        // SAFETY: its state says that it waits there.
+        unsafe { row.waiting.remove(record.link()) };
+    }
+
     fn has_room(&self) -> bool {
         self.queued.get() == 0 && self.kernel.sq_space() != 0
     }

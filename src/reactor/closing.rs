@@ -14,6 +14,7 @@
 use core::cell::{Cell, RefCell};
 
 use super::operation::{Op, State};
+use super::rows::Row;
 use super::{name, Reactor, TAG_CANCEL, TAG_MASK};
 use crate::error::Errno;
 use crate::intrusive::Fifo;
@@ -174,6 +175,18 @@ impl<K: Kernel> Reactor<K> {
         }
         let by = if direct { cancel::FD | cancel::FD_FIXED } else { cancel::FD };
         Sqe::new(op::ASYNC_CANCEL, fd, 0, 0, 0, by | cancel::ALL)
+    }
+
+    /// The handle of `row` is about to be closed: nothing is begun any more, and what waits is
+    /// over, which `each` is told.
+    pub fn row_closes(&self, row: &Row, mut each: impl FnMut(&Op)) {
+        row.is_closing.set(true);
+        while let Some(link) = row.waiting.pop_front() {
+            // SAFETY: records in flight are in there, by this link.
+            let record = unsafe { Op::from_link(link) };
+            record.completed(record.withdrawn(), 0, true);
+            each(record);
+        }
     }
 
     /// Submits such an entry, whose answer nobody waits for, in the name of `task`, if there is

@@ -71,7 +71,10 @@ pub struct Row {
     pub(super) elsewhere: Option<Elsewhere>,
     /// The row in the kernel has been broken: what is not performed is no fault of its own.
     pub(super) breaks: Cell<bool>,
-    is_closing: Cell<bool>,
+    /// What was in the kernel was refused with writes that are not to blame: the first of them is a
+    /// row of its own.
+    apart: Cell<bool>,
+    pub(super) is_closing: Cell<bool>,
     /// The write that has failed, until it is taken (rule 3).
     failed: Cell<*const Op>,
     /// It was taken before all of its row came back: what is flying is behind an error.
@@ -119,6 +122,7 @@ impl Rows {
             place,
             elsewhere: None,
             breaks: Cell::new(false),
+            apart: Cell::new(false),
             is_closing: Cell::new(false),
             failed: Cell::new(ptr::null()),
             is_behind: Cell::new(false),
@@ -239,6 +243,13 @@ impl Row {
         n > 1
     }
 
+    /// Whether an error that came for `record` is its own. It may be that of another part of its
+    /// entry. And of a chain with an entry that is refused before any begins, none is performed:
+    /// else what is linked ahead of it has completed before.
+    fn is_to_blame(&self, record: &Op) -> bool {
+        self.merged.get() == 1 && self.flying.front() == Some(record.link())
+    }
+
     fn fails(&self, record: &Op, error: i32) {
         let at = record.sqe.get().off() as i64;
         let done = i64::from(record.progress.get());
@@ -287,7 +298,8 @@ impl<K: Kernel> Reactor<K> {
             self.goes_on_elsewhere(row);
             return 0;
         }
-        let longest = if self.kernel.submits_all() { LENGTH_MAX } else { 1 };
+        let apart = row.apart.replace(false);
+        let longest = if self.kernel.submits_all() && !apart { LENGTH_MAX } else { 1 };
         let room = self.kernel.sq_space().min(longest);
         let mut n = 0;
         row.breaks.set(false);
@@ -300,7 +312,8 @@ impl<K: Kernel> Reactor<K> {
             let ioprio = priority::of(&sqe, record.task().io_level());
             // A part of a vectored one: the rest of it is to come before others.
             let is_part = wanted(&whole) > u64::from(done) + wanted(&sqe);
-            if n == 1 && !is_part && row.merge(&mut sqe, ioprio) {
+            let may_join = n == 1 && !is_part && !apart;
+            if may_join && row.merge(&mut sqe, ioprio) {
                 if self.goes_elsewhere(row) {
                     return 0;
                 }
@@ -310,7 +323,7 @@ impl<K: Kernel> Reactor<K> {
                 debug_assert!(pushed);
                 break;
             }
-            if n == 1 && !is_part && self.goes_elsewhere(row) {
+            if may_join && self.goes_elsewhere(row) {
                 return 0;
             }
             let is_last = is_part || n == room || row.waiting.is_empty();
@@ -332,7 +345,10 @@ impl<K: Kernel> Reactor<K> {
     pub(super) fn row_completed(&self, record: &Op, res: i32) {
         let row = self.rows.at(record.row()).expect("it stays while it has records");
         row.in_kernel.set(row.in_kernel.get() - 1);
-        if res < 0 {
+        if res < 0 && !is_not_performed(res) && !row.is_to_blame(record) {
+            row.breaks.set(true);
+            row.apart.set(true);
+        } else if res < 0 {
             if let Some(outcome) = self.row_refused(row, record, res) {
                 self.row_ends(row, record, outcome);
             }
@@ -455,13 +471,6 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// Takes a record out of its row.
-    pub(super) fn leave_row(&self, record: &Op) {
-        let row = self.rows.at(record.row()).expect("it stays while it has records");
-        // SAFETY: its state says that it waits there.
-        unsafe { row.waiting.remove(record.link()) };
-    }
-
     /// The task has taken how `record` ended: if that has stopped its row, it goes on. What was
     /// begun so far is behind the error still, where some of the row is not back.
     pub fn row_goes_on(&self, record: &Op) {
@@ -472,17 +481,5 @@ impl<K: Kernel> Reactor<K> {
         row.failed.set(ptr::null());
         row.is_behind.set(row.is_in_kernel());
         while row.is_in_kernel() && row.take_off().is_some() {}
-    }
-
-    /// Its handle is about to be closed: nothing is begun any more, and what waits is over, which
-    /// `each` is told.
-    pub fn row_closes(&self, row: &Row, mut each: impl FnMut(&Op)) {
-        row.is_closing.set(true);
-        while let Some(link) = row.waiting.pop_front() {
-            // SAFETY: records in flight are in there, by this link.
-            let record = unsafe { Op::from_link(link) };
-            record.completed(record.withdrawn(), 0, true);
-            each(record);
-        }
     }
 }

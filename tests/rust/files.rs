@@ -32,7 +32,7 @@ fn no_sigpipe() {
         let options = RingOptions { entries: 8, mask: bits, ..Default::default() };
         let Some(kernel) = ring(options) else { return };
         let ex = Handle::new(kernel, true).unwrap();
-        let task = new_task();
+        let task = new_large_task();
         set_body(task, move |task| {
             let (reader, writer) = std::io::pipe().unwrap();
             let call = Call { ex: ex.executor(), task, fd: writer.as_raw_fd(), flags: 0 };
@@ -76,7 +76,7 @@ fn what_the_ring_lacks_is_done_on_helpers() {
             assert_eq!(line, "on helper threads: mkdir symlink link truncate");
         }
         let ex = Handle::new(kernel, true).unwrap();
-        let task = new_task();
+        let task = new_large_task();
         let done = Rc::new(Cell::new(false));
         let (out, [d, a, b, c]) = (done.clone(), ["d", "d/a", "b", "c"].map(name));
         let file = dir.join("d/a");

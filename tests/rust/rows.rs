@@ -15,6 +15,7 @@ use monad_async::capi::op::{
     monad_async_op_begin, monad_async_op_cancel, monad_async_op_wait, monad_async_op_wait_any,
 };
 use monad_async::error::{Errno, RawResult};
+use monad_async::executor::ordered::Ordered;
 use monad_async::io::file::File;
 use monad_async::io::ordered::order;
 use monad_async::reactor::operation::Op;
@@ -521,6 +522,84 @@ fn a_thread_for_a_row_and_none() {
                 std::mem::forget(file);
             }
             RawResult::success(0)
+        })
+    });
+}
+
+/// No memory of a program's.
+const NOWHERE: u64 = !0xffff;
+
+/// Two writes that go on where the one before ends are one call of the kernel's, which refuses all
+/// of it for the second one alone, as it does one of `O_DIRECT` that lies at no border: the first
+/// had the error, and was not written. Performed by the ring, and, with more behind them, by a
+/// thread.
+#[test]
+fn a_write_that_the_kernel_refuses_costs_none_before_it() {
+    alone("a_write_that_the_kernel_refuses_costs_none_before_it", || {
+        in_task(|task, ex| {
+            for behind in [0, 1, 2] {
+                let file = tempfile();
+                let ordered = set_ordered(task, file.as_raw_fd());
+                let text = c"abcdefgh".as_ptr() as u64;
+                let bad = write(op::WRITE, ordered, NOWHERE, 2, 4);
+                let mut ops = vec![
+                    write(op::WRITE, ordered, text, 2, 0),
+                    write(op::WRITE, ordered, text + 2, 2, 2),
+                    bad,
+                ];
+                ops.extend((0..behind).map(|n| write(op::WRITE, ordered, text, 1, 100 + 2 * n)));
+                let at: Vec<_> = ops.iter().map(|op| core::ptr::from_ref(op).cast_mut()).collect();
+                for &at in &at {
+                    // SAFETY: the task that runs, and operations in place until they are over.
+                    assert_eq!(unsafe { monad_async_op_begin(task.as_head(), at) }.error, 0);
+                }
+                for (n, &at) in at.iter().enumerate() {
+                    // SAFETY: as above.
+                    let r = unsafe { monad_async_op_wait(task.as_head(), at) };
+                    let error = [0, 0, libc::EFAULT].get(n).copied().unwrap_or(libc::ECANCELED);
+                    assert_eq!((n, r.error), (n, error), "{behind} behind");
+                }
+                assert_eq!(file.metadata().unwrap().len(), 4);
+                let on = Ordered { fd: ordered.fd, direct: false, row: ordered.flags as u16 };
+                let broken = ex.executor().row_error(on).unwrap();
+                assert_eq!((broken.error, broken.offset), (libc::EFAULT, 4));
+                assert_eq!(u64::from(broken.canceled), behind);
+                // SAFETY: the task that runs.
+                let r = unsafe { monad_async_file_close(task.as_head(), ordered) };
+                assert_eq!(r.error, 0);
+                std::mem::forget(file);
+            }
+            RawResult::success(0)
+        })
+    });
+}
+
+/// The kernel refuses a chain as a whole where it cannot prepare one of its entries: what was ahead
+/// of that one was cancelled for it.
+#[test]
+fn a_write_that_is_refused_unprepared_costs_none_before_it() {
+    alone("a_write_that_is_refused_unprepared_costs_none_before_it", || {
+        in_task(|task, _| {
+            let (mut reader, writer) = std::io::pipe().unwrap();
+            let ordered = set_ordered(task, writer.as_raw_fd());
+            let text = c"abcdefgh".as_ptr() as u64;
+            let places = [text, text + 2, NOWHERE, text];
+            let ops = places.map(|from| write(op::WRITE, ordered, from, 2, u64::MAX));
+            let at = ops.each_ref().map(|op| core::ptr::from_ref(op).cast_mut());
+            for at in at {
+                // SAFETY: the task that runs, and operations in place until they are over.
+                assert_eq!(unsafe { monad_async_op_begin(task.as_head(), at) }.error, 0);
+            }
+            // SAFETY: as above.
+            let errors = at.map(|at| unsafe { monad_async_op_wait(task.as_head(), at) }.error);
+            assert_eq!(errors, [0, 0, libc::EFAULT, libc::ECANCELED]);
+            // SAFETY: the task that runs.
+            let r = unsafe { monad_async_file_close(task.as_head(), ordered) };
+            std::mem::forget(writer);
+            let mut got = Vec::new();
+            reader.read_to_end(&mut got).unwrap();
+            assert_eq!(got, b"abcd");
+            r
         })
     });
 }

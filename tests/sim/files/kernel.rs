@@ -49,7 +49,9 @@ pub struct State {
     /// How often the files were opened.
     pub opened: [Cell<u32>; 2],
     pub is_open: [Cell<bool>; 2],
-    /// Errors that were the kernel's own, by what was to be written.
+    /// What cannot be written, and why: an entry with any of it is refused as a whole.
+    pub bad: RefCell<Vec<(u8, i32)>>,
+    /// Errors that were the kernel's own, of what was to be written alone.
     pub failed: RefCell<Vec<u8>>,
     sq: RefCell<VecDeque<Sqe>>,
     rows: RefCell<Vec<Row>>,
@@ -106,6 +108,7 @@ impl Sim {
             pieces: RefCell::default(),
             opened: [Cell::new(1), Cell::new(1)],
             is_open: [Cell::new(true), Cell::new(true)],
+            bad: RefCell::default(),
             failed: RefCell::default(),
             sq: RefCell::default(),
             rows: RefCell::default(),
@@ -239,6 +242,9 @@ impl Sim {
         }
         let at = self.0.rng.borrow_mut().below(rows) as usize;
         let Row { entries: mut row, file } = self.0.rows.borrow_mut().remove(at);
+        if self.refuses_unprepared(&row) {
+            return;
+        }
         let sqe = row.pop_front().expect("no row is empty");
         let goes_on = match sqe.opcode() {
             op::ASYNC_CANCEL => {
@@ -272,6 +278,26 @@ impl Sim {
         }
     }
 
+    fn bad_of(&self, bytes: &[u8]) -> Option<(u8, i32)> {
+        self.0.bad.borrow().iter().find(|(byte, _)| bytes.contains(byte)).copied()
+    }
+
+    /// An entry of a row cannot be prepared: then none of it begins.
+    fn refuses_unprepared(&self, row: &VecDeque<Sqe>) -> bool {
+        let are_writes = row.iter().all(|sqe| matches!(sqe.opcode(), op::WRITE | op::WRITEV));
+        if row.len() < 2 || !are_writes || !self.one_in(self.0.temper.fails) {
+            return false;
+        }
+        let at = self.0.rng.borrow_mut().below(row.len() as u32) as usize;
+        let bytes = bytes_of(&parts_of(&row[at]));
+        let bad = self.bad_of(&bytes).unwrap_or((bytes[0], -ERRNOS[2]));
+        self.0.bad.borrow_mut().push(bad);
+        for (n, sqe) in row.iter().enumerate() {
+            self.post(sqe, if n == at { bad.1 } else { -libc::ECANCELED });
+        }
+        true
+    }
+
     /// What it comes to, and whether what is linked to it goes on.
     fn write(&self, sqe: &Sqe, file: Option<u32>) -> (i32, bool) {
         if matches!(sqe.opcode(), op::WRITE_FIXED | op::READ_FIXED) {
@@ -289,27 +315,23 @@ impl Sim {
             let errno = self.0.rng.borrow_mut().pick(&[libc::EINTR, libc::ECANCELED, 512]);
             return (-errno, false);
         }
-        // SAFETY: the executor answers for what its entries refer to.
-        let parts: Vec<libc::iovec> = unsafe {
-            match sqe.opcode() {
-                op::WRITEV => {
-                    let parts = sqe.addr() as *const libc::iovec;
-                    std::slice::from_raw_parts(parts, sqe.len() as usize).to_vec()
-                }
-                _ => vec![libc::iovec {
-                    iov_base: sqe.addr() as *mut _,
-                    iov_len: sqe.len() as usize,
-                }],
-            }
-        };
+        let parts = parts_of(sqe);
         let wanted = parts.iter().map(|part| part.iov_len as u32).sum::<u32>();
-        // SAFETY: as above.
-        let first = unsafe { parts[0].iov_base.cast::<u8>().read() };
+        let bytes = bytes_of(&parts);
         if self.one_in(self.0.temper.fails) {
-            self.0.failed.borrow_mut().push(first);
+            let one = self.0.rng.borrow_mut().pick(&bytes);
+            let res = self.0.rng.borrow_mut().pick(&[-ERRNOS[0], -ERRNOS[1], -ERRNOS[2], 0]);
             // As a device that takes nothing, and has no error for it.
-            let [full, quota, broken] = ERRNOS;
-            let res = self.0.rng.borrow_mut().pick(&[-full, -quota, -broken, 0]);
+            if res == 0 {
+                self.0.failed.borrow_mut().push(bytes[0]);
+                return (res, false);
+            }
+            self.0.bad.borrow_mut().push((one, res));
+        }
+        if let Some((byte, res)) = self.bad_of(&bytes) {
+            if bytes.iter().all(|&other| other == byte) {
+                self.0.failed.borrow_mut().push(byte);
+            }
             return (res, false);
         }
         let short = wanted > 1 && self.one_in(self.0.temper.short);
@@ -406,4 +428,23 @@ impl Kernel for Sim {
     fn waker(&self) -> Waker {
         Waker::of_eventfd(-1)
     }
+}
+
+/// What an entry is to write.
+fn parts_of(sqe: &Sqe) -> Vec<libc::iovec> {
+    let whole = libc::iovec { iov_base: sqe.addr() as *mut _, iov_len: sqe.len() as usize };
+    match sqe.opcode() {
+        // SAFETY: the executor answers for what its entries refer to.
+        op::WRITEV => unsafe {
+            std::slice::from_raw_parts(sqe.addr() as *const libc::iovec, sqe.len() as usize)
+        }
+        .to_vec(),
+        _ => vec![whole],
+    }
+}
+
+/// Of each part, what it is of.
+fn bytes_of(parts: &[libc::iovec]) -> Vec<u8> {
+    // SAFETY: as above; of no part's length is 0.
+    parts.iter().map(|part| unsafe { part.iov_base.cast::<u8>().read() }).collect()
 }

@@ -367,14 +367,16 @@ pub fn play(seed: u64) -> Result<u64, Broken> {
         return Err(Broken("something is left in the kernel".into()));
     }
     let writes = world.writes.borrow();
-    check(&writes, &sim.0.pieces.borrow(), &sim.0.failed.borrow(), temper)?;
+    let bad: Vec<u8> = sim.0.bad.borrow().iter().map(|(byte, _)| *byte).collect();
+    let errors = [&sim.0.failed.borrow()[..], &bad];
+    check(&writes, &sim.0.pieces.borrow(), errors, temper)?;
     Ok(writes.len() as u64)
 }
 
 fn check(
     writes: &[Written],
     pieces: &[Piece],
-    failed: &[u8],
+    [failed, bad]: [&[u8]; 2],
     temper: Temper,
 ) -> Result<(), Broken> {
     let of = |byte: u8| writes.iter().find(|w| w.byte == byte);
@@ -433,7 +435,7 @@ fn check(
             0 if done == write.bytes || ended || !write.is_ordered => {}
             0 => return wrong("half of it"),
             libc::ECANCELED if ended || behind => {}
-            errno if ERRNOS.contains(&errno) && failed.contains(&write.byte) => {}
+            errno if ERRNOS.contains(&errno) && [failed, bad].concat().contains(&write.byte) => {}
             libc::EAGAIN if temper.not_performed != 0 => {}
             _ => return wrong("an error of nobody's"),
         }
