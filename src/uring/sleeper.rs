@@ -2,6 +2,7 @@
 //! deadline, by `ppoll` on the wake-up eventfd and on a timerfd, as no futex knows the boot-time
 //! clock. No io_uring system call is made here, so this works where a sandbox forbids them.
 
+use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering::Acquire};
 
 use super::kernel::{Wait, Waker};
@@ -36,9 +37,12 @@ impl Sleeper {
                 self.word.swap(0, Acquire);
             }
             // A wake that came since the last sleep, which cannot know how this one sleeps, ends
-            // it. Its write may be on its way still, and ends the next as well.
+            // it. Its write may be on its way still: its thread may wait for this processor, and
+            // gets it.
             Err(_) => {
-                self.waker().take();
+                if self.waker().take() == 0 && self.poll(&mut [self.entry()]).is_ok() {
+                    self.waker().take();
+                }
             }
         }
     }
@@ -59,16 +63,55 @@ impl Sleeper {
                 return Ok(());
             }
         }
-        let entry = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
-        let mut fds = [entry(self.eventfd.fd()), entry(self.timer.fd())];
-        // SAFETY: an array of two entries; no time limit and no signal mask are passed.
-        let rc = unsafe { libc::ppoll(fds.as_mut_ptr(), 2, std::ptr::null(), std::ptr::null()) };
-        if rc < 0 {
-            return Err(Errno::last());
-        }
+        let timer = libc::pollfd { fd: self.timer.fd(), ..self.entry() };
+        let mut fds = [self.entry(), timer];
+        self.poll(&mut fds)?;
         if fds[0].revents != 0 {
             self.waker().take();
         }
         Ok(())
+    }
+
+    /// Of the eventfd.
+    fn entry(&self) -> libc::pollfd {
+        libc::pollfd { fd: self.eventfd.fd(), events: libc::POLLIN, revents: 0 }
+    }
+
+    /// Until one of them is readable.
+    fn poll(&self, fds: &mut [libc::pollfd]) -> Result<(), Errno> {
+        let count = fds.len() as libc::nfds_t;
+        // SAFETY: so many entries; no time limit and no signal mask are passed.
+        let rc = unsafe { libc::ppoll(fds.as_mut_ptr(), count, ptr::null(), ptr::null()) };
+        if rc < 0 {
+            return Err(Errno::last());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(all(test, not(miri)))]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+    use std::thread;
+    use std::time::Duration;
+
+    /// Whoever wakes was interrupted between the word and the write, for a thread of a higher
+    /// priority, say: it spun until the write came, which it kept from the processor.
+    #[test]
+    fn a_write_that_is_on_its_way_is_waited_for() {
+        let sleeper = Sleeper::new().unwrap();
+        sleeper.word.fetch_add(word::WRITTEN, Relaxed);
+        let (waker, written) = (sleeper.eventfd.waker(), AtomicBool::new(false));
+        thread::scope(|s| {
+            s.spawn(|| {
+                thread::sleep(Duration::from_millis(20));
+                written.store(true, Relaxed);
+                waker.wake();
+            });
+            sleeper.sleep(Wait::Forever).unwrap();
+            assert!(written.load(Relaxed));
+            assert_eq!(sleeper.word.load(Relaxed), 0);
+        });
     }
 }
