@@ -57,6 +57,14 @@ pub struct Channel<S: Side> {
 
 // As in channel.h.
 const _: () = assert!(size_of::<Channel<super::Shared>>() == 192);
+// As channel.hpp counts on: the two forms are alike but for `side`, their first word.
+const _: () = {
+    use super::{Local, Shared};
+    use core::mem::offset_of;
+    assert!(offset_of!(Channel<Shared>, side) == 0 && offset_of!(Channel<Local>, side) == 0);
+    assert!(offset_of!(Channel<Shared>, sending) == 8 && offset_of!(Channel<Local>, sending) == 8);
+    assert!(size_of::<Channel<Local>>() == 192);
+};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]

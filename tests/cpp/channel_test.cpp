@@ -235,6 +235,47 @@ TEST(ChannelLocal, is_one_executors)
     std::thread([&] { EXPECT_EQ(errno_thrown_by([&] { (void)ch.recv(); }), EPERM); }).join();
 }
 
+// Whose tasks use it outlives it most often: what was inside then was never destroyed.
+TEST(ChannelLocal, destroys_what_is_inside_after_its_executor)
+{
+    auto const inside = std::make_shared<int>();
+    {
+        ma::local_channel<std::shared_ptr<int>> ch(3);
+        {
+            ma::executor ex{ma::executor_options::compute_only()};
+            run_task(ex, [&] {
+                for (int i = 0; i < 5; ++i) { // Round the end, too.
+                    ch.send(std::shared_ptr<int>(inside));
+                    if (i < 2) {
+                        (void)ch.recv();
+                    }
+                }
+            });
+        }
+        EXPECT_EQ(inside.use_count(), 4);
+    }
+    EXPECT_EQ(inside.use_count(), 1);
+}
+
+// A sender that has let go of its element, and not of the channel yet, by the word that it holds.
+TEST(ChannelShared, waits_for_a_call_that_has_sent_and_not_returned)
+{
+    std::optional<ma::channel<int>> ch(std::in_place, 1);
+    ch->send(1);
+    EXPECT_EQ(ch->recv(), 1);
+    auto *const latch = reinterpret_cast<std::uint32_t *>(ch->native_handle());
+    ASSERT_EQ(__atomic_exchange_n(latch, 1u, __ATOMIC_ACQUIRE), 0u);
+    std::atomic<bool> returns = false;
+    std::thread sender([&] {
+        std::this_thread::sleep_for(20ms);
+        returns = true;
+        __atomic_store_n(latch, 0u, __ATOMIC_RELEASE);
+    });
+    ch.reset();
+    EXPECT_TRUE(returns);
+    sender.join();
+}
+
 TYPED_TEST(Channel, takes_copies)
 {
     typename TestFixture::template channel<std::string> ch(2);

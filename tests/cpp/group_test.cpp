@@ -390,6 +390,29 @@ TEST(Future, its_end_cancels_and_waits)
     EXPECT_EQ(ends, 2); // The first never began.
 }
 
+// It waits for the very task that lets go of it, and nothing interrupts that: it was not waited for.
+TEST(Future, its_end_waits_for_a_task_that_waits_for_its_own)
+{
+    ma::executor ex{ma::executor_options::compute_only()};
+    ma::task outer;
+    outer.attach(ex, [&] {
+        bool ended = false;
+        {
+            auto const inner = ex.submit([&] {
+                ma::shield const until_it_gives_up{20ms};
+                std::error_code ec;
+                outer.join(ec);
+                EXPECT_EQ(ec.value(), ETIME);
+                ended = true;
+            });
+            ma::this_task::yield();
+        }
+        EXPECT_TRUE(ended);
+    });
+    ex.run_until_idle();
+    outer.get();
+}
+
 TEST(Future, awaited_by_a_task_of_its_own_executor)
 {
     ma::executor ex;

@@ -13,6 +13,7 @@
 
 #include <cerrno>
 #include <cstddef>
+#include <cstring>
 #include <iterator>
 #include <memory>
 #include <new>
@@ -44,6 +45,17 @@ template <class T> void relocate(void *to, void *from, std::size_t) noexcept
     auto *const element = static_cast<T *>(from);
     ::new (to) T(std::move(*element));
     element->~T();
+}
+
+// What is inside of a channel that nobody uses any more, for any thread to receive: the two forms
+// are alike but for their first word, and a local one's executor may be gone.
+template <class Native> monad_async_channel channel_rest(Native const &o) noexcept
+{
+    static_assert(sizeof o == sizeof(monad_async_channel), "they are alike");
+    monad_async_channel rest;
+    std::memcpy(&rest, &o, sizeof rest);
+    rest.reserved[0] = 0;
+    return rest;
 }
 
 } // namespace detail
@@ -88,11 +100,19 @@ public:
         }
     }
 
-    /** Destroys what is inside. Nobody may be waiting. */
+    /** Destroys what is inside. Nobody may be waiting. A call of another thread's that has sent what
+     *  was received here, and has yet to return, is waited for: a handful of instructions. */
     ~channel()
     {
-        // A local one's executor may be gone: then its thread's tasks are, and nobody else asks.
-        while (!std::is_trivially_destructible_v<T> && try_receive().has_value()) {
+        // Behind both ends, each of which may have been used by its own latch.
+        (void)detail::channel_count(native_);
+        if constexpr (!std::is_trivially_destructible_v<T>) {
+            auto rest = detail::channel_rest(native_);
+            int error = 0;
+            while (received(error, [&rest](void *element) {
+                       return detail::channel_try_recv(rest, element).error;
+                   }).has_value()) {
+            }
         }
         if (storage_ != nullptr) {
             std::allocator<T>().deallocate(storage_, capacity_);

@@ -115,6 +115,12 @@ struct future_base {
             (void)monad_async_scope_enter(self, &shield, UINT64_MAX, MONAD_ASYNC_SCOPE_SHIELD);
             if (is_of(self)) {
                 (void)suspending([this, self] { return monad_async_task_join(self, of->head); });
+                while (__builtin_expect(!is_done(), false)) {
+                    // Refused, as it waits for this one, shielded: until it no longer does.
+                    constexpr std::uint64_t moment_ns = 1'000'000;
+                    (void)suspending(
+                        [self] { return monad_async_task_suspend_for_duration(self, moment_ns); });
+                }
             } else if (announce()) {
                 (void)suspending([this, self] { return monad_async_event_wait(self, &done); });
             }
