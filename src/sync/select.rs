@@ -182,6 +182,10 @@ fn shared_address(case: &Case) -> Option<usize> {
     is_shared.then_some(case.object as usize)
 }
 
+fn is_of_one_executor(case: &Case) -> bool {
+    matches!(case.kind, kind::LOCAL_SEND | kind::LOCAL_RECEIVE)
+}
+
 /// All channels of a call, behind their sides (rule 1).
 struct Closed<'a> {
     cases: &'a [Case],
@@ -259,7 +263,10 @@ unsafe fn look_and_wait<K: Kernel>(
     cases: &[Case],
     deadline: &mut Deadline,
 ) -> Res<Option<usize>> {
-    let is_local = !cases.iter().any(|case| shared_address(case).is_some() || is_queued(case));
+    // A thread waits for nothing local; for time alone, as for what others do.
+    let may_be = caller.executor().is_some() || cases.iter().any(is_of_one_executor);
+    let is_shared = |case: &Case| shared_address(case).is_some() || is_queued(case);
+    let is_local = may_be && !cases.iter().any(is_shared);
     let mut selecting = Selecting { wait: caller.wait(is_local), cases };
     if cases.iter().any(|case| case.kind == kind::OPERATION) {
         selecting.wait.watcher.set(Some(watches));

@@ -16,12 +16,14 @@ use monad_async::capi::mutex::*;
 use monad_async::capi::semaphore::*;
 use monad_async::capi::socket::monad_async_socket_close;
 use monad_async::error::RawResult;
+use monad_async::executor::grant::Caller;
 use monad_async::io::recv_stream::RecvStream;
 use monad_async::io::socket::Socket;
 use monad_async::reactor::operation::Op;
 use monad_async::sync::condition::Condition;
 use monad_async::sync::event::Event;
 use monad_async::sync::mutex::Mutex;
+use monad_async::sync::select::{kind, select, Case};
 use monad_async::sync::semaphore::Semaphore;
 use monad_async::sync::{Local, Shared as ForAll};
 use monad_async::task::header::TaskRef;
@@ -32,7 +34,7 @@ use std::io::Write;
 use std::mem::zeroed;
 use std::os::fd::IntoRawFd;
 use std::os::unix::net::UnixStream;
-use std::ptr::from_ref;
+use std::ptr::{from_ref, null_mut};
 use std::rc::Rc;
 use support::rings::ring;
 use support::skip::skip;
@@ -136,6 +138,18 @@ type Told<'a> = RefCell<Box<dyn FnMut() + 'a>>;
 unsafe extern "C" fn on_exit(of: *const c_void, _: TaskRef, _: RawResult, _: u64) {
     // SAFETY: what the hook was written with.
     unsafe { &*of.cast::<Told<'_>>() }.borrow_mut()();
+}
+
+/// Nobody grants it: it was taken for a wait for what a thread cannot wait for.
+#[test]
+fn a_thread_selects_from_time_alone() {
+    const NS: u64 = 1_000_000;
+    let caller = Caller::<Real>::thread().unwrap();
+    let after = |ns| Case::new(kind::TIMEOUT, null_mut(), null_mut(), ns);
+    let begun_ns = caller.now_ns();
+    // SAFETY: refer to nothing.
+    assert_eq!(unsafe { select(&caller, &[after(1 << 60), after(NS)]) }, Ok(1));
+    assert!(caller.now_ns() - begun_ns >= NS);
 }
 
 /// Calls that free or run the executor, in the middle of a cancel outside its runs.
