@@ -100,8 +100,8 @@ public:
         }
     }
 
-    /** Destroys what is inside. Nobody may be waiting. A call of another thread's that has sent what
-     *  was received here, and has yet to return, is waited for: a handful of instructions. */
+    /** Destroys what is inside. Nobody may be waiting. A call of another thread's that has sent
+     *  what was received here, and has yet to return, is waited for: a handful of instructions. */
     ~channel()
     {
         // Behind both ends, each of which may have been used by its own latch.

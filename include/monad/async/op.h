@@ -19,7 +19,10 @@
  *  An operation belongs to the task that began it, and is in flight until its last completion has
  *  been taken. Until then the record must neither move nor be freed, and what the entry refers to
  *  must live. A task that returns with operations in flight has them cancelled and awaited before
- *  its exit is published; its stack stays as it was until then.
+ *  its exit is published; its stack stays as it was until then. But where the run has locals
+ *  (task_local.h), or its body is a callable of the C++ API, destructors are called on that stack
+ *  when it has returned: the records, and what their entries refer to, then lie elsewhere than in
+ *  the frames that it has left.
  *
  *  @snippet operations.c four reads at once
  *
