@@ -4,6 +4,7 @@
 use crate::list::Mutant;
 
 const BATCH: &str = "src/reactor/batch.rs";
+const CLOSING: &str = "src/reactor/closing.rs";
 const ROWS: &str = "src/reactor/rows.rs";
 
 const fn of(
@@ -151,7 +152,19 @@ pub const FILES: &[Mutant] = &[
         "next.off() == off.wrapping_add(bytes)",
         "{ let _ = off; true }",
     ),
-    of(ROWS, "a row takes more while its file is closed", "row.is_closing.set(true);", ""),
+    of(CLOSING, "a row takes more while its file is closed", "row.is_closing.set(true);", ""),
+    of(
+        ROWS,
+        "the first of those that the kernel refuses together is to blame",
+        "self.merged.get() == 1 && self.flying.front() == Some(record.link())",
+        "true",
+    ),
+    of(
+        BATCH,
+        "the first of those that a thread writes at once is to blame",
+        "if written < 0 && n - begin > 1 {",
+        "if false {",
+    ),
     of(
         "src/reactor/ordered.rs",
         "the rest of a write goes where it began",
