@@ -13,13 +13,19 @@
 #include <monad/async/writer.hpp>
 
 #include <atomic>
+#include <cstdint>
+#include <cstdio>
+#include <fstream>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include <fcntl.h>
+#include <linux/sched.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 namespace {
@@ -481,6 +487,53 @@ TEST(CxxProcess, is_killed_and_reaped_with_its_object)
         ma::process p({"sleep", "1000"});
         p.kill();
         EXPECT_EQ(p.wait().status, SIGTERM);
+    });
+}
+
+// A process with that number, which blocks SIGUSR1, and is not this one's child. -1: it cannot be.
+pid_t stranger_of_number(pid_t number)
+{
+    auto const between = fork();
+    if (between == 0) {
+        sigset_t all;
+        sigfillset(&all);
+        sigprocmask(SIG_BLOCK, &all, nullptr);
+        pid_t const numbers[] = {number};
+        struct clone_args args = {};
+        args.set_tid = reinterpret_cast<std::uintptr_t>(numbers);
+        args.set_tid_size = 1;
+        auto const made = syscall(SYS_clone3, &args, sizeof args);
+        while (made == 0) {
+            pause();
+        }
+        _exit(made > 0 ? 0 : 1);
+    }
+    int status = -1;
+    waitpid(between, &status, 0);
+    return status == 0 ? number : -1;
+}
+
+// A handler of SIGCHLD may reap all children, and another process have the number then.
+TEST(CxxProcess, that_others_have_reaped_is_no_longer_known_by_its_number)
+{
+    ma::executor ex;
+    run_task(ex, [&] {
+        ma::process p({"true"});
+        auto const number = p.pid();
+        EXPECT_EQ(waitpid(number, nullptr, 0), number);
+        if (stranger_of_number(number) == number) {
+            p.kill(SIGUSR1);
+            std::ifstream status("/proc/" + std::to_string(number) + "/status");
+            std::string line;
+            while (std::getline(status, line) && line.rfind("ShdPnd:", 0) != 0) {
+            }
+            EXPECT_EQ(line, "ShdPnd:\t0000000000000000");
+            ::kill(number, SIGKILL);
+        } else {
+            std::printf("not tried: to give a process a number takes CAP_CHECKPOINT_RESTORE\n");
+        }
+        EXPECT_EQ(errno_thrown_by([&] { p.wait(); }), ECHILD);
+        EXPECT_EQ(p.pid(), -1);
     });
 }
 

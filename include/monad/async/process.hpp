@@ -142,7 +142,7 @@ public:
      *  was not waited for, and reaps it. */
     ~process()
     {
-        if (pid_ <= 0) {
+        if (!is_child()) {
             return;
         }
         int const saved = errno;
@@ -194,17 +194,17 @@ public:
                 return monad_async_process_wait(self, pid_, &info);
             });
         detail::report(r.error, ec);
-        if (r.error == 0) {
+        if (r.error == 0 || r.error == ECHILD || r.error == ESRCH) {
             pid_ = -1;
         }
         return info;
     }
 
-    /** Sends it a signal. Does not suspend; nothing happens once it was waited for.
+    /** Sends it a signal. Does not suspend; nothing happens once it was waited for, by others too.
      *  @param number the signal */
     void kill(int number = SIGTERM) noexcept
     {
-        if (pid_ > 0) {
+        if (is_child()) {
             int const saved = errno;
             (void)::kill(pid_, number);
             errno = saved;
@@ -224,6 +224,20 @@ public:
     [[nodiscard]] socket &error() noexcept { return streams_[2]; }
 
 private:
+    // Not waited for, by others neither: as then its number may be another process's.
+    [[nodiscard]] bool is_child() const noexcept
+    {
+        int const saved = errno;
+        siginfo_t info;
+        auto const is = [&] {
+            int const how = WEXITED | WNOHANG | WNOWAIT;
+            return waitid(P_PID, static_cast<id_t>(pid_), &info, how) == 0;
+        };
+        bool const is_ours = pid_ > 0 && is();
+        errno = saved;
+        return is_ours;
+    }
+
     void start(std::vector<std::string> const &arguments, std::error_code &ec)
     {
         std::vector<char *> words;
