@@ -105,12 +105,12 @@ public:
     ~channel()
     {
         // Behind both ends, each of which may have been used by its own latch.
-        (void)detail::channel_count(native_);
+        (void)Objects::channel_count(&native_);
         if constexpr (!std::is_trivially_destructible_v<T>) {
             auto rest = detail::channel_rest(native_);
             int error = 0;
             while (received(error, [&rest](void *element) {
-                       return detail::channel_try_recv(rest, element).error;
+                       return monad_async_channel_try_recv(&rest, element).error;
                    }).has_value()) {
             }
         }

@@ -162,8 +162,8 @@ pub const FILES: &[Mutant] = &[
     of(
         BATCH,
         "the first of those that a thread writes at once is to blame",
-        "if written < 0 && n - begin > 1 {",
-        "if false {",
+        "written < 0 && n - begin > 1",
+        "false",
     ),
     of(
         "src/reactor/ordered.rs",
