@@ -61,7 +61,9 @@ MONAD_ASYNC_API monad_async_result monad_async_scope_enter(monad_async_task task
 
 /** Leaves the innermost scope. Does not suspend; O(1), or O(log n) of the armed timers.
  *
- *  A task that returns with scopes open has them left for it, and its result is `EINVAL`.
+ *  A task that returns with scopes open has them left for it, and its result is `EINVAL`. Where
+ *  destructors are called after its return, they must not lie in the frames that it has left, as
+ *  records of operations: see op.h.
  *  @param task the task that runs, which is the caller
  *  @param scope the scope that was entered last
  *  @return value 1 if the scope has fired, by its deadline or by a cancel of its own; else 0
