@@ -181,14 +181,20 @@ public:
      *  @return what was sent; nothing: it is closed, and empty
      *  @throws std::system_error `EPERM`: a local one, elsewhere
      *  @throws cancelled_error, timeout_error the wait was interrupted: nothing was taken */
-    [[nodiscard]] std::optional<T> recv()
+    [[nodiscard, gnu::always_inline]] std::optional<T> recv()
     {
-        int error = 0;
-        auto value = do_recv(error);
-        if (error != 0 && error != EPIPE) {
-            detail::fail(error, "monad::async::channel::recv");
+        // Made where it is used: returned in registers it would be loaded right after it was stored
+        // in parts.
+        detail::room<T> room;
+        int const error = do_recv(room);
+        if (error != 0) {
+            if (error != EPIPE) {
+                detail::fail(error, "monad::async::channel::recv");
+            }
+            return std::nullopt;
         }
-        return value;
+        ending const ends{room.value};
+        return std::optional<T>(std::in_place, std::move(room.value));
     }
 
     /** As the other `recv`.
@@ -197,7 +203,7 @@ public:
     [[nodiscard]] std::optional<T> recv(std::error_code &ec) noexcept
     {
         int error = 0;
-        auto value = do_recv(error);
+        auto value = received(error, [this](detail::room<T> &room) { return do_recv(room); });
         detail::report(error, ec);
         return value;
     }
@@ -321,18 +327,21 @@ private:
         }
     }
 
+    // What was received has been moved on.
+    struct ending {
+        T &value;
+        ~ending() { value.~T(); }
+    };
+
     template <class Call> static std::optional<T> received(int &error, Call call)
     {
         detail::room<T> room;
-        error = call(static_cast<void *>(std::addressof(room.value)));
+        error = call(room);
         if (error != 0) {
             return std::nullopt;
         }
         // Made where the caller has it: a copy would be loaded right after it was stored in parts.
-        struct ending {
-            T &value;
-            ~ending() { value.~T(); }
-        } const ends{room.value};
+        ending const ends{room.value};
         return std::optional<T>(std::in_place, std::move(room.value));
     }
 
@@ -346,21 +355,19 @@ private:
         });
     }
 
-    std::optional<T> do_recv(int &error)
+    int do_recv(detail::room<T> &room)
     {
-        return received(error, [this](void *element) {
-            auto const call = [this, element](monad_async_task self) {
-                return Objects::channel_recv(self, &native_, element);
-            };
-            return detail::waiting(call).error;
-        });
+        auto const call = [this, &room](monad_async_task self) {
+            return Objects::channel_recv(self, &native_, std::addressof(room.value));
+        };
+        return detail::waiting(call).error;
     }
 
     std::optional<T> try_receive(int *errno_out = nullptr)
     {
         int error = 0;
-        auto value = received(error, [this](void *element) {
-            return Objects::channel_try_recv(&native_, element).error;
+        auto value = received(error, [this](detail::room<T> &room) {
+            return Objects::channel_try_recv(&native_, std::addressof(room.value)).error;
         });
         if (errno_out != nullptr) {
             *errno_out = error;
