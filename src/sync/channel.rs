@@ -15,6 +15,10 @@
 //!    has nothing else to run: that is less than a sleep and a wake-up. Where it was of no use, it
 //!    is left out the next times. Where elements come without an end it looks later, as each look
 //!    takes the line from who writes it.
+//!    Where both threads are on one processor, to look would keep the other from running: there it
+//!    yields once after a long turn, and sleeps otherwise (`task::turns`). It notes with whom it
+//!    shares the processor before it sleeps, and touches nothing of the channel afterwards, which
+//!    may be gone by then.
 //! 6. One end alone also tells, behind its latch, that there is nothing to be had: then nobody
 //!    waits, and the other end has not moved. The other's latch is left to the other thread.
 
@@ -73,6 +77,15 @@ pub enum Direction {
     Receive,
 }
 use Direction::{Receive, Send};
+
+impl Direction {
+    pub(super) fn other(self) -> Self {
+        match self {
+            Send => Receive,
+            Receive => Send,
+        }
+    }
+}
 
 /// What became of an attempt.
 #[derive(Clone, Copy, PartialEq, Eq)]

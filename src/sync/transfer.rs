@@ -9,8 +9,21 @@ use crate::error::{Errno, RawResult, Res};
 use crate::executor::grant::{wake_here, Caller};
 use crate::executor::mailbox::Mailbox;
 use crate::prefetch;
+use crate::sys::{affinity, thread};
 use crate::task::end;
+use crate::task::turns::{Other, Turns, LONGEST_NS};
+use crate::ticks;
 use crate::uring::kernel::Kernel;
+
+/// The processor is the other thread's for a turn. Whether `moved` has found something since.
+fn yields(turns: &Turns, moved: impl Fn() -> usize) -> bool {
+    let begun = ticks::now();
+    std::thread::yield_now();
+    let took_ns = ticks::to_ns(ticks::now().wrapping_sub(begun));
+    let has_found = moved() != 0;
+    turns.yielded(has_found && took_ns <= LONGEST_NS);
+    has_found
+}
 
 impl<S: Side> Channel<S> {
     /// By the latch of one end (rule 4). None: not so, and nothing has happened.
@@ -245,18 +258,29 @@ impl<S: Side> Channel<S> {
         element: *mut u8,
         until_ns: u64,
     ) -> RawResult {
-        let spin = &self.spins[direction as usize];
-        if self.end(direction).is_alone() && caller.has_nothing_else() && spin.is_due() {
-            let capacity = self.capacity.get();
-            let count = || end::count(&self.sending, &self.receiving, capacity);
-            let moved =
-                || if direction == Send { capacity.saturating_sub(count()) } else { count() };
+        let (end, spin) = (self.end(direction), &self.spins[direction as usize]);
+        let capacity = self.capacity.get();
+        let moved = || {
+            let count = end::count(&self.sending, &self.receiving, capacity);
+            if direction == Send {
+                capacity.saturating_sub(count)
+            } else {
+                count
+            }
+        };
+        if end.is_alone() && caller.has_nothing_else() {
+            let has_come = match end.turns.other() {
+                Other::Elsewhere => spin.is_due() && spin.until(moved),
+                Other::Near => end.is_yield_due(capacity) && yields(&end.turns, moved),
+                Other::Here => false,
+            };
             // SAFETY: the caller's.
             let done = || unsafe { self.attempt_at_end(direction, element) };
-            if spin.until(moved) && done() == Some(Attempt::Done) {
+            if has_come && done() == Some(Attempt::Done) {
                 return RawResult::success(0);
             }
         }
+        end.meet(self.end(direction.other()), affinity::here(), thread::own_number());
         // SAFETY: the caller's.
         match unsafe { self.attempt_closed::<K>(None, direction, element) } {
             // SAFETY: the caller's.

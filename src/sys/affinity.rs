@@ -22,6 +22,17 @@ pub fn pin(cpu: u32) -> Res<()> {
     Ok(())
 }
 
+/// The processor that the calling thread runs on, unless it has been moved since.
+pub fn here() -> Option<u32> {
+    // Miri has no processors.
+    #[cfg(not(miri))]
+    // SAFETY: no preconditions.
+    let cpu = unsafe { libc::sched_getcpu() };
+    #[cfg(miri)]
+    let cpu = -1;
+    u32::try_from(cpu).ok()
+}
+
 /// How many processors the calling thread may run on; 1 at least.
 pub fn count() -> u32 {
     let mut set = MaybeUninit::<libc::cpu_set_t>::zeroed();

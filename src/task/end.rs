@@ -28,6 +28,8 @@ use loom::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 
+use super::turns::Turns;
+
 /// Zeros are the end of an empty queue, that takes both latches.
 #[repr(C)]
 pub struct End {
@@ -35,6 +37,8 @@ pub struct End {
     /// Where the other end was when it was looked at last.
     other: Cell<usize>,
     alone: AtomicBool,
+    /// A hint, of any thread's.
+    pub turns: Turns,
 }
 
 /// How many slots lie between the two positions.
@@ -50,7 +54,8 @@ fn between(put: usize, taken: usize, capacity: usize) -> usize {
 impl End {
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
-        Self { at: AtomicUsize::new(0), other: Cell::new(0), alone: AtomicBool::new(false) }
+        let (at, other, alone) = (AtomicUsize::new(0), Cell::new(0), AtomicBool::new(false));
+        Self { at, other, alone, turns: Turns::new() }
     }
 
     /// Also without the latch: a hint then.
@@ -86,6 +91,18 @@ impl End {
         let next = self.at.load(Relaxed) + 1;
         // Release: what was done with the slot, for the other end.
         self.at.store(if next == 2 * capacity { 0 } else { next }, Release);
+    }
+
+    /// This end has to wait: whether to yield to who uses the other one, if that is near.
+    #[inline]
+    pub fn is_yield_due(&self, capacity: usize) -> bool {
+        self.turns.is_due(self.at.load(Relaxed), capacity)
+    }
+
+    /// Who uses this end, on that processor, is about to sleep until the other one's comes.
+    #[inline]
+    pub fn meet(&self, other: &End, cpu: Option<u32>, thread: u64) {
+        self.turns.meet(self.at.load(Relaxed), &other.turns, cpu, thread);
     }
 
     /// Of the end that puts: whether there is room for one more.

@@ -20,5 +20,6 @@ pub mod requests;
 pub mod state;
 #[cfg(not(loom))]
 pub mod transition;
+pub mod turns;
 #[cfg(not(loom))]
 pub mod warm;

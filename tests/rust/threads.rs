@@ -6,7 +6,9 @@ mod support;
 use monad_async::api::Handle;
 use monad_async::error::{Errno, RawResult};
 use monad_async::executor::grant::Caller;
+use monad_async::sync::channel::{Channel, Direction};
 use monad_async::sync::{self, event::Event};
+use monad_async::sys::affinity;
 use monad_async::task::header::TaskRef;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
@@ -317,4 +319,55 @@ fn all_who_wake_a_task_leave_one_message() {
         event.reset(None).unwrap();
     }
     destroy(ex, [parks, waits]);
+}
+
+/// They yield to each other once they know that they share it: no element is lost by that, or
+/// received twice.
+#[test]
+fn two_threads_on_one_processor_take_turns() {
+    const ELEMENTS: u64 = 100_000;
+    let cpu = affinity::here().expect("a processor");
+    for capacity in [1, 2, 7, 256] {
+        let storage = vec![0_u64; capacity].leak();
+        // SAFETY: zeros are an empty channel.
+        let channel: Box<Channel<sync::Shared>> = unsafe { Box::new(std::mem::zeroed()) };
+        let channel: Shared<&'static _> = Shared(Box::leak(channel));
+        let at = storage.as_mut_ptr().cast();
+        channel.get().set_up(at, capacity, size_of::<u64>()).unwrap();
+        let transfer = move |caller: &Caller<'_, Real>, direction, element: &mut u64| {
+            let element = std::ptr::from_mut(element).cast();
+            // SAFETY: an element, or memory for one.
+            unsafe { channel.get().transfer(caller, direction, element, u64::MAX) }
+        };
+        let sender = thread::spawn(move || {
+            affinity::pin(cpu).unwrap();
+            let ex = executor(0);
+            let task = new_task();
+            set_body(task, move |task| {
+                let caller = Caller::task(ex.executor(), task);
+                for mut n in 0..ELEMENTS {
+                    assert_eq!(transfer(&caller, Direction::Send, &mut n), OK);
+                }
+                OK
+            });
+            ex.attach(task).unwrap();
+            while ex.has_work() {
+                ex.run(usize::MAX, None).unwrap();
+            }
+            destroy(ex, [task]);
+            channel.get().close::<Real>(None).unwrap();
+        });
+        let receiver = thread::spawn(move || {
+            affinity::pin(cpu).unwrap();
+            let caller = Caller::thread().unwrap();
+            let (mut received, mut wrong, mut element) = (0, 0, u64::MAX);
+            while transfer(&caller, Direction::Receive, &mut element) == OK {
+                wrong += usize::from(element != received);
+                received += 1;
+            }
+            (received, wrong)
+        });
+        sender.join().unwrap();
+        assert_eq!(receiver.join().unwrap(), (ELEMENTS, 0));
+    }
 }
