@@ -66,5 +66,9 @@ func main() {
 	}
 	sort.Float64s(walls)
 	sort.Float64s(cpus)
-	fmt.Printf("%s | %.0f | %.0f\n", name, walls[rounds/2], cpus[rounds/2])
+	where := ""
+	if runtime.NumCPU() == 1 {
+		where = ", one processor"
+	}
+	fmt.Printf("%s%s | %.0f | %.0f\n", name, where, walls[rounds/2], cpus[rounds/2])
 }

@@ -23,6 +23,7 @@
 #include <thread>
 #include <vector>
 
+#include <sched.h>
 #include <time.h>
 
 #if __has_include(<boost/asio/thread_pool.hpp>)
@@ -184,6 +185,42 @@ void channel_round(figures &ns)
     ns.cpu.push_back((cpu_ns() - cpu_begun) / elements);
 }
 
+// The least that does the same on one processor: a ring without a lock, of which each thread uses up
+// its turn and yields.
+void bare_round(figures &ns)
+{
+    constexpr unsigned long elements = 1'000'000, capacity = 256;
+    static std::uint64_t ring[capacity];
+    std::atomic<unsigned long> sent{0}, received{0};
+    double const cpu_begun = cpu_ns();
+    auto const begun = std::chrono::steady_clock::now();
+    std::thread sender([&] {
+        for (unsigned long n = 0; n != elements; ++n) {
+            while (n - received.load(std::memory_order_acquire) == capacity) {
+                std::this_thread::yield();
+            }
+            ring[n % capacity] = n;
+            sent.store(n + 1, std::memory_order_release);
+        }
+    });
+    unsigned long right = 0;
+    for (unsigned long n = 0; n != elements; ++n) {
+        while (n == sent.load(std::memory_order_acquire)) {
+            std::this_thread::yield();
+        }
+        right += ring[n % capacity] == n ? 1 : 0;
+        received.store(n + 1, std::memory_order_release);
+    }
+    sender.join();
+    std::chrono::duration<double, std::nano> const took = std::chrono::steady_clock::now() - begun;
+    if (right != elements) {
+        std::fprintf(stderr, "elements were lost\n");
+        std::exit(EXIT_FAILURE);
+    }
+    ns.wall.push_back(took.count() / elements);
+    ns.cpu.push_back((cpu_ns() - cpu_begun) / elements);
+}
+
 double median(std::vector<double> v)
 {
     std::sort(v.begin(), v.end());
@@ -246,10 +283,16 @@ int main(int argc, char **argv)
         }
     }
     figures channels;
+    figures bare;
     char const *const channel = "monad_async channel";
+    cpu_set_t cpus;
+    bool const is_one = sched_getaffinity(0, sizeof cpus, &cpus) == 0 && CPU_COUNT(&cpus) == 1;
     for (unsigned r = 0; r != (quick ? 1 : rounds); ++r) {
         if (wanted(channel)) {
             channel_round(channels);
+            if (is_one) {
+                bare_round(bare);
+            }
         }
     }
     for (auto const &p : pools) {
@@ -257,5 +300,6 @@ int main(int argc, char **argv)
             print(p.name, submitters == 1 ? ", 1 to 2" : ", 2 to 2", p.ns[submitters - 1]);
         }
     }
-    print(channel, "", channels);
+    print(channel, is_one ? ", one processor" : "", channels);
+    print("bare ring and yields, channel", ", one processor", bare);
 }

@@ -92,7 +92,9 @@ fn measure(rounds: usize, name: &str, work: impl Fn() -> usize) {
         wall.push(begun.elapsed().as_nanos() as f64 / count);
         cpu.push((cpu_ns() - cpu_begun) / count);
     }
-    println!("{name} | {:.0} | {:.0}", median(wall), median(cpu));
+    let is_one = thread::available_parallelism().is_ok_and(|n| n.get() == 1);
+    let place = if is_one { ", one processor" } else { "" };
+    println!("{name}{place} | {:.0} | {:.0}", median(wall), median(cpu));
 }
 
 fn main() {
