@@ -21,7 +21,7 @@ impl<K: Kernel> Executor<K> {
     #[inline(always)]
     pub(crate) fn attach_plain(&self, task: TaskRef) -> Res<()> {
         self.may_attach(task)?;
-        self.attach_plain_at(task, self.stamp());
+        self.attach_plain_at(task, self.stamp(), 0);
         Ok(())
     }
 
@@ -39,8 +39,8 @@ impl<K: Kernel> Executor<K> {
 
     /// OWNER'S THREAD. What `may_attach` lets pass, with a stamp that several may share.
     #[inline(always)]
-    pub(super) fn attach_at(&self, task: TaskRef, now: u64) {
-        self.attach_plain_at(task, now);
+    pub(super) fn attach_at(&self, task: TaskRef, now: u64, marks: u8) {
+        self.attach_plain_at(task, now, marks);
         self.tell_attached(task);
     }
 
@@ -58,12 +58,24 @@ impl<K: Kernel> Executor<K> {
     }
 
     #[inline(always)]
-    fn attach_plain_at(&self, task: TaskRef, now: u64) {
+    fn attach_plain_at(&self, task: TaskRef, now: u64, marks: u8) {
+        inc(&self.head.tasks_pending_launch);
+        self.attach_plain_uncounted(task, now, marks);
+    }
+
+    #[inline(always)]
+    fn attach_plain_uncounted(&self, task: TaskRef, now: u64, marks: u8) {
         let mailbox = ptr::from_ref(self.mailbox).cast_mut().cast();
         let level = task.cpu_level();
-        task.prepare(self.address(), mailbox, now, (Waits::Ready, level), 0);
-        inc(&self.head.tasks_pending_launch);
+        task.prepare(self.address(), mailbox, now, (Waits::Ready, level), marks);
         self.ready.push_in(task, level);
+    }
+
+    /// OWNER'S THREAD. As `attach_at`; the caller counts it as pending.
+    #[inline(always)]
+    pub(super) fn attach_uncounted(&self, task: TaskRef, now: u64, marks: u8) {
+        self.attach_plain_uncounted(task, now, marks);
+        self.tell_attached(task);
     }
 
     /// OWNER'S THREAD. Takes effect at the next decision: a task that is ready goes to the back of

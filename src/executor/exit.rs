@@ -3,17 +3,19 @@
 //!
 //! A hook lies at the base of its task's stack: see `task::annex`.
 //!
-//! 1. The hook is written before the run can exit: by the executor's own thread right after its
+//! 1. The hook is written before the run can exit: by the executor's own thread right before its
 //!    attach, by another one after its claim, before it says that the task is attached: from then
 //!    on the executor may mark it. `mark::HOOKED` says that this run has one.
 //! 2. It is taken, and leaves its list, before the exit is published, and is called after: the task
 //!    is anybody's then, and the function may attach it again, or destroy it.
 //! 3. It is called on the executor's thread, never on the task's stack.
+//! 4. A child of a group that succeeded, with others left and nobody told of each, is counted out
+//!    and not told of: between two launches, where nothing may be called.
 
 use core::cell::Cell;
 use core::ffi::c_void;
 use core::mem::offset_of;
-use core::ptr::{self, NonNull};
+use core::ptr;
 
 use super::mailbox::Mailbox;
 use super::{remote, Executor};
@@ -32,9 +34,64 @@ pub struct ExitHook {
     link: Link,
     task: TaskRef,
     /// That its link is in; null: in none.
-    list: Cell<*const Circular>,
+    among: *const Children,
     on_exit: OnExit,
     of: *const c_void,
+}
+
+/// Tasks whose hooks are in one list.
+#[repr(C)]
+pub struct Children {
+    list: Circular,
+    count: Cell<usize>,
+    /// Nobody wants to know of one that succeeded, with others left.
+    is_quiet: Cell<bool>,
+}
+
+impl Children {
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        Self { list: Circular::new(), count: Cell::new(0), is_quiet: Cell::new(true) }
+    }
+
+    /// How many have not exited.
+    #[inline(always)]
+    pub fn count(&self) -> usize {
+        self.count.get()
+    }
+
+    pub fn set_quiet(&self, is_quiet: bool) {
+        self.is_quiet.set(is_quiet);
+    }
+
+    /// The oldest, which becomes the youngest.
+    pub fn turn(&self) -> Option<TaskRef> {
+        let link = self.list.front()?;
+        // SAFETY: in the list, which is one of hooks.
+        unsafe {
+            self.list.remove(link);
+            self.list.push_back(link);
+            Some(link.cast::<ExitHook>().as_ref().task)
+        }
+    }
+
+    /// # Safety
+    /// The hook of `task` names this list, and is not in it.
+    #[inline(always)]
+    unsafe fn add(&self, task: TaskRef) {
+        // SAFETY: the caller's; it leaves the list before the exit is published.
+        unsafe { self.list.push_back(task.annex().cast()) };
+        self.count.set(self.count.get() + 1);
+    }
+
+    /// # Safety
+    /// The hook of `task` is in this list.
+    #[inline(always)]
+    unsafe fn remove(&self, task: TaskRef) {
+        // SAFETY: the caller's.
+        unsafe { self.list.remove(task.annex().cast()) };
+        self.count.set(self.count.get() - 1);
+    }
 }
 
 const _: () = assert!(size_of::<ExitHook>() <= HOOK_BYTES && offset_of!(ExitHook, link) == 0);
@@ -45,38 +102,46 @@ const HAS_HOOK: u8 = mark::HOOKED | mark::JOINED;
 impl ExitHook {
     pub(crate) const OF_AT: usize = offset_of!(Self, of);
 
-    /// # Safety
-    /// `link` is that of a hook.
-    pub unsafe fn task_of(link: NonNull<Link>) -> TaskRef {
-        // SAFETY: the caller's; `link` is the first field.
-        unsafe { link.cast::<Self>().as_ref() }.task
-    }
-
     /// The run of `task` has not begun, and nobody else uses it.
+    #[inline(always)]
     pub(super) fn write(task: TaskRef, on_exit: OnExit, of: *const c_void) {
         // SAFETY: the annex is the run's, which has not begun (rule 1).
+        unsafe { Self::write_among(task, on_exit, of, ptr::null()) };
+    }
+
+    /// # Safety
+    /// The run of `task` has not begun, and nobody else uses it; `among` is null, or children that
+    /// it is added to.
+    #[inline(always)]
+    unsafe fn write_among(
+        task: TaskRef,
+        on_exit: OnExit,
+        of: *const c_void,
+        among: *const Children,
+    ) {
+        // SAFETY: the annex is the run's.
         unsafe {
-            task.annex().cast::<Self>().write(Self {
-                link: Link::new(),
-                task,
-                list: Cell::new(ptr::null()),
-                on_exit,
-                of,
-            })
+            task.annex().cast::<Self>().write(Self { link: Link::new(), task, among, on_exit, of })
         };
     }
 
-    /// Puts the hook of a task of ours into a list, which it leaves before the exit is published.
-    ///
+    /// Rule 4, of a task with a hook that has returned.
+    #[inline(always)]
+    pub(super) fn may_leave_quietly(task: TaskRef) -> bool {
+        // SAFETY: it has a hook.
+        let hook = unsafe { task.annex().cast::<Self>().as_ref() };
+        // SAFETY: null, or what it is in.
+        let among = unsafe { hook.among.as_ref() };
+        among.is_some_and(|among| among.is_quiet.get() && among.count.get() != 1)
+            && task.result().error == 0
+    }
+
     /// # Safety
-    /// It was written for the run under way; the list lives until that has exited.
-    pub unsafe fn enlist(task: TaskRef, list: &Circular) {
-        let hook = task.annex().cast::<Self>();
-        // SAFETY: the caller's; in no list.
-        unsafe {
-            hook.as_ref().list.set(list);
-            list.push_back(hook.cast());
-        }
+    /// `may_leave_quietly`, as of now.
+    #[inline(always)]
+    pub(super) unsafe fn leave_quietly(task: TaskRef) {
+        // SAFETY: the caller's.
+        unsafe { (*task.annex().cast::<Self>().as_ref().among).remove(task) };
     }
 
     /// Whom the run under way of a task of ours tells.
@@ -101,10 +166,10 @@ impl Told {
         task.unmark(mark::HOOKED);
         // SAFETY: it has a hook.
         let hook = unsafe { task.annex().cast::<ExitHook>().as_ref() };
-        // SAFETY: null, or the list that it is in.
+        // SAFETY: null, or what it is in.
         unsafe {
-            if let Some(list) = hook.list.get().as_ref() {
-                list.remove(task.annex().cast());
+            if let Some(among) = hook.among.as_ref() {
+                among.remove(task);
             }
         }
         Some(Self(hook.on_exit, hook.of, task.head.ticks.when_detached.get()))
@@ -129,44 +194,64 @@ impl<K: Kernel> Executor<K> {
         of: *const c_void,
     ) -> Res<()> {
         self.may_attach(task)?;
-        // SAFETY: the caller's.
-        unsafe { self.attach_hooked_at(task, self.stamp(), on_exit, of) };
+        ExitHook::write(task, on_exit, of);
+        self.attach_at(task, self.stamp(), HAS_HOOK);
         Ok(())
     }
 
-    #[inline(always)]
-    unsafe fn attach_hooked_at(&self, task: TaskRef, now: u64, on_exit: OnExit, of: *const c_void) {
-        self.attach_at(task, now);
-        ExitHook::write(task, on_exit, of);
-        task.mark(HAS_HOOK);
-    }
-
-    /// OWNER'S THREAD. As `attach_hooked`, and `ExitHook::enlist`, of several, by one stamp; how
-    /// many were attached: those before the first that was refused, whose error comes with it.
+    /// OWNER'S THREAD. As `attach_hooked`, of a child more.
     ///
     /// # Safety
-    /// As of those two.
-    pub unsafe fn attach_all_hooked(
+    /// As `attach_hooked`, and `children` live until all have exited.
+    #[inline(always)]
+    pub unsafe fn attach_child(
+        &self,
+        task: TaskRef,
+        on_exit: OnExit,
+        of: *const c_void,
+        children: &Children,
+    ) -> Res<()> {
+        self.may_attach(task)?;
+        // SAFETY: the caller's.
+        unsafe {
+            ExitHook::write_among(task, on_exit, of, children);
+            children.add(task);
+        }
+        self.attach_at(task, self.stamp(), HAS_HOOK);
+        Ok(())
+    }
+
+    /// OWNER'S THREAD. As `attach_child`, of several, by one stamp; how many were attached: those
+    /// before the first that was refused, whose error comes with it.
+    ///
+    /// # Safety
+    /// As `attach_child`.
+    pub unsafe fn attach_children(
         &self,
         tasks: impl Iterator<Item = TaskRef>,
         on_exit: OnExit,
         of: *const c_void,
-        list: &Circular,
+        children: &Children,
     ) -> (usize, Res<()>) {
         let now = self.stamp();
         let mut attached = 0;
+        let mut refused = Ok(());
         for task in tasks {
-            if let Err(e) = self.may_attach(task) {
-                return (attached, Err(e));
+            refused = self.may_attach(task);
+            if refused.is_err() {
+                break;
             }
             // SAFETY: the caller's.
             unsafe {
-                self.attach_hooked_at(task, now, on_exit, of);
-                ExitHook::enlist(task, list);
+                ExitHook::write_among(task, on_exit, of, children);
+                children.list.push_back(task.annex().cast());
             }
+            self.attach_uncounted(task, now, HAS_HOOK);
             attached += 1;
         }
-        (attached, Ok(()))
+        children.count.set(children.count.get() + attached);
+        self.head.tasks_pending_launch.set(self.head.tasks_pending_launch.get() + attached);
+        (attached, refused)
     }
 }
 

@@ -395,8 +395,10 @@ impl<K: Kernel> Executor<K> {
             let first = unsafe { JoinRecord::from_link(first) };
             first.result.set(result);
             first.has_result.set(true);
-            self.woken_joins.append(joiners);
-            self.wake_joiners(now);
+            if !self.wakes_the_only(first, now) {
+                self.woken_joins.append(joiners);
+                self.wake_joiners(now);
+            }
         }
         if let Some(told) = told {
             // No task runs, for who is told: a call that suspends is refused, and does not suspend
@@ -410,6 +412,25 @@ impl<K: Kernel> Executor<K> {
             }
             self.tells.set(tells);
             self.head.current_task.set(current);
+        }
+    }
+
+    /// Wakes the joiner of a task that has exited, if that is a task of ours, and the only one.
+    /// True: it did.
+    #[inline(always)]
+    fn wakes_the_only(&self, record: &JoinRecord, now: u64) -> bool {
+        match record.joiner {
+            Joiner::Task(joiner, home)
+                if ptr::eq(home, self.mailbox)
+                    && record.link.peek_next().is_null()
+                    && self.woken_joins.is_empty() =>
+            {
+                record.registered.set(false);
+                joiner.waits.set(Waits::Nothing);
+                self.make_ready(joiner, now);
+                true
+            }
+            _ => false,
         }
     }
 

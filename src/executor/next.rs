@@ -11,6 +11,7 @@
 
 use core::cell::Cell;
 
+use super::exit::ExitHook;
 use super::head::{dec, inc};
 use super::Executor;
 use crate::stack::switch::Switch;
@@ -108,23 +109,51 @@ impl<K: Kernel> Executor<K> {
         if self.next.last.get() == self.ready.popped() {
             return None;
         }
-        // SAFETY: `exceptions` is the owner thread's; who finds that it is not does not use them.
-        let plain = !task.has(mark::ENDS) && unsafe { (*self.exceptions).is_none() };
-        if !plain || self.warm.keeps() || !self.is_of_this_process() {
+        // No call before this, optimised or not: operations in flight may lie below this frame.
+        let marks = task.marks.get();
+        if marks & mark::ENDS != 0 {
+            let is_hooked =
+                marks & (mark::SCOPED | mark::OPERATIONS | mark::HOOKED) == mark::HOOKED;
+            return if is_hooked { self.next_after_child(task) } else { None };
+        }
+        if !self.may_hand_over() {
             return None;
         }
-        // No call before this, optimised or not: operations in flight may lie below this frame.
         if self.track {
-            self.next_launch_stamped::<true>(task)
+            self.next_launch_stamped::<true, false>(task)
         } else {
-            self.next_launch_stamped::<false>(task)
+            self.next_launch_stamped::<false, false>(task)
+        }
+    }
+
+    #[inline(always)]
+    fn may_hand_over(&self) -> bool {
+        // SAFETY: the owner thread's; who finds that it is not does not use them.
+        let plain = unsafe { (*self.exceptions).is_none() };
+        plain && !self.warm.keeps() && self.is_of_this_process()
+    }
+
+    /// As `next_launch`, of a task that has a hook.
+    #[inline(always)]
+    fn next_after_child(&self, task: TaskRef) -> Option<TaskRef> {
+        let is_joined = !task.joiners.is_empty();
+        if is_joined || !ExitHook::may_leave_quietly(task) || !self.may_hand_over() {
+            return None;
+        }
+        if self.track {
+            self.next_launch_stamped::<true, true>(task)
+        } else {
+            self.next_launch_stamped::<false, true>(task)
         }
     }
 
     /// The rest of it. Without time tracking all stamps are 0, as the attach has left them, and no
     /// time runs out.
-    #[inline]
-    fn next_launch_stamped<const TRACK: bool>(&self, task: TaskRef) -> Option<TaskRef> {
+    #[inline(always)]
+    fn next_launch_stamped<const TRACK: bool, const CHILD: bool>(
+        &self,
+        task: TaskRef,
+    ) -> Option<TaskRef> {
         let mut now = 0;
         let (next, then) = self.ready.pop_if(|next| {
             if next.head.flags.get() != Flags::PENDING_LAUNCH
@@ -137,6 +166,10 @@ impl<K: Kernel> Executor<K> {
             }
             !TRACK || now.wrapping_sub(self.next.begun.get()) < self.look_ticks
         })?;
+        if CHILD {
+            // SAFETY: it may, says `next_after_child`, since when nobody else ran.
+            unsafe { ExitHook::leave_quietly(task) };
+        }
         if let Some(then) = then {
             if self.next.many.get() {
                 self.ready.prefetch_behind(then); // A launch, most likely.

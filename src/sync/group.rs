@@ -12,11 +12,10 @@ use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
 
 use crate::error::{Errno, RawResult, Res};
-use crate::executor::exit::ExitHook;
+use crate::executor::exit::{Children, ExitHook};
 use crate::executor::grant::{Caller, Wait};
 use crate::executor::mailbox::Mailbox;
 use crate::executor::Executor;
-use crate::intrusive::Circular;
 use crate::task::header::TaskRef;
 use crate::uring::kernel::Kernel;
 
@@ -34,15 +33,14 @@ pub struct Group<K: Kernel> {
     /// Of its executor; only compared.
     home: Cell<*const Mailbox>,
     executor: Cell<*const c_void>,
-    children: Circular,
-    count: Cell<usize>,
+    children: Children,
     flags: Cell<u32>,
     is_cancelled: Cell<bool>,
     has_failed: Cell<bool>,
     first_error: Cell<RawResult>,
     waiter: Cell<Option<NonNull<Wait>>>,
     on_exit: Cell<Option<OnExit>>,
-    _reserved: [u64; 4],
+    _reserved: [u64; 3],
     _kernel: PhantomData<fn(K)>,
 }
 
@@ -56,21 +54,21 @@ impl<K: Kernel> Group<K> {
         Self {
             home: Cell::new(ex.mailbox()),
             executor: Cell::new(ptr::from_ref(ex).cast()),
-            children: Circular::new(),
-            count: Cell::new(0),
+            children: Children::new(),
             flags: Cell::new(flags),
             is_cancelled: Cell::new(false),
             has_failed: Cell::new(false),
             first_error: Cell::new(RawResult::default()),
             waiter: Cell::new(None),
             on_exit: Cell::new(None),
-            _reserved: [0; 4],
+            _reserved: [0; 3],
             _kernel: PhantomData,
         }
     }
 
     pub fn set_on_exit(&self, on_exit: Option<OnExit>) {
         self.on_exit.set(on_exit);
+        self.children.set_quiet(on_exit.is_none());
     }
 
     /// EPERM: the caller's thread is not that of the group's executor.
@@ -92,12 +90,9 @@ impl<K: Kernel> Group<K> {
         if self.is_cancelled.get() {
             return Err(Errno(libc::ECANCELED));
         }
+        let of = ptr::from_ref(self).cast();
         // SAFETY: a group lives until its children have exited, says group.h.
-        unsafe { ex.attach_hooked(task, Self::exited, ptr::from_ref(self).cast())? };
-        // SAFETY: written above; as above.
-        unsafe { ExitHook::enlist(task, &self.children) };
-        self.count.set(self.count.get() + 1);
-        Ok(())
+        unsafe { ex.attach_child(task, Self::exited, of, &self.children) }
     }
 
     /// Attaches several, by one stamp; how many were attached: those before the first that was
@@ -112,9 +107,7 @@ impl<K: Kernel> Group<K> {
         }
         let of = ptr::from_ref(self).cast();
         // SAFETY: as in `spawn`.
-        let spawned = unsafe { ex.attach_all_hooked(tasks, Self::exited, of, &self.children) };
-        self.count.set(self.count.get() + spawned.0);
-        spawned
+        unsafe { ex.attach_children(tasks, Self::exited, of, &self.children) }
     }
 
     /// # Safety
@@ -122,7 +115,6 @@ impl<K: Kernel> Group<K> {
     unsafe extern "C" fn exited(of: *const c_void, task: TaskRef, result: RawResult, now: u64) {
         // SAFETY: the caller's.
         let this = unsafe { &*of.cast::<Self>() };
-        this.count.set(this.count.get() - 1);
         if result.error != 0 && !this.has_failed.replace(true) {
             this.first_error.set(result);
             if this.flags.get() & INDEPENDENT == 0 {
@@ -133,7 +125,7 @@ impl<K: Kernel> Group<K> {
             // SAFETY: the caller's function, with the handle it expects.
             unsafe { on_exit(task.as_head(), result) };
         }
-        if this.count.get() == 0 {
+        if this.children.count() == 0 {
             this.wake(now);
         }
     }
@@ -156,14 +148,8 @@ impl<K: Kernel> Group<K> {
         }
         // Each goes to the back before it is cancelled: that may end it, or any other, as who is
         // told of an exit may cancel, too.
-        for _ in 0..self.count.get() {
-            let Some(link) = self.children.front() else { break };
-            // SAFETY: in the list.
-            let child = unsafe {
-                self.children.remove(link);
-                self.children.push_back(link);
-                ExitHook::task_of(link)
-            };
+        for _ in 0..self.children.count() {
+            let Some(child) = self.children.turn() else { break };
             let _ = ex.cancel(child);
         }
         Ok(())
@@ -183,7 +169,7 @@ impl<K: Kernel> Group<K> {
             return Err(Errno(libc::EBUSY));
         }
         caller.start()?;
-        if self.count.get() != 0 {
+        if self.children.count() != 0 {
             let wait = caller.wait(true);
             wait.set_object(ptr::from_ref(self).addr() | GROUP_TAG);
             self.waiter.set(Some(NonNull::from(&wait)));
@@ -201,6 +187,6 @@ impl<K: Kernel> Group<K> {
 
     /// How many children have not exited.
     pub fn count(&self) -> usize {
-        self.count.get()
+        self.children.count()
     }
 }

@@ -124,6 +124,51 @@ TEST(Group, the_first_child_that_fails_cancels_the_others)
     EXPECT_EQ(parent->result.error, 0);
 }
 
+// Children that launch one behind another and succeed are counted out between two launches: not
+// those that somebody is to hear of.
+TEST(Group, of_children_that_launch_in_a_row_all_are_told_of_that_must_be)
+{
+    Executor ex(0);
+    bool fails = false;
+    auto children = make_tasks(4, [&](monad_async_task, size_t i) {
+        return fails && i == 1 ? failure(EIO) : monad_async_make_success(static_cast<intptr_t>(i));
+    });
+    monad_async_task const all[] = {children[0], children[1], children[2], children[3]};
+    intptr_t joined = -1;
+    Task joiner([&](monad_async_task self) {
+        joined = monad_async_task_join(self, children[2]).value;
+        return success();
+    });
+    Task parent([&](monad_async_task self) {
+        monad_async_group group;
+        (void)monad_async_group_init(self, &group, 0);
+        EXPECT_EQ(monad_async_group_spawn_many(&group, all, 4).value, 4);
+        EXPECT_EQ(monad_async_group_wait(self, &group).error, 0);
+        EXPECT_EQ(monad_async_group_count(&group).value, 0);
+        joiner.attach(ex);
+        EXPECT_EQ(monad_async_group_spawn_many(&group, all, 4).value, 4);
+        EXPECT_EQ(monad_async_group_wait(self, &group).error, 0);
+        (void)yield(self);
+        EXPECT_EQ(joined, 2);
+        fails = true;
+        EXPECT_EQ(monad_async_group_spawn_many(&group, all, 4).value, 4);
+        EXPECT_EQ(monad_async_group_wait(self, &group).error, EIO);
+        EXPECT_EQ(children[0]->result.error, 0);
+        EXPECT_EQ(children[3]->result.error, ECANCELED); // never launched
+        fails = false;
+        exits = 0;
+        (void)monad_async_group_on_exit(
+            &group, [](monad_async_task, monad_async_result) noexcept { ++exits; });
+        EXPECT_EQ(monad_async_group_spawn_many(&group, all, 4).value, 4);
+        EXPECT_EQ(monad_async_group_wait(self, &group).error, 0);
+        EXPECT_EQ(exits, 4);
+        return success();
+    });
+    parent.attach(ex);
+    ex.finish();
+    EXPECT_EQ(parent->result.error, 0);
+}
+
 TEST(Group, independent_children_cancel_nobody)
 {
     Executor ex(0);

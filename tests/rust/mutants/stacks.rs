@@ -59,8 +59,8 @@ pub const STACKS: &[(Mutant, &str)] = &[
     of(
         NEXT,
         "the child of a fork in a launch goes on with the parent's launches",
-        "!self.is_of_this_process()",
-        "false",
+        "self.is_of_this_process()",
+        "true",
         "the_child_of_a_fork_launches_nothing",
     ),
     of(
@@ -73,8 +73,8 @@ pub const STACKS: &[(Mutant, &str)] = &[
     of(
         NEXT,
         "who returns with operations in flight is over all the same",
-        "!task.has(mark::ENDS)",
-        "true",
+        "marks & mark::ENDS != 0",
+        "false",
         "the_stack_of_a_task_that_is_closing_is_nobody_elses",
     ),
     of(

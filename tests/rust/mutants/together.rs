@@ -28,6 +28,7 @@ const TEAM: &str = "src/sync/group.rs";
 const HOOK: &str = "src/executor/exit.rs";
 const EXIT: &str = "src/executor/join.rs";
 const JOIN: &str = "src/executor/join_case.rs";
+const NEXT: &str = "src/executor/next.rs";
 const PARK: &str = "src/executor/park.rs";
 
 /// One a line: the file, the bug, what is right, what is wrong.
@@ -76,23 +77,27 @@ pub const TOGETHER: &[Mutant] = &[
     of(TEAM, "a child that fails cancels nobody", "let _ = this.cancel();", ""),
     of(TEAM, "a child that fails cancels others that are independent", "this.flags.get() & INDEPENDENT == 0", "true"),
     of(TEAM, "the last error of a group is told", "result.error != 0 && !this.has_failed.replace(true)", "{ this.has_failed.set(true); result.error != 0 }"),
-    of(TEAM, "a child outlives its group", "self.count.get() != 0", "self.count.get() > 1"),
-    of(TEAM, "the end of a group is told too early", "this.count.get() == 0", "this.count.get() <= 1"),
+    of(TEAM, "a child outlives its group", "self.children.count() != 0", "self.children.count() > 1"),
+    of(TEAM, "the end of a group is told too early", "this.children.count() == 0", "this.children.count() <= 1"),
     of(TEAM, "the end of a group wakes nobody", "this.wake(now);", ""),
     of(TEAM, "nobody is told of a child's exit", "unsafe { on_exit(task.as_head(), result) };", ""),
     of(TEAM, "a group that was cancelled takes a child", "if self.is_cancelled.get() { return Err(Errno(libc::ECANCELED)); }", ""),
     of(TEAM, "a group that was cancelled takes several", "return (0, Err(Errno(libc::ECANCELED)));", ""),
-    of(TEAM, "of several children one counts", "self.count.set(self.count.get() + spawned.0);", "self.count.set(self.count.get() + 1);"),
-    of(TEAM, "a cancel of a group leaves a child out", "0..self.count.get()", "1..self.count.get()"),
+    of(HOOK, "of several children one counts", "children.count.set(children.count.get() + attached);", "children.count.set(children.count.get() + 1);"),
+    of(TEAM, "a cancel of a group leaves a child out", "0..self.children.count()", "1..self.children.count()"),
     of(TEAM, "a child waits for its group", "ExitHook::of(task) == ptr::from_ref(self).cast()", "false"),
     of(TEAM, "two wait for a group", "self.waiter.get().is_some()", "false"),
     of(TEAM, "who goes on takes another's place as the waiter", "self.waiter.get() == Some(NonNull::from(&wait))", "true"),
     of(TEAM, "an error of a group is told for ever", "self.has_failed.replace(false)", "self.has_failed.get()"),
     of(TEAM, "a group that was waited for is cancelled still", "self.is_cancelled.set(false);", ""),
-    of(HOOK, "a run that never began is not told of", "task.mark(HAS_HOOK);", "task.mark(mark::HOOKED);"),
+    of(HOOK, "children that begin together are not told of", "self.attach_uncounted(task, now, HAS_HOOK);", "self.attach_uncounted(task, now, mark::HOOKED);"),
     of(HOOK, "a hook is another run's, too", "task.unmark(mark::HOOKED);", ""),
-    of(HOOK, "a child that has exited stays in its group", "list.remove(task.annex().cast());", ""),
-    of(HOOK, "of several children the refused ones are passed over", "return (attached, Err(e));", "continue;"),
+    of(HOOK, "a child that has exited stays in its group", "self.list.remove(task.annex().cast())", "()"),
+    of(HOOK, "of several children the refused ones are passed over", "if refused.is_err() { break; }", "if refused.is_err() { continue; }"),
+    of(HOOK, "the last child of a group leaves quietly", "among.count.get() != 1", "true"),
+    of(HOOK, "a child that failed leaves quietly", "task.result().error == 0", "true"),
+    of(HOOK, "a child leaves quietly where somebody is told of each", "among.is_quiet.get()", "true"),
+    of(NEXT, "a child that is joined leaves quietly", "!task.joiners.is_empty()", "false"),
     of(EXIT, "an exit is told and not published", "task.unmark(mark::JOINED); task.state().exited();", "task.unmark(mark::JOINED); if told.is_none() { task.state().exited(); }"),
     of(EXIT, "of those who join one is woken", "self.woken_joins.append(joiners);", "if let Some(first) = joiners.pop_front() { let _ = unsafe { self.woken_joins.push_back(first) }; }"),
     of(JOIN, "a select says that another case happened", "wait.claim_case(index)", "wait.claim_case(0)"),

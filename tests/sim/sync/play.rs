@@ -261,7 +261,9 @@ pub fn play<S: Side>(program: &Program) -> Vec<(usize, Out)> {
             team: Group::new(ex.executor(), if program.independent { INDEPENDENT } else { 0 }),
         }
     };
-    stage.team.set_on_exit(Some(exited::<S>));
+    if !program.quiet {
+        stage.team.set_on_exit(Some(exited::<S>));
+    }
     for (c, channel) in stage.channels.iter().enumerate() {
         let storage = stage._storage.as_ptr().cast_mut().cast();
         channel.set_up(storage, CAPACITY[c], size_of::<Out>()).expect("room");

@@ -91,6 +91,8 @@ pub struct Program {
     pub bodies: Vec<Body>,
     /// A child that fails does not cancel the others.
     pub independent: bool,
+    /// Nobody is told of the children's exits.
+    pub quiet: bool,
 }
 
 fn select(r: &mut Rng, tasks: usize) -> Step {
@@ -210,7 +212,7 @@ impl Program {
             Body { level, fails: is_child && r.one_in(3), steps }
         };
         let bodies = (0..all).map(|t| body(r, t >= tasks)).collect();
-        Self { bodies, independent: r.one_in(3) }
+        Self { bodies, independent: r.one_in(3), quiet: r.one_in(3) }
     }
 
     /// Those that are attached at first.

@@ -64,7 +64,9 @@ impl Model<'_> {
                 self.cancel_team();
             }
         }
-        self.log.push((t, TOLD + result));
+        if !self.program.quiet {
+            self.log.push((t, TOLD + result));
+        }
         if self.team.members.is_empty() {
             if let Some(waiter) = self.team.waiter.take() {
                 if self.tasks[waiter].state == (State::Waits { armed: true }) {
