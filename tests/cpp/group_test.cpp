@@ -454,6 +454,57 @@ TEST(Future, awaited_by_a_task_of_its_own_executor)
     EXPECT_EQ(kept.front().get(), 1000);
 }
 
+// Submitted on its executor's thread, and waited for by others.
+TEST(Future, submitted_at_home_and_awaited_elsewhere)
+{
+    ma::executor ex;
+    bool go = false;
+    auto const body = [&go] {
+        while (!go) {
+            ma::this_task::sleep_for(1ms);
+        }
+        return std::make_unique<int>(5);
+    };
+    auto by_thread = ex.submit(body);
+    auto by_task = ex.submit(body);
+    auto boom_by_thread = ex.submit([]() -> int { throw boom(); });
+    auto never = ex.submit([token = std::make_shared<int>(1)] {});
+    never.cancel();
+    std::atomic<int> waiting{0};
+    std::thread thread([&] {
+        EXPECT_THROW((void)boom_by_thread.get(), boom);
+        EXPECT_EQ(errno_thrown_by([&] { never.get(); }), ECANCELED);
+        EXPECT_FALSE(by_thread.wait_for(1ms));
+        ++waiting;
+        EXPECT_EQ(*by_thread.get(), 5);
+        EXPECT_FALSE(by_thread.valid());
+    });
+    std::thread other([&] {
+        ma::executor here;
+        run_task(here, [&] {
+            EXPECT_FALSE(by_task.wait_for(1ms));
+            EXPECT_EQ(errno_thrown_by([&] { ma::with_timeout(1ms, [&] { by_task.wait(); }); }),
+                      ETIME);
+            ++waiting;
+            EXPECT_EQ(*by_task.get(), 5);
+        });
+    });
+    while (waiting != 2) {
+        ex.run_for(1ms);
+    }
+    go = true;
+    ex.run_until_idle();
+    thread.join();
+    other.join();
+    // At home, for a time.
+    run_task(ex, [&] {
+        auto slow = ex.submit([] { ma::this_task::sleep_for(2ms); });
+        EXPECT_FALSE(slow.wait_for(1us));
+        EXPECT_TRUE(slow.wait_for(1h));
+        slow.get();
+    });
+}
+
 TEST(Future, from_other_threads)
 {
     std::atomic<bool> stop{false};

@@ -7,6 +7,7 @@
  *  The words ANY THREAD and SUSPENDS are those of executor.h. */
 
 #include "detail/executor_block.hpp"
+#include "detail/future_state.hpp"
 #include "detail/runtime.hpp"
 #include "detail/spawn.hpp"
 #include "detail/waiting.hpp"
@@ -34,144 +35,6 @@ inline namespace v0 {
 /** @cond no API */
 namespace detail {
 
-// What a task and the future of its result share. Held by both; the last gives the task back.
-//
-// 1. A task of the executor that the waiter runs on is joined. All other waiters announce
-//    themselves (`waited`), and wait for the event: so a task that nobody waits for so sets none.
-// 2. Who lets go second has seen that the other did: `task_left` and `future_left`.
-struct future_base {
-    // Of `marks`.
-    static constexpr unsigned over = 1, waited = 2, task_left = 4, future_left = 8;
-
-    // Who announces itself first sets it up: most futures need none, and it is a line of its own.
-    monad_async_event done;
-    spawned *of = nullptr;
-    std::exception_ptr thrown;
-    int error = 0;
-    // Atomic. With `over` all of the above may be read.
-    unsigned marks = 0;
-    void (*end)(future_base &) noexcept = nullptr;
-
-    [[nodiscard]] bool is_done() const noexcept
-    {
-        return (__atomic_load_n(&marks, __ATOMIC_ACQUIRE) & over) != 0;
-    }
-
-    // Done, and its future goes without having asked what was thrown.
-    void tell_of_thrown() const noexcept
-    {
-        auto const *const told = of->block->on_unobserved();
-        if (thrown && error != ECANCELED && told != nullptr) {
-            (*told)(thrown);
-        }
-    }
-
-    void finished() noexcept
-    {
-        unsigned before = 0;
-        // The common case: nobody has waited, nor let go.
-        if (!__atomic_compare_exchange_n(&marks, &before, over | task_left, false, __ATOMIC_ACQ_REL,
-                                         __ATOMIC_ACQUIRE)) {
-            if ((__atomic_fetch_or(&marks, over, __ATOMIC_ACQ_REL) & waited) != 0) {
-                (void)monad_async_event_set(&done);
-            }
-            leave(task_left, future_left);
-        }
-    }
-
-    void release() noexcept { leave(future_left, task_left); }
-
-    void leave(unsigned own, unsigned others) noexcept
-    {
-        if ((__atomic_load_n(&marks, __ATOMIC_ACQUIRE) & others) != 0 ||
-            (__atomic_fetch_or(&marks, own, __ATOMIC_ACQ_REL) & others) != 0) {
-            auto &s = *of;
-            end(*this); // It may lie in `s`.
-            keep_spawned(s, is_here(*s.block));
-        }
-    }
-
-    // Whether it is to be waited for by the event; false: it is done. One thread at a time waits.
-    bool announce() noexcept
-    {
-        if ((__atomic_load_n(&marks, __ATOMIC_RELAXED) & waited) == 0) {
-            done = MONAD_ASYNC_EVENT_INIT;
-        }
-        return (__atomic_fetch_or(&marks, waited, __ATOMIC_ACQ_REL) & over) == 0;
-    }
-
-    // Rule 1.
-    [[nodiscard]] bool is_of(monad_async_task self) const noexcept
-    {
-        return self != nullptr && self->current_executor == of->block->head;
-    }
-
-    // SUSPENDS, or blocks, until it is done; nothing interrupts it.
-    MONAD_ASYNC_LOCAL void wait_for_sure() noexcept
-    {
-        auto *const self = monad_async_task_current();
-        if (self != nullptr) {
-            monad_async_scope shield;
-            (void)monad_async_scope_enter(self, &shield, UINT64_MAX, MONAD_ASYNC_SCOPE_SHIELD);
-            if (is_of(self)) {
-                (void)suspending([this, self] { return monad_async_task_join(self, of->head); });
-                while (__builtin_expect(!is_done(), false)) {
-                    // Refused, as it waits for this one, shielded: until it no longer does.
-                    constexpr std::uint64_t moment_ns = 1'000'000;
-                    (void)suspending(
-                        [self] { return monad_async_task_suspend_for_duration(self, moment_ns); });
-                }
-            } else if (announce()) {
-                (void)suspending([this, self] { return monad_async_event_wait(self, &done); });
-            }
-            (void)monad_async_scope_leave(self, &shield);
-            return;
-        }
-        bool const here = is_here(*of->block);
-        // The child of a fork: it is the parent's, and never done here.
-        while (!is_done() && of->block->is_of_this_process()) {
-            if (here) {
-                int why_not = 0;
-                (void)executor_run(of->block->head, SIZE_MAX, forever_ns, why_not);
-                if (why_not == EPERM) {
-                    return; // The child of a fork: it is the parent's, and never done here.
-                }
-            } else if (announce()) {
-                (void)monad_async_event_wait(nullptr, &done);
-            }
-        }
-    }
-};
-
-template <class R> struct future_state : future_base {
-    std::optional<std::conditional_t<std::is_void_v<R>, std::monostate, R>> value;
-};
-
-inline void future_done(spawned &s, monad_async_result r) noexcept
-{
-    auto &shared = *static_cast<future_base *>(s.of);
-    if (__builtin_expect(s.thrown != nullptr, false)) {
-        shared.thrown = std::exchange(s.thrown, nullptr);
-    }
-    shared.error = r.error;
-    s.clear(); // A callable that never ran.
-    shared.finished();
-}
-
-template <class State>
-inline constexpr bool fits_spawned =
-    sizeof(State) <= sizeof(spawned::future_room) && alignof(State) <= alignof(std::max_align_t);
-
-template <class State> void end_future(future_base &base) noexcept
-{
-    auto *const state = static_cast<State *>(&base);
-    if constexpr (fits_spawned<State>) {
-        state->~State();
-    } else {
-        delete state;
-    }
-}
-
 template <class R, class Target, class F>
 MONAD_ASYNC_LOCAL future_base *submit_by(executor_block &block, bool here, Target target, F &&body,
                                          char const *what)
@@ -189,9 +52,7 @@ MONAD_ASYNC_LOCAL future_base *submit_by(executor_block &block, bool here, Targe
         }
         state->of = &s;
         state->end = &end_future<state_type>;
-        s.of = static_cast<future_base *>(state);
         hold_block(s, here); // The future may outlive the executor.
-        s.on_done = &future_done;
         auto call = [state, f = std::decay_t<F>(std::forward<F>(body))]() mutable {
             if constexpr (std::is_void_v<R>) {
                 std::invoke(std::move(f));
@@ -203,7 +64,14 @@ MONAD_ASYNC_LOCAL future_base *submit_by(executor_block &block, bool here, Targe
         if (!detail::put_body(s, std::move(call))) {
             throw std::bad_alloc();
         }
-        check(target == nullptr ? EINVAL : start(target, s.head).error, what);
+        if (here) {
+            state->is_joined = true;
+            check(monad_async_task_attach(block.head, s.head).error, what);
+        } else {
+            s.of = static_cast<future_base *>(state);
+            s.on_done = &future_done;
+            check(target == nullptr ? EINVAL : start(target, s.head).error, what);
+        }
     } catch (...) {
         if (state != nullptr) {
             end_future<state_type>(*state);
@@ -229,7 +97,9 @@ MONAD_ASYNC_LOCAL future_base *submit_to(executor_block *block, F &&body, char c
 /** The result of a task that `submit` began. Move-only. One thread at a time may use the object,
  *  except where ANY THREAD is said, and there while no other one gets, moves or destroys it.
  *  Destroyed before the task has ended, it cancels the task and waits for its end. Of an exception
- *  that nobody got from it `executor_options::on_unobserved` is told.
+ *  that nobody got from it `executor_options::on_unobserved` is told. Of what was submitted on the
+ *  executor's own thread: a plain thread allocates to wait for it; and a callable that never began
+ *  is destroyed when the object lets go of it.
  *  @see executor.hpp, pool.hpp */
 template <class R> class [[nodiscard]] future {
 public:
@@ -273,17 +143,24 @@ public:
      *  before */
     R get()
     {
-        detail::check(await(detail::forever_ns), "monad::async::future::get");
+        auto *const state = state_;
+        detail::check(state == nullptr ? EINVAL : 0, what_get);
+        bool const here = detail::is_here(*state->of->block);
+        if (__builtin_expect(!here || !state->is_joined, false)) {
+            return get_from_elsewhere(here);
+        }
+        if (!state->is_done(true)) {
+            detail::check(await(detail::forever_ns, true), what_get);
+        }
+        if (int const error = state->error_of_end(); __builtin_expect(error != 0, false)) {
+            fail(error, true);
+        }
         struct release {
             future *of;
-            ~release() { std::exchange(of->state_, nullptr)->release(); }
+            ~release() { detail::release_here<R>(*std::exchange(of->state_, nullptr)); }
         } const r{this};
-        if (state_->thrown) {
-            std::rethrow_exception(state_->thrown);
-        }
-        detail::check(state_->error, "monad::async::future::get");
         if constexpr (!std::is_void_v<R>) {
-            return std::move(*static_cast<detail::future_state<R> *>(state_)->value);
+            return std::move(*static_cast<detail::future_state<R> *>(state)->value);
         }
     }
 
@@ -318,26 +195,59 @@ public:
     /** @endcond */
 
 private:
+    static constexpr char const *what_get = "monad::async::future::get";
+
+    [[gnu::noinline]] R get_from_elsewhere(bool here)
+    {
+        if (!state_->is_done()) {
+            detail::check(await(detail::forever_ns, here), what_get);
+        }
+        if (int const error = state_->error_of_end(); error != 0) {
+            fail(error, here);
+        }
+        struct release {
+            future *of;
+            bool here;
+            ~release() { std::exchange(of->state_, nullptr)->release(here); }
+        } const r{this, here};
+        if constexpr (!std::is_void_v<R>) {
+            return std::move(*static_cast<detail::future_state<R> *>(state_)->value);
+        }
+    }
+
+    // It ended so.
+    [[noreturn, gnu::cold, gnu::noinline]] void fail(int error, bool here)
+    {
+        auto const thrown = state_->of->thrown;
+        std::exchange(state_, nullptr)->release(here);
+        if (thrown) {
+            std::rethrow_exception(thrown);
+        }
+        detail::fail(error, what_get);
+    }
+
     int await(std::uint64_t boot_ns)
     {
         if (state_ == nullptr) {
             return EINVAL;
         }
-        if (state_->is_done()) {
-            return 0;
-        }
-        if (!state_->of->block->is_of_this_process()) {
-            return EPERM;
-        }
+        return state_->is_done() ? 0 : await(boot_ns, detail::is_here(*state_->of->block));
+    }
+
+    // Not done; `here` as of now.
+    MONAD_ASYNC_LOCAL int await(std::uint64_t boot_ns, bool here)
+    {
         auto *const self = monad_async_task_current();
-        if (self == nullptr && detail::is_here(*state_->of->block)) {
-            return EDEADLK;
+        if (__builtin_expect(self == nullptr, false)) {
+            if (!state_->of->block->is_of_this_process()) {
+                return EPERM;
+            }
+            if (here) {
+                return EDEADLK;
+            }
         }
-        if (boot_ns == detail::forever_ns && state_->is_of(self)) {
-            auto *const task = state_->of->head;
-            auto const r = detail::interruptible(
-                self, [self, task] { return monad_async_task_join(self, task); });
-            return state_->is_done() ? 0 : r.error; // The error may be the task's own.
+        if (state_->is_joined || (boot_ns == detail::forever_ns && state_->is_joined_by(self))) {
+            return state_->join(self, boot_ns);
         }
         if (!state_->announce()) {
             return 0;
@@ -360,7 +270,8 @@ private:
             if (state_->is_done()) {
                 state_->tell_of_thrown();
             }
-            std::exchange(state_, nullptr)->release();
+            bool const here = detail::is_here(*state_->of->block);
+            std::exchange(state_, nullptr)->release(here);
         }
     }
 

@@ -113,13 +113,29 @@ inline spawned *take_spawned(executor_block &block, bool here, int &error) noexc
     return s;
 }
 
+// As `keep_spawned`, of one that was taken on the executor's thread, which this is, and that tells
+// nobody.
+inline void keep_here(spawned &s) noexcept
+{
+    auto &block = *s.block;
+    s.clear();
+    s.next = block.warm;
+    block.warm = &s;
+    if (std::exchange(s.holds_block, false)) {
+        block.leave_here();
+    }
+}
+
 // Its task is idle. `here`: the calling thread owns the executor.
 inline void keep_spawned(spawned &s, bool here) noexcept
 {
+    s.on_done = nullptr;
+    if (__builtin_expect(here && !s.is_from_elsewhere && s.block->is_kept, true)) {
+        return keep_here(s);
+    }
     auto &block = *s.block;
     bool const holds_block = std::exchange(s.holds_block, false);
     s.clear();
-    s.on_done = nullptr;
     if (!s.is_from_elsewhere && here) {
         s.next = block.warm;
         block.warm = &s;
