@@ -42,10 +42,10 @@ set_target_properties(monad_async_shared PROPERTIES
 target_link_options(monad_async_shared PRIVATE -Wl,-z,nodelete
   "SHELL:-Xlinker '--version-script=${version_script}'" -Wl,--gc-sections -Wl,--as-needed)
 target_link_libraries(monad_async_shared PRIVATE -lpthread -lm -ldl)
-if(MONAD_ASYNC_ASAN)
+if(monad_async_sanitizer)
   # Undefined symbols of the sanitizer's runtime come from the program with clang.
-  target_link_options(monad_async_shared PUBLIC -fsanitize=address)
-  target_link_options(monad_async_static INTERFACE -fsanitize=address)
+  target_link_options(monad_async_shared PUBLIC ${monad_async_sanitizer})
+  target_link_options(monad_async_static INTERFACE ${monad_async_sanitizer})
 else()
   target_link_options(monad_async_shared PRIVATE -Wl,-z,defs)
 endif()

@@ -5,7 +5,7 @@
 //! What each does is in `docs/architecture.md`:
 //!
 //! ```text
-//! L0  error  ticks  trace  prefetch  intrusive
+//! L0  error  ticks  trace  prefetch  atomic  intrusive
 //! L1  sys
 //! L2  uring  stack
 //! L3  task
@@ -19,6 +19,7 @@
 // loom builds a part of the whole, and sees what only the rest uses.
 #![cfg_attr(loom, allow(dead_code))]
 
+pub mod atomic;
 pub mod error;
 pub mod intrusive;
 pub mod prefetch;

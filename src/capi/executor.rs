@@ -2,9 +2,9 @@
 
 use core::ffi::{c_char, c_int, c_void, CStr};
 use core::ptr;
-use core::sync::atomic::{AtomicBool, Ordering};
 
 use crate::api::Handle;
+use crate::atomic::{AtomicBool, Ordering};
 use crate::error::{Errno, RawResult, Res};
 use crate::executor::options::{timespec_ns, NO_TIME_TRACKING};
 use crate::sched::shares::Shares;

@@ -14,12 +14,12 @@
 use core::cell::Cell;
 use core::mem::offset_of;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicUsize, Ordering};
 
 use super::mailbox::{kind, Mailbox};
 use super::scope::{self, Scope, NEVER_NS};
 use super::watch::by;
 use super::Executor;
+use crate::atomic::{AtomicUsize, Ordering};
 use crate::error::{Errno, Res};
 use crate::intrusive::Link;
 use crate::sys::{clock, futex, thread};

@@ -8,12 +8,12 @@ use core::cell::Cell;
 use core::ffi::c_void;
 use core::marker::PhantomPinned;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{
-    fence, AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering,
-};
-use std::sync::MutexGuard;
 
 use super::known;
+use crate::atomic::{
+    fence, AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, MutexGuard,
+    Ordering,
+};
 use crate::error::Res;
 use crate::intrusive::{Chain, Link, MpscQueue, Push};
 use crate::sys::alloc;

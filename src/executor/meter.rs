@@ -4,8 +4,8 @@
 //! a sixteenth.
 
 use core::mem::size_of;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::task::header::PRIORITIES;
 
 /// Buckets of an octave.

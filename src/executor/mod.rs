@@ -47,8 +47,8 @@ use core::cell::{Cell, UnsafeCell};
 use core::ffi::{c_char, c_void};
 use core::marker::PhantomPinned;
 use core::ptr::NonNull;
-use core::sync::atomic::AtomicPtr;
 
+use crate::atomic::AtomicPtr;
 use crate::error::Res;
 use crate::intrusive::{Chain, Fifo, Reversal};
 use crate::reactor::Reactor;

@@ -24,13 +24,15 @@
 use core::cell::Cell;
 use core::ffi::c_void;
 use core::ptr;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU8, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
 use super::hands::Hands;
 use super::jobs::{Level, Next, Spare};
 use super::mailbox::Mailbox;
 use super::queue_left::{leaves, wake_all};
+use crate::atomic::{
+    AtomicBool, AtomicPtr, AtomicU32, AtomicU8, Mutex, MutexGuard, Ordering::Relaxed,
+};
 use crate::error::{Errno, Res};
 use crate::intrusive::TimerQueue;
 use crate::task::header::{mark, TaskRef, Waits, PRIORITIES};

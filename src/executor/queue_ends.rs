@@ -1,11 +1,10 @@
 //! What others may want of a task that waits in a queue: to cancel it, or to change its priority.
 
-use std::sync::MutexGuard;
-
 use super::exit::Told;
 use super::jobs::Next;
 use super::queue::{Queue, State, NO_LEVEL};
 use super::queue_left::{leaves, wake_all};
+use crate::atomic::MutexGuard;
 use crate::error::{RawResult, Res};
 use crate::intrusive::Fifo;
 use crate::sys::backoff::Backoff;

@@ -2,10 +2,10 @@
 
 use core::ffi::c_void;
 use core::ptr;
-use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use super::queue::Queue;
 use super::Executor;
+use crate::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::error::{Errno, Res};
 use crate::sys::thread;
 use crate::uring::kernel::Kernel;

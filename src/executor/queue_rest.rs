@@ -1,8 +1,7 @@
 //! How workers of a queue sleep, are woken, and leave: rule 3 of `executor::queue`.
 
-use core::sync::atomic::Ordering::Relaxed;
-
 use super::queue::{Queue, Seat, Woken};
+use crate::atomic::Ordering::Relaxed;
 
 impl Queue {
     /// The worker's thread, about to sleep. False: it is not to, as there is something to take.

@@ -2,10 +2,10 @@
 //! which of the mailbox's owners is meant.
 
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicUsize, Ordering};
 
 use super::mailbox::Mailbox;
 use super::{remote, Executor};
+use crate::atomic::{AtomicUsize, Ordering};
 use crate::error::{Errno, Res};
 use crate::sys::thread::Owner;
 use crate::sys::{alloc, fd};

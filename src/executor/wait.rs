@@ -5,16 +5,16 @@
 //! does.
 
 use core::cell::{Cell, OnceCell};
-use core::sync::atomic::{
-    AtomicU32,
-    Ordering::{AcqRel, Acquire, Release},
-};
 
 use super::grant::Caller;
 use super::join::{JoinRecord, Joiner};
 use super::known::{is_under, look, result_of, Known, GONE};
 use super::mailbox::{Mailbox, Posted};
 use super::queue_left::until_unqueued;
+use crate::atomic::{
+    AtomicU32,
+    Ordering::{AcqRel, Acquire, Release},
+};
 use crate::error::{Errno, RawResult};
 use crate::sys::backoff::Backoff;
 use crate::sys::{alloc, clock, futex, thread};

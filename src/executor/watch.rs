@@ -9,13 +9,13 @@
 use core::cell::UnsafeCell;
 use core::ffi::c_void;
 use core::ptr;
-use core::sync::atomic::Ordering;
 
 use super::grant::Wait;
 use super::join::JoinRecord;
 use super::meter::Meter;
 use super::scope::Scope;
 use super::Executor;
+use crate::atomic::Ordering;
 use crate::error::{Errno, Res};
 use crate::reactor::operation::Op;
 use crate::stack::pool;

@@ -4,13 +4,7 @@
 //! 2. Who takes one out clears its bit before the look at that (acquire): what is said later sets
 //!    it again.
 
-#[cfg(not(loom))]
-use core::sync::atomic::{
-    AtomicU64,
-    Ordering::{Acquire, Relaxed, Release},
-};
-#[cfg(loom)]
-use loom::sync::atomic::{
+use crate::atomic::{
     AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };

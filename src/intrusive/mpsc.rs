@@ -33,18 +33,12 @@
 //! 7. A queue may change owners while it is closed. Who is told to wake wakes the new one.
 
 use super::link::Link;
+use crate::atomic::{
+    fence, AtomicPtr, AtomicUsize,
+    Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
+};
 use crate::prefetch;
 use core::ptr::{self, NonNull};
-#[cfg(not(loom))]
-use core::sync::atomic::{
-    fence, AtomicPtr, AtomicUsize,
-    Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
-};
-#[cfg(loom)]
-use loom::sync::atomic::{
-    fence, AtomicPtr, AtomicUsize,
-    Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
-};
 
 const SLEEPING: usize = 1;
 const NOTIFIED: usize = 2;

@@ -12,11 +12,11 @@
 use core::cell::UnsafeCell;
 use core::ffi::c_void;
 use core::ptr;
-use core::sync::atomic::{
+
+use crate::atomic::{
     AtomicU32, AtomicU64,
     Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
-
 use crate::error::{Errno, Res};
 use crate::executor::mailbox::{self, Mailbox};
 use crate::executor::Executor;

@@ -19,12 +19,11 @@ use core::cell::Cell;
 use core::ffi::CStr;
 use core::mem::offset_of;
 use core::ptr::NonNull;
-use core::sync::atomic::{
-    AtomicU32,
+
+use crate::atomic::{
+    AtomicU32, MutexGuard,
     Ordering::{Acquire, Release},
 };
-use std::sync::MutexGuard;
-
 use crate::error::{Errno, Res};
 use crate::intrusive::{Fifo, Link};
 use crate::sys::fork::{ForkLock, Watch};

@@ -15,8 +15,9 @@
 use core::mem;
 use core::ptr::{self, NonNull};
 use std::io::Write;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
+use crate::atomic::{Condvar, Mutex, MutexGuard};
 use crate::error::{Errno, Res};
 use crate::executor::grant::Caller;
 use crate::executor::hands::Hands;

@@ -15,15 +15,15 @@
 use core::cell::Cell;
 use core::mem::offset_of;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{
-    AtomicU32,
-    Ordering::{AcqRel, Acquire, Relaxed},
-};
 
 use super::operation::Op;
 use super::ordered::{goes_on, part_of, rest, vectored, wanted};
 use super::rows::Row;
 use super::Reactor;
+use crate::atomic::{
+    AtomicU32,
+    Ordering::{AcqRel, Acquire, Relaxed},
+};
 use crate::error::Res;
 use crate::intrusive::Link;
 use crate::sys::{alloc, clock, file};

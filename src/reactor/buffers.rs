@@ -19,11 +19,11 @@ use core::cell::Cell;
 use core::ffi::c_void;
 use core::ptr;
 use core::ptr::NonNull;
-use core::sync::atomic::{
+
+use crate::atomic::{
     AtomicPtr, AtomicU16,
     Ordering::{Relaxed, Release},
 };
-
 use crate::error::{Errno, Res};
 use crate::intrusive::Fifo;
 use crate::sys::memory;

@@ -17,9 +17,9 @@
 use core::cell::Cell;
 use core::ffi::c_void;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering::Relaxed};
 
 use super::Reactor;
+use crate::atomic::{AtomicPtr, AtomicU32, Ordering::Relaxed};
 use crate::error::{Errno, Res};
 use crate::sys::{alloc, memory};
 use crate::uring::abi::{op, send_recv};

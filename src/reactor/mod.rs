@@ -44,8 +44,8 @@ pub mod validate;
 use core::cell::Cell;
 use core::ffi::c_void;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU64, Ordering};
 
+use crate::atomic::{AtomicU64, Ordering};
 use crate::error::{Errno, Res};
 use crate::intrusive::Fifo;
 use crate::task::header::{Task, TaskRef, PRIORITIES};

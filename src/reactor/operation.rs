@@ -30,10 +30,10 @@ use core::cell::Cell;
 use core::ffi::c_void;
 use core::mem::offset_of;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::AtomicU32;
 
 use super::buffers::{Buffers, NONE};
 use super::fixed;
+use crate::atomic::AtomicU32;
 use crate::error::{Errno, RawResult, Res};
 use crate::intrusive::Link;
 use crate::task::header::{mark, TaskRef};

@@ -2,10 +2,10 @@
 //! slab. Who looks for them reads a bit for each slot that there is, and not a header.
 
 use core::ptr::NonNull;
-use core::sync::atomic::Ordering::Acquire;
 
 use super::claims::Header;
 use super::slab::{Slab, SLABS};
+use crate::atomic::Ordering::Acquire;
 use crate::intrusive::Marks;
 
 /// One that is marked, or is to be.

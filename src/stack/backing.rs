@@ -10,9 +10,9 @@
 //! All of it under the pool's lock, except [`Slab::drop_stack`].
 
 use core::ptr::NonNull;
-use core::sync::atomic::Ordering::Relaxed;
 
 use super::slab::Slab;
+use crate::atomic::Ordering::Relaxed;
 use crate::error::Res;
 use crate::sys::memory::{self, GuardKind};
 

@@ -10,13 +10,13 @@
 //! 2. A thread that has a task of a range sees the range (the task was created after it grew).
 
 use core::ptr::NonNull;
-use core::sync::atomic::{
-    AtomicUsize,
-    Ordering::{Acquire, Relaxed, Release},
-};
 
 use super::slab::{Slab, HEADER_ALIGN};
 use super::walk::for_each;
+use crate::atomic::{
+    AtomicUsize,
+    Ordering::{Acquire, Relaxed, Release},
+};
 
 const REGION_SHIFT: u32 = 26;
 /// 512 GiB: what a million stacks of the default size take lies within it, so that a completion of

@@ -33,16 +33,15 @@
 use super::backing::Left;
 use super::headers;
 use super::slab::{Shape, Slab, SlotMeta};
+use crate::atomic::{
+    AtomicPtr, MutexGuard,
+    Ordering::{Relaxed, Release},
+};
 use crate::error::{Errno, Res};
 use crate::sys::fork::{ForkLock, Watch};
 use crate::sys::memory;
 use core::mem::MaybeUninit;
 use core::ptr::{null_mut, NonNull};
-use core::sync::atomic::{
-    AtomicPtr,
-    Ordering::{Relaxed, Release},
-};
-use std::sync::MutexGuard;
 
 pub use super::claims::{Header, Held, Slot, Stack};
 pub use super::walk::for_each_in_use;

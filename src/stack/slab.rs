@@ -42,16 +42,16 @@
 
 use super::switch::Registration;
 use super::walk;
+use crate::atomic::{
+    AtomicPtr, AtomicU32, AtomicU64,
+    Ordering::{Relaxed, Release},
+};
 use crate::error::{Errno, Res};
 use crate::intrusive::marks::{Marks, IN_WORD};
 use crate::sys::memory::{self, GuardKind, Reserved};
 use crate::sys::stack_overflow::{self, Locate};
 use core::mem::{size_of, MaybeUninit};
 use core::ptr::NonNull;
-use core::sync::atomic::{
-    AtomicPtr, AtomicU32, AtomicU64,
-    Ordering::{Relaxed, Release},
-};
 
 pub use super::walk::find;
 

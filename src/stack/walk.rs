@@ -1,11 +1,11 @@
 //! Looking at slots: the one behind an address, and all that are in use.
 
 use core::ptr::{null_mut, NonNull};
-use core::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use super::pool::pool;
 use super::slab::{Slab, SLABS};
 use super::switch::Switch;
+use crate::atomic::Ordering::{Acquire, Relaxed};
 use crate::sys::stack_overflow::Hit;
 
 /// Slots that are looked at while the pool is locked.

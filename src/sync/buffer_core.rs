@@ -3,11 +3,11 @@
 
 use core::cell::Cell;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::buffer_set::Set;
 use super::side::Shared;
 use super::waiters::Waiters;
+use crate::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::error::Res;
 use crate::reactor::fixed::{self, Memory};
 use crate::sys::alloc;

@@ -16,12 +16,12 @@
 
 use core::cell::Cell;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicU32, Ordering};
 
 pub use super::buffer_core::Claim;
 use super::buffer_core::{Core, NONE};
 use super::side::Side;
 use super::waiters::{Node, Woken};
+use crate::atomic::{AtomicU32, Ordering};
 use crate::error::{Errno, Res};
 use crate::executor::grant::Caller;
 use crate::executor::Executor;

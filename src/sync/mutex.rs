@@ -2,11 +2,11 @@
 
 use core::cell::Cell;
 use core::ptr;
-use core::sync::atomic::{AtomicUsize, Ordering};
 use std::io::Write;
 
 use super::side::Side;
 use super::waiters::{First, Node, Waiters, Woken};
+use crate::atomic::{AtomicUsize, Ordering};
 use crate::error::{Errno, RawResult, Res};
 use crate::executor::grant::{wake_here, Caller, Wait};
 use crate::executor::mailbox::Mailbox;

@@ -2,8 +2,8 @@
 
 use core::hint::spin_loop;
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, Ordering};
 
+use crate::atomic::{AtomicPtr, Ordering};
 use crate::error::{Errno, Res};
 use crate::executor::mailbox::Mailbox;
 use crate::sys::backoff::Backoff;

@@ -1,7 +1,8 @@
 //! Looking again for a moment before a sleep, where that has paid before.
 
 use core::hint::spin_loop;
-use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
+
+use crate::atomic::{AtomicU8, Ordering::Relaxed};
 
 /// Pauses between two looks: each twice as many as before, to 2 to the power of this. What is
 /// handed over during them is found at one look, so long ones leave the lines to who writes them.

@@ -3,9 +3,9 @@
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::futex;
+use crate::atomic::{AtomicU32, Ordering};
 use crate::error::Errno;
 
 /// How another thread, or a signal handler, ends an executor's sleep. Async-signal-safe.

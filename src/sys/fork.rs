@@ -5,8 +5,9 @@
 //! nobody.
 
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
+
+use crate::atomic::{AtomicBool, AtomicUsize, Mutex, MutexGuard, Ordering};
 
 /// A mutex that is held over every fork, so that the child finds it free and what it guards whole.
 /// Its holder takes no other lock and does not fork.

@@ -1,8 +1,7 @@
 //! A thread waits for a word to change.
 
-use core::sync::atomic::AtomicU32;
-
 use super::clock::NS_PER_S;
+use crate::atomic::AtomicU32;
 
 /// While `word` is `expected`, and for `timeout_ns` at most (None: for ever). Early for any reason.
 pub fn wait(word: &AtomicU32, expected: u32, timeout_ns: Option<u64>) {

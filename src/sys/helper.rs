@@ -4,9 +4,9 @@
 use core::ffi::{c_void, CStr};
 use core::mem::MaybeUninit;
 use core::ptr;
-use core::sync::atomic::{AtomicBool, Ordering};
 
 use super::alloc;
+use crate::atomic::{AtomicBool, Ordering};
 use crate::error::{Errno, Res};
 
 const KEPT: [libc::c_int; 8] = [

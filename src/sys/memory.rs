@@ -13,10 +13,10 @@
 //!
 //! ANY THREAD, all of it. Nothing here allocates.
 
+use crate::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::Relaxed};
 use crate::error::{Errno, Res};
 use core::ffi::c_void;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::Relaxed};
 
 // Newer than the oldest kernel headers that the libc crate was made from.
 const MADV_DONTNEED_LOCKED: i32 = 24; // 5.18

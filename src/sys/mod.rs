@@ -25,6 +25,8 @@ pub mod text;
 pub mod thread;
 pub mod thread_pointer;
 pub mod timerfd;
+#[cfg(feature = "tsan")]
+pub mod tsan;
 mod unload;
 pub mod unwind;
 pub mod valgrind;

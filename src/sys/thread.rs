@@ -3,9 +3,9 @@
 use core::cell::Cell;
 use core::ffi::c_void;
 use core::ptr;
-use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::fork::{ForkLock, Watch};
+use crate::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Reads a word of the calling thread's that cpp/current.cpp declares: thread-local variables that
 /// stable Rust cannot declare so that they are found in one load.

@@ -15,9 +15,9 @@ use core::cell::Cell;
 use core::ffi::{c_char, c_void};
 use core::mem::{offset_of, size_of};
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::header::TaskRef;
+use crate::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::error::Res;
 use crate::stack::slab::ANNEX_BYTES;
 use crate::sys::alloc;

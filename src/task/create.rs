@@ -3,12 +3,12 @@
 use core::cell::Cell;
 use core::ffi::c_void;
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicU8, Ordering};
 
 use super::annex::note;
 use super::header::*;
 use super::permit::Permit;
 use super::{state, warm};
+use crate::atomic::{AtomicPtr, AtomicU64, AtomicU8, Ordering};
 use crate::error::{Errno, RawResult, Res};
 use crate::intrusive::{Circular, Fifo, Link, TimerNode};
 use crate::stack::pool::{self, Held};

@@ -15,15 +15,10 @@
 
 #[cfg(not(loom))]
 use core::cell::Cell;
-#[cfg(not(loom))]
-use core::sync::atomic::{
-    AtomicBool, AtomicUsize,
-    Ordering::{Acquire, Relaxed, Release},
-};
 #[cfg(loom)]
 use loom::cell::Cell;
-#[cfg(loom)]
-use loom::sync::atomic::{
+
+use crate::atomic::{
     AtomicBool, AtomicUsize,
     Ordering::{Acquire, Relaxed, Release},
 };

@@ -15,13 +15,7 @@
 //! 3. A task learns of the grant by mail. A thread looks at GRANTED, which publishes what it was
 //!    given.
 
-#[cfg(not(loom))]
-use core::sync::atomic::{
-    AtomicU32,
-    Ordering::{Acquire, Relaxed, Release},
-};
-#[cfg(loom)]
-use loom::sync::atomic::{
+use crate::atomic::{
     AtomicU32,
     Ordering::{Acquire, Relaxed, Release},
 };

@@ -22,8 +22,8 @@ use core::cell::Cell;
 use core::ffi::c_void;
 use core::ops::Deref;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicU8, Ordering};
 
+use crate::atomic::{AtomicPtr, AtomicU64, AtomicU8, Ordering};
 use crate::error::{Errno, RawResult};
 use crate::intrusive::{Circular, Fifo, Link, TimerNode};
 use crate::prefetch;

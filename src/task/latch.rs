@@ -1,13 +1,7 @@
 //! The latch of a queue of waiters that many threads use: held for some instructions, never over a
 //! suspension, a system call or an allocation. Touches nothing else; the loom models run this code.
 
-#[cfg(not(loom))]
-use core::sync::atomic::{
-    AtomicU32,
-    Ordering::{Acquire, Relaxed, Release},
-};
-#[cfg(loom)]
-use loom::sync::atomic::{
+use crate::atomic::{
     AtomicU32,
     Ordering::{Acquire, Relaxed, Release},
 };

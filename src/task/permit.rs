@@ -17,15 +17,10 @@
 
 #[cfg(not(loom))]
 use core::cell::Cell;
-#[cfg(not(loom))]
-use core::sync::atomic::{
-    AtomicUsize,
-    Ordering::{AcqRel, Acquire, Relaxed, Release},
-};
 #[cfg(loom)]
 use loom::cell::Cell;
-#[cfg(loom)]
-use loom::sync::atomic::{
+
+use crate::atomic::{
     AtomicUsize,
     Ordering::{AcqRel, Acquire, Relaxed, Release},
 };

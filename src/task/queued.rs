@@ -2,12 +2,9 @@
 //! code, too.
 
 use core::ffi::c_void;
-#[cfg(not(loom))]
-use core::sync::atomic::Ordering::{Relaxed, Release};
-#[cfg(loom)]
-use loom::sync::atomic::Ordering::{Relaxed, Release};
 
 use super::state::{Run, TaskState, ATTACHED, QUEUED};
+use crate::atomic::Ordering::{Relaxed, Release};
 
 /// In the address of a queue where a mailbox is expected.
 const QUEUE_BIT: usize = 1;

@@ -22,20 +22,14 @@ use core::array;
 #[cfg(not(loom))]
 use core::cell::Cell;
 use core::ffi::c_void;
-#[cfg(not(loom))]
-use core::sync::atomic::{
-    AtomicBool, AtomicU64,
-    Ordering::{Acquire, Relaxed, Release},
-};
 #[cfg(loom)]
 use loom::cell::Cell;
-#[cfg(loom)]
-use loom::sync::atomic::{
+
+use super::state::TaskState;
+use crate::atomic::{
     AtomicBool, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
-
-use super::state::TaskState;
 
 #[cfg(not(loom))]
 pub(crate) const PLACES: usize = 64;

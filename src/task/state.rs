@@ -35,18 +35,12 @@
 
 use core::ffi::c_void;
 use core::ptr;
-#[cfg(not(loom))]
-use core::sync::atomic::{
-    fence, AtomicPtr, AtomicU64, AtomicU8,
-    Ordering::{AcqRel, Acquire, Relaxed, Release},
-};
-#[cfg(loom)]
-use loom::sync::atomic::{
-    fence, AtomicPtr, AtomicU64, AtomicU8,
-    Ordering::{AcqRel, Acquire, Relaxed, Release},
-};
 
 use super::queued;
+use crate::atomic::{
+    fence, AtomicPtr, AtomicU64, AtomicU8,
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
+};
 
 /// Never attached.
 pub const FRESH: u8 = 0;

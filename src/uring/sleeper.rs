@@ -3,9 +3,9 @@
 //! clock. No io_uring system call is made here, so this works where a sandbox forbids them.
 
 use std::ptr;
-use std::sync::atomic::{AtomicU32, Ordering::Acquire};
 
 use super::kernel::{Wait, Waker};
+use crate::atomic::{AtomicU32, Ordering::Acquire};
 use crate::error::Errno;
 use crate::sys::alloc;
 use crate::sys::eventfd::{word, EventFd};

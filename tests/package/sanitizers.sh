@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The C++ tests, 10,000 tasks that throw, suspend and resume among them, under AddressSanitizer and
-# UndefinedBehaviorSanitizer with the asan build, under valgrind and under ThreadSanitizer; and that
-# each of these would see a mistake on a task's stack.
+# UndefinedBehaviorSanitizer with the asan build, under valgrind, and under ThreadSanitizer with the
+# library as it is and with the tsan build; and that each of these would see a mistake.
 #
 # In a few minutes gcc alone, and of the tests those of exceptions and of threads; with
 # MONAD_ASYNC_LONG=1 all of them, with clang too.
@@ -46,9 +46,12 @@ has_runtimes() {
         "$1" -fsanitize=thread "$work/runtime.cpp" -o "$work/runtime"
 } >"$work/runtimes" 2>&1
 
-asan_tree() {
+# tree_of PRESET TREE PAIR
+tree_of() {
+    local preset=$1
+    shift
     cargo_from "$build/release" "$1" &&
-        cmake --preset asan -S "$root" -B "$1" -G Ninja -DMONAD_ASYNC_BUILD_TESTS=OFF \
+        cmake --preset "$preset" -S "$root" -B "$1" -G Ninja -DMONAD_ASYNC_BUILD_TESTS=OFF \
         -DCMAKE_C_COMPILER="${2%:*}" -DCMAKE_CXX_COMPILER="${2#*:}" &&
         cmake --build "$1" && cmake --install "$1" --prefix "$1/prefix"
 }
@@ -85,7 +88,7 @@ for pair in $(sanitizing_compilers); do
     compiler=${pair%:*} tree=$work/asan-${pair%:*}
     flavour=static
     [ "$compiler" = gcc ] || flavour=shared
-    check "asan build, $compiler" asan_tree "$tree" "$pair"
+    check "asan build, $compiler" tree_of asan "$tree" "$pair"
     check "consumer of the asan build, $compiler" asan_consumer "$tree" "$pair" $flavour
     check "asan+ubsan, C++ tests, $compiler, $flavour" "$tree/consumer/tests"
     check "asan+ubsan, hello, $compiler" "$tree/consumer/hello"
@@ -100,6 +103,20 @@ for pair in $(sanitizing_compilers); do
     [ -z "$long" ] || check "asan, use after return, C++ tests, $compiler" \
         env ASAN_OPTIONS=detect_stack_use_after_return=1 "$tree/consumer/tests"
 done
+
+# With the tsan build, of the first compiler: by pkg-config, as others would.
+handed_on() {
+    local flags
+    flags=$(PKG_CONFIG_PATH=$(dirname "$(find "$1/prefix" -name monad_async_static.pc)") \
+        pkg-config --cflags --libs --static monad_async_static) || return
+    # shellcheck disable=SC2086
+    g++ -std=c++17 -g -O1 -fsanitize=thread "$root/tests/package/handed_on.cpp" $flags \
+        -o "$1/handed_on"
+}
+check 'tsan build' tree_of tsan "$work/tsan-tree" gcc:g++
+check 'consumer of the tsan build' handed_on "$work/tsan-tree"
+check 'tsan build: what is handed on is no race' "$work/tsan-tree/handed_on"
+check 'tsan build: what is not, is' seen 'data race' "$work/tsan-tree/handed_on" unlocked
 
 unset CARGO_PROFILE_RELEASE_LTO CARGO_PROFILE_RELEASE_CODEGEN_UNITS
 moved_prefix

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// A module may import those of lower floors, and itself.
 const FLOORS: &[&[&str]] = &[
-    &["error", "ticks", "trace", "prefetch", "intrusive"],
+    &["error", "ticks", "trace", "prefetch", "atomic", "intrusive"],
     &["sys"],
     &["uring", "stack"],
     &["task"],
@@ -19,6 +19,8 @@ const FLOORS: &[&[&str]] = &[
 /// Who may import whom on the same floor; and `ticks`, which reads the clocks, alone from above.
 const PEERS: &[(&str, &str)] = &[
     ("bridge", "capi"),
+    ("atomic", "sys"),
+    ("intrusive", "atomic"),
     ("intrusive", "prefetch"),
     ("debug", "sync"),
     ("io", "pool"),
