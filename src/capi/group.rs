@@ -8,7 +8,7 @@ use super::ExecutorPtr;
 use crate::api::{self, Handle};
 use crate::error::{Errno, RawResult, Res};
 use crate::executor::exit;
-use crate::sync::group::{self, INDEPENDENT};
+use crate::sync::group::{self, INDEPENDENT, SHORT_EXITS};
 use crate::task::header::TaskRef;
 use crate::uring::RealKernel;
 
@@ -36,7 +36,7 @@ pub unsafe extern "C" fn monad_async_group_init(
     flags: u32,
 ) -> RawResult {
     let init = || -> Res<isize> {
-        if task.is_null() || group.is_null() || flags & !INDEPENDENT != 0 {
+        if task.is_null() || group.is_null() || flags & !(INDEPENDENT | SHORT_EXITS) != 0 {
             return Err(EINVAL);
         }
         // SAFETY: the caller's handle.

@@ -9,8 +9,8 @@
 //! 2. It is taken, and leaves its list, before the exit is published, and is called after: the task
 //!    is anybody's then, and the function may attach it again, or destroy it.
 //! 3. It is called on the executor's thread, never on the task's stack.
-//! 4. A child of a group that succeeded, with others left and nobody told of each, is counted out
-//!    and not told of: between two launches, where nothing may be called.
+//! 4. A child of a group that succeeded, with others left, is counted out between two launches,
+//!    where nobody is told of each, or by a function that calls nothing of the library.
 
 use core::cell::Cell;
 use core::ffi::c_void;
@@ -22,7 +22,7 @@ use super::{remote, Executor};
 use crate::error::{RawResult, Res};
 use crate::intrusive::{Circular, Link};
 use crate::task::annex::HOOK_BYTES;
-use crate::task::header::{mark, TaskRef};
+use crate::task::header::{mark, TaskHead, TaskRef};
 use crate::uring::kernel::Kernel;
 
 /// What is told: the hook's `of`, the task, the result of its run, and the stamp of its end.
@@ -44,14 +44,23 @@ pub struct ExitHook {
 pub struct Children {
     list: Circular,
     count: Cell<usize>,
-    /// Nobody wants to know of one that succeeded, with others left.
+    /// Rule 4 holds of them.
     is_quiet: Cell<bool>,
+    on_exit: Cell<Option<OnChildExit>>,
 }
+
+/// Told of each child that has exited.
+pub type OnChildExit = unsafe extern "C" fn(*const TaskHead, RawResult);
 
 impl Children {
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
-        Self { list: Circular::new(), count: Cell::new(0), is_quiet: Cell::new(true) }
+        Self {
+            list: Circular::new(),
+            count: Cell::new(0),
+            is_quiet: Cell::new(true),
+            on_exit: Cell::new(None),
+        }
     }
 
     /// How many have not exited.
@@ -60,8 +69,14 @@ impl Children {
         self.count.get()
     }
 
-    pub fn set_quiet(&self, is_quiet: bool) {
-        self.is_quiet.set(is_quiet);
+    /// `is_short`: it may be called between two launches.
+    pub fn set_on_exit(&self, on_exit: Option<OnChildExit>, is_short: bool) {
+        self.on_exit.set(on_exit);
+        self.is_quiet.set(is_short || on_exit.is_none());
+    }
+
+    pub fn on_exit(&self) -> Option<OnChildExit> {
+        self.on_exit.get()
     }
 
     /// The oldest, which becomes the youngest.
@@ -136,12 +151,19 @@ impl ExitHook {
             && task.result().error == 0
     }
 
+    /// Whom to tell, once the exit is published.
+    ///
     /// # Safety
     /// `may_leave_quietly`, as of now.
     #[inline(always)]
-    pub(super) unsafe fn leave_quietly(task: TaskRef) {
+    pub(super) unsafe fn leave_quietly(task: TaskRef) -> Option<OnChildExit> {
+        task.unmark(HAS_HOOK);
         // SAFETY: the caller's.
-        unsafe { (*task.annex().cast::<Self>().as_ref().among).remove(task) };
+        unsafe {
+            let among = &*task.annex().cast::<Self>().as_ref().among;
+            among.remove(task);
+            among.on_exit.get()
+        }
     }
 
     /// Whom the run under way of a task of ours tells.

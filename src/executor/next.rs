@@ -166,10 +166,13 @@ impl<K: Kernel> Executor<K> {
             }
             !TRACK || now.wrapping_sub(self.next.begun.get()) < self.look_ticks
         })?;
-        if CHILD {
+        let told = if CHILD {
+            let result = task.result();
             // SAFETY: it may, says `next_after_child`, since when nobody else ran.
-            unsafe { ExitHook::leave_quietly(task) };
-        }
+            unsafe { ExitHook::leave_quietly(task) }.map(|on_exit| (on_exit, result))
+        } else {
+            None
+        };
         if let Some(then) = then {
             if self.next.many.get() {
                 self.ready.prefetch_behind(then); // A launch, most likely.
@@ -184,6 +187,10 @@ impl<K: Kernel> Executor<K> {
         // The last touch: another thread may launch it at once. The stack is the executor's, and of
         // the task nothing is left on it.
         task.state().exited();
+        if let Some((on_exit, result)) = told {
+            // SAFETY: the caller's of `Group::set_on_exit`, with the handle it expects.
+            unsafe { on_exit(task.as_head(), result) };
+        }
         dec(&self.head.tasks_pending_launch);
         if TRACK {
             next.running(now);

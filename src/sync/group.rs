@@ -21,12 +21,13 @@ use crate::uring::kernel::Kernel;
 
 /// A flag of `monad_async_group_init`: a child that fails cancels nobody.
 pub const INDEPENDENT: u32 = 1;
+/// Another: who is told of exits calls nothing of the library.
+pub const SHORT_EXITS: u32 = 2;
 
 /// In the address of a group that a wait notes as its object. Odd: no lock.
 pub(crate) const GROUP_TAG: usize = 3;
 
-/// Told of each child that has exited.
-pub type OnExit = unsafe extern "C" fn(*const crate::task::header::TaskHead, RawResult);
+pub use crate::executor::exit::OnChildExit as OnExit;
 
 #[repr(C)]
 pub struct Group<K: Kernel> {
@@ -39,7 +40,6 @@ pub struct Group<K: Kernel> {
     has_failed: Cell<bool>,
     first_error: Cell<RawResult>,
     waiter: Cell<Option<NonNull<Wait>>>,
-    on_exit: Cell<Option<OnExit>>,
     _reserved: [u64; 3],
     _kernel: PhantomData<fn(K)>,
 }
@@ -60,15 +60,13 @@ impl<K: Kernel> Group<K> {
             has_failed: Cell::new(false),
             first_error: Cell::new(RawResult::default()),
             waiter: Cell::new(None),
-            on_exit: Cell::new(None),
             _reserved: [0; 3],
             _kernel: PhantomData,
         }
     }
 
     pub fn set_on_exit(&self, on_exit: Option<OnExit>) {
-        self.on_exit.set(on_exit);
-        self.children.set_quiet(on_exit.is_none());
+        self.children.set_on_exit(on_exit, self.flags.get() & SHORT_EXITS != 0);
     }
 
     /// EPERM: the caller's thread is not that of the group's executor.
@@ -121,7 +119,7 @@ impl<K: Kernel> Group<K> {
                 let _ = this.cancel();
             }
         }
-        if let Some(on_exit) = this.on_exit.get() {
+        if let Some(on_exit) = this.children.on_exit() {
             // SAFETY: the caller's function, with the handle it expects.
             unsafe { on_exit(task.as_head(), result) };
         }

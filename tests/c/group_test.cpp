@@ -162,6 +162,22 @@ TEST(Group, of_children_that_launch_in_a_row_all_are_told_of_that_must_be)
         EXPECT_EQ(monad_async_group_spawn_many(&group, all, 4).value, 4);
         EXPECT_EQ(monad_async_group_wait(self, &group).error, 0);
         EXPECT_EQ(exits, 4);
+        exits = 0;
+        (void)monad_async_group_init(self, &group, MONAD_ASYNC_GROUP_SHORT_EXITS);
+        (void)monad_async_group_on_exit(&group,
+                                        [](monad_async_task t, monad_async_result r) noexcept {
+                                            EXPECT_TRUE(monad_async_task_has_exited(t));
+                                            EXPECT_EQ(r.value, t->result.value);
+                                            ++exits;
+                                        });
+        EXPECT_EQ(monad_async_group_spawn_many(&group, all, 4).value, 4);
+        EXPECT_EQ(monad_async_group_wait(self, &group).error, 0);
+        EXPECT_EQ(exits, 4);
+        fails = true;
+        EXPECT_EQ(monad_async_group_spawn_many(&group, all, 4).value, 4);
+        EXPECT_EQ(monad_async_group_wait(self, &group).error, EIO);
+        EXPECT_EQ(exits, 8);
+        EXPECT_EQ(monad_async_group_init(self, &group, 4).error, EINVAL);
         return success();
     });
     parent.attach(ex);

@@ -42,10 +42,15 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_group, 104);
 /** A flag of `monad_async_group_init`: a child that fails cancels nobody. */
 #define MONAD_ASYNC_GROUP_INDEPENDENT 1u
 
+/** Another: whom `monad_async_group_on_exit` names calls nothing of the library, and uses little
+ *  stack, as it may be called on a task's: it puts the task into a list, say. Of a child that
+ *  succeeded it is told between two launches then, which spares two switches. */
+#define MONAD_ASYNC_GROUP_SHORT_EXITS 2u
+
 /** Makes a group of the executor that runs the caller. Does not suspend.
  *  @param task the task that runs, which is the caller
  *  @param group memory for it
- *  @param flags 0 or `MONAD_ASYNC_GROUP_INDEPENDENT`
+ *  @param flags 0, `MONAD_ASYNC_GROUP_INDEPENDENT`, `MONAD_ASYNC_GROUP_SHORT_EXITS`, or both
  *  @retval 0 made
  *  @retval EINVAL NULL, or flags that this version does not know
  *  @retval EPERM not the running task, or another thread
@@ -57,7 +62,7 @@ MONAD_ASYNC_API monad_async_result monad_async_group_init(monad_async_task task,
 /** Says who is told of each child that has exited, when it is in the group no more. Does not
  *  suspend.
  *  @param group which
- *  @param on_exit whom; NULL: nobody
+ *  @param on_exit whom; NULL: nobody. With `MONAD_ASYNC_GROUP_SHORT_EXITS` not to call the library
  *  @retval 0 done
  *  @retval EINVAL NULL for the group
  *  @see monad_async_group_spawn() */

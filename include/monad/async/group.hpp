@@ -65,6 +65,8 @@ public:
     explicit task_group(std::uint32_t flags = 0)
         : head_(executor_of(monad_async_task_current())), block_(detail::block_here(head_))
     {
+        // `exited` keeps a task that succeeded, and that is all.
+        flags |= MONAD_ASYNC_GROUP_SHORT_EXITS;
         (void)monad_async_group_init(monad_async_task_current(), &native_, flags);
         (void)monad_async_group_on_exit(&native_, &exited);
     }

@@ -97,6 +97,7 @@ pub const TOGETHER: &[Mutant] = &[
     of(HOOK, "the last child of a group leaves quietly", "among.count.get() != 1", "true"),
     of(HOOK, "a child that failed leaves quietly", "task.result().error == 0", "true"),
     of(HOOK, "a child leaves quietly where somebody is told of each", "among.is_quiet.get()", "true"),
+    of(NEXT, "who is told between two launches is not", "unsafe { on_exit(task.as_head(), result) };", ""),
     of(NEXT, "a child that is joined leaves quietly", "!task.joiners.is_empty()", "false"),
     of(EXIT, "an exit is told and not published", "task.unmark(mark::JOINED); task.state().exited();", "task.unmark(mark::JOINED); if told.is_none() { task.state().exited(); }"),
     of(EXIT, "of those who join one is woken", "self.woken_joins.append(joiners);", "if let Some(first) = joiners.pop_front() { let _ = unsafe { self.woken_joins.push_back(first) }; }"),

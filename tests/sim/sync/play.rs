@@ -11,7 +11,7 @@ use monad_async::sync::barrier::Barrier;
 use monad_async::sync::channel::{Channel, Direction};
 use monad_async::sync::condition::Condition;
 use monad_async::sync::event::Event;
-use monad_async::sync::group::{Group, INDEPENDENT};
+use monad_async::sync::group::{Group, INDEPENDENT, SHORT_EXITS};
 use monad_async::sync::mutex::Mutex;
 use monad_async::sync::rw_lock::{Access, RwLock};
 use monad_async::sync::select::{kind, select, Case as Record};
@@ -240,6 +240,8 @@ unsafe extern "C" fn body<S: Side>(head: *const TaskHead) -> RawResult {
 }
 
 pub fn play<S: Side>(program: &Program) -> Vec<(usize, Out)> {
+    let independent = if program.independent { INDEPENDENT } else { 0 };
+    let flags = independent | if program.short { SHORT_EXITS } else { 0 };
     let ex = Handle::new(Sim::default(), false).expect("an executor");
     let storage = Box::new([Cell::new(0), Cell::new(0)]);
     // SAFETY: such objects.
@@ -258,7 +260,7 @@ pub fn play<S: Side>(program: &Program) -> Vec<(usize, Out)> {
             barrier: object(PARTIES),
             lock: object(0),
             group: object(0),
-            team: Group::new(ex.executor(), if program.independent { INDEPENDENT } else { 0 }),
+            team: Group::new(ex.executor(), flags),
         }
     };
     if !program.quiet {

@@ -93,6 +93,8 @@ pub struct Program {
     pub independent: bool,
     /// Nobody is told of the children's exits.
     pub quiet: bool,
+    /// Who is told calls nothing of the library.
+    pub short: bool,
 }
 
 fn select(r: &mut Rng, tasks: usize) -> Step {
@@ -212,7 +214,7 @@ impl Program {
             Body { level, fails: is_child && r.one_in(3), steps }
         };
         let bodies = (0..all).map(|t| body(r, t >= tasks)).collect();
-        Self { bodies, independent: r.one_in(3), quiet: r.one_in(3) }
+        Self { bodies, independent: r.one_in(3), quiet: r.one_in(3), short: r.one_in(2) }
     }
 
     /// Those that are attached at first.
