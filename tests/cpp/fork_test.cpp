@@ -51,6 +51,35 @@ TEST(Fork, the_child_may_destroy_the_parents_objects_and_nothing_happens)
     EXPECT_EQ(ends, 1);
 }
 
+// What the callables hold is the parent's: that of a task that has begun, and of one that has not.
+TEST(Fork, the_child_may_leave_futures_of_what_this_thread_submitted)
+{
+    ma::executor ex;
+    auto const held = std::make_shared<int>(3);
+    auto const body = [held] {
+        ma::this_task::sleep_for(1ms);
+        return *held;
+    };
+    auto begun = std::make_unique<ma::future<int>>(ex.submit(body));
+    ex.run(1);
+    auto pending = std::make_unique<ma::future<int>>(ex.submit(body));
+    auto const holders = held.use_count();
+
+    auto const child = ::fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+        begun.reset();
+        pending.reset();
+        ::_exit(held.use_count() == holders ? 0 : 1);
+    }
+    int status = -1;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+    ex.run_until_idle();
+    EXPECT_EQ(begun->get(), 3);
+    EXPECT_EQ(pending->get(), 3);
+}
+
 TEST(Fork, the_child_may_leave_the_parents_buffers)
 {
     ma::executor ex;

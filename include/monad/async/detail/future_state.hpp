@@ -65,11 +65,11 @@ struct future_base {
         if (!here || !is_joined) {
             return is_done();
         }
-        bool const done = of->head->current_executor == nullptr;
-        if (done) {
+        bool const has_exited = of->head->current_executor == nullptr;
+        if (has_exited) {
             tsan_acquire(of->head);
         }
-        return done;
+        return has_exited;
     }
 
     // Done.
@@ -103,11 +103,11 @@ struct future_base {
     // The future's. `here` as in `is_done`.
     void release(bool here) noexcept
     {
-        if (is_joined) {
-            give_back(here);
-        } else {
+        if (!is_joined) {
             leave(future_left, task_left);
-        }
+        } else if (is_done()) {
+            give_back(here);
+        } // Else this is the child of a fork, and all of it the parent's: left to lie.
     }
 
     void leave(unsigned own, unsigned others) noexcept
@@ -156,19 +156,19 @@ struct future_base {
 
     [[gnu::cold, gnu::noinline]] int block_thread(std::uint64_t boot_ns) const noexcept
     {
-        int error = 0;
+        int why = 0;
         while (!is_done()) {
             std::uint64_t left_ns = forever_ns;
             if (boot_ns != forever_ns) {
                 auto const now_ns = monad_async_now_ns();
                 left_ns = boot_ns > now_ns ? boot_ns - now_ns : 0;
             }
-            error = monad_async_task_wait(of->head, left_ns).error;
+            why = monad_async_task_wait(of->head, left_ns).error;
             if (is_done()) {
                 break;
             }
-            if (error != ENOMEM || left_ns == 0) {
-                return error == ENOMEM ? ETIME : error;
+            if (why != ENOMEM || left_ns == 0) {
+                return why == ENOMEM ? ETIME : why;
             }
             timespec const moment = {0, 100'000};
             (void)::clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, nullptr); // Leaves errno alone.
