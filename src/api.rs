@@ -264,6 +264,13 @@ impl<K: Kernel> Handle<K> {
         here.then(|| NonNull::new(executor.cast::<Executor<K>>()).map(Self)).flatten()
     }
 
+    /// A yield of `task`, which runs here, if it is one of the most: see `Executor::turn`. The way to
+    /// go on, in the place of the caller's return. None: nothing was done.
+    #[inline(always)]
+    pub fn turn<const TRACK: bool>(self, task: TaskRef) -> Option<Turn> {
+        self.executor().turn::<TRACK>(task).map(|next| Turn { task, next })
+    }
+
     #[inline(always)]
     pub fn sleep(task: TaskRef, ns: u64) -> RawResult {
         match Self::running(task) {
@@ -467,6 +474,22 @@ impl<K: Kernel> Handle<K> {
             task.head.io.set(io);
         }
         Ok(())
+    }
+}
+
+/// Who has yielded, and who runs from here on.
+#[must_use]
+pub struct Turn {
+    task: TaskRef,
+    next: TaskRef,
+}
+
+impl Turn {
+    /// The last thing that the caller does: returns when its task is resumed.
+    #[inline(always)]
+    pub fn pass(self) -> RawResult {
+        // SAFETY: made on the stack of `task`, which runs; `next` was ready, so it does not.
+        unsafe { self.task.switch.pass_last(&self.next.switch) }
     }
 }
 

@@ -3,7 +3,7 @@
 use core::ffi::c_void;
 
 use crate::api::{self, Handle};
-use crate::error::{Errno, RawResult};
+use crate::error::{Errno, RawResult, Res};
 use crate::executor::wait;
 use crate::sys::clock;
 use crate::task::header::{TaskHead, TaskRef};
@@ -90,6 +90,47 @@ pub unsafe extern "C" fn monad_async_task_suspend_for_duration(
     task: TaskPtr,
     ns: u64,
 ) -> RawResult {
+    // One call for all that needs one: so the rest has no frame.
+    if ns == 0 {
+        // SAFETY: the caller's handle.
+        if let Ok((this, task)) = unsafe { running(task) } {
+            return match this.turn::<false>(task) {
+                Some(turn) => turn.pass(),
+                None => yield_stamped(this, task),
+            };
+        }
+    }
+    // SAFETY: the caller's handle.
+    unsafe { suspend_otherwise(task, ns) }
+}
+
+/// # Safety
+/// `task` is null or a live handle.
+#[inline(always)]
+unsafe fn running(task: TaskPtr) -> Res<(Handle<RealKernel>, TaskRef)> {
+    // SAFETY: the caller's.
+    let task = unsafe { api::task(task) }?;
+    Ok((Handle::running(task)?, task))
+}
+
+/// The yields that are left; `task` runs.
+#[inline(never)]
+extern "C" fn yield_stamped(this: Handle<RealKernel>, task: TaskRef) -> RawResult {
+    match this.turn::<true>(task) {
+        Some(turn) => turn.pass(),
+        None => yield_otherwise(this, task),
+    }
+}
+
+#[inline(never)]
+extern "C" fn yield_otherwise(this: Handle<RealKernel>, task: TaskRef) -> RawResult {
+    RawResult::from_kernel(this.executor().sleep(task, 0))
+}
+
+/// # Safety
+/// See task.h.
+#[inline(never)]
+unsafe extern "C" fn suspend_otherwise(task: TaskPtr, ns: u64) -> RawResult {
     // SAFETY: the caller's handle.
     match unsafe { api::task(task) } {
         Ok(task) => Handle::<RealKernel>::sleep(task, ns),

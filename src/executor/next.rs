@@ -16,6 +16,7 @@ use super::head::{dec, inc};
 use super::Executor;
 use crate::stack::switch::Switch;
 use crate::task::header::{mark, Flags, TaskRef};
+use crate::task::warm::WarmStacks;
 use crate::ticks;
 use crate::uring::kernel::Kernel;
 
@@ -26,7 +27,15 @@ pub(super) struct Next {
     begun: Cell<u64>,
     /// The tasks are more than the caches hold.
     many: Cell<bool>,
+    /// Which yields may be by `turn`: one of the three below.
+    turns: Cell<u8>,
 }
+
+/// Those without time tracking; the tasks are few.
+const TURNS: u8 = 0;
+/// Those with time tracking; the tasks are few.
+const TURNS_STAMPED: u8 = 1;
+const NO_TURNS: u8 = 2;
 
 /// When a task suspends; None: the loop will say.
 #[derive(Clone, Copy)]
@@ -34,14 +43,17 @@ pub(super) struct Ahead(pub(super) Option<u64>);
 
 impl Next {
     pub(super) const fn new() -> Self {
-        Self { last: Cell::new(0), begun: Cell::new(0), many: Cell::new(false) }
+        let (last, begun, many) = (Cell::new(0), Cell::new(0), Cell::new(false));
+        Self { last, begun, many, turns: Cell::new(NO_TURNS) }
     }
 
     #[inline(always)]
-    pub(super) fn begin(&self, last: usize, begun: u64, many: bool) {
+    pub(super) fn begin(&self, last: usize, begun: u64, many: bool, track: bool) {
         self.last.set(last);
         self.begun.set(begun);
         self.many.set(many);
+        let turns = if track { TURNS_STAMPED } else { TURNS };
+        self.turns.set(if many || !Switch::PASSES { NO_TURNS } else { turns });
     }
 
     /// The loop wants to see each item: the one that was just popped is the last.
@@ -100,6 +112,57 @@ impl<K: Kernel> Executor<K> {
             }
         }
         true
+    }
+
+    /// The most frequent yield: to one of the same priority that has run before, in the middle of a
+    /// chunk, with no exception and no scope to be looked at. All that is asked for the others is
+    /// asked here before anything is done, so that no frame is needed. `TRACK`: of an executor that
+    /// tracks time; else of one that does not.
+    ///
+    /// The next task, as which the caller is to go on, by `Switch::pass_last`; None: nothing was
+    /// done.
+    #[inline(always)]
+    pub fn turn<const TRACK: bool>(&self, task: TaskRef) -> Option<TaskRef> {
+        let few = if TRACK { TURNS_STAMPED } else { TURNS };
+        if self.next.turns.get() == few {
+            self.turn_of_few::<TRACK>(task)
+        } else {
+            None
+        }
+    }
+
+    #[inline(always)]
+    fn turn_of_few<const TRACK: bool>(&self, task: TaskRef) -> Option<TaskRef> {
+        let plain = !task.has(mark::STOPS)
+            && WarmStacks::has_kept(task)
+            && self.next.last.get() != self.ready.popped()
+            // SAFETY: `exceptions` is the owner thread's, which this is.
+            && unsafe { (*self.exceptions).is_none() };
+        if !plain {
+            return None;
+        }
+        let (next, level) = self.ready.front_beside(task)?;
+        if next.head.flags.get() != Flags::COMPLETED {
+            return None;
+        }
+        if TRACK {
+            let now = ticks::now();
+            if self.span.get().1 != Flags::COMPLETED
+                || now.wrapping_sub(self.next.begun.get()) >= self.look_ticks
+            {
+                return None;
+            }
+            task.yields();
+            task.suspended_ready(now);
+            next.running(now);
+        } else {
+            task.yields();
+            next.resumed_unstamped();
+        }
+        // SAFETY: as was just asked; `task` runs.
+        unsafe { self.ready.turn(task, next, level) };
+        self.head.current_task.set(next.as_head());
+        Some(next)
     }
 
     /// What is to run where `task`, a launch, has just returned: the next one, if that is a launch

@@ -99,6 +99,26 @@ impl Fifo {
         NonNull::new(next)
     }
 
+    /// `link` comes in behind all, and the oldest entry, which `first` is, leaves: the queue is not
+    /// empty before, nor between, nor after.
+    ///
+    /// # Safety
+    /// As `push_back`, and `first` is.
+    #[inline(always)]
+    pub unsafe fn turn(&self, link: NonNull<Link>, first: NonNull<Link>) {
+        debug_assert_eq!(self.head.get(), first.as_ptr());
+        let (new, last) = (link.as_ptr(), self.tail.get());
+        // SAFETY: the caller lends the link; `last` is an entry, `first` perhaps, whose `next` is
+        // read behind the push therefore.
+        unsafe {
+            (*new).next.set(ptr::null_mut());
+            (*new).prev.set(last);
+            (*last).next.set(new);
+            self.tail.set(new);
+            self.head.set((*first.as_ptr()).next.get());
+        }
+    }
+
     /// Whether `is` holds of an entry; asked of each from the oldest on, until it does.
     pub(crate) fn any(&self, mut is: impl FnMut(NonNull<Link>) -> bool) -> bool {
         let mut at = self.front();

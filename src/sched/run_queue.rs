@@ -8,13 +8,16 @@ use crate::intrusive::Batch;
 use crate::task::header::{TaskRef, Waits, PRIORITIES};
 use crate::task::list::TaskList;
 
+/// In this order: two counters side by side become one vector, and a load of either then waits for
+/// the store of both.
+#[repr(C)]
 pub struct Ready {
     levels: [TaskList; PRIORITIES],
-    /// Bit n: `levels[n]` is not empty.
-    occupied: Cell<u32>,
-    /// Ever, less those that were removed. How many are ready is the difference of the two: a pop
+    /// Ever, less those that were removed. How many are ready is the difference to `popped`: a pop
     /// and a push store one word each either way, and a pass counts its items by the other.
     pushed: Cell<usize>,
+    /// Bit n: `levels[n]` is not empty.
+    occupied: Cell<u32>,
     popped: Cell<usize>,
 }
 
@@ -23,8 +26,8 @@ impl Ready {
     pub const fn new() -> Self {
         Self {
             levels: [TaskList::new(), TaskList::new(), TaskList::new()],
-            occupied: Cell::new(0),
             pushed: Cell::new(0),
+            occupied: Cell::new(0),
             popped: Cell::new(0),
         }
     }
@@ -131,6 +134,36 @@ impl Ready {
         self.popped.set(self.popped.get().wrapping_add(1));
         task.waits.set(Waits::Nothing);
         Some((task, then))
+    }
+
+    /// The oldest, if it is of the level that `task`, which runs, asks for: then `push` of the one
+    /// and `pop` of the other are `turn`.
+    #[inline(always)]
+    pub fn front_beside(&self, task: TaskRef) -> Option<(TaskRef, u8)> {
+        // By the queue's word for it, not by the task's: the load of the front need not wait for
+        // that of the task.
+        let level = self.occupied.get().trailing_zeros();
+        if level != u32::from(task.cpu_asked()) {
+            return None;
+        }
+        // SAFETY: a bit stands for a level, and only those of levels that are not empty are set.
+        let front = unsafe { self.levels.get_unchecked(level as usize).front().unwrap_unchecked() };
+        Some((front, level as u8))
+    }
+
+    /// `task` goes behind all of `level`, the highest that is not empty, and its front is taken.
+    ///
+    /// # Safety
+    /// They are; `task` is in no list.
+    #[inline(always)]
+    pub unsafe fn turn(&self, task: TaskRef, front: TaskRef, level: u8) {
+        debug_assert!(u32::from(level) == self.occupied.get().trailing_zeros());
+        task.waits.set(Waits::Ready);
+        task.level.set(level);
+        // SAFETY: the caller's.
+        unsafe { self.levels.get_unchecked(level as usize).turn(task, front) };
+        self.count_one();
+        front.waits.set(Waits::Nothing);
     }
 
     /// As `pop`, by shares.

@@ -4,6 +4,7 @@ use core::cell::Cell;
 
 use super::jump;
 pub use super::jump::Call;
+use crate::error::RawResult;
 
 /// Where a task runs, and where it stands there.
 ///
@@ -162,6 +163,19 @@ impl Switch {
     pub unsafe fn pass(&self, next: &Switch) {
         // SAFETY: on this stack, and the other's `sp` was kept.
         unsafe { jump::pass(self.sp.as_ptr(), self.link.get(), next.sp.as_ptr(), next.link.get()) };
+    }
+
+    /// As `pass`, in the place of the calling function's return: see `jump::pass_last`.
+    ///
+    /// # Safety
+    /// As `pass`.
+    #[inline(always)]
+    pub unsafe fn pass_last(&self, next: &Switch) -> RawResult {
+        // SAFETY: on this stack, whose link holds the executor's RSP; the other's `sp` was kept.
+        unsafe {
+            next.link.get().write(self.link.get().read());
+            jump::pass_last(self.sp.as_ptr(), next.sp.as_ptr())
+        }
     }
 
     /// The hot end of the stack's base: the link.

@@ -8,6 +8,8 @@ use core::num::NonZeroUsize;
 use corosensei::stack::{Stack, StackPointer};
 use corosensei::{Coroutine, Yielder};
 
+use crate::error::RawResult;
+
 /// The bounds of a stack that the pool owns.
 struct Bounds {
     base: StackPointer,
@@ -173,6 +175,12 @@ impl Switch {
     /// # Safety
     /// Never called: see `PASSES`.
     pub unsafe fn pass(&self, _next: &Switch) {
+        unreachable!("a coroutine is left for who resumed it");
+    }
+
+    /// # Safety
+    /// Never called: see `PASSES`.
+    pub unsafe fn pass_last(&self, _next: &Switch) -> RawResult {
         unreachable!("a coroutine is left for who resumed it");
     }
 

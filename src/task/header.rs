@@ -378,9 +378,15 @@ impl TaskRef {
     /// The CPU level the user asks for; anything above low counts as low.
     #[inline(always)]
     pub(crate) fn cpu_level(self) -> u8 {
+        self.cpu_asked().min(PRIORITIES as u8 - 1)
+    }
+
+    /// What stands there.
+    #[inline(always)]
+    pub(crate) fn cpu_asked(self) -> u8 {
         // SAFETY: the field of a live task. Volatile, as the optimiser reads four bytes where it
         // may, and such a load waits for the store of the one byte that a user has just written.
-        unsafe { self.head.cpu.as_ptr().read_volatile() }.min(PRIORITIES as u8 - 1)
+        unsafe { self.head.cpu.as_ptr().read_volatile() }
     }
 
     #[inline(always)]

@@ -43,6 +43,16 @@ impl TaskList {
         unsafe { self.0.take_front(task.link_ptr()).map(|link| TaskRef::from_link(link)) }
     }
 
+    /// As `push_back` of the one, then `take_front` of the other.
+    ///
+    /// # Safety
+    /// As for both; the list was not empty before.
+    #[inline(always)]
+    pub unsafe fn turn(&self, task: TaskRef, front: TaskRef) {
+        // SAFETY: the caller's, and as in both.
+        unsafe { self.0.turn(task.link_ptr(), front.link_ptr()) }
+    }
+
     #[inline(always)]
     pub fn pop_front(&self) -> Option<TaskRef> {
         // SAFETY: only tasks' links are pushed here.

@@ -39,6 +39,14 @@ impl TaskRef {
         self.head.flags.set(Flags::RUNNING);
     }
 
+    /// As `running`, at a resumption without time tracking.
+    #[inline(always)]
+    pub fn resumed_unstamped(self) {
+        debug_assert_eq!(self.head.flags.get(), Flags::COMPLETED);
+        debug_assert_eq!(self.head.ticks.when_resumed.get(), 0);
+        self.head.flags.set(Flags::RUNNING);
+    }
+
     /// It is about to suspend, for something to wait for.
     #[inline(always)]
     pub(crate) fn awaits(self) {

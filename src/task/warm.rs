@@ -152,6 +152,12 @@ impl WarmStacks {
         }
     }
 
+    /// The task has suspended before, or runs on its own stack all along: `keep` has nothing to do.
+    #[inline(always)]
+    pub fn has_kept(task: TaskRef) -> bool {
+        task.stack_size.get() & OWN != 0
+    }
+
     /// In line: a call in the middle of a suspension would have each of them save two registers.
     #[inline(always)]
     fn exchange(&self, task: TaskRef) {
