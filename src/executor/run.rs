@@ -388,14 +388,22 @@ impl<K: Kernel> Executor<K> {
     fn expire(&self, now: u64) {
         let now_ns = self.reactor.kernel.now_boot_ns();
         let mut budget = self.budget(now);
-        while budget.take() {
-            let Some(due) = self.timers.pop_expired(now_ns) else { return };
-            self.timers.prefetch();
-            match due {
-                Due::Task(task) => self.make_ready(task, now),
-                // SAFETY: the other timers are those of scopes, which take them out when they are
-                // left.
-                Due::Other(timer) => self.deadline_passed(unsafe { Scope::from_timer(timer) }),
+        loop {
+            let step = budget.take_step();
+            if step == 0 {
+                return;
+            }
+            for _ in 0..step {
+                let Some(due) = self.timers.pop_expired(now_ns) else { return };
+                self.timers.prefetch();
+                match due {
+                    Due::Task(task) => self.make_ready(task, now),
+                    Due::Other(timer) => {
+                        // SAFETY: the other timers are those of scopes, which take them out when
+                        // they are left.
+                        self.deadline_passed(unsafe { Scope::from_timer(timer) });
+                    }
+                }
             }
         }
     }

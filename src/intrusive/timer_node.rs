@@ -72,6 +72,12 @@ impl TimerNode {
         self.place() != NOWHERE
     }
 
+    /// In a lane: the address of the one behind it, or 0.
+    #[inline(always)]
+    pub(super) fn next(&self) -> usize {
+        self.link.next.get().addr()
+    }
+
     #[inline]
     pub(super) fn place(&self) -> u64 {
         self.mark.get() & PLACE

@@ -19,7 +19,9 @@
 //!    lane that takes it, else to the tree.
 //! 2. Every insertion has its number, which decides between equal deadlines in two places. Within a
 //!    lane or the tree the place decides.
-//! 3. A node's deadline and words are not touched by others while it is inserted.
+//! 3. No head but `first` is due before `others_ns`. So the next one in the lane of `first` is the
+//!    earliest of all if it is due before that, without a look at the other heads.
+//! 4. A node's deadline and words are not touched by others while it is inserted.
 //!
 //! Costs: a lane's operations are O(1), the tree's O(log n), always; no allocation. What four lanes
 //! buy, in ns for one `pop_expired` and its `insert` (Xeon, 2.6 GHz; the tree alone had its first
@@ -60,6 +62,7 @@ struct Lane {
 /// Nodes in order of their deadlines.
 pub struct TimerQueue {
     first: Cell<Option<NonNull<TimerNode>>>,
+    others_ns: Cell<u64>,
     inserted: Cell<u64>,
     lanes: [Lane; LANES],
     tree_first: Cell<Option<NonNull<TimerNode>>>,
@@ -70,6 +73,7 @@ impl TimerQueue {
     pub const fn new() -> Self {
         Self {
             first: Cell::new(None),
+            others_ns: Cell::new(u64::MAX),
             inserted: Cell::new(0),
             lanes: [const { Lane { queue: Fifo::new(), latest_ns: Cell::new(0) } }; LANES],
             tree_first: Cell::new(None),
@@ -100,7 +104,7 @@ impl TimerQueue {
     /// # Safety
     /// `node` is in no `TimerQueue`; it stays in place, and its deadline as it is, until it has
     /// left.
-    #[inline]
+    #[inline(always)]
     pub unsafe fn insert(&self, node: NonNull<TimerNode>) {
         // SAFETY: the caller lends it.
         let new = unsafe { node.as_ref() };
@@ -108,21 +112,30 @@ impl TimerQueue {
         let deadline_ns = new.deadline_ns.get();
         let number = self.inserted.get() + ONE_INSERTION;
         self.inserted.set(number);
-        match self.lanes.iter().position(|lane| lane.latest_ns.get() <= deadline_ns) {
+        let is_head = match self.lanes.iter().position(|lane| lane.latest_ns.get() <= deadline_ns) {
             Some(i) => {
                 new.put(number | i as u64);
                 self.lanes[i].latest_ns.set(deadline_ns);
                 // SAFETY: in no other list (contract above).
-                unsafe { self.lanes[i].queue.push_back(node.cast()) };
+                unsafe { self.lanes[i].queue.push_back(node.cast()) }.0
             }
             None => {
                 new.put(number | IN_TREE);
                 self.insert_in_tree(node, deadline_ns);
+                true // Perhaps.
             }
-        }
-        // Equal: the older one stays first.
-        if self.next_deadline().is_none_or(|first_ns| deadline_ns < first_ns) {
-            self.first.set(Some(node));
+        };
+        match self.next_deadline() {
+            // Equal: the older one stays first.
+            Some(first_ns) if deadline_ns >= first_ns => {
+                if is_head {
+                    self.others_ns.set(self.others_ns.get().min(deadline_ns));
+                }
+            }
+            first_ns => {
+                self.first.set(Some(node));
+                self.others_ns.set(first_ns.unwrap_or(u64::MAX));
+            }
         }
     }
 
@@ -150,7 +163,7 @@ impl TimerQueue {
         }
         gone.put(NOWHERE);
         if self.first.get() == Some(node) {
-            self.first.set(self.earliest_head());
+            self.find_first();
         }
     }
 
@@ -158,30 +171,59 @@ impl TimerQueue {
     #[inline]
     pub fn pop_expired(&self, now_ns: u64) -> Option<NonNull<TimerNode>> {
         let first = self.first.get()?;
-        // SAFETY: an inserted node is valid, and it is in this structure.
-        unsafe {
-            if first.as_ref().deadline_ns.get() > now_ns {
-                return None;
-            }
-            self.remove(first);
+        // SAFETY: `first` is inserted, so valid.
+        if unsafe { first.as_ref().deadline_ns.get() > now_ns } {
+            return None;
+        }
+        // SAFETY: as above.
+        let gone = unsafe { first.as_ref() };
+        let Some(lane) = self.lanes.get(gone.place() as usize) else {
+            // SAFETY: as above.
+            unsafe { self.remove(first) };
+            return Some(first);
+        };
+        // SAFETY: the earliest of its lane is the lane's head.
+        let head = unsafe { lane.queue.take_front(first.cast()) };
+        gone.put(NOWHERE);
+        let Some(head) = head.map(NonNull::cast::<TimerNode>) else {
+            lane.latest_ns.set(0);
+            self.find_first();
+            return Some(first);
+        };
+        // SAFETY: an entry of the lane, so inserted.
+        let next = unsafe { head.as_ref() };
+        // This line is needed now, and soon the next one's.
+        prefetch::line(next.next());
+        if next.deadline_ns.get() < self.others_ns.get() {
+            self.first.set(Some(head));
+        } else {
+            self.find_first();
         }
         Some(first)
     }
 
-    /// Which of the heads is `first`?
-    #[inline]
-    fn earliest_head(&self) -> Option<NonNull<TimerNode>> {
+    /// Which of the heads is `first`, and how early is the next one?
+    fn find_first(&self) {
         let mut earliest = self.tree_first.get();
+        let mut others_ns = u64::MAX;
         for lane in &self.lanes {
             let Some(head) = lane.queue.front().map(NonNull::cast::<TimerNode>) else { continue };
-            // SAFETY: inserted nodes are valid.
-            if earliest.is_none_or(|e| unsafe { head.as_ref().key() < e.as_ref().key() }) {
-                earliest = Some(head);
-            }
+            // SAFETY: heads are inserted, so valid.
+            let (key, least) = unsafe { (head.as_ref().key(), earliest.map(|e| e.as_ref().key())) };
+            let later_ns = match least {
+                Some(least) if key > least => key.0,
+                least => {
+                    earliest = Some(head);
+                    least.map_or(u64::MAX, |least| least.0)
+                }
+            };
+            others_ns = others_ns.min(later_ns);
         }
-        earliest
+        self.first.set(earliest);
+        self.others_ns.set(others_ns);
     }
 
+    #[inline(never)]
     fn insert_in_tree(&self, node: NonNull<TimerNode>, deadline_ns: u64) {
         // SAFETY: one thread, and nothing below calls out of this file.
         let tree = unsafe { &mut *self.tree.get() };

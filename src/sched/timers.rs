@@ -31,7 +31,7 @@ impl Timers {
     }
 
     /// The task is in no list.
-    #[inline]
+    #[inline(always)]
     pub fn insert(&self, task: TaskRef, deadline_ns: u64) {
         debug_assert!(task.waits.get() == Waits::Nothing);
         task.waits.set(Waits::Deadline);

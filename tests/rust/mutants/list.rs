@@ -331,8 +331,32 @@ pub const LOOP: &[Mutant] = &[
     Mutant {
         bug: "a sleeper waits behind a later one",
         file: "src/intrusive/timer_queue.rs",
-        right: "self.next_deadline().is_none_or(|first_ns| deadline_ns < first_ns)",
-        wrong: "self.next_deadline().is_none()",
+        right: "Some(first_ns) if deadline_ns >= first_ns",
+        wrong: "Some(_)",
+    },
+    Mutant {
+        bug: "who is behind the sleeper that was woken is taken for the earliest",
+        file: "src/intrusive/timer_queue.rs",
+        right: "next.deadline_ns.get() < self.others_ns.get()",
+        wrong: "true",
+    },
+    Mutant {
+        bug: "a new head of a lane is not told to who looks at one lane alone",
+        file: "src/intrusive/timer_queue.rs",
+        right: "self.others_ns.set(self.others_ns.get().min(deadline_ns));",
+        wrong: "",
+    },
+    Mutant {
+        bug: "a task that was cancelled yields all the same",
+        file: "src/executor/next.rs",
+        right: "!task.has(mark::STOPS)",
+        wrong: "true",
+    },
+    Mutant {
+        bug: "a yield goes on behind the number of items that was asked for",
+        file: "src/executor/next.rs",
+        right: "self.next.last.get() != self.ready.popped()",
+        wrong: "true",
     },
     Mutant {
         bug: "what is due waits for the next look",
