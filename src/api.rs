@@ -273,10 +273,16 @@ impl<K: Kernel> Handle<K> {
 
     #[inline(always)]
     pub fn sleep(task: TaskRef, ns: u64) -> RawResult {
-        match Self::running(task) {
-            Ok(this) => RawResult::from_kernel(this.executor().sleep(task, ns)),
-            Err(e) => RawResult::failure(e),
+        let this = match Self::running(task) {
+            Ok(this) => this,
+            Err(e) => return RawResult::failure(e),
+        };
+        if ns == 0 {
+            if let Some(turn) = this.turn::<false>(task).or_else(|| this.turn::<true>(task)) {
+                return turn.pass();
+            }
         }
+        RawResult::from_kernel(this.executor().sleep(task, ns))
     }
 
     pub fn sleep_until(task: TaskRef, boot_ns: u64) -> RawResult {
@@ -288,25 +294,37 @@ impl<K: Kernel> Handle<K> {
 
     /// # Safety
     /// What `sqe` refers to stays valid until the call returns.
-    #[inline(always)]
     pub unsafe fn io(task: TaskRef, sqe: &Sqe) -> RawResult {
         let this = match Self::running(task) {
             Ok(this) => this,
             Err(e) => return RawResult::failure(e),
         };
-        let ex = this.executor();
-        if !ex.kernel().has_ring() {
+        if !this.executor().kernel().has_ring() {
             return Self::refused(task, Errno(libc::ENOTSUP));
         }
+        // SAFETY: the caller's.
+        RawResult::from_words(unsafe { this.io_on_ring(task, sqe) })
+    }
+
+    /// As `io`, of `task`, which runs here, where there is a ring. (By words: of a result with its
+    /// fields the second is put together in memory.)
+    ///
+    /// # Safety
+    /// As `io`.
+    #[inline(always)]
+    pub unsafe fn io_on_ring(self, task: TaskRef, sqe: &Sqe) -> [u64; 2] {
         // Read once: what is checked here is what is submitted, whatever the caller's memory holds
         // then.
         let sqe = &sqe.copied();
         if !validate::is_plain_once(sqe) {
             // SAFETY: the caller's.
-            return unsafe { this.io_looked_at(task, sqe) };
+            return unsafe { self.io_looked_at(task, sqe) }.words();
         }
         // SAFETY: the caller's.
-        RawResult::from_kernel(unsafe { ex.io(task, sqe) })
+        match unsafe { self.executor().io(task, sqe) } {
+            res @ 0.. => [res as u64, 0],
+            res => RawResult::from_kernel(res).words(),
+        }
     }
 
     /// Out of line: what has to be looked at, or counted.
@@ -314,7 +332,7 @@ impl<K: Kernel> Handle<K> {
     /// # Safety
     /// As `io`; there is a ring.
     #[inline(never)]
-    unsafe fn io_looked_at(&self, task: TaskRef, sqe: &Sqe) -> RawResult {
+    unsafe extern "C" fn io_looked_at(self, task: TaskRef, sqe: &Sqe) -> RawResult {
         let ex = self.executor();
         if let Err(e) = validate::once(sqe) {
             return Self::refused(task, e);

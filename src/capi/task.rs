@@ -7,7 +7,7 @@ use crate::error::{Errno, RawResult, Res};
 use crate::executor::wait;
 use crate::sys::clock;
 use crate::task::header::{TaskHead, TaskRef};
-use crate::uring::kernel::Sqe;
+use crate::uring::kernel::{Kernel, Sqe};
 use crate::uring::RealKernel;
 
 use super::border::done;
@@ -132,8 +132,8 @@ extern "C" fn yield_otherwise(this: Handle<RealKernel>, task: TaskRef) -> RawRes
 #[inline(never)]
 unsafe extern "C" fn suspend_otherwise(task: TaskPtr, ns: u64) -> RawResult {
     // SAFETY: the caller's handle.
-    match unsafe { api::task(task) } {
-        Ok(task) => Handle::<RealKernel>::sleep(task, ns),
+    match unsafe { running(task) } {
+        Ok((this, task)) => RawResult::from_kernel(this.executor().sleep(task, ns)),
         Err(e) => RawResult::failure(e),
     }
 }
@@ -142,6 +142,25 @@ unsafe extern "C" fn suspend_otherwise(task: TaskPtr, ns: u64) -> RawResult {
 /// See task.h.
 #[no_mangle]
 pub unsafe extern "C" fn monad_async_task_io(task: TaskPtr, sqe: *const IoUringSqe) -> RawResult {
+    // As above: what else is to be told comes from a call, so that the result is in registers.
+    // SAFETY: the caller's entry.
+    if let Some(sqe) = unsafe { sqe.cast::<Sqe>().as_ref() } {
+        // SAFETY: the caller's handle.
+        if let Ok((this, task)) = unsafe { running(task) } {
+            if this.executor().kernel().has_ring() {
+                // SAFETY: what the entry refers to is the caller's to keep.
+                return RawResult::from_words(unsafe { this.io_on_ring(task, sqe) });
+            }
+        }
+    }
+    // SAFETY: as above.
+    unsafe { io_otherwise(task, sqe) }
+}
+
+/// # Safety
+/// See task.h.
+#[inline(never)]
+unsafe extern "C" fn io_otherwise(task: TaskPtr, sqe: *const IoUringSqe) -> RawResult {
     // SAFETY: the caller's handle and entry.
     match unsafe { (api::task(task), sqe.cast::<Sqe>().as_ref()) } {
         // SAFETY: what the entry refers to is the caller's to keep.

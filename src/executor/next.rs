@@ -94,7 +94,10 @@ impl<K: Kernel> Executor<K> {
             task.suspended_awaiting(now);
         }
         let flags = next.head.flags.get();
-        self.spans(flags, now);
+        // A resumption behind others changes nothing.
+        if flags != Flags::COMPLETED || self.span.get().1 != Flags::COMPLETED {
+            self.spans(flags, now);
+        }
         // One that suspends and one that is resumed leave the count as it is.
         if flags == Flags::PENDING_LAUNCH {
             dec(&self.head.tasks_pending_launch);

@@ -60,8 +60,7 @@ impl<K: Kernel> Executor<K> {
         0
     }
 
-    /// Out of line, so that a yield need not save what only this uses.
-    #[inline(never)]
+    #[inline(always)]
     fn sleep_for(&self, task: TaskRef, ns: u64) -> i32 {
         let now = self.stamp_ahead();
         let deadline_ns = match ns {
