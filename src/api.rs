@@ -5,6 +5,7 @@
 //! caller's word, as with any C handle.
 
 pub mod inspect;
+mod io;
 pub mod observe;
 
 use core::ffi::c_void;
@@ -18,12 +19,11 @@ use crate::executor::reference::Reference;
 use crate::executor::scope::{self, Scope};
 use crate::executor::{exit, park, queue_ends, remote, Executor};
 use crate::reactor::operation::Op;
-use crate::reactor::validate;
 use crate::sys::thread;
 use crate::task::create;
 use crate::task::header::{mark, Flags, Task, TaskHead, TaskRef, Waits, PRIORITIES};
 use crate::task::state::Run;
-use crate::uring::kernel::{Kernel, Sqe};
+use crate::uring::kernel::Kernel;
 
 const EINVAL: Errno = Errno(libc::EINVAL);
 const EPERM: Errno = Errno(libc::EPERM);
@@ -264,8 +264,8 @@ impl<K: Kernel> Handle<K> {
         here.then(|| NonNull::new(executor.cast::<Executor<K>>()).map(Self)).flatten()
     }
 
-    /// A yield of `task`, which runs here, if it is one of the most: see `Executor::turn`. The way to
-    /// go on, in the place of the caller's return. None: nothing was done.
+    /// A yield of `task`, which runs here, if it is one of the most: see `Executor::turn`. The way
+    /// to go on, in the place of the caller's return. None: nothing was done.
     #[inline(always)]
     pub fn turn<const TRACK: bool>(self, task: TaskRef) -> Option<Turn> {
         self.executor().turn::<TRACK>(task).map(|next| Turn { task, next })
@@ -290,74 +290,6 @@ impl<K: Kernel> Handle<K> {
             Ok(this) => RawResult::from_kernel(this.executor().sleep_until(task, boot_ns)),
             Err(e) => RawResult::failure(e),
         }
-    }
-
-    /// # Safety
-    /// What `sqe` refers to stays valid until the call returns.
-    pub unsafe fn io(task: TaskRef, sqe: &Sqe) -> RawResult {
-        let this = match Self::running(task) {
-            Ok(this) => this,
-            Err(e) => return RawResult::failure(e),
-        };
-        if !this.executor().kernel().has_ring() {
-            return Self::refused(task, Errno(libc::ENOTSUP));
-        }
-        // SAFETY: the caller's.
-        RawResult::from_words(unsafe { this.io_on_ring(task, sqe) })
-    }
-
-    /// As `io`, of `task`, which runs here, where there is a ring. (By words: of a result with its
-    /// fields the second is put together in memory.)
-    ///
-    /// # Safety
-    /// As `io`.
-    #[inline(always)]
-    pub unsafe fn io_on_ring(self, task: TaskRef, sqe: &Sqe) -> [u64; 2] {
-        // Read once: what is checked here is what is submitted, whatever the caller's memory holds
-        // then.
-        let sqe = &sqe.copied();
-        if !validate::is_plain_once(sqe) {
-            // SAFETY: the caller's.
-            return unsafe { self.io_looked_at(task, sqe) }.words();
-        }
-        // SAFETY: the caller's.
-        match unsafe { self.executor().io(task, sqe) } {
-            res @ 0.. => [res as u64, 0],
-            res => RawResult::from_kernel(res).words(),
-        }
-    }
-
-    /// Out of line: what has to be looked at, or counted.
-    ///
-    /// # Safety
-    /// As `io`; there is a ring.
-    #[inline(never)]
-    unsafe extern "C" fn io_looked_at(self, task: TaskRef, sqe: &Sqe) -> RawResult {
-        let ex = self.executor();
-        if let Err(e) = validate::once(sqe) {
-            return Self::refused(task, e);
-        }
-        // SAFETY: the caller's.
-        match unsafe { ex.io_on_buffer(task, sqe) } {
-            Ok(res) => RawResult::from_kernel(res),
-            Err(e) => Self::refused(task, e),
-        }
-    }
-
-    /// Refuses an operation that came without an entry. The flags are another task's to keep unless
-    /// `task` runs.
-    pub(crate) fn io_without_entry(task: TaskRef) -> RawResult {
-        match Self::running(task) {
-            Ok(_) => Self::refused(task, EINVAL),
-            Err(_) => RawResult::failure(EINVAL),
-        }
-    }
-
-    /// There was no completion, so it had no flags.
-    #[cold]
-    fn refused(task: TaskRef, e: Errno) -> RawResult {
-        task.cqe_flags.set(0);
-        RawResult::failure(e)
     }
 
     pub fn park(task: TaskRef) -> RawResult {

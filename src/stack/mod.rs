@@ -11,6 +11,8 @@ mod jump;
 pub mod layout;
 #[cfg(all(target_arch = "x86_64", not(feature = "asan")))]
 mod own;
+#[cfg(all(target_arch = "x86_64", not(feature = "asan")))]
+mod pass_last;
 pub mod pool;
 #[cfg(not(all(target_arch = "x86_64", not(feature = "asan"))))]
 mod routine;

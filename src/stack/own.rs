@@ -2,8 +2,8 @@
 
 use core::cell::Cell;
 
-use super::jump;
 pub use super::jump::Call;
+use super::{jump, pass_last};
 use crate::error::RawResult;
 
 /// Where a task runs, and where it stands there.
@@ -165,7 +165,7 @@ impl Switch {
         unsafe { jump::pass(self.sp.as_ptr(), self.link.get(), next.sp.as_ptr(), next.link.get()) };
     }
 
-    /// As `pass`, in the place of the calling function's return: see `jump::pass_last`.
+    /// As `pass`, in the place of the calling function's return: see `pass_last`.
     ///
     /// # Safety
     /// As `pass`.
@@ -174,7 +174,7 @@ impl Switch {
         // SAFETY: on this stack, whose link holds the executor's RSP; the other's `sp` was kept.
         unsafe {
             next.link.get().write(self.link.get().read());
-            jump::pass_last(self.sp.as_ptr(), next.sp.as_ptr())
+            pass_last::pass_last(self.sp.as_ptr(), next.sp.as_ptr())
         }
     }
 
