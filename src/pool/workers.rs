@@ -173,12 +173,12 @@ impl Pool {
         let invalid =
             |errno, text: &'static str| CreateError { errno: Errno(errno), text: text.into() };
         if workers == 0 || workers > WORKERS_MAX {
-            return Err(invalid(libc::EINVAL, "a pool has 1 to 4096 workers."));
+            return Err(invalid(libc::EINVAL, "a pool has 1 to 4096 workers"));
         }
         if !self.queue.is_of_this_process() {
-            return Err(invalid(libc::EPERM, "the pool is another process's."));
+            return Err(invalid(libc::EPERM, "the pool is another process's"));
         }
-        let quits = || invalid(libc::ESHUTDOWN, "the pool has been told to quit.");
+        let quits = || invalid(libc::ESHUTDOWN, "the pool has been told to quit");
         let mut state = self.lock();
         if state.quits {
             return Err(quits());
@@ -386,7 +386,7 @@ fn executor(
     if let Some(cpu) = cpu {
         affinity::pin(cpu).map_err(|errno| CreateError {
             errno,
-            text: "a CPU of the pool does not exist, or this process may not use it.".into(),
+            text: "a CPU of the pool does not exist, or this process may not use it".into(),
         })?;
     }
     stack_overflow::install().map_err(|refused| CreateError {

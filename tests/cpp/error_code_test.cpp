@@ -3,7 +3,9 @@
 #include "support.hpp"
 
 #include <monad/async/file.hpp>
+#include <monad/async/future.hpp>
 #include <monad/async/listener.hpp>
+#include <monad/async/pool.hpp>
 
 #include <array>
 #include <new>
@@ -239,6 +241,20 @@ TEST(ErrorText, a_mistake_of_the_call_is_named)
     t.attach(ex, [] { ma::this_task::yield(); });
     EXPECT_TRUE(says(told_by([&] { t.get(); }), "run its executor"));
     EXPECT_TRUE(says(told_by([&] { t.wait(); }), "wait for itself"));
+    EXPECT_TRUE(says(told_by([&] { t.attach(ex, [] {}); }), "has not exited"));
+    ex.run_until_idle();
+
+    ma::future<int> none;
+    EXPECT_TRUE(says(told_by([&] { none.get(); }), "of nothing"));
+    ma::thread_pool pool(1);
+    pool.quit();
+    EXPECT_TRUE(says(told_by([&] { pool.spawn([] {}); }), "told to quit"));
+    auto const direct = [] {
+        ma::open_options options;
+        options.flags = MONAD_ASYNC_FILE_DIRECT;
+        ma::file const f("/proc/self/stat", O_RDONLY, options);
+    };
+    EXPECT_TRUE(says(told_by([&] { run_task(ex, direct); }), "table of direct descriptors"));
 
     auto without = ma::executor_options::compute_only();
     ma::executor computes{without};

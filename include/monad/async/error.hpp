@@ -70,6 +70,9 @@ inline char const *mistake(int error) noexcept
     if (error == EDEADLK) {
         return " (it would wait for itself)";
     }
+    if (error == ESHUTDOWN) {
+        return " (the executor, or the pool, is gone or told to quit)";
+    }
     bool const without_ring = error == ENOTSUP && self != nullptr &&
                               monad_async_executor_ring_fd(self->current_executor) < 0;
     return without_ring ? " (this task's executor has no ring)" : "";

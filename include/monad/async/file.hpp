@@ -49,7 +49,12 @@ public:
      *  @throws std::system_error its errno */
     explicit file(pathname path, int open_flags = O_RDONLY, open_options const &options = {})
     {
-        detail::check(start(path, open_flags, options), "monad::async::file");
+        int const error = start(path, open_flags, options);
+        bool const has_no_place = error == ENFILE && (options.flags & MONAD_ASYNC_FILE_DIRECT) != 0;
+        detail::check(error, has_no_place
+                                 ? "monad::async::file (its executor's table of direct descriptors "
+                                   "is full, or there is none)"
+                                 : "monad::async::file");
     }
 
     /** As that constructor. SUSPENDS.

@@ -144,7 +144,8 @@ public:
     R get()
     {
         auto *const state = state_;
-        detail::check(state == nullptr ? EINVAL : 0, what_get);
+        detail::check(state == nullptr ? EINVAL : 0,
+                      "monad::async::future::get (of nothing, or its result was taken)");
         bool const here = detail::is_here(*state->of->block);
         if (__builtin_expect(!here || !state->is_joined, false)) {
             return get_from_elsewhere(here);

@@ -440,7 +440,10 @@ private:
         if (error == detail::no_room) {
             throw std::bad_alloc();
         }
-        detail::check(error, "monad::async::task::attach");
+        if (error != 0) {
+            detail::fail(error, error == EBUSY ? "monad::async::task::attach (it has not exited)"
+                                               : "monad::async::task::attach");
+        }
     }
 
     static void attached(int error, std::error_code &ec) noexcept
