@@ -97,7 +97,12 @@ impl<K: Kernel> Call<'_, K> {
         let moved = unsafe { self.transfer(there, dont_wait) };
         if let Ok(bytes) = moved {
             if made.is_some() || self.goes_on(begun).is_ok() {
-                let _ = file::set_position(fd, there.off() as i64 + bytes as i64);
+                let bytes = bytes as i64;
+                let _ = if is_write(sqe) {
+                    file::move_behind(fd, bytes)
+                } else {
+                    file::move_on(fd, bytes)
+                };
             }
         }
         Some(moved)

@@ -65,7 +65,7 @@ impl<K: Kernel> Reactor<K> {
         }
         let row = self.rows.at(record.row()).expect("it stays while it has records");
         if row.place.is_ours {
-            let _ = file::move_on(sqe.fd(), bytes.into()); // A pipe has none.
+            let _ = file::move_behind(sqe.fd(), bytes.into()); // A pipe has none.
             return;
         }
         let all = match &row.parts {

@@ -38,9 +38,14 @@ pub fn is_buffered(fd: i32) -> bool {
 
 /// What is read and written goes past the kernel's memory.
 pub fn is_unbuffered(fd: i32) -> bool {
+    has_flags(fd, libc::O_DIRECT)
+}
+
+/// One of these, at least.
+fn has_flags(fd: i32, some: c_int) -> bool {
     // SAFETY: refers to no memory.
     let flags = quietly(|| unsafe { libc::fcntl(fd, libc::F_GETFL) });
-    flags.is_ok_and(|flags| flags & libc::O_DIRECT != 0)
+    flags.is_ok_and(|flags| flags & some != 0)
 }
 
 /// Of a file system that writes to memory without blocking if it can (since Linux 6.0 and 6.1; what
@@ -85,14 +90,18 @@ pub fn position(fd: i32) -> Res<i64> {
     moved(fd, 0, libc::SEEK_CUR)
 }
 
-/// Sets the current position.
-pub fn set_position(fd: i32, at: i64) -> Res<i64> {
-    moved(fd, at, libc::SEEK_SET)
-}
-
 /// Moves the current position on.
 pub fn move_on(fd: i32, bytes: i64) -> Res<i64> {
     moved(fd, bytes, libc::SEEK_CUR)
+}
+
+/// Moves the current position behind what was written there: to the end of a file that is only
+/// appended to.
+pub fn move_behind(fd: i32, bytes: i64) -> Res<i64> {
+    match has_flags(fd, libc::O_APPEND) {
+        true => moved(fd, 0, libc::SEEK_END),
+        false => move_on(fd, bytes),
+    }
 }
 
 /// `lseek`, of which no part waits for a disk.
@@ -116,12 +125,14 @@ pub fn came_short(fd: i32, bytes: usize) {
     let (kind, bytes) = (status.st_mode & libc::S_IFMT, bytes as i64);
     let left_it = match position(fd) {
         // Were the bytes behind it, the file would not end before they do.
-        Ok(at) if kind == libc::S_IFREG => status.st_size >= at.saturating_add(bytes),
+        Ok(at) if kind == libc::S_IFREG => {
+            status.st_size >= at.saturating_add(bytes) || has_flags(fd, libc::O_APPEND)
+        }
         Ok(_) => kind == libc::S_IFBLK,
         Err(_) => false,
     };
     if known && left_it {
-        let _ = move_on(fd, bytes);
+        let _ = move_behind(fd, bytes);
     }
 }
 

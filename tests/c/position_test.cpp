@@ -120,6 +120,31 @@ TEST(Position, of_what_came_short)
     }
 }
 
+// What is only appended to goes to the end, wherever the position was.
+TEST(Position, of_what_is_appended)
+{
+    Executor ex;
+    Limited const limited;
+    std::string const data = lines(8192);
+    for (bool const is_ordered : {false, true}) {
+        Fd const fd(nameless(O_APPEND));
+        EXPECT_EQ(write(fd, data.data(), 4096), 4096);
+        lseek(fd, 10, SEEK_SET);
+        run_one(ex, [&](monad_async_task self) {
+            File f = monad_async_file_adopt(fd);
+            if (is_ordered) {
+                EXPECT_EQ(monad_async_file_set_ordered(self, &f).error, 0);
+            }
+            auto const r = monad_async_file_write_all(self, f, data.data() + 4096, 4096, -1);
+            EXPECT_EQ(r.error, EFBIG);
+            EXPECT_EQ(r.value, intptr_t(limit - 4096));
+            return success();
+        });
+        EXPECT_EQ(position(fd), off_t(limit));
+        EXPECT_TRUE(content(fd) == data.substr(0, limit));
+    }
+}
+
 // In the middle of a file, too, which ends far behind.
 TEST(Position, of_what_came_short_in_a_buffer_of_a_set_and_by_operations)
 {

@@ -50,11 +50,7 @@ public:
     explicit file(pathname path, int open_flags = O_RDONLY, open_options const &options = {})
     {
         int const error = start(path, open_flags, options);
-        bool const has_no_place = error == ENFILE && (options.flags & MONAD_ASYNC_FILE_DIRECT) != 0;
-        detail::check(error, has_no_place
-                                 ? "monad::async::file (its executor's table of direct descriptors "
-                                   "is full, or there is none)"
-                                 : "monad::async::file");
+        detail::check(error, detail::opening(error, options));
     }
 
     /** As that constructor. SUSPENDS.

@@ -4,6 +4,9 @@
 /** @file open_options.hpp
  *  What may be said of how a file is opened. */
 
+#include "file.h"
+
+#include <cerrno>
 #include <cstdint>
 
 #include <fcntl.h>
@@ -23,6 +26,21 @@ struct open_options {
     /** `MONAD_ASYNC_FILE_DIRECT`, `MONAD_ASYNC_FILE_ORDERED`. */
     std::uint32_t flags = 0;
 };
+
+/** @cond no API */
+namespace detail {
+
+// What the text of an exception says of an error of such a call.
+inline char const *opening(int error, open_options const &options) noexcept
+{
+    bool const has_no_place = error == ENFILE && (options.flags & MONAD_ASYNC_FILE_DIRECT) != 0;
+    return has_no_place ? "monad::async::file (its executor's table of direct descriptors is full, "
+                          "or there is none)"
+                        : "monad::async::file";
+}
+
+} // namespace detail
+/** @endcond */
 
 } // namespace v0
 } // namespace monad::async
