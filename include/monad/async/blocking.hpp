@@ -9,6 +9,7 @@
 #include "blocking.h"
 #include "config.h"
 #include "detail/runtime.hpp"
+#include "detail/tsan.hpp"
 #include "error.hpp"
 #include "result.h"
 #include "task.h"
@@ -48,6 +49,7 @@ template <class F> struct offloaded {
     static monad_async_result run(void *ptr) noexcept
     {
         auto &self = *static_cast<offloaded *>(ptr);
+        tsan_acquire(ptr);
         try {
             if constexpr (std::is_void_v<result>) {
                 std::invoke(std::forward<F>(self.f));
@@ -58,6 +60,7 @@ template <class F> struct offloaded {
         } catch (...) {
             self.thrown = std::current_exception();
         }
+        tsan_release(ptr);
         return monad_async_make_success(0);
     }
 };
@@ -80,9 +83,11 @@ template <class F> MONAD_ASYNC_LOCAL std::invoke_result_t<F> offload(F &&f)
                   "what an offloaded callable returns is moved out: return a pointer");
     detail::offloaded<F> call{std::forward<F>(f)};
     auto *const self = monad_async_task_current();
+    detail::tsan_release(&call);
     auto const r = detail::interruptible(self, [self, &call] {
         return monad_async_run_blocking(self, &detail::offloaded<F>::run, &call);
     });
+    detail::tsan_acquire(&call);
     detail::check(r.error, "monad::async::offload");
     if (call.thrown) {
         std::rethrow_exception(std::move(call.thrown));
