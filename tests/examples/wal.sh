@@ -17,11 +17,18 @@ start() {
 killed() {
     mkdir store
     : >answered
-    local i client
+    local i client before
     for ((i = 0; i < kills; ++i)); do
         start store || return 1
         "$program" check store answered || { echo "after kill $i"; return 1; }
+        before=$(wc -l <answered)
         "$program" load store 20 >>answered & client=$!
+        # In the middle of its work on a slow machine, too: each key was set once, after one line
+        # that says what it was.
+        until [ "$(wc -l <answered)" -ge $((before + 40)) ]; do
+            kill -0 $server || return 1
+            sleep 0.002
+        done
         sleep "0.0$((RANDOM % 40 + 10))"
         kill -9 $server
         wait $server 2>/dev/null
