@@ -99,17 +99,22 @@ fn two_unparks_meet_a_park() {
     check_both_ways(3, owner, &[|p| p.unpark(0), |p| p.unpark(1)], after);
 }
 
+/// Who went on by its own thread's unpark has seen the other's; or that one's permit is left.
+fn or_is_left_a_permit(p: &Park) -> bool {
+    if !p.sees() {
+        assert!(p.park(1, false));
+        assert_eq!(p.read(0), 1);
+    }
+    true
+}
+
 /// An unpark of its executor's thread and another's: who goes on has seen the other's, or its
 /// permit is left.
 #[test]
 fn its_own_thread_and_another_unpark() {
     fn owner(p: &Park) -> bool {
         p.park_and_unpark(0);
-        if !p.sees() {
-            assert!(p.park(1, false));
-            assert_eq!(p.read(0), 1);
-        }
-        true
+        or_is_left_a_permit(p)
     }
     fn after(p: &Park, _: bool) {
         p.take();
@@ -126,11 +131,7 @@ fn its_own_thread_and_another_leave_a_permit() {
         p.leave_here();
         assert!(p.park(0, false));
         assert!(!has_come || p.is_none(), "two permits");
-        if !p.sees() {
-            assert!(p.park(1, false));
-            assert_eq!(p.read(0), 1);
-        }
-        true
+        or_is_left_a_permit(p)
     }
     fn after(p: &Park, _: bool) {
         p.take();
