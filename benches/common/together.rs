@@ -54,7 +54,8 @@ impl Pair {
 
 #[inline(always)]
 fn good(r: RawResult) {
-    assert!(r.error == 0, "errno {}", r.error);
+    let error = r.error; // By value: a result that is looked at by reference is in memory first.
+    assert!(error == 0, "errno {error}");
 }
 
 macro_rules! hand_over {
@@ -64,12 +65,14 @@ macro_rules! hand_over {
             unsafe {
                 let (pair, _) = pair(task);
                 let mutex = pair.objects[0].at();
-                good(black_box($lock as unsafe extern "C" fn(_, _) -> _)(task, mutex));
+                let lock = black_box($lock as unsafe extern "C" fn(_, _) -> _);
+                let unlock = black_box($unlock as unsafe extern "C" fn(_, _) -> _);
+                good(lock(task, mutex));
                 good(api::suspend(task, 0)); // The other comes, and waits.
                 while pair.go.get() {
                     pair.counted();
-                    good(black_box($unlock as unsafe extern "C" fn(_, _) -> _)(task, mutex));
-                    good(black_box($lock as unsafe extern "C" fn(_, _) -> _)(task, mutex));
+                    good(unlock(task, mutex));
+                    good(lock(task, mutex));
                 }
                 good($unlock(task, mutex));
             }
@@ -87,12 +90,12 @@ macro_rules! turns {
             unsafe {
                 let (pair, own) = pair(task);
                 let (mine, others) = (pair.objects[own].at(), pair.objects[1 - own].at());
+                let release = black_box($release as unsafe extern "C" fn(_, u64) -> _);
+                let acquire = black_box($acquire as unsafe extern "C" fn(_, _, u64) -> _);
                 while pair.go.get() {
                     pair.counted();
-                    good(black_box($release as unsafe extern "C" fn(_, u64) -> _)(others, 1u64));
-                    good(black_box($acquire as unsafe extern "C" fn(_, _, u64) -> _)(
-                        task, mine, 1u64,
-                    ));
+                    good(release(others, 1));
+                    good(acquire(task, mine, 1));
                 }
                 good($release(others, 1u64));
             }
@@ -112,15 +115,14 @@ macro_rules! elements {
                 let (channel, mut element) = (pair.objects[0].at(), 0u64);
                 let at: *mut c_void = (&raw mut element).cast();
                 if own == 0 {
+                    let send = black_box($send as unsafe extern "C" fn(_, _, _) -> _);
                     while pair.go.get() {
-                        good(black_box($send as unsafe extern "C" fn(_, _, _) -> _)(
-                            task, channel, at,
-                        ));
+                        good(send(task, channel, at));
                     }
                     good($close(channel));
                 } else {
+                    let recv = black_box($recv as unsafe extern "C" fn(_, _, _) -> _);
                     loop {
-                        let recv = black_box($recv as unsafe extern "C" fn(_, _, _) -> _);
                         let r: RawResult = recv(task, channel, at);
                         if r.error != 0 {
                             break;
@@ -146,10 +148,12 @@ unsafe extern "C" fn park(task: TaskPtr) -> RawResult {
     unsafe {
         let (pair, own) = pair(task);
         let other = pair.tasks.get()[1 - own];
+        let unpark = black_box(monad_async_task_unpark as unsafe extern "C" fn(_) -> _);
+        let park = black_box(monad_async_task_park as unsafe extern "C" fn(_) -> _);
         while pair.go.get() {
             pair.counted();
-            good(black_box(monad_async_task_unpark as unsafe extern "C" fn(_) -> _)(other));
-            good(black_box(monad_async_task_park as unsafe extern "C" fn(_) -> _)(task));
+            good(unpark(other));
+            good(park(task));
         }
         good(monad_async_task_unpark(other));
     }
