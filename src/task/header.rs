@@ -201,6 +201,8 @@ pub struct Task {
     /// The record of what this task waits for, where `waits` names one; on its stack, or in memory
     /// of its own.
     pub peer: Cell<*const c_void>,
+    /// A permit to return from park, or the record of the park; see `permit`. Any thread.
+    pub park: Permit,
     /// The innermost scope, on the task's stack; null outside.
     pub scope: Cell<*const c_void>,
     /// Its operation records in flight, oldest first.
@@ -209,8 +211,6 @@ pub struct Task {
     pub completed: Circular,
     /// Records of who joins this task, on this executor and on others.
     pub joiners: Fifo,
-    /// A permit to return from park, or the record of the park; see `permit`. Any thread.
-    pub park: Permit,
     /// See [`TaskState`].
     pub cancel_run: AtomicU64,
     /// Given back to the pool by destroy.
@@ -229,6 +229,10 @@ const _: () = {
     assert!(core::mem::offset_of!(Task, outcome) == 128);
     assert!(core::mem::offset_of!(Task, switch) + 16 <= 192);
     assert!(core::mem::offset_of!(Task, stack_size) < 192 || !Switch::BORROWS);
+    // What a wait for another task touches, on one line: with a node in place of the timer, or the
+    // permit.
+    assert!(core::mem::offset_of!(Task, timer) == 192 || !Switch::BORROWS);
+    assert!(core::mem::offset_of!(Task, scope) == 256 || !Switch::BORROWS);
     // The sanitizer's switch is larger, and so is what it is told of a stack.
     assert!(size_of::<Task>() == 384 || cfg!(feature = "asan"));
 };
