@@ -294,7 +294,10 @@ impl<K: Kernel> Handle<K> {
 
     pub fn park(task: TaskRef) -> RawResult {
         match Self::running(task) {
-            Ok(this) => RawResult::from_kernel(this.executor().park(task)),
+            Ok(this) => match this.executor().park(task) {
+                0 => RawResult::success(0),
+                e => RawResult::failure(Errno(-e)),
+            },
             Err(e) => RawResult::failure(e),
         }
     }
