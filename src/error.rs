@@ -29,11 +29,13 @@ const _: () = {
 
 impl RawResult {
     pub const fn success(value: isize) -> Self {
-        Self { value, error: 0, reserved: 0 }
+        Self::from_words([value as u64, 0])
     }
 
+    // Made of whole words, so that a function that returns another's result, or one of these, has
+    // nothing to put together: it ends in the other by a jump.
     pub const fn failure(errno: Errno) -> Self {
-        Self { value: -1, error: errno.0, reserved: 0 }
+        Self::from_words([-1_i64 as u64, errno.0 as u32 as u64])
     }
 
     /// Whether it is one of a success.

@@ -2,7 +2,7 @@
 
 use core::ffi::c_void;
 
-use super::sync::{both, of};
+use super::sync::{both, of, running};
 use super::task::TaskPtr;
 use crate::error::{Errno, RawResult, Res};
 use crate::executor::scope::NEVER_NS;
@@ -45,6 +45,28 @@ unsafe fn init<S: Side>(
 /// The caller's handle, channel and element.
 #[inline(always)]
 unsafe fn transfer<S: Side>(
+    task: TaskPtr,
+    ch: *mut Channel<S>,
+    direction: Direction,
+    element: *mut c_void,
+    boot_ns: u64,
+) -> RawResult {
+    // SAFETY: the caller's.
+    match unsafe { running(task, ch) } {
+        // SAFETY: the caller's.
+        Some((caller, ch)) if !element.is_null() => unsafe {
+            ch.transfer(&caller, direction, element.cast(), boot_ns)
+        },
+        // SAFETY: the caller's.
+        _ => unsafe { transfer_otherwise(task, ch, direction, element, boot_ns) },
+    }
+}
+
+/// # Safety
+/// As `transfer`.
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn transfer_otherwise<S: Side>(
     task: TaskPtr,
     ch: *mut Channel<S>,
     direction: Direction,

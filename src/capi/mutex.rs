@@ -1,6 +1,6 @@
 //! mutex.h: check, one call into `sync`, map the result.
 
-use super::sync::{both, with};
+use super::sync::{both, running, with};
 use super::task::TaskPtr;
 use crate::error::RawResult;
 use crate::error::{Errno, Res};
@@ -37,8 +37,49 @@ unsafe fn init<S: Side>(m: *mut Mutex<S>, flags: u32) -> RawResult {
 #[inline(always)]
 unsafe fn lock<S: Side>(task: TaskPtr, m: *mut Mutex<S>, boot_ns: u64) -> RawResult {
     // SAFETY: the caller's.
+    match unsafe { running(task, m) } {
+        Some((caller, m)) => m.lock(&caller, boot_ns),
+        // SAFETY: the caller's.
+        None => unsafe { lock_otherwise(task, m, boot_ns) },
+    }
+}
+
+/// # Safety
+/// As `lock`.
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn lock_otherwise<S: Side>(
+    task: TaskPtr,
+    m: *mut Mutex<S>,
+    boot_ns: u64,
+) -> RawResult {
+    // SAFETY: the caller's.
     match unsafe { both(task, m) } {
         Ok((caller, m)) => m.lock(&caller, boot_ns),
+        Err(e) => RawResult::failure(e),
+    }
+}
+
+/// # Safety
+/// The caller's handle and object.
+#[inline(always)]
+unsafe fn unlock<S: Side>(task: TaskPtr, m: *mut Mutex<S>) -> RawResult {
+    // SAFETY: the caller's.
+    match unsafe { running(task, m) } {
+        Some((caller, m)) => m.unlock(&caller),
+        // SAFETY: the caller's.
+        None => unsafe { unlock_otherwise(task, m) },
+    }
+}
+
+/// # Safety
+/// As `unlock`.
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn unlock_otherwise<S: Side>(task: TaskPtr, m: *mut Mutex<S>) -> RawResult {
+    // SAFETY: the caller's.
+    match unsafe { both(task, m) } {
+        Ok((caller, m)) => m.unlock(&caller),
         Err(e) => RawResult::failure(e),
     }
 }
@@ -87,7 +128,7 @@ pub unsafe extern "C" fn monad_async_mutex_try_lock(
 #[no_mangle]
 pub unsafe extern "C" fn monad_async_mutex_unlock(task: TaskPtr, m: *mut SharedMutex) -> RawResult {
     // SAFETY: the caller's handle and object.
-    unsafe { with(task, m, |caller, m| m.unlock(caller).map(|()| 0)) }
+    unsafe { unlock(task, m) }
 }
 
 /// # Safety
@@ -140,5 +181,5 @@ pub unsafe extern "C" fn monad_async_local_mutex_unlock(
     m: *mut LocalMutex,
 ) -> RawResult {
     // SAFETY: the caller's handle and object.
-    unsafe { with(task, m, |caller, m| m.unlock(caller).map(|()| 0)) }
+    unsafe { unlock(task, m) }
 }

@@ -1,6 +1,6 @@
 //! semaphore.h: check, one call into `sync`, map the result.
 
-use super::sync::{both, object, of};
+use super::sync::{both, object, of, running};
 use super::task::TaskPtr;
 use crate::api;
 use crate::error::RawResult;
@@ -19,6 +19,24 @@ type LocalSemaphore = Semaphore<Local>;
 /// The caller's handle and object.
 #[inline(always)]
 unsafe fn acquire<S: Side>(
+    task: TaskPtr,
+    s: *mut Semaphore<S>,
+    count: u64,
+    boot_ns: u64,
+) -> RawResult {
+    // SAFETY: the caller's.
+    match unsafe { running(task, s) } {
+        Some((caller, s)) => s.acquire(&caller, count, boot_ns),
+        // SAFETY: the caller's.
+        None => unsafe { acquire_otherwise(task, s, count, boot_ns) },
+    }
+}
+
+/// # Safety
+/// As `acquire`.
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn acquire_otherwise<S: Side>(
     task: TaskPtr,
     s: *mut Semaphore<S>,
     count: u64,

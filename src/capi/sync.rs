@@ -47,6 +47,23 @@ pub(super) unsafe fn both<'a, T>(
     Ok((unsafe { api::caller(task) }?, object))
 }
 
+/// As `both`, of a task that runs here: what is so most often, without a call. None: it is not, or
+/// is a mistake, and `both` says which.
+///
+/// # Safety
+/// As `with`.
+#[inline(always)]
+pub(super) unsafe fn running<'a, T>(
+    task: TaskPtr,
+    at: *mut T,
+) -> Option<(Caller<'a, RealKernel>, &'a T)> {
+    if task.is_null() {
+        return None;
+    }
+    // SAFETY: the caller's.
+    unsafe { both(task, at) }.ok()
+}
+
 /// Calls `f` with the mailbox of the executor that runs here.
 ///
 /// # Safety

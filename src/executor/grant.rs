@@ -15,6 +15,7 @@ use core::cell::Cell;
 use core::mem::offset_of;
 use core::ptr::NonNull;
 
+use super::free::Free;
 use super::mailbox::{kind, Mailbox};
 use super::scope::{self, Scope, NEVER_NS};
 use super::watch::by;
@@ -45,8 +46,6 @@ pub struct Wait {
     object: AtomicUsize,
     /// Completions of operations are looked at as well; see `select`.
     pub watcher: Cell<Option<Watcher>>,
-    /// Who may claim or cancel is of one thread.
-    is_local: bool,
 }
 
 /// Whether a wait is for the operation record at this address, too; then the index of that case.
@@ -58,7 +57,7 @@ impl Wait {
     pub(crate) const OBJECT_AT: usize = offset_of!(Wait, object);
 
     #[inline(always)]
-    fn new(who: Who, word: Grant, is_local: bool, object: usize) -> Self {
+    fn new(who: Who, word: Grant, object: usize) -> Self {
         Self {
             link: Link::new(),
             word,
@@ -66,7 +65,6 @@ impl Wait {
             who,
             object: AtomicUsize::new(object),
             watcher: Cell::new(None),
-            is_local,
         }
     }
 
@@ -86,11 +84,18 @@ impl Wait {
     #[inline(always)]
     #[must_use]
     pub fn claim(&self) -> bool {
-        if self.is_local {
+        if self.is_local() {
             self.word.claim_here()
         } else {
             self.claim_shared()
         }
+    }
+
+    /// As `claim`, of a task's that who may claim is of this thread. None: of another's, or ended.
+    #[inline(always)]
+    pub fn claim_here(&self) -> Option<TaskRef> {
+        // One that is local and armed is a task's: no thread waits so, see `granted_until`.
+        self.word.claim_here().then(|| self.task()).flatten()
     }
 
     /// By an exchange, which the local form does without: a function of its own, at which the local
@@ -101,8 +106,9 @@ impl Wait {
     }
 
     /// Who may claim or cancel is of one thread.
+    #[inline(always)]
     pub(super) fn is_local(&self) -> bool {
-        self.is_local
+        self.word.is_local()
     }
 
     /// Not ended yet, as far as one can see.
@@ -114,7 +120,7 @@ impl Wait {
     /// The waiter.
     #[must_use]
     fn cancel(&self) -> bool {
-        if self.is_local {
+        if self.is_local() {
             self.word.cancel_here()
         } else {
             self.cancel_shared()
@@ -177,21 +183,14 @@ impl Wait {
     #[inline(always)]
     pub fn wake<K: Kernel>(&self) {
         match self.who {
-            Who::Task(task, home) if self.is_local || home.is_mine() => wake_here::<K>(task),
+            Who::Task(task, home) if self.is_local() || home.is_mine() => wake_here::<K>(task),
             _ => self.wake_elsewhere(),
         }
     }
 
-    /// The task that waits, if who may claim it is of this thread. Under the side of the queue
-    /// that it was found in.
-    #[inline(always)]
-    pub fn waits_here(&self) -> Option<TaskRef> {
-        self.task().filter(|_| self.is_local)
-    }
-
     /// As `wake`, of one that is local, by a stamp that was taken already.
     pub fn wake_at<K: Kernel>(&self, now: u64) {
-        debug_assert!(self.is_local);
+        debug_assert!(self.is_local());
         if let Who::Task(task, _) = self.who {
             // SAFETY: as in `wake`.
             unsafe { &*task.executor().cast::<Executor<K>>() }.granted_at(task, now);
@@ -215,7 +214,7 @@ impl Wait {
     }
 }
 
-/// As `Wait::wake`, of a wait of this thread's that `Wait::waits_here` found.
+/// As `Wait::wake`, of a wait of this thread's that `Wait::claim_here` found.
 #[inline(always)]
 pub fn wake_here<K: Kernel>(task: TaskRef) {
     // SAFETY: it waits, so it is attached to the executor of this thread, which is alive.
@@ -252,6 +251,13 @@ impl<'a, K: Kernel> Caller<'a, K> {
             return Err(Errno(libc::EDEADLK));
         }
         Ok(Self { ex: None, identity: (thread::own_number() as usize) << 1 | 1 })
+    }
+
+    /// The task that calls, if nothing stands in the way of its next suspension.
+    #[inline(always)]
+    pub fn free(&self) -> Option<Free<'a, K>> {
+        let (ex, task) = self.executor()?;
+        (!task.has(mark::STOPS)).then(|| Free::new(ex, task))
     }
 
     /// The mailbox of the executor that runs here.
@@ -302,12 +308,14 @@ impl<'a, K: Kernel> Caller<'a, K> {
     /// As `wait`; the record notes `object`.
     #[inline(always)]
     pub fn wait_for(&self, is_local: bool, object: usize) -> Wait {
-        Wait::new(self.who(), Grant::armed(), is_local, object)
+        let word = if is_local { Grant::armed_here() } else { Grant::armed() };
+        Wait::new(self.who(), word, object)
     }
 
     /// As `wait`, which neither a cancel nor a deadline ends.
     pub fn wait_for_sure(&self, is_local: bool) -> Wait {
-        Wait::new(self.who(), Grant::claimed(), is_local, 0)
+        let word = if is_local { Grant::claimed_here() } else { Grant::claimed() };
+        Wait::new(self.who(), word, 0)
     }
 
     #[inline(always)]
@@ -319,12 +327,6 @@ impl<'a, K: Kernel> Caller<'a, K> {
     /// of the boot-time clock, ECANCELED or what a scope's end says, EPERM to a thread where tasks
     /// alone may wait: then it was not, and never is.
     pub fn until_granted(&self, wait: &Wait, until_ns: u64) -> Res<()> {
-        self.until_granted_inline(wait, until_ns)
-    }
-
-    /// As `until_granted`, in the caller's frame: a frame less between two switches.
-    #[inline(always)]
-    pub fn until_granted_inline(&self, wait: &Wait, until_ns: u64) -> Res<()> {
         match self.executor() {
             Some((ex, task)) if until_ns == NEVER_NS => ex.await_grant(task, wait),
             _ => self.granted_in_time(wait, until_ns),
@@ -342,7 +344,7 @@ impl<'a, K: Kernel> Caller<'a, K> {
         match self.executor() {
             Some((ex, task)) => ex.await_grant_until(task, wait, until_ns),
             // No task: it would wait for itself.
-            None if wait.is_local && wait.cancel() => Err(Errno(libc::EPERM)),
+            None if wait.is_local() && wait.cancel() => Err(Errno(libc::EPERM)),
             None => Ok(block(wait, until_ns)),
         }
     }
@@ -393,15 +395,21 @@ impl<K: Kernel> Executor<K> {
                 return Err(Errno(-stopped));
             }
         }
+        match self.await_grant_at_once(task, wait) {
+            0 => Ok(()),
+            e => Err(Errno(-e)),
+        }
+    }
+
+    /// As `await_grant`, where nothing stands in the way. 0, or a negative errno.
+    #[inline(always)]
+    pub(super) fn await_grant_at_once(&self, task: TaskRef, wait: &Wait) -> i32 {
         task.peer.set(core::ptr::from_ref(wait).cast());
         task.waits.set(Waits::Grant);
         task.outcome.set(0);
         task.awaits();
         self.leave(task);
-        match task.outcome.get() {
-            0 => Ok(()),
-            e => Err(Errno(-e)),
-        }
+        task.outcome.get()
     }
 
     /// What a task waits for by a record; see `Waits::Grant`.

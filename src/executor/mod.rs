@@ -13,6 +13,7 @@ mod closing;
 mod end;
 pub mod exit;
 mod feed;
+pub mod free;
 pub mod grant;
 pub mod hands;
 pub mod head;

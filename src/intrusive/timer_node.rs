@@ -41,6 +41,12 @@ const _: () = assert!(core::mem::offset_of!(TimerNode, link) == 0);
 const _: () = assert!(core::mem::size_of::<TimerNode>() == 40);
 
 impl TimerNode {
+    /// Memory of a node that is in no queue may hold something else, if the low bits of this word
+    /// stay what they are: of a node that [`new`](Self::new) has made.
+    pub(crate) const UNUSED_AT: usize = core::mem::offset_of!(TimerNode, mark);
+    pub(crate) const UNUSED: u64 = NOWHERE;
+    pub(crate) const UNUSED_BITS: u64 = PLACE | BLACK | KIND;
+
     pub const fn new() -> Self {
         Self {
             link: Link::new(),

@@ -129,6 +129,12 @@ impl<S: Side> Channel<S> {
         self.relocate.set(relocate);
     }
 
+    /// `relocate` needs no call.
+    #[inline(always)]
+    pub(super) fn is_of_words(&self) -> bool {
+        self.element_bytes.get() == size_of::<usize>() && self.relocate.get().is_none()
+    }
+
     /// # Safety
     /// `from` is an element, `to` memory for one, by the caller's word for what it gave us.
     #[inline(always)]
@@ -305,7 +311,7 @@ impl<S: Side> Channel<S> {
     }
 
     #[inline(always)]
-    fn waiters(&self, direction: Direction) -> &Waiters {
+    pub(super) fn waiters(&self, direction: Direction) -> &Waiters {
         match direction {
             Send => &self.senders,
             Receive => &self.receivers,

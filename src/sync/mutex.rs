@@ -8,8 +8,11 @@ use super::side::Side;
 use super::waiters::{First, Node, Waiters, Woken};
 use crate::atomic::{AtomicUsize, Ordering};
 use crate::error::{Errno, RawResult, Res};
-use crate::executor::grant::{wake_here, Caller, Wait};
+use crate::executor::free::{Free, Waiter};
+use crate::executor::grant::{Caller, Wait};
 use crate::executor::mailbox::Mailbox;
+use crate::executor::scope::NEVER_NS;
+use crate::executor::Executor;
 use crate::task::header::TaskRef;
 use crate::task::named::Named;
 use crate::uring::kernel::Kernel;
@@ -29,6 +32,8 @@ pub struct Mutex<S: Side> {
 
 // As in mutex.h.
 const _: () = assert!(size_of::<Mutex<super::Shared>>() == 88);
+// The ninth word, in its initialisers.
+const _: () = assert!(core::mem::offset_of!(Mutex<super::Shared>, flags) == 64);
 const _: () = assert!(size_of::<Mutex<super::Local>>() == 88);
 
 /// A flag of `monad_async_mutex_init`: cycles of locks are looked for.
@@ -57,6 +62,11 @@ impl<S: Side> Mutex<S> {
         self.owner.store(owner, Ordering::Relaxed);
     }
 
+    #[inline(always)]
+    fn is_not_of<K: Kernel>(&self, caller: &Caller<'_, K>) -> bool {
+        self.owner() != caller.identity()
+    }
+
     pub fn set_flags(&self, flags: u32) {
         self.flags.set(flags);
     }
@@ -64,6 +74,29 @@ impl<S: Side> Mutex<S> {
     /// SUSPENDS. EDEADLK: it is the caller's already, or, checked, a cycle of locks would close.
     #[inline(always)]
     pub fn lock<K: Kernel>(&self, caller: &Caller<'_, K>, until_ns: u64) -> RawResult {
+        let Some(free) = caller.free().filter(|free| self.side.try_close(free.mailbox())) else {
+            return self.lock_otherwise(*caller, until_ns);
+        };
+        if self.owner() == 0 {
+            self.set_owner(caller.identity());
+            self.side.open();
+            return RawResult::success(0);
+        }
+        if until_ns != NEVER_NS {
+            self.side.open();
+            return self.lock_otherwise(*caller, until_ns);
+        }
+        self.lock_slowly(free)
+    }
+
+    /// As `lock`: for whoever calls, at any time.
+    #[cold]
+    #[inline(never)]
+    extern "C" fn lock_otherwise<K: Kernel>(
+        &self,
+        caller: Caller<'_, K>,
+        until_ns: u64,
+    ) -> RawResult {
         if let Err(e) = caller.start().and_then(|()| self.side.close(caller.mailbox())) {
             return RawResult::failure(e);
         }
@@ -72,38 +105,48 @@ impl<S: Side> Mutex<S> {
             self.side.open();
             return RawResult::success(0);
         }
-        self.lock_slowly(*caller, until_ns)
+        self.wait_turn(&(caller, until_ns))
     }
 
-    /// Waits its turn; the side is closed. Of C's kind: a C function ends in it by a jump.
+    /// Of C's kind: a C function ends in it by a jump, so that of a task that suspends in here no
+    /// return is left but the one to the user's function.
     #[inline(never)]
-    extern "C" fn lock_slowly<K: Kernel>(&self, caller: Caller<'_, K>, until_ns: u64) -> RawResult {
+    extern "C" fn lock_slowly<K: Kernel>(&self, free: Free<'_, K>) -> RawResult {
+        self.wait_turn(&free)
+    }
+
+    /// It is somebody's; the side is closed.
+    #[inline(always)]
+    fn wait_turn<K: Kernel>(&self, waiter: &impl Waiter<K>) -> RawResult {
+        let caller = waiter.caller();
         let me = caller.identity();
         if self.owner() == me || self.closes_cycle(&caller) {
             self.side.open();
             return RawResult::failure(Errno(libc::EDEADLK));
         }
-        let wait = caller.wait_for(S::IS_LOCAL, ptr::from_ref(self) as usize);
-        let node = Node::new(&wait, 0, me);
-        // SAFETY: taken out before this returns: by who unlocks, or below.
-        unsafe { self.waiters.push(&node) };
-        self.side.open();
-        match caller.until_granted_inline(&wait, until_ns) {
-            Ok(()) => RawResult::success(0),
-            Err(e) => RawResult::failure(self.withdraw(&caller, &node, e)),
-        }
+        let noted = (ptr::from_ref(self) as usize, me);
+        let open = || self.side.open();
+        self.waiters.wait_turn(S::IS_LOCAL, waiter, noted, open, |node, e| match e {
+            0 => RawResult::success(0),
+            e => self.withdraw(caller, node, e),
+        })
     }
 
     /// Out of those who wait; `e` is why.
     #[cold]
     #[inline(never)]
-    fn withdraw<K: Kernel>(&self, caller: &Caller<'_, K>, node: &Node, e: Errno) -> Errno {
+    extern "C" fn withdraw<K: Kernel>(
+        &self,
+        caller: Caller<'_, K>,
+        node: &Node,
+        e: i32,
+    ) -> RawResult {
         if let Err(e) = self.side.close(caller.mailbox()) {
-            return e;
+            return RawResult::failure(e);
         }
         self.waiters.remove(node);
         self.side.open();
-        e
+        RawResult::failure(Errno(-e))
     }
 
     /// EBUSY: it is somebody's.
@@ -119,43 +162,60 @@ impl<S: Side> Mutex<S> {
 
     /// EPERM: it is not the caller's.
     #[inline(always)]
-    pub fn unlock<K: Kernel>(&self, caller: &Caller<'_, K>) -> Res<()> {
-        self.unlock_to_wait(caller, ptr::null()).map(|_| ())
+    pub fn unlock<K: Kernel>(&self, caller: &Caller<'_, K>) -> RawResult {
+        let closes = |(ex, _): &(&Executor<K>, TaskRef)| self.side.try_close(ex.mailbox());
+        let Some((ex, _)) = caller.executor().filter(closes) else {
+            return self.unlock_otherwise(*caller);
+        };
+        if self.is_not_of(caller) {
+            self.side.open();
+            return RawResult::failure(EPERM);
+        }
+        if S::IS_LOCAL {
+            match self.waiters.claim_here(|_| true) {
+                First::Nobody => self.set_owner(0),
+                First::Here(_, task) => {
+                    self.set_owner(task.addr());
+                    ex.granted(task);
+                }
+                First::Other => return self.unlock_to_other::<K>(),
+            }
+            return RawResult::success(0);
+        }
+        self.unlock_to_other::<K>()
+    }
+
+    /// The side is closed.
+    #[inline(never)]
+    extern "C" fn unlock_to_other<K: Kernel>(&self) -> RawResult {
+        self.hand_on::<K>(ptr::null());
+        RawResult::success(0)
+    }
+
+    /// As `unlock`: for whoever calls.
+    #[cold]
+    #[inline(never)]
+    extern "C" fn unlock_otherwise<K: Kernel>(&self, caller: Caller<'_, K>) -> RawResult {
+        self.unlock_to_wait(&caller, ptr::null()).map(|_| 0).into()
     }
 
     /// As `unlock`, by one that may be among those who wait already, by `own`. True: it was the
     /// next, and still has it.
-    #[inline(always)]
     pub(super) fn unlock_to_wait<K: Kernel>(
         &self,
         caller: &Caller<'_, K>,
         own: *const Wait,
     ) -> Res<bool> {
         self.side.close(caller.mailbox())?;
-        if self.owner() != caller.identity() {
+        if self.is_not_of(caller) {
             self.side.open();
             return Err(EPERM);
-        }
-        if S::IS_LOCAL {
-            match self.waiters.claim_here() {
-                First::Nobody => self.set_owner(0),
-                First::Here(node, task) => {
-                    self.set_owner(task.addr());
-                    let kept = ptr::eq(node.wait(), own);
-                    if !kept {
-                        wake_here::<K>(task);
-                    }
-                    return Ok(kept);
-                }
-                First::Other => return Ok(self.hand_on::<K>(own)),
-            }
-            return Ok(false);
         }
         Ok(self.hand_on::<K>(own))
     }
 
     /// To the next that waits, or to nobody; the side is closed. True: it has `own`.
-    #[inline(never)]
+    #[inline(always)]
     fn hand_on<K: Kernel>(&self, own: *const Wait) -> bool {
         let next = self.waiters.claim();
         self.set_owner(next.map_or(0, |node| identity(node.wait(), node)));

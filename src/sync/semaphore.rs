@@ -3,10 +3,12 @@
 use core::cell::Cell;
 
 use super::side::Side;
-use super::waiters::{Node, Waiters, Woken};
+use super::waiters::{First, Node, Waiters, Woken};
 use crate::error::{Errno, RawResult, Res};
-use crate::executor::grant::Caller;
+use crate::executor::free::{Free, Waiter};
+use crate::executor::grant::{wake_here, Caller};
 use crate::executor::mailbox::Mailbox;
+use crate::executor::scope::NEVER_NS;
 use crate::uring::kernel::Kernel;
 
 #[repr(C)]
@@ -55,48 +57,76 @@ impl<S: Side> Semaphore<S> {
         count: u64,
         until_ns: u64,
     ) -> RawResult {
-        if let Err(e) = caller.start().and_then(|()| self.side.close(caller.mailbox())) {
-            return RawResult::failure(e);
-        }
-        if self.take(count) {
+        let Some(free) = caller.free().filter(|free| self.side.try_close(free.mailbox())) else {
+            return self.acquire_otherwise(*caller, count, until_ns);
+        };
+        if self.permits.get() >= count && self.waiters.is_empty() {
+            self.permits.set(self.permits.get() - count);
             self.side.open();
             return RawResult::success(0);
         }
-        self.acquire_slowly(*caller, count, until_ns)
+        if until_ns != NEVER_NS {
+            self.side.open();
+            return self.acquire_otherwise(*caller, count, until_ns);
+        }
+        self.acquire_slowly(free, count)
     }
 
-    /// Waits its turn; the side is closed. Of C's kind: a C function ends in it by a jump.
+    /// As `acquire`: for whoever calls, at any time.
+    #[cold]
     #[inline(never)]
-    extern "C" fn acquire_slowly<K: Kernel>(
+    extern "C" fn acquire_otherwise<K: Kernel>(
         &self,
         caller: Caller<'_, K>,
         count: u64,
         until_ns: u64,
     ) -> RawResult {
-        let wait = caller.wait(S::IS_LOCAL);
-        let node = Node::new(&wait, 0, count as usize);
-        // SAFETY: taken out before this returns: by who serves it, or below.
-        unsafe { self.waiters.push(&node) };
-        self.side.open();
-        match caller.until_granted_inline(&wait, until_ns) {
-            Ok(()) => RawResult::success(0),
-            Err(e) => RawResult::failure(self.withdraw(&caller, &node, e)),
+        if let Err(e) = caller.start().and_then(|()| self.side.close(caller.mailbox())) {
+            return RawResult::failure(e);
         }
+        self.take_or_wait(&(caller, until_ns), count)
+    }
+
+    /// Of C's kind: a C function ends in it by a jump, so that of a task that suspends in here no
+    /// return is left but the one to the user's function.
+    #[inline(never)]
+    extern "C" fn acquire_slowly<K: Kernel>(&self, free: Free<'_, K>, count: u64) -> RawResult {
+        self.take_or_wait(&free, count)
+    }
+
+    /// The side is closed.
+    #[inline(always)]
+    fn take_or_wait<K: Kernel>(&self, waiter: &impl Waiter<K>, count: u64) -> RawResult {
+        if self.take(count) {
+            self.side.open();
+            return RawResult::success(0);
+        }
+        let noted = (0, count as usize);
+        let open = || self.side.open();
+        self.waiters.wait_turn(S::IS_LOCAL, waiter, noted, open, |node, e| match e {
+            0 => RawResult::success(0),
+            e => self.withdraw(waiter.caller(), node, e),
+        })
     }
 
     /// Out of those who wait; `e` is why.
     #[cold]
     #[inline(never)]
-    fn withdraw<K: Kernel>(&self, caller: &Caller<'_, K>, node: &Node, e: Errno) -> Errno {
+    extern "C" fn withdraw<K: Kernel>(
+        &self,
+        caller: Caller<'_, K>,
+        node: &Node,
+        e: i32,
+    ) -> RawResult {
         let mut woken = Woken::none();
         if let Err(e) = self.side.close(caller.mailbox()) {
-            return e;
+            return RawResult::failure(e);
         }
         self.waiters.remove(node);
         self.serve(&mut woken);
         self.side.open();
         woken.wake::<K>();
-        e
+        RawResult::failure(Errno(-e))
     }
 
     /// EAGAIN: not so many, or others wait.
@@ -110,9 +140,29 @@ impl<S: Side> Semaphore<S> {
     /// EOVERFLOW: more than can be counted.
     #[inline(always)]
     pub fn release<K: Kernel>(&self, here: Option<&'static Mailbox>, count: u64) -> RawResult {
-        if let Err(e) = self.side.close(here) {
-            return RawResult::failure(e);
+        let Some(_) = here.filter(|here| self.side.try_close(here)) else {
+            return self.release_otherwise::<K>(here, count);
+        };
+        self.add::<K>(count)
+    }
+
+    /// As `release`, wherever.
+    #[cold]
+    #[inline(never)]
+    extern "C" fn release_otherwise<K: Kernel>(
+        &self,
+        here: Option<&'static Mailbox>,
+        count: u64,
+    ) -> RawResult {
+        match self.side.close(here) {
+            Ok(()) => self.add::<K>(count),
+            Err(e) => RawResult::failure(e),
         }
+    }
+
+    /// The side is closed.
+    #[inline(always)]
+    fn add<K: Kernel>(&self, count: u64) -> RawResult {
         let Some(sum) = self.permits.get().checked_add(count) else {
             self.side.open();
             return RawResult::failure(Errno(libc::EOVERFLOW));
@@ -121,6 +171,16 @@ impl<S: Side> Semaphore<S> {
         if self.waiters.is_empty() {
             self.side.open();
             return RawResult::success(0);
+        }
+        if S::IS_LOCAL {
+            let wanted = |node: &Node| node.data.get() as u64 <= sum;
+            if let First::Here(node, task) = self.waiters.claim_here(wanted) {
+                self.permits.set(sum - node.data.get() as u64);
+                wake_here::<K>(task);
+                if self.waiters.is_empty() {
+                    return RawResult::success(0);
+                }
+            }
         }
         self.release_slowly::<K>()
     }

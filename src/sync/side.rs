@@ -17,6 +17,10 @@ pub trait Side {
     /// another's.
     fn close(&self, here: Option<&'static Mailbox>) -> Res<()>;
 
+    /// As `close`, where that is a few instructions. False: nothing was done, and not said why.
+    #[must_use]
+    fn try_close(&self, here: &'static Mailbox) -> bool;
+
     /// After `close`.
     fn open(&self);
 }
@@ -32,6 +36,11 @@ impl Side for Shared {
     fn close(&self, _: Option<&'static Mailbox>) -> Res<()> {
         close_latch(&self.0);
         Ok(())
+    }
+
+    #[inline(always)]
+    fn try_close(&self, _: &'static Mailbox) -> bool {
+        self.0.try_close()
     }
 
     #[inline(always)]
@@ -84,12 +93,16 @@ impl Side for Local {
 
     #[inline(always)]
     fn close(&self, here: Option<&'static Mailbox>) -> Res<()> {
-        // Relaxed: compared only, but by the thread that has stored it.
-        let home = self.home.load(Ordering::Relaxed);
         match here {
-            Some(here) if ptr::eq(home, here) => Ok(()),
-            _ => self.close_slowly(home, here),
+            Some(here) if self.try_close(here) => Ok(()),
+            _ => self.close_slowly(self.home.load(Ordering::Relaxed), here),
         }
+    }
+
+    #[inline(always)]
+    fn try_close(&self, here: &'static Mailbox) -> bool {
+        // Relaxed: compared only, but by the thread that has stored it.
+        ptr::eq(self.home.load(Ordering::Relaxed), here)
     }
 
     #[inline(always)]

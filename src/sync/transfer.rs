@@ -6,11 +6,14 @@ use super::channel::{Attempt, Channel, EPIPE};
 use super::side::{close_latch, Side};
 use super::waiters::{First, Node, Woken};
 use crate::error::{Errno, RawResult, Res};
-use crate::executor::grant::{wake_here, Caller};
+use crate::executor::free::{Free, Waiter};
+use crate::executor::grant::Caller;
 use crate::executor::mailbox::Mailbox;
+use crate::executor::scope::NEVER_NS;
 use crate::prefetch;
 use crate::sys::{affinity, thread};
 use crate::task::end;
+use crate::task::header::TaskRef;
 use crate::task::turns::{Other, Turns, LONGEST_NS};
 use crate::ticks;
 use crate::uring::kernel::Kernel;
@@ -115,6 +118,15 @@ impl<S: Side> Channel<S> {
         element: *mut u8,
         until_ns: u64,
     ) -> RawResult {
+        if S::IS_LOCAL {
+            let free = caller.free().filter(|free| self.side.try_close(free.mailbox()));
+            return match free.filter(|_| until_ns == NEVER_NS) {
+                // SAFETY: the caller's.
+                Some(free) => unsafe { self.transfer_here(free, direction, element) },
+                // SAFETY: the caller's.
+                None => unsafe { self.transfer_otherwise(*caller, direction, element, until_ns) },
+            };
+        }
         if let Err(e) = caller.start() {
             return RawResult::failure(e);
         }
@@ -126,78 +138,132 @@ impl<S: Side> Channel<S> {
             // SAFETY: the caller's.
             return unsafe { self.transfer_late(*caller, direction, element, until_ns) };
         }
-        if S::IS_LOCAL {
-            // SAFETY: the caller's.
-            return unsafe { self.transfer_here(caller, direction, element, until_ns) };
-        }
         // SAFETY: the caller's.
         unsafe { self.transfer_at_once(caller, direction, element, until_ns) }
     }
 
-    /// As `transfer`, of a local one: without a call, unless it has to wait, or there is more to do
-    /// than for a waiter of a task's, or for none.
+    /// As `transfer`, of a local one that is closed, by a task in a hurry: without a frame. What
+    /// needs a call ends in it.
     ///
     /// # Safety
     /// As `attempt`.
     #[inline(always)]
     unsafe fn transfer_here<K: Kernel>(
         &self,
-        caller: &Caller<'_, K>,
+        free: Free<'_, K>,
         direction: Direction,
         element: *mut u8,
-        until_ns: u64,
     ) -> RawResult {
-        if let Err(e) = self.side.close(caller.mailbox()) {
-            return RawResult::failure(e);
-        }
         let is_sent = direction == Send;
         if is_sent && self.is_closed.get() {
             return RawResult::failure(EPIPE);
         }
         if !is_sent && self.has_some() {
-            if !self.senders.is_empty() {
-                // SAFETY: the caller's.
-                return unsafe { self.transfer_with_others(*caller, direction, element, until_ns) };
-            }
             // SAFETY: the caller's.
-            unsafe { self.take(element) };
-            return RawResult::success(0);
+            return unsafe {
+                if !self.senders.is_empty() {
+                    return self.transfer_otherwise(free.caller(), direction, element, NEVER_NS);
+                }
+                self.move_inside(direction, element)
+            };
         }
         let other = if is_sent { &self.receivers } else { &self.senders };
-        match other.claim_here() {
+        match other.claim_here(|_| true) {
             First::Here(node, task) => {
                 let at = node.data.get() as *mut u8;
                 let (to, from) = if is_sent { (at, element) } else { (element, at) };
                 // SAFETY: the caller's; the other's waits for an element, or is one (rule 2).
-                unsafe { self.relocate(to, from) };
-                wake_here::<K>(task);
+                unsafe {
+                    if !self.is_of_words() {
+                        return self.relocate_and_wake(to, from, free, task);
+                    }
+                    self.relocate(to, from);
+                }
+                free.wake(task);
                 RawResult::success(0)
             }
             // SAFETY: the caller's.
             First::Other => unsafe {
-                self.transfer_with_others(*caller, direction, element, until_ns)
+                self.transfer_otherwise(free.caller(), direction, element, NEVER_NS)
             },
-            First::Nobody if is_sent && self.has_room() => {
-                // SAFETY: the caller's.
-                unsafe { self.put(element) };
-                RawResult::success(0)
-            }
-            First::Nobody if !is_sent && self.is_closed.get() => RawResult::failure(EPIPE),
             // SAFETY: the caller's.
-            First::Nobody => unsafe { self.wait_for_other(caller, direction, element, until_ns) },
+            First::Nobody if is_sent && self.has_room() => unsafe {
+                self.move_inside(direction, element)
+            },
+            // SAFETY: the caller's.
+            First::Nobody if is_sent => unsafe { self.wait_to_send(free, element) },
+            First::Nobody if self.is_closed.get() => RawResult::failure(EPIPE),
+            // SAFETY: the caller's.
+            First::Nobody => unsafe { self.wait_to_receive(free, element) },
         }
     }
 
+    /// Into the ring, which has room, or out of it, which has something.
+    ///
+    /// # Safety
+    /// As `attempt`.
+    #[inline(always)]
+    unsafe fn move_inside(&self, direction: Direction, element: *mut u8) -> RawResult {
+        // SAFETY: the caller's.
+        unsafe {
+            match (direction, self.is_of_words()) {
+                (Send, true) => self.put(element),
+                (Receive, true) => self.take(element),
+                _ => return self.relocate_inside(direction, element),
+            }
+        }
+        RawResult::success(0)
+    }
+
+    /// # Safety
+    /// As `move_inside`.
+    #[inline(never)]
+    unsafe extern "C" fn relocate_inside(
+        &self,
+        direction: Direction,
+        element: *mut u8,
+    ) -> RawResult {
+        // SAFETY: the caller's.
+        unsafe {
+            match direction {
+                Send => self.put(element),
+                Receive => self.take(element),
+            }
+        }
+        RawResult::success(0)
+    }
+
+    /// # Safety
+    /// As `relocate`.
+    #[inline(never)]
+    unsafe extern "C" fn relocate_and_wake<K: Kernel>(
+        &self,
+        to: *mut u8,
+        from: *mut u8,
+        free: Free<'_, K>,
+        task: TaskRef,
+    ) -> RawResult {
+        // SAFETY: the caller's.
+        unsafe { self.relocate(to, from) };
+        free.wake(task);
+        RawResult::success(0)
+    }
+
+    /// As `transfer`, of a local one: for whoever calls, at any time.
+    ///
     /// # Safety
     /// As `attempt`.
     #[inline(never)]
-    unsafe extern "C" fn transfer_with_others<K: Kernel>(
+    unsafe extern "C" fn transfer_otherwise<K: Kernel>(
         &self,
         caller: Caller<'_, K>,
         direction: Direction,
         element: *mut u8,
         until_ns: u64,
     ) -> RawResult {
+        if let Err(e) = caller.start() {
+            return RawResult::failure(e);
+        }
         // SAFETY: the caller's.
         unsafe { self.transfer_at_once(&caller, direction, element, until_ns) }
     }
@@ -227,7 +293,7 @@ impl<S: Side> Channel<S> {
     }
 
     /// # Safety
-    /// As `wait_to_send`.
+    /// As `attempt`; the sides are closed.
     #[inline(always)]
     unsafe fn wait_for_other<K: Kernel>(
         &self,
@@ -238,9 +304,10 @@ impl<S: Side> Channel<S> {
     ) -> RawResult {
         // SAFETY: the caller's.
         unsafe {
-            match direction {
-                Send => self.wait_to_send(*caller, element, until_ns),
-                Receive => self.wait_to_receive(*caller, element, until_ns),
+            match (direction, caller.free().filter(|_| until_ns == NEVER_NS)) {
+                (Send, Some(free)) => self.wait_to_send(free, element),
+                (Receive, Some(free)) => self.wait_to_receive(free, element),
+                _ => self.wait_otherwise(*caller, direction, element, until_ns),
             }
         }
     }
@@ -285,25 +352,24 @@ impl<S: Side> Channel<S> {
         match unsafe { self.attempt_closed::<K>(None, direction, element) } {
             // SAFETY: the caller's.
             Ok(Attempt::WouldWait) => unsafe {
-                self.transfer_slowly(&caller, direction, element, until_ns)
+                self.wait_for_other(&caller, direction, element, until_ns)
             },
             attempt => attempt.and_then(Attempt::result).map(|()| 0).into(),
         }
     }
 
-    /// Of C's kind: a C function ends in it by a jump.
+    /// Of C's kind: a C function ends in it by a jump, so that of a task that suspends in here no
+    /// return is left but the one to the user's function.
     ///
     /// # Safety
     /// As `attempt`; the sides are closed.
     #[inline(never)]
     unsafe extern "C" fn wait_to_send<K: Kernel>(
         &self,
-        caller: Caller<'_, K>,
+        free: Free<'_, K>,
         element: *mut u8,
-        until_ns: u64,
     ) -> RawResult {
-        // SAFETY: the caller's.
-        unsafe { self.transfer_slowly(&caller, Send, element, until_ns) }
+        self.wait_turn(&free, Send, element)
     }
 
     /// # Safety
@@ -311,52 +377,58 @@ impl<S: Side> Channel<S> {
     #[inline(never)]
     unsafe extern "C" fn wait_to_receive<K: Kernel>(
         &self,
-        caller: Caller<'_, K>,
+        free: Free<'_, K>,
         element: *mut u8,
-        until_ns: u64,
     ) -> RawResult {
-        // SAFETY: the caller's.
-        unsafe { self.transfer_slowly(&caller, Receive, element, until_ns) }
+        self.wait_turn(&free, Receive, element)
     }
 
     /// # Safety
-    /// As `attempt`; the sides are closed.
-    #[inline(always)]
-    unsafe fn transfer_slowly<K: Kernel>(
+    /// As `wait_to_send`.
+    #[cold]
+    #[inline(never)]
+    unsafe extern "C" fn wait_otherwise<K: Kernel>(
         &self,
-        caller: &Caller<'_, K>,
+        caller: Caller<'_, K>,
         direction: Direction,
         element: *mut u8,
         until_ns: u64,
     ) -> RawResult {
-        let wait = caller.wait(S::IS_LOCAL);
-        let node = Node::new(&wait, 0, element as usize);
-        // SAFETY: taken out before this returns: by who claims it, or below.
-        unsafe { self.enqueue(direction, &node) };
-        self.open_all();
-        match caller.until_granted_inline(&wait, until_ns) {
-            Ok(()) if node.is_refused() => RawResult::failure(EPIPE),
-            Ok(()) => RawResult::success(0),
-            Err(e) => RawResult::failure(self.withdraw(caller, direction, &node, e)),
-        }
+        self.wait_turn(&(caller, until_ns), direction, element)
+    }
+
+    #[inline(always)]
+    fn wait_turn<K: Kernel>(
+        &self,
+        waiter: &impl Waiter<K>,
+        direction: Direction,
+        element: *mut u8,
+    ) -> RawResult {
+        let (waiters, noted) = (self.waiters(direction), (0, element as usize));
+        let open = || self.open_all();
+        waiters.wait_turn(S::IS_LOCAL, waiter, noted, open, |node, e| match e {
+            0 if node.is_refused() => RawResult::failure(EPIPE),
+            0 => RawResult::success(0),
+            e => self.withdraw(waiter.caller(), direction, node, e),
+        })
     }
 
     /// Out of those who wait; `e` is why.
     #[cold]
     #[inline(never)]
-    fn withdraw<K: Kernel>(
+    extern "C" fn withdraw<K: Kernel>(
         &self,
-        caller: &Caller<'_, K>,
+        caller: Caller<'_, K>,
         direction: Direction,
         node: &Node,
-        e: Errno,
-    ) -> Errno {
+        e: i32,
+    ) -> RawResult {
         if let Err(e) = self.close_all(caller.mailbox()) {
-            return e;
+            return RawResult::failure(e);
         }
         self.dequeue(direction, node);
         self.open_all();
-        e
+        RawResult::failure(Errno(-e))
     }
 
     /// EAGAIN: it would have to wait.

@@ -7,6 +7,8 @@
 //!     `----------------> CANCELED
 //! ```
 //!
+//! LOCAL, a bit besides: all that may claim or cancel are of one thread, which waits by no futex.
+//!
 //! 1. Exactly one of a claim and a cancel succeeds. Who claims gives the waiter what it waited for,
 //!    then wakes it: nothing is given to a waiter that was cancelled, and nothing that was given is
 //!    lost.
@@ -24,18 +26,35 @@ const ARMED: u32 = 0;
 const CLAIMED: u32 = 1;
 const GRANTED: u32 = 2;
 const CANCELED: u32 = 3;
+const LOCAL: u32 = 1 << 2;
 
 #[repr(transparent)]
 pub struct Grant(AtomicU32);
 
 impl Grant {
+    #[inline(always)]
     pub fn armed() -> Self {
         Self(AtomicU32::new(ARMED))
+    }
+
+    #[inline(always)]
+    pub fn armed_here() -> Self {
+        Self(AtomicU32::new(ARMED | LOCAL))
     }
 
     /// A wait that no cancel ends.
     pub fn claimed() -> Self {
         Self(AtomicU32::new(CLAIMED))
+    }
+
+    pub fn claimed_here() -> Self {
+        Self(AtomicU32::new(CLAIMED | LOCAL))
+    }
+
+    /// It was made by one of those `_here`.
+    #[inline(always)]
+    pub fn is_local(&self) -> bool {
+        self.0.load(Relaxed) & LOCAL != 0
     }
 
     /// ANY THREAD that has found the record in a queue. False: cancelled, or granted by another
@@ -46,12 +65,13 @@ impl Grant {
         self.0.compare_exchange(ARMED, CLAIMED, Relaxed, Relaxed).is_ok()
     }
 
-    /// As `claim`, where all that may claim or cancel are of one thread.
+    /// As `claim`, of one that is local. False of any other, too.
+    #[inline(always)]
     #[must_use]
     pub fn claim_here(&self) -> bool {
-        let armed = self.is_armed();
+        let armed = self.0.load(Relaxed) == ARMED | LOCAL;
         if armed {
-            self.0.store(CLAIMED, Relaxed);
+            self.0.store(CLAIMED | LOCAL, Relaxed);
         }
         armed
     }
@@ -63,19 +83,20 @@ impl Grant {
         self.0.compare_exchange(ARMED, CANCELED, Relaxed, Relaxed).is_ok()
     }
 
-    /// As `cancel`, where all that may claim or cancel are of one thread.
+    /// As `cancel`, of one that is local.
     #[must_use]
     pub fn cancel_here(&self) -> bool {
-        let armed = self.is_armed();
+        let armed = self.0.load(Relaxed) == ARMED | LOCAL;
         if armed {
-            self.0.store(CANCELED, Relaxed);
+            self.0.store(CANCELED | LOCAL, Relaxed);
         }
         armed
     }
 
-    /// A hint, except on the one thread that claims and cancels.
+    /// A hint, except on the one thread that claims and cancels a local one.
+    #[inline(always)]
     pub fn is_armed(&self) -> bool {
-        self.0.load(Relaxed) == ARMED
+        self.0.load(Relaxed) & !LOCAL == ARMED
     }
 
     /// Who has claimed it, as the last touch: a thread that waits may go on, and the record be

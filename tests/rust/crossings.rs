@@ -185,7 +185,7 @@ impl World {
                 let mutex = &*self.mutexes[at];
                 if self.count(&mutex.lock(caller, until_ns).done()) {
                     self.owned(at, me, rng);
-                    mutex.unlock(caller).unwrap();
+                    mutex.unlock(caller).done().unwrap();
                 }
             }
             2 | 3 => {
@@ -194,7 +194,7 @@ impl World {
                     self.owned(0, me, rng);
                     self.count(&self.condition.wait(caller, mutex, until_ns + wait_ns));
                     self.owned(0, me, rng); // Whatever it was, it has the mutex.
-                    mutex.unlock(caller).unwrap();
+                    mutex.unlock(caller).done().unwrap();
                 }
             }
             4 => self.condition.notify::<Real>(here, 1 + at * PARTIES as usize).unwrap(),
@@ -403,7 +403,7 @@ fn cross(seed: u64) {
     for at in 0..2 {
         assert_eq!(world.inside[at].load(SeqCst), 0, "an element is lost, or was given twice");
         world.mutexes[at].try_lock(&caller).expect("nobody has it");
-        world.mutexes[at].unlock(&caller).unwrap();
+        world.mutexes[at].unlock(&caller).done().unwrap();
     }
     world.semaphore.try_acquire(None, PERMITS).expect("all are back");
     world.lock.try_lock(&caller, Access::Write).expect("nobody has it");

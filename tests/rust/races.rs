@@ -156,7 +156,7 @@ fn a_notification_meets_its_waiter_before_it_unlocks() {
             assert_eq!(mutex.lock(&caller, u64::MAX).error, 0);
             condition.wait(&caller, mutex, u64::MAX).unwrap();
             assert_eq!(mutex.try_lock(&caller), Err(Errno(libc::EBUSY)));
-            mutex.unlock(&caller).unwrap();
+            mutex.unlock(&caller).done().unwrap();
         }
         done.store(true, Relaxed);
         RawResult::success(0)

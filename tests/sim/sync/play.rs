@@ -102,7 +102,7 @@ impl<S: Side> Stage<S> {
         match step {
             Step::Lock => done(self.mutex.lock(caller, until).done()),
             Step::TryLock => done(self.mutex.try_lock(caller)),
-            Step::Unlock => done(self.mutex.unlock(caller)),
+            Step::Unlock => done(self.mutex.unlock(caller).done()),
             Step::CondWait => done(self.condition.wait(caller, &self.mutex, until)),
             Step::Notify(count) => done(self.condition.notify::<Sim>(here, count)),
             Step::Acquire(n) => done(self.semaphore.acquire(caller, n, until).done()),

@@ -1,0 +1,87 @@
+//! Who waits, for the paths on which nothing is in the way: a task that runs and that no cancel
+//! or deadline stops. Such a path knows it by a few loads; whoever else calls takes another path.
+
+use super::grant::{Caller, Wait};
+use super::mailbox::Mailbox;
+use super::Executor;
+use crate::task::header::TaskRef;
+use crate::uring::kernel::Kernel;
+
+/// A task that runs, and whose next suspension nothing stands in the way of: what a hot path
+/// needs to know of a caller. Two words, as that is.
+#[repr(C)]
+pub struct Free<'a, K: Kernel> {
+    ex: &'a Executor<K>,
+    task: TaskRef,
+}
+
+impl<K: Kernel> Clone for Free<'_, K> {
+    #[inline(always)]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<K: Kernel> Copy for Free<'_, K> {}
+
+impl<'a, K: Kernel> Free<'a, K> {
+    #[inline(always)]
+    pub(super) fn new(ex: &'a Executor<K>, task: TaskRef) -> Self {
+        Self { ex, task }
+    }
+
+    #[inline(always)]
+    pub fn caller(&self) -> Caller<'a, K> {
+        Caller::task(self.ex, self.task)
+    }
+
+    #[inline(always)]
+    pub fn mailbox(&self) -> &'static Mailbox {
+        self.ex.mailbox
+    }
+
+    /// As `wake_here`, of a wait at an object of this executor's.
+    #[inline(always)]
+    pub fn wake(&self, task: TaskRef) {
+        self.ex.granted(task);
+    }
+}
+
+/// Who waits in a queue, and until when: a task in a hurry, or whoever it is.
+pub trait Waiter<K: Kernel> {
+    fn caller(&self) -> Caller<'_, K>;
+    /// The task, if it waits for no time.
+    fn header(&self) -> Option<TaskRef>;
+    /// SUSPENDS. As `Caller::until_granted`; 0, or a negative errno.
+    fn until_granted(&self, wait: &Wait) -> i32;
+}
+
+impl<K: Kernel> Waiter<K> for Free<'_, K> {
+    #[inline(always)]
+    fn caller(&self) -> Caller<'_, K> {
+        Free::caller(self)
+    }
+    #[inline(always)]
+    fn header(&self) -> Option<TaskRef> {
+        Some(self.task)
+    }
+    /// In the caller's frame: a frame less between two switches.
+    #[inline(always)]
+    fn until_granted(&self, wait: &Wait) -> i32 {
+        self.ex.await_grant_at_once(self.task, wait)
+    }
+}
+
+impl<K: Kernel> Waiter<K> for (Caller<'_, K>, u64) {
+    #[inline(always)]
+    fn caller(&self) -> Caller<'_, K> {
+        self.0
+    }
+    #[inline(always)]
+    fn header(&self) -> Option<TaskRef> {
+        None
+    }
+    #[inline(always)]
+    fn until_granted(&self, wait: &Wait) -> i32 {
+        self.0.until_granted(wait, self.1).map_or_else(|e| -e.0, |()| 0)
+    }
+}
