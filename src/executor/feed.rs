@@ -48,6 +48,14 @@ impl<K: Kernel> Executor<K> {
         queue.is_some_and(|queue| queue.level() != NO_LEVEL)
     }
 
+    /// After a sleep: who woke it has written to the queue that feeds it.
+    pub(super) fn fetch_feed(&self) {
+        // SAFETY: null, or a queue, and they are never freed.
+        if let Some(queue) = unsafe { self.fed_by.get().as_ref() } {
+            queue.fetch_lines();
+        }
+    }
+
     fn fed_pass(&self, begun: u64, seat: &Seat) -> (u64, Res<()>) {
         let (mut now, collected) = self.collect(begun);
         self.tell_ended(seat);

@@ -16,6 +16,7 @@ use crate::atomic::{
 };
 use crate::error::Res;
 use crate::intrusive::{Chain, Link, MpscQueue, Push};
+use crate::prefetch;
 use crate::sys::alloc;
 use crate::sys::backoff::Backoff;
 use crate::sys::fork::{ForkLock, Watch};
@@ -299,6 +300,20 @@ impl Mailbox {
             }
         });
         self.notify();
+    }
+
+    /// ANY THREAD. Fetches what `ask_wake` writes, for who is about to call it.
+    pub(super) fn prefetch(&self) {
+        self.inbox.prefetch();
+        prefetch::line_to_write(ptr::from_ref(&self.wake_asked).addr());
+        prefetch::line(ptr::from_ref(&self.sleep_word).addr());
+        prefetch::line(ptr::from_ref(&self.epoch).addr());
+    }
+
+    /// The same, of the word that its owner sleeps on. Where that lies has to be there for it.
+    pub(super) fn prefetch_word(&self) {
+        // Relaxed: an address to fetch from.
+        prefetch::line_to_write(self.sleep_word.load(Ordering::Relaxed).addr());
     }
 
     fn notify(&self) {

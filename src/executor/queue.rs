@@ -58,6 +58,8 @@ pub struct Queue {
     pub(super) forks: AtomicU32,
     /// See `queue_owner`.
     pub(super) note: AtomicPtr<c_void>,
+    /// A hint, see `fetch`: the worker that would be woken; null: none sleeps.
+    pub(super) resting: AtomicPtr<Mailbox>,
     state: Mutex<State>,
 }
 
@@ -90,7 +92,7 @@ unsafe impl Send for State {}
 /// A worker's place at the queue: on its thread's stack, where it stays until the worker has left.
 pub struct Seat {
     queue: &'static Queue,
-    mailbox: &'static Mailbox,
+    pub(super) mailbox: &'static Mailbox,
     epoch: u64,
     /// It begins no task any more.
     pub(super) leaves: AtomicBool,
@@ -171,6 +173,7 @@ impl State {
         }
         // SAFETY: a seat leaves the list before it goes.
         let Some(seat) = (unsafe { self.idle.as_ref() }) else { return Woken(None) };
+        seat.mailbox.prefetch_word();
         self.idle = seat.next.get();
         seat.is_idle.set(false);
         self.waking = seat;
@@ -212,6 +215,7 @@ impl Queue {
             tracks: AtomicBool::new(false),
             forks: AtomicU32::new(0),
             note: AtomicPtr::new(ptr::null_mut()),
+            resting: AtomicPtr::new(ptr::null_mut()),
             state: Mutex::new(State {
                 levels: [Level::new(), Level::new(), Level::new()],
                 spare: Spare::new(),
@@ -274,6 +278,7 @@ impl Queue {
         if self.occupied.load(Relaxed) != occupied {
             self.occupied.store(occupied, Relaxed);
         }
+        self.note_resting(state);
     }
 
     /// A hint: the highest level at which a task waits, or `NO_LEVEL`.
@@ -317,6 +322,7 @@ impl Queue {
     /// ANY THREAD. Puts an idle task at the end of its level. `fill` is called once the task is
     /// claimed, and gives its first marks. EBUSY, EINVAL as an attach; ESHUTDOWN: closed.
     pub fn submit(&self, task: TaskRef, fill: impl FnOnce() -> u8) -> Res<()> {
+        self.fetch();
         self.check_process()?;
         let before = self.claim(task, fill)?;
         let mut state = self.lock_soon();

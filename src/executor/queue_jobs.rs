@@ -23,6 +23,7 @@ impl Queue {
         from: *const u8,
         size: usize,
     ) -> Res<()> {
+        self.fetch();
         self.check_process()?;
         debug_assert!(size <= JOB_BYTES);
         let mut bytes: Bytes = [MaybeUninit::uninit(); JOB_BYTES / 8];

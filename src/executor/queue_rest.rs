@@ -1,9 +1,41 @@
 //! How workers of a queue sleep, are woken, and leave: rule 3 of `executor::queue`.
 
-use super::queue::{Queue, Seat, Woken};
+use core::ptr;
+
+use super::queue::{Queue, Seat, State, Woken};
 use crate::atomic::Ordering::Relaxed;
+use crate::prefetch;
 
 impl Queue {
+    /// As `note`, after a worker has gone to sleep or was woken.
+    pub(super) fn note_resting(&self, state: &State) {
+        // SAFETY: a seat leaves the list before it goes.
+        let seat = unsafe { state.idle.as_ref() };
+        let resting = seat.map_or(ptr::null_mut(), |seat| ptr::from_ref(seat.mailbox).cast_mut());
+        // Relaxed: a hint; mailboxes are never freed.
+        if self.resting.load(Relaxed) != resting {
+            self.resting.store(resting, Relaxed);
+        }
+    }
+
+    /// Asks for the lines of the queue, and of the worker that is to be woken, which were written
+    /// by that one as it fell asleep: together they come in the time of one. Where none sleeps the
+    /// lines are left to who uses them.
+    #[inline(always)]
+    pub(super) fn fetch(&self) {
+        // SAFETY: null, or a mailbox, and they live for ever.
+        if let Some(mailbox) = unsafe { self.resting.load(Relaxed).as_ref() } {
+            self.fetch_lines();
+            mailbox.prefetch();
+        }
+    }
+
+    /// The same, for a worker that was woken.
+    pub(super) fn fetch_lines(&self) {
+        let begin = ptr::from_ref(self).addr();
+        (begin..begin + size_of::<Self>()).step_by(64).for_each(prefetch::line_to_write);
+    }
+
     /// The worker's thread, about to sleep. False: it is not to, as there is something to take.
     pub fn rest(&self, seat: &Seat) -> bool {
         let mut state = self.lock_soon();
@@ -24,6 +56,7 @@ impl Queue {
         seat.is_idle.set(true);
         seat.next.set(state.idle);
         state.idle = seat;
+        self.note_resting(&state);
         true
     }
 
