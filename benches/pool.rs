@@ -228,7 +228,7 @@ unsafe extern "C" fn notes(_: TaskPtr) -> RawResult {
 }
 
 fn asleep_to_begin(mut wake: impl FnMut()) -> f64 {
-    let times = (0..2000).map(|_| {
+    let times = (0..200).map(|_| {
         thread::sleep(Duration::from_micros(200)); // So that the other sleeps.
         BEGAN.store(0, Relaxed);
         let begun = now_ns();
@@ -378,10 +378,13 @@ fn main() {
     if quick {
         return;
     }
-    let (ours, futex) = (ours_asleep(), futex_asleep());
+    // In turns, as what a wake-up takes changes from minute to minute.
+    let pairs: Vec<_> = (0..21).map(|_| (ours_asleep(), futex_asleep())).collect();
     println!(
-        "submit to begin, asleep: {ours:.0} ns, a bare futex {futex:.0} ns; {:.2} of it (1.1)",
-        ours / futex
+        "submit to begin, asleep: {:.0} ns, a bare futex {:.0} ns; {:.2} of it (1.1)",
+        median(pairs.iter().map(|(ours, _)| *ours).collect()),
+        median(pairs.iter().map(|(_, futex)| *futex).collect()),
+        median(pairs.iter().map(|(ours, futex)| ours / futex).collect()),
     );
     let [task, plain] = ticker();
     println!(
