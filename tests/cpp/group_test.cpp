@@ -530,13 +530,17 @@ TEST(Future, from_other_threads)
         sum += f.get();
     }
     {
-        auto f = ex.submit([&ends] {
+        std::atomic<bool> begun{false};
+        auto f = ex.submit([&ends, &begun] {
             counts_end const end(ends);
+            begun = true;
             sleep_long();
         });
-        while (!f.wait_for(2ms) && ends == 0) {
-            f.cancel();
+        while (!begun) { // Else it may be cancelled before, and never begin.
+            std::this_thread::yield();
         }
+        EXPECT_FALSE(f.wait_for(2ms));
+        f.cancel();
     }
     EXPECT_EQ(ends, 1);
     EXPECT_GT(sum, 0);

@@ -133,14 +133,17 @@ TEST(Join, gives_the_run_that_was_joined)
         first.priority(ma::priority::high);
         second.priority(ma::priority::normal);
         t.attach(ex, [] {
-            ma::this_task::sleep_for(1ms);
+            ma::this_task::park(); // Not for a time: the second may come late.
             return 42;
         });
         first.attach(ex, [&] {
             (void)t.join();
             t.attach(ex, [] { return 7; });
         });
-        second.attach(ex, [&] { joined = t.join(); });
+        second.attach(ex, [&] {
+            t.unpark();
+            joined = t.join();
+        });
         ex.run_until_idle();
         EXPECT_EQ(joined, 42) << again_ended;
         EXPECT_EQ(t.get(), 7);
@@ -157,14 +160,17 @@ TEST(Join, of_a_run_that_threw_and_was_followed_by_another)
     t.priority(ma::priority::high);
     first.priority(ma::priority::high);
     t.attach(ex, [] {
-        ma::this_task::sleep_for(1ms);
+        ma::this_task::park();
         throw std::system_error(EDOM, std::system_category());
     });
     first.attach(ex, [&] {
         EXPECT_EQ(errno_thrown_by([&] { (void)t.join(); }), EDOM);
         t.attach(ex, []() -> int { throw std::runtime_error("the second run's"); });
     });
-    second.attach(ex, [&] { error = errno_thrown_by([&] { (void)t.join(); }); });
+    second.attach(ex, [&] {
+        t.unpark();
+        error = errno_thrown_by([&] { (void)t.join(); });
+    });
     ex.run_until_idle();
     EXPECT_EQ(error, EDOM) << "its errno, if not itself";
     EXPECT_THROW((void)t.get(), std::runtime_error);

@@ -22,15 +22,20 @@
 
 namespace {
 
+void spawn_counting(ma::thread_pool &pool, int count, std::atomic<int> &ran)
+{
+    for (int i = 0; i != count; ++i) {
+        pool.spawn([&ran] { ++ran; });
+    }
+}
+
 // A wait ends the pool, and what is submitted afterwards never runs.
 TEST(PoolComplaints, a_wait_is_no_end)
 {
     ma::thread_pool pool(2);
     std::atomic<int> ran{0};
     for (int round = 1; round != 50; ++round) {
-        for (int i = 0; i != 10; ++i) {
-            pool.spawn([&ran] { ++ran; });
-        }
+        spawn_counting(pool, 10, ran);
         pool.wait();
         ASSERT_EQ(ran, 10 * round);
     }
@@ -68,9 +73,7 @@ TEST(PoolComplaints, a_pool_is_resized_between_submissions)
     ma::thread_pool pool(3);
     std::atomic<int> ran{0};
     for (unsigned round = 0; round != 60; ++round) {
-        for (int i = 0; i != 8; ++i) {
-            pool.spawn([&ran] { ++ran; });
-        }
+        spawn_counting(pool, 8, ran);
         pool.resize(1 + round % 4);
     }
     pool.wait();

@@ -1,20 +1,11 @@
 //! Bugs that are planted in what becomes of ordered writes, registered buffers and closed handles:
 //! one or more for each rule. The random programs of tests/sim/files find each.
 
-use crate::list::Mutant;
+use crate::list::{of, Mutant};
 
 const BATCH: &str = "src/reactor/batch.rs";
 const CLOSING: &str = "src/reactor/closing.rs";
 const ROWS: &str = "src/reactor/rows.rs";
-
-const fn of(
-    file: &'static str,
-    bug: &'static str,
-    right: &'static str,
-    wrong: &'static str,
-) -> Mutant {
-    Mutant { bug, file, right, wrong }
-}
 
 pub const FILES: &[Mutant] = &[
     of(

@@ -10,6 +10,16 @@ pub struct Mutant {
     pub wrong: &'static str,
 }
 
+/// One that random programs find.
+pub const fn of(
+    file: &'static str,
+    bug: &'static str,
+    right: &'static str,
+    wrong: &'static str,
+) -> Mutant {
+    Mutant { bug, file, right, wrong }
+}
+
 /// One that the named test finds.
 pub const fn found_by(
     file: &'static str,
@@ -18,7 +28,7 @@ pub const fn found_by(
     wrong: &'static str,
     test: &'static str,
 ) -> (Mutant, &'static str) {
-    (Mutant { bug, file, right, wrong }, test)
+    (of(file, bug, right, wrong), test)
 }
 
 pub const LOOP: &[Mutant] = &[

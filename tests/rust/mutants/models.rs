@@ -1,7 +1,7 @@
 //! What is taken from the protocol between threads, each in place of one piece of the source or of
 //! the models, and the model that must notice: its program and its name.
 
-use super::list::Mutant;
+use super::list::{found_by as of, Mutant};
 
 const STATE: &str = "src/task/state.rs";
 const MARKS: &str = "src/intrusive/marks.rs";
@@ -15,16 +15,6 @@ const INBOX: &str = "src/intrusive/mpsc.rs";
 const WORLD: &str = "tests/loom/world/mod.rs";
 const JOIN: &str = "tests/loom/world/join.rs";
 const QUEUES: &str = "tests/loom/world/queue.rs";
-
-const fn of(
-    file: &'static str,
-    bug: &'static str,
-    right: &'static str,
-    wrong: &'static str,
-    model: &'static str,
-) -> (Mutant, &'static str) {
-    (Mutant { bug, file, right, wrong }, model)
-}
 
 /// One a line: the file, the bug, what is right, what is wrong, and the model.
 #[rustfmt::skip]

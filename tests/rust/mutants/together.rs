@@ -1,16 +1,7 @@
 //! Bugs that are planted into what tasks wait for of each other, one or more for each rule. The random
 //! programs of tests/sim/sync must notice.
 
-use crate::list::Mutant;
-
-const fn of(
-    file: &'static str,
-    bug: &'static str,
-    right: &'static str,
-    wrong: &'static str,
-) -> Mutant {
-    Mutant { bug, file, right, wrong }
-}
+use crate::list::{of, Mutant};
 
 const WAITERS: &str = "src/sync/waiters.rs";
 const MUTEX: &str = "src/sync/mutex.rs";
