@@ -115,7 +115,6 @@ pub struct Model<'a> {
 
 /// Somebody was told of the exit of a child, with its result.
 pub const TOLD: Out = 1_000_000;
-pub const CAPACITY: [usize; 2] = [0, 1];
 pub const PERMITS: u64 = 1;
 pub const PARTIES: u64 = 3;
 
@@ -604,7 +603,7 @@ impl<'a> Model<'a> {
             self.grant(&entry, of_entry(&entry, value));
             return 0;
         }
-        if self.inside[c].len() < CAPACITY[c] {
+        if self.inside[c].len() < self.program.capacity[c] {
             self.inside[c].push_back(value);
             return 0;
         }
@@ -613,7 +612,7 @@ impl<'a> Model<'a> {
 
     pub fn could_send(&mut self, c: usize) -> bool {
         let waited_for = self.armed(Queue::Receivers(c));
-        self.closed[c] || waited_for || self.inside[c].len() < CAPACITY[c]
+        self.closed[c] || waited_for || self.inside[c].len() < self.program.capacity[c]
     }
 
     pub fn could_recv(&mut self, c: usize) -> bool {

@@ -1,7 +1,7 @@
 //! A program on the executor: the objects are the real ones, in either form.
 
 use crate::kernel::Sim;
-use crate::model::{of_case, value, Out, CAPACITY, PARTIES, PERMITS, TOLD};
+use crate::model::{of_case, value, Out, PARTIES, PERMITS, TOLD};
 use crate::program::*;
 use monad_async::api::{create_task, destroy_task, Handle};
 use monad_async::error::{Errno, RawResult, Res};
@@ -42,7 +42,7 @@ struct Stage<S: Side> {
     condition: Box<Condition<S>>,
     semaphore: Box<Semaphore<S>>,
     channels: [Box<Channel<S>>; 2],
-    _storage: Box<[Cell<Out>; 2]>,
+    _storage: Box<[Cell<Out>; CAPACITY_MAX]>,
     event: Box<Event<S>>,
     barrier: Box<Barrier<S>>,
     lock: Box<RwLock<S>>,
@@ -243,7 +243,7 @@ pub fn play<S: Side>(program: &Program) -> Vec<(usize, Out)> {
     let independent = if program.independent { INDEPENDENT } else { 0 };
     let flags = independent | if program.short { SHORT_EXITS } else { 0 };
     let ex = Handle::new(Sim::default(), false).expect("an executor");
-    let storage = Box::new([Cell::new(0), Cell::new(0)]);
+    let storage = Box::new(std::array::from_fn(|_| Cell::new(0)));
     // SAFETY: such objects.
     let stage = unsafe {
         Stage::<S> {
@@ -268,7 +268,7 @@ pub fn play<S: Side>(program: &Program) -> Vec<(usize, Out)> {
     }
     for (c, channel) in stage.channels.iter().enumerate() {
         let storage = stage._storage.as_ptr().cast_mut().cast();
-        channel.set_up(storage, CAPACITY[c], size_of::<Out>()).expect("room");
+        channel.set_up(storage, program.capacity[c], size_of::<Out>()).expect("room");
     }
     let actors: Vec<_> =
         (0..stage.tasks.len()).map(|index| Actor { stage: &raw const stage, index }).collect();

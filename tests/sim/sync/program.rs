@@ -6,6 +6,7 @@ pub const TASKS_MAX: usize = 5;
 /// Tasks that are not attached at first: children of the team, for `Spawn`.
 pub const CHILDREN: usize = 3;
 pub const CASES_MAX: usize = 4;
+pub const CAPACITY_MAX: usize = 3;
 /// A unit of time.
 pub const SLOT_NS: u64 = 1_000;
 
@@ -95,6 +96,8 @@ pub struct Program {
     pub quiet: bool,
     /// Who is told calls nothing of the library.
     pub short: bool,
+    /// Of each channel. At the first one a sender meets a receiver.
+    pub capacity: [usize; 2],
 }
 
 fn select(r: &mut Rng, tasks: usize) -> Step {
@@ -214,7 +217,10 @@ impl Program {
             Body { level, fails: is_child && r.one_in(3), steps }
         };
         let bodies = (0..all).map(|t| body(r, t >= tasks)).collect();
-        Self { bodies, independent: r.one_in(3), quiet: r.one_in(3), short: r.one_in(2) }
+        let (independent, quiet, short) = (r.one_in(3), r.one_in(3), r.one_in(2));
+        // Most often of one place, so that senders wait.
+        let places = if r.one_in(2) { 1 } else { 1 + r.below(CAPACITY_MAX as u32) as usize };
+        Self { bodies, independent, quiet, short, capacity: [0, places] }
     }
 
     /// Those that are attached at first.
