@@ -183,7 +183,7 @@ TEST(Loops, run_for_takes_its_time)
         }
     });
     auto const begun = std::chrono::steady_clock::now();
-    EXPECT_GE(ex.run_for(5ms), 2u);
+    EXPECT_GE(ex.run_for(5ms), 1u);
     EXPECT_GE(std::chrono::steady_clock::now() - begun, 5ms);
     ex.wake();
     auto const time = std::chrono::steady_clock::now() + 5ms;
