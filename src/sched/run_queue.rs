@@ -146,8 +146,10 @@ impl Ready {
         if level != u32::from(task.cpu_asked()) {
             return None;
         }
+        // None: none is ready, and `task` asks for the level that there is a bit too many for.
+        let list = self.levels.get(level as usize)?;
         // SAFETY: a bit stands for a level, and only those of levels that are not empty are set.
-        let front = unsafe { self.levels.get_unchecked(level as usize).front().unwrap_unchecked() };
+        let front = unsafe { list.front().unwrap_unchecked() };
         Some((front, level as u8))
     }
 

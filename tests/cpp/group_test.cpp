@@ -52,6 +52,7 @@ TEST(TaskGroup, runs_children_and_waits)
     });
     EXPECT_EQ(done, 10);
     EXPECT_EQ(errno_thrown_by([] { ma::task_group g; }), EPERM);
+    run_task(ex, [] { EXPECT_EQ(errno_thrown_by([] { ma::task_group g{0x100}; }), EINVAL); });
 }
 
 TEST(TaskGroup, the_first_that_throws_cancels_the_others)

@@ -193,3 +193,35 @@ fn a_drain_is_refused_and_stops_nothing() {
     assert_eq!(ex.executor().head.total_io_submitted.get(), 0);
     destroy(ex, [t]);
 }
+
+/// A level above the lowest counts as that, whatever it is: with nothing else ready, too, in the
+/// middle of a chunk.
+#[test]
+fn a_task_of_any_level_yields_alone() {
+    for level in [2, 3, 31, 32, 64, 255] {
+        let ex = executor(0);
+        let (t, other) = (new_task(), new_task());
+        set_body(other, |_| RawResult::success(0));
+        let yields = move |t: TaskRef| {
+            assert_eq!(Handle::<Real>::sleep(t, 0), RawResult::success(0));
+            // It would have been the next.
+            ex.cancel(other).unwrap();
+            for _ in 0..3 {
+                assert_eq!(Handle::<Real>::sleep(t, 0), RawResult::success(0));
+            }
+            RawResult::success(0)
+        };
+        set_body(t, yields);
+        t.head.cpu.set(level);
+        other.head.cpu.set(level);
+        ex.attach(t).unwrap();
+        ex.run(1, None).unwrap();
+        ex.attach(other).unwrap();
+        while ex.has_work() {
+            ex.run(usize::MAX, None).unwrap();
+        }
+        assert_eq!(t.head.result.get(), RawResult::success(0));
+        assert_eq!(other.head.result.get().error, libc::ECANCELED);
+        destroy(ex, [t, other]);
+    }
+}

@@ -61,13 +61,15 @@ class [[nodiscard]] task_group {
 public:
     /** Without children.
      *  @param flags 0 or `MONAD_ASYNC_GROUP_INDEPENDENT`: one that throws cancels nobody
-     *  @throws std::system_error `EPERM`: outside a task. std::bad_alloc */
+     *  @throws std::system_error `EPERM`: outside a task; `EINVAL`: flags that this version does
+     *  not know. std::bad_alloc */
     explicit task_group(std::uint32_t flags = 0)
         : head_(executor_of(monad_async_task_current())), block_(detail::block_here(head_))
     {
         // `exited` keeps a task that succeeded, and that is all.
         flags |= MONAD_ASYNC_GROUP_SHORT_EXITS;
-        (void)monad_async_group_init(monad_async_task_current(), &native_, flags);
+        auto const made = monad_async_group_init(monad_async_task_current(), &native_, flags);
+        detail::check(made.error, "monad::async::task_group");
         (void)monad_async_group_on_exit(&native_, &exited);
     }
 
