@@ -243,9 +243,11 @@ impl<S: Side> Channel<S> {
         free: Free<'_, K>,
         task: TaskRef,
     ) -> RawResult {
+        // First, as `relocate` may cancel the task, which must not find it waiting. It does not run
+        // before this one suspends.
+        free.wake(task);
         // SAFETY: the caller's.
         unsafe { self.relocate(to, from) };
-        free.wake(task);
         RawResult::success(0)
     }
 

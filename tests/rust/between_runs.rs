@@ -10,6 +10,7 @@ use monad_async::capi::buffer::{
     monad_async_recv_stream_begin, monad_async_recv_stream_end, monad_async_recv_stream_next,
     monad_async_view_release, View,
 };
+use monad_async::capi::channel::*;
 use monad_async::capi::condition::*;
 use monad_async::capi::event::*;
 use monad_async::capi::mutex::*;
@@ -20,6 +21,7 @@ use monad_async::executor::grant::Caller;
 use monad_async::io::recv_stream::RecvStream;
 use monad_async::io::socket::Socket;
 use monad_async::reactor::operation::Op;
+use monad_async::sync::channel::Channel;
 use monad_async::sync::condition::Condition;
 use monad_async::sync::event::Event;
 use monad_async::sync::mutex::Mutex;
@@ -34,8 +36,9 @@ use std::io::Write;
 use std::mem::zeroed;
 use std::os::fd::IntoRawFd;
 use std::os::unix::net::UnixStream;
-use std::ptr::{from_ref, null_mut};
+use std::ptr::{from_ref, null_mut, NonNull};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use support::rings::ring;
 use support::skip::skip;
 use support::*;
@@ -317,4 +320,62 @@ fn both_ends_of_a_pipe_that_nobody_takes_are_closed() {
         assert!(!is_there || status.st_mode & libc::S_IFMT != libc::S_IFIFO);
     }
     destroy(ex, [task]);
+}
+
+/// The task that waits for the element that is moved.
+static WAITS: AtomicUsize = AtomicUsize::new(0);
+
+unsafe extern "C" fn move_and_cancel(to: *mut c_void, from: *mut c_void, bytes: usize) {
+    // SAFETY: an element, and memory for one.
+    unsafe { std::ptr::copy_nonoverlapping(from.cast::<u8>(), to.cast(), bytes) };
+    if let Some(task) = NonNull::new(WAITS.swap(0, Relaxed) as *mut u8) {
+        // SAFETY: its address, and it lives.
+        let task = unsafe { TaskRef::from_head(task.as_ptr().cast()) };
+        Handle::<Real>::cancel_anywhere(task).unwrap();
+    }
+}
+
+/// What moves an element may cancel who waits for it: that has it, then.
+#[test]
+fn a_waiter_is_cancelled_while_its_element_is_moved() {
+    for receives in [true, false] {
+        let ex = executor(0);
+        let channel: &'static Channel<Local> = leaked();
+        let (first, second) = (new_task(), new_task());
+        // SAFETY: zeros are none; without room, no storage is needed.
+        unsafe {
+            let at = std::ptr::from_ref(channel).cast_mut();
+            monad_async_local_channel_init(at, null_mut(), 0, 8);
+            monad_async_local_channel_set_relocate(at, Some(move_and_cancel));
+        }
+        let end = move |task: TaskRef, receives: bool| {
+            let (at, mut element) = (std::ptr::from_ref(channel).cast_mut(), 7_u64);
+            let (task, element) = (task.as_head(), (&raw mut element).cast());
+            // SAFETY: the task that runs, and an element that stays.
+            unsafe {
+                match receives {
+                    true => monad_async_local_channel_recv(task, at, element),
+                    false => monad_async_local_channel_send(task, at, element),
+                }
+            }
+        };
+        set_body(first, move |task| end(task, receives));
+        set_body(second, move |task| {
+            WAITS.store(first.as_head().addr(), Relaxed);
+            let moved = end(task, !receives);
+            assert_eq!(WAITS.load(Relaxed), 0);
+            moved
+        });
+        for task in [first, second] {
+            ex.attach(task).unwrap();
+        }
+        for _ in 0..10 {
+            run_now(ex);
+        }
+        for task in [first, second] {
+            assert!(task.has_exited());
+            assert_eq!(task.head.result.get(), RawResult::success(0), "{receives}");
+        }
+        destroy(ex, [first, second]);
+    }
 }
