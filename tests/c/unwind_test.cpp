@@ -211,11 +211,10 @@ __attribute__((noinline)) void drive(monad_async_executor ex)
 
 #endif
 
-} // namespace
-
 // The trap flag stops the program after each instruction of launch, yield, resume, I/O and exit. At
 // each, the frames are found, and what rbx and rbp were in those that have marks there.
-TEST(Unwind, at_every_instruction)
+void expect_frames_at_every_instruction([[maybe_unused]] Executor const &ex,
+                                        [[maybe_unused]] int many, [[maybe_unused]] bool has_ring)
 {
 #if !defined(__x86_64__)
     GTEST_SKIP() << "no trap flag on this processor";
@@ -227,18 +226,19 @@ TEST(Unwind, at_every_instruction)
     #endif
     warm_up();
     constexpr uint64_t by_drive = 3;
-    Executor ex(8);
     std::vector<Task> tasks;
-    tasks.emplace_back([](monad_async_task self) {
-        (void)yield(self);
+    auto const yields = [many](monad_async_task self) {
+        for (int i = 0; i < many; ++i) {
+            (void)yield(self);
+        }
+    };
+    tasks.emplace_back([yields](monad_async_task self) {
+        yields(self);
         return yield(self);
     });
     for (uint64_t number : {1, 2}) {
-        tasks.emplace_back([number](monad_async_task self) {
-            marked(number, [self] {
-                (void)yield(self);
-                (void)yield(self);
-            });
+        tasks.emplace_back([number, yields](monad_async_task self) {
+            marked(number, [self, yields] { yields(self); });
             return success();
         });
     }
@@ -249,11 +249,14 @@ TEST(Unwind, at_every_instruction)
             return yield(self);
         }
     });
-    tasks.emplace_back(nop);
+    if (has_ring) {
+        tasks.emplace_back(nop);
+    }
     for (auto const &task : tasks) {
         ASSERT_NO_FATAL_FAILURE(task.attach(ex));
     }
-    steps.reserve(100000);
+    steps.clear();
+    steps.reserve(400000);
     AlternateStack const alternate;
     {
         Handler const trap{SIGTRAP, on_step}, segv{SIGSEGV, on_crash}, bus{SIGBUS, on_crash};
@@ -295,6 +298,21 @@ TEST(Unwind, at_every_instruction)
     EXPECT_GT(in_tasks, 100u);
     EXPECT_GT(marked_in_tasks, 200u);
 #endif
+}
+
+} // namespace
+
+TEST(Unwind, at_every_instruction)
+{
+    expect_frames_at_every_instruction(Executor(8), 2, true);
+}
+
+// Slowed down so much, an executor with a ring looks into it after every task. This one does not: a
+// task that yields switches straight to the next.
+TEST(Unwind, at_every_instruction_of_a_switch_to_the_next)
+{
+    expect_frames_at_every_instruction(Executor(0, MONAD_ASYNC_EXECUTOR_NO_TIME_TRACKING), 10,
+                                       false);
 }
 
 // backtrace() five thousand times a second, wherever the thread is.

@@ -15,8 +15,7 @@ namespace {
 constexpr int rounds = 200;
 
 // On two workers at a time.
-template <class First, class Second>
-void both(ma::thread_pool &pool, First first, Second second)
+template <class First, class Second> void both(ma::thread_pool &pool, First first, Second second)
 {
     auto a = pool.worker(0).submit(std::move(first));
     auto b = pool.worker(1).submit(std::move(second));
@@ -158,7 +157,8 @@ void unlocked(ma::thread_pool &pool)
 {
     int sum = 0;
     auto const add = [&sum] {
-        for (int i = 0; i != 100000; ++i) { // A yield may order the two: a worker's goes by the pool.
+        // Without a yield, which may order the two: a worker's goes by the pool.
+        for (int i = 0; i != 100000; ++i) {
             ++sum;
         }
     };
