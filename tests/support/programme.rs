@@ -95,7 +95,8 @@ pub fn attach_all(ex: Handle<Real>, tasks: &[TaskRef]) {
 }
 
 fn task(body: impl FnMut(TaskRef) -> RawResult + 'static) -> TaskRef {
-    let t = new_task();
+    // A signal's handler runs on its stack, too.
+    let t = new_large_task();
     set_body(t, body);
     t
 }

@@ -109,8 +109,8 @@ public:
         if constexpr (!std::is_trivially_destructible_v<T>) {
             auto rest = detail::channel_rest(native_);
             int error = 0;
-            while (received(error, [&rest](void *element) {
-                       return monad_async_channel_try_recv(&rest, element).error;
+            while (received(error, [&rest](detail::room<T> &room) {
+                       return monad_async_channel_try_recv(&rest, std::addressof(room.value)).error;
                    }).has_value()) {
             }
         }
