@@ -26,6 +26,7 @@ mod chain;
 mod features;
 mod fixed;
 pub mod kernel;
+mod looking;
 mod mapping;
 pub mod mask;
 mod options;

@@ -1,6 +1,6 @@
-// Plain memory that tasks of two threads hand to each other, by all that orders memory between them: of
-// none of it ThreadSanitizer may say anything, with a library that tells it. `unlocked`: by nothing, which
-// it must see.
+// Plain memory that tasks of two threads hand to each other, by all that orders memory between
+// them: of none of it ThreadSanitizer may say anything, with a library that tells it. `unlocked`: by
+// nothing, which it must see.
 #include <monad/async.hpp>
 
 #include <cstdio>

@@ -150,6 +150,11 @@ if have valgrind; then
         compile g++ "$work/received" -- "$root/tests/package/received.cpp"
     check 'valgrind takes what a ring brought as set' \
         "${memcheck[@]}" "$work/received" "$work/received.file"
+    # Where a sleep in the ring kept valgrind's lock, this would never end.
+    check 'valgrind, asleep, built' compile g++ "$work/asleep" -- "$root/tests/package/asleep.cpp"
+    # The memory of a thread that is still there, a helper's, is possibly lost.
+    check 'valgrind runs who wakes others' \
+        "${memcheck[@]}" --errors-for-leak-kinds=definite "$work/asleep"
     check 'valgrind, mistakes, built' compile g++ "$work/mistakes" -- "$mistakes"
     check "valgrind sees an unset value on a task's stack" \
         seen 'uninitialised' "${memcheck[@]}" "$work/mistakes" unset
