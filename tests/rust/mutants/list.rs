@@ -341,8 +341,8 @@ pub const LOOP: &[Mutant] = &[
     Mutant {
         bug: "a sleeper waits behind a later one",
         file: "src/intrusive/timer_queue.rs",
-        right: "Some(first_ns) if deadline_ns >= first_ns",
-        wrong: "Some(_)",
+        right: "deadline_ns >= first_ns",
+        wrong: "true",
     },
     Mutant {
         bug: "who is behind the sleeper that was woken is taken for the earliest",
