@@ -134,8 +134,8 @@ static monad_async_result serve(monad_async_task task)
 static monad_async_mutex first = MONAD_ASYNC_MUTEX_INIT_CHECKED;
 static monad_async_mutex second = MONAD_ASYNC_MUTEX_INIT_CHECKED;
 
-/* The two in the other order than the other task: whoever closes the cycle is told, with a line on
- * standard error, and gives way. */
+/* The two in the other order than the other task: the one that closes the cycle is told, with a line
+ * on standard error, and gives way. */
 static monad_async_result lock_both(monad_async_task task)
 {
     monad_async_mutex *const a = task->user_ptr != NULL ? &first : &second;

@@ -1,5 +1,5 @@
 //! Who waits, for the paths on which nothing is in the way: a task that runs and that no cancel
-//! or deadline stops. Such a path knows it by a few loads; whoever else calls takes another path.
+//! or deadline stops. Such a path knows it by a few loads; every other caller takes another path.
 
 use super::grant::{Caller, Wait};
 use super::mailbox::Mailbox;
@@ -46,7 +46,7 @@ impl<'a, K: Kernel> Free<'a, K> {
     }
 }
 
-/// Who waits in a queue, and until when: a task in a hurry, or whoever it is.
+/// Who waits in a queue, and until when: a task in a hurry, or any other.
 pub trait Waiter<K: Kernel> {
     fn caller(&self) -> Caller<'_, K>;
     /// The task, if it waits for no time.

@@ -61,7 +61,7 @@ pub struct Channel<S: Side> {
 
 // As in channel.h.
 const _: () = assert!(size_of::<Channel<super::Shared>>() == 192);
-// As channel.hpp counts on: the two forms are alike but for `side`, their first word.
+// As channel.hpp counts on: the two forms are alike except for `side`, their first word.
 const _: () = {
     use super::{Local, Shared};
     use core::mem::offset_of;

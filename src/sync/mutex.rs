@@ -89,7 +89,7 @@ impl<S: Side> Mutex<S> {
         self.lock_slowly(free)
     }
 
-    /// As `lock`: for whoever calls, at any time.
+    /// As `lock`: for any caller, at any time.
     #[cold]
     #[inline(never)]
     extern "C" fn lock_otherwise<K: Kernel>(
@@ -192,7 +192,7 @@ impl<S: Side> Mutex<S> {
         RawResult::success(0)
     }
 
-    /// As `unlock`: for whoever calls.
+    /// As `unlock`: for any caller.
     #[cold]
     #[inline(never)]
     extern "C" fn unlock_otherwise<K: Kernel>(&self, caller: Caller<'_, K>) -> RawResult {

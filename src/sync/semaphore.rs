@@ -72,7 +72,7 @@ impl<S: Side> Semaphore<S> {
         self.acquire_slowly(free, count)
     }
 
-    /// As `acquire`: for whoever calls, at any time.
+    /// As `acquire`: for any caller, at any time.
     #[cold]
     #[inline(never)]
     extern "C" fn acquire_otherwise<K: Kernel>(

@@ -251,7 +251,7 @@ impl<S: Side> Channel<S> {
         RawResult::success(0)
     }
 
-    /// As `transfer`, of a local one: for whoever calls, at any time.
+    /// As `transfer`, of a local one: for any caller, at any time.
     ///
     /// # Safety
     /// As `attempt`.

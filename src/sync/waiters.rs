@@ -14,7 +14,7 @@ use crate::uring::kernel::Kernel;
 /// A place in one queue, on the waiter's stack. A wait for several things has several.
 ///
 /// A task that waits for one thing alone, at an object of its executor's, has its node in its
-/// header, in place of the timer that it does not need meanwhile. Who grants touches nothing but
+/// header, in place of the timer that it does not need then. Who grants touches nothing but
 /// headers, which lie side by side, and no page of a stack: among 64 pairs, a mutex handed over
 /// takes 0.72 of what it takes with the node on the stack.
 #[repr(C)]

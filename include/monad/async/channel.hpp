@@ -48,7 +48,7 @@ template <class T> void relocate(void *to, void *from, std::size_t) noexcept
 }
 
 // What is inside of a channel that nobody uses any more, for any thread to receive: the two forms
-// are alike but for their first word, and a local one's executor may be gone.
+// are alike except for their first word, and a local one's executor may be gone.
 template <class Native> monad_async_channel channel_rest(Native const &o) noexcept
 {
     static_assert(sizeof o == sizeof(monad_async_channel), "they are alike");

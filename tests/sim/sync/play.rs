@@ -218,7 +218,7 @@ unsafe extern "C" fn exited<S: Side>(head: *const TaskHead, r: RawResult) {
     };
     let task = stage.tasks[t];
     assert!(task.has_exited() && !task.is_attached() && !task.has(mark::HOOKED));
-    // It may call what it likes, but for a short one, which is told between two launches.
+    // It may call what it likes, except for a short one, which is told between two launches.
     assert!(stage.program.short || stage.ex.executor().current_task().is_none());
     assert_eq!(task.head.result.get(), r);
     stage.log.borrow_mut().push((t, TOLD + done(r.done())));
