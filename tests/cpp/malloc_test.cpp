@@ -32,11 +32,19 @@ std::atomic<long> allocations{0};
 #if !defined(UNDER_ASAN)
 // Allocations of this thread until the one that fails; negative: none does.
 thread_local long until_failure = -1;
+// Called before it fails.
+thread_local void (*before_failure)() = nullptr;
 
 bool counted_may_succeed()
 {
     allocations.fetch_add(1, std::memory_order_relaxed);
-    return until_failure < 0 || until_failure-- != 0;
+    if (until_failure < 0 || until_failure-- != 0) {
+        return true;
+    }
+    if (before_failure != nullptr) {
+        before_failure();
+    }
+    return false;
 }
 #endif
 
@@ -361,6 +369,54 @@ TEST(Malloc, when_all_without_memory_runs_nothing_and_leaves_nothing_behind)
     int const plain = failures_in_a_task(&in_an_executor, story);
     EXPECT_GE(plain, 6);
     EXPECT_GT(failures_in_a_task(&in_a_pool, story), plain);
+}
+
+// A worker is with an element, which waits for another worker or its own cancel, when there is no
+// memory for the task of that other. It once went on to all the other elements.
+TEST(Malloc, for_each_that_cannot_tell_a_worker_to_begin_ends_what_it_has_begun)
+{
+    static constexpr int size = 160, at_once = size / (2 * 8);
+    static std::atomic<int> begun, ended;
+    static ma::thread_pool *pool;
+    int thrown = 0;
+    bool is_over = false;
+    for (long n = 0; !is_over; ++n) {
+        ma::thread_pool two(2);
+        pool = &two;
+        begun = ended = 0;
+        std::array<int, size> elements = {};
+        auto const element = [](int &) {
+            ++begun;
+            try {
+                while (begun < 2) { // The other worker has one, too.
+                    ma::this_task::yield();
+                }
+            } catch (ma::cancelled_error const &) {
+            }
+            ++ended;
+        };
+        before_failure = [] {
+            while (pool->unfinished() != 0 && begun == 0) {
+                std::this_thread::yield();
+            }
+        };
+        until_failure = n;
+        bool threw = false;
+        try {
+            two.for_each(elements, element);
+        } catch (std::bad_alloc const &) {
+            threw = true;
+        } catch (std::system_error const &e) {
+            threw = e.code() == std::errc::not_enough_memory;
+        }
+        is_over = until_failure >= 0;
+        until_failure = -1;
+        EXPECT_EQ(ended, begun) << "allocation " << n;
+        EXPECT_EQ(ended, is_over ? size : begun == 0 ? 0 : at_once) << "allocation " << n;
+        EXPECT_NE(threw, is_over) << "allocation " << n;
+        thrown += threw && begun != 0;
+    }
+    EXPECT_GE(thrown, 1);
 }
 
 TEST(Malloc, when_any_and_groups_without_memory_run_nothing)

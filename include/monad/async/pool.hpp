@@ -83,6 +83,9 @@ template <class Iterator, class F> struct each {
     // Atomic: the first that nobody has taken.
     std::size_t next = 0;
 
+    // What nobody has taken is left out.
+    void stop() noexcept { __atomic_store_n(&next, size, __ATOMIC_RELAXED); }
+
     // Takes some, again and again, until none is left.
     void work()
     {
@@ -96,7 +99,7 @@ template <class Iterator, class F> struct each {
                 try {
                     std::invoke(*f, *at);
                 } catch (...) {
-                    __atomic_store_n(&next, size, __ATOMIC_RELAXED); // The others stop, too.
+                    stop();
                     throw;
                 }
             }
@@ -208,7 +211,9 @@ public:
 
     /** Has the workers call `f` with each element, some at a time, in no order; returns when all
      *  are done. SUSPENDS inside a task, one of the pool's too; blocks outside. An exception ends
-     *  it early: elements that nobody has taken are left out, and the first one is thrown here.
+     *  it early: elements that nobody has taken are left out, and the first one is thrown here,
+     *  once no worker calls `f` any more. So it is where a worker could not be told to begin; those
+     *  that were are cancelled.
      *  @param range with random access
      *  @param f called by several threads at once
      *  @param level what begins first
@@ -231,15 +236,20 @@ public:
         // Destroyed before `shared`: a future waits for its task.
         std::vector<future<void>> all;
         all.reserve(std::min(workers, size));
-        for (std::size_t n = 0; n != std::min(workers, size); ++n) {
-            all.push_back(submit([&shared] { shared.work(); }, level));
+        try {
+            while (all.size() != std::min(workers, size)) {
+                all.push_back(submit([&shared] { shared.work(); }, level));
+            }
+        } catch (...) {
+            shared.stop(); // `all` takes back what has not begun, and waits for what has.
+            throw;
         }
         std::exception_ptr thrown;
         for (auto &one : all) {
             try {
                 one.get();
             } catch (...) {
-                __atomic_store_n(&shared.next, size, __ATOMIC_RELAXED);
+                shared.stop();
                 thrown = thrown ? thrown : std::current_exception();
             }
         }
