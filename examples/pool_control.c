@@ -1,6 +1,6 @@
 /* What a pool's owner may do with what is in it: cancel a task that has not begun, change its
- * priority, keep within a bound, resize, launch on one worker, let a task go, have what waits handed
- * back. */
+ * priority, keep within a bound, resize, launch on one worker, let a task go, ask whether the
+ * kernel refuses to go on, have what waits handed back. */
 #include <monad/async.h>
 
 #include <errno.h>
@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static intptr_t check(monad_async_result r)
 {
@@ -120,6 +121,14 @@ int main(void)
     //! [a task that is let go]
     int const has_two = check(monad_async_pool_workers(pool)) == 2;
 
+    //! [whether the kernel refuses]
+    size_t which = 0;
+    int const why = (int)check(monad_async_pool_kernel_error(pool, &which));
+    if (why != 0) { /* a sandbox has closed, say */
+        fprintf(stderr, "worker %zu stands still: %s\n", which, strerror(why));
+    }
+    //! [whether the kernel refuses]
+
     check(monad_async_pool_resize(pool, 1));
     atomic_store(&is_computed, false);
     check(monad_async_pool_submit(pool, tasks[0]));
@@ -139,6 +148,6 @@ int main(void)
     }
     int const good = one_is_queued && overtook && atomic_load(&done) == 1000 && left == 6 &&
                      handed_back == 5 && atomic_load(&returned) == 5 && refused == ESHUTDOWN &&
-                     has_two && atomic_load(&is_destroyed);
+                     has_two && why == 0 && atomic_load(&is_destroyed);
     return good ? EXIT_SUCCESS : EXIT_FAILURE;
 }

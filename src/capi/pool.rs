@@ -313,6 +313,25 @@ pub unsafe extern "C" fn monad_async_pool_workers(pool: PoolPtr) -> RawResult {
 /// # Safety
 /// See pool.h.
 #[no_mangle]
+pub unsafe extern "C" fn monad_async_pool_kernel_error(
+    pool: PoolPtr,
+    index: *mut usize,
+) -> RawResult {
+    let asked = || -> Res<isize> {
+        // SAFETY: the caller's pool.
+        let Some((at, errno)) = unsafe { object(pool) }?.refused() else { return Ok(0) };
+        if !index.is_null() {
+            // SAFETY: the caller's to write.
+            unsafe { *index = at };
+        }
+        Ok(errno.0 as isize)
+    };
+    asked().into()
+}
+
+/// # Safety
+/// See pool.h.
+#[no_mangle]
 pub unsafe extern "C" fn monad_async_pool_worker(
     pool: PoolPtr,
     index: usize,

@@ -70,7 +70,9 @@ impl<K: Kernel> Executor<K> {
             }
             let slept;
             (now, slept) = self.wait(now, None);
-            seat.queue().end_rest(seat, self.ready.level());
+            // Who cannot go on begins nothing: what it was woken for is another's.
+            let ready = if slept.is_ok() { self.ready.level() } else { 0 };
+            seat.queue().end_rest(seat, ready);
             self.tell_ended(seat);
             if let Err(e) = slept {
                 return self.leave_fed(now, Err(e));

@@ -31,7 +31,7 @@ use super::jobs::{Level, Next, Spare};
 use super::mailbox::Mailbox;
 use super::queue_left::{leaves, wake_all};
 use crate::atomic::{
-    AtomicBool, AtomicPtr, AtomicU32, AtomicU8, Mutex, MutexGuard, Ordering::Relaxed,
+    AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU8, Mutex, MutexGuard, Ordering::Relaxed,
 };
 use crate::error::{Errno, Res};
 use crate::intrusive::TimerQueue;
@@ -96,6 +96,8 @@ pub struct Seat {
     epoch: u64,
     /// It begins no task any more.
     pub(super) leaves: AtomicBool,
+    /// What the kernel said to its last pass, 0 for no error: for who asks the pool.
+    pub refused: AtomicI32,
     /// Under the lock of the queue.
     pub(super) next: Cell<*const Seat>,
     pub(super) is_idle: Cell<bool>,
@@ -103,7 +105,7 @@ pub struct Seat {
     pub hands: Hands,
 }
 
-// SAFETY: others touch `leaves`, which is atomic, and what is under the lock.
+// SAFETY: others touch `leaves` and `refused`, which are atomic, and what is under the lock.
 unsafe impl Sync for Seat {}
 
 /// A sleeper that was taken out, to be woken with the lock open.
@@ -455,6 +457,7 @@ impl Seat {
             mailbox,
             epoch: mailbox.epoch(),
             leaves: AtomicBool::new(false),
+            refused: AtomicI32::new(0),
             next: Cell::new(ptr::null()),
             is_idle: Cell::new(false),
             hands,

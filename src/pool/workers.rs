@@ -17,7 +17,7 @@ use core::ptr::{self, NonNull};
 use std::io::Write;
 use std::sync::PoisonError;
 
-use crate::atomic::{Condvar, Mutex, MutexGuard};
+use crate::atomic::{Condvar, Mutex, MutexGuard, Ordering::Relaxed};
 use crate::error::{Errno, Res};
 use crate::executor::grant::Caller;
 use crate::executor::hands::Hands;
@@ -274,6 +274,16 @@ impl Pool {
         self.lock().seats.len()
     }
 
+    /// ANY THREAD. The first worker whose executor the kernel refuses to go on, and why.
+    pub fn refused(&self) -> Option<(usize, Errno)> {
+        let state = self.lock();
+        state.seats.iter().enumerate().find_map(|(index, worker)| {
+            // SAFETY: as in `dismiss`.
+            let errno = unsafe { &*worker.seat }.refused.load(Relaxed);
+            (errno != 0).then_some((index, Errno(errno)))
+        })
+    }
+
     /// ANY THREAD. One more reference to the executor of a worker.
     pub fn worker(&self, index: usize) -> Res<NonNull<Reference>> {
         let state = self.lock();
@@ -349,9 +359,17 @@ fn work(pool: &'static Pool, options: &Options, cpu: Option<u32>, number: usize)
             return;
         }
         match ran {
-            Ok(()) => backoff = Backoff::new(),
-            // The kernel's: a sandbox may forbid what it has allowed before. What is due goes on.
-            Err(_) => backoff.wait(),
+            Ok(()) => {
+                backoff = Backoff::new();
+                if seat.refused.load(Relaxed) != 0 {
+                    seat.refused.store(0, Relaxed);
+                }
+            }
+            // The kernel's: a sandbox may forbid what it has allowed before. It may not last.
+            Err(errno) => {
+                seat.refused.store(errno.0, Relaxed);
+                backoff.wait();
+            }
         }
         if seat.is_leaving() && !ex.has_work() {
             leave(pool, &seat);

@@ -47,6 +47,7 @@ TEST(pool, gives_results_of_any_movable_type_and_exceptions)
 {
     ma::thread_pool pool(2);
     EXPECT_EQ(pool.workers(), 2u);
+    EXPECT_FALSE(pool.kernel_error());
     auto number = pool.submit([] { return 41 + 1; });
     auto text = pool.submit([] { return std::string(100, 'x'); }, ma::priority::high);
     auto owner = pool.submit([p = std::make_unique<int>(7)]() mutable { return std::move(p); });

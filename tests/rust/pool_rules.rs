@@ -9,8 +9,13 @@ use monad_async::capi::pool::*;
 use monad_async::capi::remote::*;
 use monad_async::capi::task::*;
 use monad_async::error::{Errno, RawResult};
+use monad_async::executor::hands::Hands;
 use monad_async::executor::jobs::Job;
+use monad_async::executor::queue::{Queue, Seat};
+use monad_async::executor::Executor;
 use monad_async::task::header::{TaskHead, TaskRef};
+use monad_async::uring::kernel::{Cqe, Kernel, Sqe, Wait, Waker};
+use std::cell::Cell;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::Mutex;
@@ -381,4 +386,76 @@ fn what_was_told_to_quit_is_not_resized() {
         }
         end(pool);
     }
+}
+
+/// A kernel that calls something when its executor would sleep, and refuses from then on.
+struct Refusing(Cell<Option<Box<dyn FnOnce()>>>);
+
+impl Kernel for Refusing {
+    fn has_ring(&self) -> bool {
+        false
+    }
+    fn sq_space(&self) -> u32 {
+        0
+    }
+    fn sq_pending(&self) -> u32 {
+        0
+    }
+    unsafe fn push(&self, _: &Sqe) {
+        unreachable!("no ring");
+    }
+    fn pop(&self) -> Option<Cqe> {
+        None
+    }
+    fn needs_enter(&self) -> bool {
+        false
+    }
+    fn enter(&self, _: Wait) -> Result<(), Errno> {
+        if let Some(f) = self.0.take() {
+            f();
+        }
+        Err(Errno(libc::EPERM))
+    }
+    fn now_boot_ns(&self) -> u64 {
+        0
+    }
+    fn stamp(&self) -> u64 {
+        0
+    }
+    fn ns_since(&self, _: u64) -> u64 {
+        0
+    }
+    fn look_ticks() -> u64 {
+        u64::MAX
+    }
+    fn waker(&self) -> Waker {
+        Waker::of_eventfd(-1)
+    }
+}
+
+/// The worker that fell asleep last is woken for a task, and its kernel refuses to let it go on. It
+/// kept the wake-up, and the other worker slept for as long as nothing more was submitted.
+#[test]
+fn who_cannot_go_on_has_another_woken() {
+    let queue: &Queue = leak(Queue::new());
+    queue.open(false);
+    let task = new_task();
+    set_body(task, |_| RawResult::success(0));
+    let kernel = |f: Box<dyn FnOnce()>| Refusing(Cell::new(Some(f)));
+    let other = Executor::new(kernel(Box::new(|| ())), false).unwrap();
+    let others = Seat::new(queue, other.mailbox(), Hands::new(0));
+    let submits = Box::new(move || queue.submit(task, || 0).unwrap());
+    let fails = Executor::new(kernel(submits), false).unwrap();
+    let seat = Seat::new(queue, fails.mailbox(), Hands::new(0));
+    assert!(queue.rest(&others));
+    assert_eq!(fails.run_fed(&seat), errno(libc::EPERM));
+    assert_eq!(queue.counts(), (1, 0));
+    // It returns at once if it was woken.
+    assert_eq!(other.run(1, Some(0)), Ok(0), "the other one sleeps on");
+    queue.leave(&others);
+    assert_eq!(queue.cancel_all(), 1);
+    for ex in [other, fails] {
+        assert!(ex.destroy().is_ok());
+    }
+    destroy_all([task]);
 }

@@ -823,6 +823,10 @@ fn a_pool_ends_where_its_rings_are_forbidden() {
         if r.error != 0 {
             return skip::skip("no io_uring");
         }
+        // SAFETY: alive.
+        let refused = |index| unsafe { monad_async_pool_kernel_error(pool, index) };
+        let mut index = 9;
+        assert_eq!((refused(&mut index), index), (RawResult::success(0), 9));
         if !forbid(libc::SYS_io_uring_enter, libc::EPERM) {
             return skip::skip("no seccomp");
         }
@@ -838,6 +842,12 @@ fn a_pool_ends_where_its_rings_are_forbidden() {
             assert_eq!(submit(pool, task), RawResult::success(0));
         }
         until(pool, 0, UNFINISHED);
+        for out in [ptr::null_mut(), &raw mut index] {
+            while refused(out) != RawResult::success(libc::EPERM as isize) {
+                thread::sleep(Duration::from_micros(50));
+            }
+        }
+        assert!(index < 2);
         end(pool);
         destroy_all(tasks);
     });

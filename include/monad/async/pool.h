@@ -26,6 +26,7 @@
  *  @snippet pool_control.c a task that is queued
  *  @snippet pool_control.c a job by value
  *  @snippet pool_control.c a worker
+ *  @snippet pool_control.c whether the kernel refuses
  *
  *  The words ANY THREAD, EXPENSIVE and SUSPENDS are those of executor.h. */
 
@@ -267,6 +268,21 @@ MONAD_ASYNC_API monad_async_result monad_async_pool_workers(monad_async_pool poo
  *  @see monad_async_pool_workers() */
 MONAD_ASYNC_API monad_async_result monad_async_pool_worker(
     monad_async_pool pool, size_t index, monad_async_remote *remote) MONAD_ASYNC_NOEXCEPT;
+
+/** Asks whether the kernel refuses a worker to go on: whether `monad_async_executor_run` of its
+ *  executor would have returned an error in its last pass. Such a worker tries again each
+ *  millisecond; until it can, what it has begun stands still, and others begin what is queued. If
+ *  it lasts, `monad_async_pool_destroy` waits for what it has begun for ever. ANY THREAD. Does not
+ *  suspend.
+ *  @param pool the pool
+ *  @param[out] index the first such worker, as for `monad_async_pool_worker`, at this moment;
+ *  untouched if there is none; NULL: not wanted
+ *  @return the errno; 0: there is no such worker
+ *  @retval EINVAL NULL
+ *  @retval EPERM after `fork`
+ *  @see monad_async_executor_run() */
+MONAD_ASYNC_API monad_async_result
+monad_async_pool_kernel_error(monad_async_pool pool, size_t *index) MONAD_ASYNC_NOEXCEPT;
 
 /** Whether a task waits in the queue of a pool. ANY THREAD.
  *  @param task the task

@@ -310,6 +310,18 @@ public:
         return executor_ref(block.release());
     }
 
+    /** Asks whether the kernel refuses a worker to go on, which tries again each millisecond: what
+     *  it has begun stands still. ANY THREAD.
+     *  @param[out] index the first such worker, for `worker`; untouched if there is none; null: not
+     *  wanted
+     *  @return why; none: there is no such worker
+     *  @see monad_async_pool_kernel_error() */
+    [[nodiscard]] std::error_code kernel_error(std::size_t *index = nullptr) const noexcept
+    {
+        auto const error = number(monad_async_pool_kernel_error(pool_, index));
+        return {static_cast<int>(error), std::system_category()};
+    }
+
     /** Takes nothing more, and hands back what has not begun: its futures say `cancelled_error`.
      *  @return how many that were */
     std::size_t quit() noexcept
