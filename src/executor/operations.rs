@@ -12,6 +12,7 @@ use crate::reactor::operation::{bit, Op, State, ENOENT};
 use crate::reactor::rows::is_marked;
 use crate::reactor::validate::Completes;
 use crate::reactor::{fixed, operation, validate};
+use crate::sys::fd;
 use crate::task::header::{mark, TaskRef, Waits};
 use crate::trace::Kind;
 use crate::uring::kernel::{op, Kernel, Sqe};
@@ -350,10 +351,19 @@ impl<K: Kernel> Executor<K> {
         if opens != 0 {
             self.close_unclaimed(record.result.get(), opens == bit::OPENS_DIRECT, index);
         }
-        if record.sqe.get().opcode() == op::PIPE && record.result.get().error == 0 {
-            // SAFETY: what its entry refers to is there until its task goes on.
-            let ends = unsafe { (record.sqe.get().addr() as *const [i32; 2]).read_unaligned() };
-            ends.iter().for_each(|&end| self.close_end(end, index != 0));
+        let sqe = record.sqe.get();
+        if record.result.get().error != 0 {
+            return;
+        }
+        match sqe.opcode() {
+            op::PIPE => {
+                // SAFETY: what its entry refers to is there until its task goes on.
+                let ends = unsafe { (sqe.addr() as *const [i32; 2]).read_unaligned() };
+                ends.iter().for_each(|&end| self.close_end(end, index != 0));
+            }
+            // SAFETY: as above, and the kernel has written what has come.
+            op::RECVMSG => unsafe { fd::close_received(sqe.addr() as *mut libc::msghdr) },
+            _ => {}
         }
     }
 

@@ -3,6 +3,7 @@
 use core::ffi::{c_int, c_void};
 
 use crate::error::{Errno, Res};
+use crate::sys::valgrind;
 
 /// Makes a call of the C library: its value, or its errno, with the caller's errno as it was.
 /// Begun again where a signal interrupts it.
@@ -56,6 +57,42 @@ pub fn close(fd: i32) {
         libc::close(fd);
         0
     });
+}
+
+/// `SCM_PIDFD`, of the kernel's linux/socket.h.
+const SCM_PIDFD: i32 = 4;
+
+/// Closes the descriptors that have come with a message, which says afterwards that nothing came
+/// with it.
+///
+/// # Safety
+/// A message that was received, and is valid.
+pub unsafe fn close_received(message: *mut libc::msghdr) {
+    const HEADER: usize = size_of::<libc::cmsghdr>();
+    // SAFETY: the caller's. The parts are as the kernel has written them, aligned or not.
+    unsafe {
+        if valgrind::is_here() {
+            valgrind::defined(message as u64, size_of::<libc::msghdr>());
+            valgrind::defined((*message).msg_control as u64, (*message).msg_controllen);
+        }
+        let (mut part, mut left) = ((*message).msg_control, (*message).msg_controllen);
+        while left >= HEADER {
+            let header = part.cast::<libc::cmsghdr>().read_unaligned();
+            let bytes = header.cmsg_len.clamp(HEADER, left);
+            let kind = (header.cmsg_level, header.cmsg_type);
+            if let (libc::SOL_SOCKET, libc::SCM_RIGHTS | SCM_PIDFD) = kind {
+                let fds = part.byte_add(HEADER).cast::<c_int>();
+                // In place of a process that is gone there is an errno, below 0.
+                (0..(bytes - HEADER) / size_of::<c_int>())
+                    .map(|n| fds.add(n).read_unaligned())
+                    .filter(|&fd| fd >= 0)
+                    .for_each(close);
+            }
+            let step = bytes.next_multiple_of(align_of::<libc::cmsghdr>()).min(left);
+            (part, left) = (part.byte_add(step), left - step);
+        }
+        (*message).msg_controllen = 0;
+    }
 }
 
 /// # Safety

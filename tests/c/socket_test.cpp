@@ -330,6 +330,70 @@ TEST(Socket, close_is_shielded)
     EXPECT_EQ(fcntl(fds[0], F_GETFD), -1);
 }
 
+// They were left open, to be closed by who had lost them.
+TEST(Socket, descriptors_of_a_message_that_nobody_took_are_closed)
+{
+    Executor ex;
+    Pair const pair;
+    size_t const before = open_descriptors();
+    struct Message {
+        alignas(cmsghdr) char control[CMSG_SPACE(sizeof(ucred)) + CMSG_SPACE(3 * sizeof(int)) +
+                                      CMSG_SPACE(sizeof(int))];
+        char byte = 'x';
+        iovec part{&byte, 1};
+        msghdr header{};
+
+        Message()
+        {
+            header.msg_iov = &part;
+            header.msg_iovlen = 1;
+            header.msg_control = control;
+            header.msg_controllen = sizeof control;
+        }
+    } ended, left, taken, out;
+    monad_async_op ending{}, leaving{}, taking{};
+    int on = 1;
+    ASSERT_EQ(setsockopt(pair.b, SOL_SOCKET, SO_PASSCRED, &on, sizeof on), 0);
+    // Linux 6.5: one of the sender's process comes with each.
+    constexpr int passes_pidfd = 76, a_pidfd = 4;
+    size_t const all = 3 + (setsockopt(pair.b, SOL_SOCKET, passes_pidfd, &on, sizeof on) == 0);
+    Task task([&](monad_async_task self) {
+        auto const a = monad_async_socket_adopt(pair.a), b = monad_async_socket_adopt(pair.b);
+        out.header.msg_controllen = CMSG_SPACE(3 * sizeof(int));
+        auto *const c = CMSG_FIRSTHDR(&out.header);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(3 * sizeof(int));
+        int const three[] = {pair.a, pair.a, pair.b};
+        memcpy(CMSG_DATA(c), three, sizeof three);
+        auto const begin = [&](monad_async_op &op, Message &m) {
+            TRY(monad_async_socket_sendmsg(self, a, &out.header, 0));
+            monad_async_op_recvmsg(&op, b, &m.header, 0);
+            TRY(monad_async_op_begin(self, &op));
+            return sleep_ns(self, ms);
+        };
+        TRY(begin(taking, taken));
+        TRY(monad_async_op_wait(self, &taking));
+        EXPECT_EQ(open_descriptors(), before + all) << "the caller's";
+        for (auto *in = CMSG_FIRSTHDR(&taken.header); in; in = CMSG_NXTHDR(&taken.header, in)) {
+            int fds[3];
+            size_t const count = in->cmsg_type == SCM_RIGHTS ? 3 : in->cmsg_type == a_pidfd;
+            memcpy(fds, CMSG_DATA(in), count * sizeof(int));
+            std::for_each(fds, fds + count, [](int fd) { EXPECT_EQ(close(fd), 0); });
+        }
+        TRY(begin(ending, ended));
+        EXPECT_EQ(open_descriptors(), before + all);
+        TRY(monad_async_op_end(self, &ending));
+        EXPECT_EQ(ended.header.msg_controllen, 0u);
+        EXPECT_EQ(open_descriptors(), before);
+        return begin(leaving, left);
+    });
+    task.attach(ex);
+    ex.finish();
+    EXPECT_EQ(task->result.error, 0);
+    EXPECT_EQ(open_descriptors(), before);
+}
+
 TEST(Socket, an_accept_that_nobody_took_is_closed)
 {
     Executor ex;

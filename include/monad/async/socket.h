@@ -188,7 +188,9 @@ MONAD_ASYNC_API monad_async_result monad_async_socket_send_all(monad_async_task 
                                                                void const *data, size_t bytes);
 
 /** As `recvmsg`. SUSPENDS until there is a message. Descriptors that come with it are the
- *  caller's, with `FD_CLOEXEC`.
+ *  caller's, with `FD_CLOEXEC`. Of a socket with `SO_PASSCRED` on which it has to wait, Linux (6.18
+ *  for one) puts the credentials into `msg_control` twice, and counts them in `msg_controllen`
+ *  once: what is behind them, descriptors too, lies beyond that. There wait for `POLLIN` before.
  *  @param task the task that runs
  *  @param socket the socket
  *  @param[in,out] message where it goes
@@ -366,8 +368,11 @@ static inline void monad_async_op_send(monad_async_op *op, monad_async_socket so
     op->sqe.msg_flags = (uint32_t)(flags | MSG_NOSIGNAL);
 }
 
-/** Fills an idle operation with a `recvmsg`. ANY THREAD. Where nobody takes its completion,
- *  descriptors that have come stay in the message, for the caller to close.
+/** Fills an idle operation with a `recvmsg`. ANY THREAD. Where nobody takes its completion, by
+ *  `monad_async_op_end` or the end of the task, descriptors that have come are closed, and the
+ *  message says that nothing came with it: its `msg_controllen` is 0. For a socket with
+ *  `SO_PASSCRED` set `IORING_RECVSEND_POLL_FIRST` in `sqe.ioprio` (Linux 5.19): see
+ *  `monad_async_socket_recvmsg`.
  *  @param[out] op the operation
  *  @param socket the socket
  *  @param message where it goes
