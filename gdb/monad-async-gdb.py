@@ -278,7 +278,7 @@ def monad_async_debugger():
         if not tables:
             raise gdb.GdbError("No monad_async in this process (no section %s)." % SECTION)
         found = []
-        for table in tables:
+        for table in dict.fromkeys(tables):  # A program by a remote stub is listed twice.
             # Mapped, but its addresses are not relocated yet: no tasks.
             with contextlib.suppress(gdb.MemoryError):
                 found.append(Library(int(table, 16)))

@@ -4,8 +4,11 @@
 
 #include <monad/async/buffer_set.hpp>
 #include <monad/async/file.h>
+#include <monad/async/future.hpp>
+#include <monad/async/pool.hpp>
 
 #include <cstring>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -81,4 +84,49 @@ TEST(BufferSet, is_cloned_once_it_is_shared)
         there.run_until_idle();
         task.get();
     }).join();
+}
+
+// A pool has no executor objects: a task of a worker makes the set of its own, and clones another's.
+TEST(BufferSet, is_made_and_cloned_on_the_executor_that_runs)
+{
+    EXPECT_EQ(errno_thrown_by([] { ma::buffer_set const outside(1, 64); }), EPERM);
+    std::error_code ec;
+    ma::buffer_set const none(1, 64, ec);
+    EXPECT_EQ(ec.value(), EPERM);
+    EXPECT_EQ(none.native_handle(), nullptr);
+    EXPECT_EQ(errno_thrown_by([&] { (void)none.clone(); }), EPERM);
+    ma::thread_pool_options options;
+    options.workers = 2;
+    options.executor = ma::executor_options();
+    ma::thread_pool pool(options);
+    std::optional<ma::buffer_set> set;
+    file const f;
+    auto const on = [&](std::size_t worker, auto body) { pool.worker(worker).submit(body).get(); };
+    on(0, [&] {
+        EXPECT_EQ(errno_thrown_by([] { ma::buffer_set const no(0, 64); }), EINVAL);
+        set.emplace(1, 64, ec);
+        EXPECT_FALSE(ec);
+        EXPECT_EQ(errno_thrown_by([&] { (void)set->clone(); }), EPERM); // not shared
+        set->share();
+        auto b = set->claim();
+        std::memcpy(b.data(), "fixed", 5);
+        EXPECT_EQ(b.write(f.handle(), 0, 5), 5U);
+    });
+    on(1, [&] {
+        auto const moved = [](ma::buffer_set one) { return one; };
+        auto clone = moved(set->clone());
+        auto b = clone.claim();
+        EXPECT_EQ(b.read(f.handle(), 0), 5U);
+        EXPECT_EQ(std::memcmp(b.data(), "fixed", 5), 0);
+    });
+    on(0, [&] { set.reset(); });
+}
+
+TEST(BufferSet, takes_over_a_set_of_the_c_api)
+{
+    ma::executor const ex;
+    monad_async_buffer_set made = nullptr;
+    ASSERT_EQ(monad_async_buffers_register(ex.native_handle(), &made, 1, 64).error, 0);
+    ma::buffer_set const set(made);
+    EXPECT_EQ(set.native_handle(), made);
 }

@@ -3,11 +3,15 @@
 #include "support.hpp"
 
 #include <monad/async/buffer.hpp>
+#include <monad/async/future.hpp>
+#include <monad/async/pool.hpp>
 #include <monad/async/scope.hpp>
+#include <monad/async/socket.hpp>
 
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -142,4 +146,42 @@ TEST(RecvStream, has_errors_of_both_kinds)
     });
     ex.run_until_idle();
     t.get();
+}
+
+// A pool has no executor objects: a task of a worker makes the ring of its own.
+TEST(RecvStream, has_a_ring_of_the_executor_that_runs)
+{
+    EXPECT_EQ(errno_thrown_by([] { ma::buffer_ring const outside(2, 16); }), EPERM);
+    std::error_code ec;
+    ma::buffer_ring const none(2, 16, ec);
+    EXPECT_EQ(ec.value(), EPERM);
+    EXPECT_EQ(none.native_handle(), nullptr);
+    ma::thread_pool_options options;
+    options.workers = 2;
+    options.executor = ma::executor_options();
+    ma::thread_pool pool(options);
+    Connection c;
+    pool.worker(1)
+        .submit([&] {
+            EXPECT_EQ(errno_thrown_by([] { ma::buffer_ring const odd(3, 16); }), EINVAL);
+            ma::buffer_ring const ring(2, 16, ec);
+            EXPECT_FALSE(ec);
+            ma::socket const peer(monad_async_socket_adopt(dup(c.fds[0])));
+            ma::recv_stream stream(peer, ring);
+            c.send("by a worker");
+            auto const data = stream.next();
+            EXPECT_EQ(std::string(data.begin(), data.end()), "by a worker");
+        })
+        .get();
+}
+
+TEST(RecvStream, takes_over_a_ring_of_the_c_api)
+{
+    ma::executor const ex;
+    monad_async_buffer_ring made = nullptr;
+    ASSERT_EQ(monad_async_buffer_ring_create(ex.native_handle(), &made, 2, 16).error, 0);
+    ma::buffer_ring ring(made);
+    EXPECT_EQ(ring.native_handle(), made);
+    ma::buffer_ring const moved(std::move(ring));
+    EXPECT_EQ(moved.group(), monad_async_buffer_ring_group(made));
 }

@@ -15,6 +15,7 @@
 #include "executor.hpp"
 #include "operation.hpp"
 #include "socket.h"
+#include "socket_handle.hpp"
 
 #include <cerrno>
 #include <cstddef>
@@ -63,6 +64,28 @@ public:
         detail::report(r.error, ec);
     }
 
+    /** Makes a ring of the executor that runs the calling task, a worker of a pool say. EXPENSIVE.
+     *  @param count how many: a power of two, 32,768 at most
+     *  @param bytes the size of each
+     *  @throws std::system_error `EPERM`: outside a task; as `monad_async_buffer_ring_create` */
+    buffer_ring(std::uint32_t count, std::uint32_t bytes)
+    {
+        detail::check(create_here(count, bytes), "monad::async::buffer_ring");
+    }
+
+    /** As that constructor.
+     *  @param count how many
+     *  @param bytes the size of each
+     *  @param[out] ec the error: then it has no buffers */
+    buffer_ring(std::uint32_t count, std::uint32_t bytes, std::error_code &ec) noexcept
+    {
+        detail::report(create_here(count, bytes), ec);
+    }
+
+    /** Takes over a ring of the C API.
+     *  @param native to be destroyed by this object */
+    explicit buffer_ring(monad_async_buffer_ring native) noexcept : ring_(native) {}
+
     /** Takes the ring over.
      *  @param other has none afterwards */
     buffer_ring(buffer_ring &&other) noexcept : ring_(std::exchange(other.ring_, nullptr)) {}
@@ -86,6 +109,16 @@ public:
     [[nodiscard]] monad_async_buffer_ring native_handle() const noexcept { return ring_; }
 
 private:
+    // The errno.
+    [[nodiscard]] int create_here(std::uint32_t count, std::uint32_t bytes) noexcept
+    {
+        auto *const self = monad_async_task_current();
+        return self == nullptr
+                   ? EPERM
+                   : monad_async_buffer_ring_create(self->current_executor, &ring_, count, bytes)
+                         .error;
+    }
+
     monad_async_buffer_ring ring_ = nullptr;
 };
 
@@ -167,6 +200,16 @@ public:
         : task_(monad_async_task_current())
     {
         detail::check(start(socket, ring, flags), "monad::async::recv_stream");
+    }
+
+    /** As the other constructor.
+     *  @param peer a connected stream socket, which must stay open
+     *  @param ring where the data goes
+     *  @param flags 0 or `MONAD_ASYNC_RECV_STREAM_NO_WAIT`
+     *  @throws std::system_error as there */
+    recv_stream(socket_handle const &peer, buffer_ring const &ring, std::uint32_t flags = 0)
+        : recv_stream(peer.native_handle(), ring, flags)
+    {
     }
 
     /** As that constructor.

@@ -195,6 +195,25 @@ public:
         detail::report(r.error, ec);
     }
 
+    /** Makes a set of the executor that runs the calling task, a worker of a pool say, and
+     *  registers it. EXPENSIVE.
+     *  @param count how many
+     *  @param bytes the size of each
+     *  @throws std::system_error `EPERM`: outside a task; as `monad_async_buffers_register` */
+    buffer_set(std::uint32_t count, std::uint32_t bytes)
+    {
+        detail::check(register_here(count, bytes), "monad::async::buffer_set");
+    }
+
+    /** As that constructor.
+     *  @param count how many
+     *  @param bytes the size of each
+     *  @param[out] ec the error: then it has no buffers */
+    buffer_set(std::uint32_t count, std::uint32_t bytes, std::error_code &ec) noexcept
+    {
+        detail::report(register_here(count, bytes), ec);
+    }
+
     /** The same buffers for another executor, whose thread this is. EXPENSIVE.
      *  @param ex the other executor
      *  @param shared a set on which `share` was called
@@ -214,6 +233,10 @@ public:
         auto const r = monad_async_buffers_clone(ex.native_handle(), &set_, shared.native_handle());
         detail::report(r.error, ec);
     }
+
+    /** Takes over a set of the C API.
+     *  @param native to be unregistered by this object */
+    explicit buffer_set(monad_async_buffer_set native) noexcept : set_(native) {}
 
     /** Takes the set over.
      *  @param other has none afterwards */
@@ -240,6 +263,32 @@ public:
     void share(std::error_code &ec) noexcept
     {
         detail::report(monad_async_buffers_share(set_).error, ec);
+    }
+
+    /** The same buffers for the executor that runs the calling task, a worker of a pool say.
+     *  EXPENSIVE. `share` was called before.
+     *  @return that executor's set
+     *  @throws std::system_error `EPERM`: outside a task; as `monad_async_buffers_clone` */
+    [[nodiscard]] buffer_set clone() const
+    {
+        std::error_code ec;
+        auto made = clone(ec);
+        detail::check(ec.value(), "monad::async::buffer_set::clone");
+        return made;
+    }
+
+    /** As the other `clone`.
+     *  @param[out] ec the error
+     *  @return that executor's set; without buffers with an error */
+    [[nodiscard]] buffer_set clone(std::error_code &ec) const noexcept
+    {
+        auto *const self = monad_async_task_current();
+        monad_async_buffer_set made = nullptr;
+        int const error =
+            self == nullptr ? EPERM
+                            : monad_async_buffers_clone(self->current_executor, &made, set_).error;
+        detail::report(error, ec);
+        return buffer_set(made);
     }
 
     /** SUSPENDS until a buffer is free.
@@ -280,6 +329,16 @@ public:
     [[nodiscard]] monad_async_buffer_set native_handle() const noexcept { return set_; }
 
 private:
+    // The errno.
+    [[nodiscard]] int register_here(std::uint32_t count, std::uint32_t bytes) noexcept
+    {
+        auto *const self = monad_async_task_current();
+        return self == nullptr
+                   ? EPERM
+                   : monad_async_buffers_register(self->current_executor, &set_, count, bytes)
+                         .error;
+    }
+
     [[nodiscard]] MONAD_ASYNC_LOCAL monad_async_result take(monad_async_buffer &claimed)
     {
         auto *const self = monad_async_task_current();

@@ -15,6 +15,10 @@
  *  A descriptor with `O_NONBLOCK` may be used: a call waits all the same, unless `MSG_DONTWAIT` is
  *  among its flags.
  *
+ *  Where several tasks send to one stream socket at once, what each sends may lie in pieces between
+ *  the others', `monad_async_socket_send_all` too: let one of them send what a channel brings, or
+ *  hold a mutex. Receives share in the same way what comes.
+ *
  *  The last functions only fill an operation (op.h), for `monad_async_op_begin`.
  *
  *  Common to all calls that take a task: the task is the one that runs, which is the caller.
@@ -173,7 +177,7 @@ MONAD_ASYNC_API monad_async_result monad_async_socket_recv_exact(monad_async_tas
                                                                  monad_async_socket socket,
                                                                  void *data, size_t bytes);
 
-/** Sends all. SUSPENDS until it is done.
+/** Sends all. SUSPENDS until it is done; what other tasks send in that time may lie between.
  *  @param task the task that runs
  *  @param socket a stream socket
  *  @param data what to send

@@ -219,7 +219,7 @@ public:
         return counted(transmit(from, 0), ec);
     }
 
-    /** SUSPENDS until all is sent.
+    /** SUSPENDS until all is sent; what other tasks send in that time may lie between.
      *  @param from what to send
      *  @throws std::system_error its errno */
     MONAD_ASYNC_LOCAL void send_all(const_bytes from)

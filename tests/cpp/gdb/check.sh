@@ -189,6 +189,20 @@ stripped-library)
     expect_list symbols
     expect_stacks
     ;;
+valgrind)
+    # gdb behind a stub is told of the program's sections twice.
+    command -v vgdb >/dev/null || skip 'no vgdb; apt-get install valgrind'
+    grep -q '__[at]san_init' "$static" && skip 'valgrind runs no program with a sanitizer'
+    valgrind -q --vgdb-error=0 --vgdb-prefix="$work/vgdb" "$static" >"$work/program" 2>&1 &
+    program=$!
+    debug "${source[@]}" -ex "target remote | vgdb --wait=60 --vgdb-prefix=$work/vgdb --pid=$program" \
+        -ex continue -ex 'echo == list\n' -ex 'info monad-tasks' -ex 'echo == operations\n' \
+        -ex 'info monad-operations' "$static"
+    kill -KILL "$program"
+    wait "$program" 2>/dev/null
+    expect list '^25 tasks$'
+    expect operations '^6 operations$'
+    ;;
 colours)
     # gdb's own backtrace, without the commands: from the function that stops to the base.
     debug -iex 'set auto-load no' -ex 'break innermost' -ex run \
