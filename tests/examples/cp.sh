@@ -31,6 +31,24 @@ into() {
 }
 over() { echo old >target && "$program" tree/a/4097 target && cmp tree/a/4097 target; }
 verified() { "$program" --verify tree verified && same_tree tree verified; }
+
+# The source changes behind the copy of its first byte: so what is read again is another.
+differs() {
+    local pid
+    head -c 64M /dev/zero | tr '\0' a >moving || return 1
+    while true; do
+        "$program" --verify moving moved 2>err & pid=$!
+        until kill -STOP $pid 2>/dev/null && [ "$(head -qc 1 .cp-* 2>/dev/null)" = a ] ||
+            [ -e moved ]; do
+            kill -CONT $pid && sleep 0.002
+        done
+        # Once it has its final name the second look may be over.
+        [ -e moved ] || break
+        kill -CONT $pid 2>/dev/null
+        wait $pid && rm moved || return 1
+    done
+    printf b 1<>moving && kill -CONT $pid && ! wait $pid && grep -q 'moving: Input/output error' err
+}
 include() {
     [ -d /usr/include ] || return 0
     cp -a /usr/include expected && "$program" /usr/include include && same_tree expected include
@@ -87,6 +105,7 @@ check 'into a directory' again
 check 'several into a directory' into
 check 'over a file' over
 check 'verified' verified
+check 'a copy that differs is told' differs
 check 'all of /usr/include' include
 check 'holes' holes
 check 'a large file' large
