@@ -259,7 +259,7 @@ MONAD_ASYNC_API monad_async_result monad_async_local_channel_try_recv(
 /** As `monad_async_channel_close`, for the tasks of one executor.
  *  @param channel which
  *  @return as `monad_async_channel_close`
- *  @retval EPERM another executor's; or no task, where one would have to wait
+ *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs
  *  @see monad_async_channel_close() */
 MONAD_ASYNC_API monad_async_result
 monad_async_local_channel_close(monad_async_local_channel *channel) MONAD_ASYNC_NOEXCEPT;
@@ -267,7 +267,7 @@ monad_async_local_channel_close(monad_async_local_channel *channel) MONAD_ASYNC_
 /** As `monad_async_channel_count`, for the tasks of one executor.
  *  @param channel which
  *  @return as `monad_async_channel_count`
- *  @retval EPERM another executor's; or no task, where one would have to wait
+ *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs
  *  @see monad_async_channel_count() */
 MONAD_ASYNC_API monad_async_result
 monad_async_local_channel_count(monad_async_local_channel *channel) MONAD_ASYNC_NOEXCEPT;

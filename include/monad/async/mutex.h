@@ -163,7 +163,7 @@ MONAD_ASYNC_API monad_async_result monad_async_local_mutex_try_lock(
  *  @param task the task that runs, which is the caller
  *  @param mutex which
  *  @return as `monad_async_mutex_unlock`
- *  @retval EPERM another executor's; or no task, where one would have to wait
+ *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs
  *  @see monad_async_mutex_unlock() */
 MONAD_ASYNC_API monad_async_result monad_async_local_mutex_unlock(
     monad_async_task task, monad_async_local_mutex *mutex) MONAD_ASYNC_NOEXCEPT;

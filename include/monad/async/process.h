@@ -38,7 +38,8 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_process_info, 16);
 
 /** Waits for a child and reaps it, as `waitid` with `P_PID` and `WEXITED`. SUSPENDS until it has
  *  ended. EXPENSIVE. Interrupted, it has reaped nothing. Where the kernel has no descriptors of
- *  processes (Linux 5.3; valgrind hides them), it looks at the child every 20 ms.
+ *  processes (Linux 5.3; valgrind hides them), it looks at the child, at first after 0.1 ms, then
+ *  at pauses twice as long each, up to 20 ms.
  *  @param task the task that runs, which is the caller
  *  @param pid a child of this process
  *  @param[out] info how it ended; untouched on an error

@@ -187,7 +187,7 @@ MONAD_ASYNC_API monad_async_result monad_async_local_rw_lock_try_lock_shared(
  *  @param task the task that runs, which is the caller
  *  @param lock which
  *  @return as `monad_async_rw_lock_unlock_shared`
- *  @retval EPERM another executor's; or no task, where one would have to wait
+ *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs
  *  @see monad_async_rw_lock_unlock_shared() */
 MONAD_ASYNC_API monad_async_result monad_async_local_rw_lock_unlock_shared(
     monad_async_task task, monad_async_local_rw_lock *lock) MONAD_ASYNC_NOEXCEPT;
@@ -224,7 +224,7 @@ MONAD_ASYNC_API monad_async_result monad_async_local_rw_lock_try_lock(
  *  @param task the task that runs, which is the caller
  *  @param lock which
  *  @return as `monad_async_rw_lock_unlock`
- *  @retval EPERM another executor's; or no task, where one would have to wait
+ *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs
  *  @see monad_async_rw_lock_unlock() */
 MONAD_ASYNC_API monad_async_result monad_async_local_rw_lock_unlock(
     monad_async_task task, monad_async_local_rw_lock *lock) MONAD_ASYNC_NOEXCEPT;
