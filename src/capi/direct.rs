@@ -7,7 +7,7 @@ use super::socket;
 use super::task::TaskPtr;
 use crate::error::{RawResult, Res};
 use crate::io::call::{Call, DIRECT};
-use crate::io::file::File;
+use crate::io::file::{File, UNBUFFERED};
 use crate::io::socket::Socket;
 use crate::uring::RealKernel;
 
@@ -30,7 +30,12 @@ pub unsafe extern "C" fn monad_async_file_to_plain(
     plain: *mut File,
 ) -> RawResult {
     // SAFETY: the caller's handle, and null or the caller's memory.
-    unsafe { give(plain, || Ok(File { fd: file::call(task, file)?.to_plain()?, flags: 0 })) }
+    unsafe {
+        give(plain, || {
+            let fd = file::call(task, file)?.to_plain()?;
+            Ok(File { fd, flags: file.flags & UNBUFFERED })
+        })
+    }
 }
 
 /// # Safety
@@ -43,7 +48,12 @@ pub unsafe extern "C" fn monad_async_file_pass(
     passed: *mut File,
 ) -> RawResult {
     // SAFETY: the caller's handle and reference, and null or the caller's memory.
-    unsafe { give(passed, || Ok(File { fd: pass(file::call(task, file), to)?, flags: DIRECT })) }
+    unsafe {
+        give(passed, || {
+            let fd = pass(file::call(task, file), to)?;
+            Ok(File { fd, flags: DIRECT | file.flags & UNBUFFERED })
+        })
+    }
 }
 
 /// # Safety

@@ -6,8 +6,10 @@
 #include "support.hpp"
 
 #include <monad/async/buffer_set.h>
+#include <monad/async/direct.h>
 #include <monad/async/file.h>
 #include <monad/async/op.h>
+#include <monad/async/remote.h>
 
 #include <array>
 #include <csignal>
@@ -259,7 +261,14 @@ TEST(Position, of_a_direct_descriptor)
     std::string const name = "/tmp/monad_async_position_" + std::to_string(getpid());
     auto *const at = static_cast<char *>(aligned_alloc(4096, 8192));
     memset(at, 'a', 8192);
-    memset(at + block, 'b', block);
+    for (char i = 1; i != 6; ++i) {
+        memset(at + i * block, 'a' + i, block);
+    }
+    monad_async_executor other = nullptr;
+    EXPECT_EQ(monad_async_executor_create(&other, &attr).error, 0);
+    monad_async_remote to = nullptr;
+    EXPECT_EQ(monad_async_remote_acquire(other, &to).error, 0);
+    File passed{-1, 0};
     Task const task([&](monad_async_task self) {
         File f{-1, 0};
         int const how = O_RDWR | O_CREAT | O_TRUNC;
@@ -289,13 +298,40 @@ TEST(Position, of_a_direct_descriptor)
         EXPECT_EQ(at[0], 'a');
         r = monad_async_file_read(self, f, at, block, -1);
         EXPECT_EQ(at[0], 'b') << "the second block, not the first one again";
+        // So do the handles that are made of it.
+        File plain{-1, 0};
+        EXPECT_EQ(monad_async_file_to_plain(self, f, &plain).error, 0);
+        for (char const next : {'c', 'd'}) {
+            EXPECT_EQ(monad_async_file_read(self, plain, at, block, -1).error, 0);
+            EXPECT_EQ(at[0], next) << "by a plain descriptor";
+        }
+        EXPECT_EQ(monad_async_file_close(self, plain).error, 0);
+        r = monad_async_file_pass(self, f, to, &passed);
+        EXPECT_TRUE(r.error == 0 || r.error == EOPNOTSUPP) << r.error;
         return monad_async_file_close(self, f);
+    });
+    Task const elsewhere([&](monad_async_task self) {
+        if (passed.fd < 0) {
+            return success();
+        }
+        for (char const next : {'e', 'f'}) {
+            EXPECT_EQ(monad_async_file_read(self, passed, at, block, -1).error, 0);
+            EXPECT_EQ(at[0], next) << "by another executor";
+        }
+        return monad_async_file_close(self, passed);
     });
     task.attach(made);
     while (monad_async_executor_has_work(made)) {
         EXPECT_EQ(monad_async_executor_run(made, no_bound, nullptr).error, 0);
     }
     EXPECT_EQ(task->result.error, 0) << monad_async_result_message(task->result);
+    elsewhere.attach(other);
+    while (monad_async_executor_has_work(other)) {
+        EXPECT_EQ(monad_async_executor_run(other, no_bound, nullptr).error, 0);
+    }
+    EXPECT_EQ(elsewhere->result.error, 0) << monad_async_result_message(elsewhere->result);
+    monad_async_remote_release(to);
+    EXPECT_EQ(monad_async_executor_destroy(other).error, 0);
     EXPECT_EQ(monad_async_executor_destroy(made).error, 0);
     unlink(name.c_str());
     free(at);
