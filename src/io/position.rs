@@ -5,7 +5,7 @@ use super::call::Call;
 use super::direct::Own;
 use super::file::UNBUFFERED;
 use crate::error::{Errno, Res};
-use crate::reactor::place::HERE;
+use crate::reactor::place::{appends, HERE};
 use crate::reactor::rows::wanted;
 use crate::sys::file;
 use crate::uring::kernel::{op, Kernel, Sqe};
@@ -45,7 +45,7 @@ impl<K: Kernel> Call<'_, K> {
         let res = unsafe { self.ex.io(self.task, *sqe) };
         let is_short = is_write(sqe) && res > 0 && (res as u64) < wanted(sqe);
         if is_short && self.ex.kernel().leaves_position() {
-            self.came_short(res as usize, begun);
+            self.came_short(res as usize, appends(sqe), begun);
         }
         // SAFETY: the caller's.
         unsafe { self.io_ended(sqe, res, (None, dont_wait), begun) }
@@ -54,10 +54,10 @@ impl<K: Kernel> Call<'_, K> {
     /// A write that did, and has written so much.
     #[cold]
     #[inline(never)]
-    fn came_short(&self, bytes: usize, begun: u64) {
+    fn came_short(&self, bytes: usize, appends: Option<bool>, begun: u64) {
         if self.goes_on(begun).is_ok() {
             let moved = |fd| {
-                file::came_short(fd, bytes);
+                file::came_short(fd, bytes, appends);
                 Ok(())
             };
             let _ = self.with_plain(moved);
@@ -99,7 +99,7 @@ impl<K: Kernel> Call<'_, K> {
             if made.is_some() || self.goes_on(begun).is_ok() {
                 let bytes = bytes as i64;
                 let _ = if is_write(sqe) {
-                    file::move_behind(fd, bytes)
+                    file::move_behind(fd, bytes, appends(sqe))
                 } else {
                     file::move_on(fd, bytes)
                 };

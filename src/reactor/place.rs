@@ -12,11 +12,19 @@ use super::operation::Op;
 use super::ordered::{rest, wanted};
 use super::Reactor;
 use crate::sys::file;
-use crate::uring::abi::sqe as flag;
+use crate::uring::abi::{sqe as flag, NO_APPEND};
 use crate::uring::kernel::{Kernel, Sqe};
 
 /// The offset of what is written at the current position.
 pub const HERE: u64 = u64::MAX;
+
+/// What the entry of a write says of where that goes: to the end (true), or not there though the
+/// file is appended to. `None`: it is as the file was opened.
+pub fn appends(sqe: &Sqe) -> Option<bool> {
+    let flags = sqe.op_flags();
+    let to_end = flags & libc::RWF_APPEND as u32 != 0;
+    (to_end || flags & NO_APPEND != 0).then_some(to_end)
+}
 
 /// Where writes at the current position go.
 pub struct Place {
@@ -65,7 +73,7 @@ impl<K: Kernel> Reactor<K> {
         }
         let row = self.rows.at(record.row()).expect("it stays while it has records");
         if row.place.is_ours {
-            let _ = file::move_behind(sqe.fd(), bytes.into()); // A pipe has none.
+            let _ = file::move_behind(sqe.fd(), bytes.into(), appends(&sqe)); // A pipe has none.
             return;
         }
         let all = match &row.parts {
@@ -76,7 +84,7 @@ impl<K: Kernel> Reactor<K> {
             _ => wanted(&rest(&sqe, done)),
         };
         if u64::from(bytes) < all && self.kernel.leaves_position() {
-            file::came_short(sqe.fd(), bytes as usize);
+            file::came_short(sqe.fd(), bytes as usize, appends(&sqe));
         }
     }
 

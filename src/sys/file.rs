@@ -95,10 +95,10 @@ pub fn move_on(fd: i32, bytes: i64) -> Res<i64> {
     moved(fd, bytes, libc::SEEK_CUR)
 }
 
-/// Moves the current position behind what was written there: to the end of a file that is only
-/// appended to.
-pub fn move_behind(fd: i32, bytes: i64) -> Res<i64> {
-    match has_flags(fd, libc::O_APPEND) {
+/// Moves the current position behind what was written there: to the end, where that is where it
+/// went. `appends`: what the call has said of that; `None`: it is as the file was opened.
+pub fn move_behind(fd: i32, bytes: i64, appends: Option<bool>) -> Res<i64> {
+    match appends.unwrap_or_else(|| has_flags(fd, libc::O_APPEND)) {
         true => moved(fd, 0, libc::SEEK_END),
         false => move_on(fd, bytes),
     }
@@ -116,23 +116,22 @@ fn moved(fd: i32, bytes: i64, from: c_int) -> Res<i64> {
 }
 
 /// Sees to it that the current position is behind `bytes`, which a short write has put there,
-/// by a kernel that may have left it where it was.
-pub fn came_short(fd: i32, bytes: usize) {
+/// by a kernel that may have left it where it was. `appends`: as for `move_behind`.
+pub fn came_short(fd: i32, bytes: usize, appends: Option<bool>) {
     // SAFETY: plain numbers.
     let mut status: libc::stat = unsafe { core::mem::zeroed() };
     // SAFETY: our own record.
     let known = quietly(|| unsafe { libc::fstat(fd, &mut status) }).is_ok();
     let (kind, bytes) = (status.st_mode & libc::S_IFMT, bytes as i64);
+    let appends = appends.unwrap_or_else(|| has_flags(fd, libc::O_APPEND));
     let left_it = match position(fd) {
         // Were the bytes behind it, the file would not end before they do.
-        Ok(at) if kind == libc::S_IFREG => {
-            status.st_size >= at.saturating_add(bytes) || has_flags(fd, libc::O_APPEND)
-        }
+        Ok(at) if kind == libc::S_IFREG => appends || status.st_size >= at.saturating_add(bytes),
         Ok(_) => kind == libc::S_IFBLK,
         Err(_) => false,
     };
     if known && left_it {
-        let _ = move_behind(fd, bytes);
+        let _ = move_behind(fd, bytes, Some(appends));
     }
 }
 

@@ -147,6 +147,70 @@ TEST(Position, of_what_is_appended)
     }
 }
 
+// As one call asks, whatever the file was opened for. What went to the end was told to be where the
+// position had been, and the next write lay over what was there.
+TEST(Position, of_what_one_call_appends)
+{
+    Executor ex;
+    Limited const limited;
+    std::string const data = lines(8192);
+    iovec part = {const_cast<char *>(data.data()) + 4096, 4096};
+    for (bool const is_ordered : {false, true}) {
+        Fd const fd(nameless());
+        EXPECT_EQ(write(fd, data.data(), 4096), 4096);
+        lseek(fd, 10, SEEK_SET);
+        run_one(ex, [&](monad_async_task self) {
+            File f = monad_async_file_adopt(fd);
+            if (is_ordered) {
+                EXPECT_EQ(monad_async_file_set_ordered(self, &f).error, 0);
+            }
+            auto const r = monad_async_file_writev(self, f, &part, 1, -1, RWF_APPEND);
+            EXPECT_EQ(r.value, intptr_t(limit - 4096));
+            return success();
+        });
+        EXPECT_EQ(position(fd), off_t(limit)) << is_ordered;
+        EXPECT_TRUE(content(fd) == data.substr(0, limit)) << is_ordered;
+    }
+}
+
+// The same past the kernel's memory, and the other way round.
+TEST(Position, of_what_one_call_appends_with_O_DIRECT)
+{
+    constexpr size_t block = 4096;
+    constexpr int no_append = 0x20; // RWF_NOAPPEND, of Linux 6.9.
+    std::string const name = "/tmp/monad_async_position_" + std::to_string(getpid());
+    auto *const at = static_cast<char *>(aligned_alloc(block, 2 * block));
+    memset(at, 'a', 2 * block);
+    iovec part = {at, block};
+    Executor ex;
+    for (bool const is_ordered : {false, true}) {
+        for (int const how : {O_DIRECT, O_DIRECT | O_APPEND}) {
+            run_one(ex, [&](monad_async_task self) {
+                File f{-1, 0};
+                uint32_t const flags = is_ordered ? MONAD_ASYNC_FILE_ORDERED : 0;
+                auto r = monad_async_file_open(self, &f, AT_FDCWD, name.c_str(),
+                                               O_RDWR | O_CREAT | O_TRUNC | how, 0600, 0, flags);
+                if (r.error == EINVAL) {
+                    return success(); // There is no such thing here.
+                }
+                EXPECT_EQ(r.error, 0);
+                EXPECT_EQ(pwrite(f.fd, at, 2 * block, 0), ssize_t(2 * block));
+                lseek(f.fd, 0, SEEK_SET);
+                int const flag = how & O_APPEND ? no_append : RWF_APPEND;
+                r = monad_async_file_writev(self, f, &part, 1, -1, flag);
+                if (r.error != EOPNOTSUPP) {
+                    EXPECT_EQ(r.value, intptr_t(block)) << monad_async_result_message(r);
+                    EXPECT_EQ(position(f.fd), off_t((how & O_APPEND ? 1 : 3) * block))
+                        << is_ordered;
+                }
+                return monad_async_file_close(self, f);
+            });
+        }
+    }
+    unlink(name.c_str());
+    free(at);
+}
+
 // In the middle of a file, too, which ends far behind.
 TEST(Position, of_what_came_short_in_a_buffer_of_a_set_and_by_operations)
 {
