@@ -157,8 +157,8 @@ numbers! {
     DATASYNC = 1 << 0,
 }
 
-/// `io_uring_sqe::rw_flags` of a write that is not appended, though the file is (6.9): RWF_NOAPPEND,
-/// newer than the libc crate's headers.
+/// `io_uring_sqe::rw_flags` of a write that is not appended, though the file is (6.9):
+/// RWF_NOAPPEND, newer than the libc crate's headers.
 pub const NO_APPEND: u32 = 0x20;
 
 /// `io_uring_sqe::rw_flags` of a write that raises no SIGPIPE (6.18): RWF_NOSIGNAL, which is of
