@@ -15,7 +15,7 @@ use crate::intrusive::Link;
 use crate::pool::helpers::{Job, Kind, ROWS};
 use crate::reactor::batch::{Batches, Worker};
 use crate::reactor::rows::{self, Broken};
-use crate::sys::alloc;
+use crate::sys::{alloc, file};
 use crate::task::header::NORMAL;
 use crate::uring::kernel::{op, Kernel};
 
@@ -96,7 +96,10 @@ pub fn order<K: Kernel>(ex: &Executor<K>, file: File) -> Res<File> {
     }
     let worker = || Ok(alloc::try_box(Helper::new(ex.mailbox()))? as Box<dyn Worker>);
     let row = ex.open_row(file.fd, file.flags & DIRECT != 0, worker)?;
-    Ok(File { fd: file.fd, flags: file.flags | ORDERED | u32::from(row) })
+    // Of an adopted one nobody has asked so far.
+    let unbuffered = file.flags & DIRECT == 0 && file::is_unbuffered(file.fd);
+    let unbuffered = if unbuffered { UNBUFFERED } else { 0 };
+    Ok(File { fd: file.fd, flags: file.flags | unbuffered | ORDERED | u32::from(row) })
 }
 
 impl<K: Kernel> Call<'_, K> {

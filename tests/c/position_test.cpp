@@ -310,6 +310,32 @@ TEST(Position, of_a_file_with_O_DIRECT)
     free(at);
 }
 
+// An adopted descriptor whose file is ordered: reads, too, move the position, as file.h says.
+TEST(Position, of_what_is_adopted_with_O_DIRECT_and_ordered)
+{
+    constexpr size_t block = 4096;
+    Fd const fd(nameless(O_DIRECT));
+    auto *const at = static_cast<char *>(aligned_alloc(block, 2 * block));
+    memset(at, 'a', block);
+    memset(at + block, 'b', block);
+    Executor ex;
+    run_one(ex, [&](monad_async_task self) {
+        File f = monad_async_file_adopt(fd);
+        EXPECT_EQ(monad_async_file_set_ordered(self, &f).error, 0);
+        auto r = monad_async_file_write_all(self, f, at, 2 * block, -1);
+        EXPECT_EQ(r.error, 0) << monad_async_result_message(r);
+        EXPECT_EQ(position(fd), off_t(2 * block));
+        lseek(fd, 0, SEEK_SET);
+        for (char const next : {'a', 'b'}) {
+            EXPECT_EQ(monad_async_file_read(self, f, at, block, -1).value, intptr_t(block));
+            EXPECT_EQ(at[0], next);
+        }
+        EXPECT_EQ(position(fd), off_t(2 * block));
+        return success();
+    });
+    free(at);
+}
+
 // The same by a direct descriptor, next to which a plain one is made for the time of the call.
 TEST(Position, of_a_direct_descriptor)
 {
