@@ -282,6 +282,38 @@ TEST(Malloc, none_for_children_of_a_pools_worker_once_warm)
     EXPECT_EQ(pool.submit([] { return allocations_when_warm(); }).get(), 0);
 }
 
+// So many at a time, by the executor's thread outside its tasks and by another thread, which each
+// have their own store.
+TEST(Malloc, none_for_background_tasks_and_futures_of_any_thread_once_warm)
+{
+    ma::executor ex{ma::executor_options::compute_only()};
+    auto const ref = ex.ref();
+    std::array<ma::future<int>, 50> futures;
+    long ran = 0;
+    auto const batch = [&] {
+        for (auto &f : futures) {
+            ref.spawn([&ran] { ++ran; });
+            f = ref.submit([] { return 1; });
+        }
+    };
+    auto const finish = [&] {
+        ex.run_until_idle();
+        for (auto &f : futures) {
+            ran += f.get();
+        }
+    };
+    constexpr int rounds = 20;
+    for (int i = 0; i != rounds; ++i) {
+        long count = allocations_in(batch);
+        count += allocations_in(finish);
+        EXPECT_EQ(count == 0, i != 0) << "here, round " << i << ": " << count;
+        std::thread([&] { count = allocations_in(batch); }).join();
+        count += allocations_in(finish);
+        EXPECT_EQ(count == 0, i != 0) << "elsewhere, round " << i << ": " << count;
+    }
+    EXPECT_EQ(ran, 2L * rounds * 100);
+}
+
 TEST(Malloc, none_for_children_on_an_executor_of_the_C_API_once_warm)
 {
     monad_async_executor ex = nullptr;
