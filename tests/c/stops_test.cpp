@@ -10,17 +10,22 @@
 #include <monad/async/file.h>
 #include <monad/async/op.h>
 #include <monad/async/poll.h>
+#include <monad/async/process.h>
 #include <monad/async/scope.h>
 #include <monad/async/socket.h>
 
 #include <array>
+#include <csignal>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include <dirent.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <spawn.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 
 using namespace support;
 
@@ -53,6 +58,11 @@ struct Stage {
     // What a call may be about, and another close: descriptors of their own.
     monad_async_socket mine{-1, 0};
     monad_async_file row{-1, 0};
+    // Connections that nobody has accepted.
+    std::vector<Fd> queued;
+    pid_t child = -1;
+    sigset_t before{};
+    bool is_blocked = false;
 
     Stage()
     {
@@ -78,8 +88,31 @@ struct Stage {
                 close(fd);
             }
         }
+        if (child > 0) {
+            kill(child, SIGKILL);
+            EXPECT_EQ(waitpid(child, nullptr, 0), child) << "it was reaped for nobody";
+        }
+        if (is_blocked) {
+            sigset_t const awaited = signals();
+            timespec const at_once{};
+            while (sigtimedwait(&awaited, nullptr, &at_once) > 0) {
+            }
+            pthread_sigmask(SIG_SETMASK, &before, nullptr);
+        }
         EXPECT_EQ(monad_async_buffer_ring_destroy(ring).error, 0) << "a buffer is held";
         EXPECT_EQ(monad_async_buffers_unregister(set).error, 0) << "a buffer is claimed";
+    }
+    static sigset_t signals()
+    {
+        sigset_t set;
+        sigemptyset(&set);
+        sigaddset(&set, SIGUSR2);
+        return set;
+    }
+    void fill_socket() const
+    {
+        while (send(here, much.data(), much.size(), MSG_DONTWAIT) > 0) {
+        }
     }
 };
 
@@ -163,6 +196,38 @@ std::vector<Kind> kinds()
              return monad_async_socket_send_all(self, s.mine, s.much.data(), s.much.size());
          },
          close_here, drain_there},
+        {"send",
+         [](auto self, Stage &s) {
+             s.fill_socket();
+             return monad_async_socket_send(self, s.mine, s.much.data(), 100, 0);
+         },
+         close_here, drain_there},
+        {"sendmsg",
+         [](auto self, Stage &s) {
+             s.fill_socket();
+             iovec part{s.much.data(), 100};
+             msghdr message{};
+             message.msg_iov = &part;
+             message.msg_iovlen = 1;
+             return monad_async_socket_sendmsg(self, s.mine, &message, 0);
+         },
+         close_here, drain_there},
+        {"connect",
+         [](auto self, Stage &s) {
+             sockaddr_in at{};
+             socklen_t length = sizeof at;
+             auto *const any = reinterpret_cast<sockaddr *>(&at);
+             getsockname(s.listener, any, &length);
+             // So many that the listener hears of no other.
+             for (int i = 0; i < 8; ++i) {
+                 s.queued.emplace_back(
+                     socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+                 (void)connect(s.queued.back(), any, length);
+             }
+             Fd const made(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+             return monad_async_socket_connect(self, monad_async_socket_adopt(made), any, length);
+         },
+         nullptr, nullptr},
         {"accept",
          [](auto self, Stage &s) {
              monad_async_socket made{-1, 0};
@@ -195,6 +260,17 @@ std::vector<Kind> kinds()
              return monad_async_file_readv(self, file(s.pipe.reader), parts, 2, -1, 0);
          },
          nullptr, to_pipe},
+        {"write",
+         [file](auto self, Stage &s) {
+             return monad_async_file_write(self, file(s.full.writer), s.much.data(), 100, -1);
+         },
+         nullptr, drain},
+        {"writev",
+         [file](auto self, Stage &s) {
+             iovec const parts[] = {{s.much.data(), 5}, {s.much.data() + 5, 59}};
+             return monad_async_file_writev(self, file(s.full.writer), parts, 2, -1, 0);
+         },
+         nullptr, drain},
         {"write_all",
          [file](auto self, Stage &s) {
              return monad_async_file_write_all(self, file(s.full.writer), s.much.data(), 100000,
@@ -230,6 +306,51 @@ std::vector<Kind> kinds()
              return r;
          },
          nullptr, to_pipe},
+        {"out of a registered buffer",
+         [file](auto self, Stage &s) {
+             monad_async_buffer buffer{};
+             auto r = monad_async_buffers_claim(self, s.set, &buffer);
+             if (r.error == 0) {
+                 r = monad_async_file_write_fixed(self, file(s.full.writer), &buffer, 0, 64, -1);
+                 EXPECT_EQ(monad_async_buffers_release(&buffer).error, 0);
+             }
+             return r;
+         },
+         nullptr, drain},
+        {"process_wait",
+         [](auto self, Stage &s) {
+             char name[] = "sleep", time[] = "1000";
+             char *const words[] = {name, time, nullptr};
+             if (posix_spawnp(&s.child, name, nullptr, nullptr, words, environ) != 0) {
+                 return monad_async_make_failure(ENOENT);
+             }
+             monad_async_process_info info{};
+             auto const r = monad_async_process_wait(self, s.child, &info);
+             if (r.error == 0) {
+                 s.child = -1; // Reaped.
+             }
+             return r;
+         },
+         nullptr,
+         [](Stage &s) {
+             if (s.child > 0) {
+                 kill(s.child, SIGKILL);
+                 siginfo_t ended;
+                 waitid(P_PID, id_t(s.child), &ended, WEXITED | WNOWAIT);
+             }
+         }},
+        {"signal_wait",
+         [](auto self, Stage &s) {
+             sigset_t const set = Stage::signals();
+             s.is_blocked = pthread_sigmask(SIG_BLOCK, &set, &s.before) == 0;
+             return monad_async_signal_wait(self, &set);
+         },
+         nullptr,
+         [](Stage &s) {
+             if (s.is_blocked) {
+                 pthread_kill(pthread_self(), SIGUSR2);
+             }
+         }},
         {"by view",
          [](auto self, Stage &s) {
              monad_async_recv_stream stream{};
