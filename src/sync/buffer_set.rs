@@ -205,7 +205,7 @@ impl Set {
     /// By an exchange: a function of its own, at which the local path ends.
     #[inline(never)]
     fn close_shared_set(&self) {
-        // It says EPERM to none.
+        // EPERM in the child of a fork alone, to which a set is nothing but memory.
         let _ = self.core().latch.close(None);
     }
 

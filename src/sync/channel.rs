@@ -164,7 +164,7 @@ impl<S: Side> Channel<S> {
     pub fn close_all(&self, here: Option<&'static Mailbox>) -> Res<()> {
         self.side.close(here)?;
         if self.has_two_ends() {
-            close_latch(&self.latch);
+            close_latch(&self.latch).inspect_err(|_| self.side.open())?;
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ pub trait Side {
     const IS_LOCAL: bool;
 
     /// `here`: the mailbox of the executor that runs on this thread. EPERM: the object is
-    /// another's.
+    /// another's, the parent's where this is the child of a fork.
     fn close(&self, here: Option<&'static Mailbox>) -> Res<()>;
 
     /// As `close`, where that is a few instructions. False: nothing was done, and not said why.
@@ -34,8 +34,7 @@ impl Side for Shared {
 
     #[inline(always)]
     fn close(&self, _: Option<&'static Mailbox>) -> Res<()> {
-        close_latch(&self.0);
-        Ok(())
+        close_latch(&self.0)
     }
 
     #[inline(always)]
@@ -56,26 +55,32 @@ impl Shared {
     }
 }
 
+/// EPERM: its holder is a thread of the parent's, that this child of a fork does not have. What is
+/// behind it may be half changed.
 #[inline(always)]
-pub fn close_latch(latch: &Latch) {
-    if !latch.try_close() {
-        close_slowly(latch);
+pub fn close_latch(latch: &Latch) -> Res<()> {
+    if latch.try_close() {
+        return Ok(());
     }
+    close_slowly(latch)
 }
 
 /// Another thread holds it, for some instructions, unless it was interrupted there.
 #[cold]
 #[inline(never)]
-fn close_slowly(latch: &Latch) {
+fn close_slowly(latch: &Latch) -> Res<()> {
     /// About as long as the longest that is done under a latch.
     const SPINS: u32 = 200;
     let mut backoff = Backoff::new();
     loop {
         for _ in 0..SPINS {
             if !latch.is_closed() && latch.try_close() {
-                return;
+                return Ok(());
             }
             spin_loop();
+        }
+        if latch.is_lost() {
+            return Err(Errno(libc::EPERM));
         }
         backoff.wait();
     }

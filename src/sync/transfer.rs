@@ -40,7 +40,7 @@ impl<S: Side> Channel<S> {
         }
         match direction {
             Send => {
-                let _ = self.side.close(None); // Shared.
+                self.side.close(None).ok()?; // Else refused below.
                 let attempt = self.sending.is_alone().then(|| {
                     if !self.has_room() {
                         return Attempt::WouldWait;
@@ -54,7 +54,7 @@ impl<S: Side> Channel<S> {
                 attempt
             }
             Receive => {
-                close_latch(&self.latch);
+                close_latch(&self.latch).ok()?;
                 let attempt = self.receiving.is_alone().then(|| {
                     if !self.has_some() {
                         return Attempt::WouldWait;

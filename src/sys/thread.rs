@@ -160,10 +160,12 @@ extern "C" fn in_parent() {
     OWNERS.let_go(|_| {});
 }
 
-/// How many forks of a process that had an owner lie between it and the first of its line.
-static FORKS: AtomicU32 = AtomicU32::new(0);
+/// How many processes there are in the line from the first one that had an owner to this one, by
+/// forks; not 0.
+static FORKS: AtomicU32 = AtomicU32::new(1);
 
-/// Differs between a process and its children, if it has an [`Owner`].
+/// Differs between a process and its children, if it has an [`Owner`]. Never 0.
+#[inline(always)]
 pub fn forks() -> u32 {
     FORKS.load(Ordering::Relaxed)
 }

@@ -3,11 +3,17 @@
 
 #include <monad/async/buffer.hpp>
 #include <monad/async/buffer_set.hpp>
+#include <monad/async/channel.hpp>
 #include <monad/async/future.hpp>
 #include <monad/async/group.hpp>
 #include <monad/async/io_batch.hpp>
 #include <monad/async/operation.hpp>
 #include <monad/async/scope.hpp>
+
+#include <atomic>
+#include <memory>
+#include <thread>
+#include <utility>
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -78,6 +84,69 @@ TEST(Fork, the_child_may_leave_futures_of_what_this_thread_submitted)
     ex.run_until_idle();
     EXPECT_EQ(begun->get(), 3);
     EXPECT_EQ(pending->get(), 3);
+}
+
+// One of its moves takes as long as the gate is closed.
+struct moves_slowly {
+    struct gate {
+        int moves_before;
+        std::atomic<bool> is_at{false};
+        std::atomic<bool> open{false};
+
+        void pass()
+        {
+            if (moves_before-- == 0) {
+                is_at = true;
+                wait_for(open);
+            }
+        }
+    };
+    gate *at;
+
+    static void wait_for(std::atomic<bool> const &that)
+    {
+        while (!that) {
+            std::this_thread::sleep_for(50us);
+        }
+    }
+    explicit moves_slowly(gate *g) noexcept : at(g) {}
+    moves_slowly(moves_slowly &&other) noexcept : at(other.at) { at->pass(); }
+    ~moves_slowly() {} // NOLINT(modernize-use-equals-default): not trivial
+};
+
+// Threads that the child does not have are in the middle of a send and of a receive: the child
+// waited for them for ever.
+TEST(Fork, the_child_does_not_wait_for_who_uses_a_channel)
+{
+    ma::executor const ex;
+    // A move to where the element is sent from, one into the channel, one out of it.
+    moves_slowly::gate sends{1}, receives{2};
+    auto one = std::make_unique<ma::channel<moves_slowly>>(2);
+    auto two = std::make_unique<ma::channel<moves_slowly>>(2);
+    std::thread sender([&] { (void)one->try_send(moves_slowly(&sends)); });
+    ASSERT_TRUE(two->try_send(moves_slowly(&receives)));
+    std::thread receiver([&] { (void)two->try_recv(); });
+    moves_slowly::wait_for(sends.is_at);
+    moves_slowly::wait_for(receives.is_at);
+    auto const child = ::fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+        ::alarm(60); // One that waits for ever is killed.
+        int wrong = 0;
+        for (auto *const ch : {&one, &two}) {
+            wrong += errno_thrown_by([&] { (void)(*ch)->try_recv(); }) != EPERM;
+            wrong += errno_thrown_by([&] { (*ch)->close(); }) != EPERM;
+            ch->reset();
+        }
+        ::_exit(wrong);
+    }
+    sends.open = receives.open = true;
+    sender.join();
+    receiver.join();
+    int status = -1;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+    EXPECT_TRUE(one->try_recv()); // Here it goes on.
 }
 
 TEST(Fork, the_child_may_leave_the_parents_buffers)
