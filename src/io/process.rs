@@ -2,7 +2,7 @@
 
 use crate::error::{Errno, Res};
 use crate::executor::Executor;
-use crate::sys::process::Ended;
+use crate::sys::process::{Child, Ended};
 use crate::sys::{fd, process};
 use crate::task::header::TaskRef;
 use crate::uring::kernel::{op, Kernel, Sqe};
@@ -38,10 +38,12 @@ pub fn wait<K: Kernel>(ex: &Executor<K>, task: TaskRef, pid: i32) -> Res<Ended> 
         made => Some(Own(made?)),
     };
     let mut pause_ns = PAUSE_NS;
-    // Not a child of ours, or reaped: ECHILD at once. Else it stays a zombie until it is asked
-    // for, so that nobody else gets its number.
+    // Where there is a descriptor its number is asked for once: it stays nobody else's while the
+    // child is a zombie, but where SIGCHLD is ignored it is none.
+    let child = process.as_ref().map_or(Child::Number(pid), |process| Child::Descriptor(process.0));
+    // Not a child of ours, or reaped: ECHILD at once.
     loop {
-        if let Some(ended) = process::ended(pid)? {
+        if let Some(ended) = process::ended(child)? {
             return Ok(ended);
         }
         if let Some(process) = &process {

@@ -21,13 +21,25 @@ pub struct Ended {
 // As in process.h.
 const _: () = assert!(size_of::<Ended>() == 16);
 
+/// Which child.
+#[derive(Clone, Copy)]
+pub enum Child {
+    Number(i32),
+    /// By a descriptor of it (5.4), which is never another's.
+    Descriptor(i32),
+}
+
 /// How it has ended, if it has.
-pub fn ended(pid: i32) -> Res<Option<Ended>> {
+pub fn ended(child: Child) -> Res<Option<Ended>> {
+    let (by, id) = match child {
+        Child::Number(pid) => (libc::P_PID, pid),
+        Child::Descriptor(fd) => (libc::P_PIDFD, fd),
+    };
     let how = libc::WEXITED | libc::WNOHANG;
     // SAFETY: plain numbers; all of them stay 0 where there is nothing to tell.
     let mut info: libc::siginfo_t = unsafe { core::mem::zeroed() };
     // SAFETY: our own record.
-    quietly(|| unsafe { libc::waitid(libc::P_PID, pid as libc::id_t, &mut info, how) })?;
+    quietly(|| unsafe { libc::waitid(by, id as libc::id_t, &mut info, how) })?;
     // SAFETY: of a child, or all zeros.
     let (pid, status, user) = unsafe { (info.si_pid(), info.si_status(), info.si_uid()) };
     Ok((pid != 0).then_some(Ended { pid, code: info.si_code, status, user }))

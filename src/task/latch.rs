@@ -1,8 +1,8 @@
 //! The latch of a queue of waiters that many threads use: held for some instructions, never over a
 //! suspension, a system call or an allocation. Touches nothing else; the loom models run this code.
 //!
-//! A closed one says of which process its holder is, so that the child of a fork does not wait for a
-//! thread that it does not have.
+//! A closed one says of which process its holder is, so that the child of a fork does not wait for
+//! a thread that it does not have.
 
 use crate::atomic::{
     AtomicU32,

@@ -490,7 +490,22 @@ TEST(CxxProcess, is_killed_and_reaped_with_its_object)
     });
 }
 
-// A process with that number, which blocks SIGUSR1, and is not this one's child. -1: it cannot be.
+// A child with that number, which sleeps. -1: it cannot be.
+pid_t child_of_number(pid_t number)
+{
+    pid_t const numbers[] = {number};
+    struct clone_args args = {};
+    args.exit_signal = SIGCHLD;
+    args.set_tid = reinterpret_cast<std::uintptr_t>(numbers);
+    args.set_tid_size = 1;
+    auto const made = syscall(SYS_clone3, &args, sizeof args);
+    while (made == 0) {
+        pause();
+    }
+    return static_cast<pid_t>(made);
+}
+
+// The same, which blocks SIGUSR1, and is not this one's child.
 pid_t stranger_of_number(pid_t number)
 {
     auto const between = fork();
@@ -498,15 +513,7 @@ pid_t stranger_of_number(pid_t number)
         sigset_t all;
         sigfillset(&all);
         sigprocmask(SIG_BLOCK, &all, nullptr);
-        pid_t const numbers[] = {number};
-        struct clone_args args = {};
-        args.set_tid = reinterpret_cast<std::uintptr_t>(numbers);
-        args.set_tid_size = 1;
-        auto const made = syscall(SYS_clone3, &args, sizeof args);
-        while (made == 0) {
-            pause();
-        }
-        _exit(made > 0 ? 0 : 1);
+        _exit(child_of_number(number) > 0 ? 0 : 1);
     }
     int status = -1;
     waitpid(between, &status, 0);
@@ -535,6 +542,50 @@ TEST(CxxProcess, that_others_have_reaped_is_no_longer_known_by_its_number)
         EXPECT_EQ(errno_thrown_by([&] { p.wait(); }), ECHILD);
         EXPECT_EQ(p.pid(), -1);
     });
+}
+
+// The kernel reaps then: how a child ended is lost, but nobody waits for ever, nor for a stranger.
+TEST(CxxProcess, ends_with_ECHILD_where_SIGCHLD_is_ignored)
+{
+    auto *const before = signal(SIGCHLD, SIG_IGN);
+    {
+        ma::process const outside({"sleep", "1000"});
+    }
+    ma::executor ex;
+    run_task(ex, [&] {
+        ma::process const left({"sleep", "1000"});
+        ma::process killed({"sleep", "1000"});
+        killed.kill();
+        EXPECT_EQ(errno_thrown_by([&] { killed.wait(); }), ECHILD);
+        EXPECT_EQ(killed.pid(), -1);
+        ma::process ended({"true"});
+        EXPECT_EQ(all_of(ended.output()), "");
+        while (::kill(ended.pid(), 0) == 0) {
+            ma::this_task::sleep_for(1ms);
+        }
+        ended.kill();
+        EXPECT_EQ(errno_thrown_by([&] { ended.wait(); }), ESRCH);
+    });
+    // The number becomes that of another child before the task that waits looks again.
+    ma::process p({"sleep", "1000"});
+    auto const number = p.pid();
+    ma::task waits;
+    waits.attach(ex, [&p] { return errno_thrown_by([&p] { p.wait(); }); });
+    ex.run(1);
+    ASSERT_TRUE(waits.native_handle()->is_suspended_awaiting);
+    p.kill(SIGKILL);
+    while (::kill(number, 0) == 0) {
+        std::this_thread::sleep_for(50us);
+    }
+    auto const other = child_of_number(number);
+    ex.run_until_idle();
+    EXPECT_EQ(waits.get(), ECHILD);
+    if (other == number) {
+        EXPECT_EQ(::kill(number, SIGKILL), 0) << "it was killed";
+    } else {
+        std::printf("not tried: to give a process a number takes CAP_CHECKPOINT_RESTORE\n");
+    }
+    signal(SIGCHLD, before);
 }
 
 TEST(CxxProcess, that_could_not_be_started_is_an_errno)

@@ -8,7 +8,7 @@
  *  - OWNER'S THREAD: only the thread that created the executor may call; others get `EPERM`.
  *  - ANY THREAD: others may, too, while the executor lives.
  *  - EXPENSIVE: allocates or asks the kernel; not for a path that is to be fast.
- *  - SUSPENDS: other tasks run on this thread before the call returns.
+ *  - SUSPENDS: other tasks run on this thread before the call returns, and may change `errno`.
  *
  *  @include hello.c
  *

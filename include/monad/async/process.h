@@ -39,12 +39,14 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_process_info, 16);
 /** Waits for a child and reaps it, as `waitid` with `P_PID` and `WEXITED`. SUSPENDS until it has
  *  ended. EXPENSIVE. Interrupted, it has reaped nothing. Where the kernel has no descriptors of
  *  processes (Linux 5.3; valgrind hides them), it looks at the child, at first after 0.1 ms, then
- *  at pauses twice as long each, up to 20 ms.
+ *  at pauses twice as long each, up to 20 ms. Where `SIGCHLD` is ignored, or has `SA_NOCLDWAIT`,
+ *  the kernel reaps the child: then this waits for its end too, but returns `ECHILD`, or `ESRCH` if
+ *  it had ended before; how is lost.
  *  @param task the task that runs, which is the caller
  *  @param pid a child of this process
  *  @param[out] info how it ended; untouched on an error
  *  @retval 0 reaped
- *  @retval ECHILD not a child, or reaped already
+ *  @retval ECHILD not a child, or reaped already, by the kernel too
  *  @retval ESRCH there is no such process
  *  @retval ECANCELED the task or a scope was cancelled
  *  @retval ETIME a scope's deadline passed

@@ -116,7 +116,9 @@ private:
  *  and with SIGPIPE as it is by default, though this process may ignore it.
  *
  *  The destructor kills it and reaps it, if nobody has waited for it. `SIGCHLD` stays the program's
- *  own. Used by one task; does not move.
+ *  own. Where that is ignored, how a child ended is lost (`ECHILD`), and its number may be that of
+ *  another child of this process once it has ended, which `kill` and the destructor would meet:
+ *  set `SIG_DFL`. Used by one task; does not move.
  *  @see monad_async_process_wait() */
 class process {
 public:
@@ -171,7 +173,8 @@ public:
     /** SUSPENDS until it has ended, and reaps it. A time-out is a scope around it; interrupted, it
      *  goes on.
      *  @return how it ended
-     *  @throws std::system_error its errno; `ECHILD`: waited for already
+     *  @throws std::system_error its errno; `ECHILD`: waited for already, or reaped by the kernel,
+     *  as `SIGCHLD` is ignored; `ESRCH`: the same, and it had ended before
      *  @throws cancelled_error the task or a scope was cancelled
      *  @throws timeout_error a scope's deadline passed */
     MONAD_ASYNC_LOCAL monad_async_process_info wait()

@@ -17,7 +17,8 @@
  *
  *  A started task never changes its thread. A switch keeps the registers that a call keeps, and the
  *  state of C++ exceptions; not `errno`, nor the control words of floating point (rounding, masks):
- *  what a task changes of them, the others see.
+ *  what a task changes of them, the others see. So save `errno` before a call that SUSPENDS, if it
+ *  is to be read after it: `int const why = errno;`.
  *
  *  A task has a stack reserved from the time it is made. A launch runs on one that the executor
  *  keeps warm, of the same size; a task that suspends keeps that one, and the executor gets the
