@@ -30,8 +30,42 @@ impl Ring {
             if found < 0 {
                 return Err(Errno::last());
             }
-            self.enter_now(0)?;
+            // What it has not taken so far is offered again.
+            self.enter_now(self.sq_pending())?;
         }
         Ok(())
+    }
+}
+
+#[cfg(all(test, not(miri)))]
+mod tests {
+    use super::super::kernel::{op, Kernel, Sqe};
+    use super::super::{mask, RealKernel, RingOptions};
+    use super::*;
+    use crate::sys::clock::boot_ns;
+    use crate::sys::eventfd::EventFd;
+
+    /// It waited for ever for what it had handed over, with the rest in the queue.
+    #[test]
+    fn what_the_kernel_did_not_take_is_offered_again() {
+        let options = RingOptions { entries: 4, mask: mask::TAKES_FEW, ..Default::default() };
+        let Ok(kernel) = RealKernel::new(&options) else {
+            println!("skipped: no io_uring here");
+            return;
+        };
+        let silent = EventFd::new().unwrap();
+        let events = libc::POLLIN as u32;
+        for sqe in [
+            Sqe::new(op::POLL_ADD, silent.fd(), 0, 0, 0, events),
+            Sqe::new(op::POLL_ADD, silent.fd(), 0, 0, 0, events),
+            Sqe::new(op::NOP, -1, 0, 0, 0, 0),
+        ] {
+            // SAFETY: refers to no memory.
+            unsafe { kernel.push(&sqe) };
+        }
+        let ring = kernel.ring().unwrap();
+        let until = Wait::Until { boot_ns: boot_ns() + 10_000_000_000 };
+        ring.enter_looking(ring.sq_pending(), until).unwrap();
+        assert_eq!(ring.visible(), 1);
     }
 }

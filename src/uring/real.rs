@@ -79,7 +79,7 @@ impl RealKernel {
     }
 
     #[inline(always)]
-    fn ring(&self) -> Option<&Ring> {
+    pub(super) fn ring(&self) -> Option<&Ring> {
         match &self.way {
             Way::Ring(ring) => Some(ring),
             Way::ComputeOnly(_) => None,

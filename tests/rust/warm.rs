@@ -16,6 +16,7 @@ use monad_async::stack::pool::stats;
 use monad_async::stack::slab::find;
 use monad_async::sys::memory::lowest_resident;
 use monad_async::task::header::TaskRef;
+use monad_async::ticks;
 use monad_async::uring::kernel::{op, Sqe};
 use monad_async::uring::{RealKernel, RingOptions};
 use support::child::alone;
@@ -372,4 +373,84 @@ fn large_stacks_are_launched_on_by_their_tasks() {
         assert_eq!(ran.get(), 3 * round);
     }
     destroy(ex, tasks);
+}
+
+/// Many that yield to each other, and run for longer at a time than lies between two looks: a timer of
+/// a higher priority is seen at once, and not when each of them had its turn.
+#[test]
+fn a_look_that_is_due_is_taken_between_two_yields() {
+    const LONG_NS: u64 = 300_000;
+    let ex = executor(0);
+    let (yields, over) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(false)));
+    let tasks: Vec<_> = (0..20).map(|_| new_task()).collect();
+    for &task in &tasks[1..] {
+        let (yields, over) = (yields.clone(), over.clone());
+        set_body(task, move |task| {
+            while !over.get() {
+                let begun = ticks::now();
+                while ticks::to_ns(ticks::now() - begun) < LONG_NS {}
+                yields.set(yields.get() + 1);
+                assert_eq!(Handle::<Real>::sleep(task, 0), RawResult::success(0));
+            }
+            RawResult::success(0)
+        });
+    }
+    let most = Rc::new(Cell::new(0));
+    let seen = most.clone();
+    set_body(tasks[0], move |task| {
+        // Until each has yielded before.
+        while yields.get() < 40 {
+            let before = yields.get();
+            assert_eq!(Handle::<Real>::sleep(task, 1), RawResult::success(0));
+            seen.set(seen.get().max(yields.get() - before));
+        }
+        over.set(true);
+        RawResult::success(0)
+    });
+    tasks[0].head.cpu.set(0);
+    for &task in &tasks {
+        ex.attach(task).unwrap();
+    }
+    finish(ex);
+    assert!((1..=2).contains(&most.get()), "{} yields before it ran", most.get());
+    destroy(ex, tasks);
+}
+
+/// Launches among tasks that yield: who yields to one that has run before, as the first thing that it
+/// suspends for, keeps the stack that it was launched on, too.
+#[test]
+fn who_yields_to_one_that_has_run_keeps_its_stack() {
+    // Where time is tracked, a launch ends the items that such a yield is among.
+    let kernel = RealKernel::new(&RingOptions::default()).unwrap_or_else(|e| panic!("{}", e.text));
+    let ex = Handle::new(kernel, false).unwrap();
+    let taken = Rc::new(RefCell::new(BTreeSet::new()));
+    let launches: Vec<_> = (0..30).map(|_| new_task()).collect();
+    for &task in &launches {
+        let taken = taken.clone();
+        set_body(task, move |task| {
+            assert!(taken.borrow_mut().insert(here()), "another's, which has not returned");
+            assert_eq!(Handle::<Real>::sleep(task, 0), RawResult::success(0));
+            assert!(taken.borrow_mut().remove(&here()));
+            RawResult::success(0)
+        });
+    }
+    let left = Rc::new(RefCell::new(launches.clone()));
+    let tasks: Vec<_> = (0..10).map(|_| new_task()).collect();
+    for &task in &tasks {
+        let left = left.clone();
+        set_body(task, move |task| {
+            loop {
+                let Some(next) = left.borrow_mut().pop() else { break };
+                ex.attach(next).unwrap();
+                for _ in 0..3 {
+                    assert_eq!(Handle::<Real>::sleep(task, 0), RawResult::success(0));
+                }
+            }
+            RawResult::success(0)
+        });
+        ex.attach(task).unwrap();
+    }
+    finish(ex);
+    assert!(left.borrow().is_empty() && taken.borrow().is_empty());
+    destroy(ex, launches.into_iter().chain(tasks));
 }

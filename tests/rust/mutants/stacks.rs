@@ -105,4 +105,18 @@ pub const STACKS: &[(Mutant, &str)] = &[
         "",
         "who_suspends_keeps_its_stack",
     ),
+    of(
+        NEXT,
+        "who yields first to one that has run leaves its stack to the next launch",
+        "&& WarmStacks::has_kept(task)",
+        "",
+        "who_yields_to_one_that_has_run_keeps_its_stack",
+    ),
+    of(
+        NEXT,
+        "yields go on though it is time to look",
+        "self.span.get().1 != Flags::COMPLETED || now.wrapping_sub(self.next.begun.get()) >= self.look_ticks",
+        "self.span.get().1 != Flags::COMPLETED",
+        "a_look_that_is_due_is_taken_between_two_yields",
+    ),
 ];
