@@ -260,6 +260,8 @@ counted_step_at_once() {
     if [ "$f" -gt 0 ]; then
         grep -hE '^(not ok|test .* FAILED|error(\[|:)|.*\*\*\*(Failed|Exception|Timeout))' "$log" |
             head -n 20
+        # What a test of many in one process says may be far from the end.
+        grep -hE -A 8 ': Failure$|panicked at' "$log" | head -n 60
         show_log_tail
     fi
     grep -hE '^skip(ped:)? |^test .* [.]{3} ignored' "$log" | sed 's/^/    /' || true

@@ -182,7 +182,16 @@ TEST(Create, entries_are_rounded_up_and_cut_at_the_limit)
         {1u << 20, "ring: 32768 submission entries, 65536 completion"},
         {UINT32_MAX, "ring: 32768 submission entries, 65536 completion"}};
     for (auto const &[entries, text] : expected) {
-        Executor ex(entries);
+        monad_async_executor made = nullptr;
+        monad_async_executor_attr attr{};
+        attr.io_uring_ring.entries = entries;
+        auto const r = monad_async_executor_create(&made, &attr);
+        // The largest takes megabytes in one piece, which a machine in use may not have.
+        if (r.error == ENOMEM && entries >= 32768) {
+            GTEST_SKIP() << monad_async_last_create_error();
+        }
+        ASSERT_EQ(r.error, 0) << monad_async_last_create_error();
+        Executor ex(Executor::Made{made});
         EXPECT_TRUE(says(config_of(ex), text)) << entries << ": " << config_of(ex);
         bool const has_ring = entries != 0; // C++17 captures no structured binding.
         Task task([&](monad_async_task self) { return has_ring ? nop(self) : success(); });

@@ -266,8 +266,10 @@ TEST_P(PollFd, drives_a_mixed_load_in_a_foreign_loop)
             loop.finish(max_items);
             other.join();
             EXPECT_EQ(got, has_ring ? rounds : 0);
-            // Of the wakes, those that found nothing are the ring's own poll, once a wake-up.
-            EXPECT_LE(loop.in_vain, 2 * rounds + 16) << loop.wakes;
+            // Of the wakes, those that found nothing are the ring's own poll, once a wake-up, and on
+            // a busy machine completions that the kernel told of late. A loop that spun would make
+            // ten times as many as this.
+            EXPECT_LE(loop.in_vain, 25 * rounds) << loop.wakes;
         }
     }
 }

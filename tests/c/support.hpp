@@ -87,6 +87,10 @@ public:
             abort();
         }
     }
+    struct Made {
+        monad_async_executor ex;
+    };
+    explicit Executor(Made made) : ex_(made.ex) {}
     Executor(Executor const &) = delete;
     ~Executor() { EXPECT_EQ(monad_async_executor_destroy(ex_).error, 0); }
 
