@@ -3,12 +3,17 @@
 #include "support.hpp"
 
 #include <monad/async/group.h>
+#include <monad/async/op.h>
+#include <monad/async/poll.h>
 #include <monad/async/remote.h>
 #include <monad/async/scope.h>
 
 #include <atomic>
 #include <string>
 #include <thread>
+#include <vector>
+
+#include <poll.h>
 
 using namespace support;
 
@@ -183,6 +188,39 @@ TEST(Group, of_children_that_launch_in_a_row_all_are_told_of_that_must_be)
     parent.attach(ex);
     ex.finish();
     EXPECT_EQ(parent->result.error, 0);
+}
+
+// What a child has left open is closed for it, though it has succeeded, and others launch behind it.
+TEST(Group, of_children_that_launch_in_a_row_what_is_left_open_is_closed)
+{
+    Executor ex(8);
+    Pipe const pipe;
+    static monad_async_scope scope;
+    static monad_async_op op;
+    op = {};
+    auto children = make_tasks(6, [&](monad_async_task self, size_t i) {
+        if (i == 1) {
+            EXPECT_EQ(monad_async_scope_enter(self, &scope, UINT64_MAX, 0).error, 0);
+        } else if (i == 3) {
+            monad_async_op_poll(&op, pipe.reader, POLLIN);
+            EXPECT_EQ(monad_async_op_begin(self, &op).error, 0);
+        }
+        return success();
+    });
+    std::vector<monad_async_task> all(children.begin(), children.end());
+    Task parent([&](monad_async_task self) {
+        monad_async_group group;
+        (void)monad_async_group_init(self, &group, MONAD_ASYNC_GROUP_INDEPENDENT);
+        EXPECT_EQ(monad_async_group_spawn_many(&group, all.data(), all.size()).value, 6);
+        EXPECT_EQ(monad_async_group_wait(self, &group).error, EINVAL);
+        EXPECT_FALSE(op.is_in_flight);
+        return success();
+    });
+    parent.attach(ex);
+    ex.finish();
+    for (size_t i = 0; i != children.size(); ++i) {
+        EXPECT_EQ(children[i]->result.error, i == 1 ? EINVAL : 0) << i;
+    }
 }
 
 TEST(Group, independent_children_cancel_nobody)

@@ -128,10 +128,11 @@ TEST(Position, of_what_is_appended)
     Executor ex;
     Limited const limited;
     std::string const data = lines(8192);
-    for (bool const is_ordered : {false, true}) {
+    for (int way = 0; way != 4; ++way) {
+        bool const is_ordered = way % 2 != 0;
         Fd const fd(nameless(O_APPEND));
         EXPECT_EQ(write(fd, data.data(), 4096), 4096);
-        lseek(fd, 10, SEEK_SET);
+        lseek(fd, way / 2 == 0 ? 10 : 1 << 20, SEEK_SET);
         run_one(ex, [&](monad_async_task self) {
             File f = monad_async_file_adopt(fd);
             if (is_ordered) {
@@ -145,6 +146,35 @@ TEST(Position, of_what_is_appended)
         EXPECT_EQ(position(fd), off_t(limit));
         EXPECT_TRUE(content(fd) == data.substr(0, limit));
     }
+}
+
+// What a kernel has moved is not moved once more: here the ring writes, which the library asks no
+// thread for, in the middle of the file.
+TEST(Position, of_what_is_written_whole_is_left_to_the_kernel)
+{
+    Executor ex;
+    std::string const data = lines(8192);
+    Fd const fd(nameless(O_DSYNC));
+    EXPECT_EQ(write(fd, data.data(), 8192), 8192);
+    lseek(fd, 100, SEEK_SET);
+    run_one(ex, [&](monad_async_task self) {
+        File f = monad_async_file_adopt(fd);
+        EXPECT_EQ(monad_async_file_set_ordered(self, &f).error, 0);
+        EXPECT_EQ(monad_async_file_write(self, f, "yyyyy", 5, -1).value, 5);
+        EXPECT_EQ(position(fd), 105);
+        std::array<monad_async_op, 3> ops{};
+        for (auto &op : ops) {
+            monad_async_op_write(&op, f, "zzzzz", 5, -1);
+            EXPECT_EQ(monad_async_op_begin(self, &op).error, 0);
+        }
+        for (auto &op : ops) {
+            EXPECT_EQ(monad_async_op_wait(self, &op).value, 5);
+        }
+        return success();
+    });
+    EXPECT_EQ(position(fd), 120);
+    EXPECT_TRUE(content(fd) == data.substr(0, 100) + "yyyyy" + std::string(15, 'z') +
+                                   data.substr(120));
 }
 
 // As one call asks, whatever the file was opened for. What went to the end was told to be where the

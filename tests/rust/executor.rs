@@ -3,9 +3,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-use monad_async::api::Handle;
+use monad_async::api::{self, Handle};
 use monad_async::error::{Errno, RawResult};
 use monad_async::task::header::{Flags, TaskRef};
+use monad_async::ticks;
 use monad_async::uring::abi;
 use monad_async::uring::kernel::Sqe;
 use std::cell::{Cell, RefCell};
@@ -224,4 +225,88 @@ fn a_task_of_any_level_yields_alone() {
         assert_eq!(other.head.result.get().error, libc::ECANCELED);
         destroy(ex, [t, other]);
     }
+}
+
+/// A launch that yields passes to a task that has run before: from there on the time is not that of
+/// launches. A task with a large stack of its own yields in another way from the first time on.
+#[test]
+fn what_follows_a_launch_that_yields_is_not_counted_as_one() {
+    const LONG_NS: u64 = 40_000;
+    for bytes in [16 << 10, 2 << 20] {
+        let ex = executor(0);
+        let rest: Vec<TaskRef> = (0..3).map(|_| new_task()).collect();
+        let spun = Rc::new(Cell::new(0));
+        for &task in &rest {
+            let spun = spun.clone();
+            set_body(task, move |task| {
+                for _ in 0..2 {
+                    assert_eq!(Handle::<Real>::sleep(task, 0), RawResult::success(0));
+                }
+                let begun = ticks::now();
+                while ticks::to_ns(ticks::now() - begun) < LONG_NS {}
+                spun.set(spun.get() + ticks::now() - begun);
+                RawResult::success(0)
+            });
+            ex.attach(task).unwrap();
+        }
+        assert_eq!(ex.run(3, None), Ok(3));
+        let launch = api::create_task(bytes).unwrap();
+        set_body(launch, |task| Handle::<Real>::sleep(task, 0));
+        ex.attach(launch).unwrap();
+        assert_eq!(ex.run(3, None), Ok(3));
+        let head = &ex.executor().head;
+        let before = head.total_ticks_in_task_completion.get();
+        while ex.has_work() {
+            ex.run(usize::MAX, None).unwrap();
+        }
+        let counted = head.total_ticks_in_task_completion.get() - before;
+        assert!(counted >= spun.get(), "{counted} of {}", spun.get());
+        destroy(ex, rest.into_iter().chain([launch]));
+    }
+}
+
+/// Who has given itself another priority and yields to a task of that one is ready there: who runs
+/// then may move it once more.
+#[test]
+fn who_yields_at_a_new_priority_is_found_at_that() {
+    let ex = executor(0);
+    let log = Rc::new(RefCell::new(Vec::new()));
+    let (changes, moves) = (new_task(), new_task());
+    let rest: Vec<TaskRef> = (0..4).map(|_| new_task()).collect();
+    let seen = log.clone();
+    set_body(changes, move |task| {
+        assert_eq!(Handle::<Real>::sleep(task, 0), RawResult::success(0));
+        Handle::<Real>::unpark(moves);
+        task.head.cpu.set(0);
+        assert_eq!(Handle::<Real>::sleep(task, 0), RawResult::success(0));
+        seen.borrow_mut().push("changes");
+        RawResult::success(0)
+    });
+    let seen = log.clone();
+    set_body(moves, move |task| {
+        assert_eq!(Handle::<Real>::park(task), RawResult::success(0));
+        seen.borrow_mut().push("moves");
+        Handle::<Real>::set_priorities(changes, 2, 1).unwrap();
+        RawResult::success(0)
+    });
+    moves.head.cpu.set(0);
+    for &task in &rest {
+        let seen = log.clone();
+        set_body(task, move |task| {
+            for _ in 0..2 {
+                assert_eq!(Handle::<Real>::sleep(task, 0), RawResult::success(0));
+            }
+            seen.borrow_mut().push("rest");
+            RawResult::success(0)
+        });
+    }
+    let all: Vec<TaskRef> = [moves, changes].into_iter().chain(rest).collect();
+    for &task in &all {
+        ex.attach(task).unwrap();
+    }
+    while ex.has_work() {
+        ex.run(usize::MAX, None).unwrap();
+    }
+    assert_eq!(*log.borrow(), ["moves", "rest", "rest", "rest", "rest", "changes"]);
+    destroy(ex, all);
 }
