@@ -244,6 +244,7 @@ impl Buffers {
     /// From now on each is handed to the kernel by an entry; none is its yet.
     pub(super) fn provide_by_entries(&self) {
         self.is_provided.set(true);
+        self.unprovided.set([NONE; 2]);
         (0..self.count).for_each(|number| self.add_unprovided(number));
     }
 

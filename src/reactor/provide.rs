@@ -79,7 +79,8 @@ impl<K: Kernel> Reactor<K> {
     }
 
     /// Takes them back, before they are unmapped; all are free. EXPENSIVE. False: the kernel does
-    /// not take the entry, and has them still.
+    /// not take the entry now, and they stay its. Such a kernel performs an entry as it takes it
+    /// (nothing of ours makes it one for a thread of its own), so what it has taken it has done.
     pub(super) fn withdraw(&self, buffers: &Buffers) -> bool {
         const TRIES: u32 = 1000;
         if buffers.waits.get() {
@@ -91,10 +92,16 @@ impl<K: Kernel> Reactor<K> {
             if self.kernel.sq_space() != 0 {
                 self.push_quietly(buffers, sqe);
                 while self.kernel.sq_pending() != 0 && self.kernel.enter(Wait::No).is_ok() {}
-                return self.kernel.sq_pending() == 0;
+                if self.kernel.sq_pending() == 0 {
+                    return true;
+                }
+                // It takes the entry with the next ones: they are its again behind that.
+                buffers.provide_by_entries();
+                break;
             }
             let _ = self.kernel.enter(Wait::No);
         }
+        self.provide(buffers);
         false
     }
 }

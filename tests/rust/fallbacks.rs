@@ -15,8 +15,10 @@ use monad_async::io::file::File;
 use monad_async::io::recv_stream::{RecvStream, NO_WAIT};
 use monad_async::reactor::buffers::Buffers;
 use monad_async::task::header::TaskRef;
+use monad_async::uring::kernel::{op, Cqe, Kernel, Sqe, Wait, Waker};
 use monad_async::uring::{mask, RealKernel, RingOptions};
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::io::Write;
 use std::mem::zeroed;
 use std::os::fd::AsRawFd;
@@ -288,4 +290,94 @@ fn no_table_of_direct_descriptors() {
     assert_eq!(refused.errno.0, libc::EINVAL);
     let text = refused.text.to_string();
     assert!(text.contains("5.19") && text.contains("direct_descriptors to 0"), "{text}");
+}
+
+/// A kernel without rings of buffers, which may have no memory for entries.
+#[derive(Default)]
+struct Old {
+    submitted: RefCell<Vec<Sqe>>,
+    completed: RefCell<VecDeque<Cqe>>,
+    /// The numbers that it may choose from, of one group.
+    has: Rc<RefCell<Vec<u64>>>,
+    has_no_memory: Rc<Cell<bool>>,
+}
+
+impl Kernel for Old {
+    fn has_ring(&self) -> bool {
+        true
+    }
+    fn sq_space(&self) -> u32 {
+        4 - self.sq_pending()
+    }
+    fn sq_pending(&self) -> u32 {
+        self.submitted.borrow().len() as u32
+    }
+    unsafe fn push(&self, sqe: &Sqe) {
+        self.submitted.borrow_mut().push(*sqe);
+    }
+    fn pop(&self) -> Option<Cqe> {
+        self.completed.borrow_mut().pop_front()
+    }
+    fn needs_enter(&self) -> bool {
+        false
+    }
+    fn enter(&self, _: Wait) -> Result<(), Errno> {
+        if self.has_no_memory.get() {
+            return Err(Errno(libc::EAGAIN));
+        }
+        for sqe in self.submitted.take() {
+            let mut has = self.has.borrow_mut();
+            // In the place of a descriptor: how many.
+            let count = sqe.fd() as u64;
+            match sqe.opcode() {
+                op::PROVIDE_BUFFERS => has.extend(sqe.off()..sqe.off() + count),
+                op::REMOVE_BUFFERS => drop(has.drain(..)),
+                _ => panic!("operation {}", sqe.opcode()),
+            }
+            let user_data = sqe.user_data();
+            self.completed.borrow_mut().push_back(Cqe { user_data, res: 0, flags: 0 });
+        }
+        Ok(())
+    }
+    fn now_boot_ns(&self) -> u64 {
+        0
+    }
+    unsafe fn register_buffers(&self, _: u64, _: u16, _: u16) -> Result<(), Errno> {
+        Err(Errno(libc::EOPNOTSUPP))
+    }
+    fn waker(&self) -> Waker {
+        Waker::of_eventfd(-1)
+    }
+}
+
+/// Buffers are to be destroyed, and the kernel has no memory to take them back: EBUSY. It took the
+/// entry later, and those who received into them found none any more.
+#[test]
+fn buffers_that_could_not_be_destroyed_are_the_kernels_again() {
+    for pending in [false, true] {
+        let kernel = Old::default();
+        let (has, has_no_memory) = (kernel.has.clone(), kernel.has_no_memory.clone());
+        let ex = Handle::new(kernel, true).unwrap();
+        let sorted = || {
+            assert_eq!(ex.run(usize::MAX, Some(0)), errno(libc::ETIME));
+            has.borrow_mut().sort();
+            has.borrow().clone()
+        };
+        has_no_memory.set(pending);
+        let buffers = ex.executor().add_buffers(8, 64).unwrap();
+        if !pending {
+            assert_eq!(sorted(), (0..8).collect::<Vec<_>>());
+        }
+        has_no_memory.set(true);
+        for _ in 0..3 {
+            // SAFETY: from there, and used no more once that succeeds.
+            assert_eq!(unsafe { ex.executor().remove_buffers(buffers) }, errno(libc::EBUSY));
+        }
+        has_no_memory.set(false);
+        assert_eq!(sorted(), (0..8).collect::<Vec<_>>());
+        // SAFETY: as above.
+        assert_eq!(unsafe { ex.executor().remove_buffers(buffers) }, Ok(()));
+        assert!(sorted().is_empty());
+        ex.destroy().unwrap();
+    }
 }
