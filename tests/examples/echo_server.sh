@@ -12,11 +12,30 @@ short() {
         [ "$(wc -l <"$sources/echo_server.cpp")" -le 40 ]
 }
 
-# start DESCRIPTORS   Its process in `server`, its port in `port`.
+# watch PID   Kills a server that sleeps while it is waited for: then its connections end, and with
+# them who waits for an answer. Such a one sleeps the same sleep at 300 looks in a row.
+watch() {
+    local now before='' same=0
+    until [ "/proc/$1/exe" -ef "$program" ]; do kill -0 "$1" || return; sleep 0.005; done
+    while [ "/proc/$1/exe" -ef "$program" ] && [ $same -lt 300 ]; do
+        now=$(grep -hE '^State|ctxt_switches' "/proc/$1"/task/*/status)
+        case $now in
+        *State:?[RD]*) same=0 ;; # It runs, or is about to.
+        "$before") same=$((same + 1)) ;;
+        *) same=0 ;;
+        esac
+        before=$now
+        sleep 0.01
+    done
+    [ $same -lt 300 ] || { echo 'the server sleeps, and answers nobody'; kill -KILL "$1"; }
+} 2>/dev/null
+
+# start DESCRIPTORS [idle]   Its process in `server`, its port in `port`; idle: it may sleep long.
 start() {
     : >port
     (ulimit -n "$1" && exec "$program") >port &
     server=$!
+    [ "${2:-}" = idle ] || watch $server &
     until grep -q port port; do kill -0 $server || return 1; sleep 0.005; done
     read -r _ port <port
 }
@@ -69,7 +88,7 @@ many() {
 
 idle() {
     local fd answer
-    start 1000 || return 1
+    start 1000 idle || return 1
     exec {fd}<>"/dev/tcp/127.0.0.1/$port" || return 1
     echo here >&"$fd" && read -r answer <&"$fd" && [ "$answer" = here ] || return 1
     ! read -r answer <&"$fd" && kill -TERM $server && wait $server
