@@ -11,6 +11,10 @@
 Reads what src/debug.rs describes, so it needs no debug information of the library. Writes nothing
 to the process: a suspended task's frames are shown by an unwinder, as callers of where the selected
 thread stands.
+
+One file, however long: programs carry it along as one entry of a section that gdb reads
+(.debug_gdb_scripts), from which no path leads to a second file, and gdb's own directory has one for
+each library, by its name.
 """
 import bisect
 import collections
