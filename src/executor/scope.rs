@@ -10,9 +10,10 @@
 //! 1. A level fires once: what comes later finds it fired. A scope stays fired until it is left,
 //!    the task until it exits or takes the cancel back.
 //! 2. `mark::INTERRUPTED` says that a level which is not shielded off has fired; it is computed
-//!    anew whenever a level fires, is entered or is left. So a suspension tests one byte.
+//!    anew whenever a level fires, or one is entered or left that changes it. So a suspension tests
+//!    one byte.
 //! 3. A scope's timer is inserted when a call inside first suspends, and stays until the scope is
-//!    left or has fired by it. `mark::UNARMED` says that there is one to insert.
+//!    left or has fired by it. `mark::UNARMED` says that there may be one to insert.
 
 use core::cell::Cell;
 use core::mem::offset_of;
@@ -207,9 +208,12 @@ impl<K: Kernel> Executor<K> {
         if self.watches(by::TRACED) {
             self.watched_scope(task, scope, 1, scope.fired.get() as u64);
         }
-        // Without marks of before, there is nothing that leaving could change.
-        if task.has(mark::STOPS) || scope.shields.get() || scope.outer.get().is_null() {
+        // Who is not interrupted is not by leaving, unless that was a shield. An outer scope may be
+        // without a timer still: whether it is, the next suspension sees.
+        if task.has(mark::INTERRUPTED) || scope.shields.get() {
             refresh(task);
+        } else if scope.outer.get().is_null() {
+            task.unmark(mark::UNARMED | mark::SCOPED);
         }
         Ok(scope.fired.get() != 0)
     }
@@ -292,12 +296,16 @@ impl<K: Kernel> Executor<K> {
     #[inline(never)]
     pub(super) fn stop(&self, task: TaskRef) -> i32 {
         if task.has(mark::UNARMED) {
+            let mut has_fired = false;
             for scope in scopes(task) {
                 if scope.unarmed.take() {
-                    self.arm(scope);
+                    has_fired |= !self.arm(scope);
                 }
             }
-            refresh(task);
+            task.unmark(mark::UNARMED);
+            if has_fired {
+                refresh(task);
+            }
         }
         if !task.has(mark::INTERRUPTED) {
             return 0;
@@ -306,17 +314,18 @@ impl<K: Kernel> Executor<K> {
         -interruption(task)
     }
 
-    /// Inserts the timer of a scope; one that is due fires.
-    fn arm(&self, scope: &Scope) {
+    /// Inserts the timer of a scope. False: it is due, and has fired.
+    fn arm(&self, scope: &Scope) -> bool {
         let (passed_ns, now_ns) = self.reactor.kernel.since(scope.entered.get());
         // Never early, though the counter's rate is known to a thousandth only.
         let left_ns = scope.timeout_ns.get().saturating_sub(passed_ns - passed_ns / 512);
         if left_ns == 0 {
             scope.fired.set(libc::ETIME);
-            return;
+            return false;
         }
         let deadline_ns = now_ns.saturating_add(left_ns);
         // SAFETY: not inserted, and in place until the scope is left, which takes it out.
         unsafe { self.timers.insert_node(scope.timer_ptr(), deadline_ns) };
+        true
     }
 }

@@ -152,16 +152,26 @@ impl TimerQueue {
             Some(lane) => {
                 // SAFETY: its place says that it is in this lane.
                 unsafe { lane.queue.remove(node.cast()) };
-                match lane.queue.front() {
+                gone.put(NOWHERE);
+                match lane.queue.front().map(NonNull::cast::<TimerNode>) {
                     None => lane.latest_ns.set(0),
-                    // The head's line is needed now, to find the earliest; the next one's soon.
-                    // SAFETY: inserted nodes are valid.
-                    Some(head) => prefetch::line(unsafe { head.as_ref() }.next.get().addr()),
+                    Some(head) => {
+                        // SAFETY: inserted nodes are valid.
+                        let next = unsafe { head.as_ref() };
+                        // The head's line is needed now, to find the earliest; the next one's soon.
+                        prefetch::line(next.next());
+                        // Rule 3: then it is of the lane of `first`.
+                        if next.deadline_ns.get() < self.others_ns.get() {
+                            return self.first.set(Some(head));
+                        }
+                    }
                 }
             }
-            None => self.remove_from_tree(node),
+            None => {
+                self.remove_from_tree(node);
+                gone.put(NOWHERE);
+            }
         }
-        gone.put(NOWHERE);
         if self.first.get() == Some(node) {
             self.find_first();
         }

@@ -149,7 +149,7 @@ pub mod mark {
     pub const ASKED: u8 = 1 << 0;
     /// A level that no shield keeps off has fired: a suspending call returns its error at once.
     pub const INTERRUPTED: u8 = 1 << 1;
-    /// A scope's deadline has no timer yet.
+    /// A scope's deadline may have no timer yet.
     pub const UNARMED: u8 = 1 << 2;
     /// The kernel was asked to cancel the inline operation.
     pub const OPERATION_ASKED: u8 = 1 << 3;

@@ -347,8 +347,14 @@ pub const LOOP: &[Mutant] = &[
     Mutant {
         bug: "who is behind the sleeper that was woken is taken for the earliest",
         file: "src/intrusive/timer_queue.rs",
-        right: "next.deadline_ns.get() < self.others_ns.get()",
-        wrong: "true",
+        right: "if next.deadline_ns.get() < self.others_ns.get() { self.first.set(Some(head)); } else { self.find_first(); }",
+        wrong: "self.first.set(Some(head));",
+    },
+    Mutant {
+        bug: "who is behind the sleeper that was taken out is taken for the earliest",
+        file: "src/intrusive/timer_queue.rs",
+        right: "if next.deadline_ns.get() < self.others_ns.get() { return self.first.set(Some(head)); }",
+        wrong: "return self.first.set(Some(head));",
     },
     Mutant {
         bug: "a new head of a lane is not told to who looks at one lane alone",

@@ -60,8 +60,8 @@ pub const RULES: &[Mutant] = &[
     Mutant {
         bug: "of several deadlines the innermost is armed",
         file: "src/executor/scope.rs",
-        right: "for scope in scopes(task) { if scope.unarmed.take() { self.arm(scope); } }",
-        wrong: "for scope in scopes(task).take(1) { if scope.unarmed.take() { self.arm(scope); } }",
+        right: "for scope in scopes(task) { if scope.unarmed.take() { has_fired |= !self.arm(scope); } }",
+        wrong: "for scope in scopes(task).take(1) { if scope.unarmed.take() { has_fired |= !self.arm(scope); } }",
     },
     Mutant {
         bug: "a deadline is early by what the counter may be wrong",
@@ -72,14 +72,26 @@ pub const RULES: &[Mutant] = &[
     Mutant {
         bug: "a deadline that has passed suspends",
         file: "src/executor/scope.rs",
-        right: "if left_ns == 0 { scope.fired.set(libc::ETIME); return; }",
+        right: "if left_ns == 0 { scope.fired.set(libc::ETIME); return false; }",
+        wrong: "",
+    },
+    Mutant {
+        bug: "a deadline that has passed is noticed by the suspension after the next",
+        file: "src/executor/scope.rs",
+        right: "if has_fired { refresh(task); }",
         wrong: "",
     },
     Mutant {
         bug: "what a scope did lasts when it is left",
         file: "src/executor/scope.rs",
-        right: "if task.has(mark::STOPS) || scope.shields.get() || scope.outer.get().is_null() { refresh(task); }",
+        right: "if task.has(mark::INTERRUPTED) || scope.shields.get() { refresh(task); } else if scope.outer.get().is_null() { task.unmark(mark::UNARMED | mark::SCOPED); }",
         wrong: "",
+    },
+    Mutant {
+        bug: "an outer scope has no deadline any more when an inner one is left",
+        file: "src/executor/scope.rs",
+        right: "if task.has(mark::INTERRUPTED) || scope.shields.get() { refresh(task); } else if scope.outer.get().is_null() { task.unmark(mark::UNARMED | mark::SCOPED); }",
+        wrong: "if task.has(mark::INTERRUPTED) || scope.shields.get() { refresh(task); } else { task.unmark(mark::UNARMED | mark::SCOPED); }",
     },
     Mutant {
         bug: "a shield is noticed late",
