@@ -35,8 +35,8 @@ const LONGEST_NS: u64 = 1_000_000;
 /// What a write ends with that was not begun.
 const NOT_BEGUN: i32 = -libc::ECANCELED;
 
-/// Of a file; a power of two.
-const BATCHES: usize = 4;
+/// Of a file; a power of two. Twice what 64 writers fill, so that more may follow what is out.
+const BATCHES: usize = 8;
 const WRITES_MAX: usize = 16;
 
 /// Of `Batches::state`: a thread performs, or is about to. Above it is how many have gone out.
@@ -218,9 +218,10 @@ impl<K: Kernel> Reactor<K> {
         true
     }
 
-    /// Sends off what waits, behind what is out.
+    /// Sends off what waits, behind what is out, unless that broke since the row had its turn: what
+    /// is called when the error was taken is not behind it.
     pub(super) fn goes_on_elsewhere(&self, row: &Row) {
-        if let Some(to) = row.elsewhere.as_ref().filter(|to| to.takes_more()) {
+        if let Some(to) = row.elsewhere.as_ref().filter(|_| row.goes_on_elsewhere()) {
             self.send_elsewhere(row, to);
         }
     }

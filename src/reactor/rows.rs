@@ -196,7 +196,7 @@ impl Row {
     }
 
     /// Something of it is out that more may follow.
-    fn goes_on_elsewhere(&self) -> bool {
+    pub(super) fn goes_on_elsewhere(&self) -> bool {
         !self.breaks.get() && self.elsewhere.as_ref().is_some_and(Elsewhere::takes_more)
     }
 

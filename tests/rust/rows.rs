@@ -15,9 +15,11 @@ use monad_async::capi::op::{
     monad_async_op_begin, monad_async_op_cancel, monad_async_op_wait, monad_async_op_wait_any,
 };
 use monad_async::error::{Errno, RawResult};
+use monad_async::executor::mailbox::{kind, Mailbox};
 use monad_async::executor::ordered::Ordered;
 use monad_async::io::file::File;
-use monad_async::io::ordered::order;
+use monad_async::io::ordered::{order, ORDERED};
+use monad_async::reactor::batch::{Batches, Worker};
 use monad_async::reactor::operation::Op;
 use monad_async::task::header::TaskRef;
 use monad_async::uring::kernel::{op, Cqe, Kernel, Sqe, Wait, Waker};
@@ -28,10 +30,11 @@ use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::mem::zeroed;
 use std::os::fd::{AsRawFd, IntoRawFd};
-use std::ptr::null_mut;
+use std::ptr::{null_mut, NonNull};
 use std::rc::Rc;
 use support::child::alone;
 use support::rings::ring;
+use support::skip::skip;
 use support::*;
 
 struct Overwriting;
@@ -405,6 +408,86 @@ fn a_cancel_of_a_write_that_is_part_of_an_entry() {
     assert_eq!(left, expected, "the second was not to be written any more");
     let canceled = RawResult { value: 0, ..RawResult::failure(Errno(libc::ECANCELED)) };
     merged.end([RawResult::success(10), canceled]);
+}
+
+/// Batches of a row that are out: the test is the thread that performs them.
+#[derive(Clone, Default)]
+struct Mine(Rc<Cell<Option<NonNull<Batches>>>>);
+
+impl Worker for Mine {
+    unsafe fn submit(&self, batches: NonNull<Batches>) {
+        self.0.set(Some(batches));
+    }
+}
+
+impl Mine {
+    /// Performs the next batch, in which a write to `bad` fails. True: there is another.
+    fn performs(&self, home: &'static Mailbox, bad: u64) -> bool {
+        let batches = self.0.get().expect("they are out");
+        let write = |sqe: &Sqe| if sqe.off() == bad { -libc::ENOSPC } else { sqe.len() as i32 };
+        // SAFETY: out, so in place until the last one is posted; their executor waits for each.
+        unsafe {
+            let (link, leaves) = batches.as_ref().step(|batch| batch.perform_by(|| 0, write));
+            assert!(home.post_pinned(link, kind::BATCH));
+            !leaves
+        }
+    }
+}
+
+/// All batches of a file are out when one of them, and one that failed behind it, are back: by the
+/// first, what waited had its turn. When the task has taken the error, what it writes then is behind
+/// no error: it went out behind batches that were not performed, and was cancelled with them.
+#[test]
+fn what_is_called_when_an_error_was_taken_is_not_behind_it() {
+    const BAD: u64 = 100;
+    let kernel = Told::default();
+    let ex = Handle::new(kernel.clone(), false).unwrap();
+    let (mine, task) = (Mine::default(), new_large_task());
+    set_body(task, move |task| {
+        let (inner, home) = (ex.executor(), ex.executor().mailbox());
+        let file = tempfile();
+        let worker = mine.clone();
+        let opened = inner.open_row(file.as_raw_fd(), false, || Ok(Box::new(worker)));
+        let file = File { fd: file.as_raw_fd(), flags: ORDERED | u32::from(opened.unwrap()) };
+        let one = |at| write(op::WRITE, file, c"x".as_ptr() as u64, 1, at);
+        // SAFETY: operations in place until they are over, which is waited for below.
+        let begin = |op: &Op| unsafe { Handle::<Told>::begin_operation(task, op) }.unwrap();
+        let submit = || assert_eq!(inner.sleep(task, 0), 0);
+        // More batches than a file has: the first is of two writes, as one would go to the ring.
+        let before: Vec<Op> =
+            [0, 10, BAD].into_iter().chain((0..40).map(|n| 200 + 10 * n)).map(one).collect();
+        begin(&before[0]);
+        for op in &before[1..] {
+            begin(op);
+            submit();
+        }
+        if mine.0.get().is_none() {
+            skip("the file system of the temporary directory writes without a helper");
+            return RawResult::success(0);
+        }
+        assert!(mine.performs(home, BAD) && mine.performs(home, BAD));
+        assert_eq!(Handle::<Told>::wait_operation(task, &before[2]).error, libc::ENOSPC);
+        let behind = one(1000);
+        begin(&behind);
+        submit();
+        while mine.performs(home, BAD) {}
+        for op in &before[3..] {
+            assert_eq!(Handle::<Told>::wait_operation(task, op).error, libc::ECANCELED);
+        }
+        submit();
+        kernel.complete(1);
+        assert_eq!(Handle::<Told>::wait_operation(task, &behind), RawResult::success(1));
+        for op in &before[..2] {
+            assert_eq!(Handle::<Told>::wait_operation(task, op), RawResult::success(1));
+        }
+        RawResult::success(0)
+    });
+    ex.attach(task).unwrap();
+    for _ in 0..200 {
+        let _ = ex.run(usize::MAX, Some(0));
+    }
+    assert_eq!(task.head.result.get(), RawResult::success(0));
+    destroy(ex, [task]);
 }
 
 /// The request waits for room when the entry completes, and its operation is gone.

@@ -1,7 +1,8 @@
 //! Bugs that are planted in what becomes of ordered writes, registered buffers and closed handles:
-//! one or more for each rule. The random programs of tests/sim/files find each.
+//! one or more for each rule. The random programs of tests/sim/files find each, but for a rare one that has
+//! a test in tests/rust/rows.rs.
 
-use crate::list::{of, Mutant};
+use crate::list::{found_by, of, Mutant};
 
 const BATCH: &str = "src/reactor/batch.rs";
 const CLOSING: &str = "src/reactor/closing.rs";
@@ -200,3 +201,12 @@ pub const FILES: &[Mutant] = &[
         "{ let _ = (fixed, number); }",
     ),
 ];
+
+/// What random programs come to too rarely.
+pub const IN_ROWS: &[(Mutant, &str)] = &[found_by(
+    BATCH,
+    "a row that had its turn when it broke goes out behind what is broken",
+    "row.elsewhere.as_ref().filter(|_| row.goes_on_elsewhere())",
+    "row.elsewhere.as_ref().filter(|to| to.takes_more())",
+    "what_is_called_when_an_error_was_taken_is_not_behind_it",
+)];

@@ -61,11 +61,12 @@ const LOOM: &[&str] = &[
 ];
 
 /// The programs of tests/rust that find some, each by the test that its list names.
-const ALONE: [(&str, &[(Mutant, &str)]); 6] = [
+const ALONE: [(&str, &[(Mutant, &str)]); 7] = [
     ("warm", STACKS),
     ("queues", QUEUES),
     ("poll_fd", POLL_FD),
     ("close", CLOSE),
+    ("rows", files::IN_ROWS),
     ("pool_rules", pool::RULES),
     ("thread_pool", pool::WHOLE),
 ];
