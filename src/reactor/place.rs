@@ -73,7 +73,8 @@ impl<K: Kernel> Reactor<K> {
         }
         let row = self.rows.at(record.row()).expect("it stays while it has records");
         if row.place.is_ours {
-            let _ = file::move_behind(sqe.fd(), bytes.into(), appends(&sqe)); // A pipe has none.
+            // A pipe has none.
+            let _ = file::move_behind(sqe.fd(), bytes.into(), appends(&sqe));
             return;
         }
         let all = match &row.parts {

@@ -19,11 +19,13 @@
  *
  *  An offset counts bytes from the start of the file; -1 is the current position, which the call
  *  moves; pipes and sockets have no other. (Before Linux 6.18 a write at -1 is performed by a
- *  thread of the kernel's, as it might raise SIGPIPE.) Where several tasks use that of one file at
- *  once, their order is not defined. The kernel's ring does not move the position of a file with
- *  `O_DIRECT`, nor, since Linux 6.0, behind a write that comes short: there the calls do, by a few
- *  system calls. They cannot where an adopted descriptor has `O_DIRECT` and is not ordered, nor by
- *  one that is direct and ordered; and operations do not, unless the file is ordered: give offsets.
+ *  thread of the kernel's, as it might raise SIGPIPE.) The kernel's ring does not move the position
+ *  of a file with `O_DIRECT`, nor, since Linux 6.0, behind a write that comes short: there the
+ *  calls do, by a few system calls. They cannot where an adopted descriptor has `O_DIRECT` and is
+ *  not ordered, nor by one that is direct and ordered; and operations do not, unless the file is
+ *  ordered: give offsets. Two tasks that use one position at once may begin at the same place: with
+ *  `O_DIRECT`, and where a write comes short or has to wait in its middle. Then one overwrites what
+ *  the other was told is written, or reads the same. Not so ordered writes, nor with `O_APPEND`.
  *
  *  The last functions only fill an operation (op.h), for `monad_async_op_begin`. They name what the
  *  ring does, in the kernel version that is given, and have no helper behind them. What they point

@@ -9,6 +9,7 @@ mod files;
 mod list;
 mod models;
 mod pool;
+mod position;
 mod promises;
 mod queues;
 mod rules;
@@ -21,6 +22,7 @@ mod told;
 use files::FILES;
 use list::{Mutant, LOOP};
 use models::WEAKENED;
+use position::POSITION;
 use promises::PROMISES;
 use queues::QUEUES;
 use rules::RULES;
@@ -61,11 +63,12 @@ const LOOM: &[&str] = &[
 ];
 
 /// The programs of tests/rust that find some, each by the test that its list names.
-const ALONE: [(&str, &[(Mutant, &str)]); 7] = [
+const ALONE: [(&str, &[(Mutant, &str)]); 8] = [
     ("warm", STACKS),
     ("queues", QUEUES),
     ("poll_fd", POLL_FD),
     ("close", CLOSE),
+    ("position", POSITION),
     ("rows", files::IN_ROWS),
     ("pool_rules", pool::RULES),
     ("thread_pool", pool::WHOLE),

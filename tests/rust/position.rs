@@ -1,0 +1,283 @@
+//! The current position of a file: behind what was moved, once, whichever way it took. What is right
+//! of it through the C API is in tests/c/position_test.cpp; here each rule of `io::position` and
+//! `reactor::place` has a test that finds its planted bugs.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use monad_async::api::Handle;
+use monad_async::error::RawResult;
+use monad_async::io::call::Call;
+use monad_async::io::file::{File, UNBUFFERED};
+use monad_async::io::ordered::order;
+use monad_async::reactor::operation::Op;
+use monad_async::uring::kernel::{op, Sqe};
+use monad_async::uring::RingOptions;
+use std::ffi::c_void;
+use std::fs::{File as Plain, OpenOptions};
+use std::mem::{size_of_val, zeroed};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::rc::Rc;
+use support::child::alone;
+use support::rings::ring;
+use support::skip::skip;
+use support::*;
+
+const BLOCK: usize = 4096;
+/// No file of the process grows beyond it: a write comes short there, then is EFBIG.
+const LIMIT: usize = 4608;
+const HERE: i64 = -1;
+
+/// A block of one letter, at a border of blocks.
+#[repr(align(4096))]
+struct Block([u8; BLOCK]);
+
+impl Block {
+    fn at(&self) -> *const c_void {
+        self.0.as_ptr().cast()
+    }
+}
+
+fn block(letter: u8) -> Box<Block> {
+    Box::new(Block([letter; BLOCK]))
+}
+
+type MyCall<'a> = Call<'a, Real>;
+
+fn in_task(body: impl Fn(&MyCall) + 'static) {
+    let Some(kernel) = ring(RingOptions { entries: 8, ..Default::default() }) else { return };
+    let ex = Handle::new(kernel, true).unwrap();
+    let task = new_large_task();
+    let body = Rc::new(body);
+    set_body(task, move |task| {
+        body(&Call { ex: ex.executor(), task, fd: -1, flags: 0 });
+        RawResult::success(0)
+    });
+    ex.attach(task).unwrap();
+    while ex.has_work() {
+        ex.run(usize::MAX, None).unwrap();
+    }
+    assert_eq!(task.head.result.get(), RawResult::success(0));
+    destroy(ex, [task]);
+}
+
+/// A file without a name; `None`: the file system does not know these flags.
+fn nameless(flags: i32) -> Option<Plain> {
+    let mut how = OpenOptions::new();
+    how.read(true).write(true).mode(0o600).custom_flags(libc::O_TMPFILE | flags);
+    how.open(std::env::temp_dir()).inspect_err(|e| skip(format_args!("{flags:#o}: {e}"))).ok()
+}
+
+fn limit() {
+    let limit = libc::rlimit { rlim_cur: LIMIT as u64, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: no handler; reads a record of ours.
+    unsafe {
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+        libc::setrlimit(libc::RLIMIT_FSIZE, &limit);
+    }
+}
+
+fn position(file: &Plain) -> usize {
+    seek(file, 0, libc::SEEK_CUR)
+}
+
+fn seek(file: &Plain, to: i64, from: i32) -> usize {
+    // SAFETY: refers to no memory.
+    unsafe { libc::lseek(file.as_raw_fd(), to, from) as usize }
+}
+
+fn of<'a>(call: &MyCall<'a>, file: &Plain, flags: u32) -> MyCall<'a> {
+    Call { ex: call.ex, task: call.task, fd: file.as_raw_fd(), flags }
+}
+
+fn ordered<'a>(call: &MyCall<'a>, file: &Plain) -> MyCall<'a> {
+    let file = File { fd: file.as_raw_fd(), flags: 0 };
+    let file = order(call.ex, file).unwrap();
+    Call { ex: call.ex, task: call.task, fd: file.fd, flags: file.flags }
+}
+
+/// Writes by operations of one row, that are begun together: what they came to.
+fn together(call: &MyCall, writes: &[(&[u8], i64)]) -> Vec<RawResult> {
+    let ops: Vec<Op> = writes
+        .iter()
+        .map(|(data, at)| {
+            let (from, bytes) = (data.as_ptr() as u64, size_of_val(*data) as u32);
+            let mut sqe = Sqe::new(op::WRITE, call.fd, *at as u64, from, bytes, 0);
+            sqe.set_user_data(0x6f72_6465 << 32 | u64::from(call.flags & 0xffff));
+            // SAFETY: zeros are an operation.
+            let op: Op = unsafe { zeroed() };
+            op.sqe.set(sqe);
+            op
+        })
+        .collect();
+    for op in &ops {
+        // SAFETY: in place until they are over, below.
+        unsafe { Handle::<Real>::begin_operation(call.task, op) }.unwrap();
+    }
+    ops.iter().map(|op| Handle::<Real>::wait_operation(call.task, op)).collect()
+}
+
+/// The ring's kernel leaves the position where it was behind a write that comes short: the next one
+/// lay over it.
+#[test]
+fn behind_what_came_short() {
+    alone("behind_what_came_short", || {
+        limit();
+        in_task(|call| {
+            let data = block(b'a');
+            let (plain, in_row) = (nameless(0).unwrap(), nameless(0).unwrap());
+            // SAFETY: the block has as much.
+            unsafe {
+                let by = of(call, &plain, 0);
+                assert_eq!(by.write(data.at(), 1000, HERE), Ok(1000));
+                assert_eq!(by.write(data.at(), BLOCK, HERE), Ok(LIMIT - 1000));
+                let by = ordered(call, &in_row);
+                assert_eq!(by.write_in_order(data.at(), 1000, HERE), RawResult::success(1000));
+                let r = by.write_in_order(data.at(), BLOCK, HERE);
+                assert_eq!((r.error, r.value), (libc::EFBIG, (LIMIT - 1000) as isize));
+            }
+            assert_eq!([position(&plain), position(&in_row)], [LIMIT; 2]);
+        });
+    });
+}
+
+/// Several that go on are one for the kernel, and it is that one that comes short: what the first
+/// of them wanted says nothing.
+#[test]
+fn behind_what_came_short_as_one() {
+    alone("behind_what_came_short_as_one", || {
+        limit();
+        in_task(|call| {
+            let (file, data) = (nameless(0).unwrap(), block(b'a'));
+            let by = ordered(call, &file);
+            let results = together(&by, &[(&data.0[..1000], HERE); 8]);
+            let told: Vec<_> = results.iter().map(|r| r.value).collect();
+            assert_eq!(told, [1000, 1000, 1000, 1000, 608, 0, 0, 0]);
+            assert_eq!(position(&file), LIMIT);
+        });
+    });
+}
+
+/// In the middle of a file, which ends far behind: the kernel has moved it, and nobody does again.
+#[test]
+fn of_what_was_whole() {
+    in_task(|call| {
+        let data = block(b'a');
+        for in_row in [false, true] {
+            let file = nameless(0).unwrap();
+            file.write_all_at(&[b'x'; 10 * BLOCK], 0).unwrap();
+            // SAFETY: the block has as much.
+            unsafe {
+                let (from, bytes) = (data.at(), BLOCK);
+                if in_row {
+                    let r = ordered(call, &file).write_in_order(from, bytes, HERE);
+                    assert_eq!(r, RawResult::success(BLOCK as isize));
+                } else {
+                    assert_eq!(of(call, &file, 0).write(from, bytes, HERE), Ok(BLOCK));
+                }
+            }
+            assert_eq!(position(&file), BLOCK, "in a row: {in_row}");
+        }
+    });
+}
+
+/// What is only appended to goes to the end, wherever the position was; and that is the end then.
+#[test]
+fn of_what_is_appended() {
+    alone("of_what_is_appended", || {
+        limit();
+        in_task(|call| {
+            let (file, data) = (nameless(libc::O_APPEND).unwrap(), block(b'a'));
+            let by = of(call, &file, 0);
+            // SAFETY: the block has as much.
+            unsafe {
+                assert_eq!(by.write(data.at(), BLOCK, HERE), Ok(BLOCK));
+                for at in [10, 4500] {
+                    file.set_len(BLOCK as u64).unwrap();
+                    seek(&file, at, libc::SEEK_SET);
+                    assert_eq!(by.write(data.at(), BLOCK, HERE), Ok(LIMIT - BLOCK));
+                    assert_eq!(position(&file), LIMIT, "from {at}");
+                }
+            }
+        });
+    });
+}
+
+/// The ring does not move the position of a file with O_DIRECT while the disk is at work. A file that is read and appended to
+/// is read where it is, not at its end.
+#[test]
+fn with_o_direct() {
+    in_task(|call| {
+        for append in [0, libc::O_APPEND] {
+            let Some(file) = nameless(libc::O_DIRECT | append) else { return };
+            let by = of(call, &file, UNBUFFERED);
+            let mut to = block(0);
+            // Twice: what makes a file longer some file systems do at once, and the ring moves it.
+            for _ in 0..if append == 0 { 2 } else { 1 } {
+                seek(&file, 0, libc::SEEK_SET);
+                for (n, letter) in (b'a'..=b'd').enumerate() {
+                    let data = block(letter);
+                    // SAFETY: the block has as much.
+                    assert_eq!(unsafe { by.write(data.at(), BLOCK, HERE) }, Ok(BLOCK));
+                    assert_eq!(position(&file), (n + 1) * BLOCK);
+                }
+            }
+            seek(&file, 0, libc::SEEK_SET);
+            for letter in b'a'..=b'd' {
+                let room = to.0.as_mut_ptr().cast();
+                // SAFETY: the block has as much.
+                assert_eq!(unsafe { by.read(room, BLOCK, HERE) }, Ok(BLOCK));
+                assert_eq!(to.0[0], letter);
+            }
+        }
+    });
+}
+
+/// A pipe with that flag has no position: what is written to it is a packet.
+#[test]
+fn with_o_direct_of_a_pipe() {
+    in_task(|call| {
+        let mut ends = [-1; 2];
+        // SAFETY: room for two; the block and the buffer have as much.
+        unsafe {
+            assert_eq!(libc::pipe2(ends.as_mut_ptr(), libc::O_DIRECT | libc::O_CLOEXEC), 0);
+            let end = |fd| Call { ex: call.ex, task: call.task, fd, flags: UNBUFFERED };
+            assert_eq!(end(ends[1]).write(block(b'a').at(), 3, HERE), Ok(3));
+            let mut to = [0u8; 8];
+            assert_eq!(end(ends[0]).read(to.as_mut_ptr().cast(), 8, HERE), Ok(3));
+            for fd in ends {
+                libc::close(fd);
+            }
+        }
+    });
+}
+
+/// A row's writes of such a file are handed over with the places that they come to: one behind the
+/// other from where the position is when the row goes, and those that have a place of their own
+/// there.
+#[test]
+fn with_o_direct_in_a_row() {
+    in_task(|call| {
+        let Some(file) = nameless(libc::O_DIRECT) else { return };
+        let by = ordered(call, &file);
+        let [a, b, c, d, e] = [b'a', b'b', b'c', b'd', b'e'].map(block);
+        let rows: [(&[_], usize); 2] = [
+            // Two are in the kernel at once, and so are those behind them.
+            (&[(&a.0[..], HERE), (&b.0[..], HERE), (&c.0[..], 5 * BLOCK as i64)], 2 * BLOCK),
+            (&[(&d.0[..], HERE), (&e.0[..], HERE)], 3 * BLOCK),
+        ];
+        for (writes, behind) in rows {
+            for r in together(&by, writes) {
+                assert_eq!(r, RawResult::success(BLOCK as isize));
+            }
+            assert_eq!(position(&file), behind);
+            seek(&file, BLOCK as i64, libc::SEEK_SET);
+        }
+        let mut all = vec![0; 6 * BLOCK];
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        OpenOptions::new().read(true).open(path).unwrap().read_exact_at(&mut all, 0).unwrap();
+        let letters: Vec<_> = all.chunks(BLOCK).map(|block| block[0]).collect();
+        assert_eq!(letters, [b'a', b'd', b'e', 0, 0, b'c']);
+    });
+}
