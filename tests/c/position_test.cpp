@@ -173,8 +173,8 @@ TEST(Position, of_what_is_written_whole_is_left_to_the_kernel)
         return success();
     });
     EXPECT_EQ(position(fd), 120);
-    EXPECT_TRUE(content(fd) == data.substr(0, 100) + "yyyyy" + std::string(15, 'z') +
-                                   data.substr(120));
+    EXPECT_TRUE(content(fd) ==
+                data.substr(0, 100) + "yyyyy" + std::string(15, 'z') + data.substr(120));
 }
 
 // As one call asks, whatever the file was opened for. What went to the end was told to be where the
