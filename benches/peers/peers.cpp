@@ -121,12 +121,28 @@ struct pool {
     }
 };
 
+// Begins when it is made.
+class stretch {
+public:
+    // Of `count` that it was for.
+    void end(figures &ns, long count) const
+    {
+        std::chrono::duration<double, std::nano> const took = clock::now() - begun_;
+        auto const each = static_cast<double>(count);
+        ns.wall.push_back(took.count() / each);
+        ns.cpu.push_back((cpu_ns() - cpu_begun_) / each);
+    }
+
+private:
+    using clock = std::chrono::steady_clock;
+    double cpu_begun_ = cpu_ns();
+    clock::time_point begun_ = clock::now();
+};
+
 void round(pool &p, unsigned submitters)
 {
-    using clock = std::chrono::steady_clock;
     ran = 0;
-    double const cpu_begun = cpu_ns();
-    auto const begun = clock::now();
+    stretch const took;
     std::vector<std::thread> others;
     auto const half = [&] {
         for (long i = 0; i != tasks / submitters; ++i) {
@@ -143,9 +159,7 @@ void round(pool &p, unsigned submitters)
     while (ran != tasks / submitters * submitters) {
         std::this_thread::sleep_for(std::chrono::microseconds(20));
     }
-    std::chrono::duration<double, std::nano> const took = clock::now() - begun;
-    p.ns[submitters - 1].wall.push_back(took.count() / tasks);
-    p.ns[submitters - 1].cpu.push_back((cpu_ns() - cpu_begun) / tasks);
+    took.end(p.ns[submitters - 1], tasks);
 }
 
 // Of an element through a channel between tasks of two executors, each on a thread of its own.
@@ -154,8 +168,7 @@ void channel_round(figures &ns)
     constexpr long elements = 1'000'000;
     ma::channel<std::uint64_t> channel(256);
     long received = 0;
-    double const cpu_begun = cpu_ns();
-    auto const begun = std::chrono::steady_clock::now();
+    stretch const took;
     std::thread sender([&] {
         ma::executor ex(ma::executor_options::compute_only());
         ma::task t;
@@ -176,13 +189,11 @@ void channel_round(figures &ns)
     });
     ex.run_until_idle();
     sender.join();
-    std::chrono::duration<double, std::nano> const took = std::chrono::steady_clock::now() - begun;
+    took.end(ns, elements);
     if (received != elements) {
         std::fprintf(stderr, "elements were lost\n");
         std::exit(EXIT_FAILURE);
     }
-    ns.wall.push_back(took.count() / elements);
-    ns.cpu.push_back((cpu_ns() - cpu_begun) / elements);
 }
 
 // The least that does the same on one processor: a ring without a lock, of which each thread uses up
@@ -192,8 +203,7 @@ void bare_round(figures &ns)
     constexpr unsigned long elements = 1'000'000, capacity = 256;
     static std::uint64_t ring[capacity];
     std::atomic<unsigned long> sent{0}, received{0};
-    double const cpu_begun = cpu_ns();
-    auto const begun = std::chrono::steady_clock::now();
+    stretch const took;
     std::thread sender([&] {
         for (unsigned long n = 0; n != elements; ++n) {
             while (n - received.load(std::memory_order_acquire) == capacity) {
@@ -212,13 +222,11 @@ void bare_round(figures &ns)
         received.store(n + 1, std::memory_order_release);
     }
     sender.join();
-    std::chrono::duration<double, std::nano> const took = std::chrono::steady_clock::now() - begun;
+    took.end(ns, elements);
     if (right != elements) {
         std::fprintf(stderr, "elements were lost\n");
         std::exit(EXIT_FAILURE);
     }
-    ns.wall.push_back(took.count() / elements);
-    ns.cpu.push_back((cpu_ns() - cpu_begun) / elements);
 }
 
 double median(std::vector<double> v)

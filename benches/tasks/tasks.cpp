@@ -37,6 +37,24 @@ void must(monad_async_result r)
     }
 }
 
+// Tasks of the C API.
+struct tasks : std::vector<monad_async_task> {
+    explicit tasks(std::size_t count) : std::vector<monad_async_task>(count)
+    {
+        for (auto &task : *this) {
+            must(monad_async_task_create(&task, nullptr));
+        }
+    }
+    tasks(tasks const &) = delete;
+    tasks &operator=(tasks const &) = delete;
+    ~tasks()
+    {
+        for (auto *task : *this) {
+            (void)monad_async_task_destroy(task);
+        }
+    }
+};
+
 // Tasks of the C API that do nothing, launched so many at a time; with `inside`, by a task that
 // lets them run by a yield, else by who runs the executor.
 class launches {
@@ -44,19 +62,8 @@ public:
     launches(ma::executor &ex, std::size_t count, bool inside)
         : ex_(ex.native_handle()), tasks_(count), inside_(inside)
     {
-        for (auto &task : tasks_) {
-            must(monad_async_task_create(&task, nullptr));
-            task->user_code = [](monad_async_task) { return monad_async_make_success(0); };
-        }
-    }
-
-    launches(launches const &) = delete;
-    launches &operator=(launches const &) = delete;
-
-    ~launches()
-    {
         for (auto *task : tasks_) {
-            (void)monad_async_task_destroy(task);
+            task->user_code = [](monad_async_task) { return monad_async_make_success(0); };
         }
     }
 
@@ -79,7 +86,7 @@ public:
 
 private:
     monad_async_executor ex_;
-    std::vector<monad_async_task> tasks_;
+    tasks tasks_;
     bool inside_;
 };
 
@@ -88,21 +95,12 @@ class floors {
 public:
     explicit floors(ma::executor &ex) : ex_(ex.native_handle())
     {
-        for (auto &task : tasks_) {
-            must(monad_async_task_create(&task, nullptr));
+        for (auto *task : tasks_) {
             task->user_ptr = this;
         }
     }
-
-    floors(floors const &) = delete;
+    floors(floors const &) = delete; // They point to it.
     floors &operator=(floors const &) = delete;
-
-    ~floors()
-    {
-        for (auto *task : tasks_) {
-            (void)monad_async_task_destroy(task);
-        }
-    }
 
     void count_down()
     {
@@ -131,7 +129,7 @@ public:
 
 private:
     monad_async_executor ex_;
-    std::array<monad_async_task, 8> tasks_{};
+    tasks tasks_{8};
     monad_async_task self_ = nullptr;
     std::size_t left_ = 0;
 };

@@ -10,7 +10,6 @@
 #include "detail/waiting.hpp"
 #include "error.hpp"
 
-#include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <system_error>
@@ -56,11 +55,8 @@ public:
     template <class Rep, class Period>
     [[nodiscard]] bool arrive_and_wait_for(std::chrono::duration<Rep, Period> timeout)
     {
-        auto const r = do_wait(detail::boot_time(timeout));
-        if (r.error != 0 && r.error != ETIME) {
-            detail::fail(r.error, "monad::async::barrier");
-        }
-        return r.error == 0;
+        return detail::came_in_time(do_wait(detail::boot_time(timeout)).error,
+                                    "monad::async::barrier");
     }
 
     /** @return the record, for the C API */

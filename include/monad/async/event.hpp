@@ -10,7 +10,6 @@
 #include "detail/waiting.hpp"
 #include "error.hpp"
 
-#include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <system_error>
@@ -94,11 +93,7 @@ private:
 
     bool wait_by(std::uint64_t boot_ns)
     {
-        int const error = do_wait(boot_ns).error;
-        if (error != 0 && error != ETIME) {
-            detail::fail(error, "monad::async::event::wait");
-        }
-        return error == 0;
+        return detail::came_in_time(do_wait(boot_ns).error, "monad::async::event::wait");
     }
 
     native_type native_ = {{0}};

@@ -176,11 +176,8 @@ public:
     template <class Rep, class Period>
     [[nodiscard]] bool wait_for(std::chrono::duration<Rep, Period> timeout)
     {
-        int const error = await(detail::boot_time(timeout));
-        if (error != 0 && error != ETIME) {
-            detail::fail(error, "monad::async::future::wait_for");
-        }
-        return error == 0;
+        return detail::came_in_time(await(detail::boot_time(timeout)),
+                                    "monad::async::future::wait_for");
     }
 
     /** Asks the task to end. ANY THREAD. Its result is to be waited for as ever. */

@@ -102,11 +102,7 @@ private:
 
     bool locked_by(std::uint64_t boot_ns)
     {
-        int const error = do_lock(boot_ns).error;
-        if (error != 0 && error != ETIME) {
-            detail::fail(error, "monad::async::mutex::try_lock_until");
-        }
-        return error == 0;
+        return detail::came_in_time(do_lock(boot_ns).error, "monad::async::mutex::try_lock_until");
     }
 
     native_type native_ = {{0}};

@@ -154,11 +154,7 @@ private:
 
     bool lock_by(std::uint64_t boot_ns)
     {
-        int const error = do_lock(boot_ns).error;
-        if (error != 0 && error != ETIME) {
-            detail::fail(error, "monad::async::rw_lock::lock");
-        }
-        return error == 0;
+        return detail::came_in_time(do_lock(boot_ns).error, "monad::async::rw_lock::lock");
     }
 
     monad_async_result do_lock_shared(std::uint64_t boot_ns)
@@ -170,11 +166,8 @@ private:
 
     bool lock_shared_by(std::uint64_t boot_ns)
     {
-        int const error = do_lock_shared(boot_ns).error;
-        if (error != 0 && error != ETIME) {
-            detail::fail(error, "monad::async::rw_lock::lock_shared");
-        }
-        return error == 0;
+        return detail::came_in_time(do_lock_shared(boot_ns).error,
+                                    "monad::async::rw_lock::lock_shared");
     }
 
     native_type native_ = {{0}};

@@ -109,11 +109,8 @@ private:
 
     bool acquire_by(std::uint64_t count, std::uint64_t boot_ns)
     {
-        int const error = do_acquire(count, boot_ns).error;
-        if (error != 0 && error != ETIME) {
-            detail::fail(error, "monad::async::semaphore::acquire");
-        }
-        return error == 0;
+        return detail::came_in_time(do_acquire(count, boot_ns).error,
+                                    "monad::async::semaphore::acquire");
     }
 
     native_type native_ = {{0}};

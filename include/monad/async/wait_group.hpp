@@ -11,7 +11,6 @@
 #include "detail/waiting.hpp"
 #include "error.hpp"
 
-#include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <system_error>
@@ -98,11 +97,7 @@ private:
 
     bool wait_by(std::uint64_t boot_ns)
     {
-        int const error = do_wait(boot_ns).error;
-        if (error != 0 && error != ETIME) {
-            detail::fail(error, "monad::async::wait_group::wait");
-        }
-        return error == 0;
+        return detail::came_in_time(do_wait(boot_ns).error, "monad::async::wait_group::wait");
     }
 
     native_type native_ = {{0}};

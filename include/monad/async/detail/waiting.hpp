@@ -3,11 +3,13 @@
 
 // Calls that suspend inside a task, and block a thread outside.
 
+#include "../error.hpp"
 #include "../result.h"
 #include "../task.h"
 #include "runtime.hpp"
 #include "time.hpp"
 
+#include <cerrno>
 #include <chrono>
 #include <cstdint>
 
@@ -24,6 +26,15 @@ template <class Call>
         return call(self);
     }
     return interruptible(self, [self, call] { return call(self); });
+}
+
+// Whether what was waited for came before the time was up; another error is thrown.
+inline bool came_in_time(int error, char const *what)
+{
+    if (error != 0 && error != ETIME) {
+        fail(error, what);
+    }
+    return error == 0;
 }
 
 // A time of `monad_async_now_ns`.
