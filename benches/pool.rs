@@ -1,6 +1,7 @@
 //! `cargo bench --bench pool`: the pool and what a program would write without it, in one run:
 //! empty tasks from one thread and from two to two workers; tasks of 10 us; from the submission to
-//! the beginning on a worker that sleeps; and a ticker while functions block.
+//! the beginning on a worker that sleeps (`-- --asleep`: that alone); and a ticker while functions
+//! block.
 
 mod common;
 
@@ -278,6 +279,62 @@ fn futex_asleep() -> f64 {
     took
 }
 
+#[derive(Default)]
+struct HandState {
+    jobs: Vec<fn()>,
+    sleeps: bool,
+    ends: bool,
+}
+
+/// What a queue that several may put into takes at least: a lock on both sides of a futex.
+#[derive(Default)]
+struct ByHand {
+    state: Mutex<HandState>,
+    word: core::sync::atomic::AtomicU32,
+}
+
+impl ByHand {
+    fn work(&self) {
+        loop {
+            let mut state = self.state.lock().unwrap();
+            if let Some(job) = state.jobs.pop() {
+                drop(state);
+                job();
+            } else if state.ends {
+                return;
+            } else {
+                state.sleeps = true;
+                self.word.store(0, Relaxed);
+                drop(state);
+                while self.word.load(Acquire) == 0 {
+                    monad_async::sys::futex::wait(&self.word, 0, None);
+                }
+            }
+        }
+    }
+
+    fn with(&self, change: impl FnOnce(&mut HandState)) {
+        let mut state = self.state.lock().unwrap();
+        change(&mut state);
+        let sleeps = std::mem::take(&mut state.sleeps);
+        drop(state);
+        if sleeps {
+            self.word.store(1, Release);
+            monad_async::sys::futex::wake(self.word.as_ptr() as usize);
+        }
+    }
+}
+
+fn by_hand_asleep() -> f64 {
+    let queue: &ByHand = Box::leak(Box::default());
+    let worker = thread::spawn(|| queue.work());
+    let notes: fn() = || BEGAN.store(now_ns(), Release);
+    let took = asleep_to_begin(|| queue.with(|state| state.jobs.push(notes)));
+    queue.with(|state| state.ends = true);
+    worker.join().unwrap();
+    took
+}
+
 unsafe extern "C" fn block(_: *mut c_void) -> RawResult {
     thread::sleep(Duration::from_millis(10));
     RawResult::success(0)
@@ -346,7 +403,27 @@ fn ticker() -> [(f64, f64); 2] {
     [run(true), run(false)]
 }
 
+/// Prints it.
+fn asleep() {
+    // In turns, as what a wake-up takes changes from minute to minute.
+    let turns: Vec<_> =
+        (0..21).map(|_| [ours_asleep(), futex_asleep(), by_hand_asleep()]).collect();
+    let of = |what: fn(&[f64; 3]) -> f64| median(turns.iter().map(what).collect());
+    println!(
+        "submit to begin, asleep: {:.0} ns, a bare futex {:.0} ns; {:.2} of it (1.1); a queue by \
+         hand, with a lock, {:.0} ns, {:.2} of it",
+        of(|t| t[0]),
+        of(|t| t[1]),
+        of(|t| t[0] / t[1]),
+        of(|t| t[2]),
+        of(|t| t[2] / t[1]),
+    );
+}
+
 fn main() {
+    if std::env::args().any(|a| a == "--asleep") {
+        return asleep();
+    }
     let quick = std::env::args().any(|a| a == "--test");
     let (rounds, count) = if quick { (1, 1000) } else { (5, 300_000) };
     for threads in [1, 2] {
@@ -378,14 +455,7 @@ fn main() {
     if quick {
         return;
     }
-    // In turns, as what a wake-up takes changes from minute to minute.
-    let pairs: Vec<_> = (0..21).map(|_| (ours_asleep(), futex_asleep())).collect();
-    println!(
-        "submit to begin, asleep: {:.0} ns, a bare futex {:.0} ns; {:.2} of it (1.1)",
-        median(pairs.iter().map(|(ours, _)| *ours).collect()),
-        median(pairs.iter().map(|(_, futex)| *futex).collect()),
-        median(pairs.iter().map(|(ours, futex)| ours / futex).collect()),
-    );
+    asleep();
     let [task, plain] = ticker();
     println!(
         "1 ms ticker during 1,000 calls of 10 ms: late by {:.0} us, worst of 100 {:.0}; a thread \

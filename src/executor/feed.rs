@@ -48,11 +48,12 @@ impl<K: Kernel> Executor<K> {
         queue.is_some_and(|queue| queue.level() != NO_LEVEL)
     }
 
-    /// After a sleep: who woke it has written to the queue that feeds it.
+    /// After a sleep: who woke it has written to the queue that feeds it, and to its mailbox.
     pub(super) fn fetch_feed(&self) {
         // SAFETY: null, or a queue, and they are never freed.
         if let Some(queue) = unsafe { self.fed_by.get().as_ref() } {
             queue.fetch_lines();
+            self.mailbox.prefetch();
         }
     }
 
@@ -72,7 +73,11 @@ impl<K: Kernel> Executor<K> {
             (now, slept) = self.wait(now, None);
             // Who cannot go on begins nothing: what it was woken for is another's.
             let ready = if slept.is_ok() { self.ready.level() } else { 0 };
-            seat.queue().end_rest(seat, ready);
+            // Who was woken for what waits looks as it takes that; or, where another was first, as
+            // it goes to sleep again.
+            if ready != NO_LEVEL || !seat.was_unlisted() || seat.level() == NO_LEVEL {
+                seat.queue().end_rest(seat, ready);
+            }
             self.tell_ended(seat);
             if let Err(e) = slept {
                 return self.leave_fed(now, Err(e));

@@ -7,6 +7,8 @@
 use core::cell::Cell;
 use core::ffi::c_void;
 use core::marker::PhantomPinned;
+#[cfg(not(loom))]
+use core::mem::offset_of;
 use core::ptr::{self, NonNull};
 
 use super::known;
@@ -57,29 +59,31 @@ pub(super) enum Posted {
     Closed,
 }
 
+/// In this order: who wakes the owner needs two lines, of which it writes both.
+#[repr(C)]
 pub struct Mailbox {
     pub inbox: MpscQueue,
-    /// Tasks that other threads asked to cancel. A request notifies the inbox.
-    pub requests: Requests,
-    /// Threads that are about to post what concerns a run of a task: see `post_of_run`. Not those
-    /// that hold a pin for longer.
-    askers: AtomicUsize,
     /// The notification is also for who called `run`.
     wake_asked: AtomicBool,
     /// Its owner closed it for good: not to open it again.
     gone: AtomicBool,
-    /// Owners so far.
-    epoch: AtomicU64,
+    tracks: AtomicBool,
     /// The owner's eventfd; negative while it has none.
     eventfd: AtomicI32,
     /// The word that the owner may sleep on instead; null: it has none.
     sleep_word: AtomicPtr<AtomicU32>,
+    /// Owners so far.
+    epoch: AtomicU64,
+    /// Threads that are about to post what concerns a run of a task: see `post_of_run`. Not those
+    /// that hold a pin for longer.
+    askers: AtomicUsize,
     owner: OwnerNumber,
+    /// The owner, for its address and no more; and, above, whether it tracks time.
+    executor: AtomicPtr<c_void>,
     /// `thread::forks` of the owner's process.
     forks: AtomicU32,
-    /// The owner, for its address and no more; and whether it tracks time.
-    executor: AtomicPtr<c_void>,
-    tracks: AtomicBool,
+    /// Tasks that other threads asked to cancel. A request notifies the inbox.
+    pub requests: Requests,
     /// The next spare one, while this is one. Behind the lock of `SPARE`.
     next: Cell<Option<&'static Mailbox>>,
     /// What the kernel calls the owner's thread.
@@ -125,6 +129,13 @@ fn spare() -> MutexGuard<'static, Option<&'static Mailbox>> {
     WATCH.ensure(before_fork, in_parent, in_child);
     SPARE.lock()
 }
+
+#[cfg(not(loom))]
+const _: () = assert!(
+    offset_of!(Mailbox, wake_asked) == 64
+        && offset_of!(Mailbox, sleep_word) < 128
+        && offset_of!(Mailbox, epoch) < 128
+);
 
 // SAFETY: the inbox is made for many threads; links in it belong to the thread that the rules in
 // `intrusive::mpsc` say. `next` is behind a lock.
@@ -302,12 +313,11 @@ impl Mailbox {
         self.notify();
     }
 
-    /// ANY THREAD. Fetches what `ask_wake` writes, for who is about to call it.
+    /// ANY THREAD. Fetches what `ask_wake` reads and writes, for who is about to call it, or was
+    /// woken by that.
     pub(super) fn prefetch(&self) {
         self.inbox.prefetch();
         prefetch::line_to_write(ptr::from_ref(&self.wake_asked).addr());
-        prefetch::line(ptr::from_ref(&self.sleep_word).addr());
-        prefetch::line(ptr::from_ref(&self.epoch).addr());
     }
 
     /// The same, of the word that its owner sleeps on. Where that lies has to be there for it.

@@ -23,6 +23,8 @@
 
 use core::cell::Cell;
 use core::ffi::c_void;
+#[cfg(not(loom))]
+use core::mem::offset_of;
 use core::ptr;
 use std::sync::PoisonError;
 
@@ -63,11 +65,10 @@ pub struct Queue {
     state: Mutex<State>,
 }
 
+/// In this order: what each task needs is in the lines of `HOT_BYTES`, which go from one processor
+/// to the other.
+#[repr(C)]
 pub(super) struct State {
-    pub(super) levels: [Level; PRIORITIES],
-    pub(super) spare: Spare,
-    /// How many were ever put in.
-    pub(super) number: usize,
     /// In the levels.
     pub(super) queued: usize,
     /// Begun, and not over.
@@ -76,15 +77,26 @@ pub(super) struct State {
     pub(super) idle: *const Seat,
     /// The worker that was woken and has not looked yet.
     pub(super) waking: *const Seat,
+    /// How many were ever put in.
+    pub(super) number: usize,
+    /// In `waits`.
+    pub(super) waiting: u32,
     /// Takes no task any more.
     pub(super) closed: bool,
     /// Closed, and the workers leave when it is empty.
     pub(super) drains: bool,
+    pub(super) spare: Spare,
+    pub(super) levels: [Level; PRIORITIES],
     /// Threads of workers.
     pub(super) workers: usize,
     /// By what is counted.
     pub(super) waits: [TimerQueue; 3],
 }
+
+/// Of a queue, from its begin.
+pub(super) const HOT_BYTES: usize = 256;
+#[cfg(not(loom))]
+const _: () = assert!(offset_of!(Queue, state) + 8 + offset_of!(State, waits) <= HOT_BYTES);
 
 // SAFETY: what it points to is touched under the lock alone, and stays until it is out of it.
 unsafe impl Send for State {}
@@ -93,19 +105,22 @@ unsafe impl Send for State {}
 pub struct Seat {
     queue: &'static Queue,
     pub(super) mailbox: &'static Mailbox,
-    epoch: u64,
+    pub(super) epoch: u64,
     /// It begins no task any more.
     pub(super) leaves: AtomicBool,
     /// What the kernel said to its last pass, 0 for no error: for who asks the pool.
     pub refused: AtomicI32,
     /// Under the lock of the queue.
     pub(super) next: Cell<*const Seat>,
-    pub(super) is_idle: Cell<bool>,
+    /// Written under the lock: it is in the list of those who sleep. The worker, who alone sets it,
+    /// may read it without: see `was_unlisted`.
+    pub(super) is_idle: AtomicBool,
     /// The worker's.
     pub hands: Hands,
 }
 
-// SAFETY: others touch `leaves` and `refused`, which are atomic, and what is under the lock.
+// SAFETY: others touch `leaves`, `refused` and `is_idle`, which are atomic, and what is under the
+// lock.
 unsafe impl Sync for Seat {}
 
 /// A sleeper that was taken out, to be woken with the lock open.
@@ -167,46 +182,6 @@ impl State {
             }
         }
     }
-
-    /// Rule 3.
-    pub(super) fn wake_one(&mut self) -> Woken {
-        if !self.waking.is_null() || self.queued == 0 {
-            return Woken(None);
-        }
-        // SAFETY: a seat leaves the list before it goes.
-        let Some(seat) = (unsafe { self.idle.as_ref() }) else { return Woken(None) };
-        seat.mailbox.prefetch_word();
-        self.idle = seat.next.get();
-        seat.is_idle.set(false);
-        self.waking = seat;
-        Woken(Some((seat.mailbox, seat.epoch)))
-    }
-
-    /// `seat` looks, and takes a task or finds none.
-    pub(super) fn looked(&mut self, seat: &Seat) {
-        if ptr::eq(self.waking, seat) {
-            self.waking = ptr::null();
-        }
-    }
-
-    pub(super) fn unlist(&mut self, seat: &Seat) {
-        if !seat.is_idle.replace(false) {
-            return;
-        }
-        if ptr::eq(self.idle, seat) {
-            self.idle = seat.next.get();
-            return;
-        }
-        let mut before = self.idle;
-        // SAFETY: as above.
-        while let Some(entry) = unsafe { before.as_ref() } {
-            if ptr::eq(entry.next.get(), seat) {
-                entry.next.set(seat.next.get());
-                return;
-            }
-            before = entry.next.get();
-        }
-    }
 }
 
 impl Queue {
@@ -219,15 +194,16 @@ impl Queue {
             note: AtomicPtr::new(ptr::null_mut()),
             resting: AtomicPtr::new(ptr::null_mut()),
             state: Mutex::new(State {
-                levels: [Level::new(), Level::new(), Level::new()],
-                spare: Spare::new(),
-                number: 0,
                 queued: 0,
                 begun: 0,
                 idle: ptr::null(),
                 waking: ptr::null(),
+                number: 0,
+                waiting: 0,
                 closed: true,
                 drains: false,
+                spare: Spare::new(),
+                levels: [Level::new(), Level::new(), Level::new()],
                 workers: 0,
                 waits: [const { TimerQueue::new() }; 3],
             }),
@@ -459,7 +435,7 @@ impl Seat {
             leaves: AtomicBool::new(false),
             refused: AtomicI32::new(0),
             next: Cell::new(ptr::null()),
-            is_idle: Cell::new(false),
+            is_idle: AtomicBool::new(false),
             hands,
         }
     }

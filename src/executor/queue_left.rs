@@ -91,13 +91,31 @@ impl State {
 
     /// Those whose wait is over, claimed: to be woken with the lock open. O(those), and for waits
     /// that come in no order O(log waits) each.
+    #[inline(always)]
     pub(super) fn satisfied(&mut self) -> Fifo {
+        if self.waiting == 0 {
+            return Fifo::new();
+        }
+        let left = self.left();
+        let is_over = |what: usize| {
+            let first = self.waits[what].next_deadline();
+            first.is_some_and(|most| most <= deadline(left[what]))
+        };
+        if is_over(0) || is_over(1) || is_over(2) {
+            return self.satisfied_of_some();
+        }
+        Fifo::new()
+    }
+
+    #[inline(never)]
+    fn satisfied_of_some(&mut self) -> Fifo {
         let woken = Fifo::new();
         for (waits, left) in self.waits.iter().zip(self.left()) {
             while let Some(node) = waits.pop_expired(deadline(left)) {
                 // SAFETY: only records of those who wait are in there.
                 let wait = unsafe { &CountWait::from_node(node).left };
                 wait.is_listed.set(false);
+                self.waiting -= 1;
                 if wait.claim() {
                     // SAFETY: in no list; it stays until it is woken.
                     let _ = unsafe { woken.push_back(NonNull::from(wait).cast()) };
@@ -252,10 +270,11 @@ impl Queue {
     /// # Safety
     /// `wait` stays until it is woken, or `unlist_wait` has returned.
     unsafe fn list_wait(&self, wait: &CountWait, at_most: usize, what: Left) -> bool {
-        let state = self.lock();
+        let mut state = self.lock();
         if state.left()[what as usize] <= at_most {
             return false;
         }
+        state.waiting += 1;
         wait.left.is_listed.set(true);
         wait.node.deadline_ns.set(deadline(at_most));
         // SAFETY: the caller's; in no list.
@@ -265,8 +284,9 @@ impl Queue {
 
     /// ANY THREAD. The wait was interrupted.
     fn unlist_wait(&self, wait: &CountWait, what: Left) {
-        let state = self.lock();
+        let mut state = self.lock();
         if wait.left.is_listed.replace(false) {
+            state.waiting -= 1;
             // SAFETY: it is in there, says `is_listed`.
             unsafe { state.waits[what as usize].remove(wait.node()) };
         }

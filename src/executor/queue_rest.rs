@@ -2,9 +2,61 @@
 
 use core::ptr;
 
-use super::queue::{Queue, Seat, State, Woken};
+use super::queue::{Queue, Seat, State, Woken, HOT_BYTES};
 use crate::atomic::Ordering::Relaxed;
 use crate::prefetch;
+
+impl State {
+    /// Rule 3.
+    pub(super) fn wake_one(&mut self) -> Woken {
+        if !self.waking.is_null() || self.queued == 0 {
+            return Woken(None);
+        }
+        // SAFETY: a seat leaves the list before it goes.
+        let Some(seat) = (unsafe { self.idle.as_ref() }) else { return Woken(None) };
+        seat.mailbox.prefetch_word();
+        self.idle = seat.next.get();
+        seat.is_idle.store(false, Relaxed);
+        self.waking = seat;
+        Woken(Some((seat.mailbox, seat.epoch)))
+    }
+
+    /// `seat` looks, and takes a task or finds none.
+    pub(super) fn looked(&mut self, seat: &Seat) {
+        if ptr::eq(self.waking, seat) {
+            self.waking = ptr::null();
+        }
+    }
+
+    pub(super) fn unlist(&mut self, seat: &Seat) {
+        if !seat.is_idle.load(Relaxed) {
+            return;
+        }
+        seat.is_idle.store(false, Relaxed);
+        if ptr::eq(self.idle, seat) {
+            self.idle = seat.next.get();
+            return;
+        }
+        let mut before = self.idle;
+        // SAFETY: as above.
+        while let Some(entry) = unsafe { before.as_ref() } {
+            if ptr::eq(entry.next.get(), seat) {
+                entry.next.set(seat.next.get());
+                return;
+            }
+            before = entry.next.get();
+        }
+    }
+}
+
+impl Seat {
+    /// The worker's thread, which has slept. Who took it out of the list has woken it, or has it
+    /// leave: it has to look (`State::looked`), and no more.
+    pub(super) fn was_unlisted(&self) -> bool {
+        // Relaxed: what is in the queue is seen under the lock.
+        !self.is_idle.load(Relaxed)
+    }
+}
 
 impl Queue {
     /// As `note`, after a worker has gone to sleep or was woken.
@@ -33,7 +85,7 @@ impl Queue {
     /// The same, for a worker that was woken.
     pub(super) fn fetch_lines(&self) {
         let begin = ptr::from_ref(self).addr();
-        (begin..begin + size_of::<Self>()).step_by(64).for_each(prefetch::line_to_write);
+        (begin..begin + HOT_BYTES).step_by(64).for_each(prefetch::line_to_write);
     }
 
     /// The worker's thread, about to sleep. False: it is not to, as there is something to take.
@@ -53,7 +105,7 @@ impl Queue {
             seat.leaves.store(true, Relaxed);
             return false;
         }
-        seat.is_idle.set(true);
+        seat.is_idle.store(true, Relaxed);
         seat.next.set(state.idle);
         state.idle = seat;
         self.note_resting(&state);

@@ -434,8 +434,7 @@ impl<K: Kernel> Executor<K> {
             }
             let wait = if boot_ns == u64::MAX { Wait::Forever } else { Wait::Until { boot_ns } };
             let entered = if self.may_sleep() && self.mailbox.inbox.try_sleep() {
-                let entered = kernel.enter(wait);
-                self.fetch_feed();
+                let entered = kernel.enter_then(wait, &|| self.fetch_feed());
                 self.mailbox.inbox.end_sleep();
                 entered
             } else {

@@ -234,6 +234,14 @@ pub trait Kernel {
     /// are linked to one that was taken complete with [`CUT`].
     fn enter(&self, wait: Wait) -> Result<(), Errno>;
 
+    /// As `enter`; calls `woke` as soon as it has slept, if that was without a deadline.
+    #[inline(always)]
+    fn enter_then(&self, wait: Wait, woke: &dyn Fn()) -> Result<(), Errno> {
+        let entered = self.enter(wait);
+        woke();
+        entered
+    }
+
     /// As `enter` without waiting, where entries that were pushed are linked: what follows another
     /// begins in here, up to so many completions, as far as none has to wait.
     fn enter_linked(&self, _completions: u32) -> Result<(), Errno> {

@@ -28,11 +28,13 @@ impl Sleeper {
         })
     }
 
-    /// Until `Waker::wake`, or for no reason at all.
-    fn sleep_on_word(&self) {
+    /// Until `Waker::wake`, or for no reason at all. `woke` is called as soon as it has slept: what
+    /// it fetches comes together with the word, which who has woken it wrote.
+    fn sleep_on_word(&self, woke: &dyn Fn()) {
         match self.word.compare_exchange(0, word::ASLEEP, Acquire, Acquire) {
             Ok(_) => {
                 futex::wait(&self.word, word::ASLEEP, None);
+                woke();
                 // All who saw it asleep have written nothing.
                 self.word.swap(0, Acquire);
             }
@@ -52,14 +54,14 @@ impl Sleeper {
     }
 
     /// Wakes written since the last sleep end this one at once: the counter keeps them. A function
-    /// of its own, at which the local path ends.
+    /// of its own, at which the local path ends. `woke` is called after a sleep without a deadline.
     #[inline(never)]
-    pub(super) fn sleep(&self, wait: Wait) -> Result<(), Errno> {
+    pub(super) fn sleep(&self, wait: Wait, woke: &dyn Fn()) -> Result<(), Errno> {
         match wait {
             Wait::No => return Ok(()),
             Wait::Until { boot_ns } => self.timer.set(boot_ns)?,
             Wait::Forever => {
-                self.sleep_on_word();
+                self.sleep_on_word(woke);
                 return Ok(());
             }
         }
@@ -109,7 +111,7 @@ mod tests {
                 written.store(true, Relaxed);
                 waker.wake();
             });
-            sleeper.sleep(Wait::Forever).unwrap();
+            sleeper.sleep(Wait::Forever, &|| {}).unwrap();
             assert!(written.load(Relaxed));
             assert_eq!(sleeper.word.load(Relaxed), 0);
         });

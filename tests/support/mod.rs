@@ -45,7 +45,8 @@ pub fn executor(entries: u32) -> Handle<Real> {
 }
 
 pub fn new_task() -> TaskRef {
-    api::create_task(16 << 10).unwrap()
+    // What is not optimised has frames of several KiB.
+    api::create_task(if cfg!(debug_assertions) { 32 << 10 } else { 16 << 10 }).unwrap()
 }
 
 /// For bodies that call into the library where a build without optimisation has large frames.
