@@ -54,7 +54,7 @@ impl Name {
                 // SAFETY: the caller's; not behind the zero.
                 match unsafe { *text.add(i) } {
                     0 => break,
-                    c => *byte = c as u8,
+                    c => *byte = c.to_ne_bytes()[0],
                 }
             }
         }
