@@ -1,6 +1,7 @@
 //! Errors: a positive errno, and the 16 bytes in which results cross the C border.
 
 use core::ffi::CStr;
+use core::hint::black_box;
 
 /// A positive errno.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,6 +28,19 @@ const _: () = {
     assert!(size_of::<RawResult>() == 16 && align_of::<RawResult>() == 8);
 };
 
+/// What the optimiser cannot see through.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[unsafe(naked)]
+extern "C" fn nothing() -> RawResult {
+    core::arch::naked_asm!(".cfi_startproc", "xor eax, eax", "xor edx, edx", "ret", ".cfi_endproc",)
+}
+
+#[cfg(not(all(target_arch = "x86_64", not(miri))))]
+#[inline(always)]
+extern "C" fn nothing() -> RawResult {
+    RawResult::success(0)
+}
+
 impl RawResult {
     pub const fn success(value: isize) -> Self {
         Self::from_words([value as u64, 0])
@@ -36,6 +50,21 @@ impl RawResult {
     // nothing to put together: it ends in the other by a jump.
     pub const fn failure(errno: Errno) -> Self {
         Self::from_words([-1_i64 as u64, errno.0 as u32 as u64])
+    }
+
+    /// As `success(0)`, by a call, for a function that ends in other calls besides. With a result
+    /// among them that is made in place, each call comes back to the function, which needs a frame
+    /// for it; so every end of it is a jump.
+    #[inline(always)]
+    pub(crate) fn success_by_call() -> Self {
+        nothing()
+    }
+
+    /// As `failure`, in the same way.
+    #[cold]
+    #[inline(never)]
+    pub(crate) extern "C" fn failure_by_call(errno: Errno) -> Self {
+        Self::from_words(black_box(Self::failure(errno).words()))
     }
 
     /// Whether it is one of a success.

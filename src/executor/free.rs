@@ -4,6 +4,7 @@
 use super::grant::{Caller, Wait};
 use super::mailbox::Mailbox;
 use super::Executor;
+use crate::error::RawResult;
 use crate::task::header::TaskRef;
 use crate::uring::kernel::Kernel;
 
@@ -11,8 +12,8 @@ use crate::uring::kernel::Kernel;
 /// needs to know of a caller. Two words, as that is.
 #[repr(C)]
 pub struct Free<'a, K: Kernel> {
-    ex: &'a Executor<K>,
-    task: TaskRef,
+    pub(super) ex: &'a Executor<K>,
+    pub(super) task: TaskRef,
 }
 
 impl<K: Kernel> Clone for Free<'_, K> {
@@ -37,6 +38,12 @@ impl<'a, K: Kernel> Free<'a, K> {
     #[inline(always)]
     pub fn mailbox(&self) -> &'static Mailbox {
         self.ex.mailbox
+    }
+
+    /// As `wake_last`, of a wait at an object of this executor's.
+    #[inline(always)]
+    pub fn wake_last(&self, task: TaskRef) -> RawResult {
+        self.ex.granted_last(task)
     }
 
     /// As `wake_here`, of a wait at an object of this executor's.

@@ -29,7 +29,7 @@ use crate::task::header::{mark, TaskRef, Waits, NORMAL};
 use crate::uring::kernel::Kernel;
 
 #[derive(Clone, Copy)]
-enum Who {
+pub(super) enum Who {
     Task(TaskRef, &'static Mailbox),
     Thread,
 }
@@ -37,13 +37,13 @@ enum Who {
 #[repr(C)]
 pub struct Wait {
     link: Link,
-    word: Grant,
+    pub(super) word: Grant,
     /// Says which of several things was granted; written by who claimed it, before the wake.
     pub index: Cell<u32>,
-    who: Who,
+    pub(super) who: Who,
     /// The object that it waits for, for those that follow chains of waits; an address. Another
     /// thread that notifies writes it while they read.
-    object: AtomicUsize,
+    pub(super) object: AtomicUsize,
     /// Completions of operations are looked at as well; see `select`.
     pub watcher: Cell<Option<Watcher>>,
 }
@@ -459,7 +459,7 @@ impl<K: Kernel> Executor<K> {
 
     #[cold]
     #[inline(never)]
-    fn ready_again_watched(&self, task: TaskRef, now: u64) {
+    pub(super) fn ready_again_watched(&self, task: TaskRef, now: u64) {
         task.waits.set(Waits::Nothing);
         self.make_ready(task, now);
         self.tell_poll_fd();

@@ -6,6 +6,7 @@
 //! only the child of a fork changes, in its copy: these any thread may read.
 
 pub mod attach;
+pub mod bare;
 mod budget;
 pub mod buffers;
 pub mod cancel;

@@ -56,6 +56,23 @@ impl Next {
         self.turns.set(if many || !Switch::PASSES { NO_TURNS } else { turns });
     }
 
+    /// The chunk is, with so many popped.
+    #[inline(always)]
+    pub(super) fn is_over(&self, popped: usize) -> bool {
+        self.last.get() == popped
+    }
+
+    /// It is time to look.
+    #[inline(always)]
+    pub(super) fn is_late(&self, now: u64, look_ticks: u64) -> bool {
+        now.wrapping_sub(self.begun.get()) >= look_ticks
+    }
+
+    #[inline(always)]
+    pub(super) fn many(&self) -> bool {
+        self.many.get()
+    }
+
     /// The loop wants to see each item: the one that was just popped is the last.
     #[inline(always)]
     pub(super) fn is_last(&self, popped: usize) {

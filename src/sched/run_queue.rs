@@ -136,6 +136,33 @@ impl Ready {
         Some((task, then))
     }
 
+    /// The oldest of the highest level, which stays, and that level.
+    #[inline(always)]
+    pub fn front(&self) -> Option<(TaskRef, u8)> {
+        let level = self.occupied.get().trailing_zeros();
+        // None: of no task there is no list.
+        let list = self.levels.get(level as usize)?;
+        // SAFETY: a bit stands for a level, and only those of levels that are not empty are set.
+        Some((unsafe { list.front().unwrap_unchecked() }, level as u8))
+    }
+
+    /// As `pop`, of what `front` has given; the one behind it at its level.
+    ///
+    /// # Safety
+    /// Nothing was pushed or taken out since.
+    #[inline(always)]
+    pub unsafe fn take(&self, (task, level): (TaskRef, u8)) -> Option<TaskRef> {
+        // SAFETY: the caller's.
+        let then = unsafe { self.levels.get_unchecked(level as usize).take_front(task) };
+        if then.is_none() {
+            let occupied = self.occupied.get();
+            self.occupied.set(occupied & (occupied - 1));
+        }
+        self.popped.set(self.popped.get().wrapping_add(1));
+        task.waits.set(Waits::Nothing);
+        then
+    }
+
     /// The oldest, if it is of the level that `task`, which runs, asks for: then `push` of the one
     /// and `pop` of the other are `turn`.
     #[inline(always)]

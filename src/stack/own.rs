@@ -1,8 +1,10 @@
 //! The switch of a task by `jump`. See `switch`.
 
 use core::cell::Cell;
+use core::ptr::NonNull;
 
 pub use super::jump::Call;
+use super::switch::Over;
 use super::{jump, pass_last};
 use crate::error::RawResult;
 
@@ -175,6 +177,20 @@ impl Switch {
         unsafe {
             next.link.get().write(self.link.get().read());
             pass_last::pass_last(self.sp.as_ptr(), next.sp.as_ptr())
+        }
+    }
+
+    /// As `pass_last`, of a task that waits: 0 and no error if its outcome is 0 when it is resumed,
+    /// else what `W` says of it and `object`.
+    ///
+    /// # Safety
+    /// As `pass`; of a task, says `W`.
+    #[inline(always)]
+    pub unsafe fn wait_last<W: Over>(&self, next: &Switch, object: *const u8) -> RawResult {
+        // SAFETY: as in `pass_last`.
+        unsafe {
+            next.link.get().write(self.link.get().read());
+            pass_last::wait_last::<W>(NonNull::from(self), next, object)
         }
     }
 

@@ -8,6 +8,7 @@ use core::num::NonZeroUsize;
 use corosensei::stack::{Stack, StackPointer};
 use corosensei::{Coroutine, Yielder};
 
+use super::switch::Over;
 use crate::error::RawResult;
 
 /// The bounds of a stack that the pool owns.
@@ -181,6 +182,12 @@ impl Switch {
     /// # Safety
     /// Never called: see `PASSES`.
     pub unsafe fn pass_last(&self, _next: &Switch) -> RawResult {
+        unreachable!("a coroutine is left for who resumed it");
+    }
+
+    /// # Safety
+    /// Never called: see `PASSES`.
+    pub unsafe fn wait_last<W: Over>(&self, _next: &Switch, _object: *const u8) -> RawResult {
         unreachable!("a coroutine is left for who resumed it");
     }
 

@@ -325,7 +325,7 @@ impl<S: Side> Channel<S> {
         let was_open = !self.is_closed.replace(true);
         for waiters in [&self.receivers, &self.senders] {
             while let Some(node) = waiters.claim() {
-                node.refuse();
+                node.refuse(EPIPE);
                 woken.add(node.wait());
             }
         }

@@ -31,6 +31,7 @@ pub mod semaphore;
 pub mod side;
 mod spin;
 mod transfer;
+mod transfer_here;
 pub mod wait_group;
 pub mod waiters;
 

@@ -1,18 +1,21 @@
 //! `monad_async_mutex`, and `monad_async_local_mutex`.
 
 use core::cell::Cell;
-use core::ptr;
+use core::marker::PhantomData;
+use core::ptr::{self, NonNull};
 use std::io::Write;
 
 use super::side::Side;
-use super::waiters::{First, Node, Waiters, Woken};
+use super::waiters::{back_from_bare, First, Node, Waiters, Woken};
 use crate::atomic::{AtomicUsize, Ordering};
 use crate::error::{Errno, RawResult, Res};
+use crate::executor::bare::Bare;
 use crate::executor::free::{Free, Waiter};
 use crate::executor::grant::{Caller, Wait};
 use crate::executor::mailbox::Mailbox;
 use crate::executor::scope::NEVER_NS;
 use crate::executor::Executor;
+use crate::stack::switch::{Over, Switch};
 use crate::task::header::TaskRef;
 use crate::task::named::Named;
 use crate::uring::kernel::Kernel;
@@ -77,16 +80,38 @@ impl<S: Side> Mutex<S> {
         let Some(free) = caller.free().filter(|free| self.side.try_close(free.mailbox())) else {
             return self.lock_otherwise(*caller, until_ns);
         };
-        if self.owner() == 0 {
+        let owner = self.owner();
+        if owner == 0 {
             self.set_owner(caller.identity());
             self.side.open();
-            return RawResult::success(0);
+            return RawResult::success_by_call();
         }
         if until_ns != NEVER_NS {
             self.side.open();
             return self.lock_otherwise(*caller, until_ns);
         }
-        self.lock_slowly(free)
+        if !S::IS_LOCAL || owner == caller.identity() || self.flags.get() & CHECKED != 0 {
+            return self.lock_slowly(free);
+        }
+        match free.bare::<false>() {
+            Some(bare) => self.lock_bare(bare),
+            None => self.lock_stamped(free),
+        }
+    }
+
+    /// As `lock`, of one that is another's, with time tracking; of C's kind: see `lock_slowly`.
+    #[inline(never)]
+    extern "C" fn lock_stamped<K: Kernel>(&self, free: Free<'_, K>) -> RawResult {
+        match free.bare::<true>() {
+            Some(bare) => self.lock_bare(bare),
+            None => self.lock_slowly(free),
+        }
+    }
+
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn lock_bare<K: Kernel, const TRACK: bool>(&self, bare: Bare<'_, K, TRACK>) -> RawResult {
+        let (at, me) = (ptr::from_ref(self), bare.task().addr());
+        self.waiters.wait_bare::<K, Locks<K>, TRACK>(bare, (at as usize, me), at.cast())
     }
 
     /// As `lock`: for any caller, at any time.
@@ -169,18 +194,20 @@ impl<S: Side> Mutex<S> {
         };
         if self.is_not_of(caller) {
             self.side.open();
-            return RawResult::failure(EPERM);
+            return RawResult::failure_by_call(EPERM);
         }
         if S::IS_LOCAL {
             match self.waiters.claim_here(|_| true) {
-                First::Nobody => self.set_owner(0),
+                First::Nobody => {
+                    self.set_owner(0);
+                    return RawResult::success_by_call();
+                }
                 First::Here(_, task) => {
                     self.set_owner(task.addr());
-                    ex.granted(task);
+                    return ex.granted_last(task);
                 }
-                First::Other => return self.unlock_to_other::<K>(),
+                First::Other => {}
             }
-            return RawResult::success(0);
         }
         self.unlock_to_other::<K>()
     }
@@ -189,7 +216,7 @@ impl<S: Side> Mutex<S> {
     #[inline(never)]
     extern "C" fn unlock_to_other<K: Kernel>(&self) -> RawResult {
         self.hand_on::<K>(ptr::null());
-        RawResult::success(0)
+        RawResult::success_by_call()
     }
 
     /// As `unlock`: for any caller.
@@ -311,6 +338,22 @@ impl<S: Side> Mutex<S> {
             owner = other.owner();
         }
         false
+    }
+}
+
+/// Who comes back from a wait for a local mutex without it.
+struct Locks<K>(PhantomData<K>);
+
+impl<K: Kernel> Over for Locks<K> {
+    const OUTCOME_BELOW: usize = TaskRef::OUTCOME_BELOW;
+
+    #[cold]
+    extern "C" fn over(switch: NonNull<Switch>, mutex: *const u8) -> RawResult {
+        // SAFETY: called where such a wait ends; the mutex is the waiter's to keep.
+        unsafe {
+            let (caller, node, e) = back_from_bare::<K>(switch);
+            (*mutex.cast::<Mutex<super::Local>>()).withdraw(caller, node, e)
+        }
     }
 }
 

@@ -1,14 +1,19 @@
 //! `monad_async_semaphore`, and `monad_async_local_semaphore`.
 
 use core::cell::Cell;
+use core::marker::PhantomData;
+use core::ptr::{self, NonNull};
 
 use super::side::Side;
-use super::waiters::{First, Node, Waiters, Woken};
+use super::waiters::{back_from_bare, First, Node, Waiters, Woken};
 use crate::error::{Errno, RawResult, Res};
+use crate::executor::bare::{wake_last, Bare};
 use crate::executor::free::{Free, Waiter};
 use crate::executor::grant::{wake_here, Caller};
 use crate::executor::mailbox::Mailbox;
 use crate::executor::scope::NEVER_NS;
+use crate::stack::switch::{Over, Switch};
+use crate::task::header::TaskRef;
 use crate::uring::kernel::Kernel;
 
 #[repr(C)]
@@ -63,13 +68,40 @@ impl<S: Side> Semaphore<S> {
         if self.permits.get() >= count && self.waiters.is_empty() {
             self.permits.set(self.permits.get() - count);
             self.side.open();
-            return RawResult::success(0);
+            return RawResult::success_by_call();
         }
         if until_ns != NEVER_NS {
             self.side.open();
             return self.acquire_otherwise(*caller, count, until_ns);
         }
-        self.acquire_slowly(free, count)
+        // (Enough, and who waits may have been cancelled: `acquire_slowly` looks.)
+        if !S::IS_LOCAL || self.permits.get() >= count {
+            return self.acquire_slowly(free, count);
+        }
+        match free.bare::<false>() {
+            Some(bare) => self.acquire_bare(bare, count),
+            None => self.acquire_stamped(free, count),
+        }
+    }
+
+    /// As `acquire`, of more permits than there are, with time tracking; of C's kind: see
+    /// `acquire_slowly`.
+    #[inline(never)]
+    extern "C" fn acquire_stamped<K: Kernel>(&self, free: Free<'_, K>, count: u64) -> RawResult {
+        match free.bare::<true>() {
+            Some(bare) => self.acquire_bare(bare, count),
+            None => self.acquire_slowly(free, count),
+        }
+    }
+
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn acquire_bare<K: Kernel, const TRACK: bool>(
+        &self,
+        bare: Bare<'_, K, TRACK>,
+        count: u64,
+    ) -> RawResult {
+        let at = ptr::from_ref(self).cast();
+        self.waiters.wait_bare::<K, Acquires<K>, TRACK>(bare, (0, count as usize), at)
     }
 
     /// As `acquire`: for any caller, at any time.
@@ -165,21 +197,21 @@ impl<S: Side> Semaphore<S> {
     fn add<K: Kernel>(&self, count: u64) -> RawResult {
         let Some(sum) = self.permits.get().checked_add(count) else {
             self.side.open();
-            return RawResult::failure(Errno(libc::EOVERFLOW));
+            return RawResult::failure_by_call(Errno(libc::EOVERFLOW));
         };
         self.permits.set(sum);
         if self.waiters.is_empty() {
             self.side.open();
-            return RawResult::success(0);
+            return RawResult::success_by_call();
         }
         if S::IS_LOCAL {
             let wanted = |node: &Node| node.data.get() as u64 <= sum;
             if let First::Here(node, task) = self.waiters.claim_here(wanted) {
                 self.permits.set(sum - node.data.get() as u64);
-                wake_here::<K>(task);
                 if self.waiters.is_empty() {
-                    return RawResult::success(0);
+                    return wake_last::<K>(task);
                 }
+                wake_here::<K>(task);
             }
         }
         self.release_slowly::<K>()
@@ -193,6 +225,22 @@ impl<S: Side> Semaphore<S> {
         self.serve(&mut woken);
         self.side.open();
         woken.wake::<K>();
-        RawResult::success(0)
+        RawResult::success_by_call()
+    }
+}
+
+/// Who comes back from a wait for a local semaphore without a permit.
+struct Acquires<K>(PhantomData<K>);
+
+impl<K: Kernel> Over for Acquires<K> {
+    const OUTCOME_BELOW: usize = TaskRef::OUTCOME_BELOW;
+
+    #[cold]
+    extern "C" fn over(switch: NonNull<Switch>, semaphore: *const u8) -> RawResult {
+        // SAFETY: called where such a wait ends; the semaphore is the waiter's to keep.
+        unsafe {
+            let (caller, node, e) = back_from_bare::<K>(switch);
+            (*semaphore.cast::<Semaphore<super::Local>>()).withdraw(caller, node, e)
+        }
     }
 }

@@ -4,7 +4,7 @@
 use super::channel::Direction::{self, Receive, Send};
 use super::channel::{Attempt, Channel, EPIPE};
 use super::side::{close_latch, Side};
-use super::waiters::{First, Node, Woken};
+use super::waiters::{Node, Woken};
 use crate::error::{Errno, RawResult, Res};
 use crate::executor::free::{Free, Waiter};
 use crate::executor::grant::Caller;
@@ -13,7 +13,6 @@ use crate::executor::scope::NEVER_NS;
 use crate::prefetch;
 use crate::sys::{affinity, thread};
 use crate::task::end;
-use crate::task::header::TaskRef;
 use crate::task::turns::{Other, Turns, LONGEST_NS};
 use crate::ticks;
 use crate::uring::kernel::Kernel;
@@ -142,121 +141,12 @@ impl<S: Side> Channel<S> {
         unsafe { self.transfer_at_once(caller, direction, element, until_ns) }
     }
 
-    /// As `transfer`, of a local one that is closed, by a task in a hurry: without a frame. What
-    /// needs a call ends in it.
-    ///
-    /// # Safety
-    /// As `attempt`.
-    #[inline(always)]
-    unsafe fn transfer_here<K: Kernel>(
-        &self,
-        free: Free<'_, K>,
-        direction: Direction,
-        element: *mut u8,
-    ) -> RawResult {
-        let is_sent = direction == Send;
-        if is_sent && self.is_closed.get() {
-            return RawResult::failure(EPIPE);
-        }
-        if !is_sent && self.has_some() {
-            // SAFETY: the caller's.
-            return unsafe {
-                if !self.senders.is_empty() {
-                    return self.transfer_otherwise(free.caller(), direction, element, NEVER_NS);
-                }
-                self.move_inside(direction, element)
-            };
-        }
-        let other = if is_sent { &self.receivers } else { &self.senders };
-        match other.claim_here(|_| true) {
-            First::Here(node, task) => {
-                let at = node.data.get() as *mut u8;
-                let (to, from) = if is_sent { (at, element) } else { (element, at) };
-                // SAFETY: the caller's; the other's waits for an element, or is one (rule 2).
-                unsafe {
-                    if !self.is_of_words() {
-                        return self.relocate_and_wake(to, from, free, task);
-                    }
-                    self.relocate(to, from);
-                }
-                free.wake(task);
-                RawResult::success(0)
-            }
-            // SAFETY: the caller's.
-            First::Other => unsafe {
-                self.transfer_otherwise(free.caller(), direction, element, NEVER_NS)
-            },
-            // SAFETY: the caller's.
-            First::Nobody if is_sent && self.has_room() => unsafe {
-                self.move_inside(direction, element)
-            },
-            // SAFETY: the caller's.
-            First::Nobody if is_sent => unsafe { self.wait_to_send(free, element) },
-            First::Nobody if self.is_closed.get() => RawResult::failure(EPIPE),
-            // SAFETY: the caller's.
-            First::Nobody => unsafe { self.wait_to_receive(free, element) },
-        }
-    }
-
-    /// Into the ring, which has room, or out of it, which has something.
-    ///
-    /// # Safety
-    /// As `attempt`.
-    #[inline(always)]
-    unsafe fn move_inside(&self, direction: Direction, element: *mut u8) -> RawResult {
-        // SAFETY: the caller's.
-        unsafe {
-            match (direction, self.is_of_words()) {
-                (Send, true) => self.put(element),
-                (Receive, true) => self.take(element),
-                _ => return self.relocate_inside(direction, element),
-            }
-        }
-        RawResult::success(0)
-    }
-
-    /// # Safety
-    /// As `move_inside`.
-    #[inline(never)]
-    unsafe extern "C" fn relocate_inside(
-        &self,
-        direction: Direction,
-        element: *mut u8,
-    ) -> RawResult {
-        // SAFETY: the caller's.
-        unsafe {
-            match direction {
-                Send => self.put(element),
-                Receive => self.take(element),
-            }
-        }
-        RawResult::success(0)
-    }
-
-    /// # Safety
-    /// As `relocate`.
-    #[inline(never)]
-    unsafe extern "C" fn relocate_and_wake<K: Kernel>(
-        &self,
-        to: *mut u8,
-        from: *mut u8,
-        free: Free<'_, K>,
-        task: TaskRef,
-    ) -> RawResult {
-        // First, as `relocate` may cancel the task, which must not find it waiting. It does not run
-        // before this one suspends.
-        free.wake(task);
-        // SAFETY: the caller's.
-        unsafe { self.relocate(to, from) };
-        RawResult::success(0)
-    }
-
     /// As `transfer`, of a local one: for any caller, at any time.
     ///
     /// # Safety
     /// As `attempt`.
     #[inline(never)]
-    unsafe extern "C" fn transfer_otherwise<K: Kernel>(
+    pub(super) unsafe extern "C" fn transfer_otherwise<K: Kernel>(
         &self,
         caller: Caller<'_, K>,
         direction: Direction,
@@ -366,7 +256,7 @@ impl<S: Side> Channel<S> {
     /// # Safety
     /// As `attempt`; the sides are closed.
     #[inline(never)]
-    unsafe extern "C" fn wait_to_send<K: Kernel>(
+    pub(super) unsafe extern "C" fn wait_to_send<K: Kernel>(
         &self,
         free: Free<'_, K>,
         element: *mut u8,
@@ -377,7 +267,7 @@ impl<S: Side> Channel<S> {
     /// # Safety
     /// As `wait_to_send`.
     #[inline(never)]
-    unsafe extern "C" fn wait_to_receive<K: Kernel>(
+    pub(super) unsafe extern "C" fn wait_to_receive<K: Kernel>(
         &self,
         free: Free<'_, K>,
         element: *mut u8,
@@ -409,7 +299,7 @@ impl<S: Side> Channel<S> {
         let (waiters, noted) = (self.waiters(direction), (0, element as usize));
         let open = || self.open_all();
         waiters.wait_turn(S::IS_LOCAL, waiter, noted, open, |node, e| match e {
-            0 if node.is_refused() => RawResult::failure(EPIPE),
+            _ if node.is_refused() => RawResult::failure(EPIPE),
             0 => RawResult::success(0),
             e => self.withdraw(waiter.caller(), direction, node, e),
         })
@@ -418,7 +308,7 @@ impl<S: Side> Channel<S> {
     /// Out of those who wait; `e` is why.
     #[cold]
     #[inline(never)]
-    extern "C" fn withdraw<K: Kernel>(
+    pub(super) extern "C" fn withdraw<K: Kernel>(
         &self,
         caller: Caller<'_, K>,
         direction: Direction,

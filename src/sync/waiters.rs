@@ -4,10 +4,13 @@ use core::cell::Cell;
 use core::mem::offset_of;
 use core::ptr::NonNull;
 
-use crate::error::RawResult;
+use crate::error::{Errno, RawResult};
+use crate::executor::bare::Bare;
 use crate::executor::free::Waiter;
-use crate::executor::grant::Wait;
+use crate::executor::grant::{Caller, Wait};
+use crate::executor::Executor;
 use crate::intrusive::{Fifo, Link, TimerNode};
+use crate::stack::switch::{Over, Switch};
 use crate::task::header::{TaskRef, Waits, PRIORITIES};
 use crate::uring::kernel::Kernel;
 
@@ -108,9 +111,13 @@ impl Node {
         self.set(is::CLAIMED);
     }
 
-    /// Claimed, and told that what it waited for has come to its end.
-    pub fn refuse(&self) {
+    /// Claimed, and told that what it waited for has come to its end: `e`, for one that looks at
+    /// nothing but its outcome.
+    pub fn refuse(&self, e: Errno) {
         self.set(is::REFUSED);
+        if let Some(task) = self.wait().task().filter(|_| self.has(is::IN_HEADER)) {
+            task.outcome.set(-e.0);
+        }
     }
 
     #[inline(always)]
@@ -126,6 +133,22 @@ impl Node {
             self.wait().index.set(self.index);
         }
         claimed
+    }
+}
+
+/// A task that is back from `Waiters::wait_bare`, with its node.
+///
+/// # Safety
+/// `switch` is that of a task that has waited so, and has not run since.
+pub(super) unsafe fn back_from_bare<'a, K: Kernel>(
+    switch: NonNull<Switch>,
+) -> (Caller<'a, K>, &'a Node, i32) {
+    // SAFETY: the caller's. Its executor runs it, so it is of this kind and lives; the node is
+    // where `wait_bare` made it.
+    unsafe {
+        let task = TaskRef::from_switch(switch);
+        let ex = &*task.executor().cast::<Executor<K>>();
+        (Caller::task(ex, task), task.timer_ptr().cast().as_ref(), task.outcome.get())
     }
 }
 
@@ -300,6 +323,30 @@ impl Waiters {
         };
         open();
         over(node, waiter.until_granted(&wait))
+    }
+
+    /// As `wait_turn`, of a local object's, without a frame: 0, or what `W` says of `at`, which is
+    /// the object.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub(super) fn wait_bare<K: Kernel, W: Over, const TRACK: bool>(
+        &self,
+        bare: Bare<'_, K, TRACK>,
+        (object, data): (usize, usize),
+        at: *const u8,
+    ) -> RawResult {
+        let (task, wait, level) = (bare.task(), bare.begin(object), bare.level());
+        let node = task.timer_ptr().cast::<Node>();
+        let state = is::UNUSED | u32::from(level) << is::LEVEL_AT | is::QUEUED | is::IN_HEADER;
+        // SAFETY: as in `wait_turn`; the link is written by the push.
+        unsafe {
+            (&raw mut (*node.as_ptr()).wait).write(NonNull::from(wait));
+            (&raw mut (*node.as_ptr()).state).write(Cell::new(state));
+            (&raw mut (*node.as_ptr()).index).write(0);
+            (&raw mut (*node.as_ptr()).data).write(Cell::new(data));
+            // `bare` has looked at the level.
+            let _ = self.levels.get_unchecked(level as usize).push_back(node.cast());
+            bare.wait::<W>(at)
+        }
     }
 
     /// The level of the first, waiting or cancelled.

@@ -18,7 +18,7 @@
 //! destroyed: slot memory is never unmapped (see `stack::pool`), which is what makes [`TaskRef`]
 //! safe to follow.
 
-use core::cell::Cell;
+use core::cell::{Cell, UnsafeCell};
 use core::ffi::c_void;
 use core::ops::Deref;
 use core::ptr::NonNull;
@@ -217,7 +217,15 @@ pub struct Task {
     pub header: Cell<Option<Header>>,
     /// See `annex`.
     pub annex: Cell<NonNull<u8>>,
+    // --- line 5
+    /// For the record of a wait without a frame: `executor::grant::Wait`.
+    pub room: Room,
 }
+
+/// Memory for a record, zeros at first.
+#[derive(Default)]
+#[repr(C)]
+pub struct Room(UnsafeCell<[u64; 7]>);
 
 const _: () = {
     assert!(core::mem::offset_of!(Task, link) == 104);
@@ -348,7 +356,7 @@ impl TaskRef {
         self.0.as_ptr() as usize
     }
 
-    // The three below keep the whole task's provenance: made from the task's pointer, not from a
+    // Those below keep the whole task's provenance: made from the task's pointer, not from a
     // reference to the field.
     #[inline(always)]
     pub(crate) fn link_ptr(self) -> NonNull<Link> {
@@ -360,6 +368,24 @@ impl TaskRef {
     pub(crate) fn timer_ptr(self) -> NonNull<TimerNode> {
         // SAFETY: within the task.
         unsafe { self.0.byte_add(core::mem::offset_of!(Task, timer)).cast() }
+    }
+
+    #[inline(always)]
+    pub(crate) fn room_ptr(self) -> NonNull<Room> {
+        // SAFETY: within the task.
+        unsafe { self.0.byte_add(core::mem::offset_of!(Task, room)).cast() }
+    }
+
+    /// How far the outcome is below the switch.
+    pub(crate) const OUTCOME_BELOW: usize =
+        core::mem::offset_of!(Task, switch) - core::mem::offset_of!(Task, outcome);
+
+    /// # Safety
+    /// `switch` is that of a task.
+    #[inline(always)]
+    pub(crate) unsafe fn from_switch(switch: NonNull<Switch>) -> Self {
+        // SAFETY: the caller's.
+        Self(unsafe { switch.byte_sub(core::mem::offset_of!(Task, switch)).cast() })
     }
 
     /// Sets `waits` and `level`, by one store.

@@ -4,6 +4,8 @@
 
 #include "support.hpp"
 
+#include <monad/async/mutex.h>
+
 #include <csetjmp>
 #include <csignal>
 #include <cstdlib>
@@ -226,6 +228,7 @@ void expect_frames_at_every_instruction([[maybe_unused]] Executor const &ex,
     #endif
     warm_up();
     constexpr uint64_t by_drive = 3;
+    monad_async_local_mutex mutex = MONAD_ASYNC_LOCAL_MUTEX_INIT;
     std::vector<Task> tasks;
     auto const yields = [many](monad_async_task self) {
         for (int i = 0; i < many; ++i) {
@@ -236,9 +239,20 @@ void expect_frames_at_every_instruction([[maybe_unused]] Executor const &ex,
         yields(self);
         return yield(self);
     });
+    // The first has it while the second waits, and so on.
+    auto const hands_over = [&mutex](monad_async_task self) {
+        for (int i = 0; i < 2; ++i) {
+            (void)monad_async_local_mutex_lock(self, &mutex);
+            (void)yield(self);
+            (void)monad_async_local_mutex_unlock(self, &mutex);
+        }
+    };
     for (uint64_t number : {1, 2}) {
-        tasks.emplace_back([number, yields](monad_async_task self) {
-            marked(number, [self, yields] { yields(self); });
+        tasks.emplace_back([number, yields, hands_over](monad_async_task self) {
+            marked(number, [self, yields, hands_over] {
+                hands_over(self);
+                yields(self);
+            });
             return success();
         });
     }

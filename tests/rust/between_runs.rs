@@ -341,7 +341,7 @@ fn a_waiter_is_cancelled_while_its_element_is_moved() {
     for receives in [true, false] {
         let ex = executor(0);
         let channel: &'static Channel<Local> = leaked();
-        let (first, second) = (new_task(), new_task());
+        let (first, second) = (new_large_task(), new_large_task());
         // SAFETY: zeros are none; without room, no storage is needed.
         unsafe {
             let at = std::ptr::from_ref(channel).cast_mut();

@@ -12,8 +12,9 @@ const BARRIER: &str = "src/sync/barrier.rs";
 const LOCK: &str = "src/sync/rw_lock.rs";
 const GROUP: &str = "src/sync/wait_group.rs";
 const CHANNEL: &str = "src/sync/channel.rs";
-const TRANSFER: &str = "src/sync/transfer.rs";
+const HERE: &str = "src/sync/transfer_here.rs";
 const SELECT: &str = "src/sync/select.rs";
+const BARE: &str = "src/executor/bare.rs";
 const GRANT: &str = "src/executor/grant.rs";
 const TEAM: &str = "src/sync/group.rs";
 const HOOK: &str = "src/executor/exit.rs";
@@ -44,8 +45,8 @@ pub const TOGETHER: &[Mutant] = &[
     of(SEMAPHORE, "permits are given and kept", "self.permits.set(self.permits.get() - count); woken.add(node.wait());", "woken.add(node.wait());"),
     of(SEMAPHORE, "permits are given by their own thread and kept", "self.permits.set(sum - node.data.get() as u64);", ""),
     of(SEMAPHORE, "more is given than there is", "node.data.get() as u64 <= sum", "true"),
-    of(SEMAPHORE, "a release of its own thread serves one", "if self.waiters.is_empty() { return RawResult::success(0); }", "return RawResult::success(0);"),
-    of(SEMAPHORE, "a release serves nobody", "if self.waiters.is_empty() { self.side.open(); return RawResult::success(0); }", "{ self.side.open(); return RawResult::success(0); }"),
+    of(SEMAPHORE, "a release of its own thread serves one", "if self.waiters.is_empty() { return wake_last::<K>(task); }", "{ return wake_last::<K>(task); }"),
+    of(SEMAPHORE, "a release serves nobody", "if self.waiters.is_empty() { self.side.open(); return RawResult::success_by_call(); }", "{ self.side.open(); return RawResult::success_by_call(); }"),
     of(SEMAPHORE, "who tries passes who waits", "let taken = self.take(count); self.side.open(); taken", "let taken = self.permits.get() >= count; if taken { self.permits.set(self.permits.get() - count); } self.side.open(); taken"),
     of(EVENT, "a reset does nothing", "self.is_set.replace(false)", "self.is_set.get()"),
     of(EVENT, "a set wakes nobody", "self.waiters.claim_all(&mut woken);", ""),
@@ -60,16 +61,24 @@ pub const TOGETHER: &[Mutant] = &[
     of(LOCK, "anybody ends a write", "self.writer.get() == caller.identity()", "true"),
     of(GROUP, "a wait group is done too early", "left == 0", "left <= 1"),
     of(CHANNEL, "a channel that is closed takes more", "if self.is_closed.get() { return Attempt::Closed; }", ""),
-    of(CHANNEL, "who waits when it is closed is told that all went well", "node.refuse();", ""),
+    of(CHANNEL, "who waits when it is closed is told that all went well", "node.refuse(EPIPE);", ""),
     of(CHANNEL, "an element is not counted", "self.sending.advance(self.capacity.get());", ""),
     of(CHANNEL, "an element is received twice", "self.receiving.advance(self.capacity.get());", ""),
     of(CHANNEL, "who receives is passed", "self.receivers.claim()", "None::<&Node>"),
-    of(TRANSFER, "a local channel that is closed takes more", "if is_sent && self.is_closed.get() { return RawResult::failure(EPIPE); }", ""),
-    of(TRANSFER, "who receives from a local channel is passed", "other.claim_here(|_| true)", "if is_sent { First::Nobody } else { other.claim_here(|_| true) }"),
-    of(TRANSFER, "an element stays with a sender that waits at a local channel", "if is_sent { (at, element) } else { (element, at) }", "if is_sent { (at, element) } else { (element, element) }"),
-    of(TRANSFER, "a sender that waits at a local channel is passed", "!self.senders.is_empty()", "false"),
+    of(HERE, "a local channel that is closed takes more", "if is_sent && self.is_closed.get() { return RawResult::failure_by_call(EPIPE); }", ""),
+    of(HERE, "who receives from a local channel is passed", "other.claim_here(|_| true)", "if is_sent { First::Nobody } else { other.claim_here(|_| true) }"),
+    of(HERE, "an element stays with a sender that waits at a local channel", "if is_sent { (at, element) } else { (element, at) }", "if is_sent { (at, element) } else { (element, element) }"),
+    of(HERE, "a sender that waits at a local channel is passed", "!self.senders.is_empty()", "false"),
     of(SELECT, "a case that lost stays", "channel.dequeue(way, node);", ""),
     of(SELECT, "a case of a closed channel says that all went well", "if refused { RawResult::failure(EPIPE) } else { result }", "result"),
+    of(HERE, "who is cancelled while it waits at a channel without a frame stays in the queue", "(*channel.cast::<Channel<super::Local>>()).withdraw(caller, direction, node, e)", "(*channel.cast::<Channel<super::Local>>()).withdraw(caller, direction.other(), node, e)"),
+    of(WAITERS, "who waits without a frame when it is closed is told that all went well", "task.outcome.set(-e.0);", ""),
+    of(WAITERS, "who waits without a frame is in no queue", "is::QUEUED | is::IN_HEADER", "is::IN_HEADER"),
+    of(MUTEX, "a local mutex is locked twice", "owner == caller.identity()", "false"),
+    of(MUTEX, "who waits without a frame has a mutex that it was not given", "(*mutex.cast::<Mutex<super::Local>>()).withdraw(caller, node, e)", "{ (*mutex.cast::<Mutex<super::Local>>()).withdraw(caller, node, e); RawResult::success(0) }"),
+    of(SEMAPHORE, "who waits without a frame has a permit that it was not given", "(*semaphore.cast::<Semaphore<super::Local>>()).withdraw(caller, node, e)", "{ (*semaphore.cast::<Semaphore<super::Local>>()).withdraw(caller, node, e); RawResult::success(0) }"),
+    of(BARE, "the record of a wait without a frame stays as it was", "(&raw mut (*at.as_ptr()).word).write(Grant::armed_here());", ""),
+    of(BARE, "the wait of a task without a frame has ended before", "task.outcome.set(0);", ""),
     of(GRANT, "a cancel takes back what was granted", "stopped != 0 && wait.cancel()", "stopped != 0"),
     of(GRANT, "a claimed wait is cancelled", "Self::wait_of(task).is_some_and(Wait::cancel)", "{ let _ = Self::wait_of(task).map(Wait::cancel); true }"),
     of(GRANT, "who was cancelled waits all the same", "task.has(mark::INTERRUPTED)", "false"),

@@ -1,0 +1,164 @@
+//! A wait without a frame: the most frequent one, of a task that has suspended before, for an
+//! object of its own executor's, in the middle of a chunk, with a task behind it that was resumed
+//! before, too. As with `Executor::turn`, all that could stand in its way is asked before anything
+//! is done, and the switch is the last thing that the call does. The record of the wait is in the
+//! header, as no frame is there for it.
+//!
+//! What is in line here is so where the optimiser runs: without it each function in line is room in
+//! its caller's frame, on the stack of a task.
+
+use core::cell::Cell;
+
+use super::free::Free;
+use super::grant::{Wait, Who};
+use super::watch::by;
+use super::Executor;
+use crate::atomic::AtomicUsize;
+use crate::error::RawResult;
+use crate::stack::switch::{Over, Switch};
+use crate::task::grant::Grant;
+use crate::task::header::{Flags, Room, TaskRef, Waits, PRIORITIES};
+use crate::task::warm::WarmStacks;
+use crate::ticks;
+use crate::uring::kernel::Kernel;
+
+/// A task that may wait so, and who runs then: as long as nothing else has happened. `TRACK`: of an
+/// executor that tracks time; else of one that does not.
+pub struct Bare<'a, K: Kernel, const TRACK: bool> {
+    ex: &'a Executor<K>,
+    task: TaskRef,
+    level: u8,
+    next: (TaskRef, u8),
+    now: u64,
+}
+
+impl<'a, K: Kernel> Free<'a, K> {
+    /// None: nothing was done.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub fn bare<const TRACK: bool>(&self) -> Option<Bare<'a, K, TRACK>> {
+        let (ex, task) = (self.ex, self.task);
+        let level = task.cpu_asked();
+        let plain = Switch::PASSES
+            && ex.track == TRACK
+            && WarmStacks::has_kept(task)
+            && !ex.next.is_over(ex.ready.popped())
+            && level < PRIORITIES as u8
+            // SAFETY: `exceptions` is the owner thread's, which this is.
+            && unsafe { (*ex.exceptions).is_none() };
+        if !plain {
+            return None;
+        }
+        let next = ex.ready.front()?;
+        if next.0.head.flags.get() != Flags::COMPLETED {
+            return None;
+        }
+        let mut now = 0;
+        if TRACK {
+            now = ticks::now();
+            if ex.span.get().1 != Flags::COMPLETED || ex.next.is_late(now, ex.look_ticks) {
+                return None;
+            }
+        }
+        Some(Bare { ex, task, level, next, now })
+    }
+}
+
+impl<K: Kernel, const TRACK: bool> Bare<'_, K, TRACK> {
+    #[inline(always)]
+    pub fn task(&self) -> TaskRef {
+        self.task
+    }
+
+    /// In which order it is served.
+    #[inline(always)]
+    pub fn level(&self) -> u8 {
+        self.level
+    }
+
+    /// It waits from here on, as the caller makes come true: the record, armed, which notes
+    /// `object`.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub fn begin(&self, object: usize) -> &'static Wait {
+        const _: () = assert!(size_of::<Wait>() <= size_of::<Room>());
+        let at = self.task.room_ptr().cast::<Wait>();
+        self.task.peer.set(at.as_ptr().cast());
+        // SAFETY: room for one, which no other wait of the task's uses, and headers are never
+        // unmapped. What is left out is written by who uses it, or is as `create` made it: no
+        // watcher.
+        unsafe {
+            (&raw mut (*at.as_ptr()).word).write(Grant::armed_here());
+            (&raw mut (*at.as_ptr()).index).write(Cell::new(0));
+            (&raw mut (*at.as_ptr()).who).write(Who::Task(self.task, self.ex.mailbox));
+            (&raw mut (*at.as_ptr()).object).write(AtomicUsize::new(object));
+            at.as_ref()
+        }
+    }
+
+    /// SUSPENDS. The last thing that the caller does, who has begun: 0 once the wait was granted,
+    /// else what `W` says of it and `object`.
+    ///
+    /// # Safety
+    /// `W` is for such a wait and such an object, which stays until the wait is over.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub unsafe fn wait<W: Over>(self, object: *const u8) -> RawResult {
+        let Bare { ex, task, next, now, .. } = self;
+        task.waits.set(Waits::Grant);
+        task.outcome.set(0);
+        task.awaits();
+        // SAFETY: as `bare` has found it; what has become reachable since is in no list of these.
+        let then = unsafe { ex.ready.take(next) };
+        let next = next.0;
+        if TRACK {
+            task.suspended_awaiting(now);
+            next.running(now);
+        } else {
+            next.resumed_unstamped();
+        }
+        ex.head.current_task.set(next.as_head());
+        if ex.next.many() {
+            ex.prefetch_from(then);
+        }
+        // SAFETY: on the stack of `task`; `next` was ready, so it does not run. And the caller's.
+        unsafe { task.switch.wait_last::<W>(&next.switch, object) }
+    }
+}
+
+impl<K: Kernel> Executor<K> {
+    /// As `granted`, as the last thing that a call does, which has succeeded.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub fn granted_last(&self, task: TaskRef) -> RawResult {
+        debug_assert!(task.waits.get() == Waits::Grant);
+        if self.watches(by::TRACED | by::POLLED) {
+            return self.granted_watched(task);
+        }
+        if self.track {
+            task.completed(ticks::now());
+        } else {
+            task.completed_unstamped();
+        }
+        self.ready.push_over(task);
+        RawResult::success_by_call()
+    }
+
+    #[cold]
+    #[inline(never)]
+    extern "C" fn granted_watched(&self, task: TaskRef) -> RawResult {
+        self.ready_again_watched(task, self.stamp());
+        RawResult::success_by_call()
+    }
+
+    /// As `Ready::prefetch`, where `then` is the next at its level.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn prefetch_from(&self, then: Option<TaskRef>) {
+        let Some(then) = then else { return };
+        then.prefetch_stack(self.warm.keeps());
+        self.ready.prefetch_behind(then);
+    }
+}
+
+/// As `wake_here`, as the last thing that a call does, which has succeeded.
+#[inline(always)]
+pub fn wake_last<K: Kernel>(task: TaskRef) -> RawResult {
+    // SAFETY: as in `wake_here`.
+    unsafe { &*task.executor().cast::<Executor<K>>() }.granted_last(task)
+}
