@@ -20,7 +20,7 @@ if(MONAD_ASYNC_ASAN)
   list(APPEND cxx_flags -fsanitize=address)
 elseif(MONAD_ASYNC_TSAN)
   list(APPEND cargo_flags --features tsan)
-  list(APPEND cxx_flags -fsanitize=thread)
+  list(APPEND cxx_flags -fsanitize=thread -D${monad_async_definitions})
 endif()
 # What the crate cxx compiles of its own. In a shell's words, as CMake's flags are.
 list(JOIN cxx_flags " " cargo_cxxflags)

@@ -58,6 +58,7 @@ foreach(flavour static shared)
   add_library(monad::async_${flavour} ALIAS monad_async_${flavour})
   target_include_directories(monad_async_${flavour} INTERFACE
     "$<BUILD_INTERFACE:${monad_async_include}>")
+  target_compile_definitions(monad_async_${flavour} INTERFACE ${monad_async_definitions})
 endforeach()
 
 # In the build tree, and for add_subdirectory and FetchContent. An installed package makes these two

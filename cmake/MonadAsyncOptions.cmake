@@ -6,15 +6,17 @@ string(COMPARE EQUAL "${CMAKE_SOURCE_DIR}" "${CMAKE_CURRENT_SOURCE_DIR}" top_lev
 option(MONAD_ASYNC_BUILD_TESTS "Build the C and C++ tests (needs GoogleTest)" OFF)
 option(MONAD_ASYNC_INSTALL "Define the install rules" ${top_level})
 option(MONAD_ASYNC_ASAN "Tell AddressSanitizer about stack switches: for consumers built with it" OFF)
-option(MONAD_ASYNC_TSAN "Tell ThreadSanitizer what orders memory: for consumers built with it" OFF)
+option(MONAD_ASYNC_TSAN "Tell ThreadSanitizer about stack switches and what orders memory: for consumers built with it" OFF)
 if(MONAD_ASYNC_ASAN AND MONAD_ASYNC_TSAN)
   message(FATAL_ERROR "MONAD_ASYNC_ASAN and MONAD_ASYNC_TSAN: a program has one of the sanitizers")
 endif()
 set(monad_async_sanitizer "")
+set(monad_async_definitions "") # Of who includes the headers.
 if(MONAD_ASYNC_ASAN)
   set(monad_async_sanitizer -fsanitize=address)
 elseif(MONAD_ASYNC_TSAN)
   set(monad_async_sanitizer -fsanitize=thread)
+  set(monad_async_definitions MONAD_ASYNC_TELLS_TSAN)
 endif()
 option(MONAD_ASYNC_SHARED "monad::async in this build tree is the shared library"
   "${BUILD_SHARED_LIBS}")

@@ -8,12 +8,16 @@ use std::sync::{self, LockResult, PoisonError};
 
 use crate::sys::tsan;
 
+// In line, down to a relaxed load: a task that has ended makes no call, as operations in flight may
+// lie on its stack (`executor::next`).
+#[inline(always)]
 fn acquired<T>(of: &T, order: Ordering) {
     if !matches!(order, Ordering::Relaxed | Ordering::Release) {
         tsan::acquire(of);
     }
 }
 
+#[inline(always)]
 fn releases<T>(of: &T, order: Ordering) {
     if !matches!(order, Ordering::Relaxed | Ordering::Acquire) {
         tsan::release(of);
@@ -31,12 +35,14 @@ macro_rules! atomic {
                 Self(plain::$name::new(value))
             }
 
+            #[inline(always)]
             pub fn load(&self, order: Ordering) -> $of {
                 let value = self.0.load(order);
                 acquired(self, order);
                 value
             }
 
+            #[inline(always)]
             pub fn store(&self, value: $of, order: Ordering) {
                 releases(self, order);
                 self.0.store(value, order);

@@ -414,12 +414,16 @@ struct Top {
     rip: usize,
     /// What the launch was given.
     arg: *mut u8,
+    #[cfg(not(feature = "tsan"))]
     _align_too: usize,
+    #[cfg(feature = "tsan")]
+    told: crate::sys::tsan::Told,
 }
 
 pub const LINK_BELOW_BASE: usize = size_of::<Top>() - offset_of!(Top, link);
 
-const _: () = assert!(size_of::<Top>() == 48 && offset_of!(Top, ret) == 8);
+const _: () = assert!(size_of::<Top>() == 48 || cfg!(feature = "tsan"));
+const _: () = assert!(offset_of!(Top, ret) == 8);
 
 fn top(link: *mut usize) -> *mut Top {
     link.wrapping_byte_sub(offset_of!(Top, link)).cast()
@@ -455,4 +459,14 @@ pub unsafe fn note(link: *mut usize, arg: *mut u8) {
 pub unsafe fn launched_at(link: *mut usize) -> *mut u8 {
     // SAFETY: the caller's.
     unsafe { (*top(link)).arg }
+}
+
+/// What ThreadSanitizer is told of what runs on a stack.
+///
+/// # Safety
+/// The link of a stack that lives, and that this thread runs tasks on.
+#[cfg(feature = "tsan")]
+pub unsafe fn told<'a>(link: *mut usize) -> &'a crate::sys::tsan::Told {
+    // SAFETY: the caller's. Any words will do.
+    unsafe { &(*top(link)).told }
 }

@@ -70,7 +70,11 @@ impl Switch {
         // SAFETY: the caller's.
         unsafe {
             jump::note(link, arg);
+            #[cfg(feature = "tsan")]
+            let home = jump::told(link).launches();
             jump::launch(link, call, arg);
+            #[cfg(feature = "tsan")]
+            crate::sys::tsan::is_back(home);
         }
     }
 
@@ -86,6 +90,8 @@ impl Switch {
         // SAFETY: the caller's.
         unsafe {
             jump::note(link, arg);
+            #[cfg(feature = "tsan")]
+            jump::told(self.link.get()).passes_to_launch(jump::told(link));
             jump::pass_to_launch(self.sp.as_ptr(), self.link.get(), link, call, arg);
         }
     }
@@ -133,7 +139,13 @@ impl Switch {
     #[inline(always)]
     pub unsafe fn resume(&self) {
         // SAFETY: `sp` was kept by the last `suspend`.
-        unsafe { jump::enter(self.sp.get(), self.link.get()) };
+        unsafe {
+            #[cfg(feature = "tsan")]
+            let home = jump::told(self.link.get()).resumes();
+            jump::enter(self.sp.get(), self.link.get());
+            #[cfg(feature = "tsan")]
+            crate::sys::tsan::is_back(home);
+        };
     }
 
     /// Leaves the task; returns when it is resumed.
@@ -143,7 +155,11 @@ impl Switch {
     #[inline(always)]
     pub unsafe fn suspend(&self) {
         // SAFETY: on this stack, whose link it is.
-        unsafe { jump::leave(self.sp.as_ptr(), self.link.get()) };
+        unsafe {
+            #[cfg(feature = "tsan")]
+            jump::told(self.link.get()).suspends();
+            jump::leave(self.sp.as_ptr(), self.link.get());
+        };
     }
 
     /// Leaves the task; does not return.
@@ -164,7 +180,11 @@ impl Switch {
     #[inline(always)]
     pub unsafe fn pass(&self, next: &Switch) {
         // SAFETY: on this stack, and the other's `sp` was kept.
-        unsafe { jump::pass(self.sp.as_ptr(), self.link.get(), next.sp.as_ptr(), next.link.get()) };
+        unsafe {
+            #[cfg(feature = "tsan")]
+            jump::told(self.link.get()).passes(jump::told(next.link.get()));
+            jump::pass(self.sp.as_ptr(), self.link.get(), next.sp.as_ptr(), next.link.get());
+        };
     }
 
     /// As `pass`, in the place of the calling function's return: see `pass_last`.
@@ -175,6 +195,8 @@ impl Switch {
     pub unsafe fn pass_last(&self, next: &Switch) -> RawResult {
         // SAFETY: on this stack, whose link holds the executor's RSP; the other's `sp` was kept.
         unsafe {
+            #[cfg(feature = "tsan")]
+            jump::told(self.link.get()).passes(jump::told(next.link.get()));
             next.link.get().write(self.link.get().read());
             pass_last::pass_last(self.sp.as_ptr(), next.sp.as_ptr())
         }

@@ -47,6 +47,8 @@ pub struct Switch {
     /// Where the stack ended when the task last left it.
     sp: Cell<usize>,
     routine: UnsafeCell<ManuallyDrop<Routine>>,
+    #[cfg(feature = "tsan")]
+    told: crate::sys::tsan::Told,
 }
 
 impl Switch {
@@ -74,7 +76,7 @@ impl Switch {
             // SAFETY: `this` is where the switch was pinned before the first resume; on this stack.
             unsafe {
                 (*this).back.set(back);
-                (*this).suspend();
+                (*this).leave();
                 base(arg, call)
             }
         });
@@ -82,6 +84,8 @@ impl Switch {
             routine: UnsafeCell::new(ManuallyDrop::new(routine)),
             back: Cell::new(core::ptr::null()),
             sp: Cell::new(stack_base),
+            #[cfg(feature = "tsan")]
+            told: crate::sys::tsan::Told::new(),
         }
     }
 
@@ -100,6 +104,16 @@ impl Switch {
     /// Settled; called off this stack, by the one thread that runs the task, and not while it runs.
     #[inline(always)]
     pub unsafe fn resume(&self) {
+        #[cfg(feature = "tsan")]
+        let home = self.told.resumes();
+        // SAFETY: the caller's.
+        unsafe { self.enter() };
+        #[cfg(feature = "tsan")]
+        crate::sys::tsan::is_back(home);
+    }
+
+    #[inline(always)]
+    unsafe fn enter(&self) {
         #[cfg(feature = "asan")]
         crate::sys::lsan::leave_own_stack(stack_pointer());
         // SAFETY: not running, so nobody holds a reference into the routine; `suspend` does not
@@ -113,6 +127,14 @@ impl Switch {
     /// Called on this stack.
     #[inline(always)]
     pub unsafe fn suspend(&self) {
+        #[cfg(feature = "tsan")]
+        self.told.suspends();
+        // SAFETY: the caller's.
+        unsafe { self.leave() };
+    }
+
+    #[inline(always)]
+    unsafe fn leave(&self) {
         self.sp.set(stack_pointer());
         // SAFETY: running, so `back` is set, and lives at the stack's base.
         unsafe { (*self.back.get()).suspend(()) };
@@ -125,7 +147,7 @@ impl Switch {
     #[inline(always)]
     pub unsafe fn exit(&self) {
         // SAFETY: the caller's.
-        unsafe { self.suspend() };
+        unsafe { self.leave() };
     }
 
     /// A task can switch to another: not here.
@@ -141,8 +163,12 @@ impl Switch {
     /// As `resume`.
     #[inline(always)]
     pub unsafe fn launch(&self, _base: usize, _: Call, _arg: *mut u8) {
+        #[cfg(feature = "tsan")]
+        let home = self.told.launches();
         // SAFETY: the caller's.
-        unsafe { self.resume() };
+        unsafe { self.enter() };
+        #[cfg(feature = "tsan")]
+        crate::sys::tsan::is_back(home);
     }
 
     /// # Safety

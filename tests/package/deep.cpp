@@ -1,23 +1,41 @@
 // Many tasks that are suspended at once, deep in calls: a ThreadSanitizer that is not told of switches
-// takes the frames of all of them for one stack, and dies. Each task keeps a value in its frames.
+// takes the frames of all of them for one stack, and dies. Each task keeps a value in its frames. `deep c`:
+// they suspend in functions of C, of which a library tells that was built for it. Then a task ends with an
+// operation in flight, over which the tool must not be called.
 #include <monad/async.hpp>
 
+#include <cstdint>
 #include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <vector>
+
+#include <unistd.h>
 
 namespace ma = monad::async;
 
 namespace {
 
 std::size_t suspended = 0;
+bool in_c = false;
+
+void suspend()
+{
+    ++suspended;
+    if (in_c) {
+        (void)monad_async_task_park(monad_async_task_current());
+        (void)monad_async_task_suspend_for_duration(monad_async_task_current(), 0);
+    } else {
+        ma::this_task::park();
+        ma::this_task::yield();
+    }
+}
 
 [[gnu::noinline]] unsigned down(unsigned calls, unsigned value)
 {
     unsigned volatile mine = value;
     if (calls == 0) {
-        ++suspended;
-        ma::this_task::park();
-        ma::this_task::yield();
+        suspend();
         return mine;
     }
     return down(calls - 1, value + 1) + mine - value;
@@ -48,9 +66,45 @@ bool all_come_back(std::size_t count, unsigned calls)
     return right == count;
 }
 
+monad_async_result leaves_one_in_flight(monad_async_task self)
+{
+    char data[64];
+    monad_async_op op{};
+    op.sqe.opcode = IORING_OP_READ;
+    op.sqe.fd = *static_cast<int *>(self->user_ptr);
+    op.sqe.addr = reinterpret_cast<std::uintptr_t>(data);
+    op.sqe.len = sizeof data;
+    return monad_async_op_begin(self, &op);
+}
+
+bool ends_with_one_in_flight()
+{
+    int ends[2];
+    if (::pipe(ends) != 0) {
+        return false;
+    }
+    ma::executor ex;
+    ma::task t{ma::task_options{}};
+    monad_async_task const head = t.native_handle();
+    head->user_code = leaves_one_in_flight;
+    head->user_ptr = &ends[0];
+    bool right = true;
+    for (int i = 0; i != 10; ++i) {
+        right &= monad_async_task_attach(ex.native_handle(), head).error == 0;
+        ex.run_until_idle();
+        right &= head->result.error == 0;
+    }
+    ::close(ends[0]);
+    ::close(ends[1]);
+    return right;
+}
+
 } // namespace
 
-int main()
+int main(int argc, char **argv)
 {
-    return all_come_back(1'000, 70) && all_come_back(10'000, 8) ? 0 : 1;
+    in_c = argc > 1 && std::strcmp(argv[1], "c") == 0;
+    std::size_t const many = argc > 2 ? std::strtoul(argv[2], nullptr, 10) : 0;
+    bool const right = all_come_back(1'000, 70) && (many == 0 || all_come_back(many, 8));
+    return right && (!in_c || ends_with_one_in_flight()) ? EXIT_SUCCESS : EXIT_FAILURE;
 }

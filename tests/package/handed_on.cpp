@@ -3,10 +3,12 @@
 // nothing, which it must see.
 #include <monad/async.hpp>
 
+#include <atomic>
 #include <cstdio>
 #include <cstring>
 #include <mutex>
 #include <shared_mutex>
+#include <thread>
 
 namespace ma = monad::async;
 
@@ -156,7 +158,14 @@ void wakes(ma::thread_pool &pool)
 void unlocked(ma::thread_pool &pool)
 {
     int sum = 0;
-    auto const add = [&sum] {
+    // Relaxed, so that the tool takes it for no order; and without it the one may have ended before the
+    // other is submitted, which is one.
+    std::atomic<int> begun{0};
+    auto const add = [&] {
+        begun.fetch_add(1, std::memory_order_relaxed);
+        while (begun.load(std::memory_order_relaxed) != 2) {
+            std::this_thread::yield();
+        }
         // Without a yield, which may order the two: a worker's goes by the pool.
         for (int i = 0; i != 100000; ++i) {
             ++sum;

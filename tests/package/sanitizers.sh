@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The C++ tests, 10,000 tasks that throw, suspend and resume among them, under AddressSanitizer and
 # UndefinedBehaviorSanitizer with the asan build, under valgrind, and under ThreadSanitizer with the
-# library as it is and with the tsan build; and that each of these would see a mistake.
+# library as it is and, C too, with the tsan build; and that each of these would see a mistake.
 #
 # In a few minutes gcc alone, and of the tests those of exceptions and of threads, under valgrind
 # without the 10,000; with MONAD_ASYNC_LONG=1 all of them, with clang too.
@@ -105,18 +105,36 @@ for pair in $(sanitizing_compilers); do
 done
 
 # With the tsan build, of the first compiler: by pkg-config, as others would.
-handed_on() {
-    local flags
+told() {
+    local flags name
     flags=$(PKG_CONFIG_PATH=$(dirname "$(find "$1/prefix" -name monad_async_static.pc)") \
         pkg-config --cflags --libs --static monad_async_static) || return
     # shellcheck disable=SC2086
-    g++ -std=c++17 -g -O1 -fsanitize=thread "$root/tests/package/handed_on.cpp" $flags \
-        -o "$1/handed_on"
+    for name in handed_on deep; do
+        g++ -std=c++17 -g -O1 -fsanitize=thread "$root/tests/package/$name.cpp" $flags \
+            -o "$1/$name" || return
+    done
+    # shellcheck disable=SC2086
+    for name in operations channels groups locks; do
+        gcc -std=c11 -g -O1 -fsanitize=thread "$root/examples/$name.c" $flags -o "$1/$name" ||
+            return
+    done
+}
+told_c() {
+    local name
+    for name in operations channels groups locks; do
+        "$1/$name" || return
+    done
 }
 check 'tsan build' tree_of tsan "$work/tsan-tree" gcc:g++
-check 'consumer of the tsan build' handed_on "$work/tsan-tree"
+check 'consumers of the tsan build' told "$work/tsan-tree"
 check 'tsan build: what is handed on is no race' "$work/tsan-tree/handed_on"
 check 'tsan build: what is not, is' seen 'data race' "$work/tsan-tree/handed_on" unlocked
+many=10000
+[ -z "$long" ] || many=100000
+check 'tsan build: C' told_c "$work/tsan-tree"
+check "tsan build: $many suspended tasks" "$work/tsan-tree/deep" cpp $many
+check "tsan build: $many tasks suspended in C" "$work/tsan-tree/deep" c $many
 
 unset CARGO_PROFILE_RELEASE_LTO CARGO_PROFILE_RELEASE_CODEGEN_UNITS
 moved_prefix
@@ -175,9 +193,10 @@ for pair in $(sanitizing_compilers); do
         -fsanitize=thread -- "$mistakes"
     check "tsan sees a race between tasks of two threads, $compiler" \
         seen 'data race' "$work/tsan-mistakes-$compiler" race
-    check "tsan, 10,000 suspended tasks, built, $compiler" compile "${pair#*:}" \
+    check "tsan, suspended tasks, built, $compiler" compile "${pair#*:}" \
         "$work/tsan-deep-$compiler" -fsanitize=thread -- "$root/tests/package/deep.cpp"
-    check "tsan, 10,000 suspended tasks, $compiler" "$work/tsan-deep-$compiler"
+    # 7,000 fibers are gigabytes.
+    check "tsan, suspended tasks, $compiler" "$work/tsan-deep-$compiler" cpp ${long:+10000}
 done
 if [ -z "$long" ]; then
     skip_check 'sanitizers, clang and the other C++ tests' 'some minutes more; MONAD_ASYNC_LONG=1'

@@ -77,7 +77,7 @@ template <class Call>
 // need not be in memory where it is called here.
 template <class Call> [[gnu::always_inline]] MONAD_ASYNC_LOCAL inline auto suspending(Call call)
 {
-#if defined(MONAD_ASYNC_TSAN)
+#if defined(MONAD_ASYNC_TSAN_FIBERS)
     tsan_left const left;
 #endif
     if (__builtin_expect(has_own_runtime, false)) {

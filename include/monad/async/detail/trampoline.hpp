@@ -86,7 +86,7 @@ __attribute__((no_sanitize("undefined")))
 MONAD_ASYNC_TSAN_SWITCHES MONAD_ASYNC_LOCAL monad_async_result
 guarded(Call call, Keep keep) noexcept
 {
-#if defined(MONAD_ASYNC_TSAN)
+#if defined(MONAD_ASYNC_TSAN_FIBERS)
     tsan_run const run;
 #endif
     try {

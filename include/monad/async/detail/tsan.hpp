@@ -9,6 +9,9 @@
 // and threads: tasks beyond `tsan_fibers_max` are not told of, and leave their frames to the
 // executor's fiber. What switches must not be instrumented: it would leave another fiber than it
 // entered.
+//
+// A library that tells of its switches itself, in C too, says so by MONAD_ASYNC_TELLS_TSAN, which
+// its target and pkg-config define.
 
 #if defined(__SANITIZE_THREAD__)
     #define MONAD_ASYNC_TSAN 1
@@ -25,6 +28,9 @@ extern "C" void *__tsan_get_current_fiber();
 extern "C" void *__tsan_create_fiber(unsigned);
 extern "C" void __tsan_destroy_fiber(void *);
 extern "C" void __tsan_switch_to_fiber(void *, unsigned);
+#endif
+#if defined(MONAD_ASYNC_TSAN) && !defined(MONAD_ASYNC_TELLS_TSAN)
+    #define MONAD_ASYNC_TSAN_FIBERS 1
     #define MONAD_ASYNC_TSAN_BLIND __attribute__((no_sanitize("thread"), noinline))
     #define MONAD_ASYNC_TSAN_SWITCHES __attribute__((no_sanitize("thread")))
 #else
@@ -50,7 +56,7 @@ inline void tsan_release([[maybe_unused]] void *p) noexcept
 #endif
 }
 
-#if defined(MONAD_ASYNC_TSAN)
+#if defined(MONAD_ASYNC_TSAN_FIBERS)
 inline constexpr int tsan_fibers_max = 7000;
 inline int tsan_fibers = 0; // Atomic.
 
