@@ -162,16 +162,20 @@ extern "C" fn in_parent() {
 
 /// How many processes there are in the line from the first one that had an owner to this one, by
 /// forks; not 0.
-static FORKS: AtomicU32 = AtomicU32::new(1);
+static FORKS: Line = Line(AtomicU32::new(1));
+
+/// Of its own: each close of a latch reads it.
+#[repr(align(64))]
+struct Line(AtomicU32);
 
 /// Differs between a process and its children, if it has an [`Owner`]. Never 0.
 #[inline(always)]
 pub fn forks() -> u32 {
-    FORKS.load(Ordering::Relaxed)
+    FORKS.0.load(Ordering::Relaxed)
 }
 
 extern "C" fn in_child() {
-    FORKS.fetch_add(1, Ordering::Relaxed);
+    FORKS.0.fetch_add(1, Ordering::Relaxed);
     OWNERS.let_go(|first| {
         let mut next = first.0;
         // SAFETY: entries of the list are valid.
