@@ -48,6 +48,12 @@ macro_rules! atomic {
                 self.0.store(value, order);
             }
 
+            /// A release that nobody is told of, and no call.
+            #[inline(always)]
+            pub fn store_untold(&self, value: $of) {
+                self.0.store(value, Ordering::Release);
+            }
+
             pub fn swap(&self, value: $of, order: Ordering) -> $of {
                 self.change(order, |word| word.swap(value, order))
             }

@@ -468,17 +468,7 @@ impl TaskRef {
 
     #[inline(always)]
     pub fn set_result(self, result: RawResult) {
-        #[cfg(not(feature = "tsan"))]
         self.state().set_result(result.words());
-        // ThreadSanitizer is not told of this release: that is a call, on the stack of a task that
-        // has ended, where operations in flight may lie. It is told of `run_state`'s, which comes
-        // later.
-        #[cfg(feature = "tsan")]
-        for (i, word) in result.words().into_iter().enumerate() {
-            use core::sync::atomic::{AtomicU64, Ordering::Release};
-            // SAFETY: as in `state`.
-            unsafe { &*self.head.result.as_ptr().cast::<AtomicU64>().add(i) }.store(word, Release);
-        }
     }
 
     #[inline(always)]
