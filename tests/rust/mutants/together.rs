@@ -15,6 +15,7 @@ const CHANNEL: &str = "src/sync/channel.rs";
 const HERE: &str = "src/sync/transfer_here.rs";
 const SELECT: &str = "src/sync/select.rs";
 const BARE: &str = "src/executor/bare.rs";
+const OPERATIONS: &str = "src/executor/operations.rs";
 const GRANT: &str = "src/executor/grant.rs";
 const TEAM: &str = "src/sync/group.rs";
 const HOOK: &str = "src/executor/exit.rs";
@@ -115,6 +116,11 @@ pub const TOGETHER: &[Mutant] = &[
     of(SELECT, "a time-out of nothing is waited for", "(case.timeout_ns == 0).then_some(RawResult::success(0))", "None"),
     of(SELECT, "the last time-out counts", "by_priority.iter().filter(|i| time(i).is_some()).min_by_key(time)", "by_priority.iter().filter(|i| time(i).is_some()).max_by_key(time)"),
     of(SELECT, "the cases of a select go in order alone", "Some(case.priority)", "Some(0u8)"),
+    of(SELECT, "an operation that has completed is waited for", "caller.executor()?.0.take_completion(op)", "None"),
+    of(SELECT, "an operation that lost is taken", "caller.executor().filter(|_| won)", "caller.executor()"),
+    of(SELECT, "an operation that won is there to be taken again", "completed.and_then(|(ex, _)| ex.take_completion(op)).unwrap_or(result)", "completed.map_or(result, |_| result)"),
+    of(SELECT, "a select that waits hears of no operation", "selecting.wait.watcher.set(Some(watches));", ""),
+    of(OPERATIONS, "an operation wakes who waits for another case alone", "Self::wait_of(task).filter(is_for_it).is_some()", "{ let _ = Self::wait_of(task).filter(is_for_it); true }"),
     of(PARK, "a permit is taken and kept", "if task.park.take() { return 0; }", "if task.park.take() { let _ = task.park.unpark(); return 0; }"),
     of(PARK, "a permit of its own thread is lost", "task.park.leave_here();", ""),
     of(PARK, "an unpark wakes nobody", "self.ready_again(task, self.stamp());", ""),

@@ -2,6 +2,7 @@
 //! first, and which cases of a select were ready in the same pass. All of it must have been.
 
 use crate::model::*;
+use crate::operations::Operation;
 use crate::program::*;
 use std::fmt;
 
@@ -23,7 +24,7 @@ const KINDS: [&str; 14] = [
     "join",
 ];
 
-const CASES: [&str; What::KINDS] = ["send", "receive", "join", "time-out"];
+const CASES: [&str; What::KINDS] = ["send", "receive", "join", "time-out", "operation"];
 
 fn kind(step: Step) -> Option<usize> {
     Some(match step {
@@ -87,9 +88,14 @@ impl Crossings {
         for (a, one) in CASES.iter().enumerate() {
             for (b, other) in CASES.iter().enumerate() {
                 none(self.at_once[a][b], format!("select: {one} and {other} at once"));
-                // All that is due is looked at in one go, before any task runs.
-                let due = *other == "time-out";
-                none(u64::from(due) + self.together[a][b], format!("select: {one}, then {other}"));
+                // All that is due is looked at in one go, before any task runs; and a task has one
+                // operation.
+                let never = *other == "time-out"
+                    || *other == "operation" && ["time-out", "operation"].contains(one);
+                none(
+                    u64::from(never) + self.together[a][b],
+                    format!("select: {one}, then {other}"),
+                );
             }
         }
         missing
@@ -151,18 +157,19 @@ impl Model<'_> {
         }
     }
 
-    fn is_ready(&mut self, what: What) -> bool {
+    fn is_ready(&mut self, t: usize, what: What) -> bool {
         match what {
             What::Send(c) => self.could_send(c),
             What::Recv(c) => self.could_recv(c),
             What::Join(other) => self.tasks[other].state == State::Done,
             What::Timeout(slots) => slots == 0,
+            What::Op => matches!(self.tasks[t].operation, Operation::Done(_)),
         }
     }
 
-    pub fn note_ready_at_once(&mut self, cases: &[Option<Case>; CASES_MAX]) {
+    pub fn note_ready_at_once(&mut self, t: usize, cases: &[Option<Case>; CASES_MAX]) {
         let ready: Vec<usize> = (0..CASES_MAX)
-            .filter(|&i| cases[i].is_some_and(|Case(what, _)| self.is_ready(what)))
+            .filter(|&i| cases[i].is_some_and(|Case(what, _)| self.is_ready(t, what)))
             .collect();
         for &i in &ready {
             for &j in ready.iter().filter(|&&j| j != i) {
@@ -183,7 +190,7 @@ impl Model<'_> {
         let Some(Case(one, _)) = cases[won as usize] else { return };
         for i in (0..CASES_MAX).filter(|&i| i as Out != won) {
             let Some(Case(other, _)) = cases[i] else { continue };
-            if self.is_ready(other) {
+            if self.is_ready(t, other) {
                 self.crossings.together[one.kind()][other.kind()] += 1;
             }
         }

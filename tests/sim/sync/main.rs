@@ -1,13 +1,14 @@
 //! What tasks wait for of each other: random programs over every object of `sync`, with cancels and
-//! time-outs that cross, in both forms; over groups, joins and parks. Each is played by the executor
-//! and by a model; each step must return the same, in the same order. What was crossed is counted: no
-//! pair may be missing (`crossings`).
+//! time-outs that cross, in both forms; over groups, joins, parks and operations. Each is played by
+//! the executor and by a model; each step must return the same, in the same order. What was crossed
+//! is counted: no pair may be missing (`crossings`).
 //!
 //! `SYNC_SEED` plays one program and prints it; `SYNC_COUNT` says how many.
 
 mod crossings;
 mod kernel;
 mod model;
+mod operations;
 mod play;
 mod program;
 #[path = "../../support/mod.rs"]

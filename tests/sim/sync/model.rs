@@ -2,6 +2,7 @@
 //! queue one of each level.
 
 use crate::crossings::Crossings;
+use crate::operations::Operation;
 use crate::program::*;
 use crate::team::{deadline, Team};
 use std::collections::VecDeque;
@@ -15,6 +16,7 @@ const fn err(errno: i32) -> Out {
 pub const EPIPE: Out = err(libc::EPIPE);
 pub const EBUSY: Out = err(libc::EBUSY);
 pub const EAGAIN: Out = err(libc::EAGAIN);
+pub const ENOENT: Out = err(libc::ENOENT);
 pub const EIO: Out = err(libc::EIO);
 const EPERM: Out = err(libc::EPERM);
 pub const EDEADLK: Out = err(libc::EDEADLK);
@@ -72,6 +74,9 @@ pub struct Task {
     pub result: Option<Out>,
     pub in_team: bool,
     pub permit: bool,
+    pub operation: Operation,
+    /// It has returned, and its operation has not ended: the result.
+    pub closes: Option<Out>,
 }
 
 impl Task {
@@ -87,6 +92,8 @@ impl Task {
             result: None,
             in_team: false,
             permit: false,
+            operation: Operation::Idle,
+            closes: None,
         }
     }
 }
@@ -96,9 +103,14 @@ pub struct Model<'a> {
     pub tasks: Vec<Task>,
     pub team: Team,
     pub crossings: &'a mut Crossings,
+    /// What the kernel has told, or will tell when the executor sleeps: whose.
+    pub posted: Vec<usize>,
+    pub ended: Vec<usize>,
+    pub closing: Vec<usize>,
+    pub begun: u64,
     ready: [VecDeque<usize>; 3],
     timers: Vec<(u64, usize)>,
-    now: u64,
+    pub now: u64,
     /// In order of arrival.
     pub entries: Vec<Entry>,
     owner: Option<usize>,
@@ -126,6 +138,10 @@ impl<'a> Model<'a> {
             tasks: (0..program.bodies.len()).map(|t| Task::new(first(t))).collect(),
             team: Team::default(),
             crossings,
+            posted: Vec::new(),
+            ended: Vec::new(),
+            closing: Vec::new(),
+            begun: 0,
             ready: Default::default(),
             timers: Vec::new(),
             now: 0,
@@ -150,11 +166,24 @@ impl<'a> Model<'a> {
 
     fn run(&mut self) {
         loop {
-            while let Some(t) = self.ready.iter_mut().find_map(VecDeque::pop_front) {
+            // A pass: what was posted is looked at before it, and those run that are ready then.
+            std::mem::take(&mut self.posted).into_iter().for_each(|t| self.completes(t));
+            for _ in 0..self.ready.iter().map(VecDeque::len).sum() {
+                let Some(t) = self.ready.iter_mut().find_map(VecDeque::pop_front) else { break };
                 self.resume(t);
             }
-            if let Some(first) = self.timers.iter().map(|t| t.0).min() {
+            self.submits();
+            if !self.posted.is_empty() || self.ready.iter().any(|q| !q.is_empty()) {
+                continue;
+            }
+            if !self.ended.is_empty() {
+                std::mem::take(&mut self.ended).into_iter().for_each(|t| self.completes(t));
+                continue;
+            }
+            let first = self.timers.iter().map(|t| t.0).min();
+            if let Some(first) = first.into_iter().chain(self.first_due()).min() {
                 self.now = self.now.max(first);
+                self.completes_due();
                 while let Some(i) = self.due() {
                     let (_, t) = self.timers.remove(i);
                     self.interrupt(t, ETIME);
@@ -252,7 +281,12 @@ impl<'a> Model<'a> {
                 if self.owner == Some(t) {
                     self.unlock(); // Those who were notified cannot be cancelled.
                 }
-                self.exit(t, if self.program.bodies[t].fails { EIO } else { 0 });
+                let result = if self.program.bodies[t].fails { EIO } else { 0 };
+                if self.closes(t, result) {
+                    self.tasks[t].state = State::Waits { armed: false };
+                } else {
+                    self.exit(t, result);
+                }
                 return;
             };
             let out = if std::mem::replace(&mut self.tasks[t].in_step, false) {
@@ -353,6 +387,9 @@ impl<'a> Model<'a> {
                 | Step::SpawnAll
                 | Step::CancelTeam
                 | Step::Unpark(_)
+                | Step::Begin(_)
+                | Step::TakeOp
+                | Step::Complete(_)
         );
         if step == Step::CondWait && self.owner != Some(t) {
             return Some(EPERM);
@@ -560,6 +597,9 @@ impl<'a> Model<'a> {
                 self.cancel(other);
                 0
             }
+            Step::Begin(slots) => self.begin_operation(t, slots),
+            Step::TakeOp => self.take_operation(t).unwrap_or(EAGAIN),
+            Step::Complete(other) => self.post(other),
             Step::Yield | Step::Sleep(_) => return None,
         })
     }

@@ -1,12 +1,13 @@
 //! A program on the executor: the objects are the real ones, in either form.
 
-use crate::kernel::Sim;
+use crate::kernel::{entry, Sim};
 use crate::model::{of_case, value, Out, PARTIES, PERMITS, TOLD};
 use crate::program::*;
 use monad_async::api::{create_task, destroy_task, Handle};
 use monad_async::error::{Errno, RawResult, Res};
 use monad_async::executor::grant::Caller;
 use monad_async::executor::scope::Scope;
+use monad_async::reactor::operation::Op;
 use monad_async::sync::barrier::Barrier;
 use monad_async::sync::channel::{Channel, Direction};
 use monad_async::sync::condition::Condition;
@@ -48,6 +49,7 @@ struct Stage<S: Side> {
     lock: Box<RwLock<S>>,
     group: Box<WaitGroup<S>>,
     team: Group<Sim>,
+    operations: Vec<Op>,
 }
 
 struct Actor<S: Side> {
@@ -126,7 +128,24 @@ impl<S: Side> Stage<S> {
             Step::GroupAdd => done(self.group.add(here, 1)),
             Step::GroupDone => done(self.group.done::<Sim>(here, 1)),
             Step::GroupWait => done(self.group.wait(caller, until)),
-            Step::Select(cases) => self.select(caller, &cases, value(t, at)),
+            Step::Select(cases) => self.select(caller, t, &cases, value(t, at)),
+            Step::Begin(slots) => {
+                let record = &self.operations[t];
+                if !record.is_in_flight.get() {
+                    let due_ns = caller.now_ns() + slots * SLOT_NS;
+                    record.sqe.set(entry(t, due_ns, value(t, at)));
+                }
+                // SAFETY: it outlives its task, and refers to no memory, as this kernel sees it.
+                done(unsafe { Handle::<Sim>::begin_operation(task, record) })
+            }
+            Step::TakeOp => match ex.take_completion(&self.operations[t]) {
+                Some(result) => result.value as Out,
+                None => -Out::from(libc::EAGAIN),
+            },
+            Step::Complete(other) => {
+                ex.kernel().complete(other);
+                0
+            }
             Step::Spawn(child) => done(self.team.spawn(self.child(child))),
             Step::SpawnAll => match self.team.spawn_many((0..CHILDREN).map(|c| self.child(c))) {
                 (0, Err(Errno(e))) => -Out::from(e),
@@ -160,6 +179,7 @@ impl<S: Side> Stage<S> {
     fn select(
         &self,
         caller: &Caller<'_, Sim>,
+        t: usize,
         cases: &[Option<Case>; CASES_MAX],
         value: Out,
     ) -> Out {
@@ -184,6 +204,10 @@ impl<S: Side> Stage<S> {
                     let head = self.tasks[other].as_head().cast_mut().cast();
                     Record::new(kind::JOIN, head, null, 0)
                 }
+                What::Op => {
+                    let record = (&raw const self.operations[t]).cast_mut().cast();
+                    Record::new(kind::OPERATION, record, null, 0)
+                }
                 What::Timeout(slots) => Record::new(kind::TIMEOUT, null, null, slots * SLOT_NS),
             };
             record.with_priority(priority)
@@ -203,6 +227,7 @@ impl<S: Side> Stage<S> {
             won as Out,
             match (cases[won].0, done(records[won].result().done())) {
                 (What::Recv(_), 0) => elements[won].get(),
+                (What::Op, _) => records[won].result().value as Out,
                 (_, out) => out,
             },
         )
@@ -263,6 +288,8 @@ pub fn play<S: Side>(program: &Program) -> Vec<(usize, Out)> {
             lock: object(0),
             group: object(0),
             team: Group::new(ex.executor(), flags),
+            // Zeroed records are idle; so says op.h.
+            operations: program.bodies.iter().map(|_| std::mem::zeroed()).collect(),
         }
     };
     if !program.quiet {

@@ -39,6 +39,12 @@ pub enum Step {
     GroupDone,
     GroupWait,
     Select([Option<Case>; CASES_MAX]),
+    /// The task's one operation, which ends in so many slots.
+    Begin(u64),
+    /// What it has brought, if that is there.
+    TakeOp,
+    /// It ends now, of that task.
+    Complete(usize),
     /// Of the nth child.
     Spawn(usize),
     SpawnAll,
@@ -62,10 +68,11 @@ pub enum What {
     Recv(usize),
     Join(usize),
     Timeout(u64),
+    Op,
 }
 
 impl What {
-    pub const KINDS: usize = 4;
+    pub const KINDS: usize = 5;
 
     pub fn kind(self) -> usize {
         match self {
@@ -73,6 +80,7 @@ impl What {
             What::Recv(_) => 1,
             What::Join(_) => 2,
             What::Timeout(_) => 3,
+            What::Op => 4,
         }
     }
 }
@@ -103,10 +111,11 @@ pub struct Program {
 fn select(r: &mut Rng, tasks: usize) -> Step {
     let count = 1 + r.below(CASES_MAX as u32) as usize;
     Step::Select(std::array::from_fn(|i| {
-        let what = match r.below(7) {
+        let what = match r.below(9) {
             0 | 1 => What::Send(r.below(2) as usize),
             2 | 3 => What::Recv(r.below(2) as usize),
             4 => What::Timeout(r.below(4).into()),
+            5 | 6 => What::Op,
             _ => What::Join(r.below(tasks as u32) as usize),
         };
         let priority = if r.one_in(3) { r.below(2) as u8 } else { 0 };
@@ -115,9 +124,10 @@ fn select(r: &mut Rng, tasks: usize) -> Step {
 }
 
 /// What a step is about: the objects first.
-const OBJECTS: u32 = 8;
+const OBJECTS: u32 = 9;
 const SLEEP: u32 = OBJECTS;
 const CANCEL: u32 = OBJECTS + 1;
+const CLOSE: u32 = OBJECTS + 2;
 
 fn step(r: &mut Rng, tasks: usize, is_child: bool, about: u32) -> Step {
     let channel = r.below(2) as usize;
@@ -184,9 +194,17 @@ fn step(r: &mut Rng, tasks: usize, is_child: bool, about: u32) -> Step {
             Step::WaitTeam,
         ][r.below(6) as usize],
         7 => [Step::Park, Step::Unpark(anybody), Step::Join(anybody)][r.below(3) as usize],
+        8 => [
+            Step::Begin(r.below(4).into()),
+            Step::Begin(r.below(4).into()),
+            Step::TakeOp,
+            Step::Complete(anybody),
+            select(r, tasks),
+            select(r, tasks),
+        ][r.below(6) as usize],
         SLEEP => Step::Sleep(r.below(4).into()),
         CANCEL => Step::Cancel(anybody),
-        10 if r.below(6) == 0 => Step::Close(channel),
+        CLOSE if r.below(6) == 0 => Step::Close(channel),
         _ => Step::Yield,
     }
 }

@@ -1,6 +1,7 @@
 //! The model of tasks that wait for tasks: a group, joins, parks; and of selects over them.
 
 use crate::model::*;
+use crate::operations::Operation;
 use crate::program::*;
 
 #[derive(Default)]
@@ -36,6 +37,7 @@ impl Model<'_> {
             Step::Join(other) if other == t => Some(EDEADLK),
             Step::Select(cases) => cases.iter().flatten().find_map(|&Case(what, _)| match what {
                 What::Join(other) => of_join(other),
+                What::Op if self.tasks[t].operation == Operation::Idle => Some(ENOENT),
                 _ => None,
             }),
             _ => None,
@@ -173,7 +175,7 @@ impl Model<'_> {
 
     pub fn select_at_once(&mut self, t: usize, cases: &[Option<Case>; CASES_MAX]) -> Option<Out> {
         let value = value(t, self.tasks[t].at);
-        self.note_ready_at_once(cases);
+        self.note_ready_at_once(t, cases);
         let mut order: Vec<(u8, usize)> =
             (0..CASES_MAX).filter_map(|i| Some((cases[i]?.1, i))).collect();
         order.sort();
@@ -186,6 +188,7 @@ impl Model<'_> {
                     self.tasks[other].result.unwrap_or_default()
                 }
                 What::Timeout(0) => 0,
+                What::Op => self.take_operation(t).unwrap_or(EAGAIN),
                 What::Join(_) | What::Timeout(_) => EAGAIN,
             };
             if out != EAGAIN {
@@ -197,7 +200,7 @@ impl Model<'_> {
                 Some(Case(What::Send(c), _)) => Queue::Senders(*c),
                 Some(Case(What::Recv(c), _)) => Queue::Receivers(*c),
                 Some(Case(What::Join(other), _)) => Queue::Joiners(*other),
-                Some(Case(What::Timeout(_), _)) | None => continue,
+                Some(Case(What::Timeout(_) | What::Op, _)) | None => continue,
             };
             self.stand(t, queue, value, SELECT + i as Out);
         }
