@@ -19,6 +19,7 @@ use core::cell::Cell;
 use core::mem::offset_of;
 use core::ptr::{self, NonNull};
 
+use super::next::Ahead;
 use super::watch::by;
 use super::Executor;
 use crate::error::{Errno, Res};
@@ -292,14 +293,20 @@ impl<K: Kernel> Executor<K> {
 
     /// What a suspending call of the running task must not pass by: arms what is not armed; then
     /// the errno to return at once, negative, or 0.
+    #[inline(always)]
+    pub(super) fn stop(&self, task: TaskRef) -> i32 {
+        self.stop_at(task, Ahead(None))
+    }
+
+    /// The same, for who has just taken the stamp of the suspension, maybe.
     #[cold]
     #[inline(never)]
-    pub(super) fn stop(&self, task: TaskRef) -> i32 {
+    pub(super) fn stop_at(&self, task: TaskRef, now: Ahead) -> i32 {
         if task.has(mark::UNARMED) {
             let mut has_fired = false;
             for scope in scopes(task) {
                 if scope.unarmed.take() {
-                    has_fired |= !self.arm(scope);
+                    has_fired |= !self.arm(scope, now);
                 }
             }
             task.unmark(mark::UNARMED);
@@ -315,8 +322,12 @@ impl<K: Kernel> Executor<K> {
     }
 
     /// Inserts the timer of a scope. False: it is due, and has fired.
-    fn arm(&self, scope: &Scope) -> bool {
-        let (passed_ns, now_ns) = self.reactor.kernel.since(scope.entered.get());
+    fn arm(&self, scope: &Scope, now: Ahead) -> bool {
+        let kernel = &self.reactor.kernel;
+        let (passed_ns, now_ns) = match now {
+            Ahead(Some(now)) if self.track => kernel.since_at(scope.entered.get(), now),
+            _ => kernel.since(scope.entered.get()),
+        };
         // Never early, though the counter's rate is known to a thousandth only.
         let left_ns = scope.timeout_ns.get().saturating_sub(passed_ns - passed_ns / 512);
         if left_ns == 0 {

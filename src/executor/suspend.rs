@@ -117,7 +117,7 @@ impl<K: Kernel> Executor<K> {
             return sqe.rarely(|sqe| unsafe { self.io_after_stop(task, sqe) });
         }
         // SAFETY: the caller's.
-        unsafe { self.io_begun(task, sqe) }
+        unsafe { self.io_begun(task, sqe, self.stamp_ahead()) }
     }
 
     /// Out of line, with what comes after it: see `validate::completes_once`.
@@ -127,21 +127,23 @@ impl<K: Kernel> Executor<K> {
     #[cold]
     #[inline(never)]
     unsafe fn io_after_stop(&self, task: TaskRef, sqe: &Sqe) -> i32 {
-        let stopped = self.stop(task);
+        // One look at the counter for the timer of a scope, too.
+        let now = self.stamp_ahead();
+        let stopped = self.stop_at(task, now);
         if stopped != 0 {
             return stopped;
         }
         // SAFETY: the caller's.
-        unsafe { self.io_begun(task, sqe) }
+        unsafe { self.io_begun(task, sqe, now) }
     }
 
     /// # Safety
     /// As `io`.
     #[inline(always)]
-    unsafe fn io_begun(&self, task: TaskRef, sqe: impl Given) -> i32 {
+    unsafe fn io_begun(&self, task: TaskRef, sqe: impl Given, now: Ahead) -> i32 {
         let closings = self.reactor.closings.count();
         // SAFETY: the caller's.
-        let res = unsafe { self.io_once(task, sqe) };
+        let res = unsafe { self.io_once(task, sqe, now) };
         if res < 0 && is_not_performed(res) {
             // SAFETY: the caller's.
             return sqe.rarely(|sqe| unsafe { self.not_performed(task, sqe, res, closings) });
@@ -152,8 +154,7 @@ impl<K: Kernel> Executor<K> {
     /// # Safety
     /// As `io`.
     #[inline(always)]
-    unsafe fn io_once(&self, task: TaskRef, sqe: impl Given) -> i32 {
-        let now = self.stamp_ahead();
+    unsafe fn io_once(&self, task: TaskRef, sqe: impl Given, now: Ahead) -> i32 {
         // SAFETY: the caller's promise; the call does not return before the task is woken.
         if !unsafe { self.reactor.start(task, sqe.entry()) } {
             // SAFETY: the caller's.
@@ -198,7 +199,7 @@ impl<K: Kernel> Executor<K> {
                 return -libc::ECANCELED;
             }
             // SAFETY: the caller's.
-            res = unsafe { self.io_once(task, sqe) };
+            res = unsafe { self.io_once(task, sqe, self.stamp_ahead()) };
             if res >= 0 || !is_not_performed(res) {
                 return res;
             }

@@ -86,11 +86,16 @@ impl Reckoner {
     /// `now_or_later_boot_ns`. Of a counter that has begun anew since, 0.
     #[inline(always)]
     pub fn since(&self, stamp: u64) -> (u64, u64) {
+        self.since_at(stamp, if self.may { ticks::now() } else { 0 })
+    }
+
+    /// The same, for who has just read the counter.
+    #[inline(always)]
+    pub fn since_at(&self, stamp: u64, now: u64) -> (u64, u64) {
         if !self.may {
             let now_ns = self.now_boot_ns();
             return (now_ns.saturating_sub(stamp), now_ns);
         }
-        let now = ticks::now();
         (ticks::to_ns(now.saturating_sub(stamp)), self.boot_ns_at(now))
     }
 

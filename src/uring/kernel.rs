@@ -280,6 +280,11 @@ pub trait Kernel {
         (self.ns_since(stamp), now_ns)
     }
 
+    /// The same, for who has just read the counter.
+    fn since_at(&self, stamp: u64, _now: u64) -> (u64, u64) {
+        self.since(stamp)
+    }
+
     /// How many ticks may pass at most, with time tracking, between two looks at completions,
     /// timers and mail, in between two items.
     fn look_ticks() -> u64 {

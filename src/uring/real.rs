@@ -185,6 +185,11 @@ impl Kernel for RealKernel {
         self.clock.since(stamp)
     }
 
+    #[inline]
+    fn since_at(&self, stamp: u64, now: u64) -> (u64, u64) {
+        self.clock.since_at(stamp, now)
+    }
+
     fn submits_all(&self) -> bool {
         self.ring().is_some_and(|ring| ring.submits_all)
     }
