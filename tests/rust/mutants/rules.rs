@@ -60,8 +60,8 @@ pub const RULES: &[Mutant] = &[
     Mutant {
         bug: "of several deadlines the innermost is armed",
         file: "src/executor/scope.rs",
-        right: "for scope in scopes(task) { if scope.unarmed.take() { has_fired |= !self.arm(scope); } }",
-        wrong: "for scope in scopes(task).take(1) { if scope.unarmed.take() { has_fired |= !self.arm(scope); } }",
+        right: "for scope in scopes(task) { if scope.unarmed.take() { has_fired |= !self.arm(scope, now); } }",
+        wrong: "for scope in scopes(task).take(1) { if scope.unarmed.take() { has_fired |= !self.arm(scope, now); } }",
     },
     Mutant {
         bug: "a deadline is early by what the counter may be wrong",
