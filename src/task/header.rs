@@ -222,10 +222,10 @@ pub struct Task {
     pub room: Room,
 }
 
-/// Memory for a record, zeros at first.
+/// Memory for a record, zeros at first; none where no wait is without a frame.
 #[derive(Default)]
 #[repr(C)]
-pub struct Room(UnsafeCell<[u64; 7]>);
+pub struct Room(UnsafeCell<[u64; if Switch::PASSES { 7 } else { 0 }]>);
 
 const _: () = {
     assert!(core::mem::offset_of!(Task, link) == 104);

@@ -160,6 +160,8 @@ fn is_whole(piece: &str) -> bool {
     });
     let whole =
         piece.contains('{') || !["if ", "match "].iter().any(|word| piece.starts_with(word));
+    let whole =
+        whole && !["&&", "||"].iter().any(|op| piece.starts_with(op) || piece.ends_with(op));
     never_below && open == 0 && whole
 }
 

@@ -108,8 +108,8 @@ pub const STACKS: &[(Mutant, &str)] = &[
     of(
         NEXT,
         "who yields first to one that has run leaves its stack to the next launch",
-        "&& WarmStacks::has_kept(task)",
-        "",
+        "WarmStacks::has_kept(task) && self.next.last.get() != self.ready.popped()",
+        "self.next.last.get() != self.ready.popped()",
         "who_yields_to_one_that_has_run_keeps_its_stack",
     ),
     of(
