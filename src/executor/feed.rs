@@ -60,6 +60,7 @@ impl<K: Kernel> Executor<K> {
     fn fed_pass(&self, begun: u64, seat: &Seat) -> (u64, Res<()>) {
         let (mut now, collected) = self.collect(begun);
         self.tell_ended(seat);
+        let mut has_to_look = false;
         if let Err(e) = collected {
             return self.leave_fed(now, Err(e));
         }
@@ -73,16 +74,18 @@ impl<K: Kernel> Executor<K> {
             (now, slept) = self.wait(now, None);
             // Who cannot go on begins nothing: what it was woken for is another's.
             let ready = if slept.is_ok() { self.ready.level() } else { 0 };
-            // Who was woken for what waits looks as it takes that; or, where another was first, as
-            // it goes to sleep again.
+            // Who was woken for what waits looks as it takes that.
             if ready != NO_LEVEL || !seat.was_unlisted() || seat.level() == NO_LEVEL {
                 seat.queue().end_rest(seat, ready);
+            } else {
+                has_to_look = true;
             }
             self.tell_ended(seat);
             if let Err(e) = slept {
                 return self.leave_fed(now, Err(e));
             }
         }
+        let popped = self.ready.popped();
         now = if self.watches(by::ITEMS) {
             self.fed_chunk::<true>(now, seat)
         } else {
@@ -90,6 +93,11 @@ impl<K: Kernel> Executor<K> {
         };
         if !self.is_mine() {
             return (now, Err(Errno(libc::EPERM))); // As in `pass`.
+        }
+        // Another was first. What comes to this one now may keep it for long, and nobody would be
+        // woken in that time.
+        if has_to_look && self.ready.popped() == popped {
+            seat.queue().end_rest(seat, 0);
         }
         self.leave_fed(now, Ok(()))
     }

@@ -8,7 +8,7 @@ use monad_async::capi::metrics::*;
 use monad_async::capi::pool::*;
 use monad_async::capi::remote::*;
 use monad_async::capi::task::*;
-use monad_async::error::{Errno, RawResult};
+use monad_async::error::{Errno, RawResult, Res};
 use monad_async::executor::hands::Hands;
 use monad_async::executor::jobs::Job;
 use monad_async::executor::queue::{Queue, Seat};
@@ -388,10 +388,11 @@ fn what_was_told_to_quit_is_not_resized() {
     }
 }
 
-/// A kernel that calls something when its executor would sleep, and refuses from then on.
-struct Refusing(Cell<Option<Box<dyn FnOnce()>>>);
+/// A kernel that calls something when its executor would sleep, and refuses from then on; or one
+/// whose executor, with time tracking, has no time to begin anything.
+struct Odd<const REFUSES: bool>(Cell<Option<Box<dyn FnOnce()>>>);
 
-impl Kernel for Refusing {
+impl<const REFUSES: bool> Kernel for Odd<REFUSES> {
     fn has_ring(&self) -> bool {
         false
     }
@@ -414,7 +415,10 @@ impl Kernel for Refusing {
         if let Some(f) = self.0.take() {
             f();
         }
-        Err(Errno(libc::EPERM))
+        if REFUSES {
+            return Err(Errno(libc::EPERM));
+        }
+        Ok(())
     }
     fn now_boot_ns(&self) -> u64 {
         0
@@ -426,36 +430,52 @@ impl Kernel for Refusing {
         0
     }
     fn look_ticks() -> u64 {
-        u64::MAX
+        if REFUSES {
+            u64::MAX
+        } else {
+            0
+        }
     }
     fn waker(&self) -> Waker {
         Waker::of_eventfd(-1)
     }
 }
 
-/// The worker that fell asleep last is woken for a task, and its kernel refuses to let it go on. It
-/// kept the wake-up, and the other worker slept for as long as nothing more was submitted.
-#[test]
-fn who_cannot_go_on_has_another_woken() {
+/// Of two workers that sleep the one that fell asleep last is woken for a task, and does not begin
+/// it: then the other one is woken.
+fn has_another_woken<const REFUSES: bool>(ends: Res<()>) {
     let queue: &Queue = leak(Queue::new());
     queue.open(false);
     let task = new_task();
     set_body(task, |_| RawResult::success(0));
-    let kernel = |f: Box<dyn FnOnce()>| Refusing(Cell::new(Some(f)));
-    let other = Executor::new(kernel(Box::new(|| ())), false).unwrap();
+    let kernel = |f: Box<dyn FnOnce()>| Odd::<REFUSES>(Cell::new(Some(f)));
+    let other = Executor::new(kernel(Box::new(|| ())), true).unwrap();
     let others = Seat::new(queue, other.mailbox(), Hands::new(0));
     let submits = Box::new(move || queue.submit(task, || 0).unwrap());
-    let fails = Executor::new(kernel(submits), false).unwrap();
-    let seat = Seat::new(queue, fails.mailbox(), Hands::new(0));
+    let woken = Executor::new(kernel(submits), true).unwrap();
+    let seat = Seat::new(queue, woken.mailbox(), Hands::new(0));
     assert!(queue.rest(&others));
-    assert_eq!(fails.run_fed(&seat), errno(libc::EPERM));
+    assert_eq!(woken.run_fed(&seat), ends);
     assert_eq!(queue.counts(), (1, 0));
     // It returns at once if it was woken.
     assert_eq!(other.run(1, Some(0)), Ok(0), "the other one sleeps on");
     queue.leave(&others);
     assert_eq!(queue.cancel_all(), 1);
-    for ex in [other, fails] {
+    for ex in [other, woken] {
         assert!(ex.destroy().is_ok());
     }
     destroy_all([task]);
+}
+
+/// It kept the wake-up, and the other worker slept for as long as nothing more was submitted.
+#[test]
+fn who_cannot_go_on_has_another_woken() {
+    has_another_woken::<true>(errno(libc::EPERM));
+}
+
+/// As where a third worker takes the task first. If something of its own came to it right then, it
+/// ran that, and nobody was woken until it was over.
+#[test]
+fn who_begins_nothing_has_another_woken() {
+    has_another_woken::<false>(Ok(()));
 }
