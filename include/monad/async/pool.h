@@ -272,8 +272,9 @@ MONAD_ASYNC_API monad_async_result monad_async_pool_worker(
 /** Asks whether the kernel refuses a worker to go on: whether `monad_async_executor_run` of its
  *  executor would have returned an error in its last pass. Such a worker tries again each
  *  millisecond; until it can, what it has begun stands still, and others begin what is queued. If
- *  it lasts, `monad_async_pool_destroy` waits for what it has begun for ever. ANY THREAD. Does not
- *  suspend.
+ *  it lasts, `monad_async_pool_destroy` waits for what it has begun for ever. Workers that leave
+ *  (`monad_async_pool_resize`, `MONAD_ASYNC_POOL_RETURN`) are not asked: ask before. ANY THREAD.
+ *  Does not suspend.
  *  @param pool the pool
  *  @param[out] index the first such worker, as for `monad_async_pool_worker`, at this moment;
  *  untouched if there is none; NULL: not wanted
