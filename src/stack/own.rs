@@ -211,6 +211,8 @@ impl Switch {
     pub unsafe fn wait_last<W: Over>(&self, next: &Switch, object: *const u8) -> RawResult {
         // SAFETY: as in `pass_last`.
         unsafe {
+            #[cfg(feature = "tsan")]
+            jump::told(self.link.get()).passes(jump::told(next.link.get()));
             next.link.get().write(self.link.get().read());
             pass_last::wait_last::<W>(NonNull::from(self), next, object)
         }

@@ -1,13 +1,15 @@
 // Many tasks that are suspended at once, deep in calls: a ThreadSanitizer that is not told of switches
 // takes the frames of all of them for one stack, and dies. Each task keeps a value in its frames. `deep c`:
 // they suspend in functions of C, of which a library tells that was built for it. Then a task ends with an
-// operation in flight, over which the tool must not be called.
+// operation in flight, over which the tool must not be called. And tasks wait for a lock of their executor's,
+// where they pass to each other and leave no frame of the library's.
 #include <monad/async.hpp>
 
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
 #include <vector>
 
 #include <unistd.h>
@@ -66,6 +68,44 @@ bool all_come_back(std::size_t count, unsigned calls)
     return right == count;
 }
 
+[[gnu::noinline]] unsigned lock_below(unsigned calls, ma::local_mutex &mutex)
+{
+    unsigned volatile mine = calls;
+    if (calls == 0) {
+        std::lock_guard<ma::local_mutex> const lock(mutex);
+        return mine;
+    }
+    return lock_below(calls - 1, mutex) + 1 + mine - calls;
+}
+
+bool all_lock(unsigned calls)
+{
+    ma::executor_options options;
+    options.time_tracking = false; // So that one pass has them all.
+    ma::executor ex(options);
+    ma::local_mutex mutex;
+    ma::task holder;
+    holder.attach(ex, [&mutex] {
+        ma::this_task::yield();
+        std::lock_guard<ma::local_mutex> const lock(mutex);
+        ma::this_task::yield();
+    });
+    std::vector<ma::task> tasks;
+    for (int i = 0; i != 60; ++i) {
+        tasks.emplace_back(ma::task_options{512 * 1024});
+        tasks.back().attach(ex, [&mutex, calls] {
+            ma::this_task::yield(); // Who has suspended before waits so.
+            return lock_below(calls, mutex);
+        });
+    }
+    ex.run_until_idle();
+    bool right = true;
+    for (auto &t : tasks) {
+        right &= t.get() == static_cast<std::intptr_t>(calls);
+    }
+    return right;
+}
+
 monad_async_result leaves_one_in_flight(monad_async_task self)
 {
     char data[64];
@@ -106,5 +146,6 @@ int main(int argc, char **argv)
     in_c = argc > 1 && std::strcmp(argv[1], "c") == 0;
     std::size_t const many = argc > 2 ? std::strtoul(argv[2], nullptr, 10) : 0;
     bool const right = all_come_back(1'000, 70) && (many == 0 || all_come_back(many, 8));
-    return right && (!in_c || ends_with_one_in_flight()) ? EXIT_SUCCESS : EXIT_FAILURE;
+    bool const locked = right && all_lock(2'000);
+    return locked && (!in_c || ends_with_one_in_flight()) ? EXIT_SUCCESS : EXIT_FAILURE;
 }
