@@ -190,6 +190,8 @@ fn is_of_one_executor(case: &Case) -> bool {
 struct Closed<'a> {
     cases: &'a [Case],
     order: Order,
+    /// How many that are shared: the first ones of the order.
+    count: usize,
 }
 
 impl<'a> Closed<'a> {
@@ -200,8 +202,15 @@ impl<'a> Closed<'a> {
                 channel.close_all(caller.mailbox())?;
             }
         }
-        let this = Self { cases, order: Order::by(cases, shared_address) };
-        this.each_shared(|channel| channel.close_all(None))?;
+        let mut this = Self { cases, order: Order::by(cases, shared_address), count: 0 };
+        let mut count = 0;
+        let closed = this.each_shared(|channel| {
+            channel.close_all(None)?;
+            count += 1;
+            Ok(())
+        });
+        this.count = count;
+        closed?;
         Ok(this)
     }
 
@@ -223,7 +232,10 @@ impl<'a> Closed<'a> {
 
 impl Drop for Closed<'_> {
     fn drop(&mut self) {
+        let mut left = self.count;
         let _ = self.each_shared(|channel| {
+            // In the child of a fork one may be the parent's, which stays as it is.
+            left = left.checked_sub(1).ok_or(Errno(libc::EPERM))?;
             channel.open_all();
             Ok(())
         });

@@ -9,6 +9,7 @@
 #include <monad/async/io_batch.hpp>
 #include <monad/async/operation.hpp>
 #include <monad/async/scope.hpp>
+#include <monad/async/select.hpp>
 
 #include <atomic>
 #include <memory>
@@ -133,6 +134,12 @@ TEST(Fork, the_child_does_not_wait_for_who_uses_a_channel)
     if (child == 0) {
         ::alarm(60); // One that waits for ever is killed.
         int wrong = 0;
+        // One that it cannot have leaves the others as they are.
+        auto const none = [](auto &&) {};
+        auto const selects = [&] {
+            (void)ma::select(ma::on_recv(*one, none), ma::on_recv(*two, none));
+        };
+        wrong += errno_thrown_by(selects) != EPERM;
         for (auto *const ch : {&one, &two}) {
             wrong += errno_thrown_by([&] { (void)(*ch)->try_recv(); }) != EPERM;
             wrong += errno_thrown_by([&] { (*ch)->close(); }) != EPERM;
