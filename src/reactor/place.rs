@@ -3,7 +3,7 @@
 //!
 //! 1. With O_DIRECT the ring never moves it: the disk is still at work when it would have to. So
 //!    such writes are handed over with the offsets that they come to, and it is moved when they are
-//!    done.
+//!    done. Those that append and those that do not are in no row together.
 //! 2. Of a write that came short see [`Kernel::leaves_position`].
 
 use core::cell::Cell;
@@ -32,11 +32,13 @@ pub struct Place {
     is_ours: bool,
     /// Where the next one of this row goes; below 0: not known.
     next: Cell<i64>,
+    /// Of the last one of this row that is at the position.
+    appends: Cell<Option<bool>>,
 }
 
 impl Place {
     pub fn new(is_ours: bool) -> Self {
-        Self { is_ours, next: Cell::new(-1) }
+        Self { is_ours, next: Cell::new(-1), appends: Cell::new(None) }
     }
 
     /// The entry that is the `n`th of a row, with the offset that it comes to.
@@ -45,6 +47,7 @@ impl Place {
             self.next.set(-1);
         }
         if self.is_ours && sqe.off() == HERE {
+            self.appends.set(appends(&sqe));
             if self.next.get() < 0 {
                 self.next.set(file::position(sqe.fd()).unwrap_or(-1));
             }
@@ -54,6 +57,13 @@ impl Place {
             }
         }
         sqe
+    }
+
+    /// Where a write goes is known once this row is back: at the position, and of those two, ahead
+    /// of it and itself, one appends.
+    pub(super) fn is_of_next_row(&self, sqe: &Sqe) -> bool {
+        let is_behind = sqe.off() == HERE && self.next.get() >= 0;
+        is_behind && appends(sqe) != self.appends.get()
     }
 }
 

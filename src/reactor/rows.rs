@@ -216,6 +216,13 @@ impl Row {
         Some(record)
     }
 
+    /// Nothing that waits may go with what was handed over last.
+    fn ends_here(&self) -> bool {
+        // SAFETY: records in flight are in there, by this link.
+        let next = self.waiting.front().map(|link| unsafe { Op::from_link(link) });
+        next.is_none_or(|next| self.place.is_of_next_row(&next.sqe.get()))
+    }
+
     /// Makes the entry of a write that of those behind it too that go on where it ends. True: there
     /// are some.
     fn merge(&self, sqe: &mut Sqe, ioprio: u16) -> bool {
@@ -326,7 +333,7 @@ impl<K: Kernel> Reactor<K> {
             if may_join && self.goes_elsewhere(row) {
                 return 0;
             }
-            let is_last = is_part || n == room || row.waiting.is_empty();
+            let is_last = is_part || n == room || row.ends_here();
             if !is_last {
                 sqe.0[0] |= u64::from(flag::IO_LINK) << 8;
             }

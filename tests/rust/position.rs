@@ -97,13 +97,26 @@ fn ordered<'a>(call: &MyCall<'a>, file: &Plain) -> MyCall<'a> {
     Call { ex: call.ex, task: call.task, fd: file.fd, flags: file.flags }
 }
 
+/// The first letters of its blocks.
+fn letters(file: &Plain) -> Vec<u8> {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let all = std::fs::read(path).unwrap();
+    all.chunks(BLOCK).map(|block| block[0]).collect()
+}
+
 /// Writes by operations of one row, that are begun together: what they came to.
 fn together(call: &MyCall, writes: &[(&[u8], i64)]) -> Vec<RawResult> {
+    let plain: Vec<_> = writes.iter().map(|&(data, at)| (data, at, 0)).collect();
+    together_as(call, &plain)
+}
+
+/// The same, each with flags of its own.
+fn together_as(call: &MyCall, writes: &[(&[u8], i64, i32)]) -> Vec<RawResult> {
     let ops: Vec<Op> = writes
         .iter()
-        .map(|(data, at)| {
+        .map(|(data, at, flags)| {
             let (from, bytes) = (data.as_ptr() as u64, size_of_val(*data) as u32);
-            let mut sqe = Sqe::new(op::WRITE, call.fd, *at as u64, from, bytes, 0);
+            let mut sqe = Sqe::new(op::WRITE, call.fd, *at as u64, from, bytes, *flags as u32);
             sqe.set_user_data(0x6f72_6465 << 32 | u64::from(call.flags & 0xffff));
             // SAFETY: zeros are an operation.
             let op: Op = unsafe { zeroed() };
@@ -274,10 +287,25 @@ fn with_o_direct_in_a_row() {
             assert_eq!(position(&file), behind);
             seek(&file, BLOCK as i64, libc::SEEK_SET);
         }
-        let mut all = vec![0; 6 * BLOCK];
-        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-        OpenOptions::new().read(true).open(path).unwrap().read_exact_at(&mut all, 0).unwrap();
-        let letters: Vec<_> = all.chunks(BLOCK).map(|block| block[0]).collect();
-        assert_eq!(letters, [b'a', b'd', b'e', 0, 0, b'c']);
+        assert_eq!(letters(&file), [b'a', b'd', b'e', 0, 0, b'c']);
+    });
+}
+
+/// What one write of a row appends is behind the end, and so is the position for the next one: that
+/// lay over what was there.
+#[test]
+fn with_o_direct_appended_in_a_row() {
+    in_task(|call| {
+        let Some(file) = nameless(libc::O_DIRECT) else { return };
+        let by = ordered(call, &file);
+        let [a, b, c, d] = [b'a', b'b', b'c', b'd'].map(block);
+        let before = together(&by, &[(&a.0[..], 0), (&a.0[..], BLOCK as i64)]);
+        let appends = libc::RWF_APPEND;
+        let row = [(&b.0[..], HERE, appends), (&c.0[..], 0, 0), (&d.0[..], HERE, 0)];
+        for r in before.into_iter().chain(together_as(&by, &row)) {
+            assert_eq!(r, RawResult::success(BLOCK as isize));
+        }
+        assert_eq!(position(&file), 4 * BLOCK);
+        assert_eq!(letters(&file), [b'c', b'a', b'b', b'd']);
     });
 }

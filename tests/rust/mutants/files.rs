@@ -111,8 +111,8 @@ pub const FILES: &[Mutant] = &[
     of(
         ROWS,
         "a row ends with a link",
-        "is_part || n == room || row.waiting.is_empty()",
-        "is_part || row.waiting.is_empty()",
+        "is_part || n == room || row.ends_here()",
+        "is_part || row.ends_here()",
     ),
     of(
         ROWS,

@@ -107,6 +107,13 @@ pub const POSITION: &[(Mutant, &str)] = &[
     ),
     of(
         PLACE,
+        "what is appended is in a row with what is not",
+        "is_behind && appends(sqe) != self.appends.get()",
+        "is_behind && false",
+        "with_o_direct_appended_in_a_row",
+    ),
+    of(
+        PLACE,
         "what has a place of its own goes to the position",
         "self.is_ours && sqe.off() == HERE",
         "self.is_ours",
