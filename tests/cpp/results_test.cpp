@@ -363,20 +363,25 @@ TEST(Result, of_when_any_is_dropped_by_an_interruption)
 {
     ma::executor ex{ma::executor_options::compute_only()};
     run_task(ex, [] {
-        bool over = false;
-        ma::scope const s{1ms};
+        bool first = false, over = false;
+        ma::scope s;
         EXPECT_THROW((void)ma::when_any(
-                         [] {
+                         [&] {
                              ma::this_task::yield();
+                             first = true;
                              return 1;
                          },
                          [&] {
                              ma::shield const until_it_returns;
-                             ma::this_task::sleep_for(3ms);
+                             while (!first) {
+                                 ma::this_task::yield();
+                             }
+                             s.cancel();
+                             ma::this_task::sleep_for(1ms);
                              over = true;
                              return 2;
                          }),
-                     ma::timeout_error);
+                     ma::cancelled_error);
         EXPECT_TRUE(over);
     });
 }
