@@ -11,6 +11,9 @@
 //!    more, the thread performs the next. It leaves when it finds none, and says so in `state`
 //!    before its last touch, which is to post the last one.
 //! 4. Whoever performs them, they are taken back in the order in which they went out.
+//! 5. An executor that sleeps is woken once for several: to wake it takes the thread as long as
+//!    several writes. A batch that is performed is held back while more than one is out behind it,
+//!    and for a while: what is out lasts until the executor is awake, and sends more.
 
 use core::cell::Cell;
 use core::mem::offset_of;
@@ -18,6 +21,7 @@ use core::ptr::{self, NonNull};
 
 use super::operation::Op;
 use super::ordered::{goes_on, part_of, rest, vectored, wanted};
+use super::place::HERE;
 use super::rows::Row;
 use super::Reactor;
 use crate::atomic::{
@@ -31,6 +35,9 @@ use crate::uring::kernel::{op, Kernel, Sqe};
 
 /// No write is begun that much later than the first.
 const LONGEST_NS: u64 = 1_000_000;
+
+/// No write is begun that much later than the first one of a batch that is held back.
+const HELD_NS: u64 = 100_000;
 
 /// What a write ends with that was not begun.
 const NOT_BEGUN: i32 = -libc::ECANCELED;
@@ -150,20 +157,50 @@ impl Batches {
     /// # Safety
     /// `this` is out (rule 1), and this is its thread. `post` sends a batch back.
     pub unsafe fn perform(this: NonNull<Self>, post: impl Fn(NonNull<Link>)) {
+        // SAFETY: the caller's; all that are performed are out. What the writes refer to is in
+        // place while their records are in flight.
+        unsafe {
+            let fd = this.as_ref().fd;
+            Self::perform_by(this, clock::boot_ns, |sqe| write(fd, sqe), post);
+        }
+    }
+
+    /// The same; `write` performs one, and `now_ns` is the time.
+    ///
+    /// # Safety
+    /// As `perform`.
+    pub unsafe fn perform_by(
+        this: NonNull<Self>,
+        now_ns: impl Fn() -> u64,
+        write: impl Fn(&Sqe) -> i32,
+        post: impl Fn(NonNull<Link>),
+    ) {
+        let mut held = Held::new(post);
         loop {
-            // SAFETY: the caller's; while one is out that was not posted, all stay. What the writes
-            // refer to is in place while their records are in flight.
-            let (link, leaves) = unsafe {
-                let fd = this.as_ref().fd;
-                this.as_ref().step(|batch| {
-                    batch.perform_by(clock::boot_ns, |sqe| write(fd, sqe));
-                })
-            };
-            post(link); // The last touch, if it leaves.
+            // SAFETY: the caller's; while one is out that was not posted, all stay.
+            let (link, leaves) = unsafe { this.as_ref() }
+                .step(|batch| batch.perform_by(|| held.look(now_ns()), &write));
+            held.add(link);
+            // SAFETY: as above.
+            if leaves || unsafe { this.as_ref() }.left() <= WRITES_MAX {
+                held.post_all(); // The last touch, if it leaves.
+            }
             if leaves {
                 return;
             }
         }
+    }
+
+    /// Writes that are out in batches that were not performed. Of who is `BUSY`.
+    fn left(&self) -> usize {
+        // Acquire what has gone out.
+        let gone = self.state.load(Acquire) & !BUSY;
+        let (mut at, mut writes) = (self.performed.get(), 0);
+        while at.wrapping_mul(ONE) != gone {
+            writes += self.all[at as usize % BATCHES].count.get() as usize;
+            at = at.wrapping_add(1);
+        }
+        writes
     }
 
     /// There is no thread for them: posts all that are out.
@@ -304,8 +341,8 @@ impl Batch {
     }
 
     /// `write` performs one of them, or some that go on where the one before ends; `now_ns` is the
-    /// time.
-    pub fn perform_by(&self, now_ns: impl Fn() -> u64, write: impl Fn(&Sqe) -> i32) {
+    /// time, asked for before each.
+    pub fn perform_by(&self, mut now_ns: impl FnMut() -> u64, write: impl Fn(&Sqe) -> i32) {
         let until_ns = now_ns().saturating_add(LONGEST_NS);
         let count = self.count.get() as usize;
         let parts = [const { Cell::new(NO_PART) }; WRITES_MAX];
@@ -356,6 +393,43 @@ impl Batch {
     }
 }
 
+/// Performed, and not posted yet (rule 5).
+struct Held<P> {
+    links: [Option<NonNull<Link>>; BATCHES],
+    count: usize,
+    /// 0: not known yet.
+    until_ns: u64,
+    post: P,
+}
+
+impl<P: Fn(NonNull<Link>)> Held<P> {
+    fn new(post: P) -> Self {
+        Self { links: [None; BATCHES], count: 0, until_ns: 0, post }
+    }
+
+    /// Before a write is begun, at `now_ns`, which it returns.
+    fn look(&mut self, now_ns: u64) -> u64 {
+        if self.until_ns == 0 {
+            self.until_ns = now_ns.saturating_add(HELD_NS);
+        }
+        if now_ns > self.until_ns && self.count != 0 {
+            self.post_all();
+        }
+        now_ns
+    }
+
+    fn add(&mut self, link: NonNull<Link>) {
+        self.links[self.count] = Some(link);
+        self.count += 1;
+    }
+
+    fn post_all(&mut self) {
+        self.until_ns = 0;
+        let held = &mut self.links[..core::mem::take(&mut self.count)];
+        held.iter_mut().filter_map(Option::take).for_each(&self.post);
+    }
+}
+
 const NO_PART: libc::iovec = libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 };
 
 /// # Safety
@@ -364,6 +438,13 @@ unsafe fn write(fd: i32, sqe: &Sqe) -> i32 {
     let part = part_of(sqe);
     let (at, count) = match sqe.opcode() {
         op::WRITEV => (sqe.addr() as *const libc::iovec, sqe.len()),
+        _ if sqe.op_flags() == 0 && sqe.off() != HERE => {
+            // SAFETY: the caller's.
+            return match unsafe { file::write_at(fd, part, sqe.off()) } {
+                Ok(bytes) => bytes as i32,
+                Err(e) => -e.0,
+            };
+        }
         _ => (&raw const part, 1),
     };
     // SAFETY: the caller's.

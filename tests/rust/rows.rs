@@ -490,6 +490,67 @@ fn what_is_called_when_an_error_was_taken_is_not_behind_it() {
     destroy(ex, [task]);
 }
 
+/// Each batch that came back had its executor woken, if that slept: on one machine 7 us of the
+/// helper's time, in which it writes seven times. Of four batches that are out the first two are
+/// told of with the third, unless that takes long.
+#[test]
+fn who_performs_batches_tells_of_them_together_while_enough_is_out() {
+    const FOUR: usize = 64;
+    /// The time before a write is begun, by how many are written.
+    type Time = fn(usize) -> u64;
+    const CASES: [(Time, [usize; 4]); 3] = [
+        (|_| 1, [48, 48, 48, 64]),
+        (|n| 1 + 60_000 * n as u64, [16, 32, 48, 64]),
+        (|n| if n < 20 { 1 } else { 200_000 }, [20, 48, 48, 64]),
+    ];
+    let ex = Handle::new(Told::default(), false).unwrap();
+    let (mine, task) = (Mine::default(), new_large_task());
+    set_body(task, move |task| {
+        let (inner, home) = (ex.executor(), ex.executor().mailbox());
+        let file = tempfile();
+        let worker = mine.clone();
+        let opened = inner.open_row(file.as_raw_fd(), false, || Ok(Box::new(worker)));
+        let file = File { fd: file.as_raw_fd(), flags: ORDERED | u32::from(opened.unwrap()) };
+        for (time, told) in CASES {
+            let ops: Vec<Op> = (0..FOUR as u64)
+                .map(|n| write(op::WRITE, file, c"x".as_ptr() as u64, 1, 10 * n))
+                .collect();
+            for op in &ops {
+                // SAFETY: in place until it is over, which is waited for below.
+                unsafe { Handle::<Told>::begin_operation(task, op) }.unwrap();
+            }
+            assert_eq!(inner.sleep(task, 0), 0);
+            let Some(batches) = mine.0.take() else {
+                skip("the file system of the temporary directory writes without a helper");
+                return RawResult::success(0);
+            };
+            let (written, posted) = (Cell::new(0), RefCell::new(Vec::new()));
+            let one = |sqe: &Sqe| {
+                written.set(written.get() + 1);
+                sqe.len() as i32
+            };
+            let post = |link| {
+                posted.borrow_mut().push(written.get());
+                // SAFETY: of a batch that is performed; its executor waits for it.
+                assert!(unsafe { home.post_pinned(link, kind::BATCH) });
+            };
+            // SAFETY: out, so in place until the last one is posted.
+            unsafe { Batches::perform_by(batches, || time(written.get()), one, post) };
+            assert_eq!(*posted.borrow(), told);
+            for op in &ops {
+                assert_eq!(Handle::<Told>::wait_operation(task, op), RawResult::success(1));
+            }
+        }
+        RawResult::success(0)
+    });
+    ex.attach(task).unwrap();
+    for _ in 0..200 {
+        let _ = ex.run(usize::MAX, Some(0));
+    }
+    assert_eq!(task.head.result.get(), RawResult::success(0));
+    destroy(ex, [task]);
+}
+
 /// The request waits for room when the entry completes, and its operation is gone.
 #[test]
 fn a_cancel_that_waits_for_room_when_its_write_is_over() {

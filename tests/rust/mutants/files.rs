@@ -202,11 +202,43 @@ pub const FILES: &[Mutant] = &[
     ),
 ];
 
-/// What random programs come to too rarely.
-pub const IN_ROWS: &[(Mutant, &str)] = &[found_by(
-    BATCH,
-    "a row that had its turn when it broke goes out behind what is broken",
-    "row.elsewhere.as_ref().filter(|_| row.goes_on_elsewhere())",
-    "row.elsewhere.as_ref().filter(|to| to.takes_more())",
-    "what_is_called_when_an_error_was_taken_is_not_behind_it",
-)];
+const TOGETHER: &str = "who_performs_batches_tells_of_them_together_while_enough_is_out";
+
+/// What random programs come to too rarely, or do without.
+pub const IN_ROWS: &[(Mutant, &str)] = &[
+    found_by(
+        BATCH,
+        "a row that had its turn when it broke goes out behind what is broken",
+        "row.elsewhere.as_ref().filter(|_| row.goes_on_elsewhere())",
+        "row.elsewhere.as_ref().filter(|to| to.takes_more())",
+        "what_is_called_when_an_error_was_taken_is_not_behind_it",
+    ),
+    found_by(
+        BATCH,
+        "an executor is woken for each batch",
+        "unsafe { this.as_ref() }.left() <= WRITES_MAX",
+        "true",
+        TOGETHER,
+    ),
+    found_by(
+        BATCH,
+        "an executor is woken when all is performed that was out",
+        "unsafe { this.as_ref() }.left() <= WRITES_MAX",
+        "false",
+        TOGETHER,
+    ),
+    found_by(
+        BATCH,
+        "what is performed is held back while a write behind it takes long",
+        "if now_ns > self.until_ns && self.count != 0 { self.post_all(); }",
+        "",
+        TOGETHER,
+    ),
+    found_by(
+        BATCH,
+        "a batch is held back for a time that began with another",
+        "self.until_ns = 0; let held",
+        "let held",
+        TOGETHER,
+    ),
+];
