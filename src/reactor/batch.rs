@@ -29,7 +29,7 @@ use crate::atomic::{
     Ordering::{AcqRel, Acquire, Relaxed},
 };
 use crate::error::Res;
-use crate::intrusive::Link;
+use crate::intrusive::{Fifo, Link};
 use crate::sys::{alloc, clock, file};
 use crate::uring::kernel::{op, Kernel, Sqe};
 
@@ -45,6 +45,8 @@ const NOT_BEGUN: i32 = -libc::ECANCELED;
 /// Of a file; a power of two. Twice what 64 writers fill, so that more may follow what is out.
 const BATCHES: usize = 8;
 const WRITES_MAX: usize = 16;
+const TWO: usize = 2 * WRITES_MAX;
+const HALVED_MIN: usize = 8;
 
 /// Of `Batches::state`: a thread performs, or is about to. Above it is how many have gone out.
 const BUSY: u32 = 1;
@@ -264,9 +266,10 @@ impl<K: Kernel> Reactor<K> {
     }
 
     fn send_elsewhere(&self, row: &Row, to: &Elsewhere) {
+        let writes_max = if to.out() == 0 { share_of(&row.waiting) } else { WRITES_MAX };
         while to.out() != BATCHES as u32 && row.waiting.front().is_some_and(takes) {
             let batch = to.next();
-            while !batch.is_full() && row.waiting.front().is_some_and(takes) {
+            while batch.has_less_than(writes_max) && row.waiting.front().is_some_and(takes) {
                 let Some(record) = row.take_off() else { break };
                 batch.add(record);
             }
@@ -302,6 +305,20 @@ impl<K: Kernel> Reactor<K> {
     }
 }
 
+/// How many of those that wait a batch takes, where nothing is out: half, if one or two are all, so
+/// that tasks are told of the one while the other is performed. With few each wake-up costs more.
+fn share_of(waiting: &Fifo) -> usize {
+    let mut n = 0;
+    let is_more = waiting.any(|_| {
+        n += 1;
+        n > TWO
+    });
+    if is_more || n < HALVED_MIN {
+        return WRITES_MAX;
+    }
+    n.div_ceil(2)
+}
+
 /// Whether a batch can do the write of a record. Of a vectored one that came short the kernel is
 /// given part by part.
 fn takes(link: NonNull<Link>) -> bool {
@@ -322,8 +339,8 @@ impl Batch {
         unsafe { link.cast().as_ref() }
     }
 
-    fn is_full(&self) -> bool {
-        self.count.get() as usize == WRITES_MAX
+    fn has_less_than(&self, writes: usize) -> bool {
+        (self.count.get() as usize) < writes
     }
 
     /// There is room.

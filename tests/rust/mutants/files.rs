@@ -215,6 +215,13 @@ pub const IN_ROWS: &[(Mutant, &str)] = &[
     ),
     found_by(
         BATCH,
+        "what is all there is goes out as one batch",
+        "n.div_ceil(2)",
+        "n.min(WRITES_MAX)",
+        TOGETHER,
+    ),
+    found_by(
+        BATCH,
         "an executor is woken for each batch",
         "unsafe { this.as_ref() }.left() <= WRITES_MAX",
         "true",
