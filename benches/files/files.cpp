@@ -4,8 +4,9 @@
 // Reads: 4 KiB of a cached file at random offsets, 64 in flight; and the same into registered
 // buffers by a registered file. Writes: 4 KiB to a cached file by 64 tasks, ordered and unordered,
 // each behind the one before or at random offsets; wall time, as some file systems write by kernel
-// threads. Scopes: what one costs that is entered and left and does not fire, with nothing inside, and
-// with an operation.
+// threads. Next to those at random the floors of writes in order: on a raw ring one chain of links
+// at a time, and one pwrite after the other. Scopes: what one costs that is entered and left and
+// does not fire, with nothing inside, and with an operation.
 
 #include <monad/async.hpp>
 
@@ -218,6 +219,48 @@ void by_operations(ma::executor &ex, int fd)
     ex.run_until_idle();
 }
 
+// 64 writers' writes in the order in which they are called, as a raw ring has it: of those that
+// wait one chain of links, and the next when all of that is done.
+void raw_linked(int fd)
+{
+    auto *const ring = raw_ring(fd);
+    random_offsets at;
+    for (unsigned done = 0; done < writes; done += in_flight) {
+        for (unsigned i = 0; i < in_flight; ++i) {
+            auto *const sqe = io_uring_get_sqe(ring);
+            auto const offset = static_cast<std::uint64_t>(at.next());
+            io_uring_prep_write(sqe, fd, room(), block, offset);
+            io_uring_sqe_set_flags(sqe, i + 1 < in_flight ? IOSQE_IO_LINK : 0);
+        }
+        unsigned left = in_flight;
+        while (left != 0) {
+            io_uring_submit_and_wait(ring, left);
+            io_uring_cqe *cqe;
+            unsigned head, n = 0;
+            io_uring_for_each_cqe(ring, head, cqe)
+            {
+                if (cqe->res != static_cast<int>(block)) {
+                    die("linked write");
+                }
+                ++n;
+            }
+            io_uring_cq_advance(ring, n);
+            left -= n;
+        }
+    }
+}
+
+// By a thread that does nothing else: without links, order takes one system call each.
+void calls(int fd)
+{
+    random_offsets at;
+    for (unsigned i = 0; i < writes; ++i) {
+        if (pwrite(fd, room(), block, at.next()) != static_cast<ssize_t>(block)) {
+            die("pwrite");
+        }
+    }
+}
+
 void write_by_tasks(ma::executor &ex, int fd, bool ordered, bool at_random)
 {
     static std::vector<ma::task> tasks(in_flight);
@@ -368,6 +411,10 @@ int main(int argc, char **argv)
                 {name.c_str(), [&] { write_by_tasks(ex, to, false, at_random); }},
                 {"... ordered", [&] { write_by_tasks(ex, to, true, at_random); }},
             };
+            if (at_random) {
+                all.push_back({"... raw ring, linked in rows of 64", [&] { raw_linked(to); }});
+                all.push_back({"... pwrite, one after the other", [&] { calls(to); }});
+            }
             measure(all, CLOCK_MONOTONIC, writes);
         }
     }
