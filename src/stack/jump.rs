@@ -42,6 +42,108 @@
 use core::arch::{asm, naked_asm};
 use core::mem::offset_of;
 
+/// Jumps to `$at`, with the operands, and goes on behind `$behind`. A debugger takes the address of
+/// a suspension for that of the newest frame, so it must not be the block's end: a `nop` is there.
+macro_rules! jump {
+    ($at:ident, $behind:literal, $($operands:tt)*) => {
+        asm!(
+            "lea rax, [rip + 2f]",
+            "jmp {at}",
+            $behind,
+            at = sym $at,
+            $($operands)*
+            lateout("r12") _, lateout("r13") _, lateout("r14") _, lateout("r15") _,
+            clobber_abi("sysv64"),
+        )
+    };
+}
+
+/// Pushes a register, which is the caller's `$of`, to that offset from where its frame begins.
+macro_rules! push {
+    ($register:literal, $offset:literal) => {
+        push!($register, $register, $offset)
+    };
+    ($register:literal, $of:literal, $offset:literal) => {
+        concat!("push ", $register, "\n.cfi_adjust_cfa_offset 8\n.cfi_offset ", $of, ", ", $offset)
+    };
+}
+
+/// Pops a register, which is the caller's from then on.
+macro_rules! pop {
+    ($register:literal) => {
+        concat!("pop ", $register, "\n.cfi_adjust_cfa_offset -8\n.cfi_same_value ", $register)
+    };
+}
+
+/// Pops to where the caller goes on.
+macro_rules! pop_rip {
+    () => {
+        "pop rax\n.cfi_adjust_cfa_offset -8\n.cfi_register rip, rax"
+    };
+}
+
+/// The begin of each function that a block jumps to.
+macro_rules! begin {
+    () => {
+        ".cfi_startproc\n.cfi_def_cfa rsp, 0\n.cfi_register rip, rax"
+    };
+}
+
+/// What a task that is left keeps on its stack.
+macro_rules! suspend {
+    () => {
+        concat!(push!("rbp", -8), "\n", push!("rbx", -16), "\n", push!("rax", "rip", -24))
+    };
+}
+
+/// Enters a task whose stack is as `suspend` left it.
+macro_rules! resume {
+    () => {
+        concat!(pop_rip!(), "\n", pop!("rbx"), "\n", pop!("rbp"), "\njmp rax\n.cfi_endproc")
+    };
+}
+
+/// What the executor keeps on its stack. RSI: the link.
+macro_rules! wait_for_task {
+    () => {
+        concat!(
+            push!("rbx", -8),
+            "\n",
+            push!("rax", "rip", -16),
+            "\n",
+            push!("rbp", -24),
+            "\nmov [rsi], rsp"
+        )
+    };
+}
+
+/// Goes on where the executor waits, whose stack is as `wait_for_task` left it.
+macro_rules! back_to_executor {
+    () => {
+        concat!(
+            ".cfi_offset rbp, -24\n.cfi_offset rip, -16\n.cfi_offset rbx, -8\n",
+            pop!("rbp"),
+            "\n",
+            pop_rip!(),
+            "\n",
+            pop!("rbx"),
+            "\njmp rax\n.cfi_endproc"
+        )
+    };
+}
+
+/// Calls RDX as if `base` had called it, on the stack whose link is at RSI.
+macro_rules! call_from_base {
+    () => {
+        concat!(
+            "lea rsp, [rsi - 8]\n.cfi_def_cfa rsp, 8\n.cfi_offset rip, -8\n",
+            ".cfi_same_value rbx\n.cfi_same_value rbp\nmov rbp, rsi\njmp rdx\n.cfi_endproc"
+        )
+    };
+}
+
+pub(super) use {pop, pop_rip, push, resume};
+
 /// Runs the task whose saved RSP is `sp` until it leaves.
 ///
 /// # Safety
@@ -52,15 +154,10 @@ pub unsafe fn enter(sp: usize, link: *mut usize) {
     // compiler relies on is declared as clobbered. What is below RSP is the compiler's to keep
     // free, as the block may push.
     unsafe {
-        asm!(
-            "lea rax, [rip + 2f]",
-            "jmp {enter_at}",
-            "2:",
-            enter_at = sym enter_at,
+        jump!(
+            enter_at, "2:",
             inout("rsi") link => _,
             inout("rdx") sp => _,
-            lateout("r12") _, lateout("r13") _, lateout("r14") _, lateout("r15") _,
-            clobber_abi("sysv64"),
         );
     }
 }
@@ -73,16 +170,11 @@ pub unsafe fn enter(sp: usize, link: *mut usize) {
 pub unsafe fn launch(link: *mut usize, call: Call, arg: *mut u8) {
     // SAFETY: as in `enter`; the stack begins below what was laid.
     unsafe {
-        asm!(
-            "lea rax, [rip + 2f]",
-            "jmp {launch_at}",
-            "2:",
-            launch_at = sym launch_at,
+        jump!(
+            launch_at, "2:",
             inout("rsi") link => _,
             inout("rdx") call => _,
             inout("rdi") arg => _,
-            lateout("r12") _, lateout("r13") _, lateout("r14") _, lateout("r15") _,
-            clobber_abi("sysv64"),
         );
     }
 }
@@ -95,18 +187,10 @@ pub unsafe fn launch(link: *mut usize, call: Call, arg: *mut u8) {
 pub unsafe fn leave(sp: *mut usize, link: *mut usize) {
     // SAFETY: as in `enter`, with the two the other way round.
     unsafe {
-        asm!(
-            "lea rax, [rip + 2f]",
-            "jmp {leave_at}",
-            "2:",
-            // A debugger takes the address of a suspension for that of the newest frame, so it must
-            // not be the block's end.
-            "nop",
-            leave_at = sym leave_at,
+        jump!(
+            leave_at, "2: nop",
             inout("rcx") sp => _,
             inout("rdx") link => _,
-            lateout("r12") _, lateout("r13") _, lateout("r14") _, lateout("r15") _,
-            clobber_abi("sysv64"),
         );
     }
 }
@@ -147,16 +231,10 @@ pub unsafe fn pass(
     // SAFETY: as in `leave`. The link of a task that runs holds the executor's RSP.
     unsafe {
         next_link.write(link.read());
-        asm!(
-            "lea rax, [rip + 2f]",
-            "jmp {pass_at}",
-            "2:",
-            "nop",
-            pass_at = sym pass_at,
+        jump!(
+            pass_at, "2: nop",
             inout("rcx") sp => _,
             inout("rdx") next_sp => _,
-            lateout("r12") _, lateout("r13") _, lateout("r14") _, lateout("r15") _,
-            clobber_abi("sysv64"),
         );
     }
 }
@@ -177,18 +255,12 @@ pub unsafe fn pass_to_launch(
     // SAFETY: as in `pass` and `launch`.
     unsafe {
         next_link.write(link.read());
-        asm!(
-            "lea rax, [rip + 2f]",
-            "jmp {pass_to_launch_at}",
-            "2:",
-            "nop",
-            pass_to_launch_at = sym pass_to_launch_at,
+        jump!(
+            pass_to_launch_at, "2: nop",
             inout("rcx") sp => _,
             inout("rsi") next_link => _,
             inout("rdx") call => _,
             inout("rdi") arg => _,
-            lateout("r12") _, lateout("r13") _, lateout("r14") _, lateout("r15") _,
-            clobber_abi("sysv64"),
         );
     }
 }
@@ -196,158 +268,40 @@ pub unsafe fn pass_to_launch(
 /// RAX: where the caller goes on. RSI: the link. RDX, RDI: what is called, with what.
 #[unsafe(naked)]
 unsafe extern "C" fn launch_at() {
-    naked_asm!(
-        ".cfi_startproc",
-        ".cfi_def_cfa rsp, 0",
-        ".cfi_register rip, rax",
-        "push rbx",
-        ".cfi_adjust_cfa_offset 8",
-        ".cfi_offset rbx, -8",
-        "push rax",
-        ".cfi_adjust_cfa_offset 8",
-        ".cfi_offset rip, -16",
-        "push rbp",
-        ".cfi_adjust_cfa_offset 8",
-        ".cfi_offset rbp, -24",
-        "mov [rsi], rsp",
-        "lea rsp, [rsi - 8]",
-        // As if `base` had called.
-        ".cfi_def_cfa rsp, 8",
-        ".cfi_offset rip, -8",
-        ".cfi_same_value rbx",
-        ".cfi_same_value rbp",
-        "mov rbp, rsi",
-        "jmp rdx",
-        ".cfi_endproc",
-    );
+    naked_asm!(begin!(), wait_for_task!(), call_from_base!());
 }
 
 /// RAX: where the caller goes on. RCX: where its RSP is kept. The rest as for `launch_at`.
 #[unsafe(naked)]
 unsafe extern "C" fn pass_to_launch_at() {
-    naked_asm!(
-        ".cfi_startproc",
-        ".cfi_def_cfa rsp, 0",
-        ".cfi_register rip, rax",
-        "push rbp",
-        ".cfi_adjust_cfa_offset 8",
-        ".cfi_offset rbp, -8",
-        "push rbx",
-        ".cfi_adjust_cfa_offset 8",
-        ".cfi_offset rbx, -16",
-        "push rax",
-        ".cfi_adjust_cfa_offset 8",
-        ".cfi_offset rip, -24",
-        "mov [rcx], rsp",
-        "lea rsp, [rsi - 8]",
-        // As if `base` had called.
-        ".cfi_def_cfa rsp, 8",
-        ".cfi_offset rip, -8",
-        ".cfi_same_value rbx",
-        ".cfi_same_value rbp",
-        "mov rbp, rsi",
-        "jmp rdx",
-        ".cfi_endproc",
-    );
+    naked_asm!(begin!(), suspend!(), "mov [rcx], rsp", call_from_base!());
 }
 
 /// RAX: where the caller goes on. RDX: the task's saved RSP. RSI: the link.
 #[unsafe(naked)]
 unsafe extern "C" fn enter_at() {
     naked_asm!(
-        ".cfi_startproc",
-        ".cfi_def_cfa rsp, 0",
-        ".cfi_register rip, rax",
-        "push rbx",
-        ".cfi_adjust_cfa_offset 8",
-        ".cfi_offset rbx, -8",
-        "push rax",
-        ".cfi_adjust_cfa_offset 8",
-        ".cfi_offset rip, -16",
-        "push rbp",
-        ".cfi_adjust_cfa_offset 8",
-        ".cfi_offset rbp, -24",
-        "mov [rsi], rsp",
+        begin!(),
+        wait_for_task!(),
         "mov rsp, rdx",
         // The task's stack, as `leave_at` left it.
         ".cfi_offset rip, -24",
         ".cfi_offset rbx, -16",
         ".cfi_offset rbp, -8",
-        "pop rax",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_register rip, rax",
-        "pop rbx",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_same_value rbx",
-        "pop rbp",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_same_value rbp",
-        "jmp rax",
-        ".cfi_endproc",
+        resume!(),
     );
 }
 
 /// RAX: where the caller goes on. RCX: where its RSP is kept. RDX: the link.
 #[unsafe(naked)]
 unsafe extern "C" fn leave_at() {
-    naked_asm!(
-        ".cfi_startproc",
-        ".cfi_def_cfa rsp, 0",
-        ".cfi_register rip, rax",
-        "push rbp",
-        ".cfi_adjust_cfa_offset 8",
-        ".cfi_offset rbp, -8",
-        "push rbx",
-        ".cfi_adjust_cfa_offset 8",
-        ".cfi_offset rbx, -16",
-        "push rax",
-        ".cfi_adjust_cfa_offset 8",
-        ".cfi_offset rip, -24",
-        "mov [rcx], rsp",
-        "mov rsp, [rdx]",
-        // The executor's stack, as `enter_at` left it.
-        ".cfi_offset rbp, -24",
-        ".cfi_offset rip, -16",
-        ".cfi_offset rbx, -8",
-        "pop rbp",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_same_value rbp",
-        "pop rax",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_register rip, rax",
-        "pop rbx",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_same_value rbx",
-        "jmp rax",
-        ".cfi_endproc",
-    );
+    naked_asm!(begin!(), suspend!(), "mov [rcx], rsp", "mov rsp, [rdx]", back_to_executor!());
 }
 
 /// RAX: where the caller would go on. RDX: the link.
 #[unsafe(naked)]
 unsafe extern "C" fn exit_at() {
-    naked_asm!(
-        ".cfi_startproc",
-        ".cfi_def_cfa rsp, 0",
-        ".cfi_register rip, rax",
-        "mov rsp, [rdx]",
-        // The executor's stack, as `enter_at` left it.
-        ".cfi_adjust_cfa_offset 24",
-        ".cfi_offset rbp, -24",
-        ".cfi_offset rip, -16",
-        ".cfi_offset rbx, -8",
-        "pop rbp",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_same_value rbp",
-        "pop rax",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_register rip, rax",
-        "pop rbx",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_same_value rbx",
-        "jmp rax",
-        ".cfi_endproc",
-    );
+    naked_asm!(begin!(), "mov rsp, [rdx]", ".cfi_adjust_cfa_offset 24", back_to_executor!());
 }
 
 /// RAX: where the caller goes on. RCX: where its RSP is kept. RDX: where that of the task is that
@@ -355,33 +309,13 @@ unsafe extern "C" fn exit_at() {
 #[unsafe(naked)]
 unsafe extern "C" fn pass_at() {
     naked_asm!(
-        ".cfi_startproc",
-        ".cfi_def_cfa rsp, 0",
-        ".cfi_register rip, rax",
-        "push rbp",
-        ".cfi_adjust_cfa_offset 8",
-        ".cfi_offset rbp, -8",
-        "push rbx",
-        ".cfi_adjust_cfa_offset 8",
-        ".cfi_offset rbx, -16",
-        "push rax",
-        ".cfi_adjust_cfa_offset 8",
-        ".cfi_offset rip, -24",
+        begin!(),
+        suspend!(),
         "mov [rcx], rsp",
         // The other task's stack, as this function or `leave_at` left it: so the three are where
         // they were just put on this one.
         "mov rsp, [rdx]",
-        "pop rax",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_register rip, rax",
-        "pop rbx",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_same_value rbx",
-        "pop rbp",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_same_value rbp",
-        "jmp rax",
-        ".cfi_endproc",
+        resume!(),
     );
 }
 

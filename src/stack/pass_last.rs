@@ -23,8 +23,57 @@
 use core::arch::naked_asm;
 use core::ptr::NonNull;
 
+use super::jump::{pop, pop_rip, push, resume};
 use super::switch::{Over, Switch};
 use crate::error::RawResult;
+
+/// Keeps four of the caller's registers.
+macro_rules! keep {
+    () => {
+        concat!(
+            push!("r15", -16),
+            "\n",
+            push!("r14", -24),
+            "\n",
+            push!("r13", -32),
+            "\n",
+            push!("r12", -40)
+        )
+    };
+}
+
+/// The frame of a task that has left, which begins `$cfa` above RSP, behind the first instruction
+/// of the function that it goes on in: an unwinder looks before the address that it finds.
+macro_rules! kept {
+    ($cfa:literal) => {
+        concat!(
+            ".cfi_startproc\n.cfi_def_cfa rsp, ",
+            $cfa,
+            "\n.cfi_offset rip, -8\n",
+            ".cfi_offset r15, -16\n.cfi_offset r14, -24\n",
+            ".cfi_offset r13, -32\n.cfi_offset r12, -40\nnop"
+        )
+    };
+}
+
+/// What `keep` has kept is the caller's again.
+macro_rules! give_back {
+    () => {
+        concat!(pop!("r12"), "\n", pop!("r13"), "\n", pop!("r14"), "\n", pop!("r15"))
+    };
+}
+
+/// Resumes a task on its stack, as a suspension left it: see `jump::pass_at`.
+macro_rules! resume_there {
+    () => {
+        concat!(
+            ".cfi_def_cfa rsp, 24\n.cfi_offset rip, -24\n.cfi_offset rbx, -16\n",
+            ".cfi_offset rbp, -8\n.cfi_same_value r12\n.cfi_same_value r13\n",
+            ".cfi_same_value r14\n.cfi_same_value r15\n",
+            resume!()
+        )
+    };
+}
 
 /// As `jump::pass`, as the last thing that a function does: so its caller's registers are saved
 /// once, not by the function and again here, and it returns from here, 0 and no error. The link was
@@ -43,49 +92,15 @@ pub unsafe fn pass_last(sp: *mut usize, next_sp: *const usize) -> RawResult {
 unsafe extern "C" fn pass_last_at(sp: *mut usize, next_sp: *const usize) -> RawResult {
     naked_asm!(
         ".cfi_startproc",
-        "push r15",
-        ".cfi_adjust_cfa_offset 8",
-        ".cfi_offset r15, -16",
-        "push r14",
-        ".cfi_adjust_cfa_offset 8",
-        ".cfi_offset r14, -24",
-        "push r13",
-        ".cfi_adjust_cfa_offset 8",
-        ".cfi_offset r13, -32",
-        "push r12",
-        ".cfi_adjust_cfa_offset 8",
-        ".cfi_offset r12, -40",
-        "push rbp",
-        ".cfi_adjust_cfa_offset 8",
-        ".cfi_offset rbp, -48",
-        "push rbx",
-        ".cfi_adjust_cfa_offset 8",
-        ".cfi_offset rbx, -56",
+        keep!(),
+        push!("rbp", -48),
+        push!("rbx", -56),
         "lea rax, [rip + {goes_on} + 1]",
         "push rax",
         ".cfi_adjust_cfa_offset 8",
         "mov [rdi], rsp",
-        // The other task's stack, as a suspension left it: see `jump::pass_at`.
         "mov rsp, [rsi]",
-        ".cfi_def_cfa rsp, 24",
-        ".cfi_offset rip, -24",
-        ".cfi_offset rbx, -16",
-        ".cfi_offset rbp, -8",
-        ".cfi_same_value r12",
-        ".cfi_same_value r13",
-        ".cfi_same_value r14",
-        ".cfi_same_value r15",
-        "pop rax",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_register rip, rax",
-        "pop rbx",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_same_value rbx",
-        "pop rbp",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_same_value rbp",
-        "jmp rax",
-        ".cfi_endproc",
+        resume_there!(),
         goes_on = sym goes_on,
     )
 }
@@ -94,32 +109,7 @@ unsafe extern "C" fn pass_last_at(sp: *mut usize, next_sp: *const usize) -> RawR
 /// unwinder looks before the address that it finds.
 #[unsafe(naked)]
 unsafe extern "C" fn goes_on() {
-    naked_asm!(
-        ".cfi_startproc",
-        ".cfi_def_cfa rsp, 40",
-        ".cfi_offset rip, -8",
-        ".cfi_offset r15, -16",
-        ".cfi_offset r14, -24",
-        ".cfi_offset r13, -32",
-        ".cfi_offset r12, -40",
-        "nop",
-        "pop r12",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_same_value r12",
-        "pop r13",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_same_value r13",
-        "pop r14",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_same_value r14",
-        "pop r15",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_same_value r15",
-        "xor eax, eax",
-        "xor edx, edx",
-        "ret",
-        ".cfi_endproc",
-    )
+    naked_asm!(kept!(40), give_back!(), "xor eax, eax", "xor edx, edx", "ret", ".cfi_endproc",)
 }
 
 /// As `pass_last`, of a task that waits: 0 and no error if its outcome is 0 when it is resumed,
@@ -146,53 +136,19 @@ unsafe extern "C" fn wait_last_at<W: Over>(
 ) -> RawResult {
     naked_asm!(
         ".cfi_startproc",
-        "push r15",
-        ".cfi_adjust_cfa_offset 8",
-        ".cfi_offset r15, -16",
-        "push r14",
-        ".cfi_adjust_cfa_offset 8",
-        ".cfi_offset r14, -24",
-        "push r13",
-        ".cfi_adjust_cfa_offset 8",
-        ".cfi_offset r13, -32",
-        "push r12",
-        ".cfi_adjust_cfa_offset 8",
-        ".cfi_offset r12, -40",
+        keep!(),
         "push rdx",
         ".cfi_adjust_cfa_offset 8",
         "push rdi",
         ".cfi_adjust_cfa_offset 8",
-        "push rbp",
-        ".cfi_adjust_cfa_offset 8",
-        ".cfi_offset rbp, -64",
-        "push rbx",
-        ".cfi_adjust_cfa_offset 8",
-        ".cfi_offset rbx, -72",
+        push!("rbp", -64),
+        push!("rbx", -72),
         "lea rax, [rip + {has_waited} + 1]",
         "push rax",
         ".cfi_adjust_cfa_offset 8",
         "mov [rdi + {sp}], rsp",
-        // The other task's stack, as a suspension left it: see `jump::pass_at`.
         "mov rsp, [rsi + {sp}]",
-        ".cfi_def_cfa rsp, 24",
-        ".cfi_offset rip, -24",
-        ".cfi_offset rbx, -16",
-        ".cfi_offset rbp, -8",
-        ".cfi_same_value r12",
-        ".cfi_same_value r13",
-        ".cfi_same_value r14",
-        ".cfi_same_value r15",
-        "pop rax",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_register rip, rax",
-        "pop rbx",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_same_value rbx",
-        "pop rbp",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_same_value rbp",
-        "jmp rax",
-        ".cfi_endproc",
+        resume_there!(),
         has_waited = sym has_waited::<W>,
         sp = const Switch::SP_AT,
     )
@@ -202,30 +158,12 @@ unsafe extern "C" fn wait_last_at<W: Over>(
 #[unsafe(naked)]
 unsafe extern "C" fn has_waited<W: Over>() {
     naked_asm!(
-        ".cfi_startproc",
-        ".cfi_def_cfa rsp, 56",
-        ".cfi_offset rip, -8",
-        ".cfi_offset r15, -16",
-        ".cfi_offset r14, -24",
-        ".cfi_offset r13, -32",
-        ".cfi_offset r12, -40",
-        "nop",
+        kept!(56),
         "pop rdi",
         ".cfi_adjust_cfa_offset -8",
         "pop rsi",
         ".cfi_adjust_cfa_offset -8",
-        "pop r12",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_same_value r12",
-        "pop r13",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_same_value r13",
-        "pop r14",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_same_value r14",
-        "pop r15",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_same_value r15",
+        give_back!(),
         "cmp dword ptr [rdi - {outcome_below}], 0",
         "jne {over}",
         "xor eax, eax",
