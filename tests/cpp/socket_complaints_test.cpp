@@ -1,5 +1,6 @@
 // What users of Boost.Asio, Seastar, tokio-uring, folly::fibers and liburing have complained of, of
 // sockets, timers, cancels and channels, tried here.
+#include "ends.hpp"
 #include "support.hpp"
 
 #include <monad/async/buffer.hpp>
@@ -22,18 +23,6 @@
 #include <vector>
 
 namespace {
-
-// Two sockets that are connected.
-struct Ends {
-    ma::socket first, second;
-    Ends()
-    {
-        int fds[2];
-        EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-        first = ma::socket(monad_async_socket_adopt(fds[0]));
-        second = ma::socket(monad_async_socket_adopt(fds[1]));
-    }
-};
 
 ma::executor_options with_direct_descriptors()
 {
@@ -188,14 +177,14 @@ TEST(SocketComplaints, a_select_takes_one_element_of_two)
 TEST(SocketComplaints, a_cancel_between_two_receives_ends_the_second)
 {
     ma::executor ex;
-    Ends ends;
+    ends e;
     run_task(ex, [&] {
         ma::scope s(1ms);
         char c = 0;
-        ends.second.send(ma::const_bytes("x", 1));
-        EXPECT_EQ(ends.first.recv({&c, 1}), 1U);
+        e.b.send(ma::const_bytes("x", 1));
+        EXPECT_EQ(e.a.recv({&c, 1}), 1U);
         std::this_thread::sleep_for(2ms); // busy, while the time passes
-        EXPECT_THROW((void)ends.first.recv({&c, 1}), ma::timeout_error);
+        EXPECT_THROW((void)e.a.recv({&c, 1}), ma::timeout_error);
     });
 }
 
@@ -204,7 +193,7 @@ TEST(SocketComplaints, a_cancel_between_two_receives_ends_the_second)
 TEST(SocketComplaints, a_shutdown_ends_who_receives_and_a_close_who_accepts)
 {
     ma::executor ex;
-    Ends ends;
+    ends e;
     auto listener = ma::listener::tcp(0);
     run_task(ex, [&] {
         std::size_t got = 1;
@@ -212,11 +201,11 @@ TEST(SocketComplaints, a_shutdown_ends_who_receives_and_a_close_who_accepts)
         ma::task_group group;
         group.spawn([&] {
             char c = 0;
-            got = ends.first.recv({&c, 1});
+            got = e.a.recv({&c, 1});
         });
         group.spawn([&] { (void)listener.accept(accepted); });
         ma::this_task::sleep_for(1ms);
-        ends.first.shutdown(SHUT_RD);
+        e.a.shutdown(SHUT_RD);
         listener.close();
         group.wait();
         EXPECT_EQ(got, 0U);
@@ -306,7 +295,7 @@ TEST(SocketComplaints, who_shares_buffers_gets_his_own_bytes_in_order)
     ma::thread_pool pool(options);
     auto const serve = [] {
         ma::buffer_ring ring(2, 64);
-        std::vector<Ends> all(connections);
+        std::vector<ends> all(connections);
         ma::task_group group;
         for (int i = 0; i != connections; ++i) {
             group.spawn([&all, i] {
@@ -314,11 +303,11 @@ TEST(SocketComplaints, who_shares_buffers_gets_his_own_bytes_in_order)
                 for (int n = 0; n != bytes; n += 100) {
                     text[std::size_t(n)] = char('0' + n / 100 % 10);
                 }
-                all[std::size_t(i)].second.send_all(text);
-                all[std::size_t(i)].second.shutdown(SHUT_WR);
+                all[std::size_t(i)].b.send_all(text);
+                all[std::size_t(i)].b.shutdown(SHUT_WR);
             });
             group.spawn([&all, &ring, i] {
-                ma::recv_stream stream(all[std::size_t(i)].first, ring);
+                ma::recv_stream stream(all[std::size_t(i)].a, ring);
                 int n = 0;
                 while (auto const data = stream.next()) {
                     for (char const c : data) {

@@ -1,5 +1,6 @@
 // Sockets, listeners and signals in C++: both forms of the calls, and what closes them.
 
+#include "ends.hpp"
 #include "support.hpp"
 
 #include <monad/async/buffer.hpp>
@@ -29,18 +30,6 @@
 #include <unistd.h>
 
 namespace {
-
-// Two ends of a connection.
-struct ends {
-    ma::socket a, b;
-    ends()
-    {
-        int fds[2];
-        EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-        a = ma::socket(monad_async_socket_adopt(fds[0]));
-        b = ma::socket(monad_async_socket_adopt(fds[1]));
-    }
-};
 
 bool is_open(int fd)
 {
@@ -301,13 +290,7 @@ namespace {
 
 // Messages keep their bounds: so each send can be seen.
 struct seen_sends : ends {
-    explicit seen_sends(int type)
-    {
-        int fds[2];
-        EXPECT_EQ(socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, fds), 0);
-        a = ma::socket(monad_async_socket_adopt(fds[0]));
-        b = ma::socket(monad_async_socket_adopt(fds[1]));
-    }
+    explicit seen_sends(int type) : ends(type) {}
     // The next one, without waiting; "-" if there is none.
     std::string next() const
     {

@@ -121,9 +121,32 @@ fn each_call_has_its_form_in_cpp() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// The names of what a comment says of that it throws an errno.
+/// A name with the types that are between its parenthesis, at `open`, and the one that closes it;
+/// without what takes an error.
+fn signature(code: &str, open: usize) -> String {
+    let (mut depth, mut last) = (0, open + 1);
+    let mut types = Vec::new();
+    for (at, c) in code.char_indices().skip_while(|&(at, _)| at < open) {
+        depth += i32::from("([{<".contains(c)) - i32::from(")]}>".contains(c));
+        if depth == 0 || depth == 1 && c == ',' {
+            // Without the default and the parameter's name.
+            let declared = code[last..at].split(" = ").next().unwrap();
+            let end = |c: char| !(c.is_alphanumeric() || c == '_');
+            let kind = declared.trim_end_matches(|c| !end(c));
+            types.push(kind.split_whitespace().collect::<Vec<_>>().join(" "));
+            last = at + 1;
+        }
+        if depth == 0 {
+            break;
+        }
+    }
+    types.retain(|kind| !kind.is_empty() && kind != "std::error_code &");
+    format!("{}({})", words(&code[..open]).last().unwrap(), types.join(", "))
+}
+
+/// The forms of which a comment says that they throw an errno.
 fn throwing(text: &str) -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
+    let mut forms = BTreeSet::new();
     for (at, _) in text.match_indices("@throws std::system_error") {
         let end = text[at..].find("*/").expect("a comment ends") + at + 2;
         let mut declared = &text[end..];
@@ -132,15 +155,15 @@ fn throwing(text: &str) -> BTreeSet<String> {
         }
         // An attribute has no parentheses here.
         let open = declared.find('(').expect("a function follows");
-        names.insert(words(&declared[..open]).last().unwrap().to_owned());
+        forms.insert(signature(declared, open));
     }
-    names
+    forms
 }
 
 /// Those whose last parameter takes the error.
 fn reporting(text: &str) -> BTreeSet<String> {
     let code = code(text);
-    let mut names = BTreeSet::new();
+    let mut forms = BTreeSet::new();
     for (at, _) in code.match_indices("std::error_code &ec)") {
         // The parenthesis that this one closes.
         let mut depth = 0;
@@ -149,9 +172,9 @@ fn reporting(text: &str) -> BTreeSet<String> {
             depth < 0
         });
         let (open, _) = open.expect("a parenthesis opens");
-        names.insert(words(&code[..open]).last().unwrap().to_owned());
+        forms.insert(signature(&code, open));
     }
-    names
+    forms
 }
 
 #[test]
@@ -181,9 +204,13 @@ fn what_is_forgotten_is_seen() {
     assert_eq!(compare("form", lacking.clone(), &[("a", "")]), ["b has no form"]);
     let stale = compare("form", lacking, &[("a", ""), ("b", ""), ("c", "")]);
     assert_eq!(stale, ["c has a form, or is gone"]);
-    let text = "/** x\n * @throws std::system_error */\n int f(int a);\n\
-                /** @throws std::system_error */ template <class T> void g(T);\n\
-                int f(int (*a)(int), std::error_code &ec) noexcept;";
-    assert_eq!(throwing(text), ["f".to_owned(), "g".to_owned()].into());
-    assert_eq!(reporting(text), ["f".to_owned()].into());
+    let text = "/** x\n * @throws std::system_error */\n int f(int a = 0);\n\
+                /** @throws std::system_error */ int f(map<a, b> const &a,\n int b);\n\
+                /** @throws std::system_error */ template <class T> void g();\n\
+                int f(int (*a)(int), std::error_code &ec) noexcept;\n\
+                int f(map<a, b> const &other, int b, std::error_code &ec) noexcept;";
+    let all = ["f(int)", "f(map<a, b> const &, int)", "g()"];
+    assert_eq!(throwing(text), all.map(String::from).into());
+    let all = ["f(int (*a)(int))", "f(map<a, b> const &, int)"];
+    assert_eq!(reporting(text), all.map(String::from).into());
 }

@@ -213,6 +213,16 @@ public:
     }
 
     /** As that constructor.
+     *  @param fd a connected stream socket's descriptor, which must stay open
+     *  @param ring where the data goes
+     *  @param flags 0 or `MONAD_ASYNC_RECV_STREAM_NO_WAIT`
+     *  @param[out] ec the error: then nothing comes of it */
+    recv_stream(int fd, buffer_ring const &ring, std::uint32_t flags, std::error_code &ec) noexcept
+        : recv_stream(monad_async_socket_adopt(fd), ring, flags, ec)
+    {
+    }
+
+    /** As that constructor.
      *  @param socket a connected stream socket
      *  @param ring where the data goes
      *  @param flags 0 or `MONAD_ASYNC_RECV_STREAM_NO_WAIT`
@@ -222,6 +232,17 @@ public:
         : task_(monad_async_task_current())
     {
         detail::report(start(socket, ring, flags), ec);
+    }
+
+    /** As that constructor.
+     *  @param peer a connected stream socket, which must stay open
+     *  @param ring where the data goes
+     *  @param flags 0 or `MONAD_ASYNC_RECV_STREAM_NO_WAIT`
+     *  @param[out] ec the error: then nothing comes of it */
+    recv_stream(socket_handle const &peer, buffer_ring const &ring, std::uint32_t flags,
+                std::error_code &ec) noexcept
+        : recv_stream(peer.native_handle(), ring, flags, ec)
+    {
     }
 
     /** SUSPENDS until the kernel has let go of it, whatever scopes have fired. */
