@@ -503,6 +503,17 @@ pid_t stranger_of_number(pid_t number)
     return status == 0 ? number : -1;
 }
 
+// Of the process of that number: the signals that it blocks and was sent.
+std::string pending_of(pid_t number)
+{
+    std::ifstream status("/proc/" + std::to_string(number) + "/status");
+    std::string line;
+    while (std::getline(status, line) && line.rfind("ShdPnd:", 0) != 0) {
+    }
+    return line;
+}
+constexpr char const *no_signals = "ShdPnd:\t0000000000000000";
+
 // A handler of SIGCHLD may reap all children, and another process have the number then.
 TEST(CxxProcess, that_others_have_reaped_is_no_longer_known_by_its_number)
 {
@@ -513,11 +524,7 @@ TEST(CxxProcess, that_others_have_reaped_is_no_longer_known_by_its_number)
         EXPECT_EQ(waitpid(number, nullptr, 0), number);
         if (stranger_of_number(number) == number) {
             p.kill(SIGUSR1);
-            std::ifstream status("/proc/" + std::to_string(number) + "/status");
-            std::string line;
-            while (std::getline(status, line) && line.rfind("ShdPnd:", 0) != 0) {
-            }
-            EXPECT_EQ(line, "ShdPnd:\t0000000000000000");
+            EXPECT_EQ(pending_of(number), no_signals);
             ::kill(number, SIGKILL);
         } else {
             std::printf("not tried: to give a process a number takes CAP_CHECKPOINT_RESTORE\n");
@@ -547,7 +554,7 @@ TEST(CxxProcess, ends_with_ECHILD_where_SIGCHLD_is_ignored)
             ma::this_task::sleep_for(1ms);
         }
         ended.kill();
-        EXPECT_EQ(errno_thrown_by([&] { ended.wait(); }), ESRCH);
+        EXPECT_EQ(errno_thrown_by([&] { ended.wait(); }), ECHILD);
     });
     // The number becomes that of another child before the task that waits looks again.
     ma::process p({"sleep", "1000"});
@@ -568,6 +575,48 @@ TEST(CxxProcess, ends_with_ECHILD_where_SIGCHLD_is_ignored)
     } else {
         std::printf("not tried: to give a process a number takes CAP_CHECKPOINT_RESTORE\n");
     }
+    signal(SIGCHLD, before);
+}
+
+// A child that the kernel reaped was known by its number: another child that had it by then was sent
+// the signal, killed by the destructor, and waited for.
+TEST(CxxProcess, is_not_taken_for_another_child_that_has_its_number)
+{
+    auto *const before = signal(SIGCHLD, SIG_IGN);
+    sigset_t user, mask;
+    sigemptyset(&user);
+    sigaddset(&user, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &user, &mask); // The other child's mask, too.
+    ma::executor ex;
+    bool is_tried = true;
+    for (bool const waits : {false, true}) {
+        run_task(ex, [&] {
+            pid_t number = -1, other = -1;
+            {
+                ma::process p({"true"});
+                number = p.pid();
+                while (::kill(number, 0) == 0) {
+                    ma::this_task::sleep_for(100us);
+                }
+                other = child_of_number(number);
+                is_tried = is_tried && other == number;
+                p.kill(SIGUSR1);
+                if (is_tried) {
+                    EXPECT_EQ(pending_of(number), no_signals) << "it was sent to another";
+                }
+                if (waits) {
+                    EXPECT_EQ(errno_thrown_by([&] { p.wait(); }), ECHILD);
+                }
+            }
+            if (other == number) {
+                EXPECT_EQ(::kill(number, SIGKILL), 0) << "killed by the destructor";
+            }
+        });
+    }
+    if (!is_tried) {
+        std::printf("not tried: to give a process a number takes CAP_CHECKPOINT_RESTORE\n");
+    }
+    pthread_sigmask(SIG_SETMASK, &mask, nullptr);
     signal(SIGCHLD, before);
 }
 

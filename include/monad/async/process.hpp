@@ -9,6 +9,7 @@
 #include "config.h"
 #include "detail/runtime.hpp"
 #include "error.hpp"
+#include "poll.h"
 #include "process.h"
 #include "scope.hpp"
 #include "socket.hpp"
@@ -23,10 +24,12 @@
 #include <vector>
 
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -116,9 +119,10 @@ private:
  *  and with SIGPIPE as it is by default, though this process may ignore it.
  *
  *  The destructor kills it and reaps it, if nobody has waited for it. `SIGCHLD` stays the program's
- *  own. Where that is ignored, how a child ended is lost (`ECHILD`), and its number may be that of
- *  another child of this process once it has ended, which `kill` and the destructor would meet:
- *  set `SIG_DFL`. Used by one task; does not move.
+ *  own. Where that is ignored, how a child ended is lost (`ECHILD`). The object has a descriptor of
+ *  the child (pidfd): so its number, which is another process's some time after it was reaped, is
+ *  not what it is known by, except where there is no descriptor to be had. Used by one task; does
+ *  not move.
  *  @see monad_async_process_wait() */
 class process {
 public:
@@ -144,28 +148,16 @@ public:
      *  was not waited for, and reaps it. */
     ~process()
     {
-        if (!is_child()) {
-            return;
-        }
-        int const saved = errno;
-        (void)::kill(pid_, SIGKILL);
-        errno = saved;
-        monad_async_process_info info;
-        if (auto *const self = monad_async_task_current()) {
-            monad_async_scope shield;
-            auto const flags = MONAD_ASYNC_SCOPE_SHIELD;
-            if (monad_async_scope_enter(self, &shield, UINT64_MAX, flags).error == 0) {
-                auto const reap = [&] { return monad_async_process_wait(self, pid_, &info); };
-                int const error = detail::suspending(reap).error;
-                (void)monad_async_scope_leave(self, &shield);
-                if (error == 0 || error == ECHILD || error == ESRCH) {
-                    return;
+        if (is_child()) {
+            int const saved = errno;
+            kill(SIGKILL);
+            if (!reap_in_task()) {
+                while (ask(nullptr, WEXITED) < 0 && errno == EINTR) {
                 }
             }
+            errno = saved;
         }
-        while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
-        }
-        errno = saved;
+        forget();
     }
     process(process const &) = delete;
     process &operator=(process const &) = delete;
@@ -173,8 +165,8 @@ public:
     /** SUSPENDS until it has ended, and reaps it. A time-out is a scope around it; interrupted, it
      *  goes on.
      *  @return how it ended
-     *  @throws std::system_error its errno; `ECHILD`: waited for already, or reaped by the kernel,
-     *  as `SIGCHLD` is ignored; `ESRCH`: the same, and it had ended before
+     *  @throws std::system_error its errno; `ECHILD`: waited for already, or reaped by others or by
+     *  the kernel, as `SIGCHLD` is ignored
      *  @throws cancelled_error the task or a scope was cancelled
      *  @throws timeout_error a scope's deadline passed */
     MONAD_ASYNC_LOCAL monad_async_process_info wait()
@@ -192,13 +184,10 @@ public:
     {
         monad_async_process_info info = {};
         auto *const self = monad_async_task_current();
-        auto const r =
-            pid_ <= 0 ? monad_async_make_failure(ECHILD) : detail::interruptible(self, [&] {
-                return monad_async_process_wait(self, pid_, &info);
-            });
+        auto const r = detail::interruptible(self, [&] { return reap(self, info); });
         detail::report(r.error, ec);
-        if (r.error == 0 || r.error == ECHILD || r.error == ESRCH) {
-            pid_ = -1;
+        if (r.error == 0 || r.error == ECHILD) {
+            forget();
         }
         return info;
     }
@@ -209,7 +198,11 @@ public:
     {
         if (is_child()) {
             int const saved = errno;
-            (void)::kill(pid_, number);
+            if (pidfd_ >= 0) {
+                (void)syscall(SYS_pidfd_send_signal, pidfd_, number, nullptr, 0);
+            } else {
+                (void)::kill(pid_, number);
+            }
             errno = saved;
         }
     }
@@ -227,18 +220,75 @@ public:
     [[nodiscard]] socket &error() noexcept { return streams_[2]; }
 
 private:
-    // Not waited for, by others neither: as then its number may be another process's.
+    // `waitid` of the child: by P_PIDFD, which older headers lack, or by its number.
+    int ask(siginfo_t *info, int how) const noexcept
+    {
+        return pidfd_ >= 0 ? waitid(static_cast<idtype_t>(3), static_cast<id_t>(pidfd_), info, how)
+                           : waitid(P_PID, static_cast<id_t>(pid_), info, how);
+    }
+
+    // Not waited for, by others neither.
     [[nodiscard]] bool is_child() const noexcept
     {
         int const saved = errno;
         siginfo_t info;
-        auto const is = [&] {
-            int const how = WEXITED | WNOHANG | WNOWAIT;
-            return waitid(P_PID, static_cast<id_t>(pid_), &info, how) == 0;
-        };
-        bool const is_ours = pid_ > 0 && is();
+        bool const is_ours =
+            pid_ > 0 && pidfd_ != reaped && ask(&info, WEXITED | WNOHANG | WNOWAIT) == 0;
         errno = saved;
         return is_ours;
+    }
+
+    // It was reaped.
+    void forget() noexcept
+    {
+        pid_ = -1;
+        if (pidfd_ >= 0) {
+            ::close(std::exchange(pidfd_, -1));
+        }
+    }
+
+    // SUSPENDS until it has ended, by its descriptor if there is one; it is reaped then.
+    MONAD_ASYNC_LOCAL monad_async_result reap(monad_async_task self, monad_async_process_info &info)
+    {
+        if (pid_ <= 0 || pidfd_ == reaped) {
+            return monad_async_make_failure(ECHILD);
+        }
+        while (self != nullptr && pidfd_ >= 0) {
+            int const saved = errno;
+            siginfo_t ended;
+            ended.si_pid = 0; // It stays so until the child has ended.
+            int const error = ask(&ended, WEXITED | WNOHANG) == 0 ? 0 : errno;
+            errno = saved;
+            if (error != 0 && error != EINTR) {
+                return monad_async_make_failure(error);
+            }
+            if (error == 0 && ended.si_pid != 0) {
+                info = {ended.si_pid, ended.si_code, ended.si_status, ended.si_uid};
+                return monad_async_make_success(0);
+            }
+            auto const r = monad_async_poll(self, pidfd_, POLLIN);
+            if (r.error != 0) {
+                return r;
+            }
+        }
+        auto const r = monad_async_process_wait(self, pid_, &info);
+        return r.error == ESRCH ? monad_async_make_failure(ECHILD) : r;
+    }
+
+    // Whether it was called in a task, and the child is reaped.
+    bool reap_in_task() noexcept
+    {
+        auto *const self = monad_async_task_current();
+        monad_async_scope shield;
+        auto const flags = MONAD_ASYNC_SCOPE_SHIELD;
+        if (self == nullptr ||
+            monad_async_scope_enter(self, &shield, UINT64_MAX, flags).error != 0) {
+            return false;
+        }
+        monad_async_process_info info;
+        int const error = detail::suspending([&] { return reap(self, info); }).error;
+        (void)monad_async_scope_leave(self, &shield);
+        return error == 0 || error == ECHILD;
     }
 
     void start(std::vector<std::string> const &arguments, std::error_code &ec)
@@ -297,8 +347,13 @@ private:
         }
         if (wrong != 0) {
             pid_ = -1;
+            return wrong;
         }
-        return wrong;
+        pidfd_ = static_cast<int>(syscall(SYS_pidfd_open, pid_, 0)); // It is FD_CLOEXEC.
+        if (pidfd_ < 0 && errno == ESRCH) {
+            pidfd_ = reaped; // By the kernel.
+        }
+        return 0;
     }
 
     int connect(int stream, socket &end, posix_spawn_file_actions_t *files) noexcept
@@ -322,6 +377,9 @@ private:
     }
 
     pid_t pid_ = -1;
+    // Of the child. -1 where the kernel has none (valgrind hides them), or no room for it.
+    int pidfd_ = -1;
+    static constexpr int reaped = -2;
     socket streams_[3];
 };
 
