@@ -11,6 +11,11 @@ if(CMAKE_BUILD_TYPE STREQUAL "Debug")
 endif()
 
 set(cargo_flags --locked --profile ${cargo_profile})
+if(CMAKE_BUILD_TYPE STREQUAL "Debug")
+  # Without any optimisation a frame has room for all that was ever inlined into it: 8 KiB at a launch, as
+  # much in a call that suspends, and tasks with the smallest stacks, 16 KiB, overflow.
+  list(APPEND cargo_flags --config profile.dev.opt-level=1)
+endif()
 # The library's C++ is compiled with the project's CMAKE_CXX_FLAGS, except for what it cannot do with:
 # bitcode, which `ld.bfd -r` does not read; no exceptions, another language version; and errors out of
 # warnings that we do not know. -w never: warnings are ours to see.

@@ -1,5 +1,5 @@
-# What a build may choose. Besides these: CMAKE_BUILD_TYPE (Debug builds the Rust side unoptimised,
-# everything else optimised) and the usual CMAKE_INSTALL_* directories.
+# What a build may choose. Besides these: CMAKE_BUILD_TYPE (Debug builds the Rust side with assertions
+# and little optimised, everything else optimised) and the usual CMAKE_INSTALL_* directories.
 
 string(COMPARE EQUAL "${CMAKE_SOURCE_DIR}" "${CMAKE_CURRENT_SOURCE_DIR}" top_level)
 

@@ -200,6 +200,9 @@ valgrind)
         -ex 'info monad-operations' "$static"
     kill -KILL "$program"
     wait "$program" 2>/dev/null
+    # 3.19 gives up at a file of clang's and lld's.
+    grep -q 'Possibly corrupted debuginfo' "$work/program" &&
+        skip 'this valgrind does not read what this compiler writes for debuggers'
     expect list '^25 tasks$'
     expect operations '^6 operations$'
     ;;
