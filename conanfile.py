@@ -22,8 +22,9 @@ class MonadAsync(ConanFile):
     topics = ("io_uring", "coroutines", "executor", "asynchronous")
     package_type = "library"
     settings = "os", "arch", "compiler", "build_type"
-    options = {"shared": [True, False], "asan": [True, False]}
-    default_options = {"shared": False, "asan": False}
+    # A program has one of the two sanitizers: the library is then told of it, and not built with it.
+    options = {"shared": [True, False], "asan": [True, False], "tsan": [True, False]}
+    default_options = {"shared": False, "asan": False, "tsan": False}
     test_package_folder = "packaging/conan/test_package"
     # The benches, since cargo reads no manifest whose programs are not there.
     exports_sources = (
@@ -43,6 +44,8 @@ class MonadAsync(ConanFile):
     def validate(self):
         if self.settings.os != "Linux" or self.settings.arch not in ("x86_64", "armv8"):
             raise ConanInvalidConfiguration("monad_async needs Linux on x86_64 or armv8")
+        if self.options.asan and self.options.tsan:
+            raise ConanInvalidConfiguration("asan and tsan: a program has one of the sanitizers")
 
     def layout(self):
         cmake_layout(self)
@@ -52,6 +55,7 @@ class MonadAsync(ConanFile):
         toolchain.user_presets_path = False
         toolchain.cache_variables["MONAD_ASYNC_LIBRARIES"] = self._library()
         toolchain.cache_variables["MONAD_ASYNC_ASAN"] = bool(self.options.asan)
+        toolchain.cache_variables["MONAD_ASYNC_TSAN"] = bool(self.options.tsan)
         toolchain.cache_variables["MONAD_ASYNC_REMAP_PATHS"] = True
         toolchain.generate()
 
@@ -75,9 +79,12 @@ class MonadAsync(ConanFile):
         self.cpp_info.libs = ["monad_async"]
         if not self.options.shared:
             self.cpp_info.system_libs = ["stdc++", "pthread", "m", "dl"]
-        if self.options.asan:
-            self.cpp_info.sharedlinkflags = ["-fsanitize=address"]
-            self.cpp_info.exelinkflags = ["-fsanitize=address"]
+        for option, sanitizer in (("asan", "address"), ("tsan", "thread")):
+            if self.options.get_safe(option):
+                self.cpp_info.sharedlinkflags = [f"-fsanitize={sanitizer}"]
+                self.cpp_info.exelinkflags = [f"-fsanitize={sanitizer}"]
+        if self.options.tsan:
+            self.cpp_info.defines = ["MONAD_ASYNC_TELLS_TSAN"]
 
     def _library(self):
         return "shared" if self.options.shared else "static"

@@ -35,6 +35,21 @@ created() {
     }
     [ "$(grep -cE '^[0-9]+ lines$' "$work/created-$1")" = 2 ]
 }
+both_sanitizers_are_refused() {
+    ! conan create "$root" -o 'monad_async/*:asan=True' -o 'monad_async/*:tsan=True' \
+        >"$work/refused" 2>&1 && grep -F 'a program has one of the sanitizers' "$work/refused"
+}
+# A library that is told of ThreadSanitizer, as the profile says that programs are built with it.
+for_thread_sanitizer() {
+    "${off[@]}" conan create "$root" -s build_type=$build_type -o 'monad_async/*:tsan=True' \
+        -c 'tools.build:cflags=["-fsanitize=thread"]' -c 'tools.build:cxxflags=["-fsanitize=thread"]' \
+        -c tools.cmake.cmake_layout:test_folder="$work/test-tsan" >"$work/created-tsan" 2>&1 || {
+        cat "$work/created-tsan"
+        return 1
+    }
+    [ "$(grep -cE '^[0-9]+ lines$' "$work/created-tsan")" = 2 ] &&
+        ! grep -F 'WARNING: ThreadSanitizer' "$work/created-tsan"
+}
 # packaged WITH WITHOUT   What is in the newest package, and what is not.
 packaged() {
     local dir
@@ -62,9 +77,11 @@ check 'the archive: created, and its test package runs' created False
 check 'the archive alone is packaged' packaged libmonad_async.a libmonad_async.so
 check 'a program by pkg-config' by_pkg_config
 check 'other systems are refused' other_systems_are_refused
+check 'both sanitizers are refused' both_sanitizers_are_refused
 if [ -n "${MONAD_ASYNC_LONG:-}" ]; then
     check 'the shared library: created, and its test package runs' created True
     check 'the shared library alone is packaged' packaged libmonad_async.so libmonad_async.a
+    check 'for ThreadSanitizer: created, and its test package runs' for_thread_sanitizer
 fi
 check 'nothing is left in the source' source_is_as_it_was
 exit $status
