@@ -4,7 +4,7 @@ use core::ops::{Deref, DerefMut};
 use core::ptr;
 use core::sync::atomic::{self as plain};
 pub use core::sync::atomic::{fence, Ordering};
-use std::sync::{self, LockResult, PoisonError};
+use std::sync::{self, LockResult, PoisonError, TryLockError};
 
 use crate::sys::tsan;
 
@@ -188,8 +188,8 @@ impl<T> Mutex<T> {
         Ok(self.locked(self.0.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 
-    pub fn try_lock(&self) -> Result<MutexGuard<'_, T>, ()> {
-        self.0.try_lock().map(|guard| self.locked(guard)).map_err(drop)
+    pub fn try_lock(&self) -> Result<MutexGuard<'_, T>, TryLockError<()>> {
+        self.0.try_lock().map(|guard| self.locked(guard)).map_err(|_| TryLockError::WouldBlock)
     }
 
     fn locked<'a>(&'a self, guard: sync::MutexGuard<'a, T>) -> MutexGuard<'a, T> {
