@@ -184,7 +184,7 @@ impl Batches {
                 .step(|batch| batch.perform_by(|| held.look(now_ns()), &write));
             held.add(link);
             // SAFETY: as above.
-            if leaves || unsafe { this.as_ref() }.left() <= WRITES_MAX {
+            if leaves || unsafe { this.as_ref() }.has_few_left() {
                 held.post_all(); // The last touch, if it leaves.
             }
             if leaves {
@@ -193,8 +193,9 @@ impl Batches {
         }
     }
 
-    /// Writes that are out in batches that were not performed. Of who is `BUSY`.
-    fn left(&self) -> usize {
+    /// Of the writes that are out: an executor that is woken now comes with more in time. Of who is
+    /// `BUSY`.
+    fn has_few_left(&self) -> bool {
         // Acquire what has gone out.
         let gone = self.state.load(Acquire) & !BUSY;
         let (mut at, mut writes) = (self.performed.get(), 0);
@@ -202,7 +203,7 @@ impl Batches {
             writes += self.all[at as usize % BATCHES].count.get() as usize;
             at = at.wrapping_add(1);
         }
-        writes
+        writes <= WRITES_MAX
     }
 
     /// There is no thread for them: posts all that are out.

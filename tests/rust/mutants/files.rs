@@ -223,14 +223,14 @@ pub const IN_ROWS: &[(Mutant, &str)] = &[
     found_by(
         BATCH,
         "an executor is woken for each batch",
-        "unsafe { this.as_ref() }.left() <= WRITES_MAX",
+        "writes <= WRITES_MAX",
         "true",
         TOGETHER,
     ),
     found_by(
         BATCH,
         "an executor is woken when all is performed that was out",
-        "unsafe { this.as_ref() }.left() <= WRITES_MAX",
+        "writes <= WRITES_MAX",
         "false",
         TOGETHER,
     ),
@@ -244,8 +244,8 @@ pub const IN_ROWS: &[(Mutant, &str)] = &[
     found_by(
         BATCH,
         "a batch is held back for a time that began with another",
-        "self.until_ns = 0; let held",
-        "let held",
+        "self.until_ns = 0;",
+        "",
         TOGETHER,
     ),
 ];
