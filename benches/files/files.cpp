@@ -1,12 +1,16 @@
 // What calls on files cost next to raw io_uring in C doing the same, in one process, in turns:
-// processor time of the thread. The best of the rounds counts, as only others can make one slower.
+// processor time of the thread.
 //
 // Reads: 4 KiB of a cached file at random offsets, 64 in flight; and the same into registered
-// buffers by a registered file. Writes: 4 KiB to a cached file by 64 tasks, ordered and unordered,
-// each behind the one before or at random offsets; wall time, as some file systems write by kernel
-// threads. Next to those at random the floors of writes in order: on a raw ring one chain of links
-// at a time, and one pwrite after the other. Scopes: what one costs that is entered and left and
-// does not fire, with nothing inside, and with an operation.
+// buffers by a registered file. In pairs, the raw ring and ours, of which now the one and now the
+// other is first; the figure is the median of the pairs' ratios. Of the rest the best of the rounds
+// counts, as only others can make one slower.
+//
+// Writes: 4 KiB to a cached file by 64 tasks, ordered and unordered, each behind the one before or
+// at random offsets; wall time, as some file systems write by kernel threads. Next to those at
+// random the floors of writes in order: on a raw ring one chain of links at a time, and one pwrite
+// after the other. Scopes: what one costs that is entered and left and does not fire, with nothing
+// inside, and with an operation.
 
 #include <monad/async.hpp>
 
@@ -27,7 +31,9 @@ namespace ma = monad::async;
 
 namespace {
 
-constexpr unsigned in_flight = 64, reads = 64 * 400, writes = 64 * 100, rounds = 9;
+constexpr unsigned in_flight = 64, writes = 64 * 100, rounds = 9;
+// Of a round; and before it, not timed, so that what the other has left in the caches is gone.
+constexpr unsigned reads = 64 * 100, before_reads = 64 * 4, pairs = 60;
 constexpr std::size_t block = 4096, blocks = 4096; // 16 MiB
 
 [[noreturn]] void die(char const *what)
@@ -44,7 +50,10 @@ double clock_ns(clockid_t clock)
 }
 
 struct random_offsets {
-    std::uint64_t state = 1;
+    static inline std::uint64_t made = 0;
+    std::uint64_t state;
+    // Each has its own: the second of a pair would find in the caches what the first has read.
+    random_offsets() : state(++made * 0x9e3779b97f4a7c15u) {}
     std::int64_t next()
     {
         state = state * 6364136223846793005u + 1442695040888963407u;
@@ -73,9 +82,30 @@ int temporary(char const *directory)
     return fd;
 }
 
-io_uring *raw_ring(int fd)
+ma::buffer_set &buffers(ma::executor &ex)
 {
-    static io_uring *const ring = [fd] {
+    static ma::buffer_set set(ex, in_flight, block);
+    return set;
+}
+
+// The memory of that set: what lies where in the processor's caches is the same for both then.
+char *registered_room(ma::executor &ex)
+{
+    static char *const memory = [&ex] {
+        char *first = nullptr;
+        ma::task task;
+        // No other was claimed so far.
+        task.attach(ex, [&] { first = reinterpret_cast<char *>(buffers(ex).claim().data()); });
+        ex.run_until_idle();
+        task.get();
+        return first;
+    }();
+    return memory;
+}
+
+io_uring *raw_ring(ma::executor &ex, int fd)
+{
+    static io_uring *const ring = [&ex, fd] {
         static io_uring made;
         io_uring_params p = {};
         p.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN;
@@ -83,11 +113,8 @@ io_uring *raw_ring(int fd)
             die("io_uring_queue_init_params");
         }
         io_uring_register_ring_fd(&made);
-        std::array<iovec, in_flight> pieces;
-        for (unsigned slot = 0; slot < in_flight; ++slot) {
-            pieces[slot] = {room() + slot * block, block};
-        }
-        if (io_uring_register_buffers(&made, pieces.data(), in_flight) != 0 ||
+        iovec const piece = {registered_room(ex), in_flight * block};
+        if (io_uring_register_buffers(&made, &piece, 1) != 0 ||
             io_uring_register_files(&made, &fd, 1) != 0) {
             die("io_uring_register");
         }
@@ -96,17 +123,18 @@ io_uring *raw_ring(int fd)
     return ring;
 }
 
-void raw_reads(int fd, bool fixed)
+void raw_reads(ma::executor &ex, int fd, bool fixed, unsigned count)
 {
-    auto *const ring = raw_ring(fd);
+    auto *const ring = raw_ring(ex, fd);
+    auto *const memory = fixed ? registered_room(ex) : room();
     random_offsets at;
     unsigned begun = 0, done = 0;
     auto const begin = [&](unsigned slot) {
         auto *const sqe = io_uring_get_sqe(ring);
-        auto *const to = room() + slot * block;
+        auto *const to = memory + slot * block;
         auto const offset = static_cast<std::uint64_t>(at.next());
         if (fixed) {
-            io_uring_prep_read_fixed(sqe, 0, to, block, offset, static_cast<int>(slot));
+            io_uring_prep_read_fixed(sqe, 0, to, block, offset, 0);
             io_uring_sqe_set_flags(sqe, IOSQE_FIXED_FILE);
         } else {
             io_uring_prep_read(sqe, fd, to, block, offset);
@@ -117,7 +145,7 @@ void raw_reads(int fd, bool fixed)
     for (unsigned slot = 0; slot < in_flight; ++slot) {
         begin(slot);
     }
-    while (done < reads) {
+    while (done < count) {
         io_uring_submit_and_wait(ring, 1);
         io_uring_cqe *cqe;
         unsigned head, n = 0;
@@ -131,22 +159,22 @@ void raw_reads(int fd, bool fixed)
         }
         io_uring_cq_advance(ring, n);
         done += n;
-        for (unsigned i = 0; i < n && begun < reads; ++i) {
+        for (unsigned i = 0; i < n && begun < count; ++i) {
             begin(slots[i]);
         }
     }
 }
 
-void by_tasks(ma::executor &ex, int fd)
+void by_tasks(ma::executor &ex, int fd, unsigned count)
 {
     random_offsets at;
     static std::vector<ma::task> tasks(in_flight);
     unsigned slot = 0;
     for (auto &task : tasks) {
-        task.attach(ex, [&at, fd, data = room() + slot++ * block] {
+        task.attach(ex, [&at, fd, count, data = room() + slot++ * block] {
             auto *const self = monad_async_task_current();
             auto const file = monad_async_file_adopt(fd);
-            for (unsigned i = 0; i < reads / in_flight; ++i) {
+            for (unsigned i = 0; i < count / in_flight; ++i) {
                 if (monad_async_file_read(self, file, data, block, at.next()).value != block) {
                     die("monad_async_file_read");
                 }
@@ -157,11 +185,10 @@ void by_tasks(ma::executor &ex, int fd)
 }
 
 // Into registered buffers, by a direct descriptor.
-void by_tasks_fixed(ma::executor &ex, int fd)
+void by_tasks_fixed(ma::executor &ex, int fd, unsigned count)
 {
     static std::vector<ma::task> tasks(in_flight);
     static monad_async_file file = {-1, 0};
-    static ma::buffer_set set(ex, in_flight, block);
     if (file.fd < 0) {
         tasks[0].attach(ex, [fd] {
             ma::open_options options;
@@ -173,11 +200,11 @@ void by_tasks_fixed(ma::executor &ex, int fd)
     }
     random_offsets at;
     for (auto &task : tasks) {
-        task.attach(ex, [&at] {
+        task.attach(ex, [&ex, &at, count] {
             auto *const self = monad_async_task_current();
-            auto const buffer = set.claim();
+            auto const buffer = buffers(ex).claim();
             auto const *const native = buffer.native_handle();
-            for (unsigned i = 0; i < reads / in_flight; ++i) {
+            for (unsigned i = 0; i < count / in_flight; ++i) {
                 auto const r = monad_async_file_read_fixed(self, file, native, 0, block, at.next());
                 if (r.value != block) {
                     die("monad_async_file_read_fixed");
@@ -188,10 +215,10 @@ void by_tasks_fixed(ma::executor &ex, int fd)
     ex.run_until_idle();
 }
 
-void by_operations(ma::executor &ex, int fd)
+void by_operations(ma::executor &ex, int fd, unsigned count)
 {
     static ma::task task;
-    task.attach(ex, [fd] {
+    task.attach(ex, [fd, count] {
         static std::array<monad_async_op, in_flight> ops;
         auto *const self = monad_async_task_current();
         auto const file = monad_async_file_adopt(fd);
@@ -206,12 +233,12 @@ void by_operations(ma::executor &ex, int fd)
         for (auto &op : ops) {
             begin(op);
         }
-        for (unsigned done = 0; done < reads; ++done) {
+        for (unsigned done = 0; done < count; ++done) {
             monad_async_op *op;
             if (monad_async_op_wait_any(self, &op).error != 0 || op->result.value != block) {
                 die("monad_async_op_wait_any");
             }
-            if (begun < reads) {
+            if (begun < count) {
                 begin(*op);
             }
         }
@@ -221,9 +248,9 @@ void by_operations(ma::executor &ex, int fd)
 
 // 64 writers' writes in the order in which they are called, as a raw ring has it: of those that
 // wait one chain of links, and the next when all of that is done.
-void raw_linked(int fd)
+void raw_linked(ma::executor &ex, int fd)
 {
-    auto *const ring = raw_ring(fd);
+    auto *const ring = raw_ring(ex, fd);
     random_offsets at;
     for (unsigned done = 0; done < writes; done += in_flight) {
         for (unsigned i = 0; i < in_flight; ++i) {
@@ -356,6 +383,38 @@ void measure_scopes(ma::executor &ex)
                 without, within, within - without);
 }
 
+using reader = std::function<void(unsigned)>;
+
+double quantile(std::vector<double> of, double part)
+{
+    auto const at = static_cast<std::ptrdiff_t>(static_cast<double>(of.size() - 1) * part + 0.5);
+    std::nth_element(of.begin(), of.begin() + at, of.end());
+    return of[static_cast<std::size_t>(at)];
+}
+
+double read_ns(reader const &run)
+{
+    run(before_reads);
+    double const begun = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+    run(reads);
+    return (clock_ns(CLOCK_THREAD_CPUTIME_ID) - begun) / reads;
+}
+
+void compare(char const *name, reader const &raw, reader const &ours, double goal)
+{
+    std::vector<double> raw_ns, ours_ns, rates;
+    for (unsigned pair = 0; pair < pairs; ++pair) {
+        double const first = read_ns(pair % 2 == 0 ? raw : ours);
+        double const second = read_ns(pair % 2 == 0 ? ours : raw);
+        raw_ns.push_back(pair % 2 == 0 ? first : second);
+        ours_ns.push_back(pair % 2 == 0 ? second : first);
+        rates.push_back(raw_ns.back() / ours_ns.back());
+    }
+    std::printf("%-44s %6.0f %6.0f %8.3f  %.3f to %.3f %6.2f\n", name, quantile(raw_ns, 0.5),
+                quantile(ours_ns, 0.5), quantile(rates, 0.5), quantile(rates, 0.1),
+                quantile(rates, 0.9), goal);
+}
+
 struct measured {
     char const *name;
     std::function<void()> run;
@@ -387,32 +446,31 @@ int main(int argc, char **argv)
     ma::executor_options options;
     options.direct_descriptors = 1;
     ma::executor ex(options);
-    std::printf("the last column: the rate as a part of the first line's\n\n");
-    std::vector<measured> all = {
-        {"read 4 KiB, raw ring", [&] { raw_reads(fd, false); }},
-        {"... 64 tasks", [&] { by_tasks(ex, fd); }},
-        {"... one task, op_begin and wait_any", [&] { by_operations(ex, fd); }},
-    };
-    measure(all, CLOCK_THREAD_CPUTIME_ID, reads);
-    std::printf("\n");
-    all = {
-        {"... raw ring, registered file and buffers", [&] { raw_reads(fd, true); }},
-        {"... 64 tasks, the same", [&] { by_tasks_fixed(ex, fd); }},
-    };
-    measure(all, CLOCK_THREAD_CPUTIME_ID, reads);
+    std::printf("%-44s %6s %6s %8s  %-14s %6s\n", "reads of 4 KiB next to the raw ring's", "raw ns",
+                "ns", "rate", "of 8 in 10", "goal");
+    reader const raw = [&](unsigned count) { raw_reads(ex, fd, false, count); };
+    reader const raw_fixed = [&](unsigned count) { raw_reads(ex, fd, true, count); };
+    compare("64 tasks", raw, [&](unsigned count) { by_tasks(ex, fd, count); }, 0.97);
+    compare(
+        "64 tasks, registered file and buffers", raw_fixed,
+        [&](unsigned count) { by_tasks_fixed(ex, fd, count); }, 0.97);
+    compare(
+        "one task, op_begin and wait_any", raw,
+        [&](unsigned count) { by_operations(ex, fd, count); }, 0.98);
     measure_scopes(ex);
+    std::printf("\nthe last column: the rate as a part of the first line's\n");
     for (int const to : {written, in_memory}) {
         std::printf("\n");
         for (bool const at_random : {false, true}) {
             std::string const name =
                 std::string(to == written ? "write 4 KiB, a disk's file" : "... tmpfs") +
                 (at_random ? ", at random" : ", one behind the other");
-            all = {
+            std::vector<measured> all = {
                 {name.c_str(), [&] { write_by_tasks(ex, to, false, at_random); }},
                 {"... ordered", [&] { write_by_tasks(ex, to, true, at_random); }},
             };
             if (at_random) {
-                all.push_back({"... raw ring, linked in rows of 64", [&] { raw_linked(to); }});
+                all.push_back({"... raw ring, linked in rows of 64", [&] { raw_linked(ex, to); }});
                 all.push_back({"... pwrite, one after the other", [&] { calls(to); }});
             }
             measure(all, CLOCK_MONOTONIC, writes);
