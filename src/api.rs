@@ -379,6 +379,12 @@ impl<K: Kernel> Handle<K> {
         }
     }
 
+    /// As `Executor::take_any`.
+    #[inline(always)]
+    pub fn take_any(task: TaskRef) -> Option<NonNull<Op>> {
+        Self::running(task).ok()?.executor().take_any(task).map(NonNull::from)
+    }
+
     pub fn wait_any(task: TaskRef) -> Res<NonNull<Op>> {
         Self::running(task)?.executor().wait_any(task).map(NonNull::from)
     }

@@ -4,6 +4,7 @@ use super::task::TaskPtr;
 use crate::api::{self, Handle};
 use crate::error::{Errno, RawResult};
 use crate::reactor::operation::Op;
+use crate::task::header::TaskRef;
 use crate::uring::RealKernel;
 
 const EINVAL: RawResult = RawResult::failure(Errno(libc::EINVAL));
@@ -43,9 +44,24 @@ pub unsafe extern "C" fn monad_async_op_wait_any(task: TaskPtr, op: *mut *mut Op
         Ok(task) if !op.is_null() => task,
         _ => return EINVAL,
     };
+    let Some(taken) = Handle::<RealKernel>::take_any(task) else {
+        // SAFETY: not null, and the caller's to write.
+        return unsafe { wait_any(task, op) };
+    };
+    // SAFETY: as above.
+    unsafe { *op = taken.as_ptr() };
+    RawResult::default()
+}
+
+/// The rest of `monad_async_op_wait_any`: what needs a frame.
+///
+/// # Safety
+/// `op` is the caller's to write.
+#[inline(never)]
+unsafe fn wait_any(task: TaskRef, op: *mut *mut Op) -> RawResult {
     Handle::<RealKernel>::wait_any(task)
         .map(|taken| {
-            // SAFETY: not null, and the caller's to write.
+            // SAFETY: the caller's.
             unsafe { *op = taken.as_ptr() };
             0
         })

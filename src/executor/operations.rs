@@ -108,15 +108,19 @@ impl<K: Kernel> Executor<K> {
             record.receives_into(buffers);
         }
         add(&self.head.total_io_submitted, 1);
-        if self.watches(by::ITEMS) {
-            self.watched_operation(record, Kind::Begin, false);
-        }
         if bits & bit::ORDERED != 0 {
+            if self.watches(by::ITEMS) {
+                self.watched_operation(record, Kind::Begin, false);
+            }
             record.joins(row);
             return self.begin_ordered(record);
         }
         // SAFETY: the caller's.
         unsafe { self.reactor.begin(record, sqe, task.io_level()) };
+        // Last: the entry's words would be kept in memory across the call.
+        if self.watches(by::ITEMS) {
+            self.watched_operation(record, Kind::Begin, false);
+        }
     }
 
     /// SUSPENDS. `task` runs now.
@@ -159,6 +163,24 @@ impl<K: Kernel> Executor<K> {
         Some(record.result.get())
     }
 
+    /// The record whose completion is the next to be taken.
+    #[inline(always)]
+    fn first_completed<'a>(task: TaskRef) -> Res<&'a Op> {
+        let link = task.completed.front().ok_or(ENOENT)?;
+        // SAFETY: only records of the task that are in flight are in that list.
+        Ok(unsafe { Op::from_link(link) })
+    }
+
+    /// What `wait_any` does most of the time, without a frame: a plain operation has ended. None,
+    /// and nothing was done: that is for `wait_any`.
+    #[inline(always)]
+    pub fn take_any(&self, task: TaskRef) -> Option<&Op> {
+        if task.has(mark::STOPS) {
+            return None;
+        }
+        Self::first_completed(task).ok().filter(|record| record.take_plain(task))
+    }
+
     /// SUSPENDS. `task` runs now. The record whose completion was taken.
     #[inline(always)]
     pub fn wait_any(&self, task: TaskRef) -> Res<&Op> {
@@ -167,9 +189,7 @@ impl<K: Kernel> Executor<K> {
         }
         match self.await_record(task, None) {
             0 => {
-                let link = task.completed.front().ok_or(ENOENT)?;
-                // SAFETY: only records of the task that are in flight are in that list.
-                let record = unsafe { Op::from_link(link) };
+                let record = Self::first_completed(task)?;
                 self.take(task, record);
                 Ok(record)
             }
