@@ -10,11 +10,26 @@ use crate::sys::cxx_eh::Exceptions;
 use crate::task::header::{mark, TaskRef, Waits};
 use crate::uring::kernel::{op, Kernel, Sqe};
 
-/// An entry of a call's. By value it is made in the queue, and nowhere before: again (`{ sqe }`)
-/// for what is rare. A copy of the caller's, which has to be kept meanwhile, is in memory once.
+/// What of a call is rare, and out of line.
+#[derive(Clone, Copy)]
+pub enum Rare {
+    /// There may be an interruption, or a timer to be armed, before it begins.
+    Stopped,
+    /// The submission queue is full.
+    NoRoom,
+    /// Not performed: the kernel's answer, and how many handles had been closed at its beginning.
+    NotPerformed { res: i32, closings: u64 },
+}
+
+/// An entry of a call's. By value it is made in the queue, and nowhere before: what is rare gets it
+/// by its words, as a place for it in the frame of a call that is suspended is a line more between
+/// what that call comes back to. A copy of the caller's, which has to be kept meanwhile, is in
+/// memory once.
 pub trait Given: Copy {
     fn entry(self) -> Sqe;
-    fn rarely<R>(self, how: impl FnOnce(&Sqe) -> R) -> R;
+    /// # Safety
+    /// As `io`.
+    unsafe fn rarely<K: Kernel>(self, ex: &Executor<K>, task: TaskRef, what: Rare) -> i32;
 }
 
 impl Given for Sqe {
@@ -23,8 +38,10 @@ impl Given for Sqe {
         self
     }
     #[inline(always)]
-    fn rarely<R>(self, how: impl FnOnce(&Sqe) -> R) -> R {
-        how(&{ self })
+    unsafe fn rarely<K: Kernel>(self, ex: &Executor<K>, task: TaskRef, what: Rare) -> i32 {
+        let [a, b, c, d, _, e, f, g] = self.0;
+        // SAFETY: the caller's.
+        unsafe { by_words(ex, task, (a, b), (c, d), (e, f), g, what) }
     }
 }
 
@@ -34,9 +51,27 @@ impl Given for &Sqe {
         *self
     }
     #[inline(always)]
-    fn rarely<R>(self, how: impl FnOnce(&Sqe) -> R) -> R {
-        how(self)
+    unsafe fn rarely<K: Kernel>(self, ex: &Executor<K>, task: TaskRef, what: Rare) -> i32 {
+        // SAFETY: the caller's.
+        unsafe { ex.io_rarely(task, self, what) }
     }
+}
+
+/// # Safety
+/// As `io`, of the entry with these words, and no `user_data`.
+#[cold]
+#[inline(never)]
+unsafe fn by_words<K: Kernel>(
+    ex: &Executor<K>,
+    task: TaskRef,
+    (a, b): (u64, u64),
+    (c, d): (u64, u64),
+    (e, f): (u64, u64),
+    g: u64,
+    what: Rare,
+) -> i32 {
+    // SAFETY: the caller's.
+    unsafe { ex.io_rarely(task, &Sqe([a, b, c, d, 0, e, f, g]), what) }
 }
 
 impl<K: Kernel> Executor<K> {
@@ -112,12 +147,38 @@ impl<K: Kernel> Executor<K> {
     /// What `sqe` refers to stays valid until the call returns.
     #[inline(always)]
     pub unsafe fn io(&self, task: TaskRef, sqe: impl Given) -> i32 {
+        // SAFETY: the caller's.
+        unsafe { self.io_since(task, sqe, self.reactor.closings.count()) }
+    }
+
+    /// As `io`, for who has asked how many handles have been closed.
+    ///
+    /// # Safety
+    /// As `io`.
+    #[inline(always)]
+    pub unsafe fn io_since(&self, task: TaskRef, sqe: impl Given, closings: u64) -> i32 {
         if task.has(mark::STOPS) {
             // SAFETY: the caller's.
-            return sqe.rarely(|sqe| unsafe { self.io_after_stop(task, sqe) });
+            return unsafe { sqe.rarely(self, task, Rare::Stopped) };
         }
         // SAFETY: the caller's.
-        unsafe { self.io_begun(task, sqe, self.stamp_ahead()) }
+        unsafe { self.io_begun(task, sqe, self.stamp_ahead(), closings) }
+    }
+
+    /// # Safety
+    /// As `io`.
+    #[inline(always)]
+    unsafe fn io_rarely(&self, task: TaskRef, sqe: &Sqe, what: Rare) -> i32 {
+        // SAFETY: the caller's.
+        unsafe {
+            match what {
+                Rare::Stopped => self.io_after_stop(task, sqe),
+                Rare::NoRoom => self.io_queued(task, sqe),
+                Rare::NotPerformed { res, closings } => {
+                    self.not_performed(task, sqe, res, closings)
+                }
+            }
+        }
     }
 
     /// Out of line, with what comes after it: see `validate::completes_once`.
@@ -134,19 +195,18 @@ impl<K: Kernel> Executor<K> {
             return stopped;
         }
         // SAFETY: the caller's.
-        unsafe { self.io_begun(task, sqe, now) }
+        unsafe { self.io_begun(task, sqe, now, self.reactor.closings.count()) }
     }
 
     /// # Safety
     /// As `io`.
     #[inline(always)]
-    unsafe fn io_begun(&self, task: TaskRef, sqe: impl Given, now: Ahead) -> i32 {
-        let closings = self.reactor.closings.count();
+    unsafe fn io_begun(&self, task: TaskRef, sqe: impl Given, now: Ahead, closings: u64) -> i32 {
         // SAFETY: the caller's.
         let res = unsafe { self.io_once(task, sqe, now) };
         if res < 0 && is_not_performed(res) {
             // SAFETY: the caller's.
-            return sqe.rarely(|sqe| unsafe { self.not_performed(task, sqe, res, closings) });
+            return unsafe { sqe.rarely(self, task, Rare::NotPerformed { res, closings }) };
         }
         res
     }
@@ -158,11 +218,12 @@ impl<K: Kernel> Executor<K> {
         // SAFETY: the caller's promise; the call does not return before the task is woken.
         if !unsafe { self.reactor.start(task, sqe.entry()) } {
             // SAFETY: the caller's.
-            return sqe.rarely(|sqe| unsafe { self.io_queued(task, sqe) });
+            return unsafe { sqe.rarely(self, task, Rare::NoRoom) };
         }
         add(&self.head.total_io_submitted, 1);
         if self.watches(by::ITEMS) {
-            sqe.rarely(|sqe| self.watched_io(task, sqe));
+            let sqe = sqe.entry();
+            self.watched_io(task, sqe.opcode(), sqe.fd());
         }
         task.awaits();
         self.leave_at::<false>(task, now);

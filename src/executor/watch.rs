@@ -24,7 +24,7 @@ use crate::task::annex::note;
 use crate::task::header::{Flags, TaskRef, Waits, PRIORITIES};
 use crate::ticks;
 use crate::trace::{span, Event, Kind, Ring, Whose, Writer};
-use crate::uring::kernel::{Kernel, Sqe};
+use crate::uring::kernel::Kernel;
 
 /// Bits of `Executor::watch`.
 pub mod by {
@@ -422,11 +422,11 @@ impl<K: Kernel> Executor<K> {
     /// The inline operation of the task that runs.
     #[cold]
     #[inline(never)]
-    pub(super) fn watched_io(&self, task: TaskRef, sqe: &Sqe) {
+    pub(super) fn watched_io(&self, task: TaskRef, opcode: u8, fd: i32) {
         if let Some(meter) = self.meter() {
-            meter.operation(sqe.opcode());
+            meter.operation(opcode);
         }
-        task.peer.set(ptr::without_provenance(sqe.fd() as u32 as usize));
+        task.peer.set(ptr::without_provenance(fd as u32 as usize));
     }
 
     #[cold]

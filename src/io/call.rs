@@ -75,13 +75,52 @@ fn tell_valgrind(sqe: &Sqe, res: usize) {
     }
 }
 
+/// A result that is one word, for what is called out of line: a larger one is in memory, in the
+/// frame of who calls.
+#[inline(always)]
+pub(super) fn word(moved: Res<usize>) -> isize {
+    moved.map_or_else(|e| -(e.0 as isize), |n| n as isize)
+}
+
+/// What `word` has made of it.
+#[inline(always)]
+pub(super) fn in_word(word: isize) -> Res<usize> {
+    usize::try_from(word).map_err(|_| Errno(word.wrapping_neg() as i32))
+}
+
+/// As `io_ended`, for who has neither the entry nor the call in memory: see `Given`.
+///
+/// # Safety
+/// As `io`.
+#[cold]
+#[inline(never)]
+unsafe fn ended_by_words<K: Kernel>(
+    ex: &Executor<K>,
+    task: TaskRef,
+    (head, off): (u64, u64),
+    (addr, len): (u64, u64),
+    (group, begun): (u64, u64),
+    res: i32,
+    how: (Option<i16>, bool),
+) -> isize {
+    let sqe = Sqe([head, off, addr, len, 0, group, 0, 0]);
+    // SAFETY: the caller's.
+    word(unsafe { Call::of_entry(ex, task, &sqe).io_ended(&sqe, res, how, begun) })
+}
+
 /// How much was moved before what stopped it: the value, with its error.
 pub(super) fn moved(bytes: usize, stopped: Res<()>) -> RawResult {
     let error = stopped.map_or_else(|e| e.0, |()| 0);
     RawResult { value: bytes as isize, error, reserved: 0 }
 }
 
-impl<K: Kernel> Call<'_, K> {
+impl<'a, K: Kernel> Call<'a, K> {
+    /// On the handle of an entry, of which no more is asked than whether it is a direct one.
+    fn of_entry(ex: &'a Executor<K>, task: TaskRef, sqe: &Sqe) -> Self {
+        let flags = if sqe.flags() & flag::FIXED_FILE != 0 { DIRECT } else { 0 };
+        Self { ex, task, fd: sqe.fd(), flags }
+    }
+
     #[inline(always)]
     pub(super) fn is_direct(&self) -> bool {
         self.flags & DIRECT != 0
@@ -154,12 +193,16 @@ impl<K: Kernel> Call<'_, K> {
     unsafe fn io_or_wait(&self, sqe: Sqe, how: (Option<i16>, bool)) -> Res<usize> {
         let begun = self.begun();
         // SAFETY: the caller's.
-        let res = unsafe { self.ex.io(self.task, sqe) };
+        let res = unsafe { self.ex.io_since(self.task, sqe, begun) };
         if res >= 0 && !valgrind::is_here() {
             return Ok(res as usize);
         }
+        let [head, off, addr, len, _, group, rest @ ..] = sqe.0;
+        debug_assert!(rest == [0, 0], "what moves something has no more words");
         // SAFETY: the caller's.
-        unsafe { self.io_ended(&{ sqe }, res, how, begun) }
+        in_word(unsafe {
+            ended_by_words(self.ex, self.task, (head, off), (addr, len), (group, begun), res, how)
+        })
     }
 
     /// # Safety

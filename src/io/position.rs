@@ -1,18 +1,38 @@
 //! The current position of a file, which the ring does not always move. How it is for writes in a
 //! row: `reactor::place`.
 
-use super::call::Call;
+use super::call::{in_word, word, Call};
 use super::direct::Own;
 use super::file::UNBUFFERED;
 use crate::error::{Errno, Res};
+use crate::executor::Executor;
 use crate::reactor::place::{appends, HERE};
 use crate::reactor::rows::wanted;
 use crate::sys::file;
+use crate::task::header::TaskRef;
 use crate::uring::kernel::{op, Kernel, Sqe};
 
 #[inline(always)]
 fn is_write(sqe: &Sqe) -> bool {
     matches!(sqe.opcode(), op::WRITE | op::WRITEV | op::WRITE_FIXED)
+}
+
+/// As `moves_on`, for who has neither the entry nor the call in memory.
+///
+/// # Safety
+/// As `io`.
+#[inline(never)]
+unsafe fn on_by_words<K: Kernel>(
+    ex: &Executor<K>,
+    task: TaskRef,
+    (flags, dont_wait): (u32, bool),
+    (head, group): (u64, u64),
+    (addr, len): (u64, u64),
+) -> isize {
+    let sqe = Sqe([head, HERE, addr, len, 0, group, 0, 0]);
+    let call = Call { ex, task, fd: sqe.fd(), flags };
+    // SAFETY: the caller's.
+    word(unsafe { call.moves_on(&sqe, dont_wait) })
 }
 
 impl<K: Kernel> Call<'_, K> {
@@ -23,8 +43,12 @@ impl<K: Kernel> Call<'_, K> {
     #[inline(always)]
     pub unsafe fn moves(&self, sqe: Sqe, dont_wait: bool) -> Res<usize> {
         if sqe.off() == HERE && (is_write(&sqe) || self.flags & UNBUFFERED != 0) {
+            let [head, _, addr, len, _, group, ..] = sqe.0;
+            let how = (self.flags, dont_wait);
             // SAFETY: the caller's.
-            return unsafe { self.moves_on(&{ sqe }, dont_wait) };
+            return in_word(unsafe {
+                on_by_words(self.ex, self.task, how, (head, group), (addr, len))
+            });
         }
         // SAFETY: the caller's.
         unsafe { self.transfer(sqe, dont_wait) }
@@ -32,7 +56,7 @@ impl<K: Kernel> Call<'_, K> {
 
     /// # Safety
     /// As `io`.
-    #[inline(never)]
+    #[inline(always)]
     unsafe fn moves_on(&self, sqe: &Sqe, dont_wait: bool) -> Res<usize> {
         let begun = self.begun();
         if self.flags & UNBUFFERED != 0 {

@@ -166,6 +166,16 @@ impl Fixed {
         &self.users[number as usize]
     }
 
+    /// The same.
+    ///
+    /// # Safety
+    /// There is a buffer of that number.
+    #[inline(always)]
+    pub unsafe fn users_unchecked(&self, number: u32) -> &AtomicU32 {
+        // SAFETY: the caller's; there is one for each.
+        unsafe { self.users.get_unchecked(number as usize) }
+    }
+
     /// `sqe`, which reads or writes that buffer, as the kernel knows it.
     #[inline(always)]
     pub fn entry(&self, number: u32, mut sqe: Sqe) -> Sqe {

@@ -391,6 +391,7 @@ impl Set {
         let mut sqe = fixed.entry(claim.number, sqe);
         sqe.0[2] = self.memory().data(claim.number).as_ptr() as u64 + at as u64;
         sqe.0[3] = sqe.0[3] & !0xffff_ffff | bytes as u64;
-        Ok((sqe, fixed.users(claim.number)))
+        // SAFETY: the claim is one, says `registration`.
+        Ok((sqe, unsafe { fixed.users_unchecked(claim.number) }))
     }
 }

@@ -541,6 +541,7 @@ TEST(BufferSet, an_entry_filled_by_hand_keeps_its_buffer)
 TEST(BufferSet, a_descriptor_that_would_not_wait_is_waited_for)
 {
     Executor ex(8);
+    Set const other(ex, 1, 64); // which has the first place of the table
     Set set(ex, 1, 64);
     Pipe pipe;
     ASSERT_EQ(fcntl(pipe.reader, F_SETFL, O_NONBLOCK), 0);
@@ -555,6 +556,48 @@ TEST(BufferSet, a_descriptor_that_would_not_wait_is_waited_for)
     task.attach(ex);
     run_until_suspended(ex, task);
     EXPECT_EQ(::write(pipe.writer, "some", 4), 4);
+    ex.finish();
+}
+
+// The rare ways of a call get its entry by its words: each has to arrive at its place.
+TEST(BufferSet, a_read_in_a_scope_and_one_that_waits_for_room_are_what_was_asked_for)
+{
+    constexpr unsigned count = 16, bytes = 64;
+    Executor ex(2);                // entries: most wait for one
+    Set const other(ex, 1, bytes); // which has the first place of the table
+    Set set(ex, count, bytes);
+    Fd const fd = scratch_file();
+    for (unsigned i = 0; i < count; ++i) {
+        std::string const data(bytes, static_cast<char>('a' + i));
+        ASSERT_EQ(pwrite(fd, data.data(), bytes, i * bytes), bytes);
+    }
+    std::vector<std::unique_ptr<Task>> tasks;
+    for (unsigned i = 0; i < count; ++i) {
+        auto body = [&, i](monad_async_task self) {
+            monad_async_buffer buffer{};
+            EXPECT_EQ(claim(self, set, buffer), 0);
+            for (bool const in_scope : {false, true}) {
+                memset(buffer.data, '-', bytes);
+                monad_async_scope scope;
+                if (in_scope) {
+                    EXPECT_EQ(enter(self, scope, hour), 0);
+                }
+                auto const r = monad_async_file_read_fixed(self, monad_async_file_adopt(fd),
+                                                           &buffer, 8, 32, i * bytes);
+                EXPECT_EQ(r.value, 32) << monad_async_result_message(r);
+                std::string const data(static_cast<char *>(buffer.data), bytes);
+                EXPECT_EQ(data, std::string(8, '-') + std::string(32, static_cast<char>('a' + i)) +
+                                    std::string(24, '-'));
+                if (in_scope) {
+                    EXPECT_EQ(leave(self, scope), 0);
+                }
+            }
+            EXPECT_EQ(release(buffer), 0);
+            return success();
+        };
+        tasks.push_back(std::make_unique<Task>(body));
+        tasks.back()->attach(ex);
+    }
     ex.finish();
 }
 
