@@ -143,6 +143,11 @@ void drop_spawned(executor_block *block) noexcept
     }
 }
 
+std::size_t executor_run_on(monad_async_executor ex, std::uint64_t wait_ns, int &error) noexcept
+{
+    return async_bridge::run_on(ex, wait_ns, error);
+}
+
 bool executor_close(executor_block *block) noexcept
 {
     auto &ex = *block->owner;

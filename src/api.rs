@@ -120,6 +120,16 @@ impl<K: Kernel> Handle<K> {
 
     #[inline(always)]
     pub fn run(self, max_items: usize, timeout_ns: Option<u64>) -> Res<usize> {
+        self.may_run()?.run(max_items, timeout_ns)
+    }
+
+    /// As [`Executor::run_on`].
+    pub(crate) fn run_on(self, timeout_ns: Option<u64>) -> Res<usize> {
+        self.may_run()?.run_on(timeout_ns)
+    }
+
+    #[inline(always)]
+    fn may_run<'a>(self) -> Res<&'a Executor<K>> {
         let ex = self.executor();
         if !ex.is_mine() {
             return Err(EPERM);
@@ -127,7 +137,7 @@ impl<K: Kernel> Handle<K> {
         if ex.is_thread_in_run() || ex.tells() {
             return Err(Errno(libc::EDEADLK));
         }
-        ex.run(max_items, timeout_ns)
+        Ok(ex)
     }
 
     pub fn wake(self) -> Res<()> {

@@ -68,6 +68,8 @@ mod ffi {
         fn awaited(self: &mut Executor) -> *mut TaskHead;
         fn close(self: &mut Executor) -> i32;
 
+        unsafe fn run_on(ex: *mut ExecutorHead, wait_ns: u64, error: &mut i32) -> usize;
+
         type Task;
         unsafe fn open_task(attr: *const TaskAttr, error: &mut i32) -> *mut Task;
         fn head(self: &Task) -> *mut TaskHead;
@@ -160,6 +162,23 @@ impl Executor {
                 0
             },
         )
+    }
+}
+
+/// A pass for who runs the executor in a loop; `u64::MAX` waits for ever. How many items ran; 0,
+/// and the errno.
+///
+/// # Safety
+/// Null, or an executor that was not destroyed.
+unsafe fn run_on(ex: *mut ffi::ExecutorHead, wait_ns: u64, error: &mut i32) -> usize {
+    // SAFETY: the caller's.
+    let ex = unsafe { Handle::<RealKernel>::from_ptr(ex.cast()) };
+    match ex.and_then(|ex| ex.run_on((wait_ns != u64::MAX).then_some(wait_ns))) {
+        Ok(items) => items,
+        Err(e) => {
+            *error = e.0;
+            0
+        }
     }
 }
 

@@ -24,11 +24,9 @@ use core::mem::offset_of;
 use core::ptr::{self, NonNull};
 
 use super::exit::Told;
-use super::grant::{Caller, Wait};
-use super::known::{look, result_of, Known, CHANGING_NS, GONE};
+use super::grant::Wait;
+use super::known::{result_of, GONE};
 use super::mailbox::{kind, Mailbox, Posted};
-use super::queue_left::until_unqueued;
-use super::scope::NEVER_NS;
 use super::wait::Waiter;
 use super::watch::by;
 use super::Executor;
@@ -152,6 +150,13 @@ impl JoinRecord {
         }
     }
 
+    /// The run is over.
+    #[inline(always)]
+    pub(super) fn tell(&self, result: RawResult) {
+        self.result.set(result);
+        self.has_result.set(true);
+    }
+
     /// Whom the joiner of this record waits for, if that is on the executor with this mailbox too.
     pub(super) fn other_here(&self, mailbox: &'static Mailbox) -> Option<TaskRef> {
         ptr::eq(self.away, mailbox).then_some(self.other)
@@ -175,43 +180,13 @@ impl<K: Kernel> Executor<K> {
                 return RawResult::from_kernel(stopped);
             }
         }
-        // The run that was found in a queue, and left it.
-        let mut meant = None;
-        let over =
-            |meant: Option<Run>, result| meant.map_or(result, |run| result_of(other.state(), run));
-        let (run, away) = loop {
-            match look(other) {
-                Known::Under(run, _) if meant.is_some_and(|meant| meant != run) => {
-                    return over(meant, GONE);
-                }
-                Known::Under(_, away) if !away.is_of_this_process() => {
-                    return RawResult::failure(Errno(libc::EPERM)); // The parent's.
-                }
-                Known::Under(run, away) => break (run, away),
-                Known::Never => return RawResult::failure(Errno(libc::EINVAL)),
-                Known::Over(result) => return over(meant, result),
-                Known::Changing => {
-                    let caller = Caller::task(self, task);
-                    if let Some((run, left)) = until_unqueued(&caller, other, NEVER_NS) {
-                        match left {
-                            Ok(_) => meant = Some(run),
-                            Err(e) => return RawResult::failure(e),
-                        }
-                        continue;
-                    }
-                    let slept = self.sleep(task, CHANGING_NS);
-                    if slept != 0 {
-                        return RawResult::from_kernel(slept);
-                    }
-                }
-            }
-        };
-        let record = JoinRecord::new(Joiner::Task(task, self.mailbox), other, run, away);
-        if ptr::eq(away, self.mailbox) {
-            self.join_here(task, other, &record)
-        } else {
-            self.join_remote(task, &record)
+        if other.state().is_attached_to(self.address()) && self.is_of_this_process() {
+            let run = other.state().run();
+            let record =
+                JoinRecord::new(Joiner::Task(task, self.mailbox), other, run, self.mailbox);
+            return self.join_here(task, other, &record);
         }
+        self.join_elsewhere(task, other)
     }
 
     /// Whether `other` waits for `task`, through others it may be, all of them here.
@@ -236,8 +211,14 @@ impl<K: Kernel> Executor<K> {
         false
     }
 
-    fn join_here(&self, task: TaskRef, other: TaskRef, record: &JoinRecord) -> RawResult {
-        if self.would_wait_for_ever(task, other) {
+    #[inline(always)]
+    pub(super) fn join_here(
+        &self,
+        task: TaskRef,
+        other: TaskRef,
+        record: &JoinRecord,
+    ) -> RawResult {
+        if other.waits.get() == Waits::Join && self.would_wait_for_ever(task, other) {
             return RawResult::failure(Errno(libc::EDEADLK));
         }
         self.register(record);
@@ -252,7 +233,8 @@ impl<K: Kernel> Executor<K> {
         unsafe { record.other.joiners.push_back(record.link()) };
     }
 
-    fn await_join(&self, task: TaskRef, record: &JoinRecord) -> RawResult {
+    #[inline(always)]
+    pub(super) fn await_join(&self, task: TaskRef, record: &JoinRecord) -> RawResult {
         task.waits.set(Waits::Join);
         task.peer.set(ptr::from_ref(record).cast());
         task.outcome.set(0);
@@ -265,24 +247,6 @@ impl<K: Kernel> Executor<K> {
             }
             0 => record.result.get(),
             _ => task.outcome(),
-        }
-    }
-
-    #[inline(never)]
-    fn join_remote(&self, task: TaskRef, record: &JoinRecord) -> RawResult {
-        record.owed.set(1);
-        loop {
-            // SAFETY: the record stays until `owed` is 0, which ends the suspension below.
-            match unsafe { record.post_join() } {
-                Posted::Queued => return self.await_join(task, record),
-                Posted::Over => return result_of(record.other.state(), record.run), // Rule 3.
-                Posted::Closed => {
-                    let slept = self.sleep(task, CHANGING_NS);
-                    if slept != 0 {
-                        return RawResult::from_kernel(slept);
-                    }
-                }
-            }
         }
     }
 
@@ -393,8 +357,7 @@ impl<K: Kernel> Executor<K> {
         if let Some(first) = joiners.front() {
             // SAFETY: only records of joiners that wait are in this list.
             let first = unsafe { JoinRecord::from_link(first) };
-            first.result.set(result);
-            first.has_result.set(true);
+            first.tell(result);
             if !self.wakes_the_only(first, now) {
                 self.woken_joins.append(joiners);
                 self.wake_joiners(now);
@@ -419,19 +382,37 @@ impl<K: Kernel> Executor<K> {
     /// True: it did.
     #[inline(always)]
     fn wakes_the_only(&self, record: &JoinRecord, now: u64) -> bool {
+        let only = self.only(record);
+        if let Some(joiner) = only {
+            record.registered.set(false);
+            joiner.waits.set(Waits::Nothing);
+            self.make_ready(joiner, now);
+        }
+        only.is_some()
+    }
+
+    /// The joiner, if that is a task of ours, and nobody else joins, or is about to be woken.
+    #[inline(always)]
+    fn only(&self, record: &JoinRecord) -> Option<TaskRef> {
         match record.joiner {
             Joiner::Task(joiner, home)
                 if ptr::eq(home, self.mailbox)
                     && record.link.peek_next().is_null()
                     && self.woken_joins.is_empty() =>
             {
-                record.registered.set(false);
-                joiner.waits.set(Waits::Nothing);
-                self.make_ready(joiner, now);
-                true
+                Some(joiner)
             }
-            _ => false,
+            _ => None,
         }
+    }
+
+    /// As `only`, of a task that is joined, and its record.
+    #[inline(always)]
+    pub(super) fn only_joiner(&self, task: TaskRef) -> Option<(TaskRef, &JoinRecord)> {
+        let first = task.joiners.front()?;
+        // SAFETY: only records of joiners that wait are in this list.
+        let record = unsafe { JoinRecord::from_link(first) };
+        Some((self.only(record)?, record))
     }
 
     /// Wakes those whose task has exited, so many at most: the result goes from record to record.

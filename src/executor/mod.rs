@@ -21,6 +21,7 @@ pub mod head;
 pub mod jobs;
 pub mod join;
 pub mod join_case;
+mod join_elsewhere;
 mod known;
 pub mod mailbox;
 pub mod meter;

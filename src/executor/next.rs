@@ -5,7 +5,9 @@
 //! From a launch that ends to the next one without any switch: both run on the executor's stack, so
 //! what has called the one calls the other. Any other task that exits goes by way of the loop, as
 //! nothing may be published on the stack of who is published: so does one that has suspended, which
-//! has kept the stack that it was launched on.
+//! has kept the stack that it was launched on. But a launch that ends and is joined by one task,
+//! which is to run next, is left for that one: what it ran on is the executor's stack, and nobody's
+//! who is published.
 //!
 //! Where the switch is corosensei's every task goes that way.
 
@@ -15,7 +17,8 @@ use super::exit::ExitHook;
 use super::head::{dec, inc};
 use super::Executor;
 use crate::stack::switch::Switch;
-use crate::task::header::{mark, Flags, TaskRef};
+use crate::task::annex::note;
+use crate::task::header::{mark, Flags, TaskRef, Waits};
 use crate::task::warm::WarmStacks;
 use crate::ticks;
 use crate::uring::kernel::Kernel;
@@ -195,9 +198,14 @@ impl<K: Kernel> Executor<K> {
         // No call before this, optimised or not: operations in flight may lie below this frame.
         let marks = task.marks.get();
         if marks & mark::ENDS != 0 {
-            let is_hooked =
-                marks & (mark::SCOPED | mark::OPERATIONS | mark::HOOKED) == mark::HOOKED;
-            return if is_hooked { self.next_after_child(task) } else { None };
+            return match marks & (mark::SCOPED | mark::OPERATIONS | mark::HOOKED) {
+                mark::HOOKED => self.next_after_child(task),
+                0 => {
+                    self.leave_for_joiner(task);
+                    None
+                }
+                _ => None,
+            };
         }
         if !self.may_hand_over() {
             return None;
@@ -214,6 +222,44 @@ impl<K: Kernel> Executor<K> {
         // SAFETY: the owner thread's; who finds that it is not does not use them.
         let plain = unsafe { (*self.exceptions).is_none() };
         plain && !self.warm.keeps() && self.is_of_this_process()
+    }
+
+    /// `task`, a launch that somebody joins, has just returned. Does not, if that is one task of
+    /// ours, and is to run next; else nothing was done.
+    #[inline(always)]
+    fn leave_for_joiner(&self, task: TaskRef) {
+        if !Switch::EXITS_TO || WarmStacks::has_kept(task) || task.notes(note::POOLED) {
+            return;
+        }
+        let Some((joiner, record)) = self.only_joiner(task) else { return };
+        // SAFETY: the owner thread's; who finds that it is not does not use them.
+        let plain = unsafe { (*self.exceptions).is_none() } && self.is_of_this_process();
+        if !plain || joiner.cpu_level() >= self.ready.level() {
+            return;
+        }
+        let now = self.stamp();
+        if self.next.is_late(now, self.look_ticks) {
+            return;
+        }
+        task.returned(now);
+        self.spans(Flags::COMPLETED, now);
+        // It is on the executor's stack, which is that of nobody who waits.
+        self.warm.give_back(task);
+        task.joiners.take_all();
+        record.tell(task.result());
+        joiner.waits.set(Waits::Nothing);
+        joiner.completed(now);
+        self.ready.count_one();
+        dec(&self.head.tasks_suspended);
+        joiner.running(now);
+        self.head.current_task.set(joiner.as_head());
+        task.unmark(mark::JOINED);
+        task.exited();
+        let base = task.switch.base();
+        // The last touch, as in `next_launch_stamped`.
+        task.state().exited();
+        // SAFETY: on that stack, called by `launches`; the joiner is suspended.
+        unsafe { Switch::exit_to(base, &joiner.switch) }
     }
 
     /// As `next_launch`, of a task that has a hook.

@@ -27,6 +27,8 @@ impl Switch {
 
     /// A task can switch to another.
     pub const PASSES: bool = true;
+    /// What ends can be left for another task. ThreadSanitizer is told by who entered it.
+    pub const EXITS_TO: bool = cfg!(not(feature = "tsan"));
     /// A launch may run on any stack.
     pub const BORROWS: bool = true;
 
@@ -170,6 +172,18 @@ impl Switch {
     pub unsafe fn exit(&self) {
         // SAFETY: as in `suspend`.
         unsafe { jump::exit(self.link.get()) }
+    }
+
+    /// Leaves what runs on the stack with this `base`, for good, for `next`, for which it is then
+    /// as if `resume` had been called where that was entered.
+    ///
+    /// # Safety
+    /// Called on the stack that a switch said this `base` of, by what was launched; `next` is
+    /// suspended.
+    #[inline(always)]
+    pub unsafe fn exit_to(base: usize, next: &Switch) -> ! {
+        // SAFETY: as in `pass`.
+        unsafe { pass_last::exit_to(base as *const usize, next.sp.as_ptr(), next.link.get()) }
     }
 
     /// Leaves the task for `next`, for which it is then as if `resume` had been called where it was

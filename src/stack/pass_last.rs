@@ -1,4 +1,5 @@
-//! A switch as the last thing that a call does, whose frame is gone by then. A task that has left
+//! A switch as the last thing that a launch does, which has ended, or that a call does, whose frame
+//! is gone by then. A task that has left
 //! so has its caller's registers above what every suspension leaves, and no frame of the function
 //! that it has called; what `jump` says of unwinding holds here, too:
 //!
@@ -20,7 +21,7 @@
 //!   | RIP within `has_waited`|  <- RSP kept in `sp`
 //! ```
 
-use core::arch::naked_asm;
+use core::arch::{asm, naked_asm};
 use core::ptr::NonNull;
 
 use super::jump::{pop, pop_rip, push, resume};
@@ -173,4 +174,54 @@ unsafe extern "C" fn has_waited<W: Over>() {
         outcome_below = const W::OUTCOME_BELOW,
         over = sym W::over,
     )
+}
+
+/// Leaves the running task, for good, for another, which then runs as if who entered this one had
+/// entered it.
+///
+/// # Safety
+/// Called on the stack whose link is `link`; `next_sp` and `next_link` are as for `jump::enter`, of
+/// another stack.
+#[inline(always)]
+pub unsafe fn exit_to(link: *const usize, next_sp: *const usize, next_link: *mut usize) -> ! {
+    // SAFETY: as in `jump::pass`; of this side nothing is kept.
+    unsafe {
+        next_link.write(link.read());
+        asm!(
+            "lea rax, [rip + 2f]",
+            "jmp {exit_to_at}",
+            "2:",
+            "ud2",
+            exit_to_at = sym exit_to_at,
+            in("rdx") next_sp,
+            options(noreturn),
+        );
+    }
+}
+
+/// RAX: where the caller would go on. RDX: where the RSP of the task is kept that is entered.
+#[unsafe(naked)]
+unsafe extern "C" fn exit_to_at() {
+    naked_asm!(
+        ".cfi_startproc",
+        ".cfi_def_cfa rsp, 0",
+        ".cfi_register rip, rax",
+        // The other task's stack, as a suspension left it: see `jump::pass_at`.
+        "mov rsp, [rdx]",
+        ".cfi_adjust_cfa_offset 24",
+        ".cfi_offset rip, -24",
+        ".cfi_offset rbx, -16",
+        ".cfi_offset rbp, -8",
+        "pop rax",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_register rip, rax",
+        "pop rbx",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_same_value rbx",
+        "pop rbp",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_same_value rbp",
+        "jmp rax",
+        ".cfi_endproc",
+    );
 }

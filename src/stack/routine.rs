@@ -152,6 +152,7 @@ impl Switch {
 
     /// A task can switch to another: not here.
     pub const PASSES: bool = false;
+    pub const EXITS_TO: bool = false;
     /// A launch may run on any stack: not here.
     pub const BORROWS: bool = false;
 
@@ -197,6 +198,12 @@ impl Switch {
     /// None: nobody knows.
     pub(super) unsafe fn launched_at(_base: usize) -> *mut u8 {
         core::ptr::null_mut()
+    }
+
+    /// # Safety
+    /// Never called: see `EXITS_TO`.
+    pub unsafe fn exit_to(_base: usize, _next: &Switch) -> ! {
+        unreachable!("a coroutine is left for who resumed it");
     }
 
     /// # Safety

@@ -263,6 +263,19 @@ void expect_frames_at_every_instruction([[maybe_unused]] Executor const &ex,
             return yield(self);
         }
     });
+    // It is what runs next when one ends that it joins: the others are of a lower priority.
+    Task joined([](monad_async_task) { return success(); });
+    joined.priority(monad_async_priority_high);
+    tasks.emplace_back([&joined](monad_async_task self) {
+        marked(1, [&joined, self] {
+            for (int i = 0; i < 2; ++i) {
+                (void)monad_async_task_attach(self->current_executor, joined);
+                (void)monad_async_task_join(self, joined);
+            }
+        });
+        return success();
+    });
+    tasks.back().priority(monad_async_priority_high);
     if (has_ring) {
         tasks.emplace_back(nop);
     }

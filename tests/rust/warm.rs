@@ -305,6 +305,124 @@ fn fork_in_a_launch() {
     destroy(ex, tasks);
 }
 
+/// As above, of a launch that is joined: in the child the joiner is the parent's, and goes on there
+/// alone.
+#[test]
+fn the_child_of_a_fork_wakes_no_joiner() {
+    alone("the_child_of_a_fork_wakes_no_joiner", fork_in_a_joined_launch);
+}
+
+fn fork_in_a_joined_launch() {
+    let kernel = RealKernel::new(&RingOptions { entries: 8, ..RingOptions::default() });
+    let ex = Handle::new(kernel.unwrap_or_else(|e| panic!("{}", e.text)), false).unwrap();
+    let [joiner, forks] = [new_task(), new_task()];
+    let joined = Rc::new(Cell::new(false));
+    let child = Rc::new(Cell::new(-1));
+    let (pid, went_on) = (child.clone(), joined.clone());
+    set_body(forks, move |_| {
+        // SAFETY: the child leaves by `_exit` below.
+        pid.set(unsafe { libc::fork() });
+        RawResult::success(3)
+    });
+    set_body(joiner, move |task| {
+        ex.attach(forks).unwrap();
+        let result = Handle::<Real>::join(task, forks);
+        went_on.set(true);
+        result
+    });
+    ex.attach(joiner).unwrap();
+    let ran = ex.executor().run_on(None);
+    if child.get() == 0 {
+        let right = ran == errno(libc::EPERM) && !joined.get();
+        // SAFETY: the child ends here.
+        unsafe { libc::_exit(i32::from(!right)) };
+    }
+    assert_eq!((ran, joined.get(), joiner.result()), (Ok(3), true, RawResult::success(3)));
+    let mut status = 0;
+    // SAFETY: a place for the status.
+    assert_eq!(unsafe { libc::waitpid(child.get(), &mut status, 0) }, child.get());
+    assert_eq!(status, 0, "the child was told, and its joiner did not go on");
+    destroy(ex, [joiner, forks]);
+}
+
+/// A launch ends, and its joiner is what runs next: no sooner than what is ready before it, with
+/// the result, and counted, be it by the loop or without.
+#[test]
+fn who_joins_a_launch_goes_on_when_that_ends() {
+    for track in [false, true] {
+        let kernel = RealKernel::new(&RingOptions { entries: 8, ..RingOptions::default() });
+        let ex = Handle::new(kernel.unwrap_or_else(|e| panic!("{}", e.text)), track).unwrap();
+        let [joiner, child, high, equal, low] = [(); 5].map(|()| new_task());
+        let order = Rc::new(RefCell::new(Vec::new()));
+        for (name, task, level) in [("high", high, 0), ("equal", equal, 1), ("low", low, 2)] {
+            let order = order.clone();
+            task.head.cpu.set(level);
+            set_body(task, move |_| {
+                order.borrow_mut().push(name);
+                RawResult::success(0)
+            });
+        }
+        let round = Rc::new(Cell::new(0));
+        let (ended, now) = (order.clone(), round.clone());
+        set_body(child, move |_| {
+            ended.borrow_mut().push("child");
+            if let Some(&other) = [high, equal, low].get(now.get()) {
+                ex.attach(other).unwrap();
+            }
+            RawResult::success(10 + now.get() as isize)
+        });
+        let went_on = order.clone();
+        set_body(joiner, move |task| {
+            for at in [3, 0, 3, 1, 3, 2, 3] {
+                round.set(at);
+                ex.attach(child).unwrap();
+                assert_eq!(Handle::<Real>::join(task, child), RawResult::success(10 + at as isize));
+                went_on.borrow_mut().push("joiner");
+                assert!(child.has_exited() && ex.executor().current_task() == Some(task));
+                let head = &ex.executor().head;
+                assert_eq!(head.tasks_pending_launch.get(), usize::from(low.is_attached()));
+                assert_eq!((head.tasks_running.get(), head.tasks_suspended.get()), (1, 0));
+            }
+            RawResult::success(0)
+        });
+        ex.attach(joiner).unwrap();
+        while ex.has_work() {
+            ex.executor().run_on(None).unwrap();
+        }
+        let expected = "child joiner child high joiner child joiner child equal joiner \
+                        child joiner child joiner child joiner low";
+        assert_eq!(order.borrow().join(" "), expected);
+        let head = &ex.executor().head;
+        let parts = head.total_ticks_in_task_launch.get()
+            + head.total_ticks_in_task_completion.get()
+            + head.total_ticks_in_io_uring.get()
+            + head.total_ticks_sleeping.get();
+        assert!(parts <= head.total_ticks_in_run.get());
+        assert_eq!(child.head.ticks.when_detached.get() != 0, track);
+        destroy(ex, [joiner, child, high, equal, low]);
+    }
+}
+
+/// Where few are ready, a pass of a loop goes on with what becomes so: up to a bound.
+#[test]
+fn a_pass_of_a_loop_runs_what_becomes_ready() {
+    let ex = executor(8);
+    let task = new_task();
+    set_body(task, |task| {
+        for _ in 0..35 {
+            Handle::<Real>::sleep(task, 0);
+        }
+        RawResult::success(0)
+    });
+    ex.attach(task).unwrap();
+    assert_eq!(ex.run(usize::MAX, None), Ok(1));
+    assert_eq!(ex.executor().run_on(None), Ok(32));
+    assert_eq!(ex.executor().run_on(None), Ok(3));
+    assert!(!ex.has_work());
+    assert_eq!(ex.executor().run_on(Some(0)), errno(libc::ETIME));
+    destroy(ex, [task]);
+}
+
 /// A launch that calls the next one counts as the loop does.
 #[test]
 fn no_more_is_launched_than_was_asked_for() {

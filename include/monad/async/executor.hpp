@@ -46,6 +46,16 @@ MONAD_ASYNC_LOCAL inline std::size_t executor_run(monad_async_executor ex, std::
     return r.error == 0 ? static_cast<std::size_t>(r.value) : 0;
 }
 
+// As `executor_run`, one of many passes.
+MONAD_ASYNC_LOCAL inline std::size_t executor_run_again(monad_async_executor ex,
+                                                        std::uint64_t wait_ns, int &error)
+{
+    error = 0;
+    auto const items = suspending([&] { return executor_run_on(ex, wait_ns, error); });
+    error = error == ETIME ? 0 : error;
+    return items;
+}
+
 inline void fill(monad_async_executor_attr &attr, executor_options const &options) noexcept
 {
     attr.io_uring_ring.entries = options.io_uring_entries;
@@ -273,7 +283,7 @@ public:
         // Refused where it may not be run; elsewhere a look, and nothing runs.
         std::size_t items = run(0, ec);
         while (!ec && has_work()) {
-            items += run(ec);
+            items += again(detail::forever_ns, ec);
         }
         return items;
     }
@@ -420,12 +430,21 @@ private:
         return items;
     }
 
+    // A pass of a loop.
+    std::size_t again(std::uint64_t wait_ns, std::error_code &ec) noexcept
+    {
+        int error = 0;
+        auto const items = detail::executor_run_again(native_handle(), wait_ns, error);
+        detail::report(error, ec);
+        return items;
+    }
+
     // Passes until `left_ns` says 0, or `stop`.
     template <class Left> std::size_t run_while(std::error_code &ec, Left left_ns) noexcept
     {
         std::size_t items = run(0, ec);
         for (auto wait_ns = left_ns(); !ec && !block_->is_to_stop();) {
-            items += pass(unlimited, wait_ns, ec);
+            items += again(wait_ns, ec);
             if (wait_ns == 0 || (wait_ns = left_ns()) == 0) {
                 break;
             }

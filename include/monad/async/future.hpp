@@ -151,7 +151,7 @@ public:
             return get_from_elsewhere(here);
         }
         if (!state->is_done(true)) {
-            detail::check(await(detail::forever_ns, true), what_get);
+            await_here();
         }
         if (int const error = state->error_of_end(); __builtin_expect(error != 0, false)) {
             fail(error, true);
@@ -194,6 +194,14 @@ public:
 
 private:
     static constexpr char const *what_get = "monad::async::future::get";
+
+    // As `await`, of `get`. Of a call in line, those that need not wait would save the registers.
+    [[gnu::noinline]] MONAD_ASYNC_LOCAL void await_here()
+    {
+        auto *const self = monad_async_task_current();
+        detail::check(self != nullptr ? state_->join(self) : await(detail::forever_ns, true),
+                      what_get);
+    }
 
     [[gnu::noinline]] R get_from_elsewhere(bool here)
     {

@@ -199,13 +199,13 @@ pub const LOOP: &[Mutant] = &[
     Mutant {
         bug: "one item too many runs",
         file: "src/executor/run.rs",
-        right: "self.ready.len().min(max_items)",
-        wrong: "self.ready.len().min(max_items.saturating_add(1))",
+        right: "self.ready.len().max(few).min(max_items)",
+        wrong: "self.ready.len().max(few).min(max_items.saturating_add(1))",
     },
     Mutant {
         bug: "what becomes ready in a pass runs in it",
         file: "src/executor/run.rs",
-        right: "self.ready.len().min(max_items)",
+        right: "self.ready.len().max(few).min(max_items)",
         wrong: "max_items",
     },
     Mutant {
@@ -383,8 +383,8 @@ pub const LOOP: &[Mutant] = &[
     Mutant {
         bug: "who joins gets the result of nobody",
         file: "src/executor/join.rs",
-        right: "first.result.set(result);",
-        wrong: "",
+        right: "self.result.set(result); self.has_result.set(true);",
+        wrong: "self.has_result.set(true);",
     },
     Mutant {
         bug: "a joiner on another executor is not told",

@@ -282,8 +282,8 @@ pub const RULES: &[Mutant] = &[
     Mutant {
         bug: "a later joiner gets the result of nobody",
         file: "src/executor/join.rs",
-        right: "self.result.set(result);",
-        wrong: "",
+        right: "if !self.has_result.replace(true) { self.result.set(result); }",
+        wrong: "self.has_result.set(true);",
     },
     Mutant {
         bug: "the result of a later run is given to who joined an earlier",

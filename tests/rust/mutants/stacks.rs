@@ -59,8 +59,8 @@ pub const STACKS: &[(Mutant, &str)] = &[
     of(
         NEXT,
         "the child of a fork in a launch goes on with the parent's launches",
-        "self.is_of_this_process()",
-        "true",
+        "plain && !self.warm.keeps() && self.is_of_this_process()",
+        "plain && !self.warm.keeps()",
         "the_child_of_a_fork_launches_nothing",
     ),
     of(
@@ -118,5 +118,47 @@ pub const STACKS: &[(Mutant, &str)] = &[
         "self.span.get().1 != Flags::COMPLETED || now.wrapping_sub(self.next.begun.get()) >= self.look_ticks",
         "self.span.get().1 != Flags::COMPLETED",
         "a_look_that_is_due_is_taken_between_two_yields",
+    ),
+    of(
+        NEXT,
+        "who joins goes on before what is ready at its level",
+        "joiner.cpu_level() >= self.ready.level()",
+        "joiner.cpu_level() > self.ready.level()",
+        "who_joins_a_launch_goes_on_when_that_ends",
+    ),
+    of(
+        NEXT,
+        "a joiner that goes on at an exit is counted as suspended",
+        "self.ready.count_one(); dec(&self.head.tasks_suspended);",
+        "self.ready.count_one();",
+        "who_joins_a_launch_goes_on_when_that_ends",
+    ),
+    of(
+        NEXT,
+        "who joins gets nothing from a launch that ends before it",
+        "record.tell(task.result());",
+        "",
+        "who_joins_a_launch_goes_on_when_that_ends",
+    ),
+    of(
+        NEXT,
+        "the joiner of a launch that forked goes on in the child",
+        "unsafe { (*self.exceptions).is_none() } && self.is_of_this_process()",
+        "unsafe { (*self.exceptions).is_none() }",
+        "the_child_of_a_fork_wakes_no_joiner",
+    ),
+    of(
+        "src/executor/run.rs",
+        "a pass of a loop runs without end",
+        "self.run_once(FEW, usize::MAX, timeout_ns)",
+        "self.run_once(usize::MAX, usize::MAX, timeout_ns)",
+        "a_pass_of_a_loop_runs_what_becomes_ready",
+    ),
+    of(
+        "src/executor/run.rs",
+        "a pass of a loop runs what was ready alone",
+        "self.run_once(FEW, usize::MAX, timeout_ns)",
+        "self.run_once(0, usize::MAX, timeout_ns)",
+        "a_pass_of_a_loop_runs_what_becomes_ready",
     ),
 ];

@@ -205,6 +205,10 @@ MONAD_ASYNC_API monad_async_result executor_open(monad_async_executor_attr const
 // process's, or this process is about to exit and the executor cannot be run here; everything stays
 // as it was. Ends the process where it is impossible.
 MONAD_ASYNC_API bool executor_close(executor_block *block) noexcept;
+// A pass for who runs the executor in a loop: where few are ready, it runs what becomes ready, too.
+// Waits so long for the first; how many items ran. `error` is set where it is refused, or ETIME.
+MONAD_ASYNC_API std::size_t executor_run_on(monad_async_executor ex, std::uint64_t wait_ns,
+                                            int &error) noexcept;
 // Gives the block that an executor of the calling thread keeps, or null.
 MONAD_ASYNC_API executor_block *find_block(monad_async_executor ex) noexcept;
 // Has an executor of the calling thread keep a block, until it ends. Null: no memory. EXPENSIVE.

@@ -140,18 +140,38 @@ struct future_base {
         return is_joined || (self != nullptr && self->current_executor == of->block->head);
     }
 
+    // SUSPENDS `self`. The errno.
+    [[gnu::always_inline]] MONAD_ASYNC_LOCAL inline int join(monad_async_task self) noexcept
+    {
+        auto *const task = of->head;
+        auto const r =
+            interruptible(self, [self, task] { return monad_async_task_join(self, task); });
+        return joined(r);
+    }
+
+    // Of what a join has returned. An error may be the task's own.
+    int joined(monad_async_result r) const noexcept
+    {
+        if (__builtin_expect(r.error != 0, false)) {
+            return is_done() ? 0 : r.error;
+        }
+        tsan_acquire(of->head);
+        return 0;
+    }
+
     // Blocks a thread that is not its executor's, or SUSPENDS its task. The errno.
     MONAD_ASYNC_LOCAL int join(monad_async_task self, std::uint64_t boot_ns) noexcept
     {
-        auto *const task = of->head;
         if (self == nullptr) {
             return block_thread(boot_ns);
         }
-        auto const r = interruptible(self, [self, task, boot_ns] {
-            return boot_ns == forever_ns ? monad_async_task_join(self, task)
-                                         : monad_async_task_join_until(self, task, boot_ns);
-        });
-        return is_done() ? 0 : r.error; // The error may be the task's own.
+        if (boot_ns == forever_ns) {
+            return join(self);
+        }
+        auto *const task = of->head;
+        return joined(interruptible(self, [self, task, boot_ns] {
+            return monad_async_task_join_until(self, task, boot_ns);
+        }));
     }
 
     [[gnu::cold, gnu::noinline]] int block_thread(std::uint64_t boot_ns) const noexcept
@@ -202,7 +222,7 @@ struct future_base {
         while (!is_done() && of->block->is_of_this_process()) {
             if (here) {
                 int why_not = 0;
-                (void)executor_run(of->block->head, SIZE_MAX, forever_ns, why_not);
+                (void)executor_run_again(of->block->head, forever_ns, why_not);
                 if (why_not == EPERM) {
                     return; // The child of a fork: it is the parent's, and never done here.
                 }
