@@ -126,25 +126,24 @@ impl Queue {
 
     /// The worker's thread: its seat is about to go.
     pub fn leave(&self, seat: &Seat) {
-        let mut state = self.lock();
-        state.looked(seat);
-        state.unlist(seat);
-        let woken = state.wake_one();
-        drop(state);
-        woken.wake();
+        self.pass_on(seat);
     }
 
     /// ANY THREAD. Has the worker begin nothing more, and look at that.
     pub fn dismiss(&self, seat: &Seat) {
         seat.leaves.store(true, Relaxed);
+        self.pass_on(seat);
+        seat.wake();
+    }
+
+    /// A wake-up that a seat which is about to go was sent is another's: nobody else would be woken
+    /// while it is on its way.
+    fn pass_on(&self, seat: &Seat) {
         let mut state = self.lock();
-        // A wake-up that it was sent is another's: nobody else would be woken while it is on its
-        // way, and its seat is about to go.
         state.looked(seat);
         state.unlist(seat);
         let woken = state.wake_one();
         drop(state);
         woken.wake();
-        seat.wake();
     }
 }
