@@ -14,7 +14,7 @@ use monad_async::executor::jobs::Job;
 use monad_async::executor::queue::{Queue, Seat};
 use monad_async::executor::Executor;
 use monad_async::task::header::{TaskHead, TaskRef};
-use monad_async::uring::kernel::{Cqe, Kernel, Sqe, Wait, Waker};
+use monad_async::uring::kernel::{Kernel, Wait, Waker};
 use std::cell::Cell;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -393,24 +393,7 @@ fn what_was_told_to_quit_is_not_resized() {
 struct Odd<const REFUSES: bool>(Cell<Option<Box<dyn FnOnce()>>>);
 
 impl<const REFUSES: bool> Kernel for Odd<REFUSES> {
-    fn has_ring(&self) -> bool {
-        false
-    }
-    fn sq_space(&self) -> u32 {
-        0
-    }
-    fn sq_pending(&self) -> u32 {
-        0
-    }
-    unsafe fn push(&self, _: &Sqe) {
-        unreachable!("no ring");
-    }
-    fn pop(&self) -> Option<Cqe> {
-        None
-    }
-    fn needs_enter(&self) -> bool {
-        false
-    }
+    without_ring!();
     fn enter(&self, _: Wait) -> Result<(), Errno> {
         if let Some(f) = self.0.take() {
             f();

@@ -434,6 +434,16 @@ impl Mine {
     }
 }
 
+/// Runs the task, which performs by `Mine` what its executor would have waited for.
+fn perform_beside(ex: Handle<Told>, task: TaskRef) {
+    ex.attach(task).unwrap();
+    for _ in 0..200 {
+        let _ = ex.run(usize::MAX, Some(0));
+    }
+    assert_eq!(task.head.result.get(), RawResult::success(0));
+    destroy(ex, [task]);
+}
+
 /// All batches of a file are out when one of them, and one that failed behind it, are back: by the
 /// first, what waited had its turn. When the task has taken the error, what it writes then is behind
 /// no error: it went out behind batches that were not performed, and was cancelled with them.
@@ -482,12 +492,7 @@ fn what_is_called_when_an_error_was_taken_is_not_behind_it() {
         }
         RawResult::success(0)
     });
-    ex.attach(task).unwrap();
-    for _ in 0..200 {
-        let _ = ex.run(usize::MAX, Some(0));
-    }
-    assert_eq!(task.head.result.get(), RawResult::success(0));
-    destroy(ex, [task]);
+    perform_beside(ex, task);
 }
 
 /// Each batch that came back had its executor woken, if that slept: on one machine 7 us of the
@@ -548,12 +553,7 @@ fn who_performs_batches_tells_of_them_together_while_enough_is_out() {
         }
         RawResult::success(0)
     });
-    ex.attach(task).unwrap();
-    for _ in 0..200 {
-        let _ = ex.run(usize::MAX, Some(0));
-    }
-    assert_eq!(task.head.result.get(), RawResult::success(0));
-    destroy(ex, [task]);
+    perform_beside(ex, task);
 }
 
 /// The request waits for room when the entry completes, and its operation is gone.

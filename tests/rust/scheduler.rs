@@ -8,12 +8,12 @@ mod support;
 use monad_async::api::Handle;
 use monad_async::error::{Errno, RawResult};
 use monad_async::task::header::TaskRef;
-use monad_async::uring::kernel::{Cqe, Kernel, Sqe, Wait, Waker};
+use monad_async::uring::kernel::{Kernel, Wait, Waker};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use support::rng::Rng;
-use support::{destroy, destroy_task, new_task, set_body};
+use support::{destroy, destroy_task, new_task, set_body, without_ring};
 
 const CASES: u64 = if cfg!(debug_assertions) { 3_000 } else { 30_000 };
 
@@ -69,24 +69,7 @@ fn generate(seed: u64) -> Program {
 struct Clock(Cell<u64>);
 
 impl Kernel for Clock {
-    fn has_ring(&self) -> bool {
-        false
-    }
-    fn sq_space(&self) -> u32 {
-        0
-    }
-    fn sq_pending(&self) -> u32 {
-        0
-    }
-    unsafe fn push(&self, _: &Sqe) {
-        unreachable!("there is no ring");
-    }
-    fn pop(&self) -> Option<Cqe> {
-        None
-    }
-    fn needs_enter(&self) -> bool {
-        false
-    }
+    without_ring!();
     fn enter(&self, wait: Wait) -> Result<(), Errno> {
         let Wait::Until { boot_ns } = wait else { panic!("{wait:?}, and nobody would wake us") };
         self.0.set(boot_ns.max(self.0.get()));

@@ -18,6 +18,33 @@ use monad_async::task::header::{TaskHead, TaskRef};
 use monad_async::uring::kernel::{Kernel, Sqe};
 use monad_async::uring::{RealKernel, RingOptions};
 
+/// What a `Kernel` says of a ring that it does not have.
+#[allow(unused_macros)]
+macro_rules! without_ring {
+    () => {
+        fn has_ring(&self) -> bool {
+            false
+        }
+        fn sq_space(&self) -> u32 {
+            0
+        }
+        fn sq_pending(&self) -> u32 {
+            0
+        }
+        unsafe fn push(&self, _: &monad_async::uring::kernel::Sqe) {
+            unreachable!("there is no ring");
+        }
+        fn pop(&self) -> Option<monad_async::uring::kernel::Cqe> {
+            None
+        }
+        fn needs_enter(&self) -> bool {
+            false
+        }
+    };
+}
+#[allow(unused_imports)]
+pub(crate) use without_ring;
+
 pub type Real = RealKernel;
 pub type Body = Box<dyn FnMut(TaskRef) -> RawResult>;
 
