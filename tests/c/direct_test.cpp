@@ -1,7 +1,7 @@
 // Direct descriptors outside their own executor: as plain ones, in another executor's table, and what
 // the kernel does for plain ones alone.
 
-#include "support.hpp"
+#include "tries.hpp"
 
 #include <monad/async/direct.h>
 #include <monad/async/file.h>
@@ -17,37 +17,16 @@
 #include <atomic>
 #include <string>
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
 using namespace support;
 
-#define TRY(call)                                                                                  \
-    do {                                                                                           \
-        auto const r_ = (call);                                                                    \
-        if (r_.error != 0) {                                                                       \
-            ADD_FAILURE() << #call << ": " << monad_async_result_message(r_);                      \
-            return r_;                                                                             \
-        }                                                                                          \
-    } while (0)
-
 namespace {
 
 using File = monad_async_file;
 using Socket = monad_async_socket;
-
-size_t descriptors()
-{
-    DIR *const d = opendir("/proc/self/fd");
-    size_t n = 0;
-    while (readdir(d) != nullptr) {
-        ++n;
-    }
-    closedir(d);
-    return n - 3; // ".", "..", and the directory's own.
-}
 
 class DirectExecutor {
 public:
@@ -115,7 +94,7 @@ monad_async_remote remote_of(monad_async_executor ex)
 TEST(Direct, a_plain_descriptor_of_a_direct_one)
 {
     DirectExecutor const ex(4);
-    size_t const before = descriptors();
+    size_t const before = open_descriptors();
     run(ex, [&](monad_async_task self) {
         File direct{-1, 0};
         File plain{-7, 0};
@@ -147,13 +126,13 @@ TEST(Direct, a_plain_descriptor_of_a_direct_one)
         TRY(monad_async_file_close(self, direct));
         return monad_async_file_close(self, plain);
     });
-    EXPECT_EQ(descriptors(), before);
+    EXPECT_EQ(open_descriptors(), before);
 }
 
 TEST(Direct, what_the_kernel_does_for_plain_ones_alone)
 {
     DirectExecutor const ex(4);
-    size_t const before = descriptors();
+    size_t const before = open_descriptors();
     run(ex, [&](monad_async_task self) {
         File f{-1, 0};
         TRY(open_temporary(self, &f, MONAD_ASYNC_FILE_DIRECT));
@@ -189,7 +168,7 @@ TEST(Direct, what_the_kernel_does_for_plain_ones_alone)
         EXPECT_NE(on, 0);
         return monad_async_socket_close(self, s);
     });
-    EXPECT_EQ(descriptors(), before) << "what was made for a call is closed";
+    EXPECT_EQ(open_descriptors(), before) << "what was made for a call is closed";
 }
 
 // A connection that one executor accepts is served by a task of another.
@@ -198,7 +177,7 @@ TEST(Direct, passed_to_another_executor)
     DirectExecutor const here(4);
     DirectExecutor there(2);
     auto const to = remote_of(there);
-    size_t const before = descriptors();
+    size_t const before = open_descriptors();
     std::array<Socket, 3> passed{};
     passed.fill({-7, 0});
     int pair[2];
@@ -251,7 +230,7 @@ TEST(Direct, passed_to_another_executor)
     EXPECT_EQ(read(pair[0], room, sizeof room), 0) << "the last of its handles has ended it";
     close(pair[0]);
     close(pair[1]);
-    EXPECT_EQ(descriptors(), before);
+    EXPECT_EQ(open_descriptors(), before);
     monad_async_remote_release(to);
 }
 
@@ -294,10 +273,10 @@ TEST(Direct, an_executor_that_waits_or_is_gone)
         TRY(monad_async_op_wait(self, &op));
         close(int(op.result.value));
         // And by nobody's hand.
-        size_t const before = descriptors();
+        size_t const before = open_descriptors();
         TRY(monad_async_op_begin(self, &op));
         TRY(monad_async_op_end(self, &op));
-        EXPECT_EQ(descriptors(), before);
+        EXPECT_EQ(open_descriptors(), before);
         return success();
     });
     over.store(true);
@@ -324,7 +303,7 @@ TEST(Direct, an_executor_whose_thread_has_ended)
             ring = monad_async_executor_ring_fd(*left);
         }
     }).join();
-    size_t const before = descriptors();
+    size_t const before = open_descriptors();
     run(here, [&](monad_async_task self) {
         File f{-1, 0}, passed{-7, 0};
         TRY(open_temporary(self, &f, MONAD_ASYNC_FILE_DIRECT));
@@ -340,7 +319,7 @@ TEST(Direct, an_executor_whose_thread_has_ended)
         TRY(monad_async_file_close(self, f));
         return gone.error == EOPNOTSUPP ? gone : success();
     });
-    EXPECT_EQ(descriptors(), before) << "the call has closed what it took";
+    EXPECT_EQ(open_descriptors(), before) << "the call has closed what it took";
     monad_async_remote_release(to);
 }
 
@@ -409,7 +388,7 @@ TEST(Direct, cancelled_ones_leak_nothing)
     DirectExecutor const ex(2, 2);
     DirectExecutor const there(64);
     auto const to = remote_of(there);
-    size_t const before = descriptors();
+    size_t const before = open_descriptors();
     for (int i = 0; i < 40; ++i) {
         File f{-1, 0}, out{-1, 0};
         bool passes = i % 2 == 0;
@@ -432,7 +411,7 @@ TEST(Direct, cancelled_ones_leak_nothing)
         (void)monad_async_task_cancel(ex, task);
         ex.finish();
         EXPECT_TRUE(r.error == 0 || r.error == ECANCELED || r.error == EOPNOTSUPP) << r.error;
-        EXPECT_EQ(descriptors(), before) << i;
+        EXPECT_EQ(open_descriptors(), before) << i;
     }
     // All places are there.
     run(ex, [&](monad_async_task self) {

@@ -1,6 +1,6 @@
 // The calls on files and their names: what they do, their operations, bad input, cancelling.
 
-#include "support.hpp"
+#include "tries.hpp"
 
 #include <monad/async/file.h>
 #include <monad/async/op.h>
@@ -11,7 +11,6 @@
 #include <array>
 #include <string>
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/mount.h>
@@ -25,26 +24,6 @@ using namespace support;
 namespace {
 
 using File = monad_async_file;
-
-size_t open_descriptors()
-{
-    size_t n = 0;
-    DIR *const d = opendir("/proc/self/fd");
-    while (readdir(d) != nullptr) {
-        ++n;
-    }
-    closedir(d);
-    return n;
-}
-
-#define TRY(call)                                                                                  \
-    do {                                                                                           \
-        monad_async_result const tried = (call);                                                   \
-        EXPECT_EQ(tried.error, 0) << #call << ": " << monad_async_result_message(tried);           \
-        if (tried.error != 0) {                                                                    \
-            return tried;                                                                          \
-        }                                                                                          \
-    } while (false)
 
 // A directory that goes with what is in it.
 struct Scratch {

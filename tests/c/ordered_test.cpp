@@ -1,7 +1,7 @@
 // Ordered files: writes one after the other, in the order of the calls, whatever happens to some of
 // them. And the bound of the kernel's threads.
 
-#include "support.hpp"
+#include "tries.hpp"
 
 #include <monad/async/file.h>
 #include <monad/async/op.h>
@@ -11,7 +11,6 @@
 #include <csignal>
 #include <string>
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -21,26 +20,6 @@ using namespace support;
 namespace {
 
 using File = monad_async_file;
-
-#define TRY(call)                                                                                  \
-    do {                                                                                           \
-        monad_async_result const tried = (call);                                                   \
-        EXPECT_EQ(tried.error, 0) << #call << ": " << monad_async_result_message(tried);           \
-        if (tried.error != 0) {                                                                    \
-            return tried;                                                                          \
-        }                                                                                          \
-    } while (false)
-
-size_t entries_of(char const *directory)
-{
-    size_t n = 0;
-    DIR *const d = opendir(directory);
-    while (readdir(d) != nullptr) {
-        ++n;
-    }
-    closedir(d);
-    return n;
-}
 
 // A file that has no name.
 Fd nameless()
@@ -288,7 +267,7 @@ TEST(Ordered, an_error_among_writes_that_do_not_go_on)
 // as written is, and the memory is nobody's afterwards.
 TEST(Ordered, ends_of_writes_that_do_not_go_on)
 {
-    size_t const before = entries_of("/proc/self/fd");
+    size_t const before = open_descriptors();
     for (unsigned round = 0; round < 60; ++round) {
         Executor ex;
         int const fd = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
@@ -347,7 +326,7 @@ TEST(Ordered, ends_of_writes_that_do_not_go_on)
             close(fd);
         }
     }
-    EXPECT_EQ(entries_of("/proc/self/fd"), before);
+    EXPECT_EQ(open_descriptors(), before);
 }
 
 TEST(Ordered, an_error_stops_the_row_and_says_where)
@@ -474,7 +453,7 @@ TEST(Ordered, a_close_ends_what_waits)
     Pipe pipe;
     fill(pipe);
     File f{};
-    size_t const before = entries_of("/proc/self/fd");
+    size_t const before = open_descriptors();
     int const copy = dup(pipe.writer);
     run_one(ex, [&](monad_async_task self) { return ordered(self, copy, &f); });
     auto tasks = make_tasks(70, [&](monad_async_task self, size_t) {
@@ -495,7 +474,7 @@ TEST(Ordered, a_close_ends_what_waits)
     for (auto const &task : tasks) {
         EXPECT_EQ(task->result.error, ECANCELED);
     }
-    EXPECT_EQ(entries_of("/proc/self/fd"), before);
+    EXPECT_EQ(open_descriptors(), before);
 }
 
 TEST(Ordered, a_task_exits_with_writes_in_its_row)

@@ -1,6 +1,6 @@
 // The calls on sockets: TCP, UDP, Unix; closing; what cancels and bad input do.
 
-#include "support.hpp"
+#include "tries.hpp"
 
 #include <monad/async/op.h>
 #include <monad/async/scope.h>
@@ -12,7 +12,6 @@
 #include <string>
 
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -25,17 +24,6 @@ using namespace support;
 namespace {
 
 using Socket = monad_async_socket;
-
-size_t open_descriptors()
-{
-    size_t n = 0;
-    DIR *const d = opendir("/proc/self/fd");
-    while (readdir(d) != nullptr) {
-        ++n;
-    }
-    closedir(d);
-    return n;
-}
 
 sockaddr_in loopback(uint16_t port = 0)
 {
@@ -50,15 +38,6 @@ sockaddr *any(sockaddr_in &a)
 {
     return reinterpret_cast<sockaddr *>(&a);
 }
-
-#define TRY(call)                                                                                  \
-    do {                                                                                           \
-        monad_async_result const tried = (call);                                                   \
-        EXPECT_EQ(tried.error, 0) << #call << ": " << monad_async_result_message(tried);           \
-        if (tried.error != 0) {                                                                    \
-            return tried;                                                                          \
-        }                                                                                          \
-    } while (false)
 
 // A listener on a port that is free, and the port.
 monad_async_result listen_on(monad_async_task self, Socket &listener, sockaddr_in &address,

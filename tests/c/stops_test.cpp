@@ -3,7 +3,7 @@
 // call referred to is overwritten, and what would still come is sent: nothing of it arrives there. No
 // descriptor and no buffer is left.
 
-#include "support.hpp"
+#include "tries.hpp"
 
 #include <monad/async/buffer.h>
 #include <monad/async/buffer_set.h>
@@ -20,7 +20,6 @@
 #include <string>
 #include <vector>
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <spawn.h>
@@ -32,17 +31,6 @@ using namespace support;
 namespace {
 
 using Result = monad_async_result;
-
-size_t descriptors()
-{
-    DIR *const d = opendir("/proc/self/fd");
-    size_t n = 0;
-    while (readdir(d) != nullptr) {
-        ++n;
-    }
-    closedir(d);
-    return n;
-}
 
 constexpr char poison = 0x5a;
 
@@ -445,7 +433,7 @@ bool stop(Kind const &kind, Stop how, unsigned passes)
 
 TEST(Stops, in_every_call_and_state)
 {
-    size_t const before = descriptors();
+    size_t const before = open_descriptors();
     for (auto const &kind : kinds()) {
         unsigned succeeded = 0;
         for (auto const how : {Stop::by_cancel, Stop::by_deadline, Stop::by_close, Stop::at_arrival,
@@ -461,7 +449,7 @@ TEST(Stops, in_every_call_and_state)
                 SCOPED_TRACE(std::string(kind.name) + ", way " + std::to_string(int(how)) +
                              ", after " + std::to_string(passes) + " passes");
                 succeeded += stop(kind, how, passes);
-                ASSERT_EQ(descriptors(), before);
+                ASSERT_EQ(open_descriptors(), before);
             }
         }
         // Those that need more than one go are not done by one.

@@ -205,6 +205,18 @@ TEST(Watchdog, does_not_name_a_task_that_has_gone_on_when_its_thread_is_asked)
     EXPECT_TRUE(!asked || told.empty() || told[0].functions.empty());
 }
 
+// Runs a task that keeps its executor until the watchdog has told of one.
+void be_told_of_one()
+{
+    Executor ex(0);
+    Task spins([](monad_async_task) {
+        watchdog_test_spin(&count, 1);
+        return success();
+    });
+    spins.attach(ex);
+    ex.finish();
+}
+
 TEST(Watchdog, tells_also_where_the_signal_is_blocked)
 {
     sigset_t set;
@@ -213,13 +225,7 @@ TEST(Watchdog, tells_also_where_the_signal_is_blocked)
     sigset_t before;
     ASSERT_EQ(pthread_sigmask(SIG_BLOCK, &set, &before), 0);
     ASSERT_EQ(start().error, 0);
-    Executor ex(0);
-    Task spins([](monad_async_task) {
-        watchdog_test_spin(&count, 1);
-        return success();
-    });
-    spins.attach(ex);
-    ex.finish();
+    be_told_of_one();
     ASSERT_EQ(monad_async_watchdog_stop().error, 0);
     ASSERT_EQ(told.size(), 1u);
     EXPECT_EQ(told[0].functions.size(), 0u);
@@ -237,13 +243,7 @@ TEST(Watchdog, passes_on_a_signal_that_is_not_its_own)
     ASSERT_EQ(start().error, 0);
     ASSERT_EQ(raise(SIGURG), 0);
     EXPECT_EQ(others, 1);
-    Executor ex(0);
-    Task spins([](monad_async_task) {
-        watchdog_test_spin(&count, 1);
-        return success();
-    });
-    spins.attach(ex);
-    ex.finish();
+    be_told_of_one();
     ASSERT_EQ(monad_async_watchdog_stop().error, 0);
     EXPECT_EQ(others, 1) << "the watchdog's own";
     EXPECT_EQ(monad_async_watchdog_start(0, nullptr).error, EINVAL);
@@ -371,13 +371,7 @@ TEST(Watchdog, of_a_parent_is_not_the_childs_which_may_have_its_own)
     if (child == 0) {
         int failed = monad_async_watchdog_stop().error != ENOENT;
         failed += start().error != 0;
-        Executor ex(0);
-        Task spins([](monad_async_task) {
-            watchdog_test_spin(&count, 1);
-            return success();
-        });
-        spins.attach(ex);
-        ex.finish();
+        be_told_of_one();
         failed += monad_async_watchdog_stop().error != 0;
         failed += told.size() != 1 || told[0].functions.empty();
         _exit(failed);

@@ -21,6 +21,24 @@
 
 namespace {
 
+void expect_success_of(pid_t child)
+{
+    int status = -1;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+}
+
+// A task of this executor forks, which makes `child`: it has no executor to run.
+void run_until_idle_but_in(pid_t const &child, ma::executor &ex)
+{
+    int const error = errno_thrown_by([&] { ex.run_until_idle(); });
+    if (child == 0) {
+        ::_exit(error == EPERM ? 0 : 1);
+    }
+    EXPECT_EQ(error, 0);
+    expect_success_of(child);
+}
+
 TEST(Fork, the_child_may_destroy_the_parents_objects_and_nothing_happens)
 {
     ma::executor_options options;
@@ -79,9 +97,7 @@ TEST(Fork, the_child_may_leave_futures_of_what_this_thread_submitted)
         pending.reset();
         ::_exit(held.use_count() == holders ? 0 : 1);
     }
-    int status = -1;
-    ASSERT_EQ(::waitpid(child, &status, 0), child);
-    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+    expect_success_of(child);
     ex.run_until_idle();
     EXPECT_EQ(begun->get(), 3);
     EXPECT_EQ(pending->get(), 3);
@@ -150,9 +166,7 @@ TEST(Fork, the_child_does_not_wait_for_who_uses_a_channel)
     sends.open = receives.open = true;
     sender.join();
     receiver.join();
-    int status = -1;
-    ASSERT_EQ(::waitpid(child, &status, 0), child);
-    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+    expect_success_of(child);
     EXPECT_TRUE(one->try_recv()); // Here it goes on.
 }
 
@@ -171,9 +185,7 @@ TEST(Fork, the_child_may_leave_the_parents_buffers)
     if (child == 0) {
         ::_exit(0);
     }
-    int status = -1;
-    ASSERT_EQ(::waitpid(child, &status, 0), child);
-    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+    expect_success_of(child);
 }
 
 TEST(Fork, inside_a_task_the_child_may_leave_scopes_and_operations)
@@ -197,14 +209,7 @@ TEST(Fork, inside_a_task_the_child_may_leave_scopes_and_operations)
         ma::this_task::sleep_for(1ms);
         child = ::fork();
     });
-    int const error = errno_thrown_by([&] { ex.run_until_idle(); });
-    if (child == 0) {
-        ::_exit(error == EPERM ? 0 : 1);
-    }
-    EXPECT_EQ(error, 0);
-    int status = -1;
-    ASSERT_EQ(::waitpid(child, &status, 0), child);
-    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+    run_until_idle_but_in(child, ex);
     EXPECT_EQ(t.get(), 0);
     ::close(ends[0]);
     ::close(ends[1]);
@@ -240,9 +245,7 @@ TEST(Fork, inside_a_task_the_child_may_leave_groups_and_futures)
         ::_exit(error == EPERM && thrown == EPERM ? 0 : 1);
     }
     EXPECT_EQ(error, 0);
-    int status = -1;
-    ASSERT_EQ(::waitpid(child, &status, 0), child);
-    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+    expect_success_of(child);
     EXPECT_EQ(t.get(), 0);
 }
 
@@ -255,14 +258,7 @@ TEST(Fork, inside_a_child_of_a_group)
     t.attach(ex, [&] {
         ma::when_all([] { ma::this_task::sleep_for(2ms); }, [&] { child = ::fork(); });
     });
-    int const error = errno_thrown_by([&] { ex.run_until_idle(); });
-    if (child == 0) {
-        ::_exit(error == EPERM ? 0 : 1);
-    }
-    EXPECT_EQ(error, 0);
-    int status = -1;
-    ASSERT_EQ(::waitpid(child, &status, 0), child);
-    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+    run_until_idle_but_in(child, ex);
     EXPECT_EQ(t.get(), 0);
 }
 
