@@ -302,28 +302,33 @@ impl<K: Kernel> Handle<K> {
         }
     }
 
+    #[inline(always)]
     pub fn park(task: TaskRef) -> RawResult {
         match Self::running(task) {
-            Ok(this) => match this.executor().park(task) {
-                0 => RawResult::success(0),
-                e => RawResult::failure(Errno(-e)),
-            },
-            Err(e) => RawResult::failure(e),
+            Ok(this) => this.executor().park(task),
+            Err(e) => RawResult::failure_by_call(e),
         }
     }
 
     /// ANY THREAD. Wait-free.
-    pub fn unpark(task: TaskRef) {
+    #[inline(always)]
+    pub fn unpark(task: TaskRef) -> RawResult {
         let running = NonNull::new(thread::running().cast_mut().cast()).map(Self);
-        if running.is_some_and(|this| this.executor().unpark_here(task)) {
-            return;
+        match running.and_then(|this| this.executor().unpark_here(task)) {
+            Some(result) => result,
+            None => Self::unpark_anywhere(task),
         }
-        let Some(parked) = park::unpark(task) else { return };
+    }
+
+    #[inline(never)]
+    extern "C" fn unpark_anywhere(task: TaskRef) -> RawResult {
+        let Some(parked) = park::unpark(task) else { return RawResult::success(0) };
         // Parked, so attached to the executor of that thread.
         match NonNull::new(task.executor().cast::<Executor<K>>()).map(Self) {
             Some(this) if parked.is_here() => this.executor().unparked(task),
             _ => parked.post(),
         }
+        RawResult::success(0)
     }
 
     pub fn uncancel(task: TaskRef) -> Res<bool> {

@@ -221,7 +221,7 @@ pub unsafe extern "C" fn monad_async_task_park(task: TaskPtr) -> RawResult {
     // SAFETY: the caller's handle.
     match unsafe { api::task(task) } {
         Ok(task) => Handle::<RealKernel>::park(task),
-        Err(e) => RawResult::failure(e),
+        Err(e) => RawResult::failure_by_call(e),
     }
 }
 
@@ -230,7 +230,10 @@ pub unsafe extern "C" fn monad_async_task_park(task: TaskPtr) -> RawResult {
 #[no_mangle]
 pub unsafe extern "C" fn monad_async_task_unpark(task: TaskPtr) -> RawResult {
     // SAFETY: the caller's handle.
-    done(unsafe { api::task(task) }.map(Handle::<RealKernel>::unpark))
+    match unsafe { api::task(task) } {
+        Ok(task) => Handle::<RealKernel>::unpark(task),
+        Err(e) => RawResult::failure_by_call(e),
+    }
 }
 
 /// # Safety

@@ -1,8 +1,8 @@
-//! A wait without a frame: the most frequent one, of a task that has suspended before, for an
-//! object of its own executor's, in the middle of a chunk, with a task behind it that was resumed
-//! before, too. As with `Executor::turn`, all that could stand in its way is asked before anything
-//! is done, and the switch is the last thing that the call does. The record of the wait is in the
-//! header, as no frame is there for it.
+//! A wait without a frame: the most frequent one, of a task that has suspended before, for one
+//! object, in the middle of a chunk, with a task behind it that was resumed before, too. As with
+//! `Executor::turn`, all that could stand in its way is asked before anything is done, and the
+//! switch is the last thing that the call does. The record of the wait is in the header, as no
+//! frame is there for it.
 //!
 //! What is in line here is so where the optimiser runs: without it each function in line is room in
 //! its caller's frame, on the stack of a task.
@@ -76,9 +76,9 @@ impl<K: Kernel, const TRACK: bool> Bare<'_, K, TRACK> {
     }
 
     /// It waits from here on, as the caller makes come true: the record, armed, which notes
-    /// `object`.
+    /// `object`. `is_local`: as in `Caller::wait`.
     #[cfg_attr(not(debug_assertions), inline(always))]
-    pub fn begin(&self, object: usize) -> &'static Wait {
+    pub fn begin(&self, is_local: bool, object: usize) -> &'static Wait {
         const _: () = assert!(size_of::<Wait>() <= size_of::<Room>() || !Switch::PASSES);
         let at = self.task.room_ptr().cast::<Wait>();
         self.task.peer.set(at.as_ptr().cast());
@@ -86,7 +86,8 @@ impl<K: Kernel, const TRACK: bool> Bare<'_, K, TRACK> {
         // unmapped. What is left out is written by who uses it, or is as `create` made it: no
         // watcher.
         unsafe {
-            (&raw mut (*at.as_ptr()).word).write(Grant::armed_here());
+            let word = if is_local { Grant::armed_here() } else { Grant::armed() };
+            (&raw mut (*at.as_ptr()).word).write(word);
             (&raw mut (*at.as_ptr()).index).write(Cell::new(0));
             (&raw mut (*at.as_ptr()).who).write(Who::Task(self.task, self.ex.mailbox));
             (&raw mut (*at.as_ptr()).object).write(AtomicUsize::new(object));
@@ -94,20 +95,26 @@ impl<K: Kernel, const TRACK: bool> Bare<'_, K, TRACK> {
         }
     }
 
-    /// SUSPENDS. The last thing that the caller does, who has begun: 0 once the wait was granted,
-    /// else what `W` says of it and `object`.
+    /// SUSPENDS. The last thing that the caller does, who has begun, and made the wait one that
+    /// others can reach once `open` was called: 0 if the outcome, which is `outcome` until somebody
+    /// says otherwise, is 0 at its end; else what `W` says of it and `object`.
     ///
     /// # Safety
     /// `W` is for such a wait and such an object, which stays until the wait is over.
     #[cfg_attr(not(debug_assertions), inline(always))]
-    pub unsafe fn wait<W: Over>(self, object: *const u8) -> RawResult {
+    pub unsafe fn wait<W: Over>(
+        self,
+        waits: Waits,
+        outcome: i32,
+        object: *const u8,
+        open: impl FnOnce(),
+    ) -> RawResult {
         let Bare { ex, task, next, now, .. } = self;
-        task.waits.set(Waits::Grant);
-        task.outcome.set(0);
+        task.waits.set(waits);
+        task.outcome.set(outcome);
         task.awaits();
-        // SAFETY: as `bare` has found it; what has become reachable since is in no list of these.
-        let then = unsafe { ex.ready.take(next) };
-        let next = next.0;
+        open();
+        let (next, level) = next;
         if TRACK {
             task.suspended_awaiting(now);
             next.running(now);
@@ -115,11 +122,14 @@ impl<K: Kernel, const TRACK: bool> Bare<'_, K, TRACK> {
             next.resumed_unstamped();
         }
         ex.head.current_task.set(next.as_head());
-        if ex.next.many() {
-            ex.prefetch_from(then);
+        // SAFETY: as `bare` has found it; what has become reachable since is in no list of these.
+        if let Some(then) = unsafe { ex.ready.take((next, level)) } {
+            if ex.next.many() {
+                ex.prefetch_from(then);
+            }
         }
         // SAFETY: on the stack of `task`; `next` was ready, so it does not run. And the caller's.
-        unsafe { task.switch.wait_last::<W>(&next.switch, object) }
+        unsafe { Switch::wait_last::<W>(task.as_bytes(), object, next.as_bytes()) }
     }
 }
 
@@ -128,29 +138,35 @@ impl<K: Kernel> Executor<K> {
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub fn granted_last(&self, task: TaskRef) -> RawResult {
         debug_assert!(task.waits.get() == Waits::Grant);
-        if self.watches(by::TRACED | by::POLLED) {
-            return self.granted_watched(task);
+        self.ready_last(task)
+    }
+
+    /// What a task of ours has waited for in no list has come; as the last thing that a call does.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub(super) fn ready_last(&self, task: TaskRef) -> RawResult {
+        let level = task.cpu_asked();
+        if self.watches(by::TRACED | by::POLLED) || level >= PRIORITIES as u8 {
+            return self.ready_otherwise(task);
         }
         if self.track {
             task.completed(ticks::now());
         } else {
             task.completed_unstamped();
         }
-        self.ready.push_over(task);
+        self.ready.push_over_in(task, level);
         RawResult::success_by_call()
     }
 
     #[cold]
     #[inline(never)]
-    extern "C" fn granted_watched(&self, task: TaskRef) -> RawResult {
-        self.ready_again_watched(task, self.stamp());
+    extern "C" fn ready_otherwise(&self, task: TaskRef) -> RawResult {
+        self.ready_again(task, self.stamp());
         RawResult::success_by_call()
     }
 
     /// As `Ready::prefetch`, where `then` is the next at its level.
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn prefetch_from(&self, then: Option<TaskRef>) {
-        let Some(then) = then else { return };
+    fn prefetch_from(&self, then: TaskRef) {
         then.prefetch_stack(self.warm.keeps());
         self.ready.prefetch_behind(then);
     }

@@ -25,9 +25,17 @@ impl<K: Kernel> Clone for Free<'_, K> {
 impl<K: Kernel> Copy for Free<'_, K> {}
 
 impl<'a, K: Kernel> Free<'a, K> {
+    /// `task` is one, and runs now.
     #[inline(always)]
-    pub(super) fn new(ex: &'a Executor<K>, task: TaskRef) -> Self {
+    pub fn new(ex: &'a Executor<K>, task: TaskRef) -> Self {
         Self { ex, task }
+    }
+
+    /// As the functions take them that a hot path ends in: the task is first, as it is in C's, so
+    /// that it stays in its register.
+    #[inline(always)]
+    pub fn parts(&self) -> (TaskRef, &'a Executor<K>) {
+        (self.task, self.ex)
     }
 
     #[inline(always)]

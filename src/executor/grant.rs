@@ -253,6 +253,18 @@ impl<'a, K: Kernel> Caller<'a, K> {
         Ok(Self { ex: None, identity: (thread::own_number() as usize) << 1 | 1 })
     }
 
+    /// See `of_parts`.
+    #[inline(always)]
+    pub fn parts(&self) -> (usize, Option<&'a Executor<K>>) {
+        (self.identity, self.ex)
+    }
+
+    /// Of `parts`, which functions take in an order of their own: see `Free::parts`.
+    #[inline(always)]
+    pub fn of_parts(identity: usize, ex: Option<&'a Executor<K>>) -> Self {
+        Self { ex, identity }
+    }
+
     /// The task that calls, if nothing stands in the way of its next suspension.
     #[inline(always)]
     pub fn free(&self) -> Option<Free<'a, K>> {

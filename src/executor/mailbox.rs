@@ -203,6 +203,12 @@ impl Mailbox {
         unsafe { task.state().mailbox().cast::<Self>().as_ref() }
     }
 
+    /// ANY THREAD. `task` is or was attached to its executor last.
+    #[inline(always)]
+    pub fn has(&self, task: TaskRef) -> bool {
+        ptr::eq(task.state().mailbox().cast_const().cast(), self)
+    }
+
     /// The calling thread owns it.
     pub(crate) fn is_mine(&self) -> bool {
         self.owner.is_here()

@@ -10,10 +10,14 @@
 use core::mem::offset_of;
 use core::ptr::NonNull;
 
+use super::bare::Bare;
+use super::free::Free;
 use super::mailbox::{kind, Mailbox};
 use super::Executor;
+use crate::error::{Errno, RawResult};
 use crate::intrusive::Link;
-use crate::task::header::{mark, TaskRef, Waits};
+use crate::stack::switch::{Over, Switch};
+use crate::task::header::{mark, Room, TaskRef, Waits};
 use crate::task::permit::PERMIT;
 use crate::uring::kernel::Kernel;
 
@@ -37,7 +41,59 @@ impl ParkRecord {
 
 impl<K: Kernel> Executor<K> {
     /// SUSPENDS. `task` runs now.
-    pub fn park(&self, task: TaskRef) -> i32 {
+    #[inline(always)]
+    pub fn park(&self, task: TaskRef) -> RawResult {
+        if task.has(mark::STOPS) || !task.park.is_none() {
+            return self.park_slowly(task);
+        }
+        match Free::new(self, task).bare::<false>() {
+            Some(bare) => self.park_bare(bare),
+            None => self.park_stamped(task),
+        }
+    }
+
+    /// As `park`, with time tracking. Of C's kind, as the next: a C function ends in it by a jump.
+    #[inline(never)]
+    extern "C" fn park_stamped(&self, task: TaskRef) -> RawResult {
+        match Free::new(self, task).bare::<true>() {
+            Some(bare) => self.park_bare(bare),
+            None => self.park_slowly(task),
+        }
+    }
+
+    #[inline(never)]
+    extern "C" fn park_slowly(&self, task: TaskRef) -> RawResult {
+        match self.park_at_once(task) {
+            0 => RawResult::success(0),
+            e => RawResult::failure(Errno(-e)),
+        }
+    }
+
+    /// Without a frame. The outcome is `PARKED` until a cancel says otherwise: so who comes back
+    /// looks at its permit, see `Parks`.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn park_bare<const TRACK: bool>(&self, bare: Bare<'_, K, TRACK>) -> RawResult {
+        const _: () = assert!(size_of::<ParkRecord>() <= size_of::<Room>() || !Switch::PASSES);
+        let task = bare.task();
+        let at = task.room_ptr().cast::<ParkRecord>();
+        // SAFETY: room for one, which no other wait of the task's uses, and headers are never
+        // unmapped. The link is written by who posts it.
+        unsafe {
+            (&raw mut (*at.as_ptr()).task).write(task);
+            (&raw mut (*at.as_ptr()).home).write(self.mailbox);
+        }
+        // Before all that this thread alone reads: the instruction waits for the stores before it.
+        if !task.park.arm(at.as_ptr() as usize) {
+            return self.park_slowly(task);
+        }
+        task.peer.set(at.as_ptr().cast());
+        // SAFETY: of a park, which is at no object.
+        unsafe { bare.wait::<Parks>(Waits::Park, PARKED, core::ptr::null(), || {}) }
+    }
+
+    /// 0, or a negative errno.
+    #[inline(always)]
+    fn park_at_once(&self, task: TaskRef) -> i32 {
         if task.has(mark::STOPS) {
             let stopped = self.stop(task);
             if stopped != 0 {
@@ -77,28 +133,48 @@ impl<K: Kernel> Executor<K> {
         task.park.disarm(task.peer.get() as usize)
     }
 
-    /// OWNER'S THREAD. True: the task is one of ours, and was parked and goes on (rule 2), or has
-    /// its permit. False: nothing was done.
+    /// OWNER'S THREAD. The task is one of ours, and was parked and goes on (rule 2), or has its
+    /// permit. None: nothing was done.
     #[inline(always)]
-    pub fn unpark_here(&self, task: TaskRef) -> bool {
+    pub fn unpark_here(&self, task: TaskRef) -> Option<RawResult> {
         if !task.state().is_attached_to(self.address()) {
-            return false;
+            return None;
         }
         if task.waits.get() != Waits::Park {
             task.park.leave_here();
-            return true;
+            return Some(RawResult::success_by_call());
         }
-        let taken = Self::takes_record(task);
-        if taken {
-            self.unparked(task);
-        }
-        taken
+        Self::takes_record(task).then(|| self.ready_last(task))
     }
 
     /// The task of ours is to go on: UNPARK has arrived, or its own thread took the record out.
     pub fn unparked(&self, task: TaskRef) {
         debug_assert!(task.waits.get() == Waits::Park);
         self.ready_again(task, self.stamp());
+    }
+}
+
+/// The outcome of a task that was parked without a frame, as long as no cancel came.
+const PARKED: i32 = 1;
+
+/// Who comes back from a park without a frame.
+struct Parks;
+
+impl Over for Parks {
+    const SWITCH_AT: usize = TaskRef::SWITCH_AT;
+    const OUTCOME_AT: usize = TaskRef::OUTCOME_AT;
+
+    #[inline(never)]
+    extern "C" fn over(task: NonNull<u8>, _: *const u8) -> RawResult {
+        // SAFETY: called where such a park ends, for its task.
+        let task = unsafe { TaskRef::new(task.cast()) };
+        let outcome = task.outcome.get();
+        if outcome != PARKED {
+            return RawResult::failure(Errno(-outcome));
+        }
+        let park = &task.park;
+        park.take_any();
+        RawResult::success(0)
     }
 }
 

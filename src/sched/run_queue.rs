@@ -81,7 +81,12 @@ impl Ready {
     /// As `push`; whatever its `waits` said is over.
     #[inline(always)]
     pub fn push_over(&self, task: TaskRef) {
-        let level = task.cpu_level();
+        self.push_over_in(task, task.cpu_level());
+    }
+
+    /// As `push_over`, where `level` is what the task asks for.
+    #[inline(always)]
+    pub fn push_over_in(&self, task: TaskRef, level: u8) {
         task.wait_in(Waits::Ready, level);
         self.push_in(task, level);
     }

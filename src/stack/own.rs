@@ -220,15 +220,21 @@ impl Switch {
     /// else what `W` says of it and `object`.
     ///
     /// # Safety
-    /// As `pass`; of a task, says `W`.
+    /// As `pass`; of the switches of two tasks, of the kind that `W` is for.
     #[inline(always)]
-    pub unsafe fn wait_last<W: Over>(&self, next: &Switch, object: *const u8) -> RawResult {
-        // SAFETY: as in `pass_last`.
+    pub unsafe fn wait_last<W: Over>(
+        task: NonNull<u8>,
+        object: *const u8,
+        next: NonNull<u8>,
+    ) -> RawResult {
+        // SAFETY: as in `pass_last`; that is where it is.
         unsafe {
+            let of = |task: NonNull<u8>| &*task.as_ptr().add(W::SWITCH_AT).cast::<Switch>();
+            let (link, next_link) = (of(task).link.get(), of(next).link.get());
             #[cfg(feature = "tsan")]
-            jump::told(self.link.get()).passes(jump::told(next.link.get()));
-            next.link.get().write(self.link.get().read());
-            pass_last::wait_last::<W>(NonNull::from(self), next, object)
+            jump::told(link).passes(jump::told(next_link));
+            next_link.write(link.read());
+            pass_last::wait_last::<W>(task, object, next)
         }
     }
 

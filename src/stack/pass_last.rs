@@ -16,7 +16,7 @@
 //! ```text
 //!   | RIP within the caller  |
 //!   | saved R15 to R12       |
-//!   | object, switch         |
+//!   | task, object           |
 //!   | saved RBP, RBX         |
 //!   | RIP within `has_waited`|  <- RSP kept in `sp`
 //! ```
@@ -117,30 +117,31 @@ unsafe extern "C" fn goes_on() {
 /// else what `W` says of it and `object`.
 ///
 /// # Safety
-/// As `jump::pass`; the switch is that of a task, as `W` has it.
+/// As `jump::pass`, of two tasks of the kind that `W` is for.
 #[inline(always)]
 pub unsafe fn wait_last<W: Over>(
-    switch: NonNull<Switch>,
-    next: &Switch,
+    task: NonNull<u8>,
     object: *const u8,
+    next: NonNull<u8>,
 ) -> RawResult {
     // SAFETY: the caller's.
-    unsafe { wait_last_at::<W>(switch, next, object) }
+    unsafe { wait_last_at::<W>(task, object, next) }
 }
 
-/// RDI: the switch of the task that is left. RSI: of the one that is entered. RDX: the object.
+/// RDI: the task that is left, RSI: the object, as C's functions have them. RDX: the task that is
+/// entered.
 #[unsafe(naked)]
 unsafe extern "C" fn wait_last_at<W: Over>(
-    switch: NonNull<Switch>,
-    next: &Switch,
+    task: NonNull<u8>,
     object: *const u8,
+    next: NonNull<u8>,
 ) -> RawResult {
     naked_asm!(
         ".cfi_startproc",
         keep!(),
-        "push rdx",
-        ".cfi_adjust_cfa_offset 8",
         "push rdi",
+        ".cfi_adjust_cfa_offset 8",
+        "push rsi",
         ".cfi_adjust_cfa_offset 8",
         push!("rbp", -64),
         push!("rbx", -72),
@@ -148,10 +149,10 @@ unsafe extern "C" fn wait_last_at<W: Over>(
         "push rax",
         ".cfi_adjust_cfa_offset 8",
         "mov [rdi + {sp}], rsp",
-        "mov rsp, [rsi + {sp}]",
+        "mov rsp, [rdx + {sp}]",
         resume_there!(),
         has_waited = sym has_waited::<W>,
-        sp = const Switch::SP_AT,
+        sp = const W::SWITCH_AT + Switch::SP_AT,
     )
 }
 
@@ -160,18 +161,18 @@ unsafe extern "C" fn wait_last_at<W: Over>(
 unsafe extern "C" fn has_waited<W: Over>() {
     naked_asm!(
         kept!(56),
-        "pop rdi",
-        ".cfi_adjust_cfa_offset -8",
         "pop rsi",
         ".cfi_adjust_cfa_offset -8",
+        "pop rdi",
+        ".cfi_adjust_cfa_offset -8",
         give_back!(),
-        "cmp dword ptr [rdi - {outcome_below}], 0",
+        "cmp dword ptr [rdi + {outcome}], 0",
         "jne {over}",
         "xor eax, eax",
         "xor edx, edx",
         "ret",
         ".cfi_endproc",
-        outcome_below = const W::OUTCOME_BELOW,
+        outcome = const W::OUTCOME_AT,
         over = sym W::over,
     )
 }

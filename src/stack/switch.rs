@@ -30,12 +30,12 @@ pub use super::routine::{Call, Switch};
 /// What a task comes back to from a wait that it has left for by `wait_last`, where its outcome is
 /// not 0 by then.
 pub trait Over {
-    /// The outcome is so many bytes below the switch of the task.
-    const OUTCOME_BELOW: usize;
+    /// So far into a task its switch is, and its outcome.
+    const SWITCH_AT: usize;
+    const OUTCOME_AT: usize;
 
     /// As the function that has waited, of which there is nothing any more: returns to its caller.
-    /// `switch` is that of the task.
-    extern "C" fn over(switch: NonNull<Switch>, object: *const u8) -> RawResult;
+    extern "C" fn over(task: NonNull<u8>, object: *const u8) -> RawResult;
 }
 
 /// Tells Valgrind and LeakSanitizer of a stack for as long as it lives; a few instructions of

@@ -15,7 +15,7 @@ use crate::executor::grant::{Caller, Wait};
 use crate::executor::mailbox::Mailbox;
 use crate::executor::scope::NEVER_NS;
 use crate::executor::Executor;
-use crate::stack::switch::{Over, Switch};
+use crate::stack::switch::Over;
 use crate::task::header::TaskRef;
 use crate::task::named::Named;
 use crate::uring::kernel::Kernel;
@@ -77,67 +77,80 @@ impl<S: Side> Mutex<S> {
     /// SUSPENDS. EDEADLK: it is the caller's already, or, checked, a cycle of locks would close.
     #[inline(always)]
     pub fn lock<K: Kernel>(&self, caller: &Caller<'_, K>, until_ns: u64) -> RawResult {
+        let (identity, ex) = caller.parts();
         let Some(free) = caller.free().filter(|free| self.side.try_close(free.mailbox())) else {
-            return self.lock_otherwise(*caller, until_ns);
+            return Self::lock_otherwise(identity, self, ex, until_ns);
         };
         let owner = self.owner();
         if owner == 0 {
-            self.set_owner(caller.identity());
+            self.set_owner(identity);
             self.side.open();
             return RawResult::success_by_call();
         }
         if until_ns != NEVER_NS {
             self.side.open();
-            return self.lock_otherwise(*caller, until_ns);
+            return Self::lock_otherwise(identity, self, ex, until_ns);
         }
-        if !S::IS_LOCAL || owner == caller.identity() || self.flags.get() & CHECKED != 0 {
-            return self.lock_slowly(free);
+        let (task, ex) = free.parts();
+        if owner == identity || self.flags.get() & CHECKED != 0 {
+            return Self::lock_slowly(task, self, ex);
         }
         match free.bare::<false>() {
             Some(bare) => self.lock_bare(bare),
-            None => self.lock_stamped(free),
+            None => Self::lock_stamped(task, self, ex),
         }
     }
 
     /// As `lock`, of one that is another's, with time tracking; of C's kind: see `lock_slowly`.
     #[inline(never)]
-    extern "C" fn lock_stamped<K: Kernel>(&self, free: Free<'_, K>) -> RawResult {
-        match free.bare::<true>() {
-            Some(bare) => self.lock_bare(bare),
-            None => self.lock_slowly(free),
+    extern "C" fn lock_stamped<K: Kernel>(
+        task: TaskRef,
+        this: &Self,
+        ex: &Executor<K>,
+    ) -> RawResult {
+        match Free::new(ex, task).bare::<true>() {
+            Some(bare) => this.lock_bare(bare),
+            None => Self::lock_slowly(task, this, ex),
         }
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn lock_bare<K: Kernel, const TRACK: bool>(&self, bare: Bare<'_, K, TRACK>) -> RawResult {
         let (at, me) = (ptr::from_ref(self), bare.task().addr());
-        self.waiters.wait_bare::<K, Locks<K>, TRACK>(bare, (at as usize, me), at.cast())
+        let (noted, open) = ((at as usize, me), || self.side.open());
+        self.waiters.wait_bare::<K, Locks<K, S>, TRACK>(S::IS_LOCAL, bare, noted, at.cast(), open)
     }
 
     /// As `lock`: for any caller, at any time.
     #[cold]
     #[inline(never)]
     extern "C" fn lock_otherwise<K: Kernel>(
-        &self,
-        caller: Caller<'_, K>,
+        identity: usize,
+        this: &Self,
+        ex: Option<&Executor<K>>,
         until_ns: u64,
     ) -> RawResult {
-        if let Err(e) = caller.start().and_then(|()| self.side.close(caller.mailbox())) {
+        let caller = Caller::of_parts(identity, ex);
+        if let Err(e) = caller.start().and_then(|()| this.side.close(caller.mailbox())) {
             return RawResult::failure(e);
         }
-        if self.owner() == 0 {
-            self.set_owner(caller.identity());
-            self.side.open();
+        if this.owner() == 0 {
+            this.set_owner(caller.identity());
+            this.side.open();
             return RawResult::success(0);
         }
-        self.wait_turn(&(caller, until_ns))
+        this.wait_turn(&(caller, until_ns))
     }
 
     /// Of C's kind: a C function ends in it by a jump, so that of a task that suspends in here no
     /// return is left but the one to the user's function.
     #[inline(never)]
-    extern "C" fn lock_slowly<K: Kernel>(&self, free: Free<'_, K>) -> RawResult {
-        self.wait_turn(&free)
+    extern "C" fn lock_slowly<K: Kernel>(
+        task: TaskRef,
+        this: &Self,
+        ex: &Executor<K>,
+    ) -> RawResult {
+        this.wait_turn(&Free::new(ex, task))
     }
 
     /// It is somebody's; the side is closed.
@@ -190,40 +203,46 @@ impl<S: Side> Mutex<S> {
     pub fn unlock<K: Kernel>(&self, caller: &Caller<'_, K>) -> RawResult {
         let closes = |(ex, _): &(&Executor<K>, TaskRef)| self.side.try_close(ex.mailbox());
         let Some((ex, _)) = caller.executor().filter(closes) else {
-            return self.unlock_otherwise(*caller);
+            let (identity, ex) = caller.parts();
+            return Self::unlock_otherwise(identity, self, ex);
         };
         if self.is_not_of(caller) {
             self.side.open();
             return RawResult::failure_by_call(EPERM);
         }
-        if S::IS_LOCAL {
-            match self.waiters.claim_here(|_| true) {
-                First::Nobody => {
-                    self.set_owner(0);
-                    return RawResult::success_by_call();
-                }
-                First::Here(_, task) => {
-                    self.set_owner(task.addr());
-                    return ex.granted_last(task);
-                }
-                First::Other => {}
+        let here = (!S::IS_LOCAL).then_some(ex.mailbox());
+        match self.waiters.claim_here(here, |_| true) {
+            First::Nobody => {
+                self.set_owner(0);
+                self.side.open();
+                RawResult::success_by_call()
             }
+            First::Here(_, task) => {
+                self.set_owner(task.addr());
+                self.side.open();
+                ex.granted_last(task)
+            }
+            First::Other => Self::unlock_to_other::<K>(caller.identity(), self),
         }
-        self.unlock_to_other::<K>()
     }
 
     /// The side is closed.
     #[inline(never)]
-    extern "C" fn unlock_to_other<K: Kernel>(&self) -> RawResult {
-        self.hand_on::<K>(ptr::null());
+    extern "C" fn unlock_to_other<K: Kernel>(_identity: usize, this: &Self) -> RawResult {
+        this.hand_on::<K>(ptr::null());
         RawResult::success_by_call()
     }
 
     /// As `unlock`: for any caller.
     #[cold]
     #[inline(never)]
-    extern "C" fn unlock_otherwise<K: Kernel>(&self, caller: Caller<'_, K>) -> RawResult {
-        self.unlock_to_wait(&caller, ptr::null()).map(|_| 0).into()
+    extern "C" fn unlock_otherwise<K: Kernel>(
+        identity: usize,
+        this: &Self,
+        ex: Option<&Executor<K>>,
+    ) -> RawResult {
+        let caller = Caller::of_parts(identity, ex);
+        this.unlock_to_wait(&caller, ptr::null()).map(|_| 0).into()
     }
 
     /// As `unlock`, by one that may be among those who wait already, by `own`. True: it was the
@@ -341,18 +360,19 @@ impl<S: Side> Mutex<S> {
     }
 }
 
-/// Who comes back from a wait for a local mutex without it.
-struct Locks<K>(PhantomData<K>);
+/// Who comes back from a wait for a mutex without it.
+struct Locks<K, S>(PhantomData<(K, S)>);
 
-impl<K: Kernel> Over for Locks<K> {
-    const OUTCOME_BELOW: usize = TaskRef::OUTCOME_BELOW;
+impl<K: Kernel, S: Side> Over for Locks<K, S> {
+    const SWITCH_AT: usize = TaskRef::SWITCH_AT;
+    const OUTCOME_AT: usize = TaskRef::OUTCOME_AT;
 
     #[cold]
-    extern "C" fn over(switch: NonNull<Switch>, mutex: *const u8) -> RawResult {
+    extern "C" fn over(task: NonNull<u8>, mutex: *const u8) -> RawResult {
         // SAFETY: called where such a wait ends; the mutex is the waiter's to keep.
         unsafe {
-            let (caller, node, e) = back_from_bare::<K>(switch);
-            (*mutex.cast::<Mutex<super::Local>>()).withdraw(caller, node, e)
+            let (caller, node, e) = back_from_bare::<K>(task);
+            (*mutex.cast::<Mutex<S>>()).withdraw(caller, node, e)
         }
     }
 }

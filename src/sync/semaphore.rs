@@ -12,7 +12,8 @@ use crate::executor::free::{Free, Waiter};
 use crate::executor::grant::{wake_here, Caller};
 use crate::executor::mailbox::Mailbox;
 use crate::executor::scope::NEVER_NS;
-use crate::stack::switch::{Over, Switch};
+use crate::executor::Executor;
+use crate::stack::switch::Over;
 use crate::task::header::TaskRef;
 use crate::uring::kernel::Kernel;
 
@@ -62,8 +63,9 @@ impl<S: Side> Semaphore<S> {
         count: u64,
         until_ns: u64,
     ) -> RawResult {
+        let (identity, ex) = caller.parts();
         let Some(free) = caller.free().filter(|free| self.side.try_close(free.mailbox())) else {
-            return self.acquire_otherwise(*caller, count, until_ns);
+            return Self::acquire_otherwise(identity, self, count, ex, until_ns);
         };
         if self.permits.get() >= count && self.waiters.is_empty() {
             self.permits.set(self.permits.get() - count);
@@ -72,25 +74,31 @@ impl<S: Side> Semaphore<S> {
         }
         if until_ns != NEVER_NS {
             self.side.open();
-            return self.acquire_otherwise(*caller, count, until_ns);
+            return Self::acquire_otherwise(identity, self, count, ex, until_ns);
         }
+        let (task, ex) = free.parts();
         // (Enough, and who waits may have been cancelled: `acquire_slowly` looks.)
-        if !S::IS_LOCAL || self.permits.get() >= count {
-            return self.acquire_slowly(free, count);
+        if self.permits.get() >= count {
+            return Self::acquire_slowly(task, self, count, ex);
         }
         match free.bare::<false>() {
             Some(bare) => self.acquire_bare(bare, count),
-            None => self.acquire_stamped(free, count),
+            None => Self::acquire_stamped(task, self, count, ex),
         }
     }
 
     /// As `acquire`, of more permits than there are, with time tracking; of C's kind: see
     /// `acquire_slowly`.
     #[inline(never)]
-    extern "C" fn acquire_stamped<K: Kernel>(&self, free: Free<'_, K>, count: u64) -> RawResult {
-        match free.bare::<true>() {
-            Some(bare) => self.acquire_bare(bare, count),
-            None => self.acquire_slowly(free, count),
+    extern "C" fn acquire_stamped<K: Kernel>(
+        task: TaskRef,
+        this: &Self,
+        count: u64,
+        ex: &Executor<K>,
+    ) -> RawResult {
+        match Free::new(ex, task).bare::<true>() {
+            Some(bare) => this.acquire_bare(bare, count),
+            None => Self::acquire_slowly(task, this, count, ex),
         }
     }
 
@@ -100,30 +108,38 @@ impl<S: Side> Semaphore<S> {
         bare: Bare<'_, K, TRACK>,
         count: u64,
     ) -> RawResult {
-        let at = ptr::from_ref(self).cast();
-        self.waiters.wait_bare::<K, Acquires<K>, TRACK>(bare, (0, count as usize), at)
+        let (at, noted) = (ptr::from_ref(self).cast(), (0, count as usize));
+        let open = || self.side.open();
+        self.waiters.wait_bare::<K, Acquires<K, S>, TRACK>(S::IS_LOCAL, bare, noted, at, open)
     }
 
     /// As `acquire`: for any caller, at any time.
     #[cold]
     #[inline(never)]
     extern "C" fn acquire_otherwise<K: Kernel>(
-        &self,
-        caller: Caller<'_, K>,
+        identity: usize,
+        this: &Self,
         count: u64,
+        ex: Option<&Executor<K>>,
         until_ns: u64,
     ) -> RawResult {
-        if let Err(e) = caller.start().and_then(|()| self.side.close(caller.mailbox())) {
+        let caller = Caller::of_parts(identity, ex);
+        if let Err(e) = caller.start().and_then(|()| this.side.close(caller.mailbox())) {
             return RawResult::failure(e);
         }
-        self.take_or_wait(&(caller, until_ns), count)
+        this.take_or_wait(&(caller, until_ns), count)
     }
 
     /// Of C's kind: a C function ends in it by a jump, so that of a task that suspends in here no
     /// return is left but the one to the user's function.
     #[inline(never)]
-    extern "C" fn acquire_slowly<K: Kernel>(&self, free: Free<'_, K>, count: u64) -> RawResult {
-        self.take_or_wait(&free, count)
+    extern "C" fn acquire_slowly<K: Kernel>(
+        task: TaskRef,
+        this: &Self,
+        count: u64,
+        ex: &Executor<K>,
+    ) -> RawResult {
+        this.take_or_wait(&Free::new(ex, task), count)
     }
 
     /// The side is closed.
@@ -172,10 +188,10 @@ impl<S: Side> Semaphore<S> {
     /// EOVERFLOW: more than can be counted.
     #[inline(always)]
     pub fn release<K: Kernel>(&self, here: Option<&'static Mailbox>, count: u64) -> RawResult {
-        let Some(_) = here.filter(|here| self.side.try_close(here)) else {
+        let Some(here) = here.filter(|here| self.side.try_close(here)) else {
             return self.release_otherwise::<K>(here, count);
         };
-        self.add::<K>(count)
+        self.add::<K>((!S::IS_LOCAL).then_some(here), count)
     }
 
     /// As `release`, wherever.
@@ -187,14 +203,14 @@ impl<S: Side> Semaphore<S> {
         count: u64,
     ) -> RawResult {
         match self.side.close(here) {
-            Ok(()) => self.add::<K>(count),
+            Ok(()) => self.add_otherwise::<K>(count),
             Err(e) => RawResult::failure(e),
         }
     }
 
-    /// The side is closed.
+    /// The side is closed. `here`: see `Waiters::claim_here`.
     #[inline(always)]
-    fn add<K: Kernel>(&self, count: u64) -> RawResult {
+    fn add<K: Kernel>(&self, here: Option<&'static Mailbox>, count: u64) -> RawResult {
         let Some(sum) = self.permits.get().checked_add(count) else {
             self.side.open();
             return RawResult::failure_by_call(Errno(libc::EOVERFLOW));
@@ -204,16 +220,36 @@ impl<S: Side> Semaphore<S> {
             self.side.open();
             return RawResult::success_by_call();
         }
-        if S::IS_LOCAL {
-            let wanted = |node: &Node| node.data.get() as u64 <= sum;
-            if let First::Here(node, task) = self.waiters.claim_here(wanted) {
-                self.permits.set(sum - node.data.get() as u64);
-                if self.waiters.is_empty() {
-                    return wake_last::<K>(task);
-                }
-                wake_here::<K>(task);
+        let wanted = |node: &Node| node.data.get() as u64 <= sum;
+        if let First::Here(node, task) = self.waiters.claim_here(here, wanted) {
+            self.permits.set(sum - node.data.get() as u64);
+            if self.waiters.is_empty() {
+                self.side.open();
+                return wake_last::<K>(task);
             }
+            return self.release_more::<K>(task);
         }
+        self.release_slowly::<K>()
+    }
+
+    /// As `release_slowly`, behind `first`, who was served, and wakes first.
+    #[inline(never)]
+    extern "C" fn release_more<K: Kernel>(&self, first: TaskRef) -> RawResult {
+        let mut woken = Woken::none();
+        self.serve(&mut woken);
+        self.side.open();
+        wake_here::<K>(first); // Not behind the latch: it may be a system call, for a poll_fd.
+        woken.wake::<K>();
+        RawResult::success_by_call()
+    }
+
+    /// As `add`, wherever.
+    fn add_otherwise<K: Kernel>(&self, count: u64) -> RawResult {
+        let Some(sum) = self.permits.get().checked_add(count) else {
+            self.side.open();
+            return RawResult::failure(Errno(libc::EOVERFLOW));
+        };
+        self.permits.set(sum);
         self.release_slowly::<K>()
     }
 
@@ -229,18 +265,19 @@ impl<S: Side> Semaphore<S> {
     }
 }
 
-/// Who comes back from a wait for a local semaphore without a permit.
-struct Acquires<K>(PhantomData<K>);
+/// Who comes back from a wait for a semaphore without a permit.
+struct Acquires<K, S>(PhantomData<(K, S)>);
 
-impl<K: Kernel> Over for Acquires<K> {
-    const OUTCOME_BELOW: usize = TaskRef::OUTCOME_BELOW;
+impl<K: Kernel, S: Side> Over for Acquires<K, S> {
+    const SWITCH_AT: usize = TaskRef::SWITCH_AT;
+    const OUTCOME_AT: usize = TaskRef::OUTCOME_AT;
 
     #[cold]
-    extern "C" fn over(switch: NonNull<Switch>, semaphore: *const u8) -> RawResult {
+    extern "C" fn over(task: NonNull<u8>, semaphore: *const u8) -> RawResult {
         // SAFETY: called where such a wait ends; the semaphore is the waiter's to keep.
         unsafe {
-            let (caller, node, e) = back_from_bare::<K>(switch);
-            (*semaphore.cast::<Semaphore<super::Local>>()).withdraw(caller, node, e)
+            let (caller, node, e) = back_from_bare::<K>(task);
+            (*semaphore.cast::<Semaphore<S>>()).withdraw(caller, node, e)
         }
     }
 }

@@ -10,9 +10,11 @@ use crate::executor::free::{Free, Waiter};
 use crate::executor::grant::Caller;
 use crate::executor::mailbox::Mailbox;
 use crate::executor::scope::NEVER_NS;
+use crate::executor::Executor;
 use crate::prefetch;
 use crate::sys::{affinity, thread};
 use crate::task::end;
+use crate::task::header::TaskRef;
 use crate::task::turns::{Other, Turns, LONGEST_NS};
 use crate::ticks;
 use crate::uring::kernel::Kernel;
@@ -95,6 +97,16 @@ impl<S: Side> Channel<S> {
         element: *mut u8,
     ) -> Res<Attempt> {
         self.close_all(here)?;
+        // SAFETY: the caller's.
+        Ok(unsafe { self.attempt_behind::<K>(direction, element) })
+    }
+
+    /// As `attempt_closed`; the sides are closed.
+    ///
+    /// # Safety
+    /// As `attempt`.
+    #[inline(always)]
+    unsafe fn attempt_behind<K: Kernel>(&self, direction: Direction, element: *mut u8) -> Attempt {
         let mut woken = Woken::none();
         // SAFETY: the caller's.
         let attempt = unsafe { self.attempt(direction, element, &mut woken) };
@@ -102,7 +114,7 @@ impl<S: Side> Channel<S> {
             self.open_all();
             woken.wake::<K>();
         }
-        Ok(attempt)
+        attempt
     }
 
     /// SUSPENDS. EPIPE: closed.
@@ -117,13 +129,16 @@ impl<S: Side> Channel<S> {
         element: *mut u8,
         until_ns: u64,
     ) -> RawResult {
-        if S::IS_LOCAL {
-            let free = caller.free().filter(|free| self.side.try_close(free.mailbox()));
-            return match free.filter(|_| until_ns == NEVER_NS) {
+        if !self.has_two_ends() {
+            let free = caller.free().filter(|_| until_ns == NEVER_NS);
+            return match free.filter(|free| self.side.try_close(free.mailbox())) {
                 // SAFETY: the caller's.
                 Some(free) => unsafe { self.transfer_here(free, direction, element) },
                 // SAFETY: the caller's.
-                None => unsafe { self.transfer_otherwise(*caller, direction, element, until_ns) },
+                None => unsafe {
+                    let (identity, ex) = caller.parts();
+                    Self::transfer_otherwise(identity, self, element, ex, direction, until_ns)
+                },
             };
         }
         if let Err(e) = caller.start() {
@@ -133,34 +148,48 @@ impl<S: Side> Channel<S> {
         if unsafe { self.attempt_at_end(direction, element) } == Some(Attempt::Done) {
             return RawResult::success(0);
         }
-        if self.has_two_ends() {
-            // SAFETY: the caller's.
-            return unsafe { self.transfer_late(*caller, direction, element, until_ns) };
-        }
         // SAFETY: the caller's.
-        unsafe { self.transfer_at_once(caller, direction, element, until_ns) }
+        unsafe { self.transfer_late(*caller, direction, element, until_ns) }
     }
 
-    /// As `transfer`, of a local one: for any caller, at any time.
+    /// As `transfer`, of one with one side: for any caller, at any time.
     ///
     /// # Safety
     /// As `attempt`.
     #[inline(never)]
     pub(super) unsafe extern "C" fn transfer_otherwise<K: Kernel>(
-        &self,
-        caller: Caller<'_, K>,
-        direction: Direction,
+        identity: usize,
+        this: &Self,
         element: *mut u8,
+        ex: Option<&Executor<K>>,
+        direction: Direction,
         until_ns: u64,
     ) -> RawResult {
-        if let Err(e) = caller.start() {
-            return RawResult::failure(e);
+        let caller = Caller::of_parts(identity, ex);
+        match caller.start().and_then(|()| this.close_all(caller.mailbox())) {
+            // SAFETY: the caller's.
+            Ok(()) => unsafe { this.transfer_at_once(&caller, direction, element, until_ns) },
+            Err(e) => RawResult::failure(e),
         }
-        // SAFETY: the caller's.
-        unsafe { self.transfer_at_once(&caller, direction, element, until_ns) }
     }
 
-    /// As `transfer`, by all sides.
+    /// As `transfer_here`, whoever waits.
+    ///
+    /// # Safety
+    /// As `attempt`; the side is closed.
+    #[inline(never)]
+    pub(super) unsafe extern "C" fn transfer_to_other<K: Kernel>(
+        task: TaskRef,
+        this: &Self,
+        element: *mut u8,
+        ex: &Executor<K>,
+        direction: Direction,
+    ) -> RawResult {
+        // SAFETY: the caller's.
+        unsafe { this.transfer_at_once(&Caller::task(ex, task), direction, element, NEVER_NS) }
+    }
+
+    /// As `transfer`; the sides are closed.
     ///
     /// # Safety
     /// As `attempt`.
@@ -173,12 +202,11 @@ impl<S: Side> Channel<S> {
         until_ns: u64,
     ) -> RawResult {
         // SAFETY: the caller's.
-        match unsafe { self.attempt_closed::<K>(caller.mailbox(), direction, element) } {
-            Ok(Attempt::Done) => RawResult::success(0),
-            Ok(Attempt::Closed) => RawResult::failure(EPIPE),
-            Err(e) => RawResult::failure(e),
+        match unsafe { self.attempt_behind::<K>(direction, element) } {
+            Attempt::Done => RawResult::success(0),
+            Attempt::Closed => RawResult::failure(EPIPE),
             // SAFETY: the caller's.
-            Ok(Attempt::WouldWait) => unsafe {
+            Attempt::WouldWait => unsafe {
                 self.wait_for_other(caller, direction, element, until_ns)
             },
         }

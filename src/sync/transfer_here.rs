@@ -1,4 +1,5 @@
-//! Sending to a local channel and receiving from it, by a task that nothing is in the way of.
+//! Sending to a channel with one side and receiving from it, by a task that nothing is in the way
+//! of: a local one, or one without a capacity.
 
 use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
@@ -10,13 +11,13 @@ use super::waiters::{back_from_bare, First};
 use crate::error::RawResult;
 use crate::executor::bare::Bare;
 use crate::executor::free::Free;
-use crate::executor::scope::NEVER_NS;
-use crate::stack::switch::{Over, Switch};
+use crate::executor::Executor;
+use crate::stack::switch::Over;
 use crate::task::header::TaskRef;
 use crate::uring::kernel::Kernel;
 
 impl<S: Side> Channel<S> {
-    /// As `transfer`, of a local one that is closed, by a task in a hurry: without a frame. What
+    /// As `transfer`, of one whose side is closed, by a task in a hurry: without a frame. What
     /// needs a call ends in it.
     ///
     /// # Safety
@@ -30,40 +31,51 @@ impl<S: Side> Channel<S> {
     ) -> RawResult {
         let is_sent = direction == Send;
         if is_sent && self.is_closed.get() {
+            self.side.open();
             return RawResult::failure_by_call(EPIPE);
         }
-        if !is_sent && self.has_some() {
+        let (task, ex) = free.parts();
+        if S::IS_LOCAL && !is_sent && self.has_some() {
             // SAFETY: the caller's.
             return unsafe {
                 if !self.senders.is_empty() {
-                    return self.transfer_otherwise(free.caller(), direction, element, NEVER_NS);
+                    return Self::transfer_to_other(task, self, element, ex, direction);
                 }
                 self.move_inside(direction, element)
             };
         }
         let other = if is_sent { &self.receivers } else { &self.senders };
-        match other.claim_here(|_| true) {
-            First::Here(node, task) => {
+        let first = if S::IS_LOCAL || self.is_of_words() {
+            other.claim_here((!S::IS_LOCAL).then_some(free.mailbox()), |_| true)
+        } else if other.is_empty() {
+            First::Nobody
+        } else {
+            First::Other // Nobody is woken behind the latch.
+        };
+        match first {
+            First::Here(node, other) => {
                 let at = node.data.get() as *mut u8;
                 let (to, from) = if is_sent { (at, element) } else { (element, at) };
                 // SAFETY: the caller's; the other's waits for an element, or is one (rule 2).
                 unsafe {
-                    if !self.is_of_words() {
-                        return self.relocate_and_wake(to, from, free, task);
+                    if S::IS_LOCAL && !self.is_of_words() {
+                        return self.relocate_and_wake(to, from, ex, other);
                     }
                     self.relocate(to, from);
                 }
-                free.wake_last(task)
+                self.side.open();
+                free.wake_last(other)
             }
             // SAFETY: the caller's.
-            First::Other => unsafe {
-                self.transfer_otherwise(free.caller(), direction, element, NEVER_NS)
-            },
+            First::Other => unsafe { Self::transfer_to_other(task, self, element, ex, direction) },
             // SAFETY: the caller's.
-            First::Nobody if is_sent && self.has_room() => unsafe {
+            First::Nobody if S::IS_LOCAL && is_sent && self.has_room() => unsafe {
                 self.move_inside(direction, element)
             },
-            First::Nobody if !is_sent && self.is_closed.get() => RawResult::failure_by_call(EPIPE),
+            First::Nobody if !is_sent && self.is_closed.get() => {
+                self.side.open();
+                RawResult::failure_by_call(EPIPE)
+            }
             First::Nobody => {
                 if let Some(bare) = free.bare::<false>() {
                     return self.wait_bare(bare, direction, element);
@@ -71,16 +83,16 @@ impl<S: Side> Channel<S> {
                 // SAFETY: the caller's.
                 unsafe {
                     if is_sent {
-                        self.wait_to_send_stamped(free, element)
+                        Self::wait_to_send_stamped(task, self, element, ex)
                     } else {
-                        self.wait_to_receive_stamped(free, element)
+                        Self::wait_to_receive_stamped(task, self, element, ex)
                     }
                 }
             }
         }
     }
 
-    /// Into the ring, which has room, or out of it, which has something.
+    /// Of a local one: into the ring, which has room, or out of it, which has something.
     ///
     /// # Safety
     /// As `attempt`.
@@ -115,6 +127,8 @@ impl<S: Side> Channel<S> {
         RawResult::success_by_call()
     }
 
+    /// Of a local one.
+    ///
     /// # Safety
     /// As `relocate`.
     #[inline(never)]
@@ -122,31 +136,33 @@ impl<S: Side> Channel<S> {
         &self,
         to: *mut u8,
         from: *mut u8,
-        free: Free<'_, K>,
+        ex: &Executor<K>,
         task: TaskRef,
     ) -> RawResult {
         // First, as `relocate` may cancel the task, which must not find it waiting. It does not run
         // before this one suspends.
-        free.wake(task);
+        ex.granted(task);
         // SAFETY: the caller's.
         unsafe { self.relocate(to, from) };
         RawResult::success_by_call()
     }
 
-    /// As `wait_to_send`, of a local one, with time tracking.
+    /// As `wait_to_send`, with time tracking.
     ///
     /// # Safety
     /// As `attempt`.
     #[inline(never)]
     unsafe extern "C" fn wait_to_send_stamped<K: Kernel>(
-        &self,
-        free: Free<'_, K>,
+        task: TaskRef,
+        this: &Self,
         element: *mut u8,
+        ex: &Executor<K>,
     ) -> RawResult {
+        let free = Free::new(ex, task);
         match free.bare::<true>() {
-            Some(bare) => self.wait_bare(bare, Send, element),
+            Some(bare) => this.wait_bare(bare, Send, element),
             // SAFETY: the caller's.
-            None => unsafe { self.wait_to_send(free, element) },
+            None => unsafe { this.wait_to_send(free, element) },
         }
     }
 
@@ -154,14 +170,16 @@ impl<S: Side> Channel<S> {
     /// As `wait_to_send_stamped`.
     #[inline(never)]
     unsafe extern "C" fn wait_to_receive_stamped<K: Kernel>(
-        &self,
-        free: Free<'_, K>,
+        task: TaskRef,
+        this: &Self,
         element: *mut u8,
+        ex: &Executor<K>,
     ) -> RawResult {
+        let free = Free::new(ex, task);
         match free.bare::<true>() {
-            Some(bare) => self.wait_bare(bare, Receive, element),
+            Some(bare) => this.wait_bare(bare, Receive, element),
             // SAFETY: the caller's.
-            None => unsafe { self.wait_to_receive(free, element) },
+            None => unsafe { this.wait_to_receive(free, element) },
         }
     }
 
@@ -173,50 +191,56 @@ impl<S: Side> Channel<S> {
         element: *mut u8,
     ) -> RawResult {
         let (noted, at) = ((0, element as usize), ptr::from_ref(self).cast());
+        let (local, open) = (S::IS_LOCAL, || self.side.open());
+        let (senders, receivers) = (&self.senders, &self.receivers);
         match direction {
-            Send => self.senders.wait_bare::<K, Sends<K>, TRACK>(bare, noted, at),
-            Receive => self.receivers.wait_bare::<K, Receives<K>, TRACK>(bare, noted, at),
+            Send => senders.wait_bare::<K, Sends<K, S>, TRACK>(local, bare, noted, at, open),
+            Receive => {
+                receivers.wait_bare::<K, Receives<K, S>, TRACK>(local, bare, noted, at, open)
+            }
         }
     }
 }
 
-/// Who comes back from a wait at a local channel without having sent or received.
-struct Sends<K>(PhantomData<K>);
-struct Receives<K>(PhantomData<K>);
+/// Who comes back from a wait at a channel without having sent or received.
+struct Sends<K, S>(PhantomData<(K, S)>);
+struct Receives<K, S>(PhantomData<(K, S)>);
 
-impl<K: Kernel> Over for Sends<K> {
-    const OUTCOME_BELOW: usize = TaskRef::OUTCOME_BELOW;
+impl<K: Kernel, S: Side> Over for Sends<K, S> {
+    const SWITCH_AT: usize = TaskRef::SWITCH_AT;
+    const OUTCOME_AT: usize = TaskRef::OUTCOME_AT;
 
     #[cold]
-    extern "C" fn over(switch: NonNull<Switch>, channel: *const u8) -> RawResult {
+    extern "C" fn over(task: NonNull<u8>, channel: *const u8) -> RawResult {
         // SAFETY: called where such a wait ends.
-        unsafe { not_transferred::<K>(switch, channel, Send) }
+        unsafe { not_transferred::<K, S>(task, channel, Send) }
     }
 }
 
-impl<K: Kernel> Over for Receives<K> {
-    const OUTCOME_BELOW: usize = TaskRef::OUTCOME_BELOW;
+impl<K: Kernel, S: Side> Over for Receives<K, S> {
+    const SWITCH_AT: usize = TaskRef::SWITCH_AT;
+    const OUTCOME_AT: usize = TaskRef::OUTCOME_AT;
 
     #[cold]
-    extern "C" fn over(switch: NonNull<Switch>, channel: *const u8) -> RawResult {
+    extern "C" fn over(task: NonNull<u8>, channel: *const u8) -> RawResult {
         // SAFETY: called where such a wait ends.
-        unsafe { not_transferred::<K>(switch, channel, Receive) }
+        unsafe { not_transferred::<K, S>(task, channel, Receive) }
     }
 }
 
 /// # Safety
-/// `switch` is that of a task that is back from `Waiters::wait_bare`, at this local channel.
-unsafe fn not_transferred<K: Kernel>(
-    switch: NonNull<Switch>,
+/// Of a task that is back from `Waiters::wait_bare`, at this channel.
+unsafe fn not_transferred<K: Kernel, S: Side>(
+    task: NonNull<u8>,
     channel: *const u8,
     direction: Direction,
 ) -> RawResult {
     // SAFETY: the caller's.
-    let (caller, node, e) = unsafe { back_from_bare::<K>(switch) };
+    let (caller, node, e) = unsafe { back_from_bare::<K>(task) };
     // Then the channel may be gone.
     if node.is_refused() {
         return RawResult::failure(EPIPE);
     }
     // SAFETY: the channel is the waiter's to keep.
-    unsafe { (*channel.cast::<Channel<super::Local>>()).withdraw(caller, direction, node, e) }
+    unsafe { (*channel.cast::<Channel<S>>()).withdraw(caller, direction, node, e) }
 }

@@ -8,9 +8,10 @@ use crate::error::{Errno, RawResult};
 use crate::executor::bare::Bare;
 use crate::executor::free::Waiter;
 use crate::executor::grant::{Caller, Wait};
+use crate::executor::mailbox::Mailbox;
 use crate::executor::Executor;
 use crate::intrusive::{Fifo, Link, TimerNode};
-use crate::stack::switch::{Over, Switch};
+use crate::stack::switch::Over;
 use crate::task::header::{TaskRef, Waits, PRIORITIES};
 use crate::uring::kernel::Kernel;
 
@@ -55,9 +56,12 @@ const _: () = {
     assert!(size_of::<Node>() <= size_of::<TimerNode>());
     // (The low bytes of a word are its first on every processor there is a port for.)
     assert!(offset_of!(Node, state) == TimerNode::UNUSED_AT && cfg!(target_endian = "little"));
+    assert!(offset_of!(Node, state) % 8 == 0 && offset_of!(Node, index) == Node::STATE_AT + 4);
 };
 
 impl Node {
+    const STATE_AT: usize = offset_of!(Node, state);
+
     #[inline(always)]
     pub fn new(wait: &Wait, index: u32, data: usize) -> Self {
         Self {
@@ -139,14 +143,14 @@ impl Node {
 /// A task that is back from `Waiters::wait_bare`, with its node.
 ///
 /// # Safety
-/// `switch` is that of a task that has waited so, and has not run since.
+/// It has waited so, and has not run since.
 pub(super) unsafe fn back_from_bare<'a, K: Kernel>(
-    switch: NonNull<Switch>,
+    task: NonNull<u8>,
 ) -> (Caller<'a, K>, &'a Node, i32) {
     // SAFETY: the caller's. Its executor runs it, so it is of this kind and lives; the node is
     // where `wait_bare` made it.
     unsafe {
-        let task = TaskRef::from_switch(switch);
+        let task = TaskRef::new(task.cast());
         let ex = &*task.executor().cast::<Executor<K>>();
         (Caller::task(ex, task), task.timer_ptr().cast().as_ref(), task.outcome.get())
     }
@@ -256,9 +260,15 @@ impl Waiters {
         }
     }
 
-    /// As `claim`, of one that no other thread may end and that is `wanted`: without a call.
+    /// As `claim`, of one that is `wanted`, and whose wait this thread alone may end while the
+    /// side is closed: without a call, and without an exchange. `here`: of an object that is not
+    /// local, the mailbox of the executor that runs here.
     #[inline(always)]
-    pub fn claim_here(&self, wanted: impl FnOnce(&Node) -> bool) -> First<'_> {
+    pub fn claim_here(
+        &self,
+        here: Option<&'static Mailbox>,
+        wanted: impl FnOnce(&Node) -> bool,
+    ) -> First<'_> {
         let Some(level) = self.levels.iter().find(|level| !level.is_empty()) else {
             return First::Nobody;
         };
@@ -272,8 +282,10 @@ impl Waiters {
         let claimed = if node.has(is::IN_HEADER) {
             // SAFETY: that is where it is, and `first` was made of a pointer to the task.
             let task = unsafe { TaskRef::from_timer(first.cast()) };
-            // Nobody asks the record any more, once the task is ready.
-            (task.waits.get() == Waits::Grant).then_some(task)
+            // It is attached there until its wait is over, and its `waits` is that thread's.
+            let is_mine = here.is_none_or(|here| here.has(task));
+            // Nobody asks the record any more, once the task is ready: it is in no other queue.
+            (is_mine && task.waits.get() == Waits::Grant).then_some(task)
         } else {
             let claimed = node.wait().claim_here();
             if claimed.is_some() {
@@ -325,27 +337,28 @@ impl Waiters {
         over(node, waiter.until_granted(&wait))
     }
 
-    /// As `wait_turn`, of a local object's, without a frame: 0, or what `W` says of `at`, which is
-    /// the object.
+    /// As `wait_turn`, without a frame: 0, or what `W` says of `at`, which is the object.
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn wait_bare<K: Kernel, W: Over, const TRACK: bool>(
         &self,
+        is_local: bool,
         bare: Bare<'_, K, TRACK>,
         (object, data): (usize, usize),
         at: *const u8,
+        open: impl FnOnce(),
     ) -> RawResult {
-        let (task, wait, level) = (bare.task(), bare.begin(object), bare.level());
+        let (task, wait, level) = (bare.task(), bare.begin(is_local, object), bare.level());
         let node = task.timer_ptr().cast::<Node>();
         let state = is::UNUSED | u32::from(level) << is::LEVEL_AT | is::QUEUED | is::IN_HEADER;
-        // SAFETY: as in `wait_turn`; the link is written by the push.
+        // SAFETY: as in `wait_turn`; the link is written by the push. The state and the index, 0,
+        // are one word (asserted at `Node`).
         unsafe {
             (&raw mut (*node.as_ptr()).wait).write(NonNull::from(wait));
-            (&raw mut (*node.as_ptr()).state).write(Cell::new(state));
-            (&raw mut (*node.as_ptr()).index).write(0);
+            (&raw mut (*node.as_ptr()).state).cast::<u64>().write(u64::from(state));
             (&raw mut (*node.as_ptr()).data).write(Cell::new(data));
             // `bare` has looked at the level.
             let _ = self.levels.get_unchecked(level as usize).push_back(node.cast());
-            bare.wait::<W>(at)
+            bare.wait::<W>(Waits::Grant, 0, at, open)
         }
     }
 

@@ -376,16 +376,13 @@ impl TaskRef {
         unsafe { self.0.byte_add(core::mem::offset_of!(Task, room)).cast() }
     }
 
-    /// How far the outcome is below the switch.
-    pub(crate) const OUTCOME_BELOW: usize =
-        core::mem::offset_of!(Task, switch) - core::mem::offset_of!(Task, outcome);
+    // Of `Over`.
+    pub(crate) const SWITCH_AT: usize = core::mem::offset_of!(Task, switch);
+    pub(crate) const OUTCOME_AT: usize = core::mem::offset_of!(Task, outcome);
 
-    /// # Safety
-    /// `switch` is that of a task.
     #[inline(always)]
-    pub(crate) unsafe fn from_switch(switch: NonNull<Switch>) -> Self {
-        // SAFETY: the caller's.
-        Self(unsafe { switch.byte_sub(core::mem::offset_of!(Task, switch)).cast() })
+    pub(crate) fn as_bytes(self) -> NonNull<u8> {
+        self.0.cast()
     }
 
     /// Sets `waits` and `level`, by one store.

@@ -253,7 +253,7 @@ impl World {
         match rng.below(12) {
             0 | 1 => self.selects(&caller, wait_ns, me, rng),
             2 => _ = Handle::<Real>::cancel_anywhere(self.other(rng)), // ENOENT: it has exited.
-            3 => Handle::<Real>::unpark(self.other(rng)),
+            3 => _ = Handle::<Real>::unpark(self.other(rng)),
             4 => {
                 let mut scope = MaybeUninit::<Scope>::uninit();
                 // SAFETY: in place until it is left, and the innermost one then.

@@ -141,6 +141,7 @@ pub const RULES: &[Mutant] = &[
         right: "task.park.take_any();",
         wrong: "",
     },
+
     Mutant {
         bug: "a park that was cancelled takes a permit",
         file: "src/executor/park.rs",
