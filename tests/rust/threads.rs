@@ -7,9 +7,12 @@ use monad_async::api::Handle;
 use monad_async::error::{Errno, RawResult};
 use monad_async::executor::grant::Caller;
 use monad_async::sync::channel::{Channel, Direction};
+use monad_async::sync::mutex::Mutex;
+use monad_async::sync::semaphore::Semaphore;
 use monad_async::sync::{self, event::Event};
 use monad_async::sys::affinity;
 use monad_async::task::header::TaskRef;
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Barrier};
@@ -370,4 +373,107 @@ fn two_threads_on_one_processor_take_turns() {
         sender.join().unwrap();
         assert_eq!(receiver.join().unwrap(), (ELEMENTS, 0));
     }
+}
+
+/// Tasks of two executors, many enough that they wait without a frame, at the same thread-safe
+/// objects: who grants to a task of the other executor has to send it mail.
+#[test]
+fn tasks_of_two_executors_wait_at_the_same_objects() {
+    const TASKS: usize = 16;
+    const ROUNDS: u64 = 500;
+    const NEVER: u64 = u64::MAX;
+    struct Objects {
+        mutex: Mutex<sync::Shared>,
+        semaphore: Semaphore<sync::Shared>,
+        channel: Channel<sync::Shared>,
+        inside: Cell<u64>,
+        received: AtomicU64,
+    }
+    // SAFETY: zeros are an unlocked mutex, a semaphore without permits, and a channel.
+    let objects: &'static Objects = Box::leak(unsafe { Box::new(std::mem::zeroed()) });
+    objects.channel.set_up(std::ptr::null_mut(), 0, 8).unwrap();
+    assert_eq!(objects.semaphore.release::<Real>(None, 3), OK);
+    let all = Shared(objects);
+    let together = Arc::new(Barrier::new(2));
+    let threads = [0, 1].map(|_| {
+        let together = together.clone();
+        thread::spawn(move || {
+            let ex = executor(8);
+            let objects = all.get();
+            let tasks: Vec<_> = (0..TASKS).map(|_| new_task()).collect();
+            for (n, &task) in tasks.iter().enumerate() {
+                set_body(task, move |t| {
+                    let caller = Caller::task(ex.executor(), t);
+                    for round in 1..=ROUNDS {
+                        assert_eq!(objects.mutex.lock(&caller, NEVER), OK);
+                        objects.inside.set(objects.inside.get() + 1);
+                        if round % 4 == 0 {
+                            assert_eq!(Handle::<Real>::sleep(t, 0), OK);
+                        }
+                        assert_eq!(objects.mutex.unlock(&caller), OK);
+                        assert_eq!(objects.semaphore.acquire(&caller, 1, NEVER), OK);
+                        assert_eq!(Handle::<Real>::sleep(t, 0), OK);
+                        assert_eq!(objects.semaphore.release::<Real>(caller.mailbox(), 1), OK);
+                        let mut element = round;
+                        let at = (&raw mut element).cast();
+                        let way = [Direction::Send, Direction::Receive][n % 2];
+                        // SAFETY: an element, or room for one.
+                        let moved = unsafe { objects.channel.transfer(&caller, way, at, NEVER) };
+                        assert_eq!(moved, OK);
+                        if n % 2 == 1 {
+                            objects.received.fetch_add(element, Ordering::Relaxed);
+                        }
+                    }
+                    OK
+                });
+                ex.attach(task).unwrap();
+            }
+            together.wait();
+            while ex.has_work() {
+                ex.run(usize::MAX, None).unwrap();
+            }
+            destroy(ex, tasks);
+        })
+    });
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    assert_eq!(objects.inside.get(), 2 * TASKS as u64 * ROUNDS);
+    let sum = TASKS as u64 * ROUNDS * (ROUNDS + 1) / 2;
+    assert_eq!(objects.received.load(Ordering::Relaxed), sum);
+}
+
+/// Two unparks before a task that has left its park without a frame runs again: one permit.
+#[test]
+fn two_unparks_end_one_park_without_a_frame() {
+    let ex = executor(8);
+    let (parks, unparks, yields) = (new_task(), new_task(), new_task());
+    let ended: &'static Cell<u32> = Box::leak(Box::new(Cell::new(0)));
+    let turn = |t| assert_eq!(Handle::<Real>::sleep(t, 0), OK);
+    set_body(parks, move |t| {
+        turn(t); // Who has not suspended before has a frame.
+        for _ in 0..2 {
+            assert_eq!(Handle::<Real>::park(t), OK);
+            ended.set(ended.get() + 1);
+        }
+        OK
+    });
+    set_body(unparks, move |t| {
+        (0..3).for_each(|_| turn(t));
+        for n in 0..2 {
+            assert_eq!(ended.get(), n);
+            assert_eq!(Handle::<Real>::unpark(parks), OK);
+            assert_eq!(Handle::<Real>::unpark(parks), OK);
+            (0..3).for_each(|_| turn(t));
+        }
+        OK
+    });
+    set_body(yields, move |t| {
+        (0..20).for_each(|_| turn(t));
+        OK
+    });
+    [parks, unparks, yields].iter().for_each(|&task| ex.attach(task).unwrap());
+    while ex.has_work() {
+        ex.run(usize::MAX, Some(0)).unwrap();
+    }
+    assert_eq!(ended.get(), 2);
+    destroy(ex, [parks, unparks, yields]);
 }
