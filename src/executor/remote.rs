@@ -164,6 +164,10 @@ impl<K: Kernel> Executor<K> {
                 if taken.notified {
                     self.notified();
                 }
+                // A wake-up, and no mail.
+                if self.walk.get().is_over() && turning.is_empty() {
+                    return self.mail_taken.set(false);
+                }
             }
             let turned = turning.step(TURNED_MAX, |link, what| {
                 if what == kind::LAUNCH {

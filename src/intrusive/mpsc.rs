@@ -217,8 +217,9 @@ impl MpscQueue {
 
     /// Awake again, for whatever reason. True: nobody asked for it.
     pub fn end_sleep(&self) -> bool {
-        // Relaxed: as in `try_sleep`.
-        self.head.compare_exchange(asleep(), ptr::null_mut(), Relaxed, Relaxed).is_ok()
+        // Relaxed: as in `try_sleep`. Nobody else sets it: where it is not there it does not come.
+        self.head.load(Relaxed) == asleep()
+            && self.head.compare_exchange(asleep(), ptr::null_mut(), Relaxed, Relaxed).is_ok()
     }
 
     /// Refuses all further pushes, and gives what came before. A notification stays.

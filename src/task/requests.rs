@@ -85,8 +85,11 @@ impl Requests {
     /// The owner. Calls `each` with the tasks that were added. False: there were more, marked.
     #[must_use]
     pub fn take(&self, mut each: impl FnMut(usize)) -> bool {
+        // Relaxed: what the notification that was taken came with is seen (rule 3), and most come
+        // with none.
+        let is_any = self.ready.load(Relaxed) != 0;
         // Acquire: rule 1.
-        let ready = self.ready.swap(0, Acquire);
+        let ready = if is_any { self.ready.swap(0, Acquire) } else { 0 };
         let mut left = ready;
         while left != 0 {
             let place = left.trailing_zeros() as usize;
@@ -97,8 +100,8 @@ impl Requests {
             // Release: rule 1.
             self.claimed.fetch_and(!ready, Release);
         }
-        // Acquire: rule 2; who finds no place after this sets it again.
-        !self.overflowed.swap(false, Acquire)
+        // Acquire: rule 2; who finds no place after this sets it again. Relaxed: as above.
+        !(self.overflowed.load(Relaxed) && self.overflowed.swap(false, Acquire))
     }
 }
 
