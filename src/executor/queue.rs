@@ -87,8 +87,11 @@ pub(super) struct State {
     pub(super) drains: bool,
     pub(super) spare: Spare,
     pub(super) levels: [Level; PRIORITIES],
-    /// Threads of workers.
+    /// Threads of workers; how many of them the kernel has refused for long to go on, and why the
+    /// last of those.
     pub(super) workers: usize,
+    pub(super) refused: usize,
+    pub(super) why: i32,
     /// By what is counted.
     pub(super) waits: [TimerQueue; 3],
 }
@@ -205,6 +208,8 @@ impl Queue {
                 spare: Spare::new(),
                 levels: [Level::new(), Level::new(), Level::new()],
                 workers: 0,
+                refused: 0,
+                why: 0,
                 waits: [const { TimerQueue::new() }; 3],
             }),
         }
@@ -293,6 +298,7 @@ impl Queue {
         let mut state = self.lock();
         state.workers -= 1;
         let satisfied = state.satisfied();
+        satisfied.append(state.given_up());
         drop(state);
         wake_all(&satisfied);
     }

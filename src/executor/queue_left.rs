@@ -10,7 +10,7 @@ use super::grant::{Caller, Wait};
 use super::queue::{Queue, State};
 use super::queue_ends::queue_of;
 use super::scope::NEVER_NS;
-use crate::error::Res;
+use crate::error::{Errno, Res};
 use crate::intrusive::{Fifo, Link, TimerNode};
 use crate::task::header::TaskRef;
 use crate::task::state::Run;
@@ -48,6 +48,8 @@ struct CountWait {
     left: LeftWait,
     /// In the queue's `waits`, by `deadline`.
     node: TimerNode,
+    /// Why it is over with more left; 0: it is not. Written under the lock, before it is woken.
+    why: Cell<i32>,
 }
 
 const _: () = assert!(offset_of!(CountWait, left) == 0);
@@ -110,16 +112,38 @@ impl State {
     #[inline(never)]
     fn satisfied_of_some(&mut self) -> Fifo {
         let woken = Fifo::new();
-        for (waits, left) in self.waits.iter().zip(self.left()) {
-            while let Some(node) = waits.pop_expired(deadline(left)) {
-                // SAFETY: only records of those who wait are in there.
-                let wait = unsafe { &CountWait::from_node(node).left };
-                wait.is_listed.set(false);
-                self.waiting -= 1;
-                if wait.claim() {
-                    // SAFETY: in no list; it stays until it is woken.
-                    let _ = unsafe { woken.push_back(NonNull::from(wait).cast()) };
-                }
+        for (what, left) in self.left().into_iter().enumerate() {
+            self.end_waits(what, deadline(left), 0, &woken);
+        }
+        woken
+    }
+
+    /// Those that come before `until`: claimed, and put into `woken`.
+    fn end_waits(&mut self, what: usize, until: u64, why: i32, woken: &Fifo) {
+        while let Some(node) = self.waits[what].pop_expired(until) {
+            // SAFETY: only records of those who wait are in there.
+            let wait = unsafe { CountWait::from_node(node) };
+            wait.left.is_listed.set(false);
+            self.waiting -= 1;
+            if wait.left.claim() {
+                wait.why.set(why);
+                // SAFETY: in no list; it stays until it is woken.
+                let _ = unsafe { woken.push_back(NonNull::from(&wait.left).cast()) };
+            }
+        }
+    }
+
+    /// The kernel has refused all workers for long to go on.
+    fn is_refused(&self) -> bool {
+        self.refused != 0 && self.refused == self.workers
+    }
+
+    /// Those who wait for tasks, as above, if no worker goes on.
+    pub(super) fn given_up(&mut self) -> Fifo {
+        let woken = Fifo::new();
+        if self.is_refused() {
+            for what in [Left::Queued, Left::Unfinished] {
+                self.end_waits(what as usize, u64::MAX, self.why, &woken);
             }
         }
         woken
@@ -253,33 +277,57 @@ impl Queue {
         caller.start()?;
         let granted = caller.wait(false);
         let left = LeftWait::new(&granted, |wait| wait.wake::<K>());
-        let wait = CountWait { left, node: TimerNode::new() };
+        let wait = CountWait { left, node: TimerNode::new(), why: Cell::new(0) };
         // SAFETY: in place until it was woken, or taken out below.
-        if !unsafe { self.list_wait(&wait, at_most, what) } {
+        if !unsafe { self.list_wait(&wait, at_most, what) }? {
             return Ok(());
         }
         let waited = caller.until_granted(&granted, NEVER_NS);
         if waited.is_err() {
             self.unlist_wait(&wait, what);
         }
-        waited
+        waited?;
+        match wait.why.get() {
+            0 => Ok(()),
+            why => Err(Errno(why)),
+        }
     }
 
-    /// ANY THREAD. Lists a wait. False: it is over already.
+    /// A worker's thread: the kernel has refused it for long to go on. Where it is so of all of
+    /// them, who waits is told so.
+    pub fn refused(&self, errno: Errno) {
+        let mut state = self.lock();
+        state.refused += 1;
+        state.why = errno.0;
+        let given_up = state.given_up();
+        drop(state);
+        wake_all(&given_up);
+    }
+
+    /// The same thread, which goes on, or leaves.
+    pub fn not_refused(&self) {
+        self.lock().refused -= 1;
+    }
+
+    /// ANY THREAD. Lists a wait. False: it is over already. Its errors are those of workers, all of
+    /// which the kernel refuses.
     ///
     /// # Safety
     /// `wait` stays until it is woken, or `unlist_wait` has returned.
-    unsafe fn list_wait(&self, wait: &CountWait, at_most: usize, what: Left) -> bool {
+    unsafe fn list_wait(&self, wait: &CountWait, at_most: usize, what: Left) -> Res<bool> {
         let mut state = self.lock();
         if state.left()[what as usize] <= at_most {
-            return false;
+            return Ok(false);
+        }
+        if what != Left::Workers && state.is_refused() {
+            return Err(Errno(state.why));
         }
         state.waiting += 1;
         wait.left.is_listed.set(true);
         wait.node.deadline_ns.set(deadline(at_most));
         // SAFETY: the caller's; in no list.
         unsafe { state.waits[what as usize].insert(wait.node()) };
-        true
+        Ok(true)
     }
 
     /// ANY THREAD. The wait was interrupted.

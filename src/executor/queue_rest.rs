@@ -12,6 +12,11 @@ impl State {
         if !self.waking.is_null() || self.queued == 0 {
             return Woken(None);
         }
+        self.wake_idle()
+    }
+
+    /// The worker that fell asleep last, none if there is none.
+    fn wake_idle(&mut self) -> Woken {
         // SAFETY: a seat leaves the list before it goes.
         let Some(seat) = (unsafe { self.idle.as_ref() }) else { return Woken(None) };
         seat.mailbox.prefetch_word();
@@ -120,6 +125,15 @@ impl Queue {
         state.unlist(seat);
         let begins = state.level() < ready && !seat.is_leaving();
         let woken = if begins { Woken(None) } else { state.wake_one() };
+        drop(state);
+        woken.wake();
+    }
+
+    /// The worker's thread, which the kernel refuses to go on. One that sleeps has not been asked:
+    /// it is to look whether it can.
+    pub fn stir(&self) {
+        let mut state = self.lock();
+        let woken = if state.waking.is_null() { state.wake_idle() } else { Woken(None) };
         drop(state);
         woken.wake();
     }

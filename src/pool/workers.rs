@@ -34,6 +34,10 @@ use crate::uring::{CreateError, RealKernel, RingOptions};
 /// How many workers a pool may have.
 pub const WORKERS_MAX: u32 = 4096;
 
+/// After so many passes in a row that the kernel refuses, a millisecond each, a worker counts as
+/// one that does not go on: what lacks memory for a moment has some by then.
+const REFUSALS: u32 = 1000;
+
 /// How to make each worker's executor.
 #[derive(Clone, Copy)]
 pub struct Options {
@@ -351,6 +355,7 @@ fn work(pool: &'static Pool, options: &Options, cpu: Option<u32>, number: usize)
     }
     started(None, Some(Worker { seat: &seat, reference }));
     let mut backoff = Backoff::new();
+    let mut refusals = 0;
     loop {
         let ran = ex.run_fed(&seat);
         if !ex.is_of_this_process() {
@@ -364,10 +369,24 @@ fn work(pool: &'static Pool, options: &Options, cpu: Option<u32>, number: usize)
                 if seat.refused.load(Relaxed) != 0 {
                     seat.refused.store(0, Relaxed);
                 }
+                if refusals == REFUSALS {
+                    pool.queue.not_refused();
+                }
+                refusals = 0;
             }
             // The kernel's: a sandbox may forbid what it has allowed before. It may not last.
             Err(errno) => {
                 seat.refused.store(errno.0, Relaxed);
+                if refusals < REFUSALS {
+                    refusals += 1;
+                    // Now and then, as who is found may be one that tries again just now.
+                    if refusals.is_power_of_two() {
+                        pool.queue.stir();
+                    }
+                    if refusals == REFUSALS {
+                        pool.queue.refused(errno);
+                    }
+                }
                 backoff.wait();
             }
         }
@@ -378,6 +397,9 @@ fn work(pool: &'static Pool, options: &Options, cpu: Option<u32>, number: usize)
                 Err((back, _)) => ex = back, // Launched on it directly, at the last moment.
             }
         }
+    }
+    if refusals == REFUSALS {
+        pool.queue.not_refused();
     }
     drop(seat); // Its hands, before somebody counts what is left.
     pool.queue.remove_worker();

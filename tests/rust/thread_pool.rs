@@ -852,3 +852,42 @@ fn a_pool_ends_where_its_rings_are_forbidden() {
         destroy_all(tasks);
     });
 }
+
+/// All workers are refused, and a task of theirs waits for the kernel: who waited for that did so
+/// for ever. One of them fell asleep before, and has to be asked.
+#[test]
+fn who_waits_for_a_pool_that_cannot_go_on_is_told_why() {
+    support::child::alone("who_waits_for_a_pool_that_cannot_go_on_is_told_why", || {
+        let mut with_rings = attr(2);
+        with_rings[0] = 8;
+        let mut pool = ptr::null_mut();
+        // SAFETY: attributes of that size, and memory for the pool.
+        let r = unsafe { monad_async_pool_create(&mut pool, with_rings.as_ptr().cast()) };
+        if r.error != 0 {
+            return skip::skip("no io_uring");
+        }
+        thread::sleep(Duration::from_millis(50)); // They sleep, most likely.
+        if !forbid(libc::SYS_io_uring_enter, libc::EPERM) {
+            return skip::skip("no seccomp");
+        }
+        // One that waits for ever is killed.
+        // SAFETY: no preconditions.
+        unsafe { libc::alarm(60) };
+        let task = new_task();
+        set_body(task, |task| {
+            let nop = [0u64; 8];
+            // SAFETY: the running task, and an entry.
+            unsafe { monad_async_task_io(task.as_head(), nop.as_ptr().cast()) }
+        });
+        assert_eq!(submit(pool, task), RawResult::success(0));
+        // SAFETY: alive.
+        let wait = |what| unsafe { monad_async_pool_wait(pool, 0, what) };
+        // What waits is begun; the first who waits for its end does so until all have been refused
+        // for long, the second finds that.
+        assert_eq!(wait(QUEUED), RawResult::success(0));
+        assert_eq!(wait(UNFINISHED).error, libc::EPERM);
+        assert_eq!(wait(UNFINISHED).error, libc::EPERM);
+        assert_eq!(wait(QUEUED), RawResult::success(0));
+        // Its end would be waited for, too: the process ends instead.
+    });
+}

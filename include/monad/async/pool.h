@@ -208,6 +208,8 @@ MONAD_ASYNC_API monad_async_result monad_async_pool_post(monad_async_pool pool,
  *  @retval 0 no more were left
  *  @retval ECANCELED, ETIME interrupted by a cancel or a scope
  *  @retval EINVAL NULL, or no such `of`
+ *  @return else what `monad_async_pool_kernel_error` gives, with more left: the kernel has refused
+ *  every worker a thousand times in a row, for about a second, to go on
  *  @retval EPERM after `fork`
  *  @see monad_async_pool_left() */
 MONAD_ASYNC_API monad_async_result monad_async_pool_wait(monad_async_pool pool, size_t at_most,
@@ -272,9 +274,9 @@ MONAD_ASYNC_API monad_async_result monad_async_pool_worker(
 /** Asks whether the kernel refuses a worker to go on: whether `monad_async_executor_run` of its
  *  executor would have returned an error in its last pass. Such a worker tries again each
  *  millisecond; until it can, what it has begun stands still, and others begin what is queued. If
- *  it lasts, `monad_async_pool_destroy` waits for what it has begun for ever. Workers that leave
- *  (`monad_async_pool_resize`, `MONAD_ASYNC_POOL_RETURN`) are not asked: ask before. ANY THREAD.
- *  Does not suspend.
+ *  it lasts, `monad_async_pool_destroy` waits for what it has begun for ever; if it is so of all
+ *  workers, `monad_async_pool_wait` gives up. Workers that leave (`monad_async_pool_resize`,
+ *  `MONAD_ASYNC_POOL_RETURN`) are not asked: ask before. ANY THREAD. Does not suspend.
  *  @param pool the pool
  *  @param[out] index the first such worker, as for `monad_async_pool_worker`, at this moment;
  *  untouched if there is none; NULL: not wanted

@@ -261,13 +261,15 @@ public:
     /** Waits until everything that was submitted has ended, or all but so many. SUSPENDS inside a
      *  task; blocks outside.
      *  @param at_most so many may be left
-     *  @throws cancelled_error, timeout_error interrupted */
+     *  @throws cancelled_error, timeout_error interrupted
+     *  @throws std::system_error the kernel refuses every worker for long: see `kernel_error` */
     void wait(std::size_t at_most = 0) { wait_for_left(at_most, MONAD_ASYNC_POOL_UNFINISHED); }
 
     /** Waits until everything that was submitted has begun, or all but so many: so a producer
      *  keeps within bounds. SUSPENDS inside a task; blocks outside.
      *  @param at_most so many may be left
-     *  @throws cancelled_error, timeout_error interrupted */
+     *  @throws cancelled_error, timeout_error interrupted
+     *  @throws std::system_error as `wait` */
     void wait_begun(std::size_t at_most = 0) { wait_for_left(at_most, MONAD_ASYNC_POOL_QUEUED); }
 
     /** @return how many that were submitted have not begun, at this moment */
