@@ -5,7 +5,7 @@ use super::ExecutorPtr;
 use crate::api::{self, Handle};
 use crate::error::{Errno, RawResult, Res};
 use crate::executor::Executor;
-use crate::io::call::Call;
+use crate::io::call::{is_elsewhere, Call, DIRECT};
 use crate::task::header::TaskRef;
 use crate::uring::kernel::Kernel;
 use crate::uring::RealKernel;
@@ -25,7 +25,8 @@ pub(super) unsafe fn caller<'a>(task: TaskPtr) -> Res<(&'a Executor<RealKernel>,
     Ok((ex, task))
 }
 
-/// What a call on a handle needs: as `caller`; EBADF for a handle of nothing.
+/// What a call on a handle needs: as `caller`; EBADF for a handle of nothing; EPERM for a direct
+/// one that another executor knows.
 ///
 /// # Safety
 /// As `caller`.
@@ -43,6 +44,9 @@ pub(super) unsafe fn call<'a>(
     }
     if fd < 0 {
         return Err(Errno(libc::EBADF));
+    }
+    if flags & DIRECT != 0 && is_elsewhere(ex, flags) {
+        return Err(Errno(libc::EPERM));
     }
     Ok(Call { ex, task, fd, flags })
 }

@@ -9,8 +9,9 @@ use super::ExecutorPtr;
 use crate::api::{self, Handle};
 use crate::error::{Errno, RawResult, Res};
 use crate::executor::Executor;
+use crate::io::call::is_elsewhere;
 use crate::io::recv_stream::{RecvStream, NO_WAIT};
-use crate::io::socket::{Socket, DIRECT};
+use crate::io::socket::{are_flags, Socket};
 use crate::reactor::buffers::Buffers;
 use crate::reactor::operation::Op;
 use crate::task::header::TaskRef;
@@ -154,7 +155,7 @@ pub unsafe extern "C" fn monad_async_recv_stream_begin(
         (Ok(task), Some(stream)) => (task, stream),
         _ => return RawResult::failure(EINVAL),
     };
-    if flags & !NO_WAIT != 0 || socket.flags & !DIRECT != 0 {
+    if flags & !NO_WAIT != 0 || !are_flags(socket.flags) {
         return RawResult::failure(EINVAL);
     }
     if socket.fd < 0 {
@@ -164,6 +165,9 @@ pub unsafe extern "C" fn monad_async_recv_stream_begin(
     let begun = unsafe { ring(at) }.and_then(|(ex, buffers)| {
         let running = Handle::<RealKernel>::running(task)?;
         if !ex.is_some_and(|ex| core::ptr::eq(running.executor(), ex)) {
+            return Err(EPERM);
+        }
+        if is_elsewhere(running.executor(), socket.flags) {
             return Err(EPERM);
         }
         let (buffers, flags) = (NonNull::from(buffers), flags | socket.flags);

@@ -6,16 +6,16 @@ use super::remote::{reference, RemotePtr};
 use super::socket;
 use super::task::TaskPtr;
 use crate::error::{RawResult, Res};
-use crate::io::call::{Call, DIRECT};
+use crate::io::call::Call;
 use crate::io::file::{File, UNBUFFERED};
 use crate::io::socket::Socket;
 use crate::uring::RealKernel;
 
-/// The other executor's index of a handle.
+/// The other executor's index of a handle, and the flags of it.
 ///
 /// # Safety
 /// `to` is null or a reference that the caller holds.
-unsafe fn pass(call: Res<Call<'_, RealKernel>>, to: RemotePtr) -> Res<i32> {
+unsafe fn pass(call: Res<Call<'_, RealKernel>>, to: RemotePtr) -> Res<(i32, u32)> {
     // SAFETY: the caller's.
     let to = unsafe { reference(to) }?;
     call?.pass(to)
@@ -50,8 +50,8 @@ pub unsafe extern "C" fn monad_async_file_pass(
     // SAFETY: the caller's handle and reference, and null or the caller's memory.
     unsafe {
         give(passed, || {
-            let fd = pass(file::call(task, file), to)?;
-            Ok(File { fd, flags: DIRECT | file.flags & UNBUFFERED })
+            let (fd, flags) = pass(file::call(task, file), to)?;
+            Ok(File { fd, flags: flags | file.flags & UNBUFFERED })
         })
     }
 }
@@ -79,6 +79,9 @@ pub unsafe extern "C" fn monad_async_socket_pass(
 ) -> RawResult {
     // SAFETY: the caller's handle and reference, and null or the caller's memory.
     unsafe {
-        give(passed, || Ok(Socket { fd: pass(socket::call(task, socket), to)?, flags: DIRECT }))
+        give(passed, || {
+            let (fd, flags) = pass(socket::call(task, socket), to)?;
+            Ok(Socket { fd, flags })
+        })
     }
 }

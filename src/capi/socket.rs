@@ -18,7 +18,7 @@ const EINVAL: Errno = Errno(libc::EINVAL);
 #[inline(always)]
 pub(super) unsafe fn call<'a>(task: TaskPtr, socket: Socket) -> Res<Call<'a, RealKernel>> {
     // SAFETY: the caller's.
-    unsafe { border::call(task, socket.fd, socket.flags, socket.flags & !DIRECT == 0) }
+    unsafe { border::call(task, socket.fd, socket.flags, socket::are_flags(socket.flags)) }
 }
 
 /// # Safety

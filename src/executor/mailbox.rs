@@ -10,6 +10,7 @@ use core::marker::PhantomPinned;
 #[cfg(not(loom))]
 use core::mem::offset_of;
 use core::ptr::{self, NonNull};
+use core::sync::atomic::AtomicU32 as StaticCount;
 
 use super::known;
 use crate::atomic::{
@@ -47,6 +48,9 @@ pub mod kind {
     /// `reactor::batch::Batch::link`: its writes are done, as far as they are.
     pub const BATCH: usize = 7;
 }
+
+/// So many executors, made one behind the other, are told from each other by a handle.
+pub const HOMES: u32 = 0x1fff;
 
 /// What became of a message about a run.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -88,6 +92,8 @@ pub struct Mailbox {
     next: Cell<Option<&'static Mailbox>>,
     /// What the kernel calls the owner's thread.
     kernel_thread: AtomicU64,
+    /// Which executor this is, for handles: see `Mailbox::home`.
+    home: AtomicU32,
     /// The one made before it. Never changes.
     older: *const Mailbox,
     /// Others write to what its owner holds.
@@ -166,6 +172,7 @@ pub fn open(waker: Waker) -> Res<&'static Mailbox> {
                 tracks: AtomicBool::new(false),
                 next: Cell::new(None),
                 kernel_thread: AtomicU64::new(0),
+                home: AtomicU32::new(0),
                 older: NEWEST.load(Ordering::Relaxed),
                 _pinned: PhantomPinned,
             })?);
@@ -181,12 +188,19 @@ pub fn open(waker: Waker) -> Res<&'static Mailbox> {
     mailbox.sleep_word.store(waker.word.cast_mut(), Ordering::Release);
     mailbox.owner.set_here();
     mailbox.kernel_thread.store(thread::ids().1, Ordering::Relaxed);
+    mailbox.home.store(next_home(), Ordering::Relaxed);
     mailbox.forks.store(thread::forks(), Ordering::Relaxed);
     mailbox.epoch.fetch_add(1, Ordering::Release);
     // Released by `reopen`.
     mailbox.gone.store(false, Ordering::Relaxed);
     mailbox.inbox.reopen();
     Ok(mailbox)
+}
+
+/// 1 to `HOMES`, round and round.
+fn next_home() -> u32 {
+    static MADE: StaticCount = StaticCount::new(0);
+    MADE.fetch_add(1, core::sync::atomic::Ordering::Relaxed) % HOMES + 1
 }
 
 fn take_spare() -> Option<&'static Mailbox> {
@@ -207,6 +221,12 @@ impl Mailbox {
     #[inline(always)]
     pub fn has(&self, task: TaskRef) -> bool {
         ptr::eq(task.state().mailbox().cast_const().cast(), self)
+    }
+
+    /// ANY THREAD. The number by which a handle that only one executor knows names it: of 8,191
+    /// that are made one behind the other no two have the same.
+    pub fn home(&self) -> u32 {
+        self.home.load(Ordering::Relaxed)
     }
 
     /// The calling thread owns it.

@@ -66,6 +66,11 @@ impl Reference {
         core::ptr::eq(self.mailbox, ex.mailbox) && self.epoch == ex.mailbox.epoch()
     }
 
+    /// See `Mailbox::home`.
+    pub fn home(&self) -> Res<u32> {
+        self.with_owner(|| Ok(self.mailbox.home()))
+    }
+
     /// A descriptor of its ring, which the caller closes. EXPENSIVE. ENOTSUP: it has none.
     pub fn ring_descriptor<K: Kernel>(&self) -> Res<i32> {
         self.with_owner(|| {

@@ -4,6 +4,7 @@
 //! would have waited: then the call waits by a poll, and asks again.
 
 use crate::error::{Errno, RawResult, Res};
+use crate::executor::mailbox::HOMES;
 use crate::executor::Executor;
 use crate::reactor::operation::KEPT_FROM;
 use crate::sys::valgrind;
@@ -14,6 +15,27 @@ use crate::uring::kernel::{op, Kernel, Sqe};
 /// A handle is a direct descriptor: of the flags of a socket or a file, and of the flags of what
 /// opens one.
 pub const DIRECT: u32 = 1 << 31;
+
+/// Of a handle's flags, where it is a direct descriptor or ordered: the executor that knows it, by
+/// `Mailbox::home`. 0: the program has put the handle together, and nobody knows.
+pub const HOME: u32 = HOMES << HOME_SHIFT;
+const HOME_SHIFT: u32 = 16;
+
+/// The flags of a handle that this executor alone knows.
+pub fn home<K: Kernel>(ex: &Executor<K>) -> u32 {
+    home_bits(ex.mailbox().home())
+}
+
+pub(super) fn home_bits(home: u32) -> u32 {
+    home << HOME_SHIFT
+}
+
+/// The flags are those of a handle that another executor knows.
+#[inline(always)]
+pub fn is_elsewhere<K: Kernel>(ex: &Executor<K>, flags: u32) -> bool {
+    let known = flags & HOME;
+    known != 0 && known != home(ex)
+}
 
 /// As much as the kernel moves at once: MAX_RW_COUNT.
 pub const BYTES_MAX: usize = 0x7fff_f000;

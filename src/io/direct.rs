@@ -2,7 +2,7 @@
 //! plain descriptor next to it. What the kernel does for plain ones alone is done by one that is
 //! made for the call.
 
-use super::call::Call;
+use super::call::{home_bits, Call, DIRECT};
 use crate::error::{Errno, Res};
 use crate::executor::reference::Reference;
 use crate::sys::fd;
@@ -48,15 +48,16 @@ impl<K: Kernel> Call<'_, K> {
     }
 
     /// SUSPENDS. Puts a direct descriptor into the table of another executor of the process; its
-    /// index there. Linux 6.0; before it EOPNOTSUPP. ENFILE: that has no place, or no table;
-    /// ESHUTDOWN: that executor is gone.
-    pub fn pass(&self, to: &Reference) -> Res<i32> {
+    /// index there, with the flags of a handle. Linux 6.0; before it EOPNOTSUPP. ENFILE: that has
+    /// no place, or no table; ESHUTDOWN: that executor is gone.
+    pub fn pass(&self, to: &Reference) -> Res<(i32, u32)> {
         if !self.is_direct() || to.is_of(self.ex) {
             return Err(EINVAL);
         }
         if !self.ex.kernel().knows(op::MSG_RING) {
             return Err(EOPNOTSUPP);
         }
+        let flags = DIRECT | home_bits(to.home()?);
         // Of our own: the executor may go until then, and another file get the number.
         let ring = Own(to.ring_descriptor::<K>()?);
         let mut sqe = Sqe::new(op::MSG_RING, ring.0, 0, message::SEND_FD, 0, msg_ring::CQE_SKIP);
@@ -64,7 +65,7 @@ impl<K: Kernel> Call<'_, K> {
         sqe.0[6] = self.fd as u64;
         // SAFETY: refers to no memory.
         match unsafe { self.io(&sqe) } {
-            Ok(index) => Ok(index as i32),
+            Ok(index) => Ok((index as i32, flags)),
             // Its thread has ended, or its ring is on its way out.
             Err(Errno(libc::EOWNERDEAD | libc::EBADFD)) => Err(Errno(libc::ESHUTDOWN)),
             // Before 6.0 it passes numbers alone.

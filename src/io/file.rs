@@ -3,7 +3,7 @@
 
 use core::ffi::{c_char, c_int, c_void};
 
-use super::call::{answer, moved, Call, BYTES_MAX, DIRECT};
+use super::call::{answer, home, moved, Call, BYTES_MAX, DIRECT};
 use super::direct::Own;
 use crate::error::{Errno, RawResult, Res};
 use crate::executor::grant::Caller;
@@ -83,7 +83,8 @@ pub unsafe fn open<K: Kernel>(
     // SAFETY: the caller's; `how` is in place until the call returns.
     let fd = answer(unsafe { ex.io(task, sqe) })? as i32;
     let unbuffered = how.flags & libc::O_DIRECT as u64 != 0;
-    let flags = if direct { DIRECT } else { 0 } | if unbuffered { UNBUFFERED } else { 0 };
+    let flags =
+        if direct { DIRECT | home(ex) } else { 0 } | if unbuffered { UNBUFFERED } else { 0 };
     Ok(File { fd, flags })
 }
 

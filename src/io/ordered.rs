@@ -5,7 +5,7 @@ use core::ffi::c_void;
 use core::mem::offset_of;
 use core::ptr::NonNull;
 
-use super::call::{moved, Call, BYTES_MAX, DIRECT};
+use super::call::{home, is_elsewhere, moved, Call, BYTES_MAX, DIRECT, HOME};
 use super::file::{behind, File, Parts, UNBUFFERED};
 use crate::error::{Errno, RawResult, Res};
 use crate::executor::mailbox::{kind, Mailbox};
@@ -17,7 +17,7 @@ use crate::reactor::batch::{Batches, Worker};
 use crate::reactor::rows::{self, Broken};
 use crate::sys::{alloc, file};
 use crate::task::header::NORMAL;
-use crate::uring::kernel::{op, Kernel};
+use crate::uring::kernel::{op, Kernel, Sqe};
 
 /// Of a file's flags: it is ordered, and the lower half is the number of its row.
 pub const ORDERED: u32 = 1 << 30;
@@ -86,7 +86,8 @@ impl Worker for Helper {
 /// Flags that a file may have.
 pub fn are_flags(flags: u32) -> bool {
     let row = if flags & ORDERED != 0 { ROW } else { 0 };
-    flags & !(DIRECT | ORDERED | UNBUFFERED | row) == 0
+    let home = if flags & (DIRECT | ORDERED) != 0 { HOME } else { 0 };
+    flags & !(DIRECT | ORDERED | UNBUFFERED | row | home) == 0
 }
 
 /// EXPENSIVE. The same file, ordered.
@@ -99,7 +100,8 @@ pub fn order<K: Kernel>(ex: &Executor<K>, file: File) -> Res<File> {
     // Of an adopted one nobody has asked so far.
     let unbuffered = file.flags & DIRECT == 0 && file::is_unbuffered(file.fd);
     let unbuffered = if unbuffered { UNBUFFERED } else { 0 };
-    Ok(File { fd: file.fd, flags: file.flags | unbuffered | ORDERED | u32::from(row) })
+    let own = ORDERED | home(ex) | u32::from(row);
+    Ok(File { fd: file.fd, flags: file.flags & !HOME | unbuffered | own })
 }
 
 impl<K: Kernel> Call<'_, K> {
@@ -108,8 +110,24 @@ impl<K: Kernel> Call<'_, K> {
         self.flags & ORDERED != 0
     }
 
-    fn ordered(&self) -> Ordered {
-        Ordered { fd: self.fd, direct: self.is_direct(), row: self.flags as u16 }
+    /// EPERM: its row is another executor's.
+    #[inline(always)]
+    fn ordered(&self) -> Res<Ordered> {
+        if is_elsewhere(self.ex, self.flags) {
+            return Err(Errno(libc::EPERM));
+        }
+        Ok(Ordered { fd: self.fd, direct: self.is_direct(), row: self.flags as u16 })
+    }
+
+    /// # Safety
+    /// As `Executor::write_ordered`.
+    #[inline(always)]
+    unsafe fn pass_through(&self, sqe: &Sqe) -> RawResult {
+        match self.ordered() {
+            // SAFETY: the caller's.
+            Ok(file) => unsafe { self.ex.write_ordered(self.task, file, sqe) },
+            Err(e) => RawResult::failure(e),
+        }
     }
 
     /// SUSPENDS until all is written, after what was called before.
@@ -121,7 +139,7 @@ impl<K: Kernel> Call<'_, K> {
         rows::name(&mut sqe, self.flags as u16);
         let sqe = sqe.raising_no_signal(self.ex.kernel().knows_no_signal());
         // SAFETY: the caller's.
-        unsafe { self.ex.write_ordered(self.task, self.ordered(), &sqe) }
+        unsafe { self.pass_through(&sqe) }
     }
 
     /// The same for more than one write can be, with others between its parts.
@@ -159,16 +177,16 @@ impl<K: Kernel> Call<'_, K> {
         rows::name(&mut sqe, self.flags as u16);
         let sqe = sqe.raising_no_signal(self.ex.kernel().knows_no_signal());
         // SAFETY: the caller's.
-        unsafe { self.ex.write_ordered(self.task, self.ordered(), &sqe) }
+        unsafe { self.pass_through(&sqe) }
     }
 
     /// How the last row that was cut short has ended.
     pub fn row_error(&self) -> Res<Broken> {
-        self.ex.row_error(self.ordered())
+        self.ex.row_error(self.ordered()?)
     }
 
     /// SUSPENDS, shielded.
     pub fn close_in_order(&self) -> Res<()> {
-        self.ex.close_ordered(self.task, self.ordered())
+        self.ex.close_ordered(self.task, self.ordered()?)
     }
 }

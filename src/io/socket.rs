@@ -4,7 +4,7 @@
 use core::ffi::c_void;
 
 pub use super::call::DIRECT;
-use super::call::{answer, moved, Call, BYTES_MAX};
+use super::call::{answer, home, moved, Call, BYTES_MAX, HOME};
 use crate::error::{RawResult, Res};
 use crate::executor::Executor;
 use crate::sys::fd;
@@ -21,6 +21,12 @@ pub struct Socket {
 }
 
 const _: () = assert!(size_of::<Socket>() == 8);
+
+/// Flags that a socket may have.
+#[inline(always)]
+pub fn are_flags(flags: u32) -> bool {
+    flags & !(DIRECT | HOME) == 0 && (flags & DIRECT != 0 || flags == 0)
+}
 
 /// Where the bytes of an address go or come from, and how many there are.
 #[derive(Clone, Copy)]
@@ -131,7 +137,7 @@ impl<K: Kernel> Call<'_, K> {
         sqe.0[5] = u64::from(if direct { file::INDEX_ALLOC } else { 0 }) << 32;
         // SAFETY: the caller's.
         let fd = unsafe { self.io_when(sqe, libc::POLLIN, false) }? as i32;
-        Ok(Socket { fd, flags: if direct { DIRECT } else { 0 } })
+        Ok(Socket { fd, flags: if direct { DIRECT | home(self.ex) } else { 0 } })
     }
 
     /// SUSPENDS.
@@ -272,5 +278,5 @@ pub fn open<K: Kernel>(
     sqe.0[5] = u64::from(file::INDEX_ALLOC) << 32;
     // SAFETY: refers to no memory.
     let fd = answer(unsafe { ex.io(task, sqe) })? as i32;
-    Ok(Socket { fd, flags: DIRECT })
+    Ok(Socket { fd, flags: DIRECT | home(ex) })
 }

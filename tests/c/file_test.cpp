@@ -304,7 +304,7 @@ TEST(File, direct_descriptors)
         std::array<File, 2> files{};
         for (auto &f : files) {
             TRY(open_new(self, scratch, "a", &f, MONAD_ASYNC_FILE_DIRECT));
-            EXPECT_EQ(f.flags, MONAD_ASYNC_FILE_DIRECT);
+            EXPECT_NE(f.flags & MONAD_ASYNC_FILE_DIRECT, 0u);
         }
         File f{-7, 0};
         EXPECT_EQ(open_new(self, scratch, "a", &f, MONAD_ASYNC_FILE_DIRECT).error, ENFILE);

@@ -548,7 +548,7 @@ TEST(Socket, direct_ones)
         for (int i = 0; i < 20; ++i) {
             TRY(monad_async_socket_open(self, &s, AF_INET, SOCK_STREAM, 0,
                                         MONAD_ASYNC_SOCKET_DIRECT));
-            EXPECT_EQ(s.flags, MONAD_ASYNC_SOCKET_DIRECT);
+            EXPECT_NE(s.flags & MONAD_ASYNC_SOCKET_DIRECT, 0u);
             TRY(monad_async_socket_connect(self, s, any(address), sizeof address));
             TRY(monad_async_socket_accept(self, listener, &t, nullptr, nullptr,
                                           MONAD_ASYNC_SOCKET_DIRECT));

@@ -108,7 +108,7 @@ fn passed_or_an_error() {
             let s = socket::open(ex, task, libc::AF_UNIX, libc::SOCK_STREAM, 0, true).unwrap();
             let call = Call { ex, task, fd: s.fd, flags: s.flags };
             // SAFETY: held until below.
-            out.set(call.pass(unsafe { to.as_ref() }));
+            out.set(call.pass(unsafe { to.as_ref() }).map(|(index, _)| index));
             call.close().unwrap();
             RawResult::success(0)
         });

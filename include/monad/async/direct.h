@@ -6,6 +6,10 @@
  *  executor: as plain ones, and in another executor's table. What file.h says of all its calls
  *  holds for these.
  *
+ *  A handle names the executor that knows it: calls by it in a task of another one return `EPERM`,
+ *  and touch nothing. An operation (op.h) is not told: begun elsewhere, it is done to what has that
+ *  index there; and so is a call by a handle that the program has put together of an index.
+ *
  *  Either way there are two handles of one open file afterwards, each to be closed by itself; the
  *  file is, and a connection ends, with the last of them.
  *

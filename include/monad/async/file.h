@@ -37,7 +37,7 @@
  *  - `ETIME`: a scope's deadline passed;
  *  - `EBADF`: no such descriptor;
  *  - `EINVAL`: NULL, or flags that this version does not know;
- *  - `EPERM`: not the running task, or another thread;
+ *  - `EPERM`: not the running task, or another thread; or a direct file of another executor;
  *  - `ENOTSUP`: a compute-only executor.
  *
  *  The words ANY THREAD, EXPENSIVE and SUSPENDS are those of executor.h. */
@@ -58,7 +58,7 @@ MONAD_ASYNC_EXTERN_C_BEGIN
 
 /** `monad_async_file::flags`: `fd` is the index of a direct descriptor, one that only the
  *  executor's ring knows. As a flag of what opens a file: make such a one; the executor's attribute
- *  `direct_descriptors` says how many there may be (more: `ENFILE`). */
+ *  `direct_descriptors` says how many there may be (more: `ENFILE`). Elsewhere: see direct.h. */
 #define MONAD_ASYNC_FILE_DIRECT 0x80000000u
 
 /** As a flag of what opens a file, and of `monad_async_file::flags`, with the number of its row in
@@ -70,8 +70,8 @@ MONAD_ASYNC_EXTERN_C_BEGIN
  *  that go on where the one before ends as one vectored write, else linked to each other; those to
  *  a regular file that do not go on, or are many, are performed by a helper thread, one after the
  *  other, unless the file is a direct one, has `O_DIRECT` or `O_SYNC`, or is on XFS or Btrfs, which
- *  write to memory without blocking (since Linux 6.1). A row is of one executor: others that
- *  write to the file are not in it.
+ *  write to memory without blocking (since Linux 6.1). A row is of one executor: by
+ *  its handle others read the file, and all else, but do not write or close it (`EPERM`).
  *
  *  An error ends the row: the write that has it returns it, with how much of it was written as the
  *  value; what came behind returns `ECANCELED`, and is not written; and so does what is called
@@ -84,7 +84,7 @@ MONAD_ASYNC_EXTERN_C_BEGIN
 typedef struct monad_async_file {
     /** The descriptor, or the index of a direct one. */
     int32_t fd;
-    /** 0, or `MONAD_ASYNC_FILE_DIRECT`, `MONAD_ASYNC_FILE_ORDERED` with the row, and a bit of the
+    /** 0, or `MONAD_ASYNC_FILE_DIRECT`, `MONAD_ASYNC_FILE_ORDERED` with the row, and bits of the
      *  library's own. */
     uint32_t flags;
 } monad_async_file;

@@ -76,8 +76,8 @@ public:
     }
 
     /** SUSPENDS inside a task, whatever scopes have fired: closes it, after what any task has in
-     *  flight on it was ended. Outside tasks a plain descriptor is closed, and a direct one stays
-     *  until its executor ends. */
+     *  flight on it was ended. Outside tasks, or in another executor's, a plain descriptor is
+     *  closed, and a direct one stays until its executor ends. */
     ~file() { (void)shut(); }
 
     /** Closes it now; SUSPENDS as the destructor. Nothing happens where there is none.

@@ -27,7 +27,7 @@
  *  - `ETIME`: a scope's deadline passed;
  *  - `EBADF`: no such descriptor;
  *  - `EINVAL`: NULL, or flags that this version does not know;
- *  - `EPERM`: not the running task, or another thread;
+ *  - `EPERM`: not the running task, or another thread; or a direct socket of another executor;
  *  - `ENOTSUP`: a compute-only executor.
  *
  *  The words OWNER'S THREAD, EXPENSIVE and SUSPENDS are those of executor.h. */
@@ -47,14 +47,15 @@ MONAD_ASYNC_EXTERN_C_BEGIN
 
 /** `monad_async_socket::flags`: `fd` is the index of a direct descriptor, one that only the
  *  executor's ring knows. As a flag of what makes a socket: make such a one; the executor's
- *  attribute `direct_descriptors` says how many there may be (more: `ENFILE`). */
+ *  attribute `direct_descriptors` says how many there may be (more: `ENFILE`).
+ *  Elsewhere it is refused: direct.h. */
 #define MONAD_ASYNC_SOCKET_DIRECT 0x80000000u
 
 /** A socket, by value: a descriptor that may be given to other libraries, or a direct one. */
 typedef struct monad_async_socket {
     /** The descriptor, or the index of a direct one. */
     int32_t fd;
-    /** 0, or `MONAD_ASYNC_SOCKET_DIRECT`. */
+    /** 0, or `MONAD_ASYNC_SOCKET_DIRECT` and bits of the library's own. */
     uint32_t flags;
 } monad_async_socket;
 

@@ -69,7 +69,7 @@ public:
 
     /** SUSPENDS inside a task, whatever scopes have fired: closes it, after what any task has in
      *  flight on it was ended. Outside tasks a plain descriptor is closed, and a direct one stays
-     *  until its executor ends. */
+     *  until its executor ends; so it does where a task of another executor ends it. */
     ~socket_handle() { (void)shut(); }
 
     /** Closes it now; SUSPENDS as the destructor. Nothing happens where there is none.
