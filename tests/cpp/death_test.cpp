@@ -2,7 +2,9 @@
 #include "support.hpp"
 
 #include <monad/async/future.hpp>
+#include <monad/async/group.hpp>
 
+#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <thread>
@@ -48,6 +50,82 @@ TEST_F(Death, an_executor_destroyed_on_another_thread)
             std::thread([&] { ex.reset(); }).join();
         },
         "an executor was destroyed on a thread that does not own it");
+}
+
+// A group of `ex` with a child that sleeps.
+std::unique_ptr<ma::task_group> group_with_a_child(ma::executor &ex)
+{
+    std::unique_ptr<ma::task_group> group;
+    run_task(ex, [&] {
+        group = std::make_unique<ma::task_group>();
+        group->spawn([] { ma::this_task::park(); });
+    });
+    return group;
+}
+
+constexpr char const *misplaced_group = "a task_group with children was destroyed outside the "
+                                        "tasks of its executor, or by one of the children";
+
+TEST_F(Death, a_group_with_a_child_destroyed_outside_tasks)
+{
+    EXPECT_DEATH(
+        {
+            ma::executor ex;
+            group_with_a_child(ex).reset();
+        },
+        misplaced_group);
+}
+
+TEST_F(Death, a_group_with_a_child_destroyed_on_another_thread)
+{
+    EXPECT_DEATH(
+        {
+            ma::executor ex;
+            auto group = group_with_a_child(ex);
+            std::thread([&] { group.reset(); }).join();
+        },
+        misplaced_group);
+}
+
+TEST_F(Death, a_group_with_a_child_destroyed_in_a_task_of_another_executor)
+{
+    EXPECT_DEATH(
+        {
+            ma::executor ex;
+            ma::executor other;
+            auto group = group_with_a_child(ex);
+            run_task(other, [&] { group.reset(); });
+        },
+        misplaced_group);
+}
+
+TEST_F(Death, a_group_destroyed_by_its_child)
+{
+    EXPECT_DEATH(
+        {
+            ma::executor ex;
+            std::unique_ptr<ma::task_group> group;
+            run_task(ex, [&] {
+                group = std::make_unique<ma::task_group>();
+                group->spawn([&] { group.reset(); });
+            });
+            ex.run_until_idle();
+        },
+        misplaced_group);
+}
+
+TEST(Group, without_children_ends_anywhere)
+{
+    ma::executor ex;
+    std::unique_ptr<ma::task_group> outside, elsewhere;
+    run_task(ex, [&] {
+        outside = std::make_unique<ma::task_group>();
+        elsewhere = std::make_unique<ma::task_group>();
+        elsewhere->spawn([] {});
+        elsewhere->wait();
+    });
+    outside.reset();
+    std::thread([&] { elsewhere.reset(); }).join();
 }
 
 TEST_F(Death, pthread_exit_inside_a_task)

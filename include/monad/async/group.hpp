@@ -9,6 +9,7 @@
  *
  *  The rules are those of group.h. The word SUSPENDS is that of executor.h. */
 
+#include "detail/die.hpp"
 #include "detail/executor_block.hpp"
 #include "detail/runtime.hpp"
 #include "detail/spawn.hpp"
@@ -74,7 +75,8 @@ public:
     }
 
     /** SUSPENDS, shielded, while there are children: cancels them and waits for their end. What
-     *  they threw is dropped. */
+     *  they threw is dropped. Ends the process, with a message, where there are some and it is
+     *  destroyed outside the tasks of its executor, or by one of them. */
     ~task_group() { end(); }
 
     task_group(task_group const &) = delete;
@@ -164,7 +166,16 @@ private:
         if (size() == 0) {
             return;
         }
-        (void)detail::end_group(native_);
+        auto *const self = monad_async_task_current();
+        bool const is_here = self != nullptr && self->current_executor == head_;
+        if (is_here) {
+            (void)detail::end_group(native_);
+        }
+        // They would go on, and tell of their ends what is no more.
+        if ((!is_here || size() != 0) && block_.is_of_this_process()) {
+            detail::die("a task_group with children was destroyed outside the tasks of its "
+                        "executor, or by one of the children");
+        }
     }
 
     monad_async_group native_;
