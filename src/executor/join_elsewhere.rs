@@ -11,7 +11,7 @@ use super::queue_left::until_unqueued;
 use super::scope::NEVER_NS;
 use super::Executor;
 use crate::error::{Errno, RawResult};
-use crate::task::header::TaskRef;
+use crate::task::header::{mark, TaskRef};
 use crate::task::state::Run;
 use crate::uring::kernel::Kernel;
 
@@ -20,7 +20,7 @@ impl<K: Kernel> Executor<K> {
     #[inline(never)]
     pub(super) fn join_elsewhere(&self, task: TaskRef, other: TaskRef) -> RawResult {
         // The run that was found in a queue, and left it.
-        let mut meant = None;
+        let (mut meant, mut has_waited) = (None, false);
         let over =
             |meant: Option<Run>, result| meant.map_or(result, |run| result_of(other.state(), run));
         let (run, away) = loop {
@@ -36,7 +36,8 @@ impl<K: Kernel> Executor<K> {
                 Known::Over(result) => return over(meant, result),
                 Known::Changing => {
                     let caller = Caller::task(self, task);
-                    if let Some((run, left)) = until_unqueued(&caller, other, NEVER_NS) {
+                    has_waited = true;
+                    if let Some((run, left)) = until_unqueued(&caller, other, meant, NEVER_NS) {
                         match left {
                             Ok(_) => meant = Some(run),
                             Err(e) => return RawResult::failure(e),
@@ -50,6 +51,14 @@ impl<K: Kernel> Executor<K> {
                 }
             }
         };
+        // A cancel that came since what was waited for above, and before this goes on, was for no
+        // wait: it would be lost.
+        if has_waited && task.has(mark::STOPS) {
+            let stopped = self.stop(task);
+            if stopped != 0 {
+                return RawResult::from_kernel(stopped);
+            }
+        }
         let record = JoinRecord::new(Joiner::Task(task, self.mailbox), other, run, away);
         if ptr::eq(away, self.mailbox) {
             self.join_here(task, other, &record)

@@ -175,13 +175,18 @@ pub(super) fn leaves(task: TaskRef, woken: &Fifo) {
 }
 
 /// SUSPENDS, or blocks, until `task` is in no queue; the run that was in one. None: it is in none.
-/// Ok(false), and errors, as `until_it_leaves`.
+/// Ok(false), and errors, as `until_it_leaves`; ESRCH if it is not the run that is `meant`, which
+/// has left one before: no run comes back.
 pub(super) fn until_unqueued<K: Kernel>(
     caller: &Caller<'_, K>,
     task: TaskRef,
+    meant: Option<Run>,
     until_ns: u64,
 ) -> Option<(Run, Res<bool>)> {
     let (run, queue) = queue_of(task)?;
+    if meant.is_some_and(|meant| meant != run) {
+        return Some((run, Err(Errno(libc::ESRCH))));
+    }
     Some((run, queue.until_it_leaves(caller, task, run, until_ns)))
 }
 

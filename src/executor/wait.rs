@@ -101,7 +101,7 @@ pub fn wait(other: TaskRef, timeout_ns: u64) -> RawResult {
                     Ok(caller) => caller,
                     Err(e) => return RawResult::failure(e),
                 };
-                match until_unqueued(&caller, other, deadline_ns) {
+                match until_unqueued(&caller, other, meant, deadline_ns) {
                     Some((run, Ok(true))) => meant = Some(run),
                     Some((_, Ok(false))) => {}
                     Some((_, Err(e))) => return RawResult::failure(e),

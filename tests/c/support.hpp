@@ -52,6 +52,14 @@ inline void spin_for(uint64_t ns)
 
 // Spins at first, since that meets the other thread soonest, then lets others run: on a busy machine
 // the one waited for may be among them.
+#ifdef __SANITIZE_THREAD__
+    #define UNDER_TSAN
+#elif defined(__has_feature)
+    #if __has_feature(thread_sanitizer)
+        #define UNDER_TSAN
+    #endif
+#endif
+
 template <class Condition> void spin_until(Condition condition)
 {
     for (unsigned i = 0; !condition(); ++i) {

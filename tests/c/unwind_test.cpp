@@ -92,7 +92,7 @@ private:
     stack_t before_{};
 };
 
-#if defined(__x86_64__) && !defined(UNDER_ASAN)
+#if defined(__x86_64__) && !defined(UNDER_ASAN) && !defined(UNDER_TSAN)
 
 // Calls `f` of `arg` with the marks of `number` in rbx and rbp, which a switch keeps; gives what they
 // are afterwards.
@@ -222,6 +222,8 @@ void expect_frames_at_every_instruction([[maybe_unused]] Executor const &ex,
     GTEST_SKIP() << "no trap flag on this processor";
 #elif defined(UNDER_ASAN)
     GTEST_SKIP() << "AddressSanitizer's switch is corosensei's";
+#elif defined(UNDER_TSAN)
+    GTEST_SKIP() << "ThreadSanitizer delays handlers of signals, the one of each instruction, too";
 #else
     #ifdef __clang__
     GTEST_SKIP() << "marks frames in registers that clang keeps otherwise";
@@ -347,6 +349,8 @@ TEST(Unwind, by_a_sampling_profiler)
 {
 #ifdef UNDER_ASAN
     GTEST_SKIP() << "the sanitizer has frames of its own that cannot be unwound at any instruction";
+#elif defined(UNDER_TSAN)
+    GTEST_SKIP() << "ThreadSanitizer delays handlers of signals until a call that it knows";
 #endif
     static sig_atomic_t volatile samples;
     warm_up();

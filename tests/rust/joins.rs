@@ -10,7 +10,7 @@ use monad_async::executor::remote;
 use monad_async::task::annex::TaskLocal;
 use monad_async::task::header::{TaskHead, TaskRef};
 use monad_async::uring::RingOptions;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ptr;
 use std::rc::Rc;
 use std::sync::mpsc;
@@ -173,6 +173,36 @@ fn a_joiner_about_to_be_woken_waits_for_nobody() {
     assert_eq!(second.get(), RawResult::success(0));
     assert!(got.iter().all(|got| got.get() == RawResult::success(1)));
     destroy(ex, tasks.into_iter().chain(others).chain([task]));
+}
+
+/// One look wakes so many of those who joined a task; who joins the next one, alone, is woken behind
+/// those that are left, and not at once.
+#[test]
+fn a_joiner_of_the_next_exit_is_woken_behind_those_that_are_left_of_many() {
+    let ex = executor(0);
+    let order = Rc::new(RefCell::new(Vec::new()));
+    let [many, one] = [new_task(), new_task()];
+    for task in [many, one] {
+        set_body(task, |task| Handle::<Real>::sleep(task, 0)); // Until all of them wait.
+    }
+    let joins = |number: usize, other| {
+        let (task, order) = (new_task(), order.clone());
+        set_body(task, move |task| {
+            let r = Handle::<Real>::join(task, other);
+            order.borrow_mut().push(number);
+            r
+        });
+        task
+    };
+    let mut tasks = vec![many];
+    tasks.extend((0..CROWD).map(|number| joins(number, many)));
+    tasks.extend([one, joins(CROWD, one)]);
+    for &task in &tasks {
+        ex.attach(task).unwrap();
+    }
+    run_dry(ex);
+    assert!(order.borrow().iter().copied().eq(0..=CROWD), "{:?}", order.borrow());
+    destroy(ex, tasks);
 }
 
 /// Who is told of an exit may end other tasks that wait to be launched, and is no task itself.

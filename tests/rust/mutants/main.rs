@@ -33,7 +33,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use together::TOGETHER;
-use told::{CLOSE, POLL_FD};
+use told::{CLOSE, JOINS, POLL_FD};
 
 /// Programs to find a bug in: seconds.
 const PROGRAMS: u64 = 400_000;
@@ -63,11 +63,12 @@ const LOOM: &[&str] = &[
 ];
 
 /// The programs of tests/rust that find some, each by the test that its list names.
-const ALONE: [(&str, &[(Mutant, &str)]); 8] = [
+const ALONE: [(&str, &[(Mutant, &str)]); 9] = [
     ("warm", STACKS),
     ("queues", QUEUES),
     ("poll_fd", POLL_FD),
     ("close", CLOSE),
+    ("joins", JOINS),
     ("position", POSITION),
     ("rows", files::IN_ROWS),
     ("pool_rules", pool::RULES),

@@ -23,6 +23,13 @@ const EXIT: &str = "src/executor/join.rs";
 const JOIN: &str = "src/executor/join_case.rs";
 const NEXT: &str = "src/executor/next.rs";
 const PARK: &str = "src/executor/park.rs";
+const ELSEWHERE: &str = "src/executor/join_elsewhere.rs";
+const RECORD: &str = "src/reactor/operation.rs";
+const CANCEL: &str = "src/reactor/cancel.rs";
+const QUEUE: &str = "src/executor/queue.rs";
+const ENDS: &str = "src/executor/queue_ends.rs";
+const LEFT: &str = "src/executor/queue_left.rs";
+const FEED: &str = "src/executor/feed.rs";
 
 /// One a line: the file, the bug, what is right, what is wrong.
 #[rustfmt::skip]
@@ -122,6 +129,32 @@ pub const TOGETHER: &[Mutant] = &[
     of(SELECT, "an operation that won is there to be taken again", "completed.and_then(|(ex, _)| ex.take_completion(op)).unwrap_or(result)", "completed.map_or(result, |_| result)"),
     of(SELECT, "a select that waits hears of no operation", "selecting.wait.watcher.set(Some(watches));", ""),
     of(OPERATIONS, "an operation wakes who waits for another case alone", "Self::wait_of(task).filter(is_for_it).is_some()", "{ let _ = Self::wait_of(task).filter(is_for_it); true }"),
+    of(OPERATIONS, "who waits for one operation goes on when another has ended", "task.peer.get().is_null() || ptr::eq(task.peer.get().cast(), record)", "true"),
+    of(OPERATIONS, "who waits for any operation is not woken", "task.peer.get().is_null() || ptr::eq(task.peer.get().cast(), record)", "ptr::eq(task.peer.get().cast(), record)"),
+    of(OPERATIONS, "a cancel does not end the wait for an operation", "task.waits.set(Waits::Nothing); true", "false"),
+    of(OPERATIONS, "who waits for any operation looks at no cancel that came before", "if task.has(mark::STOPS) { let stopped = self.stop(task); if stopped != 0 { return stopped; } }", ""),
+    of(OPERATIONS, "what is waited for is there to be waited for again", "self.take(task, record); record.result.get()", "if record.pending.get() != 1 { self.take(task, record); } RawResult::from_kernel(record.outcome.get())"),
+    of(OPERATIONS, "the end of an operation is not waited for once more after a cancel", "if record.pending.get() == 0 { self.suspend_for(task, Some(record)); } self.discard(record);", "if record.pending.get() == 0 { self.suspend_for(task, Some(record)); if record.pending.get() == 0 { break; } } self.discard(record);"),
+    of(CANCEL, "a cancel of an operation asks nobody", "!record.has(bit::ASKED)", "false"),
+    of(RECORD, "who has taken its last operation is marked as if it had some", "if task.operations.is_empty() { task.unmark(mark::OPERATIONS); } true", "true"),
+    of(ELSEWHERE, "a cancel between a pool's queue and its worker is lost", "has_waited && task.has(mark::STOPS)", "false"),
+    of(LEFT, "a task that is queued again is taken for the run that was joined", "meant.is_some_and(|meant| meant != run)", "false"),
+    of(LEFT, "who was cancelled is told that a task has left", "unsafe { self.wait.as_ref() }.claim_case(self.index)", "{ let _ = unsafe { self.wait.as_ref() }.claim_case(self.index); true }"),
+    of(LEFT, "a task that has left is another case", "wait.index = index;", ""),
+    of(LEFT, "who waits for a task to leave a queue is listed for good", "unsafe { task.joiners.remove(NonNull::from(wait).cast()) };", ""),
+    of(LEFT, "who waits for fewest goes on first", "u64::MAX - at_most as u64", "at_most as u64"),
+    of(LEFT, "what has begun is not unfinished", "[self.queued, self.queued + self.begun, self.workers]", "[self.queued, self.queued, self.workers]"),
+    of(JOIN, "a case is for any run", "joined.get() != 0 && joined.get() != run", "false"),
+    of(SELECT, "a task that leaves a pool's queue has exited", "return won", "return false"),
+    of(QUEUE, "who is submitted and let go is told to nobody", "task.marks.set(fill() | mark::JOINED);", "{ fill(); task.marks.set(mark::JOINED); }"),
+    of(QUEUE, "who waits for a task to leave is not told of its begin", "if !task.joiners.is_empty() { leaves(*task, &satisfied); }", ""),
+    of(QUEUE, "a queue that is closed takes a task", "if state.closed { drop(state); refuse(task, before); return Err(Errno(libc::ESHUTDOWN)); }", ""),
+    of(ENDS, "who is cancelled in a queue and let go is told to nobody", "told.call(self.task, RawResult::failure(ECANCELED));", ""),
+    of(ENDS, "a priority that changes in a queue moves nothing", "if cpu_changed { state.remove(task); state.push(task); }", ""),
+    of(ENDS, "a priority that stays moves to the end of its queue", "task.head.cpu.replace(cpu) != cpu", "{ task.head.cpu.set(cpu); true }"),
+    of(FEED, "what is new at a level begins first, always", "new == ready && !self.fed_last.get()", "new == ready"),
+    of(FEED, "what is new at a level begins last", "new == ready && !self.fed_last.get()", "new == ready && ready == NO_LEVEL"),
+    of(HOOK, "who is let go is told to nobody", "ExitHook::write(task, on_exit, of); self.attach_at(task, self.stamp(), HAS_HOOK);", "ExitHook::write(task, on_exit, of); self.attach_at(task, self.stamp(), mark::JOINED);"),
     of(PARK, "a permit is taken and kept", "if task.park.take() { return 0; }", "if task.park.take() { let _ = task.park.unpark(); return 0; }"),
     of(PARK, "a permit of its own thread is lost", "task.park.leave_here();", ""),
     of(PARK, "a park without a frame that was cancelled ends well", "outcome != PARKED", "outcome > PARKED"),

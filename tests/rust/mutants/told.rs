@@ -1,5 +1,6 @@
-//! Bugs that are planted in what a foreign loop is told, and in what becomes of a call whose handle
-//! was closed. The named test of tests/rust/poll_fd.rs, or of tests/rust/close.rs, finds each.
+//! Bugs that are planted in what a foreign loop is told, in what becomes of a call whose handle was
+//! closed, and in whom an exit wakes when. The named test of tests/rust/poll_fd.rs, of
+//! tests/rust/close.rs, or of tests/rust/joins.rs, finds each.
 
 use crate::list::{found_by as of, Mutant};
 
@@ -49,3 +50,12 @@ pub const CLOSE: &[(Mutant, &str)] = &[
         "a_file_that_the_ring_does_not_wait_for_is_read_by_a_helper",
     ),
 ];
+
+pub const JOINS: &[(Mutant, &str)] = &[of(
+    "src/executor/join.rs",
+    "who joins one task passes those that are left of many",
+    "ptr::eq(home, self.mailbox) && record.link.peek_next().is_null()
+        && self.woken_joins.is_empty()",
+    "ptr::eq(home, self.mailbox) && record.link.peek_next().is_null()",
+    "a_joiner_of_the_next_exit_is_woken_behind_those_that_are_left_of_many",
+)];

@@ -7,7 +7,7 @@ use crate::program::*;
 use std::fmt;
 
 /// Of waits, by what is waited for.
-const KINDS: [&str; 14] = [
+const KINDS: [&str; 20] = [
     "mutex",
     "condition",
     "semaphore",
@@ -22,7 +22,17 @@ const KINDS: [&str; 14] = [
     "group",
     "park",
     "join",
+    "operation",
+    "any operation",
+    "few queued",
+    "few unfinished",
+    "told of an exit",
+    "join of what is queued",
 ];
+
+/// Places there.
+const FEW_QUEUED: usize = 16;
+const OF_QUEUED: usize = 19;
 
 const CASES: [&str; What::KINDS] = ["send", "receive", "join", "time-out", "operation"];
 
@@ -42,6 +52,11 @@ fn kind(step: Step) -> Option<usize> {
         Step::WaitTeam => 11,
         Step::Park => 12,
         Step::Join(_) => 13,
+        Step::WaitOp(_) => 14,
+        Step::WaitAny => 15,
+        Step::WaitQueued(_) => 16,
+        Step::WaitUnfinished(_) => 17,
+        Step::WaitTold(_) => 18,
         _ => return None,
     })
 }
@@ -78,20 +93,23 @@ impl Crossings {
                     continue; // One task waits for it at a time.
                 }
                 none(self.interrupted[0][a][b], format!("{of}, cancelled next to {other}"));
-                none(self.interrupted[1][a][b], format!("{of}, timed out next to {other}"));
+                // A pass begins all that is queued before it looks at the time again.
+                let queued = [a, b].iter().any(|kind| [FEW_QUEUED, OF_QUEUED].contains(kind));
+                let timed_out = u64::from(queued) + self.interrupted[1][a][b];
+                none(timed_out, format!("{of}, timed out next to {other}"));
             }
             none(self.granted_first[a], format!("{of}, granted and then cancelled"));
-            // A join leaves its list when it is interrupted; a park and a group have no queue.
-            let queued = !["group", "park", "join"].contains(of);
+            // A join leaves its list when it is interrupted; the others have no queue.
+            let queued = !["group", "park", "join", "operation", "any operation"].contains(of)
+                && !of.starts_with("few");
             none(u64::from(!queued) + self.interrupted_first[a], format!("{of}, passed over"));
         }
         for (a, one) in CASES.iter().enumerate() {
             for (b, other) in CASES.iter().enumerate() {
                 none(self.at_once[a][b], format!("select: {one} and {other} at once"));
-                // All that is due is looked at in one go, before any task runs; and a task has one
-                // operation.
-                let never = *other == "time-out"
-                    || *other == "operation" && ["time-out", "operation"].contains(one);
+                // All that is due is looked at in one go, before any task runs, and operations
+                // first.
+                let never = *other == "time-out" || (*one, *other) == ("time-out", "operation");
                 none(
                     u64::from(never) + self.together[a][b],
                     format!("select: {one}, then {other}"),
@@ -122,7 +140,15 @@ impl fmt::Display for Crossings {
 
 impl Model<'_> {
     fn wait_kind(&self, t: usize) -> Option<usize> {
-        self.step_of(t).and_then(kind)
+        let waits_to_leave = self.entries.iter().any(|e| {
+            let to_leave = matches!(e.queue, Queue::Leaves(_));
+            e.task == t && e.case == 0 && to_leave
+        });
+        let step = self.step_of(t);
+        if waits_to_leave || self.tasks[t].left && matches!(step, Some(Step::Join(_))) {
+            return Some(OF_QUEUED);
+        }
+        step.and_then(kind)
     }
 
     /// `t` is about to be interrupted, if it waits.
@@ -163,7 +189,7 @@ impl Model<'_> {
             What::Recv(c) => self.could_recv(c),
             What::Join(other) => self.tasks[other].state == State::Done,
             What::Timeout(slots) => slots == 0,
-            What::Op => matches!(self.tasks[t].operation, Operation::Done(_)),
+            What::Op(n) => matches!(self.tasks[t].operations[n], Operation::Done(_)),
         }
     }
 

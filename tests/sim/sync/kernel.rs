@@ -7,10 +7,12 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 
 const ENTRIES: u32 = 64;
+/// In place of a sleep without an end.
+pub const NOTHING_COMES: Errno = Errno(libc::EDEADLK);
 
-/// Which task's, and when it ends.
-pub fn entry(task: usize, due_ns: u64, result: i64) -> Sqe {
-    Sqe::new(op::READ, task as i32, due_ns, result as u64, 1, 0)
+/// Which operation's, and when it ends.
+pub fn entry(number: usize, due_ns: u64, result: i64) -> Sqe {
+    Sqe::new(op::READ, number as i32, due_ns, result as u64, 1, 0)
 }
 
 #[derive(Default)]
@@ -18,7 +20,7 @@ pub struct Sim {
     clock_ns: Cell<u64>,
     sq: RefCell<VecDeque<Sqe>>,
     flights: RefCell<Vec<Sqe>>,
-    /// Of tasks whose operation is to end when the kernel has it.
+    /// Which operations are to end when the kernel has them.
     hurried: RefCell<Vec<i32>>,
     /// Cancelled; seen when the executor sleeps.
     ended: RefCell<Vec<Cqe>>,
@@ -26,19 +28,26 @@ pub struct Sim {
 }
 
 impl Sim {
-    /// The operation of a task ends.
-    pub fn complete(&self, task: usize) {
-        self.hurried.borrow_mut().push(task as i32);
-        self.post_hurried();
+    /// That operation ends, if it has begun.
+    pub fn complete(&self, number: usize) {
+        let is_it = |sqe: &Sqe| is_read(sqe) && sqe.fd() == number as i32;
+        if self.flights.borrow().iter().any(is_it) || self.sq.borrow().iter().any(is_it) {
+            self.hurried.borrow_mut().push(number as i32);
+        }
+    }
+
+    /// The task that runs takes its time.
+    pub fn passes(&self, ns: u64) {
+        self.clock_ns.set(self.clock_ns.get() + ns);
     }
 
     fn post_hurried(&self) {
         let mut flights = self.flights.borrow_mut();
         let sq = self.sq.borrow();
-        self.hurried.borrow_mut().retain(|&task| {
-            let found = flights.iter().position(|sqe| sqe.fd() == task);
+        self.hurried.borrow_mut().retain(|&number| {
+            let found = flights.iter().position(|sqe| sqe.fd() == number);
             found.map(|at| self.post(&flights.remove(at))).is_none()
-                && sq.iter().any(|sqe| is_read(sqe) && sqe.fd() == task)
+                && sq.iter().any(|sqe| is_read(sqe) && sqe.fd() == number)
         });
     }
 
@@ -91,6 +100,7 @@ impl Kernel for Sim {
         self.sq.borrow_mut().push_back(*sqe);
     }
     fn pop(&self) -> Option<Cqe> {
+        self.post_hurried();
         self.cq.borrow_mut().pop_front()
     }
     fn needs_enter(&self) -> bool {
@@ -112,9 +122,10 @@ impl Kernel for Sim {
         if self.cq.borrow().is_empty() {
             let due_ns = self.flights.borrow().iter().map(|sqe| sqe.off()).min();
             let next_ns = until_ns.min(due_ns.unwrap_or(u64::MAX));
-            if next_ns != u64::MAX {
-                self.clock_ns.set(self.clock_ns.get().max(next_ns));
+            if next_ns == u64::MAX {
+                return Err(NOTHING_COMES);
             }
+            self.clock_ns.set(self.clock_ns.get().max(next_ns));
             self.post_due();
         }
         Ok(())

@@ -3,6 +3,7 @@
 
 use crate::crossings::Crossings;
 use crate::operations::Operation;
+use crate::pool::{Left, Pool};
 use crate::program::*;
 use crate::team::{deadline, Team};
 use std::collections::VecDeque;
@@ -23,6 +24,8 @@ pub const EDEADLK: Out = err(libc::EDEADLK);
 pub const EINVAL: Out = err(libc::EINVAL);
 pub const ECANCELED: Out = err(libc::ECANCELED);
 pub const ETIME: Out = err(libc::ETIME);
+pub const ESRCH: Out = err(libc::ESRCH);
+pub const ESHUTDOWN: Out = err(libc::ESHUTDOWN);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Queue {
@@ -37,6 +40,9 @@ pub enum Queue {
     Writers,
     Group,
     Joiners(usize),
+    /// For a task to leave the pool's queue.
+    Leaves(usize),
+    Told(usize),
 }
 
 pub struct Entry {
@@ -45,7 +51,7 @@ pub struct Entry {
     /// Of a semaphore: how many. Of a sender: what.
     what: Out,
     /// Of a select: the case.
-    case: Out,
+    pub case: Out,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,6 +62,8 @@ pub enum State {
         armed: bool,
     },
     Sleeps,
+    /// In the pool's queue.
+    Queued,
     /// Or never attached, if there is no result.
     Done,
 }
@@ -74,13 +82,29 @@ pub struct Task {
     pub result: Option<Out>,
     pub in_team: bool,
     pub permit: bool,
-    pub operation: Operation,
-    /// It has returned, and its operation has not ended: the result.
+    pub operations: [Operation; OPS],
+    /// Of those, which are done, in order.
+    pub completed: Vec<usize>,
+    /// It has returned, and its operations have not ended: the result.
     pub closes: Option<Out>,
+    pub level: u8,
+    /// Which run it is, from 1.
+    pub run: u64,
+    /// The run came from the pool's queue.
+    pub is_pooled: bool,
+    /// Somebody is told of its exit.
+    pub is_told: bool,
+    /// What it waits for has left the pool's queue.
+    pub left: bool,
+    /// Of that step: which runs it joins, 0 if that is not known yet.
+    pub joined: [u64; CASES_MAX],
+    /// Of that step: when it times out, and that it has while it was ready.
+    pub until: Option<u64>,
+    pub fired: bool,
 }
 
 impl Task {
-    pub fn new(state: State) -> Self {
+    pub fn new(state: State, level: u8) -> Self {
         Self {
             at: 0,
             state,
@@ -92,8 +116,17 @@ impl Task {
             result: None,
             in_team: false,
             permit: false,
-            operation: Operation::Idle,
+            operations: [Operation::Idle; OPS],
+            completed: Vec::new(),
             closes: None,
+            level,
+            run: 0,
+            is_pooled: false,
+            is_told: false,
+            left: false,
+            joined: [0; CASES_MAX],
+            until: None,
+            fired: false,
         }
     }
 }
@@ -102,13 +135,15 @@ pub struct Model<'a> {
     pub program: &'a Program,
     pub tasks: Vec<Task>,
     pub team: Team,
+    pub pool: Pool,
     pub crossings: &'a mut Crossings,
     /// What the kernel has told, or will tell when the executor sleeps: whose.
-    pub posted: Vec<usize>,
-    pub ended: Vec<usize>,
-    pub closing: Vec<usize>,
+    pub posted: Vec<(usize, usize)>,
+    pub ended: Vec<(usize, usize)>,
+    /// What it is asked to cancel.
+    pub cancels: Vec<(usize, usize)>,
     pub begun: u64,
-    ready: [VecDeque<usize>; 3],
+    pub ready: [VecDeque<usize>; 3],
     timers: Vec<(u64, usize)>,
     pub now: u64,
     /// In order of arrival.
@@ -132,15 +167,20 @@ pub const PARTIES: u64 = 3;
 
 impl<'a> Model<'a> {
     pub fn predict(program: &'a Program, crossings: &'a mut Crossings) -> Vec<(usize, Out)> {
-        let first = |t| if t < program.tasks() { State::Ready } else { State::Done };
+        let first = |t: usize| {
+            let state = if t < program.tasks() { State::Ready } else { State::Done };
+            let run = u64::from(t < program.tasks());
+            Task { run, ..Task::new(state, program.bodies[t].level) }
+        };
         let mut m = Model {
             program,
-            tasks: (0..program.bodies.len()).map(|t| Task::new(first(t))).collect(),
+            tasks: (0..program.bodies.len()).map(first).collect(),
             team: Team::default(),
+            pool: Pool::default(),
             crossings,
             posted: Vec::new(),
             ended: Vec::new(),
-            closing: Vec::new(),
+            cancels: Vec::new(),
             begun: 0,
             ready: Default::default(),
             timers: Vec::new(),
@@ -167,35 +207,48 @@ impl<'a> Model<'a> {
     fn run(&mut self) {
         loop {
             // A pass: what was posted is looked at before it, and those run that are ready then.
-            std::mem::take(&mut self.posted).into_iter().for_each(|t| self.completes(t));
+            std::mem::take(&mut self.posted).into_iter().for_each(|of| self.completes(of));
+            self.expires();
+            if self.program.is_fed {
+                if !self.fed_pass() {
+                    return;
+                }
+                continue;
+            }
+            if self.ready.iter().all(VecDeque::is_empty) && !self.sleeps() {
+                return;
+            }
             for _ in 0..self.ready.iter().map(VecDeque::len).sum() {
                 let Some(t) = self.ready.iter_mut().find_map(VecDeque::pop_front) else { break };
                 self.resume(t);
             }
             self.submits();
-            if !self.posted.is_empty() || self.ready.iter().any(|q| !q.is_empty()) {
-                continue;
-            }
-            if !self.ended.is_empty() {
-                std::mem::take(&mut self.ended).into_iter().for_each(|t| self.completes(t));
-                continue;
-            }
-            let first = self.timers.iter().map(|t| t.0).min();
-            if let Some(first) = first.into_iter().chain(self.first_due()).min() {
-                self.now = self.now.max(first);
-                self.completes_due();
-                while let Some(i) = self.due() {
-                    let (_, t) = self.timers.remove(i);
-                    self.interrupt(t, ETIME);
-                }
-                continue;
-            }
-            let stuck: Vec<usize> =
-                (0..self.tasks.len()).filter(|&t| self.tasks[t].state != State::Done).collect();
-            if stuck.is_empty() {
-                return;
-            }
-            stuck.into_iter().for_each(|t| self.cancel(t));
+        }
+    }
+
+    /// Nobody is ready: what comes next. False: nobody waits either.
+    pub fn sleeps(&mut self) -> bool {
+        if !self.ended.is_empty() {
+            std::mem::take(&mut self.ended).into_iter().for_each(|of| self.completes(of));
+            return true;
+        }
+        let first = self.timers.iter().map(|t| t.0).min();
+        if let Some(first) = first.into_iter().chain(self.first_due()).min() {
+            self.now = self.now.max(first);
+            self.completes_due();
+            self.expires();
+            return true;
+        }
+        let stuck: Vec<usize> =
+            (0..self.tasks.len()).filter(|&t| self.tasks[t].state != State::Done).collect();
+        stuck.iter().for_each(|&t| self.cancel(t));
+        !stuck.is_empty()
+    }
+
+    fn expires(&mut self) {
+        while let Some(i) = self.due() {
+            let (_, t) = self.timers.remove(i);
+            self.interrupt(t, ETIME);
         }
     }
 
@@ -205,8 +258,8 @@ impl<'a> Model<'a> {
         due.min_by_key(|&i| (self.timers[i].0, i))
     }
 
-    fn level(&self, t: usize) -> usize {
-        self.program.bodies[t].level as usize
+    pub fn level(&self, t: usize) -> usize {
+        self.tasks[t].level as usize
     }
 
     pub fn make_ready(&mut self, t: usize) {
@@ -219,6 +272,7 @@ impl<'a> Model<'a> {
         match self.tasks[t].state {
             State::Waits { armed: true } => self.tasks[t].outcome = Some(why),
             State::Sleeps => self.tasks[t].outcome = Some(if why == ETIME { 0 } else { why }),
+            State::Ready if why == ETIME => return self.tasks[t].fired = true,
             _ => return,
         }
         self.timers.retain(|&(_, of)| of != t);
@@ -226,6 +280,9 @@ impl<'a> Model<'a> {
     }
 
     pub fn cancel(&mut self, t: usize) {
+        if self.tasks[t].state == State::Queued {
+            return self.cancel_queued(t);
+        }
         if self.tasks[t].state == State::Done
             || std::mem::replace(&mut self.tasks[t].canceled, true)
         {
@@ -269,12 +326,21 @@ impl<'a> Model<'a> {
         self.make_ready(t);
     }
 
+    /// One that stands in no queue.
+    pub fn entry(&self, task: usize) -> Entry {
+        Entry { task, queue: Queue::Group, what: 0, case: 0 }
+    }
+
+    pub fn stands(&self, t: usize, queue: Queue) -> bool {
+        self.entries.iter().any(|e| e.task == t && e.queue == queue)
+    }
+
     pub fn stand(&mut self, t: usize, queue: Queue, what: Out, case: Out) {
         self.entries.push(Entry { task: t, queue, what, case });
     }
 
     /// Runs a task until it waits.
-    fn resume(&mut self, t: usize) {
+    pub fn resume(&mut self, t: usize) {
         self.tasks[t].begun = true;
         loop {
             let Some(&(step, timeout)) = self.program.bodies[t].steps.get(self.tasks[t].at) else {
@@ -290,7 +356,7 @@ impl<'a> Model<'a> {
                 return;
             };
             let out = if std::mem::replace(&mut self.tasks[t].in_step, false) {
-                Some(self.goes_on(t, step))
+                self.goes_on(t, step)
             } else {
                 self.begin(t, step, timeout)
             };
@@ -303,7 +369,10 @@ impl<'a> Model<'a> {
                 }
                 Some(out) => {
                     self.log.push((t, out));
-                    self.tasks[t].at += 1;
+                    self.timers.retain(|&(_, of)| of != t);
+                    let task = &mut self.tasks[t];
+                    (task.until, task.fired, task.joined) = (None, false, [0; CASES_MAX]);
+                    task.at += 1;
                 }
                 None => {
                     self.tasks[t].in_step = true;
@@ -313,39 +382,56 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// After a wait.
-    fn goes_on(&mut self, t: usize, step: Step) -> Out {
+    /// After a wait. None: it waits again.
+    fn goes_on(&mut self, t: usize, step: Step) -> Option<Out> {
+        if std::mem::take(&mut self.tasks[t].left) {
+            return self.goes_on_after_leaving(t, step);
+        }
         if let Step::Select(cases) = step {
             self.note_ready_together(t, &cases);
         }
         let outcome = self.tasks[t].outcome.take();
         match step {
-            Step::WaitTeam => return self.team_waited(t, outcome),
+            Step::WaitTeam => return Some(self.team_waited(t, outcome)),
             Step::Park if outcome.is_none() => {
                 self.tasks[t].permit = false;
-                return 0;
+                return Some(0);
+            }
+            Step::WaitOp(n) if outcome.is_none() => return self.take_operation(t, n),
+            Step::WaitAny if outcome.is_none() => return self.take_any(t),
+            Step::EndOp(n) => {
+                let over = self.take_operation(t, n).map(|_| 0);
+                if over.is_none() {
+                    self.tasks[t].state = State::Waits { armed: true };
+                }
+                return over;
+            }
+            Step::WaitQueued(_) | Step::WaitUnfinished(_) => {
+                self.pool.waits.retain(|of| of.task != t)
             }
             _ => {}
         }
         if let Step::Yield | Step::Sleep(_) = step {
-            return outcome.unwrap_or(0);
+            return Some(outcome.unwrap_or(0));
         }
         let Some(e) = outcome else {
-            return std::mem::take(&mut self.tasks[t].given);
+            return Some(std::mem::take(&mut self.tasks[t].given));
         };
         let stood = self.entries.iter().any(|e| e.task == t);
         self.entries.retain(|e| e.task != t);
         match step {
             // Its own time-out.
-            Step::Select(cases) if e == ETIME => return of_case(deadline(&cases).1 as Out, 0),
-            Step::Meet if !stood => return 0, // They had met.
+            Step::Select(cases) if e == ETIME => {
+                return Some(of_case(deadline(&cases).1 as Out, 0));
+            }
+            Step::Meet if !stood => return Some(0), // They had met.
             Step::Meet => self.met -= 1,
             Step::Acquire(_) => self.serve_semaphore(),
             Step::Read | Step::Write => self.serve_lock_after_leaving(),
-            Step::CondWait => return self.lock_again(t, e),
+            Step::CondWait => return Some(self.lock_again(t, e)),
             _ => {}
         }
-        e
+        Some(e)
     }
 
     /// After a condition's wait has ended by itself. (Where the mutex is somebody's, the task waits
@@ -363,7 +449,12 @@ impl<'a> Model<'a> {
         if let Some(refused) = self.refused(t, step) {
             return Some(refused);
         }
-        let timeout = if let Step::Select(cases) = step { deadline(&cases).0 } else { timeout };
+        let timeout = match step {
+            Step::Select(cases) => deadline(&cases).0,
+            Step::EndOp(_) => None,
+            _ => timeout,
+        };
+        self.tasks[t].until = timeout.map(|slots| self.now + slots * SLOT_NS);
         let waits = !matches!(
             step,
             Step::TryLock
@@ -383,13 +474,22 @@ impl<'a> Model<'a> {
                 | Step::GroupAdd
                 | Step::GroupDone
                 | Step::Cancel(_)
+                | Step::Work(_)
                 | Step::Spawn(_)
                 | Step::SpawnAll
                 | Step::CancelTeam
                 | Step::Unpark(_)
-                | Step::Begin(_)
-                | Step::TakeOp
-                | Step::Complete(_)
+                | Step::Begin(..)
+                | Step::TakeOp(_)
+                | Step::Complete(..)
+                | Step::CancelOp(_)
+                | Step::EndOp(_)
+                | Step::Submit(_)
+                | Step::SubmitAll
+                | Step::Attach(_)
+                | Step::SetLevel(..)
+                | Step::CancelQueue
+                | Step::CloseQueue
         );
         if step == Step::CondWait && self.owner != Some(t) {
             return Some(EPERM);
@@ -397,7 +497,8 @@ impl<'a> Model<'a> {
         if waits && self.tasks[t].canceled {
             return Some(ECANCELED);
         }
-        if timeout == Some(0) && matches!(step, Step::Join(_) | Step::Park) {
+        let in_scope = matches!(step, Step::Join(_) | Step::Park | Step::WaitOp(_) | Step::WaitAny);
+        if timeout == Some(0) && in_scope {
             return Some(ETIME); // A scope that is over.
         }
         let now = self.at_once(t, step);
@@ -414,17 +515,22 @@ impl<'a> Model<'a> {
                 self.tasks[t].state = State::Sleeps;
                 return None;
             }
-            (_, Some(slots)) => {
-                if slots == 0 {
-                    self.tasks[t].outcome = Some(ETIME);
-                    self.tasks[t].state = State::Waits { armed: false };
-                    let out = self.goes_on(t, step);
-                    self.tasks[t].state = State::Ready;
-                    return Some(out);
-                }
-                self.timers.push((self.now + slots * SLOT_NS, t));
-            }
             _ => {}
+        }
+        self.waits(t, step)
+    }
+
+    /// It stands where it waits. Some: its time is over already.
+    pub fn waits(&mut self, t: usize, step: Step) -> Option<Out> {
+        if let Some(until) = self.tasks[t].until {
+            if until <= self.now {
+                self.tasks[t].outcome = Some(ETIME);
+                self.tasks[t].state = State::Waits { armed: false };
+                let out = self.goes_on(t, step);
+                self.tasks[t].state = State::Ready;
+                return out;
+            }
+            self.timers.push((until, t));
         }
         self.tasks[t].state = State::Waits { armed: true };
         None
@@ -593,13 +699,38 @@ impl<'a> Model<'a> {
                 self.stand(t, Queue::Group, 0, 0);
                 return None;
             }
+            Step::Work(slots) => {
+                self.now += slots * SLOT_NS;
+                0
+            }
             Step::Cancel(other) => {
                 self.cancel(other);
                 0
             }
-            Step::Begin(slots) => self.begin_operation(t, slots),
-            Step::TakeOp => self.take_operation(t).unwrap_or(EAGAIN),
-            Step::Complete(other) => self.post(other),
+            Step::Begin(n, slots) => self.begin_operation(t, n, slots),
+            Step::TakeOp(n) => self.take_operation(t, n).unwrap_or(EAGAIN),
+            Step::Complete(other, n) => self.post(other, n),
+            Step::WaitOp(n) => return self.take_operation(t, n),
+            Step::WaitAny => return self.take_any(t),
+            Step::CancelOp(n) => self.cancel_operation(t, n),
+            Step::EndOp(n) if self.cancel_operation(t, n) == ENOENT => 0,
+            Step::EndOp(n) => return self.take_operation(t, n).map(|_| 0),
+            Step::Submit(n) => self.submit(n),
+            Step::SubmitAll => self.submit_all(),
+            Step::Attach(n) => self.attach(n),
+            Step::SetLevel(n, level) => self.set_level(n, level),
+            Step::WaitQueued(at_most) => return self.wait_left(t, Left::Queued, at_most),
+            Step::WaitUnfinished(at_most) => return self.wait_left(t, Left::Unfinished, at_most),
+            Step::WaitTold(n) if self.pool.told[n] => 0,
+            Step::WaitTold(n) => {
+                self.stand(t, Queue::Told(n), 0, 0);
+                return None;
+            }
+            Step::CancelQueue => self.cancel_queue(),
+            Step::CloseQueue => {
+                self.pool.closed = true;
+                0
+            }
             Step::Yield | Step::Sleep(_) => return None,
         })
     }
@@ -683,7 +814,7 @@ impl<'a> Model<'a> {
         }
     }
 
-    fn wake_all(&mut self, queue: Queue) {
+    pub fn wake_all(&mut self, queue: Queue) {
         while let Some(entry) = self.take(queue) {
             self.grant(&entry, 0);
         }
@@ -755,7 +886,7 @@ impl<'a> Model<'a> {
 
 /// What a task sends at a step.
 pub fn value(t: usize, at: usize) -> Out {
-    (t as Out + 1) * 1000 + at as Out
+    (t as Out + 1) * 100 + at as Out
 }
 
 /// Was notified, and waits for the mutex.

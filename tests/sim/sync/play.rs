@@ -1,11 +1,15 @@
 //! A program on the executor: the objects are the real ones, in either form.
 
-use crate::kernel::{entry, Sim};
+use crate::kernel::{entry, Sim, NOTHING_COMES};
 use crate::model::{of_case, value, Out, PARTIES, PERMITS, TOLD};
 use crate::program::*;
 use monad_async::api::{create_task, destroy_task, Handle};
 use monad_async::error::{Errno, RawResult, Res};
+use monad_async::executor::exit::hook;
 use monad_async::executor::grant::Caller;
+use monad_async::executor::hands::Hands;
+use monad_async::executor::queue::{Queue, Seat};
+use monad_async::executor::queue_left::Left;
 use monad_async::executor::scope::Scope;
 use monad_async::reactor::operation::Op;
 use monad_async::sync::barrier::Barrier;
@@ -21,8 +25,12 @@ use monad_async::sync::wait_group::WaitGroup;
 use monad_async::sync::Side;
 use monad_async::task::header::{mark, TaskHead, TaskRef};
 use std::cell::{Cell, RefCell};
+use std::ffi::c_void;
+use std::ptr::NonNull;
 
 const NEVER_NS: u64 = u64::MAX;
+const NORMAL: u8 = 1;
+const OVER: RawResult = RawResult::success(0);
 
 /// As the initialisers of C make one: zeros, and a number in the second word.
 unsafe fn object<T>(second: u64) -> Box<T> {
@@ -49,7 +57,9 @@ struct Stage<S: Side> {
     lock: Box<RwLock<S>>,
     group: Box<WaitGroup<S>>,
     team: Group<Sim>,
-    operations: Vec<Op>,
+    operations: Vec<[Op; OPS]>,
+    queue: &'static Queue,
+    told: [Box<Event<S>>; POOLED],
 }
 
 struct Actor<S: Side> {
@@ -65,15 +75,20 @@ fn done(r: Res<()>) -> Out {
     out(r.map(|()| 0))
 }
 
+/// What an operation has brought.
+fn brought(r: RawResult) -> Out {
+    out(r.done().map(|()| r.value as Out))
+}
+
 /// Of a call that has no time-out of its own: in a scope.
 fn within(task: TaskRef, timeout: Option<u64>, call: impl FnOnce() -> RawResult) -> Out {
-    let Some(slots) = timeout else { return done(call().done()) };
+    let Some(slots) = timeout else { return brought(call()) };
     let mut scope = std::mem::MaybeUninit::<Scope>::zeroed();
     // SAFETY: zeros are a scope that is not entered; it stays until it has been left.
     unsafe {
         let scope = scope.as_mut_ptr();
         Handle::<Sim>::enter_scope(task, scope, slots * SLOT_NS, 0).expect("the running task");
-        let out = done(call().done());
+        let out = brought(call());
         Handle::<Sim>::leave_scope(task, scope).expect("the innermost one");
         out
     }
@@ -129,21 +144,67 @@ impl<S: Side> Stage<S> {
             Step::GroupDone => done(self.group.done::<Sim>(here, 1)),
             Step::GroupWait => done(self.group.wait(caller, until)),
             Step::Select(cases) => self.select(caller, t, &cases, value(t, at)),
-            Step::Begin(slots) => {
-                let record = &self.operations[t];
+            Step::Begin(n, slots) => {
+                let record = &self.operations[t][n];
                 if !record.is_in_flight.get() {
                     let due_ns = caller.now_ns() + slots * SLOT_NS;
-                    record.sqe.set(entry(t, due_ns, value(t, at)));
+                    record.sqe.set(entry(t * OPS + n, due_ns, value(t, at)));
                 }
                 // SAFETY: it outlives its task, and refers to no memory, as this kernel sees it.
                 done(unsafe { Handle::<Sim>::begin_operation(task, record) })
             }
-            Step::TakeOp => match ex.take_completion(&self.operations[t]) {
-                Some(result) => result.value as Out,
+            Step::TakeOp(n) => match ex.take_completion(&self.operations[t][n]) {
+                Some(result) => brought(result),
                 None => -Out::from(libc::EAGAIN),
             },
-            Step::Complete(other) => {
-                ex.kernel().complete(other);
+            Step::Complete(other, n) => {
+                ex.kernel().complete(other * OPS + n);
+                0
+            }
+            Step::WaitOp(n) => within(task, timeout, || {
+                Handle::<Sim>::wait_operation(task, &self.operations[t][n])
+            }),
+            Step::WaitAny => within(task, timeout, || {
+                // SAFETY: one of the task's.
+                let result = |op: NonNull<Op>| unsafe { op.as_ref() }.result.get();
+                Handle::<Sim>::wait_any(task).map_or_else(RawResult::failure, result)
+            }),
+            Step::CancelOp(n) => {
+                done(Handle::<Sim>::cancel_operation(task, &self.operations[t][n]))
+            }
+            Step::EndOp(n) => done(Handle::<Sim>::end_operation(task, &self.operations[t][n])),
+            Step::Submit(n) => self.begins(n, |task| {
+                // SAFETY: the actors live until all have exited.
+                let hook = || unsafe { hook(task, told::<S>, task.head.user_ptr.get()) };
+                self.queue.submit(task, || if self.program.is_told { hook() } else { 0 })
+            }),
+            Step::SubmitAll => {
+                let (count, submitted) =
+                    self.queue.submit_many((0..POOLED).map(|n| self.pooled(n)));
+                (0..count).for_each(|n| self.is_told_no_more(n));
+                if count == 0 {
+                    done(submitted)
+                } else {
+                    count as Out
+                }
+            }
+            Step::Attach(n) => self.begins(n, |task| match self.program.is_told {
+                // SAFETY: as above.
+                true => unsafe { self.ex.attach_hooked(task, told::<S>, task.head.user_ptr.get()) },
+                false => self.ex.attach(task),
+            }),
+            Step::SetLevel(n, level) if self.pooled(n).is_queued() => {
+                done(Handle::<Sim>::set_priorities(self.pooled(n), level, NORMAL))
+            }
+            Step::SetLevel(..) => 0,
+            Step::WaitQueued(at_most) => self.until_left(caller, at_most, Left::Queued, timeout),
+            Step::WaitUnfinished(at_most) => {
+                self.until_left(caller, at_most, Left::Unfinished, timeout)
+            }
+            Step::WaitTold(n) => done(self.told[n].wait(caller, until)),
+            Step::CancelQueue => self.queue.cancel_all() as Out,
+            Step::CloseQueue => {
+                self.queue.close(false);
                 0
             }
             Step::Spawn(child) => done(self.team.spawn(self.child(child))),
@@ -165,11 +226,45 @@ impl<S: Side> Stage<S> {
             }
             Step::Yield => done(Handle::<Sim>::sleep(task, 0).done()),
             Step::Sleep(slots) => done(Handle::<Sim>::sleep(task, slots * SLOT_NS).done()),
+            Step::Work(slots) => {
+                ex.kernel().passes(slots * SLOT_NS);
+                0
+            }
             Step::Cancel(other) => {
-                let _ = ex.cancel(self.tasks[other]); // ENOENT: it has exited.
+                let _ = Handle::<Sim>::cancel_anywhere(self.tasks[other]); // ENOENT: it has exited.
                 0
             }
         }
+    }
+
+    fn until_left(
+        &self,
+        caller: &Caller<'_, Sim>,
+        at_most: usize,
+        what: Left,
+        timeout: Option<u64>,
+    ) -> Out {
+        let task = caller.executor().expect("a task's").1;
+        within(task, timeout, || {
+            self.queue.until_left(caller, at_most, what).map_or_else(RawResult::failure, |()| OVER)
+        })
+    }
+
+    /// A run of the nth that is for the pool, whose end nobody was told of.
+    fn begins(&self, n: usize, begin: impl FnOnce(TaskRef) -> Res<()>) -> Out {
+        let begun = begin(self.pooled(n));
+        if begun.is_ok() {
+            self.is_told_no_more(n);
+        }
+        done(begun)
+    }
+
+    fn is_told_no_more(&self, n: usize) {
+        let _ = self.told[n].reset(Some(self.ex.executor().mailbox()));
+    }
+
+    fn pooled(&self, n: usize) -> TaskRef {
+        self.tasks[self.program.tasks() + CHILDREN + n]
     }
 
     fn child(&self, n: usize) -> TaskRef {
@@ -204,8 +299,8 @@ impl<S: Side> Stage<S> {
                     let head = self.tasks[other].as_head().cast_mut().cast();
                     Record::new(kind::JOIN, head, null, 0)
                 }
-                What::Op => {
-                    let record = (&raw const self.operations[t]).cast_mut().cast();
+                What::Op(n) => {
+                    let record = (&raw const self.operations[t][n]).cast_mut().cast();
                     Record::new(kind::OPERATION, record, null, 0)
                 }
                 What::Timeout(slots) => Record::new(kind::TIMEOUT, null, null, slots * SLOT_NS),
@@ -225,9 +320,8 @@ impl<S: Side> Stage<S> {
         let won = won.unwrap_or_default();
         of_case(
             won as Out,
-            match (cases[won].0, done(records[won].result().done())) {
+            match (cases[won].0, brought(records[won].result())) {
                 (What::Recv(_), 0) => elements[won].get(),
-                (What::Op, _) => records[won].result().value as Out,
                 (_, out) => out,
             },
         )
@@ -249,6 +343,21 @@ unsafe extern "C" fn exited<S: Side>(head: *const TaskHead, r: RawResult) {
     stage.log.borrow_mut().push((t, TOLD + done(r.done())));
 }
 
+/// Told of one that was let go, or submitted: as of what stands behind a future.
+unsafe extern "C" fn told<S: Side>(of: *const c_void, task: TaskRef, r: RawResult, _: u64) {
+    // SAFETY: the actor of the task; the stage outlives its tasks.
+    let (stage, t) = unsafe {
+        let actor = &*of.cast::<Actor<S>>();
+        (&*actor.stage, actor.index)
+    };
+    assert!(task == stage.tasks[t] && task.has_exited() && !task.is_attached());
+    assert_eq!(task.head.result.get(), r);
+    stage.log.borrow_mut().push((t, TOLD + done(r.done())));
+    let n = t - stage.program.tasks() - CHILDREN;
+    let here = Some(stage.ex.executor().mailbox());
+    stage.told[n].set::<Sim>(here).expect("of this executor");
+}
+
 unsafe extern "C" fn body<S: Side>(head: *const TaskHead) -> RawResult {
     // SAFETY: the stage outlives its tasks.
     let (stage, t) = unsafe {
@@ -258,12 +367,19 @@ unsafe extern "C" fn body<S: Side>(head: *const TaskHead) -> RawResult {
     for at in 0..stage.program.bodies[t].steps.len() {
         let out = stage.step(t, at);
         stage.log.borrow_mut().push((t, out));
+        let task = stage.tasks[t];
+        assert_eq!(task.has(mark::OPERATIONS), !task.operations.is_empty());
     }
     let _ = stage.mutex.unlock(&Caller::task(stage.ex.executor(), stage.tasks[t]));
     match stage.program.bodies[t].fails {
         true => RawResult::failure(Errno(libc::EIO)),
         false => RawResult::success(0),
     }
+}
+
+thread_local! {
+    /// One for all programs, one after the other: queues are never freed.
+    static QUEUE: &'static Queue = Box::leak(Box::new(Queue::new()));
 }
 
 pub fn play<S: Side>(program: &Program) -> Vec<(usize, Out)> {
@@ -290,6 +406,8 @@ pub fn play<S: Side>(program: &Program) -> Vec<(usize, Out)> {
             team: Group::new(ex.executor(), flags),
             // Zeroed records are idle; so says op.h.
             operations: program.bodies.iter().map(|_| std::mem::zeroed()).collect(),
+            queue: QUEUE.with(|queue| *queue),
+            told: [object(0), object(0)],
         }
     };
     if !program.quiet {
@@ -309,14 +427,23 @@ pub fn play<S: Side>(program: &Program) -> Vec<(usize, Out)> {
             ex.attach(*task).expect("idle");
         }
     }
+    stage.queue.open(false);
+    let seat = Seat::new(stage.queue, ex.executor().mailbox(), Hands::new(64 << 10));
     let mut rounds = 0;
-    while ex.has_work() {
-        if ex.run(usize::MAX, Some(1 << 40)) == Err(Errno(libc::ETIME)) {
+    while ex.has_work() || stage.queue.counts().0 != 0 {
+        let is_stuck = if program.is_fed {
+            ex.executor().run_fed(&seat) == Err(NOTHING_COMES)
+        } else {
+            ex.run(usize::MAX, Some(1 << 40)) == Err(Errno(libc::ETIME))
+        };
+        if is_stuck {
             stage.tasks.iter().for_each(|&task| _ = ex.cancel(task));
             rounds += 1;
             assert!(rounds < 4, "nobody ends it: {:?}", stage.log.borrow());
         }
     }
+    assert_eq!(stage.queue.counts(), (0, 0), "in the queue, or begun");
+    stage.queue.leave(&seat);
     assert_eq!(stage.team.count(), 0, "of children that have exited");
     stage.tasks.iter().for_each(|&task| destroy_task(task).expect("exited"));
     ex.destroy().expect("idle");

@@ -37,9 +37,11 @@ impl Model<'_> {
             Step::Join(other) if other == t => Some(EDEADLK),
             Step::Select(cases) => cases.iter().flatten().find_map(|&Case(what, _)| match what {
                 What::Join(other) => of_join(other),
-                What::Op if self.tasks[t].operation == Operation::Idle => Some(ENOENT),
+                What::Op(n) if self.tasks[t].operations[n] == Operation::Idle => Some(ENOENT),
                 _ => None,
             }),
+            Step::WaitOp(n) if self.tasks[t].operations[n] == Operation::Idle => Some(ENOENT),
+            Step::WaitAny if !self.has_operations(t) => Some(ENOENT),
             _ => None,
         }
     }
@@ -55,6 +57,9 @@ impl Model<'_> {
         self.tasks[t].result = Some(result);
         while let Some(entry) = self.take_joiner(t) {
             self.grant(&entry, of_entry(&entry, result));
+        }
+        if t >= self.program.tasks() + CHILDREN {
+            return self.exit_pooled(t, result);
         }
         if !std::mem::take(&mut self.tasks[t].in_team) {
             return;
@@ -97,15 +102,15 @@ impl Model<'_> {
         if self.tasks[child].state != State::Done {
             return EBUSY;
         }
-        let permit = self.tasks[child].permit;
-        self.tasks[child] = Task { permit, in_team: true, ..Task::new(State::Ready) };
+        self.begins(child, State::Ready);
+        self.tasks[child].in_team = true;
         self.make_ready(child);
         self.team.members.push(child);
         0
     }
 
     pub fn spawn_all(&mut self) -> Out {
-        for (count, child) in (self.program.tasks()..self.program.bodies.len()).enumerate() {
+        for (count, child) in (0..CHILDREN).map(|n| self.program.tasks() + n).enumerate() {
             match self.spawn(child) {
                 0 => {}
                 error if count == 0 => return error,
@@ -149,9 +154,20 @@ impl Model<'_> {
         if self.tasks[other].state == State::Done {
             return self.tasks[other].result;
         }
+        if self.tasks[other].state == State::Queued {
+            self.tasks[t].joined[0] = self.tasks[other].run;
+            self.stand(t, Queue::Leaves(other), 0, 0);
+            return None;
+        }
+        self.join_here(t, other)
+    }
+
+    /// `other` is under way.
+    pub fn join_here(&mut self, t: usize, other: usize) -> Option<Out> {
         let mut next = other;
         while self.tasks[next].state == (State::Waits { armed: true }) {
             match self.step_of(next) {
+                Some(Step::Join(joined)) if !self.stands(next, Queue::Joiners(joined)) => break,
                 Some(Step::Join(joined)) if joined == t => return Some(EDEADLK),
                 Some(Step::Join(joined)) => next = joined,
                 _ => break,
@@ -184,12 +200,12 @@ impl Model<'_> {
             let out = match what {
                 What::Send(c) => self.send(c, value),
                 What::Recv(c) => self.recv(c),
-                What::Join(other) if self.tasks[other].state == State::Done => {
-                    self.tasks[other].result.unwrap_or_default()
+                What::Join(other) => {
+                    self.result_of(other, self.tasks[t].joined[i]).unwrap_or(EAGAIN)
                 }
                 What::Timeout(0) => 0,
-                What::Op => self.take_operation(t).unwrap_or(EAGAIN),
-                What::Join(_) | What::Timeout(_) => EAGAIN,
+                What::Op(n) => self.take_operation(t, n).unwrap_or(EAGAIN),
+                What::Timeout(_) => EAGAIN,
             };
             if out != EAGAIN {
                 return Some(of_case(i as Out, out));
@@ -199,11 +215,27 @@ impl Model<'_> {
             let queue = match case {
                 Some(Case(What::Send(c), _)) => Queue::Senders(*c),
                 Some(Case(What::Recv(c), _)) => Queue::Receivers(*c),
-                Some(Case(What::Join(other), _)) => Queue::Joiners(*other),
-                Some(Case(What::Timeout(_) | What::Op, _)) | None => continue,
+                Some(Case(What::Join(_) | What::Timeout(_) | What::Op(_), _)) | None => continue,
             };
             self.stand(t, queue, value, SELECT + i as Out);
         }
-        None
+        let mut over = None;
+        for (i, case) in cases.iter().enumerate() {
+            let Some(Case(What::Join(other), _)) = *case else { continue };
+            let Task { run, state, .. } = self.tasks[other];
+            let joined = std::mem::replace(&mut self.tasks[t].joined[i], run);
+            if joined != 0 && joined != run {
+                self.tasks[t].joined[i] = joined;
+                over = over.or(Some(of_case(i as Out, ESRCH)));
+                continue;
+            }
+            let queue =
+                if state == State::Queued { Queue::Leaves(other) } else { Queue::Joiners(other) };
+            self.stand(t, queue, 0, SELECT + i as Out);
+        }
+        if over.is_some() {
+            self.entries.retain(|e| e.task != t);
+        }
+        over
     }
 }
