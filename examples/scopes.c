@@ -1,8 +1,10 @@
 /* A deadline around two operations: a message that has to be there, and answered, in time. Once it
- * is; once nobody writes, and the scope's deadline ends the wait; then the same task goes on. */
+ * is; once nobody writes, and the scope's deadline ends the wait; then the same task goes on. And a
+ * wait for a millisecond again and again, until the scope around it is over. */
 #include <monad/async.h>
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,6 +63,37 @@ static monad_async_result echo(monad_async_task task, struct peer const *peer)
 }
 //! [a deadline around two operations]
 
+//! [whose time is up]
+/* Takes one, and says so each millisecond that it waits for it; in a scope, until that is over. */
+static monad_async_result take(monad_async_task task, monad_async_semaphore *semaphore, int *said)
+{
+    for (;;) {
+        monad_async_result const r = monad_async_semaphore_acquire_until(
+            task, semaphore, 1, monad_async_now_ns() + 1000000ULL);
+        if (r.error != ETIME) {
+            return r;
+        }
+        monad_async_result const scope = monad_async_task_interrupted(task);
+        if (monad_async_result_has_error(scope)) {
+            return scope; /* Not this call's millisecond: it would return at once from now on. */
+        }
+        ++*said;
+    }
+}
+//! [whose time is up]
+
+static monad_async_result take_in_time(monad_async_task task)
+{
+    monad_async_semaphore none = MONAD_ASYNC_SEMAPHORE_INIT(0);
+    monad_async_scope scope;
+    int said = 0;
+    check(monad_async_scope_enter(task, &scope, 20000000ULL, 0));
+    monad_async_result const r = take(task, &none, &said);
+    check(monad_async_scope_leave(task, &scope));
+    printf("waited for none: %s\n", monad_async_result_message(r));
+    return r;
+}
+
 static monad_async_result body(monad_async_task task)
 {
     struct peer const *const peer = task->user_ptr;
@@ -70,7 +103,8 @@ static monad_async_result body(monad_async_task task)
     printf("nothing came: %s\n", monad_async_result_message(late));
     /* The time-out was the scope's: what comes after it is not hit. */
     check(write_some(task, peer->out, "bye", 3));
-    return late.error == ETIME ? monad_async_make_success(n) : monad_async_make_failure(EPROTO);
+    bool const both = late.error == ETIME && take_in_time(task).error == ETIME;
+    return both ? monad_async_make_success(n) : monad_async_make_failure(EPROTO);
 }
 
 int main(void)

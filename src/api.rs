@@ -341,6 +341,13 @@ impl<K: Kernel> Handle<K> {
         Self::running(task).is_ok() && task.has(mark::ASKED)
     }
 
+    pub fn interrupted(task: TaskRef) -> Res<()> {
+        match Self::running(task)?.executor().interrupted(task) {
+            0 => Ok(()),
+            errno => Err(Errno(errno)),
+        }
+    }
+
     /// # Safety
     /// As `Executor::enter_scope`; null is told.
     pub unsafe fn enter_scope(

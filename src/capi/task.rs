@@ -217,6 +217,14 @@ pub unsafe extern "C" fn monad_async_task_cancel_requested(task: TaskPtr) -> boo
 /// # Safety
 /// See task.h.
 #[no_mangle]
+pub unsafe extern "C" fn monad_async_task_interrupted(task: TaskPtr) -> RawResult {
+    // SAFETY: the caller's handle.
+    done(unsafe { api::task(task) }.and_then(Handle::<RealKernel>::interrupted))
+}
+
+/// # Safety
+/// See task.h.
+#[no_mangle]
 pub unsafe extern "C" fn monad_async_task_park(task: TaskPtr) -> RawResult {
     // SAFETY: the caller's handle.
     match unsafe { api::task(task) } {

@@ -67,10 +67,11 @@ monad_async_barrier_wait(monad_async_task task, monad_async_barrier *barrier) MO
  *  @param barrier which
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
  *  @return value 1 for the one that came last; else 0
- *  @retval ETIME not all came before; the caller does not count any more
+ *  @retval ETIME not all came before; the caller does not count any more; or a scope's
+ *  deadline passed
  *  @retval EINVAL, ECANCELED, EDEADLK as `monad_async_barrier_wait`
  *  @retval EPERM not the running task, or another thread
- *  @see monad_async_barrier_wait() */
+ *  @see monad_async_barrier_wait(), monad_async_task_interrupted() */
 MONAD_ASYNC_API monad_async_result monad_async_barrier_wait_until(
     monad_async_task task, monad_async_barrier *barrier, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
 

@@ -51,7 +51,7 @@ public:
     /** SUSPENDS until all have come, for so long at most.
      *  @param timeout from now on
      *  @return false: too late, and the caller does not count
-     *  @throws std::system_error, cancelled_error as `arrive_and_wait` */
+     *  @throws std::system_error, cancelled_error, timeout_error as `arrive_and_wait` */
     template <class Rep, class Period>
     [[nodiscard]] bool arrive_and_wait_for(std::chrono::duration<Rep, Period> timeout)
     {

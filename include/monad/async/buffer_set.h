@@ -143,7 +143,7 @@ MONAD_ASYNC_API monad_async_result monad_async_buffers_claim(monad_async_task ta
  *  @retval 0 claimed
  *  @retval ETIME it was too late, or a scope's deadline passed
  *  @retval EDEADLK and others: as there
- *  @see monad_async_buffers_claim() */
+ *  @see monad_async_buffers_claim(), monad_async_task_interrupted() */
 MONAD_ASYNC_API monad_async_result monad_async_buffers_claim_until(monad_async_task task,
                                                                    monad_async_buffer_set set,
                                                                    monad_async_buffer *buffer,

@@ -99,9 +99,9 @@ MONAD_ASYNC_API monad_async_result monad_async_channel_send(monad_async_task tas
  *  @param element as for `monad_async_channel_send`
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
  *  @retval 0 sent
- *  @retval ETIME too late: not sent
+ *  @retval ETIME too late: not sent; or a scope's deadline passed
  *  @retval EPIPE, ECANCELED, EDEADLK, EPERM, EINVAL as `monad_async_channel_send`
- *  @see monad_async_channel_send() */
+ *  @see monad_async_channel_send(), monad_async_task_interrupted() */
 MONAD_ASYNC_API monad_async_result
 monad_async_channel_send_until(monad_async_task task, monad_async_channel *channel, void *element,
                                uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
@@ -128,9 +128,9 @@ MONAD_ASYNC_API monad_async_result monad_async_channel_recv(monad_async_task tas
  *  @param[out] element memory for one
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
  *  @retval 0 received
- *  @retval ETIME too late: nothing was taken
+ *  @retval ETIME too late: nothing was taken; or a scope's deadline passed
  *  @retval EPIPE, ECANCELED, EDEADLK, EPERM, EINVAL as `monad_async_channel_recv`
- *  @see monad_async_channel_recv() */
+ *  @see monad_async_channel_recv(), monad_async_task_interrupted() */
 MONAD_ASYNC_API monad_async_result
 monad_async_channel_recv_until(monad_async_task task, monad_async_channel *channel, void *element,
                                uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;

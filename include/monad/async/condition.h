@@ -79,10 +79,11 @@ monad_async_condition_wait(monad_async_task task, monad_async_condition *conditi
  *  @param mutex the caller's
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
  *  @retval 0 done
- *  @retval ETIME nobody notified the caller before; the mutex is locked again
+ *  @retval ETIME nobody notified the caller before; the mutex is locked again; or a scope's
+ *  deadline passed
  *  @retval EPERM, ECANCELED, EDEADLK as `monad_async_condition_wait`
  *  @retval EINVAL NULL
- *  @see monad_async_condition_wait() */
+ *  @see monad_async_condition_wait(), monad_async_task_interrupted() */
 MONAD_ASYNC_API monad_async_result
 monad_async_condition_wait_until(monad_async_task task, monad_async_condition *condition,
                                  monad_async_mutex *mutex, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;

@@ -60,7 +60,7 @@ public:
      *  @param lock of the mutex, which the caller has
      *  @param deadline of any clock that has `now()`, which is asked once
      *  @return which it was
-     *  @throws std::system_error, cancelled_error as `wait` */
+     *  @throws std::system_error, cancelled_error, timeout_error as `wait` */
     template <class Clock, class Duration>
     std::cv_status wait_until(std::unique_lock<mutex_type> &lock,
                               std::chrono::time_point<Clock, Duration> const &deadline)
@@ -73,7 +73,7 @@ public:
      *  @param deadline of any clock that has `now()`
      *  @param ready called with the mutex locked
      *  @return the last `ready()`
-     *  @throws std::system_error, cancelled_error as `wait` */
+     *  @throws std::system_error, cancelled_error, timeout_error as `wait` */
     template <class Clock, class Duration, class Predicate>
     bool wait_until(std::unique_lock<mutex_type> &lock,
                     std::chrono::time_point<Clock, Duration> const &deadline, Predicate ready)
@@ -85,7 +85,7 @@ public:
      *  @param lock of the mutex, which the caller has
      *  @param timeout from now on
      *  @return which it was
-     *  @throws std::system_error, cancelled_error as `wait` */
+     *  @throws std::system_error, cancelled_error, timeout_error as `wait` */
     template <class Rep, class Period>
     std::cv_status wait_for(std::unique_lock<mutex_type> &lock,
                             std::chrono::duration<Rep, Period> timeout)
@@ -98,7 +98,7 @@ public:
      *  @param timeout from now on
      *  @param ready called with the mutex locked
      *  @return the last `ready()`
-     *  @throws std::system_error, cancelled_error as `wait` */
+     *  @throws std::system_error, cancelled_error, timeout_error as `wait` */
     template <class Rep, class Period, class Predicate>
     bool wait_for(std::unique_lock<mutex_type> &lock, std::chrono::duration<Rep, Period> timeout,
                   Predicate ready)
@@ -128,11 +128,9 @@ public:
 private:
     static std::cv_status check(monad_async_result r)
     {
-        if (r.error == ETIME) {
-            return std::cv_status::timeout;
-        }
-        detail::check(r.error, "monad::async::condition::wait");
-        return std::cv_status::no_timeout;
+        return detail::came_in_time(r.error, "monad::async::condition::wait")
+                   ? std::cv_status::no_timeout
+                   : std::cv_status::timeout;
     }
 
     monad_async_result do_wait(std::unique_lock<mutex_type> &lock, std::uint64_t boot_ns)

@@ -67,11 +67,11 @@ monad_async_event_wait(monad_async_task task, monad_async_event *event) MONAD_AS
  *  @param event which
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
  *  @retval 0 done
- *  @retval ETIME it was not set before
+ *  @retval ETIME it was not set before; or a scope's deadline passed
  *  @retval ECANCELED, EDEADLK as `monad_async_event_wait`
  *  @retval EPERM not the running task, or another thread
  *  @retval EINVAL NULL
- *  @see monad_async_event_wait() */
+ *  @see monad_async_event_wait(), monad_async_task_interrupted() */
 MONAD_ASYNC_API monad_async_result monad_async_event_wait_until(
     monad_async_task task, monad_async_event *event, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
 

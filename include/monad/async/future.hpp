@@ -172,7 +172,7 @@ public:
     /** SUSPENDS until the task has ended, for so long at most; outside a task it blocks.
      *  @param timeout from now on
      *  @return whether it has ended
-     *  @throws std::system_error, cancelled_error as `get`, of the wait alone */
+     *  @throws std::system_error, cancelled_error, timeout_error as `get`, of the wait alone */
     template <class Rep, class Period>
     [[nodiscard]] bool wait_for(std::chrono::duration<Rep, Period> timeout)
     {

@@ -91,11 +91,11 @@ monad_async_mutex_lock(monad_async_task task, monad_async_mutex *mutex) MONAD_AS
  *  @param mutex which
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
  *  @retval 0 done
- *  @retval ETIME too late; it is not locked
+ *  @retval ETIME too late; it is not locked; or a scope's deadline passed
  *  @retval EDEADLK, ECANCELED as `monad_async_mutex_lock`
  *  @retval EPERM not the running task, or another thread
  *  @retval EINVAL NULL
- *  @see monad_async_mutex_lock() */
+ *  @see monad_async_mutex_lock(), monad_async_task_interrupted() */
 MONAD_ASYNC_API monad_async_result monad_async_mutex_lock_until(
     monad_async_task task, monad_async_mutex *mutex, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
 

@@ -57,7 +57,7 @@ public:
     /** SUSPENDS, for so long at most.
      *  @param timeout from now on
      *  @return whether it is the caller's now
-     *  @throws std::system_error, cancelled_error as `lock` */
+     *  @throws std::system_error, cancelled_error, timeout_error as `lock` */
     template <class Rep, class Period>
     [[nodiscard]] bool try_lock_for(std::chrono::duration<Rep, Period> timeout)
     {
@@ -67,7 +67,7 @@ public:
     /** SUSPENDS, until a time at most.
      *  @param deadline of any clock that has `now()`, which is asked once
      *  @return whether it is the caller's now
-     *  @throws std::system_error, cancelled_error as `lock` */
+     *  @throws std::system_error, cancelled_error, timeout_error as `lock` */
     template <class Clock, class Duration>
     [[nodiscard]] bool try_lock_until(std::chrono::time_point<Clock, Duration> const &deadline)
     {

@@ -73,11 +73,11 @@ MONAD_ASYNC_API monad_async_result monad_async_rw_lock_lock_shared(
  *  @param lock which
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
  *  @retval 0 done
- *  @retval ETIME too late; it is not locked
+ *  @retval ETIME too late; it is not locked; or a scope's deadline passed
  *  @retval EDEADLK, ECANCELED as without a time
  *  @retval EPERM not the running task, or another thread
  *  @retval EINVAL NULL
- *  @see monad_async_rw_lock_lock_shared() */
+ *  @see monad_async_rw_lock_lock_shared(), monad_async_task_interrupted() */
 MONAD_ASYNC_API monad_async_result monad_async_rw_lock_lock_shared_until(
     monad_async_task task, monad_async_rw_lock *lock, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
 
@@ -123,11 +123,11 @@ monad_async_rw_lock_lock(monad_async_task task, monad_async_rw_lock *lock) MONAD
  *  @param lock which
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
  *  @retval 0 done
- *  @retval ETIME too late; it is not locked
+ *  @retval ETIME too late; it is not locked; or a scope's deadline passed
  *  @retval EDEADLK, ECANCELED as without a time
  *  @retval EPERM not the running task, or another thread
  *  @retval EINVAL NULL
- *  @see monad_async_rw_lock_lock() */
+ *  @see monad_async_rw_lock_lock(), monad_async_task_interrupted() */
 MONAD_ASYNC_API monad_async_result monad_async_rw_lock_lock_until(
     monad_async_task task, monad_async_rw_lock *lock, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
 

@@ -46,7 +46,7 @@ public:
     /** SUSPENDS until it may write, or for so long.
      *  @param timeout from now on
      *  @return false: too late
-     *  @throws std::system_error, cancelled_error as `lock` */
+     *  @throws std::system_error, cancelled_error, timeout_error as `lock` */
     template <class Rep, class Period>
     [[nodiscard]] bool try_lock_for(std::chrono::duration<Rep, Period> timeout)
     {
@@ -56,7 +56,7 @@ public:
     /** SUSPENDS until it may write, or until a time.
      *  @param deadline of any clock that has `now()`, which is asked once
      *  @return false: too late
-     *  @throws std::system_error, cancelled_error as `lock` */
+     *  @throws std::system_error, cancelled_error, timeout_error as `lock` */
     template <class Clock, class Duration>
     [[nodiscard]] bool try_lock_until(std::chrono::time_point<Clock, Duration> const &deadline)
     {
@@ -102,7 +102,7 @@ public:
     /** SUSPENDS until it may read, or for so long.
      *  @param timeout from now on
      *  @return false: too late
-     *  @throws std::system_error, cancelled_error as `lock_shared` */
+     *  @throws std::system_error, cancelled_error, timeout_error as `lock_shared` */
     template <class Rep, class Period>
     [[nodiscard]] bool try_lock_shared_for(std::chrono::duration<Rep, Period> timeout)
     {
@@ -112,7 +112,7 @@ public:
     /** SUSPENDS until it may read, or until a time.
      *  @param deadline of any clock that has `now()`, which is asked once
      *  @return false: too late
-     *  @throws std::system_error, cancelled_error as `lock_shared` */
+     *  @throws std::system_error, cancelled_error, timeout_error as `lock_shared` */
     template <class Clock, class Duration>
     [[nodiscard]] bool
     try_lock_shared_until(std::chrono::time_point<Clock, Duration> const &deadline)

@@ -15,6 +15,10 @@
  *  and a cancel of the task, from the calls inside it until it is left; its own deadline holds
  *  inside.
  *
+ *  A call with a time of its own, `monad_async_mutex_lock_until` for one, returns `ETIME` for that,
+ *  too. Which it was, `monad_async_task_interrupted` tells: a call that is made again after a
+ *  scope's deadline returns at once, and a loop around it would never end.
+ *
  *  @snippet scopes.c a deadline around two operations
  *
  *  The words OWNER'S THREAD and SUSPENDS are those of executor.h. */
@@ -102,7 +106,7 @@ static inline uint64_t monad_async_timeout_until(uint64_t boot_ns)
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
  *  @return as `monad_async_task_io`
  *  @retval ETIME the deadline passed before the operation completed
- *  @see monad_async_task_io() */
+ *  @see monad_async_task_io(), monad_async_task_interrupted() */
 static inline monad_async_result
 monad_async_task_io_until(monad_async_task task, struct io_uring_sqe const *sqe, uint64_t boot_ns)
 {
@@ -122,7 +126,7 @@ monad_async_task_io_until(monad_async_task task, struct io_uring_sqe const *sqe,
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
  *  @return as `monad_async_task_join`
  *  @retval ETIME the deadline passed before `other` exited; or `other`'s own result
- *  @see monad_async_task_join() */
+ *  @see monad_async_task_join(), monad_async_task_interrupted() */
 static inline monad_async_result
 monad_async_task_join_until(monad_async_task self, monad_async_task other, uint64_t boot_ns)
 {
@@ -141,7 +145,7 @@ monad_async_task_join_until(monad_async_task self, monad_async_task other, uint6
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
  *  @return as `monad_async_task_park`
  *  @retval ETIME the deadline passed first; no permit was taken
- *  @see monad_async_task_park() */
+ *  @see monad_async_task_park(), monad_async_task_interrupted() */
 static inline monad_async_result monad_async_task_park_until(monad_async_task task,
                                                              uint64_t boot_ns)
 {

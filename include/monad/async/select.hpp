@@ -174,6 +174,8 @@ monad_async_select_case record_of(std::tuple<Cases...> &cases, std::index_sequen
     return made.make();
 }
 
+inline constexpr char const *what_select = "monad::async::select";
+
 template <class... Cases, std::size_t... I>
 MONAD_ASYNC_LOCAL std::size_t select_of(std::tuple<Cases...> &cases, std::index_sequence<I...>)
 {
@@ -187,7 +189,10 @@ MONAD_ASYNC_LOCAL std::size_t select_of(std::tuple<Cases...> &cases, std::index_
     void const *const sent =
         r.error == 0 && records[won].result.error == 0 ? records[won].element : nullptr;
     ((I == won ? void() : std::get<I>(cases).lost(sent)), ...);
-    check(r.error, "monad::async::select");
+    check(r.error, what_select);
+    if (records[won].kind == monad_async_select_timeout) {
+        check_own_time(what_select);
+    }
     ((I == won ? std::get<I>(cases).happened(records[I].result) : void()), ...);
     return won;
 }
@@ -241,7 +246,8 @@ template <class F> [[nodiscard]] detail::op_case<std::decay_t<F>> on_operation(o
 }
 
 /** A case of `select` that waits for time to pass.
- *  @param timeout from now on; zero: at once, if nothing before it can happen
+ *  @param timeout from now on; zero: at once, if nothing before it can happen. Where the deadline
+ *  of a scope has passed, too, `select` throws that
  *  @param f called without arguments
  *  @return the case
  *  @see monad_async_select() */

@@ -70,11 +70,11 @@ MONAD_ASYNC_API monad_async_result monad_async_semaphore_acquire(
  *  @param count how many
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
  *  @retval 0 done
- *  @retval ETIME too late; none was taken
+ *  @retval ETIME too late; none was taken; or a scope's deadline passed
  *  @retval ECANCELED, EDEADLK as `monad_async_semaphore_acquire`
  *  @retval EPERM not the running task, or another thread
  *  @retval EINVAL NULL
- *  @see monad_async_semaphore_acquire() */
+ *  @see monad_async_semaphore_acquire(), monad_async_task_interrupted() */
 MONAD_ASYNC_API monad_async_result
 monad_async_semaphore_acquire_until(monad_async_task task, monad_async_semaphore *semaphore,
                                     uint64_t count, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;

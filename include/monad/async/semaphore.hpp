@@ -54,7 +54,7 @@ public:
      *  @param timeout from now on
      *  @param count how many, all at once
      *  @return false: too late
-     *  @throws std::system_error, cancelled_error as `acquire` */
+     *  @throws std::system_error, cancelled_error, timeout_error as `acquire` */
     template <class Rep, class Period>
     [[nodiscard]] bool try_acquire_for(std::chrono::duration<Rep, Period> timeout,
                                        std::uint64_t count = 1)
@@ -66,7 +66,7 @@ public:
      *  @param deadline of any clock that has `now()`, which is asked once
      *  @param count how many, all at once
      *  @return false: too late
-     *  @throws std::system_error, cancelled_error as `acquire` */
+     *  @throws std::system_error, cancelled_error, timeout_error as `acquire` */
     template <class Clock, class Duration>
     [[nodiscard]] bool try_acquire_until(std::chrono::time_point<Clock, Duration> const &deadline,
                                          std::uint64_t count = 1)

@@ -284,6 +284,27 @@ MONAD_ASYNC_API monad_async_result monad_async_task_uncancel(monad_async_task ta
  *  @see monad_async_task_cancel() */
 MONAD_ASYNC_API bool monad_async_task_cancel_requested(monad_async_task task) MONAD_ASYNC_NOEXCEPT;
 
+/** Whether the running task is interrupted: what each of its calls that has to suspend returns at
+ *  once, from here on. Does not suspend; about 1 ns, and a look at the clock for a scope with a
+ *  deadline that has not fired: so a deadline counts from the moment on that it passes. A cancel by
+ *  another thread counts once the executor has looked at other threads, as it does between tasks.
+ *
+ *  It tells whose time is up after an `ETIME` of a call that has a time of its own
+ *  (`monad_async_mutex_lock_until` and the like): 0: the call's own, and it may be made again;
+ *  `ETIME`: that of a scope around it, and it would return `ETIME` at once, for ever. And a loop
+ *  of calls that never have to wait asks it now and then, to end with its scope.
+ *
+ *  @snippet scopes.c whose time is up
+ *
+ *  @param task the task that runs, which is the caller
+ *  @retval 0 it is not
+ *  @retval ECANCELED the task or a scope was cancelled
+ *  @retval ETIME a scope's deadline passed
+ *  @retval EPERM not the running task, or another thread
+ *  @see monad_async_scope_enter(), monad_async_task_cancel_requested() */
+MONAD_ASYNC_API monad_async_result monad_async_task_interrupted(monad_async_task task)
+    MONAD_ASYNC_NOEXCEPT;
+
 /** SUSPENDS until `monad_async_task_unpark`, or returns at once if there was one since the last
  *  return: one permit is kept, however many came, and stays from one run of the task to the next.
  *  What waits are made of: the task writes down what it waits for, parks, and looks again.

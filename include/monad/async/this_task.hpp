@@ -95,6 +95,23 @@ namespace this_task {
     return monad_async_task_cancel_requested(monad_async_task_current());
 }
 
+/** Throws what a call that has to suspend would throw at once, if the calling task is interrupted:
+ *  for loops of calls that never have to wait, and for those that do not suspend. Does not suspend;
+ *  about 1 ns, and a look at the clock for a scope with a deadline that has not fired. While an
+ *  exception unwinds the stack it throws nothing, as those calls.
+ *  @throws cancelled_error, timeout_error the task or a scope around the call was cancelled; a
+ *  scope's deadline passed
+ *  @throws std::system_error `EPERM`: outside a task
+ *  @see monad_async_task_interrupted(), scope.hpp */
+MONAD_ASYNC_LOCAL inline void throw_if_interrupted()
+{
+    auto *const self = monad_async_task_current();
+    int const error = self == nullptr ? EPERM : monad_async_task_interrupted(self).error;
+    if (__builtin_expect(error != 0, false) && (self == nullptr || !detail::is_unwinding(self))) {
+        detail::fail(error, "monad::async::this_task::throw_if_interrupted");
+    }
+}
+
 /** Takes a cancel of the calling task back: its calls suspend again. Does not suspend.
  *  @return whether it had been cancelled; false outside a task
  *  @see monad_async_task_uncancel() */

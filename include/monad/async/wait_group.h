@@ -84,11 +84,11 @@ MONAD_ASYNC_API monad_async_result monad_async_wait_group_wait(
  *  @param group which
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
  *  @retval 0 done
- *  @retval ETIME something was left then
+ *  @retval ETIME something was left then; or a scope's deadline passed
  *  @retval ECANCELED, EDEADLK as `monad_async_wait_group_wait`
  *  @retval EPERM not the running task, or another thread
  *  @retval EINVAL NULL
- *  @see monad_async_wait_group_wait() */
+ *  @see monad_async_wait_group_wait(), monad_async_task_interrupted() */
 MONAD_ASYNC_API monad_async_result monad_async_wait_group_wait_until(
     monad_async_task task, monad_async_wait_group *group, uint64_t boot_ns) MONAD_ASYNC_NOEXCEPT;
 

@@ -49,7 +49,7 @@ public:
     /** SUSPENDS until nothing is left, or for so long.
      *  @param timeout from now on
      *  @return false: too late
-     *  @throws std::system_error, cancelled_error as `wait` */
+     *  @throws std::system_error, cancelled_error, timeout_error as `wait` */
     template <class Rep, class Period>
     [[nodiscard]] bool wait_for(std::chrono::duration<Rep, Period> timeout)
     {
@@ -59,7 +59,7 @@ public:
     /** SUSPENDS until nothing is left, or until a time.
      *  @param deadline of any clock that has `now()`, which is asked once
      *  @return false: too late
-     *  @throws std::system_error, cancelled_error as `wait` */
+     *  @throws std::system_error, cancelled_error, timeout_error as `wait` */
     template <class Clock, class Duration>
     [[nodiscard]] bool wait_until(std::chrono::time_point<Clock, Duration> const &deadline)
     {

@@ -28,13 +28,30 @@ template <class Call>
     return interruptible(self, [self, call] { return call(self); });
 }
 
-// Whether what was waited for came before the time was up; another error is thrown.
-inline bool came_in_time(int error, char const *what)
+// After an ETIME of a call that has a time of its own: throws unless that time was it. Where that
+// of a scope is over, too, the scope's counts: asked again, the call would return at once, for
+// ever.
+[[gnu::cold, gnu::noinline]] MONAD_ASYNC_LOCAL inline void check_own_time(char const *what)
 {
-    if (error != 0 && error != ETIME) {
+    auto *const self = monad_async_task_current();
+    auto const r = monad_async_task_interrupted(self);
+    if (self != nullptr && is_interruption(r) && !is_unwinding(self)) {
+        fail(r.error, what);
+    }
+}
+
+// Whether what was waited for came before the call's own time was up; another error, and the end of
+// a scope around it, is thrown.
+MONAD_ASYNC_LOCAL inline bool came_in_time(int error, char const *what)
+{
+    if (__builtin_expect(error == 0, true)) {
+        return true;
+    }
+    if (error != ETIME) {
         fail(error, what);
     }
-    return error == 0;
+    check_own_time(what);
+    return false;
 }
 
 // A time of `monad_async_now_ns`.
