@@ -115,13 +115,14 @@ class [[nodiscard]] scope {
 public:
     /** Without a deadline: to be cancelled.
      *  @throws std::system_error `EPERM`: outside a task */
-    scope() { begin(detail::forever_ns); }
+    [[nodiscard]] scope() { begin(detail::forever_ns); }
 
     /** With a deadline.
      *  @param timeout from now on, by a clock that goes on while the machine sleeps; never early.
      *  Zero and less: the first call inside that would suspend throws
      *  @throws std::system_error `EPERM`: outside a task */
-    template <class Rep, class Period> explicit scope(std::chrono::duration<Rep, Period> timeout)
+    template <class Rep, class Period>
+    [[nodiscard]] explicit scope(std::chrono::duration<Rep, Period> timeout)
     {
         begin(detail::to_ns(timeout));
     }
@@ -130,7 +131,7 @@ public:
      *  @param deadline of any clock that has `now()`, which is asked once
      *  @throws std::system_error `EPERM`: outside a task */
     template <class Clock, class Duration>
-    explicit scope(std::chrono::time_point<Clock, Duration> deadline)
+    [[nodiscard]] explicit scope(std::chrono::time_point<Clock, Duration> deadline)
     {
         begin(detail::ns_between(Clock::now(), deadline));
     }
@@ -176,12 +177,13 @@ class [[nodiscard]] shield {
 public:
     /** Without a deadline.
      *  @throws std::system_error `EPERM`: outside a task */
-    shield() { begin(detail::forever_ns); }
+    [[nodiscard]] shield() { begin(detail::forever_ns); }
 
     /** With a deadline.
      *  @param timeout as for `scope`
      *  @throws std::system_error `EPERM`: outside a task */
-    template <class Rep, class Period> explicit shield(std::chrono::duration<Rep, Period> timeout)
+    template <class Rep, class Period>
+    [[nodiscard]] explicit shield(std::chrono::duration<Rep, Period> timeout)
     {
         begin(detail::to_ns(timeout));
     }

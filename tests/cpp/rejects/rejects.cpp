@@ -1,6 +1,7 @@
 // Mistakes, each behind its macro; without any, this compiles.
 #include <monad/async.hpp>
 
+#include <chrono>
 #include <memory>
 #include <string>
 
@@ -24,6 +25,10 @@ void mistake(ma::executor &ex, ma::task &t)
         void operator()() const {}
     };
     t.attach(ex, bomb{});
+#elif defined(DROPS_A_SCOPE)
+    ma::scope(std::chrono::seconds(1)); // Its end is here.
+#elif defined(DROPS_A_SHIELD)
+    ma::shield();
 #elif defined(COPIES_A_TASK)
     ma::task copy = t;
 #endif
