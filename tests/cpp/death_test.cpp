@@ -1,12 +1,16 @@
 // Where nothing is safe the process ends, and says why. Each case dies in a child.
+#include "ends.hpp"
 #include "support.hpp"
 
+#include <monad/async/buffer.hpp>
 #include <monad/async/future.hpp>
 #include <monad/async/group.hpp>
+#include <monad/async/io_batch.hpp>
 
 #include <memory>
 #include <optional>
 #include <stdexcept>
+#include <string>
 #include <thread>
 
 #include <pthread.h>
@@ -126,6 +130,45 @@ TEST(Group, without_children_ends_anywhere)
     });
     outside.reset();
     std::thread([&] { elsewhere.reset(); }).join();
+}
+
+TEST_F(Death, a_batch_with_a_completion_destroyed_on_another_thread)
+{
+    EXPECT_DEATH(
+        {
+            ma::executor ex;
+            ma::io_batch *batch = nullptr;
+            run_task(ex, [&] {
+                batch = new ma::io_batch;
+                io_uring_sqe nop = {};
+                batch->begin(nop);
+                // Which takes the other's completion, too.
+                ma::io_batch second;
+                second.begin(nop);
+                (void)second.wait_any();
+            });
+            std::thread([&] { delete batch; }).join();
+        },
+        "an io_batch was destroyed on another thread than its task's before its completions were "
+        "taken");
+}
+
+TEST_F(Death, a_view_released_on_another_thread)
+{
+    EXPECT_DEATH(
+        {
+            ma::executor ex;
+            ends two;
+            ma::buffer_ring ring(ex, 1, 64);
+            ma::view data;
+            run_task(ex, [&] {
+                ma::recv_stream stream(two.a, ring);
+                two.b.send_all(std::string("x"));
+                data = stream.next();
+            });
+            std::thread([&] { data.release(); }).join();
+        },
+        "a view was released by another thread than its ring's executor's");
 }
 
 TEST_F(Death, pthread_exit_inside_a_task)

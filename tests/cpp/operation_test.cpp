@@ -6,7 +6,10 @@
 #include <monad/async/scope.hpp>
 
 #include <array>
+#include <cstring>
+#include <new>
 #include <string>
+#include <thread>
 
 #include <poll.h>
 #include <unistd.h>
@@ -255,6 +258,40 @@ TEST(IoBatch, hands_out_a_stream)
             EXPECT_NE(c.cqe_flags & IORING_CQE_F_MORE, 0u);
             EXPECT_EQ(batch.in_flight(), 1u);
         }
+    });
+}
+
+// Nothing of it may be in the list of the first thread still, which another batch's wait goes
+// through.
+TEST(IoBatch, ends_on_any_thread_once_all_was_taken)
+{
+    struct place {
+        alignas(ma::io_batch) unsigned char bytes[sizeof(ma::io_batch)];
+    };
+    ma::executor ex;
+    std::array<place, 3> places;
+    std::array<ma::io_batch *, 3> batches = {};
+    run_task(ex, [&] {
+        for (std::size_t i = 0; i < 3; ++i) {
+            batches[i] = new (places[i].bytes) ma::io_batch;
+            batches[i]->begin(nop());
+        }
+        for (auto *const batch : batches) { // The first is handed what the others have.
+            (void)batch->wait_any();
+        }
+    });
+    std::thread([&] {
+        for (std::size_t i = 0; i < 3; ++i) {
+            batches[i]->~io_batch();
+            std::memset(places[i].bytes, 0x55, sizeof places[i].bytes);
+        }
+    }).join();
+    run_task(ex, [&] {
+        ma::operation op{nop()};
+        ma::io_batch batch;
+        batch.begin(nop());
+        EXPECT_EQ(batch.wait_any().id, 0u);
+        EXPECT_EQ(op.wait(), 0);
     });
 }
 

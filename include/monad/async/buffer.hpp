@@ -123,7 +123,8 @@ private:
 };
 
 /** Data that was received, in a buffer of a ring, which gets it back when the view ends. A range of
- *  bytes. Move-only. OWNER'S THREAD, or that which has the ring after its executor has ended.
+ *  bytes. Move-only. OWNER'S THREAD, or that which has the ring after its executor has ended: on
+ *  another one its end, and `release`, end the process, with a message.
  *  @see monad_async_view_release() */
 class view {
 public:
@@ -167,8 +168,9 @@ public:
     /** Gives the buffer back now; the view is of nothing then. */
     void release() noexcept
     {
-        if (view_.data != nullptr) {
-            (void)monad_async_view_release(&view_);
+        if (view_.data != nullptr && monad_async_view_release(&view_).error == EPERM &&
+            !detail::is_of_a_parent(view_.ring)) {
+            detail::die("a view was released by another thread than its ring's executor's");
         }
     }
 

@@ -6,6 +6,7 @@
 
 #include "config.h"
 #include "detail/die.hpp"
+#include "detail/executor_block.hpp"
 #include "detail/runtime.hpp"
 #include "error.hpp"
 #include "op.h"
@@ -66,27 +67,24 @@ public:
     io_batch() = default;
 
     /** SUSPENDS while operations are in flight: cancels them and waits, shielded, for their end.
-     *  Ends the process, with a message, where there are some and another task destroys it. */
+     *  Ends the process, with a message, where there are some and another task destroys it, and on
+     *  another thread where completions were not taken. ANY THREAD once all were. */
     ~io_batch()
     {
-        if (link_.task == nullptr) {
+        if (in_flight_ == 0) {
             return;
         }
-        if (!detail::is_of_a_parent(link_.task)) {
-            for (auto &r : records_) { // All are asked before the first is waited for.
-                if (r.is_in_flight) {
-                    (void)monad_async_op_cancel(link_.task, &r);
-                }
+        for (auto &r : records_) { // All are asked before the first is waited for.
+            if (r.is_in_flight && !detail::is_of_a_parent(link_.task)) {
+                (void)monad_async_op_cancel(link_.task, &r);
             }
         }
         for (auto &r : records_) {
             detail::end_op(link_.task, r);
         }
-        for (auto **at = detail::batches(); *at != nullptr; at = &(*at)->next) {
-            if (*at == &link_) {
-                *at = link_.next;
-                break;
-            }
+        if (!unlist() && process_ == detail::process_number()) {
+            detail::die("an io_batch was destroyed on another thread than its task's before its "
+                        "completions were taken");
         }
     }
 
@@ -109,9 +107,6 @@ public:
         }
         if (link_.task == nullptr) {
             link_.task = self;
-            auto *const first = detail::batches();
-            link_.next = *first;
-            *first = &link_;
         }
         if (idle_.empty()) {
             // Room for all of them, so that taking one back cannot fail.
@@ -129,7 +124,9 @@ public:
         next.id = begun_;
         detail::check(detail::begin_op(next).error, "monad::async::io_batch::begin");
         idle_.pop_back();
-        ++in_flight_;
+        if (in_flight_++ == 0) {
+            list();
+        }
         return begun_++;
     }
 
@@ -195,18 +192,46 @@ private:
     };
 #pragma GCC diagnostic pop
 
+    // Only while there are completions to take: without, it may end on any thread.
+    void list() noexcept
+    {
+        process_ = detail::process_number();
+        auto *const first = detail::batches();
+        link_.next = *first;
+        *first = &link_;
+    }
+
+    // False: it is in the list of another thread.
+    bool unlist() noexcept
+    {
+        for (auto **at = detail::batches(); *at != nullptr; at = &(*at)->next) {
+            if (*at == &link_) {
+                *at = link_.next;
+                return true;
+            }
+        }
+        return false;
+    }
+
+    void is_over() noexcept
+    {
+        if (--in_flight_ == 0) {
+            (void)unlist();
+        }
+    }
+
     // The errno.
     MONAD_ASYNC_LOCAL int take(io_completion &c)
     {
+        if (in_flight_ == 0) {
+            return ENOENT;
+        }
+        auto *const self = monad_async_task_current();
+        if (self != link_.task) {
+            return EPERM;
+        }
         while (taken_ == done_.size()) {
-            if (in_flight_ == 0) {
-                return ENOENT;
-            }
             monad_async_op *op = nullptr;
-            auto *const self = monad_async_task_current();
-            if (self != link_.task) {
-                return EPERM;
-            }
             auto const r =
                 detail::interruptible(self, [&] { return monad_async_op_wait_any(self, &op); });
             if (r.error != 0) {
@@ -228,7 +253,9 @@ private:
             done_.erase(done_.begin(), done_.begin() + static_cast<std::ptrdiff_t>(taken_));
             taken_ = 0;
         }
-        in_flight_ -= (c.cqe_flags & IORING_CQE_F_MORE) == 0;
+        if ((c.cqe_flags & IORING_CQE_F_MORE) == 0) {
+            is_over();
+        }
         return 0;
     }
 
@@ -236,7 +263,7 @@ private:
     {
         if (!r.is_in_flight) {
             idle_.push_back(&r);
-            --in_flight_;
+            is_over();
         }
         return {r.id, r.result, r.cqe_flags};
     }
@@ -258,6 +285,7 @@ private:
     std::size_t taken_ = 0;
     std::size_t begun_ = 0;
     std::size_t in_flight_ = 0;
+    std::uint32_t process_ = 0; // Of that in which it was listed.
 };
 
 } // namespace v0
