@@ -251,6 +251,45 @@ TEST(WhenAny, that_is_interrupted_keeps_nothing_of_its_children)
     });
 }
 
+// What the first has taken from elsewhere would be lost.
+TEST(WhenAny, that_is_interrupted_after_the_first_has_ended_gives_its_result)
+{
+    ma::executor ex;
+    run_task(ex, [] {
+        for (bool const throws : {false, true}) {
+            int taken = 0, cleaned_up = 0;
+            ma::scope around;
+            auto const first = [&] {
+                ma::this_task::yield(); // The other has begun.
+                if (throws) {
+                    throw boom();
+                }
+                return ++taken;
+            };
+            auto const second = [&] {
+                try {
+                    sleep_long();
+                } catch (ma::cancelled_error const &) {
+                    ma::shield const s;
+                    around.cancel();
+                    ma::this_task::sleep_for(1ms);
+                    ++cleaned_up;
+                    throw;
+                }
+            };
+            if (throws) {
+                EXPECT_THROW((void)ma::when_any(first, second), boom);
+            } else {
+                auto const r = ma::when_any(first, second);
+                ASSERT_EQ(r.index(), 0u);
+                EXPECT_EQ(std::get<0>(r), 1);
+            }
+            EXPECT_EQ(cleaned_up, 1) << "it is awaited";
+            EXPECT_THROW(ma::this_task::yield(), ma::cancelled_error) << "the next is told";
+        }
+    });
+}
+
 TEST(Background, runs_from_any_thread)
 {
     ma::executor ex;

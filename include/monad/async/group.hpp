@@ -374,8 +374,12 @@ MONAD_ASYNC_LOCAL auto any_of(std::index_sequence<I...>, F &&...f)
     first_of<variant> first;
     (first.group.spawn([&f, &first] { detail::run_any<I, F>(f, first); }), ...);
     int const error = first.group.wait_for_children();
-    if (!first.decided || first.group.size() != 0) {
+    if (!first.decided) {
         check(error, "monad::async::when_any");
+    }
+    if (__builtin_expect(first.group.size() != 0, false)) {
+        // Interrupted while the others ended: what the first has is there, and is not lost.
+        (void)end_group(*first.group.native_handle());
     }
     if (first.thrown) {
         std::rethrow_exception(first.thrown);
@@ -401,9 +405,10 @@ template <class... F> auto when_all(F &&...f)
 /** SUSPENDS: runs callables as children of the task until the first has ended. The others are
  *  cancelled and awaited; what they return or throw is dropped.
  *  @param f callables
- *  @return a variant of what the first returned; its index says which; `std::monostate` for nothing
- *  @throws what the first did; cancelled_error, timeout_error: interrupted, with all of them
- *  cancelled and awaited
+ *  @return a variant of what the first returned; its index says which; `std::monostate` for
+ *  nothing. An interruption while the others are awaited is left to the next call that suspends
+ *  @throws what the first did; cancelled_error, timeout_error: interrupted before the first had
+ *  ended, with all of them cancelled and awaited
  *  @throws std::system_error `EPERM`: outside a task; `ENOMEM`. std::bad_alloc
  *  @see select.hpp, scope.hpp */
 template <class... F> auto when_any(F &&...f)
