@@ -6,10 +6,14 @@
  *
  *  A scope is a record on the task's stack. Scopes nest; the task itself is the outermost one,
  *  which `monad_async_task_cancel` fires. A scope fires when its deadline passes, or by
- *  `monad_async_scope_cancel`. From then on until it is left, every suspending call inside it
- *  returns at once: `ETIME` for its deadline, `ECANCELED` for a cancel. A call that is suspended
- *  when the scope fires has its operation cancelled, and returns that error, or the operation's
- *  real result if that was there first: no byte count is lost.
+ *  `monad_async_scope_cancel`. From then on until it is left, every call inside it that would
+ *  suspend returns at once: `ETIME` for its deadline, `ECANCELED` for a cancel. A call that is
+ *  suspended when the scope fires has its operation cancelled, and returns that error, or the
+ *  operation's real result if that was there first: no byte count is lost.
+ *
+ *  A call that need not wait, for a mutex that is free or an element that is there, does not look
+ *  at the clock, and may do what it is for all the same. So a loop of such calls has to ask
+ *  `monad_async_task_interrupted`, or to yield.
  *
  *  Where several have fired, the outermost decides the error. A shield keeps the scopes around it,
  *  and a cancel of the task, from the calls inside it until it is left; its own deadline holds
@@ -51,7 +55,7 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_scope, 96);
  *  @param task the task that runs, which is the caller
  *  @param scope memory that stays in place until the scope is left
  *  @param timeout_ns nanoseconds of the boot-time clock from now on; `UINT64_MAX`: no deadline.
- *  Never early. 0: the first suspending call inside returns `ETIME`
+ *  Never early. 0: the first call inside that would suspend, a yield for one, returns `ETIME`
  *  @param flags 0 or `MONAD_ASYNC_SCOPE_SHIELD`
  *  @retval 0 entered
  *  @retval EINVAL NULL, or flags that this version does not know

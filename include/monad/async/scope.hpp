@@ -101,10 +101,11 @@ private:
 /** @endcond */
 
 /** A part of what the running task does, from its construction to its end. It fires when its
- *  deadline passes, or by `cancel`. From then on every suspending call inside it throws at once:
- *  `timeout_error` for its deadline, `cancelled_error` for a cancel. The call that is suspended
- *  when it fires has its operation cancelled, and throws that, or returns its real result if that
- *  was there first.
+ *  deadline passes, or by `cancel`. From then on every call inside it that would suspend throws at
+ *  once: `timeout_error` for its deadline, `cancelled_error` for a cancel. One that need not wait
+ *  may return all the same: see `this_task::throw_if_interrupted`. The call that is suspended when
+ *  it fires has its operation cancelled, and throws that, or returns its real result if that was
+ *  there first.
  *
  *  Lies on the task's stack; scopes end in the opposite order of their beginning. Costs a few
  *  nanoseconds if nothing inside suspends.
