@@ -233,7 +233,8 @@ impl<K: Kernel> Executor<K> {
         }
         let Some((joiner, record)) = self.only_joiner(task) else { return };
         // SAFETY: the owner thread's; who finds that it is not does not use them.
-        let plain = unsafe { (*self.exceptions).is_none() } && self.is_of_this_process();
+        let throws = unsafe { !(*self.exceptions).is_none() };
+        let plain = !throws && self.is_of_this_process();
         if !plain || joiner.cpu_level() >= self.ready.level() {
             return;
         }

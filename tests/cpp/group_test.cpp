@@ -494,6 +494,55 @@ TEST(Future, awaited_by_a_task_of_its_own_executor)
     EXPECT_EQ(kept.front().get(), 1000);
 }
 
+// To a future all tasks of an executor are one thread: the first that goes on has the result, also of
+// one whose state is a block of its own, and the others are told.
+TEST(Future, that_two_tasks_wait_for_gives_its_result_to_one)
+{
+    ma::executor ex, other;
+    auto const races = [&](auto f, auto &&ends) {
+        int had = 0, refused = 0;
+        std::vector<ma::task> askers(3);
+        for (auto &asker : askers) {
+            asker.attach(ex, [&] {
+                try {
+                    (void)f.get();
+                    ++had;
+                } catch (std::system_error const &e) {
+                    EXPECT_EQ(e.code().value(), EINVAL);
+                    ++refused;
+                }
+            });
+        }
+        ex.poll();
+        ends();
+        ex.run_until_idle();
+        EXPECT_EQ(had, 1);
+        EXPECT_EQ(refused, 2);
+    };
+    auto const soon = [] { ma::this_task::sleep_for(2ms); };
+    auto const large = [&] {
+        soon();
+        return std::array<char, 500>{};
+    };
+    races(ex.submit(soon), [] {});
+    races(ex.submit(large), [] {});
+    races(other.submit(soon), [&] { other.run_until_idle(); });
+    races(other.submit(large), [&] { other.run_until_idle(); });
+    // And one that is moved while a task waits for it.
+    run_task(ex, [&] {
+        auto f = ex.submit([&] {
+            soon();
+            return 5;
+        });
+        ma::task asker;
+        asker.attach(ex, [&] { EXPECT_EQ(errno_thrown_by([&] { (void)f.get(); }), EINVAL); });
+        ma::this_task::yield();
+        auto moved = std::move(f);
+        EXPECT_EQ(moved.get(), 5);
+        asker.join();
+    });
+}
+
 // Submitted on its executor's thread, and waited for by others.
 TEST(Future, submitted_at_home_and_awaited_elsewhere)
 {

@@ -138,7 +138,8 @@ public:
      *  @return what the callable returned; the future is of nothing then
      *  @throws what the callable threw; cancelled_error: it was cancelled before it began
      *  @throws cancelled_error, timeout_error the wait was interrupted: the future is as before
-     *  @throws std::system_error `EINVAL`: of nothing; `EDEADLK`: on the executor's thread outside
+     *  @throws std::system_error `EINVAL`: of nothing, or another task of the thread has taken the
+     *  result while this one waited; `EDEADLK`: on the executor's thread outside
      *  its tasks, while it has not ended; `EPERM`: in the child of a fork, which it did not end
      *  before */
     R get()
@@ -199,7 +200,8 @@ private:
     [[gnu::noinline]] MONAD_ASYNC_LOCAL void await_here()
     {
         auto *const self = monad_async_task_current();
-        detail::check(self != nullptr ? state_->join(self) : await(detail::forever_ns, true),
+        detail::check(self != nullptr ? join(self, detail::forever_ns)
+                                      : await(detail::forever_ns, true),
                       what_get);
     }
 
@@ -253,17 +255,30 @@ private:
             }
         }
         if (state_->is_joined || (boot_ns == detail::forever_ns && state_->is_joined_by(self))) {
-            return state_->join(self, boot_ns);
+            return self == nullptr ? state_->block_thread(boot_ns) : join(self, boot_ns);
         }
-        if (!state_->announce()) {
+        auto *const state = state_;
+        if (!state->announce()) {
             return 0;
         }
-        auto *const done = &state_->done;
+        auto *const done = &state->done;
         int const error = detail::waiting([done, boot_ns](monad_async_task caller) {
                               return monad_async_event_wait_until(caller, done, boot_ns);
                           }).error;
         // What the task did comes before, ThreadSanitizer sees here: the event is the library's.
-        return state_->is_done() ? 0 : error;
+        if (state_ != state) {
+            return EINVAL;
+        }
+        return state->is_done() ? 0 : error;
+    }
+
+    // SUSPENDS `self`. The errno; EINVAL: another task of this thread has taken the result, or
+    // moved it elsewhere, meanwhile.
+    MONAD_ASYNC_LOCAL int join(monad_async_task self, std::uint64_t boot_ns)
+    {
+        auto *const state = state_;
+        auto const r = state->join(self, boot_ns);
+        return state_ != state ? EINVAL : state->joined(r);
     }
 
     void abandon() noexcept

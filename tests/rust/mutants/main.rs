@@ -161,6 +161,7 @@ fn is_whole(piece: &str) -> bool {
     });
     let whole =
         piece.contains('{') || !["if ", "match "].iter().any(|word| piece.starts_with(word));
+    let whole = whole && !(piece.starts_with("unsafe {") && piece.contains("} &&"));
     let whole =
         whole && !["&&", "||"].iter().any(|op| piece.starts_with(op) || piece.ends_with(op));
     never_below && open == 0 && whole

@@ -143,8 +143,8 @@ pub const STACKS: &[(Mutant, &str)] = &[
     of(
         NEXT,
         "the joiner of a launch that forked goes on in the child",
-        "unsafe { (*self.exceptions).is_none() } && self.is_of_this_process()",
-        "unsafe { (*self.exceptions).is_none() }",
+        "let plain = !throws && self.is_of_this_process();",
+        "let plain = !throws;",
         "the_child_of_a_fork_wakes_no_joiner",
     ),
     of(

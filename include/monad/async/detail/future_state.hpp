@@ -140,16 +140,28 @@ struct future_base {
         return is_joined || (self != nullptr && self->current_executor == of->block->head);
     }
 
-    // SUSPENDS `self`. The errno.
-    [[gnu::always_inline]] MONAD_ASYNC_LOCAL inline int join(monad_async_task self) noexcept
+    // SUSPENDS `self`: another task may have taken the result by the time that it goes on, and all
+    // of this be something else. So it says what the join has returned, and looks at nothing.
+    [[gnu::always_inline]] MONAD_ASYNC_LOCAL inline monad_async_result
+    join(monad_async_task self) const noexcept
     {
         auto *const task = of->head;
-        auto const r =
-            interruptible(self, [self, task] { return monad_async_task_join(self, task); });
-        return joined(r);
+        return interruptible(self, [self, task] { return monad_async_task_join(self, task); });
     }
 
-    // Of what a join has returned. An error may be the task's own.
+    MONAD_ASYNC_LOCAL monad_async_result join(monad_async_task self,
+                                              std::uint64_t boot_ns) const noexcept
+    {
+        if (boot_ns == forever_ns) {
+            return join(self);
+        }
+        auto *const task = of->head;
+        return interruptible(self, [self, task, boot_ns] {
+            return monad_async_task_join_until(self, task, boot_ns);
+        });
+    }
+
+    // The errno of a wait, of what a join has returned. An error may be the task's own.
     int joined(monad_async_result r) const noexcept
     {
         if (__builtin_expect(r.error != 0, false)) {
@@ -159,21 +171,7 @@ struct future_base {
         return 0;
     }
 
-    // Blocks a thread that is not its executor's, or SUSPENDS its task. The errno.
-    MONAD_ASYNC_LOCAL int join(monad_async_task self, std::uint64_t boot_ns) noexcept
-    {
-        if (self == nullptr) {
-            return block_thread(boot_ns);
-        }
-        if (boot_ns == forever_ns) {
-            return join(self);
-        }
-        auto *const task = of->head;
-        return joined(interruptible(self, [self, task, boot_ns] {
-            return monad_async_task_join_until(self, task, boot_ns);
-        }));
-    }
-
+    // Blocks a thread that is not its executor's. The errno.
     [[gnu::cold, gnu::noinline]] int block_thread(std::uint64_t boot_ns) const noexcept
     {
         int why = 0;
