@@ -302,17 +302,6 @@ impl<K: Kernel> Executor<K> {
     #[cold]
     #[inline(never)]
     pub(super) fn stop_at(&self, task: TaskRef, now: Ahead) -> i32 {
-        self.arm_all(task, now);
-        if !task.has(mark::INTERRUPTED) {
-            return 0;
-        }
-        task.cqe_flags.set(0);
-        -interruption(task)
-    }
-
-    /// Inserts the timers of those scopes that have none yet, or fires them.
-    #[inline(always)]
-    fn arm_all(&self, task: TaskRef, now: Ahead) {
         if task.has(mark::UNARMED) {
             let mut has_fired = false;
             for scope in scopes(task) {
@@ -325,13 +314,21 @@ impl<K: Kernel> Executor<K> {
                 refresh(task);
             }
         }
+        if !task.has(mark::INTERRUPTED) {
+            return 0;
+        }
+        task.cqe_flags.set(0);
+        -interruption(task)
     }
 
     /// `task` runs now. What a call of its would return at once if it had to suspend, or 0; a
     /// deadline that has passed since the last look at the timers counts.
     #[cold]
     pub fn interrupted(&self, task: TaskRef) -> i32 {
-        self.arm_all(task, Ahead(None));
+        // Arms what is not armed; the flags stay those of the last operation.
+        let flags = task.cqe_flags.get();
+        self.stop(task);
+        task.cqe_flags.set(flags);
         let is_timed = |scope: &&Scope| scope.timer.is_inserted();
         if scopes(task).any(|scope| is_timed(&scope)) {
             let now_ns = self.reactor.kernel.now_boot_ns();
