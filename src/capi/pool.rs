@@ -251,7 +251,12 @@ pub unsafe extern "C" fn monad_async_pool_wait(
         // SAFETY: the caller's pool; the task that runs on this thread, or null.
         let (pool, caller) =
             unsafe { (object(pool)?, api::caller::<RealKernel>(thread::running_task().cast())?) };
-        pool.queue.until_left(&caller, at_most, what(of)?).map(|()| 0)
+        let what = what(of)?;
+        let is_left = caller.executor().is_some_and(|(ex, task)| ex.took(task, &pool.queue));
+        if what == Left::Unfinished && at_most == 0 && is_left {
+            return Err(Errno(libc::EDEADLK));
+        }
+        pool.queue.until_left(&caller, at_most, what).map(|()| 0)
     };
     wait().into()
 }

@@ -15,6 +15,7 @@ use super::run::{Inside, BOUND};
 use super::watch::by;
 use super::Executor;
 use crate::error::{Errno, Res};
+use crate::task::annex::note;
 use crate::task::header::{Flags, TaskRef};
 use crate::uring::kernel::Kernel;
 
@@ -39,6 +40,11 @@ impl<K: Kernel> Executor<K> {
     /// OWNER'S THREAD. It begins tasks of that queue.
     pub fn is_fed_by(&self, queue: &Queue) -> bool {
         core::ptr::eq(self.fed_by.get(), queue)
+    }
+
+    /// OWNER'S THREAD. `task`, which runs, was taken from that queue: until it returns it is left.
+    pub fn took(&self, task: TaskRef, queue: &Queue) -> bool {
+        self.is_fed_by(queue) && task.notes(note::POOLED)
     }
 
     /// OWNER'S THREAD. A task waits in the queue that feeds it.

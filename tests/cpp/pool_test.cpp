@@ -478,6 +478,36 @@ TEST(pool, a_worker_can_be_launched_on_directly)
     EXPECT_EQ(errno_thrown_by([&] { (void)pool.worker(2); }), ENOENT);
 }
 
+TEST(pool, a_task_of_its_own_cannot_wait_until_none_is_left)
+{
+    ma::thread_pool pool(2);
+    auto const error_of_wait = [&pool](std::size_t at_most) {
+        ma::scope s;
+        s.cancel(); // A wait that is not refused ends at once.
+        return errno_thrown_by([&] { pool.wait(at_most); });
+    };
+    auto const one_is_left = pool.submit([] { ma::this_task::park(); });
+    auto in_a_task = pool.submit([&] {
+        // Neither of another pool, nor by a task that was not submitted.
+        ma::thread_pool second(1);
+        second.spawn([] { ma::this_task::sleep_for(1ms); });
+        second.wait();
+        int error = 0;
+        ma::task child;
+        child.attach(ma::this_task::executor(), [&] { error = error_of_wait(0); });
+        child.join();
+        EXPECT_EQ(error, ECANCELED);
+        EXPECT_EQ(error_of_wait(1), ECANCELED);
+        return error_of_wait(0);
+    });
+    EXPECT_EQ(in_a_task.get(), EDEADLK);
+    std::atomic<int> in_a_job{0};
+    pool.spawn([&in_a_job, &error_of_wait] { in_a_job = error_of_wait(0); });
+    pool.wait(1);
+    EXPECT_EQ(in_a_job, EDEADLK);
+    EXPECT_EQ(pool.worker(1).submit([&] { return error_of_wait(0); }).get(), ECANCELED);
+}
+
 TEST(pool, inside_a_task_of_another_executor_its_calls_suspend)
 {
     ma::executor ex;

@@ -207,6 +207,9 @@ MONAD_ASYNC_API monad_async_result monad_async_pool_post(monad_async_pool pool,
  *  @param of `MONAD_ASYNC_POOL_QUEUED` or `MONAD_ASYNC_POOL_UNFINISHED`
  *  @retval 0 no more were left
  *  @retval ECANCELED, ETIME interrupted by a cancel or a scope
+ *  @retval EDEADLK none are to be left unfinished, and the calling task was submitted to this pool:
+ *  it is left itself. Others that wait so are not looked for: with two of them, at most one left
+ *  never comes
  *  @retval EINVAL NULL, or no such `of`
  *  @return else what `monad_async_pool_kernel_error` gives, with more left: the kernel has refused
  *  every worker a thousand times in a row, for about a second, to go on

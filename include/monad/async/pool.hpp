@@ -262,7 +262,8 @@ public:
      *  task; blocks outside.
      *  @param at_most so many may be left
      *  @throws cancelled_error, timeout_error interrupted
-     *  @throws std::system_error the kernel refuses every worker for long: see `kernel_error` */
+     *  @throws std::system_error `EDEADLK`: none may be left, in a task that was submitted to this
+     *  pool itself; the kernel refuses every worker for long: see `kernel_error` */
     void wait(std::size_t at_most = 0) { wait_for_left(at_most, MONAD_ASYNC_POOL_UNFINISHED); }
 
     /** Waits until everything that was submitted has begun, or all but so many: so a producer
