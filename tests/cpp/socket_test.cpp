@@ -248,6 +248,7 @@ TEST(Signals, come_to_the_task_that_waits)
     waiting.get();
     EXPECT_EQ(got, (std::vector<int>{SIGTERM, SIGUSR1}));
     EXPECT_EQ(errno_thrown_by([] { ma::signals const none({-1}); }), EINVAL);
+    EXPECT_EQ(errno_thrown_by([] { ma::signals const never({SIGTERM, SIGKILL}); }), EINVAL);
     EXPECT_EQ(errno_thrown_by([&] { ends.wait(); }), EPERM);
 }
 

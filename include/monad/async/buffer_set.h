@@ -214,7 +214,7 @@ MONAD_ASYNC_API monad_async_result monad_async_file_read_fixed(monad_async_task 
  *  @param at where in the buffer the part begins
  *  @param bytes its length
  *  @param offset in the file; -1: the current position
- *  @return how many bytes were written
+ *  @return how many bytes were written; may be fewer, on a full disk for one
  *  @retval EOPNOTSUPP an ordered file: write by the operation
  *  @retval EINVAL and others: as `monad_async_file_read_fixed`
  *  @see monad_async_buffers_claim(), monad_async_file_write() */

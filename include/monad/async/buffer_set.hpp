@@ -118,7 +118,7 @@ public:
      *  @param file where to
      *  @param offset in the file; -1: the current position
      *  @param bytes how many, from the first on; more than there are: all
-     *  @return how many were written
+     *  @return how many were written; may be fewer, on a full disk for one
      *  @throws std::system_error as `monad_async_file_write_fixed`
      *  @throws cancelled_error the task or a scope was cancelled
      *  @throws timeout_error a scope's deadline passed */

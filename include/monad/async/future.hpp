@@ -122,7 +122,8 @@ public:
     }
 
     /** SUSPENDS, shielded, where the task has not ended: cancels it and waits. On another thread
-     *  it blocks; on the executor's, outside its tasks, it runs the executor. */
+     *  it blocks; on the executor's, outside all tasks, it runs the executor. Inside a task of
+     *  another executor of that thread it waits until who runs that one has run this one. */
     ~future() { abandon(); }
 
     future(future const &) = delete;

@@ -44,7 +44,7 @@ class signals {
 public:
     /** Blocks them. EXPENSIVE.
      *  @param numbers `SIGTERM` and so on
-     *  @throws std::system_error `EINVAL`: no such signal */
+     *  @throws std::system_error `EINVAL`: no such signal, or one that nobody can take */
     signals(std::initializer_list<int> numbers)
     {
         detail::check(block(numbers), "monad::async::signals");
@@ -89,7 +89,8 @@ private:
         sigemptyset(&set_);
         int error = 0;
         for (int const number : numbers) {
-            if (sigaddset(&set_, number) != 0) {
+            bool const comes_to_none = number == SIGKILL || number == SIGSTOP;
+            if (comes_to_none || sigaddset(&set_, number) != 0) {
                 error = EINVAL;
             }
         }

@@ -105,7 +105,8 @@ struct executor_block {
 
     void forget_spawned() noexcept
     {
-        if (has_spawned) {
+        // Atomic: a reference may spawn on another thread; the last user asks again.
+        if (__atomic_load_n(&has_spawned, __ATOMIC_RELAXED)) {
             drop_spawned(this);
         }
     }
