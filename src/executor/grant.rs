@@ -55,6 +55,7 @@ const _: () = assert!(offset_of!(Wait, link) == 0);
 
 impl Wait {
     pub(crate) const OBJECT_AT: usize = offset_of!(Wait, object);
+    pub(super) const WATCHER_AT: usize = offset_of!(Wait, watcher);
 
     #[inline(always)]
     fn new(who: Who, word: Grant, object: usize) -> Self {

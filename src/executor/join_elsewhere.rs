@@ -80,6 +80,13 @@ impl<K: Kernel> Executor<K> {
                     if slept != 0 {
                         return RawResult::from_kernel(slept);
                     }
+                    // As above: one that came when the sleep was over.
+                    if task.has(mark::STOPS) {
+                        let stopped = self.stop(task);
+                        if stopped != 0 {
+                            return RawResult::from_kernel(stopped);
+                        }
+                    }
                 }
             }
         }

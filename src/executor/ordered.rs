@@ -32,7 +32,8 @@ pub struct Ordered {
 
 impl<K: Kernel> Executor<K> {
     /// EXPENSIVE. From here on writes to that handle may be ordered. `worker` performs rows of a
-    /// regular file that is written to the kernel's memory, if that may block.
+    /// regular file that is written to the kernel's memory, if that may block, and for no task of
+    /// ours (see `reactor::batch`, rule 6).
     pub fn open_row(
         &self,
         fd: i32,
@@ -43,6 +44,7 @@ impl<K: Kernel> Executor<K> {
         // SENDMSG_ZC: as new as the file systems that do not block, see there.
         let at_once = self.kernel().knows(op::SENDMSG_ZC) && file::writes_at_once(fd);
         let blocks = merges && file::is_buffered(fd) && !at_once;
+        let blocks = blocks && !file::is_served_by_a_process(fd);
         let worker = if blocks { Some(worker()?) } else { None };
         let place = Place::new(!direct && file::is_unbuffered(fd));
         self.reactor.rows.open(fd, direct, merges, place, worker)

@@ -12,6 +12,7 @@ use core::ptr::NonNull;
 
 use super::bare::Bare;
 use super::free::Free;
+use super::grant::Wait;
 use super::mailbox::{kind, Mailbox};
 use super::Executor;
 use crate::error::{Errno, RawResult};
@@ -74,6 +75,8 @@ impl<K: Kernel> Executor<K> {
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn park_bare<const TRACK: bool>(&self, bare: Bare<'_, K, TRACK>) -> RawResult {
         const _: () = assert!(size_of::<ParkRecord>() <= size_of::<Room>() || !Switch::PASSES);
+        // A bare wait in the same room relies on what is there of the watcher.
+        const _: () = assert!(size_of::<ParkRecord>() <= Wait::WATCHER_AT);
         let task = bare.task();
         let at = task.room_ptr().cast::<ParkRecord>();
         // SAFETY: room for one, which no other wait of the task's uses, and headers are never

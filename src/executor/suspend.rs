@@ -245,9 +245,6 @@ impl<K: Kernel> Executor<K> {
                 return CLOSED;
             }
             task.unmark(mark::OPERATION_ASKED);
-            if task.has(mark::INTERRUPTED) {
-                return -scope::interruption(task);
-            }
             // The first few at once.
             if let Some(doublings) = retry.checked_sub(4) {
                 let pause_ns = LONGEST_PAUSE_NS.min(FIRST_PAUSE_NS << doublings.min(16));
@@ -255,6 +252,10 @@ impl<K: Kernel> Executor<K> {
                 if slept != 0 {
                     return slept;
                 }
+            }
+            // Also after the pause: one that came when that was over was for no wait.
+            if task.has(mark::INTERRUPTED) {
+                return -scope::interruption(task);
             }
             if self.is_handle_closed(sqe, closings) {
                 return -libc::ECANCELED;

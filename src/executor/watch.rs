@@ -388,8 +388,11 @@ impl<K: Kernel> Executor<K> {
             false => 0,
         };
         let since = task.head.ticks.when_suspended_awaiting.get();
-        let outcome = task.outcome.get() as i64 as u64;
-        let by = self.doer();
+        let mut outcome = task.outcome.get();
+        if what == Waits::Park as u8 {
+            outcome = outcome.min(0); // Above it is what a park begins with, see `park_bare`.
+        }
+        let (outcome, by) = (outcome as i64 as u64, self.doer());
         let what = what | u8::from(self.is_in_run()) << INSIDE_SHIFT;
         self.record(Kind::Wake, what, name(Some(task)), (since, now), [by, outcome, c]);
     }

@@ -36,7 +36,14 @@ pub const WORKERS_MAX: u32 = 4096;
 
 /// After so many passes in a row that the kernel refuses, a millisecond each, a worker counts as
 /// one that does not go on: what lacks memory for a moment has some by then.
-const REFUSALS: u32 = 1000;
+const REFUSALS: u64 = 1000;
+
+/// Whether a worker that was refused so often in a row has one that sleeps look, too. Now and then,
+/// as who is found may be one that tries again just now, and for ever, as one may be refused only
+/// later. Not at the first: a worker that is refused every other time would wake others all along.
+const fn stirs(refusals: u64) -> bool {
+    refusals > 1 && refusals.is_power_of_two() || refusals.is_multiple_of(REFUSALS)
+}
 
 /// How to make each worker's executor.
 #[derive(Clone, Copy)]
@@ -355,7 +362,7 @@ fn work(pool: &'static Pool, options: &Options, cpu: Option<u32>, number: usize)
     }
     started(None, Some(Worker { seat: &seat, reference }));
     let mut backoff = Backoff::new();
-    let mut refusals = 0;
+    let mut refusals = 0_u64;
     loop {
         let ran = ex.run_fed(&seat);
         if !ex.is_of_this_process() {
@@ -369,7 +376,7 @@ fn work(pool: &'static Pool, options: &Options, cpu: Option<u32>, number: usize)
                 if seat.refused.load(Relaxed) != 0 {
                     seat.refused.store(0, Relaxed);
                 }
-                if refusals == REFUSALS {
+                if refusals >= REFUSALS {
                     pool.queue.not_refused();
                 }
                 refusals = 0;
@@ -377,15 +384,12 @@ fn work(pool: &'static Pool, options: &Options, cpu: Option<u32>, number: usize)
             // The kernel's: a sandbox may forbid what it has allowed before. It may not last.
             Err(errno) => {
                 seat.refused.store(errno.0, Relaxed);
-                if refusals < REFUSALS {
-                    refusals += 1;
-                    // Now and then, as who is found may be one that tries again just now.
-                    if refusals.is_power_of_two() {
-                        pool.queue.stir();
-                    }
-                    if refusals == REFUSALS {
-                        pool.queue.refused(errno);
-                    }
+                refusals += 1;
+                if stirs(refusals) {
+                    pool.queue.stir();
+                }
+                if refusals == REFUSALS {
+                    pool.queue.refused(errno);
                 }
                 backoff.wait();
             }
@@ -398,7 +402,7 @@ fn work(pool: &'static Pool, options: &Options, cpu: Option<u32>, number: usize)
             }
         }
     }
-    if refusals == REFUSALS {
+    if refusals >= REFUSALS {
         pool.queue.not_refused();
     }
     drop(seat); // Its hands, before somebody counts what is left.
@@ -451,4 +455,16 @@ fn executor(
         }
     }
     Ok(ex)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{stirs, REFUSALS};
+
+    #[test]
+    fn who_sleeps_is_asked_now_and_then_for_ever() {
+        let asked: Vec<u64> = (1..=64).filter(|&n| stirs(n)).collect();
+        assert_eq!(asked, [2, 4, 8, 16, 32, 64]);
+        assert!((1..=100).all(|n| stirs(n * REFUSALS)));
+    }
 }

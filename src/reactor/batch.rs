@@ -12,8 +12,11 @@
 //!    before its last touch, which is to post the last one.
 //! 4. Whoever performs them, they are taken back in the order in which they went out.
 //! 5. An executor that sleeps is woken once for several: to wake it takes the thread as long as
-//!    several writes. A batch that is performed is held back while more than one is out behind it,
-//!    and for a while: what is out lasts until the executor is awake, and sends more.
+//!    several writes. A batch that is performed is held back while more than `WRITES_MAX` writes
+//!    are out behind it, and for a while: what is out lasts until the executor is awake, and sends
+//!    more.
+//! 6. No file is of a file system that this process may serve: a write might wait there for a task
+//!    that waits for one before it, which is not told of that.
 
 use core::cell::Cell;
 use core::mem::offset_of;
@@ -36,8 +39,14 @@ use crate::uring::kernel::{op, Kernel, Sqe};
 /// No write is begun that much later than the first.
 const LONGEST_NS: u64 = 1_000_000;
 
-/// No write is begun that much later than the first one of a batch that is held back.
+/// Nothing is held back when a write is begun that much later than the first one since something
+/// was posted: that may be in the middle of a batch, which is held back for less than twice as long
+/// then, and the time of one write.
 const HELD_NS: u64 = 100_000;
+
+/// Nor when the write before took that long: to wake the executor takes little beside that, and the
+/// next one may take longer.
+const SLOW_NS: u64 = 50_000;
 
 /// What a write ends with that was not begun.
 const NOT_BEGUN: i32 = -libc::ECANCELED;
@@ -417,12 +426,14 @@ struct Held<P> {
     count: usize,
     /// 0: not known yet.
     until_ns: u64,
+    /// When the last write was begun.
+    begun_ns: u64,
     post: P,
 }
 
 impl<P: Fn(NonNull<Link>)> Held<P> {
     fn new(post: P) -> Self {
-        Self { links: [None; BATCHES], count: 0, until_ns: 0, post }
+        Self { links: [None; BATCHES], count: 0, until_ns: 0, begun_ns: 0, post }
     }
 
     /// Before a write is begun, at `now_ns`, which it returns.
@@ -430,9 +441,11 @@ impl<P: Fn(NonNull<Link>)> Held<P> {
         if self.until_ns == 0 {
             self.until_ns = now_ns.saturating_add(HELD_NS);
         }
-        if now_ns > self.until_ns && self.count != 0 {
+        let is_slow = now_ns > self.begun_ns.saturating_add(SLOW_NS);
+        if (now_ns > self.until_ns || is_slow) && self.count != 0 {
             self.post_all();
         }
+        self.begun_ns = now_ns;
         now_ns
     }
 

@@ -53,6 +53,17 @@ fn has_flags(fd: i32, some: c_int) -> bool {
 pub fn writes_at_once(fd: i32) -> bool {
     const XFS: u64 = 0x5846_5342;
     const BTRFS: u64 = 0x9123_683e;
+    matches!(file_system(fd), Some(XFS | BTRFS))
+}
+
+/// Of a file system that a process performs: this one, maybe.
+pub fn is_served_by_a_process(fd: i32) -> bool {
+    const FUSE: u64 = 0x6573_5546;
+    file_system(fd) == Some(FUSE)
+}
+
+/// Its kind.
+fn file_system(fd: i32) -> Option<u64> {
     // SAFETY: plain numbers.
     let mut status: libc::statfs = unsafe { core::mem::zeroed() };
     // SAFETY: our own record.
@@ -60,7 +71,7 @@ pub fn writes_at_once(fd: i32) -> bool {
     // Its type differs between architectures.
     #[allow(clippy::unnecessary_cast)]
     let kind = status.f_type as u64;
-    known && (kind == XFS || kind == BTRFS)
+    known.then_some(kind)
 }
 
 /// `preadv2` or `pwritev2`; the offset -1 is the current position.

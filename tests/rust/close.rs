@@ -25,6 +25,7 @@ struct Told {
     answers: Rc<RefCell<VecDeque<i32>>>,
     submitted: RefCell<Vec<u64>>,
     completed: RefCell<VecDeque<Cqe>>,
+    boot_ns: Cell<u64>,
 }
 
 impl Kernel for Told {
@@ -46,15 +47,19 @@ impl Kernel for Told {
     fn needs_enter(&self) -> bool {
         false
     }
-    fn enter(&self, _: Wait) -> Result<(), Errno> {
-        for user_data in self.submitted.take() {
+    fn enter(&self, wait: Wait) -> Result<(), Errno> {
+        let submitted = self.submitted.take();
+        if let (Wait::Until { boot_ns }, true) = (wait, submitted.is_empty()) {
+            self.boot_ns.set(boot_ns.saturating_add(1_000_000)); // It wakes late.
+        }
+        for user_data in submitted {
             let res = self.answers.borrow_mut().pop_front().expect("an operation too many");
             self.completed.borrow_mut().push_back(Cqe { user_data, res, flags: 0 });
         }
         Ok(())
     }
     fn now_boot_ns(&self) -> u64 {
-        0
+        self.boot_ns.get()
     }
     fn make_fixed_table(&self, _: u32) -> Result<(), Errno> {
         Err(Errno(libc::EOPNOTSUPP))
@@ -111,6 +116,39 @@ fn an_interrupted_close_is_not_begun_again() {
 fn a_close_that_was_not_performed_is_begun_again() {
     assert_eq!(get(op::CLOSE, &[-libc::ECANCELED, -libc::ECANCELED, 0]), [0; 2]);
     assert_eq!(get(op::CLOSE, &[-libc::ECANCELED, -libc::EINTR]), [libc::EINPROGRESS; 2]);
+}
+
+/// From the fifth time on the task pauses before it asks again. A cancel that came when the pause was
+/// over, and before the task went on, was for no wait: the operation was begun, and the cancel lost.
+#[test]
+fn a_cancel_at_the_end_of_a_pause_before_what_is_begun_again() {
+    let kernel = Told::default();
+    let left = kernel.answers.clone();
+    left.borrow_mut().extend([-libc::ECANCELED; 5]);
+    left.borrow_mut().push_back(0);
+    let ex = Handle::new(kernel, true).unwrap();
+    let (asks, cancels) = (new_task(), new_task());
+    set_body(asks, |task| {
+        // SAFETY: nobody performs it.
+        unsafe { Handle::<Told>::io(task, &Sqe::new(op::NOP, 5, 0, 0, 0, 0)) }
+    });
+    let told = left.clone();
+    set_body(cancels, move |task| {
+        // Over at the same look at the clock as the pause, and first.
+        assert_eq!(Handle::<Told>::sleep(task, 5_000).error, 0);
+        assert_eq!(told.borrow().len(), 1, "it does not pause");
+        ex.cancel(asks).unwrap();
+        RawResult::success(0)
+    });
+    ex.attach(asks).unwrap();
+    ex.attach(cancels).unwrap();
+    while ex.has_work() {
+        ex.run(usize::MAX, None).unwrap();
+    }
+    assert_eq!(cancels.head.result.get(), RawResult::success(0));
+    assert_eq!(asks.head.result.get(), RawResult::failure(Errno(libc::ECANCELED)));
+    assert_eq!(left.borrow().len(), 1, "begun again");
+    destroy(ex, [asks, cancels]);
 }
 
 /// A number that no descriptor of this process has, so that only the kernel that is told knows of it.

@@ -503,10 +503,12 @@ fn what_is_called_when_an_error_was_taken_is_not_behind_it() {
 fn who_performs_batches_tells_of_them_together_while_enough_is_out() {
     /// The time before a write is begun, by how many are written.
     type Time = fn(usize) -> u64;
-    const CASES: [(Time, &[usize]); 8] = [
+    const CASES: [(Time, &[usize]); 10] = [
         (|_| 1, &[48, 48, 48, 64]),
         (|n| 1 + 60_000 * n as u64, &[16, 32, 48, 64]),
         (|n| if n < 20 { 1 } else { 200_000 }, &[20, 48, 48, 64]),
+        (|n| if n < 20 { 1 } else { 60_000 }, &[20, 48, 48, 64]), // One write that takes long.
+        (|n| 1 + 6_000 * n as u64, &[17, 35, 48, 64]),            // All of them together do.
         (|_| 1, &[32, 32, 33]),
         (|_| 1, &[16, 32]),
         (|_| 1, &[10, 19]),

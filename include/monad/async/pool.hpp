@@ -270,7 +270,7 @@ public:
      *  keeps within bounds. SUSPENDS inside a task; blocks outside.
      *  @param at_most so many may be left
      *  @throws cancelled_error, timeout_error interrupted
-     *  @throws std::system_error as `wait` */
+     *  @throws std::system_error the kernel refuses every worker for long: see `kernel_error` */
     void wait_begun(std::size_t at_most = 0) { wait_for_left(at_most, MONAD_ASYNC_POOL_QUEUED); }
 
     /** @return how many that were submitted have not begun, at this moment */

@@ -237,8 +237,15 @@ pub const IN_ROWS: &[(Mutant, &str)] = &[
     found_by(
         BATCH,
         "what is performed is held back while a write behind it takes long",
-        "if now_ns > self.until_ns && self.count != 0 { self.post_all(); }",
+        "if (now_ns > self.until_ns || is_slow) && self.count != 0 { self.post_all(); }",
         "",
+        TOGETHER,
+    ),
+    found_by(
+        BATCH,
+        "what is performed is held back behind a write that took long",
+        "now_ns > self.until_ns || is_slow",
+        "now_ns > self.until_ns",
         TOGETHER,
     ),
     found_by(

@@ -171,7 +171,7 @@ pub const WHOLE: &[(Mutant, &str)] = &[
         "false",
         "who_waits_for_a_pool_that_cannot_go_on_is_told_why"),
     of(WORKERS, "who sleeps is not asked whether it can go on",
-        "if refusals.is_power_of_two() { pool.queue.stir(); }",
+        "if stirs(refusals) { pool.queue.stir(); }",
         "",
         "who_waits_for_a_pool_that_cannot_go_on_is_told_why"),
     of(WORKERS, "of two that resize the first has its way",
