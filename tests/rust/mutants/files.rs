@@ -244,8 +244,8 @@ pub const IN_ROWS: &[(Mutant, &str)] = &[
     found_by(
         BATCH,
         "what is performed is held back behind a write that took long",
-        "now_ns > self.until_ns || is_slow",
-        "now_ns > self.until_ns",
+        "now_ns > self.begun_ns.saturating_add(SLOW_NS)",
+        "false",
         TOGETHER,
     ),
     found_by(
