@@ -48,6 +48,8 @@ if(MONAD_ASYNC_REMAP_PATHS)
   # Added to what cargo's configuration has there. RUSTFLAGS has precedence over it: who sets that,
   # as distributions do, has to say it there.
   list(APPEND cargo_flags --config "build.rustflags=[${remapped}]")
+  # Optimised in several pieces, which is which depends on the directory.
+  list(APPEND cargo_flags --config profile.dev.codegen-units=1)
 endif()
 set(cargo_target_dir "${CMAKE_CURRENT_BINARY_DIR}/cargo")
 set(cargo_out_dir "${cargo_target_dir}/${cargo_profile_dir}")

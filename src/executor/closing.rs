@@ -65,6 +65,9 @@ impl<K: Kernel> Executor<K> {
         };
         match res {
             0 | CLOSED => Ok(()),
+            // The kernel's, of the file's own close: by then the descriptor is gone. The calls' own
+            // say that it is not.
+            e if matches!(-e, libc::EPERM | libc::ENOTSUP) => Err(Errno(libc::EIO)),
             // No such place in the table, or no table.
             e if direct && matches!(-e, libc::EINVAL | libc::ENXIO) => Err(Errno(libc::EBADF)),
             e => Err(Errno(-e)),

@@ -89,8 +89,8 @@ impl<K: Kernel> Executor<K> {
     }
 
     /// As `run`, for who calls it again and again, whatever it returns: where few are ready, what
-    /// becomes ready in this pass is run by it, too, up to `FEW`. OWNER'S THREAD, outside its
-    /// tasks.
+    /// becomes ready in this pass is run by it, too, up to `FEW`, or until it is time to look, that
+    /// nobody knows without time tracking. OWNER'S THREAD, outside its tasks.
     #[inline(always)]
     pub fn run_on(&self, timeout_ns: Option<u64>) -> Res<usize> {
         self.run_once(FEW, usize::MAX, timeout_ns)
@@ -135,7 +135,9 @@ impl<K: Kernel> Executor<K> {
                 Err(e) => return self.leave_run(now, Err(e)),
             }
         }
-        let budget = self.ready.len().max(few).min(max_items);
+        // What was ready has its turn; what becomes ready meanwhile, as long as it is not late.
+        let least = self.ready.len().min(max_items);
+        let budget = least.max(few).min(max_items);
         let mut ran = 0;
         loop {
             let chunk;
@@ -152,7 +154,7 @@ impl<K: Kernel> Executor<K> {
             }
             ran += chunk;
             self.since_enter.set(self.since_enter.get().saturating_add(chunk as u32));
-            if ran == budget || self.ready.is_empty() {
+            if ran == budget || self.ready.is_empty() || (ran >= least && chunk < most) {
                 break;
             }
             (now, _) = self.collect(now);

@@ -4,6 +4,7 @@
 use core::cell::{Cell, UnsafeCell};
 use core::mem::ManuallyDrop;
 use core::num::NonZeroUsize;
+use core::ptr::NonNull;
 
 use corosensei::stack::{Stack, StackPointer};
 use corosensei::{Coroutine, Yielder};

@@ -111,6 +111,13 @@ TEST(Deadline, of_the_wait_itself_gives_false)
     for_each_wait([](waits::wait const &wait) {
         EXPECT_FALSE(ma::with_timeout(1h, [&] { return wait.for_(1ms); }));
         EXPECT_FALSE(ma::with_timeout(1h, [&] { return wait.for_(0ns); }));
+        // The form that does not throw for its own time throws for that of a scope around it.
+        EXPECT_THROW(ma::with_timeout(0ns,
+                                      [&] {
+                                          std::error_code ec;
+                                          ma::with_timeout(0ns, [&] { (void)wait.for_(1h); }, ec);
+                                      }),
+                     ma::timeout_error);
         EXPECT_FALSE(wait.for_(1ms));
         ma::scope const outer{0s};
         ma::shield const s;

@@ -110,6 +110,8 @@ TEST(CxxDirect, what_one_executor_knows_no_other_touches)
             EXPECT_EQ(monad_async_file_set_ordered(self, &copy).error, EPERM);
             EXPECT_EQ(monad_async_file_close(self, copy).error, EPERM);
             EXPECT_EQ(monad_async_socket_close(self, of_theirs.native_handle()).error, EPERM);
+            EXPECT_EQ(errno_thrown_by([&] { theirs.close(); }), EPERM);
+            EXPECT_EQ(errno_thrown_by([&] { of_theirs.close(); }), EPERM);
             EXPECT_EQ(ours.read(got, 0), 8u);
             EXPECT_EQ(std::string(got, 8), "precious");
             ours.close();
@@ -139,6 +141,7 @@ TEST(CxxDirect, an_ordered_file_is_written_by_its_executor_and_read_by_all)
         EXPECT_EQ(errno_thrown_by([&] { (void)theirs->write(std::string("x"), 0); }), EPERM);
         auto *const self = monad_async_task_current();
         EXPECT_EQ(monad_async_file_close(self, theirs->native_handle()).error, EPERM);
+        EXPECT_EQ(errno_thrown_by([&] { theirs->close(); }), EPERM);
         EXPECT_EQ(theirs->read(got, 0), 6u);
         theirs.reset();
         EXPECT_EQ(fcntl(fd, F_GETFD), -1) << "a destructor leaves no descriptor behind";

@@ -528,6 +528,80 @@ TEST(Future, that_two_tasks_wait_for_gives_its_result_to_one)
     races(ex.submit(large), [] {});
     races(other.submit(soon), [&] { other.run_until_idle(); });
     races(other.submit(large), [&] { other.run_until_idle(); });
+    // The first has the object hold another's result by then, which may lie where that was.
+    auto const assigns = [&](auto body) {
+        auto f = ex.submit(body);
+        ma::task first, second;
+        first.attach(ex, [&] {
+            (void)f.get();
+            f = ex.submit(body);
+        });
+        second.attach(ex, [&] {
+            EXPECT_EQ(errno_thrown_by([&] { (void)f.get(); }), EINVAL);
+            (void)f.get();
+        });
+        ex.run_until_idle();
+        first.get();
+        second.get();
+    };
+    assigns(soon);
+    assigns(large);
+    // What is ended while others wait for it.
+    auto const ends = [&](ma::executor &of, auto body) {
+        auto f = of.submit(body);
+        auto const is_told = [&](auto call) { EXPECT_EQ(errno_thrown_by(call), EINVAL); };
+        ma::task waits, until, assigner;
+        waits.attach(ex, [&] { is_told([&] { (void)f.get(); }); });
+        until.attach(ex, [&] { is_told([&] { (void)f.wait_for(1h); }); });
+        ex.poll();
+        assigner.attach(ex, [&] { f = of.submit(body); });
+        while (!assigner.done() || !waits.done() || !until.done()) {
+            ex.poll();
+            of.poll();
+        }
+        waits.get();
+        until.get();
+        assigner.get();
+    };
+    ends(ex, soon);
+    ends(ex, large);
+    ends(other, soon);
+    ends(other, large);
+    // Interrupted, and the result is another's before it goes on; of an executor that another
+    // thread runs, whose end is told by an event.
+    std::atomic<bool> over{false};
+    ma::executor_ref remote;
+    std::atomic<bool> is_there{false};
+    std::thread runs([&] {
+        ma::executor elsewhere;
+        remote = elsewhere.ref();
+        is_there = true;
+        while (!over) {
+            elsewhere.run_for(1ms);
+        }
+    });
+    while (!is_there) {
+        std::this_thread::yield();
+    }
+    auto const comes_late = [&](auto body) {
+        auto f = remote.submit(body);
+        ma::task waits;
+        waits.attach(ex, [&] { EXPECT_EQ(errno_thrown_by([&] { f.wait(); }), EINVAL); });
+        run_task(ex, [&] {
+            ma::this_task::yield();
+            waits.cancel();
+            while (!f.ready()) {
+                std::this_thread::yield();
+            }
+            (void)f.get();
+        });
+        ex.run_until_idle();
+        waits.get();
+    };
+    comes_late(soon);
+    comes_late(large);
+    over = true;
+    runs.join();
     // And one that is moved while a task waits for it.
     run_task(ex, [&] {
         auto f = ex.submit([&] {

@@ -8,6 +8,8 @@ mod support;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::thread;
+use std::time::Duration;
 
 use monad_async::api::{self, Handle};
 use monad_async::error::RawResult;
@@ -420,6 +422,28 @@ fn a_pass_of_a_loop_runs_what_becomes_ready() {
     assert_eq!(ex.executor().run_on(None), Ok(3));
     assert!(!ex.has_work());
     assert_eq!(ex.executor().run_on(Some(0)), errno(libc::ETIME));
+    destroy(ex, [task]);
+}
+
+/// Not beyond the time to look for other things, with time tracking: who runs the loop may have had
+/// its time, or been told to stop.
+#[test]
+fn a_pass_of_a_loop_ends_when_it_is_late() {
+    let ex = executor(8);
+    let task = new_task();
+    set_body(task, |task| {
+        for _ in 0..3 {
+            thread::sleep(Duration::from_millis(2));
+            Handle::<Real>::sleep(task, 0);
+        }
+        RawResult::success(0)
+    });
+    ex.attach(task).unwrap();
+    for _ in 0..4 {
+        assert!(ex.has_work());
+        assert_eq!(ex.executor().run_on(None), Ok(1));
+    }
+    assert!(!ex.has_work());
     destroy(ex, [task]);
 }
 

@@ -213,7 +213,8 @@ public:
     std::size_t poll(std::error_code &ec) noexcept { return pass(unlimited, 0, ec); }
 
     /** Runs what is ready, and becomes ready, until the time is over or it is told to `stop`; one
-     *  pass at least. Neither a `wake` ends it, nor that no task is attached.
+     *  pass at least, without time tracking of up to 32 items that become ready. Neither a `wake`
+     *  ends it, nor that no task is attached.
      *  @param time how long, by a clock that goes on while the machine sleeps
      *  @return how many items ran
      *  @throws std::system_error as `run` */

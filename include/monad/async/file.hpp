@@ -9,6 +9,7 @@
 
 #include "bytes.hpp"
 #include "config.h"
+#include "detail/handle.hpp"
 #include "detail/runtime.hpp"
 #include "error.hpp"
 #include "file.h"
@@ -23,7 +24,6 @@
 #include <utility>
 
 #include <sys/stat.h>
-#include <unistd.h>
 
 namespace monad::async {
 inline namespace v0 {
@@ -78,15 +78,16 @@ public:
     /** SUSPENDS inside a task, whatever scopes have fired: closes it, after what any task has in
      *  flight on it was ended. Outside tasks, or in another executor's, a plain descriptor is
      *  closed, and a direct one stays until its executor ends. */
-    ~file() { (void)shut(); }
+    ~file() { (void)shut(false); }
 
     /** Closes it now; SUSPENDS as the destructor. Nothing happens where there is none.
-     *  @throws std::system_error the errno of the close: what was written may be lost */
-    void close() { detail::check(shut(), "monad::async::file::close"); }
+     *  @throws std::system_error the errno of the close: what was written may be lost;
+     *  `EPERM`: a direct or ordered one of another executor, which stays open */
+    void close() { detail::check(shut(true), "monad::async::file::close"); }
 
     /** As the other `close`.
      *  @param[out] ec the error */
-    void close(std::error_code &ec) noexcept { detail::report(shut(), ec); }
+    void close(std::error_code &ec) noexcept { detail::report(shut(true), ec); }
 
     /** @return whether there is one */
     [[nodiscard]] bool is_open() const noexcept { return file_.fd >= 0; }
@@ -472,23 +473,11 @@ private:
         return call(monad_async_file_stat, mask, &status);
     }
 
-    MONAD_ASYNC_LOCAL int shut() noexcept
+    // `keeps`: see `detail::close_handle`.
+    MONAD_ASYNC_LOCAL int shut(bool keeps) noexcept
     {
-        auto const closed = release();
-        if (closed.fd < 0) {
-            return 0;
-        }
-        auto *const self = monad_async_task_current();
-        auto const close_it = [&] { return monad_async_file_close(self, closed); };
-        int const error = self != nullptr ? detail::suspending(close_it).error : EPERM;
-        bool const is_plain = (closed.flags & MONAD_ASYNC_FILE_DIRECT) == 0;
-        if ((error == EPERM || error == ENOTSUP) && is_plain) {
-            int const saved = errno;
-            ::close(closed.fd);
-            errno = saved;
-            return 0;
-        }
-        return error;
+        constexpr auto direct = MONAD_ASYNC_FILE_DIRECT, known = direct | MONAD_ASYNC_FILE_ORDERED;
+        return detail::close_handle(file_, direct, known, keeps, monad_async_file_close);
     }
 
     monad_async_file file_ = {-1, 0};

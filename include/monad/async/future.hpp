@@ -109,14 +109,13 @@ public:
     /** @param other is of nothing afterwards */
     future(future &&other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
 
-    /** As the destructor, then takes `other`'s place.
+    /** Takes `other`'s place, and ends what it had as the destructor.
      *  @param other is of nothing afterwards
      *  @return this object */
     future &operator=(future &&other) noexcept
     {
         if (this != &other) {
-            abandon();
-            state_ = std::exchange(other.state_, nullptr);
+            end(std::exchange(state_, std::exchange(other.state_, nullptr)));
         }
         return *this;
     }
@@ -124,7 +123,7 @@ public:
     /** SUSPENDS, shielded, where the task has not ended: cancels it and waits. On another thread
      *  it blocks; on the executor's, outside all tasks, it runs the executor. Inside a task of
      *  another executor of that thread it waits until who runs that one has run this one. */
-    ~future() { abandon(); }
+    ~future() { end(std::exchange(state_, nullptr)); }
 
     future(future const &) = delete;
     future &operator=(future const &) = delete;
@@ -217,7 +216,7 @@ private:
         struct release {
             future *of;
             bool here;
-            ~release() { std::exchange(of->state_, nullptr)->release(here); }
+            ~release() { std::exchange(of->state_, nullptr)->let_go(here); }
         } const r{this, here};
         if constexpr (!std::is_void_v<R>) {
             return std::move(*static_cast<detail::future_state<R> *>(state_)->value);
@@ -228,7 +227,7 @@ private:
     [[noreturn, gnu::cold, gnu::noinline]] void fail(int error, bool here)
     {
         auto const thrown = state_->of->thrown;
-        std::exchange(state_, nullptr)->release(here);
+        std::exchange(state_, nullptr)->let_go(here);
         if (thrown) {
             std::rethrow_exception(thrown);
         }
@@ -263,14 +262,14 @@ private:
             return 0;
         }
         auto *const done = &state->done;
-        int const error = detail::waiting([done, boot_ns](monad_async_task caller) {
-                              return monad_async_event_wait_until(caller, done, boot_ns);
-                          }).error;
+        ++state->waiters;
+        int error = detail::waiting([done, boot_ns](monad_async_task caller) {
+                        return monad_async_event_wait_until(caller, done, boot_ns);
+                    }).error;
         // What the task did comes before, ThreadSanitizer sees here: the event is the library's.
-        if (state_ != state) {
-            return EINVAL;
-        }
-        return state->is_done() ? 0 : error;
+        error = state_ != state ? EINVAL : state->is_done() ? 0 : error;
+        state->waited_for();
+        return error;
     }
 
     // SUSPENDS `self`. The errno; EINVAL: another task of this thread has taken the result, or
@@ -278,23 +277,27 @@ private:
     MONAD_ASYNC_LOCAL int join(monad_async_task self, std::uint64_t boot_ns)
     {
         auto *const state = state_;
+        ++state->waiters;
         auto const r = state->join(self, boot_ns);
-        return state_ != state ? EINVAL : state->joined(r);
+        int const error = state_ != state ? EINVAL : state->joined(r);
+        state->waited_for();
+        return error;
     }
 
-    void abandon() noexcept
+    // Of a future that is of nothing, or another's, by now.
+    static void end(detail::future_base *state) noexcept
     {
-        if (state_ != nullptr) {
-            if (!state_->is_done()) {
-                cancel();
-                state_->wait_for_sure();
-            }
-            if (state_->is_done()) {
-                state_->tell_of_thrown();
-            }
-            bool const here = detail::is_here(*state_->of->block);
-            std::exchange(state_, nullptr)->release(here);
+        if (state == nullptr) {
+            return;
         }
+        if (!state->is_done()) {
+            (void)monad_async_task_cancel(nullptr, state->of->head);
+            state->wait_for_sure();
+        }
+        if (state->is_done()) {
+            state->tell_of_thrown();
+        }
+        state->let_go(detail::is_here(*state->of->block));
     }
 
     detail::future_base *state_ = nullptr;

@@ -137,7 +137,7 @@ public:
      *  another batch's `wait_any`, an `operation::wait`. An operation that the same task has begun
      *  through the C API keeps its result in its record, and is no longer in flight.
      *  @return which, and how it ended
-     *  @throws std::system_error `ENOENT`: none is in flight
+     *  @throws std::system_error `ENOENT`: none is in flight; `EPERM`: another task than began them
      *  @throws cancelled_error, timeout_error: interrupted; none was taken
      *  @throws std::bad_alloc */
     MONAD_ASYNC_LOCAL io_completion wait_any()

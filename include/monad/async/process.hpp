@@ -199,10 +199,11 @@ public:
     {
         if (is_child()) {
             int const saved = errno;
-            if (pidfd_ >= 0) {
-                (void)syscall(SYS_pidfd_send_signal, pidfd_, number, nullptr, 0);
-            } else {
-                (void)::kill(pid_, number);
+            bool const is_sent =
+                pidfd_ >= 0 && (syscall(SYS_pidfd_send_signal, pidfd_, number, nullptr, 0) == 0 ||
+                                errno != ENOSYS);
+            if (!is_sent) {
+                (void)::kill(pid_, number); // A sandbox may know no such call.
             }
             errno = saved;
         }

@@ -11,6 +11,7 @@
 #include "detail/die.hpp"
 #include "detail/runtime.hpp"
 #include "detail/time.hpp"
+#include "detail/waiting.hpp"
 #include "error.hpp"
 #include "scope.h"
 #include "task.h"
@@ -249,14 +250,19 @@ template <class Timeout, class F>
 MONAD_ASYNC_LOCAL void with_timeout(Timeout timeout, F &&f, std::error_code &ec)
 {
     ec.clear();
-    scope s{timeout};
-    try {
-        (void)std::forward<F>(f)();
-    } catch (std::system_error const &e) {
-        if (!s.fired() || e.code() != std::error_code(ETIME, std::system_category())) {
-            throw;
+    {
+        scope s{timeout};
+        try {
+            (void)std::forward<F>(f)();
+        } catch (std::system_error const &e) {
+            if (!s.fired() || e.code() != std::error_code(ETIME, std::system_category())) {
+                throw;
+            }
+            ec = e.code();
         }
-        ec = e.code();
+    }
+    if (ec) {
+        detail::check_own_time("monad::async::with_timeout"); // That of a scope around it, too?
     }
 }
 

@@ -8,6 +8,7 @@
  *  The words EXPENSIVE and SUSPENDS are those of executor.h, the rules those of socket.h. */
 
 #include "config.h"
+#include "detail/handle.hpp"
 #include "detail/runtime.hpp"
 #include "error.hpp"
 #include "socket.h"
@@ -21,7 +22,6 @@
 #include <utility>
 
 #include <sys/socket.h>
-#include <unistd.h>
 
 namespace monad::async {
 inline namespace v0 {
@@ -70,15 +70,16 @@ public:
     /** SUSPENDS inside a task, whatever scopes have fired: closes it, after what any task has in
      *  flight on it was ended. Outside tasks a plain descriptor is closed, and a direct one stays
      *  until its executor ends; so it does where a task of another executor ends it. */
-    ~socket_handle() { (void)shut(); }
+    ~socket_handle() { (void)shut(false); }
 
     /** Closes it now; SUSPENDS as the destructor. Nothing happens where there is none.
-     *  @throws std::system_error the errno of the close */
-    void close() { detail::check(shut(), "monad::async::socket::close"); }
+     *  @throws std::system_error the errno of the close; `EPERM`: a direct one of another executor,
+     *  which stays open */
+    void close() { detail::check(shut(true), "monad::async::socket::close"); }
 
     /** As the other `close`.
      *  @param[out] ec the error */
-    void close(std::error_code &ec) noexcept { detail::report(shut(), ec); }
+    void close(std::error_code &ec) noexcept { detail::report(shut(true), ec); }
 
     /** @return whether there is one */
     [[nodiscard]] bool is_open() const noexcept { return socket_.fd >= 0; }
@@ -266,23 +267,11 @@ private:
         });
     }
 
-    MONAD_ASYNC_LOCAL int shut() noexcept
+    // `keeps`: see `detail::close_handle`.
+    MONAD_ASYNC_LOCAL int shut(bool keeps) noexcept
     {
-        auto const socket = release();
-        if (socket.fd < 0) {
-            return 0;
-        }
-        auto *const self = monad_async_task_current();
-        auto const call = [&] { return monad_async_socket_close(self, socket); };
-        int const error = self != nullptr ? detail::suspending(call).error : EPERM;
-        bool const is_plain = (socket.flags & MONAD_ASYNC_SOCKET_DIRECT) == 0;
-        if ((error == EPERM || error == ENOTSUP) && is_plain) {
-            int const saved = errno;
-            ::close(socket.fd);
-            errno = saved;
-            return 0;
-        }
-        return error;
+        constexpr auto direct = MONAD_ASYNC_SOCKET_DIRECT;
+        return detail::close_handle(socket_, direct, direct, keeps, monad_async_socket_close);
     }
 };
 

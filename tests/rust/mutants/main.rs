@@ -162,6 +162,9 @@ fn is_whole(piece: &str) -> bool {
     let whole =
         piece.contains('{') || !["if ", "match "].iter().any(|word| piece.starts_with(word));
     let whole = whole && !(piece.starts_with("unsafe {") && piece.contains("} &&"));
+    // In a block of its own nobody sees it.
+    let binds = piece.starts_with("let ") && !piece.starts_with("let _ ");
+    let whole = whole && !(binds && piece.find(';') == Some(piece.len() - 1));
     let whole =
         whole && !["&&", "||"].iter().any(|op| piece.starts_with(op) || piece.ends_with(op));
     never_below && open == 0 && whole

@@ -143,9 +143,16 @@ pub const STACKS: &[(Mutant, &str)] = &[
     of(
         NEXT,
         "the joiner of a launch that forked goes on in the child",
-        "let plain = !throws && self.is_of_this_process();",
-        "let plain = !throws;",
+        "!throws && self.is_of_this_process()",
+        "!throws",
         "the_child_of_a_fork_wakes_no_joiner",
+    ),
+    of(
+        "src/executor/run.rs",
+        "a pass of a loop goes on when it is late",
+        "(ran >= least && chunk < most)",
+        "false",
+        "a_pass_of_a_loop_ends_when_it_is_late",
     ),
     of(
         "src/executor/run.rs",

@@ -47,6 +47,10 @@ struct future_base {
     monad_async_event done;
     spawned *of = nullptr;
     bool is_joined = false;
+    // Both are of the thread that has the future: tasks of it that wait, for whom this stays; and
+    // whether the future has let go meanwhile, so that the last of them does in its place.
+    bool is_let_go = false;
+    unsigned waiters = 0;
     int error = 0;
     // Atomic. With `over` all of the above may be read, and what was thrown.
     unsigned marks = 0;
@@ -110,6 +114,24 @@ struct future_base {
         } // Else this is the child of a fork, and all of it the parent's: left to lie.
     }
 
+    // As `release`, where other tasks of the thread may wait.
+    void let_go(bool here) noexcept
+    {
+        if (waiters != 0) {
+            is_let_go = true;
+        } else {
+            release(here);
+        }
+    }
+
+    // One that waited goes on.
+    void waited_for() noexcept
+    {
+        if (--waiters == 0 && is_let_go) {
+            release(is_here(*of->block));
+        }
+    }
+
     void leave(unsigned own, unsigned others) noexcept
     {
         if ((__atomic_load_n(&marks, __ATOMIC_ACQUIRE) & others) != 0 ||
@@ -140,8 +162,7 @@ struct future_base {
         return is_joined || (self != nullptr && self->current_executor == of->block->head);
     }
 
-    // SUSPENDS `self`: another task may have taken the result by the time that it goes on, and all
-    // of this be something else. So it says what the join has returned, and looks at nothing.
+    // SUSPENDS `self`.
     [[gnu::always_inline]] MONAD_ASYNC_LOCAL inline monad_async_result
     join(monad_async_task self) const noexcept
     {
@@ -261,9 +282,13 @@ template <class State> void end_future(future_base &base) noexcept
     }
 }
 
-// As `release`, in line, of a future<R> by rule 1, on the executor's thread.
+// As `let_go`, in line, of a future<R> by rule 1, on the executor's thread.
 template <class R> void release_here(future_base &base) noexcept
 {
+    if (__builtin_expect(base.waiters != 0, false)) {
+        base.is_let_go = true;
+        return;
+    }
     auto &s = *base.of;
     end_future<future_state<R>>(base);
     keep_here(s);
