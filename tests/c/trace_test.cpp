@@ -138,6 +138,36 @@ os.unlink(page), os.unlink(picture)
 )");
 }
 
+// While one waits without a frame its outcome is another one, and a trace may begin then.
+TEST(Trace, tells_of_a_park_that_began_before_it)
+{
+    Executor ex(64);
+    auto const twice = [](monad_async_task self) {
+        EXPECT_EQ(monad_async_task_park(self).error, 0);
+        EXPECT_EQ(monad_async_task_park(self).error, 0);
+        return success();
+    };
+    Task first(twice), second(twice);
+    auto const go_on = [&] {
+        for (auto *const task : {&first, &second}) {
+            EXPECT_EQ(monad_async_task_unpark(*task).error, 0);
+        }
+        EXPECT_EQ(monad_async_executor_run(ex, no_bound, &at_once).error, 0);
+    };
+    first.attach(ex);
+    second.attach(ex);
+    EXPECT_EQ(monad_async_executor_run(ex, no_bound, &at_once).error, 0);
+    go_on();
+    Trace trace(ex);
+    go_on();
+    File file;
+    ASSERT_EQ(monad_async_trace_write(ex, file.fd).error, 0);
+    check(file, R"(
+parks = args(ph="X", cat="wait", name="park")
+assert [e["outcome"] for e in parks] == [0, 0], parks
+)");
+}
+
 TEST(Trace, keeps_the_newest_and_tells_how_many_are_gone)
 {
     Executor ex(0);
