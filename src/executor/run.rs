@@ -137,7 +137,7 @@ impl<K: Kernel> Executor<K> {
         }
         // What was ready has its turn; what becomes ready meanwhile, as long as it is not late.
         let least = self.ready.len().min(max_items);
-        let budget = least.max(few).min(max_items);
+        let budget = self.ready.len().max(few).min(max_items);
         let mut ran = 0;
         loop {
             let chunk;

@@ -13,9 +13,12 @@ use std::time::Duration;
 
 use monad_async::api::{self, Handle};
 use monad_async::error::RawResult;
+use monad_async::executor::grant::Caller;
 use monad_async::reactor::operation::Op;
 use monad_async::stack::pool::stats;
 use monad_async::stack::slab::find;
+use monad_async::sync::channel::{Channel, Direction};
+use monad_async::sync::Shared;
 use monad_async::sys::memory::lowest_resident;
 use monad_async::task::header::TaskRef;
 use monad_async::ticks;
@@ -445,6 +448,53 @@ fn a_pass_of_a_loop_ends_when_it_is_late() {
     }
     assert!(!ex.has_work());
     destroy(ex, [task]);
+}
+
+/// Of a task that looks at nothing but the outcome of its wait.
+#[test]
+fn a_close_ends_waits_without_a_frame() {
+    let ex = executor(8);
+    // SAFETY: zeros are a channel that is not set up.
+    let channel: &'static Channel<Shared> = Box::leak(unsafe { Box::new(std::mem::zeroed()) });
+    channel.set_up(std::ptr::null_mut(), 0, 8).unwrap();
+    let turn = |t| assert_eq!(Handle::<Real>::sleep(t, 0), RawResult::success(0));
+    let tasks = [new_task(), new_task(), new_task(), new_task()];
+    let [closes, yields, receives, sends] = tasks;
+    for (task, way) in [(receives, Direction::Receive), (sends, Direction::Send)] {
+        // Each at a channel of its own: they would meet.
+        // SAFETY: as above.
+        let own: &'static Channel<Shared> = Box::leak(unsafe { Box::new(std::mem::zeroed()) });
+        own.set_up(std::ptr::null_mut(), 0, 8).unwrap();
+        let at = if way == Direction::Send { own } else { channel };
+        set_body(task, move |t| {
+            turn(t); // Who has not suspended before has a frame.
+            let mut element = 7_u64;
+            let caller = Caller::task(ex.executor(), t);
+            // SAFETY: an element, or room for one.
+            let r = unsafe { at.transfer(&caller, way, (&raw mut element).cast(), u64::MAX) };
+            assert_eq!(r.error, libc::EPIPE);
+            RawResult::success(0)
+        });
+        if way == Direction::Send {
+            set_body(closes, move |t| {
+                (0..4).for_each(|_| turn(t));
+                for channel in [channel, own] {
+                    let caller = Caller::task(ex.executor(), t);
+                    assert_eq!(channel.close::<RealKernel>(caller.mailbox()), Ok(true));
+                }
+                RawResult::success(0)
+            });
+        }
+    }
+    set_body(yields, move |t| {
+        (0..20).for_each(|_| turn(t));
+        RawResult::success(0)
+    });
+    tasks.iter().for_each(|&task| ex.attach(task).unwrap());
+    while ex.has_work() {
+        ex.run(usize::MAX, Some(0)).unwrap();
+    }
+    destroy(ex, tasks);
 }
 
 /// A launch that calls the next one counts as the loop does.

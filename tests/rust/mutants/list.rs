@@ -199,13 +199,13 @@ pub const LOOP: &[Mutant] = &[
     Mutant {
         bug: "one item too many runs",
         file: "src/executor/run.rs",
-        right: "least.max(few).min(max_items)",
-        wrong: "least.max(few).min(max_items.saturating_add(1))",
+        right: "self.ready.len().max(few).min(max_items)",
+        wrong: "self.ready.len().max(few).min(max_items.saturating_add(1))",
     },
     Mutant {
         bug: "what becomes ready in a pass runs in it",
         file: "src/executor/run.rs",
-        right: "least.max(few).min(max_items)",
+        right: "self.ready.len().max(few).min(max_items)",
         wrong: "max_items",
     },
     Mutant {

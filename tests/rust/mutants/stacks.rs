@@ -148,6 +148,13 @@ pub const STACKS: &[(Mutant, &str)] = &[
         "the_child_of_a_fork_wakes_no_joiner",
     ),
     of(
+        "src/sync/waiters.rs",
+        "who waits without a frame when it is closed is told that all went well",
+        "task.outcome.set(-e.0);",
+        "",
+        "a_close_ends_waits_without_a_frame",
+    ),
+    of(
         "src/executor/run.rs",
         "a pass of a loop goes on when it is late",
         "(ran >= least && chunk < most)",

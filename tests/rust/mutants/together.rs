@@ -81,7 +81,6 @@ pub const TOGETHER: &[Mutant] = &[
     of(SELECT, "a case that lost stays", "channel.dequeue(way, node);", ""),
     of(SELECT, "a case of a closed channel says that all went well", "if refused { RawResult::failure(EPIPE) } else { result }", "result"),
     of(HERE, "who is cancelled while it waits at a channel without a frame stays in the queue", "(*channel.cast::<Channel<S>>()).withdraw(caller, direction, node, e)", "(*channel.cast::<Channel<S>>()).withdraw(caller, direction.other(), node, e)"),
-    of(WAITERS, "who waits without a frame when it is closed is told that all went well", "task.outcome.set(-e.0);", ""),
     of(WAITERS, "who waits without a frame is in no queue", "is::QUEUED | is::IN_HEADER", "is::IN_HEADER"),
     of(MUTEX, "a local mutex is locked twice", "owner == identity", "false"),
     of(MUTEX, "who waits without a frame has a mutex that it was not given", "(*mutex.cast::<Mutex<S>>()).withdraw(caller, node, e)", "{ (*mutex.cast::<Mutex<S>>()).withdraw(caller, node, e); RawResult::success(0) }"),
