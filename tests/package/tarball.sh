@@ -3,7 +3,7 @@
 # writable, all of it is there to be built; and what is built has the same bits in another
 # directory.
 #
-# MONAD_ASYNC_LONG=1: built as it is shipped, and every test and benchmark as well.
+# MONAD_ASYNC_LONG=1: built as it is shipped, in two directories, and every test and benchmark as well.
 . "$(dirname "$0")/common.sh"
 
 if ! git -C "$root" rev-parse HEAD >/dev/null 2>&1; then
@@ -97,9 +97,13 @@ if unshare "${off[@]}" true 2>/dev/null; then
     check 'installed, without cargo' installed
     check 'every crate of it is there' every_crate
     [ -z "${MONAD_ASYNC_LONG:-}" ] || check 'every program of it is built' every_program
-    check 'unpacked elsewhere' unpacked 'elsewhere, and longer'
-    check 'built elsewhere' built 'elsewhere, and longer'
-    check 'the same bits elsewhere' same_bits
+    if [ -n "${MONAD_ASYNC_LONG:-}" ]; then
+        check 'unpacked elsewhere' unpacked 'elsewhere, and longer'
+        check 'built elsewhere' built 'elsewhere, and longer'
+        check 'the same bits elsewhere' same_bits
+    else
+        skip_check 'the same bits elsewhere' 'of what is shipped; MONAD_ASYNC_LONG=1'
+    fi
     check 'no directory in what is built' no_paths
     check 'unpacked once more' unpacked b
     check 'a missing crate would be seen' a_missing_crate_is_seen
