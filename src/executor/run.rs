@@ -135,7 +135,7 @@ impl<K: Kernel> Executor<K> {
                 Err(e) => return self.leave_run(now, Err(e)),
             }
         }
-        // What was ready has its turn; what becomes ready meanwhile, as long as it is not late.
+        // What was ready has its turn; what becomes ready by then, as long as it is not late.
         let least = self.ready.len().min(max_items);
         let budget = self.ready.len().max(few).min(max_items);
         let mut ran = 0;

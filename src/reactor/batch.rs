@@ -44,7 +44,7 @@ const LONGEST_NS: u64 = 1_000_000;
 /// then, and the time of one write.
 const HELD_NS: u64 = 100_000;
 
-/// Nor when the write before took that long: to wake the executor takes little beside that, and the
+/// Nor when the write before took that long: to wake the executor costs little then, and the
 /// next one may take longer.
 const SLOW_NS: u64 = 50_000;
 

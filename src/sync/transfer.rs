@@ -173,7 +173,7 @@ impl<S: Side> Channel<S> {
         }
     }
 
-    /// As `transfer_here`, whoever waits.
+    /// As `transfer_here`, for any waiter.
     ///
     /// # Safety
     /// As `attempt`; the side is closed.

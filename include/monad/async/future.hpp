@@ -273,7 +273,7 @@ private:
     }
 
     // SUSPENDS `self`. The errno; EINVAL: another task of this thread has taken the result, or
-    // moved it elsewhere, meanwhile.
+    // moved it elsewhere, during the wait.
     MONAD_ASYNC_LOCAL int join(monad_async_task self, std::uint64_t boot_ns)
     {
         auto *const state = state_;

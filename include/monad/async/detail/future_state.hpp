@@ -48,7 +48,7 @@ struct future_base {
     spawned *of = nullptr;
     bool is_joined = false;
     // Both are of the thread that has the future: tasks of it that wait, for whom this stays; and
-    // whether the future has let go meanwhile, so that the last of them does in its place.
+    // whether the future has let go since, so that the last of them does in its place.
     bool is_let_go = false;
     unsigned waiters = 0;
     int error = 0;
