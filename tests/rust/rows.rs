@@ -32,6 +32,7 @@ use std::mem::zeroed;
 use std::os::fd::{AsRawFd, IntoRawFd};
 use std::ptr::{null_mut, NonNull};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use support::child::alone;
 use support::rings::ring;
 use support::skip::skip;
@@ -184,7 +185,10 @@ fn a_row_that_has_its_turn_and_is_replaced() {
 }
 
 fn tempfile() -> std::fs::File {
-    let name = std::env::temp_dir().join(format!("monad_async_rows_{}", std::process::id()));
+    static MADE: AtomicU32 = AtomicU32::new(0); // Tests run side by side.
+    let which = MADE.fetch_add(1, Ordering::Relaxed);
+    let name = format!("monad_async_rows_{}_{which}", std::process::id());
+    let name = std::env::temp_dir().join(name);
     let options = std::fs::File::options().write(true).create(true).truncate(true).open(&name);
     std::fs::remove_file(name).unwrap();
     options.unwrap()
