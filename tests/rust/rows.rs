@@ -17,6 +17,7 @@ use monad_async::capi::op::{
 use monad_async::error::{Errno, RawResult};
 use monad_async::executor::mailbox::{kind, Mailbox};
 use monad_async::executor::ordered::Ordered;
+use monad_async::executor::Executor;
 use monad_async::io::file::File;
 use monad_async::io::ordered::{order, ORDERED};
 use monad_async::reactor::batch::{Batches, Worker};
@@ -182,6 +183,13 @@ fn a_row_that_has_its_turn_and_is_replaced() {
             RawResult::success(0)
         })
     });
+}
+
+/// `file`, ordered; `worker` performs its batches.
+fn row_of(inner: &Executor<Told>, file: &std::fs::File, worker: &Mine) -> File {
+    let worker = worker.clone();
+    let opened = inner.open_row(file.as_raw_fd(), false, || Ok(Box::new(worker)));
+    File { fd: file.as_raw_fd(), flags: ORDERED | u32::from(opened.unwrap()) }
 }
 
 fn tempfile() -> std::fs::File {
@@ -460,9 +468,7 @@ fn what_is_called_when_an_error_was_taken_is_not_behind_it() {
     set_body(task, move |task| {
         let (inner, home) = (ex.executor(), ex.executor().mailbox());
         let file = tempfile();
-        let worker = mine.clone();
-        let opened = inner.open_row(file.as_raw_fd(), false, || Ok(Box::new(worker)));
-        let file = File { fd: file.as_raw_fd(), flags: ORDERED | u32::from(opened.unwrap()) };
+        let file = row_of(inner, &file, &mine);
         let one = |at| write(op::WRITE, file, c"x".as_ptr() as u64, 1, at);
         // SAFETY: operations in place until they are over, which is waited for below.
         let begin = |op: &Op| unsafe { Handle::<Told>::begin_operation(task, op) }.unwrap();
@@ -524,9 +530,7 @@ fn who_performs_batches_tells_of_them_together_while_enough_is_out() {
     set_body(task, move |task| {
         let (inner, home) = (ex.executor(), ex.executor().mailbox());
         let file = tempfile();
-        let worker = mine.clone();
-        let opened = inner.open_row(file.as_raw_fd(), false, || Ok(Box::new(worker)));
-        let file = File { fd: file.as_raw_fd(), flags: ORDERED | u32::from(opened.unwrap()) };
+        let file = row_of(inner, &file, &mine);
         for (time, told) in CASES {
             let ops: Vec<Op> = (0..*told.last().unwrap() as u64)
                 .map(|n| write(op::WRITE, file, c"x".as_ptr() as u64, 1, 10 * n))

@@ -810,19 +810,22 @@ fn forbid(call: libc::c_long, errno: i32) -> bool {
     }
 }
 
+/// A pool of two workers that have rings, where the kernel has them.
+fn with_rings() -> Option<PoolPtr> {
+    let mut attr = attr(2);
+    attr[0] = 8;
+    let mut pool = ptr::null_mut();
+    // SAFETY: attributes of that size, and memory for the pool.
+    let r = unsafe { monad_async_pool_create(&mut pool, attr.as_ptr().cast()) };
+    (r.error == 0).then_some(pool)
+}
+
 /// A sandbox that closes behind a pool: its workers took the kernel's EPERM for the child of a fork,
 /// and were gone without a word.
 #[test]
 fn a_pool_ends_where_its_rings_are_forbidden() {
     support::child::alone("a_pool_ends_where_its_rings_are_forbidden", || {
-        let mut with_rings = attr(2);
-        with_rings[0] = 8;
-        let mut pool = ptr::null_mut();
-        // SAFETY: attributes of that size, and memory for the pool.
-        let r = unsafe { monad_async_pool_create(&mut pool, with_rings.as_ptr().cast()) };
-        if r.error != 0 {
-            return skip::skip("no io_uring");
-        }
+        let Some(pool) = with_rings() else { return skip::skip("no io_uring") };
         // SAFETY: alive.
         let refused = |index| unsafe { monad_async_pool_kernel_error(pool, index) };
         let mut index = 9;
@@ -858,14 +861,7 @@ fn a_pool_ends_where_its_rings_are_forbidden() {
 #[test]
 fn who_waits_for_a_pool_that_cannot_go_on_is_told_why() {
     support::child::alone("who_waits_for_a_pool_that_cannot_go_on_is_told_why", || {
-        let mut with_rings = attr(2);
-        with_rings[0] = 8;
-        let mut pool = ptr::null_mut();
-        // SAFETY: attributes of that size, and memory for the pool.
-        let r = unsafe { monad_async_pool_create(&mut pool, with_rings.as_ptr().cast()) };
-        if r.error != 0 {
-            return skip::skip("no io_uring");
-        }
+        let Some(pool) = with_rings() else { return skip::skip("no io_uring") };
         thread::sleep(Duration::from_millis(50)); // They sleep, most likely.
         if !forbid(libc::SYS_io_uring_enter, libc::EPERM) {
             return skip::skip("no seccomp");
