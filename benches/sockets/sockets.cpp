@@ -167,7 +167,8 @@ void serve_raw(std::vector<int> const &fds)
     io_uring_queue_exit(&ring);
 }
 
-void serve_epoll(std::vector<int> const &fds)
+// Calls `receive` with each descriptor that epoll reports, until each has returned 0, its end.
+template <class F> void watch_by_epoll(std::vector<int> const &fds, F receive)
 {
     int const ep = epoll_create1(0);
     for (int const fd : fds) {
@@ -180,17 +181,25 @@ void serve_epoll(std::vector<int> const &fds)
         epoll_event events[connections];
         int const n = epoll_wait(ep, events, connections, -1);
         for (int i = 0; i < n; ++i) {
-            char data[message_bytes];
-            auto const got = ::recv(events[i].data.fd, data, sizeof data, MSG_DONTWAIT);
-            if (got > 0) {
-                (void)!::send(events[i].data.fd, data, std::size_t(got), MSG_NOSIGNAL);
-            } else if (got == 0) {
+            if (receive(events[i].data.fd) == 0) {
                 ::close(events[i].data.fd);
                 --open;
             }
         }
     }
     ::close(ep);
+}
+
+void serve_epoll(std::vector<int> const &fds)
+{
+    watch_by_epoll(fds, [](int fd) {
+        char data[message_bytes];
+        auto const got = ::recv(fd, data, sizeof data, MSG_DONTWAIT);
+        if (got > 0) {
+            (void)!::send(fd, data, std::size_t(got), MSG_NOSIGNAL);
+        }
+        return got;
+    });
 }
 
 double per_round_trip(std::function<void(std::vector<int> const &)> const &serve)
@@ -378,25 +387,10 @@ void receive_raw(std::vector<int> const &fds)
 
 void receive_by_epoll(std::vector<int> const &fds)
 {
-    int const ep = epoll_create1(0);
-    for (int const fd : fds) {
-        epoll_event e = {};
-        e.events = EPOLLIN;
-        e.data.fd = fd;
-        epoll_ctl(ep, EPOLL_CTL_ADD, fd, &e);
-    }
-    for (std::size_t open = fds.size(); open != 0;) {
-        epoll_event events[connections];
-        int const n = epoll_wait(ep, events, connections, -1);
-        for (int i = 0; i < n; ++i) {
-            char data[message_bytes];
-            if (::recv(events[i].data.fd, data, sizeof data, MSG_DONTWAIT) == 0) {
-                ::close(events[i].data.fd);
-                --open;
-            }
-        }
-    }
-    ::close(ep);
+    watch_by_epoll(fds, [](int fd) {
+        char data[message_bytes];
+        return ::recv(fd, data, sizeof data, MSG_DONTWAIT);
+    });
 }
 
 double per_message(std::function<void(std::vector<int> const &)> const &receive)

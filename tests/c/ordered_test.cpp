@@ -217,10 +217,11 @@ TEST(Ordered, writes_that_do_not_go_on_keep_their_order)
     }
 }
 
-TEST(Ordered, an_error_among_writes_that_do_not_go_on)
+// Ten writes of 1 KiB, one called after the other, to a file of at most 4,608 bytes. The fifth is begun
+// at 4,096, and fails half-way; `at` says where they begin.
+template <class At, class Then> void a_fifth_write_that_fails(int fd, At at, Then then)
 {
     Executor ex;
-    Fd const fd = nameless();
     signal(SIGXFSZ, SIG_IGN);
     rlimit old{};
     getrlimit(RLIMIT_FSIZE, &old);
@@ -229,17 +230,20 @@ TEST(Ordered, an_error_among_writes_that_do_not_go_on)
     run_one(ex, [&](monad_async_task self) {
         File f{};
         TRY(ordered(self, fd, &f));
+        int64_t where = 7;
+        auto broken = monad_async_file_row_error(self, f, &where);
+        EXPECT_EQ(broken.error, 0);
         std::string const block(1024, 'x');
         std::array<monad_async_op, 10> ops{};
         for (size_t i = 0; i < ops.size(); ++i) {
-            int64_t const at = i == 4 ? 4096 : int64_t(i % 3) * 1024;
-            monad_async_op_write(&ops[i], f, block.data(), block.size(), at);
+            monad_async_op_write(&ops[i], f, block.data(), block.size(), at(i));
             TRY(monad_async_op_begin(self, &ops[i]));
         }
         for (size_t i = 0; i < 4; ++i) {
             TRY(monad_async_op_wait(self, &ops[i]));
             EXPECT_EQ(ops[i].result.value, 1024);
         }
+        // The one that has failed was not taken yet: nothing is written behind it.
         TRY(sleep_ns(self, ms));
         EXPECT_EQ(monad_async_file_write(self, f, "y", 1, 0).error, ECANCELED);
         auto const failed = monad_async_op_wait(self, &ops[4]);
@@ -248,12 +252,13 @@ TEST(Ordered, an_error_among_writes_that_do_not_go_on)
         for (size_t i = 5; i < ops.size(); ++i) {
             EXPECT_EQ(monad_async_op_wait(self, &ops[i]).error, ECANCELED);
         }
-        int64_t where = 7;
-        auto const broken = monad_async_file_row_error(self, f, &where);
+        broken = monad_async_file_row_error(self, f, &where);
         EXPECT_EQ(broken.error, EFBIG);
-        EXPECT_EQ(broken.value, 6);
+        EXPECT_EQ(broken.value, 6) << "five behind it, and one called later";
         EXPECT_EQ(where, 4608);
+        // From then on it goes on.
         TRY(monad_async_file_write(self, f, "z", 1, 0));
+        then(self, f);
         return success();
     });
     setrlimit(RLIMIT_FSIZE, &old);
@@ -261,6 +266,13 @@ TEST(Ordered, an_error_among_writes_that_do_not_go_on)
     EXPECT_EQ(text.size(), 4608u);
     EXPECT_EQ(text[0], 'z');
     EXPECT_EQ(text.find('y'), std::string::npos);
+}
+
+TEST(Ordered, an_error_among_writes_that_do_not_go_on)
+{
+    Fd const fd = nameless();
+    auto const at = [](size_t i) { return i == 4 ? 4096 : int64_t(i % 3) * 1024; };
+    a_fifth_write_that_fails(fd, at, [](monad_async_task, File) {});
 }
 
 // Cancelled, closed, abandoned by their tasks while others perform them: each ends once, what is told
@@ -331,56 +343,15 @@ TEST(Ordered, ends_of_writes_that_do_not_go_on)
 
 TEST(Ordered, an_error_stops_the_row_and_says_where)
 {
-    Executor ex;
     Fd const fd = nameless();
-    signal(SIGXFSZ, SIG_IGN);
-    rlimit old{};
-    getrlimit(RLIMIT_FSIZE, &old);
-    rlimit const small{4608, old.rlim_max};
-    setrlimit(RLIMIT_FSIZE, &small);
-    run_one(ex, [&](monad_async_task self) {
-        File f{};
-        TRY(ordered(self, fd, &f));
-        int64_t where = 7;
-        auto broken = monad_async_file_row_error(self, f, &where);
-        EXPECT_EQ(broken.error, 0);
-        std::string const block(1024, 'x');
-        std::array<monad_async_op, 10> ops{};
-        for (size_t i = 0; i < ops.size(); ++i) {
-            monad_async_op_write(&ops[i], f, block.data(), block.size(), int64_t(i * 1024));
-            TRY(monad_async_op_begin(self, &ops[i]));
-        }
-        for (size_t i = 0; i < 4; ++i) {
-            TRY(monad_async_op_wait(self, &ops[i]));
-            EXPECT_EQ(ops[i].result.value, 1024);
-        }
-        // The one that has failed was not taken yet: nothing is written behind it.
-        TRY(sleep_ns(self, ms));
-        EXPECT_EQ(monad_async_file_write(self, f, "y", 1, 0).error, ECANCELED);
-        auto const failed = monad_async_op_wait(self, &ops[4]);
-        EXPECT_EQ(failed.error, EFBIG);
-        EXPECT_EQ(failed.value, 512) << "what was written of it";
-        for (size_t i = 5; i < ops.size(); ++i) {
-            EXPECT_EQ(monad_async_op_wait(self, &ops[i]).error, ECANCELED);
-        }
-        broken = monad_async_file_row_error(self, f, &where);
-        EXPECT_EQ(broken.error, EFBIG);
-        EXPECT_EQ(broken.value, 6) << "five behind it, and one called later";
-        EXPECT_EQ(where, 4608);
-        // From then on it goes on.
-        auto const r = monad_async_file_write(self, f, "z", 1, 0);
-        TRY(r);
+    auto const at = [](size_t i) { return int64_t(i * 1024); };
+    a_fifth_write_that_fails(fd, at, [](monad_async_task self, File f) {
         // The same by a call.
+        std::string const block(1024, 'x');
         auto const again = monad_async_file_write_all(self, f, block.data(), 1024, 4096);
         EXPECT_EQ(again.error, EFBIG);
         EXPECT_EQ(again.value, 512);
-        return success();
     });
-    setrlimit(RLIMIT_FSIZE, &old);
-    auto const text = content(fd);
-    EXPECT_EQ(text.size(), 4608u);
-    EXPECT_EQ(text[0], 'z');
-    EXPECT_EQ(text.find('y'), std::string::npos);
 }
 
 TEST(Ordered, one_that_is_cancelled_is_left_out)
