@@ -6,8 +6,8 @@
 // other is first; the figure is the median of the pairs' ratios. Of the rest the best of the rounds
 // counts, as only others can make one slower.
 //
-// Writes: 4 KiB to a cached file by 64 tasks, ordered and unordered, each behind the one before or
-// at random offsets; wall time, as some file systems write by kernel threads. Next to those at
+// Writes: 4 KiB to a cached file by 64 tasks, at random also by 16 and by 4, ordered and unordered,
+// each behind the one before or at random offsets; wall time, as some file systems write by kernel threads. Next to those at
 // random the floors of writes in order: on a raw ring one chain of links at a time, and one pwrite
 // after the other. Scopes: what one costs that is entered and left and does not fire, with nothing
 // inside, and with an operation.
@@ -288,7 +288,8 @@ void calls(int fd)
     }
 }
 
-void write_by_tasks(ma::executor &ex, int fd, bool ordered, bool at_random)
+// By the first `writers` of 64 tasks.
+void write_by_tasks(ma::executor &ex, int fd, bool ordered, bool at_random, unsigned writers)
 {
     static std::vector<ma::task> tasks(in_flight);
     auto file = monad_async_file_adopt(fd);
@@ -299,10 +300,10 @@ void write_by_tasks(ma::executor &ex, int fd, bool ordered, bool at_random)
     }
     std::size_t next = 0;
     random_offsets random;
-    for (auto &task : tasks) {
-        task.attach(ex, [&next, &random, at_random, file] {
+    for (unsigned n = 0; n < writers; ++n) {
+        tasks[n].attach(ex, [&next, &random, at_random, writers, file] {
             auto *const self = monad_async_task_current();
-            for (unsigned i = 0; i < writes / in_flight; ++i) {
+            for (unsigned i = 0; i < writes / writers; ++i) {
                 auto const at =
                     at_random ? random.next() : static_cast<std::int64_t>(next++ % blocks * block);
                 if (monad_async_file_write(self, file, room(), block, at).value != block) {
@@ -461,16 +462,21 @@ int main(int argc, char **argv)
     std::printf("\nthe last column: the rate as a part of the first line's\n");
     for (int const to : {written, in_memory}) {
         std::printf("\n");
-        for (bool const at_random : {false, true}) {
+        for (unsigned const kind : {0, 64, 16, 4}) {
+            bool const at_random = kind != 0;
+            unsigned const writers = at_random ? kind : in_flight;
             std::string const name =
                 std::string(to == written ? "write 4 KiB, a disk's file" : "... tmpfs") +
-                (at_random ? ", at random" : ", one behind the other");
+                (at_random ? ", at random" : ", one behind the other") +
+                (writers != in_flight ? ", by " + std::to_string(writers) : "");
             std::vector<measured> all = {
-                {name.c_str(), [&] { write_by_tasks(ex, to, false, at_random); }},
-                {"... ordered", [&] { write_by_tasks(ex, to, true, at_random); }},
+                {name.c_str(), [&] { write_by_tasks(ex, to, false, at_random, writers); }},
+                {"... ordered", [&] { write_by_tasks(ex, to, true, at_random, writers); }},
             };
-            if (at_random) {
+            if (at_random && writers == in_flight) {
                 all.push_back({"... raw ring, linked in rows of 64", [&] { raw_linked(ex, to); }});
+            }
+            if (at_random) {
                 all.push_back({"... pwrite, one after the other", [&] { calls(to); }});
             }
             measure(all, CLOCK_MONOTONIC, writes);

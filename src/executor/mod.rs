@@ -113,6 +113,7 @@ pub struct Executor<K: Kernel> {
     reference: Cell<Option<NonNull<Reference>>>,
     /// A wake-up arrived that no `run` has answered yet.
     woken: Cell<bool>,
+    batches: ordered::Looks,
     /// A function of the user's is being told of an exit, in the middle of whatever led to that.
     tells: Cell<bool>,
     /// A pool's worker: tasks of the pool that have ended, and are not counted yet; whether the
@@ -166,6 +167,7 @@ impl<K: Kernel> Executor<K> {
             woken_joins: Fifo::new(),
             reference: Cell::new(None),
             woken: Cell::new(false),
+            batches: ordered::Looks::default(),
             tells: Cell::new(false),
             pooled_ended: Cell::new(0),
             fed_last: Cell::new(false),

@@ -1,5 +1,6 @@
 //! Ordered writes: what a task does with its row. OWNER'S THREAD. How rows work: `reactor::rows`.
 
+use core::cell::Cell;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
@@ -13,6 +14,7 @@ use crate::reactor::operation::{bit, Op};
 use crate::reactor::place::Place;
 use crate::reactor::rows::{self, Broken, Row};
 use crate::sys::file;
+use crate::sys::patience::{Patience, LOOK_NS};
 use crate::task::header::{mark, TaskRef};
 use crate::uring::abi::sqe as flag;
 use crate::uring::kernel::{op, Kernel, Sqe};
@@ -28,6 +30,14 @@ pub struct Ordered {
     pub fd: i32,
     pub direct: bool,
     pub row: u16,
+}
+
+/// How an executor waits for batches.
+#[derive(Default)]
+pub(super) struct Looks {
+    patience: Cell<Patience>,
+    /// Since when it waits; 0: one has come since.
+    since_ns: Cell<u64>,
 }
 
 impl<K: Kernel> Executor<K> {
@@ -59,6 +69,7 @@ impl<K: Kernel> Executor<K> {
     pub(super) unsafe fn batch_is_back(&self, link: NonNull<Link>) {
         // SAFETY: the caller's.
         self.reactor.batch_is_back(unsafe { Batch::from_link(link) });
+        self.batch_came();
         self.tell_of_rows(self.stamp());
     }
 
@@ -67,6 +78,48 @@ impl<K: Kernel> Executor<K> {
     pub(super) fn tell_of_rows(&self, now: u64) {
         while let Some(record) = self.reactor.pop_ended() {
             self.record_completed(record, true, now);
+        }
+    }
+
+    /// Before a sleep, until `boot_ns` at most: whether there is something by now that would end
+    /// it. While a helper performs batches that come soon after each other, the executor looks for
+    /// the next one for a while: to be woken takes the helper as long as many writes.
+    #[inline(always)]
+    pub(super) fn has_looked(&self, boot_ns: u64) -> bool {
+        self.reactor.rows.are_elsewhere() && self.may_sleep() && self.look_for_batch(boot_ns)
+    }
+
+    #[inline(never)]
+    fn look_for_batch(&self, boot_ns: u64) -> bool {
+        let (kernel, batches) = (&self.reactor.kernel, &self.batches);
+        let since_ns = kernel.now_boot_ns();
+        batches.since_ns.set(since_ns);
+        let mut patience = batches.patience.get();
+        let looks = kernel.is_beside_others() && patience.looks();
+        let (mut found, mut looked_ns) = (false, 0);
+        while looks && looked_ns < LOOK_NS && looked_ns < boot_ns.saturating_sub(since_ns) {
+            let mail = self.mailbox.inbox.has_any();
+            found = mail || kernel.has_completions() || kernel.needs_enter();
+            if found {
+                break;
+            }
+            std::thread::yield_now(); // Who waits for this processor gets it.
+            looked_ns = kernel.now_boot_ns().saturating_sub(since_ns);
+        }
+        if looks {
+            patience.looked(found, looked_ns);
+        }
+        batches.patience.set(patience);
+        found
+    }
+
+    /// A batch is back that the executor may have waited for.
+    fn batch_came(&self) {
+        let since_ns = self.batches.since_ns.replace(0);
+        if since_ns != 0 {
+            let mut patience = self.batches.patience.get();
+            patience.came(self.reactor.kernel.now_boot_ns().saturating_sub(since_ns));
+            self.batches.patience.set(patience);
         }
     }
 

@@ -459,7 +459,9 @@ impl<K: Kernel> Executor<K> {
                 boot_ns = boot_ns.min(kernel.now_boot_ns().saturating_add(RETRY_NS));
             }
             let wait = if boot_ns == u64::MAX { Wait::Forever } else { Wait::Until { boot_ns } };
-            let entered = if self.may_sleep() && self.mailbox.inbox.try_sleep() {
+            let entered = if self.has_looked(boot_ns) {
+                Ok(())
+            } else if self.may_sleep() && self.mailbox.inbox.try_sleep() {
                 let entered = kernel.enter_then(wait, &|| self.fetch_feed());
                 self.mailbox.inbox.end_sleep();
                 entered

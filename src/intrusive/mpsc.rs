@@ -181,6 +181,12 @@ impl MpscQueue {
         self.pins.fetch_sub(1, Release);
     }
 
+    /// A push would have to wake the owner.
+    pub fn is_asleep(&self) -> bool {
+        // Relaxed: as in `is_closed`.
+        flags(self.head.load(Relaxed)) & SLEEPING != 0
+    }
+
     pub fn is_closed(&self) -> bool {
         // Relaxed: a hint; a push decides for itself.
         flags(self.head.load(Relaxed)) & CLOSED != 0

@@ -13,7 +13,7 @@ use crate::executor::ordered::Ordered;
 use crate::executor::Executor;
 use crate::intrusive::Link;
 use crate::pool::helpers::{Job, Kind, ROWS};
-use crate::reactor::batch::{Batches, Worker};
+use crate::reactor::batch::{Batches, Home, Worker};
 use crate::reactor::rows::{self, Broken};
 use crate::sys::{alloc, file};
 use crate::task::header::NORMAL;
@@ -33,27 +33,38 @@ struct Helper {
 
 const _: () = assert!(offset_of!(Helper, job) == 0);
 
+/// The executor of the row.
+struct Owner(&'static Mailbox);
+
+impl Home for Owner {
+    fn post(&self, link: NonNull<Link>) {
+        // SAFETY: the link is in no list. Its executor has the records' tasks attached.
+        let posted = unsafe { self.0.post_pinned(link, kind::BATCH) };
+        debug_assert!(posted, "its executor waits for it");
+    }
+
+    fn sleeps(&self) -> bool {
+        self.0.inbox.is_asleep()
+    }
+}
+
 static KIND: Kind = Kind { begins: |_| true, runs, fails };
 
 /// # Safety
 /// `job` is that of a helper whose batches are out.
-unsafe fn with(job: NonNull<Job>, f: impl FnOnce(NonNull<Batches>, &dyn Fn(NonNull<Link>))) {
+unsafe fn with(job: NonNull<Job>, f: impl FnOnce(NonNull<Batches>, &Owner)) {
     // SAFETY: the row stays until the last batch is posted, and so does this.
     let helper = unsafe { job.cast::<Helper>().as_ref() };
     let home = helper.home;
     let batches = helper.batches.get().expect("there are some while they are out");
-    f(batches, &|link| {
-        // SAFETY: the link is in no list. Its executor has the records' tasks attached.
-        let posted = unsafe { home.post_pinned(link, kind::BATCH) };
-        debug_assert!(posted, "its executor waits for it");
-    });
+    f(batches, &Owner(home));
 }
 
 /// # Safety
 /// As `with`.
 unsafe fn runs(job: NonNull<Job>) -> bool {
     // SAFETY: the caller's; they are out, and this is their thread.
-    unsafe { with(job, |batches, post| Batches::perform(batches, post)) };
+    unsafe { with(job, |batches, home| Batches::perform(batches, home)) };
     true
 }
 
@@ -61,7 +72,7 @@ unsafe fn runs(job: NonNull<Job>) -> bool {
 /// As `with`.
 unsafe fn fails(job: NonNull<Job>, _: Errno) {
     // SAFETY: the caller's.
-    unsafe { with(job, |batches, post| Batches::refuse(batches, post)) };
+    unsafe { with(job, |batches, home| Batches::refuse(batches, home)) };
 }
 
 impl Helper {

@@ -27,56 +27,12 @@ use crate::atomic::{
 use crate::error::{Errno, Res};
 use crate::intrusive::{Fifo, Link};
 use crate::sys::fork::{ForkLock, Watch};
+use crate::sys::patience::{Patience, LOOK_NS};
 use crate::sys::{clock, futex, helper, thread};
 use crate::task::header::PRIORITIES;
 
 pub const HELPERS_MAX: u32 = 64;
 const IDLE_NS: u64 = 5_000_000_000;
-
-/// How long a helper may look for the next job before it sleeps, and how soon that came the last
-/// time, if it does: to be woken takes some tens of microseconds.
-const LOOK_NS: u64 = 50_000;
-const SOON_NS: u64 = 100_000;
-
-/// After a look that took so long another thread has the processor, for milliseconds at a time: who
-/// sleeps is woken sooner than who gives way comes to its turn.
-const CROWDED_NS: u64 = 2 * LOOK_NS;
-/// So often at most a helper sleeps at once before it looks again.
-const SKIPS_MAX: u32 = 4095;
-
-/// Whether a helper that finds no job looks for the next before it sleeps.
-#[derive(Default)]
-struct Patience {
-    /// The last one came soon.
-    soon: bool,
-    /// Times that it will not look; and how many that were at first.
-    skips: u32,
-    crowded: u32,
-}
-
-impl Patience {
-    fn looks(&mut self) -> bool {
-        let looks = self.soon && self.skips == 0;
-        self.skips = self.skips.saturating_sub(1);
-        looks
-    }
-
-    /// A look took so long.
-    fn looked(&mut self, ns: u64) {
-        self.crowded = match ns < CROWDED_NS {
-            true => self.crowded / 2,
-            false => (self.crowded * 2 + 1).min(SKIPS_MAX),
-        };
-        if ns >= CROWDED_NS {
-            self.skips = self.crowded;
-        }
-    }
-
-    /// The next job was there after so long.
-    fn came(&mut self, ns: u64) {
-        self.soon = ns < SOON_NS;
-    }
-}
 
 /// What helpers do with a job. All are called once at most; `begins` under the lock.
 pub(crate) struct Kind {
@@ -354,7 +310,7 @@ impl Helpers {
                     std::thread::yield_now(); // Who waits for this processor gets it.
                     looked_ns = clock::boot_ns().saturating_sub(since_ns);
                 }
-                patience.looked(looked_ns);
+                patience.looked(true, looked_ns);
             }
             let mut left_ns = until_ns.saturating_sub(clock::boot_ns());
             // Acquire: pairs with `pop_idle`.
@@ -400,39 +356,5 @@ impl Helpers {
     /// How many helpers there are.
     pub fn count(&'static self) -> u32 {
         self.lock().helpers
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Where others want the processor, a helper that looks gives it away for milliseconds, job
-    /// after job: 4 writers to a file took 118 us a write in one run, and 4 in the next.
-    #[test]
-    fn where_others_want_the_processor_a_helper_looks_seldom() {
-        let mut patience = Patience::default();
-        assert!(!patience.looks(), "no job has come yet");
-        patience.came(SOON_NS - 1);
-        assert!(patience.looks());
-        patience.looked(LOOK_NS);
-        assert!(patience.looks(), "the processor is its own");
-        let mut looks = 0;
-        for _ in 0..100_000 {
-            if patience.looks() {
-                patience.looked(CROWDED_NS);
-                looks += 1;
-            }
-        }
-        assert!(looks < 50, "{looks}");
-        while !patience.looks() {}
-        for _ in 0..12 {
-            patience.looked(LOOK_NS);
-        }
-        patience.looked(CROWDED_NS);
-        assert!(!patience.looks());
-        assert!(patience.looks(), "what was long ago does not count");
-        patience.came(SOON_NS);
-        assert!(!patience.looks(), "the next job will be long in coming");
     }
 }

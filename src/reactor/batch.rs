@@ -12,9 +12,9 @@
 //!    before its last touch, which is to post the last one.
 //! 4. Whoever performs them, they are taken back in the order in which they went out.
 //! 5. An executor that sleeps is woken once for several: to wake it takes the thread as long as
-//!    several writes. A batch that is performed is held back while more than `WRITES_MAX` writes
-//!    are out behind it, and for a while: what is out lasts until the executor is awake, and sends
-//!    more.
+//!    several writes. So it is awake for a while first, and looks for what comes; where it sleeps,
+//!    a batch that is performed is held back while more than `WRITES_MAX` writes are out behind it,
+//!    and for a while: what is out lasts until the executor is awake, and sends more.
 //! 6. No file is of a file system that this process may serve: a write might wait there for a task
 //!    that waits for one before it, which is not told of that.
 
@@ -34,6 +34,7 @@ use crate::atomic::{
 use crate::error::Res;
 use crate::intrusive::{Fifo, Link};
 use crate::sys::{alloc, clock, file};
+use crate::uring::abi::NO_SIGNAL;
 use crate::uring::kernel::{op, Kernel, Sqe};
 
 /// No write is begun that much later than the first.
@@ -90,6 +91,14 @@ pub struct Batches {
     performed: Cell<u32>,
     /// One was not performed as a whole. Of who is `BUSY`, and the executor's while none is out.
     broken: Cell<bool>,
+}
+
+/// Where batches that were performed go.
+pub trait Home {
+    fn post(&self, link: NonNull<Link>);
+
+    /// Whether who takes them in has to be woken for that. A hint.
+    fn sleeps(&self) -> bool;
 }
 
 /// Who has batches performed.
@@ -166,13 +175,13 @@ impl Batches {
     /// Blocks. Performs all that are out, and posts each.
     ///
     /// # Safety
-    /// `this` is out (rule 1), and this is its thread. `post` sends a batch back.
-    pub unsafe fn perform(this: NonNull<Self>, post: impl Fn(NonNull<Link>)) {
+    /// `this` is out (rule 1), and this is its thread. `home` is its executor's.
+    pub unsafe fn perform(this: NonNull<Self>, home: &impl Home) {
         // SAFETY: the caller's; all that are performed are out. What the writes refer to is in
         // place while their records are in flight.
         unsafe {
             let fd = this.as_ref().fd;
-            Self::perform_by(this, clock::boot_ns, |sqe| write(fd, sqe), post);
+            Self::perform_by(this, clock::boot_ns, |sqe| write(fd, sqe), home);
         }
     }
 
@@ -184,16 +193,16 @@ impl Batches {
         this: NonNull<Self>,
         now_ns: impl Fn() -> u64,
         write: impl Fn(&Sqe) -> i32,
-        post: impl Fn(NonNull<Link>),
+        home: &impl Home,
     ) {
-        let mut held = Held::new(post);
+        let mut held = Held::new(|link| home.post(link));
         loop {
             // SAFETY: the caller's; while one is out that was not posted, all stay.
             let (link, leaves) = unsafe { this.as_ref() }
                 .step(|batch| batch.perform_by(|| held.look(now_ns()), &write));
             held.add(link);
             // SAFETY: as above.
-            if leaves || unsafe { this.as_ref() }.has_few_left() {
+            if leaves || !home.sleeps() || unsafe { this.as_ref() }.has_few_left() {
                 held.post_all(); // The last touch, if it leaves.
             }
             if leaves {
@@ -219,11 +228,11 @@ impl Batches {
     ///
     /// # Safety
     /// As `perform`.
-    pub unsafe fn refuse(this: NonNull<Self>, post: impl Fn(NonNull<Link>)) {
+    pub unsafe fn refuse(this: NonNull<Self>, home: &impl Home) {
         loop {
             // SAFETY: as in `perform`.
             let (link, leaves) = unsafe { this.as_ref() }.step(Batch::refuse);
-            post(link);
+            home.post(link);
             if leaves {
                 return;
             }
@@ -284,6 +293,7 @@ impl<K: Kernel> Reactor<K> {
                 batch.add(record);
             }
             row.in_kernel.set(row.in_kernel.get() + batch.count.get());
+            self.rows.out.set(self.rows.out.get() + 1);
             to.send();
         }
     }
@@ -302,6 +312,7 @@ impl<K: Kernel> Reactor<K> {
                 to.is_over.set(true);
             }
             to.taken.set(to.taken.get().wrapping_add(1));
+            self.rows.out.set(self.rows.out.get() - 1);
             for n in 0..batch.count.get() as usize {
                 let result = batch.results[n].get();
                 if result == NOT_BEGUN {
@@ -469,7 +480,7 @@ unsafe fn write(fd: i32, sqe: &Sqe) -> i32 {
     let part = part_of(sqe);
     let (at, count) = match sqe.opcode() {
         op::WRITEV => (sqe.addr() as *const libc::iovec, sqe.len()),
-        _ if sqe.op_flags() == 0 && sqe.off() != HERE => {
+        _ if sqe.op_flags() & !NO_SIGNAL == 0 && sqe.off() != HERE => {
             // SAFETY: the caller's.
             return match unsafe { file::write_at(fd, part, sqe.off()) } {
                 Ok(bytes) => bytes as i32,

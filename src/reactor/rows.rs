@@ -89,6 +89,8 @@ pub struct Rows {
     #[allow(clippy::vec_box)]
     table: RefCell<Vec<Option<Box<Row>>>>,
     ready: Fifo,
+    /// Batches that are out.
+    pub(super) out: Cell<u32>,
     /// Records behind an error, to be told.
     pub(super) ended: Fifo,
 }
@@ -96,6 +98,11 @@ pub struct Rows {
 impl Rows {
     pub fn is_empty(&self) -> bool {
         self.ready.is_empty()
+    }
+
+    /// Batches are out.
+    pub fn are_elsewhere(&self) -> bool {
+        self.out.get() != 0
     }
 
     /// EXPENSIVE. `merges`: two writes may be done as one. `place`: see there. `worker`: see

@@ -16,6 +16,7 @@ pub mod host;
 pub mod lsan;
 pub mod memory;
 pub mod names;
+pub mod patience;
 pub mod process;
 pub mod reckoner;
 pub mod signal;

@@ -248,6 +248,11 @@ pub trait Kernel {
         self.enter(Wait::No)
     }
 
+    /// Other threads go on while this one looks for what they bring.
+    fn is_beside_others(&self) -> bool {
+        false
+    }
+
     /// CLOCK_BOOTTIME, or the simulation's.
     fn now_boot_ns(&self) -> u64;
 

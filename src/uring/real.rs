@@ -160,6 +160,10 @@ impl Kernel for RealKernel {
         self.ring().map_or(Ok(()), |ring| ring.enter_linked(completions))
     }
 
+    fn is_beside_others(&self) -> bool {
+        !valgrind::is_here()
+    }
+
     #[inline]
     fn now_boot_ns(&self) -> u64 {
         self.clock.now_boot_ns()

@@ -18,9 +18,10 @@ use monad_async::error::{Errno, RawResult};
 use monad_async::executor::mailbox::{kind, Mailbox};
 use monad_async::executor::ordered::Ordered;
 use monad_async::executor::Executor;
+use monad_async::intrusive::Link;
 use monad_async::io::file::File;
 use monad_async::io::ordered::{order, ORDERED};
-use monad_async::reactor::batch::{Batches, Worker};
+use monad_async::reactor::batch::{Batches, Home, Worker};
 use monad_async::reactor::operation::Op;
 use monad_async::task::header::TaskRef;
 use monad_async::uring::kernel::{op, Cqe, Kernel, Sqe, Wait, Waker};
@@ -293,6 +294,15 @@ struct Told {
     taken: Rc<RefCell<VecDeque<Sqe>>>,
     completed: Rc<RefCell<VecDeque<Cqe>>>,
     is_full: Rc<Cell<bool>>,
+    /// Another thread.
+    beside: Rc<RefCell<Option<Box<dyn Beside>>>>,
+}
+
+trait Beside {
+    /// The executor sleeps.
+    fn asleep(&mut self);
+    /// The executor asks for the time.
+    fn now_ns(&mut self) -> u64;
 }
 
 impl Told {
@@ -335,11 +345,20 @@ impl Kernel for Told {
     fn needs_enter(&self) -> bool {
         false
     }
-    fn enter(&self, _: Wait) -> Result<(), Errno> {
+    fn has_completions(&self) -> bool {
+        !self.completed.borrow().is_empty()
+    }
+    fn enter(&self, wait: Wait) -> Result<(), Errno> {
+        if let Some(beside) = self.beside.borrow_mut().as_mut().filter(|_| wait != Wait::No) {
+            beside.asleep();
+        }
         Ok(())
     }
+    fn is_beside_others(&self) -> bool {
+        self.beside.borrow().is_some()
+    }
     fn now_boot_ns(&self) -> u64 {
-        1
+        self.beside.borrow_mut().as_mut().map_or(1, |beside| beside.now_ns())
     }
     fn waker(&self) -> Waker {
         Waker::of_eventfd(-1)
@@ -505,9 +524,29 @@ fn what_is_called_when_an_error_was_taken_is_not_behind_it() {
     perform_beside(ex, task);
 }
 
+/// Where the batches go that the test has performed at once.
+struct Noted<'a> {
+    home: &'static Mailbox,
+    sleeps: bool,
+    written: &'a Cell<usize>,
+    /// How many were written when a batch was posted.
+    posted: RefCell<Vec<usize>>,
+}
+
+impl Home for Noted<'_> {
+    fn post(&self, link: NonNull<Link>) {
+        self.posted.borrow_mut().push(self.written.get());
+        // SAFETY: of a batch that is performed; its executor waits for it.
+        assert!(unsafe { self.home.post_pinned(link, kind::BATCH) });
+    }
+    fn sleeps(&self) -> bool {
+        self.sleeps
+    }
+}
+
 /// Each batch that came back had its executor woken, if that slept: on one machine 7 us of the
 /// helper's time, in which it writes seven times. Of four batches that are out the first two are
-/// told of with the third, unless that takes long. What is less than two goes out in halves: of one
+/// told of with the third, unless that takes long, or the executor is awake. What is less than two goes out in halves: of one
 /// the executor hears when all is performed, and the helper waits for it then.
 #[test]
 fn who_performs_batches_tells_of_them_together_while_enough_is_out() {
@@ -525,13 +564,15 @@ fn who_performs_batches_tells_of_them_together_while_enough_is_out() {
         (|_| 1, &[4, 8]),
         (|_| 1, &[7]),
     ];
+    const AWAKE: (bool, Time, &[usize]) = (false, |_| 1, &[16, 32, 48, 64]);
     let ex = Handle::new(Told::default(), false).unwrap();
     let (mine, task) = (Mine::default(), new_large_task());
     set_body(task, move |task| {
         let (inner, home) = (ex.executor(), ex.executor().mailbox());
         let file = tempfile();
         let file = row_of(inner, &file, &mine);
-        for (time, told) in CASES {
+        let asleep = CASES.map(|(time, told)| (true, time, told));
+        for (sleeps, time, told) in asleep.into_iter().chain([AWAKE]) {
             let ops: Vec<Op> = (0..*told.last().unwrap() as u64)
                 .map(|n| write(op::WRITE, file, c"x".as_ptr() as u64, 1, 10 * n))
                 .collect();
@@ -544,19 +585,15 @@ fn who_performs_batches_tells_of_them_together_while_enough_is_out() {
                 skip("the file system of the temporary directory writes without a helper");
                 return RawResult::success(0);
             };
-            let (written, posted) = (Cell::new(0), RefCell::new(Vec::new()));
+            let written = Cell::new(0);
+            let noted = Noted { home, sleeps, written: &written, posted: RefCell::default() };
             let one = |sqe: &Sqe| {
                 written.set(written.get() + 1);
                 sqe.len() as i32
             };
-            let post = |link| {
-                posted.borrow_mut().push(written.get());
-                // SAFETY: of a batch that is performed; its executor waits for it.
-                assert!(unsafe { home.post_pinned(link, kind::BATCH) });
-            };
             // SAFETY: out, so in place until the last one is posted.
-            unsafe { Batches::perform_by(batches, || time(written.get()), one, post) };
-            assert_eq!(*posted.borrow(), told);
+            unsafe { Batches::perform_by(batches, || time(written.get()), one, &noted) };
+            assert_eq!(*noted.posted.borrow(), told);
             for op in &ops {
                 assert_eq!(Handle::<Told>::wait_operation(task, op), RawResult::success(1));
             }
@@ -564,6 +601,90 @@ fn who_performs_batches_tells_of_them_together_while_enough_is_out() {
         RawResult::success(0)
     });
     perform_beside(ex, task);
+}
+
+/// What the executor does while batches are out, and when they are performed.
+#[derive(Clone)]
+struct Looked {
+    mine: Mine,
+    home: &'static Mailbox,
+    now_ns: Rc<Cell<u64>>,
+    /// How often it slept.
+    sleeps: Rc<Cell<u32>>,
+    /// How often it asked for the time since it began to wait.
+    asked: Rc<Cell<u32>>,
+    /// After so many of those, or in its sleep, the batches are performed.
+    brings: Rc<Cell<u32>>,
+}
+
+impl Looked {
+    fn performs(&self) {
+        while self.mine.performs(self.home, u64::MAX) {}
+        self.mine.0.set(None);
+    }
+}
+
+impl Beside for Looked {
+    fn asleep(&mut self) {
+        self.sleeps.set(self.sleeps.get() + 1);
+        self.performs();
+    }
+    fn now_ns(&mut self) -> u64 {
+        self.asked.set(self.asked.get() + 1);
+        if self.asked.get() == self.brings.get() {
+            self.performs();
+        }
+        self.now_ns.set(self.now_ns.get() + 10_000);
+        self.now_ns.get()
+    }
+}
+
+/// To wake it took the helper a fifth of its time. An executor to which batches come soon looks for
+/// them before it sleeps, for 50 us; and where that was in vain, sleeps at once the next time.
+#[test]
+fn an_executor_looks_for_batches_that_come_soon() {
+    const NEVER: u32 = 100;
+    // Of each round, when they come; how often it sleeps; and how often it has asked for the time.
+    const ROUNDS: [(u32, u32, u32); 6] =
+        [(NEVER, 1, 2), (3, 0, 4), (2, 0, 3), (NEVER, 1, 7), (NEVER, 1, 2), (3, 0, 4)];
+    let kernel = Told::default();
+    let ex = Handle::new(kernel.clone(), false).unwrap();
+    let (mine, task) = (Mine::default(), new_large_task());
+    let looked = Looked {
+        mine: mine.clone(),
+        home: ex.executor().mailbox(),
+        now_ns: Rc::default(),
+        sleeps: Rc::default(),
+        asked: Rc::default(),
+        brings: Rc::default(),
+    };
+    *kernel.beside.borrow_mut() = Some(Box::new(looked.clone()));
+    set_body(task, move |task| {
+        let file = tempfile();
+        let file = row_of(ex.executor(), &file, &mine);
+        for (brings, sleeps, asked) in ROUNDS {
+            looked.brings.set(brings);
+            looked.sleeps.set(0);
+            looked.asked.set(0);
+            let ops: Vec<Op> =
+                (0..7).map(|n| write(op::WRITE, file, c"x".as_ptr() as u64, 1, 10 * n)).collect();
+            for op in &ops {
+                // SAFETY: in place until it is over, which is waited for below.
+                unsafe { Handle::<Told>::begin_operation(task, op) }.unwrap();
+            }
+            for op in &ops {
+                assert_eq!(Handle::<Told>::wait_operation(task, op), RawResult::success(1));
+            }
+            assert_eq!((looked.sleeps.get(), looked.asked.get()), (sleeps, asked), "{brings}");
+        }
+        RawResult::success(0)
+    });
+    ex.attach(task).unwrap();
+    while ex.has_work() {
+        ex.run(usize::MAX, None).unwrap();
+    }
+    assert_eq!(task.head.result.get(), RawResult::success(0));
+    destroy(ex, [task]);
 }
 
 /// The request waits for room when the entry completes, and its operation is gone.

@@ -202,6 +202,7 @@ pub const FILES: &[Mutant] = &[
     ),
 ];
 
+const LOOKS: &str = "an_executor_looks_for_batches_that_come_soon";
 const TOGETHER: &str = "who_performs_batches_tells_of_them_together_while_enough_is_out";
 
 /// What random programs come to too rarely, or do without.
@@ -226,6 +227,27 @@ pub const IN_ROWS: &[(Mutant, &str)] = &[
         "writes <= WRITES_MAX",
         "true",
         TOGETHER,
+    ),
+    found_by(
+        BATCH,
+        "what is performed is held back from an executor that is awake",
+        "!home.sleeps()",
+        "false",
+        TOGETHER,
+    ),
+    found_by(
+        "src/executor/ordered.rs",
+        "an executor sleeps whatever comes soon",
+        "self.reactor.rows.are_elsewhere() && self.may_sleep() && self.look_for_batch(boot_ns)",
+        "boot_ns == 0 && self.look_for_batch(boot_ns)",
+        LOOKS,
+    ),
+    found_by(
+        "src/sys/patience.rs",
+        "a look in vain is followed by the next",
+        "pays && ns < CROWDED_NS",
+        "ns < CROWDED_NS",
+        LOOKS,
     ),
     found_by(
         BATCH,
