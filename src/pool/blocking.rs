@@ -117,3 +117,8 @@ pub fn set_limits(helpers_max: u32, idle_ns: u64) -> Res<()> {
 pub fn helpers() -> u32 {
     WORK.count()
 }
+
+/// How many of those wait for something to do.
+pub fn idle_helpers() -> u32 {
+    WORK.idle()
+}

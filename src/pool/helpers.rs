@@ -357,4 +357,17 @@ impl Helpers {
     pub fn count(&'static self) -> u32 {
         self.lock().helpers
     }
+
+    /// How many of them have ended what they did, and have found nothing to do.
+    pub fn idle(&'static self) -> u32 {
+        let state = self.lock();
+        let mut count = 0;
+        let mut next = state.idle;
+        // SAFETY: a helper leaves the list before it goes on.
+        while let Some(idle) = next.map(|at| unsafe { at.as_ref() }) {
+            count += 1;
+            next = idle.next.get();
+        }
+        count
+    }
 }

@@ -5,6 +5,7 @@
 //! environment chooses, and the copy's simulation runs once for each. The project's own source
 //! knows nothing of it. The models of the threads are tested in the same way, by another list.
 
+mod crew;
 mod files;
 mod list;
 mod models;
@@ -19,6 +20,7 @@ mod stacks;
 mod together;
 mod told;
 
+use crew::CREW;
 use files::FILES;
 use list::{Mutant, LOOP};
 use models::WEAKENED;
@@ -138,6 +140,7 @@ fn every_bug_has_its_place() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let lost: Vec<_> = mutants()
         .chain(TOGETHER)
+        .chain(CREW)
         .chain(FILES)
         .chain(ALONE.iter().flat_map(|(_, list)| list.iter().map(|(mutant, _)| mutant)))
         .chain(WEAKENED.iter().map(|(mutant, _)| mutant))
@@ -211,8 +214,8 @@ fn every_ordering_is_weakened() {
 }
 
 /// Each bug in what tasks wait for of each other is found by the random programs of tests/sim/sync,
-/// each in what becomes of files by those of tests/sim/files, and each of `ALONE` by the test that
-/// its list names.
+/// each in a pool of several workers and in helpers by those of its `crew`, each in what becomes of
+/// files by those of tests/sim/files, and each of `ALONE` by the test that its list names.
 #[test]
 #[ignore = "builds the project once more; tests/run runs it"]
 fn every_mutant_of_sync_dies() {
@@ -222,7 +225,8 @@ fn every_mutant_of_sync_dies() {
         list.iter().map(move |(mutant, test)| (mutant, program, *test))
     };
     let alone: Vec<_> = ALONE.into_iter().flat_map(of_list).collect();
-    let all = || TOGETHER.iter().chain(FILES).chain(alone.iter().map(|(mutant, ..)| *mutant));
+    let of_programs = || TOGETHER.iter().chain(CREW).chain(FILES);
+    let all = || of_programs().chain(alone.iter().map(|(mutant, ..)| *mutant));
     plant(&copy, all());
     let names = ["sync", "files_sim"].into_iter().chain(ALONE.map(|(program, _)| program));
     let programs = build(&copy, &names.collect::<Vec<_>>(), "");
@@ -238,7 +242,8 @@ fn every_mutant_of_sync_dies() {
         run_named(of(program), n, test, if n == 0 { 0 } else { IN_VAIN_S })
     };
     let unharmed = || (0..alone.len()).find_map(|at| named(0, at));
-    if let Some(text) = run_sync(sync, 0).or_else(|| run_files(files, 0)).or_else(unharmed) {
+    let of_crew = || run_crew(sync, 0).or_else(|| run_files(files, 0));
+    if let Some(text) = run_sync(sync, 0).or_else(of_crew).or_else(unharmed) {
         panic!("the copy goes wrong with no bug in it: {text}");
     }
     let mut alive = Vec::new();
@@ -246,10 +251,17 @@ fn every_mutant_of_sync_dies() {
         Some(text) => println!("{}\n    {text}", mutant.bug),
         None => alive.push(mutant.bug),
     };
-    let random = TOGETHER.len() + FILES.len();
-    for (n, mutant) in all().take(random).enumerate() {
-        let of_sync = n < TOGETHER.len();
-        note(mutant, if of_sync { run_sync(sync, n + 1) } else { run_files(files, n + 1) });
+    let (of_sync, of_crew) = (TOGETHER.len(), TOGETHER.len() + CREW.len());
+    let random = of_programs().count();
+    for (n, mutant) in of_programs().enumerate() {
+        note(
+            mutant,
+            match n {
+                _ if n < of_sync => run_sync(sync, n + 1),
+                _ if n < of_crew => run_crew(sync, n + 1),
+                _ => run_files(files, n + 1),
+            },
+        );
     }
     // Some at a time: those that wait in vain take no processor.
     let ats: Vec<_> = (0..alone.len()).collect();
@@ -473,22 +485,33 @@ fn run(simulation: &Path, mutant: usize, from: u64, count: u64) -> Option<String
 
 /// What the model of scopes says with this bug in it.
 fn run_scopes(scopes: &Path, mutant: usize) -> Option<String> {
-    run_model(scopes, mutant, &[("SCOPES_COUNT", "100000"), ("SCOPES_CPU_S", "20")])
+    run_model(scopes, mutant, &[], &[("SCOPES_COUNT", "100000"), ("SCOPES_CPU_S", "20")])
 }
 
 /// What the random programs of tests/sim/sync say with this bug in it.
 fn run_sync(program: &Path, mutant: usize) -> Option<String> {
-    run_model(program, mutant, &[("SYNC_COUNT", "60000"), ("SYNC_CPU_S", "20")])
+    run_model(program, mutant, &["--skip=crew"], &[("SYNC_COUNT", "60000"), ("SYNC_CPU_S", "20")])
+}
+
+/// What those of tests/sim/sync/crew say with this bug in it.
+fn run_crew(program: &Path, mutant: usize) -> Option<String> {
+    run_model(program, mutant, &["crew"], &[("SYNC_COUNT", "60000"), ("SYNC_CPU_S", "10")])
 }
 
 /// What those of tests/sim/files say with this bug in it.
 fn run_files(program: &Path, mutant: usize) -> Option<String> {
-    run_model(program, mutant, &[("FILES_COUNT", "10000"), ("FILES_CPU_S", "10")])
+    run_model(program, mutant, &[], &[("FILES_COUNT", "10000"), ("FILES_CPU_S", "10")])
 }
 
-fn run_model(program: &Path, mutant: usize, how_long: &[(&str, &str)]) -> Option<String> {
+fn run_model(
+    program: &Path,
+    mutant: usize,
+    tests: &[&str],
+    how_long: &[(&str, &str)],
+) -> Option<String> {
     let out = Command::new(program)
         .args(["--nocapture", "--test-threads=1"])
+        .args(tests)
         .env("MUTANT", mutant.to_string())
         .envs(how_long.iter().copied())
         .env("RUST_BACKTRACE", "0")

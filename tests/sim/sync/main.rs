@@ -1,10 +1,12 @@
 //! What tasks wait for of each other: random programs over every object of `sync`, with cancels and
 //! time-outs that cross, in both forms; over groups, joins, parks and operations. Each is played by
 //! the executor and by a model; each step must return the same, in the same order. What was crossed
-//! is counted: no pair may be missing (`crossings`).
+//! is counted: no pair may be missing (`crossings`). A pool of several workers, and helpers, have
+//! programs and a model of their own (`crew`).
 //!
 //! `SYNC_SEED` plays one program and prints it; `SYNC_COUNT` says how many.
 
+mod crew;
 mod crossings;
 mod kernel;
 mod model;
@@ -36,13 +38,18 @@ fn default_count() -> u64 {
     }
 }
 
-#[test]
-fn every_step_returns_what_the_model_says() {
+/// A bug may keep a program from ending.
+fn limit_cpu() {
     if let Some(seconds) = number("SYNC_CPU_S") {
         let limit = libc::rlimit { rlim_cur: seconds, rlim_max: seconds };
         // SAFETY: reads a struct of our own.
         unsafe { libc::setrlimit(libc::RLIMIT_CPU, &limit) };
     }
+}
+
+#[test]
+fn every_step_returns_what_the_model_says() {
+    limit_cpu();
     let one = number("SYNC_SEED");
     let count = number("SYNC_COUNT").unwrap_or_else(default_count);
     let (mut steps, mut waited) = (0, 0);

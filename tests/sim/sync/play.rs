@@ -24,6 +24,7 @@ use monad_async::sync::semaphore::Semaphore;
 use monad_async::sync::wait_group::WaitGroup;
 use monad_async::sync::Side;
 use monad_async::task::header::{mark, TaskHead, TaskRef};
+use monad_async::uring::kernel::Kernel;
 use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
 use std::ptr::NonNull;
@@ -71,25 +72,29 @@ fn out(r: Res<Out>) -> Out {
     r.unwrap_or_else(|Errno(e)| -Out::from(e))
 }
 
-fn done(r: Res<()>) -> Out {
+pub fn done(r: Res<()>) -> Out {
     out(r.map(|()| 0))
 }
 
 /// What an operation has brought.
-fn brought(r: RawResult) -> Out {
+pub fn brought(r: RawResult) -> Out {
     out(r.done().map(|()| r.value as Out))
 }
 
 /// Of a call that has no time-out of its own: in a scope.
-fn within(task: TaskRef, timeout: Option<u64>, call: impl FnOnce() -> RawResult) -> Out {
+pub fn within<K: Kernel>(
+    task: TaskRef,
+    timeout: Option<u64>,
+    call: impl FnOnce() -> RawResult,
+) -> Out {
     let Some(slots) = timeout else { return brought(call()) };
     let mut scope = std::mem::MaybeUninit::<Scope>::zeroed();
     // SAFETY: zeros are a scope that is not entered; it stays until it has been left.
     unsafe {
         let scope = scope.as_mut_ptr();
-        Handle::<Sim>::enter_scope(task, scope, slots * SLOT_NS, 0).expect("the running task");
+        Handle::<K>::enter_scope(task, scope, slots * SLOT_NS, 0).expect("the running task");
         let out = brought(call());
-        Handle::<Sim>::leave_scope(task, scope).expect("the innermost one");
+        Handle::<K>::leave_scope(task, scope).expect("the innermost one");
         out
     }
 }
@@ -161,10 +166,10 @@ impl<S: Side> Stage<S> {
                 ex.kernel().complete(other * OPS + n);
                 0
             }
-            Step::WaitOp(n) => within(task, timeout, || {
+            Step::WaitOp(n) => within::<Sim>(task, timeout, || {
                 Handle::<Sim>::wait_operation(task, &self.operations[t][n])
             }),
-            Step::WaitAny => within(task, timeout, || {
+            Step::WaitAny => within::<Sim>(task, timeout, || {
                 // SAFETY: one of the task's.
                 let result = |op: NonNull<Op>| unsafe { op.as_ref() }.result.get();
                 Handle::<Sim>::wait_any(task).map_or_else(RawResult::failure, result)
@@ -213,13 +218,13 @@ impl<S: Side> Stage<S> {
                 (count, _) => count as Out,
             },
             Step::CancelTeam => done(self.team.cancel()),
-            Step::WaitTeam => {
-                within(task, timeout, || self.team.wait(caller).unwrap_or_else(RawResult::failure))
-            }
+            Step::WaitTeam => within::<Sim>(task, timeout, || {
+                self.team.wait(caller).unwrap_or_else(RawResult::failure)
+            }),
             Step::Join(other) => {
-                within(task, timeout, || Handle::<Sim>::join(task, self.tasks[other]))
+                within::<Sim>(task, timeout, || Handle::<Sim>::join(task, self.tasks[other]))
             }
-            Step::Park => within(task, timeout, || Handle::<Sim>::park(task)),
+            Step::Park => within::<Sim>(task, timeout, || Handle::<Sim>::park(task)),
             Step::Unpark(other) => {
                 Handle::<Sim>::unpark(self.tasks[other]);
                 0
@@ -245,7 +250,7 @@ impl<S: Side> Stage<S> {
         timeout: Option<u64>,
     ) -> Out {
         let task = caller.executor().expect("a task's").1;
-        within(task, timeout, || {
+        within::<Sim>(task, timeout, || {
             self.queue.until_left(caller, at_most, what).map_or_else(RawResult::failure, |()| OVER)
         })
     }

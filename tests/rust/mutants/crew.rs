@@ -1,0 +1,68 @@
+//! Bugs that are planted into a pool of several workers and into what blocks on helpers, one or more
+//! for each rule. The random programs of tests/sim/sync/crew must notice.
+
+use crate::list::{of, Mutant};
+
+const QUEUE: &str = "src/executor/queue.rs";
+const ENDS: &str = "src/executor/queue_ends.rs";
+const LEFT: &str = "src/executor/queue_left.rs";
+const REST: &str = "src/executor/queue_rest.rs";
+const POSTS: &str = "src/executor/queue_jobs.rs";
+const JOBS: &str = "src/executor/jobs.rs";
+const HANDS: &str = "src/executor/hands.rs";
+const FEED: &str = "src/executor/feed.rs";
+const GRANT: &str = "src/executor/grant.rs";
+const HELPERS: &str = "src/pool/helpers.rs";
+const BLOCKING: &str = "src/pool/blocking.rs";
+
+/// One a line: the file, the bug, what is right, what is wrong.
+#[rustfmt::skip]
+pub const CREW: &[Mutant] = &[
+    // Priority is strict across workers.
+    of(QUEUE, "a low priority begins before a high one, on any worker", "self.levels.iter().position(|level| !level.is_empty())", "self.levels.iter().rposition(|level| !level.is_empty())"),
+    of(FEED, "what is ready on a worker goes before a higher priority that waits", "new < ready || (takes_turns && new != NO_LEVEL)", "ready == NO_LEVEL && new != NO_LEVEL"),
+    of(FEED, "what waits goes before a higher priority that is ready", "new < ready || (takes_turns && new != NO_LEVEL)", "new != NO_LEVEL"),
+    of(JOBS, "what was posted begins after the tasks that came later", "self.jobs.is_empty() || ahead(self.jobs.number())", "true"),
+    // One is woken at a time, as long as there is need.
+    of(QUEUE, "two are woken for one task", "self.note(&state); let woken = state.wake_one(); drop(state); woken.wake(); Ok(())", "self.note(&state); let woken = state.wake_one(); state.waking = ptr::null(); let more = state.wake_one(); drop(state); woken.wake(); more.wake(); Ok(())"),
+    of(QUEUE, "nobody is woken for several tasks that come at once", "self.note(&state); let woken = state.wake_one(); drop(state); woken.wake(); (put, refused)", "self.note(&state); drop(state); (put, refused)"),
+    of(POSTS, "nobody is woken for what is posted", "self.note(&state); let woken = state.wake_one(); drop(state); woken.wake(); return Ok(());", "self.note(&state); drop(state); return Ok(());"),
+    of(REST, "while one is on its way another is woken", "!self.waking.is_null() || self.queued == 0", "self.queued == 0"),
+    of(REST, "one is woken for nothing", "!self.waking.is_null() || self.queued == 0", "!self.waking.is_null()"),
+    of(REST, "nobody notes who was woken", "seat.is_idle.store(false, Relaxed); self.waking = seat;", "seat.is_idle.store(false, Relaxed);"),
+    of(REST, "who has looked is waited for", "if ptr::eq(self.waking, seat) { self.waking = ptr::null(); }", ""),
+    of(REST, "who wakes for something of its own leaves what waits", "if begins { Woken(None) } else { state.wake_one() }", "Woken(None)"),
+    of(FEED, "who was woken and cannot go on keeps that to itself, among several", "if slept.is_ok() { self.ready.level() } else { 0 }", "self.ready.level()"),
+    // Fewer workers, and the end of all.
+    of(QUEUE, "who was dismissed begins tasks", "self.leaves.load(Relaxed)", "false"),
+    of(REST, "who was dismissed sleeps on", "self.pass_on(seat); seat.wake();", "self.pass_on(seat);"),
+    of(REST, "a drain has no end", "if state.drains { seat.leaves.store(true, Relaxed); return false; }", ""),
+    of(FEED, "a worker that leaves does not wait for what it has begun", "is_over || !seat.queue().rest(seat)", "seat.is_leaving() || !seat.queue().rest(seat)"),
+    of(QUEUE, "a drain loses a task", "state.closed = true; state.drains |= drains;", "state.closed = true; state.drains |= drains; if drains { let _ = state.pop(NO_LEVEL, false); self.note(&state); }"),
+    of(QUEUE, "a drain keeps the queue open", "state.closed = true; state.drains |= drains;", "state.closed = !drains; state.drains |= drains;"),
+    of(ENDS, "what is handed back first is all", "state.pop(NO_LEVEL, true)", "if count == 1 { None } else { state.pop(NO_LEVEL, true) }"),
+    of(ENDS, "what is handed back is not counted", "count += 1;", ""),
+    of(ENDS, "what is handed back is so twice", "Ok(self.end(task))", "{ let ended = self.end(task); if count == 0 { state.push(task); } Ok(ended) }"),
+    of(ENDS, "what was posted is handed back to nobody", "job.give_back()", "drop(job)"),
+    of(HANDS, "nobody is told of the end of what was posted", "unsafe { on_exit(task.as_head(), result) };", ""),
+    // A wait until so few are left.
+    of(LEFT, "a wait is over when fewer are left", "first.is_some_and(|most| most <= deadline(left[what]))", "first.is_some_and(|most| most < deadline(left[what]))"),
+    of(LEFT, "a wait is over one too early", "state.left()[what as usize] <= at_most", "state.left()[what as usize] <= at_most + 1"),
+    of(LEFT, "who was cancelled is told that few are left", "wait.left.claim()", "{ let _ = wait.left.claim(); true }"),
+    of(LEFT, "who was cancelled is listed for good", "unsafe { state.waits[what as usize].remove(wait.node()) };", ""),
+    of(LEFT, "what has begun counts as over", "[self.queued, self.queued + self.begun, self.workers]", "[self.queued, self.queued, self.workers]"),
+    of(QUEUE, "what ends on a worker is not counted", "state.begun -= count;", ""),
+    of(ENDS, "a cancel in the queue ends no wait", "satisfied.append(ended.waiters.take_all()); drop(state); ended.tell(); wake_all(&satisfied); true", "let leavers = ended.waiters.take_all(); satisfied.take_all(); satisfied.append(leavers); drop(state); ended.tell(); wake_all(&satisfied); true"),
+    // Functions on helpers.
+    of(HELPERS, "a function of a low priority begins first", "self.jobs.iter().find(|level| !level.is_empty())", "self.jobs.iter().rev().find(|level| !level.is_empty())"),
+    of(HELPERS, "one helper does it all", "waits && self.idle.is_none() && self.helpers < self.helpers_max", "waits && self.helpers == 0"),
+    of(HELPERS, "helpers that are too many stay", "state.helpers <= state.helpers_max", "true"),
+    of(HELPERS, "a helper that sleeps is not woken", "if let Some(address) = idle { futex::wake(address); }", ""),
+    of(HELPERS, "a call that was withdrawn stays in the queue", "unsafe { self.jobs[level as usize].remove(at.cast()) };", ""),
+    of(BLOCKING, "the function of who was cancelled begins", "unsafe { job.cast::<Call>().as_ref() }.wait.claim()", "{ let _ = unsafe { job.cast::<Call>().as_ref() }.wait.claim(); true }"),
+    of(BLOCKING, "the result of a function is lost", "call.result.set(result);", ""),
+    of(BLOCKING, "who was cancelled leaves its call in the queue", "WORK.withdraw(job, level, |_| {});", ""),
+    of(BLOCKING, "the result of a function is given twice", "unsafe { (call.wake)(&call.wait) };", "{ let wait = NonNull::from(&call.wait); unsafe { (call.wake)(wait.as_ref()); (call.wake)(wait.as_ref()); } }"),
+    of(BLOCKING, "who waits goes on before the function returns", "unsafe { (call.function)(call.argument) }", "{ finish(call, RawResult::success(0)); return unsafe { (call.function)(call.argument) }.error == 0; }"),
+    of(GRANT, "who is cancelled does not wait for its function", "Self::wait_of(task).is_some_and(Wait::cancel)", "{ let _ = Self::wait_of(task).map(Wait::cancel); true }"),
+];
