@@ -11,6 +11,8 @@ const POSTS: &str = "src/executor/queue_jobs.rs";
 const JOBS: &str = "src/executor/jobs.rs";
 const HANDS: &str = "src/executor/hands.rs";
 const FEED: &str = "src/executor/feed.rs";
+const PARK: &str = "src/executor/park.rs";
+const API: &str = "src/api.rs";
 const GRANT: &str = "src/executor/grant.rs";
 const HELPERS: &str = "src/pool/helpers.rs";
 const BLOCKING: &str = "src/pool/blocking.rs";
@@ -53,6 +55,9 @@ pub const CREW: &[Mutant] = &[
     of(LEFT, "what has begun counts as over", "[self.queued, self.queued + self.begun, self.workers]", "[self.queued, self.queued, self.workers]"),
     of(QUEUE, "what ends on a worker is not counted", "state.begun -= count;", ""),
     of(ENDS, "a cancel in the queue ends no wait", "satisfied.append(ended.waiters.take_all()); drop(state); ended.tell(); wake_all(&satisfied); true", "let leavers = ended.waiters.take_all(); satisfied.take_all(); satisfied.append(leavers); drop(state); ended.tell(); wake_all(&satisfied); true"),
+    // Permits from other workers.
+    of(API, "a permit from another worker wakes nobody", "parked.is_here()", "true"),
+    of(PARK, "the permit that ended a park in a scope is there for the next, too", "if task.outcome.get() == 0 { task.park.take_any(); }", ""),
     // Functions on helpers.
     of(HELPERS, "a function of a low priority begins first", "self.jobs.iter().find(|level| !level.is_empty())", "self.jobs.iter().rev().find(|level| !level.is_empty())"),
     of(HELPERS, "one helper does it all", "waits && self.idle.is_none() && self.helpers < self.helpers_max", "waits && self.helpers == 0"),

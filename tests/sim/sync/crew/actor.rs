@@ -174,6 +174,12 @@ pub fn act(step: Step) {
             compare(state, step, 0, 0);
         }
         Step::Finish(n) => finish(n),
+        Step::Unpark(n) => {
+            let got = done(Handle::<Sim>::unpark(tasks[n]).done());
+            let mut state = lock();
+            state.model.unpark(n, me);
+            compare(state, step, got, 0);
+        }
         Step::Hold => pass(HERE.get(), Place::Able),
         Step::Work(slots) => {
             passes(slots * SLOT_NS);
@@ -283,6 +289,7 @@ fn wait(task: TaskRef, t: usize, step: Step, timeout: Option<u64>) {
     let unit = |r: Res<()>| r.map_or_else(RawResult::failure, |()| RawResult::success(0));
     let got = match step {
         Step::Sleep(slots) => done(Handle::<Sim>::sleep(task, slots * SLOT_NS).done()),
+        Step::Park => within::<Sim>(task, timeout, || Handle::<Sim>::park(task)),
         Step::Wait(what, at_most) => {
             within::<Sim>(task, timeout, || unit(queue.until_left(&caller(), at_most, what)))
         }
@@ -340,7 +347,7 @@ fn acts(task: TaskRef, t: usize) -> RawResult {
         match step {
             // One that is over as it begins may or may not keep a helper from it.
             Step::Call => wait(task, t, step, timeout.map(|slots| slots.max(1))),
-            Step::Wait(..) | Step::Sleep(_) => wait(task, t, step, timeout),
+            Step::Wait(..) | Step::Sleep(_) | Step::Park => wait(task, t, step, timeout),
             _ => act(step),
         }
     }

@@ -41,6 +41,8 @@ pub enum Step {
     Call,
     /// That of this task may return.
     Finish(usize),
+    Park,
+    Unpark(usize),
     Sleep(u64),
     /// It runs on, and others do.
     Hold,
@@ -68,7 +70,7 @@ pub struct Program {
     pub outside: Vec<Step>,
 }
 
-const THEMES: u32 = 6;
+const THEMES: u32 = 7;
 
 fn step(r: &mut Rng, theme: u32) -> Step {
     let n = r.below(TASKS as u32) as usize;
@@ -96,6 +98,8 @@ fn step(r: &mut Rng, theme: u32) -> Step {
         3 => [Step::Hold, Step::Hold, Step::Sleep(r.below(4).into())][r.below(3) as usize],
         4 if r.one_in(8) => Step::Quit(if r.one_in(2) { How::Drain } else { How::Return }),
         4 => [Step::Grow, Step::Shrink, Step::Hold][r.below(3) as usize],
+        5 => [Step::Park, Step::Park, Step::Unpark(n), Step::Unpark(n), Step::Cancel(n)]
+            [r.below(5) as usize],
         _ => [Step::Cancel(any), Step::Work(1 + u64::from(r.below(3)))][r.below(2) as usize],
     }
 }
@@ -137,7 +141,7 @@ impl Program {
 fn default_count() -> u64 {
     match (cfg!(debug_assertions), std::env::var_os("MONAD_ASYNC_LONG").is_some()) {
         (true, false) => 5_000,
-        (true, true) | (false, false) => 15_000,
+        (true, true) | (false, false) => 10_000,
         (false, true) => 300_000,
     }
 }

@@ -41,6 +41,9 @@ pub struct Task {
     /// What the call it is in gives.
     pub out: Out,
     until_ns: u64,
+    /// It waits for its permit, or was given that; and it has one.
+    parks: bool,
+    has_permit: bool,
     is_canceled: bool,
     /// Another thread has asked for it.
     is_asked: bool,
@@ -134,6 +137,11 @@ pub const SEEN: &[&str] = &[
     "a cancel of another worker's",
     "a cancel comes too late",
     "a level changes in the queue",
+    "a park is cancelled",
+    "a park is out of time",
+    "an unpark of another worker's",
+    "a permit was there before",
+    "a permit comes after a cancel",
     "a job is handed back",
     "a job begins before a task that came later",
     "a sleep is cancelled",
@@ -153,6 +161,8 @@ impl Model {
             runs: 0,
             out: 0,
             until_ns: u64::MAX,
+            parks: false,
+            has_permit: false,
             is_canceled: false,
             is_asked: false,
             is_told: false,
@@ -359,8 +369,11 @@ impl Model {
         let is_cancel = out == ECANCELED;
         match self.tasks[t].does {
             Does::Waits => {
+                let parks = std::mem::take(&mut self.tasks[t].parks);
                 let what = self.waits.iter().find(|wait| wait.task == t).map(|wait| wait.what);
                 self.see(match (what, is_cancel) {
+                    (None, true) if parks => "a park is cancelled",
+                    (None, false) if parks => "a park is out of time",
                     (None, true) => "a wait for a function that has not begun is cancelled",
                     (None, false) => "a wait for a function that has not begun is out of time",
                     (Some(Left::Queued), true) => "a wait for what has not begun is cancelled",
@@ -639,6 +652,15 @@ impl Model {
                 self.tasks[t].does = Does::Sleeps;
                 slots = Some(ns);
             }
+            Step::Park if timeout == Some(0) => return Some(ETIME),
+            Step::Park if std::mem::take(&mut self.tasks[t].has_permit) => {
+                self.see("a permit was there before");
+                return Some(0);
+            }
+            Step::Park => {
+                self.tasks[t].does = Does::Waits;
+                self.tasks[t].parks = true;
+            }
             Step::Wait(what, at_most) => {
                 let left = self.queued() + if what == Left::Queued { 0 } else { self.begun };
                 if left <= at_most || timeout == Some(0) {
@@ -660,8 +682,24 @@ impl Model {
 
     /// It goes on.
     pub fn goes_on(&mut self, t: usize) -> Out {
+        if std::mem::take(&mut self.tasks[t].parks) {
+            self.tasks[t].has_permit = false; // All that came until now were one.
+        }
         self.tasks[t].until_ns = u64::MAX;
         self.tasks[t].out
+    }
+
+    pub fn unpark(&mut self, t: usize, here: Option<usize>) {
+        let Task { at, does, parks, .. } = self.tasks[t];
+        self.tasks[t].has_permit = true;
+        if does == Does::Waits && parks {
+            if here.is_some_and(|w| at != At::On(w)) {
+                self.see("an unpark of another worker's");
+            }
+            self.grant(t, 0, here);
+        } else if does == Does::Ready && self.tasks[t].out == ECANCELED {
+            self.see("a permit comes after a cancel");
+        }
     }
 
     fn begin_calls(&mut self) {
