@@ -9,7 +9,7 @@ use super::Executor;
 use crate::error::{Errno, RawResult, Res};
 use crate::reactor::buffers::Buffers;
 use crate::reactor::operation::{bit, Op, State, ENOENT};
-use crate::reactor::rows::is_marked;
+use crate::reactor::rows::{home_of, is_marked};
 use crate::reactor::validate::Completes;
 use crate::reactor::{fixed, operation, validate};
 use crate::sys::fd;
@@ -30,7 +30,7 @@ fn noted(sqe: &Sqe) -> u8 {
 }
 
 impl<K: Kernel> Executor<K> {
-    /// `task` runs now. EBUSY, EINVAL, ENOTSUP: nothing has changed.
+    /// `task` runs now. EBUSY, EINVAL, ENOTSUP, EPERM: nothing has changed.
     ///
     /// # Safety
     /// `record` stays in place and the library's, and what its entry refers to valid, while in
@@ -59,8 +59,17 @@ impl<K: Kernel> Executor<K> {
     /// As that.
     #[inline(never)]
     unsafe fn begin_noted(&self, task: TaskRef, record: &Op) -> Res<()> {
-        // With its `user_data`, which names its row.
+        // With its `user_data`, which names its row, and its executor.
         let sqe = record.sqe.get();
+        let home = home_of(&sqe);
+        if home != 0 && home != self.mailbox.home() {
+            return Err(Errno(libc::EPERM));
+        }
+        if validate::is_plain_here(&sqe) {
+            // SAFETY: the caller's.
+            unsafe { self.begin(task, record, sqe, 0, None, 0) };
+            return Ok(());
+        }
         let on = if fixed::is_on_buffer(&sqe) { self.reactor.fixed_of(&sqe)? } else { None };
         let row = if is_marked(&sqe) { self.prepare_write(record, &sqe)? } else { None };
         let (bits, buffers) = match validate::record(&sqe)? {

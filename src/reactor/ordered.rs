@@ -2,6 +2,7 @@
 
 use core::cell::Cell;
 
+use crate::uring::abi::sqe as flag;
 use crate::uring::kernel::{op, Sqe};
 
 /// As much as one write moves: MAX_RW_COUNT.
@@ -12,6 +13,11 @@ const MARK: u64 = 0x6f72_6465 << 32;
 
 /// In their place: of a file that is not ordered.
 const UNORDERED: u64 = 1 << 16;
+
+/// Where a handle's flags have the number of its executor, and so `user_data` of an entry by one
+/// that is direct.
+const HOME: u64 = 0x1fff << HOME_AT;
+const HOME_AT: u32 = 16;
 
 /// Whether an entry was filled in by the library's functions for writes.
 #[inline(always)]
@@ -24,6 +30,19 @@ pub fn is_marked(sqe: &Sqe) -> bool {
 pub fn named_by(sqe: &Sqe) -> Option<u16> {
     let named = sqe.user_data();
     (is_marked(sqe) && named & UNORDERED == 0).then_some(named as u16)
+}
+
+/// Of an entry that the library's functions have filled in: the number of the executor that knows
+/// its handle; 0: nobody says.
+pub fn home_of(sqe: &Sqe) -> u32 {
+    const DIRECT: u64 = 1 << 31;
+    let named = sqe.user_data();
+    let at = match is_marked(sqe) {
+        true => HOME_AT + 1, // Above `UNORDERED`.
+        false if sqe.flags() & flag::FIXED_FILE != 0 && named & !HOME == DIRECT => HOME_AT,
+        false => return 0,
+    };
+    (named >> at) as u32 & (HOME >> HOME_AT) as u32
 }
 
 /// An entry of that row.

@@ -25,7 +25,7 @@
 use core::cell::{Cell, RefCell};
 use core::ptr::{self, NonNull};
 
-pub use super::ordered::{is_marked, name, named_by, wanted};
+pub use super::ordered::{home_of, is_marked, name, named_by, wanted};
 
 use super::batch::{Elsewhere, Worker};
 use super::closing::handle;

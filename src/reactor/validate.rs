@@ -59,8 +59,19 @@ const NOTED: u64 = BUFFERED
 /// Of most entries of records this is all there is to ask: they pass, and nothing has to be noted.
 #[inline(always)]
 pub fn is_plain(sqe: &Sqe) -> bool {
+    is_plain_with(sqe, PLAIN_FLAGS & !flag::FIXED_FILE)
+}
+
+/// The same of those by a direct descriptor, too, whose executor has to be asked for.
+#[inline(always)]
+pub fn is_plain_here(sqe: &Sqe) -> bool {
+    is_plain_with(sqe, PLAIN_FLAGS)
+}
+
+#[inline(always)]
+fn is_plain_with(sqe: &Sqe, flags: u8) -> bool {
     let opcode = sqe.opcode();
-    opcode <= LAST_OP && (PLAIN & !NOTED) >> opcode & 1 != 0 && sqe.flags() & !PLAIN_FLAGS == 0
+    opcode <= LAST_OP && (PLAIN & !NOTED) >> opcode & 1 != 0 && sqe.flags() & !flags == 0
 }
 
 /// The same of entries of calls: it completes exactly once, and there is nothing to be counted.

@@ -91,6 +91,63 @@ monad_async_remote remote_of(monad_async_executor ex)
     return remote;
 }
 
+// They were done to what had that index there, and a write to an ordered file was EBADF.
+TEST(Direct, operations_by_a_handle_of_another_executor_are_refused)
+{
+    DirectExecutor const here(4);
+    DirectExecutor const there(4);
+    File direct{-1, 0};
+    File ordered{-1, 0};
+    File its{-1, 0};
+    char data[8];
+    iovec const part{data, 1};
+    auto const each = [&](File f, auto const &begins) {
+        monad_async_op op{};
+        monad_async_op_write(&op, f, "x", 1, 0);
+        begins(op);
+        monad_async_op_writev(&op, f, &part, 1, 0, 0);
+        begins(op);
+        if ((f.flags & MONAD_ASYNC_FILE_DIRECT) != 0) {
+            monad_async_op_read(&op, f, data, 1, 0);
+            begins(op);
+            monad_async_op_sync(&op, f);
+            begins(op);
+            op.sqe.flags |= IOSQE_ASYNC;
+            begins(op);
+        }
+    };
+    run(here, [&](monad_async_task self) {
+        TRY(open_temporary(self, &direct, MONAD_ASYNC_FILE_DIRECT));
+        return open_temporary(self, &ordered, MONAD_ASYNC_FILE_ORDERED);
+    });
+    run(there, [&](monad_async_task self) {
+        TRY(open_temporary(self, &its, MONAD_ASYNC_FILE_DIRECT));
+        EXPECT_EQ(its.fd, direct.fd) << "the same index";
+        for (File const f : {direct, ordered}) {
+            each(f, [&](monad_async_op &op) {
+                EXPECT_EQ(monad_async_op_begin(self, &op).error, EPERM) << int(op.sqe.opcode);
+                EXPECT_FALSE(op.is_in_flight);
+            });
+        }
+        // By the index alone.
+        monad_async_op op{};
+        monad_async_op_read(&op, {direct.fd, MONAD_ASYNC_FILE_DIRECT}, data, 1, 0);
+        TRY(monad_async_op_begin(self, &op));
+        EXPECT_EQ(monad_async_op_wait(self, &op).value, 0);
+        return monad_async_file_close(self, its);
+    });
+    run(here, [&](monad_async_task self) {
+        for (File const f : {direct, ordered}) {
+            each(f, [&](monad_async_op &op) {
+                EXPECT_EQ(monad_async_op_begin(self, &op).error, 0) << int(op.sqe.opcode);
+                EXPECT_EQ(monad_async_op_wait(self, &op).error, 0) << int(op.sqe.opcode);
+            });
+        }
+        TRY(monad_async_file_close(self, direct));
+        return monad_async_file_close(self, ordered);
+    });
+}
+
 TEST(Direct, a_plain_descriptor_of_a_direct_one)
 {
     DirectExecutor const ex(4);
@@ -205,6 +262,10 @@ TEST(Direct, passed_to_another_executor)
         EXPECT_NE(passed[0].flags & MONAD_ASYNC_SOCKET_DIRECT, 0u);
         // Which this one does not know.
         EXPECT_EQ(monad_async_socket_close(self, passed[0]).error, EPERM);
+        monad_async_op op{};
+        monad_async_op_send(&op, passed[0], "ping", 4, 0);
+        EXPECT_EQ(monad_async_op_begin(self, &op).error, EPERM);
+        EXPECT_FALSE(op.is_in_flight);
         TRY(monad_async_socket_pass(self, direct, to, &passed[1]));
         EXPECT_NE(passed[0].fd, passed[1].fd);
         EXPECT_EQ(monad_async_socket_pass(self, direct, to, &passed[2]).error, ENFILE);

@@ -7,8 +7,9 @@
  *  holds for these.
  *
  *  A handle names the executor that knows it: calls by it in a task of another one return `EPERM`,
- *  and touch nothing. An operation (op.h) is not told: begun elsewhere, it is done to what has that
- *  index there; and so is a call by a handle that the program has put together of an index.
+ *  and touch nothing; so does `monad_async_op_begin` of what was filled in by such a handle. An
+ *  entry, or a handle, that the program has put together of an index is about what has that index
+ *  there.
  *
  *  Either way there are two handles of one open file afterwards, each to be closed by itself; the
  *  file is, and a connection ends, with the last of them.

@@ -338,7 +338,7 @@ static inline void monad_async_op_fill_row(monad_async_op *op, monad_async_file 
 {
     bool const is_ordered = (file.flags & MONAD_ASYNC_FILE_ORDERED) != 0;
     uint32_t const row = is_ordered ? file.flags & 0xffffu : 0x10000u;
-    op->sqe.user_data = (uint64_t)0x6f726465u << 32 | row;
+    op->sqe.user_data = (uint64_t)0x6f726465u << 32 | (file.flags & 0x1fff0000u) << 1 | row;
 }
 /** @endcond */
 

@@ -89,7 +89,8 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_op, 192);
  *  than the above, an opcode that names another operation (`IORING_OP_ASYNC_CANCEL`), sends
  *  completions elsewhere (`IORING_OP_MSG_RING`), or is not known to this version
  *  @retval ENOTSUP a compute-only executor
- *  @retval EPERM not the running task, or another thread
+ *  @retval EPERM not the running task, or another thread; or filled in for a direct descriptor, or
+ *  a write to an ordered file, of another executor
  *  @see monad_async_op_wait(), monad_async_op_wait_any(), monad_async_op_cancel() */
 MONAD_ASYNC_API monad_async_result monad_async_op_begin(monad_async_task task,
                                                         monad_async_op *op) MONAD_ASYNC_NOEXCEPT;
@@ -165,8 +166,9 @@ static inline void monad_async_op_fill_word(monad_async_op *op, size_t n, uint64
     memcpy((unsigned char *)&op->sqe + n * sizeof word, &word, sizeof word);
 }
 
-/* `flags`: those of a handle, whose bit 31 says that it is direct. Opcode, IOSQE_FIXED_FILE and
-   descriptor are the first word. */
+/* `flags`: those of a handle, whose bit 31 says that it is direct, and bits 16 to 28 which executor
+   knows it, as `user_data` then does. Opcode, IOSQE_FIXED_FILE and descriptor are the first
+   word. */
 static inline void monad_async_op_fill(monad_async_op *op, uint8_t opcode, int32_t fd,
                                        uint32_t flags, void const *address, uint64_t offset,
                                        size_t length)
@@ -176,7 +178,8 @@ static inline void monad_async_op_fill(monad_async_op *op, uint8_t opcode, int32
     monad_async_op_fill_word(op, 1, offset);
     monad_async_op_fill_word(op, 2, (uint64_t)(uintptr_t)address);
     monad_async_op_fill_word(op, 3, length < 0x7ffff000u ? length : 0x7ffff000u);
-    for (size_t n = 4; n < 8; ++n) {
+    monad_async_op_fill_word(op, 4, flags & 0x9fff0000u);
+    for (size_t n = 5; n < 8; ++n) {
         monad_async_op_fill_word(op, n, 0);
     }
 }
