@@ -48,7 +48,7 @@ pub enum State {
     Queued = 1,
     /// The kernel has it, or the submission queue.
     Kernel = 2,
-    /// Its last completion is there, not taken yet.
+    /// Its last completion is there, not taken yet; of a row, maybe not told of yet either.
     Done = 3,
     /// Waits for its turn in a row: see `rows`.
     Row = 4,

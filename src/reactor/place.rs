@@ -8,7 +8,7 @@
 
 use core::cell::Cell;
 
-use super::operation::Op;
+use super::operation::{Op, State};
 use super::ordered::{rest, wanted};
 use super::Reactor;
 use crate::sys::file;
@@ -97,6 +97,16 @@ impl<K: Kernel> Reactor<K> {
         if u64::from(bytes) < all && self.kernel.leaves_position() {
             file::came_short(sqe.fd(), bytes as usize, appends(&sqe));
         }
+    }
+
+    /// `record`, which is in no list, has ended so, and its task has to be told. Until then nothing
+    /// of it is cancelled, in a row or in the kernel: who is told of one before it may cancel its
+    /// task.
+    pub(super) fn is_to_be_told(&self, record: &Op, outcome: i32) {
+        record.outcome.set(outcome);
+        record.state.set(State::Done);
+        // SAFETY: in no list, and in place while in flight.
+        let _ = unsafe { self.rows.ended.push_back(record.link()) };
     }
 
     /// `pop_ended` has one.

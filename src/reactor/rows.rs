@@ -436,14 +436,11 @@ impl<K: Kernel> Reactor<K> {
 
     /// `record`, which is flying, ends so.
     fn row_ends(&self, row: &Row, record: &Op, outcome: i32) {
-        record.outcome.set(outcome);
         // Of a part of an entry too, which has no completion of its own.
         self.unqueue_record_cancel(record);
         // SAFETY: from `take_off` until here it is in that list.
-        unsafe {
-            row.flying.remove(record.link());
-            self.rows.ended.push_back(record.link());
-        }
+        unsafe { row.flying.remove(record.link()) };
+        self.is_to_be_told(record, outcome);
     }
 
     /// Nothing of it is in the kernel: what came back is first in the next row, or over. So is what
@@ -456,8 +453,7 @@ impl<K: Kernel> Reactor<K> {
                 let record = Op::from_link(link);
                 self.unqueue_record_cancel(record);
                 if record.has(bit::ASKED) || self.is_handle_closed(record) {
-                    record.outcome.set(record.withdrawn());
-                    self.rows.ended.push_back(link);
+                    self.is_to_be_told(record, record.withdrawn());
                     continue;
                 }
                 record.state.set(State::Row);
@@ -476,12 +472,9 @@ impl<K: Kernel> Reactor<K> {
         self.rows.make_ready(row);
         while let Some(link) = back.pop_front() {
             row.one_more_canceled();
-            // SAFETY: records in flight are in there, by this link; out of the other list.
-            unsafe {
-                let record = Op::from_link(link);
-                record.outcome.set(record.withdrawn());
-                self.rows.ended.push_back(link);
-            }
+            // SAFETY: records in flight are in there, by this link; out of it now.
+            let record = unsafe { Op::from_link(link) };
+            self.is_to_be_told(record, record.withdrawn());
         }
     }
 

@@ -29,6 +29,7 @@ use monad_async::uring::{mask, RingOptions};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::ffi::c_void;
 use std::io::{Read, Write};
 use std::mem::zeroed;
 use std::os::fd::{AsRawFd, IntoRawFd};
@@ -699,6 +700,121 @@ fn a_cancel_that_waits_for_room_when_its_write_is_over() {
     merged.run(None);
     assert!(merged.kernel.taken.borrow().is_empty(), "a cancel of what is over");
     merged.end([RawResult::success(10); 2]);
+}
+
+/// A task that returns with a write in flight, and `N` behind it that write, of the first of which
+/// the run's end has somebody cancel. What the writes of those came to.
+struct Behind<const N: usize> {
+    kernel: Told,
+    ex: Handle<Told>,
+    first: TaskRef,
+    tasks: [TaskRef; N],
+    cancels: Box<(Handle<Told>, TaskRef)>,
+    results: Rc<RefCell<Vec<(usize, RawResult)>>>,
+}
+
+impl<const N: usize> Behind<N> {
+    fn new() -> Self {
+        let kernel = Told::default();
+        let ex = Handle::new(kernel.clone(), false).unwrap();
+        let (first, tasks) = (new_task(), [0; N].map(|_| new_task()));
+        let fd = std::fs::File::create("/dev/null").unwrap().into_raw_fd();
+        let file = order(ex.executor(), File { fd, flags: 0 }).unwrap();
+        let text = c"x".as_ptr() as u64;
+        let op = Box::leak(Box::new(write(op::WRITE, file, text, 1, 0)));
+        let op = &*op;
+        set_body(first, move |task| {
+            // SAFETY: in place for ever.
+            unsafe { Handle::<Told>::begin_operation(task, op) }.unwrap();
+            Handle::<Told>::sleep(task, 0)
+        });
+        let results = Rc::new(RefCell::new(Vec::new()));
+        for (i, &task) in tasks.iter().enumerate() {
+            let results = results.clone();
+            set_body(task, move |task| {
+                let mut sqe = Sqe::new(op::WRITE, fd, 0, text, 1, 0);
+                sqe.set_user_data(op.sqe.get().user_data());
+                let row = Ordered { fd, direct: false, row: file.flags as u16 };
+                // SAFETY: a constant.
+                let r = unsafe { ex.executor().write_ordered(task, row, &sqe) };
+                results.borrow_mut().push((i, r));
+                RawResult::success(0)
+            });
+        }
+        let cancels = Box::new((ex, tasks[0]));
+        Self { kernel, ex, first, tasks, cancels, results }
+    }
+
+    fn attach_first(&self) {
+        let of = (&raw const *self.cancels).cast();
+        // SAFETY: what it takes, in place until it was told.
+        unsafe { self.ex.attach_hooked(self.first, cancels_other, of) }.unwrap();
+    }
+
+    fn attach_others(&self) {
+        self.tasks.iter().for_each(|&task| self.ex.attach(task).unwrap());
+    }
+
+    fn run(&self) {
+        for _ in 0..4 {
+            let _ = self.ex.run(usize::MAX, Some(0));
+        }
+    }
+
+    /// The kernel completes all that it has.
+    fn complete(&self, res: i32) {
+        for sqe in self.kernel.taken.take() {
+            if sqe.opcode() != op::ASYNC_CANCEL {
+                let cqe = Cqe { user_data: sqe.user_data(), res, flags: 0 };
+                self.kernel.completed.borrow_mut().push_back(cqe);
+            }
+        }
+    }
+
+    fn end(self, results: [RawResult; N]) {
+        self.run();
+        assert!(!self.ex.has_work());
+        let came: Vec<_> = results.into_iter().enumerate().collect();
+        assert_eq!(*self.results.borrow(), came);
+        destroy(self.ex, self.tasks.into_iter().chain([self.first]));
+    }
+}
+
+unsafe extern "C" fn cancels_other(of: *const c_void, _: TaskRef, _: RawResult, _: u64) {
+    // SAFETY: what the test has attached it with.
+    let (ex, other) = unsafe { *of.cast::<(Handle<Told>, TaskRef)>() };
+    ex.cancel(other).unwrap();
+}
+
+/// A write fails, and with it those that wait behind it are over; but their tasks have yet to be
+/// told. Who is told before them cancels one: that was taken out of the row then, in whose list it
+/// was no more.
+#[test]
+fn a_cancel_of_a_write_that_is_behind_an_error_and_not_told_of() {
+    let behind = Behind::<3>::new();
+    behind.attach_first();
+    let _ = behind.ex.run(usize::MAX, Some(0)); // It has begun: the others are no part of its row.
+    behind.attach_others();
+    behind.run();
+    behind.complete(-libc::ENOSPC);
+    let canceled = RawResult { value: 0, ..RawResult::failure(Errno(libc::ECANCELED)) };
+    behind.end([canceled; 3]);
+}
+
+/// The same of one that was written: a request for it waited for room when its record was gone.
+#[test]
+fn a_cancel_of_a_write_that_is_done_and_not_told_of() {
+    let behind = Behind::<1>::new();
+    behind.attach_first();
+    behind.attach_others();
+    behind.run();
+    behind.kernel.is_full.set(true);
+    behind.complete(1);
+    let _ = behind.ex.run(usize::MAX, Some(0));
+    behind.kernel.is_full.set(false);
+    behind.run();
+    assert!(behind.kernel.taken.borrow().is_empty(), "a cancel of what is over");
+    behind.end([RawResult::success(1)]);
 }
 
 /// Eight letters, each over another, then what is in the file.

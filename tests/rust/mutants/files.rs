@@ -208,6 +208,13 @@ const TOGETHER: &str = "who_performs_batches_tells_of_them_together_while_enough
 /// What random programs come to too rarely, or do without.
 pub const IN_ROWS: &[(Mutant, &str)] = &[
     found_by(
+        "src/reactor/place.rs",
+        "what is over and not told of is still the kernel's",
+        "record.state.set(State::Done);",
+        "",
+        "a_cancel_of_a_write_that_is_done_and_not_told_of",
+    ),
+    found_by(
         BATCH,
         "a row that had its turn when it broke goes out behind what is broken",
         "row.elsewhere.as_ref().filter(|_| row.goes_on_elsewhere())",
