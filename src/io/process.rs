@@ -25,7 +25,7 @@ fn readable<K: Kernel>(ex: &Executor<K>, task: TaskRef, fd: i32) -> Res<()> {
     }
 }
 
-/// Between two looks at a child of which there is no descriptor: at first, and at most.
+/// Between two looks at a child of whose end nothing tells: at first, and at most.
 const PAUSE_NS: u64 = 100_000;
 const PAUSE_MAX_NS: u64 = 20_000_000;
 
@@ -37,7 +37,7 @@ pub fn wait<K: Kernel>(ex: &Executor<K>, task: TaskRef, pid: i32) -> Res<Ended> 
         Err(Errno(libc::ENOSYS)) => None,
         made => Some(Own(made?)),
     };
-    let mut pause_ns = PAUSE_NS;
+    let (mut pause_ns, mut has_ended) = (PAUSE_NS, false);
     // Where there is a descriptor its number is asked for once: it stays nobody else's while the
     // child is a zombie, but where SIGCHLD is ignored it is none.
     let child = process.as_ref().map_or(Child::Number(pid), |process| Child::Descriptor(process.0));
@@ -46,8 +46,11 @@ pub fn wait<K: Kernel>(ex: &Executor<K>, task: TaskRef, pid: i32) -> Res<Ended> 
         if let Some(ended) = process::ended(child)? {
             return Ok(ended);
         }
-        if let Some(process) = &process {
+        // Once it is readable the child has ended: if it is not ours yet, who traces it has it
+        // first, and no event says when.
+        if let Some(process) = process.as_ref().filter(|_| !has_ended) {
             readable(ex, task, process.0)?;
+            has_ended = true;
             continue;
         }
         match ex.sleep(task, pause_ns) {

@@ -12,6 +12,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -142,4 +143,43 @@ TEST(Process, a_wait_that_is_over_has_reaped_nothing)
     EXPECT_EQ(monad_async_process_wait(task, 1, &info).error, EPERM);
     task.attach(ex);
     ex.finish();
+}
+
+// To its parent a child has not ended before who traces it lets it go, but its descriptor is
+// readable: the wait asked the kernel again and again, some 300,000 times a second.
+TEST(Process, one_that_another_process_traces_is_looked_at_now_and_then)
+{
+    Executor ex;
+    pid_t const pid = child(0);
+    int ready[2];
+    ASSERT_EQ(pipe(ready), 0);
+    pid_t const tracer = fork();
+    if (tracer == 0) {
+        bool const traces = ptrace(PTRACE_SEIZE, pid, nullptr, nullptr) == 0;
+        (void)!write(ready[1], &traces, sizeof traces);
+        siginfo_t ended;
+        while (traces && waitid(P_PID, static_cast<id_t>(pid), &ended, WEXITED | WNOWAIT) != 0) {
+        }
+        usleep(100'000);
+        _exit(0);
+    }
+    bool traces = false;
+    EXPECT_EQ(read(ready[0], &traces, sizeof traces), static_cast<ssize_t>(sizeof traces));
+    kill(pid, SIGKILL);
+    Task const task([&](monad_async_task self) {
+        monad_async_process_info info = {};
+        auto const r = monad_async_process_wait(self, pid, &info);
+        EXPECT_EQ(info.status, SIGKILL);
+        return r;
+    });
+    task.attach(ex);
+    ex.finish();
+    EXPECT_EQ(task->result.error, 0);
+    EXPECT_EQ(waitpid(tracer, nullptr, 0), tracer);
+    close(ready[0]);
+    close(ready[1]);
+    if (!traces) {
+        skip("no process may be traced");
+    }
+    EXPECT_LT(ex->total_io_submitted, 10u);
 }

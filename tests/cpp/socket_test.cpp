@@ -24,6 +24,7 @@
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <signal.h>
+#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -472,6 +473,54 @@ TEST(CxxProcess, is_killed_and_reaped_with_its_object)
         p.kill();
         EXPECT_EQ(p.wait().status, SIGTERM);
     });
+}
+
+// The second goes on when the first has reaped it, and there is no child to be asked for: it was
+// told EINVAL.
+TEST(CxxProcess, that_two_tasks_wait_for_is_told_of_to_one)
+{
+    ma::executor ex;
+    ma::process p({"sleep", "1000"});
+    ma::task tasks[2];
+    for (auto &t : tasks) {
+        t.attach(ex, [&p] { return errno_thrown_by([&p] { p.wait(); }); });
+    }
+    ex.run(2);
+    p.kill(SIGKILL);
+    ex.run_until_idle();
+    EXPECT_EQ(tasks[0].get() + tasks[1].get(), ECHILD);
+}
+
+// As monad_async_process_wait, which has a test of the same.
+TEST(CxxProcess, that_another_process_traces_is_looked_at_now_and_then)
+{
+    ma::executor ex;
+    ma::process p({"sleep", "1000"});
+    int ready[2];
+    ASSERT_EQ(pipe(ready), 0);
+    pid_t const tracer = fork();
+    if (tracer == 0) {
+        bool const traces = ptrace(PTRACE_SEIZE, p.pid(), nullptr, nullptr) == 0;
+        (void)!write(ready[1], &traces, sizeof traces);
+        siginfo_t ended;
+        auto const id = static_cast<id_t>(p.pid());
+        while (traces && waitid(P_PID, id, &ended, WEXITED | WNOWAIT) != 0) {
+        }
+        usleep(100'000);
+        _exit(0);
+    }
+    bool traces = false;
+    EXPECT_EQ(read(ready[0], &traces, sizeof traces), static_cast<ssize_t>(sizeof traces));
+    p.kill(SIGKILL);
+    run_task(ex, [&p] { EXPECT_EQ(p.wait().status, SIGKILL); });
+    EXPECT_EQ(waitpid(tracer, nullptr, 0), tracer);
+    close(ready[0]);
+    close(ready[1]);
+    if (traces) {
+        EXPECT_LT(ex.native_handle()->total_io_submitted, 10u);
+    } else {
+        std::printf("not tried: no process may be traced\n");
+    }
 }
 
 // A child with that number, which sleeps. -1: it cannot be.

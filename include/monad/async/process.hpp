@@ -15,6 +15,7 @@
 #include "socket.hpp"
 #include "task.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <initializer_list>
@@ -166,8 +167,8 @@ public:
     /** SUSPENDS until it has ended, and reaps it. A time-out is a scope around it; interrupted, it
      *  goes on.
      *  @return how it ended
-     *  @throws std::system_error its errno; `ECHILD`: waited for already, or reaped by others or by
-     *  the kernel, as `SIGCHLD` is ignored
+     *  @throws std::system_error its errno; `ECHILD`: waited for already, by another task
+     *  meanwhile too, or reaped by others or by the kernel, as `SIGCHLD` is ignored
      *  @throws cancelled_error the task or a scope was cancelled
      *  @throws timeout_error a scope's deadline passed */
     MONAD_ASYNC_LOCAL monad_async_process_info wait()
@@ -252,10 +253,16 @@ private:
     // SUSPENDS until it has ended, by its descriptor if there is one; it is reaped then.
     MONAD_ASYNC_LOCAL monad_async_result reap(monad_async_task self, monad_async_process_info &info)
     {
-        if (pid_ <= 0 || pidfd_ == reaped) {
-            return monad_async_make_failure(ECHILD);
-        }
-        while (self != nullptr && pidfd_ >= 0) {
+        constexpr std::uint64_t pause_max_ns = 20'000'000;
+        std::uint64_t pause_ns = 0;
+        for (;;) {
+            // Again behind each wait: another task may have waited for it meanwhile.
+            if (pid_ <= 0 || pidfd_ == reaped) {
+                return monad_async_make_failure(ECHILD);
+            }
+            if (self == nullptr || pidfd_ < 0) {
+                break;
+            }
             int const saved = errno;
             siginfo_t ended;
             ended.si_pid = 0; // It stays so until the child has ended.
@@ -268,10 +275,13 @@ private:
                 info = {ended.si_pid, ended.si_code, ended.si_status, ended.si_uid};
                 return monad_async_make_success(0);
             }
-            auto const r = monad_async_poll(self, pidfd_, POLLIN);
+            // It has ended and is not ours yet: who traces it has it first, and no event says when.
+            auto const r = pause_ns == 0 ? monad_async_poll(self, pidfd_, POLLIN)
+                                         : monad_async_task_suspend_for_duration(self, pause_ns);
             if (r.error != 0) {
                 return r;
             }
+            pause_ns = pause_ns == 0 ? 100'000 : std::min(pause_ns * 2, pause_max_ns);
         }
         auto const r = monad_async_process_wait(self, pid_, &info);
         return r.error == ESRCH ? monad_async_make_failure(ECHILD) : r;
