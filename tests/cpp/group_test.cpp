@@ -494,6 +494,36 @@ TEST(Future, awaited_by_a_task_of_its_own_executor)
     EXPECT_EQ(kept.front().get(), 1000);
 }
 
+// The tasks are used again: by one that had made itself low, which many do that have time, all that
+// came later were.
+TEST(TaskGroup, a_body_leaves_its_priority_to_none)
+{
+    ma::executor ex;
+    auto const lowers = [] {
+        auto *const self = ma::this_task::current();
+        EXPECT_EQ(self->priority.cpu, monad_async_priority_normal);
+        EXPECT_EQ(self->priority.io, monad_async_priority_normal);
+        EXPECT_EQ(monad_async_task_set_priorities(self, monad_async_priority_low,
+                                                  monad_async_priority_high)
+                      .error,
+                  0);
+    };
+    for (int i = 0; i < 2; ++i) {
+        ex.spawn(lowers);
+        ex.run_until_idle();
+        auto result = ex.submit(lowers);
+        ex.run_until_idle();
+        result.get();
+        run_task(ex, [&] {
+            ma::task_group g;
+            g.spawn(lowers);
+            g.wait();
+            (void)ma::when_all(lowers, lowers);
+            (void)ma::when_any(lowers, lowers);
+        });
+    }
+}
+
 // To a future all tasks of an executor are one thread: the first that goes on has the result, also of
 // one whose state is a block of its own, and the others are told.
 TEST(Future, that_two_tasks_wait_for_gives_its_result_to_one)

@@ -21,7 +21,8 @@ MONAD_ASYNC_EXTERN_C_BEGIN
 #define MONAD_ASYNC_NAME_BYTES 32
 
 /** Names a task, until it is destroyed. The first name of a task EXPENSIVE. The thread of the
- *  executor that the task is attached to; any one while the task is idle.
+ *  executor that the task is attached to; any one while the task is idle. Tasks that C++ spawns run
+ *  one callable after the other: a callable that names its own takes the name back at its end.
  *  @param task the task
  *  @param text copied; NULL or empty: no name
  *  @retval 0 done

@@ -88,6 +88,13 @@ inline spawned *take_from_elsewhere(executor_block &block) noexcept
     return s;
 }
 
+// As any task begins: the body before may have changed its own.
+inline void forget_priorities(spawned const &s) noexcept
+{
+    s.head->priority.cpu = monad_async_priority_normal;
+    s.head->priority.io = monad_async_priority_normal;
+}
+
 // Null: no memory, or another errno.
 inline spawned *take_spawned(executor_block &block, bool here, int &error) noexcept
 {
@@ -106,6 +113,7 @@ inline spawned *take_spawned(executor_block &block, bool here, int &error) noexc
             return nullptr;
         }
     }
+    forget_priorities(*s);
     // Elsewhere the executor may end during the call.
     if (!here) {
         hold_block(*s, false);
