@@ -322,13 +322,13 @@ impl<K: Kernel> Handle<K> {
 
     #[inline(never)]
     extern "C" fn unpark_anywhere(task: TaskRef) -> RawResult {
-        let Some(parked) = park::unpark(task) else { return RawResult::success(0) };
+        let Some(parked) = park::unpark(task) else { return RawResult::success_by_call() };
         // Parked, so attached to the executor of that thread.
         match NonNull::new(task.executor().cast::<Executor<K>>()).map(Self) {
             Some(this) if parked.is_here() => this.executor().unparked(task),
             _ => parked.post(),
         }
-        RawResult::success(0)
+        RawResult::success_by_call()
     }
 
     pub fn uncancel(task: TaskRef) -> Res<bool> {

@@ -3,6 +3,7 @@
 use core::ptr;
 
 use super::head::inc;
+use super::watch::by;
 use super::Executor;
 use crate::error::{Errno, Res};
 use crate::task::header::{TaskRef, Waits};
@@ -54,7 +55,7 @@ impl<K: Kernel> Executor<K> {
     /// OWNER'S THREAD. Somebody is told of what happens here.
     #[inline(always)]
     pub(crate) fn is_watched(&self) -> bool {
-        self.watch.get() != 0
+        self.watches(by::ANY)
     }
 
     #[inline(always)]

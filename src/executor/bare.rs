@@ -10,7 +10,7 @@
 use core::cell::Cell;
 
 use super::free::Free;
-use super::grant::{Wait, Who};
+use super::grant::Wait;
 use super::watch::by;
 use super::Executor;
 use crate::atomic::AtomicUsize;
@@ -27,9 +27,30 @@ use crate::uring::kernel::Kernel;
 pub struct Bare<'a, K: Kernel, const TRACK: bool> {
     ex: &'a Executor<K>,
     task: TaskRef,
-    level: u8,
+    level: usize,
     next: (TaskRef, u8),
     now: u64,
+}
+
+/// A number in a whole register from the load on: as one of a byte it would be extended again where
+/// it is an index, into another register.
+#[inline(always)]
+fn whole(byte: u8) -> usize {
+    let number = usize::from(byte);
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    let number = {
+        let mut number = number;
+        // SAFETY: no instruction: the optimiser knows nothing of a value that comes from here.
+        unsafe {
+            core::arch::asm!(
+                "/* {0} */",
+                inout(reg) number,
+                options(pure, nomem, nostack, preserves_flags),
+            );
+        }
+        number
+    };
+    number
 }
 
 impl<'a, K: Kernel> Free<'a, K> {
@@ -37,21 +58,18 @@ impl<'a, K: Kernel> Free<'a, K> {
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub fn bare<const TRACK: bool>(&self) -> Option<Bare<'a, K, TRACK>> {
         let (ex, task) = (self.ex, self.task);
-        let level = task.cpu_asked();
+        let level = whole(task.cpu_asked());
         let plain = Switch::PASSES
             && ex.track == TRACK
             && WarmStacks::has_kept(task)
             && !ex.next.is_over(ex.ready.popped())
-            && level < PRIORITIES as u8
+            && level < PRIORITIES
             // SAFETY: `exceptions` is the owner thread's, which this is.
             && unsafe { (*ex.exceptions).is_none() };
         if !plain {
             return None;
         }
-        let next = ex.ready.front()?;
-        if next.0.head.flags.get() != Flags::COMPLETED {
-            return None;
-        }
+        let next = ex.ready.front_to_resume()?;
         let mut now = 0;
         if TRACK {
             now = ticks::now();
@@ -71,33 +89,40 @@ impl<K: Kernel, const TRACK: bool> Bare<'_, K, TRACK> {
 
     /// In which order it is served.
     #[inline(always)]
-    pub fn level(&self) -> u8 {
+    pub fn level(&self) -> usize {
         self.level
+    }
+
+    /// The other is the one that runs: first of all, so that its address needs no register then.
+    #[inline(always)]
+    pub fn leaves(&self) {
+        self.ex.head.current_task.set(self.next.0.as_head());
     }
 
     /// It waits from here on, as the caller makes come true: the record, armed, which notes
     /// `object`. `is_local`: as in `Caller::wait`.
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub fn begin(&self, is_local: bool, object: usize) -> &'static Wait {
-        const _: () = assert!(size_of::<Wait>() <= size_of::<Room>() || !Switch::PASSES);
+        const _: () = assert!(size_of::<Wait>() <= Room::OBJECT_AT);
+        self.leaves();
         let at = self.task.room_ptr().cast::<Wait>();
-        self.task.peer.set(at.as_ptr().cast());
         // SAFETY: room for one, which no other wait of the task's uses, and headers are never
-        // unmapped. What is left out is written by who uses it, or is as `create` made it: no
-        // watcher.
+        // unmapped. What is left out is written by who uses it, or is as `create` made it: whose
+        // room it is, and no watcher.
         unsafe {
             let word = if is_local { Grant::armed_here() } else { Grant::armed() };
             (&raw mut (*at.as_ptr()).word).write(word);
             (&raw mut (*at.as_ptr()).index).write(Cell::new(0));
-            (&raw mut (*at.as_ptr()).who).write(Who::Task(self.task, self.ex.mailbox));
             (&raw mut (*at.as_ptr()).object).write(AtomicUsize::new(object));
+            // Last, as the caller stores the same word.
+            self.task.peer.set(at.as_ptr().cast());
             at.as_ref()
         }
     }
 
-    /// SUSPENDS. The last thing that the caller does, who has begun, and made the wait one that
-    /// others can reach once `open` was called: 0 if the outcome, which is `outcome` until somebody
-    /// says otherwise, is 0 at its end; else what `W` says of it and `object`.
+    /// SUSPENDS. The last thing that the caller does, who has begun, or at least left, and made the
+    /// wait one that others can reach once `open` was called: 0 if the outcome, which is `outcome`
+    /// until somebody says otherwise, is 0 at its end; else what `W` says of it and `object`.
     ///
     /// # Safety
     /// `W` is for such a wait and such an object, which stays until the wait is over.
@@ -112,6 +137,10 @@ impl<K: Kernel, const TRACK: bool> Bare<'_, K, TRACK> {
         let Bare { ex, task, next, now, .. } = self;
         task.waits.set(waits);
         task.outcome.set(outcome);
+        if W::OBJECT_AT == TaskRef::OBJECT_AT && !object.is_null() {
+            // SAFETY: the last word of the room, which no record uses.
+            unsafe { task.room_ptr().byte_add(Room::OBJECT_AT).cast::<*const u8>().write(object) };
+        }
         task.awaits();
         open();
         let (next, level) = next;
@@ -121,7 +150,6 @@ impl<K: Kernel, const TRACK: bool> Bare<'_, K, TRACK> {
         } else {
             next.resumed_unstamped();
         }
-        ex.head.current_task.set(next.as_head());
         // SAFETY: as `bare` has found it; what has become reachable since is in no list of these.
         if let Some(then) = unsafe { ex.ready.take((next, level)) } {
             if ex.next.many() {
@@ -129,7 +157,7 @@ impl<K: Kernel, const TRACK: bool> Bare<'_, K, TRACK> {
             }
         }
         // SAFETY: on the stack of `task`; `next` was ready, so it does not run. And the caller's.
-        unsafe { Switch::wait_last::<W>(task.as_bytes(), object, next.as_bytes()) }
+        unsafe { Switch::wait_last::<W>(task.as_bytes(), next.as_bytes()) }
     }
 }
 
@@ -145,14 +173,23 @@ impl<K: Kernel> Executor<K> {
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn ready_last(&self, task: TaskRef) -> RawResult {
         let level = task.cpu_asked();
+        if self.watches(by::TRACED | by::POLLED | by::STAMPED) || level >= PRIORITIES as u8 {
+            return self.ready_stamped(task);
+        }
+        task.completed_unstamped();
+        self.ready.push_over_in(task, level);
+        RawResult::success_by_call()
+    }
+
+    /// With time tracking: elsewhere, as what reads the counter takes two registers, for which the
+    /// others would have to make room. Or anything else that is special.
+    #[inline(never)]
+    extern "C" fn ready_stamped(&self, task: TaskRef) -> RawResult {
+        let level = task.cpu_asked();
         if self.watches(by::TRACED | by::POLLED) || level >= PRIORITIES as u8 {
             return self.ready_otherwise(task);
         }
-        if self.track {
-            task.completed(ticks::now());
-        } else {
-            task.completed_unstamped();
-        }
+        task.completed(ticks::now());
         self.ready.push_over_in(task, level);
         RawResult::success_by_call()
     }

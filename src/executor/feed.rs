@@ -25,13 +25,13 @@ impl<K: Kernel> Executor<K> {
     pub fn run_fed(&self, seat: &Seat) -> Res<()> {
         self.fed_by.set(seat.queue());
         let _inside = Inside::new(self);
-        if self.watch.get() != 0 {
+        if self.is_watched() {
             self.watched_run();
         }
         let begun = self.stamp();
         let (now, ran) = self.fed_pass(begun, seat);
         add(&self.head.total_ticks_in_run, now.wrapping_sub(begun));
-        if self.watch.get() != 0 {
+        if self.is_watched() {
             self.watched_return(begun, now);
         }
         ran

@@ -25,14 +25,8 @@ use crate::error::{Errno, Res};
 use crate::intrusive::Link;
 use crate::sys::{clock, futex, thread};
 use crate::task::grant::Grant;
-use crate::task::header::{mark, TaskRef, Waits, NORMAL};
+use crate::task::header::{mark, Room, TaskRef, Waits, NORMAL};
 use crate::uring::kernel::Kernel;
-
-#[derive(Clone, Copy)]
-pub(super) enum Who {
-    Task(TaskRef, &'static Mailbox),
-    Thread,
-}
 
 #[repr(C)]
 pub struct Wait {
@@ -40,7 +34,8 @@ pub struct Wait {
     pub(super) word: Grant,
     /// Says which of several things was granted; written by who claimed it, before the wake.
     pub index: Cell<u32>,
-    pub(super) who: Who,
+    /// None: a thread.
+    who: Option<TaskRef>,
     /// The object that it waits for, for those that follow chains of waits; an address. Another
     /// thread that notifies writes it while they read.
     pub(super) object: AtomicUsize,
@@ -52,13 +47,15 @@ pub struct Wait {
 pub type Watcher = unsafe fn(&Wait, *const ()) -> Option<u32>;
 
 const _: () = assert!(offset_of!(Wait, link) == 0);
+// A task's room says so already.
+const _: () = assert!(offset_of!(Wait, who) == Room::TASK_AT);
 
 impl Wait {
     pub(crate) const OBJECT_AT: usize = offset_of!(Wait, object);
     pub(super) const WATCHER_AT: usize = offset_of!(Wait, watcher);
 
     #[inline(always)]
-    fn new(who: Who, word: Grant, object: usize) -> Self {
+    fn new(who: Option<TaskRef>, word: Grant, object: usize) -> Self {
         Self {
             link: Link::new(),
             word,
@@ -166,25 +163,19 @@ impl Wait {
     /// In which order waiters are served.
     #[inline(always)]
     pub fn level(&self) -> u8 {
-        match self.who {
-            Who::Task(task, _) => task.cpu_level(),
-            Who::Thread => NORMAL,
-        }
+        self.who.map_or(NORMAL, TaskRef::cpu_level)
     }
 
     #[inline(always)]
     pub fn task(&self) -> Option<TaskRef> {
-        match self.who {
-            Who::Task(task, _) => Some(task),
-            Who::Thread => None,
-        }
+        self.who
     }
 
     /// ANY THREAD, which has claimed it, as its last touch (rule 2).
     #[inline(always)]
     pub fn wake<K: Kernel>(&self) {
         match self.who {
-            Who::Task(task, home) if self.is_local() || home.is_mine() => wake_here::<K>(task),
+            Some(task) if self.is_local() || home_of(task).is_mine() => wake_here::<K>(task),
             _ => self.wake_elsewhere(),
         }
     }
@@ -192,7 +183,7 @@ impl Wait {
     /// As `wake`, of one that is local, by a stamp that was taken already.
     pub fn wake_at<K: Kernel>(&self, now: u64) {
         debug_assert!(self.is_local());
-        if let Who::Task(task, _) = self.who {
+        if let Some(task) = self.who {
             // SAFETY: as in `wake`.
             unsafe { &*task.executor().cast::<Executor<K>>() }.granted_at(task, now);
         }
@@ -201,18 +192,25 @@ impl Wait {
     #[inline(never)]
     fn wake_elsewhere(&self) {
         match self.who {
-            Who::Task(_, home) => {
+            Some(task) => {
                 // SAFETY: in no list; the task is attached there until the mail has come.
-                let posted = unsafe { home.post_pinned(self.link(), kind::GRANT) };
+                let posted = unsafe { home_of(task).post_pinned(self.link(), kind::GRANT) };
                 debug_assert!(posted, "its executor has the task attached");
             }
-            Who::Thread => {
+            None => {
                 let address = (&raw const self.word) as usize;
                 self.word.grant(); // It may be gone: the address is a name.
                 futex::wake(address);
             }
         }
     }
+}
+
+/// The mailbox of the executor of a task that waits.
+#[inline(always)]
+pub(super) fn home_of(task: TaskRef) -> &'static Mailbox {
+    // SAFETY: attached, and so in no queue; it stays so until the wait is over.
+    unsafe { Mailbox::of(task).unwrap_unchecked() }
 }
 
 /// As `Wait::wake`, of a wait of this thread's that `Wait::claim_here` found.
@@ -332,8 +330,8 @@ impl<'a, K: Kernel> Caller<'a, K> {
     }
 
     #[inline(always)]
-    fn who(&self) -> Who {
-        self.executor().map_or(Who::Thread, |(ex, task)| Who::Task(task, ex.mailbox))
+    fn who(&self) -> Option<TaskRef> {
+        self.executor().map(|(_, task)| task)
     }
 
     /// SUSPENDS, or blocks, until `wait`, which others can reach, is granted. ETIME at `until_ns`

@@ -145,7 +145,7 @@ impl<K: Kernel> Executor<K> {
             head: ExecutorHead::default(),
             owner: Owner::nobody(),
             track,
-            watch: Cell::new(0),
+            watch: Cell::new(if track { watch::by::STAMPED } else { 0 }),
             exceptions: cxx_eh::of_this_thread(),
             ready: Ready::new(),
             span: Cell::new((0, Flags::COMPLETED)),

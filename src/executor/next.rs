@@ -165,9 +165,6 @@ impl<K: Kernel> Executor<K> {
             return None;
         }
         let (next, level) = self.ready.front_beside(task)?;
-        if next.head.flags.get() != Flags::COMPLETED {
-            return None;
-        }
         if TRACK {
             let now = ticks::now();
             if self.span.get().1 != Flags::COMPLETED

@@ -12,12 +12,12 @@ use core::ptr::NonNull;
 
 use super::bare::Bare;
 use super::free::Free;
-use super::grant::Wait;
+use super::grant::{home_of, Wait};
 use super::mailbox::{kind, Mailbox};
 use super::Executor;
 use crate::error::{Errno, RawResult};
 use crate::intrusive::Link;
-use crate::stack::switch::{Over, Switch};
+use crate::stack::switch::Over;
 use crate::task::header::{mark, Room, TaskRef, Waits};
 use crate::task::permit::PERMIT;
 use crate::uring::kernel::Kernel;
@@ -25,11 +25,13 @@ use crate::uring::kernel::Kernel;
 #[repr(C)]
 pub struct ParkRecord {
     link: Link,
+    _as_in_a_wait: u64,
     task: TaskRef,
-    home: &'static Mailbox,
 }
 
 const _: () = assert!(align_of::<ParkRecord>() > PERMIT && offset_of!(ParkRecord, link) == 0);
+// A task's room says so already.
+const _: () = assert!(offset_of!(ParkRecord, task) == Room::TASK_AT);
 
 impl ParkRecord {
     /// # Safety
@@ -74,21 +76,17 @@ impl<K: Kernel> Executor<K> {
     /// looks at its permit, see `Parks`.
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn park_bare<const TRACK: bool>(&self, bare: Bare<'_, K, TRACK>) -> RawResult {
-        const _: () = assert!(size_of::<ParkRecord>() <= size_of::<Room>() || !Switch::PASSES);
         // A bare wait in the same room relies on what is there of the watcher.
         const _: () = assert!(size_of::<ParkRecord>() <= Wait::WATCHER_AT);
         let task = bare.task();
         let at = task.room_ptr().cast::<ParkRecord>();
-        // SAFETY: room for one, which no other wait of the task's uses, and headers are never
-        // unmapped. The link is written by who posts it.
-        unsafe {
-            (&raw mut (*at.as_ptr()).task).write(task);
-            (&raw mut (*at.as_ptr()).home).write(self.mailbox);
-        }
+        // Room for one, which no other wait of the task's uses, and headers are never unmapped. It
+        // says whose it is; the link is written by who posts it.
         // Before all that this thread alone reads: the instruction waits for the stores before it.
         if !task.park.arm(at.as_ptr() as usize) {
             return self.park_slowly(task);
         }
+        bare.leaves();
         task.peer.set(at.as_ptr().cast());
         // SAFETY: of a park, which is at no object.
         unsafe { bare.wait::<Parks>(Waits::Park, PARKED, core::ptr::null(), || {}) }
@@ -106,7 +104,7 @@ impl<K: Kernel> Executor<K> {
         if task.park.take() {
             return 0;
         }
-        let record = ParkRecord { link: Link::new(), task, home: self.mailbox };
+        let record = ParkRecord { link: Link::new(), _as_in_a_wait: 0, task };
         // Before all that this thread alone reads: the instruction waits for the stores before it.
         if !task.park.arm((&raw const record) as usize) {
             let taken = task.park.take();
@@ -166,6 +164,7 @@ struct Parks;
 impl Over for Parks {
     const SWITCH_AT: usize = TaskRef::SWITCH_AT;
     const OUTCOME_AT: usize = TaskRef::OUTCOME_AT;
+    const OBJECT_AT: usize = TaskRef::OBJECT_AT;
 
     #[inline(never)]
     extern "C" fn over(task: NonNull<u8>, _: *const u8) -> RawResult {
@@ -188,16 +187,18 @@ pub struct Parked(NonNull<ParkRecord>);
 impl Parked {
     /// The calling thread is the task's executor's.
     pub fn is_here(&self) -> bool {
+        self.home().is_mine()
+    }
+
+    fn home(&self) -> &'static Mailbox {
         // SAFETY: taken out, so ours, and valid until its mail has come (rule 3).
-        unsafe { self.0.as_ref() }.home.is_mine()
+        home_of(unsafe { self.0.as_ref() }.task)
     }
 
     /// From another thread.
     pub fn post(self) {
-        // SAFETY: as above.
-        let home = unsafe { self.0.as_ref() }.home;
-        // SAFETY: as above; in no list. The task is attached there until the mail has come.
-        let posted = unsafe { home.post_pinned(self.0.cast(), kind::UNPARK) };
+        // SAFETY: as in `home`; in no list. The task is attached there until the mail has come.
+        let posted = unsafe { self.home().post_pinned(self.0.cast(), kind::UNPARK) };
         debug_assert!(posted, "its executor has the task attached");
     }
 }

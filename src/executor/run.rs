@@ -99,13 +99,13 @@ impl<K: Kernel> Executor<K> {
     #[inline(always)]
     fn run_once(&self, few: usize, max_items: usize, timeout_ns: Option<u64>) -> Res<usize> {
         let _inside = Inside::new(self);
-        if self.watch.get() != 0 {
+        if self.is_watched() {
             self.watched_run();
         }
         let begun = self.stamp();
         let (now, ran) = self.pass(begun, few, max_items, timeout_ns);
         add(&self.head.total_ticks_in_run, now.wrapping_sub(begun));
-        if self.watch.get() != 0 {
+        if self.is_watched() {
             self.watched_return(begun, now);
         }
         ran

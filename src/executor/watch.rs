@@ -34,6 +34,10 @@ pub mod by {
     pub const METERED: u8 = 1 << 2;
     /// No onlooker: levels have shares, and each item is picked by them.
     pub const SHARED: u8 = 1 << 3;
+    /// No onlooker: time is tracked. Here for who has to ask for both.
+    pub const STAMPED: u8 = 1 << 4;
+    /// Onlookers, or shares.
+    pub const ANY: u8 = POLLED | TRACED | METERED | SHARED;
     /// Who looks at each item.
     pub const ITEMS: u8 = TRACED | METERED | SHARED;
 }

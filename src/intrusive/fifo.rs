@@ -29,26 +29,126 @@ use core::ptr::{self, NonNull};
 #[derive(Clone, Copy)]
 pub struct WasEmpty(pub bool);
 
-/// First in, first out; O(1) removal of any entry.
-pub struct Fifo {
+/// Where a queue's two words are.
+pub trait Ends {
+    fn head(&self) -> &Cell<*mut Link>;
+    fn tail(&self) -> &Cell<*mut Link>;
+}
+
+/// Side by side.
+pub struct Own {
     head: Cell<*mut Link>,
     tail: Cell<*mut Link>,
 }
 
+impl Ends for Own {
+    #[inline(always)]
+    fn head(&self) -> &Cell<*mut Link> {
+        &self.head
+    }
+    #[inline(always)]
+    fn tail(&self) -> &Cell<*mut Link> {
+        &self.tail
+    }
+}
+
+/// First in, first out; O(1) removal of any entry.
+pub struct Fifo<E = Own>(E);
+
 impl Fifo {
     pub const fn new() -> Self {
-        Self { head: Cell::new(ptr::null_mut()), tail: Cell::new(ptr::null_mut()) }
+        Self::of(ptr::null_mut(), ptr::null_mut())
+    }
+
+    const fn of(head: *mut Link, tail: *mut Link) -> Self {
+        Self(Own { head: Cell::new(head), tail: Cell::new(tail) })
+    }
+}
+
+/// Several queues, one a level: all heads, then all tails. So a processor finds the word of a level
+/// by one address, where pairs of words would be multiplied first.
+#[repr(C)]
+pub struct Fifos<const N: usize> {
+    heads: [Cell<*mut Link>; N],
+    tails: [Cell<*mut Link>; N],
+}
+
+/// Those of one level.
+pub struct At<'a, const N: usize> {
+    of: &'a Fifos<N>,
+    level: usize,
+}
+
+impl<const N: usize> Ends for At<'_, N> {
+    #[inline(always)]
+    fn head(&self) -> &Cell<*mut Link> {
+        // SAFETY: `Fifos::at` has looked.
+        unsafe { self.of.heads.get_unchecked(self.level) }
+    }
+    #[inline(always)]
+    fn tail(&self) -> &Cell<*mut Link> {
+        // SAFETY: as above.
+        unsafe { self.of.tails.get_unchecked(self.level) }
+    }
+}
+
+impl<const N: usize> Fifos<N> {
+    #[allow(clippy::new_without_default)]
+    pub const fn new() -> Self {
+        Self {
+            heads: [const { Cell::new(ptr::null_mut()) }; N],
+            tails: [const { Cell::new(ptr::null_mut()) }; N],
+        }
+    }
+
+    /// `last` is the front of the last one.
+    pub(crate) const fn ending_in(last: NonNull<Link>) -> Self {
+        let mut this = Self::new();
+        this.heads[N - 1] = Cell::new(last.as_ptr());
+        this
+    }
+
+    #[inline(always)]
+    pub fn at(&self, level: usize) -> Fifo<At<'_, N>> {
+        assert!(level < N);
+        Fifo(At { of: self, level })
+    }
+
+    /// # Safety
+    /// There is such a level.
+    #[inline(always)]
+    pub unsafe fn at_unchecked(&self, level: usize) -> Fifo<At<'_, N>> {
+        debug_assert!(level < N);
+        Fifo(At { of: self, level })
+    }
+
+    /// From the highest level on.
+    #[inline(always)]
+    pub fn iter(&self) -> impl Iterator<Item = Fifo<At<'_, N>>> {
+        (0..N).map(|level| Fifo(At { of: self, level }))
+    }
+}
+
+impl<E: Ends> Fifo<E> {
+    #[inline(always)]
+    fn head(&self) -> &Cell<*mut Link> {
+        self.0.head()
+    }
+
+    #[inline(always)]
+    fn tail(&self) -> &Cell<*mut Link> {
+        self.0.tail()
     }
 
     #[inline(always)]
     pub fn is_empty(&self) -> bool {
-        self.head.get().is_null()
+        self.head().get().is_null()
     }
 
     /// The oldest entry, which stays.
     #[inline(always)]
     pub fn front(&self) -> Option<NonNull<Link>> {
-        NonNull::new(self.head.get())
+        NonNull::new(self.head().get())
     }
 
     /// # Safety
@@ -57,7 +157,7 @@ impl Fifo {
     #[inline(always)]
     pub unsafe fn push_back(&self, link: NonNull<Link>) -> WasEmpty {
         let new = link.as_ptr();
-        let last = self.tail.get();
+        let last = self.tail().get();
         // Asked before the stores below, which the compiler cannot tell from one to `head`.
         let was_empty = self.is_empty();
         // SAFETY: the caller lends the link (contract above).
@@ -67,19 +167,19 @@ impl Fifo {
             (*new).prev.set(last);
         }
         if was_empty {
-            self.head.set(new);
+            self.head().set(new);
         } else {
             // SAFETY: the queue is not empty, so by rule 2 `last` is an entry of it.
             unsafe { (*last).next.set(new) };
         }
-        self.tail.set(new);
+        self.tail().set(new);
         WasEmpty(was_empty)
     }
 
     /// Takes the oldest entry.
     #[inline(always)]
     pub fn pop_front(&self) -> Option<NonNull<Link>> {
-        let first = NonNull::new(self.head.get())?;
+        let first = NonNull::new(self.head().get())?;
         // SAFETY: it is.
         unsafe { self.take_front(first) };
         Some(first)
@@ -91,11 +191,11 @@ impl Fifo {
     /// It is.
     #[inline(always)]
     pub unsafe fn take_front(&self, first: NonNull<Link>) -> Option<NonNull<Link>> {
-        debug_assert_eq!(self.head.get(), first.as_ptr());
+        debug_assert_eq!(self.head().get(), first.as_ptr());
         // SAFETY: `first` is an entry, valid until it leaves. Its successor's `prev` is left as it
         // is (rule 3), and so is `tail` when this was the last (rule 2).
         let next = unsafe { (*first.as_ptr()).next.get() };
-        self.head.set(next);
+        self.head().set(next);
         NonNull::new(next)
     }
 
@@ -106,16 +206,16 @@ impl Fifo {
     /// As `push_back`, and `first` is.
     #[inline(always)]
     pub unsafe fn turn(&self, link: NonNull<Link>, first: NonNull<Link>) {
-        debug_assert_eq!(self.head.get(), first.as_ptr());
-        let (new, last) = (link.as_ptr(), self.tail.get());
+        debug_assert_eq!(self.head().get(), first.as_ptr());
+        let (new, last) = (link.as_ptr(), self.tail().get());
         // SAFETY: the caller lends the link; `last` is an entry, `first` perhaps, whose `next` is
         // read behind the push therefore.
         unsafe {
             (*new).next.set(ptr::null_mut());
             (*new).prev.set(last);
             (*last).next.set(new);
-            self.tail.set(new);
-            self.head.set((*first.as_ptr()).next.get());
+            self.tail().set(new);
+            self.head().set((*first.as_ptr()).next.get());
         }
     }
 
@@ -135,17 +235,16 @@ impl Fifo {
     /// All entries, in a queue of their own; this one is empty afterwards.
     #[inline]
     pub(crate) fn take_all(&self) -> Fifo {
-        let head = self.head.replace(ptr::null_mut());
-        Fifo { head: Cell::new(head), tail: self.tail.clone() }
+        Fifo::of(self.head().replace(ptr::null_mut()), self.tail().get())
     }
 
     /// Moves all entries of `other` behind those of this queue. O(1).
     pub fn append(&self, other: Fifo) {
         let Some(first) = other.front() else { return };
         if self.is_empty() {
-            self.head.set(first.as_ptr());
+            self.head().set(first.as_ptr());
         } else {
-            let last = self.tail.get();
+            let last = self.tail().get();
             // SAFETY: neither is empty, so by rule 2 `last` is an entry of this one, and `first` is
             // one of the other; its `prev` was stale (rule 3).
             unsafe {
@@ -153,7 +252,7 @@ impl Fifo {
                 (*first.as_ptr()).prev.set(last);
             }
         }
-        self.tail.set(other.tail.get());
+        self.tail().set(other.tail().get());
     }
 
     /// As `append`, of a batch.
@@ -161,10 +260,7 @@ impl Fifo {
     pub fn append_batch(&self, batch: Batch) {
         // SAFETY: the batch's entries are lent until they have left the list they go to.
         unsafe { (*batch.last.as_ptr()).next.set(ptr::null_mut()) };
-        self.append(Fifo {
-            head: Cell::new(batch.first.as_ptr()),
-            tail: Cell::new(batch.last.as_ptr()),
-        });
+        self.append(Fifo::of(batch.first.as_ptr(), batch.last.as_ptr()));
     }
 
     /// Takes `link` out, wherever it is.
@@ -176,8 +272,8 @@ impl Fifo {
         let gone = link.as_ptr();
         // SAFETY: an entry of this queue (contract above).
         let next = unsafe { (*gone).next.get() };
-        if self.head.get() == gone {
-            self.head.set(next);
+        if self.head().get() == gone {
+            self.head().set(next);
             return;
         }
         // SAFETY: not the head, so `prev` is right (rule 3) and an entry; `next` is null or an
@@ -186,7 +282,7 @@ impl Fifo {
             let prev = (*gone).prev.get();
             (*prev).next.set(next);
             if next.is_null() {
-                self.tail.set(prev);
+                self.tail().set(prev);
             } else {
                 (*next).prev.set(prev);
             }

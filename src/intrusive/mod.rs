@@ -26,7 +26,7 @@ pub mod timer_queue;
 
 #[cfg(not(loom))]
 pub use circular::Circular;
-pub use fifo::{Batch, Fifo, WasEmpty};
+pub use fifo::{At, Batch, Ends, Fifo, Fifos, Own, WasEmpty};
 pub use link::Link;
 pub use marks::Marks;
 pub use mpsc::{Chain, MpscQueue, Push, Reversal, Taken};

@@ -2,21 +2,37 @@
 //! oldest of the highest priority is found by one instruction.
 
 use core::cell::Cell;
+use core::num::NonZeroU32;
+use core::ptr::NonNull;
 
 use super::shares::Shares;
-use crate::intrusive::Batch;
-use crate::task::header::{TaskRef, Waits, PRIORITIES};
-use crate::task::list::TaskList;
+use crate::intrusive::{At, Batch, Link};
+use crate::task::header::{Flags, Task, TaskHead, TaskRef, Waits, PRIORITIES};
+use crate::task::list::{TaskList, TaskLists};
+
+/// The number of what stands behind all levels, and is never empty.
+const BEHIND: usize = PRIORITIES;
+const LISTS: usize = PRIORITIES + 1;
+
+/// The front of that: as much of a header as is looked at, of a task that is idle for ever. Who
+/// looks for a task that was resumed before asks one question of the front, therefore, and not
+/// first whether there is one.
+#[repr(C, align(16))]
+struct Nobody([u64; NOBODY_WORDS]);
+
+const NOBODY_WORDS: usize = (core::mem::offset_of!(Task, link) + size_of::<Link>()) / 8;
+
+static NOBODY: Nobody = Nobody([0; NOBODY_WORDS]);
 
 /// In this order: two counters side by side become one vector, and a load of either then waits for
 /// the store of both.
 #[repr(C)]
 pub struct Ready {
-    levels: [TaskList; PRIORITIES],
+    levels: TaskLists<LISTS>,
     /// Ever, less those that were removed. How many are ready is the difference to `popped`: a pop
     /// and a push store one word each either way, and a pass counts its items by the other.
     pushed: Cell<usize>,
-    /// Bit n: `levels[n]` is not empty.
+    /// Bit n: level n is not empty. That of `BEHIND` is always set.
     occupied: Cell<u32>,
     popped: Cell<usize>,
 }
@@ -24,10 +40,14 @@ pub struct Ready {
 impl Ready {
     #[allow(clippy::new_without_default)]
     pub const fn new() -> Self {
+        let nobody: *const Link =
+            (&raw const NOBODY).wrapping_byte_add(core::mem::offset_of!(Task, link)).cast();
+        // SAFETY: within a static.
+        let nobody = unsafe { NonNull::new_unchecked(nobody.cast_mut()) };
         Self {
-            levels: [TaskList::new(), TaskList::new(), TaskList::new()],
+            levels: TaskLists::ending_in(nobody),
             pushed: Cell::new(0),
-            occupied: Cell::new(0),
+            occupied: Cell::new(1 << BEHIND),
             popped: Cell::new(0),
         }
     }
@@ -62,13 +82,30 @@ impl Ready {
 
     #[inline(always)]
     pub fn is_empty(&self) -> bool {
-        self.occupied.get() == 0
+        self.occupied.get() == 1 << BEHIND
     }
 
     /// The highest level that has one; `PRIORITIES` without.
     #[inline(always)]
     pub fn level(&self) -> u8 {
-        (self.occupied.get() | 1 << PRIORITIES).trailing_zeros() as u8
+        // SAFETY: one bit is always set.
+        unsafe { NonZeroU32::new_unchecked(self.occupied.get()) }.trailing_zeros() as u8
+    }
+
+    /// The front of the highest level, which is `NOBODY` where none is ready, and that level.
+    #[inline(always)]
+    fn first(&self) -> (TaskRef, u8) {
+        let level = self.level();
+        // SAFETY: a bit stands for a level, and only those of levels that are not empty are set.
+        (unsafe { self.at(level).front().unwrap_unchecked() }, level)
+    }
+
+    /// # Safety
+    /// There is such a level.
+    #[inline(always)]
+    unsafe fn at(&self, level: u8) -> TaskList<At<'_, LISTS>> {
+        // SAFETY: the caller's.
+        unsafe { self.levels.at_unchecked(level as usize) }
     }
 
     /// Behind all that are ready at its level. The task is in no list.
@@ -95,7 +132,8 @@ impl Ready {
     #[inline(always)]
     pub fn push_in(&self, task: TaskRef, level: u8) {
         debug_assert!(task.waits.get() == Waits::Ready);
-        if self.levels[level as usize].push_back(task).0 {
+        debug_assert!((level as usize) < PRIORITIES);
+        if self.levels.at(level as usize).push_back(task).0 {
             self.occupied.set(self.occupied.get() | 1 << level);
         }
         self.pushed.set(self.pushed.get().wrapping_add(1));
@@ -119,14 +157,16 @@ impl Ready {
         &self,
         wanted: impl FnOnce(TaskRef) -> bool,
     ) -> Option<(TaskRef, Option<TaskRef>)> {
-        let occupied = self.occupied.get();
-        if occupied == 0 {
+        if self.is_empty() {
             return None;
         }
+        let occupied = self.occupied.get();
+        let list_of = occupied.trailing_zeros() as usize;
         // SAFETY: a bit stands for a level, and only those of levels that are not empty are set.
         let (list, task) = unsafe {
-            let list = self.levels.get_unchecked(occupied.trailing_zeros() as usize);
-            (list, list.front().unwrap_unchecked())
+            let list = self.levels.at_unchecked(list_of);
+            let front = list.front().unwrap_unchecked();
+            (list, front)
         };
         if !wanted(task) {
             return None;
@@ -141,24 +181,22 @@ impl Ready {
         Some((task, then))
     }
 
-    /// The oldest of the highest level, which stays, and that level.
+    /// The oldest of the highest level, which stays, and that level, if it was resumed before, or
+    /// is to be for the first time.
     #[inline(always)]
-    pub fn front(&self) -> Option<(TaskRef, u8)> {
-        let level = self.occupied.get().trailing_zeros();
-        // None: of no task there is no list.
-        let list = self.levels.get(level as usize)?;
-        // SAFETY: a bit stands for a level, and only those of levels that are not empty are set.
-        Some((unsafe { list.front().unwrap_unchecked() }, level as u8))
+    pub fn front_to_resume(&self) -> Option<(TaskRef, u8)> {
+        let (task, level) = self.first();
+        is_to_be_resumed(task).then_some((task, level))
     }
 
-    /// As `pop`, of what `front` has given; the one behind it at its level.
+    /// As `pop`, of what `front_to_resume` has given; the one behind it at its level.
     ///
     /// # Safety
     /// Nothing was pushed or taken out since.
     #[inline(always)]
     pub unsafe fn take(&self, (task, level): (TaskRef, u8)) -> Option<TaskRef> {
         // SAFETY: the caller's.
-        let then = unsafe { self.levels.get_unchecked(level as usize).take_front(task) };
+        let then = unsafe { self.at(level).take_front(task) };
         if then.is_none() {
             let occupied = self.occupied.get();
             self.occupied.set(occupied & (occupied - 1));
@@ -168,21 +206,14 @@ impl Ready {
         then
     }
 
-    /// The oldest, if it is of the level that `task`, which runs, asks for: then `push` of the one
-    /// and `pop` of the other are `turn`.
+    /// As `front_to_resume`, if it is of the level that `task`, which runs, asks for: then `push`
+    /// of the one and `pop` of the other are `turn`.
     #[inline(always)]
     pub fn front_beside(&self, task: TaskRef) -> Option<(TaskRef, u8)> {
         // By the queue's word for it, not by the task's: the load of the front need not wait for
-        // that of the task.
-        let level = self.occupied.get().trailing_zeros();
-        if level != u32::from(task.cpu_asked()) {
-            return None;
-        }
-        // None: none is ready, and `task` asks for the level that there is a bit too many for.
-        let list = self.levels.get(level as usize)?;
-        // SAFETY: a bit stands for a level, and only those of levels that are not empty are set.
-        let front = unsafe { list.front().unwrap_unchecked() };
-        Some((front, level as u8))
+        // that of the task. (A task may ask for `BEHIND`, of which none is to be resumed.)
+        let (front, level) = self.first();
+        (level == task.cpu_asked() && is_to_be_resumed(front)).then_some((front, level))
     }
 
     /// `task` goes behind all of `level`, the highest that is not empty, and its front is taken.
@@ -195,18 +226,17 @@ impl Ready {
         task.waits.set(Waits::Ready);
         task.level.set(level);
         // SAFETY: the caller's.
-        unsafe { self.levels.get_unchecked(level as usize).turn(task, front) };
+        unsafe { self.at(level).turn(task, front) };
         self.count_one();
         front.waits.set(Waits::Nothing);
     }
 
     /// As `pop`, by shares.
     pub fn pop_by(&self, shares: &Shares) -> Option<TaskRef> {
-        let occupied = self.occupied.get();
-        if occupied == 0 {
+        if self.is_empty() {
             return None;
         }
-        let task = self.levels[shares.pick(occupied)].front()?;
+        let task = self.levels.at(shares.pick(self.occupied.get())).front()?;
         self.remove(task);
         // As `pop` counts: `remove` has taken one off the others.
         self.pushed.set(self.pushed.get().wrapping_add(1));
@@ -219,13 +249,12 @@ impl Ready {
     /// `keeps`: launches suspend, of late.
     #[inline(always)]
     pub fn prefetch(&self, keeps: bool) {
-        let Some(list) = self.levels.get(self.occupied.get().trailing_zeros() as usize) else {
+        if self.is_empty() {
             return;
-        };
-        if let Some(next) = list.front() {
-            next.prefetch_stack(keeps);
-            self.prefetch_behind(next);
         }
+        let (next, _) = self.first();
+        next.prefetch_stack(keeps);
+        self.prefetch_behind(next);
     }
 
     /// The second step of `prefetch`, where `next` is that task.
@@ -240,13 +269,22 @@ impl Ready {
     pub fn remove(&self, task: TaskRef) {
         debug_assert!(task.waits.get() == Waits::Ready);
         let level = task.level.get() as usize;
-        self.levels[level].remove(task);
-        if self.levels[level].is_empty() {
+        let list = self.levels.at(level);
+        list.remove(task);
+        if list.is_empty() {
             self.occupied.set(self.occupied.get() & !(1 << level));
         }
         self.pushed.set(self.pushed.get().wrapping_sub(1));
         task.waits.set(Waits::Nothing);
     }
+}
+
+/// Not pending launch; not so of `NOBODY`.
+#[inline(always)]
+fn is_to_be_resumed(front: TaskRef) -> bool {
+    let head: *const TaskHead = front.as_head();
+    // SAFETY: in the header of a task, or in `NOBODY`; no reference to the whole is made.
+    unsafe { (&raw const (*head).flags).cast::<Flags>().read() == Flags::COMPLETED }
 }
 
 /// Tasks on their way into the queue: those of one level in a row are a batch, so that each costs
@@ -279,7 +317,7 @@ impl Several<'_> {
     pub fn finish(&self) {
         let Some(batch) = self.batch.take() else { return };
         let (ready, level) = (self.ready, self.level.get());
-        ready.levels[level as usize].append_batch(batch);
+        ready.levels.at(level as usize).append_batch(batch);
         ready.occupied.set(ready.occupied.get() | 1 << level);
         ready.pushed.set(ready.pushed.get().wrapping_add(self.count.take()));
     }

@@ -96,7 +96,8 @@ macro_rules! suspend {
     };
 }
 
-/// Enters a task whose stack is as `suspend` left it.
+/// Enters a task whose stack is as `suspend` left it. It finds in RDX, whoever enters it, where its
+/// RSP was kept.
 macro_rules! resume {
     () => {
         concat!(pop_rip!(), "\n", pop!("rbx"), "\n", pop!("rbp"), "\njmp rax\n.cfi_endproc")
@@ -144,12 +145,12 @@ macro_rules! call_from_base {
 
 pub(super) use {pop, pop_rip, push, resume};
 
-/// Runs the task whose saved RSP is `sp` until it leaves.
+/// Runs the task whose saved RSP is at `sp` until it leaves.
 ///
 /// # Safety
-/// `sp` was kept by [`leave`] on a stack whose link is `link`.
+/// It was kept by [`leave`] on a stack whose link is `link`.
 #[inline(always)]
-pub unsafe fn enter(sp: usize, link: *mut usize) {
+pub unsafe fn enter(sp: *const usize, link: *mut usize) {
     // SAFETY: `enter_at` and then `leave_at` restore RSP, RBX and RBP; everything else that the
     // compiler relies on is declared as clobbered. What is below RSP is the compiler's to keep
     // free, as the block may push.
@@ -277,13 +278,13 @@ unsafe extern "C" fn pass_to_launch_at() {
     naked_asm!(begin!(), suspend!(), "mov [rcx], rsp", call_from_base!());
 }
 
-/// RAX: where the caller goes on. RDX: the task's saved RSP. RSI: the link.
+/// RAX: where the caller goes on. RDX: where the task's RSP is kept. RSI: the link.
 #[unsafe(naked)]
 unsafe extern "C" fn enter_at() {
     naked_asm!(
         begin!(),
         wait_for_task!(),
-        "mov rsp, rdx",
+        "mov rsp, [rdx]",
         // The task's stack, as `leave_at` left it.
         ".cfi_offset rip, -24",
         ".cfi_offset rbx, -16",

@@ -144,7 +144,7 @@ impl Switch {
         unsafe {
             #[cfg(feature = "tsan")]
             let home = jump::told(self.link.get()).resumes();
-            jump::enter(self.sp.get(), self.link.get());
+            jump::enter(self.sp.as_ptr(), self.link.get());
             #[cfg(feature = "tsan")]
             crate::sys::tsan::is_back(home);
         };
@@ -217,16 +217,12 @@ impl Switch {
     }
 
     /// As `pass_last`, of a task that waits: 0 and no error if its outcome is 0 when it is resumed,
-    /// else what `W` says of it and `object`.
+    /// else what `W` says of it and of what is noted in the task.
     ///
     /// # Safety
     /// As `pass`; of the switches of two tasks, of the kind that `W` is for.
     #[inline(always)]
-    pub unsafe fn wait_last<W: Over>(
-        task: NonNull<u8>,
-        object: *const u8,
-        next: NonNull<u8>,
-    ) -> RawResult {
+    pub unsafe fn wait_last<W: Over>(task: NonNull<u8>, next: NonNull<u8>) -> RawResult {
         // SAFETY: as in `pass_last`; that is where it is.
         unsafe {
             let of = |task: NonNull<u8>| &*task.as_ptr().add(W::SWITCH_AT).cast::<Switch>();
@@ -234,7 +230,7 @@ impl Switch {
             #[cfg(feature = "tsan")]
             jump::told(link).passes(jump::told(next_link));
             next_link.write(link.read());
-            pass_last::wait_last::<W>(task, object, next)
+            pass_last::wait_last::<W>(task, of(next).sp.as_ptr())
         }
     }
 

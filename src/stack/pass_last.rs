@@ -10,18 +10,11 @@
 //!   | RIP within `goes_on`   |  <- RSP kept in `sp`
 //! ```
 //!
-//! A task that waits has two words more there, and looks at what has become of the wait when it is
-//! back:
-//!
-//! ```text
-//!   | RIP within the caller  |
-//!   | saved R15 to R12       |
-//!   | task, object           |
-//!   | saved RBP, RBX         |
-//!   | RIP within `has_waited`|  <- RSP kept in `sp`
-//! ```
+//! A task that waits looks at what has become of the wait when it is back, within `has_waited`: in
+//! its header, which it finds by RDX (see `jump`).
 
 use core::arch::{asm, naked_asm};
+use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
 use super::jump::{pop, pop_rip, push, resume};
@@ -85,12 +78,15 @@ macro_rules! resume_there {
 #[inline(always)]
 pub unsafe fn pass_last(sp: *mut usize, next_sp: *const usize) -> RawResult {
     // SAFETY: the caller's.
-    unsafe { pass_last_at(sp, next_sp) }
+    unsafe { pass_last_at(sp, Any::uninit(), next_sp) }
 }
 
-/// RDI: where the RSP is kept. RSI: where that of the task is that is entered.
+/// What nobody looks at, whatever a register holds.
+type Any = MaybeUninit<usize>;
+
+/// RDI: where the RSP is kept. RDX: where that of the task is that is entered.
 #[unsafe(naked)]
-unsafe extern "C" fn pass_last_at(sp: *mut usize, next_sp: *const usize) -> RawResult {
+unsafe extern "C" fn pass_last_at(sp: *mut usize, _: Any, next_sp: *const usize) -> RawResult {
     naked_asm!(
         ".cfi_startproc",
         keep!(),
@@ -100,7 +96,7 @@ unsafe extern "C" fn pass_last_at(sp: *mut usize, next_sp: *const usize) -> RawR
         "push rax",
         ".cfi_adjust_cfa_offset 8",
         "mov [rdi], rsp",
-        "mov rsp, [rsi]",
+        "mov rsp, [rdx]",
         resume_there!(),
         goes_on = sym goes_on,
     )
@@ -114,65 +110,59 @@ unsafe extern "C" fn goes_on() {
 }
 
 /// As `pass_last`, of a task that waits: 0 and no error if its outcome is 0 when it is resumed,
-/// else what `W` says of it and `object`.
+/// else what `W` says of it.
 ///
 /// # Safety
 /// As `jump::pass`, of two tasks of the kind that `W` is for.
 #[inline(always)]
-pub unsafe fn wait_last<W: Over>(
-    task: NonNull<u8>,
-    object: *const u8,
-    next: NonNull<u8>,
-) -> RawResult {
+pub unsafe fn wait_last<W: Over>(task: NonNull<u8>, next_sp: *const usize) -> RawResult {
     // SAFETY: the caller's.
-    unsafe { wait_last_at::<W>(task, object, next) }
+    unsafe { wait_last_at::<W>(task, Any::uninit(), next_sp) }
 }
 
-/// RDI: the task that is left, RSI: the object, as C's functions have them. RDX: the task that is
-/// entered.
+/// RDI: the task that is left, as C's functions have it. RDX: where the RSP of the task is kept
+/// that is entered.
 #[unsafe(naked)]
 unsafe extern "C" fn wait_last_at<W: Over>(
     task: NonNull<u8>,
-    object: *const u8,
-    next: NonNull<u8>,
+    _: Any,
+    next_sp: *const usize,
 ) -> RawResult {
     naked_asm!(
         ".cfi_startproc",
         keep!(),
-        "push rdi",
-        ".cfi_adjust_cfa_offset 8",
-        "push rsi",
-        ".cfi_adjust_cfa_offset 8",
-        push!("rbp", -64),
-        push!("rbx", -72),
+        push!("rbp", -48),
+        push!("rbx", -56),
         "lea rax, [rip + {has_waited} + 1]",
         "push rax",
         ".cfi_adjust_cfa_offset 8",
         "mov [rdi + {sp}], rsp",
-        "mov rsp, [rdx + {sp}]",
+        "mov rsp, [rdx]",
         resume_there!(),
         has_waited = sym has_waited::<W>,
         sp = const W::SWITCH_AT + Switch::SP_AT,
     )
 }
 
-/// As `goes_on`, of a task that has left by `wait_last_at`.
+/// As `goes_on`, of a task that has left by `wait_last_at`. RDX: where its RSP was kept.
 #[unsafe(naked)]
 unsafe extern "C" fn has_waited<W: Over>() {
     naked_asm!(
-        kept!(56),
-        "pop rsi",
-        ".cfi_adjust_cfa_offset -8",
-        "pop rdi",
-        ".cfi_adjust_cfa_offset -8",
+        kept!(40),
         give_back!(),
-        "cmp dword ptr [rdi + {outcome}], 0",
-        "jne {over}",
+        "cmp dword ptr [rdx + {outcome}], 0",
+        "jne 2f",
         "xor eax, eax",
         "xor edx, edx",
         "ret",
+        "2:",
+        "lea rdi, [rdx + {task}]",
+        "mov rsi, [rdx + {object}]",
+        "jmp {over}",
         ".cfi_endproc",
-        outcome = const W::OUTCOME_AT,
+        outcome = const W::OUTCOME_AT as isize - (W::SWITCH_AT + Switch::SP_AT) as isize,
+        task = const -((W::SWITCH_AT + Switch::SP_AT) as isize),
+        object = const W::OBJECT_AT as isize - (W::SWITCH_AT + Switch::SP_AT) as isize,
         over = sym W::over,
     )
 }

@@ -30,9 +30,10 @@ pub use super::routine::{Call, Switch};
 /// What a task comes back to from a wait that it has left for by `wait_last`, where its outcome is
 /// not 0 by then.
 pub trait Over {
-    /// So far into a task its switch is, and its outcome.
+    /// So far into a task its switch is, its outcome, and what it waits for.
     const SWITCH_AT: usize;
     const OUTCOME_AT: usize;
+    const OBJECT_AT: usize;
 
     /// As the function that has waited, of which there is nothing any more: returns to its caller.
     extern "C" fn over(task: NonNull<u8>, object: *const u8) -> RawResult;

@@ -56,6 +56,8 @@ pub struct Channel<S: Side> {
     pub(super) is_closed: Cell<bool>,
     /// Of senders and of receivers (rule 5).
     pub(super) spins: [Spin; 2],
+    /// `relocate` needs no call.
+    is_of_words: Cell<bool>,
     pub(super) receiving: End,
 }
 
@@ -118,6 +120,7 @@ impl<S: Side> Channel<S> {
         // Of elements that are nothing as many may be inside as can be counted.
         self.capacity.set(capacity.min(isize::MAX as usize));
         self.element_bytes.set(element_bytes);
+        self.look_at_elements();
         Ok(())
     }
 
@@ -127,12 +130,18 @@ impl<S: Side> Channel<S> {
 
     pub fn set_relocate(&self, relocate: Option<Relocate>) {
         self.relocate.set(relocate);
+        self.look_at_elements();
     }
 
-    /// `relocate` needs no call.
+    fn look_at_elements(&self) {
+        let is_a_word = self.element_bytes.get() == size_of::<usize>();
+        self.is_of_words.set(is_a_word && self.relocate.get().is_none());
+    }
+
+    /// Elements are moved without a call.
     #[inline(always)]
     pub(super) fn is_of_words(&self) -> bool {
-        self.element_bytes.get() == size_of::<usize>() && self.relocate.get().is_none()
+        self.is_of_words.get()
     }
 
     /// # Safety
@@ -140,12 +149,11 @@ impl<S: Side> Channel<S> {
     #[inline(always)]
     pub(super) unsafe fn relocate(&self, to: *mut u8, from: *mut u8) {
         let bytes = self.element_bytes.get();
-        match self.relocate.get() {
-            // Without a call for what is as large as a pointer.
+        if self.is_of_words() {
             // SAFETY: the caller's; two different places.
-            None if bytes == size_of::<usize>() => unsafe {
-                ptr::copy_nonoverlapping(from, to, size_of::<usize>());
-            },
+            return unsafe { ptr::copy_nonoverlapping(from, to, size_of::<usize>()) };
+        }
+        match self.relocate.get() {
             // SAFETY: as above.
             None => unsafe { ptr::copy_nonoverlapping(from, to, bytes) },
             // SAFETY: the caller's.

@@ -366,6 +366,7 @@ struct Locks<K, S>(PhantomData<(K, S)>);
 impl<K: Kernel, S: Side> Over for Locks<K, S> {
     const SWITCH_AT: usize = TaskRef::SWITCH_AT;
     const OUTCOME_AT: usize = TaskRef::OUTCOME_AT;
+    const OBJECT_AT: usize = TaskRef::ROOM_AT + Wait::OBJECT_AT; // Where the record notes it.
 
     #[cold]
     extern "C" fn over(task: NonNull<u8>, mutex: *const u8) -> RawResult {

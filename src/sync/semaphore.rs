@@ -271,6 +271,7 @@ struct Acquires<K, S>(PhantomData<(K, S)>);
 impl<K: Kernel, S: Side> Over for Acquires<K, S> {
     const SWITCH_AT: usize = TaskRef::SWITCH_AT;
     const OUTCOME_AT: usize = TaskRef::OUTCOME_AT;
+    const OBJECT_AT: usize = TaskRef::OBJECT_AT;
 
     #[cold]
     extern "C" fn over(task: NonNull<u8>, semaphore: *const u8) -> RawResult {

@@ -35,7 +35,7 @@ impl<S: Side> Channel<S> {
             return RawResult::failure_by_call(EPIPE);
         }
         let (task, ex) = free.parts();
-        if S::IS_LOCAL && !is_sent && self.has_some() {
+        if S::IS_LOCAL && !is_sent && self.capacity.get() != 0 && self.has_some() {
             // SAFETY: the caller's.
             return unsafe {
                 if !self.senders.is_empty() {
@@ -209,6 +209,7 @@ struct Receives<K, S>(PhantomData<(K, S)>);
 impl<K: Kernel, S: Side> Over for Sends<K, S> {
     const SWITCH_AT: usize = TaskRef::SWITCH_AT;
     const OUTCOME_AT: usize = TaskRef::OUTCOME_AT;
+    const OBJECT_AT: usize = TaskRef::OBJECT_AT;
 
     #[cold]
     extern "C" fn over(task: NonNull<u8>, channel: *const u8) -> RawResult {
@@ -220,6 +221,7 @@ impl<K: Kernel, S: Side> Over for Sends<K, S> {
 impl<K: Kernel, S: Side> Over for Receives<K, S> {
     const SWITCH_AT: usize = TaskRef::SWITCH_AT;
     const OUTCOME_AT: usize = TaskRef::OUTCOME_AT;
+    const OBJECT_AT: usize = TaskRef::OBJECT_AT;
 
     #[cold]
     extern "C" fn over(task: NonNull<u8>, channel: *const u8) -> RawResult {

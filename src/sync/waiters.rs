@@ -10,7 +10,7 @@ use crate::executor::free::Waiter;
 use crate::executor::grant::{Caller, Wait};
 use crate::executor::mailbox::Mailbox;
 use crate::executor::Executor;
-use crate::intrusive::{Fifo, Link, TimerNode};
+use crate::intrusive::{Fifo, Fifos, Link, TimerNode};
 use crate::stack::switch::Over;
 use crate::task::header::{TaskRef, Waits, PRIORITIES};
 use crate::uring::kernel::Kernel;
@@ -38,7 +38,8 @@ mod is {
 
     /// Of a timer that is in no queue, wherever the node is.
     pub const UNUSED: u32 = TimerNode::UNUSED as u32;
-    pub const LEVEL_AT: u32 = 5;
+    /// In its last byte alone.
+    pub const LEVEL_AT: u32 = 24;
     pub const LEVEL: u32 = 3 << LEVEL_AT;
     pub const QUEUED: u32 = 1 << 8;
     /// The wait was claimed before it came here.
@@ -168,7 +169,7 @@ pub enum First<'a> {
 /// All of it behind the object's side. Zeros are an empty one.
 #[repr(C)]
 pub struct Waiters {
-    levels: [Fifo; PRIORITIES],
+    levels: Fifos<PRIORITIES>,
 }
 
 // As sync.h counts on.
@@ -177,12 +178,12 @@ const _: () = assert!(size_of::<Waiters>() == 48);
 impl Waiters {
     #[allow(clippy::new_without_default)]
     pub const fn new() -> Self {
-        Self { levels: [Fifo::new(), Fifo::new(), Fifo::new()] }
+        Self { levels: Fifos::new() }
     }
 
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.levels.iter().all(Fifo::is_empty)
+        self.levels.iter().all(|level| level.is_empty())
     }
 
     /// # Safety
@@ -201,7 +202,7 @@ impl Waiters {
         let node = unsafe { Node::from_link(link) };
         node.set(is::QUEUED);
         // SAFETY: the caller's.
-        let _ = unsafe { self.levels[node.level()].push_back(link) };
+        let _ = unsafe { self.levels.at(node.level()).push_back(link) };
     }
 
     /// Takes a node out, if it is still in here.
@@ -210,7 +211,7 @@ impl Waiters {
         if queued {
             node.state.set(node.state.get() & !is::QUEUED);
             // SAFETY: a node is in the queue of its object, says `is_queued`.
-            unsafe { self.levels[node.level()].remove(node.link()) };
+            unsafe { self.levels.at(node.level()).remove(node.link()) };
         }
         queued
     }
@@ -218,7 +219,7 @@ impl Waiters {
     /// The first, which stays. Those who were cancelled are left out, and taken out.
     #[inline]
     pub fn first(&self) -> Option<&Node> {
-        for level in &self.levels {
+        for level in self.levels.iter() {
             while let Some(link) = level.front() {
                 // SAFETY: a node leaves the queue before it ends.
                 let node = unsafe { Node::from_link(link) };
@@ -284,12 +285,14 @@ impl Waiters {
             let task = unsafe { TaskRef::from_timer(first.cast()) };
             // It is attached there until its wait is over, and its `waits` is that thread's.
             let is_mine = here.is_none_or(|here| here.has(task));
-            // Nobody asks the record any more, once the task is ready: it is in no other queue.
+            // Nobody asks the record any more, or the node, once the task is ready: it is in no
+            // other queue.
             (is_mine && task.waits.get() == Waits::Grant).then_some(task)
         } else {
             let claimed = node.wait().claim_here();
             if claimed.is_some() {
                 node.wait().index.set(node.index);
+                node.state.set(node.state.get() & !is::QUEUED);
             }
             claimed
         };
@@ -297,7 +300,6 @@ impl Waiters {
         let Some(task) = claimed else { return First::Other };
         // SAFETY: it is the front.
         unsafe { level.take_front(first) };
-        node.state.set(node.state.get() & !is::QUEUED);
         First::Here(node, task)
     }
 
@@ -349,15 +351,18 @@ impl Waiters {
     ) -> RawResult {
         let (task, wait, level) = (bare.task(), bare.begin(is_local, object), bare.level());
         let node = task.timer_ptr().cast::<Node>();
-        let state = is::UNUSED | u32::from(level) << is::LEVEL_AT | is::QUEUED | is::IN_HEADER;
+        let state = is::UNUSED | is::QUEUED | is::IN_HEADER;
         // SAFETY: as in `wait_turn`; the link is written by the push. The state and the index, 0,
-        // are one word (asserted at `Node`).
+        // are one word (asserted at `Node`); the level is a byte of it, which stays in its register
+        // so.
         unsafe {
             (&raw mut (*node.as_ptr()).wait).write(NonNull::from(wait));
             (&raw mut (*node.as_ptr()).state).cast::<u64>().write(u64::from(state));
+            let level_at = is::LEVEL_AT as usize / 8;
+            (&raw mut (*node.as_ptr()).state).cast::<u8>().add(level_at).write(level as u8);
             (&raw mut (*node.as_ptr()).data).write(Cell::new(data));
             // `bare` has looked at the level.
-            let _ = self.levels.get_unchecked(level as usize).push_back(node.cast());
+            let _ = self.levels.at_unchecked(level).push_back(node.cast());
             bare.wait::<W>(Waits::Grant, 0, at, open)
         }
     }

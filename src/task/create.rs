@@ -138,7 +138,7 @@ pub fn create(stack_bytes: usize) -> Res<TaskRef> {
         mailbox: AtomicPtr::new(ptr::null_mut()),
         header: Cell::new(Some(header)),
         annex: Cell::new(annex),
-        room: Room::default(),
+        room: Room::of(at.cast()),
     };
     // SAFETY: the header is ours. A stale reader (a message that compares `run`) sees the old or
     // the next number, which no run has, or a new range's.

@@ -18,7 +18,7 @@
 //! destroyed: slot memory is never unmapped (see `stack::pool`), which is what makes [`TaskRef`]
 //! safe to follow.
 
-use core::cell::{Cell, UnsafeCell};
+use core::cell::Cell;
 use core::ffi::c_void;
 use core::ops::Deref;
 use core::ptr::NonNull;
@@ -31,6 +31,7 @@ use crate::stack::asked::Place;
 use crate::stack::pool::{Header, Held};
 use crate::stack::switch::Switch;
 use crate::task::permit::Permit;
+pub use crate::task::room::Room;
 use crate::task::state::{self, TaskState};
 
 pub(crate) const PRIORITIES: usize = 3;
@@ -222,11 +223,6 @@ pub struct Task {
     pub room: Room,
 }
 
-/// Memory for a record, zeros at first; none where no wait is without a frame.
-#[derive(Default)]
-#[repr(C)]
-pub struct Room(UnsafeCell<[u64; if Switch::PASSES { 7 } else { 0 }]>);
-
 const _: () = {
     assert!(core::mem::offset_of!(Task, link) == 104);
     assert!(core::mem::offset_of!(Task, waits) == 120);
@@ -379,26 +375,27 @@ impl TaskRef {
     // Of `Over`.
     pub(crate) const SWITCH_AT: usize = core::mem::offset_of!(Task, switch);
     pub(crate) const OUTCOME_AT: usize = core::mem::offset_of!(Task, outcome);
+    pub(crate) const ROOM_AT: usize = core::mem::offset_of!(Task, room);
+    pub(crate) const OBJECT_AT: usize = Self::ROOM_AT + Room::OBJECT_AT;
 
     #[inline(always)]
     pub(crate) fn as_bytes(self) -> NonNull<u8> {
         self.0.cast()
     }
 
-    /// Sets `waits` and `level`, by one store.
+    /// Sets `waits` and `level`. (By one store it would be more instructions.)
     #[inline(always)]
     pub(crate) fn wait_in(self, waits: Waits, level: u8) {
-        let both = u16::from_ne_bytes([waits as u8, level]);
-        // SAFETY: the two are neighbours in the task, in this order and aligned for it (asserted
-        // at `Task`), and each byte is valid for its field.
-        unsafe { self.0.byte_add(core::mem::offset_of!(Task, waits)).cast::<u16>().write(both) };
+        self.waits.set(waits);
+        self.level.set(level);
     }
 
     /// Sets `waits`, `level` and `marks`, and that no operation was begun, by one store.
     #[inline(always)]
     pub(crate) fn begin_in(self, (waits, level): (Waits, u8), marks: u8) {
         let all = u32::from_ne_bytes([waits as u8, level, marks, 0]);
-        // SAFETY: as in `wait_in`; the four are neighbours, each of one byte.
+        // SAFETY: the four are neighbours in the task, in this order and aligned for it (asserted
+        // at `Task`), and each byte is valid for its field.
         unsafe { self.0.byte_add(core::mem::offset_of!(Task, waits)).cast::<u32>().write(all) };
     }
 

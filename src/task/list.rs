@@ -4,9 +4,9 @@
 use core::ptr::NonNull;
 
 use super::header::TaskRef;
-use crate::intrusive::{Batch, Fifo, WasEmpty};
+use crate::intrusive::{At, Batch, Ends, Fifo, Fifos, Link, Own, WasEmpty};
 
-pub struct TaskList(Fifo);
+pub struct TaskList<E = Own>(Fifo<E>);
 
 impl TaskList {
     #[allow(clippy::new_without_default)]
@@ -14,6 +14,38 @@ impl TaskList {
         Self(Fifo::new())
     }
 
+    /// The task behind `task`, which is in a list.
+    #[inline(always)]
+    pub fn after(task: TaskRef) -> Option<TaskRef> {
+        // SAFETY: in a list of tasks, says the caller, so its neighbour is one.
+        NonNull::new(task.link.peek_next()).map(|link| unsafe { TaskRef::from_link(link) })
+    }
+}
+
+/// Several lists, one a level.
+pub struct TaskLists<const N: usize>(Fifos<N>);
+
+impl<const N: usize> TaskLists<N> {
+    /// `last` is the front of the last one, which nobody is put into or taken out of.
+    pub const fn ending_in(last: NonNull<Link>) -> Self {
+        Self(Fifos::ending_in(last))
+    }
+
+    #[inline(always)]
+    pub fn at(&self, level: usize) -> TaskList<At<'_, N>> {
+        TaskList(self.0.at(level))
+    }
+
+    /// # Safety
+    /// There is such a level.
+    #[inline(always)]
+    pub unsafe fn at_unchecked(&self, level: usize) -> TaskList<At<'_, N>> {
+        // SAFETY: the caller's.
+        TaskList(unsafe { self.0.at_unchecked(level) })
+    }
+}
+
+impl<E: Ends> TaskList<E> {
     #[inline(always)]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -70,12 +102,5 @@ impl TaskList {
     pub fn remove(&self, task: TaskRef) {
         // SAFETY: the caller's word, which `waits` backs.
         unsafe { self.0.remove(task.link_ptr()) }
-    }
-
-    /// The task behind `task`, which is in a list.
-    #[inline(always)]
-    pub fn after(task: TaskRef) -> Option<TaskRef> {
-        // SAFETY: in a list of tasks, says the caller, so its neighbour is one.
-        NonNull::new(task.link.peek_next()).map(|link| unsafe { TaskRef::from_link(link) })
     }
 }

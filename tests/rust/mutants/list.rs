@@ -312,7 +312,7 @@ pub const LOOP: &[Mutant] = &[
         bug: "the lowest priority runs first",
         file: "src/sched/run_queue.rs",
         right: "occupied.trailing_zeros() as usize",
-        wrong: "occupied.ilog2() as usize",
+        wrong: "(occupied & 7).ilog2() as usize",
     },
     Mutant {
         bug: "a ready task keeps its place when its priority changes",
