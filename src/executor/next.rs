@@ -94,6 +94,16 @@ impl<K: Kernel> Executor<K> {
         Ahead(Some(self.stamp()))
     }
 
+    /// As `stamp_ahead`, of a task that waits for what no time is asked of: with nobody else ready
+    /// it is the loop's turn, which reads the counter itself.
+    #[inline(always)]
+    pub(super) fn stamp_to_wait(&self) -> Ahead {
+        if self.ready.is_empty() {
+            return Ahead(None);
+        }
+        self.stamp_ahead()
+    }
+
     /// `READY`: `task` waits for nothing but its turn.
     ///
     /// Returns when `task`, which is about to suspend, is resumed. False: it is the loop's turn,

@@ -125,7 +125,7 @@ impl<K: Kernel> Executor<K> {
                 return stopped;
             }
         }
-        self.await_time(task, boot_ns, self.stamp_ahead())
+        self.await_time(task, boot_ns, self.stamp_to_wait())
     }
 
     #[inline(always)]
@@ -162,7 +162,7 @@ impl<K: Kernel> Executor<K> {
             return unsafe { sqe.rarely(self, task, Rare::Stopped) };
         }
         // SAFETY: the caller's.
-        unsafe { self.io_begun(task, sqe, self.stamp_ahead(), closings) }
+        unsafe { self.io_begun(task, sqe, self.stamp_to_wait(), closings) }
     }
 
     /// # Safety
@@ -273,7 +273,7 @@ impl<K: Kernel> Executor<K> {
     /// items there are no exceptions: who has some takes them along, so who has none finds none.
     #[inline(always)]
     pub(super) fn leave(&self, task: TaskRef) {
-        self.leave_at::<false>(task, self.stamp_ahead());
+        self.leave_at::<false>(task, self.stamp_to_wait());
     }
 
     /// As `leave`; `now` is of `stamp_ahead`; `READY` as in `passes`.
