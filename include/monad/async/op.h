@@ -178,9 +178,11 @@ static inline void monad_async_op_fill(monad_async_op *op, uint8_t opcode, int32
     monad_async_op_fill_word(op, 1, offset);
     monad_async_op_fill_word(op, 2, (uint64_t)(uintptr_t)address);
     monad_async_op_fill_word(op, 3, length < 0x7ffff000u ? length : 0x7ffff000u);
-    monad_async_op_fill_word(op, 4, flags & 0x9fff0000u);
-    for (size_t n = 5; n < 8; ++n) {
+    for (size_t n = 4; n < 8; ++n) {
         monad_async_op_fill_word(op, n, 0);
+    }
+    if (flags >> 31 != 0) {
+        monad_async_op_fill_word(op, 4, flags & 0x9fff0000u);
     }
 }
 
