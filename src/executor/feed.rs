@@ -73,11 +73,13 @@ impl<K: Kernel> Executor<K> {
         if self.ready.is_empty() && seat.level() == NO_LEVEL {
             // One that leaves sleeps as long as it has tasks that have begun.
             let is_over = seat.is_leaving() && !self.has_work();
+            // One that leaves is in no list: mail wakes it.
+            let listed = !seat.is_leaving();
             if is_over || !seat.queue().rest(seat) {
                 return self.leave_fed(now, Ok(()));
             }
             let slept;
-            (now, slept) = self.wait(now, None);
+            (now, slept) = self.wait(now, None, || listed && seat.was_unlisted());
             // Who cannot go on begins nothing: what it was woken for is another's.
             let ready = if slept.is_ok() { self.ready.level() } else { 0 };
             // Who was woken for what waits looks as it takes that.

@@ -321,6 +321,16 @@ impl Mailbox {
         self.notify();
     }
 
+    /// ANY THREAD that has pinned the owner. As `ask_wake`, but an owner that sleeps has no mail to
+    /// deal with when it wakes: it knows where to look for why.
+    pub(super) fn rouse(&self) {
+        if self.inbox.rouse() {
+            self.wake();
+        } else {
+            self.ask_wake();
+        }
+    }
+
     /// The owner, notified. Whether `run` is to return.
     pub(crate) fn take_wake(&self) -> bool {
         // Relaxed: acquired with the notification. An exchange, so that none is lost that comes

@@ -5,6 +5,7 @@
 //! of it belongs to the owning thread, except `mailbox`, which never changes, and `owner`, which
 //! only the child of a fork changes, in its copy: these any thread may read.
 
+mod asleep;
 pub mod attach;
 pub mod bare;
 mod budget;

@@ -45,7 +45,7 @@ use crate::ticks;
 const MANY: usize = 256;
 
 /// Looks at a lock that is held, before a sleep.
-const TRIES: u32 = 7;
+const TRIES: u32 = 6;
 
 /// What `Queue::level` gives when nothing waits.
 pub const NO_LEVEL: u8 = PRIORITIES as u8;
@@ -126,15 +126,18 @@ pub struct Seat {
 // lock.
 unsafe impl Sync for Seat {}
 
-/// A sleeper that was taken out, to be woken with the lock open.
+/// A sleeper that was taken out, to be woken with the lock open. It is pinned until then, as it may
+/// wake for another reason and leave. The pin was taken under the lock, with the seat in the list;
+/// a worker takes the lock before it leaves (`Queue::leave`), and so sees the pin: no fence, and no
+/// look whether it is there still.
 #[must_use]
-pub(super) struct Woken(pub(super) Option<(&'static Mailbox, u64)>);
+pub(super) struct Woken(pub(super) Option<&'static Mailbox>);
 
 impl Woken {
-    /// It may be gone by now, as it woke for another reason and left.
     pub(super) fn wake(self) {
-        if let Some((mailbox, epoch)) = self.0 {
-            let _ = mailbox.with_owner(epoch, || mailbox.ask_wake());
+        if let Some(mailbox) = self.0 {
+            mailbox.rouse();
+            mailbox.inbox.unpin();
         }
     }
 }
@@ -239,14 +242,24 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    #[inline(always)]
     pub(super) fn lock_soon(&self) -> MutexGuard<'_, State> {
+        match self.state.try_lock() {
+            Ok(guard) => guard,
+            Err(_) => self.lock_held(),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn lock_held(&self) -> MutexGuard<'_, State> {
         // Held for some instructions: looking again for a moment is less than a sleep. More and
         // more seldom, as each look takes the line from who holds it.
         for n in 0..TRIES {
+            (0..1 << n).for_each(|_| core::hint::spin_loop());
             if let Ok(guard) = self.state.try_lock() {
                 return guard;
             }
-            (0..1 << n).for_each(|_| core::hint::spin_loop());
         }
         self.lock()
     }
@@ -448,7 +461,7 @@ impl Seat {
 
     /// ANY THREAD that keeps the worker from leaving. Has it look at its queue.
     pub fn wake(&self) {
-        Woken(Some((self.mailbox, self.epoch))).wake();
+        let _ = self.mailbox.with_owner(self.epoch, || self.mailbox.ask_wake());
     }
 
     pub fn queue(&self) -> &'static Queue {

@@ -23,7 +23,8 @@ impl State {
         self.idle = seat.next.get();
         seat.is_idle.store(false, Relaxed);
         self.waking = seat;
-        Woken(Some((seat.mailbox, seat.epoch)))
+        seat.mailbox.inbox.pin();
+        Woken(Some(seat.mailbox))
     }
 
     /// `seat` looks, and takes a task or finds none.
@@ -90,7 +91,9 @@ impl Queue {
     /// The same, for a worker that was woken.
     pub(super) fn fetch_lines(&self) {
         let begin = ptr::from_ref(self).addr();
-        (begin..begin + HOT_BYTES).step_by(64).for_each(prefetch::line_to_write);
+        for n in 0..HOT_BYTES / 64 {
+            prefetch::line_to_write(begin + 64 * n);
+        }
     }
 
     /// The worker's thread, about to sleep. False: it is not to, as there is something to take.

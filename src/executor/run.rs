@@ -128,7 +128,7 @@ impl<K: Kernel> Executor<K> {
         }
         if self.ready.is_empty() {
             let slept;
-            (now, slept) = self.wait(now, timeout_ns);
+            (now, slept) = self.wait(now, timeout_ns, || false);
             match slept {
                 Ok(true) => {}
                 Ok(false) => return self.leave_run(now, Ok(0)),
@@ -434,11 +434,16 @@ impl<K: Kernel> Executor<K> {
         }
     }
 
-    /// Nothing is ready: sleeps until something is (true) or a wake-up came (false). ETIME when
-    /// `timeout_ns` has passed.
+    /// Nothing is ready: sleeps until something is (true), or a wake-up came or `is_over` (false).
+    /// ETIME when `timeout_ns` has passed.
     #[cold]
     #[inline(never)]
-    pub(super) fn wait(&self, mut now: u64, timeout_ns: Option<u64>) -> (u64, Res<bool>) {
+    pub(super) fn wait(
+        &self,
+        mut now: u64,
+        timeout_ns: Option<u64>,
+        is_over: impl Fn() -> bool,
+    ) -> (u64, Res<bool>) {
         let kernel = &self.reactor.kernel;
         let until = match timeout_ns {
             None => u64::MAX,
@@ -446,7 +451,7 @@ impl<K: Kernel> Executor<K> {
             Some(ns) => kernel.now_boot_ns().saturating_add(ns),
         };
         loop {
-            if self.woken.take() {
+            if self.woken.take() || is_over() {
                 return (now, Ok(false));
             }
             if until != u64::MAX && (until == 0 || kernel.now_boot_ns() >= until) {
@@ -463,7 +468,7 @@ impl<K: Kernel> Executor<K> {
                 Ok(())
             } else if self.may_sleep() && self.mailbox.inbox.try_sleep() {
                 let entered = kernel.enter_then(wait, &|| self.fetch_feed());
-                self.mailbox.inbox.end_sleep();
+                self.slept();
                 entered
             } else {
                 Ok(())
@@ -478,6 +483,10 @@ impl<K: Kernel> Executor<K> {
                 Ok(()) | Err(Errno(libc::EINTR | libc::EAGAIN | libc::EBUSY)) => {}
                 Err(e) => return (now, Err(e)),
             }
+            // A worker's task does not wait for a look that finds nothing.
+            if is_over() && self.has_nothing_else() {
+                return (now, Ok(false));
+            }
             let collected;
             (now, collected) = self.collect(now);
             if let Err(e) = collected {
@@ -487,10 +496,5 @@ impl<K: Kernel> Executor<K> {
                 return (now, Ok(true));
             }
         }
-    }
-
-    /// Nothing is left over that a budget kept from being taken in.
-    pub(super) fn may_sleep(&self) -> bool {
-        !(self.reactor.could_submit() || self.mail_taken.get() || self.has_woken_joins())
     }
 }

@@ -157,6 +157,16 @@ impl MpscQueue {
         old.is_ok_and(|word| flags(word) & SLEEPING != 0) // Rule 3.
     }
 
+    /// Ends the owner's sleep and leaves nothing to take: for a caller that tells it why by other
+    /// memory, and has seen its waker. True: it sleeps, and the caller must wake it. False: it is
+    /// awake, and was told nothing.
+    #[must_use]
+    pub fn rouse(&self) -> bool {
+        // Release: what the caller wrote before, to the acquire of `end_sleep`.
+        self.head.compare_exchange(asleep(), ptr::null_mut(), Release, Relaxed).is_ok()
+        // Rule 3.
+    }
+
     /// Holds the owner's destruction back (rule 6).
     pub fn pin(&self) {
         // Relaxed: the push that follows releases it, and the owner, who looks at the pins only
@@ -223,9 +233,10 @@ impl MpscQueue {
 
     /// Awake again, for whatever reason. True: nobody asked for it.
     pub fn end_sleep(&self) -> bool {
-        // Relaxed: as in `try_sleep`. Nobody else sets it: where it is not there it does not come.
-        self.head.load(Relaxed) == asleep()
-            && self.head.compare_exchange(asleep(), ptr::null_mut(), Relaxed, Relaxed).is_ok()
+        // Acquire: what who ended it by `rouse` wrote before. Nobody else sets it: where it is not
+        // there it does not come. Relaxed: as in `try_sleep`.
+        self.head.load(Acquire) == asleep()
+            && self.head.compare_exchange(asleep(), ptr::null_mut(), Relaxed, Acquire).is_ok()
     }
 
     /// Refuses all further pushes, and gives what came before. A notification stays.

@@ -94,6 +94,14 @@ impl World {
         }
     }
 
+    /// A foreign thread says something and has the owner see that, or look, if it is awake.
+    fn rouse(&self, i: usize) {
+        self.said[i].store(true, Relaxed);
+        if self.inbox.rouse() || self.inbox.notify() {
+            self.wake();
+        }
+    }
+
     /// The owner checks what it took.
     fn drain(&self, chain: Chain, got: &mut Vec<usize>) {
         for (link, i) in chain {
@@ -353,4 +361,67 @@ fn a_reference_keeps_the_owner_of_its_epoch() {
             }
         });
     }
+}
+
+/// Who is roused has nothing to take, and sees what it was roused for; who is awake is notified. (What
+/// it is for is a cell, as loom shows no old value of an atomic to who has seen that and has yielded.)
+#[test]
+fn who_is_roused_sees_why() {
+    check(|| {
+        let world = World::new();
+        let other = world.clone();
+        let rouser = thread::spawn(move || {
+            // SAFETY: loom fails the model if the owner may look at the same time.
+            other.nodes[0].payload.with_mut(|p| unsafe { *p = 7 });
+            other.rouse(0);
+        });
+        let (mut roused, mut notified) = (0, 0);
+        while roused + notified == 0 {
+            if world.inbox.has_any() {
+                notified += usize::from(world.inbox.take().notified);
+            } else if world.inbox.try_sleep() {
+                world.waker.wait();
+                roused += usize::from(!world.inbox.end_sleep() && !world.inbox.has_any());
+            }
+        }
+        // SAFETY: as above.
+        assert_eq!(world.nodes[0].payload.with(|p| unsafe { *p }), 7);
+        rouser.join().unwrap();
+        assert!(world.wakes.load(SeqCst) >= roused, "roused, and not woken");
+    });
+}
+
+/// Who takes the owner out of a list pins it under the list's lock, with no look whether it is there
+/// still: the owner, awake for another reason, takes the lock before it leaves, and waits.
+#[test]
+fn a_pin_under_a_lock_keeps_the_owner() {
+    check(|| {
+        let world = World::new();
+        let listed = Arc::new(loom::sync::Mutex::new(true));
+        let (foreign, list) = (world.clone(), listed.clone());
+        let rouser = thread::spawn(move || {
+            let mut listed = list.lock().unwrap();
+            if std::mem::take(&mut *listed) {
+                foreign.inbox.pin();
+                drop(listed);
+                // SAFETY: loom fails the model if the owner leaves at the same time.
+                assert_eq!(foreign.nodes[1].payload.with(|p| unsafe { *p }), 0);
+                foreign.rouse(0);
+                foreign.inbox.unpin();
+            }
+        });
+        if world.inbox.try_sleep() {
+            world.waker.wait();
+            world.inbox.end_sleep();
+        }
+        *listed.lock().unwrap() = false;
+        assert!(world.inbox.close().is_empty());
+        while world.inbox.pinned() {
+            thread::yield_now();
+        }
+        // SAFETY: loom fails the model if the rouser may look at the same time.
+        world.nodes[1].payload.with_mut(|p| unsafe { *p = 1 });
+        world.waker_valid.with_mut(|valid| unsafe { *valid = false });
+        rouser.join().unwrap();
+    });
 }

@@ -11,7 +11,9 @@ use monad_async::capi::task::*;
 use monad_async::error::{Errno, RawResult, Res};
 use monad_async::executor::hands::Hands;
 use monad_async::executor::jobs::Job;
+use monad_async::executor::mailbox::Mailbox;
 use monad_async::executor::queue::{Queue, Seat};
+use monad_async::executor::remote;
 use monad_async::executor::Executor;
 use monad_async::task::header::{TaskHead, TaskRef};
 use monad_async::uring::kernel::{Kernel, Wait, Waker};
@@ -448,6 +450,36 @@ fn has_another_woken<const REFUSES: bool>(ends: Res<()>) {
         assert!(ex.destroy().is_ok());
     }
     destroy_all([task]);
+}
+
+/// A worker is woken for a task of low priority, and one of high priority comes by its mail before it
+/// has looked: that one begins first. (Who was woken for what waits in the queue need not look
+/// at anything else, if there is nothing.)
+#[test]
+fn mail_of_a_higher_priority_goes_before_what_a_worker_was_woken_for() {
+    static ORDER: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+    let queue: &Queue = leak(Queue::new());
+    queue.open(false);
+    let tasks = noting(2, &ORDER);
+    let (low, high) = (tasks[0], tasks[1]);
+    set_level(low, LOW);
+    set_level(high, HIGH);
+    let mailbox: &Cell<Option<&'static Mailbox>> = leak(Cell::new(None));
+    let come = move || {
+        queue.submit(low, || 0).unwrap();
+        remote::attach(mailbox.get().unwrap(), high).unwrap();
+    };
+    let ex = Executor::new(Odd::<false>(Cell::new(Some(Box::new(come)))), false).unwrap();
+    mailbox.set(Some(ex.mailbox()));
+    let seat = Seat::new(queue, ex.mailbox(), Hands::new(0));
+    while ORDER.lock().unwrap().len() < 2 {
+        assert_eq!(ex.run_fed(&seat), Ok(()));
+    }
+    assert_eq!(*ORDER.lock().unwrap(), [1, 0]);
+    queue.leave(&seat);
+    queue.ended(0);
+    assert!(ex.destroy().is_ok());
+    destroy_all(tasks);
 }
 
 /// It kept the wake-up, and the other worker slept for as long as nothing more was submitted.

@@ -168,7 +168,7 @@ pub const LOOP: &[Mutant] = &[
     },
     Mutant {
         bug: "the executor sleeps on mail that it has begun to read",
-        file: "src/executor/run.rs",
+        file: "src/executor/asleep.rs",
         right: "self.reactor.could_submit() || self.mail_taken.get() || self.has_woken_joins()",
         wrong: "self.reactor.could_submit() || self.has_woken_joins()",
     },

@@ -11,6 +11,8 @@ const JOBS: &str = "src/executor/jobs.rs";
 const POSTS: &str = "src/executor/queue_jobs.rs";
 const HANDS: &str = "src/executor/hands.rs";
 const FEED: &str = "src/executor/feed.rs";
+const ASLEEP: &str = "src/executor/asleep.rs";
+const RUN: &str = "src/executor/run.rs";
 const WORKERS: &str = "src/pool/workers.rs";
 const CALLS: &str = "src/capi/pool.rs";
 
@@ -49,6 +51,14 @@ pub const RULES: &[(Mutant, &str)] = &[
         "if slept.is_ok() { self.ready.level() } else { 0 }",
         "self.ready.level()",
         "who_cannot_go_on_has_another_woken"),
+    of(RUN, "who was woken for what waits in the queue does not look at its mail",
+        "is_over() && self.has_nothing_else()",
+        "is_over()",
+        "mail_of_a_higher_priority_goes_before_what_a_worker_was_woken_for"),
+    of(ASLEEP, "who was woken for what waits in the queue does not count that",
+        "!inbox.end_sleep() && !inbox.has_any()",
+        "!inbox.end_sleep() && inbox.has_any()",
+        "one_worker_wakes_for_one_task"),
     of(REST, "who was woken is waited for after it has looked",
         "if ptr::eq(self.waking, seat) { self.waking = ptr::null(); }",
         "",
