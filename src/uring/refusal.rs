@@ -111,11 +111,15 @@ fn forbidden(errno: Errno, disabled: Option<i64>) -> Text {
 /// Why the limit on the kernel's workers could not be set.
 pub(super) fn workers(errno: Errno, o: &RingOptions) -> CreateError {
     let [files, others] = o.max_kernel_workers;
+    let release = host::Release::running();
     match errno.0 {
+        libc::EINVAL if release.at_least(5, 15) => CreateError::invalid(text!(
+            "the kernel ({release}) refuses max_kernel_workers = {files} and {others}: set fewer, \
+             or 0 for its own limit"
+        )),
         libc::EINVAL => CreateError::invalid(text!(
-            "the kernel ({}) has no limit on its workers, which came with Linux 5.15: set \
-             max_kernel_workers to 0 (it is {files} and {others})",
-            host::Release::running()
+            "the kernel ({release}) has no limit on its workers, which came with Linux 5.15: set \
+             max_kernel_workers to 0 (it is {files} and {others})"
         )),
         _ => unregistered(errno, "max_kernel_workers"),
     }

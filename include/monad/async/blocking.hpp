@@ -195,8 +195,14 @@ MONAD_ASYNC_LOCAL inline monad_async_result find_addresses(std::string const &ho
 {
     addrinfo *list = nullptr;
     auto const r = detail::find_addresses(host, service, kind, family, list);
-    detail::check(r.error, r.value != 0 ? ::gai_strerror(static_cast<int>(r.value))
-                                        : "monad::async::resolve");
+    if (r.error != 0) {
+        std::string text("monad::async::resolve");
+        if (r.value < -1) { // -1 is also what the library's own errors have.
+            text += ": ";
+            text += ::gai_strerror(static_cast<int>(r.value));
+        }
+        detail::fail(r.error, text.c_str());
+    }
     return address_list(list);
 }
 

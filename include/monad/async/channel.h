@@ -242,7 +242,8 @@ monad_async_local_channel_recv_until(monad_async_task task, monad_async_local_ch
  *  @param channel which
  *  @param element as for `monad_async_channel_send`
  *  @return as `monad_async_channel_try_send`
- *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs
+ *  @retval EPERM from elsewhere than a task of its executor, or, once one has used it, its thread
+ *  between two runs
  *  @see monad_async_channel_try_send() */
 MONAD_ASYNC_API monad_async_result monad_async_local_channel_try_send(
     monad_async_local_channel *channel, void *element) MONAD_ASYNC_NOEXCEPT;
@@ -251,7 +252,8 @@ MONAD_ASYNC_API monad_async_result monad_async_local_channel_try_send(
  *  @param channel which
  *  @param[out] element memory for one
  *  @return as `monad_async_channel_try_recv`
- *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs
+ *  @retval EPERM from elsewhere than a task of its executor, or, once one has used it, its thread
+ *  between two runs
  *  @see monad_async_channel_try_recv() */
 MONAD_ASYNC_API monad_async_result monad_async_local_channel_try_recv(
     monad_async_local_channel *channel, void *element) MONAD_ASYNC_NOEXCEPT;
@@ -259,7 +261,8 @@ MONAD_ASYNC_API monad_async_result monad_async_local_channel_try_recv(
 /** As `monad_async_channel_close`, for the tasks of one executor.
  *  @param channel which
  *  @return as `monad_async_channel_close`
- *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs
+ *  @retval EPERM from elsewhere than a task of its executor, or, once one has used it, its thread
+ *  between two runs
  *  @see monad_async_channel_close() */
 MONAD_ASYNC_API monad_async_result
 monad_async_local_channel_close(monad_async_local_channel *channel) MONAD_ASYNC_NOEXCEPT;
@@ -267,7 +270,8 @@ monad_async_local_channel_close(monad_async_local_channel *channel) MONAD_ASYNC_
 /** As `monad_async_channel_count`, for the tasks of one executor.
  *  @param channel which
  *  @return as `monad_async_channel_count`
- *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs
+ *  @retval EPERM from elsewhere than a task of its executor, or, once one has used it, its thread
+ *  between two runs
  *  @see monad_async_channel_count() */
 MONAD_ASYNC_API monad_async_result
 monad_async_local_channel_count(monad_async_local_channel *channel) MONAD_ASYNC_NOEXCEPT;

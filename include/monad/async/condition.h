@@ -130,7 +130,8 @@ MONAD_ASYNC_API monad_async_result monad_async_local_condition_wait_until(
 /** As `monad_async_condition_notify_one`, for the tasks of one executor.
  *  @param condition which
  *  @return as `monad_async_condition_notify_one`
- *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs
+ *  @retval EPERM from elsewhere than a task of its executor, or, once one has used it, its thread
+ *  between two runs
  *  @see monad_async_condition_notify_one() */
 MONAD_ASYNC_API monad_async_result
 monad_async_local_condition_notify_one(monad_async_local_condition *condition) MONAD_ASYNC_NOEXCEPT;
@@ -138,7 +139,8 @@ monad_async_local_condition_notify_one(monad_async_local_condition *condition) M
 /** As `monad_async_condition_notify_all`, for the tasks of one executor.
  *  @param condition which
  *  @return as `monad_async_condition_notify_all`
- *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs
+ *  @retval EPERM from elsewhere than a task of its executor, or, once one has used it, its thread
+ *  between two runs
  *  @see monad_async_condition_notify_all() */
 MONAD_ASYNC_API monad_async_result
 monad_async_local_condition_notify_all(monad_async_local_condition *condition) MONAD_ASYNC_NOEXCEPT;

@@ -121,7 +121,8 @@ MONAD_ASYNC_API monad_async_result monad_async_local_event_wait_until(
 /** As `monad_async_event_set`, for the tasks of one executor.
  *  @param event which
  *  @return as `monad_async_event_set`
- *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs
+ *  @retval EPERM from elsewhere than a task of its executor, or, once one has used it, its thread
+ *  between two runs
  *  @see monad_async_event_set() */
 MONAD_ASYNC_API monad_async_result monad_async_local_event_set(monad_async_local_event *event)
     MONAD_ASYNC_NOEXCEPT;
@@ -129,7 +130,8 @@ MONAD_ASYNC_API monad_async_result monad_async_local_event_set(monad_async_local
 /** As `monad_async_event_reset`, for the tasks of one executor.
  *  @param event which
  *  @return as `monad_async_event_reset`
- *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs
+ *  @retval EPERM from elsewhere than a task of its executor, or, once one has used it, its thread
+ *  between two runs
  *  @see monad_async_event_reset() */
 MONAD_ASYNC_API monad_async_result monad_async_local_event_reset(monad_async_local_event *event)
     MONAD_ASYNC_NOEXCEPT;
@@ -137,7 +139,8 @@ MONAD_ASYNC_API monad_async_result monad_async_local_event_reset(monad_async_loc
 /** As `monad_async_event_is_set`, for the tasks of one executor.
  *  @param event which
  *  @return as `monad_async_event_is_set`
- *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs
+ *  @retval EPERM from elsewhere than a task of its executor, or, once one has used it, its thread
+ *  between two runs
  *  @see monad_async_event_is_set() */
 MONAD_ASYNC_API monad_async_result monad_async_local_event_is_set(monad_async_local_event *event)
     MONAD_ASYNC_NOEXCEPT;

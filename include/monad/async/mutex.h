@@ -154,7 +154,8 @@ MONAD_ASYNC_API monad_async_result monad_async_local_mutex_lock_until(
  *  @param task the task that runs, which is the caller
  *  @param mutex which
  *  @return as `monad_async_mutex_try_lock`
- *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs
+ *  @retval EPERM from elsewhere than a task of its executor, or, once one has used it, its thread
+ *  between two runs
  *  @see monad_async_mutex_try_lock() */
 MONAD_ASYNC_API monad_async_result monad_async_local_mutex_try_lock(
     monad_async_task task, monad_async_local_mutex *mutex) MONAD_ASYNC_NOEXCEPT;
@@ -163,7 +164,8 @@ MONAD_ASYNC_API monad_async_result monad_async_local_mutex_try_lock(
  *  @param task the task that runs, which is the caller
  *  @param mutex which
  *  @return as `monad_async_mutex_unlock`
- *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs
+ *  @retval EPERM from elsewhere than a task of its executor, or, once one has used it, its thread
+ *  between two runs
  *  @see monad_async_mutex_unlock() */
 MONAD_ASYNC_API monad_async_result monad_async_local_mutex_unlock(
     monad_async_task task, monad_async_local_mutex *mutex) MONAD_ASYNC_NOEXCEPT;

@@ -286,8 +286,9 @@ public:
     }
 
     /** Makes workers, or dismisses some, which end what they have begun. EXPENSIVE.
-     *  @param workers how many there are to be
-     *  @throws std::system_error as the constructor; `ESHUTDOWN`: the pool was told to quit */
+     *  @param workers how many there are to be, one at least
+     *  @throws std::system_error as the constructor; `EINVAL`: 0; `ESHUTDOWN`: the pool was told to
+     *  quit */
     void resize(unsigned workers)
     {
         auto const r = monad_async_pool_resize(pool_, workers);

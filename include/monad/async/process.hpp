@@ -39,7 +39,9 @@ inline namespace v0 {
 
 /** Signals that come to a task, and not to a handler. They are blocked in the thread that makes
  *  the object and in the threads that it makes later: so make it at the beginning of `main`. Its
- *  destructor puts the thread's mask back. Does not move.
+ *  destructor puts the thread's mask back: a signal that came and was not taken, a second Ctrl-C
+ *  for one, then does what it did before, which is to end the process. Who writes something at the
+ *  end keeps the object until that is done. Does not move.
  *  @see monad_async_signal_wait() */
 class signals {
 public:

@@ -178,7 +178,8 @@ MONAD_ASYNC_API monad_async_result monad_async_local_rw_lock_lock_shared_until(
  *  @param task the task that runs, which is the caller
  *  @param lock which
  *  @return as `monad_async_rw_lock_try_lock_shared`
- *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs
+ *  @retval EPERM from elsewhere than a task of its executor, or, once one has used it, its thread
+ *  between two runs
  *  @see monad_async_rw_lock_try_lock_shared() */
 MONAD_ASYNC_API monad_async_result monad_async_local_rw_lock_try_lock_shared(
     monad_async_task task, monad_async_local_rw_lock *lock) MONAD_ASYNC_NOEXCEPT;
@@ -187,7 +188,8 @@ MONAD_ASYNC_API monad_async_result monad_async_local_rw_lock_try_lock_shared(
  *  @param task the task that runs, which is the caller
  *  @param lock which
  *  @return as `monad_async_rw_lock_unlock_shared`
- *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs
+ *  @retval EPERM from elsewhere than a task of its executor, or, once one has used it, its thread
+ *  between two runs
  *  @see monad_async_rw_lock_unlock_shared() */
 MONAD_ASYNC_API monad_async_result monad_async_local_rw_lock_unlock_shared(
     monad_async_task task, monad_async_local_rw_lock *lock) MONAD_ASYNC_NOEXCEPT;
@@ -215,7 +217,8 @@ MONAD_ASYNC_API monad_async_result monad_async_local_rw_lock_lock_until(
  *  @param task the task that runs, which is the caller
  *  @param lock which
  *  @return as `monad_async_rw_lock_try_lock`
- *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs
+ *  @retval EPERM from elsewhere than a task of its executor, or, once one has used it, its thread
+ *  between two runs
  *  @see monad_async_rw_lock_try_lock() */
 MONAD_ASYNC_API monad_async_result monad_async_local_rw_lock_try_lock(
     monad_async_task task, monad_async_local_rw_lock *lock) MONAD_ASYNC_NOEXCEPT;
@@ -224,7 +227,8 @@ MONAD_ASYNC_API monad_async_result monad_async_local_rw_lock_try_lock(
  *  @param task the task that runs, which is the caller
  *  @param lock which
  *  @return as `monad_async_rw_lock_unlock`
- *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs
+ *  @retval EPERM from elsewhere than a task of its executor, or, once one has used it, its thread
+ *  between two runs
  *  @see monad_async_rw_lock_unlock() */
 MONAD_ASYNC_API monad_async_result monad_async_local_rw_lock_unlock(
     monad_async_task task, monad_async_local_rw_lock *lock) MONAD_ASYNC_NOEXCEPT;

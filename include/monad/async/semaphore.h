@@ -126,7 +126,8 @@ MONAD_ASYNC_API monad_async_result monad_async_local_semaphore_acquire_until(
  *  @param semaphore which
  *  @param count how many
  *  @return as `monad_async_semaphore_try_acquire`
- *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs
+ *  @retval EPERM from elsewhere than a task of its executor, or, once one has used it, its thread
+ *  between two runs
  *  @see monad_async_semaphore_try_acquire() */
 MONAD_ASYNC_API monad_async_result monad_async_local_semaphore_try_acquire(
     monad_async_local_semaphore *semaphore, uint64_t count) MONAD_ASYNC_NOEXCEPT;
@@ -135,7 +136,8 @@ MONAD_ASYNC_API monad_async_result monad_async_local_semaphore_try_acquire(
  *  @param semaphore which
  *  @param count how many
  *  @return as `monad_async_semaphore_release`
- *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs
+ *  @retval EPERM from elsewhere than a task of its executor, or, once one has used it, its thread
+ *  between two runs
  *  @see monad_async_semaphore_release() */
 MONAD_ASYNC_API monad_async_result monad_async_local_semaphore_release(
     monad_async_local_semaphore *semaphore, uint64_t count) MONAD_ASYNC_NOEXCEPT;

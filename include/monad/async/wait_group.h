@@ -96,7 +96,8 @@ MONAD_ASYNC_API monad_async_result monad_async_wait_group_wait_until(
  *  @param group which
  *  @param count how many
  *  @return as `monad_async_wait_group_add`
- *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs
+ *  @retval EPERM from elsewhere than a task of its executor, or, once one has used it, its thread
+ *  between two runs
  *  @see monad_async_wait_group_add() */
 MONAD_ASYNC_API monad_async_result monad_async_local_wait_group_add(
     monad_async_local_wait_group *group, uint64_t count) MONAD_ASYNC_NOEXCEPT;
@@ -105,7 +106,8 @@ MONAD_ASYNC_API monad_async_result monad_async_local_wait_group_add(
  *  @param group which
  *  @param count how many
  *  @return as `monad_async_wait_group_done`
- *  @retval EPERM from elsewhere than a task of its executor, or its thread between two runs
+ *  @retval EPERM from elsewhere than a task of its executor, or, once one has used it, its thread
+ *  between two runs
  *  @see monad_async_wait_group_done() */
 MONAD_ASYNC_API monad_async_result monad_async_local_wait_group_done(
     monad_async_local_wait_group *group, uint64_t count) MONAD_ASYNC_NOEXCEPT;
