@@ -36,8 +36,7 @@
  *  - `ECANCELED`: the task or a scope was cancelled, or the handle was closed;
  *  - `ETIME`: a scope's deadline passed;
  *  - `EBADF`: no such descriptor;
- *  - `EINVAL`: NULL, or flags that this version does not know; where bytes are to be moved, NULL is
- *    the kernel's to refuse: `EFAULT`;
+ *  - `EINVAL`: NULL (for bytes to be moved `EFAULT`), or flags that this version does not know;
  *  - `EPERM`: not the running task, or another thread; or a direct file of another executor;
  *  - `ENOTSUP`: a compute-only executor.
  *
