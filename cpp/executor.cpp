@@ -148,6 +148,13 @@ std::size_t executor_run_on(monad_async_executor ex, std::uint64_t wait_ns, int 
     return async_bridge::run_on(ex, wait_ns, error);
 }
 
+int spawn_message(executor_block const &block, monad_async_task task,
+                  monad_async_exit on_exit) noexcept
+{
+    return async_bridge::spawn_message(block.remote, task,
+                                       reinterpret_cast<std::uintptr_t>(on_exit));
+}
+
 bool executor_close(executor_block *block) noexcept
 {
     auto &ex = *block->owner;
@@ -174,6 +181,7 @@ bool executor_close(executor_block *block) noexcept
             if (why_not != nullptr) {
                 die(why_not);
             }
+            ex.refuse_launches();
         }
         if (ex.awaited() == nullptr) {
             // Those that were launched since, too.
@@ -183,7 +191,10 @@ bool executor_close(executor_block *block) noexcept
         }
         if (monad_async_executor_has_work(block->head)) {
             make_progress(block->head, until_told.left_ns(), pause_ns);
-            until_told.look(static_cast<monad_async_task>(ex.awaited()));
+            auto *const task = static_cast<monad_async_task>(ex.awaited());
+            if (task != nullptr || monad_async_executor_has_work(block->head)) {
+                until_told.look(task);
+            }
         }
     }
 }

@@ -66,18 +66,27 @@ std::uint64_t patience::left_ns() const noexcept
 
 void patience::look(monad_async_task task) noexcept
 {
-    if (task == nullptr || monad_async_now_ns() < until_ns_) {
+    if (monad_async_now_ns() < until_ns_) {
         return;
     }
     until_ns_ = UINT64_MAX;
-    char name[sizeof task_label::name] = {};
-    name_of(task, name);
     char line[160];
-    int const n = std::snprintf(
-        line, sizeof line,
-        "monad::async: %s has waited for 5 s for task %p%s%s%s, which was cancelled and does not "
-        "end\n",
-        who_, static_cast<void *>(task), name[0] != 0 ? " \"" : "", name, name[0] != 0 ? "\"" : "");
+    int n = 0;
+    if (task == nullptr) {
+        n = std::snprintf(line, sizeof line,
+                          "monad::async: %s has waited for 5 s: the tasks that it cancelled have "
+                          "ended, but others were launched since\n",
+                          who_);
+    } else {
+        char name[sizeof task_label::name] = {};
+        name_of(task, name);
+        char const *const quote = name[0] != 0 ? "\"" : "";
+        n = std::snprintf(line, sizeof line,
+                          "monad::async: %s has waited for 5 s for task %p%s%s%s%s, which was "
+                          "cancelled and does not end\n",
+                          who_, static_cast<void *>(task), name[0] != 0 ? " " : "", quote, name,
+                          quote);
+    }
     if (::write(STDERR_FILENO, line, static_cast<std::size_t>(n)) < 0) {
         return; // A courtesy.
     }

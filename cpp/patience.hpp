@@ -21,14 +21,14 @@ inline timespec timespec_of(std::uint64_t ns) noexcept
     return ts;
 }
 
-// Says once, after 5 s, which task does not end.
+// Says once, after 5 s, which task does not end, or that there is always another one.
 class patience {
 public:
     explicit patience(char const *who) noexcept : who_(who) {}
 
     // Until there is something to say.
     [[nodiscard]] std::uint64_t left_ns() const noexcept;
-    // Says it if the time has come.
+    // Says it if the time has come. Null: those that were cancelled have ended, others came.
     void look(monad_async_task task) noexcept;
 
 private:

@@ -106,7 +106,9 @@ bool stop(task_state &state, async_bridge::Task const &task) noexcept
             continue; // A launch that had not begun is over.
         }
         make_progress(ex, state, until_told.left_ns());
-        until_told.look(state.is_attached() ? state.head : nullptr);
+        if (state.is_attached()) {
+            until_told.look(state.head);
+        }
     }
     return true;
 }

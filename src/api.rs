@@ -165,6 +165,13 @@ impl<K: Kernel> Handle<K> {
         Ok(())
     }
 
+    /// As [`Executor::refuse_launches`].
+    pub(crate) fn refuse_launches(self) {
+        if self.executor().is_mine() {
+            self.executor().refuse_launches();
+        }
+    }
+
     /// As [`Executor::list_attached`].
     pub(crate) fn list_attached(self, tasks: &mut Vec<(TaskRef, Run)>) {
         if self.executor().is_mine() {

@@ -10,7 +10,9 @@ use core::ffi::c_void;
 use core::ptr;
 
 use crate::api::{self, Handle};
-use crate::capi::{executor as c_executor, task as c_task, ExecutorPtr};
+use crate::capi::{executor as c_executor, group as c_group, task as c_task, ExecutorPtr};
+use crate::error::Errno;
+use crate::executor::reference::Reference;
 use crate::executor::scope::Scope;
 use crate::pool::workers::Pool;
 use crate::reactor::buffers::Buffers;
@@ -31,6 +33,7 @@ mod ffi {
         include!("monad/async/detail/executor_block.hpp");
         include!("monad/async/executor.h");
         include!("monad/async/pool.h");
+        include!("monad/async/remote.h");
         include!("monad/async/scope.h");
         include!("monad/async/task.h");
         #[cxx_name = "monad_async_buffer_ring_object"]
@@ -43,6 +46,8 @@ mod ffi {
         type ExecutorHead;
         #[cxx_name = "monad_async_pool_object"]
         type Pool;
+        #[cxx_name = "monad_async_remote_reference"]
+        type Remote;
         #[cxx_name = "monad_async_task_attr"]
         type TaskAttr;
         #[cxx_name = "monad_async_task_head"]
@@ -64,6 +69,7 @@ mod ffi {
         unsafe fn open_executor(attr: *const ExecutorAttr, error: &mut i32) -> *mut Executor;
         fn head(self: &Executor) -> *mut ExecutorHead;
         fn is_of_this_process(self: &Executor) -> bool;
+        fn refuse_launches(self: &Executor);
         fn cancel_all(self: &mut Executor) -> i32;
         fn awaited(self: &mut Executor) -> *mut TaskHead;
         fn close(self: &mut Executor) -> i32;
@@ -80,6 +86,7 @@ mod ffi {
         unsafe fn set_block_of_pool(pool: *mut Pool, block: *mut Block);
         unsafe fn block_of_pool(ex: *mut ExecutorHead) -> *mut Block;
 
+        unsafe fn spawn_message(remote: *mut Remote, task: *mut TaskHead, on_exit: usize) -> i32;
         unsafe fn scope_has_fired(scope: *const Scope) -> bool;
         unsafe fn ring_is_of_a_parent(ring: *const BufferRing) -> bool;
         unsafe fn set_is_of_a_parent(set: *const BufferSet) -> bool;
@@ -126,6 +133,13 @@ impl Executor {
     fn is_of_this_process(&self) -> bool {
         // SAFETY: ours until `close`.
         unsafe { Handle::from_ptr(self.head) }.is_ok_and(Handle::is_of_this_process)
+    }
+
+    fn refuse_launches(&self) {
+        // SAFETY: as above.
+        if let Ok(ex) = unsafe { Handle::from_ptr(self.head) } {
+            ex.refuse_launches();
+        }
     }
 
     fn cancel_all(&mut self) -> i32 {
@@ -263,6 +277,23 @@ unsafe fn block_of_pool(ex: *mut ffi::ExecutorHead) -> *mut ffi::Block {
     // SAFETY: the caller's.
     let ex = unsafe { Handle::<RealKernel>::from_ptr(ex.cast()) };
     ex.map_or(ptr::null_mut(), |ex| ex.executor().note_of_queue().cast())
+}
+
+/// See `capi::group::spawn_message`. `on_exit`: the address of a `monad_async_exit`.
+///
+/// # Safety
+/// As `monad_async_remote_spawn`.
+unsafe fn spawn_message(remote: *mut ffi::Remote, task: *mut ffi::TaskHead, on_exit: usize) -> i32 {
+    // SAFETY: an `Option` of a function is its address, or 0.
+    let on_exit = unsafe { core::mem::transmute::<usize, c_group::OnExit>(on_exit) };
+    // SAFETY: the caller's reference and handle.
+    let sent = unsafe {
+        match remote.cast::<Reference>().as_ref() {
+            Some(remote) => c_group::spawn_message(remote, task.cast_const().cast(), on_exit),
+            None => Err(Errno(libc::EINVAL)),
+        }
+    };
+    sent.map_or_else(|e| e.0, |()| 0)
 }
 
 /// Whether the process forked since its executor was made, and this is the child.

@@ -8,6 +8,7 @@ use super::ExecutorPtr;
 use crate::api::{self, Handle};
 use crate::error::{Errno, RawResult, Res};
 use crate::executor::exit;
+use crate::executor::reference::Reference;
 use crate::sync::group::{self, INDEPENDENT, SHORT_EXITS};
 use crate::task::header::TaskRef;
 use crate::uring::RealKernel;
@@ -16,7 +17,7 @@ use crate::uring::RealKernel;
 type Group = group::Group<RealKernel>;
 
 /// `monad_async_exit`
-pub(super) type OnExit = Option<group::OnExit>;
+pub(crate) type OnExit = Option<group::OnExit>;
 
 const EINVAL: Errno = Errno(libc::EINVAL);
 
@@ -175,8 +176,21 @@ pub unsafe extern "C" fn monad_async_remote_spawn(
         let (remote, task) = unsafe { (remote.as_ref().ok_or(EINVAL)?, api::task(task)?) };
         let of = on_exit.map_or(core::ptr::null(), |f| f as *const c_void);
         // SAFETY: `of` is what `tell` takes, a function.
-        remote.with_mailbox(|mailbox| unsafe { exit::attach_hooked(mailbox, task, tell, of) })?;
+        remote.with_launches(|mailbox| unsafe { exit::attach_hooked(mailbox, task, tell, of) })?;
         Ok(0)
     };
     spawn().into()
+}
+
+/// As `monad_async_remote_spawn`, of a message by a task: also to an executor that ends its tasks,
+/// one of which may wait for it.
+///
+/// # Safety
+/// The same.
+pub(crate) unsafe fn spawn_message(remote: &Reference, task: TaskPtr, on_exit: OnExit) -> Res<()> {
+    // SAFETY: the caller's handle.
+    let task = unsafe { api::task(task)? };
+    let of = on_exit.map_or(core::ptr::null(), |f| f as *const c_void);
+    // SAFETY: as above.
+    remote.with_mailbox(|mailbox| unsafe { exit::attach_hooked(mailbox, task, tell, of) })
 }

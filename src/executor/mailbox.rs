@@ -72,6 +72,8 @@ pub struct Mailbox {
     /// Its owner closed it for good: not to open it again.
     gone: AtomicBool,
     tracks: AtomicBool,
+    /// Its owner ends its tasks: no launches by references of other threads.
+    ends: AtomicBool,
     /// The owner's eventfd; negative while it has none.
     eventfd: AtomicI32,
     /// The word that the owner may sleep on instead; null: it has none.
@@ -170,6 +172,7 @@ pub fn open(waker: Waker) -> Res<&'static Mailbox> {
                 forks: AtomicU32::new(0),
                 executor: AtomicPtr::new(ptr::null_mut()),
                 tracks: AtomicBool::new(false),
+                ends: AtomicBool::new(false),
                 next: Cell::new(None),
                 kernel_thread: AtomicU64::new(0),
                 home: AtomicU32::new(0),
@@ -372,6 +375,7 @@ impl Mailbox {
     pub(crate) fn set_executor(&self, executor: *mut c_void, tracks: bool) {
         // Released by whatever lets others know of it.
         self.tracks.store(tracks, Ordering::Relaxed);
+        self.ends.store(false, Ordering::Relaxed);
         // Release: the executor itself, for who finds it here.
         self.executor.store(executor, Ordering::Release);
     }
@@ -390,6 +394,18 @@ impl Mailbox {
     /// As `executor`.
     pub(crate) fn tracks(&self) -> bool {
         self.tracks.load(Ordering::Relaxed)
+    }
+
+    /// The owner. Others, who have a reference, launch no more from here on; what they post besides
+    /// comes in, as the tasks that are left may wait for it.
+    pub(crate) fn refuse_launches(&self) {
+        // Relaxed: who has not seen it yet launches one more.
+        self.ends.store(true, Ordering::Relaxed);
+    }
+
+    /// ANY THREAD. Whether the calling thread may launch.
+    pub(super) fn takes_launches(&self) -> bool {
+        !self.ends.load(Ordering::Relaxed) || self.is_mine()
     }
 
     /// While the owner is pinned.

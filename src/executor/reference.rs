@@ -41,13 +41,21 @@ impl Reference {
         }
     }
 
-    /// Calls `f` with the mailbox, while its owner is kept.
+    /// Calls `f`, which posts, with the mailbox, while its owner is kept.
     pub fn with_mailbox(&self, f: impl FnOnce(&'static Mailbox) -> Res<()>) -> Res<()> {
         self.with_owner(|| f(self.mailbox))
     }
 
+    /// The same of one that launches. ESHUTDOWN also: the owner ends its tasks.
+    pub fn with_launches(&self, f: impl FnOnce(&'static Mailbox) -> Res<()>) -> Res<()> {
+        self.with_mailbox(|mailbox| match mailbox.takes_launches() {
+            true => f(mailbox),
+            false => Err(ESHUTDOWN),
+        })
+    }
+
     pub fn attach(&self, task: TaskRef) -> Res<()> {
-        self.with_owner(|| remote::attach(self.mailbox, task))
+        self.with_launches(|mailbox| remote::attach(mailbox, task))
     }
 
     pub fn cancel(&self, task: TaskRef) -> Res<()> {

@@ -225,13 +225,6 @@ impl<K: Kernel> Executor<K> {
         }
     }
 
-    /// As `collect_mailbox`, all that is there.
-    pub(super) fn collect_all_mail(&self) {
-        while self.has_mail_left() {
-            self.collect_mailbox(self.stamp());
-        }
-    }
-
     fn notified(&self) {
         if let Some(meter) = self.meter() {
             meter.wakeups.add(1);

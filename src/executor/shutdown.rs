@@ -23,6 +23,11 @@ impl<K: Kernel> Executor<K> {
         self.at_end.set(at_end);
     }
 
+    /// OWNER'S THREAD. Nobody else launches here any more by a reference: `ESHUTDOWN`.
+    pub(crate) fn refuse_launches(&self) {
+        self.mailbox.refuse_launches();
+    }
+
     /// OWNER'S THREAD, inside its tasks too. Cancels every task that is attached. EXPENSIVE: no
     /// list of them is kept, as every launch would pay for it; all stacks of the process are looked
     /// at.
@@ -62,7 +67,14 @@ impl<K: Kernel> Executor<K> {
             return Err((self, Errno(libc::EBUSY)));
         }
         self.end_rest();
-        self.collect_all_mail();
+        while self.has_mail_left() {
+            self.collect_mailbox(self.stamp());
+            // A launch from elsewhere. Behind it more may come than this could ever take in.
+            if self.attached() != 0 {
+                self.tell_poll_fd();
+                return Err((self, Errno(libc::EBUSY)));
+            }
+        }
         let mailbox = self.mailbox;
         for (link, what) in mailbox.close() {
             self.deal_with(link, what);

@@ -2,8 +2,10 @@
 #include "support.hpp"
 
 #include <monad/async/future.hpp>
+#include <monad/async/scope.hpp>
 
 #include <atomic>
+#include <functional>
 #include <future>
 #include <optional>
 #include <thread>
@@ -119,6 +121,79 @@ TEST(Reference, from_many_threads_while_the_executor_ends)
             t.join();
         }
         EXPECT_EQ(gone, 3);
+    }
+}
+
+TEST(Reference, launches_by_others_are_refused_once_the_destructor_has_begun)
+{
+    auto ex = std::make_unique<ma::executor>();
+    auto const ref = ex->ref();
+    int refused[3] = {};
+    bool own = false;
+    int ends = 0;
+    ma::task cleans, elsewhere;
+    std::optional<ma::future<int>> result; // Whose end would wait for the executor.
+    cleans.attach(*ex, [&] {
+        struct clean {
+            std::function<void()> up;
+            ~clean() { up(); }
+        } const c{[&] {
+            ma::shield const until_done;
+            std::thread([&] {
+                refused[0] = errno_thrown_by(
+                    [&] { ref.spawn([c = std::make_unique<counts_end>(ends)] {}); });
+                refused[1] = errno_thrown_by([&] { result.emplace(ref.submit([] { return 1; })); });
+                refused[2] = errno_thrown_by([&] { elsewhere.attach(ref, [] {}); });
+                ref.wake(); // What is no launch comes as before.
+            }).join();
+            // Its own launch, and waits for that.
+            ref.submit([&own] { own = true; }).get();
+        }};
+        ma::this_task::sleep_for(1h);
+    });
+    ex->run();
+    ex.reset();
+    EXPECT_EQ(refused[0], ESHUTDOWN);
+    EXPECT_EQ(refused[1], ESHUTDOWN);
+    EXPECT_EQ(refused[2], ESHUTDOWN);
+    EXPECT_EQ(ends, 1) << "the callable is not kept";
+    EXPECT_TRUE(own);
+    // The next executor, which may have its mailbox, takes launches.
+    ma::executor next;
+    auto const to = next.ref();
+    std::thread([&] { to.spawn([&] { ++ends; }); }).join();
+    next.run_until_idle();
+    EXPECT_EQ(ends, 2);
+}
+
+TEST(Reference, of_threads_that_launch_flat_out_while_the_executor_ends)
+{
+    for (int round = 0; round < 5; ++round) {
+        auto ex = std::make_unique<ma::executor>();
+        auto const ref = ex->ref();
+        auto const held = std::make_shared<int>();
+        std::atomic<int> refused{0};
+        std::atomic<long> taken{0};
+        std::vector<std::thread> threads;
+        for (int i = 0; i < 2; ++i) {
+            threads.emplace_back([ref, held, &refused, &taken] {
+                int error = 0;
+                while (error == 0) {
+                    error = errno_thrown_by([&] { ref.spawn([held] {}); });
+                    ++taken;
+                }
+                refused += error == ESHUTDOWN;
+            });
+        }
+        while (taken < 1000) {
+            ex->run();
+        }
+        ex.reset();
+        for (auto &t : threads) {
+            t.join();
+        }
+        EXPECT_EQ(refused, 2);
+        EXPECT_EQ(held.use_count(), 1) << "each ran, or was cancelled or refused";
     }
 }
 

@@ -9,6 +9,7 @@
 #if defined(__cpp_lib_jthread)
 
     #include <atomic>
+    #include <memory>
     #include <string>
     #include <thread>
 
@@ -27,6 +28,28 @@ TEST(StopToken, of_another_thread_cancels_the_scope)
         EXPECT_TRUE(s.fired());
     });
     other.join();
+}
+
+TEST(StopToken, of_another_thread_comes_while_the_executor_ends)
+{
+    auto ex = std::make_unique<ma::executor>(ma::executor_options::compute_only());
+    bool fired = false;
+    ma::task t;
+    t.attach(*ex, [&] {
+        try {
+            ma::this_task::sleep_for(1h);
+        } catch (ma::cancelled_error const &) {
+            ma::shield const until_it_has_come;
+            std::stop_source source;
+            ma::stop_scope s{source.get_token()};
+            std::thread([&] { source.request_stop(); }).join();
+            EXPECT_THROW(ma::this_task::sleep_for(1h), ma::cancelled_error);
+            fired = s.fired();
+        }
+    });
+    ex->run();
+    ex.reset();
+    EXPECT_TRUE(fired);
 }
 
 TEST(StopToken, asked_before_or_by_another_task_cancels_too_and_not_what_comes_after)

@@ -71,7 +71,7 @@ inline char const *mistake(int error) noexcept
         return " (it would wait for itself)";
     }
     if (error == ESHUTDOWN) {
-        return " (the executor, or the pool, is gone or told to quit)";
+        return " (the executor, or the pool, is gone, about to go or told to quit)";
     }
     bool const without_ring = error == ENOTSUP && self != nullptr &&
                               monad_async_executor_ring_fd(self->current_executor) < 0;

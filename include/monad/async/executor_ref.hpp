@@ -21,7 +21,8 @@ template <class R> class future;
 
 /** Refers to an executor: what other threads keep of it. ANY THREAD may use and copy it; a copy is
  *  an atomic addition. It may outlive the executor: then its calls fail with `ESHUTDOWN`, and
- *  nothing happens. From `executor::ref` and `this_task::executor`; `task::attach` takes it.
+ *  nothing happens; launches by other threads as soon as the destructor has begun. From
+ *  `executor::ref` and `this_task::executor`; `task::attach` takes it.
  *  @see remote.h, executor.hpp */
 class executor_ref {
 public:

@@ -48,8 +48,9 @@ MONAD_ASYNC_API void monad_async_remote_release(monad_async_remote remote) MONAD
  *  @param remote a reference
  *  @param task an idle task whose `user_code` is set; must live until it has exited
  *  @retval 0 launched
- *  @retval ESHUTDOWN the executor is gone; the task is idle and its result what it was, its ticks
- *  are those of this attempt, and who joined the run that came to nothing gets `ESRCH`
+ *  @retval ESHUTDOWN the executor is gone, or `~executor` has begun on another thread; the task is
+ *  idle and its result what it was, its ticks may be those of this attempt, and who joined the run
+ *  that came to nothing gets `ESRCH`
  *  @retval EBUSY it is attached
  *  @retval EINVAL NULL, or no `user_code`
  *  @retval EPERM after `fork`

@@ -97,7 +97,7 @@ private:
             };
             static_assert(detail::task_state::fits<decltype(cancel)>);
             try {
-                detail::launch_spawned(message, detail::background_target{to->to.block(), false},
+                detail::launch_spawned(message, detail::message_target{to->to.block()},
                                        std::move(cancel), "monad::async::stop_scope");
             } catch (std::system_error const &) {
                 // ESHUTDOWN: the executor is gone, and the scope with it.

@@ -282,7 +282,8 @@ pub const LOOP: &[Mutant] = &[
         bug: "a cancel by mail looks at newer mail",
         file: "src/executor/remote.rs",
         right: "self.cancel_here(task);",
-        wrong: "self.collect_all_mail(); self.cancel_here(task);",
+        wrong: "while self.has_mail_left() { self.collect_mailbox(self.stamp()); }
+            self.cancel_here(task);",
     },
     Mutant {
         bug: "a cancel by mail finds a later run of its task",

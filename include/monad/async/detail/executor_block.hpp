@@ -21,6 +21,7 @@
 #include "../config.h"
 #include "../error.hpp"
 #include "../executor.h"
+#include "../group.h"
 #include "../remote.h"
 
 #include <cerrno>
@@ -206,6 +207,10 @@ MONAD_ASYNC_API monad_async_result executor_open(monad_async_executor_attr const
 // process's, or this process is about to exit and the executor cannot be run here; everything stays
 // as it was. Ends the process where it is impossible.
 MONAD_ASYNC_API bool executor_close(executor_block *block) noexcept;
+// ANY THREAD. As `monad_async_remote_spawn`, of a task that is a message: also while the executor
+// is being closed. The errno.
+MONAD_ASYNC_API int spawn_message(executor_block const &block, monad_async_task task,
+                                  monad_async_exit on_exit) noexcept;
 // A pass for who runs the executor in a loop: where few are ready, it runs what becomes ready, too.
 // Waits so long for the first; how many items ran. `error` is set where it is refused, or ETIME.
 MONAD_ASYNC_API std::size_t executor_run_on(monad_async_executor ex, std::uint64_t wait_ns,

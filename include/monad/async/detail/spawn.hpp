@@ -217,6 +217,17 @@ struct background_target {
     }
 };
 
+// By another thread, as a message.
+struct message_target {
+    executor_block *block;
+    friend bool operator==(message_target const &t, std::nullptr_t) { return t.block == nullptr; }
+};
+
+inline monad_async_result start(message_target to, monad_async_task task) noexcept
+{
+    return monad_async_make_failure(spawn_message(*to.block, task, &spawned_exited));
+}
+
 inline monad_async_result start(group_target to, monad_async_task task) noexcept
 {
     return monad_async_group_spawn(to.group, task);
