@@ -64,13 +64,13 @@ std::uint64_t patience::left_ns() const noexcept
     return until_ns_ == UINT64_MAX ? 60'000'000'000 : until_ns_ - std::min(until_ns_, now_ns);
 }
 
-void patience::look(monad_async_task task) noexcept
+void patience::look(monad_async_task task, int refused) noexcept
 {
     if (monad_async_now_ns() < until_ns_) {
         return;
     }
     until_ns_ = UINT64_MAX;
-    char line[160];
+    char line[200];
     int n = 0;
     if (task == nullptr) {
         n = std::snprintf(line, sizeof line,
@@ -81,11 +81,14 @@ void patience::look(monad_async_task task) noexcept
         char name[sizeof task_label::name] = {};
         name_of(task, name);
         char const *const quote = name[0] != 0 ? "\"" : "";
-        n = std::snprintf(line, sizeof line,
-                          "monad::async: %s has waited for 5 s for task %p%s%s%s%s, which was "
-                          "cancelled and does not end\n",
-                          who_, static_cast<void *>(task), name[0] != 0 ? " " : "", quote, name,
-                          quote);
+        char why[80] = "which was cancelled and does not end";
+        if (refused != 0) {
+            std::snprintf(why, sizeof why,
+                          "whose executor's ring the kernel refuses to enter (errno %d)", refused);
+        }
+        n = std::snprintf(
+            line, sizeof line, "monad::async: %s has waited for 5 s for task %p%s%s%s%s, %s\n",
+            who_, static_cast<void *>(task), name[0] != 0 ? " " : "", quote, name, quote, why);
     }
     if (::write(STDERR_FILENO, line, static_cast<std::size_t>(n)) < 0) {
         return; // A courtesy.

@@ -29,7 +29,8 @@ public:
     // Until there is something to say.
     [[nodiscard]] std::uint64_t left_ns() const noexcept;
     // Says it if the time has come. Null: those that were cancelled have ended, others came.
-    void look(monad_async_task task) noexcept;
+    // `refused`: why the kernel takes nothing from the ring of its executor, or 0.
+    void look(monad_async_task task, int refused = 0) noexcept;
 
 private:
     char const *who_;

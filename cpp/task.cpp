@@ -41,13 +41,14 @@ void join_shielded(monad_async_task self, monad_async_task other, std::uint64_t 
 }
 
 // Lets the task come nearer to its end, for at most `ns`. On the executor's thread, by running it;
-// from another task or another thread, by getting out of the way.
-void make_progress(monad_async_executor ex, task_state const &state, std::uint64_t ns) noexcept
+// from another task or another thread, by getting out of the way. The errno where the kernel refuses
+// to go on with the executor, on its thread; else 0.
+int make_progress(monad_async_executor ex, task_state const &state, std::uint64_t ns) noexcept
 {
     auto const timeout = timespec_of(ns);
     auto const r = monad_async_executor_run(ex, SIZE_MAX, &timeout);
     if (r.error == 0 || r.error == ETIME) {
-        return;
+        return 0;
     }
     bool const is_here = r.error == EDEADLK;
     if (is_here && ex->current_task == state.head) {
@@ -56,6 +57,8 @@ void make_progress(monad_async_executor ex, task_state const &state, std::uint64
     if (!is_here && r.error != EPERM) {
         die("a task's executor could not be run");
     }
+    // On another thread it never has work.
+    int const refused = r.error == EPERM && monad_async_executor_has_work(ex) ? EPERM : 0;
     auto const self = monad_async_task_current();
     if (self == nullptr) {
         (void)monad_async_task_wait(state.head, ns);
@@ -69,6 +72,7 @@ void make_progress(monad_async_executor ex, task_state const &state, std::uint64
     } else {
         join_shielded(self, state.head, ns);
     }
+    return refused;
 }
 
 // False: the task is the parent process's, or nobody will run it, and no business of ours.
@@ -105,9 +109,9 @@ bool stop(task_state &state, async_bridge::Task const &task) noexcept
             }
             continue; // A launch that had not begun is over.
         }
-        make_progress(ex, state, until_told.left_ns());
+        int const refused = make_progress(ex, state, until_told.left_ns());
         if (state.is_attached()) {
-            until_told.look(state.head);
+            until_told.look(state.head, refused);
         }
     }
     return true;
