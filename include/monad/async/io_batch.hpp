@@ -149,8 +149,10 @@ public:
 
     /** As the other `wait_any`.
      *  @param[out] ec the error
-     *  @return which, and how it ended; only without an error */
-    MONAD_ASYNC_LOCAL io_completion wait_any(std::error_code &ec) noexcept
+     *  @return which, and how it ended; only without an error
+     *  @throws std::bad_alloc another batch's multishot operation has brought more than it has room
+     *  for */
+    MONAD_ASYNC_LOCAL io_completion wait_any(std::error_code &ec)
     {
         io_completion c = {};
         detail::report(take(c), ec);
