@@ -17,6 +17,7 @@ pub mod named;
 pub mod permit;
 pub mod queued;
 pub mod requests;
+#[cfg(not(loom))]
 pub mod room;
 pub mod state;
 #[cfg(not(loom))]
