@@ -65,6 +65,9 @@ pub struct Worker {
     /// It was asked to look, and has seen that.
     is_asked: bool,
     has_seen: bool,
+    /// Its sleep was ended for what waits, and nothing in its mail says so: if the kernel refuses
+    /// it then, it has not been told.
+    is_roused: bool,
     /// In one wait, which may take several sleeps.
     waits: bool,
     /// If it sleeps, somebody has woken it since the last step.
@@ -217,7 +220,11 @@ impl Model {
         }
         self.see("a worker is woken for one task");
         self.waking = Some(w);
-        self.ask(w);
+        if self.workers[w].is_due {
+            return self.ask(w); // Something else has ended its sleep.
+        }
+        self.workers[w].is_roused = true;
+        self.workers[w].is_due = true;
     }
 
     fn ask(&mut self, w: usize) {
@@ -512,6 +519,7 @@ impl Model {
 
     pub fn wakes(&mut self, w: usize, now_ns: u64) {
         self.collect(w, now_ns);
+        self.workers[w].has_seen |= std::mem::take(&mut self.workers[w].is_roused);
         let ready = self.ready_level(w);
         if ready == NO_LEVEL && !std::mem::take(&mut self.workers[w].has_seen) {
             return; // It sleeps again.
@@ -530,6 +538,7 @@ impl Model {
     pub fn is_refused(&mut self, w: usize) {
         let was_woken = self.waking == Some(w);
         self.workers[w].waits = false;
+        self.workers[w].is_roused = false;
         self.pass_on(w);
         if was_woken && self.waking.is_some() {
             self.see("a worker that cannot go on has another woken");
