@@ -74,8 +74,8 @@ void patience::look(monad_async_task task, int refused) noexcept
     int n = 0;
     if (task == nullptr) {
         n = std::snprintf(line, sizeof line,
-                          "monad::async: %s has waited for 5 s: the tasks that it cancelled have "
-                          "ended, but others were launched since\n",
+                          "monad::async: %s has waited for 5 s: tasks are left that it has not "
+                          "cancelled, or that were launched since\n",
                           who_);
     } else {
         char name[sizeof task_label::name] = {};

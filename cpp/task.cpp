@@ -41,8 +41,8 @@ void join_shielded(monad_async_task self, monad_async_task other, std::uint64_t 
 }
 
 // Lets the task come nearer to its end, for at most `ns`. On the executor's thread, by running it;
-// from another task or another thread, by getting out of the way. The errno where the kernel refuses
-// to go on with the executor, on its thread; else 0.
+// from another task or another thread, by getting out of the way. EPERM where the kernel refuses to
+// go on with the executor, on its thread; else 0.
 int make_progress(monad_async_executor ex, task_state const &state, std::uint64_t ns) noexcept
 {
     auto const timeout = timespec_of(ns);

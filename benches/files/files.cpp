@@ -7,10 +7,10 @@
 // counts, as only others can make one slower.
 //
 // Writes: 4 KiB to a cached file by 64 tasks, at random also by 16 and by 4, ordered and unordered,
-// each behind the one before or at random offsets; wall time, as some file systems write by kernel threads. Next to those at
-// random the floors of writes in order: on a raw ring one chain of links at a time, and one pwrite
-// after the other. Scopes: what one costs that is entered and left and does not fire, with nothing
-// inside, and with an operation.
+// each behind the one before or at random offsets; wall time, as some file systems write by kernel
+// threads. Next to those at random the floors of writes in order: on a raw ring one chain of links
+// at a time, and one pwrite after the other. Scopes: what one costs that is entered and left and
+// does not fire, with nothing inside, and with an operation.
 
 #include <monad/async.hpp>
 

@@ -217,8 +217,8 @@ TEST(Ordered, writes_that_do_not_go_on_keep_their_order)
     }
 }
 
-// Ten writes of 1 KiB, one called after the other, to a file of at most 4,608 bytes. The fifth is begun
-// at 4,096, and fails half-way; `at` says where they begin.
+// Ten writes of 1 KiB, one called after the other, to a file of at most 4,608 bytes. The fifth is
+// begun at 4,096, and fails half-way; `at` says where they begin.
 template <class At, class Then> void a_fifth_write_that_fails(int fd, At at, Then then)
 {
     Executor ex;

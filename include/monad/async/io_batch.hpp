@@ -150,8 +150,8 @@ public:
     /** As the other `wait_any`.
      *  @param[out] ec the error
      *  @return which, and how it ended; only without an error
-     *  @throws std::bad_alloc another batch's multishot operation has brought more than it has room
-     *  for */
+     *  @throws std::bad_alloc another batch's multishot operation has brought more than that has
+     *  room for; what it brought is lost */
     MONAD_ASYNC_LOCAL io_completion wait_any(std::error_code &ec)
     {
         io_completion c = {};

@@ -125,8 +125,8 @@ private:
  *  The destructor kills it and reaps it, if nobody has waited for it. `SIGCHLD` stays the program's
  *  own. Where that is ignored, how a child ended is lost (`ECHILD`). The object has a descriptor of
  *  the child (pidfd): so its number, which is another process's some time after it was reaped, is
- *  not what it is known by, except where there is no descriptor to be had. Used by one task; does
- *  not move.
+ *  not what it is known by, except where there is no descriptor to be had. Used by tasks of one
+ *  executor, one of which is told how it ended; does not move.
  *  @see monad_async_process_wait() */
 class process {
 public:

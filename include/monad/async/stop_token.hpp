@@ -85,6 +85,15 @@ private:
             }
         }
     };
+    // An executor that ends cancels all that it has, and that is not meant for a request, which is
+    // sent again: the scope may lie in a shield, and not end before.
+    static void came(detail::spawned &message, monad_async_result r) noexcept
+    {
+        if (r.error != ECANCELED ||
+            detail::spawn_message(*message.block, message.head, &detail::spawned_exited) != 0) {
+            detail::keep_spawned(message, true);
+        }
+    }
     struct request {
         std::shared_ptr<link> to;
         void operator()() const noexcept
@@ -96,6 +105,7 @@ private:
                 }
             };
             static_assert(detail::task_state::fits<decltype(cancel)>);
+            message.on_done = &came;
             try {
                 detail::launch_spawned(message, detail::message_target{to->to.block()},
                                        std::move(cancel), "monad::async::stop_scope");

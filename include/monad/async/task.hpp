@@ -170,7 +170,8 @@ public:
     /** As the other `attach`, to an executor that may be gone.
      *  @param ex the executor
      *  @param body any callable
-     *  @throws std::system_error as the other `attach`; `ESHUTDOWN`: the executor is gone */
+     *  @throws std::system_error as the other `attach`; `ESHUTDOWN`: the executor is gone, or
+     *  ends and this is another thread */
     template <class F> void attach(executor_ref const &ex, F &&body)
     {
         attached(detail::launch(state_, ex.block(), ex.native_handle(), std::forward<F>(body)));

@@ -19,7 +19,7 @@ use std::sync::{Condvar, LazyLock, Mutex, MutexGuard};
 pub const OUTSIDE: usize = 0;
 const ALL: usize = WORKERS_MAX + 1;
 /// At helpers: seconds of processor time, as each look gives the processor away.
-pub const LOOKS_MAX: u64 = 1_000_000;
+pub const LOOKS_MAX: u64 = 5_000_000;
 /// Of a program.
 const EVENTS_MAX: usize = 50_000;
 /// Of those, in front of a failure.
