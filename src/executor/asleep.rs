@@ -15,7 +15,12 @@ impl<K: Kernel> Executor<K> {
         }
     }
 
-    /// `collect` would find nothing.
+    /// Who was woken for what waits looks at its mail first: a higher level may be there.
+    pub(super) fn has_no_mail(&self) -> bool {
+        !self.has_mail_left()
+    }
+
+    /// `collect` would find nothing; false also where only a timer is set.
     pub(super) fn has_nothing_else(&self) -> bool {
         let reactor = &self.reactor;
         self.may_sleep()

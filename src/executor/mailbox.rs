@@ -476,6 +476,8 @@ impl Mailbox {
         while self.inbox.pinned() {
             backoff.wait();
         }
+        // Of one who held a pin and came late: the next owner was not asked.
+        self.wake_asked.store(false, Ordering::Relaxed);
         self.eventfd.store(-1, Ordering::Release);
         self.sleep_word.store(ptr::null_mut(), Ordering::Release);
         self.owner.set_nobody();

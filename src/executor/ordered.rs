@@ -93,7 +93,9 @@ impl<K: Kernel> Executor<K> {
     fn look_for_batch(&self, boot_ns: u64) -> bool {
         let (kernel, batches) = (&self.reactor.kernel, &self.batches);
         let since_ns = kernel.now_boot_ns();
-        batches.since_ns.set(since_ns);
+        if batches.since_ns.get() == 0 {
+            batches.since_ns.set(since_ns);
+        }
         let mut patience = batches.patience.get();
         let looks = kernel.is_beside_others() && patience.looks();
         let (mut found, mut looked_ns) = (false, 0);

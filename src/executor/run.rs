@@ -451,7 +451,7 @@ impl<K: Kernel> Executor<K> {
             Some(ns) => kernel.now_boot_ns().saturating_add(ns),
         };
         loop {
-            if self.woken.take() || is_over() {
+            if self.woken.take() || (is_over() && self.has_no_mail()) {
                 return (now, Ok(false));
             }
             if until != u64::MAX && (until == 0 || kernel.now_boot_ns() >= until) {

@@ -167,7 +167,8 @@ impl MpscQueue {
         // Rule 3.
     }
 
-    /// Holds the owner's destruction back (rule 6).
+    /// Holds the owner's destruction back (rule 6). A pin without a push is ordered by the caller,
+    /// before the owner's look at the pins.
     pub fn pin(&self) {
         // Relaxed: the push that follows releases it, and the owner, who looks at the pins only
         // after it took what was pushed, acquires it there.

@@ -103,7 +103,8 @@ MONAD_ASYNC_API monad_async_result monad_async_socket_pass(monad_async_task task
 /** Fills an idle operation that makes a plain descriptor of a direct one, with `FD_CLOEXEC`, which
  *  is its result. ANY THREAD. Linux 6.8. Where nobody takes the completion, it is closed.
  *  @param[out] op the operation
- *  @param index of the direct one: `fd` of its handle
+ *  @param index of the direct one: `fd` of its handle, of the executor where it is begun, which an
+ *  index does not tell
  *  @see monad_async_file_to_plain(), monad_async_op_begin() */
 static inline void monad_async_op_to_plain(monad_async_op *op, int32_t index)
 {
@@ -114,7 +115,8 @@ static inline void monad_async_op_to_plain(monad_async_op *op, int32_t index)
 /** Fills an idle operation that puts a direct descriptor into the table of another ring, where its
  *  index is the result. ANY THREAD. Linux 6.0. Where nobody takes the completion, it stays there.
  *  @param[out] op the operation
- *  @param index of the direct one: `fd` of its handle
+ *  @param index of the direct one: `fd` of its handle, of the executor where it is begun, which an
+ *  index does not tell
  *  @param ring the other ring's descriptor, `monad_async_executor_ring_fd` of an executor that
  *  stays until the operation is over
  *  @see monad_async_file_pass(), monad_async_op_begin() */
