@@ -96,7 +96,7 @@ macro_rules! suspend {
     };
 }
 
-/// Enters a task whose stack is as `suspend` left it. It finds in RDX, whoever enters it, where its
+/// Enters a task whose stack is as `suspend` left it. By every way in, it finds in RDX where its
 /// RSP was kept.
 macro_rules! resume {
     () => {

@@ -15,7 +15,7 @@ use core::ptr::{self, NonNull};
 
 use crate::stack::switch::Switch;
 
-/// Zeros at first but for the task; none where no wait is without a frame.
+/// Zeros at first, except for the task; none where no wait is without a frame.
 #[repr(C)]
 pub struct Room(UnsafeCell<[*mut c_void; Room::WORDS]>);
 

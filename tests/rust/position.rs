@@ -54,12 +54,7 @@ fn in_task(body: impl Fn(&MyCall) + 'static) {
         body(&Call { ex: ex.executor(), task, fd: -1, flags: 0 });
         RawResult::success(0)
     });
-    ex.attach(task).unwrap();
-    while ex.has_work() {
-        ex.run(usize::MAX, None).unwrap();
-    }
-    assert_eq!(task.head.result.get(), RawResult::success(0));
-    destroy(ex, [task]);
+    succeeds(ex, task);
 }
 
 /// A file without a name; `None`: the file system does not know these flags.

@@ -82,12 +82,7 @@ fn in_task_of(options: RingOptions, body: fn(TaskRef, Handle<Real>) -> RawResult
     let ex = Handle::new(kernel, true).unwrap();
     let task = new_large_task();
     set_body(task, move |task| body(task, ex));
-    ex.attach(task).unwrap();
-    while ex.has_work() {
-        ex.run(usize::MAX, None).unwrap();
-    }
-    assert_eq!(task.head.result.get(), RawResult::success(0));
-    destroy(ex, [task]);
+    succeeds(ex, task);
 }
 
 fn set_ordered(task: TaskRef, fd: i32) -> File {
@@ -680,12 +675,7 @@ fn an_executor_looks_for_batches_that_come_soon() {
         }
         RawResult::success(0)
     });
-    ex.attach(task).unwrap();
-    while ex.has_work() {
-        ex.run(usize::MAX, None).unwrap();
-    }
-    assert_eq!(task.head.result.get(), RawResult::success(0));
-    destroy(ex, [task]);
+    succeeds(ex, task);
 }
 
 /// The request waits for room when the entry completes, and its operation is gone.

@@ -116,6 +116,16 @@ pub fn destroy<K: Kernel>(ex: Handle<K>, tasks: impl IntoIterator<Item = TaskRef
     ex.destroy().unwrap();
 }
 
+/// The only task of `ex` runs to its end, without an error.
+pub fn succeeds<K: Kernel>(ex: Handle<K>, task: TaskRef) {
+    ex.attach(task).unwrap();
+    while ex.has_work() {
+        ex.run(usize::MAX, None).unwrap();
+    }
+    assert_eq!(task.head.result.get(), RawResult::success(0));
+    destroy(ex, [task]);
+}
+
 pub fn nop(task: TaskRef) -> RawResult {
     // SAFETY: a NOP refers to no memory.
     unsafe { Handle::<Real>::io(task, &Sqe::zeroed()) }

@@ -169,8 +169,8 @@ public:
     /** SUSPENDS until it has ended, and reaps it. A time-out is a scope around it; interrupted, it
      *  goes on.
      *  @return how it ended
-     *  @throws std::system_error its errno; `ECHILD`: waited for already, by another task
-     *  meanwhile too, or reaped by others or by the kernel, as `SIGCHLD` is ignored
+     *  @throws std::system_error its errno; `ECHILD`: waited for already, also by another
+     *  task during this wait, or reaped by others or by the kernel, as `SIGCHLD` is ignored
      *  @throws cancelled_error the task or a scope was cancelled
      *  @throws timeout_error a scope's deadline passed */
     MONAD_ASYNC_LOCAL monad_async_process_info wait()
@@ -258,7 +258,7 @@ private:
         constexpr std::uint64_t pause_max_ns = 20'000'000;
         std::uint64_t pause_ns = 0;
         for (;;) {
-            // Again behind each wait: another task may have waited for it meanwhile.
+            // Again behind each wait: another task may have reaped it.
             if (pid_ <= 0 || pidfd_ == reaped) {
                 return monad_async_make_failure(ECHILD);
             }

@@ -6,8 +6,8 @@ use crate::program::*;
 use std::collections::VecDeque;
 
 /// So many items between two looks.
-const BOUND: usize = 64;
-const NO_LEVEL: usize = 3;
+pub const BOUND: usize = 64;
+pub const NO_LEVEL: usize = 3;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Left {
@@ -47,7 +47,7 @@ impl Pool {
     }
 }
 
-fn level_of(levels: &[VecDeque<usize>; NO_LEVEL]) -> usize {
+pub fn level_of(levels: &[VecDeque<usize>; NO_LEVEL]) -> usize {
     levels.iter().position(|level| !level.is_empty()).unwrap_or(NO_LEVEL)
 }
 

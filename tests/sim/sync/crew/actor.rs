@@ -68,7 +68,7 @@ fn compare(mut state: MutexGuard<'static, State>, step: Step, got: Out, due: Out
     state.check_wakes();
 }
 
-/// Told of the exit of a run, by whoever ends it.
+/// Told of the exit of a run.
 unsafe extern "C" fn told(_: *const c_void, task: TaskRef, r: RawResult, _: u64) {
     tell(number(task), r);
 }

@@ -3,14 +3,11 @@
 
 use super::{Program, Step, ALL, TASKS, WORKERS_MAX};
 use crate::model::{Out, EBUSY, ECANCELED, ESHUTDOWN, ETIME};
+use crate::pool::{level_of, BOUND, NO_LEVEL};
 use crate::program::SLOT_NS;
 use monad_async::executor::queue_left::Left;
 use monad_async::pool::workers::How;
 use std::collections::VecDeque;
-
-/// So many items between two looks.
-const BOUND: usize = 64;
-const NO_LEVEL: usize = 3;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum At {
@@ -150,10 +147,6 @@ pub const SEEN: &[&str] = &[
     "a sleep is cancelled",
     "a worker that cannot go on has another woken",
 ];
-
-fn level_of(levels: &[VecDeque<usize>; NO_LEVEL]) -> usize {
-    levels.iter().position(|level| !level.is_empty()).unwrap_or(NO_LEVEL)
-}
 
 impl Model {
     pub fn new(program: &Program) -> Self {
