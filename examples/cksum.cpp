@@ -240,7 +240,8 @@ private:
                            1e3;
                 };
                 std::fprintf(
-                    stderr, "cksum: ready before it ran, priority %td: median %.1f us, 99%% %.1f\n",
+                    stderr,
+                    "cksum: ready before it ran, priority %td: median %.1f us, 99%% %.1f us\n",
                     &ready - m.ready, us(500), us(990));
             }
         }

@@ -95,7 +95,8 @@ void say_stats(struct job *job)
             job->most_in_flight);
     for (int class = 0; class < 3; ++class) {
         if (m.ready[class].sum_ticks != 0) {
-            fprintf(stderr, "cksum: ready before it ran, priority %d: median %.1f us, 99%% %.1f\n",
+            fprintf(stderr,
+                    "cksum: ready before it ran, priority %d: median %.1f us, 99%% %.1f us\n",
                     class, us_ready(&m, class, 500), us_ready(&m, class, 990));
         }
     }

@@ -176,7 +176,7 @@ int main(void)
     (void)pthread_join(thread, &seen);
     intptr_t const answered = check(tasks[0]->result);
     intptr_t const gave_way = check(tasks[1]->result) + check(tasks[2]->result);
-    printf("%d requests, sum %d, the client waited for room %s; cycles of locks: %d\n",
+    printf("%d requests, sum %d, the client waited for room %s; cycles of locks, named above: %d\n",
            (int)answered, sum, busy > 0 ? "now and then" : "never", (int)gave_way);
     for (int i = 0; i < 3; ++i) {
         check(monad_async_task_destroy(tasks[i]));

@@ -131,7 +131,7 @@ int main(void)
     intptr_t const n = check(task->result);
     char got[64];
     ssize_t const in_all = read(back[0], got, sizeof got);
-    printf("the other side has: %.*s\n", (int)in_all, got);
+    printf("the other side has, one behind the other: %.*s\n", (int)in_all, got);
     check(monad_async_task_destroy(task));
     check(monad_async_executor_destroy(ex));
     return n == 5 && in_all == 8 ? EXIT_SUCCESS : EXIT_FAILURE;
