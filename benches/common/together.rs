@@ -83,6 +83,7 @@ macro_rules! hand_over {
 hand_over!(local_mutex, monad_async_local_mutex_lock, monad_async_local_mutex_unlock);
 hand_over!(mutex, monad_async_mutex_lock, monad_async_mutex_unlock);
 
+// One permit for the two of them: each hand-over suspends who gave it away, as a mutex's does.
 macro_rules! turns {
     ($name:ident, $acquire:ident, $release:ident) => {
         unsafe extern "C" fn $name(task: TaskPtr) -> RawResult {
@@ -92,12 +93,14 @@ macro_rules! turns {
                 let (mine, others) = (pair.objects[own].at(), pair.objects[1 - own].at());
                 let release = black_box($release as unsafe extern "C" fn(_, u64) -> _);
                 let acquire = black_box($acquire as unsafe extern "C" fn(_, _, u64) -> _);
+                if own == 0 {
+                    good(release(mine, 1));
+                }
                 while pair.go.get() {
+                    good(acquire(task, mine, 1));
                     pair.counted();
                     good(release(others, 1));
-                    good(acquire(task, mine, 1));
                 }
-                good($release(others, 1u64));
             }
             RawResult::success(0)
         }
@@ -143,6 +146,7 @@ elements!(
 );
 elements!(channel, monad_async_channel_send, monad_async_channel_recv, monad_async_channel_close);
 
+/// One permit, as above.
 unsafe extern "C" fn park(task: TaskPtr) -> RawResult {
     // SAFETY: as above.
     unsafe {
@@ -150,12 +154,14 @@ unsafe extern "C" fn park(task: TaskPtr) -> RawResult {
         let other = pair.tasks.get()[1 - own];
         let unpark = black_box(monad_async_task_unpark as unsafe extern "C" fn(_) -> _);
         let park = black_box(monad_async_task_park as unsafe extern "C" fn(_) -> _);
+        if own == 0 {
+            good(unpark(task));
+        }
         while pair.go.get() {
+            good(park(task));
             pair.counted();
             good(unpark(other));
-            good(park(task));
         }
-        good(monad_async_task_unpark(other));
     }
     RawResult::success(0)
 }
