@@ -16,7 +16,7 @@ use monad_async::executor::queue::{Queue, Seat};
 use monad_async::executor::remote;
 use monad_async::executor::Executor;
 use monad_async::task::header::{TaskHead, TaskRef};
-use monad_async::uring::kernel::{Kernel, Wait, Waker};
+use monad_async::uring::kernel::{Cqe, Kernel, Sqe, Wait, Waker};
 use std::cell::Cell;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -470,6 +470,87 @@ fn mail_of_a_higher_priority_goes_before_what_a_worker_was_woken_for() {
         remote::attach(mailbox.get().unwrap(), high).unwrap();
     };
     let ex = Executor::new(Odd::<false>(Cell::new(Some(Box::new(come)))), false).unwrap();
+    mailbox.set(Some(ex.mailbox()));
+    let seat = Seat::new(queue, ex.mailbox(), Hands::new(0));
+    while ORDER.lock().unwrap().len() < 2 {
+        assert_eq!(ex.run_fed(&seat), Ok(()));
+    }
+    assert_eq!(*ORDER.lock().unwrap(), [1, 0]);
+    queue.leave(&seat);
+    queue.ended(0);
+    assert!(ex.destroy().is_ok());
+    destroy_all(tasks);
+}
+
+/// A kernel that calls something when its executor would sleep, and something else when that has
+/// looked at its mail.
+struct Steps {
+    asleep: Cell<Option<Box<dyn FnOnce()>>>,
+    looked: Cell<Option<Box<dyn FnOnce()>>>,
+    slept: Cell<bool>,
+}
+
+impl Kernel for Steps {
+    fn has_ring(&self) -> bool {
+        false
+    }
+    fn sq_space(&self) -> u32 {
+        0
+    }
+    fn sq_pending(&self) -> u32 {
+        0
+    }
+    unsafe fn push(&self, _: &Sqe) {
+        unreachable!("there is no ring");
+    }
+    fn pop(&self) -> Option<Cqe> {
+        None
+    }
+    fn needs_enter(&self) -> bool {
+        if self.slept.get() {
+            self.looked.take().into_iter().for_each(|f| f());
+        }
+        false
+    }
+    fn enter(&self, _: Wait) -> Result<(), Errno> {
+        self.slept.set(true);
+        if let Some(f) = self.asleep.take() {
+            f();
+        }
+        Ok(())
+    }
+    fn now_boot_ns(&self) -> u64 {
+        0
+    }
+    fn waker(&self) -> Waker {
+        Waker::of_eventfd(-1)
+    }
+}
+
+/// As above; but what comes by mail does so when the worker, woken for what waits and by mail that makes
+/// nothing ready, has looked at that, and is about to sleep once more. As where it comes before a
+/// worker's first sleep: that one went on without a look, and the low one began.
+#[test]
+fn mail_that_comes_before_a_sleep_goes_before_what_a_worker_is_woken_for() {
+    static ORDER: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+    let queue: &Queue = leak(Queue::new());
+    queue.open(false);
+    let tasks = noting(2, &ORDER);
+    let (low, high) = (tasks[0], tasks[1]);
+    set_level(low, LOW);
+    set_level(high, HIGH);
+    let mailbox: &Cell<Option<&'static Mailbox>> = leak(Cell::new(None));
+    let kernel = Steps {
+        asleep: Cell::new(Some(Box::new(move || {
+            queue.submit(low, || 0).unwrap();
+            mailbox.get().unwrap().request(high); // Which is not attached.
+        }))),
+        looked: Cell::new(Some(Box::new(move || {
+            remote::attach(mailbox.get().unwrap(), high).unwrap();
+        }))),
+        slept: Cell::new(false),
+    };
+    let ex = Executor::new(kernel, false).unwrap();
     mailbox.set(Some(ex.mailbox()));
     let seat = Seat::new(queue, ex.mailbox(), Hands::new(0));
     while ORDER.lock().unwrap().len() < 2 {

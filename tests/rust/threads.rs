@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Barrier};
 use std::thread;
+use support::child::alone;
 use support::rng::Rng;
 use support::*;
 
@@ -97,6 +98,42 @@ fn a_wake_ends_the_sleep_and_none_is_lost() {
         waker.join().unwrap();
         destroy(ex, []);
     }
+}
+
+/// Who has pinned an executor asks for a wake-up as that ends: its mailbox is another's next, whose
+/// `run` returned for it.
+#[test]
+fn a_wake_that_comes_late_is_not_the_next_owners() {
+    alone("a_wake_that_comes_late_is_not_the_next_owners", || {
+        let first = executor(0);
+        let mailbox = first.executor().mailbox();
+        let (shared, is_pinned) = (Shared(first), Arc::new(Barrier::new(2)));
+        let may_end = is_pinned.clone();
+        let late = thread::spawn(move || {
+            let ex = shared.get();
+            mailbox.pinned(|| {
+                is_pinned.wait();
+                loop {
+                    let is_open = mailbox.inbox.pin_open();
+                    mailbox.inbox.unpin();
+                    if !is_open {
+                        break;
+                    }
+                    thread::yield_now();
+                }
+                ex.executor().wake();
+            });
+        });
+        may_end.wait();
+        destroy(first, []);
+        late.join().unwrap();
+        let next = executor(0);
+        assert!(std::ptr::eq(next.executor().mailbox(), mailbox));
+        let task = new_task();
+        mailbox.request(task); // Mail that asks for no return: the task is not attached.
+        assert_eq!(next.run(1, Some(0)), errno(libc::ETIME));
+        destroy(next, [task]);
+    });
 }
 
 #[test]

@@ -257,6 +257,20 @@ pub const IN_ROWS: &[(Mutant, &str)] = &[
         LOOKS,
     ),
     found_by(
+        "src/executor/ordered.rs",
+        "who waits for batches reckons from its last look",
+        "if batches.since_ns.get() == 0 { batches.since_ns.set(since_ns); }",
+        "batches.since_ns.set(since_ns);",
+        "what_comes_late_is_late_however_often_an_executor_looked_for_it",
+    ),
+    found_by(
+        "src/executor/operations.rs",
+        "an operation by another executor's handle begins",
+        "home != 0 && home != self.mailbox.home()",
+        "false",
+        "an_operation_by_another_executors_handle_does_not_begin",
+    ),
+    found_by(
         BATCH,
         "an executor is woken when all is performed that was out",
         "writes <= WRITES_MAX",

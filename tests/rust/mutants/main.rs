@@ -65,7 +65,7 @@ const LOOM: &[&str] = &[
 ];
 
 /// The programs of tests/rust that find some, each by the test that its list names.
-const ALONE: [(&str, &[(Mutant, &str)]); 9] = [
+const ALONE: [(&str, &[(Mutant, &str)]); 10] = [
     ("warm", STACKS),
     ("queues", QUEUES),
     ("poll_fd", POLL_FD),
@@ -75,6 +75,7 @@ const ALONE: [(&str, &[(Mutant, &str)]); 9] = [
     ("rows", files::IN_ROWS),
     ("pool_rules", pool::RULES),
     ("thread_pool", pool::WHOLE),
+    ("threads", told::MAILBOX),
 ];
 
 /// Who waits in vain with a bug in it is ended after so long: with none in it nobody

@@ -12,6 +12,7 @@ const WAIT: &str = "src/task/grant.rs";
 const LATCH: &str = "src/task/latch.rs";
 const END: &str = "src/task/end.rs";
 const INBOX: &str = "src/intrusive/mpsc.rs";
+const MODEL: &str = "tests/loom/inbox.rs";
 const WORLD: &str = "tests/loom/world/mod.rs";
 const JOIN: &str = "tests/loom/world/join.rs";
 const QUEUES: &str = "tests/loom/world/queue.rs";
@@ -323,6 +324,10 @@ pub const WEAKENED: &[(Mutant, &str)] = &[
         "self.pins.load(Acquire)",
         "self.pins.load(Relaxed)",
         "loom_inbox pins_hold_the_waker"),
+    of(MODEL, "who is to be woken is pinned after the lock",
+        "foreign.inbox.pin(); drop(listed);",
+        "drop(listed); foreign.inbox.pin();",
+        "loom_inbox a_pin_under_a_lock_keeps_the_owner"),
     of(WORLD, "an overflow is not looked for",
         "!all",
         "false",

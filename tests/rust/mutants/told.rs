@@ -1,6 +1,6 @@
 //! Bugs that are planted in what a foreign loop is told, in what becomes of a call whose handle was
-//! closed, and in whom an exit wakes when. The named test of tests/rust/poll_fd.rs, of
-//! tests/rust/close.rs, or of tests/rust/joins.rs, finds each.
+//! closed, in whom an exit wakes when, and in mailboxes that are another executor's next. The named
+//! test of tests/rust/poll_fd.rs, close.rs, joins.rs or threads.rs finds each.
 
 use crate::list::{found_by as of, Mutant};
 
@@ -58,4 +58,12 @@ pub const JOINS: &[(Mutant, &str)] = &[of(
         && self.woken_joins.is_empty()",
     "ptr::eq(home, self.mailbox) && record.link.peek_next().is_null()",
     "a_joiner_of_the_next_exit_is_woken_behind_those_that_are_left_of_many",
+)];
+
+pub const MAILBOX: &[(Mutant, &str)] = &[of(
+    "src/executor/mailbox.rs",
+    "a wake-up that comes late is the next owner's",
+    "self.wake_asked.store(false, Ordering::Relaxed);",
+    "",
+    "a_wake_that_comes_late_is_not_the_next_owners",
 )];
