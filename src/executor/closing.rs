@@ -52,13 +52,10 @@ impl<K: Kernel> Executor<K> {
         let cancel = self.reactor.closing(fd, direct, ends);
         self.buffers_close((fd, direct));
         let mut shield = MaybeUninit::uninit();
-        // SAFETY: in place until it is left below; the entries refer to no memory. What the cancel
-        // has found does not matter, nor that a kernel before 5.19 does not know it.
+        // SAFETY: in place until it is left below; the entries refer to no memory.
         let res = unsafe {
             self.enter_scope(task, shield.as_mut_ptr(), NEVER_NS, SHIELD);
-            if self.reactor.push_closing(task, cancel).is_err() {
-                self.io(task, cancel);
-            }
+            self.cancel_on_handle(task, cancel);
             let res = self.io(task, close(fd, direct));
             self.leave_scope(task, shield.as_ptr())?;
             res
@@ -71,6 +68,19 @@ impl<K: Kernel> Executor<K> {
             // No such place in the table, or no table.
             e if direct && matches!(-e, libc::EINVAL | libc::ENXIO) => Err(Errno(libc::EBADF)),
             e => Err(Errno(-e)),
+        }
+    }
+
+    /// What the entry of `closing` has found does not matter. In a shield.
+    ///
+    /// # Safety
+    /// `task` runs now.
+    pub(super) unsafe fn cancel_on_handle(&self, task: TaskRef, cancel: Option<Sqe>) {
+        if let Some(sqe) = cancel {
+            if self.reactor.push_closing(task, sqe).is_err() {
+                // SAFETY: it refers to no memory.
+                unsafe { self.io(task, sqe) };
+            }
         }
     }
 

@@ -202,8 +202,13 @@ impl<K: Kernel> Executor<K> {
                 let cancel = self.reactor.closing(file.fd, file.direct, |record| {
                     self.record_completed(record, true, now);
                 });
-                if self.reactor.push_closing(task, cancel).is_err() {
-                    self.io(task, cancel);
+                let by_one = cancel.is_none();
+                self.cancel_on_handle(task, cancel);
+                while by_one && row.is_in_kernel() {
+                    self.reactor.cancel_row(row);
+                    if self.sleep(task, PAUSE_NS) != 0 {
+                        break;
+                    }
                 }
                 // Behind what is in the kernel.
                 while row.is_in_kernel() {

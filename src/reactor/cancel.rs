@@ -36,7 +36,8 @@ impl<K: Kernel> Reactor<K> {
                 record.completed(record.withdrawn(), 0, true);
                 return true;
             }
-            State::Kernel if !record.has(bit::ASKED) => {
+            State::Kernel | State::Listed if !record.has(bit::ASKED) => {
+                self.unlist(record);
                 record.set(bit::ASKED);
                 if self.has_room() {
                     self.push_cancel(self.sealed(record));

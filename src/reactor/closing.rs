@@ -10,10 +10,13 @@
 //!    is ready and has not gone on has nothing in flight that a close could find.
 //! 4. Of each number it is kept when a handle was last closed that had it. Where there is no memory
 //!    for that, it counts as a closing of every handle.
+//! 5. A kernel that does not cancel by handle (before 6.0) is asked to cancel one by one. So there
+//!    each operation is a record, also that of a call, and while the kernel has it, it is in a list
+//!    by its handle, until it is over or somebody has asked for its end.
 
 use core::cell::{Cell, RefCell};
 
-use super::operation::{Op, State};
+use super::operation::{bit, Op, State};
 use super::rows::Row;
 use super::{name, Reactor, TAG_CANCEL, TAG_MASK};
 use crate::error::Errno;
@@ -24,6 +27,9 @@ use crate::uring::abi::{cancel, sqe as flag};
 use crate::uring::kernel::{op, Kernel, Sqe};
 
 const BUCKETS: usize = 256;
+
+/// Of the lists of rule 5.
+const LISTS: usize = 64;
 
 /// Larger numbers are made room for if there is such a descriptor.
 const BELIEVED: usize = 1 << 16;
@@ -41,6 +47,8 @@ pub struct Closings {
     /// How many records wait for an entry, by their handles, so that a close does not look for one
     /// among those of all others.
     waiting: [Cell<u32>; BUCKETS],
+    /// What the kernel has, by its handle: see rule 5.
+    listed: [Fifo; LISTS],
 }
 
 /// The descriptor, and whether it is a direct one.
@@ -60,6 +68,11 @@ fn handle_of(sqe: &Sqe) -> u64 {
     }
 }
 
+/// Which list is that of a handle.
+fn list_of(handle: u64) -> usize {
+    handle as usize % LISTS
+}
+
 /// Where it is in `last`.
 fn place(handle: u64) -> (usize, usize) {
     ((handle >> 32) as usize, handle as u32 as usize)
@@ -72,6 +85,7 @@ impl Closings {
             last: [const { RefCell::new(Vec::new()) }; 2],
             unknown: Cell::new(0),
             waiting: [const { Cell::new(0) }; BUCKETS],
+            listed: [const { Fifo::new() }; LISTS],
         }
     }
 
@@ -146,8 +160,8 @@ impl<K: Kernel> Reactor<K> {
     }
 
     /// The handle is about to be closed: ends what waits for an entry, and says so to `each`.
-    /// Returns the entry that cancels what the kernel has.
-    pub fn closing(&self, fd: i32, direct: bool, mut each: impl FnMut(&Op)) -> Sqe {
+    /// Returns the entry that cancels what the kernel has; `None`: that is under way.
+    pub fn closing(&self, fd: i32, direct: bool, mut each: impl FnMut(&Op)) -> Option<Sqe> {
         let closed = handle(fd, direct);
         self.closings.add(closed);
         if self.closings.waiting_of(closed).get() != 0 {
@@ -159,7 +173,7 @@ impl<K: Kernel> Reactor<K> {
                     debug_assert!(record.state.get() == State::Queued);
                     if handle_of(&record.sqe.get()) == closed {
                         self.closings.waits(&record.sqe.get(), false);
-                        self.queued.set(self.queued.get() - 1);
+                        self.count_queued(-1);
                         record.completed(-libc::ECANCELED, 0, true);
                         each(record);
                     } else {
@@ -173,8 +187,70 @@ impl<K: Kernel> Reactor<K> {
                 }
             }
         }
+        if !self.kernel.cancels_by_handle() {
+            self.cancel_listed(closed);
+            return None;
+        }
         let by = if direct { cancel::FD | cancel::FD_FIXED } else { cancel::FD };
-        Sqe::new(op::ASYNC_CANCEL, fd, 0, 0, 0, by | cancel::ALL)
+        Some(Sqe::new(op::ASYNC_CANCEL, fd, 0, 0, 0, by | cancel::ALL))
+    }
+
+    /// The kernel has got `record`.
+    pub(super) fn list(&self, record: &Op) {
+        let handle = handle_of(&record.sqe.get());
+        if self.kernel.cancels_by_handle() || handle as i32 == -1 {
+            return;
+        }
+        let at = list_of(handle);
+        record.level.set(at as u8);
+        record.state.set(State::Listed);
+        // SAFETY: its cancel request does not wait, and it is in place while in flight.
+        unsafe { self.closings.listed[at].push_back(record.cancel()) };
+    }
+
+    /// Takes a record that the kernel has off its list, if it is in one.
+    pub(super) fn unlist(&self, record: &Op) {
+        if record.state.get() == State::Listed {
+            record.state.set(State::Kernel);
+            // SAFETY: its state has said so.
+            unsafe { self.closings.listed[record.level.get() as usize].remove(record.cancel()) };
+        }
+    }
+
+    /// Asks for the end of all that the kernel has on a handle (rule 5). O(what is in flight), by
+    /// the number of lists.
+    #[cold]
+    fn cancel_listed(&self, closed: u64) {
+        let (list, others) = (&self.closings.listed[list_of(closed)], Fifo::new());
+        while let Some(link) = list.pop_front() {
+            // SAFETY: only records in flight are in that list, by this link.
+            let record = unsafe { Op::from_cancel(link) };
+            if handle_of(&record.sqe.get()) == closed {
+                record.state.set(State::Kernel);
+                self.cancel_record(record);
+            } else {
+                // SAFETY: in no list, and in place while in flight.
+                unsafe { others.push_back(link) };
+            }
+        }
+        list.append(others);
+    }
+
+    /// The same for a row that is closing: what is linked begins later, and is found only then.
+    pub fn cancel_row(&self, row: &Row) {
+        let all = Fifo::new();
+        while let Some(link) = row.flying.pop_front() {
+            // SAFETY: records in flight are in there, by this link; out of it now.
+            let record = unsafe {
+                all.push_back(link);
+                Op::from_link(link)
+            };
+            if !record.has(bit::CANCEL_QUEUED) {
+                record.clear(bit::ASKED); // Once more.
+                self.cancel_record(record);
+            }
+        }
+        row.flying.append(all);
     }
 
     /// The handle of `row` is about to be closed: nothing is begun any more, and what waits is

@@ -78,6 +78,9 @@ pub struct Reactor<K> {
     record_cancel_queue: Fifo,
     /// How many wait in the queues above.
     queued: Cell<usize>,
+    /// 0: what begins now may go to the kernel as it is. Else something waits, or the kernel does
+    /// not cancel by handle: see `closing`, rule 5.
+    later: Cell<usize>,
     /// Cancel requests that the kernel has not answered.
     cancels: Cell<usize>,
     secret: u64,
@@ -96,12 +99,14 @@ impl<K: Kernel> Reactor<K> {
         static REACTORS: AtomicU64 = AtomicU64::new(1);
         // Against accidents, not against enemies: those are in this process already.
         let number = REACTORS.fetch_add(1, Ordering::Relaxed);
+        let later = Cell::new(usize::from(!kernel.cancels_by_handle()));
         Self {
             kernel,
             entry_queues: [Fifo::new(), Fifo::new(), Fifo::new()],
             cancel_queue: TaskList::new(),
             record_cancel_queue: Fifo::new(),
             queued: Cell::new(0),
+            later,
             cancels: Cell::new(0),
             secret: number.wrapping_mul(0xd6e8_feb8_6659_fd93),
             buffers: Cell::new(None),

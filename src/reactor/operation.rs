@@ -8,7 +8,7 @@
 //!        +96  link        while QUEUED, the queue of its I/O priority; or, with a completion,
 //!                         the task's list of those
 //!       +112  of_task     in the task's list of its operations, while in flight
-//!       +128  cancel      while its cancel request waits for a submission entry
+//!       +128  cancel      while its cancel request waits for a submission entry; while LISTED
 //!       +144  task, the latest completion
 //! ```
 //!
@@ -52,6 +52,8 @@ pub enum State {
     Done = 3,
     /// Waits for its turn in a row: see `rows`.
     Row = 4,
+    /// The kernel has it, and a list by its handle: see `closing`, rule 5.
+    Listed = 5,
 }
 
 /// Bits of [`Op::bits`].
@@ -81,7 +83,7 @@ pub struct Op {
     pub cqe_flags: Cell<u32>,
     pub is_in_flight: Cell<bool>,
     pub state: Cell<State>,
-    /// The level of the queue it waits in.
+    /// The level of the queue it waits in; or, while LISTED, which list that is.
     pub level: Cell<u8>,
     pub bits: Cell<u8>,
     pub user_ptr: Cell<*mut c_void>,

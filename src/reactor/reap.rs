@@ -132,7 +132,7 @@ impl<K: Kernel> Reactor<K> {
     }
 
     fn complete_record<'a>(&self, record: &'a Op, cqe: Cqe) -> Option<(&'a Op, bool)> {
-        if record.state.get() != State::Kernel {
+        if !matches!(record.state.get(), State::Kernel | State::Listed) {
             return None;
         }
         if record.has(bit::ORDERED) {
@@ -140,6 +140,9 @@ impl<K: Kernel> Reactor<K> {
             return None; // See `pop_ended`.
         }
         let more = cqe.flags & cqe::MORE != 0;
+        if !more {
+            self.unlist(record);
+        }
         if record.has(bit::STREAM) {
             if !more {
                 self.unqueue_record_cancel(record);

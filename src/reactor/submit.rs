@@ -13,7 +13,7 @@ const BURST: usize = 64;
 
 impl<K: Kernel> Reactor<K> {
     /// Begins `task`'s inline operation, if there is room; the task suspends right after. False:
-    /// there is none, or others wait for it already.
+    /// there is none, or others wait for it already, or it is to be a record.
     ///
     /// # Safety
     /// All that `sqe` refers to stays valid until the task is woken by `reap`.
@@ -24,7 +24,7 @@ impl<K: Kernel> Reactor<K> {
         task.opcode.set(sqe.opcode());
         let sqe = sqe.with(priority::of(&sqe, task.io_level()), name(task));
         // SAFETY: the caller's promise.
-        let started = self.queued.get() == 0 && unsafe { self.kernel.try_push(&sqe) };
+        let started = self.later.get() == 0 && unsafe { self.kernel.try_push(&sqe) };
         if started {
             task.waits.set(Waits::Completion);
         }
@@ -38,7 +38,7 @@ impl<K: Kernel> Reactor<K> {
     /// All that `sqe` refers to stays valid until its last completion.
     #[inline(always)]
     pub unsafe fn begin(&self, record: &Op, sqe: Sqe, level: u8) {
-        if self.queued.get() == 0 && self.push_record(record, sqe, level) {
+        if self.later.get() == 0 && self.push_record(record, sqe, level) {
             return;
         }
         self.begin_later(record);
@@ -46,8 +46,12 @@ impl<K: Kernel> Reactor<K> {
 
     #[inline(never)]
     fn begin_later(&self, record: &Op) {
+        let level = record.task().io_level();
+        if self.queued.get() == 0 && self.push_record(record, record.entry(), level) {
+            return self.list(record);
+        }
         self.enqueue(record);
-        self.queued.set(self.queued.get() + 1);
+        self.count_queued(1);
     }
 
     /// `sqe` is its entry. False if there is no room.
@@ -75,7 +79,8 @@ impl<K: Kernel> Reactor<K> {
     /// The kernel did not perform it: to be begun again, after those that wait.
     pub(super) fn begin_again(&self, record: &Op) {
         record.retries.set(record.retries.get() + 1);
-        self.begin_later(record);
+        self.enqueue(record);
+        self.count_queued(1);
     }
 
     /// Moves a record that waits for an entry to the queue of its task's present I/O priority.
@@ -96,12 +101,13 @@ impl<K: Kernel> Reactor<K> {
     /// Takes a record out of the queue it waits in for an entry: its operation never began.
     pub(super) fn unqueue(&self, record: &Op) {
         self.leave_queue(record);
-        self.queued.set(self.queued.get() - 1);
+        self.count_queued(-1);
     }
 
     /// Counts what goes to one of the queues of cancel requests, or leaves it.
     pub(super) fn count_queued(&self, by: isize) {
         self.queued.set(self.queued.get().wrapping_add_signed(by));
+        self.later.set(self.later.get().wrapping_add_signed(by));
     }
 
     /// Hands the kernel what waits for it, cancel requests first, then by I/O priority; at most a
@@ -142,8 +148,9 @@ impl<K: Kernel> Reactor<K> {
                 self.closings.waits(&record.sqe.get(), false);
                 let pushed = self.push_record(record, record.entry(), record.task().io_level());
                 debug_assert!(pushed);
+                self.list(record);
             }
-            self.queued.set(self.queued.get() - 1);
+            self.count_queued(-1);
             moved += 1;
         }
         moved

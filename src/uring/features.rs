@@ -19,6 +19,7 @@ pub(super) fn learn(ring: &mut Ring, mask: u32, dropped: &mut Text) -> Result<()
     learn_opcodes(ring, mask, dropped);
     learn_no_signal(ring, mask, dropped);
     learn_receiving(ring, mask, dropped);
+    learn_cancelling(ring, mask, dropped);
     try_fixed(ring, mask, dropped);
     first_poll(ring, mask, dropped)
 }
@@ -127,6 +128,18 @@ fn learn_receiving(ring: &mut Ring, mask: u32, dropped: &mut Text) {
         dropped.item(", ", format_args!("streams of receives (masked)"));
     } else if !ring.receives_in_streams {
         dropped.item(", ", format_args!("streams of receives (not in this kernel)"));
+    }
+}
+
+/// Of cancelling all that is in flight on a handle: by a descriptor since 5.19, and by a direct one
+/// since the kernel that brought sends without a copy.
+fn learn_cancelling(ring: &mut Ring, mask: u32, dropped: &mut Text) {
+    ring.cancels_by_handle = ring.opcodes >> op::SEND_ZC & 1 != 0;
+    if mask & mask::CANCEL_HANDLE != 0 {
+        ring.cancels_by_handle = false;
+        dropped.item(", ", format_args!("cancelling by descriptor (masked)"));
+    } else if !ring.cancels_by_handle {
+        dropped.item(", ", format_args!("cancelling by descriptor (not in this kernel)"));
     }
 }
 

@@ -318,6 +318,11 @@ pub trait Kernel {
         true
     }
 
+    /// It cancels all that is in flight on a handle, by one entry (6.0).
+    fn cancels_by_handle(&self) -> bool {
+        true
+    }
+
     /// A receive may complete as a stream (6.0).
     fn receives_in_streams(&self) -> bool {
         true

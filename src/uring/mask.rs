@@ -35,9 +35,11 @@ pub const BUFFER_RING: u32 = 1 << 17;
 pub const RECV_STREAM: u32 = 1 << 18;
 /// Tables of direct descriptors (5.19).
 pub const DIRECT_TABLE: u32 = 1 << 19;
+/// Cancelling by a descriptor, a direct one too (6.0).
+pub const CANCEL_HANDLE: u32 = 1 << 20;
 /// Not a lack of the kernel's own, so not in `ALL`: it takes two entries at most of what it is
 /// offered, as if it had no memory for more.
-pub const TAKES_FEW: u32 = 1 << 20;
+pub const TAKES_FEW: u32 = 1 << 21;
 
 /// Every bit of the ring's that a kernel may lack. Bits from 24 on belong to other parts of `sys`.
-pub const ALL: u32 = (1 << 20) - 1;
+pub const ALL: u32 = (1 << 21) - 1;

@@ -206,6 +206,10 @@ impl Kernel for RealKernel {
         self.knows(op::SEND_ZC) // As new.
     }
 
+    fn cancels_by_handle(&self) -> bool {
+        self.ring().is_none_or(|ring| ring.cancels_by_handle)
+    }
+
     fn receives_in_streams(&self) -> bool {
         self.ring().is_some_and(|ring| ring.receives_in_streams)
     }

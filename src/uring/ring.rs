@@ -68,6 +68,7 @@ pub(super) struct Ring {
     pub(super) registered: bool,
     pub(super) knows_no_signal: bool,
     pub(super) receives_in_streams: bool,
+    pub(super) cancels_by_handle: bool,
     /// Whatever the kernel says.
     pub(super) lacks_buffer_rings: bool,
     /// An `enter` takes all that is offered, a bad entry too.
@@ -102,6 +103,7 @@ impl Ring {
             registered: false,
             knows_no_signal: false,
             receives_in_streams: false,
+            cancels_by_handle: false,
             lacks_buffer_rings: false,
             submits_all: false,
             offers_max: u32::MAX,

@@ -1,5 +1,5 @@
-//! Receiving by view and registered buffers where the kernel lacks what they are made of: the same
-//! results, and the config string says so. The kernel of this machine is told to lack it by masks.
+//! Receiving by view, registered buffers and closes where the kernel lacks what they are made of: the
+//! same results, and the config string says so. The kernel of this machine is told to lack it by masks.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -11,9 +11,12 @@ use monad_async::capi::buffer_set::{
     monad_async_file_read_fixed, monad_async_file_write_fixed, Buffer,
 };
 use monad_async::error::{Errno, RawResult};
+use monad_async::io::call::Call;
 use monad_async::io::file::File;
+use monad_async::io::ordered::order;
 use monad_async::io::recv_stream::{RecvStream, NO_WAIT};
 use monad_async::reactor::buffers::Buffers;
+use monad_async::reactor::operation::Op;
 use monad_async::task::header::TaskRef;
 use monad_async::uring::kernel::{op, Cqe, Kernel, Sqe, Wait, Waker};
 use monad_async::uring::{mask, RealKernel, RingOptions};
@@ -21,7 +24,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io::Write;
 use std::mem::zeroed;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, IntoRawFd};
 use std::os::unix::net::UnixStream;
 use std::ptr::{null_mut, NonNull};
 use std::rc::Rc;
@@ -39,6 +42,7 @@ fn executor_without(mask: u32, entries: u32) -> Option<Handle<Real>> {
         (mask::BUFFER_RING, "buffer rings (masked)"),
         (mask::FIXED_TABLE, "registered buffers (masked)"),
         (mask::CLONE_BUFFERS, "shared registered buffers (masked)"),
+        (mask::CANCEL_HANDLE, "cancelling by descriptor (masked)"),
     ] {
         let dropped = kernel.config().lines().find(|l| l.starts_with("dropped")).unwrap();
         let says = dropped.split(", ").any(|d| d.trim_start_matches("dropped: ") == name);
@@ -290,6 +294,106 @@ fn no_table_of_direct_descriptors() {
     assert_eq!(refused.errno.0, libc::EINVAL);
     let text = refused.text.to_string();
     assert!(text.contains("5.19") && text.contains("direct_descriptors to 0"), "{text}");
+}
+
+/// What tasks have in flight on a handle ends when it is closed, whether the kernel cancels by handle
+/// or, before 6.0, one by one: calls, records, and ordered writes to a pipe that nobody reads, behind
+/// which `close` would wait for ever. What is in flight on another descriptor of the same file goes on.
+#[test]
+fn a_close_ends_what_is_in_flight() {
+    const WRITES: usize = 5;
+    for (bits, entries) in
+        [0, mask::CANCEL_HANDLE, mask::ALL].into_iter().flat_map(|m| [(m, 2), (m, 16)])
+    {
+        let Some(ex) = executor_without(bits, entries) else { return };
+        let (reader, mut feeder) = std::io::pipe().unwrap();
+        let other = reader.try_clone().unwrap();
+        let (here, _there) = UnixStream::pair().unwrap();
+        let (unread, mut full) = std::io::pipe().unwrap();
+        // SAFETY: a descriptor of our own.
+        let size = unsafe { libc::fcntl(full.as_raw_fd(), libc::F_SETPIPE_SZ, 4096) };
+        full.write_all(&vec![b'-'; size.max(1) as usize]).unwrap();
+        let read = |fd: i32| {
+            let task = new_task();
+            set_body(task, move |task| {
+                let mut room = [0_u8; 8];
+                let call = Call { ex: ex.executor(), task, fd, flags: 0 };
+                // SAFETY: room of our own.
+                match unsafe { call.read(room.as_mut_ptr().cast(), room.len(), -1) } {
+                    Ok(n) => RawResult::success(n as isize),
+                    Err(e) => RawResult::failure(e),
+                }
+            });
+            task
+        };
+        // In this order, as all are taken: descriptors, which the closes below take.
+        let (fd, row_fd, socket) = (reader.into_raw_fd(), full.into_raw_fd(), here.into_raw_fd());
+        let mut ended: Vec<TaskRef> = (0..3).map(|_| read(fd)).chain([read(socket)]).collect();
+        let polls = new_task();
+        set_body(polls, move |task| {
+            let call = Call { ex: ex.executor(), task, fd: socket, flags: 0 };
+            call.poll(libc::POLLIN).map_or_else(RawResult::failure, |_| RawResult::success(0))
+        });
+        let record = new_task();
+        set_body(record, move |task| {
+            let mut room = [0_u8; 8];
+            // SAFETY: as a C program makes one: all zeroes; in place until it was waited for.
+            unsafe {
+                let record: Op = zeroed();
+                record.sqe.set(Sqe::new(op::READ, fd, u64::MAX, room.as_mut_ptr() as u64, 8, 0));
+                ex.executor().begin_operation(task, &record).unwrap();
+                ex.executor().wait_operation(task, &record)
+            }
+        });
+        ended.extend([polls, record]);
+        let bystander = read(other.as_raw_fd());
+        let ordered: Rc<Cell<Option<File>>> = Rc::default();
+        let out = ordered.clone();
+        let orders = new_large_task();
+        set_body(orders, move |_| {
+            out.set(Some(order(ex.executor(), File { fd: row_fd, flags: 0 }).unwrap()));
+            RawResult::success(0)
+        });
+        ex.attach(orders).unwrap();
+        finish(ex);
+        let file = ordered.take().unwrap();
+        let writes: Vec<TaskRef> = (0..WRITES).map(|_| new_task()).collect();
+        for &task in &writes {
+            set_body(task, move |task| {
+                let call = Call { ex: ex.executor(), task, fd: file.fd, flags: file.flags };
+                // SAFETY: a constant.
+                unsafe { call.write_in_order(c"x".as_ptr().cast(), 1, -1) }
+            });
+        }
+        ended.extend(writes);
+        attach_all(ex, &ended);
+        ex.attach(bystander).unwrap();
+        settle(ex);
+        assert!(ended.iter().all(|task| task.is_attached()), "they wait");
+        let closes = new_large_task();
+        set_body(closes, move |task| {
+            let call = Call { ex: ex.executor(), task, fd, flags: 0 };
+            assert_eq!(call.close(), Ok(()));
+            assert_eq!(Call { fd: socket, ..call }.close(), Ok(()));
+            let call = Call { ex: ex.executor(), task, fd: file.fd, flags: file.flags };
+            assert_eq!(call.close_in_order(), Ok(()));
+            RawResult::success(0)
+        });
+        ex.attach(closes).unwrap();
+        while ended.iter().any(|task| task.is_attached()) {
+            let _ = ex.run(usize::MAX, None);
+        }
+        let errors: Vec<_> = ended.iter().map(|task| task.head.result.get().error).collect();
+        let canceled = |&e: &i32| e == libc::ECANCELED;
+        assert!(errors.iter().all(canceled), "{bits:#x} {entries}: {errors:?}");
+        assert!(bystander.is_attached());
+        feeder.write_all(b"ab").unwrap();
+        finish(ex);
+        assert_eq!(bystander.head.result.get(), RawResult::success(2));
+        assert_eq!(closes.head.result.get(), RawResult::success(0));
+        destroy(ex, ended.into_iter().chain([bystander, orders, closes]));
+        drop((other, unread));
+    }
 }
 
 /// A kernel without rings of buffers, which may have no memory for entries.

@@ -288,7 +288,7 @@ MONAD_ASYNC_API monad_async_result monad_async_socket_peer_address(monad_async_t
 
 /** Ends what any task of the executor has in flight on the socket, with `ECANCELED`, and closes
  *  it. SUSPENDS, whatever scopes have fired. What was meant for it never reaches what gets the
- *  same number next. Before Linux 5.19 what is in flight goes on, and keeps the connection open.
+ *  same number next.
  *  @param task the task that runs
  *  @param socket not to be used any more
  *  @retval 0 closed

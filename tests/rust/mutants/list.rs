@@ -95,7 +95,7 @@ pub const LOOP: &[Mutant] = &[
     Mutant {
         bug: "an operation goes before those that wait for an entry",
         file: "src/reactor/submit.rs",
-        right: "self.queued.get() == 0 && unsafe { self.kernel.try_push(&sqe) }",
+        right: "self.later.get() == 0 && unsafe { self.kernel.try_push(&sqe) }",
         wrong: "unsafe { self.kernel.try_push(&sqe) }",
     },
     Mutant {

@@ -229,7 +229,7 @@ pub const RULES: &[Mutant] = &[
     Mutant {
         bug: "an operation record goes before those that wait for an entry",
         file: "src/reactor/submit.rs",
-        right: "self.queued.get() == 0 && self.push_record(record, sqe, level)",
+        right: "self.later.get() == 0 && self.push_record(record, sqe, level)",
         wrong: "self.push_record(record, sqe, level)",
     },
     Mutant {
