@@ -166,7 +166,12 @@ impl Fixed {
         &self.users[number as usize]
     }
 
-    /// The same.
+    /// Operations are in flight through this ring.
+    pub fn is_used(&self) -> bool {
+        self.users.iter().any(|users| users.load(Relaxed) != 0)
+    }
+
+    /// As `users`.
     ///
     /// # Safety
     /// There is a buffer of that number.

@@ -151,8 +151,9 @@ impl Set {
         Ok(())
     }
 
-    /// OWNER'S THREAD; any, after the end of the executor. EBUSY: a buffer was claimed through it,
-    /// or a task waits.
+    /// OWNER'S THREAD; any, after the end of the executor. EXPENSIVE. EBUSY: a buffer was claimed
+    /// through it, a task waits, or an operation of this executor is in flight on a buffer, whoever
+    /// claimed that.
     ///
     /// # Safety
     /// Not used afterwards. `ex` is its executor, if that has not ended.
@@ -161,7 +162,7 @@ impl Set {
         let set = unsafe { at.as_ref() };
         let core = set.core();
         set.close();
-        if set.claimed.get() != 0 || set.waiting.get() != 0 {
+        if set.claimed.get() != 0 || set.waiting.get() != 0 || set.fixed().is_used() {
             set.open();
             return Err(Errno(libc::EBUSY));
         }
@@ -175,7 +176,8 @@ impl Set {
             place = unsafe { &other.as_ref().next };
         }
         set.open();
-        // SAFETY: nothing is in flight on buffers that nobody has.
+        // SAFETY: nothing is in flight through it: just seen, and its own thread alone begins
+        // operations.
         unsafe {
             match ex {
                 Some(ex) => ex.unregister_fixed(set.fixed),

@@ -712,6 +712,48 @@ TEST(BufferSet, one_set_serves_several_executors)
     EXPECT_EQ(std::string(got, 4), "over");
 }
 
+// A clone may use what another executor's task has claimed: while it does, its registration stays.
+TEST(BufferSet, a_clone_with_an_operation_on_another_ones_buffer_stays)
+{
+    Executor here(8), there(8);
+    Set set(here, 1, 64);
+    ASSERT_EQ(monad_async_buffers_share(set).error, 0);
+    monad_async_buffer_set clone = nullptr;
+    ASSERT_EQ(monad_async_buffers_clone(there, &clone, set).error, 0);
+    monad_async_buffer buffer{};
+    Task claimer([&](monad_async_task self) {
+        EXPECT_EQ(claim(self, set, buffer), 0);
+        return success();
+    });
+    claimer.attach(here);
+    here.finish();
+    Pipe pipe;
+    auto const file = monad_async_file_adopt(pipe.reader);
+    // One suspends in its read, the other has begun one.
+    Task suspended([&](monad_async_task self) {
+        EXPECT_EQ(monad_async_file_read_fixed(self, file, &buffer, 0, 4, -1).value, 4);
+        return success();
+    });
+    Task beginner([&](monad_async_task self) {
+        monad_async_op op{};
+        monad_async_op_read_fixed(&op, file, &buffer, 4, 4, -1);
+        EXPECT_EQ(monad_async_op_begin(self, &op).error, 0);
+        EXPECT_EQ(monad_async_op_wait(self, &op).value, 4);
+        return success();
+    });
+    for (auto *const task : {&suspended, &beginner}) {
+        task->attach(there);
+        run_until_suspended(there, *task);
+        EXPECT_EQ(monad_async_buffers_unregister(clone).error, EBUSY);
+        EXPECT_EQ(release(buffer), EBUSY);
+        EXPECT_EQ(write(pipe.writer, "data", 4), 4);
+        there.finish();
+    }
+    EXPECT_EQ(std::string(static_cast<char *>(buffer.data), 8), "datadata");
+    EXPECT_EQ(monad_async_buffers_unregister(clone).error, 0);
+    EXPECT_EQ(release(buffer), 0);
+}
+
 // An executor that the set was not cloned to is refused.
 TEST(BufferSet, a_stranger_may_not)
 {
