@@ -3,6 +3,9 @@
 use super::Executor;
 use crate::uring::kernel::Kernel;
 
+/// While the kernel refuses entries, waiting ends after so long, to offer them again.
+pub(super) const RETRY_NS: u64 = 1_000_000;
+
 impl<K: Kernel> Executor<K> {
     /// Ends the sleep. One that `Mailbox::rouse` ended is counted here, as no mail tells of it.
     #[inline(always)]

@@ -3,12 +3,16 @@
 //!
 //! A buffer that is given back wakes one who waits, which begins its stream again. That takes no
 //! buffer yet, so while there is one it wakes the next: a stream without data keeps nobody waiting.
+//!
+//! Any task may give a buffer back, whoever received into it. So a wait is in vain where all tasks
+//! wait so, and nothing else will ever happen here; not before.
 
 use core::cell::Cell;
 use core::mem::offset_of;
 use core::ptr::NonNull;
 
 use super::grant::{Caller, Wait};
+use super::head::{dec, inc};
 use super::scope::NEVER_NS;
 use super::Executor;
 use crate::error::{Errno, Res};
@@ -23,6 +27,8 @@ use crate::uring::kernel::{Kernel, Sqe};
 struct Hungry<'a> {
     link: Link,
     waits: Cell<bool>,
+    /// In vain.
+    starves: Cell<bool>,
     wait: &'a Wait,
     /// What it would receive from.
     from: Handle,
@@ -107,12 +113,40 @@ impl<K: Kernel> Executor<K> {
         while let Some(link) = buffers.hungry.pop_front() {
             // SAFETY: in the list, so on the stack of a task that waits.
             let hungry = unsafe { link.cast::<Hungry<'_>>().as_ref() };
-            hungry.waits.set(false);
-            if hungry.wait.claim() {
-                hungry.wait.wake::<K>();
+            if self.feeds(hungry) {
                 return;
             }
         }
+    }
+
+    /// Who was in the list, and is not any more, goes on. False: its wait was over.
+    fn feeds(&self, hungry: &Hungry<'_>) -> bool {
+        hungry.waits.set(false);
+        dec(&self.hungry);
+        let waited = hungry.wait.claim();
+        if waited {
+            hungry.wait.wake::<K>();
+        }
+        waited
+    }
+
+    /// Nothing is ready, and no time is set at which something is. Where every task waits for a
+    /// buffer, and no other is on its way, nobody is left to give one back: who waits longest is
+    /// told. True: it is ready.
+    #[cold]
+    pub(super) fn tell_hungry(&self) -> bool {
+        let all_wait = self.hungry.get() == self.attached() && self.has_no_mail();
+        if !all_wait || self.more_mail.get() || self.is_fed() {
+            return false;
+        }
+        self.reactor.all_buffers().any(|buffers| {
+            buffers.hungry.pop_front().is_some_and(|link| {
+                // SAFETY: as above.
+                let hungry = unsafe { link.cast::<Hungry<'_>>().as_ref() };
+                hungry.starves.set(true);
+                self.feeds(hungry)
+            })
+        })
     }
 
     /// A handle is about to be closed: who would receive from it, and waits for a buffer, goes on.
@@ -127,37 +161,33 @@ impl<K: Kernel> Executor<K> {
                         let _ = buffers.hungry.push_back(link);
                         continue;
                     }
-                    hungry.waits.set(false);
-                    if hungry.wait.claim() {
-                        hungry.wait.wake::<K>();
-                    }
+                    self.feeds(hungry);
                 }
             }
         }
     }
 
-    /// SUSPENDS until a buffer may be free, or `from` is closed. `task` runs now. EDEADLK: all are
-    /// held, by tasks that wait for one.
+    /// SUSPENDS until a buffer may be free, or `from` is closed. `task` runs now. EDEADLK: all
+    /// tasks wait for one.
     pub fn await_buffer(&self, task: TaskRef, buffers: &Buffers, from: Handle) -> Res<()> {
-        // Odd: no lock, for those that follow chains of those.
-        let object = core::ptr::from_ref(buffers).addr() | 1;
-        let hungers = |holder: TaskRef| {
-            holder == task || self.waits_here(holder).is_some_and(|wait| wait.object() == object)
-        };
-        if buffers.all_held_by(hungers) {
-            return Err(Errno(libc::EDEADLK));
-        }
         let caller = Caller::task(self, task);
         let wait = caller.wait(true);
-        wait.set_object(object);
-        let hungry = Hungry { link: Link::new(), waits: Cell::new(true), wait: &wait, from };
+        // Odd: no lock, for those that follow chains of those.
+        wait.set_object(core::ptr::from_ref(buffers).addr() | 1);
+        let (waits, starves) = (Cell::new(true), Cell::new(false));
+        let hungry = Hungry { link: Link::new(), waits, starves, wait: &wait, from };
         let link = NonNull::from(&hungry).cast();
         // SAFETY: in place until it is out of the list: taken out by who wakes us, or below.
         unsafe { buffers.hungry.push_back(link) };
+        inc(&self.hungry);
         let granted = caller.until_granted(&wait, NEVER_NS);
         if hungry.waits.get() {
             // SAFETY: it says that it is in that list.
             unsafe { buffers.hungry.remove(link) };
+            dec(&self.hungry);
+        }
+        if hungry.starves.get() {
+            return Err(Errno(libc::EDEADLK));
         }
         granted
     }

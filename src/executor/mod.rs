@@ -123,6 +123,8 @@ pub struct Executor<K: Kernel> {
     fed_last: Cell<bool>,
     fed_by: Cell<*const Queue>,
     shares: Shares,
+    /// Tasks in the lists of those that wait for a buffer.
+    hungry: Cell<usize>,
     /// Called by `destroy`, with what it is of.
     at_end: Cell<Option<AtEnd>>,
     no_exceptions: UnsafeCell<Exceptions>,
@@ -174,6 +176,7 @@ impl<K: Kernel> Executor<K> {
             fed_last: Cell::new(false),
             fed_by: Cell::new(core::ptr::null()),
             shares: Shares::default(),
+            hungry: Cell::new(0),
             at_end: Cell::new(None),
             no_exceptions: UnsafeCell::new(Exceptions::NONE),
             name: Name::default(),

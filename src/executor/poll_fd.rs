@@ -5,7 +5,7 @@
 //! wake-up is what the foreign loop sees. What its own thread does between two runs (attach,
 //! cancel, unpark) makes the descriptor readable here.
 
-use super::run::RETRY_NS;
+use super::asleep::RETRY_NS;
 use super::watch::by;
 use super::Executor;
 use crate::error::Res;

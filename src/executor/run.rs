@@ -8,6 +8,7 @@
 //!         t0      t1     t2     t3       t4        t5           tn      end
 //! ```
 
+use super::asleep::RETRY_NS;
 use super::budget::STEP;
 use super::head::{add, dec, inc};
 use super::next::launches;
@@ -32,9 +33,6 @@ const FEW: usize = 32;
 /// pays for itself. So does it for however few that were in the kernel just now: what it has copied
 /// for them has taken their place (64 reads of 4 KiB: 15 to 25 ns of each; a NOP: 2).
 const MANY: usize = 96;
-
-/// While the kernel refuses entries, waiting ends after so long, to offer them again.
-pub(super) const RETRY_NS: u64 = 1_000_000;
 
 /// Ends being in a run, and restores the caller's exception state, however `run` is left.
 pub(super) struct Inside<'a, K: Kernel>(&'a Executor<K>, Exceptions);
@@ -464,9 +462,11 @@ impl<K: Kernel> Executor<K> {
                 boot_ns = boot_ns.min(kernel.now_boot_ns().saturating_add(RETRY_NS));
             }
             let wait = if boot_ns == u64::MAX { Wait::Forever } else { Wait::Until { boot_ns } };
-            let entered = if self.has_looked(boot_ns) {
-                Ok(())
-            } else if self.may_sleep() && self.mailbox.inbox.try_sleep() {
+            if wait == Wait::Forever && self.hungry.get() != 0 && self.tell_hungry() {
+                return (now, Ok(true));
+            }
+            let looked = self.has_looked(boot_ns);
+            let entered = if !looked && self.may_sleep() && self.mailbox.inbox.try_sleep() {
                 let entered = kernel.enter_then(wait, &|| self.fetch_feed());
                 self.slept();
                 entered

@@ -27,7 +27,6 @@ use crate::atomic::{
 use crate::error::{Errno, Res};
 use crate::intrusive::Fifo;
 use crate::sys::memory;
-use crate::task::header::TaskRef;
 
 /// `struct io_uring_buf`; the last word of the first one is the ring's tail.
 #[repr(C)]
@@ -45,9 +44,9 @@ enum Is {
     /// Not given to the kernel yet.
     New,
     Free,
-    /// Filled for a record of this task.
-    Untaken(TaskRef),
-    Held(TaskRef),
+    /// Filled for a record.
+    Untaken,
+    Held,
 }
 
 struct Place {
@@ -279,20 +278,14 @@ impl Buffers {
         self.count
     }
 
-    /// The kernel has filled one, for the record of `task` whose list ends with `last`. False: no
-    /// such completion is ours.
-    pub(super) fn arrived(
-        &self,
-        task: TaskRef,
-        (number, last): (u16, u16),
-        res: i32,
-        flags: u32,
-    ) -> bool {
+    /// The kernel has filled one, for the record whose list ends with `last`. False: no such
+    /// completion is ours.
+    pub(super) fn arrived(&self, (number, last): (u16, u16), res: i32, flags: u32) -> bool {
         if number >= self.count || self.place(number).is.get() != Is::Free {
             return false;
         }
         let place = self.place(number);
-        place.is.set(Is::Untaken(task));
+        place.is.set(Is::Untaken);
         place.next.set(NONE);
         place.res.set(res);
         place.flags.set(flags);
@@ -303,17 +296,18 @@ impl Buffers {
         true
     }
 
-    /// What came with it, and the next of the record's; it is the task's from now on.
-    pub(super) fn taken(&self, number: u16, holder: TaskRef) -> (i32, u32, u16) {
+    /// What came with it, and the next of the record's; it is held from now on, by whom is not
+    /// known: a view goes from task to task.
+    pub(super) fn taken(&self, number: u16) -> (i32, u32, u16) {
         let place = self.place(number);
-        debug_assert!(matches!(place.is.get(), Is::Untaken(_)));
-        place.is.set(Is::Held(holder));
+        debug_assert!(place.is.get() == Is::Untaken);
+        place.is.set(Is::Held);
         (place.res.get(), place.flags.get(), place.next.get())
     }
 
     /// Its completion was taken, and it was not given back.
     pub fn is_held(&self, number: u16) -> bool {
-        number < self.count && matches!(self.place(number).is.get(), Is::Held(_))
+        number < self.count && self.place(number).is.get() == Is::Held
     }
 
     /// Its data is of no use any more. False: nobody holds it.
@@ -323,15 +317,6 @@ impl Buffers {
         }
         self.put(number);
         true
-    }
-
-    /// All are held by tasks, or filled for tasks, for which `waits` says so: data that a waiting
-    /// task has not taken keeps its buffer as a view does.
-    pub fn all_held_by(&self, waits: impl Fn(TaskRef) -> bool) -> bool {
-        self.places.iter().all(|place| match place.is.get() {
-            Is::Held(task) | Is::Untaken(task) => waits(task),
-            Is::New | Is::Free => false,
-        })
     }
 }
 

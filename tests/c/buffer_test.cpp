@@ -9,6 +9,7 @@
 #include <monad/async/socket.h>
 
 #include <atomic>
+#include <deque>
 #include <string>
 #include <thread>
 
@@ -246,6 +247,91 @@ TEST(Buffer, all_held_by_tasks_that_wait_is_a_deadlock_told_to_the_last)
     attach_all(tasks, ex);
     ex.finish();
     EXPECT_EQ(errors[0] + errors[1], EDEADLK);
+}
+
+// The task that receives hands its views to another, which is the one that releases them: with all of
+// them out it waits, and is not told of a deadlock.
+TEST(Buffer, views_may_be_released_by_another_task_than_their_receiver)
+{
+    constexpr int rounds = 40;
+    Executor ex(8);
+    Ring ring(ex, 2, 4);
+    Connection c;
+    std::string const sent(rounds * 4, 'x');
+    c.send(sent);
+    c.there.reset();
+    std::deque<monad_async_view> passed;
+    bool is_over = false;
+    size_t received = 0, released = 0;
+    Task releaser([&](monad_async_task self) {
+        for (;;) {
+            EXPECT_EQ(monad_async_task_park(self).error, 0);
+            while (!passed.empty()) {
+                monad_async_view view = passed.front();
+                passed.pop_front();
+                released += view.length;
+                // Not at once: by then the receiver waits.
+                EXPECT_EQ(released % 8 != 0 ? sleep_ns(self, 100000).error : nop(self).error, 0);
+                EXPECT_EQ(release(view), 0);
+            }
+            if (is_over) {
+                return success();
+            }
+        }
+    });
+    Task receiver([&](monad_async_task self) {
+        Stream stream;
+        EXPECT_EQ(stream.begin(self, c, ring), 0);
+        for (;;) {
+            monad_async_view view{};
+            auto const r = stream.next(view);
+            EXPECT_EQ(r.error, 0) << monad_async_result_message(r);
+            is_over = r.value <= 0;
+            if (!is_over) {
+                received += view.length;
+                passed.push_back(view);
+            }
+            EXPECT_EQ(monad_async_task_unpark(releaser).error, 0);
+            if (is_over) {
+                return success();
+            }
+        }
+    });
+    releaser.attach(ex);
+    receiver.attach(ex);
+    ex.finish();
+    EXPECT_EQ(received, sent.size());
+    EXPECT_EQ(released, sent.size());
+}
+
+// A task that waits for something else may release a view one day: only when it has gone nobody is left.
+TEST(Buffer, a_deadlock_is_told_when_nobody_else_is_left)
+{
+    Executor ex(8);
+    Ring ring(ex, 1, 4);
+    Connection c;
+    c.send("twoviews");
+    bool has_left = false;
+    Task other([&](monad_async_task self) {
+        EXPECT_EQ(sleep_ns(self, ms).error, 0);
+        has_left = true;
+        return success();
+    });
+    Task keeper([&](monad_async_task self) {
+        Stream stream;
+        EXPECT_EQ(stream.begin(self, c, ring), 0);
+        monad_async_view view{}, more{};
+        EXPECT_EQ(stream.next(view).value, 4);
+        EXPECT_EQ(stream.next(more).error, EDEADLK);
+        EXPECT_TRUE(has_left);
+        EXPECT_EQ(release(view), 0);
+        EXPECT_EQ(stream.next(more).value, 4);
+        EXPECT_EQ(release(more), 0);
+        return success();
+    });
+    other.attach(ex);
+    keeper.attach(ex);
+    ex.finish();
 }
 
 TEST(Buffer, what_nobody_took_goes_back_when_the_task_exits)

@@ -153,8 +153,9 @@ MONAD_ASYNC_API monad_async_result monad_async_recv_stream_begin(
  *  @param[out] view the data, to be released; untouched otherwise
  *  @return its length; 0: the end of the stream, to which it stays
  *  @retval ENOBUFS no buffer is free, with `MONAD_ASYNC_RECV_STREAM_NO_WAIT`
- *  @retval EDEADLK every buffer of the ring is held by a task that waits for one, this one among
- *  them, or filled for another stream of such a task: release or take some
+ *  @retval EDEADLK every task of the executor waits for a buffer, this one longest, and nobody is
+ *  left to release one: release or take some. Any task may release a view, whoever received it, so
+ *  with one that waits for anything else, a deadline, or a `run` with a time-out, this waits on
  *  @retval ECANCELED the task or a scope was cancelled, or the stream, or its socket was closed
  *  @retval ETIME a scope's deadline passed
  *  @retval ECONNRESET and others: as `recv`; the stream has ended

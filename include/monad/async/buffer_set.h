@@ -112,9 +112,8 @@ monad_async_buffers_clone(monad_async_executor ex, monad_async_buffer_set *clone
  *  any after the executor was destroyed. EXPENSIVE.
  *  @param set the handle, or NULL
  *  @retval 0 gone
- *  @retval EBUSY a buffer that was claimed by this handle was not released, a task waits for one, or
- *          an operation of its executor is in flight on a buffer, by whichever handle that was
- *          claimed
+ *  @retval EBUSY a buffer that was claimed by this handle was not released, a task waits for one,
+ *          or an operation of its executor is in flight on one, by whichever handle it was claimed
  *  @retval EPERM another thread
  *  @see monad_async_buffers_register() */
 MONAD_ASYNC_API monad_async_result monad_async_buffers_unregister(monad_async_buffer_set set)

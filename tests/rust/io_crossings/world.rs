@@ -187,7 +187,7 @@ impl World {
                 for _ in 0..rng.below(5) {
                     let mut view: Seen = zeroed();
                     let r = monad_async_recv_stream_next(&mut stream, (&raw mut view).cast());
-                    // EDEADLK: the youngest of those who wait for a buffer, all of which are kept.
+                    // EDEADLK: all tasks that are left wait for a buffer.
                     match self.outcome(r, &[libc::EDEADLK, libc::ENOBUFS]) {
                         Some(n) if n != 0 => {
                             let data = std::slice::from_raw_parts(view.data, view.length);
