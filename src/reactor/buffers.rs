@@ -296,6 +296,15 @@ impl Buffers {
         true
     }
 
+    /// The kernel took one, and has not filled it: it gets it back.
+    pub(super) fn refused(&self, number: u16) {
+        if number < self.count && self.place(number).is.get() == Is::Free {
+            self.place(number).is.set(Is::New);
+            self.free.set(self.free.get() - 1);
+            self.put(number);
+        }
+    }
+
     /// What came with it, and the next of the record's; it is held from now on, by whom is not
     /// known: a view goes from task to task.
     pub(super) fn taken(&self, number: u16) -> (i32, u32, u16) {

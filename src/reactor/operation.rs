@@ -324,6 +324,13 @@ impl Op {
         true
     }
 
+    /// A completion names a buffer that nothing was received into.
+    pub(super) fn refuses(&self, flags: u32) -> Option<&Buffers> {
+        let buffers = self.buffers()?;
+        buffers.refused((flags >> cqe_buffer::SHIFT) as u16);
+        Some(buffers)
+    }
+
     /// One more to be taken.
     #[inline(always)]
     fn pend(&self) {

@@ -147,8 +147,10 @@ impl<K: Kernel> Reactor<K> {
             if !more {
                 self.unqueue_record_cancel(record);
             }
-            if cqe.flags & cqe::BUFFER == 0 || !record.received(cqe.res, cqe.flags, !more) {
+            if cqe.flags & cqe::BUFFER == 0 {
                 record.completed(self.outcome(record, cqe.res), cqe.flags, !more);
+            } else if cqe.res < 0 || !record.received(cqe.res, cqe.flags, !more) {
+                self.received_nothing(record, cqe);
             }
             return Some((record, !more));
         }
@@ -175,6 +177,17 @@ impl<K: Kernel> Reactor<K> {
         }
         record.completed(self.outcome(record, res), flags, true);
         Some((record, true))
+    }
+
+    /// An error, for which a kernel up to 5.19 keeps the buffer that it took: that is its again,
+    /// and the record's owner has none.
+    #[cold]
+    fn received_nothing(&self, record: &Op, cqe: Cqe) {
+        if let Some(buffers) = record.refuses(cqe.flags) {
+            self.provide(buffers);
+        }
+        let flags = cqe.flags & cqe::MORE;
+        record.completed(self.outcome(record, cqe.res), flags, flags == 0);
     }
 
     /// What the kernel's `res` is to the record's owner.
