@@ -1,0 +1,54 @@
+//! Receiving by view against a simulated kernel: random programs of several tasks that receive by
+//! streams and by operations into buffers that they share, keep their views, hand them to each
+//! other, and give them back late, with deadlines, cancels and closes in between.
+//!
+//! `VIEWS_SEED` plays one program; `VIEWS_COUNT` says how many.
+
+mod kernel;
+mod play;
+#[path = "../../support/mod.rs"]
+mod support;
+
+use play::{play, Broken};
+use support::rng::replay;
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.replace('_', "").parse().unwrap_or_else(|_| panic!("{name} is not a number")))
+}
+
+fn default_count() -> u64 {
+    match (cfg!(debug_assertions), std::env::var_os("MONAD_ASYNC_LONG").is_some()) {
+        (true, false) => 5_000,
+        (false, false) => 25_000,
+        (_, true) => 1_000_000,
+    }
+}
+
+#[test]
+fn each_byte_comes_once_and_each_buffer_back() {
+    if let Some(seconds) = number("VIEWS_CPU_S") {
+        let limit = libc::rlimit { rlim_cur: seconds, rlim_max: seconds };
+        // SAFETY: reads a struct of our own.
+        unsafe { libc::setrlimit(libc::RLIMIT_CPU, &limit) };
+    }
+    let one = number("VIEWS_SEED");
+    let count = number("VIEWS_COUNT").unwrap_or_else(default_count);
+    let begun = std::time::Instant::now();
+    let (mut views, mut deadlocks) = (0, 0);
+    for seed in one.map_or(1..count + 1, |seed| seed..seed + 1) {
+        match play(seed) {
+            Ok(played) => {
+                views += played.views;
+                deadlocks += played.deadlocks;
+            }
+            Err(Broken(text)) => {
+                panic!("{text}\n{}", replay(&format!("VIEWS_SEED={seed}"), "views_sim --"))
+            }
+        }
+    }
+    assert!(one.is_some() || views > count, "the programs receive next to nothing");
+    assert!(one.is_some() || count < 1000 || deadlocks > 0, "nobody ever waits in vain");
+    let rate = count as f64 / begun.elapsed().as_secs_f64();
+    println!("measured: {count} programs, {views} views, {rate:.0} programs a second");
+}
