@@ -56,6 +56,11 @@ pub(super) fn handle(fd: i32, direct: bool) -> u64 {
     u64::from(fd as u32) | u64::from(direct) << 32
 }
 
+/// A plain descriptor's that was closed elsewhere, and is no other's so far.
+pub(super) fn is_gone(handle: u64) -> bool {
+    i32::try_from(handle).is_ok_and(|fd| !fd::is_open(fd))
+}
+
 /// The handle that an entry is for. Some operations have another number in that place, a process's
 /// for one: they are for none, and -1 is never closed.
 fn handle_of(sqe: &Sqe) -> u64 {

@@ -28,7 +28,7 @@ use core::ptr::{self, NonNull};
 pub use super::ordered::{home_of, is_marked, name, named_by, wanted};
 
 use super::batch::{Elsewhere, Worker};
-use super::closing::handle;
+use super::closing::{handle, is_gone};
 use super::operation::{bit, is_not_performed, Op, State, KEPT_FROM, RETRIES_MAX};
 use super::ordered::{goes_on, part_of, rest, vectored};
 use super::place::Place;
@@ -138,8 +138,16 @@ impl Rows {
         let mut table = self.table.borrow_mut();
         // One that was closed behind our back leaves its number to the next of that descriptor. Not
         // one whose close is under way: that one closes it, and by its number.
-        let same = |old: &Row| old.handle == row.handle && old.is_idle() && !old.is_closing.get();
-        let free = table.iter().position(|old| old.as_ref().is_none_or(|old| same(old)));
+        let unused = |old: &Row| old.is_idle() && !old.is_closing.get();
+        let same = |old: &Row| old.handle == row.handle && unused(old);
+        let mut free = table.iter().position(|old| old.as_ref().is_none_or(|old| same(old)));
+        if free.is_none() && table.len().is_power_of_two() {
+            for place in table.iter_mut() {
+                let over = place.take_if(|old| unused(old) && is_gone(old.handle));
+                over.iter().for_each(|row| self.end_turn(row));
+            }
+            free = table.iter().position(Option::is_none);
+        }
         let index = free.unwrap_or(table.len());
         let number = u16::try_from(index).map_err(|_| Errno(libc::ENFILE))?;
         if free.is_none() {
