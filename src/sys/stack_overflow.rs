@@ -303,7 +303,8 @@ fn report(fault: &Fault) -> bool {
         line.text(")");
     }
     line.text(" overflowed its stack of ").decimal(hit.stack_bytes);
-    line.text(" bytes; give it more by monad_async_task_attr.stack_size\n");
+    line.text(" bytes; give it more by stack_size of what it was made by: ");
+    line.text("monad_async_task_attr, monad_async_pool_attr or executor_options\n");
     // SAFETY: the line's own bytes. One write, so that lines of several processes do not mix. What
     // could be done where it fails?
     unsafe { libc::write(2, line.bytes().as_ptr().cast(), line.bytes().len()) };

@@ -46,7 +46,8 @@ fn recurse(depth: u64) -> u64 {
 fn line_of(at: *const u8, names: &str, bytes: usize) -> String {
     format!(
         "monad_async: task {at:p}{names} overflowed its stack of {bytes} bytes; give it more by \
-         monad_async_task_attr.stack_size\n"
+         stack_size of what it was made by: monad_async_task_attr, monad_async_pool_attr or \
+         executor_options\n"
     )
 }
 
