@@ -101,7 +101,8 @@ impl<const N: usize> Fifos<N> {
         }
     }
 
-    /// `last` is the front of the last one.
+    /// `last` stands as the front of the last one, which is never empty therefore, and which nobody
+    /// is put into or taken out of: the rules at the top are not for that one.
     pub(crate) const fn ending_in(last: NonNull<Link>) -> Self {
         let mut this = Self::new();
         this.heads[N - 1] = Cell::new(last.as_ptr());

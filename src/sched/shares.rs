@@ -36,7 +36,8 @@ impl Shares {
         Ok(())
     }
 
-    /// Which level the next item is of; bit n of `occupied`: level n is ready, one of them is.
+    /// Which level the next item is of; bit n of `occupied`: level n is ready, one of them
+    /// is; bits above the levels do not count.
     pub fn pick(&self, occupied: u32) -> usize {
         let has_share = |level: usize| self.every[level].get() != 0 && occupied & 1 << level != 0;
         let due_below = (0..PRIORITIES).filter(|&level| has_share(level)).count() as u32;

@@ -26,7 +26,7 @@ impl TaskList {
 pub struct TaskLists<const N: usize>(Fifos<N>);
 
 impl<const N: usize> TaskLists<N> {
-    /// `last` is the front of the last one, which nobody is put into or taken out of.
+    /// `last` stands as the front of the last one: see `Fifos::ending_in`.
     pub const fn ending_in(last: NonNull<Link>) -> Self {
         Self(Fifos::ending_in(last))
     }
