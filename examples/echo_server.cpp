@@ -25,8 +25,7 @@ int main(int argc, char **argv)
     ma::task serving, ending;
     serving.attach(ex, [&] {
         ma::task_group connections(MONAD_ASYNC_GROUP_INDEPENDENT);
-        while (true) {
-            std::error_code ec;
+        for (std::error_code ec; ec != std::errc::bad_file_descriptor;) { // Until it is closed.
             auto peer = listener.accept(ec);
             if (ec) { // Cancelled, which the sleep says, or no descriptors until some are closed.
                 ma::this_task::sleep_for(100ms);

@@ -152,8 +152,20 @@ private:
     // False: it ended before, or is no header.
     bool read_header(parser_type &parser, beast::error_code &ec)
     {
+        bool passed = false;
         while (!parser.is_header_done()) {
-            if (!in_.empty()) {
+            // One empty line before a request is passed over (RFC 9112, 2.2).
+            bool const begins = !parser.got_some();
+            if (begins && !passed && in_.compare(0, 2, "\r\n") == 0) {
+                in_.erase(0, 2);
+                passed = true;
+            }
+            auto const line_end = begins ? in_.find('\n') : in_.npos;
+            if (line_end != in_.npos && (line_end == 0 || in_[line_end - 1] != '\r')) {
+                ec = beast::http::error::bad_line_ending; // Beast takes it for a bad version.
+                return false;
+            }
+            if (!in_.empty() && !(begins && in_ == "\r")) {
                 std::size_t const n = parser.put(boost::asio::buffer(in_), ec);
                 in_.erase(0, n);
                 if (ec && ec != beast::http::error::need_more) {
@@ -371,8 +383,7 @@ void serve(int fd)
     ma::listener listener(monad_async_socket_adopt(fd));
     // Its end cancels the connections that are idle, and waits for the others.
     ma::task_group connections(MONAD_ASYNC_GROUP_INDEPENDENT);
-    for (;;) {
-        std::error_code ec;
+    for (std::error_code ec; ec != std::errc::bad_file_descriptor;) { // Until it is closed.
         auto peer = listener.accept(ec);
         if (ec == std::errc::operation_canceled) {
             return;

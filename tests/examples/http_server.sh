@@ -111,7 +111,7 @@ raw() {
     exec 3>&-
 }
 
-# Each is a 4xx or 505, or the end of the connection, and the server is as it was.
+# Each but one is a 4xx or 505, or the end of the connection, and the server is as it was.
 malformed() {
     local before n request long
     long=$(head -c 9000 /dev/zero | tr '\0' a)
@@ -123,6 +123,10 @@ malformed() {
     done <<END
 400#GET\r\n\r\n
 400#\r\nGET / HTTP/1.1\r\n\r\n
+200#\r\nGET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n
+400#\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n
+400#GET / HTTP/1.1\nHost: a\n\n
+400#\nGET / HTTP/1.1\r\nHost: a\r\n\r\n
 400#GET / HTTP/1.1\r\n\r\n
 400#GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n
 (400|505)#GET / HTTP/2.0\r\nHost: a\r\n\r\n
