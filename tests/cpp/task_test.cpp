@@ -1,6 +1,8 @@
 // Bodies, results, reuse, priorities, joining, cancelling.
 #include "support.hpp"
 
+#include <monad/async/inspect.h>
+
 #include <array>
 #include <functional>
 #include <limits>
@@ -31,6 +33,22 @@ TEST(Task, returns_integers_of_every_kind)
     EXPECT_EQ(static_cast<std::uint64_t>(
                   run_task(ex, [] { return std::numeric_limits<std::uint64_t>::max(); })),
               std::numeric_limits<std::uint64_t>::max());
+}
+
+TEST(Task, a_name_is_cut_between_characters)
+{
+    for (std::size_t const before : {28, 29, 30, 31}) {
+        ma::task_options options;
+        auto const name = std::string(before, 'x') + "\u20ac";
+        options.name = name;
+        ma::task const t(options);
+        auto const kept =
+            std::string(std::min<std::size_t>(before, 31), 'x') + (before == 28 ? "\u20ac" : "");
+        EXPECT_EQ(t.name(), kept);
+        char in_c[MONAD_ASYNC_NAME_BYTES + 1];
+        EXPECT_EQ(monad_async_task_name(t.native_handle(), in_c, sizeof in_c), kept.size());
+        EXPECT_EQ(in_c, kept);
+    }
 }
 
 TEST(Task, runs_any_callable)

@@ -108,7 +108,11 @@ struct task_state {
 
     void set_name(std::string_view name) noexcept
     {
-        auto const n = std::min(name.size(), sizeof label.name - 1);
+        auto n = std::min(name.size(), sizeof label.name - 1);
+        // Cut between two characters of UTF-8.
+        while (n != 0 && n != name.size() && (name[n] & 0xc0) == 0x80) {
+            --n;
+        }
         name.copy(label.name, n);
     }
 
