@@ -214,6 +214,9 @@ public:
      *  it early: elements that nobody has taken are left out, and the first one is thrown here,
      *  once no worker calls `f` any more. So it is where a worker could not be told to begin; those
      *  that were are cancelled.
+     *
+     *  A worker takes an eighth of its even share at a time, elements in a row, one at least: an
+     *  element that takes long keeps those behind it in its row waiting, and no others.
      *  @param range with random access
      *  @param f called by several threads at once
      *  @param level what begins first

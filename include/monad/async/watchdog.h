@@ -48,7 +48,8 @@ typedef void (*monad_async_watchdog_callback)(struct monad_async_watchdog_report
  *  where the kernel does not restart it.
  *  @param limit_ns how long a task may run without suspending; told of at most a quarter later, or
  *  a millisecond
- *  @param callback NULL: a message on standard error, with the functions. While it runs, the
+ *  @param callback NULL: a message on standard error, with the functions; a program's own have
+ *  their names there if it is linked with `-rdynamic`. While it runs, the
  *  executor that is told of is not destroyed: do not wait for that in there
  *  @retval 0 it goes
  *  @retval EINVAL `limit_ns` is 0

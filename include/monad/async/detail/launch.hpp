@@ -72,7 +72,7 @@ MONAD_ASYNC_LOCAL bool put_body(task_state &state, F &&body) noexcept(moves_with
         }
         ::new (state.place<body_type>()) body_type(std::forward<F>(body));
         state.drop = &drop_callable<body_type>;
-        state.begun = false;
+        __atomic_store_n(&state.begun, false, __ATOMIC_RELAXED);
         state.head->user_ptr = &state;
         state.head->user_code = &trampoline<body_type>;
         tsan_release(state.head);
