@@ -56,7 +56,12 @@ impl<K: Kernel> Executor<K> {
         let res = unsafe {
             self.enter_scope(task, shield.as_mut_ptr(), NEVER_NS, SHIELD);
             self.cancel_on_handle(task, cancel);
-            let res = self.io(task, close(fd, direct));
+            let mut entry = close(fd, direct);
+            // What lingers, lingers in the thread that closes it. Of a direct one it is not known.
+            if fd::may_linger() && (direct || fd::lingers(fd)) {
+                entry = entry.by_a_worker();
+            }
+            let res = self.io(task, entry);
             self.leave_scope(task, shield.as_ptr())?;
             res
         };

@@ -230,13 +230,17 @@ impl<K: Kernel> Call<'_, K> {
         value: *const c_void,
         length: libc::socklen_t,
     ) -> Res<()> {
-        if let Some(fd) = self.plain() {
-            // SAFETY: the caller's.
-            return unsafe { fd::option_set(fd, level, name, value, length) };
-        }
-        let sqe = self.option(uring_cmd_socket::SETSOCKOPT, level, name, value as u64, length);
         // SAFETY: the caller's.
-        unsafe { self.io(&sqe) }.map(drop)
+        unsafe {
+            if let Some(fd) = self.plain() {
+                fd::option_set(fd, level, name, value, length)?;
+            } else {
+                let command = uring_cmd_socket::SETSOCKOPT;
+                self.io(&self.option(command, level, name, value as u64, length))?;
+            }
+            fd::option_was_set(level, name, value, length);
+        }
+        Ok(())
     }
 
     /// By a system call; of a direct one see `with_plain`.

@@ -1,6 +1,8 @@
 //! Descriptors, by plain system calls that leave errno alone.
 
 use core::ffi::{c_int, c_void};
+use core::mem::{size_of, MaybeUninit};
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crate::error::{Errno, Res};
 use crate::sys::valgrind;
@@ -136,6 +138,41 @@ pub unsafe fn option_set(
 ) -> Res<()> {
     // SAFETY: the caller's.
     quietly(|| unsafe { libc::setsockopt(fd, level, name, value, length) }).map(drop)
+}
+
+/// Whether a socket of this process was told to linger for a time. It stays so.
+static MAY_LINGER: AtomicBool = AtomicBool::new(false);
+
+/// Notes an option that was set. An accept hands SO_LINGER on, so that it is not known of whom.
+///
+/// # Safety
+/// `value` has `length` bytes.
+pub unsafe fn option_was_set(level: i32, name: i32, value: *const c_void, length: libc::socklen_t) {
+    let is_linger = level == libc::SOL_SOCKET && name == libc::SO_LINGER;
+    if is_linger && length as usize >= size_of::<libc::linger>() {
+        // SAFETY: the caller's.
+        let set = unsafe { value.cast::<libc::linger>().read_unaligned() };
+        if set.l_onoff != 0 && set.l_linger != 0 {
+            MAY_LINGER.store(true, Relaxed);
+        }
+    }
+}
+
+pub fn may_linger() -> bool {
+    MAY_LINGER.load(Relaxed)
+}
+
+/// Whether the last close of it waits until what was sent has arrived.
+pub fn lingers(fd: i32) -> bool {
+    let mut set = MaybeUninit::<libc::linger>::zeroed();
+    let mut length = size_of::<libc::linger>() as libc::socklen_t;
+    let at = set.as_mut_ptr();
+    // SAFETY: `set` has `length` bytes, and is what zeros are.
+    unsafe {
+        option_get(fd, libc::SOL_SOCKET, libc::SO_LINGER, at.cast(), &raw mut length).is_ok()
+            && (*at).l_onoff != 0
+            && (*at).l_linger != 0
+    }
 }
 
 /// # Safety

@@ -135,8 +135,13 @@ impl Sqe {
         if known {
             self.0[3] |= u64::from(NO_SIGNAL) << 32;
         } else if self.off() == u64::MAX {
-            self.0[0] |= u64::from(flag::ASYNC) << 8;
+            self = self.by_a_worker();
         }
+        self
+    }
+    /// The entry of what would keep this thread waiting in the kernel.
+    pub fn by_a_worker(mut self) -> Self {
+        self.0[0] |= u64::from(flag::ASYNC) << 8;
         self
     }
     /// An entry from its leading fields; the rest 0.

@@ -534,6 +534,56 @@ TEST(Socket, byte_counts_of_a_call_that_was_stopped_add_up)
     });
 }
 
+// "close blocks the event loop": the kernel's waits until what was sent is with the peer.
+TEST(Socket, a_close_that_lingers_keeps_no_task_waiting)
+{
+    constexpr int linger_s = 10;
+    struct monad_async_executor_attr attr = {};
+    attr.io_uring_ring.entries = 64;
+    attr.direct_descriptors = 2;
+    monad_async_executor ex = nullptr;
+    if (monad_async_executor_create(&ex, &attr).error != 0) {
+        skip(monad_async_last_create_error());
+    }
+    for (uint32_t const flags : {0u, MONAD_ASYNC_SOCKET_DIRECT}) {
+        Task const task([&](monad_async_task self) {
+            Socket listener{-1, 0}, s{-1, 0}, t{-1, 0};
+            sockaddr_in address{};
+            TRY(listen_on(self, listener, address));
+            TRY(monad_async_socket_open(self, &s, AF_INET, SOCK_STREAM, 0, flags));
+            TRY(monad_async_socket_connect(self, s, any(address), sizeof address));
+            TRY(monad_async_socket_accept(self, listener, &t, nullptr, nullptr, 0));
+            linger const set{1, linger_s};
+            TRY(monad_async_socket_option_set(self, s, SOL_SOCKET, SO_LINGER, &set, sizeof set));
+            std::string room(1 << 16, 'x');
+            intptr_t sent = 0, came = 0;
+            auto r = success();
+            while ((r = monad_async_socket_send(self, s, room.data(), room.size(), MSG_DONTWAIT))
+                       .error == 0) {
+                sent += r.value;
+            }
+            EXPECT_EQ(r.error, EAGAIN);
+            auto const begun_ns = monad_async_now_ns();
+            TRY(monad_async_socket_close(self, s));
+            EXPECT_LT(monad_async_now_ns() - begun_ns, linger_s * 1'000'000'000ull);
+            while ((r = monad_async_socket_recv(self, t, room.data(), room.size(), 0)).value > 0) {
+                came += r.value;
+            }
+            EXPECT_EQ(r.error, 0);
+            EXPECT_EQ(came, sent);
+            TRY(monad_async_socket_close(self, t));
+            return monad_async_socket_close(self, listener);
+        });
+        task.attach(ex);
+        while (monad_async_executor_has_work(ex)) {
+            EXPECT_EQ(monad_async_executor_run(ex, no_bound, nullptr).error, 0);
+        }
+        int const error = task->result.error;
+        EXPECT_TRUE(error == 0 || (flags != 0 && error == EOPNOTSUPP)) << error;
+    }
+    EXPECT_EQ(monad_async_executor_destroy(ex).error, 0);
+}
+
 TEST(Socket, direct_ones)
 {
     struct monad_async_executor_attr attr = {};

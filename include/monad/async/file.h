@@ -8,10 +8,8 @@
  *
  *  A time-out of a call is a scope around it (scope.h). A cancel or a deadline never loses what a
  *  call has done: its real result is returned if it was there first. What the disk is doing already
- *  is not interrupted: such a call returns when it is done.
- *
- *  A descriptor with `O_NONBLOCK`, of a pipe say, may be used: a call waits all the same, unless
- *  `RWF_NOWAIT` is among its flags.
+ *  is not interrupted: such a call returns when it is done. A descriptor with `O_NONBLOCK`, of a
+ *  pipe say, may be used: a call waits all the same, unless `RWF_NOWAIT` is among its flags.
  *
  *  What the kernel's ring cannot do is done on a helper thread (blocking.h), with the same results:
  *  `monad_async_executor_config_string` tells what that is. A direct descriptor gets a plain one
@@ -149,7 +147,9 @@ MONAD_ASYNC_API monad_async_result monad_async_file_row_error(monad_async_task t
 
 /** Ends what any task of the executor has in flight on the file, with `ECANCELED` where the disk is
  *  not at it yet, and closes it. SUSPENDS, whatever scopes have fired. What was meant for it never
- *  reaches what gets the same number next.
+ *  reaches what gets the same number next. The last close of a file whose name is gone frees its
+ *  blocks, on the executor's thread: tenths of a second for a GiB. Where the name is removed after
+ *  the close (path.h), a thread of the kernel's does so.
  *  @param task the task that runs
  *  @param file not to be used any more
  *  @retval 0 closed

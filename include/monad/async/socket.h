@@ -288,7 +288,9 @@ MONAD_ASYNC_API monad_async_result monad_async_socket_peer_address(monad_async_t
 
 /** Ends what any task of the executor has in flight on the socket, with `ECANCELED`, and closes
  *  it. SUSPENDS, whatever scopes have fired. What was meant for it never reaches what gets the
- *  same number next.
+ *  same number next. With `SO_LINGER` and a time it does not wait: a thread of the kernel's
+ *  lingers. But where the option was set otherwise than by `monad_async_socket_option_set`, the
+ *  executor's thread does.
  *  @param task the task that runs
  *  @param socket not to be used any more
  *  @retval 0 closed
