@@ -2,7 +2,11 @@
 #define MONAD_ASYNC_MUTEX_HPP
 
 /** @file mutex.hpp
- *  A mutex that suspends the task. Fits `std::lock_guard`, `std::unique_lock`, `std::scoped_lock`.
+ *  A mutex that suspends the task. Fits `std::lock_guard`, `std::unique_lock`, and
+ *  `std::scoped_lock` of one. Lock several one after the other, in one order everywhere:
+ *  `std::lock`, as `std::scoped_lock` of several, locks one, tries the others, and gives it back
+ *  where one is not free. As who waits has a mutex before it runs, three tasks that lock two of
+ *  them in different orders may go round for ever.
  *
  *  The rules are those of mutex.h. The words ANY THREAD and SUSPENDS are those of executor.h. */
 
