@@ -112,7 +112,8 @@ public:
         detail::check(error, "monad::async::task_group::wait");
     }
 
-    /** Cancels the children. Does not suspend.
+    /** Cancels the children. Does not suspend. `wait` throws what the first that throws leaves by
+     *  then, a `cancelled_error`, though its caller was not cancelled.
      *  @throws std::system_error `EPERM`: another executor's thread */
     void cancel()
     {

@@ -158,7 +158,8 @@ public:
         return counted(receive(to, 0), ec);
     }
 
-    /** SUSPENDS until so many bytes have come.
+    /** SUSPENDS until so many bytes have come. Where an error ends it, a time-out say, the other
+     *  form tells how many had come.
      *  @param to where they go
      *  @throws end_of_stream the peer sends no more
      *  @throws std::system_error its errno */
@@ -219,7 +220,8 @@ public:
         return counted(transmit(from, 0), ec);
     }
 
-    /** SUSPENDS until all is sent; what other tasks send in that time may lie between.
+    /** SUSPENDS until all is sent; what other tasks send in that time may lie between. Where an
+     *  error ends it, a time-out say, the other form tells how much was sent.
      *  @param from what to send
      *  @throws std::system_error its errno */
     MONAD_ASYNC_LOCAL void send_all(const_bytes from)
