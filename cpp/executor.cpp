@@ -18,6 +18,7 @@ namespace monad::async {
 inline namespace v0 {
 namespace detail {
 
+using async_cpp::die_of;
 using async_cpp::is_in_exit;
 using async_cpp::lists_of_this_thread;
 using async_cpp::patience;
@@ -47,7 +48,7 @@ void make_progress(monad_async_executor ex, std::uint64_t ns, std::uint64_t &pau
         auto const timeout = timespec_of(ns);
         auto const r = monad_async_executor_run(ex, SIZE_MAX, &timeout);
         if (r.error != 0 && r.error != ETIME) {
-            die("an executor could not be run to its end");
+            die_of("an executor could not be run to its end", r.error);
         }
         return;
     }
@@ -185,8 +186,8 @@ bool executor_close(executor_block *block) noexcept
         }
         if (ex.awaited() == nullptr) {
             // Those that were launched since, too.
-            if (ex.cancel_all() != 0) {
-                die("an executor's tasks could not be cancelled");
+            if (int const refused = ex.cancel_all(); refused != 0) {
+                die_of("an executor's tasks could not be cancelled", refused);
             }
         }
         if (monad_async_executor_has_work(block->head)) {

@@ -95,6 +95,13 @@ void patience::look(monad_async_task task, int refused) noexcept
     }
 }
 
+void die_of(char const *why, int error) noexcept
+{
+    char line[120];
+    std::snprintf(line, sizeof line, "%s (errno %d)", why, error);
+    async::detail::die(line);
+}
+
 bool is_in_exit() noexcept
 {
     // No flag could tell: a handler of atexit that runs before the destructor of a static object

@@ -37,6 +37,9 @@ private:
     std::uint64_t until_ns_ = monad_async_now_ns() + 5'000'000'000;
 };
 
+// As `detail::die`, with the errno.
+[[noreturn]] void die_of(char const *why, int error) noexcept;
+
 // Whether exit() has called this: static objects are being destroyed.
 bool is_in_exit() noexcept;
 

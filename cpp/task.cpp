@@ -15,6 +15,7 @@ namespace monad::async {
 inline namespace v0 {
 namespace detail {
 
+using async_cpp::die_of;
 using async_cpp::is_in_exit;
 using async_cpp::patience;
 using async_cpp::run_inside_another;
@@ -55,7 +56,7 @@ int make_progress(monad_async_executor ex, task_state const &state, std::uint64_
         die("a task was destroyed inside itself");
     }
     if (!is_here && r.error != EPERM) {
-        die("a task's executor could not be run");
+        die_of("a task's executor could not be run", r.error);
     }
     // On another thread it never has work.
     int const refused = r.error == EPERM && monad_async_executor_has_work(ex) ? EPERM : 0;

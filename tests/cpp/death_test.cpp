@@ -6,14 +6,21 @@
 #include <monad/async/future.hpp>
 #include <monad/async/group.hpp>
 #include <monad/async/io_batch.hpp>
+#include <monad/async/scope.hpp>
 
+#include <cstddef>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <thread>
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 
 namespace {
 
@@ -54,6 +61,47 @@ TEST_F(Death, an_executor_destroyed_on_another_thread)
             std::thread([&] { ex.reset(); }).join();
         },
         "an executor was destroyed on a thread that does not own it");
+}
+
+// From here on the kernel refuses this thread io_uring_enter.
+void refuse_the_ring()
+{
+    sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_uring_enter, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EACCES),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    sock_fprog const program = {std::size(filter), filter};
+    ASSERT_EQ(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    ASSERT_EQ(::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+}
+
+TEST_F(Death, an_executor_whose_ring_the_kernel_refuses_says_the_errno)
+{
+    EXPECT_DEATH(
+        {
+            ma::executor ex;
+            ex.spawn([] {
+                ma::shield const stays;
+                ma::this_task::sleep_for(1h);
+            });
+            ex.run();
+            refuse_the_ring();
+        },
+        "an executor could not be run to its end .errno 13");
+    EXPECT_DEATH(
+        {
+            ma::executor ex;
+            ma::task t;
+            t.attach(ex, [] {
+                ma::shield const stays;
+                ma::this_task::sleep_for(1h);
+            });
+            ex.run();
+            refuse_the_ring();
+        },
+        "a task's executor could not be run .errno 13");
 }
 
 // A group of `ex` with a child that sleeps.
