@@ -27,6 +27,7 @@ use crate::uring::kernel::Kernel;
 
 const EINVAL: Errno = Errno(libc::EINVAL);
 const EPERM: Errno = Errno(libc::EPERM);
+const ESHUTDOWN: Errno = Errno(libc::ESHUTDOWN);
 
 /// An executor as C holds it.
 #[repr(transparent)]
@@ -234,6 +235,8 @@ impl<K: Kernel> Handle<K> {
                 ex.attach_hooked(task, on_exit, of)
             } else if !ex.is_of_this_process() {
                 Err(EPERM)
+            } else if !ex.mailbox().takes_launches() {
+                Err(ESHUTDOWN)
             } else {
                 exit::attach_hooked(ex.mailbox(), task, on_exit, of)
             }
@@ -245,7 +248,11 @@ impl<K: Kernel> Handle<K> {
         if !self.executor().is_of_this_process() {
             return Err(EPERM);
         }
-        remote::attach(self.executor().mailbox(), task)
+        let mailbox = self.executor().mailbox();
+        if !mailbox.takes_launches() {
+            return Err(ESHUTDOWN);
+        }
+        remote::attach(mailbox, task)
     }
 
     pub fn cancel(self, task: TaskRef) -> Res<()> {

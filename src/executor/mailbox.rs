@@ -72,7 +72,7 @@ pub struct Mailbox {
     /// Its owner closed it for good: not to open it again.
     gone: AtomicBool,
     tracks: AtomicBool,
-    /// Its owner ends its tasks: no launches by references of other threads.
+    /// Its owner ends its tasks: no launches by other threads.
     ends: AtomicBool,
     /// The owner's eventfd; negative while it has none.
     eventfd: AtomicI32,
@@ -396,7 +396,7 @@ impl Mailbox {
         self.tracks.load(Ordering::Relaxed)
     }
 
-    /// The owner. Others, who have a reference, launch no more from here on; what they post besides
+    /// The owner. Other threads launch no more from here on; what they post besides
     /// comes in, as the tasks that are left may wait for it.
     pub(crate) fn refuse_launches(&self) {
         // Relaxed: who has not seen it yet launches one more.
@@ -404,7 +404,7 @@ impl Mailbox {
     }
 
     /// ANY THREAD. Whether the calling thread may launch.
-    pub(super) fn takes_launches(&self) -> bool {
+    pub(crate) fn takes_launches(&self) -> bool {
         !self.ends.load(Ordering::Relaxed) || self.is_mine()
     }
 

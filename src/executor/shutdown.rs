@@ -23,7 +23,7 @@ impl<K: Kernel> Executor<K> {
         self.at_end.set(at_end);
     }
 
-    /// OWNER'S THREAD. Nobody else launches here any more by a reference: `ESHUTDOWN`.
+    /// OWNER'S THREAD. No other thread launches here any more: `ESHUTDOWN`.
     pub(crate) fn refuse_launches(&self) {
         self.mailbox.refuse_launches();
     }

@@ -2,6 +2,7 @@
 #include "support.hpp"
 
 #include <monad/async/future.hpp>
+#include <monad/async/group.h>
 #include <monad/async/scope.hpp>
 
 #include <atomic>
@@ -128,7 +129,8 @@ TEST(Reference, launches_by_others_are_refused_once_the_destructor_has_begun)
 {
     auto ex = std::make_unique<ma::executor>();
     auto const ref = ex->ref();
-    int refused[3] = {};
+    auto *const of_c = ex->native_handle();
+    int refused[5] = {};
     bool own = false;
     int ends = 0;
     ma::task cleans, elsewhere;
@@ -144,6 +146,12 @@ TEST(Reference, launches_by_others_are_refused_once_the_destructor_has_begun)
                     [&] { ref.spawn([c = std::make_unique<counts_end>(ends)] {}); });
                 refused[1] = errno_thrown_by([&] { result.emplace(ref.submit([] { return 1; })); });
                 refused[2] = errno_thrown_by([&] { elsewhere.attach(ref, [] {}); });
+                // By its bare handle, too.
+                elsewhere.native_handle()->user_code = [](monad_async_task) {
+                    return monad_async_make_success(0);
+                };
+                refused[3] = monad_async_task_attach(of_c, elsewhere.native_handle()).error;
+                refused[4] = monad_async_task_spawn(of_c, elsewhere.native_handle(), nullptr).error;
                 ref.wake(); // What is no launch comes as before.
             }).join();
             // Its own launch, and waits for that.
@@ -156,6 +164,8 @@ TEST(Reference, launches_by_others_are_refused_once_the_destructor_has_begun)
     EXPECT_EQ(refused[0], ESHUTDOWN);
     EXPECT_EQ(refused[1], ESHUTDOWN);
     EXPECT_EQ(refused[2], ESHUTDOWN);
+    EXPECT_EQ(refused[3], ESHUTDOWN);
+    EXPECT_EQ(refused[4], ESHUTDOWN);
     EXPECT_EQ(ends, 1) << "the callable is not kept";
     EXPECT_TRUE(own);
     // The next executor, which may have its mailbox, takes launches.

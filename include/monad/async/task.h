@@ -180,6 +180,7 @@ MONAD_ASYNC_API monad_async_result monad_async_task_destroy(monad_async_task tas
  *  @retval 0 launched
  *  @retval EINVAL NULL, or no `user_code`; nothing changed
  *  @retval EBUSY it is attached; nothing changed
+ *  @retval ESHUTDOWN C++'s `~executor` has begun on another thread; nothing changed
  *  @retval EPERM in the child of a `fork`
  *  @see monad_async_task_has_exited(), monad_async_task_join(), monad_async_remote_attach() */
 MONAD_ASYNC_API monad_async_result
