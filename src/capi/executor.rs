@@ -239,8 +239,9 @@ pub unsafe extern "C" fn monad_async_executor_has_work(ex: ExecutorPtr) -> bool 
 #[no_mangle]
 pub unsafe extern "C" fn monad_async_executor_config_string(ex: ExecutorPtr) -> *mut c_char {
     // SAFETY: the caller's handle.
-    let Ok(ex) = (unsafe { Handle::from_ptr(ex) }) else {
-        return core::ptr::null_mut();
+    let ex = match unsafe { Handle::from_ptr(ex) } {
+        Ok(ex) if ex.executor().is_mine() => ex,
+        _ => return core::ptr::null_mut(),
     };
     let text: Text = text!(
         "monad_async {}; {}; stack guards: {}",

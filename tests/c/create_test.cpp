@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <string>
+#include <thread>
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -206,6 +207,9 @@ TEST(Create, config_string_of_compute_only_says_so)
     Executor ex(0);
     std::string const text = config_of(ex);
     EXPECT_TRUE(says(text, "compute only")) << text;
+    char *elsewhere = nullptr;
+    std::thread([&] { elsewhere = monad_async_executor_config_string(ex); }).join();
+    EXPECT_EQ(elsewhere, nullptr);
     EXPECT_NE(text, config_of(Executor(64)));
 }
 

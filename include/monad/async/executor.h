@@ -236,7 +236,8 @@ MONAD_ASYNC_API bool monad_async_executor_has_work(monad_async_executor ex) MONA
 /** What was detected and chosen: kernel, ring flags, features in use or degraded and why. OWNER'S
  *  THREAD. EXPENSIVE.
  *  @param ex the executor
- *  @return text for people, to be freed with `monad_async_free`; NULL without memory
+ *  @return text for people, to be freed with `monad_async_free`; NULL: no memory, another thread,
+ *  or `ex` is
  *  @see monad_async_free() */
 MONAD_ASYNC_API char *
 monad_async_executor_config_string(monad_async_executor ex) MONAD_ASYNC_NOEXCEPT;

@@ -377,7 +377,8 @@ public:
     }
 
     /** What was detected and chosen. OWNER'S THREAD. EXPENSIVE.
-     *  @return kernel, ring flags, features in use or degraded and why; text for people */
+     *  @return kernel, ring flags, features in use or degraded and why; text for people; empty
+     *  without memory, and on another thread */
     [[nodiscard]] std::string config() const
     {
         std::unique_ptr<char, void (*)(char *)> const text(
