@@ -24,6 +24,7 @@ use super::watch::by;
 use super::Executor;
 use crate::error::{Errno, Res};
 use crate::intrusive::TimerNode;
+use crate::sys::valgrind;
 use crate::task::header::{mark, Flags, TaskRef};
 use crate::uring::kernel::Kernel;
 
@@ -232,6 +233,10 @@ impl<K: Kernel> Executor<K> {
     pub(super) fn close_scopes(&self, task: TaskRef) -> bool {
         let open = !task.scope.get().is_null();
         while let Some(scope) = scopes(task).next() {
+            // In a frame that is gone, and that nothing has overwritten.
+            if valgrind::is_here() {
+                valgrind::defined(ptr::from_ref(scope).addr() as u64, size_of::<Scope>());
+            }
             self.close_scope(task, scope);
         }
         refresh(task);

@@ -73,6 +73,28 @@ bool files(char const *path)
     return good && r.error == 0 && to->stx_size == 300;
 }
 
+// Its frame is gone when the library closes the scope.
+[[gnu::noinline]] int enter_a_scope(monad_async_task self)
+{
+    monad_async_scope scope;
+    return monad_async_scope_enter(self, &scope, 1'000'000'000, 0).error;
+}
+
+// A body that returns with a scope open.
+int returns_inside(ma::executor &ex)
+{
+    ma::task t;
+    auto *const task = t.native_handle();
+    task->user_code = [](monad_async_task self) {
+        return monad_async_make_failure(enter_a_scope(self));
+    };
+    if (monad_async_task_attach(ex.native_handle(), task).error != 0) {
+        return 0;
+    }
+    ex.run_until_idle();
+    return task->result.error;
+}
+
 } // namespace
 
 int main(int argc, char **argv)
@@ -86,6 +108,7 @@ int main(int argc, char **argv)
     t.attach(ex, [&] { good = sockets() && files(argv[1]); });
     ex.run_until_idle();
     t.get();
+    good = good && returns_inside(ex) == EINVAL;
     std::puts(good ? "as it was sent" : "not as it was sent");
     return good ? 0 : 1;
 }
