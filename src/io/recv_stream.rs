@@ -136,13 +136,16 @@ impl RecvStream {
                 return if last.error == 0 { Ok(None) } else { Err(Errno(last.error)) };
             }
             if !self.op.is_in_flight.get() {
-                if !buffers.has_free() {
+                let is_direct = self.is_direct();
+                let is_closed = || ex.is_closed_since(self.fd.get(), is_direct, self.begun.get());
+                // A close wakes who waits by then, and nobody who comes later.
+                if !buffers.has_free() && !is_closed() {
                     if self.flags.get() & NO_WAIT != 0 {
                         return Err(Errno(libc::ENOBUFS));
                     }
-                    ex.await_buffer(task, buffers, (self.fd.get(), self.is_direct()))?;
+                    ex.await_buffer(task, buffers, (self.fd.get(), is_direct))?;
                 }
-                if ex.is_closed_since(self.fd.get(), self.is_direct(), self.begun.get()) {
+                if is_closed() {
                     self.end(RawResult::failure(Errno(libc::ECANCELED)));
                     ex.stream_begun(buffers);
                     continue;

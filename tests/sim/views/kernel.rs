@@ -92,6 +92,9 @@ pub struct State {
     late: RefCell<Vec<Cqe>>,
     cq: RefCell<VecDeque<Cqe>>,
     clock_ns: Cell<u64>,
+    /// Sockets whose next view a task waits for; and those that were closed.
+    pub awaited: RefCell<Vec<usize>>,
+    pub closed: RefCell<BTreeSet<usize>>,
     /// What the library has, to be looked at when it sleeps.
     pub buffers: Cell<Option<NonNull<Buffers>>>,
     pub ex: Cell<Option<Handle<Sim>>>,
@@ -127,6 +130,8 @@ impl Sim {
             late: RefCell::default(),
             cq: RefCell::default(),
             clock_ns: Cell::new(1),
+            awaited: RefCell::default(),
+            closed: RefCell::default(),
             buffers: Cell::new(None),
             ex: Cell::new(None),
             begins: Cell::new(false),
@@ -169,6 +174,11 @@ impl Sim {
     /// Something is in flight on it.
     pub fn is_armed(&self, socket: usize) -> bool {
         self.0.armed.borrow().iter().any(|armed| armed.socket == socket)
+    }
+
+    /// An operation is to receive into buffers.
+    pub fn receives(&self) -> bool {
+        self.0.armed.borrow().iter().any(|armed| Self::selects(&armed.sqe))
     }
 
     pub fn is_idle(&self) -> bool {
@@ -443,6 +453,13 @@ impl Sim {
     fn look(&self) {
         // SAFETY: not removed yet.
         let Some(buffers) = self.0.buffers.get().map(|at| unsafe { at.as_ref() }) else { return };
+        let is_quiet = self.0.late.borrow().is_empty() && self.0.cq.borrow().is_empty();
+        let waits_in_vain = |id: &usize| self.0.closed.borrow().contains(id) && !self.is_armed(*id);
+        if is_quiet && self.0.sq.borrow().is_empty() {
+            if let Some(id) = self.0.awaited.borrow().iter().find(|id| waits_in_vain(id)) {
+                self.breaks(format!("a stream waits on socket {id}, which was closed"));
+            }
+        }
         if buffers.has_free() && buffers.hungry.front().is_some() {
             self.breaks("a stream waits for a buffer, and there is one".into());
         }

@@ -189,9 +189,11 @@ impl World {
             unsafe { ex.enter_scope(task, &mut *scope, ns, 0) };
         }
         self.in_next.set(self.in_next.get() + 1);
+        self.sim.0.awaited.borrow_mut().push(socket);
         let next = stream.next(ex, task);
         let all_wait = self.in_next.get() == self.alive.get();
         self.in_next.set(self.in_next.get() - 1);
+        self.sim.0.awaited.borrow_mut().retain(|&other| other != socket);
         let has_free = self.buffers().has_free();
         if timed {
             self.deadlines.set(self.deadlines.get() - 1);
@@ -239,7 +241,7 @@ impl World {
                 Some(())
             }
             Err(Errno(libc::EDEADLK)) => {
-                if !all_wait || has_free || self.deadlines.get() != 0 {
+                if !all_wait || has_free || no_wait || self.deadlines.get() != 0 {
                     return wrong("a deadlock that is none");
                 }
                 self.deadlocks.set(self.deadlocks.get() + 1);
@@ -380,17 +382,19 @@ impl World {
         if self.is_closing[n].replace(true) {
             return;
         }
+        let socket = self.sim.0.open[n].get().expect("nobody else closes it");
         let call = Call { ex: self.ex.executor(), task, fd: FD + n as i32, flags: 0 };
         if let Err(e) = call.close() {
             self.sim.breaks(format!("a close: {e}"));
         }
+        self.sim.0.closed.borrow_mut().insert(socket);
         self.sim.connect(n);
         self.is_closing[n].set(false);
     }
 
     /// Makes new buffers, if nobody uses these.
     fn renew(&self) {
-        let is_held = self.held.get() != 0;
+        let is_held = self.held.get() != 0 || self.sim.receives();
         if !is_held && self.streams.get() != 0 {
             return;
         }
