@@ -19,6 +19,7 @@ mod seeds;
 mod stacks;
 mod together;
 mod told;
+mod views;
 
 use crew::CREW;
 use files::FILES;
@@ -36,6 +37,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use together::TOGETHER;
 use told::{CLOSE, JOINS, POLL_FD};
+use views::VIEWS;
 
 /// Programs to find a bug in: seconds.
 const PROGRAMS: u64 = 400_000;
@@ -143,6 +145,7 @@ fn every_bug_has_its_place() {
         .chain(TOGETHER)
         .chain(CREW)
         .chain(FILES)
+        .chain(VIEWS)
         .chain(ALONE.iter().flat_map(|(_, list)| list.iter().map(|(mutant, _)| mutant)))
         .chain(WEAKENED.iter().map(|(mutant, _)| mutant))
         .filter_map(|m| {
@@ -216,7 +219,8 @@ fn every_ordering_is_weakened() {
 
 /// Each bug in what tasks wait for of each other is found by the random programs of tests/sim/sync,
 /// each in a pool of several workers and in helpers by those of its `crew`, each in what becomes of
-/// files by those of tests/sim/files, and each of `ALONE` by the test that its list names.
+/// files by those of tests/sim/files, each in receiving by view by those of tests/sim/views, and each of
+/// `ALONE` by the test that its list names.
 #[test]
 #[ignore = "builds the project once more; tests/run runs it"]
 fn every_mutant_of_sync_dies() {
@@ -226,10 +230,11 @@ fn every_mutant_of_sync_dies() {
         list.iter().map(move |(mutant, test)| (mutant, program, *test))
     };
     let alone: Vec<_> = ALONE.into_iter().flat_map(of_list).collect();
-    let of_programs = || TOGETHER.iter().chain(CREW).chain(FILES);
+    let of_programs = || TOGETHER.iter().chain(CREW).chain(FILES).chain(VIEWS);
     let all = || of_programs().chain(alone.iter().map(|(mutant, ..)| *mutant));
     plant(&copy, all());
-    let names = ["sync", "files_sim"].into_iter().chain(ALONE.map(|(program, _)| program));
+    let names =
+        ["sync", "files_sim", "views_sim"].into_iter().chain(ALONE.map(|(program, _)| program));
     let programs = build(&copy, &names.collect::<Vec<_>>(), "");
     let of = |name: &str| {
         let is_it = |p: &&PathBuf| {
@@ -237,13 +242,14 @@ fn every_mutant_of_sync_dies() {
         };
         programs.iter().find(is_it).expect("a program that was built")
     };
-    let (sync, files) = (of("sync"), of("files_sim"));
+    let (sync, files, views) = (of("sync"), of("files_sim"), of("views_sim"));
     let named = |n, at: usize| {
         let (_, program, test) = alone[at];
         run_named(of(program), n, test, if n == 0 { 0 } else { IN_VAIN_S })
     };
     let unharmed = || (0..alone.len()).find_map(|at| named(0, at));
-    let of_crew = || run_crew(sync, 0).or_else(|| run_files(files, 0));
+    let of_crew =
+        || run_crew(sync, 0).or_else(|| run_files(files, 0)).or_else(|| run_views(views, 0));
     if let Some(text) = run_sync(sync, 0).or_else(of_crew).or_else(unharmed) {
         panic!("the copy goes wrong with no bug in it: {text}");
     }
@@ -253,6 +259,7 @@ fn every_mutant_of_sync_dies() {
         None => alive.push(mutant.bug),
     };
     let (of_sync, of_crew) = (TOGETHER.len(), TOGETHER.len() + CREW.len());
+    let of_files = of_crew + FILES.len();
     let random = of_programs().count();
     for (n, mutant) in of_programs().enumerate() {
         note(
@@ -260,7 +267,8 @@ fn every_mutant_of_sync_dies() {
             match n {
                 _ if n < of_sync => run_sync(sync, n + 1),
                 _ if n < of_crew => run_crew(sync, n + 1),
-                _ => run_files(files, n + 1),
+                _ if n < of_files => run_files(files, n + 1),
+                _ => run_views(views, n + 1),
             },
         );
     }
@@ -502,6 +510,11 @@ fn run_crew(program: &Path, mutant: usize) -> Option<String> {
 /// What those of tests/sim/files say with this bug in it.
 fn run_files(program: &Path, mutant: usize) -> Option<String> {
     run_model(program, mutant, &[], &[("FILES_COUNT", "10000"), ("FILES_CPU_S", "10")])
+}
+
+/// What those of tests/sim/views say with this bug in it.
+fn run_views(program: &Path, mutant: usize) -> Option<String> {
+    run_model(program, mutant, &[], &[("VIEWS_COUNT", "10000"), ("VIEWS_CPU_S", "10")])
 }
 
 fn run_model(
