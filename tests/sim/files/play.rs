@@ -274,10 +274,15 @@ impl World {
     }
 }
 
-/// Sees to the regular files.
+/// Sees to the files that the process has for those numbers: the first is no regular one.
 fn open_regular() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
+        // What has a row is looked for among the descriptors.
+        // SAFETY: a string.
+        let fd = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_WRONLY) };
+        // SAFETY: our own.
+        assert_eq!(unsafe { libc::dup2(fd, FDS[0]) }, FDS[0]);
         for (number, more) in [(FDS[1], libc::O_SYNC), (CACHED, 0)] {
             let flags = libc::O_TMPFILE | libc::O_WRONLY | more;
             // SAFETY: a string.
