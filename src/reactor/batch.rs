@@ -415,8 +415,9 @@ impl Batch {
             };
             let is_whole = left == bytes;
             for n in begin..n {
-                // The first one also with nothing: a device that takes nothing.
-                if left == 0 && n != begin {
+                // The first one also with nothing: a device that takes nothing. And what writes
+                // nothing, where all is written.
+                if left == 0 && n != begin && !is_whole {
                     break;
                 }
                 let of_it = left.min(wanted(&self.writes[n].get()));

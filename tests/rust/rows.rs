@@ -23,6 +23,7 @@ use monad_async::io::file::File;
 use monad_async::io::ordered::{order, ORDERED};
 use monad_async::reactor::batch::{Batches, Home, Worker};
 use monad_async::reactor::operation::Op;
+use monad_async::reactor::rows::wanted;
 use monad_async::task::header::TaskRef;
 use monad_async::uring::abi::sqe as flag;
 use monad_async::uring::kernel::{op, Cqe, Kernel, Sqe, Wait, Waker};
@@ -598,6 +599,42 @@ fn who_performs_batches_tells_of_them_together_while_enough_is_out() {
         RawResult::success(0)
     });
     perform_beside(ex, task);
+}
+
+/// The last of some writes that are done as one writes nothing: it was put off behind what came after.
+#[test]
+fn a_write_of_nothing_behind_another_is_done_with_it() {
+    let kernel = Told::default();
+    let ex = Handle::new(kernel.clone(), false).unwrap();
+    let (mine, task) = (Mine::default(), new_large_task());
+    set_body(task, move |task| {
+        let (inner, home) = (ex.executor(), ex.executor().mailbox());
+        let file = tempfile();
+        let Some(file) = row_of(inner, &file, &mine) else { return RawResult::success(0) };
+        // Two batches, the first of which is of what is done as one.
+        let ops = [(10, 0), (0, 10), (1, 100)]
+            .map(|(bytes, at)| write(op::WRITE, file, c"0123456789".as_ptr() as u64, bytes, at));
+        for op in &ops {
+            // SAFETY: in place until it is over, which is waited for below.
+            unsafe { Handle::<Told>::begin_operation(task, op) }.unwrap();
+        }
+        assert_eq!(inner.sleep(task, 0), 0);
+        let written = Cell::new(0);
+        let noted = Noted { home, sleeps: false, written: &written, posted: RefCell::default() };
+        let one = |sqe: &Sqe| {
+            written.set(written.get() + 1);
+            wanted(sqe) as i32
+        };
+        // SAFETY: out, so in place until the last one is posted.
+        unsafe { Batches::perform_by(mine.0.take().unwrap(), || 1, one, &noted) };
+        assert_eq!(written.get(), 2);
+        for (op, bytes) in ops.iter().zip([10, 0, 1]) {
+            assert_eq!(Handle::<Told>::wait_operation(task, op), RawResult::success(bytes));
+        }
+        RawResult::success(0)
+    });
+    perform_beside(ex, task);
+    assert!(kernel.taken.borrow().is_empty());
 }
 
 /// What the executor does while batches are out, and when they are performed.

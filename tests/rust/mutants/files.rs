@@ -272,6 +272,13 @@ pub const IN_ROWS: &[(Mutant, &str)] = &[
     ),
     found_by(
         BATCH,
+        "what writes nothing is not done with what is before it",
+        "left == 0 && n != begin && !is_whole",
+        "left == 0 && n != begin",
+        "a_write_of_nothing_behind_another_is_done_with_it",
+    ),
+    found_by(
+        BATCH,
         "an executor is woken when all is performed that was out",
         "writes <= WRITES_MAX",
         "false",
