@@ -335,6 +335,19 @@ TEST(Direct, an_executor_that_waits_or_is_gone)
         TRY(monad_async_op_begin(self, &op));
         TRY(monad_async_op_wait(self, &op));
         close(int(op.result.value));
+        // The kernel's word for an index that is none, however far out.
+        for (int32_t const none : {-1, 63, 64, 100'000, INT32_MAX, INT32_MIN}) {
+            for (bool const passes : {false, true}) {
+                monad_async_op wrong{};
+                if (passes) {
+                    monad_async_op_pass(&wrong, none, ring);
+                } else {
+                    monad_async_op_to_plain(&wrong, none);
+                }
+                TRY(monad_async_op_begin(self, &wrong));
+                EXPECT_EQ(monad_async_op_wait(self, &wrong).error, EBADF) << none;
+            }
+        }
         // And by nobody's hand.
         size_t const before = open_descriptors();
         TRY(monad_async_op_begin(self, &op));

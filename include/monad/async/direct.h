@@ -104,7 +104,7 @@ MONAD_ASYNC_API monad_async_result monad_async_socket_pass(monad_async_task task
  *  is its result. ANY THREAD. Linux 6.8. Where nobody takes the completion, it is closed.
  *  @param[out] op the operation
  *  @param index of the direct one: `fd` of its handle, of the executor where it is begun, which an
- *  index does not tell
+ *  index does not tell; `EBADF` is the result where it has none such
  *  @see monad_async_file_to_plain(), monad_async_op_begin() */
 static inline void monad_async_op_to_plain(monad_async_op *op, int32_t index)
 {
@@ -116,7 +116,7 @@ static inline void monad_async_op_to_plain(monad_async_op *op, int32_t index)
  *  index is the result. ANY THREAD. Linux 6.0. Where nobody takes the completion, it stays there.
  *  @param[out] op the operation
  *  @param index of the direct one: `fd` of its handle, of the executor where it is begun, which an
- *  index does not tell
+ *  index does not tell; `EBADF` is the result where it has none such
  *  @param ring the other ring's descriptor, `monad_async_executor_ring_fd` of an executor that
  *  stays until the operation is over
  *  @see monad_async_file_pass(), monad_async_op_begin() */
