@@ -246,8 +246,8 @@ public:
     {
         int const error = monad_async_buffers_unregister(set_).error;
         if (error != 0 && !detail::is_of_a_parent(set_)) {
-            detail::die("a buffer_set was destroyed before what was claimed from it, or by "
-                        "another thread than its executor's");
+            detail::die("a buffer_set was destroyed before what was claimed from it, before an "
+                        "operation on a buffer was over, or by another thread than its executor's");
         }
     }
 
