@@ -6,8 +6,10 @@
 //! the highest; what has begun here and is ready again competes by its level, and takes turns with
 //! what is new at the same one. A plain executor pays nothing for this: it is another loop.
 
+use core::mem::MaybeUninit;
 use std::time::Duration;
 
+use super::asleep::is_early;
 use super::head::{add, dec, inc};
 use super::jobs::Next;
 use super::queue::{Queue, Seat, NO_LEVEL};
@@ -17,7 +19,7 @@ use super::Executor;
 use crate::error::{Errno, Res};
 use crate::task::annex::note;
 use crate::task::header::{Flags, TaskRef};
-use crate::uring::kernel::Kernel;
+use crate::uring::kernel::{Kernel, Wait};
 
 impl<K: Kernel> Executor<K> {
     /// OWNER'S THREAD, outside its tasks. One pass: waits until there is something to do, and does
@@ -58,7 +60,7 @@ impl<K: Kernel> Executor<K> {
     pub(super) fn fetch_feed(&self) {
         // SAFETY: null, or a queue, and they are never freed.
         if let Some(queue) = unsafe { self.fed_by.get().as_ref() } {
-            queue.fetch_lines();
+            queue.fetch_all();
             self.mailbox.prefetch();
         }
     }
@@ -78,15 +80,21 @@ impl<K: Kernel> Executor<K> {
             if is_over || !seat.queue().rest(seat) {
                 return self.leave_fed(now, Ok(()));
             }
-            let slept;
-            (now, slept) = self.wait(now, None, || listed && seat.was_unlisted());
+            let mut slept = Ok(());
+            let is_fed = listed && self.may_nap() && self.nap(&mut now, &mut slept, seat);
+            if !is_fed && slept.is_ok() {
+                let waited;
+                (now, waited) = self.wait(now, None, || listed && seat.was_unlisted());
+                slept = waited.map(|_| ());
+            }
             // Who cannot go on begins nothing: what it was woken for is another's.
             let ready = if slept.is_ok() { self.ready.level() } else { 0 };
+            let is_fed = is_fed || (ready == NO_LEVEL && seat.was_unlisted());
             // Who was woken for what waits looks as it takes that.
-            if ready != NO_LEVEL || !seat.was_unlisted() || seat.level() == NO_LEVEL {
-                seat.queue().end_rest(seat, ready);
-            } else {
+            if is_fed && seat.level() != NO_LEVEL {
                 has_to_look = true;
+            } else {
+                seat.queue().end_rest(seat, ready);
             }
             self.tell_ended(seat);
             if let Err(e) = slept {
@@ -110,6 +118,27 @@ impl<K: Kernel> Executor<K> {
         self.leave_fed(now, Ok(()))
     }
 
+    /// Sleeps, where nothing can come but mail and what waits in the queue, says `may_nap`. True:
+    /// it was woken for that, and has nothing else to look at. False: as before `wait`, which is to
+    /// see to the rest, unless the kernel has refused to go on.
+    #[inline(always)]
+    fn nap(&self, now: &mut u64, slept: &mut Res<()>, seat: &Seat) -> bool {
+        let woke = || {
+            seat.queue().fetch_all();
+            seat.mailbox.prefetch();
+            seat.mailbox.inbox.end_sleep();
+        };
+        let Some(napped) = self.fall_asleep(Wait::Forever, woke) else { return false };
+        let woke = self.stamp();
+        add(&self.head.total_ticks_sleeping, woke.wrapping_sub(*now));
+        *now = woke;
+        match napped {
+            Err(e) if !is_early(e) => *slept = Err(e),
+            _ => return seat.was_unlisted() && !seat.mailbox.inbox.has_any(),
+        }
+        false
+    }
+
     fn leave_fed(&self, now: u64, result: Res<()>) -> (u64, Res<()>) {
         let (now, left) = self.leave_run(now, result.map(|()| 0));
         (now, left.map(|_| ()))
@@ -120,7 +149,7 @@ impl<K: Kernel> Executor<K> {
         let head = &self.head;
         head.tasks_running.set(1);
         let mut now = begun;
-        self.span.set((begun, Flags::COMPLETED));
+        self.span.set((begun, Flags::PENDING_LAUNCH)); // Most likely.
         let mut one_more = false;
         let mut items = 0;
         while items < BOUND && now.wrapping_sub(begun) < self.look_ticks {
@@ -164,19 +193,25 @@ impl<K: Kernel> Executor<K> {
     #[inline(always)]
     fn next_fed(&self, seat: &Seat, now: u64) -> Option<(TaskRef, bool)> {
         let (new, ready) = (seat.level(), self.ready.level());
-        let takes_turns = new == ready && !self.fed_last.get();
+        let takes_turns = new == ready && !seat.fed_last.get();
         if new < ready || (takes_turns && new != NO_LEVEL) {
             // What is ready here goes before what is below it, or level with it in its turn.
             let lowest = if takes_turns || ready == NO_LEVEL { ready } else { ready - 1 };
-            let ended = self.pooled_ended.take();
+            let ended = self.pooled_ended.take() as usize;
             let has_hand = seat.hands.ensure().is_ok();
-            let taken = seat.queue().take(seat, lowest, has_hand, ended, self.address());
-            if let Some((next, level)) = taken {
-                self.fed_last.set(true);
+            let mut posted = MaybeUninit::uninit();
+            let room = if has_hand { Some(&mut posted) } else { None };
+            let taken = seat.queue().take(seat, lowest, room, ended, self.address());
+            if let Some(next) = taken {
+                seat.fed_last.set(true);
                 self.ready.count_one();
                 let task = match next {
                     Next::Task(task) => task,
-                    Next::Job(job) => self.begin_job(seat, &job, level, now),
+                    Next::Job(level) => {
+                        // SAFETY: it is there.
+                        let posted = unsafe { posted.assume_init_ref() };
+                        self.begin_job(seat, posted, level, now)
+                    }
                 };
                 return Some((task, true));
             }
@@ -186,7 +221,7 @@ impl<K: Kernel> Executor<K> {
         } else {
             self.tell_ended(seat);
         }
-        self.fed_last.set(false);
+        seat.fed_last.set(false);
         self.ready.pop().map(|task| (task, false))
     }
 
@@ -195,7 +230,7 @@ impl<K: Kernel> Executor<K> {
     fn tell_ended(&self, seat: &Seat) {
         let ended = self.pooled_ended.take();
         if ended != 0 {
-            seat.queue().ended(ended);
+            seat.queue().ended(ended as usize);
         }
     }
 }

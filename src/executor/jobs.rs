@@ -11,13 +11,13 @@
 
 use core::cell::Cell;
 use core::ffi::c_void;
-use core::mem::{size_of, MaybeUninit};
+use core::mem::{offset_of, size_of, MaybeUninit};
 use core::ptr::{self, NonNull};
 
 use crate::error::RawResult;
 use crate::error::Res;
 use crate::sys::alloc;
-use crate::task::header::{TaskHead, TaskRef, UserCode};
+use crate::task::header::{TaskHead, TaskRef, UserCode, PRIORITIES};
 use crate::task::list::TaskList;
 
 /// `monad_async_exit`
@@ -179,52 +179,128 @@ impl Jobs {
     }
 }
 
-/// What waits at one priority.
-pub struct Level {
-    pub tasks: TaskList,
-    jobs: Jobs,
-}
-
 /// What is to begin.
 pub enum Next {
     Task(TaskRef),
-    Job(Posted),
+    /// Of that level; it lies where `pop` was told to put it.
+    Job(u8),
 }
 
-impl Level {
+/// In which order a task came, while it waits: in place of the outcome of its last suspension, in a
+/// line that its launch touches anyway.
+fn number(task: TaskRef) -> usize {
+    (task.cqe_flags.get() as usize) << 32 | task.outcome.get() as u32 as usize
+}
+
+#[inline(always)]
+fn set_number(task: TaskRef, number: usize) {
+    task.outcome.set(number as i32);
+    task.cqe_flags.set((number >> 32) as u32);
+}
+
+/// What waits, at each priority. In this order: tasks touch nothing of the jobs.
+#[repr(C)]
+pub struct Levels {
+    /// Bit n: tasks wait at level n, and jobs.
+    with_tasks: Cell<u8>,
+    with_jobs: Cell<u8>,
+    tasks: [TaskList; PRIORITIES],
+    jobs: [Jobs; PRIORITIES],
+    pub spare: Spare,
+}
+
+#[inline(always)]
+fn set(bits: &Cell<u8>, level: u8) {
+    bits.set(bits.get() | 1 << level);
+}
+
+#[inline(always)]
+fn clear(bits: &Cell<u8>, level: u8) {
+    bits.set(bits.get() & !(1 << level));
+}
+
+impl Levels {
+    /// From its begin: what a task needs, and a job that is not of low priority.
+    pub const TASK_BYTES: usize = offset_of!(Self, jobs);
+    pub const NORMAL_JOB_BYTES: usize = Self::TASK_BYTES + 2 * size_of::<Jobs>();
+
     #[allow(clippy::new_without_default)]
     pub const fn new() -> Self {
-        Self { tasks: TaskList::new(), jobs: Jobs::new() }
+        Self {
+            with_tasks: Cell::new(0),
+            with_jobs: Cell::new(0),
+            tasks: [const { TaskList::new() }; PRIORITIES],
+            jobs: [const { Jobs::new() }; PRIORITIES],
+            spare: Spare::new(),
+        }
     }
 
+    /// Bit n: something waits at level n.
     #[inline(always)]
-    pub fn is_empty(&self) -> bool {
-        self.tasks.is_empty() && self.jobs.is_empty()
+    pub fn occupied(&self) -> u8 {
+        self.with_tasks.get() | self.with_jobs.get()
     }
 
     /// At the end; `number` is greater than any before.
     #[inline(always)]
-    pub fn push_task(&self, task: TaskRef, number: usize) {
-        task.peer.set(ptr::without_provenance(number));
-        let _ = self.tasks.push_back(task);
+    pub fn push_task(&self, task: TaskRef, level: u8, number: usize) {
+        set_number(task, number);
+        let _ = self.tasks[level as usize].push_back(task);
+        set(&self.with_tasks, level);
     }
 
     /// As `push_task`. False: there is no room for it.
-    pub fn push_job(&self, job: Posted, spare: &Spare) -> bool {
-        self.jobs.push(job, spare)
+    pub fn push_job(&self, job: Posted, level: u8) -> bool {
+        let pushed = self.jobs[level as usize].push(job, &self.spare);
+        if pushed {
+            set(&self.with_jobs, level);
+        }
+        pushed
     }
 
-    /// The oldest; None also where that is a job, and `takes_jobs` is not so.
+    /// `task` is in here.
+    pub fn remove(&self, task: TaskRef) {
+        let level = task.level.get();
+        let tasks = &self.tasks[level as usize];
+        tasks.remove(task);
+        if tasks.is_empty() {
+            clear(&self.with_tasks, level);
+        }
+    }
+
+    /// The oldest task of a level.
     #[inline(always)]
-    pub fn pop(&self, spare: &Spare, takes_jobs: bool) -> Option<Next> {
-        let is_task = self.tasks.front().is_some_and(|task| {
+    pub fn front(&self, level: u8) -> Option<TaskRef> {
+        self.tasks.get(level as usize)?.front()
+    }
+
+    /// The oldest of a level. A job is put into `posted`; with no place for it, None if it is one.
+    #[inline(always)]
+    pub fn pop(&self, level: u8, posted: Option<&mut MaybeUninit<Posted>>) -> Option<Next> {
+        let tasks = self.tasks.get(level as usize)?;
+        let has_jobs = self.with_jobs.get() >> level & 1 != 0;
+        let is_task = tasks.front().is_some_and(|task| {
             // By their difference: the number may start again.
-            let ahead = |job: usize| job.wrapping_sub(task.peer.get().addr()) as isize > 0;
-            self.jobs.is_empty() || ahead(self.jobs.number())
+            let ahead = |job: usize| job.wrapping_sub(number(task)) as isize > 0;
+            !has_jobs || ahead(self.jobs[level as usize].number())
         });
         if is_task {
-            return self.tasks.pop_front().map(Next::Task);
+            let task = tasks.pop_front();
+            if tasks.is_empty() {
+                clear(&self.with_tasks, level);
+            }
+            return task.map(Next::Task);
         }
-        takes_jobs.then(|| self.jobs.pop(spare)).flatten().map(Next::Job)
+        self.pop_job(level, posted?)
+    }
+
+    #[inline(never)]
+    fn pop_job(&self, level: u8, posted: &mut MaybeUninit<Posted>) -> Option<Next> {
+        let jobs = &self.jobs[level as usize];
+        posted.write(jobs.pop(&self.spare)?);
+        if jobs.is_empty() {
+            clear(&self.with_jobs, level);
+        }
+        Some(Next::Job(level))
     }
 }

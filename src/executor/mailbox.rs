@@ -19,10 +19,10 @@ use crate::atomic::{
 };
 use crate::error::Res;
 use crate::intrusive::{Chain, Link, MpscQueue, Push};
-use crate::prefetch;
 use crate::sys::alloc;
 use crate::sys::backoff::Backoff;
 use crate::sys::fork::{ForkLock, Watch};
+use crate::sys::futex;
 use crate::sys::thread::{self, OwnerNumber};
 use crate::task::header::TaskRef;
 use crate::task::requests::Requests;
@@ -63,10 +63,16 @@ pub(super) enum Posted {
     Closed,
 }
 
-/// In this order: who wakes the owner needs two lines, of which it writes both.
-#[repr(C)]
+/// In this order: who wakes the owner needs the first line alone.
+#[repr(C, align(64))]
 pub struct Mailbox {
     pub inbox: MpscQueue,
+    /// Of a worker of a pool, under the lock of its queue: in the list of those who sleep, who is
+    /// behind it.
+    pub(super) next_idle: Cell<*const Mailbox>,
+    /// That it is in that list. The owner, who alone sets it, may read it without the lock: see
+    /// `was_unlisted`.
+    pub(super) is_idle: AtomicBool,
     /// The notification is also for who called `run`.
     wake_asked: AtomicBool,
     /// Its owner closed it for good: not to open it again.
@@ -76,10 +82,9 @@ pub struct Mailbox {
     ends: AtomicBool,
     /// The owner's eventfd; negative while it has none.
     eventfd: AtomicI32,
-    /// The word that the owner may sleep on instead; null: it has none.
-    sleep_word: AtomicPtr<AtomicU32>,
     /// Owners so far.
     epoch: AtomicU64,
+    // --- line 1
     /// Threads that are about to post what concerns a run of a task: see `post_of_run`. Not those
     /// that hold a pin for longer.
     askers: AtomicUsize,
@@ -139,11 +144,7 @@ fn spare() -> MutexGuard<'static, Option<&'static Mailbox>> {
 }
 
 #[cfg(not(loom))]
-const _: () = assert!(
-    offset_of!(Mailbox, wake_asked) == 64
-        && offset_of!(Mailbox, sleep_word) < 128
-        && offset_of!(Mailbox, epoch) < 128
-);
+const _: () = assert!(offset_of!(Mailbox, eventfd) < 64 && offset_of!(Mailbox, epoch) < 64);
 
 // SAFETY: the inbox is made for many threads; links in it belong to the thread that the rules in
 // `intrusive::mpsc` say. `next` is behind a lock.
@@ -167,7 +168,8 @@ pub fn open(waker: Waker) -> Res<&'static Mailbox> {
                 gone: AtomicBool::new(true),
                 epoch: AtomicU64::new(0),
                 eventfd: AtomicI32::new(-1),
-                sleep_word: AtomicPtr::new(ptr::null_mut()),
+                next_idle: Cell::new(ptr::null()),
+                is_idle: AtomicBool::new(false),
                 owner: OwnerNumber::nobody(),
                 forks: AtomicU32::new(0),
                 executor: AtomicPtr::new(ptr::null_mut()),
@@ -188,7 +190,6 @@ pub fn open(waker: Waker) -> Res<&'static Mailbox> {
     // `reopen`.
     mailbox.executor.store(ptr::null_mut(), Ordering::Relaxed);
     mailbox.eventfd.store(waker.eventfd, Ordering::Release);
-    mailbox.sleep_word.store(waker.word.cast_mut(), Ordering::Release);
     mailbox.owner.set_here();
     mailbox.kernel_thread.store(thread::ids().1, Ordering::Relaxed);
     mailbox.home.store(next_home(), Ordering::Relaxed);
@@ -324,16 +325,6 @@ impl Mailbox {
         self.notify();
     }
 
-    /// ANY THREAD that has pinned the owner. As `ask_wake`, but an owner that sleeps has no mail to
-    /// deal with when it wakes: it knows where to look for why.
-    pub(super) fn rouse(&self) {
-        if self.inbox.rouse() {
-            self.wake();
-        } else {
-            self.ask_wake();
-        }
-    }
-
     /// The owner, notified. Whether `run` is to return.
     pub(crate) fn take_wake(&self) -> bool {
         // Relaxed: acquired with the notification. An exchange, so that none is lost that comes
@@ -352,17 +343,11 @@ impl Mailbox {
         self.notify();
     }
 
-    /// ANY THREAD. Fetches what `ask_wake` reads and writes, for who is about to call it, or was
-    /// woken by that.
+    /// ANY THREAD. Fetches what `rouse` and `ask_wake` read and write, for who is about to call
+    /// them, or was woken by that.
+    #[inline(always)]
     pub(super) fn prefetch(&self) {
         self.inbox.prefetch();
-        prefetch::line_to_write(ptr::from_ref(&self.wake_asked).addr());
-    }
-
-    /// The same, of the word that its owner sleeps on. Where that lies has to be there for it.
-    pub(super) fn prefetch_word(&self) {
-        // Relaxed: an address to fetch from.
-        prefetch::line_to_write(self.sleep_word.load(Ordering::Relaxed).addr());
     }
 
     fn notify(&self) {
@@ -438,9 +423,12 @@ impl Mailbox {
     }
 
     #[cold]
-    fn wake(&self) {
-        let word = self.sleep_word.load(Ordering::Acquire).cast_const();
-        Waker { eventfd: self.eventfd.load(Ordering::Acquire), word }.wake();
+    pub(super) fn wake(&self) {
+        if self.inbox.is_on_word() {
+            futex::wake_low(self.inbox.name());
+        } else {
+            Waker::of_eventfd(self.eventfd.load(Ordering::Acquire)).wake();
+        }
     }
 
     /// The owner leaves: no message comes in any more; what came before is returned. Call `recycle`
@@ -479,7 +467,6 @@ impl Mailbox {
         // Of one who held a pin and came late: the next owner was not asked.
         self.wake_asked.store(false, Ordering::Relaxed);
         self.eventfd.store(-1, Ordering::Release);
-        self.sleep_word.store(ptr::null_mut(), Ordering::Release);
         self.owner.set_nobody();
         let mut first = spare();
         self.next.set(*first);

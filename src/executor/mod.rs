@@ -40,6 +40,7 @@ mod queue_owner;
 pub mod queue_rest;
 pub mod reference;
 pub mod remote;
+mod rouse;
 pub mod run;
 pub mod scope;
 pub mod shutdown;
@@ -92,6 +93,8 @@ pub struct Executor<K: Kernel> {
     warm: WarmStacks,
     /// Items run since the kernel was last asked.
     since_enter: Cell<u32>,
+    /// A pool's worker: tasks of the pool that have ended, and are not counted yet.
+    pooled_ended: Cell<u32>,
     /// When the kernel was last asked, and how long after that it is asked again whatever runs.
     last_enter: Cell<u64>,
     look_ticks: u64,
@@ -117,10 +120,6 @@ pub struct Executor<K: Kernel> {
     batches: ordered::Looks,
     /// A function of the user's is being told of an exit, in the middle of whatever led to that.
     tells: Cell<bool>,
-    /// A pool's worker: tasks of the pool that have ended, and are not counted yet; whether the
-    /// item before came from its queue.
-    pooled_ended: Cell<usize>,
-    fed_last: Cell<bool>,
     fed_by: Cell<*const Queue>,
     shares: Shares,
     /// Tasks in the lists of those that wait for a buffer.
@@ -155,6 +154,7 @@ impl<K: Kernel> Executor<K> {
             next: Next::new(),
             warm: WarmStacks::new(),
             since_enter: Cell::new(0),
+            pooled_ended: Cell::new(0),
             last_enter: Cell::new(0),
             look_ticks: if track { K::look_ticks() } else { u64::MAX },
             timers: Timers::new(),
@@ -172,8 +172,6 @@ impl<K: Kernel> Executor<K> {
             woken: Cell::new(false),
             batches: ordered::Looks::default(),
             tells: Cell::new(false),
-            pooled_ended: Cell::new(0),
-            fed_last: Cell::new(false),
             fed_by: Cell::new(core::ptr::null()),
             shares: Shares::default(),
             hungry: Cell::new(0),

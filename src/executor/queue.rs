@@ -23,29 +23,25 @@
 
 use core::cell::Cell;
 use core::ffi::c_void;
-#[cfg(not(loom))]
-use core::mem::offset_of;
+use core::mem::{offset_of, MaybeUninit};
 use core::ptr;
-use std::sync::PoisonError;
 
 use super::hands::Hands;
-use super::jobs::{Level, Next, Spare};
+use super::jobs::{Levels, Next, Posted};
 use super::mailbox::Mailbox;
-use super::queue_left::{leaves, wake_all};
-use crate::atomic::{
-    AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU8, Mutex, MutexGuard, Ordering::Relaxed,
-};
+use super::queue_left::wake_all;
+use super::rouse::Roused;
+use crate::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU8, Ordering::Relaxed};
 use crate::error::{Errno, Res};
 use crate::intrusive::TimerQueue;
+use crate::sys::futex;
+use crate::sys::lock::{Guard, Lock};
 use crate::task::header::{mark, TaskRef, Waits, PRIORITIES};
 use crate::task::list::TaskList;
 use crate::ticks;
 
 /// From so many waiting tasks on fetching the next pays for itself.
 const MANY: usize = 256;
-
-/// Looks at a lock that is held, before a sleep.
-const TRIES: u32 = 6;
 
 /// What `Queue::level` gives when nothing waits.
 pub const NO_LEVEL: u8 = PRIORITIES as u8;
@@ -58,35 +54,35 @@ pub struct Queue {
     tracks: AtomicBool,
     /// `thread::forks` of the process that it is of.
     pub(super) forks: AtomicU32,
-    /// See `queue_owner`.
-    pub(super) note: AtomicPtr<c_void>,
     /// A hint, see `fetch`: the worker that would be woken; null: none sleeps.
     pub(super) resting: AtomicPtr<Mailbox>,
-    state: Mutex<State>,
+    state: Lock<State>,
+    /// See `queue_owner`.
+    pub(super) note: AtomicPtr<c_void>,
 }
 
-/// In this order: what each task needs is in the lines of `HOT_BYTES`, which go from one processor
+/// In this order: what each task needs is in the lines of `TASK_BYTES`, which go from one processor
 /// to the other.
 #[repr(C)]
 pub(super) struct State {
     /// In the levels.
     pub(super) queued: usize,
-    /// Begun, and not over.
-    pub(super) begun: usize,
     /// The worker that fell asleep last.
-    pub(super) idle: *const Seat,
+    pub(super) idle: *const Mailbox,
+    /// Begun, and not over. (Next to `queued` the two would change as one vector, whose load waits
+    /// for the store of either.)
+    pub(super) begun: usize,
     /// The worker that was woken and has not looked yet.
-    pub(super) waking: *const Seat,
+    pub(super) waking: *const Mailbox,
     /// How many were ever put in.
     pub(super) number: usize,
-    /// In `waits`.
+    /// In `waits`, and for tasks in here to leave.
     pub(super) waiting: u32,
     /// Takes no task any more.
     pub(super) closed: bool,
     /// Closed, and the workers leave when it is empty.
     pub(super) drains: bool,
-    pub(super) spare: Spare,
-    pub(super) levels: [Level; PRIORITIES],
+    pub(super) levels: Levels,
     /// Threads of workers; how many of them the kernel has refused for long to go on, and why the
     /// last of those.
     pub(super) workers: usize,
@@ -96,15 +92,20 @@ pub(super) struct State {
     pub(super) waits: [TimerQueue; 3],
 }
 
-/// Of a queue, from its begin.
-pub(super) const HOT_BYTES: usize = 256;
-#[cfg(not(loom))]
-const _: () = assert!(offset_of!(Queue, state) + 8 + offset_of!(State, waits) <= HOT_BYTES);
+/// Of a queue, from its begin: for a task, and for a job.
+pub(super) const TASK_BYTES: usize = 128;
+pub(super) const JOB_BYTES: usize = 192;
+const _: () = {
+    let levels = offset_of!(Queue, state) + 8 + offset_of!(State, levels);
+    assert!(levels + Levels::TASK_BYTES <= TASK_BYTES);
+    assert!(levels + Levels::NORMAL_JOB_BYTES <= JOB_BYTES);
+};
 
 // SAFETY: what it points to is touched under the lock alone, and stays until it is out of it.
 unsafe impl Send for State {}
 
 /// A worker's place at the queue: on its thread's stack, where it stays until the worker has left.
+/// What others touch to wake it is in its mailbox: `Resting`.
 pub struct Seat {
     queue: &'static Queue,
     pub(super) mailbox: &'static Mailbox,
@@ -113,75 +114,84 @@ pub struct Seat {
     pub(super) leaves: AtomicBool,
     /// What the kernel said to its last pass, 0 for no error: for who asks the pool.
     pub refused: AtomicI32,
-    /// Under the lock of the queue.
-    pub(super) next: Cell<*const Seat>,
-    /// Written under the lock: it is in the list of those who sleep. The worker, who alone sets it,
-    /// may read it without: see `was_unlisted`.
-    pub(super) is_idle: AtomicBool,
+    /// The worker's: whether the item before came from the queue.
+    pub(super) fed_last: Cell<bool>,
     /// The worker's.
     pub hands: Hands,
 }
 
-// SAFETY: others touch `leaves`, `refused` and `is_idle`, which are atomic, and what is under the
-// lock.
+// SAFETY: others touch `leaves` and `refused`, which are atomic.
 unsafe impl Sync for Seat {}
 
-/// A sleeper that was taken out, to be woken with the lock open. It is pinned until then, as it may
-/// wake for another reason and leave. The pin was taken under the lock, with the seat in the list;
-/// a worker takes the lock before it leaves (`Queue::leave`), and so sees the pin: no fence, and no
-/// look whether it is there still.
+/// A sleeper that was taken out and roused, to be woken with the lock open. Where that takes more
+/// than the name of a word it is pinned until then, as it may wake for another reason and leave: a
+/// worker takes the lock before it leaves (`Queue::leave`), and so sees a pin that was made under
+/// it. No fence, and no look whether it is there still.
 #[must_use]
-pub(super) struct Woken(pub(super) Option<&'static Mailbox>);
+pub(super) struct Woken(pub(super) Option<Roused>);
 
 impl Woken {
+    #[inline(always)]
     pub(super) fn wake(self) {
-        if let Some(mailbox) = self.0 {
-            mailbox.rouse();
-            mailbox.inbox.unpin();
+        match self.0 {
+            None => {}
+            Some(Roused::OnWord(name)) => futex::wake_low(name),
+            Some(Roused::Elsewhere(roused)) => roused.wake(),
         }
     }
 }
 
 impl State {
     pub(super) fn level(&self) -> u8 {
-        self.levels.iter().position(|level| !level.is_empty()).map_or(NO_LEVEL, |n| n as u8)
+        (u32::from(self.levels.occupied()) | 1 << NO_LEVEL).trailing_zeros() as u8
     }
 
     pub(super) fn push(&mut self, task: TaskRef) {
         let level = task.cpu_level();
         task.wait_in(Waits::Queue, level);
         self.number = self.number.wrapping_add(1);
-        self.levels[level as usize].push_task(task, self.number);
+        self.levels.push_task(task, level, self.number);
         self.queued += 1;
     }
 
     /// `task` is in here.
     pub(super) fn remove(&mut self, task: TaskRef) {
-        self.levels[task.level.get() as usize].tasks.remove(task);
+        self.levels.remove(task);
         task.waits.set(Waits::Nothing);
         self.queued -= 1;
     }
 
-    /// The oldest of the highest level, if that is `lowest` or higher, and that level. None also
-    /// for a job, unless `takes_jobs`.
-    pub(super) fn pop(&mut self, lowest: u8, takes_jobs: bool) -> Option<(Next, u8)> {
+    /// The oldest of the highest level, if that is `lowest` or higher. A job as `Levels::pop`.
+    #[inline(always)]
+    pub(super) fn pop(
+        &mut self,
+        lowest: u8,
+        posted: Option<&mut MaybeUninit<Posted>>,
+    ) -> Option<Next> {
         let level = self.level();
         if level > lowest {
             return None;
         }
-        let next = self.levels.get(level as usize)?.pop(&self.spare, takes_jobs)?;
+        let next = self.levels.pop(level, posted)?;
         if let Next::Task(task) = &next {
             task.waits.set(Waits::Nothing);
         }
         self.queued -= 1;
-        Some((next, level))
+        Some(next)
     }
 
     /// Fetches the stack of the task that `pop` would give, where launches do not borrow one, and
     /// the header of the one after: see `Ready::prefetch`. Where few wait they are in the caches.
+    #[inline(always)]
     fn prefetch(&self) {
-        let Some(level) = self.levels.iter().find(|level| !level.is_empty()) else { return };
-        if let Some(next) = level.tasks.front().filter(|_| self.queued > MANY) {
+        if self.queued > MANY {
+            self.prefetch_next();
+        }
+    }
+
+    #[inline(never)]
+    fn prefetch_next(&self) {
+        if let Some(next) = self.levels.front(self.level()) {
             next.prefetch_stack(false);
             if let Some(after) = TaskList::after(next) {
                 after.prefetch_header();
@@ -197,24 +207,23 @@ impl Queue {
             occupied: AtomicU8::new(0),
             tracks: AtomicBool::new(false),
             forks: AtomicU32::new(0),
-            note: AtomicPtr::new(ptr::null_mut()),
             resting: AtomicPtr::new(ptr::null_mut()),
-            state: Mutex::new(State {
+            state: Lock::new(State {
                 queued: 0,
-                begun: 0,
                 idle: ptr::null(),
+                begun: 0,
                 waking: ptr::null(),
                 number: 0,
                 waiting: 0,
                 closed: true,
                 drains: false,
-                spare: Spare::new(),
-                levels: [Level::new(), Level::new(), Level::new()],
+                levels: Levels::new(),
                 workers: 0,
                 refused: 0,
                 why: 0,
                 waits: [const { TimerQueue::new() }; 3],
             }),
+            note: AtomicPtr::new(ptr::null_mut()),
         }
     }
 
@@ -237,39 +246,14 @@ impl Queue {
         ptr::from_ref(self).cast_mut().cast()
     }
 
-    /// What it guards is never left half changed: a panic of its holder does not matter.
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     #[inline(always)]
-    pub(super) fn lock_soon(&self) -> MutexGuard<'_, State> {
-        match self.state.try_lock() {
-            Ok(guard) => guard,
-            Err(_) => self.lock_held(),
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn lock_held(&self) -> MutexGuard<'_, State> {
-        // Held for some instructions: looking again for a moment is less than a sleep. More and
-        // more seldom, as each look takes the line from who holds it.
-        for n in 0..TRIES {
-            (0..1 << n).for_each(|_| core::hint::spin_loop());
-            if let Ok(guard) = self.state.try_lock() {
-                return guard;
-            }
-        }
-        self.lock()
+    pub(super) fn lock(&self) -> Guard<'_, State> {
+        self.state.lock()
     }
 
     /// The levels have changed.
     pub(super) fn note(&self, state: &State) {
-        let mut occupied = 0;
-        for (n, level) in state.levels.iter().enumerate() {
-            occupied |= u8::from(!level.is_empty()) << n;
-        }
+        let occupied = state.levels.occupied();
         // Relaxed: a hint (rule 4). Not written where it says so already: the line is everybody's.
         if self.occupied.load(Relaxed) != occupied {
             self.occupied.store(occupied, Relaxed);
@@ -319,10 +303,10 @@ impl Queue {
     /// ANY THREAD. Puts an idle task at the end of its level. `fill` is called once the task is
     /// claimed, and gives its first marks. EBUSY, EINVAL as an attach; ESHUTDOWN: closed.
     pub fn submit(&self, task: TaskRef, fill: impl FnOnce() -> u8) -> Res<()> {
-        self.fetch();
+        self.fetch::<TASK_BYTES>();
         self.check_process()?;
         let before = self.claim(task, fill)?;
-        let mut state = self.lock_soon();
+        let mut state = self.lock();
         if state.closed {
             drop(state);
             refuse(task, before);
@@ -384,19 +368,20 @@ impl Queue {
 
     /// The worker's thread. The oldest of the highest level, if that is `lowest` or higher; a task
     /// is attached to `executor`. So many that it took before have `ended`.
+    #[inline(always)]
     pub(super) fn take(
         &self,
         seat: &Seat,
         lowest: u8,
-        takes_jobs: bool,
+        posted: Option<&mut MaybeUninit<Posted>>,
         ended: usize,
         executor: *mut c_void,
-    ) -> Option<(Next, u8)> {
-        let mut state = self.lock_soon();
+    ) -> Option<Next> {
+        let mut state = self.lock();
         state.begun -= ended;
         state.looked(seat);
-        let next = if seat.is_leaving() { None } else { state.pop(lowest, takes_jobs) };
-        if let Some((next, _)) = &next {
+        let next = if seat.is_leaving() { None } else { state.pop(lowest, posted) };
+        if let Some(next) = &next {
             state.begun += 1;
             state.prefetch();
             if let Next::Task(task) = next {
@@ -404,22 +389,33 @@ impl Queue {
             }
             self.note(&state);
         }
-        let woken = state.wake_one();
+        let woken = if state.is_one_to_wake() { state.wake_another() } else { Woken(None) };
+        if state.waiting == 0 {
+            drop(state);
+            woken.wake();
+        } else {
+            Self::tell(state, next.as_ref(), woken);
+        }
+        next
+    }
+
+    /// Somebody waits for tasks to be few, or for one to leave.
+    #[cold]
+    #[inline(never)]
+    fn tell(mut state: Guard<'_, State>, taken: Option<&Next>, woken: Woken) {
         let satisfied = state.satisfied();
-        if let Some((Next::Task(task), _)) = &next {
-            if !task.joiners.is_empty() {
-                leaves(*task, &satisfied);
-            }
+        if let Some(Next::Task(task)) = taken {
+            state.leaves(*task, &satisfied);
         }
         drop(state);
         woken.wake();
         wake_all(&satisfied);
-        next
     }
 
     /// The worker's thread. So many that it took have ended.
+    #[inline(never)]
     pub fn ended(&self, count: usize) {
-        let mut state = self.lock_soon();
+        let mut state = self.lock();
         state.begun -= count;
         let satisfied = state.satisfied();
         drop(state);
@@ -453,8 +449,7 @@ impl Seat {
             epoch: mailbox.epoch(),
             leaves: AtomicBool::new(false),
             refused: AtomicI32::new(0),
-            next: Cell::new(ptr::null()),
-            is_idle: AtomicBool::new(false),
+            fed_last: Cell::new(false),
             hands,
         }
     }
@@ -485,6 +480,7 @@ impl Seat {
 }
 
 /// A task that was claimed, and not put in.
+#[cold]
 fn refuse(task: TaskRef, before: u8) {
     task.set_pooled(false);
     task.marks.set(0);

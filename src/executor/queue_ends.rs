@@ -1,13 +1,15 @@
 //! What others may want of a task that waits in a queue: to cancel it, or to change its priority.
 
+use core::mem::MaybeUninit;
+
 use super::exit::Told;
 use super::jobs::Next;
 use super::queue::{Queue, State, NO_LEVEL};
-use super::queue_left::{leaves, wake_all};
-use crate::atomic::MutexGuard;
+use super::queue_left::wake_all;
 use crate::error::{RawResult, Res};
 use crate::intrusive::Fifo;
 use crate::sys::backoff::Backoff;
+use crate::sys::lock::Guard;
 use crate::task::header::{TaskRef, ECANCELED};
 use crate::task::queued::Place;
 use crate::task::state::Run;
@@ -19,7 +21,7 @@ impl Queue {
         task: TaskRef,
         run: Run,
         f: impl FnOnce(&mut State) -> T,
-    ) -> Option<(T, MutexGuard<'_, State>)> {
+    ) -> Option<(T, Guard<'_, State>)> {
         let mut state = self.lock();
         // Under the lock: rule 2.
         if task.state().queued_run() != Some((run, self.address())) {
@@ -34,7 +36,7 @@ impl Queue {
     fn cancel(&self, task: TaskRef, run: Run) -> bool {
         let Some((ended, mut state)) = self.with_queued(task, run, |state| {
             state.remove(task);
-            self.end(task)
+            self.end(state, task)
         }) else {
             return false;
         };
@@ -51,9 +53,11 @@ impl Queue {
         let mut count = 0;
         loop {
             let mut state = self.lock();
-            let ended = match state.pop(NO_LEVEL, true) {
-                Some((Next::Task(task), _)) => Ok(self.end(task)),
-                Some((Next::Job(job), _)) => Err(job),
+            let mut job = MaybeUninit::uninit();
+            let ended = match state.pop(NO_LEVEL, Some(&mut job)) {
+                Some(Next::Task(task)) => Ok(self.end(&mut state, task)),
+                // SAFETY: it is there.
+                Some(Next::Job(_)) => Err(unsafe { job.assume_init() }),
                 None => break,
             };
             self.note(&state);
@@ -73,12 +77,12 @@ impl Queue {
     }
 
     /// Under the lock; `task` was taken out.
-    fn end(&self, task: TaskRef) -> OverUnbegun {
+    fn end(&self, state: &mut State, task: TaskRef) -> OverUnbegun {
         task.set_result(RawResult::failure(ECANCELED));
         task.head.ticks.when_detached.set(self.stamp());
         let told = Told::take(task);
         let waiters = Fifo::new();
-        leaves(task, &waiters);
+        state.leaves(task, &waiters);
         task.set_pooled(false);
         task.marks.set(0);
         task.exited();

@@ -5,7 +5,7 @@ use core::mem::MaybeUninit;
 use super::exit::ExitHook;
 use super::hands;
 use super::jobs::{Bytes, Chunk, Job, Posted, JOB_BYTES};
-use super::queue::{Queue, Seat};
+use super::queue::{self, Queue, Seat};
 use super::Executor;
 use crate::error::{Errno, Res};
 use crate::task::header::{mark, TaskRef, Waits, NORMAL};
@@ -23,7 +23,7 @@ impl Queue {
         from: *const u8,
         size: usize,
     ) -> Res<()> {
-        self.fetch();
+        self.fetch::<{ queue::JOB_BYTES }>();
         self.check_process()?;
         debug_assert!(size <= JOB_BYTES);
         let mut bytes: Bytes = [MaybeUninit::uninit(); JOB_BYTES / 8];
@@ -33,16 +33,16 @@ impl Queue {
         }
         let mut chunk = None;
         loop {
-            let mut state = self.lock_soon();
+            let mut state = self.lock();
             if let Some(chunk) = chunk.take() {
-                state.spare.push(chunk);
+                state.levels.spare.push(chunk);
             }
             if state.closed {
                 return Err(Errno(libc::ESHUTDOWN));
             }
             let number = state.number.wrapping_add(1);
             let posted = Posted { job, number, bytes };
-            if !state.levels[level as usize].push_job(posted, &state.spare) {
+            if !state.levels.push_job(posted, level) {
                 drop(state);
                 chunk = Some(Chunk::new()?);
                 continue;
@@ -61,6 +61,7 @@ impl Queue {
 impl<K: Kernel> Executor<K> {
     /// The worker's thread, outside its tasks: the task that is to do a job which was taken, ready
     /// to be launched. There is a hand.
+    #[inline(never)]
     pub(super) fn begin_job(&self, seat: &Seat, posted: &Posted, level: u8, now: u64) -> TaskRef {
         let hand = seat.hands.take();
         hand.take_up(posted);

@@ -161,15 +161,18 @@ pub(super) fn wake_all(woken: &Fifo) {
     }
 }
 
-/// Under the lock: `task` leaves the queue. Adds those who wait for that, claimed, to `woken`.
-pub(super) fn leaves(task: TaskRef, woken: &Fifo) {
-    while let Some(link) = task.joiners.pop_front() {
-        // SAFETY: only records of those who wait are in this list.
-        let wait = unsafe { link.cast::<LeftWait>().as_ref() };
-        wait.is_listed.set(false);
-        if wait.claim() {
-            // SAFETY: in no list; it stays until it is woken.
-            let _ = unsafe { woken.push_back(link) };
+impl State {
+    /// `task` leaves the queue. Adds those who wait for that, claimed, to `woken`.
+    pub(super) fn leaves(&mut self, task: TaskRef, woken: &Fifo) {
+        while let Some(link) = task.joiners.pop_front() {
+            // SAFETY: only records of those who wait are in this list.
+            let wait = unsafe { link.cast::<LeftWait>().as_ref() };
+            wait.is_listed.set(false);
+            self.waiting -= 1;
+            if wait.claim() {
+                // SAFETY: in no list; it stays until it is woken.
+                let _ = unsafe { woken.push_back(link) };
+            }
         }
     }
 }
@@ -255,7 +258,8 @@ impl Queue {
     /// # Safety
     /// `wait` stays until it is woken, or `unlist_leave` has returned.
     unsafe fn list_leave(&self, task: TaskRef, run: Run, wait: &LeftWait) -> bool {
-        let listed = self.with_queued(task, run, |_| {
+        let listed = self.with_queued(task, run, |state| {
+            state.waiting += 1;
             wait.is_listed.set(true);
             // SAFETY: the caller's; in no list.
             let _ = unsafe { task.joiners.push_back(NonNull::from(wait).cast()) };
@@ -265,8 +269,9 @@ impl Queue {
 
     /// ANY THREAD. Nobody wants to know any more.
     fn unlist_leave(&self, task: TaskRef, wait: &LeftWait) {
-        let _state = self.lock();
+        let mut state = self.lock();
         if wait.is_listed.replace(false) {
+            state.waiting -= 1;
             // SAFETY: in there, says `is_listed`: the task has not left.
             unsafe { task.joiners.remove(NonNull::from(wait).cast()) };
         }

@@ -2,55 +2,72 @@
 
 use core::ptr;
 
-use super::queue::{Queue, Seat, State, Woken, HOT_BYTES};
+use super::mailbox::Mailbox;
+use super::queue::{Queue, Seat, State, Woken, JOB_BYTES};
 use crate::atomic::Ordering::Relaxed;
 use crate::prefetch;
 
 impl State {
     /// Rule 3.
+    #[inline(always)]
     pub(super) fn wake_one(&mut self) -> Woken {
-        if !self.waking.is_null() || self.queued == 0 {
-            return Woken(None);
+        if self.is_one_to_wake() {
+            self.wake_idle()
+        } else {
+            Woken(None)
         }
+    }
+
+    #[inline(always)]
+    pub(super) fn is_one_to_wake(&self) -> bool {
+        self.waking.is_null() && self.queued != 0
+    }
+
+    /// Rule 3, of a worker that has taken a task and leaves more.
+    #[cold]
+    pub(super) fn wake_another(&mut self) -> Woken {
         self.wake_idle()
     }
 
-    /// The worker that fell asleep last, none if there is none.
+    /// The worker that fell asleep last, none if there is none. Roused under the lock, which it
+    /// takes before it leaves.
+    #[inline(always)]
     fn wake_idle(&mut self) -> Woken {
-        // SAFETY: a seat leaves the list before it goes.
-        let Some(seat) = (unsafe { self.idle.as_ref() }) else { return Woken(None) };
-        seat.mailbox.prefetch_word();
-        self.idle = seat.next.get();
-        seat.is_idle.store(false, Relaxed);
-        self.waking = seat;
-        seat.mailbox.inbox.pin();
-        Woken(Some(seat.mailbox))
+        // SAFETY: null, or a mailbox, and they live for ever.
+        let idle: Option<&'static Mailbox> = unsafe { self.idle.as_ref() };
+        let Some(mailbox) = idle else { return Woken(None) };
+        self.idle = mailbox.next_idle.get();
+        mailbox.is_idle.store(false, Relaxed);
+        self.waking = mailbox;
+        Woken(Some(mailbox.rouse()))
     }
 
     /// `seat` looks, and takes a task or finds none.
+    #[inline(always)]
     pub(super) fn looked(&mut self, seat: &Seat) {
-        if ptr::eq(self.waking, seat) {
+        if ptr::eq(self.waking, seat.mailbox) {
             self.waking = ptr::null();
         }
     }
 
     pub(super) fn unlist(&mut self, seat: &Seat) {
-        if !seat.is_idle.load(Relaxed) {
+        let mailbox = seat.mailbox;
+        if !mailbox.is_idle.load(Relaxed) {
             return;
         }
-        seat.is_idle.store(false, Relaxed);
-        if ptr::eq(self.idle, seat) {
-            self.idle = seat.next.get();
+        mailbox.is_idle.store(false, Relaxed);
+        if ptr::eq(self.idle, mailbox) {
+            self.idle = mailbox.next_idle.get();
             return;
         }
         let mut before = self.idle;
         // SAFETY: as above.
         while let Some(entry) = unsafe { before.as_ref() } {
-            if ptr::eq(entry.next.get(), seat) {
-                entry.next.set(seat.next.get());
+            if ptr::eq(entry.next_idle.get(), mailbox) {
+                entry.next_idle.set(mailbox.next_idle.get());
                 return;
             }
-            before = entry.next.get();
+            before = entry.next_idle.get();
         }
     }
 }
@@ -60,45 +77,50 @@ impl Seat {
     /// leave: it has to look (`State::looked`), and no more.
     pub(super) fn was_unlisted(&self) -> bool {
         // Relaxed: what is in the queue is seen under the lock.
-        !self.is_idle.load(Relaxed)
+        !self.mailbox.is_idle.load(Relaxed)
     }
 }
 
 impl Queue {
     /// As `note`, after a worker has gone to sleep or was woken.
     pub(super) fn note_resting(&self, state: &State) {
-        // SAFETY: a seat leaves the list before it goes.
-        let seat = unsafe { state.idle.as_ref() };
-        let resting = seat.map_or(ptr::null_mut(), |seat| ptr::from_ref(seat.mailbox).cast_mut());
+        let resting = state.idle.cast_mut();
         // Relaxed: a hint; mailboxes are never freed.
         if self.resting.load(Relaxed) != resting {
             self.resting.store(resting, Relaxed);
         }
     }
 
-    /// Asks for the lines of the queue, and of the worker that is to be woken, which were written
-    /// by that one as it fell asleep: together they come in the time of one. Where none sleeps the
-    /// lines are left to who uses them.
+    /// Asks for so many bytes of the queue, and for the line of the worker that is to be woken,
+    /// which were written by that one as it fell asleep: together they come in the time of one.
+    /// Where none sleeps the lines are left to who uses them.
     #[inline(always)]
-    pub(super) fn fetch(&self) {
+    pub(super) fn fetch<const BYTES: usize>(&self) {
         // SAFETY: null, or a mailbox, and they live for ever.
         if let Some(mailbox) = unsafe { self.resting.load(Relaxed).as_ref() } {
-            self.fetch_lines();
             mailbox.prefetch();
+            self.fetch_lines::<BYTES>();
         }
     }
 
-    /// The same, for a worker that was woken.
-    pub(super) fn fetch_lines(&self) {
+    #[inline(always)]
+    fn fetch_lines<const BYTES: usize>(&self) {
         let begin = ptr::from_ref(self).addr();
-        for n in 0..HOT_BYTES / 64 {
+        for n in 0..BYTES / 64 {
             prefetch::line_to_write(begin + 64 * n);
         }
     }
 
+    /// As `fetch`, for a worker that was woken.
+    #[inline(always)]
+    pub(super) fn fetch_all(&self) {
+        self.fetch_lines::<JOB_BYTES>();
+    }
+
     /// The worker's thread, about to sleep. False: it is not to, as there is something to take.
+    #[inline(never)]
     pub fn rest(&self, seat: &Seat) -> bool {
-        let mut state = self.lock_soon();
+        let mut state = self.lock();
         state.looked(seat);
         if seat.is_leaving() {
             let woken = state.wake_one(); // What this one leaves.
@@ -113,17 +135,18 @@ impl Queue {
             seat.leaves.store(true, Relaxed);
             return false;
         }
-        seat.is_idle.store(true, Relaxed);
-        seat.next.set(state.idle);
-        state.idle = seat;
+        seat.mailbox.is_idle.store(true, Relaxed);
+        seat.mailbox.next_idle.set(state.idle);
+        state.idle = seat.mailbox;
         self.note_resting(&state);
         true
     }
 
     /// The worker's thread, which has slept, and has something of level `ready` to run. What waits
     /// here and does not go before that is another's to begin.
+    #[inline(never)]
     pub fn end_rest(&self, seat: &Seat, ready: u8) {
-        let mut state = self.lock_soon();
+        let mut state = self.lock();
         state.looked(seat);
         state.unlist(seat);
         let begins = state.level() < ready && !seat.is_leaving();

@@ -8,7 +8,7 @@
 //!         t0      t1     t2     t3       t4        t5           tn      end
 //! ```
 
-use super::asleep::RETRY_NS;
+use super::asleep::{is_early, RETRY_NS};
 use super::budget::STEP;
 use super::head::{add, dec, inc};
 use super::next::launches;
@@ -465,11 +465,9 @@ impl<K: Kernel> Executor<K> {
             if wait == Wait::Forever && self.hungry.get() != 0 && self.tell_hungry() {
                 return (now, Ok(true));
             }
-            let looked = self.has_looked(boot_ns);
-            let entered = if !looked && self.may_sleep() && self.mailbox.inbox.try_sleep() {
-                let entered = kernel.enter_then(wait, &|| self.fetch_feed());
-                self.slept();
-                entered
+            let sleeps = !self.has_looked(boot_ns) && self.may_sleep();
+            let entered = if sleeps {
+                self.fall_asleep(wait, || self.slept()).unwrap_or(Ok(()))
             } else {
                 Ok(())
             };
@@ -480,8 +478,8 @@ impl<K: Kernel> Executor<K> {
             }
             now = woke;
             match entered {
-                Ok(()) | Err(Errno(libc::EINTR | libc::EAGAIN | libc::EBUSY)) => {}
-                Err(e) => return (now, Err(e)),
+                Err(e) if !is_early(e) => return (now, Err(e)),
+                _ => {}
             }
             // A worker's task does not wait for a look that finds nothing.
             if is_over() && self.has_nothing_else() {

@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! head:  0                  the owner is awake, nothing is queued
-//!        SLEEPING           it sleeps or is about to; who changes the word must wake it
+//!        SLEEPING           it sleeps or is about to; who changes the word must wake it, on the
+//!                           word itself or elsewhere, as `on_word` says
 //!        NOTIFIED           it is asked to look around
 //!        link               link -> older -> ... -> 0    newest first
 //!        link | NOTIFIED
@@ -34,13 +35,15 @@
 
 use super::link::Link;
 use crate::atomic::{
-    fence, AtomicPtr, AtomicUsize,
+    fence, AtomicBool, AtomicPtr, AtomicUsize,
     Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
 };
 use crate::prefetch;
 use core::ptr::{self, NonNull};
 
 const SLEEPING: usize = 1;
+/// The lower half of the word while the owner sleeps.
+pub const ASLEEP: u32 = SLEEPING as u32;
 const NOTIFIED: usize = 2;
 const CLOSED: usize = 4;
 const FLAGS: usize = SLEEPING | NOTIFIED | CLOSED;
@@ -90,20 +93,26 @@ pub struct Chain {
     head: *mut Link,
 }
 
-/// Many push, one takes. Has its cache line to itself: the pushers' writes would otherwise slow
-/// whatever the owner keeps next to it.
-#[repr(align(64))]
+/// Many push, one takes. In a cache line of what those need who wake the owner: the pushers' writes
+/// would otherwise slow whatever the owner keeps next to it.
+#[repr(C)]
 pub struct MpscQueue {
     head: AtomicPtr<Link>,
     /// Foreign threads between the push of an internal message and the end of its wake-up. In the
     /// line of `head`: who touches one touches the other.
     pins: AtomicUsize,
+    /// Where the owner sleeps, or slept last: on `head`, or elsewhere.
+    on_word: AtomicBool,
 }
 
 /// Any thread.
 impl MpscQueue {
     pub fn new() -> Self {
-        Self { head: AtomicPtr::new(ptr::null_mut()), pins: AtomicUsize::new(0) }
+        Self {
+            head: AtomicPtr::new(ptr::null_mut()),
+            pins: AtomicUsize::new(0),
+            on_word: AtomicBool::new(false),
+        }
     }
 
     /// Fetches what a push writes, for who is about to push. Otherwise it would be fetched twice:
@@ -158,13 +167,26 @@ impl MpscQueue {
     }
 
     /// Ends the owner's sleep and leaves nothing to take: for a caller that tells it why by other
-    /// memory, and has seen its waker. True: it sleeps, and the caller must wake it. False: it is
-    /// awake, and was told nothing.
+    /// memory. True: it sleeps, and the caller must wake it. False: it is awake, and was told
+    /// nothing.
     #[must_use]
     pub fn rouse(&self) -> bool {
-        // Release: what the caller wrote before, to the acquire of `end_sleep`.
-        self.head.compare_exchange(asleep(), ptr::null_mut(), Release, Relaxed).is_ok()
+        // Release: what the caller wrote before, to the acquire of `end_sleep`. Acquire: the waker,
+        // as in `push`, and where it sleeps.
+        self.head.compare_exchange(asleep(), ptr::null_mut(), AcqRel, Relaxed).is_ok()
         // Rule 3.
+    }
+
+    /// Who must wake the owner: it sleeps on the word, whose `name` a futex has. (Where it has
+    /// woken for another reason since, that may be its next sleep's; then it is woken once more.)
+    pub fn is_on_word(&self) -> bool {
+        // Relaxed: acquired by the change that says who must wake.
+        self.on_word.load(Relaxed)
+    }
+
+    /// For the kernel, which reads the lower half of the word: `ASLEEP` while the owner sleeps.
+    pub fn name(&self) -> usize {
+        ptr::from_ref(&self.head).addr()
     }
 
     /// Holds the owner's destruction back (rule 6). A pin without a push is ordered by the caller,
@@ -226,10 +248,22 @@ impl MpscQueue {
     /// the waker or anything else ends it, then `end_sleep`.
     #[must_use]
     pub fn try_sleep(&self) -> bool {
-        // Relaxed: rule 3 needs only the one order of the changes of this word. Nothing new is
-        // published, what `reopen` did stays so (rule 1), and what made it fail is acquired by the
-        // `take` that follows.
-        self.head.compare_exchange(ptr::null_mut(), asleep(), Relaxed, Relaxed).is_ok()
+        self.announce_sleep(false)
+    }
+
+    /// As `try_sleep`, of a sleep on the word: until it is no longer `ASLEEP`.
+    #[must_use]
+    pub fn try_sleep_on_word(&self) -> bool {
+        self.announce_sleep(true)
+    }
+
+    fn announce_sleep(&self, on_word: bool) -> bool {
+        // Relaxed: released below. A waker of an earlier sleep that reads it only now ends this
+        // one, for no reason: that sleep is over.
+        self.on_word.store(on_word, Relaxed);
+        // Release: where it sleeps, to who must wake it. Relaxed: what made it fail is acquired by
+        // the `take` that follows; rule 3 needs only the one order of the changes of this word.
+        self.head.compare_exchange(ptr::null_mut(), asleep(), Release, Relaxed).is_ok()
     }
 
     /// Awake again, for whatever reason. True: nobody asked for it.

@@ -1,11 +1,8 @@
 //! Ending an executor's sleep from another thread or a signal handler: an eventfd, and the one call
-//! that writes to it; or a word that its thread sleeps on.
+//! that writes to it.
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::ptr;
 
-use super::futex;
-use crate::atomic::{AtomicU32, Ordering};
 use crate::error::Errno;
 
 /// How another thread, or a signal handler, ends an executor's sleep. Async-signal-safe.
@@ -13,43 +10,19 @@ use crate::error::Errno;
 pub struct Waker {
     /// An eventfd owned by the kernel object; negative: nothing to do (simulation).
     pub eventfd: i32,
-    /// A word of the kernel object's that its thread may sleep on instead; null: it never does.
-    pub word: *const AtomicU32,
-}
-
-// SAFETY: the word is atomic, and who wakes keeps its owner alive.
-unsafe impl Send for Waker {}
-// SAFETY: as above.
-unsafe impl Sync for Waker {}
-
-/// What the word of a [`Waker`] says: whether its thread sleeps on it, and, in steps of `WRITTEN`,
-/// how many wakes were or will be written to the eventfd that were not taken from there.
-pub mod word {
-    pub const ASLEEP: u32 = 1;
-    pub const WRITTEN: u32 = 2;
 }
 
 impl Waker {
-    /// Whose thread sleeps on an eventfd alone.
     pub const fn of_eventfd(eventfd: i32) -> Self {
-        Self { eventfd, word: ptr::null() }
+        Self { eventfd }
     }
 
-    /// ANY THREAD, and signal handlers: one `write`, or one `futex`; no lock, no allocation, errno
-    /// preserved.
+    /// ANY THREAD, and signal handlers: one `write`; no lock, no allocation, errno preserved.
     ///
     /// Cannot fail while the kernel object lives. `EAGAIN` says that the counter is saturated
     /// (2^64 - 2, at one wake a nanosecond after 584 years): then it is readable, which is all that
     /// a wake is for.
     pub fn wake(self) {
-        // SAFETY: null, or a word of the kernel object's, which the thread that wakes keeps alive.
-        if !unsafe { self.word.as_ref() }.is_some_and(wake_word) {
-            self.write();
-        }
-    }
-
-    /// As `wake`, by the eventfd alone.
-    pub(crate) fn write(self) {
         if self.eventfd < 0 {
             return;
         }
@@ -67,16 +40,6 @@ impl Waker {
     /// which the local path ends.
     #[inline(never)]
     pub(crate) fn take(self) -> u64 {
-        let count = self.read();
-        // SAFETY: as in `wake`.
-        if let (Some(word), true) = (unsafe { self.word.as_ref() }, count != 0) {
-            // What was written was counted before. Acquire: what the wakes were for.
-            word.fetch_sub((count as u32).wrapping_mul(word::WRITTEN), Ordering::Acquire);
-        }
-        count
-    }
-
-    fn read(self) -> u64 {
         let saved = errno();
         let mut count = [0u8; 8];
         loop {
@@ -89,19 +52,6 @@ impl Waker {
             }
         }
     }
-}
-
-/// False: nobody sleeps on it, and who is about to will not; but it may be on the eventfd.
-fn wake_word(at: &AtomicU32) -> bool {
-    let address = at.as_ptr() as usize;
-    // Release: what the sleeper is woken for.
-    let was_asleep = at.fetch_add(word::WRITTEN, Ordering::Release) & word::ASLEEP != 0;
-    if was_asleep {
-        let saved = errno();
-        futex::wake(address);
-        set_errno(saved);
-    }
-    was_asleep
 }
 
 fn errno() -> i32 {

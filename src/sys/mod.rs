@@ -12,6 +12,7 @@ pub mod fork;
 pub mod futex;
 pub mod helper;
 pub mod host;
+pub mod lock;
 #[cfg(feature = "asan")]
 pub mod lsan;
 pub mod memory;

@@ -239,12 +239,11 @@ pub trait Kernel {
     /// are linked to one that was taken complete with [`CUT`].
     fn enter(&self, wait: Wait) -> Result<(), Errno>;
 
-    /// As `enter`; calls `woke` as soon as it has slept, if that was without a deadline.
+    /// A sleep without a deadline may be on a word of the executor's, by a futex, in place of
+    /// `enter`: there is nothing else to wait for. Then `waker` does not end it.
     #[inline(always)]
-    fn enter_then(&self, wait: Wait, woke: &dyn Fn()) -> Result<(), Errno> {
-        let entered = self.enter(wait);
-        woke();
-        entered
+    fn sleeps_on_words(&self) -> bool {
+        false
     }
 
     /// As `enter` without waiting, where entries that were pushed are linked: what follows another

@@ -80,7 +80,7 @@ impl PollFd {
 
     /// Readable at once, with an edge.
     pub(super) fn kick(&self) {
-        self.eventfd.waker().write();
+        self.eventfd.waker().wake();
     }
 
     /// Readable from that time on; `None`: not by time. A system call only if that changes.

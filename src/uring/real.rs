@@ -141,19 +141,13 @@ impl Kernel for RealKernel {
     fn enter(&self, wait: Wait) -> Result<(), Errno> {
         match &self.way {
             Way::Ring(ring) => ring.enter(wait),
-            Way::ComputeOnly(sleeper) => sleeper.sleep(wait, &|| {}),
+            Way::ComputeOnly(sleeper) => sleeper.sleep(wait),
         }
     }
 
-    fn enter_then(&self, wait: Wait, woke: &dyn Fn()) -> Result<(), Errno> {
-        match &self.way {
-            Way::Ring(ring) => {
-                let entered = ring.enter(wait);
-                woke();
-                entered
-            }
-            Way::ComputeOnly(sleeper) => sleeper.sleep(wait, woke),
-        }
+    #[inline(always)]
+    fn sleeps_on_words(&self) -> bool {
+        self.ring().is_none()
     }
 
     fn enter_linked(&self, completions: u32) -> Result<(), Errno> {

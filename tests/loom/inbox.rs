@@ -30,7 +30,7 @@ use std::sync::Arc;
 
 // Counters of the models themselves: invisible to loom, so that they order nothing and cost
 // nothing.
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool as NoStep, AtomicUsize, Ordering::SeqCst};
 
 struct Node {
     link: Link,
@@ -40,13 +40,16 @@ struct Node {
 struct World {
     inbox: MpscQueue,
     nodes: [Node; 3],
-    /// What the owner sleeps on.
+    /// What the owner sleeps on; and what it sleeps on where that is the word.
     waker: Notify,
+    word: Notify,
     /// False before the owner made, and after it freed, what `waker` stands for.
     waker_valid: UnsafeCell<bool>,
     /// What the notifiers say, without ordering of its own.
     said: [AtomicBool; 2],
     wakes: AtomicUsize,
+    /// The owner sleeps on the word, too.
+    naps: NoStep,
 }
 
 // SAFETY: links and payloads are handed over by the inbox; loom checks that they are.
@@ -61,9 +64,11 @@ impl World {
             inbox: MpscQueue::new(),
             nodes: [node(), node(), node()],
             waker: Notify::new(),
+            word: Notify::new(),
             waker_valid: UnsafeCell::new(true),
             said: [AtomicBool::new(false), AtomicBool::new(false)],
             wakes: AtomicUsize::new(0),
+            naps: NoStep::new(false),
         })
     }
 
@@ -71,7 +76,12 @@ impl World {
         // SAFETY: loom fails the model if the owner may write at the same time.
         assert!(self.waker_valid.with(|valid| unsafe { *valid }), "no owner to wake");
         self.wakes.fetch_add(1, SeqCst);
-        self.waker.notify();
+        // Asked only where it may be so: each question is a step that loom tries in all orders.
+        if self.naps.load(SeqCst) && self.inbox.is_on_word() {
+            self.word.notify();
+        } else {
+            self.waker.notify();
+        }
     }
 
     /// A foreign thread queues node `i`.
@@ -388,6 +398,34 @@ fn who_is_roused_sees_why() {
         assert_eq!(world.nodes[0].payload.with(|p| unsafe { *p }), 7);
         rouser.join().unwrap();
         assert!(world.wakes.load(SeqCst) >= roused, "roused, and not woken");
+    });
+}
+
+/// The owner says before each sleep where it sleeps. Who ends one reads what was said for that, or
+/// for a later one: that one is over then.
+#[test]
+fn who_wakes_finds_where_the_owner_sleeps() {
+    check(|| {
+        let world = World::new();
+        world.naps.store(true, SeqCst);
+        let (a, b) = (world.clone(), world.clone());
+        let rouser = thread::spawn(move || a.rouse(0));
+        let other = thread::spawn(move || b.say(1));
+        let mut on_word = true;
+        while !world.said.iter().all(|said| said.load(Relaxed)) {
+            if world.inbox.has_any() {
+                assert!(world.inbox.take().notified);
+            } else if on_word && world.inbox.try_sleep_on_word() {
+                world.word.wait();
+                world.inbox.end_sleep();
+            } else if !on_word && world.inbox.try_sleep() {
+                world.waker.wait();
+                world.inbox.end_sleep();
+            }
+            on_word = !on_word;
+        }
+        rouser.join().unwrap();
+        other.join().unwrap();
     });
 }
 

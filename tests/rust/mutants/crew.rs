@@ -10,6 +10,7 @@ const REST: &str = "src/executor/queue_rest.rs";
 const POSTS: &str = "src/executor/queue_jobs.rs";
 const JOBS: &str = "src/executor/jobs.rs";
 const HANDS: &str = "src/executor/hands.rs";
+const ASLEEP: &str = "src/executor/asleep.rs";
 const FEED: &str = "src/executor/feed.rs";
 const PARK: &str = "src/executor/park.rs";
 const API: &str = "src/api.rs";
@@ -21,30 +22,31 @@ const BLOCKING: &str = "src/pool/blocking.rs";
 #[rustfmt::skip]
 pub const CREW: &[Mutant] = &[
     // Priority is strict across workers.
-    of(QUEUE, "a low priority begins before a high one, on any worker", "self.levels.iter().position(|level| !level.is_empty())", "self.levels.iter().rposition(|level| !level.is_empty())"),
+    of(QUEUE, "a low priority begins before a high one, on any worker", "(u32::from(self.levels.occupied()) | 1 << NO_LEVEL).trailing_zeros() as u8", "self.levels.occupied().checked_ilog2().map_or(NO_LEVEL, |level| level as u8)"),
     of(FEED, "what is ready on a worker goes before a higher priority that waits", "new < ready || (takes_turns && new != NO_LEVEL)", "ready == NO_LEVEL && new != NO_LEVEL"),
     of(FEED, "what waits goes before a higher priority that is ready", "new < ready || (takes_turns && new != NO_LEVEL)", "new != NO_LEVEL"),
-    of(JOBS, "what was posted begins after the tasks that came later", "self.jobs.is_empty() || ahead(self.jobs.number())", "true"),
+    of(JOBS, "what was posted begins after the tasks that came later", "!has_jobs || ahead(self.jobs[level as usize].number())", "true"),
     // One is woken at a time, as long as there is need.
     of(QUEUE, "two are woken for one task", "self.note(&state); let woken = state.wake_one(); drop(state); woken.wake(); Ok(())", "self.note(&state); let woken = state.wake_one(); state.waking = ptr::null(); let more = state.wake_one(); drop(state); woken.wake(); more.wake(); Ok(())"),
     of(QUEUE, "nobody is woken for several tasks that come at once", "self.note(&state); let woken = state.wake_one(); drop(state); woken.wake(); (put, refused)", "self.note(&state); drop(state); (put, refused)"),
     of(POSTS, "nobody is woken for what is posted", "self.note(&state); let woken = state.wake_one(); drop(state); woken.wake(); return Ok(());", "self.note(&state); drop(state); return Ok(());"),
-    of(REST, "while one is on its way another is woken", "!self.waking.is_null() || self.queued == 0", "self.queued == 0"),
-    of(REST, "one is woken for nothing", "!self.waking.is_null() || self.queued == 0", "!self.waking.is_null()"),
-    of(REST, "nobody notes who was woken", "seat.is_idle.store(false, Relaxed); self.waking = seat;", "seat.is_idle.store(false, Relaxed);"),
-    of(REST, "who has looked is waited for", "if ptr::eq(self.waking, seat) { self.waking = ptr::null(); }", ""),
+    of(REST, "while one is on its way another is woken", "self.waking.is_null() && self.queued != 0", "self.queued != 0"),
+    of(REST, "one is woken for nothing", "self.waking.is_null() && self.queued != 0", "self.waking.is_null()"),
+    of(REST, "nobody notes who was woken", "mailbox.is_idle.store(false, Relaxed); self.waking = mailbox;", "mailbox.is_idle.store(false, Relaxed);"),
+    of(REST, "who has looked is waited for", "if ptr::eq(self.waking, seat.mailbox) { self.waking = ptr::null(); }", ""),
     of(REST, "who wakes for something of its own leaves what waits", "if begins { Woken(None) } else { state.wake_one() }", "Woken(None)"),
+    of(ASLEEP, "a worker with a sleeper naps past its time", "self.has_nothing_else() && !(self.woken.get() || self.hungry.get() != 0 || self.watches(by::ITEMS))", "!(self.woken.get() || self.hungry.get() != 0 || self.watches(by::ITEMS))"),
     of(FEED, "who was woken and cannot go on keeps that to itself, among several", "if slept.is_ok() { self.ready.level() } else { 0 }", "self.ready.level()"),
     // Fewer workers, and the end of all.
     of(QUEUE, "who was dismissed begins tasks", "self.leaves.load(Relaxed)", "false"),
     of(REST, "who was dismissed sleeps on", "self.pass_on(seat); seat.wake();", "self.pass_on(seat);"),
     of(REST, "a drain has no end", "if state.drains { seat.leaves.store(true, Relaxed); return false; }", ""),
     of(FEED, "a worker that leaves does not wait for what it has begun", "is_over || !seat.queue().rest(seat)", "seat.is_leaving() || !seat.queue().rest(seat)"),
-    of(QUEUE, "a drain loses a task", "state.closed = true; state.drains |= drains;", "state.closed = true; state.drains |= drains; if drains { let _ = state.pop(NO_LEVEL, false); self.note(&state); }"),
+    of(QUEUE, "a drain loses a task", "state.closed = true; state.drains |= drains;", "state.closed = true; state.drains |= drains; if drains { let _ = state.pop(NO_LEVEL, None); self.note(&state); }"),
     of(QUEUE, "a drain keeps the queue open", "state.closed = true; state.drains |= drains;", "state.closed = !drains; state.drains |= drains;"),
-    of(ENDS, "what is handed back first is all", "state.pop(NO_LEVEL, true)", "if count == 1 { None } else { state.pop(NO_LEVEL, true) }"),
+    of(ENDS, "what is handed back first is all", "state.pop(NO_LEVEL, Some(&mut job))", "if count == 1 { None } else { state.pop(NO_LEVEL, Some(&mut job)) }"),
     of(ENDS, "what is handed back is not counted", "count += 1;", ""),
-    of(ENDS, "what is handed back is so twice", "Ok(self.end(task))", "{ let ended = self.end(task); if count == 0 { state.push(task); } Ok(ended) }"),
+    of(ENDS, "what is handed back is so twice", "Ok(self.end(&mut state, task))", "{ let ended = self.end(&mut state, task); if count == 0 { state.push(task); } Ok(ended) }"),
     of(ENDS, "what was posted is handed back to nobody", "job.give_back()", "drop(job)"),
     of(HANDS, "nobody is told of the end of what was posted", "unsafe { on_exit(task.as_head(), result) };", ""),
     // A wait until so few are left.

@@ -115,8 +115,8 @@ pub const LOOP: &[Mutant] = &[
         // 3,000 reads through two entries took 50 naps of a millisecond each.
         bug: "the executor naps between two bursts of submissions",
         file: "src/executor/run.rs",
-        right: "self.may_sleep() && self.mailbox.inbox.try_sleep()",
-        wrong: "self.mailbox.inbox.try_sleep()",
+        right: "!self.has_looked(boot_ns) && self.may_sleep()",
+        wrong: "!self.has_looked(boot_ns)",
     },
     Mutant {
         bug: "the executor sleeps past its nearest sleeper",
