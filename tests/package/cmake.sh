@@ -9,10 +9,12 @@ want_packages clang:clang
 # The tree that is configured anew for each directory; built once, as quickly as it goes.
 tree=$work/tree
 configure() {
-    cmake -S "$root" -B "$tree" -G Ninja -DCMAKE_BUILD_TYPE=Debug "$@"
+    cmake -S "$root" -B "$tree" -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_COMPILER=gcc \
+        -DCMAKE_CXX_COMPILER=g++ "$@"
 }
 built() {
-    configure && cmake --build "$tree" -j "$jobs"
+    unoptimised_tree && cargo_from "$build/unoptimised" "$tree" && configure &&
+        cmake --build "$tree" -j "$jobs"
 }
 
 # consumer NAME PREFIX LINES [CMAKE OPTION...]   A project with these lines, built and run.
@@ -203,17 +205,21 @@ END
     cmake -S "$dir" -B "$dir/build" -G Ninja
 }
 
-# examples_in PREFIX   Every example that a header quotes, and they build from there.
+# examples_in PREFIX   Every example that a header quotes. Each is the file that tests/run builds,
+# by the same CMakeLists.txt; so only some are built from there, one with headers of its own too.
 examples_in() {
-    local dir name
+    local dir name file
     dir=$(find "$1" -type d -name examples) && [ -d "$dir" ] || return
     [ -e "$dir/../LICENSE" ] && [ -e "$dir/../CHANGELOG.md" ] || return
     for name in $(grep -rhoE '@(include|snippet) [a-z_]+\.[a-z]+' "$root/include" |
         cut -d ' ' -f 2); do
         [ -e "$dir/$name" ] || { echo "not installed: $name"; return 1; }
     done
+    for file in "$root"/examples/*.{c,h,cpp,hpp} "$root/examples/CMakeLists.txt"; do
+        cmp "$file" "$dir/${file##*/}" || return
+    done
     cmake -S "$dir" -B "$work/examples" -G Ninja -DCMAKE_PREFIX_PATH="$1" &&
-        cmake --build "$work/examples" -j "$jobs"
+        cmake --build "$work/examples" -j "$jobs" --target hello_c hello_cpp cksum cksum_cpp
 }
 
 check 'built' built

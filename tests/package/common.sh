@@ -77,6 +77,15 @@ cargo_from() {
         { mkdir -p "$2" && cp -a "$1/cargo" "$2/cargo" && rm -rf "$2"/cargo/*/incremental; }
 }
 
+# unoptimised_tree   Makes $build/unoptimised, once: what builds the library unoptimised, as that is
+# quicker, begins with what cargo built there (cargo_from). By the names that others give these
+# compilers: cc is another one, for which it is built again.
+unoptimised_tree() {
+    mkdir -p "$build" && (flock 9 && cmake -S "$root" -B "$build/unoptimised" -G Ninja \
+        -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_COMPILER=gcc -DCMAKE_CXX_COMPILER=g++ &&
+        cmake --build "$build/unoptimised" -j "$jobs" 9>&-) 9>"$build/unoptimised.lock"
+}
+
 # Whether clang has its own C++ library besides the one it shares with gcc.
 have_libcxx() {
     printf '#include <exception>\nint main() { throw 1; }\n' >"$work/libcxx.cpp"

@@ -32,10 +32,12 @@ pub fn planted(n: u32) -> bool {
     *NUMBER.get_or_init(|| std::env::var("PLANTED").unwrap().parse().unwrap()) == n
 }
 END
-    (cd "$copy" && RUSTFLAGS=-Awarnings cargo rustc --locked --lib --crate-type staticlib \
-        --target-dir "$build/cargo-exceptions") &&
+    # The crates of others are there, built with the same flags.
+    unoptimised_tree && cargo_from "$build/unoptimised" "$work" &&
+        (cd "$copy" && cargo rustc --locked --lib --crate-type staticlib \
+            --config profile.dev.opt-level=1 --target-dir "$work/cargo" -- -Awarnings) &&
         g++ -std=c++17 -O1 -I"$copy/include" "$root/tests/cpp/exception_test.cpp" \
-            "$build/cargo-exceptions/debug/libmonad_async.a" -lgtest -lgtest_main \
+            "$work/cargo/debug/libmonad_async.a" -lgtest -lgtest_main \
             -lpthread -lm -ldl \
             -o "$work/tests"
 }
