@@ -9,8 +9,13 @@
 . "$(dirname "$0")/common.sh"
 long=${MONAD_ASYNC_LONG:-}
 
-# The library is built for it with each compiler; optimised, but not linked for minutes.
-export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
+# The library is built for it with each compiler: unoptimised, with its own assertions, as it is
+# debugged; in the long form as the presets have it, but not linked for minutes.
+from=$build/unoptimised library=(-DCMAKE_BUILD_TYPE=Debug)
+if [ -n "$long" ]; then
+    from=$build/release library=()
+    export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
+fi
 export UBSAN_OPTIONS=print_stacktrace=1
 mistakes=$root/tests/package/mistakes.cpp
 tests=(exception threads)
@@ -51,8 +56,10 @@ has_runtimes() {
 tree_of() {
     local preset=$1
     shift
-    cargo_from "$build/release" "$1" &&
+    [ -n "$long" ] || unoptimised_tree || return
+    cargo_from "$from" "$1" &&
         cmake --preset "$preset" -S "$root" -B "$1" -G Ninja -DMONAD_ASYNC_BUILD_TESTS=OFF \
+        "${library[@]}" \
         -DCMAKE_C_COMPILER="${2%:*}" -DCMAKE_CXX_COMPILER="${2#*:}" &&
         cmake --build "$1" && cmake --install "$1" --prefix "$1/prefix"
 }
@@ -137,7 +144,7 @@ check 'tsan build: C' told_c "$work/tsan-tree"
 check "tsan build: $many suspended tasks" "$work/tsan-tree/deep" cpp $many
 check "tsan build: $many tasks suspended in C" "$work/tsan-tree/deep" c $many
 
-unset CARGO_PROFILE_RELEASE_LTO CARGO_PROFILE_RELEASE_CODEGEN_UNITS
+unset CARGO_PROFILE_RELEASE_LTO CARGO_PROFILE_RELEASE_CODEGEN_UNITS # As it is shipped.
 moved_prefix
 libdir=$(library_dir)
 
