@@ -1,10 +1,12 @@
 // What calls on files cost next to raw io_uring in C doing the same, in one process, in turns:
 // processor time of the thread.
 //
+// Everything in short turns, a round of which begins with another one each time; a figure is the
+// median of the rounds' ratios, or differences. A turn begins with some work that is not timed, so
+// that what the one before has left in the caches, and threads that have slept since, do not count.
+//
 // Reads: 4 KiB of a cached file at random offsets, 64 in flight; and the same into registered
-// buffers by a registered file. In pairs, the raw ring and ours, of which now the one and now the
-// other is first; the figure is the median of the pairs' ratios. Of the rest the best of the rounds
-// counts, as only others can make one slower.
+// buffers by a registered file.
 //
 // Writes: 4 KiB to a cached file by 64 tasks, at random also by 16 and by 4, ordered and unordered,
 // each behind the one before or at random offsets; wall time, as some file systems write by kernel
@@ -31,9 +33,11 @@ namespace ma = monad::async;
 
 namespace {
 
-constexpr unsigned in_flight = 64, writes = 64 * 100, rounds = 9;
-// Of a round; and before it, not timed, so that what the other has left in the caches is gone.
-constexpr unsigned reads = 64 * 100, before_reads = 64 * 4, pairs = 60;
+constexpr unsigned in_flight = 64;
+// Of a turn, and before it, not timed.
+constexpr unsigned reads = 64 * 100, before_reads = 64 * 4, read_rounds = 60;
+constexpr unsigned writes = 64 * 20, before_writes = 64 * 4, write_rounds = 41;
+constexpr unsigned nops = 64 * 400, before_nops = 64 * 4, nop_rounds = 61;
 constexpr std::size_t block = 4096, blocks = 4096; // 16 MiB
 
 [[noreturn]] void die(char const *what)
@@ -248,11 +252,11 @@ void by_operations(ma::executor &ex, int fd, unsigned count)
 
 // 64 writers' writes in the order in which they are called, as a raw ring has it: of those that
 // wait one chain of links, and the next when all of that is done.
-void raw_linked(ma::executor &ex, int fd)
+void raw_linked(ma::executor &ex, int fd, unsigned count)
 {
     auto *const ring = raw_ring(ex, fd);
     random_offsets at;
-    for (unsigned done = 0; done < writes; done += in_flight) {
+    for (unsigned done = 0; done < count; done += in_flight) {
         for (unsigned i = 0; i < in_flight; ++i) {
             auto *const sqe = io_uring_get_sqe(ring);
             auto const offset = static_cast<std::uint64_t>(at.next());
@@ -278,32 +282,40 @@ void raw_linked(ma::executor &ex, int fd)
 }
 
 // By a thread that does nothing else: without links, order takes one system call each.
-void calls(int fd)
+void calls(int fd, unsigned count)
 {
     random_offsets at;
-    for (unsigned i = 0; i < writes; ++i) {
+    for (unsigned i = 0; i < count; ++i) {
         if (pwrite(fd, room(), block, at.next()) != static_cast<ssize_t>(block)) {
             die("pwrite");
         }
     }
 }
 
+monad_async_file ordered(ma::executor &ex, int fd)
+{
+    auto file = monad_async_file_adopt(fd);
+    ma::task task;
+    task.attach(ex, [&file] {
+        if (monad_async_file_set_ordered(monad_async_task_current(), &file).error != 0) {
+            die("monad_async_file_set_ordered");
+        }
+    });
+    ex.run_until_idle();
+    return file;
+}
+
 // By the first `writers` of 64 tasks.
-void write_by_tasks(ma::executor &ex, int fd, bool ordered, bool at_random, unsigned writers)
+void write_by_tasks(ma::executor &ex, monad_async_file file, bool at_random, unsigned writers,
+                    unsigned count)
 {
     static std::vector<ma::task> tasks(in_flight);
-    auto file = monad_async_file_adopt(fd);
-    if (ordered) {
-        tasks[0].attach(
-            ex, [&] { (void)monad_async_file_set_ordered(monad_async_task_current(), &file); });
-        ex.run_until_idle();
-    }
-    std::size_t next = 0;
+    static std::size_t next = 0;
     random_offsets random;
     for (unsigned n = 0; n < writers; ++n) {
-        tasks[n].attach(ex, [&next, &random, at_random, writers, file] {
+        tasks[n].attach(ex, [&random, at_random, writers, count, file] {
             auto *const self = monad_async_task_current();
-            for (unsigned i = 0; i < writes / writers; ++i) {
+            for (unsigned i = 0; i < count / writers; ++i) {
                 auto const at =
                     at_random ? random.next() : static_cast<std::int64_t>(next++ % blocks * block);
                 if (monad_async_file_write(self, file, room(), block, at).value != block) {
@@ -315,18 +327,16 @@ void write_by_tasks(ma::executor &ex, int fd, bool ordered, bool at_random, unsi
     ex.run_until_idle();
 }
 
-constexpr unsigned nops = 64 * 4000;
-
 // By 64 tasks, each in a scope of its own or in none.
-void nops_by_tasks(ma::executor &ex, bool in_scope)
+void nops_by_tasks(ma::executor &ex, bool in_scope, unsigned count)
 {
     static std::vector<ma::task> tasks(in_flight);
     for (auto &task : tasks) {
-        task.attach(ex, [in_scope] {
+        task.attach(ex, [in_scope, count] {
             auto *const self = monad_async_task_current();
             io_uring_sqe sqe = {}; // IORING_OP_NOP
             monad_async_scope scope;
-            for (unsigned i = 0; i < nops / in_flight; ++i) {
+            for (unsigned i = 0; i < count / in_flight; ++i) {
                 if (in_scope) {
                     (void)monad_async_scope_enter(self, &scope, 1000000000, 0);
                 }
@@ -342,13 +352,13 @@ void nops_by_tasks(ma::executor &ex, bool in_scope)
     ex.run_until_idle();
 }
 
-void empty_scopes(ma::executor &ex)
+void empty_scopes(ma::executor &ex, unsigned count)
 {
     static ma::task task;
-    task.attach(ex, [] {
+    task.attach(ex, [count] {
         auto *const self = monad_async_task_current();
         monad_async_scope scope;
-        for (unsigned i = 0; i < nops; ++i) {
+        for (unsigned i = 0; i < count; ++i) {
             (void)monad_async_scope_enter(self, &scope, 1000000000, 0);
             (void)monad_async_scope_leave(self, &scope);
         }
@@ -356,35 +366,12 @@ void empty_scopes(ma::executor &ex)
     ex.run_until_idle();
 }
 
-void stamps()
+void stamps(unsigned count)
 {
-    for (unsigned i = 0; i < nops; ++i) {
+    for (unsigned i = 0; i < count; ++i) {
         (void)monad_async_get_ticks_count();
     }
 }
-
-// What each is a call of `run`, the best of the rounds.
-void measure_scopes(ma::executor &ex)
-{
-    double stamp = 1e18, empty = 1e18, without = 1e18, within = 1e18;
-    auto const ns = [](auto const &run) {
-        double const begun = clock_ns(CLOCK_THREAD_CPUTIME_ID);
-        run();
-        return (clock_ns(CLOCK_THREAD_CPUTIME_ID) - begun) / nops;
-    };
-    for (unsigned round = 0; round < rounds; ++round) {
-        stamp = std::min(stamp, ns(stamps));
-        empty = std::min(empty, ns([&] { empty_scopes(ex); }));
-        without = std::min(without, ns([&] { nops_by_tasks(ex, false); }));
-        within = std::min(within, ns([&] { nops_by_tasks(ex, true); }));
-    }
-    std::printf("\na stamp of the counter, of which a scope takes one: %.1f ns\n", stamp);
-    std::printf("a scope with nothing inside, at most 6: %.1f ns\n", empty);
-    std::printf("a NOP among 64 tasks: %.1f ns; in a scope, at most 25 more: %.1f ns, %.1f more\n",
-                without, within, within - without);
-}
-
-using reader = std::function<void(unsigned)>;
 
 double quantile(std::vector<double> of, double part)
 {
@@ -393,47 +380,95 @@ double quantile(std::vector<double> of, double part)
     return of[static_cast<std::size_t>(at)];
 }
 
-double read_ns(reader const &run)
+double median(std::vector<double> const &of)
 {
-    run(before_reads);
-    double const begun = clock_ns(CLOCK_THREAD_CPUTIME_ID);
-    run(reads);
-    return (clock_ns(CLOCK_THREAD_CPUTIME_ID) - begun) / reads;
+    return quantile(of, 0.5);
 }
 
-void compare(char const *name, reader const &raw, reader const &ours, double goal)
-{
-    std::vector<double> raw_ns, ours_ns, rates;
-    for (unsigned pair = 0; pair < pairs; ++pair) {
-        double const first = read_ns(pair % 2 == 0 ? raw : ours);
-        double const second = read_ns(pair % 2 == 0 ? ours : raw);
-        raw_ns.push_back(pair % 2 == 0 ? first : second);
-        ours_ns.push_back(pair % 2 == 0 ? second : first);
-        rates.push_back(raw_ns.back() / ours_ns.back());
-    }
-    std::printf("%-44s %6.0f %6.0f %8.3f  %.3f to %.3f %6.2f\n", name, quantile(raw_ns, 0.5),
-                quantile(ours_ns, 0.5), quantile(rates, 0.5), quantile(rates, 0.1),
-                quantile(rates, 0.9), goal);
-}
+// Does so much of something.
+using work = std::function<void(unsigned)>;
 
 struct measured {
     char const *name;
-    std::function<void()> run;
-    double best_ns = 1e18;
+    work run;
+    std::vector<double> ns = {}; // Of each round.
 };
 
-void measure(std::vector<measured> &all, clockid_t clock, unsigned count)
+struct turns {
+    clockid_t clock;
+    unsigned rounds, before, count;
+};
+
+void measure(std::vector<measured> &all, turns const &of)
 {
-    for (unsigned round = 0; round < rounds; ++round) {
-        for (auto &each : all) {
-            double const begun = clock_ns(clock);
-            each.run();
-            each.best_ns = std::min(each.best_ns, (clock_ns(clock) - begun) / count);
+    for (unsigned round = 0; round < of.rounds; ++round) {
+        for (std::size_t n = 0; n < all.size(); ++n) {
+            auto &each = all[(round + n) % all.size()];
+            each.run(of.before);
+            double const begun = clock_ns(of.clock);
+            each.run(of.count);
+            each.ns.push_back((clock_ns(of.clock) - begun) / of.count);
         }
     }
+}
+
+template <class F>
+std::vector<double> pairwise(measured const &left, measured const &right, F const &f)
+{
+    std::vector<double> all;
+    for (std::size_t n = 0; n < left.ns.size(); ++n) {
+        all.push_back(f(left.ns[n], right.ns[n]));
+    }
+    return all;
+}
+
+// Of each round, the rate of `one` next to that of `other`.
+std::vector<double> rates(measured const &one, measured const &other)
+{
+    return pairwise(other, one, std::divides<>());
+}
+
+void measure_reads(char const *name, work raw, work ours, double goal)
+{
+    std::vector<measured> all = {{"", std::move(raw)}, {"", std::move(ours)}};
+    measure(all, {CLOCK_THREAD_CPUTIME_ID, read_rounds, before_reads, reads});
+    auto const rate = rates(all[1], all[0]);
+    std::printf("%-44s %6.0f %6.0f %8.3f  %.3f to %.3f %6.2f\n", name, median(all[0].ns),
+                median(all[1].ns), median(rate), quantile(rate, 0.1), quantile(rate, 0.9), goal);
+}
+
+void measure_scopes(ma::executor &ex)
+{
+    std::vector<measured> all = {
+        {"", stamps},
+        {"", [&](unsigned count) { empty_scopes(ex, count); }},
+        {"", [&](unsigned count) { nops_by_tasks(ex, false, count); }},
+        {"", [&](unsigned count) { nops_by_tasks(ex, true, count); }},
+    };
+    measure(all, {CLOCK_THREAD_CPUTIME_ID, nop_rounds, before_nops, nops});
+    auto const more = pairwise(all[3], all[2], std::minus<>());
+    std::printf("\na stamp of the counter, of which a scope takes one: %.1f ns\n",
+                median(all[0].ns));
+    std::printf("a scope with nothing inside, at most 6: %.1f ns\n", median(all[1].ns));
+    std::printf("a NOP among 64 tasks: %.1f ns; in a scope, at most 25 more: %.1f ns, %.1f more, "
+                "8 in 10 %.1f to %.1f\n",
+                median(all[2].ns), median(all[3].ns), median(more), quantile(more, 0.1),
+                quantile(more, 0.9));
+}
+
+// The first line is of unordered writes, which the rates are next to; the last column is next to
+// the last line.
+void measure_writes(std::vector<measured> all, bool has_floor)
+{
+    measure(all, {CLOCK_MONOTONIC, write_rounds, before_writes, writes});
     for (auto const &each : all) {
-        std::printf("%-44s %8.0f ns %7.3f\n", each.name, each.best_ns,
-                    all.front().best_ns / each.best_ns);
+        auto const rate = rates(each, all.front());
+        std::printf("%-44s %6.0f %8.3f  %.3f to %.3f", each.name, median(each.ns), median(rate),
+                    quantile(rate, 0.1), quantile(rate, 0.9));
+        if (has_floor) {
+            std::printf(" %8.3f", median(rates(each, all.back())));
+        }
+        std::printf("\n");
     }
 }
 
@@ -449,37 +484,46 @@ int main(int argc, char **argv)
     ma::executor ex(options);
     std::printf("%-44s %6s %6s %8s  %-14s %6s\n", "reads of 4 KiB next to the raw ring's", "raw ns",
                 "ns", "rate", "of 8 in 10", "goal");
-    reader const raw = [&](unsigned count) { raw_reads(ex, fd, false, count); };
-    reader const raw_fixed = [&](unsigned count) { raw_reads(ex, fd, true, count); };
-    compare("64 tasks", raw, [&](unsigned count) { by_tasks(ex, fd, count); }, 0.97);
-    compare(
+    work const raw = [&](unsigned count) { raw_reads(ex, fd, false, count); };
+    work const raw_fixed = [&](unsigned count) { raw_reads(ex, fd, true, count); };
+    measure_reads("64 tasks", raw, [&](unsigned count) { by_tasks(ex, fd, count); }, 0.97);
+    measure_reads(
         "64 tasks, registered file and buffers", raw_fixed,
         [&](unsigned count) { by_tasks_fixed(ex, fd, count); }, 0.97);
-    compare(
+    measure_reads(
         "one task, op_begin and wait_any", raw,
         [&](unsigned count) { by_operations(ex, fd, count); }, 0.98);
     measure_scopes(ex);
-    std::printf("\nthe last column: the rate as a part of the first line's\n");
+    std::printf("\n%-44s %6s %8s  %-14s %8s\n", "writes of 4 KiB; goal of ordered ones: 0.8", "ns",
+                "rate", "of 8 in 10", "pwrite's");
     for (int const to : {written, in_memory}) {
+        auto const plain = monad_async_file_adopt(to), in_order = ordered(ex, to);
         std::printf("\n");
         for (unsigned const kind : {0, 64, 16, 4}) {
             bool const at_random = kind != 0;
             unsigned const writers = at_random ? kind : in_flight;
             std::string const name =
-                std::string(to == written ? "write 4 KiB, a disk's file" : "... tmpfs") +
+                std::string(to == written ? "a disk's file" : "tmpfs") +
                 (at_random ? ", at random" : ", one behind the other") +
                 (writers != in_flight ? ", by " + std::to_string(writers) : "");
+            auto const by_tasks_to = [&](monad_async_file file) -> work {
+                return [&ex, file, at_random, writers](unsigned count) {
+                    write_by_tasks(ex, file, at_random, writers, count);
+                };
+            };
             std::vector<measured> all = {
-                {name.c_str(), [&] { write_by_tasks(ex, to, false, at_random, writers); }},
-                {"... ordered", [&] { write_by_tasks(ex, to, true, at_random, writers); }},
+                {name.c_str(), by_tasks_to(plain)},
+                {"... ordered", by_tasks_to(in_order)},
             };
             if (at_random && writers == in_flight) {
-                all.push_back({"... raw ring, linked in rows of 64", [&] { raw_linked(ex, to); }});
+                all.push_back({"... raw ring, linked in rows of 64",
+                               [&](unsigned count) { raw_linked(ex, to, count); }});
             }
             if (at_random) {
-                all.push_back({"... pwrite, one after the other", [&] { calls(to); }});
+                all.push_back(
+                    {"... pwrite, one after the other", [&](unsigned count) { calls(to, count); }});
             }
-            measure(all, CLOCK_MONOTONIC, writes);
+            measure_writes(std::move(all), at_random);
         }
     }
 }
