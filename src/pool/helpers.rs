@@ -22,7 +22,7 @@ use core::ptr::NonNull;
 
 use crate::atomic::{
     AtomicU32, MutexGuard,
-    Ordering::{Acquire, Release},
+    Ordering::{Acquire, Relaxed, Release},
 };
 use crate::error::{Errno, Res};
 use crate::intrusive::{Fifo, Link};
@@ -64,8 +64,34 @@ impl Job {
 #[repr(C)]
 struct Idle {
     next: Cell<Option<NonNull<Idle>>>,
-    /// 1 once it is out of the list.
     word: AtomicU32,
+}
+
+/// Of `Idle::word`: in the list, and looks, or sleeps or is about to; out of the list.
+const LOOKS: u32 = 0;
+const SLEEPS: u32 = 1;
+const OUT: u32 = 2;
+
+/// A helper that is out of the list of the idle ones, and where it sleeps, if it does.
+#[must_use]
+struct Roused(Option<usize>);
+
+impl Roused {
+    /// With the lock open (rule 4).
+    fn wake(self) {
+        if let Some(address) = self.0 {
+            futex::wake(address);
+        }
+    }
+}
+
+impl Idle {
+    /// Out of the list.
+    fn rouse(&self) -> Roused {
+        let address = self.word.as_ptr() as usize;
+        // Release: our last touch; the helper may go on at once. Relaxed: nothing is read of it.
+        Roused((self.word.swap(OUT, Release) == SLEEPS).then_some(address))
+    }
 }
 
 struct State {
@@ -160,20 +186,17 @@ impl State {
         queued
     }
 
-    /// Takes the helper out that slept last; what `futex::wake` is to be told.
-    fn pop_idle(&mut self) -> Option<usize> {
+    /// Takes the helper out that slept last.
+    fn pop_idle(&mut self) -> Option<Roused> {
         let at = self.idle?;
         // SAFETY: a helper leaves the list before it goes on.
         let idle = unsafe { at.as_ref() };
         self.idle = idle.next.get();
-        let address = idle.word.as_ptr() as usize;
-        // Release: our last touch; the helper may go on at once.
-        idle.word.store(1, Release);
-        Some(address)
+        Some(idle.rouse())
     }
 
     /// The same with the one that has slept longest.
-    fn pop_oldest_idle(&mut self) -> Option<usize> {
+    fn pop_oldest_idle(&mut self) -> Option<Roused> {
         let mut oldest = self.idle?;
         // SAFETY: as above; in the list, behind the lock.
         while let Some(next) = unsafe { oldest.as_ref() }.next.get() {
@@ -182,10 +205,7 @@ impl State {
         // SAFETY: as above.
         let idle = unsafe { oldest.as_ref() };
         self.remove_idle(idle);
-        let address = idle.word.as_ptr() as usize;
-        // Release: as above.
-        idle.word.store(1, Release);
-        Some(address)
+        Some(idle.rouse())
     }
 
     fn remove_idle(&mut self, idle: &Idle) {
@@ -242,8 +262,8 @@ impl Helpers {
         let idle = state.pop_idle();
         let grows = idle.is_none() && state.grows();
         drop(state);
-        if let Some(address) = idle {
-            futex::wake(address);
+        if let Some(idle) = idle {
+            idle.wake();
         }
         if grows {
             return self.make_helper(Some(at));
@@ -299,28 +319,30 @@ impl Helpers {
                 state = self.lock();
                 continue;
             }
-            let idle = Idle { next: Cell::new(state.idle), word: AtomicU32::new(0) };
+            let idle = Idle { next: Cell::new(state.idle), word: AtomicU32::new(LOOKS) };
             state.idle = Some(NonNull::from(&idle));
             let since_ns = clock::boot_ns();
             let until_ns = since_ns.saturating_add(state.idle_ns);
             drop(state);
             if self.looks && patience.looks() {
                 let mut looked_ns = 0;
-                while idle.word.load(Acquire) == 0 && looked_ns < LOOK_NS {
+                while idle.word.load(Acquire) == LOOKS && looked_ns < LOOK_NS {
                     std::thread::yield_now(); // Who waits for this processor gets it.
                     looked_ns = clock::boot_ns().saturating_sub(since_ns);
                 }
                 patience.looked(true, looked_ns);
             }
-            let mut left_ns = until_ns.saturating_sub(clock::boot_ns());
-            // Acquire: pairs with `pop_idle`.
-            while idle.word.load(Acquire) == 0 && left_ns != 0 {
-                futex::wait(&idle.word, 0, Some(left_ns));
-                left_ns = until_ns.saturating_sub(clock::boot_ns());
+            // Acquire: pairs with `rouse`. Relaxed: it says no more than that it sleeps.
+            let sleeps = idle.word.compare_exchange(LOOKS, SLEEPS, Relaxed, Acquire).is_ok();
+            let mut now_ns = clock::boot_ns();
+            // Acquire: as above.
+            while sleeps && idle.word.load(Acquire) == SLEEPS && now_ns < until_ns {
+                futex::wait(&idle.word, SLEEPS, Some(until_ns - now_ns));
+                now_ns = clock::boot_ns();
             }
-            patience.came(clock::boot_ns().saturating_sub(since_ns));
+            patience.came(now_ns.saturating_sub(since_ns));
             state = self.lock();
-            if idle.word.load(Acquire) == 0 {
+            if idle.word.load(Acquire) != OUT {
                 state.remove_idle(&idle);
                 break;
             }
@@ -347,8 +369,8 @@ impl Helpers {
         // All look again: they leave, or sleep by the new time. One that sleeps again at once is
         // the last, and the first to be woken; so each in turn, the one that slept longest first.
         for _ in 0..helpers {
-            let Some(address) = self.lock().pop_oldest_idle() else { break };
-            futex::wake(address);
+            let Some(idle) = self.lock().pop_oldest_idle() else { break };
+            idle.wake();
         }
         Ok(())
     }

@@ -33,7 +33,9 @@ use crate::atomic::{
 };
 use crate::error::Res;
 use crate::intrusive::{Fifo, Link};
-use crate::sys::{alloc, clock, file};
+use crate::prefetch;
+use crate::sys::reckoner::Reckoner;
+use crate::sys::{alloc, file};
 use crate::uring::abi::NO_SIGNAL;
 use crate::uring::kernel::{op, Kernel, Sqe};
 
@@ -56,7 +58,6 @@ const NOT_BEGUN: i32 = -libc::ECANCELED;
 const BATCHES: usize = 8;
 const WRITES_MAX: usize = 16;
 const TWO: usize = 2 * WRITES_MAX;
-const HALVED_MIN: usize = 8;
 
 /// Of `Batches::state`: a thread performs, or is about to. Above it is how many have gone out.
 const BUSY: u32 = 1;
@@ -86,6 +87,8 @@ const _: () = assert!(offset_of!(Batch, link) == 0);
 pub struct Batches {
     all: [Batch; BATCHES],
     fd: i32,
+    /// Of who is `BUSY`.
+    clock: Reckoner,
     state: AtomicU32,
     /// How many are performed; of who is `BUSY`.
     performed: Cell<u32>,
@@ -128,6 +131,7 @@ impl Elsewhere {
         // more than this takes.
         let mut batches = unsafe { alloc::try_zeroed::<Batches>() }?;
         batches.fd = fd;
+        batches.clock = Reckoner::new();
         batches.all.iter_mut().for_each(|batch| batch.row = row);
         let (gone, taken) = (Cell::new(0), Cell::new(0));
         Ok(Self { worker, batches, gone, taken, is_over: Cell::new(false) })
@@ -181,7 +185,8 @@ impl Batches {
         // place while their records are in flight.
         unsafe {
             let fd = this.as_ref().fd;
-            Self::perform_by(this, clock::boot_ns, |sqe| write(fd, sqe), home);
+            let now_ns = || this.as_ref().clock.now_or_later_boot_ns();
+            Self::perform_by(this, now_ns, |sqe| write(fd, sqe), home);
         }
     }
 
@@ -258,22 +263,14 @@ impl Batches {
 }
 
 impl<K: Kernel> Reactor<K> {
-    /// Has what waits performed elsewhere, behind what was taken off already, if that is better:
-    /// not where that is all, and goes to the kernel as one short write.
+    /// Has what waits performed elsewhere, if there is such a place.
     pub(super) fn goes_elsewhere(&self, row: &Row) -> bool {
         let Some(to) = row.elsewhere.as_ref().filter(|to| !to.is_over.get()) else { return false };
-        let is_all = row.waiting.is_empty() && row.merged.get() as usize <= WRITES_MAX;
-        let fits = row.flying.front().is_some_and(takes);
-        if is_all || !fits || !row.waiting.front().is_none_or(takes) {
-            return false;
+        let fits = row.waiting.front().is_some_and(takes);
+        if fits {
+            self.send_elsewhere(row, to);
         }
-        row.merged.set(1);
-        // What was taken off comes first.
-        let taken = row.flying.take_all();
-        taken.append(row.waiting.take_all());
-        row.waiting.append(taken);
-        self.send_elsewhere(row, to);
-        true
+        fits
     }
 
     /// Sends off what waits, behind what is out, unless that broke since the row had its turn: what
@@ -327,14 +324,14 @@ impl<K: Kernel> Reactor<K> {
 }
 
 /// How many of those that wait a batch takes, where nothing is out: half, if one or two are all, so
-/// that tasks are told of the one while the other is performed. With few each wake-up costs more.
+/// that tasks are told of the one while the other is performed.
 fn share_of(waiting: &Fifo) -> usize {
     let mut n = 0;
     let is_more = waiting.any(|_| {
         n += 1;
         n > TWO
     });
-    if is_more || n < HALVED_MIN {
+    if is_more {
         return WRITES_MAX;
     }
     n.div_ceil(2)
@@ -381,8 +378,10 @@ impl Batch {
     /// `write` performs one of them, or some that go on where the one before ends; `now_ns` is the
     /// time, asked for before each.
     pub fn perform_by(&self, mut now_ns: impl FnMut() -> u64, write: impl Fn(&Sqe) -> i32) {
-        let until_ns = now_ns().saturating_add(LONGEST_NS);
         let count = self.count.get() as usize;
+        // Another processor has them: asked for together, they come together.
+        self.writes[..count].iter().for_each(|at| prefetch::line(ptr::from_ref(at).addr()));
+        let until_ns = now_ns().saturating_add(LONGEST_NS);
         let parts = [const { Cell::new(NO_PART) }; WRITES_MAX];
         let mut n = 0;
         while n < count {

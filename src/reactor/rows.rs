@@ -16,8 +16,8 @@
 //!    begun until the one that failed was taken by its task, which is then the first to know.
 //! 4. Writes that go on where the one before ends are one entry, a vectored one, where the file is
 //!    a regular one: links cost a switch between this thread and one of the kernel's for each write
-//!    that may not be done at once. Where they do not, or are many, a thread that may block
-//!    performs them, if the file has one: see `batch`.
+//!    that may not be done at once. If the file has a thread that may block, that performs them
+//!    all, one alone too, for which a thread of the kernel's would be woken: see `batch`.
 //! 5. Links end at the border of what one call of the kernel submits. It takes all that is offered,
 //!    unless it has no memory for a request: then the rest of the row is not performed, see
 //!    `uring::chain`, and comes back. Kernels that stop at a bad entry get rows of one.
@@ -326,6 +326,9 @@ impl<K: Kernel> Reactor<K> {
         let mut n = 0;
         row.breaks.set(false);
         row.merged.set(1);
+        if self.goes_elsewhere(row) {
+            return 0;
+        }
         while n < room {
             let Some(record) = row.take_off() else { break };
             n += 1;
@@ -336,17 +339,11 @@ impl<K: Kernel> Reactor<K> {
             let is_part = wanted(&whole) > u64::from(done) + wanted(&sqe);
             let may_join = n == 1 && !is_part && !apart;
             if may_join && row.merge(&mut sqe, ioprio) {
-                if self.goes_elsewhere(row) {
-                    return 0;
-                }
                 // SAFETY: promised to `begin`; the parts stay until the row is back.
                 let pushed =
                     unsafe { self.kernel.try_push(&sqe.with(ioprio, self.sealed(record))) };
                 debug_assert!(pushed);
                 break;
-            }
-            if may_join && self.goes_elsewhere(row) {
-                return 0;
             }
             let is_last = is_part || n == room || row.ends_here();
             if !is_last {

@@ -119,6 +119,9 @@ impl<K: Kernel> Reactor<K> {
             let linked = self.fill_rows();
             moved += linked + self.fill();
             let pending = self.kernel.sq_pending();
+            if pending == 0 && moved == 0 && !self.kernel.needs_enter() {
+                return Ok(()); // All of it went elsewhere.
+            }
             let entered = match linked {
                 0 | 1 => self.kernel.enter(Wait::No),
                 n => self.kernel.enter_linked(n as u32),

@@ -84,12 +84,6 @@ pub const FILES: &[Mutant] = &[
     ),
     of(
         BATCH,
-        "what was taken off first goes behind what waits",
-        "taken.append(row.waiting.take_all()); row.waiting.append(taken);",
-        "row.waiting.append(taken);",
-    ),
-    of(
-        BATCH,
         "what has no end in a batch took nothing",
         "self.results[n as usize].set(NOT_BEGUN);",
         "self.results[n as usize].set(0);",
@@ -227,6 +221,20 @@ pub const IN_ROWS: &[(Mutant, &str)] = &[
         "n.div_ceil(2)",
         "n.min(WRITES_MAX)",
         TOGETHER,
+    ),
+    found_by(
+        ROWS,
+        "one write alone goes to the ring",
+        "if self.goes_elsewhere(row) { return 0; }",
+        "if row.waiting.any(|at| Some(at) != row.waiting.front()) && self.goes_elsewhere(row) { return 0; }",
+        TOGETHER,
+    ),
+    found_by(
+        "src/reactor/submit.rs",
+        "the ring is entered for what a thread performs",
+        "pending == 0 && moved == 0 && !self.kernel.needs_enter()",
+        "false",
+        LOOKS,
     ),
     found_by(
         BATCH,

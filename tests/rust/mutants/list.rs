@@ -99,6 +99,12 @@ pub const LOOP: &[Mutant] = &[
         wrong: "unsafe { self.kernel.try_push(&sqe) }",
     },
     Mutant {
+        bug: "the ring is not entered for completions that wait in it",
+        file: "src/reactor/submit.rs",
+        right: "pending == 0 && moved == 0 && !self.kernel.needs_enter()",
+        wrong: "pending == 0 && moved == 0",
+    },
+    Mutant {
         bug: "EBUSY from the kernel fails the pass",
         file: "src/reactor/submit.rs",
         right: "self.kernel.enter(Wait::No)",
