@@ -37,6 +37,9 @@ macro_rules! without_ring {
         fn pop(&self) -> Option<monad_async::uring::kernel::Cqe> {
             None
         }
+        fn has_completions(&self) -> bool {
+            false
+        }
         fn needs_enter(&self) -> bool {
             false
         }
