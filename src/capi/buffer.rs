@@ -10,7 +10,7 @@ use crate::api::{self, Handle};
 use crate::error::{Errno, RawResult, Res};
 use crate::executor::Executor;
 use crate::io::call::is_elsewhere;
-use crate::io::recv_stream::{RecvStream, NO_WAIT};
+use crate::io::recv_stream::{RecvStream, NO_WAIT, PASSES};
 use crate::io::socket::{are_flags, Socket};
 use crate::reactor::buffers::Buffers;
 use crate::reactor::operation::Op;
@@ -125,7 +125,7 @@ pub unsafe extern "C" fn monad_async_view_release(view: *mut View) -> RawResult 
     // SAFETY: the ring of a view.
     let released = unsafe { ring(view.ring) }.and_then(|(ex, buffers)| {
         let number = buffers.number_of(view.data.cast()).ok_or(EINVAL)?;
-        if !buffers.give_back(number) {
+        if !buffers.give_back_by(number, ex.and_then(|ex| ex.current_task())) {
             return Err(EINVAL);
         }
         if let Some(ex) = ex {
@@ -155,7 +155,7 @@ pub unsafe extern "C" fn monad_async_recv_stream_begin(
         (Ok(task), Some(stream)) => (task, stream),
         _ => return RawResult::failure(EINVAL),
     };
-    if flags & !NO_WAIT != 0 || !are_flags(socket.flags) {
+    if flags & !(NO_WAIT | PASSES) != 0 || !are_flags(socket.flags) {
         return RawResult::failure(EINVAL);
     }
     if socket.fd < 0 {

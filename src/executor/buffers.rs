@@ -4,8 +4,8 @@
 //! A buffer that is given back wakes one who waits, which begins its stream again. That takes no
 //! buffer yet, so while there is one it wakes the next: a stream without data keeps nobody waiting.
 //!
-//! Any task may give a buffer back, whoever received into it. So a wait is in vain where all tasks
-//! wait so, and nothing else will ever happen here; not before.
+//! A wait is in vain where each buffer is with a task that waits so. Where others give back than
+//! who received, that is known only once all tasks wait so, and nothing else will ever happen here.
 
 use core::cell::Cell;
 use core::mem::offset_of;
@@ -20,7 +20,7 @@ use crate::intrusive::Link;
 use crate::reactor::buffers::Buffers;
 use crate::reactor::fixed::{self, Fixed, Memory};
 use crate::task::header::TaskRef;
-use crate::uring::kernel::{Kernel, Sqe};
+use crate::uring::kernel::{Kernel, Sqe, Wait as Sleep};
 
 /// On the stack of who waits.
 #[repr(C)]
@@ -30,6 +30,7 @@ struct Hungry<'a> {
     /// In vain.
     starves: Cell<bool>,
     wait: &'a Wait,
+    task: TaskRef,
     /// What it would receive from.
     from: Handle,
 }
@@ -110,6 +111,7 @@ impl<K: Kernel> Executor<K> {
     /// One of `buffers` is free: who waits longest has its turn.
     pub fn buffer_freed(&self, buffers: &Buffers) {
         self.reactor.provide(buffers);
+        buffers.has_news.set(true);
         while let Some(link) = buffers.hungry.pop_front() {
             // SAFETY: in the list, so on the stack of a task that waits.
             let hungry = unsafe { link.cast::<Hungry<'_>>().as_ref() };
@@ -130,21 +132,34 @@ impl<K: Kernel> Executor<K> {
         waited
     }
 
-    /// Nothing is ready, and no time is set at which something is. Where every task waits for a
-    /// buffer, and no other is on its way, nobody is left to give one back: who waits longest is
-    /// told. True: it is ready.
+    /// Nothing is ready, and somebody waits for a buffer. Where nobody is left to give one back,
+    /// who has waited shortest is told. True: it is ready. O(buffers), each by who waits, where
+    /// something has changed since.
     #[cold]
-    pub(super) fn tell_hungry(&self) -> bool {
-        let all_wait = self.hungry.get() == self.attached() && self.has_no_mail();
-        if !all_wait || self.more_mail.get() || self.is_fed() {
-            return false;
+    pub(super) fn tell_hungry(&self, sleep: Sleep) -> bool {
+        let mut all_wait = sleep == Sleep::Forever;
+        all_wait &= self.hungry.get() == self.attached() && self.has_no_mail();
+        if self.more_mail.get() || self.is_fed() {
+            all_wait = false;
         }
         self.reactor.all_buffers().any(|buffers| {
-            buffers.hungry.pop_front().is_some_and(|link| {
-                // SAFETY: as above.
-                let hungry = unsafe { link.cast::<Hungry<'_>>().as_ref() };
-                hungry.starves.set(true);
-                self.feeds(hungry)
+            let (mut youngest, all) = (None, &buffers.hungry);
+            // SAFETY: as above.
+            let hungry = |link: NonNull<Link>| unsafe { link.cast::<Hungry<'_>>().as_ref() };
+            let waits = |task| all.any(|link| hungry(link).task == task);
+            let in_vain = || all_wait || buffers.are_all_with(waits);
+            if all.is_empty() || !in_vain() {
+                return false;
+            }
+            all.any(|link| {
+                youngest = Some(link);
+                false
+            });
+            youngest.is_some_and(|link| {
+                // SAFETY: found in it.
+                unsafe { all.remove(link) };
+                hungry(link).starves.set(true);
+                self.feeds(hungry(link))
             })
         })
     }
@@ -167,19 +182,20 @@ impl<K: Kernel> Executor<K> {
         }
     }
 
-    /// SUSPENDS until a buffer may be free, or `from` is closed. `task` runs now. EDEADLK: all
-    /// tasks wait for one.
+    /// SUSPENDS until a buffer may be free, or `from` is closed. `task` runs now. EDEADLK: nobody
+    /// is left to give one back.
     pub fn await_buffer(&self, task: TaskRef, buffers: &Buffers, from: Handle) -> Res<()> {
         let caller = Caller::task(self, task);
         let wait = caller.wait(true);
         // Odd: no lock, for those that follow chains of those.
         wait.set_object(core::ptr::from_ref(buffers).addr() | 1);
         let (waits, starves) = (Cell::new(true), Cell::new(false));
-        let hungry = Hungry { link: Link::new(), waits, starves, wait: &wait, from };
+        let hungry = Hungry { link: Link::new(), waits, starves, wait: &wait, task, from };
         let link = NonNull::from(&hungry).cast();
         // SAFETY: in place until it is out of the list: taken out by who wakes us, or below.
         unsafe { buffers.hungry.push_back(link) };
         inc(&self.hungry);
+        buffers.has_news.set(true);
         let granted = caller.until_granted(&wait, NEVER_NS);
         if hungry.waits.get() {
             // SAFETY: it says that it is in that list.

@@ -462,7 +462,7 @@ impl<K: Kernel> Executor<K> {
                 boot_ns = boot_ns.min(kernel.now_boot_ns().saturating_add(RETRY_NS));
             }
             let wait = if boot_ns == u64::MAX { Wait::Forever } else { Wait::Until { boot_ns } };
-            if wait == Wait::Forever && self.hungry.get() != 0 && self.tell_hungry() {
+            if self.hungry.get() != 0 && self.tell_hungry(wait) {
                 return (now, Ok(true));
             }
             let sleeps = !self.has_looked(boot_ns) && self.may_sleep();

@@ -27,6 +27,8 @@ use crate::uring::kernel::{Kernel, Sqe};
 
 /// `next` returns ENOBUFS instead of waiting.
 pub const NO_WAIT: u32 = 1;
+/// Others give back what it has received.
+pub const PASSES: u32 = 2;
 
 /// `monad_async_recv_stream`: buffer.h
 #[repr(C)]
@@ -89,6 +91,10 @@ impl RecvStream {
         self.buffers.set(Some(buffers));
         self.fd.set(fd);
         self.flags.set(flags);
+        if flags & PASSES != 0 {
+            // SAFETY: the caller's.
+            unsafe { buffers.as_ref() }.passes.set(true);
+        }
         self.over.set(false);
         self.single.set(!ex.kernel().receives_in_streams());
         self.polled.set(false);

@@ -27,6 +27,7 @@ use crate::atomic::{
 use crate::error::{Errno, Res};
 use crate::intrusive::Fifo;
 use crate::sys::memory;
+use crate::task::header::TaskRef;
 
 /// `struct io_uring_buf`; the last word of the first one is the ring's tail.
 #[repr(C)]
@@ -44,9 +45,10 @@ enum Is {
     /// Not given to the kernel yet.
     New,
     Free,
-    /// Filled for a record.
-    Untaken,
-    Held,
+    /// Filled for a record of this task.
+    Untaken(TaskRef),
+    /// By who has taken it, as far as is known: see `passes`.
+    Held(TaskRef),
 }
 
 struct Place {
@@ -91,6 +93,10 @@ pub struct Buffers {
     places: Vec<Place>,
     /// Who waits for one to be free; see `executor::buffers`.
     pub hungry: Fifo,
+    /// Others give back than who has taken: who holds which is not known, from then on.
+    pub passes: Cell<bool>,
+    /// One was given back, or somebody has begun to wait, since it was seen who has them.
+    pub has_news: Cell<bool>,
     /// The executor's next.
     pub next: Cell<Option<NonNull<Buffers>>>,
 }
@@ -136,6 +142,8 @@ impl Buffers {
             streams: Cell::new(0),
             places,
             hungry: Fifo::new(),
+            passes: Cell::new(false),
+            has_news: Cell::new(false),
             next: Cell::new(None),
         });
         let made = made.inspect_err(|_| {
@@ -278,14 +286,20 @@ impl Buffers {
         self.count
     }
 
-    /// The kernel has filled one, for the record whose list ends with `last`. False: no such
-    /// completion is ours.
-    pub(super) fn arrived(&self, (number, last): (u16, u16), res: i32, flags: u32) -> bool {
+    /// The kernel has filled one, for the record of `task` whose list ends with `last`. False: no
+    /// such completion is ours.
+    pub(super) fn arrived(
+        &self,
+        task: TaskRef,
+        (number, last): (u16, u16),
+        res: i32,
+        flags: u32,
+    ) -> bool {
         if number >= self.count || self.place(number).is.get() != Is::Free {
             return false;
         }
         let place = self.place(number);
-        place.is.set(Is::Untaken);
+        place.is.set(Is::Untaken(task));
         place.next.set(NONE);
         place.res.set(res);
         place.flags.set(flags);
@@ -305,18 +319,17 @@ impl Buffers {
         }
     }
 
-    /// What came with it, and the next of the record's; it is held from now on, by whom is not
-    /// known: a view goes from task to task.
-    pub(super) fn taken(&self, number: u16) -> (i32, u32, u16) {
+    /// What came with it, and the next of the record's; `holder` has it from now on.
+    pub(super) fn taken(&self, number: u16, holder: TaskRef) -> (i32, u32, u16) {
         let place = self.place(number);
-        debug_assert!(place.is.get() == Is::Untaken);
-        place.is.set(Is::Held);
+        debug_assert!(matches!(place.is.get(), Is::Untaken(_)));
+        place.is.set(Is::Held(holder));
         (place.res.get(), place.flags.get(), place.next.get())
     }
 
     /// Its completion was taken, and it was not given back.
     pub fn is_held(&self, number: u16) -> bool {
-        number < self.count && self.place(number).is.get() == Is::Held
+        number < self.count && matches!(self.place(number).is.get(), Is::Held(_))
     }
 
     /// Its data is of no use any more. False: nobody holds it.
@@ -326,6 +339,31 @@ impl Buffers {
         }
         self.put(number);
         true
+    }
+
+    /// As `give_back`, by `task`, or outside tasks.
+    pub fn give_back_by(&self, number: u16, task: Option<TaskRef>) -> bool {
+        let is_held = self.is_held(number);
+        if is_held {
+            let taken_by = |task| self.place(number).is.get() == Is::Held(task);
+            if !task.is_some_and(taken_by) {
+                self.passes.set(true);
+            }
+            self.put(number);
+        }
+        is_held
+    }
+
+    /// No buffer is free, and each is known to be with a task for which `waits` says so: data that
+    /// a waiting task has not taken keeps its buffer as a view does. O(buffers), if there is news.
+    pub fn are_all_with(&self, waits: impl Fn(TaskRef) -> bool) -> bool {
+        !self.passes.get()
+            && !self.has_free()
+            && self.has_news.replace(false)
+            && self.places.iter().all(|place| match place.is.get() {
+                Is::Held(task) | Is::Untaken(task) => waits(task),
+                Is::New | Is::Free => false,
+            })
     }
 }
 

@@ -310,7 +310,7 @@ impl Op {
     pub fn received(&self, res: i32, flags: u32, over: bool) -> bool {
         let Some(buffers) = self.buffers() else { return false };
         let number = (flags >> cqe_buffer::SHIFT) as u16;
-        if !buffers.arrived((number, self.last.get()), res, flags) {
+        if !buffers.arrived(self.task(), (number, self.last.get()), res, flags) {
             return false;
         }
         if self.first.get() == NONE {
@@ -423,7 +423,7 @@ impl Op {
     /// The oldest that a stream has brought: its result and its flags.
     #[inline(never)]
     fn take_buffer(&self, buffers: &Buffers) -> (i32, u32) {
-        let (res, flags, next) = buffers.taken(self.first.get());
+        let (res, flags, next) = buffers.taken(self.first.get(), self.task());
         self.first.set(next);
         if next == NONE {
             self.last.set(NONE);

@@ -281,7 +281,7 @@ TEST(Buffer, views_may_be_released_by_another_task_than_their_receiver)
     });
     Task receiver([&](monad_async_task self) {
         Stream stream;
-        EXPECT_EQ(stream.begin(self, c, ring), 0);
+        EXPECT_EQ(stream.begin(self, c, ring, MONAD_ASYNC_RECV_STREAM_PASSES_ON), 0);
         for (;;) {
             monad_async_view view{};
             auto const r = stream.next(view);
@@ -304,33 +304,67 @@ TEST(Buffer, views_may_be_released_by_another_task_than_their_receiver)
     EXPECT_EQ(released, sent.size());
 }
 
-// A task that waits for something else may release a view one day: only when it has gone nobody is left.
-TEST(Buffer, a_deadlock_is_told_when_nobody_else_is_left)
+// Who keeps all views is told, whatever others wait for; but where others may release them, only once nobody
+// is left.
+TEST(Buffer, a_deadlock_is_told_as_soon_as_it_is_known)
+{
+    for (unsigned const flags : {0u, MONAD_ASYNC_RECV_STREAM_PASSES_ON}) {
+        Executor ex(8);
+        Ring ring(ex, 1, 4);
+        Connection c;
+        c.send("twoviews");
+        bool has_left = false;
+        Task other([&](monad_async_task self) {
+            EXPECT_EQ(sleep_ns(self, 50 * ms).error, 0);
+            has_left = true;
+            return success();
+        });
+        Task keeper([&](monad_async_task self) {
+            Stream stream;
+            EXPECT_EQ(stream.begin(self, c, ring, flags), 0);
+            monad_async_view view{}, more{};
+            EXPECT_EQ(stream.next(view).value, 4);
+            EXPECT_EQ(stream.next(more).error, EDEADLK);
+            EXPECT_EQ(has_left, flags != 0);
+            EXPECT_EQ(release(view), 0);
+            EXPECT_EQ(stream.next(more).value, 4);
+            EXPECT_EQ(release(more), 0);
+            return success();
+        });
+        other.attach(ex);
+        keeper.attach(ex);
+        ex.finish();
+    }
+}
+
+// The first view that another task has released tells that it is not known who has which.
+TEST(Buffer, a_view_that_another_task_has_released_tells_that_they_are_passed_on)
 {
     Executor ex(8);
-    Ring ring(ex, 1, 4);
+    Ring ring(ex, 2, 4);
     Connection c;
-    c.send("twoviews");
-    bool has_left = false;
+    c.send("sixteen bytes ok");
+    monad_async_view views[2]{};
     Task other([&](monad_async_task self) {
+        EXPECT_EQ(release(views[0]), 0);
         EXPECT_EQ(sleep_ns(self, ms).error, 0);
-        has_left = true;
+        EXPECT_EQ(release(views[1]), 0);
         return success();
     });
-    Task keeper([&](monad_async_task self) {
+    Task receiver([&](monad_async_task) {
         Stream stream;
-        EXPECT_EQ(stream.begin(self, c, ring), 0);
-        monad_async_view view{}, more{};
-        EXPECT_EQ(stream.next(view).value, 4);
-        EXPECT_EQ(stream.next(more).error, EDEADLK);
-        EXPECT_TRUE(has_left);
-        EXPECT_EQ(release(view), 0);
-        EXPECT_EQ(stream.next(more).value, 4);
-        EXPECT_EQ(release(more), 0);
+        EXPECT_EQ(stream.begin(receiver, c, ring), 0);
+        EXPECT_EQ(stream.next(views[0]).value, 4);
+        EXPECT_EQ(stream.next(views[1]).value, 4);
+        other.attach(ex);
+        monad_async_view third{}, fourth{};
+        EXPECT_EQ(stream.next(third).value, 4);
+        EXPECT_EQ(stream.next(fourth).error, 0);
+        EXPECT_EQ(release(third), 0);
+        EXPECT_EQ(release(fourth), 0);
         return success();
     });
-    other.attach(ex);
-    keeper.attach(ex);
+    receiver.attach(ex);
     ex.finish();
 }
 

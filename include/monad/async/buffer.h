@@ -52,6 +52,10 @@ typedef struct monad_async_view {
  *  wait. */
 #define MONAD_ASYNC_RECV_STREAM_NO_WAIT 1u
 
+/** `monad_async_recv_stream_begin`: what it receives is released by others, not by its task. A ring
+ *  of such streams knows that from the first view on that another task has released. */
+#define MONAD_ASYNC_RECV_STREAM_PASSES_ON 2u
+
 /* The kernel's header ends the entry with an array of no size, which ISO C++ does not know. */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wpedantic"
@@ -135,7 +139,7 @@ MONAD_ASYNC_API monad_async_result monad_async_view_release(monad_async_view *vi
  *  @param stream zeroed, or one that has ended
  *  @param socket a connected stream socket
  *  @param ring where the data goes; of the same executor
- *  @param flags 0 or `MONAD_ASYNC_RECV_STREAM_NO_WAIT`
+ *  @param flags 0, `MONAD_ASYNC_RECV_STREAM_NO_WAIT`, `MONAD_ASYNC_RECV_STREAM_PASSES_ON`
  *  @retval 0 begun
  *  @retval EBUSY it has not ended
  *  @retval EINVAL NULL, no such flag
@@ -153,9 +157,10 @@ MONAD_ASYNC_API monad_async_result monad_async_recv_stream_begin(
  *  @param[out] view the data, to be released; untouched otherwise
  *  @return its length; 0: the end of the stream, to which it stays
  *  @retval ENOBUFS no buffer is free, with `MONAD_ASYNC_RECV_STREAM_NO_WAIT`
- *  @retval EDEADLK every task of the executor waits for a buffer, this one longest, and nobody is
- *  left to release one: release or take some. Any task may release a view, whoever received it, so
- *  with one that waits for anything else, a deadline, or a `run` with a time-out, this waits on
+ *  @retval EDEADLK nothing is ready, and every buffer is held by a task that waits for one, this
+ *  one last, or filled for another stream of such a task: release or take some. A view counts as
+ *  held by who received it; where it is another that releases it, say so to `begin`. Of a ring
+ *  whose views are passed on it is only known once all tasks of the executor wait for a buffer
  *  @retval ECANCELED the task or a scope was cancelled, or the stream, or its socket was closed
  *  @retval ETIME a scope's deadline passed
  *  @retval ECONNRESET and others: as `recv`; the stream has ended

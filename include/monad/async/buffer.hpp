@@ -186,7 +186,7 @@ public:
     /** Begins to receive. Does not suspend.
      *  @param fd a connected stream socket's descriptor, which must stay open
      *  @param ring where the data goes
-     *  @param flags 0 or `MONAD_ASYNC_RECV_STREAM_NO_WAIT`
+     *  @param flags as of `monad_async_recv_stream_begin`
      *  @throws std::system_error as `monad_async_recv_stream_begin`; `EPERM`: outside a task */
     recv_stream(int fd, buffer_ring const &ring, std::uint32_t flags = 0)
         : recv_stream(monad_async_socket_adopt(fd), ring, flags)
@@ -196,7 +196,7 @@ public:
     /** As the other constructor.
      *  @param socket a connected stream socket
      *  @param ring where the data goes
-     *  @param flags 0 or `MONAD_ASYNC_RECV_STREAM_NO_WAIT`
+     *  @param flags as of `monad_async_recv_stream_begin`
      *  @throws std::system_error as there */
     recv_stream(monad_async_socket socket, buffer_ring const &ring, std::uint32_t flags = 0)
         : task_(monad_async_task_current())
@@ -207,7 +207,7 @@ public:
     /** As the other constructor.
      *  @param peer a connected stream socket, which must stay open
      *  @param ring where the data goes
-     *  @param flags 0 or `MONAD_ASYNC_RECV_STREAM_NO_WAIT`
+     *  @param flags as of `monad_async_recv_stream_begin`
      *  @throws std::system_error as there */
     recv_stream(socket_handle const &peer, buffer_ring const &ring, std::uint32_t flags = 0)
         : recv_stream(peer.native_handle(), ring, flags)
@@ -217,7 +217,7 @@ public:
     /** As that constructor.
      *  @param fd a connected stream socket's descriptor, which must stay open
      *  @param ring where the data goes
-     *  @param flags 0 or `MONAD_ASYNC_RECV_STREAM_NO_WAIT`
+     *  @param flags as of `monad_async_recv_stream_begin`
      *  @param[out] ec the error: then nothing comes of it */
     recv_stream(int fd, buffer_ring const &ring, std::uint32_t flags, std::error_code &ec) noexcept
         : recv_stream(monad_async_socket_adopt(fd), ring, flags, ec)
@@ -227,7 +227,7 @@ public:
     /** As that constructor.
      *  @param socket a connected stream socket
      *  @param ring where the data goes
-     *  @param flags 0 or `MONAD_ASYNC_RECV_STREAM_NO_WAIT`
+     *  @param flags as of `monad_async_recv_stream_begin`
      *  @param[out] ec the error: then nothing comes of it */
     recv_stream(monad_async_socket socket, buffer_ring const &ring, std::uint32_t flags,
                 std::error_code &ec) noexcept
@@ -239,7 +239,7 @@ public:
     /** As that constructor.
      *  @param peer a connected stream socket, which must stay open
      *  @param ring where the data goes
-     *  @param flags 0 or `MONAD_ASYNC_RECV_STREAM_NO_WAIT`
+     *  @param flags as of `monad_async_recv_stream_begin`
      *  @param[out] ec the error: then nothing comes of it */
     recv_stream(socket_handle const &peer, buffer_ring const &ring, std::uint32_t flags,
                 std::error_code &ec) noexcept

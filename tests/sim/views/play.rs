@@ -6,7 +6,8 @@
 //!    is given back once. At the end all are the kernel's.
 //! 3. A stream that ended for the want of a buffer begins again when there is one, not before, and
 //!    none waits while there is one.
-//! 4. EDEADLK is told if all tasks wait for a buffer, with no deadline; ENOBUFS if there is none.
+//! 4. EDEADLK is told if all tasks wait for a buffer, with no deadline, or if those do that have
+//!    received what is out, of buffers that nobody else has released; ENOBUFS if there is none.
 //! 5. A stream that has ended is not in the kernel; nor is one begun again on what has the number
 //!    of its socket by now.
 //! 6. A ring of buffers with views out is not destroyed, one without streams and views is.
@@ -18,7 +19,7 @@ use monad_async::api::Handle;
 use monad_async::error::{Errno, RawResult};
 use monad_async::executor::scope::Scope;
 use monad_async::io::call::Call;
-use monad_async::io::recv_stream::{Received, RecvStream, NO_WAIT};
+use monad_async::io::recv_stream::{Received, RecvStream, NO_WAIT, PASSES};
 use monad_async::reactor::buffers::Buffers;
 use monad_async::reactor::operation::Op;
 use monad_async::task::header::TaskRef;
@@ -47,6 +48,8 @@ struct View {
     at: NonNull<u8>,
     /// As it was when it came.
     bytes: Vec<u8>,
+    /// Who has received it.
+    by: TaskRef,
 }
 
 /// What its task has left behind, to end with it.
@@ -70,6 +73,11 @@ struct World {
     /// Views that any task gives back.
     passed: RefCell<VecDeque<View>>,
     held: Cell<u32>,
+    /// Who has received each of those.
+    receivers: RefCell<Vec<TaskRef>>,
+    /// Others release them than who has received them.
+    passes: Cell<bool>,
+    is_in_next: RefCell<Vec<TaskRef>>,
     /// Begun, and not ended by their tasks.
     streams: Cell<u32>,
     forgotten: RefCell<Vec<Forgotten>>,
@@ -119,11 +127,13 @@ impl World {
         }
         self.held.set(self.held.get() + 1);
         self.views.set(self.views.get() + 1);
-        View { at: data, bytes }
+        let by = self.ex.executor().current_task().expect("a task");
+        self.receivers.borrow_mut().push(by);
+        View { at: data, bytes, by }
     }
 
     fn release(&self, view: View) {
-        let View { at, bytes } = view;
+        let View { at, bytes, by } = view;
         // SAFETY: until it is given back it is ours.
         let data = unsafe { std::slice::from_raw_parts_mut(at.as_ptr(), bytes.len()) };
         if *data != *bytes {
@@ -132,9 +142,15 @@ impl World {
         data.fill(GONE);
         self.sim.0.held.borrow_mut().remove(&(at.as_ptr() as u64));
         self.held.set(self.held.get() - 1);
+        let mut receivers = self.receivers.borrow_mut();
+        let found = receivers.iter().position(|&other| other == by).expect("it is out");
+        receivers.swap_remove(found);
+        drop(receivers);
+        let who = self.ex.executor().current_task();
+        self.passes.set(self.passes.get() || who != Some(by));
         let buffers = self.buffers();
         let number = buffers.number_of(at.as_ptr());
-        if !number.is_some_and(|number| buffers.give_back(number)) {
+        if !number.is_some_and(|number| buffers.give_back_by(number, who)) {
             return self.sim.breaks("a view that is out is not taken back".into());
         }
         if number.is_some_and(|number| buffers.give_back(number)) {
@@ -190,7 +206,11 @@ impl World {
         }
         self.in_next.set(self.in_next.get() + 1);
         self.sim.0.awaited.borrow_mut().push(socket);
+        self.is_in_next.borrow_mut().push(task);
         let next = stream.next(ex, task);
+        let waits = |by: &TaskRef| self.is_in_next.borrow().contains(by);
+        let known = !self.passes.get() && self.receivers.borrow().iter().all(waits);
+        self.is_in_next.borrow_mut().retain(|&other| other != task);
         let all_wait = self.in_next.get() == self.alive.get();
         self.in_next.set(self.in_next.get() - 1);
         self.sim.0.awaited.borrow_mut().retain(|&other| other != socket);
@@ -241,7 +261,8 @@ impl World {
                 Some(())
             }
             Err(Errno(libc::EDEADLK)) => {
-                if !all_wait || has_free || no_wait || self.deadlines.get() != 0 {
+                let in_vain = known || (all_wait && self.deadlines.get() == 0);
+                if !in_vain || has_free || no_wait {
                     return wrong("a deadlock that is none");
                 }
                 self.deadlocks.set(self.deadlocks.get() + 1);
@@ -288,7 +309,9 @@ impl World {
         let no_wait = self.one_in(4);
         self.streams.set(self.streams.get() + 1);
         self.sim.0.begins.set(true);
-        let flags = if no_wait { NO_WAIT } else { 0 };
+        let passes = self.one_in(3);
+        self.passes.set(self.passes.get() || passes);
+        let flags = if no_wait { NO_WAIT } else { 0 } | if passes { PASSES } else { 0 };
         // SAFETY: in its box until it has ended, or its task has exited.
         let begun = unsafe { stream.begin(ex, task, FD + n as i32, self.buffers.get(), flags) };
         self.sim.0.begins.set(false);
@@ -407,6 +430,7 @@ impl World {
                 let (count, bytes) = self.sizes;
                 let made = self.ex.executor().add_buffers(count, bytes).expect("as before");
                 self.buffers.set(made);
+                self.passes.set(false);
                 self.sim.0.buffers.set(Some(made));
             }
             Err(Errno(libc::EBUSY)) if is_held || legacy => {}
@@ -479,6 +503,9 @@ pub fn play(seed: u64) -> Result<Played, Broken> {
         was_cancelled: Default::default(),
         passed: RefCell::default(),
         held: Cell::new(0),
+        receivers: RefCell::default(),
+        passes: Cell::new(false),
+        is_in_next: RefCell::default(),
         streams: Cell::new(0),
         forgotten: RefCell::default(),
         alive: Cell::new(TASKS),
