@@ -12,6 +12,7 @@
 //! 3. Pools are never freed, only recycled: see `executor::queue`.
 //! 4. In the child of a fork a pool is the parent's: every call is refused before it takes a lock.
 
+use core::cell::Cell;
 use core::mem;
 use core::ptr::{self, NonNull};
 use std::io::Write;
@@ -73,7 +74,6 @@ struct State {
     wanted: usize,
     /// Threads that have not said yet whether they have an executor.
     starting: u32,
-    failed: Option<CreateError>,
     quits: bool,
     /// `thread::forks` of the process that let go of it, and the next spare one.
     spare: (u32, Option<&'static Pool>),
@@ -82,6 +82,19 @@ struct State {
 // SAFETY: seats are touched under the lock alone, and stay until they are off the list; references
 // are counted.
 unsafe impl Send for State {}
+
+/// What becomes of the workers that one call of `resize` makes: on its stack, behind the pool's lock,
+/// until none of them is starting any more. So a call is told of its own failures, and no other.
+struct Making {
+    starting: Cell<u32>,
+    failed: Cell<Option<CreateError>>,
+}
+
+/// For the thread of one of them.
+struct MadeBy(NonNull<Making>);
+
+// SAFETY: used under the lock alone, and before it is counted out of `starting`.
+unsafe impl Send for MadeBy {}
 
 /// `struct monad_async_pool_object`
 pub struct Pool {
@@ -132,7 +145,6 @@ pub fn create(
         seats: Vec::new(),
         wanted: 0,
         starting: 0,
-        failed: None,
         quits: false,
         spare: (0, None),
     };
@@ -198,31 +210,34 @@ impl Pool {
         let room = state.seats.try_reserve(workers as usize);
         room.map_err(|_| no_memory(Errno(libc::ENOMEM)))?;
         state.wanted = workers as usize;
+        let making = Making { starting: Cell::new(0), failed: Cell::new(None) };
+        let mut failed = None;
         // Another thread may want another number by the time the new ones are there.
         loop {
-            if state.quits {
+            failed = making.failed.take().or(failed);
+            if state.quits && making.starting.get() == 0 {
                 return Err(quits());
             }
-            while state.seats.len() > state.wanted {
+            while !state.quits && state.seats.len() > state.wanted {
                 if let Some(worker) = state.seats.pop() {
                     self.dismiss(&worker);
                 }
             }
-            while state.seats.len() + (state.starting as usize) < state.wanted
-                && state.failed.is_none()
+            while !state.quits
+                && state.seats.len() + (state.starting as usize) < state.wanted
+                && failed.is_none()
             {
-                self.start(&mut state);
+                failed = self.start(&mut state, &making);
             }
             if state.starting == 0 {
-                break;
+                return failed.map_or(Ok(()), Err);
             }
             state = self.started.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        state.failed.take().map_or(Ok(()), Err)
     }
 
-    /// Under the lock: makes one worker's thread.
-    fn start(&'static self, state: &mut State) {
+    /// Under the lock: makes one worker's thread; or why there is none.
+    fn start(&'static self, state: &mut State, making: &Making) -> Option<CreateError> {
         let cpu = match state.cpus.len() {
             0 => None,
             n => Some(state.cpus[state.next_cpu % n]),
@@ -230,14 +245,16 @@ impl Pool {
         state.next_cpu += 1;
         let number = state.next_cpu;
         state.starting += 1;
-        let options = state.options;
+        making.starting.set(making.starting.get() + 1);
+        let (options, by) = (state.options, MadeBy(NonNull::from(making)));
         self.queue.add_worker();
-        if let Err(errno) = helper::spawn(c"pool", move || work(self, &options, cpu, number)) {
+        let spawned = helper::spawn(c"pool", move || work(self, by, &options, cpu, number));
+        spawned.err().map(|errno| {
             self.queue.remove_worker();
             state.starting -= 1;
-            state.failed =
-                Some(CreateError { errno, text: "no thread for a worker of the pool.".into() });
-        }
+            making.starting.set(making.starting.get() - 1);
+            CreateError { errno, text: "no thread for a worker of the pool.".into() }
+        })
     }
 
     /// Under the lock; it is off the list.
@@ -322,13 +339,18 @@ impl Pool {
 }
 
 /// A worker's life.
-fn work(pool: &'static Pool, options: &Options, cpu: Option<u32>, number: usize) {
+fn work(pool: &'static Pool, by: MadeBy, options: &Options, cpu: Option<u32>, number: usize) {
     signal::take(signal::BACKTRACE); // Helpers take none; this one runs tasks.
     let mut trace = Vec::new(); // Outlives the executor.
     let started = |failed: Option<CreateError>, worker: Option<Worker>| {
         let mut state = pool.lock();
         state.starting -= 1;
-        state.failed = failed.or(state.failed.take());
+        // SAFETY: its `resize` waits until this one is counted out.
+        let making = unsafe { by.0.as_ref() };
+        making.starting.set(making.starting.get() - 1);
+        if failed.is_some() {
+            making.failed.set(failed);
+        }
         match worker {
             // Room was made by who counts it as starting.
             Some(worker) if !state.quits => state.seats.push(worker),

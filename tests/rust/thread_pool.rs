@@ -14,7 +14,8 @@ use monad_async::executor::jobs::Job;
 use monad_async::task::header::{Flags, TaskHead};
 use std::ffi::c_void;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering::SeqCst};
+use std::sync::Barrier;
 use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
@@ -306,6 +307,41 @@ fn a_pool_is_not_destroyed_by_its_own_task() {
     assert_eq!(wait(task), RawResult::failure(Errno(libc::EDEADLK)));
     end(pool);
     destroy_all([task]);
+}
+
+/// One thread resizes to two workers, of which each other one cannot be made, as its CPU does not
+/// exist; the other to one, which there always is. It took the failure of the first.
+#[test]
+fn a_resize_is_told_of_its_own_workers() {
+    const ROUNDS: usize = 300;
+    static CPUS: [u32; 2] = [0, 100_000];
+    let mut made = ptr::null_mut();
+    let mut attr = attr(1);
+    attr[24] = CPUS.as_ptr() as u64;
+    attr[25] |= CPUS.len() as u64;
+    // SAFETY: attributes of that size, and memory for the pool.
+    let r = unsafe { monad_async_pool_create(&mut made, attr.as_ptr().cast()) };
+    assert_eq!(r, RawResult::success(0));
+    let at = made as usize;
+    let together: &Barrier = leak(Barrier::new(2));
+    let others: &AtomicI32 = leak(AtomicI32::new(0));
+    let other = thread::spawn(move || {
+        for _ in 0..ROUNDS {
+            together.wait();
+            // SAFETY: alive until it is joined.
+            others.fetch_or(unsafe { monad_async_pool_resize(at as PoolPtr, 1) }.error, SeqCst);
+        }
+    });
+    let mut failed = 0;
+    for _ in 0..ROUNDS {
+        together.wait();
+        // SAFETY: alive.
+        failed += usize::from(unsafe { monad_async_pool_resize(made, 2) }.error == libc::EINVAL);
+    }
+    other.join().unwrap();
+    assert_eq!(others.load(SeqCst), 0);
+    assert!(failed >= ROUNDS / 10, "{failed} times");
+    end(made);
 }
 
 struct Tally {
