@@ -11,7 +11,7 @@ void echo(ma::socket peer)
     auto const next = [&] { return peer.recv(data); };
     while (auto const n = ma::with_timeout(30s, next)) {
         ma::shield const answering; // SIGTERM finds it at the next receive.
-        peer.send_all({data, n});
+        ma::with_timeout(30s, [&] { peer.send_all({data, n}); });
     }
 }
 //! [a connection]

@@ -3,13 +3,15 @@
 // was torn is cut off.
 //
 //   wal serve DIRECTORY       "set KEY VALUE": "ok" or "error WHY"; "get KEY": "is VALUE" or "none"
-//   wal load DIRECTORY KEYS   sets each key to 1, 2, 3... until the server goes; prints the answered
+//   wal load DIRECTORY KEYS   sets each key to 1, 2, 3..., and gets it by another connection, until the
+//                             server goes; prints what it was told
 //   wal check DIRECTORY FILE  compares the store with what `load` has printed
 #include <monad/async.hpp>
 
 #include "posix_crc.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cinttypes>
 #include <cstdio>
 #include <cstdlib>
@@ -17,6 +19,7 @@
 #include <fstream>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -98,15 +101,16 @@ public:
         commit(at + record.size());
     }
 
-    // What is told is on the disk.
-    string const *get(string const &key)
+    // What is told is on the disk, and not what others have set until then.
+    std::optional<string> get(string const &key)
     {
         auto const found = values_.find(key);
         if (found == values_.end()) {
-            return nullptr;
+            return std::nullopt;
         }
-        commit(found->second.end);
-        return &values_.find(key)->second.text;
+        entry told = found->second;
+        commit(told.end);
+        return std::move(told.text);
     }
 
 private:
@@ -207,6 +211,9 @@ public:
             if (n == 0) {
                 return false;
             }
+            if (data_.size() > longest) {
+                throw std::system_error(EMSGSIZE, std::system_category());
+            }
             data_.append(more, n);
         }
         line = data_.substr(0, end);
@@ -215,6 +222,7 @@ public:
     }
 
 private:
+    static constexpr std::size_t longest = 1 << 20;
     ma::socket &socket_;
     string data_;
 };
@@ -228,8 +236,8 @@ string answer(store &s, string const &line)
             return "ok\n";
         }
         if (line.compare(0, 4, "get ") == 0) {
-            auto const *const value = s.get(line.substr(4));
-            return value == nullptr ? "none\n" : "is " + *value + "\n";
+            auto const value = s.get(line.substr(4));
+            return value ? "is " + *value + "\n" : "none\n";
         }
         return "error what is that?\n";
     } catch (std::system_error const &e) {
@@ -262,7 +270,13 @@ void serve(string const &directory)
     std::fflush(stdout);
     ma::task_group connections(MONAD_ASYNC_GROUP_INDEPENDENT);
     while (true) {
-        connections.spawn([&s, peer = listener.accept()]() mutable {
+        std::error_code ec;
+        auto accepted = listener.accept(ec);
+        if (ec) { // Cancelled, which the sleep says, or no descriptors until some are closed.
+            ma::this_task::sleep_for(std::chrono::milliseconds{100});
+            continue;
+        }
+        connections.spawn([&s, peer = std::move(accepted)]() mutable {
             lines in(peer);
             for (string line; in.next(line);) {
                 peer.send_all(answer(s, line));
@@ -299,8 +313,9 @@ std::string ask(ma::socket &socket, lines &in, string const &question)
 void load(string const &directory, int keys)
 {
     ma::task_group clients(MONAD_ASYNC_GROUP_INDEPENDENT);
+    int setting = keys;
     for (int k = 0; k < keys; ++k) {
-        clients.spawn([&directory, key = "key" + std::to_string(k)] {
+        clients.spawn([&directory, &setting, key = "key" + std::to_string(k)] {
             try {
                 auto socket = connect_to(directory);
                 lines in(socket);
@@ -314,19 +329,36 @@ void load(string const &directory, int keys)
             } catch (std::system_error const &) {
                 // The server has gone, as it was to.
             }
+            --setting;
+        });
+        clients.spawn([&directory, &setting, key = "key" + std::to_string(k)] {
+            try {
+                auto socket = connect_to(directory);
+                lines in(socket);
+                for (std::uint64_t n, before = 0; setting != 0; before = n) {
+                    auto const is = ask(socket, in, "get " + key + "\n");
+                    n = is == "none" ? 0 : std::strtoull(is.c_str() + 3, nullptr, 10);
+                    if (n != before) {
+                        std::printf("%s %" PRIu64 "\n", key.c_str(), n);
+                        std::fflush(stdout);
+                    }
+                }
+            } catch (std::system_error const &) {
+                // As above.
+            }
         });
     }
     clients.wait();
 }
 
-// Each key has what was answered last, or what was asked for next.
+// Each key has the last value that was answered, or the next one.
 bool check(string const &directory, char const *file)
 {
     std::map<string, std::uint64_t> answered;
     std::ifstream in(file);
     string key;
     for (std::uint64_t n; in >> key >> n;) {
-        answered[key] = n;
+        answered[key] = std::max(answered[key], n);
     }
     auto socket = connect_to(directory);
     lines answers(socket);
