@@ -104,7 +104,7 @@ fn a_high_one_is_next_among_many_low_ones() {
     static MAY_END: AtomicUsize = AtomicUsize::new(0);
     static ENDED: AtomicUsize = AtomicUsize::new(0);
     let pool = pool(WORKERS as u32);
-    let low: Vec<_> = (0..1000).map(|_| new_task()).collect();
+    let low: Vec<_> = (0..20_000).map(|_| new_task()).collect();
     for &task in &low {
         set_body(task, |_| {
             BEGUN.fetch_add(1, SeqCst);
