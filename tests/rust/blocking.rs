@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::*;
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -234,15 +234,22 @@ fn a_bound_that_grows_serves_what_waits() {
     destroy(ex, tasks);
 }
 
-/// 1,000 calls of 10 ms by 64 helpers: a task that ticks each millisecond during them comes to its
-/// turn as a thread does that ticks in the same time.
-#[test]
-fn a_ticker_goes_on_during_a_thousand_calls() {
+/// How late each tick of a millisecond is, in nanoseconds, of a task and of a thread, while 1,000
+/// calls of 10 ms are made by 64 helpers: in order of size.
+fn ticks_during_calls(ex: Handle) -> [Vec<u64>; 2] {
     const CALLS: u32 = 1000;
-    let _alone = alone(64);
-    let ex = executor(8);
+    const TICK_NS: u64 = 1_000_000;
     let left: &AtomicU32 = leak(AtomicU32::new(CALLS));
-    let ticks: &AtomicU32 = leak(AtomicU32::new(0));
+    let ticks_by = move |sleep: &dyn Fn()| {
+        let mut late = Vec::new();
+        while left.load(SeqCst) != 0 {
+            let begin = Instant::now();
+            sleep();
+            late.push((begin.elapsed().as_nanos() as u64).saturating_sub(TICK_NS));
+        }
+        late.sort_unstable();
+        late
+    };
     let calls: Vec<TaskRef> = (0..CALLS).map(|_| new_task()).collect();
     for &task in &calls {
         set_body(task, move |t| {
@@ -253,29 +260,40 @@ fn a_ticker_goes_on_during_a_thousand_calls() {
         });
         ex.attach(task).unwrap();
     }
+    let of_task: &Mutex<Vec<u64>> = leak(Mutex::new(Vec::new()));
     let ticker = new_task();
     set_body(ticker, move |t| {
-        while left.load(SeqCst) != 0 {
-            assert_eq!(Handle::sleep(t, 1_000_000), RawResult::success(0));
-            ticks.fetch_add(1, SeqCst);
-        }
+        let sleep = || assert_eq!(Handle::sleep(t, TICK_NS), RawResult::success(0));
+        *of_task.lock().unwrap() = ticks_by(&sleep);
         RawResult::success(0)
     });
     ex.attach(ticker).unwrap();
-    let of_thread = thread::spawn(move || {
-        let mut ticks = 0;
-        while left.load(SeqCst) != 0 {
-            thread::sleep(Duration::from_millis(1));
-            ticks += 1;
-        }
-        ticks
-    });
+    let of_thread =
+        thread::spawn(move || ticks_by(&|| thread::sleep(Duration::from_nanos(TICK_NS))));
     run_until_idle(ex);
-    let (of_task, of_thread): (u32, u32) = (ticks.load(SeqCst), of_thread.join().unwrap());
-    println!("measured: {of_task} ticks of a task, {of_thread} of a thread");
-    assert!(of_task > 10 && of_task * 2 > of_thread, "{of_task} ticks, a thread {of_thread}");
+    calls.into_iter().chain([ticker]).for_each(destroy_task);
+    [of_task.lock().unwrap().clone(), of_thread.join().unwrap()]
+}
+
+/// A task's ticks are as late as those of a thread in the same time: half of them, and nine of ten.
+/// They are two threads, of which a busy machine may keep either waiting, so not each time.
+#[test]
+fn a_ticker_goes_on_during_a_thousand_calls() {
+    let _alone = alone(64);
+    let ex = executor(8);
+    let is_as_good = |_: &u32| {
+        let [task, thread] = ticks_during_calls(ex);
+        let is_within = |tenths: usize, more_ns: u64| {
+            let [of_task, of_thread] = [&task, &thread].map(|late| late[late.len() * tenths / 10]);
+            println!("measured: {tenths} of 10 ticks late by {of_task} ns, a thread's {of_thread}");
+            of_task <= of_thread + of_thread / 4 + more_ns
+        };
+        task.len() > 10 && is_within(5, 50_000) && is_within(9, 200_000)
+    };
+    let good = (0..20).filter(is_as_good).take(3).count();
+    assert_eq!(good, 3, "of 20 times");
     assert!((2..=64).contains(&helpers()));
-    destroy(ex, calls.into_iter().chain([ticker]));
+    destroy(ex, []);
 }
 
 /// A process ends while its helpers are busy, by whichever thread, and says what it was to say.
