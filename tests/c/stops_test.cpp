@@ -5,10 +5,12 @@
 
 #include "tries.hpp"
 
+#include <monad/async/blocking.h>
 #include <monad/async/buffer.h>
 #include <monad/async/buffer_set.h>
 #include <monad/async/file.h>
 #include <monad/async/op.h>
+#include <monad/async/path.h>
 #include <monad/async/poll.h>
 #include <monad/async/process.h>
 #include <monad/async/scope.h>
@@ -16,6 +18,8 @@
 
 #include <array>
 #include <csignal>
+#include <cstdio>
+#include <cstdlib>
 #include <functional>
 #include <string>
 #include <vector>
@@ -23,8 +27,11 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <spawn.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 using namespace support;
 
@@ -39,7 +46,12 @@ struct Stage {
     Executor ex{4};
     Fd here, there, listener;
     Pipe pipe, full;
-    std::array<char, 256> room{};
+    alignas(struct statx) std::array<char, 256> room{};
+    // Of paths, in a directory of its own; and what a call has had of a registered buffer.
+    std::string directory = "/tmp/monad_async_stops_XXXXXX";
+    std::string name, other;
+    char *fixed = nullptr;
+    Fd file;
     std::vector<char> much = std::vector<char>(4 << 20, 'x');
     monad_async_buffer_ring ring = nullptr;
     monad_async_buffer_set set = nullptr;
@@ -66,6 +78,11 @@ struct Stage {
         }
         fcntl(full.writer, F_SETFL, 0);
         row = monad_async_file_adopt(dup(full.writer));
+        EXPECT_NE(mkdtemp(directory.data()), nullptr);
+        name = directory + "/a";
+        other = directory + "/b";
+        file = Fd(memfd_create("stops", MFD_CLOEXEC));
+        EXPECT_EQ(write(file, "0123456789", 10), 10);
         EXPECT_EQ(monad_async_buffer_ring_create(ex, &ring, 2, 64).error, 0);
         EXPECT_EQ(monad_async_buffers_register(ex, &set, 1, 4096).error, 0);
     }
@@ -87,6 +104,10 @@ struct Stage {
             }
             pthread_sigmask(SIG_SETMASK, &before, nullptr);
         }
+        for (char const *const left : {"/a", "/b"}) {
+            (void)std::remove((directory + left).c_str());
+        }
+        EXPECT_EQ(rmdir(directory.c_str()), 0);
         EXPECT_EQ(monad_async_buffer_ring_destroy(ring).error, 0) << "a buffer is held";
         EXPECT_EQ(monad_async_buffers_unregister(set).error, 0) << "a buffer is claimed";
     }
@@ -154,6 +175,20 @@ Result operate(monad_async_task self, monad_async_op &op)
     }
     EXPECT_FALSE(op.is_in_flight);
     return r;
+}
+
+// The kernel is done with it, and its next claimer is not to find what it wrote later.
+void poison_buffer(Stage &s, monad_async_buffer const &buffer)
+{
+    s.fixed = static_cast<char *>(buffer.data);
+    std::fill_n(s.fixed, 64, poison);
+}
+
+// What refers to paths.
+template <class F> Kind of_paths(char const *name, F call)
+{
+    return {name, [call](auto self, Stage &s) { return call(self, s.name.c_str(), s); }, nullptr,
+            nullptr};
 }
 
 std::vector<Kind> kinds()
@@ -289,6 +324,7 @@ std::vector<Kind> kinds()
              auto r = monad_async_buffers_claim(self, s.set, &buffer);
              if (r.error == 0) {
                  r = monad_async_file_read_fixed(self, file(s.pipe.reader), &buffer, 0, 64, -1);
+                 poison_buffer(s, buffer);
                  EXPECT_EQ(monad_async_buffers_release(&buffer).error, 0);
              }
              return r;
@@ -300,6 +336,7 @@ std::vector<Kind> kinds()
              auto r = monad_async_buffers_claim(self, s.set, &buffer);
              if (r.error == 0) {
                  r = monad_async_file_write_fixed(self, file(s.full.writer), &buffer, 0, 64, -1);
+                 poison_buffer(s, buffer);
                  EXPECT_EQ(monad_async_buffers_release(&buffer).error, 0);
              }
              return r;
@@ -354,6 +391,69 @@ std::vector<Kind> kinds()
              return r;
          },
          close_here, to_here},
+        {"read_all",
+         [file](auto self, Stage &s) {
+             return monad_async_file_read_all(self, file(s.pipe.reader), s.room.data(), 10, -1);
+         },
+         nullptr, to_pipe},
+        {"sync",
+         [file](auto self, Stage &s) {
+             auto const f = file(s.file);
+             auto r = monad_async_file_sync(self, f);
+             r = r.error == 0 ? monad_async_file_sync_data(self, f) : r;
+             return r.error == 0 ? monad_async_file_sync_range(self, f, 0, 10, 0) : r;
+         },
+         nullptr, nullptr},
+        {"allocate, truncate and advise",
+         [file](auto self, Stage &s) {
+             auto const f = file(s.file);
+             auto r = monad_async_file_allocate(self, f, 0, 0, 4096);
+             r = r.error == 0 ? monad_async_file_truncate(self, f, 100) : r;
+             return r.error == 0 ? monad_async_file_advise(self, f, 0, 0, POSIX_FADV_WILLNEED) : r;
+         },
+         nullptr, nullptr},
+        {"stat",
+         [file](auto self, Stage &s) {
+             auto *const status = reinterpret_cast<struct statx *>(s.room.data());
+             return monad_async_file_stat(self, file(s.file), STATX_ALL, status);
+         },
+         nullptr, nullptr},
+        of_paths("a path's stat",
+                 [](auto self, char const *, Stage &s) {
+                     auto *const status = reinterpret_cast<struct statx *>(s.room.data());
+                     return monad_async_path_stat(self, AT_FDCWD, s.directory.c_str(), 0, STATX_ALL,
+                                                  status);
+                 }),
+        of_paths("mkdir and rename",
+                 [](auto self, char const *path, Stage &s) {
+                     auto const r = monad_async_path_mkdir(self, AT_FDCWD, path, 0700);
+                     return r.error == 0 ? monad_async_path_rename(self, AT_FDCWD, path, AT_FDCWD,
+                                                                   s.other.c_str(), 0)
+                                         : r;
+                 }),
+        of_paths("symlink, link and unlink",
+                 [](auto self, char const *path, Stage &s) {
+                     auto r = monad_async_path_symlink(self, "nowhere", AT_FDCWD, path);
+                     r = r.error == 0 ? monad_async_path_link(self, AT_FDCWD, path, AT_FDCWD,
+                                                              s.other.c_str(), 0)
+                                      : r;
+                     return r.error == 0 ? monad_async_path_unlink(self, AT_FDCWD, path, 0) : r;
+                 }),
+        {"shutdown",
+         [](auto self, Stage &s) { return monad_async_socket_shutdown(self, s.mine, SHUT_WR); },
+         close_here, nullptr},
+        {"run_blocking",
+         [](auto self, Stage &s) {
+             return monad_async_run_blocking(
+                 self,
+                 [](void *room) {
+                     usleep(200);
+                     static_cast<char *>(room)[0] = 'x';
+                     return monad_async_make_success(1);
+                 },
+                 s.room.data());
+         },
+         nullptr, nullptr},
         {"open and close",
          [](auto self, Stage &) {
              monad_async_file f{-1, 0};
@@ -387,6 +487,8 @@ bool stop(Kind const &kind, Stop how, unsigned passes)
         // The kernel is done with it.
         s.room.fill(poison);
         std::fill(s.much.begin(), s.much.end(), poison);
+        s.name.assign(s.name.size(), poison);
+        s.other.assign(s.other.size(), poison);
         return r;
     });
     task.attach(s.ex);
@@ -425,6 +527,9 @@ bool stop(Kind const &kind, Stop how, unsigned passes)
         // Never launched: nothing was overwritten either.
         EXPECT_TRUE(byte == poison || (byte == 0 && r.error == ECANCELED))
             << "written after its call has returned";
+    }
+    for (int i = 0; s.fixed != nullptr && i != 64; ++i) {
+        EXPECT_EQ(s.fixed[i], poison) << "written after its call has returned";
     }
     return r.error == 0;
 }
