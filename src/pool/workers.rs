@@ -83,8 +83,8 @@ struct State {
 // are counted.
 unsafe impl Send for State {}
 
-/// What becomes of the workers that one call of `resize` makes: on its stack, behind the pool's lock,
-/// until none of them is starting any more. So a call is told of its own failures, and no other.
+/// What becomes of the workers that one call of `resize` makes: on its stack, behind the pool's
+/// lock, until none of them is starting any more. So a call is told of its own failures alone.
 struct Making {
     starting: Cell<u32>,
     failed: Cell<Option<CreateError>>,
