@@ -15,7 +15,10 @@
 #include <unwind.h>
 
 // current.cpp
-extern "C" void const **monad_async_running_slot(void) noexcept;
+extern "C" {
+void const **monad_async_running_slot(void) noexcept;
+extern __attribute__((visibility("hidden"))) monad_async_executor_head const monad_async_nobody;
+}
 
 namespace monad::async_cpp {
 
@@ -119,7 +122,7 @@ std::size_t run_inside_another(monad_async_executor ex) noexcept
     // in the middle of an item.
     auto **const slot = monad_async_running_slot();
     auto const *const outer = *slot;
-    *slot = nullptr;
+    *slot = &monad_async_nobody;
     timespec const at_once = {};
     auto const r = monad_async_executor_run(ex, SIZE_MAX, &at_once);
     *slot = outer;

@@ -174,7 +174,7 @@ def monad_async_debugger():
                 return "idle" if fresh else "idle, has exited"
             if self.completed:
                 return "ready"
-            waits, peer = data[at["task.waits"]], number(data, at["task.peer"])
+            waits, peer = data[at["task.waits"]], self.peer()
 
             def operation(record):
                 if not record:
@@ -220,7 +220,15 @@ def monad_async_debugger():
             at = self.library.at
             if not self.suspended or self.completed or self.data[at["task.waits"]] != at["waits." + what]:
                 return 0
-            return number(self.data, at["task.peer"])
+            return self.peer()
+
+        def peer(self):
+            """The record of its wait. Where none was made yet what it notes of an object is
+            elsewhere in the header: the record, then, is what would have it there."""
+            at, peer = self.library.at, number(self.data, self.library.at["task.peer"])
+            if not peer and self.data[at["task.waits"]] == at["waits.grant"]:
+                return self.address + at["task.noted"] - at["wait.object"]
+            return peer
 
         def mutex(self):
             """That it waits for, or 0."""

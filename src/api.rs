@@ -14,6 +14,7 @@ use core::ptr::NonNull;
 use crate::debug;
 use crate::error::{Errno, RawResult, Res};
 use crate::executor::grant::Caller;
+use crate::executor::head::ExecutorHead;
 use crate::executor::mailbox::Mailbox;
 use crate::executor::reference::Reference;
 use crate::executor::scope::{self, Scope};
@@ -112,11 +113,13 @@ impl<K: Kernel> Handle<K> {
     #[inline(always)]
     pub(crate) fn running(task: TaskRef) -> Res<Self> {
         // By what this thread notes, not by what the task says: that may be another thread's.
-        let this = Self(NonNull::new(thread::running().cast_mut().cast()).ok_or(EPERM)?);
-        if !this.executor().is_current(task) {
+        let head = thread::running_head();
+        // SAFETY: a head, though not always of an executor: see `running_head`.
+        if unsafe { (*head.cast::<ExecutorHead>()).current_task.get() } != task.as_head() {
             return Err(EPERM);
         }
-        Ok(this)
+        // SAFETY: it runs a task, so it is an executor.
+        Ok(Self(unsafe { NonNull::new_unchecked(head.cast_mut().cast()) }))
     }
 
     #[inline(always)]

@@ -15,6 +15,7 @@ use core::ffi::c_void;
 use core::hint::black_box;
 use core::mem::{offset_of, size_of};
 
+use crate::executor::bare::NOTED_AT;
 use crate::executor::exit::ExitHook;
 use crate::executor::grant::Wait;
 use crate::executor::join::JoinRecord;
@@ -55,7 +56,7 @@ struct Table {
 // SAFETY: nothing writes it, and nothing but a debugger follows its addresses.
 unsafe impl Sync for Table {}
 
-const TASK_FIELDS: [(&str, usize); 55] = [
+const TASK_FIELDS: [(&str, usize); 56] = [
     ("task.size", size_of::<Task>()),
     ("task.cpu", offset_of!(TaskHead, cpu)),
     ("task.io", offset_of!(TaskHead, io)),
@@ -71,6 +72,7 @@ const TASK_FIELDS: [(&str, usize); 55] = [
     ("task.switch", offset_of!(Task, switch)),
     ("task.deadline_ns", offset_of!(Task, timer) + offset_of!(TimerNode, deadline_ns)),
     ("task.peer", offset_of!(Task, peer)),
+    ("task.noted", offset_of!(Task, timer) + NOTED_AT),
     ("task.stack_base", offset_of!(Task, stack) + Held::BASE_AT),
     ("task.annex", offset_of!(Task, annex)),
     ("record.other", JoinRecord::OTHER_AT),

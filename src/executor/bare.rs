@@ -2,12 +2,13 @@
 //! object, in the middle of a chunk, with a task behind it that was resumed before, too. As with
 //! `Executor::turn`, all that could stand in its way is asked before anything is done, and the
 //! switch is the last thing that the call does. The record of the wait is in the header, as no
-//! frame is there for it.
+//! frame is there for it; or it is not made before somebody looks for it.
 //!
 //! What is in line here is so where the optimiser runs: without it each function in line is room in
 //! its caller's frame, on the stack of a task.
 
 use core::cell::Cell;
+use core::ffi::c_void;
 
 use super::free::Free;
 use super::grant::Wait;
@@ -18,9 +19,37 @@ use crate::error::RawResult;
 use crate::stack::switch::{Over, Switch};
 use crate::task::grant::Grant;
 use crate::task::header::{Flags, Room, TaskRef, Waits, PRIORITIES};
-use crate::task::warm::WarmStacks;
 use crate::ticks;
 use crate::uring::kernel::Kernel;
+
+/// So far into the timer of a task that waits without a frame at an object of its own executor is
+/// the object of its wait's record, as long as that is not made, and `peer` null: the object's
+/// address, or for what is no mutex, one more.
+pub(crate) const NOTED_AT: usize = 16;
+
+/// What a task of this thread's that waits so waits by. The record is made only once somebody asks
+/// for it, and who grants does not: so a line of the header is left alone, and two or three stores
+/// are not made.
+pub fn record_of(task: TaskRef) -> &'static Wait {
+    let at = task.room_ptr().cast::<Wait>();
+    if task.peer.get().is_null() {
+        // SAFETY: within the header, and this thread's: the room is for this record, which no other
+        // wait of the task's uses; what is left out is as `create` made it.
+        unsafe {
+            let noted = task.timer_ptr().byte_add(NOTED_AT).cast::<*const c_void>();
+            let object = noted.read();
+            (&raw mut (*at.as_ptr()).word).write(Grant::armed_here());
+            (&raw mut (*at.as_ptr()).index).write(Cell::new(0));
+            (&raw mut (*at.as_ptr()).object).write(AtomicUsize::new(object.expose_provenance()));
+            let object_at = task.room_ptr().byte_add(Room::OBJECT_AT).cast::<*const c_void>();
+            object_at.write(object.map_addr(|address| address & !1));
+            noted.write(at.as_ptr().cast());
+        }
+        task.peer.set(at.as_ptr().cast());
+    }
+    // SAFETY: made above, or before; headers are never unmapped.
+    unsafe { at.as_ref() }
+}
 
 /// A task that may wait so, and who runs then: as long as nothing else has happened. `TRACK`: of an
 /// executor that tracks time; else of one that does not.
@@ -58,15 +87,13 @@ impl<'a, K: Kernel> Free<'a, K> {
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub fn bare<const TRACK: bool>(&self) -> Option<Bare<'a, K, TRACK>> {
         let (ex, task) = (self.ex, self.task);
+        if !ex.next.is_plain::<TRACK>() || ex.next.is_over(ex.ready.popped()) {
+            return None;
+        }
+        // Read between two questions: the optimiser would make one value of them, and then jump by
+        // that, which is three instructions more.
         let level = whole(task.cpu_asked());
-        let plain = Switch::PASSES
-            && ex.track == TRACK
-            && WarmStacks::has_kept(task)
-            && !ex.next.is_over(ex.ready.popped())
-            && level < PRIORITIES
-            // SAFETY: `exceptions` is the owner thread's, which this is.
-            && unsafe { (*ex.exceptions).is_none() };
-        if !plain {
+        if level >= PRIORITIES {
             return None;
         }
         let next = ex.ready.front_to_resume()?;
@@ -99,10 +126,18 @@ impl<K: Kernel, const TRACK: bool> Bare<'_, K, TRACK> {
         self.ex.head.current_task.set(self.next.0.as_head());
     }
 
-    /// It waits from here on, as the caller makes come true: the record, armed, which notes
-    /// `object`. `is_local`: as in `Caller::wait`.
+    /// It waits from here on, as the caller makes come true, for what this thread alone grants: by
+    /// a record of `record_of`, for which the caller notes the object.
     #[cfg_attr(not(debug_assertions), inline(always))]
-    pub fn begin(&self, is_local: bool, object: usize) -> &'static Wait {
+    pub fn begin_later(&self) {
+        self.leaves();
+        self.task.peer.set(core::ptr::null());
+    }
+
+    /// It waits from here on, as the caller makes come true: the record, armed, which notes
+    /// `object`, of a wait that other threads may end.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub fn begin(&self, object: usize) -> &'static Wait {
         const _: () = assert!(size_of::<Wait>() <= Room::OBJECT_AT);
         self.leaves();
         let at = self.task.room_ptr().cast::<Wait>();
@@ -110,8 +145,7 @@ impl<K: Kernel, const TRACK: bool> Bare<'_, K, TRACK> {
         // unmapped. What is left out is written by who uses it, or is as `create` made it: whose
         // room it is, and no watcher.
         unsafe {
-            let word = if is_local { Grant::armed_here() } else { Grant::armed() };
-            (&raw mut (*at.as_ptr()).word).write(word);
+            (&raw mut (*at.as_ptr()).word).write(Grant::armed());
             (&raw mut (*at.as_ptr()).index).write(Cell::new(0));
             (&raw mut (*at.as_ptr()).object).write(AtomicUsize::new(object));
             // Last, as the caller stores the same word.
@@ -172,8 +206,11 @@ impl<K: Kernel> Executor<K> {
     /// What a task of ours has waited for in no list has come; as the last thing that a call does.
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn ready_last(&self, task: TaskRef) -> RawResult {
-        let level = task.cpu_asked();
-        if self.watches(by::TRACED | by::POLLED | by::STAMPED) || level >= PRIORITIES as u8 {
+        if self.watches(by::TRACED | by::POLLED | by::STAMPED) {
+            return self.ready_stamped(task);
+        }
+        let level = task.cpu_asked(); // Between two questions, as in `bare`.
+        if level >= PRIORITIES as u8 {
             return self.ready_stamped(task);
         }
         task.completed_unstamped();
@@ -201,10 +238,11 @@ impl<K: Kernel> Executor<K> {
         RawResult::success_by_call()
     }
 
-    /// As `Ready::prefetch`, where `then` is the next at its level.
+    /// As `Ready::prefetch`, where `then` is the next at its level, and taken for one that is to be
+    /// resumed.
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn prefetch_from(&self, then: TaskRef) {
-        then.prefetch_stack(self.warm.keeps());
+        then.prefetch_kept_stack();
         self.ready.prefetch_behind(then);
     }
 }

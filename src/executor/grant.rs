@@ -15,6 +15,7 @@ use core::cell::Cell;
 use core::mem::offset_of;
 use core::ptr::NonNull;
 
+use super::bare::record_of;
 use super::free::Free;
 use super::mailbox::{kind, Mailbox};
 use super::scope::{self, Scope, NEVER_NS};
@@ -425,9 +426,15 @@ impl<K: Kernel> Executor<K> {
 
     /// What a task waits for by a record; see `Waits::Grant`.
     pub fn wait_of(task: TaskRef) -> Option<&'static Wait> {
-        let waits = task.waits.get() == Waits::Grant;
-        // SAFETY: the record of a task that waits so is on its stack; no use outlives the wait.
-        waits.then(|| unsafe { &*task.peer.get().cast::<Wait>() })
+        if task.waits.get() != Waits::Grant {
+            return None;
+        }
+        if task.peer.get().is_null() {
+            return Some(record_of(task));
+        }
+        // SAFETY: the record of a task that waits so is on its stack, or in its header; no use
+        // outlives the wait.
+        Some(unsafe { &*task.peer.get().cast::<Wait>() })
     }
 
     /// The wait of a task that waits so on this executor.

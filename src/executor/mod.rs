@@ -61,6 +61,7 @@ use crate::sched::run_queue::Ready;
 use crate::sched::shares::Shares;
 use crate::sched::timers::Timers;
 use crate::stack::asked::Walk;
+use crate::stack::switch::Back;
 use crate::sys::alloc;
 use crate::sys::cxx_eh::{self, Exceptions};
 use crate::sys::thread::{self, Owner};
@@ -91,6 +92,7 @@ pub struct Executor<K: Kernel> {
     span: Cell<(u64, Flags)>,
     next: Next,
     warm: WarmStacks,
+    back: Back,
     /// Items run since the kernel was last asked.
     since_enter: Cell<u32>,
     /// A pool's worker: tasks of the pool that have ended, and are not counted yet.
@@ -153,6 +155,7 @@ impl<K: Kernel> Executor<K> {
             span: Cell::new((0, Flags::COMPLETED)),
             next: Next::new(),
             warm: WarmStacks::new(),
+            back: Back::new(),
             since_enter: Cell::new(0),
             pooled_ended: Cell::new(0),
             last_enter: Cell::new(0),
@@ -209,11 +212,6 @@ impl<K: Kernel> Executor<K> {
         let head = self.head.current_task.get();
         // SAFETY: set by `run` to a live task.
         (!head.is_null()).then(|| unsafe { TaskRef::from_head(head) })
-    }
-
-    #[inline(always)]
-    pub(crate) fn is_current(&self, task: TaskRef) -> bool {
-        self.head.current_task.get() == task.as_head()
     }
 
     pub fn kernel(&self) -> &K {

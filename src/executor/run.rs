@@ -11,13 +11,13 @@
 use super::asleep::{is_early, RETRY_NS};
 use super::budget::STEP;
 use super::head::{add, dec, inc};
-use super::next::launches;
 use super::scope::Scope;
 use super::watch::by;
 use super::Executor;
 use crate::error::{Errno, Res};
 use crate::sched::timers::Due;
 use crate::sys::cxx_eh::Exceptions;
+use crate::sys::thread;
 use crate::task::header::{mark, Flags, TaskRef};
 use crate::trace::span;
 use crate::uring::kernel::{Kernel, Wait};
@@ -58,7 +58,7 @@ impl<K: Kernel> Drop for Inside<'_, K> {
         // SAFETY: both are the owner thread's, which this is.
         unsafe {
             *self.0.exceptions = self.1;
-            *self.0.running_here = core::ptr::null();
+            *self.0.running_here = thread::nobody();
         }
     }
 }
@@ -77,7 +77,7 @@ impl<K: Kernel> Executor<K> {
     #[inline(always)]
     pub(crate) fn is_thread_in_run(&self) -> bool {
         // SAFETY: the owner thread's, which this is.
-        unsafe { !(*self.running_here).is_null() }
+        unsafe { !core::ptr::eq(*self.running_here, thread::nobody()) }
     }
 
     /// One bounded pass; `timeout_ns` None waits for ever. OWNER'S THREAD, outside its tasks.
@@ -182,7 +182,7 @@ impl<K: Kernel> Executor<K> {
         let first = self.ready.popped();
         let last = first.wrapping_add(max);
         let many = self.attached() > MANY || self.since_enter.get() == 0;
-        self.next.begin(last, begun, many, self.track);
+        self.next.begin(last, begun, many);
         head.tasks_running.set(1);
         let mut now = begun;
         self.span.set((begun, Flags::COMPLETED));
@@ -273,9 +273,9 @@ impl<K: Kernel> Executor<K> {
         // SAFETY: ready, so not running, and this is its executor's thread.
         unsafe {
             if is_launch {
-                self.warm.launch(task, launches::<K>);
+                self.launch(task);
             } else {
-                task.switch.resume();
+                self.resume(task);
             }
         }
         let end = self.stamp();

@@ -279,7 +279,9 @@ impl<K: Kernel> Executor<K> {
     /// As `leave`; `now` is of `stamp_ahead`; `READY` as in `passes`.
     #[inline(always)]
     fn leave_at<const READY: bool>(&self, task: TaskRef, now: Ahead) {
-        self.warm.keep(task);
+        if self.warm.keep(task) {
+            self.runs_kept();
+        }
         // SAFETY: `exceptions` is the owner thread's, which this is.
         if unsafe { (*self.exceptions).is_none() } {
             if !self.passes::<READY>(task, now) {

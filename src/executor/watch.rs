@@ -374,8 +374,7 @@ impl<K: Kernel> Executor<K> {
             },
             // SAFETY: such a wait names its record, on the task's stack.
             Waits::Join => (name(Some(unsafe { (*peer.cast::<JoinRecord>()).other() })), 0),
-            // SAFETY: as above.
-            Waits::Grant => (unsafe { (*peer.cast::<Wait>()).object() } as u64, 0),
+            Waits::Grant => (Self::wait_of(task).map_or(0, Wait::object) as u64, 0),
             Waits::Deadline => (task.timer.deadline_ns.get(), 0),
             _ => (0, 0),
         }

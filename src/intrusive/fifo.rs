@@ -123,6 +123,12 @@ impl<const N: usize> Fifos<N> {
         Fifo(At { of: self, level })
     }
 
+    /// All of them: by one jump.
+    #[inline(always)]
+    pub fn are_empty(&self) -> bool {
+        self.heads.iter().fold(0, |all, head| all | head.get().addr()) == 0
+    }
+
     /// From the highest level on.
     #[inline(always)]
     pub fn iter(&self) -> impl Iterator<Item = Fifo<At<'_, N>>> {

@@ -7,20 +7,24 @@
 //! suspending function, and the next task's return from it.
 //!
 //! ```text
-//!   the executor's stack               the task's stack
-//!   | ...         |                    | the task           |  <- stack base
-//!   | saved RBX   |                    | RIP within `base`  |
-//!   | saved RIP   |                    | link               |  <- holds the executor's RSP
-//!   | saved RBP   |  <- RSP kept in    | RIP within `base`  |     while the task runs
-//!   |             |     the link       | frames             |
-//!                                      | saved RBP          |
-//!                                      | saved RBX          |
-//!                                      | saved RIP          |  <- RSP kept in `sp` while it waits
+//!   the executor's stack    the executor               the task's stack
+//!   | ...       |           | RIP within `base` |        | the task           |  <- stack base
+//!   | saved RBX |           | RSP               | <-.    | RIP within `base`  |
+//!   | saved RIP |             `Back`                `----| link               |
+//!   | saved RBP |  <- that RSP, while a task runs        | RIP within `base`  |
+//!                                                        | frames             |
+//!                                                        | saved RBP          |
+//!                                                        | saved RBX          |
+//!                                    RSP kept in `sp` -> | saved RIP          |
+//!                                      while it waits
 //! ```
 //!
-//! What is above the frames is laid once, except for the link and the task. The link and what lies
-//! there are laid out as frame records, so that a profiler that follows frame pointers gets from
-//! the task to the executor.
+//! What is above the frames is laid once, but for the link and the task, which a launch writes. Who
+//! is left for another task of its executor has nothing to tell it: a switch touches a stack only
+//! where its frames end. (With the executor's RSP in the link it was copied from stack to stack:
+//! four instructions, a store and a line more of each.) The link, what lies there, and `Back` are
+//! laid out as frame records, so that a profiler that follows frame pointers gets from the task to
+//! the executor.
 //!
 //! A launch and the end of a run are jumps, too. With a `call` and a `ret` here, a task that has
 //! suspended has three returns to make, and not two: of as many entries as the predictor has, the
@@ -40,6 +44,7 @@
 //! tests/c/unwind_test.cpp unwinds at every instruction.
 
 use core::arch::{asm, naked_asm};
+use core::cell::Cell;
 use core::mem::offset_of;
 
 /// Jumps to `$at`, with the operands, and goes on behind `$behind`. A debugger takes the address of
@@ -104,7 +109,7 @@ macro_rules! resume {
     };
 }
 
-/// What the executor keeps on its stack. RSI: the link.
+/// What the executor keeps on its stack. RCX: where its RSP is kept.
 macro_rules! wait_for_task {
     () => {
         concat!(
@@ -113,7 +118,7 @@ macro_rules! wait_for_task {
             push!("rax", "rip", -16),
             "\n",
             push!("rbp", -24),
-            "\nmov [rsi], rsp"
+            "\nmov [rcx], rsp"
         )
     };
 }
@@ -148,16 +153,16 @@ pub(super) use {pop, pop_rip, push, resume};
 /// Runs the task whose saved RSP is at `sp` until it leaves.
 ///
 /// # Safety
-/// It was kept by [`leave`] on a stack whose link is `link`.
+/// It was kept by [`leave`] on a stack whose link leads to `back`, of the executor that calls.
 #[inline(always)]
-pub unsafe fn enter(sp: *const usize, link: *mut usize) {
+pub unsafe fn enter(sp: *const usize, back: &Back) {
     // SAFETY: `enter_at` and then `leave_at` restore RSP, RBX and RBP; everything else that the
     // compiler relies on is declared as clobbered. What is below RSP is the compiler's to keep
     // free, as the block may push.
     unsafe {
         jump!(
             enter_at, "2:",
-            inout("rsi") link => _,
+            inout("rcx") back.sp.as_ptr() => _,
             inout("rdx") sp => _,
         );
     }
@@ -166,13 +171,16 @@ pub unsafe fn enter(sp: *const usize, link: *mut usize) {
 /// Runs `call(arg)` on a stack until it leaves.
 ///
 /// # Safety
-/// The stack was laid, `link` is its link, and nothing runs on it.
+/// The stack was laid, `link` is its link, and nothing runs on it; `back` is of the executor that
+/// calls, and stays where it is.
 #[inline(always)]
-pub unsafe fn launch(link: *mut usize, call: Call, arg: *mut u8) {
+pub unsafe fn launch(link: *mut usize, call: Call, arg: *mut u8, back: &Back) {
     // SAFETY: as in `enter`; the stack begins below what was laid.
     unsafe {
+        link.write(back.sp.as_ptr() as usize);
         jump!(
             launch_at, "2:",
+            inout("rcx") back.sp.as_ptr() => _,
             inout("rsi") link => _,
             inout("rdx") call => _,
             inout("rdi") arg => _,
@@ -185,13 +193,13 @@ pub unsafe fn launch(link: *mut usize, call: Call, arg: *mut u8) {
 /// # Safety
 /// Called on the task's stack, whose link is `link`.
 #[inline(always)]
-pub unsafe fn leave(sp: *mut usize, link: *mut usize) {
+pub unsafe fn leave(sp: *mut usize, link: *const usize) {
     // SAFETY: as in `enter`, with the two the other way round.
     unsafe {
         jump!(
             leave_at, "2: nop",
             inout("rcx") sp => _,
-            inout("rdx") link => _,
+            inout("rdx") link.read() => _,
         );
     }
 }
@@ -210,7 +218,7 @@ pub unsafe fn exit(link: *const usize) -> ! {
             "2:",
             "ud2",
             exit_at = sym exit_at,
-            in("rdx") link,
+            in("rdx") link.read(),
             options(noreturn),
         );
     }
@@ -220,18 +228,12 @@ pub unsafe fn exit(link: *const usize) -> ! {
 /// keeps the RSP in `sp`. Returns when it is entered.
 ///
 /// # Safety
-/// Called on the stack whose link is `link`; `next_sp` and `next_link` are as for [`enter`], and
-/// may be those of the same task.
+/// Called on the task's stack; `next_sp` is as for [`enter`], of a task of the same executor, and
+/// may be that of the same task.
 #[inline(always)]
-pub unsafe fn pass(
-    sp: *mut usize,
-    link: *const usize,
-    next_sp: *const usize,
-    next_link: *mut usize,
-) {
-    // SAFETY: as in `leave`. The link of a task that runs holds the executor's RSP.
+pub unsafe fn pass(sp: *mut usize, next_sp: *const usize) {
+    // SAFETY: as in `leave`.
     unsafe {
-        next_link.write(link.read());
         jump!(
             pass_at, "2: nop",
             inout("rcx") sp => _,
@@ -266,7 +268,8 @@ pub unsafe fn pass_to_launch(
     }
 }
 
-/// RAX: where the caller goes on. RSI: the link. RDX, RDI: what is called, with what.
+/// RAX: where the caller goes on. RCX: where its RSP is kept. RSI: the link. RDX, RDI: what is
+/// called, with what.
 #[unsafe(naked)]
 unsafe extern "C" fn launch_at() {
     naked_asm!(begin!(), wait_for_task!(), call_from_base!());
@@ -278,7 +281,7 @@ unsafe extern "C" fn pass_to_launch_at() {
     naked_asm!(begin!(), suspend!(), "mov [rcx], rsp", call_from_base!());
 }
 
-/// RAX: where the caller goes on. RDX: where the task's RSP is kept. RSI: the link.
+/// RAX: where the caller goes on. RCX: where its RSP is kept. RDX: where the task's is.
 #[unsafe(naked)]
 unsafe extern "C" fn enter_at() {
     naked_asm!(
@@ -293,13 +296,13 @@ unsafe extern "C" fn enter_at() {
     );
 }
 
-/// RAX: where the caller goes on. RCX: where its RSP is kept. RDX: the link.
+/// RAX: where the caller goes on. RCX: where its RSP is kept. RDX: where the executor's is.
 #[unsafe(naked)]
 unsafe extern "C" fn leave_at() {
     naked_asm!(begin!(), suspend!(), "mov [rcx], rsp", "mov rsp, [rdx]", back_to_executor!());
 }
 
-/// RAX: where the caller would go on. RDX: the link.
+/// RAX: where the caller would go on. RDX: where the executor's RSP is kept.
 #[unsafe(naked)]
 unsafe extern "C" fn exit_at() {
     naked_asm!(begin!(), "mov rsp, [rdx]", ".cfi_adjust_cfa_offset 24", back_to_executor!());
@@ -332,6 +335,24 @@ unsafe extern "C" fn base() {
         "ud2",
         ".cfi_endproc",
     );
+}
+
+/// Where an executor keeps its RSP while a task runs; a frame record, behind that of a stack.
+#[repr(C)]
+pub struct Back {
+    sp: Cell<usize>,
+    rip: usize,
+}
+
+impl Back {
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        Self { sp: Cell::new(0), rip: within_base() }
+    }
+}
+
+fn within_base() -> usize {
+    base as *const () as usize + 1
 }
 
 /// What runs on a stack at a launch; it leaves by [`exit`].
@@ -369,7 +390,7 @@ fn top(link: *mut usize) -> *mut Top {
 /// # Safety
 /// The link of a stack of the pool's that is the caller's, and on which nothing runs.
 pub unsafe fn lay(link: *mut usize) {
-    let rip = base as *const () as usize + 1;
+    let rip = within_base();
     // SAFETY: by this function's contract; a stack begins at a multiple of 128.
     unsafe {
         (*top(link)).ret = rip;

@@ -3,7 +3,7 @@
 use core::cell::Cell;
 use core::ptr::NonNull;
 
-pub use super::jump::Call;
+pub use super::jump::{Back, Call};
 use super::switch::Over;
 use super::{jump, pass_last};
 use crate::error::RawResult;
@@ -64,9 +64,10 @@ impl Switch {
     /// Runs `call(arg)` as the task, on the stack with this base, until it suspends or exits.
     ///
     /// # Safety
-    /// As `lay`, and laid; called off any task's stack. `call` leaves by `exit`.
+    /// As `lay`, and laid; called off any task's stack. `call` leaves by `exit`. `back` is the
+    /// executor's, and stays.
     #[inline(always)]
-    pub unsafe fn launch(&self, base: usize, call: Call, arg: *mut u8) {
+    pub unsafe fn launch(&self, base: usize, call: Call, arg: *mut u8, back: &Back) {
         let link = Self::link_of(base);
         self.link.set(link);
         // SAFETY: the caller's.
@@ -74,7 +75,7 @@ impl Switch {
             jump::note(link, arg);
             #[cfg(feature = "tsan")]
             let home = jump::told(link).launches();
-            jump::launch(link, call, arg);
+            jump::launch(link, call, arg, back);
             #[cfg(feature = "tsan")]
             crate::sys::tsan::is_back(home);
         }
@@ -137,14 +138,14 @@ impl Switch {
     ///
     /// # Safety
     /// Suspended; called off this stack, by the one thread that runs the task, and
-    /// not while it runs.
+    /// not while it runs; `back` is what it was launched with.
     #[inline(always)]
-    pub unsafe fn resume(&self) {
+    pub unsafe fn resume(&self, back: &Back) {
         // SAFETY: `sp` was kept by the last `suspend`.
         unsafe {
             #[cfg(feature = "tsan")]
             let home = jump::told(self.link.get()).resumes();
-            jump::enter(self.sp.as_ptr(), self.link.get());
+            jump::enter(self.sp.as_ptr(), back);
             #[cfg(feature = "tsan")]
             crate::sys::tsan::is_back(home);
         };
@@ -174,30 +175,29 @@ impl Switch {
         unsafe { jump::exit(self.link.get()) }
     }
 
-    /// Leaves what runs on the stack with this `base`, for good, for `next`, for which it is then
-    /// as if `resume` had been called where that was entered.
+    /// Leaves what runs here, for good, for `next`, for which it is then as if `resume` had been
+    /// called where that was entered.
     ///
     /// # Safety
-    /// Called on the stack that a switch said this `base` of, by what was launched; `next` is
-    /// suspended.
+    /// Called on a task's stack, by what was launched; `next` is suspended, of the same executor.
     #[inline(always)]
-    pub unsafe fn exit_to(base: usize, next: &Switch) -> ! {
+    pub unsafe fn exit_to(next: &Switch) -> ! {
         // SAFETY: as in `pass`.
-        unsafe { pass_last::exit_to(base as *const usize, next.sp.as_ptr(), next.link.get()) }
+        unsafe { pass_last::exit_to(next.sp.as_ptr()) }
     }
 
     /// Leaves the task for `next`, for which it is then as if `resume` had been called where it was
     /// for this one; returns when it is resumed.
     ///
     /// # Safety
-    /// Called on this stack; `next` is this switch or is suspended.
+    /// Called on this stack; `next` is this switch or is suspended, of the same executor.
     #[inline(always)]
     pub unsafe fn pass(&self, next: &Switch) {
         // SAFETY: on this stack, and the other's `sp` was kept.
         unsafe {
             #[cfg(feature = "tsan")]
             jump::told(self.link.get()).passes(jump::told(next.link.get()));
-            jump::pass(self.sp.as_ptr(), self.link.get(), next.sp.as_ptr(), next.link.get());
+            jump::pass(self.sp.as_ptr(), next.sp.as_ptr());
         };
     }
 
@@ -207,11 +207,10 @@ impl Switch {
     /// As `pass`.
     #[inline(always)]
     pub unsafe fn pass_last(&self, next: &Switch) -> RawResult {
-        // SAFETY: on this stack, whose link holds the executor's RSP; the other's `sp` was kept.
+        // SAFETY: on this stack; the other's `sp` was kept.
         unsafe {
             #[cfg(feature = "tsan")]
             jump::told(self.link.get()).passes(jump::told(next.link.get()));
-            next.link.get().write(self.link.get().read());
             pass_last::pass_last(self.sp.as_ptr(), next.sp.as_ptr())
         }
     }
@@ -226,10 +225,8 @@ impl Switch {
         // SAFETY: as in `pass_last`; that is where it is.
         unsafe {
             let of = |task: NonNull<u8>| &*task.as_ptr().add(W::SWITCH_AT).cast::<Switch>();
-            let (link, next_link) = (of(task).link.get(), of(next).link.get());
             #[cfg(feature = "tsan")]
-            jump::told(link).passes(jump::told(next_link));
-            next_link.write(link.read());
+            jump::told(of(task).link.get()).passes(jump::told(of(next).link.get()));
             pass_last::wait_last::<W>(task, of(next).sp.as_ptr())
         }
     }

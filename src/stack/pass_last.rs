@@ -70,8 +70,7 @@ macro_rules! resume_there {
 }
 
 /// As `jump::pass`, as the last thing that a function does: so its caller's registers are saved
-/// once, not by the function and again here, and it returns from here, 0 and no error. The link was
-/// copied.
+/// once, not by the function and again here, and it returns from here, 0 and no error.
 ///
 /// # Safety
 /// As `jump::pass`.
@@ -171,13 +170,11 @@ unsafe extern "C" fn has_waited<W: Over>() {
 /// entered it.
 ///
 /// # Safety
-/// Called on the stack whose link is `link`; `next_sp` and `next_link` are as for `jump::enter`, of
-/// another stack.
+/// Called on a task's stack; `next_sp` is as for `jump::pass`, of another stack.
 #[inline(always)]
-pub unsafe fn exit_to(link: *const usize, next_sp: *const usize, next_link: *mut usize) -> ! {
+pub unsafe fn exit_to(next_sp: *const usize) -> ! {
     // SAFETY: as in `jump::pass`; of this side nothing is kept.
     unsafe {
-        next_link.write(link.read());
         asm!(
             "lea rax, [rip + 2f]",
             "jmp {exit_to_at}",

@@ -35,7 +35,17 @@ unsafe impl Stack for Bounds {
 pub type Call = extern "C" fn(*mut u8) -> !;
 
 type Routine = Coroutine<(), (), (), Bounds>;
-type Back = Yielder<(), ()>;
+type Parent = Yielder<(), ()>;
+
+/// Nothing: a coroutine knows who resumed it.
+pub struct Back;
+
+impl Back {
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        Self
+    }
+}
 
 /// One persistent coroutine.
 ///
@@ -44,7 +54,7 @@ type Back = Yielder<(), ()>;
 #[repr(C)]
 pub struct Switch {
     /// corosensei's parent link, at the base of the stack.
-    back: Cell<*const Back>,
+    back: Cell<*const Parent>,
     /// Where the stack ended when the task last left it.
     sp: Cell<usize>,
     routine: UnsafeCell<ManuallyDrop<Routine>>,
@@ -73,7 +83,7 @@ impl Switch {
             base: NonZeroUsize::new(stack_base).expect("a stack is not at address 0"),
             limit: NonZeroUsize::new(limit).expect("a stack is not at address 0"),
         };
-        let routine = Coroutine::with_stack(bounds, move |back: &Back, ()| {
+        let routine = Coroutine::with_stack(bounds, move |back: &Parent, ()| {
             // SAFETY: `this` is where the switch was pinned before the first resume; on this stack.
             unsafe {
                 (*this).back.set(back);
@@ -104,7 +114,7 @@ impl Switch {
     /// # Safety
     /// Settled; called off this stack, by the one thread that runs the task, and not while it runs.
     #[inline(always)]
-    pub unsafe fn resume(&self) {
+    pub unsafe fn resume(&self, _: &Back) {
         #[cfg(feature = "tsan")]
         let home = self.told.resumes();
         // SAFETY: the caller's.
@@ -164,7 +174,7 @@ impl Switch {
     /// # Safety
     /// As `resume`.
     #[inline(always)]
-    pub unsafe fn launch(&self, _base: usize, _: Call, _arg: *mut u8) {
+    pub unsafe fn launch(&self, _base: usize, _: Call, _arg: *mut u8, _: &Back) {
         #[cfg(feature = "tsan")]
         let home = self.told.launches();
         // SAFETY: the caller's.
@@ -203,7 +213,7 @@ impl Switch {
 
     /// # Safety
     /// Never called: see `EXITS_TO`.
-    pub unsafe fn exit_to(_base: usize, _next: &Switch) -> ! {
+    pub unsafe fn exit_to(_next: &Switch) -> ! {
         unreachable!("a coroutine is left for who resumed it");
     }
 

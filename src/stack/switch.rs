@@ -23,9 +23,9 @@ use corosensei::stack::valgrind::ValgrindStackRegistration;
 use crate::error::RawResult;
 
 #[cfg(all(target_arch = "x86_64", not(feature = "asan")))]
-pub use super::own::{Call, Switch};
+pub use super::own::{Back, Call, Switch};
 #[cfg(not(all(target_arch = "x86_64", not(feature = "asan"))))]
-pub use super::routine::{Call, Switch};
+pub use super::routine::{Back, Call, Switch};
 
 /// What a task comes back to from a wait that it has left for by `wait_last`, where its outcome is
 /// not 0 by then.

@@ -53,10 +53,10 @@ fn identity(wait: &Wait, node: &Node) -> usize {
 }
 
 impl<S: Side> Mutex<S> {
+    /// Behind the side; or a number to compare with.
     #[inline(always)]
     fn owner(&self) -> usize {
-        // Relaxed: behind the side; or a number to compare with.
-        self.owner.load(Ordering::Relaxed)
+        self.owner.load(Ordering::Relaxed) // As above.
     }
 
     #[inline(always)]
@@ -67,7 +67,9 @@ impl<S: Side> Mutex<S> {
 
     #[inline(always)]
     fn is_not_of<K: Kernel>(&self, caller: &Caller<'_, K>) -> bool {
-        self.owner() != caller.identity()
+        // SAFETY: behind the side, without which nobody writes. (An atomic load is an instruction
+        // of its own, which the comparison does without.)
+        unsafe { *self.owner.as_ptr() != caller.identity() }
     }
 
     pub fn set_flags(&self, flags: u32) {
@@ -116,8 +118,9 @@ impl<S: Side> Mutex<S> {
 
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn lock_bare<K: Kernel, const TRACK: bool>(&self, bare: Bare<'_, K, TRACK>) -> RawResult {
-        let (at, me) = (ptr::from_ref(self), bare.task().addr());
-        let (noted, open) = ((at as usize, me), || self.side.open());
+        let at = ptr::from_ref(self);
+        // (Whose the node is the wait says, of a task.)
+        let (noted, open) = ((at as usize, None), || self.side.open());
         self.waiters.wait_bare::<K, Locks<K, S>, TRACK>(S::IS_LOCAL, bare, noted, at.cast(), open)
     }
 

@@ -108,7 +108,7 @@ impl<S: Side> Semaphore<S> {
         bare: Bare<'_, K, TRACK>,
         count: u64,
     ) -> RawResult {
-        let (at, noted) = (ptr::from_ref(self).cast(), (0, count as usize));
+        let (at, noted) = (ptr::from_ref(self).cast(), (0, Some(count as usize)));
         let open = || self.side.open();
         self.waiters.wait_bare::<K, Acquires<K, S>, TRACK>(S::IS_LOCAL, bare, noted, at, open)
     }

@@ -2,10 +2,10 @@
 
 use core::cell::Cell;
 use core::mem::offset_of;
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
 
 use crate::error::{Errno, RawResult};
-use crate::executor::bare::Bare;
+use crate::executor::bare::{record_of, Bare, NOTED_AT};
 use crate::executor::free::Waiter;
 use crate::executor::grant::{Caller, Wait};
 use crate::executor::mailbox::Mailbox;
@@ -24,7 +24,8 @@ use crate::uring::kernel::Kernel;
 #[repr(C)]
 pub struct Node {
     link: Link,
-    wait: NonNull<Wait>,
+    /// Of one that is [`is::MADE_LATER`], the word that `bare::record_of` wants here.
+    wait: Cell<*const Wait>,
     /// The level, and bits of [`is`]: one word, which one store sets up.
     state: Cell<u32>,
     /// For `Wait::index`.
@@ -48,6 +49,8 @@ mod is {
     pub const REFUSED: u32 = 1 << 10;
     /// In the header of the task, whose `waits` says whether the wait is armed.
     pub const IN_HEADER: u32 = 1 << 11;
+    /// With IN_HEADER: the wait is one of `bare::record_of`.
+    pub const MADE_LATER: u32 = 1 << 12;
 
     const _: () = assert!(TimerNode::UNUSED_BITS >> LEVEL_AT == 0);
 }
@@ -57,6 +60,7 @@ const _: () = {
     assert!(size_of::<Node>() <= size_of::<TimerNode>());
     // (The low bytes of a word are its first on every processor there is a port for.)
     assert!(offset_of!(Node, state) == TimerNode::UNUSED_AT && cfg!(target_endian = "little"));
+    assert!(offset_of!(Node, wait) == NOTED_AT);
     assert!(offset_of!(Node, state) % 8 == 0 && offset_of!(Node, index) == Node::STATE_AT + 4);
 };
 
@@ -67,7 +71,7 @@ impl Node {
     pub fn new(wait: &Wait, index: u32, data: usize) -> Self {
         Self {
             link: Link::new(),
-            wait: NonNull::from(wait),
+            wait: Cell::new(wait),
             state: Cell::new(is::UNUSED | u32::from(wait.level()) << is::LEVEL_AT),
             index,
             data: Cell::new(data),
@@ -87,8 +91,30 @@ impl Node {
 
     #[inline(always)]
     pub fn wait(&self) -> &Wait {
-        // SAFETY: a wait outlives its nodes, on the same stack.
-        unsafe { self.wait.as_ref() }
+        if self.has(is::MADE_LATER) {
+            return self.made_later();
+        }
+        // SAFETY: it is not.
+        unsafe { self.made() }
+    }
+
+    /// As `wait`.
+    ///
+    /// # Safety
+    /// Of one that is not `MADE_LATER`.
+    #[inline(always)]
+    unsafe fn made(&self) -> &Wait {
+        // SAFETY: the caller's; a wait outlives its nodes, on the same stack.
+        unsafe { &*self.wait.get() }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn made_later(&self) -> &Wait {
+        let at = ptr::with_exposed_provenance_mut(ptr::from_ref(self).addr());
+        // SAFETY: in a task's header, as the bit says, whose address everybody may know; the task
+        // waits, or is about to take the node out.
+        record_of(unsafe { TaskRef::from_timer(NonNull::new_unchecked(at)) })
     }
 
     #[inline(always)]
@@ -183,7 +209,7 @@ impl Waiters {
 
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.levels.iter().all(|level| level.is_empty())
+        self.levels.are_empty()
     }
 
     /// # Safety
@@ -289,9 +315,11 @@ impl Waiters {
             // other queue.
             (is_mine && task.waits.get() == Waits::Grant).then_some(task)
         } else {
-            let claimed = node.wait().claim_here();
+            // SAFETY: it is in no header. (A call to make it would need a frame.)
+            let wait = unsafe { node.made() };
+            let claimed = wait.claim_here();
             if claimed.is_some() {
-                node.wait().index.set(node.index);
+                wait.index.set(node.index);
                 node.state.set(node.state.get() & !is::QUEUED);
             }
             claimed
@@ -339,30 +367,43 @@ impl Waiters {
         over(node, waiter.until_granted(&wait))
     }
 
-    /// As `wait_turn`, without a frame: 0, or what `W` says of `at`, which is the object.
+    /// As `wait_turn`, without a frame: 0, or what `W` says of `at`, which is the object. `data`:
+    /// None: any.
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn wait_bare<K: Kernel, W: Over, const TRACK: bool>(
         &self,
         is_local: bool,
         bare: Bare<'_, K, TRACK>,
-        (object, data): (usize, usize),
+        (object, data): (usize, Option<usize>),
         at: *const u8,
         open: impl FnOnce(),
     ) -> RawResult {
-        let (task, wait, level) = (bare.task(), bare.begin(is_local, object), bare.level());
+        let (task, level) = (bare.task(), bare.level());
         let node = task.timer_ptr().cast::<Node>();
-        let state = is::UNUSED | is::QUEUED | is::IN_HEADER;
+        let mut state = is::UNUSED | is::QUEUED | is::IN_HEADER;
+        let wait = if is_local {
+            state |= is::MADE_LATER;
+            // What is no mutex is odd.
+            let noted = if object == 0 { at.wrapping_byte_add(1) } else { at };
+            bare.begin_later();
+            noted.cast()
+        } else {
+            ptr::from_ref(bare.begin(object))
+        };
         // SAFETY: as in `wait_turn`; the link is written by the push. The state and the index, 0,
         // are one word (asserted at `Node`); the level is a byte of it, which stays in its register
         // so.
         unsafe {
-            (&raw mut (*node.as_ptr()).wait).write(NonNull::from(wait));
+            if let Some(data) = data {
+                (&raw mut (*node.as_ptr()).data).write(Cell::new(data));
+            }
+            (&raw mut (*node.as_ptr()).wait).write(Cell::new(wait));
             (&raw mut (*node.as_ptr()).state).cast::<u64>().write(u64::from(state));
             let level_at = is::LEVEL_AT as usize / 8;
             (&raw mut (*node.as_ptr()).state).cast::<u8>().add(level_at).write(level as u8);
-            (&raw mut (*node.as_ptr()).data).write(Cell::new(data));
             // `bare` has looked at the level.
             let _ = self.levels.at_unchecked(level).push_back(node.cast());
+            let at = if is_local { ptr::null() } else { at };
             bare.wait::<W>(Waits::Grant, 0, at, open)
         }
     }

@@ -21,6 +21,19 @@ impl Exceptions {
     }
 }
 
+/// In the place of a thread's, for who asks `is_none` for other reasons, too.
+struct Constant(Exceptions);
+
+// SAFETY: never written, and its pointer never followed.
+unsafe impl Sync for Constant {}
+
+static SOME: Constant = Constant(Exceptions { caught: core::ptr::null_mut(), uncaught: 1 });
+
+impl Exceptions {
+    /// Of which there are some.
+    pub(crate) const SOME: *const Exceptions = &raw const SOME.0;
+}
+
 extern "C" {
     /// cpp/cxa_globals.cpp: `__cxa_get_globals()` of the calling thread, or null.
     fn monad_async_cxa_globals() -> *mut c_void;

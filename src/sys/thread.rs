@@ -189,7 +189,7 @@ extern "C" fn in_child() {
     // anything else that has the number of the thread that forked.
     // SAFETY: variables of the one thread that the child has.
     unsafe {
-        *running_executor() = ptr::null();
+        *running_executor() = nobody();
         *number_slot() = 0;
     }
 }
@@ -260,6 +260,8 @@ extern "C" {
     fn monad_async_task_current() -> *const c_void;
     /// cpp/current.cpp: the calling thread's note of the executor that runs on it.
     fn monad_async_running_slot() -> *mut *const c_void;
+    /// cpp/current.cpp: the head of an executor that runs nothing. Only its address is used here.
+    static monad_async_nobody: [u64; 11];
     /// cpp/current.cpp: the calling thread's number.
     #[cfg(not(miri))]
     fn monad_async_thread_slot() -> *mut u64;
@@ -268,12 +270,29 @@ extern "C" {
 /// The calling thread's note: the executor inside whose `run` it is, or null.
 #[inline(always)]
 pub fn running() -> *const c_void {
+    let head = running_head();
+    if ptr::eq(head, nobody()) {
+        return ptr::null();
+    }
+    head
+}
+
+/// The head of the executor inside whose `run` the calling thread is, or else of `nobody`: in both
+/// cases one whose `current_task` may be read.
+#[inline(always)]
+pub(crate) fn running_head() -> *const c_void {
     own_word!("monad_async_running", running_executor().cast::<u64>()) as *const c_void
 }
 
-/// Where the calling thread notes which executor runs on it, null outside `run`; valid as long as
-/// the thread. It serves `monad_async_task_current`, so it lies where a C function finds it in one
-/// load.
+/// What a thread notes that is in no run: the head of an executor that runs no task, ever.
+#[inline(always)]
+pub fn nobody() -> *const c_void {
+    (&raw const monad_async_nobody).cast()
+}
+
+/// Where the calling thread notes which executor runs on it, `nobody` outside `run`; valid as long
+/// as the thread. It serves `monad_async_task_current`, so it lies where a C function finds it in
+/// one load.
 pub fn running_executor() -> *mut *const c_void {
     // SAFETY: no preconditions.
     unsafe { monad_async_running_slot() }

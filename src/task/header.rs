@@ -319,7 +319,7 @@ impl TaskRef {
         prefetch::line_to_write(at + 128);
     }
 
-    /// What a resume touches of the stack: its base, where the link is, and the lowest frames; of a
+    /// What a resume touches of the stack: the lowest frames, and the base of a coroutine's; of a
     /// launch, which runs on another, what comes after it if it `keeps` that one. Reads the header.
     #[inline(always)]
     pub(crate) fn prefetch_stack(self, keeps: bool) {
@@ -333,8 +333,16 @@ impl TaskRef {
             }
             return;
         }
+        self.prefetch_kept_stack();
+    }
+
+    /// As `prefetch_stack`, of one that is to be resumed. Of any other, lines that nobody needs.
+    #[inline(always)]
+    pub(crate) fn prefetch_kept_stack(self) {
         let sp = self.switch.sp();
-        prefetch::line(self.switch.base());
+        if !Switch::PASSES {
+            prefetch::line(self.switch.base());
+        }
         prefetch::line(sp - 64);
         prefetch::line(sp);
         prefetch::line(sp + 64);

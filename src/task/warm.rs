@@ -25,7 +25,7 @@ use core::cell::Cell;
 
 use super::header::TaskRef;
 use crate::stack::pool::{Held, Stack};
-use crate::stack::switch::{Call, Switch};
+use crate::stack::switch::{Back, Call, Switch};
 
 /// An executor has a stack of the first sizes of the process, one fewer than this: it is made on a
 /// small stack, where each takes its two words.
@@ -84,12 +84,12 @@ impl WarmStacks {
     /// stack.
     ///
     /// # Safety
-    /// Called on the executor's stack; the task is pending launch there.
+    /// Called on the executor's stack; the task is pending launch there. `back` is the executor's.
     #[inline(always)]
-    pub unsafe fn launch(&self, task: TaskRef, call: Call) {
+    pub unsafe fn launch(&self, task: TaskRef, call: Call, back: &Back) {
         let (base, at) = (self.next(task), task.addr() as *mut u8);
         // SAFETY: laid, and nothing runs there: it is the executor's, or the task's own.
-        unsafe { task.switch.launch(base, call, at) };
+        unsafe { task.switch.launch(base, call, at, back) };
     }
 
     /// Leaves the task, which has kept its stack, for the launch of `next`; returns when it is
@@ -144,12 +144,14 @@ impl WarmStacks {
         held.laid_base()
     }
 
-    /// The task is about to suspend.
+    /// The task is about to suspend. True: it has not done so before.
     #[inline(always)]
-    pub fn keep(&self, task: TaskRef) {
-        if Switch::BORROWS && task.stack_size.get() & OWN == 0 {
+    pub fn keep(&self, task: TaskRef) -> bool {
+        let keeps = Switch::BORROWS && task.stack_size.get() & OWN == 0;
+        if keeps {
             self.exchange(task);
         }
+        keeps
     }
 
     /// The task has suspended before, or runs on its own stack all along: `keep` has nothing to do.

@@ -18,9 +18,10 @@ use monad_async::reactor::operation::Op;
 use monad_async::stack::pool::stats;
 use monad_async::stack::slab::find;
 use monad_async::sync::channel::{Channel, Direction};
-use monad_async::sync::Shared;
+use monad_async::sync::mutex::Mutex;
+use monad_async::sync::{Local, Shared};
 use monad_async::sys::memory::lowest_resident;
-use monad_async::task::header::TaskRef;
+use monad_async::task::header::{TaskRef, Waits};
 use monad_async::ticks;
 use monad_async::uring::kernel::{op, Sqe};
 use monad_async::uring::{RealKernel, RingOptions};
@@ -486,6 +487,54 @@ fn a_close_ends_waits_without_a_frame() {
             });
         }
     }
+    set_body(yields, move |t| {
+        (0..20).for_each(|_| turn(t));
+        RawResult::success(0)
+    });
+    tasks.iter().for_each(|&task| ex.attach(task).unwrap());
+    while ex.has_work() {
+        ex.run(usize::MAX, Some(0)).unwrap();
+    }
+    destroy(ex, tasks);
+}
+
+/// Who waits without a frame at an object of its own executor has a record once somebody looks for
+/// it: who asks what it waits for, who cancels it. The second time, too, where the last one was.
+#[test]
+fn who_waits_without_a_record_is_cancelled() {
+    let ex = executor(8);
+    // SAFETY: zeros are a mutex that is not locked.
+    let mutex: &'static Mutex<Local> = Box::leak(unsafe { Box::new(std::mem::zeroed()) });
+    let turn = |t| assert_eq!(Handle::<Real>::sleep(t, 0), RawResult::success(0));
+    let tasks = [new_task(), new_task(), new_task()];
+    let [owns, waits, yields] = tasks;
+    let canceled = Rc::new(Cell::new(0));
+    let seen = canceled.clone();
+    set_body(waits, move |t| {
+        turn(t); // Who has not suspended before has a frame.
+        for _ in 0..2 {
+            let caller = Caller::task(ex.executor(), t);
+            assert_eq!(mutex.lock(&caller, u64::MAX).error, libc::ECANCELED);
+            canceled.set(canceled.get() + 1);
+            assert_eq!(Handle::<Real>::uncancel(t), Ok(true));
+        }
+        RawResult::success(0)
+    });
+    set_body(owns, move |t| {
+        let caller = Caller::task(ex.executor(), t);
+        assert_eq!(mutex.lock(&caller, u64::MAX), RawResult::success(0));
+        for nth in 0..2 {
+            (0..3).for_each(|_| turn(t));
+            assert_eq!(seen.get(), nth);
+            let (what, of, _) = ex.executor().waits_for(waits);
+            assert_eq!((what, of), (Waits::Grant, std::ptr::from_ref(mutex) as u64));
+            ex.cancel(waits).unwrap();
+        }
+        (0..3).for_each(|_| turn(t));
+        assert_eq!(seen.get(), 2);
+        assert_eq!(mutex.unlock(&caller), RawResult::success(0));
+        RawResult::success(0)
+    });
     set_body(yields, move |t| {
         (0..20).for_each(|_| turn(t));
         RawResult::success(0)

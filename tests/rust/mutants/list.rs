@@ -378,7 +378,7 @@ pub const LOOP: &[Mutant] = &[
     Mutant {
         bug: "a yield goes on behind the number of items that was asked for",
         file: "src/executor/next.rs",
-        right: "self.next.last.get() != self.ready.popped()",
+        right: "!self.next.is_over(self.ready.popped())",
         wrong: "true",
     },
     Mutant {

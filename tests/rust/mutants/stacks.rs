@@ -108,8 +108,8 @@ pub const STACKS: &[(Mutant, &str)] = &[
     of(
         NEXT,
         "who yields first to one that has run leaves its stack to the next launch",
-        "WarmStacks::has_kept(task) && self.next.last.get() != self.ready.popped()",
-        "self.next.last.get() != self.ready.popped()",
+        "self.next.plain[self.track as usize].set(Exceptions::SOME);",
+        "",
         "who_yields_to_one_that_has_run_keeps_its_stack",
     ),
     of(
@@ -153,6 +153,13 @@ pub const STACKS: &[(Mutant, &str)] = &[
         "task.outcome.set(-e.0);",
         "",
         "a_close_ends_waits_without_a_frame",
+    ),
+    of(
+        "src/executor/bare.rs",
+        "a record that is made late stays as it was",
+        "(&raw mut (*at.as_ptr()).word).write(Grant::armed_here());",
+        "",
+        "who_waits_without_a_record_is_cancelled",
     ),
     of(
         "src/executor/run.rs",

@@ -262,7 +262,7 @@ impl World {
         // SAFETY: this thread's note, which lives as long as the thread.
         let r = unsafe {
             let here = thread::running_executor();
-            let outer = here.replace(std::ptr::null());
+            let outer = here.replace(thread::nobody());
             let r = self.handle(ex).run(max, timeout_ns);
             here.write(outer);
             r
