@@ -77,13 +77,30 @@ impl Chunk {
 
     /// # Safety
     /// Nobody has it.
-    pub unsafe fn free(chunk: NonNull<Self>) {
+    unsafe fn free(chunk: NonNull<Self>) {
         // SAFETY: leaked by `new`.
         drop(unsafe { Box::from_raw(chunk.as_ptr()) });
     }
 }
 
-/// Empty chunks, kept for ever as the queue is.
+/// Chunks that were taken out, to be freed with the lock open.
+#[must_use]
+pub struct Freed(*mut Chunk);
+
+impl Freed {
+    pub fn free(self) {
+        let mut next = self.0;
+        while let Some(chunk) = NonNull::new(next) {
+            // SAFETY: taken out, so nobody else has it.
+            unsafe {
+                next = chunk.as_ref().next.get();
+                Chunk::free(chunk);
+            }
+        }
+    }
+}
+
+/// Empty chunks, kept until the queue's owner is done with it.
 pub struct Spare(Cell<*mut Chunk>);
 
 impl Spare {
@@ -220,6 +237,19 @@ fn clear(bits: &Cell<u8>, level: u8) {
 }
 
 impl Levels {
+    /// At the end of the queue, which is empty: its memory.
+    pub fn close(&self) -> Freed {
+        for jobs in self.jobs.iter().filter(|jobs| jobs.is_empty()) {
+            if let Some(chunk) = NonNull::new(jobs.first.replace(ptr::null_mut())) {
+                self.spare.push(chunk);
+            }
+            jobs.last.set(ptr::null_mut());
+            jobs.oldest.set(0);
+            jobs.end.set(0);
+        }
+        Freed(self.spare.0.replace(ptr::null_mut()))
+    }
+
     /// From its begin: what a task needs, and a job that is not of low priority.
     pub const TASK_BYTES: usize = offset_of!(Self, jobs);
     pub const NORMAL_JOB_BYTES: usize = Self::TASK_BYTES + 2 * size_of::<Jobs>();

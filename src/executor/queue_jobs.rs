@@ -56,6 +56,12 @@ impl Queue {
             return Ok(());
         }
     }
+
+    /// EXPENSIVE. Its workers have left, and nothing is in it: frees what it has.
+    pub fn free(&self) {
+        let all = self.lock().levels.close();
+        all.free();
+    }
 }
 
 impl<K: Kernel> Executor<K> {

@@ -332,6 +332,7 @@ impl Pool {
     }
 
     fn recycle(&'static self) {
+        self.queue.free();
         let mut first = spare();
         self.lock().spare = (thread::forks(), *first);
         *first = Some(self);

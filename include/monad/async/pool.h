@@ -180,9 +180,9 @@ MONAD_ASYNC_ASSERT_SIZE(struct monad_async_pool_job, 32);
  *  the worker that begins it, and can do all that a task can; until then it costs a line of memory,
  *  and has no handle: it cannot be joined, cancelled or moved. It begins in its order among the
  *  tasks of the same priority, and counts as one of them. ANY THREAD, inside tasks too. Does not
- *  suspend; no malloc once so many jobs have waited before; a lock that is held for some
- *  instructions, and a system call if a worker that sleeps is to be woken. What the caller wrote
- *  before is visible to the task.
+ *  suspend; no malloc once so many jobs have waited before, as the pool keeps that memory until it
+ *  is destroyed; a lock that is held for some instructions, and a system call if a worker that
+ *  sleeps is to be woken. What the caller wrote before is visible to the task.
  *  @param pool the pool
  *  @param priority at which it begins, and the task's CPU priority
  *  @param job what is to be done
