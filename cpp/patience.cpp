@@ -116,6 +116,9 @@ bool is_in_exit() noexcept
 
 std::size_t run_inside_another(monad_async_executor ex) noexcept
 {
+    if (ex->current_task != nullptr) {
+        return 0; // Further down this stack: it goes on when what runs in here has ended.
+    }
     // For the time of the pass this thread is not in the other executor's run. The running task's
     // stack carries it, as it does any call; what of `ex` runs in that pass cannot suspend the
     // running task, since it is not current, and the other executor's lists are whole, since it is

@@ -152,10 +152,9 @@ private:
     // False: it ended before, or is no header.
     bool read_header(parser_type &parser, beast::error_code &ec)
     {
-        bool passed = false;
+        bool passed = false, begins = true; // (Beast takes a first line whole.)
         while (!parser.is_header_done()) {
             // One empty line before a request is passed over (RFC 9112, 2.2).
-            bool const begins = !parser.got_some();
             if (begins && !passed && in_.compare(0, 2, "\r\n") == 0) {
                 in_.erase(0, 2);
                 passed = true;
@@ -168,6 +167,7 @@ private:
             if (!in_.empty() && !(begins && in_ == "\r")) {
                 std::size_t const n = parser.put(boost::asio::buffer(in_), ec);
                 in_.erase(0, n);
+                begins = begins && n == 0;
                 if (ec && ec != beast::http::error::need_more) {
                     return false;
                 }

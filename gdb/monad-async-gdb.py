@@ -32,7 +32,7 @@ def monad_async_debugger():
     """One function, so that nothing of it meets what else gdb has loaded: all scripts share one
     namespace. Loading it again replaces it."""
     SECTION = "monad_async_debug"
-    VERSION = 4
+    VERSION = 5
     MASK = (1 << 64) - 1
     LEVELS = ("high", "normal", "low")
     # include/uapi/linux/io_uring.h, from 0.

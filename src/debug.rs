@@ -32,7 +32,7 @@ use crate::task::header::{mark, Task, TaskHead, Ticks, Waits};
 use crate::task::state;
 use crate::uring::RealKernel;
 
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 const NAME_BYTES: usize = 24;
 
 #[derive(Clone, Copy)]

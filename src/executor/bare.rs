@@ -9,6 +9,7 @@
 
 use core::cell::Cell;
 use core::ffi::c_void;
+use core::sync::atomic::{compiler_fence, Ordering::Release};
 
 use super::free::Free;
 use super::grant::Wait;
@@ -43,9 +44,11 @@ pub fn record_of(task: TaskRef) -> &'static Wait {
             (&raw mut (*at.as_ptr()).object).write(AtomicUsize::new(object.expose_provenance()));
             let object_at = task.room_ptr().byte_add(Room::OBJECT_AT).cast::<*const c_void>();
             object_at.write(object.map_addr(|address| address & !1));
+            // In this order for a debugger, which takes what is noted for the object until then.
+            task.peer.set(at.as_ptr().cast());
+            compiler_fence(Release);
             noted.write(at.as_ptr().cast());
         }
-        task.peer.set(at.as_ptr().cast());
     }
     // SAFETY: made above, or before; headers are never unmapped.
     unsafe { at.as_ref() }

@@ -20,7 +20,7 @@ use crate::intrusive::Link;
 use crate::reactor::buffers::Buffers;
 use crate::reactor::fixed::{self, Fixed, Memory};
 use crate::task::header::TaskRef;
-use crate::uring::kernel::{Kernel, Sqe, Wait as Sleep};
+use crate::uring::kernel::{Kernel, Sqe};
 
 /// On the stack of who waits.
 #[repr(C)]
@@ -136,10 +136,10 @@ impl<K: Kernel> Executor<K> {
     /// who has waited shortest is told. True: it is ready. O(buffers), each by who waits, where
     /// something has changed since.
     #[cold]
-    pub(super) fn tell_hungry(&self, sleep: Sleep) -> bool {
-        let mut all_wait = sleep == Sleep::Forever;
+    pub(super) fn tell_hungry(&self, until: u64) -> bool {
+        let mut all_wait = until == u64::MAX && self.timers.next_ns().is_none();
         all_wait &= self.hungry.get() == self.attached() && self.has_no_mail();
-        if self.more_mail.get() || self.is_fed() {
+        if self.more_mail.get() || self.is_fed() || self.reactor.has_unsubmitted() {
             all_wait = false;
         }
         self.reactor.all_buffers().any(|buffers| {

@@ -147,7 +147,7 @@ fn spare() -> MutexGuard<'static, Option<&'static Mailbox>> {
 const _: () = assert!(offset_of!(Mailbox, eventfd) < 64 && offset_of!(Mailbox, epoch) < 64);
 
 // SAFETY: the inbox is made for many threads; links in it belong to the thread that the rules in
-// `intrusive::mpsc` say. `next` is behind a lock.
+// `intrusive::mpsc` say. `next` is behind a lock, `next_idle` behind a queue's.
 unsafe impl Sync for Mailbox {}
 // SAFETY: as above.
 unsafe impl Send for Mailbox {}

@@ -186,7 +186,13 @@ impl<K: Kernel> Executor<K> {
             running_here: thread::running_executor(),
             _pinned: PhantomPinned,
         });
-        let mut ex = ex.inspect_err(|_| mailbox.abandon())?;
+        let listed = |mut ex: Box<Self>| {
+            if !ex.kernel().cancels_by_handle() {
+                ex.reactor.closings.make_lists()?;
+            }
+            Ok(ex)
+        };
+        let mut ex = ex.and_then(listed).inspect_err(|_| mailbox.abandon())?;
         if ex.exceptions.is_null() {
             ex.exceptions = ex.no_exceptions.get();
         }

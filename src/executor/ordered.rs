@@ -23,6 +23,7 @@ const EBADF: Errno = Errno(libc::EBADF);
 
 /// Between two looks at a row that is on its way back.
 const PAUSE_NS: u64 = 20_000;
+const LONGEST_PAUSE_NS: u64 = 10_000_000;
 
 /// An ordered file: its handle, and the number of its row.
 #[derive(Clone, Copy)]
@@ -204,11 +205,13 @@ impl<K: Kernel> Executor<K> {
                 });
                 let by_one = cancel.is_none();
                 self.cancel_on_handle(task, cancel);
+                let mut pause_ns = PAUSE_NS;
                 while by_one && row.is_in_kernel() {
                     self.reactor.cancel_row(row);
-                    if self.sleep(task, PAUSE_NS) != 0 {
+                    if self.sleep(task, pause_ns) != 0 {
                         break;
                     }
+                    pause_ns = (pause_ns * 2).min(LONGEST_PAUSE_NS);
                 }
                 // Behind what is in the kernel.
                 while row.is_in_kernel() {

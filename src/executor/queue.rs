@@ -4,7 +4,7 @@
 //!   levels  0: task --> job --> task        high: begun first, whatever came first
 //!           1:
 //!           2: task --> task                low
-//!   idle    seat --> seat                   workers that sleep; the last to fall asleep is woken
+//!   idle    mailbox --> mailbox             workers that sleep; the last to fall asleep is woken
 //!                                           first
 //!   waits   record --> record               who waits until so few are left
 //! ```
@@ -105,7 +105,7 @@ const _: () = {
 unsafe impl Send for State {}
 
 /// A worker's place at the queue: on its thread's stack, where it stays until the worker has left.
-/// What others touch to wake it is in its mailbox: `Resting`.
+/// What others touch to wake it is in its mailbox.
 pub struct Seat {
     queue: &'static Queue,
     pub(super) mailbox: &'static Mailbox,

@@ -452,6 +452,9 @@ impl<K: Kernel> Executor<K> {
             if self.woken.take() || (is_over() && self.has_no_mail()) {
                 return (now, Ok(false));
             }
+            if self.hungry.get() != 0 && self.tell_hungry(until) {
+                return (now, Ok(true));
+            }
             if until != u64::MAX && (until == 0 || kernel.now_boot_ns() >= until) {
                 // What a budget left over may be the very thing that is waited for.
                 let left_over = self.mail_taken.get() || self.has_woken_joins();
@@ -462,9 +465,6 @@ impl<K: Kernel> Executor<K> {
                 boot_ns = boot_ns.min(kernel.now_boot_ns().saturating_add(RETRY_NS));
             }
             let wait = if boot_ns == u64::MAX { Wait::Forever } else { Wait::Until { boot_ns } };
-            if self.hungry.get() != 0 && self.tell_hungry(wait) {
-                return (now, Ok(true));
-            }
             let sleeps = !self.has_looked(boot_ns) && self.may_sleep();
             let entered = if sleeps {
                 self.fall_asleep(wait, || self.slept()).unwrap_or(Ok(()))

@@ -30,7 +30,8 @@
 //!    caller of a public function vouches for it; a message of executors among themselves holds a
 //!    pin from before its push until after the wake-up, and the owner, once closed, waits for the
 //!    pins. (A push that found the word open before `close` has its pin seen; a later one is
-//!    refused.)
+//!    refused.) Who sleeps on the word itself is woken by its address alone, a name, for which
+//!    nobody has to be alive.
 //! 7. A queue may change owners while it is closed. Who is told to wake wakes the new one.
 
 use super::link::Link;

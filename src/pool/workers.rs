@@ -72,6 +72,7 @@ struct State {
     seats: Vec<Worker>,
     /// How many there are to be, says who resized it last.
     wanted: usize,
+    resizes: usize,
     /// Threads that have not said yet whether they have an executor.
     starting: u32,
     quits: bool,
@@ -144,6 +145,7 @@ pub fn create(
         next_cpu: 0,
         seats: Vec::new(),
         wanted: 0,
+        resizes: 0,
         starting: 0,
         quits: false,
         spare: (0, None),
@@ -210,6 +212,8 @@ impl Pool {
         let room = state.seats.try_reserve(workers as usize);
         room.map_err(|_| no_memory(Errno(libc::ENOMEM)))?;
         state.wanted = workers as usize;
+        state.resizes += 1;
+        let mine = state.resizes;
         let making = Making { starting: Cell::new(0), failed: Cell::new(None) };
         let mut failed = None;
         // Another thread may want another number by the time the new ones are there.
@@ -223,7 +227,9 @@ impl Pool {
                     self.dismiss(&worker);
                 }
             }
+            // (What another call wants since is that one's to make, and to tell of.)
             while !state.quits
+                && state.resizes == mine
                 && state.seats.len() + (state.starting as usize) < state.wanted
                 && failed.is_none()
             {

@@ -19,7 +19,7 @@ use core::cell::{Cell, RefCell};
 use super::operation::{bit, Op, State};
 use super::rows::Row;
 use super::{name, Reactor, TAG_CANCEL, TAG_MASK};
-use crate::error::Errno;
+use crate::error::{Errno, Res};
 use crate::intrusive::Fifo;
 use crate::sys::fd;
 use crate::task::header::TaskRef;
@@ -47,8 +47,9 @@ pub struct Closings {
     /// How many records wait for an entry, by their handles, so that a close does not look for one
     /// among those of all others.
     waiting: [Cell<u32>; BUCKETS],
-    /// What the kernel has, by its handle: see rule 5.
-    listed: [Fifo; LISTS],
+    /// What the kernel has, by its handle: see rule 5. None, where it cancels by handle: executors
+    /// are made on small stacks.
+    listed: Vec<Fifo>,
 }
 
 /// The descriptor, and whether it is a direct one.
@@ -90,8 +91,15 @@ impl Closings {
             last: [const { RefCell::new(Vec::new()) }; 2],
             unknown: Cell::new(0),
             waiting: [const { Cell::new(0) }; BUCKETS],
-            listed: [const { Fifo::new() }; LISTS],
+            listed: Vec::new(),
         }
+    }
+
+    /// For a kernel that does not cancel by handle. ENOMEM.
+    pub fn make_lists(&mut self) -> Res<()> {
+        self.listed.try_reserve_exact(LISTS).map_err(|_| Errno(libc::ENOMEM))?;
+        self.listed.resize_with(LISTS, Fifo::new);
+        Ok(())
     }
 
     fn waiting_of(&self, handle: u64) -> &Cell<u32> {

@@ -45,7 +45,7 @@ fn call(address: usize, op: libc::c_int, value: u32) {
             in("rdi") address,
             in("rsi") op,
             in("rdx") value,
-            in("r10") 0,
+            in("r10") 0_usize,
             lateout("rcx") _,
             lateout("r11") _,
             options(nostack),

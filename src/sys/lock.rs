@@ -3,6 +3,7 @@
 //! costs each side of a hand-over a line and a dozen instructions.
 
 use core::cell::UnsafeCell;
+use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 
 use super::futex;
@@ -30,7 +31,7 @@ unsafe impl<T: Send> Sync for Lock<T> {}
 
 /// The lock is open again when this is dropped.
 #[must_use]
-pub struct Guard<'a, T>(&'a Lock<T>);
+pub struct Guard<'a, T>(&'a Lock<T>, PhantomData<&'a mut T>);
 
 impl<T> Lock<T> {
     pub const fn new(value: T) -> Self {
@@ -42,7 +43,7 @@ impl<T> Lock<T> {
         if !self.try_close() {
             self.await_open();
         }
-        Guard(self)
+        Guard(self, PhantomData)
     }
 
     #[inline(always)]

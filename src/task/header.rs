@@ -135,7 +135,8 @@ pub enum Waits {
     Join,
     /// For a permit: `peer` is the park record; in no list.
     Park,
-    /// For what others grant: `peer` is the record, a `grant::Wait`; in no list.
+    /// For what others grant: `peer` is the record, a `grant::Wait`, or null, if that is made when
+    /// somebody asks for it: `bare::record_of`; in no list.
     Grant,
     /// `user_code` has returned: for the end of its operations; in no list.
     Closing,
@@ -199,8 +200,8 @@ pub struct Task {
     pub stack_size: Cell<u8>,
     // --- lines 3 and 4
     pub timer: TimerNode,
-    /// The record of what this task waits for, where `waits` names one; on its stack, or in memory
-    /// of its own.
+    /// The record of what this task waits for, where `waits` names one; on its stack, in memory of
+    /// its own, or in its header.
     pub peer: Cell<*const c_void>,
     /// A permit to return from park, or the record of the park; see `permit`. Any thread.
     pub park: Permit,

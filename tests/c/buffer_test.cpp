@@ -337,6 +337,32 @@ TEST(Buffer, a_deadlock_is_told_as_soon_as_it_is_known)
     }
 }
 
+// An executor in a foreign loop never waits: it looks, and is told so all the same.
+TEST(Buffer, a_deadlock_is_told_where_run_does_not_wait)
+{
+    Executor ex(8);
+    Ring ring(ex, 1, 4);
+    Connection c;
+    c.send("twoviews");
+    int error = -1;
+    Task keeper([&](monad_async_task self) {
+        Stream stream;
+        EXPECT_EQ(stream.begin(self, c, ring), 0);
+        monad_async_view view{}, more{};
+        EXPECT_EQ(stream.next(view).value, 4);
+        error = stream.next(more).error;
+        EXPECT_EQ(release(view), 0);
+        return success();
+    });
+    keeper.attach(ex);
+    for (int looks = 0; looks != 1000 && error == -1; ++looks) {
+        timespec const at_once{};
+        (void)monad_async_executor_run(ex, SIZE_MAX, &at_once);
+    }
+    EXPECT_EQ(error, EDEADLK);
+    ex.finish();
+}
+
 // The first view that another task has released tells that it is not known who has which.
 TEST(Buffer, a_view_that_another_task_has_released_tells_that_they_are_passed_on)
 {

@@ -329,6 +329,33 @@ fn a_refusal_shows_what_came_before_the_close() {
     });
 }
 
+/// Who is not refused any more sees what the next owner did before it took pushes again.
+#[test]
+fn who_finds_it_open_again_sees_what_came_before() {
+    check(|| {
+        let world = World::new();
+        assert!(world.inbox.close().is_empty());
+        let pusher = thread::spawn({
+            let world = world.clone();
+            move || {
+                let push = world.push(0);
+                if push != Push::Closed {
+                    // SAFETY: loom fails the model if the owner's write is not before this.
+                    assert_eq!(world.nodes[1].payload.with(|p| unsafe { *p }), 7);
+                }
+                push
+            }
+        });
+        // SAFETY: the owner's until it takes pushes.
+        world.nodes[1].payload.with_mut(|p| unsafe { *p = 7 });
+        world.inbox.reopen();
+        let push = pusher.join().unwrap();
+        let mut got = Vec::new();
+        world.drain(world.inbox.take().entries.finish(), &mut got);
+        assert_eq!(got.len(), usize::from(push != Push::Closed));
+    });
+}
+
 /// A reference to the executor of an epoch keeps it, or finds it gone, also when the inbox has its
 /// next owner: who gets through to the owner finds the one that was meant.
 #[test]

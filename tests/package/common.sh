@@ -71,10 +71,11 @@ taken_over() {
 
 # cargo_from TREE DIRECTORY   Gives this build directory, which is not there yet, a copy of what cargo has
 # built in TREE. What another compiler or feature has no part in, the crates that only build others among
-# it, is not built again; cargo sees to that.
+# it, is not built again; cargo sees to that. Another script may be building TREE.
 cargo_from() {
     [ ! -d "$1/cargo" ] || [ -d "$2/cargo" ] ||
-        { mkdir -p "$2" && cp -a "$1/cargo" "$2/cargo" && rm -rf "$2"/cargo/*/incremental; }
+        { mkdir -p "$2" && (flock -s 9 && cp -a "$1/cargo" "$2/cargo") 9>>"$1.lock" &&
+            rm -rf "$2"/cargo/*/incremental; }
 }
 
 # unoptimised_tree   Makes $build/unoptimised, once: what builds the library unoptimised, as that is

@@ -307,7 +307,7 @@ pub const WEAKENED: &[(Mutant, &str)] = &[
     of(INBOX, "a reopen does not publish",
         "self.head.fetch_update(Release, Relaxed, |word| { debug_assert_eq!(pointer(word), ptr::null_mut()); Some(word.map_addr(|a| a & !CLOSED)) })",
         "self.head.fetch_update(Relaxed, Relaxed, |word| { debug_assert_eq!(pointer(word), ptr::null_mut()); Some(word.map_addr(|a| a & !CLOSED)) })",
-        "loom_inbox a_new_owner_is_woken_by_its_own_waker"),
+        "loom_inbox who_finds_it_open_again_sees_what_came_before"),
     of(INBOX, "a pin is not ordered before the look",
         "self.pin(); fence(SeqCst);",
         "self.pin();",

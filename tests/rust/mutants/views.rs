@@ -123,11 +123,11 @@ pub const VIEWS: &[Mutant] = &[
         "self.reactor.provide(buffers);",
         "",
     ),
-    of(RUN, "a deadlock is not told", "self.hungry.get() != 0 && self.tell_hungry(wait)", "false"),
+    of(RUN, "a deadlock is not told", "self.hungry.get() != 0 && self.tell_hungry(until)", "false"),
     of(
         HUNGRY,
         "a deadlock is told though a deadline will end it",
-        "sleep == Sleep::Forever",
+        "until == u64::MAX && self.timers.next_ns().is_none()",
         "true",
     ),
     of(
