@@ -105,9 +105,10 @@ keeps_alive() {
             grep -acE '^(HTTP/1.1 200|hello|below)')" 5
 }
 
-# raw REQUEST   What comes back until the end.
+# raw REQUEST [MORE]   What comes back until the end; MORE is sent a little later.
 raw() {
-    exec 3<>"/dev/tcp/127.0.0.1/$port" && printf "$1" >&3 && cat <&3
+    exec 3<>"/dev/tcp/127.0.0.1/$port" && printf "$1" >&3 &&
+        { [ -z "${2:-}" ] || { sleep 0.2 && printf "$2" >&3; }; } && cat <&3
     exec 3>&-
 }
 
@@ -116,6 +117,8 @@ malformed() {
     local before n request long
     long=$(head -c 9000 /dev/zero | tr '\0' a)
     before=$(descriptors_at_rest)
+    # Where the end of the first line comes by itself.
+    raw 'GET / HTTP/1.1' '\nHost: a\n\n' 2>/dev/null | grep -qa '^HTTP/1.1 400' || return
     while IFS='#' read -r n request; do
         raw "$request" >said_back 2>/dev/null
         head -c 12 said_back | grep -qaE "^HTTP/1.1 $n" ||

@@ -40,3 +40,23 @@ pub fn replay(settings: &str, test: &str) -> String {
     let profile = if cfg!(debug_assertions) { "" } else { " --release" };
     format!("replay:\n  {settings} cargo test{profile} --test {test} --nocapture")
 }
+
+/// What the environment says of how many, or which, to play.
+pub fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.replace('_', "").parse().unwrap_or_else(|_| panic!("{name} is not a number")))
+}
+
+/// A bug may keep a program from ending: so many seconds of the processor, if the environment says.
+pub fn limit_cpu(name: &str) {
+    if let Some(seconds) = number(name) {
+        limit_cpu_s(seconds);
+    }
+}
+
+/// What runs in circles without a moment in it ends by SIGXCPU.
+pub fn limit_cpu_s(seconds: u64) {
+    let limit = libc::rlimit { rlim_cur: seconds, rlim_max: seconds };
+    // SAFETY: reads a struct of our own.
+    unsafe { libc::setrlimit(libc::RLIMIT_CPU, &limit) };
+}

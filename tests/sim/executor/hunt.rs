@@ -10,16 +10,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::crowd;
 use crate::program::Program;
-use crate::rng::replay;
+use crate::rng::{limit_cpu, limit_cpu_s, replay};
 use crate::world::World;
 
 /// Exit status of a process in which a promise was broken.
 pub const BROKEN: i32 = 86;
-
-pub fn number(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(text.replace('_', "").parse().unwrap_or_else(|_| panic!("{name} is not a number")))
-}
 
 fn drops() -> BTreeSet<usize> {
     let text = std::env::var("SIM_DROP").unwrap_or_default();
@@ -78,9 +73,7 @@ pub fn play_range(from: u64, count: u64, status: &str) {
     assert_ne!(at, libc::MAP_FAILED);
     // SAFETY: mapped for the life of the process, page-aligned.
     let seed_now = unsafe { &*at.cast::<AtomicU64>() };
-    if let Some(seconds) = number("SIM_CPU_S") {
-        limit_cpu_s(seconds);
-    }
+    limit_cpu("SIM_CPU_S");
     let world = World::make();
     for seed in from..from + count {
         seed_now.store(seed, Ordering::Relaxed);
@@ -89,13 +82,6 @@ pub fn play_range(from: u64, count: u64, status: &str) {
             false => world.play(Program::new(seed), false),
         }
     }
-}
-
-/// A program that runs in circles without a moment in it ends by SIGXCPU.
-fn limit_cpu_s(seconds: u64) {
-    let limit = libc::rlimit { rlim_cur: seconds, rlim_max: seconds };
-    // SAFETY: reads a struct of our own.
-    unsafe { libc::setrlimit(libc::RLIMIT_CPU, &limit) };
 }
 
 fn child() -> Command {

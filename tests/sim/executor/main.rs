@@ -36,11 +36,11 @@ fn default_count() -> u64 {
 
 #[test]
 fn programs() {
-    if let Some(seed) = hunt::number("SIM_SEED") {
+    if let Some(seed) = rng::number("SIM_SEED") {
         return hunt::play_one(seed);
     }
-    let from = hunt::number("SIM_FROM").unwrap_or(1);
-    let count = hunt::number("SIM_COUNT").unwrap_or_else(default_count);
+    let from = rng::number("SIM_FROM").unwrap_or(1);
+    let count = rng::number("SIM_COUNT").unwrap_or_else(default_count);
     if let Ok(status) = std::env::var("SIM_WORKER") {
         return hunt::play_range(from, count, &status);
     }

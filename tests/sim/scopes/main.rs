@@ -15,12 +15,7 @@ mod support;
 
 use program::Program;
 use std::rc::Rc;
-use support::rng::replay;
-
-fn number(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(text.replace('_', "").parse().unwrap_or_else(|_| panic!("{name} is not a number")))
-}
+use support::rng::{limit_cpu, number, replay};
 
 fn default_count() -> u64 {
     match (cfg!(debug_assertions), std::env::var_os("MONAD_ASYNC_LONG").is_some()) {
@@ -61,11 +56,7 @@ fn what_is_not_performed_is_begun_again() {
 
 #[test]
 fn every_call_returns_what_the_model_says() {
-    if let Some(seconds) = number("SCOPES_CPU_S") {
-        let limit = libc::rlimit { rlim_cur: seconds, rlim_max: seconds };
-        // SAFETY: reads a struct of our own.
-        unsafe { libc::setrlimit(libc::RLIMIT_CPU, &limit) };
-    }
+    limit_cpu("SCOPES_CPU_S");
     let stage = play::Stage::new();
     let one = number("SCOPES_SEED");
     let count = number("SCOPES_COUNT").unwrap_or_else(default_count);

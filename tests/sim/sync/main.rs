@@ -23,12 +23,7 @@ use model::Model;
 use monad_async::sync::{Local, Shared};
 use play::play;
 use program::{Body, Program, Step, CHILDREN};
-use support::rng::replay;
-
-fn number(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(text.replace('_', "").parse().unwrap_or_else(|_| panic!("{name} is not a number")))
-}
+use support::rng::{limit_cpu, number, replay};
 
 fn default_count() -> u64 {
     match (cfg!(debug_assertions), std::env::var_os("MONAD_ASYNC_LONG").is_some()) {
@@ -38,18 +33,9 @@ fn default_count() -> u64 {
     }
 }
 
-/// A bug may keep a program from ending.
-fn limit_cpu() {
-    if let Some(seconds) = number("SYNC_CPU_S") {
-        let limit = libc::rlimit { rlim_cur: seconds, rlim_max: seconds };
-        // SAFETY: reads a struct of our own.
-        unsafe { libc::setrlimit(libc::RLIMIT_CPU, &limit) };
-    }
-}
-
 #[test]
 fn every_step_returns_what_the_model_says() {
-    limit_cpu();
+    limit_cpu("SYNC_CPU_S");
     let one = number("SYNC_SEED");
     let count = number("SYNC_COUNT").unwrap_or_else(default_count);
     let (mut steps, mut waited) = (0, 0);

@@ -10,12 +10,7 @@ mod play;
 mod support;
 
 use play::{play, Broken};
-use support::rng::replay;
-
-fn number(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(text.replace('_', "").parse().unwrap_or_else(|_| panic!("{name} is not a number")))
-}
+use support::rng::{limit_cpu, number, replay};
 
 fn default_count() -> u64 {
     match (cfg!(debug_assertions), std::env::var_os("MONAD_ASYNC_LONG").is_some()) {
@@ -27,11 +22,7 @@ fn default_count() -> u64 {
 
 #[test]
 fn each_byte_comes_once_and_each_buffer_back() {
-    if let Some(seconds) = number("VIEWS_CPU_S") {
-        let limit = libc::rlimit { rlim_cur: seconds, rlim_max: seconds };
-        // SAFETY: reads a struct of our own.
-        unsafe { libc::setrlimit(libc::RLIMIT_CPU, &limit) };
-    }
+    limit_cpu("VIEWS_CPU_S");
     let one = number("VIEWS_SEED");
     let count = number("VIEWS_COUNT").unwrap_or_else(default_count);
     let begun = std::time::Instant::now();

@@ -11,8 +11,7 @@ mod model;
 mod play;
 mod world;
 
-use crate::number;
-use crate::support::rng::Rng;
+use crate::support::rng::{limit_cpu, number, Rng};
 use monad_async::executor::queue_left::Left;
 use monad_async::pool::workers::How;
 
@@ -148,7 +147,7 @@ fn default_count() -> u64 {
 
 #[test]
 fn workers_and_helpers_do_what_the_model_says() {
-    crate::limit_cpu();
+    limit_cpu("SYNC_CPU_S");
     let one = number("CREW_SEED");
     let count = number("SYNC_COUNT").map_or_else(default_count, |count| count / 10);
     for seed in one.map_or(1..count + 1, |seed| seed..seed + 1) {
