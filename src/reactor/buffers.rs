@@ -28,6 +28,7 @@ use crate::error::{Errno, Res};
 use crate::intrusive::Fifo;
 use crate::sys::memory;
 use crate::task::header::TaskRef;
+use crate::task::state;
 
 /// `struct io_uring_buf`; the last word of the first one is the ring's tail.
 #[repr(C)]
@@ -47,8 +48,8 @@ enum Is {
     Free,
     /// Filled for a record of this task.
     Untaken(TaskRef),
-    /// By who has taken it, as far as is known: see `passes`.
-    Held(TaskRef),
+    /// By the run that has taken it, as far as is known: see `passes`.
+    Held(TaskRef, state::Run),
 }
 
 struct Place {
@@ -323,13 +324,13 @@ impl Buffers {
     pub(super) fn taken(&self, number: u16, holder: TaskRef) -> (i32, u32, u16) {
         let place = self.place(number);
         debug_assert!(matches!(place.is.get(), Is::Untaken(_)));
-        place.is.set(Is::Held(holder));
+        place.is.set(Is::Held(holder, holder.state().run()));
         (place.res.get(), place.flags.get(), place.next.get())
     }
 
     /// Its completion was taken, and it was not given back.
     pub fn is_held(&self, number: u16) -> bool {
-        number < self.count && matches!(self.place(number).is.get(), Is::Held(_))
+        number < self.count && matches!(self.place(number).is.get(), Is::Held(..))
     }
 
     /// Its data is of no use any more. False: nobody holds it.
@@ -345,7 +346,8 @@ impl Buffers {
     pub fn give_back_by(&self, number: u16, task: Option<TaskRef>) -> bool {
         let is_held = self.is_held(number);
         if is_held {
-            let taken_by = |task| self.place(number).is.get() == Is::Held(task);
+            let is = self.place(number).is.get();
+            let taken_by = |task: TaskRef| is == Is::Held(task, task.state().run());
             if !task.is_some_and(taken_by) {
                 self.passes.set(true);
             }
@@ -355,13 +357,15 @@ impl Buffers {
     }
 
     /// No buffer is free, and each is known to be with a task for which `waits` says so: data that
-    /// a waiting task has not taken keeps its buffer as a view does. O(buffers), if there is news.
+    /// a waiting task has not taken keeps its buffer as a view does. What an earlier run of it has
+    /// taken is with others. O(buffers), if there is news.
     pub fn are_all_with(&self, waits: impl Fn(TaskRef) -> bool) -> bool {
         !self.passes.get()
             && !self.has_free()
             && self.has_news.replace(false)
             && self.places.iter().all(|place| match place.is.get() {
-                Is::Held(task) | Is::Untaken(task) => waits(task),
+                Is::Held(task, run) if task.state().run() != run => false,
+                Is::Held(task, _) | Is::Untaken(task) => waits(task),
                 Is::New | Is::Free => false,
             })
     }

@@ -337,6 +337,44 @@ TEST(Buffer, a_deadlock_is_told_as_soon_as_it_is_known)
     }
 }
 
+// A task that has ended with a view out has passed it on. Who holds it was noted by the task, and the next run
+// of that one waits for a buffer: not in vain, but it was told so.
+TEST(Buffer, who_has_ended_holds_nothing)
+{
+    Executor ex(8);
+    Ring ring(ex, 1, 4);
+    Connection first, second;
+    first.send("1");
+    second.send("2");
+    monad_async_view passed{};
+    bool is_second = false;
+    Task both([&](monad_async_task self) {
+        Stream stream;
+        EXPECT_EQ(stream.begin(self, is_second ? second : first, ring), 0);
+        monad_async_view view{};
+        auto const r = stream.next(view);
+        EXPECT_EQ(r.value, 1) << monad_async_result_message(r);
+        if (!is_second) {
+            passed = view;
+            return success();
+        }
+        EXPECT_EQ(text_of(view), "2");
+        EXPECT_EQ(release(view), 0);
+        return success();
+    });
+    both.attach(ex);
+    ex.finish();
+    is_second = true;
+    Task releaser([&](monad_async_task self) {
+        EXPECT_EQ(sleep_ns(self, 5 * ms).error, 0);
+        EXPECT_EQ(release(passed), 0);
+        return success();
+    });
+    both.attach(ex);
+    releaser.attach(ex);
+    ex.finish();
+}
+
 // An executor in a foreign loop never waits: it looks, and is told so all the same.
 TEST(Buffer, a_deadlock_is_told_where_run_does_not_wait)
 {
