@@ -102,7 +102,7 @@ impl<K: Kernel> Executor<K> {
     pub(super) unsafe fn launch(&self, task: TaskRef) {
         self.runs_launch();
         // SAFETY: the caller's.
-        unsafe { self.warm.launch(task, launches::<K>, &self.back) };
+        unsafe { self.warm.launch(task, launches::<K>, &self.back, || self.runs_kept()) };
     }
 
     /// A launch is to run: see `Next::plain`.
@@ -111,7 +111,7 @@ impl<K: Kernel> Executor<K> {
         self.next.plain[self.track as usize].set(Exceptions::SOME);
     }
 
-    /// What runs from here on was resumed, or has just kept its stack.
+    /// What runs from here on was resumed, or has just kept its stack, or launches on its own.
     #[inline(always)]
     pub(super) fn runs_kept(&self) {
         self.next.plain[self.track as usize].set(self.exceptions);
@@ -173,7 +173,7 @@ impl<K: Kernel> Executor<K> {
         unsafe {
             if flags == Flags::PENDING_LAUNCH {
                 self.runs_launch();
-                self.warm.pass_to_launch(task, next, launches::<K>);
+                self.warm.pass_to_launch(task, next, launches::<K>, || self.runs_kept());
             } else {
                 task.switch.pass(&next.switch);
             }

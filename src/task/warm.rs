@@ -81,13 +81,13 @@ impl WarmStacks {
     }
 
     /// Runs the task from its launch until it suspends or exits: `call`, where launches borrow a
-    /// stack.
+    /// stack. `on_own` is called before, where this one has nothing to keep.
     ///
     /// # Safety
     /// Called on the executor's stack; the task is pending launch there. `back` is the executor's.
     #[inline(always)]
-    pub unsafe fn launch(&self, task: TaskRef, call: Call, back: &Back) {
-        let (base, at) = (self.next(task), task.addr() as *mut u8);
+    pub unsafe fn launch(&self, task: TaskRef, call: Call, back: &Back, on_own: impl FnOnce()) {
+        let (base, at) = (self.next(task, on_own), task.addr() as *mut u8);
         // SAFETY: laid, and nothing runs there: it is the executor's, or the task's own.
         unsafe { task.switch.launch(base, call, at, back) };
     }
@@ -98,8 +98,14 @@ impl WarmStacks {
     /// # Safety
     /// Called on its stack; `next` is as in `launch`.
     #[inline(always)]
-    pub unsafe fn pass_to_launch(&self, task: TaskRef, next: TaskRef, call: Call) {
-        let (base, at) = (self.next(next), next.addr() as *mut u8);
+    pub unsafe fn pass_to_launch(
+        &self,
+        task: TaskRef,
+        next: TaskRef,
+        call: Call,
+        on_own: impl FnOnce(),
+    ) {
+        let (base, at) = (self.next(next, on_own), next.addr() as *mut u8);
         // SAFETY: as in `launch`.
         unsafe { task.switch.pass_to_launch(&next.switch, base, call, at) };
     }
@@ -112,15 +118,21 @@ impl WarmStacks {
         next.stack_size.get() == task.stack_size.get()
     }
 
-    /// The base of the stack on which a task launches.
+    /// The base of the stack on which a task launches; `on_own`: it is the task's own.
     #[inline(always)]
-    fn next(&self, task: TaskRef) -> usize {
+    fn next(&self, task: TaskRef, on_own: impl FnOnce()) -> usize {
         if !Switch::BORROWS {
             return 0;
         }
         debug_assert!(task.stack_size.get() & OWN == 0, "it has not begun");
         match self.of(task).laid_base() {
-            0 => self.first(task),
+            0 => {
+                let base = self.first(task);
+                if Self::has_kept(task) {
+                    on_own();
+                }
+                base
+            }
             base => base,
         }
     }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use monad_async::api::{self, Handle};
 use monad_async::error::RawResult;
+use monad_async::executor::free::Free;
 use monad_async::executor::grant::Caller;
 use monad_async::reactor::operation::Op;
 use monad_async::stack::pool::stats;
@@ -113,6 +114,39 @@ fn who_suspends_keeps_its_stack() {
     ex.attach(other).unwrap();
     finish(ex);
     destroy(ex, [waiter, other, third]);
+}
+
+/// A task with a large stack launches there, and has nothing to keep when it suspends: who is resumed
+/// right behind it was taken for one that had, and waited by the longer way.
+#[test]
+fn who_has_a_stack_of_its_own_makes_nobody_wait_the_longer_way() {
+    let kernel = RealKernel::new(&RingOptions { entries: 8, ..RingOptions::default() })
+        .unwrap_or_else(|e| panic!("{}", e.text));
+    let ex = Handle::new(kernel, false).unwrap(); // Without a clock: no chunk ends by it.
+    let large = api::create_task(2 << 20).unwrap();
+    let [first, second] = [new_task(), new_task()];
+    let begun = Rc::new(Cell::new(false));
+    let is_bare = Rc::new(Cell::new(None));
+    let (begins, looks) = (begun.clone(), is_bare.clone());
+    set_body(large, move |task| {
+        begins.set(true);
+        nop(task)
+    });
+    set_body(first, move |task| {
+        assert_eq!(Handle::<Real>::sleep(task, 0).error, 0);
+        assert!(begun.get(), "not what is to be tested");
+        looks.set(Some(Free::new(ex.executor(), task).bare::<false>().is_some()));
+        RawResult::success(0)
+    });
+    set_body(second, |task| Handle::<Real>::sleep(task, 0));
+    ex.attach(first).unwrap();
+    ex.attach(second).unwrap();
+    assert_eq!(ex.run(2, None), Ok(2));
+    large.head.cpu.set(0);
+    ex.attach(large).unwrap();
+    finish(ex);
+    assert_eq!(is_bare.get(), Some(true));
+    destroy(ex, [first, second, large]);
 }
 
 /// A task that has returned may have operations in flight that write to its stack.

@@ -37,6 +37,13 @@ pub const STACKS: &[(Mutant, &str)] = &[
     ),
     of(
         WARM,
+        "behind a task that launches on its own stack, others wait by the longer way",
+        "on_own();",
+        "let _ = on_own;",
+        "who_has_a_stack_of_its_own_makes_nobody_wait_the_longer_way",
+    ),
+    of(
+        WARM,
         "an executor that ends keeps its stacks",
         "unsafe { stack.release() };",
         "core::mem::forget(stack);",
