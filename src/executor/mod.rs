@@ -292,14 +292,15 @@ impl<K: Kernel> Executor<K> {
     }
 
     /// The caller may not come again: who joins what has exited is woken, and who is about to ask
-    /// for it is waited for, a handful of instructions of another thread's.
+    /// for it is waited for, a handful of instructions of another thread's. A notification is left
+    /// for `run`: other threads may notify as fast as this could take them.
     #[cold]
     #[inline(never)]
     fn has_late_work(&self) -> bool {
         loop {
-            while self.has_mail_left() || self.has_woken_joins() {
+            while self.has_posts() || self.has_woken_joins() {
                 let now = self.stamp();
-                if self.has_mail_left() {
+                if self.has_posts() {
                     self.collect_mailbox(now);
                 }
                 self.wake_joiners(now);
@@ -308,7 +309,7 @@ impl<K: Kernel> Executor<K> {
                 }
             }
             self.mailbox.await_askers();
-            if !self.has_mail_left() {
+            if !self.has_posts() {
                 return false;
             }
         }

@@ -147,6 +147,17 @@ impl<K: Kernel> Executor<K> {
         self.mailbox.inbox.has_any() || self.mail_taken.get()
     }
 
+    /// Some of that is of a run, or a launch. As nothing is attached, no more comes of the first,
+    /// once nobody asks: see `Mailbox::post_of_run`.
+    pub(super) fn has_posts(&self) -> bool {
+        let (mail, turning) =
+            (self.mail.replace(Chain::EMPTY), self.turning.replace(Reversal::NONE));
+        let any = !mail.is_empty() || !turning.is_empty() || self.mailbox.inbox.has_entries();
+        self.mail.set(mail);
+        self.turning.set(turning);
+        any
+    }
+
     /// Takes in what other threads left: so much at most, in order.
     #[cold]
     #[inline(never)]

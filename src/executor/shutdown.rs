@@ -67,7 +67,7 @@ impl<K: Kernel> Executor<K> {
             return Err((self, Errno(libc::EBUSY)));
         }
         self.end_rest();
-        while self.has_mail_left() {
+        while self.has_posts() {
             self.collect_mailbox(self.stamp());
             // A launch from elsewhere. Behind it more may come than this could ever take in.
             if self.attached() != 0 {

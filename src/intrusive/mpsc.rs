@@ -236,6 +236,12 @@ impl MpscQueue {
         self.head.load(Relaxed).addr() > SLEEPING
     }
 
+    /// As `has_any`, of entries alone: a notification is none.
+    pub fn has_entries(&self) -> bool {
+        // Relaxed: as there.
+        !pointer(self.head.load(Relaxed)).is_null()
+    }
+
     /// Everything queued so far. Costs a locked instruction: ask `has_any` before.
     pub fn take(&self) -> Taken {
         // Acquire: pairs with every push and notification up to here (rules 1, 2, 4). No release:

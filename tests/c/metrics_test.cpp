@@ -135,6 +135,20 @@ TEST(Metrics, count_wake_ups_by_others)
     EXPECT_EQ(read(ex).wakeups, 3u);
 }
 
+// Other threads may wake as fast as it could look: a wake-up is for `run`, and a look for work leaves it there.
+TEST(Metrics, count_no_wake_up_before_run)
+{
+    Executor ex(0);
+    EXPECT_EQ(monad_async_metrics_start(ex).error, 0);
+    EXPECT_EQ(monad_async_executor_wake(ex).error, 0);
+    for (int i = 0; i < 3; ++i) {
+        EXPECT_FALSE(monad_async_executor_has_work(ex));
+        EXPECT_EQ(read(ex).wakeups, 0u);
+    }
+    ex.run();
+    EXPECT_EQ(read(ex).wakeups, 1u);
+}
+
 std::string text_of(std::vector<monad_async_executor> const &executors)
 {
     auto const length = monad_async_metrics_text(executors.data(), executors.size(), nullptr, 0);
