@@ -133,6 +133,11 @@ monad_async_result task_open(monad_async_task_attr const *attr, task_state *stat
     return monad_async_make_success(0);
 }
 
+void task_forget_past(monad_async_task task) noexcept
+{
+    async_bridge::forget_past(task);
+}
+
 bool task_close(task_state *state) noexcept
 {
     if (!stop(*state, *state->owner)) {

@@ -81,6 +81,7 @@ mod ffi {
         fn head(self: &Task) -> *mut TaskHead;
         fn run(self: &Task) -> u64;
         fn close(self: &mut Task) -> i32;
+        unsafe fn forget_past(task: *mut TaskHead);
 
         unsafe fn tell_end(ex: *mut ExecutorHead, block: *mut Block);
         unsafe fn set_block_of_pool(pool: *mut Pool, block: *mut Block);
@@ -216,6 +217,17 @@ unsafe fn open_task(attr: *const ffi::TaskAttr, error: &mut i32) -> *mut Task {
         Box::into_raw(task)
     } else {
         ptr::null_mut()
+    }
+}
+
+/// Of an idle task, what it had of its own. See `TaskRef::begin_anew`.
+///
+/// # Safety
+/// A task that was not destroyed, which the caller alone uses.
+unsafe fn forget_past(task: *mut ffi::TaskHead) {
+    // SAFETY: the caller's.
+    if let Ok(task) = unsafe { api::task(task.cast_const().cast()) } {
+        task.forget_past();
     }
 }
 

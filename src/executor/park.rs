@@ -143,6 +143,7 @@ impl<K: Kernel> Executor<K> {
         }
         if task.waits.get() != Waits::Park {
             task.park.leave_here();
+            task.note_past();
             return Some(RawResult::success_by_call());
         }
         Self::takes_record(task).then(|| self.ready_last(task))
@@ -205,5 +206,9 @@ impl Parked {
 
 /// ANY THREAD. Wait-free. Leaves a permit; what to wake, if the task was parked.
 pub fn unpark(task: TaskRef) -> Option<Parked> {
-    task.park.unpark().and_then(|at| NonNull::new(at as *mut ParkRecord)).map(Parked)
+    let record = task.park.unpark();
+    if record.is_none() {
+        task.note_past();
+    }
+    record.and_then(|at| NonNull::new(at as *mut ParkRecord)).map(Parked)
 }

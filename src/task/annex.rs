@@ -171,6 +171,7 @@ impl TaskRef {
         }
         // SAFETY: ours, and there until `destroy`; the text is the caller's.
         unsafe { (*at.get()).set(text) };
+        self.note_past();
         Ok(())
     }
 
@@ -187,14 +188,24 @@ impl TaskRef {
     /// its. Idle.
     #[inline(always)]
     pub fn begin_anew(self) {
-        if self.notes(note::NAMED) || !self.park.is_none() {
+        // Relaxed: of an unpark that nothing orders before the end of that run none is asked for.
+        if self.head.has_past.load(Relaxed) != 0 {
             self.forget_past();
         }
     }
 
+    /// For `begin_anew`, after what it is to find.
+    #[inline(always)]
+    pub fn note_past(self) {
+        self.head.has_past.store(1, Relaxed);
+    }
+
+    /// As `begin_anew`, where it has found something.
     #[cold]
     #[inline(never)]
-    fn forget_past(self) {
+    pub fn forget_past(self) {
+        // First: who leaves a permit from here on says so again.
+        self.head.has_past.store(0, Relaxed);
         self.forget_name();
         self.park.take_any();
     }

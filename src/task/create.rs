@@ -105,6 +105,7 @@ pub fn create(stack_bytes: usize) -> Res<TaskRef> {
         head: TaskHead {
             cpu: NORMAL.into(),
             io: NORMAL.into(),
+            has_past: AtomicU8::new(0),
             result: RawResult::default().into(),
             user_code: None.into(),
             user_ptr: ptr::null_mut::<c_void>().into(),

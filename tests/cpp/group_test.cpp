@@ -4,8 +4,10 @@
 
 #include <monad/async/future.hpp>
 #include <monad/async/group.hpp>
+#include <monad/async/inspect.h>
 #include <monad/async/scope.hpp>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <memory>
@@ -14,6 +16,7 @@
 #include <thread>
 #include <tuple>
 #include <variant>
+#include <vector>
 
 #include <malloc.h>
 
@@ -739,4 +742,59 @@ TEST(Future, from_other_threads)
     EXPECT_GT(sum, 0);
     stop = true;
     thread.join();
+}
+
+namespace {
+
+// A task that the library takes again begins with nothing of the body before: what it was called, and a permit
+// that nobody took.
+struct leaves_past {
+    std::vector<monad_async_task> *tasks;
+    void operator()() const
+    {
+        auto *const self = ma::this_task::current();
+        tasks->push_back(self);
+        EXPECT_EQ(monad_async_task_name(self, nullptr, 0), 0u) << tasks->size();
+        monad_async_scope scope;
+        EXPECT_EQ(monad_async_scope_enter(self, &scope, 100'000, 0).error, 0);
+        EXPECT_EQ(monad_async_task_park(self).error, ETIME) << tasks->size();
+        EXPECT_EQ(monad_async_scope_leave(self, &scope).error, 0);
+        EXPECT_EQ(monad_async_task_set_name(self, "before").error, 0);
+        EXPECT_EQ(monad_async_task_unpark(self).error, 0);
+    }
+};
+
+} // namespace
+
+TEST(Background, a_task_begins_without_the_name_and_the_permit_of_the_one_before)
+{
+    ma::executor ex;
+    std::vector<monad_async_task> tasks;
+    leaves_past const body{&tasks};
+    for (int i = 0; i < 2; ++i) {
+        ex.spawn(body);
+        ex.run_until_idle();
+        auto f = ex.submit(body);
+        ex.run_until_idle();
+        f.get();
+        run_task(ex, [&] {
+            ma::task_group g;
+            g.spawn(body);
+            g.wait();
+            std::thread([&] { ex.ref().spawn(body); }).join();
+            ma::when_all(body, body);
+        });
+    }
+    // By another thread while it runs, and not by the task itself.
+    ex.spawn([&] {
+        auto *const self = ma::this_task::current();
+        std::thread([&] { EXPECT_EQ(monad_async_task_unpark(self).error, 0); }).join();
+    });
+    ex.run_until_idle();
+    ex.spawn(body);
+    ex.run_until_idle();
+    ASSERT_EQ(tasks.size(), 13u);
+    std::sort(tasks.begin(), tasks.end());
+    EXPECT_LT(std::unique(tasks.begin(), tasks.end()) - tasks.begin(), 8)
+        << "not what is to be tested";
 }

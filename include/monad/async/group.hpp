@@ -269,7 +269,7 @@ public:
     template <class F> void set(std::size_t i, F body) noexcept
     {
         static_assert(task_state::fits<F>, "it would take memory");
-        forget_priorities(*all_[i]);
+        begin_anew(*all_[i]);
         (void)put_body(*all_[i], body);
         heads_[i] = all_[i]->head;
     }

@@ -22,7 +22,7 @@ MONAD_ASYNC_EXTERN_C_BEGIN
 
 /** Names a task, until it is destroyed. The first name of a task EXPENSIVE. The thread of the
  *  executor that the task is attached to; any one while the task is idle. Tasks that C++ spawns run
- *  one callable after the other: a callable that names its own takes the name back at its end.
+ *  one callable after the other, and each begins without a name.
  *  @param task the task
  *  @param text copied; NULL or empty: no name
  *  @retval 0 done

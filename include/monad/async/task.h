@@ -66,6 +66,9 @@ struct monad_async_task_head {
          *  writes. */
         monad_async_priority io;
     } priority;
+    /** @cond the library's: a name or a permit has come */
+    uint8_t has_past_;
+    /** @endcond */
     /** What the last run of `user_code` returned; `ECANCELED` if it was cancelled before it
      *  began. */
     monad_async_result result;
@@ -128,6 +131,7 @@ struct monad_async_task_attr {
 /** @cond the layout is checked here and in the library */
 MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_task_head, priority.cpu, 0);
 MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_task_head, priority.io, 1);
+MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_task_head, has_past_, 2);
 MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_task_head, result, 8);
 MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_task_head, user_code, 24);
 MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_task_head, user_ptr, 32);
@@ -307,8 +311,9 @@ MONAD_ASYNC_API monad_async_result monad_async_task_interrupted(monad_async_task
     MONAD_ASYNC_NOEXCEPT;
 
 /** SUSPENDS until `monad_async_task_unpark`, or returns at once if there was one since the last
- *  return: one permit is kept, however many came, and stays from one run of the task to the next.
- *  What waits are made of: the task writes down what it waits for, parks, and looks again.
+ *  return: one permit is kept, however many came, and stays from one run of the task to the next
+ *  (not where the library takes the task again for another body: C++'s children, background tasks
+ *  and futures, and a pool's jobs). What waits are made of: the task writes down what it waits for, parks, and looks again.
  *
  *  @snippet waiting.c a park
  *

@@ -88,11 +88,15 @@ inline spawned *take_from_elsewhere(executor_block &block) noexcept
     return s;
 }
 
-// As any task begins: the body before may have changed its own.
-inline void forget_priorities(spawned const &s) noexcept
+// As any task begins: the body before may have changed its own priorities, and have left a name and
+// a permit.
+inline void begin_anew(spawned const &s) noexcept
 {
     s.head->priority.cpu = monad_async_priority_normal;
     s.head->priority.io = monad_async_priority_normal;
+    if (__builtin_expect(s.head->has_past_ != 0, false)) {
+        task_forget_past(s.head);
+    }
 }
 
 // Null: no memory, or another errno.
@@ -113,7 +117,7 @@ inline spawned *take_spawned(executor_block &block, bool here, int &error) noexc
             return nullptr;
         }
     }
-    forget_priorities(*s);
+    begin_anew(*s);
     // Elsewhere the executor may end during the call.
     if (!here) {
         hold_block(*s, false);

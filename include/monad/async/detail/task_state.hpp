@@ -320,6 +320,8 @@ private:
 // Plain data only across the border, as in executor_block.hpp.
 MONAD_ASYNC_API monad_async_result task_open(monad_async_task_attr const *attr,
                                              task_state *state) noexcept;
+// Of an idle one: its name, and a permit that nobody took.
+MONAD_ASYNC_API void task_forget_past(monad_async_task task) noexcept;
 // Cancels once, runs the executor or waits for its thread to, until the task has exited; destroys
 // it. False: the process forked since and the body is the parent's, or it is about to exit and
 // nobody would run the task to its end: the state must stay as it is.
