@@ -45,8 +45,7 @@ pub type UserCode = unsafe extern "C" fn(*const TaskHead) -> RawResult;
 pub struct TaskHead {
     pub cpu: Cell<u8>,
     pub io: Cell<u8>,
-    /// A name, or a permit that was left, has come since `begin_anew`: not 0. Any thread.
-    pub has_past: AtomicU8,
+    pub has_past: AtomicU8, // Not 0: see `TaskRef::begin_anew`. Any thread.
     /// Written, and read across threads, by [`TaskState`] as two words.
     pub result: Cell<RawResult>,
     pub user_code: Cell<Option<UserCode>>,
@@ -100,8 +99,8 @@ macro_rules! offsets {
     };
 }
 offsets! {
-    cpu = 0, io = 1, has_past = 2, result = 8, user_code = 24, user_ptr = 32, flags = 40, current_executor = 48,
-    ticks_when_attached = 56, ticks = 64,
+    cpu = 0, io = 1, has_past = 2, result = 8, user_code = 24, user_ptr = 32, flags = 40,
+    current_executor = 48, ticks_when_attached = 56, ticks = 64,
 }
 const _: () = assert!(size_of::<TaskHead>() == 104);
 const _: () = {

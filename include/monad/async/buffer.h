@@ -159,8 +159,9 @@ MONAD_ASYNC_API monad_async_result monad_async_recv_stream_begin(
  *  @retval ENOBUFS no buffer is free, with `MONAD_ASYNC_RECV_STREAM_NO_WAIT`
  *  @retval EDEADLK nothing is ready, and every buffer is held by a task that waits for one, this
  *  one last, or filled for another stream of such a task: release or take some. A view counts as
- *  held by who received it, until that exits; where it is another that releases it, say so to `begin`. Of a ring
- *  whose views are passed on it is only known once all tasks of the executor wait for a buffer
+ *  held by who received it, until that exits; where it is another that releases it, say so to
+ *  `begin`. Of a ring whose views are passed on it is only known once all tasks of the executor
+ *  wait for a buffer
  *  @retval ECANCELED the task or a scope was cancelled, or the stream, or its socket was closed
  *  @retval ETIME a scope's deadline passed
  *  @retval ECONNRESET and others: as `recv`; the stream has ended

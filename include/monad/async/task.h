@@ -311,9 +311,9 @@ MONAD_ASYNC_API monad_async_result monad_async_task_interrupted(monad_async_task
     MONAD_ASYNC_NOEXCEPT;
 
 /** SUSPENDS until `monad_async_task_unpark`, or returns at once if there was one since the last
- *  return: one permit is kept, however many came, and stays from one run of the task to the next
- *  (not where the library takes the task again for another body: C++'s children, background tasks
- *  and futures, and a pool's jobs). What waits are made of: the task writes down what it waits for, parks, and looks again.
+ *  return: one permit is kept, however many came, and stays from one run of the task to the next;
+ *  not where C++ or a pool takes its task again for another body. What waits are made of: the task
+ *  writes down what it waits for, parks, and looks again.
  *
  *  @snippet waiting.c a park
  *
