@@ -146,6 +146,29 @@ impl<K: Kernel> Executor<K> {
         }
     }
 
+    /// As `wait_operation`, of a stream into `buffers`. A view, how much and its flags, or how the
+    /// wait or the record has ended.
+    #[inline(always)]
+    pub fn wait_view(
+        &self,
+        task: TaskRef,
+        record: &Op,
+        buffers: &Buffers,
+    ) -> Result<(i32, u32), RawResult> {
+        if let Err(e) = record.may_be_awaited_by(task) {
+            return Err(RawResult::failure(e));
+        }
+        match self.await_record(task, Some(record)) {
+            0 => {}
+            e => return Err(RawResult::from_kernel(e)),
+        }
+        if let Some(view) = record.take_view(task, buffers) {
+            return Ok(view);
+        }
+        self.take(task, record);
+        Err(record.result.get())
+    }
+
     /// Takes what is pending of `record`, of `task`.
     #[inline(always)]
     pub(super) fn take(&self, task: TaskRef, record: &Op) {

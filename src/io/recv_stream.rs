@@ -159,7 +159,13 @@ impl RecvStream {
                 // SAFETY: as `begin` was promised.
                 unsafe { self.arm(ex, task, buffers) }?;
             }
-            let result = ex.wait_operation(task, &self.op);
+            let result = match ex.wait_view(task, &self.op, buffers) {
+                Ok((bytes, flags)) => {
+                    self.op.cqe_flags.set(flags);
+                    RawResult::success(bytes as isize)
+                }
+                Err(result) => result,
+            };
             let flags = self.op.cqe_flags.get();
             match result.error {
                 0 if self.polls.get() => self.polled.set(true),

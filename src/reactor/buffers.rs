@@ -199,6 +199,7 @@ impl Buffers {
     }
 
     /// The number of the buffer that lies there.
+    #[inline(always)]
     pub fn number_of(&self, data: *const u8) -> Option<u16> {
         let offset = (data as usize).checked_sub(self.memory.as_ptr() as usize)?;
         let bytes = self.bytes as usize;
@@ -220,6 +221,7 @@ impl Buffers {
     }
 
     /// To the kernel.
+    #[inline(always)]
     fn put(&self, number: u16) {
         let place = self.place(number);
         debug_assert!(place.is.get() != Is::Free);
@@ -289,6 +291,7 @@ impl Buffers {
 
     /// The kernel has filled one, for the record of `task` whose list ends with `last`. False: no
     /// such completion is ours.
+    #[inline(always)]
     pub(super) fn arrived(
         &self,
         task: TaskRef,
@@ -321,6 +324,7 @@ impl Buffers {
     }
 
     /// What came with it, and the next of the record's; `holder` has it from now on.
+    #[inline(always)]
     pub(super) fn taken(&self, number: u16, holder: TaskRef) -> (i32, u32, u16) {
         let place = self.place(number);
         debug_assert!(matches!(place.is.get(), Is::Untaken(_)));
@@ -329,6 +333,7 @@ impl Buffers {
     }
 
     /// Its completion was taken, and it was not given back.
+    #[inline(always)]
     pub fn is_held(&self, number: u16) -> bool {
         number < self.count && matches!(self.place(number).is.get(), Is::Held(..))
     }
@@ -343,6 +348,7 @@ impl Buffers {
     }
 
     /// As `give_back`, by `task`, or outside tasks.
+    #[inline(always)]
     pub fn give_back_by(&self, number: u16, task: Option<TaskRef>) -> bool {
         let is_held = self.is_held(number);
         if is_held {

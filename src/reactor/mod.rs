@@ -37,6 +37,7 @@ pub mod place;
 mod priority;
 mod provide;
 mod reap;
+mod received;
 pub mod rows;
 mod submit;
 pub mod validate;

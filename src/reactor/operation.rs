@@ -37,7 +37,6 @@ use crate::atomic::AtomicU32;
 use crate::error::{Errno, RawResult, Res};
 use crate::intrusive::Link;
 use crate::task::header::{mark, TaskRef};
-use crate::uring::abi::{cqe, cqe_buffer};
 use crate::uring::kernel::Sqe;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -102,8 +101,8 @@ pub struct Op {
     /// buffer: its count of operations in flight, with bit 0 set. Else null.
     buffers: Cell<*const u8>,
     /// Of a record of a row, the number of that.
-    first: Cell<u16>,
-    last: Cell<u16>,
+    pub(super) first: Cell<u16>,
+    pub(super) last: Cell<u16>,
     /// Of a record of a row: how much of it is written.
     pub progress: Cell<u32>,
     /// How many handles had been closed when it was begun: see `closing`.
@@ -297,7 +296,7 @@ impl Op {
     }
 
     #[inline(always)]
-    fn buffers(&self) -> Option<&Buffers> {
+    pub(super) fn buffers(&self) -> Option<&Buffers> {
         let kept = self.buffers.get();
         if kept.addr() & 1 != 0 {
             return None;
@@ -306,34 +305,9 @@ impl Op {
         unsafe { kept.cast::<Buffers>().as_ref() }
     }
 
-    /// A completion of a stream into buffers has come; False: it is not ours.
-    pub fn received(&self, res: i32, flags: u32, over: bool) -> bool {
-        let Some(buffers) = self.buffers() else { return false };
-        let number = (flags >> cqe_buffer::SHIFT) as u16;
-        if !buffers.arrived(self.task(), (number, self.last.get()), res, flags) {
-            return false;
-        }
-        if self.first.get() == NONE {
-            self.first.set(number);
-        }
-        self.last.set(number);
-        self.pend();
-        if over {
-            self.state.set(State::Done);
-        }
-        true
-    }
-
-    /// A completion names a buffer that nothing was received into.
-    pub(super) fn refuses(&self, flags: u32) -> Option<&Buffers> {
-        let buffers = self.buffers()?;
-        buffers.refused((flags >> cqe_buffer::SHIFT) as u16);
-        Some(buffers)
-    }
-
     /// One more to be taken.
     #[inline(always)]
-    fn pend(&self) {
+    pub(super) fn pend(&self) {
         if self.pending.get() == 0 {
             // SAFETY: not pending, so not in that list (rule 2), nor in a queue.
             unsafe { self.task().completed.push_back(self.link()) };
@@ -391,14 +365,9 @@ impl Op {
         true
     }
 
-    /// Takes what is pending. True: that was the last.
-    pub fn take(&self) -> bool {
-        debug_assert!(self.pending.get() != 0);
-        let task = self.task();
-        let (res, flags) = match self.buffers() {
-            Some(buffers) if self.first.get() != NONE => self.take_buffer(buffers),
-            _ => (self.outcome.get(), self.outcome_flags.get()),
-        };
+    /// One fewer.
+    #[inline(always)]
+    pub(super) fn unpend(&self, task: TaskRef) {
         self.pending.set(self.pending.get() - 1);
         // SAFETY: pending, so in that list (rule 2); to its end, where others have their turn.
         unsafe {
@@ -407,6 +376,17 @@ impl Op {
                 task.completed.push_back(self.link());
             }
         }
+    }
+
+    /// Takes what is pending. True: that was the last.
+    pub fn take(&self) -> bool {
+        debug_assert!(self.pending.get() != 0);
+        let task = self.task();
+        let (res, flags) = match self.buffers() {
+            Some(buffers) if self.first.get() != NONE => self.take_buffer(buffers, task),
+            _ => (self.outcome.get(), self.outcome_flags.get()),
+        };
+        self.unpend(task);
         let mut result = RawResult::from_kernel(res);
         if res < 0 && self.has(bit::ORDERED) {
             result.value = self.progress.get() as isize; // No byte count is lost.
@@ -418,38 +398,6 @@ impl Op {
             self.ended();
         }
         over
-    }
-
-    /// The oldest that a stream has brought: its result and its flags.
-    #[inline(never)]
-    fn take_buffer(&self, buffers: &Buffers) -> (i32, u32) {
-        let (res, flags, next) = buffers.taken(self.first.get(), self.task());
-        self.first.set(next);
-        if next == NONE {
-            self.last.set(NONE);
-        }
-        (res, flags)
-    }
-
-    /// Takes all that is pending, for nobody: buffers go back. Those that were given back to, if it
-    /// was some.
-    pub fn discard(&self) -> Option<NonNull<Buffers>> {
-        let buffers = self.buffers().map(NonNull::from);
-        let mut freed = None;
-        while self.pending.get() != 0 {
-            let over = self.take();
-            let number = (self.cqe_flags.get() >> cqe_buffer::SHIFT) as u16;
-            if let (Some(buffers), true) = (buffers, self.cqe_flags.get() & cqe::BUFFER != 0) {
-                // SAFETY: buffers are not destroyed while one is held.
-                if unsafe { buffers.as_ref() }.give_back(number) {
-                    freed = Some(buffers);
-                }
-            }
-            if over {
-                break;
-            }
-        }
-        freed
     }
 
     /// From DONE to idle.

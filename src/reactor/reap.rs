@@ -135,11 +135,16 @@ impl<K: Kernel> Reactor<K> {
         if !matches!(record.state.get(), State::Kernel | State::Listed) {
             return None;
         }
+        let more = cqe.flags & cqe::MORE != 0;
+        // What most streams complete with; a record that receives into buffers is one.
+        let brings = more && cqe.flags & cqe::BUFFER != 0 && cqe.res >= 0;
+        if brings && record.received(cqe.res, cqe.flags, false) {
+            return Some((record, false));
+        }
         if record.has(bit::ORDERED) {
             self.row_performed(record, cqe.res);
             return None; // See `pop_ended`.
         }
-        let more = cqe.flags & cqe::MORE != 0;
         if !more {
             self.unlist(record);
         }

@@ -7,6 +7,7 @@ const BUFFERS: &str = "src/reactor/buffers.rs";
 const HUNGRY: &str = "src/executor/buffers.rs";
 const OPERATION: &str = "src/reactor/operation.rs";
 const PROVIDE: &str = "src/reactor/provide.rs";
+const RECEIVED: &str = "src/reactor/received.rs";
 const REACTOR: &str = "src/reactor/mod.rs";
 const REAP: &str = "src/reactor/reap.rs";
 const RUN: &str = "src/executor/run.rs";
@@ -202,13 +203,13 @@ pub const VIEWS: &[Mutant] = &[
         "",
     ),
     of(
-        OPERATION,
+        RECEIVED,
         "a buffer of a completion that nobody takes is lost",
         "unsafe { buffers.as_ref() }.give_back(number)",
         "false",
     ),
     of(
-        OPERATION,
+        RECEIVED,
         "nobody hears of a buffer whose completion nobody took",
         "freed = Some(buffers);",
         "",
@@ -220,13 +221,19 @@ pub const VIEWS: &[Mutant] = &[
         "",
     ),
     of(
-        OPERATION,
+        RECEIVED,
+        "the last that a stream brings is taken as if it went on",
+        "self.state.get() != State::Kernel || self.first.get() == NONE",
+        "self.first.get() == NONE",
+    ),
+    of(
+        RECEIVED,
         "the list of completions has its first for its last",
         "self.last.set(number);",
         "",
     ),
     of(
-        OPERATION,
+        RECEIVED,
         "the list of completions has a last when it is empty",
         "if next == NONE { self.last.set(NONE); }",
         "",
