@@ -213,19 +213,66 @@ impl<K: Kernel> Executor<K> {
         Self::first_completed(task).ok().filter(|record| record.take_plain(task))
     }
 
-    /// SUSPENDS. `task` runs now. The record whose completion was taken.
+    /// SUSPENDS. `task` runs now. The record whose completion was taken: none of a `RecvStream`.
     #[inline(always)]
     pub fn wait_any(&self, task: TaskRef) -> Res<&Op> {
-        if task.operations.is_empty() {
+        if !Self::has_others(task) {
             return Err(ENOENT);
         }
         match self.await_record(task, None) {
             0 => {
                 let record = Self::first_completed(task)?;
+                if record.is_of_a_stream() {
+                    return self.wait_past_streams(task);
+                }
                 self.take(task, record);
                 Ok(record)
             }
             e => Err(Errno(-e)),
+        }
+    }
+
+    /// Whether `task` has an operation in flight that is no `RecvStream`'s.
+    #[inline(always)]
+    fn has_others(task: TaskRef) -> bool {
+        let mut next = task.operations.front();
+        while let Some(link) = next {
+            // SAFETY: in that list of records in flight.
+            unsafe {
+                if !Op::from_of_task(link).is_of_a_stream() {
+                    return true;
+                }
+                next = task.operations.after(link);
+            }
+        }
+        false
+    }
+
+    /// The rest of `wait_any`, where a `RecvStream` has something to be taken.
+    #[cold]
+    #[inline(never)]
+    fn wait_past_streams(&self, task: TaskRef) -> Res<&Op> {
+        loop {
+            let mut next = task.completed.front();
+            while let Some(link) = next {
+                // SAFETY: only records of the task that are in flight are in that list.
+                let record = unsafe {
+                    next = task.completed.after(link);
+                    Op::from_link(link)
+                };
+                if !record.is_of_a_stream() {
+                    self.take(task, record);
+                    return Ok(record);
+                }
+            }
+            self.suspend_for(task, None); // Until any has come, a stream's too.
+            let stopped = match task.outcome.get() {
+                0 if task.has(mark::STOPS) => self.stop(task),
+                outcome => outcome,
+            };
+            if stopped != 0 {
+                return Err(Errno(-stopped));
+            }
         }
     }
 

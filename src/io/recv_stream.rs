@@ -20,7 +20,7 @@ use crate::error::{Errno, RawResult, Res};
 use crate::executor::Executor;
 use crate::io::socket::DIRECT;
 use crate::reactor::buffers::Buffers;
-use crate::reactor::operation::{Op, KEPT_FROM};
+use crate::reactor::operation::{bit, Op, KEPT_FROM};
 use crate::task::header::TaskRef;
 use crate::uring::abi::{cqe, cqe_buffer, op, send_recv, sqe as flag};
 use crate::uring::kernel::{Kernel, Sqe};
@@ -127,6 +127,11 @@ impl RecvStream {
         self.op.sqe.set(sqe);
         // SAFETY: the caller's.
         let begun = unsafe { ex.begin_operation(task, &self.op) };
+        if begun.is_ok() {
+            // `is_of_a_stream`; and so it is no plain one, be it a poll.
+            self.op.progress.set(u32::MAX);
+            self.op.set(bit::STREAM);
+        }
         ex.stream_begun(buffers);
         begun
     }

@@ -256,6 +256,11 @@ impl Op {
         self.first.get()
     }
 
+    /// Whether it is a `RecvStream`'s, which alone takes what it brings.
+    pub fn is_of_a_stream(&self) -> bool {
+        self.progress.get() == u32::MAX
+    }
+
     /// What it ends with that is not to be finished: how much of it is done, if some is.
     pub(super) fn withdrawn(&self) -> i32 {
         match self.progress.get() {

@@ -4,6 +4,7 @@
 
 #include <monad/async/buffer.hpp>
 #include <monad/async/future.hpp>
+#include <monad/async/io_batch.hpp>
 #include <monad/async/pool.hpp>
 #include <monad/async/scope.hpp>
 #include <monad/async/socket.hpp>
@@ -13,6 +14,7 @@
 #include <thread>
 #include <utility>
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -64,6 +66,49 @@ TEST(RecvStream, gives_views_until_the_end)
         std::error_code ec;
         EXPECT_TRUE(stream.next(ec).empty());
         EXPECT_FALSE(ec);
+    });
+    ex.run_until_idle();
+    t.get();
+    EXPECT_EQ(got, "hello world");
+}
+
+// What it brings is for `next`, whatever else its task waits for.
+TEST(RecvStream, keeps_what_came_while_its_task_waits_for_a_batch)
+{
+    ma::executor ex;
+    ma::buffer_ring ring(ex, 4, 64);
+    Connection c, other;
+    std::string got;
+    ma::task t;
+    t.attach(ex, [&] {
+        ma::recv_stream stream(c.fds[0], ring);
+        monad_async_op *op = nullptr;
+        EXPECT_EQ(monad_async_op_wait_any(ma::this_task::current(), &op).error, ENOENT);
+        ma::io_batch batch;
+        io_uring_sqe poll = {};
+        poll.opcode = IORING_OP_POLL_ADD;
+        poll.fd = other.fds[0];
+        poll.poll32_events = POLLIN;
+        for (bool const came_before : {true, false}) {
+            auto const id = batch.begin(poll);
+            c.send(came_before ? "hello " : "world");
+            if (came_before) {
+                ma::this_task::sleep_for(std::chrono::milliseconds(1));
+            }
+            std::error_code ec;
+            ma::scope s(std::chrono::milliseconds(1));
+            EXPECT_EQ(monad_async_op_wait_any(ma::this_task::current(), &op).error, ETIME);
+            ma::shield const until_it_came;
+            other.send("x");
+            EXPECT_EQ(batch.wait_any(ec).id, id);
+            EXPECT_FALSE(ec);
+            char taken = 0;
+            EXPECT_EQ(read(other.fds[0], &taken, 1), 1);
+            auto const data = stream.next();
+            got.append(data.begin(), data.end());
+        }
+        c.hang_up();
+        EXPECT_FALSE(stream.next());
     });
     ex.run_until_idle();
     t.get();
