@@ -98,6 +98,33 @@ TYPED_TEST(Channel, is_full_at_its_capacity)
     });
 }
 
+// What `try_recv` finds nothing in may be closed: the form with an error_code says which.
+TYPED_TEST(Channel, tries_tell_a_closed_one_from_one_that_has_nothing)
+{
+    typename TestFixture::template channel<std::unique_ptr<int>> ch(1);
+    run_task(this->ex, [&] {
+        std::error_code ec = std::make_error_code(std::errc::io_error);
+        EXPECT_FALSE(ch.try_recv(ec));
+        EXPECT_FALSE(ec);
+        ec = std::make_error_code(std::errc::io_error);
+        auto one = std::make_unique<int>(1), two = std::make_unique<int>(2);
+        EXPECT_TRUE(ch.try_send(std::move(one), ec));
+        EXPECT_FALSE(ec);
+        EXPECT_FALSE(ch.try_send(std::move(two), ec));
+        EXPECT_FALSE(ec);
+        EXPECT_EQ(*two, 2);
+        ch.close();
+        EXPECT_FALSE(ch.try_send(std::move(two), ec));
+        EXPECT_EQ(ec.value(), EPIPE);
+        EXPECT_EQ(*two, 2);
+        auto const got = ch.try_recv(ec);
+        EXPECT_FALSE(ec);
+        EXPECT_TRUE(got && **got == 1);
+        EXPECT_FALSE(ch.try_recv(ec));
+        EXPECT_EQ(ec.value(), EPIPE);
+    });
+}
+
 TYPED_TEST(Channel, objects_are_moved_and_none_is_lost_or_doubled)
 {
     {

@@ -14,6 +14,7 @@
 #include <monad/async/writer.hpp>
 
 #include <atomic>
+#include <memory>
 #include <cstdint>
 #include <cstdio>
 #include <fstream>
@@ -251,6 +252,39 @@ TEST(Signals, come_to_the_task_that_waits)
     EXPECT_EQ(errno_thrown_by([] { ma::signals const none({-1}); }), EINVAL);
     EXPECT_EQ(errno_thrown_by([] { ma::signals const never({SIGTERM, SIGKILL}); }), EINVAL);
     EXPECT_EQ(errno_thrown_by([&] { ends.wait(); }), EPERM);
+}
+
+// Each object unblocks what it has blocked, whichever ends first, and whatever the program has blocked
+// in that time.
+TEST(Signals, are_unblocked_by_who_has_blocked_them)
+{
+    auto const blocked = [] {
+        sigset_t mask;
+        pthread_sigmask(SIG_SETMASK, nullptr, &mask);
+        std::vector<int> numbers;
+        for (int const number : {SIGUSR1, SIGUSR2, SIGTERM, SIGHUP}) {
+            if (sigismember(&mask, number) == 1) {
+                numbers.push_back(number);
+            }
+        }
+        return numbers;
+    };
+    using numbers = std::vector<int>;
+    sigset_t own;
+    sigemptyset(&own);
+    sigaddset(&own, SIGHUP);
+    auto first = std::make_unique<ma::signals>(std::initializer_list<int>{SIGUSR1, SIGTERM});
+    auto second = std::make_unique<ma::signals>(std::initializer_list<int>{SIGUSR2, SIGTERM});
+    pthread_sigmask(SIG_BLOCK, &own, nullptr);
+    EXPECT_EQ(blocked(), (numbers{SIGUSR1, SIGUSR2, SIGTERM, SIGHUP}));
+    second.reset();
+    EXPECT_EQ(blocked(), (numbers{SIGUSR1, SIGTERM, SIGHUP}));
+    second = std::make_unique<ma::signals>(std::initializer_list<int>{SIGUSR2});
+    first.reset();
+    EXPECT_EQ(blocked(), (numbers{SIGUSR2, SIGHUP}));
+    second.reset();
+    EXPECT_EQ(blocked(), numbers{SIGHUP});
+    pthread_sigmask(SIG_UNBLOCK, &own, nullptr);
 }
 
 // Those that end a server, by default; the other threads, made later, are not disturbed by them, and

@@ -267,6 +267,28 @@ TYPED_TEST(Sync, a_notified_waiter_is_not_cancelled_any_more)
     EXPECT_EQ(this->log, "nc");
 }
 
+TYPED_TEST(Sync, a_condition_that_is_interrupted_says_so_without_a_throw)
+{
+    typename TestFixture::mutex m;
+    typename TestFixture::condition c;
+    std::error_code ec;
+    std::unique_lock<typename TestFixture::mutex> none;
+    static_assert(noexcept(c.wait(none, ec)));
+    run_task(this->ex, [&] {
+        c.wait(none, ec);
+        EXPECT_EQ(ec.value(), EPERM);
+        std::unique_lock lock(m);
+        ma::task notifying;
+        notifying.attach(this->ex, [&] { c.notify_one(); });
+        c.wait(lock, ec);
+        EXPECT_FALSE(ec);
+        ma::scope const soon(1ms);
+        c.wait(lock, ec);
+        EXPECT_EQ(ec.value(), ETIME);
+        EXPECT_FALSE(m.try_lock()) << "it has it again";
+    });
+}
+
 TYPED_TEST(Sync, a_condition_whose_time_is_over_locks_again)
 {
     typename TestFixture::mutex m;

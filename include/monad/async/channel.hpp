@@ -168,6 +168,19 @@ public:
     }
 
     /** As the other `try_send`.
+     *  @param value is moved away if it was sent; else it stays
+     *  @param[out] ec the error; none where there is no room
+     *  @return whether there was room, or a receiver */
+    [[nodiscard]] bool try_send(T &&value, std::error_code &ec) noexcept
+    {
+        int const error = sent(value, [this](void *element) {
+            return Objects::channel_try_send(&native_, element).error;
+        });
+        detail::report(error == EAGAIN ? 0 : error, ec);
+        return error == 0;
+    }
+
+    /** As the other `try_send`.
      *  @param value is copied
      *  @return whether there was room, or a receiver
      *  @throws as the other `try_send`, and what copying does */
@@ -209,15 +222,26 @@ public:
     }
 
     /** Receives if there is something. Does not suspend.
-     *  @return what was sent; nothing: it is empty
+     *  @return what was sent; nothing: it is empty, closed it may be
      *  @throws std::system_error `EPERM`: a local one, elsewhere */
     [[nodiscard]] std::optional<T> try_recv()
     {
         int error = 0;
-        auto value = try_receive(&error);
+        auto value = try_receive(error);
         if (error != 0 && error != EAGAIN && error != EPIPE) {
             detail::fail(error, "monad::async::channel::try_recv");
         }
+        return value;
+    }
+
+    /** As the other `try_recv`.
+     *  @param[out] ec the error; `EPIPE`: it is closed, and empty; none where it is only empty
+     *  @return what was sent */
+    [[nodiscard]] std::optional<T> try_recv(std::error_code &ec) noexcept
+    {
+        int error = 0;
+        auto value = try_receive(error);
+        detail::report(error == EAGAIN ? 0 : error, ec);
         return value;
     }
 
@@ -363,16 +387,11 @@ private:
         return detail::waiting(call).error;
     }
 
-    std::optional<T> try_receive(int *errno_out = nullptr)
+    std::optional<T> try_receive(int &error)
     {
-        int error = 0;
-        auto value = received(error, [this](detail::room<T> &room) {
+        return received(error, [this](detail::room<T> &room) {
             return Objects::channel_try_recv(&native_, std::addressof(room.value)).error;
         });
-        if (errno_out != nullptr) {
-            *errno_out = error;
-        }
-        return value;
     }
 
     T *storage_ = nullptr;

@@ -42,7 +42,15 @@ public:
      *  @throws cancelled_error, timeout_error the wait was interrupted */
     void wait(std::unique_lock<mutex_type> &lock)
     {
-        (void)check(do_wait(lock, detail::forever_ns));
+        detail::check(do_wait(lock, detail::forever_ns).error, "monad::async::condition::wait");
+    }
+
+    /** As the other `wait`.
+     *  @param lock of the mutex, which the caller has
+     *  @param[out] ec the error */
+    void wait(std::unique_lock<mutex_type> &lock, std::error_code &ec) noexcept
+    {
+        detail::report(do_wait(lock, detail::forever_ns).error, ec);
     }
 
     /** SUSPENDS until `ready()` is true.
@@ -139,13 +147,9 @@ private:
             return monad_async_make_failure(EPERM);
         }
         auto &m = *lock.mutex()->native_handle();
-        auto const r = detail::waiting([this, &m, boot_ns](monad_async_task self) {
+        return detail::waiting([this, &m, boot_ns](monad_async_task self) {
             return Objects::condition_wait_until(self, &native_, &m, boot_ns);
         });
-        if (r.error == ETIME && boot_ns == detail::forever_ns) {
-            detail::fail(ETIME, "monad::async::condition::wait");
-        }
-        return r;
     }
 
     template <class Predicate>

@@ -39,9 +39,9 @@ inline namespace v0 {
 
 /** Signals that come to a task, and not to a handler. They are blocked in the thread that makes
  *  the object and in the threads that it makes later: so make it at the beginning of `main`. Its
- *  destructor puts the thread's mask back: a signal that came and was not taken, a second Ctrl-C
- *  for one, then does what it did before, which is to end the process. Who writes something at the
- *  end keeps the object until that is done. Does not move.
+ *  destructor, on that thread, unblocks those that it has blocked: one that came and was not taken,
+ *  a second Ctrl-C for one, then does what it did before, which is to end the process. Who writes
+ *  something at the end keeps the object until that is done. Does not move.
  *  @see monad_async_signal_wait() */
 class signals {
 public:
@@ -62,7 +62,7 @@ public:
 
     /** `SIGTERM`, `SIGINT` and `SIGHUP`: what asks a program to end. */
     signals() : signals({SIGTERM, SIGINT, SIGHUP}) {}
-    ~signals() { (void)pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+    ~signals() { (void)pthread_sigmask(SIG_UNBLOCK, &blocked_, nullptr); }
     signals(signals const &) = delete;
     signals &operator=(signals const &) = delete;
 
@@ -90,6 +90,7 @@ private:
     {
         int const saved = errno;
         sigemptyset(&set_);
+        sigemptyset(&blocked_);
         int error = 0;
         for (int const number : numbers) {
             bool const comes_to_none = number == SIGKILL || number == SIGSTOP;
@@ -98,11 +99,16 @@ private:
             }
         }
         errno = saved;
-        if (error == 0) {
-            error = pthread_sigmask(SIG_BLOCK, &set_, &before_);
-        } else {
+        if (error != 0) {
             sigemptyset(&set_);
-            (void)pthread_sigmask(SIG_BLOCK, &set_, &before_); // For the destructor.
+            return error;
+        }
+        sigset_t before;
+        error = pthread_sigmask(SIG_BLOCK, &set_, &before);
+        for (int const number : numbers) {
+            if (error == 0 && sigismember(&before, number) == 0) {
+                sigaddset(&blocked_, number);
+            }
         }
         return error;
     }
@@ -114,7 +120,7 @@ private:
     }
 
     sigset_t set_;
-    sigset_t before_;
+    sigset_t blocked_; // Those that were not before.
 };
 
 /** A child process and its three streams. They are pairs of Unix sockets, so that a write to a
