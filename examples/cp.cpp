@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <filesystem>
 #include <string>
 #include <system_error>
@@ -182,6 +183,37 @@ public:
         room_.release(places_);
     }
 
+    // What was named: not onto itself, nor a directory into itself, which would not end.
+    void copy_named(fs::path const &from, fs::path const &to)
+    {
+        auto const inside = ma::offload([&] {
+            auto const source = fs::weakly_canonical(from), target = fs::weakly_canonical(to);
+            auto const same =
+                std::mismatch(source.begin(), source.end(), target.begin(), target.end());
+            return !fs::is_symlink(from) && same.first == source.end();
+        });
+        if (inside) {
+            return complain(from, std::make_error_code(std::errc::invalid_argument), t_);
+        }
+        copy(from, to);
+    }
+
+    // Directories get their times when all is in them.
+    void finish()
+    {
+        t_.is_found = true;
+        tasks_.wait();
+        for (auto j = directories_.rbegin(); j != directories_.rend(); ++j) {
+            try {
+                ma::file const d(j->to, O_RDONLY | O_DIRECTORY);
+                take_over(j->status, d.native_handle().fd);
+            } catch (std::system_error const &e) {
+                complain(j->to, e.code(), t_);
+            }
+        }
+    }
+
+private:
     void copy(fs::path const &from, fs::path const &to)
     {
         std::error_code ec;
@@ -201,22 +233,6 @@ public:
         tasks_.spawn([this, j = std::move(j)] { one(j); });
     }
 
-    // Directories get their times when all is in them.
-    void finish()
-    {
-        t_.is_found = true;
-        tasks_.wait();
-        for (auto j = directories_.rbegin(); j != directories_.rend(); ++j) {
-            try {
-                ma::file const d(j->to, O_RDONLY | O_DIRECTORY);
-                take_over(j->status, d.native_handle().fd);
-            } catch (std::system_error const &e) {
-                complain(j->to, e.code(), t_);
-            }
-        }
-    }
-
-private:
     void copy_directory(job const &j)
     {
         std::error_code ec;
@@ -319,13 +335,16 @@ int main(int argc, char **argv)
     ma::executor ex;
     ma::task copying, showing;
     copying.attach(ex, [&] {
+        struct end {
+            ma::task &bar;
+            ~end() { bar.cancel(); }
+        } const last{showing};
         copier c(t, verifies);
         for (auto const &from : names) {
             auto const name = from.has_filename() ? from.filename() : from.parent_path().filename();
-            c.copy(from, into ? to / name : to);
+            c.copy_named(from, into ? to / name : to);
         }
         c.finish();
-        showing.cancel();
     });
     if (::isatty(STDERR_FILENO) != 0) {
         showing.attach(ex, [&] { show_progress(t); });
@@ -334,6 +353,11 @@ int main(int argc, char **argv)
     if (::isatty(STDERR_FILENO) != 0) {
         std::fprintf(stderr, "\r\033[K");
     }
-    copying.get();
+    try {
+        copying.get();
+    } catch (std::exception const &e) {
+        std::fprintf(stderr, "cp: %s\n", e.what());
+        return EXIT_FAILURE;
+    }
     return t.failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -255,6 +255,9 @@ try {
     ma::executor ex;
     ma::task all, showing;
     all.attach(ex, [&] {
+        struct end {
+            ~end() { now.done = true; }
+        } const last;
         std::vector<ma::future<counts>> counting;
         for (std::size_t i = 0; i != pool.workers(); ++i) {
             counting.push_back(pool.submit([&c] { return c.count(); }));
@@ -271,7 +274,6 @@ try {
                 words[word] += n;
             }
         }
-        now.done = true;
     });
     if (shows) {
         showing.attach(ex, show_progress);

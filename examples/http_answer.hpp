@@ -46,19 +46,22 @@ public:
         return {text, std::strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &parts)};
     }
 
-    // Of no date nothing is known.
+    // Of no date nothing is known. Two forms are written no more, but read.
     static std::optional<std::time_t> parse(std::string_view text)
     {
         if (text.empty()) {
             return std::nullopt;
         }
-        std::tm parts = {};
         std::string const copy(text);
-        char const *const end = ::strptime(copy.c_str(), "%a, %d %b %Y %H:%M:%S GMT", &parts);
-        if (end == nullptr || *end != 0) {
-            return std::nullopt;
+        for (char const *form :
+             {"%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y"}) {
+            std::tm parts = {};
+            char const *const end = ::strptime(copy.c_str(), form, &parts);
+            if (end != nullptr && *end == 0) {
+                return ::timegm(&parts);
+            }
         }
-        return ::timegm(&parts);
+        return std::nullopt;
     }
 
 private:

@@ -247,9 +247,10 @@ private:
         }
         if (a.status == 200) {
             auto const said = [&](field f) { return view(request[f]); };
-            conditions const c{said(field::if_match),          said(field::if_none_match),
-                               said(field::if_modified_since), said(field::if_unmodified_since),
-                               said(field::if_range),          said(field::range)};
+            conditions const c{
+                said(field::if_match),          said(field::if_none_match),
+                said(field::if_modified_since), said(field::if_unmodified_since),
+                said(field::if_range),          head ? std::string_view() : said(field::range)};
             decide(c, a);
         }
         return send(a, head, keep_alive, &file);
@@ -279,7 +280,9 @@ private:
         }
         if (S_ISDIR(status.st_mode)) {
             a.location = a.target.substr(0, a.target.find('?'));
-            a.location += '/';
+            // Two slashes at its begin would name another host.
+            a.location.erase(0, std::min(a.location.find_first_not_of('/'), a.location.size()));
+            a.location = (a.target[0] == '/' ? "/" : "") + a.location + '/';
             return 301;
         }
         if (!S_ISREG(status.st_mode)) {

@@ -11,6 +11,7 @@
 #include "posix_crc.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cinttypes>
 #include <cstdio>
@@ -26,6 +27,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include <sys/file.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -67,8 +69,15 @@ class store {
 public:
     // By the running task: reads the log, and cuts off what is torn. Where the disk is too full for
     // that, it is written over: a record's sum is right in one place only.
-    explicit store(string const &directory) : log_(directory + "/log", O_RDWR | O_CREAT, in_order())
+    explicit store(string const &directory)
+        : lock_(directory, O_RDONLY | O_DIRECTORY),
+          log_(directory + "/log", O_RDWR | O_CREAT, in_order())
     {
+        // Two servers would write over each other's records. It goes with the process, however that
+        // ends: nothing in flight keeps it, as it may the log.
+        if (::flock(lock_.native_handle().fd, LOCK_EX | LOCK_NB) != 0) {
+            throw std::system_error(errno, std::system_category(), directory);
+        }
         string all(log_.stat().stx_size, 0);
         all.resize(log_.read_all(all, 0));
         while (auto const bytes = take(string_view(all).substr(end_))) {
@@ -191,7 +200,7 @@ private:
         }
     }
 
-    ma::file log_;
+    ma::file lock_, log_;
     std::unordered_map<string, entry> values_;
     std::uint64_t end_ = 0, written_ = 0, synced_ = 0;
     ma::local_mutex syncing_;
@@ -249,7 +258,11 @@ ma::socket unix_socket(string const &directory, sockaddr_un &at)
 {
     at = {};
     at.sun_family = AF_UNIX;
-    std::snprintf(at.sun_path, sizeof at.sun_path, "%s/socket", directory.c_str());
+    auto const size =
+        std::snprintf(at.sun_path, sizeof at.sun_path, "%s/socket", directory.c_str());
+    if (size >= int(sizeof at.sun_path)) {
+        throw std::system_error(ENAMETOOLONG, std::system_category(), directory);
+    }
     return ma::socket(AF_UNIX, SOCK_STREAM);
 }
 

@@ -95,6 +95,16 @@ errors() {
         ! "$program" 2>err && grep -q usage err && ! "$program" fifo fifo tree/a/4096 2>err
 }
 
+# A directory is not copied into itself, without an end, nor a file onto itself; a link is neither.
+into_itself() {
+    mkdir -p self/a && echo 1 >self/f && ln -s self link
+    ! "$program" self self/a 2>err && grep -q 'self: Invalid argument' err && [ -z "$(ls -A self/a)" ] &&
+        ! "$program" self self/new 2>err && [ ! -e self/new ] &&
+        ! "$program" self/f self 2>err && ! "$program" self/f self/f 2>err && grep -q 1 self/f &&
+        "$program" link self/a && [ "$(readlink self/a/link)" = self ] &&
+        "$program" self self2 && diff -r --no-dereference self self2
+}
+
 no_room() {
     mkdir tiny && mount -t tmpfs -o size=1M none tiny 2>/dev/null || return 77
     ! "$program" tree/a/3000000 tiny 2>err && grep -q 'No space' err && [ -z "$(ls -A tiny)" ]
@@ -116,6 +126,7 @@ check 'holes' holes
 check 'a large file' large
 check 'killed' killed
 check 'errors' errors
+check 'into itself' into_itself
 check 'few descriptors' few_descriptors
 no_room >output 2>&1
 case $? in

@@ -49,7 +49,8 @@ files() {
         is "$(http_status "$url/nothing")" 200 && cmp body www/nothing &&
         is "$(curl -sI "$url/big" | tr -d '\r' | awk '/^Content-Length/ { print $2 }')" 300000 &&
         is "$(http_status -o body -w '%{redirect_url}' "$url/sub")" "$url/sub/" &&
-        is "$(http_status "$url/sub")" 301 && is "$(http_status "$url/empty/")" 404 &&
+        is "$(http_status "$url/sub")" 301 &&
+        is "$(curl -si --path-as-is "$url//sub" | tr -d '\r' | sed -n 's/^Location: //p')" /sub/ && is "$(http_status "$url/empty/")" 404 &&
         is "$(http_status "$url/no")" 404
 }
 
@@ -72,6 +73,7 @@ ranges() {
         cmp - <(tail -c 10 www/big) &&
         curl -s -r 299990- "$url/big" | cmp - <(tail -c 10 www/big) &&
         is "$(http_status -r 5-9 "$url/big")" 206 &&
+        is "$(http_status -I -r 5-9 "$url/big")" 200 &&
         curl -s -r 0-999999999999999999999 "$url/big" | cmp - www/big &&
         is "$(http_status -r 300000- "$url/big")" 416 &&
         is "$(http_status -r -0 "$url/big")" 416 && is "$(http_status -r 9-5 "$url/big")" 200 &&
@@ -89,6 +91,9 @@ conditional() {
         is "$(http_status -H "If-Modified-Since: $date" "$url/big")" 304 &&
         is "$(http_status -H 'If-Modified-Since: Thu, 01 Jan 1970 00:00:00 GMT' "$url/big")" 200 &&
         is "$(http_status -H 'If-Modified-Since: yesterday' "$url/big")" 200 &&
+        is "$(http_status -H 'If-Modified-Since: Friday, 01-Jan-38 00:00:00 GMT' "$url/big")" 304 &&
+        is "$(http_status -H 'If-Modified-Since: Fri Jan  1 00:00:00 2038' "$url/big")" 304 &&
+        is "$(http_status -H 'If-Unmodified-Since: Thu Jan  1 00:00:00 1970' "$url/big")" 412 &&
         is "$(http_status -H 'If-Match: "x"' "$url/big")" 412 &&
         is "$(http_status -H "If-Match: $tag" "$url/big")" 200 &&
         is "$(http_status -H 'If-Unmodified-Since: Thu, 01 Jan 1970 00:00:00 GMT' "$url/big")" \

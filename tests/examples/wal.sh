@@ -140,6 +140,17 @@ on_the_disk() {
 # Of a disk: the last but one of its numbers.
 flushes() { awk '{ print $16 }' "/sys/class/block/${1#/dev/}/stat"; }
 
+# Of two servers of a directory the second says so, and the first goes on. A directory whose socket
+# would have another name is refused.
+alone() {
+    local deep
+    deep=$(printf 'd%.0s' {1..150})
+    mkdir one "$deep" && start one && "$program" check one /dev/null || return 1
+    ! timeout 20 "$program" serve one >two 2>err && ! grep -q ready two && grep -q 'one: ' err &&
+        "$program" check one /dev/null && kill $server && wait $server || return 1
+    ! timeout 20 "$program" serve "$deep" >two 2>err && grep -q 'too long' err
+}
+
 # As `check`, of one that may be skipped. $1: its name; $2: why it is skipped.
 check_where() {
     local name=$1 why=$2
@@ -155,6 +166,7 @@ check_where() {
 check "killed $kills times" killed
 check 'torn' torn
 check 'few descriptors' few_descriptors
+check 'one server of a directory' alone
 check_where 'a line without an end' 'no python3' endless
 check_where 'a full disk' 'no tmpfs may be mounted' full small
 check_where 'a quota' 'no Btrfs with a quota may be mounted' full limited
