@@ -693,3 +693,79 @@ TEST(SyncShared, cancels_cross_grants)
     EXPECT_TRUE(m.try_lock());
     m.unlock();
 }
+
+// Three tasks that want two mutexes, given in both orders. By `std::scoped_lock` they go round for ever, each
+// with one that it gives back.
+TYPED_TEST(Sync, several_are_locked_whatever_order_they_are_given_in)
+{
+    typename TestFixture::mutex m[2];
+    int held = 0;
+    int turns = 0;
+    ma::task tasks[3];
+    for (int i = 0; i < 3; ++i) {
+        tasks[i].attach(this->ex, [&, i] {
+            for (int n = 0; n < 10; ++n) {
+                ma::scoped_lock const both(m[i % 2], m[1 - i % 2]);
+                EXPECT_EQ(held++, 0);
+                ma::this_task::yield();
+                --held;
+                ++turns;
+            }
+        });
+    }
+    for (int passes = 0; passes < 1000; ++passes) {
+        this->ex.poll();
+    }
+    EXPECT_EQ(turns, 30);
+    for (auto &t : tasks) {
+        if (t.done()) {
+            t.get();
+        }
+    }
+}
+
+TYPED_TEST(Sync, of_several_none_is_locked_where_one_cannot_be)
+{
+    typename TestFixture::mutex m[3];
+    typename TestFixture::rw_lock rw;
+    auto const all_are_free = [&] {
+        for (auto &one : m) {
+            ASSERT_TRUE(one.try_lock());
+            one.unlock();
+        }
+        ASSERT_TRUE(rw.try_lock());
+        rw.unlock();
+    };
+    ma::task owner, waiter;
+    owner.attach(this->ex, [&] {
+        all_are_free();
+        {
+            ma::scoped_lock const none;
+            ma::scoped_lock const all(m[2], rw, m[0], m[1]);
+            EXPECT_FALSE(m[0].try_lock());
+            EXPECT_FALSE(rw.try_lock());
+        }
+        all_are_free();
+        EXPECT_EQ(errno_thrown_by([&] { ma::scoped_lock const twice(m[0], rw, m[1], m[0]); }),
+                  EDEADLK);
+        all_are_free();
+        std::lock_guard const lock(m[2]);
+        ma::this_task::park();
+    });
+    this->until_waiting(owner);
+    waiter.attach(this->ex, [&] {
+        ma::scope s(1ms);
+        EXPECT_THROW(ma::scoped_lock const all(m[2], m[1], rw, m[0]), ma::timeout_error);
+    });
+    while (!waiter.done()) {
+        this->ex.run();
+    }
+    EXPECT_EQ(monad_async_task_unpark(owner.native_handle()).error, 0);
+    this->ex.run_until_idle();
+    owner.get();
+    waiter.get();
+    ma::task last;
+    last.attach(this->ex, all_are_free);
+    this->ex.run_until_idle();
+    last.get();
+}

@@ -3,10 +3,10 @@
 
 /** @file mutex.hpp
  *  A mutex that suspends the task. Fits `std::lock_guard`, `std::unique_lock`, and
- *  `std::scoped_lock` of one. Lock several one after the other, in one order everywhere:
- *  `std::lock`, as `std::scoped_lock` of several, locks one, tries the others, and gives it back
- *  where one is not free. As who waits has a mutex before it runs, three tasks that lock two of
- *  them in different orders may go round for ever.
+ *  `std::scoped_lock` of one; several are locked by `scoped_lock`. `std::lock`, as
+ *  `std::scoped_lock` of several, locks one, tries the others, and gives it back where one is not
+ *  free. As who waits has a mutex before it runs, three tasks that lock two of them in different
+ *  orders may go round for ever.
  *
  *  The rules are those of mutex.h. The words ANY THREAD and SUSPENDS are those of executor.h. */
 
@@ -14,8 +14,13 @@
 #include "detail/waiting.hpp"
 #include "error.hpp"
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
+#include <cstddef>
+#include <functional>
+#include <memory>
 #include <system_error>
 
 namespace monad::async {
@@ -116,6 +121,71 @@ private:
 using mutex = basic_mutex<detail::shared_objects>;
 /** For the tasks of one executor: no atomics. */
 using local_mutex = basic_mutex<detail::local_objects>;
+
+/** Locks several, and unlocks them at the end of the block. Whatever order they are given in, it
+ *  locks them by their addresses, the lowest first: so those that lock the same ones by it never
+ *  wait for each other in a circle, and each has its turn. Who holds one of them and then locks
+ *  another without it keeps to that order. Does not move.
+ *
+ *  In place of `std::scoped_lock` of several, which locks one, tries the others, and gives it back
+ *  where one is not free: three tasks that want two may go round so for ever.
+ *  @tparam Lockables `mutex`, `local_mutex`, `rw_lock`, to write, and what else has `lock` and
+ *  `unlock`
+ *  @see rw_lock.hpp */
+template <class... Lockables> class [[nodiscard]] scoped_lock {
+public:
+    /** SUSPENDS until all are the caller's; a thread blocks.
+     *  @param all which; they outlive this object
+     *  @throws std::system_error `EDEADLK`: one is the caller's already, or given twice; `EPERM`: a
+     *  local one, elsewhere. Then none is locked
+     *  @throws cancelled_error, timeout_error the wait was interrupted: none is locked */
+    explicit scoped_lock(Lockables &...all) : each_{one::of(all)...}
+    {
+        std::sort(each_.begin(), each_.end());
+        std::size_t locked = 0;
+        try {
+            for (; locked != each_.size(); ++locked) {
+                each_[locked].lock(each_[locked].at);
+            }
+        } catch (...) {
+            while (locked != 0) {
+                --locked;
+                each_[locked].unlock(each_[locked].at);
+            }
+            throw;
+        }
+    }
+
+    /** Unlocks them. Does not suspend. */
+    ~scoped_lock()
+    {
+        for (auto const &it : each_) {
+            it.unlock(it.at);
+        }
+    }
+    scoped_lock(scoped_lock const &) = delete;
+    scoped_lock &operator=(scoped_lock const &) = delete;
+
+private:
+    struct one {
+        void *at;
+        void (*lock)(void *);
+        void (*unlock)(void *);
+
+        template <class Lockable> static one of(Lockable &lockable) noexcept
+        {
+            return {std::addressof(lockable), [](void *at) { static_cast<Lockable *>(at)->lock(); },
+                    [](void *at) { static_cast<Lockable *>(at)->unlock(); }};
+        }
+
+        friend bool operator<(one const &a, one const &b) noexcept
+        {
+            return std::less<void *>()(a.at, b.at);
+        }
+    };
+
+    std::array<one, sizeof...(Lockables)> each_;
+};
 
 } // namespace v0
 } // namespace monad::async
