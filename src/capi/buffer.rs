@@ -11,9 +11,10 @@ use crate::error::{Errno, RawResult, Res};
 use crate::executor::Executor;
 use crate::io::call::is_elsewhere;
 use crate::io::recv_stream::{RecvStream, NO_WAIT, PASSES};
-use crate::io::socket::{are_flags, Socket};
+use crate::io::socket::{are_flags, Socket, DIRECT};
 use crate::reactor::buffers::Buffers;
 use crate::reactor::operation::Op;
+use crate::sys::fd;
 use crate::task::header::TaskRef;
 use crate::uring::abi::{cqe, cqe_buffer};
 use crate::uring::RealKernel;
@@ -169,6 +170,10 @@ pub unsafe extern "C" fn monad_async_recv_stream_begin(
         }
         if is_elsewhere(running.executor(), socket.flags) {
             return Err(EPERM);
+        }
+        // What comes would be cut to a buffer's bytes, and an empty message be taken for the end.
+        if socket.flags & DIRECT == 0 && fd::is_of_messages(socket.fd) {
+            return Err(Errno(libc::EOPNOTSUPP));
         }
         let (buffers, flags) = (NonNull::from(buffers), flags | socket.flags);
         // SAFETY: the stream and the ring are the caller's to keep.

@@ -175,6 +175,17 @@ pub fn lingers(fd: i32) -> bool {
     }
 }
 
+/// A socket whose messages come one by one, each as a whole.
+pub fn is_of_messages(fd: i32) -> bool {
+    let mut kind = libc::SOCK_STREAM;
+    let mut length = size_of::<i32>() as libc::socklen_t;
+    let at = (&raw mut kind).cast();
+    // SAFETY: `kind` has `length` bytes.
+    let is_socket =
+        unsafe { option_get(fd, libc::SOL_SOCKET, libc::SO_TYPE, at, &raw mut length).is_ok() };
+    is_socket && kind != libc::SOCK_STREAM
+}
+
 /// # Safety
 /// `address` has `*length` bytes.
 pub unsafe fn local_address(

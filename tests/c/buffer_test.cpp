@@ -375,6 +375,24 @@ TEST(Buffer, who_has_ended_holds_nothing)
     ex.finish();
 }
 
+// Of a datagram that was larger than a buffer the rest was lost, and an empty one was the end of the stream.
+TEST(Buffer, a_stream_is_not_of_messages)
+{
+    run_one([&](monad_async_executor ex, monad_async_task self) {
+        Ring ring(ex, 1, 4);
+        for (int const type : {SOCK_DGRAM, SOCK_SEQPACKET}) {
+            int fds[2];
+            ASSERT_EQ(socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, fds), 0);
+            Fd const here(fds[0]), there(fds[1]);
+            monad_async_recv_stream stream{};
+            auto const socket = monad_async_socket_adopt(here);
+            auto const r = monad_async_recv_stream_begin(self, &stream, socket, ring, 0);
+            EXPECT_EQ(r.error, EOPNOTSUPP);
+            EXPECT_EQ(monad_async_recv_stream_end(&stream).error, 0);
+        }
+    });
+}
+
 // An executor in a foreign loop never waits: it looks, and is told so all the same.
 TEST(Buffer, a_deadlock_is_told_where_run_does_not_wait)
 {

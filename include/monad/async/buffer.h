@@ -133,16 +133,19 @@ monad_async_buffer_ring_view(monad_async_buffer_ring ring, monad_async_op const 
 MONAD_ASYNC_API monad_async_result monad_async_view_release(monad_async_view *view)
     MONAD_ASYNC_NOEXCEPT;
 
-/** Begins to receive. Does not suspend, no system call, no malloc. From now on data is taken off
- *  the socket as it comes, as far as there are buffers.
+/** Begins to receive. Does not suspend, no malloc; a system call, which asks a plain descriptor for
+ *  its type. From now on data is taken off the socket as it comes, as far as there are buffers.
  *  @param task the task that runs, which is the caller, and alone may use the stream
  *  @param stream zeroed, or one that has ended
- *  @param socket a connected stream socket
+ *  @param socket a connected stream socket; not one of messages, datagrams for example: what does
+ *  not fit in a buffer would be lost, and an empty one be taken for the end. Of a direct one that
+ *  is not seen
  *  @param ring where the data goes; of the same executor
  *  @param flags 0, `MONAD_ASYNC_RECV_STREAM_NO_WAIT`, `MONAD_ASYNC_RECV_STREAM_PASSES_ON`
  *  @retval 0 begun
  *  @retval EBUSY it has not ended
  *  @retval EINVAL NULL, no such flag
+ *  @retval EOPNOTSUPP a plain socket of messages: `monad_async_socket_recvmsg`
  *  @retval EBADF no such socket
  *  @retval EPERM not the running task, or another executor's ring
  *  @see monad_async_recv_stream_next(), monad_async_recv_stream_end() */
