@@ -268,6 +268,30 @@ impl Mailbox {
         self.pinned(|| unsafe { self.post(link, kind) })
     }
 
+    /// ANY THREAD. As `post_pinned`, of several, in this order; the owner is woken once, when all
+    /// are there.
+    ///
+    /// # Safety
+    /// As `post`, each.
+    pub unsafe fn post_all_pinned(&self, links: &[NonNull<Link>], kind: usize) -> bool {
+        self.pinned(|| {
+            let mut wakes = false;
+            // SAFETY: the caller's; the pin keeps the owner.
+            let posted = links.iter().all(|&link| match unsafe { self.inbox.push(link, kind) } {
+                Push::Queued => true,
+                Push::MustWake => {
+                    wakes = true;
+                    true
+                }
+                Push::Closed => false,
+            });
+            if wakes {
+                self.wake();
+            }
+            posted
+        })
+    }
+
     /// ANY THREAD. What concerns a run of a task, to the executor that had it attached: refused
     /// once that run is over, as the executor may be one that nobody runs any more. Its
     /// `await_askers` finds what was posted: it either sees who asks, and waits, or has made the

@@ -37,9 +37,9 @@ const _: () = assert!(offset_of!(Helper, job) == 0);
 struct Owner(&'static Mailbox);
 
 impl Home for Owner {
-    fn post(&self, link: NonNull<Link>) {
-        // SAFETY: the link is in no list. Its executor has the records' tasks attached.
-        let posted = unsafe { self.0.post_pinned(link, kind::BATCH) };
+    fn post(&self, links: &[NonNull<Link>]) {
+        // SAFETY: the links are in no list. Their executor has the records' tasks attached.
+        let posted = unsafe { self.0.post_all_pinned(links, kind::BATCH) };
         debug_assert!(posted, "its executor waits for it");
     }
 

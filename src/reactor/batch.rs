@@ -14,7 +14,9 @@
 //! 5. An executor that sleeps is woken once for several: to wake it takes the thread as long as
 //!    several writes. So it is awake for a while first, and looks for what comes; where it sleeps,
 //!    a batch that is performed is held back while more than `WRITES_MAX` writes are out behind it,
-//!    and for a while: what is out lasts until the executor is awake, and sends more.
+//!    and for a while: what is out lasts until the executor is awake, and sends more. Those that
+//!    were held back are posted together: woken on the thread's own processor for the first of
+//!    them, it would run at once, and sleep again before the next.
 //! 6. No file is of a file system that this process may serve: a write might wait there for a task
 //!    that waits for one before it, which is not told of that.
 
@@ -22,6 +24,7 @@ use core::cell::Cell;
 use core::mem::offset_of;
 use core::ptr::{self, NonNull};
 
+use super::held::Held;
 use super::operation::Op;
 use super::ordered::{goes_on, part_of, rest, vectored, wanted};
 use super::place::HERE;
@@ -42,20 +45,11 @@ use crate::uring::kernel::{op, Kernel, Sqe};
 /// No write is begun that much later than the first.
 const LONGEST_NS: u64 = 1_000_000;
 
-/// Nothing is held back when a write is begun that much later than the first one since something
-/// was posted: that may be in the middle of a batch, which is held back for less than twice as long
-/// then, and the time of one write.
-const HELD_NS: u64 = 100_000;
-
-/// Nor when the write before took that long: to wake the executor costs little then, and the
-/// next one may take longer.
-const SLOW_NS: u64 = 50_000;
-
 /// What a write ends with that was not begun.
 const NOT_BEGUN: i32 = -libc::ECANCELED;
 
 /// Of a file; a power of two. Twice what 64 writers fill, so that more may follow what is out.
-const BATCHES: usize = 8;
+pub(super) const BATCHES: usize = 8;
 const WRITES_MAX: usize = 16;
 const TWO: usize = 2 * WRITES_MAX;
 
@@ -98,7 +92,8 @@ pub struct Batches {
 
 /// Where batches that were performed go.
 pub trait Home {
-    fn post(&self, link: NonNull<Link>);
+    /// In this order; who takes them in is woken when all are there, if it sleeps.
+    fn post(&self, links: &[NonNull<Link>]);
 
     /// Whether who takes them in has to be woken for that. A hint.
     fn sleeps(&self) -> bool;
@@ -200,7 +195,7 @@ impl Batches {
         write: impl Fn(&Sqe) -> i32,
         home: &impl Home,
     ) {
-        let mut held = Held::new(|link| home.post(link));
+        let mut held = Held::new(|links: &[_]| home.post(links));
         loop {
             // SAFETY: the caller's; while one is out that was not posted, all stay.
             let (link, leaves) = unsafe { this.as_ref() }
@@ -237,7 +232,7 @@ impl Batches {
         loop {
             // SAFETY: as in `perform`.
             let (link, leaves) = unsafe { this.as_ref() }.step(Batch::refuse);
-            home.post(link);
+            home.post(&[link]);
             if leaves {
                 return;
             }
@@ -428,47 +423,6 @@ impl Batch {
             }
         }
         self.is_whole.set(true);
-    }
-}
-
-/// Performed, and not posted yet (rule 5).
-struct Held<P> {
-    links: [Option<NonNull<Link>>; BATCHES],
-    count: usize,
-    /// 0: not known yet.
-    until_ns: u64,
-    /// When the last write was begun.
-    begun_ns: u64,
-    post: P,
-}
-
-impl<P: Fn(NonNull<Link>)> Held<P> {
-    fn new(post: P) -> Self {
-        Self { links: [None; BATCHES], count: 0, until_ns: 0, begun_ns: 0, post }
-    }
-
-    /// Before a write is begun, at `now_ns`, which it returns.
-    fn look(&mut self, now_ns: u64) -> u64 {
-        if self.until_ns == 0 {
-            self.until_ns = now_ns.saturating_add(HELD_NS);
-        }
-        let is_slow = now_ns > self.begun_ns.saturating_add(SLOW_NS);
-        if (now_ns > self.until_ns || is_slow) && self.count != 0 {
-            self.post_all();
-        }
-        self.begun_ns = now_ns;
-        now_ns
-    }
-
-    fn add(&mut self, link: NonNull<Link>) {
-        self.links[self.count] = Some(link);
-        self.count += 1;
-    }
-
-    fn post_all(&mut self) {
-        self.until_ns = 0;
-        let held = &mut self.links[..core::mem::take(&mut self.count)];
-        held.iter_mut().filter_map(Option::take).for_each(&self.post);
     }
 }
 

@@ -31,6 +31,7 @@ pub mod buffers;
 mod cancel;
 mod closing;
 pub mod fixed;
+mod held;
 pub mod operation;
 mod ordered;
 pub mod place;

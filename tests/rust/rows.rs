@@ -15,7 +15,7 @@ use monad_async::capi::op::{
     monad_async_op_begin, monad_async_op_cancel, monad_async_op_wait, monad_async_op_wait_any,
 };
 use monad_async::error::{Errno, RawResult};
-use monad_async::executor::mailbox::{kind, Mailbox};
+use monad_async::executor::mailbox::{self, kind, Mailbox};
 use monad_async::executor::ordered::Ordered;
 use monad_async::executor::Executor;
 use monad_async::intrusive::Link;
@@ -38,7 +38,7 @@ use std::os::fd::{AsRawFd, IntoRawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::ptr::{null_mut, NonNull};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use support::child::alone;
 use support::rings::ring;
 use support::skip::skip;
@@ -546,10 +546,10 @@ struct Noted<'a> {
 }
 
 impl Home for Noted<'_> {
-    fn post(&self, link: NonNull<Link>) {
-        self.posted.borrow_mut().push(self.written.get());
-        // SAFETY: of a batch that is performed; its executor waits for it.
-        assert!(unsafe { self.home.post_pinned(link, kind::BATCH) });
+    fn post(&self, links: &[NonNull<Link>]) {
+        self.posted.borrow_mut().extend(links.iter().map(|_| self.written.get()));
+        // SAFETY: of batches that are performed; their executor waits for them.
+        assert!(unsafe { self.home.post_all_pinned(links, kind::BATCH) });
     }
     fn sleeps(&self) -> bool {
         self.sleeps
@@ -614,6 +614,35 @@ fn who_performs_batches_tells_of_them_together_while_enough_is_out() {
         RawResult::success(0)
     });
     perform_beside(ex, task);
+}
+
+/// Where executor and helper were on one processor, three batches that were posted together woke
+/// the executor three times: it ran at once, took the one that was there, and slept again, 8 us of
+/// the helper's time each. Who wakes it here is interrupted, by the pipe that has no reader.
+#[test]
+fn who_is_told_of_several_is_woken_when_all_are_there() {
+    static HOME: AtomicPtr<Mailbox> = AtomicPtr::new(null_mut());
+    static THERE: AtomicU32 = AtomicU32::new(0);
+    extern "C" fn woken(_: i32) {
+        // SAFETY: a mailbox lives for ever; the thread that owns it is interrupted in no call of its.
+        let taken = unsafe { &*HOME.load(Ordering::Relaxed) }.inbox.take();
+        THERE.fetch_add(taken.entries.finish().count() as u32, Ordering::Relaxed);
+    }
+    alone("who_is_told_of_several_is_woken_when_all_are_there", || {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        // SAFETY: a handler of ours.
+        unsafe { libc::signal(libc::SIGPIPE, woken as *const () as usize) };
+        let home = mailbox::open(Waker::of_eventfd(writer.as_raw_fd())).unwrap();
+        HOME.store(std::ptr::from_ref(home).cast_mut(), Ordering::Relaxed);
+        let links = [const { Link::new() }; 3];
+        let posted = links.each_ref().map(NonNull::from);
+        assert!(home.inbox.try_sleep());
+        // SAFETY: in no list, and in place until they are taken.
+        assert!(unsafe { home.post_all_pinned(&posted, kind::BATCH) });
+        assert_eq!(THERE.load(Ordering::Relaxed), 3);
+        assert!(home.inbox.close().is_empty());
+    });
 }
 
 /// The last of some writes that are done as one writes nothing: it was put off behind what came after.

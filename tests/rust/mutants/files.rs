@@ -5,6 +5,7 @@
 use crate::list::{found_by, of, Mutant};
 
 const BATCH: &str = "src/reactor/batch.rs";
+const HELD: &str = "src/reactor/held.rs";
 const CLOSING: &str = "src/reactor/closing.rs";
 const ROWS: &str = "src/reactor/rows.rs";
 
@@ -279,6 +280,13 @@ pub const IN_ROWS: &[(Mutant, &str)] = &[
         "an_operation_by_another_executors_handle_does_not_begin",
     ),
     found_by(
+        "src/executor/mailbox.rs",
+        "who is told of several is woken for the first",
+        "Push::MustWake => { wakes = true; true }",
+        "Push::MustWake => { self.wake(); true }",
+        "who_is_told_of_several_is_woken_when_all_are_there",
+    ),
+    found_by(
         BATCH,
         "what writes nothing is not done with what is before it",
         "left == 0 && n != begin && !is_whole",
@@ -293,21 +301,21 @@ pub const IN_ROWS: &[(Mutant, &str)] = &[
         TOGETHER,
     ),
     found_by(
-        BATCH,
+        HELD,
         "what is performed is held back while a write behind it takes long",
         "if (now_ns > self.until_ns || is_slow) && self.count != 0 { self.post_all(); }",
         "",
         TOGETHER,
     ),
     found_by(
-        BATCH,
+        HELD,
         "what is performed is held back behind a write that took long",
         "now_ns > self.begun_ns.saturating_add(SLOW_NS)",
         "false",
         TOGETHER,
     ),
     found_by(
-        BATCH,
+        HELD,
         "a batch is held back for a time that began with another",
         "self.until_ns = 0;",
         "",
