@@ -214,8 +214,22 @@ public:
     }
 
 private:
+    using names = std::pair<fs::path, fs::path>;
+
+    // By a list: trees are deeper than stacks.
     void copy(fs::path const &from, fs::path const &to)
     {
+        std::vector<names> left = {{from, to}};
+        while (!left.empty()) {
+            auto const next = std::move(left.back());
+            left.pop_back();
+            copy(next, left);
+        }
+    }
+
+    void copy(names const &next, std::vector<names> &left)
+    {
+        auto const &[from, to] = next;
         std::error_code ec;
         job j{from, to, ma::path_stat(from, AT_SYMLINK_NOFOLLOW, ec)};
         if (ec) {
@@ -223,7 +237,7 @@ private:
         }
         ++t_.found_files;
         if (S_ISDIR(j.status.stx_mode)) {
-            return copy_directory(j);
+            return copy_directory(j, left);
         }
         if (!S_ISREG(j.status.stx_mode) && !S_ISLNK(j.status.stx_mode)) {
             return complain(from, std::make_error_code(std::errc::not_supported), t_);
@@ -233,7 +247,7 @@ private:
         tasks_.spawn([this, j = std::move(j)] { one(j); });
     }
 
-    void copy_directory(job const &j)
+    void copy_directory(job const &j, std::vector<names> &left)
     {
         std::error_code ec;
         ma::path_mkdir(j.to, 0700, ec);
@@ -242,18 +256,14 @@ private:
         }
         directories_.push_back(j);
         // A directory is read by system calls that may wait for a disk.
-        auto const names = ma::offload([&] {
-            std::vector<fs::path> found;
+        ma::offload([&] {
             for (auto const &entry : fs::directory_iterator(j.from, ec)) {
-                found.push_back(entry.path().filename());
+                auto const name = entry.path().filename();
+                left.emplace_back(j.from / name, j.to / name);
             }
-            return found;
         });
         if (ec) {
             complain(j.from, ec, t_);
-        }
-        for (auto const &name : names) {
-            copy(j.from / name, j.to / name);
         }
     }
 
@@ -261,8 +271,8 @@ private:
     {
         auto *const buffer = free_.back();
         free_.pop_back();
-        buffer->resize(buffer_bytes);
         try {
+            buffer->resize(buffer_bytes);
             if (S_ISLNK(j.status.stx_mode)) {
                 copy_link(j);
             } else {

@@ -6,6 +6,7 @@
 #include <monad/async/file.h>
 #include <monad/async/future.hpp>
 #include <monad/async/pool.hpp>
+#include <monad/async/scope.hpp>
 
 #include <cstring>
 #include <optional>
@@ -59,6 +60,16 @@ TEST(BufferSet, a_buffer_goes_back_with_its_object)
         EXPECT_FALSE(ec);
         (void)set.claim(ec);
         EXPECT_EQ(ec.value(), EDEADLK);
+        // Not where another is to release it.
+        b.give(nullptr);
+        ma::scope const soon(1ms);
+        (void)set.claim(ec);
+        EXPECT_EQ(ec.value(), ETIME);
+        b.give(ma::this_task::current(), ec);
+        EXPECT_FALSE(ec);
+        b.release();
+        b.give(nullptr, ec);
+        EXPECT_EQ(ec.value(), EINVAL);
     });
     ex.run_until_idle();
     task.get();

@@ -105,6 +105,13 @@ into_itself() {
         "$program" self self2 && diff -r --no-dereference self self2
 }
 
+# Deeper than a task's stack is.
+deep() {
+    local i
+    mkdir deep && (cd deep && for i in {1..900}; do mkdir d && cd d || exit 1; done && echo x >f) &&
+        "$program" deep deep2 && diff <(cd deep && find . | sort) <(cd deep2 && find . | sort)
+}
+
 no_room() {
     mkdir tiny && mount -t tmpfs -o size=1M none tiny 2>/dev/null || return 77
     ! "$program" tree/a/3000000 tiny 2>err && grep -q 'No space' err && [ -z "$(ls -A tiny)" ]
@@ -127,6 +134,7 @@ check 'a large file' large
 check 'killed' killed
 check 'errors' errors
 check 'into itself' into_itself
+check 'a deep tree' deep
 check 'few descriptors' few_descriptors
 no_room >output 2>&1
 case $? in

@@ -86,6 +86,24 @@ public:
         }
     }
 
+    /** Says who will release it, where that is not the task that has claimed it: what a task holds
+     *  that waits for one more is held for nothing, and a claim may end with `EDEADLK` for it.
+     *  @param task who has it from now on; null: nobody who claims
+     *  @throws std::system_error as `monad_async_buffers_give`; it is whose it was then */
+    void give(monad_async_task task)
+    {
+        detail::check(monad_async_buffers_give(&buffer_, task).error,
+                      "monad::async::fixed_buffer::give");
+    }
+
+    /** As the other `give`.
+     *  @param task who has it from now on; null: nobody who claims
+     *  @param[out] ec the error */
+    void give(monad_async_task task, std::error_code &ec) noexcept
+    {
+        detail::report(monad_async_buffers_give(&buffer_, task).error, ec);
+    }
+
     /** Reads from a file into the buffer. SUSPENDS.
      *  @param file where from
      *  @param offset in the file; -1: the current position
