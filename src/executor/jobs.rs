@@ -6,8 +6,8 @@
 //!   spare -> Chunk                                   what was emptied, for the next
 //! ```
 //!
-//! All of it is behind the lock of the queue, which allocates nothing: who finds no room brings a
-//! chunk.
+//! All of it is behind the lock of the queue, or of its intake, which allocates nothing: who finds
+//! no room brings a chunk.
 
 use core::cell::Cell;
 use core::ffi::c_void;
@@ -16,6 +16,7 @@ use core::ptr::{self, NonNull};
 
 use crate::error::RawResult;
 use crate::error::Res;
+use crate::prefetch;
 use crate::sys::alloc;
 use crate::task::header::{TaskHead, TaskRef, UserCode, PRIORITIES};
 use crate::task::list::TaskList;
@@ -61,9 +62,14 @@ impl Posted {
 
 const CHUNK_JOBS: usize = 63;
 
+/// So many jobs ahead of who puts them in, or takes them, their lines are asked for.
+const AHEAD: usize = 3;
+
 #[repr(C, align(64))]
 pub struct Chunk {
     next: Cell<*mut Chunk>,
+    /// How many were put in, once there is a next one.
+    len: Cell<u32>,
     jobs: [Cell<MaybeUninit<Posted>>; CHUNK_JOBS],
 }
 
@@ -116,6 +122,13 @@ impl Spare {
         self.0.set(chunk.as_ptr());
     }
 
+    /// Gets all of the other's, if it has none.
+    fn refill(&self, from: &Spare) {
+        if self.0.get().is_null() {
+            self.0.swap(&from.0);
+        }
+    }
+
     fn pop(&self) -> Option<NonNull<Chunk>> {
         let chunk = NonNull::new(self.0.get())?;
         // SAFETY: as above.
@@ -124,23 +137,27 @@ impl Spare {
     }
 }
 
-/// In order.
+/// In order. First what is written as one comes.
+#[repr(C)]
 struct Jobs {
-    first: Cell<*mut Chunk>,
     last: Cell<*mut Chunk>,
-    /// The oldest in `first`, and the place behind the youngest in `last`. Both 0, and no chunks,
-    /// if there are none.
-    oldest: Cell<usize>,
-    end: Cell<usize>,
+    /// The place behind the youngest in `last`. It is 0, as `oldest`, if there are none.
+    end: Cell<u32>,
+    /// As `end`, of `first`, while that is not the last one.
+    first_end: Cell<u32>,
+    first: Cell<*mut Chunk>,
+    /// In `first`.
+    oldest: Cell<u32>,
 }
 
 impl Jobs {
     const fn new() -> Self {
         Self {
-            first: Cell::new(ptr::null_mut()),
             last: Cell::new(ptr::null_mut()),
-            oldest: Cell::new(0),
             end: Cell::new(0),
+            first_end: Cell::new(0),
+            first: Cell::new(ptr::null_mut()),
+            oldest: Cell::new(0),
         }
     }
 
@@ -151,27 +168,62 @@ impl Jobs {
 
     /// False: there is no chunk.
     fn push(&self, job: Posted, spare: &Spare) -> bool {
-        if self.last.get().is_null() || self.end.get() == CHUNK_JOBS {
+        if self.last.get().is_null() || self.end.get() as usize == CHUNK_JOBS {
             let Some(chunk) = spare.pop() else { return false };
-            // SAFETY: the chunks of a list live as long as they are in it.
-            match unsafe { self.last.get().as_ref() } {
-                Some(last) => last.next.set(chunk.as_ptr()),
-                None => self.first.set(chunk.as_ptr()),
-            }
+            self.link(chunk.as_ptr());
             self.last.set(chunk.as_ptr());
             self.end.set(0);
         }
-        // SAFETY: as above.
-        unsafe { &*self.last.get() }.jobs[self.end.get()].set(MaybeUninit::new(job));
+        // SAFETY: the chunks of a list live as long as they are in it.
+        let place = &unsafe { &*self.last.get() }.jobs[self.end.get() as usize];
+        // Who opens the lock waits for the line that was written under it.
+        prefetch::line_to_write(ptr::from_ref(place).wrapping_add(AHEAD).addr());
+        place.set(MaybeUninit::new(job));
         self.end.set(self.end.get() + 1);
         true
+    }
+
+    /// Into the chunk that is the last nothing more is put: behind it comes this one.
+    fn link(&self, chunk: *mut Chunk) {
+        // SAFETY: as above.
+        let Some(last) = (unsafe { self.last.get().as_ref() }) else {
+            return self.first.set(chunk);
+        };
+        last.next.set(chunk);
+        last.len.set(self.end.get());
+        if self.first.get() == self.last.get() {
+            self.first_end.set(self.end.get());
+        }
+    }
+
+    /// Puts all of `later`, of which none was taken, behind what is in here.
+    fn append(&self, later: &Jobs) {
+        if self.is_empty() {
+            self.first.swap(&later.first);
+            self.last.swap(&later.last);
+            self.end.swap(&later.end);
+            self.first_end.swap(&later.first_end);
+        } else if !later.is_empty() {
+            self.link(later.first.get());
+            self.last.set(later.last.replace(ptr::null_mut()));
+            self.end.set(later.end.replace(0));
+            later.first.set(ptr::null_mut());
+        }
+    }
+
+    /// None is in here: the chunk that was kept.
+    fn close(&self) -> Option<NonNull<Chunk>> {
+        self.last.set(ptr::null_mut());
+        self.oldest.set(0);
+        self.end.set(0);
+        NonNull::new(self.first.replace(ptr::null_mut()))
     }
 
     /// There is one.
     #[inline(always)]
     fn number(&self) -> usize {
         // SAFETY: as above; it was written.
-        unsafe { (*self.first.get()).jobs[self.oldest.get()].get().assume_init() }.number
+        unsafe { (*self.first.get()).jobs[self.oldest.get() as usize].get().assume_init() }.number
     }
 
     fn pop(&self, spare: &Spare) -> Option<Posted> {
@@ -180,16 +232,24 @@ impl Jobs {
         }
         // SAFETY: there is one, in a chunk.
         let first = unsafe { &*self.first.get() };
+        let at = self.oldest.get();
+        let place = &first.jobs[at as usize];
+        prefetch::line(ptr::from_ref(place).wrapping_add(AHEAD).addr());
         // SAFETY: it was written.
-        let job = unsafe { first.jobs[self.oldest.get()].get().assume_init() };
-        self.oldest.set(self.oldest.get() + 1);
-        if self.is_empty() {
-            // The chunk stays: the next one that comes goes to its beginning.
+        let job = unsafe { place.get().assume_init() };
+        self.oldest.set(at + 1);
+        if self.first.get() == self.last.get() {
+            if self.end.get() == at + 1 {
+                // The chunk stays: the next one that comes goes to its beginning.
+                self.oldest.set(0);
+                self.end.set(0);
+            }
+        } else if self.first_end.get() == at + 1 {
+            let next = first.next.replace(ptr::null_mut());
+            self.first.set(next);
             self.oldest.set(0);
-            self.end.set(0);
-        } else if self.oldest.get() == CHUNK_JOBS {
-            self.first.set(first.next.replace(ptr::null_mut()));
-            self.oldest.set(0);
+            // SAFETY: as above; it is not the last.
+            self.first_end.set(unsafe { &*next }.len.get());
             spare.push(NonNull::from(first));
         }
         Some(job)
@@ -239,15 +299,35 @@ fn clear(bits: &Cell<u8>, level: u8) {
 impl Levels {
     /// At the end of the queue, which is empty: its memory.
     pub fn close(&self) -> Freed {
-        for jobs in self.jobs.iter().filter(|jobs| jobs.is_empty()) {
-            if let Some(chunk) = NonNull::new(jobs.first.replace(ptr::null_mut())) {
-                self.spare.push(chunk);
+        close(&self.jobs, &self.spare)
+    }
+
+    /// Tasks wait, at some level.
+    #[inline(always)]
+    pub fn has_tasks(&self) -> bool {
+        self.with_tasks.get() != 0
+    }
+
+    /// Puts what came apart behind the jobs that are in here. O(levels).
+    pub fn append(&self, apart: &Apart) {
+        for level in 0..PRIORITIES as u8 {
+            if apart.levels.get() >> level & 1 != 0 {
+                self.jobs[level as usize].append(apart.jobs(level));
+                set(&self.with_jobs, level);
             }
-            jobs.last.set(ptr::null_mut());
-            jobs.oldest.set(0);
-            jobs.end.set(0);
         }
-        Freed(self.spare.0.replace(ptr::null_mut()))
+        apart.levels.set(0);
+        self.lend(apart);
+    }
+
+    /// What comes apart needs chunks, and what was emptied is in here.
+    pub fn lend(&self, apart: &Apart) {
+        apart.spare.refill(&self.spare);
+    }
+
+    /// Nothing comes apart any more.
+    pub fn take_back(&self, apart: &Apart) {
+        self.spare.refill(&apart.spare);
     }
 
     /// From its begin: what a task needs, and a job that is not of low priority.
@@ -332,5 +412,66 @@ impl Levels {
             clear(&self.with_jobs, level);
         }
         Some(Next::Job(level))
+    }
+}
+
+/// At the end of a queue: the memory of lists that are empty.
+fn close(lists: &[Jobs], spare: &Spare) -> Freed {
+    for jobs in lists.iter().filter(|jobs| jobs.is_empty()) {
+        if let Some(chunk) = jobs.close() {
+            spare.push(chunk);
+        }
+    }
+    Freed(spare.0.replace(ptr::null_mut()))
+}
+
+/// Jobs of each priority that came while others waited, and begin after those: see
+/// `executor::intake`.
+#[repr(C)]
+pub struct Apart {
+    /// Bit n: some of level n.
+    levels: Cell<u8>,
+    /// The normal ones first, which so share a line with the lock.
+    jobs: [Jobs; PRIORITIES],
+    spare: Spare,
+}
+
+impl Apart {
+    #[allow(clippy::new_without_default)]
+    pub const fn new() -> Self {
+        let jobs = [const { Jobs::new() }; PRIORITIES];
+        Self { levels: Cell::new(0), jobs, spare: Spare::new() }
+    }
+
+    #[inline(always)]
+    fn jobs(&self, level: u8) -> &Jobs {
+        const PLACES: [usize; PRIORITIES] = [1, 0, 2];
+        &self.jobs[PLACES[level as usize]]
+    }
+
+    /// Bit n: some of level n.
+    #[inline(always)]
+    pub fn levels(&self) -> u8 {
+        self.levels.get()
+    }
+
+    /// False: there is no room for it.
+    #[inline(always)]
+    pub fn push(&self, job: Posted, level: u8) -> bool {
+        let pushed = self.jobs(level).push(job, &self.spare);
+        if pushed {
+            set(&self.levels, level);
+        }
+        pushed
+    }
+
+    /// Room for more.
+    pub fn add(&self, chunk: NonNull<Chunk>) {
+        self.spare.push(chunk);
+    }
+
+    /// As `Levels::close`.
+    pub fn close(&self) -> Freed {
+        close(&self.jobs, &self.spare)
     }
 }

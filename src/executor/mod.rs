@@ -19,6 +19,7 @@ pub mod free;
 pub mod grant;
 pub mod hands;
 pub mod head;
+pub mod intake;
 pub mod jobs;
 pub mod join;
 pub mod join_case;

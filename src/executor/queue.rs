@@ -20,6 +20,8 @@
 //!    taken a task and there are more. So as many wake as there is work for, one at a time.
 //! 4. `occupied` is a hint for those who have not locked: what it misses for a moment, they find
 //!    under the lock before they sleep, or at the next task.
+//! 5. While many wait, jobs that come are put elsewhere: see `intake`. What is in there is part of
+//!    the queue for all but who takes what is next, who looks there if it is higher.
 
 use core::cell::Cell;
 use core::ffi::c_void;
@@ -27,11 +29,13 @@ use core::mem::{offset_of, MaybeUninit};
 use core::ptr;
 
 use super::hands::Hands;
+use super::intake::Intake;
 use super::jobs::{Levels, Next, Posted};
 use super::mailbox::Mailbox;
 use super::queue_left::wake_all;
+use super::queue_owner::Fixed;
 use super::rouse::Roused;
-use crate::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU8, Ordering::Relaxed};
+use crate::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU8, Ordering::Relaxed};
 use crate::error::{Errno, Res};
 use crate::intrusive::TimerQueue;
 use crate::sys::futex;
@@ -43,6 +47,9 @@ use crate::ticks;
 /// From so many waiting tasks on fetching the next pays for itself.
 const MANY: usize = 256;
 
+/// From so many on, jobs that come may be put into the intake.
+const SOME: usize = 16;
+
 /// What `Queue::level` gives when nothing waits.
 pub const NO_LEVEL: u8 = PRIORITIES as u8;
 
@@ -51,14 +58,14 @@ pub const NO_LEVEL: u8 = PRIORITIES as u8;
 pub struct Queue {
     /// Bit n: a task waits at level n.
     occupied: AtomicU8,
+    /// As `occupied`, of what is in the intake. Written under its lock.
+    pub(super) came: AtomicU8,
     tracks: AtomicBool,
-    /// `thread::forks` of the process that it is of.
-    pub(super) forks: AtomicU32,
     /// A hint, see `fetch`: the worker that would be woken; null: none sleeps.
     pub(super) resting: AtomicPtr<Mailbox>,
     state: Lock<State>,
-    /// See `queue_owner`.
-    pub(super) note: AtomicPtr<c_void>,
+    pub(super) fixed: Fixed,
+    pub(super) intake: Intake,
 }
 
 /// In this order: what each task needs is in the lines of `TASK_BYTES`, which go from one processor
@@ -82,6 +89,8 @@ pub(super) struct State {
     pub(super) closed: bool,
     /// Closed, and the workers leave when it is empty.
     pub(super) drains: bool,
+    /// The intake is open.
+    pub(super) parts: bool,
     pub(super) levels: Levels,
     /// Threads of workers; how many of them the kernel has refused for long to go on, and why the
     /// last of those.
@@ -182,15 +191,8 @@ impl State {
 
     /// Fetches the stack of the task that `pop` would give, where launches do not borrow one, and
     /// the header of the one after: see `Ready::prefetch`. Where few wait they are in the caches.
-    #[inline(always)]
-    fn prefetch(&self) {
-        if self.queued > MANY {
-            self.prefetch_next();
-        }
-    }
-
     #[inline(never)]
-    fn prefetch_next(&self) {
+    fn prefetch(&self) {
         if let Some(next) = self.levels.front(self.level()) {
             next.prefetch_stack(false);
             if let Some(after) = TaskList::after(next) {
@@ -205,8 +207,8 @@ impl Queue {
     pub const fn new() -> Self {
         Self {
             occupied: AtomicU8::new(0),
+            came: AtomicU8::new(0),
             tracks: AtomicBool::new(false),
-            forks: AtomicU32::new(0),
             resting: AtomicPtr::new(ptr::null_mut()),
             state: Lock::new(State {
                 queued: 0,
@@ -217,13 +219,15 @@ impl Queue {
                 waiting: 0,
                 closed: true,
                 drains: false,
+                parts: false,
                 levels: Levels::new(),
                 workers: 0,
                 refused: 0,
                 why: 0,
                 waits: [const { TimerQueue::new() }; 3],
             }),
-            note: AtomicPtr::new(ptr::null_mut()),
+            fixed: Fixed::new(),
+            intake: Intake::new(),
         }
     }
 
@@ -264,8 +268,8 @@ impl Queue {
     /// A hint: the highest level at which a task waits, or `NO_LEVEL`.
     #[inline(always)]
     pub fn level(&self) -> u8 {
-        let occupied = u32::from(self.occupied.load(Relaxed)) | 1 << NO_LEVEL;
-        occupied.trailing_zeros() as u8
+        let occupied = self.occupied.load(Relaxed) | self.came.load(Relaxed);
+        (u32::from(occupied) | 1 << NO_LEVEL).trailing_zeros() as u8
     }
 
     /// Takes tasks from now on, of the calling process.
@@ -280,14 +284,9 @@ impl Queue {
     /// ANY THREAD. Takes no task any more: `ESHUTDOWN`. With `drains`, workers that find it empty
     /// leave.
     pub fn close(&self, drains: bool) {
-        let mut state = self.lock();
+        let mut state = self.lock_whole();
         state.closed = true;
         state.drains |= drains;
-    }
-
-    /// ANY THREAD. One worker more, whose thread is about to be made.
-    pub fn add_worker(&self) {
-        self.lock().workers += 1;
     }
 
     /// The worker's thread, done with its seat; or its maker, where there is no thread.
@@ -306,7 +305,7 @@ impl Queue {
         self.fetch::<TASK_BYTES>();
         self.check_process()?;
         let before = self.claim(task, fill)?;
-        let mut state = self.lock();
+        let mut state = self.lock_whole();
         if state.closed {
             drop(state);
             refuse(task, before);
@@ -328,7 +327,7 @@ impl Queue {
             return (0, Err(e));
         }
         let mut refused = Ok(());
-        let mut state = self.lock();
+        let mut state = self.lock_whole();
         for task in tasks {
             if state.closed {
                 refused = Err(Errno(libc::ESHUTDOWN));
@@ -377,13 +376,17 @@ impl Queue {
         ended: usize,
         executor: *mut c_void,
     ) -> Option<Next> {
+        self.fetch_all();
         let mut state = self.lock();
         state.begun -= ended;
         state.looked(seat);
+        self.take_in(&mut state);
         let next = if seat.is_leaving() { None } else { state.pop(lowest, posted) };
         if let Some(next) = &next {
             state.begun += 1;
-            state.prefetch();
+            if state.queued > SOME {
+                self.some_wait(&mut state);
+            }
             if let Next::Task(task) = next {
                 task.state().taken(executor, ptr::from_ref(seat.mailbox).cast_mut().cast());
             }
@@ -397,6 +400,14 @@ impl Queue {
             Self::tell(state, next.as_ref(), woken);
         }
         next
+    }
+
+    #[inline(always)]
+    fn some_wait(&self, state: &mut State) {
+        if state.queued > MANY && state.levels.has_tasks() {
+            state.prefetch();
+        }
+        self.part(state);
     }
 
     /// Somebody waits for tasks to be few, or for one to leave.
@@ -422,14 +433,9 @@ impl Queue {
         wake_all(&satisfied);
     }
 
-    /// ANY THREAD. How many threads of workers there are.
-    pub fn workers(&self) -> usize {
-        self.lock().workers
-    }
-
     /// ANY THREAD. How many have not begun, and how many of those that have are not over.
     pub fn counts(&self) -> (usize, usize) {
-        let state = self.lock();
+        let state = self.lock_whole();
         (state.queued, state.begun)
     }
 }

@@ -4,6 +4,7 @@ use core::mem::MaybeUninit;
 
 use super::exit::ExitHook;
 use super::hands;
+use super::intake::Put;
 use super::jobs::{Bytes, Chunk, Job, Posted, JOB_BYTES};
 use super::queue::{self, Queue, Seat};
 use super::Executor;
@@ -23,7 +24,11 @@ impl Queue {
         from: *const u8,
         size: usize,
     ) -> Res<()> {
-        self.fetch::<{ queue::JOB_BYTES }>();
+        if self.parts() {
+            self.fetch_intake();
+        } else {
+            self.fetch::<{ queue::JOB_BYTES }>();
+        }
         self.check_process()?;
         debug_assert!(size <= JOB_BYTES);
         let mut bytes: Bytes = [MaybeUninit::uninit(); JOB_BYTES / 8];
@@ -33,7 +38,17 @@ impl Queue {
         }
         let mut chunk = None;
         loop {
-            let mut state = self.lock();
+            if self.parts() {
+                match self.put_apart(Posted { job, number: 0, bytes }, level, chunk.take()) {
+                    Put::Done => return Ok(()),
+                    Put::NoRoom => {
+                        chunk = Some(Chunk::new()?);
+                        continue;
+                    }
+                    Put::Shut(back) => chunk = back,
+                }
+            }
+            let mut state = self.lock_whole();
             if let Some(chunk) = chunk.take() {
                 state.levels.spare.push(chunk);
             }
@@ -59,8 +74,9 @@ impl Queue {
 
     /// EXPENSIVE. Its workers have left, and nothing is in it: frees what it has.
     pub fn free(&self) {
-        let all = self.lock().levels.close();
+        let all = self.lock_whole().levels.close();
         all.free();
+        self.free_intake();
     }
 }
 

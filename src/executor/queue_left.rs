@@ -325,7 +325,7 @@ impl Queue {
     /// # Safety
     /// `wait` stays until it is woken, or `unlist_wait` has returned.
     unsafe fn list_wait(&self, wait: &CountWait, at_most: usize, what: Left) -> Res<bool> {
-        let mut state = self.lock();
+        let mut state = self.lock_whole();
         if state.left()[what as usize] <= at_most {
             return Ok(false);
         }

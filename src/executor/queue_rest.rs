@@ -120,7 +120,7 @@ impl Queue {
     /// The worker's thread, about to sleep. False: it is not to, as there is something to take.
     #[inline(never)]
     pub fn rest(&self, seat: &Seat) -> bool {
-        let mut state = self.lock();
+        let mut state = self.lock_whole();
         state.looked(seat);
         if seat.is_leaving() {
             let woken = state.wake_one(); // What this one leaves.

@@ -375,6 +375,135 @@ fn a_priority_that_is_set_again_moves_nothing() {
     destroy_all(held.into_iter().chain(tasks));
 }
 
+/// Jobs that note their numbers, and of which those from `HOLDS` on end when they may.
+struct Noted {
+    order: Mutex<Vec<usize>>,
+    may_end: AtomicUsize,
+}
+
+const HOLDS: usize = 1000;
+const MANY: usize = 40;
+
+static NOTES: Job = {
+    unsafe extern "C" fn code(task: *const TaskHead) -> RawResult {
+        // SAFETY: the running task; these were posted with it.
+        let (noted, n) = unsafe { (*task).user_ptr.get().cast::<(&Noted, usize)>().read() };
+        noted.order.lock().unwrap().push(n);
+        while n >= HOLDS + noted.may_end.load(SeqCst) {
+            thread::sleep(Duration::from_micros(20));
+        }
+        RawResult::success(0)
+    }
+    Job { code: Some(code), on_exit: None, returned: None, reserved: 0 }
+};
+
+impl Noted {
+    fn post(&'static self, pool: PoolPtr, level: u8, n: usize) {
+        let bytes = (self, n);
+        let at = (&raw const bytes).cast();
+        // SAFETY: alive; the bytes are read during the call.
+        let r = unsafe { monad_async_pool_post(pool, level, &NOTES, at, size_of_val(&bytes)) };
+        assert_eq!(r, RawResult::success(0));
+    }
+
+    fn until_begun(&self, count: usize) {
+        while self.order.lock().unwrap().len() < count {
+            thread::sleep(Duration::from_micros(20));
+        }
+    }
+
+    /// A pool whose one worker has begun a job while `MANY` wait: what comes now comes apart.
+    fn with_many() -> (PoolPtr, &'static Self) {
+        let pool = pool(1);
+        let noted = leak(Self { order: Mutex::default(), may_end: AtomicUsize::new(0) });
+        noted.post(pool, NORMAL, HOLDS);
+        noted.until_begun(1);
+        noted.post(pool, NORMAL, HOLDS + 1);
+        (0..MANY).for_each(|n| noted.post(pool, NORMAL, n));
+        noted.may_end.store(1, SeqCst);
+        noted.until_begun(2);
+        (pool, noted)
+    }
+
+    /// What has begun behind the two that were held, which end.
+    fn rest(&self, count: usize) -> Vec<usize> {
+        self.may_end.store(2, SeqCst);
+        self.until_begun(count + 2);
+        self.order.lock().unwrap()[2..].to_vec()
+    }
+}
+
+/// Of what comes while many wait the high ones are the next, and the others begin in their turn.
+/// (Several chunks of them: those that are joined are not full.)
+#[test]
+fn what_comes_while_many_wait_begins_in_its_turn() {
+    const COUNT: usize = 300;
+    let (pool, noted) = Noted::with_many();
+    (MANY..COUNT).for_each(|n| noted.post(pool, NORMAL, n));
+    noted.post(pool, LOW, COUNT + 2);
+    (COUNT..COUNT + 2).for_each(|n| noted.post(pool, HIGH, n));
+    let begun = noted.rest(COUNT + 3);
+    let expected: Vec<_> = [COUNT, COUNT + 1].into_iter().chain(0..COUNT).collect();
+    assert_eq!((&begun[..COUNT + 2], begun[COUNT + 2]), (&expected[..], COUNT + 2));
+    // All of it is taken, and a worker that sleeps is woken again.
+    thread::sleep(Duration::from_millis(5));
+    noted.post(pool, NORMAL, 0);
+    noted.until_begun(2 + COUNT + 4);
+    end(pool);
+}
+
+#[test]
+fn what_comes_while_many_wait_keeps_its_place_among_tasks() {
+    let (pool, noted) = Noted::with_many();
+    (MANY..MANY + 10).for_each(|n| noted.post(pool, NORMAL, n));
+    let task = new_task();
+    set_body(task, |_| {
+        noted.order.lock().unwrap().push(MANY + 10);
+        RawResult::success(0)
+    });
+    assert_eq!(submit(pool, task), RawResult::success(0));
+    noted.post(pool, NORMAL, MANY + 11);
+    assert_eq!(noted.rest(MANY + 12), (0..MANY + 12).collect::<Vec<_>>());
+    end(pool);
+    destroy_all([task]);
+}
+
+#[test]
+fn what_comes_while_many_wait_is_counted_and_handed_back() {
+    let (pool, noted) = Noted::with_many();
+    (0..20).for_each(|n| noted.post(pool, NORMAL, n));
+    assert_eq!((left(pool, QUEUED), left(pool, UNFINISHED)), (MANY + 20, MANY + 21));
+    noted.may_end.store(2, SeqCst);
+    until(pool, 0, UNFINISHED);
+    end(pool);
+    let (pool, noted) = Noted::with_many();
+    (0..20).for_each(|n| noted.post(pool, LOW, n));
+    assert_eq!(quit(pool, RETURN) as usize, MANY + 20);
+    noted.may_end.store(2, SeqCst);
+    end(pool);
+}
+
+/// Who waits for few to be left counts what came while many waited, and so does who drains.
+#[test]
+fn who_waits_waits_for_what_comes_while_many_wait() {
+    let (pool, noted) = Noted::with_many();
+    (0..20).for_each(|n| noted.post(pool, NORMAL, n));
+    let opens = thread::spawn(|| {
+        thread::sleep(Duration::from_millis(5));
+        noted.may_end.store(2, SeqCst);
+    });
+    until(pool, MANY + 10, QUEUED);
+    assert!(noted.order.lock().unwrap().len() > 2 + 8, "the tenth is about to begin");
+    opens.join().unwrap();
+    end(pool);
+    let (pool, noted) = Noted::with_many();
+    (0..20).for_each(|n| noted.post(pool, NORMAL, n));
+    assert_eq!(quit(pool, DRAIN), 0);
+    noted.may_end.store(2, SeqCst);
+    end(pool);
+    assert_eq!(noted.order.lock().unwrap().len(), 2 + MANY + 20);
+}
+
 /// Neither more workers nor fewer: those that are there drain it.
 #[test]
 fn what_was_told_to_quit_is_not_resized() {

@@ -7,6 +7,7 @@ const QUEUE: &str = "src/executor/queue.rs";
 const ENDS: &str = "src/executor/queue_ends.rs";
 const LEFT: &str = "src/executor/queue_left.rs";
 const REST: &str = "src/executor/queue_rest.rs";
+const INTAKE: &str = "src/executor/intake.rs";
 const JOBS: &str = "src/executor/jobs.rs";
 const POSTS: &str = "src/executor/queue_jobs.rs";
 const HANDS: &str = "src/executor/hands.rs";
@@ -131,6 +132,30 @@ pub const RULES: &[(Mutant, &str)] = &[
         "new == ready && !seat.fed_last.get()",
         "new == ready && ready == NO_LEVEL",
         "what_has_begun_and_what_is_new_take_turns"),
+    of(INTAKE, "what comes apart waits for all that came before",
+        "came != 0 && came.trailing_zeros() < u32::from(state.level())",
+        "came != 0 && state.level() == NO_LEVEL",
+        "what_comes_while_many_wait_begins_in_its_turn"),
+    of(JOBS, "a chunk that was left before it was full is taken for a full one",
+        "last.len.set(self.end.get());",
+        "last.len.set(CHUNK_JOBS as u32);",
+        "what_comes_while_many_wait_begins_in_its_turn"),
+    of(JOBS, "so it is where it is the first one",
+        "self.first_end.set(self.end.get());",
+        "self.first_end.set(CHUNK_JOBS as u32);",
+        "what_comes_while_many_wait_begins_in_its_turn"),
+    of(INTAKE, "a worker sleeps while jobs are put where it does not look",
+        "count < shut_below",
+        "count < shut_below.min(FEW)",
+        "what_comes_while_many_wait_begins_in_its_turn"),
+    of(INTAKE, "a task begins before the jobs that came before it",
+        "if state.parts { self.move_all(&mut state, usize::MAX); }",
+        "",
+        "what_comes_while_many_wait_keeps_its_place_among_tasks"),
+    of(INTAKE, "jobs that were put apart are not counted",
+        "state.queued += count;",
+        "",
+        "what_comes_while_many_wait_is_counted_and_handed_back"),
     of(WORKERS, "what is told to quit makes workers",
         "state.quits = true;",
         "",
