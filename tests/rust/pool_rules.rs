@@ -412,22 +412,29 @@ impl Noted {
         }
     }
 
-    /// A pool whose one worker has begun a job while `MANY` wait: what comes now comes apart.
-    fn with_many() -> (PoolPtr, &'static Self) {
+    /// A pool whose one worker has begun a job while so many wait: what comes now comes apart.
+    fn with(many: usize) -> (PoolPtr, &'static Self) {
         let pool = pool(1);
         let noted = leak(Self { order: Mutex::default(), may_end: AtomicUsize::new(0) });
         noted.post(pool, NORMAL, HOLDS);
         noted.until_begun(1);
-        noted.post(pool, NORMAL, HOLDS + 1);
-        (0..MANY).for_each(|n| noted.post(pool, NORMAL, n));
+        // The memory that jobs wait in has held others, up to its end.
+        (0..63 * 4).for_each(|n| noted.post(pool, NORMAL, n));
         noted.may_end.store(1, SeqCst);
+        until(pool, 0, UNFINISHED);
+        noted.order.lock().unwrap().clear();
+        noted.post(pool, NORMAL, HOLDS + 1);
+        noted.until_begun(1);
+        noted.post(pool, NORMAL, HOLDS + 2);
+        (0..many).for_each(|n| noted.post(pool, NORMAL, n));
+        noted.may_end.store(2, SeqCst);
         noted.until_begun(2);
         (pool, noted)
     }
 
     /// What has begun behind the two that were held, which end.
     fn rest(&self, count: usize) -> Vec<usize> {
-        self.may_end.store(2, SeqCst);
+        self.may_end.store(3, SeqCst);
         self.until_begun(count + 2);
         self.order.lock().unwrap()[2..].to_vec()
     }
@@ -437,9 +444,15 @@ impl Noted {
 /// (Several chunks of them: those that are joined are not full.)
 #[test]
 fn what_comes_while_many_wait_begins_in_its_turn() {
+    for many in [MANY, 100] {
+        comes_while_wait(many);
+    }
+}
+
+fn comes_while_wait(many: usize) {
     const COUNT: usize = 300;
-    let (pool, noted) = Noted::with_many();
-    (MANY..COUNT).for_each(|n| noted.post(pool, NORMAL, n));
+    let (pool, noted) = Noted::with(many);
+    (many..COUNT).for_each(|n| noted.post(pool, NORMAL, n));
     noted.post(pool, LOW, COUNT + 2);
     (COUNT..COUNT + 2).for_each(|n| noted.post(pool, HIGH, n));
     let begun = noted.rest(COUNT + 3);
@@ -454,7 +467,7 @@ fn what_comes_while_many_wait_begins_in_its_turn() {
 
 #[test]
 fn what_comes_while_many_wait_keeps_its_place_among_tasks() {
-    let (pool, noted) = Noted::with_many();
+    let (pool, noted) = Noted::with(MANY);
     (MANY..MANY + 10).for_each(|n| noted.post(pool, NORMAL, n));
     let task = new_task();
     set_body(task, |_| {
@@ -470,36 +483,36 @@ fn what_comes_while_many_wait_keeps_its_place_among_tasks() {
 
 #[test]
 fn what_comes_while_many_wait_is_counted_and_handed_back() {
-    let (pool, noted) = Noted::with_many();
+    let (pool, noted) = Noted::with(MANY);
     (0..20).for_each(|n| noted.post(pool, NORMAL, n));
     assert_eq!((left(pool, QUEUED), left(pool, UNFINISHED)), (MANY + 20, MANY + 21));
-    noted.may_end.store(2, SeqCst);
+    noted.may_end.store(3, SeqCst);
     until(pool, 0, UNFINISHED);
     end(pool);
-    let (pool, noted) = Noted::with_many();
+    let (pool, noted) = Noted::with(MANY);
     (0..20).for_each(|n| noted.post(pool, LOW, n));
     assert_eq!(quit(pool, RETURN) as usize, MANY + 20);
-    noted.may_end.store(2, SeqCst);
+    noted.may_end.store(3, SeqCst);
     end(pool);
 }
 
 /// Who waits for few to be left counts what came while many waited, and so does who drains.
 #[test]
 fn who_waits_waits_for_what_comes_while_many_wait() {
-    let (pool, noted) = Noted::with_many();
+    let (pool, noted) = Noted::with(MANY);
     (0..20).for_each(|n| noted.post(pool, NORMAL, n));
     let opens = thread::spawn(|| {
         thread::sleep(Duration::from_millis(5));
-        noted.may_end.store(2, SeqCst);
+        noted.may_end.store(3, SeqCst);
     });
     until(pool, MANY + 10, QUEUED);
     assert!(noted.order.lock().unwrap().len() > 2 + 8, "the tenth is about to begin");
     opens.join().unwrap();
     end(pool);
-    let (pool, noted) = Noted::with_many();
+    let (pool, noted) = Noted::with(MANY);
     (0..20).for_each(|n| noted.post(pool, NORMAL, n));
     assert_eq!(quit(pool, DRAIN), 0);
-    noted.may_end.store(2, SeqCst);
+    noted.may_end.store(3, SeqCst);
     end(pool);
     assert_eq!(noted.order.lock().unwrap().len(), 2 + MANY + 20);
 }

@@ -146,7 +146,7 @@ pub const RULES: &[(Mutant, &str)] = &[
         "what_comes_while_many_wait_begins_in_its_turn"),
     of(INTAKE, "a worker sleeps while jobs are put where it does not look",
         "count < shut_below",
-        "count < shut_below.min(FEW)",
+        "count != 0 && count < shut_below",
         "what_comes_while_many_wait_begins_in_its_turn"),
     of(INTAKE, "a task begins before the jobs that came before it",
         "if state.parts { self.move_all(&mut state, usize::MAX); }",
