@@ -261,7 +261,7 @@ struct senders {
         std::vector<int> theirs;
         for (int i = 0; i < connections; ++i) {
             int pair[2];
-            if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
+            if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
                 die("socketpair");
             }
             fds.push_back(pair[0]);
