@@ -14,6 +14,7 @@
 #include <monad/async/writer.hpp>
 
 #include <atomic>
+#include <filesystem>
 #include <memory>
 #include <cstdint>
 #include <cstdio>
@@ -716,4 +717,19 @@ TEST(CxxProcess, that_could_not_be_started_is_an_errno)
     int const after = dup(0);
     EXPECT_EQ(after, before) << "no descriptor is left";
     close(after);
+}
+
+// One that could not be started kept its ends of the three streams for as long as it lived.
+TEST(Socket, a_process_that_could_not_be_started_has_no_descriptors)
+{
+    auto const open = [] {
+        auto const all = std::filesystem::directory_iterator("/proc/self/fd");
+        return std::distance(begin(all), end(all));
+    };
+    auto const before = open();
+    std::error_code ec;
+    ma::process const p({"/nonexistent/program"}, ec);
+    EXPECT_EQ(ec.value(), ENOENT);
+    EXPECT_EQ(open(), before);
+    EXPECT_EQ(p.pid(), -1);
 }

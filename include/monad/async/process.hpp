@@ -358,14 +358,9 @@ private:
             posix_spawnattr_destroy(&attributes);
         }
         posix_spawn_file_actions_destroy(&files);
-        for (auto &end : theirs) {
-            // The child has its own: no operation was ever on these.
-            auto const handle = end.release();
-            if (handle.fd >= 0) {
-                ::close(handle.fd);
-            }
-        }
+        close_all(theirs); // The child has its own.
         if (wrong != 0) {
+            close_all(streams_);
             pid_ = -1;
             return wrong;
         }
@@ -374,6 +369,17 @@ private:
             pidfd_ = reaped; // By the kernel.
         }
         return 0;
+    }
+
+    // No operation was ever on these.
+    static void close_all(socket (&ends)[3]) noexcept
+    {
+        for (auto &end : ends) {
+            auto const handle = end.release();
+            if (handle.fd >= 0) {
+                ::close(handle.fd);
+            }
+        }
     }
 
     int connect(int stream, socket &end, posix_spawn_file_actions_t *files) noexcept
