@@ -266,6 +266,13 @@ ma::socket unix_socket(string const &directory, sockaddr_un &at)
     return ma::socket(AF_UNIX, SOCK_STREAM);
 }
 
+// No descriptors, or no memory for them.
+bool is_short(std::error_code const &ec)
+{
+    return ec == std::errc::too_many_files_open || ec == std::errc::too_many_files_open_in_system ||
+           ec == std::errc::no_buffer_space || ec == std::errc::not_enough_memory;
+}
+
 void serve(string const &directory)
 {
     store s(directory);
@@ -285,9 +292,12 @@ void serve(string const &directory)
     while (true) {
         std::error_code ec;
         auto accepted = listener.accept(ec);
-        if (ec) { // Cancelled, which the sleep says, or no descriptors until some are closed.
+        if (is_short(ec)) { // Until some connections are closed.
             ma::this_task::sleep_for(std::chrono::milliseconds{100});
             continue;
+        }
+        if (ec) { // Cancelled or closed, which is thrown, or who was accepted has gone.
+            accepted = listener.accept();
         }
         connections.spawn([&s, peer = std::move(accepted)]() mutable {
             lines in(peer);

@@ -247,6 +247,15 @@ public:
     {
     }
 
+    /** As that constructor, with flags 0.
+     *  @param peer a connected stream socket, which must stay open
+     *  @param ring where the data goes
+     *  @param[out] ec the error: then nothing comes of it */
+    recv_stream(socket_handle const &peer, buffer_ring const &ring, std::error_code &ec) noexcept
+        : recv_stream(peer, ring, 0, ec)
+    {
+    }
+
     /** SUSPENDS until the kernel has let go of it, whatever scopes have fired. */
     ~recv_stream()
     {

@@ -9,8 +9,7 @@
 
 #include "bytes.hpp"
 #include "config.h"
-#include "detail/handle.hpp"
-#include "detail/runtime.hpp"
+#include "detail/file_calls.hpp"
 #include "error.hpp"
 #include "file.h"
 #include "open_options.hpp"
@@ -30,7 +29,7 @@ inline namespace v0 {
 
 /** An open file. Move-only. All calls are made by the task that runs; outside: `EPERM`.
  *  @see file.h, path.hpp, ordered.hpp */
-class file {
+class file : detail::file_calls {
 public:
     /** The offset that stands for the current position. */
     static constexpr std::int64_t current = -1;
@@ -40,7 +39,7 @@ public:
 
     /** Takes over a file of the C API; a descriptor by `monad_async_file_adopt(fd)`.
      *  @param native to be closed by this object */
-    explicit file(monad_async_file native) noexcept : file_(native) {}
+    explicit file(monad_async_file native) noexcept { file_ = native; }
 
     /** Opens a file. SUSPENDS.
      *  @param path its name
@@ -63,8 +62,22 @@ public:
         detail::report(start(path, open_flags, options), ec);
     }
 
+    /** As that constructor, without options. SUSPENDS.
+     *  @param path its name
+     *  @param open_flags `O_RDONLY` and so on
+     *  @param[out] ec the error */
+    file(pathname path, int open_flags, std::error_code &ec) noexcept
+        : file(path, open_flags, open_options(), ec)
+    {
+    }
+
+    /** As that constructor, to read. SUSPENDS.
+     *  @param path its name
+     *  @param[out] ec the error */
+    file(pathname path, std::error_code &ec) noexcept : file(path, O_RDONLY, ec) {}
+
     /** @param other is left without a file */
-    file(file &&other) noexcept : file_(other.release()) {}
+    file(file &&other) noexcept { file_ = other.release(); }
 
     /** Exchanges the two.
      *  @param other has this one's file then
@@ -123,6 +136,15 @@ public:
         return counted(get(to, offset), ec);
     }
 
+    /** As the other `read`, at the current position.
+     *  @param to where it goes
+     *  @param[out] ec the error
+     *  @return how many bytes were read; 0 with an error */
+    [[nodiscard]] MONAD_ASYNC_LOCAL std::size_t read(bytes to, std::error_code &ec) noexcept
+    {
+        return read(to, current, ec);
+    }
+
     /** SUSPENDS until the room is full or the file ends.
      *  @param to where it goes
      *  @param offset where in the file
@@ -142,6 +164,15 @@ public:
                                                          std::error_code &ec) noexcept
     {
         return partly(get_all(to, offset), ec);
+    }
+
+    /** As the other `read_all`, at the current position.
+     *  @param to where it goes
+     *  @param[out] ec the error
+     *  @return how many bytes were read, with an error too */
+    [[nodiscard]] MONAD_ASYNC_LOCAL std::size_t read_all(bytes to, std::error_code &ec) noexcept
+    {
+        return read_all(to, current, ec);
     }
 
     /** Writes. SUSPENDS.
@@ -166,6 +197,16 @@ public:
         return partly(put(from, offset), ec);
     }
 
+    /** As the other `write`, at the current position.
+     *  @param from what to write
+     *  @param[out] ec the error
+     *  @return how many bytes were written, with an error too where the file is ordered */
+    [[nodiscard]] MONAD_ASYNC_LOCAL std::size_t write(const_bytes from,
+                                                      std::error_code &ec) noexcept
+    {
+        return write(from, current, ec);
+    }
+
     /** SUSPENDS until all is written.
      *  @param from what to write
      *  @param offset where in the file
@@ -184,6 +225,15 @@ public:
                                             std::error_code &ec) noexcept
     {
         return partly(put_all(from, offset), ec);
+    }
+
+    /** As the other `write_all`, at the current position.
+     *  @param from what to write
+     *  @param[out] ec the error
+     *  @return how many bytes were written, with an error too */
+    MONAD_ASYNC_LOCAL std::size_t write_all(const_bytes from, std::error_code &ec) noexcept
+    {
+        return write_all(from, current, ec);
     }
 
     /** As `preadv2`. SUSPENDS.
@@ -214,6 +264,17 @@ public:
         return counted(get_parts(parts, count, offset, flags), ec);
     }
 
+    /** As the other `readv`, at the current position.
+     *  @param parts where it goes
+     *  @param count how many parts
+     *  @param[out] ec the error
+     *  @return how many bytes were read; 0 with an error */
+    [[nodiscard]] MONAD_ASYNC_LOCAL std::size_t readv(iovec const *parts, int count,
+                                                      std::error_code &ec) noexcept
+    {
+        return readv(parts, count, current, 0, ec);
+    }
+
     /** As `pwritev2`. SUSPENDS.
      *  @param parts what to write
      *  @param count how many parts
@@ -240,6 +301,17 @@ public:
                                                        std::error_code &ec) noexcept
     {
         return partly(put_parts(parts, count, offset, flags), ec);
+    }
+
+    /** As the other `writev`, at the current position.
+     *  @param parts what to write
+     *  @param count how many parts
+     *  @param[out] ec the error
+     *  @return how many bytes were written, with an error too where the file is ordered */
+    [[nodiscard]] MONAD_ASYNC_LOCAL std::size_t writev(iovec const *parts, int count,
+                                                       std::error_code &ec) noexcept
+    {
+        return writev(parts, count, current, 0, ec);
     }
 
     /** SUSPENDS until what was written is on the disk.
@@ -312,6 +384,16 @@ public:
         detail::report(reserve(offset, count, mode).error, ec);
     }
 
+    /** As the other `allocate`, in mode 0.
+     *  @param offset the first byte
+     *  @param count how many
+     *  @param[out] ec the error */
+    MONAD_ASYNC_LOCAL void allocate(std::int64_t offset, std::int64_t count,
+                                    std::error_code &ec) noexcept
+    {
+        allocate(offset, count, 0, ec);
+    }
+
     /** As `ftruncate`. SUSPENDS.
      *  @param length its new length
      *  @throws std::system_error its errno */
@@ -370,117 +452,6 @@ public:
         detail::report(ask(status).error, ec);
         return status;
     }
-
-private:
-    static std::size_t size_of(std::intptr_t value) noexcept
-    {
-        return static_cast<std::size_t>(value);
-    }
-
-    static std::size_t counted(monad_async_result r, std::error_code &ec) noexcept
-    {
-        detail::report(r.error, ec);
-        return r.error == 0 ? size_of(r.value) : 0;
-    }
-
-    // With an error the value says how far it came.
-    static std::size_t partly(monad_async_result r, std::error_code &ec) noexcept
-    {
-        detail::report(r.error, ec);
-        return r.value > 0 ? size_of(r.value) : 0;
-    }
-
-    // A function of the C API with the running task, this file, and what else it takes.
-    template <class Function, class... Args>
-    MONAD_ASYNC_LOCAL monad_async_result call(Function function, Args... args) const
-    {
-        auto const on = file_;
-        return detail::own_call([=](monad_async_task self) { return function(self, on, args...); });
-    }
-
-    // Made again where an exception unwinds the stack, it goes on where it was.
-    template <class Function, class Bytes>
-    MONAD_ASYNC_LOCAL monad_async_result call_on(Function function, Bytes data,
-                                                 std::int64_t offset) const
-    {
-        std::size_t done = 0;
-        auto r = detail::own_call([&](monad_async_task self) {
-            auto const at = offset == current ? current : offset + std::int64_t(done);
-            auto const more = function(self, file_, data.data() + done, data.size() - done, at);
-            done += more.value > 0 ? size_of(more.value) : 0;
-            return more;
-        });
-        r.value = static_cast<std::intptr_t>(done);
-        return r;
-    }
-
-    MONAD_ASYNC_LOCAL int start(pathname path, int open_flags, open_options const &o) noexcept
-    {
-        return detail::own_call([&](monad_async_task self) {
-                   return monad_async_file_open(self, &file_, o.directory, path.c_str(), open_flags,
-                                                o.mode, o.resolve, o.flags);
-               })
-            .error;
-    }
-
-    MONAD_ASYNC_LOCAL monad_async_result get(bytes to, std::int64_t offset) const
-    {
-        return call(monad_async_file_read, to.data(), to.size(), offset);
-    }
-
-    MONAD_ASYNC_LOCAL monad_async_result get_all(bytes to, std::int64_t offset) const
-    {
-        return call_on(monad_async_file_read_all, to, offset);
-    }
-
-    MONAD_ASYNC_LOCAL monad_async_result get_parts(iovec const *parts, int count,
-                                                   std::int64_t offset, int flags) const
-    {
-        return call(monad_async_file_readv, parts, count, offset, flags);
-    }
-
-    MONAD_ASYNC_LOCAL monad_async_result put(const_bytes from, std::int64_t offset) const
-    {
-        return call(monad_async_file_write, from.data(), from.size(), offset);
-    }
-
-    MONAD_ASYNC_LOCAL monad_async_result put_all(const_bytes from, std::int64_t offset) const
-    {
-        return call_on(monad_async_file_write_all, from, offset);
-    }
-
-    MONAD_ASYNC_LOCAL monad_async_result put_parts(iovec const *parts, int count,
-                                                   std::int64_t offset, int flags) const
-    {
-        return call(monad_async_file_writev, parts, count, offset, flags);
-    }
-
-    MONAD_ASYNC_LOCAL monad_async_result flush_range(std::int64_t offset, std::int64_t count,
-                                                     std::uint32_t flags) const
-    {
-        return call(monad_async_file_sync_range, offset, count, flags);
-    }
-
-    MONAD_ASYNC_LOCAL monad_async_result reserve(std::int64_t offset, std::int64_t count,
-                                                 int mode) const
-    {
-        return call(monad_async_file_allocate, mode, offset, count);
-    }
-
-    MONAD_ASYNC_LOCAL monad_async_result ask(struct statx &status) const
-    {
-        std::uint32_t const mask = STATX_BASIC_STATS | STATX_BTIME;
-        return call(monad_async_file_stat, mask, &status);
-    }
-
-    // `keeps`: see `detail::close_handle`.
-    MONAD_ASYNC_LOCAL int shut(bool keeps) noexcept
-    {
-        constexpr auto direct = MONAD_ASYNC_FILE_DIRECT, known = direct | MONAD_ASYNC_FILE_ORDERED;
-        return detail::close_handle(file_, direct, known, keeps, monad_async_file_close);
-    }
-
-    monad_async_file file_ = {-1, 0};
 };
 
 } // namespace v0

@@ -79,6 +79,15 @@ public:
         return listens ? listener(monad_async_socket_adopt(fd)) : listener();
     }
 
+    /** As the other `tcp`, on this machine alone, with as many as may be.
+     *  @param port the port
+     *  @param[out] ec the error
+     *  @return the listener; none with an error */
+    [[nodiscard]] static listener tcp(std::uint16_t port, std::error_code &ec) noexcept
+    {
+        return tcp(port, "127.0.0.1", SOMAXCONN, ec);
+    }
+
     /** Has a socket that is bound listen. EXPENSIVE; a direct one: SUSPENDS.
      *  @param bound is a listener from now on
      *  @param backlog how many connections may wait
@@ -105,6 +114,15 @@ public:
         });
         detail::report(r.error, ec);
         return r.error == 0 ? listener(bound.release()) : listener();
+    }
+
+    /** As the other `on`, with as many as may be.
+     *  @param bound is a listener from now on
+     *  @param[out] ec the error
+     *  @return the listener; none with an error, and `bound` is as it was */
+    [[nodiscard]] static MONAD_ASYNC_LOCAL listener on(socket &&bound, std::error_code &ec) noexcept
+    {
+        return on(std::move(bound), SOMAXCONN, ec);
     }
 
     /** SUSPENDS until there is a connection.
@@ -152,6 +170,16 @@ public:
         monad_async_socket made = {-1, 0};
         detail::report(take(made, flags, from).error, ec);
         return socket(made);
+    }
+
+    /** As the other `accept`, with flags 0.
+     *  @param[out] from the peer's address
+     *  @param[out] ec the error
+     *  @return the connection; none with an error */
+    [[nodiscard]] MONAD_ASYNC_LOCAL socket accept(socket_address &from,
+                                                  std::error_code &ec) noexcept
+    {
+        return accept(from, 0, ec);
     }
 
     /** As the other `accept`.

@@ -37,7 +37,7 @@ typedef struct monad_async_histogram {
 struct monad_async_metrics {
     uint64_t launches;                 /**< Runs of tasks that began. */
     uint64_t sleeps;                   /**< Waits with nothing ready. */
-    uint64_t wakeups;                  /**< By other threads. */
+    uint64_t wakeups;                  /**< By other threads; several at once are one. */
     uint64_t enters;                   /**< Times that the kernel was asked. */
     uint64_t tasks_pending_launch;     /**< At the end of the last `run`, as the next two. */
     uint64_t tasks_running;            /**< 0 or 1. */

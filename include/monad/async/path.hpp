@@ -134,6 +134,14 @@ MONAD_ASYNC_LOCAL inline void path_unlink(pathname path, int flags, std::error_c
     detail::report(detail::try_unlink(path, flags), ec);
 }
 
+/** As the other `path_unlink`, of a file.
+ *  @param path its name
+ *  @param[out] ec the error */
+MONAD_ASYNC_LOCAL inline void path_unlink(pathname path, std::error_code &ec) noexcept
+{
+    path_unlink(path, 0, ec);
+}
+
 /** Renames. SUSPENDS.
  *  @param from the old name
  *  @param to the new name
@@ -156,6 +164,15 @@ MONAD_ASYNC_LOCAL inline void path_rename(pathname from, pathname to, std::uint3
     detail::report(detail::try_rename(from, to, flags), ec);
 }
 
+/** As the other `path_rename`, with flags 0.
+ *  @param from its name
+ *  @param to its new name
+ *  @param[out] ec the error */
+MONAD_ASYNC_LOCAL inline void path_rename(pathname from, pathname to, std::error_code &ec) noexcept
+{
+    path_rename(from, to, 0, ec);
+}
+
 /** Makes a directory. SUSPENDS.
  *  @param path its name
  *  @param mode of it, without what the umask takes
@@ -174,6 +191,14 @@ MONAD_ASYNC_LOCAL inline void path_mkdir(pathname path, std::uint32_t mode,
                                          std::error_code &ec) noexcept
 {
     detail::report(detail::try_mkdir(path, mode), ec);
+}
+
+/** As the other `path_mkdir`, with mode 0777.
+ *  @param path its name
+ *  @param[out] ec the error */
+MONAD_ASYNC_LOCAL inline void path_mkdir(pathname path, std::error_code &ec) noexcept
+{
+    path_mkdir(path, 0777, ec);
 }
 
 /** Gives a file one name more. SUSPENDS.
@@ -239,6 +264,16 @@ MONAD_ASYNC_LOCAL inline void path_symlink(pathname target, pathname path,
     struct statx status = {};
     detail::report(detail::try_stat(path, flags, status), ec);
     return status;
+}
+
+/** As the other `path_stat`, with flags 0.
+ *  @param path its name
+ *  @param[out] ec the error
+ *  @return what is known of it; zeros with an error */
+[[nodiscard]] MONAD_ASYNC_LOCAL inline struct statx path_stat(pathname path,
+                                                              std::error_code &ec) noexcept
+{
+    return path_stat(path, 0, ec);
 }
 
 } // namespace v0

@@ -74,6 +74,12 @@ public:
         detail::report(open(domain, type, protocol, flags), ec);
     }
 
+    /** As that constructor, of the protocol that is the type's. SUSPENDS.
+     *  @param domain `AF_INET` and so on
+     *  @param type `SOCK_STREAM` and so on
+     *  @param[out] ec the error */
+    socket(int domain, int type, std::error_code &ec) noexcept : socket(domain, type, 0, 0, ec) {}
+
     /** Connects to an address in figures, by TCP; to a name: connect.hpp. SUSPENDS.
      *  @param address as `127.0.0.1` or `::1`
      *  @param port the port
@@ -271,6 +277,16 @@ public:
         return counted(receive_message(message, flags), ec);
     }
 
+    /** As the other `recvmsg`, with flags 0.
+     *  @param[in,out] message as of `recvmsg`
+     *  @param[out] ec the error
+     *  @return how many bytes were received; 0 with an error */
+    [[nodiscard]] MONAD_ASYNC_LOCAL std::size_t recvmsg(msghdr &message,
+                                                        std::error_code &ec) noexcept
+    {
+        return recvmsg(message, 0, ec);
+    }
+
     /** As `sendmsg`. SUSPENDS until there is room.
      *  @param message what to send
      *  @param flags `MSG_...`
@@ -291,6 +307,15 @@ public:
                                           std::error_code &ec) noexcept
     {
         return counted(transmit_message(message, flags), ec);
+    }
+
+    /** As the other `sendmsg`, with flags 0.
+     *  @param message as of `sendmsg`
+     *  @param[out] ec the error
+     *  @return how many bytes were sent; 0 with an error */
+    MONAD_ASYNC_LOCAL std::size_t sendmsg(msghdr const &message, std::error_code &ec) noexcept
+    {
+        return sendmsg(message, 0, ec);
     }
 
     /** Ends one direction, or both. SUSPENDS.
