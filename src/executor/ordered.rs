@@ -205,11 +205,18 @@ impl<K: Kernel> Executor<K> {
                 });
                 let by_one = cancel.is_none();
                 self.cancel_on_handle(task, cancel);
+                // What is linked begins once what is before it has ended, maybe where no request
+                // finds it: so again and again. A regular file's writes end by themselves.
                 let mut pause_ns = PAUSE_NS;
-                while by_one && row.is_in_kernel() {
-                    self.reactor.cancel_row(row);
+                while (by_one || !row.merges()) && row.is_in_kernel() {
+                    if by_one {
+                        self.reactor.cancel_row(row);
+                    }
                     if self.sleep(task, pause_ns) != 0 {
                         break;
+                    }
+                    if !by_one && row.is_in_kernel() {
+                        self.cancel_on_handle(task, cancel);
                     }
                     pause_ns = (pause_ns * 2).min(LONGEST_PAUSE_NS);
                 }

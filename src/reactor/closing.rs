@@ -166,6 +166,13 @@ impl Default for Closings {
     }
 }
 
+impl Row {
+    /// Two writes may be done as one: of a regular file.
+    pub fn merges(&self) -> bool {
+        self.parts.is_some()
+    }
+}
+
 impl<K: Kernel> Reactor<K> {
     /// Whether the handle of `record` has been closed since that was begun.
     pub(super) fn is_handle_closed(&self, record: &Op) -> bool {

@@ -4,6 +4,7 @@
 //! what it is offered, also the beginning of a row alone. With it, a thread that performs batches
 //! of writes, or has gone.
 
+use crate::play::FDS;
 use crate::support::rng::Rng;
 use monad_async::error::Errno;
 use monad_async::executor::mailbox::{kind, Mailbox};
@@ -49,6 +50,8 @@ pub struct State {
     /// How often the files were opened.
     pub opened: [Cell<u32>; 2],
     pub is_open: [Cell<bool>; 2],
+    /// The first one.
+    pub is_closing: Cell<bool>,
     /// What cannot be written, and why: an entry with any of it is refused as a whole.
     pub bad: RefCell<Vec<(u8, i32)>>,
     /// Errors that were the kernel's own, of what was to be written alone.
@@ -70,6 +73,10 @@ pub struct State {
 struct Row {
     entries: VecDeque<Sqe>,
     file: Option<u32>,
+    /// The first one was linked to one that is over.
+    is_behind: bool,
+    /// It does not end unless it is cancelled.
+    is_stuck: bool,
 }
 
 /// Batches that are out, of which file; and whose they are.
@@ -108,6 +115,7 @@ impl Sim {
             pieces: RefCell::default(),
             opened: [Cell::new(1), Cell::new(1)],
             is_open: [Cell::new(true), Cell::new(true)],
+            is_closing: Cell::new(false),
             bad: RefCell::default(),
             failed: RefCell::default(),
             sq: RefCell::default(),
@@ -160,6 +168,11 @@ impl Sim {
                 self.sever(row.entries);
                 found += 1;
             } else {
+                // It began a moment after the request looked, and writes to what nobody reads.
+                let row = &mut self.0.rows.borrow_mut()[at];
+                let is_pipe = head.fd() == FDS[0] && head.opcode() == op::WRITE;
+                let closes = self.0.is_closing.get() && meant && by_file;
+                row.is_stuck |= closes && is_pipe && row.is_behind;
                 at += 1;
             }
         }
@@ -184,7 +197,7 @@ impl Sim {
         for sqe in entries {
             row.push_back(sqe);
             if sqe.flags() & flag::IO_LINK == 0 {
-                self.start(std::mem::take(&mut row));
+                self.start(std::mem::take(&mut row), false);
             }
         }
         if !row.is_empty() {
@@ -192,10 +205,10 @@ impl Sim {
         }
     }
 
-    fn start(&self, entries: VecDeque<Sqe>) {
+    fn start(&self, entries: VecDeque<Sqe>, is_behind: bool) {
         let n = entries[0].fd() as usize % 2;
         let file = self.0.is_open[n].get().then(|| self.0.opened[n].get());
-        self.0.rows.borrow_mut().push(Row { entries, file });
+        self.0.rows.borrow_mut().push(Row { entries, file, is_behind, is_stuck: false });
     }
 
     /// The next of a file's batches, as far as it comes.
@@ -241,7 +254,10 @@ impl Sim {
             return;
         }
         let at = self.0.rng.borrow_mut().below(rows) as usize;
-        let Row { entries: mut row, file } = self.0.rows.borrow_mut().remove(at);
+        if self.0.rows.borrow()[at].is_stuck {
+            return;
+        }
+        let Row { entries: mut row, file, .. } = self.0.rows.borrow_mut().remove(at);
         if self.refuses_unprepared(&row) {
             return;
         }
@@ -274,7 +290,7 @@ impl Sim {
         if !goes_on {
             self.sever(row);
         } else if !row.is_empty() {
-            self.start(row);
+            self.start(row, true);
         }
     }
 

@@ -34,7 +34,7 @@ const TASKS: usize = 4;
 const STEPS: u32 = 10;
 /// The simulated kernel's files. The second number is that of a regular file, too, whose writes may
 /// be one; it is not written to. Or of another one, whose rows a thread may perform.
-const FDS: [i32; 2] = [1000, 1001];
+pub const FDS: [i32; 2] = [1000, 1001];
 const CACHED: i32 = 1003;
 const GONE: u8 = 0xee;
 
@@ -197,7 +197,9 @@ impl World {
             return;
         }
         let call = self.call(task, self.files[n].get());
+        self.sim.0.is_closing.set(n == 0 || self.sim.0.is_closing.get());
         let closed = call.close_in_order();
+        self.sim.0.is_closing.set(n != 0 && self.sim.0.is_closing.get());
         if closed != Ok(()) {
             self.sim.breaks(format!("a close: {closed:?}"));
         }
