@@ -19,7 +19,6 @@ use crate::executor::mailbox::Mailbox;
 use crate::executor::reference::Reference;
 use crate::executor::scope::{self, Scope};
 use crate::executor::{exit, park, queue_ends, remote, Executor};
-use crate::reactor::operation::Op;
 use crate::sys::thread;
 use crate::task::create;
 use crate::task::header::{mark, Flags, Task, TaskHead, TaskRef, Waits, PRIORITIES};
@@ -402,43 +401,6 @@ impl<K: Kernel> Handle<K> {
         let this = Self(NonNull::new(thread::running().cast_mut().cast()).ok_or(EPERM)?);
         // SAFETY: the caller's.
         unsafe { this.executor().cancel_scope(scope) }
-    }
-
-    /// # Safety
-    /// As `Executor::begin_operation`.
-    pub unsafe fn begin_operation(task: TaskRef, record: &Op) -> Res<()> {
-        // SAFETY: the caller's.
-        unsafe { Self::running(task)?.executor().begin_operation(task, record) }
-    }
-
-    pub fn wait_operation(task: TaskRef, record: &Op) -> RawResult {
-        match Self::running(task) {
-            Ok(this) => this.executor().wait_operation(task, record),
-            Err(e) => RawResult::failure(e),
-        }
-    }
-
-    /// As `Executor::take_any`.
-    #[inline(always)]
-    pub fn take_any(task: TaskRef) -> Option<NonNull<Op>> {
-        Self::running(task).ok()?.executor().take_any(task).map(NonNull::from)
-    }
-
-    pub fn wait_any(task: TaskRef) -> Res<NonNull<Op>> {
-        Self::running(task)?.executor().wait_any(task).map(NonNull::from)
-    }
-
-    pub fn end_operation(task: TaskRef, record: &Op) -> Res<()> {
-        let this = Self::running(task)?;
-        match record.may_be_awaited_by(task) {
-            Ok(()) => this.executor().end_operation(task, record),
-            Err(Errno(libc::ENOENT)) => Ok(()),
-            Err(e) => Err(e),
-        }
-    }
-
-    pub fn cancel_operation(task: TaskRef, record: &Op) -> Res<()> {
-        Self::running(task)?.executor().cancel_operation(record)
     }
 
     /// One more reference to the executor.

@@ -1,7 +1,10 @@
-//! Operations of which a task awaits the end: the calls' checks.
+//! Operations, and the waits for their ends: the calls' checks.
+
+use core::ptr::NonNull;
 
 use super::{Handle, EINVAL};
-use crate::error::{Errno, RawResult};
+use crate::error::{Errno, RawResult, Res};
+use crate::reactor::operation::Op;
 use crate::reactor::validate;
 use crate::task::header::TaskRef;
 use crate::uring::kernel::{Kernel, Sqe};
@@ -66,6 +69,54 @@ impl<K: Kernel> Handle<K> {
             Ok(_) => Self::refused(task, EINVAL),
             Err(_) => RawResult::failure(EINVAL),
         }
+    }
+
+    /// # Safety
+    /// As `Executor::begin_at_once`.
+    #[inline(always)]
+    pub unsafe fn begin_at_once(task: TaskRef, record: &Op) -> bool {
+        // SAFETY: the caller's.
+        Self::running(task).is_ok_and(|this| unsafe { this.executor().begin_at_once(task, record) })
+    }
+
+    /// # Safety
+    /// As `Executor::begin_operation`.
+    pub unsafe fn begin_operation(task: TaskRef, record: &Op) -> Res<()> {
+        // SAFETY: the caller's.
+        unsafe { Self::running(task)?.executor().begin_operation(task, record) }
+    }
+
+    pub fn wait_operation(task: TaskRef, record: &Op) -> RawResult {
+        match Self::running(task) {
+            Ok(this) => this.executor().wait_operation(task, record),
+            Err(e) => RawResult::failure(e),
+        }
+    }
+
+    /// As `Executor::take_any`.
+    #[inline(always)]
+    pub fn take_any(task: TaskRef) -> Option<NonNull<Op>> {
+        Self::running(task).ok()?.executor().take_any(task).map(NonNull::from)
+    }
+
+    pub fn wait_any(task: TaskRef) -> Res<NonNull<Op>> {
+        if let Some(taken) = Self::take_any(task) {
+            return Ok(taken);
+        }
+        Self::running(task)?.executor().wait_any(task).map(NonNull::from)
+    }
+
+    pub fn end_operation(task: TaskRef, record: &Op) -> Res<()> {
+        let this = Self::running(task)?;
+        match record.may_be_awaited_by(task) {
+            Ok(()) => this.executor().end_operation(task, record),
+            Err(Errno(libc::ENOENT)) => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+
+    pub fn cancel_operation(task: TaskRef, record: &Op) -> Res<()> {
+        Self::running(task)?.executor().cancel_operation(record)
     }
 
     /// There was no completion, so it had no flags.

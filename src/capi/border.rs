@@ -5,7 +5,7 @@ use super::ExecutorPtr;
 use crate::api::{self, Handle};
 use crate::error::{Errno, RawResult, Res};
 use crate::executor::Executor;
-use crate::io::call::{is_elsewhere, Call, DIRECT};
+use crate::io::call::{home, is_elsewhere, Call, DIRECT};
 use crate::task::header::TaskRef;
 use crate::uring::kernel::Kernel;
 use crate::uring::RealKernel;
@@ -49,6 +49,46 @@ pub(super) unsafe fn call<'a>(
         return Err(Errno(libc::EPERM));
     }
     Ok(Call { ex, task, fd, flags })
+}
+
+/// As `call`, on a plain descriptor whose handle says nothing else, as those of most do. None: it
+/// says more, or `call` has an error for it. There may be no ring: what is begun is refused then.
+///
+/// # Safety
+/// As `caller`.
+#[inline(always)]
+pub(super) unsafe fn plain_call<'a>(
+    task: TaskPtr,
+    fd: i32,
+    flags: u32,
+) -> Option<Call<'a, RealKernel>> {
+    // By one question: no flag, and no sign.
+    if u64::from(flags) << 32 | u64::from(fd as u32) > i32::MAX as u64 {
+        return None;
+    }
+    // SAFETY: the caller's.
+    let task = unsafe { api::task(task) }.ok()?;
+    let ex = Handle::<RealKernel>::running(task).ok()?.executor();
+    Some(Call { ex, task, fd, flags: 0 })
+}
+
+/// As `plain_call`, on a direct descriptor that the executor knows as its own.
+///
+/// # Safety
+/// As `caller`.
+#[inline(always)]
+pub(super) unsafe fn direct_call<'a>(
+    task: TaskPtr,
+    fd: i32,
+    flags: u32,
+) -> Option<Call<'a, RealKernel>> {
+    // SAFETY: the caller's.
+    let task = unsafe { api::task(task) }.ok()?;
+    let ex = Handle::<RealKernel>::running(task).ok()?.executor();
+    // By one question: these flags, and no sign.
+    let known = u64::from(DIRECT | home(ex)) << 32;
+    let is_known = (u64::from(flags) << 32 | u64::from(fd as u32)) ^ known <= i32::MAX as u64;
+    is_known.then_some(Call { ex, task, fd, flags: DIRECT })
 }
 
 /// An executor, whose thread this is: else EPERM.

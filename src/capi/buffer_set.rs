@@ -8,13 +8,15 @@ use super::file::call;
 use super::task::TaskPtr;
 use super::ExecutorPtr;
 use crate::api::{self, Handle};
+use crate::atomic::AtomicU32;
 use crate::error::{Errno, RawResult, Res};
 use crate::executor::scope::NEVER_NS;
 use crate::executor::Executor;
+use crate::io::call::Call;
 use crate::io::file::File;
 use crate::reactor::fixed;
 use crate::sync::buffer_set::{Claim, Set};
-use crate::uring::kernel::{op, Kernel};
+use crate::uring::kernel::{op, Kernel, Sqe};
 use crate::uring::RealKernel;
 
 /// `monad_async_buffer_set`
@@ -257,17 +259,25 @@ unsafe fn transfer(
 ) -> Res<usize> {
     // SAFETY: the caller's handle.
     let c = unsafe { call(task, file) }?;
-    let writes = opcode == op::WRITE_FIXED;
-    if writes && c.is_ordered() {
+    if opcode == op::WRITE_FIXED && c.is_ordered() {
         return Err(Errno(libc::EOPNOTSUPP));
     }
     // SAFETY: the caller's buffer.
     let (set, claim) = unsafe { claim_of(buffer) }?;
     let mut sqe = c.entry(opcode, offset as u64, 0, 0, 0);
-    if writes {
+    if opcode == op::WRITE_FIXED {
         sqe = sqe.raising_no_signal(c.ex.kernel().knows_no_signal());
     }
-    let (sqe, users) = set.entry(c.ex, claim, part, sqe)?;
+    // SAFETY: just made.
+    unsafe { moves(&c, set.entry(c.ex, claim, part, sqe)?) }
+}
+
+/// Moves what an entry says, of a buffer with that count of operations in flight.
+///
+/// # Safety
+/// Made by its set, of a claim.
+#[inline(always)]
+unsafe fn moves(c: &Call<'_, RealKernel>, (sqe, users): (Sqe, &AtomicU32)) -> Res<usize> {
     // The buffer stays its claimer's while in use.
     fixed::used(users);
     // SAFETY: refers to the buffer alone, which the set keeps.
@@ -280,6 +290,33 @@ unsafe fn transfer(
 /// See buffer_set.h.
 #[no_mangle]
 pub unsafe extern "C" fn monad_async_file_read_fixed(
+    task: TaskPtr,
+    file: File,
+    buffer: *const Buffer,
+    at: usize,
+    bytes: usize,
+    offset: i64,
+) -> RawResult {
+    // SAFETY: the caller's handle and buffer.
+    unsafe {
+        if let Some(c) = border::direct_call(task, file.fd, file.flags) {
+            if let Ok((set, claim)) = claim_of(buffer) {
+                let sqe = c.entry(op::READ_FIXED, offset as u64, 0, 0, 0);
+                if let Some(entry) = set.read_entry(c.ex, claim, (at, bytes), sqe) {
+                    return of(moves(&c, entry));
+                }
+            }
+        }
+        read_fixed(task, file, buffer, at, bytes, offset)
+    }
+}
+
+/// `monad_async_file_read_fixed` of any handle; and what is wrong with a call of it.
+///
+/// # Safety
+/// As that.
+#[inline(never)]
+unsafe extern "C" fn read_fixed(
     task: TaskPtr,
     file: File,
     buffer: *const Buffer,

@@ -117,6 +117,27 @@ pub unsafe extern "C" fn monad_async_file_read(
     offset: i64,
 ) -> RawResult {
     // SAFETY: the caller's handle and memory.
+    unsafe {
+        match border::plain_call(task, file.fd, file.flags) {
+            Some(c) => of(c.read(to, bytes, offset)),
+            None => read(task, file, to, bytes, offset),
+        }
+    }
+}
+
+/// `monad_async_file_read` of any handle.
+///
+/// # Safety
+/// As that.
+#[inline(never)]
+unsafe extern "C" fn read(
+    task: TaskPtr,
+    file: File,
+    to: *mut c_void,
+    bytes: usize,
+    offset: i64,
+) -> RawResult {
+    // SAFETY: the caller's handle and memory.
     of(unsafe { call(task, file).and_then(|c| c.read(to, bytes, offset)) })
 }
 
@@ -124,6 +145,27 @@ pub unsafe extern "C" fn monad_async_file_read(
 /// See file.h.
 #[no_mangle]
 pub unsafe extern "C" fn monad_async_file_write(
+    task: TaskPtr,
+    file: File,
+    from: *const c_void,
+    bytes: usize,
+    offset: i64,
+) -> RawResult {
+    // SAFETY: the caller's handle and memory.
+    unsafe {
+        match border::plain_call(task, file.fd, file.flags) {
+            Some(c) => of(c.write(from, bytes, offset)),
+            None => write(task, file, from, bytes, offset),
+        }
+    }
+}
+
+/// `monad_async_file_write` to any handle.
+///
+/// # Safety
+/// As that.
+#[inline(never)]
+unsafe extern "C" fn write(
     task: TaskPtr,
     file: File,
     from: *const c_void,

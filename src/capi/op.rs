@@ -4,7 +4,6 @@ use super::task::TaskPtr;
 use crate::api::{self, Handle};
 use crate::error::{Errno, RawResult};
 use crate::reactor::operation::Op;
-use crate::task::header::TaskRef;
 use crate::uring::RealKernel;
 
 const EINVAL: RawResult = RawResult::failure(Errno(libc::EINVAL));
@@ -13,6 +12,23 @@ const EINVAL: RawResult = RawResult::failure(Errno(libc::EINVAL));
 /// See op.h.
 #[no_mangle]
 pub unsafe extern "C" fn monad_async_op_begin(task: TaskPtr, op: *mut Op) -> RawResult {
+    // SAFETY: the caller's handle and record.
+    if let (Ok(task), Some(op)) = unsafe { (api::task(task), op.as_ref()) } {
+        // SAFETY: the record, and what its entry refers to, are the caller's to keep.
+        if unsafe { Handle::<RealKernel>::begin_at_once(task, op) } {
+            return RawResult::success(0);
+        }
+    }
+    // SAFETY: the caller's.
+    unsafe { begin(task, op) }
+}
+
+/// `monad_async_op_begin` of what does not begin at once, or not at all: what needs a frame.
+///
+/// # Safety
+/// As that.
+#[inline(never)]
+unsafe extern "C" fn begin(task: TaskPtr, op: *mut Op) -> RawResult {
     // SAFETY: the caller's handle and record.
     match unsafe { (api::task(task), op.as_ref()) } {
         (Ok(task), Some(op)) => {
@@ -40,25 +56,28 @@ pub unsafe extern "C" fn monad_async_op_wait(task: TaskPtr, op: *mut Op) -> RawR
 #[no_mangle]
 pub unsafe extern "C" fn monad_async_op_wait_any(task: TaskPtr, op: *mut *mut Op) -> RawResult {
     // SAFETY: the caller's handle.
+    if let (Ok(task), false) = (unsafe { api::task(task) }, op.is_null()) {
+        if let Some(taken) = Handle::<RealKernel>::take_any(task) {
+            // SAFETY: not null, and the caller's to write.
+            unsafe { *op = taken.as_ptr() };
+            return RawResult::success(0);
+        }
+    }
+    // SAFETY: the caller's.
+    unsafe { wait_any(task, op) }
+}
+
+/// `monad_async_op_wait_any` where none has ended that is plain: what needs a frame.
+///
+/// # Safety
+/// As that.
+#[inline(never)]
+unsafe extern "C" fn wait_any(task: TaskPtr, op: *mut *mut Op) -> RawResult {
+    // SAFETY: the caller's handle.
     let task = match unsafe { api::task(task) } {
         Ok(task) if !op.is_null() => task,
         _ => return EINVAL,
     };
-    let Some(taken) = Handle::<RealKernel>::take_any(task) else {
-        // SAFETY: not null, and the caller's to write.
-        return unsafe { wait_any(task, op) };
-    };
-    // SAFETY: as above.
-    unsafe { *op = taken.as_ptr() };
-    RawResult::default()
-}
-
-/// The rest of `monad_async_op_wait_any`: what needs a frame.
-///
-/// # Safety
-/// `op` is the caller's to write.
-#[inline(never)]
-unsafe fn wait_any(task: TaskRef, op: *mut *mut Op) -> RawResult {
     Handle::<RealKernel>::wait_any(task)
         .map(|taken| {
             // SAFETY: the caller's.

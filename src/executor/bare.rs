@@ -244,7 +244,7 @@ impl<K: Kernel> Executor<K> {
     /// As `Ready::prefetch`, where `then` is the next at its level, and taken for one that is to be
     /// resumed.
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn prefetch_from(&self, then: TaskRef) {
+    pub(super) fn prefetch_from(&self, then: TaskRef) {
         then.prefetch_kept_stack();
         self.ready.prefetch_behind(then);
     }

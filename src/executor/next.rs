@@ -58,8 +58,14 @@ impl Next {
     /// switch does not look at itself.
     #[inline(always)]
     pub(super) fn is_plain<const TRACK: bool>(&self) -> bool {
+        self.is_plain_where(TRACK)
+    }
+
+    /// As `is_plain`, for who knows whether time is tracked.
+    #[inline(always)]
+    pub(super) fn is_plain_where(&self, tracks: bool) -> bool {
         // SAFETY: `SOME`, or the owner thread's, which this is.
-        Switch::PASSES && unsafe { (*self.plain[TRACK as usize].get()).is_none() }
+        Switch::PASSES && unsafe { (*self.plain[tracks as usize].get()).is_none() }
     }
 
     /// The chunk is, with so many popped.

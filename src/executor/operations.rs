@@ -30,35 +30,45 @@ fn noted(sqe: &Sqe) -> u8 {
 }
 
 impl<K: Kernel> Executor<K> {
+    /// As `begin_operation`, of an entry of which nothing has to be noted, and which the submission
+    /// queue takes; nobody looks. False: nothing was done, and that is for `begin_operation`.
+    ///
+    /// # Safety
+    /// As there.
+    #[inline(always)]
+    pub unsafe fn begin_at_once(&self, task: TaskRef, record: &Op) -> bool {
+        let sqe = record.entry();
+        let plain = validate::is_plain(&sqe) && !record.is_in_flight.get();
+        if !plain || self.watches(by::ITEMS) {
+            return false;
+        }
+        // SAFETY: the caller's; it is idle, and was checked.
+        if !unsafe { self.reactor.begin_at_once(record, sqe, task) } {
+            return false;
+        }
+        // It completes in a call of the kernel at the earliest: there is time to note it.
+        record.begun_at_once(task);
+        record.closings.set(self.reactor.closings.count());
+        add(&self.head.total_io_submitted, 1);
+        true
+    }
+
     /// `task` runs now. EBUSY, EINVAL, ENOTSUP, EPERM: nothing has changed.
     ///
     /// # Safety
     /// `record` stays in place and the library's, and what its entry refers to valid, while in
     /// flight.
-    #[inline(always)]
     pub unsafe fn begin_operation(&self, task: TaskRef, record: &Op) -> Res<()> {
+        // SAFETY: the caller's.
+        if unsafe { self.begin_at_once(task, record) } {
+            return Ok(());
+        }
         if record.is_in_flight.get() {
             return Err(Errno(libc::EBUSY));
         }
         if !self.reactor.kernel.has_ring() {
             return Err(Errno(libc::ENOTSUP));
         }
-        let sqe = record.entry();
-        if validate::is_plain(&sqe) {
-            // SAFETY: the caller's.
-            unsafe { self.begin(task, record, sqe, 0, None, 0) };
-            return Ok(());
-        }
-        // SAFETY: the caller's.
-        unsafe { self.begin_noted(task, record) }
-    }
-
-    /// The rest of `begin_operation`.
-    ///
-    /// # Safety
-    /// As that.
-    #[inline(never)]
-    unsafe fn begin_noted(&self, task: TaskRef, record: &Op) -> Res<()> {
         // With its `user_data`, which names its row, and its executor.
         let sqe = record.sqe.get();
         let home = home_of(&sqe);
@@ -125,7 +135,7 @@ impl<K: Kernel> Executor<K> {
             return self.begin_ordered(record);
         }
         // SAFETY: the caller's.
-        unsafe { self.reactor.begin(record, sqe, task.io_level()) };
+        unsafe { self.reactor.begin(record, sqe) };
         // Last: the entry's words would be kept in memory across the call.
         if self.watches(by::ITEMS) {
             self.watched_operation(record, Kind::Begin, false);
@@ -210,7 +220,7 @@ impl<K: Kernel> Executor<K> {
         if task.has(mark::STOPS) {
             return None;
         }
-        Self::first_completed(task).ok().filter(|record| record.take_plain(task))
+        Self::first_completed(task).ok().filter(|record| record.take_first(task))
     }
 
     /// SUSPENDS. `task` runs now. The record whose completion was taken: none of a `RecvStream`.
@@ -341,21 +351,29 @@ impl<K: Kernel> Executor<K> {
     /// A record has a completion to be taken; `over`: its last.
     #[inline(always)]
     pub(super) fn record_completed(&self, record: &Op, over: bool, now: u64) {
+        if self.is_awaited(record, over) {
+            self.waiter_completed(record, now);
+        }
+    }
+
+    /// As `record_completed`. True: its task waits for something, and `waiter_completed` is to be
+    /// called, which may make that ready.
+    #[inline(always)]
+    pub(super) fn is_awaited(&self, record: &Op, over: bool) -> bool {
         if self.watches(by::TRACED) {
             self.watched_operation(record, Kind::Complete, over);
         }
         if over {
             add(&self.head.total_io_completed, 1);
         }
-        let waits = record.task().waits.get();
-        if matches!(waits, Waits::Operation | Waits::Grant | Waits::Closing) {
-            self.waiter_completed(record, now);
-        }
+        // SAFETY: in flight, as its completion was not taken.
+        let waits = unsafe { record.owner() }.waits.get();
+        waits as u8 > Waits::Ready as u8
     }
 
     /// The task of `record` waits for it, or for something else.
     #[inline(never)]
-    fn waiter_completed(&self, record: &Op, now: u64) {
+    pub(super) fn waiter_completed(&self, record: &Op, now: u64) {
         let task = record.task();
         match task.waits.get() {
             Waits::Operation

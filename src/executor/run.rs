@@ -394,8 +394,10 @@ impl<K: Kernel> Executor<K> {
                     ready.push(task);
                 },
                 |record, over| {
-                    ready.finish();
-                    self.record_completed(record, over, now);
+                    if self.is_awaited(record, over) {
+                        ready.finish();
+                        self.waiter_completed(record, now);
+                    }
                 },
             );
             if self.reactor.has_ended() {

@@ -7,7 +7,7 @@ use super::watch::by;
 use super::{scope, Executor};
 use crate::reactor::operation::{is_closed, is_not_performed, CLOSED, KEPT_FROM, RETRIES_MAX};
 use crate::sys::cxx_eh::Exceptions;
-use crate::task::header::{mark, TaskRef, Waits};
+use crate::task::header::{mark, Flags, TaskRef, Waits};
 use crate::uring::kernel::{op, Kernel, Sqe};
 
 /// What of a call is rare, and out of line.
@@ -73,6 +73,10 @@ unsafe fn by_words<K: Kernel>(
     // SAFETY: the caller's.
     unsafe { ex.io_rarely(task, &Sqe([a, b, c, d, 0, e, f, g]), what) }
 }
+
+/// The way from a task that is about to wait to the next one, with nothing to be looked at: that
+/// task, with its level in the run queue, and the stamp.
+type Lane = ((TaskRef, u8), u64);
 
 impl<K: Kernel> Executor<K> {
     /// SUSPENDS. `task` runs now. 0 yields; `u64::MAX` waits for a cancel.
@@ -161,14 +165,57 @@ impl<K: Kernel> Executor<K> {
             // SAFETY: the caller's.
             return unsafe { sqe.rarely(self, task, Rare::Stopped) };
         }
+        let lane = self.lane();
+        let leaves = || match lane {
+            Some(lane) => self.leave_by(task, lane),
+            None => self.leave_otherwise(task),
+        };
         // SAFETY: the caller's.
-        unsafe { self.io_begun(task, sqe, self.stamp_to_wait(), closings) }
+        unsafe { self.io_begun(task, sqe, closings, leaves) }
+    }
+
+    /// Asks once for all that is not so most of the time, where the call begins: see `stamp_ahead`.
+    /// None: who leaves asks for each of it.
+    #[inline(always)]
+    fn lane(&self) -> Option<Lane> {
+        let stays = self.next.is_over(self.ready.popped());
+        if !self.next.is_plain_where(self.track) || stays || self.span.get().1 != Flags::COMPLETED {
+            return None;
+        }
+        let front = self.ready.front_to_resume()?;
+        let now = self.stamp();
+        (!self.next.is_late(now, self.look_ticks)).then_some((front, now))
+    }
+
+    /// As `leave`, by a lane: since it was found, nothing has become ready.
+    #[inline(always)]
+    fn leave_by(&self, task: TaskRef, (front, now): Lane) {
+        let (next, _) = front;
+        task.suspended_awaiting(now);
+        next.running(now);
+        // SAFETY: as it was found.
+        if let Some(then) = unsafe { self.ready.take(front) } {
+            if self.next.many() {
+                self.prefetch_from(then);
+            }
+        }
+        self.head.current_task.set(next.as_head());
+        // SAFETY: on the stack of `task`; `next` was ready, so it does not run.
+        unsafe { task.switch.pass(&next.switch) };
+    }
+
+    #[inline(never)]
+    fn leave_otherwise(&self, task: TaskRef) {
+        self.leave(task);
     }
 
     /// # Safety
     /// As `io`.
     #[inline(always)]
     unsafe fn io_rarely(&self, task: TaskRef, sqe: &Sqe, what: Rare) -> i32 {
+        if !self.reactor.kernel.has_ring() {
+            return -libc::ENOTSUP;
+        }
         // SAFETY: the caller's.
         unsafe {
             match what {
@@ -194,16 +241,23 @@ impl<K: Kernel> Executor<K> {
         if stopped != 0 {
             return stopped;
         }
+        let leaves = || self.leave_at::<false>(task, now);
         // SAFETY: the caller's.
-        unsafe { self.io_begun(task, sqe, now, self.reactor.closings.count()) }
+        unsafe { self.io_begun(task, sqe, self.reactor.closings.count(), leaves) }
     }
 
     /// # Safety
     /// As `io`.
     #[inline(always)]
-    unsafe fn io_begun(&self, task: TaskRef, sqe: impl Given, now: Ahead, closings: u64) -> i32 {
+    unsafe fn io_begun(
+        &self,
+        task: TaskRef,
+        sqe: impl Given,
+        closings: u64,
+        leaves: impl FnOnce(),
+    ) -> i32 {
         // SAFETY: the caller's.
-        let res = unsafe { self.io_once(task, sqe, now) };
+        let res = unsafe { self.io_once(task, sqe, leaves) };
         if res < 0 && is_not_performed(res) {
             // SAFETY: the caller's.
             return unsafe { sqe.rarely(self, task, Rare::NotPerformed { res, closings }) };
@@ -214,7 +268,7 @@ impl<K: Kernel> Executor<K> {
     /// # Safety
     /// As `io`.
     #[inline(always)]
-    unsafe fn io_once(&self, task: TaskRef, sqe: impl Given, now: Ahead) -> i32 {
+    unsafe fn io_once(&self, task: TaskRef, sqe: impl Given, leaves: impl FnOnce()) -> i32 {
         // SAFETY: the caller's promise; the call does not return before the task is woken.
         if !unsafe { self.reactor.start(task, sqe.entry()) } {
             // SAFETY: the caller's.
@@ -226,7 +280,7 @@ impl<K: Kernel> Executor<K> {
             self.watched_io(task, sqe.opcode(), sqe.fd());
         }
         task.awaits();
-        self.leave_at::<false>(task, now);
+        leaves();
         task.outcome.get()
     }
 
@@ -260,8 +314,9 @@ impl<K: Kernel> Executor<K> {
             if self.is_handle_closed(sqe, closings) {
                 return -libc::ECANCELED;
             }
+            let now = self.stamp_ahead();
             // SAFETY: the caller's.
-            res = unsafe { self.io_once(task, sqe, self.stamp_ahead()) };
+            res = unsafe { self.io_once(task, sqe, || self.leave_at::<false>(task, now)) };
             if res >= 0 || !is_not_performed(res) {
                 return res;
             }

@@ -37,8 +37,9 @@ impl Circular {
     #[inline]
     pub fn front(&self) -> Option<NonNull<Link>> {
         let youngest = NonNull::new(self.youngest.get())?;
-        // SAFETY: an entry, valid until it leaves (contract of `push_back`).
-        NonNull::new(unsafe { youngest.as_ref() }.next.get())
+        // SAFETY: an entry, valid until it leaves (contract of `push_back`); what is behind it is
+        // one, too.
+        Some(unsafe { NonNull::new_unchecked(youngest.as_ref().next.get()) })
     }
 
     /// The entry behind `link`; None behind the youngest.
@@ -54,10 +55,13 @@ impl Circular {
         NonNull::new(unsafe { link.as_ref() }.next.get())
     }
 
+    /// True: it was empty.
+    ///
     /// # Safety
     /// `link` is in no list; it stays in place, and only this thread and this list touch it, until
     /// it has left the list.
-    pub unsafe fn push_back(&self, link: NonNull<Link>) {
+    #[inline]
+    pub unsafe fn push_back(&self, link: NonNull<Link>) -> bool {
         let new = link.as_ptr();
         let youngest = self.youngest.replace(new);
         // SAFETY: the caller lends the link; entries are valid.
@@ -73,18 +77,22 @@ impl Circular {
                 (*oldest).prev.set(new);
             }
         }
+        youngest.is_null()
     }
 
+    /// True: it is empty now.
+    ///
     /// # Safety
     /// `link` is in this list.
-    pub unsafe fn remove(&self, link: NonNull<Link>) {
+    #[inline]
+    pub unsafe fn remove(&self, link: NonNull<Link>) -> bool {
         let gone = link.as_ptr();
         // SAFETY: an entry (contract above), and so are its neighbours.
         unsafe {
             let (next, prev) = ((*gone).next.get(), (*gone).prev.get());
             if next == gone {
                 self.youngest.set(ptr::null_mut());
-                return;
+                return true;
             }
             (*prev).next.set(next);
             (*next).prev.set(prev);
@@ -92,13 +100,33 @@ impl Circular {
                 self.youngest.set(prev);
             }
         }
+        false
+    }
+
+    /// As `remove`, with less to ask.
+    ///
+    /// # Safety
+    /// `first` is the oldest entry.
+    #[inline]
+    pub unsafe fn take_front(&self, first: NonNull<Link>) {
+        let (gone, youngest) = (first.as_ptr(), self.youngest.get());
+        if gone == youngest {
+            self.youngest.set(ptr::null_mut());
+            return;
+        }
+        // SAFETY: an entry (contract above), and so are its neighbours.
+        unsafe {
+            let next = (*gone).next.get();
+            (*youngest).next.set(next);
+            (*next).prev.set(youngest);
+        }
     }
 
     /// Takes the oldest entry.
     pub fn pop_front(&self) -> Option<NonNull<Link>> {
         let first = self.front()?;
-        // SAFETY: it is in here.
-        unsafe { self.remove(first) };
+        // SAFETY: it is in here, the oldest.
+        unsafe { self.take_front(first) };
         Some(first)
     }
 }
@@ -126,7 +154,8 @@ mod tests {
             match model.iter().position(|&x| x == i) {
                 None => {
                     // SAFETY: in no list, says the model, and outlives it.
-                    unsafe { list.push_back(at(i)) };
+                    let was_empty = unsafe { list.push_back(at(i)) };
+                    assert_eq!(was_empty, model.is_empty());
                     model.push_back(i);
                 }
                 Some(_) if seed >> 31 == 0 => {
@@ -134,8 +163,9 @@ mod tests {
                 }
                 Some(k) => {
                     // SAFETY: in the list, says the model.
-                    unsafe { list.remove(at(i)) };
+                    let is_empty = unsafe { list.remove(at(i)) };
                     model.remove(k);
+                    assert_eq!(is_empty, model.is_empty());
                 }
             }
             assert_eq!(list.is_empty(), model.is_empty());

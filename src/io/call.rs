@@ -22,10 +22,12 @@ pub const HOME: u32 = HOMES << HOME_SHIFT;
 const HOME_SHIFT: u32 = 16;
 
 /// The flags of a handle that this executor alone knows.
+#[inline(always)]
 pub fn home<K: Kernel>(ex: &Executor<K>) -> u32 {
     home_bits(ex.mailbox().home())
 }
 
+#[inline(always)]
 pub(super) fn home_bits(home: u32) -> u32 {
     home << HOME_SHIFT
 }

@@ -106,6 +106,12 @@ impl Memory {
         (self.data(first).as_ptr() as u64, count as usize * self.bytes as usize)
     }
 
+    /// So much of a buffer from there on is in it.
+    #[inline(always)]
+    pub fn has(&self, at: usize, bytes: usize) -> bool {
+        at.checked_add(bytes).is_some_and(|end| end <= self.bytes as usize)
+    }
+
     pub fn data(&self, number: u32) -> NonNull<u8> {
         debug_assert!(number < self.count);
         // SAFETY: within the mapping.
@@ -135,6 +141,8 @@ pub struct Fixed {
     pub owner: AtomicPtr<c_void>,
     ring: i32,
     first: u32,
+    /// `first`, if all of it is in that place; else NONE.
+    only: u32,
     users: Box<[AtomicU32]>,
     /// The reactor's next.
     next: Cell<Option<NonNull<Fixed>>>,
@@ -159,6 +167,12 @@ impl Fixed {
             first if number < self.memory().in_slot => first as u16,
             first => (first + number / self.memory().in_slot) as u16,
         }
+    }
+
+    /// As `index`, of any of them, where that is the same for all; most sets have one place.
+    #[inline(always)]
+    pub fn only_index(&self) -> Option<u16> {
+        (self.only != NONE).then_some(self.only as u16)
     }
 
     /// How many operations are in flight on that buffer.
@@ -255,6 +269,7 @@ impl<K: Kernel> Reactor<K> {
             owner: AtomicPtr::new(owner),
             ring: self.kernel.ring_fd(),
             first: NONE,
+            only: NONE,
             users: boxed(pieces.count, |_| AtomicU32::new(0))?,
             next: Cell::new(None),
         })?;
@@ -265,6 +280,7 @@ impl<K: Kernel> Reactor<K> {
                 // SAFETY: the memory is mapped until it is unregistered, or the ring closed.
                 unsafe { self.fill_slots(first, pieces, like)? };
                 made.first = first;
+                made.only = if slots == 1 { first } else { NONE };
             }
             Err(Errno(libc::EOPNOTSUPP)) => {} // Rule 3.
             Err(e) => return Err(e),

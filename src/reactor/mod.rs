@@ -35,6 +35,7 @@ mod held;
 pub mod operation;
 mod ordered;
 pub mod place;
+mod plain;
 mod priority;
 mod provide;
 mod reap;
@@ -64,6 +65,10 @@ const TAG_INLINE: u64 = 0;
 const TAG_CANCEL: u64 = 1;
 const TAG_RECORD: u64 = 2;
 const TAG_MASK: u64 = 7;
+/// Where a reactor's number is in a seal, so many bits of it. That is an odd multiple of how many
+/// there were before, so that of those that live together no two have the same.
+const SEAL_SHIFT: u32 = 48;
+const SEAL_MASK: u64 = 0x7fff;
 /// What completes for a record that was in a chain, and not performed.
 const TAG_CUT: u64 = TAG_RECORD | CUT;
 const ADDRESS_MASK: u64 = (1 << 48) - 1;
@@ -80,12 +85,13 @@ pub struct Reactor<K> {
     record_cancel_queue: Fifo,
     /// How many wait in the queues above.
     queued: Cell<usize>,
-    /// 0: what begins now may go to the kernel as it is. Else something waits, or the kernel does
-    /// not cancel by handle: see `closing`, rule 5.
+    /// 0: what begins now may go to the kernel as it is. Else something waits, or there is no ring,
+    /// or the kernel does not cancel by handle: see `closing`, rule 5.
     later: Cell<usize>,
     /// Cancel requests that the kernel has not answered.
     cancels: Cell<usize>,
-    secret: u64,
+    /// What seals records: see `sealed`.
+    seal: u64,
     /// Those of its operations that complete as a stream.
     buffers: Cell<Option<NonNull<Buffers>>>,
     /// How many of those have entries that wait for room: see `provide`.
@@ -100,8 +106,9 @@ impl<K: Kernel> Reactor<K> {
     pub fn new(kernel: K) -> Self {
         static REACTORS: AtomicU64 = AtomicU64::new(1);
         // Against accidents, not against enemies: those are in this process already.
-        let number = REACTORS.fetch_add(1, Ordering::Relaxed);
-        let later = Cell::new(usize::from(!kernel.cancels_by_handle()));
+        let number = REACTORS.fetch_add(1, Ordering::Relaxed).wrapping_mul(0xd6e8_feb8_6659_fd93);
+        let later = !kernel.has_ring() || !kernel.cancels_by_handle();
+        let later = Cell::new(usize::from(later));
         Self {
             kernel,
             entry_queues: [Fifo::new(), Fifo::new(), Fifo::new()],
@@ -110,7 +117,7 @@ impl<K: Kernel> Reactor<K> {
             queued: Cell::new(0),
             later,
             cancels: Cell::new(0),
-            secret: number.wrapping_mul(0xd6e8_feb8_6659_fd93),
+            seal: 1 << 63 | (number & SEAL_MASK) << SEAL_SHIFT,
             buffers: Cell::new(None),
             providing: Cell::new(0),
             fixed: Cell::new(None),
@@ -231,29 +238,36 @@ impl<K: Kernel> Reactor<K> {
     /// The `user_data` of a record.
     #[inline(always)]
     fn sealed(&self, op: &Op) -> u64 {
-        let address = core::ptr::from_ref(op) as u64;
-        address | TAG_RECORD | self.seal(address)
+        TAG_RECORD | self.seal(core::ptr::from_ref(op) as u64)
     }
 
-    /// Never 0: what people choose is small, or an address.
+    /// The address of a record with its seal: this reactor's number, and the low bits of the
+    /// address, which so are there twice. Never 0: what people choose is small, or an address.
     #[inline(always)]
     fn seal(&self, address: u64) -> u64 {
-        let mixed = (address ^ self.secret).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (mixed | 1 << 63) & !ADDRESS_MASK
+        (address | spread(address)) ^ self.seal
     }
 
     /// The record that `user_data`, with the tag of one, names; None if it is not ours.
     #[inline(always)]
     fn unsealed(&self, user_data: u64) -> Option<&Op> {
-        let address = user_data & ADDRESS_MASK & !TAG_MASK;
-        let op = NonNull::new(address as *mut Op)?;
-        if user_data != address | TAG_RECORD | self.seal(address) {
+        debug_assert!(user_data & TAG_MASK == TAG_RECORD);
+        let bare = user_data ^ self.seal ^ TAG_RECORD;
+        let address = bare ^ spread(bare);
+        // Anything but its low bits, twice, is left in the place of a seal that is another's.
+        if address.wrapping_sub(1) >= ADDRESS_MASK {
             return None;
         }
-        // SAFETY: this reactor has sealed the address, and each seal is used for one operation,
-        // which is in flight until its last completion: so a record is there.
-        Some(unsafe { op.as_ref() })
+        // SAFETY: not 0. This reactor has sealed the address, and each seal is used for one
+        // operation, which is in flight until its last completion: so a record is there.
+        Some(unsafe { &*(address as *const Op) })
     }
+}
+
+/// The low bits of a record's address, of which the lowest three are 0, in the place of a seal.
+#[inline(always)]
+fn spread(address: u64) -> u64 {
+    address << (SEAL_SHIFT - 2) >> 1
 }
 
 #[inline(always)]

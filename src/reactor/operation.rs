@@ -99,7 +99,7 @@ pub struct Op {
     pub retries: Cell<u32>,
     /// A stream into buffers: where those of its completions are that nobody took. On a registered
     /// buffer: its count of operations in flight, with bit 0 set. Else null.
-    buffers: Cell<*const u8>,
+    pub(super) buffers: Cell<*const u8>,
     /// Of a record of a row, the number of that.
     pub(super) first: Cell<u16>,
     pub(super) last: Cell<u16>,
@@ -113,6 +113,8 @@ pub struct Op {
 const _: () = {
     assert!(offset_of!(Op, result) == 64 && offset_of!(Op, cqe_flags) == 80);
     assert!(offset_of!(Op, is_in_flight) == 84 && offset_of!(Op, user_ptr) == 88);
+    assert!(offset_of!(Op, state) == 85 && offset_of!(Op, level) == 86);
+    assert!(offset_of!(Op, bits) == 87 && align_of::<Op>() == 8);
     assert!(offset_of!(Op, link) == 96 && size_of::<Op>() == 192);
 };
 
@@ -195,6 +197,16 @@ impl Op {
         self.task.get().expect("an operation in flight is a task's")
     }
 
+    /// As `task`.
+    ///
+    /// # Safety
+    /// In flight.
+    #[inline(always)]
+    pub(crate) unsafe fn owner(&self) -> TaskRef {
+        // SAFETY: noted when it was begun.
+        unsafe { self.task.get().unwrap_unchecked() }
+    }
+
     pub(crate) fn is_of(&self, task: TaskRef) -> bool {
         self.task.get() == Some(task)
     }
@@ -223,28 +235,27 @@ impl Op {
         self.bits.set(self.bits.get() & !bits);
     }
 
-    /// It completes once, with a result that is its caller's as it is, unless that is an error, and
-    /// the kernel was not asked to cancel it.
-    #[inline(always)]
-    pub(super) fn is_plain(&self) -> bool {
-        self.bits.get() & !bit::INTERNAL == 0
-    }
-
     /// From idle to in flight.
     #[inline(always)]
     pub fn begun(&self, task: TaskRef, bits: u8) {
-        self.task.set(Some(task));
         self.bits.set(bits);
-        self.pending.set(0);
-        self.retries.set(0);
         self.progress.set(0);
-        self.buffers.set(ptr::null());
         self.first.set(NONE);
         self.last.set(NONE);
         self.is_in_flight.set(true);
+        self.begun_by(task);
+    }
+
+    #[inline(always)]
+    pub(super) fn begun_by(&self, task: TaskRef) {
+        self.task.set(Some(task));
+        self.pending.set(0);
+        self.retries.set(0);
+        self.buffers.set(ptr::null());
         // SAFETY: idle, so in no list; rule 1.
-        unsafe { task.operations.push_back(self.of_task()) };
-        task.mark(mark::OPERATIONS);
+        if unsafe { task.operations.push_back(self.of_task()) } {
+            task.mark(mark::OPERATIONS);
+        }
     }
 
     /// It is of that row.
@@ -258,11 +269,12 @@ impl Op {
 
     /// Whether it is a `RecvStream`'s, which alone takes what it brings.
     pub fn is_of_a_stream(&self) -> bool {
-        self.progress.get() == u32::MAX
+        self.has(bit::STREAM) && self.progress.get() == u32::MAX
     }
 
     /// What it ends with that is not to be finished: how much of it is done, if some is.
     pub(super) fn withdrawn(&self) -> i32 {
+        debug_assert!(self.has(bit::ORDERED), "others note nothing of it");
         match self.progress.get() {
             0 => -libc::ECANCELED,
             done => done as i32,
@@ -284,7 +296,7 @@ impl Op {
 
     /// The kernel is done with it.
     #[inline(always)]
-    fn done(&self) {
+    pub(super) fn done(&self) {
         self.state.set(State::Done);
         if self.buffers.get().addr() & 1 != 0 {
             self.done_with_buffer();
@@ -320,16 +332,6 @@ impl Op {
         self.pending.set(self.pending.get() + 1);
     }
 
-    /// The only completion of a plain one has come.
-    #[inline(always)]
-    pub(super) fn ends(&self, res: i32, flags: u32) {
-        debug_assert!(self.pending.get() == 0);
-        self.outcome.set(res);
-        self.outcome_flags.set(flags);
-        self.pend();
-        self.done();
-    }
-
     /// A completion has come; `over`: the last one. What it brings and its flags are one.
     pub fn completed(&self, res: i32, flags: u32, over: bool) {
         if self.pending.get() == 0 || self.buffers().is_some() {
@@ -344,30 +346,6 @@ impl Op {
         if over {
             self.done();
         }
-    }
-
-    /// Takes the only completion of a plain one, of `task`. False: that is not what is pending, and
-    /// nothing was done.
-    #[inline(always)]
-    pub fn take_plain(&self, task: TaskRef) -> bool {
-        if !self.is_plain() || self.state.get() != State::Done {
-            return false;
-        }
-        debug_assert!(self.pending.get() == 1 && self.buffers.get().is_null());
-        self.pending.set(0);
-        self.result.set(RawResult::from_kernel(self.outcome.get()));
-        self.cqe_flags.set(self.outcome_flags.get());
-        self.state.set(State::Idle);
-        self.is_in_flight.set(false);
-        // SAFETY: pending, and in flight until now, so in these lists (rule 2).
-        unsafe {
-            task.completed.remove(self.link());
-            task.operations.remove(self.of_task());
-        }
-        if task.operations.is_empty() {
-            task.unmark(mark::OPERATIONS);
-        }
-        true
     }
 
     /// One fewer.
@@ -416,8 +394,7 @@ impl Op {
             self.buffers.set(ptr::null());
         }
         // SAFETY: in flight until now, so in that list.
-        unsafe { task.operations.remove(self.of_task()) };
-        if task.operations.is_empty() {
+        if unsafe { task.operations.remove(self.of_task()) } {
             task.unmark(mark::OPERATIONS);
         }
     }

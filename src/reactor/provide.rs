@@ -48,7 +48,7 @@ impl<K: Kernel> Reactor<K> {
     /// There is room. Its answer is counted, as that of a cancel request, and says nothing.
     fn push_quietly(&self, buffers: &Buffers, mut sqe: Sqe) {
         let address = core::ptr::from_ref(buffers) as u64;
-        sqe.set_user_data(address | self.seal(address) | TAG_CANCEL);
+        sqe.set_user_data(self.seal(address) | TAG_CANCEL);
         self.cancels.set(self.cancels.get() + 1);
         // SAFETY: the kernel notes the buffers' addresses; they are mapped until `withdraw`.
         unsafe { self.kernel.push(&sqe) };

@@ -12,6 +12,9 @@ use crate::task::header::{Task, TaskRef, Waits};
 use crate::uring::abi::cqe;
 use crate::uring::kernel::{Cqe, Kernel, CUT};
 
+/// Of an error.
+const SIGN: u32 = 1 << 31;
+
 impl<K: Kernel> Reactor<K> {
     /// `reap` would find something. (It may find nothing: a wake of the kernel object's own.)
     #[inline(always)]
@@ -82,8 +85,9 @@ impl<K: Kernel> Reactor<K> {
             return None;
         }
         let record = self.unsealed(cqe.user_data)?;
-        let flagged = cqe.flags & (cqe::MORE | cqe::NOTIF | cqe::BUFFER) != 0;
-        if record.state.get() != State::Kernel || !record.is_plain() || flagged || cqe.res < 0 {
+        let flagged = cqe.flags & (cqe::MORE | cqe::NOTIF | cqe::BUFFER);
+        // By one question what is not so most of the time.
+        if !record.is_plain(State::Kernel) || flagged | (cqe.res as u32 & SIGN) != 0 {
             return None;
         }
         record.ends(cqe.res, cqe.flags);
@@ -128,7 +132,7 @@ impl<K: Kernel> Reactor<K> {
     /// outlive what it was about, so nothing is read there.
     fn is_request(&self, user_data: u64) -> bool {
         let address = user_data & ADDRESS_MASK & !TAG_MASK;
-        headers::contains(address as usize) || user_data & !TAG_MASK == address | self.seal(address)
+        headers::contains(address as usize) || user_data & !TAG_MASK == self.seal(address)
     }
 
     fn complete_record<'a>(&self, record: &'a Op, cqe: Cqe) -> Option<(&'a Op, bool)> {

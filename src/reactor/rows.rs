@@ -250,7 +250,7 @@ impl Row {
             // SAFETY: records in flight are in there, by this link.
             let record = unsafe { Op::from_link(link) };
             let next = record.sqe.get();
-            let ioprio_too = priority::of(&next, record.task().io_level()) == ioprio;
+            let ioprio_too = priority::of(&next, priority::level(record.task())) == ioprio;
             if !(goes_on(sqe, bytes, &next) && ioprio_too && record.progress.get() == 0) {
                 break;
             }
@@ -334,7 +334,7 @@ impl<K: Kernel> Reactor<K> {
             n += 1;
             let (whole, done) = (record.sqe.get(), record.progress.get());
             let mut sqe = row.place.of(rest(&whole, done), n);
-            let ioprio = priority::of(&sqe, record.task().io_level());
+            let ioprio = priority::of(&sqe, priority::level(record.task()));
             // A part of a vectored one: the rest of it is to come before others.
             let is_part = wanted(&whole) > u64::from(done) + wanted(&sqe);
             let may_join = n == 1 && !is_part && !apart;

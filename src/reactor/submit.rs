@@ -22,7 +22,7 @@ impl<K: Kernel> Reactor<K> {
         debug_assert!(task.waits.get() == Waits::Nothing);
         task.op.set(task.op.get().wrapping_add(1));
         task.opcode.set(sqe.opcode());
-        let sqe = sqe.with(priority::of(&sqe, task.io_level()), name(task));
+        let sqe = priority::with(sqe, task, name(task));
         // SAFETY: the caller's promise.
         let started = self.later.get() == 0 && unsafe { self.kernel.try_push(&sqe) };
         if started {
@@ -31,23 +31,34 @@ impl<K: Kernel> Reactor<K> {
         started
     }
 
-    /// Begins a record, which its task, of that I/O priority, has in flight from here on. Its entry
-    /// is `sqe`, which was checked.
+    /// Begins a record, which its task has in flight from here on. Its entry is `sqe`, which was
+    /// checked; there is a ring.
     ///
     /// # Safety
     /// All that `sqe` refers to stays valid until its last completion.
     #[inline(always)]
-    pub unsafe fn begin(&self, record: &Op, sqe: Sqe, level: u8) {
-        if self.later.get() == 0 && self.push_record(record, sqe, level) {
-            return;
+    pub unsafe fn begin(&self, record: &Op, sqe: Sqe) {
+        // SAFETY: the caller's.
+        match unsafe { self.begin_at_once(record, sqe, record.task()) } {
+            true => record.is_in_kernel(),
+            false => self.begin_later(record),
         }
-        self.begin_later(record);
+    }
+
+    /// As `begin`, of a record of `task` that notes nothing of it so far. False: there is no room,
+    /// or others wait for it already, or there is no ring.
+    ///
+    /// # Safety
+    /// As `begin`.
+    #[inline(always)]
+    pub unsafe fn begin_at_once(&self, record: &Op, sqe: Sqe, task: TaskRef) -> bool {
+        self.later.get() == 0 && self.push_record(record, sqe, task)
     }
 
     #[inline(never)]
     fn begin_later(&self, record: &Op) {
-        let level = record.task().io_level();
-        if self.queued.get() == 0 && self.push_record(record, record.entry(), level) {
+        if self.queued.get() == 0 && self.push_record(record, record.entry(), record.task()) {
+            record.is_in_kernel();
             return self.list(record);
         }
         self.enqueue(record);
@@ -56,19 +67,14 @@ impl<K: Kernel> Reactor<K> {
 
     /// `sqe` is its entry. False if there is no room.
     #[inline(always)]
-    fn push_record(&self, record: &Op, sqe: Sqe, level: u8) -> bool {
-        let ioprio = priority::of(&sqe, level);
-        let sqe = sqe.with(ioprio, self.sealed(record));
+    fn push_record(&self, record: &Op, sqe: Sqe, task: TaskRef) -> bool {
+        let sqe = priority::with(sqe, task, self.sealed(record));
         // SAFETY: promised to `begin`.
-        let pushed = unsafe { self.kernel.try_push(&sqe) };
-        if pushed {
-            record.state.set(State::Kernel);
-        }
-        pushed
+        unsafe { self.kernel.try_push(&sqe) }
     }
 
     fn enqueue(&self, record: &Op) {
-        let level = record.task().io_level();
+        let level = priority::level(record.task());
         record.level.set(level);
         record.state.set(State::Queued);
         self.closings.waits(&record.sqe.get(), true);
@@ -149,8 +155,9 @@ impl<K: Kernel> Reactor<K> {
                 // SAFETY: only links of records in flight are in these queues.
                 let record = unsafe { Op::from_link(link) };
                 self.closings.waits(&record.sqe.get(), false);
-                let pushed = self.push_record(record, record.entry(), record.task().io_level());
+                let pushed = self.push_record(record, record.entry(), record.task());
                 debug_assert!(pushed);
+                record.is_in_kernel();
                 self.list(record);
             }
             self.count_queued(-1);

@@ -42,6 +42,7 @@ const BUFFERED: u64 = bit(op::READ_FIXED) | bit(op::WRITE_FIXED) | bit(op::SEND)
 
 /// Of which nothing but the flags is looked at, where these are none but the first two.
 const PLAIN: u64 = ALLOWED & !LOOKED_AT & !BUFFERED;
+const _: () = assert!(LAST_OP < 64);
 const PLAIN_FLAGS: u8 = flag::FIXED_FILE | flag::ASYNC;
 
 /// Opcodes that are no record's whole story: a descriptor may come of it, or one go; it may be a
@@ -70,15 +71,21 @@ pub fn is_plain_here(sqe: &Sqe) -> bool {
 
 #[inline(always)]
 fn is_plain_with(sqe: &Sqe, flags: u8) -> bool {
-    let opcode = sqe.opcode();
-    opcode <= LAST_OP && (PLAIN & !NOTED) >> opcode & 1 != 0 && sqe.flags() & !flags == 0
+    is_one_of(PLAIN & !NOTED, sqe, flags)
+}
+
+/// Its opcode is one of those, its flags none but these.
+#[inline(always)]
+fn is_one_of(opcodes: u64, sqe: &Sqe, flags: u8) -> bool {
+    // By one question: an opcode of 6 bits, and no flag of the others.
+    let others = u16::from_le_bytes([!63, !flags]);
+    sqe.0[0] as u16 & others == 0 && opcodes >> (sqe.opcode() & 63) & 1 != 0
 }
 
 /// The same of entries of calls: it completes exactly once, and there is nothing to be counted.
 #[inline(always)]
 pub fn is_plain_once(sqe: &Sqe) -> bool {
-    let opcode = sqe.opcode();
-    opcode <= LAST_OP && PLAIN >> opcode & 1 != 0 && sqe.flags() & !PLAIN_FLAGS == 0
+    is_one_of(PLAIN, sqe, PLAIN_FLAGS)
 }
 
 /// EINVAL for what does not complete exactly once.

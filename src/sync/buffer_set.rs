@@ -375,6 +375,27 @@ impl Set {
         set.map(Set::fixed).ok_or(Errno(libc::EPERM))
     }
 
+    /// As `entry`, by what is so most of the time: a claim of this handle's executor, of a set that
+    /// has one place in its table: a read by a direct descriptor. None: that is for `entry`.
+    #[inline(always)]
+    pub fn read_entry<K: Kernel>(
+        &self,
+        ex: &Executor<K>,
+        claim: Claim,
+        (at, bytes): (usize, usize),
+        sqe: Sqe,
+    ) -> Option<(Sqe, &AtomicU32)> {
+        let (fixed, memory) = (self.fixed(), self.memory());
+        let mine = self.is_of(ex) && self.core().is_claimed(claim) && memory.has(at, bytes);
+        let index = fixed.only_index().filter(|_| mine)?;
+        let mut sqe = sqe;
+        sqe.0[2] = memory.data(claim.number).as_ptr() as u64 + at as u64;
+        sqe.0[3] = bytes as u64;
+        sqe.0[5] = index.into();
+        // SAFETY: the claim is one.
+        Some((sqe, unsafe { fixed.users_unchecked(claim.number) }))
+    }
+
     /// The entry `sqe` for `bytes` of a buffer from `at` on; and the buffer's count of operations
     /// in flight, for `fixed::used` and `unused` around this one. EINVAL: not inside.
     #[inline(always)]
@@ -386,8 +407,7 @@ impl Set {
         sqe: Sqe,
     ) -> Res<(Sqe, &AtomicU32)> {
         let fixed = self.registration(ex, claim)?;
-        let size = self.memory().bytes as usize;
-        if at > size || bytes > size - at {
+        if !self.memory().has(at, bytes) {
             return Err(Errno(libc::EINVAL));
         }
         let mut sqe = fixed.entry(claim.number, sqe);

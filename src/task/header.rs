@@ -424,9 +424,9 @@ impl TaskRef {
     }
 
     #[inline(always)]
-    pub(crate) fn io_level(self) -> u8 {
+    pub(crate) fn io_asked(self) -> u8 {
         // SAFETY: as above.
-        unsafe { self.head.io.as_ptr().read_volatile() }.min(PRIORITIES as u8 - 1)
+        unsafe { self.head.io.as_ptr().read_volatile() }
     }
 
     /// Any thread.

@@ -117,12 +117,16 @@ impl Sqe {
         pair::put(&mut sqe.0, 6, [word(6), word(7)]);
         sqe
     }
-    /// The same entry with these two fields. By value, from where the entry is made to the queue:
-    /// in memory of its own it would be written once more.
+    /// The same entry with these two fields.
     #[inline(always)]
     pub fn with(self, ioprio: u16, user_data: u64) -> Self {
-        let [head, off, addr, len, _, group, rest @ ..] = self.0;
-        let head = (head & !(0xffff << 16)) | (ioprio as u64) << 16;
+        self.with_head((self.0[0] & !(0xffff << 16)) | (ioprio as u64) << 16, user_data)
+    }
+    /// The same entry with this first word and `user_data`. By value, from where the entry is made
+    /// to the queue: in memory of its own it would be written once more.
+    #[inline(always)]
+    pub fn with_head(self, head: u64, user_data: u64) -> Self {
+        let [_, off, addr, len, _, group, rest @ ..] = self.0;
         let mut sqe = Self([head, 0, 0, len, user_data, group, 0, 0]);
         pair::put(&mut sqe.0, 1, [off, addr]);
         pair::put(&mut sqe.0, 6, rest);

@@ -393,6 +393,14 @@ TEST(File, bad_input)
     Task const compute([&](monad_async_task self) {
         File f{};
         EXPECT_EQ(open_new(self, scratch, "b", &f).error, ENOTSUP);
+        f = monad_async_file_adopt(scratch.fd);
+        char byte = 0;
+        EXPECT_EQ(monad_async_file_read(self, f, &byte, 1, 0).error, ENOTSUP);
+        EXPECT_EQ(monad_async_file_write(self, f, &byte, 1, 0).error, ENOTSUP);
+        monad_async_scope scope;
+        EXPECT_EQ(monad_async_scope_enter(self, &scope, 0, 0).error, 0);
+        EXPECT_EQ(monad_async_file_read(self, f, &byte, 1, -1).error, ENOTSUP);
+        EXPECT_EQ(monad_async_scope_leave(self, &scope).error, 0);
         EXPECT_EQ(monad_async_path_mkdir(self, scratch.fd, "b", 0).error, ENOTSUP);
         return success();
     });

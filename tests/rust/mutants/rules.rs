@@ -229,20 +229,20 @@ pub const RULES: &[Mutant] = &[
     Mutant {
         bug: "an operation record goes before those that wait for an entry",
         file: "src/reactor/submit.rs",
-        right: "self.later.get() == 0 && self.push_record(record, sqe, level)",
-        wrong: "self.push_record(record, sqe, level)",
+        right: "self.later.get() == 0 && self.push_record(record, sqe, task)",
+        wrong: "self.push_record(record, sqe, task)",
     },
     Mutant {
         bug: "an error is a plain completion",
         file: "src/reactor/reap.rs",
-        right: "!record.is_plain() || flagged || cqe.res < 0",
-        wrong: "!record.is_plain() || flagged",
+        right: "!record.is_plain(State::Kernel) || flagged | (cqe.res as u32 & SIGN) != 0",
+        wrong: "!record.is_plain(State::Kernel) || flagged != 0",
     },
     Mutant {
         bug: "what becomes of a stream is a plain completion",
         file: "src/reactor/reap.rs",
-        right: "!record.is_plain() || flagged || cqe.res < 0",
-        wrong: "cqe.res < 0",
+        right: "!record.is_plain(State::Kernel) || flagged | (cqe.res as u32 & SIGN) != 0",
+        wrong: "record.state.get() != State::Kernel || cqe.res < 0",
     },
     Mutant {
         bug: "any completion is a task's",
@@ -253,7 +253,7 @@ pub const RULES: &[Mutant] = &[
     Mutant {
         bug: "any completion is a record's",
         file: "src/reactor/mod.rs",
-        right: "user_data != address | TAG_RECORD | self.seal(address)",
+        right: "address.wrapping_sub(1) >= ADDRESS_MASK",
         wrong: "false",
     },
     Mutant {

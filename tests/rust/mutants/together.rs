@@ -24,7 +24,7 @@ const JOIN: &str = "src/executor/join_case.rs";
 const NEXT: &str = "src/executor/next.rs";
 const PARK: &str = "src/executor/park.rs";
 const ELSEWHERE: &str = "src/executor/join_elsewhere.rs";
-const RECORD: &str = "src/reactor/operation.rs";
+const PLAIN: &str = "src/reactor/plain.rs";
 const CANCEL: &str = "src/reactor/cancel.rs";
 const QUEUE: &str = "src/executor/queue.rs";
 const ENDS: &str = "src/executor/queue_ends.rs";
@@ -135,7 +135,7 @@ pub const TOGETHER: &[Mutant] = &[
     of(OPERATIONS, "what is waited for is there to be waited for again", "self.take(task, record); record.result.get()", "if record.pending.get() != 1 { self.take(task, record); } RawResult::from_kernel(record.outcome.get())"),
     of(OPERATIONS, "the end of an operation is not waited for once more after a cancel", "if record.pending.get() == 0 { self.suspend_for(task, Some(record)); } self.discard(record);", "if record.pending.get() == 0 { self.suspend_for(task, Some(record)); if record.pending.get() == 0 { break; } } self.discard(record);"),
     of(CANCEL, "a cancel of an operation asks nobody", "!record.has(bit::ASKED)", "false"),
-    of(RECORD, "who has taken its last operation is marked as if it had some", "if task.operations.is_empty() { task.unmark(mark::OPERATIONS); } true", "true"),
+    of(PLAIN, "who has taken its last operation is marked as if it had some", "task.unmark(mark::OPERATIONS);", ""),
     of(ELSEWHERE, "a cancel between a pool's queue and its worker is lost", "has_waited && task.has(mark::STOPS)", "false"),
     of(LEFT, "a task that is queued again is taken for the run that was joined", "meant.is_some_and(|meant| meant != run)", "false"),
     of(LEFT, "who was cancelled is told that a task has left", "unsafe { self.wait.as_ref() }.claim_case(self.index)", "{ let _ = unsafe { self.wait.as_ref() }.claim_case(self.index); true }"),
