@@ -17,7 +17,7 @@ use crate::executor::grant::Caller;
 use crate::executor::head::ExecutorHead;
 use crate::executor::mailbox::Mailbox;
 use crate::executor::reference::Reference;
-use crate::executor::scope::{self, Scope};
+use crate::executor::scope::Scope;
 use crate::executor::{exit, park, queue_ends, remote, Executor};
 use crate::sys::thread;
 use crate::task::create;
@@ -365,31 +365,24 @@ impl<K: Kernel> Handle<K> {
     }
 
     /// # Safety
-    /// As `Executor::enter_scope`; null is told.
+    /// As `Executor::try_enter`.
+    #[inline(always)]
     pub unsafe fn enter_scope(
         task: TaskRef,
         scope: *mut Scope,
         timeout_ns: u64,
         flags: u32,
     ) -> Res<()> {
-        let this = Self::running(task)?;
-        if scope.is_null() || flags & !scope::SHIELD != 0 {
-            return Err(EINVAL);
-        }
-        // A list that leads back to itself would never be left.
-        if task.has(mark::SCOPED) && scope::is_entered(task, scope) {
-            return Err(Errno(libc::EBUSY));
-        }
         // SAFETY: the caller's.
-        unsafe { this.executor().enter_scope(task, scope, timeout_ns, flags) };
-        Ok(())
+        unsafe { Self::running(task)?.executor().try_enter(task, scope, timeout_ns, flags) }
     }
 
     /// # Safety
-    /// As `Executor::leave_scope`.
+    /// As `Executor::try_leave`.
+    #[inline(always)]
     pub unsafe fn leave_scope(task: TaskRef, scope: *const Scope) -> Res<bool> {
         // SAFETY: the caller's.
-        unsafe { Self::running(task)?.executor().leave_scope(task, scope) }
+        unsafe { Self::running(task)?.executor().try_leave(task, scope) }
     }
 
     /// # Safety

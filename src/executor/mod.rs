@@ -13,6 +13,7 @@ pub mod buffers;
 pub mod cancel;
 mod closing;
 mod end;
+mod enter;
 pub mod exit;
 mod feed;
 pub mod free;
@@ -134,6 +135,10 @@ pub struct Executor<K: Kernel> {
     trace: watch::Trace,
     /// Null, or for its life; any thread reads it.
     meter: AtomicPtr<meter::Meter>,
+    /// The shortest time-out for which a scope is entered by the coarse clock, and how many there
+    /// are for `enter_alone`: none while scopes are traced.
+    coarse_from_ns: u64,
+    coarse_alone: Cell<u64>,
     /// The owner thread's note of the executor that runs on it.
     running_here: *mut *const c_void,
     /// Other threads read what the owner writes.
@@ -146,6 +151,7 @@ impl<K: Kernel> Executor<K> {
     /// EXPENSIVE. The calling thread owns it.
     pub fn new(kernel: K, track: bool) -> Res<Box<Self>> {
         let mailbox = mailbox::open(kernel.waker())?;
+        let coarse_from_ns = if track { kernel.coarse_from_ns() } else { u64::MAX };
         let ex = alloc::try_box(Self {
             head: ExecutorHead::default(),
             owner: Owner::nobody(),
@@ -184,6 +190,8 @@ impl<K: Kernel> Executor<K> {
             name: Name::default(),
             trace: watch::Trace::none(),
             meter: AtomicPtr::new(core::ptr::null_mut()),
+            coarse_from_ns,
+            coarse_alone: Cell::new(u64::MAX - coarse_from_ns),
             running_here: thread::running_executor(),
             _pinned: PhantomPinned,
         });

@@ -14,6 +14,10 @@
 //!    one byte.
 //! 3. A scope's timer is inserted when a call inside first suspends, and stays until the scope is
 //!    left or has fired by it. `mark::UNARMED` says that there may be one to insert.
+//! 4. So when a scope was entered is asked only of one inside which something suspends. A long
+//!    time-out is entered by the coarse clock, with which `sys::coarse` bounds how much of it has
+//!    passed. That bound needs to know when the task was resumed: without time tracking every scope
+//!    takes a stamp, as short ones do.
 
 use core::cell::Cell;
 use core::mem::offset_of;
@@ -26,7 +30,7 @@ use crate::error::{Errno, Res};
 use crate::intrusive::TimerNode;
 use crate::sys::valgrind;
 use crate::task::header::{mark, Flags, TaskRef};
-use crate::uring::kernel::Kernel;
+use crate::uring::kernel::{Kernel, Moment};
 
 /// Bits of `monad_async_scope_enter`'s `flags`.
 pub(crate) const SHIELD: u32 = 1;
@@ -37,20 +41,31 @@ pub(crate) const NEVER_NS: u64 = u64::MAX;
 /// `monad_async_scope`: scope.h
 #[repr(C)]
 pub struct Scope {
-    outer: Cell<*const Scope>,
+    pub(super) outer: Cell<*const Scope>,
     /// This record's address, while it is entered, mixed with its task's: memory that never was a
     /// scope hardly looks like one.
-    seal: Cell<usize>,
+    pub(super) seal: Cell<usize>,
     task: Cell<Option<TaskRef>>,
     timer: TimerNode,
     timeout_ns: Cell<u64>,
-    /// When it was entered, for the time-out.
-    entered: Cell<u64>,
+    /// When it was entered, for the time-out: a stamp, or by the coarse clock.
+    pub(super) entered: Moment,
+    pub(super) shields: Cell<bool>,
+    /// Has a deadline, and no timer yet: `unarmed::ANY`, or `ALONE`, by `try_enter`.
+    pub(super) unarmed: Cell<u8>,
+    /// Was entered by the coarse clock.
+    coarse: Cell<bool>,
+    /// Written, so that these are one store.
+    unused: Cell<u8>,
     /// 0, or the errno that calls inside return.
     fired: Cell<i32>,
-    shields: Cell<bool>,
-    /// Has a deadline, and no timer yet.
-    unarmed: Cell<bool>,
+}
+
+pub(super) mod unarmed {
+    pub const NO: u8 = 0;
+    pub const ANY: u8 = 1;
+    /// The outermost scope, no shield, by the coarse clock, and not traced.
+    pub const ALONE: u8 = 3;
 }
 
 // As in scope.h.
@@ -67,18 +82,37 @@ impl Scope {
         ("scope.unarmed", offset_of!(Self, unarmed)),
     ];
 
-    fn new(task: TaskRef, timeout_ns: u64, entered: u64, shields: bool) -> Self {
-        Self {
-            outer: Cell::new(task.scope.get().cast()),
-            seal: Cell::new(0),
-            task: Cell::new(Some(task)),
-            timer: TimerNode::of_another_kind(),
-            timeout_ns: Cell::new(timeout_ns),
-            entered: Cell::new(entered),
-            fired: Cell::new(0),
-            shields: Cell::new(shields),
-            unarmed: Cell::new(timeout_ns != NEVER_NS),
-        }
+    /// The innermost one of `task` from now on: all of it but when it was entered, and what of the
+    /// timer is nobody's before that is inserted.
+    ///
+    /// # Safety
+    /// `scope` is memory for one, which stays in place until it is left.
+    #[inline(always)]
+    pub(super) unsafe fn write<'a>(
+        scope: *mut Self,
+        task: TaskRef,
+        outer: *const Self,
+        timeout_ns: u64,
+        shields: bool,
+        unarmed: u8,
+        coarse: bool,
+    ) -> &'a Self {
+        // SAFETY: the caller's; each field is memory of its own, and holds any bytes.
+        let scope = unsafe {
+            TimerNode::write_of_another_kind(&raw mut (*scope).timer);
+            &*scope
+        };
+        scope.outer.set(outer);
+        scope.seal.set(scope.seal_for(task));
+        scope.task.set(Some(task));
+        scope.timeout_ns.set(timeout_ns);
+        scope.shields.set(shields);
+        scope.unarmed.set(unarmed);
+        scope.coarse.set(coarse);
+        scope.unused.set(0);
+        scope.fired.set(0);
+        task.scope.set(ptr::from_ref(scope).cast());
+        scope
     }
 
     /// The thread of its task's executor.
@@ -105,6 +139,11 @@ impl Scope {
     pub(super) unsafe fn from_timer<'a>(timer: NonNull<TimerNode>) -> &'a Self {
         // SAFETY: the caller's; an entered scope stays where it is.
         unsafe { timer.byte_sub(offset_of!(Self, timer)).cast().as_ref() }
+    }
+
+    #[inline(always)]
+    pub(super) fn has_timer(&self) -> bool {
+        self.timer.is_inserted()
     }
 
     fn timer_ptr(&self) -> NonNull<TimerNode> {
@@ -151,7 +190,7 @@ fn refresh(task: TaskRef) {
     let mut marks = 0;
     for scope in scopes(task) {
         marks |= mark::SCOPED;
-        if scope.unarmed.get() {
+        if scope.unarmed.get() != unarmed::NO {
             marks |= mark::UNARMED;
         }
     }
@@ -176,16 +215,15 @@ impl<K: Kernel> Executor<K> {
         timeout_ns: u64,
         flags: u32,
     ) {
+        let kernel = &self.reactor.kernel;
         let timed = timeout_ns != NEVER_NS;
-        let entered = if timed { self.reactor.kernel.stamp() } else { 0 };
+        let coarse = timed && timeout_ns >= self.coarse_from_ns; // Rule 4.
+        let unarmed = if timed { unarmed::ANY } else { unarmed::NO };
         let shields = flags & SHIELD != 0;
+        let outer = task.scope.get().cast();
         // SAFETY: the caller's.
-        let scope = unsafe {
-            scope.write(Scope::new(task, timeout_ns, entered, shields));
-            &*scope
-        };
-        scope.seal.set(scope.seal_for(task));
-        task.scope.set(ptr::from_ref(scope).cast());
+        let scope =
+            unsafe { Scope::write(scope, task, outer, timeout_ns, shields, unarmed, coarse) };
         if self.watches(by::TRACED) {
             self.watched_scope(task, scope, 0, timeout_ns);
         }
@@ -193,6 +231,11 @@ impl<K: Kernel> Executor<K> {
             refresh(task);
         } else {
             task.mark(if timed { mark::SCOPED | mark::UNARMED } else { mark::SCOPED });
+        }
+        if coarse {
+            kernel.note_coarsely(&scope.entered);
+        } else if timed {
+            kernel.stamp_to(&scope.entered[0]);
         }
     }
 
@@ -273,7 +316,7 @@ impl<K: Kernel> Executor<K> {
         if self.watches(by::TRACED) {
             self.watched_scope(task, scope, 2, errno as u64);
         }
-        scope.unarmed.set(false);
+        scope.unarmed.set(unarmed::NO);
         if scope.timer.is_inserted() {
             self.timers.remove_node(scope.timer_ptr());
         }
@@ -310,8 +353,8 @@ impl<K: Kernel> Executor<K> {
         if task.has(mark::UNARMED) {
             let mut has_fired = false;
             for scope in scopes(task) {
-                if scope.unarmed.take() {
-                    has_fired |= !self.arm(scope, now);
+                if scope.unarmed.take() != unarmed::NO {
+                    has_fired |= !self.arm(task, scope, now);
                 }
             }
             task.unmark(mark::UNARMED);
@@ -347,14 +390,22 @@ impl<K: Kernel> Executor<K> {
     }
 
     /// Inserts the timer of a scope. False: it is due, and has fired.
-    fn arm(&self, scope: &Scope, now: Ahead) -> bool {
+    #[inline(always)]
+    fn arm(&self, task: TaskRef, scope: &Scope, now: Ahead) -> bool {
         let kernel = &self.reactor.kernel;
-        let (passed_ns, now_ns) = match now {
-            Ahead(Some(now)) if self.track => kernel.since_at(scope.entered.get(), now),
-            _ => kernel.since(scope.entered.get()),
+        let (passed_ns, now_ns) = if scope.coarse.get() {
+            let Ahead(Some(now)) = now else { return self.arm_now(task, scope) };
+            let resumed = task.head.ticks.when_resumed.get();
+            (kernel.passed_coarsely_ns(&scope.entered, resumed, now), kernel.boot_ns_at(now))
+        } else {
+            let (passed_ns, now_ns) = match now {
+                Ahead(Some(now)) if self.track => kernel.since_at(scope.entered[0].get(), now),
+                _ => kernel.since(scope.entered[0].get()),
+            };
+            // Never early, though the counter's rate is known to a thousandth only.
+            (passed_ns - passed_ns / 512, now_ns)
         };
-        // Never early, though the counter's rate is known to a thousandth only.
-        let left_ns = scope.timeout_ns.get().saturating_sub(passed_ns - passed_ns / 512);
+        let left_ns = scope.timeout_ns.get().saturating_sub(passed_ns);
         if left_ns == 0 {
             scope.fired.set(libc::ETIME);
             return false;
@@ -363,5 +414,11 @@ impl<K: Kernel> Executor<K> {
         // SAFETY: not inserted, and in place until the scope is left, which takes it out.
         unsafe { self.timers.insert_node(scope.timer_ptr(), deadline_ns) };
         true
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn arm_now(&self, task: TaskRef, scope: &Scope) -> bool {
+        self.arm(task, scope, Ahead(Some(self.stamp())))
     }
 }

@@ -82,6 +82,7 @@ impl<K: Kernel> Executor<K> {
     fn set_watch(&self, what: u8, on: bool) {
         let others = self.watch.get() & !what;
         self.watch.set(if on { others | what } else { others });
+        self.traces_scopes(self.watches(by::TRACED));
     }
 
     /// OWNER'S THREAD, outside its tasks. EXPENSIVE. EINVAL: too little memory; EBUSY: it has a

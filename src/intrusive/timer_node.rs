@@ -56,10 +56,15 @@ impl TimerNode {
         }
     }
 
-    /// A node that is part of something else than [`new`](Self::new)'s are.
-    pub(crate) const fn of_another_kind() -> Self {
-        let node = Self::new();
-        Self { mark: Cell::new(NOWHERE | KIND), ..node }
+    /// Makes a node that is part of something else than [`new`](Self::new)'s are, which is in no
+    /// queue: of its memory the one word that is read before `insert`.
+    ///
+    /// # Safety
+    /// `node` is memory for one.
+    #[inline(always)]
+    pub(crate) unsafe fn write_of_another_kind(node: *mut Self) {
+        // SAFETY: the caller's.
+        unsafe { (&raw mut (*node).mark).write(Cell::new(NOWHERE | KIND)) };
     }
 
     #[inline(always)]

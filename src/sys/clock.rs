@@ -30,6 +30,18 @@ pub fn raw_ns() -> u64 {
     read(libc::CLOCK_MONOTONIC_RAW)
 }
 
+/// How often CLOCK_MONOTONIC_COARSE moves on; 0: not known.
+pub fn coarse_tick_ns() -> u64 {
+    let mut tick = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: fills in a timespec of our own.
+    let rc = unsafe { libc::clock_getres(libc::CLOCK_MONOTONIC_COARSE, &mut tick) };
+    if rc == 0 && tick.tv_sec == 0 {
+        tick.tv_nsec as u64
+    } else {
+        0
+    }
+}
+
 #[inline(always)]
 fn read(clock: libc::clockid_t) -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };

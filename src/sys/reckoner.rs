@@ -42,6 +42,11 @@ impl Reckoner {
         Self { ticks, boot_ns, within, ns_each, may: host::clock_is_counter() }
     }
 
+    /// Rule 3.
+    pub fn is_counter(&self) -> bool {
+        self.may
+    }
+
     /// Reads the clock.
     #[inline]
     pub fn now_boot_ns(&self) -> u64 {
@@ -82,6 +87,16 @@ impl Reckoner {
         }
     }
 
+    /// The same, to `at`, as the last thing that the caller does.
+    #[inline(always)]
+    pub fn stamp_to(&self, at: &Cell<u64>) {
+        if self.may {
+            at.set(ticks::now());
+        } else {
+            boot_ns_to(at);
+        }
+    }
+
     /// How many nanoseconds have passed since a `stamp`, right to a thousandth; and
     /// `now_or_later_boot_ns`. Of a counter that has begun anew since, 0.
     #[inline(always)]
@@ -106,6 +121,12 @@ impl Reckoner {
             self.within.set(hz / FOR);
         }
     }
+}
+
+#[cold]
+#[inline(never)]
+fn boot_ns_to(at: &Cell<u64>) {
+    at.set(clock::boot_ns());
 }
 
 #[cfg(test)]
@@ -169,6 +190,9 @@ mod tests {
         let before = clock::boot_ns();
         let stamp = it.stamp();
         assert!((before..=clock::boot_ns()).contains(&stamp));
+        let at = Cell::new(0);
+        it.stamp_to(&at);
+        assert!((stamp..=clock::boot_ns()).contains(&at.get()));
         let (passed_ns, now_ns) = it.since(stamp - 1_000_000);
         assert!(now_ns >= stamp && passed_ns == now_ns - (stamp - 1_000_000));
     }

@@ -7,8 +7,10 @@
 pub use super::abi::op;
 use super::abi::{sqe as flag, NO_SIGNAL};
 use crate::error::Errno;
+pub use crate::sys::coarse::Moment;
 pub use crate::sys::eventfd::Waker;
 use crate::ticks;
+use core::cell::Cell;
 
 /// One submission queue entry, as the kernel reads it (`struct io_uring_sqe`, 64 bytes).
 #[derive(Clone, Copy)]
@@ -275,6 +277,28 @@ pub trait Kernel {
     #[inline]
     fn stamp(&self) -> u64 {
         ticks::now()
+    }
+
+    /// The same, to `at`, as the last thing that the caller does.
+    #[inline(always)]
+    fn stamp_to(&self, at: &Cell<u64>) {
+        at.set(self.stamp());
+    }
+
+    /// There is a coarse clock, cheaper than a `stamp`, and good enough for a time-out of so many
+    /// nanoseconds; `u64::MAX`: there is none.
+    fn coarse_from_ns(&self) -> u64 {
+        u64::MAX
+    }
+
+    /// Notes the time on it.
+    fn note_coarsely(&self, _moment: &Moment) {}
+
+    /// Nanoseconds since such a `moment`, or some less: see `sys::coarse`. `resumed` is the stamp
+    /// of the resumption of the task that has noted it, and runs still; `now` is one of this
+    /// moment.
+    fn passed_coarsely_ns(&self, _moment: &Moment, _resumed: u64, _now: u64) -> u64 {
+        0
     }
 
     /// Nanoseconds since a `stamp`, right to a thousandth.

@@ -4,7 +4,7 @@
 //! One thread makes, uses and drops a `RealKernel` (it is not `Send`): SINGLE_ISSUER binds the ring
 //! to it, and so does the registered ring descriptor.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 
 use super::kernel::{op, Cqe, Kernel, Sqe, Wait, Waker, FIRST_RESERVED_USER_DATA};
 use super::options::{CreateError, RingOptions};
@@ -13,6 +13,7 @@ use super::ring::Ring;
 use super::sleeper::Sleeper;
 use super::{abi, features, mask, refusal, setup};
 use crate::error::Errno;
+use crate::sys::coarse::{Coarse, Moment};
 use crate::sys::host;
 use crate::sys::reckoner::Reckoner;
 use crate::sys::text::{text, Text};
@@ -23,6 +24,7 @@ pub struct RealKernel {
     way: Way,
     config: Text,
     clock: Reckoner,
+    coarse: Coarse,
     poll_fd: OnceCell<PollFd>,
 }
 
@@ -46,7 +48,7 @@ impl RealKernel {
                 "kernel: {release}\nring: none (compute only)\nclock: boot time, timerfd\n\
                  wake: futex; with a deadline eventfd, ppoll"
             );
-            return Ok(Self { way, config, clock: Reckoner::new(), poll_fd: OnceCell::new() });
+            return Ok(Self::of(way, config));
         }
         let made = setup::make(options)?;
         if !made.uring.params().is_feature_ext_arg() {
@@ -65,7 +67,13 @@ impl RealKernel {
             "kernel: {release}\n{}",
             features::describe(&ring, &setup::names(flags), &dropped)
         );
-        Ok(Self { way: Way::Ring(ring), config, clock: Reckoner::new(), poll_fd: OnceCell::new() })
+        Ok(Self::of(Way::Ring(ring), config))
+    }
+
+    fn of(way: Way, config: Text) -> Self {
+        let clock = Reckoner::new();
+        let coarse = Coarse::new(clock.is_counter());
+        Self { way, config, clock, coarse, poll_fd: OnceCell::new() }
     }
 
     /// What was detected and chosen, a line each.
@@ -176,6 +184,25 @@ impl Kernel for RealKernel {
     #[inline]
     fn stamp(&self) -> u64 {
         self.clock.stamp()
+    }
+
+    #[inline(always)]
+    fn stamp_to(&self, at: &Cell<u64>) {
+        self.clock.stamp_to(at);
+    }
+
+    fn coarse_from_ns(&self) -> u64 {
+        self.coarse.from_ns()
+    }
+
+    #[inline(always)]
+    fn note_coarsely(&self, moment: &Moment) {
+        self.coarse.note(moment);
+    }
+
+    #[inline(always)]
+    fn passed_coarsely_ns(&self, moment: &Moment, resumed: u64, now: u64) -> u64 {
+        self.coarse.passed_ns(moment, resumed, now)
     }
 
     #[inline]

@@ -5,6 +5,7 @@
 #include <monad/async/op.h>
 
 #include <atomic>
+#include <chrono>
 #include <thread>
 
 using namespace support;
@@ -117,6 +118,44 @@ TEST(Scope, deadline_is_never_early)
             EXPECT_GE(monad_async_now_ns() - begin, timeout_ns);
             EXPECT_EQ(leave(self, scope), 1);
         }
+        return success();
+    });
+}
+
+// One that is not exact when it is entered: neither what was computed before it counts, nor is
+// what is computed in it forgotten. (The thread sleeps, as cheaper than computing.)
+void computes(uint64_t ns)
+{
+    std::this_thread::sleep_for(std::chrono::nanoseconds{ns});
+}
+
+TEST(Scope, a_long_deadline_is_never_early)
+{
+    run_one([&](monad_async_task self) {
+        computes(300 * ms);
+        uint64_t const begin = monad_async_now_ns();
+        monad_async_scope scope;
+        EXPECT_EQ(enter(self, scope, 1000 * ms), 0);
+        computes(300 * ms);
+        EXPECT_EQ(sleep_ns(self, never).error, ETIME);
+        EXPECT_GE(monad_async_now_ns() - begin, 1000 * ms);
+        EXPECT_EQ(leave(self, scope), 1);
+        return success();
+    });
+}
+
+TEST(Scope, a_long_deadline_that_has_passed_ends_the_first_call)
+{
+    run_one([&](monad_async_task self) {
+        monad_async_scope outer, inner;
+        EXPECT_EQ(enter(self, outer, hour), 0);
+        EXPECT_EQ(enter(self, inner, 1000 * ms), 0);
+        computes(1300 * ms);
+        EXPECT_EQ(monad_async_task_interrupted(self).error, ETIME);
+        EXPECT_EQ(yield(self).error, ETIME);
+        EXPECT_EQ(leave(self, inner), 1);
+        EXPECT_EQ(yield(self).error, 0);
+        EXPECT_EQ(leave(self, outer), 0);
         return success();
     });
 }

@@ -25,6 +25,16 @@
  *
  *  @snippet scopes.c a deadline around two operations
  *
+ *  How exact a deadline is. One of less than a second is late by some microseconds, and never
+ *  early. One of a second or more counts from the first suspension inside the scope, less what was
+ *  computed in it until then as far as that was more than eight ticks of the kernel's clock: 32 ms
+ *  at the usual 250 in a second. So it is late by what was computed, nine ticks at most. It is
+ *  early only where no tick had come for more than eight of them when the scope was entered, as
+ *  the whole machine stood still, and then by no more than the task had computed since it was
+ *  resumed. Such a deadline is taken as the shorter ones are where an executor does not track time,
+ *  where the kernel's clock is not the tick counter, and, of less than 250 ticks, where a second
+ *  has fewer. When it is noticed, as any timer, depends on what else the executor runs.
+ *
  *  The words OWNER'S THREAD and SUSPENDS are those of executor.h. */
 
 #include "config.h"
@@ -50,12 +60,14 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_scope, 96);
 /** A flag of `monad_async_scope_enter`: outer scopes and cancels wait until this one is left. */
 #define MONAD_ASYNC_SCOPE_SHIELD 1u
 
-/** Enters a scope. Does not suspend, no system call, no malloc: one read of the tick counter where
- *  there is a deadline. The deadline's timer is armed when a call inside first suspends.
+/** Enters a scope. Does not suspend, no system call, no malloc: where there is a deadline, one read
+ *  of the tick counter, or, of a second and more, of the kernel's coarse clock, which takes a third
+ *  of the time. The deadline's timer is armed when a call inside first suspends.
  *  @param task the task that runs, which is the caller
  *  @param scope memory that stays in place until the scope is left
  *  @param timeout_ns nanoseconds of the boot-time clock from now on; `UINT64_MAX`: no deadline.
- *  Never early. 0: the first call inside that would suspend, a yield for one, returns `ETIME`
+ *  How exact it is: see the top of this file. 0: the first call inside that would suspend, a yield
+ *  for one, returns `ETIME`
  *  @param flags 0 or `MONAD_ASYNC_SCOPE_SHIELD`
  *  @retval 0 entered
  *  @retval EINVAL NULL, or flags that this version does not know

@@ -120,8 +120,8 @@ public:
     [[nodiscard]] scope() { begin(detail::forever_ns); }
 
     /** With a deadline.
-     *  @param timeout from now on, by a clock that goes on while the machine sleeps; never early.
-     *  Zero and less: the first call inside that would suspend throws
+     *  @param timeout from now on, by a clock that goes on while the machine sleeps; how exact that
+     *  is, says scope.h. Zero and less: the first call inside that would suspend throws
      *  @throws std::system_error `EPERM`: outside a task */
     template <class Rep, class Period>
     [[nodiscard]] explicit scope(std::chrono::duration<Rep, Period> timeout)

@@ -60,8 +60,56 @@ pub const RULES: &[Mutant] = &[
     Mutant {
         bug: "of several deadlines the innermost is armed",
         file: "src/executor/scope.rs",
-        right: "for scope in scopes(task) { if scope.unarmed.take() { has_fired |= !self.arm(scope, now); } }",
-        wrong: "for scope in scopes(task).take(1) { if scope.unarmed.take() { has_fired |= !self.arm(scope, now); } }",
+        right: "for scope in scopes(task) { if scope.unarmed.take() != unarmed::NO { has_fired |= !self.arm(task, scope, now); } }",
+        wrong: "for scope in scopes(task).take(1) { if scope.unarmed.take() != unarmed::NO { has_fired |= !self.arm(task, scope, now); } }",
+    },
+    Mutant {
+        bug: "a long deadline counts from the first suspension inside, whatever was computed before",
+        file: "src/executor/scope.rs",
+        right: "kernel.passed_coarsely_ns(&scope.entered, resumed, now)",
+        wrong: "0",
+    },
+    Mutant {
+        bug: "without time tracking, too, a scope is entered by the coarse clock",
+        file: "src/executor/mod.rs",
+        right: "if track { kernel.coarse_from_ns() } else { u64::MAX }",
+        wrong: "kernel.coarse_from_ns()",
+    },
+    Mutant {
+        bug: "a scope that was entered by the coarse clock is told so of the counter",
+        file: "src/executor/scope.rs",
+        right: "scope.coarse.set(coarse);",
+        wrong: "scope.coarse.set(false);",
+    },
+    Mutant {
+        bug: "a scope inside another is entered as if there were none",
+        file: "src/executor/enter.rs",
+        right: "flags == 0 && !scope.is_null() && !task.has(mark::SCOPED)",
+        wrong: "flags == 0 && !scope.is_null()",
+    },
+    Mutant {
+        bug: "a scope is left with its timer, where one inside has none",
+        file: "src/executor/enter.rs",
+        right: "entered.unarmed.get() == unarmed::ALONE",
+        wrong: "task.has(mark::UNARMED)",
+    },
+    Mutant {
+        bug: "a cancel that a shield has kept off is not told when that is left",
+        file: "src/executor/enter.rs",
+        right: "!scope.has_timer() && !scope.shields.get()",
+        wrong: "!scope.has_timer()",
+    },
+    Mutant {
+        bug: "with a scope that is left the one around it is",
+        file: "src/executor/enter.rs",
+        right: "scope.outer.get().is_null() && !scope.has_timer()",
+        wrong: "!scope.has_timer()",
+    },
+    Mutant {
+        bug: "a scope that has fired has not when it is left",
+        file: "src/executor/enter.rs",
+        right: "!task.has(mark::INTERRUPTED) && !self.watches(by::TRACED)",
+        wrong: "!self.watches(by::TRACED)",
     },
     Mutant {
         bug: "a deadline is early by what the counter may be wrong",

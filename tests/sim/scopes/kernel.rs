@@ -3,7 +3,7 @@
 
 use crate::program::*;
 use monad_async::error::Errno;
-use monad_async::uring::kernel::{op, Cqe, Kernel, Sqe, Wait, Waker};
+use monad_async::uring::kernel::{op, Cqe, Kernel, Moment, Sqe, Wait, Waker};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 
@@ -24,6 +24,8 @@ pub struct Sim {
     pub scripts: RefCell<Vec<Script>>,
     /// Completions of nobody come among the others.
     pub garbage: Cell<bool>,
+    /// By how much the clock is late when it is read for a deadline: see `coarsely`.
+    later_ns: Cell<u64>,
     sq: RefCell<VecDeque<Sqe>>,
     flights: RefCell<Vec<Flight>>,
     cq: RefCell<VecDeque<Cqe>>,
@@ -175,6 +177,22 @@ impl Kernel for Sim {
     fn ns_since(&self, stamp: u64) -> u64 {
         let ns = self.stamp() - stamp;
         ns + ns / 511
+    }
+    fn coarse_from_ns(&self) -> u64 {
+        COARSE_FROM_NS
+    }
+    fn note_coarsely(&self, [ns, check]: &Moment) {
+        ns.set(self.clock_ns.get());
+        check.set(!self.clock_ns.get());
+    }
+    fn passed_coarsely_ns(&self, [ns, check]: &Moment, _: u64, _: u64) -> u64 {
+        assert_eq!(ns.get(), !check.get(), "a moment of another clock");
+        let (later_ns, passed_ns) = coarsely(ns.get(), self.clock_ns.get());
+        self.later_ns.set(later_ns);
+        passed_ns
+    }
+    fn boot_ns_at(&self, _: u64) -> u64 {
+        self.clock_ns.get() + self.later_ns.take()
     }
     fn look_ticks() -> u64 {
         u64::MAX

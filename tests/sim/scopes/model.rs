@@ -27,6 +27,8 @@ pub struct Level {
     shield: bool,
     deadline_ns: Option<u64>,
     armed: bool,
+    /// When it was entered, and its time-out, if that is by the coarse clock.
+    coarse: Option<(u64, u64)>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -92,7 +94,7 @@ impl Model<'_> {
             return out;
         }
         for i in 0..self.levels.len() {
-            let late = self.levels[i].deadline_ns.is_some_and(|ns| ns <= self.now_ns);
+            let late = self.is_late(i);
             if !std::mem::replace(&mut self.levels[i].armed, true) && late {
                 self.fire(i, libc::ETIME);
             }
@@ -105,6 +107,26 @@ impl Model<'_> {
         }
         own.into_iter().for_each(|script| self.begin(OWN, script));
         self.suspend(wait)
+    }
+}
+
+impl Model<'_> {
+    /// A call suspends in it: its time is over. By the coarse clock the deadline is what it is from
+    /// now on, if this call is the first.
+    fn is_late(&mut self, i: usize) -> bool {
+        let now_ns = self.now_ns;
+        let level = &mut self.levels[i];
+        let Some((entered_ns, timeout_ns)) = level.coarse.take() else {
+            return level.deadline_ns.is_some_and(|ns| ns <= now_ns);
+        };
+        let (later_ns, passed_ns) = coarsely(entered_ns, now_ns);
+        let exact_ns = entered_ns + timeout_ns;
+        let deadline_ns = now_ns + later_ns + timeout_ns.saturating_sub(passed_ns);
+        assert!(deadline_ns >= exact_ns, "early");
+        let latest_ns = exact_ns.max(now_ns) + SLACK_NS + TICK_NS + SLOT_NS;
+        assert!(deadline_ns < latest_ns, "late");
+        level.deadline_ns = Some(deadline_ns);
+        passed_ns >= timeout_ns
     }
 }
 
@@ -275,7 +297,10 @@ impl Model<'_> {
         match step {
             Step::Enter { timeout_ns, shield } => {
                 let deadline_ns = timeout_ns.map(|ns| deadline(self.now_ns, ns));
-                self.levels.push(Level { fired: 0, shield, deadline_ns, armed: false });
+                let is_coarse = |&ns: &u64| self.p.tracked && ns >= COARSE_FROM_NS;
+                let timeout_ns = deadline_ns.map(|ns| ns - self.now_ns).filter(is_coarse);
+                let coarse = timeout_ns.map(|ns| (self.now_ns, ns));
+                self.levels.push(Level { fired: 0, shield, deadline_ns, armed: false, coarse });
                 ok(0)
             }
             Step::Leave if self.levels.len() == 1 => ok(0),

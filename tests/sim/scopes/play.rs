@@ -166,8 +166,8 @@ impl Shared {
 }
 
 impl Stage {
-    pub fn new() -> Self {
-        let ex = Handle::new(Sim::default(), false).expect("memory for an executor");
+    pub fn new(tracked: bool) -> Self {
+        let ex = Handle::new(Sim::default(), tracked).expect("memory for an executor");
         let shared = Rc::new(Shared {
             ex,
             subject: new_large_task(),
@@ -210,7 +210,7 @@ impl Stage {
     pub fn play(&self, program: &Rc<Program>, garbage: bool) -> Result<(Vec<Out>, u64), String> {
         let s = &*self.shared;
         let kernel = s.ex.executor().kernel();
-        let began_ns = kernel.clock_ns.get().next_multiple_of(SLOT_NS);
+        let began_ns = kernel.clock_ns.get().next_multiple_of(TICK_NS);
         kernel.clock_ns.set(began_ns);
         kernel.sq_entries.set(program.sq_entries);
         kernel.scripts.borrow_mut().clear();

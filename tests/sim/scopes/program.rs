@@ -36,6 +36,20 @@ pub fn deadline(now_ns: u64, timeout_ns: u64) -> u64 {
     }
 }
 
+/// How often the coarse clock moves on, what of it is no matter, and for which time-outs it is.
+pub const TICK_NS: u64 = 16 * SLOT_NS;
+pub const SLACK_NS: u64 = 2 * TICK_NS;
+pub const COARSE_FROM_NS: u64 = 600;
+
+/// Of a scope that was entered by the coarse clock: what a time-out that is armed now is later than
+/// now, less it; and what has passed by that clock. The remainder stays that of deadlines.
+pub fn coarsely(entered_ns: u64, now_ns: u64) -> (u64, u64) {
+    let ticks = now_ns / TICK_NS - entered_ns / TICK_NS;
+    let passed_ns = (ticks * TICK_NS).saturating_sub(SLACK_NS);
+    let later_ns = (now_ns - entered_ns).next_multiple_of(SLOT_NS) - (now_ns - entered_ns);
+    (later_ns, passed_ns)
+}
+
 /// Work stops before anybody else would act, so that no more than deadlines pass in it.
 pub fn worked(p: &Program, now_ns: u64, ns: u64) -> u64 {
     let janitor_ns = (0..).map(|n| JANITOR_NS + n * JANITOR_EVERY_NS).find(|&ns| ns > now_ns);
@@ -124,6 +138,8 @@ pub struct Program {
     pub sq_entries: u32,
     /// Operations have trouble, so that some are begun again; then time passes only in suspensions.
     pub troubled: bool,
+    /// The executor tracks time, so that it enters scopes by the coarse clock.
+    pub tracked: bool,
 }
 
 impl Script {
@@ -236,7 +252,8 @@ impl Program {
         // Of a stream, nobody knows what has come already.
         steps.push(Step::Begin(2, Script { trouble: (1, errno), more: 2, ..never }));
         steps.extend([Step::Wait(0), Step::Wait(1), Step::Wait(2)]);
-        Self { steps, acts: vec![], targets: [TARGET; TARGETS], sq_entries: 2, troubled: true }
+        let (acts, targets) = (vec![], [TARGET; TARGETS]);
+        Self { steps, acts, targets, sq_entries: 2, troubled: true, tracked: false }
     }
 
     pub fn new(seed: u64) -> Self {
@@ -264,6 +281,7 @@ impl Program {
             targets: [0; TARGETS].map(|_| at(0, u64::from(r.below(9000)), TARGET)),
             sq_entries: r.pick(&[1, 2, 8]),
             troubled,
+            tracked: seed & 2 != 0,
         }
     }
 }

@@ -1,0 +1,141 @@
+//! Entering and leaving a scope, as a caller does who may be wrong: the checks, and the most
+//! frequent scopes before all of them. Touches the scope, and of the task its innermost scope and
+//! its marks.
+
+use core::ptr::null;
+
+use super::scope::{self, unarmed, Scope, NEVER_NS, SHIELD};
+use super::watch::by;
+use super::Executor;
+use crate::error::{Errno, Res};
+use crate::task::header::{mark, TaskRef};
+use crate::uring::kernel::Kernel;
+
+impl<K: Kernel> Executor<K> {
+    /// Whether who enters and leaves a scope is traced.
+    pub(super) fn traces_scopes(&self, is_traced: bool) {
+        let count = if is_traced { 0 } else { u64::MAX - self.coarse_from_ns };
+        self.coarse_alone.set(count);
+    }
+
+    /// `task` runs now. EINVAL: null, or flags that are none; EBUSY: it is in that scope.
+    ///
+    /// # Safety
+    /// As `enter_scope`, or null.
+    #[inline(always)]
+    pub unsafe fn try_enter(
+        &self,
+        task: TaskRef,
+        scope: *mut Scope,
+        timeout_ns: u64,
+        flags: u32,
+    ) -> Res<()> {
+        if flags == 0 && !scope.is_null() && !task.has(mark::SCOPED) {
+            if timeout_ns.wrapping_sub(self.coarse_from_ns) < self.coarse_alone.get() {
+                // SAFETY: the caller's.
+                unsafe { self.enter_alone(task, scope, timeout_ns) };
+                return Ok(());
+            }
+            if !self.watches(by::TRACED) {
+                // SAFETY: the caller's.
+                unsafe { self.enter_exactly(task, scope, timeout_ns) };
+                return Ok(());
+            }
+        }
+        // SAFETY: the caller's.
+        unsafe { self.enter_any(task, scope, timeout_ns, flags) }
+    }
+
+    /// The most frequent scope: with a long deadline and none around it, and nobody traces it.
+    ///
+    /// # Safety
+    /// As `enter_scope`.
+    #[inline(always)]
+    unsafe fn enter_alone(&self, task: TaskRef, scope: *mut Scope, timeout_ns: u64) {
+        // SAFETY: the caller's.
+        let scope =
+            unsafe { Scope::write(scope, task, null(), timeout_ns, false, unarmed::ALONE, true) };
+        task.mark(mark::SCOPED | mark::UNARMED);
+        // The last: nothing has to be kept until the clock has answered.
+        self.reactor.kernel.note_coarsely(&scope.entered);
+    }
+
+    /// The same, with a short deadline or none.
+    ///
+    /// # Safety
+    /// As `enter_scope`.
+    #[inline(always)]
+    unsafe fn enter_exactly(&self, task: TaskRef, scope: *mut Scope, timeout_ns: u64) {
+        let timed = timeout_ns != NEVER_NS;
+        let unarmed = if timed { unarmed::ANY } else { unarmed::NO };
+        // SAFETY: the caller's.
+        let scope = unsafe { Scope::write(scope, task, null(), timeout_ns, false, unarmed, false) };
+        task.mark(if timed { mark::SCOPED | mark::UNARMED } else { mark::SCOPED });
+        if timed {
+            self.reactor.kernel.stamp_to(&scope.entered[0]);
+        }
+    }
+
+    /// # Safety
+    /// As `try_enter`.
+    #[inline(never)]
+    unsafe fn enter_any(
+        &self,
+        task: TaskRef,
+        scope: *mut Scope,
+        timeout_ns: u64,
+        flags: u32,
+    ) -> Res<()> {
+        if scope.is_null() || flags & !SHIELD != 0 {
+            return Err(Errno(libc::EINVAL));
+        }
+        // A list that leads back to itself would never be left.
+        if task.has(mark::SCOPED) && scope::is_entered(task, scope) {
+            return Err(Errno(libc::EBUSY));
+        }
+        // SAFETY: the caller's.
+        unsafe { self.enter_scope(task, scope, timeout_ns, flags) };
+        Ok(())
+    }
+
+    /// `task` runs now. EINVAL unless it is the innermost scope; whether it has fired.
+    ///
+    /// # Safety
+    /// `scope` may be read, or is null.
+    #[inline(always)]
+    pub unsafe fn try_leave(&self, task: TaskRef, scope: *const Scope) -> Res<bool> {
+        if scope.is_null() || task.scope.get() != scope.cast() {
+            return Err(Errno(libc::EINVAL));
+        }
+        // SAFETY: the innermost scope of the task, so entered.
+        let entered = unsafe { &*scope };
+        // Nothing has suspended in it, so it has no timer; nor has it fired.
+        if entered.unarmed.get() == unarmed::ALONE || self.leaves_nothing(task, entered) {
+            entered.seal.set(0);
+            task.scope.set(null());
+            task.unmark(mark::UNARMED | mark::SCOPED);
+            return Ok(false);
+        }
+        // SAFETY: the caller's.
+        unsafe { self.leave_any(task, scope) }
+    }
+
+    /// The outermost scope, no shield and without a timer, of a task that nothing interrupts: so it
+    /// has not fired either.
+    #[inline(always)]
+    fn leaves_nothing(&self, task: TaskRef, scope: &Scope) -> bool {
+        scope.outer.get().is_null()
+            && !scope.has_timer()
+            && !scope.shields.get()
+            && !task.has(mark::INTERRUPTED)
+            && !self.watches(by::TRACED)
+    }
+
+    /// # Safety
+    /// As `try_leave`.
+    #[inline(never)]
+    unsafe fn leave_any(&self, task: TaskRef, scope: *const Scope) -> Res<bool> {
+        // SAFETY: the caller's.
+        unsafe { self.leave_scope(task, scope) }
+    }
+}
