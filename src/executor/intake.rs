@@ -8,7 +8,8 @@
 //! 2. What is in here came after all that waits at its level in the queue. All of it is moved
 //!    there, behind that, when a worker finds nothing as high in the queue, and when it is shut:
 //!    O(levels).
-//! 3. It is shut, too, where it brought few: then the one lock is less than two.
+//! 3. Its chunks are the queue's, which it has while it is open; where it has no more it is shut.
+//! 4. It is shut, too, where it brought few: then the one lock is less than two.
 
 use core::ptr::{self, NonNull};
 
@@ -40,10 +41,8 @@ unsafe impl Send for Inside {}
 /// What became of a job.
 pub(super) enum Put {
     Done,
-    /// There is no chunk.
-    NoRoom,
-    /// The intake is shut, and the chunk the caller's again.
-    Shut(Option<NonNull<Chunk>>),
+    /// The intake is shut, or has no chunk for it: it is for the queue, which has all.
+    NotHere,
 }
 
 impl Intake {
@@ -67,25 +66,17 @@ impl Queue {
         prefetch::line_to_write(ptr::from_ref(&self.intake).addr());
     }
 
-    /// ANY THREAD. `chunk` is room for it.
+    /// ANY THREAD.
     #[inline(always)]
-    pub(super) fn put_apart(
-        &self,
-        mut job: Posted,
-        level: u8,
-        chunk: Option<NonNull<Chunk>>,
-    ) -> Put {
+    pub(super) fn put_apart(&self, mut job: Posted, level: u8) -> Put {
         let mut inside = self.intake.0.lock();
         if !inside.is_open {
-            return Put::Shut(chunk);
-        }
-        if let Some(chunk) = chunk {
-            inside.apart.add(chunk);
+            return Put::NotHere;
         }
         job.number = inside.number;
         let before = inside.apart.levels();
         if !inside.apart.push(job, level) {
-            return Put::NoRoom;
+            return Put::NotHere;
         }
         inside.count += 1;
         let levels = inside.apart.levels();
@@ -99,8 +90,8 @@ impl Queue {
     /// Under the lock: more wait than a few. Opens it, if rule 1 lets.
     #[inline(always)]
     pub(super) fn part(&self, state: &mut State) {
-        let none_to_tell = state.idle.is_null() && state.waiting == 0;
-        if none_to_tell && !(state.parts || state.closed || state.levels.has_tasks()) {
+        let may = state.idle.is_null() && state.waiting == 0 && state.levels.may_lend();
+        if may && !(state.parts || state.closed || state.levels.has_tasks()) {
             self.open_intake(state);
         }
     }
@@ -136,6 +127,16 @@ impl Queue {
         state
     }
 
+    /// ANY THREAD. A chunk for it, which it has until it is shut.
+    pub(super) fn add_to_intake(&self, chunk: NonNull<Chunk>) {
+        self.intake.0.lock().apart.add(chunk);
+    }
+
+    /// Under the lock; it is shut. What it has is the queue's.
+    pub(super) fn empty_intake(&self, state: &State) {
+        state.levels.take_back(&self.intake.0.lock().apart);
+    }
+
     /// Under the lock. Shuts it where it has fewer than `shut_below`.
     #[cold]
     #[inline(never)]
@@ -154,11 +155,5 @@ impl Queue {
             self.fixed.parts.store(false, Relaxed);
         }
         debug_assert!(state.level() != NO_LEVEL || count == 0);
-    }
-
-    /// EXPENSIVE. As `free`.
-    pub(super) fn free_intake(&self) {
-        let all = self.intake.0.lock().apart.close();
-        all.free();
     }
 }

@@ -107,26 +107,39 @@ impl Freed {
 }
 
 /// Empty chunks, kept until the queue's owner is done with it.
-pub struct Spare(Cell<*mut Chunk>);
+pub struct Spare(Cell<*mut Chunk>, Cell<*mut Chunk>);
 
 impl Spare {
     #[allow(clippy::new_without_default)]
     pub const fn new() -> Self {
-        Self(Cell::new(ptr::null_mut()))
+        Self(Cell::new(ptr::null_mut()), Cell::new(ptr::null_mut()))
     }
 
     /// It is in no list.
     pub fn push(&self, chunk: NonNull<Chunk>) {
         // SAFETY: chunks live until somebody frees what he has taken out.
         unsafe { chunk.as_ref() }.next.set(self.0.get());
+        if self.0.get().is_null() {
+            self.1.set(chunk.as_ptr());
+        }
         self.0.set(chunk.as_ptr());
     }
 
-    /// Gets all of the other's, if it has none.
+    fn is_empty(&self) -> bool {
+        self.0.get().is_null()
+    }
+
+    /// Gets all of the other's.
     fn refill(&self, from: &Spare) {
-        if self.0.get().is_null() {
-            self.0.swap(&from.0);
+        if from.is_empty() {
+            return;
         }
+        if self.is_empty() {
+            self.1.set(from.1.get());
+        }
+        // SAFETY: as above; the last of a list that is not empty.
+        unsafe { &*from.1.get() }.next.set(self.0.get());
+        self.0.set(from.0.replace(ptr::null_mut()));
     }
 
     fn pop(&self) -> Option<NonNull<Chunk>> {
@@ -299,7 +312,12 @@ fn clear(bits: &Cell<u8>, level: u8) {
 impl Levels {
     /// At the end of the queue, which is empty: its memory.
     pub fn close(&self) -> Freed {
-        close(&self.jobs, &self.spare)
+        for jobs in self.jobs.iter().filter(|jobs| jobs.is_empty()) {
+            if let Some(chunk) = jobs.close() {
+                self.spare.push(chunk);
+            }
+        }
+        Freed(self.spare.0.replace(ptr::null_mut()))
     }
 
     /// Tasks wait, at some level.
@@ -320,13 +338,25 @@ impl Levels {
         self.lend(apart);
     }
 
+    pub fn has_no_chunk(&self) -> bool {
+        self.spare.is_empty() && self.jobs.iter().all(|jobs| jobs.last.get().is_null())
+    }
+
+    /// There are chunks for what comes apart.
+    pub fn may_lend(&self) -> bool {
+        !self.spare.is_empty()
+    }
+
     /// What comes apart needs chunks, and what was emptied is in here.
     pub fn lend(&self, apart: &Apart) {
         apart.spare.refill(&self.spare);
     }
 
-    /// Nothing comes apart any more.
+    /// Nothing comes apart any more: all chunks are in here again.
     pub fn take_back(&self, apart: &Apart) {
+        for chunk in apart.jobs.iter().filter_map(Jobs::close) {
+            self.spare.push(chunk);
+        }
         self.spare.refill(&apart.spare);
     }
 
@@ -415,16 +445,6 @@ impl Levels {
     }
 }
 
-/// At the end of a queue: the memory of lists that are empty.
-fn close(lists: &[Jobs], spare: &Spare) -> Freed {
-    for jobs in lists.iter().filter(|jobs| jobs.is_empty()) {
-        if let Some(chunk) = jobs.close() {
-            spare.push(chunk);
-        }
-    }
-    Freed(spare.0.replace(ptr::null_mut()))
-}
-
 /// Jobs of each priority that came while others waited, and begin after those: see
 /// `executor::intake`.
 #[repr(C)]
@@ -455,6 +475,11 @@ impl Apart {
         self.levels.get()
     }
 
+    /// Room for more.
+    pub fn add(&self, chunk: NonNull<Chunk>) {
+        self.spare.push(chunk);
+    }
+
     /// False: there is no room for it.
     #[inline(always)]
     pub fn push(&self, job: Posted, level: u8) -> bool {
@@ -463,15 +488,5 @@ impl Apart {
             set(&self.levels, level);
         }
         pushed
-    }
-
-    /// Room for more.
-    pub fn add(&self, chunk: NonNull<Chunk>) {
-        self.spare.push(chunk);
-    }
-
-    /// As `Levels::close`.
-    pub fn close(&self) -> Freed {
-        close(&self.jobs, &self.spare)
     }
 }

@@ -39,13 +39,9 @@ impl Queue {
         let mut chunk = None;
         loop {
             if self.parts() {
-                match self.put_apart(Posted { job, number: 0, bytes }, level, chunk.take()) {
-                    Put::Done => return Ok(()),
-                    Put::NoRoom => {
-                        chunk = Some(Chunk::new()?);
-                        continue;
-                    }
-                    Put::Shut(back) => chunk = back,
+                let posted = Posted { job, number: 0, bytes };
+                if let Put::Done = self.put_apart(posted, level) {
+                    return Ok(());
                 }
             }
             let mut state = self.lock_whole();
@@ -58,8 +54,14 @@ impl Queue {
             let number = state.number.wrapping_add(1);
             let posted = Posted { job, number, bytes };
             if !state.levels.push_job(posted, level) {
+                let is_first = state.levels.has_no_chunk();
                 drop(state);
                 chunk = Some(Chunk::new()?);
+                // One more is needed where jobs come in two places: see `intake`.
+                if is_first {
+                    let more = Chunk::new();
+                    more.into_iter().for_each(|more| self.add_to_intake(more));
+                }
                 continue;
             }
             state.number = number;
@@ -74,9 +76,11 @@ impl Queue {
 
     /// EXPENSIVE. Its workers have left, and nothing is in it: frees what it has.
     pub fn free(&self) {
-        let all = self.lock_whole().levels.close();
+        let state = self.lock_whole();
+        self.empty_intake(&state);
+        let all = state.levels.close();
+        drop(state);
         all.free();
-        self.free_intake();
     }
 }
 

@@ -419,7 +419,7 @@ impl Noted {
         noted.post(pool, NORMAL, HOLDS);
         noted.until_begun(1);
         // The memory that jobs wait in has held others, up to its end.
-        (0..63 * 4).for_each(|n| noted.post(pool, NORMAL, n));
+        (0..63 * 12).for_each(|n| noted.post(pool, NORMAL, n));
         noted.may_end.store(1, SeqCst);
         until(pool, 0, UNFINISHED);
         noted.order.lock().unwrap().clear();
