@@ -245,7 +245,8 @@ impl<K: Kernel> Reactor<K> {
         while let Some(link) = list.pop_front() {
             // SAFETY: only records in flight are in that list, by this link.
             let record = unsafe { Op::from_cancel(link) };
-            if handle_of(&record.sqe.get()) == closed {
+            let its = handle_of(&record.sqe.get());
+            if its == closed {
                 record.state.set(State::Kernel);
                 self.cancel_record(record);
             } else {

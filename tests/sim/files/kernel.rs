@@ -1,8 +1,9 @@
 //! A kernel with two files: what is written to them is noted, in the order in which it is. Linked
 //! entries begin one after the other; a write may come short, fail, or not be performed, which ends
 //! the links behind it; entries that are not linked are performed in any order. It may take a part of
-//! what it is offered, also the beginning of a row alone. With it, a thread that performs batches
-//! of writes, or has gone.
+//! what it is offered, also the beginning of a row alone. What is read never comes, and a write may
+//! wait, as one to a full pipe does: a cancel finds both. With it, a thread that performs batches of
+//! writes, or has gone.
 
 use crate::play::FDS;
 use crate::support::rng::Rng;
@@ -40,6 +41,9 @@ pub struct Temper {
     pub refuses: u32,
     pub slow: u32,
     pub submits_all: bool,
+    pub cancels_by_handle: bool,
+    /// Writes that wait, until nothing else is to happen.
+    pub waits: u32,
 }
 
 pub struct State {
@@ -50,14 +54,16 @@ pub struct State {
     /// How often the files were opened.
     pub opened: [Cell<u32>; 2],
     pub is_open: [Cell<bool>; 2],
-    /// The first one.
-    pub is_closing: Cell<bool>,
     /// What cannot be written, and why: an entry with any of it is refused as a whole.
     pub bad: RefCell<Vec<(u8, i32)>>,
     /// Errors that were the kernel's own, of what was to be written alone.
     pub failed: RefCell<Vec<u8>>,
+    /// A close of them is under way.
+    pub is_closing: [Cell<bool>; 2],
     sq: RefCell<VecDeque<Sqe>>,
     rows: RefCell<Vec<Row>>,
+    /// The first entries have begun, and wait.
+    armed: RefCell<Vec<Row>>,
     batches: RefCell<Vec<Out>>,
     /// Batches that are performed, and not posted yet.
     late: RefCell<Vec<(NonNull<Link>, &'static Mailbox)>>,
@@ -73,10 +79,8 @@ pub struct State {
 struct Row {
     entries: VecDeque<Sqe>,
     file: Option<u32>,
-    /// The first one was linked to one that is over.
-    is_behind: bool,
-    /// It does not end unless it is cancelled.
-    is_stuck: bool,
+    /// The first one does not go on by itself: a cancel finds it.
+    waits: bool,
 }
 
 /// Batches that are out, of which file; and whose they are.
@@ -115,11 +119,12 @@ impl Sim {
             pieces: RefCell::default(),
             opened: [Cell::new(1), Cell::new(1)],
             is_open: [Cell::new(true), Cell::new(true)],
-            is_closing: Cell::new(false),
             bad: RefCell::default(),
             failed: RefCell::default(),
+            is_closing: Default::default(),
             sq: RefCell::default(),
             rows: RefCell::default(),
+            armed: RefCell::default(),
             batches: RefCell::default(),
             late: RefCell::default(),
             cq: RefCell::default(),
@@ -135,7 +140,11 @@ impl Sim {
 
     pub fn is_idle(&self) -> bool {
         let none_out = self.0.batches.borrow().is_empty() && self.0.late.borrow().is_empty();
-        self.0.sq.borrow().is_empty() && self.0.rows.borrow().is_empty() && none_out
+        self.has_nothing_to_perform() && self.0.armed.borrow().is_empty() && none_out
+    }
+
+    fn has_nothing_to_perform(&self) -> bool {
+        self.0.sq.borrow().is_empty() && self.0.rows.borrow().is_empty()
     }
 
     fn one_in(&self, n: u32) -> bool {
@@ -153,27 +162,30 @@ impl Sim {
 
     fn cancel(&self, sqe: &Sqe) {
         let by_file = (sqe.0[3] >> 32) as u32 & cancel::FD != 0;
+        if by_file && !self.0.temper.cancels_by_handle {
+            self.breaks("a cancel by the handle".into());
+        }
         let mut found = 0;
-        let mut at = 0;
-        while at < self.0.rows.borrow().len() {
-            let head = *self.0.rows.borrow()[at].entries.front().expect("no row is empty");
-            let meant = match by_file {
-                true => head.fd() == sqe.fd() && head.opcode() != op::CLOSE,
-                false => head.user_data() == sqe.addr(),
-            };
-            if meant && !self.one_in(3) {
-                let mut row = self.0.rows.borrow_mut().remove(at);
-                row.entries.pop_front();
-                self.post(&head, -libc::ECANCELED);
-                self.sever(row.entries);
-                found += 1;
-            } else {
-                // It began a moment after the request looked, and writes to what nobody reads.
-                let row = &mut self.0.rows.borrow_mut()[at];
-                let is_pipe = head.fd() == FDS[0] && head.opcode() == op::WRITE;
-                let closes = self.0.is_closing.get() && meant && by_file;
-                row.is_stuck |= closes && is_pipe && row.is_behind;
-                at += 1;
+        for rows in [&self.0.rows, &self.0.armed] {
+            let mut at = 0;
+            while at < rows.borrow().len() {
+                let (head, waits) = {
+                    let row = &rows.borrow()[at];
+                    (row.entries[0], row.waits)
+                };
+                let meant = match by_file {
+                    true => head.fd() == sqe.fd() && head.opcode() != op::CLOSE,
+                    false => head.user_data() == sqe.addr(),
+                };
+                if meant && (waits || !self.one_in(3)) {
+                    let mut row = rows.borrow_mut().remove(at);
+                    row.entries.pop_front();
+                    self.post(&head, -libc::ECANCELED);
+                    self.sever(row.entries);
+                    found += 1;
+                } else {
+                    at += 1;
+                }
             }
         }
         self.post(sqe, if found == 0 { -libc::ENOENT } else { found });
@@ -197,7 +209,7 @@ impl Sim {
         for sqe in entries {
             row.push_back(sqe);
             if sqe.flags() & flag::IO_LINK == 0 {
-                self.start(std::mem::take(&mut row), false);
+                self.start(std::mem::take(&mut row));
             }
         }
         if !row.is_empty() {
@@ -205,10 +217,16 @@ impl Sim {
         }
     }
 
-    fn start(&self, entries: VecDeque<Sqe>, is_behind: bool) {
+    fn start(&self, entries: VecDeque<Sqe>) {
         let n = entries[0].fd() as usize % 2;
         let file = self.0.is_open[n].get().then(|| self.0.opened[n].get());
-        self.0.rows.borrow_mut().push(Row { entries, file, is_behind, is_stuck: false });
+        let waits = match entries[0].opcode() {
+            op::READ => true,
+            // A regular file's end by themselves.
+            op::WRITE if entries[0].fd() == FDS[0] => self.one_in(self.0.temper.waits),
+            _ => false,
+        };
+        self.0.rows.borrow_mut().push(Row { entries, file, waits });
     }
 
     /// The next of a file's batches, as far as it comes.
@@ -254,13 +272,29 @@ impl Sim {
             return;
         }
         let at = self.0.rng.borrow_mut().below(rows) as usize;
-        if self.0.rows.borrow()[at].is_stuck {
-            return;
+        let row = self.0.rows.borrow_mut().remove(at);
+        if self.refuses_unprepared(&row.entries) {
+        } else if row.waits && (row.file.is_some() || row.entries[0].opcode() == op::READ) {
+            self.0.armed.borrow_mut().push(row);
+        } else {
+            self.perform_row(row);
         }
-        let Row { entries: mut row, file, .. } = self.0.rows.borrow_mut().remove(at);
-        if self.refuses_unprepared(&row) {
-            return;
+    }
+
+    /// Nothing else is to happen: a write that waits goes on.
+    fn goes_on(&self) {
+        let is_write = |row: &Row| row.entries[0].opcode() != op::READ;
+        let at = self.0.armed.borrow().iter().position(is_write);
+        let Some(at) = at else { return };
+        let row = self.0.armed.borrow_mut().remove(at);
+        if self.0.is_closing[row.entries[0].fd() as usize % 2].get() {
+            let how = if self.0.temper.cancels_by_handle { "by handle" } else { "one by one" };
+            self.breaks(format!("a close that cancels {how} waits for a write"));
         }
+        self.perform_row(row);
+    }
+
+    fn perform_row(&self, Row { entries: mut row, file, .. }: Row) {
         let sqe = row.pop_front().expect("no row is empty");
         let goes_on = match sqe.opcode() {
             op::ASYNC_CANCEL => {
@@ -290,7 +324,7 @@ impl Sim {
         if !goes_on {
             self.sever(row);
         } else if !row.is_empty() {
-            self.start(row, true);
+            self.start(row);
         }
     }
 
@@ -394,6 +428,9 @@ impl Kernel for Sim {
     fn needs_enter(&self) -> bool {
         false
     }
+    fn cancels_by_handle(&self) -> bool {
+        self.0.temper.cancels_by_handle
+    }
     fn submits_all(&self) -> bool {
         self.0.temper.submits_all
     }
@@ -411,6 +448,15 @@ impl Kernel for Sim {
         if wait != Wait::No && self.0.cq.borrow().is_empty() {
             times = times.max(1);
             self.0.clock_ns.set(self.0.clock_ns.get() + 1000);
+            let is_out = !self.0.batches.borrow().is_empty() || !self.0.late.borrow().is_empty();
+            if self.has_nothing_to_perform() && !is_out {
+                match wait {
+                    Wait::Until { boot_ns } => {
+                        self.0.clock_ns.set(self.0.clock_ns.get().max(boot_ns));
+                    }
+                    _ => self.goes_on(),
+                }
+            }
         }
         if self.one_in(self.0.temper.slow) {
             times = times.min(1);

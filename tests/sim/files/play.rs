@@ -7,6 +7,7 @@
 //! 4. Nothing is written to what has the number of a file that was closed.
 //! 5. What a write refers to is the caller's again once it is told of: it is overwritten at once.
 //! 6. A registered buffer with an operation in flight is not given back.
+//! 7. What is in flight on a file when it is closed ends soon, with ECANCELED; what is on another does not.
 
 use crate::kernel::{Helper, Piece, Sim, Temper, ERRNOS};
 use crate::support::rng::Rng;
@@ -21,9 +22,9 @@ use monad_async::reactor::batch::Worker;
 use monad_async::reactor::operation::Op;
 use monad_async::sync::buffer_set::Set;
 use monad_async::task::header::TaskRef;
-use monad_async::uring::kernel::{op, Sqe};
+use monad_async::uring::kernel::{op, Kernel, Sqe};
 use std::cell::{Cell, RefCell};
-use std::mem::zeroed;
+use std::mem::{zeroed, MaybeUninit};
 use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::Once;
@@ -36,6 +37,11 @@ const STEPS: u32 = 10;
 /// be one; it is not written to. Or of another one, whose rows a thread may perform.
 pub const FDS: [i32; 2] = [1000, 1001];
 const CACHED: i32 = 1003;
+/// Never closed; its number is a multiple of 64 from that of a file that is.
+const OTHER: i32 = FDS[0] + 64;
+/// How long a task reads: all else has long been done by then; and what is not soon any more.
+const READS_NS: u64 = 10_000_000;
+const SOON_NS: u64 = 1_000_000;
 const GONE: u8 = 0xee;
 
 /// A write, as its task knows it.
@@ -62,7 +68,8 @@ struct World {
     sim: Sim,
     fds: [i32; 2],
     files: [Cell<File>; 2],
-    is_closing: [Cell<bool>; 2],
+    /// When it was closed last.
+    closed_ns: [Cell<u64>; 2],
     moment: Cell<u32>,
     next_byte: Cell<u8>,
     writes: RefCell<Vec<Written>>,
@@ -86,7 +93,7 @@ impl World {
 
     /// What is to be written. To a file that is being closed nothing is, whatever tries.
     fn begin(&self, n: usize, is_ordered: bool) -> Option<(usize, Vec<u8>)> {
-        let was_late = self.is_closing[n].get();
+        let was_late = self.sim.0.is_closing[n].get();
         if was_late && (!is_ordered || self.below(2) == 0) || self.next_byte.get() == GONE - 1 {
             return None;
         }
@@ -126,7 +133,8 @@ impl World {
         let write = &mut writes[index];
         (write.told, write.result) = (told, result);
         let n = write.fd as usize % 2;
-        write.was_closed = self.is_closing[n].get() || self.sim.0.opened[n].get() != write.opened;
+        write.was_closed =
+            self.sim.0.is_closing[n].get() || self.sim.0.opened[n].get() != write.opened;
     }
 
     fn entry(&self, opcode: u8, file: File, data: &[u8], at: u64) -> Op {
@@ -193,13 +201,11 @@ impl World {
 
     /// Closes a file, and opens another of the same number.
     fn reopen(&self, task: TaskRef, n: usize) {
-        if self.is_closing[n].replace(true) {
+        if self.sim.0.is_closing[n].replace(true) {
             return;
         }
         let call = self.call(task, self.files[n].get());
-        self.sim.0.is_closing.set(n == 0 || self.sim.0.is_closing.get());
         let closed = call.close_in_order();
-        self.sim.0.is_closing.set(n != 0 && self.sim.0.is_closing.get());
         if closed != Ok(()) {
             self.sim.breaks(format!("a close: {closed:?}"));
         }
@@ -207,9 +213,10 @@ impl World {
             self.sim.breaks("a file is open that was closed".into());
         }
         self.sim.0.opened[n].set(self.sim.0.opened[n].get() + 1);
+        self.closed_ns[n].set(self.sim.now_boot_ns());
         self.sim.0.is_open[n].set(true);
         self.files[n].set(ordered(self.ex, &self.sim, self.fds[n]));
-        self.is_closing[n].set(false);
+        self.sim.0.is_closing[n].set(false);
     }
 
     /// A write of a registered buffer, by an operation, in the file's row.
@@ -261,14 +268,48 @@ impl World {
         }
     }
 
+    /// What never comes: until the file is closed, or for a time.
+    fn reads(&self, task: TaskRef, n: usize) {
+        if self.sim.0.is_closing[n].get() {
+            return;
+        }
+        let ex = self.ex.executor();
+        let is_other = self.below(3) == 0;
+        let fd = if is_other { OTHER } else { self.fds[n] };
+        let opened = self.sim.0.opened[n].get();
+        let mut room = [0_u8; 8];
+        let mut scope = MaybeUninit::uninit();
+        // SAFETY: in place until it is left; room of our own.
+        let (read, left) = unsafe {
+            ex.enter_scope(task, scope.as_mut_ptr(), READS_NS, 0);
+            let read = self.call(task, File { fd, flags: 0 }).read(room.as_mut_ptr().cast(), 8, -1);
+            (read, ex.leave_scope(task, scope.as_ptr()))
+        };
+        let closed_ns = self.sim.now_boot_ns() - self.closed_ns[n].get();
+        let was_closed = opened != self.sim.0.opened[n].get();
+        let is_open = !was_closed && !self.sim.0.is_closing[n].get();
+        let ends = match read {
+            Err(Errno(libc::ETIME)) => is_other || !was_closed || closed_ns < SOON_NS,
+            Err(Errno(libc::ECANCELED)) => !is_open && !is_other,
+            Err(Errno(libc::EAGAIN)) => self.sim.0.temper.not_performed != 0,
+            _ => false,
+        };
+        if !ends || left.is_err() {
+            let which = if is_other { "another file" } else { "a file" };
+            let since = if is_open { "open" } else { "closed" };
+            self.sim.breaks(format!("a read of {which}, which is {since}: {read:?}"));
+        }
+    }
+
     fn step(&self, task: TaskRef) {
         let n = self.below(2) as usize;
-        match self.below(13) {
+        match self.below(14) {
             0..=3 => self.by_call(task, n),
             4..=7 => self.by_operations(task, n),
             8 | 9 => self.fixed(task, n),
             10 => self.unordered(task, n),
-            11 => {
+            11 => self.reads(task, n),
+            12 => {
                 let _ = self.ex.executor().sleep(task, 0);
             }
             _ => self.reopen(task, n),
@@ -321,6 +362,8 @@ pub fn play(seed: u64) -> Result<u64, Broken> {
         refuses: rng.pick(&[0, 0, 5]),
         slow: rng.pick(&[0, 2]),
         submits_all: rng.below(3) != 0,
+        cancels_by_handle: rng.below(2) != 0,
+        waits: rng.pick(&[0, 2, 5]),
     };
     let sim = Sim::new(seed, temper, rng.pick(&[2, 4, 16]));
     let fds = [FDS[0], rng.pick(&[FDS[1], CACHED])];
@@ -331,7 +374,7 @@ pub fn play(seed: u64) -> Result<u64, Broken> {
         sim: sim.clone(),
         fds,
         files: fds.map(|fd| Cell::new(ordered(ex, &sim, fd))),
-        is_closing: Default::default(),
+        closed_ns: Default::default(),
         moment: Cell::new(0),
         next_byte: Cell::new(0),
         writes: RefCell::default(),
