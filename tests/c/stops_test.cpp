@@ -8,11 +8,13 @@
 #include <monad/async/blocking.h>
 #include <monad/async/buffer.h>
 #include <monad/async/buffer_set.h>
+#include <monad/async/direct.h>
 #include <monad/async/file.h>
 #include <monad/async/op.h>
 #include <monad/async/path.h>
 #include <monad/async/poll.h>
 #include <monad/async/process.h>
+#include <monad/async/remote.h>
 #include <monad/async/scope.h>
 #include <monad/async/socket.h>
 
@@ -21,10 +23,12 @@
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include <fcntl.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <spawn.h>
 #include <sys/mman.h>
@@ -40,10 +44,66 @@ namespace {
 using Result = monad_async_result;
 
 constexpr char poison = 0x5a;
+constexpr unsigned places = 4;
+
+// With a table of direct descriptors; without, where the kernel has none.
+Executor::Made with_table(bool &has_table)
+{
+    monad_async_executor_attr attr{};
+    attr.io_uring_ring.entries = 4;
+    attr.direct_descriptors = places;
+    monad_async_executor ex = nullptr;
+    has_table = monad_async_executor_create(&ex, &attr).error == 0;
+    if (!has_table) {
+        attr.direct_descriptors = 0;
+        EXPECT_EQ(monad_async_executor_create(&ex, &attr).error, 0);
+    }
+    return {ex};
+}
+
+// An executor whose table direct descriptors are passed to.
+struct Elsewhere {
+    bool has_table = false;
+    Executor ex{with_table(has_table)};
+    monad_async_remote remote = nullptr;
+
+    Elsewhere() { EXPECT_EQ(monad_async_remote_acquire(ex, &remote).error, 0); }
+    Elsewhere(Elsewhere const &) = delete;
+    ~Elsewhere() { monad_async_remote_release(remote); }
+    // Closes what was passed, if anything was; all places are free then.
+    void check(monad_async_file passed)
+    {
+        Task const task([&](monad_async_task self) {
+            if (passed.fd >= 0) {
+                EXPECT_EQ(monad_async_file_close(self, passed).error, 0);
+            }
+            std::array<monad_async_file, places> files{};
+            for (auto &file : files) {
+                EXPECT_EQ(monad_async_file_open(self, &file, AT_FDCWD, "/dev/zero", O_RDONLY, 0, 0,
+                                                MONAD_ASYNC_FILE_DIRECT)
+                              .error,
+                          0)
+                    << "what was passed to nobody is open";
+            }
+            for (auto const &file : files) {
+                EXPECT_EQ(monad_async_file_close(self, file).error, 0);
+            }
+            return monad_async_make_success(0);
+        });
+        task.attach(ex);
+        ex.finish();
+    }
+};
 
 // What a call may be about. Each has its own.
 struct Stage {
-    Executor ex{4};
+    bool has_table = false;
+    Executor ex{with_table(has_table)};
+    // For what passes direct descriptors; and what was passed.
+    std::optional<Elsewhere> elsewhere;
+    monad_async_file passed{-1, 0};
+    // For what waits for one.
+    monad_async_buffer held{};
     Fd here, there, listener;
     Pipe pipe, full;
     alignas(struct statx) std::array<char, 256> room{};
@@ -64,8 +124,11 @@ struct Stage {
     sigset_t before{};
     bool is_blocked = false;
 
-    Stage()
+    explicit Stage(bool passes)
     {
+        if (passes) {
+            elsewhere.emplace();
+        }
         int fds[2];
         EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
         here = Fd(fds[0]);
@@ -108,6 +171,10 @@ struct Stage {
             (void)std::remove((directory + left).c_str());
         }
         EXPECT_EQ(rmdir(directory.c_str()), 0);
+        if (elsewhere && elsewhere->has_table) {
+            elsewhere->check(passed);
+        }
+        (void)monad_async_buffers_release(&held);
         EXPECT_EQ(monad_async_buffer_ring_destroy(ring).error, 0) << "a buffer is held";
         EXPECT_EQ(monad_async_buffers_unregister(set).error, 0) << "a buffer is claimed";
     }
@@ -132,6 +199,7 @@ struct Kind {
     std::function<Result(monad_async_task, Stage &)> close;
     // Has it go on; empty: a time.
     std::function<void(Stage &)> feed;
+    bool passes = false;
 };
 
 void to_here(Stage &s)
@@ -342,6 +410,74 @@ std::vector<Kind> kinds()
              return r;
          },
          nullptr, drain},
+        {"claim",
+         [](auto self, Stage &s) {
+             auto r = monad_async_buffers_claim(self, s.set, &s.held);
+             if (r.error != 0) {
+                 return r;
+             }
+             EXPECT_EQ(monad_async_buffers_give(&s.held, nullptr).error, 0);
+             monad_async_buffer buffer{};
+             r = monad_async_buffers_claim(self, s.set, &buffer);
+             if (r.error == 0) {
+                 EXPECT_EQ(monad_async_buffers_release(&buffer).error, 0);
+             }
+             return r;
+         },
+         nullptr, [](Stage &s) { (void)monad_async_buffers_release(&s.held); }},
+        {"to_plain",
+         [](auto self, Stage &s) {
+             monad_async_file f{-1, 0}, plain{-1, 0};
+             if (!s.has_table) {
+                 return monad_async_make_success(0);
+             }
+             auto r = monad_async_file_open(self, &f, AT_FDCWD, "/dev/zero", O_RDONLY, 0, 0,
+                                            MONAD_ASYNC_FILE_DIRECT);
+             if (r.error != 0) {
+                 return r;
+             }
+             r = monad_async_file_to_plain(self, f, &plain);
+             EXPECT_EQ(r.error == 0, plain.fd >= 0);
+             if (r.error == 0) {
+                 EXPECT_EQ(monad_async_file_close(self, plain).error, 0);
+             }
+             EXPECT_EQ(monad_async_file_close(self, f).error, 0);
+             return r.error == EOPNOTSUPP ? monad_async_make_success(0) : r;
+         },
+         nullptr, nullptr},
+        {"pass",
+         [](auto self, Stage &s) {
+             monad_async_file f{-1, 0};
+             if (!s.has_table) {
+                 return monad_async_make_success(0);
+             }
+             auto r = monad_async_file_open(self, &f, AT_FDCWD, "/dev/zero", O_RDONLY, 0, 0,
+                                            MONAD_ASYNC_FILE_DIRECT);
+             if (r.error != 0) {
+                 return r;
+             }
+             r = monad_async_file_pass(self, f, s.elsewhere->remote, &s.passed);
+             EXPECT_EQ(r.error == 0, s.passed.fd >= 0);
+             EXPECT_EQ(monad_async_file_close(self, f).error, 0);
+             return r.error == EOPNOTSUPP ? monad_async_make_success(0) : r;
+         },
+         nullptr, nullptr, true},
+        {"resolve",
+         [](auto self, Stage &) {
+             std::string host = "127.0.0.1", service = "80";
+             addrinfo hints{}, *list = nullptr;
+             hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV;
+             auto const r = monad_async_resolve(self, host.c_str(), service.c_str(), &hints, &list);
+             EXPECT_EQ(r.error == 0, list != nullptr);
+             if (r.error == 0) {
+                 freeaddrinfo(list);
+             }
+             host.assign(host.size(), poison);
+             service.assign(service.size(), poison);
+             hints.ai_flags = -1;
+             return r;
+         },
+         nullptr, nullptr},
         {"process_wait",
          [](auto self, Stage &s) {
              char name[] = "sleep", time[] = "1000";
@@ -475,7 +611,7 @@ enum class Stop { by_cancel, by_deadline, by_close, at_arrival, after_arrival };
 // Whether the call has succeeded all the same.
 bool stop(Kind const &kind, Stop how, unsigned passes)
 {
-    Stage s;
+    Stage s(kind.passes);
     bool const is_timed = how == Stop::by_deadline;
     Task const task([&](monad_async_task self) {
         monad_async_scope scope;
