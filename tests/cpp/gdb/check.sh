@@ -95,9 +95,11 @@ waiting for mutex 0x[0-9a-f]+, held by task 20|code_waiting
 queued in a pool|code_queued
 waiting for the children of a group|code_grouping
 joining task 23|code_grouped
+sleeping forever|code_keeping
+waiting for mutex 0x[0-9a-f]+, held by task 25|code_bare
 END
     # And one that the pool has made for a job.
-    expect list '  idle; - \(0x0\)$' && expect list '^25 tasks$'
+    expect list '  idle; - \(0x0\)$' && expect list '^27 tasks$'
     expect list '^deadlock: task 20 -> task 21 -> task 20$'
     expect list '^deadlock: task 23 -> task 24 -> task 23$'
     # What is in flight, of whom: read by a task that waits for it, begun by one that does not.
@@ -109,7 +111,8 @@ END
     expect scopes '^task 19: scope 0x[0-9a-f]+, until [0-9.]+( \([0-9.]+ s from now\))?$'
     expect scopes '^2 scopes$'
     expect locks '^mutex 0x[0-9a-f]+: held by task 20; waits$'
-    expect locks '^    task 21$' && expect locks '^1 locks$'
+    expect locks '^    task 21$' && expect locks '^2 locks$'
+    expect locks '^mutex 0x[0-9a-f]+: held by task 25; waits$' && expect locks '^    task 26$'
     expect pools '^pool with the queue at 0x[0-9a-f]+: 2 wait for a worker$'
     [ "$(section pools | sed -n 2,3p | xargs)" = 'high: task 22 normal: task 18' ] ||
         fail 'pools: not in their order'
@@ -203,7 +206,7 @@ valgrind)
     # 3.19 gives up at a file of clang's and lld's.
     grep -q 'Possibly corrupted debuginfo' "$work/program" &&
         skip 'this valgrind does not read what this compiler writes for debuggers'
-    expect list '^25 tasks$'
+    expect list '^27 tasks$'
     expect operations '^6 operations$'
     ;;
 colours)

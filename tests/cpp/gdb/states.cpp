@@ -53,6 +53,8 @@ enum : std::size_t {
     queued_high,
     grouping,
     grouped,
+    keeping,
+    bare,
     count
 };
 task tasks[count];
@@ -166,6 +168,19 @@ result code_waiting(task self)
 {
     return monad_async_mutex_lock(self, &mutex);
 }
+// A wait at an object of its own executor, of which no record is made: it has run before, and so has who
+// is next.
+monad_async_local_mutex local = MONAD_ASYNC_LOCAL_MUTEX_INIT;
+result code_keeping(task self)
+{
+    check(monad_async_local_mutex_lock(self, &local));
+    return monad_async_task_suspend_for_duration(self, UINT64_MAX);
+}
+result code_bare(task self)
+{
+    check(monad_async_task_suspend_for_duration(self, 0));
+    return monad_async_local_mutex_lock(self, &local);
+}
 result code_grouping(task self)
 {
     monad_async_group group;
@@ -201,7 +216,8 @@ struct at {
     {late_3, code_late},       {late_4, code_late},       {stopping, code_stopping},
     {holding, code_holding},   {queued, code_queued},     {begun, code_begun},
     {locking, code_locking},   {waiting, code_waiting},   {queued_high, code_queued},
-    {grouping, code_grouping}, {grouped, code_grouped},
+    {grouping, code_grouping}, {grouped, code_grouped},   {keeping, code_keeping},
+    {bare, code_bare},
 };
 
 monad_async_executor make_executor(unsigned entries)
@@ -278,7 +294,7 @@ int main()
     check(monad_async_pool_submit(pool, tasks[queued_high]));
     for (auto const which :
          {exited, yielding, sleeping, forever, reading, joining, joining_remote, begun, locking,
-          waiting, grouping, late_1, late_2, late_3, late_4, stopping}) {
+          waiting, grouping, keeping, bare, late_1, late_2, late_3, late_4, stopping}) {
         check(monad_async_task_attach(here, tasks[which]));
     }
     for (int passes_since = 0; passes_since < 2; passes_since += stopped) {
