@@ -233,6 +233,49 @@ TEST(Lifetime, an_executor_whose_tasks_have_begun_ends_inside_a_task_of_another_
     EXPECT_GT(rounds, 0) << "the other executor's tasks ran in that time";
 }
 
+TEST(Lifetime, an_executor_that_ends_is_not_run_inside_itself)
+{
+    // A task of `a` ends `b`, and the thread runs `b` on: a task there waits for one of `a`, and so has
+    // the first go on, which finds `b` in the middle of an item.
+    ma::executor a;
+    auto b = std::make_unique<ma::executor>();
+    monad_async_executor const native = b->native_handle();
+    bool goes_on = false, over = false;
+    int rounds = 0;
+    ma::task ends, awaited, waits, other;
+    awaited.attach(a, [] { ma::this_task::sleep_for(1h); });
+    waits.attach(*b, [&] {
+        ma::shield const s;
+        while (!goes_on) {
+            ma::this_task::yield();
+        }
+        awaited = ma::task{};
+        EXPECT_EQ(ma::this_task::current(), waits.native_handle());
+        EXPECT_EQ(errno_thrown_by([] { ma::this_task::yield(); }), 0);
+        over = true;
+    });
+    other.attach(*b, [&] {
+        ma::shield const s;
+        while (!over) {
+            ma::this_task::yield();
+            ++rounds;
+        }
+    });
+    b->run(2);
+    a.run(1);
+    ends.attach(a, [&] { b.reset(); });
+    a.run(1);
+    EXPECT_GT(rounds, 0);
+    EXPECT_FALSE(ends.done());
+    goes_on = true;
+    timespec const at_once{};
+    while (!over) {
+        EXPECT_EQ(monad_async_executor_run(native, 1, &at_once).error, 0);
+    }
+    a.run_until_idle();
+    EXPECT_TRUE(ends.done() && waits.done() && other.done());
+}
+
 TEST(Lifetime, a_task_of_another_executor_of_the_thread_ends_though_nobody_runs_that)
 {
     ma::executor a, b;
