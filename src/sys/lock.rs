@@ -102,30 +102,3 @@ impl<T> Drop for Guard<'_, T> {
         }
     }
 }
-
-#[cfg(all(test, not(miri)))]
-mod tests {
-    use super::Lock;
-    use std::thread;
-    use std::time::Duration;
-
-    #[test]
-    fn one_at_a_time_has_it_and_who_sleeps_is_woken() {
-        let lock = Lock::new(0);
-        thread::scope(|s| {
-            for _ in 0..4 {
-                s.spawn(|| {
-                    for n in 0..2000 {
-                        let mut count = lock.lock();
-                        let seen = *count;
-                        if n % 500 == 0 {
-                            thread::sleep(Duration::from_millis(1)); // The others sleep by then.
-                        }
-                        *count = seen + 1;
-                    }
-                });
-            }
-        });
-        assert_eq!(*lock.lock(), 8000);
-    }
-}

@@ -12,10 +12,13 @@ use monad_async::io::call::Call;
 use monad_async::io::file::Parts;
 use monad_async::reactor::operation::Op;
 use monad_async::sync::buffer_set::Set;
+use monad_async::sys::fd;
+use monad_async::uring::abi::sqe as flag;
 use monad_async::uring::kernel::{op, Cqe, Kernel, Sqe, Wait, Waker};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixDatagram;
 use std::rc::Rc;
 use support::*;
 
@@ -24,6 +27,8 @@ struct Told {
     /// How operations end, one after the other.
     answers: Rc<RefCell<VecDeque<i32>>>,
     submitted: RefCell<Vec<u64>>,
+    /// Of each close, whether a thread of the kernel's is to do it.
+    closes: Rc<RefCell<Vec<bool>>>,
     completed: RefCell<VecDeque<Cqe>>,
     boot_ns: Cell<u64>,
 }
@@ -40,6 +45,9 @@ impl Kernel for Told {
     }
     unsafe fn push(&self, sqe: &Sqe) {
         self.submitted.borrow_mut().push(sqe.user_data());
+        if sqe.opcode() == op::CLOSE {
+            self.closes.borrow_mut().push(sqe.flags() & flag::ASYNC != 0);
+        }
     }
     fn pop(&self) -> Option<Cqe> {
         self.completed.borrow_mut().pop_front()
@@ -331,4 +339,103 @@ fn what_is_no_descriptor_is_not_closed() {
     for opcode in [op::WAITID, op::SOCKET, op::TIMEOUT, op::FUTEX_WAIT] {
         assert_eq!(closed_between(interrupted, &[3], io(opcode)), (3, 0), "{opcode}");
     }
+}
+
+/// The close of a socket that lingers takes until all that was sent has arrived: in the call that submits
+/// it no task went on meanwhile. Of a direct descriptor it is not known, once some socket lingers.
+#[test]
+fn what_lingers_is_closed_by_a_thread_of_the_kernels() {
+    let (lingers, other) = (UnixDatagram::unbound().unwrap(), UnixDatagram::unbound().unwrap());
+    let kernel = Told::default();
+    let (answers, closes) = (kernel.answers.clone(), kernel.closes.clone());
+    let ex = Handle::new(kernel, true).unwrap();
+    let task = new_task();
+    set_body(task, move |task| {
+        let (lingers, other) = (lingers.as_raw_fd(), other.as_raw_fd());
+        let close = |fd, direct| {
+            answers.borrow_mut().extend([-libc::ENOENT, 0]); // What the cancel finds, and the close.
+            ex.executor().close_handle(task, fd, direct).unwrap();
+            closes.borrow_mut().pop().unwrap()
+        };
+        let set = |l_onoff, l_linger| {
+            let value = libc::linger { l_onoff, l_linger };
+            let (at, length) = ((&raw const value).cast(), size_of_val(&value) as u32);
+            // SAFETY: of that size.
+            unsafe {
+                fd::option_set(lingers, libc::SOL_SOCKET, libc::SO_LINGER, at, length).unwrap();
+                fd::option_was_set(libc::SOL_SOCKET, libc::SO_LINGER, at, length);
+            }
+        };
+        assert!(!close(lingers, false) && !close(3, true));
+        set(1, 0); // At once, and what was sent is lost.
+        set(0, 5);
+        assert!(!close(lingers, false) && !close(3, true));
+        set(1, 5);
+        assert!(close(lingers, false) && close(3, true) && !close(other, false));
+        set(0, 5); // The kernel keeps the time.
+        assert!(!close(lingers, false) && close(3, true));
+        set(1, 0);
+        assert!(!close(lingers, false));
+        RawResult::success(0)
+    });
+    ex.attach(task).unwrap();
+    while ex.has_work() {
+        ex.run(usize::MAX, None).unwrap();
+    }
+    assert_eq!(task.head.result.get(), RawResult::success(0));
+    destroy(ex, [task]);
+}
+
+/// The buffer was claimed through another handle of the same memory, on another executor.
+#[test]
+fn a_set_is_not_unregistered_while_its_executor_uses_a_buffer_that_another_has_claimed() {
+    let kernel = Told::default();
+    let answers = kernel.answers.clone();
+    let here = Handle::new(kernel, true).unwrap();
+    let there = Handle::new(Told::default(), true).unwrap();
+    let at = Set::register(here.executor(), 2, 30).unwrap();
+    // SAFETY: there until it is unregistered.
+    let set = unsafe { at.as_ref() };
+    set.share().unwrap();
+    let clone = set.clone_to(there.executor()).unwrap();
+    let (claims, uses) = (new_task(), new_task());
+    let claimed = Rc::new(Cell::new(None));
+    let claim = claimed.clone();
+    set_body(claims, move |task| {
+        // SAFETY: there until it is unregistered.
+        let set = unsafe { clone.as_ref() };
+        claim.set(Some(set.claim(&Caller::task(there.executor(), task), u64::MAX).unwrap()));
+        RawResult::success(0)
+    });
+    set_body(uses, move |task| {
+        let ex = here.executor();
+        // SAFETY: as above.
+        let buffer = unsafe { at.as_ref() }.memory().data(0).as_ptr() as u64;
+        // SAFETY: as a C program makes one: all zeroes.
+        let record: Op = unsafe { std::mem::zeroed() };
+        record.sqe.set(Sqe::new(op::READ_FIXED, 5, 0, buffer, 30, 0));
+        answers.borrow_mut().push_back(30);
+        // SAFETY: in place until it was waited for; nobody else unregisters it.
+        unsafe {
+            ex.begin_operation(task, &record).unwrap();
+            assert_eq!(Set::unregister(at, Some(ex)), Err(Errno(libc::EBUSY)));
+            assert_eq!(ex.wait_operation(task, &record), RawResult::success(30));
+            Set::unregister(at, Some(ex))
+                .map_or_else(RawResult::failure, |()| RawResult::success(0))
+        }
+    });
+    for (ex, task) in [(there, claims), (here, uses)] {
+        ex.attach(task).unwrap();
+        while ex.has_work() {
+            ex.run(usize::MAX, None).unwrap();
+        }
+        assert_eq!(task.head.result.get(), RawResult::success(0));
+    }
+    // SAFETY: there until it is unregistered, here.
+    unsafe {
+        clone.as_ref().release::<Told>(claimed.take().unwrap()).unwrap();
+        Set::unregister(clone, Some(there.executor())).unwrap();
+    }
+    destroy(here, [uses]);
+    destroy(there, [claims]);
 }

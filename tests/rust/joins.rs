@@ -5,16 +5,21 @@
 mod support;
 
 use monad_async::api::Handle;
-use monad_async::error::RawResult;
+use monad_async::error::{Errno, RawResult};
+use monad_async::executor::hands::Hands;
+use monad_async::executor::queue::{Queue, Seat};
 use monad_async::executor::remote;
 use monad_async::task::annex::TaskLocal;
 use monad_async::task::header::{TaskHead, TaskRef};
+use monad_async::uring::kernel::{Kernel, Wait, Waker};
 use monad_async::uring::RingOptions;
 use std::cell::{Cell, RefCell};
+use std::mem::MaybeUninit;
 use std::ptr;
 use std::rc::Rc;
-use std::sync::mpsc;
+use std::sync::{mpsc, LazyLock};
 use std::thread;
+use support::rng::Rng;
 use support::*;
 
 /// More than one look wakes.
@@ -312,4 +317,264 @@ fn a_join_that_meets_the_next_run_at_its_end_gets_its_own_result() {
     assert_eq!(joined.join().unwrap(), RawResult::success(1));
     assert!(!ex.has_work());
     destroy(ex, [task, again, third]);
+}
+
+/// Its clock goes on when the test says so, and it does not wait.
+struct Stepped(Rc<Cell<u64>>);
+
+const WOULD_SLEEP: Errno = Errno(libc::EACCES);
+
+impl Kernel for Stepped {
+    without_ring!();
+    fn enter(&self, wait: Wait) -> Result<(), Errno> {
+        if wait == Wait::No {
+            Ok(())
+        } else {
+            Err(WOULD_SLEEP)
+        }
+    }
+    fn now_boot_ns(&self) -> u64 {
+        self.0.get()
+    }
+    fn stamp(&self) -> u64 {
+        self.0.get()
+    }
+    fn ns_since(&self, stamp: u64) -> u64 {
+        self.0.get() - stamp
+    }
+    fn look_ticks() -> u64 {
+        u64::MAX
+    }
+    fn waker(&self) -> Waker {
+        Waker::of_eventfd(-1)
+    }
+}
+
+/// Where the task is that is joined.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Place {
+    Here,
+    Elsewhere,
+    /// In the queue of a pool, whose worker is the other executor.
+    Queue,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Act {
+    HerePasses,
+    TherePasses,
+    Finish,
+    Again,
+    Cancel,
+    CancelOther,
+    TimePasses,
+}
+
+const ACTS: [Act; 10] = [
+    Act::HerePasses,
+    Act::HerePasses,
+    Act::TherePasses,
+    Act::TherePasses,
+    Act::Finish,
+    Act::Finish,
+    Act::Again,
+    Act::Cancel,
+    Act::CancelOther,
+    Act::TimePasses,
+];
+
+/// Two executors, a task here that joins another, and what became of both.
+struct Pair {
+    clock: Rc<Cell<u64>>,
+    here: Handle<Stepped>,
+    there: Handle<Stepped>,
+    seat: Seat,
+    place: Place,
+    joiner: TaskRef,
+    other: TaskRef,
+    /// Of each run of the other; None: it is not over, or was never begun.
+    ends: Rc<RefCell<Vec<RawResult>>>,
+    /// The run that was meant, and what the join gave.
+    meant: Rc<Cell<usize>>,
+    got: Rc<Cell<RawResult>>,
+    finish: Rc<Cell<bool>>,
+}
+
+const DEADLINE_NS: u64 = 1000;
+const CANCELED: RawResult = RawResult::failure(Errno(libc::ECANCELED));
+
+fn is_idle(task: TaskRef) -> bool {
+    !task.is_attached() && !task.is_queued()
+}
+
+impl Pair {
+    fn new(place: Place, is_timed: bool, crosses: bool) -> Self {
+        static QUEUE: LazyLock<Queue> = LazyLock::new(Queue::new);
+        let clock = Rc::new(Cell::new(1));
+        let [here, there] = [0, 1].map(|_| Handle::new(Stepped(clock.clone()), true).unwrap());
+        QUEUE.open(true);
+        QUEUE.add_worker();
+        let seat = Seat::new(&QUEUE, there.executor().mailbox(), Hands::new(64 << 10));
+        let (joiner, other) = (new_task(), new_task());
+        let ends = Rc::new(RefCell::new(Vec::new()));
+        let meant = Rc::new(Cell::new(0));
+        let (got, finish) = (Rc::new(Cell::new(NOTHING)), Rc::new(Cell::new(false)));
+        let (runs, run, out) = (ends.clone(), meant.clone(), got.clone());
+        set_body(joiner, move |task| {
+            let mut scope = MaybeUninit::uninit();
+            let timeout_ns = if is_timed { DEADLINE_NS } else { u64::MAX };
+            run.set(runs.borrow().len() - 1);
+            // SAFETY: in place until it is left.
+            unsafe {
+                Handle::<Stepped>::enter_scope(task, scope.as_mut_ptr(), timeout_ns, 0).unwrap();
+                out.set(Handle::<Stepped>::join(task, other));
+                Handle::<Stepped>::leave_scope(task, scope.as_ptr()).unwrap();
+            }
+            RawResult::success(7)
+        });
+        let (runs, ends_now) = (ends.clone(), finish.clone());
+        set_body(other, move |task| {
+            let mut ended = RawResult::success(0);
+            if crosses {
+                ended = Handle::<Stepped>::join(task, joiner);
+            }
+            while !crosses && !ends_now.get() && ended.error == 0 {
+                ended = Handle::<Stepped>::park(task);
+            }
+            ends_now.set(false);
+            let run = runs.borrow().len() - 1;
+            if ended.error == 0 {
+                ended = RawResult::success(100 + run as isize);
+            }
+            runs.borrow_mut()[run] = ended;
+            ended
+        });
+        let pair =
+            Self { clock, here, there, seat, place, joiner, other, ends, meant, got, finish };
+        pair.begin();
+        pair.here.attach(joiner).unwrap();
+        pair
+    }
+
+    /// The other one's next run. Cancelled before it begins, that ends so.
+    fn begin(&self) {
+        self.ends.borrow_mut().push(CANCELED);
+        match self.place {
+            Place::Here => self.here.attach(self.other).unwrap(),
+            Place::Elsewhere => self.there.attach(self.other).unwrap(),
+            Place::Queue => self.seat.queue().submit(self.other, || 0).unwrap(),
+        }
+    }
+
+    fn there_passes(&self) {
+        match self.there.executor().run_fed(&self.seat) {
+            Ok(()) | Err(WOULD_SLEEP) => {}
+            Err(e) => panic!("{e}"),
+        }
+    }
+
+    fn here_passes(&self) {
+        let _ = self.here.run(usize::MAX, Some(0));
+    }
+
+    fn pass(&self) {
+        for _ in 0..4 {
+            self.here_passes();
+            self.there_passes();
+        }
+    }
+}
+
+/// A task joins another, that is here, on another executor, or in a pool's queue, in which it may be
+/// again, or joins the first; cancels of either and a deadline cross, in any order of what the two
+/// executors do. The join gives the result of the run that was meant, or what ended it by then; and it
+/// ends nobody but who joins.
+#[test]
+fn joins_here_elsewhere_and_in_a_queue_crossed_with_stops() {
+    const PROGRAMS: u64 = 12_000;
+    let mut seen = [0; 6];
+    for seed in 0..PROGRAMS {
+        let r = &mut Rng::new(seed, 3);
+        let place = r.pick(&[Place::Here, Place::Elsewhere, Place::Queue, Place::Queue]);
+        let (is_timed, crosses) = (r.one_in(3), r.one_in(4));
+        let pair = Pair::new(place, is_timed, crosses);
+        let (joiner, other) = (pair.joiner, pair.other);
+        let (mut is_canceled, mut is_other_canceled) = (false, false);
+        let mut acts = Vec::new();
+        for _ in 0..r.below(14) {
+            let act = r.pick(&ACTS);
+            acts.push(act);
+            match act {
+                Act::HerePasses => pair.here_passes(),
+                Act::TherePasses => pair.there_passes(),
+                Act::Finish => {
+                    pair.finish.set(true);
+                    assert_eq!(Handle::<Stepped>::unpark(other).error, 0);
+                }
+                Act::Again if is_idle(other) && !crosses => pair.begin(),
+                Act::Again => {}
+                Act::Cancel => is_canceled |= Handle::<Stepped>::cancel_anywhere(joiner).is_ok(),
+                Act::CancelOther => {
+                    is_other_canceled |= Handle::<Stepped>::cancel_anywhere(other).is_ok();
+                }
+                Act::TimePasses => pair.clock.set(pair.clock.get() + DEADLINE_NS),
+            }
+        }
+        let what = || format!("seed {seed}, {place:?}, {is_timed}, {crosses}: {acts:?}");
+        pair.pass();
+        if is_timed {
+            pair.clock.set(pair.clock.get() + DEADLINE_NS + DEADLINE_NS / 100);
+            pair.pass();
+        }
+        // What was stopped goes on by itself.
+        assert!(is_idle(joiner) || !(is_canceled || is_timed), "it waits on: {}", what());
+        pair.finish.set(true);
+        assert_eq!(Handle::<Stepped>::unpark(other).error, 0);
+        pair.pass();
+        // Two that wait for each other are told of that where one executor sees it.
+        if crosses && !is_idle(joiner) {
+            assert_ne!(place, Place::Here, "they wait for each other: {}", what());
+            is_canceled = true;
+            Handle::<Stepped>::cancel_anywhere(joiner).unwrap();
+            pair.pass();
+            seen[0] += 1;
+        }
+        assert!(is_idle(joiner) && is_idle(other), "they wait: {}", what());
+        let (got, ends) = (pair.got.get(), pair.ends.borrow());
+        let meant = ends[pair.meant.get()];
+        // Never begun: it was cancelled before.
+        let began = got != NOTHING;
+        assert!(began || joiner.head.result.get() == CANCELED, "{}", what());
+        let is_last = pair.meant.get() + 1 == ends.len();
+        let fits = !began
+            || got == meant
+            || (got.error == libc::ECANCELED && is_canceled)
+            || (got.error == libc::ETIME && is_timed)
+            || (got.error == libc::ESRCH && !is_last)
+            || (got.error == libc::EDEADLK && crosses && place == Place::Here);
+        assert!(fits, "{got:?}, {meant:?} was meant: {}", what());
+        for end in ends.iter().filter(|end| end.error != 0) {
+            let fits = match end.error {
+                libc::ECANCELED => is_other_canceled || (crosses && is_canceled),
+                error => error == libc::EDEADLK && crosses && place == Place::Here,
+            };
+            assert!(fits, "{end:?} of the other: {}", what());
+        }
+        seen[1] += usize::from(got == meant && place == Place::Queue && got.error == 0);
+        seen[2] += usize::from(got == meant && place == Place::Elsewhere && got.error == 0);
+        seen[3] += usize::from(got.error == libc::ECANCELED && got != meant);
+        seen[4] += usize::from(got.error == libc::ETIME);
+        seen[5] += usize::from(got.error == libc::EDEADLK);
+        drop(ends);
+        pair.seat.queue().close(true);
+        while !pair.seat.is_leaving() {
+            pair.there_passes();
+        }
+        pair.seat.queue().leave(&pair.seat);
+        assert_eq!(pair.seat.queue().counts(), (0, 0));
+        destroy(pair.here, [joiner, other]);
+        pair.there.destroy().unwrap();
+        pair.seat.queue().remove_worker();
+    }
+    assert!(seen.iter().all(|&times| times > 10), "not seen: {seen:?}");
 }

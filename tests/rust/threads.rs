@@ -11,12 +11,14 @@ use monad_async::sync::mutex::Mutex;
 use monad_async::sync::semaphore::Semaphore;
 use monad_async::sync::{self, event::Event};
 use monad_async::sys::affinity;
+use monad_async::sys::lock::Lock;
 use monad_async::task::header::TaskRef;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Barrier};
 use std::thread;
+use std::time::Duration;
 use support::child::alone;
 use support::rng::Rng;
 use support::*;
@@ -513,4 +515,25 @@ fn two_unparks_end_one_park_without_a_frame() {
     }
     assert_eq!(ended.get(), 2);
     destroy(ex, [parks, unparks, yields]);
+}
+
+/// `sys::lock`: who finds it held for long sleeps.
+#[test]
+fn one_at_a_time_has_a_lock_and_who_sleeps_is_woken() {
+    let lock = Lock::new(0);
+    thread::scope(|s| {
+        for _ in 0..4 {
+            s.spawn(|| {
+                for n in 0..2000 {
+                    let mut count = lock.lock();
+                    let seen = *count;
+                    if n % 500 == 0 {
+                        thread::sleep(Duration::from_millis(1)); // The others sleep by then.
+                    }
+                    *count = seen + 1;
+                }
+            });
+        }
+    });
+    assert_eq!(*lock.lock(), 8000);
 }

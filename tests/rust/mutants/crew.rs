@@ -11,6 +11,7 @@ const POSTS: &str = "src/executor/queue_jobs.rs";
 const JOBS: &str = "src/executor/jobs.rs";
 const HANDS: &str = "src/executor/hands.rs";
 const ASLEEP: &str = "src/executor/asleep.rs";
+const ROUSE: &str = "src/executor/rouse.rs";
 const FEED: &str = "src/executor/feed.rs";
 const PARK: &str = "src/executor/park.rs";
 const API: &str = "src/api.rs";
@@ -60,6 +61,11 @@ pub const CREW: &[Mutant] = &[
     // Permits from other workers.
     of(API, "a permit from another worker wakes nobody", "parked.is_here()", "true"),
     of(PARK, "the permit that ended a park in a scope is there for the next, too", "if task.outcome.get() == 0 { task.park.take_any(); }", ""),
+    // Waking who was taken out of those who sleep.
+    of(ROUSE, "a worker that sleeps in its ring is not woken", "self.mailbox.wake();", ""),
+    of(JOBS, "a priority that has no task left counts, after a cancel", "tasks.remove(task); if tasks.is_empty() { clear(&self.with_tasks, level); }", "tasks.remove(task);"),
+    of(JOBS, "a priority that has no task left counts", "if tasks.is_empty() { clear(&self.with_tasks, level); } return task.map(Next::Task);", "return task.map(Next::Task);"),
+    of(JOBS, "a priority that has no job left counts", "if jobs.is_empty() { clear(&self.with_jobs, level); }", ""),
     // Functions on helpers.
     of(HELPERS, "a function of a low priority begins first", "self.jobs.iter().find(|level| !level.is_empty())", "self.jobs.iter().rev().find(|level| !level.is_empty())"),
     of(HELPERS, "one helper does it all", "waits && self.idle.is_none() && self.helpers < self.helpers_max", "waits && self.helpers == 0"),

@@ -173,6 +173,43 @@ pub const FILES: &[Mutant] = &[
     ),
     of(
         "src/executor/ordered.rs",
+        "what was linked to what had just ended outlives a close that cancels by the handle",
+        "if !by_one && row.is_in_kernel() { self.cancel_on_handle(task, cancel); }",
+        "",
+    ),
+    of(
+        CLOSING,
+        "what is linked is asked to end once, before it has begun",
+        "record.clear(bit::ASKED);",
+        "",
+    ),
+    of(
+        CLOSING,
+        "where the kernel does not cancel by handle nothing is",
+        "self.cancel_listed(closed);",
+        "",
+    ),
+    of(
+        CLOSING,
+        "what the kernel has is not noted by its handle",
+        "self.kernel.cancels_by_handle() || handle as i32 == -1",
+        "true",
+    ),
+    of(
+        "src/reactor/mod.rs",
+        "where the kernel does not cancel by handle a call is no record",
+        "usize::from(!kernel.cancels_by_handle())",
+        "0",
+    ),
+    of(CLOSING, "what is over stays noted by its handle", "record.state.get() == State::Listed", "false"),
+    of(
+        "src/reactor/cancel.rs",
+        "what somebody has asked to end stays noted by its handle",
+        "self.unlist(record);",
+        "",
+    ),
+    of(
+        "src/executor/ordered.rs",
         "what waits for its row outlives the close",
         "self.reactor.row_closes(row, |record| self.record_completed(record, true, now));",
         "",
@@ -202,6 +239,34 @@ const TOGETHER: &str = "who_performs_batches_tells_of_them_together_while_enough
 
 /// What random programs come to too rarely, or do without.
 pub const IN_ROWS: &[(Mutant, &str)] = &[
+    found_by(
+        ROWS,
+        "a row whose close is under way is another file's",
+        "old.is_idle() && !old.is_closing.get()",
+        "old.is_idle()",
+        "a_number_that_is_another_files_before_the_close_returns",
+    ),
+    found_by(
+        ROWS,
+        "a row that has its turn is freed",
+        "if let Some(old) = table[index].replace(row) { self.end_turn(&old); }",
+        "drop(table[index].replace(row));",
+        "a_row_that_has_its_turn_and_is_replaced",
+    ),
+    found_by(
+        ROWS,
+        "rows of files that were closed elsewhere are kept",
+        "unused(old) && is_gone(old.handle)",
+        "{ let _ = old; false }",
+        "rows_of_files_that_were_closed_elsewhere_are_used_again",
+    ),
+    found_by(
+        ROWS,
+        "rows of files that were closed are kept",
+        "self.table.borrow_mut()[number as usize] = None;",
+        "",
+        "rows_of_files_that_were_closed_are_used_again",
+    ),
     found_by(
         "src/reactor/place.rs",
         "what is over and not told of is still the kernel's",

@@ -1,5 +1,5 @@
 //! Bugs that are planted in the pool, one or more for each rule of its queue and its workers. The
-//! named test, of tests/rust/pool_rules.rs or tests/rust/thread_pool.rs, finds it.
+//! named test, of tests/rust/pool_rules.rs, thread_pool.rs or pool_memory.rs, finds it.
 
 use crate::list::{found_by as of, Mutant};
 
@@ -13,6 +13,7 @@ const POSTS: &str = "src/executor/queue_jobs.rs";
 const HANDS: &str = "src/executor/hands.rs";
 const FEED: &str = "src/executor/feed.rs";
 const ASLEEP: &str = "src/executor/asleep.rs";
+const ROUSE: &str = "src/executor/rouse.rs";
 const RUN: &str = "src/executor/run.rs";
 const WORKERS: &str = "src/pool/workers.rs";
 const CALLS: &str = "src/capi/pool.rs";
@@ -20,6 +21,18 @@ const CALLS: &str = "src/capi/pool.rs";
 /// One a line: the file, the bug, what is right, what is wrong, and the test of pool_rules.rs.
 #[rustfmt::skip]
 pub const RULES: &[(Mutant, &str)] = &[
+    of(ROUSE, "who was roused and did not sleep is not asked",
+        "self.mailbox.ask_wake();",
+        "",
+        "who_cannot_go_on_has_another_woken"),
+    of(ROUSE, "who wakes a worker keeps it from leaving",
+        "self.mailbox.inbox.unpin();",
+        "",
+        "mail_of_a_higher_priority_goes_before_what_a_worker_was_woken_for"),
+    of(ROUSE, "who wakes a worker lets it leave for another",
+        "self.inbox.pin();",
+        "",
+        "mail_of_a_higher_priority_goes_before_what_a_worker_was_woken_for"),
     of(QUEUE, "a low priority begins first",
         "(u32::from(self.levels.occupied()) | 1 << NO_LEVEL).trailing_zeros() as u8",
         "self.levels.occupied().checked_ilog2().map_or(NO_LEVEL, |level| level as u8)",
@@ -229,4 +242,23 @@ pub const WHOLE: &[(Mutant, &str)] = &[
         "pool.is_here()",
         "false",
         "a_pool_is_not_destroyed_by_its_own_task"),
+];
+
+const BURST: &str = "what_a_burst_took_is_given_back_with_the_pool";
+
+pub const MEMORY: &[(Mutant, &str)] = &[
+    of(
+        JOBS,
+        "a pool that ends keeps the memory of its last jobs",
+        "if let Some(chunk) = jobs.close() { spare.push(chunk); }",
+        "let _ = jobs.close();",
+        BURST,
+    ),
+    of(
+        JOBS,
+        "a pool that ends keeps the memory of a burst",
+        "Freed(spare.0.replace(ptr::null_mut()))",
+        "Freed(ptr::null_mut())",
+        BURST,
+    ),
 ];

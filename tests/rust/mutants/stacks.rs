@@ -162,6 +162,13 @@ pub const STACKS: &[(Mutant, &str)] = &[
         "a_close_ends_waits_without_a_frame",
     ),
     of(
+        NEXT,
+        "who is asked for its last suspension by a call without a frame is a launch",
+        "Switch::PASSES && unsafe { (*self.plain[TRACK as usize].get()).is_none() }",
+        "Switch::PASSES",
+        "who_yields_to_one_that_has_run_keeps_its_stack",
+    ),
+    of(
         "src/executor/bare.rs",
         "a record that is made late stays as it was",
         "(&raw mut (*at.as_ptr()).word).write(Grant::armed_here());",

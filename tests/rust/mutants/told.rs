@@ -1,11 +1,13 @@
 //! Bugs that are planted in what a foreign loop is told, in what becomes of a call whose handle was
 //! closed, in whom an exit wakes when, and in mailboxes that are another executor's next. The named
-//! test of tests/rust/poll_fd.rs, close.rs, joins.rs or threads.rs finds each.
+//! test of tests/rust/poll_fd.rs, close.rs, joins.rs or threads.rs finds each. So it does what closes that linger,
+//! sets of buffers that are in use, and `sys::lock`.
 
 use crate::list::{found_by as of, Mutant};
 
 const LOOP: &str = "src/executor/poll_fd.rs";
 const CALL: &str = "src/io/call.rs";
+const CLOSE_HANDLE: &str = "src/executor/closing.rs";
 const FILE: &str = "src/io/file.rs";
 
 pub const POLL_FD: &[(Mutant, &str)] = &[
@@ -49,21 +51,172 @@ pub const CLOSE: &[(Mutant, &str)] = &[
         "false",
         "a_file_that_the_ring_does_not_wait_for_is_read_by_a_helper",
     ),
+    of(
+        CLOSE_HANDLE,
+        "a close that lingers keeps all tasks waiting",
+        "entry = entry.by_a_worker();",
+        "",
+        LINGERS,
+    ),
+    of(
+        CLOSE_HANDLE,
+        "a close that lingers keeps all tasks waiting, of a direct descriptor",
+        "fd::may_linger() && (direct || fd::lingers(fd))",
+        "fd::may_linger() && fd::lingers(fd)",
+        LINGERS,
+    ),
+    of(
+        CLOSE_HANDLE,
+        "where one lingers a thread is woken for each close",
+        "fd::may_linger() && (direct || fd::lingers(fd))",
+        "fd::may_linger()",
+        LINGERS,
+    ),
+    of(
+        CLOSE_HANDLE,
+        "a thread is woken for each close of a direct descriptor",
+        "fd::may_linger() && (direct || fd::lingers(fd))",
+        "(direct || fd::lingers(fd))",
+        LINGERS,
+    ),
+    of(
+        "src/sys/fd.rs",
+        "who resets its connection on a close is taken to linger",
+        "set.l_onoff != 0 && set.l_linger != 0",
+        "set.l_onoff != 0",
+        LINGERS,
+    ),
+    of(
+        "src/sys/fd.rs",
+        "a time without its flag is taken for one to linger",
+        "set.l_onoff != 0 && set.l_linger != 0",
+        "set.l_linger != 0",
+        LINGERS,
+    ),
+    of(
+        "src/sys/fd.rs",
+        "what closes at once is closed by a thread",
+        "(*at).l_onoff != 0 && (*at).l_linger != 0",
+        "(*at).l_onoff != 0",
+        LINGERS,
+    ),
+    of(
+        "src/sys/fd.rs",
+        "what lingers no more is closed by a thread",
+        "(*at).l_onoff != 0 && (*at).l_linger != 0",
+        "(*at).l_linger != 0",
+        LINGERS,
+    ),
+    of(
+        "src/sync/buffer_set.rs",
+        "a set is unregistered while its executor uses a buffer that another has claimed",
+        "set.claimed.get() != 0 || set.waiting.get() != 0 || set.fixed().is_used()",
+        "set.claimed.get() != 0 || set.waiting.get() != 0",
+        "a_set_is_not_unregistered_while_its_executor_uses_a_buffer_that_another_has_claimed",
+    ),
 ];
 
-pub const JOINS: &[(Mutant, &str)] = &[of(
-    "src/executor/join.rs",
-    "who joins one task passes those that are left of many",
-    "ptr::eq(home, self.mailbox) && record.link.peek_next().is_null()
-        && self.woken_joins.is_empty()",
-    "ptr::eq(home, self.mailbox) && record.link.peek_next().is_null()",
-    "a_joiner_of_the_next_exit_is_woken_behind_those_that_are_left_of_many",
-)];
+const LINGERS: &str = "what_lingers_is_closed_by_a_thread_of_the_kernels";
 
-pub const MAILBOX: &[(Mutant, &str)] = &[of(
-    "src/executor/mailbox.rs",
-    "a wake-up that comes late is the next owner's",
-    "self.wake_asked.store(false, Ordering::Relaxed);",
-    "",
-    "a_wake_that_comes_late_is_not_the_next_owners",
-)];
+const JOIN: &str = "src/executor/join.rs";
+const CROSSED: &str = "joins_here_elsewhere_and_in_a_queue_crossed_with_stops";
+
+pub const JOINS: &[(Mutant, &str)] = &[
+    of(
+        JOIN,
+        "who joins one task passes those that are left of many",
+        "ptr::eq(home, self.mailbox) && record.link.peek_next().is_null()
+        && self.woken_joins.is_empty()",
+        "ptr::eq(home, self.mailbox) && record.link.peek_next().is_null()",
+        "a_joiner_of_the_next_exit_is_woken_behind_those_that_are_left_of_many",
+    ),
+    of(
+        "src/executor/join_elsewhere.rs",
+        "who joins what left a queue joins what is on a worker when it goes on",
+        "meant.is_some_and(|meant| meant != run)",
+        "false",
+        CROSSED,
+    ),
+    of(JOIN, "who joins goes on while its record is on its way", "record.owed.get() != 0", "false", CROSSED),
+    of(
+        JOIN,
+        "a worker is asked twice to let who joins go",
+        "if record.asked.replace(true) { return; }",
+        "",
+        CROSSED,
+    ),
+    of(
+        JOIN,
+        "a worker does not let go who joins",
+        "if self.is_registered(record) { self.unregister(record); answer(record, RawResult::failure(ECANCELED), true); }",
+        "",
+        CROSSED,
+    ),
+    of(
+        JOIN,
+        "a cancel of who joins another worker's task leaves its record there",
+        "record.other_here(self.mailbox).is_none()",
+        "false",
+        CROSSED,
+    ),
+    of(
+        JOIN,
+        "who joins a run that is over on another worker joins the next",
+        "state.is_run_attached_to(self.address(), run)",
+        "state.is_attached_to(self.address())",
+        CROSSED,
+    ),
+    of(
+        JOIN,
+        "two of an executor wait for each other",
+        "other.waits.get() == Waits::Join && self.would_wait_for_ever(task, other)",
+        "false",
+        CROSSED,
+    ),
+    of(JOIN, "a join out of time was cancelled", "record.canceled.get()", "false", CROSSED),
+    of(JOIN, "who joins from elsewhere is not told", "answer(record, result, false)", "()", CROSSED),
+];
+
+const LOCK: &str = "src/sys/lock.rs";
+const SLEEPS: &str =
+    "while self.word.swap(AWAITED, Acquire) != OPEN { futex::wait(&self.word, AWAITED, None); }";
+const ONE_AT_A_TIME: &str = "one_at_a_time_has_a_lock_and_who_sleeps_is_woken";
+
+pub const MAILBOX: &[(Mutant, &str)] = &[
+    of(
+        "src/executor/mailbox.rs",
+        "a wake-up that comes late is the next owner's",
+        "self.wake_asked.store(false, Ordering::Relaxed);",
+        "",
+        "a_wake_that_comes_late_is_not_the_next_owners",
+    ),
+    of(
+        LOCK,
+        "a lock is two threads' at a time",
+        "self.word.compare_exchange(OPEN, HELD, Acquire, Relaxed).is_ok()",
+        "{ self.word.store(HELD, Relaxed); true }",
+        ONE_AT_A_TIME,
+    ),
+    of(
+        LOCK,
+        "who has slept until a lock is open takes it for its own",
+        SLEEPS,
+        "if self.word.swap(AWAITED, Acquire) != OPEN { futex::wait(&self.word, AWAITED, None); }",
+        ONE_AT_A_TIME,
+    ),
+    of(
+        LOCK,
+        "who sleeps until a lock is open is not woken",
+        "self.0.wake_one();",
+        "",
+        ONE_AT_A_TIME,
+    ),
+    of(
+        LOCK,
+        "of those who sleep until a lock is open one is woken",
+        SLEEPS,
+        "while self.word.swap(AWAITED, Acquire) != OPEN { futex::wait(&self.word, AWAITED, None); }
+         self.word.store(HELD, Relaxed);",
+        ONE_AT_A_TIME,
+    ),
+];

@@ -121,8 +121,8 @@ pub const VIEWS: &[Mutant] = &[
     of(
         HUNGRY,
         "an old kernel is not given back what was given back",
-        "self.reactor.provide(buffers);",
-        "",
+        "self.reactor.provide(buffers); buffers.has_news.set(true);",
+        "buffers.has_news.set(true);",
     ),
     of(RUN, "a deadlock is not told", "self.hungry.get() != 0 && self.tell_hungry(until)", "false"),
     of(
