@@ -195,12 +195,6 @@ pub const FILES: &[Mutant] = &[
         "self.kernel.cancels_by_handle() || handle as i32 == -1",
         "true",
     ),
-    of(
-        "src/reactor/mod.rs",
-        "where the kernel does not cancel by handle a call is no record",
-        "usize::from(!kernel.cancels_by_handle())",
-        "0",
-    ),
     of(CLOSING, "what is over stays noted by its handle", "record.state.get() == State::Listed", "false"),
     of(
         "src/reactor/cancel.rs",

@@ -164,7 +164,7 @@ pub const STACKS: &[(Mutant, &str)] = &[
     of(
         NEXT,
         "who is asked for its last suspension by a call without a frame is a launch",
-        "Switch::PASSES && unsafe { (*self.plain[TRACK as usize].get()).is_none() }",
+        "Switch::PASSES && unsafe { (*self.plain[tracks as usize].get()).is_none() }",
         "Switch::PASSES",
         "who_yields_to_one_that_has_run_keeps_its_stack",
     ),
