@@ -71,7 +71,7 @@ const LOOM: &[&str] = &[
 ];
 
 /// The programs of tests/rust that find some, each by the test that its list names.
-const ALONE: [(&str, &[(Mutant, &str)]); 11] = [
+const ALONE: [(&str, &[(Mutant, &str)]); 10] = [
     ("warm", STACKS),
     ("queues", QUEUES),
     ("poll_fd", POLL_FD),
@@ -82,7 +82,6 @@ const ALONE: [(&str, &[(Mutant, &str)]); 11] = [
     ("pool_rules", pool::RULES),
     ("thread_pool", pool::WHOLE),
     ("threads", told::MAILBOX),
-    ("pool_memory", pool::MEMORY),
 ];
 
 /// Who waits in vain with a bug in it is ended after so long: with none in it nobody

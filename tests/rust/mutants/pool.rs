@@ -1,5 +1,5 @@
 //! Bugs that are planted in the pool, one or more for each rule of its queue and its workers. The
-//! named test, of tests/rust/pool_rules.rs, thread_pool.rs or pool_memory.rs, finds it.
+//! named test, of tests/rust/pool_rules.rs or tests/rust/thread_pool.rs, finds it.
 
 use crate::list::{found_by as of, Mutant};
 
@@ -242,23 +242,4 @@ pub const WHOLE: &[(Mutant, &str)] = &[
         "pool.is_here()",
         "false",
         "a_pool_is_not_destroyed_by_its_own_task"),
-];
-
-const BURST: &str = "what_a_burst_took_is_given_back_with_the_pool";
-
-pub const MEMORY: &[(Mutant, &str)] = &[
-    of(
-        JOBS,
-        "a pool that ends keeps the memory of its last jobs",
-        "if let Some(chunk) = jobs.close() { spare.push(chunk); }",
-        "let _ = jobs.close();",
-        BURST,
-    ),
-    of(
-        JOBS,
-        "a pool that ends keeps the memory of a burst",
-        "Freed(spare.0.replace(ptr::null_mut()))",
-        "Freed(ptr::null_mut())",
-        BURST,
-    ),
 ];
