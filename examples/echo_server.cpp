@@ -19,19 +19,20 @@ int main(int argc, char **argv)
 {
     ma::signals ends; // SIGTERM, SIGINT, SIGHUP
     ma::executor ex;
-    int const port = argc > 1 ? std::atoi(argv[1]) : 0;
-    auto listener = ma::listener::tcp(static_cast<std::uint16_t>(port));
+    auto listener = ma::listener::tcp(std::uint16_t(argc > 1 ? std::atoi(argv[1]) : 0));
     std::printf("port %d\n", listener.port()), std::fflush(stdout);
     ma::task serving, ending;
     serving.attach(ex, [&] {
         ma::task_group connections(MONAD_ASYNC_GROUP_INDEPENDENT);
         for (std::error_code ec; ec != std::errc::bad_file_descriptor;) { // Until it is closed.
-            auto peer = listener.accept(ec);
-            if (ec) { // Cancelled, which the sleep says, or no descriptors until some are closed.
+            if (auto peer = listener.accept(ec); !ec) {
+                try {
+                    connections.spawn([p = std::move(peer)]() mutable { echo(std::move(p)); });
+                } catch (std::exception const &) { // No memory: it is closed, and others go on.
+                }
+            } else { // Cancelled, which the sleep says, or no descriptors until some are closed.
                 ma::this_task::sleep_for(100ms);
-                continue;
             }
-            connections.spawn([p = std::move(peer)]() mutable { echo(std::move(p)); });
         }
     });
     ending.attach(ex, [&] { ends.wait(), serving.cancel(); });

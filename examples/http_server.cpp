@@ -400,15 +400,20 @@ void serve(int fd)
             done.refused.fetch_add(1);
             continue; // Closed.
         }
-        done.connections.fetch_add(1, std::memory_order_relaxed);
         int const on = 1;
         (void)::setsockopt(peer.native_handle().fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-        connections.spawn([peer = std::move(peer), &clock]() mutable {
-            struct leave {
-                ~leave() { done.open.fetch_sub(1); }
-            } const l;
-            connection(std::move(peer), clock).serve();
-        });
+        try {
+            connections.spawn([peer = std::move(peer), &clock]() mutable {
+                struct leave {
+                    ~leave() { done.open.fetch_sub(1); }
+                } const l;
+                connection(std::move(peer), clock).serve();
+            });
+            done.connections.fetch_add(1, std::memory_order_relaxed);
+        } catch (std::exception const &) { // No memory: it is closed, and others go on.
+            done.open.fetch_sub(1);
+            done.refused.fetch_add(1);
+        }
     }
 }
 

@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
+#include <list>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -31,14 +32,42 @@ void complain(std::string const &name, std::error_code ec)
     ++failed;
 }
 
+// What is wrong with the output is not said of a file.
+struct output_error : std::system_error {
+    using std::system_error::system_error;
+};
+
+// False: something is wrong with the file, which was said.
+template <class F> bool of_file(std::string const &name, F f)
+{
+    try {
+        f();
+        return true;
+    } catch (ma::cancelled_error const &) {
+        throw;
+    } catch (output_error const &) {
+        throw;
+    } catch (std::system_error const &e) {
+        complain(name, e.code());
+        return false;
+    }
+}
+
 // Output goes in the order of the calls, as a whole: standard output is an ordered file.
 class output {
 public:
     output() : file_(monad_async_file_adopt(::dup(STDOUT_FILENO))) { ma::order(file_); }
     void write(std::string_view text)
     {
+        std::error_code ec;
         if (!text.empty()) {
-            file_.write_all(text);
+            file_.write_all(text, ma::file::current, ec);
+        }
+        if (ec == ma::cancelled) {
+            throw ma::cancelled_error("standard output");
+        }
+        if (ec) {
+            throw output_error(ec, "standard output");
         }
     }
     // Says whose what follows is, where there are several.
@@ -83,7 +112,7 @@ public:
     {
         file_ = ma::file(name_);
         auto const status = file_.stat();
-        inode_ = status.stx_ino;
+        opened_ = status;
         auto const size = static_cast<std::int64_t>(status.stx_size);
         at_ = begin_of_lines(file_, size, lines);
         show();
@@ -100,12 +129,12 @@ public:
         }
         show();
         auto const named = ma::path_stat(name_, 0, ec);
-        if (!ec && named.stx_ino != inode_) {
+        if (!ec && !is_opened(named)) {
             ma::file other(name_, O_RDONLY, {}, ec);
             if (!ec) {
                 std::fprintf(stderr, "tail: %s: has been replaced\n", name_.c_str());
                 file_ = std::move(other);
-                inode_ = named.stx_ino;
+                opened_ = named;
                 at_ = 0;
                 show();
             }
@@ -115,6 +144,13 @@ public:
     [[nodiscard]] std::string const &name() const { return name_; }
 
 private:
+    // An inode's number is one of its device.
+    [[nodiscard]] bool is_opened(struct statx const &s) const
+    {
+        return s.stx_ino == opened_.stx_ino && s.stx_dev_major == opened_.stx_dev_major &&
+               s.stx_dev_minor == opened_.stx_dev_minor;
+    }
+
     void show()
     {
         char block[65536];
@@ -129,11 +165,12 @@ private:
     output &out_;
     ma::file file_;
     std::int64_t at_ = 0;
-    std::uint64_t inode_ = 0;
+    struct statx opened_ = {};
 };
 
-// Any number of changes wakes the reader once: it looks at all the files then.
-void follow(std::vector<follower> &files)
+// Any number of changes wakes the reader once: it looks at all the files then. One that it cannot
+// read is followed no longer.
+void follow(std::list<follower> &files)
 {
     ma::file changes(monad_async_file_adopt(::inotify_init1(IN_CLOEXEC)));
     if (!changes.is_open()) {
@@ -151,8 +188,9 @@ void follow(std::vector<follower> &files)
     };
     watch();
     for (alignas(inotify_event) char events[16384];;) {
-        for (auto &f : files) {
-            f.look();
+        files.remove_if([](follower &f) { return !of_file(f.name(), [&] { f.look(); }); });
+        if (files.empty()) {
+            return;
         }
         (void)changes.read(events);
         watch();
@@ -264,19 +302,15 @@ int main(int argc, char **argv)
     showing.attach(ex, [&] {
         output out;
         out.several = names.size() > 1;
-        std::vector<follower> files;
+        std::list<follower> files;
         for (auto const &name : names) {
-            try {
+            of_file(name, [&] {
                 if (name == "-") {
                     from_input(lines, out);
                 } else {
                     files.emplace_back(name, lines, out);
                 }
-            } catch (ma::cancelled_error const &) {
-                throw;
-            } catch (std::system_error const &e) {
-                complain(name, e.code());
-            }
+            });
         }
         if (follows && !files.empty()) {
             follow(files);
@@ -292,7 +326,8 @@ int main(int argc, char **argv)
         showing.get();
     } catch (ma::cancelled_error const &) {
     } catch (std::system_error const &e) {
-        complain("standard output", e.code());
+        std::fprintf(stderr, "tail: %s\n", e.what());
+        ++failed;
     }
     return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

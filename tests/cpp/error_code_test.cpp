@@ -49,6 +49,13 @@ static_assert(noexcept(std::declval<ma::executor &>().run(std::declval<std::erro
 static_assert(noexcept(std::declval<ma::executor &>().run_for(std::declval<std::chrono::seconds>(),
                                                               std::declval<std::error_code &>())));
 
+static_assert(noexcept(std::declval<ma::thread_pool &>().wait(0,
+                                                              std::declval<std::error_code &>())));
+static_assert(
+    noexcept(std::declval<ma::thread_pool &>().wait_begun(0, std::declval<std::error_code &>())));
+static_assert(
+    noexcept(std::declval<ma::thread_pool &>().resize(1, std::declval<std::error_code &>())));
+
 // Each call on files, sockets, buffers, processes and signals, also with what may be left out left out.
 namespace both {
 
@@ -224,6 +231,26 @@ TEST(ErrorCode, has_the_errno_that_the_other_form_throws)
         EXPECT_EQ(ec.value(), EINVAL);
     }
     // NOLINTEND(bugprone-use-after-move)
+}
+
+TEST(ErrorCode, of_a_pool)
+{
+    ma::thread_pool pool(1);
+    std::error_code ec = stale();
+    pool.resize(0, ec);
+    EXPECT_EQ(ec.value(), EINVAL);
+    pool.resize(2, ec);
+    EXPECT_FALSE(ec);
+    pool.submit([&] { pool.wait(0, ec); }).get();
+    EXPECT_EQ(ec.value(), EDEADLK);
+    pool.wait(0, ec);
+    EXPECT_FALSE(ec);
+    ec = stale();
+    pool.wait_begun(0, ec);
+    EXPECT_FALSE(ec);
+    pool.quit();
+    pool.resize(1, ec);
+    EXPECT_EQ(ec.value(), ESHUTDOWN);
 }
 
 TEST(ErrorCode, of_what_a_body_threw)

@@ -289,6 +289,95 @@ TYPED_TEST(Sync, a_condition_that_is_interrupted_says_so_without_a_throw)
     });
 }
 
+// The time of the call itself is no error; that of a scope, a cancel and a misuse are.
+TYPED_TEST(Sync, what_waits_for_a_time_tells_errors_from_it_without_a_throw)
+{
+    typename TestFixture::mutex m;
+    typename TestFixture::condition c;
+    std::error_code ec;
+    std::unique_lock<typename TestFixture::mutex> none;
+    constexpr std::chrono::milliseconds moment(1);
+    auto const past = std::chrono::steady_clock::now() - 1s;
+    static_assert(noexcept(c.wait_for(none, moment, ec)) && noexcept(c.wait_until(none, past, ec)));
+    auto const never = [] { return false; };
+    auto const always = [] { return true; };
+    run_task(this->ex, [&] {
+        EXPECT_EQ(c.wait_for(none, 1ms, ec), std::cv_status::no_timeout);
+        EXPECT_EQ(ec.value(), EPERM);
+        std::unique_lock lock(m);
+        EXPECT_EQ(c.wait_for(lock, 1ms, ec), std::cv_status::timeout);
+        EXPECT_FALSE(ec);
+        ec = std::make_error_code(std::errc::io_error);
+        EXPECT_TRUE(c.wait_until(lock, past, always, ec));
+        EXPECT_FALSE(ec);
+        EXPECT_FALSE(c.wait_for(lock, 1ms, never, ec));
+        EXPECT_FALSE(ec);
+        c.wait(lock, always, ec);
+        EXPECT_FALSE(ec);
+        ma::task notifying;
+        notifying.attach(this->ex, [&] { c.notify_one(); });
+        EXPECT_EQ(c.wait_until(lock, std::chrono::steady_clock::now() + 1h, ec),
+                  std::cv_status::no_timeout);
+        EXPECT_FALSE(ec);
+        ma::scope s;
+        s.cancel();
+        EXPECT_EQ(c.wait_until(lock, past + 1h, ec), std::cv_status::no_timeout);
+        EXPECT_EQ(ec.value(), ECANCELED);
+        int asked = 0;
+        c.wait(lock, [&] { return ++asked == 2; }, ec);
+        EXPECT_EQ(ec.value(), ECANCELED);
+        EXPECT_EQ(asked, 1);
+        EXPECT_FALSE(c.wait_for(lock, 1h, never, ec));
+        EXPECT_EQ(ec.value(), ECANCELED);
+    });
+    run_task(this->ex, [&] {
+        std::unique_lock lock(m);
+        ma::scope const over(0ms);
+        EXPECT_EQ(c.wait_for(lock, 0ms, ec), std::cv_status::no_timeout) << "or it would loop";
+        EXPECT_EQ(ec.value(), ETIME);
+    });
+}
+
+TYPED_TEST(Sync, a_semaphore_and_a_wait_group_say_errors_without_a_throw)
+{
+    typename TestFixture::semaphore s(1);
+    typename TestFixture::wait_group g;
+    std::error_code ec;
+    constexpr std::chrono::milliseconds moment(1);
+    auto const past = std::chrono::steady_clock::now() - 1s;
+    static_assert(noexcept(s.try_acquire(1, ec)) && noexcept(s.release(1, ec)));
+    static_assert(noexcept(s.try_acquire_for(moment, 1, ec)));
+    static_assert(noexcept(s.try_acquire_until(past, 1, ec)));
+    static_assert(noexcept(g.add(1, ec)) && noexcept(g.done(1, ec)));
+    static_assert(noexcept(g.wait_for(moment, ec)) && noexcept(g.wait_until(past, ec)));
+    run_task(this->ex, [&] {
+        ec = std::make_error_code(std::errc::io_error);
+        EXPECT_TRUE(s.try_acquire(1, ec));
+        EXPECT_FALSE(ec);
+        EXPECT_FALSE(s.try_acquire(1, ec));
+        EXPECT_FALSE(ec);
+        EXPECT_FALSE(s.try_acquire_for(1ms, 1, ec));
+        EXPECT_FALSE(ec);
+        s.release(UINT64_MAX, ec);
+        EXPECT_FALSE(ec);
+        s.release(1, ec);
+        EXPECT_EQ(ec.value(), EOVERFLOW);
+        EXPECT_TRUE(s.try_acquire_until(past, 1, ec));
+        EXPECT_FALSE(ec);
+        g.done(1, ec);
+        EXPECT_EQ(ec.value(), EINVAL);
+        g.add(1, ec);
+        EXPECT_FALSE(ec);
+        EXPECT_FALSE(g.wait_for(1ms, ec));
+        EXPECT_FALSE(ec);
+        ma::scope const over(0ms);
+        EXPECT_FALSE(g.wait_until(past, ec));
+        EXPECT_EQ(ec.value(), ETIME);
+        g.done(1, ec);
+        EXPECT_FALSE(ec);
+    });
+}
+
 TYPED_TEST(Sync, a_condition_whose_time_is_over_locks_again)
 {
     typename TestFixture::mutex m;

@@ -33,7 +33,7 @@ errors() {
     ! "$program" nothing open_end >ours 2>err && grep -q 'nothing: No such file' err &&
         [ -s ours ] &&
         ! "$program" -x 2>err && grep -q usage err && ! "$program" numbers >/dev/full 2>err &&
-        grep -q 'No space' err
+        grep -q 'standard output: No space' err
 }
 
 # until_seen TEXT   Nothing but its end keeps the program from it.
@@ -56,9 +56,21 @@ followed() {
     cmp seen expected
 }
 
+# It is another's turn where one cannot be read any more; with none left it ends.
+unreadable() {
+    echo one >log && echo two >kept
+    "$program" -f log kept >seen 2>said & pid=$!
+    until_seen one && until_seen two || return 1
+    rm log && mkdir log || return 1
+    until grep -q 'log: Is a directory' said; do kill -0 $pid || return 1; sleep 0.005; done
+    echo three >>kept && until_seen three && rm kept && mkdir kept && ! wait $pid &&
+        [ "$(grep -c 'Is a directory' said)" = 2 ] && ! grep -q 'standard output' said
+}
+
 make_files
 check 'the same lines' same_lines
 check 'several files' several
 check 'errors' errors
 check 'followed' followed
+check 'a file that cannot be read any more' unreadable
 exit $status

@@ -143,7 +143,7 @@ MONAD_ASYNC_API monad_async_result monad_async_view_release(monad_async_view *vi
  *  @param ring where the data goes; of the same executor
  *  @param flags 0, `MONAD_ASYNC_RECV_STREAM_NO_WAIT`, `MONAD_ASYNC_RECV_STREAM_PASSES_ON`
  *  @retval 0 begun
- *  @retval EBUSY it has not ended
+ *  @retval EBUSY in flight: the kernel receives for it, or its last completion was not taken
  *  @retval EINVAL NULL, no such flag
  *  @retval EOPNOTSUPP a plain socket of messages: `monad_async_socket_recvmsg`
  *  @retval EBADF no such socket

@@ -16,6 +16,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
+#include <system_error>
 
 namespace monad::async {
 inline namespace v0 {
@@ -64,6 +65,16 @@ public:
         }
     }
 
+    /** As the other `wait`.
+     *  @param lock of the mutex, which the caller has
+     *  @param ready called with the mutex locked
+     *  @param[out] ec the error; none: `ready()` was true */
+    template <class Predicate>
+    void wait(std::unique_lock<mutex_type> &lock, Predicate ready, std::error_code &ec)
+    {
+        (void)ready_by(lock, detail::forever_ns, ready, ec);
+    }
+
     /** SUSPENDS until notified, or until a time.
      *  @param lock of the mutex, which the caller has
      *  @param deadline of any clock that has `now()`, which is asked once
@@ -74,6 +85,19 @@ public:
                               std::chrono::time_point<Clock, Duration> const &deadline)
     {
         return check(do_wait(lock, detail::boot_time(deadline)));
+    }
+
+    /** As the other `wait_until`.
+     *  @param lock of the mutex, which the caller has
+     *  @param deadline of any clock that has `now()`, which is asked once
+     *  @param[out] ec the error; none where the time is over
+     *  @return which it was; with an error not `timeout` */
+    template <class Clock, class Duration>
+    std::cv_status wait_until(std::unique_lock<mutex_type> &lock,
+                              std::chrono::time_point<Clock, Duration> const &deadline,
+                              std::error_code &ec) noexcept
+    {
+        return status(do_wait(lock, detail::boot_time(deadline)), ec);
     }
 
     /** SUSPENDS until `ready()` is true, or until a time.
@@ -89,6 +113,20 @@ public:
         return ready_by(lock, detail::boot_time(deadline), ready);
     }
 
+    /** As the other `wait_until`.
+     *  @param lock of the mutex, which the caller has
+     *  @param deadline of any clock that has `now()`
+     *  @param ready called with the mutex locked
+     *  @param[out] ec the error; none where the time is over
+     *  @return the last `ready()`; false with an error */
+    template <class Clock, class Duration, class Predicate>
+    bool wait_until(std::unique_lock<mutex_type> &lock,
+                    std::chrono::time_point<Clock, Duration> const &deadline, Predicate ready,
+                    std::error_code &ec)
+    {
+        return ready_by(lock, detail::boot_time(deadline), ready, ec);
+    }
+
     /** SUSPENDS until notified, for so long at most.
      *  @param lock of the mutex, which the caller has
      *  @param timeout from now on
@@ -99,6 +137,19 @@ public:
                             std::chrono::duration<Rep, Period> timeout)
     {
         return check(do_wait(lock, detail::boot_time(timeout)));
+    }
+
+    /** As the other `wait_for`.
+     *  @param lock of the mutex, which the caller has
+     *  @param timeout from now on
+     *  @param[out] ec the error; none where the time is over
+     *  @return which it was; with an error not `timeout` */
+    template <class Rep, class Period>
+    std::cv_status wait_for(std::unique_lock<mutex_type> &lock,
+                            std::chrono::duration<Rep, Period> timeout,
+                            std::error_code &ec) noexcept
+    {
+        return status(do_wait(lock, detail::boot_time(timeout)), ec);
     }
 
     /** SUSPENDS until `ready()` is true, for so long at most.
@@ -112,6 +163,19 @@ public:
                   Predicate ready)
     {
         return ready_by(lock, detail::boot_time(timeout), ready);
+    }
+
+    /** As the other `wait_for`.
+     *  @param lock of the mutex, which the caller has
+     *  @param timeout from now on
+     *  @param ready called with the mutex locked
+     *  @param[out] ec the error; none where the time is over
+     *  @return the last `ready()`; false with an error */
+    template <class Rep, class Period, class Predicate>
+    bool wait_for(std::unique_lock<mutex_type> &lock, std::chrono::duration<Rep, Period> timeout,
+                  Predicate ready, std::error_code &ec)
+    {
+        return ready_by(lock, detail::boot_time(timeout), ready, ec);
     }
 
     /** Notifies the first who waits. Does not suspend.
@@ -141,6 +205,12 @@ private:
                    : std::cv_status::timeout;
     }
 
+    static std::cv_status status(monad_async_result r, std::error_code &ec) noexcept
+    {
+        return detail::came_in_time(r.error, ec) || ec ? std::cv_status::no_timeout
+                                                       : std::cv_status::timeout;
+    }
+
     monad_async_result do_wait(std::unique_lock<mutex_type> &lock, std::uint64_t boot_ns)
     {
         if (!lock.owns_lock()) {
@@ -158,6 +228,19 @@ private:
         while (!ready()) {
             if (check(do_wait(lock, boot_ns)) == std::cv_status::timeout) {
                 return ready();
+            }
+        }
+        return true;
+    }
+
+    template <class Predicate>
+    bool ready_by(std::unique_lock<mutex_type> &lock, std::uint64_t boot_ns, Predicate &ready,
+                  std::error_code &ec)
+    {
+        ec.clear();
+        while (!ready()) {
+            if (!detail::came_in_time(do_wait(lock, boot_ns).error, ec)) {
+                return !ec && ready();
             }
         }
         return true;

@@ -25,9 +25,10 @@
  *  `O_DIRECT`, and where a write comes short or has to wait in its middle. Then one overwrites what
  *  the other was told is written, or reads the same. Not so ordered writes, nor with `O_APPEND`.
  *
- *  The last functions only fill an operation (op.h), for `monad_async_op_begin`. They name what the
- *  ring does, in the kernel version that is given, and have no helper behind them. What they point
- *  to must live until the operation is over.
+ *  The last functions only fill an operation (op.h): what the ring does, in the kernel version that
+ *  is given, with no helper behind it. What they point to must live until it is over. None closes,
+ *  as that takes several: what others have in flight ends first (`monad_async_file_close`). Nor has
+ *  one a `resolve`, whose `struct open_how` would have to live: fill in an `IORING_OP_OPENAT2`.
  *
  *  Common to all calls that take a task: the task is the one that runs, which is the caller.
  *  Besides the errors that are listed, each returns those of the POSIX call, and
@@ -104,8 +105,7 @@ static inline monad_async_file monad_async_file_adopt(int fd)
 }
 
 /** Opens a file, as `openat2`, with `O_CLOEXEC`. SUSPENDS. One that a cancel comes too late for is
- *  the caller's, with success. The kernel does not wait for the other end of a FIFO: without a
- *  reader, to write is `ENXIO`.
+ *  the caller's, with success. A FIFO is not waited for: without a reader, to write is `ENXIO`.
  *  @param task the task that runs
  *  @param[out] file untouched on an error
  *  @param directory where a relative path begins: a descriptor, or `AT_FDCWD`

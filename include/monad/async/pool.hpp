@@ -267,14 +267,36 @@ public:
      *  @throws cancelled_error, timeout_error interrupted
      *  @throws std::system_error `EDEADLK`: none may be left, in a task that was submitted to this
      *  pool itself; the kernel refuses every worker for long: see `kernel_error` */
-    void wait(std::size_t at_most = 0) { wait_for_left(at_most, MONAD_ASYNC_POOL_UNFINISHED); }
+    void wait(std::size_t at_most = 0)
+    {
+        detail::check(wait_for_left(at_most, MONAD_ASYNC_POOL_UNFINISHED), what_wait);
+    }
+
+    /** As the other `wait`.
+     *  @param at_most so many may be left
+     *  @param[out] ec the error */
+    void wait(std::size_t at_most, std::error_code &ec) noexcept
+    {
+        detail::report(wait_for_left(at_most, MONAD_ASYNC_POOL_UNFINISHED), ec);
+    }
 
     /** Waits until everything that was submitted has begun, or all but so many: so a producer
      *  keeps within bounds. SUSPENDS inside a task; blocks outside.
      *  @param at_most so many may be left
      *  @throws cancelled_error, timeout_error interrupted
      *  @throws std::system_error the kernel refuses every worker for long: see `kernel_error` */
-    void wait_begun(std::size_t at_most = 0) { wait_for_left(at_most, MONAD_ASYNC_POOL_QUEUED); }
+    void wait_begun(std::size_t at_most = 0)
+    {
+        detail::check(wait_for_left(at_most, MONAD_ASYNC_POOL_QUEUED), what_wait);
+    }
+
+    /** As the other `wait_begun`.
+     *  @param at_most so many may be left
+     *  @param[out] ec the error */
+    void wait_begun(std::size_t at_most, std::error_code &ec) noexcept
+    {
+        detail::report(wait_for_left(at_most, MONAD_ASYNC_POOL_QUEUED), ec);
+    }
 
     /** @return how many that were submitted have not begun, at this moment */
     [[nodiscard]] std::size_t queued() const noexcept
@@ -296,6 +318,14 @@ public:
     {
         auto const r = monad_async_pool_resize(pool_, workers);
         detail::check(r.error, "monad::async::thread_pool::resize");
+    }
+
+    /** As the other `resize`.
+     *  @param workers how many there are to be, one at least
+     *  @param[out] ec the error */
+    void resize(unsigned workers, std::error_code &ec) noexcept
+    {
+        detail::report(monad_async_pool_resize(pool_, workers).error, ec);
     }
 
     /** @return how many workers begin tasks */
@@ -353,12 +383,14 @@ private:
         return r.error == 0 ? static_cast<std::size_t>(r.value) : 0;
     }
 
-    void wait_for_left(std::size_t at_most, std::uint32_t what)
+    static constexpr char const *what_wait = "monad::async::thread_pool::wait";
+
+    int wait_for_left(std::size_t at_most, std::uint32_t what)
     {
         auto *const pool = pool_;
         auto const r = detail::waiting(
             [=](monad_async_task) { return monad_async_pool_wait(pool, at_most, what); });
-        detail::check(r.error, "monad::async::thread_pool::wait");
+        return r.error;
     }
 
     monad_async_pool pool_ = nullptr;

@@ -236,7 +236,8 @@ template <class F> [[nodiscard]] detail::join_case<std::decay_t<F>> on_join(task
 }
 
 /** A case of `select` that waits for a completion of an operation, and takes it.
- *  @param op in flight
+ *  @param op in flight. Where the task's `io_batch` has taken its completion it is not, and
+ *  `select` throws `ENOENT`: ask `in_flight` first; `wait` gives what was taken
  *  @param f called with its `monad_async_result`
  *  @return the case
  *  @see monad_async_select() */

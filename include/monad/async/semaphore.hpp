@@ -62,6 +62,18 @@ public:
         return acquire_by(count, detail::boot_time(timeout));
     }
 
+    /** As the other `try_acquire_for`.
+     *  @param timeout from now on
+     *  @param count how many, all at once
+     *  @param[out] ec the error; none where the time is over
+     *  @return whether it has them */
+    template <class Rep, class Period>
+    [[nodiscard]] bool try_acquire_for(std::chrono::duration<Rep, Period> timeout,
+                                       std::uint64_t count, std::error_code &ec) noexcept
+    {
+        return detail::came_in_time(do_acquire(count, detail::boot_time(timeout)).error, ec);
+    }
+
     /** SUSPENDS until it has the permits, or until a time.
      *  @param deadline of any clock that has `now()`, which is asked once
      *  @param count how many, all at once
@@ -72,6 +84,18 @@ public:
                                          std::uint64_t count = 1)
     {
         return acquire_by(count, detail::boot_time(deadline));
+    }
+
+    /** As the other `try_acquire_until`.
+     *  @param deadline of any clock that has `now()`, which is asked once
+     *  @param count how many, all at once
+     *  @param[out] ec the error; none where the time is over
+     *  @return whether it has them */
+    template <class Clock, class Duration>
+    [[nodiscard]] bool try_acquire_until(std::chrono::time_point<Clock, Duration> const &deadline,
+                                         std::uint64_t count, std::error_code &ec) noexcept
+    {
+        return detail::came_in_time(do_acquire(count, detail::boot_time(deadline)).error, ec);
     }
 
     /** Takes permits if they are there. Does not suspend.
@@ -87,6 +111,17 @@ public:
         return error == 0;
     }
 
+    /** As the other `try_acquire`.
+     *  @param count how many
+     *  @param[out] ec the error; none where they were not there
+     *  @return whether they are the caller's now */
+    [[nodiscard]] bool try_acquire(std::uint64_t count, std::error_code &ec) noexcept
+    {
+        int const error = Objects::semaphore_try_acquire(&native_, count).error;
+        detail::report(error == EAGAIN ? 0 : error, ec);
+        return error == 0;
+    }
+
     /** Gives permits, which need not have been taken. Does not suspend.
      *  @param count how many
      *  @throws std::system_error `EOVERFLOW`; `EPERM`: a local one, elsewhere */
@@ -94,6 +129,14 @@ public:
     {
         detail::check(Objects::semaphore_release(&native_, count).error,
                       "monad::async::semaphore::release");
+    }
+
+    /** As the other `release`.
+     *  @param count how many
+     *  @param[out] ec the error */
+    void release(std::uint64_t count, std::error_code &ec) noexcept
+    {
+        detail::report(Objects::semaphore_release(&native_, count).error, ec);
     }
 
     /** @return the record, for the C API */

@@ -19,7 +19,8 @@
  *  the others', `monad_async_socket_send_all` too: let one of them send what a channel brings, or
  *  hold a mutex. Receives share in the same way what comes.
  *
- *  The last functions only fill an operation (op.h), for `monad_async_op_begin`.
+ *  The last functions only fill an operation (op.h), for `monad_async_op_begin`. None closes, as
+ *  that takes several: what others have in flight ends first (`monad_async_socket_close`).
  *
  *  Common to all calls that take a task: the task is the one that runs, which is the caller.
  *  Besides the errors that are listed, each returns those of the POSIX call, and

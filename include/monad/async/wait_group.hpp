@@ -56,6 +56,17 @@ public:
         return wait_by(detail::boot_time(timeout));
     }
 
+    /** As the other `wait_for`.
+     *  @param timeout from now on
+     *  @param[out] ec the error; none where the time is over
+     *  @return whether nothing is left */
+    template <class Rep, class Period>
+    [[nodiscard]] bool wait_for(std::chrono::duration<Rep, Period> timeout,
+                                std::error_code &ec) noexcept
+    {
+        return detail::came_in_time(do_wait(detail::boot_time(timeout)).error, ec);
+    }
+
     /** SUSPENDS until nothing is left, or until a time.
      *  @param deadline of any clock that has `now()`, which is asked once
      *  @return false: too late
@@ -64,6 +75,17 @@ public:
     [[nodiscard]] bool wait_until(std::chrono::time_point<Clock, Duration> const &deadline)
     {
         return wait_by(detail::boot_time(deadline));
+    }
+
+    /** As the other `wait_until`.
+     *  @param deadline of any clock that has `now()`, which is asked once
+     *  @param[out] ec the error; none where the time is over
+     *  @return whether nothing is left */
+    template <class Clock, class Duration>
+    [[nodiscard]] bool wait_until(std::chrono::time_point<Clock, Duration> const &deadline,
+                                  std::error_code &ec) noexcept
+    {
+        return detail::came_in_time(do_wait(detail::boot_time(deadline)).error, ec);
     }
 
     /** Adds. Does not suspend.
@@ -75,6 +97,14 @@ public:
                       "monad::async::wait_group::add");
     }
 
+    /** As the other `add`.
+     *  @param count how many
+     *  @param[out] ec the error */
+    void add(std::uint64_t count, std::error_code &ec) noexcept
+    {
+        detail::report(Objects::wait_group_add(&native_, count).error, ec);
+    }
+
     /** Takes away; at 0 all who wait go on. Does not suspend.
      *  @param count how many
      *  @throws std::system_error `EINVAL`: more than are left; `EPERM`: a local one, elsewhere */
@@ -82,6 +112,14 @@ public:
     {
         detail::check(Objects::wait_group_done(&native_, count).error,
                       "monad::async::wait_group::done");
+    }
+
+    /** As the other `done`.
+     *  @param count how many
+     *  @param[out] ec the error */
+    void done(std::uint64_t count, std::error_code &ec) noexcept
+    {
+        detail::report(Objects::wait_group_done(&native_, count).error, ec);
     }
 
     /** @return the record, for the C API */

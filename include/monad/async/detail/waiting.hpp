@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
+#include <system_error>
 
 namespace monad::async {
 inline namespace v0 {
@@ -28,16 +29,18 @@ template <class Call>
     return interruptible(self, [self, call] { return call(self); });
 }
 
-// After an ETIME of a call that has a time of its own: throws unless that time was it. Where that
-// of a scope is over, too, the scope's counts: asked again, the call would return at once, for
-// ever.
-[[gnu::cold, gnu::noinline]] MONAD_ASYNC_LOCAL inline void check_own_time(char const *what)
+// After an ETIME of a call that has a time of its own: 0 where that time was it. Where that of a
+// scope is over, too, the scope's counts: asked again, the call would return at once, for ever.
+[[gnu::cold, gnu::noinline]] MONAD_ASYNC_LOCAL inline int other_than_own_time() noexcept
 {
     auto *const self = monad_async_task_current();
     auto const r = monad_async_task_interrupted(self);
-    if (self != nullptr && is_interruption(r) && !is_unwinding(self)) {
-        fail(r.error, what);
-    }
+    return self != nullptr && is_interruption(r) && !is_unwinding(self) ? r.error : 0;
+}
+
+[[gnu::cold, gnu::noinline]] MONAD_ASYNC_LOCAL inline void check_own_time(char const *what)
+{
+    check(other_than_own_time(), what);
 }
 
 // Whether what was waited for came before the call's own time was up; another error, and the end of
@@ -52,6 +55,13 @@ MONAD_ASYNC_LOCAL inline bool came_in_time(int error, char const *what)
     }
     check_own_time(what);
     return false;
+}
+
+// The same without a throw.
+MONAD_ASYNC_LOCAL inline bool came_in_time(int error, std::error_code &ec) noexcept
+{
+    report(error == ETIME ? other_than_own_time() : error, ec);
+    return error == 0;
 }
 
 // A time of `monad_async_now_ns`.
