@@ -17,8 +17,13 @@
 // initial-exec: one load relative to the thread pointer. Their 16 bytes fit into what the C library
 // reserves for libraries that are loaded late.
 extern "C" {
-extern __attribute__((visibility("hidden"))) monad_async_executor_head const monad_async_nobody;
-monad_async_executor_head const monad_async_nobody = {};
+struct monad_async_nobodys
+{
+    monad_async_executor_head head;
+    void const *home; // a word behind it, as an executor has it: of none, and no mailbox
+};
+extern __attribute__((visibility("hidden"))) monad_async_nobodys const monad_async_nobody;
+monad_async_nobodys const monad_async_nobody = {{}, &monad_async_nobody};
 __attribute__((visibility("hidden"),
                tls_model("initial-exec"))) __thread void const *monad_async_running =
     &monad_async_nobody;

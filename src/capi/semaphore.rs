@@ -2,7 +2,6 @@
 
 use super::sync::{both, object, of, running};
 use super::task::TaskPtr;
-use crate::api;
 use crate::error::RawResult;
 use crate::executor::scope::NEVER_NS;
 use crate::sync::semaphore::Semaphore;
@@ -55,8 +54,8 @@ unsafe extern "C" fn acquire_otherwise<S: Side>(
 unsafe fn release<S: Side>(s: *mut Semaphore<S>, count: u64) -> RawResult {
     // SAFETY: the caller's.
     match unsafe { object(s) } {
-        Ok(s) => s.release::<RealKernel>(api::here::<RealKernel>(), count),
-        Err(e) => RawResult::failure(e),
+        Ok(s) => s.release::<RealKernel>(count),
+        Err(e) => RawResult::failure_by_call(e),
     }
 }
 

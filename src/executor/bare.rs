@@ -17,6 +17,7 @@ use super::watch::by;
 use super::Executor;
 use crate::atomic::AtomicUsize;
 use crate::error::RawResult;
+use crate::prefetch;
 use crate::stack::switch::{Over, Switch};
 use crate::task::grant::Grant;
 use crate::task::header::{Flags, Room, TaskRef, Waits, PRIORITIES};
@@ -158,8 +159,9 @@ impl<K: Kernel, const TRACK: bool> Bare<'_, K, TRACK> {
     }
 
     /// SUSPENDS. The last thing that the caller does, who has begun, or at least left, and made the
-    /// wait one that others can reach once `open` was called: 0 if the outcome, which is `outcome`
-    /// until somebody says otherwise, is 0 at its end; else what `W` says of it and `object`.
+    /// wait one that others can reach once `open` was called: 0 if what `W` looks at is 0 at its
+    /// end; else what `W` says of it and `object`. The outcome is `outcome`, or any, until somebody
+    /// says otherwise.
     ///
     /// # Safety
     /// `W` is for such a wait and such an object, which stays until the wait is over.
@@ -167,13 +169,15 @@ impl<K: Kernel, const TRACK: bool> Bare<'_, K, TRACK> {
     pub unsafe fn wait<W: Over>(
         self,
         waits: Waits,
-        outcome: i32,
+        outcome: Option<i32>,
         object: *const u8,
         open: impl FnOnce(),
     ) -> RawResult {
         let Bare { ex, task, next, now, .. } = self;
         task.waits.set(waits);
-        task.outcome.set(outcome);
+        if let Some(outcome) = outcome {
+            task.outcome.set(outcome);
+        }
         if W::OBJECT_AT == TaskRef::OBJECT_AT && !object.is_null() {
             // SAFETY: the last word of the room, which no record uses.
             unsafe { task.room_ptr().byte_add(Room::OBJECT_AT).cast::<*const u8>().write(object) };
@@ -190,7 +194,7 @@ impl<K: Kernel, const TRACK: bool> Bare<'_, K, TRACK> {
         // SAFETY: as `bare` has found it; what has become reachable since is in no list of these.
         if let Some(then) = unsafe { ex.ready.take((next, level)) } {
             if ex.next.many() {
-                ex.prefetch_from(then);
+                ex.prefetch_waiters_from(then);
             }
         }
         // SAFETY: on the stack of `task`; `next` was ready, so it does not run. And the caller's.
@@ -246,13 +250,19 @@ impl<K: Kernel> Executor<K> {
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn prefetch_from(&self, then: TaskRef) {
         then.prefetch_kept_stack();
-        self.ready.prefetch_behind(then);
+        let _ = self.ready.prefetch_behind(then);
     }
-}
 
-/// As `wake_here`, as the last thing that a call does, which has succeeded.
-#[inline(always)]
-pub fn wake_last<K: Kernel>(task: TaskRef) -> RawResult {
-    // SAFETY: as in `wake_here`.
-    unsafe { &*task.executor().cast::<Executor<K>>() }.granted_last(task)
+    /// As `prefetch_from`; both are taken for tasks that wait so again: in what is one line more of
+    /// the header, and on a stack nothing below what is kept there.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn prefetch_waiters_from(&self, then: TaskRef) {
+        let sp = then.switch.sp();
+        prefetch::line(sp);
+        prefetch::line(sp + 64);
+        prefetch::line(sp + 128);
+        if let Some(after) = self.ready.prefetch_behind(then) {
+            prefetch::line(after.timer_ptr().as_ptr() as usize);
+        }
+    }
 }

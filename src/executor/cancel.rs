@@ -80,7 +80,13 @@ impl<K: Kernel> Executor<K> {
                 }
                 over
             }
-            Waits::Grant => self.cancel_grant(task),
+            Waits::Grant => {
+                let over = self.cancel_grant(task);
+                if over {
+                    task.ended.set(-super::scope::interruption(task));
+                }
+                over
+            }
             Waits::CompletionCancelQueued | Waits::Closing => false,
             Waits::Nothing | Waits::Ready | Waits::Queue => {
                 debug_assert!(false, "awaiting, and in no wait");

@@ -2,7 +2,7 @@
 //! or deadline stops. Such a path knows it by a few loads; every other caller takes another path.
 
 use super::grant::{Caller, Wait};
-use super::mailbox::Mailbox;
+use super::home::Home;
 use super::Executor;
 use crate::error::RawResult;
 use crate::task::header::TaskRef;
@@ -44,8 +44,8 @@ impl<'a, K: Kernel> Free<'a, K> {
     }
 
     #[inline(always)]
-    pub fn mailbox(&self) -> &'static Mailbox {
-        self.ex.mailbox
+    pub fn home(&self) -> Home {
+        self.ex.home()
     }
 
     /// As `wake_last`, of a wait at an object of this executor's.

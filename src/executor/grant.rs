@@ -421,7 +421,10 @@ impl<K: Kernel> Executor<K> {
         task.outcome.set(0);
         task.awaits();
         self.leave(task);
-        task.outcome.get()
+        match task.outcome.get() {
+            0 => 0,
+            _ => task.ended.replace(0),
+        }
     }
 
     /// What a task waits for by a record; see `Waits::Grant`.

@@ -20,6 +20,7 @@ pub mod free;
 pub mod grant;
 pub mod hands;
 pub mod head;
+pub mod home;
 pub mod intake;
 pub mod jobs;
 pub mod join;
@@ -82,6 +83,8 @@ use shutdown::AtEnd;
 #[repr(C, align(128))]
 pub struct Executor<K: Kernel> {
     pub head: ExecutorHead,
+    /// Here, as `home` wants it.
+    mailbox: &'static Mailbox,
     /// The thread that may use it.
     owner: Owner,
     track: bool,
@@ -104,7 +107,6 @@ pub struct Executor<K: Kernel> {
     look_ticks: u64,
     timers: Timers,
     reactor: Reactor<K>,
-    mailbox: &'static Mailbox,
     /// Mail that was taken, and not dealt with: being turned round; in order; whether there is any.
     turning: Cell<Reversal>,
     mail: Cell<Chain>,
@@ -154,6 +156,7 @@ impl<K: Kernel> Executor<K> {
         let coarse_from_ns = if track { kernel.coarse_from_ns() } else { u64::MAX };
         let ex = alloc::try_box(Self {
             head: ExecutorHead::default(),
+            mailbox,
             owner: Owner::nobody(),
             track,
             watch: Cell::new(if track { watch::by::STAMPED } else { 0 }),
@@ -169,7 +172,6 @@ impl<K: Kernel> Executor<K> {
             look_ticks: if track { K::look_ticks() } else { u64::MAX },
             timers: Timers::new(),
             reactor: Reactor::new(kernel),
-            mailbox,
             turning: Cell::new(Reversal::NONE),
             mail: Cell::new(Chain::EMPTY),
             mail_taken: Cell::new(false),

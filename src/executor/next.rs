@@ -342,7 +342,7 @@ impl<K: Kernel> Executor<K> {
         };
         if let Some(then) = then {
             if self.next.many.get() {
-                self.ready.prefetch_behind(then); // A launch, most likely.
+                let _ = self.ready.prefetch_behind(then); // A launch, most likely.
             }
         }
         if TRACK {

@@ -89,7 +89,7 @@ impl<K: Kernel> Executor<K> {
         bare.leaves();
         task.peer.set(at.as_ptr().cast());
         // SAFETY: of a park, which is at no object.
-        unsafe { bare.wait::<Parks>(Waits::Park, PARKED, core::ptr::null(), || {}) }
+        unsafe { bare.wait::<Parks>(Waits::Park, Some(PARKED), core::ptr::null(), || {}) }
     }
 
     /// 0, or a negative errno.

@@ -393,7 +393,9 @@ impl<K: Kernel> Executor<K> {
         };
         let since = task.head.ticks.when_suspended_awaiting.get();
         let mut outcome = task.outcome.get();
-        if what == Waits::Park as u8 {
+        if what == Waits::Grant as u8 {
+            outcome = task.ended.get(); // Who waits so may not write the other.
+        } else if what == Waits::Park as u8 {
             outcome = outcome.min(0); // Above it is what a park begins with, see `park_bare`.
         }
         let (outcome, by) = (outcome as i64 as u64, self.doer());

@@ -134,7 +134,7 @@ impl Ready {
         debug_assert!(task.waits.get() == Waits::Ready);
         debug_assert!((level as usize) < PRIORITIES);
         if self.levels.at(level as usize).push_back(task).0 {
-            self.occupied.set(self.occupied.get() | 1 << level);
+            self.occupied.set(apart(self.occupied.get()) | 1 << level);
         }
         self.pushed.set(self.pushed.get().wrapping_add(1));
     }
@@ -254,15 +254,13 @@ impl Ready {
         }
         let (next, _) = self.first();
         next.prefetch_stack(keeps);
-        self.prefetch_behind(next);
+        let _ = self.prefetch_behind(next);
     }
 
-    /// The second step of `prefetch`, where `next` is that task.
+    /// The second step of `prefetch`, where `next` is that task; the one behind it.
     #[inline(always)]
-    pub fn prefetch_behind(&self, next: TaskRef) {
-        if let Some(after) = TaskList::after(next) {
-            after.prefetch_header();
-        }
+    pub fn prefetch_behind(&self, next: TaskRef) -> Option<TaskRef> {
+        TaskList::after(next).inspect(|after| after.prefetch_header())
     }
 
     /// Takes out a task whose `waits` is Ready.
@@ -277,6 +275,26 @@ impl Ready {
         self.pushed.set(self.pushed.get().wrapping_sub(1));
         task.waits.set(Waits::Nothing);
     }
+}
+
+/// `word`, in a register: to set a bit there takes any other, in memory RCX, which what is inlined
+/// around it may want for itself.
+#[inline(always)]
+fn apart(word: u32) -> u32 {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    let word = {
+        let mut word = word;
+        // SAFETY: no instruction: the optimiser knows nothing of a value that comes from here.
+        unsafe {
+            core::arch::asm!(
+                "/* {0:e} */",
+                inout(reg) word,
+                options(pure, nomem, nostack, preserves_flags),
+            );
+        }
+        word
+    };
+    word
 }
 
 /// Not pending launch; not so of `NOBODY`.

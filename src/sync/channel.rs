@@ -53,12 +53,23 @@ pub struct Channel<S: Side> {
     pub(super) receivers: Waiters,
     /// The receivers' (rule 4).
     pub(super) latch: Latch,
-    pub(super) is_closed: Cell<bool>,
+    /// Bits of [`is`].
+    state: Cell<u8>,
     /// Of senders and of receivers (rule 5).
     pub(super) spins: [Spin; 2],
-    /// `relocate` needs no call.
-    is_of_words: Cell<bool>,
+    _reserved: u8,
     pub(super) receiving: End,
+}
+
+/// What a hand-over from one who waits to another does not have to look at in a channel; none of
+/// them, and it asks one question.
+mod is {
+    /// Nobody may send any more.
+    pub const CLOSED: u8 = 1 << 0;
+    /// There is a ring.
+    pub const OF_ROOM: u8 = 1 << 1;
+    /// `relocate` needs a call.
+    pub const OF_CALLS: u8 = 1 << 2;
 }
 
 // As in channel.h.
@@ -120,6 +131,7 @@ impl<S: Side> Channel<S> {
         // Of elements that are nothing as many may be inside as can be counted.
         self.capacity.set(capacity.min(isize::MAX as usize));
         self.element_bytes.set(element_bytes);
+        self.set(is::OF_ROOM, capacity != 0);
         self.look_at_elements();
         Ok(())
     }
@@ -135,13 +147,33 @@ impl<S: Side> Channel<S> {
 
     fn look_at_elements(&self) {
         let is_a_word = self.element_bytes.get() == size_of::<usize>();
-        self.is_of_words.set(is_a_word && self.relocate.get().is_none());
+        self.set(is::OF_CALLS, !is_a_word || self.relocate.get().is_some());
+    }
+
+    fn set(&self, bit: u8, is_so: bool) {
+        self.state.set(self.state.get() & !bit | if is_so { bit } else { 0 });
+    }
+
+    #[inline(always)]
+    fn has(&self, bit: u8) -> bool {
+        self.state.get() & bit != 0
+    }
+
+    /// It is open, without a ring, and of words.
+    #[inline(always)]
+    pub(super) fn is_plain(&self) -> bool {
+        self.state.get() == 0
+    }
+
+    #[inline(always)]
+    pub(super) fn is_closed(&self) -> bool {
+        self.has(is::CLOSED)
     }
 
     /// Elements are moved without a call.
     #[inline(always)]
     pub(super) fn is_of_words(&self) -> bool {
-        self.is_of_words.get()
+        !self.has(is::OF_CALLS)
     }
 
     /// # Safety
@@ -164,7 +196,7 @@ impl<S: Side> Channel<S> {
     /// Rule 4.
     #[inline(always)]
     pub(super) fn has_two_ends(&self) -> bool {
-        !S::IS_LOCAL && self.capacity.get() != 0
+        !S::IS_LOCAL && self.has(is::OF_ROOM)
     }
 
     /// All of it is the caller's. `here`, EPERM: as `Side::close`.
@@ -181,7 +213,7 @@ impl<S: Side> Channel<S> {
     pub fn open_all(&self) {
         if self.has_two_ends() {
             let nobody_waits = self.senders.is_empty() && self.receivers.is_empty();
-            let alone = nobody_waits && !self.is_closed.get();
+            let alone = nobody_waits && !self.is_closed();
             self.sending.set_alone(alone);
             self.receiving.set_alone(alone);
             self.latch.open();
@@ -262,7 +294,7 @@ impl<S: Side> Channel<S> {
     /// As `attempt`.
     #[inline(always)]
     unsafe fn send_now(&self, element: *mut u8, woken: &mut Woken) -> Attempt {
-        if self.is_closed.get() {
+        if self.is_closed() {
             return Attempt::Closed;
         }
         if let Some(receiver) = self.receivers.claim() {
@@ -285,7 +317,7 @@ impl<S: Side> Channel<S> {
     unsafe fn receive_now(&self, element: *mut u8, woken: &mut Woken) -> Attempt {
         if !self.has_some() {
             let Some(sender) = self.senders.claim() else {
-                return if self.is_closed.get() { Attempt::Closed } else { Attempt::WouldWait };
+                return if self.is_closed() { Attempt::Closed } else { Attempt::WouldWait };
             };
             // SAFETY: the caller's; the element of a sender that waits.
             unsafe { self.relocate(element, sender.data.get() as *mut u8) };
@@ -330,7 +362,8 @@ impl<S: Side> Channel<S> {
     pub fn close<K: Kernel>(&self, here: Option<&'static Mailbox>) -> Res<bool> {
         let mut woken = Woken::none();
         self.close_all(here)?;
-        let was_open = !self.is_closed.replace(true);
+        let was_open = !self.is_closed();
+        self.set(is::CLOSED, true);
         for waiters in [&self.receivers, &self.senders] {
             while let Some(node) = waiters.claim() {
                 node.refuse(EPIPE);

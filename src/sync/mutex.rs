@@ -6,7 +6,7 @@ use core::ptr::{self, NonNull};
 use std::io::Write;
 
 use super::side::Side;
-use super::waiters::{back_from_bare, First, Node, Waiters, Woken};
+use super::waiters::{back_from_bare, First, Node, Waiters, Woken, ENDED_AT};
 use crate::atomic::{AtomicUsize, Ordering};
 use crate::error::{Errno, RawResult, Res};
 use crate::executor::bare::Bare;
@@ -80,7 +80,7 @@ impl<S: Side> Mutex<S> {
     #[inline(always)]
     pub fn lock<K: Kernel>(&self, caller: &Caller<'_, K>, until_ns: u64) -> RawResult {
         let (identity, ex) = caller.parts();
-        let Some(free) = caller.free().filter(|free| self.side.try_close(free.mailbox())) else {
+        let Some(free) = caller.free().filter(|free| self.side.try_close(free.home())) else {
             return Self::lock_otherwise(identity, self, ex, until_ns);
         };
         let owner = self.owner();
@@ -204,7 +204,7 @@ impl<S: Side> Mutex<S> {
     /// EPERM: it is not the caller's.
     #[inline(always)]
     pub fn unlock<K: Kernel>(&self, caller: &Caller<'_, K>) -> RawResult {
-        let closes = |(ex, _): &(&Executor<K>, TaskRef)| self.side.try_close(ex.mailbox());
+        let closes = |(ex, _): &(&Executor<K>, TaskRef)| self.side.try_close(ex.home());
         let Some((ex, _)) = caller.executor().filter(closes) else {
             let (identity, ex) = caller.parts();
             return Self::unlock_otherwise(identity, self, ex);
@@ -213,7 +213,7 @@ impl<S: Side> Mutex<S> {
             self.side.open();
             return RawResult::failure_by_call(EPERM);
         }
-        let here = (!S::IS_LOCAL).then_some(ex.mailbox());
+        let here = (!S::IS_LOCAL).then_some(ex.home());
         match self.waiters.claim_here(here, |_| true) {
             First::Nobody => {
                 self.set_owner(0);
@@ -368,7 +368,7 @@ struct Locks<K, S>(PhantomData<(K, S)>);
 
 impl<K: Kernel, S: Side> Over for Locks<K, S> {
     const SWITCH_AT: usize = TaskRef::SWITCH_AT;
-    const OUTCOME_AT: usize = TaskRef::OUTCOME_AT;
+    const OUTCOME_AT: usize = ENDED_AT;
     const OBJECT_AT: usize = TaskRef::ROOM_AT + Wait::OBJECT_AT; // Where the record notes it.
 
     #[cold]

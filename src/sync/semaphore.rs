@@ -5,11 +5,12 @@ use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
 
 use super::side::Side;
-use super::waiters::{back_from_bare, First, Node, Waiters, Woken};
+use super::waiters::{back_from_bare, First, Node, Waiters, Woken, ENDED_AT};
 use crate::error::{Errno, RawResult, Res};
-use crate::executor::bare::{wake_last, Bare};
+use crate::executor::bare::Bare;
 use crate::executor::free::{Free, Waiter};
 use crate::executor::grant::{wake_here, Caller};
+use crate::executor::home::Here;
 use crate::executor::mailbox::Mailbox;
 use crate::executor::scope::NEVER_NS;
 use crate::executor::Executor;
@@ -28,11 +29,11 @@ pub struct Semaphore<S: Side> {
 const _: () = assert!(size_of::<Semaphore<super::Shared>>() == 64);
 
 impl<S: Side> Semaphore<S> {
-    /// Whether `count` permits may be taken past all who wait.
+    /// Whether `count` permits may be taken past all who wait. None may always be.
     #[inline(always)]
     fn take(&self, count: u64) -> bool {
         let nobody_waits = || self.waiters.is_empty() || self.waiters.first().is_none();
-        let free = self.permits.get() >= count && nobody_waits();
+        let free = count == 0 || self.permits.get() >= count && nobody_waits();
         if free {
             self.permits.set(self.permits.get() - count);
         }
@@ -64,7 +65,7 @@ impl<S: Side> Semaphore<S> {
         until_ns: u64,
     ) -> RawResult {
         let (identity, ex) = caller.parts();
-        let Some(free) = caller.free().filter(|free| self.side.try_close(free.mailbox())) else {
+        let Some(free) = caller.free().filter(|free| self.side.try_close(free.home())) else {
             return Self::acquire_otherwise(identity, self, count, ex, until_ns);
         };
         if self.permits.get() >= count && self.waiters.is_empty() {
@@ -187,49 +188,55 @@ impl<S: Side> Semaphore<S> {
 
     /// EOVERFLOW: more than can be counted.
     #[inline(always)]
-    pub fn release<K: Kernel>(&self, here: Option<&'static Mailbox>, count: u64) -> RawResult {
-        let Some(here) = here.filter(|here| self.side.try_close(here)) else {
-            return self.release_otherwise::<K>(here, count);
-        };
-        self.add::<K>((!S::IS_LOCAL).then_some(here), count)
+    pub fn release<K: Kernel>(&self, count: u64) -> RawResult {
+        let here = Here::<K>::of_this_thread();
+        if !self.side.try_close(here.home()) {
+            return self.release_otherwise::<K>(count);
+        }
+        self.add(&here, count)
     }
 
     /// As `release`, wherever.
     #[cold]
     #[inline(never)]
-    extern "C" fn release_otherwise<K: Kernel>(
-        &self,
-        here: Option<&'static Mailbox>,
-        count: u64,
-    ) -> RawResult {
-        match self.side.close(here) {
+    extern "C" fn release_otherwise<K: Kernel>(&self, count: u64) -> RawResult {
+        match self.side.close(Here::<K>::of_this_thread().mailbox()) {
             Ok(()) => self.add_otherwise::<K>(count),
             Err(e) => RawResult::failure(e),
         }
     }
 
-    /// The side is closed. `here`: see `Waiters::claim_here`.
+    /// The side is closed.
     #[inline(always)]
-    fn add<K: Kernel>(&self, here: Option<&'static Mailbox>, count: u64) -> RawResult {
+    fn add<K: Kernel>(&self, here: &Here<K>, count: u64) -> RawResult {
         let Some(sum) = self.permits.get().checked_add(count) else {
             self.side.open();
             return RawResult::failure_by_call(Errno(libc::EOVERFLOW));
         };
-        self.permits.set(sum);
-        if self.waiters.is_empty() {
-            self.side.open();
-            return RawResult::success_by_call();
-        }
+        let home = (!S::IS_LOCAL).then_some(here.home());
         let wanted = |node: &Node| node.data.get() as u64 <= sum;
-        if let First::Here(node, task) = self.waiters.claim_here(here, wanted) {
-            self.permits.set(sum - node.data.get() as u64);
-            if self.waiters.is_empty() {
+        match self.waiters.claim_here(home, wanted) {
+            First::Nobody => {
+                self.permits.set(sum);
                 self.side.open();
-                return wake_last::<K>(task);
+                RawResult::success_by_call()
             }
-            return self.release_more::<K>(task);
+            First::Here(node, task) => {
+                let left = sum - node.data.get() as u64;
+                self.permits.set(left);
+                // (Nobody waits for none, see `take`.)
+                if left == 0 || self.waiters.is_empty() {
+                    self.side.open();
+                    // SAFETY: the task that was found is of it.
+                    return unsafe { here.executor() }.granted_last(task);
+                }
+                self.release_more::<K>(task)
+            }
+            First::Other => {
+                self.permits.set(sum);
+                self.release_slowly::<K>()
+            }
         }
-        self.release_slowly::<K>()
     }
 
     /// As `release_slowly`, behind `first`, who was served, and wakes first.
@@ -270,7 +277,7 @@ struct Acquires<K, S>(PhantomData<(K, S)>);
 
 impl<K: Kernel, S: Side> Over for Acquires<K, S> {
     const SWITCH_AT: usize = TaskRef::SWITCH_AT;
-    const OUTCOME_AT: usize = TaskRef::OUTCOME_AT;
+    const OUTCOME_AT: usize = ENDED_AT;
     const OBJECT_AT: usize = TaskRef::OBJECT_AT;
 
     #[cold]

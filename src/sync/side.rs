@@ -5,6 +5,7 @@ use core::ptr;
 
 use crate::atomic::{AtomicPtr, Ordering};
 use crate::error::{Errno, Res};
+use crate::executor::home::Home;
 use crate::executor::mailbox::Mailbox;
 use crate::sys::backoff::Backoff;
 use crate::task::latch::Latch;
@@ -19,7 +20,7 @@ pub trait Side {
 
     /// As `close`, where that is a few instructions. False: nothing was done, and not said why.
     #[must_use]
-    fn try_close(&self, here: &'static Mailbox) -> bool;
+    fn try_close(&self, here: Home) -> bool;
 
     /// After `close`.
     fn open(&self);
@@ -38,7 +39,7 @@ impl Side for Shared {
     }
 
     #[inline(always)]
-    fn try_close(&self, _: &'static Mailbox) -> bool {
+    fn try_close(&self, _: Home) -> bool {
         self.0.try_close()
     }
 
@@ -99,15 +100,15 @@ impl Side for Local {
     #[inline(always)]
     fn close(&self, here: Option<&'static Mailbox>) -> Res<()> {
         match here {
-            Some(here) if self.try_close(here) => Ok(()),
+            Some(here) if self.try_close(here.into()) => Ok(()),
             _ => self.close_slowly(self.home.load(Ordering::Relaxed), here),
         }
     }
 
     #[inline(always)]
-    fn try_close(&self, here: &'static Mailbox) -> bool {
+    fn try_close(&self, here: Home) -> bool {
         // Relaxed: compared only, but by the thread that has stored it.
-        ptr::eq(self.home.load(Ordering::Relaxed), here)
+        self.home.load(Ordering::Relaxed) == here.as_ptr()
     }
 
     #[inline(always)]

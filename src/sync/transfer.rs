@@ -131,7 +131,7 @@ impl<S: Side> Channel<S> {
     ) -> RawResult {
         if !self.has_two_ends() {
             let free = caller.free().filter(|_| until_ns == NEVER_NS);
-            return match free.filter(|free| self.side.try_close(free.mailbox())) {
+            return match free.filter(|free| self.side.try_close(free.home())) {
                 // SAFETY: the caller's.
                 Some(free) => unsafe { self.transfer_here(free, direction, element) },
                 // SAFETY: the caller's.

@@ -7,7 +7,7 @@ use core::ptr::{self, NonNull};
 use super::channel::Direction::{self, Receive, Send};
 use super::channel::{Channel, EPIPE};
 use super::side::Side;
-use super::waiters::{back_from_bare, First};
+use super::waiters::{back_from_bare, First, ENDED_AT};
 use crate::error::RawResult;
 use crate::executor::bare::Bare;
 use crate::executor::free::Free;
@@ -29,26 +29,88 @@ impl<S: Side> Channel<S> {
         direction: Direction,
         element: *mut u8,
     ) -> RawResult {
-        let is_sent = direction == Send;
-        if is_sent && self.is_closed.get() {
-            self.side.open();
+        // SAFETY: the caller's.
+        unsafe {
+            if self.is_plain() {
+                return self.meet::<K, true>(free, direction, element);
+            }
+            let (task, ex) = free.parts();
+            match direction {
+                Send => Self::send_otherwise(task, self, element, ex),
+                Receive => Self::receive_otherwise(task, self, element, ex),
+            }
+        }
+    }
+
+    /// As `transfer_here`, to any channel.
+    ///
+    /// # Safety
+    /// As `transfer_here`.
+    #[inline(never)]
+    unsafe extern "C" fn send_otherwise<K: Kernel>(
+        task: TaskRef,
+        this: &Self,
+        element: *mut u8,
+        ex: &Executor<K>,
+    ) -> RawResult {
+        if this.is_closed() {
+            this.side.open();
             return RawResult::failure_by_call(EPIPE);
         }
-        let (task, ex) = free.parts();
-        if S::IS_LOCAL && !is_sent && self.capacity.get() != 0 && self.has_some() {
-            // SAFETY: the caller's.
-            return unsafe {
-                if !self.senders.is_empty() {
-                    return Self::transfer_to_other(task, self, element, ex, direction);
-                }
-                self.move_inside(direction, element)
-            };
+        // SAFETY: the caller's.
+        unsafe {
+            if S::IS_LOCAL && this.receivers.is_empty() && this.has_room() {
+                return this.move_inside(Send, element);
+            }
+            this.meet::<K, false>(Free::new(ex, task), Send, element)
         }
+    }
+
+    /// # Safety
+    /// As `send_otherwise`.
+    #[inline(never)]
+    unsafe extern "C" fn receive_otherwise<K: Kernel>(
+        task: TaskRef,
+        this: &Self,
+        element: *mut u8,
+        ex: &Executor<K>,
+    ) -> RawResult {
+        // SAFETY: the caller's.
+        unsafe {
+            if S::IS_LOCAL && this.capacity.get() != 0 && this.has_some() {
+                if !this.senders.is_empty() {
+                    return Self::transfer_to_other(task, this, element, ex, Receive);
+                }
+                return this.move_inside(Receive, element);
+            }
+            match this.is_closed() {
+                false => this.meet::<K, false>(Free::new(ex, task), Receive, element),
+                true => {
+                    this.side.open(); // Nobody waits: rule 3.
+                    RawResult::failure_by_call(EPIPE)
+                }
+            }
+        }
+    }
+
+    /// With who waits at the other end, or waits. `PLAIN`: the channel is.
+    ///
+    /// # Safety
+    /// As `transfer_here`; it is open, and the ring of no use now.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    unsafe fn meet<K: Kernel, const PLAIN: bool>(
+        &self,
+        free: Free<'_, K>,
+        direction: Direction,
+        element: *mut u8,
+    ) -> RawResult {
+        let is_sent = direction == Send;
+        let (task, ex) = free.parts();
         let other = if is_sent { &self.receivers } else { &self.senders };
-        let first = if other.is_empty() {
-            First::Nobody // By one jump, where `claim_here` has three: half of the calls come here.
-        } else if S::IS_LOCAL || self.is_of_words() {
-            other.claim_here((!S::IS_LOCAL).then_some(free.mailbox()), |_| true)
+        let first = if PLAIN || S::IS_LOCAL || self.is_of_words() {
+            other.claim_here((!S::IS_LOCAL).then_some(free.home()), |_| true)
+        } else if other.is_empty() {
+            First::Nobody
         } else {
             First::Other // Nobody is woken behind the latch.
         };
@@ -58,24 +120,19 @@ impl<S: Side> Channel<S> {
                 let (to, from) = if is_sent { (at, element) } else { (element, at) };
                 // SAFETY: the caller's; the other's waits for an element, or is one (rule 2).
                 unsafe {
-                    if S::IS_LOCAL && !self.is_of_words() {
+                    if PLAIN {
+                        ptr::copy_nonoverlapping(from, to, size_of::<usize>());
+                    } else if S::IS_LOCAL && !self.is_of_words() {
                         return self.relocate_and_wake(to, from, ex, other);
+                    } else {
+                        self.relocate(to, from);
                     }
-                    self.relocate(to, from);
                 }
                 self.side.open();
                 free.wake_last(other)
             }
             // SAFETY: the caller's.
             First::Other => unsafe { Self::transfer_to_other(task, self, element, ex, direction) },
-            // SAFETY: the caller's.
-            First::Nobody if S::IS_LOCAL && is_sent && self.has_room() => unsafe {
-                self.move_inside(direction, element)
-            },
-            First::Nobody if !is_sent && self.is_closed.get() => {
-                self.side.open();
-                RawResult::failure_by_call(EPIPE)
-            }
             First::Nobody => {
                 if let Some(bare) = free.bare::<false>() {
                     return self.wait_bare(bare, direction, element);
@@ -208,7 +265,7 @@ struct Receives<K, S>(PhantomData<(K, S)>);
 
 impl<K: Kernel, S: Side> Over for Sends<K, S> {
     const SWITCH_AT: usize = TaskRef::SWITCH_AT;
-    const OUTCOME_AT: usize = TaskRef::OUTCOME_AT;
+    const OUTCOME_AT: usize = ENDED_AT;
     const OBJECT_AT: usize = TaskRef::OBJECT_AT;
 
     #[cold]
@@ -220,7 +277,7 @@ impl<K: Kernel, S: Side> Over for Sends<K, S> {
 
 impl<K: Kernel, S: Side> Over for Receives<K, S> {
     const SWITCH_AT: usize = TaskRef::SWITCH_AT;
-    const OUTCOME_AT: usize = TaskRef::OUTCOME_AT;
+    const OUTCOME_AT: usize = ENDED_AT;
     const OBJECT_AT: usize = TaskRef::OBJECT_AT;
 
     #[cold]

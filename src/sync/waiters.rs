@@ -8,11 +8,11 @@ use crate::error::{Errno, RawResult};
 use crate::executor::bare::{record_of, Bare, NOTED_AT};
 use crate::executor::free::Waiter;
 use crate::executor::grant::{Caller, Wait};
-use crate::executor::mailbox::Mailbox;
+use crate::executor::home::{self, Home};
 use crate::executor::Executor;
 use crate::intrusive::{Fifo, Fifos, Link, TimerNode};
 use crate::stack::switch::Over;
-use crate::task::header::{TaskRef, Waits, PRIORITIES};
+use crate::task::header::{Task, TaskRef, Waits, PRIORITIES};
 use crate::uring::kernel::Kernel;
 
 /// A place in one queue, on the waiter's stack. A wait for several things has several.
@@ -148,6 +148,7 @@ impl Node {
         self.set(is::REFUSED);
         if let Some(task) = self.wait().task().filter(|_| self.has(is::IN_HEADER)) {
             task.outcome.set(-e.0);
+            task.ended.set(-e.0);
         }
     }
 
@@ -167,6 +168,9 @@ impl Node {
     }
 }
 
+/// `Over::OUTCOME_AT` of such waits.
+pub(super) const ENDED_AT: usize = offset_of!(Task, ended);
+
 /// A task that is back from `Waiters::wait_bare`, with its node.
 ///
 /// # Safety
@@ -179,8 +183,31 @@ pub(super) unsafe fn back_from_bare<'a, K: Kernel>(
     unsafe {
         let task = TaskRef::new(task.cast());
         let ex = &*task.executor().cast::<Executor<K>>();
-        (Caller::task(ex, task), task.timer_ptr().cast().as_ref(), task.outcome.get())
+        (Caller::task(ex, task), task.timer_ptr().cast().as_ref(), task.ended.replace(0))
     }
+}
+
+/// The address behind `at`, not computed before here: of two addresses at a time each would want a
+/// register, which is one more than a function has that saves none.
+#[inline(always)]
+fn behind(at: *const u8) -> *const u8 {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    {
+        let behind;
+        // SAFETY: computes an address. In its place among what is stored, as it is not said to
+        // leave memory alone.
+        unsafe {
+            core::arch::asm!(
+                "lea {0}, [{1} + 1]",
+                lateout(reg) behind,
+                in(reg) at,
+                options(nostack, preserves_flags),
+            );
+        }
+        behind
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    at.wrapping_byte_add(1)
 }
 
 /// What `Waiters::claim_here` found.
@@ -289,13 +316,9 @@ impl Waiters {
 
     /// As `claim`, of one that is `wanted`, and whose wait this thread alone may end while the
     /// side is closed: without a call, and without an exchange. `here`: of an object that is not
-    /// local, the mailbox of the executor that runs here.
+    /// local, the home of the executor that runs here.
     #[inline(always)]
-    pub fn claim_here(
-        &self,
-        here: Option<&'static Mailbox>,
-        wanted: impl FnOnce(&Node) -> bool,
-    ) -> First<'_> {
+    pub fn claim_here(&self, here: Option<Home>, wanted: impl FnOnce(&Node) -> bool) -> First<'_> {
         let Some(level) = self.levels.iter().find(|level| !level.is_empty()) else {
             return First::Nobody;
         };
@@ -310,7 +333,7 @@ impl Waiters {
             // SAFETY: that is where it is, and `first` was made of a pointer to the task.
             let task = unsafe { TaskRef::from_timer(first.cast()) };
             // It is attached there until its wait is over, and its `waits` is that thread's.
-            let is_mine = here.is_none_or(|here| here.has(task));
+            let is_mine = here.is_none_or(|here| home::is_of(task, here));
             // Nobody asks the record any more, or the node, once the task is ready: it is in no
             // other queue.
             (is_mine && task.waits.get() == Waits::Grant).then_some(task)
@@ -383,9 +406,9 @@ impl Waiters {
         let mut state = is::UNUSED | is::QUEUED | is::IN_HEADER;
         let wait = if is_local {
             state |= is::MADE_LATER;
-            // What is no mutex is odd.
-            let noted = if object == 0 { at.wrapping_byte_add(1) } else { at };
             bare.begin_later();
+            // What is no mutex is odd.
+            let noted = if object == 0 { behind(at) } else { at };
             noted.cast()
         } else {
             ptr::from_ref(bare.begin(object))
@@ -404,7 +427,7 @@ impl Waiters {
             // `bare` has looked at the level.
             let _ = self.levels.at_unchecked(level).push_back(node.cast());
             let at = if is_local { ptr::null() } else { at };
-            bare.wait::<W>(Waits::Grant, 0, at, open)
+            bare.wait::<W>(Waits::Grant, None, at, open)
         }
     }
 

@@ -260,8 +260,9 @@ extern "C" {
     fn monad_async_task_current() -> *const c_void;
     /// cpp/current.cpp: the calling thread's note of the executor that runs on it.
     fn monad_async_running_slot() -> *mut *const c_void;
-    /// cpp/current.cpp: the head of an executor that runs nothing. Only its address is used here.
-    static monad_async_nobody: [u64; 11];
+    /// cpp/current.cpp: the head of an executor that runs nothing, and where that is at home. Only
+    /// its address is used here.
+    static monad_async_nobody: [u64; 12];
     /// cpp/current.cpp: the calling thread's number.
     #[cfg(not(miri))]
     fn monad_async_thread_slot() -> *mut u64;
@@ -278,7 +279,7 @@ pub fn running() -> *const c_void {
 }
 
 /// The head of the executor inside whose `run` the calling thread is, or else of `nobody`: in both
-/// cases one whose `current_task` may be read.
+/// cases one whose `current_task` may be read, and the word behind it, see `executor::home`.
 #[inline(always)]
 pub(crate) fn running_head() -> *const c_void {
     own_word!("monad_async_running", running_executor().cast::<u64>()) as *const c_void

@@ -126,6 +126,7 @@ pub fn create(stack_bytes: usize) -> Res<TaskRef> {
         stack_size: warm::size_of_stack(&stack).into(),
         stack: Held::new(stack),
         outcome: 0.into(),
+        ended: 0.into(),
         cqe_flags: 0.into(),
         timer: TimerNode::new(),
         run: AtomicU64::new(run),

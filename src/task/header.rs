@@ -199,6 +199,8 @@ pub struct Task {
     /// The stack to its name, and the number of its size: see `warm`.
     pub stack: Held,
     pub stack_size: Cell<u8>,
+    /// The outcome of a wait for a grant that has ended without it, until the task is back; else 0.
+    pub ended: Cell<i32>,
     // --- lines 3 and 4
     pub timer: TimerNode,
     /// The record of what this task waits for, where `waits` names one; on its stack, in memory of
@@ -234,7 +236,7 @@ const _: () = {
     assert!(core::mem::offset_of!(Task, notes) == 127);
     assert!(core::mem::offset_of!(Task, outcome) == 128);
     assert!(core::mem::offset_of!(Task, switch) + 16 <= 192);
-    assert!(core::mem::offset_of!(Task, stack_size) < 192 || !Switch::BORROWS);
+    assert!(core::mem::offset_of!(Task, ended) < 192 || !Switch::BORROWS);
     // What a wait for another task touches, on one line: with a node in place of the timer, or the
     // permit.
     assert!(core::mem::offset_of!(Task, timer) == 192 || !Switch::BORROWS);
@@ -382,7 +384,6 @@ impl TaskRef {
         unsafe { self.0.byte_add(core::mem::offset_of!(Task, room)).cast() }
     }
 
-    // Of `Over`.
     pub(crate) const SWITCH_AT: usize = core::mem::offset_of!(Task, switch);
     pub(crate) const OUTCOME_AT: usize = core::mem::offset_of!(Task, outcome);
     pub(crate) const ROOM_AT: usize = core::mem::offset_of!(Task, room);
@@ -490,7 +491,6 @@ impl TaskRef {
         self.marks.set(self.marks.get() & !marks);
     }
 
-    /// Takes the outcome of a suspension as a result.
     #[inline(always)]
     pub fn outcome(self) -> RawResult {
         RawResult::from_kernel(self.outcome.get())

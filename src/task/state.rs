@@ -107,6 +107,12 @@ impl TaskState<'_> {
         at
     }
 
+    /// Whether `mailbox` would give this one.
+    #[inline(always)]
+    pub fn is_of(self, mailbox: *const c_void) -> bool {
+        self.place().cast_const() == mailbox // None is where a queue is.
+    }
+
     #[inline(always)]
     pub(super) fn place(self) -> *mut c_void {
         // Acquire: pairs with the release in `begin`; the mailbox was made before.

@@ -205,7 +205,7 @@ impl World {
                     assert!(held <= PERMITS as i64, "{held} permits of {PERMITS}");
                     self.linger(me, rng);
                     self.permits.fetch_sub(count as i64, SeqCst);
-                    assert_eq!(self.semaphore.release::<Real>(here, count).error, 0);
+                    assert_eq!(self.semaphore.release::<Real>(count).error, 0);
                 }
             }
             6 | 7 => {

@@ -431,7 +431,7 @@ fn tasks_of_two_executors_wait_at_the_same_objects() {
     // SAFETY: zeros are an unlocked mutex, a semaphore without permits, and a channel.
     let objects: &'static Objects = Box::leak(unsafe { Box::new(std::mem::zeroed()) });
     objects.channel.set_up(std::ptr::null_mut(), 0, 8).unwrap();
-    assert_eq!(objects.semaphore.release::<Real>(None, 3), OK);
+    assert_eq!(objects.semaphore.release::<Real>(3), OK);
     let all = Shared(objects);
     let together = Arc::new(Barrier::new(2));
     let threads = [0, 1].map(|_| {
@@ -452,7 +452,7 @@ fn tasks_of_two_executors_wait_at_the_same_objects() {
                         assert_eq!(objects.mutex.unlock(&caller), OK);
                         assert_eq!(objects.semaphore.acquire(&caller, 1, NEVER), OK);
                         assert_eq!(Handle::<Real>::sleep(t, 0), OK);
-                        assert_eq!(objects.semaphore.release::<Real>(caller.mailbox(), 1), OK);
+                        assert_eq!(objects.semaphore.release::<Real>(1), OK);
                         let mut element = round;
                         let at = (&raw mut element).cast();
                         let way = [Direction::Send, Direction::Receive][n % 2];

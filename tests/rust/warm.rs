@@ -20,6 +20,7 @@ use monad_async::stack::pool::stats;
 use monad_async::stack::slab::find;
 use monad_async::sync::channel::{Channel, Direction};
 use monad_async::sync::mutex::Mutex;
+use monad_async::sync::semaphore::Semaphore;
 use monad_async::sync::{Local, Shared};
 use monad_async::sys::memory::lowest_resident;
 use monad_async::task::header::{TaskRef, Waits};
@@ -485,13 +486,15 @@ fn a_pass_of_a_loop_ends_when_it_is_late() {
     destroy(ex, [task]);
 }
 
-/// Of a task that looks at nothing but the outcome of its wait.
+/// Of a task that looks at nothing but how its wait has ended; the next one ends otherwise.
 #[test]
 fn a_close_ends_waits_without_a_frame() {
     let ex = executor(8);
     // SAFETY: zeros are a channel that is not set up.
     let channel: &'static Channel<Shared> = Box::leak(unsafe { Box::new(std::mem::zeroed()) });
     channel.set_up(std::ptr::null_mut(), 0, 8).unwrap();
+    // SAFETY: zeros are a semaphore without permits.
+    let gate: &'static Semaphore<Shared> = Box::leak(unsafe { Box::new(std::mem::zeroed()) });
     let turn = |t| assert_eq!(Handle::<Real>::sleep(t, 0), RawResult::success(0));
     let tasks = [new_task(), new_task(), new_task(), new_task()];
     let [closes, yields, receives, sends] = tasks;
@@ -508,6 +511,7 @@ fn a_close_ends_waits_without_a_frame() {
             // SAFETY: an element, or room for one.
             let r = unsafe { at.transfer(&caller, way, (&raw mut element).cast(), u64::MAX) };
             assert_eq!(r.error, libc::EPIPE);
+            assert_eq!(gate.acquire(&caller, 1, u64::MAX), RawResult::success(0));
             RawResult::success(0)
         });
         if way == Direction::Send {
@@ -517,6 +521,8 @@ fn a_close_ends_waits_without_a_frame() {
                     let caller = Caller::task(ex.executor(), t);
                     assert_eq!(channel.close::<RealKernel>(caller.mailbox()), Ok(true));
                 }
+                (0..4).for_each(|_| turn(t));
+                assert_eq!(gate.release::<RealKernel>(2), RawResult::success(0));
                 RawResult::success(0)
             });
         }

@@ -53,7 +53,7 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_local_semaphore, 64);
 /** Takes permits, all of them at once. ANY THREAD. SUSPENDS; a thread blocks.
  *  @param task the task that runs, which is the caller; NULL: a thread outside every task
  *  @param semaphore which
- *  @param count how many
+ *  @param count how many; 0: done at once
  *  @retval 0 done
  *  @retval ECANCELED, ETIME the task, or a scope around the call, was cancelled, or its deadline
  *  has passed
@@ -67,7 +67,7 @@ MONAD_ASYNC_API monad_async_result monad_async_semaphore_acquire(
 /** Takes permits, until a time. ANY THREAD. SUSPENDS; a thread blocks.
  *  @param task the task that runs, which is the caller; NULL: a thread outside every task
  *  @param semaphore which
- *  @param count how many
+ *  @param count how many; 0: done at once
  *  @param boot_ns a time of `monad_async_now_ns`; `UINT64_MAX`: never
  *  @retval 0 done
  *  @retval ETIME too late; none was taken; or a scope's deadline passed
@@ -81,7 +81,7 @@ monad_async_semaphore_acquire_until(monad_async_task task, monad_async_semaphore
 
 /** Takes permits if they are there and nobody waits. ANY THREAD. Does not suspend.
  *  @param semaphore which
- *  @param count how many
+ *  @param count how many; 0: done at once
  *  @retval 0 done
  *  @retval EAGAIN they are not, or others wait
  *  @retval EINVAL NULL

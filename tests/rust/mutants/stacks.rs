@@ -157,7 +157,7 @@ pub const STACKS: &[(Mutant, &str)] = &[
     of(
         "src/sync/waiters.rs",
         "who waits without a frame when it is closed is told that all went well",
-        "task.outcome.set(-e.0);",
+        "task.ended.set(-e.0);",
         "",
         "a_close_ends_waits_without_a_frame",
     ),
@@ -167,6 +167,13 @@ pub const STACKS: &[(Mutant, &str)] = &[
         "Switch::PASSES && unsafe { (*self.plain[tracks as usize].get()).is_none() }",
         "Switch::PASSES",
         "who_yields_to_one_that_has_run_keeps_its_stack",
+    ),
+    of(
+        "src/sync/waiters.rs",
+        "the wait of a task without a frame has ended before",
+        "task.ended.replace(0)",
+        "task.ended.get()",
+        "a_close_ends_waits_without_a_frame",
     ),
     of(
         "src/executor/bare.rs",

@@ -14,6 +14,7 @@ const GROUP: &str = "src/sync/wait_group.rs";
 const CHANNEL: &str = "src/sync/channel.rs";
 const HERE: &str = "src/sync/transfer_here.rs";
 const SELECT: &str = "src/sync/select.rs";
+const WAIT: &str = "src/executor/cancel.rs";
 const BARE: &str = "src/executor/bare.rs";
 const OPERATIONS: &str = "src/executor/operations.rs";
 const GRANT: &str = "src/executor/grant.rs";
@@ -51,11 +52,11 @@ pub const TOGETHER: &[Mutant] = &[
     of(CONDITION, "one notification is for all", "0..count", "0..usize::MAX"),
     of(SEMAPHORE, "who wants few passes who wants many", "self.permits.get() >= count && nobody_waits()", "self.permits.get() >= count"),
     of(SEMAPHORE, "permits are given and kept", "self.permits.set(self.permits.get() - count); woken.add(node.wait());", "woken.add(node.wait());"),
-    of(SEMAPHORE, "permits are given by their own thread and kept", "self.permits.set(sum - node.data.get() as u64);", ""),
+    of(SEMAPHORE, "permits are given by their own thread and kept", "self.permits.set(left);", "self.permits.set(sum);"),
     of(SEMAPHORE, "more is given than there is", "node.data.get() as u64 <= sum", "true"),
-    of(SEMAPHORE, "a release of its own thread serves one", "if self.waiters.is_empty() { self.side.open(); return wake_last::<K>(task); }", "{ self.side.open(); return wake_last::<K>(task); }"),
+    of(SEMAPHORE, "a release of its own thread serves one", "left == 0 || self.waiters.is_empty()", "true"),
     of(SEMAPHORE, "a release to several serves the first", "self.serve(&mut woken); self.side.open(); wake_here::<K>(first);", "self.side.open(); wake_here::<K>(first);"),
-    of(SEMAPHORE, "a release serves nobody", "if self.waiters.is_empty() { self.side.open(); return RawResult::success_by_call(); }", "{ self.side.open(); return RawResult::success_by_call(); }"),
+    of(SEMAPHORE, "a release serves nobody", "self.waiters.claim_here(home, wanted)", "{ let _ = (home, wanted); First::Nobody }"),
     of(SEMAPHORE, "who tries passes who waits", "let taken = self.take(count); self.side.open(); taken", "let taken = self.permits.get() >= count; if taken { self.permits.set(self.permits.get() - count); } self.side.open(); taken"),
     of(EVENT, "a reset does nothing", "self.is_set.replace(false)", "self.is_set.get()"),
     of(EVENT, "a set wakes nobody", "self.waiters.claim_all(&mut woken);", ""),
@@ -69,15 +70,15 @@ pub const TOGETHER: &[Mutant] = &[
     of(LOCK, "who tries to read passes a writer that waits", "let taken = self.take(access, caller.identity()); self.side.open(); taken", "let taken = if access == Read { let free = self.writer.get() == 0; if free { self.readers.set(self.readers.get() + 1); } free } else { self.take(access, caller.identity()) }; self.side.open(); taken"),
     of(LOCK, "anybody ends a write", "self.writer.get() == caller.identity()", "true"),
     of(GROUP, "a wait group is done too early", "left == 0", "left <= 1"),
-    of(CHANNEL, "a channel that is closed takes more", "if self.is_closed.get() { return Attempt::Closed; }", ""),
+    of(CHANNEL, "a channel that is closed takes more", "if self.is_closed() { return Attempt::Closed; }", ""),
     of(CHANNEL, "who waits when it is closed is told that all went well", "node.refuse(EPIPE);", ""),
     of(CHANNEL, "an element is not counted", "self.sending.advance(self.capacity.get());", ""),
     of(CHANNEL, "an element is received twice", "self.receiving.advance(self.capacity.get());", ""),
     of(CHANNEL, "who receives is passed", "self.receivers.claim()", "None::<&Node>"),
-    of(HERE, "a local channel that is closed takes more", "if is_sent && self.is_closed.get() { self.side.open(); return RawResult::failure_by_call(EPIPE); }", ""),
-    of(HERE, "who receives from a local channel is passed", "other.claim_here((!S::IS_LOCAL).then_some(free.mailbox()), |_| true)", "if is_sent { First::Nobody } else { other.claim_here((!S::IS_LOCAL).then_some(free.mailbox()), |_| true) }"),
+    of(HERE, "a local channel that is closed takes more", "if this.is_closed() { this.side.open(); return RawResult::failure_by_call(EPIPE); }", ""),
+    of(HERE, "who receives from a local channel is passed", "other.claim_here((!S::IS_LOCAL).then_some(free.home()), |_| true)", "if is_sent { First::Nobody } else { other.claim_here((!S::IS_LOCAL).then_some(free.home()), |_| true) }"),
     of(HERE, "an element stays with a sender that waits at a local channel", "if is_sent { (at, element) } else { (element, at) }", "if is_sent { (at, element) } else { (element, element) }"),
-    of(HERE, "a sender that waits at a local channel is passed", "!self.senders.is_empty()", "false"),
+    of(HERE, "a sender that waits at a local channel is passed", "!this.senders.is_empty()", "false"),
     of(SELECT, "a case that lost stays", "channel.dequeue(way, node);", ""),
     of(SELECT, "a case of a closed channel says that all went well", "if refused { RawResult::failure(EPIPE) } else { result }", "result"),
     of(HERE, "who is cancelled while it waits at a channel without a frame stays in the queue", "(*channel.cast::<Channel<S>>()).withdraw(caller, direction, node, e)", "(*channel.cast::<Channel<S>>()).withdraw(caller, direction.other(), node, e)"),
@@ -91,7 +92,8 @@ pub const TOGETHER: &[Mutant] = &[
     of(BARE, "a record that is made late is made again", "task.peer.set(at.as_ptr().cast()); compiler_fence(Release);", ""),
     of(BARE, "a task without a record has that of its last wait", "self.task.peer.set(core::ptr::null());", ""),
     of(BARE, "who waits without a frame takes its place from another object", "task.room_ptr().byte_add(Room::OBJECT_AT).cast::<*const u8>().write(object)", "{ let _ = object; }"),
-    of(BARE, "the wait of a task without a frame has ended before", "task.outcome.set(outcome);", ""),
+    of(WAIT, "who was cancelled without a frame has what it waited for", "task.ended.set(-super::scope::interruption(task));", ""),
+    of(CHANNEL, "who would hand over does not see that a channel is closed", "self.state.get() == 0", "self.state.get() & !is::CLOSED == 0"),
     of(GRANT, "a cancel takes back what was granted", "stopped != 0 && wait.cancel()", "stopped != 0"),
     of(GRANT, "a claimed wait is cancelled", "Self::wait_of(task).is_some_and(Wait::cancel)", "{ let _ = Self::wait_of(task).map(Wait::cancel); true }"),
     of(GRANT, "who was cancelled waits all the same", "task.has(mark::INTERRUPTED)", "false"),

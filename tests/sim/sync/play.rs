@@ -129,7 +129,7 @@ impl<S: Side> Stage<S> {
             Step::Notify(count) => done(self.condition.notify::<Sim>(here, count)),
             Step::Acquire(n) => done(self.semaphore.acquire(caller, n, until).done()),
             Step::TryAcquire(n) => done(self.semaphore.try_acquire(here, n)),
-            Step::Release(n) => done(self.semaphore.release::<Sim>(here, n).done()),
+            Step::Release(n) => done(self.semaphore.release::<Sim>(n).done()),
             Step::Send(c) => transfer(c, send, true),
             Step::Recv(c) => transfer(c, receive, true),
             Step::TrySend(c) => transfer(c, send, false),
