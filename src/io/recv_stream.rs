@@ -12,6 +12,11 @@
 //! A kernel without multishot receives (before 6.0) says EINVAL to the first: from then on each
 //! receive is one of its own, with the same results. One without rings of buffers (before 5.19)
 //! keeps a buffer for a receive that waits: there a poll waits in its place.
+//!
+//! Linux 6.17 and 6.18 never tell of the end of a Unix socket that was there, behind more data than
+//! a receive takes at once (33 buffers), when the stream was armed: they know that the data they
+//! gave was the last, and wait for more. So where a stream has brought many since it was armed, and
+//! then its last, it is armed anew: it is told of an end that is there, then.
 
 use core::cell::Cell;
 use core::ptr::NonNull;
@@ -30,6 +35,13 @@ pub const NO_WAIT: u32 = 1;
 /// Others give back what it has received.
 pub const PASSES: u32 = 2;
 
+/// Of `since`: half of what a receive takes at once.
+const MANY: u8 = 16;
+/// They were many, and the kernel had no more: maybe it does not know of the end.
+const DOUBTED: u8 = 0xfe;
+/// It will tell of the end.
+const TELLS: u8 = 0xff;
+
 /// `monad_async_recv_stream`: buffer.h
 #[repr(C)]
 pub struct RecvStream {
@@ -45,7 +57,11 @@ pub struct RecvStream {
     /// What is in flight is a poll, ahead of a receive; it has said that there is data.
     polls: Cell<bool>,
     polled: Cell<bool>,
-    reserved: [u8; 4],
+    /// How many it has brought since it was armed, `MANY` at most, or one of the next two.
+    since: Cell<u8>,
+    /// It was asked to end, to be armed anew.
+    anew: Cell<bool>,
+    reserved: [u8; 2],
     /// `Executor::closings` when it began: it is not armed again on another's number.
     begun: Cell<u64>,
 }
@@ -125,6 +141,8 @@ impl RecvStream {
             }
         }
         self.op.sqe.set(sqe);
+        self.since.set(if single { TELLS } else { 0 });
+        self.anew.set(false);
         // SAFETY: the caller's.
         let begun = unsafe { ex.begin_operation(task, &self.op) };
         if begun.is_ok() {
@@ -164,8 +182,14 @@ impl RecvStream {
                 // SAFETY: as `begin` was promised.
                 unsafe { self.arm(ex, task, buffers) }?;
             }
+            if self.since.get() == DOUBTED {
+                self.arm_anew(ex);
+            }
             let result = match ex.wait_view(task, &self.op, buffers) {
                 Ok((bytes, flags)) => {
+                    if self.since.get() != TELLS {
+                        self.counts(flags);
+                    }
                     self.op.cqe_flags.set(flags);
                     RawResult::success(bytes as isize)
                 }
@@ -188,10 +212,33 @@ impl RecvStream {
                 0 => self.end(result),
                 _ if self.op.is_in_flight.get() => return Err(Errno(result.error)),
                 libc::ENOBUFS => {}
+                libc::ECANCELED if self.anew.get() => {}
                 e if e == -KEPT_FROM => {}
                 libc::EINVAL if !self.single.replace(true) => {}
                 _ => self.end(result),
             }
+        }
+    }
+
+    /// One more since it was armed.
+    #[cold]
+    fn counts(&self, flags: u32) {
+        let since = self.since.get();
+        self.since.set(match flags & cqe::SOCK_NONEMPTY {
+            _ if since == DOUBTED => DOUBTED,
+            0 if since < MANY => TELLS,
+            0 => DOUBTED,
+            _ => MANY.min(since + 1),
+        });
+    }
+
+    /// Nothing is lost: what it brings until it ends is taken first.
+    #[cold]
+    #[inline(never)]
+    fn arm_anew<K: Kernel>(&self, ex: &Executor<K>) {
+        if self.op.is_in_flight.get() && self.op.pending.get() == 0 {
+            self.since.set(TELLS);
+            self.anew.set(ex.cancel_operation(&self.op).is_ok());
         }
     }
 
