@@ -17,8 +17,7 @@
 // initial-exec: one load relative to the thread pointer. Their 16 bytes fit into what the C library
 // reserves for libraries that are loaded late.
 extern "C" {
-struct monad_async_nobodys
-{
+struct monad_async_nobodys {
     monad_async_executor_head head;
     void const *home; // a word behind it, as an executor has it: of none, and no mailbox
 };

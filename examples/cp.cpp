@@ -6,6 +6,7 @@
 #include <monad/async.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <cinttypes>
@@ -14,6 +15,8 @@
 #include <cstring>
 #include <exception>
 #include <filesystem>
+#include <new>
+#include <set>
 #include <string>
 #include <system_error>
 #include <vector>
@@ -168,6 +171,11 @@ void verify(job const &j)
     }
 }
 
+std::array<std::uint64_t, 3> identity(struct statx const &s)
+{
+    return {s.stx_dev_major, s.stx_dev_minor, s.stx_ino};
+}
+
 class copier {
 public:
     copier(totals &t, bool verifies) : t_(t), verifies_(verifies)
@@ -183,16 +191,19 @@ public:
         room_.release(places_);
     }
 
-    // What was named: not onto itself, nor a directory into itself, which would not end.
+    // What was named: not onto itself, nor a directory into itself.
     void copy_named(fs::path const &from, fs::path const &to)
     {
-        auto const inside = ma::offload([&] {
-            auto const source = fs::weakly_canonical(from), target = fs::weakly_canonical(to);
+        bool const is_wrong = ma::offload([&] {
+            std::error_code ec; // A name of which nothing can be said is complained of by `copy`.
+            auto const source = fs::weakly_canonical(fs::absolute(from, ec), ec);
+            auto const target = ec ? fs::path() : fs::weakly_canonical(fs::absolute(to, ec), ec);
             auto const same =
                 std::mismatch(source.begin(), source.end(), target.begin(), target.end());
-            return !fs::is_symlink(from) && same.first == source.end();
+            bool const is_inside = same.first == source.end() && !fs::is_symlink(from, ec);
+            return !source.empty() && (is_inside || source == target);
         });
-        if (inside) {
+        if (is_wrong) {
             return complain(from, std::make_error_code(std::errc::invalid_argument), t_);
         }
         copy(from, to);
@@ -237,6 +248,10 @@ private:
         }
         ++t_.found_files;
         if (S_ISDIR(j.status.stx_mode)) {
+            // One that was made here, by whatever name: it would be copied into itself for ever.
+            if (made_.count(identity(j.status)) != 0) {
+                return complain(from, std::make_error_code(std::errc::invalid_argument), t_);
+            }
             return copy_directory(j, left);
         }
         if (!S_ISREG(j.status.stx_mode) && !S_ISLNK(j.status.stx_mode)) {
@@ -254,11 +269,17 @@ private:
         if (ec && ec.value() != EEXIST) {
             return complain(j.to, ec, t_);
         }
+        auto const made = ma::path_stat(j.to, 0, ec);
+        if (ec) {
+            return complain(j.to, ec, t_);
+        }
+        made_.insert(identity(made));
         directories_.push_back(j);
         // A directory is read by system calls that may wait for a disk.
         ma::offload([&] {
-            for (auto const &entry : fs::directory_iterator(j.from, ec)) {
-                auto const name = entry.path().filename();
+            fs::directory_iterator it(j.from, ec);
+            for (; !ec && it != fs::directory_iterator(); it.increment(ec)) {
+                auto const name = it->path().filename();
                 left.emplace_back(j.from / name, j.to / name);
             }
         });
@@ -269,14 +290,24 @@ private:
 
     void one(job const &j)
     {
-        auto *const buffer = free_.back();
-        free_.pop_back();
+        struct place {
+            copier &whose;
+            std::vector<char> *const buffer = whose.free_.back();
+
+            explicit place(copier &c) : whose(c) { whose.free_.pop_back(); }
+            place(place const &) = delete;
+            ~place()
+            {
+                whose.free_.push_back(buffer);
+                whose.room_.release();
+            }
+        } const mine(*this);
         try {
-            buffer->resize(buffer_bytes);
+            mine.buffer->resize(buffer_bytes);
             if (S_ISLNK(j.status.stx_mode)) {
                 copy_link(j);
             } else {
-                copy_file(j, *buffer, t_);
+                copy_file(j, *mine.buffer, t_);
                 if (verifies_) {
                     verify(j);
                 }
@@ -285,9 +316,9 @@ private:
             throw;
         } catch (std::system_error const &e) {
             complain(j.from, e.code(), t_);
+        } catch (std::bad_alloc const &) {
+            complain(j.from, std::make_error_code(std::errc::not_enough_memory), t_);
         }
-        free_.push_back(buffer);
-        room_.release();
     }
 
     totals &t_;
@@ -296,6 +327,7 @@ private:
     std::vector<std::vector<char>> buffers_;
     std::vector<std::vector<char> *> free_;
     std::vector<job> directories_;
+    std::set<std::array<std::uint64_t, 3>> made_;
     ma::local_semaphore room_{0};
     ma::task_group tasks_{MONAD_ASYNC_GROUP_INDEPENDENT};
 };

@@ -133,8 +133,9 @@ public:
             ma::file other(name_, O_RDONLY, {}, ec);
             if (!ec) {
                 std::fprintf(stderr, "tail: %s: has been replaced\n", name_.c_str());
+                auto const status = other.stat(ec);
                 file_ = std::move(other);
-                opened_ = named;
+                opened_ = ec ? named : status;
                 at_ = 0;
                 show();
             }

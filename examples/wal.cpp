@@ -296,8 +296,14 @@ void serve(string const &directory)
             ma::this_task::sleep_for(std::chrono::milliseconds{100});
             continue;
         }
-        if (ec) { // Cancelled or closed, which is thrown, or who was accepted has gone.
-            accepted = listener.accept();
+        if (ec == ma::cancelled) { // Or the listener was closed.
+            throw ma::cancelled_error("accept");
+        }
+        if (ec == std::errc::bad_file_descriptor) {
+            throw std::system_error(ec, "accept");
+        }
+        if (ec) { // Who was accepted has gone.
+            continue;
         }
         connections.spawn([&s, peer = std::move(accepted)]() mutable {
             lines in(peer);

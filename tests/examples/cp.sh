@@ -102,7 +102,25 @@ into_itself() {
         ! "$program" self self/new 2>err && [ ! -e self/new ] &&
         ! "$program" self/f self 2>err && ! "$program" self/f self/f 2>err && grep -q 1 self/f &&
         "$program" link self/a && [ "$(readlink self/a/link)" = self ] &&
-        "$program" self self2 && diff -r --no-dereference self self2
+        "$program" self self2 && diff -r --no-dereference self self2 && rm -r self2 &&
+        (cd self && ! "$program" . new 2>err && grep -q Invalid err && [ ! -e new ] && rm err) &&
+        ln -s f self/l && ! "$program" self/l self/f 2>err && grep -qx 1 self/f &&
+        ! "$program" self/f self/l 2>err && [ "$(readlink self/l)" = f ]
+}
+
+# By another name of it: what was made is not copied once more.
+mounted() {
+    mkdir -p m/sub m2 && echo 1 >m/f && mount --bind m/sub m2 2>/dev/null || return 77
+    ! "$program" m m2/x 2>err && grep -q 'Invalid argument' err && [ -e m2/x/f ] && [ ! -e m2/x/sub/x/f ]
+    local r=$?
+    umount m2
+    return $r
+}
+
+# One that nothing can be said of keeps none of the others back.
+loops() {
+    mkdir looped && ln -s loop loop && echo 1 >one && "$program" loop one looped &&
+        [ "$(readlink looped/loop)" = loop ] && grep -q 1 looped/one
 }
 
 # Deeper than a task's stack is.
@@ -134,8 +152,15 @@ check 'a large file' large
 check 'killed' killed
 check 'errors' errors
 check 'into itself' into_itself
+check 'a link to itself' loops
 check 'a deep tree' deep
 check 'few descriptors' few_descriptors
+mounted >output 2>&1
+case $? in
+0) printf 'ok into itself by a mount\n' ;;
+77) printf 'skip into itself by a mount: none may be made\n' ;;
+*) printf 'not ok into itself by a mount\n'; status=1 ;;
+esac
 no_room >output 2>&1
 case $? in
 0) printf 'ok a disk that is full\n' ;;

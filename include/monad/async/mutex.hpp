@@ -136,8 +136,9 @@ template <class... Lockables> class [[nodiscard]] scoped_lock {
 public:
     /** SUSPENDS until all are the caller's; a thread blocks.
      *  @param all which; they outlive this object
-     *  @throws std::system_error `EDEADLK`: one is the caller's already, or given twice; `EPERM`: a
-     *  local one, elsewhere. Then none is locked
+     *  @throws std::system_error `EDEADLK`: one is the caller's already, to write, or given twice;
+     *  `EPERM`: a local one, elsewhere. Then none is locked. For an `rw_lock` that the caller reads
+     *  it waits for ever
      *  @throws cancelled_error, timeout_error the wait was interrupted: none is locked */
     explicit scoped_lock(Lockables &...all) : each_{one::of(all)...}
     {
@@ -174,8 +175,8 @@ private:
 
         template <class Lockable> static one of(Lockable &lockable) noexcept
         {
-            return {std::addressof(lockable), [](void *at) { static_cast<Lockable *>(at)->lock(); },
-                    [](void *at) { static_cast<Lockable *>(at)->unlock(); }};
+            return {std::addressof(lockable), [](void *it) { static_cast<Lockable *>(it)->lock(); },
+                    [](void *it) { static_cast<Lockable *>(it)->unlock(); }};
         }
 
         friend bool operator<(one const &a, one const &b) noexcept

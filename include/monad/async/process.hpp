@@ -41,7 +41,8 @@ inline namespace v0 {
  *  the object and in the threads that it makes later: so make it at the beginning of `main`. Its
  *  destructor, on that thread, unblocks those that it has blocked: one that came and was not taken,
  *  a second Ctrl-C for one, then does what it did before, which is to end the process. Who writes
- *  something at the end keeps the object until that is done. Does not move.
+ *  something at the end keeps the object until that is done. Of two objects for one signal, on one
+ *  thread, the first has blocked it, for the second, too: so it ends last. Does not move.
  *  @see monad_async_signal_wait() */
 class signals {
 public:

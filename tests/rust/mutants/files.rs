@@ -341,8 +341,8 @@ pub const IN_ROWS: &[(Mutant, &str)] = &[
     found_by(
         "src/executor/mailbox.rs",
         "who is told of several is woken for the first",
-        "Push::MustWake => { wakes = true; true }",
-        "Push::MustWake => { self.wake(); true }",
+        "wakes = true;",
+        "self.wake();",
         "who_is_told_of_several_is_woken_when_all_are_there",
     ),
     found_by(

@@ -115,7 +115,7 @@ pub const TOGETHER: &[Mutant] = &[
     of(TEAM, "a group that was waited for is cancelled still", "self.is_cancelled.set(false);", ""),
     of(HOOK, "children that begin together are not told of", "self.attach_uncounted(task, now, HAS_HOOK);", "self.attach_uncounted(task, now, mark::HOOKED);"),
     of(HOOK, "a hook is another run's, too", "task.unmark(mark::HOOKED);", ""),
-    of(HOOK, "a child that has exited stays in its group", "self.list.remove(task.annex().cast())", "()"),
+    of(HOOK, "a child that has exited stays in its group", "self.list.remove(task.annex().cast())", "false"),
     of(HOOK, "of several children the refused ones are passed over", "if refused.is_err() { break; }", "if refused.is_err() { continue; }"),
     of(HOOK, "the last child of a group leaves quietly", "among.count.get() != 1", "true"),
     of(HOOK, "a child that failed leaves quietly", "task.result().error == 0", "true"),

@@ -94,7 +94,7 @@ inline void begin_anew(spawned const &s) noexcept
 {
     s.head->priority.cpu = monad_async_priority_normal;
     s.head->priority.io = monad_async_priority_normal;
-    if (__builtin_expect(s.head->has_past_ != 0, false)) {
+    if (__builtin_expect(__atomic_load_n(&s.head->has_past_, __ATOMIC_RELAXED) != 0, false)) {
         task_forget_past(s.head);
     }
 }
