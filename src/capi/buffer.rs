@@ -10,7 +10,7 @@ use crate::api::{self, Handle};
 use crate::error::{Errno, RawResult, Res};
 use crate::executor::Executor;
 use crate::io::call::is_elsewhere;
-use crate::io::recv_stream::{RecvStream, NO_WAIT, PASSES};
+use crate::io::recv_stream::{RecvStream, NO_WAIT, PASSES, UNIX};
 use crate::io::socket::{are_flags, Socket, DIRECT};
 use crate::reactor::buffers::Buffers;
 use crate::reactor::operation::Op;
@@ -175,7 +175,9 @@ pub unsafe extern "C" fn monad_async_recv_stream_begin(
         if socket.flags & DIRECT == 0 && fd::is_of_messages(socket.fd) {
             return Err(Errno(libc::EOPNOTSUPP));
         }
-        let (buffers, flags) = (NonNull::from(buffers), flags | socket.flags);
+        let is_unix = socket.flags & DIRECT == 0 && fd::is_unix(socket.fd);
+        let kind = if is_unix { UNIX } else { 0 };
+        let (buffers, flags) = (NonNull::from(buffers), flags | socket.flags | kind);
         // SAFETY: the stream and the ring are the caller's to keep.
         unsafe { stream.begin(running.executor(), task, socket.fd, buffers, flags) }
     });

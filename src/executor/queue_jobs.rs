@@ -38,7 +38,8 @@ impl Queue {
         }
         let mut chunk = None;
         loop {
-            if self.parts() {
+            // Who brings a chunk leaves it in the queue.
+            if chunk.is_none() && self.parts() {
                 let posted = Posted { job, number: 0, bytes };
                 if let Put::Done = self.put_apart(posted, level) {
                     return Ok(());

@@ -13,10 +13,13 @@
 //! receive is one of its own, with the same results. One without rings of buffers (before 5.19)
 //! keeps a buffer for a receive that waits: there a poll waits in its place.
 //!
-//! Linux 6.17 and 6.18 never tell of the end of a Unix socket that was there, behind more data than
-//! a receive takes at once (33 buffers), when the stream was armed: they know that the data they
-//! gave was the last, and wait for more. So where a stream has brought many since it was armed, and
-//! then its last, it is armed anew: it is told of an end that is there, then.
+//! From 6.17 on the kernel knows of a Unix socket that the data it gave was the last, and waits for
+//! more: of an end that was there already it tells only if that had a wake-up of its own. It had
+//! none where the stream was armed behind it: always if there was more than a receive takes at once
+//! (33 buffers), and else if it came just then. So when a stream has brought the last that there
+//! was, for the first time since it was armed, the socket is asked for its end, and the stream is
+//! armed anew if that is there: it is told then. Of a direct one, which cannot be asked, if it has
+//! brought many. TCP's end is more that is there.
 
 use core::cell::Cell;
 use core::ptr::NonNull;
@@ -26,6 +29,7 @@ use crate::executor::Executor;
 use crate::io::socket::DIRECT;
 use crate::reactor::buffers::Buffers;
 use crate::reactor::operation::{bit, Op, KEPT_FROM};
+use crate::sys::fd;
 use crate::task::header::TaskRef;
 use crate::uring::abi::{cqe, cqe_buffer, op, send_recv, sqe as flag};
 use crate::uring::kernel::{Kernel, Sqe};
@@ -35,9 +39,12 @@ pub const NO_WAIT: u32 = 1;
 /// Others give back what it has received.
 pub const PASSES: u32 = 2;
 
+/// It is a plain Unix socket: the border says so.
+pub const UNIX: u32 = 1 << 15;
+
 /// Of `since`: half of what a receive takes at once.
 const MANY: u8 = 16;
-/// They were many, and the kernel had no more: maybe it does not know of the end.
+/// The kernel had no more: maybe it does not know of the end.
 const DOUBTED: u8 = 0xfe;
 /// It will tell of the end.
 const TELLS: u8 = 0xff;
@@ -141,7 +148,12 @@ impl RecvStream {
             }
         }
         self.op.sqe.set(sqe);
-        self.since.set(if single { TELLS } else { 0 });
+        self.since.set(match self.flags.get() & (UNIX | DIRECT) {
+            _ if single => TELLS,
+            0 => TELLS,
+            UNIX => MANY,
+            _ => 0,
+        });
         self.anew.set(false);
         // SAFETY: the caller's.
         let begun = unsafe { ex.begin_operation(task, &self.op) };
@@ -183,7 +195,7 @@ impl RecvStream {
                 unsafe { self.arm(ex, task, buffers) }?;
             }
             if self.since.get() == DOUBTED {
-                self.arm_anew(ex);
+                self.arm_anew(ex, buffers);
             }
             let result = match ex.wait_view(task, &self.op, buffers) {
                 Ok((bytes, flags)) => {
@@ -232,12 +244,16 @@ impl RecvStream {
         });
     }
 
-    /// Nothing is lost: what it brings until it ends is taken first.
+    /// Nothing is lost: what it brings until it ends is taken first. `buffers`: without a free one
+    /// it would wait for that.
     #[cold]
     #[inline(never)]
-    fn arm_anew<K: Kernel>(&self, ex: &Executor<K>) {
-        if self.op.is_in_flight.get() && self.op.pending.get() == 0 {
-            self.since.set(TELLS);
+    fn arm_anew<K: Kernel>(&self, ex: &Executor<K>, buffers: &Buffers) {
+        if !self.op.is_in_flight.get() || self.op.pending.get() != 0 || !buffers.has_free() {
+            return;
+        }
+        self.since.set(TELLS);
+        if self.is_direct() || fd::has_ended(self.fd.get()) {
             self.anew.set(ex.cancel_operation(&self.op).is_ok());
         }
     }

@@ -196,7 +196,8 @@ impl<S: Side> Channel<S> {
     /// Rule 4.
     #[inline(always)]
     pub(super) fn has_two_ends(&self) -> bool {
-        !S::IS_LOCAL && self.has(is::OF_ROOM)
+        // Not by `state`, which who closes writes meanwhile.
+        !S::IS_LOCAL && self.capacity.get() != 0
     }
 
     /// All of it is the caller's. `here`, EPERM: as `Side::close`.

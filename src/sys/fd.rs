@@ -186,6 +186,24 @@ pub fn is_of_messages(fd: i32) -> bool {
     is_socket && kind != libc::SOCK_STREAM
 }
 
+/// A Unix socket.
+pub fn is_unix(fd: i32) -> bool {
+    let mut domain = libc::AF_UNSPEC;
+    let mut length = size_of::<i32>() as libc::socklen_t;
+    let at = (&raw mut domain).cast();
+    // SAFETY: `domain` has `length` bytes.
+    let is_socket =
+        unsafe { option_get(fd, libc::SOL_SOCKET, libc::SO_DOMAIN, at, &raw mut length).is_ok() };
+    is_socket && domain == libc::AF_UNIX
+}
+
+/// The peer of a socket sends no more, whatever of that is there still.
+pub fn has_ended(fd: i32) -> bool {
+    let mut asked = libc::pollfd { fd, events: libc::POLLRDHUP, revents: 0 };
+    // SAFETY: one entry of ours; it does not wait.
+    unsafe { libc::poll(&raw mut asked, 1, 0) == 1 }
+}
+
 /// # Safety
 /// `address` has `*length` bytes.
 pub unsafe fn local_address(

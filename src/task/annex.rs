@@ -204,10 +204,10 @@ impl TaskRef {
     #[cold]
     #[inline(never)]
     pub fn forget_past(self) {
-        // First: who leaves a permit from here on says so again.
+        // First: who leaves a permit behind `forget` says so again.
         self.head.has_past.store(0, Relaxed);
         self.forget_name();
-        self.park.take_any();
+        self.park.forget();
     }
 
     /// The task is being destroyed.

@@ -94,6 +94,14 @@ impl Permit {
             self.word.swap(NONE, Acquire);
         }
     }
+
+    /// Between two runs: there is none, whoever has left one until now.
+    pub fn forget(&self) {
+        self.here.set(false);
+        // An exchange, whatever is there, and Release: who leaves one from here on sees what was
+        // written before; see `forget_past`.
+        self.word.swap(NONE, Release);
+    }
 }
 
 /// Any thread.

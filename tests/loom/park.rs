@@ -140,3 +140,16 @@ fn its_own_thread_and_another_leave_a_permit() {
     }
     check_both_ways(3, owner, &[|p| p.unpark(0)], after);
 }
+
+/// Between two runs: it is forgotten, or the next run is told that there is something to forget.
+#[test]
+fn a_permit_is_left_while_permits_are_forgotten() {
+    fn owner(p: &Park) -> bool {
+        p.forget();
+        true
+    }
+    fn after(p: &Park, _: bool) {
+        assert!(p.is_none() || p.has_past(), "a permit that nobody forgets");
+    }
+    check_both_ways(3, owner, &[|p| p.unpark(0)], after);
+}

@@ -133,8 +133,13 @@ monad_async_buffer_ring_view(monad_async_buffer_ring ring, monad_async_op const 
 MONAD_ASYNC_API monad_async_result monad_async_view_release(monad_async_view *view)
     MONAD_ASYNC_NOEXCEPT;
 
-/** Begins to receive. Does not suspend, no malloc; a system call, which asks a plain descriptor for
- *  its type. From now on data is taken off the socket as it comes, as far as there are buffers.
+/** Begins to receive. Does not suspend, no malloc; two system calls, which ask a plain descriptor
+ *  for its type and domain. From now on data is taken off the socket as it comes, as far as there
+ *  are buffers.
+ *
+ *  Linux 6.17 to 6.19 without what was mended in 2026 ("fix multishot recv missing EOF", in 7.0
+ *  and in stable releases: 6.18.44 has it) may never tell of a Unix socket's end that comes right
+ *  behind data: there a peer says by a message that it has finished.
  *  @param task the task that runs, which is the caller, and alone may use the stream
  *  @param stream zeroed, or one that has ended
  *  @param socket a connected stream socket; not one of messages, datagrams for example: what does

@@ -111,8 +111,8 @@ MONAD_ASYNC_API monad_async_result monad_async_op_begin(monad_async_task task,
 MONAD_ASYNC_API monad_async_result monad_async_op_wait(monad_async_task task, monad_async_op *op);
 
 /** SUSPENDS until any of the task's operations has a completion, and takes it, in the order of
- *  completion. If one has already: at once. O(1), and O(streams of buffer.h): what those bring is for
- *  `monad_async_recv_stream_next` alone.
+ *  completion. If one has already: at once. O(1), and O(streams of buffer.h): what those bring is
+ *  for `monad_async_recv_stream_next` alone.
  *  @param task the task that runs, which is the caller
  *  @param[out] op whose completion was taken; its outcome is in `result` and `cqe_flags`
  *  @retval 0 taken

@@ -28,6 +28,8 @@ pub struct Park {
     wrote: [Cell<u64>; 2],
     /// The same, to be looked at before it is known.
     seen: AtomicBool,
+    /// A permit was left: `has_past` of a task's head.
+    past: AtomicBool,
 }
 
 // SAFETY: the checked cells and links are the point; loom fails the model if they are shared.
@@ -47,6 +49,7 @@ impl Park {
             waker: Notify::new(),
             wrote: [Cell::new(0), Cell::new(0)],
             seen: AtomicBool::new(false),
+            past: AtomicBool::new(false),
         })
     }
 
@@ -58,7 +61,7 @@ impl Park {
     pub fn unpark(&self, writer: usize) {
         self.wrote[writer].set(1);
         self.seen.store(true, Relaxed);
-        let Some(at) = self.permit.unpark() else { return };
+        let Some(at) = self.permit.unpark() else { return self.past.store(true, Relaxed) };
         let record = (0..2).find(|&i| self.address(i) == at).expect("a record");
         let record = &self.records[record];
         assert_eq!(record.home.get(), HOME, "a record that is not filled in, or gone");
@@ -68,6 +71,16 @@ impl Park {
             Push::Queued => {}
             Push::Closed => panic!("closed"),
         }
+    }
+
+    /// `TaskRef::forget_past`.
+    pub fn forget(&self) {
+        self.past.store(false, Relaxed);
+        self.permit.forget();
+    }
+
+    pub fn has_past(&self) -> bool {
+        self.past.load(Relaxed)
     }
 
     /// The executor's thread unparks the task, which is not parked.

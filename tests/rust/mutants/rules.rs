@@ -149,7 +149,7 @@ pub const RULES: &[Mutant] = &[
     },
     Mutant {
         bug: "any scope may be left",
-        file: "src/executor/scope.rs",
+        file: "src/executor/enter.rs",
         right: "scope.is_null() || task.scope.get() != scope.cast()",
         wrong: "scope.is_null()",
     },
