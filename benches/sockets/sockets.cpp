@@ -250,6 +250,18 @@ double per_answer(bool gathered)
     return spent / (times * answers);
 }
 
+void connect_pairs(std::vector<int> &fds, std::vector<int> &theirs)
+{
+    for (int i = 0; i < connections; ++i) {
+        int pair[2];
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
+            die("socketpair");
+        }
+        fds.push_back(pair[0]);
+        theirs.push_back(pair[1]);
+    }
+}
+
 // Messages of a child process over 64 Unix sockets, received and no more.
 struct senders {
     static constexpr int each = 4000;
@@ -259,14 +271,7 @@ struct senders {
     senders()
     {
         std::vector<int> theirs;
-        for (int i = 0; i < connections; ++i) {
-            int pair[2];
-            if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
-                die("socketpair");
-            }
-            fds.push_back(pair[0]);
-            theirs.push_back(pair[1]);
-        }
+        connect_pairs(fds, theirs);
         child = fork();
         if (child == 0) {
             char const data[message_bytes] = {};
@@ -439,17 +444,7 @@ double per_message(std::function<void(std::vector<int> const &)> const &receive)
 struct stream_pairs {
     std::vector<int> fds, theirs;
 
-    stream_pairs()
-    {
-        for (int i = 0; i < connections; ++i) {
-            int pair[2];
-            if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
-                die("socketpair");
-            }
-            fds.push_back(pair[0]);
-            theirs.push_back(pair[1]);
-        }
-    }
+    stream_pairs() { connect_pairs(fds, theirs); }
     stream_pairs(stream_pairs const &) = delete;
     ~stream_pairs()
     {

@@ -244,16 +244,20 @@ impl RecvStream {
         });
     }
 
-    /// Nothing is lost: what it brings until it ends is taken first. `buffers`: without a free one
-    /// it would wait for that.
+    /// Nothing is lost: what it brings until it ends is taken first. A stream that is armed needs a
+    /// free one of `buffers`: so does an end that is there; of a direct socket that is not known.
     #[cold]
     #[inline(never)]
     fn arm_anew<K: Kernel>(&self, ex: &Executor<K>, buffers: &Buffers) {
-        if !self.op.is_in_flight.get() || self.op.pending.get() != 0 || !buffers.has_free() {
+        let is_direct = self.is_direct();
+        if !self.op.is_in_flight.get() || self.op.pending.get() != 0 {
+            return;
+        }
+        if is_direct && !buffers.has_free() {
             return;
         }
         self.since.set(TELLS);
-        if self.is_direct() || fd::has_ended(self.fd.get()) {
+        if is_direct || fd::has_ended(self.fd.get()) {
             self.anew.set(ex.cancel_operation(&self.op).is_ok());
         }
     }

@@ -8,7 +8,7 @@
 //!    time-out is late by is what the task has computed since the note, `SLACK` ticks of the
 //!    kernel's at most.
 //! 2. Of one that has computed for longer, what the coarse clock has counted since is taken off,
-//!    but for `SLACK` ticks. So it is late by that and a tick at most.
+//!    except for `SLACK` ticks. So it is late by that and a tick at most.
 //! 3. The clock may have been late when it was noted. A tick is late by itself; where the virtual
 //!    processor that counts is taken away, by four ticks in ten seconds with builds running; and by
 //!    five before Linux (5.18) has another one count. Hence eight.

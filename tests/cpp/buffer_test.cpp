@@ -13,6 +13,7 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include <poll.h>
 #include <sys/socket.h>
@@ -140,6 +141,35 @@ TEST(RecvStream, ends_where_much_had_come_and_its_peer_was_gone_when_it_began)
         t.get();
         EXPECT_EQ(bytes, std::size_t(messages) * 64);
     }
+}
+
+// The same, while its task holds all buffers: it is told that the end needs one.
+TEST(RecvStream, an_end_behind_all_buffers_is_no_wait_for_ever)
+{
+    Connection c;
+    std::string const message(64, 'm');
+    for (int i = 0; i < 64; ++i) {
+        c.send(message);
+    }
+    c.hang_up();
+    ma::executor ex;
+    ma::buffer_ring const ring(ex, 64, 64);
+    ma::task t;
+    t.attach(ex, [&] {
+        ma::recv_stream stream(c.fds[0], ring, MONAD_ASYNC_RECV_STREAM_NO_WAIT);
+        std::vector<ma::view> views;
+        std::error_code ec;
+        do {
+            views.push_back(stream.next(ec));
+        } while (!views.back().empty());
+        EXPECT_EQ(views.size(), 65u);
+        EXPECT_EQ(ec.value(), ENOBUFS);
+        views.clear();
+        EXPECT_TRUE(stream.next(ec).empty());
+        EXPECT_FALSE(ec);
+    });
+    ex.run_until_idle();
+    t.get();
 }
 
 TEST(RecvStream, ends_with_its_task_and_gives_all_buffers_back)

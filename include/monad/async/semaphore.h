@@ -81,7 +81,7 @@ monad_async_semaphore_acquire_until(monad_async_task task, monad_async_semaphore
 
 /** Takes permits if they are there and nobody waits. ANY THREAD. Does not suspend.
  *  @param semaphore which
- *  @param count how many; 0: done, whoever waits
+ *  @param count how many; 0: done, even if others wait
  *  @retval 0 done
  *  @retval EAGAIN they are not, or others wait
  *  @retval EINVAL NULL
