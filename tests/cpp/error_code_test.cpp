@@ -2,19 +2,10 @@
 // that nobody asked for.
 #include "support.hpp"
 
-#include <monad/async/buffer.hpp>
-#include <monad/async/buffer_set.hpp>
-#include <monad/async/connect.hpp>
-#include <monad/async/direct.hpp>
 #include <monad/async/file.hpp>
 #include <monad/async/future.hpp>
 #include <monad/async/listener.hpp>
-#include <monad/async/ordered.hpp>
-#include <monad/async/path.hpp>
-#include <monad/async/poll.hpp>
 #include <monad/async/pool.hpp>
-#include <monad/async/process.hpp>
-#include <monad/async/writer.hpp>
 
 #include <array>
 #include <new>
@@ -48,90 +39,6 @@ static_assert(noexcept(std::declval<ma::task &>().attach(std::declval<ma::execut
 static_assert(noexcept(std::declval<ma::executor &>().run(std::declval<std::error_code &>())));
 static_assert(noexcept(std::declval<ma::executor &>().run_for(std::declval<std::chrono::seconds>(),
                                                               std::declval<std::error_code &>())));
-
-static_assert(noexcept(std::declval<ma::thread_pool &>().wait(0,
-                                                              std::declval<std::error_code &>())));
-static_assert(
-    noexcept(std::declval<ma::thread_pool &>().wait_begun(0, std::declval<std::error_code &>())));
-static_assert(
-    noexcept(std::declval<ma::thread_pool &>().resize(1, std::declval<std::error_code &>())));
-
-// Each call on files, sockets, buffers, processes and signals, also with what may be left out left out.
-namespace both {
-
-extern std::error_code &ec;
-extern ma::executor &ex;
-extern ma::executor_ref &ref;
-extern ma::bytes &to;
-extern ma::const_bytes &from;
-extern iovec *parts;
-extern msghdr &m;
-extern sockaddr *address;
-extern std::string &text;
-extern ma::file &f;
-extern ma::socket &s;
-extern ma::listener &l;
-extern ma::socket_address &peer;
-extern ma::buffer_ring &ring;
-extern ma::recv_stream &stream;
-extern ma::buffer_set &set;
-extern ma::fixed_buffer &buffer;
-extern ma::writer &w;
-extern ma::process &p;
-extern ma::signals &sig;
-
-static_assert(noexcept(ma::file("", ec)));
-static_assert(noexcept(ma::file("", 0, ec)));
-static_assert(noexcept(ma::file("", 0, ma::open_options(), ec)));
-static_assert(noexcept(f.close(ec)));
-static_assert(noexcept(f.read(to, ec)) && noexcept(f.read(to, 0, ec)));
-static_assert(noexcept(f.read_all(to, ec)) && noexcept(f.read_all(to, 0, ec)));
-static_assert(noexcept(f.write(from, ec)) && noexcept(f.write(from, 0, ec)));
-static_assert(noexcept(f.write_all(from, ec)) && noexcept(f.write_all(from, 0, ec)));
-static_assert(noexcept(f.readv(parts, 1, ec)) && noexcept(f.readv(parts, 1, 0, 0, ec)));
-static_assert(noexcept(f.writev(parts, 1, ec)) && noexcept(f.writev(parts, 1, 0, 0, ec)));
-static_assert(noexcept(f.sync(ec)) && noexcept(f.sync_data(ec)));
-static_assert(noexcept(f.sync_range(0, 0, 0, ec)));
-static_assert(noexcept(f.allocate(0, 1, ec)) && noexcept(f.allocate(0, 1, 0, ec)));
-static_assert(noexcept(f.truncate(0, ec)) && noexcept(f.advise(0, 0, 0, ec)));
-static_assert(noexcept(f.stat(ec)));
-static_assert(noexcept(ma::path_unlink("", ec)) && noexcept(ma::path_unlink("", 0, ec)));
-static_assert(noexcept(ma::path_rename("", "", ec)) && noexcept(ma::path_rename("", "", 0, ec)));
-static_assert(noexcept(ma::path_mkdir("", ec)) && noexcept(ma::path_mkdir("", 0, ec)));
-static_assert(noexcept(ma::path_link("", "", ec)) && noexcept(ma::path_symlink("", "", ec)));
-static_assert(noexcept(ma::path_stat("", ec)) && noexcept(ma::path_stat("", 0, ec)));
-static_assert(noexcept(ma::order(f, ec)));
-static_assert(noexcept(ma::to_plain(f, ec)) && noexcept(ma::to_plain(s, ec)));
-static_assert(noexcept(ma::pass(f, ref, ec)) && noexcept(ma::pass(s, ref, ec)));
-static_assert(noexcept(ma::socket(0, 0, ec)) && noexcept(ma::socket(0, 0, 0, 0, ec)));
-static_assert(noexcept(ma::socket::tcp("", 0, ec)) && noexcept(ma::connect(text, text, ec)));
-static_assert(noexcept(s.connect(address, 0, ec)) && noexcept(s.bind(peer, ec)));
-static_assert(noexcept(s.recv(to, ec)) && noexcept(s.recv(to, 0, ec)));
-static_assert(noexcept(s.recv_exact(to, ec)));
-static_assert(noexcept(s.send(from, ec)) && noexcept(s.send(from, 0, ec)));
-static_assert(noexcept(s.send_all(from, ec)));
-static_assert(noexcept(s.recvmsg(m, ec)) && noexcept(s.recvmsg(m, 0, ec)));
-static_assert(noexcept(s.sendmsg(m, ec)) && noexcept(s.sendmsg(m, 0, ec)));
-static_assert(noexcept(s.shutdown(0, ec)) && noexcept(s.close(ec)) && noexcept(s.port(ec)));
-static_assert(noexcept(s.local_address(ec)) && noexcept(s.peer_address(ec)));
-static_assert(noexcept(s.option<int>(0, 0, ec)) && noexcept(s.set_option(0, 0, 1, ec)));
-static_assert(noexcept(ma::listener::tcp(0, ec)) && noexcept(ma::listener::tcp(0, "", 1, ec)));
-static_assert(noexcept(ma::listener::on(std::move(s), ec)));
-static_assert(noexcept(ma::listener::on(std::move(s), 1, ec)));
-static_assert(noexcept(l.accept(ec)) && noexcept(l.accept(0, ec)));
-static_assert(noexcept(l.accept(peer, ec)) && noexcept(l.accept(peer, 0, ec)));
-static_assert(noexcept(ma::poll(0, 0, ec)));
-static_assert(noexcept(ma::buffer_ring(1, 1, ec)) && noexcept(ma::buffer_ring(ex, 1, 1, ec)));
-static_assert(noexcept(ma::recv_stream(s, ring, ec)) && noexcept(ma::recv_stream(s, ring, 0, ec)));
-static_assert(noexcept(stream.next(ec)));
-static_assert(noexcept(ma::buffer_set(1, 1, ec)) && noexcept(ma::buffer_set(ex, 1, 1, ec)));
-static_assert(noexcept(set.share(ec)) && noexcept(set.clone(ec)) && noexcept(set.claim(ec)));
-static_assert(noexcept(buffer.read(f.native_handle(), 0, 1, ec)));
-static_assert(noexcept(buffer.write(f.native_handle(), 0, 1, ec)));
-static_assert(noexcept(w.write(from, ec)) && noexcept(w.flush(ec)) && noexcept(w.recv(to, ec)));
-static_assert(noexcept(p.wait(ec)) && noexcept(ma::signals({1}, ec)) && noexcept(sig.wait(ec)));
-
-} // namespace both
 
 std::error_code stale()
 {

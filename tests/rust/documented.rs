@@ -259,3 +259,175 @@ fn tasks_together_have_examples_in_c() {
     assert!(looked_at > 100, "{looked_at} functions");
     none(wrong);
 }
+
+/// A function of a C++ header, as a caller sees it.
+struct Call {
+    /// Its class, or "" of one that stands alone, and its name.
+    of: String,
+    name: String,
+    /// The types of what it takes, and how many of those may be left out.
+    takes: Vec<String>,
+    defaults: usize,
+    throws_errno: bool,
+}
+
+/// `text` at the commas that are in no brackets.
+fn at_commas(text: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut depth = 0;
+    for c in text.chars() {
+        depth += i32::from("([{<".contains(c)) - i32::from(")]}>".contains(c));
+        if c == ',' && depth == 0 {
+            parts.push(String::new());
+        } else {
+            parts.last_mut().unwrap().push(c);
+        }
+    }
+    parts.retain(|part| !part.trim().is_empty());
+    parts
+}
+
+/// Where the bracket that `text` begins with is closed.
+fn closed(text: &str, open: char, close: char) -> usize {
+    let mut depth = 0;
+    for (at, c) in text.char_indices() {
+        depth += i32::from(c == open) - i32::from(c == close);
+        if depth == 0 {
+            return at;
+        }
+    }
+    panic!("{open} without {close}: {text}");
+}
+
+/// Of `std::size_t count = 1` the type.
+fn type_of(parameter: &str) -> String {
+    let declared = parameter.split(" = ").next().unwrap().trim();
+    let is_name = |c: char| c.is_alphanumeric() || c == '_';
+    let before = declared.trim_end_matches(is_name);
+    let words: Vec<_> = before.split_whitespace().collect();
+    words.join(" ")
+}
+
+fn calls_of(text: &str) -> Vec<Call> {
+    let mut calls = Vec::new();
+    let (mut of, mut seen) = (String::new(), 0);
+    for (at, _) in text.match_indices("/**") {
+        for line in text[seen..at].lines() {
+            let is_class = ["class ", "struct "].iter().any(|word| {
+                line.starts_with(word)
+                    || line.starts_with("template") && line.contains(&format!("> {word}"))
+            });
+            if is_class && line.ends_with('{') {
+                let head = line.trim_end_matches('{').split(" : ").next().unwrap().trim();
+                of = head.split_whitespace().next_back().unwrap().to_owned();
+            } else if line == "};" {
+                of.clear();
+            }
+        }
+        seen = at;
+        let (comment, mut rest) = text[at..].split_once("*/").unwrap();
+        rest = rest.trim_start();
+        while rest.starts_with("template <") || rest.starts_with("[[") {
+            let (open, close) = if rest.starts_with('[') { ('[', ']') } else { ('<', '>') };
+            let begin = rest.find(open).unwrap();
+            rest = rest[begin + closed(&rest[begin..], open, close) + 1..].trim_start();
+        }
+        let Some(begin) = rest.find(['(', ';', '{', '=']) else { continue };
+        if !rest[begin..].starts_with('(') {
+            continue;
+        }
+        let name = rest[..begin].split([' ', '\n', '&', '*']).next_back().unwrap().to_owned();
+        let takes = at_commas(&rest[begin + 1..begin + closed(&rest[begin..], '(', ')')]);
+        let tells = |section: &&str| {
+            ["std::system_error", "_error", "as "].iter().any(|w| section.contains(w))
+        };
+        calls.push(Call {
+            of: of.clone(),
+            name,
+            defaults: takes.iter().filter(|t| t.contains(" = ")).count(),
+            takes: takes.iter().map(|t| type_of(t)).collect(),
+            throws_errno: sections(comment, "throws ").iter().any(tells as fn(&&str) -> bool),
+        });
+    }
+    calls
+}
+
+// As `<filesystem>` has it: what can fail can be called without a throw, and with what may be left
+// out left out. What runs the caller's functions in line is let be, and what makes that which has no
+// state for "it failed".
+#[test]
+fn every_call_has_a_form_with_an_error_code() {
+    let alone = [
+        // In line.
+        ("", "await"),
+        ("", "decltype"), // `with_timeout`, whose other form drops the result.
+        ("", "select"),
+        ("", "when_all"),
+        ("", "when_any"),
+        ("", "with_stop_token"),
+        ("task_local", "emplace"),
+        ("task_local", "get"),
+        ("thread_pool", "for_each"),
+        // Makes, or begins, what lives as long as the object.
+        ("", "executor"),
+        ("", "run_coroutine"),
+        ("channel", "channel"),
+        ("executor", "executor"),
+        ("io_batch", "begin"),
+        ("operation", "operation"),
+        ("scope", "scope"),
+        ("scoped_lock", "scoped_lock"),
+        ("shield", "shield"),
+        ("stop_scope", "stop_scope"),
+        ("task", "task"),
+        ("task_group", "task_group"),
+        ("thread_pool", "thread_pool"),
+        // Throws what is at hand, or only for a misuse.
+        ("", "throw_if_interrupted"),
+        ("", "value_or_throw"),
+        ("io_completion", "value"),
+        ("task", "cpu_priority"),
+        ("task", "io_priority"),
+        ("task", "priority"),
+    ];
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("include/monad/async");
+    let (mut wrong, mut count) = (Vec::new(), 0);
+    let mut is_there = vec![false; alone.len()];
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "hpp") {
+            continue;
+        }
+        let header = path.file_name().unwrap().to_string_lossy().into_owned();
+        let calls = calls_of(&fs::read_to_string(&path).unwrap());
+        let is_code = |t: &String| t == "std::error_code &";
+        for call in calls.iter().filter(|c| c.throws_errno && !c.takes.last().is_some_and(is_code))
+        {
+            if let Some(one) = alone.iter().position(|a| *a == (&call.of, &call.name)) {
+                is_there[one] = true;
+                continue;
+            }
+            count += 1;
+            for left_out in 0..=call.defaults {
+                let takes = &call.takes[..call.takes.len() - left_out];
+                let has = calls.iter().any(|c| {
+                    (&c.of, &c.name) == (&call.of, &call.name)
+                        && c.takes.split_last().is_some_and(|(last, t)| is_code(last) && t == takes)
+                });
+                if !has {
+                    wrong.push(format!(
+                        "{header}: {}::{}({})",
+                        call.of,
+                        call.name,
+                        takes.join(", ")
+                    ));
+                }
+            }
+        }
+    }
+    let gone = alone.iter().zip(is_there).filter(|(_, is_there)| !is_there);
+    wrong.extend(gone.map(|((of, name), _)| format!("no {of}::{name} that throws an errno")));
+    println!("measured: {count} calls throw an errno");
+    assert!(count > 100, "the headers were not understood: {count}");
+    none(wrong);
+}

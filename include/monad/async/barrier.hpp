@@ -59,6 +59,17 @@ public:
                                     "monad::async::barrier");
     }
 
+    /** As the other `arrive_and_wait_for`.
+     *  @param timeout from now on
+     *  @param[out] ec the error; none where the time is over
+     *  @return whether all have come; else the caller does not count */
+    template <class Rep, class Period>
+    [[nodiscard]] bool arrive_and_wait_for(std::chrono::duration<Rep, Period> timeout,
+                                           std::error_code &ec) noexcept
+    {
+        return detail::came_in_time(do_wait(detail::boot_time(timeout)).error, ec);
+    }
+
     /** @return the record, for the C API */
     [[nodiscard]] native_type *native_handle() noexcept { return &native_; }
 

@@ -40,9 +40,10 @@ namespace detail {
 // On the stack of the task that waits.
 template <class F> struct offloaded {
     using result = std::invoke_result_t<F>;
+    using value_type = std::conditional_t<std::is_void_v<result>, std::monostate, result>;
 
     F &&f;
-    std::optional<std::conditional_t<std::is_void_v<result>, std::monostate, result>> value = {};
+    std::optional<value_type> value = {};
     std::exception_ptr thrown = nullptr;
 
     // The monad_async_blocking_fn. What f throws must not leave it.
@@ -63,6 +64,20 @@ template <class F> struct offloaded {
         tsan_release(ptr);
         return monad_async_make_success(0);
     }
+
+    // SUSPENDS. The errno. Throws what f did.
+    MONAD_ASYNC_LOCAL int await()
+    {
+        auto *const self = monad_async_task_current();
+        tsan_release(this);
+        auto const r = interruptible(
+            self, [self, this] { return monad_async_run_blocking(self, &offloaded::run, this); });
+        tsan_acquire(this);
+        if (thrown) {
+            std::rethrow_exception(std::move(thrown));
+        }
+        return r.error;
+    }
 };
 
 } // namespace detail
@@ -82,19 +97,26 @@ template <class F> MONAD_ASYNC_LOCAL std::invoke_result_t<F> offload(F &&f)
     static_assert(!std::is_reference_v<std::invoke_result_t<F>>,
                   "what an offloaded callable returns is moved out: return a pointer");
     detail::offloaded<F> call{std::forward<F>(f)};
-    auto *const self = monad_async_task_current();
-    detail::tsan_release(&call);
-    auto const r = detail::interruptible(self, [self, &call] {
-        return monad_async_run_blocking(self, &detail::offloaded<F>::run, &call);
-    });
-    detail::tsan_acquire(&call);
-    detail::check(r.error, "monad::async::offload");
-    if (call.thrown) {
-        std::rethrow_exception(std::move(call.thrown));
-    }
+    detail::check(call.await(), "monad::async::offload");
     if constexpr (!std::is_void_v<std::invoke_result_t<F>>) {
         return std::move(*call.value);
     }
+}
+
+/** As the other `offload`.
+ *  @param f called once, on another thread, outside every task
+ *  @param[out] ec the error of the call: `f` never ran
+ *  @return what `f` returns, `std::monostate` for nothing; no value with an error
+ *  @throws what `f` throws */
+template <class F>
+MONAD_ASYNC_LOCAL std::optional<typename detail::offloaded<F>::value_type>
+offload(F &&f, std::error_code &ec)
+{
+    static_assert(!std::is_reference_v<std::invoke_result_t<F>>,
+                  "what an offloaded callable returns is moved out: return a pointer");
+    detail::offloaded<F> call{std::forward<F>(f)};
+    detail::report(call.await(), ec);
+    return std::move(call.value);
 }
 
 /** Addresses that `resolve` found, in the order in which they are to be tried. Move-only; a range
@@ -204,6 +226,31 @@ MONAD_ASYNC_LOCAL inline monad_async_result find_addresses(std::string const &ho
         detail::fail(r.error, text.c_str());
     }
     return address_list(list);
+}
+
+/** As the other `resolve`, of any family.
+ *  @param host a name, or an address in figures; empty: this machine
+ *  @param service a name, or a port in figures; empty: none
+ *  @param kind `SOCK_STREAM`, `SOCK_DGRAM`
+ *  @param[out] ec the error
+ *  @return none on an error */
+[[nodiscard]] MONAD_ASYNC_LOCAL inline address_list
+resolve(std::string const &host, std::string const &service, int kind, std::error_code &ec) noexcept
+{
+    addrinfo *list = nullptr;
+    detail::report(detail::find_addresses(host, service, kind, AF_UNSPEC, list), ec);
+    return address_list(list);
+}
+
+/** As the other `resolve`, for streams of any family.
+ *  @param host a name, or an address in figures; empty: this machine
+ *  @param service a name, or a port in figures; empty: none
+ *  @param[out] ec the error
+ *  @return none on an error */
+[[nodiscard]] MONAD_ASYNC_LOCAL inline address_list
+resolve(std::string const &host, std::string const &service, std::error_code &ec) noexcept
+{
+    return resolve(host, service, SOCK_STREAM, ec);
 }
 
 /** As the other `resolve`.

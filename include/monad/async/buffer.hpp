@@ -248,6 +248,24 @@ public:
     }
 
     /** As that constructor, with flags 0.
+     *  @param fd a connected stream socket's descriptor, which must stay open
+     *  @param ring where the data goes
+     *  @param[out] ec the error: then nothing comes of it */
+    recv_stream(int fd, buffer_ring const &ring, std::error_code &ec) noexcept
+        : recv_stream(fd, ring, 0, ec)
+    {
+    }
+
+    /** As that constructor, with flags 0.
+     *  @param socket a connected stream socket
+     *  @param ring where the data goes
+     *  @param[out] ec the error: then nothing comes of it */
+    recv_stream(monad_async_socket socket, buffer_ring const &ring, std::error_code &ec) noexcept
+        : recv_stream(socket, ring, 0, ec)
+    {
+    }
+
+    /** As that constructor, with flags 0.
      *  @param peer a connected stream socket, which must stay open
      *  @param ring where the data goes
      *  @param[out] ec the error: then nothing comes of it */

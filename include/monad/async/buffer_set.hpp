@@ -120,6 +120,17 @@ public:
                            "monad::async::fixed_buffer::read"));
     }
 
+    /** As the other `read`, of the whole buffer.
+     *  @param file where from
+     *  @param offset in the file; -1: the current position
+     *  @param[out] ec the error
+     *  @return how many were read; 0 with an error */
+    MONAD_ASYNC_LOCAL std::size_t read(monad_async_file file, std::int64_t offset,
+                                       std::error_code &ec) noexcept
+    {
+        return read(file, offset, SIZE_MAX, ec);
+    }
+
     /** As the other `read`.
      *  @param file where from
      *  @param offset in the file; -1: the current position
@@ -146,6 +157,17 @@ public:
         return static_cast<std::size_t>(
             value_or_throw(move_data(monad_async_file_write_fixed, file, offset, bytes),
                            "monad::async::fixed_buffer::write"));
+    }
+
+    /** As the other `write`, of the whole buffer.
+     *  @param file where to
+     *  @param offset in the file; -1: the current position
+     *  @param[out] ec the error
+     *  @return how many were written; 0 with an error */
+    MONAD_ASYNC_LOCAL std::size_t write(monad_async_file file, std::int64_t offset,
+                                        std::error_code &ec) noexcept
+    {
+        return write(file, offset, SIZE_MAX, ec);
     }
 
     /** As the other `write`.

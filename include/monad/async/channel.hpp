@@ -190,6 +190,18 @@ public:
         return try_send(std::move(copy));
     }
 
+    /** As the other `try_send`.
+     *  @param value is copied
+     *  @param[out] ec the error; none where there is no room
+     *  @return whether there was room, or a receiver
+     *  @throws what copying does */
+    [[nodiscard]] bool
+    try_send(T const &value, std::error_code &ec) noexcept(std::is_nothrow_copy_constructible_v<T>)
+    {
+        T copy(value);
+        return try_send(std::move(copy), ec);
+    }
+
     /** SUSPENDS while it is empty; a thread blocks.
      *  @return what was sent; nothing: it is closed, and empty
      *  @throws std::system_error `EPERM`: a local one, elsewhere
@@ -254,12 +266,30 @@ public:
                0;
     }
 
+    /** As the other `close`.
+     *  @param[out] ec the error
+     *  @return whether it was open; false with an error */
+    bool close(std::error_code &ec) noexcept
+    {
+        return detail::report(Objects::channel_close(&native_), ec) == 1;
+    }
+
     /** @return how many are inside, of which others may take some at once
      *  @throws std::system_error `EPERM`: a local one, elsewhere */
     [[nodiscard]] std::size_t size()
     {
         return static_cast<std::size_t>(
             value_or_throw(Objects::channel_count(&native_), "monad::async::channel::size"));
+    }
+
+    /** As the other `size`.
+     *  @param[out] ec the error
+     *  @return how many are inside; 0 with an error */
+    [[nodiscard]] std::size_t size(std::error_code &ec) noexcept
+    {
+        auto const r = Objects::channel_count(&native_);
+        detail::report(r.error, ec);
+        return r.error == 0 ? static_cast<std::size_t>(r.value) : 0;
     }
 
     /** What has been received, once each: an input iterator, whose increment SUSPENDS. */

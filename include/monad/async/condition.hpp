@@ -186,12 +186,26 @@ public:
                       "monad::async::condition::notify_one");
     }
 
+    /** As the other `notify_one`.
+     *  @param[out] ec the error */
+    void notify_one(std::error_code &ec) noexcept
+    {
+        detail::report(Objects::condition_notify_one(&native_).error, ec);
+    }
+
     /** Notifies all who wait. Does not suspend.
      *  @throws std::system_error `EPERM`: a local one, elsewhere */
     void notify_all()
     {
         detail::check(Objects::condition_notify_all(&native_).error,
                       "monad::async::condition::notify_all");
+    }
+
+    /** As the other `notify_all`.
+     *  @param[out] ec the error */
+    void notify_all(std::error_code &ec) noexcept
+    {
+        detail::report(Objects::condition_notify_all(&native_).error, ec);
     }
 
     /** @return the record, for the C API */

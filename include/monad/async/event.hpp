@@ -51,6 +51,17 @@ public:
         return wait_by(detail::boot_time(timeout));
     }
 
+    /** As the other `wait_for`.
+     *  @param timeout from now on
+     *  @param[out] ec the error; none where the time is over
+     *  @return whether it is set */
+    template <class Rep, class Period>
+    [[nodiscard]] bool wait_for(std::chrono::duration<Rep, Period> timeout,
+                                std::error_code &ec) noexcept
+    {
+        return detail::came_in_time(do_wait(detail::boot_time(timeout)).error, ec);
+    }
+
     /** SUSPENDS until it is set, or until a time.
      *  @param deadline of any clock that has `now()`, which is asked once
      *  @return false: too late
@@ -61,9 +72,27 @@ public:
         return wait_by(detail::boot_time(deadline));
     }
 
+    /** As the other `wait_until`.
+     *  @param deadline of any clock that has `now()`, which is asked once
+     *  @param[out] ec the error; none where the time is over
+     *  @return whether it is set */
+    template <class Clock, class Duration>
+    [[nodiscard]] bool wait_until(std::chrono::time_point<Clock, Duration> const &deadline,
+                                  std::error_code &ec) noexcept
+    {
+        return detail::came_in_time(do_wait(detail::boot_time(deadline)).error, ec);
+    }
+
     /** Sets it: all who wait go on. Does not suspend.
      *  @throws std::system_error `EPERM`: a local one, elsewhere */
     void set() { detail::check(Objects::event_set(&native_).error, "monad::async::event::set"); }
+
+    /** As the other `set`.
+     *  @param[out] ec the error */
+    void set(std::error_code &ec) noexcept
+    {
+        detail::report(Objects::event_set(&native_).error, ec);
+    }
 
     /** Takes it back. Does not suspend.
      *  @return whether it was set
@@ -73,11 +102,27 @@ public:
         return value_or_throw(Objects::event_reset(&native_), "monad::async::event::reset") != 0;
     }
 
+    /** As the other `reset`.
+     *  @param[out] ec the error
+     *  @return whether it was set; false with an error */
+    bool reset(std::error_code &ec) noexcept
+    {
+        return detail::report(Objects::event_reset(&native_), ec) == 1;
+    }
+
     /** @return whether it is set
      *  @throws std::system_error `EPERM`: a local one, elsewhere */
     [[nodiscard]] bool is_set()
     {
         return value_or_throw(Objects::event_is_set(&native_), "monad::async::event::is_set") != 0;
+    }
+
+    /** As the other `is_set`.
+     *  @param[out] ec the error
+     *  @return whether it is set; false with an error */
+    [[nodiscard]] bool is_set(std::error_code &ec) noexcept
+    {
+        return detail::report(Objects::event_is_set(&native_), ec) == 1;
     }
 
     /** @return the record, for the C API */

@@ -362,12 +362,27 @@ public:
      *  @throws std::system_error `ENOMEM`; `EPERM` in a child after `fork`. std::bad_alloc */
     template <class F> void spawn(F &&body) const;
 
+    /** As the other `spawn`.
+     *  @param body any callable; throws only if moving it does
+     *  @param[out] ec the error; `ENOMEM` too */
+    template <class F>
+    void spawn(F &&body, std::error_code &ec) const noexcept(detail::moves_twice_without_throw<F>);
+
     /** As `spawn`, with an object for its result. ANY THREAD. To call it takes future.hpp.
      *  @param body any callable
      *  @return for what it returns or throws
      *  @throws as `spawn` */
     template <class F>
     [[nodiscard]] future<std::invoke_result_t<std::decay_t<F>>> submit(F &&body) const;
+
+    /** As the other `submit`.
+     *  @param body any callable; throws only if moving it does
+     *  @param[out] ec the error; `ENOMEM` too
+     *  @return for what it returns or throws; of nothing with an error */
+    template <class F>
+    [[nodiscard]] future<std::invoke_result_t<std::decay_t<F>>> submit(F &&body,
+                                                                       std::error_code &ec) const
+        noexcept(detail::moves_twice_without_throw<F>);
 
     /** Whether running it makes sense. OWNER'S THREAD.
      *  @return true while a task is attached */
@@ -402,6 +417,14 @@ public:
     {
         return static_cast<int>(value_or_throw(monad_async_executor_poll_fd(native_handle()),
                                                "monad::async::executor::poll_fd"));
+    }
+
+    /** As the other `poll_fd`.
+     *  @param[out] ec the error
+     *  @return -1 with an error */
+    [[nodiscard]] int poll_fd(std::error_code &ec) const noexcept
+    {
+        return static_cast<int>(detail::report(monad_async_executor_poll_fd(native_handle()), ec));
     }
 
     /** The handle of the C API, which may be used together with this object but not destroyed. Its

@@ -80,6 +80,12 @@ public:
      *  another thread; as `executor::spawn` */
     template <class F> void spawn(F &&body) const;
 
+    /** As the other `spawn`.
+     *  @param body any callable; throws only if moving it does
+     *  @param[out] ec the error; `ENOMEM` too */
+    template <class F>
+    void spawn(F &&body, std::error_code &ec) const noexcept(detail::moves_twice_without_throw<F>);
+
     /** As `executor::submit`; takes future.hpp.
      *  @param body any callable
      *  @return for what it returns or throws
@@ -87,6 +93,15 @@ public:
      *  another thread; as `executor::spawn` */
     template <class F>
     [[nodiscard]] future<std::invoke_result_t<std::decay_t<F>>> submit(F &&body) const;
+
+    /** As the other `submit`.
+     *  @param body any callable; throws only if moving it does
+     *  @param[out] ec the error; `ENOMEM` too
+     *  @return for what it returns or throws; of nothing with an error */
+    template <class F>
+    [[nodiscard]] future<std::invoke_result_t<std::decay_t<F>>> submit(F &&body,
+                                                                       std::error_code &ec) const
+        noexcept(detail::moves_twice_without_throw<F>);
 
     /** @return false: it refers to none. True though the executor is gone */
     [[nodiscard]] explicit operator bool() const noexcept { return block_ != nullptr; }

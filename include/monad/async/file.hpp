@@ -264,6 +264,18 @@ public:
         return counted(get_parts(parts, count, offset, flags), ec);
     }
 
+    /** As the other `readv`, without flags.
+     *  @param parts where it goes
+     *  @param count how many parts
+     *  @param offset where in the file
+     *  @param[out] ec the error
+     *  @return how many bytes were read; 0 with an error */
+    [[nodiscard]] MONAD_ASYNC_LOCAL std::size_t
+    readv(iovec const *parts, int count, std::int64_t offset, std::error_code &ec) noexcept
+    {
+        return readv(parts, count, offset, 0, ec);
+    }
+
     /** As the other `readv`, at the current position.
      *  @param parts where it goes
      *  @param count how many parts
@@ -301,6 +313,18 @@ public:
                                                        std::error_code &ec) noexcept
     {
         return partly(put_parts(parts, count, offset, flags), ec);
+    }
+
+    /** As the other `writev`, without flags.
+     *  @param parts what to write
+     *  @param count how many parts
+     *  @param offset where in the file
+     *  @param[out] ec the error
+     *  @return how many bytes were written, with an error too where the file is ordered */
+    [[nodiscard]] MONAD_ASYNC_LOCAL std::size_t
+    writev(iovec const *parts, int count, std::int64_t offset, std::error_code &ec) noexcept
+    {
+        return writev(parts, count, offset, 0, ec);
     }
 
     /** As the other `writev`, at the current position.

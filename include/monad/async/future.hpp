@@ -25,6 +25,7 @@
 #include <memory>
 #include <new>
 #include <optional>
+#include <system_error>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -35,60 +36,87 @@ inline namespace v0 {
 /** @cond no API */
 namespace detail {
 
+// The errno, or `no_room`. Throws what moving the callable does.
 template <class R, class Target, class F>
-MONAD_ASYNC_LOCAL future_base *submit_by(executor_block &block, bool here, Target target, F &&body,
-                                         char const *what)
+MONAD_ASYNC_LOCAL int submit_by(executor_block &block, bool here, Target target, F &&body,
+                                future_base *&made)
 {
     static_assert(!std::is_reference_v<R>,
                   "what a submitted callable returns is moved into its future: return a pointer");
     using state_type = future_state<R>;
-    auto &s = take_or_throw(block, here, what);
-    state_type *state = nullptr;
-    try {
-        if constexpr (fits_spawned<state_type>) {
-            state = ::new (static_cast<void *>(s.future_room)) state_type;
-        } else {
-            state = new state_type;
-        }
-        state->of = &s;
-        state->end = &end_future<state_type>;
-        hold_block(s, here); // The future may outlive the executor.
-        auto call = [state, f = std::decay_t<F>(std::forward<F>(body))]() mutable {
-            if constexpr (std::is_void_v<R>) {
-                std::invoke(std::move(f));
-                state->value.emplace();
-            } else {
-                state->value.emplace(std::invoke(std::move(f)));
-            }
-        };
-        if (!detail::put_body(s, std::move(call))) {
-            throw std::bad_alloc();
-        }
-        if (here) {
-            state->is_joined = true;
-            check(monad_async_task_attach(block.head, s.head).error, what);
-        } else {
-            s.of = static_cast<future_base *>(state);
-            s.on_done = &future_done;
-            check(target == nullptr ? EINVAL : start(target, s.head).error, what);
-        }
-    } catch (...) {
-        if (state != nullptr) {
-            end_future<state_type>(*state);
-        }
-        keep_spawned(s, here);
-        throw;
+    int error = 0;
+    auto *const taken = take_spawned(block, here, error);
+    if (__builtin_expect(taken == nullptr, false)) {
+        return error;
     }
-    return state;
+    auto &s = *taken;
+    struct guard { // What is not launched goes back.
+        spawned *s;
+        bool here;
+        state_type *state = nullptr;
+        ~guard()
+        {
+            if (s != nullptr) {
+                if (state != nullptr) {
+                    end_future<state_type>(*state);
+                }
+                keep_spawned(*s, here);
+            }
+        }
+    } g{taken, here};
+    state_type *state = nullptr;
+    if constexpr (fits_spawned<state_type>) {
+        state = ::new (static_cast<void *>(s.future_room)) state_type;
+    } else {
+        state = new (std::nothrow) state_type;
+        if (state == nullptr) {
+            return no_room;
+        }
+    }
+    g.state = state;
+    state->of = &s;
+    state->end = &end_future<state_type>;
+    hold_block(s, here); // The future may outlive the executor.
+    auto call = [state, f = std::decay_t<F>(std::forward<F>(body))]() mutable {
+        if constexpr (std::is_void_v<R>) {
+            std::invoke(std::move(f));
+            state->value.emplace();
+        } else {
+            state->value.emplace(std::invoke(std::move(f)));
+        }
+    };
+    if (!detail::put_body(s, std::move(call))) {
+        return no_room;
+    }
+    if (here) {
+        state->is_joined = true;
+        error = monad_async_task_attach(block.head, s.head).error;
+    } else {
+        s.of = static_cast<future_base *>(state);
+        s.on_done = &future_done;
+        error = target == nullptr ? EINVAL : start(target, s.head).error;
+    }
+    if (__builtin_expect(error == 0, true)) {
+        g.s = nullptr;
+        made = state;
+    }
+    return error;
 }
 
-template <class R, class F>
-MONAD_ASYNC_LOCAL future_base *submit_to(executor_block *block, F &&body, char const *what)
+// A null block: of an object that was moved from. `how` as in `settle_spawn`; null where that is
+// reported.
+template <class R, class F, class How>
+MONAD_ASYNC_LOCAL future_base *submit_to(executor_block *block, F &&body, How &how)
 {
-    check(block == nullptr ? EINVAL : 0, what);
-    bool const here = is_here(*block);
-    return detail::submit_by<R>(*block, here, background_target{block, here}, std::forward<F>(body),
-                                what);
+    future_base *made = nullptr;
+    int error = EINVAL;
+    if (block != nullptr) {
+        bool const here = is_here(*block);
+        error = detail::submit_by<R>(*block, here, background_target{block, here},
+                                     std::forward<F>(body), made);
+    }
+    detail::settle_spawn(error, how);
+    return made;
 }
 
 } // namespace detail
@@ -166,9 +194,41 @@ public:
         }
     }
 
+    /** What the callable returns; `std::monostate` for nothing. */
+    using value_type = std::conditional_t<std::is_void_v<R>, std::monostate, R>;
+
+    /** As the other `get`.
+     *  @param[out] ec the error; of what the callable threw: its errno, `ENOMEM` for a
+     *  `std::bad_alloc`, `ENOTRECOVERABLE` for what has none. The future is of nothing then, too;
+     *  still `valid`: the wait was interrupted
+     *  @return what the callable returned; nothing with an error */
+    std::optional<value_type>
+    get(std::error_code &ec) noexcept(std::is_nothrow_move_constructible_v<value_type>)
+    {
+        int error = await(detail::forever_ns);
+        std::optional<value_type> value;
+        if (error == 0) {
+            auto *const state = std::exchange(state_, nullptr);
+            error = state->error_of_end();
+            struct release {
+                detail::future_base *state;
+                ~release() { state->let_go(detail::is_here(*state->of->block)); }
+            } const r{state};
+            if (error == 0) {
+                value.emplace(std::move(*static_cast<detail::future_state<R> *>(state)->value));
+            }
+        }
+        detail::report(error, ec);
+        return value;
+    }
+
     /** SUSPENDS until the task has ended; outside a task it blocks.
      *  @throws std::system_error, cancelled_error, timeout_error as `get`, of the wait alone */
     void wait() { detail::check(await(detail::forever_ns), "monad::async::future::wait"); }
+
+    /** As the other `wait`.
+     *  @param[out] ec the error of the wait */
+    void wait(std::error_code &ec) noexcept { detail::report(await(detail::forever_ns), ec); }
 
     /** SUSPENDS until the task has ended, for so long at most; outside a task it blocks.
      *  @param timeout from now on
@@ -179,6 +239,17 @@ public:
     {
         return detail::came_in_time(await(detail::boot_time(timeout)),
                                     "monad::async::future::wait_for");
+    }
+
+    /** As the other `wait_for`.
+     *  @param timeout from now on
+     *  @param[out] ec the error of the wait; none where the time is over
+     *  @return whether it has ended */
+    template <class Rep, class Period>
+    [[nodiscard]] bool wait_for(std::chrono::duration<Rep, Period> timeout,
+                                std::error_code &ec) noexcept
+    {
+        return detail::came_in_time(await(detail::boot_time(timeout)), ec);
     }
 
     /** Asks the task to end. ANY THREAD. Its result is to be waited for as ever. */
@@ -306,27 +377,60 @@ private:
 /** @cond as declared */
 template <class F> void executor::spawn(F &&body) const
 {
-    detail::spawn_background(block_, std::forward<F>(body), "monad::async::executor::spawn");
+    detail::settle_spawn(detail::spawn_background(block_, std::forward<F>(body)),
+                         "monad::async::executor::spawn");
+}
+
+template <class F>
+void executor::spawn(F &&body, std::error_code &ec) const
+    noexcept(detail::moves_twice_without_throw<F>)
+{
+    detail::settle_spawn(detail::spawn_background(block_, std::forward<F>(body)), ec);
 }
 
 template <class F> future<std::invoke_result_t<std::decay_t<F>>> executor::submit(F &&body) const
 {
     using result = std::invoke_result_t<std::decay_t<F>>;
-    return future<result>(
-        detail::submit_to<result>(block_, std::forward<F>(body), "monad::async::executor::submit"));
+    constexpr char const *what = "monad::async::executor::submit";
+    return future<result>(detail::submit_to<result>(block_, std::forward<F>(body), what));
+}
+
+template <class F>
+future<std::invoke_result_t<std::decay_t<F>>> executor::submit(F &&body, std::error_code &ec) const
+    noexcept(detail::moves_twice_without_throw<F>)
+{
+    using result = std::invoke_result_t<std::decay_t<F>>;
+    return future<result>(detail::submit_to<result>(block_, std::forward<F>(body), ec));
 }
 
 template <class F> void executor_ref::spawn(F &&body) const
 {
-    detail::spawn_background(block_, std::forward<F>(body), "monad::async::executor_ref::spawn");
+    detail::settle_spawn(detail::spawn_background(block_, std::forward<F>(body)),
+                         "monad::async::executor_ref::spawn");
+}
+
+template <class F>
+void executor_ref::spawn(F &&body, std::error_code &ec) const
+    noexcept(detail::moves_twice_without_throw<F>)
+{
+    detail::settle_spawn(detail::spawn_background(block_, std::forward<F>(body)), ec);
 }
 
 template <class F>
 future<std::invoke_result_t<std::decay_t<F>>> executor_ref::submit(F &&body) const
 {
     using result = std::invoke_result_t<std::decay_t<F>>;
-    return future<result>(detail::submit_to<result>(block_, std::forward<F>(body),
-                                                    "monad::async::executor_ref::submit"));
+    constexpr char const *what = "monad::async::executor_ref::submit";
+    return future<result>(detail::submit_to<result>(block_, std::forward<F>(body), what));
+}
+
+template <class F>
+future<std::invoke_result_t<std::decay_t<F>>> executor_ref::submit(F &&body,
+                                                                   std::error_code &ec) const
+    noexcept(detail::moves_twice_without_throw<F>)
+{
+    using result = std::invoke_result_t<std::decay_t<F>>;
+    return future<result>(detail::submit_to<result>(block_, std::forward<F>(body), ec));
 }
 /** @endcond */
 

@@ -24,6 +24,7 @@
 #include <exception>
 #include <functional>
 #include <optional>
+#include <system_error>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -89,12 +90,17 @@ public:
      *  @throws std::system_error `ENOMEM`; `EPERM`: another executor's thread. std::bad_alloc */
     template <class F> void spawn(F &&body)
     {
-        char const *const what = "monad::async::task_group::spawn";
-        auto *const self = monad_async_task_current();
-        detail::check(self != nullptr && self->current_executor == head_ ? 0 : EPERM, what);
-        auto &s = detail::take_or_throw(block_, true, what);
-        s.of = this;
-        detail::launch_spawned(s, detail::group_target{&native_}, std::forward<F>(body), what);
+        detail::settle_spawn(launch(std::forward<F>(body)), "monad::async::task_group::spawn");
+    }
+
+    /** As the other `spawn`.
+     *  @param body any callable; throws only if moving it does
+     *  @param[out] ec the error; `ECANCELED`: the group was cancelled, or a child has thrown;
+     *  `ENOMEM` too */
+    template <class F>
+    void spawn(F &&body, std::error_code &ec) noexcept(detail::moves_twice_without_throw<F>)
+    {
+        detail::settle_spawn(launch(std::forward<F>(body)), ec);
     }
 
     /** SUSPENDS until no child is left. The group is as new then.
@@ -102,14 +108,21 @@ public:
      *  @throws cancelled_error, timeout_error the wait was interrupted: children are left */
     void wait()
     {
-        int const error = wait_for_children();
-        if (auto const first = std::exchange(first_, nullptr)) {
-            if (size() == 0) {
-                std::rethrow_exception(first);
-            }
-            first_ = first;
+        std::exception_ptr first;
+        int const error = wait_for_all(first);
+        if (first) {
+            std::rethrow_exception(first);
         }
         detail::check(error, "monad::async::task_group::wait");
+    }
+
+    /** As the other `wait`.
+     *  @param[out] ec the error; of what the first child that threw did: its errno, `ENOMEM` for a
+     *  `std::bad_alloc`, `ENOTRECOVERABLE` for what has none */
+    void wait(std::error_code &ec) noexcept
+    {
+        std::exception_ptr first;
+        detail::report(wait_for_all(first), ec);
     }
 
     /** Cancels the children. Does not suspend. `wait` throws what the first that throws leaves by
@@ -118,6 +131,13 @@ public:
     void cancel()
     {
         detail::check(monad_async_group_cancel(&native_).error, "monad::async::task_group::cancel");
+    }
+
+    /** As the other `cancel`.
+     *  @param[out] ec the error */
+    void cancel(std::error_code &ec) noexcept
+    {
+        detail::report(monad_async_group_cancel(&native_).error, ec);
     }
 
     /** @return how many children have not ended */
@@ -142,6 +162,36 @@ public:
     /** @endcond */
 
 private:
+    // The errno, or `no_room`.
+    template <class F> int launch(F &&body)
+    {
+        auto *const self = monad_async_task_current();
+        if (__builtin_expect(self == nullptr || self->current_executor != head_, false)) {
+            return EPERM;
+        }
+        int error = 0;
+        auto *const s = detail::take_spawned(block_, true, error);
+        if (__builtin_expect(s == nullptr, false)) {
+            return error;
+        }
+        s->of = this;
+        return detail::launch_spawned(*s, detail::group_target{&native_}, std::forward<F>(body));
+    }
+
+    // SUSPENDS. The errno; with no child left, `first` is what the first that threw did.
+    int wait_for_all(std::exception_ptr &first)
+    {
+        int const error = wait_for_children();
+        if (__builtin_expect(!first_ || size() != 0, true)) {
+            return error;
+        }
+        first = std::exchange(first_, nullptr);
+        // Interrupted though none is left: the C group has yet to tell of that child.
+        int const told =
+            error == ECANCELED || error == ETIME ? detail::end_group(native_).error : 0;
+        return told != 0 ? told : error;
+    }
+
     // Told of the exit of any child, by the C group.
     static void exited(monad_async_task task, monad_async_result) noexcept
     {

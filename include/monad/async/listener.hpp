@@ -79,6 +79,17 @@ public:
         return listens ? listener(monad_async_socket_adopt(fd)) : listener();
     }
 
+    /** As the other `tcp`, with as many as may be.
+     *  @param port the port
+     *  @param address in figures
+     *  @param[out] ec the error
+     *  @return the listener; none with an error */
+    [[nodiscard]] static listener tcp(std::uint16_t port, char const *address,
+                                      std::error_code &ec) noexcept
+    {
+        return tcp(port, address, SOMAXCONN, ec);
+    }
+
     /** As the other `tcp`, on this machine alone, with as many as may be.
      *  @param port the port
      *  @param[out] ec the error

@@ -63,6 +63,16 @@ public:
         return error == 0;
     }
 
+    /** As the other `try_lock`.
+     *  @param[out] ec the error; none where it is not free
+     *  @return whether it was free, and is the caller's now */
+    [[nodiscard]] bool try_lock(std::error_code &ec) noexcept
+    {
+        int const error = Objects::mutex_try_lock(monad_async_task_current(), &native_).error;
+        detail::report(error == EBUSY ? 0 : error, ec);
+        return error == 0;
+    }
+
     /** SUSPENDS, for so long at most.
      *  @param timeout from now on
      *  @return whether it is the caller's now
@@ -73,6 +83,17 @@ public:
         return locked_by(detail::boot_time(timeout));
     }
 
+    /** As the other `try_lock_for`.
+     *  @param timeout from now on
+     *  @param[out] ec the error; none where the time is over
+     *  @return whether it is the caller's now */
+    template <class Rep, class Period>
+    [[nodiscard]] bool try_lock_for(std::chrono::duration<Rep, Period> timeout,
+                                    std::error_code &ec) noexcept
+    {
+        return detail::came_in_time(do_lock(detail::boot_time(timeout)).error, ec);
+    }
+
     /** SUSPENDS, until a time at most.
      *  @param deadline of any clock that has `now()`, which is asked once
      *  @return whether it is the caller's now
@@ -81,6 +102,17 @@ public:
     [[nodiscard]] bool try_lock_until(std::chrono::time_point<Clock, Duration> const &deadline)
     {
         return locked_by(detail::boot_time(deadline));
+    }
+
+    /** As the other `try_lock_until`.
+     *  @param deadline of any clock that has `now()`, which is asked once
+     *  @param[out] ec the error; none where the time is over
+     *  @return whether it is the caller's now */
+    template <class Clock, class Duration>
+    [[nodiscard]] bool try_lock_until(std::chrono::time_point<Clock, Duration> const &deadline,
+                                      std::error_code &ec) noexcept
+    {
+        return detail::came_in_time(do_lock(detail::boot_time(deadline)).error, ec);
     }
 
     /** Hands it to the first who waits. Does not suspend, and is never interrupted.

@@ -180,10 +180,31 @@ public:
     [[nodiscard]] future<std::invoke_result_t<std::decay_t<F>>>
     submit(F &&body, priority level = priority::normal)
     {
-        using result = std::invoke_result_t<std::decay_t<F>>;
-        return future<result>(
-            detail::submit_by<result>(*block_, false, detail::pool_target{pool_, level},
-                                      std::forward<F>(body), "monad::async::thread_pool::submit"));
+        return submit_or(std::forward<F>(body), level, what_submit);
+    }
+
+    /** As the other `submit`.
+     *  @param body any callable; throws only if moving it does
+     *  @param level what begins first
+     *  @param[out] ec the error; `ENOMEM` too
+     *  @return for what it returns or throws; of nothing with an error */
+    template <class F>
+    [[nodiscard]] future<std::invoke_result_t<std::decay_t<F>>>
+    submit(F &&body, priority level,
+           std::error_code &ec) noexcept(detail::moves_twice_without_throw<F>)
+    {
+        return submit_or(std::forward<F>(body), level, ec);
+    }
+
+    /** As the other `submit`, at normal priority.
+     *  @param body any callable; throws only if moving it does
+     *  @param[out] ec the error; `ENOMEM` too
+     *  @return for what it returns or throws; of nothing with an error */
+    template <class F>
+    [[nodiscard]] future<std::invoke_result_t<std::decay_t<F>>>
+    submit(F &&body, std::error_code &ec) noexcept(detail::moves_twice_without_throw<F>)
+    {
+        return submit_or(std::forward<F>(body), priority::normal, ec);
     }
 
     /** As `submit`, for whose result nobody waits: an exception goes to
@@ -194,19 +215,28 @@ public:
      *  @throws std::system_error, std::bad_alloc as `submit` */
     template <class F> void spawn(F &&body, priority level = priority::normal)
     {
-        char const *const what = "monad::async::thread_pool::spawn";
-        using body_type = std::decay_t<F>;
-        if constexpr (detail::is_plain<body_type>) {
-            static_assert(std::is_invocable_v<body_type>, "it is called without arguments");
-            auto const at = static_cast<monad_async_priority>(level);
-            int const error = detail::post<body_type>(*block_, pool_, at, body);
-            if (error == ENOMEM) {
-                throw std::bad_alloc();
-            }
-            return detail::check(error, what);
-        }
-        auto &s = detail::take_or_throw(*block_, false, what);
-        detail::launch_spawned(s, detail::pool_target{pool_, level}, std::forward<F>(body), what);
+        detail::settle_spawn(launch(std::forward<F>(body), level),
+                             "monad::async::thread_pool::spawn");
+    }
+
+    /** As the other `spawn`.
+     *  @param body any callable; throws only if moving it does
+     *  @param level what begins first
+     *  @param[out] ec the error; `ENOMEM` too */
+    template <class F>
+    void spawn(F &&body, priority level,
+               std::error_code &ec) noexcept(detail::moves_twice_without_throw<F>)
+    {
+        detail::settle_spawn(launch(std::forward<F>(body), level), ec);
+    }
+
+    /** As the other `spawn`, at normal priority.
+     *  @param body any callable; throws only if moving it does
+     *  @param[out] ec the error; `ENOMEM` too */
+    template <class F>
+    void spawn(F &&body, std::error_code &ec) noexcept(detail::moves_twice_without_throw<F>)
+    {
+        detail::settle_spawn(launch(std::forward<F>(body), priority::normal), ec);
     }
 
     /** Has the workers call `f` with each element, some at a time, in no order; returns when all
@@ -272,6 +302,10 @@ public:
         detail::check(wait_for_left(at_most, MONAD_ASYNC_POOL_UNFINISHED), what_wait);
     }
 
+    /** As the other `wait`, until nothing is left.
+     *  @param[out] ec the error */
+    void wait(std::error_code &ec) noexcept { wait(0, ec); }
+
     /** As the other `wait`.
      *  @param at_most so many may be left
      *  @param[out] ec the error */
@@ -289,6 +323,10 @@ public:
     {
         detail::check(wait_for_left(at_most, MONAD_ASYNC_POOL_QUEUED), what_wait);
     }
+
+    /** As the other `wait_begun`, until everything has.
+     *  @param[out] ec the error */
+    void wait_begun(std::error_code &ec) noexcept { wait_begun(0, ec); }
 
     /** As the other `wait_begun`.
      *  @param at_most so many may be left
@@ -340,11 +378,22 @@ public:
      *  @throws std::bad_alloc */
     [[nodiscard]] executor_ref worker(std::size_t index) const
     {
-        auto block = std::make_unique<detail::executor_block>();
-        block->set_options_of(*block_);
-        auto const r = monad_async_pool_worker(pool_, index, &block->remote);
-        detail::check(r.error, "monad::async::thread_pool::worker");
-        return executor_ref(block.release());
+        int error = 0;
+        auto found = find_worker(index, error);
+        detail::settle_spawn(error, "monad::async::thread_pool::worker");
+        return found;
+    }
+
+    /** As the other `worker`.
+     *  @param index which worker
+     *  @param[out] ec the error; `ENOMEM` too
+     *  @return a reference to its executor; to none with an error */
+    [[nodiscard]] executor_ref worker(std::size_t index, std::error_code &ec) const noexcept
+    {
+        int error = 0;
+        auto found = find_worker(index, error);
+        detail::settle_spawn(error, ec);
+        return found;
     }
 
     /** Asks whether the kernel refuses a worker to go on, which tries again each millisecond: what
@@ -383,7 +432,48 @@ private:
         return r.error == 0 ? static_cast<std::size_t>(r.value) : 0;
     }
 
+    static constexpr char const *what_submit = "monad::async::thread_pool::submit";
     static constexpr char const *what_wait = "monad::async::thread_pool::wait";
+
+    // `how`: see `settle_spawn`.
+    template <class F, class How>
+    future<std::invoke_result_t<std::decay_t<F>>> submit_or(F &&body, priority level, How &how)
+    {
+        using result = std::invoke_result_t<std::decay_t<F>>;
+        detail::future_base *made = nullptr;
+        detail::settle_spawn(detail::submit_by<result>(*block_, false,
+                                                       detail::pool_target{pool_, level},
+                                                       std::forward<F>(body), made),
+                             how);
+        return future<result>(made);
+    }
+
+    // The errno, or `no_room`.
+    template <class F> int launch(F &&body, priority level)
+    {
+        using body_type = std::decay_t<F>;
+        if constexpr (detail::is_plain<body_type>) {
+            static_assert(std::is_invocable_v<body_type>, "it is called without arguments");
+            auto const at = static_cast<monad_async_priority>(level);
+            int const error = detail::post<body_type>(*block_, pool_, at, body);
+            return error == ENOMEM ? detail::no_room : error;
+        } else {
+            return detail::spawn_by(*block_, false, detail::pool_target{pool_, level},
+                                    std::forward<F>(body));
+        }
+    }
+
+    executor_ref find_worker(std::size_t index, int &error) const noexcept
+    {
+        std::unique_ptr<detail::executor_block> block(new (std::nothrow) detail::executor_block);
+        if (block == nullptr) {
+            error = detail::no_room;
+            return executor_ref();
+        }
+        block->set_options_of(*block_);
+        error = monad_async_pool_worker(pool_, index, &block->remote).error;
+        return error == 0 ? executor_ref(block.release()) : executor_ref();
+    }
 
     int wait_for_left(std::size_t at_most, std::uint32_t what)
     {

@@ -19,6 +19,8 @@
 #include <cerrno>
 #include <cstdint>
 #include <initializer_list>
+#include <memory>
+#include <new>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -63,6 +65,9 @@ public:
 
     /** `SIGTERM`, `SIGINT` and `SIGHUP`: what asks a program to end. */
     signals() : signals({SIGTERM, SIGINT, SIGHUP}) {}
+    /** As that constructor.
+     *  @param[out] ec the error: then none is blocked */
+    explicit signals(std::error_code &ec) noexcept : signals({SIGTERM, SIGINT, SIGHUP}, ec) {}
     ~signals() { (void)pthread_sigmask(SIG_UNBLOCK, &blocked_, nullptr); }
     signals(signals const &) = delete;
     signals &operator=(signals const &) = delete;
@@ -139,7 +144,8 @@ class process {
 public:
     /** Starts a program. EXPENSIVE; does not suspend.
      *  @param arguments the program, looked for in `PATH`, and what it is given
-     *  @throws std::system_error `ENOENT` and so on: it could not be started; `EINVAL`: no name */
+     *  @throws std::system_error `ENOENT` and so on: it could not be started; `EINVAL`: no name;
+     *  `ENOMEM` */
     explicit process(std::vector<std::string> const &arguments)
     {
         std::error_code ec;
@@ -150,7 +156,7 @@ public:
     /** As the other constructor.
      *  @param arguments the program and what it is given
      *  @param[out] ec the error: then there is no child */
-    process(std::vector<std::string> const &arguments, std::error_code &ec)
+    process(std::vector<std::string> const &arguments, std::error_code &ec) noexcept
     {
         start(arguments, ec);
     }
@@ -312,15 +318,20 @@ private:
         return error == 0 || error == ECHILD;
     }
 
-    void start(std::vector<std::string> const &arguments, std::error_code &ec)
+    void start(std::vector<std::string> const &arguments, std::error_code &ec) noexcept
     {
-        std::vector<char *> words;
-        for (auto const &word : arguments) {
-            words.push_back(const_cast<char *>(word.c_str())); // As posix_spawn wants it.
+        std::unique_ptr<char *[]> const words(new (std::nothrow) char *[arguments.size() + 1]);
+        if (words == nullptr) {
+            detail::report(ENOMEM, ec);
+            return;
         }
-        words.push_back(nullptr);
+        auto *at = words.get();
+        for (auto const &word : arguments) {
+            *at++ = const_cast<char *>(word.c_str()); // As posix_spawn wants it.
+        }
+        *at = nullptr;
         int const saved = errno;
-        detail::report(arguments.empty() ? EINVAL : spawn(words.data()), ec);
+        detail::report(arguments.empty() ? EINVAL : spawn(words.get()), ec);
         errno = saved;
     }
 

@@ -53,6 +53,17 @@ public:
         return lock_by(detail::boot_time(timeout));
     }
 
+    /** As the other `try_lock_for`.
+     *  @param timeout from now on
+     *  @param[out] ec the error; none where the time is over
+     *  @return whether the caller may write now */
+    template <class Rep, class Period>
+    [[nodiscard]] bool try_lock_for(std::chrono::duration<Rep, Period> timeout,
+                                    std::error_code &ec) noexcept
+    {
+        return detail::came_in_time(do_lock(detail::boot_time(timeout)).error, ec);
+    }
+
     /** SUSPENDS until it may write, or until a time.
      *  @param deadline of any clock that has `now()`, which is asked once
      *  @return false: too late
@@ -61,6 +72,17 @@ public:
     [[nodiscard]] bool try_lock_until(std::chrono::time_point<Clock, Duration> const &deadline)
     {
         return lock_by(detail::boot_time(deadline));
+    }
+
+    /** As the other `try_lock_until`.
+     *  @param deadline of any clock that has `now()`, which is asked once
+     *  @param[out] ec the error; none where the time is over
+     *  @return whether the caller may write now */
+    template <class Clock, class Duration>
+    [[nodiscard]] bool try_lock_until(std::chrono::time_point<Clock, Duration> const &deadline,
+                                      std::error_code &ec) noexcept
+    {
+        return detail::came_in_time(do_lock(detail::boot_time(deadline)).error, ec);
     }
 
     /** Locks it to write, if that is possible. Does not suspend.
@@ -75,12 +97,29 @@ public:
         return error == 0;
     }
 
+    /** As the other `try_lock`.
+     *  @param[out] ec the error; none where that is not possible
+     *  @return whether the caller may write now */
+    [[nodiscard]] bool try_lock(std::error_code &ec) noexcept
+    {
+        int const error = Objects::rw_lock_try_lock(monad_async_task_current(), &native_).error;
+        detail::report(error == EBUSY ? 0 : error, ec);
+        return error == 0;
+    }
+
     /** Does not suspend, and is never interrupted.
      *  @throws std::system_error `EPERM`: the caller does not write */
     void unlock()
     {
         detail::check(Objects::rw_lock_unlock(monad_async_task_current(), &native_).error,
                       "monad::async::rw_lock::unlock");
+    }
+
+    /** As the other `unlock`.
+     *  @param[out] ec the error */
+    void unlock(std::error_code &ec) noexcept
+    {
+        detail::report(Objects::rw_lock_unlock(monad_async_task_current(), &native_).error, ec);
     }
 
     /** SUSPENDS until it may read; a thread blocks.
@@ -109,6 +148,17 @@ public:
         return lock_shared_by(detail::boot_time(timeout));
     }
 
+    /** As the other `try_lock_shared_for`.
+     *  @param timeout from now on
+     *  @param[out] ec the error; none where the time is over
+     *  @return whether the caller may read now */
+    template <class Rep, class Period>
+    [[nodiscard]] bool try_lock_shared_for(std::chrono::duration<Rep, Period> timeout,
+                                           std::error_code &ec) noexcept
+    {
+        return detail::came_in_time(do_lock_shared(detail::boot_time(timeout)).error, ec);
+    }
+
     /** SUSPENDS until it may read, or until a time.
      *  @param deadline of any clock that has `now()`, which is asked once
      *  @return false: too late
@@ -118,6 +168,18 @@ public:
     try_lock_shared_until(std::chrono::time_point<Clock, Duration> const &deadline)
     {
         return lock_shared_by(detail::boot_time(deadline));
+    }
+
+    /** As the other `try_lock_shared_until`.
+     *  @param deadline of any clock that has `now()`, which is asked once
+     *  @param[out] ec the error; none where the time is over
+     *  @return whether the caller may read now */
+    template <class Clock, class Duration>
+    [[nodiscard]] bool
+    try_lock_shared_until(std::chrono::time_point<Clock, Duration> const &deadline,
+                          std::error_code &ec) noexcept
+    {
+        return detail::came_in_time(do_lock_shared(detail::boot_time(deadline)).error, ec);
     }
 
     /** Locks it to read, if that is possible. Does not suspend.
@@ -133,12 +195,31 @@ public:
         return error == 0;
     }
 
+    /** As the other `try_lock_shared`.
+     *  @param[out] ec the error; none where that is not possible
+     *  @return whether the caller may read now */
+    [[nodiscard]] bool try_lock_shared(std::error_code &ec) noexcept
+    {
+        int const error =
+            Objects::rw_lock_try_lock_shared(monad_async_task_current(), &native_).error;
+        detail::report(error == EBUSY ? 0 : error, ec);
+        return error == 0;
+    }
+
     /** Does not suspend, and is never interrupted.
      *  @throws std::system_error `EPERM`: nobody reads */
     void unlock_shared()
     {
         detail::check(Objects::rw_lock_unlock_shared(monad_async_task_current(), &native_).error,
                       "monad::async::rw_lock::unlock_shared");
+    }
+
+    /** As the other `unlock_shared`.
+     *  @param[out] ec the error */
+    void unlock_shared(std::error_code &ec) noexcept
+    {
+        detail::report(Objects::rw_lock_unlock_shared(monad_async_task_current(), &native_).error,
+                       ec);
     }
 
     /** @return the record, for the C API */

@@ -42,6 +42,10 @@ public:
                       "monad::async::semaphore::acquire");
     }
 
+    /** As the other `acquire`, of one.
+     *  @param[out] ec the error */
+    void acquire(std::error_code &ec) noexcept { acquire(1, ec); }
+
     /** As the other `acquire`.
      *  @param count how many, all at once
      *  @param[out] ec the error */
@@ -60,6 +64,17 @@ public:
                                        std::uint64_t count = 1)
     {
         return acquire_by(count, detail::boot_time(timeout));
+    }
+
+    /** As the other `try_acquire_for`, of one.
+     *  @param timeout from now on
+     *  @param[out] ec the error; none where the time is over
+     *  @return whether it has it */
+    template <class Rep, class Period>
+    [[nodiscard]] bool try_acquire_for(std::chrono::duration<Rep, Period> timeout,
+                                       std::error_code &ec) noexcept
+    {
+        return try_acquire_for(timeout, 1, ec);
     }
 
     /** As the other `try_acquire_for`.
@@ -84,6 +99,17 @@ public:
                                          std::uint64_t count = 1)
     {
         return acquire_by(count, detail::boot_time(deadline));
+    }
+
+    /** As the other `try_acquire_until`, of one.
+     *  @param deadline of any clock that has `now()`, which is asked once
+     *  @param[out] ec the error; none where the time is over
+     *  @return whether it has it */
+    template <class Clock, class Duration>
+    [[nodiscard]] bool try_acquire_until(std::chrono::time_point<Clock, Duration> const &deadline,
+                                         std::error_code &ec) noexcept
+    {
+        return try_acquire_until(deadline, 1, ec);
     }
 
     /** As the other `try_acquire_until`.
@@ -111,6 +137,11 @@ public:
         return error == 0;
     }
 
+    /** As the other `try_acquire`, of one.
+     *  @param[out] ec the error; none where it was not there
+     *  @return whether it is the caller's now */
+    [[nodiscard]] bool try_acquire(std::error_code &ec) noexcept { return try_acquire(1, ec); }
+
     /** As the other `try_acquire`.
      *  @param count how many
      *  @param[out] ec the error; none where they were not there
@@ -130,6 +161,10 @@ public:
         detail::check(Objects::semaphore_release(&native_, count).error,
                       "monad::async::semaphore::release");
     }
+
+    /** As the other `release`, of one.
+     *  @param[out] ec the error */
+    void release(std::error_code &ec) noexcept { release(1, ec); }
 
     /** As the other `release`.
      *  @param count how many

@@ -74,6 +74,16 @@ public:
         detail::report(open(domain, type, protocol, flags), ec);
     }
 
+    /** As that constructor, without flags.
+     *  @param domain `AF_INET` and so on
+     *  @param type `SOCK_STREAM` and so on
+     *  @param protocol 0, or `IPPROTO_...`
+     *  @param[out] ec the error */
+    socket(int domain, int type, int protocol, std::error_code &ec) noexcept
+        : socket(domain, type, protocol, 0, ec)
+    {
+    }
+
     /** As that constructor, of the protocol that is the type's. SUSPENDS.
      *  @param domain `AF_INET` and so on
      *  @param type `SOCK_STREAM` and so on

@@ -106,12 +106,9 @@ private:
             };
             static_assert(detail::task_state::fits<decltype(cancel)>);
             message.on_done = &came;
-            try {
-                detail::launch_spawned(message, detail::message_target{to->to.block()},
-                                       std::move(cancel), "monad::async::stop_scope");
-            } catch (std::system_error const &) {
-                // ESHUTDOWN: the executor is gone, and the scope with it.
-            }
+            // ESHUTDOWN: the executor is gone, and the scope with it.
+            (void)detail::launch_spawned(message, detail::message_target{to->to.block()},
+                                         std::move(cancel));
         }
     };
 

@@ -97,6 +97,10 @@ public:
                       "monad::async::wait_group::add");
     }
 
+    /** As the other `add`, of one.
+     *  @param[out] ec the error */
+    void add(std::error_code &ec) noexcept { add(1, ec); }
+
     /** As the other `add`.
      *  @param count how many
      *  @param[out] ec the error */
@@ -113,6 +117,10 @@ public:
         detail::check(Objects::wait_group_done(&native_, count).error,
                       "monad::async::wait_group::done");
     }
+
+    /** As the other `done`, of one.
+     *  @param[out] ec the error */
+    void done(std::error_code &ec) noexcept { done(1, ec); }
 
     /** As the other `done`.
      *  @param count how many

@@ -29,6 +29,7 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <type_traits>
 #include <utility>
 
 namespace monad::async_bridge {
@@ -43,6 +44,14 @@ namespace detail {
 
 struct spawned;
 struct executor_block;
+
+// Whether a callable is moved to where it waits without a throw.
+template <class F>
+inline constexpr bool moves_without_throw = std::is_nothrow_constructible_v<std::decay_t<F>, F>;
+// The same where it is moved on, into a callable of ours.
+template <class F>
+inline constexpr bool moves_twice_without_throw =
+    moves_without_throw<F> && std::is_nothrow_move_constructible_v<std::decay_t<F>>;
 
 // Differs between a process and its children; no system call.
 MONAD_ASYNC_API std::uint32_t process_number() noexcept;

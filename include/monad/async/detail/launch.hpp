@@ -36,9 +36,6 @@ inline monad_async_result start(monad_async_remote ex, monad_async_task task) no
 // What `launch` returns for want of room for the callable: a std::bad_alloc, or ENOMEM.
 inline constexpr int no_room = -1;
 
-template <class F>
-inline constexpr bool moves_without_throw = std::is_nothrow_constructible_v<std::decay_t<F>, F>;
-
 // Says what is wrong with a task's body, which is not instantiated then: so that is the only
 // message. True: nothing.
 template <class F> constexpr bool is_body() noexcept

@@ -100,7 +100,8 @@ inline void begin_anew(spawned const &s) noexcept
 }
 
 // Null: no memory, or another errno.
-inline spawned *take_spawned(executor_block &block, bool here, int &error) noexcept
+[[gnu::always_inline]] inline spawned *take_spawned(executor_block &block, bool here,
+                                                    int &error) noexcept
 {
     spawned *s = nullptr;
     if (here) {
@@ -253,10 +254,10 @@ template <class F> constexpr bool returns_too_much() noexcept
     }
 }
 
-// Launches `body` by `s`, which was taken, and goes back where it cannot. Throws as
-// `task::attach`.
+// Launches `body` by `s`, which was taken, and goes back where it cannot. The errno, or `no_room`.
+// Throws what moving the callable does.
 template <class Target, class F>
-MONAD_ASYNC_LOCAL void launch_spawned(spawned &s, Target target, F &&body, char const *what)
+MONAD_ASYNC_LOCAL int launch_spawned(spawned &s, Target target, F &&body)
 {
     struct guard {
         spawned *s;
@@ -278,13 +279,16 @@ MONAD_ASYNC_LOCAL void launch_spawned(spawned &s, Target target, F &&body, char 
         fits = detail::put_body(s, std::forward<F>(body));
     }
     if (!fits) {
-        throw std::bad_alloc();
+        return no_room;
     }
-    check(target == nullptr ? EINVAL : start(target, s.head).error, what);
-    g.s = nullptr;
+    int const error = target == nullptr ? EINVAL : start(target, s.head).error;
+    if (__builtin_expect(error == 0, true)) {
+        g.s = nullptr;
+    }
+    return error;
 }
 
-[[noreturn, gnu::cold, gnu::noinline]] inline void fail_to_take(int error, char const *what)
+[[noreturn, gnu::cold, gnu::noinline]] inline void fail_to_spawn(int error, char const *what)
 {
     if (error == no_room) {
         throw std::bad_alloc();
@@ -292,23 +296,49 @@ MONAD_ASYNC_LOCAL void launch_spawned(spawned &s, Target target, F &&body, char 
     fail(error, what);
 }
 
+// What came of it, as `how` wants it: thrown, with the name of the call, or reported.
+inline void settle_spawn(int error, char const *how)
+{
+    if (__builtin_expect(error != 0, false)) {
+        fail_to_spawn(error, how);
+    }
+}
+
+inline void settle_spawn(int error, std::error_code &how) noexcept
+{
+    report(error == no_room ? ENOMEM : error, how);
+}
+
 inline spawned &take_or_throw(executor_block &block, bool here, char const *what)
 {
     int error = 0;
     auto *const s = take_spawned(block, here, error);
     if (__builtin_expect(s == nullptr, false)) {
-        fail_to_take(error, what);
+        fail_to_spawn(error, what);
     }
     return *s;
 }
 
-template <class F>
-MONAD_ASYNC_LOCAL void spawn_background(executor_block *block, F &&body, char const *what)
+// Takes one and launches `body` by it. The errno, or `no_room`. Throws what moving the callable
+// does.
+template <class Target, class F>
+MONAD_ASYNC_LOCAL int spawn_by(executor_block &block, bool here, Target target, F &&body)
 {
-    check(block == nullptr ? EINVAL : 0, what);
+    int error = 0;
+    auto *const s = take_spawned(block, here, error);
+    return __builtin_expect(s == nullptr, false)
+               ? error
+               : detail::launch_spawned(*s, target, std::forward<F>(body));
+}
+
+// As `spawn_by`. A null block: of an object that was moved from.
+template <class F> MONAD_ASYNC_LOCAL int spawn_background(executor_block *block, F &&body)
+{
+    if (block == nullptr) {
+        return EINVAL;
+    }
     bool const here = is_here(*block);
-    auto &s = take_or_throw(*block, here, what);
-    detail::launch_spawned(s, background_target{block, here}, std::forward<F>(body), what);
+    return detail::spawn_by(*block, here, background_target{block, here}, std::forward<F>(body));
 }
 
 } // namespace detail
