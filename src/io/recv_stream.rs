@@ -19,7 +19,8 @@
 //! (33 buffers), and else if it came just then. So when a stream has brought the last that there
 //! was, for the first time since it was armed, the socket is asked for its end, and the stream is
 //! armed anew if that is there: it is told then. Of a direct one, which cannot be asked, if it has
-//! brought many. TCP's end is more that is there.
+//! brought many: an end that came just then, behind fewer, is lost. TCP's end is more that is
+//! there.
 
 use core::cell::Cell;
 use core::ptr::NonNull;
@@ -29,7 +30,6 @@ use crate::executor::Executor;
 use crate::io::socket::DIRECT;
 use crate::reactor::buffers::Buffers;
 use crate::reactor::operation::{bit, Op, KEPT_FROM};
-use crate::sys::fd;
 use crate::task::header::TaskRef;
 use crate::uring::abi::{cqe, cqe_buffer, op, send_recv, sqe as flag};
 use crate::uring::kernel::{Kernel, Sqe};
@@ -195,13 +195,10 @@ impl RecvStream {
                 unsafe { self.arm(ex, task, buffers) }?;
             }
             if self.since.get() == DOUBTED {
-                self.arm_anew(ex, buffers);
+                self.arm_anew(ex);
             }
             let result = match ex.wait_view(task, &self.op, buffers) {
                 Ok((bytes, flags)) => {
-                    if self.since.get() != TELLS {
-                        self.counts(flags);
-                    }
                     self.op.cqe_flags.set(flags);
                     RawResult::success(bytes as isize)
                 }
@@ -211,6 +208,9 @@ impl RecvStream {
             match result.error {
                 0 if self.polls.get() => self.polled.set(true),
                 0 if flags & cqe::BUFFER != 0 => {
+                    if self.since.get() != TELLS {
+                        self.counts(flags);
+                    }
                     let number = (flags >> cqe_buffer::SHIFT) as u16;
                     let (data, length) = (buffers.data(number), result.value as usize);
                     if length != 0 {
@@ -237,27 +237,22 @@ impl RecvStream {
     fn counts(&self, flags: u32) {
         let since = self.since.get();
         self.since.set(match flags & cqe::SOCK_NONEMPTY {
-            _ if since == DOUBTED => DOUBTED,
             0 if since < MANY => TELLS,
             0 => DOUBTED,
             _ => MANY.min(since + 1),
         });
     }
 
-    /// Nothing is lost: what it brings until it ends is taken first. A stream that is armed needs a
-    /// free one of `buffers`: so does an end that is there; of a direct socket that is not known.
+    /// Nothing is lost: what it brings until it ends is taken first. Where no buffer is free it
+    /// waits for one, as the end would, which is there, or what comes next by a direct socket.
     #[cold]
     #[inline(never)]
-    fn arm_anew<K: Kernel>(&self, ex: &Executor<K>, buffers: &Buffers) {
-        let is_direct = self.is_direct();
+    fn arm_anew<K: Kernel>(&self, ex: &Executor<K>) {
         if !self.op.is_in_flight.get() || self.op.pending.get() != 0 {
             return;
         }
-        if is_direct && !buffers.has_free() {
-            return;
-        }
         self.since.set(TELLS);
-        if is_direct || fd::has_ended(self.fd.get()) {
+        if self.is_direct() || ex.kernel().has_ended(self.fd.get()) {
             self.anew.set(ex.cancel_operation(&self.op).is_ok());
         }
     }

@@ -9,6 +9,7 @@ use super::abi::{sqe as flag, NO_SIGNAL};
 use crate::error::Errno;
 pub use crate::sys::coarse::Moment;
 pub use crate::sys::eventfd::Waker;
+use crate::sys::fd;
 use crate::ticks;
 use core::cell::Cell;
 
@@ -358,6 +359,11 @@ pub trait Kernel {
     /// A receive may complete as a stream (6.0).
     fn receives_in_streams(&self) -> bool {
         true
+    }
+
+    /// The peer of a socket sends no more, whatever of that is there still.
+    fn has_ended(&self, fd: i32) -> bool {
+        fd::has_ended(fd)
     }
 
     /// A ring of `entries` buffers at `at`, which the kernel chooses from for operations of that

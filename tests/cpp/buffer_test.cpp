@@ -17,6 +17,7 @@
 
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 namespace ma = monad::async;
@@ -170,6 +171,66 @@ TEST(RecvStream, an_end_behind_all_buffers_is_no_wait_for_ever)
     });
     ex.run_until_idle();
     t.get();
+}
+
+// A direct socket cannot be asked: its task waits for a buffer that another has. It waited for the
+// end, of which the kernel does not tell.
+TEST(RecvStream, the_end_of_a_direct_socket_comes_with_the_next_buffer)
+{
+    constexpr int kMessages = 40, kOthers = 24; // all buffers
+    Connection other;
+    std::string const message(64, 'm');
+    int const listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_un address = {AF_UNIX, {}};
+    socklen_t length = sizeof(sa_family_t); // any abstract name
+    ASSERT_EQ(bind(listener, reinterpret_cast<sockaddr *>(&address), length), 0);
+    length = sizeof address;
+    ASSERT_EQ(getsockname(listener, reinterpret_cast<sockaddr *>(&address), &length), 0);
+    ASSERT_EQ(listen(listener, 1), 0);
+    ma::executor_options options;
+    options.direct_descriptors = 1;
+    ma::executor ex(options);
+    ma::buffer_ring const ring(ex, kMessages + kOthers, 64);
+    ma::task holder, t;
+    bool holds = false, has_all = false;
+    holder.attach(ex, [&] {
+        std::vector<ma::view> views;
+        ma::recv_stream stream(other.fds[0], ring);
+        for (int i = 0; i < kOthers; ++i) {
+            other.send(message);
+            views.push_back(stream.next());
+        }
+        holds = true;
+        while (!has_all) {
+            ma::this_task::yield();
+        }
+        for (int i = 0; i < 10; ++i) { // by then it waits
+            ma::this_task::yield();
+        }
+    });
+    t.attach(ex, [&] {
+        ma::socket direct(AF_UNIX, SOCK_STREAM, 0, MONAD_ASYNC_SOCKET_DIRECT);
+        direct.connect(reinterpret_cast<sockaddr *>(&address), length);
+        int const peer = accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
+        for (int i = 0; i < kMessages; ++i) {
+            EXPECT_EQ(write(peer, message.data(), message.size()), ssize_t(message.size()));
+        }
+        close(peer);
+        while (!holds) {
+            ma::this_task::yield();
+        }
+        std::vector<ma::view> views;
+        ma::recv_stream stream(direct, ring);
+        for (int i = 0; i < kMessages; ++i) {
+            views.push_back(stream.next());
+            has_all = i + 1 == kMessages;
+        }
+        EXPECT_TRUE(stream.next().empty());
+    });
+    ex.run_until_idle();
+    holder.get();
+    t.get();
+    close(listener);
 }
 
 TEST(RecvStream, ends_with_its_task_and_gives_all_buffers_back)

@@ -2,12 +2,15 @@
 //! ring, or, as an older one, of a list that entries add to. An operation completes several times
 //! or once, with as much as it likes, late, and never out of its own order; a stream is ended at
 //! any time; with no buffer free it says ENOBUFS. It may take a buffer for an error, or for the
-//! end.
+//! end. It may say of data that there is more, and then forget the end that was there when it began
+//! to wait.
 
 use crate::support::rng::Rng;
 use monad_async::api::Handle;
 use monad_async::error::Errno;
+use monad_async::io::recv_stream::UNIX;
 use monad_async::reactor::buffers::Buffers;
+use monad_async::task::header::TaskRef;
 use monad_async::uring::abi::{cancel, cqe, cqe_buffer, send_recv, sqe as flag};
 use monad_async::uring::kernel::{op, Cqe, Kernel, Sqe, Wait, Waker};
 use std::cell::{Cell, RefCell};
@@ -18,6 +21,8 @@ use std::rc::Rc;
 /// The first of the sockets' numbers, and how many there are.
 pub const FD: i32 = 1000;
 pub const SOCKETS: usize = 3;
+/// A direct socket, which cannot be asked for its end, does not lose that behind fewer.
+const MANY: u32 = 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Streams {
@@ -47,6 +52,12 @@ pub struct Temper {
     pub misses: u32,
     /// Of errors, and of the ends of streams: those for which it takes a buffer.
     pub wastes: u32,
+    /// 0, `UNIX` or `DIRECT`: of all sockets.
+    pub kind: u32,
+    /// It says which data is not the last that is there (of a Unix socket since 6.17).
+    pub says_more: bool,
+    /// Then: the ends of Unix sockets that it does not tell of.
+    pub loses: u32,
 }
 
 /// A socket; the number may be another's by now.
@@ -67,6 +78,13 @@ pub struct Socket {
 struct Armed {
     sqe: Sqe,
     socket: usize,
+    /// The end was there before it began to wait; how many it has brought.
+    is_behind: bool,
+    brought: u32,
+    /// It does not see the end.
+    is_lost: bool,
+    /// The socket was asked for its end.
+    was_asked: bool,
 }
 
 /// Buffers of one number: a ring with how many entries are taken, or a list.
@@ -93,7 +111,7 @@ pub struct State {
     cq: RefCell<VecDeque<Cqe>>,
     clock_ns: Cell<u64>,
     /// Sockets whose next view a task waits for; and those that were closed.
-    pub awaited: RefCell<Vec<usize>>,
+    pub awaited: RefCell<Vec<(usize, TaskRef)>>,
     pub closed: RefCell<BTreeSet<usize>>,
     /// What the library has, to be looked at when it sleeps.
     pub buffers: Cell<Option<NonNull<Buffers>>>,
@@ -104,6 +122,8 @@ pub struct State {
     provides: Cell<u64>,
     starved: RefCell<BTreeMap<u64, u64>>,
     pub completions: Cell<u64>,
+    /// Ends that it did not tell of.
+    pub lost: Cell<u64>,
     pub broken: RefCell<Option<String>>,
 }
 
@@ -138,6 +158,7 @@ impl Sim {
             provides: Cell::new(0),
             starved: RefCell::default(),
             completions: Cell::new(0),
+            lost: Cell::new(0),
             broken: RefCell::default(),
         }));
         (0..SOCKETS).for_each(|n| sim.connect(n));
@@ -158,9 +179,14 @@ impl Sim {
 
     /// The number is a new socket's.
     pub fn connect(&self, n: usize) {
-        let to_come = self.below(30);
+        let mut to_come = self.below(30);
         let ends_with = if self.one_in(3) { -libc::ECONNRESET } else { 0 };
-        self.0.sockets.borrow_mut().push(Socket { to_come, ends_with, ..Socket::default() });
+        // All has come of some before anybody receives.
+        let loses = self.0.temper.loses != 0;
+        let sent = if loses && self.one_in(3) { 2 * std::mem::take(&mut to_come) } else { 0 };
+        let has_ended = sent != 0;
+        let socket = Socket { to_come, ends_with, sent, has_ended, ..Socket::default() };
+        self.0.sockets.borrow_mut().push(socket);
         self.0.open[n].set(Some(self.0.sockets.borrow().len() - 1));
     }
 
@@ -299,7 +325,9 @@ impl Sim {
                 true => Some(socket) == now,
                 false => head.user_data() == sqe.addr(),
             };
-            if meant && !self.one_in(self.0.temper.misses) {
+            // It has no wake-up to come before the cancel does.
+            let is_behind = self.0.armed.borrow()[at].is_behind && self.loses(&head);
+            if meant && (is_behind || !self.one_in(self.0.temper.misses)) {
                 self.0.armed.borrow_mut().remove(at);
                 self.post_last(&head, -libc::ECANCELED);
                 found += 1;
@@ -337,7 +365,8 @@ impl Sim {
             op::NOP => self.post(&sqe, 0, 0),
             op::ASYNC_CANCEL => self.cancel(&sqe),
             op::CLOSE => {
-                let was = self.0.open[(sqe.fd() - FD) as usize].take();
+                let fd = if sqe.file_index() != 0 { sqe.file_index() as i32 - 1 } else { sqe.fd() };
+                let was = self.0.open[(fd - FD) as usize].take();
                 self.post(&sqe, if was.is_some() { 0 } else { -libc::EBADF }, 0);
             }
             op::PROVIDE_BUFFERS => self.provide(&sqe),
@@ -357,10 +386,40 @@ impl Sim {
                 if !self.0.temper.rings && sqe.opcode() == op::RECV && !Self::does_not_wait(&sqe) {
                     self.breaks("a receive that waits keeps a buffer".into());
                 }
-                self.0.armed.borrow_mut().push(Armed { sqe, socket });
+                self.arm(sqe, socket);
             }
             opcode => self.breaks(format!("an entry of opcode {opcode}")),
         }
+    }
+
+    fn arm(&self, sqe: Sqe, socket: usize) {
+        let is_behind = self.0.sockets.borrow()[socket].has_ended;
+        let [is_lost, was_asked] = [false; 2];
+        let armed = Armed { sqe, socket, is_behind, brought: 0, is_lost, was_asked };
+        self.0.armed.borrow_mut().push(armed);
+        let is_unix = self.0.temper.kind == UNIX;
+        if !is_unix || !self.loses(&sqe) || is_behind || !self.one_in(4) {
+            return;
+        }
+        // All that is there comes at once, and the rest with the end, before it waits for those.
+        let is_it = |armed: &Armed| armed.sqe.user_data() == sqe.user_data();
+        loop {
+            let at = self.0.armed.borrow().iter().position(is_it);
+            match at.filter(|&at| self.is_ready(&self.0.armed.borrow()[at])) {
+                Some(at) => self.complete(at),
+                None => break,
+            }
+        }
+        if let Some(armed) = self.0.armed.borrow_mut().iter_mut().find(|armed| is_it(armed)) {
+            let socket = &mut self.0.sockets.borrow_mut()[socket];
+            socket.sent += std::mem::take(&mut socket.to_come);
+            socket.has_ended = true;
+            armed.is_behind = true;
+        }
+    }
+
+    fn loses(&self, sqe: &Sqe) -> bool {
+        self.0.temper.loses != 0 && Self::is_stream(sqe)
     }
 
     /// A peer sends something, or has sent all.
@@ -382,7 +441,8 @@ impl Sim {
 
     fn is_ready(&self, armed: &Armed) -> bool {
         let socket = &self.0.sockets.borrow()[armed.socket];
-        socket.sent != socket.read || socket.has_ended || Self::does_not_wait(&armed.sqe)
+        let is_ready = socket.has_ended && !armed.is_lost || Self::does_not_wait(&armed.sqe);
+        is_ready || socket.sent != socket.read
     }
 
     /// One that is ready completes, for the last time or not.
@@ -394,29 +454,30 @@ impl Sim {
         if ready.is_empty() {
             return false;
         }
-        let at = ready[self.below(ready.len() as u32) as usize];
-        let Armed { sqe, socket: id } = self.0.armed.borrow_mut().remove(at);
+        self.complete(ready[self.below(ready.len() as u32) as usize]);
+        true
+    }
+
+    fn complete(&self, at: usize) {
+        let mut armed = self.0.armed.borrow_mut().remove(at);
+        let (sqe, id) = (armed.sqe, armed.socket);
         if self.one_in(self.0.temper.not_performed) {
             let errno = self.0.rng.borrow_mut().pick(&[libc::EINTR, libc::ECANCELED, 512]);
-            self.post_last(&sqe, -errno);
-            return true;
+            return self.post_last(&sqe, -errno);
         }
         if sqe.opcode() == op::POLL_ADD {
-            self.post(&sqe, libc::POLLIN.into(), 0);
-            return true;
+            return self.post(&sqe, libc::POLLIN.into(), 0);
         }
         let (left, ends_with) = {
             let socket = &self.0.sockets.borrow()[id];
             (socket.sent - socket.read, socket.has_ended.then_some(socket.ends_with))
         };
         if left == 0 && (ends_with.is_some() || Self::does_not_wait(&sqe)) {
-            self.post_last(&sqe, ends_with.unwrap_or(-libc::EAGAIN));
-            return true;
+            return self.post_last(&sqe, ends_with.unwrap_or(-libc::EAGAIN));
         }
         let Some((number, address, room)) = self.take_buffer(Self::group_of(&sqe)) else {
             self.0.starved.borrow_mut().insert(sqe.user_data(), self.given());
-            self.post(&sqe, -libc::ENOBUFS, 0);
-            return true;
+            return self.post(&sqe, -libc::ENOBUFS, 0);
         };
         let most = left.min(room);
         let bytes = if self.one_in(self.0.temper.short) { 1 + self.below(most) } else { most };
@@ -432,12 +493,21 @@ impl Sim {
             socket.read += bytes;
         }
         let goes_on = Self::is_stream(&sqe) && !self.one_in(self.0.temper.ends);
-        let more = if goes_on { cqe::MORE } else { 0 };
-        self.post(&sqe, bytes as i32, brings(number) | more);
-        if goes_on {
-            self.0.armed.borrow_mut().push(Armed { sqe, socket: id });
+        let mut flags = brings(number) | if goes_on { cqe::MORE } else { 0 };
+        let is_last = bytes == left;
+        if self.0.temper.says_more && !is_last {
+            flags |= cqe::SOCK_NONEMPTY;
         }
-        true
+        self.post(&sqe, bytes as i32, flags);
+        if goes_on {
+            armed.brought += 1;
+            let many = self.0.temper.kind == UNIX || armed.brought > MANY;
+            if is_last && armed.is_behind && many && self.loses(&sqe) {
+                armed.is_lost = self.one_in(self.0.temper.loses);
+                self.0.lost.set(self.0.lost.get() + u64::from(armed.is_lost));
+            }
+            self.0.armed.borrow_mut().push(armed);
+        }
     }
 
     /// Something happens. False: nothing can.
@@ -449,14 +519,31 @@ impl Sim {
         }
     }
 
+    /// A task that waits for data ends its stream only where the end is there.
+    fn ends_what_has_ended(&self, sqe: &Sqe, task: TaskRef) {
+        let by_file = (sqe.0[3] >> 32) as u32 & cancel::FD != 0;
+        let goes_on = |armed: &Armed| {
+            let is_meant = !by_file && armed.sqe.user_data() == sqe.addr();
+            let is_awaited = self.0.awaited.borrow().contains(&(armed.socket, task));
+            let is_over = self.0.sockets.borrow()[armed.socket].has_ended
+                || !self.0.open.iter().any(|open| open.get() == Some(armed.socket));
+            is_meant && is_awaited && !is_over
+        };
+        if self.0.temper.kind == UNIX && self.0.armed.borrow().iter().any(goes_on) {
+            self.breaks("a stream is ended that goes on".into());
+        }
+    }
+
     /// What must hold when the executor has nothing else to do.
     fn look(&self) {
         // SAFETY: not removed yet.
         let Some(buffers) = self.0.buffers.get().map(|at| unsafe { at.as_ref() }) else { return };
         let is_quiet = self.0.late.borrow().is_empty() && self.0.cq.borrow().is_empty();
-        let waits_in_vain = |id: &usize| self.0.closed.borrow().contains(id) && !self.is_armed(*id);
+        let waits_in_vain = |(id, _): &&(usize, TaskRef)| {
+            self.0.closed.borrow().contains(id) && !self.is_armed(*id)
+        };
         if is_quiet && self.0.sq.borrow().is_empty() {
-            if let Some(id) = self.0.awaited.borrow().iter().find(|id| waits_in_vain(id)) {
+            if let Some((id, _)) = self.0.awaited.borrow().iter().find(waits_in_vain) {
                 self.breaks(format!("a stream waits on socket {id}, which was closed"));
             }
         }
@@ -485,8 +572,12 @@ impl Kernel for Sim {
         if sqe.opcode() == op::PROVIDE_BUFFERS {
             self.0.provides.set(self.0.provides.get() + 1);
         }
+        let task = self.0.ex.get().and_then(|ex| ex.executor().current_task());
+        if let (op::ASYNC_CANCEL, Some(task)) = (sqe.opcode(), task) {
+            self.ends_what_has_ended(sqe, task);
+        }
         // What a task begins again, in a call of its own.
-        let by_task = self.0.ex.get().is_some_and(|ex| ex.executor().current_task().is_some());
+        let by_task = task.is_some();
         if by_task && Self::selects(sqe) {
             let starved = self.0.starved.borrow_mut().remove(&sqe.user_data());
             // SAFETY: not removed yet.
@@ -557,6 +648,18 @@ impl Kernel for Sim {
     }
     fn receives_in_streams(&self) -> bool {
         self.0.temper.streams != Streams::Unknown
+    }
+    fn has_ended(&self, fd: i32) -> bool {
+        if self.0.temper.kind != UNIX {
+            self.breaks("a socket is asked for its end that is none of Unix's".into());
+        }
+        let Some(id) = self.socket_of(fd) else { return true };
+        let mut armed = self.0.armed.borrow_mut();
+        let mut of_it = armed.iter_mut().filter(|armed| armed.socket == id);
+        if of_it.any(|armed| std::mem::replace(&mut armed.was_asked, true)) {
+            self.breaks("a socket is asked for its end again".into());
+        }
+        self.0.sockets.borrow()[id].has_ended
     }
     unsafe fn register_buffers(&self, at: u64, entries: u16, group: u16) -> Result<(), Errno> {
         if !self.0.temper.rings {

@@ -26,12 +26,13 @@ fn each_byte_comes_once_and_each_buffer_back() {
     let one = number("VIEWS_SEED");
     let count = number("VIEWS_COUNT").unwrap_or_else(default_count);
     let begun = std::time::Instant::now();
-    let (mut views, mut deadlocks) = (0, 0);
+    let (mut views, mut deadlocks, mut lost) = (0, 0, [0; 2]);
     for seed in one.map_or(1..count + 1, |seed| seed..seed + 1) {
         match play(seed) {
             Ok(played) => {
                 views += played.views;
                 deadlocks += played.deadlocks;
+                lost = [lost[0] + played.lost[0], lost[1] + played.lost[1]];
             }
             Err(Broken(text)) => {
                 panic!("{text}\n{}", replay(&format!("VIEWS_SEED={seed}"), "views_sim --"))
@@ -40,6 +41,7 @@ fn each_byte_comes_once_and_each_buffer_back() {
     }
     assert!(one.is_some() || views > count, "the programs receive next to nothing");
     assert!(one.is_some() || count < 1000 || deadlocks > 0, "nobody ever waits in vain");
+    assert!(one.is_some() || count < 1000 || !lost.contains(&0), "no end is lost: {lost:?}");
     let rate = count as f64 / begun.elapsed().as_secs_f64();
-    println!("measured: {count} programs, {views} views, {rate:.0} programs a second");
+    println!("measured: {count} programs, {views} views, {lost:?} ends lost, {rate:.0} a second");
 }

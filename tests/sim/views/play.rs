@@ -9,7 +9,7 @@
 //! 4. EDEADLK is told if all tasks wait for a buffer, with no deadline, or if those do that have
 //!    received what is out, of buffers that nobody else has released; ENOBUFS if there is none.
 //! 5. A stream that has ended is not in the kernel; nor is one begun again on what has the number
-//!    of its socket by now.
+//!    of its socket by now. One that waits is ended, and begun anew, only where the end is there.
 //! 6. A ring of buffers with views out is not destroyed, one without streams and views is.
 
 use crate::kernel::{byte_of, Sim, Streams, Temper, FD, SOCKETS};
@@ -18,8 +18,8 @@ use crate::support::*;
 use monad_async::api::Handle;
 use monad_async::error::{Errno, RawResult};
 use monad_async::executor::scope::Scope;
-use monad_async::io::call::Call;
-use monad_async::io::recv_stream::{Received, RecvStream, NO_WAIT, PASSES};
+use monad_async::io::call::{Call, DIRECT};
+use monad_async::io::recv_stream::{Received, RecvStream, NO_WAIT, PASSES, UNIX};
 use monad_async::reactor::buffers::Buffers;
 use monad_async::reactor::operation::Op;
 use monad_async::task::header::TaskRef;
@@ -37,6 +37,8 @@ pub struct Broken(pub String);
 pub struct Played {
     pub views: u64,
     pub deadlocks: u64,
+    /// Ends that the kernel did not tell of: of Unix sockets, of direct ones.
+    pub lost: [u64; 2],
 }
 
 const TASKS: usize = 4;
@@ -205,7 +207,7 @@ impl World {
             unsafe { ex.enter_scope(task, &mut *scope, ns, 0) };
         }
         self.in_next.set(self.in_next.get() + 1);
-        self.sim.0.awaited.borrow_mut().push(socket);
+        self.sim.0.awaited.borrow_mut().push((socket, task));
         self.is_in_next.borrow_mut().push(task);
         let next = stream.next(ex, task);
         let waits = |by: &TaskRef| self.is_in_next.borrow().contains(by);
@@ -213,7 +215,7 @@ impl World {
         self.is_in_next.borrow_mut().retain(|&other| other != task);
         let all_wait = self.in_next.get() == self.alive.get();
         self.in_next.set(self.in_next.get() - 1);
-        self.sim.0.awaited.borrow_mut().retain(|&other| other != socket);
+        self.sim.0.awaited.borrow_mut().retain(|&other| other != (socket, task));
         let has_free = self.buffers().has_free();
         if timed {
             self.deadlines.set(self.deadlines.get() - 1);
@@ -311,13 +313,15 @@ impl World {
         self.sim.0.begins.set(true);
         let passes = self.one_in(3);
         self.passes.set(self.passes.get() || passes);
-        let flags = if no_wait { NO_WAIT } else { 0 } | if passes { PASSES } else { 0 };
+        let kind = self.sim.0.temper.kind;
+        let flags = kind | if no_wait { NO_WAIT } else { 0 } | if passes { PASSES } else { 0 };
         // SAFETY: in its box until it has ended, or its task has exited.
         let begun = unsafe { stream.begin(ex, task, FD + n as i32, self.buffers.get(), flags) };
         self.sim.0.begins.set(false);
         assert_eq!(begun, Ok(()));
         let mut kept = Vec::new();
-        for _ in 0..1 + self.below(8) {
+        let most = if kind == DIRECT && self.sim.0.temper.loses != 0 { 40 } else { 8 };
+        for _ in 0..1 + self.below(most) {
             let on = (&mut kept, no_wait);
             if self.next((me, task), (n, socket), &stream, on).is_none() {
                 break;
@@ -351,7 +355,12 @@ impl World {
         let mut sqe = Sqe::new(op::RECV, FD + n as i32, 0, 0, 0, 0);
         sqe.0[0] |= u64::from(flag::BUFFER_SELECT) << 8;
         sqe.0[5] = self.buffers().group.into();
-        if self.sim.0.temper.streams == Streams::Known && self.one_in(2) {
+        let temper = self.sim.0.temper;
+        if temper.kind == DIRECT {
+            sqe.0[0] |= u64::from(flag::FIXED_FILE) << 8;
+        }
+        // Such an operation is not told of an end that is lost.
+        if temper.streams == Streams::Known && temper.loses == 0 && self.one_in(2) {
             sqe.0[0] |= u64::from(send_recv::RECV_MULTISHOT) << 16;
         }
         // SAFETY: zeros are an operation.
@@ -406,7 +415,8 @@ impl World {
             return;
         }
         let socket = self.sim.0.open[n].get().expect("nobody else closes it");
-        let call = Call { ex: self.ex.executor(), task, fd: FD + n as i32, flags: 0 };
+        let flags = self.sim.0.temper.kind & DIRECT;
+        let call = Call { ex: self.ex.executor(), task, fd: FD + n as i32, flags };
         if let Err(e) = call.close() {
             self.sim.breaks(format!("a close: {e}"));
         }
@@ -463,8 +473,11 @@ impl World {
 fn temper(rng: &mut Rng) -> Temper {
     let often = |rng: &mut Rng| rng.pick(&[0, 0, 3, 20]);
     let rings = rng.below(4) != 0;
+    let loses = if rings { rng.pick(&[0, 0, 1, 2]) } else { 0 };
+    let kind = if loses == 0 { rng.pick(&[0, UNIX, DIRECT]) } else { rng.pick(&[UNIX, DIRECT]) };
     Temper {
         streams: match rings {
+            _ if loses != 0 => Streams::Known,
             true => rng.pick(&[Streams::Known, Streams::Known, Streams::Refused, Streams::Unknown]),
             false => rng.pick(&[Streams::Refused, Streams::Unknown]),
         },
@@ -478,6 +491,9 @@ fn temper(rng: &mut Rng) -> Temper {
         refuses: rng.pick(&[0, 0, 5]),
         misses: often(rng),
         wastes: rng.pick(&[0, 2]),
+        kind,
+        says_more: loses != 0 || rng.below(2) != 0,
+        loses,
     }
 }
 
@@ -487,7 +503,12 @@ pub fn play(seed: u64) -> Result<Played, Broken> {
     let sim = Sim::new(seed, temper, rng.pick(&[1, 2, 4, 16]));
     let ex = Handle::new(sim.clone(), false).unwrap();
     sim.0.ex.set(Some(ex));
-    let sizes = (rng.pick(&[1, 2, 2, 4]), rng.pick(&[1, 3, 4, 8]));
+    // A direct socket's end is lost behind many.
+    let (counts, bytes) = match temper.kind {
+        DIRECT if temper.loses != 0 => ([8, 16, 32, 32], [1, 1, 2, 3]),
+        _ => ([1, 2, 2, 4], [1, 3, 4, 8]),
+    };
+    let sizes = (rng.pick(&counts), rng.pick(&bytes));
     let buffers = ex.executor().add_buffers(sizes.0, sizes.1).unwrap();
     sim.0.buffers.set(Some(buffers));
     let world = Rc::new(World {
@@ -575,7 +596,8 @@ pub fn play(seed: u64) -> Result<Played, Broken> {
         let _ = sim.enter(Wait::No);
         let _ = ex.run(usize::MAX, Some(0));
     }
-    let played = Played { views: world.views.get(), deadlocks: world.deadlocks.get() };
+    let lost = [UNIX, DIRECT].map(|kind| if kind == temper.kind { sim.0.lost.get() } else { 0 });
+    let played = Played { views: world.views.get(), deadlocks: world.deadlocks.get(), lost };
     destroy(ex, tasks);
     Ok(played)
 }
