@@ -25,11 +25,8 @@ int main(int argc, char **argv)
     serving.attach(ex, [&] {
         ma::task_group connections(MONAD_ASYNC_GROUP_INDEPENDENT);
         for (std::error_code ec; ec != std::errc::bad_file_descriptor;) { // Until it is closed.
-            if (auto peer = listener.accept(ec); !ec) {
-                try {
-                    connections.spawn([p = std::move(peer)]() mutable { echo(std::move(p)); });
-                } catch (std::exception const &) { // No memory: it is closed, and others go on.
-                }
+            if (auto peer = listener.accept(ec); !ec) { // Without memory it is closed.
+                connections.spawn([p = std::move(peer)]() mutable { echo(std::move(p)); }, ec);
             } else { // Cancelled, which the sleep says, or no descriptors until some are closed.
                 ma::this_task::sleep_for(100ms);
             }

@@ -104,8 +104,7 @@ inline bool path_of(std::string_view target, std::string &path)
 }
 
 struct conditions {
-    std::string_view if_match, if_none_match, if_modified_since, if_unmodified_since, if_range,
-        range;
+    std::string if_match, if_none_match, if_modified_since, if_unmodified_since, if_range, range;
 };
 
 struct answer {
@@ -231,15 +230,15 @@ struct answer {
 // Whether a list of entity tags has this one. RFC 9110, 8.8.3.2: `weak` compares without the W/.
 inline bool has_tag(std::string_view list, std::string_view tag, bool weak)
 {
-    if (list == "*") {
-        return true;
-    }
     while (!list.empty()) {
         auto const from = list.find_first_not_of(" \t,");
         if (from == list.npos) {
             return false;
         }
         list.remove_prefix(from);
+        if (list[0] == '*') {
+            return true;
+        }
         bool const is_weak = list.substr(0, 2) == "W/";
         list.remove_prefix(is_weak ? 2 : 0);
         auto const end = list.empty() || list[0] != '"' ? list.npos : list.find('"', 1);

@@ -10,7 +10,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
+#include <exception>
 #include <list>
+#include <new>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -49,8 +51,10 @@ template <class F> bool of_file(std::string const &name, F f)
         throw;
     } catch (std::system_error const &e) {
         complain(name, e.code());
-        return false;
+    } catch (std::bad_alloc const &) {
+        complain(name, std::make_error_code(std::errc::not_enough_memory));
     }
+    return false;
 }
 
 // Output goes in the order of the calls, as a whole: standard output is an ordered file.
@@ -280,7 +284,7 @@ void from_input(unsigned most, output &out)
 } // namespace
 
 int main(int argc, char **argv)
-{
+try {
     unsigned lines = 10;
     bool follows = false;
     for (int c; (c = ::getopt(argc, argv, "n:f")) != -1;) {
@@ -326,9 +330,9 @@ int main(int argc, char **argv)
     try {
         showing.get();
     } catch (ma::cancelled_error const &) {
-    } catch (std::system_error const &e) {
-        std::fprintf(stderr, "tail: %s\n", e.what());
-        ++failed;
     }
     return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+} catch (std::exception const &e) {
+    std::fprintf(stderr, "tail: %s\n", e.what());
+    return EXIT_FAILURE;
 }

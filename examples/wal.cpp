@@ -17,6 +17,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <fstream>
 #include <map>
 #include <mutex>
@@ -305,12 +306,13 @@ void serve(string const &directory)
         if (ec) { // Who was accepted has gone.
             continue;
         }
-        connections.spawn([&s, peer = std::move(accepted)]() mutable {
+        auto serving = [&s, peer = std::move(accepted)]() mutable {
             lines in(peer);
             for (string line; in.next(line);) {
                 peer.send_all(answer(s, line));
             }
-        });
+        };
+        connections.spawn(std::move(serving), ec); // Without memory it is closed.
     }
 }
 
@@ -406,7 +408,7 @@ bool check(string const &directory, char const *file)
 } // namespace
 
 int main(int argc, char **argv)
-{
+try {
     string const what = argc > 2 ? argv[1] : "";
     string const directory = argc > 2 ? argv[2] : "";
     if (what != "serve" && (argc != 4 || (what != "load" && what != "check"))) {
@@ -438,9 +440,9 @@ int main(int argc, char **argv)
     try {
         working.get();
     } catch (ma::cancelled_error const &) {
-    } catch (std::exception const &e) {
-        std::fprintf(stderr, "wal: %s\n", e.what());
-        return EXIT_FAILURE;
     }
     return good ? EXIT_SUCCESS : EXIT_FAILURE;
+} catch (std::exception const &e) {
+    std::fprintf(stderr, "wal: %s\n", e.what());
+    return EXIT_FAILURE;
 }

@@ -99,7 +99,15 @@ conditional() {
         is "$(http_status -H 'If-Unmodified-Since: Thu, 01 Jan 1970 00:00:00 GMT' "$url/big")" \
         412 &&
         is "$(http_status -r 1-2 -H "If-Range: $tag" "$url/big")" 206 &&
-        is "$(http_status -r 1-2 -H 'If-Range: "x"' "$url/big")" 200
+        is "$(http_status -r 1-2 -H 'If-Range: "x"' "$url/big")" 200 &&
+        # Lines of one name are one list; where there may be one value alone, they are none.
+        is "$(http_status -H 'If-None-Match: "x"' -H "If-None-Match: $tag" "$url/big")" 304 &&
+        is "$(http_status -H 'If-Match: "x"' -H "If-Match: $tag" "$url/big")" 200 &&
+        is "$(http_status -H 'If-Match: "x"' -H 'If-Match: *' "$url/big")" 200 &&
+        is "$(http_status -H "If-Modified-Since: $date" -H "If-Modified-Since: $date" \
+            "$url/big")" 200 &&
+        is "$(http_status -r 1-2 -H "If-Range: $tag" -H 'If-Range: "x"' "$url/big")" 200 &&
+        is "$(http_status -H 'Range: bytes=1-2' -H 'Range: bytes=4-5' "$url/big")" 200
 }
 
 keeps_alive() {
@@ -214,6 +222,20 @@ ends() {
     return $ok
 }
 
+# It ends with connections accepted whose tasks have not begun: none is counted as open.
+ends_at_once() {
+    local i fd fds=()
+    start || return 1
+    kill -STOP $pid
+    for i in {1..800}; do
+        exec {fd}<>"/dev/tcp/127.0.0.1/$port" && fds+=("$fd") || break
+    done
+    kill -TERM $pid && kill -CONT $pid && wait $pid
+    local ok=$?
+    for fd in "${fds[@]}"; do exec {fd}>&-; done
+    [ $ok = 0 ] && grep '^connections ' said && grep -q ', open 0,' said
+}
+
 flood() {
     start || return 1
     local before said
@@ -236,6 +258,7 @@ check 'it ends' stop
 check 'each worker accepts, by a listener of its own' each_worker_accepts
 check 'limits of time and number' limits
 check 'it tells, and ends with what was begun' ends
+check 'it ends with what was not begun' ends_at_once
 most=$(ulimit -Hn)
 if command -v wrk >/dev/null && { [ "$most" = unlimited ] || [ "$most" -gt 3000 ]; }; then
     ulimit -Sn "$most" 2>/dev/null

@@ -67,10 +67,18 @@ unreadable() {
         [ "$(grep -c 'Is a directory' said)" = 2 ] && ! grep -q 'standard output' said
 }
 
+# More than there is memory for: it says so. It was the end of the process, by terminate().
+no_memory() {
+    head -c 400M /dev/zero 2>/dev/null |
+        (ulimit -v 300000 && "$program" >/dev/null 2>err; echo $? >ended)
+    [ "$(cat ended)" = 1 ] && grep -q 'Cannot allocate memory' err
+}
+
 make_files
 check 'the same lines' same_lines
 check 'several files' several
 check 'errors' errors
 check 'followed' followed
 check 'a file that cannot be read any more' unreadable
+check 'no memory' no_memory
 exit $status
