@@ -29,6 +29,11 @@ use crate::uring::kernel::Kernel;
 /// address, or for what is no mutex, one more.
 pub(crate) const NOTED_AT: usize = 16;
 
+/// So far into it are bits of a node's, this one of them as long as the record is not made: so who
+/// grants has one question.
+pub(crate) const BITS_AT: usize = 24;
+pub(crate) const MADE_LATER: u32 = 1 << 12;
+
 /// What a task of this thread's that waits so waits by. The record is made only once somebody asks
 /// for it, and who grants does not: so a line of the header is left alone, and two or three stores
 /// are not made.
@@ -49,6 +54,8 @@ pub fn record_of(task: TaskRef) -> &'static Wait {
             task.peer.set(at.as_ptr().cast());
             compiler_fence(Release);
             noted.write(at.as_ptr().cast());
+            let bits = task.timer_ptr().byte_add(BITS_AT).cast::<Cell<u32>>().as_ref();
+            bits.set(bits.get() & !MADE_LATER);
         }
     }
     // SAFETY: made above, or before; headers are never unmapped.
@@ -194,7 +201,7 @@ impl<K: Kernel, const TRACK: bool> Bare<'_, K, TRACK> {
         // SAFETY: as `bare` has found it; what has become reachable since is in no list of these.
         if let Some(then) = unsafe { ex.ready.take((next, level)) } {
             if ex.next.many() {
-                ex.prefetch_waiters_from(then);
+                ex.prefetch_waiters_from(then, waits == Waits::Grant);
             }
         }
         // SAFETY: on the stack of `task`; `next` was ready, so it does not run. And the caller's.
@@ -214,11 +221,11 @@ impl<K: Kernel> Executor<K> {
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn ready_last(&self, task: TaskRef) -> RawResult {
         if self.watches(by::TRACED | by::POLLED | by::STAMPED) {
-            return self.ready_stamped(task);
+            return Self::ready_stamped(task, self);
         }
         let level = task.cpu_asked(); // Between two questions, as in `bare`.
         if level >= PRIORITIES as u8 {
-            return self.ready_stamped(task);
+            return Self::ready_stamped(task, self);
         }
         task.completed_unstamped();
         self.ready.push_over_in(task, level);
@@ -226,15 +233,16 @@ impl<K: Kernel> Executor<K> {
     }
 
     /// With time tracking: elsewhere, as what reads the counter takes two registers, for which the
-    /// others would have to make room. Or anything else that is special.
+    /// others would have to make room. Or anything else that is special. (In this order, as who
+    /// is asked about is the first argument of an unpark.)
     #[inline(never)]
-    extern "C" fn ready_stamped(&self, task: TaskRef) -> RawResult {
+    extern "C" fn ready_stamped(task: TaskRef, ex: &Self) -> RawResult {
         let level = task.cpu_asked();
-        if self.watches(by::TRACED | by::POLLED) || level >= PRIORITIES as u8 {
-            return self.ready_otherwise(task);
+        if ex.watches(by::TRACED | by::POLLED) || level >= PRIORITIES as u8 {
+            return ex.ready_otherwise(task);
         }
         task.completed(ticks::now());
-        self.ready.push_over_in(task, level);
+        ex.ready.push_over_in(task, level);
         RawResult::success_by_call()
     }
 
@@ -253,16 +261,24 @@ impl<K: Kernel> Executor<K> {
         let _ = self.ready.prefetch_behind(then);
     }
 
-    /// As `prefetch_from`; both are taken for tasks that wait so again: in what is one line more of
-    /// the header, and on a stack nothing below what is kept there.
+    /// As `prefetch_from`; both are taken for tasks that wait so again: on a stack nothing below
+    /// what is kept there, and in the header one line more. `at_object`: at what it has waited for
+    /// just now, most likely, for itself or for who waits there.
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn prefetch_waiters_from(&self, then: TaskRef) {
+    fn prefetch_waiters_from(&self, then: TaskRef, at_object: bool) {
         let sp = then.switch.sp();
         prefetch::line(sp);
         prefetch::line(sp + 64);
-        prefetch::line(sp + 128);
-        if let Some(after) = self.ready.prefetch_behind(then) {
-            prefetch::line(after.timer_ptr().as_ptr() as usize);
+        if at_object {
+            // SAFETY: within the header, and this thread's. Whatever is there, it is followed by
+            // nothing but a hint.
+            let noted = unsafe { then.timer_ptr().byte_add(NOTED_AT).cast::<*const u8>().read() };
+            prefetch::line(noted.addr());
+        }
+        if self.next.most() {
+            if let Some(after) = self.ready.prefetch_behind(then) {
+                prefetch::line(after.timer_ptr().as_ptr() as usize);
+            }
         }
     }
 }

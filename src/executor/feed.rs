@@ -158,7 +158,7 @@ impl<K: Kernel> Executor<K> {
             let flags = task.head.flags.get();
             self.spans(flags, now);
             // It passes to no other: what is next is for the queue to say.
-            self.next.begin(self.ready.popped(), now, false);
+            self.next.begin(self.ready.popped(), now, (false, 0));
             if flags == Flags::PENDING_LAUNCH {
                 if !is_new {
                     dec(&head.tasks_pending_launch);

@@ -47,26 +47,26 @@ impl<K: Kernel> Executor<K> {
     #[inline(always)]
     pub fn park(&self, task: TaskRef) -> RawResult {
         if task.has(mark::STOPS) || !task.park.is_none() {
-            return self.park_slowly(task);
+            return Self::park_slowly(task, self);
         }
         match Free::new(self, task).bare::<false>() {
             Some(bare) => self.park_bare(bare),
-            None => self.park_stamped(task),
+            None => Self::park_stamped(task, self),
         }
     }
 
     /// As `park`, with time tracking. Of C's kind, as the next: a C function ends in it by a jump.
     #[inline(never)]
-    extern "C" fn park_stamped(&self, task: TaskRef) -> RawResult {
-        match Free::new(self, task).bare::<true>() {
-            Some(bare) => self.park_bare(bare),
-            None => self.park_slowly(task),
+    extern "C" fn park_stamped(task: TaskRef, ex: &Self) -> RawResult {
+        match Free::new(ex, task).bare::<true>() {
+            Some(bare) => ex.park_bare(bare),
+            None => Self::park_slowly(task, ex),
         }
     }
 
     #[inline(never)]
-    extern "C" fn park_slowly(&self, task: TaskRef) -> RawResult {
-        match self.park_at_once(task) {
+    extern "C" fn park_slowly(task: TaskRef, ex: &Self) -> RawResult {
+        match ex.park_at_once(task) {
             0 => RawResult::success(0),
             e => RawResult::failure(Errno(-e)),
         }
@@ -84,7 +84,7 @@ impl<K: Kernel> Executor<K> {
         // says whose it is; the link is written by who posts it.
         // Before all that this thread alone reads: the instruction waits for the stores before it.
         if !task.park.arm(at.as_ptr() as usize) {
-            return self.park_slowly(task);
+            return Self::park_slowly(task, self);
         }
         bare.leaves();
         task.peer.set(at.as_ptr().cast());

@@ -182,7 +182,7 @@ impl<K: Kernel> Executor<K> {
         let first = self.ready.popped();
         let last = first.wrapping_add(max);
         let many = self.attached() > MANY || self.since_enter.get() == 0;
-        self.next.begin(last, begun, many);
+        self.next.begin(last, begun, (many, self.attached()));
         head.tasks_running.set(1);
         let mut now = begun;
         self.span.set((begun, Flags::COMPLETED));

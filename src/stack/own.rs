@@ -224,10 +224,11 @@ impl Switch {
     pub unsafe fn wait_last<W: Over>(task: NonNull<u8>, next: NonNull<u8>) -> RawResult {
         // SAFETY: as in `pass_last`; that is where it is.
         unsafe {
+            #[cfg(feature = "tsan")]
             let of = |task: NonNull<u8>| &*task.as_ptr().add(W::SWITCH_AT).cast::<Switch>();
             #[cfg(feature = "tsan")]
             jump::told(of(task).link.get()).passes(jump::told(of(next).link.get()));
-            pass_last::wait_last::<W>(task, of(next).sp.as_ptr())
+            pass_last::wait_last::<W>(task, next)
         }
     }
 

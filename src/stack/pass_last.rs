@@ -114,9 +114,20 @@ unsafe extern "C" fn goes_on() {
 /// # Safety
 /// As `jump::pass`, of two tasks of the kind that `W` is for.
 #[inline(always)]
-pub unsafe fn wait_last<W: Over>(task: NonNull<u8>, next_sp: *const usize) -> RawResult {
-    // SAFETY: the caller's.
-    unsafe { wait_last_at::<W>(task, Any::uninit(), next_sp) }
+pub unsafe fn wait_last<W: Over>(task: NonNull<u8>, next: NonNull<u8>) -> RawResult {
+    // SAFETY: the caller's; computes an address. (At the end of a function as long as those that
+    // end in this the optimiser takes two instructions for it.)
+    unsafe {
+        let next_sp: *const usize;
+        asm!(
+            "lea {0}, [{1} + {sp}]",
+            out(reg) next_sp,
+            in(reg) next.as_ptr(),
+            sp = const W::SWITCH_AT + Switch::SP_AT,
+            options(nostack, preserves_flags),
+        );
+        wait_last_at::<W>(task, Any::uninit(), next_sp)
+    }
 }
 
 /// RDI: the task that is left, as C's functions have it. RDX: where the RSP of the task is kept

@@ -5,7 +5,7 @@ use core::mem::offset_of;
 use core::ptr::{self, NonNull};
 
 use crate::error::{Errno, RawResult};
-use crate::executor::bare::{record_of, Bare, NOTED_AT};
+use crate::executor::bare::{record_of, Bare, BITS_AT, NOTED_AT};
 use crate::executor::free::Waiter;
 use crate::executor::grant::{Caller, Wait};
 use crate::executor::home::{self, Home};
@@ -35,6 +35,7 @@ pub struct Node {
 }
 
 mod is {
+    use crate::executor::bare;
     use crate::intrusive::TimerNode;
 
     /// Of a timer that is in no queue, wherever the node is.
@@ -49,8 +50,10 @@ mod is {
     pub const REFUSED: u32 = 1 << 10;
     /// In the header of the task, whose `waits` says whether the wait is armed.
     pub const IN_HEADER: u32 = 1 << 11;
-    /// With IN_HEADER: the wait is one of `bare::record_of`.
-    pub const MADE_LATER: u32 = 1 << 12;
+    /// With IN_HEADER: the wait is one of `bare::record_of`, and was not made yet.
+    pub const MADE_LATER: u32 = bare::MADE_LATER;
+    /// With IN_HEADER: and nobody asked for its record; so it waits.
+    pub const BARE: u32 = QUEUED | IN_HEADER | MADE_LATER;
 
     const _: () = assert!(TimerNode::UNUSED_BITS >> LEVEL_AT == 0);
 }
@@ -60,7 +63,7 @@ const _: () = {
     assert!(size_of::<Node>() <= size_of::<TimerNode>());
     // (The low bytes of a word are its first on every processor there is a port for.)
     assert!(offset_of!(Node, state) == TimerNode::UNUSED_AT && cfg!(target_endian = "little"));
-    assert!(offset_of!(Node, wait) == NOTED_AT);
+    assert!(offset_of!(Node, wait) == NOTED_AT && Node::STATE_AT == BITS_AT);
     assert!(offset_of!(Node, state) % 8 == 0 && offset_of!(Node, index) == Node::STATE_AT + 4);
 };
 
@@ -130,6 +133,16 @@ impl Node {
     #[inline(always)]
     fn set(&self, bit: u32) {
         self.state.set(self.state.get() | bit);
+    }
+
+    /// Of a task that waits without a frame, at an object of its executor's, and whose record
+    /// nobody has asked for, as who ends the wait otherwise does first. (Read as the byte that all
+    /// of it is in: of the whole word the optimiser asks more.)
+    #[inline(always)]
+    fn is_bare(&self) -> bool {
+        // SAFETY: within the word.
+        let byte = unsafe { self.state.as_ptr().cast::<u8>().add(1).read() };
+        byte == (is::BARE >> 8) as u8
     }
 
     /// Under the object's side.
@@ -329,7 +342,10 @@ impl Waiters {
         if !wanted(node) {
             return First::Other;
         }
-        let claimed = if node.has(is::IN_HEADER) {
+        let claimed = if here.is_none() && node.is_bare() {
+            // SAFETY: as below.
+            Some(unsafe { TaskRef::from_timer(first.cast()) })
+        } else if node.has(is::IN_HEADER) {
             // SAFETY: that is where it is, and `first` was made of a pointer to the task.
             let task = unsafe { TaskRef::from_timer(first.cast()) };
             // It is attached there until its wait is over, and its `waits` is that thread's.
