@@ -76,6 +76,26 @@ monad_async_result sleeps_elsewhere(monad_async_task task)
     return {1, 0, 0};
 }
 
+// In a scope of so long, a NOP or nothing.
+template <uint64_t timeout_ns, bool asks> monad_async_result scoped(monad_async_task task)
+{
+    auto &stage = of(task);
+    monad_async_scope scope;
+    for (unsigned i = stage.left; i != 0; --i) {
+        (void)stage.build.scope_enter(task, &scope, timeout_ns, 0);
+        if (asks) {
+            io_uring_sqe sqe{};
+            sqe.opcode = IORING_OP_NOP;
+            auto const r = stage.build.task_io(task, &sqe);
+            if (r.error != 0) {
+                return r;
+            }
+        }
+        (void)stage.build.scope_leave(task, &scope);
+    }
+    return {0, 0, 0};
+}
+
 struct Workload {
     char const *name;
     std::function<Round(Build const &)> make;
@@ -288,6 +308,18 @@ int main(int argc, char **argv)
         {"NOP among 4", [](Build const &b) { return loops(b, on, nops, 128, 4, 2000, 0, cpu); }},
         {"NOP among 16", [](Build const &b) { return loops(b, on, nops, 128, 16, 500, 0, cpu); }},
         {"NOP among 256", [](Build const &b) { return loops(b, on, nops, 512, 256, 50, 0, cpu); }},
+        {"scope of 5 s",
+         [](Build const &b) {
+             return loops(b, on, scoped<5000 * ms, false>, 0, 1, 20000, 0, cpu);
+         }},
+        {"scope of 0.1 s",
+         [](Build const &b) { return loops(b, on, scoped<100 * ms, false>, 0, 1, 20000, 0, cpu); }},
+        {"scope of 5 s, a NOP among 64",
+         [](Build const &b) {
+             return loops(b, on, scoped<5000 * ms, true>, 128, 64, 200, 0, cpu);
+         }},
+        {"scope of 0.1 s, a NOP among 64",
+         [](Build const &b) { return loops(b, on, scoped<100 * ms, true>, 128, 64, 200, 0, cpu); }},
         {"yield of the oldest of a million", a_million},
         {"sleep of 50 us among 512",
          [](Build const &b) { return loops(b, on, sleeps, 8, 512, 40, 50000, cpu); }},

@@ -39,6 +39,8 @@ struct Build {
         LOAD(task_has_exited);
         LOAD(task_suspend_for_duration);
         LOAD(task_io);
+        LOAD(scope_enter);
+        LOAD(scope_leave);
 #undef LOAD
     }
     decltype(&monad_async_executor_create) executor_create;
@@ -51,6 +53,8 @@ struct Build {
     decltype(&monad_async_task_has_exited) task_has_exited;
     decltype(&monad_async_task_suspend_for_duration) task_suspend_for_duration;
     decltype(&monad_async_task_io) task_io;
+    decltype(&monad_async_scope_enter) scope_enter;
+    decltype(&monad_async_scope_leave) scope_leave;
 };
 
 inline void must(monad_async_result r, char const *what)

@@ -14,8 +14,7 @@ use crate::uring::kernel::Kernel;
 impl<K: Kernel> Executor<K> {
     /// Whether who enters and leaves a scope is traced.
     pub(super) fn traces_scopes(&self, is_traced: bool) {
-        let count = if is_traced { 0 } else { u64::MAX - self.coarse_from_ns };
-        self.coarse_alone.set(count);
+        self.alone_above_ns.set(if is_traced { u64::MAX } else { self.coarse_from_ns });
     }
 
     /// `task` runs now. EINVAL: null, or flags that are none; EBUSY: it is in that scope.
@@ -31,7 +30,8 @@ impl<K: Kernel> Executor<K> {
         flags: u32,
     ) -> Res<()> {
         if flags == 0 && !scope.is_null() && !task.has(mark::SCOPED) {
-            if timeout_ns.wrapping_sub(self.coarse_from_ns) < self.coarse_alone.get() {
+            // Of `NEVER_NS` it is 0, which is above nothing.
+            if timeout_ns.wrapping_add(1) > self.alone_above_ns.get() {
                 // SAFETY: the caller's.
                 unsafe { self.enter_alone(task, scope, timeout_ns) };
                 return Ok(());
@@ -43,7 +43,7 @@ impl<K: Kernel> Executor<K> {
             }
         }
         // SAFETY: the caller's.
-        unsafe { self.enter_any(task, scope, timeout_ns, flags) }
+        unsafe { Self::enter_any(task, scope, timeout_ns, flags, self) }
     }
 
     /// The most frequent scope: with a long deadline and none around it, and nobody traces it.
@@ -78,13 +78,14 @@ impl<K: Kernel> Executor<K> {
 
     /// # Safety
     /// As `try_enter`.
+    #[cold]
     #[inline(never)]
     unsafe fn enter_any(
-        &self,
         task: TaskRef,
         scope: *mut Scope,
         timeout_ns: u64,
         flags: u32,
+        ex: &Self,
     ) -> Res<()> {
         if scope.is_null() || flags & !SHIELD != 0 {
             return Err(Errno(libc::EINVAL));
@@ -94,7 +95,7 @@ impl<K: Kernel> Executor<K> {
             return Err(Errno(libc::EBUSY));
         }
         // SAFETY: the caller's.
-        unsafe { self.enter_scope(task, scope, timeout_ns, flags) };
+        unsafe { ex.enter_scope(task, scope, timeout_ns, flags) };
         Ok(())
     }
 
@@ -110,32 +111,41 @@ impl<K: Kernel> Executor<K> {
         // SAFETY: the innermost scope of the task, so entered.
         let entered = unsafe { &*scope };
         // Nothing has suspended in it, so it has no timer; nor has it fired.
-        if entered.unarmed.get() == unarmed::ALONE || self.leaves_nothing(task, entered) {
-            entered.seal.set(0);
-            task.scope.set(null());
-            task.unmark(mark::UNARMED | mark::SCOPED);
+        if entered.unarmed.get() == unarmed::ALONE {
+            entered.forget(task);
             return Ok(false);
         }
-        // SAFETY: the caller's.
-        unsafe { self.leave_any(task, scope) }
+        Ok(Self::leave_entered(task, entered, self))
     }
 
-    /// The outermost scope, no shield and without a timer, of a task that nothing interrupts: so it
-    /// has not fired either.
+    /// The innermost scope of `task`; whether it has fired. The arguments are where the caller has
+    /// them, here and in `enter_any`: so nothing is moved for what is rare.
+    #[inline(never)]
+    fn leave_entered(task: TaskRef, scope: &Scope, ex: &Self) -> bool {
+        if ex.leaves_alone(task, scope) {
+            ex.disarm(scope);
+            scope.forget(task);
+            return false;
+        }
+        ex.leave_any(task, scope)
+    }
+
+    /// The outermost scope, and no shield, of a task that nothing interrupts: so it has not fired.
     #[inline(always)]
-    fn leaves_nothing(&self, task: TaskRef, scope: &Scope) -> bool {
+    fn leaves_alone(&self, task: TaskRef, scope: &Scope) -> bool {
         scope.outer.get().is_null()
-            && !scope.has_timer()
             && !scope.shields.get()
             && !task.has(mark::INTERRUPTED)
             && !self.watches(by::TRACED)
     }
+}
 
-    /// # Safety
-    /// As `try_leave`.
-    #[inline(never)]
-    unsafe fn leave_any(&self, task: TaskRef, scope: *const Scope) -> Res<bool> {
-        // SAFETY: the caller's.
-        unsafe { self.leave_scope(task, scope) }
+impl Scope {
+    /// No scope of `task` any more, which is in none then.
+    #[inline(always)]
+    fn forget(&self, task: TaskRef) {
+        self.seal.set(0);
+        task.scope.set(null());
+        task.unmark(mark::UNARMED | mark::SCOPED);
     }
 }

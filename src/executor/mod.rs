@@ -137,10 +137,10 @@ pub struct Executor<K: Kernel> {
     trace: watch::Trace,
     /// Null, or for its life; any thread reads it.
     meter: AtomicPtr<meter::Meter>,
-    /// The shortest time-out for which a scope is entered by the coarse clock, and how many there
-    /// are for `enter_alone`: none while scopes are traced.
+    /// The shortest time-out for which a scope is entered by the coarse clock. One more than a
+    /// time-out that is for `enter_alone` is above `alone_above_ns`: none while scopes are traced.
     coarse_from_ns: u64,
-    coarse_alone: Cell<u64>,
+    alone_above_ns: Cell<u64>,
     /// The owner thread's note of the executor that runs on it.
     running_here: *mut *const c_void,
     /// Other threads read what the owner writes.
@@ -193,7 +193,7 @@ impl<K: Kernel> Executor<K> {
             trace: watch::Trace::none(),
             meter: AtomicPtr::new(core::ptr::null_mut()),
             coarse_from_ns,
-            coarse_alone: Cell::new(u64::MAX - coarse_from_ns),
+            alone_above_ns: Cell::new(coarse_from_ns),
             running_here: thread::running_executor(),
             _pinned: PhantomPinned,
         });

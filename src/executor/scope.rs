@@ -120,8 +120,10 @@ impl Scope {
         self.fired.get() != 0
     }
 
+    #[inline(always)]
     fn seal_for(&self, task: TaskRef) -> usize {
-        (ptr::from_ref(self) as usize).rotate_left(17) ^ task.addr()
+        // Twice, as memory is full of addresses of its own, and of lengths; and one instruction.
+        ptr::from_ref(self).addr().wrapping_mul(2).wrapping_add(task.addr())
     }
 
     /// For tests: the errno that it has fired with, or 0.
@@ -139,11 +141,6 @@ impl Scope {
     pub(super) unsafe fn from_timer<'a>(timer: NonNull<TimerNode>) -> &'a Self {
         // SAFETY: the caller's; an entered scope stays where it is.
         unsafe { timer.byte_sub(offset_of!(Self, timer)).cast().as_ref() }
-    }
-
-    #[inline(always)]
-    pub(super) fn has_timer(&self) -> bool {
-        self.timer.is_inserted()
     }
 
     fn timer_ptr(&self) -> NonNull<TimerNode> {
@@ -248,7 +245,11 @@ impl<K: Kernel> Executor<K> {
             return Err(Errno(libc::EINVAL));
         }
         // SAFETY: the innermost scope of the task, so entered.
-        let scope = unsafe { &*scope };
+        Ok(self.leave_any(task, unsafe { &*scope }))
+    }
+
+    /// The innermost scope of `task`; whether it has fired.
+    pub(super) fn leave_any(&self, task: TaskRef, scope: &Scope) -> bool {
         self.close_scope(task, scope);
         if self.watches(by::TRACED) {
             self.watched_scope(task, scope, 1, scope.fired.get() as u64);
@@ -260,15 +261,20 @@ impl<K: Kernel> Executor<K> {
         } else if scope.outer.get().is_null() {
             task.unmark(mark::UNARMED | mark::SCOPED);
         }
-        Ok(scope.fired.get() != 0)
+        scope.fired.get() != 0
     }
 
     fn close_scope(&self, task: TaskRef, scope: &Scope) {
+        self.disarm(scope);
+        scope.seal.set(0);
+        task.scope.set(scope.outer.get().cast());
+    }
+
+    #[inline(always)]
+    pub(super) fn disarm(&self, scope: &Scope) {
         if scope.timer.is_inserted() {
             self.timers.remove_node(scope.timer_ptr());
         }
-        scope.seal.set(0);
-        task.scope.set(scope.outer.get().cast());
     }
 
     /// `task` has returned with scopes open. True if there were any.
@@ -317,9 +323,7 @@ impl<K: Kernel> Executor<K> {
             self.watched_scope(task, scope, 2, errno as u64);
         }
         scope.unarmed.set(unarmed::NO);
-        if scope.timer.is_inserted() {
-            self.timers.remove_node(scope.timer_ptr());
-        }
+        self.disarm(scope);
         self.levels_changed(task);
     }
 

@@ -12,6 +12,8 @@
 //! 4. For 15 us at most. A counter goes on while the system is suspended, or begins anew: either
 //!    looks like more than that, and the clock is read.
 //! 5. The counter may be read some nanoseconds ahead of its place in the program: `AHEAD_NS`.
+//! 6. How much has passed since a moment is wanted for what is left of a time-out, which may be
+//!    2 us more: of a moment that is no longer ago, nothing has.
 
 use core::cell::Cell;
 
@@ -20,6 +22,8 @@ use crate::ticks;
 
 /// A part of a second.
 const FOR: u64 = 1 << 16;
+/// The same, of rule 6.
+const BRIEF: u64 = 1 << 19;
 const AHEAD_NS: u64 = 64;
 
 pub struct Reckoner {
@@ -28,6 +32,8 @@ pub struct Reckoner {
     boot_ns: Cell<u64>,
     /// Ticks for which it holds; 0: always read the clock, or the rate is not known yet.
     within: Cell<u64>,
+    /// Ticks by rule 6; 0 as above.
+    brief: Cell<u64>,
     /// Nanoseconds a tick by rule 2, times 2^32.
     ns_each: Cell<u64>,
     /// By rule 3.
@@ -38,8 +44,8 @@ impl Reckoner {
     /// EXPENSIVE.
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
-        let [ticks, boot_ns, within, ns_each] = [const { Cell::new(0) }; 4];
-        Self { ticks, boot_ns, within, ns_each, may: host::clock_is_counter() }
+        let [ticks, boot_ns, within, brief, ns_each] = [const { Cell::new(0) }; 5];
+        Self { ticks, boot_ns, within, brief, ns_each, may: host::clock_is_counter() }
     }
 
     /// Rule 3.
@@ -97,8 +103,8 @@ impl Reckoner {
         }
     }
 
-    /// How many nanoseconds have passed since a `stamp`, right to a thousandth; and
-    /// `now_or_later_boot_ns`. Of a counter that has begun anew since, 0.
+    /// How many nanoseconds have passed since a `stamp`, right to a thousandth, or none by rule 6;
+    /// and `now_or_later_boot_ns`. Of a counter that has begun anew since, 0.
     #[inline(always)]
     pub fn since(&self, stamp: u64) -> (u64, u64) {
         self.since_at(stamp, if self.may { ticks::now() } else { 0 })
@@ -107,6 +113,15 @@ impl Reckoner {
     /// The same, for who has just read the counter.
     #[inline(always)]
     pub fn since_at(&self, stamp: u64, now: u64) -> (u64, u64) {
+        if now.wrapping_sub(stamp) < self.brief.get() {
+            return (0, self.boot_ns_at(now));
+        }
+        self.since_long_at(stamp, now)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn since_long_at(&self, stamp: u64, now: u64) -> (u64, u64) {
         if !self.may {
             let now_ns = self.now_boot_ns();
             return (now_ns.saturating_sub(stamp), now_ns);
@@ -119,6 +134,7 @@ impl Reckoner {
         if let Some(hz) = ticks::known_per_second() {
             self.ns_each.set(((clock::NS_PER_S * 9 / 8) << 32) / hz);
             self.within.set(hz / FOR);
+            self.brief.set(hz / BRIEF);
         }
     }
 }
@@ -169,6 +185,20 @@ mod tests {
             it.boot_ns.set(5);
             let before = clock::boot_ns();
             assert!(it.now_or_later_boot_ns() >= before);
+        }
+    }
+
+    /// Rule 6. No more than has passed, and of what is not a moment ago not much less.
+    #[test]
+    fn what_has_passed_is_that_and_no_more() {
+        let it = Reckoner { may: true, ..reckoner() };
+        let ticks_in = |ns: u64| (ns as u128 * ticks::per_second() as u128 / 1_000_000_000) as u64;
+        let since = |ns| it.since_at(1 << 50, (1 << 50) + ticks_in(ns)).0;
+        for ns in [0, 100, 1900] {
+            assert_eq!(since(ns), 0);
+        }
+        for ns in [2000, 20_000, 1_000_000, 900_000_000] {
+            assert!((ns - 2..=ns).contains(&since(ns)), "{} of {ns}", since(ns));
         }
     }
 

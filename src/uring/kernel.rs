@@ -312,7 +312,7 @@ pub trait Kernel {
         self.now_or_later_boot_ns()
     }
 
-    /// `ns_since`, and `now_or_later_boot_ns`, by one look at the counter.
+    /// `ns_since`, or 0 of 2 us and less, and `now_or_later_boot_ns`, by one look at the counter.
     fn since(&self, stamp: u64) -> (u64, u64) {
         let now_ns = self.now_or_later_boot_ns();
         (self.ns_since(stamp), now_ns)

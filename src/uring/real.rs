@@ -210,7 +210,7 @@ impl Kernel for RealKernel {
         self.clock.since(stamp)
     }
 
-    #[inline]
+    #[inline(always)]
     fn since_at(&self, stamp: u64, now: u64) -> (u64, u64) {
         self.clock.since_at(stamp, now)
     }

@@ -94,6 +94,18 @@ pub const RULES: &[Mutant] = &[
         wrong: "task.has(mark::UNARMED)",
     },
     Mutant {
+        bug: "a short deadline is entered by the coarse clock",
+        file: "src/executor/enter.rs",
+        right: "timeout_ns.wrapping_add(1) > self.alone_above_ns.get()",
+        wrong: "true",
+    },
+    Mutant {
+        bug: "a scope that was suspended in is left with its timer",
+        file: "src/executor/enter.rs",
+        right: "ex.disarm(scope);",
+        wrong: "",
+    },
+    Mutant {
         bug: "a cancel that a shield has kept off is not told when that is left",
         file: "src/executor/enter.rs",
         right: "!scope.shields.get()",
