@@ -323,11 +323,12 @@ impl Mailbox {
         posted
     }
 
-    /// The owner, with nothing attached: nobody is about to post what concerns a run that is over.
-    /// What was posted is in the inbox then.
+    /// The owner, with nothing attached: something was posted, or nobody is about to post what
+    /// concerns a run that is over. One ask of each thread at most is waited for: who is refused
+    /// has seen the end of the run, and does not ask for it again; who is not has posted.
     pub(crate) fn await_askers(&self) {
         let mut backoff = Backoff::new();
-        while self.has_askers() {
+        while !self.inbox.has_entries() && self.has_askers() {
             backoff.wait();
         }
     }

@@ -26,7 +26,7 @@ use core::ptr::{self, NonNull};
 
 use super::held::Held;
 use super::operation::Op;
-use super::ordered::{goes_on, part_of, rest, vectored, wanted};
+use super::ordered::{goes_on, part_of, rest, vectored, wanted, Half};
 use super::place::HERE;
 use super::rows::Row;
 use super::Reactor;
@@ -57,25 +57,32 @@ const TWO: usize = 2 * WRITES_MAX;
 const BUSY: u32 = 1;
 const ONE: u32 = 2;
 
-#[repr(C)]
+#[repr(C, align(64))]
 pub struct Batch {
     /// On its way back: in the executor's inbox.
     link: Link,
     row: u16,
     count: Cell<u32>,
-    writes: [Cell<Sqe>; WRITES_MAX],
-    results: [Cell<i32>; WRITES_MAX],
-    /// Whose they are. Not the thread's.
-    records: [Cell<*const Op>; WRITES_MAX],
     /// There was no thread for it.
     refused: Cell<bool>,
     /// All of it was done.
     is_whole: Cell<bool>,
     /// It has arrived, and waits for those before it (rule 4).
     is_back: Cell<bool>,
+    _line: [u8; 37],
+    // --- line 1
+    results: [Cell<i32>; WRITES_MAX],
+    // --- line 2
+    writes: [Cell<Half>; WRITES_MAX],
+    // --- line 10
+    /// Whose they are. Not the thread's.
+    records: [Cell<*const Op>; WRITES_MAX],
 }
 
-const _: () = assert!(offset_of!(Batch, link) == 0);
+const _: () = assert!(offset_of!(Batch, link) == 0 && offset_of!(Batch, results) == LINE);
+const _: () = assert!(offset_of!(Batch, writes) == 2 * LINE);
+
+const LINE: usize = 64;
 
 /// Those of one file, used in turn.
 pub struct Batches {
@@ -198,8 +205,9 @@ impl Batches {
         let mut held = Held::new(|links: &[_]| home.post(links));
         loop {
             // SAFETY: the caller's; while one is out that was not posted, all stay.
-            let (link, leaves) = unsafe { this.as_ref() }
-                .step(|batch| batch.perform_by(|| held.look(now_ns()), &write));
+            let all = unsafe { this.as_ref() };
+            all.prefetch_next();
+            let (link, leaves) = all.step(|batch| batch.perform_by(|| held.look(now_ns()), &write));
             held.add(link);
             // SAFETY: as above.
             if leaves || !home.sleeps() || unsafe { this.as_ref() }.has_few_left() {
@@ -222,6 +230,15 @@ impl Batches {
             at = at.wrapping_add(1);
         }
         writes <= WRITES_MAX
+    }
+
+    /// Of the one behind that which is to be performed, if it is out: it comes while that is.
+    fn prefetch_next(&self) {
+        let next = self.performed.get().wrapping_add(1);
+        // Relaxed: a hint.
+        if next.wrapping_mul(ONE) != self.state.load(Relaxed) & !BUSY {
+            self.all[next as usize % BATCHES].prefetch(WRITES_MAX);
+        }
     }
 
     /// There is no thread for them: posts all that are out.
@@ -359,7 +376,8 @@ impl Batch {
     /// There is room.
     fn add(&self, record: &Op) {
         let n = self.count.get();
-        self.writes[n as usize].set(rest(&record.sqe.get(), record.progress.get()));
+        let entry = rest(&record.sqe.get(), record.progress.get());
+        self.writes[n as usize].set(Half::of(&entry));
         self.results[n as usize].set(NOT_BEGUN);
         self.records[n as usize].set(ptr::from_ref(record));
         self.count.set(n + 1);
@@ -370,59 +388,85 @@ impl Batch {
         self.refused.set(true);
     }
 
+    /// Another processor has them: asked for together, they come together.
+    #[inline(always)]
+    fn prefetch(&self, writes: usize) {
+        let at = ptr::from_ref(&self.writes).addr();
+        (0..writes.div_ceil(2)).for_each(|n| prefetch::line(at + n * LINE));
+        prefetch::line_to_write(ptr::from_ref(&self.results).addr());
+    }
+
+    #[inline(always)]
+    fn entry(&self, n: usize) -> Sqe {
+        self.writes[n].get().entry()
+    }
+
     /// `write` performs one of them, or some that go on where the one before ends; `now_ns` is the
     /// time, asked for before each.
     pub fn perform_by(&self, mut now_ns: impl FnMut() -> u64, write: impl Fn(&Sqe) -> i32) {
         let count = self.count.get() as usize;
-        // Another processor has them: asked for together, they come together.
-        self.writes[..count].iter().for_each(|at| prefetch::line(ptr::from_ref(at).addr()));
+        self.prefetch(count);
         let until_ns = now_ns().saturating_add(LONGEST_NS);
-        let parts = [const { Cell::new(NO_PART) }; WRITES_MAX];
         let mut n = 0;
         while n < count {
             if n != 0 && now_ns() > until_ns {
                 return;
             }
-            let mut sqe = self.writes[n].get();
-            let begin = n;
-            let mut bytes = wanted(&sqe);
-            parts[0].set(part_of(&sqe));
+            let sqe = self.entry(n);
+            let bytes = wanted(&sqe);
+            if n + 1 < count && goes_on(&sqe, bytes, &self.entry(n + 1)) {
+                let Some(next) = self.perform_joined(n, &write) else { return };
+                n = next;
+                continue;
+            }
+            let written = write(&sqe);
+            self.results[n].set(written);
+            if u64::try_from(written) != Ok(bytes) {
+                return;
+            }
             n += 1;
-            while n < count && goes_on(&sqe, bytes, &self.writes[n].get()) {
-                parts[n - begin].set(part_of(&self.writes[n].get()));
-                bytes += wanted(&self.writes[n].get());
-                n += 1;
-            }
-            if n - begin > 1 {
-                vectored(&mut sqe, &parts, (n - begin) as u32);
-            }
-            let mut written = write(&sqe);
-            if written < 0 && n - begin > 1 {
-                // Nothing says for which of them: one alone is to blame for its own.
-                n = begin + 1;
-                bytes = wanted(&self.writes[begin].get());
-                written = write(&self.writes[begin].get());
-            }
-            let Ok(mut left) = u64::try_from(written) else {
-                self.results[begin].set(written);
-                return;
-            };
-            let is_whole = left == bytes;
-            for n in begin..n {
-                // The first one also with nothing: a device that takes nothing. And what writes
-                // nothing, where all is written.
-                if left == 0 && n != begin && !is_whole {
-                    break;
-                }
-                let of_it = left.min(wanted(&self.writes[n].get()));
-                self.results[n].set(of_it as i32);
-                left -= of_it;
-            }
-            if !is_whole {
-                return;
-            }
         }
         self.is_whole.set(true);
+    }
+
+    /// Those that go on from `begin` on; the first of what is behind them. None: not all was done.
+    #[inline(never)]
+    fn perform_joined(&self, begin: usize, write: impl Fn(&Sqe) -> i32) -> Option<usize> {
+        let count = self.count.get() as usize;
+        let mut sqe = self.entry(begin);
+        let mut bytes = wanted(&sqe);
+        let parts = [const { Cell::new(NO_PART) }; WRITES_MAX];
+        parts[0].set(part_of(&sqe));
+        let mut n = begin + 1;
+        while n < count && goes_on(&sqe, bytes, &self.entry(n)) {
+            parts[n - begin].set(part_of(&self.entry(n)));
+            bytes += wanted(&self.entry(n));
+            n += 1;
+        }
+        vectored(&mut sqe, &parts, (n - begin) as u32);
+        let mut written = write(&sqe);
+        if written < 0 {
+            // Nothing says for which of them: one alone is to blame for its own.
+            n = begin + 1;
+            bytes = wanted(&self.entry(begin));
+            written = write(&self.entry(begin));
+        }
+        let Ok(mut left) = u64::try_from(written) else {
+            self.results[begin].set(written);
+            return None;
+        };
+        let is_whole = left == bytes;
+        for n in begin..n {
+            // The first one also with nothing: a device that takes nothing. And what writes
+            // nothing, where all is written.
+            if left == 0 && n != begin && !is_whole {
+                break;
+            }
+            let of_it = left.min(wanted(&self.entry(n)));
+            self.results[n].set(of_it as i32);
+            left -= of_it;
+        }
+        is_whole.then_some(n)
     }
 }
 

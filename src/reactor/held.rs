@@ -32,6 +32,7 @@ impl<P: Fn(&[NonNull<Link>])> Held<P> {
     }
 
     /// Before a write is begun, at `now_ns`, which it returns.
+    #[inline(always)]
     pub(super) fn look(&mut self, now_ns: u64) -> u64 {
         if self.until_ns == 0 {
             self.until_ns = now_ns.saturating_add(HELD_NS);

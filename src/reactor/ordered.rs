@@ -103,6 +103,24 @@ pub(super) fn rest(sqe: &Sqe, done: u32) -> Sqe {
     rest
 }
 
+/// Of an entry the half that says all of a write: two share a line, which comes from another
+/// processor.
+#[derive(Clone, Copy)]
+pub(super) struct Half([u64; 4]);
+
+impl Half {
+    pub(super) fn of(sqe: &Sqe) -> Self {
+        let [first, at, from, length, ..] = sqe.0;
+        Self([first, at, from, length])
+    }
+
+    #[inline(always)]
+    pub(super) fn entry(self) -> Sqe {
+        let [first, at, from, length] = self.0;
+        Sqe([first, at, from, length, 0, 0, 0, 0])
+    }
+}
+
 /// What a plain write's entry is to write, as a part of a vectored one.
 pub(super) fn part_of(sqe: &Sqe) -> libc::iovec {
     libc::iovec { iov_base: sqe.addr() as *mut _, iov_len: sqe.len() as usize }

@@ -43,8 +43,14 @@ pub const FILES: &[Mutant] = &[
     of(
         BATCH,
         "a batch goes on behind a write that was not done as a whole",
-        "if !is_whole { return; }",
+        "if u64::try_from(written) != Ok(bytes) { return; }",
         "",
+    ),
+    of(
+        BATCH,
+        "a batch goes on behind writes that were not done as a whole",
+        "is_whole.then_some(n)",
+        "Some(n)",
     ),
     of(
         BATCH,
@@ -74,8 +80,8 @@ pub const FILES: &[Mutant] = &[
     of(
         BATCH,
         "what was written as one is written whole",
-        "left.min(wanted(&self.writes[n].get()))",
-        "wanted(&self.writes[n].get())",
+        "left.min(wanted(&self.entry(n)))",
+        "wanted(&self.entry(n))",
     ),
     of(
         ROWS,
@@ -147,9 +153,15 @@ pub const FILES: &[Mutant] = &[
         "true",
     ),
     of(
+        ROWS,
+        "a row that is closed keeps its turn",
+        "debug_assert!(row.is_idle()); self.end_turn(row);",
+        "debug_assert!(row.is_idle());",
+    ),
+    of(
         BATCH,
         "the first of those that a thread writes at once is to blame",
-        "written < 0 && n - begin > 1",
+        "written < 0",
         "false",
     ),
     of(
@@ -187,6 +199,12 @@ pub const FILES: &[Mutant] = &[
         CLOSING,
         "where the kernel does not cancel by handle nothing is",
         "self.cancel_listed(closed);",
+        "",
+    ),
+    of(
+        CLOSING,
+        "what is in flight on other handles is in no list behind a close",
+        "list.append(others);",
         "",
     ),
     of(

@@ -124,12 +124,6 @@ pub const VIEWS: &[Mutant] = &[
         "self.reactor.provide(buffers); buffers.has_news.set(true);",
         "buffers.has_news.set(true);",
     ),
-    of(
-        HUNGRY,
-        "who begins to wait for a buffer is no news",
-        "inc(&self.hungry); buffers.has_news.set(true);",
-        "inc(&self.hungry);",
-    ),
     of(RUN, "a deadlock is not told", "self.hungry.get() != 0 && self.tell_hungry(until)", "false"),
     of(
         HUNGRY,
