@@ -7,7 +7,9 @@
  *  The words EXPENSIVE and SUSPENDS are those of executor.h, the rules those of process.h. */
 
 #include "config.h"
+#include "detail/executor_block.hpp"
 #include "detail/runtime.hpp"
+#include "detail/spin_lock.hpp"
 #include "error.hpp"
 #include "poll.h"
 #include "process.h"
@@ -43,8 +45,8 @@ inline namespace v0 {
  *  the object and in the threads that it makes later: so make it at the beginning of `main`. Its
  *  destructor, on that thread, unblocks those that it has blocked: one that came and was not taken,
  *  a second Ctrl-C for one, then does what it did before, which is to end the process. Who writes
- *  something at the end keeps the object until that is done. Of two objects for one signal, on one
- *  thread, the first has blocked it, for the second, too: so it ends last. Does not move.
+ *  something at the end keeps the object until that is done. Of several objects of one thread for
+ *  one signal the last to end unblocks it. Does not move.
  *  @see monad_async_signal_wait() */
 class signals {
 public:
@@ -68,7 +70,11 @@ public:
     /** As that constructor.
      *  @param[out] ec the error: then none is blocked */
     explicit signals(std::error_code &ec) noexcept : signals({SIGTERM, SIGINT, SIGHUP}, ec) {}
-    ~signals() { (void)pthread_sigmask(SIG_UNBLOCK, &blocked_, nullptr); }
+    ~signals()
+    {
+        leave();
+        (void)pthread_sigmask(SIG_UNBLOCK, &blocked_, nullptr);
+    }
     signals(signals const &) = delete;
     signals &operator=(signals const &) = delete;
 
@@ -116,7 +122,47 @@ private:
                 sigaddset(&blocked_, number);
             }
         }
+        if (lock_all()) {
+            next_ = std::exchange(all_, this);
+            detail::spin_unlock(all_lock_);
+        }
         return error;
+    }
+
+    // False in the child of a fork, where a thread that it does not have holds it for ever.
+    bool lock_all() const noexcept
+    {
+        unsigned attempts = 0;
+        while (!detail::try_spin(all_lock_, attempts)) {
+            if (attempts > detail::spins_before_sleep && process_ != detail::process_number()) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    // What it has blocked it leaves to others of its thread that take it, too.
+    void leave() noexcept
+    {
+        if (!lock_all()) {
+            return;
+        }
+        for (auto **at = &all_; *at != nullptr; at = &(*at)->next_) {
+            if (*at == this) {
+                *at = next_;
+                break;
+            }
+        }
+        for (auto *other = all_; other != nullptr; other = other->next_) {
+            for (int number = 1; number < NSIG; ++number) {
+                if (pthread_equal(other->thread_, thread_) != 0 &&
+                    sigismember(&blocked_, number) == 1 && sigismember(&other->set_, number) == 1) {
+                    sigdelset(&blocked_, number);
+                    sigaddset(&other->blocked_, number);
+                }
+            }
+        }
+        detail::spin_unlock(all_lock_);
     }
 
     MONAD_ASYNC_LOCAL monad_async_result take()
@@ -127,6 +173,12 @@ private:
 
     sigset_t set_;
     sigset_t blocked_; // Those that were not before.
+    pthread_t const thread_ = pthread_self();
+    std::uint32_t const process_ = detail::process_number();
+    signals *next_ = nullptr;
+    // Of the process, under the lock.
+    static inline signals *all_ = nullptr;
+    static inline int all_lock_ = 0;
 };
 
 /** A child process and its three streams. They are pairs of Unix sockets, so that a write to a
