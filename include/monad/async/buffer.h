@@ -139,7 +139,9 @@ MONAD_ASYNC_API monad_async_result monad_async_view_release(monad_async_view *vi
  *
  *  Linux 6.17 to 6.19 without what was mended in 2026 ("fix multishot recv missing EOF", in 7.0
  *  and in stable releases: 6.18.44 has it) may never tell of a Unix socket's end that comes right
- *  behind data: there a peer says by a message that it has finished.
+ *  behind data: there a peer says by a message that it has finished. So it does to a direct Unix
+ *  socket on any from 6.17 on: of an end that comes behind fewer than 17 buffers in the
+ *  microseconds in which the stream begins it is not told, as it cannot be asked.
  *  @param task the task that runs, which is the caller, and alone may use the stream
  *  @param stream zeroed, or one that has ended
  *  @param socket a connected stream socket; not one of messages, datagrams for example: what does
