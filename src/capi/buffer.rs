@@ -125,8 +125,7 @@ pub unsafe extern "C" fn monad_async_view_release(view: *mut View) -> RawResult 
     let Some(view) = (unsafe { view.as_mut() }) else { return RawResult::failure(EINVAL) };
     // SAFETY: the ring of a view.
     let released = unsafe { ring(view.ring) }.and_then(|(ex, buffers)| {
-        let number = buffers.number_of(view.data.cast()).ok_or(EINVAL)?;
-        if !buffers.give_back_by(number, ex.and_then(|ex| ex.current_task())) {
+        if !buffers.release(view.data.cast(), ex.and_then(|ex| ex.current_task())) {
             return Err(EINVAL);
         }
         if let Some(ex) = ex {

@@ -1,5 +1,5 @@
-//! Waiting for a buffer to be free: what a stream does that the kernel ended for the want of one.
-//! OWNER'S THREAD.
+//! Waiting for data in a buffer, and for a buffer to be free: what a stream does that the kernel
+//! ended for the want of one. OWNER'S THREAD.
 //!
 //! A buffer that is given back wakes one who waits, which begins its stream again. That takes no
 //! buffer yet, so while there is one it wakes the next: a stream without data keeps nobody waiting.
@@ -15,10 +15,11 @@ use super::grant::{Caller, Wait};
 use super::head::{dec, inc};
 use super::scope::NEVER_NS;
 use super::Executor;
-use crate::error::{Errno, Res};
+use crate::error::{Errno, RawResult, Res};
 use crate::intrusive::Link;
 use crate::reactor::buffers::Buffers;
 use crate::reactor::fixed::{self, Fixed, Memory};
+use crate::reactor::operation::Op;
 use crate::task::header::TaskRef;
 use crate::uring::kernel::{Kernel, Sqe};
 
@@ -106,6 +107,45 @@ impl<K: Kernel> Executor<K> {
             fixed::unused(users);
         }
         Ok(res)
+    }
+
+    /// As `wait_operation`, of a stream into `buffers`. A view, how much and its flags, or how the
+    /// wait or the record has ended.
+    #[inline(always)]
+    pub fn wait_view(
+        &self,
+        task: TaskRef,
+        record: &Op,
+        buffers: &Buffers,
+    ) -> Result<(i32, u32), RawResult> {
+        if let Err(e) = record.may_be_awaited_by(task) {
+            return Err(RawResult::failure(e));
+        }
+        match self.await_record(task, Some(record)) {
+            0 => {}
+            e => return Err(RawResult::from_kernel(e)),
+        }
+        if let Some(view) = record.take_view(task, buffers) {
+            return Ok(view);
+        }
+        self.take(task, record);
+        Err(record.result.get())
+    }
+
+    /// As `wait_view`, of a stream of `task` that is in flight: data that it has brought. None:
+    /// something else, which nobody has taken.
+    #[inline(always)]
+    pub fn wait_data(
+        &self,
+        task: TaskRef,
+        record: &Op,
+        buffers: &Buffers,
+    ) -> Res<Option<(NonNull<u8>, usize)>> {
+        debug_assert!(record.may_be_awaited_by(task).is_ok());
+        match self.await_record(task, Some(record)) {
+            0 => Ok(record.take_data(task, buffers)),
+            e => Err(Errno(-e)),
+        }
     }
 
     /// One of `buffers` is free: who waits longest has its turn.

@@ -156,29 +156,6 @@ impl<K: Kernel> Executor<K> {
         }
     }
 
-    /// As `wait_operation`, of a stream into `buffers`. A view, how much and its flags, or how the
-    /// wait or the record has ended.
-    #[inline(always)]
-    pub fn wait_view(
-        &self,
-        task: TaskRef,
-        record: &Op,
-        buffers: &Buffers,
-    ) -> Result<(i32, u32), RawResult> {
-        if let Err(e) = record.may_be_awaited_by(task) {
-            return Err(RawResult::failure(e));
-        }
-        match self.await_record(task, Some(record)) {
-            0 => {}
-            e => return Err(RawResult::from_kernel(e)),
-        }
-        if let Some(view) = record.take_view(task, buffers) {
-            return Ok(view);
-        }
-        self.take(task, record);
-        Err(record.result.get())
-    }
-
     /// Takes what is pending of `record`, of `task`.
     #[inline(always)]
     pub(super) fn take(&self, task: TaskRef, record: &Op) {
@@ -288,7 +265,7 @@ impl<K: Kernel> Executor<K> {
 
     /// Until that record of the task, or any, has a completion to be taken: 0.
     #[inline(always)]
-    fn await_record(&self, task: TaskRef, record: Option<&Op>) -> i32 {
+    pub(super) fn await_record(&self, task: TaskRef, record: Option<&Op>) -> i32 {
         if task.has(mark::STOPS) {
             let stopped = self.stop(task);
             if stopped != 0 {

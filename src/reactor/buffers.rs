@@ -68,6 +68,8 @@ pub(super) struct Run {
 
 /// No buffer's number.
 pub(super) const NONE: u16 = u16::MAX;
+/// Of bytes that are no power of two.
+const NO_SHIFT: u8 = u8::MAX;
 /// As many as the kernel takes.
 const COUNT_MAX: u32 = 1 << 15;
 
@@ -78,6 +80,8 @@ pub struct Buffers {
     pub group: u16,
     count: u16,
     bytes: u32,
+    /// Of the bytes, as a power of two.
+    shift: u8,
     entries: NonNull<Entry>,
     memory: NonNull<u8>,
     mapped: [usize; 2],
@@ -132,6 +136,7 @@ impl Buffers {
             group,
             count: count as u16,
             bytes,
+            shift: if bytes.is_power_of_two() { bytes.trailing_zeros() as u8 } else { NO_SHIFT },
             entries: entries.cast(),
             memory: data,
             mapped: [ring_bytes, data_bytes],
@@ -188,8 +193,11 @@ impl Buffers {
         (self.entries.as_ptr() as u64, self.count)
     }
 
+    #[inline(always)]
     fn place(&self, number: u16) -> &Place {
-        &self.places[number as usize]
+        debug_assert!(number < self.count);
+        // SAFETY: there are `count`; the kernel's numbers, and a caller's, are looked at first.
+        unsafe { self.places.get_unchecked(number as usize) }
     }
 
     pub fn data(&self, number: u16) -> NonNull<u8> {
@@ -201,11 +209,10 @@ impl Buffers {
     /// The number of the buffer that lies there.
     #[inline(always)]
     pub fn number_of(&self, data: *const u8) -> Option<u16> {
-        let offset = (data as usize).checked_sub(self.memory.as_ptr() as usize)?;
-        let bytes = self.bytes as usize;
-        let (number, exact) = match bytes.is_power_of_two() {
-            true => (offset >> bytes.trailing_zeros(), offset & (bytes - 1) == 0),
-            false => (offset / bytes, offset.is_multiple_of(bytes)),
+        let offset = data.addr().wrapping_sub(self.memory.addr().get());
+        let (number, exact) = match self.shift {
+            NO_SHIFT => (offset / self.bytes as usize, offset.is_multiple_of(self.bytes as usize)),
+            shift => (offset >> shift, offset & (self.bytes as usize - 1) == 0),
         };
         (exact && number < self.count as usize).then_some(number as u16)
     }
@@ -223,6 +230,12 @@ impl Buffers {
     /// To the kernel.
     #[inline(always)]
     fn put(&self, number: u16) {
+        self.put_at(number, self.data(number));
+    }
+
+    /// The same, of one that lies at `data`.
+    #[inline(always)]
+    fn put_at(&self, number: u16, data: NonNull<u8>) {
         let place = self.place(number);
         debug_assert!(place.is.get() != Is::Free);
         place.is.set(Is::Free);
@@ -233,7 +246,7 @@ impl Buffers {
         let at = (self.tail.get() & (self.count - 1)) as usize;
         // SAFETY: within the ring; the kernel reads it once the tail below tells of it (rule 2).
         let (entry, first) = unsafe { (self.entries.add(at).as_ref(), self.entries.as_ref()) };
-        entry.address.set(self.data(number).as_ptr() as u64);
+        entry.address.set(data.as_ptr() as u64);
         entry.bytes.set(self.bytes);
         entry.number.set(number);
         self.tail.set(self.tail.get().wrapping_add(1));
@@ -323,6 +336,12 @@ impl Buffers {
         }
     }
 
+    /// The result that came with it.
+    #[inline(always)]
+    pub(super) fn bytes_in(&self, number: u16) -> i32 {
+        self.place(number).res.get()
+    }
+
     /// What came with it, and the next of the record's; `holder` has it from now on.
     #[inline(always)]
     pub(super) fn taken(&self, number: u16, holder: TaskRef) -> (i32, u32, u16) {
@@ -347,19 +366,22 @@ impl Buffers {
         true
     }
 
-    /// As `give_back`, by `task`, or outside tasks.
+    /// As `give_back`, what lies at `data`, by `task`, or outside tasks.
     #[inline(always)]
-    pub fn give_back_by(&self, number: u16, task: Option<TaskRef>) -> bool {
-        let is_held = self.is_held(number);
-        if is_held {
-            let is = self.place(number).is.get();
-            let taken_by = |task: TaskRef| is == Is::Held(task, task.state().run());
-            if !task.is_some_and(taken_by) {
-                self.passes.set(true);
-            }
-            self.put(number);
+    pub fn release(&self, data: *mut u8, task: Option<TaskRef>) -> bool {
+        let (Some(number), Some(data)) = (self.number_of(data), NonNull::new(data)) else {
+            return false;
+        };
+        let is = self.place(number).is.get();
+        if !matches!(is, Is::Held(..)) {
+            return false;
         }
-        is_held
+        let taken_by = |task: TaskRef| is == Is::Held(task, task.state().run());
+        if !task.is_some_and(taken_by) {
+            self.passes.set(true);
+        }
+        self.put_at(number, data);
+        true
     }
 
     /// No buffer is free, and each is known to be with a task for which `waits` says so: data that

@@ -41,12 +41,14 @@ impl<K: Kernel> Reactor<K> {
                 }
                 return;
             }
-            if let Some(plain) = self.complete_plain(cqe) {
-                record(plain, true);
-            } else if let Some((other, over)) =
-                self.complete_other(cqe.user_data, cqe.res, cqe.flags)
-            {
-                record(other, over);
+            if cqe.user_data & TAG_MASK != TAG_RECORD {
+                return self.complete_other(cqe.user_data);
+            }
+            let Some(found) = self.unsealed(cqe.user_data) else { return };
+            if self.complete_plain(found, cqe) {
+                record(found, true);
+            } else if let Some((_, over)) = self.complete_record(found, cqe.res, cqe.flags) {
+                record(found, over);
             }
         })
     }
@@ -78,20 +80,16 @@ impl<K: Kernel> Reactor<K> {
     }
 
     /// What most records complete with: a result, of an operation of which nothing else is noted.
-    /// The rest is for `complete_other`.
+    /// False: it is for `complete_record`.
     #[inline(always)]
-    fn complete_plain(&self, cqe: Cqe) -> Option<&Op> {
-        if cqe.user_data & TAG_MASK != TAG_RECORD {
-            return None;
-        }
-        let record = self.unsealed(cqe.user_data)?;
+    fn complete_plain(&self, record: &Op, cqe: Cqe) -> bool {
         let flagged = cqe.flags & (cqe::MORE | cqe::NOTIF | cqe::BUFFER);
         // By one question what is not so most of the time.
         if !record.is_plain(State::Kernel) || flagged | (cqe.res as u32 & SIGN) != 0 {
-            return None;
+            return false;
         }
         record.ends(cqe.res, cqe.flags);
-        Some(record)
+        true
     }
 
     /// A zero-copy send: its result, then the notification that its buffers are free. True: over.
@@ -104,27 +102,21 @@ impl<K: Kernel> Reactor<K> {
         cqe.flags & cqe::MORE == 0
     }
 
-    /// Of a completion by its fields: where it is called, they are in registers.
+    /// A completion of neither a task nor a record.
     #[inline(never)]
-    fn complete_other(&self, user_data: u64, res: i32, flags: u32) -> Option<(&Op, bool)> {
-        let cqe = Cqe { user_data, res, flags };
-        match cqe.user_data & TAG_MASK {
+    fn complete_other(&self, user_data: u64) {
+        match user_data & TAG_MASK {
             // Its answer says nothing that the operation's own completion does not.
-            TAG_CANCEL => {
-                if self.is_request(cqe.user_data) {
-                    self.cancels.set(self.cancels.get().saturating_sub(1));
-                }
-                None
+            TAG_CANCEL if self.is_request(user_data) => {
+                self.cancels.set(self.cancels.get().saturating_sub(1));
             }
-            TAG_RECORD => self.complete_record(self.unsealed(cqe.user_data)?, cqe),
             TAG_CUT => {
-                let record = self.unsealed(cqe.user_data & !CUT)?;
+                let Some(record) = self.unsealed(user_data & !CUT) else { return };
                 if record.state.get() == State::Kernel && record.has(bit::ORDERED) {
                     self.row_cut(record);
                 }
-                None
             }
-            _ => None,
+            _ => {}
         }
     }
 
@@ -135,16 +127,25 @@ impl<K: Kernel> Reactor<K> {
         headers::contains(address as usize) || user_data & !TAG_MASK == self.seal(address)
     }
 
-    fn complete_record<'a>(&self, record: &'a Op, cqe: Cqe) -> Option<(&'a Op, bool)> {
+    /// By the fields of the completion: where it is called, they are in registers.
+    #[inline(never)]
+    fn complete_record<'a>(&self, record: &'a Op, res: i32, flags: u32) -> Option<(&'a Op, bool)> {
         if !matches!(record.state.get(), State::Kernel | State::Listed) {
             return None;
         }
-        let more = cqe.flags & cqe::MORE != 0;
         // What most streams complete with; a record that receives into buffers is one.
-        let brings = more && cqe.flags & cqe::BUFFER != 0 && cqe.res >= 0;
-        if brings && record.received(cqe.res, cqe.flags, false) {
+        let brings = flags & (cqe::MORE | cqe::BUFFER) == cqe::MORE | cqe::BUFFER && res >= 0;
+        if brings && record.received(res, flags, false) {
             return Some((record, false));
         }
+        self.complete_any(record, res, flags)
+    }
+
+    /// The rest of `complete_record`.
+    #[inline(never)]
+    fn complete_any<'a>(&self, record: &'a Op, res: i32, flags: u32) -> Option<(&'a Op, bool)> {
+        let cqe = Cqe { user_data: 0, res, flags };
+        let more = cqe.flags & cqe::MORE != 0;
         if record.has(bit::ORDERED) {
             self.row_performed(record, cqe.res);
             return None; // See `pop_ended`.

@@ -48,6 +48,23 @@ impl Op {
         Some(taken)
     }
 
+    /// As `take_view`, where that is data: where it lies, and how much.
+    #[inline(always)]
+    pub fn take_data(&self, task: TaskRef, buffers: &Buffers) -> Option<(NonNull<u8>, usize)> {
+        let number = self.first.get();
+        if self.state.get() != State::Kernel || number == NONE {
+            return None;
+        }
+        let bytes = buffers.bytes_in(number);
+        if bytes <= 0 {
+            return None;
+        }
+        debug_assert!(self.has(bit::STREAM) && self.is_of(task));
+        self.take_buffer(buffers, task);
+        self.unpend(task);
+        Some((buffers.data(number), bytes as usize))
+    }
+
     /// The oldest that a stream has brought: its result and its flags.
     #[inline(always)]
     pub(super) fn take_buffer(&self, buffers: &Buffers, task: TaskRef) -> (i32, u32) {

@@ -378,7 +378,7 @@ pub const RULES: &[Mutant] = &[
     Mutant {
         bug: "a small number answers a cancel request",
         file: "src/reactor/reap.rs",
-        right: "self.is_request(cqe.user_data)",
+        right: "self.is_request(user_data)",
         wrong: "true",
     },
 ];

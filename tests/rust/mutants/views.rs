@@ -15,6 +15,7 @@ const STREAM: &str = "src/io/recv_stream.rs";
 
 pub const VIEWS: &[Mutant] = &[
     of(BUFFERS, "a view is given back twice", "if !self.is_held(number) { return false; }", ""),
+    of(BUFFERS, "a view is released twice", "if !matches!(is, Is::Held(..)) { return false; }", ""),
     of(
         BUFFERS,
         "the second completion that waits takes the place of the first",

@@ -151,11 +151,14 @@ impl World {
         let who = self.ex.executor().current_task();
         self.passes.set(self.passes.get() || who != Some(by));
         let buffers = self.buffers();
-        let number = buffers.number_of(at.as_ptr());
-        if !number.is_some_and(|number| buffers.give_back_by(number, who)) {
+        if !buffers.release(at.as_ptr(), who) {
             return self.sim.breaks("a view that is out is not taken back".into());
         }
+        let number = buffers.number_of(at.as_ptr());
         if number.is_some_and(|number| buffers.give_back(number)) {
+            self.sim.breaks("a view was given back twice".into());
+        }
+        if buffers.release(at.as_ptr(), who) {
             self.sim.breaks("a view was given back twice".into());
         }
         self.ex.executor().buffer_freed(buffers);
