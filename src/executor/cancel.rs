@@ -72,7 +72,10 @@ impl<K: Kernel> Executor<K> {
                 false
             }
             Waits::Operation => self.cancel_record_wait(task),
-            Waits::Join => self.cancel_join(task),
+            Waits::Join => {
+                task.joins.clear(); // It waits for a message at most, which comes.
+                self.cancel_join(task)
+            }
             Waits::Park => {
                 let over = self.unpark_canceled(task);
                 if over {

@@ -20,11 +20,12 @@
 //! 4. The answer is the result of the run that was asked for, and of no other.
 
 use core::cell::Cell;
-use core::mem::offset_of;
+use core::mem::{offset_of, MaybeUninit};
 use core::ptr::{self, NonNull};
 
 use super::exit::Told;
 use super::grant::Wait;
+use super::join_elsewhere::ask;
 use super::known::{result_of, GONE};
 use super::mailbox::{kind, Mailbox, Posted};
 use super::wait::Waiter;
@@ -35,6 +36,7 @@ use crate::intrusive::Link;
 use crate::sys::backoff::Backoff;
 use crate::task::annex::note;
 use crate::task::header::{mark, TaskRef, Waits, ECANCELED};
+use crate::task::joins::{Joined, CHAIN_MAX};
 use crate::task::state::Run;
 use crate::uring::kernel::Kernel;
 
@@ -50,8 +52,9 @@ pub(super) enum Joiner {
 
 #[repr(C)]
 pub struct JoinRecord {
-    link: Link,
-    unlink: Link,
+    /// Both are written by who posts them, or puts them into a list.
+    link: MaybeUninit<Link>,
+    unlink: MaybeUninit<Link>,
     joiner: Joiner,
     pub(super) other: TaskRef,
     /// Which of `other`'s runs is meant.
@@ -80,8 +83,8 @@ impl JoinRecord {
 
     pub(super) fn new(joiner: Joiner, other: TaskRef, run: Run, away: &'static Mailbox) -> Self {
         Self {
-            link: Link::new(),
-            unlink: Link::new(),
+            link: MaybeUninit::uninit(),
+            unlink: MaybeUninit::uninit(),
             joiner,
             other,
             run,
@@ -134,6 +137,13 @@ impl JoinRecord {
         }
     }
 
+    /// Of the list that it is in.
+    #[inline(always)]
+    fn is_last(&self) -> bool {
+        // SAFETY: written by the push that put it there.
+        unsafe { self.link.assume_init_ref() }.peek_next().is_null()
+    }
+
     pub(super) fn link(&self) -> NonNull<Link> {
         NonNull::from(self).cast()
     }
@@ -141,6 +151,12 @@ impl JoinRecord {
     pub(super) fn unlink(&self) -> NonNull<Link> {
         // SAFETY: within the record.
         unsafe { NonNull::from(self).byte_add(offset_of!(JoinRecord, unlink)).cast() }
+    }
+
+    /// What `task.joins` says while the joiner, a task, waits.
+    #[inline(always)]
+    pub(super) fn joined(&self) -> Joined {
+        Joined::new(self.other.addr(), self.run)
     }
 
     /// The record before it in the list of those that are woken has that result.
@@ -163,13 +179,10 @@ impl JoinRecord {
     }
 }
 
-/// How far a chain of tasks that join each other is followed.
-const CHAIN_MAX: usize = 64;
-
 impl<K: Kernel> Executor<K> {
-    /// SUSPENDS. `task` runs now. EDEADLK on itself, and on one that waits for it on this executor,
-    /// EINVAL on one that was never attached, ESRCH if the run that was meant is over and its
-    /// result gone, as other threads launched `other` again.
+    /// SUSPENDS. `task` runs now. EDEADLK on itself, and on one that joins it, through others it
+    /// may be, EINVAL on one that was never attached, ESRCH if the run that was meant is over and
+    /// its result gone, as other threads launched `other` again.
     pub fn join(&self, task: TaskRef, other: TaskRef) -> RawResult {
         if other == task {
             return RawResult::failure(Errno(libc::EDEADLK));
@@ -189,26 +202,30 @@ impl<K: Kernel> Executor<K> {
         self.join_elsewhere(task, other)
     }
 
-    /// Whether `other` waits for `task`, through others it may be, all of them here.
-    fn would_wait_for_ever(&self, task: TaskRef, other: TaskRef) -> bool {
+    /// `other`, which is here, joins. Whether `task` may join it; else it would wait for itself,
+    /// through others it may be.
+    #[inline(never)]
+    fn may_join(&self, task: TaskRef, other: TaskRef, joined: Joined) -> bool {
         let mut next = other;
         for _ in 0..CHAIN_MAX {
-            let here = next.state().is_attached_to(self.address());
-            if !here || next.waits.get() != Waits::Join {
+            // None: its join was cancelled on another executor, which has not answered yet.
+            let Some(joins) = next.joins.get().filter(|_| next.waits.get() == Waits::Join) else {
+                return true;
+            };
+            // SAFETY: the address of a task, which was there when it was joined.
+            next = unsafe { TaskRef::from_head(joins.task() as *const _) };
+            let state = next.state();
+            if !joins.is_last_of(state) {
+                return true; // It has its result, and is about to be woken.
+            }
+            if next == task {
                 return false;
             }
-            // SAFETY: the record of a task that waits so is on its stack.
-            let record = unsafe { &*next.peer.get().cast::<JoinRecord>() };
-            if ptr::eq(record.away, self.mailbox) && !self.is_registered(record) {
-                return false; // It has its result, and is about to be woken.
-            }
-            match record.other_here(self.mailbox) {
-                Some(joined) if joined == task => return true,
-                Some(joined) => next = joined,
-                None => return false,
+            if !state.is_attached_to(self.address()) {
+                return ask(task, joined);
             }
         }
-        false
+        true
     }
 
     #[inline(always)]
@@ -218,9 +235,11 @@ impl<K: Kernel> Executor<K> {
         other: TaskRef,
         record: &JoinRecord,
     ) -> RawResult {
-        if other.waits.get() == Waits::Join && self.would_wait_for_ever(task, other) {
+        let joined = record.joined();
+        if other.waits.get() == Waits::Join && !self.may_join(task, other, joined) {
             return RawResult::failure(Errno(libc::EDEADLK));
         }
+        task.joins.set(joined);
         self.register(record);
         self.await_join(task, record)
     }
@@ -240,6 +259,7 @@ impl<K: Kernel> Executor<K> {
         task.outcome.set(0);
         task.awaits();
         self.leave(task);
+        task.joins.clear();
         match task.outcome.get() {
             0 if record.canceled.get() => {
                 let reason = super::scope::interruption(task);
@@ -397,7 +417,7 @@ impl<K: Kernel> Executor<K> {
         match record.joiner {
             Joiner::Task(joiner, home)
                 if ptr::eq(home, self.mailbox)
-                    && record.link.peek_next().is_null()
+                    && record.is_last()
                     && self.woken_joins.is_empty() =>
             {
                 Some(joiner)

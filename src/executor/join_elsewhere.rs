@@ -11,9 +11,20 @@ use super::queue_left::until_unqueued;
 use super::scope::NEVER_NS;
 use super::Executor;
 use crate::error::{Errno, RawResult};
+use crate::sys::backoff::Backoff;
 use crate::task::header::{mark, TaskRef};
+use crate::task::joins::{self, Joined};
+use crate::task::shared::All;
 use crate::task::state::Run;
 use crate::uring::kernel::Kernel;
+
+/// See `task::joins`: by fences, which a join of a task of this executor does without, where no
+/// chain of joins leads to another.
+#[inline(never)]
+pub(super) fn ask(task: TaskRef, joined: Joined) -> bool {
+    let mut backoff = Backoff::new();
+    joins::ask(&All, task.addr(), joined, || backoff.wait())
+}
 
 impl<K: Kernel> Executor<K> {
     /// As `join`, of one that is not attached here.
@@ -71,11 +82,18 @@ impl<K: Kernel> Executor<K> {
     fn join_remote(&self, task: TaskRef, record: &JoinRecord) -> RawResult {
         record.owed.set(1);
         loop {
+            if !ask(task, record.joined()) {
+                return RawResult::failure(Errno(libc::EDEADLK));
+            }
             // SAFETY: the record stays until `owed` is 0, which ends the suspension below.
             match unsafe { record.post_join() } {
                 Posted::Queued => return self.await_join(task, record),
-                Posted::Over => return result_of(record.other.state(), record.run), // Rule 3.
+                Posted::Over => {
+                    task.joins.clear();
+                    return result_of(record.other.state(), record.run); // Rule 3.
+                }
                 Posted::Closed => {
+                    task.joins.clear();
                     let slept = self.sleep(task, CHANGING_NS);
                     if slept != 0 {
                         return RawResult::from_kernel(slept);

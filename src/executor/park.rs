@@ -46,7 +46,7 @@ impl<K: Kernel> Executor<K> {
     /// SUSPENDS. `task` runs now.
     #[inline(always)]
     pub fn park(&self, task: TaskRef) -> RawResult {
-        if task.has(mark::STOPS) || !task.park.is_none() {
+        if task.has(mark::STOPS) || !task.permit().is_none() {
             return Self::park_slowly(task, self);
         }
         match Free::new(self, task).bare::<false>() {
@@ -83,7 +83,7 @@ impl<K: Kernel> Executor<K> {
         // Room for one, which no other wait of the task's uses, and headers are never unmapped. It
         // says whose it is; the link is written by who posts it.
         // Before all that this thread alone reads: the instruction waits for the stores before it.
-        if !task.park.arm(at.as_ptr() as usize) {
+        if !task.permit().arm(at.as_ptr() as usize) {
             return Self::park_slowly(task, self);
         }
         bare.leaves();
@@ -101,13 +101,13 @@ impl<K: Kernel> Executor<K> {
                 return stopped;
             }
         }
-        if task.park.take() {
+        if task.permit().take() {
             return 0;
         }
         let record = ParkRecord { link: Link::new(), _as_in_a_wait: 0, task };
         // Before all that this thread alone reads: the instruction waits for the stores before it.
-        if !task.park.arm((&raw const record) as usize) {
-            let taken = task.park.take();
+        if !task.permit().arm((&raw const record) as usize) {
+            let taken = task.permit().take();
             debug_assert!(taken, "a permit, which nobody else takes");
             return 0;
         }
@@ -117,7 +117,7 @@ impl<K: Kernel> Executor<K> {
         task.awaits();
         self.leave(task);
         if task.outcome.get() == 0 {
-            task.park.take_any();
+            task.permit().take_any();
         }
         task.outcome.get()
     }
@@ -131,7 +131,7 @@ impl<K: Kernel> Executor<K> {
     /// Of a task of ours that is parked: rule 1.
     #[inline(always)]
     fn takes_record(task: TaskRef) -> bool {
-        task.park.disarm(task.peer.get() as usize)
+        task.permit().disarm(task.peer.get() as usize)
     }
 
     /// OWNER'S THREAD. The task is one of ours, and was parked and goes on (rule 2), or has its
@@ -142,7 +142,7 @@ impl<K: Kernel> Executor<K> {
             return None;
         }
         if task.waits.get() != Waits::Park {
-            task.park.leave_here();
+            task.permit().leave_here();
             task.note_past();
             return Some(RawResult::success_by_call());
         }
@@ -175,8 +175,8 @@ impl Over for Parks {
         if outcome != PARKED {
             return RawResult::failure(Errno(-outcome));
         }
-        let park = &task.park;
-        park.take_any();
+        let permit = task.permit();
+        permit.take_any();
         RawResult::success(0)
     }
 }
@@ -206,7 +206,7 @@ impl Parked {
 
 /// ANY THREAD. Wait-free. Leaves a permit; what to wake, if the task was parked.
 pub fn unpark(task: TaskRef) -> Option<Parked> {
-    let record = task.park.unpark();
+    let record = task.permit().unpark();
     if record.is_none() {
         task.note_past();
     }

@@ -207,7 +207,7 @@ impl TaskRef {
         // First: who leaves a permit behind `forget` says so again.
         self.head.has_past.store(0, Relaxed);
         self.forget_name();
-        self.park.forget();
+        self.permit().forget();
     }
 
     /// The task is being destroyed.

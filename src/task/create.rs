@@ -6,9 +6,10 @@ use core::ptr;
 
 use super::annex::note;
 use super::header::*;
-use super::permit::Permit;
+use super::joins::Joins;
+use super::permit;
 use super::{state, warm};
-use crate::atomic::{AtomicPtr, AtomicU64, AtomicU8, Ordering};
+use crate::atomic::{AtomicPtr, AtomicU64, AtomicU8, AtomicUsize, Ordering};
 use crate::error::{Errno, RawResult, Res};
 use crate::intrusive::{Circular, Fifo, Link, TimerNode};
 use crate::stack::pool::{self, Held};
@@ -135,7 +136,9 @@ pub fn create(stack_bytes: usize) -> Res<TaskRef> {
         operations: Circular::new(),
         completed: Circular::new(),
         joiners: Fifo::new(),
-        park: Permit::new(),
+        park: AtomicUsize::new(permit::NONE),
+        permit_here: false.into(),
+        joins: Joins::nobody(),
         cancel_run: AtomicU64::new(0),
         mailbox: AtomicPtr::new(ptr::null_mut()),
         header: Cell::new(Some(header)),

@@ -23,16 +23,16 @@ use core::ffi::c_void;
 use core::ops::Deref;
 use core::ptr::NonNull;
 
-use crate::atomic::{AtomicPtr, AtomicU64, AtomicU8, Ordering};
+use crate::atomic::{AtomicPtr, AtomicU64, AtomicU8, AtomicUsize, Ordering};
 use crate::error::{Errno, RawResult};
 use crate::intrusive::{Circular, Fifo, Link, TimerNode};
 use crate::prefetch;
 use crate::stack::asked::Place;
 use crate::stack::pool::{Header, Held};
 use crate::stack::switch::Switch;
-use crate::task::permit::Permit;
+use crate::task::joins::Joins;
 pub use crate::task::room::Room;
-use crate::task::state::{self, TaskState};
+use crate::task::state;
 
 pub(crate) const PRIORITIES: usize = 3;
 pub(crate) const NORMAL: u8 = 1;
@@ -46,7 +46,7 @@ pub struct TaskHead {
     pub cpu: Cell<u8>,
     pub io: Cell<u8>,
     pub has_past: AtomicU8, // Not 0: see `TaskRef::begin_anew`. Any thread.
-    /// Written, and read across threads, by [`TaskState`] as two words.
+    /// Written, and read across threads, by `state` as two words.
     pub result: Cell<RawResult>,
     pub user_code: Cell<Option<UserCode>>,
     pub user_ptr: Cell<*mut c_void>,
@@ -199,6 +199,8 @@ pub struct Task {
     /// The stack to its name, and the number of its size: see `warm`.
     pub stack: Held,
     pub stack_size: Cell<u8>,
+    /// A permit that its executor's thread has left: see `permit`.
+    pub permit_here: Cell<bool>,
     /// The outcome of a wait for a grant that has ended without it, until the task is back; else 0.
     pub ended: Cell<i32>,
     // --- lines 3 and 4
@@ -207,7 +209,9 @@ pub struct Task {
     /// its own, or in its header.
     pub peer: Cell<*const c_void>,
     /// A permit to return from park, or the record of the park; see `permit`. Any thread.
-    pub park: Permit,
+    pub park: AtomicUsize,
+    /// Whom it joins; any thread may read it.
+    pub joins: Joins,
     /// The innermost scope, on the task's stack; null outside.
     pub scope: Cell<*const c_void>,
     /// Its operation records in flight, oldest first.
@@ -216,7 +220,7 @@ pub struct Task {
     pub completed: Circular,
     /// Records of who joins this task, on this executor and on others.
     pub joiners: Fifo,
-    /// See [`TaskState`].
+    /// See `state`.
     pub cancel_run: AtomicU64,
     /// Given back to the pool by destroy.
     pub header: Cell<Option<Header>>,
@@ -452,17 +456,11 @@ impl TaskRef {
         self.head.current_executor.load(Ordering::Relaxed)
     }
 
-    /// What other threads may see of it. Any thread.
+    /// For what threads share of it; see `shared`.
     #[inline(always)]
-    pub fn state<'a>(self) -> TaskState<'a> {
+    pub(super) fn shared<'a>(self) -> &'a Task {
         // SAFETY: the invariant of TaskRef: a header, in memory that is never unmapped.
-        let task: &'a Task = unsafe { &*self.0.as_ptr() };
-        // SAFETY: two words of 8 bytes, aligned (asserted in error.rs and below); in this crate
-        // only `TaskState` writes them, and reads them while another thread may.
-        let result = unsafe { &*task.head.result.as_ptr().cast() };
-        let Task { run_state, run, mailbox, cancel_run, .. } = task;
-        let executor = &task.head.current_executor;
-        TaskState { run_state, run, mailbox, executor, result, cancel_run }
+        unsafe { &*self.0.as_ptr() }
     }
 
     /// The result of its last run. EXITED, or on the thread that writes the next.

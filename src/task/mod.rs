@@ -1,5 +1,6 @@
 //! The task: one pinned object with a stack of its own. `state`, `requests`, `permit`, `grant`,
-//! `latch` and `end` are what threads share of it and of its waits; loom builds those alone.
+//! `latch`, `joins` and `end` are what threads share of it and of its waits; loom builds those
+//! alone.
 
 #[cfg(not(loom))]
 pub mod annex;
@@ -9,6 +10,7 @@ pub mod end;
 pub mod grant;
 #[cfg(not(loom))]
 pub mod header;
+pub mod joins;
 pub mod latch;
 #[cfg(not(loom))]
 pub mod list;
@@ -19,6 +21,8 @@ pub mod queued;
 pub mod requests;
 #[cfg(not(loom))]
 pub mod room;
+#[cfg(not(loom))]
+pub mod shared;
 pub mod state;
 #[cfg(not(loom))]
 pub mod transition;

@@ -25,31 +25,27 @@ use crate::atomic::{
     Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 
-const NONE: usize = 0;
+pub const NONE: usize = 0;
 pub const PERMIT: usize = 1;
 
-#[repr(C)]
-pub struct Permit {
-    word: AtomicUsize,
-    here: Cell<bool>,
+/// The park word, and that byte, wherever a task's header keeps them.
+#[derive(Clone, Copy)]
+pub struct Permit<'a> {
+    pub word: &'a AtomicUsize,
+    pub here: &'a Cell<bool>,
 }
 
 /// The thread of the task's executor.
-impl Permit {
-    #[allow(clippy::new_without_default)]
-    pub fn new() -> Self {
-        Self { word: AtomicUsize::new(NONE), here: Cell::new(false) }
-    }
-
+impl Permit<'_> {
     /// Leaves a permit, for a task that is not parked.
     #[inline(always)]
-    pub fn leave_here(&self) {
+    pub fn leave_here(self) {
         self.here.set(true);
     }
 
     /// Takes the permit. False: there is none.
     #[inline(always)]
-    pub fn take(&self) -> bool {
+    pub fn take(self) -> bool {
         // It and one that another thread left are one.
         if self.here.get() {
             self.take_any();
@@ -63,7 +59,7 @@ impl Permit {
 
     /// There is none, or one is on its way.
     #[inline(always)]
-    pub fn is_none(&self) -> bool {
+    pub fn is_none(self) -> bool {
         // Relaxed: who takes one acquires.
         self.word.load(Relaxed) == NONE && !self.here.get()
     }
@@ -71,21 +67,21 @@ impl Permit {
     /// Stores the address of a record, whose task is parked from here on. False: there is a permit,
     /// for `take`.
     #[inline(always)]
-    pub fn arm(&self, record: usize) -> bool {
+    pub fn arm(self, record: usize) -> bool {
         // Release: the record, to the acquire of `unpark`.
         self.word.compare_exchange(NONE, record, Release, Relaxed).is_ok()
     }
 
     /// Takes the record out. False: an unpark was faster.
     #[inline(always)]
-    pub fn disarm(&self, record: usize) -> bool {
+    pub fn disarm(self, record: usize) -> bool {
         // Relaxed: the record is our own, and tells nobody anything.
         self.word.compare_exchange(record, NONE, Relaxed, Relaxed).is_ok()
     }
 
     /// At the end of a park: there is one permit at most, however many unparks came until now.
     #[inline(always)]
-    pub fn take_any(&self) {
+    pub fn take_any(self) {
         self.here.set(false);
         // None for who was woken by its own thread. One that comes after this look is the next
         // park's.
@@ -96,7 +92,7 @@ impl Permit {
     }
 
     /// Between two runs: there is none, whoever has left one until now.
-    pub fn forget(&self) {
+    pub fn forget(self) {
         self.here.set(false);
         // An exchange, whatever is there, and Release: who leaves one from here on sees what was
         // written before; see `forget_past`.
@@ -105,10 +101,10 @@ impl Permit {
 }
 
 /// Any thread.
-impl Permit {
+impl Permit<'_> {
     /// Leaves a permit. Wait-free. The record that it took out, which the caller must wake.
     #[must_use]
-    pub fn unpark(&self) -> Option<usize> {
+    pub fn unpark(self) -> Option<usize> {
         // Release: what the caller wrote is visible to who takes the permit. Acquire: the record.
         match self.word.swap(PERMIT, AcqRel) {
             NONE | PERMIT => None,

@@ -478,6 +478,32 @@ TEST(pool, a_worker_can_be_launched_on_directly)
     EXPECT_EQ(errno_thrown_by([&] { (void)pool.worker(2); }), ENOENT);
 }
 
+// Both waited for ever.
+TEST(pool, of_tasks_of_two_workers_that_join_each_other_one_is_refused)
+{
+    ma::thread_pool pool(2);
+    for (int i = 0; i < 100; ++i) {
+        std::atomic<bool> are_attached{false};
+        std::atomic<int> refused{0};
+        ma::task one;
+        ma::task other;
+        auto const joins = [&](ma::task const &whom) {
+            while (!are_attached) {
+                ma::this_task::yield();
+            }
+            int const error = errno_thrown_by([&] { whom.join(); });
+            EXPECT_TRUE(error == 0 || error == EDEADLK) << error;
+            refused += error == EDEADLK;
+        };
+        one.attach(pool.worker(0), [&] { joins(other); });
+        other.attach(pool.worker(1), [&] { joins(one); });
+        are_attached = true;
+        one.wait();
+        other.wait();
+        EXPECT_EQ(refused, 1);
+    }
+}
+
 TEST(pool, a_task_of_its_own_cannot_wait_until_none_is_left)
 {
     ma::thread_pool pool(2);

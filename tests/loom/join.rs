@@ -5,7 +5,7 @@
 //! RUSTFLAGS="--cfg loom" cargo test --release --test loom_join
 //! ```
 //!
-//! Shared with the executor: `task::state` and the inbox. Restated in world: the rules of
+//! Shared with the executor: `task::state`, `task::joins` and the inbox. Restated in world: the rules of
 //! src/executor/join.rs. The main thread is the joiner's; its record is overwritten as soon as the
 //! joiner goes on, and an executor's waker as soon as it is destroyed. `cargo test --test mutants
 //! -- --ignored` breaks orderings, checks and rules one by one, and expects one of the models to
@@ -15,6 +15,7 @@
 mod world;
 
 use world::join::{Joining, CANCELED, GONE};
+use world::ring::Ring;
 use world::{check, result, spawn, World, A, B, C};
 
 /// The thread of an executor that is destroyed once its task has run and its mail is read.
@@ -192,4 +193,98 @@ fn a_look_at_the_result_crosses_a_launch_from_elsewhere() {
         world.run(C);
         other.join().unwrap();
     });
+}
+
+/// Joins in their order on one other thread, while the task `me` asks for `other`: whether it was
+/// refused, and how many of the others were.
+fn crossed(
+    ring: impl Fn() -> std::sync::Arc<Ring>,
+    there: fn(&Ring) -> usize,
+    (me, other): (usize, usize),
+) -> (usize, usize) {
+    let ring = ring();
+    let others = ring.clone();
+    let there = loom::thread::spawn(move || there(&others));
+    let refused = usize::from(!ring.ask(me, other));
+    (refused, there.join().unwrap())
+}
+
+fn refused(ring: &Ring, me: usize, other: usize) -> usize {
+    usize::from(!ring.ask(me, other))
+}
+
+/// Two tasks on two executors join each other, either first, or both at once: one is refused.
+#[test]
+fn of_two_that_join_each_other_one_is_refused() {
+    for (there, here) in [
+        ((|ring| refused(ring, 0, 1)) as fn(&Ring) -> usize, (1, 0)),
+        (|ring| refused(ring, 1, 0), (0, 1)),
+    ] {
+        check(0, move || {
+            let (one, other) = crossed(Ring::new, there, here);
+            assert_eq!(one + other, 1);
+        });
+    }
+}
+
+/// The same of three on three threads.
+#[test]
+fn of_three_that_join_each_other_one_is_refused() {
+    check(2, || {
+        let ring = Ring::new();
+        let join = |task: usize| {
+            let ring = ring.clone();
+            loom::thread::spawn(move || refused(&ring, task, (task + 1) % 3))
+        };
+        let others = [0, 1].map(join);
+        let here = refused(&ring, 2, 0);
+        let there: usize = others.into_iter().map(|other| other.join().unwrap()).sum();
+        assert_eq!(here + there, 1);
+    });
+}
+
+/// One of the joins is of a task of the same executor, which joins nobody yet: it does not ask.
+#[test]
+fn of_a_ring_with_a_join_that_did_not_ask_one_is_refused() {
+    fn there(ring: &Ring) -> usize {
+        ring.join_here(0, 1);
+        refused(ring, 1, 2)
+    }
+    check(0, || {
+        let (one, other) = crossed(Ring::new, there, (2, 0));
+        assert_eq!(one + other, 1);
+    });
+}
+
+/// A task has not gone on that joined a run which is over; in its next one that task is asked to be
+/// joined, and joins: nobody waits for himself.
+#[test]
+fn who_joined_the_run_before_joins_nobody() {
+    fn ring() -> std::sync::Arc<Ring> {
+        let ring = Ring::new();
+        ring.join_here(0, 1);
+        ring
+    }
+    fn there(ring: &Ring) -> usize {
+        ring.end(1);
+        ring.begin(1);
+        refused(ring, 1, 2)
+    }
+    check(0, || assert_eq!(crossed(ring, there, (2, 0)), (0, 0)));
+}
+
+/// A join is cancelled before the one begins that would have closed the ring: each was there at some
+/// moment, and all at none.
+#[test]
+fn a_join_that_was_cancelled_closes_no_ring() {
+    fn ring() -> std::sync::Arc<Ring> {
+        let ring = Ring::new();
+        ring.join_here(1, 2);
+        ring
+    }
+    fn there(ring: &Ring) -> usize {
+        ring.leave(1);
+        refused(ring, 2, 0)
+    }
+    check(0, || assert_eq!(crossed(ring, there, (0, 1)), (0, 0)));
 }

@@ -255,9 +255,10 @@ public:
      *  @return as `get`, of the run that was under way, or was the last
      *  @throws as `get`; cancelled_error, timeout_error: the calling task was, or a scope around
      *  the call; std::system_error `EPERM`: not inside a task; `EDEADLK`: inside this one, or one
-     *  that this one waits for; `ESRCH`: another thread has launched the task again before the join
-     *  reached the executor, and the outcome that was meant is gone. Where a later run has begun
-     *  before the caller runs again, what was thrown is its errno alone, as a std::system_error */
+     *  that this one joins, as `monad_async_task_join` says; `ESRCH`: another thread has launched
+     *  the task again before the join reached the executor, and the outcome that was meant is gone.
+     *  Where a later run has begun before the caller runs again, what was thrown is its errno
+     *  alone, as a std::system_error */
     MONAD_ASYNC_LOCAL std::intptr_t join() const
     {
         return detail::await_or_throw(state_, detail::joining(), "monad::async::task::join");

@@ -13,6 +13,7 @@ pub mod grant;
 pub mod join;
 pub mod park;
 pub mod queue;
+pub mod ring;
 
 use loom::cell::Cell;
 use loom::sync::atomic::{

@@ -3,11 +3,11 @@
 
 use super::kind;
 use loom::cell::Cell;
-use loom::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use loom::sync::Notify;
 use loom::thread;
 use monad_async::intrusive::{Link, MpscQueue, Push};
-use monad_async::task::permit::Permit;
+use monad_async::task::permit::{self, Permit};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -19,7 +19,8 @@ struct Record {
 }
 
 pub struct Park {
-    permit: Permit,
+    word: AtomicUsize,
+    here: Cell<bool>,
     /// One for each park of the model.
     records: [Record; 2],
     inbox: MpscQueue,
@@ -43,7 +44,8 @@ impl Park {
     pub fn new() -> Arc<Self> {
         let record = || Record { link: Link::new(), home: Cell::new(0) };
         Arc::new(Self {
-            permit: Permit::new(),
+            word: AtomicUsize::new(permit::NONE),
+            here: Cell::new(false),
             records: [record(), record()],
             inbox: MpscQueue::new(),
             waker: Notify::new(),
@@ -51,6 +53,10 @@ impl Park {
             seen: AtomicBool::new(false),
             past: AtomicBool::new(false),
         })
+    }
+
+    fn permit(&self) -> Permit<'_> {
+        Permit { word: &self.word, here: &self.here }
     }
 
     fn address(&self, i: usize) -> usize {
@@ -61,7 +67,7 @@ impl Park {
     pub fn unpark(&self, writer: usize) {
         self.wrote[writer].set(1);
         self.seen.store(true, Relaxed);
-        let Some(at) = self.permit.unpark() else { return self.past.store(true, Relaxed) };
+        let Some(at) = self.permit().unpark() else { return self.past.store(true, Relaxed) };
         let record = (0..2).find(|&i| self.address(i) == at).expect("a record");
         let record = &self.records[record];
         assert_eq!(record.home.get(), HOME, "a record that is not filled in, or gone");
@@ -76,7 +82,7 @@ impl Park {
     /// `TaskRef::forget_past`.
     pub fn forget(&self) {
         self.past.store(false, Relaxed);
-        self.permit.forget();
+        self.permit().forget();
     }
 
     pub fn has_past(&self) -> bool {
@@ -85,7 +91,7 @@ impl Park {
 
     /// The executor's thread unparks the task, which is not parked.
     pub fn leave_here(&self) {
-        self.permit.leave_here();
+        self.permit().leave_here();
     }
 
     /// ANY THREAD. Asks to cancel, by a notification.
@@ -107,20 +113,20 @@ impl Park {
     }
 
     fn park_while(&self, i: usize, canceled: bool, mut unparks: bool) -> bool {
-        if self.permit.take() {
+        if self.permit().take() {
             return true;
         }
         let record = &self.records[i];
         record.home.set(HOME);
-        let mut waits = self.permit.arm(self.address(i));
+        let mut waits = self.permit().arm(self.address(i));
         let mut cancels = canceled && waits;
         let mut unparked = true;
         while waits {
-            if std::mem::take(&mut cancels) && self.permit.disarm(self.address(i)) {
+            if std::mem::take(&mut cancels) && self.permit().disarm(self.address(i)) {
                 unparked = false;
                 break;
             }
-            if std::mem::take(&mut unparks) && self.permit.disarm(self.address(i)) {
+            if std::mem::take(&mut unparks) && self.permit().disarm(self.address(i)) {
                 break;
             }
             if !self.inbox.has_any() && self.inbox.try_sleep() {
@@ -137,7 +143,7 @@ impl Park {
             }
         }
         if unparked {
-            self.permit.take_any();
+            self.permit().take_any();
         }
         // The task goes on, and writes other things there.
         record.home.set(0);
@@ -158,12 +164,12 @@ impl Park {
 
     /// Whether there is no permit, or one is on its way.
     pub fn is_none(&self) -> bool {
-        self.permit.is_none()
+        self.permit().is_none()
     }
 
     /// Consumes the permit that is there.
     pub fn take(&self) -> bool {
-        self.permit.take()
+        self.permit().take()
     }
 }
 

@@ -152,6 +152,8 @@ const REMOTE: &[&str] = &[
     "finish_joined",
     // run, when it wakes a joiner that is elsewhere
     "join::answer",
+    // a join, when the task that is joined joins one elsewhere, through others it may be
+    "join_elsewhere::ask",
     // run, when a scope fires while its task joins one that is elsewhere
     "unjoin_remote",
     // run, when a parked task is cancelled, which another thread may be waking

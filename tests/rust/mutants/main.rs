@@ -52,6 +52,7 @@ const SHARED: &[&str] = &[
     "src/intrusive/mpsc.rs",
     "src/task/end.rs",
     "src/task/grant.rs",
+    "src/task/joins.rs",
     "src/task/latch.rs",
     "src/task/permit.rs",
     "src/task/queued.rs",

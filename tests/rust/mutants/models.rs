@@ -10,6 +10,7 @@ const PERMIT: &str = "src/task/permit.rs";
 const QUEUED: &str = "src/task/queued.rs";
 const WAIT: &str = "src/task/grant.rs";
 const LATCH: &str = "src/task/latch.rs";
+const RING: &str = "src/task/joins.rs";
 const END: &str = "src/task/end.rs";
 const INBOX: &str = "src/intrusive/mpsc.rs";
 const MODEL: &str = "tests/loom/inbox.rs";
@@ -20,6 +21,50 @@ const QUEUES: &str = "tests/loom/world/queue.rs";
 /// One a line: the file, the bug, what is right, what is wrong, and the model.
 #[rustfmt::skip]
 pub const WEAKENED: &[(Mutant, &str)] = &[
+    of(RING, "who asks does not fence",
+        "fence(SeqCst);",
+        "",
+        "loom_join of_two_that_join_each_other_one_is_refused"),
+    of(RING, "who asks does not say that it has not decided",
+        "joins.set(Joined(other.0 | ASKS));",
+        "joins.set(other);",
+        "loom_join of_two_that_join_each_other_one_is_refused"),
+    of(RING, "of several that ask all are refused",
+        "joined.asks() && task > me",
+        "false",
+        "loom_join of_two_that_join_each_other_one_is_refused"),
+    of(RING, "of several that ask all look again",
+        "joined.asks() && task > me",
+        "joined.asks()",
+        "loom_join of_two_that_join_each_other_one_is_refused"),
+    of(RING, "who may wait asks on",
+        "joins.set(other);",
+        "",
+        "loom_join of_two_that_join_each_other_one_is_refused"),
+    of(RING, "who is refused is seen to join",
+        "joins.clear();",
+        "",
+        "loom_join of_two_that_join_each_other_one_is_refused"),
+    of(RING, "a word does not publish which run it is of",
+        "self.0.store(other.0, Release);",
+        "self.0.store(other.0, Relaxed);",
+        "loom_join who_joined_the_run_before_joins_nobody"),
+    of(RING, "who follows a word does not acquire",
+        "self.0.load(Acquire)",
+        "self.0.load(Relaxed)",
+        "loom_join who_joined_the_run_before_joins_nobody"),
+    of(RING, "a word of a run that is over is followed",
+        "next.is_last_of(state)",
+        "true",
+        "loom_join who_joined_the_run_before_joins_nobody"),
+    of(RING, "the run before is waited for",
+        "joined.is_last_of(headers.at(me).1)",
+        "true",
+        "loom_join who_joined_the_run_before_joins_nobody"),
+    of(RING, "a ring is looked at once",
+        "!seen",
+        "false",
+        "loom_join a_join_that_was_cancelled_closes_no_ring"),
     of(END, "an element does not come with its position",
         "self.at.store(if next == 2 * capacity { 0 } else { next }, Release);",
         "self.at.store(if next == 2 * capacity { 0 } else { next }, Relaxed);",

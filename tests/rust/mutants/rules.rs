@@ -198,7 +198,7 @@ pub const RULES: &[Mutant] = &[
     Mutant {
         bug: "two unparks end two parks",
         file: "src/executor/park.rs",
-        right: "task.park.take_any();",
+        right: "task.permit().take_any();",
         wrong: "",
     },
 
@@ -211,8 +211,8 @@ pub const RULES: &[Mutant] = &[
     Mutant {
         bug: "a cancel ends a park that an unpark has ended",
         file: "src/executor/park.rs",
-        right: "task.park.disarm(task.peer.get() as usize)",
-        wrong: "task.park.disarm(task.peer.get() as usize) || true",
+        right: "task.permit().disarm(task.peer.get() as usize)",
+        wrong: "task.permit().disarm(task.peer.get() as usize) || true",
     },
     Mutant {
         bug: "a cancelled task parks",
@@ -355,7 +355,7 @@ pub const RULES: &[Mutant] = &[
     Mutant {
         bug: "two tasks join each other for ever",
         file: "src/executor/join.rs",
-        right: "self.would_wait_for_ever(task, other)",
+        right: "!self.may_join(task, other, joined)",
         wrong: "false",
     },
     Mutant {

@@ -163,8 +163,8 @@ pub const TOGETHER: &[Mutant] = &[
     of(FEED, "what is new at a level begins first, always", "new == ready && !seat.fed_last.get()", "new == ready"),
     of(FEED, "what is new at a level begins last", "new == ready && !seat.fed_last.get()", "new == ready && ready == NO_LEVEL"),
     of(HOOK, "who is let go is told to nobody", "ExitHook::write(task, on_exit, of); self.attach_at(task, self.stamp(), HAS_HOOK);", "ExitHook::write(task, on_exit, of); self.attach_at(task, self.stamp(), mark::JOINED);"),
-    of(PARK, "a permit is taken and kept", "if task.park.take() { return 0; }", "if task.park.take() { let _ = task.park.unpark(); return 0; }"),
-    of(PARK, "a permit of its own thread is lost", "task.park.leave_here();", ""),
+    of(PARK, "a permit is taken and kept", "if task.permit().take() { return 0; }", "if task.permit().take() { let _ = task.permit().unpark(); return 0; }"),
+    of(PARK, "a permit of its own thread is lost", "task.permit().leave_here();", ""),
     of(PARK, "a park without a frame that was cancelled ends well", "outcome != PARKED", "outcome > PARKED"),
     of(PARK, "an unpark wakes nobody", "self.ready_last(task)", "{ let _ = task; RawResult::success(0) }"),
 ];

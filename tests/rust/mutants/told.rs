@@ -121,13 +121,51 @@ const LINGERS: &str = "what_lingers_is_closed_by_a_thread_of_the_kernels";
 const JOIN: &str = "src/executor/join.rs";
 const CROSSED: &str = "joins_here_elsewhere_and_in_a_queue_crossed_with_stops";
 
+const RINGS: &str = "of_each_ring_of_joins_the_last_is_refused_on_any_executors";
+
 pub const JOINS: &[(Mutant, &str)] = &[
     of(
         JOIN,
+        "who joins a chain that leads to another worker does not ask",
+        "ask(task, joined)",
+        "true",
+        RINGS,
+    ),
+    of(JOIN, "who joins a task here is not seen to", "task.joins.set(joined);", "", RINGS),
+    of(
+        JOIN,
+        "who joins a chain of tasks here does not look where it ends",
+        "if next == task { return false; }",
+        "",
+        RINGS,
+    ),
+    of(
+        "src/executor/cancel.rs",
+        "a join that was cancelled counts until its task goes on",
+        "task.joins.clear();",
+        "",
+        RINGS,
+    ),
+    of(
+        JOIN,
+        "who has joined a task joins it for ever",
+        "self.leave(task); task.joins.clear();",
+        "self.leave(task);",
+        "who_joined_many_runs_ago_joins_nobody",
+    ),
+    of(
+        "src/executor/join_elsewhere.rs",
+        "who joins another worker's task does not ask",
+        "!ask(task, record.joined())",
+        "false",
+        RINGS,
+    ),
+    of(
+        JOIN,
         "who joins one task passes those that are left of many",
-        "ptr::eq(home, self.mailbox) && record.link.peek_next().is_null()
+        "ptr::eq(home, self.mailbox) && record.is_last()
         && self.woken_joins.is_empty()",
-        "ptr::eq(home, self.mailbox) && record.link.peek_next().is_null()",
+        "ptr::eq(home, self.mailbox) && record.is_last()",
         "a_joiner_of_the_next_exit_is_woken_behind_those_that_are_left_of_many",
     ),
     of(
@@ -169,7 +207,7 @@ pub const JOINS: &[(Mutant, &str)] = &[
     of(
         JOIN,
         "two of an executor wait for each other",
-        "other.waits.get() == Waits::Join && self.would_wait_for_ever(task, other)",
+        "other.waits.get() == Waits::Join && !self.may_join(task, other, joined)",
         "false",
         CROSSED,
     ),

@@ -94,7 +94,7 @@ impl World {
             // What an earlier program left: as a fresh task would be.
             task.head.cpu.set(cpu);
             task.head.io.set(io);
-            task.park.take_any();
+            task.permit().take_any();
             let has_exited = task.has_exited();
             st.tasks.push(Task::new(cpu, io, !has_exited, task.head.result.get()));
         }

@@ -149,7 +149,7 @@ impl State {
         match o.stage {
             Stage::Idle if o.fresh => self.t(i).at_once = Some(failure(libc::EINVAL)),
             Stage::Idle => self.t(i).at_once = Some(self.t(other).result),
-            _ if o.ex == ex && circle => {
+            _ if circle => {
                 self.t(i).at_once = Some(failure(libc::EDEADLK));
             }
             _ if o.ex == ex => {
@@ -164,16 +164,24 @@ impl State {
         }
     }
 
-    /// `from` joins `to`, through others of its executor it may be.
+    /// `from` joins `to`, through others it may be. Who is told that a run is over, or was cancelled
+    /// and waits for the answer, joins nobody.
     fn waits_for(&self, from: u8, to: u8) -> bool {
         let mut next = from;
-        while let Stage::Join(other) = self.tasks[next as usize].stage {
-            if other == to {
+        loop {
+            next = match self.tasks[next as usize].stage {
+                Stage::Join(other) => other,
+                Stage::Away { other, run, asked: false, .. }
+                    if self.tasks[other as usize].attached == run =>
+                {
+                    other
+                }
+                _ => return false,
+            };
+            if next == to {
                 return true;
             }
-            next = other;
         }
-        false
     }
 
     pub fn enter(&mut self, i: u8, timeout_ns: Option<u64>, shield: bool) {

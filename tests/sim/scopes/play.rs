@@ -218,7 +218,7 @@ impl Stage {
         s.began_ns.set(began_ns);
         s.log.borrow_mut().clear();
         // A permit stays from one run to the next, but the next program knows nothing of it.
-        s.subject.park.take_any();
+        s.subject.permit().take_any();
         **s.ops.borrow_mut() = std::array::from_fn(|_| calls::op_new());
         *s.program.borrow_mut() = program.clone();
         let head = &s.ex.executor().head;
