@@ -20,7 +20,7 @@ use crate::error::RawResult;
 use crate::prefetch;
 use crate::stack::switch::{Over, Switch};
 use crate::task::grant::Grant;
-use crate::task::header::{Flags, Room, TaskRef, Waits, PRIORITIES};
+use crate::task::header::{Flags, Room, Task, TaskRef, Waits, PRIORITIES};
 use crate::ticks;
 use crate::uring::kernel::Kernel;
 
@@ -61,6 +61,8 @@ pub fn record_of(task: TaskRef) -> &'static Wait {
     // SAFETY: made above, or before; headers are never unmapped.
     unsafe { at.as_ref() }
 }
+
+const LINK_AT: usize = core::mem::offset_of!(Task, link);
 
 /// A task that may wait so, and who runs then: as long as nothing else has happened. `TRACK`: of an
 /// executor that tracks time; else of one that does not.
@@ -205,7 +207,8 @@ impl<K: Kernel, const TRACK: bool> Bare<'_, K, TRACK> {
             }
         }
         // SAFETY: on the stack of `task`; `next` was ready, so it does not run. And the caller's.
-        unsafe { Switch::wait_last::<W>(task.as_bytes(), next.as_bytes()) }
+        // (By the address that is at hand: another would want a register.)
+        unsafe { Switch::wait_last::<W, LINK_AT>(task.as_bytes(), next.link_ptr().cast()) }
     }
 }
 

@@ -221,14 +221,17 @@ impl Switch {
     /// # Safety
     /// As `pass`; of the switches of two tasks, of the kind that `W` is for.
     #[inline(always)]
-    pub unsafe fn wait_last<W: Over>(task: NonNull<u8>, next: NonNull<u8>) -> RawResult {
+    pub unsafe fn wait_last<W: Over, const AT: usize>(
+        task: NonNull<u8>,
+        in_next: NonNull<u8>,
+    ) -> RawResult {
         // SAFETY: as in `pass_last`; that is where it is.
         unsafe {
             #[cfg(feature = "tsan")]
             let of = |task: NonNull<u8>| &*task.as_ptr().add(W::SWITCH_AT).cast::<Switch>();
             #[cfg(feature = "tsan")]
-            jump::told(of(task).link.get()).passes(jump::told(of(next).link.get()));
-            pass_last::wait_last::<W>(task, next)
+            jump::told(of(task).link.get()).passes(jump::told(of(in_next.byte_sub(AT)).link.get()));
+            pass_last::wait_last::<W, AT>(task, in_next)
         }
     }
 

@@ -112,9 +112,12 @@ unsafe extern "C" fn goes_on() {
 /// else what `W` says of it.
 ///
 /// # Safety
-/// As `jump::pass`, of two tasks of the kind that `W` is for.
+/// As `jump::pass`, of two tasks of the kind that `W` is for; `in_next`: so far into the other.
 #[inline(always)]
-pub unsafe fn wait_last<W: Over>(task: NonNull<u8>, next: NonNull<u8>) -> RawResult {
+pub unsafe fn wait_last<W: Over, const AT: usize>(
+    task: NonNull<u8>,
+    in_next: NonNull<u8>,
+) -> RawResult {
     // SAFETY: the caller's; computes an address. (At the end of a function as long as those that
     // end in this the optimiser takes two instructions for it.)
     unsafe {
@@ -122,8 +125,8 @@ pub unsafe fn wait_last<W: Over>(task: NonNull<u8>, next: NonNull<u8>) -> RawRes
         asm!(
             "lea {0}, [{1} + {sp}]",
             out(reg) next_sp,
-            in(reg) next.as_ptr(),
-            sp = const W::SWITCH_AT + Switch::SP_AT,
+            in(reg) in_next.as_ptr(),
+            sp = const W::SWITCH_AT + Switch::SP_AT - AT,
             options(nostack, preserves_flags),
         );
         wait_last_at::<W>(task, Any::uninit(), next_sp)

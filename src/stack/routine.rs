@@ -231,7 +231,10 @@ impl Switch {
 
     /// # Safety
     /// Never called: see `PASSES`.
-    pub unsafe fn wait_last<W: Over>(_task: NonNull<u8>, _next: NonNull<u8>) -> RawResult {
+    pub unsafe fn wait_last<W: Over, const AT: usize>(
+        _task: NonNull<u8>,
+        _in_next: NonNull<u8>,
+    ) -> RawResult {
         unreachable!("a coroutine is left for who resumed it");
     }
 

@@ -34,5 +34,6 @@ mod transfer;
 mod transfer_here;
 pub mod wait_group;
 pub mod waiters;
+mod woken;
 
 pub use side::{Local, Shared, Side};

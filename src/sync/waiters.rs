@@ -10,10 +10,12 @@ use crate::executor::free::Waiter;
 use crate::executor::grant::{Caller, Wait};
 use crate::executor::home::{self, Home};
 use crate::executor::Executor;
-use crate::intrusive::{Fifo, Fifos, Link, TimerNode};
+use crate::intrusive::{At, Fifo, Fifos, Link, TimerNode};
 use crate::stack::switch::Over;
-use crate::task::header::{Task, TaskRef, Waits, PRIORITIES};
+use crate::task::header::{Task, TaskRef, Waits, NORMAL, PRIORITIES};
 use crate::uring::kernel::Kernel;
+
+pub use super::woken::Woken;
 
 /// A place in one queue, on the waiter's stack. A wait for several things has several.
 ///
@@ -223,6 +225,11 @@ fn behind(at: *const u8) -> *const u8 {
     at.wrapping_byte_add(1)
 }
 
+/// The branch that calls it is out of the way of the others, and is one: the optimiser would choose
+/// between values, for which it takes more registers.
+#[cold]
+fn rarely() {}
+
 /// What `Waiters::claim_here` found.
 pub enum First<'a> {
     Nobody,
@@ -327,16 +334,31 @@ impl Waiters {
         }
     }
 
+    /// The first, and the queue of its level. Where it waits, if one does, is asked first: that is
+    /// two questions for most of those who wait, and two where nobody does.
+    #[inline(always)]
+    fn front(&self) -> Option<(Fifo<At<'_, PRIORITIES>>, NonNull<Link>)> {
+        const USUAL: usize = NORMAL as usize;
+        let of = |level: usize| {
+            let level = self.levels.at(level);
+            level.front().map(|first| (level, first))
+        };
+        match of(USUAL) {
+            Some(first) if self.levels.at(0).is_empty() => Some(first),
+            None if self.levels.are_empty() => None,
+            _ => {
+                rarely();
+                of(0).or_else(|| of(2))
+            }
+        }
+    }
+
     /// As `claim`, of one that is `wanted`, and whose wait this thread alone may end while the
     /// side is closed: without a call, and without an exchange. `here`: of an object that is not
     /// local, the home of the executor that runs here.
     #[inline(always)]
     pub fn claim_here(&self, here: Option<Home>, wanted: impl FnOnce(&Node) -> bool) -> First<'_> {
-        let Some(level) = self.levels.iter().find(|level| !level.is_empty()) else {
-            return First::Nobody;
-        };
-        // SAFETY: as above; it is not empty.
-        let first = unsafe { level.front().unwrap_unchecked() };
+        let Some((level, first)) = self.front() else { return First::Nobody };
         // SAFETY: as above.
         let node = unsafe { Node::from_link(first) };
         if !wanted(node) {
@@ -450,47 +472,5 @@ impl Waiters {
     /// The level of the first, waiting or cancelled.
     pub fn level(&self) -> Option<usize> {
         self.levels.iter().position(|level| !level.is_empty())
-    }
-}
-
-/// Waits that were claimed, to be woken once the side is open. Most often it is one: that is in no
-/// list.
-pub struct Woken {
-    first: Option<NonNull<Link>>,
-    more: Fifo,
-}
-
-impl Woken {
-    #[inline(always)]
-    pub fn none() -> Self {
-        Self { first: None, more: Fifo::new() }
-    }
-
-    #[inline(always)]
-    pub fn add(&mut self, wait: &Wait) {
-        if self.first.is_none() {
-            self.first = Some(wait.link());
-        } else {
-            // SAFETY: claimed, and its link is free until it is woken.
-            let _ = unsafe { self.more.push_back(wait.link()) };
-        }
-    }
-
-    #[inline(always)]
-    pub fn wake<K: Kernel>(self) {
-        let Some(first) = self.first else { return };
-        // SAFETY: claimed, and its waiter waits until it is woken.
-        unsafe { Wait::from_link(first) }.wake::<K>();
-        if !self.more.is_empty() {
-            self.wake_more::<K>();
-        }
-    }
-
-    #[inline(never)]
-    fn wake_more<K: Kernel>(self) {
-        while let Some(link) = self.more.pop_front() {
-            // SAFETY: claimed, and out of this list.
-            unsafe { Wait::from_link(link) }.wake::<K>();
-        }
     }
 }

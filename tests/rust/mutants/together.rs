@@ -90,6 +90,7 @@ pub const TOGETHER: &[Mutant] = &[
     of(BARE, "what a task without a record waits for is what it waited for before", "(&raw mut (*at.as_ptr()).object).write(AtomicUsize::new(object.expose_provenance()));", ""),
     of(BARE, "who waits without a record takes its place from another object", "object_at.write(object.map_addr(|address| address & !1));", ""),
     of(BARE, "who was cancelled without a record is served", "bits.set(bits.get() & !MADE_LATER);", "let _ = bits;"),
+    of(WAITERS, "who waits at the usual level is served before the highest", "self.levels.at(0).is_empty()", "true"),
     of(WAITERS, "who waits in a header is taken for one that waits without a record", "byte == (is::BARE >> 8) as u8", "byte & (is::IN_HEADER >> 8) as u8 != 0"),
     of(BARE, "a record that is made late is made again", "task.peer.set(at.as_ptr().cast()); compiler_fence(Release);", ""),
     of(BARE, "a task without a record has that of its last wait", "self.task.peer.set(core::ptr::null());", ""),
