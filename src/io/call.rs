@@ -7,6 +7,7 @@ use crate::error::{Errno, RawResult, Res};
 use crate::executor::mailbox::HOMES;
 use crate::executor::Executor;
 use crate::reactor::operation::KEPT_FROM;
+use crate::reactor::place::HERE;
 use crate::sys::valgrind;
 use crate::task::header::TaskRef;
 use crate::uring::abi::sqe as flag;
@@ -240,6 +241,14 @@ impl<'a, K: Kernel> Call<'a, K> {
         (events, dont_wait): (Option<i16>, bool),
         begun: u64,
     ) -> Res<usize> {
+        if res == -libc::ESPIPE && sqe.off() == HERE {
+            // A socket, and a kernel (5.11) that takes the current position for one.
+            let mut sqe = *sqe;
+            sqe.0[1] = 0;
+            self.goes_on(begun)?;
+            // SAFETY: the caller's.
+            return answer_to(&sqe, unsafe { self.ex.io(self.task, sqe) });
+        }
         if res != KEPT_FROM || dont_wait {
             return answer_to(sqe, res);
         }
@@ -281,7 +290,9 @@ impl<'a, K: Kernel> Call<'a, K> {
     /// SUSPENDS until one of these events of poll, or an error; which.
     pub fn poll(&self, events: i16) -> Res<usize> {
         // SAFETY: refers to no memory.
-        unsafe { self.io(&self.entry(op::POLL_ADD, 0, 0, 0, events as u16 as u32)) }
+        let are = unsafe { self.io(&self.entry(op::POLL_ADD, 0, 0, 0, events as u16 as u32)) }?;
+        // As poll(2): a kernel before 5.13 tells of others, too.
+        Ok(are & usize::from((events | libc::POLLERR | libc::POLLHUP | libc::POLLNVAL) as u16))
     }
 
     /// SUSPENDS, shielded.

@@ -60,18 +60,28 @@ impl<K: Kernel> Call<'_, K> {
         unsafe { self.io_when(sqe, libc::POLLOUT, flags & libc::MSG_DONTWAIT != 0) }
     }
 
+    /// Has the kernel go on with an operation that came short, where it tells of a part of one that
+    /// is cancelled: before 6.1, which brought messages sent without a copy, that was lost.
+    fn all_at_once(&self) -> i32 {
+        if self.ex.kernel().knows(op::SENDMSG_ZC) {
+            libc::MSG_WAITALL
+        } else {
+            0
+        }
+    }
+
     /// SUSPENDS until all has come, or no more does.
     ///
     /// # Safety
     /// As `recv`.
     pub unsafe fn recv_exact(&self, to: *mut c_void, bytes: usize) -> RawResult {
-        let (mut done, begun) = (0, self.begun());
+        let (mut done, begun, all) = (0, self.begun(), self.all_at_once());
         while done < bytes {
             if let Err(e) = self.goes_on(begun) {
                 return moved(done, Err(e));
             }
             // SAFETY: the caller's.
-            match unsafe { self.recv(to.byte_add(done), bytes - done, libc::MSG_WAITALL) } {
+            match unsafe { self.recv(to.byte_add(done), bytes - done, all) } {
                 Ok(0) => break,
                 Ok(n) => done += n,
                 Err(e) => return moved(done, Err(e)),
@@ -85,13 +95,13 @@ impl<K: Kernel> Call<'_, K> {
     /// # Safety
     /// As `send`.
     pub unsafe fn send_all(&self, from: *const c_void, bytes: usize) -> RawResult {
-        let (mut done, begun) = (0, self.begun());
+        let (mut done, begun, all) = (0, self.begun(), self.all_at_once());
         while done < bytes {
             if let Err(e) = self.goes_on(begun) {
                 return moved(done, Err(e));
             }
             // SAFETY: the caller's.
-            match unsafe { self.send(from.byte_add(done), bytes - done, libc::MSG_WAITALL) } {
+            match unsafe { self.send(from.byte_add(done), bytes - done, all) } {
                 Ok(0) => break,
                 Ok(n) => done += n,
                 Err(e) => return moved(done, Err(e)),

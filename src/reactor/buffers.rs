@@ -29,6 +29,9 @@ use crate::intrusive::Fifo;
 use crate::sys::memory;
 use crate::task::header::TaskRef;
 use crate::task::state;
+use crate::uring::kernel::Sqe;
+
+use super::validate;
 
 /// `struct io_uring_buf`; the last word of the first one is the ring's tail.
 #[repr(C)]
@@ -274,6 +277,15 @@ impl Buffers {
     /// Each is handed to the kernel by an entry.
     pub fn is_provided(&self) -> bool {
         self.is_provided.get()
+    }
+
+    /// As the kernel is to be given it: one without rings of buffers (before 5.19) takes no length
+    /// for none, and ends a stream that has not.
+    pub fn entry(&self, mut sqe: Sqe) -> Sqe {
+        if self.is_provided() && validate::receives_once(&sqe) {
+            sqe.set_len(self.bytes);
+        }
+        sqe
     }
 
     #[inline]

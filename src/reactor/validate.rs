@@ -144,11 +144,16 @@ pub fn record(sqe: &Sqe) -> Res<Completes> {
             let receives =
                 sqe.opcode() == op::RECV && sqe.ioprio() & send_recv::RECVSEND_BUNDLE == 0;
             let passes = receives || matches!(sqe.opcode(), op::READ | op::READ_MULTISHOT);
-            let passes = passes && sqe.len() == 0;
+            let passes = passes && (sqe.len() == 0 || receives_once(sqe));
             return passes.then(|| Completes::Buffers(sqe.buf_group())).ok_or(Errno(libc::EINVAL));
         }
     }
     once(sqe).map(|()| Completes::Singly)
+}
+
+/// With a buffer of ours, in one completion.
+pub fn receives_once(sqe: &Sqe) -> bool {
+    sqe.opcode() != op::READ_MULTISHOT && completes_once(sqe)
 }
 
 /// IORING_POLL_ADD_MULTI, and what updates or removes another poll.
@@ -276,6 +281,7 @@ mod tests {
             entry(op::RECV, 0, 2, select, FIRST_GROUP - 1),
             entry(op::RECV, 0, 2, 0, FIRST_GROUP),
             entry(op::READ_MULTISHOT, 0, 0, select, 7),
+            entry(op::READ_MULTISHOT, 64, 0, select, FIRST_GROUP),
         ] {
             assert_eq!(record(&entry), Err(Errno(libc::EINVAL)));
         }

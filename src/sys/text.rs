@@ -8,7 +8,7 @@ use core::ops::Deref;
 
 /// At most `N` bytes of text, on the heap: it is handed through many frames, and who makes an
 /// executor may have a small stack.
-pub struct Text<const N: usize = 1024> {
+pub struct Text<const N: usize = 2048> {
     literal: &'static str,
     /// Instead of the literal, and how much of it.
     bytes: Option<Box<[u8; N]>>,

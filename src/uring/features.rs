@@ -1,5 +1,9 @@
 //! What a new ring's kernel can do beyond the flags it was made with: asked once, when it is
 //! created, and told in the config string. Touches the ring before anybody else has it.
+//!
+//! Whatever registers something comes before the first poll: a kernel before 5.18 lets many of
+//! these calls, and one before 5.13 those that it does not know too, wait until nothing is in
+//! flight.
 
 use io_uring::{EnterFlags, Probe};
 
@@ -11,8 +15,8 @@ use crate::error::Errno;
 use crate::sys::file;
 use crate::sys::text::{text, Text};
 
-/// Has the new ring use what its kernel can do, and arms its poll. Of the rest, `dropped` says why.
-pub(super) fn learn(ring: &mut Ring, mask: u32, dropped: &mut Text) -> Result<(), Errno> {
+/// Has the new ring use what its kernel can do. Of the rest, `dropped` says why.
+pub(super) fn learn(ring: &mut Ring, mask: u32, dropped: &mut Text) {
     try_registered_ring(ring, mask, dropped);
     try_clock(ring, mask, dropped);
     try_no_iowait(ring, mask, dropped);
@@ -21,7 +25,6 @@ pub(super) fn learn(ring: &mut Ring, mask: u32, dropped: &mut Text) -> Result<()
     learn_receiving(ring, mask, dropped);
     learn_cancelling(ring, mask, dropped);
     try_fixed(ring, mask, dropped);
-    first_poll(ring, mask, dropped)
 }
 
 /// Spares every enter the look-up of the descriptor.
@@ -115,12 +118,17 @@ fn learn_no_signal(ring: &mut Ring, mask: u32, dropped: &mut Text) {
     }
 }
 
-/// Of receiving into buffers that the kernel chooses. Rings of them tell by themselves, when one is
-/// made; streams came with the same kernel as sends without a copy.
+/// Of receiving into buffers that the kernel chooses. Of a ring of them that there is not, a kernel
+/// that has none says something else; streams came with the same kernel as sends without a copy.
 fn learn_receiving(ring: &mut Ring, mask: u32, dropped: &mut Text) {
     if mask & mask::BUFFER_RING != 0 {
         ring.lacks_buffer_rings = true;
         dropped.item(", ", format_args!("buffer rings (masked)"));
+    } else if let Err(e) = ring.submitter.unregister_buf_ring(0) {
+        ring.lacks_buffer_rings = e.raw_os_error() != Some(libc::ENOENT);
+        if ring.lacks_buffer_rings {
+            dropped.item(", ", format_args!("buffer rings ({})", Errno::from(e)));
+        }
     }
     ring.receives_in_streams = ring.opcodes >> op::SEND_ZC & 1 != 0;
     if mask & mask::RECV_STREAM != 0 {
@@ -164,7 +172,7 @@ fn try_fixed(ring: &Ring, mask: u32, dropped: &mut Text) {
 
 /// Arms the poll while the queue is sure to have room, and learns of what kind it can be: a kernel
 /// before 5.13 completes the multishot one at once with EINVAL.
-fn first_poll(ring: &Ring, mask: u32, dropped: &mut Text) -> Result<(), Errno> {
+pub(super) fn first_poll(ring: &Ring, mask: u32, dropped: &mut Text) -> Result<(), Errno> {
     let mut why = None;
     if mask & mask::MULTISHOT_POLL != 0 {
         why = Some(Text::<96>::from("masked"));
@@ -193,7 +201,7 @@ fn try_poll(ring: &Ring) -> Result<(), Errno> {
     }
 }
 
-/// What somebody asked for, and cannot do without.
+/// What somebody asked for, and cannot do without. Before the first poll.
 pub(super) fn register_wishes(ring: &Ring, o: &RingOptions) -> Result<(), CreateError> {
     if o.max_kernel_workers != [0; 2] {
         let mut most = o.max_kernel_workers;

@@ -89,6 +89,10 @@ impl Sqe {
     pub const fn len(&self) -> u32 {
         self.0[3] as u32
     }
+    #[inline]
+    pub(crate) fn set_len(&mut self, bytes: u32) {
+        self.0[3] = (self.0[3] >> 32) << 32 | u64::from(bytes);
+    }
     /// rw_flags, poll32_events, timeout_flags, ...: the union of per-opcode flags.
     #[inline]
     pub(crate) const fn op_flags(&self) -> u32 {

@@ -9,9 +9,10 @@
 //! ```
 //!
 //! The ring's own descriptor does not tell: with deferred task work a completion appears in the
-//! queue only once the owner asks. Nor does the ring's poll on the wake eventfd do for the wakes:
-//! an eventfd that is written by the write to another is written by a kernel thread, some 30 ms
-//! later (6.18).
+//! queue only once the owner asks. It does where that is not so (before 5.19), and stands there
+//! for the eventfd, which a kernel before 5.18 registers only while nothing is in flight. Nor does
+//! the ring's poll on the wake eventfd do for the wakes: an eventfd that is written by the write
+//! to another is written by a kernel thread, some 30 ms later (6.18).
 //!
 //! All are level-triggered in here. What a run leaves over is written again, so there is an edge
 //! as well: a loop that watches the descriptor edge-triggered (Asio does) misses nothing.
@@ -51,7 +52,8 @@ impl PollFd {
         Ok(made)
     }
 
-    fn watch(&self, fd: i32) -> Result<(), Errno> {
+    /// Readable while `fd` is.
+    pub(super) fn watch(&self, fd: i32) -> Result<(), Errno> {
         let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: 0 };
         // SAFETY: reads an event of our own.
         let rc =

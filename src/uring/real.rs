@@ -58,11 +58,14 @@ impl RealKernel {
         let (flags, mut dropped) = (made.flags, made.dropped);
         let mut ring = Ring::new(made.uring).map_err(explain)?;
         ring.submits_all = flags & abi::setup::SUBMIT_ALL != 0;
+        let asked = abi::setup::COOP_TASKRUN | abi::setup::DEFER_TASKRUN;
+        ring.tells_by_itself = flags & asked == 0;
         if options.mask & mask::TAKES_FEW != 0 {
             ring.offers_max = 2;
         }
-        features::learn(&mut ring, options.mask, &mut dropped).map_err(explain)?;
+        features::learn(&mut ring, options.mask, &mut dropped);
         features::register_wishes(&ring, options)?;
+        features::first_poll(&ring, options.mask, &mut dropped).map_err(explain)?;
         let config: Text = text!(
             "kernel: {release}\n{}",
             features::describe(&ring, &setup::names(flags), &dropped)
@@ -289,8 +292,11 @@ impl Kernel for RealKernel {
             return Ok(made.fd());
         }
         let made = PollFd::new(self.waker())?;
-        if let Some(ring) = self.ring() {
-            ring.submitter.register_eventfd(made.eventfd())?;
+        match self.ring() {
+            // A kernel before 5.18 has whoever registers wait until nothing is in flight.
+            Some(ring) if ring.tells_by_itself => made.watch(ring.fd())?,
+            Some(ring) => ring.submitter.register_eventfd(made.eventfd())?,
+            None => {}
         }
         Ok(self.poll_fd.get_or_init(|| made).fd())
     }

@@ -73,6 +73,8 @@ pub(super) struct Ring {
     pub(super) lacks_buffer_rings: bool,
     /// An `enter` takes all that is offered, a bad entry too.
     pub(super) submits_all: bool,
+    /// A completion is in the queue, and its descriptor readable, before anybody asks for it.
+    pub(super) tells_by_itself: bool,
     /// As many entries as an `enter` offers at most: see [`mask::TAKES_FEW`](super::mask).
     pub(super) offers_max: u32,
     queues: Mapping,
@@ -106,6 +108,7 @@ impl Ring {
             cancels_by_handle: false,
             lacks_buffer_rings: false,
             submits_all: false,
+            tells_by_itself: false,
             offers_max: u32::MAX,
             queues,
             opcodes: 0,

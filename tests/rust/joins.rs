@@ -125,7 +125,9 @@ fn what_one_look_does_not_take_in_is_no_time_out() {
     set_body(late, |_| RawResult::success(0));
     remote::attach(away.executor().mailbox(), late).unwrap();
     assert_eq!(away.run(usize::MAX, Some(0)), Ok(0));
-    assert_eq!(away.run(usize::MAX, Some(0)), Ok(1));
+    // A slow machine takes in less at a look.
+    let ran = std::iter::repeat_with(|| away.run(usize::MAX, Some(0))).find(|ran| *ran != Ok(0));
+    assert_eq!(ran, Some(Ok(1)));
     assert_eq!(away.run(usize::MAX, Some(0)), errno(libc::ETIME));
     away.cancel(task).unwrap();
     run_dry(away);

@@ -8,7 +8,7 @@ mod support;
 use monad_async::api::Handle;
 use monad_async::error::{Errno, RawResult};
 use monad_async::uring::kernel::{op, Cqe, Kernel, Sqe, Wait, Waker};
-use monad_async::uring::{RealKernel, RingOptions};
+use monad_async::uring::{mask, RealKernel, RingOptions};
 use std::cell::RefCell;
 use std::io::{pipe, Read, Write};
 use std::os::fd::AsRawFd;
@@ -89,9 +89,9 @@ fn finish(ex: Handle<Between>, fd: i32) {
     assert!(!is_readable(fd));
 }
 
-fn executor(entries: u32) -> Option<(Handle<Between>, Then)> {
+fn executor(entries: u32, mask: u32) -> Option<(Handle<Between>, Then)> {
     let then = Then::default();
-    let real = ring(RingOptions { entries, ..Default::default() })?;
+    let real = ring(RingOptions { entries, mask, ..Default::default() })?;
     let kernel = Between { real, then: then.clone() };
     Some((Handle::new(kernel, true).unwrap(), then))
 }
@@ -100,8 +100,8 @@ fn executor(entries: u32) -> Option<(Handle<Between>, Then)> {
 /// nobody.
 #[test]
 fn mail_that_comes_before_the_executor_is_asleep_is_told() {
-    for entries in [0, 8] {
-        let Some((ex, then)) = executor(entries) else { return };
+    for (entries, mask) in [(0, 0), (8, 0), (8, mask::ALL)] {
+        let Some((ex, then)) = executor(entries, mask) else { return };
         let fd = ex.executor().poll_fd().unwrap();
         let (first, later) = (new_task(), new_task());
         for task in [first, later] {
@@ -125,25 +125,32 @@ fn mail_that_comes_before_the_executor_is_asleep_is_told() {
 /// What completes is told through a descriptor that the run empties just then.
 #[test]
 fn what_completes_before_the_descriptor_is_emptied_is_told() {
-    let Some((ex, then)) = executor(8) else { return };
-    let fd = ex.executor().poll_fd().unwrap();
-    let (mut reader, mut writer) = pipe().unwrap();
-    let task = new_task();
-    let polled = reader.as_raw_fd();
-    set_body(task, move |task| {
-        let poll = Sqe::new(op::POLL_ADD, polled, 0, 0, 0, libc::POLLIN as u32);
-        // SAFETY: refers to no memory.
-        unsafe { Handle::<Between>::io(task, &poll) }
-    });
-    ex.attach(task).unwrap();
-    let out = then.clone();
-    // The run that begins the poll, which is the kernel's at its end.
-    *then.borrow_mut() = Some(Box::new(move || {
-        writer.write_all(b"x").unwrap();
-        drop(out);
-    }));
-    finish(ex, fd);
-    assert_eq!(task.head.result.get(), RawResult::success(libc::POLLIN as isize));
-    reader.read_exact(&mut [0]).unwrap();
-    destroy(ex, [task]);
+    // Of the second kind, the descriptor of the ring tells by itself.
+    for mask in [0, mask::ALL] {
+        let Some((ex, then)) = executor(8, mask) else { return };
+        let fd = ex.executor().poll_fd().unwrap();
+        let (mut reader, mut writer) = pipe().unwrap();
+        let task = new_task();
+        let polled = reader.as_raw_fd();
+        set_body(task, move |task| {
+            let poll = Sqe::new(op::POLL_ADD, polled, 0, 0, 0, libc::POLLIN as u32);
+            // SAFETY: refers to no memory.
+            unsafe { Handle::<Between>::io(task, &poll) }
+        });
+        ex.attach(task).unwrap();
+        let out = then.clone();
+        // The run that begins the poll, which is the kernel's at its end.
+        *then.borrow_mut() = Some(Box::new(move || {
+            writer.write_all(b"x").unwrap();
+            drop(out);
+        }));
+        finish(ex, fd);
+        let events = task.head.result.get();
+        assert_eq!(
+            (events.error, events.value & isize::from(libc::POLLIN)),
+            (0, libc::POLLIN.into())
+        );
+        reader.read_exact(&mut [0]).unwrap();
+        destroy(ex, [task]);
+    }
 }

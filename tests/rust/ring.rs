@@ -14,6 +14,9 @@ use support::rings::*;
 #[test]
 fn nops_complete_in_order_through_a_queue_of_two() {
     on_every_rung(2, |k| {
+        if lacks("5.18") {
+            return; // As below.
+        }
         assert_eq!((k.sq_space(), k.sq_pending()), (2, 0), "the wake-up poll takes no entry");
         for i in 0..100 {
             push(k, &nop(i));
@@ -26,6 +29,10 @@ fn nops_complete_in_order_through_a_queue_of_two() {
 #[test]
 fn nothing_is_lost_when_the_completion_queue_overflows() {
     on_every_rung(64, |k| {
+        // An older one takes no entries while completions wait outside of the queue.
+        if lacks("5.18") {
+            return;
+        }
         for i in 0..3000 {
             push(k, &nop(i));
         }
@@ -40,6 +47,10 @@ fn nothing_is_lost_when_the_completion_queue_overflows() {
 #[test]
 fn what_overflowed_is_announced() {
     on_every_rung(64, |k| {
+        // An older one takes no entries while completions wait outside of the queue.
+        if lacks("5.18") {
+            return;
+        }
         for i in 0..400 {
             push(k, &nop(i));
         }
@@ -59,6 +70,10 @@ fn what_overflowed_is_announced() {
 #[test]
 fn a_sleep_ends_at_its_time_and_not_before() {
     on_every_rung(4, |k| {
+        // An older one counts in ticks of its own, and is up to one early.
+        if lacks("5.18") {
+            return;
+        }
         for ms in [0, 1, 3, 20] {
             let deadline = k.now_boot_ns() + ms * MS;
             // Nothing else is in flight, so nothing else ends the sleep; a signal would.
@@ -108,6 +123,9 @@ fn what_completes_meanwhile_is_visible_or_announced() {
 fn a_thread_can_have_more_rings_than_it_can_register() {
     let o = RingOptions { entries: 4, ..Default::default() };
     let Some(_one) = ring(o) else { return };
+    if lacks("5.18") {
+        return;
+    }
     for _ in 0..3 {
         let rings: Vec<_> = (0..20).map(|_| ring(o).unwrap()).collect();
         let registered = |k: &&_| RealKernel::config(k).contains("registered_ring");
@@ -133,6 +151,9 @@ fn max_workers(k: &RealKernel, mut wanted: [u32; 2]) -> [u32; 2] {
 fn the_kernels_workers_are_as_few_as_asked_for() {
     let o = RingOptions { entries: 4, ..Default::default() };
     let Some(k) = ring(o) else { return };
+    if lacks("5.18") {
+        return; // It would wait for what is in flight.
+    }
     // Both zero: asks.
     let [files, others] = max_workers(&k, [0, 0]);
     drop(k);
@@ -179,6 +200,9 @@ fn a_table_of_direct_descriptors_has_the_places_asked_for() {
 #[test]
 fn the_config_string_tells_what_was_dropped() {
     let Some(k) = ring(RingOptions { entries: 5, ..Default::default() }) else { return };
+    if lacks("6.1") {
+        return;
+    }
     let config = k.config();
     assert!(config.contains("ring: 8 submission entries, 16 completion entries"), "{config}");
     eprintln!("{config}");

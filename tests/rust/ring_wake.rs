@@ -102,6 +102,10 @@ fn after_a_wake_the_sleeper_comes_to_rest() {
 #[test]
 fn a_wake_ends_one_sleep() {
     on_every_kind(|k| {
+        // An older one counts the time in ticks of its own, and is up to one early.
+        if lacks("5.18") {
+            return;
+        }
         k.waker().wake();
         k.enter(Wait::Forever).unwrap();
         assert_eq!(k.pop(), None);
@@ -142,6 +146,9 @@ fn a_flood_of_wakes_loses_no_completion_and_ends() {
 #[test]
 fn a_wake_survives_the_cancellation_of_everything() {
     on_every_rung(1, |k| {
+        if lacks("6.0") {
+            return; // Nothing cancels all of them.
+        }
         for n in 0..20 {
             let mut all = Sqe::new(op::ASYNC_CANCEL, -1, 0, 0, 0, cancel::ALL | cancel::ANY);
             all.set_user_data(1);

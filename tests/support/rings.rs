@@ -24,6 +24,10 @@ pub fn ring(o: RingOptions) -> Option<RealKernel> {
             skip::skip(format_args!("no io_uring here: {}", e.text));
             None
         }
+        Err(e) if e.text.contains(", which came with Linux") => {
+            skip::skip(format_args!("an old kernel: {}", e.text));
+            None
+        }
         Err(e) => panic!("{o:?}: {e:?}"),
     }
 }
@@ -52,6 +56,16 @@ pub fn push(k: &RealKernel, sqe: &Sqe) {
     }
     // SAFETY: the tests' entries refer to no memory, or to memory that is leaked.
     unsafe { k.push(sqe) }
+}
+
+/// True: the kernel lacks what came with Linux `version`, and the rest of the test is skipped.
+pub fn lacks(version: &str) -> bool {
+    let Some(k) = ring(RingOptions { entries: 1, ..Default::default() }) else { return true };
+    let lacks = k.config().contains(&format!("refused by the kernel: came with Linux {version}"));
+    if lacks {
+        skip::skip(format_args!("a kernel before {version}"));
+    }
+    lacks
 }
 
 /// An `enter` whose interruption by a signal is of no interest.

@@ -143,7 +143,8 @@ MONAD_ASYNC_API monad_async_result monad_async_socket_connect(monad_async_task t
  *  @param socket the socket
  *  @param[out] data where it goes
  *  @param bytes the room there
- *  @param flags `MSG_...`
+ *  @param flags `MSG_...`. With `MSG_WAITALL` a kernel before Linux 6.1 loses what had come when
+ *         the call is cancelled or its time is over: see monad_async_socket_recv_exact().
  *  @return how many bytes came; 0: the peer sends no more
  *  @retval EAGAIN with `MSG_DONTWAIT`: there is nothing
  *  @see monad_async_socket_recv_exact(), monad_async_recv_stream_begin() */

@@ -15,6 +15,7 @@ const STREAM: &str = "src/io/recv_stream.rs";
 
 pub const VIEWS: &[Mutant] = &[
     of(BUFFERS, "a view is given back twice", "if !self.is_held(number) { return false; }", ""),
+    of(BUFFERS, "an older kernel is asked for no bytes", "sqe.set_len(self.bytes);", ""),
     of(BUFFERS, "a view is released twice", "if !matches!(is, Is::Held(..)) { return false; }", ""),
     of(
         BUFFERS,
