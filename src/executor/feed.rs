@@ -93,6 +93,7 @@ impl<K: Kernel> Executor<K> {
             // Who was woken for what waits looks as it takes that.
             if is_fed && seat.level() != NO_LEVEL {
                 has_to_look = true;
+                seat.was_woken.set(true);
             } else {
                 seat.queue().end_rest(seat, ready);
             }
@@ -197,11 +198,20 @@ impl<K: Kernel> Executor<K> {
         if new < ready || (takes_turns && new != NO_LEVEL) {
             // What is ready here goes before what is below it, or level with it in its turn.
             let lowest = if takes_turns || ready == NO_LEVEL { ready } else { ready - 1 };
-            let ended = self.pooled_ended.take() as usize;
+            let ended = self.pooled_ended.take();
             let has_hand = seat.hands.ensure().is_ok();
             let mut posted = MaybeUninit::uninit();
+            let looked = has_hand && !seat.was_woken.get();
+            if looked && seat.queue().take_of_row(new, ended, &mut posted) {
+                seat.fed_last.set(true);
+                self.ready.count_one();
+                // SAFETY: it is there.
+                let posted = unsafe { posted.assume_init_ref() };
+                return Some((self.begin_job(seat, posted, new, now), true));
+            }
+            seat.was_woken.set(false);
             let room = if has_hand { Some(&mut posted) } else { None };
-            let taken = seat.queue().take(seat, lowest, room, ended, self.address());
+            let taken = seat.queue().take(seat, lowest, room, ended as usize, self.address());
             if let Some(next) = taken {
                 seat.fed_last.set(true);
                 self.ready.count_one();

@@ -2,9 +2,9 @@
 //! takes what waits do not take the lines of the queue from each other for each.
 //!
 //! 1. It is opened and shut under the queue's lock, its own taken inside that. While it is open no
-//!    worker sleeps, nobody waits for tasks to be few, no task waits in the queue, and the queue
-//!    is not closed: who puts a job in has nobody to wake or to tell, and no other order to keep.
-//!    Before anything of that changes it is shut (`lock_whole`).
+//!    worker sleeps, more are queued than anybody waits for, no task waits in the queue, and the
+//!    queue is not closed: who puts a job in has nobody to wake or to tell, and no other order to
+//!    keep. Before anything of that changes it is shut (`lock_whole`, `stay_far`).
 //! 2. What is in here came after all that waits at its level in the queue. All of it is moved
 //!    there, behind that, when a worker finds nothing as high in the queue, and when it is shut:
 //!    O(levels).
@@ -90,7 +90,7 @@ impl Queue {
     /// Under the lock: more wait than a few. Opens it, if rule 1 lets.
     #[inline(always)]
     pub(super) fn part(&self, state: &mut State) {
-        let may = state.idle.is_null() && state.waiting == 0 && state.levels.may_lend();
+        let may = state.idle.is_null() && state.is_far() && state.levels.may_lend();
         if may && !(state.parts || state.closed || state.levels.has_tasks()) {
             self.open_intake(state);
         }
@@ -117,12 +117,30 @@ impl Queue {
         }
     }
 
+    /// Under the lock, of a worker that is about to take what is next: whoever waits is to be told
+    /// in time.
+    #[inline(always)]
+    pub(super) fn stay_far(&self, state: &mut State) {
+        if state.parts && state.until_near() == 0 {
+            self.move_all(state, usize::MAX);
+        }
+    }
+
     /// The lock, with nothing in the intake, which is shut.
     #[inline(always)]
     pub(super) fn lock_whole(&self) -> Guard<'_, State> {
-        let mut state = self.lock();
+        let mut state = self.lock_row();
         if state.parts {
             self.move_all(&mut state, usize::MAX);
+        }
+        state
+    }
+
+    /// The lock, with nothing in the intake.
+    pub(super) fn lock_counted(&self) -> Guard<'_, State> {
+        let mut state = self.lock_row();
+        if state.parts {
+            self.move_all(&mut state, 0);
         }
         state
     }

@@ -21,6 +21,12 @@ use crate::sys::alloc;
 use crate::task::header::{TaskHead, TaskRef, UserCode, PRIORITIES};
 use crate::task::list::TaskList;
 
+mod apart;
+mod row;
+
+pub use apart::Apart;
+pub use row::Row;
+
 /// `monad_async_exit`
 pub type JobExit = unsafe extern "C" fn(*const TaskHead, RawResult);
 
@@ -191,7 +197,7 @@ impl Jobs {
         let place = &unsafe { &*self.last.get() }.jobs[self.end.get() as usize];
         // Who opens the lock waits for the line that was written under it.
         prefetch::line_to_write(ptr::from_ref(place).wrapping_add(AHEAD).addr());
-        place.set(MaybeUninit::new(job));
+        row::write(place, &job);
         self.end.set(self.end.get() + 1);
         true
     }
@@ -250,14 +256,23 @@ impl Jobs {
         prefetch::line(ptr::from_ref(place).wrapping_add(AHEAD).addr());
         // SAFETY: it was written.
         let job = unsafe { place.get().assume_init() };
-        self.oldest.set(at + 1);
+        self.leave_out(1, spare);
+        Some(job)
+    }
+
+    /// So many of the oldest, which are in one chunk, are taken.
+    fn leave_out(&self, count: u32, spare: &Spare) {
+        // SAFETY: there are so many, in a chunk.
+        let first = unsafe { &*self.first.get() };
+        let oldest = self.oldest.get() + count;
+        self.oldest.set(oldest);
         if self.first.get() == self.last.get() {
-            if self.end.get() == at + 1 {
+            if self.end.get() == oldest {
                 // The chunk stays: the next one that comes goes to its beginning.
                 self.oldest.set(0);
                 self.end.set(0);
             }
-        } else if self.first_end.get() == at + 1 {
+        } else if self.first_end.get() == oldest {
             let next = first.next.replace(ptr::null_mut());
             self.first.set(next);
             self.oldest.set(0);
@@ -265,7 +280,6 @@ impl Jobs {
             self.first_end.set(unsafe { &*next }.len.get());
             spare.push(NonNull::from(first));
         }
-        Some(job)
     }
 }
 
@@ -442,51 +456,5 @@ impl Levels {
             clear(&self.with_jobs, level);
         }
         Some(Next::Job(level))
-    }
-}
-
-/// Jobs of each priority that came while others waited, and begin after those: see
-/// `executor::intake`.
-#[repr(C)]
-pub struct Apart {
-    /// Bit n: some of level n.
-    levels: Cell<u8>,
-    /// The normal ones first, which so share a line with the lock.
-    jobs: [Jobs; PRIORITIES],
-    spare: Spare,
-}
-
-impl Apart {
-    #[allow(clippy::new_without_default)]
-    pub const fn new() -> Self {
-        let jobs = [const { Jobs::new() }; PRIORITIES];
-        Self { levels: Cell::new(0), jobs, spare: Spare::new() }
-    }
-
-    #[inline(always)]
-    fn jobs(&self, level: u8) -> &Jobs {
-        const PLACES: [usize; PRIORITIES] = [1, 0, 2];
-        &self.jobs[PLACES[level as usize]]
-    }
-
-    /// Bit n: some of level n.
-    #[inline(always)]
-    pub fn levels(&self) -> u8 {
-        self.levels.get()
-    }
-
-    /// Room for more.
-    pub fn add(&self, chunk: NonNull<Chunk>) {
-        self.spare.push(chunk);
-    }
-
-    /// False: there is no room for it.
-    #[inline(always)]
-    pub fn push(&self, job: Posted, level: u8) -> bool {
-        let pushed = self.jobs(level).push(job, &self.spare);
-        if pushed {
-            set(&self.levels, level);
-        }
-        pushed
     }
 }

@@ -41,6 +41,7 @@ pub mod queue_jobs;
 pub mod queue_left;
 mod queue_owner;
 pub mod queue_rest;
+pub mod queue_row;
 pub mod reference;
 pub mod remote;
 mod rouse;

@@ -21,7 +21,8 @@
 //! 4. `occupied` is a hint for those who have not locked: what it misses for a moment, they find
 //!    under the lock before they sleep, or at the next task.
 //! 5. While many wait, jobs that come are put elsewhere: see `intake`. What is in there is part of
-//!    the queue for all but who takes what is next, who looks there if it is higher.
+//!    the queue for all but who takes what is next, who looks there if it is higher. And jobs are
+//!    taken without the lock: see `queue_row`.
 
 use core::cell::Cell;
 use core::ffi::c_void;
@@ -34,6 +35,7 @@ use super::jobs::{Levels, Next, Posted};
 use super::mailbox::Mailbox;
 use super::queue_left::wake_all;
 use super::queue_owner::Fixed;
+use super::queue_row::Front;
 use super::rouse::Roused;
 use crate::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU8, Ordering::Relaxed};
 use crate::error::{Errno, Res};
@@ -48,7 +50,7 @@ use crate::ticks;
 const MANY: usize = 256;
 
 /// From so many on, jobs that come may be put into the intake.
-const SOME: usize = 16;
+pub(super) const SOME: usize = 16;
 
 /// What `Queue::level` gives when nothing waits.
 pub const NO_LEVEL: u8 = PRIORITIES as u8;
@@ -66,6 +68,7 @@ pub struct Queue {
     state: Lock<State>,
     pub(super) fixed: Fixed,
     pub(super) intake: Intake,
+    pub(super) front: Front,
 }
 
 /// In this order: what each task needs is in the lines of `TASK_BYTES`, which go from one processor
@@ -91,6 +94,8 @@ pub(super) struct State {
     pub(super) drains: bool,
     /// The intake is open.
     pub(super) parts: bool,
+    /// Of what the window is on; `NO_LEVEL`: it is shut.
+    pub(super) row: u8,
     pub(super) levels: Levels,
     /// Threads of workers; how many of them the kernel has refused for long to go on, and why the
     /// last of those.
@@ -125,6 +130,8 @@ pub struct Seat {
     pub refused: AtomicI32,
     /// The worker's: whether the item before came from the queue.
     pub(super) fed_last: Cell<bool>,
+    /// The worker's: it was woken, and has not looked under the lock.
+    pub(super) was_woken: Cell<bool>,
     /// The worker's.
     pub hands: Hands,
 }
@@ -220,6 +227,7 @@ impl Queue {
                 closed: true,
                 drains: false,
                 parts: false,
+                row: NO_LEVEL,
                 levels: Levels::new(),
                 workers: 0,
                 refused: 0,
@@ -228,6 +236,7 @@ impl Queue {
             }),
             fixed: Fixed::new(),
             intake: Intake::new(),
+            front: Front::new(),
         }
     }
 
@@ -377,10 +386,11 @@ impl Queue {
         executor: *mut c_void,
     ) -> Option<Next> {
         self.fetch_all();
-        let mut state = self.lock();
+        let mut state = self.lock_row();
         state.begun -= ended;
         state.looked(seat);
         self.take_in(&mut state);
+        self.stay_far(&mut state);
         let next = if seat.is_leaving() { None } else { state.pop(lowest, posted) };
         if let Some(next) = &next {
             state.begun += 1;
@@ -408,6 +418,7 @@ impl Queue {
             state.prefetch();
         }
         self.part(state);
+        self.open_row(state);
     }
 
     /// Somebody waits for tasks to be few, or for one to leave.
@@ -421,22 +432,6 @@ impl Queue {
         drop(state);
         woken.wake();
         wake_all(&satisfied);
-    }
-
-    /// The worker's thread. So many that it took have ended.
-    #[inline(never)]
-    pub fn ended(&self, count: usize) {
-        let mut state = self.lock();
-        state.begun -= count;
-        let satisfied = state.satisfied();
-        drop(state);
-        wake_all(&satisfied);
-    }
-
-    /// ANY THREAD. How many have not begun, and how many of those that have are not over.
-    pub fn counts(&self) -> (usize, usize) {
-        let state = self.lock_whole();
-        (state.queued, state.begun)
     }
 }
 
@@ -456,6 +451,7 @@ impl Seat {
             leaves: AtomicBool::new(false),
             refused: AtomicI32::new(0),
             fed_last: Cell::new(false),
+            was_woken: Cell::new(false),
             hands,
         }
     }

@@ -52,7 +52,7 @@ impl Queue {
     pub fn cancel_all(&self) -> usize {
         let mut count = 0;
         loop {
-            let mut state = self.lock();
+            let mut state = self.lock_row();
             let mut job = MaybeUninit::uninit();
             let ended = match state.pop(NO_LEVEL, Some(&mut job)) {
                 Some(Next::Task(task)) => Ok(self.end(&mut state, task)),

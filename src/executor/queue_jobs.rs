@@ -31,7 +31,7 @@ impl Queue {
         }
         self.check_process()?;
         debug_assert!(size <= JOB_BYTES);
-        let mut bytes: Bytes = [MaybeUninit::uninit(); JOB_BYTES / 8];
+        let mut bytes: Bytes = [MaybeUninit::zeroed(); JOB_BYTES / 8];
         if size != 0 {
             // SAFETY: the caller's; there is room for them.
             unsafe { from.copy_to_nonoverlapping(bytes.as_mut_ptr().cast(), size) };

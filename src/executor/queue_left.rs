@@ -91,6 +91,13 @@ impl State {
         [self.queued, self.queued + self.begun, self.workers]
     }
 
+    /// Who waits, if somebody does, waits until so many are left, or fewer.
+    pub(super) fn most_awaited(&self) -> usize {
+        let [queued, unfinished, _] = &self.waits;
+        let first = queued.next_deadline().max(unfinished.next_deadline());
+        first.map_or(0, |first| (u64::MAX - first) as usize)
+    }
+
     /// Those whose wait is over, claimed: to be woken with the lock open. O(those), and for waits
     /// that come in no order O(log waits) each.
     #[inline(always)]
@@ -277,6 +284,22 @@ impl Queue {
         }
     }
 
+    /// The worker's thread. So many that it took have ended.
+    #[inline(never)]
+    pub fn ended(&self, count: usize) {
+        let mut state = self.lock_row();
+        state.begun -= count;
+        let satisfied = state.satisfied();
+        drop(state);
+        wake_all(&satisfied);
+    }
+
+    /// ANY THREAD. How many have not begun, and how many of those that have are not over.
+    pub fn counts(&self) -> (usize, usize) {
+        let state = self.lock_counted();
+        (state.queued, state.begun)
+    }
+
     /// SUSPENDS, or blocks, until so few are left. Its errors are those of an interruption.
     pub fn until_left<K: Kernel>(
         &self,
@@ -325,7 +348,7 @@ impl Queue {
     /// # Safety
     /// `wait` stays until it is woken, or `unlist_wait` has returned.
     unsafe fn list_wait(&self, wait: &CountWait, at_most: usize, what: Left) -> Res<bool> {
-        let mut state = self.lock_whole();
+        let mut state = self.lock_counted();
         if state.left()[what as usize] <= at_most {
             return Ok(false);
         }

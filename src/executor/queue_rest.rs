@@ -179,7 +179,7 @@ impl Queue {
     /// A wake-up that a seat which is about to go was sent is another's: nobody else would be woken
     /// while it is on its way.
     fn pass_on(&self, seat: &Seat) {
-        let mut state = self.lock();
+        let mut state = self.lock_row();
         state.looked(seat);
         state.unlist(seat);
         let woken = state.wake_one();

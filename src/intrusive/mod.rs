@@ -11,6 +11,7 @@
 //! timers  one thread: ordered by deadline, then by order of insertion
 //! mpsc    any thread pushes, one takes; holds the handshake of its sleep too
 //! marks   no list: a bit each; any thread adds and takes
+//! window  no list: a row of entries, which several threads take in order
 //! ```
 
 #[cfg(not(loom))]
@@ -23,6 +24,7 @@ pub mod mpsc;
 mod timer_node;
 #[cfg(not(loom))]
 pub mod timer_queue;
+pub mod window;
 
 #[cfg(not(loom))]
 pub use circular::Circular;
@@ -34,3 +36,4 @@ pub use mpsc::{Chain, MpscQueue, Push, Reversal, Taken};
 pub use timer_node::TimerNode;
 #[cfg(not(loom))]
 pub use timer_queue::TimerQueue;
+pub use window::Window;

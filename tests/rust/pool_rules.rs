@@ -517,6 +517,105 @@ fn who_waits_waits_for_what_comes_while_many_wait() {
     assert_eq!(noted.order.lock().unwrap().len(), 2 + MANY + 20);
 }
 
+/// While many wait a worker takes them without the lock, one that is held up among them. Who waits
+/// for that one to begin is told, who counts sees what was taken and what has ended, and what is
+/// higher is the next.
+#[test]
+fn what_is_taken_without_the_lock_is_counted_and_lets_higher_ones_go_first() {
+    const COUNT: usize = 140;
+    const HELD: usize = 70;
+    for (awaited, counted) in [(true, true), (false, true), (false, false)] {
+        let (pool, noted) = Noted::with(MANY);
+        let held = |n| if n == HELD { HOLDS + 3 } else { n };
+        (MANY..COUNT).for_each(|n| noted.post(pool, NORMAL, held(n)));
+        noted.may_end.store(3, SeqCst);
+        if awaited {
+            until(pool, COUNT - HELD - 1, QUEUED);
+        } else {
+            noted.until_begun(2 + HELD + 1);
+        }
+        let waits = COUNT - HELD - 1;
+        if counted {
+            assert_eq!((left(pool, QUEUED), left(pool, UNFINISHED)), (waits, waits + 1));
+        }
+        noted.post(pool, HIGH, COUNT);
+        noted.may_end.store(4, SeqCst);
+        noted.until_begun(2 + COUNT + 1); // Who waits for the pool looks at all of it first.
+        until(pool, 0, UNFINISHED);
+        let mut expected: Vec<_> = (0..COUNT).map(held).collect();
+        expected.insert(HELD + 1, COUNT);
+        assert_eq!(noted.order.lock().unwrap()[2..], expected);
+        end(pool);
+    }
+}
+
+/// What comes while somebody waits for few to be left is counted.
+#[test]
+fn who_waits_waits_for_what_comes_after() {
+    let (pool, noted) = Noted::with(MANY);
+    (0..20).for_each(|n| noted.post(pool, NORMAL, if n == 5 { HOLDS + 3 } else { n }));
+    let at = pool as usize;
+    let comes = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(5)); // The other waits, most likely.
+        (0..20).for_each(|n| noted.post(at as PoolPtr, NORMAL, n));
+        noted.may_end.store(3, SeqCst);
+        thread::sleep(Duration::from_millis(20)); // It would be told by now.
+        noted.may_end.store(4, SeqCst);
+    });
+    until(pool, 30, QUEUED);
+    assert!(noted.order.lock().unwrap().len() > 2 + 48, "the fiftieth is about to begin");
+    comes.join().unwrap();
+    end(pool);
+}
+
+/// Several workers, and several who post: each job begins once, and those of one thread that one
+/// worker begins are in order.
+#[test]
+fn several_take_without_the_lock_each_job_once() {
+    const COUNT: usize = 20_000;
+    static RAN: Mutex<Vec<(isize, u64)>> = Mutex::new(Vec::new());
+    static JOB: Job = {
+        unsafe extern "C" fn code(task: *const TaskHead) -> RawResult {
+            // SAFETY: the running task; these were posted with it.
+            let n = unsafe { (*task).user_ptr.get().cast::<u64>().read() };
+            RAN.lock().unwrap().push((thread_number(), n));
+            RawResult::success(0)
+        }
+        Job { code: Some(code), on_exit: None, returned: None, reserved: 0 }
+    };
+    let pool = pool(3);
+    let at = pool as usize;
+    thread::scope(|s| {
+        for poster in 0..2_u64 {
+            s.spawn(move || {
+                for n in 0..COUNT as u64 {
+                    let n = poster << 32 | n;
+                    // SAFETY: alive; the bytes are read during the call.
+                    let r = unsafe {
+                        monad_async_pool_post(at as PoolPtr, NORMAL, &JOB, (&raw const n).cast(), 8)
+                    };
+                    assert_eq!(r, RawResult::success(0));
+                    if n % 1000 == 0 {
+                        until(at as PoolPtr, 100, QUEUED);
+                    }
+                }
+            });
+        }
+    });
+    until(pool, 0, UNFINISHED);
+    end(pool);
+    let ran = RAN.lock().unwrap();
+    let mut all: Vec<_> = ran.iter().map(|(_, n)| *n).collect();
+    all.sort_unstable();
+    let expected = (0..2).flat_map(|poster| (0..COUNT as u64).map(move |n| poster << 32 | n));
+    assert!(all.into_iter().eq(expected), "one is lost, or ran twice");
+    let mut last = std::collections::HashMap::new();
+    for &(worker, n) in ran.iter() {
+        let before = last.insert((worker, n >> 32), n);
+        assert!(before.is_none_or(|before| before < n), "{n:x} begins after a younger one");
+    }
+}
+
 /// Neither more workers nor fewer: those that are there drain it.
 #[test]
 fn what_was_told_to_quit_is_not_resized() {

@@ -56,7 +56,7 @@ pub const CREW: &[Mutant] = &[
     of(LEFT, "who was cancelled is told that few are left", "wait.left.claim()", "{ let _ = wait.left.claim(); true }"),
     of(LEFT, "who was cancelled is listed for good", "unsafe { state.waits[what as usize].remove(wait.node()) };", ""),
     of(LEFT, "what has begun counts as over", "[self.queued, self.queued + self.begun, self.workers]", "[self.queued, self.queued, self.workers]"),
-    of(QUEUE, "what ends on a worker is not counted", "state.begun -= count;", ""),
+    of(LEFT, "what ends on a worker is not counted", "state.begun -= count;", ""),
     of(ENDS, "a cancel in the queue ends no wait", "satisfied.append(ended.waiters.take_all()); drop(state); ended.tell(); wake_all(&satisfied); true", "let leavers = ended.waiters.take_all(); satisfied.take_all(); satisfied.append(leavers); drop(state); ended.tell(); wake_all(&satisfied); true"),
     // Permits from other workers.
     of(API, "a permit from another worker wakes nobody", "parked.is_here()", "true"),

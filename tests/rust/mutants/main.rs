@@ -50,6 +50,7 @@ const LIMIT_S: [u64; 2] = [100, 20];
 const SHARED: &[&str] = &[
     "src/intrusive/marks.rs",
     "src/intrusive/mpsc.rs",
+    "src/intrusive/window.rs",
     "src/task/end.rs",
     "src/task/grant.rs",
     "src/task/joins.rs",
@@ -69,6 +70,7 @@ const LOOM: &[&str] = &[
     "loom_grant",
     "loom_queue",
     "loom_channel",
+    "loom_window",
 ];
 
 /// The programs of tests/rust that find some, each by the test that its list names.

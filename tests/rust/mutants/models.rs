@@ -12,6 +12,7 @@ const WAIT: &str = "src/task/grant.rs";
 const LATCH: &str = "src/task/latch.rs";
 const RING: &str = "src/task/joins.rs";
 const END: &str = "src/task/end.rs";
+const WINDOW: &str = "src/intrusive/window.rs";
 const INBOX: &str = "src/intrusive/mpsc.rs";
 const MODEL: &str = "tests/loom/inbox.rs";
 const WORLD: &str = "tests/loom/world/mod.rs";
@@ -65,6 +66,30 @@ pub const WEAKENED: &[(Mutant, &str)] = &[
         "!seen",
         "false",
         "loom_join a_join_that_was_cancelled_closes_no_ring"),
+    of(WINDOW, "a window does not show what it is on",
+        "self.0.store(epoch | u64::from(end) << END | u64::from(next), Release);",
+        "self.0.store(epoch | u64::from(end) << END | u64::from(next), Relaxed);",
+        "loom_window each_entry_is_taken_once"),
+    of(WINDOW, "who takes by a window does not acquire",
+        "self.0.load(Acquire)",
+        "self.0.load(Relaxed)",
+        "loom_window each_entry_is_taken_once"),
+    of(WINDOW, "two take one entry",
+        "self.0.compare_exchange(word, taken, Release, Relaxed)",
+        "Ok::<u64, u64>({ self.0.store(taken, Release); word })",
+        "loom_window each_entry_is_taken_once"),
+    of(WINDOW, "what was read before a window was shut is taken for what it is on now",
+        "(self.0.load(Relaxed) >> EPOCH).wrapping_add(1)",
+        "1",
+        "loom_window what_was_read_before_it_was_shut_is_forgotten"),
+    of(WINDOW, "who tells what is gone does not publish",
+        "self.0.compare_exchange(word, taken, Release, Relaxed)",
+        "self.0.compare_exchange(word, taken, Relaxed, Relaxed)",
+        "loom_window who_shuts_it_sees_what_is_gone"),
+    of(WINDOW, "who shuts a window does not acquire",
+        "self.0.swap(shut, Acquire)",
+        "self.0.swap(shut, Relaxed)",
+        "loom_window who_shuts_it_sees_what_is_gone"),
     of(END, "an element does not come with its position",
         "self.at.store(if next == 2 * capacity { 0 } else { next }, Release);",
         "self.at.store(if next == 2 * capacity { 0 } else { next }, Relaxed);",

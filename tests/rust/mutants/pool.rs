@@ -8,6 +8,8 @@ const ENDS: &str = "src/executor/queue_ends.rs";
 const LEFT: &str = "src/executor/queue_left.rs";
 const REST: &str = "src/executor/queue_rest.rs";
 const INTAKE: &str = "src/executor/intake.rs";
+const ROW: &str = "src/executor/queue_row.rs";
+const TAKEN: &str = "what_is_taken_without_the_lock_is_counted_and_lets_higher_ones_go_first";
 const JOBS: &str = "src/executor/jobs.rs";
 const POSTS: &str = "src/executor/queue_jobs.rs";
 const HANDS: &str = "src/executor/hands.rs";
@@ -45,7 +47,7 @@ pub const RULES: &[(Mutant, &str)] = &[
         "if let Err(e) = self.claim(task, || 0) { refused = Err(e); break; }",
         "if let Err(e) = self.claim(task, || 0) { refused = Err(e); continue; }",
         "the_first_of_many_that_is_refused_ends_the_submission"),
-    of(QUEUE, "what ends is not counted",
+    of(LEFT, "what ends is not counted",
         "state.begun -= count;",
         "",
         "a_wait_is_over_when_so_few_are_left"),
@@ -169,6 +171,26 @@ pub const RULES: &[(Mutant, &str)] = &[
         "state.queued += count;",
         "",
         "what_comes_while_many_wait_is_counted_and_handed_back"),
+    of(ROW, "what is taken without the lock stays queued",
+        "state.queued -= taken as usize;",
+        "",
+        TAKEN),
+    of(ROW, "what ends that was taken without the lock is not counted",
+        "state.begun + taken as usize - gone as usize",
+        "state.begun + taken as usize",
+        TAKEN),
+    of(ROW, "what is lower is taken before what is higher",
+        "front.level.load(Relaxed) != level",
+        "false",
+        TAKEN),
+    of(ROW, "more is taken than who waits is told of",
+        "((row.end - row.next) as usize).min(state.until_near())",
+        "(row.end - row.next) as usize",
+        TAKEN),
+    of(INTAKE, "who waits is told before what came apart has begun",
+        "state.parts && state.until_near() == 0",
+        "false",
+        "who_waits_waits_for_what_comes_after"),
     of(WORKERS, "what is told to quit makes workers",
         "state.quits = true;",
         "",
