@@ -181,6 +181,9 @@ TEST(resolve, finds_addresses_in_figures_and_tells_what_there_is_not)
         EXPECT_EQ(ec.value(), ENOENT);
         EXPECT_EQ(errno_thrown_by([] { (void)ma::resolve("300.1.1.1.", "80"); }) != 0, true);
         EXPECT_EQ(errno_thrown_by([] { (void)ma::resolve("", ""); }), EINVAL);
+        std::string const cut("127.0.0.1\0.example.org", 22); // What stands before it was found.
+        EXPECT_EQ(errno_thrown_by([&] { (void)ma::resolve(cut, "80"); }), EINVAL);
+        EXPECT_EQ(errno_thrown_by([&] { (void)ma::resolve("127.0.0.1", cut); }), EINVAL);
     });
     EXPECT_EQ(errno_thrown_by([] { (void)ma::resolve("127.0.0.1", "80"); }), EPERM);
 }

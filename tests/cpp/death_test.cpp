@@ -3,9 +3,11 @@
 #include "support.hpp"
 
 #include <monad/async/buffer.hpp>
+#include <monad/async/event.hpp>
 #include <monad/async/future.hpp>
 #include <monad/async/group.hpp>
 #include <monad/async/io_batch.hpp>
+#include <monad/async/pool.hpp>
 #include <monad/async/scope.hpp>
 
 #include <cstddef>
@@ -39,6 +41,40 @@ TEST_F(Death, a_task_destroyed_inside_itself)
             ex.run_until_idle();
         },
         "a task was destroyed inside itself");
+}
+
+// It waited for itself, shielded, without a word.
+TEST_F(Death, a_future_destroyed_inside_its_own_task)
+{
+    EXPECT_DEATH(
+        {
+            ma::executor ex;
+            std::optional<ma::future<void>> f;
+            f = ex.submit([&] { f.reset(); });
+            ex.run_until_idle();
+        },
+        "a future was destroyed inside its own task");
+    EXPECT_DEATH(
+        {
+            ma::executor ex;
+            ma::future<void> f;
+            f = ex.submit([&] { f = {}; });
+            ex.run_until_idle();
+        },
+        "a future was destroyed inside its own task");
+    EXPECT_DEATH(
+        {
+            ma::thread_pool pool(1);
+            ma::future<void> f;
+            ma::event is_there;
+            f = pool.submit([&] {
+                is_there.wait();
+                f = {};
+            });
+            is_there.set();
+            pool.wait();
+        },
+        "a future was destroyed inside its own task");
 }
 
 TEST_F(Death, an_executor_destroyed_inside_its_own_task)

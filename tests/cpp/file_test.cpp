@@ -46,6 +46,28 @@ template <class Call> int error_of(Call call)
 
 } // namespace
 
+// What stands before the 0 was opened.
+TEST(CxxFile, a_name_with_a_0_before_its_end_names_nothing)
+{
+    ma::executor ex;
+    scratch const in;
+    ma::task task;
+    task.attach(ex, [&] {
+        auto const text = (in.name / "a").string();
+        ma::file const a(text, O_RDWR | O_CREAT, {0600});
+        auto const longer = text + '\0' + "b";
+        EXPECT_EQ(error_of([&] { ma::file const f(longer, O_RDONLY); }), EINVAL);
+        EXPECT_EQ(error_of([&] { ma::file const f(std::filesystem::path(longer), O_RDONLY); }),
+                  EINVAL);
+        EXPECT_EQ(error_of([&] { ma::path_rename(text, longer); }), EINVAL);
+        EXPECT_EQ(error_of([&] { ma::path_symlink(longer, in.name / "c"); }), EINVAL);
+        EXPECT_EQ(error_of([&] { ma::path_unlink(longer); }), EINVAL);
+        EXPECT_EQ(error_of([&] { ma::path_unlink(text); }), 0);
+    });
+    ex.run_until_idle();
+    task.get();
+}
+
 TEST(CxxFile, both_forms_of_each_call)
 {
     ma::executor ex;

@@ -2,6 +2,8 @@
 // the end of the process.
 #include "support.hpp"
 
+#include <monad/async/event.hpp>
+#include <monad/async/future.hpp>
 #include <monad/async/pool.hpp>
 #include <monad/async/scope.hpp>
 
@@ -420,6 +422,56 @@ TEST_F(Exit, in_a_task_of_a_static_pool)
             pool.spawn([] { ma::this_task::sleep_for(1h); });
             pool.spawn([] { std::exit(7); });
             pool.wait();
+        },
+        testing::ExitedWithCode(7), "^$");
+}
+
+// The destructors waited for the tasks in which, or below which, they ran.
+TEST_F(Exit, in_a_task_whose_future_is_static)
+{
+    if (under_asan) {
+        GTEST_SKIP() << "LeakSanitizer does not look at the main stack from a task's";
+    }
+    EXPECT_EXIT(
+        {
+            static ma::executor ex;
+            static ma::executor other;
+            static ma::future<void> own;
+            static ma::future<void> suspended;
+            static ma::future<void> of_other;
+            of_other = other.submit([] { ma::this_task::sleep_for(1h); });
+            other.run(1);
+            suspended = ex.submit([] { ma::this_task::sleep_for(1h); });
+            own = ex.submit([] { std::exit(7); });
+            ex.run_until_idle();
+        },
+        testing::ExitedWithCode(7), "^$");
+    EXPECT_EXIT(
+        {
+            static ma::thread_pool pool(2);
+            static ma::future<void> own;
+            static ma::future<void> suspended;
+            static ma::event are_there;
+            suspended = pool.submit([] { ma::this_task::sleep_for(1h); });
+            own = pool.submit([] {
+                are_there.wait();
+                std::exit(7);
+            });
+            are_there.set();
+            pool.wait();
+        },
+        testing::ExitedWithCode(7), "^$");
+}
+
+TEST_F(Exit, on_another_thread_while_nobody_runs_the_static_futures_executor)
+{
+    EXPECT_EXIT(
+        {
+            static ma::executor ex;
+            static ma::future<void> f;
+            f = ex.submit([] { ma::this_task::sleep_for(1h); });
+            ex.run(1);
+            std::thread([] { std::exit(7); }).join();
         },
         testing::ExitedWithCode(7), "^$");
 }

@@ -17,6 +17,7 @@
 #include <mutex>
 #include <new>
 #include <stdexcept>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -208,6 +209,55 @@ TEST(PoolComplaints, a_future_that_was_got_has_nothing)
     auto thrown = pool.submit([]() -> int { throw std::domain_error("once"); });
     EXPECT_THROW((void)thrown.get(), std::domain_error);
     EXPECT_FALSE(thrown.valid());
+}
+
+// A task that asks its own future waits for ever: on a pool it did, and of `wait_for` on an executor.
+TEST(PoolComplaints, a_future_that_its_own_task_asks_says_so)
+{
+    auto const asks = [](ma::future<void> &own) {
+        std::error_code ec;
+        EXPECT_EQ(errno_thrown_by([&] { own.get(); }), EDEADLK);
+        EXPECT_EQ(errno_thrown_by([&] { own.wait(); }), EDEADLK);
+        EXPECT_EQ(errno_thrown_by([&] { (void)own.wait_for(1h); }), EDEADLK);
+        (void)own.get(ec);
+        EXPECT_EQ(ec.value(), EDEADLK);
+        EXPECT_TRUE(own.valid());
+    };
+    ma::future<void> own;
+    {
+        ma::thread_pool pool(1);
+        ma::event is_there;
+        own = pool.submit([&] {
+            is_there.wait();
+            asks(own);
+        });
+        is_there.set();
+        pool.wait();
+        own.get();
+    }
+    ma::executor ex;
+    own = ex.submit([&] { asks(own); });
+    ex.run_until_idle();
+    own.get();
+    auto const ref = ex.ref();
+    std::thread([&] { own = ref.submit([&] { asks(own); }); }).join();
+    ex.run_until_idle();
+    own.get();
+}
+
+// A callable that is no plain copy was taken at a level that there is not.
+TEST(PoolComplaints, a_level_that_there_is_not_is_refused)
+{
+    ma::thread_pool pool(1);
+    auto const none = static_cast<ma::priority>(200);
+    std::error_code ec;
+    EXPECT_EQ(errno_thrown_by([&] { (void)pool.submit([] {}, none); }), EINVAL);
+    EXPECT_FALSE(pool.submit([] {}, none, ec).valid());
+    EXPECT_EQ(ec.value(), EINVAL);
+    EXPECT_EQ(errno_thrown_by([&] { pool.spawn([] {}, none); }), EINVAL);
+    std::string const text;
+    EXPECT_EQ(errno_thrown_by([&] { pool.spawn([text] { (void)text; }, none); }), EINVAL);
+    EXPECT_EQ(pool.submit([] { return 1; }, ma::priority::low).get(), 1);
 }
 
 // A worker that a task leaves by an exception is lost, or the count of what is left is.

@@ -414,6 +414,9 @@ TEST(CxxProcess, that_could_not_be_started_is_an_errno_and_has_no_descriptors)
     ma::process const none({}, ec);
     EXPECT_EQ(ec.value(), EINVAL);
     EXPECT_EQ(none.pid(), -1);
+    ma::process const cut({std::string("/bin/true\0x", 11)}, ec); // Began /bin/true.
+    EXPECT_EQ(ec.value(), EINVAL);
+    EXPECT_EQ(cut.pid(), -1);
     ma::process const nothing({"/nonexistent/program"}, ec);
     EXPECT_EQ(ec.value(), ENOENT);
     EXPECT_EQ(nothing.pid(), -1);

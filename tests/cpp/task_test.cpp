@@ -4,9 +4,11 @@
 #include <monad/async/inspect.h>
 
 #include <array>
+#include <cstring>
 #include <functional>
 #include <limits>
 #include <string>
+#include <system_error>
 #include <type_traits>
 
 static_assert(!std::is_copy_constructible_v<ma::task> && !std::is_copy_assignable_v<ma::task>);
@@ -215,6 +217,11 @@ TEST(Task, moved_from_says_so)
     EXPECT_EQ(errno_thrown_by([&] { (void)a.get(); }), EINVAL);
     EXPECT_EQ(errno_thrown_by([&] { (void)a.cancel(); }), EINVAL);
     EXPECT_EQ(errno_thrown_by([&] { a.priority(ma::priority::low); }), EINVAL);
+    try {
+        a.priority(ma::priority::low);
+    } catch (std::system_error const &e) {
+        EXPECT_NE(std::strstr(e.what(), "monad::async::task::priority"), nullptr) << e.what();
+    }
     // NOLINTEND(bugprone-use-after-move)
 }
 

@@ -186,6 +186,9 @@ MONAD_ASYNC_LOCAL inline monad_async_result find_addresses(std::string const &ho
                                                            std::string const &service, int kind,
                                                            int family, addrinfo *&list)
 {
+    if (host.find('\0') != std::string::npos || service.find('\0') != std::string::npos) {
+        return monad_async_make_failure(EINVAL); // What stands before it would be found.
+    }
     addrinfo hints = {};
     hints.ai_socktype = kind;
     hints.ai_family = family;

@@ -179,7 +179,7 @@ private:
 };
 
 /** What comes on a socket, view by view: `while (auto data = stream.next()) ...`. Begun by the task
- *  that uses it. Does not move.
+ *  that uses it. Does not move. Its end drops what has come and was not taken.
  *  @see monad_async_recv_stream_begin(), monad_async_recv_stream_next() */
 class recv_stream {
 public:
@@ -274,7 +274,10 @@ public:
     {
     }
 
-    /** SUSPENDS until the kernel has let go of it, whatever scopes have fired. */
+    /** SUSPENDS until the kernel has let go of it, whatever scopes have fired. What it has taken
+     *  off the socket, and nobody took by `next`, is dropped: no other call on the socket has it.
+     *  Before going on with `recv`, take all up to where the peer sends no more until it is
+     *  answered. */
     ~recv_stream()
     {
         auto const end = [&] { return monad_async_recv_stream_end(&stream_); };

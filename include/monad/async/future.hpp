@@ -150,7 +150,10 @@ public:
 
     /** SUSPENDS, shielded, where the task has not ended: cancels it and waits. On another thread
      *  it blocks; on the executor's, outside all tasks, it runs the executor. Inside a task of
-     *  another executor of that thread it waits until who runs that one has run this one. */
+     *  another executor of that thread it waits until who runs that one has run this one.
+     *  Ends the process, with a message, inside its own task; but where that called `exit`, which
+     *  destroys a static one, it leaves the task as it is, as it does where `exit` was called by
+     *  another thread than that of the task's executor, or inside a task of another one. */
     ~future() { end(std::exchange(state_, nullptr)); }
 
     future(future const &) = delete;
@@ -167,9 +170,9 @@ public:
      *  @throws what the callable threw; cancelled_error: it was cancelled before it began
      *  @throws cancelled_error, timeout_error the wait was interrupted: the future is as before
      *  @throws std::system_error `EINVAL`: of nothing, or another task of the thread has taken the
-     *  result while this one waited; `EDEADLK`: on the executor's thread outside
-     *  its tasks, while it has not ended; `EPERM`: in the child of a fork, which it did not end
-     *  before */
+     *  result while this one waited; `EDEADLK`: inside the task itself, or on the executor's thread
+     *  outside its tasks, while it has not ended; `EPERM`: in the child of a fork, which it did not
+     *  end before */
     R get()
     {
         auto *const state = state_;
@@ -324,6 +327,8 @@ private:
             if (here) {
                 return EDEADLK;
             }
+        } else if (__builtin_expect(state_->is_own_of(self), false)) {
+            return EDEADLK;
         }
         if (state_->is_joined || (boot_ns == detail::forever_ns && state_->is_joined_by(self))) {
             return self == nullptr ? state_->block_thread(boot_ns) : join(self, boot_ns);
@@ -362,6 +367,9 @@ private:
             return;
         }
         if (!state->is_done()) {
+            if (state->is_left_alone()) {
+                return;
+            }
             (void)monad_async_task_cancel(nullptr, state->of->head);
             state->wait_for_sure();
         }

@@ -15,6 +15,7 @@
 #include "task.h"
 
 #include <cstdint>
+#include <cstring>
 #include <system_error>
 #include <type_traits>
 #include <utility>
@@ -25,8 +26,36 @@
 namespace monad::async {
 inline namespace v0 {
 
-/** A file's name as a call takes it: from a string, a literal, a `std::filesystem::path`. Owns
- *  nothing.
+/** @cond no API */
+namespace detail {
+
+template <class Name, class = void> inline constexpr bool has_size = false;
+template <class Name>
+inline constexpr bool has_size<Name, std::void_t<decltype(std::declval<Name const &>().size())>> =
+    true;
+template <class Name, class = void> inline constexpr bool has_native = false;
+template <class Name>
+inline constexpr bool
+    has_native<Name, std::void_t<decltype(std::declval<Name const &>().native().size())>> = true;
+
+// Null where it would name another file: it has a 0 before its end.
+template <class Name> char const *whole_name(Name const &name) noexcept
+{
+    char const *const text = name.c_str();
+    if constexpr (has_native<Name>) { // std::filesystem::path
+        return std::strlen(text) == name.native().size() ? text : nullptr;
+    } else if constexpr (has_size<Name>) {
+        return std::strlen(text) == name.size() ? text : nullptr;
+    } else {
+        return text;
+    }
+}
+
+} // namespace detail
+/** @endcond */
+
+/** A file's name as a call takes it: from a string, a literal, a `std::filesystem::path`. Of one
+ *  that has a 0 before its end each call says `EINVAL`. Owns nothing.
  *  @see path.h */
 class pathname {
 public:
@@ -39,11 +68,11 @@ public:
                                                      char const *>,
                                int> = 0>
     pathname(Name const &name) noexcept // NOLINT: meant to convert
-        : text_(name.c_str())
+        : text_(detail::whole_name(name))
     {
     }
 
-    /** @return ends with a 0 */
+    /** @return ends with a 0; null: the name has one before its end */
     [[nodiscard]] char const *c_str() const noexcept { return text_; }
 
 private:

@@ -62,6 +62,9 @@ struct pool_target {
 
 inline monad_async_result start(pool_target to, monad_async_task task) noexcept
 {
+    if (to.level > priority::low) {
+        return monad_async_make_failure(EINVAL); // The queue has no such level.
+    }
     task->priority.cpu = static_cast<monad_async_priority>(to.level);
     return monad_async_pool_spawn(to.pool, task, &spawned_exited);
 }
@@ -173,7 +176,8 @@ public:
      *  @param level what begins first
      *  @return for what it returns or throws; `cancelled_error`: it was cancelled before it began,
      *  or handed back
-     *  @throws std::system_error `ESHUTDOWN`: the pool was told to quit; `ENOMEM`: no task
+     *  @throws std::system_error `ESHUTDOWN`: the pool was told to quit; `EINVAL`: no such level;
+     *  `ENOMEM`: no task
      *  @throws std::bad_alloc
      *  @throws what moving `body` does */
     template <class F>

@@ -379,6 +379,10 @@ private:
         }
         auto *at = words.get();
         for (auto const &word : arguments) {
+            if (word.find('\0') != std::string::npos) {
+                detail::report(EINVAL, ec); // It would be another word, and of another length.
+                return;
+            }
             *at++ = const_cast<char *>(word.c_str()); // As posix_spawn wants it.
         }
         *at = nullptr;

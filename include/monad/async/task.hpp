@@ -359,7 +359,11 @@ public:
      *  thread while attached.
      *  @param cpu decides what runs next
      *  @throws std::system_error `EPERM`: another thread; `EINVAL`: no such level, or moved from */
-    void priority(async::priority cpu) { priority(cpu, io_priority()); }
+    void priority(async::priority cpu)
+    {
+        auto const &own = checked("monad::async::task::priority").head->priority;
+        priority(cpu, async::priority{own.io});
+    }
 
     /** Sets both priorities.
      *  @param cpu decides what runs next

@@ -10,6 +10,7 @@
 #include "../result.h"
 #include "../scope.h"
 #include "../task.h"
+#include "die.hpp"
 #include "executor_block.hpp"
 #include "runtime.hpp"
 #include "spawn.hpp"
@@ -154,6 +155,35 @@ struct future_base {
             done = MONAD_ASYNC_EVENT_INIT;
         }
         return (__atomic_fetch_or(&marks, waited, __ATOMIC_ACQ_REL) & over) == 0;
+    }
+
+    // The task that asks is the one that has not ended.
+    [[nodiscard]] bool is_own_of(monad_async_task self) const noexcept
+    {
+        return self != nullptr && self == of->head;
+    }
+
+    // Not done, and its future goes. True: `exit` destroys that, where it cannot wait for the end,
+    // as of static tasks: inside the task itself, or where another executor would have to be run,
+    // which nobody may be doing. A pool runs until it is destroyed.
+    [[nodiscard, gnu::cold, gnu::noinline]] bool is_left_alone() const noexcept
+    {
+        auto *const self = monad_async_task_current();
+        auto const &block = *of->block;
+        bool const is_own = is_own_of(self);
+        bool const is_of_pool = block.head == nullptr;
+        bool const is_run_here =
+            self != nullptr ? self->current_executor == block.head : is_here(block);
+        if (!is_own && (is_of_pool || is_run_here)) {
+            return false;
+        }
+        if (process_exits()) {
+            return true;
+        }
+        if (is_own) {
+            die("a future was destroyed inside its own task");
+        }
+        return false;
     }
 
     // Rules 1 and 3.
