@@ -211,7 +211,7 @@ TEST(PoolComplaints, a_future_that_was_got_has_nothing)
     EXPECT_FALSE(thrown.valid());
 }
 
-// A task that asks its own future waits for ever: on a pool it did, and of `wait_for` on an executor.
+// A task that asked its own future waited for ever on a pool, and by `wait_for` on an executor.
 TEST(PoolComplaints, a_future_that_its_own_task_asks_says_so)
 {
     auto const asks = [](ma::future<void> &own) {
