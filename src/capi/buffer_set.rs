@@ -302,8 +302,8 @@ pub unsafe extern "C" fn monad_async_file_read_fixed(
         if let Some(c) = border::direct_call(task, file.fd, file.flags) {
             if let Ok((set, claim)) = claim_of(buffer) {
                 let sqe = c.entry(op::READ_FIXED, offset as u64, 0, 0, 0);
-                if let Some(entry) = set.read_entry(c.ex, claim, (at, bytes), sqe) {
-                    return of(moves(&c, entry));
+                if let Some((sqe, users)) = set.read_entry(c.ex, claim, (at, bytes), sqe) {
+                    return c.reads_fixed_last(sqe, users);
                 }
             }
         }

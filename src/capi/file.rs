@@ -118,14 +118,16 @@ pub unsafe extern "C" fn monad_async_file_read(
 ) -> RawResult {
     // SAFETY: the caller's handle and memory.
     unsafe {
-        match border::plain_call(task, file.fd, file.flags) {
-            Some(c) => of(c.read(to, bytes, offset)),
-            None => read(task, file, to, bytes, offset),
+        if let Some(c) = border::plain_call(task, file.fd, file.flags) {
+            if let Some(moved) = c.read_last(to, bytes, offset) {
+                return moved;
+            }
         }
+        read(task, file, to, bytes, offset)
     }
 }
 
-/// `monad_async_file_read` of any handle.
+/// `monad_async_file_read` of any handle, and where anything is in its way: what needs a frame.
 ///
 /// # Safety
 /// As that.
@@ -153,14 +155,16 @@ pub unsafe extern "C" fn monad_async_file_write(
 ) -> RawResult {
     // SAFETY: the caller's handle and memory.
     unsafe {
-        match border::plain_call(task, file.fd, file.flags) {
-            Some(c) => of(c.write(from, bytes, offset)),
-            None => write(task, file, from, bytes, offset),
+        if let Some(c) = border::plain_call(task, file.fd, file.flags) {
+            if let Some(moved) = c.write_last(from, bytes, offset) {
+                return moved;
+            }
         }
+        write(task, file, from, bytes, offset)
     }
 }
 
-/// `monad_async_file_write` to any handle.
+/// `monad_async_file_write` to any handle, and where anything is in its way.
 ///
 /// # Safety
 /// As that.

@@ -21,7 +21,7 @@ use crate::reactor::buffers::Buffers;
 use crate::reactor::fixed::{self, Fixed, Memory};
 use crate::reactor::operation::Op;
 use crate::task::header::TaskRef;
-use crate::uring::kernel::{Kernel, Sqe};
+use crate::uring::kernel::{op, Kernel, Sqe};
 
 /// On the stack of who waits.
 #[repr(C)]
@@ -80,6 +80,16 @@ impl<K: Kernel> Executor<K> {
     pub unsafe fn unregister_fixed(&self, at: NonNull<Fixed>) {
         // SAFETY: the caller's.
         unsafe { self.reactor.unregister_fixed(at) };
+    }
+
+    /// What an entry's `buf_index` holds of a registered buffer that these bytes lie in, and that
+    /// is in use here, so that it stays.
+    pub(crate) fn buffer_index(&self, addr: u64, len: usize) -> u16 {
+        let sqe = Sqe::new(op::READ_FIXED, 0, 0, addr, len as u32, 0);
+        match self.reactor.fixed_of(&sqe) {
+            Ok(Some((fixed, number))) => fixed.index(number),
+            _ => unreachable!("a buffer in use stays registered"),
+        }
     }
 
     /// SUSPENDS. An entry that was filled by hand, maybe on a registered buffer of ours, which is

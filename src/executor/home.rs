@@ -14,6 +14,13 @@ use crate::sys::thread;
 use crate::task::header::TaskRef;
 use crate::uring::kernel::Kernel;
 
+/// A handle is a direct descriptor: of the flags of a socket or a file, and of the flags of what
+/// opens one.
+pub const DIRECT: u32 = 1 << 31;
+
+/// Where the flags of a handle have the number of the executor that knows it: `Mailbox::home`.
+pub const HOME_SHIFT: u32 = 16;
+
 /// The address of a mailbox, or of none.
 pub type Home = NonNull<Mailbox>;
 
@@ -54,6 +61,12 @@ impl<K: Kernel> Executor<K> {
     #[inline(always)]
     pub fn home(&self) -> Home {
         self.mailbox.into()
+    }
+
+    /// A direct descriptor that this executor knows: the flags of its handle, above its number.
+    #[inline(always)]
+    pub fn direct_handle(&self) -> u64 {
+        self.direct_handle
     }
 }
 

@@ -8,6 +8,7 @@
 mod asleep;
 pub mod attach;
 pub mod bare;
+pub mod bare_io;
 mod budget;
 pub mod buffers;
 pub mod cancel;
@@ -89,6 +90,8 @@ pub struct Executor<K: Kernel> {
     /// The thread that may use it.
     owner: Owner,
     track: bool,
+    /// See `Executor::direct_handle`.
+    direct_handle: u64,
     /// Who looks at it: bits of [`watch::by`].
     watch: Cell<u8>,
     /// The owner's C++ exception state, or `no_exceptions`.
@@ -160,7 +163,8 @@ impl<K: Kernel> Executor<K> {
             mailbox,
             owner: Owner::nobody(),
             track,
-            watch: Cell::new(if track { watch::by::STAMPED } else { 0 }),
+            direct_handle: u64::from(home::DIRECT | mailbox.home() << home::HOME_SHIFT) << 32,
+            watch: Cell::new(watch::at_first(track)),
             exceptions: cxx_eh::of_this_thread(),
             ready: Ready::new(),
             span: Cell::new((0, Flags::COMPLETED)),

@@ -37,13 +37,13 @@ impl<K: Kernel> Executor<K> {
     /// As there.
     #[inline(always)]
     pub unsafe fn begin_at_once(&self, task: TaskRef, record: &Op) -> bool {
-        let sqe = record.entry();
-        let plain = validate::is_plain(&sqe) && !record.is_in_flight.get();
+        let head = record.word(0);
+        let plain = validate::is_plain(head) && !record.is_in_flight.get();
         if !plain || self.watches(by::ITEMS) {
             return false;
         }
         // SAFETY: the caller's; it is idle, and was checked.
-        if !unsafe { self.reactor.begin_at_once(record, sqe, task) } {
+        if !unsafe { self.reactor.begin_by_words(record, head, task) } {
             return false;
         }
         // It completes in a call of the kernel at the earliest: there is time to note it.

@@ -380,7 +380,6 @@ impl<K: Kernel> Executor<K> {
     /// Out of line, so that a look that finds nothing need not make room for what only this uses.
     #[inline(never)]
     fn reap_some(&self, now: u64) {
-        let mut completed = 0;
         let ready = self.ready.several();
         let mut budget = self.budget(now);
         loop {
@@ -389,7 +388,6 @@ impl<K: Kernel> Executor<K> {
                 self.address(),
                 step,
                 |task| {
-                    completed += 1;
                     self.wait_over(task, now);
                     ready.push(task);
                 },
@@ -408,7 +406,8 @@ impl<K: Kernel> Executor<K> {
                 break;
             }
         }
-        add(&self.head.total_io_completed, completed);
+        ready.finish();
+        add(&self.head.total_io_completed, ready.all());
     }
 
     fn expire(&self, now: u64) {

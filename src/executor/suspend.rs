@@ -212,7 +212,7 @@ impl<K: Kernel> Executor<K> {
     /// # Safety
     /// As `io`.
     #[inline(always)]
-    unsafe fn io_rarely(&self, task: TaskRef, sqe: &Sqe, what: Rare) -> i32 {
+    pub(super) unsafe fn io_rarely(&self, task: TaskRef, sqe: &Sqe, what: Rare) -> i32 {
         if !self.reactor.kernel.has_ring() {
             return -libc::ENOTSUP;
         }

@@ -19,7 +19,7 @@ use crate::atomic::Ordering;
 use crate::error::{Errno, Res};
 use crate::reactor::operation::Op;
 use crate::stack::pool;
-use crate::sys::{alloc, thread};
+use crate::sys::{alloc, thread, valgrind};
 use crate::task::annex::note;
 use crate::task::header::{Flags, TaskRef, Waits, PRIORITIES};
 use crate::ticks;
@@ -36,10 +36,19 @@ pub mod by {
     pub const SHARED: u8 = 1 << 3;
     /// No onlooker: time is tracked. Here for who has to ask for both.
     pub const STAMPED: u8 = 1 << 4;
+    /// No onlooker: Valgrind has to be told what the kernel writes. Here for who has to ask whether
+    /// items are looked at, too.
+    pub const VALGRIND: u8 = 1 << 5;
     /// Onlookers, or shares.
     pub const ANY: u8 = POLLED | TRACED | METERED | SHARED;
     /// Who looks at each item.
     pub const ITEMS: u8 = TRACED | METERED | SHARED;
+}
+
+/// What `Executor::watch` says of an executor that is made.
+pub fn at_first(track: bool) -> u8 {
+    let stamped = if track { by::STAMPED } else { 0 };
+    stamped | if valgrind::is_here() { by::VALGRIND } else { 0 }
 }
 
 /// How a run of a task ended: what it waits for, or one of these.

@@ -4,6 +4,7 @@
 //! would have waited: then the call waits by a poll, and asks again.
 
 use crate::error::{Errno, RawResult, Res};
+use crate::executor::home::HOME_SHIFT;
 use crate::executor::mailbox::HOMES;
 use crate::executor::Executor;
 use crate::reactor::operation::KEPT_FROM;
@@ -13,14 +14,11 @@ use crate::task::header::TaskRef;
 use crate::uring::abi::sqe as flag;
 use crate::uring::kernel::{op, Kernel, Sqe};
 
-/// A handle is a direct descriptor: of the flags of a socket or a file, and of the flags of what
-/// opens one.
-pub const DIRECT: u32 = 1 << 31;
+pub use crate::executor::home::DIRECT;
 
 /// Of a handle's flags, where it is a direct descriptor or ordered: the executor that knows it, by
 /// `Mailbox::home`. 0: the program has put the handle together, and nobody knows.
 pub const HOME: u32 = HOMES << HOME_SHIFT;
-const HOME_SHIFT: u32 = 16;
 
 /// The flags of a handle that this executor alone knows.
 #[inline(always)]
@@ -133,6 +131,25 @@ unsafe fn ended_by_words<K: Kernel>(
     word(unsafe { Call::of_entry(ex, task, &sqe).io_ended(&sqe, res, how, begun) })
 }
 
+/// What an operation returns that was begun by `io_last`, and whose outcome is below 0: `closings`
+/// handles had been closed when it began.
+///
+/// # Safety
+/// Called where that call ends, for its task; `sqe` is its entry.
+pub(super) unsafe fn of_entry_failed<K: Kernel>(
+    task: TaskRef,
+    sqe: &Sqe,
+    closings: u64,
+) -> RawResult {
+    // SAFETY: the task runs, so its executor lives; the rest is the caller's.
+    unsafe {
+        let ex = &*task.executor().cast::<Executor<K>>();
+        let res = ex.io_failed(task, sqe, closings);
+        let call = Call::of_entry(ex, task, sqe);
+        call.io_ended(sqe, res, (None, false), closings).map(|n| n as isize).into()
+    }
+}
+
 /// How much was moved before what stopped it: the value, with its error.
 pub(super) fn moved(bytes: usize, stopped: Res<()>) -> RawResult {
     let error = stopped.map_or_else(|e| e.0, |()| 0);
@@ -141,7 +158,7 @@ pub(super) fn moved(bytes: usize, stopped: Res<()>) -> RawResult {
 
 impl<'a, K: Kernel> Call<'a, K> {
     /// On the handle of an entry, of which no more is asked than whether it is a direct one.
-    fn of_entry(ex: &'a Executor<K>, task: TaskRef, sqe: &Sqe) -> Self {
+    pub(super) fn of_entry(ex: &'a Executor<K>, task: TaskRef, sqe: &Sqe) -> Self {
         let flags = if sqe.flags() & flag::FIXED_FILE != 0 { DIRECT } else { 0 };
         Self { ex, task, fd: sqe.fd(), flags }
     }

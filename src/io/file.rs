@@ -113,6 +113,24 @@ impl<K: Kernel> Call<'_, K> {
         unsafe { self.moves(sqe, false) }
     }
 
+    /// As `read`, as the last thing that the caller does. None: see `moves_last`.
+    ///
+    /// # Safety
+    /// As `read`.
+    #[inline(always)]
+    pub unsafe fn read_last(
+        &self,
+        to: *mut c_void,
+        bytes: usize,
+        offset: i64,
+    ) -> Option<RawResult> {
+        if bytes > BYTES_MAX {
+            return None;
+        }
+        // SAFETY: the caller's.
+        unsafe { self.moves_last(self.entry(op::READ, offset as u64, to as u64, bytes as u32, 0)) }
+    }
+
     /// SUSPENDS.
     ///
     /// # Safety
@@ -124,6 +142,26 @@ impl<K: Kernel> Call<'_, K> {
         let sqe = sqe.raising_no_signal(self.ex.kernel().knows_no_signal());
         // SAFETY: the caller's.
         unsafe { self.moves(sqe, false) }
+    }
+
+    /// As `write`, as the last thing that the caller does. None: see `moves_last`.
+    ///
+    /// # Safety
+    /// As `write`.
+    #[inline(always)]
+    pub unsafe fn write_last(
+        &self,
+        from: *const c_void,
+        bytes: usize,
+        offset: i64,
+    ) -> Option<RawResult> {
+        if offset == -1 || bytes > BYTES_MAX {
+            return None; // At the current position, which it moves: see `moves`.
+        }
+        let sqe = self.entry(op::WRITE, offset as u64, from as u64, bytes as u32, 0);
+        let sqe = sqe.raising_no_signal(self.ex.kernel().knows_no_signal());
+        // SAFETY: the caller's.
+        unsafe { self.moves_last(sqe) }
     }
 
     /// SUSPENDS. As `preadv2`.

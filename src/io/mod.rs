@@ -3,6 +3,7 @@
 pub mod call;
 pub mod direct;
 pub mod file;
+mod last;
 pub mod ordered;
 pub mod path;
 mod position;

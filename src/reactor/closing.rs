@@ -112,6 +112,9 @@ impl Closings {
         waiting.set(waiting.get().wrapping_add_signed(if does { 1 } else { -1 }));
     }
 
+    /// Where `count` is.
+    pub(super) const COUNT_AT: usize = core::mem::offset_of!(Closings, count);
+
     /// How many handles have been closed.
     #[inline(always)]
     pub fn count(&self) -> u64 {

@@ -46,6 +46,12 @@ pub struct Memory {
     turns: Box<[AtomicU32]>,
 }
 
+/// The word of a buffer that somebody has, for that time.
+#[inline(always)]
+fn claimed_for(turn: u16) -> u32 {
+    u32::from(turn) << 1 | 1
+}
+
 /// `count` of them, or ENOMEM.
 pub fn boxed<T>(count: u32, make: impl Fn(u32) -> T) -> Res<Box<[T]>> {
     let mut made = Vec::new();
@@ -74,7 +80,7 @@ impl Memory {
     pub fn claimed(&self, number: u32) -> u16 {
         let word = &self.turns[number as usize];
         let turn = ((word.load(Relaxed) >> 1) as u16).wrapping_add(1);
-        word.store(u32::from(turn) << 1 | 1, Relaxed);
+        word.store(claimed_for(turn), Relaxed);
         turn
     }
 
@@ -91,7 +97,7 @@ impl Memory {
     #[inline(always)]
     pub fn is_turn(&self, number: u32, turn: u16) -> bool {
         let word = self.turns.get(number as usize);
-        word.is_some_and(|word| word.load(Relaxed) == u32::from(turn) << 1 | 1)
+        word.is_some_and(|word| word.load(Relaxed) == claimed_for(turn))
     }
 
     /// Places of a table that it takes.
@@ -135,17 +141,46 @@ impl Drop for Memory {
 }
 
 /// The registration of a set's memory with one ring.
+#[repr(C)]
 pub struct Fixed {
+    quick: Quick,
     memory: NonNull<Memory>,
     /// The executor; null after its end. Written by its thread.
     pub owner: AtomicPtr<c_void>,
     ring: i32,
     first: u32,
-    /// `first`, if all of it is in that place; else NONE.
-    only: u32,
     users: Box<[AtomicU32]>,
     /// The reactor's next.
     next: Cell<Option<NonNull<Fixed>>>,
+}
+
+/// All that a read asks for most of the time, on one line: a copy of what the memory and its
+/// registration say, where that is in one place of the table.
+#[repr(C, align(64))]
+struct Quick {
+    /// As `Fixed::owner`; null, too, where there are more places, or none.
+    owner: AtomicPtr<c_void>,
+    at: NonNull<u8>,
+    turns: NonNull<AtomicU32>,
+    users: NonNull<AtomicU32>,
+    count: usize,
+    bytes: usize,
+    index: u64,
+}
+
+impl Quick {
+    fn new(memory: &Memory, users: &[AtomicU32]) -> Self {
+        let first = |words: &[AtomicU32]| NonNull::from(words).cast();
+        Self {
+            owner: AtomicPtr::new(ptr::null_mut()),
+            at: memory.at,
+            turns: first(&memory.turns),
+            users: first(users),
+            count: memory.count as usize,
+            bytes: memory.bytes as usize,
+            index: 0,
+        }
+    }
 }
 
 impl Fixed {
@@ -169,10 +204,33 @@ impl Fixed {
         }
     }
 
-    /// As `index`, of any of them, where that is the same for all; most sets have one place.
+    /// `sqe`, with the address, the length and the place of `bytes` from `at` on of the buffer
+    /// `number`, which was claimed for that time; and the buffer's count of operations in flight.
+    /// None: that is not so, or this is not the executor at `owner`, or not all of the memory is in
+    /// one place of its table.
     #[inline(always)]
-    pub fn only_index(&self) -> Option<u16> {
-        (self.only != NONE).then_some(self.only as u16)
+    pub fn quick_entry(
+        &self,
+        owner: *mut c_void,
+        (number, turn): (u32, u16),
+        (at, bytes): (usize, usize),
+        mut sqe: Sqe,
+    ) -> Option<(Sqe, &AtomicU32)> {
+        let (quick, number) = (&self.quick, number as usize);
+        if quick.owner.load(Relaxed) != owner || number >= quick.count {
+            return None;
+        }
+        // SAFETY: of a count that is as many as there are; the memory outlives its registrations.
+        let (word, users) = unsafe { (quick.turns.add(number).as_ref(), quick.users.add(number)) };
+        let fits = at.checked_add(bytes).is_some_and(|end| end <= quick.bytes);
+        if word.load(Relaxed) != claimed_for(turn) || !fits {
+            return None;
+        }
+        sqe.0[2] = quick.at.as_ptr() as u64 + (number * quick.bytes + at) as u64;
+        sqe.0[3] = bytes as u64;
+        sqe.0[5] = quick.index;
+        // SAFETY: as above.
+        Some((sqe, unsafe { users.as_ref() }))
     }
 
     /// How many operations are in flight on that buffer.
@@ -264,13 +322,14 @@ impl<K: Kernel> Reactor<K> {
     ) -> Res<NonNull<Fixed>> {
         // SAFETY: the caller's.
         let pieces = unsafe { memory.as_ref() };
+        let users = boxed(pieces.count, |_| AtomicU32::new(0))?;
         let mut made = alloc::try_box(Fixed {
+            quick: Quick::new(pieces, &users),
             memory,
             owner: AtomicPtr::new(owner),
             ring: self.kernel.ring_fd(),
             first: NONE,
-            only: NONE,
-            users: boxed(pieces.count, |_| AtomicU32::new(0))?,
+            users,
             next: Cell::new(None),
         })?;
         let slots = pieces.slots();
@@ -280,7 +339,9 @@ impl<K: Kernel> Reactor<K> {
                 // SAFETY: the memory is mapped until it is unregistered, or the ring closed.
                 unsafe { self.fill_slots(first, pieces, like)? };
                 made.first = first;
-                made.only = if slots == 1 { first } else { NONE };
+                if slots == 1 {
+                    (made.quick.owner, made.quick.index) = (AtomicPtr::new(owner), first.into());
+                }
             }
             Err(Errno(libc::EOPNOTSUPP)) => {} // Rule 3.
             Err(e) => return Err(e),
@@ -369,7 +430,9 @@ impl<K: Kernel> Reactor<K> {
         while let Some(at) = self.fixed.get() {
             self.forget_fixed(at);
             // SAFETY: its set's, and not freed before that sees this.
-            unsafe { at.as_ref() }.owner.store(ptr::null_mut(), Relaxed);
+            let fixed = unsafe { at.as_ref() };
+            fixed.owner.store(ptr::null_mut(), Relaxed);
+            fixed.quick.owner.store(ptr::null_mut(), Relaxed);
         }
     }
 

@@ -103,6 +103,9 @@ pub struct Reactor<K> {
 }
 
 impl<K: Kernel> Reactor<K> {
+    /// Where it says how many handles have been closed.
+    pub const CLOSINGS_AT: usize = core::mem::offset_of!(Self, closings) + Closings::COUNT_AT;
+
     pub fn new(kernel: K) -> Self {
         static REACTORS: AtomicU64 = AtomicU64::new(1);
         // Against accidents, not against enemies: those are in this process already.
@@ -246,6 +249,22 @@ impl<K: Kernel> Reactor<K> {
     #[inline(always)]
     fn seal(&self, address: u64) -> u64 {
         (address | spread(address)) ^ self.seal
+    }
+
+    /// The record that `user_data` names; None: it names none of ours, or is `CUT`.
+    #[inline(always)]
+    fn record_of(&self, user_data: u64) -> Option<&Op> {
+        let bare = user_data ^ (self.seal | TAG_RECORD);
+        let address = bare ^ spread(bare);
+        // By one question: it has the tag, and nothing is left in the place of a seal, as in
+        // `unsealed`; nor is it 0, of which one less has neither.
+        let around = TAG_MASK << (u64::BITS - SEAL_SHIFT) | ((1 << (u64::BITS - SEAL_SHIFT)) - 1);
+        let rest = address.wrapping_sub(1).rotate_left(u64::BITS - SEAL_SHIFT) & around;
+        if rest != TAG_MASK << (u64::BITS - SEAL_SHIFT) {
+            return None;
+        }
+        // SAFETY: as in `unsealed`.
+        Some(unsafe { &*(address as *const Op) })
     }
 
     /// The record that `user_data`, with the tag of one, names; None if it is not ours.

@@ -191,6 +191,13 @@ impl Op {
         unsafe { &*self.sqe.as_ptr() }.copied()
     }
 
+    /// One word of what the record holds.
+    #[inline(always)]
+    pub fn word(&self, n: usize) -> u64 {
+        // SAFETY: as in `entry`. Volatile: see `Sqe::copied`.
+        unsafe { (&raw const (*self.sqe.as_ptr()).0[n]).read_volatile() }
+    }
+
     /// Whose it is. In flight.
     #[inline(always)]
     pub fn task(&self) -> TaskRef {

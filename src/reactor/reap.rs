@@ -6,14 +6,15 @@ use core::ptr::NonNull;
 use super::operation::{
     bit, is_closed, is_not_performed, Op, State, CLOSED, KEPT_FROM, RETRIES_MAX,
 };
-use super::{Reactor, ADDRESS_MASK, TAG_CANCEL, TAG_CUT, TAG_INLINE, TAG_MASK, TAG_RECORD};
+use super::{Reactor, ADDRESS_MASK, TAG_CANCEL, TAG_CUT, TAG_INLINE, TAG_MASK};
 use crate::stack::headers;
 use crate::task::header::{Task, TaskRef, Waits};
 use crate::uring::abi::cqe;
 use crate::uring::kernel::{Cqe, Kernel, CUT};
 
-/// Of an error.
-const SIGN: u32 = 1 << 31;
+/// The tag, and what is 0 of the address of a header.
+const HEADER_MASK: u64 = align_of::<Task>() as u64 - 1;
+const _: () = assert!(TAG_INLINE == 0 && TAG_MASK & HEADER_MASK == TAG_MASK);
 
 impl<K: Kernel> Reactor<K> {
     /// `reap` would find something. (It may find nothing: a wake of the kernel object's own.)
@@ -35,16 +36,16 @@ impl<K: Kernel> Reactor<K> {
         mut record: impl FnMut(&Op, bool),
     ) -> usize {
         self.kernel.for_each_completion(max, |cqe| {
-            if cqe.user_data & TAG_MASK == TAG_INLINE {
+            // By one question: it has the tag, and names what is aligned as a header is.
+            if cqe.user_data & HEADER_MASK == TAG_INLINE {
                 if let Some(task) = self.complete(cqe, executor) {
                     inline(task);
                 }
                 return;
             }
-            if cqe.user_data & TAG_MASK != TAG_RECORD {
+            let Some(found) = self.record_of(cqe.user_data) else {
                 return self.complete_other(cqe.user_data);
-            }
-            let Some(found) = self.unsealed(cqe.user_data) else { return };
+            };
             if self.complete_plain(found, cqe) {
                 record(found, true);
             } else if let Some((_, over)) = self.complete_record(found, cqe.res, cqe.flags) {
@@ -56,16 +57,31 @@ impl<K: Kernel> Reactor<K> {
     #[inline(always)]
     fn complete(&self, cqe: Cqe, executor: *mut c_void) -> Option<TaskRef> {
         let address = (cqe.user_data & ADDRESS_MASK) as usize;
-        if !headers::contains(address) {
+        if !headers::covers(address) {
             return None; // Not ours.
         }
         // SAFETY: not null, as a header lies there.
         let task = unsafe { TaskRef::new(NonNull::new_unchecked(address as *mut Task)) };
-        let waits = matches!(task.waits.get(), Waits::Completion | Waits::CompletionCancelQueued);
         let ours = task.op.get() == (cqe.user_data >> 48) as u16 && task.executor() == executor;
-        if !(waits && ours) {
+        let once = cqe.flags & (cqe::MORE | cqe::NOTIF) == 0;
+        if !ours || task.waits.get() != Waits::Completion || !once {
+            return if ours { self.complete_rarely(task, cqe.res, cqe.flags) } else { None };
+        }
+        task.outcome.set(cqe.res);
+        task.cqe_flags.set(cqe.flags);
+        // Its `waits` goes on saying what it waited for, until it is ready.
+        Some(task)
+    }
+
+    /// A completion of the last inline operation of a task of ours, which may not wait for one, or
+    /// have two to come, or a cancel request that waits.
+    #[cold]
+    #[inline(never)]
+    fn complete_rarely(&self, task: TaskRef, res: i32, flags: u32) -> Option<TaskRef> {
+        if !matches!(task.waits.get(), Waits::Completion | Waits::CompletionCancelQueued) {
             return None; // Not ours.
         }
+        let cqe = Cqe { user_data: 0, res, flags };
         if cqe.flags & (cqe::MORE | cqe::NOTIF) != 0 && !Self::complete_twice(task, cqe) {
             return None;
         } else if cqe.flags & cqe::NOTIF == 0 {
@@ -75,7 +91,6 @@ impl<K: Kernel> Reactor<K> {
         if task.waits.get() == Waits::CompletionCancelQueued {
             self.unqueue_cancel(task);
         }
-        // Its `waits` goes on saying what it waited for, until it is ready.
         Some(task)
     }
 
@@ -83,9 +98,10 @@ impl<K: Kernel> Reactor<K> {
     /// False: it is for `complete_record`.
     #[inline(always)]
     fn complete_plain(&self, record: &Op, cqe: Cqe) -> bool {
-        let flagged = cqe.flags & (cqe::MORE | cqe::NOTIF | cqe::BUFFER);
-        // By one question what is not so most of the time.
-        if !record.is_plain(State::Kernel) || flagged | (cqe.res as u32 & SIGN) != 0 {
+        // By one question what is not so most of the time: all bits are those of an error.
+        let is_error = (cqe.res >> 31) as u32;
+        let flagged = (cqe.flags | is_error) & (cqe::MORE | cqe::NOTIF | cqe::BUFFER);
+        if !record.is_plain(State::Kernel) || flagged != 0 {
             return false;
         }
         record.ends(cqe.res, cqe.flags);

@@ -4,7 +4,7 @@
 use super::operation::{Op, State};
 use super::{name, priority, Reactor, TAG_CANCEL, TAG_MASK};
 use crate::error::{Errno, Res};
-use crate::task::header::{TaskRef, Waits};
+use crate::task::header::{TaskRef, Waits, NORMAL};
 use crate::uring::kernel::{op, Kernel, Sqe, Wait};
 
 /// How many entries one `submit` moves from the queues, so that a tiny submission queue with
@@ -31,6 +31,29 @@ impl<K: Kernel> Reactor<K> {
         started
     }
 
+    /// `start` would begin an inline operation of `task`, which is to have the process' I/O
+    /// priority, as it is.
+    #[inline(always)]
+    pub fn takes(&self, task: TaskRef) -> bool {
+        // SAFETY: with nothing for later there is a ring.
+        let has_room = || unsafe { self.kernel.has_room() };
+        self.later.get() == 0 && has_room() && task.io_asked() == NORMAL
+    }
+
+    /// As `start`.
+    ///
+    /// # Safety
+    /// As there; `takes` has said so, and nothing was begun since.
+    #[inline(always)]
+    pub unsafe fn start_at_once(&self, task: TaskRef, sqe: &Sqe) {
+        debug_assert!(task.waits.get() == Waits::Nothing);
+        task.op.set(task.op.get().wrapping_add(1));
+        task.opcode.set(sqe.opcode());
+        // SAFETY: the caller's promise; there is room, in a ring.
+        unsafe { self.kernel.push_words(sqe.0[0], name(task), |n| sqe.0[n]) };
+        task.waits.set(Waits::Completion);
+    }
+
     /// Begins a record, which its task has in flight from here on. Its entry is `sqe`, which was
     /// checked; there is a ring.
     ///
@@ -53,6 +76,21 @@ impl<K: Kernel> Reactor<K> {
     #[inline(always)]
     pub unsafe fn begin_at_once(&self, record: &Op, sqe: Sqe, task: TaskRef) -> bool {
         self.later.get() == 0 && self.push_record(record, sqe, task)
+    }
+
+    /// As `begin_at_once`, of an entry whose first word is `head`, and was checked; the others are
+    /// the record's, each of which is read once.
+    ///
+    /// # Safety
+    /// As `begin`.
+    #[inline(always)]
+    pub unsafe fn begin_by_words(&self, record: &Op, head: u64, task: TaskRef) -> bool {
+        if !self.takes(task) {
+            return false;
+        }
+        // SAFETY: promised to `begin`; there is room, in a ring.
+        unsafe { self.kernel.push_words(head, self.sealed(record), |n| record.word(n)) };
+        true
     }
 
     #[inline(never)]

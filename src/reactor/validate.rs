@@ -57,35 +57,36 @@ const NOTED: u64 = BUFFERED
     | bit(op::WRITE)
     | bit(op::WRITEV);
 
-/// Of most entries of records this is all there is to ask: they pass, and nothing has to be noted.
+/// Of most entries of records, by their first word, this is all there is to ask: they pass, and
+/// nothing has to be noted.
 #[inline(always)]
-pub fn is_plain(sqe: &Sqe) -> bool {
-    is_plain_with(sqe, PLAIN_FLAGS & !flag::FIXED_FILE)
+pub fn is_plain(head: u64) -> bool {
+    is_plain_with(head, PLAIN_FLAGS & !flag::FIXED_FILE)
 }
 
 /// The same of those by a direct descriptor, too, whose executor has to be asked for.
 #[inline(always)]
 pub fn is_plain_here(sqe: &Sqe) -> bool {
-    is_plain_with(sqe, PLAIN_FLAGS)
+    is_plain_with(sqe.0[0], PLAIN_FLAGS)
 }
 
 #[inline(always)]
-fn is_plain_with(sqe: &Sqe, flags: u8) -> bool {
-    is_one_of(PLAIN & !NOTED, sqe, flags)
+fn is_plain_with(head: u64, flags: u8) -> bool {
+    is_one_of(PLAIN & !NOTED, head, flags)
 }
 
 /// Its opcode is one of those, its flags none but these.
 #[inline(always)]
-fn is_one_of(opcodes: u64, sqe: &Sqe, flags: u8) -> bool {
+fn is_one_of(opcodes: u64, head: u64, flags: u8) -> bool {
     // By one question: an opcode of 6 bits, and no flag of the others.
     let others = u16::from_le_bytes([!63, !flags]);
-    sqe.0[0] as u16 & others == 0 && opcodes >> (sqe.opcode() & 63) & 1 != 0
+    head as u16 & others == 0 && opcodes >> (head & 63) & 1 != 0
 }
 
 /// The same of entries of calls: it completes exactly once, and there is nothing to be counted.
 #[inline(always)]
 pub fn is_plain_once(sqe: &Sqe) -> bool {
-    is_one_of(PLAIN, sqe, PLAIN_FLAGS)
+    is_one_of(PLAIN, sqe.0[0], PLAIN_FLAGS)
 }
 
 /// EINVAL for what does not complete exactly once.

@@ -142,7 +142,8 @@ impl Ready {
     /// For tasks that become ready one after another, with nothing between that looks at the queue.
     #[inline(always)]
     pub fn several(&self) -> Several<'_> {
-        Several { ready: self, batch: Cell::new(None), level: Cell::new(0), count: Cell::new(0) }
+        let (count, finished) = (Cell::new(0), Cell::new(0));
+        Several { ready: self, batch: Cell::new(None), level: Cell::new(0), count, finished }
     }
 
     /// The oldest of the highest level.
@@ -312,18 +313,21 @@ pub struct Several<'a> {
     batch: Cell<Option<Batch>>,
     level: Cell<u8>,
     count: Cell<usize>,
+    /// Those that are in the queue.
+    finished: Cell<u64>,
 }
 
 impl Several<'_> {
     /// As `Ready::push`, from the next `finish` on; whatever its `waits` said is over.
     #[inline(always)]
     pub fn push(&self, task: TaskRef) {
-        let level = task.cpu_level();
-        task.wait_in(Waits::Ready, level);
-        if level != self.level.get() {
+        // That of the one before is a level: so what is the same needs no look whether it is one.
+        if task.cpu_asked() != self.level.get() {
+            let level = task.cpu_level();
             self.finish();
             self.level.set(level);
         }
+        task.wait_in(Waits::Ready, self.level.get());
         self.count.set(self.count.get() + 1);
         // SAFETY: in no list; it lives until it has exited, and is in one from `finish` on.
         let batch = unsafe { Batch::with(self.batch.get(), task.link_ptr()) };
@@ -337,7 +341,14 @@ impl Several<'_> {
         let (ready, level) = (self.ready, self.level.get());
         ready.levels.at(level as usize).append_batch(batch);
         ready.occupied.set(ready.occupied.get() | 1 << level);
+        self.finished.set(self.finished.get() + self.count.get() as u64);
         ready.pushed.set(ready.pushed.get().wrapping_add(self.count.take()));
+    }
+
+    /// How many were pushed, ever; all of them are in the queue.
+    #[inline(always)]
+    pub fn all(&self) -> u64 {
+        self.finished.get()
     }
 }
 

@@ -6,7 +6,7 @@
 //! each 64 MiB of address space, by the low bits of its number; what finds no room in it is
 //! found by a walk over the slabs. A miss costs time, never a wrong answer.
 //!
-//! 1. Ranges change under the pool's lock; they only grow. An empty place has `end` 0.
+//! 1. Ranges change under the pool's lock; they only grow. An empty place has `bytes` 0.
 //! 2. A thread that has a task of a range sees the range (the task was created after it grew).
 
 use core::ptr::NonNull;
@@ -26,11 +26,11 @@ const _: () = assert!(PLACES << REGION_SHIFT >= 1_000_000 * (160 << 10));
 
 struct Range {
     start: AtomicUsize,
-    end: AtomicUsize,
+    bytes: AtomicUsize,
 }
 
 static RANGES: [Range; PLACES] =
-    [const { Range { start: AtomicUsize::new(0), end: AtomicUsize::new(0) } }; PLACES];
+    [const { Range { start: AtomicUsize::new(0), bytes: AtomicUsize::new(0) } }; PLACES];
 
 #[inline(always)]
 fn place(address: usize) -> &'static Range {
@@ -39,26 +39,33 @@ fn place(address: usize) -> &'static Range {
 
 /// Adds a header of a carved slot. Under the pool's lock.
 pub(super) fn add(header: NonNull<u8>, bytes: usize) {
-    let start = header.as_ptr() as usize;
-    let range = place(start);
-    match range.end.load(Relaxed) {
-        0 => range.start.store(start, Relaxed),
-        end if end == start => {}
+    let address = header.as_ptr() as usize;
+    let range = place(address);
+    let before = range.bytes.load(Relaxed);
+    match before {
+        0 => range.start.store(address, Relaxed),
+        _ if range.start.load(Relaxed) + before == address => {}
         _ => return, // Of another slab: found by a walk.
     }
     // Release: `start` first.
-    range.end.store(start + bytes, Release);
+    range.bytes.store(before + bytes, Release);
 }
 
 /// Whether a header that was ever given to anybody is at `address`, or within one of its two other
 /// lines' places: memory that may be read for ever (invariant 1 of `pool`).
 #[inline(always)]
 pub fn contains(address: usize) -> bool {
+    covers(address) && address.is_multiple_of(HEADER_ALIGN)
+}
+
+/// As `contains`, of an address that is aligned as a header is; of any other, whether it is within
+/// one.
+#[inline(always)]
+pub fn covers(address: usize) -> bool {
     let range = place(address);
     // Acquire: pairs with `add`.
-    let end = range.end.load(Acquire);
-    let inside = address < end && address >= range.start.load(Relaxed);
-    (inside || walk(address)) && address.is_multiple_of(HEADER_ALIGN)
+    let bytes = range.bytes.load(Acquire);
+    address.wrapping_sub(range.start.load(Relaxed)) < bytes || walk(address)
 }
 
 #[cold]

@@ -4,7 +4,7 @@ use core::cell::Cell;
 use core::ptr::NonNull;
 
 pub use super::jump::{Back, Call};
-use super::switch::Over;
+use super::switch::{Failed, Over};
 use super::{jump, pass_last};
 use crate::error::RawResult;
 
@@ -232,6 +232,28 @@ impl Switch {
             #[cfg(feature = "tsan")]
             jump::told(of(task).link.get()).passes(jump::told(of(in_next.byte_sub(AT)).link.get()));
             pass_last::wait_last::<W, AT>(task, in_next)
+        }
+    }
+
+    /// As `pass_last`, of a task whose operation is with the kernel: its outcome, and no error, if
+    /// that is not below 0 when it is resumed, else what `W` says of it, and of the words, which
+    /// are kept. `COUNTED`: the last of them is the address of a count, of 32 bits, from which 1 is
+    /// taken if the outcome is not below 0.
+    ///
+    /// # Safety
+    /// As `wait_last`; the count stays.
+    #[inline(always)]
+    pub unsafe fn io_last<W: Failed, const COUNTED: bool>(
+        task: NonNull<u8>,
+        next: NonNull<u8>,
+        words: [u64; 4],
+    ) -> RawResult {
+        // SAFETY: as in `wait_last`.
+        unsafe {
+            let of = |task: NonNull<u8>| &*task.as_ptr().add(W::SWITCH_AT).cast::<Switch>();
+            #[cfg(feature = "tsan")]
+            jump::told(of(task).link.get()).passes(jump::told(of(next).link.get()));
+            pass_last::io_last::<W, COUNTED>(task, of(next).sp.as_ptr(), words)
         }
     }
 

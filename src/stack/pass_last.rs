@@ -11,14 +11,24 @@
 //! ```
 //!
 //! A task that waits looks at what has become of the wait when it is back, within `has_waited`: in
-//! its header, which it finds by RDX (see `jump`).
+//! its header, which it finds by RDX (see `jump`). One whose operation the kernel has does so
+//! within `has_moved`, and keeps five words until then, for the case that the operation has failed:
+//!
+//! ```text
+//!   | RIP within the caller  |
+//!   | saved R15 to R12       |
+//!   | four words             |
+//!   | handles closed so far  |
+//!   | saved RBP, RBX         |
+//!   | RIP within `has_moved` |  <- RSP kept in `sp`
+//! ```
 
 use core::arch::{asm, naked_asm};
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
 use super::jump::{pop, pop_rip, push, resume};
-use super::switch::{Over, Switch};
+use super::switch::{Failed, Over, Switch};
 use crate::error::RawResult;
 
 /// Keeps four of the caller's registers.
@@ -177,6 +187,159 @@ unsafe extern "C" fn has_waited<W: Over>() {
         task = const -((W::SWITCH_AT + Switch::SP_AT) as isize),
         object = const W::OBJECT_AT as isize - (W::SWITCH_AT + Switch::SP_AT) as isize,
         over = sym W::over,
+    )
+}
+
+/// As `pass_last`, of a task whose operation is with the kernel: see `Switch::io_last`.
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+pub unsafe fn io_last<W: Failed, const COUNTED: bool>(
+    task: NonNull<u8>,
+    next_sp: *const usize,
+    [a, b, c, d]: [u64; 4],
+) -> RawResult {
+    // SAFETY: the caller's.
+    unsafe {
+        match COUNTED {
+            true => counted_last_at::<W>(task, a, b, c, d, next_sp),
+            false => io_last_at::<W>(task, a, b, c, d, next_sp),
+        }
+    }
+}
+
+/// Keeps the words of an operation, and how many handles have been closed.
+macro_rules! keep_words {
+    () => {
+        concat!(
+            "push rsi\n.cfi_adjust_cfa_offset 8\npush rdx\n.cfi_adjust_cfa_offset 8\n",
+            "push rcx\n.cfi_adjust_cfa_offset 8\npush r8\n.cfi_adjust_cfa_offset 8\n",
+            "mov rax, [rdi + {executor}]\npush qword ptr [rax + {closings}]\n",
+            ".cfi_adjust_cfa_offset 8"
+        )
+    };
+}
+
+/// RDI: the task that is left, as C's functions have it. R9: where the RSP of the task is kept that
+/// is entered. The rest: what is kept; of a read that is where it was when that was called.
+#[unsafe(naked)]
+unsafe extern "C" fn io_last_at<W: Failed>(
+    task: NonNull<u8>,
+    a: u64,
+    b: u64,
+    c: u64,
+    d: u64,
+    next_sp: *const usize,
+) -> RawResult {
+    naked_asm!(
+        ".cfi_startproc",
+        keep!(),
+        keep_words!(),
+        push!("rbp", -88),
+        push!("rbx", -96),
+        "lea rax, [rip + {has_moved} + 1]",
+        "push rax",
+        ".cfi_adjust_cfa_offset 8",
+        "mov [rdi + {sp}], rsp",
+        "mov rdx, r9",
+        "mov rsp, [rdx]",
+        resume_there!(),
+        has_moved = sym has_moved::<W>,
+        sp = const W::SWITCH_AT + Switch::SP_AT,
+        executor = const W::EXECUTOR_AT,
+        closings = const W::CLOSINGS_AT,
+    )
+}
+
+/// As `io_last_at`; the last word is the address of a count.
+#[unsafe(naked)]
+unsafe extern "C" fn counted_last_at<W: Failed>(
+    task: NonNull<u8>,
+    a: u64,
+    b: u64,
+    c: u64,
+    d: u64,
+    next_sp: *const usize,
+) -> RawResult {
+    naked_asm!(
+        ".cfi_startproc",
+        keep!(),
+        keep_words!(),
+        push!("rbp", -88),
+        push!("rbx", -96),
+        "lea rax, [rip + {has_moved} + 1]",
+        "push rax",
+        ".cfi_adjust_cfa_offset 8",
+        "mov [rdi + {sp}], rsp",
+        "mov rdx, r9",
+        "mov rsp, [rdx]",
+        resume_there!(),
+        has_moved = sym has_moved_counted::<W>,
+        sp = const W::SWITCH_AT + Switch::SP_AT,
+        executor = const W::EXECUTOR_AT,
+        closings = const W::CLOSINGS_AT,
+    )
+}
+
+/// The words that were kept are of no use: returns the outcome, in EAX.
+macro_rules! moved {
+    () => {
+        concat!("add rsp, 40\n.cfi_adjust_cfa_offset -40\n", give_back!(), "\nxor edx, edx\nret")
+    };
+}
+
+/// Calls `failed` in the place of the function that has waited, with what was kept.
+macro_rules! failed {
+    () => {
+        concat!(
+            "lea rdi, [rdx + {task}]\n",
+            "pop rsi\n.cfi_adjust_cfa_offset -8\npop rdx\n.cfi_adjust_cfa_offset -8\n",
+            "pop rcx\n.cfi_adjust_cfa_offset -8\npop r8\n.cfi_adjust_cfa_offset -8\n",
+            "pop r9\n.cfi_adjust_cfa_offset -8\n",
+            give_back!(),
+            "\njmp {failed}\n.cfi_endproc"
+        )
+    };
+}
+
+/// As `goes_on`, of a task that has left by `io_last_at`. RDX: where its RSP was kept.
+#[unsafe(naked)]
+unsafe extern "C" fn has_moved<W: Failed>() {
+    naked_asm!(
+        kept!(80),
+        "mov eax, [rdx + {outcome}]",
+        "test eax, eax",
+        "js 2f",
+        ".cfi_remember_state",
+        moved!(),
+        ".cfi_restore_state\n.cfi_def_cfa_offset 80", // The assembler does not count back.
+        "2:",
+        failed!(),
+        outcome = const W::OUTCOME_AT as isize - (W::SWITCH_AT + Switch::SP_AT) as isize,
+        task = const -((W::SWITCH_AT + Switch::SP_AT) as isize),
+        failed = sym W::failed,
+    )
+}
+
+/// As `has_moved`, of a task that has left by `counted_last_at`.
+#[unsafe(naked)]
+unsafe extern "C" fn has_moved_counted<W: Failed>() {
+    naked_asm!(
+        kept!(80),
+        "mov eax, [rdx + {outcome}]",
+        "test eax, eax",
+        "js 2f",
+        "mov rcx, [rsp + 8]",
+        "dec dword ptr [rcx]",
+        ".cfi_remember_state",
+        moved!(),
+        ".cfi_restore_state\n.cfi_def_cfa_offset 80", // The assembler does not count back.
+        "2:",
+        failed!(),
+        outcome = const W::OUTCOME_AT as isize - (W::SWITCH_AT + Switch::SP_AT) as isize,
+        task = const -((W::SWITCH_AT + Switch::SP_AT) as isize),
+        failed = sym W::failed,
     )
 }
 

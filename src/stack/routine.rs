@@ -9,7 +9,7 @@ use core::ptr::NonNull;
 use corosensei::stack::{Stack, StackPointer};
 use corosensei::{Coroutine, Yielder};
 
-use super::switch::Over;
+use super::switch::{Failed, Over};
 use crate::error::RawResult;
 
 /// The bounds of a stack that the pool owns.
@@ -234,6 +234,16 @@ impl Switch {
     pub unsafe fn wait_last<W: Over, const AT: usize>(
         _task: NonNull<u8>,
         _in_next: NonNull<u8>,
+    ) -> RawResult {
+        unreachable!("a coroutine is left for who resumed it");
+    }
+
+    /// # Safety
+    /// Never called: see `PASSES`.
+    pub unsafe fn io_last<W: Failed, const COUNTED: bool>(
+        _task: NonNull<u8>,
+        _next: NonNull<u8>,
+        _words: [u64; 4],
     ) -> RawResult {
         unreachable!("a coroutine is left for who resumed it");
     }

@@ -39,6 +39,29 @@ pub trait Over {
     extern "C" fn over(task: NonNull<u8>, object: *const u8) -> RawResult;
 }
 
+/// What a task comes back to from an operation that it has left for by `io_last`, where its outcome
+/// is below 0 by then.
+pub trait Failed {
+    /// So far into a task its switch is, its outcome, and the address of its executor; and so far
+    /// into that how many handles have been closed.
+    const SWITCH_AT: usize;
+    const OUTCOME_AT: usize;
+    const EXECUTOR_AT: usize;
+    const CLOSINGS_AT: usize;
+
+    /// As the function that has waited, of which there is nothing any more: returns to its caller.
+    /// How many handles had been closed when it began, and the words that it had kept, the last
+    /// first.
+    extern "C" fn failed(
+        task: NonNull<u8>,
+        closings: u64,
+        d: u64,
+        c: u64,
+        b: u64,
+        a: u64,
+    ) -> RawResult;
+}
+
 /// Tells Valgrind and LeakSanitizer of a stack for as long as it lives; a few instructions of
 /// nothing elsewhere.
 pub struct Registration {

@@ -382,18 +382,11 @@ impl Set {
         &self,
         ex: &Executor<K>,
         claim: Claim,
-        (at, bytes): (usize, usize),
+        part: (usize, usize),
         sqe: Sqe,
     ) -> Option<(Sqe, &AtomicU32)> {
-        let (fixed, memory) = (self.fixed(), self.memory());
-        let mine = self.is_of(ex) && self.core().is_claimed(claim) && memory.has(at, bytes);
-        let index = fixed.only_index().filter(|_| mine)?;
-        let mut sqe = sqe;
-        sqe.0[2] = memory.data(claim.number).as_ptr() as u64 + at as u64;
-        sqe.0[3] = bytes as u64;
-        sqe.0[5] = index.into();
-        // SAFETY: the claim is one.
-        Some((sqe, unsafe { fixed.users_unchecked(claim.number) }))
+        let owner = ptr::from_ref(ex).cast_mut().cast();
+        self.fixed().quick_entry(owner, (claim.number, claim.turn), part, sqe)
     }
 
     /// The entry `sqe` for `bytes` of a buffer from `at` on; and the buffer's count of operations

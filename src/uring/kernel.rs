@@ -220,6 +220,28 @@ pub trait Kernel {
         true
     }
 
+    /// There is room for one entry: as `sq_space`, of who knows that there is a ring.
+    ///
+    /// # Safety
+    /// There is.
+    #[inline(always)]
+    unsafe fn has_room(&self) -> bool {
+        self.sq_space() != 0
+    }
+
+    /// As `push`, of the entry with these two words; `with` gives each other one, once. Each is
+    /// moved alone: two that are made a pair first are an instruction more.
+    ///
+    /// # Safety
+    /// As `push`; there is a ring.
+    #[inline(always)]
+    unsafe fn push_words(&self, head: u64, user_data: u64, with: impl Fn(usize) -> u64) {
+        let [off, addr, len, group, six, seven] = [1, 2, 3, 5, 6, 7].map(with);
+        let sqe = Sqe([head, off, addr, len, user_data, group, six, seven]);
+        // SAFETY: the caller's.
+        unsafe { self.push(&sqe) };
+    }
+
     /// A completion may be visible without a system call; false: none is.
     #[inline(always)]
     fn has_completions(&self) -> bool {

@@ -130,6 +130,24 @@ impl Kernel for RealKernel {
     }
 
     #[inline(always)]
+    unsafe fn has_room(&self) -> bool {
+        // SAFETY: the caller's.
+        unsafe { self.ring().unwrap_unchecked() }.has_room()
+    }
+
+    #[inline(always)]
+    unsafe fn push_words(&self, head: u64, user_data: u64, with: impl Fn(usize) -> u64) {
+        debug_assert!(user_data < FIRST_RESERVED_USER_DATA);
+        let word = |n| match n {
+            0 => head,
+            4 => user_data,
+            n => with(n),
+        };
+        // SAFETY: the caller's promises, passed on.
+        unsafe { self.ring().unwrap_unchecked().push_words(word) }
+    }
+
+    #[inline(always)]
     fn has_completions(&self) -> bool {
         self.ring().is_some_and(Ring::has_completions)
     }

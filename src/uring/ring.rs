@@ -161,18 +161,31 @@ impl Ring {
         unsafe { self.queues.try_push(sqe) }
     }
 
+    #[inline(always)]
+    pub(super) fn has_room(&self) -> bool {
+        self.queues.has_room()
+    }
+
+    /// # Safety
+    /// As [`Kernel::push_words`](super::kernel::Kernel::push_words), of all eight.
+    #[inline(always)]
+    pub(super) unsafe fn push_words(&self, word: impl Fn(usize) -> u64) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { self.queues.push_words(word) }
+    }
+
     /// As `pop` until there is none, `max` times at most.
     #[inline(always)]
     pub(super) fn for_each_completion(&self, max: usize, mut each: impl FnMut(Cqe)) -> usize {
-        let before = self.taken.get();
-        let taken = self.queues.drain(max, |n, cqe| {
+        let taken = self.queues.drain(max, |index, cqe| {
             if cqe.user_data < FIRST_RESERVED_USER_DATA {
                 each(cqe);
             } else {
-                self.wakeup.completed(cqe, before + u64::from(n) < self.satisfied.get());
+                let before = self.taken.get() + u64::from(self.queues.behind(index));
+                self.wakeup.completed(cqe, before < self.satisfied.get());
             }
         });
-        self.taken.set(before + taken as u64);
+        self.taken.set(self.taken.get() + taken as u64);
         taken
     }
 

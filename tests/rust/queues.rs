@@ -198,8 +198,8 @@ fn completions_arrive_whole_once_and_in_order() {
                     let max = [0, 1, 3, usize::MAX][rng.below(4) as usize];
                     let before = there.len();
                     let mut n = 0;
-                    let count = queues.drain(max, |came_before, cqe| {
-                        assert_eq!((came_before, Some(cqe)), (n, there.pop_front()));
+                    let count = queues.drain(max, |index, cqe| {
+                        assert_eq!((queues.behind(index), Some(cqe)), (n, there.pop_front()));
                         n += 1;
                     });
                     assert_eq!((count, count), (n as usize, before.min(max)));

@@ -59,8 +59,8 @@ pub const LOOP: &[Mutant] = &[
     Mutant {
         bug: "a completion is lost",
         file: "src/executor/run.rs",
-        right: "completed += 1; self.wait_over(task, now); ready.push(task);",
-        wrong: "completed += 1; if task.op.get() % 7 != 3 { self.wait_over(task, now); ready.push(task); }",
+        right: "self.wait_over(task, now); ready.push(task);",
+        wrong: "if task.op.get() % 7 != 3 { self.wait_over(task, now); ready.push(task); }",
     },
     Mutant {
         bug: "tasks that are ready at once go to the level of the first",
@@ -242,8 +242,8 @@ pub const LOOP: &[Mutant] = &[
     Mutant {
         bug: "an operation that is done is not counted",
         file: "src/executor/run.rs",
-        right: "add(&self.head.total_io_completed, completed);",
-        wrong: "add(&self.head.total_io_completed, completed.min(1));",
+        right: "add(&self.head.total_io_completed, ready.all());",
+        wrong: "add(&self.head.total_io_completed, ready.all().min(1));",
     },
     Mutant {
         bug: "an operation that was cancelled is not counted as over",
