@@ -202,7 +202,7 @@ impl<K: Kernel> Executor<K> {
             let has_hand = seat.hands.ensure().is_ok();
             let mut posted = MaybeUninit::uninit();
             let looked = has_hand && !seat.was_woken.get();
-            if looked && seat.queue().take_of_row(new, ended, &mut posted) {
+            if looked && seat.queue().take_of_row(seat, new, ended, &mut posted) {
                 seat.fed_last.set(true);
                 self.ready.count_one();
                 // SAFETY: it is there.

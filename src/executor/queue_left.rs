@@ -93,8 +93,8 @@ impl State {
 
     /// Who waits, if somebody does, waits until so many are left, or fewer.
     pub(super) fn most_awaited(&self) -> usize {
-        let [queued, unfinished, _] = &self.waits;
-        let first = queued.next_deadline().max(unfinished.next_deadline());
+        let of_tasks = self.waits[..Left::Workers as usize].iter();
+        let first = of_tasks.filter_map(|waits| waits.next_deadline()).min();
         first.map_or(0, |first| (u64::MAX - first) as usize)
     }
 
@@ -360,6 +360,8 @@ impl Queue {
         wait.node.deadline_ns.set(deadline(at_most));
         // SAFETY: the caller's; in no list.
         unsafe { state.waits[what as usize].insert(wait.node()) };
+        // What comes while this is as good as over is told of.
+        self.stay_far(&mut state);
         Ok(true)
     }
 

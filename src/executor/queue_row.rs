@@ -10,7 +10,7 @@ use core::mem::MaybeUninit;
 use core::ptr;
 
 use super::jobs::{Chunk, Posted};
-use super::queue::{Queue, State, NO_LEVEL, SOME};
+use super::queue::{Queue, Seat, State, NO_LEVEL, SOME};
 use crate::atomic::{AtomicPtr, AtomicU8, Ordering::Relaxed};
 use crate::intrusive::window::{Window, GONE_MAX};
 use crate::prefetch;
@@ -45,6 +45,7 @@ impl Queue {
     #[inline(always)]
     pub(super) fn take_of_row(
         &self,
+        seat: &Seat,
         level: u8,
         ended: u32,
         posted: &mut MaybeUninit<Posted>,
@@ -55,7 +56,8 @@ impl Queue {
         let front = &self.front;
         prefetch::line_to_write(ptr::from_ref(front).addr());
         let taken = front.window.take(ended, |at| {
-            if front.level.load(Relaxed) != level {
+            // One opened since a resize has told this worker to leave has that in it.
+            if front.level.load(Relaxed) != level || seat.is_leaving() {
                 return None;
             }
             // SAFETY: it was open, so there is one; chunks are freed when workers have left.

@@ -549,6 +549,48 @@ fn what_is_taken_without_the_lock_is_counted_and_lets_higher_ones_go_first() {
     }
 }
 
+/// Somebody waits for the whole pool, too.
+#[test]
+fn of_several_that_wait_the_first_is_told_in_time() {
+    const COUNT: usize = 140;
+    const HELD: usize = 70;
+    let (pool, noted) = Noted::with(MANY);
+    let at = pool as usize;
+    let whole = thread::spawn(move || until(at as PoolPtr, 0, UNFINISHED));
+    thread::sleep(Duration::from_millis(5)); // It waits, most likely.
+    (MANY..COUNT).for_each(|n| noted.post(pool, NORMAL, if n == HELD { HOLDS + 3 } else { n }));
+    noted.may_end.store(3, SeqCst);
+    until(pool, COUNT - HELD - 1, QUEUED); // Nobody else lets it go on.
+    noted.may_end.store(4, SeqCst);
+    whole.join().unwrap();
+    assert_eq!(noted.order.lock().unwrap().len(), 2 + COUNT);
+    end(pool);
+}
+
+/// A job posts its children as the last that is left: who waits for all waits for those.
+#[test]
+fn who_waits_for_all_waits_for_what_the_last_one_posts() {
+    for _ in 0..20 {
+        let (pool, noted) = Noted::with(MANY);
+        (0..9).for_each(|n| noted.post(pool, NORMAL, n));
+        noted.post(pool, NORMAL, HOLDS + 3);
+        noted.may_end.store(3, SeqCst);
+        noted.until_begun(2 + MANY + 10);
+        let at = pool as usize;
+        let whole = thread::spawn(move || {
+            until(at as PoolPtr, 0, UNFINISHED);
+            noted.may_end.load(SeqCst)
+        });
+        thread::sleep(Duration::from_millis(3)); // It waits, most likely.
+        noted.post(pool, NORMAL, HOLDS + 4);
+        noted.may_end.store(4, SeqCst);
+        thread::sleep(Duration::from_millis(3)); // It would be told by now.
+        noted.may_end.store(5, SeqCst);
+        assert_eq!(whole.join().unwrap(), 5, "told before the last one had ended");
+        end(pool);
+    }
+}
+
 /// What comes while somebody waits for few to be left is counted.
 #[test]
 fn who_waits_waits_for_what_comes_after() {
