@@ -73,9 +73,9 @@ private:
 inline bool path_of(std::string_view target, std::string &path)
 {
     for (std::string_view const scheme : {"http://", "https://"}) {
-        if (target.substr(0, scheme.size()) == scheme) { // RFC 9112, 3.2.2.
-            auto const slash = target.find('/', scheme.size());
-            target = slash == target.npos ? "/" : target.substr(slash);
+        if (target.substr(0, scheme.size()) == scheme) {                // RFC 9112, 3.2.2.
+            auto const end = target.find_first_of("/?", scheme.size()); // Of the host.
+            target = end == target.npos || target[end] == '?' ? "/" : target.substr(end);
         }
     }
     target = target.substr(0, target.find('?'));

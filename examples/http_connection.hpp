@@ -1,4 +1,5 @@
-// One connection of http_server: requests are read by Boost.Beast's parser, and answered with files.
+// One connection of http_server: requests are read by Boost.Beast's parser, and answered with
+// files.
 #ifndef HTTP_CONNECTION_HPP
 #define HTTP_CONNECTION_HPP
 
@@ -188,6 +189,10 @@ private:
         if (request.version() == 11 && request.count(field::host) != 1) {
             return 400;
         }
+        // Who says how the body is coded, and not where it ends, would have it read as a request.
+        if (request.count(field::transfer_encoding) != 0 && !parser.chunked()) {
+            return 400;
+        }
         if (parser.chunked() || parser.content_length().value_or(0) != 0) {
             return 413;
         }
@@ -255,8 +260,8 @@ private:
         std::string const name = is_directory ? path + "index.html" : path;
         std::error_code ec;
         file = ma::file(name, O_RDONLY | O_NONBLOCK, options, ec);
-        // By a system call: of an open file the kernel has it at hand, and a ring would have one of its
-        // threads fetch it.
+        // By a system call: of an open file the kernel has it at hand, and a ring would have one of
+        // its threads fetch it.
         struct stat status = {};
         if (!ec && ::fstat(file.native_handle().fd, &status) != 0) {
             ec = std::error_code(errno, std::generic_category());

@@ -99,7 +99,10 @@ void serve(int fd)
             return;
         }
         if (ec) { // No descriptor, no memory, or the peer is gone already: it may be better soon.
-            ma::this_task::sleep_for(10ms);
+            ma::this_task::sleep_for(10ms, ec);
+            if (ec == std::errc::operation_canceled) {
+                return;
+            }
             continue;
         }
         auto taken = take_seat();
@@ -163,6 +166,11 @@ try {
     options.executor = ma::executor_options();
     ma::thread_pool pool(options);
     auto const executors = set.stats ? start_metrics(pool) : std::vector<monad_async_executor>();
+    int const log =
+        set.log == nullptr ? -1 : ::open(set.log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    if (set.log != nullptr && log < 0) {
+        die(set.log);
+    }
     std::vector<ma::future<void>> serving;
     std::uint16_t port = set.port;
     for (std::size_t i = 0; i != pool.workers(); ++i) {
@@ -174,11 +182,11 @@ try {
 
     ma::executor ex;
     ma::task logging, ending;
-    logging.attach(ex, [] {
-        if (set.log == nullptr) {
+    logging.attach(ex, [log] {
+        if (log < 0) {
             return;
         }
-        ma::file file(set.log, O_WRONLY | O_CREAT | O_APPEND);
+        ma::file file(monad_async_file_adopt(log));
         std::string lines;
         while (auto line = log_lines.recv()) {
             lines = std::move(*line);
@@ -195,10 +203,16 @@ try {
         for (auto &one : serving) {
             one.cancel();
         }
+        std::error_code first;
         for (auto &one : serving) {
-            one.get();
+            std::error_code ec;
+            (void)one.get(ec);
+            first = first ? first : ec;
         }
-        log_lines.close();
+        log_lines.close(); // Whatever became of them: the log waits for it.
+        if (first) {
+            throw std::system_error(first, "a listener ended badly");
+        }
     });
     ex.run_until_idle();
     logging.get();

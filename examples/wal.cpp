@@ -300,7 +300,8 @@ void serve(string const &directory)
         if (ec == ma::cancelled) { // Or the listener was closed.
             throw ma::cancelled_error("accept");
         }
-        if (ec == std::errc::bad_file_descriptor) {
+        if (ec == std::errc::bad_file_descriptor || ec == std::errc::invalid_argument ||
+            ec == std::errc::not_a_socket) { // For good.
             throw std::system_error(ec, "accept");
         }
         if (ec) { // Who was accepted has gone.

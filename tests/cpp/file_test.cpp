@@ -8,6 +8,7 @@
 #include <monad/async/path.hpp>
 #include <monad/async/scope.hpp>
 
+#include <algorithm>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -47,6 +48,25 @@ template <class Call> int error_of(Call call)
 } // namespace
 
 // What stands before the 0 was opened.
+// Of UTF-8, as some libraries have it: its size is that in characters.
+struct utf8_text {
+    std::string bytes;
+    char const *c_str() const { return bytes.c_str(); }
+    int size() const
+    {
+        return static_cast<int>(
+            std::count_if(bytes.begin(), bytes.end(), [](char c) { return (c & 0xc0) != 0x80; }));
+    }
+};
+
+TEST(CxxFile, a_name_whose_size_counts_characters)
+{
+    utf8_text const text{"a\xc3\xa9"};
+    EXPECT_EQ(ma::pathname(text).c_str(), text.c_str());
+    utf8_text const longer{std::string("a\0b", 3)};
+    EXPECT_EQ(ma::pathname(longer).c_str(), nullptr);
+}
+
 TEST(CxxFile, a_name_with_a_0_before_its_end_names_nothing)
 {
     ma::executor ex;

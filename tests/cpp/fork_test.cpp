@@ -8,14 +8,18 @@
 #include <monad/async/group.hpp>
 #include <monad/async/io_batch.hpp>
 #include <monad/async/operation.hpp>
+#include <monad/async/process.hpp>
 #include <monad/async/scope.hpp>
 #include <monad/async/select.hpp>
 
 #include <atomic>
+#include <initializer_list>
 #include <memory>
 #include <thread>
 #include <utility>
+#include <vector>
 
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -260,6 +264,35 @@ TEST(Fork, inside_a_child_of_a_group)
     });
     run_until_idle_but_in(child, ex);
     EXPECT_EQ(t.get(), 0);
+}
+
+// Another thread of the parent has the lock of the list of them nearly all the time: it is long.
+TEST(Fork, while_another_thread_makes_signals)
+{
+    std::vector<std::unique_ptr<ma::signals>> many;
+    for (int i = 0; i != 200; ++i) {
+        many.push_back(std::make_unique<ma::signals>(std::initializer_list<int>{SIGUSR1}));
+    }
+    std::atomic<bool> ends{false};
+    std::thread other([&] {
+        while (!ends) {
+            ma::signals const one({SIGUSR2});
+        }
+    });
+    for (int i = 0; i != 20; ++i) {
+        pid_t const child = ::fork();
+        if (child == 0) {
+            {
+                ma::signals const one({SIGUSR1, SIGUSR2});
+            }
+            sigset_t now;
+            ::pthread_sigmask(SIG_SETMASK, nullptr, &now);
+            ::_exit(sigismember(&now, SIGUSR1) == 1 && sigismember(&now, SIGUSR2) == 0 ? 0 : 1);
+        }
+        expect_success_of(child);
+    }
+    ends = true;
+    other.join();
 }
 
 } // namespace

@@ -136,10 +136,12 @@ malformed() {
         raw "$request" >said_back 2>/dev/null
         head -c 12 said_back | grep -qaE "^HTTP/1.1 $n" ||
             { echo "$request"; head -c 100 said_back; return 1; }
+        is "$(grep -ac '^HTTP/1.1 ' said_back)" 1 || { echo "$request"; return 1; }
     done <<END
 400#GET\r\n\r\n
 400#\r\nGET / HTTP/1.1\r\n\r\n
 200#\r\nGET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n
+200#GET http://h?a=/b HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n
 400#\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n
 400#GET / HTTP/1.1\nHost: a\n\n
 400#\nGET / HTTP/1.1\r\nHost: a\r\n\r\n
@@ -160,6 +162,7 @@ malformed() {
 400#G\000T / HTTP/1.1\r\nHost: a\r\n\r\n
 413#GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello
 413#GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n
+400#GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n
 4..#GET / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n
 4..#GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab
 405#POST / HTTP/1.1\r\nHost: a\r\n\r\n
@@ -236,6 +239,21 @@ ends_at_once() {
     [ $ok = 0 ] && grep '^connections ' said && grep -q ', open 0,' said
 }
 
+# Out of descriptors, with connections that wait to be accepted, it ends as ever; and what cannot be
+# a log is said before there is a port.
+ends_without_descriptors() (
+    trap 'kill -9 $pid 2>/dev/null' EXIT
+    local i fd fds=()
+    ulimit -n 64
+    start || return 1
+    for i in {1..50}; do
+        exec {fd}<>"/dev/tcp/127.0.0.1/$port" && fds+=("$fd") || break
+    done
+    until [ "$(descriptors)" -ge 64 ]; do kill -0 $pid && sleep 0.01 || return 1; done
+    stop || return 1
+    ! "$program" --port 0 --log www . >port 2>said && [ ! -s port ] && grep -q '^www: ' said
+)
+
 flood() {
     start || return 1
     local before said
@@ -259,6 +277,7 @@ check 'each worker accepts, by a listener of its own' each_worker_accepts
 check 'limits of time and number' limits
 check 'it tells, and ends with what was begun' ends
 check 'it ends with what was not begun' ends_at_once
+check 'it ends without descriptors' ends_without_descriptors
 most=$(ulimit -Hn)
 if command -v wrk >/dev/null && { [ "$most" = unlimited ] || [ "$most" -gt 3000 ]; }; then
     ulimit -Sn "$most" 2>/dev/null

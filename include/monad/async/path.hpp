@@ -38,14 +38,15 @@ template <class Name>
 inline constexpr bool
     has_native<Name, std::void_t<decltype(std::declval<Name const &>().native().size())>> = true;
 
-// Null where it would name another file: it has a 0 before its end.
+// Null where it would name another file: it has a 0 before its end. Of a class of UTF-8 text `size`
+// may count characters, which are fewer than the bytes.
 template <class Name> char const *whole_name(Name const &name) noexcept
 {
     char const *const text = name.c_str();
     if constexpr (has_native<Name>) { // std::filesystem::path
         return std::strlen(text) == name.native().size() ? text : nullptr;
     } else if constexpr (has_size<Name>) {
-        return std::strlen(text) == name.size() ? text : nullptr;
+        return std::strlen(text) < static_cast<std::size_t>(name.size()) ? nullptr : text;
     } else {
         return text;
     }

@@ -122,7 +122,7 @@ private:
                 sigaddset(&blocked_, number);
             }
         }
-        if (lock_all()) {
+        if (error == 0 && lock_all()) {
             next_ = std::exchange(all_, this);
             detail::spin_unlock(all_lock_);
         }
@@ -130,15 +130,20 @@ private:
     }
 
     // False in the child of a fork, where a thread that it does not have holds it for ever.
-    bool lock_all() const noexcept
+    // So the word says whose thread took it.
+    static bool lock_all() noexcept
     {
-        unsigned attempts = 0;
-        while (!detail::try_spin(all_lock_, attempts)) {
-            if (attempts > detail::spins_before_sleep && process_ != detail::process_number()) {
+        int const here = static_cast<int>(detail::process_number() + 1);
+        for (unsigned attempts = 0;; detail::spin(attempts)) {
+            int holder = 0;
+            if (__atomic_compare_exchange_n(&all_lock_, &holder, here, false, __ATOMIC_ACQUIRE,
+                                            __ATOMIC_RELAXED)) {
+                return true;
+            }
+            if (holder != here) {
                 return false;
             }
         }
-        return true;
     }
 
     // What it has blocked it leaves to others of its thread that take it, too.
@@ -174,7 +179,6 @@ private:
     sigset_t set_;
     sigset_t blocked_; // Those that were not before.
     pthread_t const thread_ = pthread_self();
-    std::uint32_t const process_ = detail::process_number();
     signals *next_ = nullptr;
     // Of the process, under the lock.
     static inline signals *all_ = nullptr;

@@ -16,17 +16,22 @@ namespace detail {
 inline constexpr unsigned spins_before_sleep = 100;
 
 // One attempt more, after a while if it was not the first. False: not yet.
-inline bool try_spin(int &word, unsigned &attempts) noexcept
+inline void spin(unsigned &attempts) noexcept
 {
-    if (__builtin_expect(__atomic_exchange_n(&word, 1, __ATOMIC_ACQUIRE) == 0, true)) {
-        return true;
-    }
     if (++attempts > spins_before_sleep) {
         constexpr unsigned longest = 10; // A millisecond.
         unsigned const sleeps = attempts - spins_before_sleep;
         timespec const moment = {0, 1000L << (sleeps < longest ? sleeps : longest)};
         (void)::clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, nullptr); // Leaves errno alone.
     }
+}
+
+inline bool try_spin(int &word, unsigned &attempts) noexcept
+{
+    if (__builtin_expect(__atomic_exchange_n(&word, 1, __ATOMIC_ACQUIRE) == 0, true)) {
+        return true;
+    }
+    spin(attempts);
     return false;
 }
 
