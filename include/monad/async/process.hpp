@@ -130,10 +130,11 @@ private:
     }
 
     // False in the child of a fork, where a thread that it does not have holds it for ever.
-    // So the word says whose thread took it.
+    // So the word says whose thread took it. (The library's own number of a process does not change
+    // before there is an executor.)
     static bool lock_all() noexcept
     {
-        int const here = static_cast<int>(detail::process_number() + 1);
+        int const here = ::getpid();
         for (unsigned attempts = 0;; detail::spin(attempts)) {
             int holder = 0;
             if (__atomic_compare_exchange_n(&all_lock_, &holder, here, false, __ATOMIC_ACQUIRE,
