@@ -15,13 +15,14 @@ use super::grant::{Caller, Wait};
 use super::head::{dec, inc};
 use super::scope::NEVER_NS;
 use super::Executor;
+use crate::atomic::AtomicU32;
 use crate::error::{Errno, RawResult, Res};
 use crate::intrusive::Link;
 use crate::reactor::buffers::Buffers;
 use crate::reactor::fixed::{self, Fixed, Memory};
 use crate::reactor::operation::Op;
 use crate::task::header::TaskRef;
-use crate::uring::kernel::{op, Kernel, Sqe};
+use crate::uring::kernel::{Kernel, Sqe};
 
 /// On the stack of who waits.
 #[repr(C)]
@@ -82,14 +83,10 @@ impl<K: Kernel> Executor<K> {
         unsafe { self.reactor.unregister_fixed(at) };
     }
 
-    /// What an entry's `buf_index` holds of a registered buffer that these bytes lie in, and that
-    /// is in use here, so that it stays.
-    pub(crate) fn buffer_index(&self, addr: u64, len: usize) -> u16 {
-        let sqe = Sqe::new(op::READ_FIXED, 0, 0, addr, len as u32, 0);
-        match self.reactor.fixed_of(&sqe) {
-            Ok(Some((fixed, number))) => fixed.index(number),
-            _ => unreachable!("a buffer in use stays registered"),
-        }
+    /// What an entry's `buf_index` holds of the registered buffer that has this count, and is in
+    /// use here, so that it stays.
+    pub(crate) fn buffer_index(&self, users: &AtomicU32) -> u16 {
+        self.reactor.index_by_users(users).expect("a buffer in use stays registered")
     }
 
     /// SUSPENDS. An entry that was filled by hand, maybe on a registered buffer of ours, which is

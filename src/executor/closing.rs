@@ -27,6 +27,12 @@ impl<K: Kernel> Executor<K> {
         self.reactor.closings.count()
     }
 
+    /// Whether there can be direct descriptors: sockets came with their tables (5.19). Before 5.15
+    /// the kernel leaves the field that says "direct" unread, and opens, or closes, a plain one.
+    pub fn knows_direct(&self) -> bool {
+        self.reactor.kernel.knows(op::SOCKET)
+    }
+
     /// Whether a handle of that number has been closed since. What is there now is another.
     #[inline(always)]
     pub fn is_closed_since(&self, fd: i32, direct: bool, closings: u64) -> bool {
@@ -46,6 +52,9 @@ impl<K: Kernel> Executor<K> {
         }
         if !self.reactor.kernel.has_ring() {
             return Err(Errno(libc::ENOTSUP));
+        }
+        if direct && !self.knows_direct() {
+            return Err(Errno(libc::EBADF));
         }
         let now = self.stamp();
         let ends = |record: &_| self.record_completed(record, true, now);

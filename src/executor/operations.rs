@@ -82,6 +82,10 @@ impl<K: Kernel> Executor<K> {
         }
         let on = if fixed::is_on_buffer(&sqe) { self.reactor.fixed_of(&sqe)? } else { None };
         let row = if is_marked(&sqe) { self.prepare_write(record, &sqe)? } else { None };
+        let direct = matches!(noted(&sqe), bit::OPENS_DIRECT | bit::CLOSES);
+        if direct && sqe.file_index() != 0 && !self.knows_direct() {
+            return Err(Errno(libc::ENXIO));
+        }
         let (bits, buffers) = match validate::record(&sqe)? {
             Completes::Singly if row.is_some() => (bit::ORDERED, None),
             Completes::Singly => (noted(&sqe), None),
@@ -419,6 +423,7 @@ impl<K: Kernel> Executor<K> {
     /// Whatever levels of the task have fired.
     pub fn end_operation(&self, task: TaskRef, record: &Op) -> Res<()> {
         self.cancel_operation(record)?;
+        self.arm_all(task);
         while record.is_in_flight.get() {
             if record.pending.get() == 0 {
                 self.suspend_for(task, Some(record));

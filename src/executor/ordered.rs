@@ -221,6 +221,7 @@ impl<K: Kernel> Executor<K> {
                     pause_ns = (pause_ns * 2).min(LONGEST_PAUSE_NS);
                 }
                 // Behind what is in the kernel.
+                self.arm_all(task);
                 while row.is_in_kernel() {
                     self.pass_through(task, file.row, &Sqe::new(op::NOP, -1, 0, 0, 0, 0));
                     // Refused at once, if the row has failed, and the one that has that error has

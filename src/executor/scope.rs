@@ -373,6 +373,15 @@ impl<K: Kernel> Executor<K> {
         -interruption(task)
     }
 
+    /// Before `task` suspends where nothing interrupts it: what its scopes have noted is of now.
+    pub(super) fn arm_all(&self, task: TaskRef) {
+        if task.has(mark::UNARMED) {
+            let flags = task.cqe_flags.get();
+            self.stop(task);
+            task.cqe_flags.set(flags);
+        }
+    }
+
     /// `task` runs now. What a call of its would return at once if it had to suspend, or 0; a
     /// deadline that has passed since the last look at the timers counts.
     #[cold]

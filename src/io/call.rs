@@ -258,13 +258,15 @@ impl<'a, K: Kernel> Call<'a, K> {
         (events, dont_wait): (Option<i16>, bool),
         begun: u64,
     ) -> Res<usize> {
+        let (mut sqe, mut res) = (sqe, res);
+        let mut at_start = *sqe;
         if res == -libc::ESPIPE && sqe.off() == HERE {
             // A socket, and a kernel (5.11) that takes the current position for one.
-            let mut sqe = *sqe;
-            sqe.0[1] = 0;
+            at_start.0[1] = 0;
+            sqe = &at_start;
             self.goes_on(begun)?;
             // SAFETY: the caller's.
-            return answer_to(&sqe, unsafe { self.ex.io(self.task, sqe) });
+            res = unsafe { self.ex.io(self.task, *sqe) };
         }
         if res != KEPT_FROM || dont_wait {
             return answer_to(sqe, res);

@@ -64,10 +64,11 @@ impl<K: Kernel> Failed for Fixed<K> {
         // SAFETY: called where such a call ends, for its task, whose executor this is.
         unsafe {
             let task = TaskRef::new(task.cast());
-            let index = executor_of::<K>(task).buffer_index(addr, fd_and_len as u32 as usize);
+            let users = &*users_at(users);
+            let index = executor_of::<K>(task).buffer_index(users);
             let sqe = fixed_entry(fd_and_len, addr, off, index.into());
             let moved = of_entry_failed::<K>(task, &sqe, closings);
-            fixed::unused(&*users_at(users));
+            fixed::unused(users);
             moved
         }
     }

@@ -5,7 +5,7 @@ use core::ffi::c_void;
 
 pub use super::call::DIRECT;
 use super::call::{answer, home, moved, Call, BYTES_MAX, HOME};
-use crate::error::{RawResult, Res};
+use crate::error::{Errno, RawResult, Res};
 use crate::executor::Executor;
 use crate::sys::fd;
 use crate::task::header::TaskRef;
@@ -142,6 +142,9 @@ impl<K: Kernel> Call<'_, K> {
         length: *mut libc::socklen_t,
         direct: bool,
     ) -> Res<Socket> {
+        if direct && !self.ex.knows_direct() {
+            return Err(Errno(libc::ENXIO));
+        }
         let on = if direct { 0 } else { libc::SOCK_CLOEXEC };
         let mut sqe = self.entry(op::ACCEPT, length as u64, address as u64, 0, on as u32);
         sqe.0[5] = u64::from(if direct { file::INDEX_ALLOC } else { 0 }) << 32;

@@ -279,10 +279,10 @@ impl Buffers {
         self.is_provided.get()
     }
 
-    /// As the kernel is to be given it: one without rings of buffers (before 5.19) takes no length
-    /// for none, and ends a stream that has not.
+    /// As the kernel is to be given it: one before 6.0 takes no length for no bytes, which would be
+    /// the end of the stream.
     pub fn entry(&self, mut sqe: Sqe) -> Sqe {
-        if self.is_provided() && validate::receives_once(&sqe) {
+        if sqe.len() == 0 && validate::receives_once(&sqe) {
             sqe.set_len(self.bytes);
         }
         sqe

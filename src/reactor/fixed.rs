@@ -399,6 +399,12 @@ impl<K: Kernel> Reactor<K> {
         (at + slots <= SLOTS).then_some(at)
     }
 
+    /// What an entry's `buf_index` holds of the buffer that has this count.
+    pub fn index_by_users(&self, users: &AtomicU32) -> Option<u16> {
+        let number_in = |fixed: &Fixed| fixed.users.iter().position(|one| ptr::eq(one, users));
+        self.all_fixed().find_map(|fixed| Some(fixed.index(number_in(fixed)? as u32)))
+    }
+
     /// The registered buffer that `sqe` is about, if there are any here. EINVAL: not inside one
     /// that somebody has.
     pub fn fixed_of(&self, sqe: &Sqe) -> Res<Option<(&Fixed, u32)>> {

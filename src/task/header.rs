@@ -14,9 +14,9 @@
 //!
 //! Who may touch what: while `run_state` is ATTACHED all plain fields belong to the thread of the
 //! executor the task is attached to; otherwise to the thread that owns the handle. What
-//! [`TaskState`] has of it may be read by any thread at any time, also after the task was
-//! destroyed: slot memory is never unmapped (see `stack::pool`), which is what makes [`TaskRef`]
-//! safe to follow.
+//! [`TaskState`](super::state::TaskState) has of it may be read by any thread at any time, also
+//! after the task was destroyed: slot memory is never unmapped (see `stack::pool`), which is what
+//! makes [`TaskRef`] safe to follow.
 
 use core::cell::Cell;
 use core::ffi::c_void;

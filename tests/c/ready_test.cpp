@@ -195,6 +195,9 @@ TEST(Ready, reads_into_registered_buffers_leave_them_free)
                 }
                 File const any = i < 2 ? file : pipe; // Below 0 there is nothing.
                 EXPECT_EQ(monad_async_file_read_fixed(self, any, &buffer, 8, 8, -9).error, EINVAL);
+                // Of no bytes, at the end: where the next buffer begins.
+                EXPECT_EQ(monad_async_file_read_fixed(self, any, &buffer, bytes, 0, -9).error,
+                          EINVAL);
                 EXPECT_EQ(monad_async_file_read_fixed(self, pipe, &buffer, 60, 5, -1).error,
                           EINVAL);
                 // It comes later.

@@ -58,10 +58,15 @@ pub fn push(k: &RealKernel, sqe: &Sqe) {
     unsafe { k.push(sqe) }
 }
 
-/// True: the kernel lacks what came with Linux `version`, and the rest of the test is skipped.
-pub fn lacks(version: &str) -> bool {
+/// The kernel lacks what came with Linux `version`.
+pub fn is_before(version: &str) -> bool {
     let Some(k) = ring(RingOptions { entries: 1, ..Default::default() }) else { return true };
-    let lacks = k.config().contains(&format!("refused by the kernel: came with Linux {version}"));
+    k.config().contains(&format!("refused by the kernel: came with Linux {version}"))
+}
+
+/// True: the same, and the rest of the test is skipped.
+pub fn lacks(version: &str) -> bool {
+    let lacks = is_before(version);
     if lacks {
         skip::skip(format_args!("a kernel before {version}"));
     }

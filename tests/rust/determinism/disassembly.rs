@@ -65,6 +65,11 @@ impl Program {
         Self { functions, by_name, slots: slots.lines().filter_map(slot).collect() }
     }
 
+    /// A function with that in its name.
+    pub fn has(&self, name: &str) -> bool {
+        self.functions.values().any(|f| f.name.contains(name))
+    }
+
     /// All that is reached from `roots` by direct calls and jumps, without what `stops` names.
     pub fn follow(&self, roots: &[&str], stops: &[&'static str]) -> Found {
         let mut found = Found::default();

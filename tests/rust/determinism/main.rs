@@ -184,7 +184,9 @@ fn the_local_path_locks_nothing() {
     assert!(found.locked.is_empty(), "locked instructions on the local path: see above");
     assert!(found.functions.len() >= LOCAL.len() && found.instructions > 500);
     for stop in REMOTE {
-        assert!(found.stops.contains(stop), "{stop} is not reached: take it off the list");
+        // Of what nothing here calls the linker may have left out all.
+        let is_reached = found.stops.contains(stop) || !program.has(stop);
+        assert!(is_reached, "{stop} is not reached: take it off the list");
     }
     say(&format!(
         "measured: {} instructions of {} functions on the local path, none locked",

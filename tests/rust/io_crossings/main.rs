@@ -26,7 +26,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::Arc;
 use std::thread;
-use support::rings::{lacks, ring};
+use support::rings::{is_before, ring};
 use support::rng::Rng;
 use support::*;
 use world::{connected, World};
@@ -54,7 +54,7 @@ fn descriptors() -> Vec<String> {
 }
 
 fn cross(seed: u64, mask: u32) {
-    let has_direct = mask == 0 && !lacks("5.19");
+    let has_direct = mask == 0 && !is_before("5.19");
     let direct_descriptors = if has_direct { PLACES as u32 } else { 0 };
     let options = RingOptions { entries: 4, mask, direct_descriptors, ..RingOptions::default() };
     let before = descriptors();

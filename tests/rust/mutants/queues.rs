@@ -59,7 +59,7 @@ pub const QUEUES: &[(Mutant, &str)] = &[
         COMPLETIONS),
     of(QUEUE, "a drain gives back what it has left",
         "self.give_back(end);",
-        "self.give_back(begin.wrapping_add(self.visible()));",
+        "self.give_back(self.head.get().wrapping_add(self.visible()));",
         COMPLETIONS),
     of(QUEUE, "a completion is taken twice",
         "self.give_back(head.wrapping_add(1));",

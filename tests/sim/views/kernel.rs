@@ -383,13 +383,11 @@ impl Sim {
                 if Self::is_stream(&sqe) && self.0.temper.streams != Streams::Known {
                     return self.post(&sqe, -libc::EINVAL, 0);
                 }
-                if !self.0.temper.rings && sqe.opcode() == op::RECV {
-                    if !Self::does_not_wait(&sqe) {
-                        self.breaks("a receive that waits keeps a buffer".into());
-                    }
-                    if sqe.len() == 0 && !Self::is_stream(&sqe) {
-                        self.breaks("a receive of nothing is taken for the end".into());
-                    }
+                if !self.0.temper.rings && sqe.opcode() == op::RECV && !Self::does_not_wait(&sqe) {
+                    self.breaks("a receive that waits keeps a buffer".into());
+                }
+                if sqe.opcode() == op::RECV && sqe.len() == 0 && !Self::is_stream(&sqe) {
+                    self.breaks("a receive of nothing is taken for the end".into());
                 }
                 self.arm(sqe, socket);
             }
