@@ -549,6 +549,43 @@ fn what_is_taken_without_the_lock_is_counted_and_lets_higher_ones_go_first() {
     }
 }
 
+/// What a job posts above its own level is the next, though the worker could take others without
+/// the lock: nothing has shut those off.
+#[test]
+fn what_a_short_job_posts_above_it_is_the_next() {
+    const COUNT: usize = 140;
+    static POSTS: Job = {
+        unsafe extern "C" fn code(task: *const TaskHead) -> RawResult {
+            // SAFETY: the running task; these were posted with it.
+            let (noted, n, pool) =
+                unsafe { (*task).user_ptr.get().cast::<(&Noted, usize, PoolPtr)>().read() };
+            noted.order.lock().unwrap().push(n);
+            noted.post(pool, HIGH, n + HOLDS / 2);
+            RawResult::success(0)
+        }
+        Job { code: Some(code), on_exit: None, returned: None, reserved: 0 }
+    };
+    let (pool, noted) = Noted::with(MANY);
+    for n in MANY..COUNT {
+        if n % 10 == 5 {
+            let bytes = (noted, n, pool);
+            let at = (&raw const bytes).cast();
+            // SAFETY: alive; the bytes are read during the call.
+            let r = unsafe { monad_async_pool_post(pool, NORMAL, &POSTS, at, size_of_val(&bytes)) };
+            assert_eq!(r, RawResult::success(0));
+        } else {
+            noted.post(pool, NORMAL, n);
+        }
+    }
+    let is_one = |n: &usize| *n >= MANY && n % 10 == 5;
+    let more = (0..COUNT).filter(is_one).count();
+    let expected: Vec<_> = (0..COUNT)
+        .flat_map(|n| if is_one(&n) { vec![n, n + HOLDS / 2] } else { vec![n] })
+        .collect();
+    assert_eq!(noted.rest(COUNT + more), expected);
+    end(pool);
+}
+
 /// Somebody waits for the whole pool, too.
 #[test]
 fn of_several_that_wait_the_first_is_told_in_time() {
