@@ -18,10 +18,12 @@ use crate::uring::kernel::{op, Kernel, Sqe};
 const EXECUTOR_AT: usize = offset_of!(TaskHead, current_executor);
 const _: () = assert!(offset_of!(Task, head) == 0);
 
-/// The words: the entry's first four, the offset last, as that is the order of a call of C's.
-struct Plain<K>(K);
+/// A read or a write: its words are the entry's first four, the offset last, as that is the order
+/// of a call of C's. `COUNTED`: a read into a registered buffer, by a direct descriptor: that and
+/// the length, the address, the offset, and where the buffer's count of operations in flight is.
+struct Io<K, const COUNTED: bool>(K);
 
-impl<K: Kernel> Failed for Plain<K> {
+impl<K: Kernel, const COUNTED: bool> Failed for Io<K, COUNTED> {
     const SWITCH_AT: usize = TaskRef::SWITCH_AT;
     const OUTCOME_AT: usize = TaskRef::OUTCOME_AT;
     const EXECUTOR_AT: usize = EXECUTOR_AT;
@@ -31,40 +33,20 @@ impl<K: Kernel> Failed for Plain<K> {
     extern "C" fn failed(
         task: NonNull<u8>,
         closings: u64,
-        off: u64,
-        len: u64,
-        addr: u64,
-        head: u64,
-    ) -> RawResult {
-        let sqe = Sqe([head, off, addr, len, 0, 0, 0, 0]);
-        // SAFETY: called where such a call ends, for its task.
-        unsafe { of_entry_failed::<K>(TaskRef::new(task.cast()), &sqe, closings) }
-    }
-}
-
-/// A read into a registered buffer, by a direct descriptor. The words: that and the length, the
-/// address, the offset, and where the buffer's count of operations in flight is.
-struct Fixed<K>(K);
-
-impl<K: Kernel> Failed for Fixed<K> {
-    const SWITCH_AT: usize = TaskRef::SWITCH_AT;
-    const OUTCOME_AT: usize = TaskRef::OUTCOME_AT;
-    const EXECUTOR_AT: usize = EXECUTOR_AT;
-    const CLOSINGS_AT: usize = Executor::<K>::CLOSINGS_AT;
-
-    #[cold]
-    extern "C" fn failed(
-        task: NonNull<u8>,
-        closings: u64,
-        users: u64,
-        off: u64,
-        addr: u64,
-        fd_and_len: u64,
+        d: u64,
+        c: u64,
+        b: u64,
+        a: u64,
     ) -> RawResult {
         // SAFETY: called where such a call ends, for its task, whose executor this is.
         unsafe {
             let task = TaskRef::new(task.cast());
-            let users = &*users_at(users);
+            if !COUNTED {
+                let [head, addr, len, off] = [a, b, c, d];
+                let sqe = Sqe([head, off, addr, len, 0, 0, 0, 0]);
+                return of_entry_failed::<K>(task, &sqe, closings);
+            }
+            let ([fd_and_len, addr, off], users) = ([a, b, c], &*users_at(d));
             let index = executor_of::<K>(task).buffer_index(users);
             let sqe = fixed_entry(fd_and_len, addr, off, index.into());
             let moved = of_entry_failed::<K>(task, &sqe, closings);
@@ -85,7 +67,7 @@ fn users_at(address: u64) -> *const AtomicU32 {
     core::ptr::with_exposed_provenance(address as usize)
 }
 
-/// The entry of a read that `Fixed` is for.
+/// The entry of a read into a registered buffer.
 fn fixed_entry(fd_and_len: u64, addr: u64, off: u64, index: u64) -> Sqe {
     let len = u64::from(fd_and_len as u32);
     Sqe([fd_and_len - len + HEAD_FIXED, off, addr, len, 0, index, 0, 0])
@@ -129,7 +111,7 @@ impl<K: Kernel> Call<'_, K> {
         let [head, off, addr, len, ..] = sqe.0;
         let words = [head, addr, len, off];
         // SAFETY: the caller's.
-        unsafe { self.ex.io_last::<Plain<K>, false>(self.task, sqe, words, || {}) }
+        unsafe { self.ex.io_last::<Io<K, false>, false>(self.task, sqe, words, || {}) }
     }
 
     /// SUSPENDS, as the last thing that the caller does: a read by a direct descriptor into a
@@ -147,7 +129,7 @@ impl<K: Kernel> Call<'_, K> {
         let begins = || fixed::used(users);
         // SAFETY: the caller's.
         unsafe {
-            match self.ex.io_last::<Fixed<K>, true>(self.task, sqe, words, begins) {
+            match self.ex.io_last::<Io<K, true>, true>(self.task, sqe, words, begins) {
                 Some(moved) => moved,
                 None => read_fixed::<K>(self.task, fd_and_len, addr, off, users, index),
             }

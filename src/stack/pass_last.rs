@@ -221,67 +221,6 @@ macro_rules! keep_words {
     };
 }
 
-/// RDI: the task that is left, as C's functions have it. R9: where the RSP of the task is kept that
-/// is entered. The rest: what is kept; of a read that is where it was when that was called.
-#[unsafe(naked)]
-unsafe extern "C" fn io_last_at<W: Failed>(
-    task: NonNull<u8>,
-    a: u64,
-    b: u64,
-    c: u64,
-    d: u64,
-    next_sp: *const usize,
-) -> RawResult {
-    naked_asm!(
-        ".cfi_startproc",
-        keep!(),
-        keep_words!(),
-        push!("rbp", -88),
-        push!("rbx", -96),
-        "lea rax, [rip + {has_moved} + 1]",
-        "push rax",
-        ".cfi_adjust_cfa_offset 8",
-        "mov [rdi + {sp}], rsp",
-        "mov rdx, r9",
-        "mov rsp, [rdx]",
-        resume_there!(),
-        has_moved = sym has_moved::<W>,
-        sp = const W::SWITCH_AT + Switch::SP_AT,
-        executor = const W::EXECUTOR_AT,
-        closings = const W::CLOSINGS_AT,
-    )
-}
-
-/// As `io_last_at`; the last word is the address of a count.
-#[unsafe(naked)]
-unsafe extern "C" fn counted_last_at<W: Failed>(
-    task: NonNull<u8>,
-    a: u64,
-    b: u64,
-    c: u64,
-    d: u64,
-    next_sp: *const usize,
-) -> RawResult {
-    naked_asm!(
-        ".cfi_startproc",
-        keep!(),
-        keep_words!(),
-        push!("rbp", -88),
-        push!("rbx", -96),
-        "lea rax, [rip + {has_moved} + 1]",
-        "push rax",
-        ".cfi_adjust_cfa_offset 8",
-        "mov [rdi + {sp}], rsp",
-        "mov rdx, r9",
-        "mov rsp, [rdx]",
-        resume_there!(),
-        has_moved = sym has_moved_counted::<W>,
-        sp = const W::SWITCH_AT + Switch::SP_AT,
-        executor = const W::EXECUTOR_AT,
-        closings = const W::CLOSINGS_AT,
-    )
-}
-
 /// The words that were kept are of no use: returns the outcome, in EAX.
 macro_rules! moved {
     () => {
@@ -303,45 +242,70 @@ macro_rules! failed {
     };
 }
 
-/// As `goes_on`, of a task that has left by `io_last_at`. RDX: where its RSP was kept.
-#[unsafe(naked)]
-unsafe extern "C" fn has_moved<W: Failed>() {
-    naked_asm!(
-        kept!(80),
-        "mov eax, [rdx + {outcome}]",
-        "test eax, eax",
-        "js 2f",
-        ".cfi_remember_state",
-        moved!(),
-        ".cfi_restore_state\n.cfi_def_cfa_offset 80", // The assembler does not count back.
-        "2:",
-        failed!(),
-        outcome = const W::OUTCOME_AT as isize - (W::SWITCH_AT + Switch::SP_AT) as isize,
-        task = const -((W::SWITCH_AT + Switch::SP_AT) as isize),
-        failed = sym W::failed,
-    )
+/// The two ends of a wait with words: `$leaves` by which a task leaves, and `$comes` at which it
+/// goes on. `$over`: what else is done where the outcome is not below 0.
+///
+/// `$leaves`: RDI: the task that is left, as C's functions have it. R9: where the RSP of the task
+/// is kept that is entered. The rest: what is kept; of a read that is where it was when that was
+/// called.
+///
+/// `$comes`: as `goes_on`. RDX: where its RSP was kept.
+macro_rules! with_words {
+    ($leaves:ident, $comes:ident, $over:literal) => {
+        #[unsafe(naked)]
+        unsafe extern "C" fn $leaves<W: Failed>(
+            task: NonNull<u8>,
+            a: u64,
+            b: u64,
+            c: u64,
+            d: u64,
+            next_sp: *const usize,
+        ) -> RawResult {
+            naked_asm!(
+                ".cfi_startproc",
+                keep!(),
+                keep_words!(),
+                push!("rbp", -88),
+                push!("rbx", -96),
+                "lea rax, [rip + {comes} + 1]",
+                "push rax",
+                ".cfi_adjust_cfa_offset 8",
+                "mov [rdi + {sp}], rsp",
+                "mov rdx, r9",
+                "mov rsp, [rdx]",
+                resume_there!(),
+                comes = sym $comes::<W>,
+                sp = const W::SWITCH_AT + Switch::SP_AT,
+                executor = const W::EXECUTOR_AT,
+                closings = const W::CLOSINGS_AT,
+            )
+        }
+
+        #[unsafe(naked)]
+        unsafe extern "C" fn $comes<W: Failed>() {
+            naked_asm!(
+                kept!(80),
+                "mov eax, [rdx + {outcome}]",
+                "test eax, eax",
+                "js 2f",
+                $over,
+                ".cfi_remember_state",
+                moved!(),
+                // The assembler does not count back.
+                ".cfi_restore_state\n.cfi_def_cfa_offset 80",
+                "2:",
+                failed!(),
+                outcome = const W::OUTCOME_AT as isize - (W::SWITCH_AT + Switch::SP_AT) as isize,
+                task = const -((W::SWITCH_AT + Switch::SP_AT) as isize),
+                failed = sym W::failed,
+            )
+        }
+    };
 }
 
-/// As `has_moved`, of a task that has left by `counted_last_at`.
-#[unsafe(naked)]
-unsafe extern "C" fn has_moved_counted<W: Failed>() {
-    naked_asm!(
-        kept!(80),
-        "mov eax, [rdx + {outcome}]",
-        "test eax, eax",
-        "js 2f",
-        "mov rcx, [rsp + 8]",
-        "dec dword ptr [rcx]",
-        ".cfi_remember_state",
-        moved!(),
-        ".cfi_restore_state\n.cfi_def_cfa_offset 80", // The assembler does not count back.
-        "2:",
-        failed!(),
-        outcome = const W::OUTCOME_AT as isize - (W::SWITCH_AT + Switch::SP_AT) as isize,
-        task = const -((W::SWITCH_AT + Switch::SP_AT) as isize),
-        failed = sym W::failed,
-    )
-}
+with_words!(io_last_at, has_moved, "");
+// The last word is the address of a count.
+with_words!(counted_last_at, has_moved_counted, "mov rcx, [rsp + 8]\ndec dword ptr [rcx]");
 
 /// Leaves the running task, for good, for another, which then runs as if who entered this one had
 /// entered it.
