@@ -14,20 +14,22 @@ pub mod join;
 pub mod park;
 pub mod queue;
 pub mod ring;
+mod words;
 
 use loom::cell::Cell;
 use loom::sync::atomic::{
-    fence, AtomicBool, AtomicPtr, AtomicU64, AtomicU8, AtomicUsize,
+    fence, AtomicBool, AtomicU64, AtomicUsize,
     Ordering::{Acquire, Relaxed, SeqCst},
 };
 use loom::sync::Notify;
 use loom::thread;
 use monad_async::intrusive::{Chain, Link, Marks, MpscQueue, Push};
 use monad_async::task::requests::{look_at, Marked, Requests};
-use monad_async::task::state::{self, Run, TaskState};
+use monad_async::task::state::{Run, TaskState};
 use std::ffi::c_void;
-use std::ptr::{null_mut, NonNull};
+use std::ptr::NonNull;
 use std::sync::{Arc, Mutex};
+use words::Words;
 
 /// What a message is.
 pub mod kind {
@@ -55,12 +57,7 @@ pub enum End {
 }
 
 pub struct Task {
-    run_state: AtomicU8,
-    run: AtomicU64,
-    mailbox: AtomicPtr<c_void>,
-    executor: AtomicPtr<c_void>,
-    result: [AtomicU64; 2],
-    cancel_run: AtomicU64,
+    words: Words,
     link: Link,
     flags: Cell<Flags>,
     asked: Cell<bool>,
@@ -117,12 +114,7 @@ pub const fn result(run: Run) -> [u64; 2] {
 impl Task {
     fn new() -> Self {
         Self {
-            run_state: AtomicU8::new(state::FRESH),
-            run: AtomicU64::new(0),
-            mailbox: AtomicPtr::new(null_mut()),
-            executor: AtomicPtr::new(null_mut()),
-            result: [AtomicU64::new(0), AtomicU64::new(0)],
-            cancel_run: AtomicU64::new(0),
+            words: Words::fresh(),
             link: Link::new(),
             flags: Cell::new(Flags::Idle),
             asked: Cell::new(false),
@@ -134,8 +126,7 @@ impl Task {
     }
 
     pub fn state(&self) -> TaskState<'_> {
-        let Self { run_state, run, mailbox, executor, result, cancel_run, .. } = self;
-        TaskState { run_state, run, mailbox, executor, result, cancel_run }
+        self.words.state()
     }
 
     pub fn ends(&self) -> Vec<(Run, End)> {
@@ -403,7 +394,7 @@ impl World {
     }
 
     fn await_askers(&self, ex: usize) {
-        loop {
+        while !self.inbox(ex).has_entries() {
             fence(SeqCst);
             if self.executors[ex].askers.load(Acquire) == 0 {
                 return;

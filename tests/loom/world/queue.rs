@@ -4,14 +4,14 @@
 //! checks.
 
 use loom::cell::Cell;
-use loom::sync::atomic::{AtomicPtr, AtomicU64, AtomicU8};
 use loom::sync::Mutex;
 use loom::thread;
 use monad_async::task::queued::Place;
-use monad_async::task::state::{self, Run, TaskState};
+use monad_async::task::state::{Run, TaskState};
 use std::ffi::c_void;
-use std::ptr::null_mut;
 use std::sync::Arc;
+
+use super::words::Words;
 
 /// Who has a run, as a cancel finds it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,12 +25,7 @@ pub enum Found {
 }
 
 pub struct World {
-    run_state: AtomicU8,
-    run: AtomicU64,
-    mailbox: AtomicPtr<c_void>,
-    executor: AtomicPtr<c_void>,
-    result: [AtomicU64; 2],
-    cancel_run: AtomicU64,
+    words: Words,
     /// `head.flags`, ticks and the like: of who has the task.
     plain: Cell<Run>,
     /// The task is in `levels`.
@@ -48,12 +43,7 @@ unsafe impl Send for World {}
 impl World {
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
-            run_state: AtomicU8::new(state::FRESH),
-            run: AtomicU64::new(0),
-            mailbox: AtomicPtr::new(null_mut()),
-            executor: AtomicPtr::new(null_mut()),
-            result: [AtomicU64::new(0), AtomicU64::new(0)],
-            cancel_run: AtomicU64::new(0),
+            words: Words::fresh(),
             plain: Cell::new(0),
             queue: Mutex::new(false),
             ends: std::sync::Mutex::default(),
@@ -69,8 +59,7 @@ impl World {
     }
 
     pub fn state(&self) -> TaskState<'_> {
-        let Self { run_state, run, mailbox, executor, result, cancel_run, .. } = self;
-        TaskState { run_state, run, mailbox, executor, result, cancel_run }
+        self.words.state()
     }
 
     fn queue_address(&self) -> *mut c_void {

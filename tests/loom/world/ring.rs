@@ -1,21 +1,17 @@
 //! Tasks that join each other, as src/executor/join_elsewhere.rs has it: the words, and who asks, are
 //! the real ones. What becomes of a join that may wait is `world::join`'s.
 
-use loom::sync::atomic::{AtomicPtr, AtomicU64, AtomicU8};
 use loom::thread;
 use monad_async::task::joins::{ask, Headers, Joined, Joins};
-use monad_async::task::state::{self, TaskState};
+use monad_async::task::state::TaskState;
 use std::ptr::null_mut;
 use std::sync::Arc;
 
+use super::words::Words;
+
 struct Member {
     joins: Joins,
-    run_state: AtomicU8,
-    run: AtomicU64,
-    mailbox: AtomicPtr<std::ffi::c_void>,
-    executor: AtomicPtr<std::ffi::c_void>,
-    result: [AtomicU64; 2],
-    cancel_run: AtomicU64,
+    words: Words,
 }
 
 /// All are in their first run at first.
@@ -27,23 +23,14 @@ fn address(task: usize) -> usize {
 
 impl Headers for Ring {
     fn at(&self, task: usize) -> (&Joins, TaskState<'_>) {
-        let member = &self.0[(task >> 7) - 1];
-        let Member { joins, run_state, run, mailbox, executor, result, cancel_run } = member;
-        (joins, TaskState { run_state, run, mailbox, executor, result, cancel_run })
+        let Member { joins, words } = &self.0[(task >> 7) - 1];
+        (joins, words.state())
     }
 }
 
 impl Ring {
     pub fn new() -> Arc<Self> {
-        let ring = Self([0; 3].map(|_| Member {
-            joins: Joins::nobody(),
-            run_state: AtomicU8::new(state::FRESH),
-            run: AtomicU64::new(0),
-            mailbox: AtomicPtr::new(null_mut()),
-            executor: AtomicPtr::new(null_mut()),
-            result: [AtomicU64::new(0), AtomicU64::new(0)],
-            cancel_run: AtomicU64::new(0),
-        }));
+        let ring = Self([0; 3].map(|_| Member { joins: Joins::nobody(), words: Words::fresh() }));
         (0..3).for_each(|task| ring.begin(task));
         Arc::new(ring)
     }
