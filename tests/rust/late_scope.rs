@@ -1,0 +1,108 @@
+//! A scope is not late by what was waited for in it, where that was nothing that it could end.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use monad_async::api::Handle;
+use monad_async::error::{Errno, RawResult};
+use monad_async::reactor::operation::Op;
+use monad_async::uring::kernel::{op, Cqe, Kernel, Moment, Sqe, Wait, Waker};
+use monad_async::uring::{RealKernel, RingOptions};
+use std::cell::Cell;
+use std::io::{pipe, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+use std::thread;
+use std::time::Duration;
+use support::rings::{ring, MS};
+use support::*;
+
+/// A kernel that does not hear of cancels.
+struct Deaf(RealKernel);
+
+impl Kernel for Deaf {
+    unsafe fn push(&self, sqe: &Sqe) {
+        let mut nop = Sqe::new(op::NOP, -1, 0, 0, 0, 0);
+        nop.set_user_data(sqe.user_data());
+        let is_cancel = sqe.opcode() == op::ASYNC_CANCEL;
+        // SAFETY: the caller's; a NOP refers to no memory.
+        unsafe { self.0.push(if is_cancel { &nop } else { sqe }) }
+    }
+
+    fn has_ring(&self) -> bool {
+        self.0.has_ring()
+    }
+    fn sq_space(&self) -> u32 {
+        self.0.sq_space()
+    }
+    fn sq_pending(&self) -> u32 {
+        self.0.sq_pending()
+    }
+    fn pop(&self) -> Option<Cqe> {
+        self.0.pop()
+    }
+    fn needs_enter(&self) -> bool {
+        self.0.needs_enter()
+    }
+    fn enter(&self, wait: Wait) -> Result<(), Errno> {
+        self.0.enter(wait)
+    }
+    fn now_boot_ns(&self) -> u64 {
+        self.0.now_boot_ns()
+    }
+    fn boot_ns_at(&self, now: u64) -> u64 {
+        self.0.boot_ns_at(now)
+    }
+    fn coarse_from_ns(&self) -> u64 {
+        self.0.coarse_from_ns()
+    }
+    fn note_coarsely(&self, moment: &Moment) {
+        self.0.note_coarsely(moment);
+    }
+    fn passed_coarsely_ns(&self, moment: &Moment, resumed: u64, now: u64) -> u64 {
+        self.0.passed_coarsely_ns(moment, resumed, now)
+    }
+    fn waker(&self) -> Waker {
+        self.0.waker()
+    }
+}
+
+#[test]
+fn a_scope_counts_from_when_it_was_entered_whatever_was_waited_for() {
+    const LONG_MS: u64 = 600;
+    let Some(real) = ring(RingOptions { entries: 8, ..Default::default() }) else { return };
+    let ex = Handle::new(Deaf(real), true).unwrap();
+    let (reader, mut writer) = pipe().unwrap();
+    let fd = reader.as_raw_fd();
+    let task = new_large_task();
+    // SAFETY: zeros are an idle record.
+    let record: &Op = Box::leak(Box::new(unsafe { std::mem::zeroed() }));
+    let slept = Rc::new(Cell::new(None));
+    let out = slept.clone();
+    set_body(task, move |task| {
+        let mut scope = MaybeUninit::uninit();
+        record.sqe.set(Sqe::new(op::POLL_ADD, fd, 0, 0, 0, libc::POLLIN as u32));
+        // SAFETY: in place until it is left; a record that stays.
+        unsafe {
+            Handle::<Deaf>::enter_scope(task, scope.as_mut_ptr(), 1000 * MS, 0).unwrap();
+            ex.executor().begin_operation(task, record).unwrap();
+            ex.executor().end_operation(task, record).unwrap();
+            // As long as it is over the second in all: the scope ends it.
+            out.set(Some(ex.executor().sleep(task, 700 * MS)));
+            let has_fired = Handle::<Deaf>::leave_scope(task, scope.as_ptr()).unwrap();
+            RawResult::success(isize::from(has_fired))
+        }
+    });
+    let comes = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(LONG_MS));
+        writer.write_all(b"x").unwrap();
+    });
+    ex.attach(task).unwrap();
+    while ex.has_work() {
+        let _ = ex.run(usize::MAX, None);
+    }
+    comes.join().unwrap();
+    assert_eq!((slept.get(), task.head.result.get()), (Some(-libc::ETIME), RawResult::success(1)));
+    destroy(ex, [task]);
+}
