@@ -97,6 +97,10 @@ fn learn_opcodes(ring: &mut Ring, mask: u32, dropped: &mut Text) {
     if !asked || mask & mask::FILE_OPCODES != 0 {
         ring.opcodes &= !later;
     }
+    // Messages came with 5.18, descriptors in them with sends without a copy (6.0).
+    if ring.opcodes >> op::SEND_ZC & 1 == 0 {
+        ring.opcodes &= !(1 << op::MSG_RING);
+    }
     for (bit, opcodes, name) in WANTED {
         let bits = opcodes.iter().map(|&opcode| 1 << opcode).sum::<u64>();
         if mask & bit != 0 {
