@@ -388,7 +388,8 @@ fn run_named(program: &Path, mutant: usize, test: &str, limit_s: u32) -> Option<
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();
-    assert!(text.contains("running 1 test"), "no test of that name: {test}");
+    let (name, status) = (program.display(), out.status);
+    assert!(text.contains("running 1 test"), "{name} has no {test}: {status}: {text}");
     if out.status.success() {
         return None;
     }
