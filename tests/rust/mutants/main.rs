@@ -197,6 +197,52 @@ fn every_bug_has_its_place() {
     assert!(lost.is_empty(), "keep the lists of mutants up to date: {lost:#?}");
 }
 
+/// As are the tests that find them: a program has no test that stands in another.
+#[test]
+fn every_bug_has_its_test() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let alone = ALONE.iter().flat_map(|(program, list)| {
+        list.iter().map(move |(_, test)| (format!("rust/{program}.rs"), *test))
+    });
+    let of_models = WEAKENED.iter().map(|(_, model)| {
+        let (program, test) = model.split_once(' ').expect("a program and its test");
+        (format!("{}.rs", program.replacen('_', "/", 1)), test)
+    });
+    let lost: Vec<_> = alone
+        .chain(of_models)
+        .filter(|(file, test)| {
+            let text = fs::read_to_string(root.join(file)).unwrap_or_default();
+            !text.contains(&format!("#[test]\nfn {test}()"))
+        })
+        .collect();
+    assert!(lost.is_empty(), "tests that are not there: {lost:#?}");
+}
+
+/// What one copy is planted with stands side by side.
+#[test]
+fn no_bug_stands_in_another() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let alone = || ALONE.iter().flat_map(|(_, list)| list.iter().map(|(mutant, _)| mutant));
+    let copies: [Vec<&Mutant>; 3] = [
+        mutants().collect(),
+        TOGETHER.iter().chain(CREW).chain(FILES).chain(VIEWS).chain(alone()).collect(),
+        WEAKENED.iter().map(|(mutant, _)| mutant).collect(),
+    ];
+    for copy in copies {
+        let mut places: BTreeMap<&str, Vec<_>> = BTreeMap::new();
+        for m in copy {
+            let text = fs::read_to_string(root.join(m.file)).unwrap_or_default();
+            places.entry(m.file).or_default().extend(find(&text, m.right).ok());
+        }
+        for (file, mut places) in places {
+            places.sort_unstable();
+            places.dedup();
+            let crossed = places.windows(2).find(|two| two[1].0 < two[0].1);
+            assert_eq!(crossed, None, "{file}: two bugs overlap there");
+        }
+    }
+}
+
 /// Whether a piece may stand in a block of its own: a planted one does.
 fn is_whole(piece: &str) -> bool {
     let mut open = 0;
