@@ -8,7 +8,6 @@ use crate::executor::home::HOME_SHIFT;
 use crate::executor::mailbox::HOMES;
 use crate::executor::Executor;
 use crate::reactor::operation::KEPT_FROM;
-use crate::reactor::place::HERE;
 use crate::sys::valgrind;
 use crate::task::header::TaskRef;
 use crate::uring::abi::sqe as flag;
@@ -258,16 +257,6 @@ impl<'a, K: Kernel> Call<'a, K> {
         (events, dont_wait): (Option<i16>, bool),
         begun: u64,
     ) -> Res<usize> {
-        let (mut sqe, mut res) = (sqe, res);
-        let mut at_start = *sqe;
-        if res == -libc::ESPIPE && sqe.off() == HERE {
-            // A socket, and a kernel (5.11) that takes the current position for one.
-            at_start.0[1] = 0;
-            sqe = &at_start;
-            self.goes_on(begun)?;
-            // SAFETY: the caller's.
-            res = unsafe { self.ex.io(self.task, *sqe) };
-        }
         if res != KEPT_FROM || dont_wait {
             return answer_to(sqe, res);
         }

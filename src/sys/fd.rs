@@ -175,26 +175,28 @@ pub fn lingers(fd: i32) -> bool {
     }
 }
 
+/// What a socket says of itself; `None`: it is none.
+fn socket_says(fd: i32, name: i32) -> Option<i32> {
+    let mut value = 0;
+    let mut length = size_of::<i32>() as libc::socklen_t;
+    let at = (&raw mut value).cast();
+    // SAFETY: `value` has `length` bytes.
+    let asked = unsafe { option_get(fd, libc::SOL_SOCKET, name, at, &raw mut length) };
+    asked.ok().map(|()| value)
+}
+
+pub fn is_socket(fd: i32) -> bool {
+    socket_says(fd, libc::SO_TYPE).is_some()
+}
+
 /// A socket whose messages come one by one, each as a whole.
 pub fn is_of_messages(fd: i32) -> bool {
-    let mut kind = libc::SOCK_STREAM;
-    let mut length = size_of::<i32>() as libc::socklen_t;
-    let at = (&raw mut kind).cast();
-    // SAFETY: `kind` has `length` bytes.
-    let is_socket =
-        unsafe { option_get(fd, libc::SOL_SOCKET, libc::SO_TYPE, at, &raw mut length).is_ok() };
-    is_socket && kind != libc::SOCK_STREAM
+    socket_says(fd, libc::SO_TYPE).is_some_and(|kind| kind != libc::SOCK_STREAM)
 }
 
 /// A Unix socket.
 pub fn is_unix(fd: i32) -> bool {
-    let mut domain = libc::AF_UNSPEC;
-    let mut length = size_of::<i32>() as libc::socklen_t;
-    let at = (&raw mut domain).cast();
-    // SAFETY: `domain` has `length` bytes.
-    let is_socket =
-        unsafe { option_get(fd, libc::SOL_SOCKET, libc::SO_DOMAIN, at, &raw mut length).is_ok() };
-    is_socket && domain == libc::AF_UNIX
+    socket_says(fd, libc::SO_DOMAIN) == Some(libc::AF_UNIX)
 }
 
 /// The peer of a socket sends no more, whatever of that is there still.

@@ -10,10 +10,10 @@ use io_uring::{EnterFlags, Probe};
 use super::abi::{op, LAST_OP};
 use super::options::{CreateError, RingOptions};
 use super::ring::{Clock, Ring};
-use super::{abi, mask, refusal};
+use super::{abi, mask, refusal, streams};
 use crate::error::Errno;
-use crate::sys::file;
 use crate::sys::text::{text, Text};
+use crate::sys::{fd, file};
 
 /// Has the new ring use what its kernel can do. Of the rest, `dropped` says why.
 pub(super) fn learn(ring: &mut Ring, mask: u32, dropped: &mut Text) {
@@ -22,6 +22,7 @@ pub(super) fn learn(ring: &mut Ring, mask: u32, dropped: &mut Text) {
     try_no_iowait(ring, mask, dropped);
     learn_opcodes(ring, mask, dropped);
     learn_no_signal(ring, mask, dropped);
+    learn_streams(ring, mask, dropped);
     learn_receiving(ring, mask, dropped);
     learn_cancelling(ring, mask, dropped);
     try_fixed(ring, mask, dropped);
@@ -120,6 +121,31 @@ fn learn_no_signal(ring: &mut Ring, mask: u32, dropped: &mut Text) {
     if !ring.knows_no_signal {
         dropped.item(", ", format_args!("writes without SIGPIPE (refused by the kernel)"));
     }
+}
+
+/// Every kernel refuses a socket at the position 1: so, with that in place of the current one, a
+/// newer kernel does as an older one. Sends without a copy came later than what takes both.
+fn learn_streams(ring: &mut Ring, mask: u32, dropped: &mut Text) {
+    let masked = mask & mask::STREAM_POSITION != 0;
+    ring.stream_offset = masked.then_some(1);
+    let is_later = ring.opcodes >> op::SEND_ZC & 1 != 0;
+    if (is_later && !masked) || !refuses_position(ring) {
+        return;
+    }
+    ring.stream_offset = Some(0);
+    let why = if masked { "masked" } else { "refused by the kernel" };
+    dropped.item(", ", format_args!("current position of sockets ({why})"));
+}
+
+fn refuses_position(ring: &Ring) -> bool {
+    let Ok(socket) = fd::socket(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) else {
+        return false;
+    };
+    // SAFETY: refers to no memory.
+    unsafe { ring.push(&streams::question(socket)) };
+    let asked = ring.enter_now(1);
+    fd::close(socket);
+    asked.is_ok() && ring.take().is_some_and(|cqe| cqe.res == -libc::ESPIPE)
 }
 
 /// Of receiving into buffers that the kernel chooses. Of a ring of them that there is not, a kernel

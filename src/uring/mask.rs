@@ -37,9 +37,11 @@ pub const RECV_STREAM: u32 = 1 << 18;
 pub const DIRECT_TABLE: u32 = 1 << 19;
 /// Cancelling by a descriptor, a direct one too (6.0).
 pub const CANCEL_HANDLE: u32 = 1 << 20;
+/// Sockets at the current position, -1 (5.17): ESPIPE.
+pub const STREAM_POSITION: u32 = 1 << 21;
 /// Not a lack of the kernel's own, so not in `ALL`: it takes two entries at most of what it is
 /// offered, as if it had no memory for more.
-pub const TAKES_FEW: u32 = 1 << 21;
+pub const TAKES_FEW: u32 = 1 << 23;
 
 /// Every bit of the ring's that a kernel may lack. Bits from 24 on belong to other parts of `sys`.
-pub const ALL: u32 = (1 << 21) - 1;
+pub const ALL: u32 = (1 << 22) - 1;

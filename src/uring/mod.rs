@@ -13,6 +13,7 @@
 //! queues    the two queues, in memory shared with the kernel
 //! mapping   that memory
 //! chain     what is left of a chain that the kernel has taken in part
+//! streams   sockets at the current position, for which older kernels want another
 //! ring      io_uring_enter, and closing the ring
 //! wakeup    how another thread ends a sleep in the ring
 //! sleeper   how a compute-only executor sleeps
@@ -37,6 +38,7 @@ mod refusal;
 mod ring;
 mod setup;
 mod sleeper;
+mod streams;
 mod wakeup;
 
 pub use options::{CreateError, RingOptions};

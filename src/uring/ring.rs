@@ -40,6 +40,7 @@ use super::chain;
 use super::fixed::FixedTable;
 use super::kernel::{Cqe, Sqe, Wait, Waker, FIRST_RESERVED_USER_DATA};
 use super::mapping::Mapping;
+use super::streams;
 use super::wakeup::Wakeup;
 use crate::error::Errno;
 use crate::sys::clock::{boot_ns, left_ns, NS_PER_S, SLICE_NS};
@@ -77,6 +78,8 @@ pub(super) struct Ring {
     pub(super) tells_by_itself: bool,
     /// As many entries as an `enter` offers at most: see [`mask::TAKES_FEW`](super::mask).
     pub(super) offers_max: u32,
+    /// What takes the place of the current position of a socket: see `streams`.
+    pub(super) stream_offset: Option<u64>,
     queues: Mapping,
     /// Those that the kernel performs, a bit each.
     pub(super) opcodes: u64,
@@ -110,6 +113,7 @@ impl Ring {
             submits_all: false,
             tells_by_itself: false,
             offers_max: u32::MAX,
+            stream_offset: None,
             queues,
             opcodes: 0,
             taken: Cell::new(0),
@@ -282,10 +286,18 @@ impl Ring {
         result
     }
 
+    #[inline(always)]
+    fn publish(&self) {
+        if let Some(offset) = self.stream_offset {
+            streams::place(&self.queues, offset);
+        }
+        self.queues.publish();
+    }
+
     pub(super) fn enter_now(&self, to_submit: u32) -> Result<(), Errno> {
         let flags = EnterFlags::GETEVENTS.bits();
         let offered = to_submit.min(self.offers_max);
-        self.queues.publish();
+        self.publish();
         // SAFETY: what is in the queue was pushed under `push`'s promise; no argument.
         let taken = unsafe { self.submitter.enter::<libc::sigset_t>(offered, 0, flags, None) };
         self.outcome(to_submit, taken)
@@ -306,7 +318,7 @@ impl Ring {
             return self.enter_now(to_submit);
         }
         let Wait::Until { boot_ns: at_ns } = wait else {
-            self.queues.publish();
+            self.publish();
             // SAFETY: as in `enter_now`.
             let taken = unsafe {
                 self.submitter.enter::<libc::sigset_t>(to_submit, wanted, flags.bits(), None)
@@ -320,7 +332,7 @@ impl Ring {
         };
         let ts = Timespec::new().sec(ns / NS_PER_S).nsec((ns % NS_PER_S) as u32);
         let args = SubmitArgs::new().timespec(&ts);
-        self.queues.publish();
+        self.publish();
         // SAFETY: as in `enter_now`; the argument is what EXT_ARG says, alive for the call.
         let taken = unsafe { self.submitter.enter(to_submit, wanted, flags.bits(), Some(&args)) };
         self.outcome(to_submit, taken)

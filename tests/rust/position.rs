@@ -8,16 +8,17 @@ mod support;
 use monad_async::api::Handle;
 use monad_async::error::RawResult;
 use monad_async::io::call::Call;
-use monad_async::io::file::{File, UNBUFFERED};
+use monad_async::io::file::{File, Parts, UNBUFFERED};
 use monad_async::io::ordered::order;
 use monad_async::reactor::operation::Op;
 use monad_async::uring::kernel::{op, Sqe};
-use monad_async::uring::RingOptions;
+use monad_async::uring::{mask, RingOptions};
 use std::ffi::c_void;
 use std::fs::{File as Plain, OpenOptions};
 use std::mem::{size_of_val, zeroed};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use support::child::alone;
 use support::rings::ring;
@@ -46,7 +47,16 @@ fn block(letter: u8) -> Box<Block> {
 type MyCall<'a> = Call<'a, Real>;
 
 fn in_task(body: impl Fn(&MyCall) + 'static) {
-    let Some(kernel) = ring(RingOptions { entries: 8, ..Default::default() }) else { return };
+    in_task_without(0, body);
+}
+
+/// On a kernel that lacks so much.
+fn in_task_without(mask: u32, body: impl Fn(&MyCall) + 'static) {
+    let options = RingOptions { entries: 8, mask, ..Default::default() };
+    let Some(kernel) = ring(options) else { return };
+    if mask & mask::STREAM_POSITION != 0 {
+        assert!(kernel.config().contains("current position of sockets ("), "{}", kernel.config());
+    }
     let ex = Handle::new(kernel, true).unwrap();
     let task = new_large_task();
     let body = Rc::new(body);
@@ -316,4 +326,67 @@ fn with_o_direct_appended_in_a_row() {
         assert_eq!(position(&file), 4 * BLOCK);
         assert_eq!(letters(&file), [b'c', b'a', b'b', b'd']);
     });
+}
+
+/// An older kernel takes the current position for one, and a socket has none: ESPIPE. It was told to
+/// who called with an entry of its own, and to who wrote in a row.
+#[test]
+fn of_a_socket() {
+    for bits in [0, mask::STREAM_POSITION, mask::ALL] {
+        in_task_without(bits, |call| {
+            let (here, there) = UnixStream::pair().unwrap();
+            let file = File { fd: there.as_raw_fd(), flags: 0 };
+            let by = Call { ex: call.ex, task: call.task, fd: here.as_raw_fd(), flags: 0 };
+            let from = c"abcdefgh".as_ptr().cast::<c_void>();
+            let mut to = [0_u8; 16];
+            let room = to.as_mut_ptr().cast::<c_void>();
+            let part = |at: *const c_void| libc::iovec { iov_base: at.cast_mut(), iov_len: 2 };
+            // SAFETY: a string, and room for sixteen.
+            unsafe {
+                let out = Call { fd: file.fd, ..by };
+                assert_eq!(out.write(from, 2, HERE), Ok(2));
+                assert_eq!(
+                    out.writev(Parts { at: &part(from.byte_add(2)), count: 1 }, HERE, 0),
+                    Ok(2)
+                );
+                let own = Sqe::new(op::WRITE, out.fd, HERE as u64, from.byte_add(4) as u64, 2, 0);
+                assert_eq!(Handle::<Real>::io(call.task, &own), RawResult::success(2));
+                let file = order(call.ex, file).unwrap();
+                let row = Call { flags: file.flags, ..out };
+                assert_eq!(row.write_in_order(from.byte_add(6), 2, HERE), RawResult::success(2));
+                // More than one, which are linked.
+                for r in together(&row, &[(b"ij", HERE), (b"kl", HERE), (b"mn", HERE)]) {
+                    assert_eq!(r, RawResult::success(2));
+                }
+
+                assert_eq!(by.read(room, 2, HERE), Ok(2));
+                assert_eq!(
+                    by.readv(Parts { at: &part(room.byte_add(2)), count: 1 }, HERE, 0),
+                    Ok(2)
+                );
+                let own = |at: usize, len| {
+                    Sqe::new(op::READ, by.fd, HERE as u64, room.byte_add(at) as u64, len, 0)
+                };
+                assert_eq!(Handle::<Real>::io(call.task, &own(4, 2)), RawResult::success(2));
+                let op: Op = zeroed();
+                op.sqe.set(own(6, 8));
+                for _ in 0..2 {
+                    Handle::<Real>::begin_operation(call.task, &op).unwrap();
+                    let r = Handle::<Real>::wait_operation(call.task, &op);
+                    assert_eq!((r, op.sqe.get().off()), (RawResult::success(8), HERE as u64));
+                    assert_eq!(&to[..14], b"abcdefghijklmn");
+                    assert_eq!(out.write(from.cast::<u8>().add(6).cast(), 2, HERE), Ok(2));
+                    assert_eq!(row.write_in_order(c"ijklmn".as_ptr().cast(), 6, HERE).value, 6);
+                }
+                row.close_in_order().unwrap();
+                // What is no socket has a position still.
+                let plain = nameless(0).unwrap();
+                for n in 1..=2 {
+                    assert_eq!(of(call, &plain, 0).write(from, 2, HERE), Ok(2));
+                    assert_eq!(position(&plain), 2 * n);
+                }
+            }
+            std::mem::forget(there);
+        });
+    }
 }

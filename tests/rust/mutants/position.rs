@@ -5,11 +5,13 @@ use crate::list::{found_by as of, Mutant};
 
 const CALLS: &str = "src/io/position.rs";
 const PLACE: &str = "src/reactor/place.rs";
+const STREAMS: &str = "src/uring/streams.rs";
 const SYS: &str = "src/sys/file.rs";
 
 const SHORT: &str = "behind_what_came_short";
 const WHOLE: &str = "of_what_was_whole";
 const APPENDED: &str = "of_what_is_appended";
+const SOCKET: &str = "of_a_socket";
 const DIRECT: &str = "with_o_direct";
 const DIRECT_ROW: &str = "with_o_direct_in_a_row";
 
@@ -55,6 +57,34 @@ pub const POSITION: &[(Mutant, &str)] = &[
         "return None",
         "return Some(Err(Errno(libc::ESPIPE)))",
         "with_o_direct_of_a_pipe",
+    ),
+    of(
+        "src/uring/features.rs",
+        "an older kernel is handed sockets at the current position",
+        "ring.stream_offset = Some(0)",
+        "()",
+        SOCKET,
+    ),
+    of(
+        STREAMS,
+        "an older kernel is handed vectored writes of sockets at the current position",
+        "op::READ | op::WRITE | op::READV | op::WRITEV | op::READ_FIXED | op::WRITE_FIXED",
+        "op::READ | op::WRITE | op::READV | op::READ_FIXED | op::WRITE_FIXED",
+        SOCKET,
+    ),
+    of(
+        STREAMS,
+        "an older kernel writes what is no socket's to the beginning",
+        "is_here(&sqe) && fd::is_socket(sqe.fd())",
+        "is_here(&sqe)",
+        SOCKET,
+    ),
+    of(
+        STREAMS,
+        "of what is submitted to an older kernel the first entry alone is looked at",
+        "0..queues.pending()",
+        "0..queues.pending().min(1)",
+        SOCKET,
     ),
     of(
         SYS,
