@@ -84,6 +84,9 @@ inline bool path_of(std::string_view target, std::string &path)
     }
     for (std::size_t i = 0; i != target.size(); ++i) {
         char c = target[i];
+        if (c == '#') { // What is behind it is the client's own.
+            return false;
+        }
         if (c == '%') {
             unsigned char byte = 0;
             auto const *const digits = target.data() + i + 1;

@@ -142,6 +142,9 @@ private:
             }
             if (!in_.empty() && !(begins && in_ == "\r")) {
                 std::size_t const n = parser.put(boost::asio::buffer(in_), ec);
+                if (ec == beast::http::error::bad_version && !is_version(in_)) {
+                    ec = beast::http::error::bad_target; // As whatever else is no first line.
+                }
                 in_.erase(0, n);
                 begins = begins && n == 0;
                 if (ec && ec != beast::http::error::need_more) {
@@ -166,6 +169,16 @@ private:
         return true;
     }
 
+    // Whether the first line ends as one of HTTP does, of whatever version.
+    static bool is_version(std::string_view text)
+    {
+        auto const line = text.substr(0, text.find("\r\n"));
+        auto const is_digit = [](char c) { return c >= '0' && c <= '9'; };
+        auto const is = line.substr(line.size() - std::min<std::size_t>(line.size(), 9));
+        return is.size() == 9 && is.substr(0, 6) == " HTTP/" && is_digit(is[6]) && is[7] == '.' &&
+               is_digit(is[8]);
+    }
+
     static int status_of(beast::error_code const &ec)
     {
         using beast::http::error;
@@ -187,6 +200,10 @@ private:
             return 505;
         }
         if (request.version() == 11 && request.count(field::host) != 1) {
+            return 400;
+        }
+        // RFC 9112, 3.2: nor where it is no host.
+        if (view(request[field::host]).find_first_of(" \t\"#/<>?@\\^`{|}") != std::string_view::npos) {
             return 400;
         }
         // Who says how the body is coded, and not where it ends, would have it read as a request.

@@ -253,7 +253,7 @@ pub unsafe fn select<K: Kernel>(caller: &Caller<'_, K>, cases: &[Case]) -> Res<u
     }
     for case in cases {
         // SAFETY: the caller's.
-        check(caller, unsafe { case.what() }?)?;
+        check(caller, case, unsafe { case.what() }?)?;
     }
     caller.start()?;
     cases.iter().for_each(|case| case.joined.set(0));
@@ -343,8 +343,11 @@ fn is_queued(case: &Case) -> bool {
     matches!(unsafe { case.what() }, Ok(What::Join(other)) if other.is_queued())
 }
 
-fn check<K: Kernel>(caller: &Caller<'_, K>, what: What<'_>) -> Res<()> {
+fn check<K: Kernel>(caller: &Caller<'_, K>, case: &Case, what: What<'_>) -> Res<()> {
+    let is_null = |element_bytes: usize| case.element.is_null() && element_bytes != 0;
     match (what, caller.executor()) {
+        (What::Channel(ch, _), _) if is_null(ch.element_bytes()) => Err(Errno(libc::EINVAL)),
+        (What::Local(ch, _), _) if is_null(ch.element_bytes()) => Err(Errno(libc::EINVAL)),
         (What::Join(_) | What::Operation(_), None) => Err(Errno(libc::EINVAL)),
         (What::Join(other), Some((_, task))) if other == task => Err(Errno(libc::EDEADLK)),
         (What::Join(other), Some((ex, task))) => ex.settle_join_case(task, other),

@@ -27,6 +27,22 @@ pub fn quietly(mut call: impl FnMut() -> c_int) -> Res<c_int> {
     done
 }
 
+/// Makes a call, with the caller's errno as it was.
+#[inline]
+pub fn with_errno_kept<T>(call: impl FnOnce() -> std::io::Result<T>) -> std::io::Result<T> {
+    // SAFETY: the C library's pointer to this thread's errno is valid for the thread's life.
+    let (at, saved) = unsafe {
+        let at = libc::__errno_location();
+        (at, at.read())
+    };
+    let done = call();
+    if done.is_err() {
+        // SAFETY: as above; the same thread.
+        unsafe { at.write(saved) };
+    }
+    done
+}
+
 /// Async-signal-safe. All of it, or the error that ended it.
 pub fn write_all(fd: i32, mut bytes: &[u8]) -> Res<()> {
     while !bytes.is_empty() {

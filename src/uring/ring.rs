@@ -44,6 +44,7 @@ use super::streams;
 use super::wakeup::Wakeup;
 use crate::error::Errno;
 use crate::sys::clock::{boot_ns, left_ns, NS_PER_S, SLICE_NS};
+use crate::sys::fd::with_errno_kept;
 use crate::sys::{alloc, valgrind};
 
 /// What the kernel counts the time left until a deadline on. Never an absolute time:
@@ -299,7 +300,9 @@ impl Ring {
         let offered = to_submit.min(self.offers_max);
         self.publish();
         // SAFETY: what is in the queue was pushed under `push`'s promise; no argument.
-        let taken = unsafe { self.submitter.enter::<libc::sigset_t>(offered, 0, flags, None) };
+        let taken = with_errno_kept(|| unsafe {
+            self.submitter.enter::<libc::sigset_t>(offered, 0, flags, None)
+        });
         self.outcome(to_submit, taken)
     }
 
@@ -320,9 +323,9 @@ impl Ring {
         let Wait::Until { boot_ns: at_ns } = wait else {
             self.publish();
             // SAFETY: as in `enter_now`.
-            let taken = unsafe {
+            let taken = with_errno_kept(|| unsafe {
                 self.submitter.enter::<libc::sigset_t>(to_submit, wanted, flags.bits(), None)
-            };
+            });
             return self.outcome(to_submit, taken);
         };
         flags |= EnterFlags::EXT_ARG;
@@ -334,7 +337,9 @@ impl Ring {
         let args = SubmitArgs::new().timespec(&ts);
         self.publish();
         // SAFETY: as in `enter_now`; the argument is what EXT_ARG says, alive for the call.
-        let taken = unsafe { self.submitter.enter(to_submit, wanted, flags.bits(), Some(&args)) };
+        let taken = with_errno_kept(|| unsafe {
+            self.submitter.enter(to_submit, wanted, flags.bits(), Some(&args))
+        });
         self.outcome(to_submit, taken)
     }
 

@@ -489,6 +489,19 @@ TEST(Socket, a_peer_that_is_gone_is_an_errno)
         EXPECT_EQ(errno, 12345);
         return success();
     });
+    // Nor by a wait that comes to its end: the ring's said so by errno.
+    run_one(ex, [&](monad_async_task self) {
+        Pair const pair;
+        monad_async_scope scope;
+        errno = 12345;
+        EXPECT_EQ(monad_async_scope_enter(self, &scope, ms, 0).error, 0);
+        char byte = 0;
+        auto const a = monad_async_socket_adopt(pair.a);
+        EXPECT_EQ(monad_async_socket_recv_exact(self, a, &byte, 1).error, ETIME);
+        EXPECT_EQ(monad_async_scope_leave(self, &scope).value, 1);
+        EXPECT_EQ(errno, 12345);
+        return success();
+    });
     // A reset, in the middle of what was to be received.
     run_one(ex, [&](monad_async_task self) {
         Socket listener{-1, 0}, s{-1, 0}, t{-1, 0};

@@ -47,6 +47,39 @@ TEST(Sync, null_is_refused)
     EXPECT_EQ(monad_async_barrier_wait(nullptr, &none).error, EINVAL);
 }
 
+// Such a select copied an element there, or from there, and crashed.
+TEST(Sync, a_case_without_an_element_is_refused)
+{
+    monad_async_channel channel, of_nothing;
+    monad_async_local_channel local;
+    int room[2] = {};
+    ASSERT_EQ(monad_async_channel_init(&channel, room, 2, sizeof(int)).error, 0);
+    ASSERT_EQ(monad_async_channel_init(&of_nothing, nullptr, 1, 0).error, 0);
+    ASSERT_EQ(monad_async_local_channel_init(&local, nullptr, 0, sizeof(int)).error, 0);
+    auto const try_all = [&](monad_async_task self) {
+        int element = 1;
+        for (auto const &wrong : {monad_async_case_send(&channel, nullptr),
+                                  monad_async_case_recv(&channel, nullptr),
+                                  monad_async_case_local_send(&local, nullptr),
+                                  monad_async_case_local_recv(&local, nullptr)}) {
+            monad_async_select_case cases[] = {monad_async_case_timeout(0), wrong,
+                                               monad_async_case_send(&channel, &element)};
+            EXPECT_EQ(monad_async_select(self, cases, 3).error, EINVAL);
+        }
+        EXPECT_EQ(monad_async_channel_count(&channel).value, 0) << "something happened";
+        monad_async_select_case signal = monad_async_case_send(&of_nothing, nullptr);
+        EXPECT_EQ(monad_async_select(self, &signal, 1).error, 0);
+        signal = monad_async_case_recv(&of_nothing, nullptr);
+        return monad_async_select(self, &signal, 1);
+    };
+    EXPECT_EQ(try_all(nullptr).error, 0);
+    Executor ex(0);
+    Task task(try_all);
+    task.attach(ex);
+    ex.finish();
+    EXPECT_EQ(task->result.error, 0);
+}
+
 TEST(Sync, callers_are_checked)
 {
     Executor ex(0);

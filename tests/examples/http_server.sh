@@ -147,9 +147,15 @@ malformed() {
 400#\nGET / HTTP/1.1\r\nHost: a\r\n\r\n
 400#GET / HTTP/1.1\r\n\r\n
 400#GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n
-(400|505)#GET / HTTP/2.0\r\nHost: a\r\n\r\n
-(400|505)#GET / HTTP/1.x\r\nHost: a\r\n\r\n
-(400|505)#GET / FTP/1.1\r\nHost: a\r\n\r\n
+505#GET / HTTP/2.0\r\nHost: a\r\n\r\n
+505#GET / HTTP/1.2\r\nHost: a\r\n\r\n
+400#GET / HTTP/1.x\r\nHost: a\r\n\r\n
+400#GET / HTTP/1.1 \r\nHost: a\r\n\r\n
+400#GET / http/1.1\r\nHost: a\r\n\r\n
+400#GET / FTP/1.1\r\nHost: a\r\n\r\n
+400#GET / HTTP/1.1\r\nHost: a b\r\n\r\n
+400#GET / HTTP/1.1\r\nHost: a/b@c\r\n\r\n
+400#GET /#x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n
 400#GET  HTTP/1.1\r\nHost: a\r\n\r\n
 400#GET nopath HTTP/1.1\r\nHost: a\r\n\r\n
 400#GET /%%zz HTTP/1.1\r\nHost: a\r\n\r\n
