@@ -121,7 +121,11 @@ fn a_look_does_not_walk_over_all_tasks() {
     };
     let (few, many) = (least_ns(60), least_ns(128));
     println!("measured: a look at 60 cancels {few} ns, at 128 {many} ns, among 20,000 tasks");
-    assert!(many < 10 * few, "{many} ns, {few} with places");
+    if few == 0 {
+        skip::skip("the clock of this thread counts ticks of the kernel's");
+    } else {
+        assert!(many < 10 * few, "{many} ns, {few} with places");
+    }
     run(ex);
     destroy(ex, crowd);
 }

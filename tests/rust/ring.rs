@@ -14,8 +14,10 @@ use support::rings::*;
 #[test]
 fn nops_complete_in_order_through_a_queue_of_two() {
     on_every_rung(2, |k| {
-        if lacks("5.18") {
-            return; // As below.
+        // An older one puts what overflowed behind what completes while it takes that back; before
+        // 5.18, as below.
+        if lacks("6.0") {
+            return;
         }
         assert_eq!((k.sq_space(), k.sq_pending()), (2, 0), "the wake-up poll takes no entry");
         for i in 0..100 {

@@ -15,15 +15,15 @@
  *  `monad_async_executor_config_string` tells what that is. A direct descriptor gets a plain one
  *  next to it for that, for the time of the call (Linux 6.8; before it: `EOPNOTSUPP`).
  *
- *  An offset counts bytes from the start of the file; -1 is the current position, which the call
- *  moves; pipes and sockets have no other. (Before Linux 6.18 a write at -1 is performed by a
- *  thread of the kernel's, as it might raise SIGPIPE.) The kernel's ring does not move the position
- *  of a file with `O_DIRECT`, nor, since Linux 6.0, behind a write that comes short: there the
- *  calls do, by a few system calls. They cannot where an adopted descriptor has `O_DIRECT` and is
- *  not ordered, nor by one that is direct and ordered; and operations do not, unless the file is
- *  ordered: give offsets. Two tasks that use one position at once may begin at the same place: with
- *  `O_DIRECT`, and where a write comes short or has to wait in its middle. Then one overwrites what
- *  the other was told is written, or reads the same. Not so ordered writes, nor with `O_APPEND`.
+ *  An offset counts bytes from the file's start; -1 is the current position, which the call moves;
+ *  pipes and sockets have no other. (Before Linux 6.18 a thread of the kernel's performs a write at
+ *  -1, for SIGPIPE; one to a pipe waits for an empty page on 5.16 to 6.2.) The kernel's ring does
+ *  not move the position of a file with `O_DIRECT`, nor, since Linux 6.0, behind a write that comes
+ *  short: the calls do, by system calls. They cannot where an adopted descriptor has `O_DIRECT` and
+ *  is not ordered, nor by one that is direct and ordered; and operations do not, unless the file is
+ *  ordered: give offsets. Two tasks that use one position at once may begin at one place, with
+ *  `O_DIRECT`, and where a write comes short or waits in its middle: one overwrites what the other
+ *  wrote, or reads the same. Not so ordered writes, nor with `O_APPEND`.
  *
  *  The last functions only fill an operation (op.h): what the ring does, in the kernel version that
  *  is given, with no helper behind it. What they point to must live until it is over. None closes,
