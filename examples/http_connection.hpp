@@ -203,7 +203,8 @@ private:
             return 400;
         }
         // RFC 9112, 3.2: nor where it is no host.
-        if (view(request[field::host]).find_first_of(" \t\"#/<>?@\\^`{|}") != std::string_view::npos) {
+        if (view(request[field::host]).find_first_of(" \t\"#/<>?@\\^`{|}") !=
+            std::string_view::npos) {
             return 400;
         }
         // Who says how the body is coded, and not where it ends, would have it read as a request.

@@ -58,10 +58,10 @@ TEST(Sync, a_case_without_an_element_is_refused)
     ASSERT_EQ(monad_async_local_channel_init(&local, nullptr, 0, sizeof(int)).error, 0);
     auto const try_all = [&](monad_async_task self) {
         int element = 1;
-        for (auto const &wrong : {monad_async_case_send(&channel, nullptr),
-                                  monad_async_case_recv(&channel, nullptr),
-                                  monad_async_case_local_send(&local, nullptr),
-                                  monad_async_case_local_recv(&local, nullptr)}) {
+        for (auto const &wrong :
+             {monad_async_case_send(&channel, nullptr), monad_async_case_recv(&channel, nullptr),
+              monad_async_case_local_send(&local, nullptr),
+              monad_async_case_local_recv(&local, nullptr)}) {
             monad_async_select_case cases[] = {monad_async_case_timeout(0), wrong,
                                                monad_async_case_send(&channel, &element)};
             EXPECT_EQ(monad_async_select(self, cases, 3).error, EINVAL);
