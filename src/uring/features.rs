@@ -82,10 +82,12 @@ const LATER: [(u8, &str); 4] = [
 ];
 
 /// What else is done by operations that came later, which masks take away, and what it is called.
-const WANTED: [(u32, &[u8], &str); 3] = [
+const WANTED: [(u32, &[u8], &str); 4] = [
     (mask::FD_INSTALL, &[op::FIXED_FD_INSTALL], "plain descriptors of direct ones"),
     (mask::FD_PASS, &[op::MSG_RING], "direct descriptors passed on"),
     (mask::SOCKET_OPCODES, &[op::BIND, op::LISTEN], "bind and listen"),
+    // What came with it: see `Call::all_at_once`.
+    (mask::WAIT_ALL, &[op::SENDMSG_ZC], "transfers in full by one operation"),
 ];
 
 /// Where the kernel may not be asked, a helper thread can do the same.

@@ -39,9 +39,11 @@ pub const DIRECT_TABLE: u32 = 1 << 19;
 pub const CANCEL_HANDLE: u32 = 1 << 20;
 /// Sockets at the current position, -1 (5.17): ESPIPE.
 pub const STREAM_POSITION: u32 = 1 << 21;
+/// Transfers in full, a part of which is told of when they are cancelled (6.1).
+pub const WAIT_ALL: u32 = 1 << 22;
 /// Not a lack of the kernel's own, so not in `ALL`: it takes two entries at most of what it is
 /// offered, as if it had no memory for more.
 pub const TAKES_FEW: u32 = 1 << 23;
 
 /// Every bit of the ring's that a kernel may lack. Bits from 24 on belong to other parts of `sys`.
-pub const ALL: u32 = (1 << 22) - 1;
+pub const ALL: u32 = (1 << 23) - 1;

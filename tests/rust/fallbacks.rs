@@ -22,7 +22,7 @@ use monad_async::uring::kernel::{op, Cqe, Kernel, Sqe, Wait, Waker};
 use monad_async::uring::{mask, RealKernel, RingOptions};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::mem::zeroed;
 use std::os::fd::{AsRawFd, IntoRawFd};
 use std::os::unix::net::UnixStream;
@@ -43,6 +43,7 @@ fn executor_without(mask: u32, entries: u32) -> Option<Handle<Real>> {
         (mask::FIXED_TABLE, "registered buffers (masked)"),
         (mask::CLONE_BUFFERS, "shared registered buffers (masked)"),
         (mask::CANCEL_HANDLE, "cancelling by descriptor (masked)"),
+        (mask::WAIT_ALL, "transfers in full by one operation (masked)"),
     ] {
         let dropped = kernel.config().lines().find(|l| l.starts_with("dropped")).unwrap();
         let says = dropped.split(", ").any(|d| d.trim_start_matches("dropped: ") == name);
@@ -395,6 +396,75 @@ fn a_close_ends_what_is_in_flight() {
         assert_eq!(closes.head.result.get(), RawResult::success(0));
         destroy(ex, ended.into_iter().chain([bystander, orders, closes]));
         drop((other, unread));
+    }
+}
+
+/// Whether all that is sent is one operation, or one for what there is at a time, a cancel in the
+/// middle tells how much was moved, and the rest is there for the next one.
+#[test]
+fn what_was_moved_before_a_cancel_is_told() {
+    const BYTES: usize = 1 << 20;
+    for bits in [0, mask::WAIT_ALL, mask::ALL] {
+        let Some(ex) = executor_without(bits, 8) else { return };
+        let (here, there) = UnixStream::pair().unwrap();
+        let operations = || ex.executor().head.total_io_submitted.get();
+        let fd = here.as_raw_fd();
+        let one = |receives: bool| {
+            let task = new_task();
+            set_body(task, move |task| {
+                let call = Call { ex: ex.executor(), task, fd, flags: 0 };
+                let mut data = vec![b'-'; BYTES];
+                // SAFETY: memory of ours, until the call has returned.
+                unsafe {
+                    if !receives {
+                        return call.send_all(data.as_ptr().cast(), BYTES);
+                    }
+                    let r = call.recv_exact(data.as_mut_ptr().cast(), 10);
+                    assert_eq!(&data[..r.value as usize], &b"abcdefgh"[..r.value as usize]);
+                    r
+                }
+            });
+            ex.attach(task).unwrap();
+            settle(ex);
+            task
+        };
+        let cancel = |task: TaskRef| {
+            ex.cancel(task).unwrap();
+            finish(ex);
+            let r = task.head.result.get();
+            destroy_task(task);
+            assert_eq!(r.error, libc::ECANCELED, "mask {bits:#x}");
+            r.value as usize
+        };
+
+        let before = operations();
+        let receives = one(true);
+        for part in [&b"abc"[..], b"de", b"fgh"] {
+            (&there).write_all(part).unwrap();
+            settle(ex);
+        }
+        assert_eq!(cancel(receives), 8, "mask {bits:#x}");
+        if bits & mask::WAIT_ALL != 0 {
+            assert_eq!(operations() - before, 4);
+        }
+
+        let sends = one(false);
+        there.set_nonblocking(true).unwrap();
+        let mut arrived = 0;
+        let mut room = vec![0; 64 << 10];
+        let mut drain = || {
+            while let Ok(n) = (&there).read(&mut room) {
+                arrived += n;
+            }
+            arrived
+        };
+        while drain() < BYTES / 2 {
+            settle(ex);
+        }
+        let sent = cancel(sends);
+        assert_eq!(drain(), sent, "mask {bits:#x}");
+        assert!(sent < BYTES);
+        destroy(ex, []);
     }
 }
 
