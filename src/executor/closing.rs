@@ -8,7 +8,7 @@ use crate::error::{Errno, RawResult, Res};
 use crate::reactor::operation::CLOSED;
 use crate::sys::fd;
 use crate::task::header::TaskRef;
-use crate::uring::abi::file;
+use crate::uring::abi::{file, uring_cmd_socket};
 use crate::uring::kernel::{op, Kernel, Sqe};
 
 /// The entry that closes a handle.
@@ -66,8 +66,8 @@ impl<K: Kernel> Executor<K> {
             self.enter_scope(task, shield.as_mut_ptr(), NEVER_NS, SHIELD);
             self.cancel_on_handle(task, cancel);
             let mut entry = close(fd, direct);
-            // What lingers, lingers in the thread that closes it. Of a direct one it is not known.
-            if fd::may_linger() && (direct || fd::lingers(fd)) {
+            // What lingers, lingers in the thread that closes it.
+            if fd::may_linger() && self.lingers(task, fd, direct) {
                 entry = entry.by_a_worker();
             }
             let res = self.io(task, entry);
@@ -82,6 +82,29 @@ impl<K: Kernel> Executor<K> {
             // No such place in the table, or no table.
             e if direct && matches!(-e, libc::EINVAL | libc::ENXIO) => Err(Errno(libc::EBADF)),
             e => Err(Errno(-e)),
+        }
+    }
+
+    /// Whether the close of a handle may wait until what was sent has arrived. The ring asks a
+    /// direct one (Linux 6.7): SUSPENDS, in a shield. Where there is no answer, it may.
+    ///
+    /// # Safety
+    /// `task` runs now.
+    unsafe fn lingers(&self, task: TaskRef, fd: i32, direct: bool) -> bool {
+        if !direct {
+            return fd::lingers(fd);
+        }
+        let mut set = fd::NO_LINGER;
+        let value = (&raw mut set as u64, size_of::<libc::linger>() as u32);
+        let option = (libc::SOL_SOCKET, libc::SO_LINGER);
+        // SAFETY: `set` has as much, until it is over.
+        let res =
+            unsafe { self.io(task, Sqe::option(fd, uring_cmd_socket::GETSOCKOPT, option, value)) };
+        match -res {
+            ..=0 => fd::is_for_a_time(&set),
+            // No socket, or no descriptor: a kernel that makes plain ones of them would answer.
+            libc::EOPNOTSUPP | libc::EBADF => !self.reactor.kernel.knows(op::FIXED_FD_INSTALL),
+            _ => true,
         }
     }
 

@@ -198,16 +198,6 @@ impl<K: Kernel> Call<'_, K> {
         unsafe { self.io(&self.entry(op::LISTEN, 0, 0, backlog as u32, 0)) }.map(drop)
     }
 
-    /// A command of IORING_OP_URING_CMD to a direct socket: `level` and `name` lie where others
-    /// have an address, the value where they have a third address.
-    fn option(&self, command: u32, level: i32, name: i32, value: u64, length: u32) -> Sqe {
-        let mut sqe = self.entry(op::URING_CMD, command.into(), 0, 0, 0);
-        sqe.0[2] = u64::from(level as u32) | u64::from(name as u32) << 32;
-        sqe.0[5] = u64::from(length) << 32;
-        sqe.0[6] = value;
-        sqe
-    }
-
     /// A plain one: a system call. Direct: SUSPENDS; SOL_SOCKET by the ring (Linux 6.7), others as
     /// `with_plain`.
     ///
@@ -226,7 +216,12 @@ impl<K: Kernel> Call<'_, K> {
         }
         // SAFETY: the caller's.
         unsafe {
-            let sqe = self.option(uring_cmd_socket::GETSOCKOPT, level, name, value as u64, *length);
+            let sqe = Sqe::option(
+                self.fd,
+                uring_cmd_socket::GETSOCKOPT,
+                (level, name),
+                (value as u64, *length),
+            );
             *length = self.io(&sqe)? as libc::socklen_t;
         }
         Ok(())
@@ -249,7 +244,7 @@ impl<K: Kernel> Call<'_, K> {
                 fd::option_set(fd, level, name, value, length)?;
             } else {
                 let command = uring_cmd_socket::SETSOCKOPT;
-                self.io(&self.option(command, level, name, value as u64, length))?;
+                self.io(&Sqe::option(self.fd, command, (level, name), (value as u64, length)))?;
             }
             fd::option_was_set(level, name, value, length);
         }

@@ -1,7 +1,7 @@
 //! Descriptors, by plain system calls that leave errno alone.
 
 use core::ffi::{c_int, c_void};
-use core::mem::{size_of, MaybeUninit};
+use core::mem::size_of;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crate::error::{Errno, Res};
@@ -168,7 +168,7 @@ pub unsafe fn option_was_set(level: i32, name: i32, value: *const c_void, length
     if is_linger && length as usize >= size_of::<libc::linger>() {
         // SAFETY: the caller's.
         let set = unsafe { value.cast::<libc::linger>().read_unaligned() };
-        if set.l_onoff != 0 && set.l_linger != 0 {
+        if is_for_a_time(&set) {
             MAY_LINGER.store(true, Relaxed);
         }
     }
@@ -180,15 +180,20 @@ pub fn may_linger() -> bool {
 
 /// Whether the last close of it waits until what was sent has arrived.
 pub fn lingers(fd: i32) -> bool {
-    let mut set = MaybeUninit::<libc::linger>::zeroed();
+    let mut set = NO_LINGER;
     let mut length = size_of::<libc::linger>() as libc::socklen_t;
-    let at = set.as_mut_ptr();
-    // SAFETY: `set` has `length` bytes, and is what zeros are.
-    unsafe {
-        option_get(fd, libc::SOL_SOCKET, libc::SO_LINGER, at.cast(), &raw mut length).is_ok()
-            && (*at).l_onoff != 0
-            && (*at).l_linger != 0
-    }
+    let at = (&raw mut set).cast();
+    // SAFETY: `set` has `length` bytes.
+    let asked = unsafe { option_get(fd, libc::SOL_SOCKET, libc::SO_LINGER, at, &raw mut length) };
+    asked.is_ok() && is_for_a_time(&set)
+}
+
+/// What a socket has for SO_LINGER until that is set.
+pub const NO_LINGER: libc::linger = libc::linger { l_onoff: 0, l_linger: 0 };
+
+/// Of what SO_LINGER is: a close waits.
+pub fn is_for_a_time(set: &libc::linger) -> bool {
+    set.l_onoff != 0 && set.l_linger != 0
 }
 
 /// What a socket says of itself; `None`: it is none.

@@ -155,6 +155,21 @@ impl Sqe {
         self.0[0] |= u64::from(flag::ASYNC) << 8;
         self
     }
+    /// IORING_OP_URING_CMD to a direct socket: level and name of an option lie where others have an
+    /// address, the value, at an address and of so many bytes, where they have a third one.
+    pub fn option(
+        fd: i32,
+        command: u32,
+        (level, name): (i32, i32),
+        (value, length): (u64, u32),
+    ) -> Self {
+        let of = u64::from(level as u32) | u64::from(name as u32) << 32;
+        let mut sqe = Self::new(op::URING_CMD, fd, command.into(), of, 0, 0);
+        sqe.0[0] |= u64::from(flag::FIXED_FILE) << 8;
+        sqe.0[5] = u64::from(length) << 32;
+        sqe.0[6] = value;
+        sqe
+    }
     /// An entry from its leading fields; the rest 0.
     #[inline]
     pub const fn new(opcode: u8, fd: i32, off: u64, addr: u64, len: u32, op_flags: u32) -> Self {

@@ -20,6 +20,7 @@ use std::collections::VecDeque;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixDatagram;
 use std::rc::Rc;
+use support::child::alone;
 use support::*;
 
 #[derive(Default)]
@@ -29,6 +30,10 @@ struct Told {
     submitted: RefCell<Vec<u64>>,
     /// Of each close, whether a thread of the kernel's is to do it.
     closes: Rc<RefCell<Vec<bool>>>,
+    /// What a direct socket says of SO_LINGER; how often one was asked.
+    linger: Rc<Cell<(i32, i32)>>,
+    asked: Rc<Cell<u32>>,
+    lacks_install: bool,
     completed: RefCell<VecDeque<Cqe>>,
     boot_ns: Cell<u64>,
 }
@@ -47,6 +52,14 @@ impl Kernel for Told {
         self.submitted.borrow_mut().push(sqe.user_data());
         if sqe.opcode() == op::CLOSE {
             self.closes.borrow_mut().push(sqe.flags() & flag::ASYNC != 0);
+        }
+        if sqe.opcode() == op::URING_CMD {
+            let (l_onoff, l_linger) = self.linger.get();
+            assert_eq!(sqe.flags(), flag::FIXED_FILE);
+            let set = sqe.0[6] as *mut libc::linger;
+            // SAFETY: the call's own.
+            unsafe { set.write(libc::linger { l_onoff, l_linger }) };
+            self.asked.set(self.asked.get() + 1);
         }
     }
     fn pop(&self) -> Option<Cqe> {
@@ -71,6 +84,9 @@ impl Kernel for Told {
     }
     fn make_fixed_table(&self, _: u32) -> Result<(), Errno> {
         Err(Errno(libc::EOPNOTSUPP))
+    }
+    fn knows(&self, opcode: u8) -> bool {
+        opcode != op::FIXED_FD_INSTALL || !self.lacks_install
     }
     fn waker(&self) -> Waker {
         Waker::of_eventfd(-1)
@@ -342,48 +358,81 @@ fn what_is_no_descriptor_is_not_closed() {
 }
 
 /// The close of a socket that lingers takes until all that was sent has arrived: in the call that submits
-/// it no task went on meanwhile. Of a direct descriptor it is not known, once some socket lingers.
+/// it no task went on meanwhile. A direct one is asked once some socket lingers, and is taken to linger by a
+/// kernel that cannot be asked.
 #[test]
 fn what_lingers_is_closed_by_a_thread_of_the_kernels() {
-    let (lingers, other) = (UnixDatagram::unbound().unwrap(), UnixDatagram::unbound().unwrap());
-    let kernel = Told::default();
-    let (answers, closes) = (kernel.answers.clone(), kernel.closes.clone());
-    let ex = Handle::new(kernel, true).unwrap();
-    let task = new_task();
-    set_body(task, move |task| {
-        let (lingers, other) = (lingers.as_raw_fd(), other.as_raw_fd());
-        let close = |fd, direct| {
-            answers.borrow_mut().extend([-libc::ENOENT, 0]); // What the cancel finds, and the close.
-            ex.executor().close_handle(task, fd, direct).unwrap();
-            closes.borrow_mut().pop().unwrap()
-        };
-        let set = |l_onoff, l_linger| {
-            let value = libc::linger { l_onoff, l_linger };
-            let (at, length) = ((&raw const value).cast(), size_of_val(&value) as u32);
-            // SAFETY: of that size.
-            unsafe {
-                fd::option_set(lingers, libc::SOL_SOCKET, libc::SO_LINGER, at, length).unwrap();
-                fd::option_was_set(libc::SOL_SOCKET, libc::SO_LINGER, at, length);
+    const DIRECT: i32 = 1000; // None of the plain ones.
+                              // That some socket lingers is of the process.
+    alone("what_lingers_is_closed_by_a_thread_of_the_kernels", || {
+        for lacks_install in [false, true] {
+            let (lingers, other) =
+                (UnixDatagram::unbound().unwrap(), UnixDatagram::unbound().unwrap());
+            let kernel = Told { lacks_install, ..Told::default() };
+            let (answers, closes) = (kernel.answers.clone(), kernel.closes.clone());
+            let (linger, asked) = (kernel.linger.clone(), kernel.asked.clone());
+            let ex = Handle::new(kernel, true).unwrap();
+            let task = new_task();
+            set_body(task, move |task| {
+                let (lingers, other) = (lingers.as_raw_fd(), other.as_raw_fd());
+                // What a direct one answers, if it is asked.
+                let close_as = |fd, says: Option<i32>| {
+                    // What the cancel finds, and the close.
+                    answers
+                        .borrow_mut()
+                        .extend([Some(-libc::ENOENT), says, Some(0)].iter().flatten());
+                    ex.executor().close_handle(task, fd, fd == DIRECT).unwrap();
+                    assert!(answers.borrow().is_empty());
+                    closes.borrow_mut().pop().unwrap()
+                };
+                let close = |fd| close_as(fd, None);
+                let direct = |says, l_onoff, l_linger| {
+                    linger.set((l_onoff, l_linger));
+                    close_as(DIRECT, Some(says))
+                };
+                let set = |l_onoff, l_linger| {
+                    let value = libc::linger { l_onoff, l_linger };
+                    let (at, length) = ((&raw const value).cast(), size_of_val(&value) as u32);
+                    // SAFETY: of that size.
+                    unsafe {
+                        fd::option_set(lingers, libc::SOL_SOCKET, libc::SO_LINGER, at, length)
+                            .unwrap();
+                        fd::option_was_set(libc::SOL_SOCKET, libc::SO_LINGER, at, length);
+                    }
+                };
+                if !fd::may_linger() {
+                    assert!(!close(lingers) && !close(DIRECT));
+                    set(1, 0); // At once, and what was sent is lost.
+                    set(0, 5);
+                    assert!(!close(lingers) && !close(DIRECT));
+                }
+                assert_eq!(asked.get(), 0);
+                set(1, 5);
+                assert!(close(lingers) && !close(other));
+                assert!(
+                    direct(8, 1, 5) && !direct(8, 0, 0) && !direct(8, 0, 5) && !direct(8, 1, 0)
+                );
+                assert_eq!(
+                    direct(-libc::EOPNOTSUPP, 0, 0),
+                    lacks_install,
+                    "a file, or an old kernel"
+                );
+                assert!(direct(-libc::EPERM, 0, 0), "it may not be asked");
+                assert_eq!(asked.get(), 6);
+                set(0, 5); // The kernel keeps the time.
+                assert!(!close(lingers));
+                set(1, 0);
+                assert!(!close(lingers));
+                RawResult::success(0)
+            });
+            ex.attach(task).unwrap();
+            while ex.has_work() {
+                ex.run(usize::MAX, None).unwrap();
             }
-        };
-        assert!(!close(lingers, false) && !close(3, true));
-        set(1, 0); // At once, and what was sent is lost.
-        set(0, 5);
-        assert!(!close(lingers, false) && !close(3, true));
-        set(1, 5);
-        assert!(close(lingers, false) && close(3, true) && !close(other, false));
-        set(0, 5); // The kernel keeps the time.
-        assert!(!close(lingers, false) && close(3, true));
-        set(1, 0);
-        assert!(!close(lingers, false));
-        RawResult::success(0)
+            assert_eq!(task.head.result.get(), RawResult::success(0));
+            destroy(ex, [task]);
+        }
     });
-    ex.attach(task).unwrap();
-    while ex.has_work() {
-        ex.run(usize::MAX, None).unwrap();
-    }
-    assert_eq!(task.head.result.get(), RawResult::success(0));
-    destroy(ex, [task]);
 }
 
 /// The buffer was claimed through another handle of the same memory, on another executor.

@@ -13,7 +13,9 @@ use monad_async::io::socket::{self, Address};
 use monad_async::uring::{mask, RealKernel, RingOptions};
 use std::cell::Cell;
 use std::rc::Rc;
+use support::child::alone;
 use support::rings::ring;
+use support::skip::skip;
 use support::*;
 
 const EOPNOTSUPP: Errno = Errno(libc::EOPNOTSUPP);
@@ -126,4 +128,44 @@ fn passed_or_an_error() {
         destroy(here, []);
         destroy(there, []);
     }
+}
+
+/// Once a socket lingers, each direct one was closed by a thread of the kernel's; now that one alone.
+#[test]
+fn a_socket_is_asked_whether_it_lingers() {
+    alone("a_socket_is_asked_whether_it_lingers", || {
+        let Some(kernel) = table(0) else { return };
+        let can_be_asked = !kernel.config().contains("plain descriptors of direct ones");
+        let ex = Handle::new(kernel, true).unwrap();
+        run(ex, move |task| {
+            let open = || {
+                let ex = ex.executor();
+                let s = socket::open(ex, task, libc::AF_INET, libc::SOCK_STREAM, 0, true).unwrap();
+                Call { ex, task, fd: s.fd, flags: s.flags }
+            };
+            let (lingers, others) = (open(), [open(), open()]);
+            let set = libc::linger { l_onoff: 1, l_linger: 5 };
+            let (at, length) = ((&raw const set).cast(), size_of_val(&set) as u32);
+            // SAFETY: of that size.
+            match unsafe { lingers.option_set(libc::SOL_SOCKET, libc::SO_LINGER, at, length) } {
+                Err(EOPNOTSUPP) if !can_be_asked => skip("no options of direct sockets"),
+                set => set.unwrap(),
+            }
+            others.iter().for_each(|s| s.close().unwrap());
+            assert!(!can_be_asked || kernel_workers() == 0, "{}", kernel_workers());
+            lingers.close().unwrap();
+            assert!(!can_be_asked || kernel_workers() == 1, "{}", kernel_workers());
+            RawResult::success(0)
+        });
+        destroy(ex, []);
+    });
+}
+
+/// Threads of the kernel's that work for this process; they stay for some seconds.
+fn kernel_workers() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let name = |task: std::io::Result<std::fs::DirEntry>| {
+        std::fs::read_to_string(task.unwrap().path().join("comm")).unwrap_or_default()
+    };
+    tasks.map(name).filter(|name| name.starts_with("iou-wrk")).count()
 }
