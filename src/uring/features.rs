@@ -125,16 +125,17 @@ fn learn_no_signal(ring: &mut Ring, mask: u32, dropped: &mut Text) {
     }
 }
 
-/// Every kernel refuses a socket at the position 1: so, with that in place of the current one, a
-/// newer kernel does as an older one. Sends without a copy came later than what takes both.
+/// Asked of kernels without sends without a copy alone, which came later.
 fn learn_streams(ring: &mut Ring, mask: u32, dropped: &mut Text) {
     let masked = mask & mask::STREAM_POSITION != 0;
-    ring.stream_offset = masked.then_some(1);
+    if masked {
+        ring.streams |= streams::REFUSED;
+    }
     let is_later = ring.opcodes >> op::SEND_ZC & 1 != 0;
     if (is_later && !masked) || !refuses_position(ring) {
         return;
     }
-    ring.stream_offset = Some(0);
+    ring.streams |= streams::PLACED;
     let why = if masked { "masked" } else { "refused by the kernel" };
     dropped.item(", ", format_args!("current position of sockets ({why})"));
 }

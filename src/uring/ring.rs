@@ -79,8 +79,8 @@ pub(super) struct Ring {
     pub(super) tells_by_itself: bool,
     /// As many entries as an `enter` offers at most: see [`mask::TAKES_FEW`](super::mask).
     pub(super) offers_max: u32,
-    /// What takes the place of the current position of a socket: see `streams`.
-    pub(super) stream_offset: Option<u64>,
+    /// What becomes of sockets at the current position: bits of `streams`.
+    pub(super) streams: u8,
     queues: Mapping,
     /// Those that the kernel performs, a bit each.
     pub(super) opcodes: u64,
@@ -114,7 +114,7 @@ impl Ring {
             submits_all: false,
             tells_by_itself: false,
             offers_max: u32::MAX,
-            stream_offset: None,
+            streams: 0,
             queues,
             opcodes: 0,
             taken: Cell::new(0),
@@ -289,8 +289,8 @@ impl Ring {
 
     #[inline(always)]
     fn publish(&self) {
-        if let Some(offset) = self.stream_offset {
-            streams::place(&self.queues, offset);
+        if self.streams != 0 {
+            streams::place(&self.queues, self.streams);
         }
         self.queues.publish();
     }

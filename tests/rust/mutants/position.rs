@@ -61,7 +61,7 @@ pub const POSITION: &[(Mutant, &str)] = &[
     of(
         "src/uring/features.rs",
         "an older kernel is handed sockets at the current position",
-        "ring.stream_offset = Some(0)",
+        "ring.streams |= streams::PLACED",
         "()",
         SOCKET,
     ),
@@ -75,15 +75,8 @@ pub const POSITION: &[(Mutant, &str)] = &[
     of(
         STREAMS,
         "an older kernel writes what is no socket's to the beginning",
-        "is_here(&sqe) && fd::is_socket(sqe.fd())",
-        "is_here(&sqe)",
-        SOCKET,
-    ),
-    of(
-        STREAMS,
-        "of what is submitted to an older kernel the first entry alone is looked at",
-        "0..queues.pending()",
-        "0..queues.pending().min(1)",
+        "is_here && fd::is_socket(sqe.fd())",
+        "is_here",
         SOCKET,
     ),
     of(
