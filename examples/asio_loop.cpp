@@ -1,5 +1,5 @@
-// An executor in the loop of Boost.Asio: Asio waits, also for the executor's descriptor, and has the
-// executor run what is ready. Counts how often that was, and how often for nothing.
+// An executor in the loop of Boost.Asio: Asio waits, also for the executor's descriptor, and has
+// the executor run what is ready. Counts how often that was, and how often for nothing.
 #include <monad/async.hpp>
 
 #include <boost/asio/io_context.hpp>

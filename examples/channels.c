@@ -1,5 +1,5 @@
-/* A channel between two tasks, and a select over a channel, a task's end and a time-out. Elements that
- * are moved by a function. */
+/* A channel between two tasks, and a select over a channel, a task's end and a time-out. Elements
+ * that are moved by a function. */
 #include <monad/async.h>
 
 #include <errno.h>
@@ -66,7 +66,8 @@ static intptr_t first_of(monad_async_task self, monad_async_task other,
 //! [a select]
 
 //! [elements that are moved]
-/* A name that lies inside, or elsewhere: a copy of its bytes would point into what it was copied from. */
+/* A name that lies inside, or elsewhere: a copy of its bytes would point into what it was copied
+ * from. */
 struct name {
     char const *text;
     char inside[8];

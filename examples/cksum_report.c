@@ -1,6 +1,6 @@
 /* What the example cksum says: its lines, its complaints, a progress line on a terminal, and where
- * the time went. Reads the job and the executor's metrics; changes neither, except for what it notes of
- * its own output. */
+ * the time went. Reads the job and the executor's metrics; changes neither, except for what it
+ * notes of its own output. */
 
 #include "cksum.h"
 

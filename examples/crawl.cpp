@@ -1,11 +1,12 @@
-// How often each word stands in the files of trees. A task walks, some tasks read, a pool counts, and
-// channels lie between them: a stage that is slower than the one before it makes that one wait. The
-// blocks that are read come from a fixed number, so memory is bounded, except for the words.
+// How often each word stands in the files of trees. A task walks, some tasks read, a pool counts,
+// and channels lie between them: a stage that is slower than the one before it makes that one wait.
+// The blocks that are read come from a fixed number, so memory is bounded, except for the words.
 //
 //   crawl [--threads N] [--progress] [DIRECTORY...]
 //
-// A word is a row of ASCII letters; capitals count as small ones. Prints "COUNT WORD" lines, the most
-// frequent first. As  find -type f -print0 | xargs -0 cat | tr A-Z a-z | tr -cs a-z '\n' | sort | uniq -c
+// A word is a row of ASCII letters; capitals count as small ones. Prints "COUNT WORD" lines, the
+// most frequent first. As
+//   find -type f -print0 | xargs -0 cat | tr A-Z a-z | tr -cs a-z '\n' | sort | uniq -c
 #include <monad/async.hpp>
 
 #include <algorithm>

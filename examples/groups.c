@@ -1,5 +1,5 @@
-/* A group of tasks of which one fails, so that the others are cancelled; one whose children do not care;
- * and a task that is let go. */
+/* A group of tasks of which one fails, so that the others are cancelled; one whose children do not
+ * care; and a task that is let go. */
 #include <monad/async.h>
 
 #include <errno.h>

@@ -1,9 +1,10 @@
 // An HTTP/1.1 server of the files below a directory: GET and HEAD, ranges, conditional requests,
-// keep-alive. A pool of threads, each with a listener of its own; a task a connection. SIGTERM ends it
-// with every answer that was begun sent; SIGUSR1 prints what it has done, --stats at the end too, with
-// the metrics of the executors for Prometheus.
+// keep-alive. A pool of threads, each with a listener of its own; a task a connection. SIGTERM ends
+// it with every answer that was begun sent; SIGUSR1 prints what it has done, --stats at the end
+// too, with the metrics of the executors for Prometheus.
 //
-//   http_server [--port N] [--threads N] [--connections N] [--idle MS] [--log FILE] [--stats] DIRECTORY
+//   http_server [--port N] [--threads N] [--connections N] [--idle MS] [--log FILE] [--stats]
+//               DIRECTORY
 //
 // Requests are read by Boost.Beast's parser: http_connection.hpp.
 #include "http_connection.hpp"

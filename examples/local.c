@@ -1,5 +1,5 @@
-/* What only the tasks of one executor share needs no atomic: the `local_` forms. Counts the words of
- * some lines: one task gives lines out, others count, one waits for the sum and prints it. */
+/* What only the tasks of one executor share needs no atomic: the `local_` forms. Counts the words
+ * of some lines: one task gives lines out, others count, one waits for the sum and prints it. */
 #include <monad/async.h>
 
 #include <errno.h>

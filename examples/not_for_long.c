@@ -1,5 +1,5 @@
-/* Who will not wait, or for a time only: `try_` and `_until`. A service of one task, and a client that is
- * a plain thread, which gives NULL for the task: it blocks where a task suspends. */
+/* Who will not wait, or for a time only: `try_` and `_until`. A service of one task, and a client
+ * that is a plain thread, which gives NULL for the task: it blocks where a task suspends. */
 #include <monad/async.h>
 
 #include <errno.h>
@@ -134,8 +134,8 @@ static monad_async_result serve(monad_async_task task)
 static monad_async_mutex first = MONAD_ASYNC_MUTEX_INIT_CHECKED;
 static monad_async_mutex second = MONAD_ASYNC_MUTEX_INIT_CHECKED;
 
-/* The two in the other order than the other task: the one that closes the cycle is told, with a line
- * on standard error, and gives way. */
+/* The two in the other order than the other task: the one that closes the cycle is told, with a
+ * line on standard error, and gives way. */
 static monad_async_result lock_both(monad_async_task task)
 {
     monad_async_mutex *const a = task->user_ptr != NULL ? &first : &second;

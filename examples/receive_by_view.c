@@ -1,6 +1,6 @@
-/* Receiving without a buffer for each connection: a hundred idle connections, and eight buffers that
- * they share. The kernel takes one when there is data; the task sees it in place, and gives it back.
- * Each peer sends its number, and is told the same. */
+/* Receiving without a buffer for each connection: a hundred idle connections, and eight buffers
+ * that they share. The kernel takes one when there is data; the task sees it in place, and gives it
+ * back. Each peer sends its number, and is told the same. */
 
 #include <monad/async.h>
 

@@ -1,5 +1,5 @@
-// An echo server under load, traced: the server and its clients, an executor and a thread each, in one
-// file. Open it with https://ui.perfetto.dev, or with monad-async-trace. trace [FILE]
+// An echo server under load, traced: the server and its clients, an executor and a thread each, in
+// one file. Open it with https://ui.perfetto.dev, or with monad-async-trace. trace [FILE]
 #include <monad/async.hpp>
 #include <monad/async/trace.h>
 

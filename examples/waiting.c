@@ -1,5 +1,5 @@
-/* What a task waits for besides locks and channels: an unpark by a thread, a function that blocks, the
- * addresses of a host, and another task's end. */
+/* What a task waits for besides locks and channels: an unpark by a thread, a function that blocks,
+ * the addresses of a host, and another task's end. */
 #define _POSIX_C_SOURCE 200809L /* nanosleep, getaddrinfo */
 #include <monad/async.h>
 
@@ -77,8 +77,8 @@ static int add_elsewhere(monad_async_task self)
 //! [blocking work]
 
 //! [a name]
-/* How many addresses it has; a name service that is slow keeps only this task waiting, and a scope ends
- * even that. */
+/* How many addresses it has; a name service that is slow keeps only this task waiting, and a scope
+ * ends even that. */
 static int count_addresses(monad_async_task self, char const *host)
 {
     struct addrinfo hints = {0}, *list = NULL;

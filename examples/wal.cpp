@@ -1,10 +1,10 @@
 // wal: a key-value store with a write-ahead log, over a Unix socket. A set is answered when it is
-// on the disk: many share one fdatasync. After a kill -9 nothing that was answered is lost, and what
-// was torn is cut off.
+// on the disk: many share one fdatasync. After a kill -9 nothing that was answered is lost, and
+// what was torn is cut off.
 //
 //   wal serve DIRECTORY       "set KEY VALUE": "ok" or "error WHY"; "get KEY": "is VALUE" or "none"
-//   wal load DIRECTORY KEYS   sets each key to 1, 2, 3..., and gets it by another connection, until the
-//                             server goes; prints what it was told
+//   wal load DIRECTORY KEYS   sets each key to 1, 2, 3..., and gets it by another connection, until
+//                             the server goes; prints what it was told
 //   wal check DIRECTORY FILE  compares the store with what `load` has printed
 #include <monad/async.hpp>
 
@@ -367,13 +367,15 @@ void load(string const &directory, int keys)
             try {
                 auto socket = connect_to(directory);
                 lines in(socket);
-                for (std::uint64_t n, before = 0; setting != 0; before = n) {
+                std::uint64_t before = 0;
+                while (setting != 0) {
                     auto const is = ask(socket, in, "get " + key + "\n");
-                    n = is == "none" ? 0 : std::strtoull(is.c_str() + 3, nullptr, 10);
+                    auto const n = is == "none" ? 0 : std::strtoull(is.c_str() + 3, nullptr, 10);
                     if (n != before) {
-                        std::printf("%s %" PRIu64 "\n", key.c_str(), n);
+                        std::printf("%s %" PRIu64 "\n", key.c_str(), std::uint64_t{n});
                         std::fflush(stdout);
                     }
+                    before = n;
                 }
             } catch (std::system_error const &) {
                 // As above.

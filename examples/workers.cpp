@@ -1,6 +1,6 @@
 // Executors on several threads of the program's own, each fed by priority from the main thread:
-// work in the background, and urgent work that overtakes all of it although it comes last. Where the
-// threads need not be the program's own, a pool is shorter: thread_pool.cpp.
+// work in the background, and urgent work that overtakes all of it although it comes last. Where
+// the threads need not be the program's own, a pool is shorter: thread_pool.cpp.
 #include <monad/async.hpp>
 
 #include <algorithm>

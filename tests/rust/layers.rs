@@ -384,6 +384,25 @@ fn no_header_is_too_long_nor_a_line_of_it_too_wide() {
     assert!(too_wide("a.h", &"é".repeat(100)).is_empty());
 }
 
+/// What others read first.
+#[test]
+fn no_example_is_too_long_nor_a_line_of_it_too_wide() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let (mut wrong, mut seen) = (Vec::new(), 0);
+    for path in std::fs::read_dir(root).into_iter().flatten().map(|file| file.unwrap().path()) {
+        let ends = path.extension().and_then(|ends| ends.to_str()).unwrap_or("");
+        if ["c", "cpp", "h", "hpp"].contains(&ends) {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            let source = std::fs::read_to_string(&path).unwrap();
+            wrong.extend(too_wide(name, &source));
+            wrong.extend(too_long(name, &source));
+            seen += 1;
+        }
+    }
+    assert!(seen > 10, "found {seen} examples");
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
 #[test]
 fn every_file_keeps_to_its_floor() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
