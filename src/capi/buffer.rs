@@ -217,6 +217,15 @@ pub unsafe extern "C" fn monad_async_recv_stream_next(
 /// # Safety
 /// See buffer.h.
 #[no_mangle]
+pub unsafe extern "C" fn monad_async_recv_stream_stop(stream: *mut RecvStream) -> RawResult {
+    // SAFETY: null, or the caller's.
+    let Some(stream) = (unsafe { stream.as_ref() }) else { return RawResult::failure(EINVAL) };
+    done(of(stream).and_then(|(ex, _)| stream.stop(ex.executor())))
+}
+
+/// # Safety
+/// See buffer.h.
+#[no_mangle]
 pub unsafe extern "C" fn monad_async_recv_stream_end(stream: *mut RecvStream) -> RawResult {
     // SAFETY: null, or the caller's.
     let Some(stream) = (unsafe { stream.as_ref() }) else { return RawResult::failure(EINVAL) };

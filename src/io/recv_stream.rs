@@ -9,6 +9,9 @@
 //!                      `----------------------------------'
 //! ```
 //!
+//! One that was stopped is not armed again. The kernel is asked to end what is in flight, and what
+//! that brings before it has ended is handed out as always.
+//!
 //! A kernel without multishot receives (before 6.0) says EINVAL to the first: from then on each
 //! receive is one of its own, with the same results. One without rings of buffers (before 5.19)
 //! keeps a buffer for a receive that waits: there a poll waits in its place.
@@ -68,7 +71,9 @@ pub struct RecvStream {
     since: Cell<u8>,
     /// It was asked to end, to be armed anew.
     anew: Cell<bool>,
-    reserved: [u8; 2],
+    /// It is armed no more: what it has brought is handed out, then it ends.
+    stopped: Cell<bool>,
+    reserved: u8,
     /// `Executor::closings` when it began: it is not armed again on another's number.
     begun: Cell<u64>,
 }
@@ -121,6 +126,7 @@ impl RecvStream {
         self.over.set(false);
         self.single.set(!ex.kernel().receives_in_streams());
         self.polled.set(false);
+        self.stopped.set(false);
         self.begun.set(ex.closings());
         // SAFETY: the caller's.
         unsafe { self.arm(ex, task, buffers.as_ref()) }
@@ -203,6 +209,10 @@ impl RecvStream {
             if !self.op.is_in_flight.get() {
                 let is_direct = self.is_direct();
                 let is_closed = || ex.is_closed_since(self.fd.get(), is_direct, self.begun.get());
+                if self.stopped.get() && !is_closed() {
+                    self.end(RawResult::success(0));
+                    continue;
+                }
                 // A close wakes who waits by then, and nobody who comes later.
                 if !buffers.has_free() && !is_closed() {
                     if self.flags.get() & NO_WAIT != 0 {
@@ -248,7 +258,7 @@ impl RecvStream {
                 0 => self.end(result),
                 _ if self.op.is_in_flight.get() => return Err(Errno(result.error)),
                 libc::ENOBUFS => {}
-                libc::ECANCELED if self.anew.get() => {}
+                libc::ECANCELED if self.anew.get() || self.stopped.get() => {}
                 e if e == -KEPT_FROM => {}
                 libc::EINVAL if !self.single.replace(true) => {}
                 _ => self.end(result),
@@ -279,6 +289,15 @@ impl RecvStream {
         if self.is_direct() || ex.kernel().has_ended(self.fd.get()) {
             self.anew.set(ex.cancel_operation(&self.op).is_ok());
         }
+    }
+
+    /// Takes no more off the socket. What was taken is handed out, then `next` tells of the end.
+    pub fn stop<K: Kernel>(&self, ex: &Executor<K>) -> Res<()> {
+        self.stopped.set(true);
+        if self.op.is_in_flight.get() {
+            ex.cancel_operation(&self.op)?;
+        }
+        Ok(())
     }
 
     fn end(&self, last: RawResult) {

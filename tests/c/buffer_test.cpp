@@ -393,6 +393,66 @@ TEST(Buffer, a_stream_is_not_of_messages)
     });
 }
 
+// What a stream had taken off the socket was lost to who went on without it, behind a header for one. It stops first:
+// with data in its buffers, with none free, where nothing has come, and where all has.
+TEST(Buffer, a_stream_that_was_stopped_hands_out_the_rest)
+{
+    for (std::string const before : {"", "abcdef", "abcdefghijklmnopqrstuvwxyz"}) {
+        for (size_t const first : {0, 1, 2}) {
+            Connection c;
+            run_one([&](monad_async_executor ex, monad_async_task self) {
+                Ring ring(ex, 4, 3);
+                Stream stream;
+                EXPECT_EQ(monad_async_recv_stream_stop(&stream.stream).error, EINVAL);
+                ASSERT_EQ(stream.begin(self, c, ring), 0);
+                c.send(before);
+                EXPECT_EQ(yield(self).error, 0);
+                std::string got;
+                std::deque<monad_async_view> views;
+                monad_async_view view{};
+                auto const take = [&] {
+                    auto const r = stream.next(view);
+                    EXPECT_EQ(r.error, 0) << monad_async_result_message(r);
+                    if (r.value > 0) {
+                        got += text_of(view);
+                        views.push_back(view); // All of them: the stream has no buffer then.
+                    }
+                    return r.value > 0;
+                };
+                for (size_t i = 0; i < first && !before.empty(); ++i) {
+                    take();
+                }
+                EXPECT_EQ(monad_async_recv_stream_stop(&stream.stream).error, 0);
+                EXPECT_EQ(monad_async_recv_stream_stop(&stream.stream).error, 0);
+                while (take()) {
+                }
+                EXPECT_FALSE(take());
+                c.send("ABC");
+                for (auto &each : views) {
+                    EXPECT_EQ(release(each), 0);
+                }
+                EXPECT_FALSE(take());
+                // The rest is the socket's.
+                char rest[64];
+                std::string const all = before + "ABC";
+                while (got.size() < all.size()) {
+                    auto const r = monad_async_socket_recv(self, monad_async_socket_adopt(c.here),
+                                                           rest, sizeof rest, 0);
+                    ASSERT_GT(r.value, 0);
+                    got.append(rest, size_t(r.value));
+                }
+                EXPECT_EQ(got, all);
+                // It may begin anew.
+                ASSERT_EQ(stream.begin(self, c, ring), 0);
+                c.send("again");
+                EXPECT_EQ(stream.next(view).value, 3);
+                EXPECT_EQ(release(view), 0);
+            });
+        }
+    }
+    EXPECT_EQ(monad_async_recv_stream_stop(nullptr).error, EINVAL);
+}
+
 // An executor in a foreign loop never waits: it looks, and is told so all the same.
 TEST(Buffer, a_deadlock_is_told_where_run_does_not_wait)
 {

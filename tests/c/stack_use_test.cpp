@@ -575,6 +575,12 @@ void sockets(Measure &measure)
             return r;
         },
         fill);
+    measure("monad_async_recv_stream_stop", [&](T self) {
+        stream_begin(self);
+        auto const r = monad_async_recv_stream_stop(&stream);
+        done(monad_async_recv_stream_end(&stream));
+        return r;
+    });
     measure("monad_async_recv_stream_end", [&](T self) {
         stream_begin(self);
         done(yield(self));

@@ -74,6 +74,38 @@ TEST(RecvStream, gives_views_until_the_end)
     EXPECT_EQ(got, "hello world");
 }
 
+// Behind a header the connection is another's, who had not what the stream had taken.
+TEST(RecvStream, hands_out_the_rest_once_it_was_stopped)
+{
+    ma::executor ex;
+    ma::buffer_ring ring(ex, 4, 4);
+    Connection c;
+    std::string got;
+    ma::task t;
+    t.attach(ex, [&] {
+        ma::recv_stream stream(c.fds[0], ring);
+        c.send("head");
+        c.send("er, body");
+        ma::this_task::yield();
+        got = std::string(stream.next().data(), 4);
+        stream.stop();
+        while (auto data = stream.next()) {
+            got.append(data.begin(), data.end());
+        }
+        c.send(", rest");
+        std::error_code ec;
+        stream.stop(ec);
+        EXPECT_FALSE(ec);
+        EXPECT_TRUE(stream.next().empty());
+        char rest[16];
+        auto const n = read(c.fds[0], rest, sizeof rest);
+        got.append(rest, n > 0 ? std::size_t(n) : 0);
+    });
+    ex.run_until_idle();
+    t.get();
+    EXPECT_EQ(got, "header, body, rest");
+}
+
 // What it brings is for `next`, whatever else its task waits for.
 TEST(RecvStream, keeps_what_came_while_its_task_waits_for_a_batch)
 {

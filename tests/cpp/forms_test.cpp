@@ -127,7 +127,7 @@ static_assert(noexcept(ma::buffer_ring(1, 1, ec)) && noexcept(ma::buffer_ring(ex
 static_assert(noexcept(ma::recv_stream(s, ring, ec)) && noexcept(ma::recv_stream(s, ring, 0, ec)));
 static_assert(noexcept(ma::recv_stream(0, ring, ec)));
 static_assert(noexcept(ma::recv_stream(s.native_handle(), ring, ec)));
-static_assert(noexcept(stream.next(ec)));
+static_assert(noexcept(stream.next(ec)) && noexcept(stream.stop(ec)));
 static_assert(noexcept(ma::buffer_set(1, 1, ec)) && noexcept(ma::buffer_set(ex, 1, 1, ec)));
 static_assert(noexcept(set.share(ec)) && noexcept(set.clone(ec)) && noexcept(set.claim(ec)));
 static_assert(noexcept(buffer.read(f.native_handle(), 0, ec)));

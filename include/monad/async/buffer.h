@@ -165,7 +165,8 @@ MONAD_ASYNC_API monad_async_result monad_async_recv_stream_begin(
  *  deadline: the next call has it.
  *  @param stream one that its task has begun
  *  @param[out] view the data, to be released; untouched otherwise
- *  @return its length; 0: the end of the stream, to which it stays
+ *  @return its length; 0: the end of the stream, to which it stays; or it was stopped, and has no
+ *  more
  *  @retval ENOBUFS no buffer is free, with `MONAD_ASYNC_RECV_STREAM_NO_WAIT`
  *  @retval EDEADLK nothing is ready, and every buffer is held by a task that waits for one, this
  *  one last, or filled for another stream of such a task: release or take some. A view counts as
@@ -181,13 +182,24 @@ MONAD_ASYNC_API monad_async_result monad_async_recv_stream_begin(
 MONAD_ASYNC_API monad_async_result monad_async_recv_stream_next(monad_async_recv_stream *stream,
                                                                 monad_async_view *view);
 
+/** Takes no more off the socket; does not suspend. `next` hands out what was taken, then 0, as at
+ *  the end of the stream; where the peer has not ended, the rest is the socket's, for a `recv` or
+ *  another reader. So a connection goes on without the stream: behind a header, with another
+ *  protocol, by TLS. Stopped or ended before: nothing happens.
+ *  @param stream one that its task has begun
+ *  @retval 0 asked
+ *  @retval EINVAL NULL, or never begun
+ *  @retval EPERM not its task
+ *  @see monad_async_recv_stream_next(), monad_async_recv_stream_end() */
+MONAD_ASYNC_API monad_async_result monad_async_recv_stream_stop(monad_async_recv_stream *stream);
+
 /** SUSPENDS until the kernel has let go of a stream, whatever scopes have fired; what it has
  *  brought, and nobody took, is dropped and its buffers go back. Views that were handed out stay.
  *  @param stream one that its task has begun; ended already: nothing happens
  *  @retval 0 ended
  *  @retval EINVAL NULL
  *  @retval EPERM not its task
- *  @see monad_async_recv_stream_begin() */
+ *  @see monad_async_recv_stream_begin(), monad_async_recv_stream_stop() */
 MONAD_ASYNC_API monad_async_result monad_async_recv_stream_end(monad_async_recv_stream *stream);
 
 MONAD_ASYNC_EXTERN_C_END

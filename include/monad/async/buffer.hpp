@@ -276,8 +276,7 @@ public:
 
     /** SUSPENDS until the kernel has let go of it, whatever scopes have fired. What it has taken
      *  off the socket, and nobody took by `next`, is dropped: no other call on the socket has it.
-     *  Before going on with `recv`, take all up to where the peer sends no more until it is
-     *  answered. */
+     *  Before going on with `recv`, `stop` it, and take the rest. */
     ~recv_stream()
     {
         auto const end = [&] { return monad_async_recv_stream_end(&stream_); };
@@ -290,7 +289,7 @@ public:
     recv_stream &operator=(recv_stream const &) = delete;
 
     /** SUSPENDS until there is data. Nothing is lost by a cancel or a deadline.
-     *  @return the data; empty at the end of the stream
+     *  @return the data; empty at the end of the stream, and once it was stopped and has no more
      *  @throws std::system_error its errno; `ENOBUFS`, `EDEADLK` as `monad_async_recv_stream_next`
      *  @throws cancelled_error the task or a scope was cancelled
      *  @throws timeout_error a scope's deadline passed */
@@ -309,6 +308,22 @@ public:
         monad_async_view received = {};
         detail::report(take(received), ec);
         return view(received);
+    }
+
+    /** Takes no more off the socket; does not suspend. `next` hands out what was taken, then a view
+     *  of nothing; the rest is the socket's: `s.stop(); while (auto data = s.next()) ...`.
+     *  @throws std::system_error as `monad_async_recv_stream_stop` */
+    void stop()
+    {
+        detail::check(monad_async_recv_stream_stop(&stream_).error,
+                      "monad::async::recv_stream::stop");
+    }
+
+    /** As the other `stop`.
+     *  @param[out] ec the error */
+    void stop(std::error_code &ec) noexcept
+    {
+        detail::report(monad_async_recv_stream_stop(&stream_).error, ec);
     }
 
 private:

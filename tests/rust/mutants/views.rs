@@ -277,6 +277,37 @@ pub const VIEWS: &[Mutant] = &[
         "match self.flags.get() & (UNIX | DIRECT) { _ if single => TELLS, 0 => TELLS, UNIX => DOUBTED, _ => 0, }",
     ),
     of(
+        STREAM,
+        "a stream that was stopped is begun again",
+        "self.stopped.get() && !is_closed()",
+        "false",
+    ),
+    of(
+        STREAM,
+        "a stream that was stopped ends with an error",
+        "self.anew.get() || self.stopped.get()",
+        "self.anew.get()",
+    ),
+    of(STREAM, "a stream that is stopped goes on", "self.stopped.set(true);", ""),
+    of(
+        STREAM,
+        "a stream that may not know of its end is taken to tell of it",
+        "receives && self.since.get() == TELLS && !self.over.get()",
+        "receives && !self.over.get()",
+    ),
+    of(
+        RECEIVED,
+        "the last data that a stream brings is taken as if it went on",
+        "self.state.get() != State::Kernel || number == NONE",
+        "number == NONE",
+    ),
+    of(
+        RECEIVED,
+        "data that was taken is counted still",
+        "self.take_buffer(buffers, task); self.unpend(task); Some((buffers.data(number), bytes as usize))",
+        "self.take_buffer(buffers, task); Some((buffers.data(number), bytes as usize))",
+    ),
+    of(
         RECEIVED,
         "a buffer of a completion that nobody takes is lost",
         "unsafe { buffers.as_ref() }.give_back(number)",

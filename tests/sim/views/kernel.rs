@@ -113,6 +113,8 @@ pub struct State {
     /// Sockets whose next view a task waits for; and those that were closed.
     pub awaited: RefCell<Vec<(usize, TaskRef)>>,
     pub closed: RefCell<BTreeSet<usize>>,
+    /// From which nothing is to be taken any more.
+    pub stopped: RefCell<BTreeSet<usize>>,
     /// What the library has, to be looked at when it sleeps.
     pub buffers: Cell<Option<NonNull<Buffers>>>,
     pub ex: Cell<Option<Handle<Sim>>>,
@@ -152,6 +154,7 @@ impl Sim {
             clock_ns: Cell::new(1),
             awaited: RefCell::default(),
             closed: RefCell::default(),
+            stopped: RefCell::default(),
             buffers: Cell::new(None),
             ex: Cell::new(None),
             begins: Cell::new(false),
@@ -589,6 +592,11 @@ impl Kernel for Sim {
             if has_none && starved == Some(self.given()) && !self.0.begins.get() {
                 self.breaks("a stream was begun again without a buffer".into());
             }
+        }
+        let receives = matches!(sqe.opcode(), op::RECV | op::POLL_ADD);
+        let socket = if receives { self.socket_of(sqe.fd()) } else { None };
+        if socket.is_some_and(|id| self.0.stopped.borrow().contains(&id)) {
+            self.breaks("a stream that was stopped is begun again".into());
         }
         self.0.sq.borrow_mut().push_back(*sqe);
     }

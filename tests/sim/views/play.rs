@@ -10,6 +10,7 @@
 //!    received what is out, of buffers that nobody else has released; ENOBUFS if there is none.
 //! 5. A stream that has ended is not in the kernel; nor is one begun again on what has the number
 //!    of its socket by now. One that waits is ended, and begun anew, only where the end is there.
+//!    One that was stopped is not begun again, and hands out all that was taken off its socket.
 //! 6. A ring of buffers with views out is not destroyed, one without streams and views is.
 
 use crate::kernel::{byte_of, Sim, Streams, Temper, FD, SOCKETS};
@@ -197,7 +198,7 @@ impl World {
         (me, task): (usize, TaskRef),
         (n, socket): (usize, usize),
         stream: &RecvStream,
-        (kept, no_wait): (&mut Vec<View>, bool),
+        (kept, no_wait, stopped): (&mut Vec<View>, bool, bool),
     ) -> Option<()> {
         let ex = self.ex.executor();
         let timed = self.one_in(5);
@@ -242,7 +243,10 @@ impl World {
             }
             Ok(None) => {
                 let ends_with = self.sim.0.sockets.borrow()[socket].ends_with;
-                if !self.all_has_come(socket) || ends_with != 0 {
+                if stopped && !self.sim.0.sockets.borrow()[socket].chunks.is_empty() {
+                    return wrong("what was taken before the stop is lost");
+                }
+                if !stopped && (!self.all_has_come(socket) || ends_with != 0) {
                     return wrong("an end that is none");
                 }
                 let again = stream.next(ex, task);
@@ -302,6 +306,7 @@ impl World {
             self.sim.breaks("what has ended is in the kernel".into());
         }
         self.sim.drops(socket);
+        self.sim.0.stopped.borrow_mut().remove(&socket);
         self.streams.set(self.streams.get() - 1);
         self.is_used[n].set(false);
     }
@@ -325,7 +330,7 @@ impl World {
         let mut kept = Vec::new();
         let most = if kind == DIRECT && self.sim.0.temper.loses != 0 { 40 } else { 8 };
         for _ in 0..1 + self.below(most) {
-            let on = (&mut kept, no_wait);
+            let on = (&mut kept, no_wait, false);
             if self.next((me, task), (n, socket), &stream, on).is_none() {
                 break;
             }
@@ -334,6 +339,16 @@ impl World {
             }
             if self.one_in(3) {
                 kept.drain(..).for_each(|view| self.part_with(view));
+            }
+        }
+        if self.one_in(3) {
+            assert_eq!(stream.stop(ex), Ok(()));
+            self.sim.0.stopped.borrow_mut().insert(socket);
+            loop {
+                let on = (&mut kept, no_wait, true);
+                if self.next((me, task), (n, socket), &stream, on).is_none() {
+                    break;
+                }
             }
         }
         if self.one_in(8) {
