@@ -73,7 +73,7 @@ impl<K: Kernel> Executor<K> {
             }
             Waits::Operation => self.cancel_record_wait(task),
             Waits::Join => {
-                task.joins.clear(); // It waits for a message at most, which comes.
+                task.joins().clear(); // It waits for a message at most, which comes.
                 self.cancel_join(task)
             }
             Waits::Park => {

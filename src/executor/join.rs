@@ -153,7 +153,7 @@ impl JoinRecord {
         unsafe { NonNull::from(self).byte_add(offset_of!(JoinRecord, unlink)).cast() }
     }
 
-    /// What `task.joins` says while the joiner, a task, waits.
+    /// What `task.joins()` says while the joiner, a task, waits.
     #[inline(always)]
     pub(super) fn joined(&self) -> Joined {
         Joined::new(self.other.addr(), self.run)
@@ -209,7 +209,7 @@ impl<K: Kernel> Executor<K> {
         let mut next = other;
         for _ in 0..CHAIN_MAX {
             // None: its join was cancelled on another executor, which has not answered yet.
-            let Some(joins) = next.joins.get().filter(|_| next.waits.get() == Waits::Join) else {
+            let Some(joins) = next.joins().get().filter(|_| next.waits.get() == Waits::Join) else {
                 return true;
             };
             // SAFETY: the address of a task, which was there when it was joined.
@@ -239,7 +239,7 @@ impl<K: Kernel> Executor<K> {
         if other.waits.get() == Waits::Join && !self.may_join(task, other, joined) {
             return RawResult::failure(Errno(libc::EDEADLK));
         }
-        task.joins.set(joined);
+        task.joins().set(joined);
         self.register(record);
         self.await_join(task, record)
     }
@@ -259,7 +259,7 @@ impl<K: Kernel> Executor<K> {
         task.outcome.set(0);
         task.awaits();
         self.leave(task);
-        task.joins.clear();
+        task.joins().clear();
         match task.outcome.get() {
             0 if record.canceled.get() => {
                 let reason = super::scope::interruption(task);

@@ -89,11 +89,11 @@ impl<K: Kernel> Executor<K> {
             match unsafe { record.post_join() } {
                 Posted::Queued => return self.await_join(task, record),
                 Posted::Over => {
-                    task.joins.clear();
+                    task.joins().clear();
                     return result_of(record.other.state(), record.run); // Rule 3.
                 }
                 Posted::Closed => {
-                    task.joins.clear();
+                    task.joins().clear();
                     let slept = self.sleep(task, CHANGING_NS);
                     if slept != 0 {
                         return RawResult::from_kernel(slept);

@@ -6,10 +6,9 @@ use core::ptr;
 
 use super::annex::note;
 use super::header::*;
-use super::joins::Joins;
 use super::permit;
 use super::{state, warm};
-use crate::atomic::{AtomicPtr, AtomicU64, AtomicU8, AtomicUsize, Ordering};
+use crate::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicU8, AtomicUsize, Ordering};
 use crate::error::{Errno, RawResult, Res};
 use crate::intrusive::{Circular, Fifo, Link, TimerNode};
 use crate::stack::pool::{self, Held};
@@ -107,6 +106,7 @@ pub fn create(stack_bytes: usize) -> Res<TaskRef> {
             cpu: NORMAL.into(),
             io: NORMAL.into(),
             has_past: AtomicU8::new(0),
+            joins_high: AtomicU32::new(0),
             result: RawResult::default().into(),
             user_code: None.into(),
             user_ptr: ptr::null_mut::<c_void>().into(),
@@ -138,7 +138,7 @@ pub fn create(stack_bytes: usize) -> Res<TaskRef> {
         joiners: Fifo::new(),
         park: AtomicUsize::new(permit::NONE),
         permit_here: false.into(),
-        joins: Joins::nobody(),
+        joins: AtomicU64::new(0),
         cancel_run: AtomicU64::new(0),
         mailbox: AtomicPtr::new(ptr::null_mut()),
         header: Cell::new(Some(header)),

@@ -23,14 +23,13 @@ use core::ffi::c_void;
 use core::ops::Deref;
 use core::ptr::NonNull;
 
-use crate::atomic::{AtomicPtr, AtomicU64, AtomicU8, AtomicUsize, Ordering};
+use crate::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicU8, AtomicUsize, Ordering};
 use crate::error::{Errno, RawResult};
 use crate::intrusive::{Circular, Fifo, Link, TimerNode};
 use crate::prefetch;
 use crate::stack::asked::Place;
 use crate::stack::pool::{Header, Held};
 use crate::stack::switch::Switch;
-use crate::task::joins::Joins;
 pub use crate::task::room::Room;
 use crate::task::state;
 
@@ -45,7 +44,8 @@ pub type UserCode = unsafe extern "C" fn(*const TaskHead) -> RawResult;
 pub struct TaskHead {
     pub cpu: Cell<u8>,
     pub io: Cell<u8>,
-    pub has_past: AtomicU8, // Not 0: see `TaskRef::begin_anew`. Any thread.
+    pub has_past: AtomicU8,    // Not 0: see `TaskRef::begin_anew`. Any thread.
+    pub joins_high: AtomicU32, // See `joins`.
     /// Written, and read across threads, by `state` as two words.
     pub result: Cell<RawResult>,
     pub user_code: Cell<Option<UserCode>>,
@@ -99,7 +99,7 @@ macro_rules! offsets {
     };
 }
 offsets! {
-    cpu = 0, io = 1, has_past = 2, result = 8, user_code = 24, user_ptr = 32, flags = 40,
+    cpu = 0, io = 1, has_past = 2, joins_high = 4, result = 8, user_code = 24, user_ptr = 32, flags = 40,
     current_executor = 48, ticks_when_attached = 56, ticks = 64,
 }
 const _: () = assert!(size_of::<TaskHead>() == 104);
@@ -210,8 +210,8 @@ pub struct Task {
     pub peer: Cell<*const c_void>,
     /// A permit to return from park, or the record of the park; see `permit`. Any thread.
     pub park: AtomicUsize,
-    /// Whom it joins; any thread may read it.
-    pub joins: Joins,
+    /// Whom it joins: see `joins`.
+    pub joins: AtomicU64,
     /// The innermost scope, on the task's stack; null outside.
     pub scope: Cell<*const c_void>,
     /// Its operation records in flight, oldest first.

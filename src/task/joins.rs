@@ -1,14 +1,15 @@
-//! Whom a task joins: one word of its header, which any thread may read and follow from task to
+//! Whom a task joins: two words of its header, which any thread may read and follow from task to
 //! task. So of tasks that would join each other in a ring, on whatever executors, exactly one is
 //! refused. Touches nothing else; the loom models run this code, at the orderings it asks for.
 //!
 //! ```text
 //! word:  0                                   nobody
 //!        run << 42 | address >> 6 | ASKS     that run of the task at that address
+//! high:  run >> 22                           the rest of that number, written before the word
 //! ```
 //!
-//! Headers start at multiples of 128, below 2^48, and are never unmapped. Of the number of a run 22
-//! bits are kept.
+//! Headers start at multiples of 128, below 2^48, and are never unmapped. Of the number of a run 54
+//! bits are kept: those of a header that the kernel forgot differ in the upper half alone.
 //!
 //! Rules:
 //!
@@ -28,7 +29,7 @@
 
 use super::state::{Run, TaskState};
 use crate::atomic::{
-    fence, AtomicU64,
+    fence, AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release, SeqCst},
 };
 
@@ -42,64 +43,71 @@ pub const CHAIN_MAX: usize = 64;
 
 /// A run of a task, for who joins it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Joined(u64);
+pub struct Joined {
+    word: u64,
+    high: u32,
+}
 
 impl Joined {
     #[inline(always)]
     pub fn new(task: usize, run: Run) -> Self {
         debug_assert!(task.is_multiple_of(128) && task >> 48 == 0);
-        Self(run << RUN_SHIFT | task as u64 >> ADDRESS_SHIFT)
+        let word = run << RUN_SHIFT | task as u64 >> ADDRESS_SHIFT;
+        Self { word, high: (run >> (64 - RUN_SHIFT)) as u32 }
     }
 
     pub fn task(self) -> usize {
-        ((self.0 & ((1 << RUN_SHIFT) - 1) & !ASKS) << ADDRESS_SHIFT) as usize
+        ((self.word & ((1 << RUN_SHIFT) - 1) & !ASKS) << ADDRESS_SHIFT) as usize
     }
 
     fn asks(self) -> bool {
-        self.0 & ASKS != 0
+        self.word & ASKS != 0
     }
 
     /// No later run has begun; `state` is that of the task. Where the run is over, the task joins
     /// nobody.
     pub fn is_last_of(self, state: TaskState<'_>) -> bool {
-        state.run() << RUN_SHIFT == self.0 >> RUN_SHIFT << RUN_SHIFT
+        Self::new(self.task(), state.run()) == Self { word: self.word & !ASKS, ..self }
     }
 }
 
-/// The word of a task.
-#[repr(transparent)]
-pub struct Joins(AtomicU64);
+/// The words of a task, wherever its header keeps them.
+#[derive(Clone, Copy)]
+pub struct Joins<'a> {
+    pub word: &'a AtomicU64,
+    pub high: &'a AtomicU32,
+}
 
-impl Joins {
-    pub fn nobody() -> Self {
-        Self(AtomicU64::new(0))
-    }
-
-    /// Any thread.
+impl Joins<'_> {
+    /// Any thread. None, too, where it changes meanwhile: who joins later looks for itself.
     #[inline]
-    pub fn get(&self) -> Option<Joined> {
+    pub fn get(self) -> Option<Joined> {
         // Acquire: of a later run of its task, which who reads it has to see.
-        let word = self.0.load(Acquire);
-        (word != 0).then_some(Joined(word))
+        let word = self.word.load(Acquire);
+        // Acquire: where it is that of a later join, the word shows below that this one is over.
+        let high = self.high.load(Acquire);
+        let is_whole = (self.word.load(Relaxed) ^ word) & !ASKS == 0;
+        (word != 0 && is_whole).then_some(Joined { word, high })
     }
 
     /// The task's thread (rule 1), as the next.
     #[inline(always)]
-    pub fn set(&self, other: Joined) {
-        // Release: as in `get`.
-        self.0.store(other.0, Release);
+    pub fn set(self, other: Joined) {
+        // Release, both: as in `get`.
+        self.high.store(other.high, Release);
+        self.word.store(other.word, Release);
     }
 
     #[inline(always)]
-    pub fn clear(&self) {
+    pub fn clear(self) {
         // Relaxed: who sees it late has looked early.
-        self.0.store(0, Relaxed);
+        self.word.store(0, Relaxed);
     }
 }
 
 /// Finds what threads share of a task by its address.
 pub trait Headers {
-    fn at(&self, task: usize) -> (&Joins, TaskState<'_>);
+    fn at(&self, task: usize) -> (Joins<'_>, TaskState<'_>);
 }
 
 /// Rules 2 and 3, by the thread of the task at `me`. True: its word says that it joins `other`, and
@@ -107,7 +115,7 @@ pub trait Headers {
 /// time.
 pub fn ask(headers: &impl Headers, me: usize, other: Joined, mut wait: impl FnMut()) -> bool {
     let joins = headers.at(me).0;
-    joins.set(Joined(other.0 | ASKS));
+    joins.set(Joined { word: other.word | ASKS, ..other });
     // See rule 2.
     fence(SeqCst);
     let mut seen = false;

@@ -23,6 +23,12 @@ impl TaskRef {
         let Task { park, permit_here, .. } = self.shared();
         Permit { word: park, here: permit_here }
     }
+
+    #[inline(always)]
+    pub fn joins<'a>(self) -> Joins<'a> {
+        let Task { head, joins, .. } = self.shared();
+        Joins { word: joins, high: &head.joins_high }
+    }
 }
 
 /// Of all tasks there are.
@@ -30,9 +36,9 @@ pub struct All;
 
 impl Headers for All {
     #[inline]
-    fn at(&self, task: usize) -> (&Joins, TaskState<'_>) {
+    fn at(&self, task: usize) -> (Joins<'_>, TaskState<'_>) {
         // SAFETY: the address of a task, which somebody joins or joined.
         let task = unsafe { TaskRef::from_head(core::ptr::with_exposed_provenance(task)) };
-        (&task.shared().joins, task.state())
+        (task.joins(), task.state())
     }
 }

@@ -15,7 +15,7 @@
 mod world;
 
 use world::join::{Joining, CANCELED, GONE};
-use world::ring::Ring;
+use world::ring::{Ring, LIKE};
 use world::{check, result, spawn, World, A, B, C};
 
 /// The thread of an executor that is destroyed once its task has run and its mail is read.
@@ -287,4 +287,36 @@ fn a_join_that_was_cancelled_closes_no_ring() {
         refused(ring, 2, 0)
     }
     check(0, || assert_eq!(crossed(ring, there, (0, 1)), (0, 0)));
+}
+
+/// The same where that run has the lower bits of the one that was joined.
+#[test]
+fn who_joined_a_run_of_a_like_number_joins_nobody() {
+    fn ring() -> std::sync::Arc<Ring> {
+        let ring = Ring::new();
+        ring.join_here(0, 1);
+        ring
+    }
+    fn there(ring: &Ring) -> usize {
+        ring.begin_like(1);
+        refused(ring, 1, 2)
+    }
+    check(0, || assert_eq!(crossed(ring, there, (2, 0)), (0, 0)));
+}
+
+/// The words of a task that goes on from one join to the next are read: of both joins, or of none.
+#[test]
+fn words_of_two_joins_are_not_taken_for_one() {
+    check(0, || {
+        let ring = Ring::new();
+        ring.join_here(0, 1);
+        let others = ring.clone();
+        let there = loom::thread::spawn(move || {
+            others.leave(0);
+            others.join_run_here(0, 2, LIKE);
+        });
+        let seen = ring.joined_by(0);
+        assert!([None, Some((1, 1)), Some((2, LIKE))].map(Ring::named).contains(&seen), "{seen:?}");
+        there.join().unwrap();
+    });
 }

@@ -768,3 +768,41 @@ fn who_joined_many_runs_ago_joins_nobody() {
     destroy(here, [runs]);
     destroy(there, [waits]);
 }
+
+/// The same while who joined has not gone on, its executor being late: its word is that of the run
+/// before, and of the number the lower bits are those of this one. Of a header that the kernel forgot
+/// they are so at once.
+#[test]
+fn who_joined_a_run_of_a_like_number_is_not_waited_for() {
+    for further in [1_u64 << 22, 1 << 32, 1 << 40] {
+        for joined_here in [false, true] {
+            let (here, there) = (executor(0), executor(0));
+            let [waits, runs] = [new_task(), new_task()];
+            set_body(runs, |task| Handle::<Real>::sleep(task, 0));
+            set_body(waits, move |task| Handle::<Real>::join(task, runs));
+            // Who joins here is woken in the pass in which the run ends, and not run in it.
+            let first = if joined_here { there } else { here };
+            first.attach(runs).unwrap();
+            there.attach(waits).unwrap();
+            there.run(usize::MAX, Some(0)).unwrap();
+            while !runs.has_exited() {
+                first.run(1, Some(0)).unwrap();
+            }
+            assert!(waits.is_attached(), "it has not gone on");
+            runs.run.fetch_add(further - 1, Ordering::Relaxed);
+            let got = Rc::new(Cell::new(NOTHING));
+            let joined = got.clone();
+            set_body(runs, move |task| {
+                joined.set(Handle::<Real>::join(task, waits));
+                RawResult::success(0)
+            });
+            here.attach(runs).unwrap();
+            run_dry(here);
+            assert_eq!(got.get(), NOTHING, "{further} {joined_here}: it waits");
+            [there, here].into_iter().for_each(run_dry);
+            assert_eq!(got.get(), RawResult::success(0));
+            destroy(here, [runs]);
+            destroy(there, [waits]);
+        }
+    }
+}

@@ -138,7 +138,7 @@ pub const JOINS: &[(Mutant, &str)] = &[
         "true",
         RINGS,
     ),
-    of(JOIN, "who joins a task here is not seen to", "task.joins.set(joined);", "", RINGS),
+    of(JOIN, "who joins a task here is not seen to", "task.joins().set(joined);", "", RINGS),
     of(
         JOIN,
         "who joins a chain of tasks here does not look where it ends",
@@ -149,14 +149,14 @@ pub const JOINS: &[(Mutant, &str)] = &[
     of(
         "src/executor/cancel.rs",
         "a join that was cancelled counts until its task goes on",
-        "task.joins.clear();",
+        "task.joins().clear();",
         "",
         RINGS,
     ),
     of(
         JOIN,
         "who has joined a task joins it for ever",
-        "self.leave(task); task.joins.clear();",
+        "self.leave(task); task.joins().clear();",
         "self.leave(task);",
         "who_joined_many_runs_ago_joins_nobody",
     ),
