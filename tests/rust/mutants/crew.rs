@@ -18,6 +18,8 @@ const API: &str = "src/api.rs";
 const GRANT: &str = "src/executor/grant.rs";
 const HELPERS: &str = "src/pool/helpers.rs";
 const BLOCKING: &str = "src/pool/blocking.rs";
+const JOIN: &str = "src/executor/join.rs";
+const RING: &str = "src/task/joins.rs";
 
 /// One a line: the file, the bug, what is right, what is wrong.
 #[rustfmt::skip]
@@ -66,6 +68,15 @@ pub const CREW: &[Mutant] = &[
     of(JOBS, "a priority that has no task left counts, after a cancel", "tasks.remove(task); if tasks.is_empty() { clear(&self.with_tasks, level); }", "tasks.remove(task);"),
     of(JOBS, "a priority that has no task left counts", "if tasks.is_empty() { clear(&self.with_tasks, level); } return task.map(Next::Task);", "return task.map(Next::Task);"),
     of(JOBS, "a priority that has no job left counts", "if jobs.is_empty() { clear(&self.with_jobs, level); }", ""),
+    // Joins, on one worker and across.
+    of(RING, "a ring of joins across workers is refused to nobody", "joined.task() == me", "false"),
+    of(JOIN, "a ring of joins on one worker is refused to nobody", "other.waits.get() == Waits::Join && !self.may_join(task, other, joined)", "false"),
+    of(JOIN, "a join that comes from another worker finds no run", "state.is_run_attached_to(self.address(), run)", "false"),
+    of(JOIN, "who joins another worker's task goes on before all that it sent is back", "record.owed.get() != 0", "false"),
+    of(JOIN, "a cancel of a join of another worker's task is not answered", "if self.is_registered(record) { self.unregister(record); answer(record, RawResult::failure(ECANCELED), true); }", ""),
+    of(JOIN, "a join of another worker's task is out of time, and says cancelled", "if reason != 0 { reason } else { ECANCELED.0 }", "ECANCELED.0"),
+    of(JOIN, "a join on one worker that is cancelled is listed for good", "self.unregister(record); task.waits.set(Waits::Nothing); true", "task.waits.set(Waits::Nothing); true"),
+    of(JOIN, "a join of another worker's task brings nothing", "record.result.set(result); record.canceled.set(canceled);", "record.canceled.set(canceled);"),
     // Functions on helpers.
     of(HELPERS, "a function of a low priority begins first", "self.jobs.iter().find(|level| !level.is_empty())", "self.jobs.iter().rev().find(|level| !level.is_empty())"),
     of(HELPERS, "one helper does it all", "waits && self.idle.is_none() && self.helpers < self.helpers_max", "waits && self.helpers == 0"),

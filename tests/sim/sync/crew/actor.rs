@@ -290,6 +290,9 @@ fn wait(task: TaskRef, t: usize, step: Step, timeout: Option<u64>) {
     let got = match step {
         Step::Sleep(slots) => done(Handle::<Sim>::sleep(task, slots * SLOT_NS).done()),
         Step::Park => within::<Sim>(task, timeout, || Handle::<Sim>::park(task)),
+        Step::Join(n) => {
+            within::<Sim>(task, timeout, || Handle::<Sim>::join(task, stage().tasks[n]))
+        }
         Step::Wait(what, at_most) => {
             within::<Sim>(task, timeout, || unit(queue.until_left(&caller(), at_most, what)))
         }
@@ -347,7 +350,10 @@ fn acts(task: TaskRef, t: usize) -> RawResult {
         match step {
             // One that is over as it begins may or may not keep a helper from it.
             Step::Call => wait(task, t, step, timeout.map(|slots| slots.max(1))),
-            Step::Wait(..) | Step::Sleep(_) | Step::Park => wait(task, t, step, timeout),
+            Step::Join(n) if stage().tasks[n].is_queued() => {}
+            Step::Wait(..) | Step::Sleep(_) | Step::Park | Step::Join(_) => {
+                wait(task, t, step, timeout);
+            }
             _ => act(step),
         }
     }

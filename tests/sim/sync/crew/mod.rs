@@ -7,6 +7,7 @@
 //! `CREW_SEED` plays one program and prints it; one for each ten of `SYNC_COUNT` are played.
 
 mod actor;
+mod joins;
 mod model;
 mod play;
 mod world;
@@ -42,6 +43,7 @@ pub enum Step {
     Finish(usize),
     Park,
     Unpark(usize),
+    Join(usize),
     Sleep(u64),
     /// It runs on, and others do.
     Hold,
@@ -69,7 +71,7 @@ pub struct Program {
     pub outside: Vec<Step>,
 }
 
-const THEMES: u32 = 7;
+const THEMES: u32 = 8;
 
 fn step(r: &mut Rng, theme: u32) -> Step {
     let n = r.below(TASKS as u32) as usize;
@@ -99,6 +101,14 @@ fn step(r: &mut Rng, theme: u32) -> Step {
         4 => [Step::Grow, Step::Shrink, Step::Hold][r.below(3) as usize],
         5 => [Step::Park, Step::Park, Step::Unpark(n), Step::Unpark(n), Step::Cancel(n)]
             [r.below(5) as usize],
+        6 => {
+            let others = [Step::Submit(n), Step::Hold, Step::Hold, Step::Cancel(n)];
+            if r.one_in(2) {
+                Step::Join(n)
+            } else {
+                others[r.below(4) as usize]
+            }
+        }
         _ => [Step::Cancel(any), Step::Work(1 + u64::from(r.below(3)))][r.below(2) as usize],
     }
 }

@@ -1,8 +1,9 @@
 //! What the workers of a pool, its queue and the helpers are to do. It goes along with them: told of
 //! each step and of each task that is begun or goes on, it says whether that was to be.
 
+use super::joins::Join;
 use super::{Program, Step, ALL, TASKS, WORKERS_MAX};
-use crate::model::{Out, EBUSY, ECANCELED, ESHUTDOWN, ETIME};
+use crate::model::{Out, EBUSY, ECANCELED, EDEADLK, ESHUTDOWN, ETIME};
 use crate::pool::{level_of, BOUND, NO_LEVEL};
 use crate::program::SLOT_NS;
 use monad_async::executor::queue_left::Left;
@@ -17,13 +18,15 @@ pub enum At {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Does {
+pub enum Does {
     Runs,
     Sleeps,
     /// In line at the helpers, or until few are left.
     Waits,
     /// Its function has begun, and is waited for whatever comes.
     Blocks,
+    /// Another task: `join` says which.
+    Joins,
     /// What it waited for has come, by mail.
     Granted,
     Ready,
@@ -32,28 +35,36 @@ enum Does {
 #[derive(Clone, Copy)]
 pub struct Task {
     pub at: At,
-    does: Does,
+    pub does: Does,
     level: usize,
     pub runs: u32,
     /// What the call it is in gives.
     pub out: Out,
-    until_ns: u64,
+    pub until_ns: u64,
     /// It waits for its permit, or was given that; and it has one.
     parks: bool,
     has_permit: bool,
-    is_canceled: bool,
+    pub is_canceled: bool,
     /// Another thread has asked for it.
     is_asked: bool,
     pub is_told: bool,
     pub told: u32,
     pub result: Out,
+    /// Whom it joins, until it goes on; and whom others see it join.
+    pub join: Option<Join>,
+    pub word: Option<(usize, u32)>,
 }
 
 #[derive(Clone, Copy)]
-enum Mail {
+pub enum Mail {
     Grant(usize),
     /// Of a run.
     Cancel(usize, u32),
+    /// Of the one that joins; and back.
+    Join(usize),
+    Unjoin(usize),
+    Joined(usize),
+    Unjoined(usize),
 }
 
 #[derive(Default)]
@@ -69,7 +80,7 @@ pub struct Worker {
     waits: bool,
     /// If it sleeps, somebody has woken it since the last step.
     pub is_due: bool,
-    mail: Vec<Mail>,
+    pub mail: Vec<Mail>,
     ready: Vec<usize>,
     fed_last: bool,
     /// Of what it has begun, what is over and was not counted.
@@ -97,6 +108,8 @@ pub struct Model {
     waking: Option<usize>,
     /// The jobs last.
     pub tasks: [Task; ALL],
+    /// Those who join each, as its worker knows.
+    pub joiners: [Vec<usize>; ALL],
     pub workers: [Worker; WORKERS_MAX + 1],
     /// Those that begin tasks, in the order in which they came.
     pub seats: Vec<usize>,
@@ -146,6 +159,16 @@ pub const SEEN: &[&str] = &[
     "a job begins before a task that came later",
     "a sleep is cancelled",
     "a worker that cannot go on has another woken",
+    "a join of a task of another worker",
+    "a join of a task of its own worker",
+    "a join of what is over",
+    "a join finds a run over",
+    "a join is cancelled",
+    "a join is out of time",
+    "a join of another worker's task is cancelled",
+    "a join is answered as it is cancelled",
+    "a ring of joins is refused",
+    "a ring of joins of several workers is refused",
 ];
 
 impl Model {
@@ -164,6 +187,8 @@ impl Model {
             is_told: false,
             told: 0,
             result: 0,
+            join: None,
+            word: None,
         };
         Self {
             levels: Default::default(),
@@ -174,6 +199,7 @@ impl Model {
             idle: Vec::new(),
             waking: None,
             tasks: program.levels.map(task),
+            joiners: Default::default(),
             workers: Default::default(),
             seats: Vec::new(),
             waits: Vec::new(),
@@ -192,7 +218,7 @@ impl Model {
         }
     }
 
-    fn see(&mut self, name: &str) {
+    pub fn see(&mut self, name: &str) {
         let at = SEEN.iter().position(|of| *of == name).expect("one of the list");
         self.seen.push(at);
     }
@@ -264,7 +290,7 @@ impl Model {
         self.workers[w].is_due = true;
     }
 
-    fn make_ready(&mut self, t: usize, w: usize) {
+    pub fn make_ready(&mut self, t: usize, w: usize) {
         self.tasks[t].does = Does::Ready;
         self.workers[w].ready.push(t);
     }
@@ -393,6 +419,11 @@ impl Model {
                     false => "a function is waited for after its time",
                 });
             }
+            Does::Joins => {
+                if !self.interrupt_join(t, w, is_cancel) {
+                    return;
+                }
+            }
             Does::Granted if is_cancel => return self.see("a cancel comes too late"),
             _ => return,
         }
@@ -463,6 +494,7 @@ impl Model {
                         self.cancel_here(t, w);
                     }
                 }
+                mail => self.of_joins(mail, w),
             }
         }
         for t in 0..ALL {
@@ -597,6 +629,7 @@ impl Model {
         let result = (t as Out + 1) * 100 + Out::from(self.tasks[t].runs);
         self.workers[w].ended += 1;
         self.over(t, result);
+        self.tell_joiners(t, w, result);
         result
     }
 
@@ -624,7 +657,11 @@ impl Model {
     pub fn left(&mut self, w: usize) {
         let has_tasks = self.has_tasks(w);
         self.check(!has_tasks, || format!("worker {w} has left what it has begun"));
-        self.workers[w].mail.clear(); // Of runs that are over.
+        for mail in std::mem::take(&mut self.workers[w].mail) {
+            if !matches!(mail, Mail::Cancel(..)) {
+                self.of_joins(mail, w); // Of runs that are over, as are those of cancels.
+            }
+        }
         self.seats.retain(|&of| of != w);
         self.pass_on(w);
     }
@@ -640,6 +677,9 @@ impl Model {
         timeout: Option<u64>,
         now_ns: u64,
     ) -> Option<Out> {
+        if step == Step::Join(t) {
+            return Some(EDEADLK);
+        }
         if self.tasks[t].is_canceled {
             return Some(ECANCELED);
         }
@@ -662,6 +702,13 @@ impl Model {
             Step::Park => {
                 self.tasks[t].does = Does::Waits;
                 self.tasks[t].parks = true;
+            }
+            Step::Join(_) if timeout == Some(0) => return Some(ETIME),
+            Step::Join(other) => {
+                if let Some(out) = self.begins_join(t, w, other) {
+                    return Some(out);
+                }
+                self.tasks[t].does = Does::Joins;
             }
             Step::Wait(what, at_most) => {
                 let left = self.queued() + if what == Left::Queued { 0 } else { self.begun };
@@ -688,6 +735,7 @@ impl Model {
             self.tasks[t].has_permit = false; // All that came until now were one.
         }
         self.tasks[t].until_ns = u64::MAX;
+        self.joined(t);
         self.tasks[t].out
     }
 
