@@ -42,14 +42,30 @@ struct OwnStack {
     root: Root,
 }
 
+struct Own(Cell<Option<OwnStack>>);
+
 thread_local! {
-    static OWN: Cell<Option<OwnStack>> = const { Cell::new(None) };
+    static OWN: Own = const { Own(Cell::new(None)) };
+}
+
+impl Drop for Own {
+    /// The thread ends; or a task of it calls `exit`, which looks for leaks after this, on the task's
+    /// stack.
+    fn drop(&mut self) {
+        let here = 0_u8;
+        let is_own = |stack: &OwnStack| {
+            (stack.limit..stack.base).contains(&core::ptr::from_ref(&here).addr())
+        };
+        if let Some(stack) = self.0.take().filter(|stack| !is_own(stack)) {
+            core::mem::forget(stack);
+        }
+    }
 }
 
 /// Before the thread leaves the stack it is on, at `stack_pointer`, for a task's. A stack that is
 /// not the thread's own is a task's, and known.
 pub(crate) fn leave_own_stack(stack_pointer: usize) {
-    let _ = OWN.try_with(|own| {
+    let _ = OWN.try_with(|Own(own)| {
         let known = own.take();
         let (limit, base) = match &known {
             Some(stack) if stack.root.begin == stack_pointer => return own.set(known),

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 
@@ -74,6 +75,20 @@ int below()
     return found;
 }
 
+// The exit looks for leaks itself.
+int exits()
+{
+    hold([] { run([] { std::exit(0); }); });
+    return 1;
+}
+
+int exits_on_a_pool()
+{
+    ma::thread_pool pool(1);
+    pool.submit([] { std::exit(0); }).wait();
+    return 1;
+}
+
 int leak()
 {
     run([] {
@@ -97,8 +112,9 @@ int main(int argc, char **argv)
         char const *name;
         int (*body)();
     };
-    for (auto const &[name, body] : {test{"suspended", suspended}, test{"running", running},
-                                     test{"below", below}, test{"leak", leak}}) {
+    for (auto const &[name, body] :
+         {test{"suspended", suspended}, test{"running", running}, test{"below", below},
+          test{"exits", exits}, test{"exits_on_a_pool", exits_on_a_pool}, test{"leak", leak}}) {
         if (argc == 2 && std::strcmp(argv[1], name) == 0) {
             std::fflush(stdout);
             _exit(body());

@@ -104,7 +104,7 @@ for pair in $(sanitizing_compilers); do
         seen 'stack-buffer-overflow' "$tree/consumer/mistakes" overflow
     check "ubsan sees an overflow of an int in a task, $compiler" \
         seen 'signed integer overflow' "$tree/consumer/mistakes" integer
-    for case in suspended running below leak; do
+    for case in suspended running below exits exits_on_a_pool leak; do
         check "lsan, what a stack refers to: $case, $compiler" "$tree/consumer/leaks" $case
     done
     # A stack frame that is left stays poisoned, and costs a heap block a frame.
