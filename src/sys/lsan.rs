@@ -49,8 +49,8 @@ thread_local! {
 }
 
 impl Drop for Own {
-    /// The thread ends; or a task of it calls `exit`, which looks for leaks after this, on the task's
-    /// stack.
+    /// The thread ends; or a task of it calls `exit`, which looks for leaks after this, on the
+    /// task's stack.
     fn drop(&mut self) {
         let here = 0_u8;
         let is_own = |stack: &OwnStack| {

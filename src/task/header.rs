@@ -99,8 +99,8 @@ macro_rules! offsets {
     };
 }
 offsets! {
-    cpu = 0, io = 1, has_past = 2, joins_high = 4, result = 8, user_code = 24, user_ptr = 32, flags = 40,
-    current_executor = 48, ticks_when_attached = 56, ticks = 64,
+    cpu = 0, io = 1, has_past = 2, joins_high = 4, result = 8, user_code = 24, user_ptr = 32,
+    flags = 40, current_executor = 48, ticks_when_attached = 56, ticks = 64,
 }
 const _: () = assert!(size_of::<TaskHead>() == 104);
 const _: () = {
