@@ -9,6 +9,8 @@
 #include <monad/async/scope.hpp>
 #include <monad/async/socket.hpp>
 
+#include <cstdint>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <thread>
@@ -104,6 +106,60 @@ TEST(RecvStream, hands_out_the_rest_once_it_was_stopped)
     ex.run_until_idle();
     t.get();
     EXPECT_EQ(got, "header, body, rest");
+}
+
+// Again and again, while a peer sends: each word comes once, by view or by a receive.
+TEST(RecvStream, loses_nothing_where_it_is_stopped_while_a_peer_sends)
+{
+    ma::executor ex;
+    ma::buffer_ring ring(ex, 64, 30); // Words lie across buffers.
+    Connection c;
+    std::thread sends([fd = c.fds[1]] {
+        std::uint32_t words[16], n = 0;
+        do {
+            for (auto &word : words) {
+                word = n++;
+            }
+        } while (send(fd, words, sizeof words, MSG_NOSIGNAL) > 0);
+    });
+    ma::task t;
+    t.attach(ex, [&] {
+        std::string come;
+        std::uint32_t expected = 0;
+        auto const take = [&](char const *data, std::size_t bytes) {
+            come.append(data, bytes);
+            std::size_t at = 0;
+            for (std::uint32_t word = 0; at + sizeof word <= come.size(); at += sizeof word) {
+                std::memcpy(&word, come.data() + at, sizeof word);
+                ASSERT_EQ(word, expected++);
+            }
+            come.erase(0, at);
+        };
+        for (int round = 0; round < 300 && !testing::Test::HasFailure(); ++round) {
+            {
+                ma::recv_stream stream(c.fds[0], ring);
+                for (int i = 0; i < round % 7; ++i) {
+                    auto const data = stream.next();
+                    take(data.data(), data.size());
+                }
+                if (round % 3 == 0) {
+                    ma::this_task::yield();
+                }
+                stream.stop();
+                while (auto const data = stream.next()) {
+                    take(data.data(), data.size());
+                }
+            }
+            char data[100];
+            auto const n = recv(c.fds[0], data, sizeof data, 0);
+            ASSERT_GT(n, 0);
+            take(data, std::size_t(n));
+        }
+    });
+    ex.run_until_idle();
+    shutdown(c.fds[0], SHUT_RDWR);
+    sends.join();
+    t.get();
 }
 
 // What it brings is for `next`, whatever else its task waits for.
