@@ -104,7 +104,7 @@ fn learn_opcodes(ring: &mut Ring, mask: u32, dropped: &mut Text) {
     if ring.opcodes >> op::SEND_ZC & 1 == 0 {
         ring.opcodes &= !(1 << op::MSG_RING);
     }
-    for (bit, opcodes, name) in WANTED {
+    for &(bit, opcodes, name) in const { &WANTED } {
         let bits = opcodes.iter().map(|&opcode| 1 << opcode).sum::<u64>();
         if mask & bit != 0 {
             ring.opcodes &= !bits;
