@@ -41,7 +41,8 @@ static monad_async_result counts_and_sleeps(monad_async_task task)
     CHECK(task->current_executor == notes->ex);
     CHECK(notes->ex->current_task == task);
     CHECK(notes->ex->tasks_running == 1);
-    monad_async_result const r = monad_async_task_suspend_for_duration(task, 1000000);
+    /* Long: the executor is to sleep, on a slow machine too. */
+    monad_async_result const r = monad_async_task_suspend_for_duration(task, 50000000);
     ++notes->steps;
     return monad_async_result_has_error(r) ? r : monad_async_make_success(notes->steps);
 }
