@@ -617,11 +617,18 @@ TEST(Future, that_two_tasks_wait_for_gives_its_result_to_one)
         std::this_thread::yield();
     }
     auto const comes_late = [&](auto body) {
-        auto f = remote.submit(body);
+        std::atomic<bool> is_awaited{false};
+        auto f = remote.submit([&is_awaited, body] {
+            while (!is_awaited) {
+                ma::this_task::sleep_for(1ms);
+            }
+            return body();
+        });
         ma::task waits;
         waits.attach(ex, [&] { EXPECT_EQ(errno_thrown_by([&] { f.wait(); }), EINVAL); });
         run_task(ex, [&] {
             ma::this_task::yield();
+            is_awaited = true;
             waits.cancel();
             while (!f.ready()) {
                 std::this_thread::yield();
