@@ -6,7 +6,9 @@
 // that what the one before has left in the caches, and threads that have slept since, do not count.
 //
 // Reads: 4 KiB of a cached file at random offsets, 64 in flight; and the same into registered
-// buffers by a registered file.
+// buffers by a registered file. In several processes, one after the other, a figure the median of
+// theirs: which pages the kernel gives to rings, stacks and headers is up to a fiftieth of a read,
+// either way, and stays what it is for the life of a process.
 //
 // Writes: 4 KiB to a cached file by 64 tasks, at random also by 16 and by 4, ordered and unordered,
 // each behind the one before or at random offsets; wall time, as some file systems write by kernel
@@ -26,6 +28,7 @@
 
 #include <fcntl.h>
 #include <liburing.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -35,7 +38,7 @@ namespace {
 
 constexpr unsigned in_flight = 64;
 // Of a turn, and before it, not timed.
-constexpr unsigned reads = 64 * 100, before_reads = 64 * 4, read_rounds = 60;
+constexpr unsigned reads = 64 * 100, before_reads = 64 * 4, read_rounds = 20, processes = 15;
 constexpr unsigned writes = 64 * 20, before_writes = 64 * 4, write_rounds = 41;
 constexpr unsigned nops = 64 * 400, before_nops = 64 * 4, nop_rounds = 61;
 constexpr std::size_t block = 4096, blocks = 4096; // 16 MiB
@@ -431,13 +434,91 @@ std::vector<double> rates(measured const &one, measured const &other)
     return pairwise(other, one, std::divides<>());
 }
 
-void measure_reads(char const *name, work raw, work ours, double goal)
+struct read_kind {
+    char const *name;
+    double goal;
+    bool fixed;
+    void (*ours)(ma::executor &, int, unsigned);
+};
+
+constexpr std::array<read_kind, 3> read_kinds = {{
+    {"64 tasks", 0.97, false, by_tasks},
+    {"64 tasks, registered file and buffers", 0.97, true, by_tasks_fixed},
+    {"one task, op_begin and wait_any", 0.98, false, by_operations},
+}};
+
+ma::executor_options with_direct_descriptors()
 {
-    std::vector<measured> all = {{"", std::move(raw)}, {"", std::move(ours)}};
-    measure(all, {CLOCK_THREAD_CPUTIME_ID, read_rounds, before_reads, reads});
-    auto const rate = rates(all[1], all[0]);
-    std::printf("%-44s %6.0f %6.0f %8.3f  %.3f to %.3f %6.2f\n", name, median(all[0].ns),
-                median(all[1].ns), median(rate), quantile(rate, 0.1), quantile(rate, 0.9), goal);
+    ma::executor_options options;
+    options.direct_descriptors = 1;
+    return options;
+}
+
+// Of each kind: the raw ring's time, ours, and the rate.
+using read_figures = std::array<std::array<double, 3>, read_kinds.size()>;
+
+read_figures measure_reads_here(int fd)
+{
+    ma::executor ex(with_direct_descriptors());
+    read_figures figures;
+    for (std::size_t n = 0; n < read_kinds.size(); ++n) {
+        auto const &kind = read_kinds[n];
+        std::vector<measured> all = {
+            {"", [&](unsigned count) { raw_reads(ex, fd, kind.fixed, count); }},
+            {"", [&](unsigned count) { kind.ours(ex, fd, count); }},
+        };
+        measure(all, {CLOCK_THREAD_CPUTIME_ID, read_rounds, before_reads, reads});
+        figures[n] = {median(all[0].ns), median(all[1].ns), median(rates(all[1], all[0]))};
+    }
+    return figures;
+}
+
+// In a process that does nothing else.
+read_figures measure_reads_apart(int fd)
+{
+    std::array<int, 2> ends;
+    read_figures figures;
+    if (pipe2(ends.data(), O_CLOEXEC) != 0) {
+        die("pipe2");
+    }
+    pid_t const child = fork();
+    if (child == 0) {
+        figures = measure_reads_here(fd);
+        bool const told = write(ends[1], &figures, sizeof figures) == sizeof figures;
+        _exit(told ? EXIT_SUCCESS : EXIT_FAILURE);
+    }
+    close(ends[1]);
+    if (child < 0 || read(ends[0], &figures, sizeof figures) != sizeof figures) {
+        die("a process that reads");
+    }
+    close(ends[0]);
+    waitpid(child, nullptr, 0);
+    return figures;
+}
+
+// Before there are threads, which a fork would leave behind.
+void measure_reads(int fd)
+{
+    std::vector<read_figures> all;
+    for (unsigned n = 0; n < processes; ++n) {
+        all.push_back(measure_reads_apart(fd));
+    }
+    std::printf("%-44s %6s %6s %8s  %-14s %6s\n", "reads of 4 KiB next to the raw ring's", "raw ns",
+                "ns", "rate", "of 8 in 10", "goal");
+    for (std::size_t n = 0; n < read_kinds.size(); ++n) {
+        auto const column = [&](std::size_t at) {
+            std::vector<double> figures;
+            for (auto const &process : all) {
+                figures.push_back(process[n][at]);
+            }
+            return figures;
+        };
+        auto const rate = column(2);
+        std::printf("%-44s %6.0f %6.0f %8.3f  %.3f to %.3f %6.2f\n", read_kinds[n].name,
+                    median(column(0)), median(column(1)), median(rate), quantile(rate, 0.1),
+                    quantile(rate, 0.9), read_kinds[n].goal);
+    }
+    std::fflush(stdout);
 }
 
 void measure_scopes(ma::executor &ex)
@@ -488,20 +569,8 @@ int main(int argc, char **argv)
     char const *const directory = argc > 1 ? argv[1] : "/tmp";
     int const fd = temporary(directory), written = temporary(directory),
               in_memory = temporary("/dev/shm");
-    ma::executor_options options;
-    options.direct_descriptors = 1;
-    ma::executor ex(options);
-    std::printf("%-44s %6s %6s %8s  %-14s %6s\n", "reads of 4 KiB next to the raw ring's", "raw ns",
-                "ns", "rate", "of 8 in 10", "goal");
-    work const raw = [&](unsigned count) { raw_reads(ex, fd, false, count); };
-    work const raw_fixed = [&](unsigned count) { raw_reads(ex, fd, true, count); };
-    measure_reads("64 tasks", raw, [&](unsigned count) { by_tasks(ex, fd, count); }, 0.97);
-    measure_reads(
-        "64 tasks, registered file and buffers", raw_fixed,
-        [&](unsigned count) { by_tasks_fixed(ex, fd, count); }, 0.97);
-    measure_reads(
-        "one task, op_begin and wait_any", raw,
-        [&](unsigned count) { by_operations(ex, fd, count); }, 0.98);
+    measure_reads(fd);
+    ma::executor ex(with_direct_descriptors());
     measure_scopes(ex);
     std::printf("\n%-44s %6s %8s  %-14s %8s\n", "writes of 4 KiB; goal of ordered ones: 0.8", "ns",
                 "rate", "of 8 in 10", "pwrite's");
