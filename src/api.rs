@@ -377,6 +377,23 @@ impl<K: Kernel> Handle<K> {
         unsafe { Self::running(task)?.executor().try_enter(task, scope, timeout_ns, flags) }
     }
 
+    /// Whether that was done by what is the most frequent; if not, it is for `enter_scope`.
+    ///
+    /// # Safety
+    /// As `Executor::try_enter`.
+    #[inline(always)]
+    pub(crate) unsafe fn enters_alone(
+        task: TaskRef,
+        scope: *mut Scope,
+        timeout_ns: u64,
+        flags: u32,
+    ) -> bool {
+        Self::running(task).is_ok_and(|this| {
+            // SAFETY: the caller's.
+            unsafe { this.executor().enters_alone(task, scope, timeout_ns, flags) }
+        })
+    }
+
     /// # Safety
     /// As `Executor::try_leave`.
     #[inline(always)]

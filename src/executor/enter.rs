@@ -29,24 +29,49 @@ impl<K: Kernel> Executor<K> {
         timeout_ns: u64,
         flags: u32,
     ) -> Res<()> {
-        if flags == 0 && !scope.is_null() && !task.has(mark::SCOPED) {
-            // Of `NEVER_NS` it is 0, which is above nothing.
-            if timeout_ns.wrapping_add(1) > self.alone_above_ns.get() {
-                // SAFETY: the caller's.
-                unsafe { self.enter_alone(task, scope, timeout_ns) };
-                return Ok(());
-            }
-            if !self.watches(by::TRACED) {
-                // SAFETY: the caller's.
-                unsafe { self.enter_exactly(task, scope, timeout_ns) };
-                return Ok(());
-            }
+        // SAFETY: the caller's.
+        if unsafe { self.enters_alone(task, scope, timeout_ns, flags) } {
+            return Ok(());
+        }
+        if Self::is_outermost(task, scope, flags) && !self.watches(by::TRACED) {
+            // SAFETY: the caller's.
+            unsafe { self.enter_exactly(task, scope, timeout_ns) };
+            return Ok(());
         }
         // SAFETY: the caller's.
         unsafe { Self::enter_any(task, scope, timeout_ns, flags, self) }
     }
 
     /// The most frequent scope: with a long deadline and none around it, and nobody traces it.
+    /// False: nothing was done, and `try_enter` is to.
+    ///
+    /// # Safety
+    /// As `try_enter`.
+    #[inline(always)]
+    pub unsafe fn enters_alone(
+        &self,
+        task: TaskRef,
+        scope: *mut Scope,
+        timeout_ns: u64,
+        flags: u32,
+    ) -> bool {
+        // Of `NEVER_NS` it is 0, which is above nothing.
+        let is_alone = Self::is_outermost(task, scope, flags)
+            && timeout_ns.wrapping_add(1) > self.alone_above_ns.get();
+        if is_alone {
+            // SAFETY: the caller's.
+            unsafe { self.enter_alone(task, scope, timeout_ns) };
+        }
+        is_alone
+    }
+
+    /// One with no scope around it, and no shield.
+    #[inline(always)]
+    fn is_outermost(task: TaskRef, scope: *mut Scope, flags: u32) -> bool {
+        flags == 0 && !scope.is_null() && !task.has(mark::SCOPED)
+    }
+
+    /// As `enters_alone` says.
     ///
     /// # Safety
     /// As `enter_scope`.
@@ -141,10 +166,10 @@ impl<K: Kernel> Executor<K> {
 }
 
 impl Scope {
-    /// No scope of `task` any more, which is in none then.
+    /// No scope of `task` any more, which is in none then. That is all that is noted of it: a store
+    /// more would be a cycle more. (See `Scope::named`.)
     #[inline(always)]
     fn forget(&self, task: TaskRef) {
-        self.seal.set(0);
         task.scope.set(null());
         task.unmark(mark::UNARMED | mark::SCOPED);
     }

@@ -28,12 +28,16 @@ use super::watch::by;
 use super::Executor;
 use crate::error::{Errno, Res};
 use crate::intrusive::TimerNode;
+use crate::stack::headers;
 use crate::sys::valgrind;
 use crate::task::header::{mark, Flags, TaskRef};
 use crate::uring::kernel::{Kernel, Moment};
 
 /// Bits of `monad_async_scope_enter`'s `flags`.
 pub(crate) const SHIELD: u32 = 1;
+
+/// The task of a scope that was left open.
+const NOBODY: usize = 0;
 
 /// No deadline, in place of a time-out.
 pub(crate) const NEVER_NS: u64 = u64::MAX;
@@ -42,10 +46,10 @@ pub(crate) const NEVER_NS: u64 = u64::MAX;
 #[repr(C)]
 pub struct Scope {
     pub(super) outer: Cell<*const Scope>,
-    /// This record's address, while it is entered, mixed with its task's: memory that never was a
-    /// scope hardly looks like one.
-    pub(super) seal: Cell<usize>,
-    task: Cell<Option<TaskRef>>,
+    /// The address of its task, while it is entered; then that, or `NOBODY`; any bytes, in memory
+    /// that never was a scope.
+    task: Cell<usize>,
+    /// Not written before `unarmed` says that it is not `ALONE`.
     timer: TimerNode,
     timeout_ns: Cell<u64>,
     /// When it was entered, for the time-out: a stamp, or by the coarse clock.
@@ -82,8 +86,7 @@ impl Scope {
         ("scope.unarmed", offset_of!(Self, unarmed)),
     ];
 
-    /// The innermost one of `task` from now on: all of it but when it was entered, and what of the
-    /// timer is nobody's before that is inserted.
+    /// The innermost one of `task` from now on: all of it but when it was entered, and the timer.
     ///
     /// # Safety
     /// `scope` is memory for one, which stays in place until it is left.
@@ -99,12 +102,13 @@ impl Scope {
     ) -> &'a Self {
         // SAFETY: the caller's; each field is memory of its own, and holds any bytes.
         let scope = unsafe {
-            TimerNode::write_of_another_kind(&raw mut (*scope).timer);
+            if unarmed != unarmed::ALONE {
+                TimerNode::write_of_another_kind(&raw mut (*scope).timer);
+            }
             &*scope
         };
         scope.outer.set(outer);
-        scope.seal.set(scope.seal_for(task));
-        scope.task.set(Some(task));
+        scope.task.set(task.addr());
         scope.timeout_ns.set(timeout_ns);
         scope.shields.set(shields);
         scope.unarmed.set(unarmed);
@@ -120,20 +124,29 @@ impl Scope {
         self.fired.get() != 0
     }
 
-    #[inline(always)]
-    fn seal_for(&self, task: TaskRef) -> usize {
-        // Twice, as memory is full of addresses of its own, and of lengths; and one instruction.
-        ptr::from_ref(self).addr().wrapping_mul(2).wrapping_add(task.addr())
-    }
-
     /// For tests: the errno that it has fired with, or 0.
     pub fn fired(&self) -> i32 {
         self.fired.get()
     }
 
-    /// Whose it is, while it is entered.
-    fn task(&self) -> Option<TaskRef> {
-        self.task.get().filter(|&task| self.seal.get() == self.seal_for(task))
+    /// The task that it names. What was left, or never was a scope, may name any: who is told of
+    /// one looks whether that is in it.
+    fn named(&self) -> Option<TaskRef> {
+        let named = ptr::with_exposed_provenance(self.task.get());
+        // SAFETY: a header lies there.
+        headers::contains(self.task.get()).then(|| unsafe { TaskRef::from_head(named) })
+    }
+
+    /// No timer so far, though it has a deadline: it has one from now on, which is not inserted.
+    /// False: that was so already, or it has no deadline.
+    #[inline(always)]
+    fn takes_timer(&self) -> bool {
+        let unarmed = self.unarmed.take();
+        if unarmed == unarmed::ALONE {
+            // SAFETY: its own memory, which nobody has looked at so far.
+            unsafe { TimerNode::write_of_another_kind(self.timer_ptr().as_ptr()) };
+        }
+        unarmed != unarmed::NO
     }
 
     /// # Safety
@@ -265,8 +278,9 @@ impl<K: Kernel> Executor<K> {
     }
 
     fn close_scope(&self, task: TaskRef, scope: &Scope) {
+        scope.takes_timer();
         self.disarm(scope);
-        scope.seal.set(0);
+        scope.task.set(NOBODY);
         task.scope.set(scope.outer.get().cast());
     }
 
@@ -292,16 +306,20 @@ impl<K: Kernel> Executor<K> {
         open
     }
 
-    /// A task of ours cancels a scope. EINVAL: not entered; EPERM: not a task's of ours.
+    /// A task of ours cancels a scope. EINVAL: not entered; EPERM: a task of another executor is in
+    /// it, or was.
     ///
     /// # Safety
     /// `scope` may be read.
     pub unsafe fn cancel_scope(&self, scope: *const Scope) -> Res<()> {
         // SAFETY: the caller's.
         let scope = unsafe { scope.as_ref() }.ok_or(Errno(libc::EINVAL))?;
-        let task = scope.task().ok_or(Errno(libc::EINVAL))?;
+        let task = scope.named().ok_or(Errno(libc::EINVAL))?;
         if !task.state().is_attached_to(self.address()) {
-            return Err(Errno(libc::EPERM));
+            return Err(Errno(if task.is_attached() { libc::EPERM } else { libc::EINVAL }));
+        }
+        if !is_entered(task, scope) {
+            return Err(Errno(libc::EINVAL));
         }
         self.fire(task, scope, libc::ECANCELED);
         Ok(())
@@ -309,7 +327,7 @@ impl<K: Kernel> Executor<K> {
 
     /// The deadline of a scope has passed.
     pub(super) fn deadline_passed(&self, scope: &Scope) {
-        if let Some(task) = scope.task() {
+        if let Some(task) = scope.named() {
             self.fire(task, scope, libc::ETIME);
         }
     }
@@ -322,7 +340,7 @@ impl<K: Kernel> Executor<K> {
         if self.watches(by::TRACED) {
             self.watched_scope(task, scope, 2, errno as u64);
         }
-        scope.unarmed.set(unarmed::NO);
+        scope.takes_timer();
         self.disarm(scope);
         self.levels_changed(task);
     }
@@ -357,7 +375,7 @@ impl<K: Kernel> Executor<K> {
         if task.has(mark::UNARMED) {
             let mut has_fired = false;
             for scope in scopes(task) {
-                if scope.unarmed.take() != unarmed::NO {
+                if scope.takes_timer() {
                     has_fired |= !self.arm(task, scope, now);
                 }
             }

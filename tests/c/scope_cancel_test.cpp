@@ -2,6 +2,10 @@
 
 #include "scopes.hpp"
 
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <iterator>
 #include <thread>
 
 using namespace support;
@@ -139,6 +143,36 @@ TEST(ScopeCancel, cancelled_by_another_task_of_the_executor)
     EXPECT_EQ(after, 0);
 }
 
+// A scope's timer is made when a call inside first suspends, or the scope is over before that.
+TEST(ScopeCancel, memory_may_hold_anything_before)
+{
+    Executor ex;
+    Task task([](monad_async_task self) {
+        for (int bytes : {0, 0xff, 0x17}) {
+            for (int const how : {0, 1, 2}) {
+                monad_async_scope scope;
+                std::memset(&scope, bytes, sizeof scope);
+                EXPECT_EQ(enter(self, scope, hour), 0);
+                if (how != 1) {
+                    EXPECT_EQ(sleep_ns(self, 1).error, 0);
+                }
+                if (how != 2) {
+                    EXPECT_EQ(scope_cancel(scope), 0);
+                    EXPECT_EQ(yield(self).error, ECANCELED);
+                }
+                EXPECT_EQ(leave(self, scope), how == 2 ? 0 : 1);
+                EXPECT_EQ(yield(self).error, 0);
+            }
+        }
+        static monad_async_scope left_open;
+        EXPECT_EQ(enter(self, left_open, hour), 0);
+        return success();
+    });
+    task.attach(ex);
+    ex.finish();
+    EXPECT_EQ(task->result.error, EINVAL);
+}
+
 TEST(ScopeCancel, refusals)
 {
     Executor ex;
@@ -163,6 +197,12 @@ TEST(ScopeCancel, refusals)
         EXPECT_EQ(monad_async_scope_leave(self, &inner).error, EINVAL); // twice
         EXPECT_EQ(scope_cancel(inner), EINVAL);                         // not entered
         EXPECT_EQ(leave(self, outer), 0);
+        monad_async_scope strange; // never was one, but names tasks that are in others
+        for (monad_async_task const named : {self, static_cast<monad_async_task>(other)}) {
+            std::fill_n(strange.reserved, std::size(strange.reserved),
+                        reinterpret_cast<std::uint64_t>(named));
+            EXPECT_EQ(scope_cancel(strange), EINVAL);
+        }
         int error = 0;
         EXPECT_EQ(enter(self, outer), 0);
         std::thread([&] { error = monad_async_scope_leave(self, &outer).error; }).join();

@@ -98,7 +98,8 @@ monad_async_scope_leave(monad_async_task task, monad_async_scope *scope) MONAD_A
  *  @param scope a scope that is entered
  *  @retval 0 it has fired
  *  @retval EINVAL NULL, or not entered
- *  @retval EPERM no task of this executor runs on this thread
+ *  @retval EPERM no task of this executor runs on this thread, or the scope is one of a task of
+ *  another executor, or was the last time
  *  @see monad_async_task_cancel() */
 MONAD_ASYNC_API monad_async_result monad_async_scope_cancel(monad_async_scope *scope)
     MONAD_ASYNC_NOEXCEPT;

@@ -178,13 +178,13 @@ impl World {
         let entered = self.rooms.entered.borrow().iter().find(|e| e.1 == n).map(|e| e.0);
         // SAFETY: the world's memory.
         let r = unsafe { cs::monad_async_scope_cancel(self.rooms.scopes[n].get().cast()) };
-        let want = match entered {
-            _ if me.is_null() => libc::EPERM,
-            None => libc::EINVAL,
-            Some(task) if Self::home(task) == Self::home(me) => 0,
-            Some(_) => libc::EPERM,
+        let want: &[i32] = match entered {
+            _ if me.is_null() => &[libc::EPERM],
+            None => &[libc::EINVAL, libc::EPERM], // Left by a task of the other executor.
+            Some(task) if Self::home(task) == Self::home(me) => &[0],
+            Some(_) => &[libc::EPERM],
         };
-        self.said("scope_cancel", r, &[want]);
+        self.said("scope_cancel", r, want);
     }
 
     fn begin(&self, b: usize, mine: bool, this: TaskPtr, want: &dyn Fn(&[i32]) -> Vec<i32>) {

@@ -60,8 +60,8 @@ pub const RULES: &[Mutant] = &[
     Mutant {
         bug: "of several deadlines the innermost is armed",
         file: "src/executor/scope.rs",
-        right: "for scope in scopes(task) { if scope.unarmed.take() != unarmed::NO { has_fired |= !self.arm(task, scope, now); } }",
-        wrong: "for scope in scopes(task).take(1) { if scope.unarmed.take() != unarmed::NO { has_fired |= !self.arm(task, scope, now); } }",
+        right: "for scope in scopes(task) { if scope.takes_timer() { has_fired |= !self.arm(task, scope, now); } }",
+        wrong: "for scope in scopes(task).take(1) { if scope.takes_timer() { has_fired |= !self.arm(task, scope, now); } }",
     },
     Mutant {
         bug: "a long deadline counts from the first suspension inside, whatever was computed before",
@@ -133,6 +133,12 @@ pub const RULES: &[Mutant] = &[
         bug: "a deadline that has passed suspends",
         file: "src/executor/scope.rs",
         right: "if left_ns == 0 { scope.fired.set(libc::ETIME); return false; }",
+        wrong: "",
+    },
+    Mutant {
+        bug: "a scope that was alone has no timer to be taken out",
+        file: "src/executor/scope.rs",
+        right: "unsafe { TimerNode::write_of_another_kind(self.timer_ptr().as_ptr()) };",
         wrong: "",
     },
     Mutant {
