@@ -2,6 +2,7 @@
 // is shared: of Boost.Asio, BS::thread_pool, TileDB, folly, Boost.Fiber, glibc and libstdc++.
 #include "support.hpp"
 
+#include <monad/async/barrier.hpp>
 #include <monad/async/channel.hpp>
 #include <monad/async/event.hpp>
 #include <monad/async/future.hpp>
@@ -209,6 +210,48 @@ TEST(PoolComplaints, a_future_that_was_got_has_nothing)
     auto thrown = pool.submit([]() -> int { throw std::domain_error("once"); });
     EXPECT_THROW((void)thrown.get(), std::domain_error);
     EXPECT_FALSE(thrown.valid());
+}
+
+// Tasks that wait for each other's futures: refused on one executor, however they came there; on a
+// pool they wait until one of them is cancelled.
+TEST(PoolComplaints, futures_that_wait_for_each_other)
+{
+    std::array<ma::future<int>, 3> ring;
+    auto const waits_for_next = [&](std::size_t i, auto const &begun) {
+        return [&ring, i, &begun] {
+            begun();
+            return errno_thrown_by([&] { ring[(i + 1) % ring.size()].wait(); });
+        };
+    };
+    for (bool const here : {true, false}) {
+        ma::executor ex;
+        auto const yields = [] { ma::this_task::yield(); };
+        auto const submit = [&](auto to) {
+            for (std::size_t i = 0; i != ring.size(); ++i) {
+                ring[i] = to.submit(waits_for_next(i, yields));
+            }
+        };
+        if (here) {
+            submit(ex.ref());
+        } else {
+            std::thread([&, ref = ex.ref()] { submit(ref); }).join();
+        }
+        ex.run_until_idle();
+        EXPECT_EQ(ring[2].get(), EDEADLK);
+        EXPECT_EQ(ring[1].get() + ring[0].get(), 0);
+    }
+    ma::thread_pool pool(1);
+    ma::barrier all(static_cast<unsigned>(ring.size()) + 1);
+    auto const meet = [&] { all.arrive_and_wait(); };
+    for (std::size_t i = 0; i != ring.size(); ++i) {
+        ring[i] = pool.submit(waits_for_next(i, meet));
+    }
+    meet();
+    ring[1].cancel();
+    pool.wait();
+    EXPECT_EQ(ring[0].get(), 0);
+    EXPECT_EQ(ring[1].get(), ECANCELED);
+    EXPECT_EQ(ring[2].get(), 0);
 }
 
 // A task that asked its own future waited for ever on a pool, and by `wait_for` on an executor.

@@ -170,9 +170,11 @@ public:
      *  @throws what the callable threw; cancelled_error: it was cancelled before it began
      *  @throws cancelled_error, timeout_error the wait was interrupted: the future is as before
      *  @throws std::system_error `EINVAL`: of nothing, or another task of the thread has taken the
-     *  result while this one waited; `EDEADLK`: inside the task itself, or on the executor's thread
-     *  outside its tasks, while it has not ended; `EPERM`: in the child of a fork, which it did not
-     *  end before */
+     *  result while this one waited; `EDEADLK`: inside the task itself, in one of the same executor
+     *  that it waits for, through others of it maybe, or on the executor's thread outside its
+     *  tasks, while it has not ended; `EPERM`: in the child of a fork, which it did not end before.
+     *  Tasks of a pool, or of several executors, that wait for each other's futures are not
+     *  refused, as joins are (task.h): they wait until one is cancelled or out of time */
     R get()
     {
         auto *const state = state_;
