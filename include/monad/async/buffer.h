@@ -191,7 +191,8 @@ MONAD_ASYNC_API monad_async_result monad_async_recv_stream_next(monad_async_recv
  *  @retval EINVAL NULL, or never begun
  *  @retval EPERM not its task
  *  @see monad_async_recv_stream_next(), monad_async_recv_stream_end() */
-MONAD_ASYNC_API monad_async_result monad_async_recv_stream_stop(monad_async_recv_stream *stream);
+MONAD_ASYNC_API monad_async_result monad_async_recv_stream_stop(monad_async_recv_stream *stream)
+    MONAD_ASYNC_NOEXCEPT;
 
 /** SUSPENDS until the kernel has let go of a stream, whatever scopes have fired; what it has
  *  brought, and nobody took, is dropped and its buffers go back. Views that were handed out stay.
