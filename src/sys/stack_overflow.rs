@@ -365,15 +365,18 @@ fn die(signal: c_int, code: c_int) {
     }
 }
 
-/// One line of text in a fixed buffer; what does not fit is cut off. ASYNC-SIGNAL-SAFE.
+/// One line of text in a fixed buffer; what does not fit is cut off, but its end.
+/// ASYNC-SIGNAL-SAFE.
 pub struct Line {
-    bytes: [u8; 256],
+    bytes: [u8; Self::BYTES],
     len: usize,
 }
 
 impl Line {
+    const BYTES: usize = 512;
+
     const fn new() -> Self {
-        Self { bytes: [0; 256], len: 0 }
+        Self { bytes: [0; Self::BYTES], len: 0 }
     }
 
     pub fn bytes(&self) -> &[u8] {
@@ -393,8 +396,9 @@ impl Line {
     }
 
     fn push(&mut self, byte: u8) {
-        if let Some(place) = self.bytes.get_mut(self.len) {
-            *place = byte;
+        let room = Self::BYTES - usize::from(byte != b'\n');
+        if self.len < room {
+            self.bytes[self.len] = byte;
             self.len += 1;
         }
     }
@@ -438,6 +442,8 @@ mod tests {
         for _ in 0..100 {
             line.text("monad");
         }
-        assert_eq!(line.bytes().len(), 256);
+        line.text("\n");
+        assert_eq!(line.bytes().len(), Line::BYTES);
+        assert!(line.bytes().ends_with(b"\n"));
     }
 }

@@ -11,6 +11,7 @@ use super::options::{CreateError, RingOptions};
 use super::poll_fd::PollFd;
 use super::ring::Ring;
 use super::sleeper::Sleeper;
+use super::wakeup::Wakeup;
 use super::{abi, features, mask, refusal, setup};
 use crate::error::Errno;
 use crate::sys::coarse::{Coarse, Moment};
@@ -55,8 +56,9 @@ impl RealKernel {
             let text = refusal::too_old(&release);
             return Err(CreateError { errno: Errno(libc::ENOSYS), text });
         }
+        let wakeup = Wakeup::new().map_err(|e| refusal::explain_eventfd(e, options))?;
         let (flags, mut dropped) = (made.flags, made.dropped);
-        let mut ring = Ring::new(made.uring).map_err(explain)?;
+        let mut ring = Ring::new(made.uring, wakeup).map_err(explain)?;
         ring.submits_all = flags & abi::setup::SUBMIT_ALL != 0;
         let asked = abi::setup::COOP_TASKRUN | abi::setup::DEFER_TASKRUN;
         ring.tells_by_itself = flags & asked == 0;

@@ -58,6 +58,18 @@ pub(super) fn explain(errno: Errno, o: &RingOptions) -> CreateError {
     CreateError { errno: Errno(errno), text }
 }
 
+/// As `explain`, of what ends the sleep of a ring that there is.
+pub(super) fn explain_eventfd(errno: Errno, o: &RingOptions) -> CreateError {
+    if !matches!(errno.0, libc::EPERM | libc::EACCES | libc::ENOSYS) {
+        return explain(errno, o);
+    }
+    let text = text!(
+        "a seccomp filter or another security policy refuses the eventfd that wakes an executor \
+         ({errno}): allow eventfd2"
+    );
+    CreateError { errno, text }
+}
+
 fn no_such_call(release: &host::Release) -> Text {
     // The sysctl is part of io_uring: where it is, the kernel has io_uring and something in front
     // of it answers.
@@ -184,6 +196,7 @@ mod tests {
             explain(Errno(libc::EINVAL), &attach).text,
             explain(Errno(libc::ENOMEM), &none).text,
             explain(Errno(libc::EPERM), &none).text,
+            explain_eventfd(Errno(libc::EPERM), &o).text,
         ];
         for e in [libc::ENOMEM, libc::EMFILE, libc::ENFILE, libc::EINVAL, libc::EIO] {
             let CreateError { errno, text } = explain(Errno(e), &o);

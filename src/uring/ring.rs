@@ -94,8 +94,7 @@ pub(super) struct Ring {
 
 impl Ring {
     /// Uses nothing yet that a kernel might lack, and has no poll in flight.
-    pub(super) fn new(uring: IoUring) -> Result<Self, Errno> {
-        let wakeup = Wakeup::new()?;
+    pub(super) fn new(uring: IoUring, wakeup: Wakeup) -> Result<Self, Errno> {
         // SAFETY: rule 1.
         let queues = unsafe { Mapping::new(&uring) }?;
         let uring = NonNull::from(Box::leak(alloc::try_box(uring)?));

@@ -4,11 +4,14 @@
 
 #include <monad/async/event.hpp>
 #include <monad/async/future.hpp>
+#include <monad/async/group.hpp>
 #include <monad/async/pool.hpp>
 #include <monad/async/scope.hpp>
 
+#include <array>
 #include <atomic>
 #include <cstdlib>
+#include <fstream>
 #include <future>
 #include <string>
 #include <thread>
@@ -16,6 +19,55 @@
 #include <unistd.h>
 
 namespace {
+
+// As much of this process as is in memory, of tasks' stacks and else.
+std::size_t resident_bytes()
+{
+    std::ifstream statm("/proc/self/statm");
+    std::size_t all = 0;
+    std::size_t resident = 0;
+    statm >> all >> resident;
+    return resident * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+}
+
+TEST(Lifetime, what_a_burst_has_left_is_given_back)
+{
+    constexpr int children = 1200;
+    constexpr int kept = 512; // By the process, for whoever makes a task next: 64 MiB.
+    constexpr std::size_t deep_bytes = 96 << 10;
+    auto const goes_deep = [] {
+        ma::this_task::yield(); // All of them at a time.
+        std::array<unsigned char, deep_bytes> all{};
+        for (auto &byte : all) {
+            *const_cast<unsigned char volatile *>(&byte) = 1;
+        }
+    };
+    ma::executor ex;
+    auto const burst = [&] {
+        ma::task_group g;
+        for (int i = 0; i != children; ++i) {
+            g.spawn(goes_deep);
+        }
+        g.wait();
+    };
+    ex.spawn(burst);
+    ex.run_until_idle();
+    auto const before = resident_bytes();
+    ex.trim();
+    auto const after = resident_bytes();
+    constexpr std::size_t gone = (children - kept) * deep_bytes * 3 / 4;
+    EXPECT_LT(after + gone, before);
+    // Inside a task, whose own is not kept yet; and there are new ones.
+    ex.spawn([&] {
+        burst();
+        ex.trim();
+        burst();
+    });
+    ex.run_until_idle();
+    ex.trim();
+    ex.trim();
+    EXPECT_LT(resident_bytes() + gone, before);
+}
 
 TEST(Lifetime, a_clean_up_that_suspends_comes_through)
 {

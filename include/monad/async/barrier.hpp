@@ -25,7 +25,7 @@ public:
     using native_type = typename Objects::barrier;
 
     /** Makes a barrier. ANY THREAD.
-     *  @param parties how many wait for each other */
+     *  @param parties how many wait for each other; where it is 0 a wait is `EINVAL` */
     constexpr explicit basic_barrier(std::uint64_t parties) noexcept : native_{{0, parties}} {}
     basic_barrier(basic_barrier const &) = delete;
     basic_barrier &operator=(basic_barrier const &) = delete;

@@ -56,28 +56,6 @@ MONAD_ASYNC_LOCAL inline std::size_t executor_run_again(monad_async_executor ex,
     return items;
 }
 
-inline void fill(monad_async_executor_attr &attr, executor_options const &options) noexcept
-{
-    attr.io_uring_ring.entries = options.io_uring_entries;
-    if (options.completion_entries != 0) {
-        attr.io_uring_ring.params.flags |= IORING_SETUP_CQSIZE;
-        attr.io_uring_ring.params.cq_entries = options.completion_entries;
-    }
-    if (options.share_workers_of >= 0) {
-        attr.io_uring_ring.params.flags |= IORING_SETUP_ATTACH_WQ;
-        attr.io_uring_ring.params.wq_fd = static_cast<std::uint32_t>(options.share_workers_of);
-    }
-    if (!options.time_tracking) {
-        attr.flags |= MONAD_ASYNC_EXECUTOR_NO_TIME_TRACKING;
-    }
-    attr.max_kernel_workers[0] = options.max_kernel_workers[0];
-    attr.max_kernel_workers[1] = options.max_kernel_workers[1];
-    attr.direct_descriptors = options.direct_descriptors;
-    for (int level = 0; level != 3; ++level) {
-        attr.share[level] = options.share[level];
-    }
-}
-
 } // namespace detail
 /** @endcond */
 
@@ -383,6 +361,17 @@ public:
     [[nodiscard]] future<std::invoke_result_t<std::decay_t<F>>> submit(F &&body,
                                                                        std::error_code &ec) const
         noexcept(detail::moves_twice_without_throw<F>);
+
+    /** Gives back the tasks that are kept for the next `spawn`, `submit` or child of a group, with
+     *  all that their stacks have come to hold: after a burst, or calls that once went deep. The
+     *  process keeps 64 MiB of stacks for whoever makes a task next. OWNER'S THREAD, also in a
+     *  task. Does not suspend. EXPENSIVE: a few system calls for each. */
+    void trim() noexcept
+    {
+        if (block_ != nullptr) {
+            block_->forget_spawned();
+        }
+    }
 
     /** Whether running it makes sense. OWNER'S THREAD.
      *  @return true while a task is attached */

@@ -5,6 +5,7 @@
  *  How to make an executor. */
 
 #include "config.h"
+#include "executor.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -68,6 +69,34 @@ struct executor_options {
         return options;
     }
 };
+
+/** @cond no API */
+namespace detail {
+
+inline void fill(monad_async_executor_attr &attr, executor_options const &options) noexcept
+{
+    attr.io_uring_ring.entries = options.io_uring_entries;
+    if (options.completion_entries != 0) {
+        attr.io_uring_ring.params.flags |= IORING_SETUP_CQSIZE;
+        attr.io_uring_ring.params.cq_entries = options.completion_entries;
+    }
+    if (options.share_workers_of >= 0) {
+        attr.io_uring_ring.params.flags |= IORING_SETUP_ATTACH_WQ;
+        attr.io_uring_ring.params.wq_fd = static_cast<std::uint32_t>(options.share_workers_of);
+    }
+    if (!options.time_tracking) {
+        attr.flags |= MONAD_ASYNC_EXECUTOR_NO_TIME_TRACKING;
+    }
+    attr.max_kernel_workers[0] = options.max_kernel_workers[0];
+    attr.max_kernel_workers[1] = options.max_kernel_workers[1];
+    attr.direct_descriptors = options.direct_descriptors;
+    for (int level = 0; level != 3; ++level) {
+        attr.share[level] = options.share[level];
+    }
+}
+
+} // namespace detail
+/** @endcond */
 
 } // namespace v0
 } // namespace monad::async

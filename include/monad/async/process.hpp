@@ -274,7 +274,7 @@ public:
             int const saved = errno;
             bool const is_sent =
                 pidfd_ >= 0 && (syscall(SYS_pidfd_send_signal, pidfd_, number, nullptr, 0) == 0 ||
-                                errno != ENOSYS);
+                                (errno != ENOSYS && errno != EPERM));
             if (!is_sent) {
                 (void)::kill(pid_, number); // A sandbox may know no such call.
             }
