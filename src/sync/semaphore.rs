@@ -9,7 +9,7 @@ use super::waiters::{back_from_bare, First, Node, Waiters, Woken, ENDED_AT};
 use crate::error::{Errno, RawResult, Res};
 use crate::executor::bare::Bare;
 use crate::executor::free::{Free, Waiter};
-use crate::executor::grant::{wake_here, Caller};
+use crate::executor::grant::Caller;
 use crate::executor::home::Here;
 use crate::executor::mailbox::Mailbox;
 use crate::executor::scope::NEVER_NS;
@@ -206,64 +206,39 @@ impl<S: Side> Semaphore<S> {
         }
     }
 
-    /// The side is closed.
+    /// The side is closed. Most often somebody waits for as many as are given, and there are no
+    /// others: those are not counted in, and out again.
     #[inline(always)]
     fn add<K: Kernel>(&self, here: &Here<K>, count: u64) -> RawResult {
-        let Some(sum) = self.permits.get().checked_add(count) else {
-            self.side.open();
-            return RawResult::failure_by_call(Errno(libc::EOVERFLOW));
-        };
         let home = (!S::IS_LOCAL).then_some(here.home());
-        let wanted = |node: &Node| node.data.get() as u64 <= sum;
+        let wanted = |node: &Node| self.permits.get() == 0 && node.data.get() as u64 == count;
         match self.waiters.claim_here(home, wanted) {
             First::Nobody => {
+                let Some(sum) = self.permits.get().checked_add(count) else {
+                    self.side.open();
+                    return RawResult::failure_by_call(Errno(libc::EOVERFLOW));
+                };
                 self.permits.set(sum);
                 self.side.open();
                 RawResult::success_by_call()
             }
-            First::Here(node, task) => {
-                let left = sum - node.data.get() as u64;
-                self.permits.set(left);
-                // (Nobody waits for none, see `take`.)
-                if left == 0 || self.waiters.is_empty() {
-                    self.side.open();
-                    // SAFETY: the task that was found is of it.
-                    return unsafe { here.executor() }.granted_last(task);
-                }
-                self.release_more::<K>(task)
+            First::Here(_, task) => {
+                self.side.open();
+                // SAFETY: the task that was found is of it.
+                unsafe { here.executor() }.granted_last(task)
             }
-            First::Other => {
-                self.permits.set(sum);
-                self.release_slowly::<K>()
-            }
+            First::Other => self.add_otherwise::<K>(count),
         }
     }
 
-    /// As `release_slowly`, behind `first`, who was served, and wakes first.
+    /// As `add`, wherever. Of C's kind: a C function ends in it by a jump.
     #[inline(never)]
-    extern "C" fn release_more<K: Kernel>(&self, first: TaskRef) -> RawResult {
-        let mut woken = Woken::none();
-        self.serve(&mut woken);
-        self.side.open();
-        wake_here::<K>(first); // Not behind the latch: it may be a system call, for a poll_fd.
-        woken.wake::<K>();
-        RawResult::success_by_call()
-    }
-
-    /// As `add`, wherever.
-    fn add_otherwise<K: Kernel>(&self, count: u64) -> RawResult {
+    extern "C" fn add_otherwise<K: Kernel>(&self, count: u64) -> RawResult {
         let Some(sum) = self.permits.get().checked_add(count) else {
             self.side.open();
             return RawResult::failure(Errno(libc::EOVERFLOW));
         };
         self.permits.set(sum);
-        self.release_slowly::<K>()
-    }
-
-    /// There are permits, and somebody waits; the side is closed. Of C's kind: a C function ends
-    /// in it by a jump.
-    #[inline(never)]
-    extern "C" fn release_slowly<K: Kernel>(&self) -> RawResult {
         let mut woken = Woken::none();
         self.serve(&mut woken);
         self.side.open();

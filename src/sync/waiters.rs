@@ -230,6 +230,17 @@ fn behind(at: *const u8) -> *const u8 {
 #[cold]
 fn rarely() {}
 
+/// What is read behind it is read there: the optimiser would read it before a branch for both ways
+/// on, into a register, where the comparison of the one does without.
+#[inline(always)]
+fn read_again() {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: no instruction; it is not said to leave memory alone.
+    unsafe {
+        core::arch::asm!("", options(nostack, preserves_flags));
+    }
+}
+
 /// What `Waiters::claim_here` found.
 pub enum First<'a> {
     Nobody,
@@ -338,19 +349,20 @@ impl Waiters {
     /// two questions for most of those who wait, and two where nobody does.
     #[inline(always)]
     fn front(&self) -> Option<(Fifo<At<'_, PRIORITIES>>, NonNull<Link>)> {
-        const USUAL: usize = NORMAL as usize;
-        let of = |level: usize| {
-            let level = self.levels.at(level);
-            level.front().map(|first| (level, first))
-        };
-        match of(USUAL) {
-            Some(first) if self.levels.at(0).is_empty() => Some(first),
-            None if self.levels.are_empty() => None,
-            _ => {
-                rarely();
-                of(0).or_else(|| of(2))
+        let usual = self.levels.at(NORMAL as usize);
+        if let Some(first) = usual.front() {
+            if self.levels.at(0).is_empty() {
+                return Some((usual, first));
+            }
+        } else {
+            read_again();
+            if self.levels.are_empty() {
+                return None;
             }
         }
+        rarely();
+        read_again();
+        self.levels.iter().find_map(|level| level.front().map(|first| (level, first)))
     }
 
     /// As `claim`, of one that is `wanted`, and whose wait this thread alone may end while the
