@@ -203,7 +203,7 @@ impl<K: Kernel, const TRACK: bool> Bare<'_, K, TRACK> {
         // SAFETY: as `bare` has found it; what has become reachable since is in no list of these.
         if let Some(then) = unsafe { ex.ready.take((next, level)) } {
             if ex.next.many() {
-                ex.prefetch_waiters_from(then, waits == Waits::Grant);
+                ex.prefetch_waiters_from::<W, TRACK>(then, waits == Waits::Grant);
             }
         }
         // SAFETY: on the stack of `task`; `next` was ready, so it does not run. And the caller's.
@@ -265,10 +265,17 @@ impl<K: Kernel> Executor<K> {
     }
 
     /// As `prefetch_from`; both are taken for tasks that wait so again: on a stack nothing below
-    /// what is kept there, and in the header one line more. `at_object`: at what it has waited for
-    /// just now, most likely, for itself or for who waits there.
+    /// what is kept there, and in the header one line more. Of the header of `then` two lines are
+    /// read here, and two asked for: where its flags are, and its link, as who is behind it is
+    /// known no sooner than that has come; with time tracking that gains nothing. `at_object`: at
+    /// what it has waited for just now, most likely, for itself or for who waits there; as `W` says
+    /// of such an object.
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn prefetch_waiters_from(&self, then: TaskRef, at_object: bool) {
+    fn prefetch_waiters_from<W: Over, const TRACK: bool>(&self, then: TaskRef, at_object: bool) {
+        if !TRACK {
+            prefetch::line(then.addr());
+            prefetch::line(then.addr() + 64);
+        }
         let sp = then.switch.sp();
         prefetch::line(sp);
         prefetch::line(sp + 64);
@@ -277,6 +284,9 @@ impl<K: Kernel> Executor<K> {
             // nothing but a hint.
             let noted = unsafe { then.timer_ptr().byte_add(NOTED_AT).cast::<*const u8>().read() };
             prefetch::line(noted.addr());
+            if W::FAR_AT != 0 {
+                prefetch::line(noted.addr().wrapping_add(W::FAR_AT));
+            }
         }
         if self.next.most() {
             if let Some(after) = self.ready.prefetch_behind(then) {

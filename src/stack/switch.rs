@@ -34,6 +34,8 @@ pub trait Over {
     const SWITCH_AT: usize;
     const OUTCOME_AT: usize;
     const OBJECT_AT: usize;
+    /// So far into that is a line of it that is looked at besides the first; 0: none.
+    const FAR_AT: usize = 0;
 
     /// As the function that has waited, of which there is nothing any more: returns to its caller.
     extern "C" fn over(task: NonNull<u8>, object: *const u8) -> RawResult;

@@ -24,6 +24,7 @@
 
 use core::cell::Cell;
 use core::ffi::c_void;
+use core::mem::offset_of;
 use core::ptr;
 
 use super::side::{close_latch, Side};
@@ -77,7 +78,6 @@ const _: () = assert!(size_of::<Channel<super::Shared>>() == 192);
 // As channel.hpp counts on: the two forms are alike except for `side`, their first word.
 const _: () = {
     use super::{Local, Shared};
-    use core::mem::offset_of;
     assert!(offset_of!(Channel<Shared>, side) == 0 && offset_of!(Channel<Local>, side) == 0);
     assert!(offset_of!(Channel<Shared>, sending) == 8 && offset_of!(Channel<Local>, sending) == 8);
     assert!(size_of::<Channel<Local>>() == 192);
@@ -121,6 +121,13 @@ impl Attempt {
 pub const EPIPE: Errno = Errno(libc::EPIPE);
 
 impl<S: Side> Channel<S> {
+    /// Of a local one: the last of the receivers. Of the lines behind the first that is the one of
+    /// which most is asked, wherever in a line a channel begins.
+    pub(super) const FAR_AT: usize = match S::IS_LOCAL {
+        true => offset_of!(Self, receivers) + size_of::<Waiters>() / 2,
+        false => 0,
+    };
+
     /// The memory was zeros. EINVAL: no room for so many.
     pub fn set_up(&self, storage: *mut u8, capacity: usize, element_bytes: usize) -> Res<()> {
         let bytes = capacity.checked_mul(element_bytes);

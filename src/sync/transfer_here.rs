@@ -267,6 +267,7 @@ impl<K: Kernel, S: Side> Over for Sends<K, S> {
     const SWITCH_AT: usize = TaskRef::SWITCH_AT;
     const OUTCOME_AT: usize = ENDED_AT;
     const OBJECT_AT: usize = TaskRef::OBJECT_AT;
+    const FAR_AT: usize = Channel::<S>::FAR_AT;
 
     #[cold]
     extern "C" fn over(task: NonNull<u8>, channel: *const u8) -> RawResult {
@@ -279,6 +280,7 @@ impl<K: Kernel, S: Side> Over for Receives<K, S> {
     const SWITCH_AT: usize = TaskRef::SWITCH_AT;
     const OUTCOME_AT: usize = ENDED_AT;
     const OBJECT_AT: usize = TaskRef::OBJECT_AT;
+    const FAR_AT: usize = Channel::<S>::FAR_AT;
 
     #[cold]
     extern "C" fn over(task: NonNull<u8>, channel: *const u8) -> RawResult {
