@@ -1,10 +1,12 @@
 //! `monad_async_mutex`, and `monad_async_local_mutex`.
 
 use core::cell::Cell;
+use core::fmt;
 use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
 use std::io::Write;
 
+use super::awaited::{Awaited, Awaits};
 use super::side::Side;
 use super::waiters::{back_from_bare, First, Node, Waiters, Woken, ENDED_AT};
 use crate::atomic::{AtomicUsize, Ordering};
@@ -159,13 +161,21 @@ impl<S: Side> Mutex<S> {
     /// It is somebody's; the side is closed.
     #[inline(always)]
     fn wait_turn<K: Kernel>(&self, waiter: &impl Waiter<K>) -> RawResult {
-        let caller = waiter.caller();
-        let me = caller.identity();
-        if self.owner() == me || self.closes_cycle(&caller) {
+        if self.owner() == waiter.caller().identity() {
             self.side.open();
             return RawResult::failure(Errno(libc::EDEADLK));
         }
-        let noted = (ptr::from_ref(self) as usize, me);
+        if self.flags.get() & CHECKED != 0 {
+            return self.wait_checked(waiter);
+        }
+        self.wait_for_owner(waiter)
+    }
+
+    /// As `wait_turn`, of another's.
+    #[inline(always)]
+    fn wait_for_owner<K: Kernel>(&self, waiter: &impl Waiter<K>) -> RawResult {
+        let caller = waiter.caller();
+        let noted = (ptr::from_ref(self) as usize, caller.identity());
         let open = || self.side.open();
         self.waiters.wait_turn(S::IS_LOCAL, waiter, noted, open, |node, e| match e {
             0 => RawResult::success(0),
@@ -326,40 +336,72 @@ impl<S: Side> Mutex<S> {
         Ok(())
     }
 
-    /// The caller is about to wait for the owner, who waits for the caller, through others it may
-    /// be: all of them tasks of this executor, and all mutexes checked. Says so.
-    #[inline(always)]
-    fn closes_cycle<K: Kernel>(&self, caller: &Caller<'_, K>) -> bool {
-        self.flags.get() & CHECKED != 0 && self.has_cycle(caller)
+    /// As `wait_turn`, of another's that looks for cycles.
+    #[inline(never)]
+    fn wait_checked<K: Kernel>(&self, waiter: &impl Waiter<K>) -> RawResult {
+        let caller = waiter.caller();
+        let me = caller.identity();
+        let awaits = Awaits::new(me, &self.owner);
+        // SAFETY: taken out below, before this returns.
+        if unsafe { self.closes_cycle(&caller, &awaits) } {
+            return RawResult::failure(Errno(libc::EDEADLK));
+        }
+        let done = self.wait_for_owner(waiter);
+        awaits.take_out();
+        done
     }
 
+    /// Says which, and the side is open. False: the record is among those that wait.
+    ///
+    /// # Safety
+    /// The record stays in place until it is taken out.
     #[inline(never)]
-    fn has_cycle<K: Kernel>(&self, caller: &Caller<'_, K>) -> bool {
-        let Some((ex, me)) = caller.executor() else { return false };
-        let mut chain = [me; CHAIN_MAX];
+    unsafe fn closes_cycle<K: Kernel>(&self, caller: &Caller<'_, K>, awaits: &Awaits) -> bool {
+        let mut chain = [caller.identity(); CHAIN_MAX];
+        let mut all = Awaited::close();
+        let Some(count) = self.cycle(caller, &all, &mut chain) else {
+            // SAFETY: the caller's.
+            unsafe { all.put_in(awaits) };
+            return false;
+        };
+        drop(all);
+        // Not behind the side: who reads it may take any time.
+        self.side.open();
+        report(&chain[..count]);
+        true
+    }
+
+    /// The caller is about to wait for the owner, who waits for the caller, through others it may
+    /// be, all of whose mutexes are checked: how many they are, which are in `chain` then.
+    fn cycle<K: Kernel>(
+        &self,
+        caller: &Caller<'_, K>,
+        all: &Awaited,
+        chain: &mut [usize; CHAIN_MAX],
+    ) -> Option<usize> {
         let mut owner = self.owner();
         for n in 1..CHAIN_MAX {
-            if owner == 0 || owner & 1 != 0 {
-                return false; // Another thread is just giving it to somebody; or it is a thread's.
+            chain[n] = owner;
+            owner = all.owner_for(owner).or_else(|| Self::owner_for_here(caller, owner))?;
+            if owner == chain[0] {
+                return Some(n + 1);
             }
-            // SAFETY: the identity of a task, and their headers are never unmapped.
-            let task = unsafe { TaskRef::from_head(owner as *const _) };
-            if task == me {
-                // Not behind the side: who reads it may take any time.
-                self.side.open();
-                report(&chain[..n]);
-                let _ = self.side.close(caller.mailbox()); // As before.
-                return true;
-            }
-            chain[n] = task;
-            let waits = ex.waits_here(task).filter(|wait| is_mutex(wait.object()));
-            let Some(wait) = waits else { return false };
-            // SAFETY: the object of a wait of a task of ours that is suspended: a mutex,
-            // as it is even. Its owner is read as a number.
-            let other = unsafe { &*(wait.object() as *const Self) };
-            owner = other.owner();
         }
-        false
+        None
+    }
+
+    /// Whose the mutex is that a task of the caller's executor waits for, if it does. Those that
+    /// get one back from a condition are in no list.
+    fn owner_for_here<K: Kernel>(caller: &Caller<'_, K>, who: usize) -> Option<usize> {
+        let (ex, _) = caller.executor()?;
+        if who == 0 || who & 1 != 0 {
+            return None; // Another thread is just giving it to somebody; or it is a thread's.
+        }
+        // SAFETY: the identity of a task, and their headers are never unmapped.
+        let task = unsafe { TaskRef::from_head(who as *const _) };
+        let wait = ex.waits_here(task)?;
+        // SAFETY: the object of a wait of a task of ours that is suspended.
+        unsafe { owner_of(wait.object()) }.filter(|&owner| owner != who)
     }
 }
 
@@ -398,17 +440,30 @@ pub unsafe fn owner_of(object: usize) -> Option<usize> {
 pub(crate) const OWNER_AT: usize = core::mem::offset_of!(Mutex<super::Shared>, owner);
 const _: () = assert!(OWNER_AT == core::mem::offset_of!(Mutex<super::Local>, owner));
 
-/// One line on standard error for each task of the cycle.
+/// One line on standard error for each task, or thread, of the cycle.
 #[cold]
-fn report(chain: &[TaskRef]) {
-    for (i, task) in chain.iter().enumerate() {
+fn report(chain: &[usize]) {
+    for (i, who) in chain.iter().enumerate() {
         let next = chain[(i + 1) % chain.len()];
         // Nobody may listen.
         let _ = writeln!(
             std::io::stderr(),
             "monad_async: {} waits for a mutex that {} holds",
-            Named(*task),
-            Named(next)
+            Who(*who),
+            Who(next)
         );
+    }
+}
+
+/// Who waits, or owns, by its identity.
+struct Who(usize);
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 & 1 {
+            // SAFETY: of a task, which waits; headers are never unmapped.
+            0 => Named(unsafe { TaskRef::from_head(self.0 as *const _) }).fmt(f),
+            _ => f.write_str("a thread"),
+        }
     }
 }

@@ -13,6 +13,7 @@
 #include <monad/async/semaphore.h>
 #include <monad/async/wait_group.h>
 
+#include <algorithm>
 #include <atomic>
 #include <string>
 #include <thread>
@@ -146,6 +147,82 @@ TEST(Sync, a_cycle_of_locks_is_refused_and_its_tasks_are_named)
         EXPECT_NE(said.find(name), std::string::npos) << said;
         EXPECT_EQ(task->result.error, 0);
     }
+}
+
+// Of two executors on threads of their own and a thread without one, the last to wait is refused; all
+// three waited for ever.
+TEST(Sync, a_cycle_of_locks_of_several_threads_is_refused)
+{
+    std::string said;
+    for (int round = 0; round < 100; ++round) {
+        monad_async_mutex mutexes[3] = {MONAD_ASYNC_MUTEX_INIT_CHECKED,
+                                        MONAD_ASYNC_MUTEX_INIT_CHECKED,
+                                        MONAD_ASYNC_MUTEX_INIT_CHECKED};
+        monad_async_barrier each_has_one = MONAD_ASYNC_BARRIER_INIT(3);
+        std::atomic<int> refused{0};
+        auto const play = [&](monad_async_task self, size_t n) {
+            auto *const next = &mutexes[(n + 1) % 3];
+            EXPECT_EQ(monad_async_mutex_lock(self, &mutexes[n]).error, 0);
+            EXPECT_EQ(monad_async_barrier_wait(self, &each_has_one).error, 0);
+            int const error = monad_async_mutex_lock(self, next).error;
+            EXPECT_TRUE(error == 0 || error == EDEADLK) << error;
+            refused += error == EDEADLK;
+            if (error == 0) {
+                EXPECT_EQ(monad_async_mutex_unlock(self, next).error, 0);
+            }
+            EXPECT_EQ(monad_async_mutex_unlock(self, &mutexes[n]).error, 0);
+            return success();
+        };
+        auto const on_an_executor = [&](size_t n) {
+            Executor ex(0);
+            Task task([&](monad_async_task self) { return play(self, n); });
+            EXPECT_EQ(monad_async_task_set_name(task, n == 0 ? "zero" : "one").error, 0);
+            task.attach(ex);
+            ex.finish();
+        };
+        testing::internal::CaptureStderr();
+        std::thread other(on_an_executor, 1);
+        std::thread third(play, nullptr, 2);
+        on_an_executor(0);
+        other.join();
+        third.join();
+        said = testing::internal::GetCapturedStderr();
+        ASSERT_EQ(refused, 1) << said;
+        for (auto const *line : {" \"zero\" waits for a mutex that task ",
+                                 " \"one\" waits for a mutex that a thread holds\n",
+                                 "a thread waits for a mutex that task "}) {
+            ASSERT_NE(said.find(line), std::string::npos) << said;
+        }
+    }
+    EXPECT_EQ(std::count(said.begin(), said.end(), '\n'), 3) << said;
+}
+
+// Who does not wait any more closes no cycle.
+TEST(Sync, a_wait_that_is_over_closes_no_cycle)
+{
+    Executor ex(0);
+    monad_async_mutex first = MONAD_ASYNC_MUTEX_INIT_CHECKED;
+    monad_async_mutex second = MONAD_ASYNC_MUTEX_INIT_CHECKED;
+    Task a([&](monad_async_task self) {
+        EXPECT_EQ(monad_async_mutex_lock(self, &first).error, 0);
+        EXPECT_EQ(monad_async_mutex_lock_until(self, &second, 1).error, ETIME);
+        (void)yield(self);
+        (void)yield(self);
+        return monad_async_mutex_unlock(self, &first);
+    });
+    Task b([&](monad_async_task self) {
+        EXPECT_EQ(monad_async_mutex_lock(self, &second).error, 0);
+        (void)yield(self);
+        (void)yield(self);
+        EXPECT_EQ(monad_async_mutex_lock(self, &first).error, 0);
+        EXPECT_EQ(monad_async_mutex_unlock(self, &first).error, 0);
+        return monad_async_mutex_unlock(self, &second);
+    });
+    b.attach(ex);
+    a.attach(ex);
+    ex.finish();
+    EXPECT_EQ(a->result.error, 0);
+    EXPECT_EQ(b->result.error, 0);
 }
 
 TEST(Sync, tasks_that_join_each_other)

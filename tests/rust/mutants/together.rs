@@ -42,7 +42,7 @@ pub const TOGETHER: &[Mutant] = &[
     of(WAITERS, "who was cancelled is served by its own thread", "(is_mine && task.waits.get() == Waits::Grant).then_some(task)", "is_mine.then_some(task)"),
     of(WAITERS, "who was cancelled in a select is served by its own thread", "wait.claim_here()", "wait.task()"),
     of(WAITERS, "a grant of its own thread does not say of which case", "wait.index.set(node.index);", ""),
-    of(MUTEX, "a mutex is locked twice", "self.owner() == me || self.closes_cycle(&caller)", "self.closes_cycle(&caller)"),
+    of(MUTEX, "a mutex is locked twice", "self.owner() == waiter.caller().identity()", "false"),
     of(MUTEX, "anybody unlocks", "*self.owner.as_ptr() != caller.identity()", "false"),
     of(MUTEX, "an unlock hands over to nobody", "self.set_owner(next.map_or(0, |node| identity(node.wait(), node)));", "self.set_owner(0);"),
     of(MUTEX, "an unlock of a local mutex hands over to nobody", "self.set_owner(task.addr());", "self.set_owner(0);"),
