@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <atomic>
 #include <string>
+#include <string_view>
 #include <thread>
 
 using namespace support;
@@ -285,6 +286,130 @@ TEST(Sync, threads_wait_and_are_served)
     thread.join();
     EXPECT_EQ(task->result.error, 0);
     EXPECT_EQ(got, 9);
+}
+
+namespace {
+
+// One of each, for the tasks of one executor.
+struct Locals {
+    monad_async_local_barrier barrier = MONAD_ASYNC_LOCAL_BARRIER_INIT(2);
+    monad_async_local_channel channel{};
+    monad_async_local_condition condition = MONAD_ASYNC_LOCAL_CONDITION_INIT;
+    monad_async_local_event event = MONAD_ASYNC_LOCAL_EVENT_INIT;
+    monad_async_local_mutex mutex = MONAD_ASYNC_LOCAL_MUTEX_INIT;
+    monad_async_local_rw_lock rw_lock = MONAD_ASYNC_LOCAL_RW_LOCK_INIT;
+    monad_async_local_semaphore semaphore = MONAD_ASYNC_LOCAL_SEMAPHORE_INIT(0);
+    monad_async_local_wait_group wait_group = MONAD_ASYNC_LOCAL_WAIT_GROUP_INIT(0);
+    int element = 0;
+    Locals() { EXPECT_EQ(monad_async_local_channel_init(&channel, nullptr, 0, 4).error, 0); }
+};
+
+struct LocalCall {
+    char const *name;
+    monad_async_result (*make)(monad_async_task, Locals &);
+};
+
+// NOLINTNEXTLINE: one line a call.
+#define LOCAL_CALL(function, ...)                                                                  \
+    {                                                                                              \
+        #function, [](monad_async_task self, Locals &l) {                                          \
+            (void)self;                                                                            \
+            return monad_async_local_##function(__VA_ARGS__);                                      \
+        }                                                                                          \
+    }
+
+LocalCall const local_calls[] = {
+    LOCAL_CALL(barrier_wait, self, &l.barrier),
+    LOCAL_CALL(barrier_wait_until, self, &l.barrier, never),
+    LOCAL_CALL(channel_close, &l.channel),
+    LOCAL_CALL(channel_count, &l.channel),
+    LOCAL_CALL(channel_recv, self, &l.channel, &l.element),
+    LOCAL_CALL(channel_recv_until, self, &l.channel, &l.element, never),
+    LOCAL_CALL(channel_send, self, &l.channel, &l.element),
+    LOCAL_CALL(channel_send_until, self, &l.channel, &l.element, never),
+    LOCAL_CALL(channel_try_recv, &l.channel, &l.element),
+    LOCAL_CALL(channel_try_send, &l.channel, &l.element),
+    LOCAL_CALL(condition_notify_all, &l.condition),
+    LOCAL_CALL(condition_notify_one, &l.condition),
+    LOCAL_CALL(condition_wait, self, &l.condition, &l.mutex),
+    LOCAL_CALL(condition_wait_until, self, &l.condition, &l.mutex, never),
+    LOCAL_CALL(event_is_set, &l.event),
+    LOCAL_CALL(event_reset, &l.event),
+    LOCAL_CALL(event_set, &l.event),
+    LOCAL_CALL(event_wait, self, &l.event),
+    LOCAL_CALL(event_wait_until, self, &l.event, never),
+    LOCAL_CALL(mutex_lock, self, &l.mutex),
+    LOCAL_CALL(mutex_lock_until, self, &l.mutex, never),
+    LOCAL_CALL(mutex_try_lock, self, &l.mutex),
+    LOCAL_CALL(mutex_unlock, self, &l.mutex),
+    LOCAL_CALL(rw_lock_lock, self, &l.rw_lock),
+    LOCAL_CALL(rw_lock_lock_shared, self, &l.rw_lock),
+    LOCAL_CALL(rw_lock_lock_shared_until, self, &l.rw_lock, never),
+    LOCAL_CALL(rw_lock_lock_until, self, &l.rw_lock, never),
+    LOCAL_CALL(rw_lock_try_lock, self, &l.rw_lock),
+    LOCAL_CALL(rw_lock_try_lock_shared, self, &l.rw_lock),
+    LOCAL_CALL(rw_lock_unlock, self, &l.rw_lock),
+    LOCAL_CALL(rw_lock_unlock_shared, self, &l.rw_lock),
+    LOCAL_CALL(semaphore_acquire, self, &l.semaphore, 1),
+    LOCAL_CALL(semaphore_acquire_until, self, &l.semaphore, 1, never),
+    LOCAL_CALL(semaphore_release, &l.semaphore, 1),
+    LOCAL_CALL(semaphore_try_acquire, &l.semaphore, 1),
+    LOCAL_CALL(wait_group_add, &l.wait_group, 1),
+    LOCAL_CALL(wait_group_done, &l.wait_group, 1),
+    LOCAL_CALL(wait_group_wait, self, &l.wait_group),
+    LOCAL_CALL(wait_group_wait_until, self, &l.wait_group, never),
+};
+
+} // namespace
+
+// In another executor's task on the same thread, in one of another thread, and on a thread without any;
+// before its executor has used it, too.
+TEST(Sync, a_local_one_used_elsewhere_is_EPERM)
+{
+    Executor home(0), other(0);
+    for (bool const is_used : {true, false}) {
+        Locals l;
+        Task user([&](monad_async_task self) {
+            // Each has been used: by its executor alone from here on.
+            for (auto const &call : local_calls) {
+                std::string_view const name = call.name;
+                if (name == "channel_count" || name == "condition_notify_all" ||
+                    name == "event_reset" || name == "semaphore_try_acquire" ||
+                    name == "wait_group_wait" || name == "mutex_try_lock" ||
+                    name == "mutex_unlock" || name == "rw_lock_try_lock" ||
+                    name == "rw_lock_unlock") {
+                    EXPECT_NE(call.make(self, l).error, EPERM) << name;
+                }
+            }
+            EXPECT_EQ(monad_async_local_barrier_wait_until(self, &l.barrier, 1).error, ETIME);
+            return success();
+        });
+        if (is_used) {
+            user.attach(home);
+            home.finish();
+            EXPECT_EQ(user->result.error, 0);
+        }
+        auto const try_all = [&](monad_async_task self) {
+            for (auto const &call : local_calls) {
+                EXPECT_EQ(call.make(self, l).error, EPERM) << call.name;
+            }
+            return success();
+        };
+        std::thread([&] {
+            (void)try_all(nullptr);
+            if (is_used) {
+                Executor third(0);
+                Task task(try_all);
+                task.attach(third);
+                third.finish();
+            }
+        }).join();
+        if (is_used) {
+            Task task(try_all);
+            task.attach(other);
+            other.finish();
+        }
+    }
 }
 
 TEST(Sync, an_object_is_one_executors_or_everybodys)

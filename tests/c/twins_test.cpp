@@ -1,6 +1,6 @@
 // Operations that the headers fill, and what calls leave behind: what no other test would notice.
 
-#include "support.hpp"
+#include "tries.hpp"
 
 #include <monad/async/direct.h>
 #include <monad/async/file.h>
@@ -15,6 +15,7 @@
 
 #include <csignal>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
@@ -156,6 +157,72 @@ TEST(Twins, direct_descriptors_are_named_by_their_index)
         EXPECT_EQ(monad_async_file_read(self, passed, &got, 1, 0).value, 1);
         EXPECT_EQ(got, '2');
         return monad_async_file_close(self, passed);
+    });
+}
+
+// A server and its client by operations alone, with plain descriptors and with direct ones. Where the
+// kernel lacks one, `begin` says so.
+TEST(Twins, a_connection_by_operations_alone)
+{
+    WithTable const ex(4);
+    ex.run([](monad_async_task self) -> monad_async_result {
+        for (uint32_t const flags : {0u, MONAD_ASYNC_SOCKET_DIRECT}) {
+            monad_async_op op{}, accepts{};
+            monad_async_op_socket(&op, AF_INET, SOCK_STREAM, 0, flags);
+            auto r = perform(self, op);
+            if (r.error == EINVAL) {
+                printf("[  SKIPPED ] SOCKET: not in this kernel\n");
+                return success();
+            }
+            TRY(r);
+            monad_async_socket const listener{static_cast<int32_t>(r.value), flags};
+            sockaddr_in address{};
+            address.sin_family = AF_INET;
+            address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+            auto *const any = reinterpret_cast<sockaddr *>(&address);
+            socklen_t length = sizeof address;
+            monad_async_op_bind(&op, listener, any, length);
+            r = perform(self, op);
+            if (r.error == EINVAL) {
+                printf("[  SKIPPED ] BIND, LISTEN: not in this kernel\n");
+                return monad_async_socket_close(self, listener);
+            }
+            TRY(r);
+            monad_async_op_listen(&op, listener, 1);
+            TRY(perform(self, op));
+            TRY(monad_async_socket_local_address(self, listener, any, &length));
+            EXPECT_NE(address.sin_port, 0);
+            monad_async_op_accept(&accepts, listener, nullptr, nullptr, flags);
+            TRY(monad_async_op_begin(self, &accepts));
+            monad_async_op_socket(&op, AF_INET, SOCK_STREAM, 0, flags);
+            r = perform(self, op);
+            TRY(r);
+            monad_async_socket const client{static_cast<int32_t>(r.value), flags};
+            monad_async_op_connect(&op, client, any, sizeof address);
+            TRY(perform(self, op));
+            EXPECT_EQ(perform(self, op).error, EISCONN);
+            r = monad_async_op_wait(self, &accepts);
+            TRY(r);
+            monad_async_socket const server{static_cast<int32_t>(r.value), flags};
+            monad_async_op_send(&op, client, "x", 1, 0);
+            EXPECT_EQ(perform(self, op).value, 1);
+            char byte = 0;
+            monad_async_op_recv(&op, server, &byte, 1, 0);
+            EXPECT_EQ(perform(self, op).value, 1);
+            EXPECT_EQ(byte, 'x');
+            // A receive that waits is ended by the other side's shutdown.
+            monad_async_op_recv(&accepts, server, &byte, 1, 0);
+            TRY(monad_async_op_begin(self, &accepts));
+            monad_async_op_shutdown(&op, client, SHUT_WR);
+            TRY(perform(self, op));
+            r = monad_async_op_wait(self, &accepts);
+            EXPECT_EQ(r.error, 0);
+            EXPECT_EQ(r.value, 0);
+            for (auto const one : {server, client, listener}) {
+                TRY(monad_async_socket_close(self, one));
+            }
+        }
+        return success();
     });
 }
 

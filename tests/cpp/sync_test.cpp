@@ -11,10 +11,13 @@
 #include <monad/async/semaphore.hpp>
 #include <monad/async/wait_group.hpp>
 
+#include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <mutex>
 #include <shared_mutex>
 #include <string>
+#include <system_error>
 #include <thread>
 
 namespace {
@@ -51,6 +54,34 @@ ma::task_options with_priority(ma::priority p)
 }
 
 } // namespace
+
+TYPED_TEST(Sync, checked_mutexes_refuse_a_cycle)
+{
+    typename TestFixture::mutex first{ma::checked}, second{ma::checked};
+    ma::task a, b;
+    a.attach(this->ex, [&] {
+        std::lock_guard const one(first);
+        ma::this_task::yield();
+        std::lock_guard const two(second);
+    });
+    int error = 0;
+    b.attach(this->ex, [&] {
+        std::lock_guard const one(second);
+        ma::this_task::yield();
+        try {
+            std::lock_guard const two(first);
+        } catch (std::system_error const &e) {
+            error = e.code().value();
+        }
+    });
+    testing::internal::CaptureStderr();
+    this->ex.run_until_idle();
+    auto const said = testing::internal::GetCapturedStderr();
+    a.get();
+    b.get();
+    EXPECT_EQ(error, EDEADLK);
+    EXPECT_EQ(std::count(said.begin(), said.end(), '\n'), 2) << said;
+}
 
 TYPED_TEST(Sync, a_mutex_is_handed_over_by_priority_and_then_in_order)
 {

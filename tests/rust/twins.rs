@@ -196,6 +196,35 @@ fn each_form_that_throws_has_one_that_does_not() {
     assert!(wrong.is_empty(), "no form with std::error_code &: {wrong:#?}");
 }
 
+/// Each operation that a header fills is filled, and begun, by a test in C or C++.
+#[test]
+fn each_operation_is_tried() {
+    let mut tests = String::new();
+    for language in ["c", "cpp"] {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(language);
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|e| e == "cpp") {
+                for line in fs::read_to_string(path).unwrap().lines() {
+                    tests += line.split("//").next().unwrap();
+                    tests.push('\n');
+                }
+            }
+        }
+    }
+    let tried: BTreeSet<&str> = words(&tests).collect();
+    let text = all_of("h");
+    let begins = "static inline void monad_async_op_";
+    let filled = text.match_indices(begins).map(|(at, _)| {
+        words(&text[at..]).nth(3).unwrap() // Behind `static inline void`.
+    });
+    let filled: Vec<&str> =
+        filled.filter(|name| !name.starts_with("monad_async_op_fill")).collect();
+    assert!(filled.len() > 25, "only {} were found", filled.len());
+    let untried: Vec<_> = filled.into_iter().filter(|name| !tried.contains(name)).collect();
+    assert!(untried.is_empty(), "in no test: {untried:#?}");
+}
+
 /// That the comparisons above can fail.
 #[test]
 fn what_is_forgotten_is_seen() {

@@ -26,6 +26,15 @@
 namespace monad::async {
 inline namespace v0 {
 
+/** Says that a mutex is to look for cycles: `ma::mutex m{ma::checked};`.
+ *  @see mutex.h */
+struct checked_t {
+    explicit checked_t() = default;
+};
+/** The one there is.
+ *  @see mutex.h */
+inline constexpr checked_t checked{};
+
 /** The two forms of a mutex: `mutex` and `local_mutex`. Who waits is served by CPU priority, then
  *  in order, and has the mutex when it goes on.
  *  @see mutex.h, condition.hpp, rw_lock.hpp */
@@ -36,11 +45,20 @@ public:
 
     /** Unlocked. ANY THREAD. */
     constexpr basic_mutex() noexcept = default;
+
+    /** Unlocked, for debugging: who would close a cycle of such ones by `lock` is refused with
+     *  `EDEADLK`, and a line on standard error names each task of it. ANY THREAD.
+     *  @see MONAD_ASYNC_MUTEX_CHECKED */
+    explicit constexpr basic_mutex(checked_t) noexcept
+        : native_{{0, 0, 0, 0, 0, 0, 0, 0, MONAD_ASYNC_MUTEX_CHECKED}}
+    {
+    }
     basic_mutex(basic_mutex const &) = delete;
     basic_mutex &operator=(basic_mutex const &) = delete;
 
     /** SUSPENDS until it is the caller's; a thread blocks.
-     *  @throws std::system_error `EDEADLK`: it is already; `EPERM`: a local one, elsewhere
+     *  @throws std::system_error `EDEADLK`: it is already, or, checked, a cycle of locks would
+     *  close; `EPERM`: a local one, elsewhere
      *  @throws cancelled_error, timeout_error the wait was interrupted: it is not locked */
     void lock() { detail::check(do_lock(detail::forever_ns).error, "monad::async::mutex::lock"); }
 
