@@ -28,7 +28,7 @@ pub const WEAKENED: &[(Mutant, &str)] = &[
         "loom_join of_two_that_join_each_other_one_is_refused"),
     of(RING, "who asks does not say that it has not decided",
         "joins.set(Joined { word: other.word | ASKS, ..other });",
-        "joins.set(other);",
+        "joins.set(Joined { ..other });",
         "loom_join of_two_that_join_each_other_one_is_refused"),
     of(RING, "of several that ask all are refused",
         "joined.asks() && task > me",
