@@ -68,8 +68,10 @@ pub const POSITION: &[(Mutant, &str)] = &[
     of(
         STREAMS,
         "an older kernel is handed vectored writes of sockets at the current position",
-        "op::READ | op::WRITE | op::READV | op::WRITEV | op::READ_FIXED | op::WRITE_FIXED",
-        "op::READ | op::WRITE | op::READV | op::READ_FIXED | op::WRITE_FIXED",
+        "matches!(sqe.opcode(),
+            op::READ | op::WRITE | op::READV | op::WRITEV | op::READ_FIXED | op::WRITE_FIXED)",
+        "matches!(sqe.opcode(),
+            op::READ | op::WRITE | op::READV | op::READ_FIXED | op::WRITE_FIXED)",
         SOCKET,
     ),
     of(
