@@ -117,8 +117,49 @@ impl<K: Kernel> Call<'_, K> {
     pub unsafe fn recvmsg(&self, message: *mut libc::msghdr, flags: i32) -> Res<usize> {
         let flags = flags | libc::MSG_CMSG_CLOEXEC;
         let sqe = self.entry(op::RECVMSG, 0, message as u64, 1, flags as u32);
+        let (begun, dont_wait) = (self.begun(), flags & libc::MSG_DONTWAIT != 0);
         // SAFETY: the caller's.
-        unsafe { self.io_when(sqe, libc::POLLIN, flags & libc::MSG_DONTWAIT != 0) }
+        unsafe {
+            match self.io_when(sqe, libc::POLLIN, dont_wait) {
+                Err(Errno(libc::EINVAL)) if self.is_refused(message, flags) => {
+                    let call = |flags| fd::recvmsg(self.fd, message, flags);
+                    self.by_call(call, libc::POLLIN, flags, begun)
+                }
+                moved => moved,
+            }
+        }
+    }
+
+    /// Whether a ring may have refused this message: before Linux 5.12 one takes none with more
+    /// than data. (Whole files of others came with 5.15.) A call that is refused says so again.
+    ///
+    /// # Safety
+    /// `message` is valid.
+    #[cold]
+    unsafe fn is_refused(&self, message: *const libc::msghdr, flags: i32) -> bool {
+        // SAFETY: the caller's.
+        let has_more = unsafe { (*message).msg_controllen } != 0;
+        let is_whole = flags & libc::MSG_WAITALL != 0; // For which a call alone could wait.
+        has_more && !is_whole && !self.is_direct() && !self.ex.kernel().knows(op::LINKAT)
+    }
+
+    /// SUSPENDS. By a system call that does not wait, once poll tells that it need not.
+    #[cold]
+    #[inline(never)]
+    fn by_call(
+        &self,
+        call: impl Fn(i32) -> Res<usize>,
+        events: i16,
+        flags: i32,
+        begun: u64,
+    ) -> Res<usize> {
+        loop {
+            self.goes_on(begun)?;
+            match call(flags | libc::MSG_DONTWAIT) {
+                Err(Errno(libc::EAGAIN)) if flags & libc::MSG_DONTWAIT == 0 => self.poll(events)?,
+                moved => return moved,
+            };
+        }
     }
 
     /// SUSPENDS.
@@ -128,8 +169,17 @@ impl<K: Kernel> Call<'_, K> {
     pub unsafe fn sendmsg(&self, message: *const libc::msghdr, flags: i32) -> Res<usize> {
         let quiet = flags | libc::MSG_NOSIGNAL;
         let sqe = self.entry(op::SENDMSG, 0, message as u64, 1, quiet as u32);
+        let (begun, dont_wait) = (self.begun(), flags & libc::MSG_DONTWAIT != 0);
         // SAFETY: the caller's.
-        unsafe { self.io_when(sqe, libc::POLLOUT, flags & libc::MSG_DONTWAIT != 0) }
+        unsafe {
+            match self.io_when(sqe, libc::POLLOUT, dont_wait) {
+                Err(Errno(libc::EINVAL)) if self.is_refused(message, flags) => {
+                    let call = |flags| fd::sendmsg(self.fd, message, flags);
+                    self.by_call(call, libc::POLLOUT, quiet, begun)
+                }
+                moved => moved,
+            }
+        }
     }
 
     /// SUSPENDS.

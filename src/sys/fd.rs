@@ -131,6 +131,20 @@ pub fn socket(domain: i32, kind: i32, protocol: i32) -> Res<i32> {
 }
 
 /// # Safety
+/// `message` and what it refers to are valid.
+pub unsafe fn sendmsg(fd: i32, message: *const libc::msghdr, flags: i32) -> Res<usize> {
+    // SAFETY: the caller's. No call moves 2 GiB.
+    quietly(|| unsafe { libc::sendmsg(fd, message, flags) as i32 }).map(|n| n as usize)
+}
+
+/// # Safety
+/// As `sendmsg`.
+pub unsafe fn recvmsg(fd: i32, message: *mut libc::msghdr, flags: i32) -> Res<usize> {
+    // SAFETY: as in `sendmsg`.
+    quietly(|| unsafe { libc::recvmsg(fd, message, flags) as i32 }).map(|n| n as usize)
+}
+
+/// # Safety
 /// `value` has `*length` bytes.
 pub unsafe fn option_get(
     fd: i32,

@@ -131,6 +131,10 @@ fn learn_streams(ring: &mut Ring, mask: u32, dropped: &mut Text) {
     if masked {
         ring.streams |= streams::REFUSED;
     }
+    if mask & mask::CONTROL != 0 {
+        ring.streams |= streams::DATA_ALONE;
+        dropped.item(", ", format_args!("messages with more than data (masked)"));
+    }
     let is_later = ring.opcodes >> op::SEND_ZC & 1 != 0;
     if (is_later && !masked) || !refuses_position(ring) {
         return;

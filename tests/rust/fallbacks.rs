@@ -23,7 +23,7 @@ use monad_async::uring::{mask, RealKernel, RingOptions};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io::{Read, Write};
-use std::mem::zeroed;
+use std::mem::{size_of_val, zeroed};
 use std::os::fd::{AsRawFd, IntoRawFd};
 use std::os::unix::net::UnixStream;
 use std::ptr::{null_mut, NonNull};
@@ -44,6 +44,7 @@ fn executor_without(mask: u32, entries: u32) -> Option<Handle<Real>> {
         (mask::CLONE_BUFFERS, "shared registered buffers (masked)"),
         (mask::CANCEL_HANDLE, "cancelling by descriptor (masked)"),
         (mask::WAIT_ALL, "transfers in full by one operation (masked)"),
+        (mask::CONTROL, "messages with more than data (masked)"),
     ] {
         let dropped = kernel.config().lines().find(|l| l.starts_with("dropped")).unwrap();
         let says = dropped.split(", ").any(|d| d.trim_start_matches("dropped: ") == name);
@@ -465,6 +466,101 @@ fn what_was_moved_before_a_cancel_is_told() {
         assert_eq!(drain(), sent, "mask {bits:#x}");
         assert!(sent < BYTES);
         destroy(ex, []);
+    }
+}
+
+/// Waits for room, and for a message; then a descriptor has come with it. A close ends it. Where the
+/// ring refuses messages with more than data, too (Linux before 5.12).
+#[test]
+fn a_descriptor_comes_with_a_message() {
+    /// Of what is sent or has come: one byte, and room for a descriptor.
+    struct Message {
+        byte: u8,
+        part: libc::iovec,
+        control: [u64; 3],
+        head: libc::msghdr,
+    }
+    impl Message {
+        fn new(byte: u8) -> Box<Self> {
+            // SAFETY: plain data.
+            let mut new: Box<Self> = Box::new(unsafe { zeroed() });
+            new.byte = byte;
+            new.part = libc::iovec { iov_base: (&raw mut new.byte).cast(), iov_len: 1 };
+            new.head.msg_iov = &raw mut new.part;
+            new.head.msg_iovlen = 1;
+            new.head.msg_control = new.control.as_mut_ptr().cast();
+            new.head.msg_controllen = size_of_val(&new.control);
+            new
+        }
+        fn descriptor(&mut self) -> &mut i32 {
+            // SAFETY: there is room for a header and a descriptor.
+            unsafe {
+                let header = libc::CMSG_FIRSTHDR(&self.head);
+                assert!(!header.is_null(), "nothing has come with it");
+                &mut *libc::CMSG_DATA(header).cast()
+            }
+        }
+    }
+    const COUNT: i32 = 2_000;
+    let alone = mask::CONTROL | mask::FILE_OPCODES;
+    for bits in [0, alone, mask::ALL] {
+        let Some(ex) = executor_without(bits, 8) else { return };
+        let (here, there) = UnixStream::pair().unwrap();
+        let (from, to) = (here.as_raw_fd(), there.as_raw_fd());
+        let sends = new_task();
+        set_body(sends, move |task| {
+            let call = Call { ex: ex.executor(), task, fd: from, flags: 0 };
+            for n in 0..COUNT {
+                let mut message = Message::new(n as u8);
+                // SAFETY: ours; the header lies in the room for it.
+                let sent = unsafe {
+                    let header = libc::CMSG_FIRSTHDR(&message.head);
+                    (*header).cmsg_level = libc::SOL_SOCKET;
+                    (*header).cmsg_type = libc::SCM_RIGHTS;
+                    (*header).cmsg_len = libc::CMSG_LEN(4) as usize;
+                    *message.descriptor() = from;
+                    call.sendmsg(&message.head, 0)
+                };
+                assert_eq!(sent, Ok(1), "mask {bits:#x}");
+            }
+            RawResult::success(0)
+        });
+        let takes = new_task();
+        set_body(takes, move |task| {
+            let call = Call { ex: ex.executor(), task, fd: to, flags: 0 };
+            for n in 0..COUNT {
+                let mut message = Message::new(0);
+                // SAFETY: ours.
+                unsafe {
+                    assert_eq!(call.recvmsg(&mut message.head, 0), Ok(1), "mask {bits:#x}");
+                    assert_eq!(message.byte, n as u8);
+                    assert_eq!(libc::close(*message.descriptor()), 0);
+                }
+            }
+            // SAFETY: as above.
+            let none = unsafe { call.recvmsg(&mut Message::new(0).head, libc::MSG_DONTWAIT) };
+            assert_eq!(none, Err(Errno(libc::EAGAIN)), "mask {bits:#x}");
+            // SAFETY: as above.
+            let closed = unsafe { call.recvmsg(&mut Message::new(0).head, 0) };
+            assert_eq!(closed, Err(Errno(libc::ECANCELED)), "mask {bits:#x}");
+            RawResult::success(0)
+        });
+        ex.attach(takes).unwrap(); // It waits for the first.
+        settle(ex);
+        ex.attach(sends).unwrap(); // It waits for room.
+        while sends.is_attached() {
+            let _ = ex.run(usize::MAX, None);
+        }
+        settle(ex);
+        let (closes, to) = (new_task(), there.into_raw_fd());
+        set_body(closes, move |task| {
+            let call = Call { ex: ex.executor(), task, fd: to, flags: 0 };
+            assert_eq!(call.close(), Ok(()));
+            RawResult::success(0)
+        });
+        ex.attach(closes).unwrap();
+        finish(ex);
+        destroy(ex, [sends, takes, closes]);
     }
 }
 

@@ -198,6 +198,8 @@ MONAD_ASYNC_API monad_async_result monad_async_socket_send_all(monad_async_task 
  *  caller's, with `FD_CLOEXEC`. Of a socket with `SO_PASSCRED` on which it has to wait, Linux (6.18
  *  for one) puts the credentials into `msg_control` twice, and counts them in `msg_controllen`
  *  once: what is behind them, descriptors too, lies beyond that. There wait for `POLLIN` before.
+ *  A ring of Linux 5.11 refuses a message with a `msg_control`: there this waits by poll, and then
+ *  calls `recvmsg`, but with `MSG_WAITALL` (`EINVAL`).
  *  @param task the task that runs
  *  @param socket the socket
  *  @param[in,out] message where it goes
@@ -209,7 +211,8 @@ MONAD_ASYNC_API monad_async_result monad_async_socket_recvmsg(monad_async_task t
                                                               monad_async_socket socket,
                                                               struct msghdr *message, int flags);
 
-/** As `sendmsg`, with `MSG_NOSIGNAL`. SUSPENDS until there is room.
+/** As `sendmsg`, with `MSG_NOSIGNAL`. SUSPENDS until there is room. On Linux 5.11 as
+ *  `monad_async_socket_recvmsg`.
  *  @param task the task that runs
  *  @param socket the socket
  *  @param message what to send
@@ -383,7 +386,7 @@ static inline void monad_async_op_send(monad_async_op *op, monad_async_socket so
  *  `monad_async_op_end` or the end of the task, descriptors that have come are closed, and the
  *  message says that nothing came with it: its `msg_controllen` is 0. For a socket with
  *  `SO_PASSCRED` set `IORING_RECVSEND_POLL_FIRST` in `sqe.ioprio` (Linux 5.19): see
- *  `monad_async_socket_recvmsg`.
+ *  `monad_async_socket_recvmsg`. A message with a `msg_control` is `EINVAL` on Linux 5.11.
  *  @param[out] op the operation
  *  @param socket the socket
  *  @param message where it goes
@@ -395,7 +398,8 @@ static inline void monad_async_op_recvmsg(monad_async_op *op, monad_async_socket
     op->sqe.msg_flags = (uint32_t)(flags | MSG_CMSG_CLOEXEC);
 }
 
-/** Fills an idle operation with a `sendmsg`, with `MSG_NOSIGNAL`. ANY THREAD.
+/** Fills an idle operation with a `sendmsg`, with `MSG_NOSIGNAL`. ANY THREAD. One with a
+ *  `msg_control` is `EINVAL` on Linux 5.11.
  *  @param[out] op the operation
  *  @param socket the socket
  *  @param message what to send
