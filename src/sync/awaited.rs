@@ -8,9 +8,8 @@
 
 use core::cell::Cell;
 use core::ptr;
-use std::sync::MutexGuard;
 
-use crate::atomic::{AtomicUsize, Ordering};
+use crate::atomic::{AtomicUsize, MutexGuard, Ordering};
 use crate::sys::fork::{ForkLock, Watch};
 
 /// On the stack of who waits.

@@ -29,7 +29,7 @@ pub(super) fn place(queues: &Queues, of: u8) {
         let mut sqe = unsafe { at.read_volatile() };
         if of & DATA_ALONE != 0 && has_more(&sqe) {
             sqe.0[0] |= 1 << 31; // Of ioprio.
-            // SAFETY: as above.
+                                 // SAFETY: as above.
             unsafe { at.write_volatile(sqe) };
         }
         let is_here = sqe.off() == HERE && sqe.flags() & flag::FIXED_FILE == 0;

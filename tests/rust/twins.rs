@@ -196,7 +196,7 @@ fn each_form_that_throws_has_one_that_does_not() {
     assert!(wrong.is_empty(), "no form with std::error_code &: {wrong:#?}");
 }
 
-/// Each operation that a header fills is filled, and begun, by a test in C or C++.
+/// Each operation that a header fills is named by a test in C or C++.
 #[test]
 fn each_operation_is_tried() {
     let mut tests = String::new();

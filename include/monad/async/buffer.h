@@ -10,6 +10,7 @@
  *     monad_async_recv_stream_begin      a receive that stays armed
  *     monad_async_recv_stream_next   --> a view of the data, in the buffer that the kernel took
  *     monad_async_view_release           the buffer is the kernel's again
+ *     monad_async_recv_stream_stop       takes no more; the connection goes on without it
  *   @endverbatim
  *
  *  @snippet receive_by_view.c a connection without a buffer
@@ -182,7 +183,8 @@ MONAD_ASYNC_API monad_async_result monad_async_recv_stream_begin(
 MONAD_ASYNC_API monad_async_result monad_async_recv_stream_next(monad_async_recv_stream *stream,
                                                                 monad_async_view *view);
 
-/** Takes no more off the socket; does not suspend. `next` hands out what was taken, then 0, as at
+/** Takes no more off the socket. Does not suspend; one operation, where a receive is armed. `next`
+ *  hands out what was taken, then 0, as at
  *  the end of the stream; where the peer has not ended, the rest is the socket's, for a `recv` or
  *  another reader. So a connection goes on without the stream: behind a header, with another
  *  protocol, by TLS. Stopped or ended before: nothing happens.

@@ -29,12 +29,13 @@
 
 MONAD_ASYNC_EXTERN_C_BEGIN
 
-/** A flag of `monad_async_mutex_init`, for debugging: who is about to wait for a task, or a thread,
- *  that waits for the caller, directly or through others, on whatever executors, is refused with
- *  `EDEADLK`, and one line on standard error names each task of the cycle. All mutexes of the cycle
- *  must have it. A wait costs one lock of the process more. Who waits to get a mutex back from a
- *  condition is seen on the same executor alone; whose wait has just ended by a deadline or a
- *  cancel, on another one, may be taken for one that still waits. */
+/** A flag of `monad_async_mutex_init`, for debugging: who is about to wait, and would close a cycle
+ *  of up to 64 tasks and threads that wait for each other, on whatever executors, is refused with
+ *  `EDEADLK`, and one line on standard error names each of them. All mutexes of the cycle must have
+ *  it. A wait costs two locks of the process more, and for each link of the chain a look through
+ *  all that wait for such mutexes. Who waits to get a mutex back from a condition is seen on the
+ *  same executor alone; whose wait has just ended by a deadline or a cancel, on another one, may be
+ *  taken for one that still waits. */
 #define MONAD_ASYNC_MUTEX_CHECKED 1u
 
 /** A mutex, for every thread. Its content is the library's. */

@@ -437,10 +437,12 @@ private:
             pid_ = -1;
             return wrong;
         }
+        int const saved = errno;
         pidfd_ = static_cast<int>(syscall(SYS_pidfd_open, pid_, 0)); // It is FD_CLOEXEC.
         if (pidfd_ < 0 && errno == ESRCH) {
             pidfd_ = reaped; // By the kernel.
         }
+        errno = saved;
         return 0;
     }
 

@@ -99,7 +99,7 @@ monad_async_scope_leave(monad_async_task task, monad_async_scope *scope) MONAD_A
  *  @retval 0 it has fired
  *  @retval EINVAL NULL, or not entered
  *  @retval EPERM no task of this executor runs on this thread, or the scope is one of a task of
- *  another executor, or was the last time
+ *  another executor; also one that was left, whose task is another executor's by now
  *  @see monad_async_task_cancel() */
 MONAD_ASYNC_API monad_async_result monad_async_scope_cancel(monad_async_scope *scope)
     MONAD_ASYNC_NOEXCEPT;
