@@ -8,7 +8,7 @@ use crate::error::{Errno, RawResult, Res};
 use crate::reactor::operation::CLOSED;
 use crate::sys::fd;
 use crate::task::header::TaskRef;
-use crate::uring::abi::{file, uring_cmd_socket};
+use crate::uring::abi::{file, sqe as flag, uring_cmd_socket};
 use crate::uring::kernel::{op, Kernel, Sqe};
 
 /// The entry that closes a handle.
@@ -56,19 +56,25 @@ impl<K: Kernel> Executor<K> {
         if direct && !self.knows_direct() {
             return Err(Errno(libc::EBADF));
         }
-        let now = self.stamp();
-        let ends = |record: &_| self.record_completed(record, true, now);
-        let cancel = self.reactor.closing(fd, direct, ends);
-        self.buffers_close((fd, direct));
         let mut shield = MaybeUninit::uninit();
         // SAFETY: in place until it is left below; the entries refer to no memory.
         let res = unsafe {
             self.enter_scope(task, shield.as_mut_ptr(), NEVER_NS, SHIELD);
+            // Before all else: what others begin meanwhile the cancel finds.
+            let begun = self.closings();
+            let lingers = fd::may_linger() && self.lingers(task, fd, direct);
+            if direct && self.is_closed_since(fd, true, begun) {
+                self.leave_scope(task, shield.as_ptr())?;
+                return Err(Errno(libc::EBADF)); // What has its place now is another.
+            }
+            let now = self.stamp();
+            let ends = |record: &_| self.record_completed(record, true, now);
+            let cancel = self.reactor.closing(fd, direct, ends);
+            self.buffers_close((fd, direct));
             self.cancel_on_handle(task, cancel);
             let mut entry = close(fd, direct);
-            // What lingers, lingers in the thread that closes it.
-            if fd::may_linger() && self.lingers(task, fd, direct) {
-                entry = entry.by_a_worker();
+            if lingers {
+                entry = entry.by_a_worker(); // In the thread that closes it.
             }
             let res = self.io(task, entry);
             self.leave_scope(task, shield.as_ptr())?;
@@ -102,10 +108,34 @@ impl<K: Kernel> Executor<K> {
             unsafe { self.io(task, Sqe::option(fd, uring_cmd_socket::GETSOCKOPT, option, value)) };
         match -res {
             ..=0 => fd::is_for_a_time(&set),
-            // No socket, or no descriptor: a kernel that makes plain ones of them would answer.
-            libc::EOPNOTSUPP | libc::EBADF => !self.reactor.kernel.knows(op::FIXED_FD_INSTALL),
+            // No socket, or one whose protocol knows no ioctl either (up to 6.19).
+            // SAFETY: the caller's.
+            libc::EOPNOTSUPP => unsafe { self.plain_lingers(task, fd) },
+            // No descriptor: a kernel that makes plain ones of them would answer.
+            libc::EBADF => !self.reactor.kernel.knows(op::FIXED_FD_INSTALL),
             _ => true,
         }
+    }
+
+    /// As `lingers`, of a direct one by a plain one of the same (6.8), whose close is not the last.
+    ///
+    /// # Safety
+    /// `task` runs now.
+    #[cold]
+    unsafe fn plain_lingers(&self, task: TaskRef, fd: i32) -> bool {
+        if !self.reactor.kernel.knows(op::FIXED_FD_INSTALL) {
+            return true;
+        }
+        let mut install = Sqe::new(op::FIXED_FD_INSTALL, fd, 0, 0, 0, 0);
+        install.0[0] |= u64::from(flag::FIXED_FILE) << 8;
+        // SAFETY: refers to no memory.
+        let plain = unsafe { self.io(task, install) };
+        if plain < 0 {
+            return true;
+        }
+        let lingers = fd::lingers(plain);
+        fd::close(plain);
+        lingers
     }
 
     /// What the entry of `closing` has found does not matter. In a shield.

@@ -253,7 +253,7 @@ impl<K: Kernel> Executor<K> {
     }
 
     #[inline(always)]
-    fn address(&self) -> *mut c_void {
+    pub(crate) fn address(&self) -> *mut c_void {
         self as *const Self as *mut c_void
     }
 

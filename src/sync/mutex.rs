@@ -1,12 +1,11 @@
 //! `monad_async_mutex`, and `monad_async_local_mutex`.
 
 use core::cell::Cell;
-use core::fmt;
 use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
 use std::io::Write;
 
-use super::awaited::{Awaited, Awaits};
+use super::awaited::{Awaited, Awaits, Who};
 use super::side::Side;
 use super::waiters::{back_from_bare, First, Node, Waiters, Woken, ENDED_AT};
 use crate::atomic::{AtomicUsize, Ordering};
@@ -18,8 +17,8 @@ use crate::executor::mailbox::Mailbox;
 use crate::executor::scope::NEVER_NS;
 use crate::executor::Executor;
 use crate::stack::switch::Over;
+use crate::sys::text::Text;
 use crate::task::header::TaskRef;
-use crate::task::named::Named;
 use crate::uring::kernel::Kernel;
 
 const EPERM: Errno = Errno(libc::EPERM);
@@ -364,10 +363,11 @@ impl<S: Side> Mutex<S> {
             unsafe { all.put_in(awaits) };
             return false;
         };
+        let said = told(&all, &chain[..count]);
         drop(all);
-        // Not behind the side: who reads it may take any time.
+        // Not behind the side: who reads it may take any time, or not listen.
         self.side.open();
-        report(&chain[..count]);
+        let _ = std::io::stderr().write_all(said.as_bytes());
         true
     }
 
@@ -382,7 +382,7 @@ impl<S: Side> Mutex<S> {
         let mut owner = self.owner();
         for n in 1..CHAIN_MAX {
             chain[n] = owner;
-            owner = all.owner_for(owner).or_else(|| Self::owner_for_here(caller, owner))?;
+            owner = Self::owner_for(caller, all, owner)?;
             if owner == chain[0] {
                 return Some(n + 1);
             }
@@ -390,18 +390,30 @@ impl<S: Side> Mutex<S> {
         None
     }
 
-    /// Whose the mutex is that a task of the caller's executor waits for, if it does. Those that
-    /// get one back from a condition are in no list.
-    fn owner_for_here<K: Kernel>(caller: &Caller<'_, K>, who: usize) -> Option<usize> {
-        let (ex, _) = caller.executor()?;
-        if who == 0 || who & 1 != 0 {
-            return None; // Another thread is just giving it to somebody; or it is a thread's.
+    /// Whose the mutex is that somebody waits for. Of a task of the caller's executor that is asked
+    /// itself, as its record stays until it runs; so it is seen, too, where it gets one back from a
+    /// condition.
+    fn owner_for<K: Kernel>(
+        caller: &Caller<'_, K>,
+        all: &Awaited,
+        identity: usize,
+    ) -> Option<usize> {
+        if identity & 1 != 0 {
+            return all.owner_for(identity);
+        }
+        if identity == 0 {
+            return None; // Another thread is just giving it to somebody.
         }
         // SAFETY: the identity of a task, and their headers are never unmapped.
-        let task = unsafe { TaskRef::from_head(who as *const _) };
-        let wait = ex.waits_here(task)?;
-        // SAFETY: the object of a wait of a task of ours that is suspended.
-        unsafe { owner_of(wait.object()) }.filter(|&owner| owner != who)
+        let task = unsafe { TaskRef::from_head(identity as *const _) };
+        match caller.executor() {
+            Some((ex, _)) if task.state().is_attached_to(ex.address()) => {
+                let wait = ex.waits_here(task)?;
+                // SAFETY: the object of a wait of a task of ours that is suspended.
+                unsafe { owner_of(wait.object()) }.filter(|&owner| owner != identity)
+            }
+            _ => all.owner_for(identity),
+        }
     }
 }
 
@@ -440,30 +452,16 @@ pub unsafe fn owner_of(object: usize) -> Option<usize> {
 pub(crate) const OWNER_AT: usize = core::mem::offset_of!(Mutex<super::Shared>, owner);
 const _: () = assert!(OWNER_AT == core::mem::offset_of!(Mutex<super::Local>, owner));
 
-/// One line on standard error for each task, or thread, of the cycle.
+/// A line for each task, or thread, of the cycle. Those that are in no list are of the caller's
+/// executor.
 #[cold]
-fn report(chain: &[usize]) {
-    for (i, who) in chain.iter().enumerate() {
-        let next = chain[(i + 1) % chain.len()];
-        // Nobody may listen.
-        let _ = writeln!(
-            std::io::stderr(),
-            "monad_async: {} waits for a mutex that {} holds",
-            Who(*who),
-            Who(next)
-        );
+fn told(all: &Awaited, chain: &[usize]) -> Text<8192> {
+    let who = |n: usize| all.who(chain[n]).unwrap_or_else(|| Who::of(chain[n]));
+    let mut said = Text::new();
+    for n in 0..chain.len() {
+        let (waits, holds) = (who(n), who((n + 1) % chain.len()));
+        let line = format_args!("monad_async: {waits} waits for a mutex that {holds} holds\n");
+        said.item("", line);
     }
-}
-
-/// Who waits, or owns, by its identity.
-struct Who(usize);
-
-impl fmt::Display for Who {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 & 1 {
-            // SAFETY: of a task, which waits; headers are never unmapped.
-            0 => Named(unsafe { TaskRef::from_head(self.0 as *const _) }).fmt(f),
-            _ => f.write_str("a thread"),
-        }
-    }
+    said
 }

@@ -1,7 +1,7 @@
-//! What older kernels have of sockets, entry by entry before it is submitted. One before 5.17 hands a
-//! socket the position -1, and that refuses all but 0 (ESPIPE): there each such entry, whoever has
-//! made it, is given that. One before 5.12 refuses messages with more than data (EINVAL), which is
-//! for tests alone: who has called makes the call itself then.
+//! What older kernels lack of sockets, entry by entry before it is submitted. One before 5.17 hands
+//! a socket the position -1, and that refuses all but 0 (ESPIPE): there each such entry, whoever
+//! has made it, is given that. One before 5.12 refuses messages with more than data (EINVAL), which
+//! is done here for tests alone: who has called makes the call itself then.
 
 use super::abi::sqe as flag;
 use super::kernel::{op, Sqe};

@@ -184,10 +184,10 @@ MONAD_ASYNC_API monad_async_result monad_async_recv_stream_next(monad_async_recv
                                                                 monad_async_view *view);
 
 /** Takes no more off the socket. Does not suspend; one operation, where a receive is armed. `next`
- *  hands out what was taken, then 0, as at
- *  the end of the stream; where the peer has not ended, the rest is the socket's, for a `recv` or
- *  another reader. So a connection goes on without the stream: behind a header, with another
- *  protocol, by TLS. Stopped or ended before: nothing happens.
+ *  hands out what was taken, then 0, as at the end of the stream. From then on, where the peer has
+ *  not ended, the rest is the socket's, for a `recv` or another reader. So a connection goes on
+ *  without the stream: behind a header, with another protocol, by TLS. Stopped or ended before:
+ *  nothing happens.
  *  @param stream one that its task has begun
  *  @retval 0 asked
  *  @retval EINVAL NULL, or never begun

@@ -311,7 +311,7 @@ public:
     }
 
     /** Takes no more off the socket; does not suspend. `next` hands out what was taken, then a view
-     *  of nothing; the rest is the socket's: `s.stop(); while (auto data = s.next()) ...`.
+     *  of nothing, and then the rest is the socket's: `s.stop(); while (auto data = s.next()) ...`.
      *  @throws std::system_error as `monad_async_recv_stream_stop` */
     void stop()
     {

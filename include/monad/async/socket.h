@@ -9,18 +9,18 @@
  *  @snippet echo_server.c a connection
  *
  *  A time-out of a call is a scope around it (scope.h): `SO_RCVTIMEO` and `SO_SNDTIMEO` mean
- *  nothing to the kernel's ring. A cancel or a deadline never loses what a call has done: its real
- *  result is returned if it was there first.
+ *  nothing to a ring. A cancel or a deadline loses nothing that a call has done.
  *
  *  A descriptor with `O_NONBLOCK` may be used: a call waits all the same, unless `MSG_DONTWAIT` is
- *  among its flags.
+ *  among its flags. On Linux 5.11, whose ring refuses messages with a `msg_control`, `recvmsg` and
+ *  `sendmsg` of such wait by poll, and an operation, or `MSG_WAITALL`, is `EINVAL`.
  *
  *  Where several tasks send to one stream socket at once, what each sends may lie in pieces between
  *  the others', `monad_async_socket_send_all` too: let one of them send what a channel brings, or
  *  hold a mutex. Receives share in the same way what comes.
  *
- *  The last functions only fill an operation (op.h), for `monad_async_op_begin`. None closes, as
- *  that takes several: what others have in flight ends first (`monad_async_socket_close`).
+ *  The last functions fill an operation (op.h). None closes, as that takes several: what others
+ *  have in flight ends first (`monad_async_socket_close`).
  *
  *  Common to all calls that take a task: the task is the one that runs, which is the caller.
  *  Besides the errors that are listed, each returns those of the POSIX call, and
@@ -198,8 +198,6 @@ MONAD_ASYNC_API monad_async_result monad_async_socket_send_all(monad_async_task 
  *  caller's, with `FD_CLOEXEC`. Of a socket with `SO_PASSCRED` on which it has to wait, Linux (6.18
  *  for one) puts the credentials into `msg_control` twice, and counts them in `msg_controllen`
  *  once: what is behind them, descriptors too, lies beyond that. There wait for `POLLIN` before.
- *  A ring of Linux 5.11 refuses a message with a `msg_control`: there this waits by poll, and then
- *  calls `recvmsg`, but with `MSG_WAITALL` (`EINVAL`).
  *  @param task the task that runs
  *  @param socket the socket
  *  @param[in,out] message where it goes
@@ -211,8 +209,7 @@ MONAD_ASYNC_API monad_async_result monad_async_socket_recvmsg(monad_async_task t
                                                               monad_async_socket socket,
                                                               struct msghdr *message, int flags);
 
-/** As `sendmsg`, with `MSG_NOSIGNAL`. SUSPENDS until there is room. On Linux 5.11 as
- *  `monad_async_socket_recvmsg`.
+/** As `sendmsg`, with `MSG_NOSIGNAL`. SUSPENDS until there is room.
  *  @param task the task that runs
  *  @param socket the socket
  *  @param message what to send
@@ -386,7 +383,7 @@ static inline void monad_async_op_send(monad_async_op *op, monad_async_socket so
  *  `monad_async_op_end` or the end of the task, descriptors that have come are closed, and the
  *  message says that nothing came with it: its `msg_controllen` is 0. For a socket with
  *  `SO_PASSCRED` set `IORING_RECVSEND_POLL_FIRST` in `sqe.ioprio` (Linux 5.19): see
- *  `monad_async_socket_recvmsg`. A message with a `msg_control` is `EINVAL` on Linux 5.11.
+ *  `monad_async_socket_recvmsg`.
  *  @param[out] op the operation
  *  @param socket the socket
  *  @param message where it goes
@@ -398,8 +395,7 @@ static inline void monad_async_op_recvmsg(monad_async_op *op, monad_async_socket
     op->sqe.msg_flags = (uint32_t)(flags | MSG_CMSG_CLOEXEC);
 }
 
-/** Fills an idle operation with a `sendmsg`, with `MSG_NOSIGNAL`. ANY THREAD. One with a
- *  `msg_control` is `EINVAL` on Linux 5.11.
+/** Fills an idle operation with a `sendmsg`, with `MSG_NOSIGNAL`. ANY THREAD.
  *  @param[out] op the operation
  *  @param socket the socket
  *  @param message what to send

@@ -74,12 +74,13 @@ const LOOM: &[&str] = &[
 ];
 
 /// The programs of tests/rust that find some, each by the test that its list names.
-const ALONE: [(&str, &[(Mutant, &str)]); 10] = [
+const ALONE: [(&str, &[(Mutant, &str)]); 11] = [
     ("warm", STACKS),
     ("queues", QUEUES),
     ("poll_fd", POLL_FD),
     ("close", CLOSE),
     ("joins", JOINS),
+    ("checked", told::CHECKED),
     ("position", POSITION),
     ("rows", files::IN_ROWS),
     ("pool_rules", pool::RULES),

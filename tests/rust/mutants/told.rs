@@ -82,16 +82,30 @@ pub const CLOSE: &[(Mutant, &str)] = &[
     of(
         CLOSE_HANDLE,
         "where one lingers a thread is woken for each close of a direct file",
-        "!self.reactor.kernel.knows(op::FIXED_FD_INSTALL)",
-        "true",
+        "let lingers = fd::lingers(plain); fd::close(plain); lingers",
+        "fd::close(plain); true",
+        LINGERS,
+    ),
+    of(
+        CLOSE_HANDLE,
+        "a socket that does not tell whether it lingers is taken for one that does not",
+        "libc::EOPNOTSUPP => unsafe { self.plain_lingers(task, fd) },",
+        "libc::EOPNOTSUPP => false,",
         LINGERS,
     ),
     of(
         CLOSE_HANDLE,
         "a kernel that cannot be asked closes what lingers itself",
-        "!self.reactor.kernel.knows(op::FIXED_FD_INSTALL)",
-        "false",
+        "libc::EBADF => !self.reactor.kernel.knows(op::FIXED_FD_INSTALL),",
+        "libc::EBADF => false,",
         LINGERS,
+    ),
+    of(
+        CLOSE_HANDLE,
+        "a close takes away what has the place of what another task has closed meanwhile",
+        "direct && self.is_closed_since(fd, true, begun)",
+        "false",
+        "of_two_closes_of_a_direct_one_that_is_asked_one_is_done",
     ),
     of(
         CLOSE_HANDLE,
@@ -121,6 +135,26 @@ pub const CLOSE: &[(Mutant, &str)] = &[
         "set.claimed.get() != 0 || set.waiting.get() != 0",
         "a_set_is_not_unregistered_while_its_executor_uses_a_buffer_that_another_has_claimed",
     ),
+];
+
+const AWAITED: &str = "src/sync/awaited.rs";
+const MUTEX: &str = "src/sync/mutex.rs";
+
+/// Found by tests/rust/checked.rs.
+#[rustfmt::skip]
+pub const CHECKED: &[(Mutant, &str)] = &[
+    of(MUTEX, "a cycle is looked for on the caller's executor alone",
+        "unsafe { all.put_in(awaits) };",
+        "",
+        "a_cycle_across_executors_is_refused"),
+    of(AWAITED, "who has waited takes the record of another out of the list",
+        "ptr::eq(other, record)",
+        "true",
+        "who_has_waited_leaves_the_others_records"),
+    of(MUTEX, "the record of a task of ours that is cancelled counts",
+        "task.state().is_attached_to(ex.address())",
+        "false",
+        "a_wait_that_was_cancelled_closes_no_cycle"),
 ];
 
 const LINGERS: &str = "what_lingers_is_closed_by_a_thread_of_the_kernels";
