@@ -3,11 +3,13 @@
 //! timerfd, as no futex knows the boot-time clock. No io_uring system call is made here, so this
 //! works where a sandbox forbids them.
 
+use std::io::Error;
 use std::ptr;
 
 use super::kernel::{Wait, Waker};
 use crate::error::Errno;
 use crate::sys::eventfd::EventFd;
+use crate::sys::fd::with_errno_kept;
 use crate::sys::timerfd::TimerFd;
 
 pub(super) struct Sleeper {
@@ -53,10 +55,8 @@ impl Sleeper {
     fn poll(&self, fds: &mut [libc::pollfd]) -> Result<(), Errno> {
         let count = fds.len() as libc::nfds_t;
         // SAFETY: so many entries; no time limit and no signal mask are passed.
-        let rc = unsafe { libc::ppoll(fds.as_mut_ptr(), count, ptr::null(), ptr::null()) };
-        if rc < 0 {
-            return Err(Errno::last());
-        }
-        Ok(())
+        let mut poll = || unsafe { libc::ppoll(fds.as_mut_ptr(), count, ptr::null(), ptr::null()) };
+        with_errno_kept(|| if poll() < 0 { Err(Error::last_os_error()) } else { Ok(()) })
+            .map_err(Errno::from)
     }
 }
