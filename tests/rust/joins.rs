@@ -737,7 +737,7 @@ fn of_tasks_on_threads_that_join_each_other_at_once_one_is_refused() {
     }
 }
 
-/// A word says of whom a task joins 22 bits of the number of its run. Who has gone on joins nobody,
+/// A word says of whom a task joins 54 bits of the number of its run. Who has gone on joins nobody,
 /// when that one is so many runs further.
 #[test]
 fn who_joined_many_runs_ago_joins_nobody() {
@@ -752,7 +752,7 @@ fn who_joined_many_runs_ago_joins_nobody() {
     there.attach(waits).unwrap();
     [there, here, there].into_iter().for_each(run_dry);
     assert!(runs.has_exited() && waits.is_attached());
-    runs.run.fetch_add((1 << 22) - 1, Ordering::Relaxed);
+    runs.run.fetch_add((1 << 54) - 1, Ordering::Relaxed);
     let got = Rc::new(Cell::new(NOTHING));
     let joined = got.clone();
     set_body(runs, move |task| {
