@@ -106,26 +106,24 @@ impl<K: Kernel> Executor<K> {
         // SAFETY: `set` has as much, until it is over.
         let res =
             unsafe { self.io(task, Sqe::option(fd, uring_cmd_socket::GETSOCKOPT, option, value)) };
+        // A kernel that makes plain ones of them (6.8) would answer.
+        let untold = !self.reactor.kernel.knows(op::FIXED_FD_INSTALL);
         match -res {
             ..=0 => fd::is_for_a_time(&set),
             // No socket, or one whose protocol knows no ioctl either (up to 6.19).
             // SAFETY: the caller's.
-            libc::EOPNOTSUPP => unsafe { self.plain_lingers(task, fd) },
-            // No descriptor: a kernel that makes plain ones of them would answer.
-            libc::EBADF => !self.reactor.kernel.knows(op::FIXED_FD_INSTALL),
+            libc::EOPNOTSUPP if !untold => unsafe { self.plain_lingers(task, fd) },
+            libc::EOPNOTSUPP | libc::EBADF => untold, // An old kernel, or no descriptor.
             _ => true,
         }
     }
 
-    /// As `lingers`, of a direct one by a plain one of the same (6.8), whose close is not the last.
+    /// As `lingers`, of a direct one by a plain one of the same, whose close is not the last.
     ///
     /// # Safety
     /// `task` runs now.
     #[cold]
     unsafe fn plain_lingers(&self, task: TaskRef, fd: i32) -> bool {
-        if !self.reactor.kernel.knows(op::FIXED_FD_INSTALL) {
-            return true;
-        }
         let mut install = Sqe::new(op::FIXED_FD_INSTALL, fd, 0, 0, 0, 0);
         install.0[0] |= u64::from(flag::FIXED_FILE) << 8;
         // SAFETY: refers to no memory.

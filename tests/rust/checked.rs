@@ -83,7 +83,7 @@ fn pass(ex: Handle<Real>) {
 
 fn finish(exs: [Handle<Real>; 2]) {
     while exs.iter().any(|ex| ex.has_work()) {
-        exs.map(pass);
+        exs.iter().for_each(|&ex| pass(ex));
     }
 }
 

@@ -246,9 +246,11 @@ fn no_bug_stands_in_another() {
 
 /// Whether a piece may stand in a block of its own: a planted one does.
 fn is_whole(piece: &str) -> bool {
-    let mut open = 0;
+    let (mut open, mut is_arm, mut before) = (0, false, ' ');
     let never_below = piece.chars().all(|c| {
         open += i32::from(c == '{') - i32::from(c == '}');
+        is_arm |= open == 0 && before == '=' && c == '>';
+        before = c;
         open >= 0
     });
     let whole =
@@ -259,7 +261,7 @@ fn is_whole(piece: &str) -> bool {
     let whole = whole && !(binds && piece.find(';') == Some(piece.len() - 1));
     let whole =
         whole && !["&&", "||"].iter().any(|op| piece.starts_with(op) || piece.ends_with(op));
-    never_below && open == 0 && whole
+    never_below && open == 0 && whole && !is_arm
 }
 
 /// What the threads share is built for loom as it is. Each of its orderings that is more than relaxed
