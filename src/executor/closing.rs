@@ -118,7 +118,8 @@ impl<K: Kernel> Executor<K> {
         }
     }
 
-    /// As `lingers`, of a direct one by a plain one of the same, whose close is not the last.
+    /// As `lingers`, of a direct one by a plain one of the same, whose close is the last only where
+    /// another task has closed the direct one meanwhile.
     ///
     /// # Safety
     /// `task` runs now.

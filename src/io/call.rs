@@ -97,6 +97,29 @@ fn tell_valgrind(sqe: &Sqe, res: usize) {
     }
 }
 
+/// Between two tries where poll tells more than is so: none at first, then longer each time.
+pub(super) struct Pause {
+    ns: u64,
+}
+
+impl Pause {
+    const FIRST_NS: u64 = 50_000;
+    const LONGEST_NS: u64 = 10_000_000;
+
+    pub(super) const fn new() -> Self {
+        Self { ns: 0 }
+    }
+
+    /// SUSPENDS, but the first time.
+    pub(super) fn next<K: Kernel>(&mut self, call: &Call<'_, K>) -> Res<()> {
+        if self.ns != 0 {
+            answer(call.ex.sleep(call.task, self.ns))?;
+        }
+        self.ns = (self.ns * 2).clamp(Self::FIRST_NS, Self::LONGEST_NS);
+        Ok(())
+    }
+}
+
 /// A result that is one word, for what is called out of line: a larger one is in memory, in the
 /// frame of who calls.
 #[inline(always)]
@@ -272,9 +295,7 @@ impl<'a, K: Kernel> Call<'a, K> {
     /// # Safety
     /// As `io`.
     pub(super) unsafe fn io_after_poll(&self, sqe: &Sqe, events: i16, begun: u64) -> Res<usize> {
-        const FIRST_PAUSE_NS: u64 = 50_000;
-        const LONGEST_PAUSE_NS: u64 = 10_000_000;
-        let mut pause_ns = 0;
+        let mut pause = Pause::new();
         loop {
             let poll = self.entry(op::POLL_ADD, 0, 0, 0, events as u16 as u32);
             self.goes_on(begun)?;
@@ -288,10 +309,7 @@ impl<'a, K: Kernel> Call<'a, K> {
                 }
             }
             // A connect to a Unix socket whose queue is full: it is told to be writable.
-            if pause_ns != 0 {
-                answer(self.ex.sleep(self.task, pause_ns))?;
-            }
-            pause_ns = (pause_ns * 2).clamp(FIRST_PAUSE_NS, LONGEST_PAUSE_NS);
+            pause.next(self)?;
         }
     }
 

@@ -4,7 +4,7 @@
 use core::ffi::c_void;
 
 pub use super::call::DIRECT;
-use super::call::{answer, home, moved, Call, BYTES_MAX, HOME};
+use super::call::{answer, home, moved, Call, Pause, BYTES_MAX, HOME};
 use crate::error::{Errno, RawResult, Res};
 use crate::executor::Executor;
 use crate::sys::fd;
@@ -138,12 +138,14 @@ impl<K: Kernel> Call<'_, K> {
     #[cold]
     unsafe fn is_refused(&self, message: *const libc::msghdr, flags: i32) -> bool {
         // SAFETY: the caller's.
-        let has_more = unsafe { (*message).msg_controllen } != 0;
+        let message = unsafe { &*message };
+        let has_more = !message.msg_control.is_null() || message.msg_controllen != 0;
         let is_whole = flags & libc::MSG_WAITALL != 0; // For which a call alone could wait.
         has_more && !is_whole && !self.is_direct() && !self.ex.kernel().knows(op::LINKAT)
     }
 
-    /// SUSPENDS. By a system call that does not wait, once poll tells that it need not.
+    /// SUSPENDS. By a system call that does not wait, once poll tells that it need not; of which it
+    /// tells more than is so: of an unconnected datagram socket, the room of its own alone.
     #[cold]
     #[inline(never)]
     fn by_call(
@@ -153,12 +155,17 @@ impl<K: Kernel> Call<'_, K> {
         flags: i32,
         begun: u64,
     ) -> Res<usize> {
+        // An error that is queued is told of by POLLERR, whatever else there is.
+        let events = if flags & libc::MSG_ERRQUEUE != 0 { 0 } else { events };
+        let mut pause = Pause::new();
         loop {
             self.goes_on(begun)?;
             match call(flags | libc::MSG_DONTWAIT) {
-                Err(Errno(libc::EAGAIN)) if flags & libc::MSG_DONTWAIT == 0 => self.poll(events)?,
+                Err(Errno(libc::EAGAIN)) if flags & libc::MSG_DONTWAIT == 0 => {}
                 moved => return moved,
-            };
+            }
+            pause.next(self)?;
+            self.poll(events)?;
         }
     }
 

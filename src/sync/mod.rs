@@ -17,7 +17,7 @@
 //!    wake-up may be a system call.
 //! 5. A waiter that was cancelled takes its node out, and serves whom it kept waiting.
 
-mod awaited;
+pub mod awaited;
 pub mod barrier;
 mod buffer_core;
 pub mod buffer_set;

@@ -3,7 +3,6 @@
 use core::cell::Cell;
 use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
-use std::io::Write;
 
 use super::awaited::{Awaited, Awaits, Who};
 use super::side::Side;
@@ -17,6 +16,7 @@ use crate::executor::mailbox::Mailbox;
 use crate::executor::scope::NEVER_NS;
 use crate::executor::Executor;
 use crate::stack::switch::Over;
+use crate::sys::fd;
 use crate::sys::text::Text;
 use crate::task::header::TaskRef;
 use crate::uring::kernel::Kernel;
@@ -367,7 +367,7 @@ impl<S: Side> Mutex<S> {
         drop(all);
         // Not behind the side: who reads it may take any time, or not listen.
         self.side.open();
-        let _ = std::io::stderr().write_all(said.as_bytes());
+        let _ = fd::write_all(libc::STDERR_FILENO, said.as_bytes());
         true
     }
 
@@ -455,7 +455,7 @@ const _: () = assert!(OWNER_AT == core::mem::offset_of!(Mutex<super::Local>, own
 /// A line for each task, or thread, of the cycle. Those that are in no list are of the caller's
 /// executor.
 #[cold]
-fn told(all: &Awaited, chain: &[usize]) -> Text<8192> {
+fn told(all: &Awaited, chain: &[usize]) -> Text<16384> {
     let who = |n: usize| all.who(chain[n]).unwrap_or_else(|| Who::of(chain[n]));
     let mut said = Text::new();
     for n in 0..chain.len() {

@@ -58,7 +58,11 @@ fn moves(sqe: &Sqe) -> bool {
 fn has_more(sqe: &Sqe) -> bool {
     let is_message = matches!(sqe.opcode(), op::SENDMSG | op::RECVMSG);
     // SAFETY: what is in the queue was pushed under `push`'s promise.
-    is_message && unsafe { (*(sqe.addr() as *const libc::msghdr)).msg_controllen } != 0
+    is_message
+        && unsafe {
+            let message = &*(sqe.addr() as *const libc::msghdr);
+            !message.msg_control.is_null() || message.msg_controllen != 0
+        }
 }
 
 /// Of an entry that says whether the kernel refuses it: a read of nothing.

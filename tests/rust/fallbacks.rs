@@ -469,7 +469,7 @@ fn what_was_moved_before_a_cancel_is_told() {
     }
 }
 
-/// Waits for room, and for a message; then a descriptor has come with it. A close ends it. Where the
+/// Waits for room, or for a message; then a descriptor has come with it. A close ends it. Where the
 /// ring refuses messages with more than data, too (Linux before 5.12).
 #[test]
 fn a_descriptor_comes_with_a_message() {
@@ -503,7 +503,9 @@ fn a_descriptor_comes_with_a_message() {
     }
     const COUNT: i32 = 2_000;
     let alone = mask::CONTROL | mask::FILE_OPCODES;
-    for bits in [0, alone, mask::ALL] {
+    for (bits, waits_for_room) in
+        [(0, false), (0, true), (alone, false), (alone, true), (mask::ALL, true)]
+    {
         let Some(ex) = executor_without(bits, 8) else { return };
         let (here, there) = UnixStream::pair().unwrap();
         let (from, to) = (here.as_raw_fd(), there.as_raw_fd());
@@ -523,6 +525,11 @@ fn a_descriptor_comes_with_a_message() {
                 };
                 assert_eq!(sent, Ok(1), "mask {bits:#x}");
             }
+            // With room for more, of which there is none.
+            let mut plain = Message::new(7);
+            plain.head.msg_controllen = 0;
+            // SAFETY: ours.
+            assert_eq!(unsafe { call.sendmsg(&plain.head, 0) }, Ok(1), "mask {bits:#x}");
             RawResult::success(0)
         });
         let takes = new_task();
@@ -537,6 +544,10 @@ fn a_descriptor_comes_with_a_message() {
                     assert_eq!(libc::close(*message.descriptor()), 0);
                 }
             }
+            let mut plain = Message::new(0);
+            // SAFETY: as above.
+            assert_eq!(unsafe { call.recvmsg(&mut plain.head, 0) }, Ok(1), "mask {bits:#x}");
+            assert_eq!((plain.byte, plain.head.msg_controllen), (7, 0));
             // SAFETY: as above.
             let none = unsafe { call.recvmsg(&mut Message::new(0).head, libc::MSG_DONTWAIT) };
             assert_eq!(none, Err(Errno(libc::EAGAIN)), "mask {bits:#x}");
@@ -545,9 +556,11 @@ fn a_descriptor_comes_with_a_message() {
             assert_eq!(closed, Err(Errno(libc::ECANCELED)), "mask {bits:#x}");
             RawResult::success(0)
         });
-        ex.attach(takes).unwrap(); // It waits for the first.
+        let [first, then] = if waits_for_room { [sends, takes] } else { [takes, sends] };
+        ex.attach(first).unwrap();
         settle(ex);
-        ex.attach(sends).unwrap(); // It waits for room.
+        assert!(first.is_attached(), "it waits");
+        ex.attach(then).unwrap();
         while sends.is_attached() {
             let _ = ex.run(usize::MAX, None);
         }
