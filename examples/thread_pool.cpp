@@ -5,15 +5,17 @@
 #include <numeric>
 #include <vector>
 
+namespace ma = monad::async;
+
 int main()
 {
     //! [a pool]
-    monad::async::thread_pool pool;
+    ma::thread_pool pool;
     std::vector<unsigned long> squares(100'000);
     std::iota(squares.begin(), squares.end(), 0ul);
-    auto background = pool.submit([&] { pool.for_each(squares, [](auto &n) { n *= n; }); },
-                                  monad::async::priority::low);
-    auto urgent = pool.submit([] { return 6 * 7; }, monad::async::priority::high);
+    auto const squares_all = [&] { pool.for_each(squares, [](auto &n) { n *= n; }); };
+    auto background = pool.submit(squares_all, ma::priority::low);
+    auto urgent = pool.submit([] { return 6 * 7; }, ma::priority::high);
     std::printf("the urgent one says %d\n", urgent.get());
     background.get();
     std::printf("the sum of the squares is %lu\n", std::reduce(squares.begin(), squares.end()));
