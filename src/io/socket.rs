@@ -131,7 +131,7 @@ impl<K: Kernel> Call<'_, K> {
     }
 
     /// Whether a ring may have refused this message: before Linux 5.12 one takes none with more
-    /// than data. (Whole files of others came with 5.15.) A call that is refused says so again.
+    /// than data. (Links to files came with 5.15.) Where it was not that, the call says EINVAL too.
     ///
     /// # Safety
     /// `message` is valid.

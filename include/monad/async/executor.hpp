@@ -364,7 +364,7 @@ public:
 
     /** Gives back the tasks that are kept for the next `spawn`, `submit` or child of a group, with
      *  all that their stacks have come to hold: after a burst, or calls that once went deep. The
-     *  process keeps 64 MiB of stacks for whoever makes a task next. OWNER'S THREAD, also in a
+     *  process keeps 64 MiB of stacks for the next tasks. OWNER'S THREAD, also in a
      *  task. Does not suspend. EXPENSIVE: a few system calls for each. */
     void trim() noexcept
     {
