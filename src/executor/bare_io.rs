@@ -84,14 +84,17 @@ impl<K: Kernel> Executor<K> {
     }
 
     /// As `prefetch_from`; taken for a task that comes back to `has_moved`, on whose stack nothing
-    /// is needed below what is kept there.
+    /// is needed below what is kept there. The header of the one behind it is near, where they are
+    /// few: its completion was taken just now.
     #[inline(always)]
     fn prefetch_movers_from(&self, then: TaskRef) {
         let sp = then.switch.sp();
         prefetch::line(sp);
         prefetch::line(sp + 64);
         prefetch::line(sp + 128);
-        let _ = self.ready.prefetch_behind(then);
+        if self.next.crowd() {
+            let _ = self.ready.prefetch_behind(then);
+        }
     }
 
     /// The outcome of an operation that was begun by `io_last` is below 0: what `io` returns then.

@@ -11,6 +11,7 @@
 use super::asleep::{is_early, RETRY_NS};
 use super::budget::STEP;
 use super::head::{add, dec, inc};
+use super::next::MANY;
 use super::scope::Scope;
 use super::watch::by;
 use super::Executor;
@@ -28,11 +29,6 @@ pub const BOUND: usize = 64;
 /// A pass of `run_on` is of so many items, if there are: what it costs to enter and to leave `run`
 /// is small next to them, and what they ask of the kernel waits for no more of them than these.
 const FEW: usize = 32;
-
-/// From so many tasks on they do not fit the nearest caches, and fetching the next while one runs
-/// pays for itself. So does it for however few that were in the kernel just now: what it has copied
-/// for them has taken their place (64 reads of 4 KiB: 15 to 25 ns of each; a NOP: 2).
-const MANY: usize = 96;
 
 /// Ends being in a run, and restores the caller's exception state, however `run` is left.
 pub(super) struct Inside<'a, K: Kernel>(&'a Executor<K>, Exceptions);
