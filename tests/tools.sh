@@ -199,6 +199,11 @@ show_times() {
     printf '%7d  %13d  %s\n' $((sum - shown)) $((all - used)) 'all others'
 }
 
+# What failed once more, at the end: who reads the last lines alone sees it.
+show_failures() {
+    cat "$logs/failed" 2>/dev/null
+}
+
 # ---- Lanes ----
 
 # in_lane NAME COMMAND...   Runs COMMAND, whose steps come out with their lines whole, as those of
@@ -259,7 +264,9 @@ counted_step_at_once() {
     step_note "$p passed, $f failed, $s skipped"
     if [ "$f" -gt 0 ]; then
         grep -hE '^(not ok|test .* FAILED|error(\[|:)|.*\*\*\*(Failed|Exception|Timeout))' "$log" |
-            head -n 20
+            head -n 20 >"$log.failed"
+        cat "$log.failed"
+        (printf 'FAILED: %s\n' "$name" && sed 's/^/    /' "$log.failed") >>"$logs/failed"
         # What a test of many in one process says may be far from the end.
         grep -hE -A 8 ': Failure$|panicked at' "$log" | head -n 60
         show_log_tail

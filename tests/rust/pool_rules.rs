@@ -6,7 +6,6 @@ mod support;
 
 use monad_async::capi::metrics::*;
 use monad_async::capi::pool::*;
-use monad_async::capi::remote::*;
 use monad_async::capi::task::*;
 use monad_async::error::{Errno, RawResult, Res};
 use monad_async::executor::hands::Hands;
@@ -19,7 +18,7 @@ use monad_async::task::header::{TaskHead, TaskRef};
 use monad_async::uring::kernel::{Cqe, Kernel, Sqe, Wait, Waker};
 use std::cell::Cell;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering::SeqCst};
 use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
@@ -30,9 +29,9 @@ const HIGH: u8 = 0;
 const NORMAL: u8 = 1;
 const LOW: u8 = 2;
 
-fn thread_number() -> isize {
-    // SAFETY: no preconditions.
-    unsafe { libc::gettid() as isize }
+/// The numbers of its workers' threads.
+fn threads_of<const WORKERS: usize>(pool: PoolPtr) -> [i32; WORKERS] {
+    std::array::from_fn(|n| thread_of(pool, n))
 }
 
 fn left(pool: PoolPtr, what: u32) -> usize {
@@ -66,33 +65,29 @@ fn submit_all(pool: PoolPtr, tasks: &[TaskRef]) {
 #[test]
 fn a_worker_that_was_dismissed_begins_nothing() {
     let pool = pool(3);
-    let first = new_task();
-    set_body(first, |_| RawResult::success(thread_number()));
-    let mut stays = ptr::null_mut();
-    // SAFETY: all are alive.
-    unsafe {
-        assert_eq!(monad_async_pool_worker(pool, 0, &mut stays).error, 0);
-        assert_eq!(monad_async_remote_attach(stays, first.as_head()).error, 0);
-        monad_async_remote_release(stays);
-    }
-    let stays = wait(first).value;
+    let [stays, leave @ ..] = threads_of::<3>(pool);
     let (gate, held) = hold(pool, 3);
     // SAFETY: alive.
     assert_eq!(unsafe { monad_async_pool_resize(pool, 1) }, RawResult::success(0));
+    // The one that stays ends none of them before the others are gone, or have begun one.
+    let others: &AtomicUsize = leak(AtomicUsize::new(0));
     let tasks: Vec<_> = (0..60).map(|_| new_task()).collect();
     for &task in &tasks {
-        set_body(task, |_| {
-            thread::sleep(Duration::from_micros(100));
-            RawResult::success(thread_number())
+        set_body(task, move |_| {
+            others.fetch_add(usize::from(asleep::number() != stays), SeqCst);
+            while others.load(SeqCst) == 0 && !leave.into_iter().all(asleep::is_gone) {
+                thread::sleep(Duration::from_micros(100));
+            }
+            RawResult::success(asleep::number() as isize)
         });
     }
     submit_all(pool, &tasks);
     gate.open.store(true, SeqCst);
     for &task in &tasks {
-        assert_eq!(wait(task), RawResult::success(stays));
+        assert_eq!(wait(task), RawResult::success(stays as isize));
     }
     end(pool);
-    destroy_all(held.into_iter().chain(tasks).chain([first]));
+    destroy_all(held.into_iter().chain(tasks));
 }
 
 /// While many low ones wait, and are begun all the time, what is submitted as high is the next that
@@ -153,12 +148,13 @@ fn as_many_workers_wake_as_there_is_work_for() {
             RawResult::success(0)
         });
     }
+    let threads = threads_of::<WORKERS>(pool);
     for _ in 0..20 {
+        threads.into_iter().for_each(asleep::until);
         // SAFETY: alive, and so many.
         let put = unsafe { monad_async_pool_submit_many(pool, heads.as_ptr(), heads.len()) };
         assert_eq!(put, RawResult::success(WORKERS as isize));
         until(pool, 0, UNFINISHED);
-        thread::sleep(Duration::from_micros(200)); // They sleep, most likely.
     }
     end(pool);
     destroy_all(tasks);
@@ -179,15 +175,10 @@ fn one_worker_wakes_for_one_task() {
         unsafe { monad_async_metrics_start(ex.cast()) }
     });
     for n in 0..WORKERS {
-        let mut worker = ptr::null_mut();
-        // SAFETY: all are alive.
-        unsafe {
-            assert_eq!(monad_async_pool_worker(pool, n, &mut worker).error, 0);
-            assert_eq!(monad_async_remote_attach(worker, task.as_head()).error, 0);
-            monad_async_remote_release(worker);
-        }
+        attach_to(pool, n, task);
         assert_eq!(wait(task), RawResult::success(0));
     }
+    let threads = threads_of::<WORKERS>(pool);
     let wakeups = || {
         let executors = EXECUTORS.lock().unwrap();
         let of_one = |&at: &usize| {
@@ -201,12 +192,14 @@ fn one_worker_wakes_for_one_task() {
         executors.iter().map(of_one).sum::<usize>()
     };
     set_body(task, |_| RawResult::success(1));
+    threads.into_iter().for_each(asleep::until);
     let before = wakeups();
     for _ in 0..ROUNDS {
-        thread::sleep(Duration::from_micros(300)); // They sleep, most likely.
+        threads.into_iter().for_each(asleep::until);
         assert_eq!(submit(pool, task), RawResult::success(0));
         assert_eq!(wait(task), RawResult::success(1));
     }
+    threads.into_iter().for_each(asleep::until);
     let woken = wakeups() - before;
     assert!(woken <= ROUNDS, "{woken} wake-ups for {ROUNDS} tasks");
     assert!(woken > ROUNDS / 2, "not what is to be tested: {woken}");
@@ -268,22 +261,19 @@ fn a_wait_is_over_when_so_few_are_left() {
         until(pool, TASKS - 1, QUEUED); // The first has begun.
         let mut ended = 0;
         for at_most in [4, 2, 1, 0] {
-            let is_over: &AtomicBool = leak(AtomicBool::new(false));
             let at = Shared(pool);
-            let waits = thread::spawn(move || {
-                until(at.get(), at_most, what);
-                is_over.store(true, SeqCst);
-            });
+            let waits = asleep::waits(move || until(at.get(), at_most, what));
             // So many have ended, and one has begun.
             let enough = TASKS - at_most - usize::from(what == QUEUED);
             while ended != enough {
-                thread::sleep(Duration::from_millis(2));
-                assert!(!is_over.load(SeqCst), "{} are left, not {at_most}", left(pool, what));
+                thread::sleep(Duration::from_millis(1));
+                waits.until_asleep();
+                assert!(!waits.is_over(), "{} are left, not {at_most}", left(pool, what));
                 ended += 1;
                 may_end.store(ended, SeqCst);
                 until(pool, TASKS - ended, UNFINISHED);
             }
-            waits.join().unwrap();
+            waits.join();
             assert!(left(pool, what) <= at_most);
         }
         may_end.store(TASKS, SeqCst);
@@ -302,9 +292,7 @@ fn who_joins_what_is_queued_is_told_of_its_end() {
         set_body(task, |_| RawResult::success(1));
         submit_all(pool, &[task]);
         let task = Shared(task);
-        let waits = thread::spawn(move || wait(task.get()));
-        thread::sleep(Duration::from_millis(2)); // It waits, most likely.
-        waits
+        asleep::waits(move || wait(task.get()))
     });
     // SAFETY: alive.
     let cancelled = unsafe { monad_async_task_cancel(ptr::null_mut(), tasks[0].as_head()) };
@@ -312,7 +300,7 @@ fn who_joins_what_is_queued_is_told_of_its_end() {
     assert_eq!(left(pool, QUEUED), 1);
     assert_eq!(quit(pool, RETURN), 1);
     for waits in waits {
-        assert_eq!(waits.join().unwrap(), RawResult::failure(Errno(libc::ECANCELED)));
+        assert_eq!(waits.join(), RawResult::failure(Errno(libc::ECANCELED)));
     }
     gate.open.store(true, SeqCst);
     end(pool);
@@ -379,6 +367,8 @@ fn a_priority_that_is_set_again_moves_nothing() {
 struct Noted {
     order: Mutex<Vec<usize>>,
     may_end: AtomicUsize,
+    /// The number of the thread that began the last one.
+    worker: AtomicI32,
 }
 
 const HOLDS: usize = 1000;
@@ -388,6 +378,7 @@ static NOTES: Job = {
     unsafe extern "C" fn code(task: *const TaskHead) -> RawResult {
         // SAFETY: the running task; these were posted with it.
         let (noted, n) = unsafe { (*task).user_ptr.get().cast::<(&Noted, usize)>().read() };
+        noted.worker.store(asleep::number(), SeqCst);
         noted.order.lock().unwrap().push(n);
         while n >= HOLDS + noted.may_end.load(SeqCst) {
             thread::sleep(Duration::from_micros(20));
@@ -415,7 +406,11 @@ impl Noted {
     /// A pool whose one worker has begun a job while so many wait: what comes now comes apart.
     fn with(many: usize) -> (PoolPtr, &'static Self) {
         let pool = pool(1);
-        let noted = leak(Self { order: Mutex::default(), may_end: AtomicUsize::new(0) });
+        let noted: &Self = leak(Self {
+            order: Mutex::default(),
+            may_end: AtomicUsize::new(0),
+            worker: AtomicI32::new(0),
+        });
         noted.post(pool, NORMAL, HOLDS);
         noted.until_begun(1);
         // The memory that jobs wait in has held others, up to its end.
@@ -459,7 +454,7 @@ fn comes_while_wait(many: usize) {
     let expected: Vec<_> = [COUNT, COUNT + 1].into_iter().chain(0..COUNT).collect();
     assert_eq!((&begun[..COUNT + 2], begun[COUNT + 2]), (&expected[..], COUNT + 2));
     // All of it is taken, and a worker that sleeps is woken again.
-    thread::sleep(Duration::from_millis(5));
+    asleep::until(noted.worker.load(SeqCst));
     noted.post(pool, NORMAL, 0);
     noted.until_begun(2 + COUNT + 4);
     end(pool);
@@ -501,13 +496,13 @@ fn what_comes_while_many_wait_is_counted_and_handed_back() {
 fn who_waits_waits_for_what_comes_while_many_wait() {
     let (pool, noted) = Noted::with(MANY);
     (0..20).for_each(|n| noted.post(pool, NORMAL, n));
-    let opens = thread::spawn(|| {
-        thread::sleep(Duration::from_millis(5));
-        noted.may_end.store(3, SeqCst);
+    let at = pool as usize;
+    let waits = asleep::waits(move || {
+        until(at as PoolPtr, MANY + 10, QUEUED);
+        noted.order.lock().unwrap().len()
     });
-    until(pool, MANY + 10, QUEUED);
-    assert!(noted.order.lock().unwrap().len() > 2 + 8, "the tenth is about to begin");
-    opens.join().unwrap();
+    noted.may_end.store(3, SeqCst);
+    assert!(waits.join() > 2 + 8, "the tenth is about to begin");
     end(pool);
     let (pool, noted) = Noted::with(MANY);
     (0..20).for_each(|n| noted.post(pool, NORMAL, n));
@@ -593,13 +588,12 @@ fn of_several_that_wait_the_first_is_told_in_time() {
     const HELD: usize = 70;
     let (pool, noted) = Noted::with(MANY);
     let at = pool as usize;
-    let whole = thread::spawn(move || until(at as PoolPtr, 0, UNFINISHED));
-    thread::sleep(Duration::from_millis(5)); // It waits, most likely.
+    let whole = asleep::waits(move || until(at as PoolPtr, 0, UNFINISHED));
     (MANY..COUNT).for_each(|n| noted.post(pool, NORMAL, if n == HELD { HOLDS + 3 } else { n }));
     noted.may_end.store(3, SeqCst);
     until(pool, COUNT - HELD - 1, QUEUED); // Nobody else lets it go on.
     noted.may_end.store(4, SeqCst);
-    whole.join().unwrap();
+    whole.join();
     assert_eq!(noted.order.lock().unwrap().len(), 2 + COUNT);
     end(pool);
 }
@@ -607,23 +601,23 @@ fn of_several_that_wait_the_first_is_told_in_time() {
 /// A job posts its children as the last that is left: who waits for all waits for those.
 #[test]
 fn who_waits_for_all_waits_for_what_the_last_one_posts() {
-    for _ in 0..20 {
+    for _ in 0..3 {
         let (pool, noted) = Noted::with(MANY);
         (0..9).for_each(|n| noted.post(pool, NORMAL, n));
         noted.post(pool, NORMAL, HOLDS + 3);
         noted.may_end.store(3, SeqCst);
         noted.until_begun(2 + MANY + 10);
         let at = pool as usize;
-        let whole = thread::spawn(move || {
+        let whole = asleep::waits(move || {
             until(at as PoolPtr, 0, UNFINISHED);
             noted.may_end.load(SeqCst)
         });
-        thread::sleep(Duration::from_millis(3)); // It waits, most likely.
         noted.post(pool, NORMAL, HOLDS + 4);
         noted.may_end.store(4, SeqCst);
-        thread::sleep(Duration::from_millis(3)); // It would be told by now.
+        noted.until_begun(2 + MANY + 11);
+        whole.until_asleep(); // It would be told by now.
         noted.may_end.store(5, SeqCst);
-        assert_eq!(whole.join().unwrap(), 5, "told before the last one had ended");
+        assert_eq!(whole.join(), 5, "told before the last one had ended");
         end(pool);
     }
 }
@@ -634,16 +628,16 @@ fn who_waits_waits_for_what_comes_after() {
     let (pool, noted) = Noted::with(MANY);
     (0..20).for_each(|n| noted.post(pool, NORMAL, if n == 5 { HOLDS + 3 } else { n }));
     let at = pool as usize;
-    let comes = thread::spawn(move || {
-        thread::sleep(Duration::from_millis(5)); // The other waits, most likely.
-        (0..20).for_each(|n| noted.post(at as PoolPtr, NORMAL, n));
-        noted.may_end.store(3, SeqCst);
-        thread::sleep(Duration::from_millis(20)); // It would be told by now.
-        noted.may_end.store(4, SeqCst);
+    let waits = asleep::waits(move || {
+        until(at as PoolPtr, 30, QUEUED);
+        noted.order.lock().unwrap().len()
     });
-    until(pool, 30, QUEUED);
-    assert!(noted.order.lock().unwrap().len() > 2 + 48, "the fiftieth is about to begin");
-    comes.join().unwrap();
+    (0..20).for_each(|n| noted.post(pool, NORMAL, n));
+    noted.may_end.store(3, SeqCst);
+    noted.until_begun(2 + MANY + 6); // The last of them is held.
+    waits.until_asleep(); // It would be told by now.
+    noted.may_end.store(4, SeqCst);
+    assert!(waits.join() > 2 + 48, "the fiftieth is about to begin");
     end(pool);
 }
 
@@ -652,12 +646,12 @@ fn who_waits_waits_for_what_comes_after() {
 #[test]
 fn several_take_without_the_lock_each_job_once() {
     const COUNT: usize = 20_000;
-    static RAN: Mutex<Vec<(isize, u64)>> = Mutex::new(Vec::new());
+    static RAN: Mutex<Vec<(i32, u64)>> = Mutex::new(Vec::new());
     static JOB: Job = {
         unsafe extern "C" fn code(task: *const TaskHead) -> RawResult {
             // SAFETY: the running task; these were posted with it.
             let n = unsafe { (*task).user_ptr.get().cast::<u64>().read() };
-            RAN.lock().unwrap().push((thread_number(), n));
+            RAN.lock().unwrap().push((asleep::number(), n));
             RawResult::success(0)
         }
         Job { code: Some(code), on_exit: None, returned: None, reserved: 0 }

@@ -903,7 +903,9 @@ fn a_pool_ends_where_its_rings_are_forbidden() {
 fn who_waits_for_a_pool_that_cannot_go_on_is_told_why() {
     support::child::alone("who_waits_for_a_pool_that_cannot_go_on_is_told_why", || {
         let Some(pool) = with_rings() else { return skip::skip("no io_uring") };
-        thread::sleep(Duration::from_millis(50)); // They sleep, most likely.
+        for n in 0..2 {
+            asleep::until(thread_of(pool, n));
+        }
         if !forbid(libc::SYS_io_uring_enter, libc::EPERM) {
             return skip::skip("no seccomp");
         }

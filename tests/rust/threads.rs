@@ -517,23 +517,30 @@ fn two_unparks_end_one_park_without_a_frame() {
     destroy(ex, [parks, unparks, yields]);
 }
 
-/// `sys::lock`: who finds it held for long sleeps.
+/// `sys::lock`: who finds it held for long sleeps. Three do when it is opened: each is woken, and none
+/// takes it while another has it.
 #[test]
 fn one_at_a_time_has_a_lock_and_who_sleeps_is_woken() {
-    let lock = Lock::new(0);
+    let lock: &Lock<u32> = Box::leak(Box::new(Lock::new(0)));
+    for round in 1..=20 {
+        let mut held = lock.lock();
+        let sleep = [(); 3].map(|()| {
+            asleep::waits(move || {
+                let mut count = lock.lock();
+                let seen = *count;
+                thread::sleep(Duration::from_micros(200));
+                *count = seen + 1;
+            })
+        });
+        *held += 1;
+        drop(held);
+        sleep.into_iter().for_each(asleep::Waits::join);
+        assert_eq!(*lock.lock(), 4 * round);
+    }
     thread::scope(|s| {
         for _ in 0..4 {
-            s.spawn(|| {
-                for n in 0..2000 {
-                    let mut count = lock.lock();
-                    let seen = *count;
-                    if n % 500 == 0 {
-                        thread::sleep(Duration::from_millis(1)); // The others sleep by then.
-                    }
-                    *count = seen + 1;
-                }
-            });
+            s.spawn(|| (0..2000).for_each(|_| *lock.lock() += 1));
         }
     });
-    assert_eq!(*lock.lock(), 8000);
+    assert_eq!(*lock.lock(), 8080);
 }

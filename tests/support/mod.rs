@@ -2,6 +2,7 @@
 //! each: chance, processes of their own, skips, and what the tests of rings and of whole programs need.
 #![allow(dead_code)]
 
+pub mod asleep;
 pub mod child;
 pub mod panics;
 pub mod pool;

@@ -1,8 +1,9 @@
 //! A pool of the C API, for tests: made, used and ended.
 #![allow(dead_code)] // Each test program uses its part.
 
-use super::{destroy_task, new_task, set_body};
+use super::{asleep, destroy_task, new_task, set_body};
 use monad_async::capi::pool::*;
+use monad_async::capi::remote::*;
 use monad_async::capi::task::*;
 use monad_async::error::RawResult;
 use monad_async::pool::workers::Pool;
@@ -109,4 +110,25 @@ pub fn hold(pool: PoolPtr, workers: usize) -> (&'static Gate, Vec<TaskRef>) {
     }
     gate.wait_for(workers);
     (gate, tasks)
+}
+
+/// Launches on the executor of the worker with this index.
+pub fn attach_to(pool: PoolPtr, index: usize, task: TaskRef) {
+    let mut worker = ptr::null_mut();
+    // SAFETY: all are alive.
+    unsafe {
+        assert_eq!(monad_async_pool_worker(pool, index, &mut worker).error, 0);
+        assert_eq!(monad_async_remote_attach(worker, task.as_head()).error, 0);
+        monad_async_remote_release(worker);
+    }
+}
+
+/// The number of its thread.
+pub fn thread_of(pool: PoolPtr, index: usize) -> i32 {
+    let task = new_task();
+    set_body(task, |_| RawResult::success(asleep::number() as isize));
+    attach_to(pool, index, task);
+    let number = wait(task).value as i32;
+    destroy_task(task);
+    number
 }
