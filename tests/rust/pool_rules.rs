@@ -270,8 +270,10 @@ fn a_wait_is_over_when_so_few_are_left() {
                 waits.until_asleep();
                 assert!(!waits.is_over(), "{} are left, not {at_most}", left(pool, what));
                 ended += 1;
+                // Both wait, and this one is told first.
+                let told = asleep::waits(move || until(at.get(), TASKS - ended, UNFINISHED));
                 may_end.store(ended, SeqCst);
-                until(pool, TASKS - ended, UNFINISHED);
+                told.join();
             }
             waits.join();
             assert!(left(pool, what) <= at_most);
