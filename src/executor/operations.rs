@@ -84,7 +84,7 @@ impl<K: Kernel> Executor<K> {
         let row = if is_marked(&sqe) { self.prepare_write(record, &sqe)? } else { None };
         let direct = matches!(noted(&sqe), bit::OPENS_DIRECT | bit::CLOSES);
         if direct && sqe.file_index() != 0 && !self.knows_direct() {
-            return Err(Errno(libc::ENXIO));
+            return Err(Errno(libc::ENFILE));
         }
         let (bits, buffers) = match validate::record(&sqe)? {
             Completes::Singly if row.is_some() => (bit::ORDERED, None),

@@ -79,7 +79,7 @@ pub unsafe fn open<K: Kernel>(
     how.flags = if direct { how.flags & !CLOEXEC } else { how.flags | CLOEXEC };
     let size = size_of::<How>() as u32;
     if direct && !ex.knows_direct() {
-        return Err(Errno(libc::ENXIO));
+        return Err(Errno(libc::ENFILE)); // What a newer kernel says where there is no table.
     }
     let mut sqe = Sqe::new(op::OPENAT2, directory, (&raw const how) as u64, path as u64, size, 0);
     sqe.0[5] = u64::from(if direct { file::INDEX_ALLOC } else { 0 }) << 32;

@@ -200,7 +200,7 @@ impl<K: Kernel> Call<'_, K> {
         direct: bool,
     ) -> Res<Socket> {
         if direct && !self.ex.knows_direct() {
-            return Err(Errno(libc::ENXIO));
+            return Err(Errno(libc::ENFILE));
         }
         let on = if direct { 0 } else { libc::SOCK_CLOEXEC };
         let mut sqe = self.entry(op::ACCEPT, length as u64, address as u64, 0, on as u32);
@@ -342,6 +342,9 @@ pub fn open<K: Kernel>(
         // Nothing in it waits: the call is what the kernel would do, without a way round.
         let fd = fd::socket(domain, kind | libc::SOCK_CLOEXEC, protocol)?;
         return Ok(Socket { fd, flags: 0 });
+    }
+    if !ex.knows_direct() {
+        return Err(Errno(libc::ENFILE));
     }
     let mut sqe = Sqe::new(op::SOCKET, domain, kind as u64, 0, protocol as u32, 0);
     sqe.0[5] = u64::from(file::INDEX_ALLOC) << 32;

@@ -82,7 +82,9 @@ const LATER: [(u8, &str); 4] = [
 ];
 
 /// What else is done by operations that came later, which masks take away, and what it is called.
-const WANTED: [(u32, &[u8], &str); 4] = [
+const WANTED: [(u32, &[u8], &str); 5] = [
+    // Sockets came with their tables.
+    (mask::DIRECT_TABLE, &[op::SOCKET], "direct descriptors"),
     (mask::FD_INSTALL, &[op::FIXED_FD_INSTALL], "plain descriptors of direct ones"),
     (mask::FD_PASS, &[op::MSG_RING], "direct descriptors passed on"),
     (mask::SOCKET_OPCODES, &[op::BIND, op::LISTEN], "bind and listen"),
@@ -243,8 +245,13 @@ fn try_poll(ring: &Ring) -> Result<(), Errno> {
 pub(super) fn register_wishes(ring: &Ring, o: &RingOptions) -> Result<(), CreateError> {
     if o.max_kernel_workers != [0; 2] {
         let mut most = o.max_kernel_workers;
-        let set = ring.submitter.register_iowq_max_workers(&mut most);
-        set.map_err(|e| refusal::workers(Errno::from(e), o))?;
+        let set = ring.submitter.register_iowq_max_workers(&mut most).map_err(Errno::from);
+        // To change none of the limits is refused by a kernel alone that has none.
+        let set = set.map_err(|e| match ring.submitter.register_iowq_max_workers(&mut [0; 2]) {
+            Err(_) if e.0 == libc::EINVAL => Errno(libc::EOPNOTSUPP),
+            _ => e,
+        });
+        set.map_err(|e| refusal::workers(e, o))?;
     }
     if o.direct_descriptors != 0 && o.mask & mask::DIRECT_TABLE != 0 {
         return Err(refusal::descriptors(Errno(libc::EINVAL), o));

@@ -34,4 +34,9 @@ impl CreateError {
     pub(super) fn invalid(text: Text) -> Self {
         Self { errno: Errno(libc::EINVAL), text }
     }
+
+    /// The kernel is too old for what was asked for.
+    pub(super) fn lacking(text: Text) -> Self {
+        Self { errno: Errno(libc::EOPNOTSUPP), text }
+    }
 }

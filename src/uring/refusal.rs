@@ -125,11 +125,11 @@ pub(super) fn workers(errno: Errno, o: &RingOptions) -> CreateError {
     let [files, others] = o.max_kernel_workers;
     let release = host::Release::running();
     match errno.0 {
-        libc::EINVAL if release.at_least(5, 15) => CreateError::invalid(text!(
+        libc::EINVAL => CreateError::invalid(text!(
             "the kernel ({release}) refuses max_kernel_workers = {files} and {others}: set fewer, \
              or 0 for its own limit"
         )),
-        libc::EINVAL => CreateError::invalid(text!(
+        libc::EOPNOTSUPP => CreateError::lacking(text!(
             "the kernel ({release}) has no limit on its workers, which came with Linux 5.15: set \
              max_kernel_workers to 0 (it is {files} and {others})"
         )),
@@ -141,7 +141,7 @@ pub(super) fn workers(errno: Errno, o: &RingOptions) -> CreateError {
 pub(super) fn descriptors(errno: Errno, o: &RingOptions) -> CreateError {
     let n = o.direct_descriptors;
     match errno.0 {
-        libc::EINVAL => CreateError::invalid(text!(
+        libc::EINVAL => CreateError::lacking(text!(
             "the kernel ({}) has no empty table of direct descriptors, which came with Linux 5.19: \
              set direct_descriptors to 0 (it is {n})",
             host::Release::running()

@@ -1,6 +1,6 @@
 // Direct descriptors in C++: made, used, made plain ones, passed to another executor.
 
-#include "support.hpp"
+#include "direct.hpp"
 
 #include <monad/async/direct.hpp>
 #include <monad/async/file.hpp>
@@ -21,13 +21,6 @@ namespace {
 
 constexpr std::uint32_t direct_file = MONAD_ASYNC_FILE_DIRECT;
 constexpr std::uint32_t direct_socket = MONAD_ASYNC_SOCKET_DIRECT;
-
-ma::executor_options with_table(std::uint32_t places)
-{
-    ma::executor_options options;
-    options.direct_descriptors = places;
-    return options;
-}
 
 ma::file temporary(std::uint32_t flags)
 {
@@ -54,6 +47,7 @@ template <class F> void unless_old(F &&f)
 
 TEST(CxxDirect, a_file_is_used_made_plain_and_closed)
 {
+    SKIP_WITHOUT_TABLES();
     ma::executor ex(with_table(2));
     unless_old([&] {
         run_task(ex, [&] {
@@ -82,6 +76,7 @@ TEST(CxxDirect, a_file_is_used_made_plain_and_closed)
 // The other executor has a file of its own at the same place of its table.
 TEST(CxxDirect, what_one_executor_knows_no_other_touches)
 {
+    SKIP_WITHOUT_TABLES();
     ma::executor here(with_table(2)), there(with_table(2));
     ma::file theirs, ours;
     ma::socket of_theirs;
@@ -150,6 +145,7 @@ TEST(CxxDirect, an_ordered_file_is_written_by_its_executor_and_read_by_all)
 
 TEST(CxxDirect, sockets_are_opened_bound_and_accepted)
 {
+    SKIP_WITHOUT_TABLES();
     ma::executor ex(with_table(4));
     unless_old([&] {
         run_task(ex, [&] {
@@ -181,6 +177,7 @@ TEST(CxxDirect, sockets_are_opened_bound_and_accepted)
 
 TEST(CxxDirect, a_connection_goes_to_another_executor)
 {
+    SKIP_WITHOUT_TABLES();
     ma::executor here(with_table(2)), there(with_table(1));
     auto const to = there.ref();
     int fds[2];

@@ -242,6 +242,9 @@ TEST(IoBatch, two_of_one_task_keep_each_others_completions)
 TEST(IoBatch, hands_out_a_stream)
 {
     ma::executor ex;
+    if (ex.config().find("multishot poll (") != std::string::npos) {
+        GTEST_SKIP() << "this kernel's polls are one-shot: " << ex.config();
+    }
     pipe_ends p;
     run_task(ex, [&] {
         io_uring_sqe sqe = {};

@@ -1,7 +1,7 @@
 // What users of Boost.Asio, Seastar, tokio-uring, folly::fibers and liburing have complained of, of
 // sockets, timers, cancels and channels, tried here.
+#include "direct.hpp"
 #include "ends.hpp"
-#include "support.hpp"
 
 #include <monad/async/buffer.hpp>
 #include <monad/async/channel.hpp>
@@ -24,13 +24,6 @@
 
 namespace {
 
-ma::executor_options with_direct_descriptors()
-{
-    ma::executor_options options;
-    options.direct_descriptors = 4;
-    return options;
-}
-
 std::size_t open_descriptors()
 {
     std::unique_ptr<DIR, int (*)(DIR *)> const dir(opendir("/proc/self/fd"), &closedir);
@@ -45,10 +38,11 @@ std::size_t open_descriptors()
 // and nobody takes it. With four places of direct descriptors, a leak is seen at the fifth.
 TEST(SocketComplaints, an_accept_that_is_cut_short_leaks_no_connection)
 {
+    SKIP_WITHOUT_TABLES();
     std::size_t const before = open_descriptors();
     int left_over = 0;
     {
-        ma::executor ex(with_direct_descriptors());
+        ma::executor ex(with_table(4));
         run_task(ex, [&] {
             auto listener = ma::listener::tcp(0);
             for (std::uint32_t const flags : {0U, MONAD_ASYNC_SOCKET_DIRECT}) {

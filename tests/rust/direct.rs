@@ -95,6 +95,41 @@ fn the_same_by_a_plain_descriptor_or_an_error() {
     }
 }
 
+/// An executor without a table: each call that would make a direct descriptor says ENFILE, as the
+/// kernel does that could have one. Where it could not, before 5.19, files said ENXIO, and sockets
+/// what the kernel says of operations that it does not know.
+#[test]
+fn without_a_table_nothing_is_direct() {
+    for mask in [0, mask::DIRECT_TABLE] {
+        let Some(kernel) = ring(RingOptions { entries: 8, mask, ..Default::default() }) else {
+            return;
+        };
+        let lacks = kernel.config().contains("direct descriptors (");
+        assert!(lacks || mask == 0, "{}", kernel.config());
+        let ex = Handle::new(kernel, true).unwrap();
+        run(ex, move |task| {
+            let how = How { flags: libc::O_RDONLY as u64, mode: 0, resolve: 0 };
+            let ex = ex.executor();
+            // SAFETY: strings and records in place.
+            unsafe {
+                let f = file::open(ex, task, libc::AT_FDCWD, c"/dev/null".as_ptr(), how, true);
+                assert_eq!(f.err(), Some(Errno(libc::ENFILE)));
+                let s = socket::open(ex, task, libc::AF_UNIX, libc::SOCK_STREAM, 0, true);
+                assert_eq!(s.err(), Some(Errno(libc::ENFILE)));
+                if lacks {
+                    // Before anybody connects.
+                    let call = Call { ex, task, fd: 0, flags: 0 };
+                    let none = core::ptr::null_mut();
+                    let s = call.accept(none, none.cast(), true);
+                    assert_eq!(s.err(), Some(Errno(libc::ENFILE)));
+                }
+            }
+            RawResult::success(0)
+        });
+        destroy(ex, []);
+    }
+}
+
 #[test]
 fn passed_or_an_error() {
     for bits in [0, mask::FD_PASS] {

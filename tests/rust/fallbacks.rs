@@ -293,7 +293,7 @@ fn no_table_of_direct_descriptors() {
     let mask = mask::DIRECT_TABLE;
     let options = RingOptions { entries: 8, direct_descriptors: 4, mask, ..Default::default() };
     let Err(refused) = RealKernel::new(&options) else { panic!("made") };
-    assert_eq!(refused.errno.0, libc::EINVAL);
+    assert_eq!(refused.errno.0, libc::EOPNOTSUPP);
     let text = refused.text.to_string();
     assert!(text.contains("5.19") && text.contains("direct_descriptors to 0"), "{text}");
 }

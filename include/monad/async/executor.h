@@ -163,6 +163,8 @@ MONAD_ASYNC_ASSERT_SIZE(struct monad_async_executor_attr, 192);
  *  @retval EPERM a sysctl or a seccomp filter forbids it
  *  @retval ENOMEM no memory, or the limit of locked memory
  *  @retval EINVAL attributes that are not known, or contradict each other
+ *  @retval EOPNOTSUPP the kernel lacks what `direct_descriptors` (Linux 5.19) or
+ *  `max_kernel_workers` (5.15) ask for
  *  @retval EMFILE, ENFILE no more file descriptors
  *  @see monad_async_executor_destroy(), monad_async_executor_config_string() */
 MONAD_ASYNC_API monad_async_result monad_async_executor_create(

@@ -80,8 +80,8 @@ public:
      *  @param options how to make it
      *  @throws std::system_error `ENOSYS`: the kernel has no io_uring; `EPERM`: a sysctl or a
      *  sandbox forbids it (`executor_options::compute_only` needs none); `ENOMEM`: memory or the
-     *  memlock limit; `EINVAL`: options that contradict each other; `EMFILE`, `ENFILE`: no more
-     *  descriptors; its text says what helps
+     *  memlock limit; `EINVAL`: options that contradict each other; `EOPNOTSUPP`: one that the
+     *  kernel lacks; `EMFILE`, `ENFILE`: no more descriptors; its text says what helps
      *  @throws std::bad_alloc */
     explicit executor(executor_options const &options)
     {
