@@ -603,6 +603,7 @@ TEST(Buffer, a_wait_for_a_buffer_can_be_cancelled)
 // As operations: several completions that nobody took yet are each there, in order.
 TEST(Buffer, an_operation_keeps_every_completion)
 {
+    skip_without("streams of receives");
     Connection c;
     run_one([&](monad_async_executor ex, monad_async_task self) {
         Ring ring(ex, 8, 16);
@@ -778,6 +779,7 @@ TEST(Buffer, many_connections_share_few_buffers)
 // The one buffer was filled for another stream of the same task, which would never come to take it.
 TEST(Buffer, data_that_a_waiting_task_has_not_taken_is_a_deadlock_too)
 {
+    skip_without("buffer rings"); // There nothing is received before somebody waits for it.
     Connection a, b;
     run_one([&](monad_async_executor ex, monad_async_task self) {
         Ring ring(ex, 1, 64);

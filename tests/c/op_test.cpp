@@ -324,6 +324,7 @@ TEST(Op, exit_is_published_when_the_last_operation_is_over)
 
 TEST(Op, poll_stream)
 {
+    skip_without("multishot poll");
     Fd const event(eventfd(0, EFD_NONBLOCK));
     run_one([&](monad_async_task self) {
         Op op = make_op(make_sqe(IORING_OP_POLL_ADD, event, nullptr, IORING_POLL_ADD_MULTI));
@@ -449,6 +450,7 @@ TEST(Op, task_io_goes_on_among_operations)
 // as the ring is, and goes on.
 TEST(Op, of_a_task_that_forked_is_the_parents)
 {
+    skip_without("multishot poll");
     Executor ex(8);
     Pipe pipe;
     pid_t child = -1;

@@ -131,6 +131,18 @@ private:
     monad_async_executor ex_ = nullptr;
 };
 
+// Skips the test where the kernel lacks `what`, as the config string calls it.
+inline void skip_without(char const *what)
+{
+    Executor const ex(4);
+    char *const config = monad_async_executor_config_string(ex);
+    bool const lacks = strstr(config, (std::string(what) + " (").c_str()) != nullptr;
+    monad_async_free(config);
+    if (lacks) {
+        skip((std::string(what) + ": not in this kernel").c_str());
+    }
+}
+
 using Body = std::function<monad_async_result(monad_async_task)>;
 
 class Task {

@@ -335,7 +335,9 @@ TEST(RecvStream, ends_with_its_task_and_gives_all_buffers_back)
             c.send("never taken");
             ma::this_task::sleep_for(std::chrono::hours(1));
         });
-        ex.run();
+        while (kept.empty()) {
+            ex.run();
+        }
         ex.run_for(std::chrono::milliseconds(5));
         t.cancel();
         ex.run_until_idle();
