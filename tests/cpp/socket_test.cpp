@@ -275,7 +275,7 @@ TEST(Writer, is_flushed_before_its_reader_waits)
         s.b.send_all("more"_b);
         EXPECT_EQ(out.recv(data), 4u);
         EXPECT_EQ(s.next(), "-") << "there was something to receive: no need to send yet";
-        ma::scope soon(1ms);
+        ma::scope soon(100ms); // A slow machine comes to it in time.
         std::error_code ec;
         EXPECT_EQ(out.recv(data, ec), 0u);
         EXPECT_EQ(ec.value(), ETIME);

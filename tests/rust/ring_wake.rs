@@ -102,8 +102,7 @@ fn after_a_wake_the_sleeper_comes_to_rest() {
 #[test]
 fn a_wake_ends_one_sleep() {
     on_every_kind(|k| {
-        // Before 5.18 the kernel counts the time in ticks of its own, and is up to one early; on
-        // 5.19 the sleep behind a wake ends early once, with no harm but a look in vain.
+        // An older one counts the time in ticks of its own, and is up to one early.
         if lacks("5.18") {
             return;
         }
