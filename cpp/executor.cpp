@@ -62,7 +62,7 @@ void list(executor_block *block) noexcept
 {
     auto &first = lists_of_this_thread().executors;
     block->next = first;
-    block->is_kept = true;
+    block->keep();
     first = block;
 }
 
@@ -138,7 +138,7 @@ void drop_spawned(executor_block *block) noexcept
             list = s->next;
             if (task_close(s)) {
                 ::operator delete(s->heap, std::align_val_t{s->heap_alignment});
-                ::operator delete(static_cast<void *>(s));
+                ::operator delete(static_cast<void *>(s), std::align_val_t{alignof(spawned)});
             }
         }
     }
@@ -210,7 +210,7 @@ void executor_ended(async::detail::executor_block *block) noexcept
 {
     async::detail::forget(block);
     block->forget_spawned();
-    block->leave_with_spare();
+    block->leave_kept();
 }
 
 } // namespace monad::async_cpp

@@ -473,7 +473,7 @@ private:
         auto const end = [this] { return detail::executor_close(block_); };
         if (block_ != nullptr && detail::suspending(end)) {
             block_->forget_spawned();
-            std::exchange(block_, nullptr)->leave_with_spare();
+            std::exchange(block_, nullptr)->leave_kept();
         }
     }
 

@@ -37,9 +37,8 @@ inline namespace v0 {
 namespace detail {
 
 // The errno, or `no_room`. Throws what moving the callable does.
-template <class R, class Target, class F>
-MONAD_ASYNC_LOCAL int submit_by(executor_block &block, bool here, Target target, F &&body,
-                                future_base *&made)
+template <class R, bool here, class Target, class F>
+MONAD_ASYNC_LOCAL int submit_by(executor_block &block, Target target, F &&body, future_base *&made)
 {
     static_assert(!std::is_reference_v<R>,
                   "what a submitted callable returns is moved into its future: return a pointer");
@@ -52,7 +51,6 @@ MONAD_ASYNC_LOCAL int submit_by(executor_block &block, bool here, Target target,
     auto &s = *taken;
     struct guard { // What is not launched goes back.
         spawned *s;
-        bool here;
         state_type *state = nullptr;
         ~guard()
         {
@@ -63,7 +61,7 @@ MONAD_ASYNC_LOCAL int submit_by(executor_block &block, bool here, Target target,
                 keep_spawned(*s, here);
             }
         }
-    } g{taken, here};
+    } g{taken};
     state_type *state = nullptr;
     if constexpr (fits_spawned<state_type>) {
         state = ::new (static_cast<void *>(s.future_room)) state_type;
@@ -75,21 +73,25 @@ MONAD_ASYNC_LOCAL int submit_by(executor_block &block, bool here, Target target,
     }
     g.state = state;
     state->of = &s;
-    state->end = &end_future<state_type>;
-    hold_block(s, here); // The future may outlive the executor.
-    auto call = [state, f = std::decay_t<F>(std::forward<F>(body))]() mutable {
-        if constexpr (std::is_void_v<R>) {
-            std::invoke(std::move(f));
-            state->value.emplace();
-        } else {
+    if constexpr (!ends_by_itself<state_type>) {
+        state->end = &end_future<state_type>;
+    }
+    bool fits = false;
+    if constexpr (std::is_void_v<R>) {
+        fits = detail::put_body(s, std::forward<F>(body));
+    } else {
+        fits = detail::put_body(s, [state, f = std::decay_t<F>(std::forward<F>(body))]() mutable {
             state->value.emplace(std::invoke(std::move(f)));
-        }
-    };
-    if (!detail::put_body(s, std::move(call))) {
+        });
+    }
+    if (!fits) {
         return no_room;
     }
-    if (here) {
+    if constexpr (here) {
         state->is_joined = true;
+        // The future may outlive the executor.
+        s.holds_block = true;
+        block.use_here();
         error = monad_async_task_attach(block.head, s.head).error;
     } else {
         s.of = static_cast<future_base *>(state);
@@ -103,6 +105,15 @@ MONAD_ASYNC_LOCAL int submit_by(executor_block &block, bool here, Target target,
     return error;
 }
 
+// As `submit_by`, of one that the thread may not own.
+template <class R, class F>
+[[gnu::noinline]] MONAD_ASYNC_LOCAL int submit_elsewhere(executor_block &block, F &&body,
+                                                         future_base *&made)
+{
+    return detail::submit_by<R, false>(block, background_target{&block, false},
+                                       std::forward<F>(body), made);
+}
+
 // A null block: of an object that was moved from. `how` as in `settle_spawn`; null where that is
 // reported.
 template <class R, class F, class How>
@@ -111,9 +122,14 @@ MONAD_ASYNC_LOCAL future_base *submit_to(executor_block *block, F &&body, How &h
     future_base *made = nullptr;
     int error = EINVAL;
     if (block != nullptr) {
-        bool const here = is_here(*block);
-        error = detail::submit_by<R>(*block, here, background_target{block, here},
-                                     std::forward<F>(body), made);
+        if (__builtin_expect(is_here(*block), true)) {
+            error = detail::submit_by<R, true>(*block, background_target{block, true},
+                                               std::forward<F>(body), made);
+        } else {
+            future_base *there = nullptr;
+            error = detail::submit_elsewhere<R>(*block, std::forward<F>(body), there);
+            made = there;
+        }
     }
     detail::settle_spawn(error, how);
     return made;
@@ -143,7 +159,10 @@ public:
     future &operator=(future &&other) noexcept
     {
         if (this != &other) {
-            end(std::exchange(state_, std::exchange(other.state_, nullptr)));
+            auto *const before = std::exchange(state_, std::exchange(other.state_, nullptr));
+            if (before != nullptr) {
+                end(before);
+            }
         }
         return *this;
     }
@@ -154,7 +173,12 @@ public:
      *  Ends the process, with a message, inside its own task; but where that called `exit`, which
      *  destroys a static one, it leaves the task as it is, as it does where `exit` was called by
      *  another thread than that of the task's executor, or inside a task of another one. */
-    ~future() { end(std::exchange(state_, nullptr)); }
+    ~future()
+    {
+        if (auto *const before = std::exchange(state_, nullptr); before != nullptr) {
+            end(before);
+        }
+    }
 
     future(future const &) = delete;
     future &operator=(future const &) = delete;
@@ -220,7 +244,11 @@ public:
                 ~release() { state->let_go(detail::is_here(*state->of->block)); }
             } const r{state};
             if (error == 0) {
-                value.emplace(std::move(*static_cast<detail::future_state<R> *>(state)->value));
+                if constexpr (std::is_void_v<R>) {
+                    value.emplace();
+                } else {
+                    value.emplace(std::move(*static_cast<detail::future_state<R> *>(state)->value));
+                }
             }
         }
         detail::report(error, ec);
@@ -339,7 +367,7 @@ private:
         if (!state->announce()) {
             return 0;
         }
-        auto *const done = &state->done;
+        auto *const done = &state->of->done;
         ++state->waiters;
         int error = detail::waiting([done, boot_ns](monad_async_task caller) {
                         return monad_async_event_wait_until(caller, done, boot_ns);
@@ -363,11 +391,8 @@ private:
     }
 
     // Of a future that is of nothing, or another's, by now.
-    static void end(detail::future_base *state) noexcept
+    [[gnu::noinline]] static void end(detail::future_base *state) noexcept
     {
-        if (state == nullptr) {
-            return;
-        }
         if (!state->is_done()) {
             if (state->is_left_alone()) {
                 return;

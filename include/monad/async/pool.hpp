@@ -445,9 +445,9 @@ private:
     {
         using result = std::invoke_result_t<std::decay_t<F>>;
         detail::future_base *made = nullptr;
-        detail::settle_spawn(detail::submit_by<result>(*block_, false,
-                                                       detail::pool_target{pool_, level},
-                                                       std::forward<F>(body), made),
+        detail::settle_spawn(detail::submit_by<result, false>(*block_,
+                                                              detail::pool_target{pool_, level},
+                                                              std::forward<F>(body), made),
                              how);
         return future<result>(made);
     }

@@ -91,10 +91,12 @@ struct executor_block {
     int elsewhere_lock = 0;
     // Atomic: there was one.
     bool has_spawned = false;
-    unsigned users = 1;
-    // Of `users`, so many are nobody's yet: the owner's thread takes them and gives them back
-    // without an atomic operation.
-    unsigned spare_users = 0;
+    // Its executor, and who else uses it. Of the latter those are apart that the owner's thread
+    // counts, without an atomic operation, while it is kept: fewer than none, where more of what
+    // others have taken was given back here. Meanwhile the executor counts as `kept`, so that
+    // nobody else is the last. None of them runs over, with 64 bits.
+    std::uint64_t users = 1;
+    std::int64_t users_here = 0;
     std::uint32_t const process = process_number();
     // Asked for, and no loop has answered it yet.
     bool stop = false;
@@ -164,30 +166,24 @@ struct executor_block {
         }
     }
 
-    // OWNER'S THREAD, while there is an executor object: as `use` and `leave`. What others have
-    // taken may be given back here, so both have a bound: neither number may run over.
-    static constexpr unsigned at_once = 1024;
-    void use_here() noexcept
+    // OWNER'S THREAD, while it is kept: as `use` and `leave`.
+    void use_here() noexcept { ++users_here; }
+    void leave_here() noexcept { --users_here; }
+
+    static constexpr std::uint64_t kept = std::uint64_t(1) << 62;
+
+    // Its executor keeps it from now on.
+    void keep() noexcept
     {
-        if (spare_users == 0) {
-            __atomic_fetch_add(&users, at_once, __ATOMIC_RELAXED);
-            spare_users = at_once;
-        }
-        --spare_users;
+        is_kept = true;
+        __atomic_fetch_add(&users, kept, __ATOMIC_RELAXED);
     }
 
-    void leave_here() noexcept
+    // The executor lets go.
+    void leave_kept() noexcept
     {
-        if (++spare_users == 2 * at_once) {
-            spare_users = at_once;
-            __atomic_fetch_sub(&users, at_once, __ATOMIC_RELEASE);
-        }
-    }
-
-    // The executor object lets go.
-    void leave_with_spare() noexcept
-    {
-        __atomic_fetch_sub(&users, std::exchange(spare_users, 0), __ATOMIC_RELEASE);
+        auto const here = static_cast<std::uint64_t>(std::exchange(users_here, 0));
+        __atomic_fetch_sub(&users, kept - here, __ATOMIC_RELEASE);
         leave();
     }
 

@@ -44,18 +44,18 @@ struct future_base {
     // Of `marks`.
     static constexpr unsigned over = 1, waited = 2, task_left = 4, future_left = 8;
 
-    // Who announces itself first sets it up: most futures need none, and it is a line of its own.
-    monad_async_event done;
     spawned *of = nullptr;
-    bool is_joined = false;
-    // Both are of the thread that has the future: tasks of it that wait, for whom this stays; and
-    // whether the future has let go since, so that the last of them does in its place.
-    bool is_let_go = false;
-    unsigned waiters = 0;
-    int error = 0;
-    // Atomic. With `over` all of the above may be read, and what was thrown.
-    unsigned marks = 0;
+    // Null: there is nothing to do.
     void (*end)(future_base &) noexcept = nullptr;
+    // Atomic. With `over` all that is here may be read, and what was thrown.
+    unsigned marks = 0;
+    int error = 0;
+    // This and `is_let_go` are of the thread that has the future: tasks of it that wait, for whom
+    // this stays; and whether the future has let go since, so that the last of them does in its
+    // place.
+    unsigned waiters = 0;
+    bool is_let_go = false;
+    bool is_joined = false;
 
     // ANY THREAD.
     [[nodiscard]] bool is_done() const noexcept
@@ -99,7 +99,7 @@ struct future_base {
         if (!__atomic_compare_exchange_n(&marks, &before, over | task_left, false, __ATOMIC_ACQ_REL,
                                          __ATOMIC_ACQUIRE)) {
             if ((__atomic_fetch_or(&marks, over, __ATOMIC_ACQ_REL) & waited) != 0) {
-                (void)monad_async_event_set(&done);
+                (void)monad_async_event_set(&of->done);
             }
             leave(task_left, future_left);
         }
@@ -144,7 +144,9 @@ struct future_base {
     void give_back(bool here) noexcept
     {
         auto &s = *of;
-        end(*this); // It may lie in `s`.
+        if (end != nullptr) {
+            end(*this); // It may lie in `s`.
+        }
         keep_spawned(s, here);
     }
 
@@ -152,7 +154,7 @@ struct future_base {
     bool announce() noexcept
     {
         if ((__atomic_load_n(&marks, __ATOMIC_RELAXED) & waited) == 0) {
-            done = MONAD_ASYNC_EVENT_INIT;
+            of->done = MONAD_ASYNC_EVENT_INIT;
         }
         return (__atomic_fetch_or(&marks, waited, __ATOMIC_ACQ_REL) & over) == 0;
     }
@@ -261,7 +263,7 @@ struct future_base {
                         [self] { return monad_async_task_suspend_for_duration(self, moment_ns); });
                 }
             } else if (announce()) {
-                (void)suspending([this, self] { return monad_async_event_wait(self, &done); });
+                (void)suspending([this, self] { return monad_async_event_wait(self, &of->done); });
             }
             (void)monad_async_scope_leave(self, &shield);
             return;
@@ -278,15 +280,17 @@ struct future_base {
             } else if (is_joined) {
                 (void)block_thread(forever_ns);
             } else if (announce()) {
-                (void)monad_async_event_wait(nullptr, &done);
+                (void)monad_async_event_wait(nullptr, &of->done);
             }
         }
     }
 };
 
 template <class R> struct future_state : future_base {
-    std::optional<std::conditional_t<std::is_void_v<R>, std::monostate, R>> value;
+    std::optional<R> value;
 };
+
+template <> struct future_state<void> : future_base {};
 
 inline void future_done(spawned &s, monad_async_result r) noexcept
 {
@@ -302,6 +306,11 @@ template <class State>
 inline constexpr bool fits_spawned =
     sizeof(State) <= sizeof(spawned::future_room) && alignof(State) <= alignof(std::max_align_t);
 
+// Such a state needs no end.
+template <class State>
+inline constexpr bool ends_by_itself =
+    fits_spawned<State> && std::is_trivially_destructible_v<State>;
+
 template <class State> void end_future(future_base &base) noexcept
 {
     auto *const state = static_cast<State *>(&base);
@@ -312,7 +321,8 @@ template <class State> void end_future(future_base &base) noexcept
     }
 }
 
-// As `let_go`, in line, of a future<R> by rule 1, on the executor's thread.
+// As `let_go`, in line, of a future<R> by rule 1, on the executor's thread, whose task has ended
+// without an error: so it has called what it was given, and that has thrown nothing.
 template <class R> void release_here(future_base &base) noexcept
 {
     if (__builtin_expect(base.waiters != 0, false)) {
@@ -320,8 +330,11 @@ template <class R> void release_here(future_base &base) noexcept
         return;
     }
     auto &s = *base.of;
+    auto &block = *s.block;
     end_future<future_state<R>>(base);
-    keep_here(s);
+    put_back(s, block);
+    s.holds_block = false;
+    block.leave_here();
 }
 
 } // namespace detail

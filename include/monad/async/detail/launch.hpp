@@ -69,10 +69,10 @@ MONAD_ASYNC_LOCAL bool put_body(task_state &state, F &&body) noexcept(moves_with
         }
         ::new (state.place<body_type>()) body_type(std::forward<F>(body));
         state.drop = &drop_callable<body_type>;
-        __atomic_store_n(&state.begun, false, __ATOMIC_RELAXED);
-        state.head->user_ptr = &state;
-        state.head->user_code = &trampoline<body_type>;
-        tsan_release(state.head);
+        auto *const head = state.head;
+        head->user_ptr = &state;
+        head->user_code = &trampoline<body_type>;
+        tsan_release(head);
         return true;
     }
     return false;
@@ -96,6 +96,7 @@ MONAD_ASYNC_LOCAL int launch(task_state *of, executor_block *block, Executor ex,
         return no_room;
     }
     state.tell_from_now_on(block);
+    __atomic_store_n(&state.begun, false, __ATOMIC_RELAXED);
     int const error = start(ex, state.head).error;
     if (error != 0) {
         state.head->user_code = code_before;

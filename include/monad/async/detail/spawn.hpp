@@ -40,19 +40,6 @@ inline bool is_here(executor_block const &block) noexcept
     return find_block(block.head) == &block;
 }
 
-// `here`: the calling thread owns the executor, which keeps the block.
-inline void hold_block(spawned &s, bool here) noexcept
-{
-    if (std::exchange(s.holds_block, true)) {
-        return;
-    }
-    if (here) {
-        s.block->use_here();
-    } else {
-        s.block->use();
-    }
-}
-
 // Null: no memory, or another errno.
 [[gnu::cold, gnu::noinline]] inline spawned *make_spawned(executor_block &block, bool here,
                                                           int &error) noexcept
@@ -92,10 +79,10 @@ inline spawned *take_from_elsewhere(executor_block &block) noexcept
 // a permit.
 inline void begin_anew(spawned const &s) noexcept
 {
-    s.head->priority.cpu = monad_async_priority_normal;
-    s.head->priority.io = monad_async_priority_normal;
-    if (__builtin_expect(__atomic_load_n(&s.head->has_past_, __ATOMIC_RELAXED) != 0, false)) {
-        task_forget_past(s.head);
+    auto *const head = s.head;
+    head->priority = {monad_async_priority_normal, monad_async_priority_normal};
+    if (__builtin_expect(__atomic_load_n(&head->has_past_, __ATOMIC_RELAXED) != 0, false)) {
+        task_forget_past(head);
     }
 }
 
@@ -113,17 +100,26 @@ inline void begin_anew(spawned const &s) noexcept
         s = take_from_elsewhere(block);
     }
     if (__builtin_expect(s == nullptr, false)) {
-        s = make_spawned(block, here, error);
+        int why = 0; // Not `error`, which is in a register as long as it is in no call.
+        s = make_spawned(block, here, why);
         if (s == nullptr) {
+            error = why;
             return nullptr;
         }
     }
     begin_anew(*s);
     // Elsewhere the executor may end during the call.
-    if (!here) {
-        hold_block(*s, false);
+    if (!here && !std::exchange(s->holds_block, true)) {
+        block.use();
     }
     return s;
+}
+
+// To the list that it was taken from.
+inline void put_back(spawned &s, executor_block &block) noexcept
+{
+    s.next = block.warm;
+    block.warm = &s;
 }
 
 // As `keep_spawned`, of one that was taken on the executor's thread, which this is, and that tells
@@ -132,8 +128,7 @@ inline void keep_here(spawned &s) noexcept
 {
     auto &block = *s.block;
     s.clear();
-    s.next = block.warm;
-    block.warm = &s;
+    put_back(s, block);
     if (std::exchange(s.holds_block, false)) {
         block.leave_here();
     }
@@ -150,8 +145,7 @@ inline void keep_spawned(spawned &s, bool here) noexcept
     bool const holds_block = std::exchange(s.holds_block, false);
     s.clear();
     if (!s.is_from_elsewhere && here) {
-        s.next = block.warm;
-        block.warm = &s;
+        put_back(s, block);
     } else {
         s.is_from_elsewhere = true;
         if (lock_elsewhere(block)) { // Else it is left to lie.

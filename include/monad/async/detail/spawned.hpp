@@ -4,6 +4,7 @@
 // A task that no object stands for, and the lock of those that other threads keep: see spawn.hpp.
 // The library includes this, too.
 
+#include "../event.h"
 #include "executor_block.hpp"
 #include "spin_lock.hpp"
 #include "task_state.hpp"
@@ -15,16 +16,13 @@ inline namespace v0 {
 namespace detail {
 
 struct spawned : task_state {
-    spawned *next = nullptr;
-    executor_block *block = nullptr;
-    bool is_from_elsewhere = false;
-    // It keeps the block, for as long as it is taken.
-    bool holds_block = false;
     // Told of the exit, on the executor's thread; then `of` has it. Null: a background task.
     void (*on_done)(spawned &, monad_async_result) noexcept = nullptr;
     void *of = nullptr;
-    // What stands behind a future, where it fits.
-    alignas(std::max_align_t) unsigned char future_room[192];
+    // What stands behind a future, where it fits: a line, for most.
+    alignas(line_bytes) unsigned char future_room[192];
+    // For who waits for a future of another thread's. Set up by the first who does.
+    monad_async_event done;
 };
 
 // False: this is the child of a fork, and a thread that it does not have holds it for ever.

@@ -58,6 +58,8 @@ namespace detail {
 // Callables up to this size never need the heap.
 inline constexpr std::size_t room_bytes = 64;
 inline constexpr std::size_t heap_align = 64;
+// What a state is aligned to.
+inline constexpr std::size_t line_bytes = 64;
 
 // What a message reads of a task's state, by a copy: it cannot know whose a `user_ptr` is.
 struct task_label {
@@ -67,20 +69,10 @@ struct task_label {
     char name[32] = {};
 };
 
+// First what a run of a small callable does not touch. What it does touch lies in one line, with
+// the first words of the callable: 64 tasks take as many lines less of the nearest cache.
 struct task_state {
     task_label label;
-    monad_async_task head = nullptr;
-    // Destroys the callable; null when there is none.
-    void (*drop)(task_state &) noexcept = nullptr;
-    // What the last callable threw, and how many have thrown (never 0 once one has). Written by who
-    // may touch the state, under the lock; read by others under the lock.
-    std::exception_ptr thrown;
-    std::int32_t throws = 0;
-    mutable int thrown_lock = 0;
-    // Under the lock too: somebody asked for it, or it is a cancelled task's way to leave.
-    mutable bool asked = false;
-    // The body of the last attach has begun. Atomic.
-    bool begun = false;
     // Counted; whom to tell of what nobody asked for; null: nobody.
     executor_block *told = nullptr;
     // Where larger callables live; kept for the next one. `heap_align`ed or more.
@@ -88,13 +80,32 @@ struct task_state {
     std::size_t heap_bytes = 0;
     std::size_t heap_alignment = heap_align;
     async_bridge::Task *owner = nullptr;
-    alignas(std::max_align_t) unsigned char room[room_bytes];
     // The result of the last run, once the task object is gone.
     monad_async_result last = {};
     // The task object, and who joins. Atomic: they may be on several threads.
     unsigned users = 1;
+    mutable int thrown_lock = 0;
+    // Under the lock, too: somebody asked for it, or it is a cancelled task's way to leave.
+    mutable bool asked = false;
     // The task object is gone, and `head` with it.
     bool closed = false;
+
+    alignas(line_bytes) monad_async_task head = nullptr;
+    // Destroys the callable; null when there is none.
+    void (*drop)(task_state &) noexcept = nullptr;
+    // What the last callable threw, and how many have thrown (never 0 once one has). Written by who
+    // may touch the state, under the lock; read by others under the lock.
+    std::exception_ptr thrown;
+    std::int32_t throws = 0;
+    // The body of the last attach has begun. Atomic.
+    bool begun = false;
+    // Of a task that no object stands for: see spawned.hpp. It keeps the block, for as long as it
+    // is taken.
+    bool holds_block = false;
+    bool is_from_elsewhere = false;
+    spawned *next = nullptr;
+    executor_block *block = nullptr;
+    alignas(std::max_align_t) unsigned char room[room_bytes];
 
     task_state() = default;
     task_state(task_state const &) = delete;
