@@ -128,14 +128,14 @@ struct task_state {
     }
 
     // Of what the next run throws.
-    void tell_from_now_on(executor_block *block) noexcept
+    void tell_from_now_on(executor_block *of_executor) noexcept
     {
-        auto *const next = block != nullptr && block->on_unobserved() != nullptr ? block : nullptr;
-        if (next != told) {
-            if (next != nullptr) {
-                next->use();
+        bool const tells = of_executor != nullptr && of_executor->on_unobserved() != nullptr;
+        if (auto *const to = tells ? of_executor : nullptr; to != told) {
+            if (to != nullptr) {
+                to->use();
             }
-            if (auto *const told_before = std::exchange(told, next)) {
+            if (auto *const told_before = std::exchange(told, to)) {
                 told_before->leave();
             }
         }
