@@ -20,7 +20,10 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
+
+#include <sched.h>
 
 namespace {
 
@@ -397,6 +400,56 @@ TEST(PoolComplaints, an_object_ends_as_soon_as_its_wait_is_over)
     auto const acquire = [](semaphore &s) { s.acquire(); };
     ends_with_its_wait<semaphore>(pool, release, acquire);
     ends_with_its_wait<semaphore>(pool, release, again_and_again(acquire));
+}
+
+// Counts its end.
+struct told_of {
+    int *ended;
+    explicit told_of(int &n) : ended(&n) {}
+    told_of(told_of &&other) noexcept : ended(std::exchange(other.ended, nullptr)) {}
+    ~told_of()
+    {
+        if (ended != nullptr) {
+            ++*ended;
+        }
+    }
+};
+
+// What a task has returned ends on its worker, after the future that had it, and uses what is no
+// more: the worker has told of the end, and has yet to let go. On the only CPU it is kept from
+// that by who it wakes.
+TEST(PoolComplaints, a_result_ends_no_later_than_its_future)
+{
+    cpu_set_t before;
+    ASSERT_EQ(::sched_getaffinity(0, sizeof before, &before), 0);
+    std::uint32_t cpu = 0;
+    while (!CPU_ISSET(cpu, &before)) {
+        ++cpu;
+    }
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    ASSERT_EQ(::sched_setaffinity(0, sizeof one, &one), 0);
+    {
+        ma::thread_pool pool(1);
+        for (int round = 0; round != 5000; ++round) {
+            int ended = 0;
+            {
+                auto returned = pool.submit([&ended] { return told_of(ended); });
+                returned.wait();
+            }
+            ASSERT_EQ(ended, 1) << round;
+            auto thrown = pool.submit([&ended] { throw std::make_shared<told_of>(ended); });
+            EXPECT_THROW(thrown.get(), std::shared_ptr<told_of>);
+            ASSERT_EQ(ended, 2) << round;
+            auto dropped = pool.submit([&ended] { throw std::make_shared<told_of>(ended); });
+            std::error_code ec;
+            dropped.get(ec);
+            EXPECT_EQ(ec.value(), ENOTRECOVERABLE);
+            ASSERT_EQ(ended, 3) << round;
+        }
+    }
+    EXPECT_EQ(::sched_setaffinity(0, sizeof before, &before), 0);
 }
 
 } // namespace

@@ -140,7 +140,8 @@ MONAD_ASYNC_LOCAL future_base *submit_to(executor_block *block, F &&body, How &h
 
 /** The result of a task that `submit` began. Move-only. One thread at a time may use the object,
  *  except where ANY THREAD is said, and there while no other one gets, moves or destroys it.
- *  Destroyed before the task has ended, it cancels the task and waits for its end. Of an exception
+ *  Destroyed before the task has ended, it cancels the task and waits for its end. What the task
+ *  returned or threw ends on the thread of the object, with it or with the `get`. Of an exception
  *  that nobody got from it `executor_options::on_unobserved` is told. Of what was submitted on the
  *  executor's own thread: a plain thread allocates to wait for it; and a callable that never began
  *  is destroyed when the object lets go of it.
@@ -241,7 +242,11 @@ public:
             error = state->error_of_end();
             struct release {
                 detail::future_base *state;
-                ~release() { state->let_go(detail::is_here(*state->of->block)); }
+                ~release()
+                {
+                    drop(*state);
+                    state->let_go(detail::is_here(*state->of->block));
+                }
             } const r{state};
             if (error == 0) {
                 if constexpr (std::is_void_v<R>) {
@@ -320,7 +325,12 @@ private:
         struct release {
             future *of;
             bool here;
-            ~release() { std::exchange(of->state_, nullptr)->let_go(here); }
+            ~release()
+            {
+                auto *const state = std::exchange(of->state_, nullptr);
+                drop(*state);
+                state->let_go(here);
+            }
         } const r{this, here};
         if constexpr (!std::is_void_v<R>) {
             return std::move(*static_cast<detail::future_state<R> *>(state_)->value);
@@ -330,7 +340,7 @@ private:
     // It ended so.
     [[noreturn, gnu::cold, gnu::noinline]] void fail(int error, bool here)
     {
-        auto const thrown = state_->of->thrown;
+        auto const thrown = std::exchange(state_->of->thrown, nullptr);
         std::exchange(state_, nullptr)->let_go(here);
         if (thrown) {
             std::rethrow_exception(thrown);
@@ -390,6 +400,16 @@ private:
         return error;
     }
 
+    // Done. What it returned or threw ends with the future, on its thread: a worker that has told
+    // of the end may have yet to let go.
+    static void drop(detail::future_base &state) noexcept
+    {
+        if constexpr (!std::is_void_v<R>) {
+            static_cast<detail::future_state<R> &>(state).value.reset();
+        }
+        state.of->thrown = nullptr;
+    }
+
     // Of a future that is of nothing, or another's, by now.
     [[gnu::noinline]] static void end(detail::future_base *state) noexcept
     {
@@ -402,6 +422,7 @@ private:
         }
         if (state->is_done()) {
             state->tell_of_thrown();
+            drop(*state);
         }
         state->let_go(detail::is_here(*state->of->block));
     }
