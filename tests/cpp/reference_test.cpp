@@ -6,11 +6,15 @@
 #include <monad/async/scope.hpp>
 
 #include <atomic>
+#include <cstdint>
 #include <functional>
 #include <future>
 #include <optional>
 #include <thread>
 #include <type_traits>
+
+#include <signal.h>
+#include <unistd.h>
 
 static_assert(std::is_nothrow_copy_constructible_v<ma::executor_ref>);
 static_assert(sizeof(ma::executor_ref) == sizeof(void *));
@@ -428,5 +432,79 @@ TEST(Reference, of_a_future_is_given_back_wherever_that_goes)
     here = {};
     EXPECT_EQ(users_of(ex), 1U);
 }
+
+#if defined(__x86_64__)
+
+thread_local std::function<void()> *at_each_step = nullptr;
+
+void stepped(int)
+{
+    if (at_each_step != nullptr) {
+        (*at_each_step)();
+    }
+}
+
+// Of the processor: SIGTRAP behind each instruction.
+void step_by_step(bool is_on)
+{
+    std::uint64_t flags = __builtin_ia32_readeflags_u64();
+    __builtin_ia32_writeeflags_u64(is_on ? flags | 0x100 : flags & ~std::uint64_t(0x100));
+}
+
+// An executor that works sees at once that it is to stop, and may be gone before it is woken for
+// that: who stopped it was told that there was nobody to stop.
+TEST(Reference, what_a_stop_has_stopped_may_be_gone_before_it_returns)
+{
+    std::atomic<bool> stopping{false};
+    std::atomic<bool> was_stopped{false};
+    std::atomic<bool> is_gone{false};
+    std::promise<ma::executor_ref> made;
+    std::thread thread([&] {
+        {
+            ma::executor ex(ma::executor_options::compute_only());
+            ex.spawn([&] {
+                while (!was_stopped) {
+                    ma::this_task::yield();
+                }
+            });
+            made.set_value(ex.ref());
+            ex.run_until_stopped();
+            was_stopped = true;
+        }
+        is_gone = true;
+    });
+    auto const ref = made.get_future().get();
+    struct sigaction before;
+    struct sigaction action = {};
+    action.sa_handler = stepped;
+    ASSERT_EQ(::sigaction(SIGTRAP, &action, &before), 0);
+    // Behind each instruction of the call the executor has time to see the request, and to end.
+    std::function<void()> step = [&] {
+        if (stopping) {
+            ::usleep(100);
+            while (was_stopped && !is_gone) {
+                ::usleep(100);
+            }
+        }
+    };
+    std::error_code ec;
+    at_each_step = &step;
+    stopping = true;
+    step_by_step(true);
+    ref.stop(ec);
+    step_by_step(false);
+    stopping = false;
+    at_each_step = nullptr;
+    EXPECT_FALSE(ec) << ec.message();
+    thread.join();
+    EXPECT_EQ(::sigaction(SIGTRAP, &before, nullptr), 0);
+    // Now there is nobody, and nobody asks.
+    ref.stop(ec);
+    EXPECT_EQ(ec.value(), ESHUTDOWN);
+    ref.stop(ec);
+    EXPECT_EQ(ec.value(), ESHUTDOWN);
+}
+
+#endif
 
 } // namespace

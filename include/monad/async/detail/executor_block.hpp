@@ -191,7 +191,10 @@ struct executor_block {
     int ask_to_stop() noexcept
     {
         __atomic_store_n(&stop, true, __ATOMIC_RELEASE);
-        return monad_async_remote_wake(remote).error;
+        int const error = monad_async_remote_wake(remote).error;
+        // One that runs may have stopped, and ended, before it could be woken: that was asked for.
+        bool const was_seen = !__atomic_load_n(&stop, __ATOMIC_ACQUIRE);
+        return error == ESHUTDOWN && was_seen ? 0 : error;
     }
 
     // What a loop asks before each pass; true once for each request.
