@@ -31,7 +31,9 @@ struct addrinfo; /* of <netdb.h> */
 MONAD_ASYNC_EXTERN_C_BEGIN
 
 /** A function that may block. It runs outside every task, and so must not call what SUSPENDS; an
- *  exception that leaves it ends the process. */
+ *  exception that leaves it ends the process. Where it calls `exit`, static objects end on its
+ *  thread: of a static pool one of whose tasks waits for it, the two wait for each other for ever.
+ *  `quick_exit` and `_exit` destroy none. */
 typedef monad_async_result (*monad_async_blocking_fn)(void *ptr);
 
 /** SUSPENDS the running task until `fn` has returned on a helper thread. What the task wrote before
