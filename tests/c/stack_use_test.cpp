@@ -2,6 +2,7 @@
 // says, so that who chooses a stack of 16 KiB knows what is left. Each call is made on such a stack,
 // which was painted before, and waits for something if it can.
 
+#include "headers.hpp"
 #include "support.hpp"
 
 #include <monad/async/barrier.h>
@@ -31,9 +32,7 @@
 
 #include <cstddef>
 #include <filesystem>
-#include <fstream>
 #include <set>
-#include <sstream>
 #include <string>
 
 #include <arpa/inet.h>
@@ -159,30 +158,6 @@ private:
 uint64_t soon()
 {
     return monad_async_now_ns() + 200000;
-}
-
-// Whose comments in the headers have the word.
-std::set<std::string> suspending_calls()
-{
-    std::set<std::string> names;
-    for (auto const &entry : std::filesystem::directory_iterator(MONAD_ASYNC_HEADERS)) {
-        if (entry.path().extension() != ".h") {
-            continue;
-        }
-        std::stringstream all;
-        all << std::ifstream(entry.path()).rdbuf();
-        auto const text = all.str();
-        std::string const mark = "MONAD_ASYNC_API ";
-        for (size_t at = 0; (at = text.find("*/\n" + mark, at)) != std::string::npos; ++at) {
-            auto const comment = text.substr(text.rfind("/**", at), at - text.rfind("/**", at));
-            auto const open = text.find('(', at);
-            auto const name = text.rfind("monad_async_", open);
-            if (comment.find("SUSPENDS") != std::string::npos) {
-                names.insert(text.substr(name, open - name));
-            }
-        }
-    }
-    return names;
 }
 
 void tasks_and_operations(Measure &measure)
