@@ -105,6 +105,60 @@ TEST(BufferSet, a_claim_stands_until_it_is_released)
     });
 }
 
+// By a direct descriptor a call is made up in another way: what is beyond its buffer is the next one's.
+TEST(BufferSet, what_is_wrong_by_a_direct_descriptor_is_said)
+{
+    monad_async_executor_attr attr{};
+    attr.io_uring_ring.entries = 8;
+    attr.direct_descriptors = 1;
+    monad_async_executor ex = nullptr;
+    if (monad_async_executor_create(&ex, &attr).error != 0) {
+        skip(monad_async_last_create_error());
+    }
+    Task const task([&](monad_async_task self) {
+        Set set(ex, 2, 64);
+        monad_async_buffer first{}, second{};
+        EXPECT_EQ(claim(self, set, first), 0);
+        EXPECT_EQ(claim(self, set, second), 0);
+        for (auto const *const one : {&first, &second}) {
+            memset(one->data, 'x', 64);
+        }
+        monad_async_file zero{-1, 0};
+        EXPECT_EQ(monad_async_file_open(self, &zero, AT_FDCWD, "/dev/zero", O_RDWR, 0, 0,
+                                        MONAD_ASYNC_FILE_DIRECT)
+                      .error,
+                  0);
+        using Transfer = decltype(&monad_async_file_read_fixed);
+        for (Transfer const f : {&monad_async_file_read_fixed, &monad_async_file_write_fixed}) {
+            auto const moved = [&](monad_async_buffer const &buffer, size_t at, size_t bytes) {
+                return f(self, zero, &buffer, at, bytes, 0).error;
+            };
+            EXPECT_EQ(moved(first, 0, 65), EINVAL);
+            EXPECT_EQ(moved(first, 1, 64), EINVAL);
+            EXPECT_EQ(moved(first, 65, 0), EINVAL);
+            EXPECT_EQ(moved(first, 1, SIZE_MAX), EINVAL);
+            EXPECT_EQ(moved(first, SIZE_MAX, 2), EINVAL);
+            EXPECT_EQ(moved({}, 0, 1), EINVAL);
+        }
+        std::string const untouched(64, 'x');
+        for (auto const *const one : {&first, &second}) {
+            EXPECT_EQ(std::string(static_cast<char const *>(one->data), 64), untouched);
+        }
+        auto const stale = first;
+        EXPECT_EQ(monad_async_file_read_fixed(self, zero, &first, 60, 4, 0).value, 4);
+        EXPECT_EQ(release(first), 0);
+        EXPECT_EQ(monad_async_file_read_fixed(self, zero, &stale, 0, 4, 0).error, EINVAL);
+        EXPECT_EQ(release(second), 0);
+        return monad_async_file_close(self, zero);
+    });
+    task.attach(ex);
+    while (monad_async_executor_has_work(ex)) {
+        EXPECT_EQ(monad_async_executor_run(ex, no_bound, nullptr).error, 0);
+    }
+    EXPECT_EQ(task->result.error, 0);
+    EXPECT_EQ(monad_async_executor_destroy(ex).error, 0);
+}
+
 TEST(BufferSet, what_is_wrong_is_said)
 {
     run_alone([](monad_async_executor ex, monad_async_task self) {

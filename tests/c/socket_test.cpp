@@ -115,6 +115,7 @@ TEST(Socket, tcp_both_ways)
     Task client([&](monad_async_task self) {
         Socket s{-1, 0};
         TRY(monad_async_socket_open(self, &s, AF_INET, SOCK_STREAM, 0, 0));
+        EXPECT_EQ(fcntl(s.fd, F_GETFD), FD_CLOEXEC);
         int on = 1;
         TRY(monad_async_socket_option_set(self, s, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on));
         on = 0;
@@ -543,6 +544,26 @@ TEST(Socket, byte_counts_of_a_call_that_was_stopped_add_up)
         auto const all = monad_async_socket_recv_exact(self, monad_async_socket_adopt(pair.b),
                                                        into.data(), into.size());
         EXPECT_EQ(all.value, r.value);
+        return success();
+    });
+}
+
+// The same of a receive: what came before is there, and counted.
+TEST(Socket, what_came_before_a_receive_was_stopped_is_counted)
+{
+    Executor ex;
+    Pair pair;
+    run_one(ex, [&](monad_async_task self) {
+        auto const a = monad_async_socket_adopt(pair.a);
+        EXPECT_EQ(::send(pair.b, "abc", 3, 0), 3);
+        std::string into(8, '-');
+        monad_async_scope scope;
+        TRY(monad_async_scope_enter(self, &scope, 5 * ms, 0));
+        auto const r = monad_async_socket_recv_exact(self, a, into.data(), into.size());
+        EXPECT_EQ(monad_async_scope_leave(self, &scope).value, 1);
+        EXPECT_EQ(r.error, ETIME);
+        EXPECT_EQ(r.value, 3);
+        EXPECT_EQ(into, "abc-----");
         return success();
     });
 }

@@ -671,6 +671,9 @@ fn mistakes_are_told() {
         let mut wrong = attr(1);
         wrong[31] = 1;
         assert_eq!(monad_async_pool_create(&mut made, wrong.as_ptr().cast()), einval);
+        let mut wrong = attr(1);
+        wrong[18] = 100; // A share of the highest level.
+        assert_eq!(monad_async_pool_create(&mut made, wrong.as_ptr().cast()), einval);
         let cpus = [100_000u32];
         let mut wrong = attr(1);
         wrong[24] = cpus.as_ptr() as u64;
@@ -679,11 +682,17 @@ fn mistakes_are_told() {
         assert_eq!(monad_async_pool_submit(ptr::null_mut(), ptr::null()), einval);
         let pool = pool(1);
         assert_eq!(monad_async_pool_submit(pool, ptr::null::<TaskHead>()), einval);
+        let nothing = [ptr::null::<TaskHead>(); 2];
+        assert_eq!(monad_async_pool_submit_many(pool, nothing.as_ptr(), 2), einval);
+        assert_eq!(monad_async_pool_submit_many(pool, ptr::null(), 1), einval);
+        assert_eq!(monad_async_pool_submit_many(pool, ptr::null(), 0), RawResult::success(0));
         assert_eq!(monad_async_pool_wait(pool, 0, 9), einval);
         assert_eq!(monad_async_pool_quit(pool, 9), einval);
         assert_eq!(monad_async_pool_post(pool, 1, ptr::null(), ptr::null(), 0), einval);
         let none = Job { code: None, on_exit: None, returned: None, reserved: 0 };
         assert_eq!(post(pool, 1, leak(none), ptr::null::<u8>()), einval);
+        let newer = Job { code: TALLIED.code, on_exit: None, returned: None, reserved: 1 };
+        assert_eq!(post(pool, 1, leak(newer), ptr::null::<u8>()), einval);
         assert_eq!(post(pool, 3, &TALLIED, ptr::null::<u8>()), einval);
         let bytes = [0u8; 49];
         assert_eq!(monad_async_pool_post(pool, 1, &TALLIED, bytes.as_ptr().cast(), 49), einval);
