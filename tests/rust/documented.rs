@@ -11,6 +11,8 @@ struct Function {
     comment: String,
     /// Whether it returns a `monad_async_result`.
     gives_result: bool,
+    /// Whether it takes a task first.
+    takes_task: bool,
 }
 
 /// All functions that the C headers declare, with the comment before each.
@@ -43,7 +45,9 @@ fn collect(header: &str, text: &str, found: &mut Vec<Function>) {
         let name = words.split([' ', '\n', '*']).next_back().unwrap().to_owned();
         let gives_result = words.split([' ', '\n']).any(|word| word == "monad_async_result");
         let comment = comment.replace("\n *", "\n");
-        found.push(Function { header: header.to_owned(), name, comment, gives_result });
+        let takes = declaration[until + 1..].trim_start();
+        let takes_task = takes.starts_with("monad_async_task ");
+        found.push(Function { header: header.to_owned(), name, comment, gives_result, takes_task });
     }
 }
 
@@ -91,6 +95,55 @@ fn every_function_lists_its_errors() {
             })
             .collect(),
     );
+}
+
+/// Its sentences, whatever the line ends.
+fn sentences(comment: &str) -> String {
+    comment.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+// Whose comment does not say it refers to one that does, or its header says it of all that take a
+// task. Whether a function suspends, and what it costs, is said by words, and for those without them
+// by executor.h.
+#[test]
+fn every_function_says_who_may_call_it() {
+    let functions = functions();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("include/monad/async");
+    let says = |f: &Function| {
+        let text = sentences(&f.comment);
+        let words = [
+            "ANY THREAD",
+            "OWNER'S THREAD",
+            "he task that runs",
+            "of the same executor",
+            "executor's thread",
+            "thread of the executor",
+            "hreads as for `",
+        ];
+        if words.iter().any(|word| text.contains(word)) {
+            return true;
+        }
+        let header = sentences(&fs::read_to_string(root.join(&f.header)).unwrap());
+        let of_all = "Common to all calls that take a task: the task is the one that runs";
+        f.takes_task && header.replace("* ", "").contains(of_all)
+    };
+    let refers = |f: &Function| {
+        let text = sentences(&f.comment);
+        let begins = text.strip_prefix("As `").map(|rest| rest.split('`').next().unwrap());
+        let named: Vec<_> = sections(&f.comment, "return as `")
+            .into_iter()
+            .map(|s| s.split('`').next().unwrap())
+            .chain(begins)
+            .collect();
+        functions.iter().any(|other| named.contains(&other.name.as_str()) && says(other))
+    };
+    let is_inside = |f: &Function| f.comment.trim_start().starts_with("@cond");
+    let public: Vec<_> = functions.iter().filter(|f| !is_inside(f)).collect();
+    assert!(public.len() > 290, "the headers were not understood: {}", public.len());
+    let wrong = public.iter().filter(|f| !says(f) && !refers(f));
+    none(wrong.map(|f| format!("{}: who may call {}?", f.header, f.name)).collect());
+    let words = sentences(&fs::read_to_string(root.join("executor.h")).unwrap());
+    assert!(words.contains("A function that does not say SUSPENDS does not suspend."));
 }
 
 // A name that is no errno would be a promise that nobody keeps.

@@ -164,7 +164,7 @@ MONAD_ASYNC_API monad_async_result monad_async_recv_stream_begin(
 /** SUSPENDS until there is data, and hands it out: at once where some has come already. With no
  *  buffer free it waits until one is given back. Data that has come is never lost by a cancel or a
  *  deadline: the next call has it.
- *  @param stream one that its task has begun
+ *  @param stream one that the task that runs has begun
  *  @param[out] view the data, to be released; untouched otherwise
  *  @return its length; 0: the end of the stream, to which it stays; or it was stopped, and has no
  *  more
@@ -188,7 +188,7 @@ MONAD_ASYNC_API monad_async_result monad_async_recv_stream_next(monad_async_recv
  *  not ended, the rest is the socket's, for a `recv` or another reader. So a connection goes on
  *  without the stream: behind a header, with another protocol, by TLS. Stopped or ended before:
  *  nothing happens.
- *  @param stream one that its task has begun
+ *  @param stream one that the task that runs has begun
  *  @retval 0 asked
  *  @retval EINVAL NULL, or never begun
  *  @retval EPERM not its task
@@ -198,7 +198,7 @@ MONAD_ASYNC_API monad_async_result monad_async_recv_stream_stop(monad_async_recv
 
 /** SUSPENDS until the kernel has let go of a stream, whatever scopes have fired; what it has
  *  brought, and nobody took, is dropped and its buffers go back. Views that were handed out stay.
- *  @param stream one that its task has begun; ended already: nothing happens
+ *  @param stream one that the task that runs has begun; ended already: nothing happens
  *  @retval 0 ended
  *  @retval EINVAL NULL
  *  @retval EPERM not its task

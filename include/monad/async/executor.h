@@ -10,6 +10,9 @@
  *  - EXPENSIVE: allocates or asks the kernel; not for a path that is to be fast.
  *  - SUSPENDS: other tasks run on this thread before the call returns, and may change `errno`.
  *
+ *  A function that does not say SUSPENDS does not suspend. One that says neither EXPENSIVE nor what
+ *  it costs takes some instructions, and waits for nobody but who holds an object's latch for some.
+ *
  *  @include hello.c
  *
  *  Every call checks for NULL (`EINVAL`). A child after `fork` gets `EPERM`: the ring is its
@@ -145,7 +148,8 @@ MONAD_ASYNC_ASSERT_OFFSET(struct monad_async_executor_attr, reserved, 156);
 MONAD_ASYNC_ASSERT_SIZE(struct monad_async_executor_attr, 192);
 /** @endcond */
 
-/** Makes an executor, which the calling thread owns from then on. EXPENSIVE: up to a millisecond.
+/** Makes an executor, which the calling thread owns from then on. ANY THREAD. EXPENSIVE: up to a
+ *  millisecond.
  *
  *  Runs on whatever the kernel has: flags of io_uring that it refuses are done without, and
  *  `monad_async_executor_config_string` names them. Linux 6.1 and newer have all that makes the

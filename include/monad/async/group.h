@@ -59,8 +59,8 @@ MONAD_ASYNC_API monad_async_result monad_async_group_init(monad_async_task task,
                                                           monad_async_group *group,
                                                           uint32_t flags) MONAD_ASYNC_NOEXCEPT;
 
-/** Says who is told of each child that has exited, when it is in the group no more. Does not
- *  suspend.
+/** Says who is told of each child that has exited, when it is in the group no more. OWNER'S
+ *  THREAD, which is not checked. Does not suspend.
  *  @param group which
  *  @param on_exit whom; NULL: nobody. With `MONAD_ASYNC_GROUP_SHORT_EXITS` not to call the library
  *  @retval 0 done

@@ -107,7 +107,7 @@ MONAD_ASYNC_API monad_async_result monad_async_pool_create(
 
 /** Has it quit (`MONAD_ASYNC_POOL_RETURN`), unless it was told to already, and waits until the
  *  workers have left: until all that they have begun, and what was launched on their executors
- *  directly, has ended. SUSPENDS inside a task, shielded; blocks outside. EXPENSIVE.
+ *  directly, has ended. ANY THREAD. SUSPENDS inside a task, shielded; blocks outside. EXPENSIVE.
  *  @param pool the pool; no longer to be used, unless there is an error
  *  @return how many tasks were handed back
  *  @retval EDEADLK inside a task of one of its workers
@@ -200,8 +200,8 @@ MONAD_ASYNC_API monad_async_result monad_async_pool_post(monad_async_pool pool,
                                                          void const *bytes,
                                                          size_t size) MONAD_ASYNC_NOEXCEPT;
 
-/** Waits until at most so many are left. SUSPENDS inside a task; blocks outside. Others may submit
- *  more by then: it may have been so for a moment only.
+/** Waits until at most so many are left. ANY THREAD. SUSPENDS inside a task; blocks outside. Others
+ *  may submit more by then: it may have been so for a moment only.
  *  @param pool the pool
  *  @param at_most so many
  *  @param of `MONAD_ASYNC_POOL_QUEUED` or `MONAD_ASYNC_POOL_UNFINISHED`

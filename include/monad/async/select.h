@@ -93,7 +93,7 @@ static inline monad_async_select_case monad_async_make_case(uint8_t kind, void *
 }
 /** @endcond */
 
-/** A case that sends.
+/** A case that sends. ANY THREAD.
  *  @param channel to which
  *  @param element moved away if it is sent
  *  @return the case
@@ -104,7 +104,7 @@ static inline monad_async_select_case monad_async_case_send(monad_async_channel 
     return monad_async_make_case(monad_async_select_send, channel, element, 0);
 }
 
-/** A case that receives.
+/** A case that receives. ANY THREAD.
  *  @param channel from which
  *  @param[out] element memory for one
  *  @return the case
@@ -115,7 +115,7 @@ static inline monad_async_select_case monad_async_case_recv(monad_async_channel 
     return monad_async_make_case(monad_async_select_recv, channel, element, 0);
 }
 
-/** A case that sends to a local channel.
+/** A case that sends to a local channel. ANY THREAD.
  *  @param channel to which
  *  @param element moved away if it is sent
  *  @return the case
@@ -126,7 +126,7 @@ monad_async_case_local_send(monad_async_local_channel *channel, void *element)
     return monad_async_make_case(monad_async_select_local_send, channel, element, 0);
 }
 
-/** A case that receives from a local channel.
+/** A case that receives from a local channel. ANY THREAD.
  *  @param channel from which
  *  @param[out] element memory for one
  *  @return the case
@@ -137,7 +137,7 @@ monad_async_case_local_recv(monad_async_local_channel *channel, void *element)
     return monad_async_make_case(monad_async_select_local_recv, channel, element, 0);
 }
 
-/** A case that waits for the exit of a task, of any executor.
+/** A case that waits for the exit of a task, of any executor. ANY THREAD.
  *  @param task which; it must not be destroyed before the call returns
  *  @return the case
  *  @see monad_async_select(), monad_async_task_join() */
@@ -146,7 +146,7 @@ static inline monad_async_select_case monad_async_case_join(monad_async_task tas
     return monad_async_make_case(monad_async_select_join, task, NULL, 0);
 }
 
-/** A case that waits for a completion of an operation, and takes it.
+/** A case that waits for a completion of an operation, and takes it. ANY THREAD.
  *  @param op in flight, of the calling task
  *  @return the case
  *  @see monad_async_select(), monad_async_op_begin() */
@@ -155,7 +155,7 @@ static inline monad_async_select_case monad_async_case_op(monad_async_op *op)
     return monad_async_make_case(monad_async_select_op, op, NULL, 0);
 }
 
-/** A case that waits for time to pass.
+/** A case that waits for time to pass. ANY THREAD.
  *  @param timeout_ns nanoseconds from now on; 0: at once; `UINT64_MAX`: never
  *  @return the case
  *  @see monad_async_select() */
