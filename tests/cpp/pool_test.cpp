@@ -113,6 +113,42 @@ TEST(pool, for_each_throws_what_an_element_threw)
     EXPECT_LT(calls, 1000);
 }
 
+// It was that of the first worker that had thrown, whenever that was; and what the others had taken
+// went on to its end.
+TEST(pool, for_each_throws_what_was_thrown_first_and_takes_no_more)
+{
+    ma::thread_pool pool(2);
+    // A row of each worker, and more.
+    std::vector<int> numbers(1600);
+    std::iota(numbers.begin(), numbers.end(), 0);
+    constexpr int row = 1600 / (2 * 8);
+    for (int const thrower : {0, row}) {
+        int const other = row - thrower;
+        std::atomic<bool> both{false};
+        std::atomic<int> calls{0};
+        auto const f = [&](int n) {
+            ++calls;
+            if (n == thrower) {
+                while (!both) {
+                    std::this_thread::yield();
+                }
+                throw std::invalid_argument("the first");
+            }
+            if (n == other) {
+                both = true;
+                while (pool.unfinished() != 1) { // That of the thrower has ended.
+                    std::this_thread::yield();
+                }
+            }
+            if (n == other + row - 1) {
+                throw std::runtime_error("the second");
+            }
+        };
+        EXPECT_THROW(pool.for_each(numbers, f), std::invalid_argument);
+        EXPECT_LE(calls, 1 + row);
+    }
+}
+
 TEST(pool, its_destructor_drains)
 {
     std::atomic<int> ran{0};

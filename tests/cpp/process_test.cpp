@@ -187,6 +187,17 @@ TEST(CxxProcess, is_killed_and_reaped_with_its_object)
         outside = p.pid();
     }
     EXPECT_EQ(kill(outside, 0), -1);
+    // By what it cannot catch.
+    std::string const caught = "/tmp/monad_async_caught." + std::to_string(getpid());
+    run_task(ex, [&] {
+        ma::process p({"sh", "-c",
+                       "trap 'echo >" + caught +
+                           "; exit' TERM HUP INT; echo ready; while :; do sleep 0.01; done"});
+        char data[6];
+        p.output().recv_exact(ma::bytes(data, 6)); // It is there, and its traps are.
+    });
+    EXPECT_EQ(access(caught.c_str(), F_OK), -1);
+    (void)std::remove(caught.c_str());
     // SIGPIPE ends it, which ignores it here.
     auto *const before = signal(SIGPIPE, SIG_IGN);
     run_task(ex, [&] {

@@ -85,26 +85,38 @@ template <class Iterator, class F> struct each {
     F *f;
     // Atomic: the first that nobody has taken.
     std::size_t next = 0;
+    // Atomic: something was thrown. And the first that was, once all have ended.
+    bool has_failed = false;
+    std::exception_ptr first = nullptr;
 
     // What nobody has taken is left out.
     void stop() noexcept { __atomic_store_n(&next, size, __ATOMIC_RELAXED); }
 
+    // In a handler.
+    void failed() noexcept
+    {
+        stop();
+        if (!__atomic_exchange_n(&has_failed, true, __ATOMIC_RELAXED)) {
+            first = std::current_exception();
+        }
+    }
+
     // Takes some, again and again, until none is left.
-    void work()
+    void work() noexcept
     {
         for (;;) {
             std::size_t const from = __atomic_fetch_add(&next, step, __ATOMIC_RELAXED);
             if (from >= size) {
                 return;
             }
-            auto at = begin + static_cast<std::ptrdiff_t>(from);
-            for (std::size_t n = std::min(step, size - from); n != 0; --n, ++at) {
-                try {
+            try {
+                auto at = begin + static_cast<std::ptrdiff_t>(from);
+                for (std::size_t n = std::min(step, size - from); n != 0; --n, ++at) {
                     std::invoke(*f, *at);
-                } catch (...) {
-                    stop();
-                    throw;
                 }
+            } catch (...) {
+                failed();
+                return;
             }
         }
     }
@@ -281,17 +293,16 @@ public:
             shared.stop(); // `all` takes back what has not begun, and waits for what has.
             throw;
         }
-        std::exception_ptr thrown;
         for (auto &one : all) {
             try {
                 one.get();
-            } catch (...) {
-                shared.stop();
-                thrown = thrown ? thrown : std::current_exception();
+            } catch (...) { // The wait was interrupted, or it never began.
+                shared.failed();
             }
         }
-        if (thrown) {
-            std::rethrow_exception(thrown);
+        all.clear(); // Waits for those that are left.
+        if (shared.first) {
+            std::rethrow_exception(std::move(shared.first));
         }
     }
 
