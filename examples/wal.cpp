@@ -1,6 +1,6 @@
 // wal: a key-value store with a write-ahead log, over a Unix socket. A set is answered when it is
 // on the disk: many share one fdatasync. After a kill -9 nothing that was answered is lost, and
-// what was torn is cut off.
+// what was torn is cut off; a log that is damaged in the middle is refused.
 //
 //   wal serve DIRECTORY       "set KEY VALUE": "ok" or "error WHY"; "get KEY": "is VALUE" or "none"
 //   wal load DIRECTORY KEYS   sets each key to 1, 2, 3..., and gets it by another connection, until
@@ -22,6 +22,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -43,8 +44,10 @@ namespace {
 struct header {
     std::uint32_t crc;
     std::uint32_t key_bytes;
-    std::uint32_t value_bytes;
+    std::uint64_t value_bytes;
+    std::uint64_t synced; // So much of the log was on the disk before this was written.
 };
+static_assert(sizeof(header) == 24, "no padding, which would be in the sum");
 
 std::uint32_t sum_of(string_view record, std::uint64_t offset)
 {
@@ -54,15 +57,46 @@ std::uint32_t sum_of(string_view record, std::uint64_t offset)
     return posix_crc_finish(crc, offset);
 }
 
-string record_of(string_view key, string_view value, std::uint64_t offset)
+string record_of(string_view key, string_view value, std::uint64_t offset, std::uint64_t synced)
 {
-    header h{0, static_cast<std::uint32_t>(key.size()), static_cast<std::uint32_t>(value.size())};
+    header h{0, static_cast<std::uint32_t>(key.size()), value.size(), synced};
     string record(sizeof h, 0);
     std::memcpy(record.data(), &h, sizeof h);
     record.append(key).append(value);
     h.crc = sum_of(record, offset);
     std::memcpy(record.data(), &h, sizeof h);
     return record;
+}
+
+// The record at `offset`, and nothing where there is none that is whole.
+std::optional<header> header_at(string_view log, std::uint64_t offset)
+{
+    header h;
+    auto const rest = log.substr(offset);
+    if (rest.size() < sizeof h) {
+        return std::nullopt;
+    }
+    std::memcpy(&h, rest.data(), sizeof h);
+    auto const most = rest.size() - sizeof h;
+    if (h.key_bytes > most || h.value_bytes > most - h.key_bytes ||
+        sum_of(rest.substr(0, sizeof h + h.key_bytes + h.value_bytes), offset) != h.crc) {
+        return std::nullopt;
+    }
+    return h;
+}
+
+// What is behind the last record that is whole, was it torn by a crash? That can be no more than
+// what was not on the disk yet, in whatever order the disk wrote that. A later record that says the
+// bytes at `end` were on the disk already shows that they were damaged since.
+bool is_damaged(string_view log, std::uint64_t end)
+{
+    for (auto at = end + 1; at < log.size(); ++at) {
+        auto const h = header_at(log, at);
+        if (h && h->synced > end) {
+            return true;
+        }
+    }
+    return false;
 }
 //! [a record of the log]
 
@@ -81,8 +115,15 @@ public:
         }
         string all(log_.stat().stx_size, 0);
         all.resize(log_.read_all(all, 0));
-        while (auto const bytes = take(string_view(all).substr(end_))) {
-            end_ += bytes;
+        while (take(all)) {
+        }
+        if (is_damaged(all, end_)) {
+            throw std::runtime_error(directory + "/log: damaged at byte " + std::to_string(end_) +
+                                     ": what follows was written later, and is whole");
+        }
+        if (end_ != all.size()) {
+            std::fprintf(stderr, "wal: %zu bytes that were torn are cut off at byte %" PRIu64 "\n",
+                         std::size_t(all.size() - end_), end_);
         }
         cut(end_);
         log_.sync();
@@ -98,7 +139,7 @@ public:
             repaired_.wait();
         }
         auto const at = end_;
-        string const record = record_of(key, value, at);
+        string const record = record_of(key, value, at, synced_);
         end_ += record.size();
         // Ordered: behind what was called before, as one write with what waits too.
         std::error_code ec;
@@ -136,21 +177,16 @@ private:
         return how;
     }
 
-    // One record; 0: there is no more that is whole.
-    std::size_t take(string_view rest)
+    // One record. False: there is no more that is whole.
+    bool take(string const &log)
     {
-        header h;
-        if (rest.size() < sizeof h) {
-            return 0;
+        auto const h = header_at(log, end_);
+        if (h) {
+            auto const key = end_ + sizeof *h, value = key + h->key_bytes;
+            end_ = value + h->value_bytes;
+            values_[log.substr(key, h->key_bytes)] = {log.substr(value, h->value_bytes), end_};
         }
-        std::memcpy(&h, rest.data(), sizeof h);
-        std::uint64_t const bytes = sizeof h + std::uint64_t(h.key_bytes) + h.value_bytes;
-        if (rest.size() < bytes || sum_of(rest.substr(0, bytes), end_) != h.crc) {
-            return 0;
-        }
-        string const key(rest.substr(sizeof h, h.key_bytes));
-        values_[key] = {string(rest.substr(sizeof h + h.key_bytes, h.value_bytes)), end_ + bytes};
-        return bytes;
+        return h.has_value();
     }
 
     void cut(std::uint64_t end)

@@ -86,6 +86,53 @@ TEST(Wal, what_is_told_is_on_the_disk)
     rmdir(directory);
 }
 
+// A log of some records that the disk may have left so, or not: what is whole behind what is not.
+TEST(Wal, a_torn_end_is_told_from_damage)
+{
+    char directory[] = "/var/tmp/monad_async_wal_XXXXXX";
+    ASSERT_NE(mkdtemp(directory), nullptr);
+    string const file = string(directory) + "/log";
+    posix_crc_init();
+    // "a" is on the disk before the others are written; `synced`: whether "b" is before "c" is.
+    auto const has = [&](bool b_is_whole, bool b_was_synced) {
+        string log = record_of("a", "1", 0, 0);
+        auto const a = log.size();
+        log += record_of("b", "2", a, a);
+        auto const b = log.size();
+        log += record_of("c", "3", b, b_was_synced ? b : a);
+        log[b - 1] = b_is_whole ? log[b - 1] : 'x';
+        std::ofstream(file, std::ios::binary) << log;
+        ma::executor ex;
+        ma::task opens;
+        string is;
+        opens.attach(ex, [&] {
+            try {
+                store s(directory);
+                for (char const *key : {"a", "b", "c"}) {
+                    is += s.get(key).value_or("-");
+                }
+            } catch (std::runtime_error const &e) {
+                string now(log.size() + 1, 0);
+                now.resize(ma::file(file, O_RDONLY).read_all(now, 0));
+                EXPECT_EQ(now, log); // It is as it was.
+                is = e.what();
+            }
+        });
+        ex.run_until_idle();
+        opens.get();
+        return is;
+    };
+    EXPECT_EQ(has(true, true), "123");
+    EXPECT_EQ(has(true, false), "123");
+    // A crash may leave "c" on the disk, and "b" not, if neither was answered.
+    EXPECT_EQ(has(false, false), "1--");
+    auto const told = has(false, true);
+    auto const at = std::to_string(record_of("a", "1", 0, 0).size());
+    EXPECT_NE(told.find("damaged at byte " + at), string::npos) << told;
+    std::remove(file.c_str());
+    rmdir(directory);
+}
+
 monad_async_result failing_accept(monad_async_task task, monad_async_socket listener,
                                   monad_async_socket *accepted, sockaddr *from, socklen_t *size,
                                   std::uint32_t flags) noexcept

@@ -52,6 +52,20 @@ torn() {
     done
 }
 
+# A byte that is another one in the middle is no torn end: the log is refused, and stays as it is.
+damaged() {
+    local size at told
+    size=$(stat -c %s store/log)
+    for at in 30 $((size / 3)) $((size / 2)); do
+        rm -rf bad && mkdir bad && cp store/log bad/log || return 1
+        printf "\\$(printf %o $(($(od -An -tu1 -j "$at" -N1 bad/log) ^ 4)))" |
+            dd of=bad/log bs=1 seek="$at" conv=notrunc status=none && cp bad/log before &&
+            is_refused bad && cat err && cmp bad/log before || return 1
+        told=$(sed -n 's/^wal: bad\/log: damaged at byte \([0-9]*\):.*/\1/p' err)
+        [ -n "$told" ] && [ "$told" -le "$at" ] && [ "$told" -gt $((at - 1000)) ] || return 1
+    done
+}
+
 # A full disk, or a user with no more of it: those sets are told so, and what was answered before
 # stays. $1: what mounts it.
 full() {
@@ -176,6 +190,7 @@ check_where() {
 
 check "killed $kills times" killed
 check 'torn' torn
+check 'damaged' damaged
 check 'few descriptors' few_descriptors
 check 'one server of a directory' alone
 check_where 'a line without an end' 'no python3' endless
