@@ -94,7 +94,7 @@ public:
         try {
             while (serve_one()) {
             }
-        } catch (ma::timeout_error const &) {   // Idle, or reading the answer too slowly.
+        } catch (ma::timeout_error const &) {   // Reading the answer too slowly.
         } catch (ma::cancelled_error const &) { // The server ends.
         } catch (std::system_error const &) {   // The peer is gone.
         }
@@ -110,10 +110,20 @@ private:
         parser.header_limit(header_bytes_max);
         parser.body_limit(0);
         beast::error_code parsed;
-        // A peer that sends its header byte by byte has as long as one that sends nothing.
-        bool const came = ma::with_timeout(set.idle, [&] { return read_header(parser, parsed); });
+        bool came = false, late = false;
+        try { // A peer that sends its header byte by byte has as long as one that sends nothing.
+            came = ma::with_timeout(set.idle, [&] { return read_header(parser, parsed); });
+        } catch (ma::timeout_error const &) {
+            if (in_.empty() && !parser.got_some()) { // It has asked nothing.
+                return false;
+            }
+            late = true;
+        }
         // What was asked is answered, also when the server ends.
         ma::shield const answering;
+        if (late) {
+            return refuse(408);
+        }
         if (!came) {
             return parsed && refuse(status_of(parsed));
         }

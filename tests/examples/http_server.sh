@@ -125,6 +125,9 @@ raw() {
     exec 3>&-
 }
 
+# statuses REQUEST   Of each answer that comes back.
+statuses() { raw "$1" | sed -n 's/.*HTTP\/1.1 \([0-9]*\) .*/\1/p' | tr '\n' ' '; }
+
 # Each but one is a 4xx or 505, or the end of the connection, and the server is as it was.
 malformed() {
     local before n request long
@@ -201,10 +204,16 @@ each_worker_accepts() {
     done
 }
 
-# Half a header, and silence: the connection ends. One too many is refused.
+# Half a header, and silence: 408 (RFC 9110, 15.5.9), behind an answer too. Who has asked nothing, or
+# nothing more, is only told of the end of the connection. One too many is refused.
 limits() {
     start --idle 200 || return 1
-    [ -z "$(raw 'GET / HTT')" ] && [ -z "$(raw '')" ] && stop && start --connections 3 || return 1
+    local whole='GET / HTTP/1.1\r\nHost: a\r\n\r\n' half
+    for half in 'GET / HTT' 'GET / HTTP/1.1\r\nHos' 'GET / HTTP/1.1\r\nHost: a\r\n'; do
+        is "$(statuses "$half")" '408 ' && is "$(statuses "$whole$half")" '200 408 ' || return 1
+    done
+    raw "$half" | grep -qai '^connection: close' && [ -z "$(raw '')" ] && [ -z "$(raw '\r\n')" ] &&
+        is "$(statuses "$whole")" '200 ' && stop && start --connections 3 || return 1
     exec 4<>"/dev/tcp/127.0.0.1/$port" 5<>"/dev/tcp/127.0.0.1/$port" 6<>"/dev/tcp/127.0.0.1/$port"
     until kill -USR1 $pid && grep -q 'open 3' said; do sleep 0.01; done
     local refused
