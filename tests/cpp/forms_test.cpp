@@ -583,6 +583,7 @@ TEST(FormsOfSpawn, of_blocking_work)
         EXPECT_FALSE(ec);
         ec = stale();
         EXPECT_TRUE(ma::offload([] {}, ec).has_value());
+        EXPECT_GE(ma::blocking_helpers(), 1U);
         EXPECT_FALSE(ec);
         EXPECT_EQ(errno_thrown_by([&] {
                       (void)ma::offload(

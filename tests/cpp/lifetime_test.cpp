@@ -15,6 +15,7 @@
 #include <future>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include <unistd.h>
 
@@ -30,32 +31,37 @@ std::size_t resident_bytes()
     return resident * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
 }
 
+constexpr int children = 1200;
+constexpr int kept = 512; // By the process, for whoever makes a task next: 64 MiB.
+constexpr std::size_t deep_bytes = 96 << 10;
+constexpr std::size_t gone = (children - kept) * deep_bytes * 3 / 4;
+
+void goes_deep()
+{
+    ma::this_task::yield(); // All of them at a time.
+    std::array<unsigned char, deep_bytes> all{};
+    for (auto &byte : all) {
+        *const_cast<unsigned char volatile *>(&byte) = 1;
+    }
+}
+
+void burst()
+{
+    ma::task_group g;
+    for (int i = 0; i != children; ++i) {
+        g.spawn(goes_deep);
+    }
+    g.wait();
+}
+
 TEST(Lifetime, what_a_burst_has_left_is_given_back)
 {
-    constexpr int children = 1200;
-    constexpr int kept = 512; // By the process, for whoever makes a task next: 64 MiB.
-    constexpr std::size_t deep_bytes = 96 << 10;
-    auto const goes_deep = [] {
-        ma::this_task::yield(); // All of them at a time.
-        std::array<unsigned char, deep_bytes> all{};
-        for (auto &byte : all) {
-            *const_cast<unsigned char volatile *>(&byte) = 1;
-        }
-    };
     ma::executor ex;
-    auto const burst = [&] {
-        ma::task_group g;
-        for (int i = 0; i != children; ++i) {
-            g.spawn(goes_deep);
-        }
-        g.wait();
-    };
     ex.spawn(burst);
     ex.run_until_idle();
     auto const before = resident_bytes();
     ex.trim();
     auto const after = resident_bytes();
-    constexpr std::size_t gone = (children - kept) * deep_bytes * 3 / 4;
     EXPECT_LT(after + gone, before);
     // Inside a task, whose own is not kept yet; and there are new ones.
     ex.spawn([&] {
@@ -67,6 +73,44 @@ TEST(Lifetime, what_a_burst_has_left_is_given_back)
     ex.trim();
     ex.trim();
     EXPECT_LT(resident_bytes() + gone, before);
+}
+
+TEST(Lifetime, what_a_burst_has_left_in_a_pool_is_given_back)
+{
+    ma::thread_pool pool(1);
+    ma::event go;
+    std::vector<ma::future<void>> all;
+    for (int i = 0; i != children; ++i) {
+        all.push_back(pool.submit([&go] {
+            go.wait();
+            goes_deep();
+        }));
+    }
+    pool.wait_begun();
+    go.set();
+    for (auto &one : all) {
+        one.get();
+    }
+    all.clear();
+    pool.wait();
+    auto const before = resident_bytes();
+    pool.trim();
+    EXPECT_LT(resident_bytes() + gone, before);
+    EXPECT_EQ(pool.submit([] { return 3; }).get(), 3);
+}
+
+TEST(Lifetime, what_a_burst_has_left_on_a_worker_is_given_back)
+{
+    ma::thread_pool pool(1);
+    pool.submit(burst).get();
+    auto const before = resident_bytes();
+    pool.trim(); // Those are none of its own,
+    ma::executor_ref const from_here = pool.submit([] { return ma::this_task::executor(); }).get();
+    from_here.trim(); // nor are they this thread's.
+    EXPECT_GT(resident_bytes() + gone / 2, before);
+    pool.worker(0).submit([] { ma::this_task::executor().trim(); }).get();
+    EXPECT_LT(resident_bytes() + gone, before);
+    ma::executor_ref().trim();
 }
 
 TEST(Lifetime, a_clean_up_that_suspends_comes_through)

@@ -298,6 +298,36 @@ TEST(pool, quit_hands_back_what_has_not_begun)
     held.get();
 }
 
+TEST(pool, quit_drains_where_it_is_told_to)
+{
+    ma::thread_pool pool(1);
+    gate g;
+    auto held = pool.submit([&g] { g.pass(); });
+    g.wait_for(1);
+    auto later = pool.submit([] { return 7; });
+    EXPECT_EQ(pool.quit(ma::pool_quit::drain), 0u);
+    EXPECT_EQ(errno_thrown_by([&] { (void)pool.submit([] {}); }), ESHUTDOWN);
+    EXPECT_FALSE(later.ready());
+    g.open = true;
+    EXPECT_EQ(later.get(), 7);
+    held.get();
+    pool.wait();
+}
+
+TEST(pool, one_that_drains_may_still_hand_back)
+{
+    ma::thread_pool pool(1);
+    gate g;
+    auto held = pool.submit([&g] { g.pass(); });
+    g.wait_for(1);
+    auto never = pool.submit([] {});
+    EXPECT_EQ(pool.quit(ma::pool_quit::drain), 0u);
+    EXPECT_EQ(pool.quit(ma::pool_quit::hand_back), 1u);
+    EXPECT_THROW(never.get(), ma::cancelled_error);
+    g.open = true;
+    held.get();
+}
+
 // A future that is let go cancels its task, in the queue too, at once.
 TEST(pool, of_what_nobody_got_from_a_future_on_unobserved_is_told)
 {

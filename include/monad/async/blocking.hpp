@@ -4,17 +4,19 @@
 /** @file blocking.hpp
  *  Callables that block, and names of hosts: on helper threads, while only their task waits.
  *
- *  The words SUSPENDS and EXPENSIVE are those of executor.h. */
+ *  The words ANY THREAD, SUSPENDS and EXPENSIVE are those of executor.h. */
 
 #include "blocking.h"
 #include "config.h"
 #include "detail/runtime.hpp"
+#include "detail/time.hpp"
 #include "detail/tsan.hpp"
 #include "error.hpp"
 #include "result.h"
 #include "task.h"
 
 #include <cerrno>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -117,6 +119,38 @@ offload(F &&f, std::error_code &ec)
     detail::offloaded<F> call{std::forward<F>(f)};
     detail::report(call.await(), ec);
     return std::move(call.value);
+}
+
+/** As `monad_async_blocking_set_limits`: how many helpers the process may have, and how long one
+ *  stays without work. ANY THREAD. EXPENSIVE: wakes those that are idle.
+ *  @param helpers_max at most so many; 64 unless set
+ *  @param idle so long; 5 seconds unless set; zero and less: not at all
+ *  @throws std::system_error `EINVAL`: no helper at all
+ *  @see monad_async_blocking_set_limits() */
+template <class Rep, class Period>
+void blocking_limits(std::uint32_t helpers_max, std::chrono::duration<Rep, Period> idle)
+{
+    auto const r = monad_async_blocking_set_limits(helpers_max, detail::to_ns(idle));
+    detail::check(r.error, "monad::async::blocking_limits");
+}
+
+/** As the other `blocking_limits`.
+ *  @param helpers_max at most so many
+ *  @param idle so long
+ *  @param[out] ec the error */
+template <class Rep, class Period>
+void blocking_limits(std::uint32_t helpers_max, std::chrono::duration<Rep, Period> idle,
+                     std::error_code &ec) noexcept
+{
+    detail::report(monad_async_blocking_set_limits(helpers_max, detail::to_ns(idle)).error, ec);
+}
+
+/** How many helpers there are, busy or idle. ANY THREAD.
+ *  @return at this moment
+ *  @see monad_async_blocking_helpers() */
+[[nodiscard]] inline std::uint32_t blocking_helpers() noexcept
+{
+    return monad_async_blocking_helpers();
 }
 
 /** Addresses that `resolve` found, in the order in which they are to be tried. Move-only; a range

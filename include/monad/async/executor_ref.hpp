@@ -74,6 +74,16 @@ public:
      *  @param[out] ec the error */
     void stop(std::error_code &ec) const noexcept { detail::report(try_stop(), ec); }
 
+    /** As `executor::trim`, where there is no executor object: on each worker of a pool,
+     *  `pool.worker(i).spawn([] { ma::this_task::executor().trim(); })`. OWNER'S THREAD, and of what
+     *  `this_task::executor` or `executor::ref` gave; else it does nothing. */
+    void trim() const noexcept
+    {
+        if (block_ != nullptr && detail::find_block(block_->head) == block_) {
+            block_->forget_spawned();
+        }
+    }
+
     /** As `executor::spawn`; takes future.hpp.
      *  @param body any callable
      *  @throws std::system_error `ESHUTDOWN`: the executor is gone, or ends and this is

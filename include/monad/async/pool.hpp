@@ -8,6 +8,7 @@
  *
  *  The words ANY THREAD and SUSPENDS are those of executor.h. */
 
+#include "detail/each.hpp"
 #include "detail/executor_block.hpp"
 #include "detail/posted.hpp"
 #include "detail/runtime.hpp"
@@ -51,6 +52,15 @@ struct thread_pool_options {
     std::size_t trace_bytes = 0;
 };
 
+/** What becomes of that which has not begun, when a pool is told to quit.
+ *  @see thread_pool::quit(), monad_async_pool_quit() */
+enum class pool_quit : std::uint32_t {
+    /** It is begun, and then the workers leave. */
+    drain = MONAD_ASYNC_POOL_DRAIN,
+    /** It never is: its futures say `cancelled_error`. */
+    hand_back = MONAD_ASYNC_POOL_RETURN,
+};
+
 /** @cond no API */
 namespace detail {
 
@@ -68,59 +78,6 @@ inline monad_async_result start(pool_target to, monad_async_task task) noexcept
     task->priority.cpu = static_cast<monad_async_priority>(to.level);
     return monad_async_pool_spawn(to.pool, task, &spawned_exited);
 }
-
-// By what is done with them: not every such iterator of C++20 has the tag.
-template <class Begin, class End, class = void> inline constexpr bool has_random_access = false;
-template <class Begin, class End>
-inline constexpr bool
-    has_random_access<Begin, End,
-                      std::void_t<decltype(std::declval<End>() - std::declval<Begin>()),
-                                  decltype(std::declval<Begin>() + std::ptrdiff_t())>> = true;
-
-// What the workers of one for_each share: on the stack of who waits for them.
-template <class Iterator, class F> struct each {
-    Iterator begin;
-    std::size_t size;
-    std::size_t step;
-    F *f;
-    // Atomic: the first that nobody has taken.
-    std::size_t next = 0;
-    // Atomic: something was thrown. And the first that was, once all have ended.
-    bool has_failed = false;
-    std::exception_ptr first = nullptr;
-
-    // What nobody has taken is left out.
-    void stop() noexcept { __atomic_store_n(&next, size, __ATOMIC_RELAXED); }
-
-    // In a handler.
-    void failed() noexcept
-    {
-        stop();
-        if (!__atomic_exchange_n(&has_failed, true, __ATOMIC_RELAXED)) {
-            first = std::current_exception();
-        }
-    }
-
-    // Takes some, again and again, until none is left.
-    void work() noexcept
-    {
-        for (;;) {
-            std::size_t const from = __atomic_fetch_add(&next, step, __ATOMIC_RELAXED);
-            if (from >= size) {
-                return;
-            }
-            try {
-                auto at = begin + static_cast<std::ptrdiff_t>(from);
-                for (std::size_t n = std::min(step, size - from); n != 0; --n, ++at) {
-                    std::invoke(*f, *at);
-                }
-            } catch (...) {
-                failed();
-                return;
-            }
-        }
-    }
-};
 
 } // namespace detail
 /** @endcond */
@@ -423,12 +380,18 @@ public:
         return {static_cast<int>(error), std::system_category()};
     }
 
-    /** Takes nothing more, and hands back what has not begun: its futures say `cancelled_error`.
-     *  @return how many that were */
-    std::size_t quit() noexcept
+    /** Takes nothing more. Does not wait: see `wait`.
+     *  @param how what becomes of that which has not begun; one that drains may still be told to
+     *  hand back
+     *  @return how many were handed back */
+    std::size_t quit(pool_quit how = pool_quit::hand_back) noexcept
     {
-        return number(monad_async_pool_quit(pool_, MONAD_ASYNC_POOL_RETURN));
+        return number(monad_async_pool_quit(pool_, static_cast<std::uint32_t>(how)));
     }
+
+    /** As `executor::trim`, of what is kept for the next `submit`, `spawn` and `for_each` here. What
+     *  the tasks spawn themselves their worker keeps: `executor_ref::trim`. EXPENSIVE. */
+    void trim() noexcept { block_->forget_spawned(); }
 
     /** The pool of the C API; this object keeps it.
      *  @return never null */
