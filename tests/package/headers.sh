@@ -14,19 +14,20 @@ if [ -n "${MONAD_ASYNC_LONG:-}" ]; then
     c_standards+=' c17' cxx_standards+=' c++20' libcxx_standards=$cxx_standards
 fi
 warnings='-Wall -Wextra -Wpedantic -Werror -Wshadow -Wconversion -Wundef'
+warnings+=' -Wsign-conversion -Wnull-dereference -Wcast-qual -Wredundant-decls'
 # Names that C keeps for itself, and casts of the old kind, show up only if asked for.
 c_warnings='-Wstrict-prototypes -Wc++-compat'
-cxx_warnings='-Wold-style-cast -Wnon-virtual-dtor -Wsuggest-override'
+cxx_warnings='-Wold-style-cast -Wnon-virtual-dtor -Wsuggest-override -Woverloaded-virtual'
+cxx_warnings+=' -Wextra-semi -Wzero-as-null-pointer-constant'
 
 # compiles COMPILER STANDARD LANGUAGE NAME HEADER...   A unit of this name that includes these.
 # COMPILER may be followed by flags.
 compiles() {
     local compiler=$1 standard=$2 language=$3 unit=$work/$4.$3 more=$cxx_warnings
     shift 4
-    # gcc sees a null pointer of its own making in each coroutine; clang does not know the other.
     case $compiler in
-    clang*) more+=' -Wzero-as-null-pointer-constant' ;;
-    *) more+=' -Wuseless-cast' ;;
+    clang*) more+=' -Wextra-semi-stmt' ;;
+    *) more+=' -Wuseless-cast -Wlogical-op -Wduplicated-branches' ;;
     esac
     [ "$language" = c ] && more=$c_warnings
     printf '#include <%s>\n' "$@" >"$unit"
