@@ -24,8 +24,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::mem::{size_of_val, zeroed};
+use std::net::UdpSocket;
 use std::os::fd::{AsRawFd, IntoRawFd};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::ptr::{null_mut, NonNull};
 use std::rc::Rc;
 use support::programme::attach_all;
@@ -212,6 +213,41 @@ fn all_views_are_kept() {
         ex.attach(task).unwrap();
         finish(ex);
         assert!(checked.get());
+        // SAFETY: given up here.
+        assert_eq!(unsafe { ex.executor().remove_buffers(buffers) }, Ok(()));
+        destroy(ex, [task]);
+    }
+}
+
+/// It asks the kernel for no more, which would take off the socket what is another's to receive.
+#[test]
+fn a_stream_that_is_stopped_leaves_what_comes_on_its_socket() {
+    for bits in RECEIVING {
+        let Some(ex) = executor_without(bits, 8) else { return };
+        let buffers = ex.executor().add_buffers(2, 8).unwrap();
+        let (here, mut there) = UnixStream::pair().unwrap();
+        let fd = here.as_raw_fd();
+        let task = new_task();
+        set_body(task, move |task| {
+            let ex = ex.executor();
+            // SAFETY: zeros are a stream that was never begun; it ends in here.
+            let stream: RecvStream = unsafe { zeroed() };
+            // SAFETY: in place until it has ended.
+            unsafe { stream.begin(ex, task, fd, buffers, 0) }.unwrap();
+            let _ = ex.sleep(task, 0); // The kernel has it.
+            stream.stop(ex).unwrap();
+            assert!(stream.next(ex, task).unwrap().is_none(), "mask {bits:#x}");
+            stream.finish(ex, task).unwrap();
+            let mut room = [0_u8; 8];
+            let call = Call { ex, task, fd, flags: 0 };
+            // SAFETY: room of our own.
+            unsafe { call.recv_exact(room.as_mut_ptr().cast(), 3) }
+        });
+        ex.attach(task).unwrap();
+        settle(ex);
+        there.write_all(b"abc").unwrap();
+        finish(ex);
+        assert_eq!(task.head.result.get(), RawResult::success(3), "mask {bits:#x}");
         // SAFETY: given up here.
         assert_eq!(unsafe { ex.executor().remove_buffers(buffers) }, Ok(()));
         destroy(ex, [task]);
@@ -459,9 +495,9 @@ fn what_was_moved_before_a_cancel_is_told() {
             }
             arrived
         };
-        while drain() < BYTES / 2 {
-            settle(ex);
-        }
+        // Each time either has room, or there is something to take.
+        let rounds = (0..BYTES).take_while(|_| drain() < BYTES / 2).map(|_| settle(ex)).count();
+        assert!(rounds < BYTES, "no more comes, mask {bits:#x}");
         let sent = cancel(sends);
         assert_eq!(drain(), sent, "mask {bits:#x}");
         assert!(sent < BYTES);
@@ -575,6 +611,112 @@ fn a_descriptor_comes_with_a_message() {
         finish(ex);
         destroy(ex, [sends, takes, closes]);
     }
+}
+
+/// Of an unconnected datagram socket poll tells that it has room itself, and not whether who is to
+/// receive has: between two tries the task sleeps, longer each time. By a call, and, of a descriptor
+/// with O_NONBLOCK, by the ring.
+#[test]
+fn who_is_told_of_room_that_there_is_not_pauses() {
+    let by_call = mask::CONTROL | mask::FILE_OPCODES;
+    for (bits, by_ring) in [(by_call, false)] {
+        let Some(ex) = executor_without(bits, 8) else { return };
+        let to = UnixDatagram::unbound().unwrap();
+        // SAFETY: zeros are an address without a name.
+        let mut name: libc::sockaddr_un = unsafe { zeroed() };
+        name.sun_family = libc::AF_UNIX as u16;
+        let mut size = size_of_val(&name.sun_family) as libc::socklen_t;
+        // SAFETY: an address of its family alone, which the kernel completes; and room for it.
+        unsafe {
+            assert_eq!(libc::bind(to.as_raw_fd(), (&raw const name).cast(), size), 0);
+            size = size_of_val(&name) as libc::socklen_t;
+            let named = libc::getsockname(to.as_raw_fd(), (&raw mut name).cast(), &mut size);
+            assert_eq!(named, 0);
+        }
+        let address = to.local_addr().unwrap();
+        // By several, each of which has room of its own left.
+        let fills = || {
+            let from = UnixDatagram::unbound().unwrap();
+            from.set_nonblocking(true).unwrap();
+            (0..8).filter(|_| from.send_to_addr(b"-", &address).is_ok()).count()
+        };
+        while fills() != 0 {}
+        let from = UnixDatagram::unbound().unwrap();
+        from.set_nonblocking(by_ring).unwrap();
+        let sends = new_task();
+        let fd = from.as_raw_fd();
+        set_body(sends, move |task| {
+            let call = Call { ex: ex.executor(), task, fd, flags: 0 };
+            let mut part = libc::iovec { iov_base: c"x".as_ptr().cast_mut().cast(), iov_len: 1 };
+            let mut control = 0_u64;
+            // SAFETY: plain data.
+            let mut head: libc::msghdr = unsafe { zeroed() };
+            head.msg_name = (&raw const name).cast_mut().cast();
+            head.msg_namelen = size;
+            head.msg_iov = &raw mut part;
+            head.msg_iovlen = 1;
+            if !by_ring {
+                head.msg_control = (&raw mut control).cast(); // None of it is used.
+            }
+            // SAFETY: ours.
+            match unsafe { call.sendmsg(&head, 0) } {
+                Ok(n) => RawResult::success(n as isize),
+                Err(e) => RawResult::failure(e),
+            }
+        });
+        ex.attach(sends).unwrap();
+        // It pauses for 10 ms soon.
+        let tries = (0..1000).take_while(|_| ex.run(usize::MAX, Some(0)).is_ok()).count();
+        assert!(tries < 1000, "mask {bits:#x}: it asks all the time");
+        assert!(sends.is_attached(), "{:?}", sends.head.result.get());
+        to.recv(&mut [0]).unwrap();
+        finish(ex);
+        assert_eq!(sends.head.result.get(), RawResult::success(1), "mask {bits:#x}");
+        destroy(ex, [sends]);
+    }
+}
+
+/// Who waits for a queued error by a call is not woken by data, of which there may be any amount.
+#[test]
+fn a_queued_error_is_waited_for_beside_data() {
+    let Some(ex) = executor_without(mask::CONTROL | mask::FILE_OPCODES, 8) else { return };
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let fd = socket.as_raw_fd();
+    let on = 1;
+    // SAFETY: reads a number of ours.
+    let set = unsafe {
+        let at = (&raw const on).cast();
+        libc::setsockopt(fd, libc::SOL_IP, libc::IP_RECVERR, at, size_of_val(&on) as u32)
+    };
+    assert_eq!(set, 0);
+    socket.send_to(b"data", socket.local_addr().unwrap()).unwrap();
+    let nobody = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let takes = new_task();
+    set_body(takes, move |task| {
+        let call = Call { ex: ex.executor(), task, fd, flags: 0 };
+        let mut room = [0_u8; 8];
+        let mut part = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
+        let mut control = [0_u64; 32];
+        // SAFETY: plain data.
+        let mut head: libc::msghdr = unsafe { zeroed() };
+        head.msg_iov = &raw mut part;
+        head.msg_iovlen = 1;
+        head.msg_control = control.as_mut_ptr().cast();
+        head.msg_controllen = size_of_val(&control);
+        // SAFETY: ours.
+        match unsafe { call.recvmsg(&mut head, libc::MSG_ERRQUEUE) } {
+            Ok(n) => RawResult::success(n as isize),
+            Err(e) => RawResult::failure(e),
+        }
+    });
+    ex.attach(takes).unwrap();
+    settle(ex);
+    assert_eq!(ex.run(usize::MAX, Some(20_000_000)), errno(libc::ETIME), "it goes on");
+    assert!(takes.is_attached(), "{:?}", takes.head.result.get());
+    socket.send_to(b"error", nobody).unwrap();
+    finish(ex);
+    assert_eq!(takes.head.result.get(), RawResult::success(5));
+    destroy(ex, [takes]);
 }
 
 /// A kernel without rings of buffers, which may have no memory for entries.

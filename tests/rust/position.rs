@@ -21,7 +21,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use support::child::alone;
-use support::rings::ring;
+use support::rings::{ring, where_seccomp};
 use support::skip::skip;
 use support::*;
 
@@ -335,61 +335,63 @@ fn with_o_direct_appended_in_a_row() {
 /// who called with an entry of its own, and to who wrote in a row.
 #[test]
 fn of_a_socket() {
-    for bits in [0, mask::STREAM_POSITION, mask::ALL] {
-        in_task_without(bits, |call| {
-            let (here, there) = UnixStream::pair().unwrap();
-            let file = File { fd: there.as_raw_fd(), flags: 0 };
-            let by = Call { ex: call.ex, task: call.task, fd: here.as_raw_fd(), flags: 0 };
-            let from = c"abcdefgh".as_ptr().cast::<c_void>();
-            let mut to = [0_u8; 16];
-            let room = to.as_mut_ptr().cast::<c_void>();
-            let part = |at: *const c_void| libc::iovec { iov_base: at.cast_mut(), iov_len: 2 };
-            // SAFETY: a string, and room for sixteen.
-            unsafe {
-                let out = Call { fd: file.fd, ..by };
-                assert_eq!(out.write(from, 2, HERE), Ok(2));
-                assert_eq!(
-                    out.writev(Parts { at: &part(from.byte_add(2)), count: 1 }, HERE, 0),
-                    Ok(2)
-                );
-                let own = Sqe::new(op::WRITE, out.fd, HERE as u64, from.byte_add(4) as u64, 2, 0);
-                assert_eq!(Handle::<Real>::io(call.task, &own), RawResult::success(2));
-                let file = order(call.ex, file).unwrap();
-                let row = Call { flags: file.flags, ..out };
-                assert_eq!(row.write_in_order(from.byte_add(6), 2, HERE), RawResult::success(2));
-                // More than one, which are linked.
-                for r in together(&row, &[(b"ij", HERE), (b"kl", HERE), (b"mn", HERE)]) {
-                    assert_eq!(r, RawResult::success(2));
-                }
+    [0, mask::STREAM_POSITION, mask::ALL].into_iter().for_each(sockets_have_none);
+}
 
-                assert_eq!(by.read(room, 2, HERE), Ok(2));
-                assert_eq!(
-                    by.readv(Parts { at: &part(room.byte_add(2)), count: 1 }, HERE, 0),
-                    Ok(2)
-                );
-                let own = |at: usize, len| {
-                    Sqe::new(op::READ, by.fd, HERE as u64, room.byte_add(at) as u64, len, 0)
-                };
-                assert_eq!(Handle::<Real>::io(call.task, &own(4, 2)), RawResult::success(2));
-                let op: Op = zeroed();
-                op.sqe.set(own(6, 8));
-                for _ in 0..2 {
-                    Handle::<Real>::begin_operation(call.task, &op).unwrap();
-                    let r = Handle::<Real>::wait_operation(call.task, &op);
-                    assert_eq!((r, op.sqe.get().off()), (RawResult::success(8), HERE as u64));
-                    assert_eq!(&to[..14], b"abcdefghijklmn");
-                    assert_eq!(out.write(from.cast::<u8>().add(6).cast(), 2, HERE), Ok(2));
-                    assert_eq!(row.write_in_order(c"ijklmn".as_ptr().cast(), 6, HERE).value, 6);
-                }
-                row.close_in_order().unwrap();
-                // What is no socket has a position still.
-                let plain = nameless(0).unwrap();
-                for n in 1..=2 {
-                    assert_eq!(of(call, &plain, 0).write(from, 2, HERE), Ok(2));
-                    assert_eq!(position(&plain), 2 * n);
-                }
+/// Where none can be made to ask it, the kernel is taken for one that refuses them.
+#[test]
+fn of_a_socket_where_none_can_be_asked() {
+    where_seccomp(&[libc::SYS_socket], libc::EMFILE, || sockets_have_none(mask::STREAM_POSITION));
+}
+
+fn sockets_have_none(bits: u32) {
+    in_task_without(bits, |call| {
+        let (here, there) = UnixStream::pair().unwrap();
+        let file = File { fd: there.as_raw_fd(), flags: 0 };
+        let by = Call { ex: call.ex, task: call.task, fd: here.as_raw_fd(), flags: 0 };
+        let from = c"abcdefgh".as_ptr().cast::<c_void>();
+        let mut to = [0_u8; 16];
+        let room = to.as_mut_ptr().cast::<c_void>();
+        let part = |at: *const c_void| libc::iovec { iov_base: at.cast_mut(), iov_len: 2 };
+        // SAFETY: a string, and room for sixteen.
+        unsafe {
+            let out = Call { fd: file.fd, ..by };
+            assert_eq!(out.write(from, 2, HERE), Ok(2));
+            assert_eq!(out.writev(Parts { at: &part(from.byte_add(2)), count: 1 }, HERE, 0), Ok(2));
+            let own = Sqe::new(op::WRITE, out.fd, HERE as u64, from.byte_add(4) as u64, 2, 0);
+            assert_eq!(Handle::<Real>::io(call.task, &own), RawResult::success(2));
+            let file = order(call.ex, file).unwrap();
+            let row = Call { flags: file.flags, ..out };
+            assert_eq!(row.write_in_order(from.byte_add(6), 2, HERE), RawResult::success(2));
+            // More than one, which are linked.
+            for r in together(&row, &[(b"ij", HERE), (b"kl", HERE), (b"mn", HERE)]) {
+                assert_eq!(r, RawResult::success(2));
             }
-            std::mem::forget(there);
-        });
-    }
+
+            assert_eq!(by.read(room, 2, HERE), Ok(2));
+            assert_eq!(by.readv(Parts { at: &part(room.byte_add(2)), count: 1 }, HERE, 0), Ok(2));
+            let own = |at: usize, len| {
+                Sqe::new(op::READ, by.fd, HERE as u64, room.byte_add(at) as u64, len, 0)
+            };
+            assert_eq!(Handle::<Real>::io(call.task, &own(4, 2)), RawResult::success(2));
+            let op: Op = zeroed();
+            op.sqe.set(own(6, 8));
+            for _ in 0..2 {
+                Handle::<Real>::begin_operation(call.task, &op).unwrap();
+                let r = Handle::<Real>::wait_operation(call.task, &op);
+                assert_eq!((r, op.sqe.get().off()), (RawResult::success(8), HERE as u64));
+                assert_eq!(&to[..14], b"abcdefghijklmn");
+                assert_eq!(out.write(from.cast::<u8>().add(6).cast(), 2, HERE), Ok(2));
+                assert_eq!(row.write_in_order(c"ijklmn".as_ptr().cast(), 6, HERE).value, 6);
+            }
+            row.close_in_order().unwrap();
+            // What is no socket has a position still.
+            let plain = nameless(0).unwrap();
+            for n in 1..=2 {
+                assert_eq!(of(call, &plain, 0).write(from, 2, HERE), Ok(2));
+                assert_eq!(position(&plain), 2 * n);
+            }
+        }
+        std::mem::forget(there);
+    });
 }

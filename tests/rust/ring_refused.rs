@@ -9,13 +9,17 @@ use std::io::Read;
 use std::mem::MaybeUninit;
 use std::os::fd::FromRawFd;
 use std::path::Path;
+use std::process::Command;
 
 use monad_async::capi;
+use monad_async::error::RawResult;
+use monad_async::io::process;
 use monad_async::uring::abi::setup;
 use monad_async::uring::kernel::{Kernel, Wait};
 use monad_async::uring::{CreateError, RealKernel, RingOptions};
 use support::rings::*;
 use support::skip;
+use support::{executor, new_task, set_body, succeeds};
 
 const FOUR: RingOptions = RingOptions {
     entries: 4,
@@ -26,35 +30,6 @@ const FOUR: RingOptions = RingOptions {
     direct_descriptors: 0,
     mask: 0,
 };
-
-/// What `f` gives on a thread of its own, on which the system calls `calls` answer `errno`.
-fn where_seccomp<T: Send>(calls: &[libc::c_long], errno: i32, f: impl FnOnce() -> T + Send) -> T {
-    let op = |code: u32, k: u32, jt: u8| libc::sock_filter { code: code as u16, jt, jf: 0, k };
-    let load_number = op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0);
-    let answer = |k| op(libc::BPF_RET | libc::BPF_K, k, 0);
-    let mut filter = vec![load_number];
-    for (i, call) in calls.iter().enumerate() {
-        let to_refusal = (calls.len() - i) as u8;
-        filter.push(op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, *call as u32, to_refusal));
-    }
-    filter.push(answer(libc::SECCOMP_RET_ALLOW));
-    filter.push(answer(libc::SECCOMP_RET_ERRNO | errno as u32));
-    std::thread::scope(|s| {
-        let confined = s.spawn(|| {
-            let program =
-                libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-            // SAFETY: a filter of `len` instructions, copied by the kernel; binds this thread only,
-            // which ends soon.
-            unsafe {
-                assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-                let mode = libc::SECCOMP_MODE_FILTER;
-                assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program), 0);
-            }
-            f()
-        });
-        confined.join().unwrap()
-    })
-}
 
 fn create_error(o: RingOptions) -> Option<CreateError> {
     RealKernel::new(&o).err()
@@ -136,6 +111,42 @@ fn a_compute_only_executor_makes_no_call_of_io_uring() {
     let e = e.expect("refused");
     assert_eq!(e.errno.0, libc::EPERM);
     assert!(e.text.contains("timerfd"), "{}", e.text);
+}
+
+/// What ends the sleep of a ring that there is.
+#[test]
+fn a_policy_that_forbids_eventfds_is_named_as_such() {
+    if ring(FOUR).is_none() {
+        return;
+    }
+    for answer in [libc::EPERM, libc::ENOSYS] {
+        let e = where_seccomp(&[libc::SYS_eventfd2], answer, || create_error(FOUR));
+        let CreateError { errno, text } = e.expect("refused");
+        assert_eq!(errno.0, answer, "{text}");
+        assert!(text.contains("allow eventfd2") && !text.contains("io_uring"), "{text}");
+    }
+}
+
+/// A child is waited for where there are no descriptors of processes: a policy says so of a call that
+/// it does not know by either errno.
+#[test]
+fn a_policy_that_forbids_descriptors_of_processes_costs_nothing() {
+    if ring(FOUR).is_none() {
+        return;
+    }
+    for answer in [libc::EPERM, libc::ENOSYS] {
+        let mut child = Command::new("sleep").arg("0.01").spawn().unwrap();
+        let pid = child.id() as i32;
+        where_seccomp(&[libc::SYS_pidfd_open], answer, || {
+            let (ex, task) = (executor(4), new_task());
+            set_body(task, move |task| match process::wait(ex.executor(), task, pid) {
+                Ok(_) => RawResult::success(0),
+                Err(e) => RawResult::failure(e),
+            });
+            succeeds(ex, task);
+        });
+        assert!(child.try_wait().is_err(), "reaped");
+    }
 }
 
 #[test]

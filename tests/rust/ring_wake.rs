@@ -237,3 +237,42 @@ fn compute_only_sleeps_to_its_time_and_submits_nothing() {
     }
     k.enter(Wait::Until { boot_ns: 0 }).unwrap();
 }
+
+/// A call of a task never touches errno: nor does a sleep that a signal ends.
+#[test]
+fn a_sleep_that_a_signal_ends_leaves_errno_alone() {
+    extern "C" fn nothing(_: i32) {}
+    // SAFETY: all zeroes is an empty sigaction.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = nothing as *const () as usize;
+    // SAFETY: the handler does nothing; nothing else in this binary uses SIGUSR2.
+    assert_eq!(unsafe { libc::sigaction(libc::SIGUSR2, &action, std::ptr::null_mut()) }, 0);
+    // SAFETY: no preconditions.
+    let sleeper = unsafe { libc::pthread_self() };
+    on_every_kind(|k| {
+        let over = AtomicBool::new(false);
+        std::thread::scope(|s| {
+            s.spawn(|| {
+                while !over.load(Ordering::Acquire) {
+                    // SAFETY: the sleeper waits for this thread.
+                    unsafe { libc::pthread_kill(sleeper, libc::SIGUSR2) };
+                    std::thread::sleep(Duration::from_micros(100));
+                }
+            });
+            // SAFETY: this thread's own.
+            let errno = unsafe { &mut *libc::__errno_location() };
+            *errno = 12345;
+            let mut ended = 0;
+            while ended != 3 {
+                let boot_ns = k.now_boot_ns() + 1000 * MS;
+                ended += i32::from(k.enter(Wait::Until { boot_ns }) == Err(Errno(libc::EINTR)));
+            }
+            while ended != 6 {
+                ended += i32::from(k.enter(Wait::Forever) == Err(Errno(libc::EINTR)));
+            }
+            let left = std::mem::replace(errno, 0);
+            over.store(true, Ordering::Release);
+            assert_eq!(left, 12345);
+        });
+    });
+}

@@ -110,3 +110,36 @@ pub fn sleep_until(k: &RealKernel, boot_ns: u64) -> u32 {
     }
     enters
 }
+
+/// What `f` gives on a thread of its own, on which the system calls `calls` answer `errno`.
+pub fn where_seccomp<T: Send>(
+    calls: &[libc::c_long],
+    errno: i32,
+    f: impl FnOnce() -> T + Send,
+) -> T {
+    let op = |code: u32, k: u32, jt: u8| libc::sock_filter { code: code as u16, jt, jf: 0, k };
+    let load_number = op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0);
+    let answer = |k| op(libc::BPF_RET | libc::BPF_K, k, 0);
+    let mut filter = vec![load_number];
+    for (i, call) in calls.iter().enumerate() {
+        let to_refusal = (calls.len() - i) as u8;
+        filter.push(op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, *call as u32, to_refusal));
+    }
+    filter.push(answer(libc::SECCOMP_RET_ALLOW));
+    filter.push(answer(libc::SECCOMP_RET_ERRNO | errno as u32));
+    std::thread::scope(|s| {
+        let confined = s.spawn(|| {
+            let program =
+                libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+            // SAFETY: a filter of `len` instructions, copied by the kernel; binds this thread only,
+            // which ends soon.
+            unsafe {
+                assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+                let mode = libc::SECCOMP_MODE_FILTER;
+                assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program), 0);
+            }
+            f()
+        });
+        confined.join().unwrap()
+    })
+}

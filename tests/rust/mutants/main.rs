@@ -13,6 +13,7 @@ mod pool;
 mod position;
 mod promises;
 mod queues;
+mod refused;
 mod rules;
 #[path = "../../sim/executor/seeds.rs"]
 mod seeds;
@@ -74,7 +75,7 @@ const LOOM: &[&str] = &[
 ];
 
 /// The programs of tests/rust that find some, each by the test that its list names.
-const ALONE: [(&str, &[(Mutant, &str)]); 11] = [
+const ALONE: [(&str, &[(Mutant, &str)]); 14] = [
     ("warm", STACKS),
     ("queues", QUEUES),
     ("poll_fd", POLL_FD),
@@ -86,6 +87,9 @@ const ALONE: [(&str, &[(Mutant, &str)]); 11] = [
     ("pool_rules", pool::RULES),
     ("thread_pool", pool::WHOLE),
     ("threads", told::MAILBOX),
+    ("fallbacks", refused::FALLBACKS),
+    ("ring_refused", refused::RING),
+    ("ring_wake", refused::WAKE),
 ];
 
 /// Who waits in vain with a bug in it is ended after so long: with none in it nobody

@@ -66,6 +66,13 @@ pub const POSITION: &[(Mutant, &str)] = &[
         SOCKET,
     ),
     of(
+        "src/uring/features.rs",
+        "where no socket can be made to ask it, the kernel is taken for a newer one",
+        "return true;",
+        "return false;",
+        "of_a_socket_where_none_can_be_asked",
+    ),
+    of(
         STREAMS,
         "an older kernel is handed vectored writes of sockets at the current position",
         "matches!(sqe.opcode(),
