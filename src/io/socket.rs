@@ -28,6 +28,15 @@ pub fn are_flags(flags: u32) -> bool {
     flags & !(DIRECT | HOME) == 0 && (flags & DIRECT != 0 || flags == 0)
 }
 
+/// How the ring is to send: it does not wait. The task does, by a poll, and asks again. A ring that
+/// waits for the room of another's socket of datagrams has taken the bytes of the message by then,
+/// and sends one of none, with success (seen on Linux 6.18).
+#[inline(always)]
+fn now(flags: i32) -> i32 {
+    let waits = flags & libc::MSG_WAITALL != 0;
+    flags | libc::MSG_NOSIGNAL | if waits { 0 } else { libc::MSG_DONTWAIT }
+}
+
 /// Where the bytes of an address go or come from, and how many there are.
 #[derive(Clone, Copy)]
 pub struct Address {
@@ -54,8 +63,8 @@ impl<K: Kernel> Call<'_, K> {
     /// `from` has `bytes`.
     #[inline(always)]
     pub unsafe fn send(&self, from: *const c_void, bytes: usize, flags: i32) -> Res<usize> {
-        let (len, quiet) = (bytes.min(BYTES_MAX) as u32, flags | libc::MSG_NOSIGNAL);
-        let sqe = self.entry(op::SEND, 0, from as u64, len, quiet as u32);
+        let (len, now) = (bytes.min(BYTES_MAX) as u32, now(flags));
+        let sqe = self.entry(op::SEND, 0, from as u64, len, now as u32);
         // SAFETY: the caller's.
         unsafe { self.io_when(sqe, libc::POLLOUT, flags & libc::MSG_DONTWAIT != 0) }
     }
@@ -100,8 +109,10 @@ impl<K: Kernel> Call<'_, K> {
             if let Err(e) = self.goes_on(begun) {
                 return moved(done, Err(e));
             }
+            // What was sent in part is no message: for the rest the ring may wait.
+            let flags = if done == 0 { 0 } else { all };
             // SAFETY: the caller's.
-            match unsafe { self.send(from.byte_add(done), bytes - done, all) } {
+            match unsafe { self.send(from.byte_add(done), bytes - done, flags) } {
                 Ok(0) => break,
                 Ok(n) => done += n,
                 Err(e) => return moved(done, Err(e)),
@@ -174,15 +185,15 @@ impl<K: Kernel> Call<'_, K> {
     /// # Safety
     /// `message` and what it refers to are valid.
     pub unsafe fn sendmsg(&self, message: *const libc::msghdr, flags: i32) -> Res<usize> {
-        let quiet = flags | libc::MSG_NOSIGNAL;
-        let sqe = self.entry(op::SENDMSG, 0, message as u64, 1, quiet as u32);
+        let now = now(flags);
+        let sqe = self.entry(op::SENDMSG, 0, message as u64, 1, now as u32);
         let (begun, dont_wait) = (self.begun(), flags & libc::MSG_DONTWAIT != 0);
         // SAFETY: the caller's.
         unsafe {
             match self.io_when(sqe, libc::POLLOUT, dont_wait) {
                 Err(Errno(libc::EINVAL)) if self.is_refused(message, flags) => {
                     let call = |flags| fd::sendmsg(self.fd, message, flags);
-                    self.by_call(call, libc::POLLOUT, quiet, begun)
+                    self.by_call(call, libc::POLLOUT, flags | libc::MSG_NOSIGNAL, begun)
                 }
                 moved => moved,
             }

@@ -613,41 +613,43 @@ fn a_descriptor_comes_with_a_message() {
     }
 }
 
+/// A datagram socket that has no room for one more, with its name.
+fn full() -> (UnixDatagram, libc::sockaddr_un, libc::socklen_t) {
+    let to = UnixDatagram::unbound().unwrap();
+    // SAFETY: zeros are an address without a name.
+    let mut name: libc::sockaddr_un = unsafe { zeroed() };
+    name.sun_family = libc::AF_UNIX as u16;
+    let mut size = size_of_val(&name) as libc::socklen_t;
+    // SAFETY: an address of its family alone, which the kernel completes; and room for it.
+    unsafe {
+        let family = size_of_val(&name.sun_family) as libc::socklen_t;
+        assert_eq!(libc::bind(to.as_raw_fd(), (&raw const name).cast(), family), 0);
+        assert_eq!(libc::getsockname(to.as_raw_fd(), (&raw mut name).cast(), &mut size), 0);
+    }
+    let address = to.local_addr().unwrap();
+    // By several, each of which has room of its own left.
+    let fills = || {
+        let from = UnixDatagram::unbound().unwrap();
+        from.set_nonblocking(true).unwrap();
+        (0..8).filter(|_| from.send_to_addr(b"-", &address).is_ok()).count()
+    };
+    while fills() != 0 {}
+    (to, name, size)
+}
+
 /// Of an unconnected datagram socket poll tells that it has room itself, and not whether who is to
-/// receive has: between two tries the task sleeps, longer each time. By a call, and, of a descriptor
-/// with O_NONBLOCK, by the ring.
+/// receive has: between two tries the task sleeps, longer each time. By a call, and by the ring.
 #[test]
 fn who_is_told_of_room_that_there_is_not_pauses() {
-    let by_call = mask::CONTROL | mask::FILE_OPCODES;
-    for (bits, by_ring) in [(by_call, false)] {
+    for bits in [0, mask::CONTROL | mask::FILE_OPCODES, mask::ALL] {
         let Some(ex) = executor_without(bits, 8) else { return };
-        let to = UnixDatagram::unbound().unwrap();
-        // SAFETY: zeros are an address without a name.
-        let mut name: libc::sockaddr_un = unsafe { zeroed() };
-        name.sun_family = libc::AF_UNIX as u16;
-        let mut size = size_of_val(&name.sun_family) as libc::socklen_t;
-        // SAFETY: an address of its family alone, which the kernel completes; and room for it.
-        unsafe {
-            assert_eq!(libc::bind(to.as_raw_fd(), (&raw const name).cast(), size), 0);
-            size = size_of_val(&name) as libc::socklen_t;
-            let named = libc::getsockname(to.as_raw_fd(), (&raw mut name).cast(), &mut size);
-            assert_eq!(named, 0);
-        }
-        let address = to.local_addr().unwrap();
-        // By several, each of which has room of its own left.
-        let fills = || {
-            let from = UnixDatagram::unbound().unwrap();
-            from.set_nonblocking(true).unwrap();
-            (0..8).filter(|_| from.send_to_addr(b"-", &address).is_ok()).count()
-        };
-        while fills() != 0 {}
+        let (to, name, size) = full();
         let from = UnixDatagram::unbound().unwrap();
-        from.set_nonblocking(by_ring).unwrap();
         let sends = new_task();
         let fd = from.as_raw_fd();
         set_body(sends, move |task| {
             let call = Call { ex: ex.executor(), task, fd, flags: 0 };
-            let mut part = libc::iovec { iov_base: c"x".as_ptr().cast_mut().cast(), iov_len: 1 };
+            let mut part = libc::iovec { iov_base: c"xyz".as_ptr().cast_mut().cast(), iov_len: 3 };
             let mut control = 0_u64;
             // SAFETY: plain data.
             let mut head: libc::msghdr = unsafe { zeroed() };
@@ -655,10 +657,8 @@ fn who_is_told_of_room_that_there_is_not_pauses() {
             head.msg_namelen = size;
             head.msg_iov = &raw mut part;
             head.msg_iovlen = 1;
-            if !by_ring {
-                head.msg_control = (&raw mut control).cast(); // None of it is used.
-            }
-            // SAFETY: ours.
+            head.msg_control = (&raw mut control).cast(); // None of it is used.
+                                                          // SAFETY: ours.
             match unsafe { call.sendmsg(&head, 0) } {
                 Ok(n) => RawResult::success(n as isize),
                 Err(e) => RawResult::failure(e),
@@ -669,9 +669,59 @@ fn who_is_told_of_room_that_there_is_not_pauses() {
         let tries = (0..1000).take_while(|_| ex.run(usize::MAX, Some(0)).is_ok()).count();
         assert!(tries < 1000, "mask {bits:#x}: it asks all the time");
         assert!(sends.is_attached(), "{:?}", sends.head.result.get());
-        to.recv(&mut [0]).unwrap();
+        assert_eq!(to.recv(&mut [0; 8]).unwrap(), 1);
         finish(ex);
-        assert_eq!(sends.head.result.get(), RawResult::success(1), "mask {bits:#x}");
+        assert_eq!(sends.head.result.get(), RawResult::success(3), "mask {bits:#x}");
+        assert_eq!(last_of(&to), b"xyz", "mask {bits:#x}");
+        destroy(ex, [sends]);
+    }
+}
+
+/// The last message that it has.
+fn last_of(to: &UnixDatagram) -> Vec<u8> {
+    to.set_nonblocking(true).unwrap();
+    let mut last = Vec::new();
+    let mut room = [0; 8];
+    while let Ok(bytes) = to.recv(&mut room) {
+        last = room[..bytes].to_vec();
+    }
+    last
+}
+
+/// A ring that waits for the room of another's socket has taken what it is to send by then: it sent
+/// a message of nothing (Linux 6.18).
+#[test]
+fn a_message_that_waits_for_room_is_sent_whole() {
+    for (bits, all) in
+        [0, mask::WAIT_ALL, mask::ALL].into_iter().flat_map(|m| [(m, false), (m, true)])
+    {
+        let Some(ex) = executor_without(bits, 8) else { return };
+        let (to, ..) = full();
+        let from = UnixDatagram::unbound().unwrap();
+        from.connect_addr(&to.local_addr().unwrap()).unwrap();
+        let (sends, fd) = (new_task(), from.as_raw_fd());
+        set_body(sends, move |task| {
+            let call = Call { ex: ex.executor(), task, fd, flags: 0 };
+            let data = c"xyz".as_ptr().cast();
+            // SAFETY: a constant.
+            match unsafe {
+                if all {
+                    return call.send_all(data, 3);
+                } else {
+                    call.send(data, 3, 0)
+                }
+            } {
+                Ok(n) => RawResult::success(n as isize),
+                Err(e) => RawResult::failure(e),
+            }
+        });
+        ex.attach(sends).unwrap();
+        settle(ex);
+        assert!(sends.is_attached(), "{:?}", sends.head.result.get());
+        assert_eq!(to.recv(&mut [0; 8]).unwrap(), 1);
+        finish(ex);
+        assert_eq!(sends.head.result.get(), RawResult::success(3), "mask {bits:#x}");
+        assert_eq!(last_of(&to), b"xyz", "mask {bits:#x}");
         destroy(ex, [sends]);
     }
 }
