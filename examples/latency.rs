@@ -2,9 +2,9 @@
 //! time, and the hot loops, and a bare ring in the same process.
 //!
 //! `cargo run --release --example latency` takes some 30 s and prints tables for people;
-//! `-- --markdown` prints them for docs/performance.md; `-- --draw DIRECTORY` measures the steps alone,
-//! and draws how long they take into `steps.svg` there, by matplotlib. The exit status is 0 whatever the
-//! figures.
+//! `-- --markdown` prints them for docs/performance.md; `-- --draw DIRECTORY` measures the steps
+//! alone, and draws how long they take into `steps.svg` there, by matplotlib. The exit status is 0
+//! whatever the figures.
 //!
 //! Nanoseconds are this machine's at this moment; ratios carry over. Every figure is a median,
 //! every ratio the median of ratios of rounds that took turns, and the targets are ratios.
@@ -123,8 +123,8 @@ fn steps(markdown: bool, raw: &mut RawRing) {
     }
     t.print(markdown);
     println!(
-        "\nRatio: to a NOP on the bare ring, 64 a batch. First version: what this library took when\n\
-         it began. At most: half of that.\n"
+        "\nRatio: to a NOP on the bare ring, 64 a batch. First version: what this library took \
+         when\nit began. At most: half of that.\n"
     );
 }
 
@@ -172,8 +172,8 @@ fn loops(markdown: bool, raw: &mut RawRing, stamp: &Stamp) {
     add("1 ms sleep among 10,000, CPU", &mut Sleepers::new(ON), By::Cpu, target);
     t.print(markdown);
     println!(
-        "\nAt most: the goals, with time tracking above what a stamp costs; docs/performance.md says \
-         what holds back those that are missed."
+        "\nAt most: the goals, with time tracking above what a stamp costs; docs/performance.md \
+         says what holds back those that are missed."
     );
     println!("The first version: launch 60 to 97 ns, NOP 141 ns, where the bare ring takes 72.\n");
 }
@@ -260,8 +260,8 @@ fn wakes(markdown: bool) {
 fn stamps(stamp: &Stamp) {
     let o = stamp.0;
     println!(
-        "One stamp: {:.1} ns back to back, ratio {:.3}. A launch takes two, which alone are {:.3}; a \
-         yield or a suspension one.\nCounter: {:.1} MHz.",
+        "One stamp: {:.1} ns back to back, ratio {:.3}. A launch takes two, which alone are {:.3}; \
+         a yield or a suspension one.\nCounter: {:.1} MHz.",
         o.own_ns,
         o.ratio,
         2.0 * o.ratio,
