@@ -90,18 +90,18 @@ struct tells {
     void await_resume() const noexcept {}
 };
 
-// gcc sees a null pointer of its own making in each coroutine.
-#ifndef __clang__
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wzero-as-null-pointer-constant"
-#endif
+    // gcc sees a null pointer of its own making in each coroutine.
+    #ifndef __clang__
+        #pragma GCC diagnostic push
+        #pragma GCC diagnostic ignored "-Wzero-as-null-pointer-constant"
+    #endif
 inline stand_in make_stand_in(monad_async_event *event)
 {
     co_await tells{event};
 }
-#ifndef __clang__
-#pragma GCC diagnostic pop
-#endif
+    #ifndef __clang__
+        #pragma GCC diagnostic pop
+    #endif
 
 struct destroys_stand_in {
     std::coroutine_handle<stand_in::promise_type> handle;
