@@ -394,7 +394,7 @@ std::uint64_t users_of(ma::executor const &ex)
            static_cast<std::uint64_t>(block.users_here);
 }
 
-// What is taken elsewhere and given back here is counted out: in the end the executor alone is left.
+// What is taken elsewhere and given back here is counted out: the executor alone is left.
 TEST(Reference, of_background_tasks_are_given_back_for_good)
 {
     ma::executor ex{ma::executor_options::compute_only()};
