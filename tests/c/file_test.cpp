@@ -212,7 +212,11 @@ TEST(File, the_same_by_operations)
             return begun.error != 0 ? begun : monad_async_op_wait(self, &op);
         };
         monad_async_op_mkdir(&op, scratch.fd, "d", 0750);
-        TRY(perform());
+        auto const made = perform();
+        if (made.error == EINVAL) {
+            skip("directories made by an operation: not in this kernel"); // before 5.15
+        }
+        TRY(made);
         monad_async_op_open(&op, scratch.fd, "d/a", O_RDWR | O_CREAT, 0600, 0);
         TRY(perform());
         File const f = monad_async_file_adopt(int(op.result.value));
@@ -469,7 +473,7 @@ TEST(File, cancels_and_deadlines)
     });
     Task late([&](monad_async_task self) {
         monad_async_scope scope;
-        TRY(monad_async_scope_enter(self, &scope, 2 * ms, 0));
+        TRY(monad_async_scope_enter(self, &scope, 50 * ms, 0));
         auto const r =
             monad_async_file_read(self, monad_async_file_adopt(pipe.reader), &byte, 1, -1);
         EXPECT_EQ(r.error, ETIME);
@@ -525,6 +529,7 @@ TEST(File, nonblocking_files_of_proc)
 // As file.h says: the kernel does not wait for the other end.
 TEST(File, a_fifo_is_opened_as_with_nonblock)
 {
+    skip_unless_listed("native_workers"); // Before 5.12 a thread of the kernel's waits in the open.
     Executor ex;
     Scratch const scratch;
     ASSERT_EQ(mkfifoat(scratch.fd, "fifo", 0600), 0);

@@ -51,7 +51,7 @@ TEST(Metrics, count_what_ran_and_what_was_begun)
         for (int i = 0; i < 4; ++i) {
             EXPECT_EQ(monad_async_task_suspend_for_duration(self, 0).error, 0);
         }
-        return monad_async_task_suspend_for_duration(self, 2 * ms);
+        return monad_async_task_suspend_for_duration(self, 20 * ms);
     });
     low.priority(monad_async_priority_low);
     high.attach(ex);

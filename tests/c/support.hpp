@@ -131,15 +131,29 @@ private:
     monad_async_executor ex_ = nullptr;
 };
 
-// Skips the test where the kernel lacks `what`, as the config string calls it.
-inline void skip_without(char const *what)
+// Whether a ring's config string has `part`.
+inline bool config_says(std::string const &part)
 {
     Executor const ex(4);
     char *const config = monad_async_executor_config_string(ex);
-    bool const lacks = strstr(config, (std::string(what) + " (").c_str()) != nullptr;
+    bool const says = strstr(config, part.c_str()) != nullptr;
     monad_async_free(config);
-    if (lacks) {
-        skip((std::string(what) + ": not in this kernel").c_str());
+    return says;
+}
+
+// Skips the test where the kernel lacks `what`, as the config string calls it.
+inline void skip_without(std::string const &what)
+{
+    if (config_says(what + " (")) {
+        skip((what + ": not in this kernel").c_str());
+    }
+}
+
+// The same, of what the config string lists where it is there.
+inline void skip_unless_listed(std::string const &what)
+{
+    if (!config_says(what)) {
+        skip((what + ": not in this kernel").c_str());
     }
 }
 

@@ -105,7 +105,7 @@ static inline monad_async_file monad_async_file_adopt(int fd)
 }
 
 /** Opens a file, as `openat2`, with `O_CLOEXEC`. SUSPENDS. One that a cancel comes too late for is
- *  the caller's, with success. A FIFO is not waited for: without a reader, to write is `ENXIO`.
+ *  the caller's, with success. Since Linux 5.12 no FIFO is waited for: without a reader, `ENXIO`.
  *  @param task the task that runs
  *  @param[out] file untouched on an error
  *  @param directory where a relative path begins: a descriptor, or `AT_FDCWD`
