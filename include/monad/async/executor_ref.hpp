@@ -75,8 +75,8 @@ public:
     void stop(std::error_code &ec) const noexcept { detail::report(try_stop(), ec); }
 
     /** As `executor::trim`, where there is no executor object: on each worker of a pool,
-     *  `pool.worker(i).spawn([] { ma::this_task::executor().trim(); })`. OWNER'S THREAD, and of what
-     *  `this_task::executor` or `executor::ref` gave; else it does nothing. */
+     *  `pool.worker(i).spawn([] { ma::this_task::executor().trim(); })`. OWNER'S THREAD, and of
+     *  what `this_task::executor` or `executor::ref` gave; else it does nothing. */
     void trim() const noexcept
     {
         if (block_ != nullptr && detail::find_block(block_->head) == block_) {

@@ -53,7 +53,7 @@ struct thread_pool_options {
 };
 
 /** What becomes of that which has not begun, when a pool is told to quit.
- *  @see thread_pool::quit(), monad_async_pool_quit() */
+ *  @see monad_async_pool_quit() */
 enum class pool_quit : std::uint32_t {
     /** It is begun, and then the workers leave. */
     drain = MONAD_ASYNC_POOL_DRAIN,
@@ -389,8 +389,8 @@ public:
         return number(monad_async_pool_quit(pool_, static_cast<std::uint32_t>(how)));
     }
 
-    /** As `executor::trim`, of what is kept for the next `submit`, `spawn` and `for_each` here. What
-     *  the tasks spawn themselves their worker keeps: `executor_ref::trim`. EXPENSIVE. */
+    /** As `executor::trim`, of what is kept for the next `submit`, `spawn` and `for_each` here.
+     *  What the tasks spawn themselves their worker keeps: `executor_ref::trim`. EXPENSIVE. */
     void trim() noexcept { block_->forget_spawned(); }
 
     /** The pool of the C API; this object keeps it.
