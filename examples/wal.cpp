@@ -92,7 +92,7 @@ bool is_damaged(string_view log, std::uint64_t end)
 {
     for (auto at = end + 1; at < log.size(); ++at) {
         auto const h = header_at(log, at);
-        if (h && h->synced > end) {
+        if (h && h->synced > end && h->synced <= at) { // None knows of more than was before it.
             return true;
         }
     }
@@ -207,7 +207,12 @@ private:
         ma::shield const whatever_happens;
         repairing_ = true;
         repaired_.reset();
-        cut(at);
+        try {
+            cut(at);
+        } catch (std::exception const &e) {
+            std::fprintf(stderr, "wal: %s\n", e.what()); // Nobody could write any more.
+            std::_Exit(EXIT_FAILURE);
+        }
         end_ = at;
         repairing_ = false;
         repaired_.set();

@@ -220,7 +220,11 @@ in_lane() {
 join_lane() {
     local p=$passed f=$failed s=$skipped names=("${taken[@]}") before=("${times[@]}")
     # shellcheck disable=SC1090
-    . <(sed 's/^declare \(-[-a-z]*\)/declare -g \1/' "$logs/lane.$1") || { count 0 1 0; return 1; }
+    . <(sed 's/^declare \(-[-a-z]*\)/declare -g \1/' "$logs/lane.$1") || {
+        count 0 1 0
+        echo "FAILED: the lane $1 did not reach its end" >>"$logs/failed"
+        return 1
+    }
     passed=$((p + passed)) failed=$((f + failed)) skipped=$((s + skipped))
     taken=("${names[@]}" "${taken[@]}") times=("${before[@]}" "${times[@]}")
 }
@@ -266,7 +270,8 @@ counted_step_at_once() {
         grep -hE '^(not ok|test .* FAILED|error(\[|:)|.*\*\*\*(Failed|Exception|Timeout))' "$log" |
             head -n 20 >"$log.failed"
         cat "$log.failed"
-        (printf 'FAILED: %s\n' "$name" && sed 's/^/    /' "$log.failed") >>"$logs/failed"
+        # In one piece: the other lane may do the same.
+        printf '%s\n' "FAILED: $name" "$(sed 's/^/    /' "$log.failed")" >>"$logs/failed"
         # What a test of many in one process says may be far from the end.
         grep -hE -A 8 ': Failure$|panicked at' "$log" | head -n 60
         show_log_tail

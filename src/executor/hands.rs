@@ -93,7 +93,13 @@ impl Drop for Hands {
 impl Hand {
     pub(super) fn take_up(&self, posted: &Posted) {
         self.on_exit.set(posted.job.on_exit);
-        self.bytes.set(posted.bytes);
+        let to = self.bytes.as_ptr().cast::<MaybeUninit<u64>>();
+        for (n, from) in posted.bytes.iter().enumerate() {
+            // Word by word, as they have just been stored: a load of two words would wait until
+            // both are in the cache. So volatile, which the compiler does not join.
+            // SAFETY: as many words; nobody else has the hand.
+            unsafe { to.add(n).write(ptr::read_volatile(from)) };
+        }
     }
 
     pub(super) fn task(&self) -> TaskRef {

@@ -84,7 +84,8 @@ impl<K: Kernel> Executor<K> {
         let row = if is_marked(&sqe) { self.prepare_write(record, &sqe)? } else { None };
         let direct = matches!(noted(&sqe), bit::OPENS_DIRECT | bit::CLOSES);
         if direct && sqe.file_index() != 0 && !self.knows_direct() {
-            return Err(Errno(libc::ENFILE));
+            let closes = noted(&sqe) == bit::CLOSES;
+            return Err(Errno(if closes { libc::EBADF } else { libc::ENFILE }));
         }
         let (bits, buffers) = match validate::record(&sqe)? {
             Completes::Singly if row.is_some() => (bit::ORDERED, None),

@@ -12,6 +12,32 @@ use crate::error::{Errno, Res};
 use crate::task::header::{mark, TaskRef, Waits, NORMAL};
 use crate::uring::kernel::Kernel;
 
+/// Word by word, as they are written to the queue next: a copy by other sizes would be a call, and
+/// the loads of what it has stored would wait until that is in the cache.
+///
+/// # Safety
+/// `from` are so many bytes, `JOB_BYTES` at most.
+#[inline(always)]
+unsafe fn bytes_of(from: *const u8, size: usize) -> Bytes {
+    let mut bytes: Bytes = [MaybeUninit::zeroed(); JOB_BYTES / 8];
+    let words = size / 8;
+    for (n, to) in bytes.iter_mut().enumerate() {
+        if n < words {
+            // SAFETY: the caller's.
+            *to = unsafe { from.cast::<MaybeUninit<u64>>().add(n).read_unaligned() };
+        }
+    }
+    let rest = size % 8;
+    if rest != 0 {
+        // SAFETY: the caller's; there is a word more than those.
+        unsafe {
+            let to = bytes.as_mut_ptr().add(words).cast();
+            from.add(words * 8).copy_to_nonoverlapping(to, rest);
+        }
+    }
+    bytes
+}
+
 impl Queue {
     /// ANY THREAD. Puts a job at the end of a level. ESHUTDOWN: closed.
     ///
@@ -31,11 +57,8 @@ impl Queue {
         }
         self.check_process()?;
         debug_assert!(size <= JOB_BYTES);
-        let mut bytes: Bytes = [MaybeUninit::zeroed(); JOB_BYTES / 8];
-        if size != 0 {
-            // SAFETY: the caller's; there is room for them.
-            unsafe { from.copy_to_nonoverlapping(bytes.as_mut_ptr().cast(), size) };
-        }
+        // SAFETY: the caller's.
+        let bytes = unsafe { bytes_of(from, size) };
         let mut chunk = None;
         loop {
             // Who brings a chunk leaves it in the queue.

@@ -8,9 +8,9 @@ use crate::executor::home::HOME_SHIFT;
 use crate::executor::mailbox::HOMES;
 use crate::executor::Executor;
 use crate::reactor::operation::KEPT_FROM;
-use crate::sys::valgrind;
+use crate::sys::{fd, valgrind};
 use crate::task::header::TaskRef;
-use crate::uring::abi::sqe as flag;
+use crate::uring::abi::{sqe as flag, uring_cmd_socket};
 use crate::uring::kernel::{op, Kernel, Sqe};
 
 pub use crate::executor::home::DIRECT;
@@ -292,17 +292,59 @@ impl<'a, K: Kernel> Call<'a, K> {
         }
     }
 
+    /// A send that was not to wait, and has found no room, once more: of a stream the ring waits
+    /// for that, holding the socket meanwhile. `KEPT_FROM`: the task is to wait.
+    ///
+    /// # Safety
+    /// As `io`.
+    unsafe fn sends_on(&self, sqe: &Sqe, begun: u64) -> i32 {
+        const NOW: u64 = (libc::MSG_DONTWAIT as u64) << 32;
+        let is_send = matches!(sqe.opcode(), op::SEND | op::SENDMSG);
+        if !is_send || sqe.0[3] & NOW == 0 || !self.is_stream() {
+            return KEPT_FROM;
+        }
+        if let Err(e) = self.goes_on(begun) {
+            return -e.0;
+        }
+        let mut sqe = *sqe;
+        sqe.0[3] &= !NOW;
+        // SAFETY: the caller's.
+        unsafe { self.ex.io(self.task, sqe) }
+    }
+
+    /// Of a direct one where the ring can ask (Linux 6.7): SUSPENDS. `false`: maybe.
+    fn is_stream(&self) -> bool {
+        if let Some(fd) = self.plain() {
+            return fd::is_stream(fd);
+        }
+        let mut kind = 0i32;
+        let (name, value) = ((libc::SOL_SOCKET, libc::SO_TYPE), (&raw mut kind as u64, 4));
+        let sqe = Sqe::option(self.fd, uring_cmd_socket::GETSOCKOPT, name, value);
+        // SAFETY: the ring is done with the number when this returns.
+        unsafe { self.io(&sqe).is_ok() && (&raw const kind).read_volatile() == libc::SOCK_STREAM }
+    }
+
     /// # Safety
     /// As `io`.
     pub(super) unsafe fn io_after_poll(&self, sqe: &Sqe, events: i16, begun: u64) -> Res<usize> {
-        let mut pause = Pause::new();
+        // SAFETY: the caller's.
+        match unsafe { self.sends_on(sqe, begun) } {
+            KEPT_FROM => {}
+            res => return answer_to(sqe, res),
+        }
+        let (kernel, mut pause) = (self.ex.kernel(), Pause::new());
         loop {
             let poll = self.entry(op::POLL_ADD, 0, 0, 0, events as u16 as u32);
             self.goes_on(begun)?;
+            let since_ns = kernel.now_boot_ns();
             // SAFETY: refers to no memory; then the caller's.
             unsafe {
                 self.io(&poll)?;
                 self.goes_on(begun)?;
+                if kernel.now_boot_ns() - since_ns > Pause::FIRST_NS {
+                    // It told the truth, and another was sooner.
+                    pause = Pause::new();
+                }
                 match self.ex.io(self.task, *sqe) {
                     KEPT_FROM => {}
                     res => return answer_to(sqe, res),

@@ -28,13 +28,25 @@ pub fn are_flags(flags: u32) -> bool {
     flags & !(DIRECT | HOME) == 0 && (flags & DIRECT != 0 || flags == 0)
 }
 
-/// How the ring is to send: it does not wait. The task does, by a poll, and asks again. A ring that
-/// waits for the room of another's socket of datagrams has taken the bytes of the message by then,
-/// and sends one of none, with success (seen on Linux 6.18).
+/// How the ring is to send at first: it does not wait. Then of a stream it does, and else the task,
+/// by a poll, and asks again: see `sends_on`. A ring that waits for the room of another's socket of
+/// datagrams has taken the bytes of the message by then, and sends one of none, with success (seen
+/// on Linux 6.18).
 #[inline(always)]
 fn now(flags: i32) -> i32 {
     let waits = flags & libc::MSG_WAITALL != 0;
     flags | libc::MSG_NOSIGNAL | if waits { 0 } else { libc::MSG_DONTWAIT }
+}
+
+/// Events of poll by which what is to be received comes. An error that is queued is told of by
+/// POLLERR, whatever else there is.
+#[inline(always)]
+fn comes_by(flags: i32) -> i16 {
+    if flags & libc::MSG_ERRQUEUE != 0 {
+        0
+    } else {
+        libc::POLLIN
+    }
 }
 
 /// Where the bytes of an address go or come from, and how many there are.
@@ -131,10 +143,10 @@ impl<K: Kernel> Call<'_, K> {
         let (begun, dont_wait) = (self.begun(), flags & libc::MSG_DONTWAIT != 0);
         // SAFETY: the caller's.
         unsafe {
-            match self.io_when(sqe, libc::POLLIN, dont_wait) {
+            match self.io_when(sqe, comes_by(flags), dont_wait) {
                 Err(Errno(libc::EINVAL)) if self.is_refused(message, flags) => {
                     let call = |flags| fd::recvmsg(self.fd, message, flags);
-                    self.by_call(call, libc::POLLIN, flags, begun)
+                    self.by_call(call, comes_by(flags), flags, begun)
                 }
                 moved => moved,
             }
@@ -166,8 +178,6 @@ impl<K: Kernel> Call<'_, K> {
         flags: i32,
         begun: u64,
     ) -> Res<usize> {
-        // An error that is queued is told of by POLLERR, whatever else there is.
-        let events = if flags & libc::MSG_ERRQUEUE != 0 { 0 } else { events };
         let mut pause = Pause::new();
         loop {
             self.goes_on(begun)?;
@@ -176,6 +186,7 @@ impl<K: Kernel> Call<'_, K> {
                 moved => return moved,
             }
             pause.next(self)?;
+            self.goes_on(begun)?;
             self.poll(events)?;
         }
     }

@@ -170,6 +170,15 @@ pub unsafe fn option_set(
     quietly(|| unsafe { libc::setsockopt(fd, level, name, value, length) }).map(drop)
 }
 
+/// `false`: maybe.
+pub fn is_stream(fd: i32) -> bool {
+    let (mut kind, mut length) = (0i32, size_of::<i32>() as libc::socklen_t);
+    let (to, name) = ((&raw mut kind).cast(), libc::SO_TYPE);
+    // SAFETY: it has `length` bytes.
+    let asked = unsafe { option_get(fd, libc::SOL_SOCKET, name, to, &mut length) };
+    asked.is_ok() && kind == libc::SOCK_STREAM
+}
+
 /// Whether a socket of this process was told to linger for a time. It stays so.
 static MAY_LINGER: AtomicBool = AtomicBool::new(false);
 

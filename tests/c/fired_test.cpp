@@ -24,6 +24,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -235,8 +236,14 @@ struct Stage {
 private:
     static pid_t fork_one()
     {
+        pid_t const parent = ::getpid();
         pid_t const pid = ::fork();
         if (pid == 0) {
+            // Else it would keep what ctest reads open, should the test die.
+            ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+            if (::getppid() != parent) {
+                ::_exit(0);
+            }
             for (;;) {
                 pause();
             }

@@ -233,7 +233,8 @@ TEST(resolve, a_slow_name_delays_nobody_else)
 {
     ma::executor ex;
     // One helper for blocking work, and it is to be free.
-    ASSERT_EQ(monad_async_blocking_set_limits(1, 5'000'000'000).error, 0);
+    ma::blocking_limits(1, 5s);
+    EXPECT_EQ(errno_thrown_by([] { ma::blocking_limits(0, 5s); }), EINVAL);
     auto slow = asking(ex);
     run_task(ex, [] {
         EXPECT_EQ(ma::offload([] { return 7; }), 7);
@@ -248,7 +249,9 @@ TEST(resolve, a_slow_name_delays_nobody_else)
     }
     EXPECT_THROW(slow.get(), ma::cancelled_error);
     answer();
-    ASSERT_EQ(monad_async_blocking_set_limits(64, 5'000'000'000).error, 0);
+    std::error_code ec;
+    ma::blocking_limits(64, 5s, ec);
+    EXPECT_FALSE(ec);
 }
 
 // Whose executor is gone when the answer comes: the helper frees what it has found.

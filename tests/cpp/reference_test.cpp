@@ -479,10 +479,12 @@ TEST(Reference, what_a_stop_has_stopped_may_be_gone_before_it_returns)
     action.sa_handler = stepped;
     ASSERT_EQ(::sigaction(SIGTRAP, &action, &before), 0);
     // Behind each instruction of the call the executor has time to see the request, and to end.
+    // A second or two in all: what is inside the call may keep the executor from its end.
+    int left = 10'000;
     std::function<void()> step = [&] {
         if (stopping) {
             ::usleep(100);
-            while (was_stopped && !is_gone) {
+            while (was_stopped && !is_gone && left-- > 0) {
                 ::usleep(100);
             }
         }

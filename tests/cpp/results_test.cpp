@@ -15,6 +15,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <new>
+#include <optional>
 #include <stdexcept>
 #include <utility>
 
@@ -154,6 +155,16 @@ TYPED_TEST(Result, of_a_future_that_outlives_its_executor)
             ex.run_until_idle();
         }
         (void)kept.get();
+    });
+    leaves_nothing("while a task of another one waits for it", [] {
+        ma::executor other{ma::executor_options::compute_only()};
+        std::optional<ma::executor> ex(std::in_place, ma::executor_options::compute_only());
+        auto awaited = ex->submit([] { return TypeParam(); });
+        other.spawn([&] { (void)awaited.get(); });
+        other.poll();
+        ex->run_until_idle();
+        ex.reset();
+        other.run_until_idle();
     });
     leaves_nothing("done, not asked for", [] {
         ma::future<TypeParam> kept;

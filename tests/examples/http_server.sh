@@ -207,7 +207,7 @@ each_worker_accepts() {
 # Half a header, and silence: 408 (RFC 9110, 15.5.9), behind an answer too. Who has asked nothing, or
 # nothing more, is only told of the end of the connection. One too many is refused.
 limits() {
-    start --idle 200 || return 1
+    start --idle 1000 || return 1
     local whole='GET / HTTP/1.1\r\nHost: a\r\n\r\n' half
     for half in 'GET / HTT' 'GET / HTTP/1.1\r\nHos' 'GET / HTTP/1.1\r\nHost: a\r\n'; do
         is "$(statuses "$half")" '408 ' && is "$(statuses "$whole$half")" '200 408 ' || return 1

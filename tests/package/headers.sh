@@ -14,7 +14,7 @@ if [ -n "${MONAD_ASYNC_LONG:-}" ]; then
     c_standards+=' c17' cxx_standards+=' c++20' libcxx_standards=$cxx_standards
 fi
 warnings='-Wall -Wextra -Wpedantic -Werror -Wshadow -Wconversion -Wundef'
-warnings+=' -Wsign-conversion -Wnull-dereference -Wcast-qual -Wredundant-decls'
+warnings+=' -Wsign-conversion -Wcast-qual -Wredundant-decls'
 # Names that C keeps for itself, and casts of the old kind, show up only if asked for.
 c_warnings='-Wstrict-prototypes -Wc++-compat'
 cxx_warnings='-Wold-style-cast -Wnon-virtual-dtor -Wsuggest-override -Woverloaded-virtual'
@@ -26,7 +26,7 @@ compiles() {
     local compiler=$1 standard=$2 language=$3 unit=$work/$4.$3 more=$cxx_warnings
     shift 4
     case $compiler in
-    clang*) more+=' -Wextra-semi-stmt' ;;
+    clang*) more+=' -Wextra-semi-stmt -Wnull-dereference' ;;
     *) more+=' -Wuseless-cast -Wlogical-op -Wduplicated-branches' ;;
     esac
     [ "$language" = c ] && more=$c_warnings

@@ -10,6 +10,8 @@ use monad_async::executor::reference::Reference;
 use monad_async::io::call::Call;
 use monad_async::io::file::{self, How};
 use monad_async::io::socket::{self, Address};
+use monad_async::reactor::operation::Op;
+use monad_async::uring::kernel::{op, Sqe};
 use monad_async::uring::{mask, RealKernel, RingOptions};
 use std::cell::Cell;
 use std::rc::Rc;
@@ -122,6 +124,16 @@ fn without_a_table_nothing_is_direct() {
                     let none = core::ptr::null_mut();
                     let s = call.accept(none, none.cast(), true);
                     assert_eq!(s.err(), Some(Errno(libc::ENFILE)));
+                    // So do operations; what would close one says what a close says.
+                    for (opcode, error) in [(op::OPENAT2, libc::ENFILE), (op::CLOSE, libc::EBADF)] {
+                        // SAFETY: as a C program makes one: all zeroes.
+                        let record: Op = std::mem::zeroed();
+                        let mut sqe = Sqe::new(opcode, 0, 0, 0, 0, 0);
+                        sqe.0[5] = 1 << 32;
+                        record.sqe.set(sqe);
+                        let begun = ex.begin_operation(task, &record);
+                        assert_eq!(begun.err(), Some(Errno(error)));
+                    }
                 }
             }
             RawResult::success(0)

@@ -143,7 +143,7 @@ fn every_function_says_who_may_call_it() {
     let wrong = public.iter().filter(|f| !says(f) && !refers(f));
     none(wrong.map(|f| format!("{}: who may call {}?", f.header, f.name)).collect());
     let words = sentences(&fs::read_to_string(root.join("executor.h")).unwrap());
-    assert!(words.contains("A function that does not say SUSPENDS does not suspend."));
+    assert!(words.contains("A function that does not say SUSPENDS does not suspend"));
 }
 
 // A name that is no errno would be a promise that nobody keeps.

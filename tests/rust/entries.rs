@@ -15,6 +15,7 @@ use monad_async::task::header::TaskRef;
 use monad_async::uring::kernel::{Cqe, Kernel, Sqe, Wait, Waker};
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use support::*;
 
@@ -26,6 +27,8 @@ struct Notes {
     how: Rc<RefCell<Vec<[u64; 3]>>>,
     completed: RefCell<VecDeque<Cqe>>,
     submitted: RefCell<Vec<u64>>,
+    /// To the first ones, ahead of the zeros.
+    answers: RefCell<VecDeque<i32>>,
     knows_no_signal: bool,
 }
 
@@ -55,7 +58,8 @@ impl Kernel for Notes {
     }
     fn enter(&self, _: Wait) -> Result<(), Errno> {
         for user_data in self.submitted.take() {
-            self.completed.borrow_mut().push_back(Cqe { user_data, res: 0, flags: 0 });
+            let res = self.answers.borrow_mut().pop_front().unwrap_or(0);
+            self.completed.borrow_mut().push_back(Cqe { user_data, res, flags: 0 });
         }
         Ok(())
     }
@@ -141,7 +145,7 @@ type Asks = fn(&Call<'_, Notes>, &Walk<'_, Notes>) -> Res<()>;
 fn calls() -> Vec<(&'static str, Asks, Entry)> {
     let e = Entry { fd: 5, ..Entry::default() };
     let data = Entry { addr: AT, len: 9, ..e };
-    let no_signal = libc::MSG_NOSIGNAL as u32;
+    let sent = (libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT) as u32;
     let named = |directory: i32| Entry { fd: directory, addr: AT, ..e };
     fn moved(r: Res<usize>) -> Res<()> {
         r.map(drop)
@@ -245,7 +249,7 @@ fn calls() -> Vec<(&'static str, Asks, Entry)> {
         (
             "send",
             unsafely!(|c, _| moved(c.send(at(), 9, libc::MSG_MORE))),
-            Entry { opcode: 26, op_flags: 0x8000 | no_signal, ..data },
+            Entry { opcode: 26, op_flags: 0x8000 | sent, ..data },
         ),
         (
             "recv_exact",
@@ -255,7 +259,7 @@ fn calls() -> Vec<(&'static str, Asks, Entry)> {
         (
             "send_all",
             unsafely!(|c, _| told(c.send_all(at(), 9))),
-            Entry { opcode: 26, op_flags: libc::MSG_WAITALL as u32 | no_signal, ..data },
+            Entry { opcode: 26, op_flags: sent, ..data },
         ),
         (
             "recvmsg",
@@ -265,7 +269,7 @@ fn calls() -> Vec<(&'static str, Asks, Entry)> {
         (
             "sendmsg",
             unsafely!(|c, _| moved(c.sendmsg(at(), 0))),
-            Entry { opcode: 9, len: 1, op_flags: no_signal, ..data },
+            Entry { opcode: 9, len: 1, op_flags: sent, ..data },
         ),
         (
             "accept",
@@ -373,4 +377,59 @@ fn what_takes_nothing_ends_a_write_of_all() {
         let r = unsafe { call.write_all(at(), 9, 0) };
         assert_eq!((r.value, r.error), (0, libc::EIO));
     });
+}
+
+/// What is sent, and asked for, where the first answers are these.
+fn sent(answers: &[i32], fd: i32, flags: u32, all: bool) -> Vec<Entry> {
+    let kernel = Notes::default();
+    kernel.answers.borrow_mut().extend(answers);
+    asked(kernel, move |ex, task| {
+        let call = Call { ex: ex.executor(), task, fd, flags };
+        // SAFETY: nobody performs it.
+        let moved = unsafe {
+            match all {
+                true => call.send_all(at(), 9),
+                false => call.send(at(), 9, 0).map(|n| n as isize).into(),
+            }
+        };
+        assert_eq!((moved.value, moved.error), (9, 0));
+    })
+}
+
+/// A ring that waits for the room of another's socket of datagrams sends nothing, with success: it
+/// waits for that of a stream alone, and holds the socket meanwhile; a task does for others.
+#[test]
+fn who_has_no_room_waits_as_the_socket_wants() {
+    const SEND: u8 = 26;
+    let now = (libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT) as u32;
+    let later = libc::MSG_NOSIGNAL as u32;
+    let no_room = -libc::EAGAIN;
+    let send =
+        |fd, op_flags| Entry { opcode: SEND, fd, addr: AT, len: 9, op_flags, ..<_>::default() };
+    let poll = |fd| Entry { opcode: 6, fd, op_flags: libc::POLLOUT as u32, ..<_>::default() };
+    let (stream, _end) = std::os::unix::net::UnixStream::pair().unwrap();
+    let fd = stream.as_raw_fd();
+    assert_eq!(sent(&[no_room, 9], fd, 0, false), [send(fd, now), send(fd, later)]);
+    // One that others have told not to wait.
+    let polled = [send(fd, now), send(fd, later), poll(fd), send(fd, now)];
+    assert_eq!(sent(&[no_room, no_room, 4, 9], fd, 0, false), polled);
+    let (datagrams, _end) = std::os::unix::net::UnixDatagram::pair().unwrap();
+    let fd = datagrams.as_raw_fd();
+    let polled = [send(fd, now), poll(fd), send(fd, now)];
+    assert_eq!(sent(&[no_room, 4, 9], fd, 0, false), polled);
+    // What a direct one is, the ring is asked for: SO_TYPE; here it does not know.
+    let got = sent(&[no_room, -libc::EOPNOTSUPP, 4, 9], 5, socket::DIRECT, false);
+    let opcodes: Vec<_> = got.iter().map(|e| (e.opcode, e.flags)).collect();
+    let [by_direct, polls, asks] = [SEND, 6, 46].map(|opcode| (opcode, FIXED_FILE));
+    assert_eq!(opcodes, [by_direct, asks, polls, by_direct]);
+}
+
+/// What was sent in part is no message: for the rest the ring may wait.
+#[test]
+fn the_rest_of_what_is_sent_whole_is_one_operation() {
+    let got = sent(&[4, 5], 5, 0, true);
+    let asked: Vec<_> = got.iter().map(|e| (e.opcode, e.addr, e.len, e.op_flags)).collect();
+    let now = (libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT) as u32;
+    let whole = (libc::MSG_NOSIGNAL | libc::MSG_WAITALL) as u32;
+    assert_eq!(asked, [(26, AT, 9, now), (26, AT + 4, 5, whole)]);
 }

@@ -137,11 +137,12 @@ extern "C" fn on_signal(_: i32) {}
 /// A handler without SA_ONSTACK runs on the task's stack; here there is no room for what the kernel
 /// puts there. It sends SIGSEGV without an address instead.
 fn take_a_signal_deep_down(limit: usize) {
-    run_deep_down(limit, 1500, &|| {
-        // SAFETY: a handler with the right signature; sends this thread a signal, by as little
-        // stack as can be.
+    // SAFETY: a handler with the right signature.
+    unsafe { libc::signal(libc::SIGUSR1, on_signal as *const () as usize) };
+    // Less than the least that a kernel puts there: the registers of SSE alone, and 700 bytes.
+    run_deep_down(limit, 1000, &|| {
+        // SAFETY: sends this thread a signal, by as little stack as can be.
         unsafe {
-            libc::signal(libc::SIGUSR1, on_signal as *const () as usize);
             let (process, thread) = (libc::getpid(), libc::syscall(libc::SYS_gettid));
             libc::syscall(libc::SYS_tgkill, process, thread, libc::SIGUSR1);
         }

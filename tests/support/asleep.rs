@@ -14,8 +14,10 @@ pub fn number() -> i32 {
 /// Whether the thread with this number sleeps, or is gone. One that is kept from a processor does not
 /// sleep: what it has slept in last, it has left.
 pub fn is(number: i32) -> bool {
-    let Ok(stat) = std::fs::read_to_string(format!("/proc/self/task/{number}/stat")) else {
-        return true;
+    let stat = match std::fs::read_to_string(format!("/proc/self/task/{number}/stat")) {
+        Ok(stat) => stat,
+        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => return true,
+        Err(e) => panic!("{e}"),
     };
     stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['S', 'X', 'Z']))
 }

@@ -10,8 +10,9 @@
  *  - EXPENSIVE: allocates or asks the kernel; not for a path that is to be fast.
  *  - SUSPENDS: other tasks run on this thread before the call returns, and may change `errno`.
  *
- *  A function that does not say SUSPENDS does not suspend. One that says neither EXPENSIVE nor what
- *  it costs takes some instructions, and waits for nobody but who holds an object's latch for some.
+ *  A function that does not say SUSPENDS does not suspend; "As" another one has that one's words.
+ *  One that says neither EXPENSIVE nor what it costs takes some instructions, waits for nobody but
+ *  who holds an object's latch for some, and calls the kernel only to wake a thread that sleeps.
  *
  *  @include hello.c
  *

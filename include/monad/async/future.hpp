@@ -211,6 +211,9 @@ public:
         }
         if (!state->is_done(true)) {
             await_here();
+            if (!detail::is_here(*state->of->block)) { // Its executor has ended meanwhile.
+                return get_from_elsewhere(false);
+            }
         }
         if (int const error = state->error_of_end(); __builtin_expect(error != 0, false)) {
             fail(error, true);

@@ -250,16 +250,21 @@ public:
             shared.stop(); // `all` takes back what has not begun, and waits for what has.
             throw;
         }
+        std::exception_ptr told;
         for (auto &one : all) {
             try {
                 one.get();
-            } catch (...) { // The wait was interrupted, or it never began.
+            } catch (...) { // Or the wait was interrupted, or it never began.
                 shared.failed();
+                told = told ? told : std::current_exception();
             }
         }
         all.clear(); // Waits for those that are left.
         if (shared.first) {
             std::rethrow_exception(std::move(shared.first));
+        }
+        if (told) {
+            std::rethrow_exception(std::move(told));
         }
     }
 
@@ -389,8 +394,9 @@ public:
         return number(monad_async_pool_quit(pool_, static_cast<std::uint32_t>(how)));
     }
 
-    /** As `executor::trim`, of what is kept for the next `submit`, `spawn` and `for_each` here.
-     *  What the tasks spawn themselves their worker keeps: `executor_ref::trim`. EXPENSIVE. */
+    /** As `executor::trim`, of what is kept for the next `submit` and `for_each` here. The tasks
+     *  of a `spawn` of what is copied (40 bytes at most) are their worker's until that leaves.
+     *  What tasks spawn themselves their worker keeps: `executor_ref::trim`. EXPENSIVE. */
     void trim() noexcept { block_->forget_spawned(); }
 
     /** The pool of the C API; this object keeps it.

@@ -157,7 +157,7 @@ MONAD_ASYNC_API monad_async_result monad_async_socket_recv(monad_async_task task
  *  @param socket the socket
  *  @param data what to send
  *  @param bytes how much
- *  @param flags `MSG_...`
+ *  @param flags `MSG_...`; `MSG_WAITALL` is for streams
  *  @return how many bytes were sent
  *  @retval EPIPE the connection is shut
  *  @retval EAGAIN with `MSG_DONTWAIT`: there is no room
@@ -213,7 +213,7 @@ MONAD_ASYNC_API monad_async_result monad_async_socket_recvmsg(monad_async_task t
  *  @param task the task that runs
  *  @param socket the socket
  *  @param message what to send
- *  @param flags `MSG_...`
+ *  @param flags `MSG_...`; `MSG_WAITALL` is for streams
  *  @return how many bytes were sent
  *  @retval EPIPE the connection is shut
  *  @retval EAGAIN with `MSG_DONTWAIT`: there is no room
@@ -371,7 +371,7 @@ static inline void monad_async_op_recv(monad_async_op *op, monad_async_socket so
  *  @param socket the socket
  *  @param data what to send
  *  @param bytes how much
- *  @param flags `MSG_...` */
+ *  @param flags `MSG_...`; to a datagram socket with `MSG_DONTWAIT`: docs/reliability.md */
 static inline void monad_async_op_send(monad_async_op *op, monad_async_socket socket,
                                        void const *data, size_t bytes, int flags)
 {
@@ -399,7 +399,7 @@ static inline void monad_async_op_recvmsg(monad_async_op *op, monad_async_socket
  *  @param[out] op the operation
  *  @param socket the socket
  *  @param message what to send
- *  @param flags `MSG_...` */
+ *  @param flags `MSG_...`; to a datagram socket with `MSG_DONTWAIT`: docs/reliability.md */
 static inline void monad_async_op_sendmsg(monad_async_op *op, monad_async_socket socket,
                                           struct msghdr const *message, int flags)
 {

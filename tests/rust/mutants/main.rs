@@ -203,9 +203,11 @@ fn every_mutant_dies() {
         })
         .map(|f| (f.seed, f.bug))
         .collect();
+    unbroken.iter().for_each(|promise| println!("not ok no mutant breaks: {promise}"));
+    unfound.iter().for_each(|found| println!("not ok not found by its seed: {found:?}"));
+    all_died(all, &alive);
     assert!(unfound.is_empty(), "these seeds do not find their bug any more: {unfound:#?}");
     assert!(unbroken.is_empty(), "no mutant breaks: {unbroken:#?}");
-    all_died(all, &alive);
 }
 
 /// The source moves on, and the lists with it: told at once, not by the long runs.

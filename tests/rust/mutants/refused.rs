@@ -23,20 +23,6 @@ pub const FALLBACKS: &[(Mutant, &str)] = &[
     ),
     of(
         "src/io/socket.rs",
-        "a ring waits for the room of another's socket, and sends nothing",
-        "if waits { 0 } else { libc::MSG_DONTWAIT }",
-        "0",
-        "a_message_that_waits_for_room_is_sent_whole",
-    ),
-    of(
-        "src/io/socket.rs",
-        "what is sent whole is one operation, a message too",
-        "if done == 0 { 0 } else { all }",
-        "all",
-        "a_message_that_waits_for_room_is_sent_whole",
-    ),
-    of(
-        "src/io/socket.rs",
         "who waits for a queued error is woken by data",
         "flags & libc::MSG_ERRQUEUE != 0",
         "false",

@@ -47,7 +47,7 @@ template <class Iterator, class F> struct each {
     }
 
     // Takes some, again and again, until none is left.
-    void work() noexcept
+    void work()
     {
         for (;;) {
             std::size_t const from = __atomic_fetch_add(&next, step, __ATOMIC_RELAXED);
@@ -61,7 +61,7 @@ template <class Iterator, class F> struct each {
                 }
             } catch (...) {
                 failed();
-                return;
+                throw; // What is none of C++ is told of by the future, or ends the process.
             }
         }
     }

@@ -102,6 +102,8 @@ struct executor_block {
     bool stop = false;
     // In the list of the executor's thread.
     bool is_kept = false;
+    // Atomic: how many of those were answered.
+    unsigned stops_seen = 0;
 
     executor_block() = default;
     executor_block(executor_block const &) = delete;
@@ -190,18 +192,23 @@ struct executor_block {
     // ANY THREAD. The errno.
     int ask_to_stop() noexcept
     {
+        unsigned const before = __atomic_load_n(&stops_seen, __ATOMIC_ACQUIRE);
         __atomic_store_n(&stop, true, __ATOMIC_RELEASE);
         int const error = monad_async_remote_wake(remote).error;
         // One that runs may have stopped, and ended, before it could be woken: that was asked for.
-        bool const was_seen = !__atomic_load_n(&stop, __ATOMIC_ACQUIRE);
+        bool const was_seen = __atomic_load_n(&stops_seen, __ATOMIC_ACQUIRE) != before;
         return error == ESHUTDOWN && was_seen ? 0 : error;
     }
 
     // What a loop asks before each pass; true once for each request.
     bool is_to_stop() noexcept
     {
-        return __atomic_load_n(&stop, __ATOMIC_RELAXED) &&
-               __atomic_exchange_n(&stop, false, __ATOMIC_ACQUIRE);
+        if (!__atomic_load_n(&stop, __ATOMIC_RELAXED) ||
+            !__atomic_exchange_n(&stop, false, __ATOMIC_ACQUIRE)) {
+            return false;
+        }
+        __atomic_fetch_add(&stops_seen, 1, __ATOMIC_RELEASE);
+        return true;
     }
 };
 

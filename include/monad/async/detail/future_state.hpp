@@ -326,6 +326,9 @@ template <class State> void end_future(future_base &base) noexcept
 template <class R> void release_here(future_base &base) noexcept
 {
     if (__builtin_expect(base.waiters != 0, false)) {
+        if constexpr (!std::is_void_v<R>) {
+            static_cast<future_state<R> &>(base).value.reset();
+        }
         base.is_let_go = true;
         return;
     }

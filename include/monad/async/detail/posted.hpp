@@ -33,6 +33,12 @@ template <class F> struct posted {
     alignas(std::exception_ptr) unsigned char room[MONAD_ASYNC_POOL_JOB_BYTES - sizeof(block)];
 };
 
+// Of what goes with one, in whole words: those are copied without a call.
+template <class F>
+inline constexpr std::size_t posted_bytes =
+    std::is_empty_v<F> ? offsetof(posted<F>, room)
+                       : (offsetof(posted<F>, room) + sizeof(F) + 7) / 8 * 8;
+
 template <class F>
 inline constexpr bool is_plain =
     std::is_trivially_copyable_v<F> && std::is_copy_constructible_v<F> &&
@@ -83,9 +89,7 @@ MONAD_ASYNC_LOCAL int post(executor_block &block, monad_async_pool pool, monad_a
     p.block = reinterpret_cast<std::uintptr_t>(&block);
     ::new (static_cast<void *>(p.room)) F(body);
     tsan_release(&block);
-    return monad_async_pool_post(pool, at, &posted_job<F>, &p,
-                                 offsetof(posted<F>, room) + sizeof(F))
-        .error;
+    return monad_async_pool_post(pool, at, &posted_job<F>, &p, posted_bytes<F>).error;
 }
 
 } // namespace detail
