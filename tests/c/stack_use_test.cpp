@@ -190,9 +190,8 @@ void tasks_and_operations(Measure &measure)
     measure("monad_async_task_join", [&](T self) { return monad_async_task_join(self, sleeper); });
     Task later([](T self) { return sleep_ns(self, 2 * ms); });
     later.attach(measure.ex);
-    measure.expect(ETIME)("monad_async_task_join_until", [&](T self) {
-        return monad_async_task_join_until(self, later, soon());
-    });
+    measure.expect(ETIME)("monad_async_task_join_until",
+                          [&](T self) { return monad_async_task_join_until(self, later, soon()); });
     monad_async_op op{};
     monad_async_op *taken = nullptr;
     auto const begin = [&](T self) {
