@@ -157,14 +157,18 @@ fn every_mutant_dies() {
     }
     let mut alive = Vec::new();
     let mut said = Vec::new();
-    let mut of_scopes = Vec::new();
+    let (mut of_scopes, mut of_simulation) = (Vec::new(), Vec::new());
     for (n, mutant) in mutants().enumerate().filter(|(_, mutant)| is_chosen(mutant)) {
         let before_s = used_s();
-        let mut found = [run(simulation, n + 1, 1, FEW), run_scopes(scopes, n + 1, FEW)];
-        if found == [None, None] {
-            found[0] = run(simulation, n + 1, 1, MANY[0]);
-        } else if found[0].is_none() {
-            of_scopes.push(n + 1);
+        let mut found = [run(simulation, n + 1, 1, FEW), None];
+        if found[0].is_some() {
+            of_simulation.push(n + 1);
+        } else {
+            found[1] = run_scopes(scopes, n + 1, FEW);
+            match found[1] {
+                Some(_) => of_scopes.push(n + 1),
+                None => found[0] = run(simulation, n + 1, 1, MANY[0]),
+            }
         }
         if found == [None, None] {
             found[1] = run_scopes(scopes, n + 1, MANY[1]);
@@ -187,12 +191,18 @@ fn every_mutant_dies() {
     if !are_all_chosen() {
         return all_died(all, &alive);
     }
-    // What the model of scopes finds at once may break a promise of the simulation's, too.
+    // What one finds at once may break a promise of the other's, too.
     for n in of_scopes {
         if unbroken(&said).is_empty() {
             break;
         }
         said.extend(run(simulation, n, 1, MANY[0]));
+    }
+    for n in of_simulation {
+        if unbroken(&said).is_empty() {
+            break;
+        }
+        said.extend(run_scopes(scopes, n, FEW));
     }
     let unbroken = unbroken(&said);
     let unfound: Vec<_> = seeds::FOUND
