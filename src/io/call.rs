@@ -105,6 +105,8 @@ pub(super) struct Pause {
 impl Pause {
     const FIRST_NS: u64 = 50_000;
     const LONGEST_NS: u64 = 10_000_000;
+    /// A poll that took so long did not tell at once, however busy the others are.
+    const WAITED_NS: u64 = 1_000_000;
 
     pub(super) const fn new() -> Self {
         Self { ns: 0 }
@@ -341,7 +343,7 @@ impl<'a, K: Kernel> Call<'a, K> {
             unsafe {
                 self.io(&poll)?;
                 self.goes_on(begun)?;
-                if kernel.now_boot_ns() - since_ns > Pause::FIRST_NS {
+                if kernel.now_boot_ns() - since_ns > Pause::WAITED_NS {
                     // It told the truth, and another was sooner.
                     pause = Pause::new();
                 }

@@ -66,7 +66,7 @@ impl<K: Kernel> Call<'_, K> {
         let len = bytes.min(BYTES_MAX) as u32;
         let sqe = self.entry(op::RECV, 0, to as u64, len, flags as u32);
         // SAFETY: the caller's.
-        unsafe { self.io_when(sqe, libc::POLLIN, flags & libc::MSG_DONTWAIT != 0) }
+        unsafe { self.io_when(sqe, comes_by(flags), flags & libc::MSG_DONTWAIT != 0) }
     }
 
     /// SUSPENDS.

@@ -188,7 +188,7 @@ void tasks_and_operations(Measure &measure)
     Task sleeper([](T self) { return sleep_ns(self, 2 * ms); });
     sleeper.attach(measure.ex);
     measure("monad_async_task_join", [&](T self) { return monad_async_task_join(self, sleeper); });
-    Task later([](T self) { return sleep_ns(self, 2 * ms); });
+    Task later([](T self) { return sleep_ns(self, 100 * ms); });
     later.attach(measure.ex);
     measure.expect(ETIME)("monad_async_task_join_until",
                           [&](T self) { return monad_async_task_join_until(self, later, soon()); });

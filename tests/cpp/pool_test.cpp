@@ -19,6 +19,7 @@
 #include <malloc.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <unwind.h>
 
 namespace {
 
@@ -147,6 +148,19 @@ TEST(pool, for_each_throws_what_was_thrown_first_and_takes_no_more)
         EXPECT_THROW(pool.for_each(numbers, f), std::invalid_argument);
         EXPECT_LE(calls, 1 + row);
     }
+}
+
+// As of another language, through what it was called by.
+TEST(pool, for_each_tells_of_what_is_none_of_cpp)
+{
+    ma::thread_pool pool(2);
+    std::vector<int> const numbers(100);
+    auto const f = [](int) {
+        auto *const thrown = new _Unwind_Exception{};
+        thrown->exception_cleanup = [](_Unwind_Reason_Code, _Unwind_Exception *e) { delete e; };
+        _Unwind_RaiseException(thrown);
+    };
+    EXPECT_EQ(errno_thrown_by([&] { pool.for_each(numbers, f); }), ENOTRECOVERABLE);
 }
 
 TEST(pool, its_destructor_drains)

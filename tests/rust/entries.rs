@@ -433,3 +433,19 @@ fn the_rest_of_what_is_sent_whole_is_one_operation() {
     let whole = (libc::MSG_NOSIGNAL | libc::MSG_WAITALL) as u32;
     assert_eq!(asked, [(26, AT, 9, now), (26, AT + 4, 5, whole)]);
 }
+
+/// An error that is queued is told of by POLLERR, which nobody has to ask for: data would wake who
+/// waits for one again and again.
+#[test]
+fn who_waits_for_a_queued_error_waits_for_no_data() {
+    let kernel = Notes::default();
+    kernel.answers.borrow_mut().extend([-libc::EAGAIN, 8, 9]);
+    let got = asked(kernel, |ex, task| {
+        let call = Call { ex: ex.executor(), task, fd: 5, flags: 0 };
+        // SAFETY: nobody performs it.
+        assert_eq!(unsafe { call.recvmsg(at(), libc::MSG_ERRQUEUE) }, Ok(9));
+    });
+    let asked: Vec<_> = got.iter().map(|e| (e.opcode, e.op_flags)).collect();
+    let error = (libc::MSG_ERRQUEUE | libc::MSG_CMSG_CLOEXEC) as u32;
+    assert_eq!(asked, [(10, error), (6, 0), (10, error)]);
+}

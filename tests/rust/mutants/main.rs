@@ -192,17 +192,17 @@ fn every_mutant_dies() {
         return all_died(all, &alive);
     }
     // What one finds at once may break a promise of the other's, too.
-    for n in of_scopes {
-        if unbroken(&said).is_empty() {
-            break;
-        }
-        said.extend(run(simulation, n, 1, MANY[0]));
-    }
     for n in of_simulation {
         if unbroken(&said).is_empty() {
             break;
         }
         said.extend(run_scopes(scopes, n, FEW));
+    }
+    for n in of_scopes {
+        if unbroken(&said).is_empty() {
+            break;
+        }
+        said.extend(run(simulation, n, 1, MANY[0]));
     }
     let unbroken = unbroken(&said);
     let unfound: Vec<_> = seeds::FOUND

@@ -61,7 +61,10 @@ template <class Iterator, class F> struct each {
                 }
             } catch (...) {
                 failed();
-                throw; // What is none of C++ is told of by the future, or ends the process.
+                if (std::current_exception() == nullptr) {
+                    throw; // None of C++: the future tells of it, or it ends the process.
+                }
+                return;
             }
         }
     }
