@@ -23,7 +23,12 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 const STEPS: u32 = if cfg!(miri) { 300 } else { 20_000 };
-const SEEDS: u64 = if cfg!(miri) { 3 } else { 50 };
+// Unoptimised, where it is tried what is asserted, a part of them.
+const SEEDS: u64 = match (cfg!(miri), cfg!(debug_assertions)) {
+    (true, _) => 3,
+    (false, true) => 10,
+    (false, false) => 50,
+};
 
 /// Few enough that the queues are full and empty all the time.
 const SQES: u32 = 4;

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::thread;
 use support::*;
 
-const ROUNDS: u64 = 10_000;
+const ROUNDS: u64 = if cfg!(debug_assertions) { 2_500 } else { 10_000 };
 
 /// A result that shows whether its halves belong together.
 fn whole(n: u64) -> RawResult {
@@ -126,7 +126,7 @@ fn launch_cancel_and_join_cross() {
 /// unlocks: then the mutex is the waiter's again at once, which goes on as if it had waited.
 #[test]
 fn a_notification_meets_its_waiter_before_it_unlocks() {
-    const WAITS: u64 = 20_000;
+    const WAITS: u64 = if cfg!(debug_assertions) { 5_000 } else { 20_000 };
     // SAFETY: zeros are a mutex that is free, and a condition that nobody waits for.
     let objects: (Box<Mutex<AnyThread>>, Box<Condition<AnyThread>>) =
         unsafe { (Box::new(zeroed()), Box::new(zeroed())) };

@@ -255,7 +255,7 @@ fn four_threads_at_once() {
                 std::thread::spawn(move || {
                     let mut random = t * 2 + 1;
                     let mut mine: Vec<(Slot, u64)> = Vec::new();
-                    for i in 0..40_000 {
+                    for i in 0..if cfg!(debug_assertions) { 10_000 } else { 40_000 } {
                         random = random.wrapping_mul(6364136223846793005).wrapping_add(1);
                         if (random >> 60) < 8 || mine.is_empty() {
                             let bytes = [SMALL, 40_000, 0][(random >> 33) as usize % 3];

@@ -27,7 +27,7 @@ use support::rng::{limit_cpu, number, replay};
 
 fn default_count() -> u64 {
     match (cfg!(debug_assertions), std::env::var_os("MONAD_ASYNC_LONG").is_some()) {
-        (true, false) => 30_000,
+        (true, false) => 10_000,
         (true, true) | (false, false) => 400_000,
         (false, true) => 5_000_000,
     }
