@@ -70,7 +70,7 @@ a_header_of_all() {
 tests_include_what_they_try() {
     ! grep -lE '#include <monad/async\.hp*>' "$root"/tests/{c,cpp}/*_test.cpp \
         "$root"/tests/{c,cpp}/*.hpp |
-        grep -vE '(bad_calls|tail|wal)_test.cpp' # Which try every call, and examples.
+        grep -vE '(bad_calls|fired|tail|wal)_test.cpp' # Which try every call, and examples.
 }
 
 check 'built' up_to_date
