@@ -663,22 +663,22 @@ fn run_scopes(scopes: &Path, mutant: usize, count: u64) -> Option<String> {
 
 /// What the random programs of tests/sim/sync say with this bug in it.
 fn run_sync(program: &Path, mutant: usize) -> Option<String> {
-    run_model(program, mutant, &["--skip=crew"], &[("SYNC_COUNT", "60000"), ("SYNC_CPU_S", "8")])
+    run_model(program, mutant, &["--skip=crew"], &[("SYNC_COUNT", "60000"), ("SYNC_CPU_S", "20")])
 }
 
 /// What those of tests/sim/sync/crew say with this bug in it.
 fn run_crew(program: &Path, mutant: usize) -> Option<String> {
-    run_model(program, mutant, &["crew"], &[("SYNC_COUNT", "60000"), ("SYNC_CPU_S", "5")])
+    run_model(program, mutant, &["crew"], &[("SYNC_COUNT", "60000"), ("SYNC_CPU_S", "10")])
 }
 
 /// What those of tests/sim/files say with this bug in it.
 fn run_files(program: &Path, mutant: usize) -> Option<String> {
-    run_model(program, mutant, &[], &[("FILES_COUNT", "10000"), ("FILES_CPU_S", "5")])
+    run_model(program, mutant, &[], &[("FILES_COUNT", "10000"), ("FILES_CPU_S", "10")])
 }
 
 /// What those of tests/sim/views say with this bug in it.
 fn run_views(program: &Path, mutant: usize) -> Option<String> {
-    run_model(program, mutant, &[], &[("VIEWS_COUNT", "10000"), ("VIEWS_CPU_S", "5")])
+    run_model(program, mutant, &[], &[("VIEWS_COUNT", "10000"), ("VIEWS_CPU_S", "10")])
 }
 
 fn run_model(
