@@ -111,10 +111,7 @@ TEST(BufferSet, what_is_wrong_by_a_direct_descriptor_is_said)
     monad_async_executor_attr attr{};
     attr.io_uring_ring.entries = 8;
     attr.direct_descriptors = 1;
-    monad_async_executor ex = nullptr;
-    if (monad_async_executor_create(&ex, &attr).error != 0) {
-        skip(monad_async_last_create_error());
-    }
+    monad_async_executor const ex = create_or_skip(attr);
     Task const task([&](monad_async_task self) {
         Set set(ex, 2, 64);
         monad_async_buffer first{}, second{};

@@ -35,15 +35,7 @@ public:
         monad_async_executor_attr attr{};
         attr.io_uring_ring.entries = entries;
         attr.direct_descriptors = places;
-        int const error = monad_async_executor_create(&ex_, &attr).error;
-        if (error == ENOSYS || error == EPERM || error == EOPNOTSUPP) {
-            skip(monad_async_last_create_error()); // no io_uring, or no table of descriptors
-        }
-        if (error != 0) {
-            // Nothing below could be tested; one line says why.
-            fprintf(stderr, "executor: %s\n", monad_async_last_create_error());
-            abort();
-        }
+        ex_ = create_or_skip(attr);
     }
     DirectExecutor(DirectExecutor const &) = delete;
     ~DirectExecutor() { destroy(); }

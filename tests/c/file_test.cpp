@@ -297,11 +297,7 @@ TEST(File, direct_descriptors)
     monad_async_executor_attr attr{};
     attr.io_uring_ring.entries = 8;
     attr.direct_descriptors = 2;
-    monad_async_executor ex = nullptr;
-    auto const made = monad_async_executor_create(&ex, &attr);
-    if (made.error != 0) {
-        skip(monad_async_last_create_error());
-    }
+    monad_async_executor const ex = create_or_skip(attr);
     Scratch const scratch;
     size_t const before = open_descriptors();
     Task const task([&](monad_async_task self) {

@@ -71,17 +71,9 @@ monad_async_executor with_table(bool &has_table)
     attr.io_uring_ring.entries = 16;
     attr.direct_descriptors = 4;
     monad_async_executor ex = nullptr;
-    auto r = monad_async_executor_create(&ex, &attr);
-    has_table = r.error == 0;
-    if (!has_table) {
-        attr.direct_descriptors = 0;
-        r = monad_async_executor_create(&ex, &attr);
-    }
-    if (r.error == ENOSYS || r.error == EPERM) {
-        skip(monad_async_last_create_error());
-    }
-    EXPECT_EQ(r.error, 0);
-    return ex;
+    has_table = monad_async_executor_create(&ex, &attr).error == 0;
+    attr.direct_descriptors = 0;
+    return has_table ? ex : create_or_skip(attr);
 }
 
 // What each call is about: nothing ever comes of it by itself.

@@ -487,10 +487,7 @@ TEST(Ordered, the_kernels_threads_are_bounded)
     attr.io_uring_ring.entries = 256;
     attr.max_kernel_workers[0] = most;
     attr.max_kernel_workers[1] = most;
-    monad_async_executor ex = nullptr;
-    if (monad_async_executor_create(&ex, &attr).error != 0) {
-        skip(monad_async_last_create_error());
-    }
+    monad_async_executor const ex = create_or_skip(attr);
     Pipe const from, to;
     size_t const before = entries_of("/proc/self/task");
     auto const tasks = make_tasks(splices, [&](monad_async_task self, size_t) {

@@ -372,10 +372,7 @@ TEST(Position, of_a_direct_descriptor)
     monad_async_executor_attr attr{};
     attr.io_uring_ring.entries = 8;
     attr.direct_descriptors = 2;
-    monad_async_executor made = nullptr;
-    if (monad_async_executor_create(&made, &attr).error != 0) {
-        skip(monad_async_last_create_error());
-    }
+    monad_async_executor const made = create_or_skip(attr);
     Limited const limited;
     constexpr size_t block = 512;
     std::string const name = "/tmp/monad_async_position_" + std::to_string(getpid());

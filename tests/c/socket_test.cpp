@@ -575,10 +575,7 @@ TEST(Socket, a_close_that_lingers_keeps_no_task_waiting)
     struct monad_async_executor_attr attr = {};
     attr.io_uring_ring.entries = 64;
     attr.direct_descriptors = 2;
-    monad_async_executor ex = nullptr;
-    if (monad_async_executor_create(&ex, &attr).error != 0) {
-        skip(monad_async_last_create_error());
-    }
+    monad_async_executor const ex = create_or_skip(attr);
     for (uint32_t const flags : {0u, MONAD_ASYNC_SOCKET_DIRECT}) {
         Task const task([&](monad_async_task self) {
             Socket listener{-1, 0}, s{-1, 0}, t{-1, 0};
@@ -623,10 +620,7 @@ TEST(Socket, direct_ones)
     struct monad_async_executor_attr attr = {};
     attr.io_uring_ring.entries = 64;
     attr.direct_descriptors = 8;
-    monad_async_executor ex = nullptr;
-    if (monad_async_executor_create(&ex, &attr).error != 0) {
-        skip(monad_async_last_create_error());
-    }
+    monad_async_executor const ex = create_or_skip(attr);
     size_t const before = open_descriptors();
     Task task([&](monad_async_task self) {
         Socket listener{-1, 0}, s{-1, 0}, t{-1, 0};

@@ -75,11 +75,7 @@ public:
         monad_async_executor_attr attr{};
         attr.io_uring_ring.entries = 64;
         attr.direct_descriptors = 8;
-        auto const r = monad_async_executor_create(&ex_, &attr);
-        if (r.error == ENOSYS || r.error == EPERM) {
-            skip(monad_async_last_create_error()); // no io_uring on this machine
-        }
-        done(r);
+        ex_ = create_or_skip(attr);
     }
     Direct(Direct const &) = delete;
     ~Direct() { done(monad_async_executor_destroy(ex_)); }

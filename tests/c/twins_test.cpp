@@ -45,9 +45,7 @@ public:
         monad_async_executor_attr attr{};
         attr.io_uring_ring.entries = 16;
         attr.direct_descriptors = places;
-        if (monad_async_executor_create(&ex_, &attr).error != 0) {
-            skip(monad_async_last_create_error());
-        }
+        ex_ = create_or_skip(attr);
     }
     WithTable(WithTable const &) = delete;
     ~WithTable() { EXPECT_EQ(monad_async_executor_destroy(ex_).error, 0); }

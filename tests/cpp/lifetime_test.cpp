@@ -32,7 +32,7 @@ std::size_t resident_bytes()
 }
 
 constexpr int children = 1200;
-constexpr int kept = 512; // By the process, for whoever makes a task next: 64 MiB.
+constexpr int kept = 512; // By the process, for who makes a task next: 64 MiB.
 constexpr std::size_t deep_bytes = 96 << 10;
 constexpr std::size_t gone = (children - kept) * deep_bytes * 3 / 4;
 

@@ -141,6 +141,13 @@ fn at<T>() -> *mut T {
 
 type Asks = fn(&Call<'_, Notes>, &Walk<'_, Notes>) -> Res<()>;
 
+macro_rules! unsafely {
+    (|$call:pat_param, $walk:pat_param| $asks:expr) => {
+        // SAFETY: nothing of what it refers to is looked at, as nobody performs it.
+        |$call, $walk| unsafe { $asks }
+    };
+}
+
 /// By descriptor 5: what is called, and what it is to ask for.
 fn calls() -> Vec<(&'static str, Asks, Entry)> {
     let e = Entry { fd: 5, ..Entry::default() };
@@ -160,12 +167,6 @@ fn calls() -> Vec<(&'static str, Asks, Entry)> {
     fn told(r: RawResult) -> Res<()> {
         assert_eq!((r.value, r.error), (0, 0));
         Ok(())
-    }
-    macro_rules! unsafely {
-        (|$call:pat_param, $walk:pat_param| $asks:expr) => {
-            // SAFETY: nothing of what it refers to is looked at, as nobody performs it.
-            |$call, $walk| unsafe { $asks }
-        };
     }
     vec![
         (
@@ -438,14 +439,20 @@ fn the_rest_of_what_is_sent_whole_is_one_operation() {
 /// waits for one again and again.
 #[test]
 fn who_waits_for_a_queued_error_waits_for_no_data() {
-    let kernel = Notes::default();
-    kernel.answers.borrow_mut().extend([-libc::EAGAIN, 8, 9]);
-    let got = asked(kernel, |ex, task| {
-        let call = Call { ex: ex.executor(), task, fd: 5, flags: 0 };
-        // SAFETY: nobody performs it.
-        assert_eq!(unsafe { call.recvmsg(at(), libc::MSG_ERRQUEUE) }, Ok(9));
-    });
-    let asked: Vec<_> = got.iter().map(|e| (e.opcode, e.op_flags)).collect();
-    let error = (libc::MSG_ERRQUEUE | libc::MSG_CMSG_CLOEXEC) as u32;
-    assert_eq!(asked, [(10, error), (6, 0), (10, error)]);
+    let receives: [(u8, Asks); 2] = [
+        (10, unsafely!(|c, _| c.recvmsg(at(), libc::MSG_ERRQUEUE).map(drop))),
+        (27, unsafely!(|c, _| c.recv(at(), 9, libc::MSG_ERRQUEUE).map(drop))),
+    ];
+    for (opcode, receive) in receives {
+        let kernel = Notes::default();
+        kernel.answers.borrow_mut().extend([-libc::EAGAIN, 8, 9]);
+        let got = asked(kernel, move |ex, task| {
+            let ex = ex.executor();
+            let call = Call { ex, task, fd: 5, flags: 0 };
+            assert_eq!(receive(&call, &Walk { ex, task }), Ok(()));
+        });
+        let asked: Vec<_> = got.iter().map(|e| e.opcode).collect();
+        assert_eq!(asked, [opcode, 6, opcode]);
+        assert_eq!(got[1].op_flags, 0);
+    }
 }

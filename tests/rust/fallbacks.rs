@@ -657,12 +657,10 @@ fn who_is_told_of_room_that_there_is_not_pauses() {
             head.msg_namelen = size;
             head.msg_iov = &raw mut part;
             head.msg_iovlen = 1;
-            head.msg_control = (&raw mut control).cast(); // None of it is used.
-                                                          // SAFETY: ours.
-            match unsafe { call.sendmsg(&head, 0) } {
-                Ok(n) => RawResult::success(n as isize),
-                Err(e) => RawResult::failure(e),
-            }
+            // None of it is used.
+            head.msg_control = (&raw mut control).cast();
+            // SAFETY: ours.
+            unsafe { call.sendmsg(&head, 0) }.map(|n| n as isize).into()
         });
         ex.attach(sends).unwrap();
         // It pauses for 10 ms soon.
@@ -704,15 +702,11 @@ fn a_message_that_waits_for_room_is_sent_whole() {
             let call = Call { ex: ex.executor(), task, fd, flags: 0 };
             let data = c"xyz".as_ptr().cast();
             // SAFETY: a constant.
-            match unsafe {
-                if all {
-                    return call.send_all(data, 3);
-                } else {
-                    call.send(data, 3, 0)
+            unsafe {
+                match all {
+                    true => call.send_all(data, 3),
+                    false => call.send(data, 3, 0).map(|n| n as isize).into(),
                 }
-            } {
-                Ok(n) => RawResult::success(n as isize),
-                Err(e) => RawResult::failure(e),
             }
         });
         ex.attach(sends).unwrap();
