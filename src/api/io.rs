@@ -52,7 +52,7 @@ impl<K: Kernel> Handle<K> {
     #[inline(never)]
     unsafe extern "C" fn io_looked_at(self, task: TaskRef, sqe: &Sqe) -> RawResult {
         let ex = self.executor();
-        if let Err(e) = validate::once(sqe) {
+        if let Err(e) = validate::once(sqe).and_then(|()| ex.known(sqe)) {
             return Self::refused(task, e);
         }
         // SAFETY: the caller's.

@@ -53,6 +53,14 @@ impl<K: Kernel> Executor<K> {
         true
     }
 
+    /// EOPNOTSUPP: the kernel lacks the opcode, of which it says EINVAL, as of much else.
+    pub fn known(&self, sqe: &Sqe) -> Res<()> {
+        match validate::is_later(sqe.opcode()) && !self.reactor.kernel.knows(sqe.opcode()) {
+            true => Err(Errno(libc::EOPNOTSUPP)),
+            false => Ok(()),
+        }
+    }
+
     /// `task` runs now. EBUSY, EINVAL, ENOTSUP, EPERM: nothing has changed.
     ///
     /// # Safety
@@ -80,6 +88,7 @@ impl<K: Kernel> Executor<K> {
             unsafe { self.begin(task, record, sqe, 0, None, 0) };
             return Ok(());
         }
+        self.known(&sqe)?;
         let on = if fixed::is_on_buffer(&sqe) { self.reactor.fixed_of(&sqe)? } else { None };
         let row = if is_marked(&sqe) { self.prepare_write(record, &sqe)? } else { None };
         let direct = matches!(noted(&sqe), bit::OPENS_DIRECT | bit::CLOSES);

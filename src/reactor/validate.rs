@@ -40,20 +40,26 @@ const LOOKED_AT: u64 = bit(op::POLL_ADD)
 /// What may be on a registered buffer that is ours, and is counted there.
 const BUFFERED: u64 = bit(op::READ_FIXED) | bit(op::WRITE_FIXED) | bit(op::SEND) | bit(op::SEND_ZC);
 
+/// What came after Linux 5.11, the oldest that there may be: the running one is asked.
+const LATER: u64 = !(u64::MAX >> (63 - op::UNLINKAT));
+
+/// Whether the kernel may not know an opcode that is known here.
+pub fn is_later(opcode: u8) -> bool {
+    opcode <= LAST_OP && LATER >> opcode & 1 != 0
+}
+
 /// Of which nothing but the flags is looked at, where these are none but the first two.
-const PLAIN: u64 = ALLOWED & !LOOKED_AT & !BUFFERED;
+const PLAIN: u64 = ALLOWED & !LOOKED_AT & !BUFFERED & !LATER;
 const _: () = assert!(LAST_OP < 64);
 const PLAIN_FLAGS: u8 = flag::FIXED_FILE | flag::ASYNC;
 
 /// Opcodes that are no record's whole story: a descriptor may come of it, or one go; it may be a
-/// write with a place in a row, or on a registered buffer.
+/// write with a place in a row, or on a registered buffer. (Some of the later ones, too.)
 const NOTED: u64 = BUFFERED
     | bit(op::CLOSE)
     | bit(op::ACCEPT)
     | bit(op::OPENAT)
     | bit(op::OPENAT2)
-    | bit(op::SOCKET)
-    | bit(op::FIXED_FD_INSTALL)
     | bit(op::WRITE)
     | bit(op::WRITEV);
 
@@ -228,6 +234,16 @@ mod tests {
                 sqe.0[5] = group.into();
                 assert_eq!(once(&sqe), looked_at(&sqe), "{head:#x}");
             }
+        }
+    }
+
+    #[test]
+    fn what_is_later_is_plain_nowhere() {
+        for opcode in 0..=255 {
+            let sqe = Sqe::new(opcode, 0, 0, 0, 0, 0);
+            assert_eq!(is_later(opcode), (op::MKDIRAT..=LAST_OP).contains(&opcode), "{opcode}");
+            let plain = is_plain_once(&sqe) || is_plain_here(&sqe) || is_plain(sqe.0[0]);
+            assert!(!(plain && is_later(opcode)), "{opcode}");
         }
     }
 

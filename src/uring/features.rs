@@ -16,11 +16,12 @@ use crate::sys::text::{text, Text};
 use crate::sys::{fd, file};
 
 /// Has the new ring use what its kernel can do. Of the rest, `dropped` says why.
-pub(super) fn learn(ring: &mut Ring, mask: u32, dropped: &mut Text) {
+pub(super) fn learn(ring: &mut Ring, options: &RingOptions, dropped: &mut Text) {
+    let mask = options.mask;
     try_registered_ring(ring, mask, dropped);
     try_clock(ring, mask, dropped);
     try_no_iowait(ring, mask, dropped);
-    learn_opcodes(ring, mask, dropped);
+    learn_opcodes(ring, options, dropped);
     learn_no_signal(ring, mask, dropped);
     learn_streams(ring, mask, dropped);
     learn_receiving(ring, mask, dropped);
@@ -93,12 +94,13 @@ const WANTED: [(u32, &[u8], &str); 5] = [
 ];
 
 /// Where the kernel may not be asked, a helper thread can do the same.
-fn learn_opcodes(ring: &mut Ring, mask: u32, dropped: &mut Text) {
+fn learn_opcodes(ring: &mut Ring, options: &RingOptions, dropped: &mut Text) {
+    let mask = options.mask;
     let mut probe = Probe::new();
     let asked = ring.submitter.register_probe(&mut probe).is_ok();
     let later = LATER.iter().map(|&(opcode, _)| 1 << opcode).sum::<u64>();
     let known = (0..=LAST_OP).filter(|&opcode| !asked || probe.is_supported(opcode));
-    ring.opcodes = known.map(|opcode| 1 << opcode).sum();
+    ring.opcodes = known.map(|opcode| 1 << opcode).sum::<u64>() & !options.lacks;
     if !asked || mask & mask::FILE_OPCODES != 0 {
         ring.opcodes &= !later;
     }

@@ -21,6 +21,8 @@ pub struct RingOptions {
     pub direct_descriptors: u32,
     /// TEST ONLY: [`mask`](super::mask) bits of what to take for refused by the kernel.
     pub mask: u32,
+    /// TEST ONLY: bits of opcodes to take for unknown to the kernel.
+    pub lacks: u64,
 }
 
 /// Why there is no ring: the errno to return, and one sentence that says what to do.

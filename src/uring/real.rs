@@ -65,7 +65,7 @@ impl RealKernel {
         if options.mask & mask::TAKES_FEW != 0 {
             ring.offers_max = 2;
         }
-        features::learn(&mut ring, options.mask, &mut dropped);
+        features::learn(&mut ring, options, &mut dropped);
         features::register_wishes(&ring, options)?;
         features::first_poll(&ring, options.mask, &mut dropped).map_err(explain)?;
         let config: Text = text!(

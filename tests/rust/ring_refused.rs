@@ -29,6 +29,7 @@ const FOUR: RingOptions = RingOptions {
     max_kernel_workers: [0; 2],
     direct_descriptors: 0,
     mask: 0,
+    lacks: 0,
 };
 
 fn create_error(o: RingOptions) -> Option<CreateError> {

@@ -2,9 +2,23 @@
 //! which throws or takes a `std::error_code &`, and an operation that is filled and begun. Read from
 //! the headers, so that none is forgotten.
 
-use std::collections::BTreeSet;
+#[path = "../support/mod.rs"]
+mod support;
+
+use monad_async::api::Handle;
+use monad_async::error::{Errno, RawResult};
+use monad_async::reactor::operation::Op;
+use monad_async::uring::abi::op;
+use monad_async::uring::kernel::Sqe;
+use monad_async::uring::RingOptions;
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::mem::zeroed;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use support::rings::ring;
+use support::*;
 
 /// The headers of the table.
 const CALLS: &[&str] =
@@ -214,15 +228,148 @@ fn each_operation_is_tried() {
     }
     let tried: BTreeSet<&str> = words(&tests).collect();
     let text = all_of("h");
-    let begins = "static inline void monad_async_op_";
-    let filled = text.match_indices(begins).map(|(at, _)| {
-        words(&text[at..]).nth(3).unwrap() // Behind `static inline void`.
-    });
-    let filled: Vec<&str> =
-        filled.filter(|name| !name.starts_with("monad_async_op_fill")).collect();
+    let filled: Vec<&str> = filling(&text).map(|at| name_at(&text, at)).filter(is_twin).collect();
     assert!(filled.len() > 25, "only {} were found", filled.len());
     let untried: Vec<_> = filled.into_iter().filter(|name| !tried.contains(name)).collect();
     assert!(untried.is_empty(), "in no test: {untried:#?}");
+}
+
+/// Where the functions of a header begin that fill an operation.
+fn filling(text: &str) -> impl Iterator<Item = usize> + '_ {
+    text.match_indices("static inline void monad_async_op_").map(|(at, _)| at)
+}
+
+/// Behind `static inline void`.
+fn name_at(text: &str, at: usize) -> &str {
+    words(&text[at..]).nth(3).unwrap()
+}
+
+/// Not what those share.
+fn is_twin(name: &&str) -> bool {
+    !name.starts_with("monad_async_op_fill")
+}
+
+/// The opcode that is filled in below, by its name or as a number.
+fn opcode_at(text: &str, at: usize) -> Option<u8> {
+    let body = code(&text[at..]);
+    let body = &body[..body.find("\n}").expect("a function ends")];
+    let word = |call: &str| {
+        let (_, rest) = body.split_once(call)?;
+        words(rest.split_once("op, ")?.1).next()
+    };
+    let word = word("op_fill(").or_else(|| word("op_fill_fixed("))?;
+    let named = op::TABLE.iter().find(|(name, _)| *name == word).map(|&(_, n)| n as u8);
+    named.or_else(|| word.parse().ok())
+}
+
+/// Of each that fills an operation: its opcode, and the comment above it.
+fn opcodes() -> BTreeMap<String, (u8, String)> {
+    let mut found = BTreeMap::new();
+    for header in CALLS {
+        let text = read(&format!("{header}.h"));
+        for at in filling(&text) {
+            let above = &text[text[..at].rfind("/**").unwrap()..at];
+            if let Some(opcode) = opcode_at(&text, at) {
+                found.insert(name_at(&text, at).to_owned(), (opcode, above.to_owned()));
+            }
+        }
+    }
+    found
+}
+
+/// By another that fills one, which is looked at.
+const BY_ANOTHER: [(&str, &str); 4] = [
+    ("monad_async_op_sync_data", "monad_async_op_sync"),
+    ("monad_async_op_option_get", "monad_async_op_fill_option"),
+    ("monad_async_op_option_set", "monad_async_op_fill_option"),
+    ("monad_async_op_fill_fixed", "monad_async_op_fill"), // With the opcode of its caller.
+];
+
+/// Linux 5.11, the oldest, has all up to here.
+const OLDEST: u8 = op::UNLINKAT;
+
+/// Whose opcode came after the oldest kernel, with its opcode.
+fn later() -> Vec<(String, u8)> {
+    let (opcodes, text) = (opcodes(), all_of("h"));
+    let mut later = Vec::new();
+    for at in filling(&text) {
+        let name = name_at(&text, at);
+        let by = BY_ANOTHER.iter().find(|(it, _)| *it == name).map(|(_, by)| *by);
+        if name == "monad_async_op_fill" || name == "monad_async_op_fill_word" {
+            continue;
+        }
+        match opcodes.get(by.unwrap_or(name)) {
+            Some(&(opcode, _)) if opcode > OLDEST => later.push((name.to_owned(), opcode)),
+            Some(_) => {}
+            None => assert!(by == Some("monad_async_op_fill") || name.ends_with("_row"), "{name}"),
+        }
+    }
+    assert!(later.len() > 10, "{later:?}");
+    later
+}
+
+#[test]
+fn what_came_after_the_oldest_kernel_says_when() {
+    for header in CALLS {
+        let text = read(&format!("{header}.h"));
+        for at in filling(&text) {
+            let name = name_at(&text, at);
+            let above = &text[text[..at].rfind("/**").unwrap()..at];
+            let says = above.contains("Linux 5.") || above.contains("Linux 6.");
+            assert!(says || !is_twin(&name) || later().iter().all(|(it, _)| it != name), "{name}");
+        }
+    }
+}
+
+/// Of an opcode that it does not know the kernel says EINVAL, as of much else: see `lacks`. By a
+/// record, as the functions of the headers fill it, and by `monad_async_task_io`.
+#[test]
+fn what_the_kernel_lacks_is_told_apart() {
+    let mut each: Vec<u64> = later().iter().map(|(_, opcode)| 1 << opcode).collect();
+    each.push(each.iter().fold(0, |all, one| all | one));
+    for lacks in each {
+        let Some(kernel) = ring(RingOptions { entries: 8, lacks, ..Default::default() }) else {
+            return;
+        };
+        let ex: Handle<Real> = Handle::new(kernel, true).unwrap();
+        let (task, ended) = (new_task(), Rc::new(Cell::new(false)));
+        let out = ended.clone();
+        set_body(task, move |task| {
+            for (name, opcode) in later().into_iter().filter(|&(_, it)| lacks >> it & 1 != 0) {
+                let mut sqe = Sqe::new(opcode, -1, 0, 0, 0, 0);
+                if opcode == op::MSG_RING {
+                    // That passes: a descriptor, of which nobody is told there.
+                    sqe = Sqe::new(opcode, -1, 0, 1, 0, 1);
+                }
+                // SAFETY: as a C program makes one: all zeroes; nothing is begun.
+                unsafe {
+                    let record: Op = zeroed();
+                    record.sqe.set(sqe);
+                    let begun = Handle::<Real>::begin_operation(task, &record);
+                    assert_eq!(begun, Err(Errno(libc::EOPNOTSUPP)), "{name}");
+                    assert!(!record.is_in_flight.get());
+                    let r = Handle::<Real>::io(task, &sqe);
+                    assert_eq!(r.error, libc::EOPNOTSUPP, "{name} by task_io");
+                }
+            }
+            // What is there goes on.
+            // SAFETY: refers to no memory.
+            unsafe {
+                let record: Op = zeroed();
+                record.sqe.set(Sqe::new(op::NOP, -1, 0, 0, 0, 0));
+                assert_eq!(Handle::<Real>::begin_operation(task, &record), Ok(()));
+                assert_eq!(Handle::<Real>::wait_operation(task, &record), RawResult::success(0));
+            }
+            out.set(true);
+            RawResult::success(0)
+        });
+        ex.attach(task).unwrap();
+        while ex.has_work() {
+            let _ = ex.run(usize::MAX, None);
+        }
+        assert!(ended.get());
+        destroy(ex, [task]);
+    }
 }
 
 /// That the comparisons above can fail.

@@ -25,8 +25,9 @@
  *  `O_DIRECT`, and where a write comes short or waits in its middle: one overwrites what the other
  *  wrote, or reads the same. Not so ordered writes, nor with `O_APPEND`.
  *
- *  The last functions only fill an operation (op.h): what the ring does, in the kernel version that
- *  is given, with no helper behind it. What they point to must live until it is over. None closes,
+ *  The last functions only fill an operation (op.h): what the ring does, since the kernel version
+ *  that is given, with no helper behind it; before that version `monad_async_op_begin` returns
+ *  `EOPNOTSUPP`, or the operation does. What they point to must live until it is over. None closes,
  *  as that takes several: what others have in flight ends first (`monad_async_file_close`). Nor has
  *  one a `resolve`, whose `struct open_how` would have to live: fill in an `IORING_OP_OPENAT2`.
  *

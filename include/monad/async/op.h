@@ -89,6 +89,7 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_op, 192);
  *  than the above, an opcode that names another operation (`IORING_OP_ASYNC_CANCEL`), sends
  *  completions elsewhere (`IORING_OP_MSG_RING`), or is not known to this version
  *  @retval ENOTSUP a compute-only executor
+ *  @retval EOPNOTSUPP an opcode that the kernel lacks
  *  @retval EPERM not the running task, or another thread; or filled in for a direct descriptor, or
  *  a write to an ordered file, of another executor
  *  @see monad_async_op_wait(), monad_async_op_wait_any(), monad_async_op_cancel() */

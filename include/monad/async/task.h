@@ -241,6 +241,7 @@ MONAD_ASYNC_API uint64_t monad_async_now_ns(void) MONAD_ASYNC_NOEXCEPT;
  *  operation (`IORING_OP_ASYNC_CANCEL`), sends completions elsewhere (`IORING_OP_MSG_RING`), or is
  *  not known to this version
  *  @retval ENOTSUP a compute-only executor
+ *  @retval EOPNOTSUPP also: an opcode that the kernel lacks
  *  @retval ECANCELED the task or a scope was cancelled before the operation completed (a zero-copy
  *  send is complete when its buffers are free again)
  *  @retval ETIME a scope's deadline passed before it completed
