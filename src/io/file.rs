@@ -1,6 +1,7 @@
 //! The calls on files. Each looks like the POSIX call that it replaces, and suspends its task where
 //! that would block its thread. What the kernel's ring does not know is done on a helper thread.
 
+use core::cell::Cell;
 use core::ffi::{c_char, c_int, c_void};
 
 use super::call::{answer, home, moved, Call, BYTES_MAX, DIRECT};
@@ -9,7 +10,7 @@ use crate::error::{Errno, RawResult, Res};
 use crate::executor::grant::Caller;
 use crate::executor::Executor;
 use crate::pool::blocking;
-use crate::sys::file as calls;
+use crate::sys::{fd, file as calls};
 use crate::task::header::TaskRef;
 use crate::uring::abi::{file, fsync};
 use crate::uring::kernel::{op, Kernel, Sqe};
@@ -58,7 +59,16 @@ pub(super) fn on_helper<K: Kernel, F: Fn() -> Res<i32>>(
     }
 }
 
-/// SUSPENDS until the file is open.
+const NONBLOCK: u64 = libc::O_NONBLOCK as u64;
+
+/// Whether what is opened may have to wait for its other end. (O_PATH goes with nothing else.)
+fn may_wait(flags: u64) -> bool {
+    flags & (NONBLOCK | (libc::O_PATH | libc::O_DIRECTORY) as u64) == 0
+}
+
+/// SUSPENDS until the file is open, with O_NONBLOCK while it is opened: so has the ring where it
+/// opens by itself, and in a thread of the kernel's the other end of a FIFO would be waited for,
+/// which before 5.12 no cancel reaches.
 ///
 /// # Safety
 /// `path` is a string.
@@ -81,10 +91,35 @@ pub unsafe fn open<K: Kernel>(
     if direct && !ex.knows_direct() {
         return Err(Errno(libc::ENFILE)); // What a newer kernel says where there is no table.
     }
-    let mut sqe = Sqe::new(op::OPENAT2, directory, (&raw const how) as u64, path as u64, size, 0);
-    sqe.0[5] = u64::from(if direct { file::INDEX_ALLOC } else { 0 }) << 32;
-    // SAFETY: the caller's; `how` is in place until the call returns.
-    let fd = answer(unsafe { ex.io(task, sqe) })? as i32;
+    let at_once = !direct && may_wait(how.flags) && {
+        // Then another thread opens it in any kernel.
+        let makes = how.flags & (libc::O_CREAT | libc::O_TRUNC) as u64 != 0;
+        makes || ex.kernel().waits_in_open()
+    };
+    if at_once {
+        how.flags |= NONBLOCK;
+    }
+    let how = Cell::new(how);
+    let opens = || {
+        let at = how.as_ptr() as u64;
+        let mut sqe = Sqe::new(op::OPENAT2, directory, at, path as u64, size, 0);
+        sqe.0[5] = u64::from(if direct { file::INDEX_ALLOC } else { 0 }) << 32;
+        // SAFETY: the caller's; `how` is in place until the call returns.
+        answer(unsafe { ex.io(task, sqe) }).map(|fd| fd as i32)
+    };
+    let fd = match opens() {
+        Ok(fd) if at_once => {
+            fd::waits(fd);
+            fd
+        }
+        // A lease, which its holder gives up in time.
+        Err(Errno(libc::EAGAIN)) if at_once => {
+            how.set(How { flags: how.get().flags & !NONBLOCK, ..how.get() });
+            opens()?
+        }
+        opened => opened?,
+    };
+    let how = how.get();
     let unbuffered = how.flags & libc::O_DIRECT as u64 != 0;
     let flags =
         if direct { DIRECT | home(ex) } else { 0 } | if unbuffered { UNBUFFERED } else { 0 };

@@ -30,12 +30,14 @@ const PAUSE_NS: u64 = 100_000;
 const PAUSE_MAX_NS: u64 = 20_000_000;
 
 /// SUSPENDS until a child has ended, which is reaped by this. By a descriptor of the process, which
-/// a cancel leaves as it was; where there are none (valgrind, gVisor), by looking at it now and
-/// then.
+/// a cancel leaves as it was; where there are none (valgrind, gVisor), or none is left, by looking
+/// at it now and then.
 pub fn wait<K: Kernel>(ex: &Executor<K>, task: TaskRef, pid: i32) -> Res<Ended> {
     let process = match process::pidfd(pid) {
         // A sandbox may say so of a call that it does not know.
         Err(Errno(libc::ENOSYS | libc::EPERM)) => None,
+        // The child is there whatever the program has open.
+        Err(Errno(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) => None,
         made => Some(Own(made?)),
     };
     let (mut pause_ns, mut has_ended) = (PAUSE_NS, false);

@@ -68,6 +68,15 @@ pub fn duplicate(fd: i32) -> Res<i32> {
     quietly(|| unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, first) })
 }
 
+/// Takes O_NONBLOCK off it.
+pub fn waits(fd: i32) {
+    // SAFETY: refers to no memory.
+    if let Ok(flags) = quietly(|| unsafe { libc::fcntl(fd, libc::F_GETFL) }) {
+        // SAFETY: as above.
+        let _ = quietly(|| unsafe { libc::fcntl(fd, libc::F_SETFL, flags & !libc::O_NONBLOCK) });
+    }
+}
+
 /// Whatever it answers, it is closed.
 pub fn close(fd: i32) {
     // SAFETY: the caller's own descriptor. Not begun again: interrupted, it is closed.

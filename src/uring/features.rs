@@ -131,6 +131,9 @@ fn learn_no_signal(ring: &mut Ring, mask: u32, dropped: &mut Text) {
 
 /// Asked of kernels without sends without a copy alone, which came later.
 fn learn_streams(ring: &mut Ring, mask: u32, dropped: &mut Text) {
+    // Threads that take signals came with the other.
+    let is_old = !ring.uring().params().is_feature_native_workers();
+    ring.waits_in_open = is_old || mask & mask::CONTROL != 0;
     let masked = mask & mask::STREAM_POSITION != 0;
     if masked {
         ring.streams |= streams::REFUSED;

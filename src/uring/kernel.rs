@@ -382,6 +382,11 @@ pub trait Kernel {
         false
     }
 
+    /// An open that has to wait does so in a thread that no cancel reaches (before 5.12).
+    fn waits_in_open(&self) -> bool {
+        false
+    }
+
     /// Whether it performs such operations.
     fn knows(&self, _opcode: u8) -> bool {
         true

@@ -41,7 +41,7 @@ pub const CANCEL_HANDLE: u32 = 1 << 20;
 pub const STREAM_POSITION: u32 = 1 << 21;
 /// Transfers in full, a part of which is told of when they are cancelled (6.1).
 pub const WAIT_ALL: u32 = 1 << 22;
-/// Messages with more than data (5.12): EINVAL.
+/// Messages with more than data (5.12): EINVAL. Opens that a cancel ends.
 pub const CONTROL: u32 = 1 << 23;
 /// Not a lack of the kernel's own, so not in `ALL`: it takes two entries at most of what it is
 /// offered, as if it had no memory for more.

@@ -250,6 +250,10 @@ impl Kernel for RealKernel {
         self.knows(op::SEND_ZC) // As new.
     }
 
+    fn waits_in_open(&self) -> bool {
+        self.ring().is_some_and(|ring| ring.waits_in_open)
+    }
+
     fn cancels_by_handle(&self) -> bool {
         self.ring().is_none_or(|ring| ring.cancels_by_handle)
     }

@@ -71,6 +71,7 @@ pub(super) struct Ring {
     pub(super) knows_no_signal: bool,
     pub(super) receives_in_streams: bool,
     pub(super) cancels_by_handle: bool,
+    pub(super) waits_in_open: bool,
     /// Whatever the kernel says.
     pub(super) lacks_buffer_rings: bool,
     /// An `enter` takes all that is offered, a bad entry too.
@@ -109,6 +110,7 @@ impl Ring {
             knows_no_signal: false,
             receives_in_streams: false,
             cancels_by_handle: false,
+            waits_in_open: false,
             lacks_buffer_rings: false,
             submits_all: false,
             tells_by_itself: false,

@@ -525,7 +525,6 @@ TEST(File, nonblocking_files_of_proc)
 // As file.h says: the kernel does not wait for the other end.
 TEST(File, a_fifo_is_opened_as_with_nonblock)
 {
-    skip_unless_listed("native_workers"); // Before 5.12 a thread of the kernel's waits in the open.
     Executor ex;
     Scratch const scratch;
     ASSERT_EQ(mkfifoat(scratch.fd, "fifo", 0600), 0);

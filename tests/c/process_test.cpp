@@ -13,6 +13,7 @@
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -43,13 +44,14 @@ TEST(Process, by_an_operation)
         monad_async_op op{};
         pid_t const pid = child(0);
         monad_async_op_process_wait(&op, pid, &info, WEXITED);
-        EXPECT_EQ(monad_async_op_begin(self, &op).error, 0);
+        auto r = monad_async_op_begin(self, &op);
         kill(pid, SIGKILL);
-        auto const r = monad_async_op_wait(self, &op);
-        if (r.error == EINVAL) {
+        if (r.error == EOPNOTSUPP) {
             EXPECT_EQ(waitpid(pid, nullptr, 0), pid) << "before Linux 6.7";
             return success();
         }
+        EXPECT_EQ(r.error, 0);
+        r = monad_async_op_wait(self, &op);
         EXPECT_EQ(r.error, 0);
         EXPECT_EQ(info.si_pid, pid);
         EXPECT_EQ(info.si_status, SIGKILL);
@@ -88,6 +90,35 @@ TEST(Process, is_waited_for_where_there_are_no_descriptors_of_processes)
         EXPECT_EQ(monad_async_process_wait(self, stays, &info).error, 0);
         EXPECT_EQ(info.status, SIGKILL);
         EXPECT_EQ(monad_async_process_wait(self, getpid(), &info).error, ECHILD);
+        return success();
+    });
+    task.attach(ex);
+    ex.finish();
+}
+
+TEST(Process, is_waited_for_with_no_descriptor_left)
+{
+    Executor ex;
+    Task const task([](monad_async_task self) {
+        pid_t const ended = child(7), stays = child(0);
+        rlimit before{};
+        EXPECT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+        rlimit const none{0, before.rlim_max};
+        EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+        monad_async_process_info info{};
+        EXPECT_EQ(monad_async_process_wait(self, ended, &info).error, 0);
+        EXPECT_EQ(info.status, 7);
+        monad_async_scope scope;
+        EXPECT_EQ(monad_async_scope_enter(self, &scope, ms, 0).error, 0);
+        EXPECT_EQ(monad_async_process_wait(self, stays, &info).error, ETIME);
+        EXPECT_EQ(monad_async_scope_leave(self, &scope).error, 0);
+        sigset_t set;
+        sigemptyset(&set);
+        EXPECT_EQ(monad_async_signal_wait(self, &set).error, EMFILE);
+        kill(stays, SIGKILL);
+        EXPECT_EQ(monad_async_process_wait(self, stays, &info).error, 0);
+        EXPECT_EQ(info.status, SIGKILL);
+        EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
         return success();
     });
     task.attach(ex);

@@ -159,14 +159,6 @@ inline void skip_without(std::string const &what)
     }
 }
 
-// The same, of what the config string lists where it is there.
-inline void skip_unless_listed(std::string const &what)
-{
-    if (!config_says(what)) {
-        skip((what + ": not in this kernel").c_str());
-    }
-}
-
 using Body = std::function<monad_async_result(monad_async_task)>;
 
 class Task {

@@ -352,9 +352,16 @@ fn of_open() {
     let created = (libc::O_RDWR | libc::O_CREAT) as u64;
     let temporary = (libc::O_RDWR | libc::O_TMPFILE) as u64;
     let read = libc::O_RDONLY as u64;
+    let closes = libc::O_CLOEXEC as u64;
+    // A FIFO, which a thread of the kernel's would wait for.
+    let at_once = closes | libc::O_NONBLOCK as u64;
     // What means nothing the kernel refuses: a mode where nothing is made.
-    for (flags, mode, passed) in [(read, 0o640, 0), (created, 0o640, 0o640), (temporary, 0o6, 0o6)]
-    {
+    for (flags, mode, passed, more) in [
+        (read, 0o640, 0, closes),
+        (created, 0o640, 0o640, at_once),
+        (libc::O_TRUNC as u64, 0, 0, at_once),
+        (temporary, 0o6, 0o6, closes),
+    ] {
         let kernel = Notes::default();
         let how = kernel.how.clone();
         let got = asked(kernel, move |ex, task| {
@@ -365,7 +372,7 @@ fn of_open() {
         let [entry] = got[..] else { panic!("{got:?}") };
         let expected = Entry { opcode: OPENAT2, fd: 4, addr: AT, len: 24, ..Entry::default() };
         assert_eq!(Entry { off: 0, ..entry }, expected);
-        assert_eq!(how.take(), [[flags | libc::O_CLOEXEC as u64, passed, 8]]);
+        assert_eq!(how.take(), [[flags | more, passed, 8]]);
     }
 }
 

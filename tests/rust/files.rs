@@ -5,9 +5,11 @@
 mod support;
 
 use monad_async::api::Handle;
+use monad_async::capi::scope::{monad_async_scope_enter, monad_async_scope_leave};
 use monad_async::error::{Errno, RawResult};
+use monad_async::executor::scope::Scope;
 use monad_async::io::call::Call;
-use monad_async::io::file::{File, Parts};
+use monad_async::io::file::{self, File, How, Parts};
 use monad_async::io::ordered::order;
 use monad_async::io::path::{Path, Walk};
 use monad_async::pool::blocking;
@@ -15,6 +17,7 @@ use monad_async::uring::{mask, RingOptions};
 use std::cell::Cell;
 use std::ffi::CString;
 use std::fs;
+use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::rc::Rc;
@@ -124,4 +127,124 @@ fn what_the_ring_lacks_is_done_on_helpers() {
         fs::remove_file(dir.join("c")).unwrap();
     }
     fs::remove_dir(&dir).unwrap();
+}
+
+/// Before Linux 5.12 a thread of the kernel's waited for the other end of a FIFO, out of reach of a
+/// cancel; since then one of those that open what is to be made or cut waits for it.
+#[test]
+fn no_fifo_is_waited_for() {
+    let name = std::env::temp_dir().join(format!("monad_async_fifo_{}", std::process::id()));
+    let path = CString::new(name.to_str().unwrap()).unwrap();
+    for bits in [0, mask::CONTROL, mask::ALL] {
+        // SAFETY: a string.
+        assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
+        let options = RingOptions { entries: 8, mask: bits, ..Default::default() };
+        let Some(kernel) = ring(options) else { return };
+        let ex = Handle::new(kernel, true).unwrap();
+        let (task, done) = (new_large_task(), Rc::new(Cell::new(false)));
+        let (out, path) = (done.clone(), path.clone());
+        set_body(task, move |task| {
+            let opens = |flags: i32| {
+                let how = How { flags: flags as u64, mode: 0, resolve: 0 };
+                let mut scope = MaybeUninit::<Scope>::uninit();
+                // SAFETY: the task that runs; a string; the scope is in place until it is left.
+                unsafe {
+                    let head = task.as_head();
+                    let r = monad_async_scope_enter(head, scope.as_mut_ptr(), 2_000_000_000, 0);
+                    assert_eq!(r, RawResult::success(0));
+                    let at = libc::AT_FDCWD;
+                    let opened = file::open(ex.executor(), task, at, path.as_ptr(), how, false);
+                    monad_async_scope_leave(head, scope.as_mut_ptr());
+                    opened.map(|file| file.fd)
+                }
+            };
+            // SAFETY: refer to no memory.
+            let status = |fd| unsafe { libc::fcntl(fd, libc::F_GETFL) };
+            let nonblock = |fd| status(fd) & libc::O_NONBLOCK != 0;
+            let closes = |fd| Call { ex: ex.executor(), task, fd, flags: 0 }.close().unwrap();
+            let enxio = Err(Errno(libc::ENXIO));
+            for more in [0, libc::O_CREAT, libc::O_TRUNC] {
+                assert_eq!(opens(libc::O_WRONLY | more), enxio, "{more:#o}, mask {bits:#x}");
+            }
+            let reader = opens(libc::O_RDONLY).unwrap();
+            assert!(!nonblock(reader), "mask {bits:#x}");
+            for more in [0, libc::O_CREAT, libc::O_APPEND, libc::O_APPEND | libc::O_CREAT] {
+                let fd = opens(libc::O_WRONLY | more).unwrap();
+                assert!(!nonblock(fd), "{more:#o}, mask {bits:#x}");
+                assert_eq!(status(fd) & libc::O_APPEND, more & libc::O_APPEND);
+                closes(fd);
+                let fd = opens(libc::O_WRONLY | more | libc::O_NONBLOCK).unwrap();
+                assert!(nonblock(fd), "{more:#o}, mask {bits:#x}");
+                closes(fd);
+            }
+            closes(reader);
+            let fd = opens(libc::O_PATH).unwrap();
+            closes(fd);
+            out.set(true);
+            RawResult::success(0)
+        });
+        ex.attach(task).unwrap();
+        while ex.has_work() {
+            let _ = ex.run(usize::MAX, None);
+        }
+        assert!(done.get());
+        destroy(ex, [task]);
+        fs::remove_file(&name).unwrap();
+    }
+}
+
+/// Whoever holds a lease on a file is told, and has time to give it up.
+#[test]
+fn a_lease_is_waited_for() {
+    // What its holder is told by.
+    // SAFETY: no handler.
+    unsafe { libc::signal(libc::SIGIO, libc::SIG_IGN) };
+    let name = std::env::temp_dir().join(format!("monad_async_lease_{}", std::process::id()));
+    let path = CString::new(name.to_str().unwrap()).unwrap();
+    for bits in [0, mask::CONTROL] {
+        fs::write(&name, "x").unwrap();
+        let held = fs::File::open(&name).unwrap();
+        let lease = |kind: i32| {
+            // SAFETY: refers to no memory.
+            unsafe { libc::fcntl(held.as_raw_fd(), libc::F_SETLEASE, kind) }
+        };
+        if lease(libc::F_RDLCK) != 0 {
+            skip::skip(format_args!("no leases on {}", name.display()));
+            return;
+        }
+        let options = RingOptions { entries: 8, mask: bits, ..Default::default() };
+        let Some(kernel) = ring(options) else { return };
+        let ex = Handle::new(kernel, true).unwrap();
+        let (task, path) = (new_large_task(), path.clone());
+        set_body(task, move |task| {
+            let flags = (libc::O_WRONLY | libc::O_TRUNC) as u64;
+            let how = How { flags, mode: 0, resolve: 0 };
+            // SAFETY: a string.
+            let opened = unsafe {
+                file::open(ex.executor(), task, libc::AT_FDCWD, path.as_ptr(), how, false)
+            };
+            let call = Call { ex: ex.executor(), task, fd: opened.unwrap().fd, flags: 0 };
+            call.close().map(|()| 0).into()
+        });
+        ex.attach(task).unwrap();
+        // Asked for once, the lease is to be given up: then it is being waited for.
+        while lease_of(&held) == libc::F_RDLCK {
+            let _ = ex.run(usize::MAX, Some(1_000_000));
+        }
+        let _ = ex.run(usize::MAX, Some(20_000_000));
+        assert!(task.is_attached(), "{:?}, mask {bits:#x}", task.head.result.get());
+        assert_eq!(lease(libc::F_UNLCK), 0);
+        while ex.has_work() {
+            let _ = ex.run(usize::MAX, None);
+        }
+        assert_eq!(task.head.result.get(), RawResult::success(0), "mask {bits:#x}");
+        destroy(ex, [task]);
+    }
+    fs::remove_file(&name).unwrap();
+}
+
+/// What it is to become, where somebody waits for that.
+fn lease_of(file: &fs::File) -> i32 {
+    // SAFETY: refers to no memory.
+    unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETLEASE) }
 }

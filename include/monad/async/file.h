@@ -12,8 +12,8 @@
  *  pipe say, may be used: a call waits all the same, unless `RWF_NOWAIT` is among its flags.
  *
  *  What the kernel's ring cannot do is done on a helper thread (blocking.h), with the same results:
- *  `monad_async_executor_config_string` tells what that is. A direct descriptor gets a plain one
- *  next to it for that, for the time of the call (Linux 6.8; before it: `EOPNOTSUPP`).
+ *  `monad_async_executor_config_string` tells what that is. That takes a plain descriptor more
+ *  (`EMFILE`), which a direct one has since Linux 6.8 (before it: `EOPNOTSUPP`).
  *
  *  An offset counts bytes from the file's start; -1 is the current position, which the call moves;
  *  pipes and sockets have no other. (Before Linux 6.18 a thread of the kernel's performs a write at
@@ -26,10 +26,9 @@
  *  wrote, or reads the same. Not so ordered writes, nor with `O_APPEND`.
  *
  *  The last functions only fill an operation (op.h): what the ring does, since the kernel version
- *  that is given, with no helper behind it; before that version `monad_async_op_begin` returns
- *  `EOPNOTSUPP`, or the operation does. What they point to must live until it is over. None closes,
- *  as that takes several: what others have in flight ends first (`monad_async_file_close`). Nor has
- *  one a `resolve`, whose `struct open_how` would have to live: fill in an `IORING_OP_OPENAT2`.
+ *  that is given (before it: `EOPNOTSUPP`), with no helper behind it. What they point to must live
+ *  until it is over. None closes, as that takes several: what others have in flight ends first
+ *  (`monad_async_file_close`). None has a `resolve`: fill in an `IORING_OP_OPENAT2`.
  *
  *  Common to all calls that take a task: the task is the one that runs, which is the caller.
  *  Besides the errors that are listed, each returns those of the POSIX call, and
@@ -106,7 +105,7 @@ static inline monad_async_file monad_async_file_adopt(int fd)
 }
 
 /** Opens a file, as `openat2`, with `O_CLOEXEC`. SUSPENDS. One that a cancel comes too late for is
- *  the caller's, with success. Since Linux 5.12 no FIFO is waited for: without a reader, `ENXIO`.
+ *  the caller's, with success. A FIFO without a reader is `ENXIO` (its name not cached: it waits).
  *  @param task the task that runs
  *  @param[out] file untouched on an error
  *  @param directory where a relative path begins: a descriptor, or `AT_FDCWD`

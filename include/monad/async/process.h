@@ -38,9 +38,9 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_process_info, 16);
 
 /** Waits for a child and reaps it, as `waitid` with `P_PID` and `WEXITED`. SUSPENDS until it has
  *  ended. EXPENSIVE. Interrupted, it has reaped nothing. Where the kernel has no descriptors of
- *  processes (Linux 5.3; valgrind hides them), it looks at the child, at first after 0.1 ms, then
- *  at pauses twice as long each, up to 20 ms; so it does where the child has ended and another
- *  process that traces it has not let it go. Where `SIGCHLD` is ignored, or has `SA_NOCLDWAIT`,
+ *  processes (Linux 5.3; valgrind hides them), or none is left, it looks at the child, at first
+ *  after 0.1 ms, then at pauses twice as long each, up to 20 ms; so it does where the child has
+ *  ended and another process that traces it has not let it go. Where `SIGCHLD` is ignored, or has `SA_NOCLDWAIT`,
  *  the kernel reaps the child: then this waits for its end too, but returns `ECHILD`, or `ESRCH` if
  *  it had ended before; how is lost.
  *  @param task the task that runs, which is the caller
@@ -65,7 +65,7 @@ MONAD_ASYNC_API monad_async_result monad_async_process_wait(monad_async_task tas
  *  @return the signal's number
  *  @retval ECANCELED the task or a scope was cancelled
  *  @retval ETIME a scope's deadline passed
- *  @retval EMFILE no descriptor is left
+ *  @retval EMFILE, ENFILE, ENOMEM no descriptor is left
  *  @retval EINVAL NULL
  *  @retval ENOTSUP a compute-only executor
  *  @retval EPERM not the running task, or another thread

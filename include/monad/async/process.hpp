@@ -202,7 +202,7 @@ public:
     /** Starts a program. EXPENSIVE; does not suspend.
      *  @param arguments the program, looked for in `PATH`, and what it is given
      *  @throws std::system_error `ENOENT` and so on: it could not be started; `EINVAL`: no name;
-     *  `ENOMEM` */
+     *  `ENOMEM`; `EAGAIN`: no more processes */
     explicit process(std::vector<std::string> const &arguments)
     {
         std::error_code ec;
