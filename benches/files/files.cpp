@@ -16,161 +16,33 @@
 // at a time, and one pwrite after the other. Scopes: what one costs that is entered and left and
 // does not fire, with nothing inside, and with an operation.
 
+#include "raw.hpp"
+#include "turns.hpp"
+
 #include <monad/async.hpp>
 
-#include <algorithm>
 #include <array>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <fcntl.h>
-#include <liburing.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-namespace ma = monad::async;
+using namespace bench;
 
 namespace {
 
-constexpr unsigned in_flight = 64;
 // Of a turn, and before it, not timed.
 constexpr unsigned reads = 64 * 100, before_reads = 64 * 4, read_rounds = 20, processes = 15;
 constexpr unsigned writes = 64 * 20, before_writes = 64 * 4, write_rounds = 41;
 constexpr unsigned nops = 64 * 400, before_nops = 64 * 4, nop_rounds = 61;
-constexpr std::size_t block = 4096, blocks = 4096; // 16 MiB
 
-[[noreturn]] void die(char const *what)
-{
-    std::perror(what);
-    std::exit(EXIT_FAILURE);
-}
-
-double clock_ns(clockid_t clock)
-{
-    timespec t;
-    clock_gettime(clock, &t);
-    return static_cast<double>(t.tv_sec) * 1e9 + static_cast<double>(t.tv_nsec);
-}
-
-struct random_offsets {
-    static inline std::uint64_t made = 0;
-    std::uint64_t state;
-    // Each has its own: the second of a pair would find in the caches what the first has read.
-    random_offsets() : state(++made * 0x9e3779b97f4a7c15u) {}
-    std::int64_t next()
-    {
-        state = state * 6364136223846793005u + 1442695040888963407u;
-        return static_cast<std::int64_t>((state >> 33) % blocks * block);
-    }
-};
-
-char *room()
-{
-    alignas(block) static char memory[in_flight * block];
-    return memory;
-}
-
-int temporary(char const *directory)
-{
-    int const fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (fd < 0) {
-        die(directory);
-    }
-    std::string const data(block, 'x');
-    for (std::size_t i = 0; i < blocks; ++i) {
-        if (pwrite(fd, data.data(), block, static_cast<off_t>(i * block)) != block) {
-            die("pwrite");
-        }
-    }
-    return fd;
-}
-
-ma::buffer_set &buffers(ma::executor &ex)
-{
-    static ma::buffer_set set(ex, in_flight, block);
-    return set;
-}
-
-// The memory of that set: what lies where in the processor's caches is the same for both then.
-char *registered_room(ma::executor &ex)
-{
-    static char *const memory = [&ex] {
-        char *first = nullptr;
-        ma::task task;
-        // No other was claimed so far.
-        task.attach(ex, [&] { first = reinterpret_cast<char *>(buffers(ex).claim().data()); });
-        ex.run_until_idle();
-        task.get();
-        return first;
-    }();
-    return memory;
-}
-
-io_uring *raw_ring(ma::executor &ex, int fd)
-{
-    static io_uring *const ring = [&ex, fd] {
-        static io_uring made;
-        io_uring_params p = {};
-        p.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN;
-        if (io_uring_queue_init_params(256, &made, &p) != 0) {
-            die("io_uring_queue_init_params");
-        }
-        io_uring_register_ring_fd(&made);
-        iovec const piece = {registered_room(ex), in_flight * block};
-        if (io_uring_register_buffers(&made, &piece, 1) != 0 ||
-            io_uring_register_files(&made, &fd, 1) != 0) {
-            die("io_uring_register");
-        }
-        return &made;
-    }();
-    return ring;
-}
-
-void raw_reads(ma::executor &ex, int fd, bool fixed, unsigned count)
-{
-    auto *const ring = raw_ring(ex, fd);
-    auto *const memory = fixed ? registered_room(ex) : room();
-    random_offsets at;
-    unsigned begun = 0, done = 0;
-    auto const begin = [&](unsigned slot) {
-        auto *const sqe = io_uring_get_sqe(ring);
-        auto *const to = memory + slot * block;
-        auto const offset = static_cast<std::uint64_t>(at.next());
-        if (fixed) {
-            io_uring_prep_read_fixed(sqe, 0, to, block, offset, 0);
-            io_uring_sqe_set_flags(sqe, IOSQE_FIXED_FILE);
-        } else {
-            io_uring_prep_read(sqe, fd, to, block, offset);
-        }
-        io_uring_sqe_set_data64(sqe, slot);
-        ++begun;
-    };
-    for (unsigned slot = 0; slot < in_flight; ++slot) {
-        begin(slot);
-    }
-    while (done < count) {
-        io_uring_submit_and_wait(ring, 1);
-        io_uring_cqe *cqe;
-        unsigned head, n = 0;
-        std::array<unsigned, 512> slots;
-        io_uring_for_each_cqe(ring, head, cqe)
-        {
-            if (cqe->res != static_cast<int>(block)) {
-                die("read");
-            }
-            slots[n++] = static_cast<unsigned>(cqe->user_data);
-        }
-        io_uring_cq_advance(ring, n);
-        done += n;
-        for (unsigned i = 0; i < n && begun < count; ++i) {
-            begin(slots[i]);
-        }
-    }
-}
 
 void by_tasks(ma::executor &ex, int fd, unsigned count)
 {
@@ -251,48 +123,6 @@ void by_operations(ma::executor &ex, int fd, unsigned count)
         }
     });
     ex.run_until_idle();
-}
-
-// 64 writers' writes in the order in which they are called, as a raw ring has it: of those that
-// wait one chain of links, and the next when all of that is done.
-void raw_linked(ma::executor &ex, int fd, unsigned count)
-{
-    auto *const ring = raw_ring(ex, fd);
-    random_offsets at;
-    for (unsigned done = 0; done < count; done += in_flight) {
-        for (unsigned i = 0; i < in_flight; ++i) {
-            auto *const sqe = io_uring_get_sqe(ring);
-            auto const offset = static_cast<std::uint64_t>(at.next());
-            io_uring_prep_write(sqe, fd, room(), block, offset);
-            io_uring_sqe_set_flags(sqe, i + 1 < in_flight ? IOSQE_IO_LINK : 0);
-        }
-        unsigned left = in_flight;
-        while (left != 0) {
-            io_uring_submit_and_wait(ring, left);
-            io_uring_cqe *cqe;
-            unsigned head, n = 0;
-            io_uring_for_each_cqe(ring, head, cqe)
-            {
-                if (cqe->res != static_cast<int>(block)) {
-                    die("linked write");
-                }
-                ++n;
-            }
-            io_uring_cq_advance(ring, n);
-            left -= n;
-        }
-    }
-}
-
-// By a thread that does nothing else: without links, order takes one system call each.
-void calls(int fd, unsigned count)
-{
-    random_offsets at;
-    for (unsigned i = 0; i < count; ++i) {
-        if (pwrite(fd, room(), block, at.next()) != static_cast<ssize_t>(block)) {
-            die("pwrite");
-        }
-    }
 }
 
 monad_async_file ordered(ma::executor &ex, int fd)
@@ -377,61 +207,6 @@ void stamps(unsigned count)
     for (unsigned i = 0; i < count; ++i) {
         (void)monad_async_get_ticks_count();
     }
-}
-
-double quantile(std::vector<double> of, double part)
-{
-    auto const at = static_cast<std::ptrdiff_t>(static_cast<double>(of.size() - 1) * part + 0.5);
-    std::nth_element(of.begin(), of.begin() + at, of.end());
-    return of[static_cast<std::size_t>(at)];
-}
-
-double median(std::vector<double> const &of)
-{
-    return quantile(of, 0.5);
-}
-
-// Does so much of something.
-using work = std::function<void(unsigned)>;
-
-struct measured {
-    char const *name;
-    work run;
-    std::vector<double> ns = {}; // Of each round.
-};
-
-struct turns {
-    clockid_t clock;
-    unsigned rounds, before, count;
-};
-
-void measure(std::vector<measured> &all, turns const &of)
-{
-    for (unsigned round = 0; round < of.rounds; ++round) {
-        for (std::size_t n = 0; n < all.size(); ++n) {
-            auto &each = all[(round + n) % all.size()];
-            each.run(of.before);
-            double const begun = clock_ns(of.clock);
-            each.run(of.count);
-            each.ns.push_back((clock_ns(of.clock) - begun) / of.count);
-        }
-    }
-}
-
-template <class F>
-std::vector<double> pairwise(measured const &left, measured const &right, F const &f)
-{
-    std::vector<double> all;
-    for (std::size_t n = 0; n < left.ns.size(); ++n) {
-        all.push_back(f(left.ns[n], right.ns[n]));
-    }
-    return all;
-}
-
-// Of each round, the rate of `one` next to that of `other`.
-std::vector<double> rates(measured const &one, measured const &other)
-{
-    return pairwise(other, one, std::divides<>());
 }
 
 struct read_kind {
