@@ -204,7 +204,11 @@ TEST(Task, has_a_name_and_priorities_from_its_options)
     options.priority = ma::priority::high;
     options.io_priority = ma::priority::low;
     ma::task t{options};
-    EXPECT_EQ(t.name(), std::string(options.name.substr(0, 31)));
+    // As many bytes as in C.
+    EXPECT_EQ(t.name(), std::string(options.name.substr(0, MONAD_ASYNC_NAME_BYTES)));
+    char kept[MONAD_ASYNC_NAME_BYTES + 1];
+    (void)monad_async_task_name(t.native_handle(), kept, sizeof kept);
+    EXPECT_EQ(t.name(), kept);
     EXPECT_EQ(t.cpu_priority(), ma::priority::high);
     EXPECT_EQ(t.io_priority(), ma::priority::low);
     options.priority = static_cast<ma::priority>(9);

@@ -51,7 +51,7 @@ struct task_options {
     /** Decides who gets the next free submission entry; goes to the kernel with reads and
      *  writes. */
     async::priority io_priority = async::priority::normal;
-    /** For messages; 31 bytes of it are kept. */
+    /** For messages; `MONAD_ASYNC_NAME_BYTES` of it are kept. */
     std::string_view name = {};
 };
 

@@ -33,6 +33,7 @@
 
 #include "../config.h"
 #include "../error.hpp"
+#include "../inspect.h"
 #include "../task.h"
 #include "executor_block.hpp"
 #include "spin_lock.hpp"
@@ -66,7 +67,7 @@ struct task_label {
     static constexpr std::uint64_t is_one = 0x6d6f6e61'6474736b;
     std::uint64_t mark = is_one;
     monad_async_task head = nullptr;
-    char name[32] = {};
+    char name[MONAD_ASYNC_NAME_BYTES + 1] = {};
 };
 
 // First what a run of a small callable does not touch. What it does touch lies in one line, with
