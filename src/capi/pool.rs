@@ -13,6 +13,7 @@ use crate::executor::exit;
 use crate::executor::jobs::{Job, JOB_BYTES};
 use crate::executor::queue_left::Left;
 use crate::executor::scope::{Scope, NEVER_NS, SHIELD};
+use crate::pool::cpus::Cpus;
 use crate::pool::workers::{self, How, Options, Pool};
 use crate::sys::{affinity, thread};
 use crate::task::header::{TaskRef, PRIORITIES};
@@ -76,16 +77,13 @@ unsafe fn create(attr: Option<&PoolAttr>) -> Result<&'static Pool, CreateError> 
     if trace_bytes != 0 && trace_bytes < trace::BYTES_MIN {
         return Err(c_executor::invalid("a trace takes 4096 bytes at least"));
     }
-    let mut cpus = Vec::new();
-    if !attr.cpus.is_null() && attr.cpus_count != 0 {
-        let count = attr.cpus_count as usize;
-        if cpus.try_reserve_exact(count).is_err() {
-            let (errno, text) = (Errno(libc::ENOMEM), "no memory for the pool".into());
-            return Err(CreateError { errno, text });
-        }
+    let numbers = match attr.cpus.is_null() {
+        true => &[],
         // SAFETY: so many, says the caller.
-        cpus.extend_from_slice(unsafe { core::slice::from_raw_parts(attr.cpus, count) });
-    }
+        false => unsafe { core::slice::from_raw_parts(attr.cpus, attr.cpus_count as usize) },
+    };
+    let no_memory = |errno| CreateError { errno, text: "no memory for the pool".into() };
+    let cpus = Cpus::of(numbers).map_err(no_memory)?;
     let workers = match attr.workers {
         0 => affinity::count(),
         n => n,

@@ -1,6 +1,7 @@
 //! Threads of the library's own, for what must not run on an executor's.
 
 pub mod blocking;
+pub mod cpus;
 pub(crate) mod helpers;
 pub mod resolve;
 pub mod workers;

@@ -18,6 +18,7 @@ use core::ptr::{self, NonNull};
 use std::io::Write;
 use std::sync::PoisonError;
 
+use super::cpus::{Cpus, Place};
 use crate::atomic::{Condvar, Mutex, MutexGuard, Ordering::Relaxed};
 use crate::error::{Errno, Res};
 use crate::executor::grant::Caller;
@@ -62,13 +63,14 @@ struct Worker {
     seat: *const Seat,
     /// One of the references to its executor.
     reference: NonNull<Reference>,
+    place: Place,
 }
 
 struct State {
     options: Options,
-    /// CPUs of the workers, in turn; none: any.
-    cpus: Vec<u32>,
-    next_cpu: usize,
+    cpus: Cpus,
+    /// How many workers were ever made.
+    made: usize,
     seats: Vec<Worker>,
     /// How many there are to be, says who resized it last.
     wanted: usize,
@@ -134,15 +136,11 @@ fn no_hand(errno: Errno) -> CreateError {
 }
 
 /// EXPENSIVE. With so many workers, whose executors exist when it returns.
-pub fn create(
-    options: Options,
-    workers: u32,
-    cpus: Vec<u32>,
-) -> Result<&'static Pool, CreateError> {
+pub fn create(options: Options, workers: u32, cpus: Cpus) -> Result<&'static Pool, CreateError> {
     let state = State {
         options,
         cpus,
-        next_cpu: 0,
+        made: 0,
         seats: Vec::new(),
         wanted: 0,
         resizes: 0,
@@ -223,9 +221,10 @@ impl Pool {
                 return Err(quits());
             }
             while !state.quits && state.seats.len() > state.wanted {
-                if let Some(worker) = state.seats.pop() {
-                    self.dismiss(&worker);
-                }
+                let at = state.cpus.too_many(state.seats.iter().map(|worker| worker.place));
+                let worker = state.seats.remove(at);
+                state.cpus.give_back(worker.place);
+                self.dismiss(&worker);
             }
             // (What another call wants since is that one's to make, and to tell of.)
             while !state.quits
@@ -244,19 +243,17 @@ impl Pool {
 
     /// Under the lock: makes one worker's thread; or why there is none.
     fn start(&'static self, state: &mut State, making: &Making) -> Option<CreateError> {
-        let cpu = match state.cpus.len() {
-            0 => None,
-            n => Some(state.cpus[state.next_cpu % n]),
-        };
-        state.next_cpu += 1;
-        let number = state.next_cpu;
+        let place = state.cpus.take();
+        state.made += 1;
+        let number = state.made;
         state.starting += 1;
         making.starting.set(making.starting.get() + 1);
         let (options, by) = (state.options, MadeBy(NonNull::from(making)));
         self.queue.add_worker();
-        let spawned = helper::spawn(c"pool", move || work(self, by, &options, cpu, number));
+        let spawned = helper::spawn(c"pool", move || work(self, by, &options, place, number));
         spawned.err().map(|errno| {
             self.queue.remove_worker();
+            state.cpus.give_back(place);
             state.starting -= 1;
             making.starting.set(making.starting.get() - 1);
             CreateError { errno, text: "no thread for a worker of the pool.".into() }
@@ -346,7 +343,7 @@ impl Pool {
 }
 
 /// A worker's life.
-fn work(pool: &'static Pool, by: MadeBy, options: &Options, cpu: Option<u32>, number: usize) {
+fn work(pool: &'static Pool, by: MadeBy, options: &Options, place: Place, number: usize) {
     signal::take(signal::BACKTRACE); // Helpers take none; this one runs tasks.
     let mut trace = Vec::new(); // Outlives the executor.
     let started = |failed: Option<CreateError>, worker: Option<Worker>| {
@@ -362,11 +359,11 @@ fn work(pool: &'static Pool, by: MadeBy, options: &Options, cpu: Option<u32>, nu
             // Room was made by who counts it as starting.
             Some(worker) if !state.quits => state.seats.push(worker),
             Some(worker) => pool.dismiss(&worker),
-            None => {}
+            None => state.cpus.give_back(place),
         }
         pool.started.notify_all();
     };
-    let mut ex = match executor(options, cpu, number, &mut trace) {
+    let mut ex = match executor(options, place, number, &mut trace) {
         Ok(ex) => ex,
         Err(e) => {
             started(Some(e), None);
@@ -389,7 +386,7 @@ fn work(pool: &'static Pool, by: MadeBy, options: &Options, cpu: Option<u32>, nu
         let _ = ex.destroy();
         return pool.queue.remove_worker();
     }
-    started(None, Some(Worker { seat: &seat, reference }));
+    started(None, Some(Worker { seat: &seat, reference, place }));
     let mut backoff = Backoff::new();
     let mut refusals = 0_u64;
     loop {
@@ -452,11 +449,11 @@ fn leave(pool: &Pool, seat: &Seat) {
 /// Called "pool worker" and its number. It records a trace into `trace`, if one is asked for.
 fn executor(
     options: &Options,
-    cpu: Option<u32>,
+    place: Place,
     number: usize,
     trace: &mut Vec<u64>,
 ) -> Result<Box<Executor<RealKernel>>, CreateError> {
-    if let Some(cpu) = cpu {
+    if let Some((_, cpu)) = place {
         affinity::pin(cpu).map_err(|errno| CreateError {
             errno,
             text: "a CPU of the pool does not exist, or this process may not use it".into(),

@@ -1,10 +1,12 @@
 //! Threads that the library makes for itself. They take none of the program's signals, but those
-//! that a fault of their own raises and that of profilers.
+//! that a fault of their own raises and that of profilers. They may run where who makes them may,
+//! or might before the library pinned it.
 
 use core::ffi::{c_void, CStr};
 use core::mem::MaybeUninit;
 use core::ptr;
 
+use super::affinity::{self, Mask};
 use super::alloc;
 use crate::atomic::{AtomicBool, Ordering};
 use crate::error::{Errno, Res};
@@ -25,7 +27,7 @@ const STACK_BYTES: usize = 2 << 20;
 
 /// Runs `f` on a new thread, which nobody joins. EXPENSIVE. EAGAIN: no more threads; ENOMEM.
 pub fn spawn<F: FnOnce() + Send + 'static>(name: &'static CStr, f: F) -> Res<()> {
-    let start = alloc::try_box(Start { name, f })?;
+    let start = alloc::try_box(Start { name, mask: affinity::before_pin(), f })?;
     stay_loaded();
     let mut all = MaybeUninit::<libc::sigset_t>::uninit();
     let mut before = MaybeUninit::<libc::sigset_t>::uninit();
@@ -46,6 +48,7 @@ pub fn spawn<F: FnOnce() + Send + 'static>(name: &'static CStr, f: F) -> Res<()>
 
 struct Start<F> {
     name: &'static CStr,
+    mask: Option<Mask>,
     f: F,
 }
 
@@ -78,6 +81,9 @@ extern "C" fn begin<F: FnOnce()>(start: *mut c_void) -> *mut c_void {
     let start = unsafe { *Box::from_raw(start.cast::<Start<F>>()) };
     // SAFETY: the thread's own, and a string.
     unsafe { libc::pthread_setname_np(libc::pthread_self(), start.name.as_ptr()) };
+    if let Some(mask) = start.mask {
+        let _ = mask.adopt(); // What it might use may be taken away by now.
+    }
     (start.f)();
     ptr::null_mut()
 }

@@ -1,6 +1,8 @@
 // thread_pool: results, exceptions, priorities, for_each, its end, and a fork.
+#include "none_of_cpp.hpp"
 #include "support.hpp"
 
+#include <monad/async/blocking.hpp>
 #include <monad/async/channel.hpp>
 #include <monad/async/future.hpp>
 #include <monad/async/pool.hpp>
@@ -17,9 +19,9 @@
 #include <utility>
 
 #include <malloc.h>
+#include <sched.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include <unwind.h>
 
 namespace {
 
@@ -150,16 +152,11 @@ TEST(pool, for_each_throws_what_was_thrown_first_and_takes_no_more)
     }
 }
 
-// As of another language, through what it was called by.
 TEST(pool, for_each_tells_of_what_is_none_of_cpp)
 {
     ma::thread_pool pool(2);
     std::vector<int> const numbers(100);
-    auto const f = [](int) {
-        auto *const thrown = new _Unwind_Exception{};
-        thrown->exception_cleanup = [](_Unwind_Reason_Code, _Unwind_Exception *e) { delete e; };
-        _Unwind_RaiseException(thrown);
-    };
+    auto const f = [](int) { throw_none_of_cpp(); };
     EXPECT_EQ(errno_thrown_by([&] { pool.for_each(numbers, f); }), ENOTRECOVERABLE);
 }
 
@@ -668,6 +665,31 @@ TEST(pool, an_exception_of_a_task_that_nobody_waits_for_is_told)
     EXPECT_EQ(told, 1);
     options.cpus = {1'000'000};
     EXPECT_EQ(errno_thrown_by([&] { ma::thread_pool const none(options); }), EINVAL);
+}
+
+int cpus_of_this_thread()
+{
+    cpu_set_t set;
+    EXPECT_EQ(sched_getaffinity(0, sizeof set, &set), 0);
+    return CPU_COUNT(&set);
+}
+
+// A helper is of the whole process, and stays: it was bound to the CPU of the worker that made it, as
+// all those were that are made later by one. So were the workers of a pool that a task makes.
+TEST(pool, what_a_worker_with_a_cpu_makes_is_not_bound_to_that)
+{
+    int const all = cpus_of_this_thread();
+    int const cpu = sched_getcpu();
+    ma::blocking_limits(64, 0s); // None is left of what other tests did.
+    ma::thread_pool_options options;
+    options.workers = 1;
+    options.cpus = {static_cast<std::uint32_t>(cpu)};
+    ma::thread_pool pool(options);
+    EXPECT_EQ(pool.submit(&cpus_of_this_thread).get(), 1);
+    EXPECT_EQ(pool.submit([] { return ma::offload(&cpus_of_this_thread); }).get(), all);
+    auto const of_another = [] { return ma::thread_pool(1).submit(&cpus_of_this_thread).get(); };
+    EXPECT_EQ(pool.submit(of_another).get(), all);
+    ma::blocking_limits(64, 5s);
 }
 
 } // namespace

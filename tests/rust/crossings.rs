@@ -11,6 +11,7 @@ use monad_async::error::{Errno, RawResult, Res};
 use monad_async::executor::grant::Caller;
 use monad_async::executor::scope::Scope;
 use monad_async::pool::blocking;
+use monad_async::pool::cpus::Cpus;
 use monad_async::pool::workers::{self, How, Options};
 use monad_async::sync::barrier::Barrier;
 use monad_async::sync::channel::{Channel, Direction};
@@ -315,7 +316,7 @@ fn cross(seed: u64) {
     }
     let ring = RingOptions { entries: 0, ..RingOptions::default() };
     let options = Options { ring, track: true, trace_bytes: 0, stack_bytes: 0 };
-    let pool = workers::create(options, WORKERS, Vec::new()).unwrap();
+    let pool = workers::create(options, WORKERS, Cpus::of(&[]).unwrap()).unwrap();
     let runs = Arc::new(AtomicU64::new(0));
     for (i, &task) in world.tasks[EXECUTORS * TASKS..].iter().enumerate() {
         let (world, runs) = (world.clone(), runs.clone());

@@ -731,6 +731,46 @@ fn workers_stay_on_their_cpus() {
     destroy_all(tasks);
 }
 
+/// Those that a resize made were told CPUs by how many had ever been made: two had one, and nobody
+/// the other.
+#[test]
+fn after_a_resize_too_each_worker_has_a_cpu_of_its_own() {
+    static MET: AtomicUsize = AtomicUsize::new(0);
+    let cpus = [0u32, 1];
+    let mut attr = attr(2);
+    attr[24] = cpus.as_ptr() as u64;
+    attr[25] |= 2;
+    let mut made = ptr::null_mut();
+    // SAFETY: attributes of that size.
+    let r = unsafe { monad_async_pool_create(&mut made, attr.as_ptr().cast()) };
+    if r.error == libc::EINVAL {
+        return skip::skip("this process may not use CPUs 0 and 1");
+    }
+    let tasks = [new_task(), new_task()];
+    for round in 1..=8 {
+        for task in tasks {
+            set_body(task, |_| {
+                // A worker has one of the two as long as the other has not met it.
+                let met = MET.fetch_add(1, SeqCst) / 2 * 2 + 2;
+                while MET.load(SeqCst) < met {
+                    thread::yield_now();
+                }
+                // SAFETY: no preconditions.
+                RawResult::success(unsafe { libc::sched_getcpu() } as isize)
+            });
+            assert_eq!(submit(made, task), RawResult::success(0));
+        }
+        let mut used = tasks.map(|task| wait(task).value);
+        used.sort_unstable();
+        assert_eq!(used, [0, 1], "round {round}");
+        // Four on two, and back; and one more than is left.
+        let between = if round % 2 == 0 { 4 } else { 1 };
+        assert_eq!((resize(made, between), resize(made, 2)), (0, 0));
+    }
+    end(made);
+    destroy_all(tasks);
+}
+
 fn resize(pool: PoolPtr, workers: u32) -> i32 {
     // SAFETY: alive.
     unsafe { monad_async_pool_resize(pool, workers) }.error

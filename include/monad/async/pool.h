@@ -51,8 +51,9 @@ typedef struct monad_async_pool_object *monad_async_pool;
 struct monad_async_pool_attr {
     /** How to make each worker's executor. All 0: compute-only, without a ring. */
     struct monad_async_executor_attr executor;
-    /** The CPUs of the workers: the first worker runs on the first alone, and so on, in turn. NULL:
-     *  the kernel chooses. Read during the call. */
+    /** The CPUs of the workers: each runs on one alone, the first of those that the fewest have; so
+     *  in turn, and after `monad_async_pool_resize` too. Helpers (blocking.h) and pools that it
+     *  makes are not bound to it. NULL: the kernel chooses. Read during the call. */
     uint32_t const *cpus;
     /** How many there are in `cpus`. */
     uint32_t cpus_count;

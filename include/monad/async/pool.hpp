@@ -43,7 +43,8 @@ inline namespace v0 {
 struct thread_pool_options {
     /** How many workers; 0: as many as the calling thread may use CPUs. */
     unsigned workers = 0;
-    /** The CPUs of the workers, one each, in turn. Empty: the kernel chooses. */
+    /** The CPUs of the workers, one each, in turn; see `monad_async_pool_attr`. Empty: the kernel
+     *  chooses. */
     std::vector<std::uint32_t> cpus = {};
     /** How to make each worker's executor: without a ring, unless it says otherwise. Of the rest,
      *  `name` is not used: they are called "pool worker" and a number. */

@@ -18,6 +18,7 @@ const ASLEEP: &str = "src/executor/asleep.rs";
 const ROUSE: &str = "src/executor/rouse.rs";
 const RUN: &str = "src/executor/run.rs";
 const WORKERS: &str = "src/pool/workers.rs";
+const CPUS: &str = "src/pool/cpus.rs";
 const CALLS: &str = "src/capi/pool.rs";
 
 /// One a line: the file, the bug, what is right, what is wrong, and the test of pool_rules.rs.
@@ -268,6 +269,10 @@ pub const WHOLE: &[(Mutant, &str)] = &[
         "affinity::pin(cpu)",
         "Ok::<(), Errno>(())",
         "mistakes_are_told"),
+    of(CPUS, "a worker of a resize has the CPU of another",
+        "cpu.workers += 1;",
+        "",
+        "after_a_resize_too_each_worker_has_a_cpu_of_its_own"),
     of(CALLS, "a pool waits for its own task's end",
         "pool.is_here()",
         "false",
