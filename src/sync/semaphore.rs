@@ -15,8 +15,11 @@ use crate::executor::mailbox::Mailbox;
 use crate::executor::scope::NEVER_NS;
 use crate::executor::Executor;
 use crate::stack::switch::Over;
-use crate::task::header::TaskRef;
+use crate::task::header::{TaskRef, NORMAL, PRIORITIES};
 use crate::uring::kernel::Kernel;
+
+/// A level behind all, that of who does not say who it is, included.
+const NOBODY: usize = PRIORITIES + 1;
 
 #[repr(C)]
 pub struct Semaphore<S: Side> {
@@ -29,10 +32,12 @@ pub struct Semaphore<S: Side> {
 const _: () = assert!(size_of::<Semaphore<super::Shared>>() == 64);
 
 impl<S: Side> Semaphore<S> {
-    /// Whether `count` permits may be taken past all who wait. None may always be.
+    /// Whether `count` permits may be taken by one of that level: nobody waits who comes before it.
+    /// None may always be.
     #[inline(always)]
-    fn take(&self, count: u64) -> bool {
-        let nobody_waits = || self.waiters.is_empty() || self.waiters.first().is_none();
+    fn take(&self, count: u64, level: usize) -> bool {
+        let first = || self.waiters.first().map_or(NOBODY, Node::level);
+        let nobody_waits = || self.waiters.is_empty() || level < first();
         let free = count == 0 || self.permits.get() >= count && nobody_waits();
         if free {
             self.permits.set(self.permits.get() - count);
@@ -146,7 +151,8 @@ impl<S: Side> Semaphore<S> {
     /// The side is closed.
     #[inline(always)]
     fn take_or_wait<K: Kernel>(&self, waiter: &impl Waiter<K>, count: u64) -> RawResult {
-        if self.take(count) {
+        let task = waiter.caller().executor().map(|(_, task)| task);
+        if self.take(count, task.map_or(NORMAL, TaskRef::cpu_level) as usize) {
             self.side.open();
             return RawResult::success(0);
         }
@@ -181,7 +187,7 @@ impl<S: Side> Semaphore<S> {
     /// EAGAIN: not so many, or others wait.
     pub fn try_acquire(&self, here: Option<&'static Mailbox>, count: u64) -> Res<()> {
         self.side.close(here)?;
-        let taken = self.take(count);
+        let taken = self.take(count, PRIORITIES);
         self.side.open();
         taken.then_some(()).ok_or(Errno(libc::EAGAIN))
     }

@@ -123,7 +123,7 @@ impl Node {
     }
 
     #[inline(always)]
-    fn level(&self) -> usize {
+    pub fn level(&self) -> usize {
         ((self.state.get() & is::LEVEL) >> is::LEVEL_AT) as usize
     }
 

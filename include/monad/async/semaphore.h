@@ -5,7 +5,7 @@
  *  A counting semaphore.
  *
  *  Who waits is served by CPU priority, then in order: who wants many permits is not passed by
- *  who wants few. A waiter that is cancelled takes none.
+ *  who wants few at the same priority, nor at a lower one. A waiter that is cancelled takes none.
  *
  *  @snippet locks.c a semaphore
  *

@@ -578,7 +578,13 @@ impl<'a> Model<'a> {
                 0
             }
             Step::Acquire(n) | Step::TryAcquire(n) => {
-                if self.permits >= n && self.first(Queue::Semaphore).is_none() {
+                let first = self.first(Queue::Semaphore);
+                // Who tries does not say who it is.
+                let comes_before = |i: usize| {
+                    let level = self.level(self.entries[i].task);
+                    matches!(step, Step::Acquire(_)) && self.level(t) < level
+                };
+                if self.permits >= n && first.is_none_or(comes_before) {
                     self.permits -= n;
                     0
                 } else if let Step::TryAcquire(_) = step {
