@@ -1,5 +1,6 @@
 // Coroutines on an executor.
 
+#include "none_of_cpp.hpp"
 #include "support.hpp"
 
 #include <monad/async/channel.hpp>
@@ -51,6 +52,26 @@ TEST(Coroutine, awaits_others_and_gives_what_they_give)
     auto failing = ma::run_coroutine(ex.ref(), fails());
     ex.run_until_idle();
     EXPECT_THROW(failing.get(), std::runtime_error);
+}
+
+// It was no error of one that gives nothing, and of another ended the process.
+TEST(Coroutine, tells_of_what_is_none_of_cpp)
+{
+    ma::executor ex{ma::executor_options::compute_only()};
+    auto const gives_nothing = []() -> ma::coroutine<> {
+        co_await 1us;
+        throw_none_of_cpp();
+    };
+    auto const gives_one = []() -> ma::coroutine<int> {
+        co_await 1us;
+        throw_none_of_cpp();
+        co_return 1;
+    };
+    auto nothing = ma::run_coroutine(ex, gives_nothing());
+    auto one = ma::run_coroutine(ex, gives_one());
+    ex.run_until_idle();
+    EXPECT_EQ(errno_thrown_by([&] { nothing.get(); }), ENOTRECOVERABLE);
+    EXPECT_EQ(errno_thrown_by([&] { (void)one.get(); }), ENOTRECOVERABLE);
 }
 
 // (Not by a conditional expression: gcc 12 destroys what the branch not taken did not make.)

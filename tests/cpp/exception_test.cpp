@@ -1,6 +1,13 @@
 // Exceptions and suspension: each task has an exception state of its own.
+#include "none_of_cpp.hpp"
 #include "support.hpp"
 
+#include <monad/async/blocking.hpp>
+#include <monad/async/future.hpp>
+#include <monad/async/group.hpp>
+#include <monad/async/pool.hpp>
+
+#include <atomic>
 #include <exception>
 #include <future>
 #include <new>
@@ -47,6 +54,47 @@ struct tracked {
     tracked &operator=(tracked const &) = delete;
     ~tracked() { --alive; }
 };
+
+// It was lost: `offload` and `when_any` gave a value that there was none of, and a background task
+// ended as if nothing had been thrown, or the process by a null pointer.
+TEST(Exception, what_is_none_of_cpp_is_told_of_as_an_error)
+{
+    std::atomic<int> told{0};
+    ma::executor_options options;
+    options.on_exception = [&told](std::exception_ptr const &what) {
+        ASSERT_NE(what, nullptr);
+        told += errno_thrown_by([&what] { std::rethrow_exception(what); }) == ENOTRECOVERABLE;
+    };
+    ma::executor ex{options};
+    auto const gives_nothing = [] { throw_none_of_cpp(); };
+    auto const gives_text = []() -> std::string { throw_none_of_cpp(); };
+    auto const error_of = [](auto f) { EXPECT_EQ(errno_thrown_by(f), ENOTRECOVERABLE); };
+    run_task(ex, [&] {
+        error_of([&] { (void)ma::offload(gives_text); });
+        error_of([&] { ma::offload(gives_nothing); });
+        error_of([&] { (void)ma::when_any(gives_text, [] { ma::this_task::sleep_for(1h); }); });
+        error_of([&] { (void)ma::when_all(gives_text, [] { ma::this_task::sleep_for(1h); }); });
+        error_of([&] {
+            ma::task_group group;
+            group.spawn(gives_nothing);
+            group.wait();
+        });
+        error_of([&] { (void)ex.submit(gives_text).get(); });
+    });
+    error_of([&] { run_task(ex, gives_nothing); });
+    EXPECT_EQ(told, 0);
+    ex.spawn(gives_nothing);
+    ex.run_until_idle();
+    EXPECT_EQ(told, 1);
+    ma::thread_pool_options of_pool;
+    of_pool.workers = 1;
+    of_pool.executor.on_exception = options.on_exception;
+    ma::thread_pool pool(of_pool);
+    pool.spawn(gives_nothing);
+    pool.spawn([text = std::string("no plain bytes"), gives_nothing] { gives_nothing(); });
+    pool.wait();
+    EXPECT_EQ(told, 3);
+}
 
 TEST(Exception, whatever_is_thrown_comes_out_of_get)
 {

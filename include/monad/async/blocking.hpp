@@ -61,7 +61,7 @@ template <class F> struct offloaded {
                 self.value.emplace(std::invoke(std::forward<F>(self.f)));
             }
         } catch (...) {
-            self.thrown = std::current_exception();
+            self.thrown = caught();
         }
         tsan_release(ptr);
         return monad_async_make_success(0);
@@ -92,7 +92,8 @@ template <class F> struct offloaded {
  *  @return what `f` returns; a movable value
  *  @throws what `f` throws
  *  @throws cancelled_error, timeout_error interrupted before `f` began: it never runs
- *  @throws std::system_error `EPERM`: outside a task; `EAGAIN`, `ENOMEM`: no helper
+ *  @throws std::system_error `EPERM`: outside a task; `EAGAIN`, `ENOMEM`: no helper;
+ *  `ENOTRECOVERABLE`: `f` threw what is none of C++
  *  @see monad_async_run_blocking(), pool.hpp */
 template <class F> MONAD_ASYNC_LOCAL std::invoke_result_t<F> offload(F &&f)
 {

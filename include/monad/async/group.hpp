@@ -274,7 +274,7 @@ template <std::size_t I, class F, class Variant> void run_any(F &f, first_of<Var
     } catch (...) {
         // Moving its result may have thrown.
         if (is_first || !std::exchange(first.decided, true)) {
-            first.thrown = std::current_exception();
+            first.thrown = detail::caught();
             first.group.cancel();
         }
         throw;

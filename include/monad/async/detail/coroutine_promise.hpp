@@ -288,7 +288,7 @@ template <class T> struct coroutine_promise : promise_base {
     {
         result.template emplace<1>(std::forward<U>(value));
     }
-    void unhandled_exception() noexcept { result.template emplace<2>(std::current_exception()); }
+    void unhandled_exception() noexcept { result.template emplace<2>(caught()); }
     T take()
     {
         if (result.index() == 2) {
@@ -303,7 +303,7 @@ template <> struct coroutine_promise<void> : promise_base {
 
     coroutine<void> get_return_object() noexcept;
     void return_void() const noexcept {}
-    void unhandled_exception() noexcept { thrown = std::current_exception(); }
+    void unhandled_exception() noexcept { thrown = caught(); }
     void take() const
     {
         if (thrown) {

@@ -54,7 +54,7 @@ template <class F> MONAD_ASYNC_LOCAL monad_async_result posted_code(monad_async_
             return monad_async_make_success(0);
         },
         [&p](int error) {
-            ::new (static_cast<void *>(p.room)) std::exception_ptr(std::current_exception());
+            ::new (static_cast<void *>(p.room)) std::exception_ptr(caught());
             p.block |= 1;
             return monad_async_make_failure(error);
         });

@@ -25,6 +25,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <exception>
+#include <system_error>
 #include <utility>
 
 #include <cxxabi.h>
@@ -84,6 +85,22 @@ template <class Call> [[gnu::always_inline]] MONAD_ASYNC_LOCAL inline auto suspe
         return with_exceptions_kept(call);
     }
     return call();
+}
+
+// In a handler: what it has caught. Of what is none of C++, and of which nobody could be told by
+// that, a std::system_error says so.
+[[gnu::cold, gnu::noinline]] MONAD_ASYNC_LOCAL inline std::exception_ptr caught() noexcept
+{
+    auto what = std::current_exception();
+    if (what == nullptr) {
+        try {
+            throw std::system_error(ENOTRECOVERABLE, std::system_category(),
+                                    "monad::async (what was thrown is none of C++)");
+        } catch (...) {
+            what = std::current_exception();
+        }
+    }
+    return what;
 }
 
 // A scope that was entered during unwinding: on its task's stack, in a list of its thread.

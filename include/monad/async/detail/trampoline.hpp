@@ -49,7 +49,7 @@ inline int errno_of(std::error_code const &code) noexcept
 [[gnu::cold, gnu::noinline]] inline monad_async_result keep_exception(task_state &state,
                                                                       int error) noexcept
 {
-    return state.threw(std::current_exception(), error);
+    return state.threw(caught(), error);
 }
 
 // The C API launched the task again after its body had run, and was destroyed.
