@@ -3,5 +3,6 @@
 pub mod blocking;
 pub mod cpus;
 pub(crate) mod helpers;
+mod leaving;
 pub mod resolve;
 pub mod workers;

@@ -19,6 +19,7 @@ use std::io::Write;
 use std::sync::PoisonError;
 
 use super::cpus::{Cpus, Place};
+use super::leaving;
 use crate::atomic::{Condvar, Mutex, MutexGuard, Ordering::Relaxed};
 use crate::error::{Errno, Res};
 use crate::executor::grant::Caller;
@@ -432,7 +433,7 @@ fn work(pool: &'static Pool, by: MadeBy, options: &Options, place: Place, number
         pool.queue.not_refused();
     }
     drop(seat); // Its hands, before somebody counts what is left.
-    pool.queue.remove_worker();
+    leaving::count_out(pool);
 }
 
 /// A worker that leaves on its own takes itself off the list.

@@ -19,6 +19,7 @@
 #include <utility>
 
 #include <malloc.h>
+#include <pthread.h>
 #include <sched.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -690,6 +691,44 @@ TEST(pool, what_a_worker_with_a_cpu_makes_is_not_bound_to_that)
     auto const of_another = [] { return ma::thread_pool(1).submit(&cpus_of_this_thread).get(); };
     EXPECT_EQ(pool.submit(of_another).get(), all);
     ma::blocking_limits(64, 5s);
+}
+
+std::atomic<int> *told_of_end = nullptr;
+
+struct tells_of_its_end {
+    bool used = false;
+    ~tells_of_its_end()
+    {
+        std::this_thread::sleep_for(20ms);
+        ++*told_of_end;
+    }
+};
+thread_local tells_of_its_end of_thread;
+
+// What a task keeps for its thread may refer to what goes with the pool: who waited for the workers
+// went on while those were about to end it.
+TEST(pool, its_end_waits_for_what_tasks_have_kept_for_their_threads)
+{
+    std::atomic<int> ends{0};
+    told_of_end = &ends;
+    pthread_key_t key = 0;
+    ASSERT_EQ(pthread_key_create(&key, [](void *to) { ++*static_cast<std::atomic<int> *>(to); }), 0);
+    auto const keep = [&] {
+        of_thread.used = true;
+        pthread_setspecific(key, &ends);
+    };
+    {
+        ma::thread_pool pool(1);
+        pool.spawn(keep);
+    }
+    EXPECT_EQ(ends, 2);
+    ma::executor ex;
+    run_task(ex, [&] {
+        ma::thread_pool pool(1);
+        pool.submit(keep).get();
+    });
+    EXPECT_EQ(ends, 4);
+    pthread_key_delete(key);
 }
 
 } // namespace

@@ -9,11 +9,11 @@
  *  wait, those of tasks with a higher CPU priority first. A helper without work leaves after a
  *  while.
  *
- *  A helper takes no signal of the process but those of its own faults, `SIGABRT` and `SIGPROF`.
- *  The end of the process does not wait for a function that runs. The child of a `fork` has no
- *  helper, and makes its own; if the function itself forks, its thread ends in the child when it
- *  returns. A plugin with the archive of this library inside is not unloaded any more by `dlclose`
- *  once it has had a helper.
+ *  A helper has a stack of 2 MiB, and takes no signal of the process but those of its own faults,
+ *  `SIGABRT` and `SIGPROF`. The end of the process does not wait for a function that runs. The
+ *  child of a `fork` has no helper, and makes its own; if the function itself forks, its thread
+ *  ends in the child when it returns. A plugin with the archive of this library inside is not
+ *  unloaded any more by `dlclose` once it has had a helper.
  *
  *  @snippet waiting.c blocking work
  *  @snippet waiting.c a name

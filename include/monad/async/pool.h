@@ -108,7 +108,8 @@ MONAD_ASYNC_API monad_async_result monad_async_pool_create(
 
 /** Has it quit (`MONAD_ASYNC_POOL_RETURN`), unless it was told to already, and waits until the
  *  workers have left: until all that they have begun, and what was launched on their executors
- *  directly, has ended. ANY THREAD. SUSPENDS inside a task, shielded; blocks outside. EXPENSIVE.
+ *  directly, has ended, and then their thread-local objects. ANY THREAD. SUSPENDS inside a task,
+ *  shielded; blocks outside. EXPENSIVE.
  *  @param pool the pool; no longer to be used, unless there is an error
  *  @return how many tasks were handed back
  *  @retval EDEADLK inside a task of one of its workers

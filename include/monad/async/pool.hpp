@@ -119,10 +119,11 @@ public:
     }
 
     /** Drains, and waits until the workers have left: until everything that was submitted, or
-     *  launched on a worker's executor, has ended. SUSPENDS inside a task, shielded; blocks
-     *  outside. Call `quit` before, to have what has not begun handed back. Ends the process, with
-     *  a message, inside a task of the pool's own; but where that called `exit`, which destroys a
-     *  static pool, and in a child after `fork`, it leaves the pool as it is. */
+     *  launched on a worker's executor, has ended, and then their thread-local objects. SUSPENDS
+     *  inside a task, shielded; blocks outside. Call `quit` before, to have what has not begun
+     *  handed back. Ends the process, with a message, inside a task of the pool's own; but where
+     *  that called `exit`, which destroys a static pool, and in a child after `fork`, it leaves
+     *  the pool as it is. */
     ~thread_pool()
     {
         auto *const pool = pool_;

@@ -40,9 +40,9 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_process_info, 16);
  *  ended. EXPENSIVE. Interrupted, it has reaped nothing. Where the kernel has no descriptors of
  *  processes (Linux 5.3; valgrind hides them), or none is left, it looks at the child, at first
  *  after 0.1 ms, then at pauses twice as long each, up to 20 ms; so it does where the child has
- *  ended and another process that traces it has not let it go. Where `SIGCHLD` is ignored, or has `SA_NOCLDWAIT`,
- *  the kernel reaps the child: then this waits for its end too, but returns `ECHILD`, or `ESRCH` if
- *  it had ended before; how is lost.
+ *  ended and another process that traces it has not let it go. Where `SIGCHLD` is ignored, or has
+ *  `SA_NOCLDWAIT`, the kernel reaps the child: then this waits for its end too, but returns
+ *  `ECHILD`, or `ESRCH` if it had ended before; how is lost.
  *  @param task the task that runs, which is the caller
  *  @param pid a child of this process
  *  @param[out] info how it ended; untouched on an error
