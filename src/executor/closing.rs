@@ -1,15 +1,67 @@
 //! Closing handles. OWNER'S THREAD.
 
+use core::cell::Cell;
 use core::mem::MaybeUninit;
+use core::ptr::null;
 
 use super::scope::{NEVER_NS, SHIELD};
 use super::Executor;
 use crate::error::{Errno, RawResult, Res};
 use crate::reactor::operation::CLOSED;
 use crate::sys::fd;
-use crate::task::header::TaskRef;
+use crate::task::header::{TaskRef, Waits};
 use crate::uring::abi::{file, sqe as flag, uring_cmd_socket};
 use crate::uring::kernel::{op, Kernel, Sqe};
+
+/// Closes of direct descriptors that have begun. A second one of the same, which nobody should ask
+/// for, may be performed behind the first one and what got its place next: so it is refused. Each is
+/// on the stack of its task, which waits.
+pub(super) struct Closes(Cell<*const Close>);
+
+struct Close {
+    fd: i32,
+    task: TaskRef,
+    /// Its entry is the one that closes.
+    is_last: Cell<bool>,
+    next: Cell<*const Close>,
+}
+
+impl Close {
+    /// The kernel has not said so far that it is over: another has no such place yet.
+    fn is_under_way(&self) -> bool {
+        use Waits::{Completion, CompletionCancelQueued, Operation};
+        let waits = self.task.waits.get();
+        !self.is_last.get() || matches!(waits, Completion | CompletionCancelQueued | Operation)
+    }
+}
+
+impl Closes {
+    pub(super) const fn new() -> Self {
+        Self(Cell::new(null()))
+    }
+
+    fn has(&self, fd: i32) -> bool {
+        // SAFETY: null, or in place until it is removed.
+        let next = |at: *const Close| unsafe { at.as_ref() };
+        let all = core::iter::successors(next(self.0.get()), |close| next(close.next.get()));
+        all.into_iter().any(|close| close.fd == fd && close.is_under_way())
+    }
+
+    /// # Safety
+    /// `close` is in place until it is removed.
+    unsafe fn add(&self, close: &Close) {
+        close.next.set(self.0.replace(close));
+    }
+
+    fn remove(&self, close: &Close) {
+        let mut at = &self.0;
+        while !core::ptr::eq(at.get(), close) {
+            // SAFETY: it was added, so it is in there; and as in `has`.
+            at = unsafe { &(*at.get()).next };
+        }
+        at.set(close.next.get());
+    }
+}
 
 /// The entry that closes a handle.
 fn close(fd: i32, direct: bool) -> Sqe {
@@ -53,9 +105,11 @@ impl<K: Kernel> Executor<K> {
         if !self.reactor.kernel.has_ring() {
             return Err(Errno(libc::ENOTSUP));
         }
-        if direct && !self.knows_direct() {
+        if direct && (!self.knows_direct() || self.closes.has(fd)) {
             return Err(Errno(libc::EBADF));
         }
+        let (is_last, next) = (Cell::new(false), Cell::new(null()));
+        let this = Close { fd, task, is_last, next };
         let mut shield = MaybeUninit::uninit();
         // SAFETY: in place until it is left below; the entries refer to no memory.
         let res = unsafe {
@@ -67,6 +121,9 @@ impl<K: Kernel> Executor<K> {
                 self.leave_scope(task, shield.as_ptr())?;
                 return Err(Errno(libc::EBADF)); // What has its place now is another.
             }
+            if direct {
+                self.closes.add(&this);
+            }
             let now = self.stamp();
             let ends = |record: &_| self.record_completed(record, true, now);
             let cancel = self.reactor.closing(fd, direct, ends);
@@ -76,7 +133,11 @@ impl<K: Kernel> Executor<K> {
             if lingers {
                 entry = entry.by_a_worker(); // In the thread that closes it.
             }
+            this.is_last.set(true);
             let res = self.io(task, entry);
+            if direct {
+                self.closes.remove(&this);
+            }
             self.leave_scope(task, shield.as_ptr())?;
             res
         };

@@ -128,6 +128,7 @@ pub struct Executor<K: Kernel> {
     /// A wake-up arrived that no `run` has answered yet.
     woken: Cell<bool>,
     batches: ordered::Looks,
+    closes: closing::Closes,
     /// A function of the user's is being told of an exit, in the middle of whatever led to that.
     tells: Cell<bool>,
     fed_by: Cell<*const Queue>,
@@ -188,6 +189,7 @@ impl<K: Kernel> Executor<K> {
             reference: Cell::new(None),
             woken: Cell::new(false),
             batches: ordered::Looks::default(),
+            closes: closing::Closes::new(),
             tells: Cell::new(false),
             fed_by: Cell::new(core::ptr::null()),
             shares: Shares::default(),

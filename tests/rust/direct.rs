@@ -216,3 +216,62 @@ fn kernel_workers() -> usize {
     };
     tasks.map(name).filter(|name| name.starts_with("iou-wrk")).count()
 }
+
+/// The second close of a direct descriptor was performed behind the first one and what got its place
+/// next, which it closed. (In the order of the tasks' I/O priorities, as the ring is full.)
+#[test]
+fn a_second_close_at_once_closes_nothing_else() {
+    let mask = mask::CANCEL_HANDLE; // Nothing comes between that would be waited for.
+    let options = RingOptions { entries: 2, direct_descriptors: 1, mask, ..Default::default() };
+    let Some(kernel) = ring(options) else { return };
+    let ex = Handle::new(kernel, true).unwrap();
+    let opens =
+        move |task| socket::open(ex.executor(), task, libc::AF_UNIX, libc::SOCK_STREAM, 0, true);
+    let first = Rc::new(Cell::new(None));
+    let out = first.clone();
+    run(ex, move |task| {
+        out.set(Some(opens(task).unwrap()));
+        RawResult::success(0)
+    });
+    let first = first.take().unwrap();
+    let fills = move |task| {
+        // SAFETY: refers to no memory.
+        let res = unsafe { ex.executor().io(task, Sqe::new(op::NOP, -1, 0, 0, 0, 0)) };
+        assert_eq!(res, 0);
+        RawResult::success(0)
+    };
+    let closes = move |task| {
+        let call = Call { ex: ex.executor(), task, fd: first.fd, flags: first.flags };
+        call.close().map(|()| 0).into()
+    };
+    let uses = move |task| {
+        let got = opens(task).unwrap();
+        assert_eq!(got.fd, first.fd, "the only place there is");
+        // Others are through by then.
+        for _ in 0..100 {
+            ex.executor().sleep(task, 0);
+        }
+        let call = Call { ex: ex.executor(), task, fd: got.fd, flags: got.flags };
+        let is_there = call.shutdown(libc::SHUT_RD);
+        assert_eq!(is_there, Ok(()), "closed by another's second close");
+        call.close().map(|()| 0).into()
+    };
+    let tasks: Vec<_> = (0..5).map(|_| new_task()).collect();
+    set_body(tasks[0], fills);
+    set_body(tasks[1], fills);
+    set_body(tasks[2], closes);
+    set_body(tasks[3], closes);
+    set_body(tasks[4], uses);
+    for (task, level) in tasks.iter().zip([1, 1, 0, 2, 1]) {
+        task.head.io.set(level);
+    }
+    for &task in &tasks {
+        ex.attach(task).unwrap();
+    }
+    while ex.has_work() {
+        let _ = ex.run(usize::MAX, None);
+    }
+    let errors: Vec<_> = tasks.iter().map(|task| task.head.result.get().error).collect();
+    assert_eq!(errors, [0, 0, 0, libc::EBADF, 0]);
+    destroy(ex, tasks);
+}
