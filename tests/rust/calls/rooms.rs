@@ -20,6 +20,8 @@ pub struct Rooms {
     scopes: [UnsafeCell<MaybeUninit<Scope>>; SCOPES],
     /// Whose scopes are entered, in the order of entering, with the executor.
     entered: RefCell<Vec<(TaskPtr, usize)>>,
+    /// Who was in each last.
+    last: RefCell<[TaskPtr; SCOPES]>,
     ops: Box<[Op; OPS]>,
     /// Who began each last.
     begun: RefCell<[TaskPtr; OPS]>,
@@ -33,6 +35,7 @@ impl Rooms {
         Self {
             scopes: std::array::from_fn(|_| UnsafeCell::new(MaybeUninit::zeroed())),
             entered: RefCell::default(),
+            last: RefCell::new([std::ptr::null(); SCOPES]),
             ops,
             begun: RefCell::new([std::ptr::null(); OPS]),
             bytes: UnsafeCell::new([0; 64]),
@@ -158,6 +161,7 @@ impl World {
         self.said("scope_enter", r, &want(&[error]));
         if r.error == 0 && mine {
             self.rooms.entered.borrow_mut().push((this, n));
+            self.rooms.last.borrow_mut()[n] = this;
         }
     }
 
@@ -178,9 +182,18 @@ impl World {
         let entered = self.rooms.entered.borrow().iter().find(|e| e.1 == n).map(|e| e.0);
         // SAFETY: the world's memory.
         let r = unsafe { cs::monad_async_scope_cancel(self.rooms.scopes[n].get().cast()) };
+        // Left by a task that is with the other executor now, which alone may look at it, unless
+        // the scope tells that it was left.
+        let last = self.rooms.last.borrow()[n];
+        let elsewhere = |task: TaskPtr| {
+            // SAFETY: null, or a task that was entered in a scope, whose header stays.
+            let attached = unsafe { ct::monad_async_task_is_attached(task.cast_mut()) };
+            attached && Self::home(task) != Self::home(me)
+        };
         let want: &[i32] = match entered {
             _ if me.is_null() => &[libc::EPERM],
-            None => &[libc::EINVAL, libc::EPERM], // Left by a task of the other executor.
+            None if elsewhere(last) => &[libc::EINVAL, libc::EPERM],
+            None => &[libc::EINVAL],
             Some(task) if Self::home(task) == Self::home(me) => &[0],
             Some(_) => &[libc::EPERM],
         };
