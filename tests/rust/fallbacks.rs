@@ -18,6 +18,7 @@ use monad_async::io::recv_stream::{RecvStream, NO_WAIT};
 use monad_async::reactor::buffers::Buffers;
 use monad_async::reactor::operation::Op;
 use monad_async::task::header::TaskRef;
+use monad_async::uring::abi::setup;
 use monad_async::uring::kernel::{op, Cqe, Kernel, Sqe, Wait, Waker};
 use monad_async::uring::{mask, RealKernel, RingOptions};
 use std::cell::{Cell, RefCell};
@@ -36,8 +37,13 @@ use support::*;
 const RECEIVING: [u32; 4] =
     [0, mask::RECV_STREAM, mask::BUFFER_RING, mask::BUFFER_RING | mask::RECV_STREAM];
 
+/// More completions than an executor of these tests has in flight. A kernel (5.15.0-204 of Ubuntu)
+/// hangs for ever, in the middle of a call, once it has had more than there was room for.
+const COMPLETIONS: u32 = 1024;
+
 fn executor_without(mask: u32, entries: u32) -> Option<Handle<Real>> {
-    let kernel = ring(RingOptions { entries, mask, ..Default::default() })?;
+    let (flags, cq_entries) = (setup::CQSIZE, COMPLETIONS);
+    let kernel = ring(RingOptions { entries, flags, cq_entries, mask, ..Default::default() })?;
     for (bit, name) in [
         (mask::RECV_STREAM, "streams of receives (masked)"),
         (mask::BUFFER_RING, "buffer rings (masked)"),
