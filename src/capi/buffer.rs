@@ -171,7 +171,7 @@ pub unsafe extern "C" fn monad_async_recv_stream_begin(
             return Err(EPERM);
         }
         // What comes would be cut to a buffer's bytes, and an empty message be taken for the end.
-        if socket.flags & DIRECT == 0 && fd::is_of_messages(socket.fd) {
+        if socket.flags & DIRECT == 0 && fd::is_of_messages(socket.fd)? {
             return Err(Errno(libc::EOPNOTSUPP));
         }
         let is_unix = socket.flags & DIRECT == 0 && fd::is_unix(socket.fd);

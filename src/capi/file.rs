@@ -5,7 +5,7 @@ use core::ffi::{c_char, c_void};
 use super::border::{self, caller, done, give, of};
 use super::task::TaskPtr;
 use crate::error::{Errno, RawResult, Res};
-use crate::io::call::{Call, DIRECT};
+use crate::io::call::{nothing, Call, DIRECT};
 use crate::io::file::{self, File, How, Parts};
 use crate::io::ordered::{self, ORDERED};
 use crate::uring::RealKernel;
@@ -231,7 +231,7 @@ pub unsafe extern "C" fn monad_async_file_read_all(
     offset: i64,
 ) -> RawResult {
     // SAFETY: the caller's handle and memory.
-    unsafe { call(task, file).map_or_else(RawResult::failure, |c| c.read_all(to, bytes, offset)) }
+    unsafe { call(task, file).map_or_else(nothing, |c| c.read_all(to, bytes, offset)) }
 }
 
 /// # Safety
@@ -248,7 +248,7 @@ pub unsafe extern "C" fn monad_async_file_write_all(
     unsafe {
         match call(task, file) {
             Ok(c) if c.is_ordered() => c.write_all_in_order(from, bytes, offset),
-            c => c.map_or_else(RawResult::failure, |c| c.write_all(from, bytes, offset)),
+            c => c.map_or_else(nothing, |c| c.write_all(from, bytes, offset)),
         }
     }
 }

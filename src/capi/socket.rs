@@ -5,7 +5,7 @@ use core::ffi::c_void;
 use super::border::{self, caller, done, give, of};
 use super::task::TaskPtr;
 use crate::error::{Errno, RawResult, Res};
-use crate::io::call::{Call, DIRECT};
+use crate::io::call::{nothing, Call, DIRECT};
 use crate::io::socket::{self, Address, Socket};
 use crate::uring::RealKernel;
 
@@ -145,7 +145,7 @@ pub unsafe extern "C" fn monad_async_socket_recv_exact(
     match unsafe { call(task, socket) } {
         // SAFETY: as above.
         Ok(c) => unsafe { c.recv_exact(to, bytes) },
-        Err(e) => RawResult { value: 0, error: e.0, reserved: 0 },
+        Err(e) => nothing(e),
     }
 }
 
@@ -162,7 +162,7 @@ pub unsafe extern "C" fn monad_async_socket_send_all(
     match unsafe { call(task, socket) } {
         // SAFETY: as above.
         Ok(c) => unsafe { c.send_all(from, bytes) },
-        Err(e) => RawResult { value: 0, error: e.0, reserved: 0 },
+        Err(e) => nothing(e),
     }
 }
 

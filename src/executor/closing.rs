@@ -4,6 +4,7 @@ use core::cell::Cell;
 use core::mem::MaybeUninit;
 use core::ptr::null;
 
+use super::ordered::Ordered;
 use super::scope::{NEVER_NS, SHIELD};
 use super::Executor;
 use crate::error::{Errno, RawResult, Res};
@@ -99,6 +100,14 @@ impl<K: Kernel> Executor<K> {
     /// SUSPENDS, shielded. `task` runs now. Ends what any task of ours has in flight on a handle,
     /// with ECANCELED, and closes it. EBADF: no such handle.
     pub fn close_handle(&self, task: TaskRef, fd: i32, direct: bool) -> Res<()> {
+        match self.reactor.rows.of(fd, direct) {
+            Some(row) => self.close_ordered(task, Ordered { fd, direct, row }),
+            None => self.close_alone(task, fd, direct),
+        }
+    }
+
+    /// The same of a handle without a row, or whose row is over.
+    pub(super) fn close_alone(&self, task: TaskRef, fd: i32, direct: bool) -> Res<()> {
         if fd < 0 {
             return Err(Errno(libc::EBADF));
         }

@@ -44,13 +44,17 @@ pub(super) struct Looks {
 impl<K: Kernel> Executor<K> {
     /// EXPENSIVE. From here on writes to that handle may be ordered. `worker` performs rows of a
     /// regular file that is written to the kernel's memory, if that may block, and for no task of
-    /// ours (see `reactor::batch`, rule 6).
+    /// ours (see `reactor::batch`, rule 6). EINVAL: it is ordered, by another handle, and written.
     pub fn open_row(
         &self,
         fd: i32,
         direct: bool,
         worker: impl FnOnce() -> Res<Box<dyn Worker>>,
     ) -> Res<u16> {
+        let row = self.reactor.rows.of(fd, direct).map(|row| Ordered { fd, direct, row });
+        if row.is_some_and(|file| self.row(file).is_ok_and(|row| !row.is_idle())) {
+            return Err(Errno(libc::EINVAL));
+        }
         let merges = !direct && file::is_regular(fd);
         // SENDMSG_ZC: as new as the file systems that do not block, see there.
         let at_once = self.kernel().knows(op::SENDMSG_ZC) && file::writes_at_once(fd);
@@ -159,13 +163,13 @@ impl<K: Kernel> Executor<K> {
         if task.has(mark::STOPS) {
             let stopped = self.stop(task);
             if stopped != 0 {
-                return RawResult::from_kernel(stopped);
+                return RawResult { value: 0, error: -stopped, reserved: 0 };
             }
         }
         match self.row(file) {
             // SAFETY: the caller's.
             Ok(_) => unsafe { self.pass_through(task, file.row, sqe) },
-            Err(e) => RawResult::failure(e),
+            Err(e) => RawResult { value: 0, error: e.0, reserved: 0 },
         }
     }
 
@@ -233,7 +237,7 @@ impl<K: Kernel> Executor<K> {
                 self.leave_scope(task, shield.as_ptr())?;
             }
         }
-        let closed = self.close_handle(task, file.fd, file.direct);
+        let closed = self.close_alone(task, file.fd, file.direct);
         self.reactor.rows.close(file.row);
         closed
     }

@@ -180,6 +180,11 @@ pub(super) fn moved(bytes: usize, stopped: Res<()>) -> RawResult {
     RawResult { value: bytes as isize, error, reserved: 0 }
 }
 
+/// Of a call that tells how much it has moved, with an error too: nothing, as it did not begin.
+pub fn nothing(e: Errno) -> RawResult {
+    moved(0, Err(e))
+}
+
 impl<'a, K: Kernel> Call<'a, K> {
     /// On the handle of an entry, of which no more is asked than whether it is a direct one.
     pub(super) fn of_entry(ex: &'a Executor<K>, task: TaskRef, sqe: &Sqe) -> Self {

@@ -5,7 +5,7 @@ use core::ffi::c_void;
 use core::mem::offset_of;
 use core::ptr::NonNull;
 
-use super::call::{home, is_elsewhere, moved, Call, BYTES_MAX, DIRECT, HOME};
+use super::call::{home, is_elsewhere, moved, nothing, Call, BYTES_MAX, DIRECT, HOME};
 use super::file::{behind, File, Parts, UNBUFFERED};
 use crate::error::{Errno, RawResult, Res};
 use crate::executor::mailbox::{kind, Mailbox};
@@ -15,7 +15,7 @@ use crate::intrusive::Link;
 use crate::pool::helpers::{Job, Kind, ROWS};
 use crate::reactor::batch::{Batches, Home, Worker};
 use crate::reactor::rows::{self, Broken};
-use crate::sys::{alloc, file};
+use crate::sys::{alloc, fd, file};
 use crate::task::header::NORMAL;
 use crate::uring::kernel::{op, Kernel, Sqe};
 
@@ -106,6 +106,9 @@ pub fn order<K: Kernel>(ex: &Executor<K>, file: File) -> Res<File> {
     if file.flags & ORDERED != 0 {
         return Err(Errno(libc::EINVAL));
     }
+    if file.flags & DIRECT == 0 && !fd::is_open(file.fd) {
+        return Err(Errno(libc::EBADF));
+    }
     let worker = || Ok(alloc::try_box(Helper::new(ex.mailbox()))? as Box<dyn Worker>);
     let row = ex.open_row(file.fd, file.flags & DIRECT != 0, worker)?;
     // Of an adopted one nobody has asked so far.
@@ -137,7 +140,7 @@ impl<K: Kernel> Call<'_, K> {
         match self.ordered() {
             // SAFETY: the caller's.
             Ok(file) => unsafe { self.ex.write_ordered(self.task, file, sqe) },
-            Err(e) => RawResult::failure(e),
+            Err(e) => nothing(e),
         }
     }
 
@@ -168,7 +171,7 @@ impl<K: Kernel> Call<'_, K> {
             let at = behind(offset, done);
             // SAFETY: the caller's.
             let r = unsafe { self.write_in_order(from.byte_add(done), bytes - done, at) };
-            done += r.value.max(0) as usize; // -1 where it was refused.
+            done += r.value as usize;
             if r.error != 0 || done == bytes || r.value == 0 {
                 return RawResult { value: done as isize, ..r };
             }

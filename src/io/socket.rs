@@ -238,8 +238,37 @@ impl<K: Kernel> Call<'_, K> {
     /// `to` is valid.
     pub unsafe fn connect(&self, to: Address) -> Res<()> {
         let sqe = self.entry(op::CONNECT, to.length.into(), to.at as u64, 0, 0);
+        let begun = self.begun();
         // SAFETY: the caller's.
-        unsafe { self.io_when(sqe, libc::POLLOUT, false) }.map(drop)
+        let connected = unsafe {
+            match self.io_when(sqe, libc::POLLOUT, false) {
+                Err(Errno(libc::EALREADY)) => self.goes_on_connecting(&sqe, begun),
+                connected => connected,
+            }
+        };
+        connected.map(drop)
+    }
+
+    /// SUSPENDS. The socket is connecting already: others have begun that, or this call has, and
+    /// the kernel let go of it as another descriptor of the socket was closed. As `connect` of one
+    /// that blocks, it waits for the end of that, which the next `connect` tells.
+    ///
+    /// # Safety
+    /// As `connect`.
+    #[cold]
+    #[inline(never)]
+    unsafe fn goes_on_connecting(&self, sqe: &Sqe, begun: u64) -> Res<usize> {
+        let mut pause = Pause::new();
+        loop {
+            self.goes_on(begun)?;
+            self.poll(libc::POLLOUT)?;
+            self.goes_on(begun)?;
+            // SAFETY: the caller's.
+            match unsafe { self.io(sqe) } {
+                Err(Errno(libc::EALREADY | libc::EAGAIN)) => pause.next(self)?,
+                connected => return connected,
+            }
+        }
     }
 
     /// SUSPENDS.

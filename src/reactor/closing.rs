@@ -35,7 +35,7 @@ const LISTS: usize = 64;
 const BELIEVED: usize = 1 << 16;
 
 /// As many places as the kernel allows in a table of direct descriptors.
-const DIRECT_MAX: usize = 1 << 20;
+pub(super) const DIRECT_MAX: usize = 1 << 20;
 
 pub struct Closings {
     count: Cell<u64>,
@@ -80,7 +80,7 @@ fn list_of(handle: u64) -> usize {
 }
 
 /// Where it is in `last`.
-fn place(handle: u64) -> (usize, usize) {
+pub(super) fn place(handle: u64) -> (usize, usize) {
     ((handle >> 32) as usize, handle as u32 as usize)
 }
 

@@ -40,6 +40,7 @@ mod priority;
 mod provide;
 mod reap;
 mod received;
+mod row_of;
 pub mod rows;
 mod submit;
 pub mod validate;

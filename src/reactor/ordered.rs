@@ -2,6 +2,9 @@
 
 use core::cell::Cell;
 
+use super::operation::Op;
+use super::priority;
+use super::rows::{Row, LENGTH_MAX};
 use crate::uring::abi::sqe as flag;
 use crate::uring::kernel::{op, Sqe};
 
@@ -143,6 +146,35 @@ pub(super) fn vectored(sqe: &mut Sqe, parts: &[Cell<libc::iovec>], n: u32) {
     sqe.0[0] = sqe.0[0] & !0xff | u64::from(op::WRITEV);
     sqe.0[2] = parts.as_ptr() as u64;
     sqe.0[3] = sqe.0[3] >> 32 << 32 | u64::from(n);
+}
+
+impl Row {
+    /// Makes the entry of a write that of those behind it too that go on where it ends. True: there
+    /// are some.
+    pub(super) fn merge(&self, sqe: &mut Sqe, ioprio: u16) -> bool {
+        let Some(parts) = self.parts.as_ref().filter(|_| sqe.opcode() == op::WRITE) else {
+            return false;
+        };
+        parts[0].set(part_of(sqe));
+        let (mut n, mut bytes) = (1, u64::from(sqe.len()));
+        while let Some(link) = self.waiting.front().filter(|_| n < LENGTH_MAX) {
+            // SAFETY: records in flight are in there, by this link.
+            let record = unsafe { Op::from_link(link) };
+            let next = record.sqe.get();
+            let ioprio_too = priority::of(&next, priority::level(record.task())) == ioprio;
+            if !(goes_on(sqe, bytes, &next) && ioprio_too && record.progress.get() == 0) {
+                break;
+            }
+            parts[n as usize].set(part_of(&next));
+            self.take_off();
+            (n, bytes) = (n + 1, bytes + u64::from(next.len()));
+        }
+        self.merged.set(n);
+        if n > 1 {
+            vectored(sqe, &**parts, n);
+        }
+        n > 1
+    }
 }
 
 #[cfg(test)]

@@ -30,17 +30,18 @@ pub use super::ordered::{home_of, is_marked, name, named_by, wanted};
 use super::batch::{Elsewhere, Worker};
 use super::closing::{handle, is_gone};
 use super::operation::{bit, is_not_performed, Op, State, KEPT_FROM, RETRIES_MAX};
-use super::ordered::{goes_on, part_of, rest, vectored};
+use super::ordered::rest;
 use super::place::Place;
+use super::row_of::RowOf;
 use super::{priority, Reactor};
 use crate::error::{Errno, Res};
 use crate::intrusive::{Fifo, Link};
-use crate::sys::alloc;
+use crate::sys::{alloc, file};
 use crate::uring::abi::sqe as flag;
-use crate::uring::kernel::{op, Kernel, Sqe};
+use crate::uring::kernel::Kernel;
 
 /// The longest row, so that what others wait for is not behind thousands.
-const LENGTH_MAX: u32 = 64;
+pub(super) const LENGTH_MAX: u32 = 64;
 
 /// Why a row has ended.
 #[derive(Clone, Copy, Default)]
@@ -58,6 +59,8 @@ pub struct Row {
     link: Link,
     is_ready: Cell<bool>,
     handle: u64,
+    /// See `Rows::of`.
+    pub(super) inode: u64,
     pub(super) waiting: Fifo,
     pub(super) flying: Fifo,
     /// Entries in the kernel, or writes that are elsewhere; and how many records the first of them
@@ -89,6 +92,7 @@ pub struct Rows {
     #[allow(clippy::vec_box)]
     table: RefCell<Vec<Option<Box<Row>>>>,
     ready: Fifo,
+    pub(super) row_of: RowOf,
     /// Batches that are out.
     pub(super) out: Cell<u32>,
     /// Records behind an error, to be told.
@@ -121,6 +125,7 @@ impl Rows {
             link: Link::new(),
             is_ready: Cell::new(false),
             handle: handle(fd, direct),
+            inode: if direct { 0 } else { file::inode(fd) },
             waiting: Fifo::new(),
             flying: Fifo::new(),
             in_kernel: Cell::new(0),
@@ -135,12 +140,14 @@ impl Rows {
             is_behind: Cell::new(false),
             broken: Cell::default(),
         })?;
+        self.row_of.make_room(row.handle)?;
         let mut table = self.table.borrow_mut();
         // One that was closed behind our back leaves its number to the next of that descriptor. Not
         // one whose close is under way: that one closes it, and by its number.
         let unused = |old: &Row| old.is_idle() && !old.is_closing.get();
         let same = |old: &Row| old.handle == row.handle && unused(old);
-        let mut free = table.iter().position(|old| old.as_ref().is_none_or(|old| same(old)));
+        let mut free = table.iter().position(|old| old.as_ref().is_some_and(|old| same(old)));
+        free = free.or_else(|| table.iter().position(Option::is_none));
         if free.is_none() && table.len().is_power_of_two() {
             for place in table.iter_mut() {
                 let over = place.take_if(|old| unused(old) && is_gone(old.handle));
@@ -157,6 +164,7 @@ impl Rows {
         if let Some(worker) = worker {
             row.elsewhere = Some(Elsewhere::new(worker, number, fd)?);
         }
+        self.row_of.set(row.handle, number);
         if let Some(old) = table[index].replace(row) {
             self.end_turn(&old);
         }
@@ -236,33 +244,6 @@ impl Row {
         // SAFETY: records in flight are in there, by this link.
         let next = self.waiting.front().map(|link| unsafe { Op::from_link(link) });
         next.is_none_or(|next| self.place.is_of_next_row(&next.sqe.get()))
-    }
-
-    /// Makes the entry of a write that of those behind it too that go on where it ends. True: there
-    /// are some.
-    fn merge(&self, sqe: &mut Sqe, ioprio: u16) -> bool {
-        let Some(parts) = self.parts.as_ref().filter(|_| sqe.opcode() == op::WRITE) else {
-            return false;
-        };
-        parts[0].set(part_of(sqe));
-        let (mut n, mut bytes) = (1, u64::from(sqe.len()));
-        while let Some(link) = self.waiting.front().filter(|_| n < LENGTH_MAX) {
-            // SAFETY: records in flight are in there, by this link.
-            let record = unsafe { Op::from_link(link) };
-            let next = record.sqe.get();
-            let ioprio_too = priority::of(&next, priority::level(record.task())) == ioprio;
-            if !(goes_on(sqe, bytes, &next) && ioprio_too && record.progress.get() == 0) {
-                break;
-            }
-            parts[n as usize].set(part_of(&next));
-            self.take_off();
-            (n, bytes) = (n + 1, bytes + u64::from(next.len()));
-        }
-        self.merged.set(n);
-        if n > 1 {
-            vectored(sqe, &**parts, n);
-        }
-        n > 1
     }
 
     /// Whether an error that came for `record` is its own. It may be that of another part of its

@@ -12,6 +12,10 @@ use crate::error::Res;
 use crate::reactor::fixed::{self, Memory};
 use crate::sys::alloc;
 use crate::task::header::TaskRef;
+use crate::task::state::Run;
+
+/// Of `Place::holder`: whichever run.
+const ANY: Run = 0;
 
 /// No buffer.
 pub const NONE: u32 = u32::MAX;
@@ -21,8 +25,9 @@ pub struct Place {
     /// The next that is free, or of the bucket; and the one before there.
     pub next: Cell<u32>,
     pub before: Cell<u32>,
-    /// Of who has it, if that is a task.
-    pub holder: Cell<Option<TaskRef>>,
+    /// Of who has it, if that is a task, and of which run: what an earlier one has claimed is with
+    /// others. 0: it was given to the task, whenever that runs.
+    pub holder: Cell<Option<(TaskRef, Run)>>,
     /// Its holder waits for one more.
     pub is_stuck: Cell<bool>,
 }
@@ -87,11 +92,11 @@ impl Core {
         &self.buckets[mixed as usize & (self.buckets.len() - 1)]
     }
 
-    /// `task` has this one from now on; None: nobody that could wait.
-    pub fn chain(&self, number: u32, task: Option<TaskRef>) {
+    /// That run of a task has this one from now on; None: nobody that could wait.
+    pub fn chain(&self, number: u32, holder: Option<(TaskRef, Run)>) {
         let place = self.place(number);
-        place.holder.set(task);
-        let Some(task) = task else { return };
+        place.holder.set(holder);
+        let Some((task, _)) = holder else { return };
         let bucket = self.bucket(task);
         place.before.set(NONE);
         place.next.set(bucket.get());
@@ -103,7 +108,7 @@ impl Core {
 
     pub fn unchain(&self, number: u32) {
         let place = self.place(number);
-        let Some(task) = place.holder.take() else { return };
+        let Some((task, _)) = place.holder.take() else { return };
         if place.is_stuck.replace(false) {
             self.stuck.set(self.stuck.get() - 1);
         }
@@ -117,12 +122,15 @@ impl Core {
         }
     }
 
-    /// Whether what `task` has is of use to nobody, as it waits (rule 2).
+    /// Whether what `task`, in the run that is under way, has is of use to nobody, as it waits
+    /// (rule 2).
     pub fn set_stuck(&self, task: TaskRef, is_stuck: bool) {
+        let holds = |(holder, run)| holder == task && (run == ANY || run == task.state().run());
         let mut number = self.bucket(task).get();
         while number != NONE {
             let place = self.place(number);
-            if place.holder.get() == Some(task) && place.is_stuck.replace(is_stuck) != is_stuck {
+            if place.holder.get().is_some_and(holds) && place.is_stuck.replace(is_stuck) != is_stuck
+            {
                 self.stuck.set(self.stuck.get().wrapping_add_signed(if is_stuck { 1 } else { -1 }));
             }
             number = place.next.get();
@@ -139,7 +147,7 @@ impl Core {
             return false;
         }
         self.unchain(number);
-        self.chain(number, task);
+        self.chain(number, task.map(|task| (task, ANY)));
         if is_stuck {
             place.is_stuck.set(true);
             self.stuck.set(self.stuck.get() + 1);
@@ -150,7 +158,7 @@ impl Core {
     /// Marks it.
     pub fn claim(&self, number: u32, task: Option<TaskRef>) -> Claim {
         let turn = self.memory.claimed(number);
-        self.chain(number, task);
+        self.chain(number, task.map(|task| (task, task.state().run())));
         Claim { number, turn }
     }
 

@@ -228,28 +228,31 @@ pub fn is_for_a_time(set: &libc::linger) -> bool {
     set.l_onoff != 0 && set.l_linger != 0
 }
 
-/// What a socket says of itself; `None`: it is none.
-fn socket_says(fd: i32, name: i32) -> Option<i32> {
+/// What a socket says of itself.
+fn socket_says(fd: i32, name: i32) -> Res<i32> {
     let mut value = 0;
     let mut length = size_of::<i32>() as libc::socklen_t;
     let at = (&raw mut value).cast();
     // SAFETY: `value` has `length` bytes.
-    let asked = unsafe { option_get(fd, libc::SOL_SOCKET, name, at, &raw mut length) };
-    asked.ok().map(|()| value)
+    unsafe { option_get(fd, libc::SOL_SOCKET, name, at, &raw mut length) }.map(|()| value)
 }
 
 pub fn is_socket(fd: i32) -> bool {
-    socket_says(fd, libc::SO_TYPE).is_some()
+    socket_says(fd, libc::SO_TYPE).is_ok()
 }
 
-/// A socket whose messages come one by one, each as a whole.
-pub fn is_of_messages(fd: i32) -> bool {
-    socket_says(fd, libc::SO_TYPE).is_some_and(|kind| kind != libc::SOCK_STREAM)
+/// A socket whose messages come one by one, each as a whole. EBADF: no descriptor; ENOTSOCK: no
+/// socket. One that does not say is none such.
+pub fn is_of_messages(fd: i32) -> Res<bool> {
+    match socket_says(fd, libc::SO_TYPE) {
+        Err(e @ Errno(libc::EBADF | libc::ENOTSOCK)) => Err(e),
+        kind => Ok(kind.is_ok_and(|kind| kind != libc::SOCK_STREAM)),
+    }
 }
 
 /// A Unix socket.
 pub fn is_unix(fd: i32) -> bool {
-    socket_says(fd, libc::SO_DOMAIN) == Some(libc::AF_UNIX)
+    socket_says(fd, libc::SO_DOMAIN) == Ok(libc::AF_UNIX)
 }
 
 /// The peer of a socket sends no more, whatever of that is there still.

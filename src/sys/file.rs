@@ -29,6 +29,22 @@ pub fn is_regular(fd: i32) -> bool {
     known && status.st_mode & libc::S_IFMT == libc::S_IFREG
 }
 
+/// By which two files of one file system are told from each other; 0: not known.
+pub fn inode(fd: i32) -> u64 {
+    // SAFETY: plain numbers.
+    let mut status: libc::stat = unsafe { core::mem::zeroed() };
+    // SAFETY: our own record.
+    let known = quietly(|| unsafe { libc::fstat(fd, &mut status) }).is_ok();
+    // Its type differs between architectures.
+    #[allow(clippy::unnecessary_cast)]
+    let inode = status.st_ino as u64;
+    if known {
+        inode
+    } else {
+        0
+    }
+}
+
 /// What is written to it goes to memory first, and nothing waits for the disk.
 pub fn is_buffered(fd: i32) -> bool {
     const WAITS: c_int = libc::O_DIRECT | libc::O_DSYNC | libc::O_SYNC;

@@ -337,6 +337,61 @@ TEST(BufferSet, what_others_will_release_is_no_deadlock)
     ex.finish();
 }
 
+// What a run has claimed is with others once it is over: a later one of the same task, as a spawned
+// callable's may be, waits for it.
+TEST(BufferSet, what_an_earlier_run_has_claimed_is_no_deadlock)
+{
+    Executor ex(8);
+    Set set(ex, 2, 64);
+    monad_async_buffer kept[2] = {};
+    Task task([&](monad_async_task self) {
+        for (auto &each : kept) {
+            EXPECT_EQ(claim(self, set, each), 0);
+        }
+        return success();
+    });
+    task.attach(ex);
+    ex.finish();
+    Task other([&](monad_async_task self) {
+        while (monad_async_task_is_attached(task) && !task->is_suspended_awaiting) {
+            (void)yield(self);
+        }
+        for (auto &each : kept) {
+            EXPECT_EQ(release(each), 0);
+        }
+        return success();
+    });
+    task.body([&](monad_async_task self) {
+        monad_async_buffer one{};
+        EXPECT_EQ(claim(self, set, one), 0);
+        EXPECT_EQ(release(one), 0);
+        return success();
+    });
+    task.attach(ex);
+    other.attach(ex);
+    ex.finish();
+    // Given to a task, they are its own in whichever run.
+    task.body([&](monad_async_task self) {
+        monad_async_buffer one{};
+        EXPECT_EQ(claim(self, set, one), EDEADLK);
+        for (auto &each : kept) {
+            EXPECT_EQ(release(each), 0);
+        }
+        return success();
+    });
+    other.body([&](monad_async_task self) {
+        for (auto &each : kept) {
+            EXPECT_EQ(claim(self, set, each), 0);
+            EXPECT_EQ(monad_async_buffers_give(&each, task).error, 0);
+        }
+        return success();
+    });
+    other.attach(ex);
+    ex.finish();
+    task.attach(ex);
+    ex.finish();
+}
+
 // What a task that waits is given is of use to nobody either: who would make that all is told, and
 // who waits for one when it is all.
 TEST(BufferSet, what_is_given_to_a_task_that_waits_counts_for_a_deadlock)

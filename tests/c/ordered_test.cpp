@@ -5,6 +5,7 @@
 
 #include <monad/async/file.h>
 #include <monad/async/op.h>
+#include <monad/async/scope.h>
 
 #include <algorithm>
 #include <array>
@@ -29,6 +30,15 @@ Fd nameless()
         abort();
     }
     return Fd(fd);
+}
+
+// The same, of that number, which stays open.
+void make_nameless(int number)
+{
+    int const fd = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd < 0 || (fd != number && (dup2(fd, number) != number || close(fd) != 0))) {
+        abort();
+    }
 }
 
 std::string content(int fd)
@@ -446,6 +456,144 @@ TEST(Ordered, a_close_ends_what_waits)
         EXPECT_EQ(task->result.error, ECANCELED);
     }
     EXPECT_EQ(open_descriptors(), before);
+}
+
+// A handle is a value: an older copy does not say that the file is ordered since. Its close is of the
+// same file: what waited in the row, and what a helper was at, was written to the next of that number.
+TEST(Ordered, a_close_by_an_older_handle_is_one_of_the_row)
+{
+    Executor ex;
+    std::string const data(65536, 'x');
+    for (int round = 0; round < 20; ++round) {
+        int const fd = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+        ASSERT_GE(fd, 0);
+        auto const older = monad_async_file_adopt(fd);
+        File f{};
+        run_one(ex, [&](monad_async_task self) { return ordered(self, fd, &f); });
+        auto writers = make_tasks(40, [&](monad_async_task self, size_t i) {
+            return monad_async_file_write(self, f, data.data(), data.size(), int64_t(i) << 20);
+        });
+        attach_all(writers, ex);
+        Fd next;
+        run_one(ex, [&](monad_async_task self) {
+            auto another = f;
+            another.flags = 0;
+            EXPECT_EQ(monad_async_file_set_ordered(self, &another).error, EINVAL) << "in use";
+            auto const r = monad_async_file_close(self, older);
+            next = nameless();
+            return r;
+        });
+        EXPECT_EQ(int(next), fd) << "the next of that number";
+        struct stat status{};
+        ASSERT_EQ(fstat(next, &status), 0);
+        EXPECT_EQ(status.st_size, 0) << "written to another file";
+        for (auto const &task : writers) {
+            EXPECT_TRUE(task->result.error == 0 || task->result.error == ECANCELED);
+        }
+    }
+}
+
+// The same of a pipe: more wait than a row has.
+TEST(Ordered, a_close_by_an_older_handle_ends_what_waits)
+{
+    Executor ex;
+    Pipe const pipe;
+    fill(pipe);
+    int const copy = dup(pipe.writer);
+    auto const older = monad_async_file_adopt(copy);
+    File f{};
+    run_one(ex, [&](monad_async_task self) { return ordered(self, copy, &f); });
+    auto tasks = make_tasks(
+        100, [&](monad_async_task self, size_t) {
+            return monad_async_file_write(self, f, "x", 1, -1);
+        });
+    attach_all(tasks, ex);
+    run_until_suspended(ex, tasks.back());
+    ex.poll();
+    Fd next;
+    run_one(ex, [&](monad_async_task self) {
+        auto const r = monad_async_file_close(self, older);
+        next = nameless();
+        return r;
+    });
+    ex.finish();
+    EXPECT_EQ(int(next), copy);
+    EXPECT_EQ(content(next), "");
+    for (auto const &task : tasks) {
+        EXPECT_EQ(task->result.error, ECANCELED);
+    }
+}
+
+// Behind the library's back: the row is none of the next file's, whose close does not wait for it.
+TEST(Ordered, a_row_whose_file_is_gone_keeps_no_other_from_its_close)
+{
+    Executor ex;
+    Pipe pipe;
+    size_t const full = fill(pipe);
+    int const copy = dup(pipe.writer);
+    File f{};
+    run_one(ex, [&](monad_async_task self) { return ordered(self, copy, &f); });
+    Task const writer(
+        [&](monad_async_task self) { return monad_async_file_write(self, f, "x", 1, -1); });
+    writer.attach(ex);
+    run_until_suspended(ex, writer);
+    close(copy);
+    make_nameless(copy);
+    Task const closer([&](monad_async_task self) {
+        return monad_async_file_close(self, monad_async_file_adopt(copy));
+    });
+    closer.attach(ex);
+    while (monad_async_task_is_attached(closer)) {
+        ex.run();
+    }
+    EXPECT_EQ(closer->result.error, 0);
+    EXPECT_TRUE(monad_async_task_is_attached(writer));
+    EXPECT_EQ(drain(pipe, full).size(), full);
+    ex.finish();
+    EXPECT_EQ(writer->result.error, 0);
+}
+
+TEST(Ordered, nothing_is_made_an_ordered_file)
+{
+    Executor ex;
+    run_one(ex, [&](monad_async_task self) {
+        for (int const fd : {-1, 1 << 20}) {
+            auto none = monad_async_file_adopt(fd);
+            EXPECT_EQ(monad_async_file_set_ordered(self, &none).error, EBADF) << fd;
+            none.flags = MONAD_ASYNC_FILE_DIRECT;
+            EXPECT_EQ(monad_async_file_set_ordered(self, &none).error, EBADF) << fd;
+        }
+        return success();
+    });
+}
+
+// What a call tells of how much it has moved is right, too, where it did not begin.
+TEST(Ordered, what_did_not_begin_has_moved_nothing)
+{
+    Executor ex;
+    Fd const fd = nameless();
+    run_one(ex, [&](monad_async_task self) {
+        File f{};
+        TRY(ordered(self, fd, &f));
+        monad_async_scope scope;
+        TRY(monad_async_scope_enter(self, &scope, UINT64_MAX, 0));
+        TRY(monad_async_scope_cancel(&scope));
+        auto r = monad_async_file_write(self, f, "x", 1, 0);
+        EXPECT_EQ(r.error, ECANCELED);
+        EXPECT_EQ(r.value, 0);
+        TRY(monad_async_scope_leave(self, &scope));
+        f.fd = -1;
+        char byte = 0;
+        for (auto const &file : {f, monad_async_file_adopt(-1)}) {
+            r = monad_async_file_read_all(self, file, &byte, 1, 0);
+            EXPECT_EQ(r.error, EBADF);
+            EXPECT_EQ(r.value, 0);
+            r = monad_async_file_write_all(self, file, &byte, 1, 0);
+            EXPECT_EQ(r.error, EBADF);
+            EXPECT_EQ(r.value, 0);
+        }
+        return success();
+    });
 }
 
 TEST(Ordered, a_task_exits_with_writes_in_its_row)

@@ -291,6 +291,43 @@ TEST(Socket, close_of_one_descriptor_leaves_another_of_the_same_file_alone)
     EXPECT_EQ(closer->result.error, 0);
 }
 
+// The kernel has let go of the connect: begun again, it is told that the socket connects already.
+TEST(Socket, close_of_one_descriptor_leaves_a_connect_by_another_alone)
+{
+    Executor ex;
+    Fd const listener(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0));
+    auto address = loopback();
+    socklen_t length = sizeof address;
+    ASSERT_EQ(bind(listener, any(address), sizeof address), 0);
+    ASSERT_EQ(listen(listener, 0), 0);
+    ASSERT_EQ(getsockname(listener, any(address), &length), 0);
+    std::vector<Fd> others; // As many as may wait to be accepted.
+    for (int i = 0; i < 4; ++i) {
+        others.emplace_back(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0));
+        (void)connect(others.back(), any(address), sizeof address);
+    }
+    Fd const s(socket(AF_INET, SOCK_STREAM, 0));
+    Task const connects([&](monad_async_task self) {
+        return monad_async_socket_connect(self, monad_async_socket_adopt(s), any(address),
+                                          sizeof address);
+    });
+    connects.attach(ex);
+    run_until_suspended(ex, connects);
+    Task const closes([&](monad_async_task self) {
+        return monad_async_socket_close(self, monad_async_socket_adopt(dup(s)));
+    });
+    closes.attach(ex);
+    while (monad_async_task_is_attached(closes)) {
+        ex.run();
+    }
+    EXPECT_EQ(closes->result.error, 0);
+    while (accept(listener, nullptr, nullptr) >= 0) {
+    }
+    ex.finish();
+    EXPECT_EQ(connects->result.error, 0) << monad_async_result_message(connects->result);
+    EXPECT_EQ(send(s, "x", 1, MSG_NOSIGNAL), 1);
+}
+
 TEST(Socket, close_is_shielded)
 {
     Executor ex;

@@ -154,7 +154,7 @@ MONAD_ASYNC_API monad_async_result monad_async_view_release(monad_async_view *vi
  *  @retval EBUSY in flight: the kernel receives for it, or its last completion was not taken
  *  @retval EINVAL NULL, no such flag
  *  @retval EOPNOTSUPP a plain socket of messages: `monad_async_socket_recvmsg`
- *  @retval EBADF no such socket
+ *  @retval EBADF, ENOTSOCK no such descriptor, or of no socket
  *  @retval EPERM not the running task, or another executor's ring
  *  @see monad_async_recv_stream_next(), monad_async_recv_stream_end() */
 MONAD_ASYNC_API monad_async_result monad_async_recv_stream_begin(

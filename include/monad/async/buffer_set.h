@@ -126,7 +126,7 @@ MONAD_ASYNC_API monad_async_result monad_async_buffers_unregister(monad_async_bu
  *  @param[out] buffer the buffer; untouched on an error
  *  @retval 0 claimed
  *  @retval EDEADLK all buffers are claimed by tasks that wait for one more here, this one among
- *  them: release some
+ *  them: release some. (What a run of a task has claimed that is over is with others.)
  *  @retval ECANCELED the task or a scope was cancelled
  *  @retval ETIME a scope's deadline passed
  *  @retval EINVAL NULL

@@ -127,7 +127,7 @@ MONAD_ASYNC_API monad_async_result monad_async_file_open(monad_async_task task,
  *  @param task the task that runs
  *  @param[in,out] file the handle by which its writes are ordered from here on
  *  @retval 0 it is
- *  @retval EINVAL it was ordered already
+ *  @retval EINVAL it was ordered already; or by another handle, by which it is written now
  *  @see MONAD_ASYNC_FILE_ORDERED */
 MONAD_ASYNC_API monad_async_result monad_async_file_set_ordered(monad_async_task task,
                                                                 monad_async_file *file);
