@@ -40,6 +40,7 @@ pub mod queue;
 pub mod queue_ends;
 pub mod queue_jobs;
 pub mod queue_left;
+pub mod queue_many;
 mod queue_owner;
 pub mod queue_rest;
 pub mod queue_row;

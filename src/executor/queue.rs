@@ -328,36 +328,8 @@ impl Queue {
         Ok(())
     }
 
-    /// ANY THREAD. As `submit`, all by one lock; how many were put in: those before the first that
-    /// was refused, whose error comes with it.
-    pub fn submit_many(&self, tasks: impl Iterator<Item = TaskRef>) -> (usize, Res<()>) {
-        let mut put = 0;
-        if let Err(e) = self.check_process() {
-            return (0, Err(e));
-        }
-        let mut refused = Ok(());
-        let mut state = self.lock_whole();
-        for task in tasks {
-            if state.closed {
-                refused = Err(Errno(libc::ESHUTDOWN));
-                break;
-            }
-            if let Err(e) = self.claim(task, || 0) {
-                refused = Err(e);
-                break;
-            }
-            self.put(&mut state, task);
-            put += 1;
-        }
-        self.note(&state);
-        let woken = state.wake_one();
-        drop(state);
-        woken.wake();
-        (put, refused)
-    }
-
     /// What the task was before.
-    fn claim(&self, task: TaskRef, fill: impl FnOnce() -> u8) -> Res<u8> {
+    pub(super) fn claim(&self, task: TaskRef, fill: impl FnOnce() -> u8) -> Res<u8> {
         task.prefetch_to_write();
         if task.head.user_code.get().is_none() {
             return Err(Errno(libc::EINVAL));
@@ -369,7 +341,7 @@ impl Queue {
         Ok(before)
     }
 
-    fn put(&self, state: &mut State, task: TaskRef) {
+    pub(super) fn put(&self, state: &mut State, task: TaskRef) {
         task.state().queued(self.address());
         state.push(task);
     }
@@ -483,7 +455,7 @@ impl Seat {
 
 /// A task that was claimed, and not put in.
 #[cold]
-fn refuse(task: TaskRef, before: u8) {
+pub(super) fn refuse(task: TaskRef, before: u8) {
     task.set_pooled(false);
     task.marks.set(0);
     task.exited();

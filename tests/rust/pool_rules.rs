@@ -332,6 +332,41 @@ fn the_first_of_many_that_is_refused_ends_the_submission() {
     destroy_all(held.into_iter().chain(tasks));
 }
 
+/// No lock is held until all are in: the first begin while the others come, and in order.
+#[test]
+fn of_many_the_first_begin_before_the_last_have_come() {
+    const MANY: usize = 100;
+    const LOOKS: usize = 50_000;
+    static ORDER: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+    let pool = pool(1);
+    let tasks = noting(MANY, &ORDER);
+    // SAFETY: alive.
+    let queue = unsafe { &(*pool).queue };
+    let looks: &AtomicUsize = leak(AtomicUsize::new(0));
+    let come = tasks.iter().enumerate().map(|(n, &task)| {
+        while n == MANY - 1 && ORDER.lock().unwrap().is_empty() {
+            if looks.fetch_add(1, SeqCst) >= LOOKS {
+                break;
+            }
+            thread::sleep(Duration::from_micros(100));
+        }
+        task
+    });
+    assert_eq!(queue.submit_many(come), (MANY, Ok(())));
+    assert!(looks.load(SeqCst) < LOOKS, "none began before all had come");
+    until(pool, 0, UNFINISHED);
+    assert!(ORDER.lock().unwrap().iter().copied().eq(0..MANY));
+    // In a later part, too, one that is refused ends it.
+    let (gate, held) = hold(pool, 1);
+    let some = tasks[..70].iter().chain(&tasks[69..]).copied();
+    assert_eq!(queue.submit_many(some), (70, Err(Errno(libc::EBUSY))));
+    assert_eq!(left(pool, QUEUED), 70);
+    gate.open.store(true, SeqCst);
+    until(pool, 0, UNFINISHED);
+    end(pool);
+    destroy_all(held.into_iter().chain(tasks));
+}
+
 /// A task whose priority is set to what it is keeps its place; the task of a job has its level.
 #[test]
 fn a_priority_that_is_set_again_moves_nothing() {

@@ -132,7 +132,8 @@ MONAD_ASYNC_API monad_async_result monad_async_pool_destroy(monad_async_pool poo
 MONAD_ASYNC_API monad_async_result
 monad_async_pool_submit(monad_async_pool pool, monad_async_task task) MONAD_ASYNC_NOEXCEPT;
 
-/** As `monad_async_pool_submit`, many tasks by one lock. ANY THREAD.
+/** As `monad_async_pool_submit`, many tasks, in parts of up to 32 by one lock each: those that came
+ *  first may begin while the others come. ANY THREAD.
  *  @param pool the pool
  *  @param tasks idle, their `user_code` set
  *  @param count how many

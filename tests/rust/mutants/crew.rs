@@ -6,6 +6,7 @@ use crate::list::{of, Mutant};
 const QUEUE: &str = "src/executor/queue.rs";
 const ENDS: &str = "src/executor/queue_ends.rs";
 const LEFT: &str = "src/executor/queue_left.rs";
+const MANY: &str = "src/executor/queue_many.rs";
 const REST: &str = "src/executor/queue_rest.rs";
 const POSTS: &str = "src/executor/queue_jobs.rs";
 const JOBS: &str = "src/executor/jobs.rs";
@@ -31,7 +32,7 @@ pub const CREW: &[Mutant] = &[
     of(JOBS, "what was posted begins after the tasks that came later", "!has_jobs || ahead(self.jobs[level as usize].number())", "true"),
     // One is woken at a time, as long as there is need.
     of(QUEUE, "two are woken for one task", "self.note(&state); let woken = state.wake_one(); drop(state); woken.wake(); Ok(())", "self.note(&state); let woken = state.wake_one(); state.waking = ptr::null(); let more = state.wake_one(); drop(state); woken.wake(); more.wake(); Ok(())"),
-    of(QUEUE, "nobody is woken for several tasks that come at once", "self.note(&state); let woken = state.wake_one(); drop(state); woken.wake(); (put, refused)", "self.note(&state); drop(state); (put, refused)"),
+    of(MANY, "nobody is woken for several tasks that come at once", "self.note(&state); let woken = state.wake_one(); drop(state); woken.wake(); put += part.len;", "self.note(&state); drop(state); put += part.len;"),
     of(POSTS, "nobody is woken for what is posted", "self.note(&state); let woken = state.wake_one(); drop(state); woken.wake(); return Ok(());", "self.note(&state); drop(state); return Ok(());"),
     of(REST, "while one is on its way another is woken", "self.waking.is_null() && self.queued != 0", "self.queued != 0"),
     of(REST, "one is woken for nothing", "self.waking.is_null() && self.queued != 0", "self.waking.is_null()"),

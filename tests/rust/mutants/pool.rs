@@ -6,6 +6,7 @@ use crate::list::{found_by as of, Mutant};
 const QUEUE: &str = "src/executor/queue.rs";
 const ENDS: &str = "src/executor/queue_ends.rs";
 const LEFT: &str = "src/executor/queue_left.rs";
+const MANY: &str = "src/executor/queue_many.rs";
 const REST: &str = "src/executor/queue_rest.rs";
 const INTAKE: &str = "src/executor/intake.rs";
 const ROW: &str = "src/executor/queue_row.rs";
@@ -44,9 +45,9 @@ pub const RULES: &[(Mutant, &str)] = &[
         "self.levels.remove(task); task.waits.set(Waits::Nothing); self.queued -= 1;",
         "self.levels.remove(task); task.waits.set(Waits::Nothing);",
         "who_joins_what_is_queued_is_told_of_its_end"),
-    of(QUEUE, "what comes behind a refused task is put in",
-        "if let Err(e) = self.claim(task, || 0) { refused = Err(e); break; }",
-        "if let Err(e) = self.claim(task, || 0) { refused = Err(e); continue; }",
+    of(MANY, "what comes behind a refused task is put in",
+        "over = claimed.map(|before| part.push(task, before)).err().map(Err);",
+        "let _ = claimed.map(|before| part.push(task, before));",
         "the_first_of_many_that_is_refused_ends_the_submission"),
     of(LEFT, "what ends is not counted",
         "state.begun -= count;",
