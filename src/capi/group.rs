@@ -9,7 +9,7 @@ use crate::api::{self, Handle};
 use crate::error::{Errno, RawResult, Res};
 use crate::executor::exit;
 use crate::executor::reference::Reference;
-use crate::sync::group::{self, INDEPENDENT, SHORT_EXITS};
+use crate::sync::group::{self, FLAGS};
 use crate::task::header::TaskRef;
 use crate::uring::RealKernel;
 
@@ -37,7 +37,7 @@ pub unsafe extern "C" fn monad_async_group_init(
     flags: u32,
 ) -> RawResult {
     let init = || -> Res<isize> {
-        if task.is_null() || group.is_null() || flags & !(INDEPENDENT | SHORT_EXITS) != 0 {
+        if task.is_null() || group.is_null() || flags & !FLAGS != 0 {
             return Err(EINVAL);
         }
         // SAFETY: the caller's handle.
@@ -87,11 +87,8 @@ pub unsafe extern "C" fn monad_async_group_spawn_many(
         if tasks.is_null() || count == 0 {
             return if count == 0 { Ok(0) } else { Err(EINVAL) };
         }
-        // SAFETY: so many, says the caller.
-        let tasks = unsafe { core::slice::from_raw_parts(tasks, count) };
-        // SAFETY: the caller's handles, up to the first that is null.
-        let some = tasks.iter().map_while(|&task| unsafe { api::task(task) }.ok());
-        match group.spawn_many(some) {
+        // SAFETY: so many, and handles or null, says the caller.
+        match unsafe { group.spawn_many(core::slice::from_raw_parts(tasks.cast(), count)) } {
             (0, Err(e)) => Err(e),
             (0, Ok(())) => Err(EINVAL),
             (spawned, _) => Ok(spawned as isize),

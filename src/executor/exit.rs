@@ -14,7 +14,7 @@
 
 use core::cell::Cell;
 use core::ffi::c_void;
-use core::mem::offset_of;
+use core::mem::{offset_of, MaybeUninit};
 use core::ptr;
 
 use super::mailbox::Mailbox;
@@ -32,20 +32,23 @@ pub type OnExit = unsafe extern "C" fn(*const c_void, TaskRef, RawResult, u64);
 pub struct ExitHook {
     /// For a list of whom `of` is.
     link: Link,
-    task: TaskRef,
-    /// That its link is in; null: in none.
+    /// Of one whose link is in a list.
+    task: MaybeUninit<TaskRef>,
+    /// Those it is one of, whose list its link is in, if they have one; null: of none.
     among: *const Children,
     on_exit: OnExit,
     of: *const c_void,
 }
 
-/// Tasks whose hooks are in one list.
+/// Tasks whose ends are counted, and whose hooks are in one list, unless somebody else has them all
+/// in a row.
 #[repr(C)]
 pub struct Children {
     list: Circular,
     count: Cell<usize>,
     /// Rule 4 holds of them.
     is_quiet: Cell<bool>,
+    is_listed: bool,
     on_exit: Cell<Option<OnChildExit>>,
 }
 
@@ -53,12 +56,12 @@ pub struct Children {
 pub type OnChildExit = unsafe extern "C" fn(*const TaskHead, RawResult);
 
 impl Children {
-    #[allow(clippy::new_without_default)]
-    pub fn new() -> Self {
+    pub fn new(is_listed: bool) -> Self {
         Self {
             list: Circular::new(),
             count: Cell::new(0),
             is_quiet: Cell::new(true),
+            is_listed,
             on_exit: Cell::new(None),
         }
     }
@@ -86,25 +89,35 @@ impl Children {
         unsafe {
             self.list.remove(link);
             self.list.push_back(link);
-            Some(link.cast::<ExitHook>().as_ref().task)
+            Some(link.cast::<ExitHook>().as_ref().task.assume_init())
+        }
+    }
+
+    /// Uncounted.
+    ///
+    /// # Safety
+    /// The run of `task` has not begun, and nobody else uses it.
+    #[inline(always)]
+    unsafe fn add<const LISTED: bool>(&self, task: TaskRef, on_exit: OnExit, of: *const c_void) {
+        // SAFETY: the caller's; it leaves the list before the exit is published.
+        unsafe {
+            ExitHook::write_but_link(task, on_exit, of, self);
+            if LISTED {
+                let hook = task.annex().cast::<ExitHook>();
+                (&raw mut (*hook.as_ptr()).task).write(MaybeUninit::new(task));
+                self.list.push_back(hook.cast());
+            }
         }
     }
 
     /// # Safety
-    /// The hook of `task` names this list, and is not in it.
-    #[inline(always)]
-    unsafe fn add(&self, task: TaskRef) {
-        // SAFETY: the caller's; it leaves the list before the exit is published.
-        unsafe { self.list.push_back(task.annex().cast()) };
-        self.count.set(self.count.get() + 1);
-    }
-
-    /// # Safety
-    /// The hook of `task` is in this list.
+    /// The hook of `task` names these.
     #[inline(always)]
     unsafe fn remove(&self, task: TaskRef) {
-        // SAFETY: the caller's.
-        unsafe { self.list.remove(task.annex().cast()) };
+        if self.is_listed {
+            // SAFETY: so it is in the list.
+            unsafe { self.list.remove(task.annex().cast()) };
+        }
         self.count.set(self.count.get() - 1);
     }
 }
@@ -121,23 +134,28 @@ impl ExitHook {
     #[inline(always)]
     pub(super) fn write(task: TaskRef, on_exit: OnExit, of: *const c_void) {
         // SAFETY: the annex is the run's, which has not begun (rule 1).
-        unsafe { Self::write_among(task, on_exit, of, ptr::null()) };
+        unsafe { Self::write_but_link(task, on_exit, of, ptr::null()) };
     }
 
+    /// Three stores: link and task are what they were, for who puts it into a list to write.
+    ///
     /// # Safety
-    /// The run of `task` has not begun, and nobody else uses it; `among` is null, or children that
-    /// it is added to.
+    /// The run of `task` has not begun, and nobody else uses it; `among` is null, or those it
+    /// becomes one of.
     #[inline(always)]
-    unsafe fn write_among(
+    unsafe fn write_but_link(
         task: TaskRef,
         on_exit: OnExit,
         of: *const c_void,
         among: *const Children,
     ) {
-        // SAFETY: the annex is the run's.
+        let hook = task.annex().cast::<Self>().as_ptr();
+        // SAFETY: the annex is the run's: memory of a slab, where any bytes will do for the rest.
         unsafe {
-            task.annex().cast::<Self>().write(Self { link: Link::new(), task, among, on_exit, of })
-        };
+            (&raw mut (*hook).among).write(among);
+            (&raw mut (*hook).on_exit).write(on_exit);
+            (&raw mut (*hook).of).write(of);
+        }
     }
 
     /// Rule 4, of a task with a hook that has returned.
@@ -224,7 +242,7 @@ impl<K: Kernel> Executor<K> {
     /// OWNER'S THREAD. As `attach_hooked`, of a child more.
     ///
     /// # Safety
-    /// As `attach_hooked`, and `children` live until all have exited.
+    /// As `attach_hooked`, and `children`, which are listed, live until all have exited.
     #[inline(always)]
     pub unsafe fn attach_child(
         &self,
@@ -235,20 +253,19 @@ impl<K: Kernel> Executor<K> {
     ) -> Res<()> {
         self.may_attach(task)?;
         // SAFETY: the caller's.
-        unsafe {
-            ExitHook::write_among(task, on_exit, of, children);
-            children.add(task);
-        }
+        unsafe { children.add::<true>(task, on_exit, of) };
+        children.count.set(children.count.get() + 1);
         self.attach_at(task, self.stamp(), HAS_HOOK);
         Ok(())
     }
 
     /// OWNER'S THREAD. As `attach_child`, of several, by one stamp; how many were attached: those
-    /// before the first that was refused, whose error comes with it.
+    /// before the first that was refused, whose error comes with it. `LISTED`, as they are.
     ///
     /// # Safety
-    /// As `attach_child`.
-    pub unsafe fn attach_children(
+    /// As `attach_child`, but that they need be listed only where it says so.
+    #[inline(always)]
+    pub unsafe fn attach_children<const LISTED: bool>(
         &self,
         tasks: impl Iterator<Item = TaskRef>,
         on_exit: OnExit,
@@ -264,10 +281,7 @@ impl<K: Kernel> Executor<K> {
                 break;
             }
             // SAFETY: the caller's.
-            unsafe {
-                ExitHook::write_among(task, on_exit, of, children);
-                children.list.push_back(task.annex().cast());
-            }
+            unsafe { children.add::<LISTED>(task, on_exit, of) };
             self.attach_uncounted(task, now, HAS_HOOK);
             attached += 1;
         }

@@ -5,6 +5,8 @@
 //! 2. The first child that fails decides the group's error; by default it cancels the others.
 //! 3. A group that was cancelled takes no more children until its wait has returned: then it is as
 //!    new.
+//! 4. Children that come at once are in no list: the caller has them in a row, which stays. Of that
+//!    row, a task whose hook names the group is a child.
 
 use core::cell::Cell;
 use core::ffi::c_void;
@@ -16,13 +18,18 @@ use crate::executor::exit::{Children, ExitHook};
 use crate::executor::grant::{Caller, Wait};
 use crate::executor::mailbox::Mailbox;
 use crate::executor::Executor;
-use crate::task::header::TaskRef;
+use crate::task::header::{TaskHead, TaskRef};
 use crate::uring::kernel::Kernel;
 
 /// A flag of `monad_async_group_init`: a child that fails cancels nobody.
 pub const INDEPENDENT: u32 = 1;
 /// Another: who is told of exits calls nothing of the library.
 pub const SHORT_EXITS: u32 = 2;
+
+/// Another: rule 4.
+pub const AT_ONCE: u32 = 4;
+/// All there are.
+pub const FLAGS: u32 = INDEPENDENT | SHORT_EXITS | AT_ONCE;
 
 /// In the address of a group that a wait notes as its object. Odd: no lock.
 pub(crate) const GROUP_TAG: usize = 3;
@@ -40,7 +47,10 @@ pub struct Group<K: Kernel> {
     has_failed: Cell<bool>,
     first_error: Cell<RawResult>,
     waiter: Cell<Option<NonNull<Wait>>>,
-    _reserved: [u64; 3],
+    /// Rule 4; how many there are.
+    row: Cell<*const *const TaskHead>,
+    row_len: Cell<usize>,
+    _reserved: u64,
     _kernel: PhantomData<fn(K)>,
 }
 
@@ -54,13 +64,15 @@ impl<K: Kernel> Group<K> {
         Self {
             home: Cell::new(ex.mailbox()),
             executor: Cell::new(ptr::from_ref(ex).cast()),
-            children: Children::new(),
+            children: Children::new(flags & AT_ONCE == 0),
             flags: Cell::new(flags),
             is_cancelled: Cell::new(false),
             has_failed: Cell::new(false),
             first_error: Cell::new(RawResult::default()),
             waiter: Cell::new(None),
-            _reserved: [0; 3],
+            row: Cell::new(ptr::null()),
+            row_len: Cell::new(0),
+            _reserved: 0,
             _kernel: PhantomData,
         }
     }
@@ -82,9 +94,19 @@ impl<K: Kernel> Group<K> {
         }
     }
 
-    /// Attaches `task`. ECANCELED: the group was cancelled, or a child has failed.
+    /// Rule 4.
+    #[inline(always)]
+    fn at_once(&self) -> bool {
+        self.flags.get() & AT_ONCE != 0
+    }
+
+    /// Attaches `task`. ECANCELED: the group was cancelled, or a child has failed. EINVAL: its
+    /// children come at once.
     pub fn spawn(&self, task: TaskRef) -> Res<()> {
         let ex = self.executor()?;
+        if self.at_once() {
+            return Err(Errno(libc::EINVAL));
+        }
         if self.is_cancelled.get() {
             return Err(Errno(libc::ECANCELED));
         }
@@ -93,9 +115,14 @@ impl<K: Kernel> Group<K> {
         unsafe { ex.attach_child(task, Self::exited, of, &self.children) }
     }
 
-    /// Attaches several, by one stamp; how many were attached: those before the first that was
-    /// refused, whose error comes with it. ECANCELED: none, as in `spawn`.
-    pub fn spawn_many(&self, tasks: impl Iterator<Item = TaskRef>) -> (usize, Res<()>) {
+    /// Attaches several, by one stamp, up to the first that is null; how many were attached: those
+    /// before the first that was refused, whose error comes with it. ECANCELED: none, as in
+    /// `spawn`. EBUSY: none, as children that came at once are left.
+    ///
+    /// # Safety
+    /// Tasks that live until they have exited; of a group whose children come at once the slice
+    /// stays until then, too, and they are attached to nothing else.
+    pub unsafe fn spawn_many(&self, tasks: &[*const TaskHead]) -> (usize, Res<()>) {
         let ex = match self.executor() {
             Ok(ex) => ex,
             Err(e) => return (0, Err(e)),
@@ -104,8 +131,21 @@ impl<K: Kernel> Group<K> {
             return (0, Err(Errno(libc::ECANCELED)));
         }
         let of = ptr::from_ref(self).cast();
-        // SAFETY: as in `spawn`.
-        unsafe { ex.attach_children(tasks, Self::exited, of, &self.children) }
+        // SAFETY: the caller's; a group lives until its children have exited, says group.h.
+        unsafe {
+            let some =
+                tasks.iter().map_while(|&head| (!head.is_null()).then(|| TaskRef::from_head(head)));
+            if !self.at_once() {
+                return ex.attach_children::<true>(some, Self::exited, of, &self.children);
+            }
+            if self.count() != 0 {
+                return (0, Err(Errno(libc::EBUSY)));
+            }
+            let spawned = ex.attach_children::<false>(some, Self::exited, of, &self.children);
+            self.row.set(tasks.as_ptr());
+            self.row_len.set(spawned.0);
+            spawned
+        }
     }
 
     /// # Safety
@@ -144,6 +184,10 @@ impl<K: Kernel> Group<K> {
         if self.is_cancelled.replace(true) {
             return Ok(());
         }
+        if self.at_once() {
+            self.cancel_row(ex);
+            return Ok(());
+        }
         // Each goes to the back before it is cancelled: that may end it, or any other, as who is
         // told of an exit may cancel, too.
         for _ in 0..self.children.count() {
@@ -151,6 +195,21 @@ impl<K: Kernel> Group<K> {
             let _ = ex.cancel(child);
         }
         Ok(())
+    }
+
+    #[cold]
+    fn cancel_row(&self, ex: &Executor<K>) {
+        let of = ptr::from_ref(self).cast();
+        for n in 0..self.row_len.get() {
+            if self.children.count() == 0 {
+                return; // Without a child, the row may be gone.
+            }
+            // SAFETY: there are children, so it stays, and so do they.
+            let task = unsafe { TaskRef::from_head(*self.row.get().add(n)) };
+            if ExitHook::of(task) == of {
+                let _ = ex.cancel(task);
+            }
+        }
     }
 
     /// SUSPENDS until no child is left: the first error, if there was one. EBUSY: another task

@@ -95,6 +95,66 @@ TEST(Group, takes_many_at_once)
     EXPECT_EQ(parent->result.error, 0);
 }
 
+// Of a group that does not list them, either.
+TEST(Group, children_that_come_at_once_are_cancelled_and_told_of_as_others)
+{
+    Executor ex(0);
+    enum { succeed, fail, wait } does = succeed;
+    auto children = make_tasks(4, [&](monad_async_task self, size_t i) {
+        return does == succeed || i == 0 ? monad_async_make_success(static_cast<intptr_t>(i))
+               : does == fail && i == 2  ? failure(EIO)
+                                         : sleep_long(self);
+    });
+    monad_async_task row[] = {children[0], children[1], children[2], children[3]};
+    Task parent([&](monad_async_task self) {
+        monad_async_group group;
+        EXPECT_EQ(monad_async_group_init(self, &group, MONAD_ASYNC_GROUP_AT_ONCE).error, 0);
+        EXPECT_EQ(monad_async_group_cancel(&group).error, 0); // Of none.
+        EXPECT_EQ(monad_async_group_wait(self, &group).error, 0);
+        EXPECT_EQ(monad_async_group_spawn(&group, row[0]).error, EINVAL);
+        EXPECT_EQ(monad_async_group_spawn_many(&group, row, 4).value, 4);
+        EXPECT_EQ(monad_async_group_spawn_many(&group, row, 4).error, EBUSY);
+        EXPECT_EQ(monad_async_group_count(&group).value, 4);
+        EXPECT_EQ(monad_async_group_wait(self, &group).error, 0);
+        for (size_t i = 0; i != 4; ++i) {
+            EXPECT_EQ(children[i]->result.value, static_cast<intptr_t>(i));
+        }
+
+        does = fail; // The first has exited, the second sleeps, and the last has not begun.
+        EXPECT_EQ(monad_async_group_spawn_many(&group, row, 4).value, 4);
+        EXPECT_EQ(monad_async_group_wait(self, &group).error, EIO);
+        EXPECT_EQ(children[0]->result.error, 0);
+        EXPECT_EQ(children[1]->result.error, ECANCELED);
+        EXPECT_EQ(children[3]->result.error, ECANCELED);
+
+        does = wait;
+        exits = 0;
+        (void)monad_async_group_on_exit(
+            &group, [](monad_async_task, monad_async_result) noexcept { ++exits; });
+        EXPECT_EQ(monad_async_group_spawn_many(&group, row, 4).value, 4);
+        (void)yield(self);
+        EXPECT_EQ(monad_async_group_count(&group).value, 3);
+        EXPECT_EQ(monad_async_group_spawn_many(&group, row, 1).error, EBUSY); // Others are left.
+        EXPECT_EQ(monad_async_group_cancel(&group).error, 0);
+        EXPECT_EQ(monad_async_group_spawn_many(&group, row, 4).error, ECANCELED);
+        EXPECT_EQ(monad_async_group_wait(self, &group).error, ECANCELED);
+        EXPECT_EQ(exits, 4);
+
+        // Those before the first that is refused.
+        does = wait;
+        monad_async_task const some[] = {row[1], row[2], row[1], row[3]};
+        EXPECT_EQ(monad_async_group_spawn_many(&group, some, 4).value, 2);
+        EXPECT_EQ(monad_async_group_cancel(&group).error, 0);
+        EXPECT_EQ(monad_async_group_count(&group).value, 0); // They had not begun.
+        EXPECT_EQ(exits, 6);
+        EXPECT_EQ(monad_async_group_wait(self, &group).error, ECANCELED);
+        return success();
+    });
+    parent.attach(ex);
+    ex.finish();
+    EXPECT_EQ(parent->result.error, 0);
+}
+
 TEST(Group, the_first_child_that_fails_cancels_the_others)
 {
     Executor ex(0);
@@ -182,7 +242,7 @@ TEST(Group, of_children_that_launch_in_a_row_all_are_told_of_that_must_be)
         EXPECT_EQ(monad_async_group_spawn_many(&group, all, 4).value, 4);
         EXPECT_EQ(monad_async_group_wait(self, &group).error, EIO);
         EXPECT_EQ(exits, 8);
-        EXPECT_EQ(monad_async_group_init(self, &group, 4).error, EINVAL);
+        EXPECT_EQ(monad_async_group_init(self, &group, 8).error, EINVAL);
         return success();
     });
     parent.attach(ex);

@@ -47,10 +47,16 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_group, 104);
  *  succeeded it is told between two launches then, which spares two switches. */
 #define MONAD_ASYNC_GROUP_SHORT_EXITS 2u
 
+/** Another: all children come by one `monad_async_group_spawn_many`, and the next ones when none of
+ *  them is left. Its array stays as it is until then, and the tasks are attached to nothing else,
+ *  though they may have exited: so the group need not list them, which makes each cheaper. */
+#define MONAD_ASYNC_GROUP_AT_ONCE 4u
+
 /** Makes a group of the executor that runs the caller. Does not suspend.
  *  @param task the task that runs, which is the caller
  *  @param group memory for it
- *  @param flags 0, `MONAD_ASYNC_GROUP_INDEPENDENT`, `MONAD_ASYNC_GROUP_SHORT_EXITS`, or both
+ *  @param flags 0, or some of `MONAD_ASYNC_GROUP_INDEPENDENT`, `MONAD_ASYNC_GROUP_SHORT_EXITS` and
+ *  `MONAD_ASYNC_GROUP_AT_ONCE`
  *  @retval 0 made
  *  @retval EINVAL NULL, or flags that this version does not know
  *  @retval EPERM not the running task, or another thread
@@ -75,7 +81,8 @@ monad_async_group_on_exit(monad_async_group *group, monad_async_exit on_exit) MO
  *  @param task idle, its `user_code` set
  *  @retval 0 attached
  *  @retval ECANCELED the group was cancelled, or a child has failed; nothing changed
- *  @retval EBUSY, EINVAL as `monad_async_task_attach`
+ *  @retval EBUSY, EINVAL as `monad_async_task_attach`; `EINVAL` of a group with
+ *  `MONAD_ASYNC_GROUP_AT_ONCE`, too
  *  @retval EPERM another thread than that of the group's executor
  *  @see monad_async_group_wait(), monad_async_group_spawn_many() */
 MONAD_ASYNC_API monad_async_result
@@ -88,7 +95,8 @@ monad_async_group_spawn(monad_async_group *group, monad_async_task task) MONAD_A
  *  @param count how many
  *  @return how many were attached: if fewer than `count`, the one behind them was refused, and what
  *  comes after it not tried
- *  @retval ECANCELED, EBUSY, EINVAL, EPERM the first was refused: as `monad_async_group_spawn`
+ *  @retval ECANCELED, EBUSY, EINVAL, EPERM the first was refused: as `monad_async_group_spawn`;
+ *  `EBUSY` of a group with `MONAD_ASYNC_GROUP_AT_ONCE` that has children, too
  *  @see monad_async_group_spawn() */
 MONAD_ASYNC_API monad_async_result monad_async_group_spawn_many(monad_async_group *group,
                                                                 monad_async_task const *tasks,

@@ -300,7 +300,7 @@ public:
         } else {
             block_.warm = next;
         }
-        (void)monad_async_group_init(self, &group_, 0);
+        (void)monad_async_group_init(self, &group_, MONAD_ASYNC_GROUP_AT_ONCE);
     }
 
     children(children const &) = delete;

@@ -213,10 +213,14 @@ impl<S: Side> Stage<S> {
                 0
             }
             Step::Spawn(child) => done(self.team.spawn(self.child(child))),
-            Step::SpawnAll => match self.team.spawn_many((0..CHILDREN).map(|c| self.child(c))) {
-                (0, Err(Errno(e))) => -Out::from(e),
-                (count, _) => count as Out,
-            },
+            Step::SpawnAll => {
+                let row: [_; CHILDREN] = std::array::from_fn(|c| self.child(c).as_head());
+                // SAFETY: they live as long as the stage; the group lists its children.
+                match unsafe { self.team.spawn_many(&row) } {
+                    (0, Err(Errno(e))) => -Out::from(e),
+                    (count, _) => count as Out,
+                }
+            }
             Step::CancelTeam => done(self.team.cancel()),
             Step::WaitTeam => within::<Sim>(task, timeout, || {
                 self.team.wait(caller).unwrap_or_else(RawResult::failure)
