@@ -80,7 +80,8 @@ public:
 
     /** SUSPENDS until one of them comes, and takes it.
      *  @return its number
-     *  @throws std::system_error its errno; `EPERM`: outside a task
+     *  @throws std::system_error its errno; `EPERM`: outside a task; `EMFILE`, `ENFILE`: no more
+     *  descriptors
      *  @throws cancelled_error the task or a scope was cancelled
      *  @throws timeout_error a scope's deadline passed */
     MONAD_ASYNC_LOCAL int wait()
@@ -202,7 +203,7 @@ public:
     /** Starts a program. EXPENSIVE; does not suspend.
      *  @param arguments the program, looked for in `PATH`, and what it is given
      *  @throws std::system_error `ENOENT` and so on: it could not be started; `EINVAL`: no name;
-     *  `ENOMEM`; `EAGAIN`: no more processes */
+     *  `ENOMEM`; `EAGAIN`: no more processes; `EMFILE`, `ENFILE`: no more descriptors */
     explicit process(std::vector<std::string> const &arguments)
     {
         std::error_code ec;
