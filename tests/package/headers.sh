@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Every header in the oldest language version that it promises and in the newest, with every
 # compiler that is here, without a warning; alone, and twice over. What a header lacks shows with
-# whichever compiler reads it with the same standard library: so each of the two does that in one of
-# the language versions, and reads all headers together, in both orders, in the other one. With
-# MONAD_ASYNC_LONG=1 every header alone in each, and in those versions between, too.
+# whichever compiler reads it with the same standard library: so gcc does that in the oldest versions,
+# clang in C's newest and, with its own library, in C++20. All others read all headers together, in both
+# orders, and alone what has lines for newer versions. With MONAD_ASYNC_LONG=1 every header alone in
+# each, and in those versions between, too.
 . "$(dirname "$0")/common.sh"
 
 want_packages clang:clang /usr/include/liburing.h:liburing-dev
@@ -50,6 +51,16 @@ all_together() {
         compiles "$compiler" "$standard" "$language" backwards "${backwards[@]}"
 }
 
+# newer_alone COMPILER STANDARD LANGUAGE HEADER...   All together, and alone those in which some lines
+# are for some versions only.
+newer_alone() {
+    local newer
+    all_together "$@" || return
+    mapfile -t newer < <(grep -lE '__cpp_|__cplusplus *>' "${@:4}")
+    echo "alone: ${newer[*]}"
+    [ ${#newer[@]} -ge 4 ] && all_alone "${@:1:3}" "${newer[@]}"
+}
+
 # all_alone COMPILER STANDARD LANGUAGE HEADER...   As many at once as there are processors.
 all_alone() {
     local compiler=$1 standard=$2 language=$3 jobs i j pids=() failed=0
@@ -75,10 +86,11 @@ all_alone() {
 cd "$root/include" || exit 1
 mapfile -t c_headers < <(find monad -name '*.h' | sort)
 mapfile -t cxx_headers < <(find monad -name '*.h' -o -name '*.hpp' | sort)
-# how_read COMPILER STANDARD   The oldest versions with gcc alone, and the newest with clang.
+# how_read COMPILER STANDARD   As it stands above.
 how_read() {
     case ${MONAD_ASYNC_LONG:+long}:$1:$2 in
-    long:* | *:g*:c11 | *:g*:c++17 | *:clang*:c2x | *:clang*:c++2b) echo all_alone ;;
+    long:* | *:g*:c11 | *:g*:c++17 | *:clang*:c2x) echo all_alone ;;
+    *:clang*:c++2b) have_libcxx && echo newer_alone || echo all_alone ;;
     *) have clang && echo all_together || echo all_alone ;;
     esac
 }
