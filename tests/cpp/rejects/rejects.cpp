@@ -1,5 +1,7 @@
 // Mistakes, each behind its macro; without any, this compiles.
-#include <monad/async.hpp>
+#include <monad/async/executor.hpp>
+#include <monad/async/scope.hpp>
+#include <monad/async/task.hpp>
 
 #include <chrono>
 #include <memory>
