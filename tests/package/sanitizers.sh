@@ -165,10 +165,11 @@ gtest=(-lgtest -lgtest_main)
 
 if have valgrind; then
     memcheck=(valgrind -q --error-exitcode=9 --leak-check=full)
-    check 'valgrind, built' compile g++ "$work/memcheck" -- "${sources[@]}" "${gtest[@]}"
     # Forks are left out: memcheck walks all memory at each child's end.
-    filter=-Fork*
-    [ -n "$long" ] || filter=Exception*-*ten_thousand*
+    filter=-Fork* checked=("${sources[@]}")
+    [ -n "$long" ] ||
+        filter=Exception*-*ten_thousand* checked=("$root/tests/cpp/exception_test.cpp")
+    check 'valgrind, built' compile g++ "$work/memcheck" -- "${checked[@]}" "${gtest[@]}"
     check 'valgrind, C++ tests' "${memcheck[@]}" "$work/memcheck" --gtest_filter="$filter"
     check 'valgrind, hello, built' compile g++ "$work/hello" -- "$root/examples/hello.cpp"
     check 'valgrind, hello' "${memcheck[@]}" "$work/hello"
