@@ -93,7 +93,11 @@ fn submit(on: [Shared<Handle<Real>>; 2], stop: &AtomicBool, nth: usize) -> [u64;
 
 #[test]
 fn eight_threads_on_two_executors() {
-    let seconds = if std::env::var_os("MONAD_ASYNC_LONG").is_some() { 60 } else { 5 };
+    let seconds = match (std::env::var_os("MONAD_ASYNC_LONG"), cfg!(debug_assertions)) {
+        (Some(_), _) => 60,
+        (None, true) => 2,
+        (None, false) => 5,
+    };
     static STOP: AtomicBool = AtomicBool::new(false);
     static DONE: AtomicBool = AtomicBool::new(false);
     let (tx, rx) = mpsc::channel::<Shared<Handle<Real>>>();

@@ -194,7 +194,8 @@ fn a_hundred_thousand_stacks_cost_no_vma_each() {
 #[test]
 fn a_million_stacks_take_a_page_each_and_give_it_back() {
     alone("a_million_stacks_take_a_page_each_and_give_it_back", || {
-        const N: usize = 1_000_000;
+        // It is the kernel that takes its time, optimised or not.
+        const N: usize = if cfg!(debug_assertions) { 250_000 } else { 1_000_000 };
         let available = {
             let info = std::fs::read_to_string("/proc/meminfo").unwrap();
             let line = info.lines().find(|l| l.starts_with("MemAvailable:")).unwrap();
@@ -206,8 +207,8 @@ fn a_million_stacks_take_a_page_each_and_give_it_back() {
         }
         let mut slots = Vec::with_capacity(N);
         let mut first_after = usize::MAX;
-        // It is the kernel that takes its time, optimised or not.
-        for round in 0..if cfg!(debug_assertions) { 1 } else { 3 } {
+        // The second shows what the first has left.
+        for round in 0..if cfg!(debug_assertions) { 1 } else { 2 } {
             let before = status_kib("VmRSS:");
             let t0 = std::time::Instant::now();
             slots.extend((0..N).map(|_| acquire(SMALL, HEADER).unwrap()));
