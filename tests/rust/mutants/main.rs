@@ -2,7 +2,7 @@
 //! promise it watches must be broken by some.
 //!
 //! The project is copied, all bugs are planted into the one copy, each behind a number that the
-//! environment chooses, and the copy's simulation runs once for each. The project's own source
+//! environment chooses, and the copy's programs run once for each. The project's own source
 //! knows nothing of it. The models of the threads are tested in the same way, by another list.
 
 mod crew;
@@ -36,6 +36,7 @@ use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use together::TOGETHER;
 use told::{CLOSE, JOINS, POLL_FD};
 use views::VIEWS;
@@ -97,12 +98,52 @@ const ALONE: [(&str, &[(Mutant, &str)]); 14] = [
 const IN_VAIN_S: u32 = 10;
 const IN_VAIN_AT_ONCE: usize = 16;
 
+/// What loom can do, and the models do not use.
+const UNHURRIED: &[&str] =
+    &["regex-automata", "regex-syntax", "matchers", "tracing-subscriber", "nu-ansi-term"];
+
 /// Threads may pass each other in a way that hides a bug: what nobody noticed is tried so often
 /// again, with nothing else running here, before it counts. The log names what needed that.
 const AGAIN: usize = 5;
 
 fn mutants() -> impl Iterator<Item = &'static Mutant> {
     LOOP.iter().chain(RULES)
+}
+
+/// Those of more random programs.
+fn of_programs() -> impl Iterator<Item = &'static Mutant> {
+    TOGETHER.iter().chain(CREW).chain(FILES).chain(VIEWS)
+}
+
+/// Those of `ALONE`, each with its program and its test.
+fn alone() -> impl Iterator<Item = (&'static Mutant, &'static str, &'static str)> {
+    ALONE
+        .into_iter()
+        .flat_map(|(program, list)| list.iter().map(move |(mutant, test)| (mutant, program, *test)))
+}
+
+/// All that one copy is planted with, and so compiled once: a bug's number is its place here.
+fn planted() -> impl Iterator<Item = &'static Mutant> {
+    mutants().chain(of_programs()).chain(alone().map(|(mutant, ..)| mutant))
+}
+
+/// A program of that copy, which the first that asks builds.
+fn program(name: &str) -> &'static Path {
+    static PROGRAMS: OnceLock<Vec<PathBuf>> = OnceLock::new();
+    let programs = PROGRAMS.get_or_init(|| {
+        let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mutants");
+        copy_project(&copy);
+        plant(&copy, planted());
+        let needed = |name: &&str| {
+            are_all_chosen() || alone().any(|(mutant, of, _)| of == *name && is_chosen(mutant))
+        };
+        let names = ALONE.map(|(program, _)| program).into_iter().filter(needed);
+        let random = ["sim", "scopes", "sync", "files_sim", "views_sim"];
+        build(&copy, &random.into_iter().chain(names).collect::<Vec<_>>(), "")
+    });
+    let name_of = |p: &Path| p.file_name().unwrap().to_str().unwrap().to_owned();
+    let is_it = |p: &&PathBuf| name_of(p).rsplit_once('-').unwrap().0 == name;
+    programs.iter().find(is_it).expect("a program that was built")
 }
 
 /// `MUTANTS` chooses: those with one of these texts, which a | parts, in the name of the file, or in
@@ -143,15 +184,7 @@ fn all_died(of: usize, alive: &[&str]) {
 #[test]
 #[ignore = "builds the project once more; tests/run runs it"]
 fn every_mutant_dies() {
-    let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mutants");
-    copy_project(&copy);
-    plant(&copy, mutants());
-    let programs = build(&copy, &["sim", "scopes"], "");
-    let of = |name: &str| {
-        let is_it = |p: &&PathBuf| p.file_name().unwrap().to_str().unwrap().starts_with(name);
-        programs.iter().find(is_it).expect("a program that was built")
-    };
-    let (simulation, scopes) = (of("sim"), of("scopes"));
+    let (simulation, scopes) = (program("sim"), program("scopes"));
     if let Some(text) = run(simulation, 0, 1, FEW).or_else(|| run_scopes(scopes, 0, MANY[1])) {
         panic!("the copy breaks a promise with no bug in it: {text}");
     }
@@ -224,12 +257,7 @@ fn every_mutant_dies() {
 #[test]
 fn every_bug_has_its_place() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let lost: Vec<_> = mutants()
-        .chain(TOGETHER)
-        .chain(CREW)
-        .chain(FILES)
-        .chain(VIEWS)
-        .chain(ALONE.iter().flat_map(|(_, list)| list.iter().map(|(mutant, _)| mutant)))
+    let lost: Vec<_> = planted()
         .chain(WEAKENED.iter().map(|(mutant, _)| mutant))
         .filter_map(|m| {
             let text = fs::read_to_string(root.join(m.file)).unwrap_or_default();
@@ -267,12 +295,8 @@ fn every_bug_has_its_test() {
 #[test]
 fn no_bug_stands_in_another() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let alone = || ALONE.iter().flat_map(|(_, list)| list.iter().map(|(mutant, _)| mutant));
-    let copies: [Vec<&Mutant>; 3] = [
-        mutants().collect(),
-        TOGETHER.iter().chain(CREW).chain(FILES).chain(VIEWS).chain(alone()).collect(),
-        WEAKENED.iter().map(|(mutant, _)| mutant).collect(),
-    ];
+    let copies: [Vec<&Mutant>; 2] =
+        [planted().collect(), WEAKENED.iter().map(|(mutant, _)| mutant).collect()];
     for copy in copies {
         let mut places: BTreeMap<&str, Vec<_>> = BTreeMap::new();
         for m in copy {
@@ -355,33 +379,11 @@ fn every_ordering_is_weakened() {
 #[test]
 #[ignore = "builds the project once more; tests/run runs it"]
 fn every_mutant_of_sync_dies() {
-    let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("together");
-    copy_project(&copy);
-    let of_list = |(program, list): (&'static str, &'static [(Mutant, &'static str)])| {
-        list.iter().map(move |(mutant, test)| (mutant, program, *test))
-    };
-    let alone: Vec<_> = ALONE.into_iter().flat_map(of_list).collect();
-    let of_programs = || TOGETHER.iter().chain(CREW).chain(FILES).chain(VIEWS);
-    let all = || of_programs().chain(alone.iter().map(|(mutant, ..)| *mutant));
-    plant(&copy, all());
-    let names =
-        ["sync", "files_sim", "views_sim"].into_iter().chain(ALONE.map(|(program, _)| program));
-    let needed = |name: &&str| {
-        are_all_chosen() || alone.iter().all(|(_, program, _)| program != name) || {
-            alone.iter().any(|(mutant, program, _)| program == name && is_chosen(mutant))
-        }
-    };
-    let programs = build(&copy, &names.filter(needed).collect::<Vec<_>>(), "");
-    let of = |name: &str| {
-        let is_it = |p: &&PathBuf| {
-            p.file_name().unwrap().to_str().unwrap().rsplit_once('-').unwrap().0 == name
-        };
-        programs.iter().find(is_it).expect("a program that was built")
-    };
-    let (sync, files, views) = (of("sync"), of("files_sim"), of("views_sim"));
+    let alone: Vec<_> = alone().collect();
+    let (sync, files, views) = (program("sync"), program("files_sim"), program("views_sim"));
     let named = |n, at: usize| {
-        let (_, program, test) = alone[at];
-        run_named(of(program), n, test, if n == 0 { 0 } else { IN_VAIN_S })
+        let (_, name, test) = alone[at];
+        run_named(program(name), n, test, if n == 0 { 0 } else { IN_VAIN_S })
     };
     let chosen = |&at: &usize| is_chosen(alone[at].0);
     // A test that finds several bugs passes once.
@@ -408,15 +410,16 @@ fn every_mutant_of_sync_dies() {
     };
     let (of_sync, of_crew) = (TOGETHER.len(), TOGETHER.len() + CREW.len());
     let of_files = of_crew + FILES.len();
-    let random = of_programs().count();
+    let first = mutants().count() + 1;
+    let first_alone = first + of_programs().count();
     for (n, mutant) in of_programs().enumerate().filter(|(_, mutant)| is_chosen(mutant)) {
         note(
             mutant,
             match n {
-                _ if n < of_sync => run_sync(sync, n + 1),
-                _ if n < of_crew => run_crew(sync, n + 1),
-                _ if n < of_files => run_files(files, n + 1),
-                _ => run_views(views, n + 1),
+                _ if n < of_sync => run_sync(sync, first + n),
+                _ if n < of_crew => run_crew(sync, first + n),
+                _ if n < of_files => run_files(files, first + n),
+                _ => run_views(views, first + n),
             },
         );
     }
@@ -427,7 +430,7 @@ fn every_mutant_of_sync_dies() {
         std::thread::scope(|scope| {
             let runs = ats.iter().map(|&at| {
                 let named = &named;
-                (at, scope.spawn(move || named(random + at + 1, at)))
+                (at, scope.spawn(move || named(first_alone + at, at)))
             });
             for (at, run) in runs.collect::<Vec<_>>() {
                 match run.join().unwrap() {
@@ -440,13 +443,14 @@ fn every_mutant_of_sync_dies() {
     for (at, count) in unnoticed {
         let mutant = alone[at].0;
         println!("in {count} of {} runs nobody noticed: {}", times(), mutant.bug);
-        let found = (0..AGAIN).find_map(|n| Some((n + 1, named(random + at + 1, at)?)));
+        let found = (0..AGAIN).find_map(|n| Some((n + 1, named(first_alone + at, at)?)));
         if let Some((n, _)) = &found {
             println!("by chance: alone, it was noticed the {n}. time: {}", mutant.bug);
         }
         note(mutant, found.map(|(_, text)| text));
     }
-    all_died(all().filter(|mutant| is_chosen(mutant)).count(), &alive);
+    let all = of_programs().chain(alone.iter().map(|(mutant, ..)| *mutant));
+    all_died(all.filter(|mutant| is_chosen(mutant)).count(), &alive);
 }
 
 /// Each bug is found by the model that the list names; none finds anything without one.
@@ -527,7 +531,7 @@ fn copy_project(to: &Path) {
         let elsewhere = s.starts_with("[test")
             && !alone.iter().any(|program| s.contains(program))
             && !["sim", "loom"].iter().any(|d| s.contains(&format!("\"tests/{d}/")));
-        !elsewhere && !s.starts_with("[bench") && !s.starts_with("dev-")
+        !elsewhere && !s.starts_with("[bench") && !s.contains("dev-dependencies]")
     });
     write(&to.join("Cargo.toml"), sections.collect::<Vec<_>>().join("\n[").as_bytes());
 }
@@ -603,17 +607,31 @@ fn find(text: &str, piece: &str) -> Result<(usize, usize), String> {
 }
 
 /// The test programs of the copy. Without debug assertions: they would find too much.
-/// All copies are built in one directory: what builds the crates of others has no part in their flags.
+/// All copies are built where the project is: what runs while crates are built is there, as it is built
+/// in the same way.
 fn build(copy: &Path, tests: &[&str], flags: &str) -> Vec<PathBuf> {
+    let machine = this_machine();
+    // Where cargo builds for a machine that is named to it, the directory has the machine's name.
+    let mut target = copy.ancestors().nth(2).unwrap();
+    if target.ends_with(&machine) {
+        target = target.parent().unwrap();
+    }
     let out = Command::new(env!("CARGO"))
         .current_dir(copy)
-        .args(["test", "--no-run", "--message-format=json", "--target", &this_machine()])
+        .args(["test", "--no-run", "--message-format=json", "--target", &machine])
         .args(tests.iter().flat_map(|test| ["--test", test]))
-        .env("CARGO_TARGET_DIR", copy.with_file_name("planted"))
+        .args(UNHURRIED.iter().flat_map(|name| {
+            ["--config".to_owned(), format!("profile.test.package.{name}.opt-level=0")]
+        }))
+        .env("CARGO_TARGET_DIR", target)
         .env("CARGO_PROFILE_TEST_OPT_LEVEL", "1")
+        .env("CARGO_PROFILE_TEST_CODEGEN_UNITS", "1")
         .env("CARGO_PROFILE_TEST_DEBUG_ASSERTIONS", "false")
         .env("CARGO_PROFILE_TEST_OVERFLOW_CHECKS", "true")
         .env("CARGO_PROFILE_TEST_DEBUG", "0")
+        .env("CARGO_PROFILE_TEST_BUILD_OVERRIDE_DEBUG", "line-tables-only")
+        .env("CARGO_PROFILE_TEST_BUILD_OVERRIDE_DEBUG_ASSERTIONS", "true")
+        .env("CARGO_PROFILE_TEST_BUILD_OVERRIDE_OVERFLOW_CHECKS", "true")
         .env("CARGO_INCREMENTAL", "0")
         .env("RUSTFLAGS", format!("-Awarnings {flags}"))
         .stderr(Stdio::inherit())

@@ -204,15 +204,15 @@ pub const RULES: &[Mutant] = &[
     Mutant {
         bug: "two unparks end two parks",
         file: "src/executor/park.rs",
-        right: "task.permit().take_any();",
+        right: "if task.outcome.get() == 0 { task.permit().take_any(); }",
         wrong: "",
     },
 
     Mutant {
         bug: "a park that was cancelled takes a permit",
         file: "src/executor/park.rs",
-        right: "task.outcome.get() == 0",
-        wrong: "true",
+        right: "if task.outcome.get() == 0 { task.permit().take_any(); }",
+        wrong: "task.permit().take_any();",
     },
     Mutant {
         bug: "a cancel ends a park that an unpark has ended",
@@ -367,7 +367,7 @@ pub const RULES: &[Mutant] = &[
     Mutant {
         bug: "two tasks join each other for ever",
         file: "src/executor/join.rs",
-        right: "!self.may_join(task, other, joined)",
+        right: "other.waits.get() == Waits::Join && !self.may_join(task, other, joined)",
         wrong: "false",
     },
     Mutant {
