@@ -24,7 +24,7 @@ impl<K: Kernel> Executor<K> {
     }
 
     /// OWNER'S THREAD. No other thread launches here any more: `ESHUTDOWN`.
-    pub(crate) fn refuse_launches(&self) {
+    pub fn refuse_launches(&self) {
         self.mailbox.refuse_launches();
     }
 

@@ -7,7 +7,7 @@ mod support;
 use core::ffi::c_void;
 use monad_async::capi::blocking::{
     monad_async_blocking_helpers as helpers, monad_async_blocking_set_limits as set_limits,
-    monad_async_run_blocking,
+    monad_async_resolve, monad_async_run_blocking,
 };
 use monad_async::error::{Errno, RawResult};
 use monad_async::task::header::TaskRef;
@@ -336,6 +336,40 @@ fn an_executor_is_not_destroyed_under_a_function() {
     run_until_idle(ex);
     assert_eq!(task.head.result.get(), RawResult::success(7));
     destroy(ex, [task]);
+}
+
+/// Names have helpers of their own: all that work may have are held.
+#[test]
+fn a_name_is_resolved_as_it_was_asked_for_while_no_helper_is_free() {
+    let _alone = alone(1);
+    let ex = executor(8);
+    let (gate, holder) = held(ex);
+    let task = new_task();
+    set_body(task, move |t| {
+        // SAFETY: zeros are hints that ask for nothing.
+        let mut hints: libc::addrinfo = unsafe { std::mem::zeroed() };
+        (hints.ai_flags, hints.ai_socktype) = (libc::AI_NUMERICHOST, libc::SOCK_DGRAM);
+        let mut list = std::ptr::null_mut();
+        let (host, service) = (c"127.0.0.1".as_ptr(), c"80".as_ptr());
+        // SAFETY: the task that runs, and its memory; the list is the caller's then.
+        unsafe {
+            let found = monad_async_resolve(t.as_head(), host, service, &hints, &mut list);
+            assert_eq!(found, RawResult::success(0));
+            let (first, at) = (&*list, &*(*list).ai_addr.cast::<libc::sockaddr_in>());
+            assert_eq!(
+                (first.ai_socktype, first.ai_next),
+                (libc::SOCK_DGRAM, std::ptr::null_mut())
+            );
+            assert_eq!(u16::from_be(at.sin_port), 80);
+            libc::freeaddrinfo(list);
+        }
+        gate.open.store(true, SeqCst);
+        RawResult::success(0)
+    });
+    ex.attach(task).unwrap();
+    run_until_idle(ex);
+    assert_eq!(task.head.result.get(), RawResult::success(0));
+    destroy(ex, [task, holder]);
 }
 
 /// The child has no helper of its parent's, and makes its own.

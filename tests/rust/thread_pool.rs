@@ -295,14 +295,18 @@ fn inside_a_task_the_calls_suspend() {
     destroy(ex, [a, b]);
 }
 
-/// A worker's own task cannot wait for the worker's end.
+/// A worker's own task cannot wait for the worker's end, nor for its own.
 #[test]
 fn a_pool_is_not_destroyed_by_its_own_task() {
     let pool = pool(1);
     let at = pool as usize;
     let task = new_task();
     // SAFETY: alive.
-    set_body(task, move |_| unsafe { monad_async_pool_destroy(at as PoolPtr) });
+    set_body(task, move |_| unsafe {
+        let waited = monad_async_pool_wait(at as PoolPtr, 0, UNFINISHED);
+        assert_eq!(waited, RawResult::failure(Errno(libc::EDEADLK)));
+        monad_async_pool_destroy(at as PoolPtr)
+    });
     assert_eq!(submit(pool, task), RawResult::success(0));
     assert_eq!(wait(task), RawResult::failure(Errno(libc::EDEADLK)));
     end(pool);

@@ -102,6 +102,45 @@ fn a_wake_ends_the_sleep_and_none_is_lost() {
     }
 }
 
+/// What is left of its tasks may still be cancelled and woken by a reference.
+#[test]
+fn an_executor_that_ends_its_tasks_is_not_launched_on_by_a_reference() {
+    let ex = executor(0);
+    let (reference, task) = (Shared(ex.executor().reference().unwrap()), Shared(new_task()));
+    set_body(task.get(), |_| OK);
+    ex.executor().refuse_launches();
+    let other = thread::spawn(move || {
+        // SAFETY: the executor lives.
+        let reference = unsafe { reference.get().as_ref() };
+        assert_eq!(reference.attach(task.get()), Err(Errno(libc::ESHUTDOWN)));
+        assert_eq!(reference.wake(), Ok(()));
+    });
+    other.join().unwrap();
+    destroy(ex, [task.get()]);
+}
+
+/// The eventfd, the mailbox and the owner that it knows are the parent's.
+#[test]
+fn a_child_of_fork_is_refused_by_a_reference_of_its_parents() {
+    alone("a_child_of_fork_is_refused_by_a_reference_of_its_parents", || {
+        let ex = executor(0);
+        let reference = ex.executor().reference().unwrap();
+        // SAFETY: the executor lives; the child makes one call, and ends.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // SAFETY: as above.
+            let refused = unsafe { reference.as_ref() }.wake() == Err(Errno(libc::EPERM));
+            // SAFETY: ends the process.
+            unsafe { libc::_exit(i32::from(!refused)) };
+        }
+        let mut status = -1;
+        // SAFETY: our own child.
+        assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+        assert_eq!(status, 0);
+        destroy(ex, []);
+    });
+}
+
 /// Who has pinned an executor asks for a wake-up as that ends: its mailbox is another's next, whose
 /// `run` returned for it.
 #[test]

@@ -76,11 +76,13 @@ const LOOM: &[&str] = &[
 ];
 
 /// The programs of tests/rust that find some, each by the test that its list names.
-const ALONE: [(&str, &[(Mutant, &str)]); 14] = [
+const ALONE: [(&str, &[(Mutant, &str)]); 16] = [
     ("warm", STACKS),
     ("queues", QUEUES),
     ("poll_fd", POLL_FD),
+    ("blocking", told::NAMES),
     ("close", CLOSE),
+    ("entries", told::ENTRIES),
     ("joins", JOINS),
     ("checked", told::CHECKED),
     ("position", POSITION),

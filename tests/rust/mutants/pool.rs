@@ -210,6 +210,18 @@ pub const RULES: &[(Mutant, &str)] = &[
 /// As above; the test is one of thread_pool.rs.
 #[rustfmt::skip]
 pub const WHOLE: &[(Mutant, &str)] = &[
+    of(CALLS, "a task waits for all of its own pool",
+        "what == Left::Unfinished && at_most == 0 && is_left",
+        "false",
+        "a_pool_is_not_destroyed_by_its_own_task"),
+    of(CALLS, "a pool's executors have shares of priorities",
+        "attr.executor.share != [0; 3]",
+        "false",
+        "mistakes_are_told"),
+    of(CALLS, "a job from newer headers is taken for what it is not",
+        "job.reserved != 0",
+        "false",
+        "mistakes_are_told"),
     of(QUEUE, "a pool that quits takes a task",
         "if state.closed { drop(state); refuse(task, before); return Err(Errno(libc::ESHUTDOWN)); }",
         "",

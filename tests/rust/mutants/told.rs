@@ -1,6 +1,7 @@
 //! Bugs that are planted in what a foreign loop is told, in what becomes of a call whose handle was
 //! closed, in whom an exit wakes when, and in mailboxes that are another executor's next. The named
-//! test of tests/rust/poll_fd.rs, close.rs, joins.rs or threads.rs finds each. So it does what closes that linger,
+//! test of tests/rust/poll_fd.rs, close.rs, entries.rs, blocking.rs, joins.rs or threads.rs finds
+//! each. So it does what calls ask the kernel for, how names are resolved, what closes that linger,
 //! sets of buffers that are in use, and `sys::lock`.
 
 use crate::list::{found_by as of, Mutant};
@@ -24,6 +25,49 @@ pub const POLL_FD: &[(Mutant, &str)] = &[
         "kernel.is_quiet()",
         "true",
         "what_completes_before_the_descriptor_is_emptied_is_told",
+    ),
+];
+
+const EACH: &str = "of_each_call";
+
+/// What a call asks the kernel for.
+pub const ENTRIES: &[(Mutant, &str)] = &[
+    of(
+        FILE,
+        "data alone is synced where all was to be, and all where data was",
+        "if data { fsync::DATASYNC } else { 0 }",
+        "if data { 0 } else { fsync::DATASYNC }",
+        EACH,
+    ),
+    of(
+        "src/io/socket.rs",
+        "an accepted connection is inherited",
+        "if direct { 0 } else { libc::SOCK_CLOEXEC }",
+        "0",
+        EACH,
+    ),
+    of(FILE, "an opened file is inherited", "how.flags | CLOEXEC", "how.flags", "of_open"),
+    of(
+        "src/reactor/priority.rs",
+        "a low I/O priority is a high one",
+        "if ioprio != 0 && sqe.ioprio() == 0 && is_read_or_write(sqe.opcode()) { ioprio } else { sqe.ioprio() }",
+        "if ioprio != 0 && sqe.ioprio() == 0 && is_read_or_write(sqe.opcode()) { IOPRIO[2 - level as usize] } else { sqe.ioprio() }",
+        "with_the_io_priority_of_the_task",
+    ),
+];
+
+const NAME: &str = "a_name_is_resolved_as_it_was_asked_for_while_no_helper_is_free";
+const RESOLVE: &str = "src/pool/resolve.rs";
+
+pub const NAMES: &[(Mutant, &str)] = &[
+    of(RESOLVE, "a name is resolved without its hints", "hints.copied()", "None", NAME),
+    of(RESOLVE, "a name is resolved without its service", "copy(service)", "copy(None)", NAME),
+    of(
+        RESOLVE,
+        "a name waits for a helper that works",
+        "NAMES.submit(job, level)",
+        "super::helpers::WORK.submit(job, level)",
+        NAME,
     ),
 ];
 
@@ -266,6 +310,20 @@ const SLEEPS: &str =
 const ONE_AT_A_TIME: &str = "one_at_a_time_has_a_lock_and_who_sleeps_is_woken";
 
 pub const MAILBOX: &[(Mutant, &str)] = &[
+    of(
+        "src/executor/reference.rs",
+        "an executor that ends its tasks is launched on by a reference",
+        "mailbox.takes_launches()",
+        "true",
+        "an_executor_that_ends_its_tasks_is_not_launched_on_by_a_reference",
+    ),
+    of(
+        "src/executor/reference.rs",
+        "a child of fork wakes its parent's executor by a reference",
+        "!self.owner.is_in_this_process()",
+        "false",
+        "a_child_of_fork_is_refused_by_a_reference_of_its_parents",
+    ),
     of(
         "src/executor/mailbox.rs",
         "a wake-up that comes late is the next owner's",
