@@ -88,7 +88,6 @@ impl<K: Kernel> Executor<K> {
             unsafe { self.begin(task, record, sqe, 0, None, 0) };
             return Ok(());
         }
-        self.known(&sqe)?;
         let on = if fixed::is_on_buffer(&sqe) { self.reactor.fixed_of(&sqe)? } else { None };
         let row = if is_marked(&sqe) { self.prepare_write(record, &sqe)? } else { None };
         let direct = matches!(noted(&sqe), bit::OPENS_DIRECT | bit::CLOSES);
@@ -99,6 +98,10 @@ impl<K: Kernel> Executor<K> {
         let (bits, buffers) = match validate::record(&sqe)? {
             Completes::Singly if row.is_some() => (bit::ORDERED, None),
             Completes::Singly => (noted(&sqe), None),
+            Completes::SinglyIfKnown => {
+                self.known(&sqe)?;
+                (noted(&sqe), None)
+            }
             Completes::Events => (bit::STREAM, None),
             Completes::Buffers(group) => {
                 let buffers = self.reactor.buffers_of(group).ok_or(Errno(libc::EINVAL))?;

@@ -123,6 +123,8 @@ fn looked_at(sqe: &Sqe) -> Res<()> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Completes {
     Singly,
+    /// The same, where the kernel knows it: see `is_later`.
+    SinglyIfKnown,
     /// As a stream of events, which add up.
     Events,
     /// Once or as a stream, with a buffer of that group for each completion.
@@ -155,7 +157,11 @@ pub fn record(sqe: &Sqe) -> Res<Completes> {
             return passes.then(|| Completes::Buffers(sqe.buf_group())).ok_or(Errno(libc::EINVAL));
         }
     }
-    once(sqe).map(|()| Completes::Singly)
+    if is_plain_once(sqe) {
+        return Ok(Completes::Singly);
+    }
+    let later = is_later(sqe.opcode());
+    looked_at(sqe).map(|()| if later { Completes::SinglyIfKnown } else { Completes::Singly })
 }
 
 /// With a buffer of ours, in one completion.
@@ -244,6 +250,8 @@ mod tests {
             assert_eq!(is_later(opcode), (op::MKDIRAT..=LAST_OP).contains(&opcode), "{opcode}");
             let plain = is_plain_once(&sqe) || is_plain_here(&sqe) || is_plain(sqe.0[0]);
             assert!(!(plain && is_later(opcode)), "{opcode}");
+            let asked = record(&sqe) == Ok(Completes::SinglyIfKnown);
+            assert_eq!(asked, is_later(opcode) && once(&sqe).is_ok(), "{opcode}");
         }
     }
 
