@@ -38,6 +38,8 @@ pub fn wait<K: Kernel>(ex: &Executor<K>, task: TaskRef, pid: i32) -> Res<Ended> 
         Err(Errno(libc::ENOSYS | libc::EPERM)) => None,
         // The child is there whatever the program has open.
         Err(Errno(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) => None,
+        // One of this process' threads, for which `waitid` has this word.
+        Err(Errno(libc::EINVAL | libc::ENOENT)) => return Err(Errno(libc::ECHILD)),
         made => Some(Own(made?)),
     };
     let (mut pause_ns, mut has_ended) = (PAUSE_NS, false);

@@ -165,6 +165,16 @@ TEST(Process, a_wait_that_is_over_has_reaped_nothing)
         int const again = monad_async_process_wait(self, pid, &info).error;
         EXPECT_TRUE(again == ESRCH || again == ECHILD) << again;
         EXPECT_EQ(monad_async_process_wait(self, getpid(), &info).error, ECHILD);
+        std::atomic<pid_t> number{0};
+        std::atomic<bool> ends{false};
+        std::thread thread([&] {
+            number = static_cast<pid_t>(syscall(SYS_gettid));
+            spin_until([&] { return ends.load(); });
+        });
+        spin_until([&] { return number != 0; });
+        EXPECT_EQ(monad_async_process_wait(self, number, &info).error, ECHILD) << "a thread's";
+        ends = true;
+        thread.join();
         EXPECT_EQ(monad_async_process_wait(self, 0, &info).error, EINVAL);
         EXPECT_EQ(monad_async_process_wait(self, pid, nullptr).error, EINVAL);
         EXPECT_EQ(monad_async_signal_wait(self, nullptr).error, EINVAL);

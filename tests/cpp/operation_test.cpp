@@ -1,6 +1,7 @@
 // Operations that are begun and awaited apart, and batches of them.
 #include "support.hpp"
 
+#include <monad/async/file.h>
 #include <monad/async/io_batch.hpp>
 #include <monad/async/operation.hpp>
 #include <monad/async/scope.hpp>
@@ -11,6 +12,7 @@
 #include <string>
 #include <thread>
 
+#include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
 
@@ -236,6 +238,54 @@ TEST(IoBatch, two_of_one_task_keep_each_others_completions)
         EXPECT_EQ(outer.wait_any().id, 1u);
         EXPECT_EQ(c, 'p');
         EXPECT_EQ(outer.in_flight(), 0u);
+    });
+}
+
+// What was opened is nobody's then: as where nobody takes the completion, it is closed.
+TEST(IoBatch, what_another_ones_wait_has_met_and_nobody_took_is_closed)
+{
+    ma::executor ex;
+    monad_async_op open{};
+    monad_async_op_open(&open, AT_FDCWD, "/etc/passwd", O_RDONLY, 0, 0);
+    auto const lowest_free = [] {
+        int const fd = ::open("/", O_PATH | O_CLOEXEC);
+        ::close(fd);
+        return fd;
+    };
+    int const before = lowest_free();
+    run_task(ex, [&] {
+        ma::io_batch other;
+        auto const meets = [&] {
+            while (lowest_free() == before) {
+                ma::this_task::yield(); // Until it is open.
+            }
+            other.begin(nop());
+            (void)other.wait_any();
+            EXPECT_NE(lowest_free(), before) << "it waits to be taken";
+        };
+        {
+            ma::io_batch batch;
+            batch.begin(open.sqe);
+            meets();
+        }
+        EXPECT_EQ(lowest_free(), before) << "a batch's";
+        {
+            ma::operation op{open.sqe};
+            meets();
+            EXPECT_FALSE(op.in_flight());
+        }
+        EXPECT_EQ(lowest_free(), before) << "an operation's";
+        ma::operation op{open.sqe};
+        meets();
+        EXPECT_EQ(op.wait(), before);
+        ::close(static_cast<int>(op.result().value));
+        int taken = -1;
+        {
+            ma::operation asked{open.sqe};
+            meets();
+            taken = static_cast<int>(asked.result().value);
+        }
+        EXPECT_EQ(::close(taken), 0) << "is who asked for it's";
     });
 }
 

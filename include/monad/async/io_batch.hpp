@@ -57,7 +57,8 @@ struct io_completion {
 };
 
 /** Operations that one task has in flight at the same time. The destructor cancels what is left and
- *  waits until the kernel has let go of it. Belongs to the task that first begins one.
+ *  waits until the kernel has let go of it; a descriptor that came, and nobody took, is closed.
+ *  Belongs to the task that first begins one.
  *
  *  @snippet scopes.cpp four reads at once
  *  @see op.h, operation.hpp */
@@ -81,6 +82,9 @@ public:
         }
         for (auto &r : records_) {
             detail::end_op(link_.task, r);
+        }
+        for (; taken_ < done_.size(); ++taken_) {
+            done_[taken_].opens.close(done_[taken_].completion.result, link_.task);
         }
         if (!unlist() && process_ == detail::process_number()) {
             detail::die("an io_batch was destroyed on another thread than its task's before its "
@@ -194,6 +198,12 @@ private:
     };
 #pragma GCC diagnostic pop
 
+    // A completion that another batch's wait has met.
+    struct met {
+        io_completion completion;
+        detail::opener opens;
+    };
+
     // Only while there are completions to take: without, it may end on any thread.
     void list() noexcept
     {
@@ -250,7 +260,7 @@ private:
                 }
             }
         }
-        c = done_[taken_++];
+        c = done_[taken_++].completion;
         if (taken_ * 2 >= done_.size()) {
             done_.erase(done_.begin(), done_.begin() + static_cast<std::ptrdiff_t>(taken_));
             taken_ = 0;
@@ -274,7 +284,7 @@ private:
     {
         auto &batch = *static_cast<io_batch *>(to);
         auto &r = static_cast<record &>(op);
-        batch.done_.push_back({r.id, r.result, r.cqe_flags});
+        batch.done_.push_back({{r.id, r.result, r.cqe_flags}, detail::opener(r.sqe)});
         if (!r.is_in_flight) {
             batch.idle_.push_back(&r);
         }
@@ -283,7 +293,7 @@ private:
     detail::batch_link link_ = {nullptr, nullptr, &delivered, this};
     std::deque<record> records_; // Which do not move.
     std::vector<record *> idle_;
-    std::vector<io_completion> done_; // Of which `taken_` were taken.
+    std::vector<met> done_; // Of which `taken_` were taken.
     std::size_t taken_ = 0;
     std::size_t begun_ = 0;
     std::size_t in_flight_ = 0;

@@ -8,8 +8,10 @@
 
 #include "config.h"
 #include "detail/die.hpp"
+#include "detail/handle.hpp"
 #include "detail/runtime.hpp"
 #include "error.hpp"
+#include "file.h"
 #include "op.h"
 #include "scope.hpp"
 #include "task.h"
@@ -51,6 +53,44 @@ MONAD_ASYNC_LOCAL inline void end_op(monad_async_task task, monad_async_op &op) 
     }
 }
 
+// What an entry may have opened: the library closes that where nobody takes the completion; here
+// one was taken for another.
+struct opener {
+    std::uint8_t opcode = 0;
+    std::uint32_t file_index = 0;
+
+    opener() noexcept = default;
+    explicit opener(io_uring_sqe const &sqe) noexcept
+        : opcode(sqe.opcode), file_index(sqe.file_index)
+    {
+    }
+
+    // Nobody takes that result of an operation of `task`. SUSPENDS inside a task, whatever scopes
+    // have fired.
+    MONAD_ASYNC_LOCAL void close(monad_async_result r, monad_async_task task) const noexcept
+    {
+        constexpr std::uint32_t alloc = 0xffffffff; // IORING_FILE_INDEX_ALLOC
+        constexpr std::uint8_t socket = 45, install = 54; // Which older headers lack.
+        bool const may_be_direct = opcode == IORING_OP_ACCEPT || opcode == IORING_OP_OPENAT ||
+                                   opcode == IORING_OP_OPENAT2 || opcode == socket;
+        if (r.error != 0 || (!may_be_direct && opcode != install)) {
+            return;
+        }
+        bool const direct = may_be_direct && file_index != 0;
+        if (direct && monad_async_task_current() != task) {
+            return; // Of another's table maybe: it stays until its executor ends.
+        }
+        bool const given = direct && file_index != alloc; // The result is 0 then.
+        monad_async_file opened = {static_cast<std::int32_t>(r.value), 0};
+        if (direct) {
+            opened.fd = given ? static_cast<std::int32_t>(file_index - 1) : opened.fd;
+            opened.flags = MONAD_ASYNC_FILE_DIRECT;
+        }
+        constexpr auto flag = MONAD_ASYNC_FILE_DIRECT;
+        (void)close_handle(opened, flag, flag, false, monad_async_file_close);
+    }
+};
+
 } // namespace detail
 /** @endcond */
 
@@ -60,7 +100,8 @@ MONAD_ASYNC_LOCAL inline void end_op(monad_async_task task, monad_async_op &op) 
  *  operation is over.
  *
  *  Where a task has an `io_batch` too, the batch's `wait_any` may take this operation's completion;
- *  `wait` gives it then all the same, the last one of a stream.
+ *  `wait` gives it then all the same, the last one of a stream. A descriptor that came so, and that
+ *  nobody asked for by `wait`, `result` or `native_handle`, is closed at the end.
  *  @see op.h, io_batch.hpp */
 class operation {
 public:
@@ -74,7 +115,14 @@ public:
 
     /** SUSPENDS while it is in flight: cancels it and waits, shielded, for its end. Ends the
      *  process, with a message, where it is in flight and another task destroys it. */
-    ~operation() { detail::end_op(task_, op_); }
+    ~operation()
+    {
+        if (op_.is_in_flight) {
+            detail::end_op(task_, op_);
+        } else if (is_unseen_) {
+            detail::opener(op_.sqe).close(op_.result, task_);
+        }
+    }
 
     operation(operation const &) = delete;
     operation &operator=(operation const &) = delete;
@@ -105,7 +153,7 @@ public:
      *  @throws timeout_error a scope's deadline passed */
     MONAD_ASYNC_LOCAL std::intptr_t wait()
     {
-        return value_or_throw(detail::wait_for_op(op_), "monad::async::operation::wait");
+        return value_or_throw(take(), "monad::async::operation::wait");
     }
 
     /** As the other `wait`.
@@ -113,7 +161,7 @@ public:
      *  @return the completion's `res`; -1 with an error */
     MONAD_ASYNC_LOCAL std::intptr_t wait(std::error_code &ec) noexcept
     {
-        return detail::report(detail::wait_for_op(op_), ec);
+        return detail::report(take(), ec);
     }
 
     /** Asks the kernel to end it. Does not suspend. Its outcome is to be waited for as ever. Not in
@@ -129,14 +177,22 @@ public:
     [[nodiscard]] bool in_flight() const noexcept { return op_.is_in_flight; }
 
     /** @return the result of the completion that was taken last */
-    [[nodiscard]] monad_async_result result() const noexcept { return op_.result; }
+    [[nodiscard]] monad_async_result result() const noexcept
+    {
+        is_unseen_ = is_unseen_ && op_.is_in_flight;
+        return op_.result;
+    }
 
     /** @return `IORING_CQE_F_*` of the completion that was taken last */
     [[nodiscard]] std::uint32_t cqe_flags() const noexcept { return op_.cqe_flags; }
 
     /** The record of the C API, which may be used together with this object.
      *  @return stays where it is */
-    [[nodiscard]] monad_async_op *native_handle() noexcept { return &op_; }
+    [[nodiscard]] monad_async_op *native_handle() noexcept
+    {
+        is_unseen_ = false;
+        return &op_;
+    }
 
 private:
     [[nodiscard]] int start(io_uring_sqe const &sqe) noexcept
@@ -146,7 +202,17 @@ private:
         }
         op_.sqe = sqe;
         task_ = monad_async_task_current();
-        return detail::begin_op(op_).error;
+        int const error = detail::begin_op(op_).error;
+        is_unseen_ = error == 0;
+        return error;
+    }
+
+    // SUSPENDS until it has a completion, and takes it; one that another's wait has taken.
+    MONAD_ASYNC_LOCAL monad_async_result take()
+    {
+        auto const r = detail::wait_for_op(op_);
+        is_unseen_ = is_unseen_ && op_.is_in_flight;
+        return r;
     }
 
     [[nodiscard]] int ask_to_end() noexcept
@@ -161,6 +227,8 @@ private:
     monad_async_op op_ = {};
 #pragma GCC diagnostic pop
     monad_async_task task_ = nullptr;
+    // The completion was not asked for.
+    mutable bool is_unseen_ = false;
 };
 
 } // namespace v0
