@@ -15,14 +15,16 @@
 use core::cell::Cell;
 use core::ffi::c_void;
 use core::mem::{offset_of, MaybeUninit};
-use core::ptr;
+use core::ptr::{self, NonNull};
 
+use super::grant::Wait;
 use super::mailbox::Mailbox;
 use super::{remote, Executor};
 use crate::error::{RawResult, Res};
 use crate::intrusive::{Circular, Link};
 use crate::task::annex::HOOK_BYTES;
-use crate::task::header::{mark, TaskHead, TaskRef};
+use crate::task::header::{mark, TaskHead, TaskRef, Waits};
+use crate::task::joins::CHAIN_MAX;
 use crate::uring::kernel::Kernel;
 
 /// What is told: the hook's `of`, the task, the result of its run, and the stamp of its end.
@@ -50,7 +52,12 @@ pub struct Children {
     is_quiet: Cell<bool>,
     is_listed: bool,
     on_exit: Cell<Option<OnChildExit>>,
+    /// Who waits for them, if somebody does.
+    pub waiter: Cell<Option<NonNull<Wait>>>,
 }
+
+/// In the address of a group that a wait notes as its object. Odd: no lock.
+pub(crate) const GROUP_TAG: usize = 3;
 
 /// Told of each child that has exited.
 pub type OnChildExit = unsafe extern "C" fn(*const TaskHead, RawResult);
@@ -63,7 +70,17 @@ impl Children {
             is_quiet: Cell::new(true),
             is_listed,
             on_exit: Cell::new(None),
+            waiter: Cell::new(None),
         }
+    }
+
+    /// Those that `task`, one of this executor's, is one of.
+    fn of(task: TaskRef) -> Option<&'static Self> {
+        if !task.has(mark::HOOKED) {
+            return None;
+        }
+        // SAFETY: it has a hook; null, or a list that lives until the task has exited.
+        unsafe { task.annex().cast::<ExitHook>().as_ref().among.as_ref() }
     }
 
     /// How many have not exited.
@@ -222,6 +239,29 @@ impl Told {
 }
 
 impl<K: Kernel> Executor<K> {
+    /// `other`, which is suspended here, waits for the group of `task`, or for that of a task which
+    /// waits for the group of `task`, and so on.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn awaits_child(other: TaskRef, task: TaskRef) -> bool {
+        // A wait for a group has its record.
+        let waits = other.waits.get() == Waits::Grant && !other.peer.get().is_null();
+        let object = waits.then(|| Self::wait_of(other)).flatten().map_or(0, Wait::object);
+        let mut next = Some(task).filter(|_| object & GROUP_TAG == GROUP_TAG);
+        for _ in 0..CHAIN_MAX {
+            let Some((child, among)) = next.and_then(|task| Some((task, Children::of(task)?)))
+            else {
+                return false;
+            };
+            if ExitHook::of(child).addr() | GROUP_TAG == object {
+                return true;
+            }
+            // SAFETY: who waits takes it out before it goes on.
+            next = among.waiter.get().and_then(|wait| unsafe { wait.as_ref() }.task());
+        }
+        false
+    }
+
     /// OWNER'S THREAD. As `attach`, with a hook.
     ///
     /// # Safety

@@ -210,7 +210,7 @@ impl<K: Kernel> Executor<K> {
         for _ in 0..CHAIN_MAX {
             // None: its join was cancelled on another executor, which has not answered yet.
             let Some(joins) = next.joins().get().filter(|_| next.waits.get() == Waits::Join) else {
-                return true;
+                return !Self::awaits_child(next, task);
             };
             // SAFETY: the address of a task, which was there when it was joined.
             next = unsafe { TaskRef::from_head(joins.task() as *const _) };
@@ -236,7 +236,9 @@ impl<K: Kernel> Executor<K> {
         record: &JoinRecord,
     ) -> RawResult {
         let joined = record.joined();
-        if other.waits.get() == Waits::Join && !self.may_join(task, other, joined) {
+        if other.waits.get() == Waits::Join && !self.may_join(task, other, joined)
+            || other.waits.get() == Waits::Grant && Self::awaits_child(other, task)
+        {
             return RawResult::failure(Errno(libc::EDEADLK));
         }
         task.joins().set(joined);

@@ -15,7 +15,7 @@ use core::ptr::{self, NonNull};
 
 use crate::error::{Errno, RawResult, Res};
 use crate::executor::exit::{Children, ExitHook};
-use crate::executor::grant::{Caller, Wait};
+use crate::executor::grant::Caller;
 use crate::executor::mailbox::Mailbox;
 use crate::executor::Executor;
 use crate::task::header::{TaskHead, TaskRef};
@@ -31,10 +31,8 @@ pub const AT_ONCE: u32 = 4;
 /// All there are.
 pub const FLAGS: u32 = INDEPENDENT | SHORT_EXITS | AT_ONCE;
 
-/// In the address of a group that a wait notes as its object. Odd: no lock.
-pub(crate) const GROUP_TAG: usize = 3;
-
 pub use crate::executor::exit::OnChildExit as OnExit;
+pub(crate) use crate::executor::exit::GROUP_TAG;
 
 #[repr(C)]
 pub struct Group<K: Kernel> {
@@ -46,7 +44,6 @@ pub struct Group<K: Kernel> {
     is_cancelled: Cell<bool>,
     has_failed: Cell<bool>,
     first_error: Cell<RawResult>,
-    waiter: Cell<Option<NonNull<Wait>>>,
     /// Rule 4; how many there are.
     row: Cell<*const *const TaskHead>,
     row_len: Cell<usize>,
@@ -69,7 +66,6 @@ impl<K: Kernel> Group<K> {
             is_cancelled: Cell::new(false),
             has_failed: Cell::new(false),
             first_error: Cell::new(RawResult::default()),
-            waiter: Cell::new(None),
             row: Cell::new(ptr::null()),
             row_len: Cell::new(0),
             _reserved: 0,
@@ -169,7 +165,7 @@ impl<K: Kernel> Group<K> {
     }
 
     fn wake(&self, now: u64) {
-        if let Some(wait) = self.waiter.take() {
+        if let Some(wait) = self.children.waiter.take() {
             // SAFETY: its task waits, and takes it out before it goes on otherwise.
             let wait = unsafe { wait.as_ref() };
             if wait.claim() {
@@ -222,18 +218,18 @@ impl<K: Kernel> Group<K> {
         if ExitHook::of(task) == ptr::from_ref(self).cast() {
             return Err(Errno(libc::EDEADLK));
         }
-        if self.waiter.get().is_some() {
+        if self.children.waiter.get().is_some() {
             return Err(Errno(libc::EBUSY));
         }
         caller.start()?;
         if self.children.count() != 0 {
             let wait = caller.wait(true);
             wait.set_object(ptr::from_ref(self).addr() | GROUP_TAG);
-            self.waiter.set(Some(NonNull::from(&wait)));
+            self.children.waiter.set(Some(NonNull::from(&wait)));
             let waited = here.await_grant(task, &wait);
             // Another's by now, if this one was woken before that came.
-            if self.waiter.get() == Some(NonNull::from(&wait)) {
-                self.waiter.set(None);
+            if self.children.waiter.get() == Some(NonNull::from(&wait)) {
+                self.children.waiter.set(None);
             }
             waited?;
         }

@@ -771,6 +771,37 @@ struct leaves_past {
     }
 };
 
+// Each waited for the other for ever: as two that join each other, which were refused.
+TEST(Group, a_child_that_joins_who_waits_for_it_is_refused)
+{
+    ma::executor ex{ma::executor_options::compute_only()};
+    std::vector<int> refused;
+    auto const join = [&](auto call) {
+        refused.push_back(errno_thrown_by([&] { ma::with_timeout(1s, call); }));
+    };
+    ma::task parent;
+    ma::task joins_parent;
+    parent.attach(ex, [&] {
+        ma::task_group group;
+        group.spawn([&] { join([&] { parent.join(); }); });
+        group.spawn([&] { ma::when_all([&] { join([&] { parent.join(); }); }); });
+        group.spawn([&] { join([&] { joins_parent.join(); }); });
+        group.wait();
+    });
+    joins_parent.attach(ex, [&] { parent.join(); });
+    ex.run_until_idle();
+    EXPECT_EQ(refused, (std::vector<int>{EDEADLK, EDEADLK, EDEADLK}));
+    ma::future<void> f;
+    f = ex.submit([&] { ma::when_all([&] { join([&] { f.get(); }); }); });
+    ex.run_until_idle();
+    EXPECT_TRUE(f.ready());
+    EXPECT_EQ(refused.back(), EDEADLK);
+    // No ring: who waits for others.
+    parent.attach(ex, [] { ma::when_all([] { ma::this_task::sleep_for(1ms); }); });
+    run_task(ex, [&] { ma::when_all([&] { parent.join(); }); });
+    EXPECT_EQ(refused.size(), 4u);
+}
+
 } // namespace
 
 TEST(Background, a_task_begins_without_the_name_and_the_permit_of_the_one_before)

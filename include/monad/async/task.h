@@ -344,8 +344,9 @@ MONAD_ASYNC_API monad_async_result monad_async_task_unpark(monad_async_task task
  *  already. An errno may be `other`'s own: where it matters, ask `monad_async_task_has_exited`
  *  @retval EDEADLK itself; or `other` joins `self`, through up to 63 others it may be, on whatever
  *  executors: of tasks that join each other the last is told so, and one of several that do at the
- *  same moment. A join counts that a scope will end, but none that was cancelled, nor a case of
- *  `monad_async_select`
+ *  same moment. So it is where the last of those, or `other`, waits for the group of `self`, or of
+ *  one that waits for that (group.h). A join counts that a scope will end, but none that was
+ *  cancelled, nor a case of `monad_async_select`
  *  @retval EINVAL NULL, or never attached
  *  @retval ESRCH another thread launched `other` again before the question had reached its
  *  executor, and the result that was meant is gone; or the launch that was meant met the end of its

@@ -127,6 +127,7 @@ pub const TOGETHER: &[Mutant] = &[
     of(NEXT, "a child that is joined leaves quietly", "!task.joiners.is_empty()", "false"),
     of(EXIT, "an exit is told and not published", "task.unmark(mark::JOINED); task.state().exited();", "task.unmark(mark::JOINED); if told.is_none() { task.state().exited(); }"),
     of(EXIT, "of those who join one is woken", "self.woken_joins.append(joiners);", "if let Some(first) = joiners.pop_front() { let _ = unsafe { self.woken_joins.push_back(first) }; }"),
+    of(EXIT, "a child joins who waits for it", "other.waits.get() == Waits::Grant && Self::awaits_child(other, task)", "false"),
     of(JOIN, "a select says that another case happened", "wait.claim_case(index)", "wait.claim_case(0)"),
     of(JOIN, "a task that was joined wakes no select", "wait.wake::<K>();", ""),
     of(SELECT, "a join that is over is waited for", "Executor::<K>::join_result(other, case.joined.get())", "None"),

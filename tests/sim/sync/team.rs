@@ -170,6 +170,7 @@ impl Model<'_> {
                 Some(Step::Join(joined)) if !self.stands(next, Queue::Joiners(joined)) => break,
                 Some(Step::Join(joined)) if joined == t => return Some(EDEADLK),
                 Some(Step::Join(joined)) => next = joined,
+                Some(Step::WaitTeam) if self.tasks[t].in_team => return Some(EDEADLK),
                 _ => break,
             }
         }
