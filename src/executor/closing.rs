@@ -15,8 +15,8 @@ use crate::uring::abi::{file, sqe as flag, uring_cmd_socket};
 use crate::uring::kernel::{op, Kernel, Sqe};
 
 /// Closes of direct descriptors that have begun. A second one of the same, which nobody should ask
-/// for, may be performed behind the first one and what got its place next: so it is refused. Each is
-/// on the stack of its task, which waits.
+/// for, may be performed behind the first one and what got its place next: so it is refused. Each
+/// is on the stack of its task, which waits.
 pub(super) struct Closes(Cell<*const Close>);
 
 struct Close {
