@@ -282,8 +282,9 @@ TEST(Twins, no_way_of_sending_raises_SIGPIPE)
 
 TEST(Twins, descriptors_that_come_are_closed_by_an_exec)
 {
+    bool const refuses = !config_says("native_workers"); // Which came with 5.12, too.
     Executor ex(16);
-    Task const task([](monad_async_task self) {
+    Task const task([refuses](monad_async_task self) {
         for (bool const by_operation : {false, true}) {
             Sockets s;
             Message out, in;
@@ -300,6 +301,10 @@ TEST(Twins, descriptors_that_come_are_closed_by_an_exec)
             monad_async_op_recvmsg(&op, from, &in.header, 0);
             auto const r = by_operation ? perform(self, op)
                                         : monad_async_socket_recvmsg(self, from, &in.header, 0);
+            if (by_operation && refuses && r.error == EINVAL) { // As socket.h says.
+                printf("[  SKIPPED ] a message with more than data: not in this kernel's ring\n");
+                return success();
+            }
             EXPECT_EQ(r.value, 1);
             auto *const came = CMSG_FIRSTHDR(&in.header);
             if (came == nullptr) {
