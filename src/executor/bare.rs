@@ -185,7 +185,7 @@ impl<K: Kernel, const TRACK: bool> Bare<'_, K, TRACK> {
         let Bare { ex, task, next, now, .. } = self;
         task.waits.set(waits);
         if let Some(outcome) = outcome {
-            task.outcome.set(outcome);
+            task.head.outcome.set(outcome);
         }
         if W::OBJECT_AT == TaskRef::OBJECT_AT && !object.is_null() {
             // SAFETY: the last word of the room, which no record uses.

@@ -15,9 +15,12 @@ use crate::prefetch;
 use crate::reactor::operation::is_not_performed;
 use crate::reactor::Reactor;
 use crate::stack::switch::{Failed, Switch};
-use crate::task::header::{mark, Flags, TaskRef};
+use crate::task::header::{mark, Flags, Task, TaskRef};
 use crate::ticks;
 use crate::uring::kernel::{Kernel, Sqe};
+
+/// From a task's link to its switch, whose first words are on one line.
+const SWITCH_BEHIND_LINK: usize = TaskRef::SWITCH_AT - offset_of!(Task, link);
 
 impl<K: Kernel> Executor<K> {
     pub(crate) const CLOSINGS_AT: usize = offset_of!(Self, reactor) + Reactor::<K>::CLOSINGS_AT;
@@ -89,6 +92,8 @@ impl<K: Kernel> Executor<K> {
     #[inline(always)]
     fn prefetch_movers_from(&self, then: TaskRef) {
         let sp = then.switch.sp();
+        // What a completion leaves alone of the next header: no other than where that `sp` is.
+        prefetch::line(then.link.peek_next().addr().wrapping_add(SWITCH_BEHIND_LINK));
         prefetch::line(sp);
         prefetch::line(sp + 64);
         prefetch::line(sp + 128);
@@ -102,7 +107,7 @@ impl<K: Kernel> Executor<K> {
     /// # Safety
     /// `sqe` is its entry, and `closings` how many handles had been closed by then.
     pub unsafe fn io_failed(&self, task: TaskRef, sqe: &Sqe, closings: u64) -> i32 {
-        match task.outcome.get() {
+        match task.head.outcome.get() {
             // SAFETY: the caller's.
             res if is_not_performed(res) => unsafe {
                 self.io_rarely(task, sqe, Rare::NotPerformed { res, closings })

@@ -97,7 +97,7 @@ impl<K: Kernel> Executor<K> {
             }
         };
         if over {
-            task.outcome.set(-super::scope::interruption(task));
+            task.head.outcome.set(-super::scope::interruption(task));
             self.make_ready(task, self.stamp());
         }
     }

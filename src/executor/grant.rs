@@ -418,10 +418,10 @@ impl<K: Kernel> Executor<K> {
     pub(super) fn await_grant_at_once(&self, task: TaskRef, wait: &Wait) -> i32 {
         task.peer.set(core::ptr::from_ref(wait).cast());
         task.waits.set(Waits::Grant);
-        task.outcome.set(0);
+        task.head.outcome.set(0);
         task.awaits();
         self.leave(task);
-        match task.outcome.get() {
+        match task.head.outcome.get() {
             0 => 0,
             _ => task.ended.replace(0),
         }

@@ -293,12 +293,12 @@ pub enum Next {
 /// In which order a task came, while it waits: in place of the outcome of its last suspension, in a
 /// line that its launch touches anyway.
 fn number(task: TaskRef) -> usize {
-    (task.cqe_flags.get() as usize) << 32 | task.outcome.get() as u32 as usize
+    (task.cqe_flags.get() as usize) << 32 | task.head.outcome.get() as u32 as usize
 }
 
 #[inline(always)]
 fn set_number(task: TaskRef, number: usize) {
-    task.outcome.set(number as i32);
+    task.head.outcome.set(number as i32);
     task.cqe_flags.set((number >> 32) as u32);
 }
 

@@ -258,11 +258,11 @@ impl<K: Kernel> Executor<K> {
     pub(super) fn await_join(&self, task: TaskRef, record: &JoinRecord) -> RawResult {
         task.waits.set(Waits::Join);
         task.peer.set(ptr::from_ref(record).cast());
-        task.outcome.set(0);
+        task.head.outcome.set(0);
         task.awaits();
         self.leave(task);
         task.joins().clear();
-        match task.outcome.get() {
+        match task.head.outcome.get() {
             0 if record.canceled.get() => {
                 let reason = super::scope::interruption(task);
                 RawResult::failure(Errno(if reason != 0 { reason } else { ECANCELED.0 }))

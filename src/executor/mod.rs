@@ -44,6 +44,7 @@ pub mod queue_many;
 mod queue_owner;
 pub mod queue_rest;
 pub mod queue_row;
+mod reaped;
 pub mod reference;
 pub mod remote;
 mod rouse;

@@ -271,7 +271,7 @@ impl<K: Kernel> Executor<K> {
                 }
             }
             self.suspend_for(task, None); // Until any has come, a stream's too.
-            let stopped = match task.outcome.get() {
+            let stopped = match task.head.outcome.get() {
                 0 if task.has(mark::STOPS) => self.stop(task),
                 outcome => outcome,
             };
@@ -298,14 +298,14 @@ impl<K: Kernel> Executor<K> {
             return 0;
         }
         self.suspend_for(task, record);
-        task.outcome.get()
+        task.head.outcome.get()
     }
 
     #[inline(never)]
     pub(super) fn suspend_for(&self, task: TaskRef, record: Option<&Op>) {
         task.peer.set(record.map_or(ptr::null(), |record| ptr::from_ref(record).cast()));
         task.waits.set(Waits::Operation);
-        task.outcome.set(0);
+        task.head.outcome.set(0);
         task.awaits();
         self.leave(task);
     }
@@ -324,7 +324,7 @@ impl<K: Kernel> Executor<K> {
         self.suspend_for(task, Some(&record));
         debug_assert!(record.state.get() == State::Done, "such a wait ends with its operation");
         record.take();
-        task.outcome.set(record.outcome.get());
+        task.head.outcome.set(record.outcome.get());
         task.cqe_flags.set(record.cqe_flags.get());
         record.outcome.get()
     }

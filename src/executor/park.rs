@@ -113,13 +113,13 @@ impl<K: Kernel> Executor<K> {
         }
         task.peer.set((&raw const record).cast());
         task.waits.set(Waits::Park);
-        task.outcome.set(0);
+        task.head.outcome.set(0);
         task.awaits();
         self.leave(task);
-        if task.outcome.get() == 0 {
+        if task.head.outcome.get() == 0 {
             task.permit().take_any();
         }
-        task.outcome.get()
+        task.head.outcome.get()
     }
 
     /// A cancel of a parked task. False: an unpark was faster, and its mail is on the way (rule 1).
@@ -171,7 +171,7 @@ impl Over for Parks {
     extern "C" fn over(task: NonNull<u8>, _: *const u8) -> RawResult {
         // SAFETY: called where such a park ends, for its task.
         let task = unsafe { TaskRef::new(task.cast()) };
-        let outcome = task.outcome.get();
+        let outcome = task.head.outcome.get();
         if outcome != PARKED {
             return RawResult::failure(Errno(-outcome));
         }

@@ -380,9 +380,10 @@ impl<K: Kernel> Executor<K> {
         let mut budget = self.budget(now);
         loop {
             let step = budget.take_step();
+            let in_run = self.reap_run(&ready, step, now);
             let reaped = self.reactor.reap(
                 self.address(),
-                step,
+                step - in_run,
                 |task| {
                     self.wait_over(task, now);
                     ready.push(task);
@@ -398,7 +399,7 @@ impl<K: Kernel> Executor<K> {
                 ready.finish();
                 self.tell_of_rows(now);
             }
-            if reaped < STEP {
+            if in_run + reaped < STEP {
                 break;
             }
         }

@@ -134,7 +134,7 @@ impl<K: Kernel> Executor<K> {
 
     #[inline(always)]
     fn await_time(&self, task: TaskRef, deadline_ns: u64, now: Ahead) -> i32 {
-        task.outcome.set(0);
+        task.head.outcome.set(0);
         task.awaits();
         if deadline_ns == u64::MAX {
             task.waits.set(Waits::Forever);
@@ -142,7 +142,7 @@ impl<K: Kernel> Executor<K> {
             self.timers.insert(task, deadline_ns);
         }
         self.leave_at::<false>(task, now);
-        task.outcome.get()
+        task.head.outcome.get()
     }
 
     /// SUSPENDS. `task` runs now; `sqe` was checked, and is the library's own copy.
@@ -281,7 +281,7 @@ impl<K: Kernel> Executor<K> {
         }
         task.awaits();
         leaves();
-        task.outcome.get()
+        task.head.outcome.get()
     }
 
     /// The kernel was interrupted, or cancelled the operation: for us, or else for reasons of its

@@ -401,7 +401,7 @@ impl<K: Kernel> Executor<K> {
             false => 0,
         };
         let since = task.head.ticks.when_suspended_awaiting.get();
-        let mut outcome = task.outcome.get();
+        let mut outcome = task.head.outcome.get();
         if what == Waits::Grant as u8 {
             outcome = task.ended.get(); // Who waits so may not write the other.
         } else if what == Waits::Park as u8 {

@@ -39,6 +39,7 @@ mod plain;
 mod priority;
 mod provide;
 mod reap;
+mod reaped;
 mod received;
 mod row_of;
 pub mod rows;

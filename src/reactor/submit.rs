@@ -22,6 +22,7 @@ impl<K: Kernel> Reactor<K> {
         debug_assert!(task.waits.get() == Waits::Nothing);
         task.op.set(task.op.get().wrapping_add(1));
         task.opcode.set(sqe.opcode());
+        task.cqe_flags.set(0);
         let sqe = priority::with(sqe, task, name(task));
         // SAFETY: the caller's promise.
         let started = self.later.get() == 0 && unsafe { self.kernel.try_push(&sqe) };
@@ -49,6 +50,7 @@ impl<K: Kernel> Reactor<K> {
         debug_assert!(task.waits.get() == Waits::Nothing);
         task.op.set(task.op.get().wrapping_add(1));
         task.opcode.set(sqe.opcode());
+        task.cqe_flags.set(0);
         // SAFETY: the caller's promise; there is room, in a ring.
         unsafe { self.kernel.push_words(sqe.0[0], name(task), |n| sqe.0[n]) };
         task.waits.set(Waits::Completion);

@@ -334,6 +334,16 @@ impl Several<'_> {
         self.batch.set(Some(batch));
     }
 
+    /// As `push`, of so many that have become ready one after another, at that level, and say so.
+    #[inline(always)]
+    pub fn push_run(&self, (batch, count, level): (Batch, usize, u8)) -> usize {
+        self.finish();
+        self.count.set(count);
+        self.batch.set(Some(batch));
+        self.level.set(level);
+        count
+    }
+
     /// All that were pushed are in the queue.
     #[inline(always)]
     pub fn finish(&self) {

@@ -68,6 +68,30 @@ pub fn covers(address: usize) -> bool {
     address.wrapping_sub(range.start.load(Relaxed)) < bytes || walk(address)
 }
 
+/// Headers that lie side by side.
+#[derive(Clone, Copy)]
+pub struct Near {
+    start: usize,
+    bytes: usize,
+}
+
+impl Near {
+    /// Those around that address, if there are any.
+    #[inline(always)]
+    pub fn of(address: usize) -> Self {
+        let range = place(address);
+        // Acquire: as in `covers`.
+        let bytes = range.bytes.load(Acquire);
+        Self { start: range.start.load(Relaxed), bytes }
+    }
+
+    /// As [`covers`]; false, too, of any other headers.
+    #[inline(always)]
+    pub fn covers(self, address: usize) -> bool {
+        address.wrapping_sub(self.start) < self.bytes
+    }
+}
+
 #[cold]
 #[inline(never)]
 fn walk(address: usize) -> bool {

@@ -162,7 +162,7 @@ impl Node {
     pub fn refuse(&self, e: Errno) {
         self.set(is::REFUSED);
         if let Some(task) = self.wait().task().filter(|_| self.has(is::IN_HEADER)) {
-            task.outcome.set(-e.0);
+            task.head.outcome.set(-e.0);
             task.ended.set(-e.0);
         }
     }

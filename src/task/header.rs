@@ -3,10 +3,10 @@
 //! ```text
 //!             +-------------------------------+
 //!    +192     | line 3: sleeping, scopes, ... |  touched by timers and records
-//!    +128     | line 2: outcome, seq, switch  |  touched by every launch and switch
+//!    +128     | line 2: seq, switch           |  touched by every launch and switch
 //!     +64     | line 1: ticks, link, state    |  touched by every transition
 //!      +0     | line 0: priority, user_code,  |  touched by attach and launch
-//!             |         flags, executor       |
+//!             |   flags, outcome, executor    |
 //!   header -> +-------------------------------+
 //! ```
 //!
@@ -52,6 +52,8 @@ pub struct TaskHead {
     pub user_ptr: Cell<*mut c_void>,
     /// The four public bools, changed by one store; see [`Flags`].
     pub flags: Cell<Flags>,
+    /// What the suspension returns: the kernel's `res`, or -errno.
+    pub outcome: Cell<i32>,
     /// The executor's head; null while idle. Any thread may compare it, only the owner follows it.
     pub current_executor: AtomicPtr<c_void>,
     pub ticks_when_attached: Cell<u64>,
@@ -100,7 +102,7 @@ macro_rules! offsets {
 }
 offsets! {
     cpu = 0, io = 1, has_past = 2, joins_high = 4, result = 8, user_code = 24, user_ptr = 32,
-    flags = 40, current_executor = 48, ticks_when_attached = 56, ticks = 64,
+    flags = 40, outcome = 44, current_executor = 48, ticks_when_attached = 56, ticks = 64,
 }
 const _: () = assert!(size_of::<TaskHead>() == 104);
 const _: () = {
@@ -187,8 +189,6 @@ pub struct Task {
     /// Bits of [`note`](crate::task::annex::note): what the annex has.
     pub notes: Cell<u8>,
     // --- line 2
-    /// What the suspension returns: the kernel's `res`, or -errno.
-    pub outcome: Cell<i32>,
     pub cqe_flags: Cell<u32>,
     /// The number of the run that is attached, or was last: never the same twice at one address.
     pub run: AtomicU64,
@@ -238,7 +238,7 @@ const _: () = {
     assert!(core::mem::offset_of!(Task, marks) == 122);
     assert!(core::mem::offset_of!(Task, opcode) == 123);
     assert!(core::mem::offset_of!(Task, notes) == 127);
-    assert!(core::mem::offset_of!(Task, outcome) == 128);
+    assert!(core::mem::offset_of!(Task, cqe_flags) == 128);
     assert!(core::mem::offset_of!(Task, switch) + 16 <= 192);
     assert!(core::mem::offset_of!(Task, ended) < 192 || !Switch::BORROWS);
     // What a wait for another task touches, on one line: with a node in place of the timer, or the
@@ -389,7 +389,7 @@ impl TaskRef {
     }
 
     pub(crate) const SWITCH_AT: usize = core::mem::offset_of!(Task, switch);
-    pub(crate) const OUTCOME_AT: usize = core::mem::offset_of!(Task, outcome);
+    pub(crate) const OUTCOME_AT: usize = core::mem::offset_of!(TaskHead, outcome);
     pub(crate) const ROOM_AT: usize = core::mem::offset_of!(Task, room);
     pub(crate) const OBJECT_AT: usize = Self::ROOM_AT + Room::OBJECT_AT;
 
@@ -491,7 +491,7 @@ impl TaskRef {
 
     #[inline(always)]
     pub fn outcome(self) -> RawResult {
-        RawResult::from_kernel(self.outcome.get())
+        RawResult::from_kernel(self.head.outcome.get())
     }
 }
 

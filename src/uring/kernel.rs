@@ -277,6 +277,20 @@ pub trait Kernel {
         max
     }
 
+    /// So many completions are visible that `take_run` pays for itself.
+    #[inline(always)]
+    fn has_run(&self) -> bool {
+        false
+    }
+
+    /// Shows the oldest completions, as many as lie side by side, `max` at most, to `take`, which
+    /// says how many of them, the oldest first, are taken, and does not call the kernel: so many.
+    /// `take` leaves those whose `user_data` is reserved.
+    #[inline(always)]
+    fn take_run(&self, _max: usize, _take: impl FnOnce(&[Cqe]) -> usize) -> usize {
+        0
+    }
+
     /// True if completions wait inside the kernel for an `enter` (deferred task work, overflow).
     fn needs_enter(&self) -> bool;
 

@@ -213,6 +213,23 @@ impl Queues {
         self.give_back(end);
         count as usize
     }
+
+    /// Shows the oldest completions that lie side by side, `max` at most, to `take`, which says how
+    /// many of them, the oldest first, are taken: so many.
+    #[inline(always)]
+    pub fn take_run(&self, max: usize, take: impl FnOnce(&[Cqe]) -> usize) -> usize {
+        let head = self.head.get();
+        let first = head & self.cq_mask;
+        let count = (self.visible() as usize).min(max).min((self.at.cq_entries - first) as usize);
+        // SAFETY: as in `completion`.
+        let run = unsafe {
+            core::slice::from_raw_parts(self.at.cqes.add(first as usize).as_ptr(), count)
+        };
+        let taken = take(run);
+        debug_assert!(taken <= count);
+        self.give_back(head.wrapping_add(taken as u32));
+        taken
+    }
 }
 
 /// The address, in one register from here on, and what it is made of in none: who pushes has few.

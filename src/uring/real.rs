@@ -100,6 +100,9 @@ impl RealKernel {
     }
 }
 
+/// By as many completions as this a run of them is ahead of one at a time, as measured.
+const RUN: u32 = 32;
+
 impl Kernel for RealKernel {
     #[inline]
     fn has_ring(&self) -> bool {
@@ -157,6 +160,16 @@ impl Kernel for RealKernel {
     #[inline(always)]
     fn for_each_completion(&self, max: usize, each: impl FnMut(Cqe)) -> usize {
         self.ring().map_or(0, |ring| ring.for_each_completion(max, each))
+    }
+
+    #[inline(always)]
+    fn has_run(&self) -> bool {
+        self.ring().is_some_and(|ring| ring.visible() >= RUN)
+    }
+
+    #[inline(always)]
+    fn take_run(&self, max: usize, take: impl FnOnce(&[Cqe]) -> usize) -> usize {
+        self.ring().map_or(0, |ring| ring.take_run(max, take))
     }
 
     #[inline]

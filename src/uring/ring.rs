@@ -195,6 +195,14 @@ impl Ring {
         taken
     }
 
+    /// As `Queues::take_run`: what is taken has no `user_data` of the kernel object's own.
+    #[inline(always)]
+    pub(super) fn take_run(&self, max: usize, take: impl FnOnce(&[Cqe]) -> usize) -> usize {
+        let taken = self.queues.take_run(max, take);
+        self.taken.set(self.taken.get() + taken as u64);
+        taken
+    }
+
     #[inline]
     pub(super) fn pop(&self) -> Option<Cqe> {
         loop {

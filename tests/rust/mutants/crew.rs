@@ -63,7 +63,7 @@ pub const CREW: &[Mutant] = &[
     of(ENDS, "a cancel in the queue ends no wait", "satisfied.append(ended.waiters.take_all()); drop(state); ended.tell(); wake_all(&satisfied); true", "let leavers = ended.waiters.take_all(); satisfied.take_all(); satisfied.append(leavers); drop(state); ended.tell(); wake_all(&satisfied); true"),
     // Permits from other workers.
     of(API, "a permit from another worker wakes nobody", "parked.is_here()", "true"),
-    of(PARK, "the permit that ended a park in a scope is there for the next, too", "if task.outcome.get() == 0 { task.permit().take_any(); }", ""),
+    of(PARK, "the permit that ended a park in a scope is there for the next, too", "if task.head.outcome.get() == 0 { task.permit().take_any(); }", ""),
     // Waking who was taken out of those who sleep.
     of(ROUSE, "a worker that sleeps in its ring is not woken", "self.mailbox.wake();", ""),
     of(JOBS, "a priority that has no task left counts, after a cancel", "tasks.remove(task); if tasks.is_empty() { clear(&self.with_tasks, level); }", "tasks.remove(task);"),

@@ -76,9 +76,10 @@ const LOOM: &[&str] = &[
 ];
 
 /// The programs of tests/rust that find some, each by the test that its list names.
-const ALONE: [(&str, &[(Mutant, &str)]); 16] = [
+const ALONE: [(&str, &[(Mutant, &str)]); 17] = [
     ("warm", STACKS),
     ("queues", QUEUES),
+    ("reaped", queues::REAPED),
     ("poll_fd", POLL_FD),
     ("blocking", told::NAMES),
     ("close", CLOSE),

@@ -78,3 +78,35 @@ pub const QUEUES: &[(Mutant, &str)] = &[
         "pair::put(&mut sqe.0, 1, [word(2), word(1)]);",
         WORDS),
 ];
+
+const REAP: &str = "src/reactor/reaped.rs";
+const OWN: &str = "each_gets_its_own_and_in_order";
+
+/// In completions that are taken many at a time, as `QUEUES`; tests/rust/reaped.rs finds them.
+#[rustfmt::skip]
+pub const REAPED: &[(Mutant, &str)] = &[
+    of(REAP, "a completion of an operation before is one of this",
+        "task.op.get() == (cqe.user_data >> 48) as u16",
+        "true",
+        OWN),
+    of(REAP, "a completion for another executor's task is one of ours",
+        "task.executor() == executor",
+        "true",
+        OWN),
+    of(REAP, "a completion for a task that is ready is one more",
+        "task.waits.get() == Waits::Completion",
+        "true",
+        OWN),
+    of(REAP, "the first of two completions is the last",
+        "cqe.flags & (cqe::MORE | cqe::NOTIF) == 0",
+        "true",
+        OWN),
+    of(REAP, "all are of the level of the first",
+        "if task.cpu_asked() != level { break; }",
+        "",
+        OWN),
+    of(REAP, "flags of a completion are those of the one before",
+        "task.cqe_flags.set(cqe.flags);",
+        "",
+        OWN),
+];

@@ -211,7 +211,7 @@ pub const RULES: &[Mutant] = &[
     Mutant {
         bug: "a park that was cancelled takes a permit",
         file: "src/executor/park.rs",
-        right: "if task.outcome.get() == 0 { task.permit().take_any(); }",
+        right: "if task.head.outcome.get() == 0 { task.permit().take_any(); }",
         wrong: "task.permit().take_any();",
     },
     Mutant {
