@@ -369,18 +369,21 @@ impl<K: Kernel> Executor<K> {
     #[inline(always)]
     fn reap(&self, now: u64) {
         if self.reactor.has_completed() {
-            self.reap_some(now);
+            match self.has_run() {
+                true => self.reap_some::<true>(now),
+                false => self.reap_some::<false>(now),
+            }
         }
     }
 
     /// Out of line, so that a look that finds nothing need not make room for what only this uses.
     #[inline(never)]
-    fn reap_some(&self, now: u64) {
+    fn reap_some<const RUNS: bool>(&self, now: u64) {
         let ready = self.ready.several();
         let mut budget = self.budget(now);
         loop {
             let step = budget.take_step();
-            let in_run = self.reap_run(&ready, step, now);
+            let in_run = if RUNS { self.reap_run(&ready, step, now) } else { 0 };
             let reaped = self.reactor.reap(
                 self.address(),
                 step - in_run,
