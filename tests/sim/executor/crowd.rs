@@ -86,7 +86,7 @@ impl Kernel for CrowdKernel {
         Some(Cqe { user_data, res: 0, flags: 0 })
     }
     fn has_run(&self) -> bool {
-        self.0.shows.get() && self.0.seed / 16384 % 2 == 0
+        self.0.shows.get() && (self.0.seed / 16384).is_multiple_of(2)
     }
     fn take_run(&self, max: usize, take: impl FnOnce(&[Cqe]) -> usize) -> usize {
         let mut done = self.0.done.borrow_mut();
