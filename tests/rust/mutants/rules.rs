@@ -204,7 +204,7 @@ pub const RULES: &[Mutant] = &[
     Mutant {
         bug: "two unparks end two parks",
         file: "src/executor/park.rs",
-        right: "if task.outcome.get() == 0 { task.permit().take_any(); }",
+        right: "if task.head.outcome.get() == 0 { task.permit().take_any(); }",
         wrong: "",
     },
 
