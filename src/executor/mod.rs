@@ -13,6 +13,7 @@ mod budget;
 pub mod buffers;
 pub mod cancel;
 mod closing;
+mod due;
 mod end;
 mod enter;
 pub mod exit;

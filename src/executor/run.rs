@@ -12,11 +12,9 @@ use super::asleep::{is_early, RETRY_NS};
 use super::budget::STEP;
 use super::head::{add, dec, inc};
 use super::next::MANY;
-use super::scope::Scope;
 use super::watch::by;
 use super::Executor;
 use crate::error::{Errno, Res};
-use crate::sched::timers::Due;
 use crate::sys::cxx_eh::Exceptions;
 use crate::sys::thread;
 use crate::task::header::{mark, Flags, TaskRef};
@@ -313,7 +311,7 @@ impl<K: Kernel> Executor<K> {
     /// Takes in what completed, expired or arrived, without waiting; asks the kernel only if it has
     /// something for us, or we for it and nothing else is to do or the bound is reached.
     #[inline(always)]
-    pub(super) fn collect(&self, now: u64) -> (u64, Res<()>) {
+    pub(super) fn collect(&self, mut now: u64) -> (u64, Res<()>) {
         let before = self.ready.len();
         let kernel = &self.reactor.kernel;
         self.reap(now);
@@ -321,7 +319,7 @@ impl<K: Kernel> Executor<K> {
             self.collect_mailbox(now);
         }
         if !self.timers.is_empty() {
-            self.expire(now);
+            now = self.expire(now);
         }
         if self.has_woken_joins() {
             self.wake_joiners(now);
@@ -348,7 +346,7 @@ impl<K: Kernel> Executor<K> {
 
     /// Submits, and makes completions visible: one system call, or as many as it takes to hand over
     /// a burst of entries that waited for room.
-    fn ask_kernel(&self, now: u64) -> (u64, Res<()>) {
+    pub(super) fn ask_kernel(&self, now: u64) -> (u64, Res<()>) {
         self.since_enter.set(0);
         self.last_enter.set(now);
         let asked = self.reactor.submit();
@@ -367,7 +365,7 @@ impl<K: Kernel> Executor<K> {
     }
 
     #[inline(always)]
-    fn reap(&self, now: u64) {
+    pub(super) fn reap(&self, now: u64) {
         if self.reactor.has_completed() {
             match self.has_run() {
                 true => self.reap_some::<true>(now),
@@ -408,29 +406,6 @@ impl<K: Kernel> Executor<K> {
         }
         ready.finish();
         add(&self.head.total_io_completed, ready.all());
-    }
-
-    fn expire(&self, now: u64) {
-        let now_ns = self.reactor.kernel.now_boot_ns();
-        let mut budget = self.budget(now);
-        loop {
-            let step = budget.take_step();
-            if step == 0 {
-                return;
-            }
-            for _ in 0..step {
-                let Some(due) = self.timers.pop_expired(now_ns) else { return };
-                self.timers.prefetch();
-                match due {
-                    Due::Task(task) => self.make_ready(task, now),
-                    Due::Other(timer) => {
-                        // SAFETY: the other timers are those of scopes, which take them out when
-                        // they are left.
-                        self.deadline_passed(unsafe { Scope::from_timer(timer) });
-                    }
-                }
-            }
-        }
     }
 
     /// Nothing is ready: sleeps until something is (true), or a wake-up came or `is_over` (false).

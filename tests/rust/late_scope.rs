@@ -1,4 +1,5 @@
-//! A scope is not late by what was waited for in it, where that was nothing that it could end.
+//! A scope is not late by what was waited for in it, where that was nothing that it could end; and
+//! what came before its deadline counts, however late the executor is.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -6,6 +7,7 @@ mod support;
 use monad_async::api::Handle;
 use monad_async::error::{Errno, RawResult};
 use monad_async::reactor::operation::Op;
+use monad_async::sys::clock::boot_ns;
 use monad_async::uring::kernel::{op, Cqe, Kernel, Moment, Sqe, Wait, Waker};
 use monad_async::uring::{RealKernel, RingOptions};
 use std::cell::Cell;
@@ -105,4 +107,64 @@ fn a_scope_counts_from_when_it_was_entered_whatever_was_waited_for() {
     comes.join().unwrap();
     assert_eq!((slept.get(), task.head.result.get()), (Some(-libc::ETIME), RawResult::success(1)));
     destroy(ex, [task]);
+}
+
+/// Whether a read has what was written before the deadline of its scope, which the executor sees
+/// after it: the other task computed meanwhile. None: the machine was late, too.
+fn reads_what_came_in_time(is_submitted: bool) -> Option<isize> {
+    const DEADLINE_MS: u64 = 100;
+    let Some(real) = ring(RingOptions { entries: 8, ..Default::default() }) else { return Some(1) };
+    let ex = Handle::new(real, true).unwrap();
+    let (reader, mut writer) = pipe().unwrap();
+    let fd = reader.as_raw_fd();
+    let (reads, computes) = (new_large_task(), new_large_task());
+    // As long as it is ready, the same `run` goes on: nothing is the kernel's yet.
+    let third = new_large_task();
+    set_body(third, |_| RawResult::success(0));
+    let got = Rc::new(Cell::new(0));
+    let deadline = Rc::new(Cell::new(0));
+    let (out, ends) = (got.clone(), deadline.clone());
+    set_body(reads, move |task| {
+        let mut scope = MaybeUninit::uninit();
+        let mut byte = 0u8;
+        ends.set(boot_ns() + DEADLINE_MS * MS);
+        // SAFETY: in place until it is left; as is the byte.
+        unsafe {
+            let ms = DEADLINE_MS * MS;
+            Handle::<RealKernel>::enter_scope(task, scope.as_mut_ptr(), ms, 0).unwrap();
+            let sqe = Sqe::new(op::READ, fd, u64::MAX, (&raw mut byte) as u64, 1, 0);
+            out.set(ex.executor().io(task, sqe) as isize);
+            let _ = Handle::<RealKernel>::leave_scope(task, scope.as_ptr()).unwrap();
+        }
+        RawResult::success(isize::from(byte))
+    });
+    let is_late = Rc::new(Cell::new(false));
+    let late = is_late.clone();
+    set_body(computes, move |task| {
+        if is_submitted {
+            ex.executor().sleep(task, MS);
+        }
+        writer.write_all(b"x").unwrap();
+        late.set(boot_ns() >= deadline.get());
+        while boot_ns() < deadline.get() + MS {}
+        ex.executor().sleep(task, 0); // Late: the loop looks before it goes on.
+        RawResult::success(0)
+    });
+    ex.attach(reads).unwrap();
+    ex.attach(computes).unwrap();
+    ex.attach(third).unwrap();
+    while ex.has_work() {
+        let _ = ex.executor().run_on(None);
+    }
+    destroy(ex, [reads, computes, third]);
+    (!is_late.get()).then(|| got.get())
+}
+
+#[test]
+fn what_came_before_the_deadline_counts_however_late_the_executor_is() {
+    for is_submitted in [true, false] {
+        let got =
+            core::iter::repeat_with(|| reads_what_came_in_time(is_submitted)).flatten().next();
+        assert_eq!(got, Some(1), "submitted before: {is_submitted}");
+    }
 }

@@ -9,7 +9,8 @@
  *  `monad_async_scope_cancel`. From then on until it is left, every call inside it that would
  *  suspend returns at once: `ETIME` for its deadline, `ECANCELED` for a cancel. A call that is
  *  suspended when the scope fires has its operation cancelled, and returns that error, or the
- *  operation's real result if that was there first: no byte count is lost.
+ *  operation's real result if that was there first, however late the executor is: no byte count is
+ *  lost.
  *
  *  A call that need not wait, for a mutex that is free or an element that is there, does not look
  *  at the clock, and may do what it is for all the same. So a loop of such calls has to ask

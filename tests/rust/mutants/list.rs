@@ -383,7 +383,7 @@ pub const LOOP: &[Mutant] = &[
     },
     Mutant {
         bug: "what is due waits for the next look",
-        file: "src/executor/run.rs",
+        file: "src/executor/due.rs",
         right: "self.timers.prefetch();",
         wrong: "if self.ready.len() > 1 { match due { Due::Task(task) => self.make_ready(task, now), Due::Other(timer) => self.deadline_passed(unsafe { Scope::from_timer(timer) }), } return; }",
     },

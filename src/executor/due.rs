@@ -1,0 +1,59 @@
+//! What is due: the ends of sleeps, and deadlines of scopes. OWNER'S THREAD.
+
+use super::budget::STEP;
+use super::scope::Scope;
+use super::Executor;
+use crate::sched::timers::Due;
+use crate::uring::kernel::Kernel;
+
+/// A completion queue has no more places (`IORING_MAX_CQ_ENTRIES`).
+const MOST: usize = 65_536;
+
+impl<K: Kernel> Executor<K> {
+    /// Wakes who has slept enough, and fires the scopes whose deadline has passed; the stamp of its
+    /// end where the kernel was asked, else `now`.
+    pub(super) fn expire(&self, mut now: u64) -> u64 {
+        let now_ns = self.reactor.kernel.now_boot_ns();
+        let mut budget = self.budget(now);
+        let mut has_heard = false;
+        loop {
+            let step = budget.take_step();
+            if step == 0 {
+                return now;
+            }
+            for _ in 0..step {
+                let Some(due) = self.timers.pop_expired(now_ns) else { return now };
+                self.timers.prefetch();
+                match due {
+                    Due::Task(task) => self.make_ready(task, now),
+                    Due::Other(timer) => {
+                        if !has_heard {
+                            has_heard = true;
+                            now = self.hear_first(now);
+                        }
+                        // SAFETY: the other timers are those of scopes, which take them out when
+                        // they are left.
+                        self.deadline_passed(unsafe { Scope::from_timer(timer) });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Before a deadline ends an operation: whoever was late, a task that computed or the machine,
+    /// a result that came in time counts. The kernel has it until it is asked, or it is among more
+    /// than a look takes in. What was not submitted so far needs no look: its cancel comes after it.
+    #[cold]
+    fn hear_first(&self, mut now: u64) -> u64 {
+        if self.reactor.kernel.needs_enter() {
+            (now, _) = self.ask_kernel(now);
+        }
+        for _ in 0..MOST / STEP {
+            if !self.reactor.has_completed() {
+                break;
+            }
+            self.reap(now);
+        }
+        now
+    }
+}
