@@ -42,7 +42,8 @@ impl<K: Kernel> Executor<K> {
 
     /// Before a deadline ends an operation: whoever was late, a task that computed or the machine,
     /// a result that came in time counts. The kernel has it until it is asked, or it is among more
-    /// than a look takes in. What was not submitted so far needs no look: its cancel comes after it.
+    /// than a look takes in. What was not submitted so far needs no look: its cancel comes after
+    /// it.
     #[cold]
     fn hear_first(&self, mut now: u64) -> u64 {
         if self.reactor.kernel.needs_enter() {
