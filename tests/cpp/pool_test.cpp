@@ -128,11 +128,12 @@ TEST(pool, for_each_throws_what_was_thrown_first_and_takes_no_more)
     constexpr int row = 1600 / (2 * 8);
     for (int const thrower : {0, row}) {
         int const other = row - thrower;
-        std::atomic<bool> both{false};
+        std::atomic<bool> both{false}, begun{false};
         std::atomic<int> calls{0};
         auto const f = [&](int n) {
             ++calls;
             if (n == thrower) {
+                begun = true;
                 while (!both) {
                     std::this_thread::yield();
                 }
@@ -140,7 +141,7 @@ TEST(pool, for_each_throws_what_was_thrown_first_and_takes_no_more)
             }
             if (n == other) {
                 both = true;
-                while (pool.unfinished() != 1) { // That of the thrower has ended.
+                while (!begun || pool.unfinished() != 1) { // That of the thrower has ended.
                     std::this_thread::yield();
                 }
             }
