@@ -18,7 +18,7 @@ use core::ptr::NonNull;
 use super::bare::record_of;
 use super::free::Free;
 use super::mailbox::{kind, Mailbox};
-use super::scope::{self, Scope, NEVER_NS};
+use super::scope::{Scope, NEVER_NS};
 use super::watch::by;
 use super::Executor;
 use crate::atomic::{AtomicUsize, Ordering};
@@ -306,7 +306,7 @@ impl<'a, K: Kernel> Caller<'a, K> {
     #[inline(always)]
     pub fn start(&self) -> Res<()> {
         match self.executor() {
-            Some((_, task)) if task.has(mark::INTERRUPTED) => Err(Errno(scope::interruption(task))),
+            Some((ex, task)) if task.has(mark::INTERRUPTED) => Err(ex.refused_at_start(task)),
             _ => Ok(()),
         }
     }
@@ -402,7 +402,7 @@ impl<K: Kernel> Executor<K> {
     #[inline(always)]
     pub fn await_grant(&self, task: TaskRef, wait: &Wait) -> Res<()> {
         if task.has(mark::STOPS) {
-            let stopped = self.stop(task);
+            let stopped = self.stop_at(task, super::next::Ahead(None)); // Others have `wait`.
             if stopped != 0 && wait.cancel() {
                 return Err(Errno(-stopped));
             }

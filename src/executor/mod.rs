@@ -138,6 +138,7 @@ pub struct Executor<K: Kernel> {
     shares: Shares,
     /// Tasks in the lists of those that wait for a buffer.
     hungry: Cell<usize>,
+    refusals: Cell<suspend::Refusals>,
     /// Called by `destroy`, with what it is of.
     at_end: Cell<Option<AtEnd>>,
     no_exceptions: UnsafeCell<Exceptions>,
@@ -197,6 +198,7 @@ impl<K: Kernel> Executor<K> {
             fed_by: Cell::new(core::ptr::null()),
             shares: Shares::default(),
             hungry: Cell::new(0),
+            refusals: Cell::default(),
             at_end: Cell::new(None),
             no_exceptions: UnsafeCell::new(Exceptions::NONE),
             name: Name::default(),

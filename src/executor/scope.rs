@@ -362,13 +362,17 @@ impl<K: Kernel> Executor<K> {
     }
 
     /// What a suspending call of the running task must not pass by: arms what is not armed; then
-    /// the errno to return at once, negative, or 0.
-    #[inline(always)]
+    /// the errno to return, negative, or 0. MAY SUSPEND before it returns an errno: see `refused`.
+    #[cold]
+    #[inline(never)]
     pub(super) fn stop(&self, task: TaskRef) -> i32 {
-        self.stop_at(task, Ahead(None))
+        match self.stop_at(task, Ahead(None)) {
+            0 => 0,
+            stopped => self.refused(task, stopped),
+        }
     }
 
-    /// The same, for who has just taken the stamp of the suspension, maybe.
+    /// The same, for who has just taken the stamp of the suspension, maybe. Does not suspend.
     #[cold]
     #[inline(never)]
     pub(super) fn stop_at(&self, task: TaskRef, now: Ahead) -> i32 {
@@ -395,7 +399,7 @@ impl<K: Kernel> Executor<K> {
     pub(super) fn arm_all(&self, task: TaskRef) {
         if task.has(mark::UNARMED) {
             let flags = task.cqe_flags.get();
-            self.stop(task);
+            self.stop_at(task, Ahead(None));
             task.cqe_flags.set(flags);
         }
     }
@@ -406,7 +410,7 @@ impl<K: Kernel> Executor<K> {
     pub fn interrupted(&self, task: TaskRef) -> i32 {
         // Arms what is not armed; the flags stay those of the last operation.
         let flags = task.cqe_flags.get();
-        self.stop(task);
+        self.stop_at(task, Ahead(None));
         task.cqe_flags.set(flags);
         let is_timed = |scope: &&Scope| scope.timer.is_inserted();
         if scopes(task).any(|scope| is_timed(&scope)) {

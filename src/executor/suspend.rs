@@ -5,6 +5,7 @@ use super::head::add;
 use super::next::Ahead;
 use super::watch::by;
 use super::{scope, Executor};
+use crate::error::Errno;
 use crate::reactor::operation::{is_closed, is_not_performed, CLOSED, KEPT_FROM, RETRIES_MAX};
 use crate::sys::cxx_eh::Exceptions;
 use crate::task::header::{mark, Flags, TaskRef, Waits};
@@ -72,6 +73,18 @@ unsafe fn by_words<K: Kernel>(
 ) -> i32 {
     // SAFETY: the caller's.
     unsafe { ex.io_rarely(task, &Sqe([a, b, c, d, 0, e, f, g]), what) }
+}
+
+/// So many calls of a task are refused at once in a row, with nothing else having run. Then it
+/// gives way: what catches every error and goes on would keep all others from running for ever.
+const REFUSALS_IN_A_ROW: u32 = 1024;
+
+/// Calls that were refused since another item ran.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Refusals {
+    /// What `Ready::popped` said at the last one.
+    popped: usize,
+    count: u32,
 }
 
 /// The way from a task that is about to wait to the next one, with nothing to be looked at: that
@@ -239,7 +252,7 @@ impl<K: Kernel> Executor<K> {
         let now = self.stamp_ahead();
         let stopped = self.stop_at(task, now);
         if stopped != 0 {
-            return stopped;
+            return self.refused(task, stopped);
         }
         let leaves = || self.leave_at::<false>(task, now);
         // SAFETY: the caller's.
@@ -322,6 +335,34 @@ impl<K: Kernel> Executor<K> {
             }
         }
         KEPT_FROM
+    }
+
+    /// A call of `task`, which runs now, is refused with `stopped`, negative, as a level of it has
+    /// fired; the errno to return. MAY SUSPEND: nothing refers to the call by now.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn refused(&self, task: TaskRef, stopped: i32) -> i32 {
+        let Refusals { popped, count } = self.refusals.get();
+        let in_a_row = popped == self.ready.popped();
+        let count = if in_a_row { count + 1 } else { 1 };
+        self.refusals.set(Refusals { popped: self.ready.popped(), count });
+        if count < REFUSALS_IN_A_ROW {
+            return stopped;
+        }
+        let now = self.stamp_ahead();
+        task.yields();
+        self.ready.push(task);
+        self.leave_at::<true>(task, now);
+        task.cqe_flags.set(0);
+        // A cancel may have come to a task whose scope had fired.
+        -scope::interruption(task)
+    }
+
+    /// The same of a call that has looked at nothing but whether a level has fired.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn refused_at_start(&self, task: TaskRef) -> Errno {
+        Errno(-self.refused(task, -scope::interruption(task)))
     }
 
     /// Switches to the next task, or to the executor; returns when the task is resumed. Between

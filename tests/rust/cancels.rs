@@ -5,7 +5,11 @@ mod support;
 
 use monad_async::api::Handle;
 use monad_async::error::RawResult;
+use monad_async::executor::grant::Caller;
 use monad_async::task::header::{Flags, TaskRef};
+use std::cell::Cell;
+use std::mem::MaybeUninit;
+use std::rc::Rc;
 use std::thread;
 use support::*;
 
@@ -136,4 +140,84 @@ fn again(ex: Handle<Real>, tasks: &[TaskRef]) {
         assert_eq!(task.head.result.get().error, libc::ECANCELED);
         ex.attach(task).unwrap();
     }
+}
+
+/// A body that takes every error for one to be passed by, cancelled in its wait, calls on and on:
+/// each call is refused at once. The others run all the same, and `run` returns.
+fn refused_for_ever(call: impl Fn(Handle<Real>, TaskRef) -> i32 + 'static) {
+    let ex = executor(8);
+    let (stubborn, other) = (new_large_task(), new_large_task());
+    let has_ended = Rc::new(Cell::new(false));
+    let ends = has_ended.clone();
+    set_body(stubborn, move |task| {
+        let first = Handle::<Real>::sleep(task, u64::MAX);
+        assert_eq!(first.error, libc::ECANCELED);
+        while !ends.get() {
+            assert_eq!(call(ex, task), -libc::ECANCELED);
+        }
+        // In a `shield` all is as it was.
+        let mut shield = MaybeUninit::uninit();
+        // SAFETY: in place until it is left.
+        unsafe {
+            Handle::<Real>::enter_scope(task, shield.as_mut_ptr(), u64::MAX, 1).unwrap();
+            let slept = Handle::<Real>::sleep(task, 1_000);
+            Handle::<Real>::leave_scope(task, shield.as_ptr()).unwrap();
+            slept
+        }
+    });
+    set_body(other, move |task| {
+        Handle::<Real>::cancel_anywhere(stubborn).unwrap();
+        let slept = Handle::<Real>::sleep(task, 10_000_000);
+        has_ended.set(true);
+        slept
+    });
+    ex.attach(stubborn).unwrap();
+    ex.run(usize::MAX, Some(0)).unwrap();
+    ex.attach(other).unwrap();
+    run_all(ex);
+    for task in [stubborn, other] {
+        assert_eq!(task.head.result.get(), RawResult::success(0));
+    }
+    destroy(ex, [stubborn, other]);
+}
+
+fn run_all(ex: Handle<Real>) {
+    while ex.has_work() {
+        ex.run(usize::MAX, None).unwrap();
+    }
+}
+
+#[test]
+fn sleeps_that_are_refused_again_and_again_give_way() {
+    refused_for_ever(|_, task| -Handle::<Real>::sleep(task, 1_000).error);
+}
+
+#[test]
+fn yields_that_are_refused_again_and_again_give_way() {
+    refused_for_ever(|_, task| -Handle::<Real>::sleep(task, 0).error);
+}
+
+#[test]
+fn operations_that_are_refused_again_and_again_give_way() {
+    refused_for_ever(|_, task| -nop(task).error);
+}
+
+#[test]
+fn joins_that_are_refused_again_and_again_give_way() {
+    let idle = new_task();
+    refused_for_ever(move |ex, task| -ex.executor().join(task, idle).error);
+    destroy_task(idle);
+}
+
+#[test]
+fn parks_that_are_refused_again_and_again_give_way() {
+    refused_for_ever(|_, task| -Handle::<Real>::park(task).error);
+}
+
+#[test]
+fn waits_that_are_refused_again_and_again_give_way() {
+    refused_for_ever(|ex, task| {
+        let caller = Caller::task(ex.executor(), task);
+        -caller.start().err().map_or(0, |e| e.0)
+    });
 }
