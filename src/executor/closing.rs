@@ -14,13 +14,17 @@ use crate::task::header::{TaskRef, Waits};
 use crate::uring::abi::{file, sqe as flag, uring_cmd_socket};
 use crate::uring::kernel::{op, Kernel, Sqe};
 
-/// Closes of direct descriptors that have begun. A second one of the same, which nobody should ask
-/// for, may be performed behind the first one and what got its place next: so it is refused. Each
-/// is on the stack of its task, which waits.
-pub(super) struct Closes(Cell<*const Close>);
+/// Of `Closes`, by the number: any number of closes may be under way at once.
+const LISTS: usize = 64;
 
-struct Close {
+/// Closes of direct descriptors, and of ordered files, that have begun. A second one of the same,
+/// which nobody should ask for, may be performed behind the first one and what got its place next,
+/// or close what is written still: so it is refused. Each is on the stack of its task, which waits.
+pub(super) struct Closes([Cell<*const Close>; LISTS]);
+
+pub(super) struct Close {
     fd: i32,
+    direct: bool,
     task: TaskRef,
     /// Its entry is the one that closes.
     is_last: Cell<bool>,
@@ -28,34 +32,45 @@ struct Close {
 }
 
 impl Close {
-    /// The kernel has not said so far that it is over: another has no such place yet.
+    pub fn new(task: TaskRef, fd: i32, direct: bool) -> Self {
+        Self { fd, direct, task, is_last: Cell::new(false), next: Cell::new(null()) }
+    }
+
+    /// It is open still, and of a direct one, the kernel has not said so far that it is over:
+    /// another has no such place yet. (A plain number may be any thread's next one by then.)
     fn is_under_way(&self) -> bool {
         use Waits::{Completion, CompletionCancelQueued, Operation};
         let waits = self.task.waits.get();
-        !self.is_last.get() || matches!(waits, Completion | CompletionCancelQueued | Operation)
+        let asked = matches!(waits, Completion | CompletionCancelQueued | Operation);
+        !self.is_last.get() || self.direct && asked
     }
 }
 
 impl Closes {
     pub(super) const fn new() -> Self {
-        Self(Cell::new(null()))
+        Self([const { Cell::new(null()) }; LISTS])
     }
 
-    fn has(&self, fd: i32) -> bool {
+    fn list(&self, fd: i32) -> &Cell<*const Close> {
+        &self.0[fd as u32 as usize % LISTS]
+    }
+
+    pub(super) fn has(&self, fd: i32, direct: bool) -> bool {
         // SAFETY: null, or in place until it is removed.
         let next = |at: *const Close| unsafe { at.as_ref() };
-        let all = core::iter::successors(next(self.0.get()), |close| next(close.next.get()));
-        all.into_iter().any(|close| close.fd == fd && close.is_under_way())
+        let mut all =
+            core::iter::successors(next(self.list(fd).get()), |close| next(close.next.get()));
+        all.any(|close| (close.fd, close.direct) == (fd, direct) && close.is_under_way())
     }
 
     /// # Safety
     /// `close` is in place until it is removed.
-    unsafe fn add(&self, close: &Close) {
-        close.next.set(self.0.replace(close));
+    pub(super) unsafe fn add(&self, close: &Close) {
+        close.next.set(self.list(close.fd).replace(close));
     }
 
-    fn remove(&self, close: &Close) {
-        let mut at = &self.0;
+    pub(super) fn remove(&self, close: &Close) {
+        let mut at = self.list(close.fd);
         while !core::ptr::eq(at.get(), close) {
             // SAFETY: it was added, so it is in there; and as in `has`.
             at = unsafe { &(*at.get()).next };
@@ -100,25 +115,28 @@ impl<K: Kernel> Executor<K> {
     /// SUSPENDS, shielded. `task` runs now. Ends what any task of ours has in flight on a handle,
     /// with ECANCELED, and closes it. EBADF: no such handle.
     pub fn close_handle(&self, task: TaskRef, fd: i32, direct: bool) -> Res<()> {
+        if self.closes.has(fd, direct) {
+            return Err(Errno(libc::EBADF));
+        }
         match self.reactor.rows.of(fd, direct) {
             Some(row) => self.close_ordered(task, Ordered { fd, direct, row }),
-            None => self.close_alone(task, fd, direct),
+            None => self.close_alone(&Close::new(task, fd, direct), false),
         }
     }
 
-    /// The same of a handle without a row, or whose row is over.
-    pub(super) fn close_alone(&self, task: TaskRef, fd: i32, direct: bool) -> Res<()> {
+    /// The same of a handle without a row, or whose row is over; `is_listed`: in `closes`.
+    pub(super) fn close_alone(&self, this: &Close, is_listed: bool) -> Res<()> {
+        let &Close { fd, direct, task, .. } = this;
         if fd < 0 {
             return Err(Errno(libc::EBADF));
         }
         if !self.reactor.kernel.has_ring() {
             return Err(Errno(libc::ENOTSUP));
         }
-        if direct && (!self.knows_direct() || self.closes.has(fd)) {
+        if direct && !self.knows_direct() {
             return Err(Errno(libc::EBADF));
         }
-        let (is_last, next) = (Cell::new(false), Cell::new(null()));
-        let this = Close { fd, task, is_last, next };
+        let lists = direct && !is_listed;
         let mut shield = MaybeUninit::uninit();
         // SAFETY: in place until it is left below; the entries refer to no memory.
         let res = unsafe {
@@ -130,8 +148,8 @@ impl<K: Kernel> Executor<K> {
                 self.leave_scope(task, shield.as_ptr())?;
                 return Err(Errno(libc::EBADF)); // What has its place now is another.
             }
-            if direct {
-                self.closes.add(&this);
+            if lists {
+                self.closes.add(this);
             }
             let now = self.stamp();
             let ends = |record: &_| self.record_completed(record, true, now);
@@ -144,8 +162,8 @@ impl<K: Kernel> Executor<K> {
             }
             this.is_last.set(true);
             let res = self.io(task, entry);
-            if direct {
-                self.closes.remove(&this);
+            if lists {
+                self.closes.remove(this);
             }
             self.leave_scope(task, shield.as_ptr())?;
             res

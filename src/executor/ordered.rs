@@ -4,6 +4,7 @@ use core::cell::Cell;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
+use super::closing::Close;
 use super::head::add;
 use super::scope::{NEVER_NS, SHIELD};
 use super::Executor;
@@ -51,6 +52,9 @@ impl<K: Kernel> Executor<K> {
         direct: bool,
         worker: impl FnOnce() -> Res<Box<dyn Worker>>,
     ) -> Res<u16> {
+        if self.closes.has(fd, direct) {
+            return Err(EBADF); // What is begun by that row would be in the way of its close.
+        }
         let row = self.reactor.rows.of(fd, direct).map(|row| Ordered { fd, direct, row });
         if row.is_some_and(|file| self.row(file).is_ok_and(|row| !row.is_idle())) {
             return Err(Errno(libc::EINVAL));
@@ -197,6 +201,20 @@ impl<K: Kernel> Executor<K> {
     /// descriptor is closed: it looks a file up when it comes to its entry.
     pub fn close_ordered(&self, task: TaskRef, file: Ordered) -> Res<()> {
         let row = self.row(file)?;
+        let close = Close::new(task, file.fd, file.direct);
+        // SAFETY: in place until it is removed.
+        unsafe { self.closes.add(&close) };
+        let closed = self.end_row(task, file, row).and_then(|()| {
+            let closed = self.close_alone(&close, true);
+            self.reactor.rows.close(file.row);
+            closed
+        });
+        self.closes.remove(&close);
+        closed
+    }
+
+    /// SUSPENDS, shielded, until the kernel has nothing of it.
+    fn end_row(&self, task: TaskRef, file: Ordered, row: &Row) -> Res<()> {
         let now = self.stamp();
         self.reactor.row_closes(row, |record| self.record_completed(record, true, now));
         if row.is_in_kernel() {
@@ -237,8 +255,6 @@ impl<K: Kernel> Executor<K> {
                 self.leave_scope(task, shield.as_ptr())?;
             }
         }
-        let closed = self.close_alone(task, file.fd, file.direct);
-        self.reactor.rows.close(file.row);
-        closed
+        Ok(())
     }
 }

@@ -148,6 +148,71 @@ fn a_number_that_is_another_files_before_the_close_returns() {
     });
 }
 
+/// While a close waits for what the kernel has of the row, another by an older copy of the handle,
+/// which does not say that the file is ordered, closed it: what got the number next was closed by
+/// the first one.
+#[test]
+fn a_close_by_an_older_handle_while_the_row_is_being_closed() {
+    alone("a_close_by_an_older_handle_while_the_row_is_being_closed", || {
+        let Some(kernel) = ring(RingOptions { entries: 8, ..Default::default() }) else { return };
+        let ex = Handle::new(kernel, true).unwrap();
+        let (_reader, writer) = std::io::pipe().unwrap();
+        let fd = writer.into_raw_fd();
+        let [writes, closes, again] = [(); 3].map(|()| new_large_task());
+        let file = Rc::new(Cell::new(File { fd, flags: 0 }));
+        let made = file.clone();
+        set_body(writes, move |task| {
+            made.set(set_ordered(task, fd));
+            let room = vec![b'x'; 1 << 20]; // More than a pipe holds.
+            let op = write(op::WRITE, made.get(), room.as_ptr() as u64, room.len() as u32, !0);
+            let at = (&raw const op).cast_mut();
+            // SAFETY: the task that runs, and an operation in place until it is over.
+            unsafe {
+                assert_eq!(monad_async_op_begin(task.as_head(), at).error, 0);
+                monad_async_op_wait(task.as_head(), at);
+            }
+            RawResult::success(0)
+        });
+        let is_closed = Rc::new(Cell::new(false));
+        let has_closed = is_closed.clone();
+        set_body(closes, move |task| {
+            // SAFETY: the task that runs.
+            let r = unsafe { monad_async_file_close(task.as_head(), file.get()) };
+            has_closed.set(true);
+            r
+        });
+        set_body(again, move |task| {
+            assert!(!is_closed.get());
+            let mut older = File { fd, flags: 0 };
+            // SAFETY: the task that runs, and ours to write.
+            let [close, order] = unsafe {
+                let close = monad_async_file_close(task.as_head(), older);
+                [close, monad_async_file_set_ordered(task.as_head(), &mut older)]
+            };
+            assert!(!is_closed.get(), "the first one has waited");
+            assert_eq!([close, order].map(|r| r.error), [libc::EBADF; 2]);
+            // SAFETY: refers to no memory.
+            assert!(unsafe { libc::fcntl(fd, libc::F_GETFD) } >= 0, "the first one's to close");
+            RawResult::success(0)
+        });
+        ex.attach(writes).unwrap();
+        for _ in 0..3 {
+            let _ = ex.run(usize::MAX, Some(0));
+        }
+        ex.attach(closes).unwrap();
+        ex.attach(again).unwrap();
+        while ex.has_work() {
+            ex.run(usize::MAX, None).unwrap();
+        }
+        for task in [writes, closes, again] {
+            assert_eq!(task.head.result.get(), RawResult::success(0));
+        }
+        // SAFETY: refers to no memory.
+        assert_eq!(unsafe { libc::fcntl(fd, libc::F_GETFD) }, -1);
+        destroy(ex, [writes, closes, again]);
+    });
+}
+
 /// A row has its turn although its only write was cancelled: its file is closed by `close`, and
 /// the number goes to another file, which is ordered too.
 #[test]
