@@ -836,3 +836,113 @@ TEST(Background, a_task_begins_without_the_name_and_the_permit_of_the_one_before
     EXPECT_LT(std::unique(tasks.begin(), tasks.end()) - tasks.begin(), 8)
         << "not what is to be tested";
 }
+
+class GroupUnobserved : public testing::Test {
+protected:
+    GroupUnobserved()
+    {
+        options.on_unobserved = [this](std::exception_ptr const &what) {
+            try {
+                std::rethrow_exception(what);
+            } catch (std::exception const &e) {
+                told += e.what();
+                told += ' ';
+            }
+        };
+    }
+    static auto throws(char const *what, int yields = 0)
+    {
+        return [what, yields] {
+            for (int i = 0; i != yields; ++i) {
+                ma::this_task::yield();
+            }
+            throw std::runtime_error(what);
+        };
+    }
+    // Cancelled, it throws another one than that.
+    static void stubborn()
+    {
+        try {
+            sleep_long();
+        } catch (ma::cancelled_error const &) {
+            throw std::runtime_error("stubborn");
+        }
+    }
+    std::string told;
+    ma::executor_options options;
+};
+
+TEST_F(GroupUnobserved, is_told_of_all_but_the_first)
+{
+    ma::executor ex{options};
+    run_task(ex, [&] {
+        ma::task_group g(MONAD_ASYNC_GROUP_INDEPENDENT);
+        g.spawn(throws("first"));
+        g.spawn(throws("second"));
+        g.spawn(throws("third"));
+        ma::this_task::yield();
+        EXPECT_EQ(told, "second third ");
+        EXPECT_THROW(g.wait(), std::runtime_error);
+    });
+    EXPECT_EQ(told, "second third ");
+}
+
+TEST_F(GroupUnobserved, is_told_of_the_first_where_nobody_waited)
+{
+    ma::executor ex{options};
+    run_task(ex, [&] {
+        {
+            ma::task_group g(MONAD_ASYNC_GROUP_INDEPENDENT);
+            g.spawn(throws("first"));
+            g.spawn(sleep_long);
+            ma::this_task::yield();
+            EXPECT_EQ(told, "");
+        }
+        EXPECT_EQ(told, "first ");
+        {
+            // A cancel is a way to leave.
+            ma::task_group g;
+            g.spawn(sleep_long);
+            ma::this_task::yield();
+        }
+        std::error_code ec;
+        {
+            ma::task_group g;
+            g.spawn(throws("waited for"));
+            g.wait(ec);
+        }
+        EXPECT_TRUE(ec);
+    });
+    EXPECT_EQ(told, "first ");
+}
+
+TEST_F(GroupUnobserved, is_told_of_those_that_a_cancel_made_throw)
+{
+    ma::executor ex{options};
+    run_task(ex, [&] {
+        ma::task_group g;
+        g.spawn(stubborn);
+        g.spawn(sleep_long);
+        g.spawn(throws("first", 1));
+        EXPECT_THROW(g.wait(), std::runtime_error);
+    });
+    EXPECT_EQ(told, "stubborn ");
+}
+
+TEST_F(GroupUnobserved, is_told_of_what_when_all_and_when_any_do_not_throw)
+{
+    ma::executor ex{options};
+    run_task(ex, [&] {
+        EXPECT_THROW(ma::when_all(stubborn, throws("first", 1), sleep_long), std::runtime_error);
+        EXPECT_EQ(std::exchange(told, ""), "stubborn ");
+        EXPECT_THROW(ma::when_any(stubborn, throws("first", 1), sleep_long), std::runtime_error);
+        EXPECT_EQ(std::exchange(told, ""), "stubborn ");
+        auto const r = ma::when_any(stubborn, stubborn, sleep_long, [] { return 1; });
+        EXPECT_EQ(r.index(), 3u);
+        EXPECT_EQ(std::exchange(told, ""), "stubborn stubborn ");
+        // Interrupted, it throws that.
+        EXPECT_THROW(ma::with_timeout(1ms, [] { ma::when_all(stubborn, sleep_long); }),
+                     ma::timeout_error);
+        EXPECT_EQ(std::exchange(told, ""), "stubborn ");
+    });
+}

@@ -47,8 +47,10 @@ struct executor_options {
     std::size_t stack_size = 0;
 
     /** Told of an exception that left a task's body and that nobody asked for with `get`, `join` or
-     *  `wait`, before the task is launched again or once its object is gone; and of one that nobody
-     *  got from a `future`, once that is gone. By the thread that does that. Not of a
+     *  `wait`, before the task is launched again or once its object is gone; of one that nobody got
+     *  from a `future`, once that is gone; and of those of a group's children that `wait`,
+     *  `when_all` or `when_any` does not throw: all but the first when the child ends, and the
+     *  first too, once the group is gone, if nobody waited. By the thread that does that. Not of a
      *  `cancelled_error`, with which a cancelled task leaves. Must not throw. Default: nothing. */
     std::function<void(std::exception_ptr)> on_unobserved = {};
 

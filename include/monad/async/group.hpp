@@ -75,9 +75,9 @@ public:
         (void)monad_async_group_on_exit(&native_, &exited);
     }
 
-    /** SUSPENDS, shielded, while there are children: cancels them and waits for their end. What
-     *  they threw is dropped. Ends the process, with a message, where there are some and it is
-     *  destroyed outside the tasks of its executor, or by one of them. */
+    /** SUSPENDS, shielded, while there are children: cancels them, and waits. Of what they threw, and
+     *  no `wait` has, `on_unobserved` is told. Ends the process, with a message, where there are some
+     *  and it is destroyed outside the tasks of its executor, or by one of them. */
     ~task_group() { end(); }
 
     task_group(task_group const &) = delete;
@@ -104,7 +104,7 @@ public:
     }
 
     /** SUSPENDS until no child is left. The group is as new then.
-     *  @throws what the first child that threw did
+     *  @throws what the first child that threw did; of that of others `on_unobserved` was told
      *  @throws cancelled_error, timeout_error the wait was interrupted: children are left */
     void wait()
     {
@@ -159,6 +159,8 @@ public:
                                      [self, group] { return monad_async_group_wait(self, group); })
             .error;
     }
+    // What the first that threw did has been seen.
+    void observed() noexcept { first_ = nullptr; }
     /** @endcond */
 
 private:
@@ -201,6 +203,9 @@ private:
             auto &self = *static_cast<task_group *>(s.of);
             if (!self.first_) {
                 self.first_ = s.thrown;
+                self.first_is_cancelled_ = s.asked;
+            } else {
+                detail::dropped(*s.block, s.asked, s.thrown);
             }
         }
         detail::keep_spawned(s, true);
@@ -214,9 +219,16 @@ private:
 
     MONAD_ASYNC_LOCAL void end() noexcept
     {
-        if (size() == 0) {
-            return;
+        if (size() != 0) {
+            end_children();
         }
+        if (__builtin_expect(bool(first_), false)) {
+            detail::dropped(block_, first_is_cancelled_, first_);
+        }
+    }
+
+    MONAD_ASYNC_LOCAL void end_children() noexcept
+    {
         auto *const self = monad_async_task_current();
         bool const is_here = self != nullptr && self->current_executor == head_;
         if (is_here) {
@@ -233,6 +245,7 @@ private:
     monad_async_executor head_;
     detail::executor_block &block_;
     std::exception_ptr first_;
+    bool first_is_cancelled_ = false;
 };
 
 /** @cond no API */
@@ -372,10 +385,19 @@ private:
         bool const interrupted = monad_async_group_count(&group_).value != 0;
         // What a child threw, if that was waited for, even where an interruption came with it.
         auto const first = interrupted || !is_of_child(r) ? end_group(group_) : r;
-        for (std::size_t i = 0; !interrupted && i != N; ++i) {
-            if (all_[i]->thrown && first.value == value_of(*all_[i])) {
-                std::rethrow_exception(std::exception_ptr(all_[i]->thrown));
+        std::exception_ptr told;
+        for (auto const *s : all_) {
+            if (!s->thrown) {
+                continue;
             }
+            if (!interrupted && first.value == value_of(*s)) {
+                told = s->thrown;
+            } else {
+                dropped(block_, s->asked, s->thrown);
+            }
+        }
+        if (told) {
+            std::rethrow_exception(told);
         }
         fail(r.error, what);
     }
@@ -434,6 +456,7 @@ MONAD_ASYNC_LOCAL auto any_of(std::index_sequence<I...>, F &&...f)
         (void)end_group(*first.group.native_handle());
     }
     if (first.thrown) {
+        first.group.observed();
         std::rethrow_exception(first.thrown);
     }
     return variant(std::move(*first.value));
@@ -443,7 +466,8 @@ MONAD_ASYNC_LOCAL auto any_of(std::index_sequence<I...>, F &&...f)
 /** @endcond */
 
 /** SUSPENDS: runs callables as children of the task, and waits for all. The first that throws
- *  cancels the others; interrupted, it cancels and awaits all.
+ *  cancels the others; interrupted, it cancels and awaits all. Of what others threw
+ *  `executor_options::on_unobserved` is told.
  *  @param f callables
  *  @return a tuple of what they returned; `std::monostate` for nothing
  *  @throws what the first that threw did; cancelled_error, timeout_error: interrupted
@@ -455,7 +479,8 @@ template <class... F> auto when_all(F &&...f)
 }
 
 /** SUSPENDS: runs callables as children of the task until the first has ended. The others are
- *  cancelled and awaited; what they return or throw is dropped.
+ *  cancelled and awaited. What they return is dropped; of what they throw
+ *  `executor_options::on_unobserved` is told.
  *  @param f callables
  *  @return a variant of what the first returned; its index says which; `std::monostate` for
  *  nothing. An interruption while the others are awaited is left to the next call that suspends

@@ -187,6 +187,16 @@ left_by_exception(executor_block const &block, std::exception_ptr const &thrown,
     (*told)(thrown);
 }
 
+// Nobody asks for what a child of a group threw, unless that is a cancelled task's way to leave.
+[[gnu::cold, gnu::noinline]] inline void dropped(executor_block const &block, bool is_cancelled,
+                                                 std::exception_ptr const &thrown) noexcept
+{
+    auto const *const told = block.on_unobserved();
+    if (told != nullptr && !is_cancelled && block.is_of_this_process()) {
+        (*told)(thrown);
+    }
+}
+
 // The monad_async_exit of all of them.
 inline void spawned_exited(monad_async_task task, monad_async_result r) noexcept
 {
