@@ -46,7 +46,7 @@ impl<K: Kernel> Executor<K> {
     /// it.
     #[cold]
     fn hear_first(&self, mut now: u64) -> u64 {
-        if self.reactor.kernel.needs_enter() {
+        if self.reactor.kernel.needs_enter() || self.reactor.has_queued() {
             (now, _) = self.ask_kernel(now);
         }
         for _ in 0..MOST / STEP {

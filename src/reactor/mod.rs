@@ -148,6 +148,11 @@ impl<K: Kernel> Reactor<K> {
         self.queued.get() != 0 || self.kernel.sq_pending() != 0 || !self.rows.is_empty()
     }
 
+    /// Something waits for room in the submission queue.
+    pub fn has_queued(&self) -> bool {
+        self.queued.get() != 0
+    }
+
     /// None of them is destroyed in between.
     pub fn all_buffers(&self) -> impl Iterator<Item = &Buffers> {
         // SAFETY: in the list until they are destroyed.
