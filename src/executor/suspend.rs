@@ -361,7 +361,7 @@ impl<K: Kernel> Executor<K> {
     /// The same of a call that has looked at nothing but whether a level has fired.
     #[cold]
     #[inline(never)]
-    pub(super) fn refused_at_start(&self, task: TaskRef) -> Errno {
+    pub fn refused_at_start(&self, task: TaskRef) -> Errno {
         Errno(-self.refused(task, -scope::interruption(task)))
     }
 

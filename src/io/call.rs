@@ -221,6 +221,16 @@ impl<'a, K: Kernel> Call<'a, K> {
         answer_to(sqe, unsafe { self.ex.io(self.task, *sqe) })
     }
 
+    /// What a call returns that is to move nothing, and so asks the kernel nothing: 0, unless what
+    /// stops any other stops it.
+    #[cold]
+    pub(super) fn of_nothing(&self) -> RawResult {
+        match self.ex.interrupted(self.task) {
+            0 => moved(0, Ok(())),
+            _ => nothing(self.ex.refused_at_start(self.task)),
+        }
+    }
+
     /// How many handles had been closed when the call began; see `goes_on`.
     #[inline(always)]
     pub(super) fn begun(&self) -> u64 {

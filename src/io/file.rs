@@ -262,6 +262,9 @@ impl<K: Kernel> Call<'_, K> {
     /// # Safety
     /// As `read`.
     pub unsafe fn read_all(&self, to: *mut c_void, bytes: usize, offset: i64) -> RawResult {
+        if bytes == 0 {
+            return self.of_nothing();
+        }
         let (mut done, begun) = (0, self.begun());
         while done < bytes {
             if let Err(e) = self.goes_on(begun) {
@@ -282,6 +285,9 @@ impl<K: Kernel> Call<'_, K> {
     /// # Safety
     /// As `write`.
     pub unsafe fn write_all(&self, from: *const c_void, bytes: usize, offset: i64) -> RawResult {
+        if bytes == 0 {
+            return self.of_nothing();
+        }
         let (mut done, begun) = (0, self.begun());
         while done < bytes {
             if let Err(e) = self.goes_on(begun) {

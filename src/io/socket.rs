@@ -96,6 +96,9 @@ impl<K: Kernel> Call<'_, K> {
     /// # Safety
     /// As `recv`.
     pub unsafe fn recv_exact(&self, to: *mut c_void, bytes: usize) -> RawResult {
+        if bytes == 0 {
+            return self.of_nothing();
+        }
         let (mut done, begun, all) = (0, self.begun(), self.all_at_once());
         while done < bytes {
             if let Err(e) = self.goes_on(begun) {
@@ -116,6 +119,9 @@ impl<K: Kernel> Call<'_, K> {
     /// # Safety
     /// As `send`.
     pub unsafe fn send_all(&self, from: *const c_void, bytes: usize) -> RawResult {
+        if bytes == 0 {
+            return self.of_nothing();
+        }
         let (mut done, begun, all) = (0, self.begun(), self.all_at_once());
         while done < bytes {
             if let Err(e) = self.goes_on(begun) {

@@ -283,12 +283,15 @@ void *byte(Stage &s)
 }
 
 // NOLINTNEXTLINE: one line a call.
-#define CALL(kind, function, ...)                                                                  \
-    calls.push_back({"monad_async_" #function, kind, [](Self self, Stage &s) {                     \
+#define NAMED_CALL(name, kind, function, ...)                                                      \
+    calls.push_back({"monad_async_" name, kind, [](Self self, Stage &s) {                          \
                          (void)self;                                                               \
                          (void)s;                                                                  \
                          return monad_async_##function(__VA_ARGS__);                               \
                      }})
+#define CALL(kind, function, ...) NAMED_CALL(#function, kind, function, __VA_ARGS__)
+#define CALL_OF_NOTHING(function, ...)                                                             \
+    NAMED_CALL(#function " of nothing", asks, function, __VA_ARGS__)
 // With its form that has a time, far away.
 #define BOTH(function, ...)                                                                        \
     CALL(waits, function, __VA_ARGS__);                                                            \
@@ -425,6 +428,9 @@ void files(std::vector<Call> &calls)
     CALL(waits, file_write, self, s.of(s.full.writer), &s.room, 10, -1);
     CALL(waits, file_writev, self, s.of(s.full.writer), &s.part, 1, -1, 0);
     CALL(waits, file_write_all, self, s.of(s.full.writer), &s.room, 10, -1);
+    // Of nothing they would not wait.
+    CALL_OF_NOTHING(file_read_all, self, s.of(s.file), &s.room, 0, 0);
+    CALL_OF_NOTHING(file_write_all, self, s.of(s.file), &s.room, 0, 0);
     CALL(waits, file_read_fixed, self, s.of(s.empty.reader), &s.fixed, 0, 10, -1);
     CALL(waits, file_write_fixed, self, s.of(s.full.writer), &s.fixed, 0, 10, -1);
     CALL(asks, file_sync, self, s.of(s.file));
@@ -492,6 +498,8 @@ void sockets(std::vector<Call> &calls)
     CALL(waits, socket_recvmsg, self, s.peer(), &s.message, 0);
     CALL(waits, socket_send, self, s.peer(), &s.room, 10, 0);
     CALL(waits, socket_send_all, self, s.peer(), &s.room, 10);
+    CALL_OF_NOTHING(socket_recv_exact, self, s.peer(), &s.room, 0);
+    CALL_OF_NOTHING(socket_send_all, self, s.peer(), &s.room, 0);
     CALL(waits, socket_sendmsg, self, s.peer(), &s.message, 0);
     CALL(asks, socket_shutdown, self, s.peer(), SHUT_RD);
     CALL(goes, socket_option_get, self, s.peer(), SOL_SOCKET, SO_TYPE, &s.option, &s.option_bytes);

@@ -6,6 +6,7 @@ mod support;
 use monad_async::api::Handle;
 use monad_async::error::RawResult;
 use monad_async::executor::grant::Caller;
+use monad_async::io::call::Call;
 use monad_async::task::header::{Flags, TaskRef};
 use std::cell::Cell;
 use std::mem::MaybeUninit;
@@ -219,5 +220,14 @@ fn waits_that_are_refused_again_and_again_give_way() {
     refused_for_ever(|ex, task| {
         let caller = Caller::task(ex.executor(), task);
         -caller.start().err().map_or(0, |e| e.0)
+    });
+}
+
+#[test]
+fn calls_of_nothing_that_are_refused_again_and_again_give_way() {
+    refused_for_ever(|ex, task| {
+        let call = Call { ex: ex.executor(), task, fd: -1, flags: 0 };
+        // SAFETY: of no bytes.
+        -unsafe { call.read_all(std::ptr::null_mut(), 0, 0) }.error
     });
 }

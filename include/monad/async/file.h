@@ -64,12 +64,12 @@ MONAD_ASYNC_EXTERN_C_BEGIN
  *  the lower half: its writes are done one after the other.
  *
  *  Writes of any number of tasks, and operations, take their places in the order in which they are
- *  called or begun; each is done as a whole, short transfers finished, before the next one. Reads,
- *  and all else, are not held up. What waits goes to the kernel in rows: in a regular file those
- *  that go on where the one before ends as one vectored write, else linked to each other; those to
- *  a regular file that do not go on, or are many, are performed by a helper thread, one after the
- *  other, unless the file is a direct one, has `O_DIRECT` or `O_SYNC`, or is on XFS or Btrfs, which
- *  write to memory without blocking (since Linux 6.1). A row is of one executor: by
+ *  called or begun; each, or its first 0x7ffff000 bytes, is done as a whole, short transfers
+ *  finished, before the next one. Reads and all else are not held up. What waits goes to the kernel
+ *  in rows: in a regular file those that go on where the one before ends as one vectored write,
+ *  else linked to each other; those to a regular file that do not go on, or are many, are performed
+ *  by a helper thread unless the file is a direct one, has `O_DIRECT` or `O_SYNC`, or is on XFS or
+ *  Btrfs, which write to memory without blocking (since Linux 6.1). A row is of one executor: by
  *  its handle others read the file, and all else, but do not write or close it (`EPERM`).
  *
  *  An error ends the row: the write that has it returns it, with how much of it was written as the

@@ -47,9 +47,8 @@
 MONAD_ASYNC_EXTERN_C_BEGIN
 
 /** `monad_async_socket::flags`: `fd` is the index of a direct descriptor, one that only the
- *  executor's ring knows. As a flag of what makes a socket: make such a one; the executor's
- *  attribute `direct_descriptors` says how many there may be (more: `ENFILE`).
- *  Elsewhere it is refused: direct.h. */
+ *  executor's ring knows (direct.h: elsewhere). As a flag of what makes a socket: make such a one;
+ *  the executor's attribute `direct_descriptors` says how many there may be (more: `ENFILE`). */
 #define MONAD_ASYNC_SOCKET_DIRECT 0x80000000u
 
 /** A socket, by value: a descriptor that may be given to other libraries, or a direct one. */
@@ -427,7 +426,8 @@ static inline void monad_async_op_accept(monad_async_op *op, monad_async_socket 
     }
 }
 
-/** Fills an idle operation with a connect. ANY THREAD.
+/** Fills an idle operation with a connect. ANY THREAD. Its result is `EALREADY` where another
+ *  descriptor of the socket is closed meanwhile: `monad_async_socket_connect` would wait on.
  *  @param[out] op the operation
  *  @param socket the socket
  *  @param address the peer's
