@@ -9,7 +9,9 @@ use monad_async::api::Handle;
 use monad_async::error::{Errno, RawResult, Res};
 use monad_async::executor::grant::Caller;
 use monad_async::io::call::Call;
-use monad_async::io::file::Parts;
+use monad_async::io::file::{File, Parts};
+use monad_async::io::ordered::order;
+use monad_async::io::socket::Address;
 use monad_async::reactor::operation::Op;
 use monad_async::sync::buffer_set::Set;
 use monad_async::sys::fd;
@@ -524,4 +526,177 @@ fn a_set_is_not_unregistered_while_its_executor_uses_a_buffer_that_another_has_c
     }
     destroy(here, [uses]);
     destroy(there, [claims]);
+}
+
+/// Runs tasks with these bodies, one after the other attached, on an executor of this kernel.
+fn run_bodies(kernel: Told, bodies: Vec<impl Fn(&Call<'_, Told>) -> i32 + 'static>) -> Vec<i32> {
+    let ex = Handle::new(kernel, true).unwrap();
+    let of = |body: Box<dyn Fn(&Call<'_, Told>) -> i32>| {
+        let task = new_large_task();
+        set_body(task, move |task| {
+            let call = Call { ex: ex.executor(), task, fd: NO_FILE, flags: 0 };
+            RawResult::success(body(&call) as isize)
+        });
+        ex.attach(task).unwrap();
+        task
+    };
+    let tasks: Vec<_> = bodies.into_iter().map(|body| of(Box::new(body))).collect();
+    while ex.has_work() {
+        ex.run(usize::MAX, None).unwrap();
+    }
+    let got = tasks.iter().map(|task| task.head.result.get().value as i32).collect();
+    destroy(ex, tasks);
+    got
+}
+
+fn errno<T>(result: Res<T>) -> i32 {
+    result.err().map_or(0, |e| e.0)
+}
+
+fn told(answers: &[i32]) -> Told {
+    let kernel = Told::default();
+    kernel.answers.borrow_mut().extend(answers);
+    kernel
+}
+
+/// The second was performed behind the first one and what got its place next. Once the kernel has
+/// said that the first is over, what is there is another, though its task has not gone on.
+#[test]
+fn a_second_close_of_a_direct_one_is_refused_until_the_first_is_over() {
+    let close = |c: &Call<'_, Told>| errno(c.ex.close_handle(c.task, 3, true));
+    let kernel = told(&[-libc::ENOENT, 0]); // What the cancel finds, and the close.
+    let closes = kernel.closes.clone();
+    assert_eq!(run_bodies(kernel, vec![close; 2]), [0, libc::EBADF]);
+    assert_eq!(closes.take(), [false]);
+
+    type Body = Box<dyn Fn(&Call<'_, Told>) -> i32>;
+    // It is over with the close, and its task goes on before that one's.
+    let waits = move |c: &Call<'_, Told>| {
+        // SAFETY: nobody performs it.
+        let res = unsafe { c.ex.io(c.task, Sqe::new(op::NOP, 5, 0, 0, 0, 0)) };
+        assert_eq!(res, 0);
+        close(c)
+    };
+    let kernel = told(&[0, -libc::ENOENT, 0, -libc::ENOENT, 0]);
+    let closes = kernel.closes.clone();
+    let both: Vec<Body> = vec![Box::new(waits), Box::new(close)];
+    assert_eq!(run_bodies(kernel, both), [0, 0]);
+    assert_eq!(closes.take(), [false; 2]);
+}
+
+/// The kernel says EINVAL of it, as of much else: it is not asked.
+#[test]
+fn what_the_kernel_lacks_is_told_of_where_it_is_begun() {
+    let kernel = Told { lacks_install: true, ..Default::default() };
+    let begins = |c: &Call<'_, Told>| {
+        let sqe = Sqe::new(op::FIXED_FD_INSTALL, 5, 0, 0, 0, 0);
+        // SAFETY: as a C program makes one: all zeroes; nobody performs it.
+        unsafe {
+            let record: Op = std::mem::zeroed();
+            record.sqe.set(sqe);
+            assert_eq!(errno(c.ex.begin_operation(c.task, &record)), libc::EOPNOTSUPP);
+            Handle::<Told>::io(c.task, &sqe).error
+        }
+    };
+    assert_eq!(run_bodies(kernel, vec![begins]), [libc::EOPNOTSUPP]);
+}
+
+/// The kernel lets go of one when another descriptor of the socket is closed.
+#[test]
+fn a_connect_that_is_under_way_is_waited_for() {
+    let connects = |c: &Call<'_, Told>| {
+        let address: libc::sockaddr = unsafe { std::mem::zeroed() }; // SAFETY: plain numbers.
+        let length = size_of_val(&address) as u32;
+        // SAFETY: nobody performs it.
+        errno(unsafe { c.connect(Address { at: &address, length }) })
+    };
+    let writable = i32::from(libc::POLLOUT);
+    let kernel = told(&[-libc::EALREADY, writable, -libc::EALREADY, writable, 0]);
+    let left = kernel.answers.clone();
+    assert_eq!(run_bodies(kernel, vec![connects]), [0]);
+    assert!(left.borrow().is_empty());
+    let of = move |c: &Call<'_, Told>| RawResult::success(connects(c) as isize);
+    assert_eq!(closed_after(&[-libc::EALREADY, writable], of), (libc::ECANCELED as isize, 0));
+}
+
+/// A call that has nothing for the kernel is ended by what ends any other.
+#[test]
+fn calls_of_nothing_in_a_cancelled_task() {
+    let calls = |c: &Call<'_, Told>| {
+        c.ex.cancel(c.task).unwrap();
+        // SAFETY: of no bytes.
+        unsafe { c.read_all(std::ptr::null_mut(), 0, 0) }.error
+    };
+    assert_eq!(run_bodies(told(&[]), vec![calls]), [libc::ECANCELED]);
+}
+
+/// What an earlier run has claimed is with others, who may release it: no deadlock.
+#[test]
+fn who_waits_for_what_an_earlier_run_has_claimed_is_not_stuck() {
+    let ex = Handle::new(Told::default(), true).unwrap();
+    let at = Set::register(ex.executor(), 1, 30).unwrap();
+    let claims = new_task();
+    let claimed = Rc::new(RefCell::new(VecDeque::new()));
+    let out = claimed.clone();
+    set_body(claims, move |task| {
+        // SAFETY: there until it is unregistered.
+        let set = unsafe { at.as_ref() };
+        match set.claim(&Caller::task(ex.executor(), task), u64::MAX) {
+            Ok(claim) => out.borrow_mut().push_back(claim),
+            Err(e) => return RawResult::failure(e),
+        }
+        RawResult::success(0)
+    });
+    for is_again in [false, true] {
+        ex.attach(claims).unwrap();
+        let _ = ex.run(usize::MAX, Some(0));
+        if is_again {
+            assert_eq!(claims.head.result.get().error, 0);
+            let claim = claimed.borrow_mut().pop_front().unwrap();
+            // SAFETY: as above.
+            unsafe { at.as_ref() }.release::<Told>(claim).unwrap();
+        }
+        while ex.has_work() {
+            let _ = ex.run(usize::MAX, Some(0));
+        }
+        assert_eq!(claims.head.result.get(), RawResult::success(0));
+    }
+    let claim = claimed.borrow_mut().pop_front().unwrap();
+    // SAFETY: as above; nobody has it any more.
+    unsafe {
+        at.as_ref().release::<Told>(claim).unwrap();
+        Set::unregister(at, Some(ex.executor())).unwrap();
+    }
+    destroy(ex, [claims]);
+}
+
+/// A plain handle does not say that the file is ordered; its close ends the row all the same. And
+/// while something is to be written there is one row of a file.
+#[test]
+fn a_close_by_an_older_handle_is_one_of_the_row() {
+    let file = std::fs::File::open("/dev/null").unwrap();
+    let fd = file.as_raw_fd();
+    let body = move |c: &Call<'_, Told>| {
+        let plain = File { fd, flags: 0 };
+        let ordered = order(c.ex, plain).unwrap();
+        let of_file = Call { fd, flags: ordered.flags, ..*c };
+        // SAFETY: as a C program makes one: all zeroes; in place until it was waited for.
+        unsafe {
+            let record: Op = std::mem::zeroed();
+            let mut sqe = Sqe::new(op::WRITE, fd, 0, c"x".as_ptr() as u64, 1, 0);
+            sqe.set_user_data(0x6f72_6465 << 32 | u64::from(ordered.flags & 0xffff));
+            record.sqe.set(sqe);
+            c.ex.begin_operation(c.task, &record).unwrap();
+            assert_eq!(errno(order(c.ex, plain)), libc::EINVAL);
+            assert_eq!(c.ex.wait_operation(c.task, &record), RawResult::success(1));
+        }
+        c.ex.close_handle(c.task, fd, false).unwrap();
+        // SAFETY: a constant.
+        unsafe { of_file.write_in_order(c"x".as_ptr().cast(), 1, -1) }.error
+    };
+    // The write, what the close's cancel finds, and the close.
+    let kernel = told(&[1, -libc::ENOENT, 0]);
+    let left = kernel.answers.clone();
+    assert_eq!(run_bodies(kernel, vec![body]), [libc::EBADF]);
+    assert!(left.borrow().is_empty());
 }

@@ -6,9 +6,11 @@ mod support;
 
 use monad_async::api::Handle;
 use monad_async::error::{Errno, RawResult};
+use monad_async::executor::grant::Caller;
 use monad_async::executor::hands::Hands;
 use monad_async::executor::queue::{Queue, Seat};
 use monad_async::executor::remote;
+use monad_async::sync::group::{Group, AT_ONCE};
 use monad_async::task::annex::TaskLocal;
 use monad_async::task::header::{TaskHead, TaskRef};
 use monad_async::uring::kernel::{Kernel, Wait, Waker};
@@ -805,4 +807,40 @@ fn who_joined_a_run_of_a_like_number_is_not_waited_for() {
             destroy(there, [waits]);
         }
     }
+}
+
+/// Of a group that has its children in a row: those that are its own are cancelled, and no others.
+#[test]
+fn children_that_come_at_once_are_cancelled_by_their_row() {
+    let ex = executor(0);
+    let [sleeps, leaves, waits] = [new_task(), new_task(), new_large_task()];
+    set_body(sleeps, Handle::<Real>::park);
+    set_body(leaves, |_| RawResult::success(0));
+    set_body(waits, move |task| {
+        let group = Group::<monad_async::uring::RealKernel>::new(ex.executor(), AT_ONCE);
+        let row = [sleeps.as_head(), leaves.as_head()];
+        // SAFETY: both live until they have exited, as does the row.
+        unsafe {
+            assert_eq!(group.spawn_many(&row), (2, Ok(())));
+            assert_eq!(group.spawn_many(&row), (0, Err(Errno(libc::EBUSY))));
+        }
+        assert_eq!(group.spawn(waits), Err(Errno(libc::EINVAL)));
+        Handle::<Real>::sleep(task, 0);
+        // It is its own master now.
+        assert!(leaves.has_exited());
+        set_body(leaves, Handle::<Real>::park);
+        ex.attach(leaves).unwrap();
+        Handle::<Real>::sleep(task, 0);
+        group.cancel().unwrap();
+        group.wait(&Caller::task(ex.executor(), task)).unwrap()
+    });
+    ex.attach(waits).unwrap();
+    run_dry(ex);
+    assert!(waits.has_exited() && sleeps.has_exited(), "it waits");
+    assert_eq!(waits.head.result.get().error, libc::ECANCELED);
+    assert!(leaves.is_attached());
+    assert_eq!(Handle::<Real>::unpark(leaves).error, 0);
+    run_dry(ex);
+    assert_eq!(leaves.head.result.get(), RawResult::success(0));
+    destroy(ex, [sleeps, leaves, waits]);
 }
