@@ -104,6 +104,7 @@ impl<K: Kernel> Executor<K> {
             }
             Completes::Events => (bit::STREAM, None),
             Completes::Buffers(group) => {
+                self.known(&sqe)?;
                 let buffers = self.reactor.buffers_of(group).ok_or(Errno(libc::EINVAL))?;
                 record.sqe.set(buffers.entry(record.sqe.get()));
                 (bit::STREAM, Some(buffers))

@@ -8,7 +8,7 @@ mod support;
 use monad_async::api::Handle;
 use monad_async::error::{Errno, RawResult};
 use monad_async::reactor::operation::Op;
-use monad_async::uring::abi::op;
+use monad_async::uring::abi::{op, sqe as flag};
 use monad_async::uring::kernel::Sqe;
 use monad_async::uring::RingOptions;
 use std::cell::Cell;
@@ -370,6 +370,33 @@ fn what_the_kernel_lacks_is_told_apart() {
         assert!(ended.get());
         destroy(ex, [task]);
     }
+}
+
+/// The same of a stream that no function fills.
+#[test]
+fn a_stream_that_the_kernel_lacks_is_told_apart() {
+    let options = RingOptions { entries: 8, lacks: 1 << op::READ_MULTISHOT, ..Default::default() };
+    let Some(kernel) = ring(options) else { return };
+    let ex = Handle::new(kernel, true).unwrap();
+    let task = new_task();
+    set_body(task, move |task| {
+        let buffers = match ex.executor().add_buffers(2, 64) {
+            Err(Errno(libc::EOPNOTSUPP | libc::ENOSYS)) => return RawResult::success(0),
+            made => made.unwrap(),
+        };
+        let mut sqe = Sqe::new(op::READ_MULTISHOT, -1, 0, 0, 0, 0);
+        sqe.0[0] |= u64::from(flag::BUFFER_SELECT) << 8;
+        // SAFETY: not removed yet; a record of zeroes, of which nothing is begun.
+        unsafe {
+            sqe.0[5] |= u64::from(buffers.as_ref().group);
+            let record: Op = zeroed();
+            record.sqe.set(sqe);
+            let begun = Handle::<Real>::begin_operation(task, &record);
+            assert_eq!(begun, Err(Errno(libc::EOPNOTSUPP)));
+            ex.executor().remove_buffers(buffers).map(|()| 0).into()
+        }
+    });
+    succeeds(ex, task);
 }
 
 /// That the comparisons above can fail.
