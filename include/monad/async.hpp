@@ -4,6 +4,10 @@
 /** @file async.hpp
  *  The whole C++ API. */
 
+#if __cplusplus < 201703L
+    #error "monad_async's C++ API needs C++17: compile with -std=c++17 or later"
+#endif
+
 #include "async.h"
 
 #include "async/blocking.hpp"

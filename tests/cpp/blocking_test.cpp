@@ -179,6 +179,13 @@ TEST(resolve, finds_addresses_in_figures_and_tells_what_there_is_not)
         auto const none = ma::resolve("127.0.0.1", "no-such-service", SOCK_STREAM, AF_INET, ec);
         EXPECT_TRUE(none.empty());
         EXPECT_EQ(ec.value(), ENOENT);
+        try {
+            (void)ma::resolve("127.0.0.1", "no-such-service");
+            ADD_FAILURE();
+        } catch (std::system_error const &e) {
+            EXPECT_EQ(e.code().value(), ENOENT);
+            EXPECT_EQ(e.what(), std::string("monad::async::resolve: ") + gai_strerror(EAI_SERVICE));
+        }
         EXPECT_EQ(errno_thrown_by([] { (void)ma::resolve("300.1.1.1.", "80"); }) != 0, true);
         EXPECT_EQ(errno_thrown_by([] { (void)ma::resolve("", ""); }), EINVAL);
         std::string const cut("127.0.0.1\0.example.org", 22); // What stands before it was found.

@@ -211,6 +211,15 @@ else
     skip_check 'safe-stack is refused' 'no clang here'
 fi
 
+# It is the first thing that it says.
+older_cxx() {
+    echo '#include <monad/async.hpp>' | complains 'needs C++17' c++ "$1" -std=c++14 &&
+        grep -m 1 'error' "$work/complaint" | grep -q 'needs C++17'
+}
+for pair in $(compilers); do
+    check "C++14 is refused, ${pair#*:}" older_cxx "${pair#*:}"
+done
+
 # A liburing that is newer than the kernel's headers: its functions need what only its own copy has.
 newer_liburing() {
     mkdir -p "$work/newer/liburing"

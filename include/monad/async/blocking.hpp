@@ -19,6 +19,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <exception>
 #include <functional>
 #include <iterator>
@@ -237,6 +238,34 @@ MONAD_ASYNC_LOCAL inline monad_async_result find_addresses(std::string const &ho
 } // namespace detail
 /** @endcond */
 
+/** @cond no API */
+namespace detail {
+
+// Its text ends with what the name service says: that of the errno would speak of files.
+class name_error final : public std::system_error {
+public:
+    name_error(int error, int said) : std::system_error(error, std::system_category())
+    {
+        std::snprintf(text_, sizeof text_, "monad::async::resolve: %s", ::gai_strerror(said));
+    }
+    [[nodiscard]] char const *what() const noexcept override { return text_; }
+
+private:
+    char text_[120];
+};
+
+[[noreturn, gnu::cold, gnu::noinline]] inline void not_resolved(monad_async_result r)
+{
+    // -1 is also what the library's own errors have; of EAI_SYSTEM the errno says more.
+    if (r.value < -1 && r.value != EAI_SYSTEM) {
+        throw name_error(r.error, static_cast<int>(r.value));
+    }
+    fail(r.error, "monad::async::resolve");
+}
+
+} // namespace detail
+/** @endcond */
+
 /** Finds the addresses of a host: SUSPENDS until the name service has answered on a helper thread,
  *  as `monad_async_resolve`. A cancel and a deadline end it at once.
  *  @param host a name, or an address in figures; empty: this machine
@@ -256,12 +285,7 @@ MONAD_ASYNC_LOCAL inline monad_async_result find_addresses(std::string const &ho
     addrinfo *list = nullptr;
     auto const r = detail::find_addresses(host, service, kind, family, list);
     if (r.error != 0) {
-        std::string text("monad::async::resolve");
-        if (r.value < -1) { // -1 is also what the library's own errors have.
-            text += ": ";
-            text += ::gai_strerror(static_cast<int>(r.value));
-        }
-        detail::fail(r.error, text.c_str());
+        detail::not_resolved(r);
     }
     return address_list(list);
 }

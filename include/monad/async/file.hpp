@@ -79,7 +79,8 @@ public:
     /** @param other is left without a file */
     file(file &&other) noexcept { file_ = other.release(); }
 
-    /** Exchanges the two.
+    /** Exchanges the two, and closes nothing: what this one had is closed when `other` ends. Where
+     *  `other` is a variable that lives on, call `close` before, or `other.close()` after.
      *  @param other has this one's file then
      *  @return this */
     file &operator=(file &&other) noexcept

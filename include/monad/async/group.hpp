@@ -75,9 +75,9 @@ public:
         (void)monad_async_group_on_exit(&native_, &exited);
     }
 
-    /** SUSPENDS, shielded, while there are children: cancels them, and waits. Of what they threw, and
-     *  no `wait` has, `on_unobserved` is told. Ends the process, with a message, where there are some
-     *  and it is destroyed outside the tasks of its executor, or by one of them. */
+    /** SUSPENDS, shielded, while there are children: cancels and awaits them. Of what they threw,
+     *  and no `wait` has, `on_unobserved` is told. Ends the process, with a message, where there
+     *  are some and it is destroyed outside the tasks of its executor, or by one of them. */
     ~task_group() { end(); }
 
     task_group(task_group const &) = delete;
@@ -479,8 +479,8 @@ template <class... F> auto when_all(F &&...f)
 }
 
 /** SUSPENDS: runs callables as children of the task until the first has ended. The others are
- *  cancelled and awaited. What they return is dropped; of what they throw
- *  `executor_options::on_unobserved` is told.
+ *  cancelled and awaited. What they return is dropped, bytes that a `recv` took too, where both end
+ *  together: let it `poll`, or keep them by reference. `on_unobserved` is told of what they throw.
  *  @param f callables
  *  @return a variant of what the first returned; its index says which; `std::monostate` for
  *  nothing. An interruption while the others are awaited is left to the next call that suspends

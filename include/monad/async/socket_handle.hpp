@@ -58,7 +58,8 @@ public:
     {
     }
 
-    /** Exchanges the handles: the other closes what this one had, when it ends.
+    /** Exchanges the handles, and closes nothing: what this one had is closed when `other` ends.
+     *  Where `other` is a variable that lives on, call `close` before, or `other.close()` after.
      *  @param other has what this one had
      *  @return this handle */
     socket_handle &operator=(socket_handle &&other) noexcept

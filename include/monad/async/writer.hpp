@@ -98,7 +98,8 @@ public:
     }
 
     /** Receives on the same connection; flushes first where there is nothing to receive yet, as the
-     *  peer may be waiting for what was gathered. SUSPENDS.
+     *  peer may be waiting for what was gathered. SUSPENDS. A deadline around it is for both; where
+     *  sending and receiving have times of their own, `flush` first, in a scope of its own.
      *  @param to where it goes
      *  @return how many bytes came; 0: the peer sends no more
      *  @throws std::system_error its errno */
