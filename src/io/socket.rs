@@ -272,6 +272,7 @@ impl<K: Kernel> Call<'_, K> {
             // SAFETY: the caller's.
             match unsafe { self.io(sqe) } {
                 Err(Errno(libc::EALREADY | libc::EAGAIN)) => pause.next(self)?,
+                Err(Errno(libc::EISCONN)) => return Ok(0), // It was told who has begun.
                 connected => return connected,
             }
         }

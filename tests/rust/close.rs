@@ -19,7 +19,8 @@ use monad_async::uring::abi::sqe as flag;
 use monad_async::uring::kernel::{op, Cqe, Kernel, Sqe, Wait, Waker};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::os::fd::AsRawFd;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::rc::Rc;
 use support::child::alone;
@@ -699,4 +700,57 @@ fn a_close_by_an_older_handle_is_one_of_the_row() {
     let left = kernel.answers.clone();
     assert_eq!(run_bodies(kernel, vec![body]), [libc::EBADF]);
     assert!(left.borrow().is_empty());
+}
+
+/// A task connects a socket that another is connecting. One that blocks is told of success, too.
+#[test]
+fn of_two_connects_at_once_both_succeed() {
+    let ex = executor(8);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    // SAFETY: refers to no memory.
+    assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
+    // SAFETY: plain numbers.
+    let mut to: libc::sockaddr_in = unsafe { std::mem::zeroed() };
+    to.sin_family = libc::AF_INET as u16;
+    to.sin_port = listener.local_addr().unwrap().port().to_be();
+    to.sin_addr.s_addr = u32::from(Ipv4Addr::LOCALHOST).to_be();
+    let to: &'static libc::sockaddr_in = Box::leak(Box::new(to));
+    let (at, length) = ((&raw const *to).cast(), size_of::<libc::sockaddr_in>() as u32);
+    let connect = |flags| {
+        // SAFETY: `to` is an address of that many bytes.
+        unsafe {
+            let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC;
+            let fd = OwnedFd::from_raw_fd(libc::socket(libc::AF_INET, kind | flags, 0));
+            if flags != 0 {
+                libc::connect(fd.as_raw_fd(), at, length);
+            }
+            fd
+        }
+    };
+    // As many as may wait to be accepted.
+    let others: Vec<OwnedFd> = (0..4).map(|_| connect(libc::SOCK_NONBLOCK)).collect();
+    let ours = connect(0);
+    let fd = ours.as_raw_fd();
+    let tasks = [new_large_task(), new_large_task()];
+    for task in tasks {
+        set_body(task, move |task| {
+            let call = Call { ex: ex.executor(), task, fd, flags: 0 };
+            let to = Address { at: at.cast_mut().cast(), length };
+            // SAFETY: leaked.
+            unsafe { call.connect(to) }.map(|()| 0).into()
+        });
+        ex.attach(task).unwrap();
+    }
+    for _ in 0..10 {
+        let _ = ex.run(usize::MAX, Some(0));
+    }
+    assert!(tasks.iter().all(|task| task.is_attached()), "nobody accepts");
+    listener.set_nonblocking(true).unwrap();
+    while listener.accept().is_ok() {}
+    while ex.has_work() {
+        let _ = ex.run(usize::MAX, None);
+    }
+    assert_eq!(tasks.map(|task| task.head.result.get().error), [0; 2]);
+    drop((others, ours));
+    destroy(ex, tasks);
 }
