@@ -138,7 +138,6 @@ pub struct Executor<K: Kernel> {
     shares: Shares,
     /// Tasks in the lists of those that wait for a buffer.
     hungry: Cell<usize>,
-    refusals: Cell<suspend::Refusals>,
     /// Called by `destroy`, with what it is of.
     at_end: Cell<Option<AtEnd>>,
     no_exceptions: UnsafeCell<Exceptions>,
@@ -152,6 +151,7 @@ pub struct Executor<K: Kernel> {
     alone_above_ns: Cell<u64>,
     /// The owner thread's note of the executor that runs on it.
     running_here: *mut *const c_void,
+    refusals: Cell<suspend::Refusals>,
     /// Other threads read what the owner writes.
     _pinned: PhantomPinned,
 }
@@ -198,7 +198,6 @@ impl<K: Kernel> Executor<K> {
             fed_by: Cell::new(core::ptr::null()),
             shares: Shares::default(),
             hungry: Cell::new(0),
-            refusals: Cell::default(),
             at_end: Cell::new(None),
             no_exceptions: UnsafeCell::new(Exceptions::NONE),
             name: Name::default(),
@@ -207,6 +206,7 @@ impl<K: Kernel> Executor<K> {
             coarse_from_ns,
             alone_above_ns: Cell::new(coarse_from_ns),
             running_here: thread::running_executor(),
+            refusals: Cell::default(),
             _pinned: PhantomPinned,
         });
         let listed = |mut ex: Box<Self>| {
