@@ -532,16 +532,16 @@ fn a_set_is_not_unregistered_while_its_executor_uses_a_buffer_that_another_has_c
 /// Runs tasks with these bodies, one after the other attached, on an executor of this kernel.
 fn run_bodies(kernel: Told, bodies: Vec<impl Fn(&Call<'_, Told>) -> i32 + 'static>) -> Vec<i32> {
     let ex = Handle::new(kernel, true).unwrap();
-    let of = |body: Box<dyn Fn(&Call<'_, Told>) -> i32>| {
+    let mut tasks = Vec::new();
+    for body in bodies {
         let task = new_large_task();
         set_body(task, move |task| {
             let call = Call { ex: ex.executor(), task, fd: NO_FILE, flags: 0 };
             RawResult::success(body(&call) as isize)
         });
         ex.attach(task).unwrap();
-        task
-    };
-    let tasks: Vec<_> = bodies.into_iter().map(|body| of(Box::new(body))).collect();
+        tasks.push(task);
+    }
     while ex.has_work() {
         ex.run(usize::MAX, None).unwrap();
     }
@@ -606,7 +606,8 @@ fn what_the_kernel_lacks_is_told_of_where_it_is_begun() {
 #[test]
 fn a_connect_that_is_under_way_is_waited_for() {
     let connects = |c: &Call<'_, Told>| {
-        let address: libc::sockaddr = unsafe { std::mem::zeroed() }; // SAFETY: plain numbers.
+        // SAFETY: plain numbers.
+        let address: libc::sockaddr = unsafe { std::mem::zeroed() };
         let length = size_of_val(&address) as u32;
         // SAFETY: nobody performs it.
         errno(unsafe { c.connect(Address { at: &address, length }) })
