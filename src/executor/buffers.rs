@@ -223,6 +223,7 @@ impl<K: Kernel> Executor<K> {
                         let _ = buffers.hungry.push_back(link);
                         continue;
                     }
+                    self.reactor.closings.found();
                     self.feeds(hungry);
                 }
             }

@@ -1,14 +1,20 @@
 //! Closing handles. OWNER'S THREAD.
+//!
+//! Where nothing is in flight on a handle, and the kernel closes it within the call that submits
+//! the entry, its close does not suspend: destructors close, in the middle of what containers and
+//! pointers do, which other tasks must not see half done. The kernel does so except where the file
+//! system has something to flush (NFS, FUSE, overlayfs), or a socket lingers.
 
 use core::cell::Cell;
 use core::mem::MaybeUninit;
 use core::ptr::null;
 
+use super::operations::noted;
 use super::ordered::Ordered;
 use super::scope::{NEVER_NS, SHIELD};
 use super::Executor;
 use crate::error::{Errno, RawResult, Res};
-use crate::reactor::operation::CLOSED;
+use crate::reactor::operation::{bit, Op, CLOSED, KEPT_FROM, RETRIES_MAX};
 use crate::sys::fd;
 use crate::task::header::{TaskRef, Waits};
 use crate::uring::abi::{file, sqe as flag, uring_cmd_socket};
@@ -26,14 +32,16 @@ pub(super) struct Close {
     fd: i32,
     direct: bool,
     task: TaskRef,
+    /// What had been found on closed handles before anything was looked for.
+    found: u64,
     /// Its entry is the one that closes.
     is_last: Cell<bool>,
     next: Cell<*const Close>,
 }
 
 impl Close {
-    pub fn new(task: TaskRef, fd: i32, direct: bool) -> Self {
-        Self { fd, direct, task, is_last: Cell::new(false), next: Cell::new(null()) }
+    fn new(task: TaskRef, fd: i32, direct: bool, found: u64) -> Self {
+        Self { fd, direct, task, found, is_last: Cell::new(false), next: Cell::new(null()) }
     }
 
     /// It is open still, and of a direct one, the kernel has not said so far that it is over:
@@ -112,16 +120,27 @@ impl<K: Kernel> Executor<K> {
         self.reactor.closings.concern_entry(sqe, closings)
     }
 
-    /// SUSPENDS, shielded. `task` runs now. Ends what any task of ours has in flight on a handle,
-    /// with ECANCELED, and closes it. EBADF: no such handle.
+    /// SUSPENDS, shielded, unless nothing is in flight on it, and the kernel closes it at once.
+    /// `task` runs now. Ends what any task of ours has in flight on a handle, with ECANCELED, and
+    /// closes it. EBADF: no such handle.
     pub fn close_handle(&self, task: TaskRef, fd: i32, direct: bool) -> Res<()> {
         if self.closes.has(fd, direct) {
             return Err(Errno(libc::EBADF));
         }
         match self.reactor.rows.of(fd, direct) {
             Some(row) => self.close_ordered(task, Ordered { fd, direct, row }),
-            None => self.close_alone(&Close::new(task, fd, direct), false),
+            None => self.close_alone(&self.close_of(task, fd, direct), false),
         }
+    }
+
+    /// Before anything is looked for.
+    pub(super) fn close_of(&self, task: TaskRef, fd: i32, direct: bool) -> Close {
+        Close::new(task, fd, direct, self.reactor.closings.all_found())
+    }
+
+    /// Something was in flight on a handle that was closed since it began.
+    fn has_found(&self, close: &Close) -> bool {
+        self.reactor.closings.all_found() != close.found
     }
 
     /// The same of a handle without a row, or whose row is over; `is_listed`: in `closes`.
@@ -161,9 +180,15 @@ impl<K: Kernel> Executor<K> {
                 entry = entry.by_a_worker(); // In the thread that closes it.
             }
             this.is_last.set(true);
-            let res = self.io(task, entry);
+            let waits = lingers || self.has_found(this);
+            let res = if waits { self.io(task, entry) } else { self.io_within(task, &entry) };
             if lists {
                 self.closes.remove(this);
+            }
+            if !waits && !is_listed && self.has_found(this) {
+                // The tasks whose operations it has ended get out of them, and of what holds the
+                // handle, before it goes on. Not of a row, which has the number still.
+                self.sleep(task, 0);
             }
             self.leave_scope(task, shield.as_ptr())?;
             res
@@ -176,6 +201,40 @@ impl<K: Kernel> Executor<K> {
             // No such place in the table, or no table.
             e if direct && matches!(-e, libc::EINVAL | libc::ENXIO) => Err(Errno(libc::EBADF)),
             e => Err(Errno(-e)),
+        }
+    }
+
+    /// As `ask_kernel` and `reap`, for a task that runs: the time is that of its item.
+    #[inline(never)]
+    fn ask_now(&self) {
+        let now = self.stamp();
+        self.since_enter.set(0);
+        self.last_enter.set(now);
+        // An error of the kernel's that lasts meets the loop.
+        let _ = self.reactor.submit();
+        self.reap(now);
+    }
+
+    /// As `io`, in a shield, of what the kernel mostly performs within the call that submits it:
+    /// makes that call, and SUSPENDS only if it is not over then.
+    ///
+    /// # Safety
+    /// As `io`.
+    unsafe fn io_within(&self, task: TaskRef, sqe: &Sqe) -> i32 {
+        let record = Op::internal(sqe);
+        // SAFETY: in place until it is over, which is waited for below; the rest is the caller's.
+        unsafe { self.begin(task, &record, *sqe, noted(sqe) | bit::INTERNAL, None, 0) };
+        self.ask_now();
+        if record.pending.get() == 0 {
+            self.arm_all(task);
+            self.suspend_for(task, Some(&record));
+        }
+        record.take();
+        match record.outcome.get() {
+            // It did not perform it. Here it was asked again at once; there it is after pauses.
+            // SAFETY: the caller's.
+            KEPT_FROM if record.retries.get() == RETRIES_MAX => unsafe { self.io(task, sqe) },
+            res => res,
         }
     }
 
@@ -192,8 +251,9 @@ impl<K: Kernel> Executor<K> {
         let value = (&raw mut set as u64, size_of::<libc::linger>() as u32);
         let option = (libc::SOL_SOCKET, libc::SO_LINGER);
         // SAFETY: `set` has as much, until it is over.
-        let res =
-            unsafe { self.io(task, Sqe::option(fd, uring_cmd_socket::GETSOCKOPT, option, value)) };
+        let res = unsafe {
+            self.io_within(task, &Sqe::option(fd, uring_cmd_socket::GETSOCKOPT, option, value))
+        };
         // A kernel that makes plain ones of them (6.8) would answer.
         let untold = !self.reactor.kernel.knows(op::FIXED_FD_INSTALL);
         match -res {
@@ -216,7 +276,7 @@ impl<K: Kernel> Executor<K> {
         let mut install = Sqe::new(op::FIXED_FD_INSTALL, fd, 0, 0, 0, 0);
         install.0[0] |= u64::from(flag::FIXED_FILE) << 8;
         // SAFETY: refers to no memory.
-        let plain = unsafe { self.io(task, install) };
+        let plain = unsafe { self.io_within(task, &install) };
         if plain < 0 {
             return true;
         }
@@ -225,7 +285,7 @@ impl<K: Kernel> Executor<K> {
         lingers
     }
 
-    /// What the entry of `closing` has found does not matter. In a shield.
+    /// In a shield.
     ///
     /// # Safety
     /// `task` runs now.
@@ -233,7 +293,9 @@ impl<K: Kernel> Executor<K> {
         if let Some(sqe) = cancel {
             if self.reactor.push_closing(task, sqe).is_err() {
                 // SAFETY: it refers to no memory.
-                unsafe { self.io(task, sqe) };
+                if unsafe { self.io_within(task, &sqe) } > 0 {
+                    self.reactor.closings.found();
+                }
             }
         }
     }

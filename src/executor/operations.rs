@@ -18,7 +18,7 @@ use crate::trace::Kind;
 use crate::uring::kernel::{op, Kernel, Sqe};
 
 /// What of the entry has to be known at its end: noted, as the record's entry is the caller's.
-fn noted(sqe: &Sqe) -> u8 {
+pub(super) fn noted(sqe: &Sqe) -> u8 {
     match sqe.opcode() {
         op::CLOSE => bit::CLOSES,
         op::ACCEPT | op::OPENAT | op::OPENAT2 | op::SOCKET if sqe.file_index() != 0 => {

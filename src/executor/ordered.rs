@@ -4,7 +4,6 @@ use core::cell::Cell;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
-use super::closing::Close;
 use super::head::add;
 use super::scope::{NEVER_NS, SHIELD};
 use super::Executor;
@@ -201,7 +200,7 @@ impl<K: Kernel> Executor<K> {
     /// descriptor is closed: it looks a file up when it comes to its entry.
     pub fn close_ordered(&self, task: TaskRef, file: Ordered) -> Res<()> {
         let row = self.row(file)?;
-        let close = Close::new(task, file.fd, file.direct);
+        let close = self.close_of(task, file.fd, file.direct);
         // SAFETY: in place until it is removed.
         unsafe { self.closes.add(&close) };
         let closed = self.end_row(task, file, row).and_then(|()| {

@@ -39,6 +39,8 @@ pub(super) const DIRECT_MAX: usize = 1 << 20;
 
 pub struct Closings {
     count: Cell<u64>,
+    /// Changes whenever something was in flight on a handle that is closed.
+    found: Cell<u64>,
     /// By descriptor, and by place in the table of direct ones: what `count` became when that was
     /// last closed. 0: never.
     last: [RefCell<Vec<u64>>; 2],
@@ -88,6 +90,7 @@ impl Closings {
     pub const fn new() -> Self {
         Self {
             count: Cell::new(0),
+            found: Cell::new(0),
             last: [const { RefCell::new(Vec::new()) }; 2],
             unknown: Cell::new(0),
             waiting: [const { Cell::new(0) }; BUCKETS],
@@ -119,6 +122,16 @@ impl Closings {
     #[inline(always)]
     pub fn count(&self) -> u64 {
         self.count.get()
+    }
+
+    /// Something was in flight on a handle that is closed.
+    pub fn found(&self) {
+        self.found.set(self.found.get().wrapping_add(1));
+    }
+
+    /// What it has changed to.
+    pub fn all_found(&self) -> u64 {
+        self.found.get()
     }
 
     fn add(&self, handle: u64) {
@@ -198,6 +211,7 @@ impl<K: Kernel> Reactor<K> {
                         self.closings.waits(&record.sqe.get(), false);
                         self.count_queued(-1);
                         record.completed(-libc::ECANCELED, 0, true);
+                        self.closings.found();
                         each(record);
                     } else {
                         // SAFETY: in no queue, and in place while in flight.
@@ -252,6 +266,7 @@ impl<K: Kernel> Reactor<K> {
             if its == closed {
                 record.state.set(State::Kernel);
                 self.cancel_record(record);
+                self.closings.found();
             } else {
                 // SAFETY: in no list, and in place while in flight.
                 unsafe { others.push_back(link) };
@@ -285,6 +300,7 @@ impl<K: Kernel> Reactor<K> {
             // SAFETY: records in flight are in there, by this link.
             let record = unsafe { Op::from_link(link) };
             record.completed(record.withdrawn(), 0, true);
+            self.closings.found();
             each(record);
         }
     }

@@ -44,7 +44,7 @@ impl<K: Kernel> Reactor<K> {
                 return;
             }
             let Some(found) = self.record_of(cqe.user_data) else {
-                return self.complete_other(cqe.user_data);
+                return self.complete_other(cqe.user_data, cqe.res);
             };
             if self.complete_plain(found, cqe) {
                 record(found, true);
@@ -123,11 +123,15 @@ impl<K: Kernel> Reactor<K> {
 
     /// A completion of neither a task nor a record.
     #[inline(never)]
-    fn complete_other(&self, user_data: u64) {
+    fn complete_other(&self, user_data: u64, res: i32) {
         match user_data & TAG_MASK {
-            // Its answer says nothing that the operation's own completion does not.
+            // The operation's own completion says all else: of one operation this is 0, or an
+            // error; of a handle, how many were cancelled.
             TAG_CANCEL if self.is_request(user_data) => {
                 self.cancels.set(self.cancels.get().saturating_sub(1));
+                if res > 0 {
+                    self.closings.found();
+                }
             }
             TAG_CUT => {
                 let Some(record) = self.unsealed(user_data & !CUT) else { return };

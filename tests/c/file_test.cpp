@@ -561,6 +561,46 @@ TEST(File, a_close_ends_what_is_in_flight)
     EXPECT_EQ(fcntl(f.fd, F_GETFD), -1);
 }
 
+// Nobody else runs while a file is closed, inside an assignment of a pointer for one. Another task
+// that has a read in flight on it has ended that when the close returns.
+TEST(File, a_close_suspends_only_where_something_is_in_flight)
+{
+    for (bool in_flight : {false, true}) {
+        Executor ex;
+        Pipe pipe;
+        char byte = 0;
+        File const f = monad_async_file_adopt(dup(pipe.reader));
+        bool has_run = false, is_out = false;
+        Task reader([&](monad_async_task self) {
+            auto const r = monad_async_file_read(self, f, &byte, 1, -1);
+            is_out = true;
+            return r;
+        });
+        Task other([&](monad_async_task) {
+            has_run = true;
+            return success();
+        });
+        Task closer([&](monad_async_task self) {
+            other.attach(ex);
+            TRY(monad_async_file_close(self, f));
+            EXPECT_EQ(has_run, in_flight);
+            EXPECT_EQ(is_out, in_flight);
+            return success();
+        });
+        if (in_flight) {
+            reader.attach(ex);
+            run_until_suspended(ex, reader);
+        }
+        closer.attach(ex);
+        ex.finish();
+        EXPECT_EQ(closer->result.error, 0);
+        if (in_flight) {
+            EXPECT_EQ(reader->result.error, ECANCELED);
+        }
+        EXPECT_EQ(fcntl(f.fd, F_GETFD), -1);
+    }
+}
+
 TEST(File, what_was_opened_for_nobody_is_closed)
 {
     Executor ex;

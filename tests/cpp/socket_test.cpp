@@ -15,6 +15,7 @@
 #include <memory>
 #include <cstdint>
 #include <cstdio>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -119,6 +120,72 @@ TEST(CxxSocket, a_listener_that_cannot_be_made_in_a_task_does_not_suspend_it)
         ma::this_task::yield();
         EXPECT_TRUE(others_ran);
     });
+}
+
+// In each of these the standard library lets go of what was there before it has put in place what is
+// to be there: another task that ran in that time would see it half done.
+TEST(CxxSocket, a_destructor_does_not_suspend_where_nothing_is_in_flight)
+{
+    ma::executor ex;
+    ma::task changer, other;
+    auto shared = std::make_shared<ma::socket>(std::move(ends().a));
+    std::map<int, ma::socket> by_number;
+    std::vector<ma::socket> all;
+    bool ended = false;
+    int turns = 0;
+    changer.attach(ex, [&] {
+        for (int i = 0; i < 3; ++i) {
+            ends e, f;
+            by_number.emplace(2 * i, std::move(e.a));
+            by_number.emplace(2 * i + 1, std::move(e.b));
+            all.push_back(std::move(f.a));
+            all.push_back(std::move(f.b));
+        }
+        auto next = std::make_shared<ma::socket>(std::move(ends().a));
+        EXPECT_EQ(turns, 0) << "one end was closed";
+        shared = std::move(next);
+        EXPECT_EQ(turns, 0) << "shared_ptr";
+        by_number.clear();
+        all.erase(all.begin());
+        all.clear();
+        EXPECT_EQ(turns, 0) << "containers";
+        ended = true;
+    });
+    other.attach(ex, [&] {
+        for (; !ended; ma::this_task::yield()) {
+            ++turns;
+            EXPECT_NE(shared.use_count(), 0) << "a dying object";
+            EXPECT_TRUE(by_number.empty() || by_number.begin()->second.is_open());
+        }
+    });
+    ex.run_until_idle();
+    changer.get();
+    other.get();
+}
+
+// Who is in a call on it gets out of that first.
+TEST(CxxSocket, a_destructor_suspends_where_something_is_in_flight)
+{
+    ma::executor ex;
+    ends e;
+    auto a = std::make_unique<ma::socket>(std::move(e.a));
+    ma::task reader, closer;
+    bool is_out = false;
+    reader.attach(ex, [&] {
+        std::error_code ec;
+        char byte;
+        (void)a->recv({&byte, 1}, ec);
+        EXPECT_EQ(ec, ma::cancelled);
+        is_out = true;
+    });
+    closer.attach(ex, [&] {
+        ma::this_task::yield();
+        a.reset();
+        EXPECT_TRUE(is_out);
+    });
+    ex.run_until_idle();
+    reader.get();
+    closer.get();
 }
 
 TEST(CxxSocket, is_closed_by_a_task_that_was_cancelled)

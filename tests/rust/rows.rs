@@ -24,6 +24,7 @@ use monad_async::io::ordered::{order, ORDERED};
 use monad_async::reactor::batch::{Batches, Home, Worker};
 use monad_async::reactor::operation::Op;
 use monad_async::reactor::rows::wanted;
+use monad_async::sys::fd;
 use monad_async::task::header::TaskRef;
 use monad_async::uring::abi::sqe as flag;
 use monad_async::uring::kernel::{op, Cqe, Kernel, Sqe, Wait, Waker};
@@ -36,6 +37,7 @@ use std::io::{Read, Write};
 use std::mem::zeroed;
 use std::os::fd::{AsRawFd, IntoRawFd};
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
 use std::ptr::{null_mut, NonNull};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
@@ -103,7 +105,16 @@ fn a_number_that_is_another_files_before_the_close_returns() {
         let Some(kernel) = ring(RingOptions { entries: 8, ..Default::default() }) else { return };
         let ex = Handle::new(kernel, true).unwrap();
         let (closer, opener) = (new_large_task(), new_large_task());
-        let fd = tempfile().into_raw_fd();
+        // One that lingers is closed by a thread of the kernel's, so its close suspends.
+        let (lingers, _peer) = UnixStream::pair().unwrap();
+        let fd = lingers.into_raw_fd();
+        let set = libc::linger { l_onoff: 1, l_linger: 1 };
+        let (at, length) = ((&raw const set).cast(), size_of_val(&set) as u32);
+        // SAFETY: of that size.
+        unsafe {
+            fd::option_set(fd, libc::SOL_SOCKET, libc::SO_LINGER, at, length).unwrap();
+            fd::option_was_set(libc::SOL_SOCKET, libc::SO_LINGER, at, length);
+        }
         let closed = Rc::new(Cell::new(false));
         let has_closed = closed.clone();
         set_body(closer, move |task| {
@@ -115,7 +126,7 @@ fn a_number_that_is_another_files_before_the_close_returns() {
         });
         set_body(opener, move |task| {
             // SAFETY: refers to no memory.
-            while unsafe { libc::fcntl(fd, libc::F_GETFD) } == 0 {
+            while unsafe { libc::fcntl(fd, libc::F_GETFD) } != -1 {
                 Handle::<Real>::sleep(task, 0);
             }
             assert_eq!(tempfile().into_raw_fd(), fd, "the lowest that is free");

@@ -146,10 +146,10 @@ MONAD_ASYNC_API monad_async_result monad_async_file_row_error(monad_async_task t
                                                               int64_t *offset);
 
 /** Ends what any task of the executor has in flight on the file, with `ECANCELED` where the disk is
- *  not at it yet, and closes it. SUSPENDS, whatever scopes have fired. What was meant for it never
- *  reaches what gets the same number next. The last close of a file whose name is gone frees its
- *  blocks, on the executor's thread: tenths of a second for a GiB. Where the name is removed after
- *  the close (path.h), a thread of the kernel's does so.
+ *  not at it yet, and closes it. SUSPENDS, whatever scopes have fired, if something is in flight or
+ *  its file system flushes (NFS, FUSE, overlayfs). What was meant for it never reaches what has its
+ *  number next. The last close of a file whose name is gone frees its blocks on the executor's
+ *  thread, tenths of a second for a GiB; a name removed later (path.h), on one of the kernel's.
  *  @param task the task that runs
  *  @param file not to be used any more
  *  @retval 0 closed

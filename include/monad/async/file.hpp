@@ -89,9 +89,10 @@ public:
         return *this;
     }
 
-    /** SUSPENDS inside a task, whatever scopes have fired: closes it, after what any task has in
-     *  flight on it was ended. Outside tasks, or in another executor's, a plain descriptor is
-     *  closed, and a direct one stays until its executor ends. */
+    /** Closes it, after what any task has in flight on it was ended. SUSPENDS inside a task,
+     *  whatever scopes have fired, if there is something, or its file system flushes (NFS, FUSE,
+     *  overlayfs); else no other task runs in that time. Outside tasks, or in another executor's, a
+     *  plain descriptor is closed, and a direct one stays until its executor ends. */
     ~file() { (void)shut(false); }
 
     /** Closes it now; SUSPENDS as the destructor. Nothing happens where there is none.

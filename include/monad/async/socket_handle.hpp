@@ -68,9 +68,10 @@ public:
         return *this;
     }
 
-    /** SUSPENDS inside a task, whatever scopes have fired: closes it, after what any task has in
-     *  flight on it was ended. Outside tasks a plain descriptor is closed, and a direct one stays
-     *  until its executor ends; so it does where a task of another executor ends it. */
+    /** Closes it, after what any task has in flight on it was ended. SUSPENDS inside a task,
+     *  whatever scopes have fired, if there is something, or it lingers (`SO_LINGER`); else no
+     *  other task runs in that time. Outside tasks a plain descriptor is closed, and a direct one
+     *  stays until its executor ends; so it does where a task of another executor ends it. */
     ~socket_handle() { (void)shut(false); }
 
     /** Closes it now; SUSPENDS as the destructor. Nothing happens where there is none.

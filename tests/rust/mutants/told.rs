@@ -73,6 +73,10 @@ pub const NAMES: &[(Mutant, &str)] = &[
 
 const READ: &str = "a_read_that_waited_by_a_poll_does_not_go_on_by_the_number_of_a_closed_handle";
 
+const AT_ONCE: &str =
+    "a_close_of_what_nobody_uses_does_not_suspend_where_the_kernel_closes_at_once";
+const SUSPENDS: &str = "a_close_of_what_somebody_uses_suspends";
+
 pub const CLOSE: &[(Mutant, &str)] = &[
     of(
         FILE,
@@ -94,6 +98,41 @@ pub const CLOSE: &[(Mutant, &str)] = &[
         "calls::is_regular(fd)",
         "false",
         "a_file_that_the_ring_does_not_wait_for_is_read_by_a_helper",
+    ),
+    of(
+        CLOSE_HANDLE,
+        "a destructor suspends in the middle of what a shared_ptr does",
+        "let waits = lingers || self.has_found(this);",
+        "let waits = true;",
+        AT_ONCE,
+    ),
+    of(
+        CLOSE_HANDLE,
+        "a close does not ask the kernel before it suspends",
+        "let _ = self.reactor.submit();",
+        "",
+        AT_ONCE,
+    ),
+    of(
+        CLOSE_HANDLE,
+        "a close returns while others are in calls on that handle",
+        "!waits && !is_listed && self.has_found(this)",
+        "false",
+        SUSPENDS,
+    ),
+    of(
+        "src/reactor/reap.rs",
+        "a close does not learn that it has found something",
+        "res > 0",
+        "res > 1",
+        SUSPENDS,
+    ),
+    of(
+        CLOSE_HANDLE,
+        "a close that the kernel would not perform for a moment has failed",
+        "record.retries.get() == RETRIES_MAX",
+        "record.retries.get() > RETRIES_MAX",
+        "a_close_that_was_not_performed_at_once_is_begun_again_until_it_is",
     ),
     of(
         CLOSE_HANDLE,
