@@ -385,7 +385,7 @@ pub const LOOP: &[Mutant] = &[
         bug: "what is due waits for the next look",
         file: "src/executor/due.rs",
         right: "self.timers.prefetch();",
-        wrong: "if self.ready.len() > 1 { match due { Due::Task(task) => self.make_ready(task, now), Due::Other(timer) => self.deadline_passed(unsafe { Scope::from_timer(timer) }), } return; }",
+        wrong: "if self.ready.len() > 1 { match due { Due::Task(task) => self.make_ready(task, now), Due::Other(timer) => self.deadline_passed(unsafe { Scope::from_timer(timer) }), } return now; }",
     },
     Mutant {
         bug: "who joins gets the result of nobody",
