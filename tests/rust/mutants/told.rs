@@ -102,8 +102,8 @@ pub const CLOSE: &[(Mutant, &str)] = &[
     of(
         CLOSE_HANDLE,
         "a destructor suspends in the middle of what a shared_ptr does",
-        "let waits = lingers || self.has_found(this);",
-        "let waits = true;",
+        "lingers || self.has_found(this)",
+        "true",
         AT_ONCE,
     ),
     of(
