@@ -18,6 +18,7 @@ use core::mem::{offset_of, MaybeUninit};
 use core::ptr::{self, NonNull};
 
 use super::grant::Wait;
+use super::join::{JoinRecord, Joiner};
 use super::mailbox::Mailbox;
 use super::{remote, Executor};
 use crate::error::{RawResult, Res};
@@ -81,6 +82,13 @@ impl Children {
         }
         // SAFETY: it has a hook; null, or a list that lives until the task has exited.
         unsafe { task.annex().cast::<ExitHook>().as_ref().among.as_ref() }
+    }
+
+    /// The task that waits for them; none, where that wait was cancelled.
+    fn waiter(&self) -> Option<TaskRef> {
+        // SAFETY: who waits takes it out before it goes on.
+        let wait = unsafe { self.waiter.get()?.as_ref() };
+        wait.task().filter(|_| wait.is_armed())
     }
 
     /// How many have not exited.
@@ -256,8 +264,50 @@ impl<K: Kernel> Executor<K> {
             if ExitHook::of(child).addr() | GROUP_TAG == object {
                 return true;
             }
-            // SAFETY: who waits takes it out before it goes on.
-            next = among.waiter.get().and_then(|wait| unsafe { wait.as_ref() }.task());
+            next = among.waiter();
+        }
+        false
+    }
+
+    /// A child of the group at `of` waits for `task`, which runs here: it joins that, or one that
+    /// does, or one whose group has such a child, and so on. What waits on other executors, and in
+    /// a wait for several things, is not followed.
+    #[cold]
+    #[inline(never)]
+    pub fn is_joined_by_child(&self, task: TaskRef, of: *const c_void) -> bool {
+        let mut found = [task; CHAIN_MAX];
+        let (mut seen, mut count) = (0, 1);
+        while seen != count {
+            let joined = found[seen];
+            seen += 1;
+            let mut link = joined.joiners.front();
+            let mut waiter = Children::of(joined).and_then(Children::waiter);
+            loop {
+                let other = match link {
+                    Some(at) => {
+                        // SAFETY: only records of joiners that wait are in this list.
+                        let record = unsafe { JoinRecord::from_link(at) };
+                        // SAFETY: it is in the list.
+                        link = NonNull::new(unsafe { at.as_ref() }.peek_next());
+                        match record.joiner {
+                            Joiner::Task(other, home) if ptr::eq(home, self.mailbox) => other,
+                            _ => continue,
+                        }
+                    }
+                    None => match waiter.take() {
+                        None => break,
+                        Some(other) => other,
+                    },
+                };
+                if ExitHook::of(other) == of {
+                    return true;
+                }
+                if count == CHAIN_MAX {
+                    return false;
+                }
+                found[count] = other;
+                count += 1;
+            }
         }
         false
     }

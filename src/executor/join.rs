@@ -55,7 +55,7 @@ pub struct JoinRecord {
     /// Both are written by who posts them, or puts them into a list.
     link: MaybeUninit<Link>,
     unlink: MaybeUninit<Link>,
-    joiner: Joiner,
+    pub(super) joiner: Joiner,
     pub(super) other: TaskRef,
     /// Which of `other`'s runs is meant.
     pub(super) run: Run,

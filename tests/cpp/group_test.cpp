@@ -802,6 +802,54 @@ TEST(Group, a_child_that_joins_who_waits_for_it_is_refused)
     EXPECT_EQ(refused.size(), 4u);
 }
 
+// The same, where the join came first.
+TEST(Group, who_waits_for_a_child_that_joins_it_is_refused)
+{
+    ma::executor ex{ma::executor_options::compute_only()};
+    ma::task parent, joins_parent;
+    std::vector<int> refused, joined;
+    auto const joins = [&](ma::task &other) {
+        joined.push_back(errno_thrown_by([&] { ma::with_timeout(1h, [&] { other.join(); }); }));
+    };
+    auto const waits = [&](auto child) {
+        parent.attach(ex, [&, child] {
+            ma::task_group group;
+            group.spawn(child);
+            for (int i = 0; i != 8; ++i) {
+                ma::this_task::yield(); // Until all join.
+            }
+            auto const wait = [&] { ma::with_timeout(1s, [&] { group.wait(); }); };
+            refused.push_back(errno_thrown_by(wait));
+        });
+    };
+    waits([&] { joins(parent); });
+    ex.run_until_idle();
+    waits([&] { ma::when_all([] {}, [&] { joins(parent); }); });
+    ex.run_until_idle();
+    waits([&] { joins(joins_parent); });
+    joins_parent.attach(ex, [&] { parent.join(); });
+    ex.run_until_idle();
+    EXPECT_EQ(refused, (std::vector<int>{EDEADLK, EDEADLK, EDEADLK}));
+    EXPECT_EQ(joined, (std::vector<int>{ECANCELED, ECANCELED, ECANCELED}));
+    // No ring: who joins the parent is none of its children; or one that goes on is between them.
+    waits([] { ma::this_task::sleep_for(1ms); });
+    joins_parent.attach(ex, [&] { parent.join(); });
+    ex.run_until_idle();
+    EXPECT_EQ(refused.back(), 0);
+    waits([&] {
+        auto *const child = monad_async_task_current();
+        ma::when_all([&, child] {
+            while (!parent.native_handle()->is_suspended_awaiting) {
+                ma::this_task::yield();
+            }
+            EXPECT_EQ(monad_async_task_cancel(child->current_executor, child).error, 0);
+            joins(parent);
+        });
+    });
+    ex.run_until_idle();
+    EXPECT_EQ(joined.back(), ECANCELED);
+}
+
 } // namespace
 
 TEST(Background, a_task_begins_without_the_name_and_the_permit_of_the_one_before)

@@ -385,14 +385,14 @@ private:
         bool const interrupted = monad_async_group_count(&group_).value != 0;
         // What a child threw, if that was waited for, even where an interruption came with it.
         auto const first = interrupted || !is_of_child(r) ? end_group(group_) : r;
+        if (monad_async_group_count(&group_).value != 0) {
+            die("a child of when_all, shielded, joins the task that waits for it");
+        }
         std::exception_ptr told;
         for (auto const *s : all_) {
-            if (!s->thrown) {
-                continue;
-            }
             if (!interrupted && first.value == value_of(*s)) {
                 told = s->thrown;
-            } else {
+            } else if (s->thrown) {
                 dropped(block_, s->asked, s->thrown);
             }
         }

@@ -621,6 +621,7 @@ impl<'a> Model<'a> {
             Step::SpawnAll => self.spawn_all(),
             Step::CancelTeam => self.cancel_team(),
             Step::WaitTeam if self.team.members.is_empty() => self.team_waited(t, None),
+            Step::WaitTeam if self.is_joined_by_member(t) => EDEADLK,
             Step::WaitTeam => {
                 self.team.waiter = Some(t);
                 return None;

@@ -178,6 +178,22 @@ impl Model<'_> {
         None
     }
 
+    /// A child joins `t`, through others it may be.
+    pub fn is_joined_by_member(&self, t: usize) -> bool {
+        self.team.members.iter().any(|&member| {
+            let mut next = member;
+            while self.tasks[next].state == (State::Waits { armed: true }) {
+                match self.step_of(next) {
+                    Some(Step::Join(joined)) if !self.stands(next, Queue::Joiners(joined)) => break,
+                    Some(Step::Join(joined)) if joined == t => return true,
+                    Some(Step::Join(joined)) => next = joined,
+                    _ => break,
+                }
+            }
+            false
+        })
+    }
+
     pub fn unpark(&mut self, t: usize) {
         let waits = self.tasks[t].state == (State::Waits { armed: true });
         self.tasks[t].permit = true;
