@@ -22,6 +22,11 @@ pub(super) fn count_out(pool: &'static Pool) {
     }
 }
 
+/// The calling thread is that of a worker of `pool` that ends, and is not counted out.
+pub(super) fn is_leaving(pool: &Pool) -> bool {
+    LEAVES.get().addr() & !SECOND_ROUND == ptr::from_ref(pool).addr()
+}
+
 /// # Safety
 /// `at` is a pool, by `count_out`, or in the second round.
 unsafe extern "C" fn ends(at: *mut c_void) {

@@ -294,11 +294,12 @@ impl Pool {
         self.lock().quits
     }
 
-    /// The calling thread is a worker's, in one of its tasks.
+    /// The calling thread is a worker's, in one of its tasks, or at its end.
     pub fn is_here(&self) -> bool {
         let running = thread::running().cast::<Executor<RealKernel>>();
         // SAFETY: null, or the executor that runs here.
         unsafe { running.as_ref() }.is_some_and(|ex| ex.is_fed_by(&self.queue))
+            || leaving::is_leaving(self)
     }
 
     /// ANY THREAD. How many workers there are that begin tasks.

@@ -732,4 +732,23 @@ TEST(pool, its_end_waits_for_what_tasks_have_kept_for_their_threads)
     pthread_key_delete(key);
 }
 
+// As inside one of its tasks: the worker would wait for itself.
+TEST(pool, is_not_destroyed_by_what_ends_with_a_worker)
+{
+    static std::atomic<int> error{0};
+    struct destroys {
+        monad_async_pool pool = nullptr;
+        ~destroys() { error = monad_async_pool_destroy(pool).error; }
+    };
+    {
+        ma::thread_pool pool(1);
+        auto *const native = pool.native_handle();
+        pool.spawn([native] {
+            thread_local destroys at_end;
+            at_end.pool = native;
+        });
+    }
+    EXPECT_EQ(error, EDEADLK);
+}
+
 } // namespace

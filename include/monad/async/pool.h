@@ -112,7 +112,7 @@ MONAD_ASYNC_API monad_async_result monad_async_pool_create(
  *  shielded; blocks outside. EXPENSIVE.
  *  @param pool the pool; no longer to be used, unless there is an error
  *  @return how many tasks were handed back
- *  @retval EDEADLK inside a task of one of its workers
+ *  @retval EDEADLK inside a task of one of its workers, or in a destructor of a worker's thread
  *  @retval EINVAL NULL
  *  @retval EPERM after `fork`
  *  @see monad_async_pool_quit() */
