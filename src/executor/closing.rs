@@ -21,12 +21,13 @@ use crate::uring::abi::{file, sqe as flag, uring_cmd_socket};
 use crate::uring::kernel::{op, Kernel, Sqe};
 
 /// Of `Closes`, by the number: any number of closes may be under way at once.
-const LISTS: usize = 64;
+const LISTS: usize = 512;
 
 /// Closes of direct descriptors, and of ordered files, that have begun. A second one of the same,
 /// which nobody should ask for, may be performed behind the first one and what got its place next,
 /// or close what is written still: so it is refused. Each is on the stack of its task, which waits.
-pub(super) struct Closes([Cell<*const Close>; LISTS]);
+/// (Not an array: executors are made on small stacks.)
+pub(super) struct Closes(Vec<Cell<*const Close>>);
 
 pub(super) struct Close {
     fd: i32,
@@ -56,7 +57,14 @@ impl Close {
 
 impl Closes {
     pub(super) const fn new() -> Self {
-        Self([const { Cell::new(null()) }; LISTS])
+        Self(Vec::new())
+    }
+
+    /// Before all else. ENOMEM.
+    pub(super) fn make_lists(&mut self) -> Res<()> {
+        self.0.try_reserve_exact(LISTS).map_err(|_| Errno(libc::ENOMEM))?;
+        self.0.resize(LISTS, Cell::new(null()));
+        Ok(())
     }
 
     fn list(&self, fd: i32) -> &Cell<*const Close> {

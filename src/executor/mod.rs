@@ -210,6 +210,7 @@ impl<K: Kernel> Executor<K> {
             _pinned: PhantomPinned,
         });
         let listed = |mut ex: Box<Self>| {
+            ex.closes.make_lists()?;
             if !ex.kernel().cancels_by_handle() {
                 ex.reactor.closings.make_lists()?;
             }
