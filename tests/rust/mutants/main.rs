@@ -76,7 +76,7 @@ const LOOM: &[&str] = &[
 ];
 
 /// The programs of tests/rust that find some, each by the test that its list names.
-const ALONE: [(&str, &[(Mutant, &str)]); 17] = [
+const ALONE: [(&str, &[(Mutant, &str)]); 18] = [
     ("warm", STACKS),
     ("queues", QUEUES),
     ("reaped", queues::REAPED),
@@ -85,6 +85,7 @@ const ALONE: [(&str, &[(Mutant, &str)]); 17] = [
     ("close", CLOSE),
     ("entries", told::ENTRIES),
     ("joins", JOINS),
+    ("late_scope", told::LATE),
     ("checked", told::CHECKED),
     ("position", POSITION),
     ("rows", files::IN_ROWS),

@@ -52,6 +52,8 @@ pub const TOGETHER: &[Mutant] = &[
     of(CONDITION, "one notification is for all", "0..count", "0..usize::MAX"),
     of(SEMAPHORE, "who wants few passes who wants many", "self.permits.get() >= count && nobody_waits()", "self.permits.get() >= count"),
     of(SEMAPHORE, "who comes before all who wait waits for them", "level < first()", "first() == NOBODY"),
+    of(SEMAPHORE, "who comes behind others of its level passes them", "level < first()", "level <= first()"),
+    of(SEMAPHORE, "whoever comes for permits is of normal priority", "task.map_or(NORMAL, TaskRef::cpu_level) as usize", "{ let _ = task; NORMAL as usize }"),
     of(SEMAPHORE, "permits are given and kept", "self.permits.set(self.permits.get() - count); woken.add(node.wait());", "woken.add(node.wait());"),
     of(SEMAPHORE, "more is given than there is", "node.data.get() as u64 == count", "true"),
     of(SEMAPHORE, "a release of its own thread serves one", "self.permits.get() == 0", "true"),

@@ -212,6 +212,83 @@ pub const CLOSE: &[(Mutant, &str)] = &[
         LINGERS,
     ),
     of(
+        CLOSE_HANDLE,
+        "a direct one is closed while its close is under way",
+        "self.closes.has(fd, direct)",
+        "false",
+        SECOND,
+    ),
+    of(
+        CLOSE_HANDLE,
+        "a direct one is not closed until the task that closed what had its place goes on",
+        "!self.is_last.get() || self.direct && asked",
+        "true",
+        SECOND,
+    ),
+    of(
+        CLOSE_HANDLE,
+        "a close of a direct one is over once the kernel has it",
+        "matches!(waits, Completion | CompletionCancelQueued | Operation)",
+        "{ let _ = waits; false }",
+        SECOND,
+    ),
+    of(
+        CLOSE_HANDLE,
+        "a close by an older handle leaves the row of an ordered file",
+        "self.reactor.rows.of(fd, direct)",
+        "None",
+        OLDER,
+    ),
+    of(
+        "src/executor/ordered.rs",
+        "a file that is written in order has a second row",
+        "row.is_some_and(|file| self.row(file).is_ok_and(|row| !row.is_idle()))",
+        "{ let _ = row; false }",
+        OLDER,
+    ),
+    of(
+        "src/executor/operations.rs",
+        "a record begins what the kernel lacks",
+        "self.known(&sqe)?; (noted(&sqe), None)",
+        "(noted(&sqe), None)",
+        LACKS,
+    ),
+    of(
+        "src/api/io.rs",
+        "a call begins what the kernel lacks",
+        "validate::once(sqe).and_then(|()| ex.known(sqe))",
+        "validate::once(sqe)",
+        LACKS,
+    ),
+    of(
+        "src/io/socket.rs",
+        "a connect that is under way is told of as an error",
+        "self.goes_on_connecting(&sqe, begun)",
+        "{ let _ = begun; Err(Errno(libc::EALREADY)) }",
+        CONNECT,
+    ),
+    of(
+        "src/io/socket.rs",
+        "a connect that has waited connects what has the number of the socket it was for",
+        "self.goes_on(begun)?; self.poll(libc::POLLOUT)?; self.goes_on(begun)?;",
+        "self.goes_on(begun)?; self.poll(libc::POLLOUT)?;",
+        CONNECT,
+    ),
+    of(
+        CALL,
+        "a call of no bytes succeeds in a task that was cancelled",
+        "self.ex.interrupted(self.task)",
+        "0",
+        "calls_of_nothing_in_a_cancelled_task",
+    ),
+    of(
+        "src/sync/buffer_core.rs",
+        "what an earlier run of a task has claimed keeps it stuck",
+        "run == ANY || run == task.state().run()",
+        "true",
+        "who_waits_for_what_an_earlier_run_has_claimed_is_not_stuck",
+    ),
+    of(
         "src/sync/buffer_set.rs",
         "a set is unregistered while its executor uses a buffer that another has claimed",
         "set.claimed.get() != 0 || set.waiting.get() != 0 || set.fixed().is_used()",
@@ -219,6 +296,11 @@ pub const CLOSE: &[(Mutant, &str)] = &[
         "a_set_is_not_unregistered_while_its_executor_uses_a_buffer_that_another_has_claimed",
     ),
 ];
+
+const SECOND: &str = "a_second_close_of_a_direct_one_is_refused_until_the_first_is_over";
+const OLDER: &str = "a_close_by_an_older_handle_is_one_of_the_row";
+const LACKS: &str = "what_the_kernel_lacks_is_told_of_where_it_is_begun";
+const CONNECT: &str = "a_connect_that_is_under_way_is_waited_for";
 
 const AWAITED: &str = "src/sync/awaited.rs";
 const MUTEX: &str = "src/sync/mutex.rs";
@@ -250,6 +332,9 @@ const JOIN: &str = "src/executor/join.rs";
 const CROSSED: &str = "joins_here_elsewhere_and_in_a_queue_crossed_with_stops";
 
 const RINGS: &str = "of_each_ring_of_joins_the_last_is_refused_on_any_executors";
+
+const GROUP: &str = "src/sync/group.rs";
+const IN_A_ROW: &str = "children_that_come_at_once_are_cancelled_by_their_row";
 
 pub const JOINS: &[(Mutant, &str)] = &[
     of(
@@ -340,8 +425,45 @@ pub const JOINS: &[(Mutant, &str)] = &[
         CROSSED,
     ),
     of(JOIN, "a join out of time was cancelled", "record.canceled.get()", "false", CROSSED),
+    of(
+        GROUP,
+        "children that came at once are not cancelled",
+        "self.cancel_row(ex);",
+        "",
+        IN_A_ROW,
+    ),
+    of(
+        GROUP,
+        "with children that came at once whoever is in their row is cancelled",
+        "ExitHook::of(task) == of",
+        "{ let _ = of; true }",
+        IN_A_ROW,
+    ),
+    of(
+        GROUP,
+        "more children come at once while some are left",
+        "if self.count() != 0 { return (0, Err(Errno(libc::EBUSY))); }",
+        "",
+        IN_A_ROW,
+    ),
+    of(
+        GROUP,
+        "one more child comes where all come at once",
+        "if self.at_once() { return Err(Errno(libc::EINVAL)); }",
+        "",
+        IN_A_ROW,
+    ),
     of(JOIN, "who joins from elsewhere is not told", "answer(record, result, false)", "()", CROSSED),
 ];
+
+/// What came before a deadline counts: found by tests/rust/late_scope.rs.
+pub const LATE: &[(Mutant, &str)] = &[of(
+    "src/executor/due.rs",
+    "a deadline ends what has come, and the kernel was not asked for",
+    "now = self.hear_first(now);",
+    "",
+    "what_came_before_the_deadline_counts_however_late_the_executor_is",
+)];
 
 const LOCK: &str = "src/sys/lock.rs";
 const SLEEPS: &str =
