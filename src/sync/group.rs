@@ -116,8 +116,8 @@ impl<K: Kernel> Group<K> {
     /// `spawn`. EBUSY: none, as children that came at once are left.
     ///
     /// # Safety
-    /// Tasks that live until they have exited; of a group whose children come at once the slice
-    /// stays until then, too, and they are attached to nothing else.
+    /// Tasks that live until they have exited; of a group whose children come at once the slice and
+    /// all of them stay until none is left, and they are attached to nothing else.
     pub unsafe fn spawn_many(&self, tasks: &[*const TaskHead]) -> (usize, Res<()>) {
         let ex = match self.executor() {
             Ok(ex) => ex,

@@ -48,8 +48,9 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_group, 104);
 #define MONAD_ASYNC_GROUP_SHORT_EXITS 2u
 
 /** Another: all children come by one `monad_async_group_spawn_many`, and the next ones when none of
- *  them is left. Its array stays as it is until then, and the tasks are attached to nothing else,
- *  though they may have exited: so the group need not list them, which makes each cheaper. */
+ *  them is left. Its array stays as it is until then, and the tasks are neither destroyed nor
+ *  attached to anything else, though they may have exited: so the group need not list them, which
+ *  makes each cheaper. */
 #define MONAD_ASYNC_GROUP_AT_ONCE 4u
 
 /** Makes a group of the executor that runs the caller. Does not suspend.
