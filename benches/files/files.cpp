@@ -43,7 +43,6 @@ constexpr unsigned reads = 64 * 100, before_reads = 64 * 4, read_rounds = 20, pr
 constexpr unsigned writes = 64 * 20, before_writes = 64 * 4, write_rounds = 41;
 constexpr unsigned nops = 64 * 400, before_nops = 64 * 4, nop_rounds = 61;
 
-
 void by_tasks(ma::executor &ex, int fd, unsigned count)
 {
     random_offsets at;

@@ -484,7 +484,7 @@ TEST(Ordered, a_close_by_an_older_handle_is_one_of_the_row)
             return r;
         });
         EXPECT_EQ(int(next), fd) << "the next of that number";
-        struct stat status{};
+        struct stat status {};
         ASSERT_EQ(fstat(next, &status), 0);
         EXPECT_EQ(status.st_size, 0) << "written to another file";
         for (auto const &task : writers) {
@@ -503,10 +503,9 @@ TEST(Ordered, a_close_by_an_older_handle_ends_what_waits)
     auto const older = monad_async_file_adopt(copy);
     File f{};
     run_one(ex, [&](monad_async_task self) { return ordered(self, copy, &f); });
-    auto tasks = make_tasks(
-        100, [&](monad_async_task self, size_t) {
-            return monad_async_file_write(self, f, "x", 1, -1);
-        });
+    auto tasks = make_tasks(100, [&](monad_async_task self, size_t) {
+        return monad_async_file_write(self, f, "x", 1, -1);
+    });
     attach_all(tasks, ex);
     run_until_suspended(ex, tasks.back());
     ex.poll();

@@ -713,7 +713,8 @@ TEST(pool, its_end_waits_for_what_tasks_have_kept_for_their_threads)
     std::atomic<int> ends{0};
     told_of_end = &ends;
     pthread_key_t key = 0;
-    ASSERT_EQ(pthread_key_create(&key, [](void *to) { ++*static_cast<std::atomic<int> *>(to); }), 0);
+    ASSERT_EQ(pthread_key_create(&key, [](void *to) { ++*static_cast<std::atomic<int> *>(to); }),
+              0);
     auto const keep = [&] {
         of_thread.used = true;
         pthread_setspecific(key, &ends);

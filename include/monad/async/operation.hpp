@@ -69,7 +69,7 @@ struct opener {
     // have fired.
     MONAD_ASYNC_LOCAL void close(monad_async_result r, monad_async_task task) const noexcept
     {
-        constexpr std::uint32_t alloc = 0xffffffff; // IORING_FILE_INDEX_ALLOC
+        constexpr std::uint32_t alloc = 0xffffffff;       // IORING_FILE_INDEX_ALLOC
         constexpr std::uint8_t socket = 45, install = 54; // Which older headers lack.
         bool const may_be_direct = opcode == IORING_OP_ACCEPT || opcode == IORING_OP_OPENAT ||
                                    opcode == IORING_OP_OPENAT2 || opcode == socket;
