@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 pub mod api;
+#[cfg(not(no_benchmarks))] // The example has no criterion there.
 pub mod compare;
 pub mod hot;
 pub mod life;
