@@ -94,7 +94,7 @@ joining task 21|code_locking
 waiting for mutex 0x[0-9a-f]+, held by task 20|code_waiting
 queued in a pool|code_queued
 waiting for the children of a group|code_grouping
-joining task 23|code_grouped
+waiting for mutex 0x[0-9a-f]+, held by task 23|code_grouped
 sleeping forever|code_keeping
 waiting for mutex 0x[0-9a-f]+, held by task 25|code_bare
 END
@@ -111,7 +111,8 @@ END
     expect scopes '^task 19: scope 0x[0-9a-f]+, until [0-9.]+( \([0-9.]+ s from now\))?$'
     expect scopes '^2 scopes$'
     expect locks '^mutex 0x[0-9a-f]+: held by task 20; waits$'
-    expect locks '^    task 21$' && expect locks '^2 locks$'
+    expect locks '^    task 21$' && expect locks '^3 locks$'
+    expect locks '^mutex 0x[0-9a-f]+: held by task 23; waits$' && expect locks '^    task 24$'
     expect locks '^mutex 0x[0-9a-f]+: held by task 25; waits$' && expect locks '^    task 26$'
     expect pools '^pool with the queue at 0x[0-9a-f]+: 2 wait for a worker$'
     [ "$(section pools | sed -n 2,3p | xargs)" = 'high: task 22 normal: task 18' ] ||

@@ -181,8 +181,11 @@ result code_bare(task self)
     check(monad_async_task_suspend_for_duration(self, 0));
     return monad_async_local_mutex_lock(self, &local);
 }
+// It waits for its child, which waits for what it holds.
+monad_async_mutex grouped_mutex = MONAD_ASYNC_MUTEX_INIT;
 result code_grouping(task self)
 {
+    check(monad_async_mutex_lock(self, &grouped_mutex));
     monad_async_group group;
     check(monad_async_group_init(self, &group, 0));
     check(monad_async_group_spawn(&group, tasks[grouped]));
@@ -190,7 +193,7 @@ result code_grouping(task self)
 }
 result code_grouped(task self)
 {
-    return monad_async_task_join(self, tasks[grouping]);
+    return monad_async_mutex_lock(self, &grouped_mutex);
 }
 FRAME void stop_here()
 {
