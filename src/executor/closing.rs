@@ -9,14 +9,18 @@ use core::cell::Cell;
 use core::mem::MaybeUninit;
 use core::ptr::null;
 
+use super::budget::STEP;
+use super::due::MOST;
 use super::operations::noted;
 use super::ordered::Ordered;
 use super::scope::{NEVER_NS, SHIELD};
+use super::watch::by;
 use super::Executor;
 use crate::error::{Errno, RawResult, Res};
 use crate::reactor::operation::{bit, Op, CLOSED, KEPT_FROM, RETRIES_MAX};
 use crate::sys::fd;
 use crate::task::header::{TaskRef, Waits};
+use crate::trace::Ring;
 use crate::uring::abi::{file, sqe as flag, uring_cmd_socket};
 use crate::uring::kernel::{op, Kernel, Sqe};
 
@@ -220,7 +224,22 @@ impl<K: Kernel> Executor<K> {
         self.last_enter.set(now);
         // An error of the kernel's that lasts meets the loop.
         let _ = self.reactor.submit();
+        self.reap_for_others();
+    }
+
+    /// `reap`, whose causes are not the task that runs, as a trace would have it.
+    fn reap_for_others(&self) {
+        let now = self.stamp();
+        if !self.watches(by::TRACED) {
+            return self.reap(now);
+        }
+        let set = |(task, since)| self.trace.with(|writer| writer.ring.set_running(task, since));
+        let before = self.trace().map_or((0, 0), Ring::running);
+        let running = self.head.current_task.replace(core::ptr::null_mut());
+        set((0, 0));
         self.reap(now);
+        set(before);
+        self.head.current_task.set(running);
     }
 
     /// As `io`, in a shield, of what the kernel mostly performs within the call that submits it:
@@ -233,6 +252,13 @@ impl<K: Kernel> Executor<K> {
         // SAFETY: in place until it is over, which is waited for below; the rest is the caller's.
         unsafe { self.begin(task, &record, *sqe, noted(sqe) | bit::INTERNAL, None, 0) };
         self.ask_now();
+        // Behind what others had in the same call, however long that took.
+        for _ in 0..MOST / STEP {
+            if record.pending.get() != 0 || !self.reactor.has_completed() {
+                break;
+            }
+            self.reap_for_others();
+        }
         if record.pending.get() == 0 {
             self.arm_all(task);
             self.suspend_for(task, Some(&record));

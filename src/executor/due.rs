@@ -7,7 +7,10 @@ use crate::sched::timers::Due;
 use crate::uring::kernel::Kernel;
 
 /// A completion queue has no more places (`IORING_MAX_CQ_ENTRIES`).
-const MOST: usize = 65_536;
+pub(super) const MOST: usize = 65_536;
+
+/// How often the kernel is asked to take what waits for room, 64 entries at a time.
+const BURSTS: usize = 16;
 
 impl<K: Kernel> Executor<K> {
     /// Wakes who has slept enough, and fires the scopes whose deadline has passed; the stamp of its
@@ -42,12 +45,22 @@ impl<K: Kernel> Executor<K> {
 
     /// Before a deadline ends an operation: whoever was late, a task that computed or the machine,
     /// a result that came in time counts. The kernel has it until it is asked, or it is among more
-    /// than a look takes in. What was not submitted so far needs no look: its cancel comes after
-    /// it.
+    /// than a look takes in. What stands in the submission queue needs no look, as its cancel comes
+    /// after it; what waits for room there, or in a row, would be withdrawn.
     #[cold]
     fn hear_first(&self, mut now: u64) -> u64 {
-        if self.reactor.kernel.needs_enter() || self.reactor.has_queued() {
-            (now, _) = self.ask_kernel(now);
+        let reactor = &self.reactor;
+        let mut asks = reactor.kernel.needs_enter() || !reactor.rows.is_empty();
+        for _ in 0..BURSTS {
+            if !(asks || reactor.has_queued()) {
+                break;
+            }
+            asks = false;
+            let asked;
+            (now, asked) = self.ask_kernel(now);
+            if asked.is_err() {
+                break;
+            }
         }
         for _ in 0..MOST / STEP {
             if !self.reactor.has_completed() {

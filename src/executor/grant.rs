@@ -404,7 +404,7 @@ impl<K: Kernel> Executor<K> {
         if task.has(mark::STOPS) {
             let stopped = self.stop_at(task, super::next::Ahead(None)); // Others have `wait`.
             if stopped != 0 && wait.cancel() {
-                return Err(Errno(-stopped));
+                return Err(Errno(-self.refused(task, stopped))); // Nobody grants it now.
             }
         }
         match self.await_grant_at_once(task, wait) {

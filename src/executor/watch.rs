@@ -72,7 +72,7 @@ impl Trace {
 
     /// `f` uses the writer, and nothing else of the executor.
     #[inline(always)]
-    fn with<T>(&self, f: impl FnOnce(&mut Writer) -> T) -> Option<T> {
+    pub(super) fn with<T>(&self, f: impl FnOnce(&mut Writer) -> T) -> Option<T> {
         // SAFETY: the owner's thread alone gets here, and `f` does not come back.
         unsafe { &mut *self.0.get() }.as_mut().map(f)
     }

@@ -37,5 +37,9 @@ unsafe extern "C" fn ends(at: *mut c_void) {
     }
     let pool = at.map_addr(|address| address & !SECOND_ROUND).cast::<Pool>();
     // SAFETY: the caller's; pools are never freed.
-    unsafe { &*pool }.queue.remove_worker();
+    let pool = unsafe { &*pool };
+    // Another such object may have forked: the child has no workers, perhaps a latch that is held.
+    if pool.queue.is_of_this_process() {
+        pool.queue.remove_worker();
+    }
 }

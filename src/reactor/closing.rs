@@ -70,6 +70,7 @@ fn handle_of(sqe: &Sqe) -> u64 {
     match sqe.opcode() {
         op::NOP | op::TIMEOUT | op::FILES_UPDATE | op::MADVISE => handle(-1, false),
         op::PROVIDE_BUFFERS | op::REMOVE_BUFFERS => handle(-1, false),
+        op::CLOSE if sqe.file_index() != 0 => handle(-1, false), // A direct one, by its index.
         op::SETXATTR | op::GETXATTR | op::SOCKET | op::WAITID => handle(-1, false),
         op::FUTEX_WAIT..=op::FUTEX_WAITV | op::PIPE => handle(-1, false),
         _ => handle(sqe.fd(), sqe.flags() & flag::FIXED_FILE != 0),

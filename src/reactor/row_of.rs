@@ -48,7 +48,7 @@ impl Rows {
     pub fn of(&self, fd: i32, direct: bool) -> Option<u16> {
         let number = self.row_of.get(super::closing::handle(fd, direct))?;
         let row = self.get(number, fd, direct)?;
-        let is_same = || direct || row.inode == file::inode(fd);
+        let is_same = || direct || row.identity == file::identity(fd);
         (row.is_idle() || is_same()).then_some(number)
     }
 }

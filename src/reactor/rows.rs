@@ -60,7 +60,7 @@ pub struct Row {
     is_ready: Cell<bool>,
     handle: u64,
     /// See `Rows::of`.
-    pub(super) inode: u64,
+    pub(super) identity: u64,
     pub(super) waiting: Fifo,
     pub(super) flying: Fifo,
     /// Entries in the kernel, or writes that are elsewhere; and how many records the first of them
@@ -125,7 +125,7 @@ impl Rows {
             link: Link::new(),
             is_ready: Cell::new(false),
             handle: handle(fd, direct),
-            inode: if direct { 0 } else { file::inode(fd) },
+            identity: if direct { 0 } else { file::identity(fd) },
             waiting: Fifo::new(),
             flying: Fifo::new(),
             in_kernel: Cell::new(0),

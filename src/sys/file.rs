@@ -29,17 +29,17 @@ pub fn is_regular(fd: i32) -> bool {
     known && status.st_mode & libc::S_IFMT == libc::S_IFREG
 }
 
-/// By which two files of one file system are told from each other; 0: not known.
-pub fn inode(fd: i32) -> u64 {
+/// By which two files are told from each other: inode and device; 0: not known.
+pub fn identity(fd: i32) -> u64 {
     // SAFETY: plain numbers.
     let mut status: libc::stat = unsafe { core::mem::zeroed() };
     // SAFETY: our own record.
     let known = quietly(|| unsafe { libc::fstat(fd, &mut status) }).is_ok();
-    // Its type differs between architectures.
+    // Their types differ between architectures.
     #[allow(clippy::unnecessary_cast)]
-    let inode = status.st_ino as u64;
+    let identity = status.st_ino as u64 ^ (status.st_dev as u64).rotate_left(32);
     if known {
-        inode
+        identity
     } else {
         0
     }

@@ -355,18 +355,34 @@ fn a_file_that_the_ring_does_not_wait_for_is_read_by_a_helper() {
 /// How often another ready task has run when a close returns that the kernel answers so: the cancel,
 /// and the close.
 fn turns_in_a_close(direct: bool, lags: bool, answers: [i32; 2]) -> u32 {
+    turns_behind(0, direct, lags, answers)
+}
+
+/// The same, of a close that is submitted with so many operations of its task before it.
+fn turns_behind(others: usize, direct: bool, lags: bool, answers: [i32; 2]) -> u32 {
     let kernel = Told { lags: Rc::new(Cell::new(lags)), ..Told::default() };
-    kernel.answers.borrow_mut().extend(answers);
+    kernel.answers.borrow_mut().extend(std::iter::repeat_n(0, others).chain(answers));
     let left = kernel.answers.clone();
     let ex = Handle::new(kernel, true).unwrap();
     let (closer, other) = (new_task(), new_task());
     let (turns, ended) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(false)));
     let (seen, over) = (turns.clone(), ended.clone());
     set_body(closer, move |task| {
+        // SAFETY: zeros are an idle record.
+        let records: Vec<Op> = (0..others).map(|_| unsafe { std::mem::zeroed() }).collect();
+        for record in &records {
+            record.sqe.set(Sqe::new(op::NOP, -1, 0, 0, 0, 0));
+            // SAFETY: in place until they have ended, below; they refer to no memory.
+            unsafe { ex.executor().begin_operation(task, record) }.unwrap();
+        }
         let closed = ex.executor().close_handle(task, 5, direct);
         over.set(true);
+        let turns = seen.get();
+        for record in &records {
+            let _ = ex.executor().end_operation(task, record);
+        }
         // The turns of the other one, and the error.
-        RawResult { value: seen.get(), error: closed.map_or_else(|e| e.0, |()| 0), reserved: 0 }
+        RawResult { value: turns, error: closed.map_or_else(|e| e.0, |()| 0), reserved: 0 }
     });
     set_body(other, move |task| {
         while !ended.get() {
@@ -400,6 +416,8 @@ fn a_close_of_what_nobody_uses_does_not_suspend_where_the_kernel_closes_at_once(
                 assert_ne!(turns_in_a_close(direct, true, [found_nothing, closed]), 0);
             }
         }
+        // More than a look takes in completes before it.
+        assert_eq!(turns_behind(1000, direct, false, [0, 0]), 0);
     }
 }
 
