@@ -105,7 +105,8 @@ static inline monad_async_file monad_async_file_adopt(int fd)
 }
 
 /** Opens a file, as `openat2`, with `O_CLOEXEC`. SUSPENDS. One that a cancel comes too late for is
- *  the caller's, with success. A FIFO without a reader is `ENXIO` (its name not cached: it waits).
+ *  the caller's, with success. A FIFO without a reader is `ENXIO` (its name not cached: it waits);
+ *  without a writer it may be there at once, its end, too; a line's carrier is not waited for.
  *  @param task the task that runs
  *  @param[out] file untouched on an error
  *  @param directory where a relative path begins: a descriptor, or `AT_FDCWD`
@@ -115,8 +116,7 @@ static inline monad_async_file monad_async_file_adopt(int fd)
  *  @param resolve 0, or `RESOLVE_...` of `<linux/openat2.h>`
  *  @param flags 0, or `MONAD_ASYNC_FILE_DIRECT` (Linux 5.19), `MONAD_ASYNC_FILE_ORDERED`
  *  @retval 0 opened
- *  @retval ENFILE also: 65,535 ordered files of one executor
- *  @see monad_async_file_close() */
+ *  @retval ENFILE also: 65,535 ordered files of one executor */
 MONAD_ASYNC_API monad_async_result monad_async_file_open(monad_async_task task,
                                                          monad_async_file *file, int directory,
                                                          char const *path, int open_flags,

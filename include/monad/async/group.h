@@ -44,7 +44,8 @@ MONAD_ASYNC_ASSERT_SIZE(monad_async_group, 104);
 
 /** Another: whom `monad_async_group_on_exit` names calls nothing of the library, and uses little
  *  stack, as it may be called on a task's: it puts the task into a list, say. Of a child that
- *  succeeded it is told between two launches then, which spares two switches. */
+ *  succeeded it is told between two launches then, which spares two switches. (Of a child that had
+ *  returned with operations in flight any hook may be told on the stack of a task that closes.) */
 #define MONAD_ASYNC_GROUP_SHORT_EXITS 2u
 
 /** Another: all children come by one `monad_async_group_spawn_many`, and the next ones when none of
