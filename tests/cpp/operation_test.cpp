@@ -5,6 +5,7 @@
 #include <monad/async/io_batch.hpp>
 #include <monad/async/operation.hpp>
 #include <monad/async/scope.hpp>
+#include <monad/async/select.hpp>
 
 #include <array>
 #include <cstring>
@@ -241,28 +242,40 @@ TEST(IoBatch, two_of_one_task_keep_each_others_completions)
     });
 }
 
+monad_async_op opens_a_file(std::uint32_t flags = 0)
+{
+    monad_async_op open{};
+    monad_async_op_open(&open, AT_FDCWD, "/etc/passwd", O_RDONLY, 0, flags);
+    return open;
+}
+
+int lowest_free()
+{
+    int const fd = ::open("/", O_PATH | O_CLOEXEC);
+    ::close(fd);
+    return fd;
+}
+
+// A wait for what began later takes its completion: `other` has no operation else.
+void another_one_meets(ma::io_batch &other, int before)
+{
+    while (lowest_free() == before) {
+        ma::this_task::yield(); // Until it is open.
+    }
+    other.begin(nop());
+    (void)other.wait_any();
+    EXPECT_NE(lowest_free(), before) << "it waits to be taken";
+}
+
 // What was opened is nobody's then: as where nobody takes the completion, it is closed.
 TEST(IoBatch, what_another_ones_wait_has_met_and_nobody_took_is_closed)
 {
     ma::executor ex;
-    monad_async_op open{};
-    monad_async_op_open(&open, AT_FDCWD, "/etc/passwd", O_RDONLY, 0, 0);
-    auto const lowest_free = [] {
-        int const fd = ::open("/", O_PATH | O_CLOEXEC);
-        ::close(fd);
-        return fd;
-    };
+    auto const open = opens_a_file();
     int const before = lowest_free();
     run_task(ex, [&] {
         ma::io_batch other;
-        auto const meets = [&] {
-            while (lowest_free() == before) {
-                ma::this_task::yield(); // Until it is open.
-            }
-            other.begin(nop());
-            (void)other.wait_any();
-            EXPECT_NE(lowest_free(), before) << "it waits to be taken";
-        };
+        auto const meets = [&] { another_one_meets(other, before); };
         {
             ma::io_batch batch;
             batch.begin(open.sqe);
@@ -287,6 +300,140 @@ TEST(IoBatch, what_another_ones_wait_has_met_and_nobody_took_is_closed)
         }
         EXPECT_EQ(::close(taken), 0) << "is who asked for it's";
     });
+}
+
+TEST(Operation, who_has_the_record_closes_what_it_has_opened)
+{
+    ma::executor ex;
+    auto const open = opens_a_file();
+    run_task(ex, [&] {
+        int fd = -1;
+        {
+            ma::operation op;
+            auto *const kept = op.native_handle();
+            op.begin(open.sqe);
+            ASSERT_EQ(monad_async_op_wait(monad_async_task_current(), kept).error, 0);
+            fd = static_cast<int>(kept->result.value);
+        }
+        EXPECT_EQ(::close(fd), 0);
+    });
+}
+
+TEST(Operation, the_next_one_closes_what_nobody_has_asked_for)
+{
+    ma::executor ex;
+    auto const open = opens_a_file();
+    int const before = lowest_free();
+    run_task(ex, [&] {
+        ma::io_batch other;
+        ma::operation op{open.sqe};
+        another_one_meets(other, before);
+        op.begin(nop());
+        EXPECT_EQ(lowest_free(), before);
+        EXPECT_EQ(op.result().error, ECANCELED) << "no descriptor that is closed";
+        EXPECT_EQ(op.wait(), 0);
+
+        op.begin(open.sqe);
+        another_one_meets(other, before);
+        auto never = nop();
+        never.opcode = 255;
+        std::error_code ec;
+        op.begin(never, ec);
+        EXPECT_TRUE(ec);
+        EXPECT_EQ(lowest_free(), before) << "though it is refused";
+        EXPECT_EQ(op.wait(ec), -1);
+        EXPECT_EQ(ec.value(), ECANCELED);
+
+        op.begin(open.sqe);
+        another_one_meets(other, before);
+        int const taken = static_cast<int>(op.result().value);
+        op.begin(nop());
+        EXPECT_EQ(::close(taken), 0) << "is who asked for it's";
+        EXPECT_EQ(op.wait(), 0);
+    });
+}
+
+TEST(Operation, a_select_has_asked_for_what_happened_only)
+{
+    ma::executor ex;
+    auto const open = opens_a_file();
+    int const before = lowest_free();
+    run_task(ex, [&] {
+        {
+            ma::io_batch other;
+            ma::operation op{open.sqe};
+            bool has_come = false;
+            EXPECT_EQ(
+                ma::select(ma::on_timeout(0s, [] {}),
+                           ma::on_operation(op, [&](monad_async_result) { has_come = true; })),
+                0u);
+            EXPECT_FALSE(has_come);
+            another_one_meets(other, before);
+        }
+        EXPECT_EQ(lowest_free(), before);
+        int fd = -1;
+        {
+            ma::operation op{open.sqe};
+            ma::select(ma::on_operation(
+                op, [&](monad_async_result r) { fd = static_cast<int>(r.value); }));
+        }
+        EXPECT_EQ(::close(fd), 0) << "is the callable's";
+    });
+}
+
+// The place has the same number in the other's table.
+TEST(Operation, what_stays_idle_closes_nothing_of_a_later_runs_executor)
+{
+    ma::executor_options options;
+    options.direct_descriptors = 4;
+    std::optional<ma::executor> first, second;
+    try {
+        first.emplace(options);
+        second.emplace(options);
+    } catch (std::system_error const &e) {
+        GTEST_SKIP() << e.what();
+    }
+    auto const open = opens_a_file(MONAD_ASYNC_FILE_DIRECT);
+    auto op = std::make_unique<ma::operation>();
+    auto batch = std::make_unique<ma::io_batch>();
+    ma::task t;
+    t.attach(*first, [&] {
+        ma::io_batch other;
+        op->begin(open.sqe);
+        batch->begin(open.sqe);
+        while (op->in_flight()) {
+            other.begin(nop());
+            (void)other.wait_any();
+        }
+        for (int i = 0; i < 1000; ++i) { // The batch's, too.
+            other.begin(nop());
+            (void)other.wait_any();
+        }
+    });
+    while (!t.done()) {
+        first->run();
+    }
+    (void)t.get();
+    t.attach(*second, [&] {
+        auto *const self = monad_async_task_current();
+        monad_async_file files[2] = {};
+        for (auto &f : files) {
+            auto const r = monad_async_file_open(self, &f, AT_FDCWD, "/etc/passwd", O_RDONLY, 0, 0,
+                                                 MONAD_ASYNC_FILE_DIRECT);
+            ASSERT_EQ(r.error, 0);
+        }
+        op.reset();
+        batch.reset();
+        char c = 0;
+        for (auto const &f : files) {
+            EXPECT_EQ(monad_async_file_read(self, f, &c, 1, 0).error, 0);
+            EXPECT_EQ(monad_async_file_close(self, f).error, 0);
+        }
+    });
+    while (!t.done()) {
+        second->run();
+    }
+    (void)t.get();
 }
 
 TEST(IoBatch, hands_out_a_stream)

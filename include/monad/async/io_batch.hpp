@@ -57,8 +57,9 @@ struct io_completion {
 };
 
 /** Operations that one task has in flight at the same time. The destructor cancels what is left and
- *  waits until the kernel has let go of it; a descriptor that came, and nobody took, is closed.
- *  Belongs to the task that first begins one.
+ *  waits until the kernel has let go of it; a descriptor that is the result of one, and that nobody
+ *  took, is closed. What `IORING_OP_PIPE` or a received message has put into your memory is yours
+ *  to close. Belongs to the task that first begins one.
  *
  *  @snippet scopes.cpp four reads at once
  *  @see op.h, operation.hpp */
@@ -84,7 +85,7 @@ public:
             detail::end_op(link_.task, r);
         }
         for (; taken_ < done_.size(); ++taken_) {
-            done_[taken_].opens.close(done_[taken_].completion.result, link_.task);
+            (void)done_[taken_].opens.close(done_[taken_].completion.result);
         }
         if (!unlist() && process_ == detail::process_number()) {
             detail::die("an io_batch was destroyed on another thread than its task's before its "
@@ -284,7 +285,8 @@ private:
     {
         auto &batch = *static_cast<io_batch *>(to);
         auto &r = static_cast<record &>(op);
-        batch.done_.push_back({{r.id, r.result, r.cqe_flags}, detail::opener(r.sqe)});
+        auto *const ex = batch.link_.task->current_executor; // It runs.
+        batch.done_.push_back({{r.id, r.result, r.cqe_flags}, detail::opener(r.sqe, ex)});
         if (!r.is_in_flight) {
             batch.idle_.push_back(&r);
         }

@@ -20,6 +20,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <system_error>
+#include <utility>
 
 namespace monad::async {
 inline namespace v0 {
@@ -58,27 +59,29 @@ MONAD_ASYNC_LOCAL inline void end_op(monad_async_task task, monad_async_op &op) 
 struct opener {
     std::uint8_t opcode = 0;
     std::uint32_t file_index = 0;
+    monad_async_executor executor = nullptr; // Whose table has it, where it is a direct one.
 
     opener() noexcept = default;
-    explicit opener(io_uring_sqe const &sqe) noexcept
-        : opcode(sqe.opcode), file_index(sqe.file_index)
+    opener(io_uring_sqe const &sqe, monad_async_executor ex) noexcept
+        : opcode(sqe.opcode), file_index(sqe.file_index), executor(ex)
     {
     }
 
-    // Nobody takes that result of an operation of `task`. SUSPENDS inside a task, whatever scopes
-    // have fired.
-    MONAD_ASYNC_LOCAL void close(monad_async_result r, monad_async_task task) const noexcept
+    // Nobody takes that result. SUSPENDS inside a task, whatever scopes have fired. False: it is no
+    // descriptor.
+    MONAD_ASYNC_LOCAL bool close(monad_async_result r) const noexcept
     {
         constexpr std::uint32_t alloc = 0xffffffff;       // IORING_FILE_INDEX_ALLOC
         constexpr std::uint8_t socket = 45, install = 54; // Which older headers lack.
         bool const may_be_direct = opcode == IORING_OP_ACCEPT || opcode == IORING_OP_OPENAT ||
                                    opcode == IORING_OP_OPENAT2 || opcode == socket;
         if (r.error != 0 || (!may_be_direct && opcode != install)) {
-            return;
+            return false;
         }
         bool const direct = may_be_direct && file_index != 0;
-        if (direct && monad_async_task_current() != task) {
-            return; // Of another's table maybe: it stays until its executor ends.
+        auto *const self = monad_async_task_current();
+        if (direct && (self == nullptr || self->current_executor != executor)) {
+            return true; // Of another's table: it stays until that one's executor ends.
         }
         bool const given = direct && file_index != alloc; // The result is 0 then.
         monad_async_file opened = {static_cast<std::int32_t>(r.value), 0};
@@ -88,6 +91,7 @@ struct opener {
         }
         constexpr auto flag = MONAD_ASYNC_FILE_DIRECT;
         (void)close_handle(opened, flag, flag, false, monad_async_file_close);
+        return true;
     }
 };
 
@@ -100,8 +104,11 @@ struct opener {
  *  operation is over.
  *
  *  Where a task has an `io_batch` too, the batch's `wait_any` may take this operation's completion;
- *  `wait` gives it then all the same, the last one of a stream. A descriptor that came so, and that
- *  nobody asked for by `wait`, `result` or `native_handle`, is closed at the end.
+ *  `wait` gives it then all the same, the last one of a stream. A descriptor that is the result of
+ *  one that came so, and that nobody asked for by `wait`, `result` or `native_handle`, is closed at
+ *  the end, or by the next `begin`; not once `native_handle` was called, whenever that was: who has
+ *  the record may look. What `IORING_OP_PIPE` or a received message has put into your memory is
+ *  yours to close.
  *  @see op.h, io_batch.hpp */
 class operation {
 public:
@@ -119,15 +126,17 @@ public:
     {
         if (op_.is_in_flight) {
             detail::end_op(task_, op_);
-        } else if (is_unseen_) {
-            detail::opener(op_.sqe).close(op_.result, task_);
+        } else {
+            close_unseen();
         }
     }
 
     operation(operation const &) = delete;
     operation &operator=(operation const &) = delete;
 
-    /** Begins an operation. Does not suspend, no system call, no malloc.
+    /** Begins an operation. Does not suspend, no system call, no malloc; but where the last one has
+     *  brought a descriptor that nobody asked for, it first closes that, as the destructor would:
+     *  SUSPENDS then, shielded, and `result` is `ECANCELED` until the next completion.
      *  @param sqe what to do; copied
      *  @throws std::system_error `EBUSY`: in flight; `EPERM`: outside a task; `ENOTSUP`: the
      *  executor has no io_uring; `EINVAL`: an entry that may not pass, as for
@@ -186,25 +195,44 @@ public:
     /** @return `IORING_CQE_F_*` of the completion that was taken last */
     [[nodiscard]] std::uint32_t cqe_flags() const noexcept { return op_.cqe_flags; }
 
-    /** The record of the C API, which may be used together with this object.
+    /** The record of the C API, which may be used together with this object. From then on what
+     *  operations have opened is yours to close.
      *  @return stays where it is */
     [[nodiscard]] monad_async_op *native_handle() noexcept
     {
+        is_shared_ = true;
         is_unseen_ = false;
         return &op_;
     }
 
+    /** @cond no API: the record, for calls that tell by `result` when they have taken it */
+    [[nodiscard]] monad_async_op *record() noexcept { return &op_; }
+    /** @endcond */
+
 private:
     [[nodiscard]] int start(io_uring_sqe const &sqe) noexcept
     {
+        if (!op_.is_in_flight) {
+            close_unseen();
+        }
         if (op_.is_in_flight) {
             return EBUSY;
         }
         op_.sqe = sqe;
         task_ = monad_async_task_current();
+        executor_ = task_ != nullptr ? task_->current_executor : nullptr;
         int const error = detail::begin_op(op_).error;
-        is_unseen_ = error == 0;
+        is_unseen_ = error == 0 && !is_shared_;
         return error;
+    }
+
+    // SUSPENDS where the completion has brought a descriptor that nobody asked for.
+    MONAD_ASYNC_LOCAL void close_unseen() noexcept
+    {
+        if (std::exchange(is_unseen_, false) &&
+            detail::opener(op_.sqe, executor_).close(op_.result)) {
+            op_.result = monad_async_make_failure(ECANCELED);
+        }
     }
 
     // SUSPENDS until it has a completion, and takes it; one that another's wait has taken.
@@ -227,8 +255,11 @@ private:
     monad_async_op op_ = {};
 #pragma GCC diagnostic pop
     monad_async_task task_ = nullptr;
+    monad_async_executor executor_ = nullptr; // The task's, when it began.
     // The completion was not asked for.
     mutable bool is_unseen_ = false;
+    // The record was given out: whoever has it may look at any time.
+    bool is_shared_ = false;
 };
 
 } // namespace v0

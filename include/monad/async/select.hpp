@@ -149,12 +149,13 @@ template <class F> struct op_case {
     operation *op;
     F f;
 
-    monad_async_select_case make() const noexcept
-    {
-        return monad_async_case_op(op->native_handle());
-    }
+    monad_async_select_case make() const noexcept { return monad_async_case_op(op->record()); }
     void lost(void const *) noexcept {}
-    void happened(monad_async_result r) { std::move(f)(r); }
+    void happened(monad_async_result r)
+    {
+        (void)op->result(); // It was asked for.
+        std::move(f)(r);
+    }
 };
 
 template <class F> struct timeout_case {
