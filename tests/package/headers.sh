@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Every header in the oldest language version that it promises and in the newest, with every
 # compiler that is here, without a warning; alone, and twice over. What a header lacks shows with
-# whichever compiler reads it with the same standard library: so gcc does that in the oldest versions,
-# clang in C's newest and, with its own library, in C++20. All others read all headers together, in both
-# orders, and alone what has lines for newer versions. With MONAD_ASYNC_LONG=1 every header alone in
-# each, and in those versions between, too.
+# whichever compiler reads it with the same standard library: so gcc does that in the oldest
+# versions, clang in C's newest and, with its own library, in C++20. All others read all headers
+# together, in both orders, and alone what has lines for newer versions. With MONAD_ASYNC_LONG=1
+# every header alone in each, and in those versions between, too.
 . "$(dirname "$0")/common.sh"
 
 want_packages clang:clang /usr/include/liburing.h:liburing-dev
@@ -51,8 +51,8 @@ all_together() {
         compiles "$compiler" "$standard" "$language" backwards "${backwards[@]}"
 }
 
-# newer_alone COMPILER STANDARD LANGUAGE HEADER...   All together, and alone those in which some lines
-# are for some versions only.
+# newer_alone COMPILER STANDARD LANGUAGE HEADER...   All together, and alone those in which some
+# lines are for some versions only.
 newer_alone() {
     local newer
     all_together "$@" || return

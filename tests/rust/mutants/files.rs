@@ -153,12 +153,6 @@ pub const FILES: &[Mutant] = &[
         "true",
     ),
     of(
-        ROWS,
-        "a row that is closed keeps its turn",
-        "debug_assert!(row.is_idle()); self.end_turn(row);",
-        "debug_assert!(row.is_idle());",
-    ),
-    of(
         BATCH,
         "the first of those that a thread writes at once is to blame",
         "written < 0",
