@@ -238,3 +238,22 @@ pub struct Path {
     pub directory: i32,
     pub path: *const c_char,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::identity;
+    use std::fs::File;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::fs::MetadataExt;
+
+    /// The roots of these have the same inode each.
+    #[test]
+    fn files_of_two_devices_are_two() {
+        let open = |name| File::open(name).ok();
+        let (Some(one), Some(other)) = (open("/proc"), open("/sys")) else { return };
+        let inode = |file: &File| file.metadata().unwrap().ino();
+        let [first, second] = [&one, &other].map(|file| identity(file.as_raw_fd()));
+        assert_ne!(first, second, "inodes {} and {}", inode(&one), inode(&other));
+        assert_eq!(first, identity(open("/proc").unwrap().as_raw_fd()));
+    }
+}

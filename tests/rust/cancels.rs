@@ -4,9 +4,11 @@
 mod support;
 
 use monad_async::api::Handle;
-use monad_async::error::RawResult;
+use monad_async::error::{Errno, RawResult};
 use monad_async::executor::grant::Caller;
 use monad_async::io::call::Call;
+use monad_async::sync::event::Event;
+use monad_async::sync::Shared as Everybodys;
 use monad_async::task::header::{Flags, TaskRef};
 use std::cell::Cell;
 use std::mem::MaybeUninit;
@@ -230,4 +232,30 @@ fn calls_of_nothing_that_are_refused_again_and_again_give_way() {
         // SAFETY: of no bytes.
         -unsafe { call.read_all(std::ptr::null_mut(), 0, 0) }.error
     });
+}
+
+/// No cancel, and no scope of the caller's: the time of the call itself is over.
+#[test]
+fn waits_whose_time_is_over_again_and_again_give_way() {
+    let ex = executor(8);
+    let (asks, other) = (new_large_task(), new_large_task());
+    let has_ended = Rc::new(Cell::new(false));
+    let ends = has_ended.clone();
+    set_body(asks, move |task| {
+        // SAFETY: zeros are an event that is not set.
+        let event: Box<Event<Everybodys>> = Box::new(unsafe { std::mem::zeroed() });
+        while !ends.get() {
+            let caller = Caller::task(ex.executor(), task);
+            assert_eq!(event.wait(&caller, 1), Err(Errno(libc::ETIME)));
+        }
+        RawResult::success(0)
+    });
+    set_body(other, move |_| {
+        has_ended.set(true);
+        RawResult::success(0)
+    });
+    ex.attach(asks).unwrap();
+    ex.attach(other).unwrap();
+    run_all(ex);
+    destroy(ex, [asks, other]);
 }
