@@ -114,7 +114,7 @@ private:
         try { // A peer that sends its header byte by byte has as long as one that sends nothing.
             came = ma::with_timeout(set.idle, [&] { return read_header(parser, parsed); });
         } catch (ma::timeout_error const &) {
-            if (in_.empty() && !parser.got_some()) { // It has asked nothing.
+            if (in_.buffered().empty() && !parser.got_some()) { // It has asked nothing.
                 return false;
             }
             late = true;
@@ -141,21 +141,22 @@ private:
         bool passed = false, begins = true; // (Beast takes a first line whole.)
         while (!parser.is_header_done()) {
             // One empty line before a request is passed over (RFC 9112, 2.2).
-            if (begins && !passed && in_.compare(0, 2, "\r\n") == 0) {
-                in_.erase(0, 2);
+            if (begins && !passed && in_.buffered().substr(0, 2) == "\r\n") {
+                in_.consume(2);
                 passed = true;
             }
-            auto const line_end = begins ? in_.find('\n') : in_.npos;
-            if (line_end != in_.npos && (line_end == 0 || in_[line_end - 1] != '\r')) {
+            auto const came = in_.buffered();
+            auto const line_end = begins ? came.find('\n') : came.npos;
+            if (line_end != came.npos && (line_end == 0 || came[line_end - 1] != '\r')) {
                 ec = beast::http::error::bad_line_ending; // Beast takes it for a bad version.
                 return false;
             }
-            if (!in_.empty() && !(begins && in_ == "\r")) {
-                std::size_t const n = parser.put(boost::asio::buffer(in_), ec);
-                if (ec == beast::http::error::bad_version && !is_version(in_)) {
+            if (!came.empty() && !(begins && came == "\r")) {
+                auto const n = parser.put(boost::asio::buffer(came.data(), came.size()), ec);
+                if (ec == beast::http::error::bad_version && !is_version(came)) {
                     ec = beast::http::error::bad_target; // As whatever else is no first line.
                 }
-                in_.erase(0, n);
+                in_.consume(n);
                 begins = begins && n == 0;
                 if (ec && ec != beast::http::error::need_more) {
                     return false;
@@ -165,14 +166,11 @@ private:
                     break;
                 }
             }
-            char block[4096];
-            std::size_t const n = peer_.recv(block);
-            if (n == 0) {
+            if (in_.buffered().size() == in_.room()) {
+                ec = beast::http::error::header_limit;
                 return false;
             }
-            in_.append(block, n);
-            if (in_.size() > header_bytes_max + sizeof block) {
-                ec = beast::http::error::header_limit;
+            if (!in_.fill()) {
                 return false;
             }
         }
@@ -378,7 +376,8 @@ private:
 
     ma::socket peer_;
     clock_text &clock_;
-    std::string in_, out_;
+    ma::reader in_{peer_, header_bytes_max + 4096};
+    std::string out_;
 };
 
 #endif

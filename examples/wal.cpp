@@ -250,32 +250,9 @@ private:
     ma::local_event repaired_;
 };
 
-class lines {
-public:
-    explicit lines(ma::socket &socket) : socket_(socket) {}
-    bool next(string &line)
-    {
-        std::size_t end;
-        while ((end = data_.find('\n')) == string::npos) {
-            char more[4096];
-            auto const n = socket_.recv(more);
-            if (n == 0) {
-                return false;
-            }
-            if (data_.size() > longest) {
-                throw std::system_error(EMSGSIZE, std::system_category());
-            }
-            data_.append(more, n);
-        }
-        line = data_.substr(0, end);
-        data_.erase(0, end + 1);
-        return true;
-    }
-
-private:
-    static constexpr std::size_t longest = 1 << 20;
-    ma::socket &socket_;
-    string data_;
+// Lines of no more than 1 MiB: memory that no line has needed yet is not touched.
+struct lines : ma::reader {
+    explicit lines(ma::socket &socket) : reader(socket, 1 << 20) {}
 };
 
 string answer(store &s, string const &line)
@@ -350,8 +327,8 @@ void serve(string const &directory)
         }
         auto serving = [&s, peer = std::move(accepted)]() mutable {
             lines in(peer);
-            for (string line; in.next(line);) {
-                peer.send_all(answer(s, line));
+            while (auto const line = in.read_line()) {
+                peer.send_all(answer(s, string(*line)));
             }
         };
         connections.spawn(std::move(serving), ec); // Without memory it is closed.
@@ -379,8 +356,8 @@ string value_of(std::uint64_t n)
 std::string ask(ma::socket &socket, lines &in, string const &question)
 {
     socket.send_all(question);
-    string line;
-    return in.next(line) ? line : throw std::system_error(EPIPE, std::system_category());
+    auto const line = in.read_line();
+    return line ? string(*line) : throw std::system_error(EPIPE, std::system_category());
 }
 
 void load(string const &directory, int keys)

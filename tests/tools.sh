@@ -349,4 +349,4 @@ build_examples() {
 # Those that want nothing, and end by themselves: 0 if what they did was right.
 small_examples=(hello_c hello_cpp thread_pool workers exceptions scopes_c operations_c scopes_cpp
     locks_c local_c not_for_long_c channels_c groups_c groups_cpp pool_c pool_control_c waiting_c
-    receive_by_view_c asio_loop uv_loop coroutines)
+    receive_by_view_c asio_loop uv_loop coroutines lines_cpp)

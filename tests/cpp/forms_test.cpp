@@ -22,6 +22,7 @@
 #include <monad/async/poll.hpp>
 #include <monad/async/pool.hpp>
 #include <monad/async/process.hpp>
+#include <monad/async/reader.hpp>
 #include <monad/async/rw_lock.hpp>
 #include <monad/async/scope.hpp>
 #include <monad/async/semaphore.hpp>
@@ -58,6 +59,7 @@ extern ma::recv_stream &stream;
 extern ma::buffer_set &set;
 extern ma::fixed_buffer &buffer;
 extern ma::writer &w;
+extern ma::reader &in_parts;
 extern ma::process &p;
 extern ma::signals &sig;
 extern std::vector<std::string> &words;
@@ -136,6 +138,11 @@ static_assert(noexcept(buffer.write(f.native_handle(), 0, ec)));
 static_assert(noexcept(buffer.write(f.native_handle(), 0, 1, ec)));
 static_assert(noexcept(buffer.give(nullptr, ec)));
 static_assert(noexcept(w.write(from, ec)) && noexcept(w.flush(ec)) && noexcept(w.recv(to, ec)));
+static_assert(noexcept(in_parts.fill(ec)) && noexcept(in_parts.read(to, ec)));
+static_assert(noexcept(in_parts.peek(ec)) && noexcept(in_parts.peek(1, ec)));
+static_assert(noexcept(in_parts.read_until("", ec)) && noexcept(in_parts.read_until("", 1, ec)));
+static_assert(noexcept(in_parts.read_line(ec)) && noexcept(in_parts.read_line(1, ec)));
+static_assert(noexcept(in_parts.read_exactly(1, ec)) && noexcept(in_parts.read_exactly(to, ec)));
 static_assert(noexcept(ma::process(words, ec)) && noexcept(p.wait(ec)));
 static_assert(noexcept(ma::signals(ec)) && noexcept(ma::signals({1}, ec)));
 static_assert(noexcept(sig.wait(ec)));

@@ -4,6 +4,8 @@
 #include <monad/async/future.hpp>
 #include <monad/async/group.hpp>
 #include <monad/async/pool.hpp>
+#include <monad/async/reader.hpp>
+#include <monad/async/writer.hpp>
 
 #include <array>
 #include <atomic>
@@ -16,6 +18,7 @@
 #include <variant>
 
 #include <dlfcn.h>
+#include <sys/socket.h>
 
 #if defined(__SANITIZE_ADDRESS__)
     #define UNDER_ASAN 1
@@ -449,6 +452,33 @@ TEST(Malloc, for_each_that_cannot_tell_a_worker_to_begin_ends_what_it_has_begun)
         thrown += threw && begun != 0;
     }
     EXPECT_GE(thrown, 1);
+}
+
+TEST(Malloc, none_for_a_reader_and_a_writer_once_made)
+{
+    ma::executor ex;
+    run_task(ex, [] {
+        int fds[2];
+        ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+        ma::socket a(monad_async_socket_adopt(fds[0])), b(monad_async_socket_adopt(fds[1]));
+        ma::writer out(a, 64);
+        ma::reader in(b, 64);
+        std::string const line(40, 'x');
+        char frame[100];
+        long lines = 0;
+        EXPECT_EQ(allocations_in([&] {
+                      for (int i = 0; i != 100; ++i) {
+                          out.write(line);
+                          out.write({"\r\n", 2});
+                          out.write({frame, sizeof frame});
+                          out.flush();
+                          lines += in.read_line() == line;
+                          in.read_exactly(frame);
+                      }
+                  }),
+                  0);
+        EXPECT_EQ(lines, 100);
+    });
 }
 
 TEST(Malloc, when_any_and_groups_without_memory_run_nothing)

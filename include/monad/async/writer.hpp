@@ -8,8 +8,9 @@
 
 #include "bytes.hpp"
 #include "config.h"
+#include "detail/stream_calls.hpp"
 #include "error.hpp"
-#include "socket.hpp"
+#include "stream.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -17,27 +18,32 @@
 #include <memory>
 #include <system_error>
 
-#include <sys/socket.h>
 #include <sys/uio.h>
 
 namespace monad::async {
 inline namespace v0 {
 
-/** Gathers what is to be sent on a connection, and sends it at once: at `flush`, when its room is
- *  full, and before its `recv` would suspend. What was not flushed when it ends is dropped.
+/** Gathers what is to be sent on a connection or another stream, and sends it at once: at `flush`,
+ *  when its room is full, and before its `recv` would suspend. What was not flushed when it ends is
+ *  dropped.
  *
  *  A call that is interrupted keeps what was not sent, and nothing is sent twice; another error
  *  drops it, as the connection is of no use. Does not move.
- *  @see monad_async_socket_send_all(), socket.hpp */
+ *  @see monad_async_socket_send_all(), stream.hpp, socket.hpp, reader.hpp */
 class writer {
 public:
-    /** Makes a writer for a connection. EXPENSIVE.
-     *  @param connection must outlive it, and be written by it alone
+    /** Makes a writer for a connection, or another stream. EXPENSIVE.
+     *  @param stream a socket, or any writable stream (stream.hpp); must outlive it, and be written
+     *  by it alone
      *  @param room how many bytes are gathered
      *  @throws std::bad_alloc */
-    explicit writer(socket &connection, std::size_t room = 16384)
-        : connection_(connection), room_(room), gathered_(new unsigned char[room])
+    template <class Stream>
+    explicit writer(Stream &stream, std::size_t room = 16384)
+        : stream_(stream), room_(room), gathered_(new unsigned char[room])
     {
+        static_assert(is_writable_stream_v<Stream>,
+                      "a stream to be written has std::size_t send(ma::const_bytes, "
+                      "std::error_code &), or write, or writev; see stream.hpp");
     }
     writer(writer const &) = delete;
     writer &operator=(writer const &) = delete;
@@ -50,7 +56,7 @@ public:
     {
         std::error_code ec;
         write(from, ec);
-        detail::check(ec.value(), "monad::async::writer::write");
+        detail::check(ec, "monad::async::writer::write");
     }
 
     /** As the other `write`.
@@ -83,7 +89,7 @@ public:
     {
         std::error_code ec;
         flush(ec);
-        detail::check(ec.value(), "monad::async::writer::flush");
+        detail::check(ec, "monad::async::writer::flush");
     }
 
     /** As the other `flush`.
@@ -98,16 +104,17 @@ public:
     }
 
     /** Receives on the same connection; flushes first where there is nothing to receive yet, as the
-     *  peer may be waiting for what was gathered. SUSPENDS. A deadline around it is for both; where
+     *  peer may be waiting for what was gathered. Of a stream that is no `ma::socket` nobody knows
+     *  that without waiting: so it flushes first. SUSPENDS. A deadline around it is for both; where
      *  sending and receiving have times of their own, `flush` first, in a scope of its own.
      *  @param to where it goes
      *  @return how many bytes came; 0: the peer sends no more
-     *  @throws std::system_error its errno */
+     *  @throws std::system_error its errno; `EOPNOTSUPP`: the stream can only be written */
     [[nodiscard]] MONAD_ASYNC_LOCAL std::size_t recv(bytes to)
     {
         std::error_code ec;
         auto const n = recv(to, ec);
-        detail::check(ec.value(), "monad::async::writer::recv");
+        detail::check(ec, "monad::async::writer::recv");
         return n;
     }
 
@@ -118,20 +125,18 @@ public:
     [[nodiscard]] MONAD_ASYNC_LOCAL std::size_t recv(bytes to, std::error_code &ec) noexcept
     {
         if (begin_ != end_) {
-            auto const handle = connection_.native_handle();
-            auto const r = detail::socket_call([&](monad_async_task self) {
-                return monad_async_socket_recv(self, handle, to.data(), to.size(), MSG_DONTWAIT);
-            });
-            if (r.error != EAGAIN) {
-                detail::report(r.error, ec);
-                return r.error == 0 ? static_cast<std::size_t>(r.value) : 0;
+            if (stream_.tells_at_once()) {
+                auto const n = stream_.read_now(to, ec);
+                if (ec.value() != EAGAIN) {
+                    return n;
+                }
             }
             flush(ec);
             if (ec) {
                 return 0;
             }
         }
-        return connection_.recv(to, ec);
+        return stream_.read(to, ec);
     }
 
 private:
@@ -139,33 +144,26 @@ private:
     MONAD_ASYNC_LOCAL void send(const_bytes more, std::error_code &ec) noexcept
     {
         while (begin_ != end_ || more.size() - taken_ > room_) {
-            // Each time: another task may have closed it.
-            auto const handle = connection_.native_handle();
-            iovec parts[2] = {
-                {gathered_.get() + begin_, end_ - begin_},
-                {const_cast<unsigned char *>(more.data()) + taken_, more.size() - taken_}};
-            msghdr message = {};
-            message.msg_iov = parts;
-            message.msg_iovlen = 2;
-            auto const r = detail::socket_call([&](monad_async_task self) {
-                return monad_async_socket_sendmsg(self, handle, &message, 0);
-            });
-            if (r.error != 0) {
-                detail::report(r.error, ec);
-                if (r.error != ECANCELED && r.error != ETIME) {
+            auto const of_more = more.size() - taken_;
+            iovec parts[2] = {{gathered_.get() + begin_, end_ - begin_},
+                              {const_cast<unsigned char *>(more.data()) + taken_, of_more}};
+            int const first = begin_ == end_ ? 1 : 0;
+            auto const n = stream_.write(parts + first, (of_more != 0 ? 2 : 1) - first, ec);
+            auto const sent = std::min(n, end_ - begin_ + of_more);
+            auto const of_gathered = std::min(sent, end_ - begin_);
+            begin_ += of_gathered;
+            taken_ += sent - of_gathered;
+            if (ec) {
+                if (!detail::is_interruption(ec)) {
                     begin_ = end_ = 0;
                 }
                 return;
             }
-            auto const sent = static_cast<std::size_t>(r.value);
-            auto const of_gathered = std::min(sent, end_ - begin_);
-            begin_ += of_gathered;
-            taken_ += sent - of_gathered;
         }
         begin_ = end_ = 0;
     }
 
-    socket &connection_;
+    detail::any_stream stream_;
     std::size_t room_;
     std::unique_ptr<unsigned char[]> gathered_;
     std::size_t begin_ = 0;
