@@ -12,7 +12,6 @@
 #include <monad/async.hpp>
 #include <monad/async/metrics.h>
 
-#include <arpa/inet.h>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -20,7 +19,6 @@
 #include <exception>
 #include <fcntl.h>
 #include <getopt.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string>
 #include <sys/resource.h>
@@ -68,30 +66,19 @@ void print_metrics(std::vector<monad_async_executor> const &executors)
 }
 
 // A socket of the port, which others share: the kernel spreads the connections.
-int listening(std::uint16_t &port)
+ma::listener listening(std::uint16_t port)
 {
-    int const fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    int const on = 1;
-    sockaddr_in address = {};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    address.sin_port = htons(port);
-    socklen_t size = sizeof address;
-    if (fd < 0 || ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
-        ::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0 ||
-        ::bind(fd, reinterpret_cast<sockaddr *>(&address), size) != 0 || ::listen(fd, 4096) != 0 ||
-        ::getsockname(fd, reinterpret_cast<sockaddr *>(&address), &size) != 0) {
-        die("listen");
-    }
-    port = ntohs(address.sin_port);
-    return fd;
+    ma::socket s(AF_INET, SOCK_STREAM);
+    s.set_option(SOL_SOCKET, SO_REUSEADDR, 1);
+    s.set_option(SOL_SOCKET, SO_REUSEPORT, 1);
+    s.bind(ma::socket_address::internet("127.0.0.1", port));
+    return ma::listener::on(std::move(s), 4096);
 }
 
 // What runs on each worker, until it is cancelled.
-void serve(int fd)
+void serve(ma::listener listener)
 {
     clock_text clock;
-    ma::listener listener(monad_async_socket_adopt(fd));
     // Its end cancels the connections that are idle, and waits for the others.
     ma::task_group connections(MONAD_ASYNC_GROUP_INDEPENDENT);
     for (std::error_code ec; ec != std::errc::bad_file_descriptor;) { // Until it is closed.
@@ -175,8 +162,10 @@ try {
     std::vector<ma::future<void>> serving;
     std::uint16_t port = set.port;
     for (std::size_t i = 0; i != pool.workers(); ++i) {
-        int const fd = listening(port);
-        serving.push_back(pool.worker(i).submit([fd] { serve(fd); }));
+        auto listener = listening(port);
+        port = listener.port();
+        serving.push_back(
+            pool.worker(i).submit([l = std::move(listener)]() mutable { serve(std::move(l)); }));
     }
     std::printf("port %u\n", port);
     std::fflush(stdout);

@@ -30,7 +30,6 @@
 #include <vector>
 
 #include <sys/file.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 namespace ma = monad::async;
@@ -273,18 +272,6 @@ string answer(store &s, string const &line)
     }
 }
 
-ma::socket unix_socket(string const &directory, sockaddr_un &at)
-{
-    at = {};
-    at.sun_family = AF_UNIX;
-    auto const size =
-        std::snprintf(at.sun_path, sizeof at.sun_path, "%s/socket", directory.c_str());
-    if (size >= int(sizeof at.sun_path)) {
-        throw std::system_error(ENAMETOOLONG, std::system_category(), directory);
-    }
-    return ma::socket(AF_UNIX, SOCK_STREAM);
-}
-
 // No descriptors, or no memory for them.
 bool is_short(std::error_code const &ec)
 {
@@ -295,16 +282,9 @@ bool is_short(std::error_code const &ec)
 void serve(string const &directory)
 {
     store s(directory);
-    sockaddr_un at;
-    auto socket = unix_socket(directory, at);
-    ::unlink(at.sun_path);
-    auto *const self = ma::this_task::current();
-    auto const native = socket.native_handle();
-    ma::value_or_throw(
-        monad_async_socket_bind(self, native, reinterpret_cast<sockaddr *>(&at), sizeof at),
-        "bind");
-    ma::value_or_throw(monad_async_socket_listen(self, native, 512), "listen");
-    ma::listener listener(socket.release());
+    string const name = directory + "/socket";
+    ::unlink(name.c_str()); // Nobody's: the directory is ours.
+    auto listener = ma::listener::local(name);
     std::puts("ready");
     std::fflush(stdout);
     ma::task_group connections(MONAD_ASYNC_GROUP_INDEPENDENT);
@@ -337,10 +317,7 @@ void serve(string const &directory)
 
 ma::socket connect_to(string const &directory)
 {
-    sockaddr_un at;
-    auto socket = unix_socket(directory, at);
-    socket.connect(reinterpret_cast<sockaddr *>(&at), sizeof at);
-    return socket;
+    return ma::socket::local(directory + "/socket");
 }
 
 // A value that shows where it is torn.

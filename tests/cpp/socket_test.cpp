@@ -259,8 +259,8 @@ TEST(CxxSocket, errors_in_both_forms)
     EXPECT_EQ(errno_thrown_by([] { (void)ma::listener::tcp(0, "nowhere"); }), EINVAL);
     EXPECT_FALSE(ma::listener::tcp(0, "nowhere", 1, ec).is_open());
     EXPECT_EQ(ec.value(), EINVAL);
-    EXPECT_EQ(errno_thrown_by([] { ma::socket const s(AF_UNIX, SOCK_STREAM); }), EPERM)
-        << "outside a task";
+    EXPECT_EQ(errno_thrown_by([] { (void)ma::socket::tcp("127.0.0.1", 1); }), EPERM)
+        << "outside a task: it waits";
     ma::executor ex;
     run_task(ex, [&] {
         ma::socket none;
@@ -284,6 +284,120 @@ TEST(CxxSocket, errors_in_both_forms)
         EXPECT_FALSE(ma::socket::tcp("::x", port, ec).is_open());
         EXPECT_EQ(ec.value(), EINVAL);
     });
+}
+
+namespace {
+
+// A directory that is gone at the end, with what is in it.
+struct directory {
+    std::string path = "/tmp/monad_async_socket_XXXXXX";
+    directory() { EXPECT_NE(mkdtemp(path.data()), nullptr); }
+    ~directory()
+    {
+        ::unlink((path + "/s").c_str());
+        ::rmdir(path.c_str());
+    }
+};
+
+} // namespace
+
+// A server makes its listeners before it runs: that waits for nothing.
+TEST(CxxListener, in_the_file_system_outside_tasks_and_inside)
+{
+    directory const d;
+    std::string const name = d.path + "/s";
+    auto listener = ma::listener::local(name);
+    EXPECT_EQ(listener.local_address().family(), AF_UNIX);
+    std::error_code ec;
+    EXPECT_FALSE(ma::listener::local(name, ec).is_open());
+    EXPECT_EQ(ec.value(), EADDRINUSE);
+    EXPECT_EQ(errno_thrown_by([&] { (void)ma::listener::local(name); }), EADDRINUSE);
+    ma::executor ex;
+    ma::task server, client;
+    server.attach(ex, [&] { listener.accept().send_all(std::string_view("hello")); });
+    client.attach(ex, [&] {
+        auto s = ma::socket::local(name);
+        char data[5];
+        s.recv_exact(data);
+        EXPECT_EQ(std::string_view(data, 5), "hello");
+        listener.close();
+        EXPECT_EQ(errno_thrown_by([&] { (void)ma::socket::local(name); }), ECONNREFUSED)
+            << "the name stays";
+        ASSERT_EQ(::unlink(name.c_str()), 0);
+        EXPECT_FALSE(ma::socket::local(name, ec).is_open());
+        EXPECT_EQ(ec.value(), ENOENT);
+        EXPECT_TRUE(ma::listener::local(name).is_open()) << "inside a task, too";
+    });
+    ex.run_until_idle();
+    server.get();
+    client.get();
+}
+
+TEST(CxxListener, names_that_are_none)
+{
+    ma::executor ex;
+    std::error_code ec;
+    std::string const longest(107, 'x'), longer(108, 'x');
+    int const here = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    directory const d;
+    ASSERT_EQ(chdir(d.path.c_str()), 0);
+    EXPECT_TRUE(ma::listener::local(longest).is_open());
+    ::unlink(longest.c_str());
+    EXPECT_EQ(fchdir(here), 0);
+    close(here);
+    run_task(ex, [&] {
+        for (auto const &[name, error] :
+             {std::pair(longer, ENAMETOOLONG), std::pair(std::string(), EINVAL),
+              std::pair(std::string("a\0b", 3), EINVAL)}) {
+            EXPECT_FALSE(ma::listener::local(name, ec).is_open());
+            EXPECT_EQ(ec.value(), error) << name;
+            EXPECT_FALSE(ma::socket::local(name, ec).is_open());
+            EXPECT_EQ(ec.value(), error) << name;
+        }
+    });
+    EXPECT_EQ(errno_thrown_by([] { (void)ma::listener::at(ma::socket_address()); }), EINVAL);
+    EXPECT_EQ(errno_thrown_by([] { (void)ma::socket::local("/nowhere"); }), EPERM)
+        << "outside a task: it waits";
+}
+
+TEST(CxxListener, by_parts_outside_tasks)
+{
+    ma::socket s(AF_INET, SOCK_STREAM);
+    EXPECT_EQ(fcntl(s.native_handle().fd, F_GETFD), FD_CLOEXEC);
+    s.set_option(SOL_SOCKET, SO_REUSEPORT, 1);
+    EXPECT_EQ(s.option(SOL_SOCKET, SO_REUSEPORT), 1);
+    s.bind(ma::socket_address::internet("127.0.0.1", 0));
+    errno = E2BIG;
+    std::error_code ec;
+    s.bind(ma::socket_address::internet("127.0.0.1", 0), ec);
+    EXPECT_EQ(ec.value(), EINVAL) << "it is bound";
+    EXPECT_EQ(errno, E2BIG);
+    auto listener = ma::listener::on(std::move(s));
+    EXPECT_FALSE(s.is_open()); // NOLINT: that is what is tested
+    EXPECT_NE(listener.port(), 0);
+    EXPECT_EQ(listener.option(SOL_SOCKET, SO_ACCEPTCONN), 1);
+    linger const some = {1, 1};
+    EXPECT_EQ(errno_thrown_by([&] { listener.set_option(SOL_SOCKET, SO_LINGER, some); }), EPERM);
+    EXPECT_EQ(errno_thrown_by([] { ma::socket const none(AF_INET, 12345); }), EINVAL);
+    EXPECT_EQ(errno_thrown_by([] {
+                  ma::socket const direct(AF_INET, SOCK_STREAM, 0, MONAD_ASYNC_SOCKET_DIRECT);
+              }),
+              EPERM);
+    ma::executor ex;
+    ma::task server, client;
+    server.attach(ex, [&] {
+        listener.set_option(SOL_SOCKET, SO_LINGER, linger{0, 0});
+        EXPECT_TRUE(listener.accept().is_open());
+    });
+    client.attach(ex, [&] {
+        ma::socket c(AF_INET, SOCK_STREAM);
+        c.connect(listener.local_address());
+        c.connect(listener.local_address(), ec);
+        EXPECT_EQ(ec.value(), EISCONN);
+    });
+    ex.run_until_idle();
+    server.get();
+    client.get();
 }
 
 namespace {

@@ -8,6 +8,7 @@
 
 #include "config.h"
 #include "error.hpp"
+#include "path.hpp"
 #include "socket.h"
 #include "socket.hpp"
 #include "socket_address.hpp"
@@ -62,21 +63,7 @@ public:
     [[nodiscard]] static listener tcp(std::uint16_t port, char const *address, int backlog,
                                       std::error_code &ec) noexcept
     {
-        auto const at = socket_address::internet(address, port);
-        int const saved = errno;
-        errno = EINVAL;
-        int const on = 1;
-        int fd = -1;
-        bool const listens = !at.empty() &&
-                             (fd = ::socket(at.family(), SOCK_STREAM | SOCK_CLOEXEC, 0)) >= 0 &&
-                             setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
-                             ::bind(fd, at.native(), at.size()) == 0 && ::listen(fd, backlog) == 0;
-        detail::report(listens ? 0 : errno, ec);
-        if (!listens && fd >= 0) {
-            ::close(fd); // At once: nothing was ever in flight on it.
-        }
-        errno = saved;
-        return listens ? listener(monad_async_socket_adopt(fd)) : listener();
+        return at(socket_address::internet(address, port), backlog, ec);
     }
 
     /** As the other `tcp`, with as many as may be.
@@ -99,11 +86,107 @@ public:
         return tcp(port, "127.0.0.1", SOMAXCONN, ec);
     }
 
-    /** Has a socket that is bound listen. EXPENSIVE; a direct one: SUSPENDS.
+    /** Listens on a socket in the file system. EXPENSIVE; does not suspend. Who may connect, the
+     *  process's umask says. The name stays when the listener is closed.
+     *  @param path its name
+     *  @param backlog how many connections may wait
+     *  @return the listener
+     *  @throws std::system_error its errno; `EADDRINUSE`: the name is there, of a server that runs
+     *  or that left it behind: `unlink` it before, once no other is sure to run; `ENAMETOOLONG`: a
+     *  name of 108 bytes or more; `EINVAL`: an empty one */
+    [[nodiscard]] static listener local(pathname path, int backlog = SOMAXCONN)
+    {
+        std::error_code ec;
+        auto made = local(path, backlog, ec);
+        detail::check(ec.value(),
+                      ec.value() == EADDRINUSE
+                          ? "monad::async::listener::local (the name is there: of a server that "
+                            "runs, or that left it behind)"
+                          : "monad::async::listener::local");
+        return made;
+    }
+
+    /** As the other `local`.
+     *  @param path its name
+     *  @param backlog how many connections may wait
+     *  @param[out] ec the error
+     *  @return the listener; none with an error */
+    [[nodiscard]] static listener local(pathname path, int backlog, std::error_code &ec) noexcept
+    {
+        socket_address to;
+        int const error = detail::local_address(path.c_str(), to);
+        if (error != 0) {
+            detail::report(error, ec);
+            return listener();
+        }
+        return at(to, backlog, ec);
+    }
+
+    /** As the other `local`, with as many as may be.
+     *  @param path its name
+     *  @param[out] ec the error
+     *  @return the listener; none with an error */
+    [[nodiscard]] static listener local(pathname path, std::error_code &ec) noexcept
+    {
+        return local(path, SOMAXCONN, ec);
+    }
+
+    /** Listens for connections at an address of any family, with `SO_REUSEADDR`. EXPENSIVE; does
+     *  not suspend. With other options: `socket`, `set_option`, `bind`, and `on`, which work
+     *  outside tasks as well.
+     *  @param address where
+     *  @param backlog how many connections may wait
+     *  @return the listener
+     *  @throws std::system_error its errno; `EINVAL`: an empty address */
+    [[nodiscard]] static listener at(socket_address const &address, int backlog = SOMAXCONN)
+    {
+        std::error_code ec;
+        auto made = at(address, backlog, ec);
+        detail::check(ec.value(), "monad::async::listener::at");
+        return made;
+    }
+
+    /** As the other `at`.
+     *  @param address where
+     *  @param backlog how many connections may wait
+     *  @param[out] ec the error
+     *  @return the listener; none with an error */
+    [[nodiscard]] static listener at(socket_address const &address, int backlog,
+                                     std::error_code &ec) noexcept
+    {
+        int const saved = errno;
+        errno = EINVAL;
+        int const on = 1;
+        int fd = -1;
+        bool const listens =
+            !address.empty() &&
+            (fd = ::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC, 0)) >= 0 &&
+            setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
+            ::bind(fd, address.native(), address.size()) == 0 && ::listen(fd, backlog) == 0;
+        detail::report(listens ? 0 : errno, ec);
+        if (!listens && fd >= 0) {
+            ::close(fd); // At once: nothing was ever in flight on it.
+        }
+        errno = saved;
+        return listens ? listener(monad_async_socket_adopt(fd)) : listener();
+    }
+
+    /** As the other `at`, with as many as may be.
+     *  @param address where
+     *  @param[out] ec the error
+     *  @return the listener; none with an error */
+    [[nodiscard]] static listener at(socket_address const &address, std::error_code &ec) noexcept
+    {
+        return at(address, SOMAXCONN, ec);
+    }
+
+    /** Has a socket that is bound listen, inside a task or outside. EXPENSIVE; a direct one:
+     *  SUSPENDS.
      *  @param bound is a listener from now on
      *  @param backlog how many connections may wait
      *  @return the listener
-     *  @throws std::system_error its errno; then `bound` is as it was */
+     *  @throws std::system_error its errno; then `bound` is as it was; a direct one outside tasks:
+     *  `EPERM` */
     [[nodiscard]] static MONAD_ASYNC_LOCAL listener on(socket &&bound, int backlog = SOMAXCONN)
     {
         std::error_code ec;
@@ -120,9 +203,11 @@ public:
     [[nodiscard]] static MONAD_ASYNC_LOCAL listener on(socket &&bound, int backlog,
                                                        std::error_code &ec) noexcept
     {
-        auto const r = detail::socket_call([&](monad_async_task self) {
-            return monad_async_socket_listen(self, bound.native_handle(), backlog);
-        });
+        auto const native = bound.native_handle();
+        auto const r = detail::socket_call(
+            native.flags,
+            [&](monad_async_task self) { return monad_async_socket_listen(self, native, backlog); },
+            [&] { return ::listen(native.fd, backlog); });
         detail::report(r.error, ec);
         return r.error == 0 ? listener(bound.release()) : listener();
     }

@@ -13,6 +13,7 @@
 #include "config.h"
 #include "detail/runtime.hpp"
 #include "error.hpp"
+#include "path.hpp"
 #include "socket.h"
 #include "socket_address.hpp"
 #include "socket_handle.hpp"
@@ -41,7 +42,8 @@ public:
 };
 
 /** A connection, or a socket for messages. Move-only. All calls are made by the task that runs;
- *  outside tasks they throw `EPERM`.
+ *  outside tasks they throw `EPERM`, but what never waits: to make a socket that is not direct, its
+ *  addresses and options, and to bind it.
  *  @see socket.h, listener.hpp, connect.hpp, writer.hpp */
 class socket : public socket_handle {
 public:
@@ -52,12 +54,12 @@ public:
      *  @param native to be closed by this object */
     explicit socket(monad_async_socket native) noexcept : socket_handle(native) {}
 
-    /** Makes a socket. EXPENSIVE.
+    /** Makes a socket, inside a task or outside. EXPENSIVE.
      *  @param domain `AF_INET` and so on
      *  @param type `SOCK_STREAM` and so on
      *  @param protocol 0, or `IPPROTO_...`
      *  @param flags 0, or `MONAD_ASYNC_SOCKET_DIRECT`: SUSPENDS
-     *  @throws std::system_error its errno */
+     *  @throws std::system_error its errno; a direct one outside tasks: `EPERM` */
     explicit socket(int domain, int type, int protocol = 0, std::uint32_t flags = 0)
     {
         detail::check(open(domain, type, protocol, flags), "monad::async::socket");
@@ -84,7 +86,7 @@ public:
     {
     }
 
-    /** As that constructor, of the protocol that is the type's. SUSPENDS.
+    /** As that constructor, of the protocol that is the type's.
      *  @param domain `AF_INET` and so on
      *  @param type `SOCK_STREAM` and so on
      *  @param[out] ec the error */
@@ -123,6 +125,50 @@ public:
         }
         detail::report(error, ec);
         return error == 0 ? std::move(made) : socket();
+    }
+
+    /** Connects to a socket in the file system. SUSPENDS.
+     *  @param path its name
+     *  @return the connection
+     *  @throws std::system_error its errno; `ENAMETOOLONG`: a name of 108 bytes or more; `EINVAL`:
+     *  an empty one */
+    [[nodiscard]] static MONAD_ASYNC_LOCAL socket local(pathname path)
+    {
+        std::error_code ec;
+        auto made = local(path, ec);
+        detail::check(ec.value(), "monad::async::socket::local");
+        return made;
+    }
+
+    /** As the other `local`.
+     *  @param path its name
+     *  @param[out] ec the error
+     *  @return the connection; none with an error */
+    [[nodiscard]] static MONAD_ASYNC_LOCAL socket local(pathname path, std::error_code &ec) noexcept
+    {
+        socket made;
+        socket_address to;
+        int error = detail::local_address(path.c_str(), to);
+        error = error == 0 ? made.open(AF_UNIX, SOCK_STREAM, 0, 0) : error;
+        error = error == 0 ? made.begin_connect(to.native(), to.size()).error : error;
+        detail::report(error, ec);
+        return error == 0 ? std::move(made) : socket();
+    }
+
+    /** SUSPENDS until it is connected.
+     *  @param address the peer's
+     *  @throws std::system_error its errno */
+    MONAD_ASYNC_LOCAL void connect(socket_address const &address)
+    {
+        connect(address.native(), address.size());
+    }
+
+    /** As the other `connect`.
+     *  @param address the peer's
+     *  @param[out] ec the error */
+    MONAD_ASYNC_LOCAL void connect(socket_address const &address, std::error_code &ec) noexcept
+    {
+        connect(address.native(), address.size(), ec);
     }
 
     /** SUSPENDS until it is connected.
@@ -358,10 +404,13 @@ private:
 
     MONAD_ASYNC_LOCAL int open(int domain, int type, int protocol, std::uint32_t flags) noexcept
     {
-        return detail::socket_call([&](monad_async_task self) {
-                   return monad_async_socket_open(self, &socket_, domain, type, protocol, flags);
-               })
-            .error;
+        auto const r = detail::socket_call(
+            flags,
+            [&](monad_async_task self) {
+                return monad_async_socket_open(self, &socket_, domain, type, protocol, flags);
+            },
+            [&] { return socket_.fd = ::socket(domain, type | SOCK_CLOEXEC, protocol); });
+        return r.error;
     }
 
     MONAD_ASYNC_LOCAL monad_async_result begin_connect(sockaddr const *address, socklen_t length)

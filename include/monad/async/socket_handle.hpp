@@ -36,6 +36,33 @@ template <class Call> [[nodiscard]] MONAD_ASYNC_LOCAL monad_async_result socket_
     return interruptible(self, [self, call] { return call(self); });
 }
 
+// The same where nothing waits: outside tasks by the system call itself, of what is a descriptor.
+template <class Call, class Otherwise>
+[[nodiscard]] MONAD_ASYNC_LOCAL monad_async_result socket_call(std::uint32_t flags, Call call,
+                                                               Otherwise otherwise)
+{
+    if (monad_async_task_current() != nullptr) {
+        return socket_call(call);
+    }
+    if (flags != 0) {
+        return monad_async_make_failure(EPERM);
+    }
+    int const saved = errno;
+    int const value = otherwise();
+    int const error = value >= 0 ? 0 : std::exchange(errno, saved);
+    return error == 0 ? monad_async_make_success(value) : monad_async_make_failure(error);
+}
+
+// The errno of a name that is none: null, empty or too long.
+[[nodiscard]] inline int local_address(char const *path, socket_address &address) noexcept
+{
+    if (path == nullptr || *path == 0) { // One that is empty would be a name beside all paths.
+        return EINVAL;
+    }
+    address = socket_address::local(path);
+    return address.empty() ? ENAMETOOLONG : 0;
+}
+
 } // namespace detail
 /** @endcond */
 
@@ -150,9 +177,9 @@ public:
         return address_of(monad_async_socket_peer_address, getpeername, ec);
     }
 
-    /** Binds it. EXPENSIVE; a direct one: SUSPENDS.
+    /** Binds it, inside a task or outside. EXPENSIVE; a direct one: SUSPENDS.
      *  @param address where it is to be
-     *  @throws std::system_error its errno */
+     *  @throws std::system_error its errno; a direct one outside tasks: `EPERM` */
     MONAD_ASYNC_LOCAL void bind(socket_address const &address)
     {
         detail::check(place(address).error, "monad::async::socket::bind");
@@ -166,12 +193,13 @@ public:
         detail::report(place(address).error, ec);
     }
 
-    /** As `getsockopt`, of an option of that type. EXPENSIVE; a direct one: SUSPENDS.
+    /** As `getsockopt`, of an option of that type, inside a task or outside. EXPENSIVE; a direct
+     *  one: SUSPENDS.
      *  @tparam T `int`, `timeval` and so on
      *  @param level `SOL_SOCKET` and so on
      *  @param name `SO_...` and so on
      *  @return the option; what the kernel does not fill is 0
-     *  @throws std::system_error its errno */
+     *  @throws std::system_error its errno; a direct one outside tasks: `EPERM` */
     template <class T = int> [[nodiscard]] MONAD_ASYNC_LOCAL T option(int level, int name) const
     {
         T value = {};
@@ -195,11 +223,12 @@ public:
         return ec ? T{} : value;
     }
 
-    /** As `setsockopt`. EXPENSIVE; a direct one: SUSPENDS.
+    /** As `setsockopt`, inside a task or outside. EXPENSIVE; a direct one: SUSPENDS.
      *  @param level `SOL_SOCKET` and so on
      *  @param name `SO_...` and so on
      *  @param value the option
-     *  @throws std::system_error its errno */
+     *  @throws std::system_error its errno; outside tasks, a direct one, or `SO_LINGER`, of which
+     *  the library has to know: `EPERM` */
     template <class T> MONAD_ASYNC_LOCAL void set_option(int level, int name, T const &value)
     {
         detail::check(write_option(level, name, &value, sizeof value).error,
@@ -223,22 +252,18 @@ protected:
     monad_async_socket socket_ = {-1, 0};
 
 private:
-    // Outside tasks by the system call itself, which does not wait.
     template <class Call, class Otherwise>
     MONAD_ASYNC_LOCAL socket_address address_of(Call call, Otherwise otherwise,
                                                 std::error_code &ec) const noexcept
     {
         socket_address found;
         auto length = static_cast<socklen_t>(found.capacity());
-        int error = EPERM;
-        if (auto *const self = monad_async_task_current()) {
-            auto const ask = [&] { return call(self, socket_, found.native(), &length); };
-            error = detail::interruptible(self, ask).error;
-        } else if ((socket_.flags & MONAD_ASYNC_SOCKET_DIRECT) == 0) {
-            int const saved = errno;
-            error = otherwise(socket_.fd, found.native(), &length) == 0 ? 0 : errno;
-            errno = saved;
-        }
+        int const error =
+            detail::socket_call(
+                socket_.flags,
+                [&](monad_async_task self) { return call(self, socket_, found.native(), &length); },
+                [&] { return otherwise(socket_.fd, found.native(), &length); })
+                .error;
         found.resize(error == 0 ? length : 0);
         detail::report(error, ec);
         return found;
@@ -246,27 +271,38 @@ private:
 
     MONAD_ASYNC_LOCAL monad_async_result place(socket_address const &address)
     {
-        return detail::socket_call([&](monad_async_task self) {
-            return monad_async_socket_bind(self, socket_, address.native(), address.size());
-        });
+        return detail::socket_call(
+            socket_.flags,
+            [&](monad_async_task self) {
+                return monad_async_socket_bind(self, socket_, address.native(), address.size());
+            },
+            [&] { return ::bind(socket_.fd, address.native(), address.size()); });
     }
 
     MONAD_ASYNC_LOCAL monad_async_result read_option(int level, int name, void *value,
                                                      std::size_t bytes) const
     {
         auto length = static_cast<socklen_t>(bytes);
-        return detail::socket_call([&](monad_async_task self) {
-            return monad_async_socket_option_get(self, socket_, level, name, value, &length);
-        });
+        return detail::socket_call(
+            socket_.flags,
+            [&](monad_async_task self) {
+                return monad_async_socket_option_get(self, socket_, level, name, value, &length);
+            },
+            [&] { return ::getsockopt(socket_.fd, level, name, value, &length); });
     }
 
     MONAD_ASYNC_LOCAL monad_async_result write_option(int level, int name, void const *value,
                                                       std::size_t bytes)
     {
         auto const length = static_cast<socklen_t>(bytes);
-        return detail::socket_call([&](monad_async_task self) {
-            return monad_async_socket_option_set(self, socket_, level, name, value, length);
-        });
+        // One that lingers is closed by another thread, if the library was told.
+        bool const lingers = level == SOL_SOCKET && name == SO_LINGER;
+        return detail::socket_call(
+            lingers ? MONAD_ASYNC_SOCKET_DIRECT : socket_.flags,
+            [&](monad_async_task self) {
+                return monad_async_socket_option_set(self, socket_, level, name, value, length);
+            },
+            [&] { return ::setsockopt(socket_.fd, level, name, value, length); });
     }
 
     // `keeps`: see `detail::close_handle`.
