@@ -47,6 +47,38 @@ static_assert(!std::is_convertible_v<int, ma::bytes> &&
               !std::is_convertible_v<int, ma::const_bytes>);
 static_assert(!std::is_convertible_v<std::vector<std::string> &, ma::bytes>);
 
+static_assert(!std::is_convertible_v<char (&)[4], ma::const_bytes>);
+
+// As it is written, without the 0 behind it.
+TEST(CxxSocket, what_is_sent_of_a_text)
+{
+    ma::executor ex;
+    run_task(ex, [] {
+        ends e;
+        std::string got(64, 0);
+        std::string_view const with_0("a\0b", 3);
+        e.a.send_all(with_0);
+        e.a.send_all(std::string("c\0", 2));
+#if defined(__cpp_consteval) && __cpp_consteval >= 201811L
+        static_assert(std::is_convertible_v<char const(&)[4], ma::const_bytes>);
+        e.a.send_all("def");
+        std::error_code ec;
+        static_assert(noexcept(e.a.send_all("", ec)));
+        EXPECT_EQ(e.a.send_all("", ec), 0u);
+        ma::writer out(e.a);
+        out.write("ghi");
+        out.flush();
+        std::string_view const all("a\0bc\0defghi", 11);
+#else
+        std::string_view const all("a\0bc\0", 5);
+#endif
+        e.a.shutdown(SHUT_WR);
+        std::error_code end;
+        got.resize(e.b.recv_exact(got, end));
+        EXPECT_EQ(got, all);
+    });
+}
+
 TEST(CxxSocket, tcp_both_ways_and_the_end_of_a_stream)
 {
     ma::executor ex;

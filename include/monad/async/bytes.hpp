@@ -71,8 +71,13 @@ private:
     std::size_t size_;
 };
 
-/** Memory to be read: as `bytes`, and from what is constant. Not from a literal, whose array ends
- *  with a 0 that is hardly meant: `"text"sv`. Owns nothing.
+/** Memory to be read: as `bytes`, and from what is constant. Owns nothing.
+ *
+ *  Of a `std::string`, a `std::string_view`, a vector and so on it is all that they have. Of a
+ *  literal it is the text without the 0 that ends its array, in C++20 with gcc 11 or clang 17: there
+ *  the compiler tells a literal from memory that happens to end with a 0. Else write `"text"sv`.
+ *  Other arrays of `char` do not convert, as nobody knows where they are meant to end:
+ *  `const_bytes(array, n)`.
  *  @see socket.hpp, file.hpp */
 class const_bytes {
 public:
@@ -89,7 +94,25 @@ public:
     {
     }
 
-    template <std::size_t Size> const_bytes(char const (&literal)[Size]) = delete;
+#if defined(__cpp_consteval) && __cpp_consteval >= 201811L
+    /** The text of a literal, without the 0 behind it. Refused where there is another 0, or none.
+     *  @param text what the compiler knows */
+    template <std::size_t Size>
+    consteval const_bytes(char const (&text)[Size]) noexcept // NOLINT: meant to convert
+        : data_(text), size_(Size - 1)
+    {
+        for (std::size_t i = 0; i != Size; ++i) {
+            if ((text[i] == 0) != (i == Size - 1)) {
+                this_is_no_text_give_its_size();
+            }
+        }
+    }
+#else
+    template <std::size_t Size>
+    const_bytes(char const (&text)[Size]) = delete; // A literal? Write "text"sv, or C++20.
+#endif
+    template <std::size_t Size>
+    const_bytes(char (&array)[Size]) = delete; // How much of it? Write const_bytes(array, n).
 
     /** @return the first byte */
     [[nodiscard]] unsigned char const *data() const noexcept
@@ -104,6 +127,9 @@ public:
     [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
 
 private:
+    // No function, but a message of the compiler's.
+    static void this_is_no_text_give_its_size() noexcept;
+
     void const *data_;
     std::size_t size_;
 };

@@ -1,7 +1,10 @@
 // Mistakes, each behind its macro; without any, this compiles.
 #include <monad/async/executor.hpp>
+#include <monad/async/reader.hpp>
 #include <monad/async/scope.hpp>
+#include <monad/async/socket.hpp>
 #include <monad/async/task.hpp>
+#include <monad/async/writer.hpp>
 
 #include <chrono>
 #include <memory>
@@ -33,5 +36,14 @@ void mistake(ma::executor &ex, ma::task &t)
     ma::shield();
 #elif defined(COPIES_A_TASK)
     ma::task copy = t;
+#elif defined(SENDS_AN_ARRAY)
+    char const some[3] = {1, 2, 0};
+    ma::socket().send_all(some);
+#elif defined(SENDS_MORE_THAN_A_TEXT)
+    ma::socket().send_all("one\0two"); // Without consteval no literal is taken.
+#elif defined(READS_WHAT_IS_NO_STREAM)
+    ma::reader in(t);
+#elif defined(WRITES_WHAT_IS_NO_STREAM)
+    ma::writer out(t);
 #endif
 }
