@@ -3,6 +3,8 @@
 
 #include <monad/async/scope.hpp>
 
+#include <optional>
+
 #include <stdexcept>
 #include <string>
 
@@ -151,6 +153,38 @@ TEST(Scope, with_timeout_gives_what_the_callable_gives)
         ma::with_timeout(1ms, [] { ma::this_task::sleep_for(1h); }, ec);
         EXPECT_EQ(ec.value(), ETIME);
         ma::this_task::yield();
+    });
+}
+
+TEST(Scope, with_timeout_and_a_code_gives_the_result_too)
+{
+    struct stays {
+        stays() = default;
+        stays(stays const &) = delete;
+    };
+    ma::executor ex;
+    run_task(ex, [] {
+        std::error_code ec = std::make_error_code(std::errc::io_error);
+        EXPECT_EQ(ma::with_timeout(1h, [] { return 5; }, ec), std::optional(5));
+        EXPECT_FALSE(ec);
+        EXPECT_EQ(**ma::with_timeout(1h, [] { return std::make_unique<int>(6); }, ec), 6);
+        auto const late = [] {
+            ma::this_task::sleep_for(1h);
+            return 5;
+        };
+        EXPECT_EQ(ma::with_timeout(1ms, late, ec), std::nullopt);
+        EXPECT_EQ(ec.value(), ETIME);
+        EXPECT_TRUE(ma::with_timeout(1h, [] {}, ec).has_value());
+        EXPECT_FALSE(ec);
+        EXPECT_FALSE(ma::with_timeout(0s, [&] { (void)late(); }, ec).has_value());
+        int n = 1;
+        ma::with_timeout(1h, [&]() -> int & { return n; }, ec)->get() = 2;
+        EXPECT_EQ(n, 2);
+        auto const fixed = [] { return stays(); };
+        static_assert(std::is_void_v<decltype(ma::with_timeout(1h, fixed, ec))>);
+        ma::with_timeout(1h, fixed, ec); // Who drops a result is not told so.
+        ma::with_timeout(1h, [] { return 7; }, ec);
+        EXPECT_FALSE(ec);
     });
 }
 

@@ -413,7 +413,7 @@ fn every_call_has_a_form_with_an_error_code() {
     let alone = [
         // In line.
         ("", "await"),
-        ("", "decltype"), // `with_timeout`, whose other form drops the result.
+        ("", "decltype"), // `with_timeout`, whose other form gives a std::optional.
         ("", "select"),
         ("", "when_all"),
         ("", "when_any"),

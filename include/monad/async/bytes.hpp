@@ -74,9 +74,9 @@ private:
 /** Memory to be read: as `bytes`, and from what is constant. Owns nothing.
  *
  *  Of a `std::string`, a `std::string_view`, a vector and so on it is all that they have. Of a
- *  literal it is the text without the 0 that ends its array, in C++20 with gcc 11 or clang 17: there
- *  the compiler tells a literal from memory that happens to end with a 0. Else write `"text"sv`.
- *  Other arrays of `char` do not convert, as nobody knows where they are meant to end:
+ *  literal it is the text without the 0 that ends its array, in C++20 with gcc 11 or clang 17:
+ *  there the compiler tells a literal from memory that happens to end with a 0. Else write
+ *  `"text"sv`. Other arrays of `char` do not convert, as nobody knows where they are meant to end:
  *  `const_bytes(array, n)`.
  *  @see socket.hpp, file.hpp */
 class const_bytes {

@@ -253,9 +253,9 @@ public:
         return take(ec || there < count ? none : count);
     }
 
-    /** SUSPENDS until all of some memory is filled: the body behind a head that told its size, which
-     *  may be larger than the room. Where an error ends it, a time-out say, the other form tells how
-     *  many bytes had come, which are taken.
+    /** SUSPENDS until all of some memory is filled: the body behind a head that told its size,
+     *  which may be larger than the room. Where an error ends it, a time-out say, the other form
+     *  tells how many bytes had come, which are taken.
      *  @param to where they go
      *  @throws end_of_stream the stream ended before so many, with nothing too
      *  @throws std::system_error the stream's error */

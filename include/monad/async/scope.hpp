@@ -21,8 +21,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <functional>
+#include <optional>
 #include <system_error>
+#include <type_traits>
 #include <utility>
+#include <variant>
 
 namespace monad::async {
 inline namespace v0 {
@@ -240,20 +244,53 @@ MONAD_ASYNC_LOCAL decltype(auto) with_timeout(Timeout timeout, F &&f)
     }
 }
 
+/** @cond no API */
+namespace detail {
+
+// What can be kept of a result; nothing, of what can be neither moved nor referred to.
+template <class R, class = void> struct kept_result {
+    using type = std::conditional_t<std::is_move_constructible_v<R>,
+                                    std::optional<std::remove_cv_t<R>>, void>;
+};
+template <> struct kept_result<void> {
+    using type = std::optional<std::monostate>;
+};
+template <class R> struct kept_result<R &> {
+    using type = std::optional<std::reference_wrapper<R>>;
+};
+template <class R> struct kept_result<R &&> : kept_result<R> {};
+
+template <class F> using result_in_time = typename kept_result<std::invoke_result_t<F>>::type;
+
+} // namespace detail
+/** @endcond */
+
 /** As the other `with_timeout`, where a time-out is nothing to throw for.
  *  @param timeout a duration, or a time of any clock
- *  @param f called without arguments; its result is dropped
+ *  @param f called without arguments
  *  @param[out] ec `ETIME` where the other form throws `timeout_error`; else cleared
+ *  @return what `f` returns, as a `std::optional`; of nothing a `std::monostate`, of a reference a
+ *  `std::reference_wrapper`; nothing with an error. Of what cannot be moved: void
  *  @throws cancelled_error a cancel from outside
  *  @throws what else `f` throws */
 template <class Timeout, class F>
-MONAD_ASYNC_LOCAL void with_timeout(Timeout timeout, F &&f, std::error_code &ec)
+MONAD_ASYNC_LOCAL detail::result_in_time<F> with_timeout(Timeout timeout, F &&f,
+                                                         std::error_code &ec)
 {
+    using result = detail::result_in_time<F>;
+    std::conditional_t<std::is_void_v<result>, char, result> kept{};
     ec.clear();
     {
         scope s{timeout};
         try {
-            (void)std::forward<F>(f)();
+            if constexpr (std::is_void_v<std::invoke_result_t<F>>) {
+                std::forward<F>(f)();
+                kept.emplace();
+            } else if constexpr (std::is_void_v<result>) {
+                (void)std::forward<F>(f)();
+            } else {
+                kept.emplace(std::forward<F>(f)());
+            }
         } catch (std::system_error const &e) {
             if (!s.fired() || e.code() != std::error_code(ETIME, std::system_category())) {
                 throw;
@@ -263,6 +300,9 @@ MONAD_ASYNC_LOCAL void with_timeout(Timeout timeout, F &&f, std::error_code &ec)
     }
     if (ec) {
         detail::check_own_time("monad::async::with_timeout"); // That of a scope around it, too?
+    }
+    if constexpr (!std::is_void_v<result>) {
+        return kept;
     }
 }
 
