@@ -8,6 +8,7 @@
 //! options   what may be chosen about a ring
 //! refusal   why there is none, and what to do
 //! setup     how it is made, rung by rung
+//! given_back  what a closed ring had, which the kernel frees late
 //! features  what a new ring's kernel can do besides
 //! fixed     its table of registered buffers
 //! queues    the two queues, in memory shared with the kernel
@@ -26,6 +27,7 @@ pub mod abi;
 mod chain;
 mod features;
 mod fixed;
+mod given_back;
 pub mod kernel;
 mod looking;
 mod mapping;

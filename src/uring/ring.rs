@@ -38,6 +38,7 @@ use io_uring::{EnterFlags, IoUring, Submitter};
 
 use super::chain;
 use super::fixed::FixedTable;
+use super::given_back;
 use super::kernel::{Cqe, Sqe, Wait, Waker, FIRST_RESERVED_USER_DATA};
 use super::mapping::Mapping;
 use super::streams;
@@ -380,6 +381,7 @@ impl Drop for Ring {
         // SAFETY: `new` leaked it from a box; the only other reference, `submitter`, has no `drop`
         // and is not used any more.
         drop(unsafe { Box::from_raw(self.uring.as_ptr()) });
+        given_back::note_close();
     }
 }
 

@@ -231,6 +231,26 @@ fn no_memory_may_be_locked() {
     });
 }
 
+/// The kernel gives back what a closed ring had some time later: the third or fourth of those that
+/// were made one after the other was refused, where each alone fits into the limit.
+#[test]
+fn one_ring_after_the_other_fits_into_the_limit_of_locked_memory() {
+    alone("one_ring_after_the_other_fits_into_the_limit_of_locked_memory", || {
+        limit(libc::RLIMIT_MEMLOCK, 64 << 10);
+        // As somebody whom the limit binds, and whom no other test is.
+        // SAFETY: changes who this process is, which it has to itself.
+        unsafe { libc::setresuid(65421, 65421, 65421) };
+        let made = || RealKernel::new(&RingOptions { entries: 256, ..RingOptions::default() });
+        match made() {
+            Ok(first) => drop(first),
+            Err(e) => return skip(&*e.text),
+        }
+        for n in 0..10 {
+            assert!(made().is_ok(), "{n}");
+        }
+    });
+}
+
 /// Through the C API: the errno and the sentence. `entries` is the attributes' first field.
 fn c_create(entries: u32) -> Result<capi::ExecutorPtr, (i32, String)> {
     let attr = [entries].into_iter().chain([0; 47]).collect::<Vec<u32>>();
