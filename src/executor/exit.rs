@@ -269,12 +269,32 @@ impl<K: Kernel> Executor<K> {
         false
     }
 
+    /// A child of the group at `of` waits for `task`, which runs here: see `is_joined_by_child`,
+    /// or for the group that `task` is a child of, and so on. Where nobody on that way is joined,
+    /// no more is looked at.
+    pub fn is_awaited_by_child(&self, task: TaskRef, of: *const c_void) -> bool {
+        let mut awaited = task;
+        for _ in 0..CHAIN_MAX {
+            if awaited.joiners.front().is_some() {
+                return self.is_joined_by_child(task, of);
+            }
+            let Some(waiter) = Children::of(awaited).and_then(Children::waiter) else {
+                return false;
+            };
+            if ExitHook::of(waiter) == of {
+                return true;
+            }
+            awaited = waiter;
+        }
+        false
+    }
+
     /// A child of the group at `of` waits for `task`, which runs here: it joins that, or one that
     /// does, or one whose group has such a child, and so on. What waits on other executors, and in
     /// a wait for several things, is not followed.
     #[cold]
     #[inline(never)]
-    pub fn is_joined_by_child(&self, task: TaskRef, of: *const c_void) -> bool {
+    fn is_joined_by_child(&self, task: TaskRef, of: *const c_void) -> bool {
         let mut found = [task; CHAIN_MAX];
         let (mut seen, mut count) = (0, 1);
         while seen != count {

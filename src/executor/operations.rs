@@ -117,6 +117,9 @@ impl<K: Kernel> Executor<K> {
         unsafe {
             self.begin(task, record, record.sqe.get(), bits, buffers, row.unwrap_or_default())
         };
+        if bits == bit::OPENS_DIRECT {
+            record.opens_at(self.mailbox.home());
+        }
         match on {
             // Over at once, behind a write that has failed.
             Some(_) if record.state.get() == State::Done => {

@@ -8,7 +8,7 @@ use super::workers::Pool;
 use crate::sys::thread_pointer::ThreadPointer;
 
 /// Those of the languages end before what threads keep by keys, as this.
-static LEAVES: ThreadPointer = ThreadPointer::new(ends);
+static LEAVES: ThreadPointer = ThreadPointer::lasting(ends);
 
 /// In the address of a pool: what has other keys has been ended once.
 const SECOND_ROUND: usize = 1;

@@ -103,7 +103,8 @@ pub struct Op {
     /// Of a record of a row, the number of that.
     pub(super) first: Cell<u16>,
     pub(super) last: Cell<u16>,
-    /// Of a record of a row: how much of it is written.
+    /// Of a record of a row: how much of it is written. Of one that opens a direct descriptor: the
+    /// number of the executor whose table has it (`Mailbox::home`), which operation.hpp reads.
     pub progress: Cell<u32>,
     /// How many handles had been closed when it was begun: see `closing`.
     pub closings: Cell<u64>,
@@ -116,6 +117,7 @@ const _: () = {
     assert!(offset_of!(Op, state) == 85 && offset_of!(Op, level) == 86);
     assert!(offset_of!(Op, bits) == 87 && align_of::<Op>() == 8);
     assert!(offset_of!(Op, link) == 96 && size_of::<Op>() == 192);
+    assert!(offset_of!(Op, progress) == 180);
 };
 
 impl Op {
@@ -263,6 +265,11 @@ impl Op {
         if unsafe { task.operations.push_back(self.of_task()) } {
             task.mark(mark::OPERATIONS);
         }
+    }
+
+    /// What it opens is of the executor with that number.
+    pub fn opens_at(&self, home: u32) {
+        self.progress.set(home);
     }
 
     /// It is of that row.

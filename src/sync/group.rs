@@ -209,7 +209,7 @@ impl<K: Kernel> Group<K> {
     }
 
     /// SUSPENDS until no child is left: the first error, if there was one. EBUSY: another task
-    /// waits; EDEADLK: the caller is a child, or a child joins the caller.
+    /// waits; EDEADLK: the caller is a child, or a child waits for the caller.
     pub fn wait(&self, caller: &Caller<'_, K>) -> Res<RawResult> {
         let ex = self.executor()?;
         let Some((here, task)) = caller.executor().filter(|(here, _)| ptr::eq(*here, ex)) else {
@@ -224,7 +224,7 @@ impl<K: Kernel> Group<K> {
         caller.start()?;
         if self.children.count() != 0 {
             let of = ptr::from_ref(self).cast();
-            if task.joiners.front().is_some() && here.is_joined_by_child(task, of) {
+            if here.is_awaited_by_child(task, of) {
                 return Err(Errno(libc::EDEADLK));
             }
             let wait = caller.wait(true);

@@ -15,6 +15,7 @@ pub struct ThreadPointer {
     /// The key plus 1; 0: none yet. 64 bits, so that every key has its number.
     key: AtomicU64,
     destructor: Destructor,
+    lasts: bool,
     /// The link in the list of all that have a key.
     next: AtomicPtr<ThreadPointer>,
 }
@@ -24,7 +25,13 @@ static FIRST: AtomicPtr<ThreadPointer> = AtomicPtr::new(null_mut());
 
 impl ThreadPointer {
     pub const fn new(destructor: Destructor) -> Self {
-        Self { key: AtomicU64::new(0), destructor, next: AtomicPtr::new(null_mut()) }
+        Self { key: AtomicU64::new(0), destructor, lasts: false, next: AtomicPtr::new(null_mut()) }
+    }
+
+    /// One that is never taken back: of threads that keep the library loaded, whose ends count.
+    /// (At the end of the process destructors of others may wait for such a thread still.)
+    pub const fn lasting(destructor: Destructor) -> Self {
+        Self { lasts: true, ..Self::new(destructor) }
     }
 
     fn key(&self) -> Option<libc::pthread_key_t> {
@@ -64,6 +71,7 @@ impl ThreadPointer {
         }
         let (release, acquire) = (Ordering::AcqRel, Ordering::Acquire);
         match self.key.compare_exchange(0, u64::from(key) + 1, release, acquire) {
+            Ok(_) if self.lasts => Ok(key),
             Ok(_) => {
                 let mut first = FIRST.load(Ordering::Relaxed);
                 loop {
@@ -128,5 +136,28 @@ mod tests {
         }
         assert!(POINTER.get().is_null());
         assert_eq!(ENDED.load(Ordering::Relaxed), 36);
+    }
+
+    static TAKEN_BACK: ThreadPointer = ThreadPointer::new(ended);
+    static LASTING: ThreadPointer = ThreadPointer::lasting(ended);
+
+    #[test]
+    fn what_lasts_is_not_taken_back() {
+        for pointer in [&TAKEN_BACK, &LASTING] {
+            // SAFETY: its destructor takes any number; nothing is left to it.
+            unsafe {
+                pointer.set(1 as *mut c_void).unwrap();
+                pointer.set(null_mut()).unwrap();
+            }
+        }
+        let mut listed = Vec::new();
+        let mut next = FIRST.load(Ordering::Acquire).cast_const();
+        while !next.is_null() {
+            listed.push(next);
+            // SAFETY: each is a static.
+            next = unsafe { &*next }.next.load(Ordering::Relaxed);
+        }
+        assert!(listed.contains(&(&raw const TAKEN_BACK)));
+        assert!(!listed.contains(&(&raw const LASTING)));
     }
 }

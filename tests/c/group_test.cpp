@@ -359,6 +359,60 @@ TEST(Group, mistakes_are_told)
     EXPECT_EQ(parent->result.error, 0);
 }
 
+// `a` waits for `b`, that for `c`, and that for `a`: twice for a group, and once by a join, or for a
+// group, too. Whoever comes last is refused: each waited for the others for ever.
+TEST(Group, the_last_of_a_ring_is_refused)
+{
+    for (int const last : {0, 1, 2}) {
+        for (bool const joins : {false, true}) {
+            Executor ex(0);
+            monad_async_group groups[3];
+            monad_async_result got[3] = {};
+            std::vector<Task> tasks;
+            tasks = make_tasks(3, [&](monad_async_task self, size_t i) {
+                // The one behind the last comes first.
+                for (int n = 0; n != (static_cast<int>(i) - last + 2) % 3; ++n) {
+                    EXPECT_EQ(yield(self).error, 0);
+                }
+                auto const waits = [&] { return monad_async_group_wait(self, &groups[i]); };
+                got[i] = i == 2 && joins ? monad_async_task_join(self, tasks[0]) : waits();
+                if (got[i].error == EDEADLK && !(i == 2 && joins)) {
+                    EXPECT_EQ(monad_async_group_cancel(&groups[i]).error, 0);
+                    monad_async_scope shield;
+                    EXPECT_EQ(
+                        monad_async_scope_enter(self, &shield, UINT64_MAX, MONAD_ASYNC_SCOPE_SHIELD)
+                            .error,
+                        0);
+                    (void)waits();
+                    (void)monad_async_scope_leave(self, &shield);
+                }
+                return success();
+            });
+            Task starts([&](monad_async_task self) {
+                for (size_t i = 0; i != 3; ++i) {
+                    EXPECT_EQ(
+                        monad_async_group_init(self, &groups[i], MONAD_ASYNC_GROUP_INDEPENDENT)
+                            .error,
+                        0);
+                }
+                for (size_t i = 0; i != 3; ++i) {
+                    if (i == 2 && joins) {
+                        tasks[0].attach(ex);
+                    } else {
+                        EXPECT_EQ(monad_async_group_spawn(&groups[i], tasks[(i + 1) % 3]).error, 0);
+                    }
+                }
+                return success();
+            });
+            starts.attach(ex);
+            ex.finish();
+            for (int i = 0; i != 3; ++i) {
+                EXPECT_EQ(got[i].error == EDEADLK, i == last) << i << last << joins;
+            }
+        }
+    }
+}
+
 TEST(Group, a_child_is_joined_and_grouped)
 {
     Executor ex(0);

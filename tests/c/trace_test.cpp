@@ -5,6 +5,7 @@
 #include "../support/trace_file.hpp"
 #include "support.hpp"
 
+#include <monad/async/file.h>
 #include <monad/async/inspect.h>
 #include <monad/async/op.h>
 #include <monad/async/scope.h>
@@ -165,6 +166,45 @@ TEST(Trace, tells_of_a_park_that_began_before_it)
     check(file, R"(
 parks = args(ph="X", cat="wait", name="park")
 assert [e["outcome"] for e in parks] == [0, 0], parks
+)");
+}
+
+// A close hands over what others have begun, and takes in what is over: of that the task that closes
+// is not the cause.
+TEST(Trace, what_a_close_takes_in_is_not_its_tasks_doing)
+{
+    Executor ex(64);
+    Trace trace(ex);
+    constexpr int rounds = 20;
+    Task reader([](monad_async_task self) {
+        for (int i = 0; i < rounds; ++i) {
+            io_uring_sqe sqe{};
+            sqe.opcode = IORING_OP_NOP;
+            sqe.fd = -1;
+            EXPECT_EQ(monad_async_task_io(self, &sqe).error, 0);
+        }
+        return success();
+    });
+    Task closer([](monad_async_task self) {
+        for (int i = 0; i < rounds; ++i) {
+            monad_async_file const file{open("/dev/null", O_RDONLY | O_CLOEXEC), 0};
+            EXPECT_EQ(monad_async_file_close(self, file).error, 0);
+            EXPECT_EQ(monad_async_task_suspend_for_duration(self, 0).error, 0);
+        }
+        return success();
+    });
+    EXPECT_EQ(monad_async_task_set_name(reader, "reader").error, 0);
+    EXPECT_EQ(monad_async_task_set_name(closer, "closer").error, 0);
+    reader.attach(ex);
+    closer.attach(ex);
+    ex.finish();
+    File file;
+    ASSERT_EQ(monad_async_trace_write(ex, file.fd).error, 0);
+    check(file, R"(
+ends = [e["ts"] + e["dur"] for e in of(ph="X", cat="wait", **track("reader"))]
+within = lambda t: any(r["ts"] < t < r["ts"] + r["dur"] for r in runs("closer"))
+assert any(within(t) for t in ends), (ends, runs("closer"))
+assert ("closer", "reader") not in arrows("wake"), arrows("wake")
 )");
 }
 

@@ -436,6 +436,69 @@ TEST(Operation, what_stays_idle_closes_nothing_of_a_later_runs_executor)
     (void)t.get();
 }
 
+// Nor of one that was made where its own executor was.
+TEST(Operation, what_stays_idle_closes_nothing_of_an_executor_at_the_same_address)
+{
+    ma::executor_options options;
+    options.direct_descriptors = 4;
+    std::optional<ma::executor> ex;
+    try {
+        ex.emplace(options);
+    } catch (std::system_error const &e) {
+        GTEST_SKIP() << e.what();
+    }
+    auto const open = opens_a_file(MONAD_ASYNC_FILE_DIRECT);
+    auto op = std::make_unique<ma::operation>();
+    auto batch = std::make_unique<ma::io_batch>();
+    ma::task t;
+    t.attach(*ex, [&] {
+        ma::io_batch other;
+        op->begin(open.sqe);
+        batch->begin(open.sqe);
+        while (op->in_flight()) {
+            other.begin(nop());
+            (void)other.wait_any();
+        }
+        for (int i = 0; i < 1000; ++i) { // The batch's, too.
+            other.begin(nop());
+            (void)other.wait_any();
+        }
+    });
+    ex->run_until_idle();
+    (void)t.get();
+    auto *const before = ex->native_handle();
+    std::vector<ma::executor> elsewhere;
+    for (int i = 0;; ++i) {
+        ex.reset();
+        ex.emplace(options);
+        if (ex->native_handle() == before) {
+            break;
+        }
+        if (i == 16) {
+            GTEST_SKIP() << "no executor is made where one was";
+        }
+        elsewhere.push_back(std::move(*ex));
+    }
+    t.attach(*ex, [&] {
+        auto *const self = monad_async_task_current();
+        monad_async_file files[2] = {};
+        for (auto &f : files) {
+            auto const r = monad_async_file_open(self, &f, AT_FDCWD, "/etc/passwd", O_RDONLY, 0, 0,
+                                                 MONAD_ASYNC_FILE_DIRECT);
+            ASSERT_EQ(r.error, 0);
+        }
+        op.reset();
+        batch.reset();
+        char c = 0;
+        for (auto const &f : files) {
+            EXPECT_EQ(monad_async_file_read(self, f, &c, 1, 0).error, 0);
+            EXPECT_EQ(monad_async_file_close(self, f).error, 0);
+        }
+    });
+    ex->run_until_idle();
+    (void)t.get();
+}
+
 TEST(IoBatch, hands_out_a_stream)
 {
     ma::executor ex;

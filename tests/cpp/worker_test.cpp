@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cstdio>
 #include <exception>
 #include <memory>
 #include <stdexcept>
@@ -138,6 +139,53 @@ TEST(Worker, a_task_forks)
     };
     EXPECT_EQ(pool.submit(forks).get(), 0);
     warm_all(pool);
+}
+
+// An object of a worker's thread forks while others use the pool: in the child, which has a copy of
+// what they were in the middle of, the thread leaves all the same.
+TEST(Worker, forks_in_its_last_objects)
+{
+    struct forks {
+        std::atomic<int> *failed = nullptr;
+        ~forks()
+        {
+            if (failed == nullptr) {
+                return;
+            }
+            std::fflush(nullptr);
+            auto const child = ::fork();
+            if (child == 0) {
+                return; // The end of its only thread is that of the process.
+            }
+            int status = -1;
+            if (::waitpid(child, &status, 0) != child || status != 0) {
+                ++*failed;
+            }
+        }
+    };
+    std::atomic<int> failed{0};
+    std::atomic<bool> stop{false};
+    ma::thread_pool pool(2);
+    std::thread busy([&] {
+        while (!stop) {
+            (void)pool.submit([] {}).get();
+        }
+    });
+    for (int i = 0; i != 40; ++i) {
+        for (std::size_t worker = 0; worker != 2; ++worker) {
+            pool.worker(worker)
+                .submit([&failed] {
+                    thread_local forks last;
+                    last.failed = &failed;
+                })
+                .get();
+        }
+        pool.resize(1);
+        pool.resize(2);
+    }
+    stop = true;
+    busy.join();
+    EXPECT_EQ(failed, 0);
 }
 
 // What a task of a pool spawns where it runs is the pool's, too.

@@ -110,8 +110,9 @@ MONAD_ASYNC_API monad_async_result monad_async_group_spawn_many(monad_async_grou
  *  @param group which
  *  @return 0, or what the first child that failed returned
  *  @retval ECANCELED, ETIME interrupted by a cancel or a scope; or a child's error
- *  @retval EDEADLK the caller is a child; or a child joins the caller, through others it may be, as
- *  `monad_async_task_join` says. The children stay: cancel them, and wait again
+ *  @retval EDEADLK the caller is a child; or a child waits for the caller, through others it may
+ *  be: it joins it, as `monad_async_task_join` says, or waits for a group that it is a child of.
+ *  The children stay: cancel them, and wait again
  *  @retval EBUSY another task waits
  *  @retval EINVAL NULL
  *  @retval EPERM not the running task, or another executor's

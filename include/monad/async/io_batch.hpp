@@ -286,7 +286,7 @@ private:
         auto &batch = *static_cast<io_batch *>(to);
         auto &r = static_cast<record &>(op);
         auto *const ex = batch.link_.task->current_executor; // It runs.
-        batch.done_.push_back({{r.id, r.result, r.cqe_flags}, detail::opener(r.sqe, ex)});
+        batch.done_.push_back({{r.id, r.result, r.cqe_flags}, detail::opener(r, ex)});
         if (!r.is_in_flight) {
             batch.idle_.push_back(&r);
         }

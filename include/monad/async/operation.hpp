@@ -19,6 +19,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <system_error>
 #include <utility>
 
@@ -59,12 +60,17 @@ MONAD_ASYNC_LOCAL inline void end_op(monad_async_task task, monad_async_op &op) 
 struct opener {
     std::uint8_t opcode = 0;
     std::uint32_t file_index = 0;
-    monad_async_executor executor = nullptr; // Whose table has it, where it is a direct one.
+    // Of a direct one, whose table has it: the executor, and its number, as another may be at its
+    // address by now.
+    std::uint32_t home = 0;
+    monad_async_executor executor = nullptr;
 
     opener() noexcept = default;
-    opener(io_uring_sqe const &sqe, monad_async_executor ex) noexcept
-        : opcode(sqe.opcode), file_index(sqe.file_index), executor(ex)
+    opener(monad_async_op const &op, monad_async_executor ex) noexcept
+        : opcode(op.sqe.opcode), file_index(op.sqe.file_index), executor(ex)
     {
+        // As the library has it there (src/reactor/operation.rs).
+        std::memcpy(&home, reinterpret_cast<char const *>(&op) + 180, sizeof home);
     }
 
     // Nobody takes that result. SUSPENDS inside a task, whatever scopes have fired. False: it is no
@@ -87,7 +93,7 @@ struct opener {
         monad_async_file opened = {static_cast<std::int32_t>(r.value), 0};
         if (direct) {
             opened.fd = given ? static_cast<std::int32_t>(file_index - 1) : opened.fd;
-            opened.flags = MONAD_ASYNC_FILE_DIRECT;
+            opened.flags = MONAD_ASYNC_FILE_DIRECT | home << 16;
         }
         constexpr auto flag = MONAD_ASYNC_FILE_DIRECT;
         (void)close_handle(opened, flag, flag, false, monad_async_file_close);
@@ -229,8 +235,7 @@ private:
     // SUSPENDS where the completion has brought a descriptor that nobody asked for.
     MONAD_ASYNC_LOCAL void close_unseen() noexcept
     {
-        if (std::exchange(is_unseen_, false) &&
-            detail::opener(op_.sqe, executor_).close(op_.result)) {
+        if (std::exchange(is_unseen_, false) && detail::opener(op_, executor_).close(op_.result)) {
             op_.result = monad_async_make_failure(ECANCELED);
         }
     }
