@@ -10,7 +10,6 @@
 #include "http_connection.hpp"
 
 #include <monad/async.hpp>
-#include <monad/async/metrics.h>
 
 #include <chrono>
 #include <cstdint>
@@ -20,6 +19,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <netinet/tcp.h>
+#include <optional>
 #include <string>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -31,33 +31,6 @@ namespace ma = monad::async;
 using namespace std::chrono_literals;
 
 namespace {
-
-//! [metrics of the workers of a pool]
-// What each worker counts, from now on.
-std::vector<monad_async_executor> start_metrics(ma::thread_pool const &pool)
-{
-    std::vector<monad_async_executor> executors;
-    for (std::size_t i = 0; i != pool.workers(); ++i) {
-        executors.push_back(pool.worker(i)
-                                .submit([] {
-                                    auto *const ex = ma::this_task::current()->current_executor;
-                                    return monad_async_metrics_start(ex).error == 0 ? ex : nullptr;
-                                })
-                                .get());
-    }
-    return executors;
-}
-
-void print_metrics(std::vector<monad_async_executor> const &executors)
-{
-    std::string text(executors.size() * 16384, ' ');
-    auto const r =
-        monad_async_metrics_text(executors.data(), executors.size(), text.data(), text.size());
-    if (r.error == 0) {
-        std::fputs(text.c_str(), stderr);
-    }
-}
-//! [metrics of the workers of a pool]
 
 [[noreturn]] void die(char const *what)
 {
@@ -153,7 +126,12 @@ try {
     options.workers = set.threads;
     options.executor = ma::executor_options();
     ma::thread_pool pool(options);
-    auto const executors = set.stats ? start_metrics(pool) : std::vector<monad_async_executor>();
+    //! [metrics of the workers of a pool]
+    std::optional<ma::metrics> counted;
+    if (set.stats) {
+        counted.emplace(pool); // From now on.
+    }
+    //! [metrics of the workers of a pool]
     int const log =
         set.log == nullptr ? -1 : ::open(set.log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     if (set.log != nullptr && log < 0) {
@@ -209,7 +187,7 @@ try {
     ending.get();
     if (set.stats) {
         done.print();
-        print_metrics(executors);
+        std::fputs(counted->text().c_str(), stderr);
     }
 } catch (std::exception const &e) {
     std::fprintf(stderr, "http_server: %s\n", e.what());

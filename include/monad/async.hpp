@@ -27,6 +27,7 @@
 #include "async/group.hpp"
 #include "async/io_batch.hpp"
 #include "async/listener.hpp"
+#include "async/metrics.hpp"
 #include "async/open_options.hpp"
 #include "async/operation.hpp"
 #include "async/ordered.hpp"

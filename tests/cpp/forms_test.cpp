@@ -16,6 +16,7 @@
 #include <monad/async/future.hpp>
 #include <monad/async/group.hpp>
 #include <monad/async/listener.hpp>
+#include <monad/async/metrics.hpp>
 #include <monad/async/mutex.hpp>
 #include <monad/async/ordered.hpp>
 #include <monad/async/path.hpp>
@@ -76,6 +77,7 @@ extern ma::task_group &group;
 extern ma::future<int> &future;
 extern ma::thread_pool &pool;
 extern int number;
+extern ma::metrics &counted;
 constexpr std::chrono::milliseconds in(1);
 constexpr std::chrono::steady_clock::time_point by;
 constexpr auto body = [] {};
@@ -118,6 +120,9 @@ static_assert(noexcept(s.sendmsg(m, ec)) && noexcept(s.sendmsg(m, 0, ec)));
 static_assert(noexcept(s.shutdown(0, ec)) && noexcept(s.close(ec)) && noexcept(s.port(ec)));
 static_assert(noexcept(s.local_address(ec)) && noexcept(s.peer_address(ec)));
 static_assert(noexcept(s.option<int>(0, 0, ec)) && noexcept(s.set_option(0, 0, 1, ec)));
+static_assert(noexcept(ma::metrics(ex, ec)) && noexcept(ma::metrics(pool, ec)));
+static_assert(noexcept(counted.read(ec)) && noexcept(counted.read(1, ec)));
+static_assert(noexcept(counted.text(ec)));
 static_assert(noexcept(ma::listener::local("", ec)) && noexcept(ma::listener::local("", 1, ec)));
 static_assert(noexcept(ma::listener::at(peer, ec)) && noexcept(ma::listener::at(peer, 1, ec)));
 static_assert(noexcept(ma::socket::local("", ec)) && noexcept(s.connect(peer, ec)));

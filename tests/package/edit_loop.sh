@@ -54,7 +54,7 @@ rust_would_be_seen() {
 # In both language versions: the test, and the few programs that include all.
 few_tests() {
     local header
-    for header in mutex select task_local process writer reader; do
+    for header in mutex select task_local process writer reader metrics; do
         compiled "$header.hpp" || return
         [ "$count" -gt 0 ] && [ "$count" -le 24 ] || return
     done

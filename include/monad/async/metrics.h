@@ -3,9 +3,7 @@
 
 /** @file metrics.h
  *  What executors have done, in numbers that any thread may read, and as text for Prometheus. The
- *  executors of a pool are told of by their tasks:
- *
- *  @snippet http_server.cpp metrics of the workers of a pool
+ *  executors of a pool are told of by their tasks, `task->current_executor`; for C++: metrics.hpp.
  *
  *  The words OWNER'S THREAD, ANY THREAD and EXPENSIVE are those of executor.h. */
 
