@@ -105,10 +105,21 @@ for pair in $(compilers); do
     done
 done
 have clang || skip_check 'headers, clang' 'no clang here'
+# libc++ as a module is read once, and a header sees of it what it includes and no more. Where it does
+# not compile as a module, it is read as text.
+libcxx="clang++ -stdlib=libc++ -fmodules -fmodules-cache-path=$work/modules"
+libcxx_alone() {
+    compiles "$libcxx" "$1" c++ together "${cxx_headers[@]}" || libcxx='clang++ -stdlib=libc++'
+    ! leaning_on_another "$1" && all_alone "$libcxx" "$1" c++ "${cxx_headers[@]}"
+}
+# On what the unit before has included, and this one has not.
+leaning_on_another() {
+    printf '#include <cstddef>\nstd::deque<int> *f();\n' >"$work/deque.hpp"
+    compiles "$libcxx -I$work" "$1" c++ leaning deque.hpp
+}
 if have clang++ && have_libcxx; then
     for standard in $libcxx_standards; do
-        check "headers as $standard, clang++ and libc++" \
-            all_alone 'clang++ -stdlib=libc++' "$standard" c++ "${cxx_headers[@]}"
+        check "headers as $standard, clang++ and libc++" libcxx_alone "$standard"
     done
 else
     skip_check 'headers, clang++ and libc++' 'no clang or no libc++ here'
