@@ -166,11 +166,15 @@ TEST(Worker, forks_in_its_last_objects)
     std::atomic<int> failed{0};
     std::atomic<bool> stop{false};
     ma::thread_pool pool(2);
-    std::thread busy([&] {
+    auto const keeps_busy = [&] {
         while (!stop) {
-            (void)pool.submit([] {}).get();
+            for (int i = 0; i != 100; ++i) {
+                pool.spawn([] {});
+            }
+            pool.wait();
         }
-    });
+    };
+    std::thread busy[] = {std::thread(keeps_busy), std::thread(keeps_busy)};
     for (int i = 0; i != 40; ++i) {
         for (std::size_t worker = 0; worker != 2; ++worker) {
             pool.worker(worker)
@@ -184,7 +188,9 @@ TEST(Worker, forks_in_its_last_objects)
         pool.resize(2);
     }
     stop = true;
-    busy.join();
+    for (auto &one : busy) {
+        one.join();
+    }
     EXPECT_EQ(failed, 0);
 }
 

@@ -151,18 +151,29 @@ fn reads_what_came_in_time(is_submitted: bool, ahead: usize) -> Option<isize> {
         ex.executor().sleep(task, 0); // Late: the loop looks before it goes on.
         RawResult::success(0)
     });
-    let others: Vec<_> = (0..ahead).map(|_| new_task()).collect();
-    for &other in &others {
-        set_body(other, nop);
-        ex.attach(other).unwrap();
-    }
+    let first = new_large_task();
+    set_body(first, move |task| {
+        // SAFETY: zeroes are idle records, which stay until they are over; a NOP refers to nothing.
+        unsafe {
+            let records: Vec<Op> = (0..ahead).map(|_| std::mem::zeroed()).collect();
+            for record in &records {
+                record.sqe.set(Sqe::new(op::NOP, -1, 0, 0, 0, 0));
+                Handle::<RealKernel>::begin_operation(task, record).unwrap();
+            }
+            for record in &records {
+                assert_eq!(Handle::<RealKernel>::wait_operation(task, record).error, 0);
+            }
+        }
+        RawResult::success(0)
+    });
+    ex.attach(first).unwrap();
     ex.attach(reads).unwrap();
     ex.attach(computes).unwrap();
     ex.attach(third).unwrap();
     while ex.has_work() {
         let _ = ex.executor().run_on(None);
     }
-    destroy(ex, others.into_iter().chain([reads, computes, third]));
+    destroy(ex, [first, reads, computes, third]);
     (!is_late.get()).then(|| got.get())
 }
 

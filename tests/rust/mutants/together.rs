@@ -115,7 +115,7 @@ pub const TOGETHER: &[Mutant] = &[
     of(TEAM, "a cancel of a group leaves a child out", "0..self.children.count()", "1..self.children.count()"),
     of(TEAM, "a child waits for its group", "ExitHook::of(task) == ptr::from_ref(self).cast()", "false"),
     of(TEAM, "two wait for a group", "self.children.waiter.get().is_some()", "false"),
-    of(TEAM, "who waits for a child that joins it", "task.joiners.front().is_some() && here.is_joined_by_child(task, of)", "false"),
+    of(TEAM, "who waits for a child that joins it", "here.is_awaited_by_child(task, of)", "false"),
     of(TEAM, "who goes on takes another's place as the waiter", "self.children.waiter.get() == Some(NonNull::from(&wait))", "true"),
     of(TEAM, "an error of a group is told for ever", "self.has_failed.replace(false)", "self.has_failed.get()"),
     of(TEAM, "a group that was waited for is cancelled still", "self.is_cancelled.set(false);", ""),

@@ -269,6 +269,13 @@ pub const CLOSE: &[(Mutant, &str)] = &[
     ),
     of(
         "src/io/socket.rs",
+        "of two connects at once the second is told that the socket is connected",
+        "return Ok(0)",
+        "return Err(Errno(libc::EISCONN))",
+        "of_two_connects_at_once_both_succeed",
+    ),
+    of(
+        "src/io/socket.rs",
         "a connect that has waited connects what has the number of the socket it was for",
         "self.goes_on(begun)?; self.poll(libc::POLLOUT)?; self.goes_on(begun)?;",
         "self.goes_on(begun)?; self.poll(libc::POLLOUT)?;",
@@ -457,13 +464,24 @@ pub const JOINS: &[(Mutant, &str)] = &[
 ];
 
 /// What came before a deadline counts: found by tests/rust/late_scope.rs.
-pub const LATE: &[(Mutant, &str)] = &[of(
-    "src/executor/due.rs",
-    "a deadline ends what has come, and the kernel was not asked for",
-    "now = self.hear_first(now);",
-    "",
-    "what_came_before_the_deadline_counts_however_late_the_executor_is",
-)];
+pub const LATE: &[(Mutant, &str)] = &[
+    of(
+        "src/executor/due.rs",
+        "a deadline ends what has come, and the kernel was not asked for",
+        "now = self.hear_first(now);",
+        "",
+        IN_TIME,
+    ),
+    of(
+        "src/executor/due.rs",
+        "a deadline asks the kernel to take no more of what waits for room than it takes at once",
+        "0..BURSTS",
+        "0..1",
+        IN_TIME,
+    ),
+];
+
+const IN_TIME: &str = "what_came_before_the_deadline_counts_however_late_the_executor_is";
 
 const LOCK: &str = "src/sys/lock.rs";
 const SLEEPS: &str =
