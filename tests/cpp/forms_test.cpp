@@ -146,6 +146,8 @@ static_assert(noexcept(buffer.write(f.native_handle(), 0, ec)));
 static_assert(noexcept(buffer.write(f.native_handle(), 0, 1, ec)));
 static_assert(noexcept(buffer.give(nullptr, ec)));
 static_assert(noexcept(w.write(from, ec)) && noexcept(w.flush(ec)) && noexcept(w.recv(to, ec)));
+static_assert(noexcept(ma::write_all(s, {from}, ec)) && noexcept(ma::write_all(f, &from, 1, ec)));
+static_assert(noexcept(ma::read_exactly(s, {to}, ec)) && noexcept(ma::read_exactly(f, &to, 1, ec)));
 static_assert(noexcept(in_parts.fill(ec)) && noexcept(in_parts.read(to, ec)));
 static_assert(noexcept(in_parts.peek(ec)) && noexcept(in_parts.peek(1, ec)));
 static_assert(noexcept(in_parts.read_until("", ec)) && noexcept(in_parts.read_until("", 1, ec)));

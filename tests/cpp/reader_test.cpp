@@ -412,6 +412,70 @@ TEST(WriterOfAStream, writes_several_parts_where_it_can)
     EXPECT_EQ(s.written.back(), "z") << "nobody knows whether it would wait: sent before";
 }
 
+// As one piece, whatever the stream takes of them at a time.
+TEST(SeveralParts, are_written_as_if_they_were_one)
+{
+    std::string all;
+    std::vector<std::string> texts;
+    for (int i = 0; i != 100; ++i) {
+        texts.push_back(std::string(static_cast<std::size_t>(i * 7 % 5), char('a' + i % 26)));
+        all += texts.back();
+    }
+    std::vector<ma::const_bytes> const parts(texts.begin(), texts.end());
+    for (std::size_t const at_once : {1U, 2U, 3U, 7U, 1000U}) {
+        vectored s;
+        pieces plain;
+        s.at_once = plain.at_once = at_once;
+        ma::write_all(s, parts.data(), parts.size());
+        ma::write_all(plain, parts.data(), parts.size());
+        std::string got, got_plain;
+        for (auto const &w : s.written) {
+            got += w;
+        }
+        for (auto const &w : plain.written) {
+            got_plain += w;
+        }
+        EXPECT_EQ(got, all) << at_once;
+        EXPECT_EQ(got_plain, all) << at_once;
+        if (at_once == 1000) {
+            EXPECT_EQ(s.written.size(), 5u) << "80 that are not empty, 16 at a time";
+        }
+    }
+    vectored s;
+    ma::write_all(s, {});
+    ma::write_all(s, {""sv, ""sv});
+    EXPECT_TRUE(s.written.empty());
+    s.at_once = 0;
+    EXPECT_EQ(errno_thrown_by([&] { ma::write_all(s, {"x"sv}); }), EIO);
+}
+
+TEST(SeveralParts, of_a_socket_and_a_file)
+{
+    ma::executor ex;
+    run_task(ex, [] {
+        ends e(SOCK_SEQPACKET);
+        std::string const body = "body";
+        ma::write_all(e.a, {"head "sv, body});
+        char five[5], rest[8];
+        std::error_code ec;
+        EXPECT_EQ(ma::read_exactly(e.b, {five, ma::bytes(rest, 4)}, ec), 9u) << "one message";
+        EXPECT_EQ(std::string_view(five, 5), "head ");
+        EXPECT_EQ(std::string_view(rest, 4), "body");
+        e.a.close();
+        EXPECT_THROW(ma::read_exactly(e.b, {five}), ma::end_of_stream);
+        int fds[2];
+        ASSERT_EQ(pipe2(fds, O_CLOEXEC), 0);
+        ma::file from(monad_async_file_adopt(fds[0])), to(monad_async_file_adopt(fds[1]));
+        EXPECT_EQ(ma::write_all(to, {"one"sv, "two"sv, "three"sv}, ec), 11u);
+        ma::read_exactly(from, {five, ma::bytes(rest, 5)});
+        EXPECT_EQ(std::string_view(five, 5), "onetw");
+        EXPECT_EQ(std::string_view(rest, 5), "othre");
+        ma::scope const soon(1ms);
+        EXPECT_EQ(ma::read_exactly(from, {five}, ec), 1u) << "so many had come";
+        EXPECT_EQ(ec.value(), ETIME);
+    });
+}
+
 // A derived class' own calls: what it does to the bytes is not passed by.
 struct marks : ma::socket {
     using ma::socket::socket;

@@ -162,7 +162,7 @@ public:
     {
         std::error_code ec;
         auto const found = read_until(delimiter, most, ec);
-        check(ec, "monad::async::reader::read_until");
+        detail::check_read(ec, "monad::async::reader::read_until");
         return found;
     }
 
@@ -198,7 +198,7 @@ public:
     {
         std::error_code ec;
         auto const line = read_line(most, ec);
-        check(ec, "monad::async::reader::read_line");
+        detail::check_read(ec, "monad::async::reader::read_line");
         return line;
     }
 
@@ -235,7 +235,7 @@ public:
     {
         std::error_code ec;
         auto const there = read_exactly(count, ec);
-        check(ec, "monad::async::reader::read_exactly");
+        detail::check_read(ec, "monad::async::reader::read_exactly");
         return there;
     }
 
@@ -263,7 +263,7 @@ public:
     {
         std::error_code ec;
         (void)read_exactly(to, ec);
-        check(ec, "monad::async::reader::read_exactly");
+        detail::check_read(ec, "monad::async::reader::read_exactly");
     }
 
     /** As the other `read_exactly`.
@@ -323,14 +323,6 @@ public:
 
 private:
     static constexpr std::size_t none = no_limit;
-
-    static void check(std::error_code const &ec, char const *what)
-    {
-        if (ec.value() == ENODATA && ec.category() == std::system_category()) {
-            throw end_of_stream(what);
-        }
-        detail::check(ec, what);
-    }
 
     MONAD_ASYNC_LOCAL std::optional<std::string_view> take(std::size_t count) noexcept
     {

@@ -11,6 +11,7 @@
  *  @code{.cpp}
  *  std::size_t recv(ma::bytes to, std::error_code &ec);      // some bytes; 0 without an error: the
  *  std::size_t read(ma::bytes to, std::error_code &ec);      // stream has ended
+ *  std::size_t readv(iovec const *parts, int count, std::error_code &ec); // besides, if it can
  *
  *  std::size_t writev(iovec const *parts, int count, std::error_code &ec); // some of them, at
  *  std::size_t send(ma::const_bytes from, std::error_code &ec);            // least one byte
@@ -30,6 +31,7 @@
 #include "detail/stream_calls.hpp"
 
 #include <cstddef>
+#include <initializer_list>
 #include <system_error>
 
 #include <sys/uio.h>
@@ -61,6 +63,126 @@ concept writable_stream = is_writable_stream_v<T>;
 template <class T>
 concept byte_stream = readable_stream<T> && writable_stream<T>;
 #endif
+
+/** Writes all of several pieces of memory, a head and a body for example, as if they were one:
+ *  `ma::write_all(peer, {head, body})`. A call for all of them, at most 16 at a time, where the
+ *  stream can (a socket, a file, a `writev`), else one each. SUSPENDS until all is written; what
+ *  other tasks write in that time may lie between. Nothing is copied or allocated.
+ *  @param stream a writable stream
+ *  @param parts what to write; empty ones are passed over
+ *  @param count how many
+ *  @param[out] ec the error
+ *  @return how many bytes were written, with an error too
+ *  @see writer.hpp, monad_async_socket_sendmsg(), monad_async_file_writev() */
+template <class Stream>
+MONAD_ASYNC_LOCAL std::size_t write_all(Stream &stream, const_bytes const *parts, std::size_t count,
+                                        std::error_code &ec) noexcept
+{
+    static_assert(is_writable_stream_v<Stream>, "no writable stream: see stream.hpp");
+    detail::any_stream const to(stream);
+    auto const some = [&to](iovec const *some_parts, int number, std::error_code &error) {
+        return to.write(some_parts, number, error);
+    };
+    return detail::transfer_all(parts, count, some, ec);
+}
+
+/** As the other `write_all`.
+ *  @param stream a writable stream
+ *  @param parts what to write
+ *  @param[out] ec the error
+ *  @return how many bytes were written, with an error too
+ *  @see writer.hpp */
+template <class Stream>
+MONAD_ASYNC_LOCAL std::size_t write_all(Stream &stream, std::initializer_list<const_bytes> parts,
+                                        std::error_code &ec) noexcept
+{
+    return write_all(stream, parts.begin(), parts.size(), ec);
+}
+
+/** As the other `write_all`.
+ *  @param stream a writable stream
+ *  @param parts what to write
+ *  @param count how many
+ *  @throws std::system_error the stream's error
+ *  @see writer.hpp */
+template <class Stream>
+MONAD_ASYNC_LOCAL void write_all(Stream &stream, const_bytes const *parts, std::size_t count)
+{
+    std::error_code ec;
+    (void)write_all(stream, parts, count, ec);
+    detail::check(ec, "monad::async::write_all");
+}
+
+/** As the other `write_all`.
+ *  @param stream a writable stream
+ *  @param parts what to write
+ *  @throws std::system_error the stream's error
+ *  @see writer.hpp */
+template <class Stream>
+MONAD_ASYNC_LOCAL void write_all(Stream &stream, std::initializer_list<const_bytes> parts)
+{
+    write_all(stream, parts.begin(), parts.size());
+}
+
+/** Fills several pieces of memory, one after the other, as `write_all` writes them. SUSPENDS until
+ *  all are full.
+ *  @param stream a readable stream
+ *  @param parts where it goes; empty ones are passed over
+ *  @param count how many
+ *  @param[out] ec the error; `ENODATA`: the stream ended before
+ *  @return how many bytes came, with an error too
+ *  @see reader.hpp, monad_async_socket_recvmsg(), monad_async_file_readv() */
+template <class Stream>
+MONAD_ASYNC_LOCAL std::size_t read_exactly(Stream &stream, bytes const *parts, std::size_t count,
+                                           std::error_code &ec) noexcept
+{
+    static_assert(is_readable_stream_v<Stream>, "no readable stream: see stream.hpp");
+    detail::any_stream const from(stream);
+    auto const some = [&from](iovec const *some_parts, int number, std::error_code &error) {
+        return from.read(some_parts, number, error);
+    };
+    return detail::transfer_all(parts, count, some, ec);
+}
+
+/** As the other `read_exactly`.
+ *  @param stream a readable stream
+ *  @param parts where it goes
+ *  @param[out] ec the error; `ENODATA`: the stream ended before
+ *  @return how many bytes came, with an error too
+ *  @see reader.hpp */
+template <class Stream>
+MONAD_ASYNC_LOCAL std::size_t read_exactly(Stream &stream, std::initializer_list<bytes> parts,
+                                           std::error_code &ec) noexcept
+{
+    return read_exactly(stream, parts.begin(), parts.size(), ec);
+}
+
+/** As the other `read_exactly`.
+ *  @param stream a readable stream
+ *  @param parts where it goes
+ *  @param count how many
+ *  @throws end_of_stream the stream ended before
+ *  @throws std::system_error the stream's error
+ *  @see reader.hpp */
+template <class Stream>
+MONAD_ASYNC_LOCAL void read_exactly(Stream &stream, bytes const *parts, std::size_t count)
+{
+    std::error_code ec;
+    (void)read_exactly(stream, parts, count, ec);
+    detail::check_read(ec, "monad::async::read_exactly");
+}
+
+/** As the other `read_exactly`.
+ *  @param stream a readable stream
+ *  @param parts where it goes
+ *  @throws end_of_stream the stream ended before
+ *  @throws std::system_error the stream's error
+ *  @see reader.hpp */
+template <class Stream>
+MONAD_ASYNC_LOCAL void read_exactly(Stream &stream, std::initializer_list<bytes> parts)
+{
+    read_exactly(stream, parts.begin(), parts.size());
+}
 
 } // namespace v0
 } // namespace monad::async

@@ -39,6 +39,9 @@ template <class T>
 using read_of = decltype(std::size_t{
     std::declval<T &>().read(std::declval<bytes>(), std::declval<std::error_code &>())});
 template <class T>
+using readv_of = decltype(std::size_t{std::declval<T &>().readv(
+    std::declval<iovec const *>(), 0, std::declval<std::error_code &>())});
+template <class T>
 using writev_of = decltype(std::size_t{std::declval<T &>().writev(
     std::declval<iovec const *>(), 0, std::declval<std::error_code &>())});
 template <class T>
@@ -89,6 +92,26 @@ MONAD_ASYNC_LOCAL std::size_t read_some(void *stream, bytes to, std::error_code 
     return std::min(n, to.size());
 }
 
+// The same into several parts, of which none is empty; of a stream that cannot, the first.
+template <class T>
+MONAD_ASYNC_LOCAL std::size_t read_parts(void *stream, iovec const *parts, int count,
+                                         std::error_code &ec) noexcept
+{
+    auto &s = *static_cast<T *>(stream);
+    if constexpr (is_socket<T>) {
+        msghdr message = {};
+        message.msg_iov = const_cast<iovec *>(parts);
+        message.msg_iovlen = static_cast<std::size_t>(count);
+        return s.recvmsg(message, ec);
+    } else if constexpr (has_call<readv_of, T>) {
+        return as_code([&]() noexcept(noexcept(s.readv(
+                           parts, count, ec))) -> std::size_t { return s.readv(parts, count, ec); },
+                       ec);
+    } else {
+        return read_some<T>(stream, {parts->iov_base, parts->iov_len}, ec);
+    }
+}
+
 // `EAGAIN` where nothing is there.
 template <class T>
 MONAD_ASYNC_LOCAL std::size_t read_now(void *stream, bytes to, std::error_code &ec) noexcept
@@ -130,15 +153,17 @@ MONAD_ASYNC_LOCAL std::size_t write_some(void *stream, iovec const *parts, int c
 struct stream_calls {
     // Null where it has none.
     std::size_t (*read)(void *, bytes, std::error_code &) noexcept;
+    std::size_t (*read_parts)(void *, iovec const *, int, std::error_code &) noexcept;
     std::size_t (*read_now)(void *, bytes, std::error_code &) noexcept;
     std::size_t (*write)(void *, iovec const *, int, std::error_code &) noexcept;
 };
 
 template <class T> constexpr stream_calls find_stream_calls() noexcept
 {
-    stream_calls found = {nullptr, nullptr, nullptr};
+    stream_calls found = {nullptr, nullptr, nullptr, nullptr};
     if constexpr (has_read<T>) {
         found.read = &read_some<T>;
+        found.read_parts = &read_parts<T>;
     }
     if constexpr (is_socket<T>) {
         found.read_now = &read_now<T>;
@@ -176,6 +201,13 @@ public:
         return calls_.read_now(stream_, to, ec);
     }
 
+    MONAD_ASYNC_LOCAL std::size_t read(iovec const *parts, int count,
+                                       std::error_code &ec) const noexcept
+    {
+        ec.clear();
+        return calls_.read_parts(stream_, parts, count, ec);
+    }
+
     // What says that it wrote nothing, and no error, would be asked for ever.
     MONAD_ASYNC_LOCAL std::size_t write(iovec const *parts, int count,
                                         std::error_code &ec) const noexcept
@@ -193,6 +225,44 @@ private:
     stream_calls calls_;
 };
 
+// All of some memory, by `some`, a call that reads or writes a part of what it is given, and says
+// how much; none: the end. How many bytes.
+template <class Bytes, class Some>
+MONAD_ASYNC_LOCAL std::size_t transfer_all(Bytes const *parts, std::size_t count, Some some,
+                                           std::error_code &ec) noexcept
+{
+    ec.clear();
+    std::size_t done = 0, at = 0, of_part = 0; // Of part `at` so much is done.
+    for (;;) {
+        iovec some_parts[16];
+        int taken = 0;
+        std::size_t wanted = 0;
+        for (std::size_t i = at; i != count && taken != 16; ++i) {
+            auto const skip = i == at ? of_part : 0;
+            if (parts[i].size() != skip) {
+                void const *const from = parts[i].data() + skip;
+                some_parts[taken++] = {const_cast<void *>(from), parts[i].size() - skip};
+                wanted += parts[i].size() - skip;
+            }
+        }
+        if (taken == 0) {
+            return done;
+        }
+        auto n = std::min(some(some_parts, taken, ec), wanted);
+        done += n;
+        if (n == 0 && !ec) {
+            report(ENODATA, ec);
+        }
+        if (ec) {
+            return done;
+        }
+        for (n += of_part; at != count && n >= parts[at].size(); ++at) {
+            n -= parts[at].size();
+        }
+        of_part = n;
+    }
+}
+
 inline bool is_interruption(std::error_code const &ec) noexcept
 {
     return ec == std::errc::operation_canceled || ec == std::errc::stream_timeout;
@@ -207,6 +277,15 @@ inline void check(std::error_code const &ec, char const *what)
         }
         throw std::system_error(ec, what);
     }
+}
+
+// And an end in the middle.
+inline void check_read(std::error_code const &ec, char const *what)
+{
+    if (ec.value() == ENODATA && ec.category() == std::system_category()) {
+        throw end_of_stream(what);
+    }
+    check(ec, what);
 }
 
 } // namespace detail
