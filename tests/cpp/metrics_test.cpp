@@ -5,6 +5,7 @@
 #include <monad/async/metrics.hpp>
 #include <monad/async/scope.hpp>
 
+#include <cstdint>
 #include <numeric>
 #include <string>
 #include <thread>
@@ -25,7 +26,9 @@ TEST(CxxMetrics, of_an_executor)
         auto const counted = m.read();
         EXPECT_EQ(counted.launches, 1u);
         auto const &ready = counted.ready[std::size_t(ma::priority::normal)];
-        EXPECT_EQ(std::accumulate(std::begin(ready.buckets), std::end(ready.buckets), 0u), 3u);
+        EXPECT_EQ(
+            std::accumulate(std::begin(ready.buckets), std::end(ready.buckets), std::uint64_t{0}),
+            3u);
         EXPECT_GT(ma::metrics::percentile(ready, 1000), 0ns);
         EXPECT_LE(ma::metrics::percentile(ready, 500), ma::metrics::percentile(ready, 1000));
         EXPECT_EQ(again.read().launches, 1u) << "no second count";

@@ -186,6 +186,17 @@ size_t f(void)
 }
 END
 }
+# Each handle is a type of its own: in the wrong order they are told, whatever the flags.
+swapped() {
+    complains 'incompatible.*pointer type\|cannot convert\|no matching function' "$@" <<'END'
+#include <monad/async.h>
+int f(monad_async_executor ex, monad_async_task task);
+int f(monad_async_executor ex, monad_async_task task)
+{
+    return monad_async_task_cancel(task, ex).error;
+}
+END
+}
 # A use warns, and says what to use; unless it is allowed.
 uses_deprecated() {
     cat <<'END'
@@ -206,7 +217,7 @@ while read -r language; do
     # shellcheck disable=SC2086
     check "what is deprecated warns, ${language#* }" deprecated $language
     # shellcheck disable=SC2086
-    for what in dropped not_dropped attributes; do
+    for what in dropped not_dropped attributes swapped; do
         check "results $what, ${language#* }" $what $language
     done
 done < <(languages)
