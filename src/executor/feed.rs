@@ -81,15 +81,19 @@ impl<K: Kernel> Executor<K> {
                 return self.leave_fed(now, Ok(()));
             }
             let mut slept = Ok(());
-            let is_fed = listed && self.may_nap() && self.nap(&mut now, &mut slept, seat);
-            if !is_fed && slept.is_ok() {
+            let has_hand = listed && seat.hands.ensure().is_ok();
+            let naps = has_hand && self.may_nap();
+            if let Some(woke) = naps.then(|| self.nap(&mut now, &mut slept, seat)).flatten() {
+                return self.go_on(woke, now, seat);
+            }
+            if slept.is_ok() {
                 let waited;
                 (now, waited) = self.wait(now, None, || listed && seat.was_unlisted());
                 slept = waited.map(|_| ());
             }
             // Who cannot go on begins nothing: what it was woken for is another's.
             let ready = if slept.is_ok() { self.ready.level() } else { 0 };
-            let is_fed = is_fed || (ready == NO_LEVEL && seat.was_unlisted());
+            let is_fed = ready == NO_LEVEL && seat.was_unlisted();
             // Who was woken for what waits looks as it takes that.
             if is_fed && seat.level() != NO_LEVEL {
                 has_to_look = true;
@@ -103,11 +107,7 @@ impl<K: Kernel> Executor<K> {
             }
         }
         let popped = self.ready.popped();
-        now = if self.watches(by::ITEMS) {
-            self.fed_chunk::<true>(now, seat)
-        } else {
-            self.fed_chunk::<false>(now, seat)
-        };
+        now = self.fed_items(now, seat);
         if !self.is_mine() {
             return (now, Err(Errno(libc::EPERM))); // As in `pass`.
         }
@@ -119,30 +119,79 @@ impl<K: Kernel> Executor<K> {
         self.leave_fed(now, Ok(()))
     }
 
-    /// Sleeps, where nothing can come but mail and what waits in the queue, says `may_nap`. True:
-    /// it was woken for that, and has nothing else to look at. False: as before `wait`, which is to
-    /// see to the rest, unless the kernel has refused to go on.
-    #[inline(always)]
-    fn nap(&self, now: &mut u64, slept: &mut Res<()>, seat: &Seat) -> bool {
+    /// Sleeps, where nothing can come but mail and what waits in the queue, says `may_nap`; there
+    /// is a hand. When it woke, if that was for what waits, with nothing else to look at: it has
+    /// begun the first of that by then, as `fed_chunk` would have, right behind the sleep and in as
+    /// little code as there can be, as none of it is in the caches any more. None: as before
+    /// `wait`, which is to see to the rest, unless the kernel has refused to go on.
+    #[inline(never)]
+    fn nap(&self, now: &mut u64, slept: &mut Res<()>, seat: &Seat) -> Option<u64> {
         let woke = || {
             seat.queue().fetch_all();
             seat.mailbox.prefetch();
             seat.mailbox.inbox.end_sleep();
+            seat.mailbox.prefetch_first();
         };
-        let Some(napped) = self.fall_asleep(Wait::Forever, woke) else { return false };
+        let napped = self.fall_asleep(Wait::Forever, woke)?;
         let woke = self.stamp();
         add(&self.head.total_ticks_sleeping, woke.wrapping_sub(*now));
         *now = woke;
         match napped {
-            Err(e) if !is_early(e) => *slept = Err(e),
-            _ => return seat.was_unlisted() && !seat.mailbox.inbox.has_any(),
+            Err(e) if !is_early(e) => {
+                *slept = Err(e);
+                return None;
+            }
+            _ => {}
         }
-        false
+        let is_fed = seat.was_unlisted() && !seat.mailbox.inbox.has_any();
+        if !is_fed {
+            return None;
+        }
+        let mut posted = MaybeUninit::uninit();
+        let task = match seat.queue().take_woken(seat, &mut posted, self.address()) {
+            Some(Next::Task(task)) => task,
+            Some(Next::Job(level)) => {
+                // SAFETY: it is there.
+                let posted = unsafe { posted.assume_init_ref() };
+                self.begin_job(seat, posted, level, woke)
+            }
+            None => return Some(woke), // Another was first.
+        };
+        seat.fed_last.set(true);
+        self.ready.count_one();
+        self.head.tasks_running.set(1);
+        self.span.set((woke, Flags::PENDING_LAUNCH));
+        self.next.begin(self.ready.popped(), woke, (false, 0));
+        let (end, suspends) = self.run_item::<false>(task, Flags::PENDING_LAUNCH, woke);
+        *now = end;
+        self.end_fed(end, suspends, 1, seat);
+        Some(woke)
+    }
+
+    /// After the first item, if it is not time to look.
+    #[inline(never)]
+    fn go_on(&self, woke: u64, mut now: u64, seat: &Seat) -> (u64, Res<()>) {
+        if self.is_mine() && now.wrapping_sub(woke) < self.look_ticks {
+            now = self.fed_items(now, seat);
+        }
+        if !self.is_mine() {
+            return (now, Err(Errno(libc::EPERM))); // As in `pass`.
+        }
+        self.leave_fed(now, Ok(()))
     }
 
     fn leave_fed(&self, now: u64, result: Res<()>) -> (u64, Res<()>) {
         let (now, left) = self.leave_run(now, result.map(|()| 0));
         (now, left.map(|_| ()))
+    }
+
+    #[inline(never)]
+    fn fed_items(&self, now: u64, seat: &Seat) -> u64 {
+        if self.watches(by::ITEMS) {
+            self.fed_chunk::<true>(now, seat)
+        } else {
+            self.fed_chunk::<false>(now, seat)
+        }
     }
 
     /// As `run_chunk`, with the queue.
@@ -177,6 +226,14 @@ impl<K: Kernel> Executor<K> {
                 break; // The child of a fork.
             }
         }
+        self.end_fed(now, one_more, items, seat);
+        now
+    }
+
+    /// After so many items, the last of which has suspended or not.
+    #[inline(always)]
+    fn end_fed(&self, now: u64, one_more: bool, items: usize, seat: &Seat) {
+        let head = &self.head;
         if one_more {
             inc(&head.tasks_suspended);
         }
@@ -187,7 +244,6 @@ impl<K: Kernel> Executor<K> {
             self.tell_ended(seat);
         }
         self.since_enter.set(self.since_enter.get().saturating_add(items as u32));
-        now
     }
 
     /// What is to run next, and whether it comes from the queue.

@@ -80,6 +80,7 @@ pub struct Chunk {
 }
 
 const _: () = assert!(size_of::<Chunk>() == 4096);
+const _: () = assert!(offset_of!(Chunk, jobs) == size_of::<Posted>()); // See `newest_job`.
 
 impl Chunk {
     pub fn new() -> Res<NonNull<Self>> {
@@ -410,6 +411,12 @@ impl Levels {
             set(&self.with_jobs, level);
         }
         pushed
+    }
+
+    /// Where the job lies that was pushed last.
+    pub fn newest_job(&self, level: u8) -> usize {
+        let jobs = &self.jobs[level as usize];
+        jobs.last.get().addr() + size_of::<Posted>() * jobs.end.get() as usize
     }
 
     /// `task` is in here.

@@ -84,6 +84,8 @@ pub struct Mailbox {
     eventfd: AtomicI32,
     /// Owners so far.
     epoch: AtomicU64,
+    /// A hint, of who roused the owner: where that lies which it is to begin.
+    pub(super) first: AtomicUsize,
     // --- line 1
     /// Threads that are about to post what concerns a run of a task: see `post_of_run`. Not those
     /// that hold a pin for longer.
@@ -144,7 +146,7 @@ fn spare() -> MutexGuard<'static, Option<&'static Mailbox>> {
 }
 
 #[cfg(not(loom))]
-const _: () = assert!(offset_of!(Mailbox, eventfd) < 64 && offset_of!(Mailbox, epoch) < 64);
+const _: () = assert!(offset_of!(Mailbox, eventfd) < 64 && offset_of!(Mailbox, first) < 64);
 
 // SAFETY: the inbox is made for many threads; links in it belong to the thread that the rules in
 // `intrusive::mpsc` say. `next` is behind a lock, `next_idle` behind a queue's.
@@ -167,6 +169,7 @@ pub fn open(waker: Waker) -> Res<&'static Mailbox> {
                 wake_asked: AtomicBool::new(false),
                 gone: AtomicBool::new(true),
                 epoch: AtomicU64::new(0),
+                first: AtomicUsize::new(0),
                 eventfd: AtomicI32::new(-1),
                 next_idle: Cell::new(ptr::null()),
                 is_idle: AtomicBool::new(false),
@@ -186,8 +189,7 @@ pub fn open(waker: Waker) -> Res<&'static Mailbox> {
             mailbox
         }
     };
-    // Who pins it from now on finds none, or `set_executor`'s: never the last owner's. Released by
-    // `reopen`.
+    // Who pins it finds none from now on, or `set_executor`'s. All of it is released by `reopen`.
     mailbox.executor.store(ptr::null_mut(), Ordering::Relaxed);
     mailbox.eventfd.store(waker.eventfd, Ordering::Release);
     mailbox.owner.set_here();
@@ -195,7 +197,6 @@ pub fn open(waker: Waker) -> Res<&'static Mailbox> {
     mailbox.home.store(next_home(), Ordering::Relaxed);
     mailbox.forks.store(thread::forks(), Ordering::Relaxed);
     mailbox.epoch.fetch_add(1, Ordering::Release);
-    // Released by `reopen`.
     mailbox.gone.store(false, Ordering::Relaxed);
     mailbox.inbox.reopen();
     Ok(mailbox)
@@ -368,8 +369,7 @@ impl Mailbox {
         self.notify();
     }
 
-    /// ANY THREAD. Fetches what `rouse` and `ask_wake` read and write, for who is about to call
-    /// them, or was woken by that.
+    /// ANY THREAD. Fetches what `rouse` and `ask_wake` use, for who calls them or was woken so.
     #[inline(always)]
     pub(super) fn prefetch(&self) {
         self.inbox.prefetch();

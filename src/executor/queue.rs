@@ -311,6 +311,7 @@ impl Queue {
     /// ANY THREAD. Puts an idle task at the end of its level. `fill` is called once the task is
     /// claimed, and gives its first marks. EBUSY, EINVAL as an attach; ESHUTDOWN: closed.
     pub fn submit(&self, task: TaskRef, fill: impl FnOnce() -> u8) -> Res<()> {
+        task.prefetch_to_write();
         self.fetch::<TASK_BYTES>();
         self.check_process()?;
         let before = self.claim(task, fill)?;
@@ -322,7 +323,7 @@ impl Queue {
         }
         self.put(&mut state, task);
         self.note(&state);
-        let woken = state.wake_one();
+        let woken = state.wake_one_for(task.addr());
         drop(state);
         woken.wake();
         Ok(())
@@ -330,7 +331,6 @@ impl Queue {
 
     /// What the task was before.
     pub(super) fn claim(&self, task: TaskRef, fill: impl FnOnce() -> u8) -> Res<u8> {
-        task.prefetch_to_write();
         if task.head.user_code.get().is_none() {
             return Err(Errno(libc::EINVAL));
         }
@@ -360,6 +360,29 @@ impl Queue {
         self.fetch_all();
         let mut state = self.lock_row();
         state.begun -= ended;
+        self.take_locked(state, seat, lowest, posted, executor)
+    }
+
+    /// As `take`, of a worker that was woken for what waits, and has asked for what it needs.
+    #[inline(always)]
+    pub(super) fn take_woken(
+        &self,
+        seat: &Seat,
+        posted: &mut MaybeUninit<Posted>,
+        executor: *mut c_void,
+    ) -> Option<Next> {
+        self.take_locked(self.lock_row(), seat, NO_LEVEL, Some(posted), executor)
+    }
+
+    #[inline(always)]
+    fn take_locked(
+        &self,
+        mut state: Guard<'_, State>,
+        seat: &Seat,
+        lowest: u8,
+        posted: Option<&mut MaybeUninit<Posted>>,
+        executor: *mut c_void,
+    ) -> Option<Next> {
         state.looked(seat);
         self.take_in(&mut state);
         self.stay_far(&mut state);

@@ -91,7 +91,8 @@ impl Queue {
             state.number = number;
             state.queued += 1;
             self.note(&state);
-            let woken = state.wake_one();
+            let newest = state.levels.newest_job(level);
+            let woken = state.wake_one_for(newest);
             drop(state);
             woken.wake();
             return Ok(());

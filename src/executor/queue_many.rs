@@ -68,7 +68,8 @@ impl Queue {
             }
             part.iter().for_each(|(task, _)| self.put(&mut state, task));
             self.note(&state);
-            let woken = state.wake_one();
+            let first = part.iter().next().map_or(0, |(task, _)| task.addr());
+            let woken = state.wake_one_for(first);
             drop(state);
             woken.wake();
             put += part.len;

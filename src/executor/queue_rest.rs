@@ -11,8 +11,14 @@ impl State {
     /// Rule 3.
     #[inline(always)]
     pub(super) fn wake_one(&mut self) -> Woken {
+        self.wake_one_for(0)
+    }
+
+    /// As `wake_one`, where what was put in lies there: see `Mailbox::prefetch_first`.
+    #[inline(always)]
+    pub(super) fn wake_one_for(&mut self, first: usize) -> Woken {
         if self.is_one_to_wake() {
-            self.wake_idle()
+            self.wake_idle(first)
         } else {
             Woken(None)
         }
@@ -26,20 +32,20 @@ impl State {
     /// Rule 3, of a worker that has taken a task and leaves more.
     #[cold]
     pub(super) fn wake_another(&mut self) -> Woken {
-        self.wake_idle()
+        self.wake_idle(0)
     }
 
     /// The worker that fell asleep last, none if there is none. Roused under the lock, which it
     /// takes before it leaves.
     #[inline(always)]
-    fn wake_idle(&mut self) -> Woken {
+    fn wake_idle(&mut self, first: usize) -> Woken {
         // SAFETY: null, or a mailbox, and they live for ever.
         let idle: Option<&'static Mailbox> = unsafe { self.idle.as_ref() };
         let Some(mailbox) = idle else { return Woken(None) };
         self.idle = mailbox.next_idle.get();
         mailbox.is_idle.store(false, Relaxed);
         self.waking = mailbox;
-        Woken(Some(mailbox.rouse()))
+        Woken(Some(mailbox.rouse(first)))
     }
 
     /// `seat` looks, and takes a task or finds none.
@@ -159,7 +165,7 @@ impl Queue {
     /// it is to look whether it can.
     pub fn stir(&self) {
         let mut state = self.lock();
-        let woken = if state.waking.is_null() { state.wake_idle() } else { Woken(None) };
+        let woken = if state.waking.is_null() { state.wake_idle(0) } else { Woken(None) };
         drop(state);
         woken.wake();
     }

@@ -742,13 +742,43 @@ fn what_was_told_to_quit_is_not_resized() {
 }
 
 /// A kernel that calls something when its executor would sleep, and refuses from then on; or one
-/// whose executor, with time tracking, has no time to begin anything.
-struct Odd<const REFUSES: bool>(Cell<Option<Box<dyn FnOnce()>>>);
+/// whose executor, with time tracking, has no time to begin anything. `has_ring`: says that it has
+/// one, and so its worker begins nothing right behind its sleep.
+struct Odd<const REFUSES: bool> {
+    asleep: Cell<Option<Box<dyn FnOnce()>>>,
+    has_ring: bool,
+}
+
+impl<const REFUSES: bool> Odd<REFUSES> {
+    fn new(asleep: impl FnOnce() + 'static, has_ring: bool) -> Self {
+        Self { asleep: Cell::new(Some(Box::new(asleep))), has_ring }
+    }
+}
 
 impl<const REFUSES: bool> Kernel for Odd<REFUSES> {
-    without_ring!();
+    fn has_ring(&self) -> bool {
+        self.has_ring
+    }
+    fn sq_space(&self) -> u32 {
+        0
+    }
+    fn sq_pending(&self) -> u32 {
+        0
+    }
+    unsafe fn push(&self, _: &Sqe) {
+        unreachable!("nothing is asked of it");
+    }
+    fn pop(&self) -> Option<Cqe> {
+        None
+    }
+    fn has_completions(&self) -> bool {
+        false
+    }
+    fn needs_enter(&self) -> bool {
+        false
+    }
     fn enter(&self, _: Wait) -> Result<(), Errno> {
-        if let Some(f) = self.0.take() {
+        if let Some(f) = self.asleep.take() {
             f();
         }
         if REFUSES {
@@ -784,11 +814,10 @@ fn has_another_woken<const REFUSES: bool>(ends: Res<()>) {
     queue.open(false);
     let task = new_task();
     set_body(task, |_| RawResult::success(0));
-    let kernel = |f: Box<dyn FnOnce()>| Odd::<REFUSES>(Cell::new(Some(f)));
-    let other = Executor::new(kernel(Box::new(|| ())), true).unwrap();
+    let other = Executor::new(Odd::<REFUSES>::new(|| (), false), true).unwrap();
     let others = Seat::new(queue, other.mailbox(), Hands::new(0));
-    let submits = Box::new(move || queue.submit(task, || 0).unwrap());
-    let woken = Executor::new(kernel(submits), true).unwrap();
+    let submits = move || queue.submit(task, || 0).unwrap();
+    let woken = Executor::new(Odd::<REFUSES>::new(submits, !REFUSES), true).unwrap();
     let seat = Seat::new(queue, woken.mailbox(), Hands::new(0));
     assert!(queue.rest(&others));
     assert_eq!(woken.run_fed(&seat), ends);
@@ -820,7 +849,7 @@ fn mail_of_a_higher_priority_goes_before_what_a_worker_was_woken_for() {
         queue.submit(low, || 0).unwrap();
         remote::attach(mailbox.get().unwrap(), high).unwrap();
     };
-    let ex = Executor::new(Odd::<false>(Cell::new(Some(Box::new(come)))), false).unwrap();
+    let ex = Executor::new(Odd::<false>::new(come, false), false).unwrap();
     mailbox.set(Some(ex.mailbox()));
     let seat = Seat::new(queue, ex.mailbox(), Hands::new(0));
     while ORDER.lock().unwrap().len() < 2 {

@@ -31,9 +31,9 @@ pub const CREW: &[Mutant] = &[
     of(FEED, "what waits goes before a higher priority that is ready", "new < ready || (takes_turns && new != NO_LEVEL)", "new != NO_LEVEL"),
     of(JOBS, "what was posted begins after the tasks that came later", "!has_jobs || ahead(self.jobs[level as usize].number())", "true"),
     // One is woken at a time, as long as there is need.
-    of(QUEUE, "two are woken for one task", "self.note(&state); let woken = state.wake_one(); drop(state); woken.wake(); Ok(())", "self.note(&state); let woken = state.wake_one(); state.waking = ptr::null(); let more = state.wake_one(); drop(state); woken.wake(); more.wake(); Ok(())"),
-    of(MANY, "nobody is woken for several tasks that come at once", "self.note(&state); let woken = state.wake_one(); drop(state); woken.wake(); put += part.len;", "self.note(&state); drop(state); put += part.len;"),
-    of(POSTS, "nobody is woken for what is posted", "self.note(&state); let woken = state.wake_one(); drop(state); woken.wake(); return Ok(());", "self.note(&state); drop(state); return Ok(());"),
+    of(QUEUE, "two are woken for one task", "self.note(&state); let woken = state.wake_one_for(task.addr()); drop(state); woken.wake(); Ok(())", "self.note(&state); let woken = state.wake_one_for(task.addr()); state.waking = ptr::null(); let more = state.wake_one(); drop(state); woken.wake(); more.wake(); Ok(())"),
+    of(MANY, "nobody is woken for several tasks that come at once", "let woken = state.wake_one_for(first); drop(state); woken.wake(); put += part.len;", "drop(state); put += part.len;"),
+    of(POSTS, "nobody is woken for what is posted", "let woken = state.wake_one_for(newest); drop(state); woken.wake(); return Ok(());", "drop(state); return Ok(());"),
     of(REST, "while one is on its way another is woken", "self.waking.is_null() && self.queued != 0", "self.queued != 0"),
     of(REST, "one is woken for nothing", "self.waking.is_null() && self.queued != 0", "self.waking.is_null()"),
     of(REST, "nobody notes who was woken", "mailbox.is_idle.store(false, Relaxed); self.waking = mailbox;", "mailbox.is_idle.store(false, Relaxed);"),
