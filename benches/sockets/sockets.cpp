@@ -236,8 +236,18 @@ void compare(char const *what, std::vector<side> sides)
 
 } // namespace
 
-int main()
+int main(int argc, char **argv)
 {
+    for (int const n : {1, connections}) {
+        auto const what = "TCP connection made, accepted, closed at both ends, " +
+                          std::to_string(n) + " at a time, processor time of one";
+        compare(what.c_str(), {{"ours", [=] { return churn_ours(n); }},
+                               {"raw io_uring", [=] { return churn_raw(n); }},
+                               {"epoll", [=] { return churn_epoll(n); }}});
+    }
+    if (argc > 1 && std::string(argv[1]) == "churn") {
+        return 0;
+    }
     compare("TCP echo, 64 connections, 64 bytes, processor time of a round trip",
             {{"ours", [] { return per_round_trip(serve_ours); }},
              {"raw io_uring", [] { return per_round_trip(serve_raw); }},

@@ -62,4 +62,10 @@ double by_view_meanwhile();
 double raw_meanwhile();
 double epoll_meanwhile();
 
+// churn.cpp: processor time, in nanoseconds, of a connection that is made, accepted and closed at
+// both ends, so many at a time.
+double churn_ours(int at_a_time);
+double churn_raw(int at_a_time);
+double churn_epoll(int at_a_time);
+
 #endif

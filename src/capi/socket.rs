@@ -280,5 +280,5 @@ pub unsafe extern "C" fn monad_async_socket_peer_address(
 #[no_mangle]
 pub unsafe extern "C" fn monad_async_socket_close(task: TaskPtr, socket: Socket) -> RawResult {
     // SAFETY: the caller's handle.
-    done(unsafe { call(task, socket) }.and_then(|c| c.close()))
+    done(unsafe { call(task, socket) }.and_then(|c| c.close_socket()))
 }

@@ -108,6 +108,17 @@ fn close(fd: i32, direct: bool) -> Sqe {
     sqe
 }
 
+/// What the kernel says of a close.
+fn said_of(closed: i32) -> Res<()> {
+    match closed {
+        0 | CLOSED => Ok(()),
+        // Of the file's own close: by then the descriptor is gone. The calls' own say that it is
+        // not.
+        e if matches!(-e, libc::EPERM | libc::ENOTSUP) => Err(Errno(libc::EIO)),
+        e => Err(Errno(-e)),
+    }
+}
+
 impl<K: Kernel> Executor<K> {
     /// How many handles have been closed: for `is_closed_since`.
     #[inline(always)]
@@ -143,6 +154,35 @@ impl<K: Kernel> Executor<K> {
             Some(row) => self.close_ordered(task, Ordered { fd, direct, row }),
             None => self.close_alone(&self.close_of(task, fd, direct), false),
         }
+    }
+
+    /// The same of a socket, whose close waits for nothing unless it lingers.
+    pub fn close_socket(&self, task: TaskRef, fd: i32, direct: bool) -> Res<()> {
+        let is_alone = !direct && self.reactor.is_used_by_none_but(task, fd);
+        if is_alone && !self.closes.has(fd, false) && self.reactor.rows.of(fd, false).is_none() {
+            if let Some(closed) = self.close_unused(&self.close_of(task, fd, false)) {
+                return closed;
+            }
+        }
+        self.close_handle(task, fd, direct)
+    }
+
+    /// What no other task has in the ring, or on its way there, is closed past it: nothing is
+    /// submitted, and nothing asked. None: that is for the ring.
+    fn close_unused(&self, this: &Close) -> Option<Res<()>> {
+        let &Close { fd, .. } = this;
+        if fd::may_linger() && fd::lingers(fd) {
+            return None;
+        }
+        // Calls of several operations, and who waits for a buffer, have nothing in the ring.
+        let ends = |record: &_| self.record_completed(record, true, self.stamp());
+        self.reactor.closing(fd, false, ends);
+        self.buffers_close((fd, false));
+        if self.has_found(this) {
+            return None;
+        }
+        let closed = self.reactor.close_socket(fd)?;
+        Some(said_of(closed))
     }
 
     /// Before anything is looked for.
@@ -187,6 +227,9 @@ impl<K: Kernel> Executor<K> {
             let cancel = self.reactor.closing(fd, direct, ends);
             self.buffers_close((fd, direct));
             self.cancel_on_handle(task, cancel);
+            if !direct {
+                self.reactor.forget_users(fd);
+            }
             let mut entry = close(fd, direct);
             if lingers {
                 entry = entry.by_a_worker(); // In the thread that closes it.
@@ -206,13 +249,9 @@ impl<K: Kernel> Executor<K> {
             res
         };
         match res {
-            0 | CLOSED => Ok(()),
-            // The kernel's, of the file's own close: by then the descriptor is gone. The calls' own
-            // say that it is not.
-            e if matches!(-e, libc::EPERM | libc::ENOTSUP) => Err(Errno(libc::EIO)),
             // No such place in the table, or no table.
             e if direct && matches!(-e, libc::EINVAL | libc::ENXIO) => Err(Errno(libc::EBADF)),
-            e => Err(Errno(-e)),
+            res => said_of(res),
         }
     }
 

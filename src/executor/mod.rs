@@ -64,6 +64,7 @@ use core::ptr::NonNull;
 use crate::atomic::AtomicPtr;
 use crate::error::Res;
 use crate::intrusive::{Chain, Fifo, Reversal};
+use crate::reactor::users::Users;
 use crate::reactor::Reactor;
 use crate::sched::run_queue::Ready;
 use crate::sched::shares::Shares;
@@ -161,6 +162,7 @@ impl<K: Kernel> Executor<K> {
 
     /// EXPENSIVE. The calling thread owns it.
     pub fn new(kernel: K, track: bool) -> Res<Box<Self>> {
+        let users = Users::new()?;
         let mailbox = mailbox::open(kernel.waker())?;
         let coarse_from_ns = if track { kernel.coarse_from_ns() } else { u64::MAX };
         let ex = alloc::try_box(Self {
@@ -181,7 +183,7 @@ impl<K: Kernel> Executor<K> {
             last_enter: Cell::new(0),
             look_ticks: if track { K::look_ticks() } else { u64::MAX },
             timers: Timers::new(),
-            reactor: Reactor::new(kernel),
+            reactor: Reactor::new(kernel, users),
             turning: Cell::new(Reversal::NONE),
             mail: Cell::new(Chain::EMPTY),
             mail_taken: Cell::new(false),

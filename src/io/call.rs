@@ -380,6 +380,11 @@ impl<'a, K: Kernel> Call<'a, K> {
         Ok(are & usize::from((events | libc::POLLERR | libc::POLLHUP | libc::POLLNVAL) as u16))
     }
 
+    /// SUSPENDS, shielded, where it waits for something.
+    pub fn close_socket(&self) -> Res<()> {
+        self.ex.close_socket(self.task, self.fd, self.is_direct())
+    }
+
     /// SUSPENDS, shielded.
     pub fn close(&self) -> Res<()> {
         self.ex.close_handle(self.task, self.fd, self.is_direct())

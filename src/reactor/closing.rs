@@ -233,6 +233,25 @@ impl<K: Kernel> Reactor<K> {
         Some(Sqe::new(op::ASYNC_CANCEL, fd, 0, 0, 0, by | cancel::ALL))
     }
 
+    /// `task` runs, and no other can have an operation on a plain descriptor in flight, or in the
+    /// submission queue.
+    pub fn is_used_by_none_but(&self, task: TaskRef, fd: i32) -> bool {
+        self.users.has_no_other(fd, task)
+    }
+
+    /// It is about to be closed: what is pushed from now on is for what has its number next.
+    pub fn forget_users(&self, fd: i32) {
+        self.users.clear(fd);
+    }
+
+    /// Closes one that is used by none, a socket that does not linger, past the ring. None: this
+    /// kernel does not.
+    pub fn close_socket(&self, fd: i32) -> Option<i32> {
+        let closed = self.kernel.close_socket(fd)?;
+        self.forget_users(fd);
+        Some(closed)
+    }
+
     /// The kernel has got `record`.
     pub(super) fn list(&self, record: &Op) {
         let handle = handle_of(&record.sqe.get());

@@ -44,6 +44,7 @@ mod received;
 mod row_of;
 pub mod rows;
 mod submit;
+pub mod users;
 pub mod validate;
 
 use core::cell::Cell;
@@ -61,6 +62,7 @@ use closing::Closings;
 use fixed::Fixed;
 use operation::Op;
 use rows::Rows;
+use users::Users;
 
 /// What a `user_data` names.
 const TAG_INLINE: u64 = 0;
@@ -101,6 +103,7 @@ pub struct Reactor<K> {
     /// Registered buffers.
     fixed: Cell<Option<NonNull<Fixed>>>,
     pub closings: Closings,
+    users: Users,
     pub rows: Rows,
 }
 
@@ -108,7 +111,7 @@ impl<K: Kernel> Reactor<K> {
     /// Where it says how many handles have been closed.
     pub const CLOSINGS_AT: usize = core::mem::offset_of!(Self, closings) + Closings::COUNT_AT;
 
-    pub fn new(kernel: K) -> Self {
+    pub fn new(kernel: K, users: Users) -> Self {
         static REACTORS: AtomicU64 = AtomicU64::new(1);
         // Against accidents, not against enemies: those are in this process already.
         let number = REACTORS.fetch_add(1, Ordering::Relaxed).wrapping_mul(0xd6e8_feb8_6659_fd93);
@@ -127,6 +130,7 @@ impl<K: Kernel> Reactor<K> {
             providing: Cell::new(0),
             fixed: Cell::new(None),
             closings: Closings::new(),
+            users,
             rows: Rows::default(),
         }
     }

@@ -1,7 +1,7 @@
 //! From an operation to the kernel: into the submission queue if it has room, else into the queue
 //! of the task's I/O priority.
 
-use super::operation::{Op, State};
+use super::operation::{bit, Op, State};
 use super::{name, priority, Reactor, TAG_CANCEL, TAG_MASK};
 use crate::error::{Errno, Res};
 use crate::task::header::{TaskRef, Waits, NORMAL};
@@ -23,6 +23,7 @@ impl<K: Kernel> Reactor<K> {
         task.op.set(task.op.get().wrapping_add(1));
         task.opcode.set(sqe.opcode());
         task.cqe_flags.set(0);
+        self.users.add(sqe.fd(), task);
         let sqe = priority::with(sqe, task, name(task));
         // SAFETY: the caller's promise.
         let started = self.later.get() == 0 && unsafe { self.kernel.try_push(&sqe) };
@@ -51,6 +52,7 @@ impl<K: Kernel> Reactor<K> {
         task.op.set(task.op.get().wrapping_add(1));
         task.opcode.set(sqe.opcode());
         task.cqe_flags.set(0);
+        self.users.add(sqe.fd(), task);
         // SAFETY: the caller's promise; there is room, in a ring.
         unsafe { self.kernel.push_words(sqe.0[0], name(task), |n| sqe.0[n]) };
         task.waits.set(Waits::Completion);
@@ -63,6 +65,10 @@ impl<K: Kernel> Reactor<K> {
     /// All that `sqe` refers to stays valid until its last completion.
     #[inline(always)]
     pub unsafe fn begin(&self, record: &Op, sqe: Sqe) {
+        match record.has(bit::INTERNAL) {
+            true => self.users.add(sqe.fd(), record.task()), // Which waits for it.
+            false => self.users.add_any(sqe.fd()),
+        }
         // SAFETY: the caller's.
         match unsafe { self.begin_at_once(record, sqe, record.task()) } {
             true => record.is_in_kernel(),
@@ -90,6 +96,7 @@ impl<K: Kernel> Reactor<K> {
         if !self.takes(task) {
             return false;
         }
+        self.users.add_any((head >> 32) as i32);
         // SAFETY: promised to `begin`; there is room, in a ring.
         unsafe { self.kernel.push_words(head, self.sealed(record), |n| record.word(n)) };
         true

@@ -86,6 +86,18 @@ pub fn close(fd: i32) {
     });
 }
 
+/// The same, and what it answers: 0, or `-errno`. Interrupted, it is closed.
+pub fn close_told(fd: i32) -> i32 {
+    let closed = quietly(|| {
+        // SAFETY: the caller's own descriptor.
+        match unsafe { libc::close(fd) } {
+            -1 if Errno::last().0 == libc::EINTR => 0,
+            closed => closed,
+        }
+    });
+    closed.map_or_else(|e| -e.0, |_| 0)
+}
+
 /// `SCM_PIDFD`, of the kernel's linux/socket.h.
 const SCM_PIDFD: i32 = 4;
 

@@ -421,6 +421,12 @@ pub trait Kernel {
         true
     }
 
+    /// Closes a socket by its descriptor at once, past the ring, and whatever was pushed: 0, or
+    /// `-errno`. None: an entry has to do it.
+    fn close_socket(&self, _fd: i32) -> Option<i32> {
+        None
+    }
+
     /// The peer of a socket sends no more, whatever of that is there still.
     fn has_ended(&self, fd: i32) -> bool {
         fd::has_ended(fd)

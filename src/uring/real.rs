@@ -15,6 +15,7 @@ use super::wakeup::Wakeup;
 use super::{abi, features, given_back, mask, refusal, setup};
 use crate::error::Errno;
 use crate::sys::coarse::{Coarse, Moment};
+use crate::sys::fd;
 use crate::sys::host;
 use crate::sys::reckoner::Reckoner;
 use crate::sys::text::{text, Text};
@@ -257,6 +258,10 @@ impl Kernel for RealKernel {
 
     fn knows_no_signal(&self) -> bool {
         self.ring().is_some_and(|ring| ring.knows_no_signal)
+    }
+
+    fn close_socket(&self, fd: i32) -> Option<i32> {
+        self.ring().map(|_| fd::close_told(fd))
     }
 
     fn leaves_position(&self) -> bool {

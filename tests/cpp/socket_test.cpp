@@ -220,6 +220,33 @@ TEST(CxxSocket, a_destructor_suspends_where_something_is_in_flight)
     closer.get();
 }
 
+// What the kernel has not got yet looks its descriptor up when it gets it.
+TEST(CxxSocket, what_is_not_submitted_never_reaches_what_has_the_number_next)
+{
+    ma::executor ex;
+    ends e;
+    auto old = std::make_unique<ma::socket>(std::move(e.a));
+    int const number = old->native_handle().fd;
+    ma::task reader, closer;
+    reader.attach(ex, [&] {
+        std::error_code ec;
+        char byte;
+        EXPECT_EQ(old->recv({&byte, 1}, ec), 0u);
+        EXPECT_EQ(ec, ma::cancelled);
+    });
+    closer.attach(ex, [&] {
+        old.reset();
+        ends next;
+        EXPECT_EQ(next.a.native_handle().fd, number) << "the lowest that is free";
+        next.b.send_all(std::string_view("x"));
+        char byte;
+        EXPECT_EQ(next.a.recv({&byte, 1}), 1u);
+    });
+    ex.run_until_idle();
+    reader.get();
+    closer.get();
+}
+
 TEST(CxxSocket, is_closed_by_a_task_that_was_cancelled)
 {
     ma::executor ex;

@@ -37,6 +37,8 @@ struct Told {
     linger: Rc<Cell<(i32, i32)>>,
     asked: Rc<Cell<u32>>,
     lacks_install: bool,
+    /// Of each socket that is closed past the ring, how many entries nobody has submitted then.
+    past: Rc<RefCell<Vec<usize>>>,
     /// What is submitted completes in the next `enter`, not in its own.
     lags: Rc<Cell<bool>>,
     begun: RefCell<Vec<Cqe>>,
@@ -96,6 +98,14 @@ impl Kernel for Told {
     }
     fn make_fixed_table(&self, _: u32) -> Result<(), Errno> {
         Err(Errno(libc::EOPNOTSUPP))
+    }
+    /// However long others keep this thread, nothing is submitted in between two tasks.
+    fn look_ticks() -> u64 {
+        u64::MAX
+    }
+    fn close_socket(&self, _: i32) -> Option<i32> {
+        self.past.borrow_mut().push(self.submitted.borrow().len());
+        Some(0)
     }
     fn knows(&self, opcode: u8) -> bool {
         opcode != op::FIXED_FD_INSTALL || !self.lacks_install
@@ -419,6 +429,89 @@ fn a_close_of_what_nobody_uses_does_not_suspend_where_the_kernel_closes_at_once(
         // More than a look takes in completes before it.
         assert_eq!(turns_behind(1000, direct, false, [0, 0]), 0);
     }
+}
+
+type Part = Box<dyn Fn(&Call<'_, Told>) -> i32>;
+
+const SOCKET: i32 = 5;
+
+fn receives(c: &Call<'_, Told>) -> i32 {
+    // SAFETY: nobody performs it.
+    unsafe { c.ex.io(c.task, Sqe::new(op::RECV, SOCKET, 0, 0, 0, 0)) }
+}
+
+/// By a record, which goes on while its task does.
+fn begins(c: &Call<'_, Told>) -> Box<Op> {
+    // SAFETY: as a C program makes one: all zeroes; nobody performs it.
+    let record: Box<Op> = unsafe { Box::new(std::mem::zeroed()) };
+    record.sqe.set(Sqe::new(op::RECV, SOCKET, 0, 0, 0, 0));
+    // SAFETY: in place until it was waited for.
+    unsafe { c.ex.begin_operation(c.task, &record) }.unwrap();
+    record
+}
+
+fn closes(c: &Call<'_, Told>) -> i32 {
+    errno(c.ex.close_socket(c.task, SOCKET, false))
+}
+
+/// What is closed past the ring while so many entries wait there; and by entries.
+fn closed_by(answers: &[i32], parts: Vec<Part>) -> (Vec<i32>, Vec<usize>, usize) {
+    let kernel = told(answers);
+    let (left, past, by_ring) =
+        (kernel.answers.clone(), kernel.past.clone(), kernel.closes.clone());
+    let got = run_bodies(kernel, parts);
+    assert!(left.borrow().is_empty());
+    (got, past.take(), by_ring.take().len())
+}
+
+/// Closes by 64 tasks are not 64 calls of the ring's, each with what happens to wait there.
+#[test]
+fn a_socket_that_nobody_else_uses_is_closed_past_the_ring() {
+    let other = |c: &Call<'_, Told>| {
+        // SAFETY: nobody performs it.
+        unsafe { c.ex.io(c.task, Sqe::new(op::RECV, SOCKET + 1, 0, 0, 0, 0)) }
+    };
+    let uses = |c: &Call<'_, Told>| receives(c) + closes(c);
+    assert_eq!(closed_by(&[8], vec![Box::new(uses)]), (vec![8], vec![0], 0));
+    let got = closed_by(&[8], vec![Box::new(other), Box::new(closes)]);
+    assert_eq!(got, (vec![8, 0], vec![1], 0), "the other one's waits on");
+}
+
+/// An operation of another task that the kernel has not got would be for what has the number next.
+#[test]
+fn a_socket_that_another_task_uses_is_closed_by_the_ring_behind_that() {
+    let answers = [-libc::ECANCELED, 1, 0];
+    let got = closed_by(&answers, vec![Box::new(receives), Box::new(closes)]);
+    assert_eq!(got, (vec![-libc::ECANCELED, 0], vec![], 1));
+    // Of two who use it, the last is not the one that counts.
+    let last = |c: &Call<'_, Told>| receives(c) + closes(c);
+    let got = closed_by(&[8, 8, 0, 0], vec![Box::new(receives), Box::new(last)]);
+    assert_eq!(got, (vec![8, 8], vec![], 1));
+    let all: Vec<Part> = vec![Box::new(receives), Box::new(receives), Box::new(closes)];
+    let got = closed_by(&[-libc::ECANCELED, -libc::ECANCELED, 2, 0], all);
+    assert_eq!(got, (vec![-libc::ECANCELED, -libc::ECANCELED, 0], vec![], 1));
+}
+
+/// Nor does it have to be another task.
+#[test]
+fn a_socket_with_a_record_in_flight_is_closed_by_the_ring() {
+    let both = |c: &Call<'_, Told>| {
+        let record = begins(c);
+        let closed = closes(c);
+        assert_eq!(c.ex.wait_operation(c.task, &record).error, libc::ECANCELED);
+        closed
+    };
+    let got = closed_by(&[-libc::ECANCELED, 1, 0], vec![Box::new(both)]);
+    assert_eq!(got, (vec![0], vec![], 1));
+}
+
+/// What an earlier one of that number was used for is over once that was closed.
+#[test]
+fn the_next_one_of_a_number_is_nobodys_so_far() {
+    let twice = |c: &Call<'_, Told>| closes(c) + closes(c);
+    let answers = [-libc::ECANCELED, 1, 0];
+    let got = closed_by(&answers, vec![Box::new(receives), Box::new(twice)]);
+    assert_eq!(got, (vec![-libc::ECANCELED, 0], vec![0], 1));
 }
 
 /// Who was in a call on that handle gets out of it before the close goes on.

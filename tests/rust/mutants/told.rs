@@ -76,6 +76,9 @@ const READ: &str = "a_read_that_waited_by_a_poll_does_not_go_on_by_the_number_of
 const AT_ONCE: &str =
     "a_close_of_what_nobody_uses_does_not_suspend_where_the_kernel_closes_at_once";
 const SUSPENDS: &str = "a_close_of_what_somebody_uses_suspends";
+const PAST: &str = "a_socket_that_nobody_else_uses_is_closed_past_the_ring";
+const BEHIND: &str = "a_socket_that_another_task_uses_is_closed_by_the_ring_behind_that";
+const USERS: &str = "src/reactor/users.rs";
 
 pub const CLOSE: &[(Mutant, &str)] = &[
     of(
@@ -119,6 +122,41 @@ pub const CLOSE: &[(Mutant, &str)] = &[
         "!waits && !is_listed && self.has_found(this)",
         "false",
         SUSPENDS,
+    ),
+    of(
+        CLOSE_HANDLE,
+        "each close of a socket is a call of the ring's",
+        "!direct && self.reactor.is_used_by_none_but(task, fd)",
+        "false",
+        PAST,
+    ),
+    of(
+        USERS,
+        "a close does not see what another task has in the submission queue",
+        "[NOBODY, task.addr()].contains(&self.of(fd).get())",
+        "{ let _ = task; true }",
+        BEHIND,
+    ),
+    of(
+        USERS,
+        "of several tasks that use a socket the last one is taken for the only one",
+        "if was == NOBODY { is } else { SEVERAL }",
+        "{ let _ = was; is }",
+        BEHIND,
+    ),
+    of(
+        USERS,
+        "a close does not see a record of its own task",
+        "self.of(fd).set(SEVERAL);",
+        "self.of(fd).set(NOBODY);",
+        "a_socket_with_a_record_in_flight_is_closed_by_the_ring",
+    ),
+    of(
+        CLOSE_HANDLE,
+        "what an earlier socket was used for is the next one's, too",
+        "self.reactor.forget_users(fd);",
+        "",
+        "the_next_one_of_a_number_is_nobodys_so_far",
     ),
     of(
         "src/reactor/reap.rs",

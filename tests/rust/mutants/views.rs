@@ -12,8 +12,16 @@ const REACTOR: &str = "src/reactor/mod.rs";
 const REAP: &str = "src/reactor/reap.rs";
 const RUN: &str = "src/executor/run.rs";
 const STREAM: &str = "src/io/recv_stream.rs";
+const USERS: &str = "src/reactor/users.rs";
 
 pub const VIEWS: &[Mutant] = &[
+    of(
+        USERS,
+        "entries that are not submitted, or in flight, are not looked for by a close",
+        "[NOBODY, task.addr()].contains(&self.of(fd).get())",
+        "{ let _ = task; true }",
+    ),
+    of(USERS, "a record in flight is nobody's", "self.of(fd).set(SEVERAL);", "self.of(fd).set(NOBODY);"),
     of(BUFFERS, "a view is given back twice", "if !self.is_held(number) { return false; }", ""),
     of(BUFFERS, "an older kernel is asked for no bytes", "sqe.set_len(self.bytes);", ""),
     of(BUFFERS, "a view is released twice", "if !matches!(is, Is::Held(..)) { return false; }", ""),

@@ -573,6 +573,10 @@ impl Kernel for Sim {
     fn sq_pending(&self) -> u32 {
         self.0.sq.borrow().len() as u32
     }
+    fn close_socket(&self, fd: i32) -> Option<i32> {
+        let was = self.0.open[(fd - FD) as usize].take();
+        Some(if was.is_some() { 0 } else { -libc::EBADF })
+    }
     unsafe fn push(&self, sqe: &Sqe) {
         assert_ne!(self.sq_space(), 0);
         if sqe.opcode() == op::PROVIDE_BUFFERS {

@@ -435,7 +435,7 @@ impl World {
         let socket = self.sim.0.open[n].get().expect("nobody else closes it");
         let flags = self.sim.0.temper.kind & DIRECT;
         let call = Call { ex: self.ex.executor(), task, fd: FD + n as i32, flags };
-        if let Err(e) = call.close() {
+        if let Err(e) = call.close_socket() {
             self.sim.breaks(format!("a close: {e}"));
         }
         self.sim.0.closed.borrow_mut().insert(socket);
