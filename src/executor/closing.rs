@@ -171,7 +171,7 @@ impl<K: Kernel> Executor<K> {
     /// submitted, and nothing asked. None: that is for the ring.
     fn close_unused(&self, this: &Close) -> Option<Res<()>> {
         let &Close { fd, .. } = this;
-        if fd::may_linger() && fd::lingers(fd) {
+        if fd::lingers_known(fd) {
             return None;
         }
         // Calls of several operations, and who waits for a buffer, have nothing in the ring.

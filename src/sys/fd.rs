@@ -232,6 +232,11 @@ pub fn lingers(fd: i32) -> bool {
     asked.is_ok() && is_for_a_time(&set)
 }
 
+/// The same, asked only where some socket was told to.
+pub fn lingers_known(fd: i32) -> bool {
+    may_linger() && lingers(fd)
+}
+
 /// What a socket has for SO_LINGER until that is set.
 pub const NO_LINGER: libc::linger = libc::linger { l_onoff: 0, l_linger: 0 };
 
