@@ -55,7 +55,7 @@ impl Users {
     pub(super) fn add(&self, fd: i32, task: TaskRef) {
         let user = self.of(fd);
         let (was, is) = (user.get(), task.addr());
-        if was != is {
+        if was != is && was != SEVERAL {
             user.set(if was == NOBODY { is } else { SEVERAL });
         }
     }
