@@ -56,7 +56,45 @@ pub fn limit_cpu(name: &str) {
 
 /// What runs in circles without a moment in it ends by SIGXCPU.
 pub fn limit_cpu_s(seconds: u64) {
-    let limit = libc::rlimit { rlim_cur: seconds, rlim_max: seconds };
+    limit_cpu_to(seconds, seconds);
+}
+
+fn limit_cpu_to(now_s: u64, all_s: u64) {
+    let limit = libc::rlimit { rlim_cur: now_s.min(all_s), rlim_max: all_s };
     // SAFETY: reads a struct of our own.
     unsafe { libc::setrlimit(libc::RLIMIT_CPU, &limit) };
+}
+
+/// As `limit_cpu`, and of these seconds a single program may have `ONE_S`: one that does not end is
+/// noticed then, and not when the time of thousands is over.
+pub struct CpuLimit {
+    all_s: Option<u64>,
+    until_s: u64,
+}
+
+impl CpuLimit {
+    /// A program takes milliseconds.
+    const ONE_S: u64 = 1;
+
+    pub fn new(name: &str) -> Self {
+        limit_cpu(name);
+        Self { all_s: number(name), until_s: 0 }
+    }
+
+    /// The next program begins.
+    pub fn next(&mut self) {
+        let Some(all_s) = self.all_s else { return };
+        // SAFETY: zeros are a usage, to which this process's is written.
+        let used = unsafe {
+            let mut used: libc::rusage = std::mem::zeroed();
+            libc::getrusage(libc::RUSAGE_SELF, &mut used);
+            used
+        };
+        // Of both, what is left of a second is not counted here.
+        let until_s = (used.ru_utime.tv_sec + used.ru_stime.tv_sec) as u64 + 2 + Self::ONE_S;
+        if until_s != self.until_s {
+            self.until_s = until_s;
+            limit_cpu_to(until_s, all_s);
+        }
+    }
 }

@@ -45,6 +45,15 @@ use views::VIEWS;
 const FEW: u64 = 20_000;
 /// Of the simulation, and of the other, where those find nothing: seconds.
 const MANY: [u64; 2] = [400_000, 100_000];
+/// Those that take the random programs longest, each with one that finds it: tried first. Where
+/// programs are drawn in another way, it is one like all others.
+const FIRST: &[(&str, u64)] = &[
+    ("the result of a later run is given to who joined an earlier", 28188),
+    ("a join by mail finds a later run of its task", 39968),
+    ("a park that was cancelled takes a permit", 43864),
+    ("a time-out is told while mail is left over", 81537),
+    ("the executor sleeps on mail that it has begun to read", 228993),
+];
 /// A bug may keep a program from ending, or from coming to a moment that counts: seconds of processor time.
 const LIMIT_S: [u64; 2] = [100, 20];
 
@@ -100,6 +109,8 @@ const ALONE: [(&str, &[(Mutant, &str)]); 18] = [
 /// Who waits in vain with a bug in it is ended after so long: with none in it nobody
 /// is, however long it takes.
 const IN_VAIN_S: u32 = 10;
+/// And who asks again and again, instead of waiting, after so many of a processor.
+const IN_CIRCLES_S: u64 = 4;
 const IN_VAIN_AT_ONCE: usize = 16;
 
 /// What loom can do, and the models do not use.
@@ -197,7 +208,12 @@ fn every_mutant_dies() {
     let (mut of_scopes, mut of_simulation) = (Vec::new(), Vec::new());
     for (n, mutant) in mutants().enumerate().filter(|(_, mutant)| is_chosen(mutant)) {
         let before_s = used_s();
-        let mut found = [run(simulation, n + 1, 1, FEW), None];
+        let first = FIRST.iter().find(|(bug, _)| *bug == mutant.bug);
+        let by_first = first.and_then(|(_, seed)| run(simulation, n + 1, *seed, 1));
+        if first.is_some() && by_first.is_none() {
+            println!("its first program does not find this any more: {}", mutant.bug);
+        }
+        let mut found = [by_first.or_else(|| run(simulation, n + 1, 1, FEW)), None];
         if found[0].is_some() {
             of_simulation.push(n + 1);
         } else {
@@ -272,6 +288,9 @@ fn every_bug_has_its_place() {
         })
         .collect();
     assert!(lost.is_empty(), "keep the lists of mutants up to date: {lost:#?}");
+    let is_there = |bug: &str| mutants().any(|mutant| mutant.bug == bug);
+    let lost: Vec<_> = FIRST.iter().filter(|(bug, _)| !is_there(bug)).collect();
+    assert!(lost.is_empty(), "no bugs of these names: {lost:?}");
 }
 
 /// As are the tests that find them: a program has no test that stands in another.
@@ -493,10 +512,14 @@ fn every_model_can_fail() {
 /// What one test of a program says that fails with this bug, or takes so long; None: it passes.
 fn run_named(program: &Path, mutant: usize, test: &str, limit_s: u32) -> Option<String> {
     let mut command = Command::new(program);
-    // SAFETY: one system call, which may be made there; the alarm outlives the exec. 0: none.
+    // SAFETY: system calls, which may be made there; what they set outlives the exec. 0: none.
     unsafe {
         command.pre_exec(move || {
             libc::alarm(limit_s);
+            if limit_s != 0 {
+                let limit = libc::rlimit { rlim_cur: IN_CIRCLES_S, rlim_max: IN_CIRCLES_S };
+                libc::setrlimit(libc::RLIMIT_CPU, &limit);
+            }
             Ok(())
         })
     };

@@ -10,24 +10,25 @@ mod play;
 mod support;
 
 use play::{play, Broken};
-use support::rng::{limit_cpu, number, replay};
+use support::rng::{number, replay, CpuLimit};
 
 fn default_count() -> u64 {
     match (cfg!(debug_assertions), std::env::var_os("MONAD_ASYNC_LONG").is_some()) {
         (true, false) => 4_000,
-        (false, false) => 50_000,
+        (false, false) => 30_000,
         (_, true) => 1_000_000,
     }
 }
 
 #[test]
 fn what_is_told_is_what_was_written() {
-    limit_cpu("FILES_CPU_S");
+    let mut limit = CpuLimit::new("FILES_CPU_S");
     let one = number("FILES_SEED");
     let count = number("FILES_COUNT").unwrap_or_else(default_count);
     let begun = std::time::Instant::now();
     let mut writes = 0;
     for seed in one.map_or(1..count + 1, |seed| seed..seed + 1) {
+        limit.next();
         match play(seed) {
             Ok(n) => writes += n,
             Err(Broken(text)) => {

@@ -19,8 +19,9 @@ use support::rng::{limit_cpu, number, replay};
 
 fn default_count() -> u64 {
     match (cfg!(debug_assertions), std::env::var_os("MONAD_ASYNC_LONG").is_some()) {
-        (true, false) => 100_000,
-        (true, true) | (false, false) => 1_000_000,
+        (true, false) => 40_000,
+        (false, false) => 300_000,
+        (true, true) => 1_000_000,
         (false, true) => 30_000_000,
     }
 }

@@ -23,11 +23,11 @@ use model::Model;
 use monad_async::sync::{Local, Shared};
 use play::play;
 use program::{Body, Program, Step, CHILDREN};
-use support::rng::{limit_cpu, number, replay};
+use support::rng::{number, replay, CpuLimit};
 
 fn default_count() -> u64 {
     match (cfg!(debug_assertions), std::env::var_os("MONAD_ASYNC_LONG").is_some()) {
-        (true, false) => 10_000,
+        (true, false) => 6_000,
         (true, true) | (false, false) => 400_000,
         (false, true) => 5_000_000,
     }
@@ -35,12 +35,13 @@ fn default_count() -> u64 {
 
 #[test]
 fn every_step_returns_what_the_model_says() {
-    limit_cpu("SYNC_CPU_S");
+    let mut limit = CpuLimit::new("SYNC_CPU_S");
     let one = number("SYNC_SEED");
     let count = number("SYNC_COUNT").unwrap_or_else(default_count);
     let (mut steps, mut waited) = (0, 0);
     let mut crossings = Crossings::default();
     for seed in one.map_or(1..count + 1, |seed| seed..seed + 1) {
+        limit.next();
         let program = Program::new(seed);
         let predicted = Model::predict(&program, &mut crossings);
         if one.is_some() {

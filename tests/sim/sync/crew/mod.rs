@@ -12,7 +12,7 @@ mod model;
 mod play;
 mod world;
 
-use crate::support::rng::{limit_cpu, number, Rng};
+use crate::support::rng::{number, CpuLimit, Rng};
 use monad_async::executor::queue_left::Left;
 use monad_async::pool::workers::How;
 
@@ -157,10 +157,11 @@ fn default_count() -> u64 {
 
 #[test]
 fn workers_and_helpers_do_what_the_model_says() {
-    limit_cpu("SYNC_CPU_S");
+    let mut limit = CpuLimit::new("SYNC_CPU_S");
     let one = number("CREW_SEED");
     let count = number("SYNC_COUNT").map_or_else(default_count, |count| count / 10);
     for seed in one.map_or(1..count + 1, |seed| seed..seed + 1) {
+        limit.next();
         let program = Program::new(seed);
         if one.is_some() {
             println!("{} workers, {} helpers", program.workers, program.helpers);
