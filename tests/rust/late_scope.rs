@@ -177,6 +177,74 @@ fn reads_what_came_in_time(is_submitted: bool, ahead: usize) -> Option<isize> {
     (!is_late.get()).then(|| got.get())
 }
 
+/// How many of so many reads have what was written before the deadlines of their scopes, which the
+/// executor sees after them. None: the machine was late, too.
+fn how_many_come_in_time(reads: usize) -> Option<usize> {
+    const DEADLINE_MS: u64 = 100;
+    let Some(real) = ring(RingOptions { entries: 64, ..Default::default() }) else {
+        return Some(reads);
+    };
+    let ex = Handle::new(real, true).unwrap();
+    let got = Rc::new(Cell::new(0));
+    let first_deadline = Rc::new(Cell::new(u64::MAX));
+    let last_deadline = Rc::new(Cell::new(0));
+    let (mut tasks, mut ends) = (Vec::new(), Vec::new());
+    for _ in 0..reads {
+        let (reader, writer) = pipe().unwrap();
+        let fd = reader.as_raw_fd();
+        ends.push((reader, writer));
+        let task = new_large_task();
+        let (out, first, last) = (got.clone(), first_deadline.clone(), last_deadline.clone());
+        set_body(task, move |task| {
+            let mut scope = MaybeUninit::uninit();
+            let mut byte = 0u8;
+            let ms = DEADLINE_MS * MS;
+            first.set(first.get().min(boot_ns() + ms));
+            // SAFETY: in place until it is left; as is the byte.
+            unsafe {
+                Handle::<RealKernel>::enter_scope(task, scope.as_mut_ptr(), ms, 0).unwrap();
+                last.set(boot_ns() + ms);
+                let sqe = Sqe::new(op::READ, fd, u64::MAX, (&raw mut byte) as u64, 1, 0);
+                let has_come = ex.executor().io(task, sqe) == 1;
+                out.set(out.get() + usize::from(has_come));
+                let _ = Handle::<RealKernel>::leave_scope(task, scope.as_ptr()).unwrap();
+            }
+            RawResult::success(isize::from(byte))
+        });
+        ex.attach(task).unwrap();
+        tasks.push(task);
+    }
+    let computes = new_large_task();
+    let is_late = Rc::new(Cell::new(false));
+    let (late, mut writers) = (is_late.clone(), ends);
+    set_body(computes, move |task| {
+        ex.executor().sleep(task, MS); // The kernel has all of them by then.
+        for (_, writer) in &mut writers {
+            writer.write_all(b"x").unwrap();
+        }
+        late.set(boot_ns() >= first_deadline.get());
+        while boot_ns() < last_deadline.get() + MS {}
+        RawResult::success(0)
+    });
+    ex.attach(computes).unwrap();
+    tasks.push(computes);
+    while ex.has_work() {
+        let _ = ex.run(usize::MAX, None);
+    }
+    destroy(ex, tasks);
+    (!is_late.get()).then(|| got.get())
+}
+
+/// With DEFER_TASKRUN the kernel hands over some 20 completions at a time, and the completion queue
+/// has room for 128.
+#[test]
+fn as_many_count_as_came_in_time() {
+    for reads in [20, 21, 64, 500] {
+        let got = core::iter::repeat_with(|| how_many_come_in_time(reads)).flatten().next();
+        assert_eq!(got, Some(reads));
+    }
+}
+
 #[test]
 fn what_came_before_the_deadline_counts_however_late_the_executor_is() {
     for (is_submitted, ahead) in [(true, 0), (false, 0), (false, 8), (false, 300)] {

@@ -204,7 +204,7 @@ MONAD_ASYNC_API monad_async_result monad_async_executor_destroy(monad_async_exec
  *  from returning. Completions, timers and other threads are looked at at least every 64 items. A
  *  few nanoseconds on top of the items themselves, and one system call per look at most, unless
  *  more entries wait than the submission queue holds: then as many as take a burst of 64 of them to
- *  the kernel.
+ *  the kernel; or the deadline of a scope has passed: then as many as bring what came before.
  *  @param ex the executor
  *  @param max_items run so many at most; 0 collects, runs nothing and returns 0
  *  @param timeout how long to wait if nothing is ready: NULL for ever, {0, 0} not at all

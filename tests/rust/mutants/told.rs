@@ -517,8 +517,16 @@ pub const LATE: &[(Mutant, &str)] = &[
         "0..1",
         IN_TIME,
     ),
+    of(
+        "src/executor/due.rs",
+        "a deadline takes in what the kernel hands over at once, and leaves the rest",
+        "0..TURNS",
+        "0..1",
+        AS_MANY,
+    ),
 ];
 
+const AS_MANY: &str = "as_many_count_as_came_in_time";
 const IN_TIME: &str = "what_came_before_the_deadline_counts_however_late_the_executor_is";
 
 const LOCK: &str = "src/sys/lock.rs";
