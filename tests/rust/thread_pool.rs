@@ -258,6 +258,45 @@ fn a_workers_executor_can_be_launched_on_directly() {
     destroy_all([task]);
 }
 
+/// An index is of the moment, a reference stays: fewer workers keep their order, whichever leave, and
+/// new ones come last.
+#[test]
+fn a_resize_keeps_the_order_of_the_workers_that_stay() {
+    let cpus = [0u32, 0, 0, 0];
+    let mut attr = attr(5);
+    attr[24] = cpus.as_ptr() as u64;
+    attr[25] |= cpus.len() as u64;
+    let mut pool = ptr::null_mut();
+    // SAFETY: attributes of that size.
+    let made = unsafe { monad_async_pool_create(&mut pool, attr.as_ptr().cast()) };
+    assert_eq!(made, RawResult::success(0));
+    let workers = |count: usize| {
+        let one = |index| {
+            let mut remote = ptr::null_mut();
+            // SAFETY: the pool is alive, and so is what it has just given.
+            unsafe {
+                let r = monad_async_pool_worker(pool, index, &mut remote);
+                if r.error == 0 {
+                    monad_async_remote_release(remote);
+                }
+                (r.error == 0).then_some(remote)
+            }
+        };
+        assert_eq!(one(count), None);
+        (0..count).map(|index| one(index).unwrap()).collect::<Vec<_>>()
+    };
+    // SAFETY: alive.
+    let resize = |count| assert_eq!(unsafe { monad_async_pool_resize(pool, count) }.error, 0);
+    let five = workers(5);
+    resize(3);
+    let three = workers(3);
+    let mut rest = five.iter();
+    assert!(three.iter().all(|one| rest.any(|other| other == one)), "{three:?} of {five:?}");
+    resize(4);
+    assert_eq!(workers(4)[..3], three);
+    end(pool);
+}
+
 /// A pool is waited for, and ended, inside a task of another executor, which goes on.
 #[test]
 fn inside_a_task_the_calls_suspend() {

@@ -133,7 +133,8 @@ MONAD_ASYNC_API monad_async_result
 monad_async_pool_submit(monad_async_pool pool, monad_async_task task) MONAD_ASYNC_NOEXCEPT;
 
 /** As `monad_async_pool_submit`, many tasks, in parts of up to 32 by one lock each: those that came
- *  first may begin while the others come. ANY THREAD.
+ *  first may begin while the others come. ANY THREAD. Until a task is queued a cancel finds no run
+ *  of it (`ENOENT`), and who joins it meanwhile waits.
  *  @param pool the pool
  *  @param tasks idle, their `user_code` set
  *  @param count how many
@@ -265,7 +266,9 @@ MONAD_ASYNC_API monad_async_result monad_async_pool_workers(monad_async_pool poo
     MONAD_ASYNC_NOEXCEPT;
 
 /** Gives a reference to the executor of a worker, to launch tasks there directly: a listener a
- *  worker, say. ANY THREAD.
+ *  worker, say. ANY THREAD. The reference stays with its worker; the index is of this moment: where
+ *  a worker is dismissed (`monad_async_pool_resize`) those behind it move up, in their order, and
+ *  new ones come last.
  *  @param pool the pool
  *  @param index which worker, from 0 to `monad_async_pool_workers` - 1
  *  @param[out] remote the reference, to be released; it may outlive the worker, and then refuses
