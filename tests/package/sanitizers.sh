@@ -83,7 +83,7 @@ add_executable(hello ${HELLO})
 target_compile_features(hello PRIVATE cxx_std_20)
 target_link_libraries(hello PRIVATE monad::async)
 END
-    local list flags='-fsanitize=address,undefined -fno-sanitize-recover=undefined -O1 -g'
+    local list flags='-fsanitize=address,undefined -fno-sanitize-recover=undefined -O1 -g1'
     list=$(IFS=';'; echo "${sources[*]}")
     cmake -S "$work" -B "$tree/consumer" -G Ninja -DCMAKE_CXX_COMPILER="${pair#*:}" \
         -DCMAKE_CXX_FLAGS="$flags" -DCMAKE_PREFIX_PATH="$tree/prefix" -DFLAVOUR="$3" \
@@ -119,12 +119,12 @@ told() {
         pkg-config --cflags --libs --static monad_async_static) || return
     # shellcheck disable=SC2086
     for name in handed_on deep; do
-        g++ -std=c++17 -g -O1 -fsanitize=thread "$root/tests/package/$name.cpp" $flags \
+        g++ -std=c++17 -g1 -O1 -fsanitize=thread "$root/tests/package/$name.cpp" $flags \
             -o "$1/$name" || return
     done
     # shellcheck disable=SC2086
     for name in operations channels groups locks; do
-        gcc -std=c11 -g -O1 -fsanitize=thread "$root/examples/$name.c" $flags -o "$1/$name" ||
+        gcc -std=c11 -g1 -O1 -fsanitize=thread "$root/examples/$name.c" $flags -o "$1/$name" ||
             return
     done
 }
@@ -157,7 +157,7 @@ compile() {
         shift
     done
     shift
-    "$compiler" -std=c++20 -g -O1 "${flags[@]}" "-I$prefix/include" "$@" \
+    "$compiler" -std=c++20 -g1 -O1 "${flags[@]}" "-I$prefix/include" "$@" \
         "$libdir/libmonad_async.a" \
         -lstdc++ -lpthread -lm -ldl -o "$out"
 }
