@@ -123,6 +123,30 @@ pub unsafe extern "C" fn monad_async_file_read(
                 return moved;
             }
         }
+        read_leave(task, file, to, bytes, offset)
+    }
+}
+
+/// `monad_async_file_read`, of a task behind which none has its turn: see
+/// `Executor::io_last_leave`.
+///
+/// # Safety
+/// As that.
+#[inline(never)]
+unsafe extern "C" fn read_leave(
+    task: TaskPtr,
+    file: File,
+    to: *mut c_void,
+    bytes: usize,
+    offset: i64,
+) -> RawResult {
+    // SAFETY: the caller's handle and memory.
+    unsafe {
+        if let Some(c) = border::plain_call(task, file.fd, file.flags) {
+            if let Some(moved) = c.read_last_leave(to, bytes, offset) {
+                return moved;
+            }
+        }
         read(task, file, to, bytes, offset)
     }
 }

@@ -169,6 +169,25 @@ impl<K: Kernel> Call<'_, K> {
         unsafe { self.moves_last(self.entry(op::READ, offset as u64, to as u64, bytes as u32, 0)) }
     }
 
+    /// As `read_last`, of a task behind which none has its turn.
+    ///
+    /// # Safety
+    /// As `read`.
+    #[inline(always)]
+    pub unsafe fn read_last_leave(
+        &self,
+        to: *mut c_void,
+        bytes: usize,
+        offset: i64,
+    ) -> Option<RawResult> {
+        if bytes > BYTES_MAX {
+            return None;
+        }
+        let sqe = self.entry(op::READ, offset as u64, to as u64, bytes as u32, 0);
+        // SAFETY: the caller's.
+        unsafe { self.moves_last_leave(sqe) }
+    }
+
     /// SUSPENDS.
     ///
     /// # Safety

@@ -73,6 +73,33 @@ fn fixed_entry(fd_and_len: u64, addr: u64, off: u64, index: u64) -> Sqe {
     Sqe([fd_and_len - len + HEAD_FIXED, off, addr, len, 0, index, 0, 0])
 }
 
+/// `Call::reads_fixed_last`, of a task behind which none has its turn: see
+/// `Executor::io_last_leave`.
+///
+/// # Safety
+/// As that.
+#[inline(never)]
+unsafe extern "C" fn read_fixed_leave<K: Kernel>(
+    task: TaskRef,
+    fd_and_len: u64,
+    addr: u64,
+    off: u64,
+    users: &AtomicU32,
+    index: u64,
+) -> RawResult {
+    let at = core::ptr::from_ref(users).expose_provenance() as u64;
+    let (sqe, words) = (fixed_entry(fd_and_len, addr, off, index), [fd_and_len, addr, off, at]);
+    // SAFETY: the caller's, whose executor this is.
+    unsafe {
+        let ex = executor_of::<K>(task);
+        let begins = || fixed::used(users);
+        match ex.io_last_leave::<Io<K, true>, true>(task, sqe, words, begins) {
+            Some(moved) => moved,
+            None => read_fixed::<K>(task, fd_and_len, addr, off, users, index),
+        }
+    }
+}
+
 /// `Call::reads_fixed_last`, where anything is in its way: what needs a frame.
 ///
 /// # Safety
@@ -114,6 +141,18 @@ impl<K: Kernel> Call<'_, K> {
         unsafe { self.ex.io_last::<Io<K, false>, false>(self.task, sqe, words, || {}) }
     }
 
+    /// As `moves_last`, of a task behind which none has its turn: see `Executor::io_last_leave`.
+    ///
+    /// # Safety
+    /// As `transfer`.
+    #[inline(always)]
+    pub unsafe fn moves_last_leave(&self, sqe: Sqe) -> Option<RawResult> {
+        let [head, off, addr, len, ..] = sqe.0;
+        let words = [head, addr, len, off];
+        // SAFETY: the caller's.
+        unsafe { self.ex.io_last_leave::<Io<K, false>, false>(self.task, sqe, words, || {}) }
+    }
+
     /// SUSPENDS, as the last thing that the caller does: a read by a direct descriptor into a
     /// registered buffer with that count of operations in flight.
     ///
@@ -131,7 +170,7 @@ impl<K: Kernel> Call<'_, K> {
         unsafe {
             match self.ex.io_last::<Io<K, true>, true>(self.task, sqe, words, begins) {
                 Some(moved) => moved,
-                None => read_fixed::<K>(self.task, fd_and_len, addr, off, users, index),
+                None => read_fixed_leave::<K>(self.task, fd_and_len, addr, off, users, index),
             }
         }
     }

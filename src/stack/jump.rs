@@ -148,7 +148,7 @@ macro_rules! call_from_base {
     };
 }
 
-pub(super) use {pop, pop_rip, push, resume};
+pub(super) use {back_to_executor, pop, pop_rip, push, resume};
 
 /// Runs the task whose saved RSP is at `sp` until it leaves.
 ///
@@ -348,6 +348,12 @@ impl Back {
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
         Self { sp: Cell::new(0), rip: within_base() }
+    }
+
+    /// Where the executor's RSP is kept.
+    #[inline(always)]
+    pub(super) fn sp(&self) -> *const usize {
+        self.sp.as_ptr()
     }
 }
 

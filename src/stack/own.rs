@@ -257,6 +257,26 @@ impl Switch {
         }
     }
 
+    /// As `io_last`, of a task that leaves for who entered it, with this `back`.
+    ///
+    /// # Safety
+    /// As `io_last` and `suspend`.
+    #[inline(always)]
+    pub unsafe fn io_last_leave<W: Failed, const COUNTED: bool>(
+        task: NonNull<u8>,
+        back: &Back,
+        words: [u64; 4],
+    ) -> RawResult {
+        // SAFETY: as in `wait_last`; on the task's stack, whose link leads there.
+        unsafe {
+            #[cfg(feature = "tsan")]
+            let switch = &*task.as_ptr().add(W::SWITCH_AT).cast::<Switch>();
+            #[cfg(feature = "tsan")]
+            jump::told(switch.link.get()).suspends();
+            pass_last::io_last_leave::<W, COUNTED>(task, back.sp(), words)
+        }
+    }
+
     /// The hot end of the stack's base: the link.
     #[inline(always)]
     pub fn base(&self) -> usize {

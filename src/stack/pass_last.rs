@@ -27,7 +27,7 @@ use core::arch::{asm, naked_asm};
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
-use super::jump::{pop, pop_rip, push, resume};
+use super::jump::{back_to_executor, pop, pop_rip, push, resume};
 use super::switch::{Failed, Over, Switch};
 use crate::error::RawResult;
 
@@ -75,6 +75,17 @@ macro_rules! resume_there {
             ".cfi_offset rbp, -8\n.cfi_same_value r12\n.cfi_same_value r13\n",
             ".cfi_same_value r14\n.cfi_same_value r15\n",
             resume!()
+        )
+    };
+}
+
+/// As `resume_there`, the executor on its own stack: see `jump::leave_at`.
+macro_rules! back_there {
+    () => {
+        concat!(
+            ".cfi_def_cfa rsp, 24\n.cfi_same_value r12\n.cfi_same_value r13\n",
+            ".cfi_same_value r14\n.cfi_same_value r15\n",
+            back_to_executor!()
         )
     };
 }
@@ -209,6 +220,25 @@ pub unsafe fn io_last<W: Failed, const COUNTED: bool>(
     }
 }
 
+/// As `io_last`; leaves the task for who entered it, whose RSP is at `back`.
+///
+/// # Safety
+/// As there, but for the other task.
+#[inline(always)]
+pub unsafe fn io_last_leave<W: Failed, const COUNTED: bool>(
+    task: NonNull<u8>,
+    back: *const usize,
+    [a, b, c, d]: [u64; 4],
+) -> RawResult {
+    // SAFETY: the caller's.
+    unsafe {
+        match COUNTED {
+            true => counted_leave_at::<W>(task, a, b, c, d, back),
+            false => io_leave_at::<W>(task, a, b, c, d, back),
+        }
+    }
+}
+
 /// Keeps the words of an operation, and how many handles have been closed.
 macro_rules! keep_words {
     () => {
@@ -242,44 +272,19 @@ macro_rules! failed {
     };
 }
 
-/// The two ends of a wait with words: `$leaves` by which a task leaves, and `$comes` at which it
-/// goes on. `$over`: what else is done where the outcome is not below 0.
+/// The ends of a wait with words: `$leaves` by which a task leaves, or `$leaves_all`, for the
+/// executor, and `$comes` at which it goes on. `$over`: what else is done where the outcome is not
+/// below 0.
 ///
-/// `$leaves`: RDI: the task that is left, as C's functions have it. R9: where the RSP of the task
-/// is kept that is entered. The rest: what is kept; of a read that is where it was when that was
-/// called.
+/// `$leaves`: RDI: the task that is left, as C's functions have it. R9: where the RSP of the task,
+/// or of the executor, is kept that is entered. The rest: what is kept; of a read that is where it
+/// was when that was called.
 ///
 /// `$comes`: as `goes_on`. RDX: where its RSP was kept.
 macro_rules! with_words {
-    ($leaves:ident, $comes:ident, $over:literal) => {
-        #[unsafe(naked)]
-        unsafe extern "C" fn $leaves<W: Failed>(
-            task: NonNull<u8>,
-            a: u64,
-            b: u64,
-            c: u64,
-            d: u64,
-            next_sp: *const usize,
-        ) -> RawResult {
-            naked_asm!(
-                ".cfi_startproc",
-                keep!(),
-                keep_words!(),
-                push!("rbp", -88),
-                push!("rbx", -96),
-                "lea rax, [rip + {comes} + 1]",
-                "push rax",
-                ".cfi_adjust_cfa_offset 8",
-                "mov [rdi + {sp}], rsp",
-                "mov rdx, r9",
-                "mov rsp, [rdx]",
-                resume_there!(),
-                comes = sym $comes::<W>,
-                sp = const W::SWITCH_AT + Switch::SP_AT,
-                executor = const W::EXECUTOR_AT,
-                closings = const W::CLOSINGS_AT,
-            )
-        }
+    ($leaves:ident, $leaves_all:ident, $comes:ident, $over:literal) => {
+        with_words!($leaves, $comes, resume_there);
+        with_words!($leaves_all, $comes, back_there);
 
         #[unsafe(naked)]
         unsafe extern "C" fn $comes<W: Failed>() {
@@ -301,11 +306,46 @@ macro_rules! with_words {
             )
         }
     };
+    ($leaves:ident, $comes:ident, $enters:ident) => {
+        #[unsafe(naked)]
+        unsafe extern "C" fn $leaves<W: Failed>(
+            task: NonNull<u8>,
+            a: u64,
+            b: u64,
+            c: u64,
+            d: u64,
+            next_sp: *const usize,
+        ) -> RawResult {
+            naked_asm!(
+                ".cfi_startproc",
+                keep!(),
+                keep_words!(),
+                push!("rbp", -88),
+                push!("rbx", -96),
+                "lea rax, [rip + {comes} + 1]",
+                "push rax",
+                ".cfi_adjust_cfa_offset 8",
+                "mov [rdi + {sp}], rsp",
+                "mov rdx, r9",
+                "mov rsp, [rdx]",
+                $enters!(),
+                comes = sym $comes::<W>,
+                sp = const W::SWITCH_AT + Switch::SP_AT,
+                executor = const W::EXECUTOR_AT,
+                closings = const W::CLOSINGS_AT,
+            )
+        }
+    };
 }
 
-with_words!(io_last_at, has_moved, "");
+with_words!(io_last_at, io_leave_at, has_moved, "");
 // The last word is the address of a count.
-with_words!(counted_last_at, has_moved_counted, "mov rcx, [rsp + 8]\ndec dword ptr [rcx]");
+with_words!(
+    counted_last_at,
+    counted_leave_at,
+    has_moved_counted,
+    "mov rcx, [rsp + 8]\ndec dword ptr [rcx]"
+);
 
 /// Leaves the running task, for good, for another, which then runs as if who entered this one had
 /// entered it.

@@ -248,6 +248,16 @@ impl Switch {
         unreachable!("a coroutine is left for who resumed it");
     }
 
+    /// # Safety
+    /// Never called: see `PASSES`.
+    pub unsafe fn io_last_leave<W: Failed, const COUNTED: bool>(
+        _task: NonNull<u8>,
+        _back: &Back,
+        _words: [u64; 4],
+    ) -> RawResult {
+        unreachable!("a coroutine has a frame where it is left");
+    }
+
     /// The hot end of the stack's base: corosensei's parent link.
     #[inline(always)]
     pub fn base(&self) -> usize {

@@ -4,8 +4,11 @@
 
 #include "support.hpp"
 
+#include <monad/async/file.h>
 #include <monad/async/mutex.h>
 
+#include <array>
+#include <cerrno>
 #include <csetjmp>
 #include <csignal>
 #include <cstdlib>
@@ -14,8 +17,10 @@
 
 #include <dlfcn.h>
 #include <execinfo.h>
+#include <fcntl.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
+#include <unistd.h>
 #include <unwind.h>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -205,7 +210,7 @@ __attribute__((noinline)) void drive(monad_async_executor ex)
 {
     is_over = 0;
     asm volatile("pushfq; orq $0x100, (%%rsp); popfq" ::: "memory", "cc");
-    for (int i = 0; i < 20 && monad_async_executor_has_work(ex); ++i) {
+    for (int i = 0; i < 40 && monad_async_executor_has_work(ex); ++i) {
         (void)monad_async_executor_run(ex, no_bound, nullptr);
     }
     is_over = 1;
@@ -278,8 +283,22 @@ void expect_frames_at_every_instruction([[maybe_unused]] Executor const &ex,
         return success();
     });
     tasks.back().priority(monad_async_priority_high);
+    // When the others have exited, it leaves for the executor by a way of its own. The last one fails.
+    std::array<int, 2> const fds = {open("/dev/zero", O_RDONLY | O_CLOEXEC),
+                                    open("/dev/null", O_WRONLY | O_CLOEXEC)};
     if (has_ring) {
         tasks.emplace_back(nop);
+        tasks.emplace_back([&fds](monad_async_task self) {
+            marked(2, [&fds, self] {
+                char byte = 1;
+                for (int i = 0; i < 20; ++i) {
+                    EXPECT_EQ(monad_async_file_read(self, {fds[0], 0}, &byte, 1, 0).value, 1);
+                }
+                EXPECT_EQ(byte, 0);
+                EXPECT_EQ(monad_async_file_read(self, {fds[1], 0}, &byte, 1, 0).error, EBADF);
+            });
+            return success();
+        });
     }
     for (auto const &task : tasks) {
         ASSERT_NO_FATAL_FAILURE(task.attach(ex));
@@ -290,6 +309,9 @@ void expect_frames_at_every_instruction([[maybe_unused]] Executor const &ex,
     {
         Handler const trap{SIGTRAP, on_step}, segv{SIGSEGV, on_crash}, bus{SIGBUS, on_crash};
         marked(by_drive, [&] { drive(ex); });
+    }
+    for (int const fd : fds) {
+        close(fd);
     }
     ASSERT_FALSE(monad_async_executor_has_work(ex));
     ASSERT_LT(steps.size(), steps.capacity());
