@@ -146,7 +146,7 @@ mod tests {
         for pointer in [&TAKEN_BACK, &LASTING] {
             // SAFETY: its destructor takes any number; nothing is left to it.
             unsafe {
-                pointer.set(1 as *mut c_void).unwrap();
+                pointer.set(core::ptr::without_provenance_mut(1)).unwrap();
                 pointer.set(null_mut()).unwrap();
             }
         }
