@@ -6,8 +6,6 @@ use crate::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::sys::backoff::Backoff;
 use crate::sys::clock::boot_ns;
 
-use super::options::CreateError;
-
 /// How long after a close its memory may be missed.
 const LATE_NS: u64 = 250_000_000;
 
@@ -18,24 +16,30 @@ pub(super) fn note_close() {
     CLOSED_NS.store(boot_ns(), Relaxed);
 }
 
-/// Makes what needs memory, again while it fails for the lack of it and a ring was closed just
-/// before.
-pub(super) fn wait_for<T>(make: impl Fn() -> Result<T, CreateError>) -> Result<T, CreateError> {
-    let mut backoff = Backoff::new();
-    // Of the last close before the first refusal: others may close rings all the time.
-    let mut until_ns = None;
-    loop {
-        let made = make();
-        if !matches!(&made, Err(e) if e.errno.0 == libc::ENOMEM) {
-            return made;
-        }
-        let until_ns = *until_ns.get_or_insert_with(|| match CLOSED_NS.load(Relaxed) {
+/// Of one that was refused memory, and asks again while some may come. What it asks for is not
+/// called from here: who makes an executor may have a small stack.
+pub(super) struct Refused {
+    backoff: Backoff,
+    /// Of the last close before the first refusal: others may close rings all the time.
+    until_ns: Option<u64>,
+}
+
+impl Refused {
+    pub(super) const fn new() -> Self {
+        Self { backoff: Backoff::new(), until_ns: None }
+    }
+
+    /// Waits a little, and returns whether a ring was closed so short a time ago that its memory
+    /// may be what is missing.
+    pub(super) fn waits(&mut self) -> bool {
+        let until_ns = *self.until_ns.get_or_insert_with(|| match CLOSED_NS.load(Relaxed) {
             0 => 0,
             closed_ns => closed_ns + LATE_NS,
         });
-        if boot_ns() >= until_ns {
-            return made;
+        let may_come = boot_ns() < until_ns;
+        if may_come {
+            self.backoff.wait();
         }
-        backoff.wait();
+        may_come
     }
 }

@@ -12,7 +12,7 @@ use super::poll_fd::PollFd;
 use super::ring::Ring;
 use super::sleeper::Sleeper;
 use super::wakeup::Wakeup;
-use super::{abi, features, given_back, mask, refusal, setup};
+use super::{abi, features, mask, refusal, setup};
 use crate::error::Errno;
 use crate::sys::coarse::{Coarse, Moment};
 use crate::sys::fd;
@@ -52,7 +52,7 @@ impl RealKernel {
             );
             return Ok(Self::of(way, config));
         }
-        let made = given_back::wait_for(|| setup::make(options))?;
+        let made = setup::make(options)?;
         if !made.uring.params().is_feature_ext_arg() {
             let text = refusal::too_old(&release);
             return Err(CreateError { errno: Errno(libc::ENOSYS), text });

@@ -11,6 +11,7 @@ use std::io;
 use io_uring::{Builder, IoUring};
 
 use super::abi::{self, setup};
+use super::given_back::Refused;
 use super::options::{CreateError, RingOptions};
 use super::{mask, refusal};
 use crate::error::Errno;
@@ -105,17 +106,26 @@ pub(super) fn names(flags: u32) -> Text {
 
 pub(super) fn make(o: &RingOptions) -> Result<Made, CreateError> {
     check(o)?;
-    let mut supported: u32 = wanted().map(|f| f.mask).sum();
-    supported &= !o.mask;
-    let mut result = build(o.entries, flags_from(supported), o);
-    if matches!(&result, Err(e) if e.raw_os_error() == Some(libc::EINVAL)) {
-        for f in wanted() {
-            if build(1, f.bit | f.demands, &RingOptions::default()).is_err() {
-                supported &= !f.mask;
+    let all = wanted().map(|f| f.mask).sum::<u32>() & !o.mask;
+    let (mut supported, mut are_tried) = (all, false);
+    let mut refused = Refused::new();
+    // By one call: unoptimised, each has room of its own for what it returns, and who makes an
+    // executor may have a small stack.
+    let result = loop {
+        let built = build(o.entries, flags_from(supported), o);
+        match built.as_ref().err().and_then(io::Error::raw_os_error) {
+            Some(libc::EINVAL) if !are_tried => {
+                for f in wanted() {
+                    if build(1, f.bit | f.demands, &RingOptions::default()).is_err() {
+                        supported &= !f.mask;
+                    }
+                }
+                are_tried = true;
             }
+            Some(libc::ENOMEM) if refused.waits() => (supported, are_tried) = (all, false),
+            _ => break built,
         }
-        result = build(o.entries, flags_from(supported), o);
-    }
+    };
     let flags = flags_from(supported);
     match result {
         Ok(uring) => Ok(Made { uring, flags, dropped: dropped(supported, flags, o) }),
