@@ -37,7 +37,7 @@ inline namespace v0 {
  *
  *  A call whose bytes have come already does not suspend, and succeeds, also where its task was
  *  cancelled. One that fails takes nothing: after `ECANCELED`, `ETIME` or `EMSGSIZE` all that came
- *  is still here.
+ *  is still here. `read_exactly` into memory is the one exception: what it has filled in is taken.
  *
  *  A stream that ends is no error where nothing is begun: text that is asked for is `std::nullopt`
  *  then. In the middle of it, it is `end_of_stream`, or `ENODATA`, so that a command which was cut
