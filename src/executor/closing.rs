@@ -226,10 +226,10 @@ impl<K: Kernel> Executor<K> {
             let ends = |record: &_| self.record_completed(record, true, now);
             let cancel = self.reactor.closing(fd, direct, ends);
             self.buffers_close((fd, direct));
-            self.cancel_on_handle(task, cancel);
             if !direct {
-                self.reactor.forget_users(fd);
+                self.reactor.forget_users(fd); // Not who begins while a cancel waits for room.
             }
+            self.cancel_on_handle(task, cancel);
             let mut entry = close(fd, direct);
             if lingers {
                 entry = entry.by_a_worker(); // In the thread that closes it.
@@ -239,6 +239,9 @@ impl<K: Kernel> Executor<K> {
             let res = if waits { self.io(task, entry) } else { self.io_within(task, &entry) };
             if lists {
                 self.closes.remove(this);
+            }
+            if !direct {
+                self.reactor.close_is_over(task, fd);
             }
             if !waits && !is_listed && self.has_found(this) {
                 // The tasks whose operations it has ended get out of them, and of what holds the

@@ -244,6 +244,14 @@ impl<K: Kernel> Reactor<K> {
         self.users.clear(fd);
     }
 
+    /// `task` runs, and has closed it by entries, which are noted as its own: if nothing else is,
+    /// the next one of that number is nobody's.
+    pub fn close_is_over(&self, task: TaskRef, fd: i32) {
+        if self.users.has_no_other(fd, task) {
+            self.forget_users(fd);
+        }
+    }
+
     /// Closes one that is used by none, a socket that does not linger, past the ring. None: this
     /// kernel does not.
     pub fn close_socket(&self, fd: i32) -> Option<i32> {

@@ -514,6 +514,16 @@ fn the_next_one_of_a_number_is_nobodys_so_far() {
     assert_eq!(got, (vec![-libc::ECANCELED, 0], vec![0], 1));
 }
 
+/// The entry that closes was noted as its task's: with another task's operations the next of that
+/// number had two users, and so each one after it.
+#[test]
+fn the_next_one_of_a_number_that_was_closed_by_the_ring_is_nobodys_so_far() {
+    let by_ring = |c: &Call<'_, Told>| errno(c.ex.close_handle(c.task, SOCKET, false));
+    let uses = |c: &Call<'_, Told>| receives(c) + closes(c);
+    let got = closed_by(&[0, 0, 8], vec![Box::new(by_ring), Box::new(uses)]);
+    assert_eq!(got, (vec![0, 8], vec![0], 1));
+}
+
 /// Who was in a call on that handle gets out of it before the close goes on.
 #[test]
 fn a_close_of_what_somebody_uses_suspends() {

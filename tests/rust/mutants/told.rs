@@ -159,6 +159,13 @@ pub const CLOSE: &[(Mutant, &str)] = &[
         "the_next_one_of_a_number_is_nobodys_so_far",
     ),
     of(
+        CLOSE_HANDLE,
+        "the entry that closes a socket is taken for a use of the next one",
+        "self.reactor.close_is_over(task, fd);",
+        "",
+        "the_next_one_of_a_number_that_was_closed_by_the_ring_is_nobodys_so_far",
+    ),
+    of(
         "src/reactor/reap.rs",
         "a close does not learn that it has found something",
         "res > 0",
