@@ -81,8 +81,7 @@ impl<K: Kernel> Executor<K> {
                 return self.leave_fed(now, Ok(()));
             }
             let mut slept = Ok(());
-            let has_hand = listed && seat.hands.ensure().is_ok();
-            let naps = has_hand && self.may_nap();
+            let naps = listed && self.may_nap() && seat.hands.ensure().is_ok();
             if let Some(woke) = naps.then(|| self.nap(&mut now, &mut slept, seat)).flatten() {
                 return self.go_on(woke, now, seat);
             }
