@@ -276,7 +276,7 @@ impl<K: Kernel> Executor<K> {
         let mut awaited = task;
         for _ in 0..CHAIN_MAX {
             if awaited.joiners.front().is_some() {
-                return self.is_joined_by_child(task, of);
+                return self.is_joined_by_child(awaited, of);
             }
             let Some(waiter) = Children::of(awaited).and_then(Children::waiter) else {
                 return false;
