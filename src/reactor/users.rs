@@ -17,8 +17,9 @@
 //!    user of the number would be the second one, and every later one.
 //! 4. A descriptor that is closed past this leaves its word as it is: that tells of too much, and
 //!    so costs the next close of that number, and nothing else.
-//! 5. Of the second descriptor of an entry, as `splice` has one, nothing is noted: the kernel looks
-//!    for that when one of its threads comes to it, so that its close never was in order with it.
+//! 5. Of what an entry names besides its own descriptor nothing is noted, as `splice`, `epoll_ctl`
+//!    and a message with `SCM_RIGHTS` do: the kernel looks for that when it performs the entry,
+//!    maybe behind any close. So it is for the caller to keep that open.
 //! 6. A number of more than 16 bits is noted by its lowest ones, which tells of too much; what is
 //!    asked, and cleared, is never of such a one.
 
