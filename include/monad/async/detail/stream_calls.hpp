@@ -263,9 +263,11 @@ MONAD_ASYNC_LOCAL std::size_t transfer_all(Bytes const *parts, std::size_t count
     }
 }
 
+// `ETIME` by its number: C++23 deprecates `std::errc::stream_timeout`, and libc++ warns of it.
 inline bool is_interruption(std::error_code const &ec) noexcept
 {
-    return ec == std::errc::operation_canceled || ec == std::errc::stream_timeout;
+    return ec == std::errc::operation_canceled ||
+           ec == std::error_condition(ETIME, std::generic_category());
 }
 
 // As `check` of an errno; a stream may have errors of its own category.
