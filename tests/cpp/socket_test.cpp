@@ -48,6 +48,11 @@ static_assert(!std::is_convertible_v<int, ma::bytes> &&
 static_assert(!std::is_convertible_v<std::vector<std::string> &, ma::bytes>);
 
 static_assert(!std::is_convertible_v<char (&)[4], ma::const_bytes>);
+#if defined(__cpp_char8_t)
+static_assert(!std::is_convertible_v<char8_t const (&)[4], ma::const_bytes> &&
+              !std::is_convertible_v<char8_t (&)[4], ma::const_bytes>);
+static_assert(std::is_convertible_v<char8_t (&)[4], ma::bytes>);
+#endif
 
 // As it is written, without the 0 behind it.
 TEST(CxxSocket, what_is_sent_of_a_text)

@@ -76,8 +76,8 @@ private:
  *  Of a `std::string`, a `std::string_view`, a vector and so on it is all that they have. Of a
  *  literal it is the text without the 0 that ends its array, in C++20 with gcc 11 or clang 17:
  *  there the compiler tells a literal from memory that happens to end with a 0. Else write
- *  `"text"sv`. Other arrays of `char` do not convert, as nobody knows where they are meant to end:
- *  `const_bytes(array, n)`.
+ *  `"text"sv`, and always `u8"text"sv`. Other arrays of `char` do not convert, as nobody knows
+ *  where they are meant to end: `const_bytes(array, n)`.
  *  @see socket.hpp, file.hpp */
 class const_bytes {
 public:
@@ -113,6 +113,10 @@ public:
 #endif
     template <std::size_t Size>
     const_bytes(char (&array)[Size]) = delete; // How much of it? Write const_bytes(array, n).
+#if defined(__cpp_char8_t)
+    template <std::size_t Size>
+    const_bytes(char8_t const (&text)[Size]) = delete; // With its 0? Write u8"text"sv.
+#endif
 
     /** @return the first byte */
     [[nodiscard]] unsigned char const *data() const noexcept
