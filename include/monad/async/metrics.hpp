@@ -192,7 +192,9 @@ private:
             if (error) {
                 detail::report(*error, ec);
             }
-            keep(counting, ec);
+            if (!ec) { // Else the task may be writing it.
+                keep(counting, ec);
+            }
         }
         if (ec) {
             executors_.clear();
