@@ -213,6 +213,7 @@ struct misbehaves {
         case 0: throw std::system_error(EPROTO, std::generic_category());
         case 1: throw std::bad_alloc();
         case 2: throw 5;
+        case 3: throw std::system_error(std::error_code());
         default: return to.size() + 1000;
         }
     }
@@ -222,7 +223,7 @@ TEST(Reader, what_a_stream_throws_is_an_error_code)
 {
     misbehaves s;
     ma::reader in(s, 8);
-    for (int const error : {EPROTO, ENOMEM, ENOTRECOVERABLE}) {
+    for (int const error : {EPROTO, ENOMEM, ENOTRECOVERABLE, ENOTRECOVERABLE}) {
         std::error_code ec;
         EXPECT_FALSE(in.fill(ec));
         EXPECT_EQ(ec.value(), error);
@@ -230,6 +231,43 @@ TEST(Reader, what_a_stream_throws_is_an_error_code)
     }
     EXPECT_TRUE(in.fill());
     EXPECT_EQ(in.buffered().size(), 8u);
+}
+
+// What came, and why no more does, by one call.
+struct tells_both {
+    int calls = 0;
+    std::size_t read(ma::bytes to, std::error_code &ec) noexcept
+    {
+        if (++calls == 1) {
+            std::copy_n("abc", 3, to.data());
+            ec = {ECANCELED, std::generic_category()};
+            return 3;
+        }
+        return 0;
+    }
+};
+
+TEST(Reader, bytes_that_come_with_an_error_are_not_lost)
+{
+    for (std::size_t const room : {16U, 4U}) { // By way of the buffer, and past it.
+        tells_both s;
+        ma::reader in(s, room);
+        std::string got;
+        for (int calls = 0; calls != 3; ++calls) {
+            char some[8];
+            try {
+                got.append(some, in.read(some));
+            } catch (ma::cancelled_error const &) {
+            }
+        }
+        EXPECT_EQ(got, "abc") << room;
+    }
+    tells_both s;
+    ma::reader in(s);
+    std::error_code ec;
+    EXPECT_EQ(in.read_line(ec), std::nullopt);
+    EXPECT_EQ(ec, ma::cancelled);
+    EXPECT_EQ(in.buffered(), "abc");
 }
 
 TEST(Reader, over_a_layer_a_pipe_and_a_reader)

@@ -31,7 +31,8 @@ inline namespace v0 {
 /** Reads a stream by way of a buffer whose size never changes: no call allocates, and no peer makes
  *  it grow. Does not move. Used by one task at a time; all calls are made by the task that runs.
  *
- *  What a call returns as text lies in the buffer, and is there until the next call that may read.
+ *  What a call returns as text lies in the buffer, and is there until the next call that may read:
+ *  who passes it to that, as a delimiter, passes a copy.
  *  What has come and was not asked for yet stays for the next call: who goes on with the stream
  *  itself takes `buffered()` first.
  *
@@ -296,14 +297,17 @@ public:
     {
         std::error_code ec;
         auto const n = read(to, ec);
-        detail::check(ec, "monad::async::reader::read");
+        if (n == 0) { // Else they would be lost.
+            detail::check(ec, "monad::async::reader::read");
+        }
         return n;
     }
 
     /** As the other `read`.
      *  @param to where it goes
      *  @param[out] ec the error
-     *  @return how many bytes came; 0 with an error, or at the end */
+     *  @return how many bytes came; 0 with an error, or at the end. Of a stream that returns bytes
+     *  with an error both, where it was read past the buffer */
     [[nodiscard]] MONAD_ASYNC_LOCAL std::size_t read(bytes to, std::error_code &ec) noexcept
     {
         ec.clear();
@@ -311,7 +315,9 @@ public:
             if (to.size() >= room_) {
                 return stream_.read(to, ec);
             }
-            (void)fill(ec);
+            if (!fill(ec)) {
+                return 0; // What may have come with an error stays.
+            }
         }
         auto const n = std::min(to.size(), end_ - begin_);
         if (n != 0) {

@@ -18,11 +18,14 @@
  *  std::size_t write(ma::const_bytes from, std::error_code &ec);
  *  @endcode
  *
- *  They set or clear `ec`, of whatever category. `ECANCELED` and `ETIME`, in the system's or the
- *  generic category, say that the call was interrupted and may be made again. What they throw all
- *  the same counts as an error: a `std::system_error` as its code, a `std::bad_alloc` as `ENOMEM`,
- *  anything else as `ENOTRECOVERABLE`. `ma::socket`, `ma::file` (at its current position) and, to
- *  be read, `ma::reader` and `ma::writer` are streams.
+ *  What a class inherits is one that it has: one derived from `ma::file` has `readv` and `writev`,
+ *  and overrides them too.
+ *
+ *  They set or clear `ec`, of whatever category; bytes that they return with an error count all the
+ *  same. `ECANCELED` and `ETIME`, in the system's or the generic category, say that the call was
+ *  interrupted and may be made again. What they throw is an error as well: a `std::system_error` as
+ *  its code, a `std::bad_alloc` as `ENOMEM`, anything else as `ENOTRECOVERABLE`. `ma::socket`,
+ *  `ma::file` (at its current position) and, to be read, `ma::reader` and `ma::writer` are streams.
  *
  *  The word SUSPENDS is that of executor.h. */
 

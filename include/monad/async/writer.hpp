@@ -114,7 +114,9 @@ public:
     {
         std::error_code ec;
         auto const n = recv(to, ec);
-        detail::check(ec, "monad::async::writer::recv");
+        if (n == 0) { // Else they would be lost.
+            detail::check(ec, "monad::async::writer::recv");
+        }
         return n;
     }
 

@@ -70,6 +70,9 @@ template <class Call> MONAD_ASYNC_LOCAL std::size_t as_code(Call call, std::erro
             return call();
         } catch (std::system_error const &e) {
             ec = e.code();
+            if (!ec) { // Without one it would be taken for the end.
+                report(ENOTRECOVERABLE, ec);
+            }
         } catch (std::bad_alloc const &) {
             report(ENOMEM, ec);
         } catch (...) {
