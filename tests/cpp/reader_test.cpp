@@ -539,6 +539,32 @@ TEST(WriterOfAStream, calls_what_a_class_derived_from_a_socket_has)
     });
 }
 
+struct marked_file : ma::file {
+    using ma::file::file;
+    std::size_t write(ma::const_bytes from, std::error_code &ec) noexcept
+    {
+        (void)ma::file::write("!"sv, ec);
+        return ec ? 0 : ma::file::write(from, ec);
+    }
+};
+
+TEST(WriterOfAStream, calls_what_a_class_derived_from_a_file_has)
+{
+    ma::executor ex;
+    run_task(ex, [] {
+        int pipe[2];
+        ASSERT_EQ(::pipe(pipe), 0);
+        ma::file from(monad_async_file_adopt(pipe[0]));
+        marked_file to(monad_async_file_adopt(pipe[1]));
+        ma::writer out(to);
+        out.write("text"sv);
+        out.flush();
+        char data[8];
+        EXPECT_EQ(from.read(data), 5u);
+        EXPECT_EQ(std::string_view(data, 5), "!text");
+    });
+}
+
 struct write_only {
     std::size_t write(ma::const_bytes from, std::error_code &) { return from.size(); }
 };

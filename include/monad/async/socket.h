@@ -289,12 +289,11 @@ MONAD_ASYNC_API monad_async_result monad_async_socket_peer_address(monad_async_t
 
 /** Ends what any task of the executor has in flight on the socket, with `ECANCELED`, and closes
  *  it. SUSPENDS, whatever scopes have fired, if something is in flight or it lingers. What was
- *  meant for it never reaches what gets the same number next. An operation on another descriptor
- *  that names it (`SCM_RIGHTS`, `splice`, `epoll_ctl`) is not looked for: let that end first. With
- *  `SO_LINGER` and a time no other task waits: one of the threads lingers that `max_kernel_workers`
- *  bounds. (So closes are one system call more in a process that has set such an option, of a
- *  direct socket an operation or two; before Linux 6.7 they close all direct ones then.) Where that
- *  was not by `monad_async_socket_option_set`, the executor's thread does.
+ *  meant for it never reaches what gets the same number next. Operations on others that name it
+ *  (`SCM_RIGHTS`, `splice`, `epoll_ctl`) are to end first. With `SO_LINGER` and a time one of the
+ *  threads lingers that `max_kernel_workers` bounds. (So closes are one system call more in a
+ *  process that has set such an option, of a direct socket an operation or two; before Linux 6.7
+ *  they close all direct ones then.) Set in another way, the executor's thread lingers.
  *  @param task the task that runs
  *  @param socket not to be used any more
  *  @retval 0 closed

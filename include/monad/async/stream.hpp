@@ -18,8 +18,8 @@
  *  std::size_t write(ma::const_bytes from, std::error_code &ec);
  *  @endcode
  *
- *  What a class inherits is one that it has: one derived from `ma::file` has `readv` and `writev`,
- *  and overrides them too.
+ *  What a class inherits is one that it has. Of one derived from `ma::file` `read` and `write` are
+ *  called, so that what these do to the bytes is not passed by.
  *
  *  They set or clear `ec`, of whatever category; bytes that they return with an error count all the
  *  same. `ECANCELED` and `ETIME`, in the system's or the generic category, say that the call was

@@ -24,6 +24,9 @@
 
 namespace monad::async {
 inline namespace v0 {
+
+class file;
+
 namespace detail {
 
 // Whether `Call<T>` is a `std::size_t`: braces refuse what is signed, whose -1 nobody would see.
@@ -59,6 +62,10 @@ inline constexpr bool has_write =
 // The library's own, of which more is known. Not what derives from it: that may have calls of its
 // own, and what it is to encrypt must not pass it by.
 template <class T> inline constexpr bool is_socket = std::is_same_v<std::remove_cv_t<T>, socket>;
+// So it is with `writev` and `readv` of a file, which a class with a `write` of its own inherits.
+template <class T>
+inline constexpr bool has_own_parts =
+    std::is_same_v<std::remove_cv_t<T>, file> || !std::is_base_of_v<file, T>;
 
 // Of a stream's call what it throws, too.
 template <class Call> MONAD_ASYNC_LOCAL std::size_t as_code(Call call, std::error_code &ec) noexcept
@@ -106,7 +113,7 @@ MONAD_ASYNC_LOCAL std::size_t read_parts(void *stream, iovec const *parts, int c
         message.msg_iov = const_cast<iovec *>(parts);
         message.msg_iovlen = static_cast<std::size_t>(count);
         return s.recvmsg(message, ec);
-    } else if constexpr (has_call<readv_of, T>) {
+    } else if constexpr (has_call<readv_of, T> && has_own_parts<T>) {
         return as_code([&]() noexcept(noexcept(s.readv(
                            parts, count, ec))) -> std::size_t { return s.readv(parts, count, ec); },
                        ec);
@@ -133,7 +140,7 @@ MONAD_ASYNC_LOCAL std::size_t write_some(void *stream, iovec const *parts, int c
         message.msg_iov = const_cast<iovec *>(parts);
         message.msg_iovlen = static_cast<std::size_t>(count);
         return s.sendmsg(message, ec);
-    } else if constexpr (has_call<writev_of, T>) {
+    } else if constexpr (has_call<writev_of, T> && has_own_parts<T>) {
         return as_code(
             [&]() noexcept(noexcept(s.writev(parts, count, ec))) -> std::size_t {
                 return s.writev(parts, count, ec);
