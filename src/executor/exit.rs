@@ -290,8 +290,8 @@ impl<K: Kernel> Executor<K> {
     }
 
     /// A child of the group at `of` waits for `task`, one of this executor's: it joins that, or one
-    /// that does, or one whose group has such a child, and so on. What waits on other executors, and
-    /// in a wait for several things, is not followed.
+    /// that does, or one whose group has such a child, and so on. What waits on other executors,
+    /// and in a wait for several things, is not followed.
     #[cold]
     #[inline(never)]
     fn is_joined_by_child(&self, task: TaskRef, of: *const c_void) -> bool {
