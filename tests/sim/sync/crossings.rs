@@ -64,7 +64,10 @@ fn kind(step: Step) -> Option<usize> {
 const N: usize = KINDS.len();
 const M: usize = CASES.len();
 
-#[derive(Default)]
+/// What was crossed by fewer programs is rare.
+const FEW: u64 = 20;
+
+#[derive(Clone, Default)]
 pub struct Crossings {
     /// By a cancel or a time-out: of the one, while the other waits.
     interrupted: [[[u64; N]; N]; 2],
@@ -79,6 +82,20 @@ pub struct Crossings {
 }
 
 impl Crossings {
+    /// The last program crossed what fewer had crossed `before`.
+    pub fn have_more_that_is_rare(&self, before: &Self) -> bool {
+        let more = |now: &[u64], before: &[u64]| {
+            now.iter().zip(before).any(|(now, before)| *before < FEW && now > before)
+        };
+        more(
+            self.interrupted.as_flattened().as_flattened(),
+            before.interrupted.as_flattened().as_flattened(),
+        ) || more(&self.granted_first, &before.granted_first)
+            || more(&self.interrupted_first, &before.interrupted_first)
+            || more(self.at_once.as_flattened(), before.at_once.as_flattened())
+            || more(self.together.as_flattened(), before.together.as_flattened())
+    }
+
     /// What has not been crossed.
     pub fn missing(&self) -> Vec<String> {
         let mut missing = Vec::new();
