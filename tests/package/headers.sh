@@ -105,8 +105,8 @@ for pair in $(compilers); do
     done
 done
 have clang || skip_check 'headers, clang' 'no clang here'
-# libc++ as a module is read once, and a header sees of it what it includes and no more. Where it does
-# not compile as a module, it is read as text.
+# libc++ as a module is read once, and a header sees of it what it includes and no more. Where it
+# does not compile as a module, it is read as text.
 libcxx="clang++ -stdlib=libc++ -fmodules -fmodules-cache-path=$work/modules"
 libcxx_alone() {
     compiles "$libcxx" "$1" c++ together "${cxx_headers[@]}" || libcxx='clang++ -stdlib=libc++'
