@@ -519,13 +519,6 @@ pub const LATE: &[(Mutant, &str)] = &[
     ),
     of(
         "src/executor/due.rs",
-        "a deadline asks the kernel to take no more of what waits for room than it takes at once",
-        "0..BURSTS",
-        "0..1",
-        IN_TIME,
-    ),
-    of(
-        "src/executor/due.rs",
         "a deadline takes in what the kernel hands over at once, and leaves the rest",
         "0..TURNS",
         "0..1",
