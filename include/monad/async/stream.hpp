@@ -6,17 +6,14 @@
  *  layers something over one, TLS for example.
  *
  *  A type is a readable stream if it has one of these calls, and a writable stream if it has one of
- *  those below; the first that it has is used.
+ *  the others; the first that it has is used.
  *
- *  @code{.cpp}
- *  std::size_t recv(ma::bytes to, std::error_code &ec);      // some bytes; 0 without an error: the
- *  std::size_t read(ma::bytes to, std::error_code &ec);      // stream has ended
- *  std::size_t readv(iovec const *parts, int count, std::error_code &ec); // besides, if it can
- *
- *  std::size_t writev(iovec const *parts, int count, std::error_code &ec); // some of them, at
- *  std::size_t send(ma::const_bytes from, std::error_code &ec);            // least one byte
- *  std::size_t write(ma::const_bytes from, std::error_code &ec);
- *  @endcode
+ *  - to be read: `std::size_t recv(ma::bytes to, std::error_code &ec)`, or `read` with the same
+ *    parameters: some bytes; 0 without an error, the stream has ended. Besides, if it can,
+ *    `std::size_t readv(iovec const *parts, int count, std::error_code &ec)`
+ *  - to be written: `std::size_t writev(iovec const *parts, int count, std::error_code &ec)`;
+ *    `std::size_t send(ma::const_bytes from, std::error_code &ec)`, or `write` with the same
+ *    parameters: some of them, at least one byte
  *
  *  What a class inherits is one that it has. Of one derived from `ma::file` `read` and `write` are
  *  called, so that what these do to the bytes is not passed by.
