@@ -64,7 +64,8 @@ links_of_documents() {
     for page in "$work"/whole/share/doc/monad_async/docs/*.md; do
         while read -r link; do
             [ -e "$(dirname "$page")/$link" ] || { echo "${page##*/}: no $link"; wrong=1; }
-        done < <(grep -oE '\]\([^):# ]+' "$page" | sed 's/^](//' | grep -v '^http')
+        done < <(sed '/^```/,/^```/d' "$page" | grep -oE '\]\([^):# ]+' | sed 's/^](//' |
+            grep -v '^http')
     done
     return $wrong
 }
