@@ -360,7 +360,7 @@ TEST(Group, mistakes_are_told)
 }
 
 // `a` waits for `b`, that for `c`, and that for `a`: twice for a group, and once by a join, or for a
-// group, too. Whoever comes last is refused: each waited for the others for ever.
+// group, too. The last one is refused: each waited for the others for ever.
 TEST(Group, the_last_of_a_ring_is_refused)
 {
     for (int const last : {0, 1, 2}) {

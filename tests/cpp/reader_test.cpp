@@ -353,6 +353,11 @@ TEST(Reader, is_as_a_string_that_is_cut)
                 auto const l = in.read_until("\r\n", ec);
                 EXPECT_EQ(l, end == rest.npos ? line() : line(rest.substr(0, end + 2)))
                     << "seed " << seed;
+                EXPECT_EQ(ec.value(), end != rest.npos      ? 0
+                                      : rest.size() >= room ? EMSGSIZE
+                                      : rest.empty()        ? 0
+                                                            : ENODATA)
+                    << "seed " << seed;
                 at += end == rest.npos ? 0 : end + 2;
                 break;
             }
@@ -372,12 +377,14 @@ TEST(Reader, is_as_a_string_that_is_cut)
                 got.resize(in.read(got, ec));
                 EXPECT_EQ(got, rest.substr(0, got.size())) << "seed " << seed;
                 EXPECT_EQ(got.empty(), n == 0 || rest.empty());
+                EXPECT_EQ(ec.value(), 0);
                 at += got.size();
                 break;
             }
             case 4: {
                 auto const there = in.peek(n, ec);
                 EXPECT_EQ(there, rest.substr(0, there.size())) << "seed " << seed;
+                EXPECT_EQ(ec.value(), n > room ? EMSGSIZE : 0);
                 EXPECT_TRUE(ec || there.size() >= std::min(n, rest.size()));
                 auto const taken = std::min(there.size(), below(4));
                 in.consume(taken);

@@ -134,7 +134,7 @@ monad_async_pool_submit(monad_async_pool pool, monad_async_task task) MONAD_ASYN
 
 /** As `monad_async_pool_submit`, many tasks, in parts of up to 32 by one lock each: those that came
  *  first may begin while the others come. ANY THREAD. Until a task is queued a cancel finds no run
- *  of it (`ENOENT`), and who joins it meanwhile waits.
+ *  of it (`ENOENT`), and who joins it in that time waits.
  *  @param pool the pool
  *  @param tasks idle, their `user_code` set
  *  @param count how many
