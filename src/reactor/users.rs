@@ -13,8 +13,8 @@
 //! 3. The word is cleared before the entry of a close is pushed: what is noted from then on comes
 //!    behind that, and so is for what has the number next. What was in the queue before is with the
 //!    old file by then. What the close itself begins is noted, too, as others may close the same
-//!    number in that time; where that is all once it is over, the word is cleared again: else the next
-//!    user of the number would be the second one, and every later one.
+//!    number in that time; where that is all once it is over, the word is cleared again: else the
+//!    next user of the number would be the second one, and every later one.
 //! 4. A descriptor that is closed past this leaves its word as it is: that tells of too much, and
 //!    so costs the next close of that number, and nothing else.
 //! 5. Of what an entry names besides its own descriptor nothing is noted, as `splice`, `epoll_ctl`

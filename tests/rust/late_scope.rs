@@ -110,7 +110,7 @@ fn a_scope_counts_from_when_it_was_entered_whatever_was_waited_for() {
 }
 
 /// Whether a read has what was written before the deadline of its scope, which the executor sees
-/// after it: the other task computed in that time. `ahead`: so many operations were begun before, more
+/// after it: the other task computed then. `ahead`: so many operations were begun before, more
 /// than have room, or than the kernel is handed at once. None: the machine was late, too.
 fn reads_what_came_in_time(is_submitted: bool, ahead: usize) -> Option<isize> {
     const DEADLINE_MS: u64 = 100;
